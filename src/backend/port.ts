@@ -1,0 +1,39 @@
+import type { FieldFault } from '../errors.ts'
+import type { BackendName, ErrorCode, JobInput, ModelVersion } from '../jobs/job.ts'
+
+/** What a backend is asked to run: one attempt of one job. */
+export type SpawnRequest = {
+  readonly jobId: string
+  readonly attempt: number
+  readonly input: JobInput
+  readonly version: ModelVersion
+}
+
+/** `rejected`: asking again would fail again; `code` and `error` become the job's. */
+export type Spawned =
+  | { readonly kind: 'spawned'; readonly callId: string }
+  | { readonly kind: 'rejected'; readonly code: ErrorCode; readonly error: string }
+
+/** How a call ended. `interrupted`: the backend lost the run through no fault of the input; another attempt may work. */
+export type Outcome =
+  | { readonly kind: 'succeeded'; readonly outputPath: string; readonly runId?: string }
+  | { readonly kind: 'failed'; readonly code: ErrorCode; readonly error: string }
+  | { readonly kind: 'interrupted'; readonly error: string }
+
+/**
+ * Whatever lip-syncs. Passing faults (an outage, a lost connection) are the backend's own to sit out: `spawn`, `wait`
+ * and `stop` keep trying until `signal` aborts, and then reject with the signal's reason. The deadline is the caller's.
+ */
+export type Backend = {
+  readonly name: BackendName
+  /** Faults of an input that this backend can see at submit, without touching network or disk. Empty: none. */
+  check(input: JobInput): FieldFault[]
+  /** Starts a run and answers with its call id. */
+  spawn(request: SpawnRequest, signal: AbortSignal): Promise<Spawned>
+  /** Waits for the end of a call. May be asked again for the same call, also by a later process. */
+  wait(callId: string, signal: AbortSignal): Promise<Outcome>
+  /** Ends a call. Resolves when it runs no more or the backend does not know it; idempotent. */
+  stop(callId: string, signal: AbortSignal): Promise<void>
+  /** Releases connections and ends local children. Idempotent. */
+  close(): Promise<void>
+}

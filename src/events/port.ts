@@ -1,0 +1,13 @@
+import type { Job } from '../jobs/job.ts'
+
+export type JobListener = (job: Job) => void
+
+/** Tells whoever listens, on every replica, how a job now is. Best effort: the store has the truth. */
+export type EventBus = {
+  /** Announces a job as just written. A listener that throws harms neither the publisher nor other listeners. */
+  publish(job: Job): void
+  /** Hears of one job, or of all when `id` is undefined, until the returned function is called. */
+  subscribe(id: string | undefined, listener: JobListener): () => void
+  /** Drops all listeners. Idempotent. */
+  close(): Promise<void>
+}

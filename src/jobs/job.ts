@@ -1,0 +1,224 @@
+/**
+ * A job's life, written down once:
+ *
+ *   submitted   accepted; Modal does not have the call yet
+ *   running     the backend has the call (its own queue and cold start count as running)
+ *   succeeded | failed | canceled   ended; only an explicit retry leaves these
+ *
+ * `applyEvent` is the only thing that moves a job. It is pure: the service writes what it returns.
+ */
+export type JobStatus = 'submitted' | 'running' | 'succeeded' | 'failed' | 'canceled'
+export type BackendName = 'modal' | 'local'
+export type ModelVersion = 'v15' | 'v1'
+
+/** Why a job failed. What each means to a caller stands in the README. */
+export type ErrorCode =
+  | 'inference_failed'
+  | 'timed_out'
+  | 'input_unavailable'
+  | 'backend_unavailable'
+  | 'backend_rejected'
+  | 'lost'
+  | 'invalid_output'
+
+/** The face and the speech as the caller gave them: exactly one of the first three, exactly one of the last two. */
+export type JobInput = {
+  readonly video_url?: string
+  readonly image_url?: string
+  readonly video_path?: string
+  readonly audio_url?: string
+  readonly audio_path?: string
+}
+
+/** One try at the backend. `stop` is the durable intent to end a call nobody wants any more. Times are epoch ms. */
+export type Attempt = {
+  readonly attempt: number
+  readonly callId?: string
+  readonly startedAt?: number
+  readonly finishedAt?: number
+  readonly outcome?: 'succeeded' | 'failed' | 'canceled' | 'interrupted'
+  readonly error?: string
+  readonly errorCode?: ErrorCode
+  readonly stop?: 'owed' | 'done'
+}
+
+/** A job as it is stored. Times are epoch ms; `revision` counts accepted events and is the compare-and-set counter. */
+export type Job = {
+  readonly id: string
+  readonly caller: string
+  readonly backend: BackendName
+  readonly status: JobStatus
+  readonly revision: number
+  readonly version: ModelVersion
+  readonly input: JobInput
+  readonly metadata?: Readonly<Record<string, string>>
+  readonly createdAt: number
+  readonly startedAt?: number
+  readonly finishedAt?: number
+  readonly deadlineAt: number
+  readonly outputPath?: string
+  /** The function's own id for the run, under which Modal keeps the output; not our job id. */
+  readonly runId?: string
+  readonly error?: string
+  readonly errorCode?: ErrorCode
+  /** Never empty; the last is the current one. */
+  readonly attempts: readonly Attempt[]
+}
+
+/** What can happen to a job. Events of a runner name the attempt they speak of. */
+export type JobEvent =
+  | { type: 'spawned'; attempt: number; callId: string }
+  | { type: 'succeeded'; attempt: number; outputPath: string; runId?: string }
+  | { type: 'failed'; attempt: number; code: ErrorCode; error: string }
+  /** The backend lost the run through no fault of the input: tried again up to `maxAttempts` attempts. */
+  | { type: 'interrupted'; attempt: number; error: string; maxAttempts: number }
+  | { type: 'canceled' }
+  | { type: 'expired' }
+  | { type: 'retried'; deadlineAt: number }
+  /** A call that came into being after its attempt had ended: recorded so that stopping it is never forgotten. */
+  | { type: 'orphaned'; attempt: number; callId: string }
+  /** The backend confirmed that the attempt's call runs no more. */
+  | { type: 'stopped'; attempt: number }
+
+export type Applied = { accepted: true; job: Job } | { accepted: false; reason: string }
+
+/** `error` is cut to this many characters. */
+export const ERROR_MAX_LENGTH = 2000
+
+/** Which events each state takes. `orphaned` and `stopped` are bookkeeping on one attempt and move no state. */
+export const TRANSITIONS: Readonly<Record<JobStatus, readonly JobEvent['type'][]>> = {
+  submitted: ['spawned', 'failed', 'canceled', 'expired', 'orphaned', 'stopped'],
+  running: ['spawned', 'succeeded', 'failed', 'interrupted', 'canceled', 'expired', 'orphaned', 'stopped'],
+  succeeded: ['orphaned', 'stopped'],
+  failed: ['retried', 'orphaned', 'stopped'],
+  canceled: ['retried', 'orphaned', 'stopped'],
+}
+
+export const isFinished = (job: Job): boolean => job.status !== 'submitted' && job.status !== 'running'
+export const isOverdue = (job: Job, now: number): boolean => !isFinished(job) && job.deadlineAt <= now
+export const owesStop = (job: Job): boolean => job.attempts.some((attempt) => attempt.stop === 'owed')
+
+/** The attempt that counts: the last. */
+export function currentAttempt(job: Job): Attempt {
+  const last = job.attempts.at(-1)
+  if (!last) throw new Error(`job ${job.id} has no attempt`)
+  return last
+}
+
+/** Applies one event to a job. Pure; `now` in epoch ms. A refusal says why and changes nothing. */
+export function applyEvent(job: Job, event: JobEvent, now: number): Applied {
+  const refusal = refuse(job, event, now)
+  if (refusal) return { accepted: false, reason: refusal }
+  return { accepted: true, job: { ...move(job, event, now), revision: job.revision + 1 } }
+}
+
+function refuse(job: Job, event: JobEvent, now: number): string | undefined {
+  if (!TRANSITIONS[job.status].includes(event.type)) return `a ${job.status} job takes no '${event.type}'`
+  switch (event.type) {
+    case 'spawned':
+      if (currentAttempt(job).callId !== undefined) return `attempt ${event.attempt} already has a call`
+      return refuseOtherAttempt(job, event.attempt)
+    case 'succeeded':
+    case 'interrupted':
+      if (currentAttempt(job).callId === undefined) return `attempt ${event.attempt} has no call yet`
+      return refuseOtherAttempt(job, event.attempt)
+    case 'failed':
+      return refuseOtherAttempt(job, event.attempt)
+    case 'orphaned': {
+      const attempt = findAttempt(job, event.attempt)
+      if (!attempt || attempt.callId !== undefined) return `attempt ${event.attempt} cannot take a late call`
+      return attempt.finishedAt === undefined ? `attempt ${event.attempt} has not ended` : undefined
+    }
+    case 'stopped':
+      return findAttempt(job, event.attempt)?.stop === 'owed' ? undefined : `attempt ${event.attempt} owes no stop`
+    case 'expired':
+      return job.deadlineAt <= now ? undefined : 'the deadline has not passed'
+    case 'canceled':
+    case 'retried':
+      return undefined
+    default:
+      return event satisfies never
+  }
+}
+
+const findAttempt = (job: Job, attempt: number) => job.attempts.find((candidate) => candidate.attempt === attempt)
+
+const refuseOtherAttempt = (job: Job, attempt: number) =>
+  currentAttempt(job).attempt === attempt ? undefined : `attempt ${attempt} is not the current one`
+
+function move(job: Job, event: JobEvent, now: number): Job {
+  switch (event.type) {
+    case 'spawned': {
+      const started = changeAttempt(job, event.attempt, { callId: event.callId, startedAt: now })
+      return { ...started, status: 'running', startedAt: job.startedAt ?? now }
+    }
+    case 'succeeded': {
+      const { outputPath, runId } = event
+      const ended = finish(job, 'succeeded', now)
+      return { ...ended, outputPath, ...(runId !== undefined && { runId }) }
+    }
+    case 'failed':
+      return fail(job, event.code, event.error, now)
+    case 'interrupted':
+      return interrupt(job, event, now)
+    case 'canceled':
+      return finish(job, 'canceled', now)
+    case 'expired':
+      return expire(job, now)
+    case 'retried':
+      return retry(job, event.deadlineAt)
+    case 'orphaned':
+      return changeAttempt(job, event.attempt, { callId: event.callId, stop: 'owed' })
+    case 'stopped':
+      return changeAttempt(job, event.attempt, { stop: 'done' })
+    default:
+      return event satisfies never
+  }
+}
+
+const changeAttempt = (job: Job, attempt: number, change: Partial<Attempt>): Job => ({
+  ...job,
+  attempts: job.attempts.map((candidate) => (candidate.attempt === attempt ? { ...candidate, ...change } : candidate)),
+})
+
+const changeCurrent = (job: Job, change: Partial<Attempt>) => changeAttempt(job, currentAttempt(job).attempt, change)
+
+/** Ends the job and its attempt. A call that may still be running is owed a stop unless the backend reported the end. */
+function finish(job: Job, status: 'succeeded' | 'failed' | 'canceled', now: number): Job {
+  const { callId } = currentAttempt(job)
+  const ended = changeCurrent(job, {
+    finishedAt: now,
+    outcome: status,
+    ...(status === 'canceled' && callId !== undefined && { stop: 'owed' }),
+  })
+  return { ...ended, status, finishedAt: now }
+}
+
+function fail(job: Job, errorCode: ErrorCode, message: string, now: number): Job {
+  const error = message.slice(0, ERROR_MAX_LENGTH)
+  return { ...changeCurrent(finish(job, 'failed', now), { error, errorCode }), error, errorCode }
+}
+
+function interrupt(job: Job, event: JobEvent & { type: 'interrupted' }, now: number): Job {
+  if (event.attempt >= event.maxAttempts) return fail(job, 'backend_unavailable', event.error, now)
+  const ended = changeCurrent(job, {
+    finishedAt: now,
+    outcome: 'interrupted',
+    error: event.error.slice(0, ERROR_MAX_LENGTH),
+  })
+  return { ...ended, attempts: [...ended.attempts, { attempt: event.attempt + 1 }] }
+}
+
+function expire(job: Job, now: number): Job {
+  if (job.attempts.every((attempt) => attempt.callId === undefined)) {
+    return fail(job, 'backend_unavailable', 'The backend did not take the job before its deadline.', now)
+  }
+  const failed = fail(job, 'timed_out', 'The job did not end before its deadline.', now)
+  return currentAttempt(job).callId === undefined ? failed : changeCurrent(failed, { stop: 'owed' })
+}
+
+function retry(job: Job, deadlineAt: number): Job {
+  const { error: _error, errorCode: _code, startedAt: _started, finishedAt: _finished, ...kept } = job
+  const attempts = [...job.attempts, { attempt: currentAttempt(job).attempt + 1 }]
+  return { ...kept, status: 'submitted', deadlineAt, attempts }
+}
