@@ -218,7 +218,7 @@ function expire(job: Job, now: number): Job {
 }
 
 function retry(job: Job, deadlineAt: number): Job {
-  const { error: _error, errorCode: _code, startedAt: _started, finishedAt: _finished, ...kept } = job
+  const { error, errorCode, startedAt, finishedAt, ...kept } = job
   const attempts = [...job.attempts, { attempt: currentAttempt(job).attempt + 1 }]
   return { ...kept, status: 'submitted', deadlineAt, attempts }
 }

@@ -1,0 +1,43 @@
+import { randomUUID } from 'node:crypto'
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
+import { healthRoutes } from './http/health.ts'
+import { jobRoutes } from './http/jobs.ts'
+import { collectMethods } from './http/methods.ts'
+import { answerClientError, answerError, registerProblems } from './http/problems.ts'
+import { createValidatorCompiler } from './http/validation.ts'
+import type { JobService } from './jobs/service.ts'
+
+export type AppParts = {
+  readonly service: JobService
+  readonly log: FastifyBaseLogger
+  readonly bodyLimitBytes: number
+}
+
+/** The HTTP application, ready to listen or to be injected. It opens nothing itself: its parts are given and closed elsewhere. */
+export async function buildApp({ service, log, bodyLimitBytes }: AppParts): Promise<FastifyInstance> {
+  const app = Fastify({
+    loggerInstance: log,
+    bodyLimit: bodyLimitBytes,
+    genReqId: () => randomUUID(),
+    requestIdLogLabel: 'request_id',
+    frameworkErrors: answerError,
+    clientErrorHandler: answerClientError,
+    // A job id of any length is ours to refuse.
+    routerOptions: { maxParamLength: 16_384 },
+    // Keep-alive connections that are idle must not hold up a shutdown.
+    forceCloseConnections: 'idle',
+  }).withTypeProvider<TypeBoxTypeProvider>()
+
+  app.removeContentTypeParser('text/plain')
+  app.setValidatorCompiler(createValidatorCompiler())
+  registerProblems(app)
+  const refuseOtherMethods = collectMethods(app)
+
+  await app.register(healthRoutes)
+  await app.register(jobRoutes, { service })
+
+  refuseOtherMethods()
+  await app.ready()
+  return app
+}

@@ -1,0 +1,215 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  type Function_,
+  FunctionCall,
+  FunctionTimeoutError,
+  InternalFailure,
+  InvalidError,
+  ModalClient,
+  type ModalClientParams,
+  NotFoundError,
+  RemoteError,
+  TimeoutError,
+} from 'modal'
+import { ClientError, Metadata, Status } from 'nice-grpc'
+import type { Log } from '../jobs/log.ts'
+import type { Backend, Outcome, Spawned, SpawnRequest } from './port.ts'
+
+export type ModalOptions = {
+  readonly app: string
+  readonly functionName: string
+  readonly log: Log
+  /** How long one poll for an output may stay open, in ms. Modal answers after 55 s at the latest. */
+  readonly pollMs?: number
+}
+
+/** Time limit of one RPC that answers at once, and what a long poll may take beyond its own wait, in ms. */
+const RPC_TIMEOUT_MS = 30_000
+/** The longest long poll Modal grants, in ms. */
+const POLL_MS = 55_000
+/** Modal may ask a client to come back later; longer than this, in seconds, is for our own back-off. */
+const MAX_THROTTLE_WAIT_SECONDS = 10
+/** Back-off between tries at something that failed for a passing reason: full jitter up to a doubling bound, in ms. */
+const RETRY_BASE_MS = 500
+const RETRY_MAX_MS = 30_000
+
+/** What an RPC carries beyond what the client's methods let through. */
+type RpcContext = { signal?: AbortSignal; idempotencyKey?: string }
+const rpcContext = new AsyncLocalStorage<RpcContext>()
+
+/** Runs the deployed GPU function through Modal's own client. The only file that knows the client and its errors. */
+export function createModalBackend({ app, functionName, log, pollMs = POLL_MS }: ModalOptions): Backend {
+  const client = new ModalClient(clientParams(log))
+  let lookup: Promise<Function_> | undefined
+
+  /** One look-up for all; a failed one is forgotten, so that the next spawn looks again. */
+  const deployedFunction = () => {
+    lookup ??= client.functions.fromName(app, functionName).catch((error: unknown) => {
+      lookup = undefined
+      throw error
+    })
+    return lookup
+  }
+
+  deployedFunction().catch((error: unknown) => {
+    log.warn({ app, function: functionName, reason: wordsOf(error) }, 'the Modal function is not available yet')
+  })
+
+  const spawnOnce = async (request: SpawnRequest): Promise<Spawned> => {
+    const kwargs = { ...request.input, version: request.version }
+    const idempotencyKey = `${request.jobId}-${request.attempt}`
+    try {
+      const deployed = await deployedFunction()
+      const call = await rpcContext.run({ idempotencyKey }, () => deployed.spawn([], kwargs))
+      return { kind: 'spawned', callId: call.functionCallId }
+    } catch (error) {
+      if (isPassing(error)) throw error
+      lookup = undefined
+      return { kind: 'rejected', code: 'backend_rejected', error: wordsOf(error) }
+    }
+  }
+
+  const waitOnce = async (callId: string, signal: AbortSignal): Promise<Outcome | undefined> => {
+    const call = new FunctionCall(client, callId, '', '')
+    try {
+      return outcomeOfValue(await rpcContext.run({ signal }, () => call.get({ timeoutMs: pollMs })))
+    } catch (error) {
+      return outcomeOfError(error)
+    }
+  }
+
+  return {
+    name: 'modal',
+    check: () => [],
+    spawn: (request, signal) => persist(() => spawnOnce(request), signal, log),
+    async wait(callId, signal) {
+      for (;;) {
+        const outcome = await persist(() => waitOnce(callId, signal), signal, log)
+        if (outcome) return outcome
+      }
+    },
+    stop: (callId, signal) => persist(() => cancelCall(client, callId), signal, log),
+    close() {
+      client.close()
+      return Promise.resolve()
+    },
+  }
+}
+
+async function cancelCall(client: ModalClient, callId: string): Promise<void> {
+  try {
+    await new FunctionCall(client, callId, '', '').cancel()
+  } catch (error) {
+    if (grpcCode(error) !== Status.NOT_FOUND) throw error
+  }
+}
+
+/** Tries until it works. What is under way is never cut off by `signal`: a spawn may have reached Modal already. */
+async function persist<T>(work: () => Promise<T>, signal: AbortSignal, log: Log): Promise<T> {
+  for (let failures = 0; ; failures++) {
+    signal.throwIfAborted()
+    try {
+      return await work()
+    } catch (error) {
+      signal.throwIfAborted()
+      log.debug({ reason: wordsOf(error), failures }, 'Modal did not answer; trying again')
+    }
+    await sleep(Math.random() * Math.min(RETRY_MAX_MS, RETRY_BASE_MS * 2 ** failures), undefined, { signal })
+  }
+}
+
+function clientParams(log: Log): ModalClientParams {
+  return {
+    maxThrottleWaitSecs: MAX_THROTTLE_WAIT_SECONDS,
+    grpcMiddleware: [rpcMiddleware],
+    logger: {
+      debug: (message, ...details) => log.debug({ details }, message),
+      info: (message, ...details) => log.debug({ details }, message),
+      warn: (message, ...details) => log.warn({ details }, message),
+      error: (message, ...details) => log.error({ details }, message),
+    },
+  }
+}
+
+type Middleware = NonNullable<ModalClientParams['grpcMiddleware']>[number]
+
+/**
+ * Outermost around every RPC. Bounds each in time; lets a signal end a poll (and nothing else: the token it may have
+ * to fetch first is shared with others); gives a spawn one idempotency key over all our tries.
+ */
+const rpcMiddleware: Middleware = async function* (call, options) {
+  const context = rpcContext.getStore()
+  const method = call.method.path.split('/').at(-1)
+  if (method === 'FunctionGetOutputs' && context?.signal) {
+    const poll = { timeoutMs: RPC_TIMEOUT_MS + POLL_MS, ...options, signal: context.signal, retries: 0 }
+    return yield* call.next(call.request, poll)
+  }
+  const bounded = { timeoutMs: RPC_TIMEOUT_MS, ...options }
+  if (method === 'FunctionMap' && context?.idempotencyKey) {
+    const metadata = Metadata(options.metadata).set('x-idempotency-key', context.idempotencyKey)
+    const spawn = { ...bounded, metadata, retries: 0 }
+    return yield* call.next(call.request, spawn)
+  }
+  return yield* call.next(call.request, bounded)
+}
+
+/** How a value returned by `run_inference` ends a job; anything that is not of the contract's shape is refused. */
+function outcomeOfValue(value: unknown): Outcome {
+  if (typeof value !== 'object' || value === null) return invalidOutput('the function returned no object')
+  const { status, output_path: outputPath, job_id: runId, error } = value as Record<string, unknown>
+  if (status === 'failed' || status === 'unknown') {
+    const words = typeof error === 'string' && error !== '' ? error : `the function reported '${status}'`
+    return { kind: 'failed', code: 'inference_failed', error: words }
+  }
+  if (status !== 'succeeded') return invalidOutput(`the function's status is ${JSON.stringify(status)}`)
+  if (typeof outputPath !== 'string' || outputPath === '') return invalidOutput("the function's output_path is missing")
+  if (typeof runId !== 'string' || runId === '') return invalidOutput("the function's job_id is missing")
+  return { kind: 'succeeded', outputPath, runId }
+}
+
+const invalidOutput = (detail: string): Outcome => ({ kind: 'failed', code: 'invalid_output', error: detail })
+
+/** What an error of `get` says about the call; undefined: it runs on. A passing fault is thrown on. */
+function outcomeOfError(error: unknown): Outcome | undefined {
+  // FunctionTimeoutError first: `instanceof TimeoutError` also matches it, with a deprecation warning.
+  if (error instanceof FunctionTimeoutError) return { kind: 'failed', code: 'timed_out', error: wordsOf(error) }
+  if (error instanceof TimeoutError) return undefined
+  if (error instanceof RemoteError) return { kind: 'failed', code: 'inference_failed', error: wordsOf(error) }
+  if (error instanceof InternalFailure) return { kind: 'interrupted', error: wordsOf(error) }
+  const code = grpcCode(error)
+  if (code === Status.NOT_FOUND || code === Status.INVALID_ARGUMENT) {
+    return { kind: 'failed', code: 'lost', error: `Modal does not know the call any more: ${wordsOf(error)}` }
+  }
+  // A refused credential says nothing about the call: it runs on, and the operator can mend the credential.
+  if (code !== undefined || isPassing(error)) throw error
+  return invalidOutput(`the function's result cannot be read: ${wordsOf(error)}`)
+}
+
+/** gRPC codes after which the same request may work; UNKNOWN and INTERNAL are also what a proxy's 5xx turns into. */
+const PASSING_CODES: ReadonlySet<number> = new Set([
+  Status.CANCELLED,
+  Status.UNKNOWN,
+  Status.DEADLINE_EXCEEDED,
+  Status.RESOURCE_EXHAUSTED,
+  Status.ABORTED,
+  Status.INTERNAL,
+  Status.UNAVAILABLE,
+])
+
+const grpcCode = (error: unknown): number | undefined => (error instanceof ClientError ? error.code : undefined)
+
+/** Whether asking again may help. Undici reports a broken blob download as a `TypeError` with a cause. */
+function isPassing(error: unknown): boolean {
+  if (error instanceof NotFoundError || error instanceof InvalidError) return false
+  const code = grpcCode(error)
+  if (code !== undefined) return PASSING_CODES.has(code)
+  return error instanceof Error && (error.cause instanceof Error || error.message.startsWith('Failed to download blob'))
+}
+
+/** Modal's own words, without the client's prefixes. */
+function wordsOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  if (error instanceof ClientError && error.details !== '') return error.details
+  return error.message.replace(/^(Remote error|Internal failure|Timeout): /, '')
+}

@@ -1,0 +1,37 @@
+import { EventEmitter } from 'node:events'
+import type { Log } from '../jobs/log.ts'
+import type { EventBus, JobListener } from './port.ts'
+
+const ALL = Symbol('every job')
+
+/** The bus of a single process. */
+export function createEmitterBus(log: Log): EventBus {
+  const emitter = new EventEmitter()
+  emitter.setMaxListeners(0)
+
+  const guarded =
+    (listener: JobListener): JobListener =>
+    (job) => {
+      try {
+        listener(job)
+      } catch (error) {
+        log.error({ job_id: job.id, err: error }, 'a listener failed')
+      }
+    }
+
+  return {
+    publish(job) {
+      emitter.emit(job.id, job)
+      emitter.emit(ALL, job)
+    },
+    subscribe(id, listener) {
+      const safe = guarded(listener)
+      emitter.on(id ?? ALL, safe)
+      return () => emitter.off(id ?? ALL, safe)
+    },
+    close() {
+      emitter.removeAllListeners()
+      return Promise.resolve()
+    },
+  }
+}

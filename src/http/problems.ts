@@ -1,0 +1,87 @@
+import { STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { AppError, type FieldFault, InvalidRequest } from '../errors.ts'
+import { faultsOf } from './validation.ts'
+
+/** A problem document (RFC 9457). `type` is `about:blank`: `code` tells problems of one status apart. */
+export type Problem = {
+  type: 'about:blank'
+  title: string
+  status: number
+  detail: string
+  code: string
+  errors?: FieldFault[]
+}
+
+export const PROBLEM_TYPE = 'application/problem+json'
+
+const problem = (status: number, code: string, detail: string, errors?: FieldFault[]): Problem => ({
+  type: 'about:blank',
+  title: STATUS_CODES[status] ?? 'Error',
+  status,
+  detail,
+  code,
+  ...(errors && { errors }),
+})
+
+/** Answers every error of a route, and every unknown route, as a problem document. */
+export function registerProblems(app: FastifyInstance): void {
+  app.setErrorHandler(answerError)
+  app.setNotFoundHandler((_request, reply) => send(reply, problem(404, 'route_not_found', 'There is no such route.')))
+}
+
+/** Fastify's `frameworkErrors`: what goes wrong before a route is found, such as a malformed URL. */
+export function answerError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
+  const document = problemOf(error)
+  if (document.status >= 500) request.log.error({ err: error }, 'a request failed')
+  else request.log.debug({ code: document.code, detail: document.detail }, 'a request was refused')
+  send(reply, document)
+}
+
+function send(reply: FastifyReply, document: Problem) {
+  reply.code(document.status).type(PROBLEM_TYPE).send(document)
+}
+
+/** Fastify's `clientErrorHandler`: what is not HTTP at all gets its answer straight on the socket. */
+export function answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || socket.destroyed) return
+  const [status, code] = CLIENT_ERRORS[error.code ?? ''] ?? [400, 'malformed_request']
+  if (!socket.writable) return void socket.destroy()
+  const body = JSON.stringify(problem(status, code, 'The request is not readable HTTP.'))
+  const title = STATUS_CODES[status] ?? ''
+  const head = [
+    `HTTP/1.1 ${status} ${title}`,
+    `content-type: ${PROBLEM_TYPE}`,
+    `content-length: ${Buffer.byteLength(body)}`,
+    'connection: close',
+  ]
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`)
+}
+
+const CLIENT_ERRORS: Record<string, [number, string]> = {
+  HPE_HEADER_OVERFLOW: [431, 'headers_too_large'],
+  ERR_HTTP_REQUEST_TIMEOUT: [408, 'request_timeout'],
+}
+
+/** Fastify's own codes in our words; what is not listed keeps its status. */
+const FRAMEWORK_ERRORS: Record<string, [code: string, detail: string]> = {
+  FST_ERR_BAD_URL: ['malformed_url', 'The URL is not valid percent-encoded UTF-8.'],
+  FST_ERR_CTP_BODY_TOO_LARGE: ['body_too_large', 'The body is larger than the server accepts.'],
+  FST_ERR_CTP_EMPTY_JSON_BODY: ['invalid_json', 'The body is empty; a JSON object is expected.'],
+  FST_ERR_CTP_INVALID_JSON_BODY: ['invalid_json', 'The body is not valid JSON.'],
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: ['unsupported_media_type', 'The body must be application/json.'],
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: ['malformed_request', 'The body is not as long as Content-Length says.'],
+}
+
+function problemOf(error: FastifyError | AppError): Problem {
+  if (error instanceof AppError) return problem(error.status, error.code, error.message, error.faults)
+  if (error.validation) {
+    const faults = faultsOf(error.validation)
+    return problemOf(new InvalidRequest(faults))
+  }
+  const status = error.statusCode ?? 500
+  if (status >= 500) return problem(500, 'internal_error', 'The server failed to answer; the fault is in its log.')
+  const [code, detail] = FRAMEWORK_ERRORS[error.code] ?? ['bad_request', error.message]
+  return problem(status, code, detail)
+}

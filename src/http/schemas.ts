@@ -1,0 +1,104 @@
+import { type Static, Type } from '@sinclair/typebox'
+
+/** A closed set of strings: `enum` reads better in the reference than a union of constants. */
+const OneOf = <const T extends string>(names: readonly T[], options: object = {}) =>
+  Type.Unsafe<T>({ type: 'string', enum: names, ...options })
+
+const Time = (description: string) => Type.String({ description: `${description} (RFC 3339)` })
+const Url = (description: string) => Type.String({ minLength: 1, maxLength: 2048, description })
+const Path = (description: string) => Type.String({ minLength: 1, maxLength: 1024, description })
+
+const Input = {
+  video_url: Type.Optional(Url('Face: a video by http(s) URL.')),
+  image_url: Type.Optional(Url('Face: a still image by http(s) URL.')),
+  video_path: Type.Optional(Path('Face: a video or image by path, relative to the media root.')),
+  audio_url: Type.Optional(Url('Speech by http(s) URL.')),
+  audio_path: Type.Optional(Path('Speech by path, relative to the media root.')),
+}
+
+const Version = OneOf(['v15', 'v1'], { description: 'MuseTalk model.' })
+
+const Metadata = Type.Unsafe<Record<string, string>>({
+  type: 'object',
+  maxProperties: 16,
+  propertyNames: { type: 'string', minLength: 1, maxLength: 64 },
+  additionalProperties: { type: 'string', maxLength: 512 },
+  description: 'Your own labels: up to 16 keys of 64 characters, values of 512.',
+})
+
+/** Body of `POST /jobs`. That exactly one face and one speech are given is checked in the core, which names the fields. */
+export const NewJobBody = Type.Object(
+  {
+    ...Input,
+    version: Type.Unsafe<Static<typeof Version> | undefined>({ ...Version, default: 'v15' }),
+    metadata: Type.Optional(Metadata),
+  },
+  { additionalProperties: false },
+)
+
+const ErrorCode = OneOf(
+  [
+    'inference_failed',
+    'timed_out',
+    'input_unavailable',
+    'backend_unavailable',
+    'backend_rejected',
+    'lost',
+    'invalid_output',
+  ],
+  { description: 'Why the job failed.' },
+)
+
+const AttemptReply = Type.Object({
+  attempt: Type.Integer({ minimum: 1 }),
+  call_id: Type.Optional(Type.String({ description: "The backend's id of the call." })),
+  started_at: Type.Optional(Time('When the backend took the call')),
+  finished_at: Type.Optional(Time('When the attempt ended')),
+  outcome: Type.Optional(OneOf(['succeeded', 'failed', 'canceled', 'interrupted'])),
+  error: Type.Optional(Type.String()),
+  error_code: Type.Optional(ErrorCode),
+})
+
+/** A job on the wire. */
+export const JobReply = Type.Object({
+  job_id: Type.String(),
+  status: OneOf(['submitted', 'running', 'succeeded', 'failed', 'canceled']),
+  version: Version,
+  backend: OneOf(['modal', 'local']),
+  revision: Type.Integer({ minimum: 1, description: 'Grows with every change of the job.' }),
+  input: Type.Object(Input),
+  metadata: Type.Optional(Metadata),
+  created_at: Time('When the job was accepted'),
+  started_at: Type.Optional(Time('When the backend first took it')),
+  finished_at: Type.Optional(Time('When it ended')),
+  deadline_at: Time('When it ends at the latest'),
+  output_path: Type.Optional(Type.String({ description: 'Where the backend put the video.' })),
+  error: Type.Optional(Type.String()),
+  error_code: Type.Optional(ErrorCode),
+  attempts: Type.Array(AttemptReply),
+  links: Type.Object({ self: Type.String(), result: Type.String(), cancel: Type.String() }),
+})
+
+/** Answer of `GET /jobs/:id/result`. */
+export const ResultReply = Type.Object({
+  job_id: Type.String(),
+  status: OneOf(['succeeded']),
+  output_path: Type.String(),
+})
+
+export const HealthReply = Type.Object({ status: OneOf(['ok']) })
+
+/** An error answer (RFC 9457), with a stable `code` and, for faulty fields, `errors`. */
+export const ProblemReply = Type.Object({
+  type: Type.String(),
+  title: Type.String(),
+  status: Type.Integer(),
+  detail: Type.String(),
+  code: Type.String(),
+  errors: Type.Optional(Type.Array(Type.Object({ path: Type.String(), message: Type.String() }))),
+})
+
+export const JobParams = Type.Object({ id: Type.String() })
+export const NoQuery = Type.Object({}, { additionalProperties: false })
+/** For routes that take no body: an empty object is borne, since many clients send one. */
+export const NoBody = Type.Union([Type.Null(), Type.Object({}, { additionalProperties: false })])

@@ -1,0 +1,62 @@
+import type { FieldFault } from '../errors.ts'
+import type { JobInput } from './job.ts'
+
+const FACES = ['video_url', 'image_url', 'video_path'] as const
+const SPEECHES = ['audio_url', 'audio_path'] as const
+const URL_MAX_LENGTH = 2048
+
+/** What is wrong with an input's form, on any backend; each fault names its field. Touches neither network nor disk. */
+export function checkInput(input: JobInput): FieldFault[] {
+  return [
+    ...exactlyOne(input, FACES),
+    ...exactlyOne(input, SPEECHES),
+    ...check(input, ['video_url', 'image_url', 'audio_url'], urlFault),
+    ...check(input, ['video_path', 'audio_path'], pathFault),
+  ]
+}
+
+function exactlyOne(input: JobInput, fields: readonly (keyof JobInput)[]): FieldFault[] {
+  const given = fields.filter((field) => input[field] !== undefined)
+  if (given.length === 1) return []
+  const rule = `exactly one of ${fields.join(', ')} is required`
+  const [first = fields[0]] = given
+  return [{ path: `/${first ?? ''}`, message: given.length === 0 ? rule : `${rule}, got ${given.join(' and ')}` }]
+}
+
+function check(input: JobInput, fields: (keyof JobInput)[], faultOf: (value: string) => string | undefined) {
+  return fields.flatMap((field) => {
+    const value = input[field]
+    const message = value === undefined ? undefined : faultOf(value)
+    return message === undefined ? [] : [{ path: `/${field}`, message }]
+  })
+}
+
+function urlFault(value: string): string | undefined {
+  if (value.length > URL_MAX_LENGTH) return `must be at most ${URL_MAX_LENGTH} characters`
+  const url = URL.parse(value)
+  if (!url || !/^https?:\/\//i.test(value)) return 'must be an absolute http or https URL'
+  if (url.username || url.password) return 'must not contain credentials'
+  return undefined
+}
+
+/** Paths are relative to the media root and stay inside it, however they are written. */
+function pathFault(value: string): string | undefined {
+  // eslint-disable-next-line no-control-regex -- control characters are what is looked for
+  if (/[\u0000-\u001f\u007f]/.test(value)) return 'must not contain control characters'
+  if (value.includes('\\')) return 'must use forward slashes'
+  if (value.startsWith('/') || /^[a-z]:/i.test(value)) return 'must be relative to the media root'
+  const decoded = decode(value)
+  if ([value, decoded].some((path) => path.split(/[/\\]/).includes('..'))) return 'must not climb out of the media root'
+  return decoded.startsWith('/') || decoded.includes('\0') ? 'must be a plain relative path' : undefined
+}
+
+/** Percent-decodes until nothing changes: something further down may decode once more than we do. */
+function decode(value: string): string {
+  let current = value
+  for (let round = 0; round < 5; round++) {
+    const next = current.replace(/%[0-9a-f]{2}/gi, (code) => String.fromCharCode(Number.parseInt(code.slice(1), 16)))
+    if (next === current) break
+    current = next
+  }
+  return current
+}

@@ -1,0 +1,112 @@
+import type { JobQueue } from '../queue/port.ts'
+import type { JobStore } from '../store/port.ts'
+import { currentAttempt, type Job } from './job.ts'
+import type { Log } from './log.ts'
+import type { JobService } from './service.ts'
+import { STOP_TRY_MS, type Stopper } from './stopper.ts'
+
+export type ReconcilerParts = {
+  readonly store: Pick<JobStore, 'owed'>
+  readonly queue: Pick<JobQueue, 'add'>
+  readonly service: Pick<JobService, 'record'>
+  readonly stopper: Stopper
+  readonly log: Log
+  /** Epoch ms. */
+  readonly now?: () => number
+}
+
+/** The passes; each also runs by itself once started. */
+export type Reconciler = {
+  /** Ends every job whose deadline has passed. */
+  endOverdue(): Promise<void>
+  /** Queues every unfinished job; what is queued already stays as it is. */
+  resumeRuns(): Promise<void>
+  /** Stops every call that is owed a stop. */
+  stopCalls(): Promise<void>
+  /** Makes the first pass over deadlines and runs, then repeats all three. */
+  start(): Promise<void>
+  /** Ends the passes and waits for those under way. Idempotent. */
+  close(): Promise<void>
+}
+
+/** How often deadlines are looked at, and everything else that may be owed, in ms. */
+export const DEADLINE_SWEEP_MS = 1_000
+export const RESUME_SWEEP_MS = 30_000
+/** How many jobs' calls are stopped at the same time. */
+const STOPS_AT_ONCE = 32
+
+/** Finds what is owed and nobody is doing: what a crash, a lost message or an outage left behind. */
+export function createReconciler({ store, queue, service, stopper, log, now = Date.now }: ReconcilerParts): Reconciler {
+  const closing = new AbortController()
+  const timers: NodeJS.Timeout[] = []
+  const underWay = new Set<Promise<void>>()
+
+  /** One job's trouble must not keep the others from what they are owed. */
+  const attempt = async (job: Job, act: (job: Job) => Promise<unknown>) => {
+    try {
+      await act(job)
+    } catch (error) {
+      if (!closing.signal.aborted) log.warn({ job_id: job.id, err: error }, 'what the job is owed has to wait')
+    }
+  }
+
+  const each = async (jobs: AsyncIterable<Job>, act: (job: Job) => Promise<unknown>) => {
+    for await (const job of jobs) {
+      if (closing.signal.aborted) return
+      await attempt(job, act)
+    }
+  }
+
+  const endOverdue = () => each(store.owed('end', now()), (job) => service.record(job.id, { type: 'expired' }))
+
+  const resumeRuns = () =>
+    each(store.owed('run', now()), (job) => queue.add({ id: job.id, attempt: currentAttempt(job).attempt }))
+
+  /** Several at once, and a pass bounded in time: a backend that does not answer must not hold the next pass back. */
+  const stopCalls = async () => {
+    const signal = AbortSignal.any([closing.signal, AbortSignal.timeout(STOP_TRY_MS)])
+    const jobs = store.owed('stop', now())[Symbol.asyncIterator]()
+    const worker = async () => {
+      for (let next = await jobs.next(); !next.done && !signal.aborted; next = await jobs.next()) {
+        await attempt(next.value, (job) => stopper.stopCalls(job, signal))
+      }
+    }
+    await Promise.all(Array.from({ length: STOPS_AT_ONCE }, worker))
+    await jobs.return?.()
+  }
+
+  /** Runs a pass again and again, never beside itself. */
+  const repeat = (pass: () => Promise<void>, everyMs: number) => {
+    let current: Promise<void> | undefined
+    const turn = () => {
+      if (current) return
+      const work = pass()
+        .catch((error: unknown) => log.warn({ err: error }, 'a reconciler pass failed'))
+        .finally(() => {
+          current = undefined
+          underWay.delete(work)
+        })
+      current = work
+      underWay.add(work)
+    }
+    timers.push(setInterval(turn, everyMs).unref())
+  }
+
+  return {
+    endOverdue,
+    resumeRuns,
+    stopCalls,
+    async start() {
+      await endOverdue()
+      await resumeRuns()
+      repeat(endOverdue, DEADLINE_SWEEP_MS)
+      repeat(resumeRuns, RESUME_SWEEP_MS)
+      repeat(stopCalls, RESUME_SWEEP_MS)
+    },
+    async close() {
+      closing.abort(new Error('the reconciler is closing'))
+      timers.forEach(clearInterval)
+      await Promise.all(underWay)
+    },
+  }
+}

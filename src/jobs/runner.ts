@@ -1,0 +1,77 @@
+import type { Backend, Outcome } from '../backend/port.ts'
+import type { RunEntry } from '../queue/port.ts'
+import type { JobStore } from '../store/port.ts'
+import { currentAttempt, isFinished, type Job, type JobEvent } from './job.ts'
+import type { JobService } from './service.ts'
+import { STOP_TRY_MS, type Stopper } from './stopper.ts'
+
+export type RunnerParts = {
+  readonly store: Pick<JobStore, 'get'>
+  readonly service: Pick<JobService, 'record'>
+  readonly backend: Backend
+  readonly stopper: Stopper
+  readonly maxAttempts: number
+}
+
+/**
+ * Follows one attempt of one job to its end: attaches to its call, or spawns it, awaits the outcome and records it.
+ * May run twice for the same entry, also at the same time on two replicas: the store's compare-and-set decides.
+ */
+export function createRunner({ store, service, backend, stopper, maxAttempts }: RunnerParts): RunEntry {
+  const obtainCall = async (job: Job, attempt: number, signal: AbortSignal): Promise<string | undefined> => {
+    const spawned = await backend.spawn({ jobId: job.id, attempt, input: job.input, version: job.version }, signal)
+    if (spawned.kind === 'rejected') {
+      await service.record(job.id, { type: 'failed', attempt, code: spawned.code, error: spawned.error })
+      return undefined
+    }
+    const { callId } = spawned
+    const recorded = await service.record(job.id, { type: 'spawned', attempt, callId })
+    if (recorded.accepted) return callId
+    // The job ended while the backend was starting the call: the call is written down first, then stopped.
+    await service.record(job.id, { type: 'orphaned', attempt, callId })
+    return undefined
+  }
+
+  const follow = async (job: Job, attempt: number, signal: AbortSignal) => {
+    if (job.backend !== backend.name) {
+      const error = `The job belongs to the backend '${job.backend}', which this server does not run.`
+      await service.record(job.id, { type: 'failed', attempt, code: 'lost', error })
+      return
+    }
+    const callId = currentAttempt(job).callId ?? (await obtainCall(job, attempt, signal))
+    if (callId === undefined || signal.aborted) return
+    await service.record(job.id, eventOf(await backend.wait(callId, signal), attempt, maxAttempts))
+  }
+
+  return async ({ id, attempt }, signal) => {
+    const job = await store.get(id)
+    if (!job || isFinished(job) || currentAttempt(job).attempt !== attempt) return
+    try {
+      await follow(job, attempt, signal)
+    } catch (error) {
+      if (!signal.aborted) throw error
+    }
+    await stopWhatEnded(id)
+  }
+
+  /** A job that ended under the runner's hands owes its call a stop; the runner is the first that can pay. */
+  async function stopWhatEnded(id: string) {
+    const job = await store.get(id)
+    if (job) await stopper.stopCalls(job, AbortSignal.timeout(STOP_TRY_MS))
+  }
+}
+
+function eventOf(outcome: Outcome, attempt: number, maxAttempts: number): JobEvent {
+  switch (outcome.kind) {
+    case 'succeeded': {
+      const { outputPath, runId } = outcome
+      return { type: 'succeeded', attempt, outputPath, ...(runId !== undefined && { runId }) }
+    }
+    case 'failed':
+      return { type: 'failed', attempt, code: outcome.code, error: outcome.error }
+    case 'interrupted':
+      return { type: 'interrupted', attempt, error: outcome.error, maxAttempts }
+    default:
+      return outcome satisfies never
+  }
+}

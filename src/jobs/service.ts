@@ -1,0 +1,139 @@
+import { randomUUID } from 'node:crypto'
+import type { Backend } from '../backend/port.ts'
+import { type FieldFault, InvalidRequest, JobConflict, JobNotFound } from '../errors.ts'
+import type { EventBus } from '../events/port.ts'
+import type { JobQueue } from '../queue/port.ts'
+import type { JobStore } from '../store/port.ts'
+import { checkInput } from './input.ts'
+import { applyEvent, currentAttempt, isFinished, type Job, type JobEvent, type JobInput } from './job.ts'
+import type { Log } from './log.ts'
+
+/** What a caller asks for. */
+export type NewJob = {
+  readonly input: JobInput
+  readonly version: Job['version']
+  readonly metadata?: Readonly<Record<string, string>>
+}
+
+export type ServiceParts = {
+  readonly store: JobStore
+  readonly queue: JobQueue
+  readonly events: EventBus
+  readonly backend: Pick<Backend, 'name' | 'check'>
+  readonly log: Log
+  readonly timeoutSeconds: number
+  /** Epoch ms. */
+  readonly now?: () => number
+}
+
+/** `accepted` false: the event came too late or speaks of another attempt; `job` is then as it stays. */
+export type Recorded = { accepted: boolean; job: Job }
+
+/** The verbs on jobs, and the only writer of the store. */
+export type JobService = {
+  /** Keeps a new job and queues it. Rejects with `InvalidRequest` naming each faulty field. */
+  submit(request: NewJob, caller: string): Promise<Job>
+  /** Rejects with `JobNotFound`, also for another caller's job. */
+  get(id: string, caller: string): Promise<Job>
+  /** The job if it succeeded; else a `JobConflict` that says why there is no result. */
+  result(id: string, caller: string): Promise<Job & { outputPath: string }>
+  /** Ends a job now; its call is stopped in the background. Canceling twice is fine; another end is a `JobConflict`. */
+  cancel(id: string, caller: string): Promise<Job>
+  /** Applies an event of a runner or of the reconciler, again after a lost race, until it is accepted or refused. */
+  record(id: string, event: JobEvent): Promise<Recorded>
+}
+
+export function createService(parts: ServiceParts): JobService {
+  const { store, queue, events, backend, log, timeoutSeconds, now = Date.now } = parts
+
+  const find = async (id: string, caller?: string): Promise<Job> => {
+    const job = JOB_ID.test(id) ? await store.get(id) : undefined
+    if (!job || (caller !== undefined && job.caller !== caller)) throw new JobNotFound()
+    return job
+  }
+
+  const record = async (id: string, event: JobEvent): Promise<Recorded> => {
+    for (;;) {
+      const before = await find(id)
+      const applied = applyEvent(before, event, now())
+      if (!applied.accepted) return { accepted: false, job: before }
+      if (await store.update(applied.job, before.revision)) {
+        await react(before, applied.job, event)
+        return { accepted: true, job: applied.job }
+      }
+    }
+  }
+
+  /** What follows from an accepted event. Each step can be lost with the process: the reconciler makes up for it. */
+  const react = async (before: Job, after: Job, event: JobEvent) => {
+    logChange(log, after, event)
+    events.publish(after)
+    const [old, current] = [currentAttempt(before), currentAttempt(after)]
+    if (isFinished(after) && !isFinished(before)) await queue.drop({ id: after.id, attempt: old.attempt })
+    if (current.attempt !== old.attempt) await queue.add({ id: after.id, attempt: current.attempt })
+  }
+
+  return {
+    record,
+    get: find,
+    async submit(request, caller) {
+      refuse(checkInput(request.input), 'invalid_request')
+      refuse(backend.check(request.input), 'url_not_allowed')
+      const job = newJob(request, { caller, backend: backend.name, now: now(), timeoutSeconds })
+      await store.insert(job)
+      log.info({ job_id: job.id, backend: job.backend }, 'job submitted')
+      events.publish(job)
+      await queue.add({ id: job.id, attempt: 1 })
+      return job
+    },
+    async result(id, caller) {
+      const job = await find(id, caller)
+      if (job.outputPath !== undefined) return { ...job, outputPath: job.outputPath }
+      throw noResult(job)
+    },
+    async cancel(id, caller) {
+      await find(id, caller)
+      const { accepted, job } = await record(id, { type: 'canceled' })
+      if (accepted || job.status === 'canceled') return job
+      throw new JobConflict('job_finished', `The job has already ${job.status}.`)
+    },
+  }
+}
+
+/** The form of a job id: a UUID as this server writes it. */
+const JOB_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+
+function noResult(job: Job): JobConflict {
+  if (job.status === 'failed') {
+    return new JobConflict('job_failed', `The job failed (${job.errorCode ?? 'unknown'}): ${job.error ?? ''}`)
+  }
+  if (job.status === 'canceled') return new JobConflict('job_canceled', 'The job was canceled.')
+  return new JobConflict('job_not_finished', `The job is ${job.status}; it has no result yet.`)
+}
+
+function refuse(faults: FieldFault[], code: string) {
+  if (faults.length > 0) throw new InvalidRequest(faults, code)
+}
+
+type Birth = { caller: string; backend: Job['backend']; now: number; timeoutSeconds: number }
+
+const newJob = ({ input, version, metadata }: NewJob, birth: Birth): Job => ({
+  id: randomUUID(),
+  caller: birth.caller,
+  backend: birth.backend,
+  status: 'submitted',
+  revision: 1,
+  version,
+  input,
+  ...(metadata && { metadata }),
+  createdAt: birth.now,
+  deadlineAt: birth.now + birth.timeoutSeconds * 1000,
+  attempts: [{ attempt: 1 }],
+})
+
+function logChange(log: Log, job: Job, event: JobEvent) {
+  const { attempt, callId } = currentAttempt(job)
+  const fields = { job_id: job.id, event: event.type, status: job.status, attempt, call_id: callId }
+  if (job.status === 'failed') log.warn({ ...fields, error_code: job.errorCode, error: job.error }, 'job changed')
+  else log.info(fields, 'job changed')
+}

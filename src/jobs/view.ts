@@ -1,0 +1,43 @@
+import type { Attempt, Job } from './job.ts'
+
+/** A job in its wire form: snake_case, RFC 3339 times, absent rather than null. The only place that makes it. */
+export function viewOf(job: Job) {
+  return {
+    job_id: job.id,
+    status: job.status,
+    version: job.version,
+    backend: job.backend,
+    revision: job.revision,
+    input: job.input,
+    ...(job.metadata && { metadata: job.metadata }),
+    created_at: time(job.createdAt),
+    ...(job.startedAt !== undefined && { started_at: time(job.startedAt) }),
+    ...(job.finishedAt !== undefined && { finished_at: time(job.finishedAt) }),
+    deadline_at: time(job.deadlineAt),
+    ...(job.outputPath !== undefined && { output_path: job.outputPath }),
+    ...(job.error !== undefined && { error: job.error }),
+    ...(job.errorCode && { error_code: job.errorCode }),
+    attempts: job.attempts.map(attemptView),
+    links: linksOf(job.id),
+  }
+}
+
+export type JobView = ReturnType<typeof viewOf>
+
+const attemptView = (attempt: Attempt) => ({
+  attempt: attempt.attempt,
+  ...(attempt.callId !== undefined && { call_id: attempt.callId }),
+  ...(attempt.startedAt !== undefined && { started_at: time(attempt.startedAt) }),
+  ...(attempt.finishedAt !== undefined && { finished_at: time(attempt.finishedAt) }),
+  ...(attempt.outcome && { outcome: attempt.outcome }),
+  ...(attempt.error !== undefined && { error: attempt.error }),
+  ...(attempt.errorCode && { error_code: attempt.errorCode }),
+})
+
+const linksOf = (id: string) => ({
+  self: `/jobs/${id}`,
+  result: `/jobs/${id}/result`,
+  cancel: `/jobs/${id}/cancel`,
+})
+
+const time = (epochMs: number) => new Date(epochMs).toISOString()

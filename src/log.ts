@@ -1,0 +1,35 @@
+import { type DestinationStream, type Logger, pino, stdTimeFunctions } from 'pino'
+import type { Config } from './config.ts'
+
+type RequestLike = { method?: string; url?: string; ip?: string }
+
+/**
+ * The process's logger: JSON lines with level names and RFC 3339 times. On a terminal in development it is pretty.
+ * Query strings are never written: they can carry signatures.
+ */
+export async function createLogger(
+  config: Pick<Config, 'LOG_LEVEL' | 'NODE_ENV'>,
+  out = process.stdout,
+): Promise<Logger> {
+  const options = {
+    level: config.LOG_LEVEL,
+    base: null,
+    timestamp: stdTimeFunctions.isoTime,
+    formatters: { level: (label: string) => ({ level: label }) },
+    serializers: {
+      req: ({ method, url, ip }: RequestLike) => ({ method, url: url?.split('?', 1)[0], remote_address: ip }),
+    },
+  }
+  return pino(options, (await prettyStream(config, out)) ?? out)
+}
+
+async function prettyStream(config: Pick<Config, 'NODE_ENV'>, out: typeof process.stdout) {
+  if (!out.isTTY || config.NODE_ENV !== 'development') return undefined
+  try {
+    const { default: pretty } = await import('pino-pretty')
+    return pretty({ destination: out, sync: true, singleLine: true }) as DestinationStream
+  } catch {
+    // A development dependency: an installation without it logs JSON.
+    return undefined
+  }
+}
