@@ -5,6 +5,7 @@ import { healthRoutes } from './http/health.ts'
 import { jobRoutes } from './http/jobs.ts'
 import { collectMethods } from './http/methods.ts'
 import { answerClientError, answerError, registerProblems } from './http/problems.ts'
+import { RequestLog } from './http/request-log.ts'
 import { createValidatorCompiler } from './http/validation.ts'
 import type { JobService } from './jobs/service.ts'
 
@@ -20,7 +21,7 @@ export async function buildApp({ service, log, bodyLimitBytes }: AppParts): Prom
     loggerInstance: log,
     bodyLimit: bodyLimitBytes,
     genReqId: () => randomUUID(),
-    requestIdLogLabel: 'request_id',
+    logController: new RequestLog(),
     frameworkErrors: answerError,
     clientErrorHandler: answerClientError,
     // A job id of any length is ours to refuse.

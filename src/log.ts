@@ -1,16 +1,15 @@
 import { type DestinationStream, type Logger, pino, stdTimeFunctions } from 'pino'
 import type { Config } from './config.ts'
 
+type LogConfig = Pick<Config, 'LOG_LEVEL' | 'NODE_ENV'>
+type Output = NodeJS.WritableStream & { readonly isTTY?: boolean }
 type RequestLike = { method?: string; url?: string; ip?: string }
 
 /**
  * The process's logger: JSON lines with level names and RFC 3339 times. On a terminal in development it is pretty.
  * Query strings are never written: they can carry signatures.
  */
-export async function createLogger(
-  config: Pick<Config, 'LOG_LEVEL' | 'NODE_ENV'>,
-  out = process.stdout,
-): Promise<Logger> {
+export async function createLogger(config: LogConfig, out: Output = process.stdout): Promise<Logger> {
   const options = {
     level: config.LOG_LEVEL,
     base: null,
@@ -23,7 +22,7 @@ export async function createLogger(
   return pino(options, (await prettyStream(config, out)) ?? out)
 }
 
-async function prettyStream(config: Pick<Config, 'NODE_ENV'>, out: typeof process.stdout) {
+async function prettyStream(config: LogConfig, out: Output) {
   if (!out.isTTY || config.NODE_ENV !== 'development') return undefined
   try {
     const { default: pretty } = await import('pino-pretty')

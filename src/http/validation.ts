@@ -18,10 +18,11 @@ type SchemaError = Pick<ErrorObject, 'instancePath' | 'keyword' | 'message' | 'p
   params: Record<string, unknown>
 }
 
-/** Ajv's errors as faults that each name the field as a caller would. */
+/** Ajv's errors as faults that each name the field as a caller would, one a field. */
 export function faultsOf(errors: readonly SchemaError[]): FieldFault[] {
   // A union, or a rule on names, reports itself after what broke it; that says it better.
-  return errors.filter(({ keyword }) => keyword !== 'anyOf' && keyword !== 'propertyNames').map(faultOf)
+  const faults = errors.filter(({ keyword }) => keyword !== 'anyOf' && keyword !== 'propertyNames').map(faultOf)
+  return [...new Map(faults.map((fault) => [fault.path, fault])).values()]
 }
 
 function faultOf({ instancePath, keyword, params, propertyName, message = 'is not valid' }: SchemaError): FieldFault {

@@ -28,7 +28,9 @@ export function createRunner({ store, service, backend, stopper, maxAttempts }: 
     const recorded = await service.record(job.id, { type: 'spawned', attempt, callId })
     if (recorded.accepted) return callId
     // The job ended while the backend was starting the call: the call is written down first, then stopped.
-    await service.record(job.id, { type: 'orphaned', attempt, callId })
+    const { accepted } = await service.record(job.id, { type: 'orphaned', attempt, callId })
+    // Another runner's call has the attempt's place: ours has none to be written down in.
+    if (!accepted) await backend.stop(callId, AbortSignal.timeout(STOP_TRY_MS))
     return undefined
   }
 

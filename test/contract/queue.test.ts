@@ -1,0 +1,46 @@
+import { createInProcessQueue } from '../../src/queue/in-process.ts'
+import type { JobQueue } from '../../src/queue/port.ts'
+import { silentLog } from '../helpers/log.ts'
+import { testBites, testContract } from './contract.ts'
+import { queueContract as cases } from './queue.ts'
+
+const open = () => createInProcessQueue(silentLog())
+testContract('in-process queue', cases, open)
+
+const broken = (change: (good: JobQueue) => Partial<JobQueue>) => () => {
+  const good = open()
+  return { ...good, ...change(good) }
+}
+
+testBites('a drop that ignores the attempt', {
+  cases,
+  promise: 'tells two attempts of one job apart',
+  open: broken((good) => ({
+    drop: async (entry) => {
+      await good.drop({ ...entry, attempt: 1 })
+      await good.drop({ ...entry, attempt: 2 })
+      await new Promise(setImmediate)
+    },
+  })),
+})
+
+testBites('a queue that runs what it already runs', {
+  cases,
+  promise: 'does not run an entry a second time while it is waiting or running',
+  open: broken((good) => {
+    let run: ((entry: { id: string; attempt: number }) => void) | undefined
+    return {
+      start(work) {
+        run = (entry) => void work(entry, new AbortController().signal)
+        return good.start(work)
+      },
+      add: async (entry) => (run ? run(entry) : good.add(entry)),
+    }
+  }),
+})
+
+testBites('a close that does not wait for what runs', {
+  cases,
+  promise: 'aborts what runs and waits for it when it closes, and takes nothing more',
+  open: broken(() => ({ close: () => Promise.resolve() })),
+})

@@ -1,0 +1,144 @@
+import { randomUUID } from 'node:crypto'
+import { expect } from 'vitest'
+import type { JobQueue, QueueEntry, RunEntry } from '../../src/queue/port.ts'
+import { until } from '../helpers/until.ts'
+import type { ContractCase } from './contract.ts'
+
+const anEntry = (attempt = 1): QueueEntry => ({ id: randomUUID(), attempt })
+
+/** A runner that holds every entry until it is released or aborted. */
+function holdingRunner() {
+  const started: QueueEntry[] = []
+  const ended: QueueEntry[] = []
+  const releases = new Map<string, () => void>()
+  const run: RunEntry = async (entry, signal) => {
+    started.push(entry)
+    await new Promise<void>((resolve) => {
+      releases.set(entry.id, resolve)
+      signal.addEventListener('abort', () => resolve(), { once: true })
+    })
+    ended.push(entry)
+  }
+  return { run, started, ended, release: (entry: QueueEntry) => releases.get(entry.id)?.() }
+}
+
+/** What every queue promises. */
+export const queueContract: readonly ContractCase<JobQueue>[] = [
+  [
+    'runs an entry that is added after the start',
+    async (open) => {
+      const [queue, runner, entry] = [await open(), holdingRunner(), anEntry()]
+      await queue.start(runner.run)
+      await queue.add(entry)
+      await until(() => runner.started.length > 0)
+      expect(runner.started).toEqual([entry])
+    },
+  ],
+  [
+    'runs an entry that was added before the start',
+    async (open) => {
+      const [queue, runner, entry] = [await open(), holdingRunner(), anEntry()]
+      await queue.add(entry)
+      await queue.start(runner.run)
+      await until(() => runner.started.length > 0)
+      expect(runner.started).toEqual([entry])
+    },
+  ],
+  [
+    'does not run an entry a second time while it is waiting or running',
+    async (open) => {
+      const [queue, runner, entry, next] = [await open(), holdingRunner(), anEntry(), anEntry()]
+      await queue.add(entry)
+      await queue.add(entry)
+      await queue.start(runner.run)
+      await until(() => runner.started.length > 0)
+      await queue.add(entry)
+      await queue.add(next)
+      await until(() => runner.started.length >= 2)
+      expect(runner.started).toEqual([entry, next])
+    },
+  ],
+  [
+    'runs an entry again when it is added after its run has ended',
+    async (open) => {
+      const [queue, runner, entry] = [await open(), holdingRunner(), anEntry()]
+      await queue.start(runner.run)
+      await queue.add(entry)
+      await until(() => runner.started.length === 1)
+      runner.release(entry)
+      await until(async () => {
+        await queue.add(entry)
+        return runner.started.length === 2
+      })
+    },
+  ],
+  [
+    'tells two attempts of one job apart',
+    async (open) => {
+      const [queue, runner, first] = [await open(), holdingRunner(), anEntry(1)]
+      const second = { ...first, attempt: 2 }
+      await queue.start(runner.run)
+      await queue.add(first)
+      await queue.add(second)
+      await until(() => runner.started.length === 2)
+      await queue.drop(first)
+      await until(() => runner.ended.length >= 1)
+      expect(runner.ended).toEqual([first])
+    },
+  ],
+  [
+    'aborts a running entry that is dropped, and no other',
+    async (open) => {
+      const [queue, runner, dropped, kept] = [await open(), holdingRunner(), anEntry(), anEntry()]
+      await queue.start(runner.run)
+      await queue.add(dropped)
+      await queue.add(kept)
+      await until(() => runner.started.length === 2)
+      await queue.drop(dropped)
+      await until(() => runner.ended.length > 0)
+      expect(runner.ended).toEqual([dropped])
+    },
+  ],
+  [
+    'never runs an entry that was dropped while it waited',
+    async (open) => {
+      const [queue, runner, dropped, kept] = [await open(), holdingRunner(), anEntry(), anEntry()]
+      await queue.add(dropped)
+      await queue.drop(dropped)
+      await queue.add(kept)
+      await queue.start(runner.run)
+      await until(() => runner.started.length > 0)
+      expect(runner.started).toEqual([kept])
+    },
+  ],
+  [
+    'survives a run that rejects, and runs its entry again when it is added again',
+    async (open) => {
+      const [queue, entry] = [await open(), anEntry()]
+      let runs = 0
+      await queue.start(() => {
+        runs++
+        return Promise.reject(new Error('a runner at fault'))
+      })
+      await queue.add(entry)
+      await until(() => runs === 1)
+      await until(async () => {
+        await queue.add(entry)
+        return runs >= 2
+      })
+    },
+  ],
+  [
+    'aborts what runs and waits for it when it closes, and takes nothing more',
+    async (open) => {
+      const [queue, runner, entry] = [await open(), holdingRunner(), anEntry()]
+      await queue.start(runner.run)
+      await queue.add(entry)
+      await until(() => runner.started.length > 0)
+      await Promise.all([queue.close(), queue.close()])
+      expect(runner.ended).toEqual([entry])
+      await queue.add(anEntry()).catch(() => undefined)
+      expect(runner.started).toEqual([entry])
+    },
+  ],
+]

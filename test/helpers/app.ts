@@ -1,0 +1,47 @@
+import type { LightMyRequestResponse } from 'fastify'
+import { buildApp } from '../../src/app.ts'
+import { startCore } from './core.ts'
+import { recordingLog } from './log.ts'
+
+export const aBody = { video_path: 'face.mp4', audio_path: 'speech.wav' }
+
+/** The shipped app on the whole core, with the backend in the test's hand. */
+export async function startApp() {
+  const core = await startCore()
+  const { log, lines, text } = await recordingLog()
+  const app = await buildApp({ service: core.service, log, bodyLimitBytes: 65_536 })
+  const post = (url: string, payload?: object | string, headers: Record<string, string> = {}) =>
+    app.inject({
+      method: 'POST',
+      url,
+      ...(payload !== undefined && { payload }),
+      headers: { ...(typeof payload === 'string' && { 'content-type': 'application/json' }), ...headers },
+    })
+  return {
+    ...core,
+    ...{ app, post, requestLines: lines, requestLog: text },
+    get: (url: string) => app.inject({ method: 'GET', url }),
+    async close() {
+      await app.close()
+      await core.close()
+    },
+  }
+}
+
+export type TestApp = Awaited<ReturnType<typeof startApp>>
+
+/** A problem document's fields; fails the test where the answer is none. */
+export function problemOf(response: LightMyRequestResponse) {
+  const type = response.headers['content-type']
+  if (!String(type).startsWith('application/problem+json')) throw new Error(`not a problem document: ${String(type)}`)
+  const problem = response.json<{
+    status: number
+    title: string
+    type: string
+    detail: string
+    code: string
+    errors?: { path: string; message: string }[]
+  }>()
+  if (problem.status !== response.statusCode) throw new Error(`status ${problem.status} in a ${response.statusCode}`)
+  return { ...problem, paths: problem.errors?.map((fault) => fault.path) ?? [] }
+}

@@ -1,0 +1,49 @@
+import { createEmitterBus } from '../../src/events/emitter.ts'
+import type { Job } from '../../src/jobs/job.ts'
+import { createReconciler } from '../../src/jobs/reconciler.ts'
+import { createRunner } from '../../src/jobs/runner.ts'
+import { createService, type NewJob } from '../../src/jobs/service.ts'
+import { createStopper } from '../../src/jobs/stopper.ts'
+import { createInProcessQueue } from '../../src/queue/in-process.ts'
+import { createMemoryStore } from '../../src/store/memory.ts'
+import { createFakeBackend } from './fake-backend.ts'
+import { recordingLog } from './log.ts'
+import { until } from './until.ts'
+
+export const aRequest: NewJob = { input: { video_path: 'face.mp4', audio_path: 'speech.wav' }, version: 'v15' }
+
+/** The whole core on its first adapters, with a backend and a clock in the test's hand. */
+export async function startCore({ running = true } = {}) {
+  const clock = { now: 1_000_000 }
+  const now = () => clock.now
+  const { log, lines } = await recordingLog()
+  const store = createMemoryStore()
+  const events = createEmitterBus(log)
+  const backend = createFakeBackend()
+  const queue = createInProcessQueue(log)
+  const service = createService({ store, queue, events, backend, log, timeoutSeconds: 60, now })
+  const stopper = createStopper(backend, service)
+  const reconciler = createReconciler({ store, queue, service, stopper, log, now })
+  const run = createRunner({ store, service, backend, stopper, maxAttempts: 2 })
+  if (running) await queue.start(run)
+  const untilJob = (id: string, holds: (job: Job) => boolean, what: string) =>
+    until(
+      async () => {
+        const job = await store.get(id)
+        return job && holds(job) ? job : undefined
+      },
+      `job ${what}`,
+      3_000,
+    )
+  return {
+    ...{ clock, lines, store, events, backend, queue, service, stopper, reconciler, run, untilJob },
+    untilStatus: (id: string, status: Job['status']) => untilJob(id, (job) => job.status === status, status),
+    submit: (request: Partial<NewJob> = {}) => service.submit({ ...aRequest, ...request }, 'anonymous'),
+    async close() {
+      await reconciler.close()
+      await queue.close()
+    },
+  }
+}
+
+export type Core = Awaited<ReturnType<typeof startCore>>

@@ -1,0 +1,46 @@
+import { randomUUID } from 'node:crypto'
+import { applyEvent, type Job, type JobEvent } from '../../src/jobs/job.ts'
+
+/** A fresh job, as a submit makes it, with what the test cares about. */
+export const aJob = (change: Partial<Job> = {}): Job => ({
+  id: randomUUID(),
+  caller: 'anonymous',
+  backend: 'modal',
+  status: 'submitted',
+  revision: 1,
+  version: 'v15',
+  input: { video_path: 'face.mp4', audio_path: 'speech.wav' },
+  createdAt: 1_000,
+  deadlineAt: 100_000,
+  attempts: [{ attempt: 1 }],
+  ...change,
+})
+
+/** The job after these events, all of which must be accepted. */
+export function after(job: Job, ...events: JobEvent[]): Job {
+  return events.reduce((current, event) => {
+    const applied = applyEvent(current, event, event.type === 'expired' ? current.deadlineAt : 2_000)
+    if (!applied.accepted) throw new Error(applied.reason)
+    return applied.job
+  }, job)
+}
+
+export const spawned = (attempt = 1, callId = `fc-${attempt}`): JobEvent => ({ type: 'spawned', attempt, callId })
+export const succeeded = (attempt = 1): JobEvent => ({
+  type: 'succeeded',
+  attempt,
+  outputPath: '/shared/results/run/v15/output.mp4',
+  runId: 'run',
+})
+export const failed = (attempt = 1): JobEvent => ({
+  type: 'failed',
+  attempt,
+  code: 'inference_failed',
+  error: 'no face found',
+})
+export const interrupted = (attempt = 1, maxAttempts = 2): JobEvent => ({
+  type: 'interrupted',
+  attempt,
+  error: 'the container died',
+  maxAttempts,
+})

@@ -1,0 +1,124 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { aBody, problemOf, startApp, type TestApp } from '../helpers/app.ts'
+import { aSuccess } from '../helpers/fake-backend.ts'
+import type { JobView } from '../../src/jobs/view.ts'
+
+let app: TestApp
+beforeAll(async () => {
+  app = await startApp()
+})
+afterAll(() => app.close())
+
+const submit = async (body: object = aBody) => (await app.post('/jobs', body)).json<JobView>()
+const RFC3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
+
+async function submitAndEnd(outcome: Parameters<TestApp['backend']['end']>[1]) {
+  const { job_id: id } = await submit()
+  await app.untilStatus(id, 'running')
+  app.backend.end(`fc-${id}-1`, outcome)
+  await app.untilStatus(id, outcome.kind === 'succeeded' ? 'succeeded' : 'failed')
+  return id
+}
+
+describe('POST /jobs', () => {
+  test('answers 202 with the job, its place and its links', async () => {
+    const response = await app.post('/jobs', { ...aBody, metadata: { team: 'dubbing', 'a b': '' } })
+    expect(response.statusCode).toBe(202)
+    const job = response.json<JobView>()
+    expect(response.headers.location).toBe(`/jobs/${job.job_id}`)
+    expect(job).toEqual({
+      job_id: expect.stringMatching(/^[0-9a-f-]{36}$/) as string,
+      status: 'submitted',
+      version: 'v15',
+      backend: 'modal',
+      revision: 1,
+      input: aBody,
+      metadata: { team: 'dubbing', 'a b': '' },
+      created_at: expect.stringMatching(RFC3339) as string,
+      deadline_at: expect.stringMatching(RFC3339) as string,
+      attempts: [{ attempt: 1 }],
+      links: {
+        self: `/jobs/${job.job_id}`,
+        result: `/jobs/${job.job_id}/result`,
+        cancel: `/jobs/${job.job_id}/cancel`,
+      },
+    })
+  })
+
+  test.each([
+    { video_url: 'https://a.example/face.mp4', audio_url: 'https://a.example/speech.wav' },
+    { image_url: 'https://a.example/face.png', audio_url: 'http://a.example/speech.wav?token=x', version: 'v1' },
+    { video_path: 'data/video/yongen.mp4', audio_path: 'data/audio/yongen.wav', version: 'v15' },
+    { image_url: 'https://a.example/face.png', audio_path: 'Ünïcode spaced name.wav' },
+  ])('takes the body shape of the original: %j', async (body) => {
+    const { job_id: id, input, version } = await submit(body)
+    const { version: asked = 'v15', ...sent } = body
+    expect({ input, version }).toEqual({ input: sent, version: asked })
+    await app.untilStatus(id, 'running')
+    expect(app.backend.requests.at(-1)).toMatchObject({ jobId: id, input: sent, version: asked })
+  })
+})
+
+describe('GET /jobs/:id and its result', () => {
+  test('follow a job to its success', async () => {
+    const { job_id: id } = await submit()
+    await app.untilStatus(id, 'running')
+    expect((await app.get(`/jobs/${id}`)).json()).toMatchObject({ status: 'running', started_at: expect.any(String) })
+    expect(problemOf(await app.get(`/jobs/${id}/result`))).toMatchObject({ status: 409, code: 'job_not_finished' })
+    app.backend.end(`fc-${id}-1`, aSuccess)
+    await app.untilStatus(id, 'succeeded')
+    const output_path = '/shared/results/run/v15/output.mp4'
+    expect((await app.get(`/jobs/${id}`)).json()).toMatchObject({
+      ...{ job_id: id, status: 'succeeded', output_path, revision: 3 },
+      attempts: [{ attempt: 1, call_id: `fc-${id}-1`, outcome: 'succeeded' }],
+    })
+    expect((await app.get(`/jobs/${id}/result`)).json()).toEqual({ job_id: id, status: 'succeeded', output_path })
+  })
+
+  test('tell why a job failed', async () => {
+    const id = await submitAndEnd({ kind: 'failed', code: 'inference_failed', error: 'no face in frame 3' })
+    expect((await app.get(`/jobs/${id}`)).json()).toMatchObject({
+      ...{ status: 'failed', error: 'no face in frame 3', error_code: 'inference_failed' },
+      attempts: [{ error: 'no face in frame 3', error_code: 'inference_failed', outcome: 'failed' }],
+    })
+    const problem = problemOf(await app.get(`/jobs/${id}/result`))
+    expect(problem).toMatchObject({ status: 409, code: 'job_failed' })
+    expect(problem.detail).toContain('no face in frame 3')
+  })
+
+  test('HEAD answers like GET, without a body', async () => {
+    const { job_id: id } = await submit()
+    const response = await app.app.inject({ method: 'HEAD', url: `/jobs/${id}` })
+    expect([response.statusCode, response.body]).toEqual([200, ''])
+  })
+})
+
+describe('POST /jobs/:id/cancel', () => {
+  test('cancels, again and again, with or without an empty body', async () => {
+    const { job_id: id } = await submit()
+    for (const body of [undefined, {}, '{}']) {
+      const response = await app.post(`/jobs/${id}/cancel`, body)
+      expect([response.statusCode, response.json<JobView>().status]).toEqual([200, 'canceled'])
+    }
+    expect(problemOf(await app.get(`/jobs/${id}/result`))).toMatchObject({ status: 409, code: 'job_canceled' })
+  })
+
+  test('is a conflict after another end', async () => {
+    const id = await submitAndEnd(aSuccess)
+    expect(problemOf(await app.post(`/jobs/${id}/cancel`))).toMatchObject({ status: 409, code: 'job_finished' })
+  })
+})
+
+test('GET /healthz answers exactly {"status":"ok"}', async () => {
+  const response = await app.get('/healthz')
+  expect([response.statusCode, response.body]).toEqual([200, '{"status":"ok"}'])
+})
+
+test('every line of a request names the request and the job, and no line shows a query string', async () => {
+  const { job_id: id } = await submit()
+  await app.get(`/jobs/${id}?signature=secret`)
+  const lines = app.requestLines.filter((line) => line.job_id === id)
+  expect(lines.length).toBeGreaterThan(0)
+  expect(app.requestLines.every((line) => typeof line.request_id === 'string')).toBe(true)
+  expect(app.requestLog()).not.toContain('signature=secret')
+})

@@ -1,0 +1,121 @@
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseEnv } from 'node:util'
+import type { TSchema } from '@sinclair/typebox'
+import { describe, expect, test } from 'vitest'
+import { childEnvironment, ConfigError, ConfigSchema, loadConfig } from '../../src/config.ts'
+
+/** No credentials of this machine's user must leak into a test. */
+const MODAL_CONFIG_PATH = '/nonexistent/modal.toml'
+const load = (env: Record<string, string> = {}) => loadConfig({ MODAL_CONFIG_PATH, ...env })
+const tokens = { MODAL_TOKEN_ID: 'ak-1', MODAL_TOKEN_SECRET: 'as-hush' }
+
+const faultsOf = (env: Record<string, string>) => {
+  try {
+    load(env)
+  } catch (error) {
+    if (error instanceof ConfigError) return error.faults
+    throw error
+  }
+  return []
+}
+
+describe('what is read', () => {
+  test('nothing set gives the documented defaults, frozen', () => {
+    const config = load()
+    expect(config).toMatchObject({ HOST: '0.0.0.0', PORT: 9000, JOB_STORE: 'memory', MAX_ATTEMPTS: 2 })
+    expect(config).toMatchObject({ MODAL_APP: 'musetalk-poc', MODAL_FUNCTION: 'run_inference' })
+    expect(Object.isFrozen(config)).toBe(true)
+  })
+
+  test('numbers and booleans are read from text', () => {
+    const config = load({ PORT: '8080', INPUT_URL_ALLOW_PRIVATE: 'true' })
+    expect([config.PORT, config.INPUT_URL_ALLOW_PRIVATE]).toEqual([8080, true])
+  })
+
+  test('an empty variable counts as unset', () => {
+    expect(load({ PORT: '', BACKEND: '' })).toMatchObject({ PORT: 9000, BACKEND: 'local' })
+  })
+})
+
+describe('what is refused', () => {
+  test('every faulty variable is named at once', () => {
+    const faults = faultsOf({ PORT: 'eighty', LOG_LEVEL: 'loud', BODY_LIMIT_BYTES: '5', INPUT_URL_ALLOW_PRIVATE: 'yes' })
+    expect(faults.map((fault) => fault.split(':')[0]).toSorted()).toEqual([
+      ...['BODY_LIMIT_BYTES', 'INPUT_URL_ALLOW_PRIVATE', 'LOG_LEVEL', 'PORT'],
+    ])
+    expect(faults.join()).toContain('"eighty"')
+  })
+
+  test.each(['80.5', '65536', '-1', '0x', 'NaN', '9000 x'])('PORT=%s', (PORT) => {
+    expect(faultsOf({ PORT })).toHaveLength(1)
+  })
+
+  test('a secret is never shown', () => {
+    const faults = faultsOf({ PORT: 'x', MODAL_TOKEN_SECRET: 'as-hush' })
+    expect(faults.join()).toContain('MODAL_TOKEN_ID')
+    expect(faults.join()).not.toContain('as-hush')
+  })
+})
+
+describe('which backend', () => {
+  test('local, as an assumption, where no credentials are found', () => {
+    expect(load()).toMatchObject({ BACKEND: 'local', backendAssumed: true })
+  })
+
+  test('modal where the environment has credentials', () => {
+    expect(load(tokens)).toMatchObject({ BACKEND: 'modal', backendAssumed: false })
+  })
+
+  test('modal where the configuration file has credentials, and not where it has none', () => {
+    const file = join(mkdtempSync(join(tmpdir(), 'config-')), 'modal.toml')
+    writeFileSync(file, '[default]\n# token_id = "no"\nserver_url = "x"\n')
+    expect(load({ MODAL_CONFIG_PATH: file }).BACKEND).toBe('local')
+    writeFileSync(file, '[default]\ntoken_id = "ak-1"\ntoken_secret = "as-2"\n')
+    expect(load({ MODAL_CONFIG_PATH: file }).BACKEND).toBe('modal')
+  })
+
+  test('what is set is taken: no assumption, no warning', () => {
+    expect(load({ ...tokens, BACKEND: 'local' })).toMatchObject({ BACKEND: 'local', backendAssumed: false })
+  })
+
+  test('production does not guess, and modal without credentials is refused', () => {
+    expect(faultsOf({ NODE_ENV: 'production' }).join()).toContain('BACKEND')
+    expect(faultsOf({ NODE_ENV: 'production', BACKEND: 'local' })).toEqual([])
+    expect(faultsOf({ NODE_ENV: 'production', ...tokens })).toEqual([])
+    expect(faultsOf({ BACKEND: 'modal' }).join()).toContain('credentials')
+  })
+})
+
+test('a child process sees what programs need, and nothing of the server', () => {
+  const env = { PATH: '/bin', HOME: '/root', LC_ALL: 'C', CUDA_VISIBLE_DEVICES: '0', PYTHONPATH: '/m', ...tokens, PORT: '1', AWS_KEY: 'x' }
+  expect(Object.keys(childEnvironment(env)).toSorted()).toEqual([
+    ...['CUDA_VISIBLE_DEVICES', 'HOME', 'LC_ALL', 'PATH', 'PYTHONPATH'],
+  ])
+})
+
+describe('the documents', () => {
+  const variables = Object.entries(ConfigSchema.properties as Record<string, TSchema>)
+
+  test('.env.example names every variable with its default, and is itself a usable environment', () => {
+    const text = readFileSync('.env.example', 'utf8')
+    for (const [name, schema] of variables) {
+      const line = text.split('\n').find((candidate) => candidate.replace(/^# ?/, '').startsWith(`${name}=`))
+      expect(line, name).toBeDefined()
+      if (schema.default !== undefined) expect(line).toBe(`# ${name}=${String(schema.default)}`)
+    }
+    const named = [...text.matchAll(/^# ?([A-Z_]+)=/gm)].map((match) => match[1])
+    expect(named.toSorted()).toEqual(variables.map(([name]) => name).toSorted())
+    expect(parseEnv(text)).toEqual({})
+  })
+
+  test("the README's table is the schema's", () => {
+    const readme = readFileSync('README.md', 'utf8')
+    for (const [name, schema] of variables) {
+      const shown = schema.default === undefined ? '' : `\`${String(schema.default)}\``
+      expect(readme).toContain(`| \`${name}\` | ${shown} | ${schema.description ?? ''} |`)
+    }
+    expect(readme.match(/^\| `[A-Z_]+` \|/gm)).toHaveLength(variables.length)
+  })
+})

@@ -1,0 +1,290 @@
+import { afterEach, describe, expect, test } from 'vitest'
+import { InvalidRequest } from '../../src/errors.ts'
+import type { Spawned } from '../../src/backend/port.ts'
+import { currentAttempt } from '../../src/jobs/job.ts'
+import { type Core, startCore } from '../helpers/core.ts'
+import { aSuccess } from '../helpers/fake-backend.ts'
+import { after, aJob, failed, spawned } from '../helpers/jobs.ts'
+import { until } from '../helpers/until.ts'
+
+let core: Core
+const start = async (options?: Parameters<typeof startCore>[0]) => (core = await startCore(options))
+afterEach(() => core.close())
+
+const callOf = (id: string, attempt = 1) => `fc-${id}-${attempt}`
+
+describe('from submit to the end', () => {
+  test('a submit answers before the backend does, and the job then runs and succeeds', async () => {
+    const { backend, submit, untilStatus } = await start()
+    const spawning = Promise.withResolvers<Spawned>()
+    backend.spawnWith = () => spawning.promise
+    const job = await submit({ input: { image_url: 'https://a.example/face.png', audio_path: 'speech.wav' } })
+    expect(job.status).toBe('submitted')
+    expect(job.deadlineAt).toBe(job.createdAt + 60_000)
+    spawning.resolve({ kind: 'spawned', callId: 'fc-1' })
+    await untilStatus(job.id, 'running')
+    backend.end('fc-1', aSuccess)
+    expect(await untilStatus(job.id, 'succeeded')).toMatchObject({ runId: 'run', attempts: [{ callId: 'fc-1' }] })
+    expect(backend.requests).toEqual([{ jobId: job.id, attempt: 1, input: job.input, version: 'v15' }])
+  })
+
+  test('a rejected spawn fails the job in the words of the backend', async () => {
+    const { backend, submit, untilStatus } = await start()
+    backend.spawnWith = async () => ({ kind: 'rejected', code: 'backend_rejected', error: 'no such app' })
+    const job = await untilStatus((await submit()).id, 'failed')
+    expect(job).toMatchObject({ errorCode: 'backend_rejected', error: 'no such app' })
+  })
+
+  test('a failed call fails the job', async () => {
+    const { backend, submit, untilStatus } = await start()
+    const { id } = await submit()
+    await untilStatus(id, 'running')
+    backend.end(callOf(id), { kind: 'failed', code: 'inference_failed', error: 'no face' })
+    expect(await untilStatus(id, 'failed')).toMatchObject({ errorCode: 'inference_failed', error: 'no face' })
+  })
+
+  test('an interrupted call is spawned again, and the job fails after the last attempt', async () => {
+    const { backend, submit, untilStatus, untilJob } = await start()
+    const { id } = await submit()
+    await untilStatus(id, 'running')
+    backend.end(callOf(id), { kind: 'interrupted', error: 'the container died' })
+    await untilJob(id, (job) => currentAttempt(job).callId === callOf(id, 2), 'in its second attempt')
+    backend.end(callOf(id, 2), { kind: 'interrupted', error: 'again' })
+    expect(await untilStatus(id, 'failed')).toMatchObject({ errorCode: 'backend_unavailable', error: 'again' })
+    expect(backend.requests.map((request) => request.attempt)).toEqual([1, 2])
+  })
+
+  test('every line of a job’s life carries its id', async () => {
+    const { backend, lines, submit, untilStatus } = await start()
+    const { id } = await submit()
+    await untilStatus(id, 'running')
+    backend.end(callOf(id), aSuccess)
+    await untilStatus(id, 'succeeded')
+    expect(lines.map((line) => [line.msg, line.status])).toEqual([
+      ['job submitted', undefined],
+      ['job changed', 'running'],
+      ['job changed', 'succeeded'],
+    ])
+    expect(lines.every((line) => line.job_id === id)).toBe(true)
+  })
+
+  test('each change is announced with its revision', async () => {
+    const { backend, events, submit, untilStatus } = await start()
+    const heard: [string, number][] = []
+    events.subscribe(undefined, (job) => heard.push([job.status, job.revision]))
+    const { id } = await submit()
+    await untilStatus(id, 'running')
+    backend.end(callOf(id), aSuccess)
+    await untilStatus(id, 'succeeded')
+    expect(heard).toEqual([
+      ['submitted', 1],
+      ['running', 2],
+      ['succeeded', 3],
+    ])
+  })
+
+  test('a faulty input is refused before anything is kept, every field named', async () => {
+    const { backend, submit, reconciler } = await start()
+    const refused = submit({ input: { video_url: 'ftp://a.example/x', audio_path: '../speech.wav' } })
+    await expect(refused).rejects.toBeInstanceOf(InvalidRequest)
+    await expect(refused).rejects.toMatchObject({ faults: [{ path: '/video_url' }, { path: '/audio_path' }] })
+    await reconciler.resumeRuns()
+    expect(backend.requests).toEqual([])
+  })
+
+  test('what the backend sees wrong with an input is refused as url_not_allowed', async () => {
+    const { backend, submit } = await start()
+    backend.check = () => [{ path: '/video_url', message: 'is private' }]
+    await expect(submit()).rejects.toMatchObject({ code: 'url_not_allowed', status: 400 })
+  })
+
+  test('a job of another caller is not found', async () => {
+    const { service, submit } = await start()
+    const { id } = await submit()
+    for (const verb of ['get', 'result', 'cancel'] as const) {
+      await expect(service[verb](id, 'somebody else')).rejects.toMatchObject({ code: 'job_not_found', status: 404 })
+    }
+  })
+})
+
+describe('cancel', () => {
+  test('ends the job at once and stops its call', async () => {
+    const { backend, service, submit, untilStatus, untilJob } = await start()
+    const { id } = await submit()
+    await untilStatus(id, 'running')
+    expect(await service.cancel(id, 'anonymous')).toMatchObject({ status: 'canceled' })
+    await untilJob(id, (job) => currentAttempt(job).stop === 'done', 'stopped')
+    expect(backend.stopped).toEqual([callOf(id)])
+  })
+
+  test('stops a call that came into being after the cancel', async () => {
+    const { backend, service, submit, untilJob } = await start()
+    const spawning = Promise.withResolvers<Spawned>()
+    backend.spawnWith = () => spawning.promise
+    const { id } = await submit()
+    await service.cancel(id, 'anonymous')
+    spawning.resolve({ kind: 'spawned', callId: 'fc-late' })
+    const job = await untilJob(id, (job) => currentAttempt(job).stop === 'done', 'stopped')
+    expect(job).toMatchObject({ status: 'canceled', attempts: [{ callId: 'fc-late' }] })
+    expect(backend.stopped).toEqual(['fc-late'])
+  })
+
+  test('is not undone by a success that arrives later', async () => {
+    const { service, submit, untilStatus } = await start()
+    const { id } = await submit()
+    await untilStatus(id, 'running')
+    const canceled = await service.cancel(id, 'anonymous')
+    const late = await service.record(id, { type: 'succeeded', attempt: 1, outputPath: '/x' })
+    expect(late).toMatchObject({ accepted: false, job: { status: 'canceled' } })
+    expect(canceled.outputPath).toBeUndefined()
+  })
+
+  test('twice is once, and another end is a conflict', async () => {
+    const { backend, service, submit, untilStatus } = await start()
+    const [canceled, done] = [await submit(), await submit()]
+    await service.cancel(canceled.id, 'anonymous')
+    expect(await service.cancel(canceled.id, 'anonymous')).toMatchObject({ status: 'canceled' })
+    await untilStatus(done.id, 'running')
+    backend.end(callOf(done.id), aSuccess)
+    await untilStatus(done.id, 'succeeded')
+    await expect(service.cancel(done.id, 'anonymous')).rejects.toMatchObject({ code: 'job_finished', status: 409 })
+  })
+
+  test('a stop that fails is owed until a pass of the reconciler brings it about', async () => {
+    const { backend, service, submit, reconciler, store, untilStatus } = await start()
+    backend.stopWith = () => Promise.reject(new Error('Modal is away'))
+    const { id } = await submit()
+    await untilStatus(id, 'running')
+    await service.cancel(id, 'anonymous')
+    await reconciler.stopCalls()
+    expect(currentAttempt((await store.get(id))!).stop).toBe('owed')
+    backend.stopWith = async () => undefined
+    await reconciler.stopCalls()
+    expect(currentAttempt((await store.get(id))!).stop).toBe('done')
+  })
+
+  test('and a retry at once: the old call is stopped, the new attempt goes its own way', async () => {
+    const { backend, service, submit, untilStatus, untilJob } = await start()
+    const { id } = await submit()
+    await untilStatus(id, 'running')
+    await service.cancel(id, 'anonymous')
+    await service.record(id, { type: 'retried', deadlineAt: 9_000_000 })
+    await untilJob(id, (job) => currentAttempt(job).callId === callOf(id, 2), 'in its second attempt')
+    backend.end(callOf(id, 1), aSuccess)
+    await untilJob(id, (job) => job.attempts[0]?.stop === 'done', 'stopped')
+    backend.end(callOf(id, 2), { kind: 'succeeded', outputPath: '/second' })
+    expect(await untilStatus(id, 'succeeded')).toMatchObject({ outputPath: '/second' })
+  })
+})
+
+describe('what nobody was doing', () => {
+  test('a job with a call id is attached to, not spawned again', async () => {
+    const { backend, store, reconciler, untilStatus } = await start()
+    const job = after(aJob({ deadlineAt: 2_000_000 }), spawned(1, 'fc-old'))
+    await store.insert(job)
+    await reconciler.resumeRuns()
+    await until(() => backend.waiting.has('fc-old'))
+    backend.end('fc-old', aSuccess)
+    await untilStatus(job.id, 'succeeded')
+    expect(backend.requests).toEqual([])
+  })
+
+  test('a job without a call id is spawned', async () => {
+    const { store, reconciler, untilStatus } = await start()
+    const job = aJob({ deadlineAt: 2_000_000 })
+    await store.insert(job)
+    await reconciler.resumeRuns()
+    await untilStatus(job.id, 'running')
+  })
+
+  test('a job of another backend is lost', async () => {
+    const { backend, store, reconciler, untilStatus } = await start()
+    const job = aJob({ backend: 'local', deadlineAt: 2_000_000 })
+    await store.insert(job)
+    await reconciler.resumeRuns()
+    expect(await untilStatus(job.id, 'failed')).toMatchObject({ errorCode: 'lost' })
+    expect(backend.requests).toEqual([])
+  })
+
+  test('a call of another backend is not asked to stop', async () => {
+    const { backend, store, reconciler, untilJob } = await start()
+    const job = after(aJob({ backend: 'local' }), spawned(), { type: 'canceled' })
+    await store.insert(job)
+    await reconciler.stopCalls()
+    await untilJob(job.id, (now) => currentAttempt(now).stop === 'done', 'settled')
+    expect(backend.stopped).toEqual([])
+  })
+
+  test('a deadline that passes ends the job and stops its call', async () => {
+    const { backend, clock, reconciler, submit, untilStatus, untilJob } = await start()
+    const { id } = await submit()
+    await untilStatus(id, 'running')
+    await reconciler.endOverdue()
+    expect((await untilStatus(id, 'running')).status).toBe('running')
+    clock.now += 60_000
+    await reconciler.endOverdue()
+    expect(await untilStatus(id, 'failed')).toMatchObject({ errorCode: 'timed_out' })
+    await untilJob(id, (job) => currentAttempt(job).stop === 'done', 'stopped')
+    expect(backend.stopped).toEqual([callOf(id)])
+  })
+
+  test('the passes run by themselves once started', async () => {
+    const { store, clock, reconciler, untilStatus } = await start({ running: false })
+    await reconciler.start()
+    const job = aJob({ deadlineAt: clock.now + 1 })
+    await store.insert(job)
+    clock.now += 2
+    await untilStatus(job.id, 'failed')
+  })
+
+  test('one job that cannot be helped does not keep the others waiting', async () => {
+    const { store, service, reconciler, lines } = await start({ running: false })
+    const jobs = [aJob(), aJob(), aJob()]
+    for (const job of jobs) await store.insert(job)
+    const { record } = service
+    service.record = (id, event) => (id === jobs[0]?.id ? Promise.reject(new Error('broken')) : record(id, event))
+    await reconciler.endOverdue()
+    const statuses = await Promise.all(jobs.map(async ({ id }) => (await store.get(id))?.status))
+    expect(statuses).toEqual(['submitted', 'failed', 'failed'])
+    expect(lines.some((line) => line.job_id === jobs[0]?.id && line.msg.includes('has to wait'))).toBe(true)
+  })
+})
+
+describe('races', () => {
+  test('two runs of one entry record one call and stop the other', async () => {
+    const { backend, run, store, untilStatus } = await start({ running: false })
+    let calls = 0
+    backend.spawnWith = async () => ({ kind: 'spawned', callId: `fc-${++calls}` })
+    const job = aJob()
+    await store.insert(job)
+    const signal = new AbortController().signal
+    const runs = [run({ id: job.id, attempt: 1 }, signal), run({ id: job.id, attempt: 1 }, signal)]
+    const { attempts } = await untilStatus(job.id, 'running')
+    const callId = attempts[0]!.callId!
+    await until(() => backend.stopped.length > 0)
+    backend.end(callId, aSuccess)
+    await Promise.all(runs)
+    expect([callId, ...backend.stopped].toSorted()).toEqual(['fc-1', 'fc-2'])
+    expect(await store.get(job.id)).toMatchObject({ status: 'succeeded', revision: 3 })
+  })
+
+  test('a lost compare-and-set is read again and applied again', async () => {
+    const { store, service } = await start({ running: false })
+    const job = aJob()
+    await store.insert(job)
+    const { update } = store
+    let losses = 3
+    store.update = (next, expected) => (losses-- > 0 ? Promise.resolve(false) : update(next, expected))
+    expect(await service.record(job.id, failed())).toMatchObject({ accepted: true, job: { status: 'failed' } })
+    expect(losses).toBe(-1)
+  })
+
+  test('an entry of an attempt that is over, or of a job that is gone, is let go', async () => {
+    const { backend, run, store } = await start({ running: false })
+    const job = after(aJob(), { type: 'canceled' }, { type: 'retried', deadlineAt: 1 })
+    await store.insert(job)
+    await run({ id: job.id, attempt: 1 }, new AbortController().signal)
+    await run({ id: aJob().id, attempt: 1 }, new AbortController().signal)
+    expect(backend.requests).toEqual([])
+  })
+})

@@ -1,0 +1,213 @@
+import { describe, expect, test } from 'vitest'
+import {
+  applyEvent,
+  currentAttempt,
+  ERROR_MAX_LENGTH,
+  type Job,
+  type JobEvent,
+  type JobStatus,
+} from '../../src/jobs/job.ts'
+import { aJob, after, failed, interrupted, spawned, succeeded } from '../helpers/jobs.ts'
+
+const NOW = 200_000
+
+/** A job of every state, its current attempt being 2 with a call, after a canceled first one whose stop is owed. */
+const submitted = after(aJob(), spawned(), { type: 'canceled' }, { type: 'retried', deadlineAt: 150_000 })
+const running = after(submitted, spawned(2))
+const jobs: Record<JobStatus, Job> = {
+  submitted,
+  running,
+  succeeded: after(running, succeeded(2)),
+  failed: after(running, failed(2)),
+  canceled: after(running, { type: 'canceled' }),
+}
+
+const events: Record<JobEvent['type'], JobEvent> = {
+  spawned: spawned(2),
+  succeeded: succeeded(2),
+  failed: failed(2),
+  interrupted: interrupted(2, 3),
+  canceled: { type: 'canceled' },
+  expired: { type: 'expired' },
+  retried: { type: 'retried', deadlineAt: 300_000 },
+  orphaned: { type: 'orphaned', attempt: 2, callId: 'fc-late' },
+  stopped: { type: 'stopped', attempt: 1 },
+}
+
+/** The state after each event; undefined where the event is refused. Each pair stands here, none is derived. */
+const table: Record<JobStatus, Record<JobEvent['type'], JobStatus | undefined>> = {
+  submitted: {
+    spawned: 'running',
+    succeeded: undefined,
+    failed: 'failed',
+    interrupted: undefined,
+    canceled: 'canceled',
+    expired: 'failed',
+    retried: undefined,
+    orphaned: undefined,
+    stopped: 'submitted',
+  },
+  running: {
+    spawned: undefined,
+    succeeded: 'succeeded',
+    failed: 'failed',
+    interrupted: 'running',
+    canceled: 'canceled',
+    expired: 'failed',
+    retried: undefined,
+    orphaned: undefined,
+    stopped: 'running',
+  },
+  succeeded: {
+    spawned: undefined,
+    succeeded: undefined,
+    failed: undefined,
+    interrupted: undefined,
+    canceled: undefined,
+    expired: undefined,
+    retried: undefined,
+    orphaned: undefined,
+    stopped: 'succeeded',
+  },
+  failed: {
+    spawned: undefined,
+    succeeded: undefined,
+    failed: undefined,
+    interrupted: undefined,
+    canceled: undefined,
+    expired: undefined,
+    retried: 'submitted',
+    orphaned: undefined,
+    stopped: 'failed',
+  },
+  canceled: {
+    spawned: undefined,
+    succeeded: undefined,
+    failed: undefined,
+    interrupted: undefined,
+    canceled: undefined,
+    expired: undefined,
+    retried: 'submitted',
+    orphaned: undefined,
+    stopped: 'canceled',
+  },
+}
+
+const pairs = Object.entries(table).flatMap(([state, row]) =>
+  Object.entries(row).map(([event, next]) => [state as JobStatus, event as JobEvent['type'], next] as const),
+)
+
+describe('the table of states', () => {
+  test.each(pairs)('a %s job and the event %s: %s', (state, event, next) => {
+    const before = structuredClone(jobs[state])
+    const applied = applyEvent(jobs[state], events[event], NOW)
+    expect(applied.accepted ? applied.job.status : undefined).toBe(next)
+    expect(jobs[state]).toEqual(before)
+    if (applied.accepted) expect(applied.job.revision).toBe(before.revision + 1)
+  })
+
+  test.each(['spawned', 'succeeded', 'failed', 'interrupted'] as const)(
+    'an event %s of an attempt that is not the current one is refused',
+    (type) => {
+      const job = type === 'spawned' ? submitted : running
+      for (const attempt of [1, 3]) {
+        expect(applyEvent(job, { ...events[type], attempt } as JobEvent, NOW).accepted).toBe(false)
+      }
+    },
+  )
+})
+
+describe('the course of a job', () => {
+  test('a call that is recorded sets the times of job and attempt', () => {
+    expect(running).toMatchObject({ startedAt: 2_000, attempts: [{}, { callId: 'fc-2', startedAt: 2_000 }] })
+  })
+
+  test('success keeps the path and the id of the run', () => {
+    expect(jobs.succeeded).toMatchObject({ outputPath: '/shared/results/run/v15/output.mp4', runId: 'run' })
+    expect(currentAttempt(jobs.succeeded)).toMatchObject({ outcome: 'succeeded', finishedAt: 2_000 })
+  })
+
+  test('failure is told on the job and on the attempt, cut to its greatest length', () => {
+    const job = after(running, { type: 'failed', attempt: 2, code: 'lost', error: 'x'.repeat(5_000) })
+    const error = 'x'.repeat(ERROR_MAX_LENGTH)
+    expect(job).toMatchObject({ status: 'failed', errorCode: 'lost', error, finishedAt: 2_000 })
+    expect(currentAttempt(job)).toMatchObject({ outcome: 'failed', errorCode: 'lost', error })
+  })
+
+  test('an interrupted attempt is followed by another until the last, which fails the job', () => {
+    const first = after(aJob(), spawned(), interrupted(1, 2))
+    expect(first.status).toBe('running')
+    expect(first.attempts).toMatchObject([{ outcome: 'interrupted', error: 'the container died' }, { attempt: 2 }])
+    const second = after(first, spawned(2), interrupted(2, 2))
+    expect(second).toMatchObject({ status: 'failed', errorCode: 'backend_unavailable', error: 'the container died' })
+    expect(second.attempts).toHaveLength(2)
+  })
+
+  test('the start of the first attempt stays the start of the job', () => {
+    const again = after(aJob(), spawned(), interrupted())
+    const applied = applyEvent(again, spawned(2), 9_000)
+    expect(applied.accepted && applied.job.startedAt).toBe(2_000)
+  })
+
+  test('cancel before a call owes no stop, cancel of a call does', () => {
+    expect(currentAttempt(after(aJob(), { type: 'canceled' })).stop).toBeUndefined()
+    expect(currentAttempt(jobs.canceled).stop).toBe('owed')
+  })
+
+  test('a deadline that passed is timed_out where a call was made, and its call is owed a stop', () => {
+    const expired = after(running, { type: 'expired' })
+    expect(expired).toMatchObject({ status: 'failed', errorCode: 'timed_out' })
+    expect(currentAttempt(expired)).toMatchObject({ stop: 'owed', errorCode: 'timed_out' })
+  })
+
+  test('a deadline that passed while the second attempt had no call yet is timed_out too', () => {
+    const expired = after(aJob(), spawned(), interrupted(), { type: 'expired' })
+    expect(expired.errorCode).toBe('timed_out')
+    expect(currentAttempt(expired).stop).toBeUndefined()
+  })
+
+  test('a deadline that passed before any call is backend_unavailable', () => {
+    expect(after(aJob(), { type: 'expired' })).toMatchObject({ status: 'failed', errorCode: 'backend_unavailable' })
+  })
+
+  test('a deadline that has not passed ends nothing', () => {
+    expect(applyEvent(running, { type: 'expired' }, running.deadlineAt - 1).accepted).toBe(false)
+    expect(applyEvent(running, { type: 'expired' }, running.deadlineAt).accepted).toBe(true)
+  })
+
+  test('a retry clears error and times, keeps the attempts and sets a new deadline', () => {
+    const retried = after(jobs.failed, { type: 'retried', deadlineAt: 777 })
+    expect(retried).toMatchObject({ status: 'submitted', deadlineAt: 777, createdAt: jobs.failed.createdAt })
+    for (const key of ['error', 'errorCode', 'startedAt', 'finishedAt']) expect(retried).not.toHaveProperty(key)
+    expect(retried.attempts).toEqual([...jobs.failed.attempts, { attempt: 3 }])
+  })
+})
+
+describe('calls to stop', () => {
+  const canceled = after(aJob(), { type: 'canceled' })
+
+  test('a call that came after the end is written down as owed a stop, and moves no state', () => {
+    const late = after(canceled, { type: 'orphaned', attempt: 1, callId: 'fc-late' })
+    expect(late).toMatchObject({ status: 'canceled', attempts: [{ callId: 'fc-late', stop: 'owed' }] })
+  })
+
+  test('a late call of an earlier attempt is written down while a later attempt goes on', () => {
+    const retried = after(canceled, { type: 'retried', deadlineAt: 1 }, spawned(2))
+    const late = after(retried, { type: 'orphaned', attempt: 1, callId: 'fc-late' })
+    expect(late.attempts).toMatchObject([{ callId: 'fc-late', stop: 'owed' }, { callId: 'fc-2' }])
+    expect(late.status).toBe('running')
+  })
+
+  test('an attempt has one call: a second late one, or one of no attempt, is refused', () => {
+    const late = after(canceled, { type: 'orphaned', attempt: 1, callId: 'fc-late' })
+    expect(applyEvent(late, { type: 'orphaned', attempt: 1, callId: 'fc-other' }, NOW).accepted).toBe(false)
+    expect(applyEvent(canceled, { type: 'orphaned', attempt: 7, callId: 'fc-other' }, NOW).accepted).toBe(false)
+  })
+
+  test('a stop is done once', () => {
+    const done = after(jobs.canceled, { type: 'stopped', attempt: 2 })
+    expect(currentAttempt(done).stop).toBe('done')
+    expect(applyEvent(done, { type: 'stopped', attempt: 2 }, NOW).accepted).toBe(false)
+    expect(applyEvent(jobs.succeeded, { type: 'stopped', attempt: 2 }, NOW).accepted).toBe(false)
+  })
+})
