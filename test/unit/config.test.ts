@@ -41,7 +41,12 @@ describe('what is read', () => {
 
 describe('what is refused', () => {
   test('every faulty variable is named at once', () => {
-    const faults = faultsOf({ PORT: 'eighty', LOG_LEVEL: 'loud', BODY_LIMIT_BYTES: '5', INPUT_URL_ALLOW_PRIVATE: 'yes' })
+    const faults = faultsOf({
+      PORT: 'eighty',
+      LOG_LEVEL: 'loud',
+      BODY_LIMIT_BYTES: '5',
+      INPUT_URL_ALLOW_PRIVATE: 'yes',
+    })
     expect(faults.map((fault) => fault.split(':')[0]).toSorted()).toEqual([
       ...['BODY_LIMIT_BYTES', 'INPUT_URL_ALLOW_PRIVATE', 'LOG_LEVEL', 'PORT'],
     ])
@@ -89,33 +94,42 @@ describe('which backend', () => {
 })
 
 test('a child process sees what programs need, and nothing of the server', () => {
-  const env = { PATH: '/bin', HOME: '/root', LC_ALL: 'C', CUDA_VISIBLE_DEVICES: '0', PYTHONPATH: '/m', ...tokens, PORT: '1', AWS_KEY: 'x' }
+  const env = {
+    PATH: '/bin',
+    HOME: '/root',
+    LC_ALL: 'C',
+    CUDA_VISIBLE_DEVICES: '0',
+    PYTHONPATH: '/m',
+    ...tokens,
+    PORT: '1',
+    AWS_KEY: 'x',
+  }
   expect(Object.keys(childEnvironment(env)).toSorted()).toEqual([
     ...['CUDA_VISIBLE_DEVICES', 'HOME', 'LC_ALL', 'PATH', 'PYTHONPATH'],
   ])
 })
 
+/** Both documents are written from the schema by `npm test -- run test/unit/config.test.ts -u`. */
 describe('the documents', () => {
   const variables = Object.entries(ConfigSchema.properties as Record<string, TSchema>)
 
-  test('.env.example names every variable with its default, and is itself a usable environment', () => {
-    const text = readFileSync('.env.example', 'utf8')
-    for (const [name, schema] of variables) {
-      const line = text.split('\n').find((candidate) => candidate.replace(/^# ?/, '').startsWith(`${name}=`))
-      expect(line, name).toBeDefined()
-      if (schema.default !== undefined) expect(line).toBe(`# ${name}=${String(schema.default)}`)
-    }
-    const named = [...text.matchAll(/^# ?([A-Z_]+)=/gm)].map((match) => match[1])
-    expect(named.toSorted()).toEqual(variables.map(([name]) => name).toSorted())
-    expect(parseEnv(text)).toEqual({})
+  test('.env.example holds every variable with its default, and changes nothing as it is', async () => {
+    const entries = variables.map(([name, { description = '', enum: names, default: value = '' }]) => {
+      const choices = names ? ` One of: ${(names as string[]).join(', ')}.` : ''
+      return `# ${description.replaceAll('`', '')}${choices}\n# ${name}=${String(value)}\n`
+    })
+    const head = '# Copy to .env and take the # away where you want another value. `npm start` reads it.\n'
+    await expect([head, ...entries].join('\n')).toMatchFileSnapshot('../../.env.example')
+    expect(parseEnv(readFileSync('.env.example', 'utf8'))).toEqual({})
   })
 
-  test("the README's table is the schema's", () => {
-    const readme = readFileSync('README.md', 'utf8')
-    for (const [name, schema] of variables) {
-      const shown = schema.default === undefined ? '' : `\`${String(schema.default)}\``
-      expect(readme).toContain(`| \`${name}\` | ${shown} | ${schema.description ?? ''} |`)
-    }
-    expect(readme.match(/^\| `[A-Z_]+` \|/gm)).toHaveLength(variables.length)
+  test("the README's table is the schema", async () => {
+    const rows = variables.map(([name, { description = '', default: value }]) => {
+      return `| \`${name}\` | ${value === undefined ? '' : `\`${String(value)}\``} | ${description} |`
+    })
+    const table = ['| Variable | Default | What it does |', '| --- | --- | --- |', ...rows].join('\n')
+    const [before, , behind] = readFileSync('README.md', 'utf8').split(/<!-- \/?configuration -->/)
+    const wanted = `${before ?? ''}<!-- configuration -->\n\n${table}\n\n<!-- /configuration -->${behind ?? ''}`
+    await expect(wanted).toMatchFileSnapshot('../../README.md')
   })
 })
