@@ -1,0 +1,141 @@
+import { randomBytes } from 'node:crypto'
+import { join, resolve } from 'node:path'
+import type { FieldFault } from '../errors.ts'
+import type { JobInput } from '../jobs/job.ts'
+import type { Log } from '../jobs/log.ts'
+import { createGuard } from '../net/guard.ts'
+import { type UrlRule, urlAddressFault } from '../net/url-rule.ts'
+import { createCommandEngine } from './local/command.ts'
+import { createFfmpegEngine } from './local/ffmpeg.ts'
+import { createResults } from './local/results.ts'
+import { runAttempt } from './local/run.ts'
+import { createSlots } from './local/slots.ts'
+import { untilAborted } from './local/until-aborted.ts'
+import { createWorkFolders } from './local/work-folders.ts'
+import type { Backend, Outcome, SpawnRequest } from './port.ts'
+
+/** Inputs fetched at the same time, whatever `maxProcesses` is: a slow host must not keep the children waiting. */
+export const MAX_DOWNLOADS = 8
+/** Outcomes remembered for whoever asks again; beyond these, only a finished video is found. */
+export const OUTCOMES_KEPT = 1000
+export const FFMPEG_TIME_LIMIT_MS = 3_600_000
+export const MAX_OUTPUT_BYTES = 2 * 1024 ** 3
+
+export type LocalOptions = {
+  /** Folder for finished videos (`results/`) and for runs on their way (`work/`). */
+  readonly dataDir: string
+  /** Folder under which `*_path` inputs are found. */
+  readonly mediaRoot: string
+  /** LOCAL_COMMAND: a command to run instead of ffmpeg; see `parseCommand`. */
+  readonly command?: string | undefined
+  /** Runs with a child process at the same time; the others wait in order. */
+  readonly maxProcesses: number
+  readonly maxInputBytes: number
+  readonly downloadTimeoutMs: number
+  /** Where inputs may be fetched from. */
+  readonly urlRule: UrlRule
+  /** All that children see of the environment. */
+  readonly childEnvironment: Readonly<Record<string, string>>
+  readonly ffmpegPath?: string | undefined
+  readonly ffmpegTimeLimitMs?: number
+  readonly maxOutputBytes?: number
+  readonly log: Log
+}
+
+type Call = { readonly outcome: Promise<Outcome>; readonly abort: AbortController }
+
+/**
+ * The backend without account and GPU: child processes on this machine. ffmpeg only puts face and speech together and
+ * moves no lips; `command` replaces it by anything that does. A call lives as long as this process: asked about one of
+ * an earlier process it finds the finished video, or the call is `interrupted`. Throws on an unusable `command`.
+ */
+export function createLocalBackend(options: LocalOptions): Backend {
+  const guard = createGuard(options.urlRule)
+  const results = createResults(join(options.dataDir, 'results'))
+  const parts = {
+    engine: createEngine(options),
+    sources: { ...options, mediaRoot: resolve(options.mediaRoot), guard, downloads: createSlots(MAX_DOWNLOADS) },
+    folders: createWorkFolders(resolve(options.dataDir, 'work')),
+    processes: createSlots(options.maxProcesses),
+    results,
+    log: options.log,
+  }
+  const instance = randomBytes(4).toString('hex')
+  const running = new Map<string, Call>()
+  const ended = new Map<string, Outcome>()
+  let closing: Promise<void> | undefined
+
+  const remember = (callId: string, outcome: Outcome) => {
+    running.delete(callId)
+    ended.set(callId, outcome)
+    const [oldest] = ended.keys()
+    if (ended.size > OUTCOMES_KEPT && oldest !== undefined) ended.delete(oldest)
+    return outcome
+  }
+
+  const start = (callId: string, request: SpawnRequest) => {
+    const abort = new AbortController()
+    const outcome = runAttempt(request, parts, abort.signal).then((end) => remember(callId, end))
+    running.set(callId, { outcome, abort })
+  }
+
+  const stopAll = async () => {
+    const calls = [...running.values()]
+    for (const call of calls) call.abort.abort()
+    await Promise.all(calls.map((call) => call.outcome))
+    await guard.close()
+  }
+
+  return {
+    name: 'local',
+    check: (input) => checkUrls(input, options.urlRule),
+    async spawn(request, signal) {
+      signal.throwIfAborted()
+      if (closing) throw new Error('the local backend is closed')
+      const callId = `local-${instance}-${request.jobId}-${request.attempt}`
+      // Asked twice for the same attempt, for instance by a runner that runs again: one run is enough.
+      if (!running.has(callId) && !ended.has(callId)) start(callId, request)
+      return Promise.resolve({ kind: 'spawned', callId })
+    },
+    async wait(callId, signal) {
+      signal.throwIfAborted()
+      const call = running.get(callId)
+      if (call) return untilAborted(call.outcome, signal)
+      return ended.get(callId) ?? findOutcome(callId, results)
+    },
+    async stop(callId, signal) {
+      const call = running.get(callId)
+      call?.abort.abort()
+      if (call) await untilAborted(call.outcome, signal)
+    },
+    close: () => (closing ??= stopAll()),
+  }
+}
+
+function createEngine({ command, childEnvironment: environment, log, ...options }: LocalOptions) {
+  if (command !== undefined) return createCommandEngine(command, environment)
+  log.info({}, 'the local backend puts face and speech together with ffmpeg; it does not move lips (see LOCAL_COMMAND)')
+  const { ffmpegTimeLimitMs: timeLimitMs = FFMPEG_TIME_LIMIT_MS, maxOutputBytes = MAX_OUTPUT_BYTES } = options
+  return createFfmpegEngine({ environment, path: options.ffmpegPath, timeLimitMs, maxOutputBytes })
+}
+
+function checkUrls(input: JobInput, rule: UrlRule): FieldFault[] {
+  return (['video_url', 'image_url', 'audio_url'] as const).flatMap((field) => {
+    const url = input[field]
+    const message = url === undefined ? undefined : urlAddressFault(url, rule)
+    return message === undefined ? [] : [{ path: `/${field}`, message }]
+  })
+}
+
+/** What became of a call of an earlier process. */
+async function findOutcome(
+  callId: string,
+  results: { find(runId: string): Promise<string | undefined> },
+): Promise<Outcome> {
+  const [, runId] = /^local-[0-9a-f]+-([\w-]+-\d+)$/.exec(callId) ?? []
+  const outputPath = runId === undefined ? undefined : await results.find(runId)
+  if (runId === undefined || outputPath === undefined) {
+    return { kind: 'interrupted', error: 'The process that ran the job is gone.' }
+  }
+  return { kind: 'succeeded', outputPath, runId }
+}

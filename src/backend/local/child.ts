@@ -1,0 +1,128 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import type { Readable } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { RunFailure } from './run-failure.ts'
+
+/** How much of a child's output is kept: the end of it. */
+export const STDOUT_KEPT_BYTES = 4096
+export const STDERR_KEPT_BYTES = 64 * 1024
+/** How long the processes of a killed group may take to vanish before they are left to the system. */
+const GROUP_GONE_MS = 2000
+/** How long the pipes of an ended child may stay open in hands that left its group. */
+const DRAIN_MS = 1000
+const POLL_MS = 10
+/** Errors of `spawn` that another attempt would meet again. */
+const CANNOT_START = ['ENOENT', 'EACCES', 'ENOEXEC', 'ENOTDIR']
+
+export type ChildOptions = {
+  /** What the child is called in an error. */
+  readonly name: string
+  readonly program: string
+  readonly args: readonly string[]
+  /** All of the child's environment. */
+  readonly environment: Readonly<Record<string, string>>
+  /** Time between SIGTERM and SIGKILL on abort, in ms; 0: SIGKILL at once. */
+  readonly graceMs: number
+}
+
+/** `end`: "code 1" or "signal SIGKILL". Only the ends of the outputs are kept. */
+export type Ended = { readonly ok: boolean; readonly end: string; readonly stdout: string; readonly stderr: string }
+
+/**
+ * Runs a program, without a shell, in a process group of its own, and waits until that whole group is gone: whatever
+ * the program started ends with it. On abort the group is killed first; then it rejects with the signal's reason.
+ */
+export async function runChild(options: ChildOptions, signal: AbortSignal): Promise<Ended> {
+  signal.throwIfAborted()
+  const { program, args, environment, graceMs } = options
+  const child: ChildProcess = spawn(program, args, {
+    detached: true,
+    env: environment,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const exited = once(child, 'exit').catch((error: unknown) => {
+    throw describeStartError(options.name, error)
+  })
+  const closed = new Promise((resolve) => child.once('close', resolve))
+  const stdout = keepEnd(child.stdout, STDOUT_KEPT_BYTES)
+  const stderr = keepEnd(child.stderr, STDERR_KEPT_BYTES)
+
+  const endTermination = terminateOnAbort(child, graceMs, signal)
+  try {
+    const [code, endSignal] = (await exited) as [number | null, string | null]
+    await endGroup(child)
+    await drain(child, closed)
+    signal.throwIfAborted()
+    return {
+      ok: code === 0,
+      end: endSignal ? `signal ${endSignal}` : `code ${code}`,
+      stdout: stdout(),
+      stderr: stderr(),
+    }
+  } finally {
+    endTermination()
+  }
+}
+
+/** The stream is null where a child could not even be given pipes. */
+function keepEnd(stream: Readable | null, maxBytes: number): () => string {
+  let kept = Buffer.alloc(0)
+  stream?.on('data', (chunk: Buffer) => (kept = Buffer.concat([kept, chunk]).subarray(-maxBytes)))
+  return () => kept.toString()
+}
+
+/** Answers with the function that calls it off. */
+function terminateOnAbort(child: ChildProcess, graceMs: number, signal: AbortSignal): () => void {
+  let timer: NodeJS.Timeout | undefined
+  const terminate = () => {
+    killGroup(child, graceMs > 0 ? 'SIGTERM' : 'SIGKILL')
+    if (graceMs > 0) timer = setTimeout(() => killGroup(child, 'SIGKILL'), graceMs)
+  }
+  signal.addEventListener('abort', terminate, { once: true })
+  return () => {
+    signal.removeEventListener('abort', terminate)
+    clearTimeout(timer)
+  }
+}
+
+/** Ends what a program left behind in its group, and waits for that; `0` only asks whether there is anything left. */
+async function endGroup(child: ChildProcess) {
+  const until = Date.now() + GROUP_GONE_MS
+  while (killGroup(child, 'SIGKILL') && Date.now() < until) await sleep(POLL_MS)
+}
+
+/** False: there is no such group any more. */
+function killGroup({ pid }: ChildProcess, name: NodeJS.Signals): boolean {
+  if (pid === undefined) return false
+  try {
+    return process.kill(-pid, name)
+  } catch {
+    return false
+  }
+}
+
+/** Waits for the last of the output; a process that left the group may hold the pipes open for ever. */
+async function drain(child: ChildProcess, closed: Promise<unknown>) {
+  const timer = setTimeout(() => {
+    child.stdout?.destroy()
+    child.stderr?.destroy()
+  }, DRAIN_MS)
+  await closed
+  clearTimeout(timer)
+}
+
+function describeStartError(name: string, error: unknown): unknown {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+  if (!CANNOT_START.includes(code)) return error
+  return new RunFailure('backend_rejected', `${name} could not be started (${code})`, { cause: error })
+}
+
+/** The last lines of a child's output, for an error; never longer than a job's error can carry. */
+export const lastLines = (output: string): string =>
+  output
+    .trim()
+    .split(/[\r\n]+/)
+    .slice(-10)
+    .join('\n')
+    .slice(-1500)

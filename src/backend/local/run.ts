@@ -1,0 +1,74 @@
+import { lstat } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Log } from '../../jobs/log.ts'
+import type { Outcome, SpawnRequest } from '../port.ts'
+import type { Engine, Task } from './engine.ts'
+import { type InputSources, openInputs } from './inputs.ts'
+import { detectMedia } from './media-type.ts'
+import type { Results } from './results.ts'
+import { RunFailure } from './run-failure.ts'
+import type { Slots } from './slots.ts'
+import type { WorkFolders } from './work-folders.ts'
+
+export type RunParts = {
+  readonly engine: Engine
+  readonly sources: InputSources
+  readonly folders: WorkFolders
+  readonly results: Results
+  /** Places for children. */
+  readonly processes: Slots
+  readonly log: Log
+}
+
+/** Takes one attempt from its inputs to its outcome. Never rejects; `interrupted` when `signal` aborts. */
+export async function runAttempt(request: SpawnRequest, parts: RunParts, signal: AbortSignal): Promise<Outcome> {
+  const runId = `${request.jobId}-${request.attempt}`
+  try {
+    return await parts.folders.use(runId, async (folder): Promise<Outcome> => {
+      const output = await makeVideo(request, { ...parts, folder, signal })
+      return { kind: 'succeeded', outputPath: await parts.results.keep(runId, request.version, output), runId }
+    })
+  } catch (error) {
+    if (signal.aborted) return { kind: 'interrupted', error: 'The run was stopped.' }
+    if (error instanceof RunFailure) return { kind: 'failed', code: error.code, error: error.message }
+    parts.log.error({ job_id: request.jobId, attempt: request.attempt, err: error }, 'the local backend broke down')
+    return { kind: 'interrupted', error: 'The local backend broke down; the log of the server says why.' }
+  }
+}
+
+type Run = RunParts & { readonly folder: string; readonly signal: AbortSignal }
+
+async function makeVideo({ input, version }: SpawnRequest, run: Run): Promise<string> {
+  const { engine, processes, signal, folder } = run
+  const task = { ...(await openInputs(input, run)), output: join(folder, 'output.mp4'), version }
+  try {
+    await processes.use(signal, () => engine(task, signal))
+    await checkOutput(task.output)
+  } catch (error) {
+    throw error instanceof RunFailure
+      ? new RunFailure(error.code, hidePaths(error.message, task, run), { cause: error })
+      : error
+  }
+  return task.output
+}
+
+async function checkOutput(output: string) {
+  const file = await lstat(output).catch(() => undefined)
+  if (!file?.isFile()) throw new RunFailure('inference_failed', 'the command wrote no output')
+  const type = await detectMedia(output)
+  if (type?.format?.kind !== 'video') {
+    throw new RunFailure('invalid_output', `the command wrote ${type?.mime ?? 'something unknown'}, not a video`)
+  }
+}
+
+/** What a child prints names files of this machine: its caller reads the names of the fields in their place. */
+function hidePaths(text: string, { face, audio, output }: Task, { folder, sources }: Run): string {
+  const names = [
+    [face.path, face.field],
+    [audio.path, audio.field],
+    [output, 'output'],
+    [folder, 'work'],
+    [sources.mediaRoot, 'media'],
+  ] as const
+  return names.reduce((hidden, [path, name]) => hidden.replaceAll(`file:${path}`, name).replaceAll(path, name), text)
+}

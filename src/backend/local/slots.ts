@@ -1,0 +1,49 @@
+import { untilAborted } from './until-aborted.ts'
+
+/** A number of places; whoever finds none free waits, first come first served. */
+export type Slots = {
+  /** Runs the task once a place is free. Rejects with the signal's reason if it aborts while waiting. */
+  use<T>(signal: AbortSignal, task: () => Promise<T>): Promise<T>
+}
+
+export function createSlots(count: number): Slots {
+  let free = count
+  const waiting = new Set<() => void>()
+
+  const take = async (signal: AbortSignal) => {
+    signal.throwIfAborted()
+    if (free > 0) {
+      free--
+      return
+    }
+    const { promise, resolve } = Promise.withResolvers<undefined>()
+    const enter = () => resolve(undefined)
+    waiting.add(enter)
+    try {
+      await untilAborted(promise, signal)
+    } catch (error) {
+      // A place that was given in the very moment of the abort is passed on.
+      if (!waiting.delete(enter)) release()
+      throw error
+    }
+  }
+
+  const release = () => {
+    const [next] = waiting
+    if (next) {
+      waiting.delete(next)
+      next()
+    } else free++
+  }
+
+  return {
+    async use(signal, task) {
+      await take(signal)
+      try {
+        return await task()
+      } finally {
+        release()
+      }
+    },
+  }
+}
