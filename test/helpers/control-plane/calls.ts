@@ -1,0 +1,156 @@
+import { randomUUID } from 'node:crypto'
+
+import {
+  DEFAULT_AFTER_MS,
+  steeredBehaviour,
+  usualResult,
+  type Behave,
+  type Behaviour,
+  type Ending,
+  type Kwargs,
+} from './behaviour.ts'
+import { plannedLines, visibleLines, type LogLine } from './logs.ts'
+
+/** What tests may assert about a call. Times are exact: fractional milliseconds since the epoch, of `exactNow`. */
+export type CallRecord = {
+  readonly callId: string
+  readonly appId: string
+  readonly functionId: string
+  readonly functionName: string
+  readonly kwargs: Kwargs
+  readonly idempotencyKey: string
+  readonly createdAt: number
+  endedAt?: number
+  end?: Ending
+  cancelledAt?: number
+  cancelRequests: number
+  polls: number
+}
+
+/** A call with what makes it go on. `listeners` run at its end and at each log line added by hand. */
+export type Call = CallRecord & {
+  readonly inBlob: boolean
+  readonly startedAtMs: number
+  lines: LogLine[]
+  timer?: NodeJS.Timeout
+  blobId?: string
+  listeners?: Set<() => void>
+}
+
+/** What is known of a call at its spawn. */
+export type Spawn = Pick<CallRecord, 'appId' | 'functionId' | 'functionName' | 'kwargs' | 'idempotencyKey'>
+
+/** The time in fractional milliseconds since the epoch, comparable between the processes of one machine. */
+export function exactNow(): number {
+  return performance.timeOrigin + performance.now()
+}
+
+/**
+ * Every call ever spawned, and their ends. It outlives the server: calls go on while that is stopped, as Modal's
+ * containers do while its control plane is unreachable. Each open call costs at most one timer.
+ */
+export class Calls {
+  readonly #calls = new Map<string, Call>()
+  readonly #open = new Set<Call>()
+  readonly #behave: Behave | undefined
+  readonly #changed: () => void
+  #spawned = 0
+
+  constructor(behave: Behave | undefined, changed: () => void) {
+    this.#behave = behave
+    this.#changed = changed
+  }
+
+  get spawned(): number {
+    return this.#spawned
+  }
+
+  get open(): number {
+    return this.#open.size
+  }
+
+  /** Starts a call. The behaviour is decided first: one that throws fails the spawn. */
+  spawn(spawn: Spawn): Call {
+    const callId = `fc-${randomUUID()}`
+    const info = { callId, functionName: spawn.functionName, index: this.#spawned }
+    const behaviour = this.#behave?.(spawn.kwargs, info) ?? steeredBehaviour(spawn.kwargs)
+    const startedAtMs = Date.now()
+    const lines = plannedLines(startedAtMs, lastingMs(behaviour), behaviour.logs ?? [])
+    const inBlob = behaviour.blob ?? false
+    const call: Call = {
+      callId,
+      ...spawn,
+      createdAt: exactNow(),
+      cancelRequests: 0,
+      polls: 0,
+      inBlob,
+      startedAtMs,
+      lines,
+    }
+    this.#calls.set(callId, call)
+    this.#open.add(call)
+    this.#spawned += 1
+    const end = behaviour.end ?? { kind: 'return' }
+    if (end.kind !== 'never') call.timer = setTimeout(() => this.end(call, end), lastingMs(behaviour))
+    return call
+  }
+
+  find(callId: string): Call | undefined {
+    return this.#calls.get(callId)
+  }
+
+  /** All calls, oldest first. */
+  list(): Call[] {
+    return [...this.#calls.values()]
+  }
+
+  /** Ends a call that is open; does nothing to one that has ended. */
+  end(call: Call, ending: Ending): void {
+    if (!this.#open.delete(call)) return
+    clearTimeout(call.timer)
+    call.endedAt = exactNow()
+    call.end =
+      ending.kind === 'return' && !('value' in ending)
+        ? { kind: 'return', value: usualResult(call.functionName, call.kwargs) }
+        : ending
+    // What a call cut short had not yet printed is never printed.
+    call.lines = visibleLines(call.lines)
+    this.#tell(call)
+  }
+
+  /** A request to cancel: an open call ends as terminated, an ended one stays as it is. */
+  cancel(call: Call): void {
+    call.cancelRequests += 1
+    call.cancelledAt ??= exactNow()
+    this.end(call, { kind: 'terminated', message: 'The function call was cancelled.' })
+    this.#changed()
+  }
+
+  /** Adds a log line to a call, printed now. */
+  log(call: Call, text: string): void {
+    call.lines.push(...plannedLines(Date.now(), 0, [text]))
+    this.#tell(call)
+  }
+
+  /** Makes a call unknown, as one whose result has expired. */
+  forget(call: Call): void {
+    clearTimeout(call.timer)
+    this.#open.delete(call)
+    this.#calls.delete(call.callId)
+  }
+
+  /** Stops every timer. */
+  close(): void {
+    for (const call of this.#open) clearTimeout(call.timer)
+    this.#open.clear()
+  }
+
+  #tell(call: Call): void {
+    for (const listener of call.listeners ?? []) listener()
+    this.#changed()
+  }
+}
+
+function lastingMs(behaviour: Behaviour): number {
+  return behaviour.afterMs ?? (behaviour.end?.kind === 'never' ? 0 : DEFAULT_AFTER_MS)
+}

@@ -1,0 +1,191 @@
+import type { Behave, Ending } from './behaviour.ts'
+import { openBlobs } from './blobs.ts'
+import { Calls, type Call, type CallRecord } from './calls.ts'
+import { makeCertificate, type Certificate } from './certificate.ts'
+import { Faults, type Fault } from './faults.ts'
+import { Functions } from './functions.ts'
+import { logRpcs, logStreams } from './log-rpcs.ts'
+import { Meters, type Counts } from './meters.ts'
+import { listen, type RunningServer } from './rpc-server.ts'
+import { authenticator, unaryRpcs, type State } from './rpcs.ts'
+
+export { status } from '@grpc/grpc-js'
+export type { Behave, Behaviour, CallInfo, Ending, Kwargs } from './behaviour.ts'
+export type { CallRecord } from './calls.ts'
+export type { Fault } from './faults.ts'
+
+/** Settings of a stand-in, all with defaults. Those that are not functions also work in a process of its own. */
+export type PlaneOptions = {
+  /** 0, the default, takes a free port, which later starts keep. */
+  readonly port?: number
+  readonly tokenId?: string
+  readonly tokenSecret?: string
+  readonly tokenLifetimeSeconds?: number
+  /** Deployed at the start, by app; `musetalk-poc` with `run_inference` and `download_result` by default. */
+  readonly functions?: Readonly<Record<string, readonly string[]>>
+  /** Formats in which the functions take arguments; `[1]` is one deployed by a Python SDK that is too old. */
+  readonly inputFormats?: readonly number[]
+  readonly behave?: Behave
+  /** Outputs above this size travel through a blob; 2 MiB by default. */
+  readonly blobThresholdBytes?: number
+  /** Whether a repeated FunctionMap under one `x-idempotency-key` makes no second call. Off: nothing may need it. */
+  readonly honourIdempotencyKeys?: boolean
+  /** What HTTP/2 allows on one connection; unlimited by default. */
+  readonly maxConcurrentStreams?: number
+  /** Serves TLS, with a certificate made for it or a given one. */
+  readonly tls?: boolean | Certificate
+}
+
+/** Counters and sizes; plain JSON. */
+export type PlaneStats = Counts & {
+  readonly spawned: number
+  readonly openCalls: number
+  readonly connections: number
+}
+
+/** A stand-in for Modal's control plane that the real `modal` client talks to over gRPC. */
+export type ControlPlane = {
+  readonly url: string
+  readonly port: number
+  /** The authority to trust, in TLS mode. */
+  readonly caFile: string | undefined
+  /** The environment variables that point the real client at it. */
+  readonly env: Readonly<Record<string, string>>
+  calls(): CallRecord[]
+  stats(): PlaneStats
+  /** Resolves once `check` holds; it is asked again after everything that happens. */
+  until(check: () => boolean): Promise<void>
+  /** Ends an open call by hand. */
+  end(callId: string, ending: Ending): void
+  /** Prints a log line of a call. */
+  log(callId: string, line: string): void
+  /** Makes a call unknown, as one whose result has expired. */
+  forget(callId: string): void
+  deploy(appName: string, functionName: string): void
+  undeploy(appName: string, functionName: string): void
+  fault(fault: Fault): void
+  clearFaults(): void
+  /** Destroys every connection and stops listening; the calls go on. Idempotent. */
+  stop(): Promise<void>
+  /** Listens again on the same port. */
+  start(): Promise<void>
+  /** Stops and releases everything. Idempotent. */
+  close(): Promise<void>
+}
+
+const DEFAULT_FUNCTIONS = { 'musetalk-poc': ['run_inference', 'download_result'] }
+
+/** Starts a stand-in on 127.0.0.1 and resolves once it listens. */
+export async function startControlPlane(options: PlaneOptions = {}): Promise<ControlPlane> {
+  const { tokenId = 'ak-test', tokenSecret = 'as-test' } = options
+  const watchers = new Watchers()
+  const changed = () => watchers.look()
+  const state = await stateOf(options, changed)
+  const { calls, functions, meters, blobs } = state
+  const faults = new Faults()
+  const ownCertificate = options.tls === true ? makeCertificate() : undefined
+  const certificate = typeof options.tls === 'object' ? options.tls : ownCertificate
+  const serverOptions = {
+    handlers: { ...unaryRpcs(state), ...logRpcs(calls) },
+    streams: logStreams(calls, changed),
+    authenticate: authenticator(tokenId, tokenSecret),
+    ...{ faults, meters, changed, certificate, maxConcurrentStreams: options.maxConcurrentStreams },
+  }
+  let server: RunningServer | undefined = await listen(options.port ?? 0, serverOptions)
+  const { port } = server
+  const url = certificate ? `https://localhost:${port}` : `http://127.0.0.1:${port}`
+  const find = (callId: string): Call => {
+    const call = calls.find(callId)
+    if (!call) throw new Error(`The stand-in knows no call ${callId}.`)
+    return call
+  }
+  const stop = async () => {
+    const running = server
+    server = undefined
+    await running?.stop()
+  }
+  const close = async () => {
+    await stop()
+    calls.close()
+    await blobs.close()
+    ownCertificate?.remove()
+  }
+  let closed: Promise<void> | undefined
+  return {
+    ...{ url, port, caFile: certificate?.caFile },
+    env: environment(url, tokenId, tokenSecret, certificate),
+    calls: () => calls.list().map((call) => recordOf(call)),
+    stats: () => ({
+      ...meters.read(),
+      spawned: calls.spawned,
+      openCalls: calls.open,
+      connections: server?.connections() ?? 0,
+    }),
+    until: (check) => watchers.until(check),
+    end: (callId, ending) => calls.end(find(callId), ending),
+    log: (callId, line) => calls.log(find(callId), line),
+    forget: (callId) => calls.forget(find(callId)),
+    deploy: (appName, functionName) => functions.deploy(appName, functionName),
+    undeploy: (appName, functionName) => functions.undeploy(appName, functionName),
+    fault: (fault) => faults.add(fault),
+    clearFaults: () => faults.clear(),
+    stop,
+    async start() {
+      server ??= await listen(port, serverOptions)
+    },
+    close: () => (closed ??= close()),
+  }
+}
+
+async function stateOf(options: PlaneOptions, changed: () => void): Promise<State> {
+  const functions = new Functions()
+  for (const [appName, names] of Object.entries(options.functions ?? DEFAULT_FUNCTIONS)) {
+    for (const name of names) functions.deploy(appName, name)
+  }
+  return {
+    calls: new Calls(options.behave, changed),
+    functions,
+    blobs: await openBlobs(),
+    meters: new Meters(),
+    changed,
+    blobThresholdBytes: options.blobThresholdBytes ?? 2 * 1024 * 1024,
+    honourIdempotencyKeys: options.honourIdempotencyKeys ?? false,
+    tokenLifetimeSeconds: options.tokenLifetimeSeconds ?? 1200,
+    inputFormats: options.inputFormats ?? [1, 4],
+  }
+}
+
+function environment(url: string, tokenId: string, tokenSecret: string, certificate: Certificate | undefined) {
+  return {
+    MODAL_SERVER_URL: url,
+    MODAL_TOKEN_ID: tokenId,
+    MODAL_TOKEN_SECRET: tokenSecret,
+    // The profile of whoever runs the tests must not show through.
+    MODAL_CONFIG_PATH: '/nonexistent/modal.toml',
+    ...(certificate && { GRPC_DEFAULT_SSL_ROOTS_FILE_PATH: certificate.caFile }),
+  }
+}
+
+function recordOf(call: Call): CallRecord {
+  const { timer, listeners, lines, inBlob, startedAtMs, blobId, ...record } = call
+  return record
+}
+
+class Watchers {
+  readonly #watchers = new Set<() => void>()
+
+  look(): void {
+    for (const watcher of this.#watchers) watcher()
+  }
+
+  async until(check: () => boolean): Promise<void> {
+    if (check()) return
+    const { promise, resolve }: PromiseWithResolvers<void> = Promise.withResolvers()
+    const watcher = () => {
+      if (check()) resolve()
+    }
+    this.#watchers.add(watcher)
+    await promise
+    this.#watchers.delete(watcher)
+  }
+}

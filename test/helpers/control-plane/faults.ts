@@ -1,0 +1,67 @@
+import { status } from '@grpc/grpc-js'
+
+import { retryAfterTrailer, RpcError } from './wire.ts'
+
+/**
+ * What goes wrong with the next RPCs of one method. With a `code` (or nothing but a `method`) the RPC fails before any
+ * work is done. With `loseAnswer` the work is done, then the RPC fails without its answer. `dropConnection` destroys
+ * the connection with every stream on it instead of answering a failure. `delayMs` holds the answer or failure back;
+ * alone it is only slow, and the work is done on arrival.
+ */
+export type Fault = {
+  readonly method: string
+  /** How many RPCs it meets; every one by default. */
+  readonly times?: number
+  /** gRPC status; UNAVAILABLE (14) by default, RESOURCE_EXHAUSTED (8) with a `retryAfterSeconds`. */
+  readonly code?: status
+  readonly message?: string
+  readonly delayMs?: number
+  readonly loseAnswer?: boolean
+  readonly dropConnection?: boolean
+  /** Tells the client, in the way Modal does, to try again only after so many seconds. */
+  readonly retryAfterSeconds?: number
+}
+
+/** The faults in force. The oldest that fits an RPC is the one that meets it. */
+export class Faults {
+  #faults: { readonly fault: Fault; left: number }[] = []
+
+  add(fault: Fault): void {
+    this.#faults.push({ fault, left: fault.times ?? Infinity })
+  }
+
+  clear(): void {
+    this.#faults = []
+  }
+
+  /** The fault that this RPC meets, if any. */
+  take(method: string): Fault | undefined {
+    const found = this.#faults.find((entry) => entry.fault.method === method)
+    if (!found) return undefined
+    found.left -= 1
+    if (found.left <= 0) this.#faults = this.#faults.filter((entry) => entry !== found)
+    return found.fault
+  }
+}
+
+/** Whether the RPC is to be done at all. */
+export function doesWork(fault: Fault | undefined): boolean {
+  return fault === undefined || answers(fault) || fault.loseAnswer === true
+}
+
+/** Whether the RPC is answered in the end. */
+export function answers(fault: Fault): boolean {
+  return fault.delayMs !== undefined && !fails(fault)
+}
+
+function fails({ code, message, loseAnswer, dropConnection, retryAfterSeconds }: Fault): boolean {
+  return Boolean(code ?? message ?? retryAfterSeconds) || loseAnswer === true || dropConnection === true
+}
+
+/** The failure that the client sees. */
+export function failureOf(fault: Fault): RpcError {
+  const { code, retryAfterSeconds, message = 'A fault of the stand-in.' } = fault
+  if (retryAfterSeconds === undefined) return new RpcError(code ?? status.UNAVAILABLE, message)
+  const throttled = code ?? status.RESOURCE_EXHAUSTED
+  return new RpcError(throttled, message, retryAfterTrailer(throttled, message, retryAfterSeconds))
+}

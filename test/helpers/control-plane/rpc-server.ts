@@ -1,0 +1,176 @@
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { createServer, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+import {
+  Server,
+  ServerCredentials,
+  status,
+  type Metadata,
+  type sendUnaryData,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+  type UntypedServiceImplementation,
+} from '@grpc/grpc-js'
+
+import { portOf } from './address.ts'
+import type { Certificate } from './certificate.ts'
+import { answers, doesWork, failureOf, type Fault, type Faults } from './faults.ts'
+import type { Meters } from './meters.ts'
+import { modalService, RpcError } from './wire.ts'
+
+/** An RPC under way, as its handler sees it. */
+export type Rpc = {
+  /** Address and port of the client's end of the connection. */
+  readonly peer: string
+  readonly metadata: Metadata
+  /** Runs `listener` when the stream is over: answered, given up by the client, or cut. */
+  onOver(listener: () => void): void
+}
+
+/** Does the work of a method. A thrown `RpcError` is what the client gets. */
+export type Handler = (request: never, rpc: Rpc) => object | Promise<object>
+
+/** A method that answers with a stream until the returned promise resolves. */
+export type StreamHandler = (request: never, rpc: Rpc, write: (message: object) => void) => Promise<void>
+
+/** What a server serves and how it misbehaves. */
+export type ServerOptions = {
+  readonly handlers: Readonly<Record<string, Handler>>
+  readonly streams: Readonly<Record<string, StreamHandler>>
+  /** Throws what refuses the RPC. */
+  readonly authenticate: (metadata: Metadata) => void
+  readonly faults: Faults
+  readonly meters: Meters
+  readonly changed: () => void
+  readonly certificate?: Certificate | undefined
+  readonly maxConcurrentStreams?: number | undefined
+}
+
+/** A server that is listening. */
+export type RunningServer = {
+  readonly port: number
+  connections(): number
+  /** Destroys every connection at once, as a killed process would, and stops listening. */
+  stop(): Promise<void>
+}
+
+type Unary = ServerUnaryCall<never, object>
+type Streaming = ServerWritableStream<never, object>
+
+/** Listens on a port of 127.0.0.1; 0 takes a free one. */
+export async function listen(port: number, options: ServerOptions): Promise<RunningServer> {
+  const { meters, certificate, maxConcurrentStreams } = options
+  const sockets = new Map<string, Socket>()
+  const stopped = new AbortController()
+  const grpc = new Server({
+    'grpc.enable_channelz': 0,
+    'grpc.max_receive_message_length': -1,
+    'grpc.max_send_message_length': -1,
+    ...(maxConcurrentStreams !== undefined && { 'grpc.max_concurrent_streams': maxConcurrentStreams }),
+  })
+  const drop = (peer: string) => {
+    meters.dropped(peer)
+    sockets.get(peer)?.destroy()
+  }
+  grpc.addService(modalService, implement(options, drop, stopped.signal))
+
+  // The sockets are accepted here, not by the gRPC server, which gives no way to cut a connection without goodbyes.
+  const injector = grpc.createConnectionInjector(credentialsOf(certificate))
+  const tcp = createServer({ noDelay: true }, (socket) => {
+    const peer = `${socket.remoteAddress ?? ''}:${socket.remotePort ?? 0}`
+    sockets.set(peer, socket)
+    socket.on('error', () => undefined)
+    socket.once('close', () => sockets.delete(peer))
+    injector.injectConnection(socket)
+  })
+  tcp.listen(port, '127.0.0.1')
+  await once(tcp, 'listening')
+  return {
+    port: portOf(tcp),
+    connections: () => sockets.size,
+    async stop() {
+      stopped.abort()
+      tcp.close()
+      for (const peer of sockets.keys()) drop(peer)
+      grpc.forceShutdown()
+      await once(tcp, 'close')
+    },
+  }
+}
+
+function credentialsOf(certificate: Certificate | undefined): ServerCredentials {
+  if (!certificate) return ServerCredentials.createInsecure()
+  const pair = { private_key: readFileSync(certificate.keyFile), cert_chain: readFileSync(certificate.caFile) }
+  return ServerCredentials.createSsl(null, [pair])
+}
+
+type Drop = (peer: string) => void
+
+function implement(options: ServerOptions, drop: Drop, stopped: AbortSignal): UntypedServiceImplementation {
+  const unary = Object.entries(options.handlers).map(([method, handler]) => {
+    const serve = (call: Unary, answer: sendUnaryData<object>) => {
+      const rpc = rpcOf(call)
+      let delivered = false
+      // grpc-js emits this when the stream closes, whether it was answered or not.
+      rpc.onOver(() => options.meters.over(rpc, delivered))
+      met(options, method, rpc, stopped, async () => handler(call.request, rpc)).then(
+        (reply) => {
+          delivered = true
+          answer(null, reply)
+        },
+        (error: unknown) => giveUp(error, rpc, drop, (failure) => answer(failure)),
+      )
+    }
+    return [method, serve] as const
+  })
+  const streaming = Object.entries(options.streams).map(([method, handler]) => {
+    const serve = (call: Streaming) => {
+      const rpc = rpcOf(call)
+      const write = (message: object) => void call.write(message)
+      met(options, method, rpc, stopped, async () => handler(call.request, rpc, write)).then(
+        () => call.end(),
+        (error: unknown) => giveUp(error, rpc, drop, (failure) => call.emit('error', failure)),
+      )
+    }
+    return [method, serve] as const
+  })
+  return Object.fromEntries<(call: never, answer: never) => void>([
+    ...unary,
+    ...streaming,
+  ]) as UntypedServiceImplementation
+}
+
+function rpcOf(call: Unary | Streaming): Rpc {
+  const onOver = (listener: () => void) => void call.once('cancelled', listener)
+  return { peer: call.getPeer(), metadata: call.metadata, onOver }
+}
+
+class DroppedConnection extends Error {}
+
+/** One RPC: counted, authenticated, put through the fault that it meets, and done. */
+async function met<T>(options: ServerOptions, method: string, rpc: Rpc, stopped: AbortSignal, work: () => Promise<T>) {
+  options.meters.rpc(method)
+  const fault = options.faults.take(method)
+  try {
+    options.authenticate(rpc.metadata)
+    const reply = doesWork(fault) ? await work() : undefined
+    options.changed()
+    if (fault?.delayMs !== undefined) await sleep(fault.delayMs, undefined, { signal: stopped })
+    if (fault && !answers(fault)) throw endOf(fault)
+    return reply as T
+  } finally {
+    options.changed()
+  }
+}
+
+function endOf(fault: Fault): Error {
+  return fault.dropConnection ? new DroppedConnection() : failureOf(fault)
+}
+
+function giveUp(error: unknown, rpc: Rpc, drop: Drop, fail: (failure: RpcError) => void): void {
+  if (error instanceof DroppedConnection) drop(rpc.peer)
+  else if (error instanceof RpcError) fail(error)
+  else fail(new RpcError(status.INTERNAL, String(error)))
+}

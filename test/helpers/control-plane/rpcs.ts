@@ -1,0 +1,181 @@
+import { status, type Metadata } from '@grpc/grpc-js'
+
+import type { Ending, Kwargs } from './behaviour.ts'
+import type { Blobs } from './blobs.ts'
+import type { Call, Calls } from './calls.ts'
+import type { Functions } from './functions.ts'
+import type { Meters } from './meters.ts'
+import type { Handler, Rpc } from './rpc-server.ts'
+import { dataFormat, decodeValue, encodeValue, notFound, resultStatus, RpcError } from './wire.ts'
+
+/** What the methods work on. It outlives the server. */
+export type State = {
+  readonly calls: Calls
+  readonly functions: Functions
+  readonly blobs: Blobs
+  readonly meters: Meters
+  readonly changed: () => void
+  readonly blobThresholdBytes: number
+  readonly honourIdempotencyKeys: boolean
+  readonly tokenLifetimeSeconds: number
+  readonly inputFormats: readonly number[]
+}
+
+const MAX_POLL_MS = 55_000
+
+type AboutCall = { readonly functionCallId: string }
+type AboutFunction = { readonly functionId: string }
+type FunctionGet = { readonly appName: string; readonly objectTag: string }
+type FunctionMap = { readonly functionId: string; readonly pipelinedInputs: readonly { readonly input: Input }[] }
+type Input = { readonly args: Uint8Array; readonly argsBlobId: string }
+type FunctionGetOutputs = AboutCall & { readonly timeout: number }
+
+/** The methods that answer once. */
+export function unaryRpcs(state: State): Record<string, Handler> {
+  const { calls, functions, blobs } = state
+  const find = (callId: string): Call => {
+    const call = calls.find(callId)
+    if (!call) throw notFound(`Function call '${callId}' not found.`)
+    return call
+  }
+  const callsByKey = new Map<string, Call>()
+  return {
+    AuthTokenGet: () => ({ token: token(state.tokenLifetimeSeconds) }),
+
+    FunctionGet({ appName, objectTag }: FunctionGet) {
+      const { functionId, functionName, appId } = functions.named(appName, objectTag)
+      const formats = { supportedInputFormats: state.inputFormats, supportedOutputFormats: [1, 4] }
+      return { functionId, handleMetadata: { functionName, appId, ...formats } }
+    },
+
+    FunctionMap({ functionId, pipelinedInputs }: FunctionMap, rpc: Rpc) {
+      const deployed = functions.withId(functionId)
+      const idempotencyKey = String(rpc.metadata.get('x-idempotency-key')[0] ?? '')
+      const known = state.honourIdempotencyKeys ? callsByKey.get(idempotencyKey) : undefined
+      const kwargs = kwargsOf(pipelinedInputs[0]?.input, blobs)
+      const call = known ?? calls.spawn({ ...deployed, kwargs, idempotencyKey })
+      if (state.honourIdempotencyKeys) callsByKey.set(idempotencyKey, call)
+      state.meters.spawned(rpc, idempotencyKey)
+      return { functionCallId: call.callId, pipelinedInputs: [{ inputId: `in-${call.callId}`, inputJwt: 'jwt' }] }
+    },
+
+    async FunctionGetOutputs({ functionCallId, timeout }: FunctionGetOutputs, rpc: Rpc) {
+      const call = find(functionCallId)
+      call.polls += 1
+      if (!call.end && timeout > 0) await poll(state, call, Math.min(timeout * 1000, MAX_POLL_MS), rpc)
+      if (!call.end) return { lastEntryId: '0-0', numUnfinishedInputs: 1 }
+      const result = resultOf(call, call.end, state)
+      return { outputs: [{ result, dataFormat: dataFormat.cbor }], lastEntryId: '1-0' }
+    },
+
+    FunctionCallFromId({ functionCallId }: AboutCall) {
+      const { appId, functionId } = find(functionCallId)
+      return { functionCallId, numInputs: 1, metadata: { appId, functionId } }
+    },
+
+    FunctionCallCancel({ functionCallId }: AboutCall) {
+      calls.cancel(find(functionCallId))
+      return {}
+    },
+
+    FunctionCallGetInfo({ functionCallId }: AboutCall) {
+      const call = find(functionCallId)
+      const info = { functionCallId, createdAt: call.startedAtMs / 1000, totalInputs: 1 }
+      return { info: { ...info, [categoryOf(call.end)]: { total: 1 } } }
+    },
+
+    FunctionGetCurrentStats({ functionId }: AboutFunction) {
+      functions.withId(functionId)
+      return { backlog: 0, numTotalTasks: calls.open }
+    },
+
+    BlobCreate() {
+      const blobId = blobs.reserve()
+      return { blobId, uploadUrl: blobs.urlOf(blobId) }
+    },
+
+    BlobGet({ blobId }: { readonly blobId: string }) {
+      if (!blobs.get(blobId)) throw notFound(`Blob '${blobId}' not found.`)
+      return { downloadUrl: blobs.urlOf(blobId) }
+    },
+  }
+}
+
+/** Refuses every RPC that does not carry these credentials. */
+export function authenticator(tokenId: string, tokenSecret: string): (metadata: Metadata) => void {
+  return (metadata) => {
+    const known =
+      metadata.get('x-modal-token-id')[0] === tokenId && metadata.get('x-modal-token-secret')[0] === tokenSecret
+    if (!known) throw new RpcError(status.UNAUTHENTICATED, 'Token validation failed.')
+  }
+}
+
+function token(lifetimeSeconds: number): string {
+  const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
+  return `${part({ alg: 'none' })}.${part({ exp: Math.floor(Date.now() / 1000) + lifetimeSeconds })}.unsigned`
+}
+
+// The client uploads the arguments of a spawn when they are larger than 8 KiB.
+function kwargsOf(input: Input | undefined, blobs: Blobs): Kwargs {
+  const bytes = input?.argsBlobId ? blobs.get(input.argsBlobId) : input?.args
+  if (!bytes) throw new RpcError(status.INVALID_ARGUMENT, 'A call needs its arguments.')
+  const [, kwargs] = decodeValue(bytes) as [unknown[], Kwargs]
+  return kwargs
+}
+
+/** Waits for the end of a call, for the time, or until the client gives up. */
+async function poll({ meters, changed }: State, call: Call, timeoutMs: number, rpc: Rpc): Promise<void> {
+  meters.pollOpened(rpc.peer)
+  changed()
+  const { promise, resolve }: PromiseWithResolvers<void> = Promise.withResolvers()
+  const wake = () => {
+    if (call.end) resolve()
+  }
+  const timer = setTimeout(resolve, timeoutMs)
+  call.listeners ??= new Set()
+  call.listeners.add(wake)
+  rpc.onOver(resolve)
+  await promise
+  clearTimeout(timer)
+  call.listeners.delete(wake)
+  meters.pollClosed(rpc.peer)
+}
+
+function resultOf(call: Call, end: Ending, { blobs, blobThresholdBytes }: State): object {
+  if (end.kind !== 'return') return { status: statusOf(end), exception: end.message }
+  const data = encodeValue(end.value)
+  if (!call.inBlob && data.length <= blobThresholdBytes) return { status: statusOf(end), data }
+  call.blobId ??= blobs.put(data)
+  return { status: statusOf(end), dataBlobId: call.blobId }
+}
+
+function statusOf(end: Ending): number {
+  switch (end.kind) {
+    case 'return':
+      return resultStatus.success
+    case 'raise':
+      return resultStatus.failure
+    case 'timeout':
+      return resultStatus.timeout
+    case 'internal':
+      return resultStatus.internalFailure
+    case 'terminated':
+      return resultStatus.terminated
+  }
+}
+
+function categoryOf(end: Ending | undefined): string {
+  switch (end?.kind) {
+    case undefined:
+      return 'pendingInputs'
+    case 'return':
+      return 'succeededInputs'
+    case 'raise':
+    case 'internal':
+      return 'failedInputs'
+    case 'timeout':
+      return 'timeoutInputs'
+    case 'terminated':
+      return 'cancelledInputs'
+  }
+}
