@@ -172,19 +172,24 @@ const invalidOutput = (detail: string): Outcome => ({ kind: 'failed', code: 'inv
 
 /** What an error of `get` says about the call; undefined: it runs on. A passing fault is thrown on. */
 function outcomeOfError(error: unknown): Outcome | undefined {
-  // FunctionTimeoutError first: `instanceof TimeoutError` also matches it, with a deprecation warning.
-  if (error instanceof FunctionTimeoutError) return { kind: 'failed', code: 'timed_out', error: wordsOf(error) }
+  // TimeoutError, our own wait running out, comes first: FunctionTimeoutError claims to match it too.
   if (error instanceof TimeoutError) return undefined
+  if (error instanceof FunctionTimeoutError) return { kind: 'failed', code: 'timed_out', error: wordsOf(error) }
   if (error instanceof RemoteError) return { kind: 'failed', code: 'inference_failed', error: wordsOf(error) }
   if (error instanceof InternalFailure) return { kind: 'interrupted', error: wordsOf(error) }
   const code = grpcCode(error)
   if (code === Status.NOT_FOUND || code === Status.INVALID_ARGUMENT) {
     return { kind: 'failed', code: 'lost', error: `Modal does not know the call any more: ${wordsOf(error)}` }
   }
-  // A refused credential says nothing about the call: it runs on, and the operator can mend the credential.
-  if (code !== undefined || isPassing(error)) throw error
-  return invalidOutput(`the function's result cannot be read: ${wordsOf(error)}`)
+  if (error instanceof Error && UNREADABLE.test(error.message)) {
+    return invalidOutput(`the function's result cannot be read: ${wordsOf(error)}`)
+  }
+  // Whatever else it is, a refused credential included, says nothing about the call: it runs on.
+  throw error
 }
+
+/** What the client says of a result in a format it does not read, or that is not the CBOR it claims to be. */
+const UNREADABLE = /(data|output) format|CBOR|end of buffer/
 
 /** gRPC codes after which the same request may work; UNKNOWN and INTERNAL are also what a proxy's 5xx turns into. */
 const PASSING_CODES: ReadonlySet<number> = new Set([

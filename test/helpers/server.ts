@@ -1,0 +1,74 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import type { JobView } from '../../src/jobs/view.ts'
+import type { LogLine } from './log.ts'
+import { until } from './until.ts'
+
+export type ServerProcess = {
+  readonly url: string
+  readonly child: ChildProcess
+  readonly lines: LogLine[]
+  /** Everything the process has printed, to stdout and stderr. */
+  output(): string
+  /** Sends a signal and resolves with the exit code, or the name of the signal that ended it. */
+  end(signal?: NodeJS.Signals): Promise<number | string>
+  submit(body: object): Promise<JobView>
+  job(id: string): Promise<JobView>
+  untilStatus(id: string, status: JobView['status']): Promise<JobView>
+}
+
+type Start = { env?: Record<string, string>; until?: 'listening' | 'exit' }
+
+/** An environment of which nothing leaks in from whoever runs the tests. */
+export const cleanEnvironment = (env: Record<string, string> = {}): Record<string, string> => ({
+  PATH: process.env.PATH ?? '',
+  HOME: tmpdir(),
+  HOST: '127.0.0.1',
+  PORT: '0',
+  MODAL_CONFIG_PATH: '/nonexistent/modal.toml',
+  DATA_DIR: mkdtempSync(join(tmpdir(), 'server-')),
+  ...env,
+})
+
+/** Runs the real entry in a process of its own; resolves once it listens (or, if asked, has exited). */
+export async function startServer({ env, until: when = 'listening' }: Start = {}): Promise<ServerProcess> {
+  const child = spawn(process.execPath, ['src/server.ts'], { env: cleanEnvironment(env), stdio: 'pipe' })
+  const lines: LogLine[] = []
+  const printed: string[] = []
+  child.stderr.on('data', (chunk: Buffer) => printed.push(chunk.toString()))
+  createInterface(child.stdout).on('line', (line) => {
+    printed.push(line)
+    if (line.startsWith('{')) lines.push(JSON.parse(line) as LogLine)
+  })
+  const exited = once(child, 'close').then(() => child.exitCode ?? child.signalCode ?? -1)
+  const address = () => lines.map((line) => /^listening at (\S+)/.exec(line.msg)?.[1]).find(Boolean)
+  if (when === 'exit') await exited
+  else await until(() => address() ?? (child.exitCode !== null && 'dead'), 'listening')
+  const url = address() ?? ''
+  if (when === 'listening' && !url) throw new Error(`the server did not start:\n${printed.join('')}`)
+
+  const job = async (id: string) => (await (await fetch(`${url}/jobs/${id}`)).json()) as JobView
+  return {
+    ...{ url, child, lines, job },
+    output: () => printed.join('\n'),
+    async end(signal = 'SIGTERM') {
+      if (child.exitCode === null && child.signalCode === null) child.kill(signal)
+      return exited
+    },
+    async submit(body) {
+      const headers = { 'content-type': 'application/json' }
+      const response = await fetch(`${url}/jobs`, { method: 'POST', headers, body: JSON.stringify(body) })
+      if (response.status !== 202) throw new Error(await response.text())
+      return (await response.json()) as JobView
+    },
+    untilStatus: (id, status) =>
+      until(async () => {
+        const now = await job(id)
+        return now.status === status && now
+      }, `${id} ${status}`),
+  }
+}

@@ -1,0 +1,232 @@
+import { afterEach, describe, expect, test } from 'vitest'
+import type { Outcome, SpawnRequest } from '../../src/backend/port.ts'
+import type { Behaviour } from '../helpers/control-plane/control-plane.ts'
+import { status as grpc } from '../helpers/control-plane/control-plane.ts'
+import { startModal } from '../helpers/modal.ts'
+import { until } from '../helpers/until.ts'
+
+let modal: Awaited<ReturnType<typeof startModal>>
+const start = async (setting?: Parameters<typeof startModal>[0]) => (modal = await startModal(setting))
+afterEach(() => modal.close())
+
+const forever = new AbortController().signal
+const input = { video_path: 'data/video/yongen.mp4', audio_url: 'https://a.example/speech.wav' }
+const aRequest: SpawnRequest = { jobId: 'job', attempt: 1, input, version: 'v15' }
+
+async function spawn(request: Partial<SpawnRequest> = {}): Promise<string> {
+  const spawned = await modal.backend.spawn({ ...aRequest, ...request }, forever)
+  if (spawned.kind !== 'spawned') throw new Error(spawned.error)
+  return spawned.callId
+}
+
+async function outcomeOf(behaviour: Behaviour): Promise<Outcome> {
+  const { backend } = await start({ behave: () => behaviour })
+  return backend.wait(await spawn(), forever)
+}
+
+const returning = (value: unknown): Behaviour => ({ end: { kind: 'return', value } })
+
+describe('spawn', () => {
+  test('sends exactly the keyword arguments that are set', async () => {
+    const { plane } = await start()
+    await spawn()
+    await spawn({ input: { image_url: 'https://a.example/face.png', audio_path: 'b.wav' }, version: 'v1' })
+    expect(plane.calls().map((call) => [call.functionName, call.kwargs])).toEqual([
+      ['run_inference', { ...input, version: 'v15' }],
+      ['run_inference', { image_url: 'https://a.example/face.png', audio_path: 'b.wav', version: 'v1' }],
+    ])
+  })
+
+  test('looks the function up once for all', async () => {
+    const { plane } = await start()
+    await Promise.all(Array.from({ length: 20 }, (_, n) => spawn({ jobId: `job-${n}` })))
+    expect(plane.stats()).toMatchObject({ rpcs: { FunctionGet: 1, FunctionMap: 20 } })
+  })
+
+  test('is rejected in the words of Modal when the function is not deployed, and looks again afterwards', async () => {
+    const { plane, backend, lines } = await start({ functions: {} })
+    const refused = await backend.spawn(aRequest, forever)
+    expect(refused).toMatchObject({ kind: 'rejected', code: 'backend_rejected' })
+    expect(refused.kind === 'rejected' && refused.error).toContain('run_inference')
+    expect(lines.some((line) => line.msg.includes('not available yet'))).toBe(true)
+    plane.deploy('musetalk-poc', 'run_inference')
+    expect(await spawn()).toMatch(/^fc-/)
+  })
+
+  test('a deployment that was replaced is looked up again', async () => {
+    const { plane, backend } = await start()
+    await spawn()
+    plane.deploy('musetalk-poc', 'run_inference')
+    expect(await backend.spawn(aRequest, forever)).toMatchObject({ kind: 'rejected' })
+    expect(await spawn()).toMatch(/^fc-/)
+  })
+
+  test('is rejected when the credentials are wrong', async () => {
+    const { backend } = await start({ env: { MODAL_TOKEN_SECRET: 'as-wrong' } })
+    expect(await backend.spawn(aRequest, forever)).toMatchObject({ kind: 'rejected', code: 'backend_rejected' })
+  })
+
+  test('is rejected when there are no credentials', async () => {
+    const { backend } = await start({ env: { MODAL_TOKEN_ID: '', MODAL_TOKEN_SECRET: '' } })
+    const refused = await backend.spawn(aRequest, forever)
+    expect(refused.kind === 'rejected' && refused.error).toContain('credentials')
+  })
+
+  test('is rejected when Modal refuses the arguments', async () => {
+    const { plane, backend } = await start()
+    plane.fault({ method: 'FunctionMap', code: grpc.INVALID_ARGUMENT, message: 'no such argument', times: 1 })
+    expect(await backend.spawn(aRequest, forever)).toMatchObject({ kind: 'rejected', error: 'no such argument' })
+  })
+
+  test('goes on through passing faults until it works, under one idempotency key', async () => {
+    const { plane } = await start()
+    await spawn({ jobId: 'first' })
+    plane.fault({ method: 'FunctionMap', code: grpc.UNAVAILABLE, times: 2, loseAnswer: true })
+    await spawn({ jobId: 'second', attempt: 3 })
+    expect(plane.calls().map((call) => call.idempotencyKey)).toEqual(['first-1', ...Array<string>(3).fill('second-3')])
+    expect(plane.stats().spawnsLeftUnanswered).toBe(2)
+  })
+
+  test('ends with its signal while Modal is unreachable', async () => {
+    const { plane, backend } = await start()
+    await plane.stop()
+    const end = new AbortController()
+    const spawning = backend.spawn(aRequest, end.signal)
+    end.abort(new Error('the deadline passed'))
+    await expect(spawning).rejects.toThrow('the deadline passed')
+  })
+})
+
+describe('how a call ends', () => {
+  test('success, with the path and the id of the run', async () => {
+    const outcome = await outcomeOf({})
+    expect(outcome).toMatchObject({ kind: 'succeeded', runId: expect.stringMatching(/^[0-9a-f]{32}$/) })
+    expect(outcome.kind === 'succeeded' && outcome.outputPath).toBe(
+      `/shared/results/${(outcome as { runId: string }).runId}/v15/output.mp4`,
+    )
+  })
+
+  test.each([
+    ['failed', { job_id: 'r', status: 'failed', error: 'no face in frame 3' }, 'no face in frame 3'],
+    ['unknown', { job_id: 'r', status: 'unknown', output_path: '/x', error: null }, "the function reported 'unknown'"],
+  ])('the function says %s', async (_status, value, error) => {
+    expect(await outcomeOf(returning(value))).toEqual({ kind: 'failed', code: 'inference_failed', error })
+  })
+
+  test.each([
+    ['nothing', null],
+    ['a list', ['succeeded']],
+    ['text', 'succeeded'],
+    ['no status', { job_id: 'r', output_path: '/x' }],
+    ['another status', { job_id: 'r', status: 'done', output_path: '/x' }],
+    ['no path', { job_id: 'r', status: 'succeeded' }],
+    ['an empty path', { job_id: 'r', status: 'succeeded', output_path: '' }],
+    ['no id of the run', { status: 'succeeded', output_path: '/x' }],
+  ])('a result of the wrong shape: %s', async (_what, value) => {
+    expect(await outcomeOf(returning(value))).toMatchObject({ kind: 'failed', code: 'invalid_output' })
+  })
+
+  test('Python raised', async () => {
+    const end = { kind: 'raise', message: "ValueError('no face')" } as const
+    expect(await outcomeOf({ end })).toEqual({
+      kind: 'failed',
+      code: 'inference_failed',
+      error: "ValueError('no face')",
+    })
+  })
+
+  test('the function hit its own time limit', async () => {
+    const end = { kind: 'timeout', message: 'Task exceeded 3600 s' } as const
+    expect(await outcomeOf({ end })).toEqual({ kind: 'failed', code: 'timed_out', error: 'Task exceeded 3600 s' })
+  })
+
+  test('Modal lost the container', async () => {
+    const end = { kind: 'internal', message: 'worker died' } as const
+    expect(await outcomeOf({ end })).toEqual({ kind: 'interrupted', error: 'worker died' })
+  })
+
+  test('a result so large that it travels through a blob', async () => {
+    const value = { job_id: 'r', status: 'succeeded', output_path: '/x', frames: 'f'.repeat(3_000_000) }
+    const { plane, backend } = await start({ behave: () => returning(value) })
+    expect(await backend.wait(await spawn(), forever)).toEqual({ kind: 'succeeded', outputPath: '/x', runId: 'r' })
+    expect(plane.stats()).toMatchObject({ rpcs: { BlobGet: 1 } })
+  })
+
+  test('a call that Modal does not know any more is lost', async () => {
+    const { plane, backend } = await start()
+    const callId = await spawn()
+    plane.forget(callId)
+    expect(await backend.wait(callId, forever)).toMatchObject({ kind: 'failed', code: 'lost' })
+  })
+})
+
+describe('wait', () => {
+  test('outlasts many long polls', async () => {
+    const { plane, backend } = await start({ behave: () => ({ afterMs: 400 }), backend: { pollMs: 50 } })
+    expect(await backend.wait(await spawn(), forever)).toMatchObject({ kind: 'succeeded' })
+    expect(plane.calls()[0]?.polls).toBeGreaterThan(4)
+  })
+
+  test('goes on through failing polls, and costs no RPC but the poll when it attaches', async () => {
+    const { plane, backend } = await start({ behave: () => ({ end: { kind: 'never' } }) })
+    const callId = await spawn()
+    plane.fault({ method: 'FunctionGetOutputs', code: grpc.UNAVAILABLE, times: 2 })
+    const waiting = backend.wait(callId, forever)
+    await until(() => plane.stats().openPolls > 0)
+    plane.end(callId, { kind: 'return' })
+    expect(await waiting).toMatchObject({ kind: 'succeeded' })
+    expect(plane.stats()).toMatchObject({ rpcs: { FunctionGetOutputs: 3, FunctionGet: 1 } })
+    expect(plane.stats().rpcs).not.toHaveProperty('FunctionCallFromId')
+  })
+
+  test('a credential that is refused meanwhile does not end the job', async () => {
+    const { plane, backend } = await start()
+    const callId = await spawn()
+    plane.fault({ method: 'FunctionGetOutputs', code: grpc.UNAUTHENTICATED, times: 1 })
+    expect(await backend.wait(callId, forever)).toMatchObject({ kind: 'succeeded' })
+  })
+
+  test('its signal ends the open poll at once, on the wire too, and no other poll', async () => {
+    const { plane, backend } = await start({ behave: () => ({ end: { kind: 'never' } }) })
+    const [first, second] = [await spawn(), await spawn({ jobId: 'other' })]
+    const end = new AbortController()
+    const ended = expect(backend.wait(first, end.signal)).rejects.toThrow('shutting down')
+    const going = backend.wait(second, forever)
+    await until(() => plane.stats().openPolls === 2)
+    end.abort(new Error('shutting down'))
+    await ended
+    await until(() => plane.stats().openPolls === 1)
+    plane.end(second, { kind: 'return' })
+    expect(await going).toMatchObject({ kind: 'succeeded' })
+  })
+
+  test('can be asked again for a call that has ended', async () => {
+    const { backend } = await start()
+    const callId = await spawn()
+    expect(await backend.wait(callId, forever)).toEqual(await backend.wait(callId, forever))
+  })
+})
+
+describe('stop', () => {
+  test('ends the call', async () => {
+    const { plane, backend } = await start({ behave: () => ({ end: { kind: 'never' } }) })
+    const callId = await spawn()
+    await backend.stop(callId, forever)
+    await backend.stop(callId, forever)
+    expect(plane.calls()[0]?.endedAt).toBeDefined()
+    expect(await backend.wait(callId, forever)).toMatchObject({ kind: 'failed', code: 'inference_failed' })
+  })
+
+  test('of a call that Modal does not know is done', async () => {
+    const { backend } = await start()
+    await backend.stop('fc-nobody-knows', forever)
+  })
+
+  test('goes on through passing faults', async () => {
+    const { plane, backend } = await start({ behave: () => ({ end: { kind: 'never' } }) })
+    const callId = await spawn()
+    plane.fault({ method: 'FunctionCallCancel', code: grpc.INTERNAL, times: 6 })
+    await backend.stop(callId, forever)
+    expect(plane.calls()[0]?.cancelledAt).toBeDefined()
+  })
+})
