@@ -55,15 +55,18 @@ export function createGuard(rule: UrlRule, resolve: Resolve = resolveAll): Guard
 
   return {
     async download(url, options) {
-      const deadline = AbortSignal.timeout(options.timeoutMs)
-      const signal = AbortSignal.any([options.signal, deadline])
+      const deadline = new AbortController()
+      const timer = setTimeout(() => deadline.abort(), options.timeoutMs)
+      const signal = AbortSignal.any([options.signal, deadline.signal])
       try {
         const reply = await follow(url, { rule, dispatcher: await openAgent(), signal })
         await receive(reply, options, signal)
       } catch (error) {
         options.signal.throwIfAborted()
-        if (deadline.aborted) throw new DownloadError(url, `it took longer than ${options.timeoutMs / 1000} s`)
+        if (deadline.signal.aborted) throw new DownloadError(url, `it took longer than ${options.timeoutMs / 1000} s`)
         throw error instanceof DownloadError ? error : new DownloadError(url, describeError(error), { cause: error })
+      } finally {
+        clearTimeout(timer)
       }
     },
     async close() {

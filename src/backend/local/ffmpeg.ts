@@ -22,8 +22,9 @@ export function createFfmpegEngine(options: FfmpegOptions): Engine {
 
   return async (task, stopSignal) => {
     const program = (found ??= await findFfmpeg(environment.PATH))
-    const limit = AbortSignal.timeout(timeLimitMs)
-    const signal = AbortSignal.any([stopSignal, limit])
+    const limit = new AbortController()
+    const timer = setTimeout(() => limit.abort(), timeLimitMs)
+    const signal = AbortSignal.any([stopSignal, limit.signal])
     const run = (args: string[]) => runChild({ name: 'ffmpeg', program, args, environment, graceMs: 0 }, signal)
     try {
       await probe(task.face, 'v', run)
@@ -33,10 +34,12 @@ export function createFfmpegEngine(options: FfmpegOptions): Engine {
         throw new RunFailure('inference_failed', `ffmpeg ended with ${muxed.end}: ${lastLines(muxed.stderr)}`)
       await refuseCutOff(task.output, maxOutputBytes)
     } catch (error) {
-      if (limit.aborted && !stopSignal.aborted) {
+      if (limit.signal.aborted && !stopSignal.aborted) {
         throw new RunFailure('inference_failed', `ffmpeg took longer than ${timeLimitMs / 1000} s`, { cause: error })
       }
       throw error
+    } finally {
+      clearTimeout(timer)
     }
   }
 }
@@ -53,7 +56,11 @@ async function probe(medium: Medium, stream: 'v' | 'a', run: Run): Promise<numbe
 }
 
 /** Without the address in memory that ffmpeg puts before what a demuxer or decoder says. */
-const firstLine = (stderr: string) => stderr.split('\n', 1)[0]?.replace(/^\[[^\]]* @ 0x[0-9a-f]+\] /, '')
+const firstLine = (stderr: string) =>
+  stderr
+    .split('\n', 1)
+    .join('')
+    .replace(/^\[[^\]]* @ 0x[0-9a-f]+\] /, '')
 
 /** Reads the last report of `-progress`. Its `out_time_ms` counts microseconds, so the clock time is taken. */
 function readProgress(report: string): { frames: number; seconds: number } {

@@ -1,0 +1,118 @@
+import { execFile, execFileSync } from 'node:child_process'
+import { accessSync, constants } from 'node:fs'
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { delimiter, join, resolve } from 'node:path'
+import { promisify } from 'node:util'
+import { onTestFinished } from 'vitest'
+import { createLocalBackend, type LocalOptions } from '../../src/backend/local.ts'
+import type { Outcome } from '../../src/backend/port.ts'
+import type { JobInput } from '../../src/jobs/job.ts'
+
+export const SAMPLES = resolve(import.meta.dirname, '../../samples')
+export const SPEECH_SECONDS = 3.894
+
+/** Every ffmpeg there is: the one of PATH, if any, and the development dependency. */
+export const ffmpegs: string[] = [...systemFfmpeg(), ...(await installedFfmpeg())]
+
+function systemFfmpeg(): string[] {
+  const candidates = (process.env.PATH ?? '').split(delimiter).map((folder) => join(folder, 'ffmpeg'))
+  return candidates.filter(isProgram).slice(0, 1)
+}
+
+function isProgram(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+async function installedFfmpeg(): Promise<string[]> {
+  try {
+    return [(await import('@ffmpeg-installer/ffmpeg')).default.path]
+  } catch {
+    return []
+  }
+}
+
+const anyFfmpeg = () => {
+  if (ffmpegs[0] === undefined)
+    throw new Error('there is no ffmpeg on this machine, not even the development dependency')
+  return ffmpegs[0]
+}
+
+/** Makes a media file with ffmpeg. */
+export const makeMedia = (...args: string[]) =>
+  execFileSync(anyFfmpeg(), ['-nostdin', '-loglevel', 'error', '-y', ...args], { stdio: 'pipe' })
+
+export type Probe = { seconds: number; video: string; audio: string; width: number; height: number }
+
+/** Reads a media file back; `ffprobe` may be absent, so from what ffmpeg says of its input. */
+export async function probe(path: string): Promise<Probe> {
+  // Without an output ffmpeg describes the input and fails.
+  const run = promisify(execFile)(anyFfmpeg(), ['-nostdin', '-hide_banner', '-i', path])
+  const text = await run.then(String, (error: unknown) => (error as { stderr: string }).stderr)
+  const [, hours, minutes, seconds] = /Duration: (\d+):(\d+):([\d.]+)/.exec(text) ?? []
+  const [, video = '', width, height] = /Video: (\w+.*?yuv\w+).* (\d+)x(\d+)/.exec(text) ?? []
+  const [, audio = ''] = /Audio: (\w+)/.exec(text) ?? []
+  return {
+    seconds: Number(hours) * 3600 + Number(minutes) * 60 + Number(seconds),
+    video: `${video.split(' ')[0] ?? ''} ${/yuv\w+/.exec(video)?.[0] ?? ''}`,
+    audio,
+    width: Number(width),
+    height: Number(height),
+  }
+}
+
+/** A folder of the test's own, removed after it. */
+export async function temporaryFolder(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'local backend-'))
+  onTestFinished(() => rm(folder, { recursive: true, force: true }))
+  return folder
+}
+
+const ignore = () => undefined
+export const silent = { debug: ignore, info: ignore, warn: ignore, error: ignore }
+export const never = new AbortController().signal
+
+/** The local backend on a data folder of its own, closed after the test. */
+export async function startLocal(options: Partial<LocalOptions> = {}) {
+  const dataDir = options.dataDir ?? (await temporaryFolder())
+  const backend = createLocalBackend({
+    dataDir,
+    mediaRoot: SAMPLES,
+    maxProcesses: 2,
+    maxInputBytes: 10_000_000,
+    downloadTimeoutMs: 5000,
+    urlRule: { allowPrivate: true },
+    childEnvironment: { PATH: process.env.PATH ?? '' },
+    log: silent,
+    ...options,
+  })
+  onTestFinished(() => backend.close())
+  let jobs = 0
+  const spawn = async (input: JobInput, jobId = `job-${++jobs}`): Promise<string> => {
+    const spawned = await backend.spawn({ jobId, attempt: 1, input, version: 'v15' }, never)
+    if (spawned.kind !== 'spawned') throw new Error(`not spawned: ${spawned.error}`)
+    return spawned.callId
+  }
+  return {
+    backend,
+    dataDir,
+    spawn,
+    run: async (input: JobInput): Promise<Outcome> => backend.wait(await spawn(input), never),
+    /** Working folders that are there now. */
+    async workFolders() {
+      const names = await readdir(join(dataDir, 'work'), { recursive: true }).catch(() => [])
+      return names.filter((name) => name.includes('/'))
+    },
+  }
+}
+
+/** The path of a run's video; fails the test where there is none. */
+export function videoOf(outcome: Outcome): string {
+  if (outcome.kind !== 'succeeded') throw new Error(`not succeeded: ${JSON.stringify(outcome)}`)
+  return outcome.outputPath
+}

@@ -1,0 +1,200 @@
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { parseCommand } from '../../src/backend/local/command.ts'
+import type { LocalOptions } from '../../src/backend/local.ts'
+import { never, SAMPLES, startLocal, temporaryFolder, videoOf } from '../helpers/media.ts'
+import { until } from '../helpers/until.ts'
+
+const INPUT = { video_path: 'face.mp4', audio_path: 'speech.wav' }
+
+/** A LOCAL_COMMAND of a Node program; `rest` are its arguments as they stand in the template. */
+async function command(program: string, rest = '{output}', options: Partial<LocalOptions> = {}) {
+  const folder = await temporaryFolder()
+  const script = join(folder, 'a program.mjs')
+  writeFileSync(script, `import fs from 'node:fs'; import { spawn } from 'node:child_process';\n${program}`)
+  const local = await startLocal({ command: `"${process.execPath}" "${script}" ${rest}`, ...options })
+  return { ...local, folder }
+}
+
+const WRITE_VIDEO = `fs.copyFileSync(${JSON.stringify(join(SAMPLES, 'face.mp4'))}, process.argv[2]);`
+const isAlive = (pid: number) => {
+  try {
+    process.kill(pid, 0)
+    // One that has ended and was not fetched yet by its parent is dead all the same.
+    return !existsSync(`/proc/${pid}/stat`) || !readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z ')
+  } catch {
+    return false
+  }
+}
+
+describe('a command', () => {
+  test('makes the video, from its arguments as they are: no shell takes part', async () => {
+    const folder = await temporaryFolder()
+    const report = join(folder, 'report.json')
+    const program = `${WRITE_VIDEO} fs.writeFileSync(process.argv[3], JSON.stringify(process.argv.slice(4)))`
+    const rest = `{output} "${report}" {face} --audio={audio} {version} 'two words; touch $HOME *' $(id) '' "it's" '{"a": 1}'`
+    const { run, dataDir, workFolders } = await command(program, rest)
+    const path = videoOf(await run(INPUT))
+    expect(path).toBe(join(dataDir, 'results', 'job-1-1', 'v15', 'output.mp4'))
+    expect(readFileSync(path)).toEqual(readFileSync(join(SAMPLES, 'face.mp4')))
+    expect(JSON.parse(readFileSync(report, 'utf8'))).toEqual([
+      ...[join(SAMPLES, 'face.mp4'), `--audio=${join(SAMPLES, 'speech.wav')}`, 'v15'],
+      ...['two words; touch $HOME *', '$(id)', '', "it's", '{"a": 1}'],
+    ])
+    expect(await workFolders()).toEqual([])
+  })
+
+  test('gets the environment it was given and nothing of the server', async () => {
+    const folder = await temporaryFolder()
+    const report = join(folder, 'environment.json')
+    process.env.A_SECRET_OF_THE_SERVER = 'secret'
+    const childEnvironment = { PATH: process.env.PATH ?? '', LANG: 'C' }
+    const program = `${WRITE_VIDEO} fs.writeFileSync(process.argv[3], JSON.stringify(process.env))`
+    const { run } = await command(program, `{output} "${report}"`, { childEnvironment })
+    videoOf(await run(INPUT))
+    delete process.env.A_SECRET_OF_THE_SERVER
+    expect(JSON.parse(readFileSync(report, 'utf8'))).toEqual(childEnvironment)
+  })
+
+  test('that fails is quoted with its last lines, the fields named in place of paths', async () => {
+    const program = `
+      for (let line = 0; line < 20_000; line++) fs.writeSync(2, 'line ' + line + '\\n')
+      fs.writeSync(2, 'cannot use ' + process.argv.slice(2).join(' and '))
+      process.exitCode = 3`
+    const { run, workFolders } = await command(program, '{face} {audio} {output}')
+    const outcome = await run(INPUT)
+    expect(outcome).toEqual({
+      kind: 'failed',
+      code: 'inference_failed',
+      error: expect.stringMatching(
+        /^the command ended with code 3: line 19991\n(line \d+\n){8}cannot use video_path and audio_path and output$/,
+      ) as string,
+    })
+    expect(await workFolders()).toEqual([])
+  })
+
+  test('that is killed says by which signal', async () => {
+    const { run } = await command("process.kill(process.pid, 'SIGKILL')")
+    expect(await run(INPUT)).toMatchObject({
+      code: 'inference_failed',
+      error: 'the command ended with signal SIGKILL: ',
+    })
+  })
+
+  test.each([
+    ['writes nothing', '', 'inference_failed', 'the command wrote no output'],
+    ['makes a folder', 'fs.mkdirSync(process.argv[2])', 'inference_failed', 'the command wrote no output'],
+    [
+      'writes text',
+      "fs.writeFileSync(process.argv[2], 'done')",
+      'invalid_output',
+      'the command wrote something unknown, not a video',
+    ],
+    [
+      'writes a picture',
+      `fs.copyFileSync(${JSON.stringify(join(SAMPLES, 'face.jpg'))}, process.argv[2])`,
+      'invalid_output',
+      'the command wrote image/jpeg, not a video',
+    ],
+  ])('that ends well but %s fails', async (_what, program, code, error) => {
+    const { run, dataDir } = await command(program)
+    expect(await run(INPUT)).toEqual({ kind: 'failed', code, error })
+    expect(existsSync(join(dataDir, 'results'))).toBe(false)
+  })
+
+  test('that does not exist is rejected', async () => {
+    const { run } = await startLocal({ command: 'no-such-program {output}' })
+    const error = 'LOCAL_COMMAND could not be started (ENOENT)'
+    expect(await run(INPUT)).toEqual({ kind: 'failed', code: 'backend_rejected', error })
+  })
+
+  test('reads nothing from the server, and drains whatever it prints', async () => {
+    const program = `
+      process.stdin.on('data', () => process.exit(4)).on('end', () => {
+        for (let i = 0; i < 500; i++) { fs.writeSync(1, 'x'.repeat(10_000)); fs.writeSync(2, 'y'.repeat(10_000)) }
+        ${WRITE_VIDEO}
+      })`
+    const { run } = await command(program)
+    videoOf(await run(INPUT))
+  })
+})
+
+describe('with all that a command started', () => {
+  const FAMILY = `
+    const child = spawn(process.execPath, ['-e', "process.on('SIGTERM', () => {}); setInterval(() => {}, 1000); process.send('up')"],
+      { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+    await new Promise((resolve) => child.once('message', resolve))
+    fs.writeFileSync(process.argv[3] + '.new', JSON.stringify([process.pid, child.pid]))
+    fs.renameSync(process.argv[3] + '.new', process.argv[3]);`
+
+  async function family(program: string) {
+    const pids = join(await temporaryFolder(), 'pids')
+    const local = await command(FAMILY + program, `{output} "${pids}"`)
+    const started = async () => {
+      await until(() => existsSync(pids), 'the start of the command')
+      return JSON.parse(readFileSync(pids, 'utf8')) as number[]
+    }
+    return { ...local, started }
+  }
+
+  test('it ends when it is stopped, though it will not hear of it', async () => {
+    const { backend, spawn, started, workFolders } = await family("process.on('SIGTERM', () => {})")
+    const callId = await spawn(INPUT)
+    const outcome = backend.wait(callId, never)
+    const pids = await started()
+    expect(pids.map(isAlive)).toEqual([true, true])
+    await backend.stop(callId, never)
+    expect(pids.map(isAlive)).toEqual([false, false])
+    expect(await outcome).toEqual({ kind: 'interrupted', error: 'The run was stopped.' })
+    expect(await workFolders()).toEqual([])
+  })
+
+  test('it ends when the backend is closed', async () => {
+    const { backend, spawn, started, workFolders } = await family('')
+    await spawn(INPUT)
+    const pids = await started()
+    await backend.close()
+    expect(pids.map(isAlive)).toEqual([false, false])
+    expect(await workFolders()).toEqual([])
+  })
+
+  test('it ends when the command itself has ended', async () => {
+    const { run, started } = await family(`${WRITE_VIDEO} process.exit(0)`)
+    videoOf(await run(INPUT))
+    expect((await started()).map(isAlive)).toEqual([false, false])
+  })
+
+  test('a child that left the group and holds the pipes does not hold up the outcome', async () => {
+    const pid = join(await temporaryFolder(), 'pid')
+    const program = `
+      const child = spawn(process.execPath, ['-e', 'setTimeout(() => {}, 60_000)'], { detached: true, stdio: 'inherit' })
+      child.unref(); fs.writeFileSync(process.argv[3], String(child.pid)); ${WRITE_VIDEO} process.exit(0)`
+    const { run } = await command(program, `{output} "${pid}"`)
+    videoOf(await run(INPUT))
+    process.kill(Number(readFileSync(pid, 'utf8')), 'SIGKILL')
+  })
+})
+
+describe('a template', () => {
+  test.each([
+    ['', 'LOCAL_COMMAND: is empty'],
+    ['   ', 'LOCAL_COMMAND: is empty'],
+    ['"" {output}', 'LOCAL_COMMAND: is empty'],
+    ['run "{output}', 'LOCAL_COMMAND: a quote is not closed'],
+    ["run it's {output}", 'LOCAL_COMMAND: a quote is not closed'],
+    [
+      'run {output} {speech}',
+      'LOCAL_COMMAND: unknown placeholder {speech}; there are {face}, {audio}, {output}, {version}',
+    ],
+    ['run {face}', 'LOCAL_COMMAND: must contain {output}, the file to write'],
+  ])('%j is refused when the backend is made', async (template, message) => {
+    await expect(startLocal({ command: template })).rejects.toThrow(new Error(message))
+  })
+
+  test('takes values as they are, also those that look like a template', () => {
+    const fill = parseCommand('run "--in={face} x" {audio}{output}')
+    const values = { face: 'a "b" {audio} $& $1', audio: '; rm', output: ' {face}', version: 'v1' }
+    expect(fill(values)).toEqual(['run', '--in=a "b" {audio} $& $1 x', '; rm {face}'])
+  })
+})

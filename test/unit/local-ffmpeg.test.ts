@@ -1,0 +1,201 @@
+import { spawnSync } from 'node:child_process'
+import { cpSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test, vi } from 'vitest'
+import { probeArguments } from '../../src/backend/local/ffmpeg-arguments.ts'
+import { createLocalBackend } from '../../src/backend/local.ts'
+import {
+  ffmpegs,
+  makeMedia,
+  probe,
+  SAMPLES,
+  silent,
+  SPEECH_SECONDS,
+  startLocal,
+  temporaryFolder,
+  videoOf,
+} from '../helpers/media.ts'
+
+test('there is an ffmpeg to test with', () => {
+  expect(ffmpegs).not.toEqual([])
+})
+
+describe.each(ffmpegs)('with %s, a video', (ffmpegPath) => {
+  const make = async (input: { video_path: string; audio_path: string }, mediaRoot = SAMPLES) => {
+    const { run, workFolders } = await startLocal({ ffmpegPath, mediaRoot })
+    const path = videoOf(await run(input))
+    expect(await workFolders()).toEqual([])
+    return { path, ...(await probe(path)) }
+  }
+
+  test('is made of a moving face, which loops, as long as the speech', async () => {
+    const made = await make({ video_path: 'face.mp4', audio_path: 'speech.wav' })
+    expect(made).toMatchObject({ video: 'h264 yuv420p', audio: 'aac', width: 512, height: 512 })
+    expect(Math.abs(made.seconds - SPEECH_SECONDS)).toBeLessThan(0.1)
+    expect(framesOf(made.path)).toBeGreaterThan(95)
+  })
+
+  test('is made of a still face, which is held', async () => {
+    const made = await make({ video_path: 'face.jpg', audio_path: 'speech.wav' })
+    expect(made).toMatchObject({ video: 'h264 yuv420p', audio: 'aac', width: 512, height: 512 })
+    expect(Math.abs(made.seconds - SPEECH_SECONDS)).toBeLessThan(0.1)
+    expect(framesOf(made.path)).toBeGreaterThan(95)
+  })
+
+  test.each(['png', 'gif', 'bmp', 'tiff'])('is made of a picture in %s, whatever it is called', async (format) => {
+    const folder = await temporaryFolder()
+    makeMedia('-i', join(SAMPLES, 'face.jpg'), join(folder, `face.${format}`))
+    cpSync(join(folder, `face.${format}`), join(folder, 'face %03d.mp4'))
+    cpSync(join(SAMPLES, 'speech.wav'), join(folder, 'speech.wav'))
+    const made = await make({ video_path: 'face %03d.mp4', audio_path: 'speech.wav' }, folder)
+    expect(Math.abs(made.seconds - SPEECH_SECONDS)).toBeLessThan(0.1)
+  })
+
+  test.each(['odd.mp4', 'odd.mkv', 'odd.avi', 'odd.mov'])(
+    'is made of a face with odd sides and of mp3: %s',
+    async (face) => {
+      const folder = await temporaryFolder()
+      const odd = ['-vf', 'scale=161:123', '-pix_fmt', 'yuv444p', '-c:v', face === 'odd.avi' ? 'ffv1' : 'libx264']
+      makeMedia('-i', join(SAMPLES, 'face.mp4'), ...odd, join(folder, face))
+      makeMedia('-i', join(SAMPLES, 'speech.wav'), join(folder, 'speech.mp3'))
+      const made = await make({ video_path: face, audio_path: 'speech.mp3' }, folder)
+      expect(made).toMatchObject({ video: 'h264 yuv420p', audio: 'aac', width: 160, height: 122 })
+      expect(Math.abs(made.seconds - SPEECH_SECONDS)).toBeLessThan(0.1)
+    },
+  )
+
+  test('is never larger than 1920 on a side, and ends with a speech shorter than the face', async () => {
+    const folder = await temporaryFolder()
+    makeMedia('-i', join(SAMPLES, 'face.mp4'), '-vf', 'scale=2400:100', join(folder, 'wide.mp4'))
+    makeMedia('-i', join(SAMPLES, 'speech.wav'), '-t', '1', join(folder, 'short.wav'))
+    const made = await make({ video_path: 'wide.mp4', audio_path: 'short.wav' }, folder)
+    expect(made).toMatchObject({ width: 1920, height: 80 })
+    expect(Math.abs(made.seconds - 1)).toBeLessThan(0.1)
+  })
+
+  test('is made with the sound of a video', async () => {
+    const folder = await temporaryFolder()
+    const inputs = ['-i', join(SAMPLES, 'face.mp4'), '-i', join(SAMPLES, 'speech.wav')]
+    makeMedia(...inputs, join(folder, 'both.mp4'))
+    const made = await make({ video_path: 'both.mp4', audio_path: 'both.mp4' }, folder)
+    expect(Math.abs(made.seconds - SPEECH_SECONDS)).toBeLessThan(0.1)
+  })
+
+  test('cannot be had from a playlist, though ffmpeg itself would follow one', async () => {
+    const folder = await temporaryFolder()
+    makeMedia('-i', join(SAMPLES, 'speech.wav'), join(folder, 'secret.ts'))
+    const segments = '#EXTINF:4,\nsecret.ts\n#EXT-X-ENDLIST\n'
+    writeFileSync(join(folder, 'hls.m3u8'), `#EXTM3U\n#EXT-X-TARGETDURATION:4\n${segments}`)
+    writeFileSync(join(folder, 'concat.txt'), "ffconcat version 1.0\nfile 'secret.ts'\n")
+    for (const name of ['hls.m3u8', 'concat.txt']) {
+      const path = join(folder, name)
+      const plain = spawnSync(ffmpegPath, ['-v', 'error', '-i', path, '-f', 'null', '-'], { encoding: 'utf8' })
+      expect(plain).toMatchObject({ status: 0, stderr: '' })
+      for (const demuxer of ['mov', 'matroska', 'mp3', 'wav', 'ogg']) {
+        const args = probeArguments({ field: 'audio_path', kind: 'audio', path, demuxer }, 'a')
+        expect(spawnSync(ffmpegPath, args).status, demuxer).not.toBe(0)
+      }
+    }
+    const { run } = await startLocal({ ffmpegPath, mediaRoot: folder })
+    for (const name of ['hls.m3u8', 'concat.txt']) {
+      cpSync(join(folder, name), join(folder, 'named.mp4'))
+      expect(await run({ video_path: 'named.mp4', audio_path: 'secret.ts' })).toEqual({
+        kind: 'failed',
+        code: 'input_unavailable',
+        error: 'video_path: is not a video or an image',
+      })
+    }
+  })
+
+  test('that would be too large is a failure, not a shorter video', async () => {
+    const { run, workFolders } = await startLocal({ ffmpegPath, maxOutputBytes: 20_000 })
+    expect(await run({ video_path: 'face.mp4', audio_path: 'speech.wav' })).toEqual({
+      kind: 'failed',
+      code: 'inference_failed',
+      error: 'the video is larger than 20000 bytes',
+    })
+    expect(await workFolders()).toEqual([])
+  })
+
+  test('of speech without sound, or of what cannot be decoded, fails naming the field', async () => {
+    const folder = await temporaryFolder()
+    cpSync(SAMPLES, folder, { recursive: true })
+    writeFileSync(join(folder, 'broken.mp4'), Buffer.from('\0\0\0\x20ftypisom\0\0\x02\0isomiso2avc1mp41garbage'))
+    makeMedia('-i', join(SAMPLES, 'speech.wav'), join(folder, 'mute.m4a'))
+    const { run } = await startLocal({ ffmpegPath, mediaRoot: folder })
+    const errorOf = async (video_path: string, audio_path: string) => {
+      const outcome = await run({ video_path, audio_path })
+      expect(outcome).toMatchObject({ kind: 'failed', code: 'input_unavailable' })
+      return outcome.kind === 'failed' ? outcome.error : ''
+    }
+    expect(await errorOf('face.jpg', 'face.mp4')).toMatch(/^audio_path: no sound could be decoded from it: /)
+    expect(await errorOf('broken.mp4', 'speech.wav')).toMatch(
+      /^video_path: no picture could be decoded from it: .*moov/,
+    )
+    expect(await errorOf('face.jpg', 'broken.mp4')).toMatch(/^audio_path: no sound could be decoded from it: .*moov/)
+    const errors = [await errorOf('face.jpg', 'face.mp4'), await errorOf('broken.mp4', 'speech.wav')]
+    expect(errors.join()).not.toMatch(/0x[0-9a-f]|\/tmp|local backend-/)
+  })
+})
+
+test('ffmpeg that takes too long is ended', async () => {
+  const { run, workFolders } = await startLocal({ ffmpegTimeLimitMs: 1 })
+  expect(await run({ video_path: 'face.mp4', audio_path: 'speech.wav' })).toEqual({
+    kind: 'failed',
+    code: 'inference_failed',
+    error: 'ffmpeg took longer than 0.001 s',
+  })
+  expect(await workFolders()).toEqual([])
+})
+
+test('an ffmpeg that fails is quoted, with the names of the fields for the paths of this machine', async () => {
+  const folder = await temporaryFolder()
+  const failing = join(folder, 'ffmpeg')
+  // Answers the two probes and fails the third time, quoting its arguments.
+  writeFileSync(
+    failing,
+    `#!/bin/sh\ncase "$*" in *-progress*) printf 'frame=1\\nout_time=00:00:01.000000\\n';; *) echo "$*" >&2; exit 3;; esac\n`,
+    { mode: 0o755 },
+  )
+  const { run, dataDir } = await startLocal({ ffmpegPath: failing })
+  const outcome = await run({ video_path: 'face.mp4', audio_path: 'speech.wav' })
+  expect(outcome).toMatchObject({ kind: 'failed', code: 'inference_failed' })
+  const { error } = outcome as { error: string }
+  expect(error).toMatch(/^ffmpeg ended with code 3: /)
+  expect(error).toContain('-i video_path')
+  expect(error).toContain('-i audio_path')
+  expect(error).toMatch(/ output$/)
+  expect(error).not.toContain(dataDir)
+  expect(error).not.toContain(SAMPLES)
+})
+
+test('an empty PATH leaves the development dependency', async () => {
+  const { run } = await startLocal({ childEnvironment: { PATH: '' } })
+  expect((await probe(videoOf(await run({ video_path: 'face.jpg', audio_path: 'speech.wav' })))).audio).toBe('aac')
+})
+
+test('ffmpeg is taken from PATH first', async () => {
+  const folder = await temporaryFolder()
+  symlinkSync(ffmpegs[0] ?? '', join(folder, 'real'))
+  const script = `#!/bin/sh\n: > "${folder}/was-used"\nexec "${folder}/real" "$@"\n`
+  writeFileSync(join(folder, 'ffmpeg'), script, { mode: 0o755 })
+  const { run } = await startLocal({ childEnvironment: { PATH: `/nowhere:${folder}` } })
+  videoOf(await run({ video_path: 'face.jpg', audio_path: 'speech.wav' }))
+  expect(statSync(join(folder, 'was-used')).isFile()).toBe(true)
+})
+
+test('the backend says once that it moves no lips', () => {
+  const log = { ...silent, info: vi.fn() }
+  const [dataDir, urlRule] = ['/nowhere', { allowPrivate: false }]
+  const options = { dataDir, urlRule, mediaRoot: SAMPLES, maxProcesses: 1, maxInputBytes: 1, downloadTimeoutMs: 1 }
+  createLocalBackend({ ...options, childEnvironment: {}, log })
+  expect(log.info).toHaveBeenCalledExactlyOnceWith({}, expect.stringContaining('does not move lips'))
+})
+
+/** Frames that come out of a video when it is decoded. */
+function framesOf(path: string): number {
+  const args = probeArguments({ field: '', kind: 'video', path, demuxer: 'mov' }, 'v')
+  const whole = args.filter((arg, index) => arg !== '-frames:v' && args[index - 1] !== '-frames:v')
+  const report = spawnSync(ffmpegs[0] ?? '', whole, { encoding: 'utf8' }).stdout
+  return Number([...report.matchAll(/^frame=\s*(\d+)/gm)].at(-1)?.[1])
+}

@@ -1,0 +1,176 @@
+import { execFileSync } from 'node:child_process'
+import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import type { LocalOptions } from '../../src/backend/local.ts'
+import type { JobInput } from '../../src/jobs/job.ts'
+import { makeMedia, probe, SAMPLES, SPEECH_SECONDS, startLocal, temporaryFolder, videoOf } from '../helpers/media.ts'
+
+const FACE = { video_path: 'face.jpg' }
+const SPEECH = { audio_path: 'speech.wav' }
+
+/** Runs a job that must fail for its input; answers with the error, after the field's name. */
+async function refusal(input: JobInput, options: Partial<LocalOptions> = {}): Promise<string> {
+  const { run, workFolders, dataDir } = await startLocal(options)
+  const outcome = await run(input)
+  expect(outcome).toMatchObject({ kind: 'failed', code: 'input_unavailable' })
+  expect(await workFolders()).toEqual([])
+  const { error } = outcome as { error: string }
+  for (const path of [dataDir, SAMPLES, options.mediaRoot]) if (path) expect(error).not.toContain(path)
+  return error
+}
+
+/** A folder `media` with the samples, beside it a `secret.wav`. */
+async function mediaFolder() {
+  const folder = await temporaryFolder()
+  const mediaRoot = join(folder, 'media')
+  cpSync(SAMPLES, mediaRoot, { recursive: true })
+  cpSync(join(SAMPLES, 'speech.wav'), join(folder, 'secret.wav'))
+  return { folder, mediaRoot }
+}
+
+/** Serves the samples and a few pages; counts what was asked for. */
+async function serveMedia() {
+  const paths: string[] = []
+  const server = createServer((request, response) => {
+    const path = new URL(request.url ?? '', 'http://any').pathname
+    paths.push(path)
+    if (path === '/page') return void response.end('<html>please log in</html>')
+    if (path === '/gone') return void response.writeHead(404).end()
+    if (path === '/slow') return void response.write('RIFF')
+    response.end(readFileSync(join(SAMPLES, path)))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  onTestFinished(() => new Promise((resolve) => (server.closeAllConnections(), server.close(() => resolve()))))
+  const { port } = server.address() as AddressInfo
+  return { host: `127.0.0.1:${port}`, url: (path: string) => `http://127.0.0.1:${port}/${path}`, paths }
+}
+
+describe('a path', () => {
+  const OUTSIDE = 'audio_path: is outside of the media root'
+  const MISSING = 'audio_path: there is no such file under the media root'
+
+  test.each([
+    '../secret.wav',
+    'sub/../../secret.wav',
+    '../media/../secret.wav',
+    '../none.wav',
+    '/etc/passwd',
+    '..',
+    '.',
+  ])('that leads out, %s, is refused by the way it is written', async (audio_path) => {
+    const { mediaRoot } = await mediaFolder()
+    expect(await refusal({ ...FACE, audio_path }, { mediaRoot })).toBe(OUTSIDE)
+  })
+
+  test('that leads out by a symbolic link is refused, be it the file or a folder', async () => {
+    const { folder, mediaRoot } = await mediaFolder()
+    symlinkSync(join(folder, 'secret.wav'), join(mediaRoot, 'link.wav'))
+    symlinkSync(folder, join(mediaRoot, 'link'))
+    expect(await refusal({ ...FACE, audio_path: 'link.wav' }, { mediaRoot })).toBe(OUTSIDE)
+    expect(await refusal({ ...FACE, audio_path: 'link/secret.wav' }, { mediaRoot })).toBe(OUTSIDE)
+  })
+
+  test('may go by links that stay inside, and the media root may be one', async () => {
+    const { folder, mediaRoot } = await mediaFolder()
+    symlinkSync(join(mediaRoot, 'speech.wav'), join(mediaRoot, 'link.wav'))
+    symlinkSync(mediaRoot, join(folder, 'root'))
+    const { run } = await startLocal({ mediaRoot: join(folder, 'root') })
+    videoOf(await run({ ...FACE, audio_path: 'link.wav' }))
+  })
+
+  test.each(['none.wav', 'speech.wav/x', 'a\0b', 'x'.repeat(300)])('to nothing is refused: %j', async (audio_path) => {
+    expect(await refusal({ ...FACE, audio_path })).toBe(MISSING)
+  })
+
+  test('to a folder or a pipe is refused', async () => {
+    const { mediaRoot } = await mediaFolder()
+    mkdirSync(join(mediaRoot, 'folder'))
+    execFileSync('mkfifo', [join(mediaRoot, 'pipe')])
+    expect(await refusal({ ...FACE, audio_path: 'folder' }, { mediaRoot })).toBe('audio_path: is not a file')
+    expect(await refusal({ ...FACE, audio_path: 'pipe' }, { mediaRoot })).toBe('audio_path: is not a file')
+  })
+
+  test('to a file that is too large is refused', async () => {
+    expect(await refusal({ ...FACE, ...SPEECH }, { maxInputBytes: 50_000 })).toBe(
+      'audio_path: is larger than 50000 bytes',
+    )
+  })
+
+  test('to what is no media, or the wrong kind, is refused by its content', async () => {
+    const { mediaRoot } = await mediaFolder()
+    writeFileSync(join(mediaRoot, 'text.mp4'), 'not a video')
+    writeFileSync(join(mediaRoot, 'empty.mp4'), '')
+    writeFileSync(join(mediaRoot, 'document.mp4'), '%PDF-1.7\n')
+    const ofFace = (video_path: string) => refusal({ video_path, ...SPEECH }, { mediaRoot })
+    expect(await ofFace('text.mp4')).toBe('video_path: is not a video or an image')
+    expect(await ofFace('empty.mp4')).toBe('video_path: is not a video or an image')
+    expect(await ofFace('document.mp4')).toBe('video_path: is application/pdf, which is not supported')
+    expect(await ofFace('speech.wav')).toBe('video_path: is audio/wav, not a video or an image')
+    expect(await refusal({ ...FACE, audio_path: 'face.jpg' })).toBe('audio_path: is image/jpeg, not audio')
+  })
+
+  test('to MPEG-TS is refused, since ffmpeg never ends looping it', async () => {
+    const { mediaRoot } = await mediaFolder()
+    makeMedia('-i', join(SAMPLES, 'face.mp4'), '-c', 'copy', join(mediaRoot, 'face.ts'))
+    const error = await refusal({ video_path: 'face.ts', ...SPEECH }, { mediaRoot })
+    expect(error).toBe('video_path: is video/mp2t, which is not supported')
+  })
+})
+
+describe('a URL', () => {
+  test('is fetched: video and audio', async () => {
+    const { url, paths } = await serveMedia()
+    const { run, workFolders } = await startLocal()
+    const outcome = await run({ video_url: url('face.mp4?signature=x'), audio_url: url('speech.wav') })
+    const { seconds } = await probe(videoOf(outcome))
+    expect(Math.abs(seconds - SPEECH_SECONDS)).toBeLessThan(0.1)
+    expect(paths).toEqual(['/face.mp4', '/speech.wav'])
+    expect(await workFolders()).toEqual([])
+  })
+
+  test('is fetched: an image', async () => {
+    const { url } = await serveMedia()
+    const { run } = await startLocal()
+    videoOf(await run({ image_url: url('face.jpg'), ...SPEECH }))
+  })
+
+  test('whose content is of another kind than its field is refused', async () => {
+    const { url } = await serveMedia()
+    expect(await refusal({ video_url: url('face.jpg'), ...SPEECH })).toBe('video_url: is image/jpeg, not a video')
+    expect(await refusal({ image_url: url('face.mp4'), ...SPEECH })).toBe('image_url: is video/mp4, not an image')
+    expect(await refusal({ ...FACE, audio_url: url('page') })).toBe('audio_url: is not audio')
+  })
+
+  test('that cannot be fetched is refused, without its query', async () => {
+    const { url, host } = await serveMedia()
+    const gone = await refusal({ ...FACE, audio_url: url('gone?signature=secret') })
+    expect(gone).toBe(`audio_url: could not be fetched from ${host}/gone: the server answered 404`)
+    const large = await refusal({ video_url: url('face.mp4'), ...SPEECH }, { maxInputBytes: 1000 })
+    expect(large).toBe(`video_url: could not be fetched from ${host}/face.mp4: it is larger than 1000 bytes`)
+    const slow = await refusal({ ...FACE, audio_url: url('slow') }, { downloadTimeoutMs: 100 })
+    expect(slow).toBe(`audio_url: could not be fetched from ${host}/slow: it took longer than 0.1 s`)
+  })
+
+  test('that means this machine is refused at submit and, should it come that far, when fetched', async () => {
+    const { url, paths } = await serveMedia()
+    const options = { urlRule: { allowPrivate: false } }
+    const { backend } = await startLocal(options)
+    const input = { video_url: url('face.mp4'), audio_url: 'http://localhost/speech.wav' }
+    expect(backend.check(input)).toEqual([
+      { path: '/video_url', message: 'must point to a public address' },
+      { path: '/audio_url', message: 'must not point to this machine' },
+    ])
+    expect(backend.check({ image_url: 'http://[::1]/', ...SPEECH })).toHaveLength(1)
+    expect(backend.check({ ...FACE, audio_url: 'https://example.com/speech.wav' })).toEqual([])
+    expect(backend.check({ video_path: '../any', audio_path: '/path' })).toEqual([])
+    expect(await refusal(input, options)).toMatch(/^video_url: could not be fetched from .* public address$/)
+    expect(paths).toEqual([])
+  })
+})
+
+test('a job without a face is refused', async () => {
+  expect(await refusal(SPEECH)).toBe('video_url or image_url or video_path: is required')
+})
