@@ -99,8 +99,9 @@ describe('a call', () => {
 
   test('that is stopped while it waits for a place never starts', async () => {
     const { backend, spawn, letGo, history } = await startHeld(1)
-    const [running, waiting] = [await spawn(INPUT), await spawn(INPUT)]
+    const running = await spawn(INPUT)
     await until(() => history() === '+', 'the start of the command')
+    const waiting = await spawn(INPUT)
     await backend.stop(waiting, never)
     letGo()
     videoOf(await backend.wait(running, never))
