@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { createServer, type Socket } from 'node:net'
+import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import {
@@ -16,6 +16,7 @@ import {
 
 import { portOf } from './address.ts'
 import type { Certificate } from './certificate.ts'
+import { Connections } from './connections.ts'
 import { answers, doesWork, failureOf, type Fault, type Faults } from './faults.ts'
 import type { Meters } from './meters.ts'
 import { modalService, RpcError } from './wire.ts'
@@ -61,8 +62,8 @@ type Streaming = ServerWritableStream<never, object>
 
 /** Listens on a port of 127.0.0.1; 0 takes a free one. */
 export async function listen(port: number, options: ServerOptions): Promise<RunningServer> {
-  const { meters, certificate, maxConcurrentStreams } = options
-  const sockets = new Map<string, Socket>()
+  const { certificate, maxConcurrentStreams } = options
+  const connections = new Connections(options.meters)
   const stopped = new AbortController()
   const grpc = new Server({
     'grpc.enable_channelz': 0,
@@ -70,30 +71,23 @@ export async function listen(port: number, options: ServerOptions): Promise<Runn
     'grpc.max_send_message_length': -1,
     ...(maxConcurrentStreams !== undefined && { 'grpc.max_concurrent_streams': maxConcurrentStreams }),
   })
-  const drop = (peer: string) => {
-    meters.dropped(peer)
-    sockets.get(peer)?.destroy()
-  }
-  grpc.addService(modalService, implement(options, drop, stopped.signal))
+  grpc.addService(modalService, implement(options, connections, stopped.signal))
 
   // The sockets are accepted here, not by the gRPC server, which gives no way to cut a connection without goodbyes.
   const injector = grpc.createConnectionInjector(credentialsOf(certificate))
   const tcp = createServer({ noDelay: true }, (socket) => {
-    const peer = `${socket.remoteAddress ?? ''}:${socket.remotePort ?? 0}`
-    sockets.set(peer, socket)
-    socket.on('error', () => undefined)
-    socket.once('close', () => sockets.delete(peer))
+    connections.add(socket)
     injector.injectConnection(socket)
   })
   tcp.listen(port, '127.0.0.1')
   await once(tcp, 'listening')
   return {
     port: portOf(tcp),
-    connections: () => sockets.size,
+    connections: () => connections.size,
     async stop() {
       stopped.abort()
       tcp.close()
-      for (const peer of sockets.keys()) drop(peer)
+      connections.dropAll()
       grpc.forceShutdown()
       await once(tcp, 'close')
     },
@@ -106,9 +100,11 @@ function credentialsOf(certificate: Certificate | undefined): ServerCredentials 
   return ServerCredentials.createSsl(null, [pair])
 }
 
-type Drop = (peer: string) => void
-
-function implement(options: ServerOptions, drop: Drop, stopped: AbortSignal): UntypedServiceImplementation {
+function implement(
+  options: ServerOptions,
+  connections: Connections,
+  stopped: AbortSignal,
+): UntypedServiceImplementation {
   const unary = Object.entries(options.handlers).map(([method, handler]) => {
     const serve = (call: Unary, answer: sendUnaryData<object>) => {
       const rpc = rpcOf(call)
@@ -117,10 +113,10 @@ function implement(options: ServerOptions, drop: Drop, stopped: AbortSignal): Un
       rpc.onOver(() => options.meters.over(rpc, delivered))
       met(options, method, rpc, stopped, async () => handler(call.request, rpc)).then(
         (reply) => {
-          delivered = true
+          delivered = connections.alive(rpc.peer)
           answer(null, reply)
         },
-        (error: unknown) => giveUp(error, rpc, drop, (failure) => answer(failure)),
+        (error: unknown) => giveUp(error, rpc, connections, (failure) => answer(failure)),
       )
     }
     return [method, serve] as const
@@ -131,7 +127,7 @@ function implement(options: ServerOptions, drop: Drop, stopped: AbortSignal): Un
       const write = (message: object) => void call.write(message)
       met(options, method, rpc, stopped, async () => handler(call.request, rpc, write)).then(
         () => call.end(),
-        (error: unknown) => giveUp(error, rpc, drop, (failure) => call.emit('error', failure)),
+        (error: unknown) => giveUp(error, rpc, connections, (failure) => call.emit('error', failure)),
       )
     }
     return [method, serve] as const
@@ -169,8 +165,8 @@ function endOf(fault: Fault): Error {
   return fault.dropConnection ? new DroppedConnection() : failureOf(fault)
 }
 
-function giveUp(error: unknown, rpc: Rpc, drop: Drop, fail: (failure: RpcError) => void): void {
-  if (error instanceof DroppedConnection) drop(rpc.peer)
+function giveUp(error: unknown, rpc: Rpc, connections: Connections, fail: (failure: RpcError) => void): void {
+  if (error instanceof DroppedConnection) connections.drop(rpc.peer)
   else if (error instanceof RpcError) fail(error)
   else fail(new RpcError(status.INTERNAL, String(error)))
 }
