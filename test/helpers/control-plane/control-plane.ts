@@ -8,6 +8,7 @@ import { logRpcs, logStreams } from './log-rpcs.ts'
 import { Meters, type Counts } from './meters.ts'
 import { listen, type RunningServer } from './rpc-server.ts'
 import { authenticator, unaryRpcs, type State } from './rpcs.ts'
+import { SpawnAnswers, type SpawnAnswerCounts } from './spawn-answers.ts'
 
 export { status } from '@grpc/grpc-js'
 export type { Behave, Behaviour, CallInfo, Ending, Kwargs } from './behaviour.ts'
@@ -37,11 +38,12 @@ export type PlaneOptions = {
 }
 
 /** Counters and sizes; plain JSON. */
-export type PlaneStats = Counts & {
-  readonly spawned: number
-  readonly openCalls: number
-  readonly connections: number
-}
+export type PlaneStats = Counts &
+  SpawnAnswerCounts & {
+    readonly spawned: number
+    readonly openCalls: number
+    readonly connections: number
+  }
 
 /** A stand-in for Modal's control plane that the real `modal` client talks to over gRPC. */
 export type ControlPlane = {
@@ -81,7 +83,7 @@ export async function startControlPlane(options: PlaneOptions = {}): Promise<Con
   const watchers = new Watchers()
   const changed = () => watchers.look()
   const state = await stateOf(options, changed)
-  const { calls, functions, meters, blobs } = state
+  const { calls, functions, meters, answers, blobs } = state
   const faults = new Faults()
   const ownCertificate = options.tls === true ? makeCertificate() : undefined
   const certificate = typeof options.tls === 'object' ? options.tls : ownCertificate
@@ -89,7 +91,7 @@ export async function startControlPlane(options: PlaneOptions = {}): Promise<Con
     handlers: { ...unaryRpcs(state), ...logRpcs(calls) },
     streams: logStreams(calls, changed),
     authenticate: authenticator(tokenId, tokenSecret),
-    ...{ faults, meters, changed, certificate, maxConcurrentStreams: options.maxConcurrentStreams },
+    ...{ faults, meters, answers, changed, certificate, maxConcurrentStreams: options.maxConcurrentStreams },
   }
   let server: RunningServer | undefined = await listen(options.port ?? 0, serverOptions)
   const { port } = server
@@ -117,6 +119,7 @@ export async function startControlPlane(options: PlaneOptions = {}): Promise<Con
     calls: () => calls.list().map((call) => recordOf(call)),
     stats: () => ({
       ...meters.read(),
+      ...answers.read(),
       spawned: calls.spawned,
       openCalls: calls.open,
       connections: server?.connections() ?? 0,
@@ -147,6 +150,7 @@ async function stateOf(options: PlaneOptions, changed: () => void): Promise<Stat
     functions,
     blobs: await openBlobs(),
     meters: new Meters(),
+    answers: new SpawnAnswers(),
     changed,
     blobThresholdBytes: options.blobThresholdBytes ?? 2 * 1024 * 1024,
     honourIdempotencyKeys: options.honourIdempotencyKeys ?? false,

@@ -1,5 +1,3 @@
-import type { Rpc } from './rpc-server.ts'
-
 /** Everything that is counted, from the start of the stand-in, over all its servers. */
 export type Counts = {
   /** RPCs that arrived, by method, refused ones included. */
@@ -10,8 +8,6 @@ export type Counts = {
   readonly maxOpenPollsPerConnection: number
   /** FunctionMap RPCs by `x-idempotency-key`: more than one under a key is a spawn that was repeated. */
   readonly spawnsByKey: Record<string, number>
-  /** FunctionMap RPCs that made a call but whose answer was not delivered. */
-  readonly spawnsLeftUnanswered: number
 }
 
 /** The counters behind `Counts`. */
@@ -19,11 +15,9 @@ export class Meters {
   readonly #rpcs = new Map<string, number>()
   readonly #spawnsByKey = new Map<string, number>()
   readonly #pollsByPeer = new Map<string, number>()
-  readonly #unanswered = new Map<Rpc, string>()
   #openPolls = 0
   #maxOpenPolls = 0
   #maxOpenPollsPerConnection = 0
-  #spawnsLeftUnanswered = 0
 
   rpc(method: string): void {
     increment(this.#rpcs, method)
@@ -42,20 +36,8 @@ export class Meters {
     else this.#pollsByPeer.delete(peer)
   }
 
-  /** A spawn did its work and owes its answer. */
-  spawned(rpc: Rpc, idempotencyKey: string): void {
+  spawned(idempotencyKey: string): void {
     increment(this.#spawnsByKey, idempotencyKey)
-    this.#unanswered.set(rpc, rpc.peer)
-  }
-
-  /** The stream of an RPC is over; `delivered` tells whether its answer had been handed to the connection. */
-  over(rpc: Rpc, delivered: boolean): void {
-    if (this.#unanswered.delete(rpc) && !delivered) this.#spawnsLeftUnanswered += 1
-  }
-
-  /** A connection (all of them, without `peer`) is about to be destroyed: what is still on it is not delivered. */
-  dropped(peer?: string): void {
-    for (const [rpc, itsPeer] of this.#unanswered) if (peer === undefined || itsPeer === peer) this.over(rpc, false)
   }
 
   read(): Counts {
@@ -65,7 +47,6 @@ export class Meters {
       maxOpenPolls: this.#maxOpenPolls,
       maxOpenPollsPerConnection: this.#maxOpenPollsPerConnection,
       spawnsByKey: Object.fromEntries(this.#spawnsByKey),
-      spawnsLeftUnanswered: this.#spawnsLeftUnanswered,
     }
   }
 }

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
 import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -19,12 +20,14 @@ import type { Certificate } from './certificate.ts'
 import { Connections } from './connections.ts'
 import { answers, doesWork, failureOf, type Fault, type Faults } from './faults.ts'
 import type { Meters } from './meters.ts'
+import type { SpawnAnswers } from './spawn-answers.ts'
 import { modalService, RpcError } from './wire.ts'
 
 /** An RPC under way, as its handler sees it. */
 export type Rpc = {
   /** Address and port of the client's end of the connection. */
   readonly peer: string
+  readonly session: ServerHttp2Session
   readonly metadata: Metadata
   /** Runs `listener` when the stream is over: answered, given up by the client, or cut. */
   onOver(listener: () => void): void
@@ -44,6 +47,7 @@ export type ServerOptions = {
   readonly authenticate: (metadata: Metadata) => void
   readonly faults: Faults
   readonly meters: Meters
+  readonly answers: SpawnAnswers
   readonly changed: () => void
   readonly certificate?: Certificate | undefined
   readonly maxConcurrentStreams?: number | undefined
@@ -63,7 +67,7 @@ type Streaming = ServerWritableStream<never, object>
 /** Listens on a port of 127.0.0.1; 0 takes a free one. */
 export async function listen(port: number, options: ServerOptions): Promise<RunningServer> {
   const { certificate, maxConcurrentStreams } = options
-  const connections = new Connections(options.meters)
+  const connections = new Connections(options.answers)
   const stopped = new AbortController()
   const grpc = new Server({
     'grpc.enable_channelz': 0,
@@ -108,12 +112,10 @@ function implement(
   const unary = Object.entries(options.handlers).map(([method, handler]) => {
     const serve = (call: Unary, answer: sendUnaryData<object>) => {
       const rpc = rpcOf(call)
-      let delivered = false
-      // grpc-js emits this when the stream closes, whether it was answered or not.
-      rpc.onOver(() => options.meters.over(rpc, delivered))
+      rpc.onOver(() => (options.answers.isSent(rpc) ? connections.confirm(rpc) : options.answers.cut(rpc)))
       met(options, method, rpc, stopped, async () => handler(call.request, rpc)).then(
         (reply) => {
-          delivered = connections.alive(rpc.peer)
+          options.answers.sent(rpc)
           answer(null, reply)
         },
         (error: unknown) => giveUp(error, rpc, connections, (failure) => answer(failure)),
@@ -139,8 +141,10 @@ function implement(
 }
 
 function rpcOf(call: Unary | Streaming): Rpc {
+  // grpc-js emits this when the stream closes, whether it was answered or not. It does not show its HTTP/2 session.
   const onOver = (listener: () => void) => void call.once('cancelled', listener)
-  return { peer: call.getPeer(), metadata: call.metadata, onOver }
+  const { stream } = (call as unknown as { call: { stream: ServerHttp2Stream & { session: ServerHttp2Session } } }).call
+  return { peer: call.getPeer(), session: stream.session, metadata: call.metadata, onOver }
 }
 
 class DroppedConnection extends Error {}

@@ -6,6 +6,7 @@ import type { Call, Calls } from './calls.ts'
 import type { Functions } from './functions.ts'
 import type { Meters } from './meters.ts'
 import type { Handler, Rpc } from './rpc-server.ts'
+import type { SpawnAnswers } from './spawn-answers.ts'
 import { dataFormat, decodeValue, encodeValue, notFound, resultStatus, RpcError } from './wire.ts'
 
 /** What the methods work on. It outlives the server. */
@@ -14,6 +15,7 @@ export type State = {
   readonly functions: Functions
   readonly blobs: Blobs
   readonly meters: Meters
+  readonly answers: SpawnAnswers
   readonly changed: () => void
   readonly blobThresholdBytes: number
   readonly honourIdempotencyKeys: boolean
@@ -55,7 +57,8 @@ export function unaryRpcs(state: State): Record<string, Handler> {
       const kwargs = kwargsOf(pipelinedInputs[0]?.input, blobs)
       const call = known ?? calls.spawn({ ...deployed, kwargs, idempotencyKey })
       if (state.honourIdempotencyKeys) callsByKey.set(idempotencyKey, call)
-      state.meters.spawned(rpc, idempotencyKey)
+      state.meters.spawned(idempotencyKey)
+      state.answers.owed(rpc)
       return { functionCallId: call.callId, pipelinedInputs: [{ inputId: `in-${call.callId}`, inputJwt: 'jwt' }] }
     },
 

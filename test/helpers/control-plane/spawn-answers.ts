@@ -1,0 +1,53 @@
+import type { Rpc } from './rpc-server.ts'
+
+/** Calls whose spawn may look failed to the client. Repeats of a spawn lie between the first number and the sum. */
+export type SpawnAnswerCounts = {
+  /** FunctionMap RPCs that made a call and were never answered. */
+  readonly spawnsLeftUnanswered: number
+  /** Those whose answer was sent on a connection that was cut before the client was known to have read it. */
+  readonly spawnsUnconfirmed: number
+}
+
+/**
+ * Whether the answers of spawns arrived. An answer is owed from the moment its call exists, then sent, then confirmed;
+ * a cut ends it in whatever state it is.
+ */
+export class SpawnAnswers {
+  readonly #pending = new Map<Rpc, 'owed' | 'sent'>()
+  #unanswered = 0
+  #unconfirmed = 0
+
+  owed(rpc: Rpc): void {
+    this.#pending.set(rpc, 'owed')
+  }
+
+  sent(rpc: Rpc): void {
+    if (this.#pending.has(rpc)) this.#pending.set(rpc, 'sent')
+  }
+
+  /** Whether this is the RPC of a spawn whose answer has been sent. */
+  isSent(rpc: Rpc): boolean {
+    return this.#pending.get(rpc) === 'sent'
+  }
+
+  confirmed(rpc: Rpc): void {
+    this.#pending.delete(rpc)
+  }
+
+  /** The stream of an RPC is over for the client. */
+  cut(rpc: Rpc): void {
+    const state = this.#pending.get(rpc)
+    if (!this.#pending.delete(rpc)) return
+    if (state === 'owed') this.#unanswered += 1
+    else this.#unconfirmed += 1
+  }
+
+  /** A connection is over, with all streams on it. */
+  cutAll(peer: string): void {
+    for (const rpc of this.#pending.keys()) if (rpc.peer === peer) this.cut(rpc)
+  }
+
+  read(): SpawnAnswerCounts {
+    return { spawnsLeftUnanswered: this.#unanswered, spawnsUnconfirmed: this.#unconfirmed }
+  }
+}
