@@ -1,11 +1,10 @@
-import { enableCompileCache } from 'node:module'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import type { Config } from './config.ts'
+import { beginBoot, endBoot } from './runtime.ts'
 import type { Wired } from './wiring.ts'
 
-// Before anything else is loaded: keeps stripped TypeScript and bytecode between starts, for less memory and a faster boot.
-enableCompileCache()
+beginBoot()
 const [{ loadConfig, ConfigError }, { createLogger }, { wire }, { buildApp }, { default: closeWithGrace }] =
   await Promise.all([
     import('./config.ts'),
@@ -37,6 +36,8 @@ async function main() {
     await wired.close()
     process.exit(1)
   }
+  await wired.start()
+  endBoot()
 }
 
 function readConfig(): Config {

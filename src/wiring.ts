@@ -11,6 +11,8 @@ import type { JobStore } from './store/port.ts'
 
 export type Wired = {
   readonly service: JobService
+  /** Begins to run jobs: those left unfinished, and those that come. Call it once the server listens. */
+  start(): Promise<void>
   /** Closes everything that was opened, last opened first. Idempotent. */
   close(): Promise<void>
 }
@@ -32,15 +34,24 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   const stopper = createStopper(backend, service)
   const reconciler = opened(createReconciler({ store, queue, service, stopper, log }))
 
-  await queue.start(createRunner({ store, service, backend, stopper, maxAttempts: config.MAX_ATTEMPTS }))
-  await reconciler.start()
+  const run = createRunner({ store, service, backend, stopper, maxAttempts: config.MAX_ATTEMPTS })
 
   let closing: Promise<void> | undefined
   const closeAll = async () => {
     for (const close of closers) await close()
   }
-  return { service, close: () => (closing ??= closeAll()) }
+  return {
+    service,
+    async start() {
+      await queue.start(run)
+      await reconciler.start()
+    },
+    close: () => (closing ??= closeAll()),
+  }
 }
+
+/** How long after the wiring Modal's client is loaded where no job needs it before, in ms. */
+const MODAL_LOAD_DELAY_MS = 1_000
 
 const ASSUMED_LOCAL =
   'no Modal credentials were found: jobs run on the local backend, which muxes face and speech and moves no lips ' +
@@ -65,8 +76,15 @@ async function openStore(_config: Config, log: Logger): Promise<JobStore> {
 
 async function openBackend(config: Config, log: Logger): Promise<Backend> {
   if (config.BACKEND === 'modal') {
-    const { createModalBackend } = await import('./backend/modal.ts')
-    return createModalBackend({ app: config.MODAL_APP, functionName: config.MODAL_FUNCTION, log })
+    const { deferBackend } = await import('./backend/deferred.ts')
+    const backend = deferBackend({ name: 'modal', check: () => [] }, async () => {
+      const { createModalBackend } = await import('./backend/modal.ts')
+      return createModalBackend({ app: config.MODAL_APP, functionName: config.MODAL_FUNCTION, log })
+    })
+    // Soon even without a job, to warn of a function that is not deployed; not now, to be ready sooner.
+    const loadFailed = (error: unknown) => log.error({ err: error }, "Modal's client cannot be set up")
+    setTimeout(() => void backend.load().catch(loadFailed), MODAL_LOAD_DELAY_MS).unref()
+    return backend
   }
   const { createLocalBackend } = await import('./backend/local.ts')
   const hosts = config.INPUT_URL_ALLOWLIST?.split(',').map((host) => host.trim().toLowerCase())

@@ -1,16 +1,16 @@
 import type { FieldFault } from '../errors.ts'
+import { urlFormFault } from '../net/url-form.ts'
 import type { JobInput } from './job.ts'
 
 const FACES = ['video_url', 'image_url', 'video_path'] as const
 const SPEECHES = ['audio_url', 'audio_path'] as const
-const URL_MAX_LENGTH = 2048
 
 /** What is wrong with an input's form, on any backend; each fault names its field. Touches neither network nor disk. */
 export function checkInput(input: JobInput): FieldFault[] {
   return [
     ...exactlyOne(input, FACES),
     ...exactlyOne(input, SPEECHES),
-    ...check(input, ['video_url', 'image_url', 'audio_url'], urlFault),
+    ...check(input, ['video_url', 'image_url', 'audio_url'], urlFormFault),
     ...check(input, ['video_path', 'audio_path'], pathFault),
   ]
 }
@@ -29,14 +29,6 @@ function check(input: JobInput, fields: (keyof JobInput)[], faultOf: (value: str
     const message = value === undefined ? undefined : faultOf(value)
     return message === undefined ? [] : [{ path: `/${field}`, message }]
   })
-}
-
-function urlFault(value: string): string | undefined {
-  if (value.length > URL_MAX_LENGTH) return `must be at most ${URL_MAX_LENGTH} characters`
-  const url = URL.parse(value)
-  if (!url || !/^https?:\/\//i.test(value)) return 'must be an absolute http or https URL'
-  if (url.username || url.password) return 'must not contain credentials'
-  return undefined
 }
 
 /** Paths are relative to the media root and stay inside it, however they are written. */

@@ -1,7 +1,5 @@
 import { addressOfHost, isPublicAddress } from './address.ts'
-
-/** Longest URL accepted, in characters. */
-export const URL_MAX_LENGTH = 2048
+import { urlFormFault } from './url-form.ts'
 
 /** Where this server may connect to on a caller's behalf. */
 export type UrlRule = {
@@ -14,15 +12,6 @@ export type UrlRule = {
 /** What is wrong with a URL, without asking DNS; undefined: nothing. Reads on from the name of a field. */
 export const urlFault = (url: string, rule: UrlRule): string | undefined =>
   urlFormFault(url) ?? urlAddressFault(url, rule)
-
-/** The part of `urlFault` that holds whoever fetches the URL: scheme, length, credentials. */
-export function urlFormFault(url: string): string | undefined {
-  if (url.length > URL_MAX_LENGTH) return `must be at most ${URL_MAX_LENGTH} characters`
-  const parsed = URL.parse(url)
-  if (!parsed || !/^https?:\/\//i.test(url)) return 'must be an absolute http or https URL'
-  if (parsed.username || parsed.password) return 'must not contain credentials'
-  return undefined
-}
 
 /**
  * The part of `urlFault` that holds where this server connects itself. The URL parser has by then brought every

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { isPublicAddress } from '../../src/net/address.ts'
-import { URL_MAX_LENGTH, urlAddressFault, urlFault, urlFormFault } from '../../src/net/url-rule.ts'
+import { URL_MAX_LENGTH, urlFormFault } from '../../src/net/url-form.ts'
+import { urlAddressFault, urlFault } from '../../src/net/url-rule.ts'
 
 const STRICT = { allowPrivate: false }
 

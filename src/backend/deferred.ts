@@ -1,0 +1,29 @@
+import type { Backend } from './port.ts'
+
+/** A backend whose code is loaded when it is first needed, so that loading it does not hold up the server's start. */
+export type DeferredBackend = Backend & {
+  /** Loads it now, if nothing has yet. Rejects when it cannot be made; the next need tries again. */
+  load(): Promise<Backend>
+}
+
+/** Wraps what `open` makes. `name` and `check` must be known before it is loaded. */
+export function deferBackend(known: Pick<Backend, 'name' | 'check'>, open: () => Promise<Backend>): DeferredBackend {
+  let opened: Promise<Backend> | undefined
+  const load = () => {
+    opened ??= open().catch((error: unknown) => {
+      opened = undefined
+      throw error
+    })
+    return opened
+  }
+  return {
+    ...known,
+    load,
+    spawn: async (request, signal) => (await load()).spawn(request, signal),
+    wait: async (callId, signal) => (await load()).wait(callId, signal),
+    stop: async (callId, signal) => (await load()).stop(callId, signal),
+    async close() {
+      await (await opened?.catch(() => undefined))?.close()
+    },
+  }
+}

@@ -1,0 +1,35 @@
+import { expect, test } from 'vitest'
+import { deferBackend } from '../../src/backend/deferred.ts'
+import { createFakeBackend } from '../helpers/fake-backend.ts'
+
+const forever = new AbortController().signal
+const known = { name: 'modal' as const, check: () => [] }
+const request = { jobId: 'job', attempt: 1, input: {}, version: 'v15' as const }
+
+test('the backend is loaded once, at its first use, and does all the work', async () => {
+  const fake = createFakeBackend()
+  let loads = 0
+  const deferred = deferBackend(known, async () => {
+    loads++
+    return fake
+  })
+  expect(loads).toBe(0)
+  const spawned = await Promise.all([deferred.spawn(request, forever), deferred.spawn(request, forever)])
+  expect(spawned).toEqual(Array(2).fill({ kind: 'spawned', callId: 'fc-job-1' }))
+  fake.end('fc-job-1', { kind: 'interrupted', error: 'x' })
+  expect(await deferred.wait('fc-job-1', forever)).toEqual({ kind: 'interrupted', error: 'x' })
+  await deferred.stop('fc-job-1', forever)
+  expect([loads, fake.stopped]).toEqual([1, ['fc-job-1']])
+})
+
+test('a load that failed is tried again, and a close loads nothing', async () => {
+  let loads = 0
+  const deferred = deferBackend(known, () =>
+    loads++ === 0 ? Promise.reject(new Error('no')) : Promise.resolve(createFakeBackend()),
+  )
+  await deferred.close()
+  expect(loads).toBe(0)
+  await expect(deferred.load()).rejects.toThrow('no')
+  await deferred.close()
+  expect(await deferred.spawn(request, forever)).toMatchObject({ kind: 'spawned' })
+})
