@@ -1,0 +1,228 @@
+import type { Log } from '../jobs/log.ts'
+
+/** First and longest pause before Modal is asked again, in ms; each is drawn evenly from 0 to a doubling bound. */
+export const BACKOFF_BASE_MS = 500
+export const BACKOFF_MAX_MS = 30_000
+/** So many failures in a row, with no answer between them, are an outage and no longer one call's bad luck. */
+export const FAILURES_TO_CLOSE = 3
+/** How fast waiting spawns are let go once the backend is back. */
+export const SPAWNS_PER_SECOND = 100
+/** One outage is one line in this time, in ms. */
+const LINE_EVERY_MS = 60_000
+const RELEASE_EVERY_MS = 100
+
+/** Spawns wait apart from everything else: a backend may refuse new calls and still answer for those it has. */
+export type Lane = 'spawn' | 'call'
+
+export type OutageGate = {
+  /** Does `work` until it does not reject, waiting while the backend is away. Rejects with the reason of `signal` only. */
+  run<T>(lane: Lane, work: () => Promise<T>, signal: AbortSignal): Promise<T>
+  /** Tells of an answer that is not the end of a `run`, such as a long poll that found nothing yet. */
+  answered(lane: Lane): void
+  stats(): { readonly down: boolean; readonly waiting: number }
+  close(): void
+}
+
+export type OutageOptions = {
+  /** Asks the backend for something small; resolves when it answers at all. */
+  readonly probe: () => Promise<void>
+  readonly log: Log
+  /** What an error says, for the log. */
+  readonly describe: (error: unknown) => string
+  /** 0 to 1. */
+  readonly random?: () => number
+}
+
+type Waiter = { readonly arrival: number; readonly admit: () => void }
+type LaneState = { open: boolean; failures: number; readonly returning: Waiter[]; readonly arriving: Set<Waiter> }
+
+/**
+ * What stands between a backend's outage and the thousands that wait for it. A lane closes after a few failures in a
+ * row; then one timer sends one probe at a time, with full jitter. When the backend answers, calls go on at once;
+ * of the spawns the first goes ahead, and the others follow it, in order of arrival, at a bounded rate.
+ */
+export function createOutageGate({ probe, log, describe, random = Math.random }: OutageOptions): OutageGate {
+  const lanes: Record<Lane, LaneState> = { spawn: emptyLane(), call: emptyLane() }
+  const report = createReport(log, () => waiting())
+  let timer: NodeJS.Timeout | undefined
+  let probes = 0
+  let arrivals = 0
+  let closed = false
+
+  const waiting = () => Object.values(lanes).reduce((sum, lane) => sum + lane.returning.length + lane.arriving.size, 0)
+  const isDown = () => !lanes.spawn.open || !lanes.call.open
+  const jitterMs = (tries: number) => random() * Math.min(BACKOFF_MAX_MS, BACKOFF_BASE_MS * 2 ** tries)
+
+  const schedule = () => {
+    if (timer || closed) return
+    if (isDown()) timer = setTimeout(() => void look(), jitterMs(probes++)).unref()
+    else if (waiting() > 0) timer = setTimeout(letGo, RELEASE_EVERY_MS).unref()
+  }
+
+  /** The one probe. */
+  const look = async () => {
+    const error = await probe().then(
+      () => undefined,
+      (reason: unknown) => ({ reason }),
+    )
+    timer = undefined
+    if (error) report.down(describe(error.reason))
+    else comeBack()
+    schedule()
+  }
+
+  const comeBack = () => {
+    open(lanes.call)
+    while (admitNext(lanes.call));
+    // A backend that answers may still refuse to start anything: one spawn finds out for all.
+    if (!lanes.spawn.open && !admitNext(lanes.spawn)) open(lanes.spawn)
+  }
+
+  const open = (lane: LaneState) => {
+    lane.failures = 0
+    if (lane.open) return
+    lane.open = true
+    if (!isDown()) {
+      probes = 0
+      report.up()
+    }
+  }
+
+  const letGo = () => {
+    timer = undefined
+    for (let n = 0; n < (SPAWNS_PER_SECOND * RELEASE_EVERY_MS) / 1000 && admitNext(lanes.spawn); n++);
+    schedule()
+  }
+
+  const answered = (name: Lane) => {
+    const lane = lanes[name]
+    const wasOpen = lane.open
+    open(lane)
+    if (wasOpen) return
+    if (name === 'call') while (admitNext(lane));
+    // The timer that runs is for a probe nobody needs any more.
+    clearTimeout(timer)
+    timer = undefined
+    schedule()
+  }
+
+  const failed = (lane: LaneState, error: unknown) => {
+    lane.failures++
+    if (lane.open && lane.failures >= FAILURES_TO_CLOSE) {
+      lane.open = false
+      report.down(describe(error))
+      // What the timer was letting go has to wait again.
+      clearTimeout(timer)
+      timer = undefined
+    }
+    schedule()
+  }
+
+  /** Waits for the lane; who has been in it before goes before who comes now. */
+  const enter = (lane: LaneState, arrival: number, { again, signal }: { again: boolean; signal: AbortSignal }) => {
+    if (lane.open && (again || lane.returning.length + lane.arriving.size === 0)) return undefined
+    return new Promise<void>((resolve, reject) => {
+      const leave = () => {
+        remove(lane, waiter)
+        reject(signal.reason as Error)
+      }
+      const waiter: Waiter = {
+        arrival,
+        admit() {
+          signal.removeEventListener('abort', leave)
+          resolve()
+        },
+      }
+      signal.addEventListener('abort', leave, { once: true })
+      if (again) insert(lane.returning, waiter)
+      else lane.arriving.add(waiter)
+      schedule()
+    })
+  }
+
+  return {
+    async run(name, work, signal) {
+      const lane = lanes[name]
+      const arrival = arrivals++
+      for (let failures = 0; ; failures++) {
+        signal.throwIfAborted()
+        await enter(lane, arrival, { again: failures > 0, signal })
+        try {
+          const result = await work()
+          answered(name)
+          return result
+        } catch (error) {
+          signal.throwIfAborted()
+          failed(lane, error)
+        }
+        if (lane.open) await pause(jitterMs(failures), signal)
+      }
+    },
+    answered,
+    stats: () => ({ down: isDown(), waiting: waiting() }),
+    close() {
+      closed = true
+      clearTimeout(timer)
+    },
+  }
+}
+
+const emptyLane = (): LaneState => ({ open: true, failures: 0, returning: [], arriving: new Set() })
+
+/** Lets the longest waiting one in; false when nobody waits. */
+function admitNext(lane: LaneState): boolean {
+  const [first] = lane.returning.length > 0 ? lane.returning : lane.arriving
+  if (!first) return false
+  remove(lane, first)
+  first.admit()
+  return true
+}
+
+function remove(lane: LaneState, waiter: Waiter) {
+  if (lane.arriving.delete(waiter)) return
+  const at = lane.returning.indexOf(waiter)
+  if (at >= 0) lane.returning.splice(at, 1)
+}
+
+/** Those who come back are few, the ones under way when an outage began, and are kept in order of arrival. */
+function insert(returning: Waiter[], waiter: Waiter) {
+  const at = returning.findLastIndex((other) => other.arrival < waiter.arrival)
+  returning.splice(at + 1, 0, waiter)
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const stop = () => {
+      clearTimeout(timer)
+      reject(signal.reason as Error)
+    }
+    const timer = setTimeout(() => {
+      signal.removeEventListener('abort', stop)
+      resolve()
+    }, ms)
+    signal.addEventListener('abort', stop, { once: true })
+  })
+}
+
+/** The log lines of outages: at most one a minute while it lasts, and one at the end of an outage that was told of. */
+function createReport(log: Log, waiting: () => number) {
+  let since: number | undefined
+  let lineAt = -Infinity
+  let told = false
+  return {
+    down(reason: string) {
+      since ??= performance.now()
+      if (performance.now() - lineAt < LINE_EVERY_MS) return
+      lineAt = performance.now()
+      told = true
+      log.warn({ reason, waiting: waiting(), for_seconds: secondsSince(since) }, 'the backend does not answer')
+    },
+    up() {
+      if (told) log.info({ waiting: waiting(), after_seconds: secondsSince(since) }, 'the backend answers again')
+      since = undefined
+      told = false
+    },
+  }
+}
+
+const secondsSince = (since = performance.now()) => Math.round((performance.now() - since) / 1000)
