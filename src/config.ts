@@ -32,6 +32,19 @@ export const ConfigSchema = Type.Object({
   ),
   MODAL_APP: text('Name of the deployed Modal app.', { default: 'musetalk-poc' }),
   MODAL_FUNCTION: text('Function that runs the inference.', { default: 'run_inference' }),
+  MODAL_MAX_CONNECTIONS: integer('Connections to Modal that wait for ends; opened as they are needed.', {
+    default: 16,
+    minimum: 1,
+    maximum: 256,
+  }),
+  MODAL_POLLS_PER_CONNECTION: integer(
+    'Calls waited for on one of them at the same time; beyond all, they take turns.',
+    {
+      default: 80,
+      minimum: 1,
+      maximum: 1000,
+    },
+  ),
   MODAL_TOKEN_ID: Type.Optional(text("Modal's own: token id (else `~/.modal.toml`).")),
   MODAL_TOKEN_SECRET: Type.Optional(text("Modal's own: token secret.", { secret: true })),
   MODAL_ENVIRONMENT: Type.Optional(text("Modal's own: environment of the app.")),
@@ -55,6 +68,19 @@ export const ConfigSchema = Type.Object({
     maximum: 604800,
   }),
   MAX_ATTEMPTS: integer('Attempts at a job that the backend interrupts.', { default: 2, minimum: 1, maximum: 10 }),
+  MAX_CONCURRENT_JOBS: integer(
+    'Jobs at the backend at the same time, the others are held back in order; 0: no limit.',
+    {
+      default: 0,
+      minimum: 0,
+      maximum: 1_000_000,
+    },
+  ),
+  MAX_QUEUED_JOBS: integer('Jobs accepted but not yet at the backend; beyond them a submit answers 503. 0: no limit.', {
+    default: 100_000,
+    minimum: 0,
+    maximum: 10_000_000,
+  }),
   INPUT_URL_ALLOWLIST: Type.Optional(
     text('Hosts inputs may be fetched from, comma-separated; `*.example.com` for subdomains. Unset: any public host.'),
   ),

@@ -1,6 +1,8 @@
 /** One fault in a request body or query. `path` is a JSON Pointer (RFC 6901) into it, such as `/video_url`. */
 export type FieldFault = { path: string; message: string }
 
+type AppErrorOptions = ErrorOptions & { faults?: FieldFault[]; retryAfterSeconds?: number }
+
 /**
  * A refusal with an HTTP meaning: `code` is the stable machine-readable name, `status` the HTTP status,
  * `message` the sentence a caller reads. Everything else thrown at a request is a defect and answers 500.
@@ -9,13 +11,16 @@ export class AppError extends Error {
   readonly code: string
   readonly status: number
   readonly faults: FieldFault[] | undefined
+  /** When asking again may help, in s. */
+  readonly retryAfterSeconds: number | undefined
 
-  constructor(code: string, status: number, message: string, options: ErrorOptions & { faults?: FieldFault[] } = {}) {
+  constructor(code: string, status: number, message: string, options: AppErrorOptions = {}) {
     super(message, options)
     this.name = new.target.name
     this.code = code
     this.status = status
     this.faults = options.faults
+    this.retryAfterSeconds = options.retryAfterSeconds
   }
 }
 
@@ -37,5 +42,26 @@ export class JobNotFound extends AppError {
 export class JobConflict extends AppError {
   constructor(code: string, message: string) {
     super(code, 409, message)
+  }
+}
+
+/** 503: as many jobs are waiting for the backend as the operator allows; `retryAfterSeconds` becomes `Retry-After`. */
+export class QueueFull extends AppError {
+  constructor() {
+    super('queue_full', 503, 'Too many jobs are waiting already; try again later.', { retryAfterSeconds: 30 })
+  }
+}
+
+/** 404: the job has no attempt of this number. */
+export class AttemptNotFound extends AppError {
+  constructor(attempt: number) {
+    super('attempt_not_found', 404, `The job has no attempt ${attempt}.`)
+  }
+}
+
+/** No log: 409 of a job of another backend, 410 nobody has it any more, 502 the backend failed, 503 too many are read. */
+export class LogsUnavailable extends AppError {
+  constructor(status: 409 | 410 | 502 | 503, message: string, options?: ErrorOptions) {
+    super('logs_unavailable', status, message, options)
   }
 }

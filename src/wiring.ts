@@ -29,8 +29,12 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   const store = opened(await openStore(config, log))
   const events = opened(createEmitterBus(log))
   const backend = opened(await openBackend(config, log))
-  const queue = opened(createInProcessQueue(log))
-  const service = createService({ store, queue, events, backend, log, timeoutSeconds: config.JOB_TIMEOUT_SECONDS })
+  const queue = opened(createInProcessQueue({ log, maxRunning: config.MAX_CONCURRENT_JOBS || undefined }))
+  const service = createService({
+    ...{ store, queue, events, backend, log },
+    timeoutSeconds: config.JOB_TIMEOUT_SECONDS,
+    maxQueuedJobs: config.MAX_QUEUED_JOBS || undefined,
+  })
   const stopper = createStopper(backend, service)
   const reconciler = opened(createReconciler({ store, queue, service, stopper, log }))
 
@@ -79,7 +83,13 @@ async function openBackend(config: Config, log: Logger): Promise<Backend> {
     const { deferBackend } = await import('./backend/deferred.ts')
     const backend = deferBackend({ name: 'modal', check: () => [] }, async () => {
       const { createModalBackend } = await import('./backend/modal.ts')
-      return createModalBackend({ app: config.MODAL_APP, functionName: config.MODAL_FUNCTION, log })
+      return createModalBackend({
+        app: config.MODAL_APP,
+        functionName: config.MODAL_FUNCTION,
+        maxConnections: config.MODAL_MAX_CONNECTIONS,
+        pollsPerConnection: config.MODAL_POLLS_PER_CONNECTION,
+        log,
+      })
     })
     // Soon even without a job, to warn of a function that is not deployed; not now, to be ready sooner.
     const loadFailed = (error: unknown) => log.error({ err: error }, "Modal's client cannot be set up")

@@ -14,38 +14,62 @@ import {
 } from 'modal'
 import { ClientError, Metadata, Status } from 'nice-grpc'
 import type { Log } from '../jobs/log.ts'
+import { createLogReader } from './log-reader.ts'
+import { createOutageGate } from './outage.ts'
+import { createPollPool, type PollTurn } from './poll-pool.ts'
 import type { Backend, Outcome, Spawned, SpawnRequest } from './port.ts'
 
 export type ModalOptions = {
   readonly app: string
   readonly functionName: string
   readonly log: Log
+  /** Connections that polls may open, and polls that may be open on each: their product is the number of slots. */
+  readonly maxConnections: number
+  readonly pollsPerConnection: number
   /** How long one poll for an output may stay open, in ms. Modal answers after 55 s at the latest. */
   readonly pollMs?: number
 }
 
 /** Time limit of one RPC that answers at once, and what a long poll may take beyond its own wait, in ms. */
 const RPC_TIMEOUT_MS = 30_000
+/** How long Modal may take to show that it is back, in ms. */
+const PROBE_TIMEOUT_MS = 10_000
 /** The longest long poll Modal grants, in ms. */
 const POLL_MS = 55_000
 /** Modal may ask a client to come back later; longer than this, in seconds, is for our own back-off. */
 const MAX_THROTTLE_WAIT_SECONDS = 10
-/** Back-off between tries at something that failed for a passing reason: full jitter up to a doubling bound, in ms. */
-const RETRY_BASE_MS = 500
-const RETRY_MAX_MS = 30_000
+/** Time limits of the RPCs that only the reading of logs uses, in ms. A stream of lines lasts 55 s if nothing ends it. */
+const LOG_RPC_TIMEOUT_MS = 10_000
+const LOG_RPCS: Readonly<Record<string, number>> = {
+  FunctionCallFromId: LOG_RPC_TIMEOUT_MS,
+  FunctionCallGetInfo: LOG_RPC_TIMEOUT_MS,
+  AppCountLogs: LOG_RPC_TIMEOUT_MS,
+  AppFetchLogs: LOG_RPC_TIMEOUT_MS,
+  AppGetLogs: 55_000 + LOG_RPC_TIMEOUT_MS,
+}
+/** A stream of lines that ends is opened again by the client at once; here not more often than this, in ms. */
+const LOG_STREAM_EVERY_MS = 1000
 
 /** What an RPC carries beyond what the client's methods let through. */
-type RpcContext = { signal?: AbortSignal; idempotencyKey?: string }
+type RpcContext = { signal?: AbortSignal; timeoutMs?: number; idempotencyKey?: string; nextLogStreamAt?: number }
 const rpcContext = new AsyncLocalStorage<RpcContext>()
 
-/** Runs the deployed GPU function through Modal's own client. The only file that knows the client and its errors. */
-export function createModalBackend({ app, functionName, log, pollMs = POLL_MS }: ModalOptions): Backend {
-  const client = new ModalClient(clientParams(log))
+/**
+ * Runs the deployed GPU function through Modal's own client. The only file that knows the client and its errors.
+ * Spawns, cancels and look-ups have a connection of their own: polls, which fill theirs, never stand in their way.
+ */
+export function createModalBackend(options: ModalOptions): Backend {
+  const { app, functionName, log, maxConnections, pollsPerConnection, pollMs = POLL_MS } = options
+  const control = new ModalClient(clientParams(log))
+  const pollClients: ModalClient[] = []
+  let logClient: ModalClient | undefined
+  const pool = createPollPool({ maxConnections, pollsPerConnection, longPollMs: pollMs })
+  const gate = createOutageGate({ probe: () => probe(control, options), log, describe: wordsOf })
   let lookup: Promise<Function_> | undefined
 
   /** One look-up for all; a failed one is forgotten, so that the next spawn looks again. */
   const deployedFunction = () => {
-    lookup ??= client.functions.fromName(app, functionName).catch((error: unknown) => {
+    lookup ??= control.functions.fromName(app, functionName).catch((error: unknown) => {
       lookup = undefined
       throw error
     })
@@ -70,30 +94,52 @@ export function createModalBackend({ app, functionName, log, pollMs = POLL_MS }:
     }
   }
 
-  const waitOnce = async (callId: string, signal: AbortSignal): Promise<Outcome | undefined> => {
+  /** One turn of a poll is one RPC; undefined: the call runs on. */
+  const poll = async (callId: string, { connection, waitMs, signal }: PollTurn): Promise<Outcome | undefined> => {
+    const client = (pollClients[connection] ??= new ModalClient(clientParams(log)))
     const call = new FunctionCall(client, callId, '', '')
-    try {
-      return outcomeOfValue(await rpcContext.run({ signal }, () => call.get({ timeoutMs: pollMs })))
-    } catch (error) {
-      return outcomeOfError(error)
-    }
+    const context = { signal, timeoutMs: waitMs + RPC_TIMEOUT_MS }
+    const outcome = await rpcContext
+      .run(context, () => call.get({ timeoutMs: waitMs }))
+      .then(outcomeOfValue, outcomeOfError)
+    gate.answered('call')
+    return outcome
   }
+
+  const logs = createLogReader({
+    // The streams of lines have a connection of their own too.
+    open: async (callId) => (await (logClient ??= new ModalClient(clientParams(log))).functionCalls.fromId(callId)).logs,
+    scope: (signal) => {
+      const context: RpcContext = { signal }
+      return (work) => rpcContext.run(context, work)
+    },
+    isUnknown: (error) => grpcCode(error) === Status.NOT_FOUND || grpcCode(error) === Status.INVALID_ARGUMENT,
+  })
 
   return {
     name: 'modal',
     check: () => [],
-    spawn: (request, signal) => persist(() => spawnOnce(request), signal, log),
-    async wait(callId, signal) {
-      for (;;) {
-        const outcome = await persist(() => waitOnce(callId, signal), signal, log)
-        if (outcome) return outcome
-      }
-    },
-    stop: (callId, signal) => persist(() => cancelCall(client, callId), signal, log),
+    // What is under way is never cut off by the signal: a spawn may have reached Modal already.
+    spawn: (request, signal) => gate.run('spawn', () => spawnOnce(request), signal),
+    wait: (callId, signal) => gate.run('call', () => pool.follow((turn) => poll(callId, turn), signal), signal),
+    stop: (callId, signal) => gate.run('call', () => cancelCall(control, callId), signal),
+    logs,
     close() {
-      client.close()
+      gate.close()
+      pool.close()
+      for (const client of [control, ...pollClients, logClient]) client?.close()
       return Promise.resolve()
     },
+  }
+}
+
+/** Whether Modal answers at all; that it does not know the function is an answer, that it refuses us is none. */
+async function probe(client: ModalClient, { app, functionName }: ModalOptions): Promise<void> {
+  try {
+    await rpcContext.run({ timeoutMs: PROBE_TIMEOUT_MS }, () => client.functions.fromName(app, functionName))
+  } catch (error) {
+    const code = grpcCode(error)
+    if (isPassing(error) || code === Status.UNAUTHENTICATED || code === Status.PERMISSION_DENIED) throw error
   }
 }
 
@@ -102,20 +148,6 @@ async function cancelCall(client: ModalClient, callId: string): Promise<void> {
     await new FunctionCall(client, callId, '', '').cancel()
   } catch (error) {
     if (grpcCode(error) !== Status.NOT_FOUND) throw error
-  }
-}
-
-/** Tries until it works. What is under way is never cut off by `signal`: a spawn may have reached Modal already. */
-async function persist<T>(work: () => Promise<T>, signal: AbortSignal, log: Log): Promise<T> {
-  for (let failures = 0; ; failures++) {
-    signal.throwIfAborted()
-    try {
-      return await work()
-    } catch (error) {
-      signal.throwIfAborted()
-      log.debug({ reason: wordsOf(error), failures }, 'Modal did not answer; trying again')
-    }
-    await sleep(Math.random() * Math.min(RETRY_MAX_MS, RETRY_BASE_MS * 2 ** failures), undefined, { signal })
   }
 }
 
@@ -135,23 +167,35 @@ function clientParams(log: Log): ModalClientParams {
 type Middleware = NonNullable<ModalClientParams['grpcMiddleware']>[number]
 
 /**
- * Outermost around every RPC. Bounds each in time; lets a signal end a poll (and nothing else: the token it may have
+ * Outermost around every RPC. Bounds each in time; lets a signal end a poll or the reading of logs (and nothing else: the token it may have
  * to fetch first is shared with others); gives a spawn one idempotency key over all our tries.
  */
 const rpcMiddleware: Middleware = async function* (call, options) {
   const context = rpcContext.getStore()
   const method = call.method.path.split('/').at(-1)
   if (method === 'FunctionGetOutputs' && context?.signal) {
-    const poll = { timeoutMs: RPC_TIMEOUT_MS + POLL_MS, ...options, signal: context.signal, retries: 0 }
+    const poll = { timeoutMs: context.timeoutMs ?? RPC_TIMEOUT_MS, ...options, signal: context.signal, retries: 0 }
     return yield* call.next(call.request, poll)
   }
-  const bounded = { timeoutMs: RPC_TIMEOUT_MS, ...options }
+  const logTimeoutMs = LOG_RPCS[method ?? '']
+  if (logTimeoutMs !== undefined && context?.signal) {
+    if (method === 'AppGetLogs') await paceLogStream(context)
+    const signal = AbortSignal.any([context.signal, ...(options.signal ? [options.signal] : [])])
+    return yield* call.next(call.request, { timeoutMs: logTimeoutMs, ...options, signal })
+  }
+  const bounded = { timeoutMs: context?.timeoutMs ?? RPC_TIMEOUT_MS, ...options }
   if (method === 'FunctionMap' && context?.idempotencyKey) {
     const metadata = Metadata(options.metadata).set('x-idempotency-key', context.idempotencyKey)
     const spawn = { ...bounded, metadata, retries: 0 }
     return yield* call.next(call.request, spawn)
   }
   return yield* call.next(call.request, bounded)
+}
+
+async function paceLogStream(context: RpcContext): Promise<void> {
+  const waitMs = Math.max(0, (context.nextLogStreamAt ?? 0) - Date.now())
+  context.nextLogStreamAt = Date.now() + waitMs + LOG_STREAM_EVERY_MS
+  await sleep(waitMs, undefined, { signal: context.signal })
 }
 
 /** How a value returned by `run_inference` ends a job; anything that is not of the contract's shape is refused. */

@@ -1,12 +1,20 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { Static } from '@sinclair/typebox'
+import type { Job } from '../jobs/job.ts'
 import type { JobService } from '../jobs/service.ts'
 import { viewOf } from '../jobs/view.ts'
 import { JobParams, JobReply, NewJobBody, NoBody, NoQuery, ProblemReply, ResultReply } from './schemas.ts'
 
 const ANONYMOUS = 'anonymous'
 
+function newJobOf({ version = 'v15', metadata, timeout_seconds: timeoutSeconds, ...input }: Static<typeof NewJobBody>) {
+  return { input, version, ...(metadata && { metadata }), ...(timeoutSeconds !== undefined && { timeoutSeconds }) }
+}
+
 /** The routes of jobs. Handlers take the request apart, call one verb of the core and return its view. */
 export const jobRoutes: FastifyPluginAsyncTypebox<{ service: JobService }> = (app, { service }) => {
+  const show = async (job: Job) => viewOf(job, { queuePosition: await service.queuePosition(job) })
+
   // The job id goes on every line of its requests.
   app.addHook('onRequest', (request, reply, done) => {
     const { id } = request.params as { id?: string }
@@ -16,19 +24,27 @@ export const jobRoutes: FastifyPluginAsyncTypebox<{ service: JobService }> = (ap
 
   app.post(
     '/jobs',
-    { schema: { body: NewJobBody, querystring: NoQuery, response: { 202: JobReply, '4xx': ProblemReply } } },
+    {
+      schema: {
+        body: NewJobBody,
+        querystring: NoQuery,
+        response: { 202: JobReply, '4xx': ProblemReply, '5xx': ProblemReply },
+      },
+    },
     async (request, reply) => {
-      const { version = 'v15', metadata, ...input } = request.body
-      const job = await service.submit({ input, version, ...(metadata && { metadata }) }, ANONYMOUS)
+      const job = await service.submit(newJobOf(request.body), ANONYMOUS)
       reply.log = request.log = request.log.child({ job_id: job.id })
-      return reply.code(202).header('location', `/jobs/${job.id}`).send(viewOf(job))
+      return reply
+        .code(202)
+        .header('location', `/jobs/${job.id}`)
+        .send(await show(job))
     },
   )
 
   app.get(
     '/jobs/:id',
     { schema: { params: JobParams, querystring: NoQuery, response: { 200: JobReply, '4xx': ProblemReply } } },
-    async (request) => viewOf(await service.get(request.params.id, ANONYMOUS)),
+    async (request) => show(await service.get(request.params.id, ANONYMOUS)),
   )
 
   app.get(
@@ -50,7 +66,20 @@ export const jobRoutes: FastifyPluginAsyncTypebox<{ service: JobService }> = (ap
         response: { 200: JobReply, '4xx': ProblemReply },
       },
     },
-    async (request) => viewOf(await service.cancel(request.params.id, ANONYMOUS)),
+    async (request) => show(await service.cancel(request.params.id, ANONYMOUS)),
+  )
+
+  app.post(
+    '/jobs/:id/retry',
+    {
+      schema: {
+        params: JobParams,
+        querystring: NoQuery,
+        body: NoBody,
+        response: { 202: JobReply, '4xx': ProblemReply, '5xx': ProblemReply },
+      },
+    },
+    async (request, reply) => reply.code(202).send(await show(await service.retry(request.params.id, ANONYMOUS))),
   )
 
   return Promise.resolve()

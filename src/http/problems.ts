@@ -32,10 +32,11 @@ export function registerProblems(app: FastifyInstance): void {
 }
 
 /** Fastify's `frameworkErrors`: what goes wrong before a route is found, such as a malformed URL. */
-export function answerError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
+export function answerError(error: FastifyError | AppError, request: FastifyRequest, reply: FastifyReply): void {
   const document = problemOf(error)
-  if (document.status >= 500) request.log.error({ err: error }, 'a request failed')
+  if (document.code === 'internal_error') request.log.error({ err: error }, 'a request failed')
   else request.log.debug({ code: document.code, detail: document.detail }, 'a request was refused')
+  if (error instanceof AppError && error.retryAfterSeconds) reply.header('retry-after', error.retryAfterSeconds)
   send(reply, document)
 }
 

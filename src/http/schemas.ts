@@ -32,6 +32,9 @@ export const NewJobBody = Type.Object(
     ...Input,
     version: Type.Unsafe<Static<typeof Version> | undefined>({ ...Version, default: 'v15' }),
     metadata: Type.Optional(Metadata),
+    timeout_seconds: Type.Optional(
+      Type.Integer({ minimum: 1, maximum: 604_800, description: 'Time the job has from its acceptance to its end.' }),
+    ),
   },
   { additionalProperties: false },
 )
@@ -72,6 +75,7 @@ export const JobReply = Type.Object({
   started_at: Type.Optional(Time('When the backend first took it')),
   finished_at: Type.Optional(Time('When it ended')),
   deadline_at: Time('When it ends at the latest'),
+  queue_position: Type.Optional(Type.Integer({ minimum: 1, description: 'Place among the jobs held back.' })),
   output_path: Type.Optional(Type.String({ description: 'Where the backend put the video.' })),
   error: Type.Optional(Type.String()),
   error_code: Type.Optional(ErrorCode),

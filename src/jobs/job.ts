@@ -55,6 +55,8 @@ export type Job = {
   readonly createdAt: number
   readonly startedAt?: number
   readonly finishedAt?: number
+  /** Time from acceptance, or from a retry, to the deadline. */
+  readonly timeoutSeconds: number
   readonly deadlineAt: number
   readonly outputPath?: string
   /** The function's own id for the run, under which Modal keeps the output; not our job id. */
@@ -74,7 +76,7 @@ export type JobEvent =
   | { type: 'interrupted'; attempt: number; error: string; maxAttempts: number }
   | { type: 'canceled' }
   | { type: 'expired' }
-  | { type: 'retried'; deadlineAt: number }
+  | { type: 'retried' }
   /** A call that came into being after its attempt had ended: recorded so that stopping it is never forgotten. */
   | { type: 'orphaned'; attempt: number; callId: string }
   /** The backend confirmed that the attempt's call runs no more. */
@@ -166,7 +168,7 @@ function move(job: Job, event: JobEvent, now: number): Job {
     case 'expired':
       return expire(job, now)
     case 'retried':
-      return retry(job, event.deadlineAt)
+      return retry(job, now)
     case 'orphaned':
       return changeAttempt(job, event.attempt, { callId: event.callId, stop: 'owed' })
     case 'stopped':
@@ -217,8 +219,8 @@ function expire(job: Job, now: number): Job {
   return currentAttempt(job).callId === undefined ? failed : changeCurrent(failed, { stop: 'owed' })
 }
 
-function retry(job: Job, deadlineAt: number): Job {
+function retry(job: Job, now: number): Job {
   const { error, errorCode, startedAt, finishedAt, ...kept } = job
   const attempts = [...job.attempts, { attempt: currentAttempt(job).attempt + 1 }]
-  return { ...kept, status: 'submitted', deadlineAt, attempts }
+  return { ...kept, status: 'submitted', deadlineAt: now + job.timeoutSeconds * 1000, attempts }
 }

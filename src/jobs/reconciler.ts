@@ -1,4 +1,4 @@
-import type { JobQueue } from '../queue/port.ts'
+import type { JobQueue, QueueEntry } from '../queue/port.ts'
 import type { JobStore } from '../store/port.ts'
 import { currentAttempt, type Job } from './job.ts'
 import type { Log } from './log.ts'
@@ -59,8 +59,16 @@ export function createReconciler({ store, queue, service, stopper, log, now = Da
 
   const endOverdue = () => each(store.owed('end', now()), (job) => service.record(job.id, { type: 'expired' }))
 
-  const resumeRuns = () =>
-    each(store.owed('run', now()), (job) => queue.add({ id: job.id, attempt: currentAttempt(job).attempt }))
+  /** Calls that exist come first: they run already, and must not wait in the queue behind those that do not. */
+  const resumeRuns = async () => {
+    const unstarted: QueueEntry[] = []
+    await each(store.owed('run', now()), async (job) => {
+      const { attempt, callId } = currentAttempt(job)
+      if (callId === undefined) unstarted.push({ id: job.id, attempt })
+      else await queue.add({ id: job.id, attempt })
+    })
+    for (const entry of unstarted) await queue.add(entry)
+  }
 
   /** Several at once, and a pass bounded in time: a backend that does not answer must not hold the next pass back. */
   const stopCalls = async () => {

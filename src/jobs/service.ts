@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Backend } from '../backend/port.ts'
-import { type FieldFault, InvalidRequest, JobConflict, JobNotFound } from '../errors.ts'
+import { type FieldFault, InvalidRequest, JobConflict, JobNotFound, QueueFull } from '../errors.ts'
 import type { EventBus } from '../events/port.ts'
 import type { JobQueue } from '../queue/port.ts'
 import type { JobStore } from '../store/port.ts'
@@ -13,6 +13,8 @@ export type NewJob = {
   readonly input: JobInput
   readonly version: Job['version']
   readonly metadata?: Readonly<Record<string, string>>
+  /** Time from now to the job's deadline; the server's default where it is not set. */
+  readonly timeoutSeconds?: number
 }
 
 export type ServiceParts = {
@@ -22,6 +24,8 @@ export type ServiceParts = {
   readonly backend: Pick<Backend, 'name' | 'check'>
   readonly log: Log
   readonly timeoutSeconds: number
+  /** Jobs accepted but not yet at the backend, beyond which a submit is refused; undefined: any number. */
+  readonly maxQueuedJobs?: number | undefined
   /** Epoch ms. */
   readonly now?: () => number
 }
@@ -31,7 +35,7 @@ export type Recorded = { accepted: boolean; job: Job }
 
 /** The verbs on jobs, and the only writer of the store. */
 export type JobService = {
-  /** Keeps a new job and queues it. Rejects with `InvalidRequest` naming each faulty field. */
+  /** Keeps a new job and queues it. Rejects with `InvalidRequest` naming each faulty field, or with `QueueFull`. */
   submit(request: NewJob, caller: string): Promise<Job>
   /** Rejects with `JobNotFound`, also for another caller's job. */
   get(id: string, caller: string): Promise<Job>
@@ -39,12 +43,16 @@ export type JobService = {
   result(id: string, caller: string): Promise<Job & { outputPath: string }>
   /** Ends a job now; its call is stopped in the background. Canceling twice is fine; another end is a `JobConflict`. */
   cancel(id: string, caller: string): Promise<Job>
+  /** Starts a failed or canceled job over: same id, next attempt. `JobConflict` in any other state; `QueueFull`. */
+  retry(id: string, caller: string): Promise<Job>
+  /** The job's place among those held back, from 1; undefined where it is not held back. */
+  queuePosition(job: Job): Promise<number | undefined>
   /** Applies an event of a runner or of the reconciler, again after a lost race, until it is accepted or refused. */
   record(id: string, event: JobEvent): Promise<Recorded>
 }
 
 export function createService(parts: ServiceParts): JobService {
-  const { store, queue, events, backend, log, timeoutSeconds, now = Date.now } = parts
+  const { store, queue, events, backend, log, timeoutSeconds, maxQueuedJobs = Infinity, now = Date.now } = parts
 
   const find = async (id: string, caller?: string): Promise<Job> => {
     const job = JOB_ID.test(id) ? await store.get(id) : undefined
@@ -73,12 +81,30 @@ export function createService(parts: ServiceParts): JobService {
     if (current.attempt !== old.attempt) await queue.add({ id: after.id, attempt: current.attempt })
   }
 
+  const refuseWhenFull = async () => {
+    if (maxQueuedJobs < Infinity && (await store.countSubmitted()) >= maxQueuedJobs) throw new QueueFull()
+  }
+
   return {
     record,
     get: find,
+    async queuePosition(job) {
+      if (job.status !== 'submitted') return undefined
+      return queue.position({ id: job.id, attempt: currentAttempt(job).attempt })
+    },
+    async retry(id, caller) {
+      const before = await find(id, caller)
+      if (isFinished(before)) await refuseWhenFull()
+      const { accepted, job } = await record(id, { type: 'retried' })
+      if (accepted) return job
+      if (isFinished(job))
+        throw new JobConflict('job_finished', `The job has ${job.status}; there is nothing to retry.`)
+      throw new JobConflict('job_not_finished', `The job is ${job.status}; only one that has ended is retried.`)
+    },
     async submit(request, caller) {
       refuse(checkInput(request.input), 'invalid_request')
       refuse(backend.check(request.input), 'url_not_allowed')
+      await refuseWhenFull()
       const job = newJob(request, { caller, backend: backend.name, now: now(), timeoutSeconds })
       await store.insert(job)
       log.info({ job_id: job.id, backend: job.backend }, 'job submitted')
@@ -117,7 +143,7 @@ function refuse(faults: FieldFault[], code: string) {
 
 type Birth = { caller: string; backend: Job['backend']; now: number; timeoutSeconds: number }
 
-const newJob = ({ input, version, metadata }: NewJob, birth: Birth): Job => ({
+const newJob = ({ input, version, metadata, timeoutSeconds }: NewJob, birth: Birth): Job => ({
   id: randomUUID(),
   caller: birth.caller,
   backend: birth.backend,
@@ -127,7 +153,8 @@ const newJob = ({ input, version, metadata }: NewJob, birth: Birth): Job => ({
   input,
   ...(metadata && { metadata }),
   createdAt: birth.now,
-  deadlineAt: birth.now + birth.timeoutSeconds * 1000,
+  timeoutSeconds: timeoutSeconds ?? birth.timeoutSeconds,
+  deadlineAt: birth.now + (timeoutSeconds ?? birth.timeoutSeconds) * 1000,
   attempts: [{ attempt: 1 }],
 })
 

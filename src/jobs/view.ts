@@ -1,7 +1,7 @@
 import type { Attempt, Job } from './job.ts'
 
 /** A job in its wire form: snake_case, RFC 3339 times, absent rather than null. The only place that makes it. */
-export function viewOf(job: Job) {
+export function viewOf(job: Job, { queuePosition }: { queuePosition?: number | undefined } = {}) {
   return {
     job_id: job.id,
     status: job.status,
@@ -14,6 +14,7 @@ export function viewOf(job: Job) {
     ...(job.startedAt !== undefined && { started_at: time(job.startedAt) }),
     ...(job.finishedAt !== undefined && { finished_at: time(job.finishedAt) }),
     deadline_at: time(job.deadlineAt),
+    ...(queuePosition !== undefined && { queue_position: queuePosition }),
     ...(job.outputPath !== undefined && { output_path: job.outputPath }),
     ...(job.error !== undefined && { error: job.error }),
     ...(job.errorCode && { error_code: job.errorCode }),

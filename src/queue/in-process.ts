@@ -1,21 +1,41 @@
 import type { Log } from '../jobs/log.ts'
+import { createLine } from './line.ts'
 import type { JobQueue, QueueEntry, RunEntry } from './port.ts'
 
 type Running = { readonly abort: AbortController; done: Promise<void> }
 
-/** Runs every entry in this process, each as one asynchronous task; nothing survives the process. */
-export function createInProcessQueue(log: Log): JobQueue {
-  const waiting = new Map<string, QueueEntry>()
+export type InProcessQueueOptions = {
+  readonly log: Log
+  /** Entries run at the same time; undefined: all. */
+  readonly maxRunning?: number | undefined
+}
+
+/** Runs entries in this process, each as one asynchronous task; nothing survives the process. */
+export function createInProcessQueue({ log, maxRunning = Infinity }: InProcessQueueOptions): JobQueue {
+  const waiting = createLine<QueueEntry>()
   const running = new Map<string, Running>()
   let run: RunEntry | undefined
   let closing: Promise<void> | undefined
+
+  /** Fills the free places with who has waited longest. */
+  const advance = () => {
+    while (run && !closing && running.size < maxRunning) {
+      const entry = waiting.shift()
+      if (!entry) return
+      begin(entry, run)
+    }
+  }
 
   const begin = (entry: QueueEntry, work: RunEntry) => {
     const abort = new AbortController()
     const task: Running = { abort, done: Promise.resolve() }
     running.set(keyOf(entry), task)
-    task.done = settle(entry, work, abort.signal).finally(() => running.delete(keyOf(entry)))
+    task.done = settle(entry, work, abort.signal).finally(() => {
+      running.delete(keyOf(entry))
+      advance()
+    })
   }
+
   const settle = async (entry: QueueEntry, work: RunEntry, signal: AbortSignal) => {
     try {
       await work(entry, signal)
@@ -25,35 +45,30 @@ export function createInProcessQueue(log: Log): JobQueue {
     }
   }
 
+  const closeAll = async () => {
+    for (const task of running.values()) task.abort.abort(new Error('the queue is closing'))
+    await Promise.all([...running.values()].map((task) => task.done))
+  }
+
   return {
     start(work) {
       run = work
-      for (const [key, entry] of waiting) {
-        waiting.delete(key)
-        begin(entry, work)
-      }
+      advance()
       return Promise.resolve()
     },
     add(entry) {
       const key = keyOf(entry)
-      if (closing || waiting.has(key) || running.has(key)) return Promise.resolve()
-      if (run) begin(entry, run)
-      else waiting.set(key, entry)
+      if (!closing && !running.has(key)) waiting.push(key, entry)
+      advance()
       return Promise.resolve()
     },
     drop(entry) {
-      waiting.delete(keyOf(entry))
+      waiting.remove(keyOf(entry))
       running.get(keyOf(entry))?.abort.abort(new Error('the entry was dropped'))
       return Promise.resolve()
     },
-    close() {
-      closing ??= (async () => {
-        waiting.clear()
-        for (const task of running.values()) task.abort.abort(new Error('the queue is closing'))
-        await Promise.all([...running.values()].map((task) => task.done))
-      })()
-      return closing
-    },
+    position: (entry) => Promise.resolve(waiting.position(keyOf(entry))),
+    close: () => (closing ??= closeAll()),
   }
 }
 

@@ -7,7 +7,7 @@ export type QueueEntry = { readonly id: string; readonly attempt: number }
  */
 export type RunEntry = (entry: QueueEntry, signal: AbortSignal) => Promise<void>
 
-/** Who works on what. Entries leave the queue when their run resolves; the reconciler adds again what got lost. */
+/** Who works on what, a bounded number at a time and the others in order of arrival. Entries leave the queue when their run resolves; the reconciler adds again what got lost. */
 export type JobQueue = {
   /** Begins to run entries. Called once, before or after the first `add`. */
   start(run: RunEntry): Promise<void>
@@ -15,6 +15,8 @@ export type JobQueue = {
   add(entry: QueueEntry): Promise<void>
   /** Takes a waiting entry out; aborts a running one, wherever it runs. Unknown entries are ignored. */
   drop(entry: QueueEntry): Promise<void>
+  /** How many waiting entries come before this one, plus one; undefined where it does not wait. */
+  position(entry: QueueEntry): Promise<number | undefined>
   /** Takes no more, aborts what runs and waits for it to let go. Idempotent. */
   close(): Promise<void>
 }

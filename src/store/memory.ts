@@ -9,11 +9,14 @@ export function createMemoryStore(): JobStore {
   const jobs = new Map<string, Job>()
   const unfinished = new Map<string, Job>()
   const stopping = new Map<string, Job>()
+  const submitted = new Set<string>()
 
   const write = (job: Job) => {
     jobs.set(job.id, job)
     keep(unfinished, job, !isFinished(job))
     keep(stopping, job, owesStop(job))
+    if (job.status === 'submitted') submitted.add(job.id)
+    else submitted.delete(job.id)
   }
 
   return {
@@ -32,6 +35,7 @@ export function createMemoryStore(): JobStore {
       const candidates = [...(what === 'stop' ? stopping : unfinished).values()]
       for (const job of candidates) if (isOwed(what, job, now)) yield await Promise.resolve(job)
     },
+    countSubmitted: () => Promise.resolve(submitted.size),
     close: () => Promise.resolve(),
   }
 }

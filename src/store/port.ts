@@ -16,6 +16,8 @@ export type JobStore = {
   update(job: Job, expectedRevision: number): Promise<boolean>
   /** Every job that is owed this as of `now` (epoch ms), in order of creation; jobs may change while it is read. */
   owed(what: Owed, now: number): AsyncIterable<Job>
+  /** How many jobs are `submitted`: accepted, and not yet at the backend. Cheap: it is asked at every submit. */
+  countSubmitted(): Promise<number>
   /** Releases what the store holds. Idempotent. */
   close(): Promise<void>
 }

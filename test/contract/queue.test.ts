@@ -2,10 +2,13 @@ import { createInProcessQueue } from '../../src/queue/in-process.ts'
 import type { JobQueue } from '../../src/queue/port.ts'
 import { silentLog } from '../helpers/log.ts'
 import { testBites, testContract } from './contract.ts'
-import { queueContract as cases } from './queue.ts'
+import { boundedQueueContract, queueContract as cases } from './queue.ts'
 
-const open = () => createInProcessQueue(silentLog())
+const open = () => createInProcessQueue({ log: silentLog() })
 testContract('in-process queue', cases, open)
+testContract('in-process queue, bounded', boundedQueueContract, () =>
+  createInProcessQueue({ log: silentLog(), maxRunning: 1 }),
+)
 
 const broken = (change: (good: JobQueue) => Partial<JobQueue>) => () => {
   const good = open()
@@ -43,4 +46,10 @@ testBites('a close that does not wait for what runs', {
   cases,
   promise: 'aborts what runs and waits for it when it closes, and takes nothing more',
   open: broken(() => ({ close: () => Promise.resolve() })),
+})
+
+testBites('a queue without a bound', {
+  cases: boundedQueueContract,
+  promise: 'runs no more than the bound, the others in order of arrival',
+  open,
 })

@@ -22,6 +22,55 @@ function holdingRunner() {
   return { run, started, ended, release: (entry: QueueEntry) => releases.get(entry.id)?.() }
 }
 
+const startAndHold = async (queue: JobQueue, entries: QueueEntry[]) => {
+  const runner = holdingRunner()
+  await queue.start(runner.run)
+  for (const entry of entries) await queue.add(entry)
+  await until(() => runner.started.length > 0)
+  return runner
+}
+
+/** What every queue promises that runs one entry at a time. */
+export const boundedQueueContract: readonly ContractCase<JobQueue>[] = [
+  [
+    'runs no more than the bound, the others in order of arrival',
+    async (open) => {
+      const [queue, entries] = [await open(), [anEntry(), anEntry(), anEntry()]]
+      const runner = await startAndHold(queue, entries)
+      for (const [n, entry] of entries.entries()) {
+        await until(() => runner.started.length === n + 1)
+        expect(runner.started.at(-1)).toEqual(entry)
+        runner.release(entry)
+      }
+    },
+  ],
+  [
+    'tells each waiting entry its position, also after others have left',
+    async (open) => {
+      const [queue, entries] = [await open(), Array.from({ length: 6 }, () => anEntry())]
+      const positions = () => Promise.all(entries.map((entry) => queue.position(entry)))
+      const runner = await startAndHold(queue, entries)
+      expect(await positions()).toEqual([undefined, 1, 2, 3, 4, 5])
+      await queue.drop(entries[2]!)
+      expect(await positions()).toEqual([undefined, 1, undefined, 2, 3, 4])
+      runner.release(entries[0]!)
+      await until(() => runner.started.length === 2)
+      expect(await positions()).toEqual([undefined, undefined, undefined, 1, 2, 3])
+      await queue.add(entries[2]!)
+      expect(await positions()).toEqual([undefined, undefined, 4, 1, 2, 3])
+    },
+  ],
+  [
+    'gives the place of a dropped running entry to the next',
+    async (open) => {
+      const [queue, entries] = [await open(), [anEntry(), anEntry()]]
+      const runner = await startAndHold(queue, entries)
+      await queue.drop(entries[0]!)
+      await until(() => runner.started.length === 2)
+    },
+  ],
+]
+
 /** What every queue promises. */
 export const queueContract: readonly ContractCase<JobQueue>[] = [
   [
@@ -126,6 +175,16 @@ export const queueContract: readonly ContractCase<JobQueue>[] = [
         await queue.add(entry)
         return runs >= 2
       })
+    },
+  ],
+  [
+    'gives no position to an entry that runs or is unknown',
+    async (open) => {
+      const [queue, runner, entry] = [await open(), holdingRunner(), anEntry()]
+      await queue.start(runner.run)
+      await queue.add(entry)
+      await until(() => runner.started.length > 0)
+      expect([await queue.position(entry), await queue.position(anEntry())]).toEqual([undefined, undefined])
     },
   ],
   [

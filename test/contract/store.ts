@@ -106,7 +106,7 @@ export const storeContract: readonly ContractCase<JobStore>[] = [
       const canceled = after(job, { type: 'canceled' })
       await store.insert(job)
       await store.update(canceled, job.revision)
-      await store.update(after(canceled, { type: 'retried', deadlineAt: 1 }), canceled.revision)
+      await store.update(after(canceled, { type: 'retried' }), canceled.revision)
       expect(await idsOwed(store, 'run')).toEqual([job.id])
     },
   ],
@@ -120,7 +120,7 @@ export const storeContract: readonly ContractCase<JobStore>[] = [
       expect(await idsOwed(store, 'stop')).toEqual([])
       await store.update(canceled, job.revision)
       expect(await idsOwed(store, 'stop')).toEqual([job.id])
-      const retried = after(canceled, { type: 'retried', deadlineAt: 1 })
+      const retried = after(canceled, { type: 'retried' })
       await store.update(retried, canceled.revision)
       expect(await idsOwed(store, 'stop')).toEqual([job.id])
       await store.update(after(retried, { type: 'stopped', attempt: 1 }), retried.revision)
@@ -139,6 +139,22 @@ export const storeContract: readonly ContractCase<JobStore>[] = [
       expect(await idsOwed(store, 'end', 49)).toEqual([])
       expect(await idsOwed(store, 'end', 50)).toEqual([early.id])
       expect((await idsOwed(store, 'end', 60)).toSorted()).toEqual([early.id, late.id].toSorted())
+    },
+  ],
+  [
+    'counts the jobs that are submitted',
+    async (open) => {
+      const store = await open()
+      const [one, two] = [aJob(), aJob()]
+      await store.insert(one)
+      await store.insert(two)
+      expect(await store.countSubmitted()).toBe(2)
+      const canceled = after(one, { type: 'canceled' })
+      await store.update(canceled, one.revision)
+      await store.update(after(two, spawned()), two.revision)
+      expect(await store.countSubmitted()).toBe(0)
+      await store.update(after(canceled, { type: 'retried' }), canceled.revision)
+      expect(await store.countSubmitted()).toBe(1)
     },
   ],
   [

@@ -6,8 +6,8 @@ import { recordingLog } from './log.ts'
 export const aBody = { video_path: 'face.mp4', audio_path: 'speech.wav' }
 
 /** The shipped app on the whole core, with the backend in the test's hand. */
-export async function startApp() {
-  const core = await startCore()
+export async function startApp(options?: Parameters<typeof startCore>[0]) {
+  const core = await startCore(options)
   const { log, lines, text } = await recordingLog()
   const app = await buildApp({ service: core.service, log, bodyLimitBytes: 65_536 })
   const post = (url: string, payload?: object | string, headers: Record<string, string> = {}) =>

@@ -12,16 +12,18 @@ import { until } from './until.ts'
 
 export const aRequest: NewJob = { input: { video_path: 'face.mp4', audio_path: 'speech.wav' }, version: 'v15' }
 
+type CoreOptions = { running?: boolean; maxConcurrentJobs?: number; maxQueuedJobs?: number }
+
 /** The whole core on its first adapters, with a backend and a clock in the test's hand. */
-export async function startCore({ running = true } = {}) {
+export async function startCore({ running = true, maxConcurrentJobs, maxQueuedJobs }: CoreOptions = {}) {
   const clock = { now: 1_000_000 }
   const now = () => clock.now
   const { log, lines } = await recordingLog()
   const store = createMemoryStore()
   const events = createEmitterBus(log)
   const backend = createFakeBackend()
-  const queue = createInProcessQueue(log)
-  const service = createService({ store, queue, events, backend, log, timeoutSeconds: 60, now })
+  const queue = createInProcessQueue({ log, maxRunning: maxConcurrentJobs })
+  const service = createService({ store, queue, events, backend, log, timeoutSeconds: 60, maxQueuedJobs, now })
   const stopper = createStopper(backend, service)
   const reconciler = createReconciler({ store, queue, service, stopper, log, now })
   const run = createRunner({ store, service, backend, stopper, maxAttempts: 2 })

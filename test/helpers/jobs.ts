@@ -11,6 +11,7 @@ export const aJob = (change: Partial<Job> = {}): Job => ({
   version: 'v15',
   input: { video_path: 'face.mp4', audio_path: 'speech.wav' },
   createdAt: 1_000,
+  timeoutSeconds: 99,
   deadlineAt: 100_000,
   attempts: [{ attempt: 1 }],
   ...change,

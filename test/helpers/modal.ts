@@ -22,7 +22,8 @@ export async function startModal({ backend: options, env, ...planeOptions }: Set
   const plane = await startControlPlane(planeOptions)
   const restore = useEnvironment({ ...plane.env, ...env })
   const { log, lines } = await recordingLog()
-  const backend = createModalBackend({ app: 'musetalk-poc', functionName: 'run_inference', log, ...options })
+  const slots = { maxConnections: 2, pollsPerConnection: 50 }
+  const backend = createModalBackend({ app: 'musetalk-poc', functionName: 'run_inference', log, ...slots, ...options })
   return {
     ...{ plane, backend, lines },
     async close() {

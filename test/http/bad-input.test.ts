@@ -48,6 +48,10 @@ describe('a body that is refused names the fields', () => {
     ['a number for a string', { ...speech, video_path: 5 }, ['/video_path']],
     ['an array for a string', { ...speech, video_path: ['face.mp4'] }, ['/video_path']],
     ['null for a string', { ...speech, video_path: null }, ['/video_path']],
+    ['no time at all', { ...aBody, timeout_seconds: 0 }, ['/timeout_seconds']],
+    ['more than a week', { ...aBody, timeout_seconds: 604_801 }, ['/timeout_seconds']],
+    ['a time in text', { ...aBody, timeout_seconds: '60' }, ['/timeout_seconds']],
+    ['half a second', { ...aBody, timeout_seconds: 1.5 }, ['/timeout_seconds']],
     ['metadata that is no object', { ...aBody, metadata: 'x' }, ['/metadata']],
     ['metadata that is a list', { ...aBody, metadata: [] }, ['/metadata']],
     ['metadata with a number', { ...aBody, metadata: { take: 3 } }, ['/metadata/take']],
@@ -126,7 +130,12 @@ describe('a request that cannot be read', () => {
     'the id %s is not found on any route of jobs',
     async (id) => {
       const url = `/jobs/${encodeURIComponent(id)}`
-      for (const response of [await app.get(url), await app.get(`${url}/result`), await app.post(`${url}/cancel`)]) {
+      for (const response of [
+        await app.get(url),
+        await app.get(`${url}/result`),
+        await app.post(`${url}/cancel`),
+        await app.post(`${url}/retry`),
+      ]) {
         expect(problemOf(response)).toMatchObject({ status: 404, code: 'job_not_found' })
       }
     },

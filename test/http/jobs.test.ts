@@ -109,6 +109,41 @@ describe('POST /jobs/:id/cancel', () => {
   })
 })
 
+describe('POST /jobs/:id/retry', () => {
+  test('answers 202 with the job submitted again', async () => {
+    const id = await submitAndEnd({ kind: 'failed', code: 'inference_failed', error: 'no face' })
+    const response = await app.post(`/jobs/${id}/retry`)
+    expect(response.statusCode).toBe(202)
+    expect(response.json()).toMatchObject({ status: 'submitted', attempts: [{ outcome: 'failed' }, { attempt: 2 }] })
+    expect(response.json()).not.toHaveProperty('error')
+  })
+
+  test('is a conflict for a job that runs or has succeeded', async () => {
+    const { job_id: running } = await submit()
+    expect(problemOf(await app.post(`/jobs/${running}/retry`))).toMatchObject({ code: 'job_not_finished', status: 409 })
+    const done = await submitAndEnd(aSuccess)
+    expect(problemOf(await app.post(`/jobs/${done}/retry`))).toMatchObject({ code: 'job_finished', status: 409 })
+  })
+})
+
+test('timeout_seconds sets the deadline', async () => {
+  const job = await submit({ ...aBody, timeout_seconds: 5 })
+  expect(Date.parse(job.deadline_at) - Date.parse(job.created_at)).toBe(5_000)
+})
+
+test('jobs held back show their place, and a full queue answers 503 with Retry-After', async () => {
+  const full = await startApp({ maxConcurrentJobs: 1, maxQueuedJobs: 1 })
+  const first = (await full.post('/jobs', aBody)).json<JobView>()
+  await full.untilStatus(first.job_id, 'running')
+  const second = (await full.post('/jobs', aBody)).json<JobView>()
+  expect(second).toMatchObject({ status: 'submitted', queue_position: 1 })
+  expect((await full.get(`/jobs/${second.job_id}`)).json()).toMatchObject({ queue_position: 1 })
+  const refused = await full.post('/jobs', aBody)
+  expect(problemOf(refused)).toMatchObject({ status: 503, code: 'queue_full' })
+  expect(refused.headers['retry-after']).toBe('30')
+  await full.close()
+})
+
 test('GET /healthz answers exactly {"status":"ok"}', async () => {
   const response = await app.get('/healthz')
   expect([response.statusCode, response.body]).toEqual([200, '{"status":"ok"}'])

@@ -168,12 +168,89 @@ describe('cancel', () => {
     const { id } = await submit()
     await untilStatus(id, 'running')
     await service.cancel(id, 'anonymous')
-    await service.record(id, { type: 'retried', deadlineAt: 9_000_000 })
+    expect(await service.retry(id, 'anonymous')).toMatchObject({ status: 'submitted', attempts: [{}, { attempt: 2 }] })
     await untilJob(id, (job) => currentAttempt(job).callId === callOf(id, 2), 'in its second attempt')
     backend.end(callOf(id, 1), aSuccess)
     await untilJob(id, (job) => job.attempts[0]?.stop === 'done', 'stopped')
     backend.end(callOf(id, 2), { kind: 'succeeded', outputPath: '/second' })
     expect(await untilStatus(id, 'succeeded')).toMatchObject({ outputPath: '/second' })
+  })
+})
+
+describe('retry', () => {
+  test('starts a failed job over, with a new attempt and a new deadline', async () => {
+    const { backend, clock, service, submit, untilStatus } = await start()
+    const { id } = await submit({ timeoutSeconds: 7 })
+    await untilStatus(id, 'running')
+    backend.end(callOf(id), { kind: 'failed', code: 'inference_failed', error: 'no face' })
+    await untilStatus(id, 'failed')
+    clock.now += 50_000
+    const retried = await service.retry(id, 'anonymous')
+    expect(retried).toMatchObject({ status: 'submitted', deadlineAt: clock.now + 7_000 })
+    expect(retried).not.toHaveProperty('error')
+    await untilStatus(id, 'running')
+    backend.end(callOf(id, 2), aSuccess)
+    expect(await untilStatus(id, 'succeeded')).toMatchObject({
+      attempts: [{ outcome: 'failed' }, { outcome: 'succeeded' }],
+    })
+  })
+
+  test('is a conflict for a job that runs or has succeeded', async () => {
+    const { backend, service, submit, untilStatus } = await start()
+    const { id } = await submit()
+    await untilStatus(id, 'running')
+    await expect(service.retry(id, 'anonymous')).rejects.toMatchObject({ code: 'job_not_finished', status: 409 })
+    backend.end(callOf(id), aSuccess)
+    await untilStatus(id, 'succeeded')
+    await expect(service.retry(id, 'anonymous')).rejects.toMatchObject({ code: 'job_finished', status: 409 })
+  })
+})
+
+describe('limits', () => {
+  test('jobs beyond the bound are held back in order, and know their place', async () => {
+    const { backend, service, submit, untilStatus } = await start({ maxConcurrentJobs: 1 })
+    const jobs = [await submit(), await submit(), await submit()]
+    const [first, second, third] = jobs.map((job) => job.id) as [string, string, string]
+    await untilStatus(first, 'running')
+    const positions = () =>
+      Promise.all(jobs.map(async ({ id }) => service.queuePosition(await service.get(id, 'anonymous'))))
+    expect(await positions()).toEqual([undefined, 1, 2])
+    await service.cancel(second, 'anonymous')
+    expect(await positions()).toEqual([undefined, undefined, 1])
+    backend.end(callOf(first), aSuccess)
+    await untilStatus(third, 'running')
+    expect(backend.requests.map((request) => request.jobId)).toEqual([first, third])
+  })
+
+  test('a job held back beyond its deadline fails without ever having been at the backend', async () => {
+    const { clock, reconciler, submit, untilStatus } = await start({ maxConcurrentJobs: 1 })
+    const running = await submit({ timeoutSeconds: 1000 })
+    await untilStatus(running.id, 'running')
+    const { id } = await submit({ timeoutSeconds: 1 })
+    clock.now += 1_000
+    await reconciler.endOverdue()
+    expect(await untilStatus(id, 'failed')).toMatchObject({ errorCode: 'backend_unavailable' })
+  })
+
+  test('a submit beyond the bound of waiting jobs is refused, a retry too, until there is room', async () => {
+    const { service, submit, untilStatus } = await start({ maxConcurrentJobs: 1, maxQueuedJobs: 2 })
+    const { id: running } = await submit()
+    await untilStatus(running, 'running')
+    const [first] = [await submit(), await submit()]
+    await expect(submit()).rejects.toMatchObject({ code: 'queue_full', status: 503, retryAfterSeconds: 30 })
+    await service.cancel(running, 'anonymous')
+    await untilStatus(first.id, 'running')
+    await submit()
+    await expect(service.retry(running, 'anonymous')).rejects.toMatchObject({ code: 'queue_full' })
+  })
+
+  test('calls that exist are followed before jobs that were never started', async () => {
+    const { store, reconciler, backend } = await start({ maxConcurrentJobs: 1 })
+    const [waiting, called] = [aJob({ createdAt: 1 }), after(aJob({ createdAt: 2 }), spawned(1, 'fc-old'))]
+    for (const job of [waiting, called]) await store.insert(job)
+    await reconciler.resumeRuns()
+    await until(() => backend.waiting.has('fc-old'))
+    expect(backend.requests).toEqual([])
   })
 })
 
@@ -281,7 +358,7 @@ describe('races', () => {
 
   test('an entry of an attempt that is over, or of a job that is gone, is let go', async () => {
     const { backend, run, store } = await start({ running: false })
-    const job = after(aJob(), { type: 'canceled' }, { type: 'retried', deadlineAt: 1 })
+    const job = after(aJob(), { type: 'canceled' }, { type: 'retried' })
     await store.insert(job)
     await run({ id: job.id, attempt: 1 }, new AbortController().signal)
     await run({ id: aJob().id, attempt: 1 }, new AbortController().signal)

@@ -12,7 +12,7 @@ import { aJob, after, failed, interrupted, spawned, succeeded } from '../helpers
 const NOW = 200_000
 
 /** A job of every state, its current attempt being 2 with a call, after a canceled first one whose stop is owed. */
-const submitted = after(aJob(), spawned(), { type: 'canceled' }, { type: 'retried', deadlineAt: 150_000 })
+const submitted = after(aJob(), spawned(), { type: 'canceled' }, { type: 'retried' })
 const running = after(submitted, spawned(2))
 const jobs: Record<JobStatus, Job> = {
   submitted,
@@ -29,7 +29,7 @@ const events: Record<JobEvent['type'], JobEvent> = {
   interrupted: interrupted(2, 3),
   canceled: { type: 'canceled' },
   expired: { type: 'expired' },
-  retried: { type: 'retried', deadlineAt: 300_000 },
+  retried: { type: 'retried' },
   orphaned: { type: 'orphaned', attempt: 2, callId: 'fc-late' },
   stopped: { type: 'stopped', attempt: 1 },
 }
@@ -176,8 +176,8 @@ describe('the course of a job', () => {
   })
 
   test('a retry clears error and times, keeps the attempts and sets a new deadline', () => {
-    const retried = after(jobs.failed, { type: 'retried', deadlineAt: 777 })
-    expect(retried).toMatchObject({ status: 'submitted', deadlineAt: 777, createdAt: jobs.failed.createdAt })
+    const retried = after(jobs.failed, { type: 'retried' })
+    expect(retried).toMatchObject({ status: 'submitted', deadlineAt: 2_000 + 99_000, createdAt: jobs.failed.createdAt })
     for (const key of ['error', 'errorCode', 'startedAt', 'finishedAt']) expect(retried).not.toHaveProperty(key)
     expect(retried.attempts).toEqual([...jobs.failed.attempts, { attempt: 3 }])
   })
@@ -192,7 +192,7 @@ describe('calls to stop', () => {
   })
 
   test('a late call of an earlier attempt is written down while a later attempt goes on', () => {
-    const retried = after(canceled, { type: 'retried', deadlineAt: 1 }, spawned(2))
+    const retried = after(canceled, { type: 'retried' }, spawned(2))
     const late = after(retried, { type: 'orphaned', attempt: 1, callId: 'fc-late' })
     expect(late.attempts).toMatchObject([{ callId: 'fc-late', stop: 'owed' }, { callId: 'fc-2' }])
     expect(late.status).toBe('running')
