@@ -3,6 +3,7 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
 import { healthRoutes } from './http/health.ts'
 import { jobRoutes } from './http/jobs.ts'
+import { logRoutes } from './http/logs.ts'
 import { collectMethods } from './http/methods.ts'
 import { answerClientError, answerError, registerProblems } from './http/problems.ts'
 import { RequestLog } from './http/request-log.ts'
@@ -37,6 +38,7 @@ export async function buildApp({ service, log, bodyLimitBytes }: AppParts): Prom
 
   await app.register(healthRoutes)
   await app.register(jobRoutes, { service })
+  await app.register(logRoutes, { service })
 
   refuseOtherMethods()
   await app.ready()

@@ -22,6 +22,9 @@ export function deferBackend(known: Pick<Backend, 'name' | 'check'>, open: () =>
     spawn: async (request, signal) => (await load()).spawn(request, signal),
     wait: async (callId, signal) => (await load()).wait(callId, signal),
     stop: async (callId, signal) => (await load()).stop(callId, signal),
+    async *logs(call, signal) {
+      yield* (await load()).logs(call, signal)
+    },
     async close() {
       await (await opened?.catch(() => undefined))?.close()
     },

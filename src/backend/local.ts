@@ -8,6 +8,7 @@ import { type UrlRule, urlAddressFault } from '../net/url-rule.ts'
 import { createCommandEngine } from './local/command.ts'
 import { createFfmpegEngine } from './local/ffmpeg.ts'
 import { createResults } from './local/results.ts'
+import { createRunLogs } from './local/run-logs.ts'
 import { runAttempt } from './local/run.ts'
 import { createSlots } from './local/slots.ts'
 import { untilAborted } from './local/until-aborted.ts'
@@ -22,7 +23,7 @@ export const FFMPEG_TIME_LIMIT_MS = 3_600_000
 export const MAX_OUTPUT_BYTES = 2 * 1024 ** 3
 
 export type LocalOptions = {
-  /** Folder for finished videos (`results/`) and for runs on their way (`work/`). */
+  /** Folder for finished videos (`results/`), runs on their way (`work/`) and what they print (`logs/`). */
   readonly dataDir: string
   /** Folder under which `*_path` inputs are found. */
   readonly mediaRoot: string
@@ -52,12 +53,13 @@ type Call = { readonly outcome: Promise<Outcome>; readonly abort: AbortControlle
 export function createLocalBackend(options: LocalOptions): Backend {
   const guard = createGuard(options.urlRule)
   const results = createResults(join(options.dataDir, 'results'))
+  const logs = createRunLogs(resolve(options.dataDir, 'logs'), options.log)
   const parts = {
     engine: createEngine(options),
     sources: { ...options, mediaRoot: resolve(options.mediaRoot), guard, downloads: createSlots(MAX_DOWNLOADS) },
     folders: createWorkFolders(resolve(options.dataDir, 'work')),
     processes: createSlots(options.maxProcesses),
-    results,
+    ...{ results, logs },
     log: options.log,
   }
   const instance = randomBytes(4).toString('hex')
@@ -108,6 +110,7 @@ export function createLocalBackend(options: LocalOptions): Backend {
       call?.abort.abort()
       if (call) await untilAborted(call.outcome, signal)
     },
+    logs: ({ callId }, signal) => logs.read(runIdOf(callId) ?? 'unknown', signal),
     close: () => (closing ??= stopAll()),
   }
 }
@@ -127,12 +130,15 @@ function checkUrls(input: JobInput, rule: UrlRule): FieldFault[] {
   })
 }
 
+/** The name of a call's run; undefined for what is no call id of this backend. */
+const runIdOf = (callId: string): string | undefined => /^local-[0-9a-f]+-([\w-]+-\d+)$/.exec(callId)?.[1]
+
 /** What became of a call of an earlier process. */
 async function findOutcome(
   callId: string,
   results: { find(runId: string): Promise<string | undefined> },
 ): Promise<Outcome> {
-  const [, runId] = /^local-[0-9a-f]+-([\w-]+-\d+)$/.exec(callId) ?? []
+  const runId = runIdOf(callId)
   const outputPath = runId === undefined ? undefined : await results.find(runId)
   if (runId === undefined || outputPath === undefined) {
     return { kind: 'interrupted', error: 'The process that ran the job is gone.' }

@@ -108,7 +108,10 @@ export function createModalBackend(options: ModalOptions): Backend {
 
   const logs = createLogReader({
     // The streams of lines have a connection of their own too.
-    open: async (callId) => (await (logClient ??= new ModalClient(clientParams(log))).functionCalls.fromId(callId)).logs,
+    async open(callId) {
+      logClient ??= new ModalClient(clientParams(log))
+      return (await logClient.functionCalls.fromId(callId)).logs
+    },
     scope: (signal) => {
       const context: RpcContext = { signal }
       return (work) => rpcContext.run(context, work)
@@ -181,7 +184,8 @@ const rpcMiddleware: Middleware = async function* (call, options) {
   if (logTimeoutMs !== undefined && context?.signal) {
     if (method === 'AppGetLogs') await paceLogStream(context)
     const signal = AbortSignal.any([context.signal, ...(options.signal ? [options.signal] : [])])
-    return yield* call.next(call.request, { timeoutMs: logTimeoutMs, ...options, signal })
+    const read = { timeoutMs: logTimeoutMs, ...options, signal }
+    return yield* call.next(call.request, read)
   }
   const bounded = { timeoutMs: context?.timeoutMs ?? RPC_TIMEOUT_MS, ...options }
   if (method === 'FunctionMap' && context?.idempotencyKey) {

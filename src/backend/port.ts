@@ -20,6 +20,9 @@ export type Outcome =
   | { readonly kind: 'failed'; readonly code: ErrorCode; readonly error: string }
   | { readonly kind: 'interrupted'; readonly error: string }
 
+/** A call whose log is read. Times are epoch ms; no `finishedAt`: it may still run. */
+export type LoggedCall = { readonly callId: string; readonly startedAt: number; readonly finishedAt?: number }
+
 /**
  * Whatever lip-syncs. Passing faults (an outage, a lost connection) are the backend's own to sit out: `spawn`, `wait`
  * and `stop` keep trying until `signal` aborts, and then reject with the signal's reason. The deadline is the caller's.
@@ -34,6 +37,12 @@ export type Backend = {
   wait(callId: string, signal: AbortSignal): Promise<Outcome>
   /** Ends a call. Resolves when it runs no more or the backend does not know it; idempotent. */
   stop(callId: string, signal: AbortSignal): Promise<void>
+  /**
+   * What a call has printed and, until it ends, prints: text in pieces, each asked for when the last was taken. Best
+   * effort, unlike the other verbs: throws what keeps the backend from going on, `LogsUnavailable` (410) when it does
+   * not know the call or its log any more, and soon after `signal` aborts.
+   */
+  logs(call: LoggedCall, signal: AbortSignal): AsyncIterable<string>
   /** Releases connections and ends local children. Idempotent. */
   close(): Promise<void>
 }

@@ -3,9 +3,10 @@ import type { Static } from '@sinclair/typebox'
 import type { Job } from '../jobs/job.ts'
 import type { JobService } from '../jobs/service.ts'
 import { viewOf } from '../jobs/view.ts'
+import { logJobId } from './request-log.ts'
 import { JobParams, JobReply, NewJobBody, NoBody, NoQuery, ProblemReply, ResultReply } from './schemas.ts'
 
-const ANONYMOUS = 'anonymous'
+export const ANONYMOUS = 'anonymous'
 
 function newJobOf({ version = 'v15', metadata, timeout_seconds: timeoutSeconds, ...input }: Static<typeof NewJobBody>) {
   return { input, version, ...(metadata && { metadata }), ...(timeoutSeconds !== undefined && { timeoutSeconds }) }
@@ -15,12 +16,7 @@ function newJobOf({ version = 'v15', metadata, timeout_seconds: timeoutSeconds, 
 export const jobRoutes: FastifyPluginAsyncTypebox<{ service: JobService }> = (app, { service }) => {
   const show = async (job: Job) => viewOf(job, { queuePosition: await service.queuePosition(job) })
 
-  // The job id goes on every line of its requests.
-  app.addHook('onRequest', (request, reply, done) => {
-    const { id } = request.params as { id?: string }
-    if (id !== undefined) reply.log = request.log = request.log.child({ job_id: id })
-    done()
-  })
+  app.addHook('onRequest', logJobId)
 
   app.post(
     '/jobs',

@@ -1,4 +1,4 @@
-import { type FastifyReply, type FastifyRequest, LogController } from 'fastify'
+import { type FastifyReply, type FastifyRequest, type HookHandlerDoneFunction, LogController } from 'fastify'
 
 /** One line a request, when it is answered: what was asked, what was answered, in how many ms. */
 export class RequestLog extends LogController {
@@ -15,4 +15,11 @@ export class RequestLog extends LogController {
     if (error) reply.log.error({ ...fields, err: error }, 'request broken off')
     else reply.log.info(fields, 'request')
   }
+}
+
+/** An `onRequest` hook: the job id goes on every line of its requests. */
+export function logJobId(request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
+  const { id } = request.params as { id?: string }
+  if (id !== undefined) reply.log = request.log = request.log.child({ job_id: id })
+  done()
 }

@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream'
 import { type Static, Type } from '@sinclair/typebox'
 
 /** A closed set of strings: `enum` reads better in the reference than a union of constants. */
@@ -80,7 +81,7 @@ export const JobReply = Type.Object({
   error: Type.Optional(Type.String()),
   error_code: Type.Optional(ErrorCode),
   attempts: Type.Array(AttemptReply),
-  links: Type.Object({ self: Type.String(), result: Type.String(), cancel: Type.String() }),
+  links: Type.Object({ self: Type.String(), result: Type.String(), logs: Type.String(), cancel: Type.String() }),
 })
 
 /** Answer of `GET /jobs/:id/result`. */
@@ -103,6 +104,13 @@ export const ProblemReply = Type.Object({
 })
 
 export const JobParams = Type.Object({ id: Type.String() })
+/** Query of `GET /jobs/:id/logs`. */
+export const LogsQuery = Type.Object(
+  { attempt: Type.Optional(Type.Integer({ minimum: 1, description: 'Which attempt; the current one by default.' })) },
+  { additionalProperties: false },
+)
+/** An answer of lines, in pieces as they come. */
+export const TextReply = Type.Unsafe<Readable>({ content: { 'text/plain': { schema: { type: 'string' } } } })
 export const NoQuery = Type.Object({}, { additionalProperties: false })
 /** For routes that take no body: an empty object is borne, since many clients send one. */
 export const NoBody = Type.Union([Type.Null(), Type.Object({}, { additionalProperties: false })])

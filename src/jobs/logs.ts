@@ -3,7 +3,7 @@ import { AppError, AttemptNotFound, LogsUnavailable } from '../errors.ts'
 import type { EventBus } from '../events/port.ts'
 import { type Attempt, currentAttempt, type Job } from './job.ts'
 
-/** What may still come of a log after its attempt has ended, in ms; a backend that has not seen the end is cut off then. */
+/** How long an ended attempt's log may keep silent, in ms, until it counts as ended too: a backend may miss the end. */
 export const LOG_GRACE_MS = 10_000
 
 export type LogParts = {
@@ -13,28 +13,93 @@ export type LogParts = {
   readonly get: (id: string) => Promise<Job>
 }
 
+/** `attempt`: its number; the current one by default. */
+export type LogWish = { readonly job: Job; readonly attempt?: number | undefined }
+
 /**
- * What an attempt, by default the current one, has printed and, while it runs, prints; nothing of one without a call.
- * Throws `AttemptNotFound` and `LogsUnavailable`; the iterable throws the latter too, and soon after `signal` aborts.
+ * What an attempt printed and, while it runs, prints; nothing of one without a call. Throws `AttemptNotFound` and
+ * `LogsUnavailable`. What is read throws the latter too, and soon after `signal` aborts.
  */
-export function openLogs(job: Job, wanted: number | undefined, parts: LogParts) {
-  const attempt = findAttempt(job, wanted)
+export function openLogs(wish: LogWish, parts: LogParts, signal: AbortSignal): AsyncIterable<string> {
+  const { job } = wish
+  const attempt = attemptOf(wish)
   if (job.backend !== parts.backend.name) {
-    throw new LogsUnavailable(409, `The job ran on the backend '${job.backend}', which this server does not use.`)
+    throw new LogsUnavailable(409, `The job belongs to the backend '${job.backend}', which this server does not use.`)
   }
-  return (signal: AbortSignal): AsyncIterable<string> => explain(read(job, attempt, parts, signal), signal)
+  return attempt.finishedAt === undefined
+    ? following({ job, attempt }, parts, signal)
+    : read({ job, attempt }, parts, signal)
 }
 
-function findAttempt(job: Job, wanted: number | undefined): Attempt {
+function attemptOf({ job, attempt: wanted }: LogWish): Attempt {
   if (wanted === undefined) return currentAttempt(job)
   const found = job.attempts.find(({ attempt }) => attempt === wanted)
   if (!found) throw new AttemptNotFound(wanted)
   return found
 }
 
-async function* read(job: Job, attempt: Attempt, parts: LogParts, signal: AbortSignal): AsyncGenerator<string> {
+type Reading = { readonly job: Job; readonly attempt: Attempt }
+
+async function* read({ job, attempt }: Reading, { backend }: LogParts, signal: AbortSignal): AsyncGenerator<string> {
   const { callId, startedAt = job.createdAt, finishedAt } = attempt
   if (callId === undefined) return
-  if (finishedAt !== undefined) yield* parts.backend.logs({ callId, startedAt, finishedAt }, signal)
-  else yield* untilEnded(job.id, attempt, parts, signal, (both) => parts.backend.logs({ callId, startedAt }, both))
+  try {
+    yield* backend.logs({ callId, startedAt, ...(finishedAt !== undefined && { finishedAt }) }, signal)
+  } catch (error) {
+    signal.throwIfAborted()
+    if (error instanceof AppError) throw error
+    throw new LogsUnavailable(502, 'The backend did not give the log.', { cause: error })
+  }
+}
+
+/** Ends also when the attempt has ended and nothing comes any more. How long the reader takes does not count. */
+async function* following(reading: Reading, parts: LogParts, signal: AbortSignal): AsyncGenerator<string> {
+  const silence = createSilence()
+  const look = (job: Job) => {
+    if (hasEnded(job, reading.attempt)) silence.limit()
+  }
+  const unsubscribe = parts.events.subscribe(reading.job.id, look)
+  try {
+    look(await parts.get(reading.job.id))
+    for await (const text of read(reading, parts, AbortSignal.any([signal, silence.passed]))) {
+      silence.stop()
+      yield text
+      silence.start()
+    }
+  } catch (error) {
+    if (signal.aborted || !silence.passed.aborted) throw error
+  } finally {
+    unsubscribe()
+    silence.stop()
+  }
+}
+
+const hasEnded = (job: Job, { attempt }: Attempt) =>
+  job.attempts.some((candidate) => candidate.attempt === attempt && candidate.finishedAt !== undefined)
+
+/** Measures how long nothing comes. From `limit` on, too long a silence aborts `passed`. */
+function createSilence() {
+  const passed = new AbortController()
+  let isLimited = false
+  let isSilent = true
+  let timer: NodeJS.Timeout | undefined
+  const watch = () => {
+    if (isLimited && isSilent) timer ??= setTimeout(() => passed.abort(), LOG_GRACE_MS).unref()
+  }
+  return {
+    passed: passed.signal,
+    limit() {
+      isLimited = true
+      watch()
+    },
+    start() {
+      isSilent = true
+      watch()
+    },
+    stop() {
+      isSilent = false
+      clearTimeout(timer)
+      timer = undefined
+    },
+  }
 }

@@ -7,6 +7,7 @@ import type { JobStore } from '../store/port.ts'
 import { checkInput } from './input.ts'
 import { applyEvent, currentAttempt, isFinished, type Job, type JobEvent, type JobInput } from './job.ts'
 import type { Log } from './log.ts'
+import { openLogs } from './logs.ts'
 
 /** What a caller asks for. */
 export type NewJob = {
@@ -21,7 +22,7 @@ export type ServiceParts = {
   readonly store: JobStore
   readonly queue: JobQueue
   readonly events: EventBus
-  readonly backend: Pick<Backend, 'name' | 'check'>
+  readonly backend: Pick<Backend, 'name' | 'check' | 'logs'>
   readonly log: Log
   readonly timeoutSeconds: number
   /** Jobs accepted but not yet at the backend, beyond which a submit is refused; undefined: any number. */
@@ -47,6 +48,12 @@ export type JobService = {
   retry(id: string, caller: string): Promise<Job>
   /** The job's place among those held back, from 1; undefined where it is not held back. */
   queuePosition(job: Job): Promise<number | undefined>
+  /** What an attempt, by default the current one, prints: see `openLogs`. */
+  logs(
+    wish: { readonly id: string; readonly attempt?: number | undefined },
+    caller: string,
+    signal: AbortSignal,
+  ): Promise<AsyncIterable<string>>
   /** Applies an event of a runner or of the reconciler, again after a lost race, until it is accepted or refused. */
   record(id: string, event: JobEvent): Promise<Recorded>
 }
@@ -111,6 +118,9 @@ export function createService(parts: ServiceParts): JobService {
       events.publish(job)
       await queue.add({ id: job.id, attempt: 1 })
       return job
+    },
+    async logs({ id, attempt }, caller, signal) {
+      return openLogs({ job: await find(id, caller), attempt }, { backend, events, get: find }, signal)
     },
     async result(id, caller) {
       const job = await find(id, caller)

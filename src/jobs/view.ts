@@ -38,6 +38,7 @@ const attemptView = (attempt: Attempt) => ({
 const linksOf = (id: string) => ({
   self: `/jobs/${id}`,
   result: `/jobs/${id}/result`,
+  logs: `/jobs/${id}/logs`,
   cancel: `/jobs/${id}/cancel`,
 })
 

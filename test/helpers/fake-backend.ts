@@ -1,8 +1,8 @@
-import type { Backend, Outcome, Spawned, SpawnRequest } from '../../src/backend/port.ts'
+import type { Backend, LoggedCall, Outcome, Spawned, SpawnRequest } from '../../src/backend/port.ts'
 
 /**
- * A backend for tests of the core: every call waits until the test ends it. `spawnWith` and `stopWith` may be
- * replaced to hold a spawn or to fail a stop.
+ * A backend for tests of the core: every call waits until the test ends it. `spawnWith`, `stopWith` and
+ * `logsWith` may be replaced to hold a spawn, to fail a stop, to print.
  */
 export type FakeBackend = Backend & {
   readonly requests: SpawnRequest[]
@@ -11,6 +11,7 @@ export type FakeBackend = Backend & {
   end(callId: string, outcome: Outcome): void
   spawnWith: (request: SpawnRequest) => Promise<Spawned>
   stopWith: (callId: string) => Promise<void>
+  logsWith: (call: LoggedCall, signal: AbortSignal) => AsyncIterable<string>
 }
 
 export const aSuccess: Outcome = { kind: 'succeeded', outputPath: '/shared/results/run/v15/output.mp4', runId: 'run' }
@@ -25,6 +26,9 @@ export function createFakeBackend(): FakeBackend {
     check: () => [],
     spawnWith: async (request) => ({ kind: 'spawned', callId: `fc-${request.jobId}-${request.attempt}` }),
     stopWith: async () => undefined,
+    async *logsWith() {
+      // Prints nothing.
+    },
     spawn(request) {
       backend.requests.push(request)
       return backend.spawnWith(request)
@@ -42,6 +46,7 @@ export function createFakeBackend(): FakeBackend {
       await backend.stopWith(callId)
       backend.stopped.push(callId)
     },
+    logs: (call, signal) => backend.logsWith(call, signal),
     end(callId, outcome) {
       ended.set(callId, outcome)
       backend.waiting.get(callId)?.(outcome)

@@ -24,6 +24,8 @@ export type ChildOptions = {
   readonly environment: Readonly<Record<string, string>>
   /** Time between SIGTERM and SIGKILL on abort, in ms; 0: SIGKILL at once. */
   readonly graceMs: number
+  /** Takes all that the child prints to stderr, as it comes. */
+  readonly print: (piece: Buffer) => void
 }
 
 /** `end`: "code 1" or "signal SIGKILL". Only the ends of the outputs are kept. */
@@ -47,6 +49,7 @@ export async function runChild(options: ChildOptions, signal: AbortSignal): Prom
   const closed = new Promise((resolve) => child.once('close', resolve))
   const stdout = keepEnd(child.stdout, STDOUT_KEPT_BYTES)
   const stderr = keepEnd(child.stderr, STDERR_KEPT_BYTES)
+  child.stderr?.on('data', options.print)
 
   const endTermination = terminateOnAbort(child, graceMs, signal)
   try {

@@ -15,9 +15,9 @@ type Values = Readonly<Record<string, string>>
  */
 export function createCommandEngine(template: string, environment: Readonly<Record<string, string>>): Engine {
   const fill = parseCommand(template)
-  return async ({ face, audio, output, version }, signal) => {
+  return async ({ face, audio, output, version, print }, signal) => {
     const [program = '', ...args] = fill({ face: face.path, audio: audio.path, output, version })
-    const options = { name: 'LOCAL_COMMAND', program, args, environment, graceMs: COMMAND_GRACE_MS }
+    const options = { name: 'LOCAL_COMMAND', program, args, environment, print, graceMs: COMMAND_GRACE_MS }
     const { ok, end, stderr } = await runChild(options, signal)
     if (!ok) throw new RunFailure('inference_failed', `the command ended with ${end}: ${lastLines(stderr)}`)
   }

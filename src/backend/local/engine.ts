@@ -10,6 +10,8 @@ export type Task = {
   /** Where the video is to be written. */
   readonly output: string
   readonly version: ModelVersion
+  /** Takes what the child processes print to stderr, as it comes. */
+  readonly print: (piece: Buffer) => void
 }
 
 /**

@@ -25,7 +25,8 @@ export function createFfmpegEngine(options: FfmpegOptions): Engine {
     const limit = new AbortController()
     const timer = setTimeout(() => limit.abort(), timeLimitMs)
     const signal = AbortSignal.any([stopSignal, limit.signal])
-    const run = (args: string[]) => runChild({ name: 'ffmpeg', program, args, environment, graceMs: 0 }, signal)
+    const child = { name: 'ffmpeg', program, environment, graceMs: 0, print: task.print }
+    const run = (args: string[]) => runChild({ ...child, args }, signal)
     try {
       await probe(task.face, 'v', run)
       const seconds = await probe(task.audio, 'a', run)

@@ -2,11 +2,13 @@ import { lstat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Log } from '../../jobs/log.ts'
 import type { Outcome, SpawnRequest } from '../port.ts'
-import type { Engine, Task } from './engine.ts'
+import type { Engine, Medium } from './engine.ts'
+import { createPathFilter, type HiddenPath, hidePaths } from './hidden-paths.ts'
 import { type InputSources, openInputs } from './inputs.ts'
 import { detectMedia } from './media-type.ts'
 import type { Results } from './results.ts'
 import { RunFailure } from './run-failure.ts'
+import type { RunLog, RunLogs } from './run-logs.ts'
 import type { Slots } from './slots.ts'
 import type { WorkFolders } from './work-folders.ts'
 
@@ -15,6 +17,7 @@ export type RunParts = {
   readonly sources: InputSources
   readonly folders: WorkFolders
   readonly results: Results
+  readonly logs: RunLogs
   /** Places for children. */
   readonly processes: Slots
   readonly log: Log
@@ -23,9 +26,10 @@ export type RunParts = {
 /** Takes one attempt from its inputs to its outcome. Never rejects; `interrupted` when `signal` aborts. */
 export async function runAttempt(request: SpawnRequest, parts: RunParts, signal: AbortSignal): Promise<Outcome> {
   const runId = `${request.jobId}-${request.attempt}`
+  const runLog = parts.logs.open(runId)
   try {
     return await parts.folders.use(runId, async (folder): Promise<Outcome> => {
-      const output = await makeVideo(request, { ...parts, folder, signal })
+      const output = await makeVideo(request, { ...parts, folder, runLog, signal })
       return { kind: 'succeeded', outputPath: await parts.results.keep(runId, request.version, output), runId }
     })
   } catch (error) {
@@ -33,23 +37,31 @@ export async function runAttempt(request: SpawnRequest, parts: RunParts, signal:
     if (error instanceof RunFailure) return { kind: 'failed', code: error.code, error: error.message }
     parts.log.error({ job_id: request.jobId, attempt: request.attempt, err: error }, 'the local backend broke down')
     return { kind: 'interrupted', error: 'The local backend broke down; the log of the server says why.' }
+  } finally {
+    await runLog.close()
   }
 }
 
-type Run = RunParts & { readonly folder: string; readonly signal: AbortSignal }
+type Run = RunParts & { readonly folder: string; readonly runLog: RunLog; readonly signal: AbortSignal }
 
 async function makeVideo({ input, version }: SpawnRequest, run: Run): Promise<string> {
   const { engine, processes, signal, folder } = run
-  const task = { ...(await openInputs(input, run)), output: join(folder, 'output.mp4'), version }
+  const media = await openInputs(input, run)
+  const output = join(folder, 'output.mp4')
+  const hidden = hiddenPaths({ ...media, output }, run)
+  const filter = createPathFilter(hidden, (text) => run.runLog.write(text))
+  const print = (piece: Buffer) => filter.write(piece)
   try {
-    await processes.use(signal, () => engine(task, signal))
-    await checkOutput(task.output)
+    await processes.use(signal, () => engine({ ...media, output, version, print }, signal))
+    await checkOutput(output)
   } catch (error) {
     throw error instanceof RunFailure
-      ? new RunFailure(error.code, hidePaths(error.message, task, run), { cause: error })
+      ? new RunFailure(error.code, hidePaths(error.message, hidden), { cause: error })
       : error
+  } finally {
+    filter.end()
   }
-  return task.output
+  return output
 }
 
 async function checkOutput(output: string) {
@@ -61,14 +73,13 @@ async function checkOutput(output: string) {
   }
 }
 
+type Files = { readonly face: Medium; readonly audio: Medium; readonly output: string }
+
 /** What a child prints names files of this machine: its caller reads the names of the fields in their place. */
-function hidePaths(text: string, { face, audio, output }: Task, { folder, sources }: Run): string {
-  const names = [
-    [face.path, face.field],
-    [audio.path, audio.field],
-    [output, 'output'],
-    [folder, 'work'],
-    [sources.mediaRoot, 'media'],
-  ] as const
-  return names.reduce((hidden, [path, name]) => hidden.replaceAll(`file:${path}`, name).replaceAll(path, name), text)
-}
+const hiddenPaths = ({ face, audio, output }: Files, { folder, sources }: Run): HiddenPath[] => [
+  [face.path, face.field],
+  [audio.path, audio.field],
+  [output, 'output'],
+  [folder, 'work'],
+  [sources.mediaRoot, 'media'],
+]

@@ -1,0 +1,119 @@
+import { appendFile, type FileHandle, mkdir, open, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { LogsUnavailable } from '../../errors.ts'
+import type { Log } from '../../jobs/log.ts'
+import { untilAborted } from './until-aborted.ts'
+
+/** How much of what a run's children print is kept, in bytes: the beginning, and a last line that says that it is cut. */
+export const LOG_KEPT_BYTES = 1024 * 1024
+const CUT_LINE = Buffer.from(`\n[cut here: no more than ${LOG_KEPT_BYTES} bytes of a log are kept]\n`)
+const READ_BYTES = 64 * 1024
+
+/** The log of a run under way. */
+export type RunLog = {
+  /** Adds text, in order, without waiting for the disk. A disk that takes none does not harm the run. */
+  write(text: string): void
+  /** Resolves when all of it is on the disk; who reads it then comes to its end. */
+  close(): Promise<void>
+}
+
+/** What the children of each run printed to stderr: one file a run, kept after it and readable while it grows. */
+export type RunLogs = {
+  /** Begins a log, in place of an earlier one of the run. */
+  open(runId: string): RunLog
+  /** The text so far, and of a log that is open what comes until it is closed. Throws `LogsUnavailable` for no log. */
+  read(runId: string, signal: AbortSignal): AsyncIterable<string>
+}
+
+/** `written`: all writes so far. `changed`: the next one, or the close. */
+type Writer = { written: Promise<void>; changed: PromiseWithResolvers<undefined> }
+
+export function createRunLogs(root: string, log: Log): RunLogs {
+  const writers = new Map<string, Writer>()
+  const pathOf = (runId: string) => join(root, `${runId}.log`)
+
+  return {
+    open(runId) {
+      const path = pathOf(runId)
+      const writer: Writer = { written: begin(root, path), changed: Promise.withResolvers() }
+      writers.set(runId, writer)
+      const bounded = createBound()
+      return {
+        write(text) {
+          const bytes = bounded(text)
+          writer.written = writer.written.then(() => appendFile(path, bytes)).then(() => tell(writer))
+          writer.written.catch(() => undefined)
+        },
+        async close() {
+          await writer.written.catch((error: unknown) => log.warn({ err: error }, 'the log of a run was not kept'))
+          writers.delete(runId)
+          tell(writer)
+        },
+      }
+    },
+    async *read(runId, signal) {
+      await writers.get(runId)?.written.catch(() => undefined)
+      const file = await openToRead(pathOf(runId))
+      try {
+        yield* follow(file, () => writers.get(runId)?.changed.promise, signal)
+      } finally {
+        await file.close()
+      }
+    },
+  }
+}
+
+/** From the first write on a reader finds the file, empty as it may be. */
+function begin(root: string, path: string): Promise<void> {
+  const begun = mkdir(root, { recursive: true }).then(() => writeFile(path, ''))
+  begun.catch(() => undefined)
+  return begun
+}
+
+function tell(writer: Writer) {
+  writer.changed.resolve(undefined)
+  writer.changed = Promise.withResolvers()
+}
+
+/** Answers with what there is room for; at the limit with the line that says so, then with nothing. */
+function createBound(): (text: string) => Buffer {
+  let room = LOG_KEPT_BYTES - CUT_LINE.length
+  let isCut = false
+  return (text) => {
+    const bytes = Buffer.from(text)
+    if (isCut) return Buffer.alloc(0)
+    isCut = bytes.length > room
+    const kept = isCut ? Buffer.concat([wholeCharacters(bytes, room), CUT_LINE]) : bytes
+    room -= bytes.length
+    return kept
+  }
+}
+
+/** The first bytes, at most so many, not ending within a character: the others of a character begin with the bits 10. */
+function wholeCharacters(bytes: Buffer, atMost: number): Buffer {
+  let end = atMost
+  while (end > 0 && ((bytes[end] ?? 0) & 0xc0) === 0x80) end--
+  return bytes.subarray(0, end)
+}
+
+async function openToRead(path: string): Promise<FileHandle> {
+  try {
+    return await open(path)
+  } catch (cause) {
+    throw new LogsUnavailable(410, 'The log is not there any more.', { cause })
+  }
+}
+
+/** Reads on as long as there is a next change to wait for. `next` is asked first: a change while reading is not missed. */
+async function* follow(file: FileHandle, next: () => Promise<unknown> | undefined, signal: AbortSignal) {
+  const decoder = new TextDecoder()
+  const buffer = Buffer.alloc(READ_BYTES)
+  for (;;) {
+    signal.throwIfAborted()
+    const changed = next()
+    const { bytesRead } = await file.read(buffer, 0, READ_BYTES, null)
+    if (bytesRead > 0) yield decoder.decode(buffer.subarray(0, bytesRead), { stream: true })
+    else if (changed) await untilAborted(changed, signal)
+    else return
+  }
+}

@@ -1,0 +1,66 @@
+import { LogsUnavailable } from '../errors.ts'
+import type { Backend, LoggedCall } from './port.ts'
+
+/** Logs read at the same time: well below the 100 streams that a connection may be limited to. */
+export const MAX_LOG_READERS = 60
+/** How far a finished call's lines may lie outside its times: two clocks, and lines that were sent on late. In ms. */
+export const LOG_MARGIN_MS = 600_000
+
+type Entry = { readonly message: string }
+
+/** The log of one call, as its backend gives it: lines of a range of time, or all of them as they come. */
+export type CallLog = {
+  fetch(range: { since: Date; until: Date }): AsyncIterable<Entry>
+  stream(): AsyncIterable<Entry>
+}
+
+/** Runs work such that what it asks of the network ends with the signal of the read. */
+export type Scope = <T>(work: () => T) => T
+
+export type LogReaderParts = {
+  readonly open: (callId: string) => Promise<CallLog>
+  /** A scope for one read. */
+  readonly scope: (signal: AbortSignal) => Scope
+  /** Whether an error says that the call is not known any more. */
+  readonly isUnknown: (error: unknown) => boolean
+}
+
+/** Reads the logs of calls of a remote backend: a finished call's once, a running one's until it ends. */
+export function createLogReader({ open, scope, isUnknown }: LogReaderParts): Backend['logs'] {
+  let reading = 0
+  return async function* read(call, signal) {
+    if (reading >= MAX_LOG_READERS) throw new LogsUnavailable(503, 'Too many logs are being read; try again later.')
+    reading++
+    try {
+      const within = scope(signal)
+      const log = await within(() => open(call.callId))
+      for await (const { message } of everyWithin(within, entriesOf(log, call))) yield message
+    } catch (error) {
+      signal.throwIfAborted()
+      throw isUnknown(error) ? new LogsUnavailable(410, 'The call is not known any more.', { cause: error }) : error
+    } finally {
+      reading--
+    }
+  }
+}
+
+/** Up to now at the latest, as the future may be refused. */
+function entriesOf(log: CallLog, { startedAt, finishedAt }: LoggedCall): AsyncIterable<Entry> {
+  if (finishedAt === undefined) return log.stream()
+  const until = new Date(Math.min(finishedAt + LOG_MARGIN_MS, Date.now()))
+  return log.fetch({ since: new Date(startedAt - LOG_MARGIN_MS), until })
+}
+
+/** A generator does its work in the scope of whoever asks it for the next value, not of whoever made it. */
+async function* everyWithin<T>(within: Scope, values: AsyncIterable<T>): AsyncGenerator<T> {
+  const iterator = within(() => values[Symbol.asyncIterator]())
+  try {
+    for (;;) {
+      const next = await within(() => iterator.next())
+      if (next.done) return
+      yield next.value
+    }
+  } finally {
+    await within(() => iterator.return?.())
+  }
+}

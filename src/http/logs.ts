@@ -1,0 +1,64 @@
+import { Readable } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { JobService } from '../jobs/service.ts'
+import { ANONYMOUS } from './jobs.ts'
+import { logJobId } from './request-log.ts'
+import { JobParams, LogsQuery, ProblemReply, TextReply } from './schemas.ts'
+
+/** How long the status may wait for the first text, in ms: an error until then is a problem document. */
+export const FIRST_TEXT_MS = 5_000
+
+/** `GET /jobs/:id/logs`: what an attempt printed, as text, streamed while it runs. An end that is cut is an error. */
+export const logRoutes: FastifyPluginAsyncTypebox<{ service: JobService }> = (app, { service }) => {
+  const closing = new AbortController()
+  app.addHook('onRequest', logJobId)
+  // Before the server waits for its connections: a log that is followed would keep one for as long as the job runs.
+  app.addHook('preClose', (done) => {
+    closing.abort()
+    done()
+  })
+
+  app.get(
+    '/jobs/:id/logs',
+    {
+      schema: {
+        params: JobParams,
+        querystring: LogsQuery,
+        response: { 200: TextReply, '4xx': ProblemReply, '5xx': ProblemReply },
+      },
+    },
+    async (request, reply) => {
+      const signal = AbortSignal.any([request.signal, closing.signal])
+      const wish = { id: request.params.id, attempt: request.query.attempt }
+      const text = await service.logs(wish, ANONYMOUS, signal)
+      reply.type('text/plain; charset=utf-8').header('cache-control', 'no-store')
+      // Nobody's log lines are a page.
+      reply.header('x-content-type-options', 'nosniff')
+      return reply.send(Readable.from(request.method === 'HEAD' ? [] : begunInTime(text)))
+    },
+  )
+  return Promise.resolve()
+}
+
+/** The pieces; before the first an empty one where it takes long, which sends status and headers. */
+async function* begunInTime(text: AsyncIterable<string>): AsyncGenerator<string> {
+  const pieces = text[Symbol.asyncIterator]()
+  try {
+    const first = pieces.next()
+    if (await isSlow(first)) yield ''
+    for (let piece = await first; !piece.done; piece = await pieces.next()) yield piece.value
+  } finally {
+    await pieces.return?.()
+  }
+}
+
+async function isSlow(first: Promise<unknown>): Promise<boolean> {
+  const come = new AbortController()
+  const slow = sleep(FIRST_TEXT_MS, true, { ref: false, signal: come.signal }).catch(() => false)
+  try {
+    return await Promise.race([first.then(() => false), slow])
+  } finally {
+    come.abort()
+  }
+}

@@ -1,0 +1,177 @@
+import { afterEach, describe, expect, test } from 'vitest'
+import { MAX_LOG_READERS } from '../../src/backend/log-reader.ts'
+import type { LoggedCall } from '../../src/backend/port.ts'
+import { status as grpc } from '../helpers/control-plane/control-plane.ts'
+import { startModal } from '../helpers/modal.ts'
+import { until } from '../helpers/until.ts'
+
+let modal: Awaited<ReturnType<typeof startModal>>
+const start = async (setting?: Parameters<typeof startModal>[0]) => (modal = await startModal(setting))
+afterEach(() => modal.close())
+
+const forever = new AbortController().signal
+const never = { end: { kind: 'never' } } as const
+
+async function spawn(): Promise<LoggedCall> {
+  const request = {
+    jobId: 'job',
+    attempt: 1,
+    input: { video_path: 'a.mp4', audio_path: 'b.wav' },
+    version: 'v15',
+  } as const
+  const spawned = await modal.backend.spawn(request, forever)
+  if (spawned.kind !== 'spawned') throw new Error(spawned.error)
+  return { callId: spawned.callId, startedAt: Date.now() }
+}
+
+const ended = (call: LoggedCall): LoggedCall => ({ ...call, finishedAt: Date.now() })
+
+/** Reads on in the background: what has come so far, and how it ended. */
+function follow(call: LoggedCall, signal = forever) {
+  const seen: string[] = []
+  const read = async () => {
+    for await (const text of modal.backend.logs(call, signal)) seen.push(text)
+    return seen
+  }
+  return { seen, end: read() }
+}
+
+describe('the log of a call that has ended', () => {
+  test('is fetched, all of it', async () => {
+    const { backend } = await start({ behave: () => ({ afterMs: 60, logs: ['one', 'two', 'three'] }) })
+    const call = await spawn()
+    await backend.wait(call.callId, forever)
+    expect(await follow(ended(call)).end).toEqual(['one\n', 'two\n', 'three\n'])
+    expect(modal.plane.stats().rpcs.AppGetLogs).toBeUndefined()
+  })
+
+  test('is found though its lines lie minutes outside the times of the attempt', async () => {
+    const { plane } = await start({ behave: () => never })
+    const { callId } = await spawn()
+    plane.log(callId, 'a line')
+    const minutes = (count: number) => Date.now() + count * 60_000
+    expect(await follow({ callId, startedAt: minutes(-9), finishedAt: minutes(-8) }).end).toEqual(['a line\n'])
+    expect(await follow({ callId, startedAt: minutes(8), finishedAt: minutes(9) }).end).toEqual(['a line\n'])
+    expect(await follow({ callId, startedAt: minutes(-40), finishedAt: minutes(-30) }).end).toEqual([])
+  })
+
+  test('is empty when nothing was printed', async () => {
+    const { backend } = await start()
+    const call = await spawn()
+    await backend.wait(call.callId, forever)
+    expect(await follow(ended(call)).end).toEqual([])
+  })
+})
+
+describe('the log of a call that runs', () => {
+  test('comes line by line, and ends with the call, nothing lost or twice', async () => {
+    const { plane } = await start({ behave: () => ({ ...never, logs: ['at once'] }) })
+    const call = await spawn()
+    const { seen, end } = follow(call)
+    await until(() => seen.length === 1)
+    plane.log(call.callId, 'later')
+    await until(() => seen.length === 2)
+    plane.log(call.callId, 'last')
+    plane.end(call.callId, { kind: 'return' })
+    expect(await end).toEqual(['at once\n', 'later\n', 'last\n'])
+  })
+
+  test('goes on after the connection broke, with the line after the last', async () => {
+    const { plane } = await start({ behave: () => never })
+    const call = await spawn()
+    const { seen, end } = follow(call)
+    plane.log(call.callId, 'before')
+    await until(() => seen.length === 1)
+    await plane.stop()
+    plane.log(call.callId, 'meanwhile')
+    await plane.start()
+    await until(() => seen.length === 2)
+    plane.end(call.callId, { kind: 'return' })
+    expect(await end).toEqual(['before\n', 'meanwhile\n'])
+  })
+
+  test('is given up with its signal: no stream and no question stays open', async () => {
+    const { plane } = await start({ behave: () => never })
+    const call = await spawn()
+    const leave = new AbortController()
+    const { seen, end } = follow(call, leave.signal)
+    plane.log(call.callId, 'a line')
+    await until(() => seen.length === 1)
+    const reason = new Error('the client has left')
+    leave.abort(reason)
+    await expect(end).rejects.toBe(reason)
+    const asked = () => [plane.stats().rpcs.AppGetLogs, plane.stats().rpcs.FunctionCallGetInfo]
+    const before = asked()
+    plane.log(call.callId, 'another')
+    // The client asks every second whether the call runs on.
+    await new Promise((resolve) => setTimeout(resolve, 1500))
+    expect([asked(), seen]).toEqual([before, ['a line\n']])
+  })
+
+  test('is given up by one who stops reading', async () => {
+    const { plane, backend } = await start({ behave: () => never })
+    const call = await spawn()
+    plane.log(call.callId, 'a line')
+    for await (const text of backend.logs(call, forever)) {
+      expect(text).toBe('a line\n')
+      break
+    }
+    const before = plane.stats().rpcs.AppGetLogs
+    await new Promise((resolve) => setTimeout(resolve, 1500))
+    expect(plane.stats().rpcs.AppGetLogs).toBe(before)
+  })
+
+  test('is not asked for in a tight loop where its stream ends at once', async () => {
+    const { plane } = await start({ behave: () => never })
+    const call = await spawn()
+    const leave = new AbortController()
+    const { end } = follow(call, leave.signal)
+    await until(() => plane.stats().rpcs.AppGetLogs === 1)
+    plane.forget(call.callId)
+    await plane.stop()
+    await plane.start()
+    await new Promise((resolve) => setTimeout(resolve, 1500))
+    leave.abort(new Error('enough'))
+    await expect(end).rejects.toThrow('enough')
+    expect(plane.stats().rpcs.AppGetLogs).toBeLessThanOrEqual(4)
+  })
+})
+
+describe('there is no log', () => {
+  test('of a call that Modal does not know (any more)', async () => {
+    const { plane } = await start({ behave: () => never })
+    const call = await spawn()
+    plane.forget(call.callId)
+    for (const unknown of [call, ended(call), { callId: 'fc-unknown', startedAt: 0 }]) {
+      await expect(follow(unknown).end).rejects.toMatchObject({ status: 410, code: 'logs_unavailable' })
+    }
+  })
+
+  test('while Modal cannot be reached, which is said within seconds', async () => {
+    const { plane } = await start({ behave: () => never })
+    const call = await spawn()
+    await plane.stop()
+    await expect(follow(call).end).rejects.toMatchObject({ code: grpc.UNAVAILABLE })
+  })
+
+  test('for one reader too many, until another leaves', async () => {
+    const { plane } = await start({ behave: () => never })
+    const call = await spawn()
+    plane.log(call.callId, 'a line')
+    const leave = new AbortController()
+    const readers = Array.from({ length: MAX_LOG_READERS }, () => follow(call, leave.signal))
+    for (const reader of readers) reader.end.catch(() => undefined)
+    await until(() => readers.every(({ seen }) => seen.length === 1))
+    await expect(follow(call).end).rejects.toMatchObject({ status: 503, code: 'logs_unavailable' })
+    leave.abort()
+    await Promise.allSettled(readers.map(({ end }) => end))
+    expect(await follow(ended(call)).end).toEqual(['a line\n'])
+  })
+
+  test('with a signal that has aborted', async () => {
+    const { plane } = await start({ behave: () => never })
+    const call = await spawn()
+    await expect(follow(call, AbortSignal.abort(new Error('gone'))).end).rejects.toThrow('gone')
+    expect(plane.stats().rpcs.AppGetLogs).toBeUndefined()
+  })
+})
