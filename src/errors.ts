@@ -62,6 +62,6 @@ export class AttemptNotFound extends AppError {
 /** No log: 409 of a job of another backend, 410 nobody has it any more, 502 the backend failed, 503 too many are read. */
 export class LogsUnavailable extends AppError {
   constructor(status: 409 | 410 | 502 | 503, message: string, options?: ErrorOptions) {
-    super('logs_unavailable', status, message, options)
+    super('logs_unavailable', status, message, { ...options, ...(status === 503 && { retryAfterSeconds: 10 }) })
   }
 }

@@ -35,7 +35,9 @@ export function registerProblems(app: FastifyInstance): void {
 export function answerError(error: FastifyError | AppError, request: FastifyRequest, reply: FastifyReply): void {
   const document = problemOf(error)
   if (document.code === 'internal_error') request.log.error({ err: error }, 'a request failed')
-  else request.log.debug({ code: document.code, detail: document.detail }, 'a request was refused')
+  else if (document.status >= 500 && error.cause !== undefined) {
+    request.log.warn({ code: document.code, err: error.cause }, 'a request could not be answered')
+  } else request.log.debug({ code: document.code, detail: document.detail }, 'a request was refused')
   if (error instanceof AppError && error.retryAfterSeconds) reply.header('retry-after', error.retryAfterSeconds)
   send(reply, document)
 }

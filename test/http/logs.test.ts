@@ -1,0 +1,256 @@
+import { once } from 'node:events'
+import { get, type IncomingMessage } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
+import type { LoggedCall } from '../../src/backend/port.ts'
+import { FIRST_TEXT_MS } from '../../src/http/logs.ts'
+import { aBody, problemOf, startApp, type TestApp } from '../helpers/app.ts'
+import { aSuccess } from '../helpers/fake-backend.ts'
+import { until } from '../helpers/until.ts'
+
+let app: TestApp
+beforeEach(async () => {
+  app = await startApp()
+})
+afterEach(() => app.close())
+
+async function submit(): Promise<string> {
+  const { job_id: id } = (await app.post('/jobs', aBody)).json<{ job_id: string }>()
+  await app.untilStatus(id, 'running')
+  return id
+}
+
+/** A log in the test's hand: `print`, `end` and `fail`. Says how it was asked for, and whether it was left. */
+function holdLogs() {
+  const { readable, writable } = new TransformStream<string, string>({}, { highWaterMark: 1e6 }, { highWaterMark: 1e6 })
+  const writer = writable.getWriter()
+  const log = {
+    asked: undefined as LoggedCall | undefined,
+    left: false,
+    aborted: false,
+    print: (text: string) => void writer.write(text).catch(() => undefined),
+    end: () => void writer.close(),
+    fail: (error: Error) => void writer.abort(error).catch(() => undefined),
+  }
+  app.backend.logsWith = async function* (call, signal) {
+    log.asked = call
+    const gone = new Promise<never>((_resolve, reject) =>
+      signal.addEventListener('abort', () => {
+        log.aborted = true
+        reject(signal.reason as Error)
+      }),
+    )
+    gone.catch(() => undefined)
+    const reader = readable.getReader()
+    try {
+      for (;;) {
+        const next = await Promise.race([reader.read(), gone])
+        if (next.done) return
+        yield next.value
+      }
+    } finally {
+      log.left = true
+    }
+  }
+  return log
+}
+
+/** Asks over a real socket. */
+async function open(path: string): Promise<IncomingMessage & { text: string }> {
+  if (!app.app.server.listening) await app.app.listen({ host: '127.0.0.1', port: 0 })
+  const request = get({ port: (app.app.server.address() as AddressInfo).port, path, agent: false })
+  onTestFinished(() => void request.destroy())
+  const [response] = (await once(request, 'response')) as [IncomingMessage & { text: string }]
+  response.text = ''
+  response.setEncoding('utf8').on('data', (text: string) => (response.text += text))
+  response.on('error', () => undefined)
+  return response
+}
+
+describe('GET /jobs/:id/logs', () => {
+  test('streams what a running job prints, and ends with its call', async () => {
+    const id = await submit()
+    const log = holdLogs()
+    log.print('one\n')
+    const response = await open(`/jobs/${id}/logs`)
+    expect(response.statusCode).toBe(200)
+    expect(response.headers).toMatchObject({
+      'content-type': 'text/plain; charset=utf-8',
+      'cache-control': 'no-store',
+      'x-content-type-options': 'nosniff',
+    })
+    await until(() => response.text === 'one\n')
+    log.print('zwei: ü\n')
+    await until(() => response.text === 'one\nzwei: ü\n')
+    expect(log.asked).toEqual({ callId: `fc-${id}-1`, startedAt: app.clock.now })
+    expect(log.left).toBe(false)
+    log.end()
+    await once(response, 'end')
+    expect([response.complete, log.left]).toEqual([true, true])
+  })
+
+  test('gives the log of a finished job, of the attempt that is asked for', async () => {
+    const id = await submit()
+    app.clock.now += 5_000
+    app.backend.end(`fc-${id}-1`, { kind: 'interrupted', error: 'the container died' })
+    await app.untilJob(id, (job) => job.attempts[1]?.callId !== undefined, 'in its second attempt')
+    app.clock.now += 5_000
+    app.backend.end(`fc-${id}-2`, aSuccess)
+    await app.untilStatus(id, 'succeeded')
+    app.backend.logsWith = async function* (call) {
+      yield `${JSON.stringify(call)}\n`
+    }
+    const textOf = async (query: string) => (await app.get(`/jobs/${id}/logs${query}`)).json<LoggedCall>()
+    const second = { callId: `fc-${id}-2`, startedAt: 1_005_000, finishedAt: 1_010_000 }
+    expect(await textOf('?attempt=1')).toEqual({ callId: `fc-${id}-1`, startedAt: 1_000_000, finishedAt: 1_005_000 })
+    expect([await textOf('?attempt=2'), await textOf('')]).toEqual([second, second])
+  })
+
+  test('is empty before there is a call', async () => {
+    await app.close()
+    app = await startApp({ running: false })
+    const { job_id: id, links } = (await app.post('/jobs', aBody)).json<{ job_id: string; links: { logs: string } }>()
+    const response = await app.get(links.logs)
+    expect([links.logs, response.statusCode, response.body]).toEqual([`/jobs/${id}/logs`, 200, ''])
+    expect(response.headers['content-type']).toBe('text/plain; charset=utf-8')
+  })
+
+  test('sends its head in time though nothing is printed', async () => {
+    const id = await submit()
+    const log = holdLogs()
+    const start = performance.now()
+    const response = await open(`/jobs/${id}/logs`)
+    expect(performance.now() - start).toBeGreaterThan(FIRST_TEXT_MS * 0.9)
+    expect([response.statusCode, response.text]).toEqual([200, ''])
+    log.print('at last\n')
+    log.end()
+    await once(response, 'end')
+    expect(response.text).toBe('at last\n')
+  })
+
+  test('answers HEAD without asking the backend', async () => {
+    const id = await submit()
+    const log = holdLogs()
+    const response = await app.app.inject({ method: 'HEAD', url: `/jobs/${id}/logs` })
+    expect([response.statusCode, response.body, response.headers['content-length']]).toEqual([200, '', undefined])
+    expect(response.headers['content-type']).toBe('text/plain; charset=utf-8')
+    expect(log.asked).toBeUndefined()
+  })
+})
+
+describe('a log that cannot be given', () => {
+  test.each(['0', '-1', '1.5', 'one', ''])('?attempt=%s is refused', async (attempt) => {
+    const id = await submit()
+    const problem = problemOf(await app.get(`/jobs/${id}/logs?attempt=${attempt}`))
+    expect(problem).toMatchObject({ status: 400, code: 'invalid_request', paths: ['/attempt'] })
+  })
+
+  test('an unknown parameter is refused', async () => {
+    const problem = problemOf(await app.get(`/jobs/${await submit()}/logs?follow=1`))
+    expect(problem).toMatchObject({ status: 400, paths: ['/follow'] })
+  })
+
+  test('there is no such attempt, no such job, no such method', async () => {
+    const id = await submit()
+    expect(problemOf(await app.get(`/jobs/${id}/logs?attempt=2`))).toMatchObject({
+      ...{ status: 404, code: 'attempt_not_found', detail: 'The job has no attempt 2.' },
+    })
+    for (const unknown of ['00000000-0000-4000-8000-000000000000', 'x']) {
+      expect(problemOf(await app.get(`/jobs/${unknown}/logs`))).toMatchObject({ status: 404, code: 'job_not_found' })
+    }
+    const refused = await app.post(`/jobs/${id}/logs`)
+    expect([refused.statusCode, refused.headers.allow]).toEqual([405, 'GET, HEAD'])
+  })
+
+  test('the job belongs to another caller', async () => {
+    const job = await app.submit()
+    await app.store.update({ ...job, revision: 2, caller: 'key:other' }, 1)
+    expect(problemOf(await app.get(`/jobs/${job.id}/logs`))).toMatchObject({ status: 404, code: 'job_not_found' })
+  })
+
+  test('the job belongs to another backend', async () => {
+    const job = await app.submit()
+    const { id, revision } = await app.untilStatus(job.id, 'running')
+    await app.store.update({ ...job, backend: 'local', revision: revision + 1 }, revision)
+    const problem = problemOf(await app.get(`/jobs/${id}/logs`))
+    expect(problem).toMatchObject({ status: 409, code: 'logs_unavailable' })
+    expect(problem.detail).toContain('local')
+  })
+
+  test('the backend fails before the first byte', async () => {
+    const id = await submit()
+    const log = holdLogs()
+    log.fail(new Error('14 UNAVAILABLE: 10.0.0.7:443'))
+    const response = await app.get(`/jobs/${id}/logs`)
+    expect(problemOf(response)).toMatchObject({ status: 502, code: 'logs_unavailable' })
+    expect(response.body).not.toContain('10.0.0.7')
+    expect(app.requestLog()).toContain('10.0.0.7')
+  })
+
+  test('the backend fails after it: the stream is cut', async () => {
+    const id = await submit()
+    const log = holdLogs()
+    log.print('one\n')
+    const response = await open(`/jobs/${id}/logs`)
+    await until(() => response.text === 'one\n')
+    log.fail(new Error('the connection broke'))
+    await until(() => response.closed)
+    expect([response.text, response.complete]).toEqual(['one\n', false])
+  })
+})
+
+describe('a log that is followed', () => {
+  test('is let go when the client leaves', async () => {
+    const id = await submit()
+    const log = holdLogs()
+    log.print('one\n')
+    const response = await open(`/jobs/${id}/logs`)
+    await until(() => response.text === 'one\n')
+    expect([log.left, log.aborted]).toEqual([false, false])
+    response.destroy()
+    await until(() => log.left && log.aborted, 'the end of the log', 2_000)
+  })
+
+  test('is let go when the client leaves before the first byte', async () => {
+    const id = await submit()
+    const log = holdLogs()
+    const opening = open(`/jobs/${id}/logs`).catch(() => undefined)
+    await until(() => log.asked)
+    app.app.server.closeAllConnections()
+    await until(() => log.left && log.aborted, 'the end of the log', 2_000)
+    await opening
+  })
+
+  test('is read no faster than the client takes it', async () => {
+    const id = await submit()
+    let given = 0
+    const text = 'x'.repeat(65_536)
+    app.backend.logsWith = async function* () {
+      for (; given < 2_000; given++) yield text
+    }
+    const response = await open(`/jobs/${id}/logs`)
+    response.pause()
+    let before = -1
+    await until(async () => {
+      if (given === before) return true
+      before = given
+      await new Promise((resolve) => setTimeout(resolve, 200))
+      return false
+    })
+    expect(given).toBeLessThan(1_000)
+    response.resume()
+    await once(response, 'end')
+    expect(response.text.length).toBe(2_000 * 65_536)
+  })
+
+  test('does not hold up a shutdown', async () => {
+    const id = await submit()
+    const log = holdLogs()
+    log.print('one\n')
+    const response = await open(`/jobs/${id}/logs`)
+    await until(() => response.text === 'one\n')
+    await app.app.close()
+    await until(() => response.closed)
+    expect([response.complete, log.left, log.aborted]).toEqual([false, true, true])
+  })
+})

@@ -1,0 +1,230 @@
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test, vi } from 'vitest'
+import { createPathFilter } from '../../src/backend/local/hidden-paths.ts'
+import { LOG_KEPT_BYTES } from '../../src/backend/local/run-logs.ts'
+import type { LocalOptions } from '../../src/backend/local.ts'
+import type { Backend } from '../../src/backend/port.ts'
+import { never, SAMPLES, silent, startLocal, temporaryFolder, videoOf } from '../helpers/media.ts'
+import { until } from '../helpers/until.ts'
+
+const INPUT = { video_path: 'face.mp4', audio_path: 'speech.wav' }
+const WRITE_VIDEO = `fs.copyFileSync(${JSON.stringify(join(SAMPLES, 'face.mp4'))}, output);`
+
+/** A backend whose command is a Node program, with `print` and `told(what)`, which waits for a word of the test. */
+async function command(program: string, options: Partial<LocalOptions> = {}) {
+  const folder = await temporaryFolder()
+  const script = join(folder, 'program.mjs')
+  writeFileSync(
+    script,
+    `import fs from 'node:fs'
+    import { setTimeout as sleep } from 'node:timers/promises'
+    const [output, face, audio] = process.argv.slice(2)
+    const print = (text) => fs.writeSync(2, text)
+    const told = async (word) => { while (!fs.existsSync(${JSON.stringify(folder)} + '/' + word)) await sleep(5) }
+    ${program}`,
+  )
+  const local = await startLocal({ command: `"${process.execPath}" "${script}" {output} {face} {audio}`, ...options })
+  const read = async (callId: string) => {
+    let text = ''
+    for await (const piece of local.backend.logs({ callId, startedAt: 0 }, never)) text += piece
+    return text
+  }
+  return {
+    ...local,
+    ...{ folder, read },
+    tell: (word: string) => writeFileSync(join(folder, word), ''),
+    /** The log of a run, once it has ended. */
+    async logOf() {
+      const callId = await local.spawn(INPUT)
+      const outcome = await local.backend.wait(callId, never)
+      return { outcome, text: await read(callId) }
+    },
+  }
+}
+
+/** Reads on in the background: what has come so far, and how it ended. */
+function follow({ backend }: { readonly backend: Backend }, callId: string, signal = never) {
+  const seen = { text: '' }
+  const read = async () => {
+    for await (const piece of backend.logs({ callId, startedAt: 0 }, signal)) seen.text += piece
+    return seen.text
+  }
+  return { seen, end: read() }
+}
+
+describe('the log of a command', () => {
+  test('comes while it runs, to every reader from the start, and ends with it', async () => {
+    const local = await command(`print('one\\n'); await told('go'); print('two\\n'); await told('end'); ${WRITE_VIDEO}`)
+    const callId = await local.spawn(INPUT)
+    const first = follow(local, callId)
+    await until(() => first.seen.text === 'one\n')
+    local.tell('go')
+    await until(() => first.seen.text === 'one\ntwo\n')
+    const second = follow(local, callId)
+    await until(() => second.seen.text === 'one\ntwo\n')
+    local.tell('end')
+    expect(await Promise.all([first.end, second.end])).toEqual(['one\ntwo\n', 'one\ntwo\n'])
+    videoOf(await local.backend.wait(callId, never))
+  })
+
+  test('is kept, also for a later process', async () => {
+    const { logOf, dataDir, backend } = await command(`print('one\\ntwo'); ${WRITE_VIDEO}`)
+    const { text, outcome } = await logOf()
+    videoOf(outcome)
+    expect(text).toBe('one\ntwo')
+    await backend.close()
+    const later = await command('', { dataDir })
+    expect(await later.read('local-00000000-job-1-1')).toBe('one\ntwo')
+  })
+
+  test('that fails has the whole of what it said', async () => {
+    const { logOf } = await command(
+      `for (let line = 0; line < 1000; line++) print('line ' + line + '\\n'); process.exit(3)`,
+    )
+    const { text, outcome } = await logOf()
+    expect(outcome).toMatchObject({ kind: 'failed', code: 'inference_failed' })
+    expect(text.split('\n')).toEqual([...Array.from({ length: 1000 }, (_, line) => `line ${line}`), ''])
+  })
+
+  test('is empty when it printed nothing, was not needed or could not be started', async () => {
+    const { logOf, spawn, backend, read } = await command(WRITE_VIDEO)
+    expect((await logOf()).text).toBe('')
+    const callId = await spawn({ ...INPUT, audio_path: 'missing.wav' })
+    expect(await backend.wait(callId, never)).toMatchObject({ code: 'input_unavailable' })
+    expect(await read(callId)).toBe('')
+    const none = await command('', { command: 'no-such-program {output}' })
+    expect((await none.logOf()).text).toBe('')
+  })
+
+  test('names the fields in place of the paths of this machine', async () => {
+    const { logOf, dataDir } = await command(`
+      print('reads ' + face.slice(0, 5)); await sleep(50)
+      print(face.slice(5) + ' and ' + audio + ',\\rwrites ' + output + ' in file:' + output.replace('/output.mp4', ''))
+      await sleep(50); print(' of ${SAMPLES}/x'); ${WRITE_VIDEO}`)
+    const { text } = await logOf()
+    expect(text).toBe('reads video_path and audio_path,\rwrites output in work of media/x')
+    expect(text).not.toContain(dataDir)
+  })
+
+  test('shows the progress of a line that is written over', async () => {
+    const local = await command(`print('10 %\\r'); await told('go'); print('20 %\\n'); ${WRITE_VIDEO}`)
+    const { seen, end } = follow(local, await local.spawn(INPUT))
+    await until(() => seen.text === '10 %\r')
+    local.tell('go')
+    expect(await end).toBe('10 %\r20 %\n')
+  })
+
+  test('keeps characters that come in two pieces', async () => {
+    const { logOf } = await command(`
+      const bytes = Buffer.from('Grüße 👋\\n'); fs.writeSync(2, bytes, 0, 3); await sleep(50)
+      fs.writeSync(2, bytes, 3, 8); await sleep(50); fs.writeSync(2, bytes, 11); ${WRITE_VIDEO}`)
+    expect((await logOf()).text).toBe('Grüße 👋\n')
+  })
+
+  test('is bounded, which its last line says', async () => {
+    const program = `const line = 'é'.repeat(499) + '\\n'; for (let n = 0; n < 2000; n++) print(line); ${WRITE_VIDEO}`
+    const { logOf, dataDir } = await command(program)
+    const { text } = await logOf()
+    const lines = text.split('\n')
+    expect(lines.splice(-2)).toEqual([`[cut here: no more than ${LOG_KEPT_BYTES} bytes of a log are kept]`, ''])
+    expect(new Set(lines.slice(0, -1))).toEqual(new Set(['é'.repeat(499)]))
+    expect(lines.at(-1)).toMatch(/^é*$/)
+    const size = readFileSync(join(dataDir, 'logs', 'job-1-1.log')).length
+    expect([size <= LOG_KEPT_BYTES, size > LOG_KEPT_BYTES - 4]).toEqual([true, true])
+  })
+
+  test('of an attempt that is run again by a later process begins anew', async () => {
+    const first = await command(`print('first\\n'); ${WRITE_VIDEO}`)
+    await first.logOf()
+    const second = await command(`print('2\\n'); ${WRITE_VIDEO}`, { dataDir: first.dataDir })
+    expect((await second.logOf()).text).toBe('2\n')
+  })
+})
+
+describe('a reader', () => {
+  test('before the command has its turn waits for it', async () => {
+    const local = await command(`print('at last'); await told('go'); ${WRITE_VIDEO}`, { maxProcesses: 1 })
+    await local.spawn(INPUT)
+    const waiting = follow(local, await local.spawn(INPUT))
+    local.tell('go')
+    expect(await waiting.end).toBe('at last')
+  })
+
+  test('comes to the end when the run is stopped, and when the backend is closed', async () => {
+    const local = await command(`print('up\\n'); await told('never')`)
+    const [stopped, closed] = [await local.spawn(INPUT), await local.spawn(INPUT)]
+    const [first, second] = [follow(local, stopped), follow(local, closed)]
+    await until(() => first.seen.text === 'up\n' && second.seen.text === 'up\n')
+    await local.backend.stop(stopped, never)
+    expect(await first.end).toBe('up\n')
+    await local.backend.close()
+    expect(await second.end).toBe('up\n')
+  })
+
+  test('leaves with its signal, and the command runs on', async () => {
+    const local = await command(`print('up\\n'); await told('go'); ${WRITE_VIDEO}`)
+    const callId = await local.spawn(INPUT)
+    const leave = new AbortController()
+    const { seen, end } = follow(local, callId, leave.signal)
+    await until(() => seen.text === 'up\n')
+    const reason = new Error('the client has left')
+    leave.abort(reason)
+    await expect(end).rejects.toBe(reason)
+    local.tell('go')
+    videoOf(await local.backend.wait(callId, never))
+  })
+
+  test.each(['', 'fc-123', 'local-00-unknown-1', 'local-00-../../results/x-1'])(
+    'finds no log of %j',
+    async (callId) => {
+      const { read } = await command('')
+      await expect(read(callId)).rejects.toMatchObject({ status: 410, code: 'logs_unavailable' })
+    },
+  )
+})
+
+test('a disk that takes no log does not harm the run, and the log of the server says so', async () => {
+  const dataDir = await temporaryFolder()
+  mkdirSync(dataDir, { recursive: true })
+  writeFileSync(join(dataDir, 'logs'), 'a file in its place')
+  const warn = vi.fn()
+  const { logOf, read } = await command(`print('up\\n'); ${WRITE_VIDEO}`, { dataDir, log: { ...silent, warn } })
+  await expect(logOf()).rejects.toMatchObject({ status: 410 })
+  await expect(read('local-00-job-1-1')).rejects.toMatchObject({ status: 410 })
+  expect(existsSync(join(dataDir, 'results', 'job-1-1', 'v15', 'output.mp4'))).toBe(true)
+  expect(warn).toHaveBeenCalledExactlyOnceWith({ err: expect.any(Error) }, 'the log of a run was not kept')
+})
+
+test('what ffmpeg says is the log of its run', async () => {
+  const mediaRoot = await temporaryFolder()
+  writeFileSync(join(mediaRoot, 'speech.wav'), readFileSync(join(SAMPLES, 'speech.wav')))
+  writeFileSync(join(mediaRoot, 'face.mp4'), Buffer.from('\0\0\0\x20ftypisom\0\0\x02\0isomiso2avc1mp41garbage'))
+  const { backend, spawn } = await startLocal({ mediaRoot })
+  const callId = await spawn({ video_path: 'face.mp4', audio_path: 'speech.wav' })
+  expect(await backend.wait(callId, never)).toMatchObject({ kind: 'failed' })
+  const text = await follow({ backend }, callId).end
+  expect(text).toMatch(/moov atom not found\n.*video_path: Invalid data/)
+  expect(text).not.toContain(mediaRoot)
+})
+
+describe('hiding paths in pieces', () => {
+  const paths = [['/home/op/media/face.mp4', 'video_path'] as const, ['/home/op', 'home'] as const]
+
+  test.each([1, 2, 3, 7, 20, 1000])('gives the same for pieces of %i bytes', (size) => {
+    const text = `a /home/op/media/face.mp4 b\nfile:/home/op/x\r${'long '.repeat(4000)}/home/op/media/face.mp4${'/'.repeat(9000)}`
+    let out = ''
+    const filter = createPathFilter(paths, (piece) => (out += piece))
+    const bytes = Buffer.from(text)
+    for (let at = 0; at < bytes.length; at += size) filter.write(bytes.subarray(at, at + size))
+    filter.end()
+    expect(out).toBe(`a video_path b\nhome/x\r${'long '.repeat(4000)}video_path${'/'.repeat(9000)}`)
+  })
+
+  test('does not hold back a long line that has no end yet', () => {
+    let out = ''
+    const filter = createPathFilter(paths, (piece) => (out += piece))
+    for (let n = 0; n < 100; n++) filter.write(Buffer.from('x'.repeat(1000)))
+    expect(out.length).toBeGreaterThan(90_000)
+  })
+})
