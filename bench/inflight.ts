@@ -1,0 +1,34 @@
+import { crowd } from './inflight/crowd.ts'
+import { overhead } from './inflight/overhead.ts'
+import { throughput } from './inflight/throughput.ts'
+import type { Part } from './part.ts'
+
+/** Modal at scale: what the server costs beside the bare SDK, and how it fares with many calls in flight. */
+export const inflight: Part = {
+  name: 'inflight',
+  sections: [
+    overhead,
+    throughput,
+    crowd({
+      name: '1,000',
+      size: 1000,
+      probes: 300,
+      probeEveryMs: 40,
+      endPollMs: 5,
+      reachWithinMs: 100,
+      visibleWithinMs: 250,
+      deadlineMs: 100_000,
+    }),
+    crowd({
+      name: '10,000',
+      size: 10_000,
+      probes: 400,
+      probeEveryMs: 50,
+      endPollMs: 200,
+      reachWithinMs: 250,
+      visibleWithinMs: 10_000,
+      deadlineMs: 200_000,
+      steady: { pollRpcsPerSecond: 1300, residentMb: 350, getWithinMs: 20 },
+    }),
+  ],
+}
