@@ -488,9 +488,9 @@ test('a follower whose signal aborts in the instant of its failure does not cost
     leaving.abort()
     return world.call(1, Infinity)(turn)
   }, forever)
-  void world.follow(2)
   await expect(failed).rejects.toThrow('failed')
-  // Counted as about to end for ever, the failed poll's slot would keep the second of the others waiting.
+  void world.follow(2)
+  // Were the failed poll counted as about to end for ever, the open one would not be ended for the one who waits.
   await world.runUntil(2_500)
   expect(world.starts.map(({ id }) => id)).toEqual([1, 2, 1])
 })
