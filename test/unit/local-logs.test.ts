@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test, vi } from 'vitest'
 import { createPathFilter } from '../../src/backend/local/hidden-paths.ts'
-import { LOG_KEPT_BYTES } from '../../src/backend/local/run-logs.ts'
+import { createRunLogs, LOG_KEPT_BYTES } from '../../src/backend/local/run-logs.ts'
 import type { LocalOptions } from '../../src/backend/local.ts'
 import type { Backend } from '../../src/backend/port.ts'
 import { never, SAMPLES, silent, startLocal, temporaryFolder, videoOf } from '../helpers/media.ts'
@@ -182,6 +182,19 @@ describe('a reader', () => {
       await expect(read(callId)).rejects.toMatchObject({ status: 410, code: 'logs_unavailable' })
     },
   )
+})
+
+test('every write reaches a reader who is up with it', async () => {
+  const logs = createRunLogs(await temporaryFolder(), silent)
+  const log = logs.open('run')
+  let seen = 0
+  log.write('x')
+  for await (const piece of logs.read('run', never)) {
+    seen += piece.length
+    if (seen < 2000) log.write('x')
+    else void log.close()
+  }
+  expect(seen).toBe(2000)
 })
 
 test('a disk that takes no log does not harm the run, and the log of the server says so', async () => {

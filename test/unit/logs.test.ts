@@ -19,6 +19,7 @@ function open(look: Job = running, signal = forever) {
   const backend = createFakeBackend()
   backend.logsWith = async function* (_call, backendSignal) {
     yield 'one\n'
+    backendSignal.throwIfAborted()
     yield 'two\n'
     await new Promise((_resolve, reject) =>
       backendSignal.addEventListener('abort', () => reject(backendSignal.reason as Error)),

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
 import { MAX_LOG_READERS } from '../../src/backend/log-reader.ts'
 import type { LoggedCall } from '../../src/backend/port.ts'
@@ -23,6 +24,9 @@ async function spawn(): Promise<LoggedCall> {
   if (spawned.kind !== 'spawned') throw new Error(spawned.error)
   return { callId: spawned.callId, startedAt: Date.now() }
 }
+
+/** RPCs of a log that is followed; every second the client asks whether the call runs on. */
+const asked = () => [modal.plane.stats().rpcs.AppGetLogs, modal.plane.stats().rpcs.FunctionCallGetInfo]
 
 const ended = (call: LoggedCall): LoggedCall => ({ ...call, finishedAt: Date.now() })
 
@@ -100,11 +104,9 @@ describe('the log of a call that runs', () => {
     const reason = new Error('the client has left')
     leave.abort(reason)
     await expect(end).rejects.toBe(reason)
-    const asked = () => [plane.stats().rpcs.AppGetLogs, plane.stats().rpcs.FunctionCallGetInfo]
     const before = asked()
     plane.log(call.callId, 'another')
-    // The client asks every second whether the call runs on.
-    await new Promise((resolve) => setTimeout(resolve, 1500))
+    await sleep(1500)
     expect([asked(), seen]).toEqual([before, ['a line\n']])
   })
 
@@ -116,9 +118,9 @@ describe('the log of a call that runs', () => {
       expect(text).toBe('a line\n')
       break
     }
-    const before = plane.stats().rpcs.AppGetLogs
-    await new Promise((resolve) => setTimeout(resolve, 1500))
-    expect(plane.stats().rpcs.AppGetLogs).toBe(before)
+    const before = asked()
+    await sleep(1500)
+    expect(asked()).toEqual(before)
   })
 
   test('is not asked for in a tight loop where its stream ends at once', async () => {
@@ -130,7 +132,7 @@ describe('the log of a call that runs', () => {
     plane.forget(call.callId)
     await plane.stop()
     await plane.start()
-    await new Promise((resolve) => setTimeout(resolve, 1500))
+    await sleep(1500)
     leave.abort(new Error('enough'))
     await expect(end).rejects.toThrow('enough')
     expect(plane.stats().rpcs.AppGetLogs).toBeLessThanOrEqual(4)
