@@ -15,6 +15,8 @@ export default defineConfig(
       '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
       '@typescript-eslint/no-unused-vars': ['error', { ignoreRestSiblings: true }],
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
+      // Ports and parts are made by factories and use no `this`.
+      '@typescript-eslint/unbound-method': 'off',
       '@typescript-eslint/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
       'no-console': 'error',
       'no-restricted-syntax': [
@@ -32,8 +34,6 @@ export default defineConfig(
     rules: {
       // A double that keeps an asynchronous contract has nothing to await.
       '@typescript-eslint/require-await': 'off',
-      // Ports are made by factories and use no `this`; a test may take one verb out and put it back.
-      '@typescript-eslint/unbound-method': 'off',
       // A test fails where an assertion is wrong; that is its purpose.
       '@typescript-eslint/no-non-null-assertion': 'off',
       // Asymmetric matchers (`expect.any`) are typed `any`.

@@ -3,6 +3,7 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { type Static, type TSchema, Type } from '@sinclair/typebox'
 import { Ajv, type ErrorObject } from 'ajv'
+import { parseCommand } from './command-template.ts'
 
 const text = (description: string, options: object = {}) => Type.String({ minLength: 1, description, ...options })
 const integer = (description: string, range: { default: number; minimum: number; maximum: number }) =>
@@ -11,6 +12,7 @@ const choice = <const T extends string>(names: readonly T[], description: string
   Type.Unsafe<T>({ type: 'string', enum: names, description, ...options })
 
 const MiB = 1024 * 1024
+const HOST_PATTERN = '\\s*(\\*\\.)?[^\\s,:/*]+\\s*'
 
 /** Every environment variable the server reads: at once the type, the parser, the defaults and the README's table. */
 export const ConfigSchema = Type.Object({
@@ -48,7 +50,7 @@ export const ConfigSchema = Type.Object({
   MODAL_TOKEN_ID: Type.Optional(text("Modal's own: token id (else `~/.modal.toml`).")),
   MODAL_TOKEN_SECRET: Type.Optional(text("Modal's own: token secret.", { secret: true })),
   MODAL_ENVIRONMENT: Type.Optional(text("Modal's own: environment of the app.")),
-  MODAL_SERVER_URL: Type.Optional(text("Modal's own: another control plane.")),
+  MODAL_SERVER_URL: Type.Optional(text("Modal's own: another control plane.", { pattern: '^https?://[^/]' })),
   LOCAL_COMMAND: Type.Optional(
     text('Command the local backend runs instead of ffmpeg; `{face}`, `{audio}`, `{output}`, `{version}`; no shell.'),
   ),
@@ -82,7 +84,9 @@ export const ConfigSchema = Type.Object({
     maximum: 10_000_000,
   }),
   INPUT_URL_ALLOWLIST: Type.Optional(
-    text('Hosts inputs may be fetched from, comma-separated; `*.example.com` for subdomains. Unset: any public host.'),
+    text('Hosts input URLs may be on, comma-separated; `*.example.com` for subdomains. Unset: any.', {
+      pattern: `^${HOST_PATTERN}(,${HOST_PATTERN})*$`,
+    }),
   ),
   INPUT_URL_ALLOW_PRIVATE: Type.Boolean({
     default: false,
@@ -115,29 +119,43 @@ export class ConfigError extends Error {
   }
 }
 
+const validate = new Ajv({ useDefaults: true, allErrors: true, strict: false }).compile(ConfigSchema)
+
 /** Reads and checks the environment. An empty variable counts as unset. Throws `ConfigError` with all faults at once. */
 export function loadConfig(env: Environment = process.env): Config {
   const values = given(env)
-  const validate = new Ajv({ coerceTypes: true, useDefaults: true, allErrors: true, strict: false }).compile<
-    Static<typeof ConfigSchema>
-  >(ConfigSchema)
   const faults = validate(values) ? [] : (validate.errors ?? []).map((error) => describeFault(error, env))
-
-  const credentials = hasModalCredentials(env)
-  if (!env.MODAL_TOKEN_ID !== !env.MODAL_TOKEN_SECRET) {
-    faults.push('MODAL_TOKEN_ID, MODAL_TOKEN_SECRET: set both or neither')
-  }
-  if (values.BACKEND === undefined && !credentials && values.NODE_ENV === 'production') {
-    faults.push('BACKEND: must be set in production, or give Modal credentials (MODAL_TOKEN_ID, MODAL_TOKEN_SECRET)')
-  }
-  if (values.BACKEND === 'modal' && !credentials) {
-    faults.push('BACKEND: modal needs credentials: set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET, or run `modal setup`')
-  }
+  faults.push(...backendFaults(values, env), ...commandFaults(env))
   if (faults.length > 0) throw new ConfigError(faults)
 
   const config = values as Static<typeof ConfigSchema>
-  const backend = config.BACKEND ?? (credentials ? 'modal' : 'local')
-  return Object.freeze({ ...config, BACKEND: backend, backendAssumed: config.BACKEND === undefined && !credentials })
+  const found = hasModalCredentials(env)
+  const backend = config.BACKEND ?? (found ? 'modal' : 'local')
+  return Object.freeze({ ...config, BACKEND: backend, backendAssumed: config.BACKEND === undefined && !found })
+}
+
+/** Only an explicit choice, or credentials, decide on a backend in production; half a credential is a mistake anywhere. */
+function backendFaults({ BACKEND, NODE_ENV }: Record<string, unknown>, env: Environment): string[] {
+  const found = hasModalCredentials(env)
+  const guessed = BACKEND === undefined && !found && NODE_ENV === 'production'
+  return [
+    ...(!env.MODAL_TOKEN_ID !== !env.MODAL_TOKEN_SECRET
+      ? ['MODAL_TOKEN_ID, MODAL_TOKEN_SECRET: set both or neither']
+      : []),
+    ...(guessed ? ['BACKEND: must be set in production, or give MODAL_TOKEN_ID and MODAL_TOKEN_SECRET'] : []),
+    ...(BACKEND === 'modal' && !found
+      ? ['BACKEND: modal needs credentials: set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET, or run `modal setup`']
+      : []),
+  ]
+}
+
+function commandFaults({ LOCAL_COMMAND }: Environment): string[] {
+  try {
+    if (LOCAL_COMMAND) parseCommand(LOCAL_COMMAND)
+    return []
+  } catch (error) {
+    return [`LOCAL_COMMAND: ${error instanceof Error ? error.message : String(error)}`]
+  }
 }
 
 /**
@@ -152,23 +170,35 @@ export function childEnvironment(env: Environment = process.env): Record<string,
 }
 
 function given(env: Environment): Record<string, unknown> {
-  const names = Object.keys(ConfigSchema.properties)
-  return Object.fromEntries(names.flatMap((name) => (env[name] ? [[name, env[name]]] : [])))
+  const settings = Object.entries(ConfigSchema.properties as Record<string, TSchema>)
+  return Object.fromEntries(
+    settings.flatMap(([name, schema]) => (env[name] ? [[name, valueOf(env[name], schema)]] : [])),
+  )
+}
+
+/** Text as the schema's type, where it is written as one; what is not stays text, and is refused as such. */
+function valueOf(text: string, { type }: TSchema): unknown {
+  if (type === 'integer' && /^-?\d{1,15}$/.test(text)) return Number(text)
+  if (type === 'boolean' && (text === 'true' || text === 'false')) return text === 'true'
+  return text
 }
 
 function describeFault(error: ErrorObject, env: Environment): string {
   const name = error.instancePath.slice(1)
   const schema: TSchema | undefined = (ConfigSchema.properties as Record<string, TSchema>)[name]
   const allowed = error.keyword === 'enum' ? `: ${(error.params.allowedValues as string[]).join(', ')}` : ''
-  const value = schema?.secret ? '' : `, got ${JSON.stringify(env[name])}`
+  // A URL may carry a password.
+  const shown = env[name]?.replace(/\/\/[^/@]*@/, '//***@')
+  const value = schema?.secret ? '' : `, got ${JSON.stringify(shown)}`
   return `${name}: ${error.message ?? 'is not valid'}${allowed}${value}`
 }
 
 /** Whether Modal's own client will find credentials: in the environment, or in its configuration file. */
 function hasModalCredentials(env: Environment): boolean {
   if ((env.MODAL_TOKEN_ID && env.MODAL_TOKEN_SECRET) || env.MODAL_OAUTH_REFRESH_TOKEN) return true
+  const path = env.MODAL_CONFIG_PATH === '' ? undefined : env.MODAL_CONFIG_PATH
   try {
-    const file = readFileSync(env.MODAL_CONFIG_PATH ?? join(homedir(), '.modal.toml'), 'utf8')
+    const file = readFileSync(path ?? join(homedir(), '.modal.toml'), 'utf8')
     return /^\s*(token_id|oauth_refresh_token)\s*=/m.test(file)
   } catch {
     return false

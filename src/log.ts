@@ -19,6 +19,8 @@ export async function createLogger(config: LogConfig, out: Output = process.stdo
       req: ({ method, url, ip }: RequestLike) => ({ method, url: url?.split('?', 1)[0], remote_address: ip }),
     },
   }
+  // Whoever reads the log may go away; the jobs stay.
+  out.on('error', () => undefined)
   return pino(options, (await prettyStream(config, out)) ?? out)
 }
 

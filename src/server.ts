@@ -20,7 +20,16 @@ const REPEAT_MS = 1_000
 await main()
 
 async function main() {
-  const config = readConfig()
+  try {
+    await serve(loadConfig())
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    process.stderr.write(`${error.message}\n`)
+    process.exit(1)
+  }
+}
+
+async function serve(config: Config) {
   const log = await createLogger(config)
   const wired = await wire(config, log)
   const app = await buildApp({ service: wired.service, log, bodyLimitBytes: config.BODY_LIMIT_BYTES })
@@ -40,16 +49,6 @@ async function main() {
   endBoot()
 }
 
-function readConfig(): Config {
-  try {
-    return loadConfig()
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error
-    process.stderr.write(`${error.message}\n`)
-    process.exit(1)
-  }
-}
-
 function listenFault(error: unknown, { HOST, PORT }: Config): string {
   const code = error instanceof Error && 'code' in error ? error.code : undefined
   if (code === 'EADDRINUSE') return `port ${PORT} on ${HOST} is in use: stop what uses it, or set PORT`
@@ -62,7 +61,7 @@ function endOnSignal(config: Config, log: Logger, { app, wired }: { app: Fastify
     { delay: config.SHUTDOWN_GRACE_SECONDS * 1000, skip: ['SIGINT', 'SIGTERM'], logger: false },
     async ({ err }) => {
       if (err) log.fatal({ err }, 'the process is in an unknown state and ends')
-      await app.close()
+      await closeApp(app, config.SHUTDOWN_GRACE_SECONDS * 250)
       await wired.close()
       log.info('the server has ended')
     },
@@ -78,4 +77,11 @@ function endOnSignal(config: Config, log: Logger, { app, wired }: { app: Fastify
     }
   }
   process.on('SIGTERM', onSignal).on('SIGINT', onSignal)
+}
+
+/** Requests under way are answered; one that is not whole or not answered after `patienceMs` is cut off. */
+async function closeApp(app: FastifyInstance, patienceMs: number) {
+  const timer = setTimeout(() => app.server.closeAllConnections(), patienceMs)
+  await app.close()
+  clearTimeout(timer)
 }

@@ -1,7 +1,10 @@
+import { access, constants, mkdir, stat } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { Backend } from './backend/port.ts'
-import { childEnvironment, type Config } from './config.ts'
+import { childEnvironment, type Config, ConfigError } from './config.ts'
 import { createEmitterBus } from './events/emitter.ts'
+import type { JobInput } from './jobs/job.ts'
 import { createReconciler } from './jobs/reconciler.ts'
 import { createRunner } from './jobs/runner.ts'
 import { createService, type JobService } from './jobs/service.ts'
@@ -19,11 +22,7 @@ export type Wired = {
 
 /** Picks the adapters the configuration asks for and joins them to the core. The only file that knows modes exist. */
 export async function wire(config: Config, log: Logger): Promise<Wired> {
-  const closers: (() => Promise<void>)[] = []
-  const opened = <T extends { close(): Promise<void> }>(part: T): T => {
-    closers.unshift(() => part.close())
-    return part
-  }
+  const { opened, closeAll } = createClosers(config, log)
 
   if (config.backendAssumed) log.warn(ASSUMED_LOCAL)
   const store = opened(await openStore(config, log))
@@ -35,15 +34,12 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
     timeoutSeconds: config.JOB_TIMEOUT_SECONDS,
     maxQueuedJobs: config.MAX_QUEUED_JOBS || undefined,
   })
-  const stopper = createStopper(backend, service)
+  const stopper = opened(createStopper({ backend, service, log }))
   const reconciler = opened(createReconciler({ store, queue, service, stopper, log }))
 
   const run = createRunner({ store, service, backend, stopper, maxAttempts: config.MAX_ATTEMPTS })
 
   let closing: Promise<void> | undefined
-  const closeAll = async () => {
-    for (const close of closers) await close()
-  }
   return {
     service,
     async start() {
@@ -51,6 +47,26 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
       await reconciler.start()
     },
     close: () => (closing ??= closeAll()),
+  }
+}
+
+type Closable = { close(): Promise<void> }
+
+/** Closes last-in-first-out, each within a share of the grace: one that hangs must not keep the others from closing. */
+function createClosers(config: Config, log: Logger) {
+  const parts: Closable[] = []
+  const shareMs = config.SHUTDOWN_GRACE_SECONDS * 250
+  return {
+    opened<T extends Closable>(part: T): T {
+      parts.unshift(part)
+      return part
+    },
+    async closeAll() {
+      for (const part of parts) {
+        const inTime = await Promise.race([part.close().then(() => true), sleep(shareMs, false, { ref: false })])
+        if (!inTime) log.warn('a part of the server did not close in time; it is left behind')
+      }
+    },
   }
 }
 
@@ -79,34 +95,66 @@ async function openStore(_config: Config, log: Logger): Promise<JobStore> {
 }
 
 async function openBackend(config: Config, log: Logger): Promise<Backend> {
-  if (config.BACKEND === 'modal') {
-    const { deferBackend } = await import('./backend/deferred.ts')
-    const backend = deferBackend({ name: 'modal', check: () => [] }, async () => {
-      const { createModalBackend } = await import('./backend/modal.ts')
-      return createModalBackend({
-        app: config.MODAL_APP,
-        functionName: config.MODAL_FUNCTION,
-        maxConnections: config.MODAL_MAX_CONNECTIONS,
-        pollsPerConnection: config.MODAL_POLLS_PER_CONNECTION,
-        log,
-      })
-    })
-    // Soon even without a job, to warn of a function that is not deployed; not now, to be ready sooner.
-    const loadFailed = (error: unknown) => log.error({ err: error }, "Modal's client cannot be set up")
-    setTimeout(() => void backend.load().catch(loadFailed), MODAL_LOAD_DELAY_MS).unref()
-    return backend
-  }
+  const allowlist = config.INPUT_URL_ALLOWLIST?.split(',').map((host) => host.trim())
+  if (config.BACKEND === 'modal') return openModal(config, allowlist, log)
   const { createLocalBackend } = await import('./backend/local.ts')
-  const hosts = config.INPUT_URL_ALLOWLIST?.split(',').map((host) => host.trim().toLowerCase())
+  await checkFolders(config)
   return createLocalBackend({
     dataDir: config.DATA_DIR,
     mediaRoot: config.MEDIA_ROOT,
     maxProcesses: config.LOCAL_MAX_PROCESSES,
     maxInputBytes: config.MAX_INPUT_BYTES,
     downloadTimeoutMs: config.INPUT_TIMEOUT_SECONDS * 1000,
-    urlRule: { allowPrivate: config.INPUT_URL_ALLOW_PRIVATE, ...(hosts && { allowlist: hosts }) },
+    urlRule: { allowPrivate: config.INPUT_URL_ALLOW_PRIVATE, allowlist },
     childEnvironment: childEnvironment(),
-    ...(config.LOCAL_COMMAND !== undefined && { command: config.LOCAL_COMMAND }),
+    command: config.LOCAL_COMMAND,
     log,
   })
+}
+
+async function openModal(config: Config, allowlist: string[] | undefined, log: Logger): Promise<Backend> {
+  const [{ deferBackend }, { inputUrlFaults }] = await Promise.all([
+    import('./backend/deferred.ts'),
+    import('./net/url-rule.ts'),
+  ])
+  // Modal fetches inputs itself: where it may connect to is not this server's to say.
+  const check = (input: JobInput) => inputUrlFaults(input, { allowPrivate: true, allowlist })
+  const backend = deferBackend({ name: 'modal', check }, async () => {
+    const { createModalBackend } = await import('./backend/modal.ts')
+    return createModalBackend({
+      app: config.MODAL_APP,
+      functionName: config.MODAL_FUNCTION,
+      maxConnections: config.MODAL_MAX_CONNECTIONS,
+      pollsPerConnection: config.MODAL_POLLS_PER_CONNECTION,
+      check,
+      log,
+    })
+  })
+  // Soon even without a job, to warn of a function that is not deployed; not now, to be ready sooner.
+  const loadFailed = (error: unknown) => log.error({ err: error }, "Modal's client cannot be set up")
+  const timer = setTimeout(() => void backend.load().catch(loadFailed), MODAL_LOAD_DELAY_MS).unref()
+  const close = () => {
+    clearTimeout(timer)
+    return backend.close()
+  }
+  return { ...backend, close }
+}
+
+/** What the local backend reads from and writes to; better found wanting at boot than by the first job. */
+async function checkFolders({ MEDIA_ROOT, DATA_DIR }: Config): Promise<void> {
+  const faults: string[] = []
+  const isFolder = await stat(MEDIA_ROOT).then(
+    (found) => found.isDirectory(),
+    () => false,
+  )
+  if (!isFolder) faults.push(`MEDIA_ROOT: ${MEDIA_ROOT} is not a folder`)
+  try {
+    await mkdir(DATA_DIR, { recursive: true })
+    await access(DATA_DIR, constants.W_OK)
+  } catch (error) {
+    faults.push(
+      `DATA_DIR: ${DATA_DIR} cannot be written to (${error instanceof Error ? error.message : String(error)})`,
+    )
+  }
+  if (faults.length > 0) throw new ConfigError(faults)
 }

@@ -1,10 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { join, resolve } from 'node:path'
-import type { FieldFault } from '../errors.ts'
-import type { JobInput } from '../jobs/job.ts'
 import type { Log } from '../jobs/log.ts'
 import { createGuard } from '../net/guard.ts'
-import { type UrlRule, urlAddressFault } from '../net/url-rule.ts'
+import { inputUrlFaults, type UrlRule } from '../net/url-rule.ts'
 import { createCommandEngine } from './local/command.ts'
 import { createFfmpegEngine } from './local/ffmpeg.ts'
 import { createResults } from './local/results.ts'
@@ -90,7 +88,7 @@ export function createLocalBackend(options: LocalOptions): Backend {
 
   return {
     name: 'local',
-    check: (input) => checkUrls(input, options.urlRule),
+    check: (input) => inputUrlFaults(input, options.urlRule),
     async spawn(request, signal) {
       signal.throwIfAborted()
       if (closing) throw new Error('the local backend is closed')
@@ -120,14 +118,6 @@ function createEngine({ command, childEnvironment: environment, log, ...options 
   log.info({}, 'the local backend puts face and speech together with ffmpeg; it does not move lips (see LOCAL_COMMAND)')
   const { ffmpegTimeLimitMs: timeLimitMs = FFMPEG_TIME_LIMIT_MS, maxOutputBytes = MAX_OUTPUT_BYTES } = options
   return createFfmpegEngine({ environment, path: options.ffmpegPath, timeLimitMs, maxOutputBytes })
-}
-
-function checkUrls(input: JobInput, rule: UrlRule): FieldFault[] {
-  return (['video_url', 'image_url', 'audio_url'] as const).flatMap((field) => {
-    const url = input[field]
-    const message = url === undefined ? undefined : urlAddressFault(url, rule)
-    return message === undefined ? [] : [{ path: `/${field}`, message }]
-  })
 }
 
 /** The name of a call's run; undefined for what is no call id of this backend. */

@@ -15,7 +15,7 @@ export const logRoutes: FastifyPluginAsyncTypebox<{ service: JobService }> = (ap
   app.addHook('onRequest', logJobId)
   // Before the server waits for its connections: a log that is followed would keep one for as long as the job runs.
   app.addHook('preClose', (done) => {
-    closing.abort()
+    closing.abort(new Error('the server is ending'))
     done()
   })
 

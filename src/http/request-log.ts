@@ -1,4 +1,5 @@
 import { type FastifyReply, type FastifyRequest, type HookHandlerDoneFunction, LogController } from 'fastify'
+import { isJobId } from '../jobs/job.ts'
 
 /** One line a request, when it is answered: what was asked, what was answered, in how many ms. */
 export class RequestLog extends LogController {
@@ -20,6 +21,6 @@ export class RequestLog extends LogController {
 /** An `onRequest` hook: the job id goes on every line of its requests. */
 export function logJobId(request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
   const { id } = request.params as { id?: string }
-  if (id !== undefined) reply.log = request.log = request.log.child({ job_id: id })
+  if (id !== undefined && isJobId(id)) reply.log = request.log = request.log.child({ job_id: id })
   done()
 }

@@ -38,17 +38,18 @@ function pathFault(value: string): string | undefined {
   if (value.includes('\\')) return 'must use forward slashes'
   if (value.startsWith('/') || /^[a-z]:/i.test(value)) return 'must be relative to the media root'
   const decoded = decode(value)
+  if (decoded === undefined) return 'is percent-encoded too many times'
   if ([value, decoded].some((path) => path.split(/[/\\]/).includes('..'))) return 'must not climb out of the media root'
   return decoded.startsWith('/') || decoded.includes('\0') ? 'must be a plain relative path' : undefined
 }
 
-/** Percent-decodes until nothing changes: something further down may decode once more than we do. */
-function decode(value: string): string {
+/** Percent-decodes until nothing changes, as something further down may decode once more; undefined: no end to it. */
+function decode(value: string): string | undefined {
   let current = value
   for (let round = 0; round < 5; round++) {
     const next = current.replace(/%[0-9a-f]{2}/gi, (code) => String.fromCharCode(Number.parseInt(code.slice(1), 16)))
-    if (next === current) break
+    if (next === current) return current
     current = next
   }
-  return current
+  return undefined
 }

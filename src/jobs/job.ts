@@ -96,6 +96,9 @@ export const TRANSITIONS: Readonly<Record<JobStatus, readonly JobEvent['type'][]
   canceled: ['retried', 'orphaned', 'stopped'],
 }
 
+/** The form of a job id: a UUID as this server writes it. */
+export const isJobId = (text: string): boolean => /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text)
+
 export const isFinished = (job: Job): boolean => job.status !== 'submitted' && job.status !== 'running'
 export const isOverdue = (job: Job, now: number): boolean => !isFinished(job) && job.deadlineAt <= now
 export const owesStop = (job: Job): boolean => job.attempts.some((attempt) => attempt.stop === 'owed')

@@ -3,7 +3,7 @@ import type { JobStore } from '../store/port.ts'
 import { currentAttempt, type Job } from './job.ts'
 import type { Log } from './log.ts'
 import type { JobService } from './service.ts'
-import { STOP_TRY_MS, type Stopper } from './stopper.ts'
+import type { Stopper } from './stopper.ts'
 
 export type ReconcilerParts = {
   readonly store: Pick<JobStore, 'owed'>
@@ -70,13 +70,12 @@ export function createReconciler({ store, queue, service, stopper, log, now = Da
     for (const entry of unstarted) await queue.add(entry)
   }
 
-  /** Several at once, and a pass bounded in time: a backend that does not answer must not hold the next pass back. */
+  /** Several at once, each try bounded in time: calls that cannot be stopped must not keep others from their turn. */
   const stopCalls = async () => {
-    const signal = AbortSignal.any([closing.signal, AbortSignal.timeout(STOP_TRY_MS)])
     const jobs = store.owed('stop', now())[Symbol.asyncIterator]()
     const worker = async () => {
-      for (let next = await jobs.next(); !next.done && !signal.aborted; next = await jobs.next()) {
-        await attempt(next.value, (job) => stopper.stopCalls(job, signal))
+      for (let next = await jobs.next(); !next.done && !closing.signal.aborted; next = await jobs.next()) {
+        await attempt(next.value, (job) => stopper.stopCalls(job))
       }
     }
     await Promise.all(Array.from({ length: STOPS_AT_ONCE }, worker))
@@ -98,6 +97,7 @@ export function createReconciler({ store, queue, service, stopper, log, now = Da
       underWay.add(work)
     }
     timers.push(setInterval(turn, everyMs).unref())
+    return turn
   }
 
   return {
@@ -109,7 +109,8 @@ export function createReconciler({ store, queue, service, stopper, log, now = Da
       await resumeRuns()
       repeat(endOverdue, DEADLINE_SWEEP_MS)
       repeat(resumeRuns, RESUME_SWEEP_MS)
-      repeat(stopCalls, RESUME_SWEEP_MS)
+      // The first pass is made at once, but nothing waits for it.
+      repeat(stopCalls, RESUME_SWEEP_MS)()
     },
     async close() {
       closing.abort(new Error('the reconciler is closing'))

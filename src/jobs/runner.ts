@@ -1,9 +1,9 @@
 import type { Backend, Outcome } from '../backend/port.ts'
 import type { RunEntry } from '../queue/port.ts'
 import type { JobStore } from '../store/port.ts'
-import { currentAttempt, isFinished, type Job, type JobEvent } from './job.ts'
+import { currentAttempt, isFinished, owesStop, type Job, type JobEvent } from './job.ts'
 import type { JobService } from './service.ts'
-import { STOP_TRY_MS, type Stopper } from './stopper.ts'
+import type { Stopper } from './stopper.ts'
 
 export type RunnerParts = {
   readonly store: Pick<JobStore, 'get'>
@@ -30,7 +30,7 @@ export function createRunner({ store, service, backend, stopper, maxAttempts }: 
     // The job ended while the backend was starting the call: the call is written down first, then stopped.
     const { accepted } = await service.record(job.id, { type: 'orphaned', attempt, callId })
     // Another runner's call has the attempt's place: ours has none to be written down in.
-    if (!accepted) await backend.stop(callId, AbortSignal.timeout(STOP_TRY_MS))
+    if (!accepted) await stopper.stopCall(job.id, callId)
     return undefined
   }
 
@@ -59,7 +59,7 @@ export function createRunner({ store, service, backend, stopper, maxAttempts }: 
   /** A job that ended under the runner's hands owes its call a stop; the runner is the first that can pay. */
   async function stopWhatEnded(id: string) {
     const job = await store.get(id)
-    if (job) await stopper.stopCalls(job, AbortSignal.timeout(STOP_TRY_MS))
+    if (job && owesStop(job)) await stopper.stopCalls(job)
   }
 }
 

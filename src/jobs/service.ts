@@ -5,7 +5,7 @@ import type { EventBus } from '../events/port.ts'
 import type { JobQueue } from '../queue/port.ts'
 import type { JobStore } from '../store/port.ts'
 import { checkInput } from './input.ts'
-import { applyEvent, currentAttempt, isFinished, type Job, type JobEvent, type JobInput } from './job.ts'
+import { applyEvent, currentAttempt, isFinished, isJobId, type Job, type JobEvent, type JobInput } from './job.ts'
 import type { Log } from './log.ts'
 import { openLogs } from './logs.ts'
 
@@ -62,7 +62,7 @@ export function createService(parts: ServiceParts): JobService {
   const { store, queue, events, backend, log, timeoutSeconds, maxQueuedJobs = Infinity, now = Date.now } = parts
 
   const find = async (id: string, caller?: string): Promise<Job> => {
-    const job = JOB_ID.test(id) ? await store.get(id) : undefined
+    const job = isJobId(id) ? await store.get(id) : undefined
     if (!job || (caller !== undefined && job.caller !== caller)) throw new JobNotFound()
     return job
   }
@@ -81,7 +81,7 @@ export function createService(parts: ServiceParts): JobService {
 
   /** What follows from an accepted event. Each step can be lost with the process: the reconciler makes up for it. */
   const react = async (before: Job, after: Job, event: JobEvent) => {
-    logChange(log, after, event)
+    logChange(log, { before, after, event })
     events.publish(after)
     const [old, current] = [currentAttempt(before), currentAttempt(after)]
     if (isFinished(after) && !isFinished(before)) await queue.drop({ id: after.id, attempt: old.attempt })
@@ -136,9 +136,6 @@ export function createService(parts: ServiceParts): JobService {
   }
 }
 
-/** The form of a job id: a UUID as this server writes it. */
-const JOB_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
-
 function noResult(job: Job): JobConflict {
   if (job.status === 'failed') {
     return new JobConflict('job_failed', `The job failed (${job.errorCode ?? 'unknown'}): ${job.error ?? ''}`)
@@ -168,9 +165,12 @@ const newJob = ({ input, version, metadata, timeoutSeconds }: NewJob, birth: Bir
   attempts: [{ attempt: 1 }],
 })
 
-function logChange(log: Log, job: Job, event: JobEvent) {
-  const { attempt, callId } = currentAttempt(job)
-  const fields = { job_id: job.id, event: event.type, status: job.status, attempt, call_id: callId }
-  if (job.status === 'failed') log.warn({ ...fields, error_code: job.errorCode, error: job.error }, 'job changed')
+type Change = { before: Job; after: Job; event: JobEvent }
+
+function logChange(log: Log, { before, after, event }: Change) {
+  const { attempt, callId } = currentAttempt(after)
+  const fields = { job_id: after.id, event: event.type, status: after.status, attempt, call_id: callId }
+  const hasFailed = after.status === 'failed' && before.status !== 'failed'
+  if (hasFailed) log.warn({ ...fields, error_code: after.errorCode, error: after.error }, 'job changed')
   else log.info(fields, 'job changed')
 }

@@ -1,3 +1,5 @@
+import type { FieldFault } from '../errors.ts'
+import type { JobInput } from '../jobs/job.ts'
 import { addressOfHost, isPublicAddress } from './address.ts'
 import { urlFormFault } from './url-form.ts'
 
@@ -39,4 +41,13 @@ function matchesHost(pattern: string, host: string): boolean {
   const base = hostOf(`http://${wildcard ? pattern.slice(2) : pattern}`)
   if (!base) return false
   return wildcard ? host.endsWith(`.${base}`) : host === base
+}
+
+/** The faults of an input's URLs against `rule`, each with its field. */
+export function inputUrlFaults(input: JobInput, rule: UrlRule): FieldFault[] {
+  return (['video_url', 'image_url', 'audio_url'] as const).flatMap((field) => {
+    const url = input[field]
+    const message = url === undefined ? undefined : urlAddressFault(url, rule)
+    return message === undefined ? [] : [{ path: `/${field}`, message }]
+  })
 }

@@ -24,7 +24,7 @@ export async function startCore({ running = true, maxConcurrentJobs, maxQueuedJo
   const backend = createFakeBackend()
   const queue = createInProcessQueue({ log, maxRunning: maxConcurrentJobs })
   const service = createService({ store, queue, events, backend, log, timeoutSeconds: 60, maxQueuedJobs, now })
-  const stopper = createStopper(backend, service)
+  const stopper = createStopper({ backend, service, log })
   const reconciler = createReconciler({ store, queue, service, stopper, log, now })
   const run = createRunner({ store, service, backend, stopper, maxAttempts: 2 })
   if (running) await queue.start(run)
@@ -43,6 +43,7 @@ export async function startCore({ running = true, maxConcurrentJobs, maxQueuedJo
     submit: (request: Partial<NewJob> = {}) => service.submit({ ...aRequest, ...request }, 'anonymous'),
     async close() {
       await reconciler.close()
+      await stopper.close()
       await queue.close()
     },
   }

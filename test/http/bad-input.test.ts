@@ -38,6 +38,10 @@ describe('a body that is refused names the fields', () => {
     ['a climb with encoded slashes', { ...face, audio_path: 'a%2f..%2f..%2fb.wav' }, ['/audio_path']],
     ['a doubly encoded climb', { ...face, audio_path: '%252e%252e%252fb.wav' }, ['/audio_path']],
     ['an encoded absolute path', { ...face, audio_path: '%2fetc/passwd' }, ['/audio_path']],
+    ['an endless encoding', { ...face, audio_path: '%2525252525252e%2525252525252e/b.wav' }, ['/audio_path']],
+    ['a URL with a line feed', { ...face, audio_url: 'https://a.exa\nmple/x.wav' }, ['/audio_url']],
+    ['a URL with a space', { ...face, audio_url: 'https://a.example/x .wav' }, ['/audio_url']],
+    ['a URL with a backslash', { ...face, audio_url: 'https:\\\\a.example\\x.wav' }, ['/audio_url']],
     ['backslashes', { ...face, audio_path: '..\\b.wav' }, ['/audio_path']],
     ['a NUL', { ...face, audio_path: 'b.wav\0.txt' }, ['/audio_path']],
     ['an encoded NUL', { ...face, audio_path: 'b.wav%00' }, ['/audio_path']],
@@ -96,7 +100,19 @@ describe('a request that cannot be read', () => {
   test.each<[string, () => Promise<Awaited<ReturnType<TestApp['get']>>>, number, string]>([
     ['not JSON', () => app.post('/jobs', '{"video_path":', json), 400, 'invalid_json'],
     ['prototype keys', () => app.post('/jobs', '{"__proto__":{"a":1}}', json), 400, 'invalid_json'],
-    ['empty', () => app.post('/jobs', '', json), 400, 'invalid_json'],
+    ['empty', () => app.post('/jobs', '', json), 400, 'invalid_request'],
+    [
+      'compressed',
+      () => app.post('/jobs', '{}', { ...json, 'content-encoding': 'gzip' }),
+      415,
+      'unsupported_media_type',
+    ],
+    [
+      'in another charset',
+      () => app.post('/jobs', '{}', { 'content-type': 'application/json; charset=utf-16' }),
+      415,
+      'unsupported_media_type',
+    ],
     ['no body and no type', () => app.post('/jobs'), 400, 'invalid_request'],
     ['text', () => app.post('/jobs', 'hello', { 'content-type': 'text/plain' }), 415, 'unsupported_media_type'],
     [

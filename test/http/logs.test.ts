@@ -209,6 +209,8 @@ describe('a log that is followed', () => {
     expect([log.left, log.aborted]).toEqual([false, false])
     response.destroy()
     await until(() => log.left && log.aborted, 'the end of the log', 2_000)
+    await until(() => app.requestLines.some(({ msg }) => msg === 'stream closed prematurely'))
+    expect(app.requestLines.filter(({ level }) => level !== 'info')).toEqual([])
   })
 
   test('is let go when the client leaves before the first byte', async () => {
@@ -218,6 +220,8 @@ describe('a log that is followed', () => {
     await until(() => log.asked)
     app.app.server.closeAllConnections()
     await until(() => log.left && log.aborted, 'the end of the log', 2_000)
+    await until(() => app.requestLines.some(({ msg }) => msg === 'stream closed prematurely'))
+    expect(app.requestLines.filter(({ level }) => level !== 'info')).toEqual([])
     await opening
   })
 

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import type { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { OWNER_VARIABLE, PROCESS_NAME } from './owner.ts'
 import { RunFailure } from './run-failure.ts'
 
 /** How much of a child's output is kept: the end of it. */
@@ -40,7 +41,7 @@ export async function runChild(options: ChildOptions, signal: AbortSignal): Prom
   const { program, args, environment, graceMs } = options
   const child: ChildProcess = spawn(program, args, {
     detached: true,
-    env: environment,
+    env: { ...environment, [OWNER_VARIABLE]: PROCESS_NAME },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const exited = once(child, 'exit').catch((error: unknown) => {
@@ -51,6 +52,7 @@ export async function runChild(options: ChildOptions, signal: AbortSignal): Prom
   const stderr = keepEnd(child.stderr, STDERR_KEPT_BYTES)
   child.stderr?.on('data', options.print)
 
+  children.add(child)
   const endTermination = terminateOnAbort(child, graceMs, signal)
   try {
     const [code, endSignal] = (await exited) as [number | null, string | null]
@@ -65,8 +67,15 @@ export async function runChild(options: ChildOptions, signal: AbortSignal): Prom
     }
   } finally {
     endTermination()
+    children.delete(child)
   }
 }
+
+/** However this process ends, short of being killed itself, no child outlives it. */
+const children = new Set<ChildProcess>()
+process.on('exit', () => {
+  for (const child of children) killGroup(child, 'SIGKILL')
+})
 
 /** The stream is null where a child could not even be given pipes. */
 function keepEnd(stream: Readable | null, maxBytes: number): () => string {

@@ -17,11 +17,10 @@ export type FfmpegOptions = {
 
 /** An engine that muxes face and speech with ffmpeg: an image is held, a shorter video loops, as long as the speech. */
 export function createFfmpegEngine(options: FfmpegOptions): Engine {
-  let found = options.path
   const { environment, timeLimitMs, maxOutputBytes } = options
 
   return async (task, stopSignal) => {
-    const program = (found ??= await findFfmpeg(environment.PATH))
+    const program = options.path ?? (await findFfmpeg(environment.PATH))
     const limit = new AbortController()
     const timer = setTimeout(() => limit.abort(), timeLimitMs)
     const signal = AbortSignal.any([stopSignal, limit.signal])

@@ -1,6 +1,6 @@
 import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises'
-import { hostname } from 'node:os'
 import { join } from 'node:path'
+import { isGone, killOrphans, PROCESS_NAME } from './owner.ts'
 
 /** Folders for what a run writes on its way. */
 export type WorkFolders = {
@@ -8,17 +8,14 @@ export type WorkFolders = {
   use<T>(name: string, task: (folder: string) => Promise<T>): Promise<T>
 }
 
-/** Name of this process among those that share a data folder; a process id comes back, its start time does not. */
-const OWN = `${hostname()}-${process.pid}-${Math.round(performance.timeOrigin)}`
-
 /** `root` may be shared with other processes: each has its own folder in it. */
 export function createWorkFolders(root: string): WorkFolders {
-  let swept: Promise<void> | undefined
+  const swept = sweep(root)
   return {
     async use(name, task) {
-      await (swept ??= sweep(root))
-      await mkdir(join(root, OWN), { recursive: true })
-      const folder = await mkdtemp(join(root, OWN, `${name}-`))
+      await swept
+      await mkdir(join(root, PROCESS_NAME), { recursive: true })
+      const folder = await mkdtemp(join(root, PROCESS_NAME, `${name}-`))
       try {
         return await task(folder)
       } finally {
@@ -28,23 +25,10 @@ export function createWorkFolders(root: string): WorkFolders {
   }
 }
 
-/** Removes what earlier processes of this machine left behind when they were killed. */
+/** Ends and removes what earlier processes of this machine left behind when they were killed. */
 async function sweep(root: string) {
-  const names = await readdir(root).catch(() => [])
-  const left = names.filter((name) => name !== OWN && isLeftBehind(name))
-  await Promise.all(left.map((name) => rm(join(root, name), { recursive: true, force: true })))
-}
-
-function isLeftBehind(name: string): boolean {
-  const [, host, pid] = /^(.+)-(\d+)-\d+$/.exec(name) ?? []
-  if (host !== hostname()) return false
-  return Number(pid) === process.pid || !isAlive(Number(pid))
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0)
-  } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'EPERM'
-  }
+  const left = (await readdir(root).catch(() => [])).filter(isGone)
+  await Promise.all(left.map(killOrphans))
+  // What cannot be removed, another user's for instance, is not worth a job.
+  await Promise.allSettled(left.map((name) => rm(join(root, name), { recursive: true, force: true })))
 }
