@@ -19,6 +19,11 @@ test('the backend is loaded once, at its first use, and does all the work', asyn
   fake.end('fc-job-1', { kind: 'interrupted', error: 'x' })
   expect(await deferred.wait('fc-job-1', forever)).toEqual({ kind: 'interrupted', error: 'x' })
   await deferred.stop('fc-job-1', forever)
+  fake.logsWith = async function* ({ callId }) {
+    yield `log of ${callId}`
+  }
+  const log = await Array.fromAsync(deferred.logs({ callId: 'fc-job-1', startedAt: 0 }, forever))
+  expect(log).toEqual(['log of fc-job-1'])
   expect([loads, fake.stopped]).toEqual([1, ['fc-job-1']])
 })
 
