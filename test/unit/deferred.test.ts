@@ -22,7 +22,8 @@ test('the backend is loaded once, at its first use, and does all the work', asyn
   fake.logsWith = async function* ({ callId }) {
     yield `log of ${callId}`
   }
-  const log = await Array.fromAsync(deferred.logs({ callId: 'fc-job-1', startedAt: 0 }, forever))
+  const log: string[] = []
+  for await (const text of deferred.logs({ callId: 'fc-job-1', startedAt: 0 }, forever)) log.push(text)
   expect(log).toEqual(['log of fc-job-1'])
   expect([loads, fake.stopped]).toEqual([1, ['fc-job-1']])
 })
