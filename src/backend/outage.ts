@@ -15,11 +15,15 @@ const RELEASE_EVERY_MS = 100
 export type Lane = 'spawn' | 'call'
 
 export type OutageGate = {
-  /** Does `work` until it does not reject, waiting while the backend is away. Rejects with the reason of `signal` only. */
+  /**
+   * Does `work` until it does not reject, waiting while the backend is away. Rejects with the reason of `signal`, or
+   * once the gate is closed.
+   */
   run<T>(lane: Lane, work: () => Promise<T>, signal: AbortSignal): Promise<T>
   /** Tells of an answer that is not the end of a `run`, such as a long poll that found nothing yet. */
   answered(lane: Lane): void
   stats(): { readonly down: boolean; readonly waiting: number }
+  /** Lets nothing wait any longer. */
   close(): void
 }
 
@@ -44,6 +48,8 @@ type LaneState = { open: boolean; failures: number; readonly returning: Waiter[]
 export function createOutageGate({ probe, log, describe, random = Math.random }: OutageOptions): OutageGate {
   const lanes: Record<Lane, LaneState> = { spawn: emptyLane(), call: emptyLane() }
   const report = createReport(log, () => waiting())
+  /** How to end each wait under way. */
+  const held = new Set<(reason: unknown) => void>()
   let timer: NodeJS.Timeout | undefined
   let probes = 0
   let arrivals = 0
@@ -121,24 +127,41 @@ export function createOutageGate({ probe, log, describe, random = Math.random }:
   /** Waits for the lane; who has been in it before goes before who comes now. */
   const enter = (lane: LaneState, arrival: number, { again, signal }: { again: boolean; signal: AbortSignal }) => {
     if (lane.open && (again || lane.returning.length + lane.arriving.size === 0)) return undefined
-    return new Promise<void>((resolve, reject) => {
-      const leave = () => {
-        remove(lane, waiter)
-        reject(signal.reason as Error)
-      }
-      const waiter: Waiter = {
-        arrival,
-        admit() {
-          signal.removeEventListener('abort', leave)
-          resolve()
-        },
-      }
-      signal.addEventListener('abort', leave, { once: true })
+    return hold(signal, (admit) => {
+      const waiter: Waiter = { arrival, admit }
       if (again) insert(lane.returning, waiter)
       else lane.arriving.add(waiter)
       schedule()
+      return () => remove(lane, waiter)
     })
   }
+
+  const pause = (ms: number, signal: AbortSignal) =>
+    hold(signal, (resume) => {
+      const timer = setTimeout(resume, ms)
+      return () => clearTimeout(timer)
+    })
+
+  /** Waits for what `begin` is given to be called, the signal or the close; for these `begin` says how to call it off. */
+  const hold = (signal: AbortSignal, begin: (release: () => void) => () => void) =>
+    new Promise<void>((resolve, reject) => {
+      const end = () => {
+        signal.removeEventListener('abort', onAbort)
+        held.delete(fail)
+      }
+      const fail = (reason: unknown) => {
+        end()
+        callOff()
+        reject(reason as Error)
+      }
+      const onAbort = () => fail(signal.reason)
+      const callOff = begin(() => {
+        end()
+        resolve()
+      })
+      signal.addEventListener('abort', onAbort, { once: true })
+      held.add(fail)
+    })
 
   return {
     async run(name, work, signal) {
@@ -146,6 +169,7 @@ export function createOutageGate({ probe, log, describe, random = Math.random }:
       const arrival = arrivals++
       for (let failures = 0; ; failures++) {
         signal.throwIfAborted()
+        if (closed) throw closedError()
         await enter(lane, arrival, { again: failures > 0, signal })
         try {
           const result = await work()
@@ -153,6 +177,7 @@ export function createOutageGate({ probe, log, describe, random = Math.random }:
           return result
         } catch (error) {
           signal.throwIfAborted()
+          if (closed) throw error
           failed(lane, error)
         }
         if (lane.open) await pause(jitterMs(failures), signal)
@@ -163,9 +188,12 @@ export function createOutageGate({ probe, log, describe, random = Math.random }:
     close() {
       closed = true
       clearTimeout(timer)
+      for (const fail of held) fail(closedError())
     },
   }
 }
+
+const closedError = () => new Error('the backend is closed')
 
 const emptyLane = (): LaneState => ({ open: true, failures: 0, returning: [], arriving: new Set() })
 
@@ -188,20 +216,6 @@ function remove(lane: LaneState, waiter: Waiter) {
 function insert(returning: Waiter[], waiter: Waiter) {
   const at = returning.findLastIndex((other) => other.arrival < waiter.arrival)
   returning.splice(at + 1, 0, waiter)
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const stop = () => {
-      clearTimeout(timer)
-      reject(signal.reason as Error)
-    }
-    const timer = setTimeout(() => {
-      signal.removeEventListener('abort', stop)
-      resolve()
-    }, ms)
-    signal.addEventListener('abort', stop, { once: true })
-  })
 }
 
 /** The log lines of outages: at most one a minute while it lasts, and one at the end of an outage that was told of. */

@@ -1,3 +1,4 @@
+import { untilAborted } from '../../src/backend/local/until-aborted.ts'
 import type { Backend, LoggedCall, Outcome, Spawned, SpawnRequest } from '../../src/backend/port.ts'
 
 /**
@@ -7,7 +8,11 @@ import type { Backend, LoggedCall, Outcome, Spawned, SpawnRequest } from '../../
 export type FakeBackend = Backend & {
   readonly requests: SpawnRequest[]
   readonly stopped: string[]
-  readonly waiting: Map<string, (outcome: Outcome) => void>
+  /** Calls that have been waited for. */
+  readonly waiting: Set<string>
+  /** Makes a call known, as one that an earlier process spawned. */
+  adopt(callId: string): void
+  /** Ends a call; one that has ended stays as it is. */
   end(callId: string, outcome: Outcome): void
   spawnWith: (request: SpawnRequest) => Promise<Spawned>
   stopWith: (callId: string) => Promise<void>
@@ -17,41 +22,50 @@ export type FakeBackend = Backend & {
 export const aSuccess: Outcome = { kind: 'succeeded', outputPath: '/shared/results/run/v15/output.mp4', runId: 'run' }
 
 export function createFakeBackend(): FakeBackend {
-  const ended = new Map<string, Outcome>()
+  const calls = new Map<string, PromiseWithResolvers<Outcome>>()
+  const closed = Promise.withResolvers<never>()
+  closed.promise.catch(() => undefined)
   const backend: FakeBackend = {
     name: 'modal',
     requests: [],
     stopped: [],
-    waiting: new Map(),
+    waiting: new Set(),
     check: () => [],
     spawnWith: async (request) => ({ kind: 'spawned', callId: `fc-${request.jobId}-${request.attempt}` }),
     stopWith: async () => undefined,
     async *logsWith() {
       // Prints nothing.
     },
-    spawn(request) {
+    adopt(callId) {
+      if (!calls.has(callId)) calls.set(callId, Promise.withResolvers())
+    },
+    async spawn(request, signal) {
+      signal.throwIfAborted()
       backend.requests.push(request)
-      return backend.spawnWith(request)
+      const spawned = await backend.spawnWith(request)
+      if (spawned.kind === 'spawned') backend.adopt(spawned.callId)
+      return spawned
     },
-    wait(callId, signal) {
-      const known = ended.get(callId)
-      if (known) return Promise.resolve(known)
-      return new Promise((resolve, reject) => {
-        signal.throwIfAborted()
-        signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
-        backend.waiting.set(callId, resolve)
-      })
+    async wait(callId, signal) {
+      const call = calls.get(callId)
+      if (!call) return { kind: 'failed', code: 'lost', error: 'The call is not known.' }
+      backend.waiting.add(callId)
+      return untilAborted(Promise.race([call.promise, closed.promise]), signal)
     },
-    async stop(callId) {
-      await backend.stopWith(callId)
+    async stop(callId, signal) {
+      await untilAborted(backend.stopWith(callId), signal)
       backend.stopped.push(callId)
+      calls.get(callId)?.resolve({ kind: 'interrupted', error: 'The call was stopped.' })
     },
     logs: (call, signal) => backend.logsWith(call, signal),
     end(callId, outcome) {
-      ended.set(callId, outcome)
-      backend.waiting.get(callId)?.(outcome)
+      const call = calls.get(callId)
+      if (!call) throw new Error(`The fake backend knows no call ${callId}.`)
+      call.resolve(outcome)
     },
-    close: async () => undefined,
+    async close() {
+      closed.reject(new Error('the fake backend is closed'))
+    },
   }
   return backend
 }

@@ -247,6 +247,7 @@ describe('limits', () => {
   test('calls that exist are followed before jobs that were never started', async () => {
     const { store, reconciler, backend } = await start({ maxConcurrentJobs: 1 })
     const [waiting, called] = [aJob({ createdAt: 1 }), after(aJob({ createdAt: 2 }), spawned(1, 'fc-old'))]
+    backend.adopt('fc-old')
     for (const job of [waiting, called]) await store.insert(job)
     await reconciler.resumeRuns()
     await until(() => backend.waiting.has('fc-old'))
@@ -258,6 +259,7 @@ describe('what nobody was doing', () => {
   test('a job with a call id is attached to, not spawned again', async () => {
     const { backend, store, reconciler, untilStatus } = await start()
     const job = after(aJob({ deadlineAt: 2_000_000 }), spawned(1, 'fc-old'))
+    backend.adopt('fc-old')
     await store.insert(job)
     await reconciler.resumeRuns()
     await until(() => backend.waiting.has('fc-old'))

@@ -176,12 +176,29 @@ describe('an outage', () => {
     expect(said(lines).filter((line) => line === 'the backend answers again')).toHaveLength(1)
   })
 
-  test('leaves no timer behind when the gate closes', async () => {
-    const { gate, takeAway } = await start()
+  test('leaves no timer and nobody behind when the gate closes', async () => {
+    const { gate, ask, state, takeAway, early } = await start()
     await takeAway()
     await vi.advanceTimersByTimeAsync(1_000)
     expect(vi.getTimerCount()).toBe(1)
+    const pausing = ask('pausing', 'call')
+    await vi.advanceTimersByTimeAsync(0)
+    expect(vi.getTimerCount()).toBe(2)
+    const left = Promise.allSettled([...early, pausing])
     gate.close()
     expect(vi.getTimerCount()).toBe(0)
+    const ends = (await left).map((end) => end.status === 'rejected' && (end.reason as Error).message)
+    expect(ends).toEqual(Array(FAILURES_TO_CLOSE + 1).fill('the backend is closed'))
+    state.down = false
+    await expect(ask('too late', 'call')).rejects.toThrow('the backend is closed')
+  })
+
+  test('does not try again what fails once the gate is closed', async () => {
+    const { gate } = await start()
+    const work = Promise.withResolvers<string>()
+    const running = gate.run('call', () => work.promise, forever)
+    gate.close()
+    work.reject(new Error('cut off'))
+    await expect(running).rejects.toThrow('cut off')
   })
 })

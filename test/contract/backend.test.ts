@@ -1,0 +1,188 @@
+import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { deferBackend } from '../../src/backend/deferred.ts'
+import type { Backend } from '../../src/backend/port.ts'
+import { describe } from 'vitest'
+import { aSuccess, createFakeBackend } from '../helpers/fake-backend.ts'
+import { SAMPLES, startLocal, temporaryFolder } from '../helpers/media.ts'
+import { startModal } from '../helpers/modal.ts'
+import { type BackendUnderTest, backendContract as cases, type Course } from './backend.ts'
+import { testBites, testContract } from './contract.ts'
+
+/** How long a call takes to succeed, in ms: long enough to do something in the meantime. */
+const MOMENT_MS = 200
+
+testContract('modal, on a stand-in', cases, async (): Promise<BackendUnderTest> => {
+  const { backend, close } = await startModal()
+  const names: Record<Course, string> = {
+    succeeds: `after=${MOMENT_MS}`,
+    fails: 'end=raise,message=no%20face',
+    'never-ends': 'end=never',
+  }
+  const request = (course: Course) => ({ input: { video_path: 'a.mp4', audio_path: `behave/${names[course]}.wav` } })
+  return { backend, request, unknownCallId: 'fc-nobody-knows', close }
+})
+
+testContract('local, with a command', cases, async (): Promise<BackendUnderTest> => {
+  const folder = await temporaryFolder()
+  const mediaRoot = join(folder, 'media')
+  mkdirSync(mediaRoot)
+  for (const course of ['succeeds', 'fails', 'never-ends']) {
+    copyFileSync(join(SAMPLES, 'speech.wav'), join(mediaRoot, `${course}.wav`))
+  }
+  copyFileSync(join(SAMPLES, 'face.mp4'), join(mediaRoot, 'face.mp4'))
+  const script = `case "$2" in
+    */succeeds.wav) sleep ${MOMENT_MS / 1000}; exec cp "$3" "$1";;
+    */fails.wav) echo "no face" >&2; exit 1;;
+    *) exec sleep 1000;;
+  esac`
+  writeFileSync(join(folder, 'run.sh'), script)
+  const { backend } = await startLocal({
+    mediaRoot,
+    maxProcesses: 4,
+    command: `sh "${join(folder, 'run.sh')}" {output} {audio} {face}`,
+  })
+  const request = (course: Course) => ({ input: { video_path: 'face.mp4', audio_path: `${course}.wav` } })
+  return { backend, request, unknownCallId: 'local-00000000-nobody-1', close: () => backend.close() }
+})
+
+/** The double that the tests of the core use, with calls that end by themselves. */
+function openFake(): BackendUnderTest {
+  const fake = createFakeBackend()
+  const { spawnWith } = fake
+  fake.spawnWith = async (request) => {
+    const spawned = await spawnWith(request)
+    const outcome = { succeeds: aSuccess, fails: aFailure }[request.input.audio_path ?? '']
+    if (outcome && spawned.kind === 'spawned') setTimeout(() => fake.end(spawned.callId, outcome), MOMENT_MS)
+    return spawned
+  }
+  const request = (course: Course) => ({ input: { audio_path: course } })
+  return { backend: fake, request, unknownCallId: 'fc-nobody-knows', close: () => fake.close() }
+}
+const aFailure = { kind: 'failed', code: 'inference_failed', error: 'no face' } as const
+
+testContract('the fake of the core’s tests', cases, openFake)
+
+testContract('deferred', cases, () => {
+  const under = openFake()
+  const { name, check } = under.backend
+  return { ...under, backend: deferBackend({ name, check }, async () => under.backend) }
+})
+
+const broken = (change: (good: Backend) => Partial<Backend>) => () => {
+  const under = openFake()
+  return { ...under, backend: { ...under.backend, ...change(under.backend) } }
+}
+const forever = new AbortController().signal
+
+// All at once: several end when the contract has waited long enough.
+describe.concurrent('the contract', () => {
+  testBites('a success without the id of its run', {
+    cases,
+    promise: 'answers a spawn with a call id that wait understands; a success has a path and the id of its run',
+    open: broken(() => ({ wait: async () => ({ kind: 'succeeded', outputPath: '/output.mp4' }) })),
+  })
+
+  testBites('a spawn that does not look at its signal', {
+    cases,
+    promise: 'spawns nothing with a signal that has aborted',
+    open: broken((good) => ({ spawn: (request) => good.spawn(request, forever) })),
+  })
+
+  testBites('an outcome that is told once', {
+    cases,
+    promise: 'may be asked by many at once how a call ends, and again when it has ended',
+    open: broken((good) => {
+      let isTold = false
+      return {
+        async wait(callId, signal) {
+          if (isTold) return { kind: 'interrupted', error: 'It has been told.' }
+          const outcome = await good.wait(callId, signal)
+          isTold = true
+          return outcome
+        },
+      }
+    }),
+  })
+
+  testBites('ids of calls that collide', {
+    cases,
+    promise: 'tells two calls apart',
+    open: broken((good) => ({ spawn: (request, signal) => good.spawn({ ...request, jobId: 'same' }, signal) })),
+  })
+
+  testBites('a wait that does not listen to its signal', {
+    cases,
+    promise: 'gives up a wait with the reason of its signal, and the call goes on',
+    open: broken((good) => ({ wait: (callId) => good.wait(callId, forever) })),
+  })
+
+  testBites('a wait that takes its call with it', {
+    cases,
+    promise: 'gives up a wait with the reason of its signal, and the call goes on',
+    open: broken((good) => ({
+      wait: (callId, signal) =>
+        good.wait(callId, signal).catch(async (error: unknown) => {
+          await good.stop(callId, forever)
+          throw error
+        }),
+    })),
+  })
+
+  testBites('a stop that does nothing', {
+    cases,
+    promise: 'ends a call that it is to stop, and the wait for it',
+    open: broken(() => ({ stop: async () => undefined })),
+  })
+
+  testBites('a stop that is refused for a call that has been stopped', {
+    cases,
+    promise: 'stops a call as often as it is asked, and one that it does not know',
+    open: broken((good) => {
+      const stopped = new Set<string>()
+      return {
+        async stop(callId, signal) {
+          if (stopped.has(callId)) throw new Error('The call has been stopped.')
+          stopped.add(callId)
+          await good.stop(callId, signal)
+        },
+      }
+    }),
+  })
+
+  testBites('a stop that is refused for a call that is not known', {
+    cases,
+    promise: 'stops a call as often as it is asked, and one that it does not know',
+    open: broken((good) => ({
+      async stop(callId, signal) {
+        if (callId === 'fc-nobody-knows') throw new Error('There is no such call.')
+        await good.stop(callId, signal)
+      },
+    })),
+  })
+
+  testBites('a stop that undoes a success', {
+    cases,
+    promise: 'does not change by a stop how a call has ended',
+    open: broken((good) => {
+      const stopped = new Set<string>()
+      return {
+        stop: async (callId) => void stopped.add(callId),
+        wait: async (callId, signal) =>
+          stopped.has(callId) ? { kind: 'interrupted', error: 'stopped' } : good.wait(callId, signal),
+      }
+    }),
+  })
+
+  testBites('a wait without end for a call that is not known', {
+    cases,
+    promise: 'ends the wait for a call that it does not know',
+    open: broken(() => ({ wait: () => new Promise(() => undefined) })),
+  })
+
+  testBites('a close that leaves waits behind', {
+    cases,
+    promise: 'ends every wait when it closes, which it may be told again',
+    open: broken(() => ({ close: async () => undefined })),
+  })
+})
