@@ -49,7 +49,7 @@ export function createOutageGate({ probe, log, describe, random = Math.random }:
   const lanes: Record<Lane, LaneState> = { spawn: emptyLane(), call: emptyLane() }
   const report = createReport(log, () => waiting())
   /** How to end each wait under way. */
-  const held = new Set<(reason: unknown) => void>()
+  const held = new Set<(reason: Error) => void>()
   let timer: NodeJS.Timeout | undefined
   let probes = 0
   let arrivals = 0
@@ -149,12 +149,12 @@ export function createOutageGate({ probe, log, describe, random = Math.random }:
         signal.removeEventListener('abort', onAbort)
         held.delete(fail)
       }
-      const fail = (reason: unknown) => {
+      const fail = (reason: Error) => {
         end()
         callOff()
-        reject(reason as Error)
+        reject(reason)
       }
-      const onAbort = () => fail(signal.reason)
+      const onAbort = () => fail(signal.reason as Error)
       const callOff = begin(() => {
         end()
         resolve()
@@ -163,21 +163,24 @@ export function createOutageGate({ probe, log, describe, random = Math.random }:
       held.add(fail)
     })
 
+  const throwIfOver = (signal: AbortSignal, error: unknown = closedError()) => {
+    signal.throwIfAborted()
+    if (closed) throw error
+  }
+
   return {
     async run(name, work, signal) {
       const lane = lanes[name]
       const arrival = arrivals++
       for (let failures = 0; ; failures++) {
-        signal.throwIfAborted()
-        if (closed) throw closedError()
+        throwIfOver(signal)
         await enter(lane, arrival, { again: failures > 0, signal })
         try {
           const result = await work()
           answered(name)
           return result
         } catch (error) {
-          signal.throwIfAborted()
-          if (closed) throw error
+          throwIfOver(signal, error)
           failed(lane, error)
         }
         if (lane.open) await pause(jitterMs(failures), signal)
