@@ -48,6 +48,16 @@ testBites('a close that does not wait for what runs', {
   open: broken(() => ({ close: () => Promise.resolve() })),
 })
 
+testBites('a close that aborts what runs and goes its way', {
+  cases,
+  promise: 'waits when it closes for a run that takes its time to let go',
+  open: broken((good) => ({
+    async close() {
+      void good.close()
+    },
+  })),
+})
+
 testBites('a queue without a bound', {
   cases: boundedQueueContract,
   promise: 'runs no more than the bound, the others in order of arrival',

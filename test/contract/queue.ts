@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'vitest'
 import type { JobQueue, QueueEntry, RunEntry } from '../../src/queue/port.ts'
 import { until } from '../helpers/until.ts'
@@ -185,6 +187,25 @@ export const queueContract: readonly ContractCase<JobQueue>[] = [
       await queue.add(entry)
       await until(() => runner.started.length > 0)
       expect([await queue.position(entry), await queue.position(anEntry())]).toEqual([undefined, undefined])
+    },
+  ],
+  [
+    'waits when it closes for a run that takes its time to let go',
+    async (open) => {
+      const queue = await open()
+      const happened: string[] = []
+      await queue.start(async (_entry, signal) => {
+        happened.push('started')
+        await once(signal, 'abort')
+        happened.push('aborted')
+        await sleep(100)
+        happened.push('let go')
+      })
+      await queue.add(anEntry())
+      await until(() => happened.length > 0)
+      const closing = [queue.close(), queue.close()].map((close) => close.then(() => happened.push('closed')))
+      await Promise.all(closing)
+      expect(happened).toEqual(['started', 'aborted', 'let go', 'closed', 'closed'])
     },
   ],
   [
