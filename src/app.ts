@@ -10,9 +10,11 @@ import { answerClientError, answerError, answerExpectation, registerProblems } f
 import { RequestLog } from './http/request-log.ts'
 import { createValidatorCompiler } from './http/validation.ts'
 import type { JobService } from './jobs/service.ts'
+import type { Readiness } from './readiness.ts'
 
 export type AppParts = {
   readonly service: JobService
+  readonly readiness: Pick<Readiness, 'report'>
   readonly log: FastifyBaseLogger
   readonly bodyLimitBytes: number
 }
@@ -21,7 +23,7 @@ export type AppParts = {
 export const REQUEST_TIMEOUT_MS = 60_000
 
 /** The HTTP application, ready to listen or to be injected. It opens nothing itself: its parts are given and closed elsewhere. */
-export async function buildApp({ service, log, bodyLimitBytes }: AppParts): Promise<FastifyInstance> {
+export async function buildApp({ service, readiness, log, bodyLimitBytes }: AppParts): Promise<FastifyInstance> {
   const app = Fastify({
     loggerInstance: log,
     bodyLimit: bodyLimitBytes,
@@ -45,7 +47,7 @@ export async function buildApp({ service, log, bodyLimitBytes }: AppParts): Prom
   app.server.on('checkExpectation', answerExpectation)
   const refuseOtherMethods = collectMethods(app)
 
-  await app.register(healthRoutes)
+  await app.register(healthRoutes, { readiness })
   await app.register(jobRoutes, { service })
   await app.register(logRoutes, { service })
 

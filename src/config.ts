@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { type Static, type TSchema, Type } from '@sinclair/typebox'
 import { Ajv, type ErrorObject } from 'ajv'
 import { parseCommand } from './command-template.ts'
+import { BootError } from './errors.ts'
 
 const text = (description: string, options: object = {}) => Type.String({ minLength: 1, description, ...options })
 const integer = (description: string, range: { default: number; minimum: number; maximum: number }) =>
@@ -63,7 +64,20 @@ export const ConfigSchema = Type.Object({
     default: './samples',
   }),
   DATA_DIR: text('Folder for what the server writes.', { default: './data' }),
-  JOB_STORE: choice(['memory'], 'Where jobs are kept: `memory` loses them with the process.', { default: 'memory' }),
+  JOB_STORE: text('Where jobs are kept: `memory` loses them with the process, `sqlite:PATH` keeps them in a file.', {
+    default: 'memory',
+    pattern: '^(memory|sqlite:.+)$',
+  }),
+  JOB_RETENTION_SECONDS: integer('How long a job is kept after its end.', {
+    default: 604_800,
+    minimum: 1,
+    maximum: 315_360_000,
+  }),
+  MAX_FINISHED_JOBS: integer('Finished jobs kept in `memory`; 0: no limit.', {
+    default: 100_000,
+    minimum: 0,
+    maximum: 100_000_000,
+  }),
   JOB_TIMEOUT_SECONDS: integer('Time a job has from acceptance to its end.', {
     default: 7200,
     minimum: 1,
@@ -109,12 +123,11 @@ export type Config = Readonly<Omit<Static<typeof ConfigSchema>, 'BACKEND'>> & {
 type Environment = Readonly<Record<string, string | undefined>>
 
 /** Settings that cannot be used; the message names every faulty variable, and never shows a secret's value. */
-export class ConfigError extends Error {
+export class ConfigError extends BootError {
   readonly faults: string[]
 
   constructor(faults: string[]) {
     super(`The configuration is not usable:\n${faults.map((fault) => `  ${fault}`).join('\n')}`)
-    this.name = 'ConfigError'
     this.faults = faults
   }
 }

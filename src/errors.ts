@@ -45,6 +45,13 @@ export class JobConflict extends AppError {
   }
 }
 
+/** 422: an idempotency key that was used before, with another request. */
+export class IdempotencyConflict extends AppError {
+  constructor() {
+    super('idempotency_key_reused', 422, 'This Idempotency-Key was used with another request; take a new one.')
+  }
+}
+
 /** 503: as many jobs are waiting for the backend as the operator allows; `retryAfterSeconds` becomes `Retry-After`. */
 export class QueueFull extends AppError {
   constructor() {
@@ -63,5 +70,23 @@ export class AttemptNotFound extends AppError {
 export class LogsUnavailable extends AppError {
   constructor(status: 409 | 410 | 502 | 503, message: string, options?: ErrorOptions) {
     super('logs_unavailable', status, message, { ...options, ...(status === 503 && { retryAfterSeconds: 10 }) })
+  }
+}
+
+/** 503: the store cannot write just now; nothing of the request was kept. */
+export class StoreUnavailable extends AppError {
+  constructor(options: ErrorOptions = {}) {
+    super('store_unavailable', 503, 'The job store cannot write at the moment; try again later.', {
+      ...options,
+      retryAfterSeconds: 10,
+    })
+  }
+}
+
+/** What keeps the server from starting, in words for an operator. */
+export class BootError extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = new.target.name
   }
 }

@@ -5,9 +5,10 @@ import { beginBoot, endBoot } from './runtime.ts'
 import type { Wired } from './wiring.ts'
 
 beginBoot()
-const [{ loadConfig, ConfigError }, { createLogger }, { wire }, { buildApp }, { default: closeWithGrace }] =
+const [{ loadConfig }, { BootError }, { createLogger }, { wire }, { buildApp }, { default: closeWithGrace }] =
   await Promise.all([
     import('./config.ts'),
+    import('./errors.ts'),
     import('./log.ts'),
     import('./wiring.ts'),
     import('./app.ts'),
@@ -23,7 +24,7 @@ async function main() {
   try {
     await serve(loadConfig())
   } catch (error) {
-    if (!(error instanceof ConfigError)) throw error
+    if (!(error instanceof BootError)) throw error
     process.stderr.write(`${error.message}\n`)
     process.exit(1)
   }
@@ -32,7 +33,7 @@ async function main() {
 async function serve(config: Config) {
   const log = await createLogger(config)
   const wired = await wire(config, log)
-  const app = await buildApp({ service: wired.service, log, bodyLimitBytes: config.BODY_LIMIT_BYTES })
+  const app = await buildApp({ ...wired, log, bodyLimitBytes: config.BODY_LIMIT_BYTES })
   endOnSignal(config, log, { app, wired })
   try {
     await app.listen({
@@ -61,6 +62,7 @@ function endOnSignal(config: Config, log: Logger, { app, wired }: { app: Fastify
     { delay: config.SHUTDOWN_GRACE_SECONDS * 1000, skip: ['SIGINT', 'SIGTERM'], logger: false },
     async ({ err }) => {
       if (err) log.fatal({ err }, 'the process is in an unknown state and ends')
+      wired.readiness.end()
       await closeApp(app, config.SHUTDOWN_GRACE_SECONDS * 250)
       await wired.close()
       log.info('the server has ended')

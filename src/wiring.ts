@@ -10,10 +10,12 @@ import { createRunner } from './jobs/runner.ts'
 import { createService, type JobService } from './jobs/service.ts'
 import { createStopper } from './jobs/stopper.ts'
 import { createInProcessQueue } from './queue/in-process.ts'
+import { createReadiness, type Readiness } from './readiness.ts'
 import type { JobStore } from './store/port.ts'
 
 export type Wired = {
   readonly service: JobService
+  readonly readiness: Readiness
   /** Begins to run jobs: those left unfinished, and those that come. Call it once the server listens. */
   start(): Promise<void>
   /** Closes everything that was opened, last opened first. Idempotent. */
@@ -35,13 +37,19 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
     maxQueuedJobs: config.MAX_QUEUED_JOBS || undefined,
   })
   const stopper = opened(createStopper({ backend, service, log }))
-  const reconciler = opened(createReconciler({ store, queue, service, stopper, log }))
+  const reconciler = opened(
+    createReconciler({
+      ...{ store, queue, service, stopper, log },
+      retentionSeconds: config.JOB_RETENTION_SECONDS,
+    }),
+  )
 
+  const readiness = opened(createReadiness({ store, backend }))
   const run = createRunner({ store, service, backend, stopper, maxAttempts: config.MAX_ATTEMPTS })
 
   let closing: Promise<void> | undefined
   return {
-    service,
+    ...{ service, readiness },
     async start() {
       await queue.start(run)
       await reconciler.start()
@@ -77,16 +85,18 @@ const ASSUMED_LOCAL =
   'no Modal credentials were found: jobs run on the local backend, which muxes face and speech and moves no lips ' +
   '(set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET, or BACKEND=local to silence this)'
 
-async function openStore(_config: Config, log: Logger): Promise<JobStore> {
+async function openStore(config: Config, log: Logger): Promise<JobStore> {
+  const [, path] = /^sqlite:(.+)$/.exec(config.JOB_STORE) ?? []
+  if (path !== undefined) {
+    const { createSqliteStore } = await import('./store/sqlite.ts')
+    return createSqliteStore({ path })
+  }
   const { createMemoryStore } = await import('./store/memory.ts')
-  const store = createMemoryStore()
+  const store = createMemoryStore({ maxFinished: config.MAX_FINISHED_JOBS || Infinity })
   const close = async () => {
     for await (const job of store.owed('run', Date.now())) {
-      const fields = {
-        job_id: job.id,
-        status: job.status,
-        call_ids: job.attempts.flatMap(({ callId }) => callId ?? []),
-      }
+      const callIds = job.attempts.flatMap(({ callId }) => callId ?? [])
+      const fields = { job_id: job.id, status: job.status, call_ids: callIds }
       log.warn(fields, 'an unfinished job is forgotten: JOB_STORE=memory keeps nothing beyond the process')
     }
     await store.close()

@@ -9,11 +9,15 @@ export type DeferredBackend = Backend & {
 /** Wraps what `open` makes. `name` and `check` must be known before it is loaded. */
 export function deferBackend(known: Pick<Backend, 'name' | 'check'>, open: () => Promise<Backend>): DeferredBackend {
   let opened: Promise<Backend> | undefined
+  let current: Backend | undefined
   const load = () => {
-    opened ??= open().catch((error: unknown) => {
-      opened = undefined
-      throw error
-    })
+    opened ??= open().then(
+      (backend) => (current = backend),
+      (error: unknown) => {
+        opened = undefined
+        throw error
+      },
+    )
     return opened
   }
   return {
@@ -25,6 +29,7 @@ export function deferBackend(known: Pick<Backend, 'name' | 'check'>, open: () =>
     async *logs(call, signal) {
       yield* (await load()).logs(call, signal)
     },
+    isDegraded: () => current?.isDegraded() ?? false,
     async close() {
       await (await opened?.catch(() => undefined))?.close()
     },

@@ -118,6 +118,7 @@ export function createModalBackend(options: ModalOptions): Backend {
     wait: (callId, signal) => gate.run('call', () => pool.follow((turn) => poll(callId, turn), signal), signal),
     stop: (callId, signal) => gate.run('call', () => cancelOnce(callId, signal), signal),
     logs,
+    isDegraded: () => gate.stats().down,
     close() {
       gate.close()
       pool.close()

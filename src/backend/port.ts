@@ -43,6 +43,8 @@ export type Backend = {
    * not know the call or its log any more, and soon after `signal` aborts.
    */
   logs(call: LoggedCall, signal: AbortSignal): AsyncIterable<string>
+  /** Whether the backend is away, as far as is known: jobs wait for it. */
+  isDegraded(): boolean
   /** Releases connections and ends local children. Idempotent. */
   close(): Promise<void>
 }

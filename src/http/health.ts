@@ -1,13 +1,26 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { HealthReply, NoQuery } from './schemas.ts'
+import type { Readiness } from '../readiness.ts'
+import { HealthReply, NoQuery, ReadyReply } from './schemas.ts'
 
-/** `GET /healthz`: the process answers; says nothing of what it depends on. */
-export const healthRoutes: FastifyPluginAsyncTypebox = (app) => {
+/** `GET /healthz`: the process answers. `GET /readyz`: it should be given requests; 503 where not. */
+export const healthRoutes: FastifyPluginAsyncTypebox<{ readiness: Pick<Readiness, 'report'> }> = (
+  app,
+  { readiness },
+) => {
   app.get(
     '/healthz',
     // Probes come every few seconds: only their failures are worth a line.
     { logLevel: 'warn', schema: { querystring: NoQuery, response: { 200: HealthReply } } },
     () => ({ status: 'ok' as const }),
+  )
+  app.get(
+    '/readyz',
+    { logLevel: 'warn', schema: { querystring: NoQuery, response: { 200: ReadyReply, 503: ReadyReply } } },
+    (_request, reply) => {
+      const report = readiness.report()
+      if (report.status !== 'ready') reply.code(503)
+      return report
+    },
   )
   return Promise.resolve()
 }

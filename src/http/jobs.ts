@@ -1,15 +1,35 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import type { Static } from '@sinclair/typebox'
+import type { IncomingHttpHeaders } from 'node:http'
+import { type Static, Type } from '@sinclair/typebox'
 import type { Job } from '../jobs/job.ts'
-import type { JobService } from '../jobs/service.ts'
+import { parseIdempotencyKey } from '../jobs/idempotency.ts'
+import type { JobService, NewJob } from '../jobs/service.ts'
 import { viewOf } from '../jobs/view.ts'
 import { logJobId } from './request-log.ts'
-import { JobParams, JobReply, NewJobBody, NoBody, NoQuery, ProblemReply, ResultReply } from './schemas.ts'
+import { cursorOf, listQueryOf } from './list-query.ts'
+import {
+  JobParams,
+  JobsReply,
+  ListJobsQuery,
+  JobReply,
+  NewJobBody,
+  NoBody,
+  NoQuery,
+  ProblemReply,
+  ResultReply,
+} from './schemas.ts'
 
 export const ANONYMOUS = 'anonymous'
 
-function newJobOf({ version = 'v15', metadata, timeout_seconds: timeoutSeconds, ...input }: Static<typeof NewJobBody>) {
-  return { input, version, ...(metadata && { metadata }), ...(timeoutSeconds !== undefined && { timeoutSeconds }) }
+function newJobOf({ body, headers }: { body: Static<typeof NewJobBody>; headers: IncomingHttpHeaders }): NewJob {
+  const { version = 'v15', metadata, timeout_seconds: timeoutSeconds, ...input } = body
+  const key = headers['idempotency-key']
+  return {
+    ...{ input, version },
+    ...(metadata && { metadata }),
+    ...(timeoutSeconds !== undefined && { timeoutSeconds }),
+    ...(key !== undefined && { idempotencyKey: parseIdempotencyKey(String(key)) }),
+  }
 }
 
 /** The routes of jobs. Handlers take the request apart, call one verb of the core and return its view. */
@@ -28,12 +48,39 @@ export const jobRoutes: FastifyPluginAsyncTypebox<{ service: JobService }> = (ap
       },
     },
     async (request, reply) => {
-      const job = await service.submit(newJobOf(request.body), ANONYMOUS)
+      const { job, replayed } = await service.submit(newJobOf(request), ANONYMOUS)
+      if (replayed) reply.header('idempotent-replayed', 'true')
       reply.log = request.log = request.log.child({ job_id: job.id })
       return reply
         .code(202)
         .header('location', `/jobs/${job.id}`)
         .send(await show(job))
+    },
+  )
+
+  app.get(
+    '/jobs',
+    { schema: { querystring: ListJobsQuery, response: { 200: JobsReply, '4xx': ProblemReply } } },
+    async (request) => {
+      const { jobs, next } = await service.list(listQueryOf(request.query, ANONYMOUS))
+      return { jobs: await Promise.all(jobs.map(show)), ...(next && { next_cursor: cursorOf(next) }) }
+    },
+  )
+
+  app.delete(
+    '/jobs/:id',
+    {
+      schema: {
+        params: JobParams,
+        querystring: NoQuery,
+        body: NoBody,
+        response: { 204: Type.Null(), '4xx': ProblemReply },
+      },
+    },
+    async (request, reply) => {
+      await service.remove(request.params.id, ANONYMOUS)
+      reply.code(204)
+      return null
     },
   )
 

@@ -84,11 +84,36 @@ export const JobReply = Type.Object({
   links: Type.Object({ self: Type.String(), result: Type.String(), logs: Type.String(), cancel: Type.String() }),
 })
 
+/** Query of `GET /jobs`. What is in the texts is checked by `listQueryOf`. */
+export const ListJobsQuery = Type.Object(
+  {
+    status: Type.Optional(Type.String({ maxLength: 100, description: 'States, separated by commas.' })),
+    created_after: Type.Optional(Type.String({ maxLength: 40, description: 'Only jobs accepted later (RFC 3339).' })),
+    created_before: Type.Optional(Type.String({ maxLength: 40, description: 'Only jobs accepted before (RFC 3339).' })),
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 200, description: 'Jobs on a page; 50 if not given.' })),
+    cursor: Type.Optional(Type.String({ maxLength: 100, description: 'The next_cursor of the page before.' })),
+  },
+  { additionalProperties: false },
+)
+
+/** Answer of `GET /jobs`, newest first. */
+export const JobsReply = Type.Object({
+  jobs: Type.Array(JobReply),
+  next_cursor: Type.Optional(Type.String({ description: 'Names the next page; absent on the last.' })),
+})
+
 /** Answer of `GET /jobs/:id/result`. */
 export const ResultReply = Type.Object({
   job_id: Type.String(),
   status: OneOf(['succeeded']),
   output_path: Type.String(),
+})
+
+/** Answer of `GET /readyz`. */
+export const ReadyReply = Type.Object({
+  status: OneOf(['ready', 'unavailable', 'ending']),
+  store: OneOf(['ok', 'unavailable']),
+  backend: OneOf(['ok', 'degraded']),
 })
 
 export const HealthReply = Type.Object({ status: OneOf(['ok']) })

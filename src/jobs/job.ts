@@ -7,7 +7,8 @@
  *
  * `applyEvent` is the only thing that moves a job. It is pure: the service writes what it returns.
  */
-export type JobStatus = 'submitted' | 'running' | 'succeeded' | 'failed' | 'canceled'
+export const JOB_STATUSES = ['submitted', 'running', 'succeeded', 'failed', 'canceled'] as const
+export type JobStatus = (typeof JOB_STATUSES)[number]
 export type BackendName = 'modal' | 'local'
 export type ModelVersion = 'v15' | 'v1'
 
@@ -52,6 +53,9 @@ export type Job = {
   readonly version: ModelVersion
   readonly input: JobInput
   readonly metadata?: Readonly<Record<string, string>>
+  /** What the caller named the submit by, and what was in it: the same name again means the same job. */
+  readonly idempotencyKey?: string
+  readonly fingerprint?: string
   readonly createdAt: number
   readonly startedAt?: number
   readonly finishedAt?: number

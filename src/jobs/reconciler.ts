@@ -6,11 +6,13 @@ import type { JobService } from './service.ts'
 import type { Stopper } from './stopper.ts'
 
 export type ReconcilerParts = {
-  readonly store: Pick<JobStore, 'owed'>
+  readonly store: Pick<JobStore, 'owed' | 'remove'>
   readonly queue: Pick<JobQueue, 'add'>
   readonly service: Pick<JobService, 'record'>
   readonly stopper: Stopper
   readonly log: Log
+  /** How long a job is kept after its end. */
+  readonly retentionSeconds: number
   /** Epoch ms. */
   readonly now?: () => number
 }
@@ -23,7 +25,9 @@ export type Reconciler = {
   resumeRuns(): Promise<void>
   /** Stops every call that is owed a stop. */
   stopCalls(): Promise<void>
-  /** Makes the first pass over deadlines and runs, then repeats all three. */
+  /** Forgets jobs that ended longer ago than they are kept, a few at a time. */
+  removeOld(): Promise<void>
+  /** Makes the first pass over deadlines and runs, then repeats all. */
   start(): Promise<void>
   /** Ends the passes and waits for those under way. Idempotent. */
   close(): Promise<void>
@@ -32,11 +36,14 @@ export type Reconciler = {
 /** How often deadlines are looked at, and everything else that may be owed, in ms. */
 export const DEADLINE_SWEEP_MS = 1_000
 export const RESUME_SWEEP_MS = 30_000
+/** How many old jobs are forgotten in one write. */
+const REMOVALS_AT_ONCE = 50
 /** How many jobs' calls are stopped at the same time. */
 const STOPS_AT_ONCE = 32
 
 /** Finds what is owed and nobody is doing: what a crash, a lost message or an outage left behind. */
-export function createReconciler({ store, queue, service, stopper, log, now = Date.now }: ReconcilerParts): Reconciler {
+export function createReconciler(parts: ReconcilerParts): Reconciler {
+  const { store, queue, service, stopper, log, retentionSeconds, now = Date.now } = parts
   const closing = new AbortController()
   const timers: NodeJS.Timeout[] = []
   const underWay = new Set<Promise<void>>()
@@ -82,6 +89,18 @@ export function createReconciler({ store, queue, service, stopper, log, now = Da
     await jobs.return?.()
   }
 
+  /** A few share a write; between them the loop is free for whoever waits. */
+  const removeOld = async () => {
+    let batch: Promise<unknown>[] = []
+    await each(store.owed('removal', now() - retentionSeconds * 1000), async (job) => {
+      batch.push(attempt(job, () => store.remove(job.id, job.revision)))
+      if (batch.length < REMOVALS_AT_ONCE) return
+      await Promise.all(batch)
+      batch = []
+    })
+    await Promise.all(batch)
+  }
+
   /** Runs a pass again and again, never beside itself. */
   const repeat = (pass: () => Promise<void>, everyMs: number) => {
     let current: Promise<void> | undefined
@@ -104,11 +123,13 @@ export function createReconciler({ store, queue, service, stopper, log, now = Da
     endOverdue,
     resumeRuns,
     stopCalls,
+    removeOld,
     async start() {
       await endOverdue()
       await resumeRuns()
       repeat(endOverdue, DEADLINE_SWEEP_MS)
       repeat(resumeRuns, RESUME_SWEEP_MS)
+      repeat(removeOld, RESUME_SWEEP_MS)
       // The first pass is made at once, but nothing waits for it.
       repeat(stopCalls, RESUME_SWEEP_MS)()
     },

@@ -1,11 +1,21 @@
 import { randomUUID } from 'node:crypto'
 import type { Backend } from '../backend/port.ts'
-import { type FieldFault, InvalidRequest, JobConflict, JobNotFound, QueueFull } from '../errors.ts'
+import { type FieldFault, IdempotencyConflict, InvalidRequest, JobConflict, JobNotFound, QueueFull } from '../errors.ts'
 import type { EventBus } from '../events/port.ts'
 import type { JobQueue } from '../queue/port.ts'
-import type { JobStore } from '../store/port.ts'
+import type { JobStore, ListPosition, ListQuery } from '../store/port.ts'
+import { fingerprintOf } from './idempotency.ts'
 import { checkInput } from './input.ts'
-import { applyEvent, currentAttempt, isFinished, isJobId, type Job, type JobEvent, type JobInput } from './job.ts'
+import {
+  applyEvent,
+  currentAttempt,
+  isFinished,
+  isJobId,
+  owesStop,
+  type Job,
+  type JobEvent,
+  type JobInput,
+} from './job.ts'
 import type { Log } from './log.ts'
 import { openLogs } from './logs.ts'
 
@@ -16,7 +26,14 @@ export type NewJob = {
   readonly metadata?: Readonly<Record<string, string>>
   /** Time from now to the job's deadline; the server's default where it is not set. */
   readonly timeoutSeconds?: number
+  /** The caller's name for this submit; submitted again under it, the same request means the same job. */
+  readonly idempotencyKey?: string
 }
+
+/** `replayed`: the job is one that an earlier submit of this idempotency key made. */
+export type Submitted = { readonly job: Job; readonly replayed: boolean }
+
+export type JobPage = { readonly jobs: Job[]; readonly next?: ListPosition }
 
 export type ServiceParts = {
   readonly store: JobStore
@@ -36,8 +53,15 @@ export type Recorded = { accepted: boolean; job: Job }
 
 /** The verbs on jobs, and the only writer of the store. */
 export type JobService = {
-  /** Keeps a new job and queues it. Rejects with `InvalidRequest` naming each faulty field, or with `QueueFull`. */
-  submit(request: NewJob, caller: string): Promise<Job>
+  /**
+   * Keeps a new job and queues it, or answers with the job that its idempotency key has made already. Rejects with
+   * `InvalidRequest` naming each faulty field, `IdempotencyConflict` (same key, another request), or `QueueFull`.
+   */
+  submit(request: NewJob, caller: string): Promise<Submitted>
+  /** One page, newest first, with the position of its last job where more follow. */
+  list(query: ListQuery): Promise<JobPage>
+  /** Forgets a job that has ended; a `JobConflict` where it has not, or while its call is still being stopped. */
+  remove(id: string, caller: string): Promise<void>
   /** Rejects with `JobNotFound`, also for another caller's job. */
   get(id: string, caller: string): Promise<Job>
   /** The job if it succeeded; else a `JobConflict` that says why there is no result. */
@@ -111,13 +135,28 @@ export function createService(parts: ServiceParts): JobService {
     async submit(request, caller) {
       refuse(checkInput(request.input), 'invalid_request')
       refuse(backend.check(request.input), 'url_not_allowed')
-      await refuseWhenFull()
       const job = newJob(request, { caller, backend: backend.name, now: now(), timeoutSeconds })
-      await store.insert(job)
+      const inserted = await store.insert(job, { maxSubmitted: maxQueuedJobs })
+      if (inserted.kind === 'full') throw new QueueFull()
+      if (inserted.kind === 'existing') return replay(inserted.job, job)
       log.info({ job_id: job.id, backend: job.backend }, 'job submitted')
       events.publish(job)
       await queue.add({ id: job.id, attempt: 1 })
-      return job
+      return { job, replayed: false }
+    },
+    async list(query) {
+      const jobs = await store.list({ ...query, limit: query.limit + 1 })
+      const last = jobs.length > query.limit ? jobs[query.limit - 1] : undefined
+      return { jobs: jobs.slice(0, query.limit), ...(last && { next: { createdAt: last.createdAt, id: last.id } }) }
+    },
+    async remove(id, caller) {
+      for (;;) {
+        const job = await find(id, caller)
+        if (!isFinished(job)) throw new JobConflict('job_not_finished', `The job is ${job.status}; cancel it first.`)
+        if (owesStop(job)) throw new JobConflict('job_not_finished', 'The call of the job is still being stopped.')
+        if (await store.remove(id, job.revision)) break
+      }
+      log.info({ job_id: id }, 'job removed')
     },
     async logs({ id, attempt }, caller, signal) {
       return openLogs({ job: await find(id, caller), attempt }, { backend, events, get: find }, signal)
@@ -148,9 +187,15 @@ function refuse(faults: FieldFault[], code: string) {
   if (faults.length > 0) throw new InvalidRequest(faults, code)
 }
 
+/** The same key with another request is a mistake of the caller's, and no job of either. */
+function replay(existing: Job, asked: Job): Submitted {
+  if (existing.fingerprint !== asked.fingerprint) throw new IdempotencyConflict()
+  return { job: existing, replayed: true }
+}
+
 type Birth = { caller: string; backend: Job['backend']; now: number; timeoutSeconds: number }
 
-const newJob = ({ input, version, metadata, timeoutSeconds }: NewJob, birth: Birth): Job => ({
+const newJob = ({ input, version, metadata, timeoutSeconds, ...request }: NewJob, birth: Birth): Job => ({
   id: randomUUID(),
   caller: birth.caller,
   backend: birth.backend,
@@ -159,6 +204,15 @@ const newJob = ({ input, version, metadata, timeoutSeconds }: NewJob, birth: Bir
   version,
   input,
   ...(metadata && { metadata }),
+  ...(request.idempotencyKey !== undefined && {
+    idempotencyKey: request.idempotencyKey,
+    fingerprint: fingerprintOf({
+      input,
+      version,
+      ...(metadata && { metadata }),
+      timeoutSeconds: timeoutSeconds ?? birth.timeoutSeconds,
+    }),
+  }),
   createdAt: birth.now,
   timeoutSeconds: timeoutSeconds ?? birth.timeoutSeconds,
   deadlineAt: birth.now + (timeoutSeconds ?? birth.timeoutSeconds) * 1000,

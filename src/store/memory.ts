@@ -1,48 +1,109 @@
 import { isFinished, isOverdue, owesStop, type Job } from '../jobs/job.ts'
-import type { JobStore, Owed } from './port.ts'
+import { createTimeline } from './timeline.ts'
+import type { InsertLimits, JobStore, ListQuery, Owed } from './port.ts'
+
+export type MemoryStoreOptions = {
+  /** Finished jobs kept; beyond them the one that ended first is forgotten. */
+  readonly maxFinished?: number
+}
 
 /**
- * Jobs in a `Map`, gone with the process. What is owed is kept beside it in two small indexes, so that looking for
- * work never walks over the finished jobs.
+ * Jobs in a `Map`, gone with the process. What is owed is kept beside it in small indexes, so that looking for work
+ * never walks over the finished jobs.
  */
-export function createMemoryStore(): JobStore {
+export function createMemoryStore({ maxFinished = Infinity }: MemoryStoreOptions = {}): JobStore {
   const jobs = new Map<string, Job>()
-  const unfinished = new Map<string, Job>()
-  const stopping = new Map<string, Job>()
-  const submitted = new Set<string>()
+  const timeline = createTimeline()
+  const indexes = {
+    unfinished: new Map<string, Job>(),
+    stopping: new Map<string, Job>(),
+    submitted: new Map<string, Job>(),
+    finished: new Map<string, Job>(),
+  }
+  const idsByKey = new Map<string, string>()
 
   const write = (job: Job) => {
     jobs.set(job.id, job)
-    keep(unfinished, job, !isFinished(job))
-    keep(stopping, job, owesStop(job))
-    if (job.status === 'submitted') submitted.add(job.id)
-    else submitted.delete(job.id)
+    keep(indexes.unfinished, job, !isFinished(job))
+    keep(indexes.stopping, job, owesStop(job))
+    keep(indexes.submitted, job, job.status === 'submitted')
+    keep(indexes.finished, job, isFinished(job) && !owesStop(job))
+  }
+
+  const forget = (job: Job) => {
+    jobs.delete(job.id)
+    timeline.remove(job)
+    for (const index of Object.values(indexes)) index.delete(job.id)
+    if (job.idempotencyKey !== undefined) idsByKey.delete(keyOf(job))
+  }
+
+  const forgetBeyondLimit = () => {
+    for (const oldest of indexes.finished.values()) {
+      if (indexes.finished.size <= maxFinished) return
+      forget(oldest)
+    }
+  }
+
+  const insert = (job: Job, { maxSubmitted = Infinity }: InsertLimits) => {
+    const existing = job.idempotencyKey === undefined ? undefined : jobs.get(idsByKey.get(keyOf(job)) ?? '')
+    if (existing) return { kind: 'existing', job: existing } as const
+    if (jobs.has(job.id)) throw new Error(`job ${job.id} exists already`)
+    if (indexes.submitted.size >= maxSubmitted) return { kind: 'full' } as const
+    write(job)
+    timeline.add(job)
+    if (job.idempotencyKey !== undefined) idsByKey.set(keyOf(job), job.id)
+    return { kind: 'inserted' } as const
   }
 
   return {
-    insert(job) {
-      if (jobs.has(job.id)) return Promise.reject(new Error(`job ${job.id} exists already`))
-      write(job)
-      return Promise.resolve()
-    },
+    insert: async (job, limits = {}) => Promise.resolve(insert(job, limits)),
     get: (id) => Promise.resolve(jobs.get(id)),
     update(job, expectedRevision) {
       if (jobs.get(job.id)?.revision !== expectedRevision) return Promise.resolve(false)
       write(job)
+      forgetBeyondLimit()
       return Promise.resolve(true)
     },
-    async *owed(what, now) {
-      const candidates = [...(what === 'stop' ? stopping : unfinished).values()]
-      for (const job of candidates) if (isOwed(what, job, now)) yield await Promise.resolve(job)
+    remove(id, expectedRevision) {
+      const job = jobs.get(id)
+      if (job?.revision !== expectedRevision) return Promise.resolve(false)
+      forget(job)
+      return Promise.resolve(true)
     },
-    countSubmitted: () => Promise.resolve(submitted.size),
+    list(query) {
+      const page: Job[] = []
+      for (const id of timeline.before(query)) {
+        const job = jobs.get(id)
+        if (job && job.createdAt <= (query.createdAfter ?? -Infinity)) break
+        if (job && matches(job, query)) page.push(job)
+        if (page.length === query.limit) break
+      }
+      return Promise.resolve(page)
+    },
+    async *owed(what, now) {
+      for (const job of [...candidates(what).values()]) if (isOwed(what, job, now)) yield await Promise.resolve(job)
+    },
+    countSubmitted: () => Promise.resolve(indexes.submitted.size),
     close: () => Promise.resolve(),
+  }
+
+  function candidates(what: Owed): Map<string, Job> {
+    if (what === 'stop') return indexes.stopping
+    return what === 'removal' ? indexes.finished : indexes.unfinished
   }
 }
 
-const isOwed = (what: Owed, job: Job, now: number) => what !== 'end' || isOverdue(job, now)
+const keyOf = ({ caller, idempotencyKey }: Job) => JSON.stringify([caller, idempotencyKey])
 
-// A value set again keeps its place in a Map, so iteration stays in order of creation.
+const matches = (job: Job, { caller, statuses }: ListQuery) =>
+  (caller === undefined || job.caller === caller) && (statuses?.includes(job.status) ?? true)
+
+function isOwed(what: Owed, job: Job, now: number): boolean {
+  if (what === 'end') return isOverdue(job, now)
+  return what !== 'removal' || (job.finishedAt ?? Infinity) <= now
+}
+
+// A value set again keeps its place in a Map, so iteration stays in the order in which jobs came into the index.
 function keep(index: Map<string, Job>, job: Job, belongs: boolean) {
   if (belongs) index.set(job.id, job)
   else index.delete(job.id)

@@ -1,22 +1,47 @@
-import type { Job } from '../jobs/job.ts'
+import type { Job, JobStatus } from '../jobs/job.ts'
 
 /**
- * What a job can be owed by whoever has time:
- * `run` unfinished, so an entry belongs in the queue; `stop` a call to end; `end` the deadline has passed.
+ * What a job can be owed by whoever has time: `run` unfinished, so an entry belongs in the queue; `stop` a call to
+ * end; `end` the deadline has passed; `removal` it ended long ago.
  */
-export type Owed = 'run' | 'stop' | 'end'
+export type Owed = 'run' | 'stop' | 'end' | 'removal'
+
+/** `existing`: the caller has a job of this idempotency key already. `full`: as many jobs are submitted as may be. */
+export type Inserted = { kind: 'inserted' } | { kind: 'existing'; job: Job } | { kind: 'full' }
+
+export type InsertLimits = { readonly maxSubmitted?: number | undefined }
+
+/** Where a job stands in the list: by time of creation (epoch ms), then by id. */
+export type ListPosition = { readonly createdAt: number; readonly id: string }
+
+/** Times are epoch ms and exclusive. `after`: the last job of the page before. What is not set, does not restrict. */
+export type ListQuery = {
+  readonly caller?: string
+  readonly statuses?: readonly JobStatus[]
+  readonly createdAfter?: number
+  readonly createdBefore?: number
+  readonly after?: ListPosition
+  readonly limit: number
+}
 
 /** Where jobs are kept. Every write is atomic and, once it resolves, as durable as the adapter promises. */
 export type JobStore = {
-  /** Keeps a new job. Rejects when its id is taken. */
-  insert(job: Job): Promise<void>
+  /** Keeps a new job: one step with the look at its idempotency key and at the limits. Rejects when its id is taken. */
+  insert(job: Job, limits?: InsertLimits): Promise<Inserted>
   /** The job as last written, or undefined. */
   get(id: string): Promise<Job | undefined>
   /** Compare-and-set: replaces the job if its stored revision is `expectedRevision`; false, and no change, otherwise. */
   update(job: Job, expectedRevision: number): Promise<boolean>
-  /** Every job that is owed this as of `now` (epoch ms), in order of creation; jobs may change while it is read. */
+  /** Forgets a job, and with it its idempotency key, if its stored revision is `expectedRevision`; false otherwise. */
+  remove(id: string, expectedRevision: number): Promise<boolean>
+  /** Up to `limit` jobs, newest first. A job is never shown twice, or left out, because others come or go. */
+  list(query: ListQuery): Promise<Job[]>
+  /**
+   * Every job that is owed this as of `now` (epoch ms), the oldest first; jobs may change while it is read. Owed a
+   * removal are jobs that ended at `now` or before and owe no stop.
+   */
   owed(what: Owed, now: number): AsyncIterable<Job>
-  /** How many jobs are `submitted`: accepted, and not yet at the backend. Cheap: it is asked at every submit. */
+  /** How many jobs are `submitted`: accepted, and not yet at the backend. Cheap; rejects when the store is away. */
   countSubmitted(): Promise<number>
   /** Releases what the store holds. Idempotent. */
   close(): Promise<void>

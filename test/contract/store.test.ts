@@ -1,9 +1,17 @@
+import { mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { JobStore } from '../../src/store/port.ts'
+import { createSqliteStore } from '../../src/store/sqlite.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'
 import { testBites, testContract } from './contract.ts'
 import { storeContract as cases } from './store.ts'
 
 testContract('memory store', cases, createMemoryStore)
+testContract('SQLite store', cases, () => createSqliteStore({ path: ':memory:' }))
+testContract('SQLite store in a file', cases, () =>
+  createSqliteStore({ path: join(mkdtempSync(join(tmpdir(), 'store-')), 'jobs.db') }),
+)
 
 const broken = (change: (good: JobStore) => Partial<JobStore>) => () => {
   const good = createMemoryStore()
@@ -47,4 +55,37 @@ testBites('an index that forgets a stop after a retry', {
       for await (const job of good.owed(what, now)) if (what !== 'stop' || job.status === 'canceled') yield job
     },
   })),
+})
+
+testBites('a remove that does nothing', {
+  cases,
+  promise: 'forgets a removed job with its key, and only at the expected revision',
+  open: broken(() => ({ remove: () => Promise.resolve(true) })),
+})
+
+testBites('a look at the key and an insert that are not one step', {
+  cases,
+  promise: 'lets exactly one of many inserts racing for one idempotency key win',
+  open: broken((good) => ({
+    async insert(job) {
+      const known = (await good.list({ limit: 100 })).find((other) => other.idempotencyKey === job.idempotencyKey)
+      await new Promise(setImmediate)
+      return known ? { kind: 'existing', job: known } : good.insert({ ...job, idempotencyKey: job.id })
+    },
+  })),
+})
+
+testBites('pages by offset', {
+  cases,
+  promise: 'pages through a list without showing a job twice or leaving one out while jobs come and go',
+  open: broken((good) => {
+    let offset = 0
+    return {
+      async list(query) {
+        const all = await good.list({ limit: 1000 })
+        offset = query.after ? offset + query.limit : 0
+        return all.slice(offset, offset + query.limit)
+      },
+    }
+  }),
 })

@@ -1,6 +1,6 @@
 import { expect } from 'vitest'
 import type { Job } from '../../src/jobs/job.ts'
-import type { JobStore, Owed } from '../../src/store/port.ts'
+import type { JobStore, ListPosition, ListQuery, Owed } from '../../src/store/port.ts'
 import { aJob, after, interrupted, spawned, succeeded } from '../helpers/jobs.ts'
 import type { ContractCase } from './contract.ts'
 
@@ -139,6 +139,146 @@ export const storeContract: readonly ContractCase<JobStore>[] = [
       expect(await idsOwed(store, 'end', 49)).toEqual([])
       expect(await idsOwed(store, 'end', 50)).toEqual([early.id])
       expect((await idsOwed(store, 'end', 60)).toSorted()).toEqual([early.id, late.id].toSorted())
+    },
+  ],
+  [
+    'gives the caller’s job of the same idempotency key in place of inserting a second',
+    async (open) => {
+      const store = await open()
+      const first = aJob({ idempotencyKey: 'key', fingerprint: 'a' })
+      expect(await store.insert(first)).toEqual({ kind: 'inserted' })
+      const running = after(first, spawned())
+      await store.update(running, first.revision)
+      const again = aJob({ idempotencyKey: 'key', fingerprint: 'b' })
+      expect(await store.insert(again)).toEqual({ kind: 'existing', job: running })
+      expect(await store.get(again.id)).toBeUndefined()
+      const others = [
+        aJob({ idempotencyKey: 'key', caller: 'key:bob' }),
+        aJob({ idempotencyKey: 'other' }),
+        aJob(),
+        aJob(),
+      ]
+      for (const job of others) expect(await store.insert(job)).toEqual({ kind: 'inserted' })
+    },
+  ],
+  [
+    'lets exactly one of many inserts racing for one idempotency key win',
+    async (open) => {
+      const store = await open()
+      const rivals = Array.from({ length: 20 }, () => aJob({ idempotencyKey: 'key' }))
+      const results = await Promise.all(rivals.map((job) => store.insert(job)))
+      expect(results.filter(({ kind }) => kind === 'inserted')).toHaveLength(1)
+      const winner = rivals[results.findIndex(({ kind }) => kind === 'inserted')]
+      const others = results.filter((result) => result.kind === 'existing').map(({ job }) => job.id)
+      expect(new Set(others)).toEqual(new Set([winner?.id]))
+    },
+  ],
+  [
+    'refuses an insert beyond the limit, but still finds the job of a known key',
+    async (open) => {
+      const store = await open()
+      const first = aJob({ idempotencyKey: 'key' })
+      await store.insert(first, { maxSubmitted: 2 })
+      await store.insert(aJob(), { maxSubmitted: 2 })
+      const refused = aJob()
+      expect(await store.insert(refused, { maxSubmitted: 2 })).toEqual({ kind: 'full' })
+      expect(await store.get(refused.id)).toBeUndefined()
+      expect(await store.insert(aJob({ idempotencyKey: 'key' }), { maxSubmitted: 2 })).toMatchObject({
+        kind: 'existing',
+      })
+      await store.update(after(first, { type: 'canceled' }), first.revision)
+      expect(await store.insert(refused, { maxSubmitted: 2 })).toEqual({ kind: 'inserted' })
+    },
+  ],
+  [
+    'keeps the limit under many inserts at once',
+    async (open) => {
+      const store = await open()
+      const results = await Promise.all(Array.from({ length: 20 }, () => store.insert(aJob(), { maxSubmitted: 7 })))
+      expect(results.filter(({ kind }) => kind === 'inserted')).toHaveLength(7)
+      expect(await store.countSubmitted()).toBe(7)
+    },
+  ],
+  [
+    'forgets a removed job with its key, and only at the expected revision',
+    async (open) => {
+      const store = await open()
+      const job = aJob({ idempotencyKey: 'key' })
+      const canceled = after(job, { type: 'canceled' })
+      await store.insert(job)
+      await store.update(canceled, job.revision)
+      expect(await store.remove(job.id, job.revision)).toBe(false)
+      expect(await store.get(job.id)).toEqual(canceled)
+      expect(await store.remove(job.id, canceled.revision)).toBe(true)
+      expect(await store.remove(job.id, canceled.revision)).toBe(false)
+      expect(await store.get(job.id)).toBeUndefined()
+      expect(await store.list({ limit: 10 })).toEqual([])
+      expect(await idsOwed(store, 'removal', 1e15)).toEqual([])
+      expect(await store.insert(aJob({ idempotencyKey: 'key' }))).toEqual({ kind: 'inserted' })
+    },
+  ],
+  [
+    'lists jobs newest first, and by caller, state and time of creation',
+    async (open) => {
+      const store = await open()
+      const jobs = Array.from({ length: 12 }, (_, n) =>
+        aJob({ createdAt: 100 + n, caller: n % 2 ? 'key:bob' : 'anonymous' }),
+      )
+      for (const job of jobs.toSorted((a, b) => a.id.localeCompare(b.id))) await store.insert(job)
+      for (const job of jobs.slice(0, 4)) await store.update(after(job, spawned()), 1)
+      for (const job of jobs.slice(4, 6)) await store.update(after(job, { type: 'canceled' }), 1)
+      const places = async (query: Partial<ListQuery>) =>
+        (await store.list({ limit: 100, ...query })).map((found) => jobs.findIndex(({ id }) => id === found.id))
+      expect(await places({})).toEqual([11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0])
+      expect(await places({ limit: 2 })).toEqual([11, 10])
+      expect(await places({ caller: 'key:bob' })).toEqual([11, 9, 7, 5, 3, 1])
+      expect(await places({ statuses: ['running', 'canceled'] })).toEqual([5, 4, 3, 2, 1, 0])
+      expect(await places({ statuses: ['running'], caller: 'anonymous' })).toEqual([2, 0])
+      expect(await places({ createdAfter: 103, createdBefore: 107 })).toEqual([6, 5, 4])
+      expect(await places({ createdBefore: 100 })).toEqual([])
+      expect(await places({ after: { createdAt: 105, id: jobs[5]!.id }, createdAfter: 102 })).toEqual([4, 3])
+    },
+  ],
+  [
+    'pages through a list without showing a job twice or leaving one out while jobs come and go',
+    async (open) => {
+      const store = await open()
+      // Many of one millisecond, as a burst makes them, and a clock that jumps back.
+      const jobs = Array.from({ length: 60 }, (_, n) =>
+        aJob({ createdAt: 1_000 + Math.floor(n / 10) - (n > 40 ? 3 : 0) }),
+      )
+      for (const job of jobs) await store.insert(job)
+      const doomed = jobs[3]!
+      const seen: string[] = []
+      let after: ListPosition | undefined
+      for (;;) {
+        const page = await store.list({ limit: 7, ...(after && { after }) })
+        seen.push(...page.map(({ id }) => id))
+        const last = page.at(-1)
+        if (!last) break
+        after = { createdAt: last.createdAt, id: last.id }
+        await store.insert(aJob({ createdAt: 5_000 }))
+        if (!seen.includes(doomed.id)) await store.remove(doomed.id, doomed.revision)
+      }
+      expect(new Set(seen).size).toBe(seen.length)
+      expect(seen.toSorted()).toEqual(
+        jobs
+          .map(({ id }) => id)
+          .filter((id) => id !== doomed.id)
+          .toSorted(),
+      )
+    },
+  ],
+  [
+    'lists as owed a removal what ended by then and owes no stop',
+    async (open) => {
+      const store = await open()
+      const [ended, stopping, running] = [aJob(), aJob(), aJob()]
+      for (const job of [ended, stopping, running]) await store.insert(job)
+      await store.update(after(ended, { type: 'canceled' }), 1)
+      await store.update(after(stopping, spawned(), { type: 'canceled' }), 1)
+      expect(await idsOwed(store, 'removal', 1_999)).toEqual([])
+      expect(await idsOwed(store, 'removal', 2_000)).toEqual([ended.id])
     },
   ],
   [

@@ -9,7 +9,7 @@ export const aBody = { video_path: 'face.mp4', audio_path: 'speech.wav' }
 export async function startApp(options?: Parameters<typeof startCore>[0]) {
   const core = await startCore(options)
   const { log, lines, text } = await recordingLog()
-  const app = await buildApp({ service: core.service, log, bodyLimitBytes: 65_536 })
+  const app = await buildApp({ service: core.service, readiness: core.readiness, log, bodyLimitBytes: 65_536 })
   const post = (url: string, payload?: object | string, headers: Record<string, string> = {}) =>
     app.inject({
       method: 'POST',

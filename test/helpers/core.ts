@@ -5,27 +5,30 @@ import { createRunner } from '../../src/jobs/runner.ts'
 import { createService, type NewJob } from '../../src/jobs/service.ts'
 import { createStopper } from '../../src/jobs/stopper.ts'
 import { createInProcessQueue } from '../../src/queue/in-process.ts'
+import type { JobStore } from '../../src/store/port.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'
+import { createReadiness } from '../../src/readiness.ts'
 import { createFakeBackend } from './fake-backend.ts'
 import { recordingLog } from './log.ts'
 import { until } from './until.ts'
 
 export const aRequest: NewJob = { input: { video_path: 'face.mp4', audio_path: 'speech.wav' }, version: 'v15' }
 
-type CoreOptions = { running?: boolean; maxConcurrentJobs?: number; maxQueuedJobs?: number }
+type CoreOptions = { running?: boolean; store?: JobStore; maxConcurrentJobs?: number; maxQueuedJobs?: number }
 
 /** The whole core on its first adapters, with a backend and a clock in the test's hand. */
-export async function startCore({ running = true, maxConcurrentJobs, maxQueuedJobs }: CoreOptions = {}) {
+export async function startCore({ running = true, store: given, maxConcurrentJobs, maxQueuedJobs }: CoreOptions = {}) {
   const clock = { now: 1_000_000 }
   const now = () => clock.now
   const { log, lines } = await recordingLog()
-  const store = createMemoryStore()
+  const store = given ?? createMemoryStore()
   const events = createEmitterBus(log)
   const backend = createFakeBackend()
   const queue = createInProcessQueue({ log, maxRunning: maxConcurrentJobs })
   const service = createService({ store, queue, events, backend, log, timeoutSeconds: 60, maxQueuedJobs, now })
   const stopper = createStopper({ backend, service, log })
-  const reconciler = createReconciler({ store, queue, service, stopper, log, now })
+  const reconciler = createReconciler({ store, queue, service, stopper, log, retentionSeconds: 1_000, now })
+  const readiness = createReadiness({ store, backend })
   const run = createRunner({ store, service, backend, stopper, maxAttempts: 2 })
   if (running) await queue.start(run)
   const untilJob = (id: string, holds: (job: Job) => boolean, what: string) =>
@@ -38,11 +41,13 @@ export async function startCore({ running = true, maxConcurrentJobs, maxQueuedJo
       3_000,
     )
   return {
-    ...{ clock, lines, store, events, backend, queue, service, stopper, reconciler, run, untilJob },
+    ...{ clock, lines, store, events, backend, queue, service, stopper, reconciler, readiness, run, untilJob },
     untilStatus: (id: string, status: Job['status']) => untilJob(id, (job) => job.status === status, status),
-    submit: (request: Partial<NewJob> = {}) => service.submit({ ...aRequest, ...request }, 'anonymous'),
+    submit: async (request: Partial<NewJob> = {}) =>
+      (await service.submit({ ...aRequest, ...request }, 'anonymous')).job,
     async close() {
       await reconciler.close()
+      await readiness.close()
       await stopper.close()
       await queue.close()
     },

@@ -159,10 +159,10 @@ describe('a request that cannot be read', () => {
 
   test.each([
     ['DELETE', '/healthz', 'GET, HEAD'],
-    ['PUT', '/jobs', 'POST'],
+    ['PUT', '/jobs', 'GET, HEAD, POST'],
     ['GET', '/jobs/x/cancel', 'POST'],
-    ['PATCH', '/jobs/x', 'GET, HEAD'],
-    ['OPTIONS', '/jobs', 'POST'],
+    ['PATCH', '/jobs/x', 'DELETE, GET, HEAD'],
+    ['OPTIONS', '/jobs', 'GET, HEAD, POST'],
   ] as const)('%s %s is not a method of that path', async (method, url, allow) => {
     const response = await app.app.inject({ method, url, payload: 'not json' })
     expect(problemOf(response)).toMatchObject({ status: 405, code: 'method_not_allowed' })

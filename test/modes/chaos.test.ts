@@ -28,8 +28,8 @@ async function start(lastingMs: number) {
   const wired = await wire(loadConfig({ DATA_DIR, ...plane.env }), log)
   closers.push(() => wired.close())
   await wired.start()
-  const submit = () =>
-    wired.service.submit({ input: { video_path: 'a.mp4', audio_path: 'b.wav' }, version: 'v15' }, 'anonymous')
+  const input = { video_path: 'a.mp4', audio_path: 'b.wav' }
+  const submit = async () => (await wired.service.submit({ input, version: 'v15' }, 'anonymous')).job
   const get = (job: Job) => wired.service.get(job.id, 'anonymous')
   return { plane, lines, submit, get, service: wired.service }
 }

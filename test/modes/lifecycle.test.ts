@@ -42,7 +42,7 @@ describe.each([{ JOB_STORE: 'memory' }])('with %o', (mode) => {
   test('a job runs on the local backend to a video', async () => {
     const { wired } = await start({ ...mode, INPUT_URL_ALLOWLIST: 'a.example, *.b.example' })
     const input = { video_path: 'face.jpg', audio_path: 'speech.wav' }
-    const { id } = await wired.service.submit({ input, version: 'v1' }, 'anonymous')
+    const { id } = (await wired.service.submit({ input, version: 'v1' }, 'anonymous')).job
     expect(await ended(wired, id)).toMatchObject({ status: 'succeeded', runId: `${id}-1` })
     const elsewhere = { ...input, audio_path: undefined, audio_url: 'https://c.example/x.wav' }
     await expect(wired.service.submit({ input: elsewhere, version: 'v1' } as never, 'anonymous')).rejects.toMatchObject(
@@ -55,8 +55,8 @@ describe.each([{ JOB_STORE: 'memory' }])('with %o', (mode) => {
   test('a job runs on Modal to its result, and what is unfinished at the end is named with its call', async () => {
     const plane = await startPlane()
     const { wired, lines } = await start({ ...mode, ...plane.env })
-    const submit = (video_path: string) =>
-      wired.service.submit({ input: { video_path, audio_path: 'b.wav' }, version: 'v15' }, 'anonymous')
+    const submit = async (video_path: string) =>
+      (await wired.service.submit({ input: { video_path, audio_path: 'b.wav' }, version: 'v15' }, 'anonymous')).job
     const [{ id }, endless] = [await submit('a.mp4'), await submit('behave/end=never.mp4')]
     expect(await ended(wired, id)).toMatchObject({ status: 'succeeded', backend: 'modal' })
     await plane.until(() => plane.stats().openPolls === 1)

@@ -2,6 +2,7 @@ import { afterEach, describe, expect, test } from 'vitest'
 import type { Outcome, SpawnRequest } from '../../src/backend/port.ts'
 import type { Behaviour } from '../helpers/control-plane/control-plane.ts'
 import { status as grpc } from '../helpers/control-plane/control-plane.ts'
+import { dataFormat, encodeValue } from '../helpers/control-plane/wire.ts'
 import { startModal } from '../helpers/modal.ts'
 import { until } from '../helpers/until.ts'
 
@@ -152,11 +153,45 @@ describe('how a call ends', () => {
     expect(plane.stats()).toMatchObject({ rpcs: { BlobGet: 1 } })
   })
 
+  test.each([
+    ['the bytes are no CBOR', { data: Buffer.from([0xff, 0x1c]) }],
+    ['the bytes break off', { data: encodeValue({ status: 'succeeded', output_path: '/x' }).subarray(0, 9) }],
+    ['the function answers in pickle', { data: Buffer.from('\x80\x04N.', 'latin1'), format: dataFormat.pickle }],
+    ['the format is unknown', { data: encodeValue({ status: 'succeeded' }), format: 99 }],
+    ['a number is none that JSON knows', { data: encodeValue({ job_id: 'r', status: 2n ** 60n, output_path: '/x' }) }],
+  ])('a result that cannot be read, and is asked for once: %s', async (_what, raw) => {
+    const { plane, backend } = await start({ behave: () => ({ end: { kind: 'raw', ...raw } }) })
+    expect(await backend.wait(await spawn(), forever)).toMatchObject({ kind: 'failed', code: 'invalid_output' })
+    expect(plane.stats()).toMatchObject({ rpcs: { FunctionGetOutputs: 1 } })
+  })
+
+  test.each([
+    ['is refused', {}],
+    ['breaks off', { dropConnection: true }],
+  ])('a result whose download %s, as often as the client tries, is asked for again', async (_how, fault) => {
+    const value = { job_id: 'r', status: 'succeeded', output_path: '/x' }
+    const { plane, backend } = await start({ behave: () => ({ ...returning(value), blob: true }) })
+    plane.fault({ method: 'DOWNLOAD', times: 5, ...fault })
+    expect(await backend.wait(await spawn(), forever)).toEqual({ kind: 'succeeded', outputPath: '/x', runId: 'r' })
+    expect(plane.stats()).toMatchObject({ rpcs: { FunctionGetOutputs: 2 } })
+  })
+
   test('a call that Modal does not know any more is lost', async () => {
     const { plane, backend } = await start()
     const callId = await spawn()
     plane.forget(callId)
     expect(await backend.wait(callId, forever)).toMatchObject({ kind: 'failed', code: 'lost' })
+  })
+
+  test('a call whose id Modal does not take for one is lost', async () => {
+    const { plane, backend } = await start()
+    const callId = await spawn()
+    plane.fault({ method: 'FunctionGetOutputs', code: grpc.INVALID_ARGUMENT, message: 'no such id' })
+    expect(await backend.wait(callId, forever)).toEqual({
+      kind: 'failed',
+      code: 'lost',
+      error: 'Modal does not know the call any more: no such id',
+    })
   })
 })
 
@@ -178,6 +213,16 @@ describe('wait', () => {
     expect(plane.stats()).toMatchObject({ rpcs: { FunctionGetOutputs: 3, FunctionGet: 1 } })
     expect(plane.stats().rpcs).not.toHaveProperty('FunctionCallFromId')
   })
+
+  test.each(['RESOURCE_EXHAUSTED', 'DEADLINE_EXCEEDED', 'ABORTED', 'UNKNOWN'] as const)(
+    '%s passes, for a poll as for a spawn',
+    async (code) => {
+      const { plane, backend } = await start()
+      for (const method of ['FunctionMap', 'FunctionGetOutputs']) plane.fault({ method, code: grpc[code], times: 1 })
+      expect(await backend.wait(await spawn(), forever)).toMatchObject({ kind: 'succeeded' })
+      expect(plane.stats()).toMatchObject({ rpcs: { FunctionMap: 2, FunctionGetOutputs: 2 } })
+    },
+  )
 
   test('a credential that is refused meanwhile does not end the job', async () => {
     const { plane, backend } = await start()
@@ -220,6 +265,29 @@ describe('stop', () => {
   test('of a call that Modal does not know is done', async () => {
     const { backend } = await start()
     await backend.stop('fc-nobody-knows', forever)
+  })
+
+  test('that Modal refuses for good is done, and told of', async () => {
+    const { plane, backend, lines } = await start({ behave: () => ({ end: { kind: 'never' } }) })
+    const callId = await spawn()
+    plane.fault({ method: 'FunctionCallCancel', code: grpc.FAILED_PRECONDITION, message: 'it has ended' })
+    await backend.stop(callId, forever)
+    expect(plane.stats()).toMatchObject({ rpcs: { FunctionCallCancel: 1 } })
+    const refusals = lines.filter((line) => line.msg === 'Modal refuses to cancel a call')
+    expect(refusals).toMatchObject([{ level: 'warn', call_id: callId, reason: 'it has ended' }])
+  })
+
+  test('ends with its signal while Modal does not answer', async () => {
+    const { plane, backend } = await start({ behave: () => ({ end: { kind: 'never' } }) })
+    const callId = await spawn()
+    plane.fault({ method: 'FunctionCallCancel', delayMs: 20_000 })
+    const [end, reason] = [new AbortController(), new Error('shutting down')]
+    const ended = expect(backend.stop(callId, end.signal)).rejects.toBe(reason)
+    await until(() => plane.stats().rpcs.FunctionCallCancel === 1)
+    const from = performance.now()
+    end.abort(reason)
+    await ended
+    expect(performance.now() - from).toBeLessThan(2_000)
   })
 
   test('goes on through passing faults', async () => {

@@ -3,9 +3,13 @@ import { randomBytes } from 'node:crypto'
 /** The keyword arguments a call was spawned with. */
 export type Kwargs = Readonly<Record<string, unknown>>
 
-/** How a call ends. `return` without a `value` returns what the deployed function would. */
+/**
+ * How a call ends. `return` without a `value` returns what the deployed function would; `raw` returns bytes as they
+ * are, said to be of a format (CBOR by default).
+ */
 export type Ending =
   | { readonly kind: 'return'; readonly value?: unknown }
+  | { readonly kind: 'raw'; readonly data: Uint8Array; readonly format?: number }
   | { readonly kind: 'raise'; readonly message: string }
   | { readonly kind: 'timeout'; readonly message: string }
   | { readonly kind: 'internal'; readonly message: string }

@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { buffer } from 'node:stream/consumers'
 
 import { portOf } from './address.ts'
+import type { Faults } from './faults.ts'
 
 /** Where values too large for an RPC are kept: an HTTP server, as Modal's object storage is, apart from the RPCs. */
 export type Blobs = {
@@ -18,9 +19,9 @@ export type Blobs = {
 }
 
 /** Starts the blob server on a free port. */
-export async function openBlobs(): Promise<Blobs> {
+export async function openBlobs(faults: Faults): Promise<Blobs> {
   const blobs = new Map<string, Uint8Array>()
-  const server = createServer((request, response) => void serve(blobs, request, response))
+  const server = createServer((request, response) => void serve({ blobs, faults }, request, response))
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const origin = `http://127.0.0.1:${portOf(server)}`
@@ -43,7 +44,7 @@ export async function openBlobs(): Promise<Blobs> {
 }
 
 async function serve(
-  blobs: Map<string, Uint8Array>,
+  { blobs, faults }: { blobs: Map<string, Uint8Array>; faults: Faults },
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
@@ -51,6 +52,15 @@ async function serve(
   if (request.method === 'PUT') {
     blobs.set(blobId, await buffer(request))
     response.end()
+    return
+  }
+  const fault = faults.take('DOWNLOAD')
+  if (fault?.dropConnection) {
+    request.socket.destroy()
+    return
+  }
+  if (fault) {
+    response.writeHead(503).end()
     return
   }
   const bytes = blobs.get(blobId)

@@ -82,9 +82,9 @@ export async function startControlPlane(options: PlaneOptions = {}): Promise<Con
   const { tokenId = 'ak-test', tokenSecret = 'as-test' } = options
   const watchers = new Watchers()
   const changed = () => watchers.look()
-  const state = await stateOf(options, changed)
-  const { calls, functions, meters, answers, blobs } = state
   const faults = new Faults()
+  const state = await stateOf(options, faults, changed)
+  const { calls, functions, meters, answers, blobs } = state
   const ownCertificate = options.tls === true ? makeCertificate() : undefined
   const certificate = typeof options.tls === 'object' ? options.tls : ownCertificate
   const serverOptions = {
@@ -140,7 +140,7 @@ export async function startControlPlane(options: PlaneOptions = {}): Promise<Con
   }
 }
 
-async function stateOf(options: PlaneOptions, changed: () => void): Promise<State> {
+async function stateOf(options: PlaneOptions, faults: Faults, changed: () => void): Promise<State> {
   const functions = new Functions()
   for (const [appName, names] of Object.entries(options.functions ?? DEFAULT_FUNCTIONS)) {
     for (const name of names) functions.deploy(appName, name)
@@ -148,7 +148,7 @@ async function stateOf(options: PlaneOptions, changed: () => void): Promise<Stat
   return {
     calls: new Calls(options.behave, changed),
     functions,
-    blobs: await openBlobs(),
+    blobs: await openBlobs(faults),
     meters: new Meters(),
     answers: new SpawnAnswers(),
     changed,

@@ -6,7 +6,8 @@ import { retryAfterTrailer, RpcError } from './wire.ts'
  * What goes wrong with the next RPCs of one method. With a `code` (or nothing but a `method`) the RPC fails before any
  * work is done. With `loseAnswer` the work is done, then the RPC fails without its answer. `dropConnection` destroys
  * the connection with every stream on it instead of answering a failure. `delayMs` holds the answer or failure back;
- * alone it is only slow, and the work is done on arrival.
+ * alone it is only slow, and the work is done on arrival. The download of a blob, which is no RPC, has the method
+ * `DOWNLOAD`: it is answered with 503, or with `dropConnection` not at all.
  */
 export type Fault = {
   readonly method: string

@@ -68,7 +68,8 @@ export function unaryRpcs(state: State): Record<string, Handler> {
       if (!call.end && timeout > 0) await poll(state, call, Math.min(timeout * 1000, MAX_POLL_MS), rpc)
       if (!call.end) return { lastEntryId: '0-0', numUnfinishedInputs: 1 }
       const result = resultOf(call, call.end, state)
-      return { outputs: [{ result, dataFormat: dataFormat.cbor }], lastEntryId: '1-0' }
+      const format = (call.end.kind === 'raw' ? call.end.format : undefined) ?? dataFormat.cbor
+      return { outputs: [{ result, dataFormat: format }], lastEntryId: '1-0' }
     },
 
     FunctionCallFromId({ functionCallId }: AboutCall) {
@@ -145,8 +146,8 @@ async function poll({ meters, changed }: State, call: Call, timeoutMs: number, r
 }
 
 function resultOf(call: Call, end: Ending, { blobs, blobThresholdBytes }: State): object {
-  if (end.kind !== 'return') return { status: statusOf(end), exception: end.message }
-  const data = encodeValue(end.value)
+  if (end.kind !== 'return' && end.kind !== 'raw') return { status: statusOf(end), exception: end.message }
+  const data = end.kind === 'raw' ? end.data : encodeValue(end.value)
   if (!call.inBlob && data.length <= blobThresholdBytes) return { status: statusOf(end), data }
   call.blobId ??= blobs.put(data)
   return { status: statusOf(end), dataBlobId: call.blobId }
@@ -155,6 +156,7 @@ function resultOf(call: Call, end: Ending, { blobs, blobThresholdBytes }: State)
 function statusOf(end: Ending): number {
   switch (end.kind) {
     case 'return':
+    case 'raw':
       return resultStatus.success
     case 'raise':
       return resultStatus.failure
@@ -172,6 +174,7 @@ function categoryOf(end: Ending | undefined): string {
     case undefined:
       return 'pendingInputs'
     case 'return':
+    case 'raw':
       return 'succeededInputs'
     case 'raise':
     case 'internal':

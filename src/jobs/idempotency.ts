@@ -1,0 +1,30 @@
+import { createHash } from 'node:crypto'
+import { InvalidRequest } from '../errors.ts'
+import type { Job } from './job.ts'
+
+/**
+ * Reads an `Idempotency-Key` header (IETF draft-ietf-httpapi-idempotency-key-header): a string in quotes, as the draft
+ * has it, or bare, as most clients send it. 1 to 255 visible ASCII characters, else `InvalidRequest`.
+ */
+export function parseIdempotencyKey(header: string): string {
+  const quoted = /^"((?:[^"\\]|\\["\\])*)"$/.exec(header)?.[1]
+  const key = quoted === undefined ? header : quoted.replace(/\\(["\\])/g, '$1')
+  const isBareQuote = quoted === undefined && key.includes('"')
+  if (/^[\x21-\x7e]{1,255}$/.test(key) && !isBareQuote) return key
+  const message = 'must be 1 to 255 visible ASCII characters, bare or in double quotes'
+  throw new InvalidRequest([{ path: '/Idempotency-Key', message }], 'invalid_idempotency_key')
+}
+
+type Asked = Pick<Job, 'input' | 'version' | 'metadata' | 'timeoutSeconds'>
+
+/** SHA-256, in hex, of what was asked for with its defaults: two requests of one fingerprint ask for the same job. */
+export function fingerprintOf({ input, version, metadata, timeoutSeconds }: Asked): string {
+  const text = JSON.stringify(sorted({ input, version, metadata, timeoutSeconds }))
+  return createHash('sha256').update(text).digest('hex')
+}
+
+function sorted(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value
+  const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))
+  return entries.map(([key, member]) => [key, sorted(member)])
+}

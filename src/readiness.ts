@@ -1,0 +1,57 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Backend } from './backend/port.ts'
+import type { JobStore } from './store/port.ts'
+
+/** How often the store is looked at, and how long it may take to answer, in ms. */
+export const CHECK_EVERY_MS = 2_000
+export const CHECK_TIMEOUT_MS = 1_500
+
+/** `status` is what an orchestrator goes by; the backend is told of and never makes the server unready. */
+export type ReadinessReport = {
+  readonly status: 'ready' | 'unavailable' | 'ending'
+  readonly store: 'ok' | 'unavailable'
+  readonly backend: 'ok' | 'degraded'
+}
+
+export type Readiness = {
+  /** As of the last look; costs nothing. */
+  report(): ReadinessReport
+  /** Looks now. Never rejects. */
+  look(): Promise<void>
+  /** From now on the server is not ready any more. */
+  end(): void
+  close(): Promise<void>
+}
+
+export type ReadinessParts = {
+  readonly store: Pick<JobStore, 'countSubmitted'>
+  readonly backend: Pick<Backend, 'isDegraded'>
+}
+
+/** Whether this server should be given requests; looked at in the background, so that a probe is never slow. */
+export function createReadiness({ store, backend }: ReadinessParts): Readiness {
+  let storeAnswers = true
+  let ending = false
+
+  const look = async () => {
+    const late = sleep(CHECK_TIMEOUT_MS, false, { ref: false })
+    storeAnswers = await Promise.race([store.countSubmitted().then(() => true), late]).catch(() => false)
+  }
+  const timer = setInterval(() => void look(), CHECK_EVERY_MS).unref()
+
+  return {
+    look,
+    report: () => ({
+      status: ending ? 'ending' : storeAnswers ? 'ready' : 'unavailable',
+      store: storeAnswers ? 'ok' : 'unavailable',
+      backend: backend.isDegraded() ? 'degraded' : 'ok',
+    }),
+    end() {
+      ending = true
+    },
+    close() {
+      clearInterval(timer)
+      return Promise.resolve()
+    },
+  }
+}

@@ -1,0 +1,172 @@
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import { StoreUnavailable } from '../errors.ts'
+import { isFinished, type Job, JOB_STATUSES, owesStop } from '../jobs/job.ts'
+import { createGroupCommit } from './group-commit.ts'
+import { codeOf, describeFault, openSqliteFile } from './sqlite-file.ts'
+import type { InsertLimits, Inserted, JobStore, ListPosition, ListQuery, Owed } from './port.ts'
+import { comparePositions } from './timeline.ts'
+
+/** Jobs read at once while looking for what is owed: enough to be quick, few enough not to hold up the loop. */
+const OWED_PAGE = 200
+
+export type SqliteOptions = {
+  /** Path of the file; `:memory:` for tests. */
+  readonly path: string
+  readonly lockWaitMs?: number
+}
+
+/**
+ * Jobs in one SQLite file, for one process: a write is acknowledged once it is on disk. Rejects with a `BootError`
+ * where the file cannot be used; a write that the disk refuses later rejects with `StoreUnavailable`, and reads go on.
+ */
+export async function createSqliteStore({ path, ...options }: SqliteOptions): Promise<JobStore> {
+  const db = await openSqliteFile(path, options)
+  try {
+    return createStoreOn(db)
+  } catch (error) {
+    db.close()
+    throw describeFault(path, error)
+  }
+}
+
+/** The store on an open database, whose schema is up to date. */
+export function createStoreOn(db: DatabaseSync): JobStore {
+  const sql = prepare(db)
+  const commits = createGroupCommit(db)
+  let submitted = Number(sql.countSubmitted.get()?.count)
+  let closing: Promise<void> | undefined
+
+  /** `delta`: by how much the number of submitted jobs changes, which counts only once it is on disk. */
+  const write = async <T>(work: () => { value: T; delta: number }): Promise<T> => {
+    const { value, delta } = await commits.write(work).catch((error: unknown) => {
+      throw unavailable(error)
+    })
+    submitted += delta
+    return value
+  }
+
+  const insert = (job: Job, { maxSubmitted = Infinity }: InsertLimits): { value: Inserted; delta: number } => {
+    const existing = job.idempotencyKey === undefined ? undefined : sql.byKey.get(job.caller, job.idempotencyKey)
+    if (existing) return { value: { kind: 'existing', job: jobOf(existing) }, delta: 0 }
+    if (maxSubmitted < Infinity && Number(sql.countUpTo.get(maxSubmitted)?.count) >= maxSubmitted) {
+      return { value: { kind: 'full' }, delta: 0 }
+    }
+    sql.insert.run(...columnsOf(job), job.caller, job.createdAt, job.idempotencyKey ?? null, job.id)
+    return { value: { kind: 'inserted' }, delta: isSubmitted(job) }
+  }
+
+  const change = (id: string, revision: number, job?: Job) => {
+    const before = sql.stateOf.get(id)
+    if (before?.revision !== revision) return { value: false, delta: 0 }
+    if (job) sql.update.run(...columnsOf(job), id)
+    else sql.remove.run(id)
+    return { value: true, delta: (job ? isSubmitted(job) : 0) - (before.status === 'submitted' ? 1 : 0) }
+  }
+
+  const list = (query: ListQuery): Job[] => {
+    const from = query.after ?? { createdAt: query.createdBefore ?? Number.MAX_SAFE_INTEGER, id: '' }
+    const range = [query.createdAfter ?? -1, from.createdAt, from.id, query.limit] as const
+    // One look per state, each along an index, put together here: no filter ever walks over what it leaves out.
+    const rows = (query.statuses ?? JOB_STATUSES).flatMap((status) =>
+      query.caller === undefined ? sql.list.all(status, ...range) : sql.listOf.all(query.caller, status, ...range),
+    )
+    const newestFirst = rows.toSorted((a, b) => comparePositions(positionOf(b), positionOf(a)))
+    return newestFirst.slice(0, query.limit).map(jobOf)
+  }
+
+  const closeFile = async () => {
+    await commits.settled()
+    db.close()
+  }
+
+  return {
+    insert: (job, limits = {}) => write(() => insert(job, limits)),
+    get: (id) =>
+      read(() => {
+        const row = sql.get.get(id)
+        return row && jobOf(row)
+      }),
+    update: (job, expectedRevision) => write(() => change(job.id, expectedRevision, job)),
+    remove: (id, expectedRevision) => write(() => change(id, expectedRevision)),
+    list: (query) => read(() => list(query)),
+    owed: (what, now) => pages(sql.owed[what], what, now),
+    countSubmitted: () => read(() => (sql.probe.get(), submitted)),
+    close: () => (closing ??= closeFile()),
+  }
+}
+
+/** Page by page along the index, so that what changes meanwhile is neither missed nor met twice. */
+async function* pages(statements: readonly StatementSync[], what: Owed, now: number): AsyncIterable<Job> {
+  for (const statement of statements) {
+    let [at, id] = [-1, '']
+    for (;;) {
+      const rows = statement.all(
+        at,
+        id,
+        what === 'end' || what === 'removal' ? now : Number.MAX_SAFE_INTEGER,
+        OWED_PAGE,
+      )
+      for (const row of rows) yield jobOf(row)
+      const last = rows.at(-1)
+      if (!last || rows.length < OWED_PAGE) break
+      ;[at, id] = [Number(last.at), String(last.id)]
+      await new Promise(setImmediate)
+    }
+  }
+}
+
+/** What the disk refuses is for an operator to mend, and no fault of the request. */
+const unavailable = (error: unknown) => (codeOf(error) === undefined ? error : new StoreUnavailable({ cause: error }))
+
+async function read<T>(look: () => T): Promise<T> {
+  try {
+    return await Promise.resolve(look())
+  } catch (error) {
+    throw unavailable(error)
+  }
+}
+
+type Row = Record<string, unknown>
+const jobOf = (row: Row) => JSON.parse(String(row.document)) as Job
+const positionOf = (row: Row): ListPosition => ({ createdAt: Number(row.at), id: String(row.id) })
+const isSubmitted = (job: Job) => (job.status === 'submitted' ? 1 : 0)
+
+const columnsOf = (job: Job) =>
+  [
+    ...[job.revision, job.status, job.deadlineAt],
+    ...[isFinished(job) ? (job.finishedAt ?? 0) : null, owesStop(job) ? 1 : 0, JSON.stringify(job)],
+  ] as const
+
+/** Every statement, prepared once. The tests ask the query planner about each. */
+export function prepare(db: DatabaseSync) {
+  const page = 'ORDER BY at, id LIMIT ?'
+  const owed = (column: string, condition: string) =>
+    db.prepare(
+      `SELECT document, id, ${column} AS at FROM jobs WHERE ${condition} AND (${column}, id) > (?, ?) AND ${column} <= ? ${page}`,
+    )
+  const range = 'created_at > ? AND (created_at, id) < (?, ?) ORDER BY created_at DESC, id DESC LIMIT ?'
+  return {
+    get: db.prepare('SELECT document FROM jobs WHERE id = ?'),
+    byKey: db.prepare('SELECT document FROM jobs WHERE caller = ? AND idempotency_key = ?'),
+    stateOf: db.prepare('SELECT revision, status FROM jobs WHERE id = ?'),
+    insert: db.prepare(
+      `INSERT INTO jobs (revision, status, deadline_at, finished_at, stop_owed, document, caller, created_at, idempotency_key, id)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    ),
+    update: db.prepare(
+      'UPDATE jobs SET revision = ?, status = ?, deadline_at = ?, finished_at = ?, stop_owed = ?, document = ? WHERE id = ?',
+    ),
+    remove: db.prepare('DELETE FROM jobs WHERE id = ?'),
+    probe: db.prepare('SELECT id FROM jobs WHERE id = 0'),
+    countSubmitted: db.prepare("SELECT count(*) AS count FROM jobs WHERE status = 'submitted'"),
+    countUpTo: db.prepare("SELECT count(*) AS count FROM (SELECT 1 FROM jobs WHERE status = 'submitted' LIMIT ?)"),
+    list: db.prepare(`SELECT document, id, created_at AS at FROM jobs WHERE status = ? AND ${range}`),
+    listOf: db.prepare(`SELECT document, id, created_at AS at FROM jobs WHERE caller = ? AND status = ? AND ${range}`),
+    owed: {
+      run: [owed('created_at', "status = 'running'"), owed('created_at', "status = 'submitted'")],
+      stop: [owed('created_at', 'stop_owed = 1')],
+      end: [owed('deadline_at', 'finished_at IS NULL')],
+      removal: [owed('finished_at', 'finished_at IS NOT NULL AND stop_owed = 0')],
+    } satisfies Record<Owed, StatementSync[]>,
+  }
+}

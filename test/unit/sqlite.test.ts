@@ -1,0 +1,168 @@
+import { execFileSync } from 'node:child_process'
+import { chmodSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import { describe, expect, test } from 'vitest'
+import { createStoreOn, createSqliteStore, prepare } from '../../src/store/sqlite.ts'
+import { MIGRATIONS, openSqliteFile } from '../../src/store/sqlite-file.ts'
+import { aJob, after, spawned } from '../helpers/jobs.ts'
+
+const newPath = () => join(mkdtempSync(join(tmpdir(), 'sqlite-')), 'deep', 'jobs.db')
+
+describe('the file', () => {
+  test('is made with its folder, and keeps what was written after it is closed', async () => {
+    const path = newPath()
+    const first = await createSqliteStore({ path })
+    const job = aJob()
+    await first.insert(job)
+    await first.update(after(job, spawned()), job.revision)
+    await first.insert(aJob())
+    await first.close()
+    await first.close()
+    const second = await createSqliteStore({ path })
+    expect(await second.get(job.id)).toEqual(after(job, spawned()))
+    expect(await second.countSubmitted()).toBe(1)
+    await second.close()
+  })
+
+  test('a write is on disk when it is acknowledged, and one turn’s writes share a commit', async () => {
+    const path = newPath()
+    const db = await openSqliteFile(path)
+    const store = createStoreOn(db)
+    expect(db.prepare('PRAGMA synchronous').get()).toEqual({ synchronous: 2 })
+    expect(db.prepare('PRAGMA journal_mode').get()).toEqual({ journal_mode: 'wal' })
+    const commits = () => readFileSync(`${path}-wal`).length
+    await store.insert(aJob())
+    const before = commits()
+    await Promise.all(Array.from({ length: 30 }, () => store.insert(aJob())))
+    const shared = commits() - before
+    for (let n = 0; n < 30; n++) await store.insert(aJob())
+    // Thirty commits write pages over and over that one commit writes once.
+    expect(shared).toBeLessThan((commits() - before - shared) / 2)
+    await store.close()
+  })
+
+  test('is closed to a second process, which waits for it, then says so', async () => {
+    const path = newPath()
+    const first = await createSqliteStore({ path })
+    await expect(createSqliteStore({ path, lockWaitMs: 150 })).rejects.toThrow(/JOB_STORE.*another process/)
+    const waiting = createSqliteStore({ path, lockWaitMs: 5_000 })
+    await first.close()
+    await (await waiting).close()
+  })
+
+  test.each([
+    [
+      'no database',
+      'this is not a database, not at all, but it is long enough to be read as a header of one ..........',
+    ],
+    ['a damaged header', `SQLite format 3\0${'x'.repeat(4_000)}`],
+  ])('that is %s is refused in plain words', async (_what, content) => {
+    const path = join(mkdtempSync(join(tmpdir(), 'sqlite-')), 'jobs.db')
+    writeFileSync(path, content)
+    await expect(createSqliteStore({ path })).rejects.toThrow(/JOB_STORE: .*(damaged|no SQLite database)/)
+  })
+
+  test('that is damaged in its middle is refused at boot or at the read that meets it, never taken for empty', async () => {
+    const path = newPath()
+    const store = await createSqliteStore({ path })
+    for (let n = 0; n < 50; n++) await store.insert(aJob())
+    await store.close()
+    const bytes = readFileSync(path)
+    bytes.fill(0xaa, 4096)
+    writeFileSync(path, bytes)
+    await expect(createSqliteStore({ path })).rejects.toThrow(/JOB_STORE: .*damaged/)
+  })
+
+  test('that cannot be written is refused in plain words', async () => {
+    const path = newPath()
+    await (await createSqliteStore({ path })).close()
+    chmodSync(path, 0o444)
+    const open = `import { createSqliteStore } from './src/store/sqlite.ts'
+      await createSqliteStore({ path: process.argv[1] }).catch((error) => console.log(error.message))`
+    // Root may write to anything: the look is taken as somebody else, where there is somebody else.
+    const uid = process.getuid?.() === 0 ? { uid: 65_534 } : {}
+    chmodSync(join(path, '..', '..'), 0o755)
+    const said = execFileSync(process.execPath, ['--input-type=module', '-e', open, path], { ...uid, encoding: 'utf8' })
+    expect(said).toMatch(/JOB_STORE: .*(cannot be written to|cannot be opened|read or written)/)
+  })
+
+  test('of a later release is refused', async () => {
+    const path = newPath()
+    await (await createSqliteStore({ path })).close()
+    const db = new DatabaseSync(path)
+    db.exec(`PRAGMA user_version = ${MIGRATIONS.length + 1}`)
+    db.close()
+    await expect(createSqliteStore({ path })).rejects.toThrow(/later release/)
+  })
+
+  test.each(MIGRATIONS.map((_step, version) => version))(
+    'of schema version %i is brought up to date',
+    async (version) => {
+      const path = join(mkdtempSync(join(tmpdir(), 'sqlite-')), 'jobs.db')
+      const db = new DatabaseSync(path)
+      for (const step of MIGRATIONS.slice(0, version)) db.exec(step)
+      db.exec(`PRAGMA user_version = ${version}`)
+      db.close()
+      const store = await createSqliteStore({ path })
+      const job = aJob()
+      await store.insert(job)
+      expect(await store.list({ limit: 1 })).toEqual([job])
+      await store.close()
+      const again = await openSqliteFile(path)
+      expect(again.prepare('PRAGMA user_version').get()).toEqual({ user_version: MIGRATIONS.length })
+      again.close()
+    },
+  )
+})
+
+describe('a disk that is full', () => {
+  test('refuses writes with nothing half-made, and reads go on', async () => {
+    const db = await openSqliteFile(newPath())
+    const store = createStoreOn(db)
+    const job = aJob()
+    await store.insert(job)
+    const { page_count: pages } = db.prepare('PRAGMA page_count').get() as { page_count: number }
+    db.exec(`PRAGMA max_page_count = ${pages + 2}`)
+    const big = () => aJob({ metadata: { notes: 'x'.repeat(3_000) } })
+    const results = await Promise.allSettled(Array.from({ length: 20 }, () => store.insert(big())))
+    const refused = results.filter((result) => result.status === 'rejected')
+    expect(refused.length).toBeGreaterThan(0)
+    for (const { reason } of refused) expect(reason).toMatchObject({ code: 'store_unavailable', status: 503 })
+    const kept = results.length - refused.length + 1
+    expect(await store.list({ limit: 100 })).toHaveLength(kept)
+    expect(await store.countSubmitted()).toBe(kept)
+    expect(await store.get(job.id)).toEqual(job)
+    db.exec('PRAGMA max_page_count = 100000')
+    await store.insert(big())
+    expect(await store.countSubmitted()).toBe(kept + 1)
+    await store.close()
+  })
+
+  test('an error that is no fault of the disk is told as it is, and undone alone', async () => {
+    const store = await createSqliteStore({ path: ':memory:' })
+    const job = aJob()
+    await store.insert(job)
+    const results = await Promise.allSettled([store.insert(aJob()), store.insert(job), store.insert(aJob())])
+    expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
+    expect(await store.list({ limit: 10 })).toHaveLength(3)
+    await store.close()
+  })
+})
+
+test('no statement scans the table or sorts', async () => {
+  const db = await openSqliteFile(':memory:')
+  const Statement = db.prepare('SELECT 1').constructor
+  const flat = (value: StatementSync | object): StatementSync[] =>
+    value instanceof Statement ? [value as StatementSync] : Object.values(value).flatMap((one: object) => flat(one))
+  const statements = flat(prepare(db)).map((statement) => statement.sourceSQL)
+  expect(statements.length).toBeGreaterThan(12)
+  for (const sql of statements.filter((one) => !one.startsWith('INSERT'))) {
+    const parameters = Array<null>(sql.split('?').length - 1).fill(null)
+    const plan = db.prepare(`EXPLAIN QUERY PLAN ${sql}`).all(...parameters)
+    const details = plan.map(({ detail }) => String(detail)).filter((detail) => !/CO-ROUTINE|\(subquery/.test(detail))
+    for (const detail of details) expect(detail, sql).toMatch(/^SEARCH jobs USING (COVERING )?INDEX/)
+  }
+  db.close()
+})
