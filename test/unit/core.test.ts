@@ -1,7 +1,8 @@
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { InvalidRequest } from '../../src/errors.ts'
 import type { Spawned } from '../../src/backend/port.ts'
 import { currentAttempt } from '../../src/jobs/job.ts'
+import { STOP_TRY_MS } from '../../src/jobs/stopper.ts'
 import { type Core, startCore } from '../helpers/core.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
 import { after, aJob, failed, spawned } from '../helpers/jobs.ts'
@@ -161,6 +162,41 @@ describe('cancel', () => {
     backend.stopWith = async () => undefined
     await reconciler.stopCalls()
     expect(currentAttempt((await store.get(id))!).stop).toBe('done')
+  })
+
+  test('a stop that fails is a warning, and no failure of the run', async () => {
+    const { backend, lines, service, submit, untilStatus } = await start()
+    backend.stopWith = () => Promise.reject(new Error('Modal is away'))
+    const { id } = await submit()
+    await untilStatus(id, 'running')
+    await service.cancel(id, 'anonymous')
+    const line = await until(() => lines.find(({ msg }) => msg.includes('could not be stopped')))
+    expect(line).toMatchObject({ level: 'warn', job_id: id, call_id: callOf(id), reason: 'Modal is away' })
+    await new Promise(setImmediate)
+    expect(JSON.stringify(lines)).not.toMatch(/"(stack|err)"|"error"/)
+  })
+
+  test('stops that hang do not keep others from their turn', async () => {
+    const { backend, store, reconciler } = await start()
+    const timeout = AbortSignal.timeout.bind(AbortSignal)
+    const timeouts = vi.spyOn(AbortSignal, 'timeout').mockImplementation((ms) => timeout(ms / 100))
+    onTestFinished(() => timeouts.mockRestore())
+    const jobs = Array.from({ length: 40 }, (_, n) => after(aJob(), spawned(1, `fc-${n}`), { type: 'canceled' }))
+    for (const job of jobs) await store.insert(job)
+    const asked: string[] = []
+    backend.stopWith = async (callId) => {
+      asked.push(callId)
+      if (asked.length <= 32) await new Promise(() => undefined)
+    }
+    await reconciler.stopCalls()
+    expect(timeouts).toHaveBeenCalledWith(STOP_TRY_MS)
+    expect(asked).toHaveLength(40)
+    expect(backend.stopped.toSorted()).toEqual(asked.slice(32).toSorted())
+    const stops = await Promise.all(jobs.map(async ({ id }) => currentAttempt((await store.get(id))!).stop))
+    expect([stops.filter((stop) => stop === 'owed'), stops.filter((stop) => stop === 'done')]).toEqual([
+      Array(32).fill('owed'),
+      Array(8).fill('done'),
+    ])
   })
 
   test('and a retry at once: the old call is stopped, the new attempt goes its own way', async () => {
