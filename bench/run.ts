@@ -1,7 +1,8 @@
-import { availableParallelism, cpus, loadavg, totalmem } from 'node:os'
+import { availableParallelism, cpus, totalmem } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { inflight } from './inflight.ts'
 import { type Bench, type Figure, type Part, type Section, verdictOf } from './part.ts'
+import { othersMs } from './process-facts.ts'
 import { printFigure, printHead, printRemark } from './table.ts'
 
 // `npm run bench` runs every part; `npm run bench -- inflight` one; `npm run bench -- inflight/overhead` one section.
@@ -11,7 +12,10 @@ const PARTS: readonly Part[] = [inflight]
 /** How long the processes of a section may take to end, in ms. */
 const CLOSE_MS = 15_000
 
-type Outcome = { section: string; figures: (Figure & { verdict: string })[]; brokeOff?: string }
+/** Above this use of the processors by others, in cores, the reader is warned. */
+const BUSY_OTHERS_CORES = 0.2
+
+type Outcome = { section: string; figures: (Figure & { verdict: string })[]; othersCores: number; brokeOff?: string }
 
 const chosen = choose(process.argv.slice(2))
 if (chosen.length === 0) {
@@ -27,15 +31,9 @@ const machine = {
   cores: availableParallelism(),
   cpu: cpus()[0]?.model ?? 'unknown',
   memoryGiB: Math.round(totalmem() / 2 ** 30),
-  loadBefore: loadavg()[0] ?? 0,
   scale,
 }
 printRemark(`${machine.date}  Node ${machine.node}  ${machine.cores} cores, ${machine.cpu}, ${machine.memoryGiB} GiB`)
-if (machine.loadBefore > machine.cores / 4) {
-  printRemark(
-    `The machine is not idle (load ${machine.loadBefore.toFixed(1)}): what else runs on it slows what is measured.`,
-  )
-}
 if (scale !== 1)
   printRemark(`BENCH_SCALE=${scale}: a trial with smaller sizes; its figures are not those of the targets`)
 
@@ -55,7 +53,7 @@ function choose(names: readonly string[]) {
 
 /** Runs one section within its deadline and closes what it opened. */
 async function measure(part: Part, section: Section): Promise<Outcome> {
-  const outcome: Outcome = { section: `${part.name}/${section.name}`, figures: [] }
+  const outcome: Outcome = { section: `${part.name}/${section.name}`, figures: [], othersCores: 0 }
   const closers: (() => unknown)[] = []
   const bench: Bench = {
     report(figure) {
@@ -67,6 +65,7 @@ async function measure(part: Part, section: Section): Promise<Outcome> {
   }
   printHead(part.name, section)
   const startedAt = performance.now()
+  const othersBefore = othersMs()
   try {
     await within(section.deadlineMs, section.run(bench))
   } catch (error) {
@@ -74,8 +73,17 @@ async function measure(part: Part, section: Section): Promise<Outcome> {
     printRemark(`broke off: ${outcome.brokeOff}`)
   }
   await within(CLOSE_MS, closeAll(closers)).catch((error: unknown) => printRemark(`not closed: ${String(error)}`))
-  printRemark(`(${Math.round((performance.now() - startedAt) / 1000)} s)`)
+  const tookMs = performance.now() - startedAt
+  outcome.othersCores = (othersMs() - othersBefore) / tookMs
+  printEnd(tookMs, outcome.othersCores)
   return outcome
+}
+
+function printEnd(tookMs: number, othersCores: number): void {
+  const spoiled = othersCores > BUSY_OTHERS_CORES ? ': the figures are worse than on an idle machine' : ''
+  printRemark(
+    `(${Math.round(tookMs / 1000)} s; other processes used ${othersCores.toFixed(2)} cores meanwhile${spoiled})`,
+  )
 }
 
 async function closeAll(closers: (() => unknown)[]): Promise<void> {

@@ -4,7 +4,7 @@ import { median } from '../percentiles.ts'
 import { forkBareSdk } from './bare-sdk.ts'
 import { type Client, hasSucceeded } from './client.ts'
 import { perSecond } from './loop.ts'
-import { processorMs } from './process-facts.ts'
+import { processorMs } from '../process-facts.ts'
 import { openStand } from './stand.ts'
 
 const CONCURRENCY = 64

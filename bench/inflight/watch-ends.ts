@@ -5,22 +5,21 @@ import { paced } from './crowd-jobs.ts'
 import type { Stand } from './stand.ts'
 
 type Pace = { readonly probeEveryMs: number; readonly endPollMs: number }
-type Sighting = { readonly callId: string; readonly seenAt: number }
+
+/** When the end of a call was first visible at its job, as of `exactNow`. */
+export type Sighting = { readonly callId: string; readonly seenAt: number }
 
 /** An end that is not visible after this time, in ms, is taken never to be. */
 const GIVE_UP_MS = 30_000
 
-/** Ends the calls of the jobs `ids` one after the other; resolves with the times in which each was seen, in ms. */
-export async function watchEnds(stand: Stand, ids: readonly string[], pace: Pace): Promise<number[]> {
+/** Ends the calls of the jobs `ids` one after the other; resolves once all ends have been seen. */
+export async function watchEnds(stand: Stand, ids: readonly string[], pace: Pace): Promise<Sighting[]> {
   const callIds = await callsOf(stand, ids)
-  const sightings = await paced(ids.length, pace.probeEveryMs, async (index): Promise<Sighting> => {
+  return paced(ids.length, pace.probeEveryMs, async (index) => {
     const [id = '', callId = ''] = [ids[index], callIds[index]]
     await stand.plane.end(callId, { kind: 'return' })
     return { callId, seenAt: await untilSeen(stand, id, pace.endPollMs) }
   })
-  // All the calls at once, and only now: the list is long.
-  const endedAt = new Map((await stand.plane.calls()).map((call) => [call.callId, call.endedAt]))
-  return sightings.map(({ callId, seenAt }) => seenAt - (endedAt.get(callId) ?? Number.NaN))
 }
 
 async function callsOf({ client }: Stand, ids: readonly string[]): Promise<string[]> {
