@@ -1,0 +1,123 @@
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect, onTestFinished, test } from 'vitest'
+import { forkControlPlane } from '../helpers/control-plane/remote.ts'
+import { type ServerProcess, startServer } from '../helpers/server.ts'
+import { until } from '../helpers/until.ts'
+
+/** A folder with a file of jobs, and servers on it, all gone after the test. */
+function scene(env: Record<string, string> = {}) {
+  const folder = mkdtempSync(join(tmpdir(), 'sqlite-'))
+  const servers: ServerProcess[] = []
+  onTestFinished(async () => {
+    await Promise.all(servers.map((server) => server.end('SIGKILL')))
+    rmSync(folder, { recursive: true, force: true })
+  })
+  const all = { JOB_STORE: `sqlite:${join(folder, 'data', 'jobs.db')}`, DATA_DIR: folder, ...env }
+  const start = async (when: 'listening' | 'exit' = 'listening') => {
+    const server = await startServer({ env: all, until: when })
+    servers.push(server)
+    return server
+  }
+  return { folder, start }
+}
+
+async function modalScene() {
+  const plane = await forkControlPlane()
+  onTestFinished(() => plane.close())
+  return { plane, ...scene({ ...plane.env, BACKEND: 'modal' }) }
+}
+
+const speech = { audio_path: 'speech.wav' }
+const endless = { video_path: 'behave/end=never.mp4', ...speech }
+const succeeds = { kind: 'return' } as const
+
+/** Longer than a server needs to listen, and shorter than it waits for the file of another. */
+const OVERLAP_MS = 2_500
+
+test('a restart goes on with every job: calls are attached again, what was held back is spawned', async () => {
+  const { plane, start } = await modalScene()
+  const first = await start()
+  const running = await first.untilStatus((await first.submit(endless)).job_id, 'running')
+  const done = await first.untilStatus(
+    (await first.submit({ video_path: 'behave/after=1.mp4', ...speech })).job_id,
+    'succeeded',
+  )
+  await plane.stop()
+  const { job_id: heldBack } = await first.submit(endless)
+  expect(await first.end()).toBe(0)
+
+  await plane.start()
+  const second = await start()
+  expect(await second.job(done.job_id)).toEqual(done)
+  expect(await second.job(running.job_id)).toEqual(running)
+  const started = await second.untilStatus(heldBack, 'running')
+  const callIds = [running, done, started].map(({ attempts }) => attempts.at(-1)?.call_id)
+  expect((await plane.calls()).map(({ callId }) => callId)).toEqual(callIds)
+  for (const job of [running, started]) {
+    await plane.end(job.attempts[0]?.call_id ?? '', succeeds)
+    await second.untilStatus(job.job_id, 'succeeded')
+  }
+})
+
+test('a second server waits for the file while the first ends, and goes on with its jobs', async () => {
+  const { plane, start } = await modalScene()
+  const first = await start()
+  const job = await first.untilStatus((await first.submit(endless)).job_id, 'running')
+  let secondListens = false
+  const starting = start().then((server) => {
+    secondListens = true
+    return server
+  })
+  await sleep(OVERLAP_MS)
+  expect(secondListens).toBe(false)
+  expect((await first.job(job.job_id)).status).toBe('running')
+  expect(await first.end()).toBe(0)
+
+  const second = await starting
+  await plane.until(async () => (await plane.stats()).openPolls === 1)
+  await plane.end(job.attempts[0]?.call_id ?? '', succeeds)
+  await second.untilStatus(job.job_id, 'succeeded')
+  expect((await plane.stats()).spawned).toBe(1)
+})
+
+test('a second server on the file of one that stays gives up, in one line, and leaves the first alone', async () => {
+  const { start } = scene({ BACKEND: 'local' })
+  const first = await start()
+  const startedAt = performance.now()
+  const second = await start('exit')
+  const tookMs = performance.now() - startedAt
+  expect(second.child.exitCode).toBe(1)
+  expect(tookMs).toBeGreaterThan(5_000)
+  expect(tookMs).toBeLessThan(9_000)
+  expect(second.output().trim().split('\n')).toEqual([
+    expect.stringMatching(/^JOB_STORE: \S+jobs\.db: another process has the file open; /),
+  ])
+  expect((await fetch(`${first.url}/jobs`)).status).toBe(200)
+  expect(await first.end()).toBe(0)
+})
+
+test('a local job that runs when the server is told to end runs again after the restart', async () => {
+  const marker = join(mkdtempSync(join(tmpdir(), 'marker-')), 'pid')
+  onTestFinished(() => rmSync(join(marker, '..'), { recursive: true, force: true }))
+  // The first run never ends, the second copies the face.
+  const script = `const fs=require('fs');const [f,o,m]=process.argv.slice(1);
+    if(fs.existsSync(m))fs.copyFileSync(f,o);
+    else{fs.writeFileSync(m,String(process.pid));setInterval(()=>{},1000)}`.replace(/\n\s*/g, '')
+  const command = `"${process.execPath}" -e "${script}" {face} {output} "${marker}"`
+  const { start } = scene({ BACKEND: 'local', LOCAL_COMMAND: command })
+  const first = await start()
+  const { job_id: id } = await first.submit({ video_path: 'face.mp4', ...speech })
+  const before = await first.untilStatus(id, 'running')
+  await until(() => existsSync(marker), 'the start of the command')
+  expect(await first.end()).toBe(0)
+
+  const second = await start()
+  const job = await second.untilStatus(id, 'succeeded')
+  expect(job.attempts).toMatchObject([
+    { attempt: 1, call_id: before.attempts[0]?.call_id, outcome: 'interrupted' },
+    { attempt: 2, outcome: 'succeeded' },
+  ])
+})
