@@ -1,9 +1,12 @@
-import { readFileSync } from 'node:fs'
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
-import { afterEach, describe, expect, test } from 'vitest'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
 import type { JobView } from '../../src/jobs/view.ts'
 import { forkControlPlane } from '../helpers/control-plane/remote.ts'
+import { isAlive } from '../helpers/processes.ts'
 import { type ServerProcess, startServer } from '../helpers/server.ts'
 import { until } from '../helpers/until.ts'
 
@@ -18,14 +21,6 @@ afterEach(async () => {
 })
 
 const sample = { video_path: 'face.mp4', audio_path: 'speech.wav' }
-const isAlive = (pid: number) => {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch {
-    return false
-  }
-}
 
 describe('the main job', () => {
   test('a newcomer gets a video from the sample face and speech', async () => {
@@ -72,6 +67,56 @@ describe('the main job', () => {
   })
 })
 
+test('a deadline that passes ends the job and its call, without anybody asking', async () => {
+  const plane = await forkControlPlane()
+  try {
+    const server = await start({ env: plane.env })
+    const request = { video_path: 'behave/end=never.mp4', audio_path: 'b.wav', timeout_seconds: 1 }
+    const { job_id: id } = await server.submit(request)
+    expect(await server.untilStatus(id, 'failed')).toMatchObject({ error_code: 'timed_out' })
+    await plane.until(async () => (await plane.calls())[0]?.cancelledAt !== undefined)
+    expect(await plane.calls()).toHaveLength(1)
+  } finally {
+    await plane.close()
+  }
+})
+
+test('a local command gets its files, what programs need of the environment, and no secret', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'command-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  for (const name of ['face.mp4', 'speech.wav']) copyFileSync(`samples/${name}`, join(folder, name))
+  const [script, report] = [join(folder, 'command.mjs'), join(folder, 'report.json')]
+  writeFileSync(
+    script,
+    `import fs from 'node:fs'
+    const [report, face, audio, output, version] = process.argv.slice(2)
+    fs.writeFileSync(report, JSON.stringify({ face, audio, output, version, environment: process.env }))
+    fs.copyFileSync(face, output)`,
+  )
+  const passed = { CUDA_VISIBLE_DEVICES: '3', HF_HOME: '/models', LANG: 'C.UTF-8' }
+  const kept = {
+    MODAL_TOKEN_ID: 'ak-hush',
+    MODAL_TOKEN_SECRET: 'as-hush',
+    AWS_SECRET_ACCESS_KEY: 'hush',
+    BACKEND: 'local',
+  }
+  const LOCAL_COMMAND = `"${process.execPath}" "${script}" "${report}" {face} {audio} {output} {version}`
+  const DATA_DIR = join(folder, 'data')
+  const server = await start({ env: { ...passed, ...kept, LOCAL_COMMAND, DATA_DIR, MEDIA_ROOT: folder } })
+  const { job_id: id } = await server.submit({ ...sample, version: 'v1' })
+  const job = await server.untilStatus(id, 'succeeded')
+  expect(job.output_path).toBe(join(DATA_DIR, 'results', `${id}-1`, 'v1', 'output.mp4'))
+  const { environment, ...files } = JSON.parse(readFileSync(report, 'utf8')) as { environment: object }
+  expect(files).toEqual({
+    face: join(folder, 'face.mp4'),
+    audio: join(folder, 'speech.wav'),
+    output: expect.stringMatching(`^${join(DATA_DIR, 'work')}/.*mp4$`),
+    version: 'v1',
+  })
+  const always = { PATH: process.env.PATH, HOME: tmpdir(), MUSETALK_OWNER: expect.any(String) }
+  expect(environment).toEqual({ ...passed, ...always })
+})
+
 describe('a boot that cannot be', () => {
   test('names every faulty variable at once, in plain words', async () => {
     const env = { PORT: 'eighty', LOG_LEVEL: 'loud', MODAL_TOKEN_SECRET: 'as-hush' }
@@ -80,6 +125,28 @@ describe('a boot that cannot be', () => {
     for (const name of ['PORT', 'LOG_LEVEL', 'MODAL_TOKEN_ID']) expect(server.output()).toContain(name)
     expect(server.output()).not.toContain('as-hush')
     expect(server.output()).not.toMatch(/^\s+at /m)
+  })
+
+  test('names a command that cannot be used among them', async () => {
+    const server = await start({ until: 'exit', env: { PORT: 'eighty', LOCAL_COMMAND: 'foo {bar}' } })
+    expect(server.child.exitCode).toBe(1)
+    expect(server.output().trim().split('\n').slice(1)).toEqual([
+      expect.stringMatching(/^ +PORT: .*"eighty"/),
+      expect.stringMatching(/^ +LOCAL_COMMAND: unknown placeholder \{bar\}/),
+    ])
+  })
+
+  test.each([
+    ['MODAL_SERVER_URL', 'foo'],
+    ['INPUT_URL_ALLOWLIST', 'https://x'],
+    ['MEDIA_ROOT', '/nonexistent'],
+    ['MEDIA_ROOT', 'package.json'],
+    ['DATA_DIR', '/dev/null/data'],
+  ])('names %s, which cannot be %s, and nothing else', async (name, value) => {
+    const server = await start({ until: 'exit', env: { BACKEND: 'local', [name]: value } })
+    expect(server.child.exitCode).toBe(1)
+    const faults = server.output().trim().split('\n').slice(1)
+    expect(faults).toEqual([expect.stringMatching(new RegExp(`^ +${name}: .*${value}`))])
   })
 
   test('says in one line that the port is in use', async () => {
