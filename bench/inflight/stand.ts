@@ -36,7 +36,7 @@ export async function openStand({ own }: Bench): Promise<Stand> {
 async function startServer(env: Readonly<Record<string, string>>): Promise<Server> {
   const port = await freePort()
   const folder = mkdtempSync(join(tmpdir(), 'bench-'))
-  const child = spawn(process.execPath, ['--max-semi-space-size=4', 'src/server.ts'], {
+  const child = spawn(process.execPath, ['--max-semi-space-size=4', '--heap-growing-percent=50', 'src/server.ts'], {
     cwd: ROOT,
     env: cleanEnvironment({ ...env, PORT: String(port), BACKEND: 'modal', LOG_LEVEL: 'warn', DATA_DIR: folder }),
     // Nothing is logged at this level unless something is amiss, and then the reader should see it.

@@ -114,9 +114,11 @@ export function createOutageGate({ probe, log, describe, random = Math.random }:
 
   const failed = (lane: LaneState, error: unknown) => {
     lane.failures++
+    // One that was let in to find out: the outage lasts. What closes a lane may pass as fast as a lost connection.
+    if (!lane.open) report.down(describe(error))
     if (lane.open && lane.failures >= FAILURES_TO_CLOSE) {
       lane.open = false
-      report.down(describe(error))
+      report.begin()
       // What the timer was letting go has to wait again.
       clearTimeout(timer)
       timer = undefined
@@ -163,9 +165,9 @@ export function createOutageGate({ probe, log, describe, random = Math.random }:
       held.add(fail)
     })
 
-  const throwIfOver = (signal: AbortSignal, error: unknown = closedError()) => {
+  const throwIfOver = (signal: AbortSignal, error?: unknown) => {
     signal.throwIfAborted()
-    if (closed) throw error
+    if (closed) throw error ?? closedError()
   }
 
   return {
@@ -227,6 +229,9 @@ function createReport(log: Log, waiting: () => number) {
   let lineAt = -Infinity
   let told = false
   return {
+    begin() {
+      since ??= performance.now()
+    },
     down(reason: string) {
       since ??= performance.now()
       if (performance.now() - lineAt < LINE_EVERY_MS) return

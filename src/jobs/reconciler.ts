@@ -36,6 +36,8 @@ export type Reconciler = {
 /** How often deadlines are looked at, and everything else that may be owed, in ms. */
 export const DEADLINE_SWEEP_MS = 1_000
 export const RESUME_SWEEP_MS = 30_000
+/** How many jobs are looked at before others get their turn of the event loop. */
+const STEPS_A_TURN = 200
 /** How many old jobs are forgotten in one write. */
 const REMOVALS_AT_ONCE = 50
 /** How many jobs' calls are stopped at the same time. */
@@ -58,8 +60,11 @@ export function createReconciler(parts: ReconcilerParts): Reconciler {
   }
 
   const each = async (jobs: AsyncIterable<Job>, act: (job: Job) => Promise<unknown>) => {
+    let seen = 0
     for await (const job of jobs) {
       if (closing.signal.aborted) return
+      // Thousands of small steps in a row would hold up whoever waits for an answer.
+      if (++seen % STEPS_A_TURN === 0) await new Promise(setImmediate)
       await attempt(job, act)
     }
   }
@@ -74,7 +79,10 @@ export function createReconciler(parts: ReconcilerParts): Reconciler {
       if (callId === undefined) unstarted.push({ id: job.id, attempt })
       else await queue.add({ id: job.id, attempt })
     })
-    for (const entry of unstarted) await queue.add(entry)
+    for (const [n, entry] of unstarted.entries()) {
+      if (n % STEPS_A_TURN === 0) await new Promise(setImmediate)
+      await queue.add(entry)
+    }
   }
 
   /** Several at once, each try bounded in time: calls that cannot be stopped must not keep others from their turn. */

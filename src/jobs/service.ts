@@ -108,7 +108,9 @@ export function createService(parts: ServiceParts): JobService {
     logChange(log, { before, after, event })
     events.publish(after)
     const [old, current] = [currentAttempt(before), currentAttempt(after)]
-    if (isFinished(after) && !isFinished(before)) await queue.drop({ id: after.id, attempt: old.attempt })
+    // Other ends are recorded by the run itself, which is over then.
+    const isEndedFromOutside = event.type === 'canceled' || event.type === 'expired'
+    if (isEndedFromOutside) await queue.drop({ id: after.id, attempt: old.attempt })
     if (current.attempt !== old.attempt) await queue.add({ id: after.id, attempt: current.attempt })
   }
 

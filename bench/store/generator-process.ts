@@ -1,0 +1,72 @@
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+
+// The process behind `forkGenerator`: orders come as messages, one at a time; each answer is a message too. It speaks
+// HTTP/1.1 over bare sockets: whatever a client does beyond that takes processor time from the server.
+
+/** What it is told to do over `connections` at once: to submit, until the time or the number is reached, or to look. */
+export type Order = {
+  readonly port: number
+  readonly connections: number
+  readonly durationMs?: number
+  readonly count?: number
+  /** GETs of these, at random; else POSTs. */
+  readonly ids?: readonly string[]
+}
+
+/** Requests answered as they should be, and how many a second; of submissions, the ids. */
+export type Answer = { readonly answered: number; readonly perSecond: number; readonly ids: string[] }
+
+const HEAD_END = '\r\n\r\n'
+const HOST = 'host: bench\r\n'
+const BODY = JSON.stringify({ video_path: 'behave/end=never.mp4', audio_path: 'data/audio/yongen.wav' })
+const POST = `POST /jobs HTTP/1.1\r\n${HOST}content-type: application/json\r\ncontent-length: ${BODY.length}${HEAD_END}${BODY}`
+const get = (id: string) => `GET /jobs/${id} HTTP/1.1\r\n${HOST}\r\n`
+
+async function obey({ port, connections, durationMs = Infinity, count = Infinity, ids }: Order): Promise<Answer> {
+  const sockets = Array.from({ length: connections }, () => connect({ port, noDelay: true }))
+  await Promise.all(sockets.map((socket) => once(socket, 'connect')))
+  const made: string[] = []
+  let [begun, answered] = [0, 0]
+  const startedAt = performance.now()
+  const worker = async (socket: Socket) => {
+    const ask = askerOn(socket)
+    while (begun < count && performance.now() - startedAt < durationMs) {
+      begun += 1
+      const head = await ask(ids ? get(ids[Math.floor(Math.random() * ids.length)]!) : POST)
+      if (!head.startsWith(ids ? 'HTTP/1.1 200' : 'HTTP/1.1 202')) throw new Error(`unexpected answer: ${head}`)
+      if (!ids) made.push(/^location: \/jobs\/(\S+)/im.exec(head)![1]!)
+      answered += 1
+    }
+  }
+  await Promise.all(sockets.map(worker))
+  const perSecond = (answered * 1000) / (performance.now() - startedAt)
+  for (const socket of sockets) socket.destroy()
+  return { answered, perSecond, ids: made }
+}
+
+/** Sends one request at a time and resolves with the head of its answer once that is whole. */
+function askerOn(socket: Socket): (request: string) => Promise<string> {
+  let received = ''
+  let answer: PromiseWithResolvers<string> = Promise.withResolvers()
+  socket.setEncoding('latin1')
+  socket.on('data', (text: string) => {
+    received += text
+    const bodyAt = received.indexOf(HEAD_END) + HEAD_END.length
+    const head = received.slice(0, bodyAt)
+    const length = /^content-length: (\d+)/im.exec(head)?.[1]
+    if (length === undefined || received.length < bodyAt + Number(length)) return
+    received = ''
+    answer.resolve(head)
+  })
+  socket.once('close', () => answer.reject(new Error('the server closed a connection')))
+  return (request) => {
+    answer = Promise.withResolvers()
+    socket.write(request)
+    return answer.promise
+  }
+}
+
+process.on('message', (order: Order) => void obey(order).then((answer) => process.send?.(answer)))
+process.once('disconnect', () => process.exit())
+process.send?.('ready')

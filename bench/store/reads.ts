@@ -1,0 +1,32 @@
+import type { Section } from '../part.ts'
+import { median } from '../percentiles.ts'
+import { CONNECTIONS, forkGenerator } from './generator.ts'
+import { inTurns, MODES, openPair } from './stand.ts'
+
+const ROUNDS = 5
+const ROUND_MS = 3_000
+const WARM_UP_MS = 2_000
+const JOBS = 10_000
+
+/** What it costs to read jobs from a file. */
+export const reads: Section = {
+  name: 'reads',
+  what:
+    `GET /jobs/:id per second over ${CONNECTIONS} connections, of ${JOBS.toLocaleString('en-US')} jobs at random, 'sqlite' ` +
+    `beside 'memory' in turns: ${ROUNDS} rounds of ${ROUND_MS / 1000} s each, medians.`,
+  deadlineMs: 120_000,
+  async run(bench) {
+    const { servers } = await openPair(bench)
+    const generator = await forkGenerator(bench)
+    const fill = async (mode: 'memory' | 'sqlite') =>
+      (await generator.run(servers[mode].url, { count: bench.scaled(JOBS) })).ids
+    const ids = { memory: await fill('memory'), sqlite: await fill('sqlite') }
+    const round = (durationMs: number) => async (mode: 'memory' | 'sqlite') =>
+      (await generator.run(servers[mode].url, { ids: ids[mode], durationMs: bench.scaled(durationMs) })).perSecond
+    await inTurns(1, round(WARM_UP_MS))
+    const rates = await inTurns(ROUNDS, round(ROUND_MS))
+    for (const mode of MODES) bench.report({ name: mode, value: median(rates[mode]), unit: 'GETs/s' })
+    const ratio = median(rates.sqlite) / median(rates.memory)
+    bench.report({ name: 'reads: sqlite / memory', value: ratio, unit: '', target: { atLeast: 0.9 } })
+  },
+}
