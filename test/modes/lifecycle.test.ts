@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import { loadConfig } from '../../src/config.ts'
-import type { Job } from '../../src/jobs/job.ts'
+import type { Job, JobInput } from '../../src/jobs/job.ts'
 import { type Wired, wire } from '../../src/wiring.ts'
 import { type ControlPlane, startControlPlane } from '../helpers/control-plane/control-plane.ts'
 import { recordingLog } from '../helpers/log.ts'
@@ -71,4 +71,101 @@ describe.each([{ JOB_STORE: 'memory' }])('with %o', (mode) => {
     const { lines } = await start({ ...mode, ...plane.env })
     await until(() => lines.some((line) => line.msg.includes('not available yet')))
   })
+})
+
+/** That what an operator sets arrives where it works. */
+describe('settings', () => {
+  const faceAndSpeech = { video_path: 'face.mp4', audio_path: 'speech.wav' }
+  const endless = { video_path: 'behave/end=never.mp4', audio_path: 'b.wav' }
+  const submit = async (wired: Wired, input: JobInput) =>
+    (await wired.service.submit({ input, version: 'v15' }, 'anonymous')).job
+  const get = (wired: Wired, { id }: Job) => wired.service.get(id, 'anonymous')
+  const running = (wired: Wired, job: Job) => until(async () => (await get(wired, job)).status === 'running')
+
+  async function startOnModal(env: Record<string, string> = {}) {
+    const plane = await startPlane()
+    return { plane, ...(await start({ ...plane.env, ...env })) }
+  }
+
+  test('MAX_INPUT_BYTES bounds what a job may open', async () => {
+    const { wired } = await start({ MAX_INPUT_BYTES: '1024' })
+    const { id } = await submit(wired, faceAndSpeech)
+    expect(await ended(wired, id)).toMatchObject({
+      errorCode: 'input_unavailable',
+      error: 'video_path: is larger than 1024 bytes',
+    })
+  })
+
+  test.each([1, 3])('MAX_ATTEMPTS=%i bounds the attempts at a job that Modal loses', async (attempts) => {
+    const { plane, wired } = await startOnModal({ MAX_ATTEMPTS: String(attempts) })
+    const { id } = await submit(wired, { ...endless, video_path: 'behave/end=internal,message=died.mp4' })
+    const job = await ended(wired, id)
+    expect(job).toMatchObject({ status: 'failed', errorCode: 'backend_unavailable', error: 'died' })
+    expect([job.attempts.length, plane.calls().length]).toEqual([attempts, attempts])
+  })
+
+  test('JOB_TIMEOUT_SECONDS is the time to the deadline of a job that names none', async () => {
+    const { wired } = await startOnModal({ JOB_TIMEOUT_SECONDS: '77' })
+    const { createdAt, deadlineAt } = await submit(wired, endless)
+    expect(deadlineAt - createdAt).toBe(77_000)
+  })
+
+  test.each([
+    ['MODAL_FUNCTION', 'another_function'],
+    ['MODAL_APP', 'another-app'],
+  ])('%s is what is looked up, and named where it is not deployed', async (name, value) => {
+    const { wired } = await startOnModal({ [name]: value })
+    const { id } = await submit(wired, endless)
+    const job = await ended(wired, id)
+    expect(job).toMatchObject({
+      status: 'failed',
+      errorCode: 'backend_rejected',
+      error: expect.stringContaining(value),
+    })
+  })
+
+  test('MAX_CONCURRENT_JOBS bounds the jobs at the backend, MAX_QUEUED_JOBS those that wait', async () => {
+    const { plane, wired } = await startOnModal({ MAX_CONCURRENT_JOBS: '1', MAX_QUEUED_JOBS: '2' })
+    const first = await submit(wired, endless)
+    await running(wired, first)
+    const waiting = [await submit(wired, endless), await submit(wired, endless)]
+    expect(await Promise.all(waiting.map((job) => wired.service.queuePosition(job)))).toEqual([1, 2])
+    await expect(submit(wired, endless)).rejects.toMatchObject({ code: 'queue_full' })
+    expect(plane.calls()).toHaveLength(1)
+    await wired.service.cancel(first.id, 'anonymous')
+    await running(wired, waiting[0]!)
+    expect(plane.calls()).toHaveLength(2)
+  })
+
+  test('MODAL_MAX_CONNECTIONS and MODAL_POLLS_PER_CONNECTION bound the polls', async () => {
+    const { plane, wired } = await startOnModal({ MODAL_MAX_CONNECTIONS: '2', MODAL_POLLS_PER_CONNECTION: '3' })
+    const jobs = await Promise.all(Array.from({ length: 9 }, () => submit(wired, endless)))
+    await Promise.all(jobs.map((job) => running(wired, job)))
+    await plane.until(() => plane.calls().every(({ polls }) => polls > 0))
+    expect(plane.stats().maxOpenPolls).toBe(6)
+  })
+
+  test.each(['modal', 'local'])('INPUT_URL_ALLOWLIST is seen to at submit with BACKEND=%s', async (BACKEND) => {
+    const { wired } = await startOnModal({ BACKEND, INPUT_URL_ALLOWLIST: 'a.example, *.b.example' })
+    const from = (host: string) => ({ image_url: `https://${host}/face.png`, audio_path: 'b.wav' })
+    const refusal = { code: 'url_not_allowed', faults: [{ path: '/image_url' }] }
+    for (const host of ['c.example', 'b.example', 'x.a.example']) {
+      await expect(submit(wired, from(host))).rejects.toMatchObject(refusal)
+    }
+    for (const host of ['a.example', 'x.b.example']) {
+      expect(await submit(wired, from(host))).toMatchObject({ status: 'submitted', backend: BACKEND })
+    }
+  })
+})
+
+test('closing twice is once', async () => {
+  const plane = await startPlane()
+  const { wired, lines } = await start(plane.env)
+  const input = { video_path: 'behave/end=never.mp4', audio_path: 'b.wav' }
+  await wired.service.submit({ input, version: 'v15' }, 'anonymous')
+  await plane.until(() => plane.stats().openPolls === 1)
+  await Promise.all([wired.close(), wired.close()])
+  await wired.close()
+  expect(lines.filter((line) => line.msg.includes('is forgotten'))).toHaveLength(1)
+  await plane.until(() => plane.stats().openPolls === 0)
 })
