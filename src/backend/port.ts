@@ -45,6 +45,6 @@ export type Backend = {
   logs(call: LoggedCall, signal: AbortSignal): AsyncIterable<string>
   /** Whether the backend is away, as far as is known: jobs wait for it. */
   isDegraded(): boolean
-  /** Releases connections and ends local children. Idempotent. */
+  /** Releases connections, ends local children and every open wait. Idempotent. */
   close(): Promise<void>
 }
