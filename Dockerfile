@@ -22,4 +22,4 @@ EXPOSE 9000
 HEALTHCHECK --interval=30s --timeout=3s --start-period=10s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT || 9000}/healthz`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 
-CMD ["node", "--max-semi-space-size=4", "--heap-growing-percent=50", "src/server.ts"]
+CMD ["node", "--max-semi-space-size=8", "--heap-growing-percent=80", "src/server.ts"]

@@ -5,10 +5,11 @@ import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { forkControlPlane, type RemoteControlPlane } from '../../test/helpers/control-plane/remote.ts'
+import type { RemoteControlPlane } from '../../test/helpers/control-plane/remote.ts'
 import { cleanEnvironment } from '../../test/helpers/server.ts'
 import { until } from '../../test/helpers/until.ts'
 import type { Bench } from '../part.ts'
+import { openPlane } from '../plane.ts'
 import { connect, type Client } from './client.ts'
 
 /** What every section is measured on: a stand-in for Modal and the server, each in a process of its own. */
@@ -18,13 +19,10 @@ type Server = { readonly url: string; readonly pid: number; end(): Promise<void>
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 
-/** What Modal's side is taken to allow on one HTTP/2 connection. */
-const STREAMS_PER_CONNECTION = 100
-
-/** Starts both, over TLS so that each client of the SDK has a connection of its own. */
-export async function openStand({ own }: Bench): Promise<Stand> {
-  const plane = await forkControlPlane({ tls: true, maxConcurrentStreams: STREAMS_PER_CONNECTION })
-  own(() => plane.close())
+/** Starts both. */
+export async function openStand(bench: Bench): Promise<Stand> {
+  const { own } = bench
+  const plane = await openPlane(bench)
   const server = await startServer(plane.env)
   own(() => server.end())
   const client = connect(server.url)
@@ -36,7 +34,7 @@ export async function openStand({ own }: Bench): Promise<Stand> {
 async function startServer(env: Readonly<Record<string, string>>): Promise<Server> {
   const port = await freePort()
   const folder = mkdtempSync(join(tmpdir(), 'bench-'))
-  const child = spawn(process.execPath, ['--max-semi-space-size=4', '--heap-growing-percent=50', 'src/server.ts'], {
+  const child = spawn(process.execPath, ['--max-semi-space-size=8', '--heap-growing-percent=80', 'src/server.ts'], {
     cwd: ROOT,
     env: cleanEnvironment({ ...env, PORT: String(port), BACKEND: 'modal', LOG_LEVEL: 'warn', DATA_DIR: folder }),
     // Nothing is logged at this level unless something is amiss, and then the reader should see it.

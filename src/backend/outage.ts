@@ -165,9 +165,9 @@ export function createOutageGate({ probe, log, describe, random = Math.random }:
       held.add(fail)
     })
 
-  const throwIfOver = (signal: AbortSignal, error?: unknown) => {
+  const throwIfOver = (signal: AbortSignal) => {
     signal.throwIfAborted()
-    if (closed) throw error ?? closedError()
+    if (closed) throw closedError()
   }
 
   return {
@@ -182,7 +182,8 @@ export function createOutageGate({ probe, log, describe, random = Math.random }:
           answered(name)
           return result
         } catch (error) {
-          throwIfOver(signal, error)
+          signal.throwIfAborted()
+          if (closed) throw error
           failed(lane, error)
         }
         if (lane.open) await pause(jitterMs(failures), signal)
