@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { forkControlPlane, type RemoteControlPlane } from '../../test/helpers/control-plane/remote.ts'
 import type { Bench } from '../part.ts'
+import { openPlane } from '../plane.ts'
 import { type Server, startServer } from '../server.ts'
 
 /** The two stores that are measured beside each other. */
@@ -13,10 +13,11 @@ export type Mode = (typeof MODES)[number]
 /** Something of both. */
 export type Both<T> = Readonly<Record<Mode, T>>
 
-/** A server of each mode on one stand-in, whose first call never ends, so that every other job is held back. */
+/** A server of each mode on one stand-in. Of the jobs of `forkGenerator` the first never ends and holds back the others. */
 export type Pair = { readonly servers: Both<Server>; readonly file: string }
 
-const HELD_BACK = { MAX_CONCURRENT_JOBS: '1', MAX_QUEUED_JOBS: '0' }
+/** One job goes to the backend, and any number of others waits for it. */
+export const HELD_BACK = { MAX_CONCURRENT_JOBS: '1', MAX_QUEUED_JOBS: '0' }
 
 export async function openPair(bench: Bench): Promise<Pair> {
   const file = tempFile(bench)
@@ -27,12 +28,6 @@ export async function openPair(bench: Bench): Promise<Pair> {
     return server
   }
   return { servers: { memory: await open('memory'), sqlite: await open(`sqlite:${file}`) }, file }
-}
-
-export async function openPlane({ own }: Bench): Promise<RemoteControlPlane> {
-  const plane = await forkControlPlane()
-  own(() => plane.close())
-  return plane
 }
 
 /** Where a file of jobs may be made; it goes with the section. */
