@@ -4,7 +4,7 @@ import type { Logger } from 'pino'
 import type { Backend } from './backend/port.ts'
 import { childEnvironment, type Config, ConfigError } from './config.ts'
 import { createEmitterBus } from './events/emitter.ts'
-import type { JobInput } from './jobs/job.ts'
+import type { Job, JobInput } from './jobs/job.ts'
 import { createReconciler } from './jobs/reconciler.ts'
 import { createRunner } from './jobs/runner.ts'
 import { createService, type JobService } from './jobs/service.ts'
@@ -95,14 +95,21 @@ async function openStore(config: Config, log: Logger): Promise<JobStore> {
   const store = createMemoryStore({ maxFinished: config.MAX_FINISHED_JOBS || Infinity })
   const close = async () => {
     for await (const job of store.owed('run', Date.now())) {
-      const callIds = job.attempts.flatMap(({ callId }) => callId ?? [])
-      const fields = { job_id: job.id, status: job.status, call_ids: callIds }
-      log.warn(fields, 'an unfinished job is forgotten: JOB_STORE=memory keeps nothing beyond the process')
+      log.warn(factsOf(job), 'an unfinished job is forgotten: JOB_STORE=memory keeps nothing beyond the process')
+    }
+    for await (const job of store.owed('stop', Date.now())) {
+      log.warn(factsOf(job), 'a call that should have been stopped is forgotten, and may run on')
     }
     await store.close()
   }
   return { ...store, close }
 }
+
+const factsOf = (job: Job) => ({
+  job_id: job.id,
+  status: job.status,
+  call_ids: job.attempts.flatMap(({ callId }) => callId ?? []),
+})
 
 async function openBackend(config: Config, log: Logger): Promise<Backend> {
   const allowlist = config.INPUT_URL_ALLOWLIST?.split(',').map((host) => host.trim())

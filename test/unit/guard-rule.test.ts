@@ -94,7 +94,7 @@ describe('the form rule', () => {
     ['//example.com/face.mp4', FORM],
     ['http:example.com', FORM],
     ['http://', FORM],
-    ['http://exa mple.com/', FORM],
+    ['http://exa mple.com/', 'must not contain spaces, control characters or backslashes'],
     ['http://[fe80::1%25eth0]/', FORM],
     ['http://[fe80::1%eth0]/', FORM],
     ['http://256.1.1.1/', FORM],
