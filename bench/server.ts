@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -19,6 +19,9 @@ export type Server = {
 }
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
+const MANIFEST = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: { start: string } }
+/** Those that `npm start` gives to Node, without the file of settings, which is the developer's own. */
+const FLAGS = MANIFEST.scripts.start.match(/--(?!env-file)\S+/g) ?? []
 
 /** The real entry with the flags of `npm start`, driving Modal; `env` says which, and what else is to be different. */
 export async function startServer(env: Readonly<Record<string, string>>): Promise<Server> {
@@ -26,7 +29,7 @@ export async function startServer(env: Readonly<Record<string, string>>): Promis
   const folder = mkdtempSync(join(tmpdir(), 'bench-'))
   const settings = { PORT: String(port), BACKEND: 'modal', LOG_LEVEL: 'warn', DATA_DIR: folder }
   const startedAt = performance.now()
-  const child = spawn(process.execPath, ['--max-semi-space-size=4', 'src/server.ts'], {
+  const child = spawn(process.execPath, [...FLAGS, 'src/server.ts'], {
     cwd: ROOT,
     env: cleanEnvironment({ ...settings, ...env }),
     // Nothing is logged at this level unless something is amiss, and then the reader should see it.
