@@ -46,7 +46,15 @@ async function serve(config: Config) {
     await wired.close()
     process.exit(1)
   }
-  await wired.start()
+  try {
+    await wired.start()
+  } catch (error) {
+    const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    log.fatal({ reason }, 'the unfinished jobs cannot be read from the store; see its file')
+    await wired.close()
+    process.exit(1)
+  }
   endBoot()
 }
 

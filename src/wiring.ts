@@ -36,7 +36,7 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
     timeoutSeconds: config.JOB_TIMEOUT_SECONDS,
     maxQueuedJobs: config.MAX_QUEUED_JOBS || undefined,
   })
-  const stopper = opened(createStopper({ backend, service, log }))
+  const stopper = createStopper({ backend, service, log })
   const reconciler = opened(
     createReconciler({
       ...{ store, queue, service, stopper, log },
@@ -44,8 +44,10 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
     }),
   )
 
+  // Before the reconciler, whose pass may be waiting for it.
+  opened(stopper)
   const readiness = opened(createReadiness({ store, backend }))
-  const run = createRunner({ store, service, backend, stopper, maxAttempts: config.MAX_ATTEMPTS })
+  const run = createRunner({ store, service, backend, stopper, log, maxAttempts: config.MAX_ATTEMPTS })
 
   let closing: Promise<void> | undefined
   return {

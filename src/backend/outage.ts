@@ -51,6 +51,7 @@ export function createOutageGate({ probe, log, describe, random = Math.random }:
   /** How to end each wait under way. */
   const held = new Set<(reason: Error) => void>()
   let timer: NodeJS.Timeout | undefined
+  let isLooking = false
   let probes = 0
   let arrivals = 0
   let closed = false
@@ -60,18 +61,20 @@ export function createOutageGate({ probe, log, describe, random = Math.random }:
   const jitterMs = (tries: number) => random() * Math.min(BACKOFF_MAX_MS, BACKOFF_BASE_MS * 2 ** tries)
 
   const schedule = () => {
-    if (timer || closed) return
+    if (timer || isLooking || closed) return
     if (isDown()) timer = setTimeout(() => void look(), jitterMs(probes++)).unref()
     else if (waiting() > 0) timer = setTimeout(letGo, RELEASE_EVERY_MS).unref()
   }
 
   /** The one probe. */
   const look = async () => {
+    timer = undefined
+    isLooking = true
     const error = await probe().then(
       () => undefined,
       (reason: unknown) => ({ reason }),
     )
-    timer = undefined
+    isLooking = false
     if (error) report.down(describe(error.reason))
     else comeBack()
     schedule()
@@ -106,9 +109,11 @@ export function createOutageGate({ probe, log, describe, random = Math.random }:
     open(lane)
     if (wasOpen) return
     if (name === 'call') while (admitNext(lane));
-    // The timer that runs is for a probe nobody needs any more.
-    clearTimeout(timer)
-    timer = undefined
+    // Once both lanes are open, the timer that runs is for a probe nobody needs any more.
+    if (!isDown()) {
+      clearTimeout(timer)
+      timer = undefined
+    }
     schedule()
   }
 
@@ -117,11 +122,14 @@ export function createOutageGate({ probe, log, describe, random = Math.random }:
     // One that was let in to find out: the outage lasts. What closes a lane may pass as fast as a lost connection.
     if (!lane.open) report.down(describe(error))
     if (lane.open && lane.failures >= FAILURES_TO_CLOSE) {
+      const wasDown = isDown()
       lane.open = false
       report.begin()
-      // What the timer was letting go has to wait again.
-      clearTimeout(timer)
-      timer = undefined
+      // What the timer was letting go has to wait again; one that is for a probe stays.
+      if (!wasDown) {
+        clearTimeout(timer)
+        timer = undefined
+      }
     }
     schedule()
   }

@@ -67,6 +67,8 @@ export type Job = {
   readonly runId?: string
   readonly error?: string
   readonly errorCode?: ErrorCode
+  /** The attempt that the last retry began with: automatic attempts are counted from it. */
+  readonly firstAttempt?: number
   /** Never empty; the last is the current one. */
   readonly attempts: readonly Attempt[]
 }
@@ -209,7 +211,8 @@ function fail(job: Job, errorCode: ErrorCode, message: string, now: number): Job
 }
 
 function interrupt(job: Job, event: JobEvent & { type: 'interrupted' }, now: number): Job {
-  if (event.attempt >= event.maxAttempts) return fail(job, 'backend_unavailable', event.error, now)
+  const tries = event.attempt - (job.firstAttempt ?? 1) + 1
+  if (tries >= event.maxAttempts) return fail(job, 'backend_unavailable', event.error, now)
   const ended = changeCurrent(job, {
     finishedAt: now,
     outcome: 'interrupted',
@@ -228,6 +231,7 @@ function expire(job: Job, now: number): Job {
 
 function retry(job: Job, now: number): Job {
   const { error, errorCode, startedAt, finishedAt, ...kept } = job
-  const attempts = [...job.attempts, { attempt: currentAttempt(job).attempt + 1 }]
-  return { ...kept, status: 'submitted', deadlineAt: now + job.timeoutSeconds * 1000, attempts }
+  const firstAttempt = currentAttempt(job).attempt + 1
+  const attempts = [...job.attempts, { attempt: firstAttempt }]
+  return { ...kept, status: 'submitted', deadlineAt: now + job.timeoutSeconds * 1000, firstAttempt, attempts }
 }

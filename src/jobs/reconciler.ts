@@ -36,10 +36,8 @@ export type Reconciler = {
 /** How often deadlines are looked at, and everything else that may be owed, in ms. */
 export const DEADLINE_SWEEP_MS = 1_000
 export const RESUME_SWEEP_MS = 30_000
-/** How many jobs are looked at before others get their turn of the event loop. */
-const STEPS_A_TURN = 200
-/** How many old jobs are forgotten in one write. */
-const REMOVALS_AT_ONCE = 50
+/** How many jobs are seen to at the same time. */
+const BATCH = 100
 /** How many jobs' calls are stopped at the same time. */
 const STOPS_AT_ONCE = 32
 
@@ -59,14 +57,19 @@ export function createReconciler(parts: ReconcilerParts): Reconciler {
     }
   }
 
+  /** A batch shares the store's writes; between batches others get their turn of the event loop. */
   const each = async (jobs: AsyncIterable<Job>, act: (job: Job) => Promise<unknown>) => {
-    let seen = 0
-    for await (const job of jobs) {
-      if (closing.signal.aborted) return
-      // Thousands of small steps in a row would hold up whoever waits for an answer.
-      if (++seen % STEPS_A_TURN === 0) await new Promise(setImmediate)
-      await attempt(job, act)
+    let batch: Promise<void>[] = []
+    const settle = async () => {
+      await Promise.all(batch)
+      batch = []
+      await new Promise(setImmediate)
     }
+    for await (const job of jobs) {
+      if (closing.signal.aborted) break
+      if (batch.push(attempt(job, act)) >= BATCH) await settle()
+    }
+    await settle()
   }
 
   const endOverdue = () => each(store.owed('end', now()), (job) => service.record(job.id, { type: 'expired' }))
@@ -80,7 +83,7 @@ export function createReconciler(parts: ReconcilerParts): Reconciler {
       else await queue.add({ id: job.id, attempt })
     })
     for (const [n, entry] of unstarted.entries()) {
-      if (n % STEPS_A_TURN === 0) await new Promise(setImmediate)
+      if (n % BATCH === 0) await new Promise(setImmediate)
       await queue.add(entry)
     }
   }
@@ -97,23 +100,14 @@ export function createReconciler(parts: ReconcilerParts): Reconciler {
     await jobs.return?.()
   }
 
-  /** A few share a write; between them the loop is free for whoever waits. */
-  const removeOld = async () => {
-    let batch: Promise<unknown>[] = []
-    await each(store.owed('removal', now() - retentionSeconds * 1000), async (job) => {
-      batch.push(attempt(job, () => store.remove(job.id, job.revision)))
-      if (batch.length < REMOVALS_AT_ONCE) return
-      await Promise.all(batch)
-      batch = []
-    })
-    await Promise.all(batch)
-  }
+  const removeOld = () =>
+    each(store.owed('removal', now() - retentionSeconds * 1000), (job) => store.remove(job.id, job.revision))
 
   /** Runs a pass again and again, never beside itself. */
   const repeat = (pass: () => Promise<void>, everyMs: number) => {
     let current: Promise<void> | undefined
     const turn = () => {
-      if (current) return
+      if (current || closing.signal.aborted) return
       const work = pass()
         .catch((error: unknown) => log.warn({ err: error }, 'a reconciler pass failed'))
         .finally(() => {

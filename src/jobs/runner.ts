@@ -1,7 +1,10 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Backend, Outcome } from '../backend/port.ts'
+import { JobNotFound } from '../errors.ts'
 import type { RunEntry } from '../queue/port.ts'
 import type { JobStore } from '../store/port.ts'
 import { currentAttempt, isFinished, owesStop, type Job, type JobEvent } from './job.ts'
+import type { Log } from './log.ts'
 import type { JobService } from './service.ts'
 import type { Stopper } from './stopper.ts'
 
@@ -11,13 +14,35 @@ export type RunnerParts = {
   readonly backend: Backend
   readonly stopper: Stopper
   readonly maxAttempts: number
+  readonly log: Log
 }
+
+/** First and longest pause before a call is written down again, in ms. */
+const RECORD_RETRY_MS = 50
+const RECORD_RETRY_MAX_MS = 5_000
 
 /**
  * Follows one attempt of one job to its end: attaches to its call, or spawns it, awaits the outcome and records it.
  * May run twice for the same entry, also at the same time on two replicas: the store's compare-and-set decides.
  */
-export function createRunner({ store, service, backend, stopper, maxAttempts }: RunnerParts): RunEntry {
+export function createRunner({ store, service, backend, stopper, maxAttempts, log }: RunnerParts): RunEntry {
+  /**
+   * A call that exists must be written down, or it would be made again: a store that is away is asked until it is
+   * back. False: the job does not take the call. Rejects only when the server ends before the store is back.
+   */
+  const recordCall = async (event: JobEvent & { callId: string }, job: Job, signal: AbortSignal): Promise<boolean> => {
+    for (let failures = 0; ; failures++) {
+      try {
+        return (await service.record(job.id, event)).accepted
+      } catch (error) {
+        if (error instanceof JobNotFound) return false
+        log.error({ job_id: job.id, call_id: event.callId, err: error }, 'a call cannot be written down yet')
+        if (signal.aborted) throw error
+      }
+      await sleep(Math.min(RECORD_RETRY_MAX_MS, RECORD_RETRY_MS * 2 ** failures), undefined, { ref: false })
+    }
+  }
+
   const obtainCall = async (job: Job, attempt: number, signal: AbortSignal): Promise<string | undefined> => {
     const spawned = await backend.spawn({ jobId: job.id, attempt, input: job.input, version: job.version }, signal)
     if (spawned.kind === 'rejected') {
@@ -25,12 +50,11 @@ export function createRunner({ store, service, backend, stopper, maxAttempts }: 
       return undefined
     }
     const { callId } = spawned
-    const recorded = await service.record(job.id, { type: 'spawned', attempt, callId })
-    if (recorded.accepted) return callId
+    if (await recordCall({ type: 'spawned', attempt, callId }, job, signal)) return callId
     // The job ended while the backend was starting the call: the call is written down first, then stopped.
-    const { accepted } = await service.record(job.id, { type: 'orphaned', attempt, callId })
-    // Another runner's call has the attempt's place: ours has none to be written down in.
-    if (!accepted) await stopper.stopCall(job.id, callId)
+    const isWritten = await recordCall({ type: 'orphaned', attempt, callId }, job, signal)
+    // The job is gone, or another runner's call has the attempt's place: ours has none to be written down in.
+    if (!isWritten) await stopper.stopCall(job.id, callId)
     return undefined
   }
 

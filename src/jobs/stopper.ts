@@ -6,6 +6,9 @@ import type { JobService } from './service.ts'
 /** How long one try to stop a call may take, in ms; after that the reconciler's next pass goes on. */
 export const STOP_TRY_MS = 5_000
 
+/** How often the log tells of calls that cannot be stopped, in ms. */
+const LINE_EVERY_MS = 60_000
+
 export type StopperParts = {
   readonly backend: Pick<Backend, 'name' | 'stop'>
   readonly service: Pick<JobService, 'record'>
@@ -25,6 +28,14 @@ export type Stopper = {
 export function createStopper({ backend, service, log }: StopperParts): Stopper {
   const closing = new AbortController()
 
+  let toldAt = -Infinity
+  /** In an outage thousands of calls may wait for their stop: one line a minute stands for all. */
+  const tellAtTimes = (fields: object) => {
+    const write = performance.now() - toldAt < LINE_EVERY_MS ? log.debug : log.warn
+    if (write === log.warn) toldAt = performance.now()
+    write.call(log, fields, 'a call could not be stopped yet; it will be tried again')
+  }
+
   /** False: not this time. */
   const tryStop = async (jobId: string, callId: string): Promise<boolean> => {
     try {
@@ -32,7 +43,7 @@ export function createStopper({ backend, service, log }: StopperParts): Stopper 
       return true
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error)
-      log.warn({ job_id: jobId, call_id: callId, reason }, 'a call could not be stopped yet; it will be tried again')
+      tellAtTimes({ job_id: jobId, call_id: callId, reason })
       return false
     }
   }

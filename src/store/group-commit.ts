@@ -42,6 +42,15 @@ export function createGroupCommit(db: DatabaseSync): GroupCommit {
     }
   }
 
+  /** A disk that is gone may refuse even this; the next transaction will then tell. */
+  const rollBack = () => {
+    try {
+      if (db.isTransaction) rollback.run()
+    } catch {
+      // The writes have been rejected already.
+    }
+  }
+
   const flush = () => {
     const work = batch
     batch = []
@@ -51,8 +60,8 @@ export function createGroupCommit(db: DatabaseSync): GroupCommit {
       commit.run()
       for (const done of settle) done()
     } catch (error) {
-      if (db.isTransaction) rollback.run()
       for (const { reject } of work) reject(error)
+      rollBack()
     }
   }
 

@@ -34,23 +34,33 @@ export function createStoreOn(db: DatabaseSync): JobStore {
   const sql = prepare(db)
   const commits = createGroupCommit(db)
   let submitted = Number(sql.countSubmitted.get()?.count)
+  /** By how much the writes of the open transaction change that. */
+  let pending = 0
   let closing: Promise<void> | undefined
 
   /** `delta`: by how much the number of submitted jobs changes, which counts only once it is on disk. */
   const write = async <T>(work: () => { value: T; delta: number }): Promise<T> => {
-    const { value, delta } = await commits.write(work).catch((error: unknown) => {
+    let delta = 0
+    try {
+      const value = await commits.write(() => {
+        const done = work()
+        delta = done.delta
+        pending += delta
+        return done.value
+      })
+      submitted += delta
+      return value
+    } catch (error) {
       throw unavailable(error)
-    })
-    submitted += delta
-    return value
+    } finally {
+      pending -= delta
+    }
   }
 
   const insert = (job: Job, { maxSubmitted = Infinity }: InsertLimits): { value: Inserted; delta: number } => {
     const existing = job.idempotencyKey === undefined ? undefined : sql.byKey.get(job.caller, job.idempotencyKey)
     if (existing) return { value: { kind: 'existing', job: jobOf(existing) }, delta: 0 }
-    if (maxSubmitted < Infinity && Number(sql.countUpTo.get(maxSubmitted)?.count) >= maxSubmitted) {
-      return { value: { kind: 'full' }, delta: 0 }
-    }
+    if (submitted + pending >= maxSubmitted) return { value: { kind: 'full' }, delta: 0 }
     sql.insert.run(...columnsOf(job), job.caller, job.createdAt, job.idempotencyKey ?? null, job.id)
     return { value: { kind: 'inserted' }, delta: isSubmitted(job) }
   }
@@ -100,12 +110,9 @@ async function* pages(statements: readonly StatementSync[], what: Owed, now: num
   for (const statement of statements) {
     let [at, id] = [-1, '']
     for (;;) {
-      const rows = statement.all(
-        at,
-        id,
-        what === 'end' || what === 'removal' ? now : Number.MAX_SAFE_INTEGER,
-        OWED_PAGE,
-      )
+      const until = what === 'end' || what === 'removal' ? now : Number.MAX_SAFE_INTEGER
+      const [after, name] = [at, id]
+      const rows = await read(() => statement.all(after, name, until, OWED_PAGE))
       for (const row of rows) yield jobOf(row)
       const last = rows.at(-1)
       if (!last || rows.length < OWED_PAGE) break
@@ -159,7 +166,6 @@ export function prepare(db: DatabaseSync) {
     remove: db.prepare('DELETE FROM jobs WHERE id = ?'),
     probe: db.prepare('SELECT id FROM jobs WHERE id = 0'),
     countSubmitted: db.prepare("SELECT count(*) AS count FROM jobs WHERE status = 'submitted'"),
-    countUpTo: db.prepare("SELECT count(*) AS count FROM (SELECT 1 FROM jobs WHERE status = 'submitted' LIMIT ?)"),
     list: db.prepare(`SELECT document, id, created_at AS at FROM jobs WHERE status = ? AND ${range}`),
     listOf: db.prepare(`SELECT document, id, created_at AS at FROM jobs WHERE caller = ? AND status = ? AND ${range}`),
     owed: {

@@ -29,7 +29,7 @@ export async function startCore({ running = true, store: given, maxConcurrentJob
   const stopper = createStopper({ backend, service, log })
   const reconciler = createReconciler({ store, queue, service, stopper, log, retentionSeconds: 1_000, now })
   const readiness = createReadiness({ store, backend })
-  const run = createRunner({ store, service, backend, stopper, maxAttempts: 2 })
+  const run = createRunner({ store, service, backend, stopper, log, maxAttempts: 2 })
   if (running) await queue.start(run)
   const untilJob = (id: string, holds: (job: Job) => boolean, what: string) =>
     until(

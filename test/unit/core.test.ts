@@ -130,6 +130,17 @@ describe('cancel', () => {
     expect(backend.stopped).toEqual(['fc-late'])
   })
 
+  test('and a removal while the call is being made: the call is stopped all the same', async () => {
+    const { backend, service, submit } = await start()
+    const spawning = Promise.withResolvers<Spawned>()
+    backend.spawnWith = () => spawning.promise
+    const { id } = await submit()
+    await service.cancel(id, 'anonymous')
+    await service.remove(id, 'anonymous')
+    spawning.resolve({ kind: 'spawned', callId: 'fc-late' })
+    await until(() => backend.stopped.includes('fc-late'))
+  })
+
   test('is not undone by a success that arrives later', async () => {
     const { service, submit, untilStatus } = await start()
     const { id } = await submit()
@@ -381,6 +392,18 @@ describe('races', () => {
     await Promise.all(runs)
     expect([callId, ...backend.stopped].toSorted()).toEqual(['fc-1', 'fc-2'])
     expect(await store.get(job.id)).toMatchObject({ status: 'succeeded', revision: 3 })
+  })
+
+  test('a store that is away when a call is made gets it written down when it is back, and no second call is made', async () => {
+    const { backend, reconciler, store, submit, untilStatus } = await start()
+    const { update } = store
+    let failures = 3
+    store.update = (next, expected) =>
+      failures-- > 0 ? Promise.reject(new Error('disk full')) : update(next, expected)
+    const { id } = await submit()
+    await reconciler.resumeRuns()
+    expect((await untilStatus(id, 'running')).attempts).toMatchObject([{ callId: callOf(id) }])
+    expect(backend.requests).toHaveLength(1)
   })
 
   test('a lost compare-and-set is read again and applied again', async () => {

@@ -143,6 +143,13 @@ describe('the course of a job', () => {
     expect(second.attempts).toHaveLength(2)
   })
 
+  test('automatic attempts are counted anew after a retry', () => {
+    const failed = after(aJob(), spawned(), interrupted(1, 2), spawned(2), interrupted(2, 2))
+    const retried = after(failed, { type: 'retried' }, spawned(3), interrupted(3, 2))
+    expect(retried).toMatchObject({ status: 'running', attempts: [{}, {}, {}, { attempt: 4 }] })
+    expect(after(retried, spawned(4), interrupted(4, 2)).status).toBe('failed')
+  })
+
   test('the start of the first attempt stays the start of the job', () => {
     const again = after(aJob(), spawned(), interrupted())
     const applied = applyEvent(again, spawned(2), 9_000)

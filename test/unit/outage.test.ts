@@ -10,13 +10,20 @@ const forever = new AbortController().signal
 /** A gate before a backend that the test takes away and brings back. */
 async function start({ random = () => 0.5 }: { random?: () => number } = {}) {
   const { log, lines } = await recordingLog()
-  const state = { down: false, spawnsRefused: false, probes: [] as number[], asked: [] as string[] }
+  const state = {
+    down: false,
+    spawnsRefused: false,
+    probes: [] as number[],
+    asked: [] as string[],
+    hold: undefined as (() => Promise<void>) | undefined,
+  }
   const gate = createOutageGate({
     ...{ log, random },
     describe: (error) => (error as Error).message,
-    probe: () => {
+    probe: async () => {
       state.probes.push(performance.now())
-      return state.down ? Promise.reject(new Error('connection refused')) : Promise.resolve()
+      await state.hold?.()
+      if (state.down) throw new Error('connection refused')
     },
   })
   const ask = (name: string, lane: 'spawn' | 'call' = 'spawn', signal = forever) =>
@@ -73,6 +80,23 @@ describe('an outage', () => {
     expect(state.asked).toHaveLength(FAILURES_TO_CLOSE)
     const pauses = state.probes.map((at, n) => Math.round(at - (state.probes[n - 1] ?? 0))).slice(1)
     expect(pauses.slice(0, 7)).toEqual([1000, 2000, 4000, 8000, 16_000, 30_000, 30_000])
+  })
+
+  test('has one probe at a time also while a lane opens and closes during it', async () => {
+    const { state, ask, gate, takeAway } = await start()
+    await takeAway()
+    let [open, most] = [0, 0]
+    state.hold = async () => {
+      most = Math.max(most, ++open)
+      await new Promise((resolve) => setTimeout(resolve, 400))
+      open--
+    }
+    for (let n = 0; n < 40; n++) {
+      for (let call = 0; call < 3; call++) void ask(`call-${n}-${call}`, 'call')
+      await vi.advanceTimersByTimeAsync(100)
+      gate.answered('call')
+    }
+    expect(most).toBe(1)
   })
 
   test('its pauses have full jitter', async () => {
