@@ -10,6 +10,8 @@ import { HELD_BACK, tempFile } from './stand.ts'
 const JOBS = 100_000
 const PAGE = 200
 const WALKS = 3
+/** A page that had to pass over those before it would cost many times as much; a cold cache costs a little. */
+const FLAT = 1.5
 
 /** Whether the last page of a long list costs more than the first. */
 export const listing: Section = {
@@ -73,5 +75,5 @@ function report(bench: Bench, { mode, count, walks }: Walked) {
   bench.report({ name: `${mode}: a page in the middle`, value: pages(5), unit: 'ms' })
   bench.report({ name: `${mode}: a page in the last tenth`, value: pages(9), unit: 'ms' })
   bench.report({ name: `${mode}: any page, p99`, value: p99(walks.flatMap(({ pageMs }) => pageMs)), unit: 'ms' })
-  bench.report({ name: `${mode}: last tenth / first`, value: ratio, unit: '', target: { atMost: 1.2 } })
+  bench.report({ name: `${mode}: last tenth / first`, value: ratio, unit: '', target: { atMost: FLAT } })
 }

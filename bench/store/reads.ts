@@ -1,7 +1,8 @@
 import type { Section } from '../part.ts'
 import { median } from '../percentiles.ts'
+import { processorMs } from '../process-facts.ts'
 import { CONNECTIONS, forkGenerator } from './generator.ts'
-import { inTurns, MODES, openPair } from './stand.ts'
+import { inTurns, type Mode, MODES, openPair } from './stand.ts'
 
 const ROUNDS = 5
 const ROUND_MS = 3_000
@@ -18,14 +19,23 @@ export const reads: Section = {
   async run(bench) {
     const { servers } = await openPair(bench)
     const generator = await forkGenerator(bench)
-    const fill = async (mode: 'memory' | 'sqlite') =>
-      (await generator.run(servers[mode].url, { count: bench.scaled(JOBS) })).ids
+    const fill = async (mode: Mode) => (await generator.run(servers[mode].url, { count: bench.scaled(JOBS) })).ids
     const ids = { memory: await fill('memory'), sqlite: await fill('sqlite') }
-    const round = (durationMs: number) => async (mode: 'memory' | 'sqlite') =>
-      (await generator.run(servers[mode].url, { ids: ids[mode], durationMs: bench.scaled(durationMs) })).perSecond
+    const usedMs = { memory: 0, sqlite: 0 }
+    const answered = { memory: 0, sqlite: 0 }
+    const round = (durationMs: number) => async (mode: Mode) => {
+      const before = processorMs(servers[mode].pid)
+      const answer = await generator.run(servers[mode].url, { ids: ids[mode], durationMs: bench.scaled(durationMs) })
+      usedMs[mode] += processorMs(servers[mode].pid) - before
+      answered[mode] += answer.answered
+      return answer.perSecond
+    }
     await inTurns(1, round(WARM_UP_MS))
     const rates = await inTurns(ROUNDS, round(ROUND_MS))
-    for (const mode of MODES) bench.report({ name: mode, value: median(rates[mode]), unit: 'GETs/s' })
+    for (const mode of MODES) {
+      bench.report({ name: mode, value: median(rates[mode]), unit: 'GETs/s' })
+      bench.report({ name: `${mode}: processor time a GET`, value: usedMs[mode] / answered[mode], unit: 'ms' })
+    }
     const ratio = median(rates.sqlite) / median(rates.memory)
     bench.report({ name: 'reads: sqlite / memory', value: ratio, unit: '', target: { atLeast: 0.9 } })
   },

@@ -2,7 +2,7 @@ import type { Bench, Section } from '../part.ts'
 import { median } from '../percentiles.ts'
 import { processorMs } from '../process-facts.ts'
 import { CONNECTIONS, forkGenerator } from './generator.ts'
-import { countJobs, inTurns, MODES, openPair } from './stand.ts'
+import { countJobs, inTurns, type Mode, MODES, openPair } from './stand.ts'
 
 const ROUNDS = 5
 const ROUND_MS = 4_000
@@ -21,7 +21,7 @@ export const submissions: Section = {
     const generator = await forkGenerator(bench)
     const acknowledged = { memory: 0, sqlite: 0 }
     const usedMs = { memory: 0, sqlite: 0, generator: 0 }
-    const round = async (mode: 'memory' | 'sqlite', durationMs: number) => {
+    const round = async (mode: Mode, durationMs: number) => {
       const [before, own] = [processorMs(servers[mode].pid), processorMs(generator.pid)]
       const answer = await generator.run(servers[mode].url, { durationMs: bench.scaled(durationMs) })
       usedMs[mode] += processorMs(servers[mode].pid) - before
