@@ -91,7 +91,11 @@ describe('SIGTERM', () => {
     const { code, ms } = await endTimed(server)
     expect(code).toBe(0)
     expect(ms).toBeLessThan(GRACE_SECONDS * 1000)
-    expect(forgotten(server)).toMatchObject([{ job_id: going?.job_id, call_ids: [going?.attempts[0]?.call_id] }])
+    // The job that runs, and the call that should have been stopped: each is named with its call id.
+    expect(forgotten(server)).toMatchObject([
+      { job_id: going?.job_id, status: 'running', call_ids: [going?.attempts[0]?.call_id] },
+      { job_id: canceled?.job_id, status: 'canceled', call_ids: [canceled?.attempts[0]?.call_id] },
+    ])
     const owed = server.lines.filter((line) => line.msg.includes('could not be stopped'))
     expect(owed).toMatchObject([{ job_id: canceled?.job_id, call_id: canceled?.attempts[0]?.call_id }])
   })
