@@ -83,6 +83,16 @@ export class StoreUnavailable extends AppError {
   }
 }
 
+/** 503: whether a token is good cannot be told while its issuer does not answer. */
+export class IssuerUnavailable extends AppError {
+  constructor(options: ErrorOptions = {}) {
+    super('issuer_unavailable', 503, 'The issuer of the token cannot be reached; try again later.', {
+      ...options,
+      retryAfterSeconds: 10,
+    })
+  }
+}
+
 /** What keeps the server from starting, in words for an operator. */
 export class BootError extends Error {
   constructor(message: string, options?: ErrorOptions) {

@@ -1,0 +1,20 @@
+/** What a caller may be allowed to do; `admin` implies all others. */
+export const SCOPES = ['jobs:read', 'jobs:write', 'metrics:read', 'admin'] as const
+export type Scope = (typeof SCOPES)[number]
+
+/** Who a credential belongs to: `id` is `key:<name>` or `oidc:<iss>|<sub>`. */
+export type Identity = { readonly id: string; readonly scopes: ReadonlySet<Scope> }
+
+/** A credential as it came: `bearer` from `Authorization`, `key` from `X-API-Key`. */
+export type Credential = { readonly kind: 'bearer' | 'key'; readonly text: string }
+
+/** Tells whose a credential is. */
+export type Authenticator = {
+  /**
+   * Undefined where the credential is not known or no longer valid. Rejects with `IssuerUnavailable` (503) where that
+   * cannot be told just now.
+   */
+  authenticate(credential: Credential): Promise<Identity | undefined>
+  /** Releases what it holds. Idempotent. */
+  close(): Promise<void>
+}
