@@ -4,15 +4,17 @@ import type { DatabaseSync } from 'node:sqlite'
 export type GroupCommit = {
   /**
    * Runs `work` in the next transaction and resolves with its value once that is on disk. A `work` that throws is
-   * undone alone; a transaction that cannot be committed rejects all that were in it.
+   * undone alone; a transaction that cannot be committed rejects all that were in it. `committed` is called with the
+   * value in the very moment, in order of the writes and before anybody can read.
    */
-  write<T>(work: () => T): Promise<T>
+  write<T>(work: () => T, committed?: (value: T) => void): Promise<T>
   /** Resolves when nothing is pending any more. */
   settled(): Promise<void>
 }
 
 type Pending = {
   readonly run: () => unknown
+  readonly committed: ((value: never) => void) | undefined
   readonly resolve: (value: never) => void
   readonly reject: (error: unknown) => void
 }
@@ -27,12 +29,15 @@ export function createGroupCommit(db: DatabaseSync): GroupCommit {
   let batch: Pending[] = []
 
   /** Does one write; what it returns settles its promise once the transaction is committed. */
-  const runOne = ({ run, resolve, reject }: Pending): (() => void) => {
+  const runOne = ({ run, committed, resolve, reject }: Pending): (() => void) => {
     save.run()
     try {
       const value = run() as never
       release.run()
-      return () => resolve(value)
+      return () => {
+        committed?.(value)
+        resolve(value)
+      }
     } catch (error) {
       // A full disk ends the whole transaction by itself; then there is nothing left to undo.
       if (!db.isTransaction) throw error
@@ -66,9 +71,9 @@ export function createGroupCommit(db: DatabaseSync): GroupCommit {
   }
 
   return {
-    write: <T>(run: () => T) =>
+    write: <T>(run: () => T, committed?: (value: T) => void) =>
       new Promise<T>((resolve, reject) => {
-        if (batch.push({ run, resolve, reject }) === 1) setImmediate(flush)
+        if (batch.push({ run, committed, resolve, reject }) === 1) setImmediate(flush)
       }),
     async settled() {
       while (batch.length > 0) await new Promise(setImmediate)

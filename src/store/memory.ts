@@ -1,4 +1,5 @@
 import { isFinished, isOverdue, owesStop, type Job } from '../jobs/job.ts'
+import { createTurnQueue } from '../turn-queue.ts'
 import { createTimeline } from './timeline.ts'
 import type { InsertLimits, JobStore, ListQuery, Owed } from './port.ts'
 
@@ -20,6 +21,9 @@ export function createMemoryStore({ maxFinished = Infinity }: MemoryStoreOptions
     submitted: new Map<string, Job>(),
     finished: new Map<string, Job>(),
   }
+  /** The order in which jobs ended; by id, what takes one out of it. */
+  const ended = createTurnQueue<string>()
+  const leaveEnded = new Map<string, () => void>()
   const idsByKey = new Map<string, string>()
 
   const write = (job: Job) => {
@@ -27,19 +31,29 @@ export function createMemoryStore({ maxFinished = Infinity }: MemoryStoreOptions
     keep(indexes.unfinished, job, !isFinished(job))
     keep(indexes.stopping, job, owesStop(job))
     keep(indexes.submitted, job, job.status === 'submitted')
-    keep(indexes.finished, job, isFinished(job) && !owesStop(job))
+    const isRemovable = isFinished(job) && !owesStop(job)
+    keep(indexes.finished, job, isRemovable)
+    if (!isRemovable) unlist(job.id)
+    else if (!leaveEnded.has(job.id)) leaveEnded.set(job.id, ended.add(job.id))
+  }
+
+  const unlist = (id: string) => {
+    leaveEnded.get(id)?.()
+    leaveEnded.delete(id)
   }
 
   const forget = (job: Job) => {
     jobs.delete(job.id)
     timeline.remove(job)
+    unlist(job.id)
     for (const index of Object.values(indexes)) index.delete(job.id)
     if (job.idempotencyKey !== undefined) idsByKey.delete(keyOf(job))
   }
 
   const forgetBeyondLimit = () => {
-    for (const oldest of indexes.finished.values()) {
-      if (indexes.finished.size <= maxFinished) return
+    while (indexes.finished.size > maxFinished) {
+      const oldest = jobs.get(ended.first ?? '')
+      if (!oldest) return
       forget(oldest)
     }
   }
