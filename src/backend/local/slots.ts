@@ -18,7 +18,7 @@ export function createSlots(count: number): Slots {
       return
     }
     const { promise, resolve } = Promise.withResolvers<undefined>()
-    let hasPlace = false
+    let hasPlace = false as boolean
     const enter = () => {
       hasPlace = true
       resolve(undefined)
