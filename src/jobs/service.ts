@@ -44,6 +44,8 @@ export type ServiceParts = {
   readonly timeoutSeconds: number
   /** Jobs accepted but not yet at the backend, beyond which a submit is refused; undefined: any number. */
   readonly maxQueuedJobs?: number | undefined
+  /** Makes the id of a job: a UUID (RFC 9562). */
+  readonly newId?: () => string
   /** Epoch ms. */
   readonly now?: () => number
 }
@@ -83,7 +85,8 @@ export type JobService = {
 }
 
 export function createService(parts: ServiceParts): JobService {
-  const { store, queue, events, backend, log, timeoutSeconds, maxQueuedJobs = Infinity, now = Date.now } = parts
+  const { store, queue, events, backend, log, timeoutSeconds, maxQueuedJobs = Infinity } = parts
+  const { newId = randomUUID, now = Date.now } = parts
 
   const find = async (id: string, caller?: string): Promise<Job> => {
     const job = isJobId(id) ? await store.get(id) : undefined
@@ -137,7 +140,7 @@ export function createService(parts: ServiceParts): JobService {
     async submit(request, caller) {
       refuse(checkInput(request.input), 'invalid_request')
       refuse(backend.check(request.input), 'url_not_allowed')
-      const job = newJob(request, { caller, backend: backend.name, now: now(), timeoutSeconds })
+      const job = newJob(request, { id: newId(), caller, backend: backend.name, now: now(), timeoutSeconds })
       const inserted = await store.insert(job, { maxSubmitted: maxQueuedJobs })
       if (inserted.kind === 'full') throw new QueueFull()
       if (inserted.kind === 'existing') return replay(inserted.job, job)
@@ -195,10 +198,10 @@ function replay(existing: Job, asked: Job): Submitted {
   return { job: existing, replayed: true }
 }
 
-type Birth = { caller: string; backend: Job['backend']; now: number; timeoutSeconds: number }
+type Birth = { id: string; caller: string; backend: Job['backend']; now: number; timeoutSeconds: number }
 
 const newJob = ({ input, version, metadata, timeoutSeconds, ...request }: NewJob, birth: Birth): Job => ({
-  id: randomUUID(),
+  id: birth.id,
   caller: birth.caller,
   backend: birth.backend,
   status: 'submitted',

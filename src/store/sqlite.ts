@@ -36,7 +36,7 @@ export async function createSqliteStore({ path, ...options }: SqliteOptions): Pr
 /** The store on an open database, whose schema is up to date. */
 export function createStoreOn(db: DatabaseSync): JobStore {
   const sql = prepare(db)
-  const commits = createGroupCommit(db)
+  const commits = createGroupCommit(db, () => (pending = 0))
   let submitted = Number(sql.countSubmitted.get()?.count)
   /** By how much the writes of the open transaction change that. */
   let pending = 0
@@ -46,14 +46,12 @@ export function createStoreOn(db: DatabaseSync): JobStore {
 
   /** `delta`: by how much the number of submitted jobs changes, which counts only once it is on disk. */
   const write = async <T>(work: () => Change<T>): Promise<T> => {
-    let delta = 0
     const doIt = () => {
       const done = work()
-      delta = done.delta
-      pending += delta
+      pending += done.delta
       return done
     }
-    const committed = ({ forget, keep }: Change<T>) => {
+    const committed = ({ delta, forget, keep }: Change<T>) => {
       submitted += delta
       if (forget !== undefined) recent.delete(forget)
       if (keep) recent.set(keep.id, keep)
@@ -62,8 +60,6 @@ export function createStoreOn(db: DatabaseSync): JobStore {
       return (await commits.write(doIt, committed)).value
     } catch (error) {
       throw unavailable(error)
-    } finally {
-      pending -= delta
     }
   }
 

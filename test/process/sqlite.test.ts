@@ -132,7 +132,9 @@ test('jobs held back begin in their order of arrival, also after a restart', asy
   const second = await start()
   for (const [n, { job_id: id }] of jobs.entries()) {
     const running = await second.untilStatus(id, 'running')
-    const places = await Promise.all(jobs.slice(n + 1).map(async (job) => (await second.job(job.job_id)).queue_position))
+    const places = await Promise.all(
+      jobs.slice(n + 1).map(async (job) => (await second.job(job.job_id)).queue_position),
+    )
     expect(places).toEqual(places.map((_, place) => place + 1))
     await plane.end(running.attempts[0]?.call_id ?? '', succeeds)
     await second.untilStatus(id, 'succeeded')
