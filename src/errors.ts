@@ -83,6 +83,27 @@ export class StoreUnavailable extends AppError {
   }
 }
 
+/** 429: too many requests, or wrong credentials, of one caller or address; `retryAfterSeconds` becomes `Retry-After`. */
+export class RateLimited extends AppError {
+  constructor(message: string, retryAfterSeconds: number) {
+    super('rate_limited', 429, `${message} Try again in ${retryAfterSeconds} s.`, { retryAfterSeconds })
+  }
+}
+
+/** 503: the process has more to do than it can. */
+export class Overloaded extends AppError {
+  constructor() {
+    super('overloaded', 503, 'The server is overloaded; try again later.', { retryAfterSeconds: 10 })
+  }
+}
+
+/** 403: a page of another site asks for something to be done. */
+export class CrossSiteRefused extends AppError {
+  constructor() {
+    super('cross_site_refused', 403, 'Pages of this origin may not use the server; its operator can allow them.')
+  }
+}
+
 /** 503: whether a token is good cannot be told while its issuer does not answer. */
 export class IssuerUnavailable extends AppError {
   constructor(options: ErrorOptions = {}) {

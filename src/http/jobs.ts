@@ -41,6 +41,7 @@ export const jobRoutes: FastifyPluginAsyncTypebox<{ service: JobService }> = (ap
   app.post(
     '/jobs',
     {
+      config: { bucket: 'submit' },
       schema: {
         body: NewJobBody,
         querystring: NoQuery,
@@ -115,6 +116,7 @@ export const jobRoutes: FastifyPluginAsyncTypebox<{ service: JobService }> = (ap
   app.post(
     '/jobs/:id/retry',
     {
+      config: { bucket: 'submit' },
       schema: {
         params: JobParams,
         querystring: NoQuery,

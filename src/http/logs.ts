@@ -33,8 +33,6 @@ export const logRoutes: FastifyPluginAsyncTypebox<{ service: JobService }> = (ap
       const wish = { id: request.params.id, attempt: request.query.attempt }
       const text = await service.logs(wish, ANONYMOUS, signal)
       reply.type('text/plain; charset=utf-8').header('cache-control', 'no-store')
-      // Nobody's log lines are a page.
-      reply.header('x-content-type-options', 'nosniff')
       return reply.send(Readable.from(request.method === 'HEAD' ? [] : begunInTime(text)))
     },
   )
