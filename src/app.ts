@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
+import type { Authenticator } from './auth/port.ts'
 import type { TrustedProxies } from './address-lists.ts'
 import type { HttpSettings } from './http-settings.ts'
+import { registerAuth } from './http/auth.ts'
 import { forbidSniffing, refuseCrossSite, registerCors } from './http/browsers.ts'
 import { registerCaller } from './http/caller.ts'
 import { connectionOptions, limitConnections } from './http/connections.ts'
@@ -13,7 +15,7 @@ import { collectMethods } from './http/methods.ts'
 import { registerBodies } from './http/bodies.ts'
 import { registerPressure } from './http/pressure.ts'
 import { answerClientError, answerError, answerExpectation, registerProblems } from './http/problems.ts'
-import { addRateLimits, registerLimiter } from './http/rate-limits.ts'
+import { addRateLimits, createFailureLimit, registerLimiter } from './http/rate-limits.ts'
 import { RequestLog } from './http/request-log.ts'
 import { createValidatorCompiler } from './http/validation.ts'
 import type { JobService } from './jobs/service.ts'
@@ -24,10 +26,12 @@ export type AppParts = {
   readonly readiness: Pick<Readiness, 'report'>
   readonly log: FastifyBaseLogger
   readonly http: HttpSettings
+  /** Undefined: the server is open to anybody. */
+  readonly authenticator?: Authenticator | undefined
 }
 
 /** The HTTP application, ready to listen or to be injected. It opens nothing itself: its parts are given and closed elsewhere. */
-export async function buildApp({ service, readiness, log, http }: AppParts): Promise<FastifyInstance> {
+export async function buildApp({ service, readiness, log, http, authenticator }: AppParts): Promise<FastifyInstance> {
   const app = Fastify({
     loggerInstance: log,
     bodyLimit: http.bodyLimitBytes,
@@ -56,6 +60,7 @@ export async function buildApp({ service, readiness, log, http }: AppParts): Pro
   refuseCrossSite(app, http.corsOrigins)
   await registerPressure(app, http)
   await registerLimiter(app, http.limits)
+  registerAuth(app, { authenticator, failures: createFailureLimit(app) })
   addRateLimits(app, http.limits)
   registerBodies(app)
 

@@ -124,6 +124,11 @@ export const ConfigSchema = Type.Object({
     minimum: 0,
     maximum: 10_000_000,
   }),
+  MAX_ACTIVE_JOBS_PER_CALLER: integer('Unfinished jobs of one caller; beyond them a submit answers 429. 0: no limit.', {
+    default: 0,
+    minimum: 0,
+    maximum: 1_000_000,
+  }),
   INPUT_URL_ALLOWLIST: Type.Optional(
     text('Hosts input URLs may be on, comma-separated; `*.example.com` for subdomains. Unset: any.', {
       pattern: `^${HOST_PATTERN}(,${HOST_PATTERN})*$`,

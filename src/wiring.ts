@@ -36,6 +36,7 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
     ...{ store, queue, events, backend, log },
     timeoutSeconds: config.JOB_TIMEOUT_SECONDS,
     maxQueuedJobs: config.MAX_QUEUED_JOBS || undefined,
+    maxActiveOfCaller: config.MAX_ACTIVE_JOBS_PER_CALLER || undefined,
     // Ids that rise with time go to the end of an index; random ones cost the file a page each.
     newId: uuidv7,
   })

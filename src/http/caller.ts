@@ -16,6 +16,12 @@ export function registerCaller(app: FastifyInstance): void {
   app.decorateRequest('caller')
 }
 
+/** Who asks, on a route where that is known; anything else is a route that forgot to say who may use it. */
+export function callerOf({ caller, routeOptions }: FastifyRequest): Caller {
+  if (!caller) throw new Error(`${routeOptions.url ?? ''} asks for a caller and lets anybody in`)
+  return caller
+}
+
 /**
  * The address a request came from, as it is counted: an IPv6 address as its /64 network, all of which one customer of
  * a provider has. Empty where the connection has gone meanwhile.

@@ -3,7 +3,7 @@ import type { Readiness } from '../readiness.ts'
 import { HealthReply, NoQuery, ReadyReply } from './schemas.ts'
 
 /** Probes come every few seconds: only their failures are worth a line, and a busy server is not to be restarted. */
-const PROBE = { logLevel: 'warn', config: { alwaysAnswered: true } } as const
+const PROBE = { logLevel: 'warn', config: { alwaysAnswered: true, access: 'open' } } as const
 
 /** `GET /healthz`: the process answers. `GET /readyz`: it should be given requests; 503 where not. */
 export const healthRoutes: FastifyPluginAsyncTypebox<{ readiness: Pick<Readiness, 'report'> }> = (

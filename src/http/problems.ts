@@ -39,6 +39,7 @@ export function answerError(error: FastifyError | AppError, request: FastifyRequ
     request.log.warn({ code: document.code, err: error.cause }, 'a request could not be answered')
   } else request.log.debug({ code: document.code, detail: document.detail }, 'a request was refused')
   if (error instanceof AppError && error.retryAfterSeconds) reply.header('retry-after', error.retryAfterSeconds)
+  if (error instanceof AppError && error.challenge) reply.header('www-authenticate', error.challenge)
   send(reply, document)
 }
 

@@ -24,9 +24,18 @@ export function createMemoryStore({ maxFinished = Infinity }: MemoryStoreOptions
   /** The order in which jobs ended; by id, what takes one out of it. */
   const ended = createTurnQueue<string>()
   const leaveEnded = new Map<string, () => void>()
+  const activeByCaller = new Map<string, number>()
   const idsByKey = new Map<string, string>()
 
+  /** `by`: how many unfinished jobs more the caller has. */
+  const countActive = (caller: string, by: number) => {
+    const count = (activeByCaller.get(caller) ?? 0) + by
+    if (count > 0) activeByCaller.set(caller, count)
+    else activeByCaller.delete(caller)
+  }
+
   const write = (job: Job) => {
+    countActive(job.caller, Number(!isFinished(job)) - Number(indexes.unfinished.has(job.id)))
     jobs.set(job.id, job)
     keep(indexes.unfinished, job, !isFinished(job))
     keep(indexes.stopping, job, owesStop(job))
@@ -43,6 +52,7 @@ export function createMemoryStore({ maxFinished = Infinity }: MemoryStoreOptions
   }
 
   const forget = (job: Job) => {
+    if (indexes.unfinished.has(job.id)) countActive(job.caller, -1)
     jobs.delete(job.id)
     timeline.remove(job)
     unlist(job.id)
@@ -58,11 +68,12 @@ export function createMemoryStore({ maxFinished = Infinity }: MemoryStoreOptions
     }
   }
 
-  const insert = (job: Job, { maxSubmitted = Infinity }: InsertLimits) => {
+  const insert = (job: Job, { maxSubmitted = Infinity, maxActiveOfCaller = Infinity }: InsertLimits) => {
     const existing = job.idempotencyKey === undefined ? undefined : jobs.get(idsByKey.get(keyOf(job)) ?? '')
     if (existing) return { kind: 'existing', job: existing } as const
     if (jobs.has(job.id)) throw new Error(`job ${job.id} exists already`)
     if (indexes.submitted.size >= maxSubmitted) return { kind: 'full' } as const
+    if ((activeByCaller.get(job.caller) ?? 0) >= maxActiveOfCaller) return { kind: 'caller-full' } as const
     write(job)
     timeline.add(job)
     if (job.idempotencyKey !== undefined) idsByKey.set(keyOf(job), job.id)

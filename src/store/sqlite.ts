@@ -63,10 +63,17 @@ export function createStoreOn(db: DatabaseSync): JobStore {
     }
   }
 
-  const insert = (job: Job, { maxSubmitted = Infinity }: InsertLimits): Change<Inserted> => {
+  /** Counted no further than `limit`, so that it costs no more than that. */
+  const countActive = (caller: string, limit: number) =>
+    ACTIVE_STATUSES.reduce((sum, status) => sum + Number(sql.countOf.get(caller, status, limit)?.count), 0)
+
+  const insert = (job: Job, { maxSubmitted = Infinity, maxActiveOfCaller }: InsertLimits): Change<Inserted> => {
     const existing = job.idempotencyKey === undefined ? undefined : sql.byKey.get(job.caller, job.idempotencyKey)
     if (existing) return { value: { kind: 'existing', job: jobOf(existing) }, delta: 0 }
     if (submitted + pending >= maxSubmitted) return { value: { kind: 'full' }, delta: 0 }
+    if (maxActiveOfCaller !== undefined && countActive(job.caller, maxActiveOfCaller) >= maxActiveOfCaller) {
+      return { value: { kind: 'caller-full' }, delta: 0 }
+    }
     sql.insert.run(...columnsOf(job), job.caller, job.createdAt, job.idempotencyKey ?? null, job.id)
     return { value: { kind: 'inserted' }, delta: isSubmitted(job), keep: job }
   }
@@ -147,6 +154,8 @@ async function read<T>(look: () => T): Promise<T> {
 /** What a write did: its value, by how much it changes the number of submitted jobs, what it leaves to be read. */
 type Change<T> = { readonly value: T; readonly delta: number; readonly keep?: Job; readonly forget?: string }
 
+const ACTIVE_STATUSES = ['submitted', 'running'] as const
+
 type Row = Record<string, unknown>
 const jobOf = (row: Row) => JSON.parse(String(row.document)) as Job
 const positionOf = (row: Row): ListPosition => ({ createdAt: Number(row.at), id: String(row.id) })
@@ -180,6 +189,7 @@ export function prepare(db: DatabaseSync) {
     remove: db.prepare('DELETE FROM jobs WHERE id = ?'),
     probe: db.prepare('SELECT id FROM jobs WHERE id = 0'),
     countSubmitted: db.prepare("SELECT count(*) AS count FROM jobs WHERE status = 'submitted'"),
+    countOf: db.prepare('SELECT count(*) AS count FROM (SELECT 1 FROM jobs WHERE caller = ? AND status = ? LIMIT ?)'),
     list: db.prepare(`SELECT document, id, created_at AS at FROM jobs WHERE status = ? AND ${range}`),
     listOf: db.prepare(`SELECT document, id, created_at AS at FROM jobs WHERE caller = ? AND status = ? AND ${range}`),
     owed: {
