@@ -34,7 +34,9 @@ describe('a request that changes something', () => {
     ['of a page of another site', { 'sec-fetch-site': 'cross-site', origin: FOREIGN }, 'none', 403],
     ['of a page of another site, which hides its origin', { 'sec-fetch-site': 'cross-site' }, 'none', 403],
     ['of another host of the same site', { 'sec-fetch-site': 'same-site', origin: FOREIGN }, 'none', 403],
+    ['of another host of the same site, which hides its origin', { 'sec-fetch-site': 'same-site' }, 'none', 403],
     ['of a page of its own', { 'sec-fetch-site': 'same-origin', origin: `http://${HOST}` }, 'none', 202],
+    ['of a page of its own, by a proxy', { 'sec-fetch-site': 'same-origin', origin: ORIGIN }, 'none', 202],
     ['of the user', { 'sec-fetch-site': 'none' }, 'none', 202],
     ['of an old browser, another site', { origin: FOREIGN }, 'none', 403],
     ['of an old browser, another port', { origin: 'http://musetalk.example' }, 'none', 403],
@@ -92,6 +94,10 @@ describe('CORS', () => {
     expect(problemOf(answer)).toMatchObject({ status: 405 })
     expect(answer.headers.allow).toBe('GET, HEAD, POST')
     expect(answer.headers).not.toHaveProperty('access-control-allow-origin')
+  })
+
+  test('an OPTIONS of a listed origin that is no preflight is no fault', async () => {
+    expect((await options(open, '/jobs', { origin: ORIGIN })).statusCode).toBe(204)
   })
 
   test('unknown paths stay unknown, for every method', async () => {

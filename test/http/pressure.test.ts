@@ -9,8 +9,11 @@ afterEach(() => app.close())
 
 /** Keeps the event loop busy for so long, with a round only every `stallMs`. */
 async function stall(stallMs: number, forMs: number) {
-  for (const end = performance.now() + forMs; performance.now() < end; await sleep(0)) {
-    for (const free = performance.now() + stallMs; performance.now() < free;);
+  const end = performance.now() + forMs
+  while (performance.now() < end) {
+    const free = performance.now() + stallMs
+    while (performance.now() < free);
+    await sleep(0)
   }
 }
 
