@@ -102,8 +102,8 @@ describe('from submit to the end', () => {
   test('a job of another caller is not found', async () => {
     const { service, submit } = await start()
     const { id } = await submit()
-    for (const verb of ['get', 'result', 'cancel'] as const) {
-      await expect(service[verb](id, 'somebody else')).rejects.toMatchObject({ code: 'job_not_found', status: 404 })
+    for (const verb of ['get', 'result', 'cancel', 'retry', 'remove'] as const) {
+      await expect(service[verb](id, { id: 'key:bob', seesAll: false })).rejects.toMatchObject({ code: 'job_not_found', status: 404 })
     }
   })
 })
