@@ -103,7 +103,10 @@ describe('from submit to the end', () => {
     const { service, submit } = await start()
     const { id } = await submit()
     for (const verb of ['get', 'result', 'cancel', 'retry', 'remove'] as const) {
-      await expect(service[verb](id, { id: 'key:bob', seesAll: false })).rejects.toMatchObject({ code: 'job_not_found', status: 404 })
+      await expect(service[verb](id, { id: 'key:bob', seesAll: false })).rejects.toMatchObject({
+        code: 'job_not_found',
+        status: 404,
+      })
     }
   })
 })
