@@ -1,4 +1,5 @@
-import { access, constants, mkdir, stat } from 'node:fs/promises'
+import { access, constants, mkdir, realpath, stat } from 'node:fs/promises'
+import { dirname, isAbsolute, relative, sep } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { v7 as uuidv7 } from 'uuid'
@@ -91,11 +92,13 @@ const ASSUMED_LOCAL =
   'no Modal credentials were found: jobs run on the local backend, which muxes face and speech and moves no lips ' +
   '(set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET, or BACKEND=local to silence this)'
 
+const SQLITE_STORE = /^sqlite:(.+)$/
+
 async function openStore(config: Config, log: Logger): Promise<JobStore> {
-  const [, path] = /^sqlite:(.+)$/.exec(config.JOB_STORE) ?? []
+  const [, path] = SQLITE_STORE.exec(config.JOB_STORE) ?? []
   if (path !== undefined) {
     const { createSqliteStore } = await import('./store/sqlite.ts')
-    return createSqliteStore({ path })
+    return createSqliteStore({ path, log })
   }
   const { createMemoryStore } = await import('./store/memory.ts')
   const store = createMemoryStore({ maxFinished: config.MAX_FINISHED_JOBS || Infinity })
@@ -164,7 +167,7 @@ async function openModal(config: Config, allowlist: string[] | undefined, log: L
 }
 
 /** What the local backend reads from and writes to; better found wanting at boot than by the first job. */
-async function checkFolders({ MEDIA_ROOT, DATA_DIR }: Config): Promise<void> {
+async function checkFolders({ MEDIA_ROOT, DATA_DIR, JOB_STORE }: Config): Promise<void> {
   const faults: string[] = []
   const isFolder = await stat(MEDIA_ROOT).then(
     (found) => found.isDirectory(),
@@ -179,5 +182,16 @@ async function checkFolders({ MEDIA_ROOT, DATA_DIR }: Config): Promise<void> {
       `DATA_DIR: ${DATA_DIR} cannot be written to (${error instanceof Error ? error.message : String(error)})`,
     )
   }
+  const [, path] = SQLITE_STORE.exec(JOB_STORE) ?? []
+  if (path !== undefined && isFolder && (await isInside(dirname(path), MEDIA_ROOT))) {
+    faults.push(`JOB_STORE: ${path} lies in MEDIA_ROOT, where jobs read their inputs; keep it elsewhere`)
+  }
   if (faults.length > 0) throw new ConfigError(faults)
+}
+
+/** By real path; the folder, which may not exist yet, counts as where it would be. */
+async function isInside(folder: string, root: string): Promise<boolean> {
+  await mkdir(folder, { recursive: true })
+  const way = relative(await realpath(root), await realpath(folder))
+  return way.split(sep)[0] !== '..' && !isAbsolute(way)
 }
