@@ -76,8 +76,8 @@ export function parseScopes(names: readonly string[]): ReadonlySet<Scope> | stri
   return `${JSON.stringify(shorten(stranger))} is not a scope; there are ${SCOPES.join(', ')}`
 }
 
-/** Whether a text names a scope. */
-export const isScope = (text: string): text is Scope => SCOPES.some((scope) => scope === text)
+/** Whether this is the name of a scope. */
+export const isScope = (text: unknown): text is Scope => SCOPES.some((scope) => scope === text)
 
 function parseAll(texts: [place: string, text: string][]): ParsedEntries {
   const parsed: { entries: PlacedEntry[]; faults: string[] } = { entries: [], faults: [] }
