@@ -88,7 +88,7 @@ export function createIssuerKeys({
   const newer = async (than: KeySet, before: KeySet | undefined): Promise<KeySet | undefined> => {
     if (known && known !== than) return known
     const isCooling = than !== before || now() - askedForUnknownAt < UNKNOWN_KEY_COOLDOWN_MS
-    if (isCooling && !loading) return undefined
+    if (isCooling) return undefined
     const loaded = await load()
     askedForUnknownAt = now()
     return loaded

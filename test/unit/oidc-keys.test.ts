@@ -33,6 +33,9 @@ const answer = (code: number, body: string) => (response: ServerResponse) => {
 }
 const status = (code: number) => answer(code, '{}')
 const text = (body: string) => answer(200, body)
+const redirect = (response: ServerResponse) => {
+  response.writeHead(302, { location: '/elsewhere' }).end()
+}
 const cut = (response: ServerResponse) => {
   response.destroy()
 }
@@ -102,7 +105,7 @@ describe('an issuer at fault', () => {
     ],
     ['discovery names no issuer', 'discovery', {}, /document says undefined/],
     ['discovery answers 404', 'discovery', status(404), /answered 404/],
-    ['discovery answers 302', 'discovery', status(302), /answered 302/],
+    ['discovery answers 302', 'discovery', redirect, /answered 302/],
     ['discovery is no JSON', 'discovery', text('<html>'), /is no JSON object/],
     ['discovery is null', 'discovery', text('null'), /is no JSON object/],
     ['discovery has no end', 'discovery', text(bigText), /is larger than/],

@@ -275,6 +275,9 @@ describe('while the issuer is down', () => {
     const token = await forge({})
     await issuer.stop()
     await expect(present(token)).rejects.toBeInstanceOf(IssuerUnavailable)
+    for (const alg of ['none', 'HS256']) {
+      expect(await present(assembleToken({ alg, kid: key().kid }, { iss: issuer.url }))).toBeUndefined()
+    }
     await issuer.start()
     await expect(present(token)).rejects.toBeInstanceOf(IssuerUnavailable)
     clock += FAILURE_PAUSE_MS
