@@ -1,7 +1,10 @@
+import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { joinAuthenticators } from '../../src/auth/joined.ts'
@@ -219,15 +222,24 @@ describe('the keyring', () => {
     expect(lines.at(-1)).toMatchObject({ level: 'warn', keys: 0 })
   })
 
-  test('ends with the file as it was at the last of many reloads at once', async () => {
+  test('ends with the file as it was at the last reload, however long an earlier one takes to read it', async () => {
     const file = keyFile(entryOf('bob', 'b'))
     const keyring = await createKeyring({ file, log: silentLog() })
-    for (let n = 0; n < 20; n++) {
-      writeFileSync(file, entryOf('bob', `b${n}`))
-      void keyring.reload()
-    }
-    await keyring.close()
-    expect(await keyring.authenticate(asKey('b19'))).toMatchObject({ id: 'key:bob' })
+    rmSync(file)
+    execFileSync('mkfifo', [file])
+    const first = keyring.reload()
+    // Opens once the reader has.
+    const slow = await open(file, 'w')
+    rmSync(file)
+    writeFileSync(file, entryOf('dave', 'd'))
+    const second = keyring.reload()
+    // Time for the second to overtake the first, were it let.
+    await sleep(50)
+    await slow.writeFile(entryOf('carol', 'c'))
+    await slow.close()
+    await Promise.all([first, second])
+    expect(await keyring.authenticate(asKey('c'))).toBeUndefined()
+    expect(await keyring.authenticate(asKey('d'))).toMatchObject({ id: 'key:dave' })
   })
 })
 
