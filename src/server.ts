@@ -95,6 +95,8 @@ function endOnSignal(config: Config, log: Logger, { app, wired }: { app: Fastify
     }
   }
   process.on('SIGTERM', onSignal).on('SIGINT', onSignal)
+  // Also where there is nothing to read again: by default this signal would end the process.
+  process.on('SIGHUP', () => void wired.reload())
 }
 
 /** Requests under way are answered; one that is not whole or not answered after `patienceMs` is cut off. */

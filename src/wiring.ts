@@ -3,6 +3,7 @@ import { dirname, isAbsolute, relative, sep } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { v7 as uuidv7 } from 'uuid'
+import type { Authenticator } from './auth/port.ts'
 import type { Backend } from './backend/port.ts'
 import { childEnvironment, type Config, ConfigError } from './config.ts'
 import { createEmitterBus } from './events/emitter.ts'
@@ -18,6 +19,10 @@ import type { JobStore } from './store/port.ts'
 export type Wired = {
   readonly service: JobService
   readonly readiness: Readiness
+  /** Undefined: the server is open to anybody. */
+  readonly authenticator: Authenticator | undefined
+  /** Reads again what may change while the server runs: the file of API keys. */
+  reload(): Promise<void>
   /** Begins to run jobs: those left unfinished, and those that come. Call it once the server listens. */
   start(): Promise<void>
   /** Closes everything that was opened, last opened first. Idempotent. */
@@ -29,6 +34,9 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   const { opened, closeAll } = createClosers(config, log)
 
   if (config.backendAssumed) log.warn(ASSUMED_LOCAL)
+  const { authenticator, reload } = await openAuth(config, log)
+  if (authenticator) opened(authenticator)
+  else log.warn(OPEN_SERVER)
   const store = opened(await openStore(config, log))
   const events = opened(createEmitterBus(log))
   const backend = opened(await openBackend(config, log))
@@ -56,7 +64,7 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
 
   let closing: Promise<void> | undefined
   return {
-    ...{ service, readiness },
+    ...{ service, readiness, authenticator, reload },
     async start() {
       await queue.start(run)
       await reconciler.start()
@@ -93,6 +101,25 @@ const ASSUMED_LOCAL =
   '(set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET, or BACKEND=local to silence this)'
 
 const SQLITE_STORE = /^sqlite:(.+)$/
+
+const OPEN_SERVER =
+  'anybody who reaches the port may use this server: it asks for no key and no token (see API_KEYS, OIDC_ISSUER)'
+
+type Auth = { readonly authenticator: Authenticator | undefined; reload(): Promise<void> }
+
+async function openAuth(config: Config, log: Logger): Promise<Auth> {
+  const { API_KEYS: entries, API_KEYS_FILE: file, OIDC_ISSUER: issuer, OIDC_AUDIENCE: audience } = config
+  const nothing = () => Promise.resolve()
+  const hasKeys = entries !== undefined || file !== undefined
+  if (!hasKeys && issuer === undefined) return { authenticator: undefined, reload: nothing }
+  const { joinAuthenticators } = await import('./auth/joined.ts')
+  const openKeys = async () => (await import('./auth/keys.ts')).createKeyring({ entries, file, log })
+  const openTokens = async (from: string) =>
+    (await import('./auth/oidc.ts')).createOidc({ issuer: from, audience: audience ?? '', log })
+  const keys = hasKeys ? await openKeys() : undefined
+  const tokens = issuer === undefined ? undefined : await openTokens(issuer)
+  return { authenticator: joinAuthenticators({ keys, tokens }), reload: keys?.reload ?? nothing }
+}
 
 async function openStore(config: Config, log: Logger): Promise<JobStore> {
   const [, path] = SQLITE_STORE.exec(config.JOB_STORE) ?? []

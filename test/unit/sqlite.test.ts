@@ -148,7 +148,10 @@ test('a record that is damaged is 503 where it is asked for, and keeps nobody el
 test('a file that was removed, replaced or emptied is noticed by the probe', async () => {
   for (const harm of [
     (path: string) => rmSync(path),
-    (path: string) => (renameSync(path, `${path}.old`), writeFileSync(path, 'x')),
+    (path: string) => {
+      renameSync(path, `${path}.old`)
+      writeFileSync(path, 'x')
+    },
     (path: string) => truncateSync(path, 0),
   ]) {
     const path = newPath()
