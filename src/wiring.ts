@@ -36,7 +36,6 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   if (config.backendAssumed) log.warn(ASSUMED_LOCAL)
   const { authenticator, reload } = await openAuth(config, log)
   if (authenticator) opened(authenticator)
-  else log.warn(OPEN_SERVER)
   const store = opened(await openStore(config, log))
   const events = opened(createEmitterBus(log))
   const backend = opened(await openBackend(config, log))
@@ -62,6 +61,7 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   const readiness = opened(createReadiness({ store, backend }))
   const run = createRunner({ store, service, backend, stopper, log, maxAttempts: config.MAX_ATTEMPTS })
 
+  if (!authenticator) log.warn(OPEN_SERVER)
   let closing: Promise<void> | undefined
   return {
     ...{ service, readiness, authenticator, reload },
