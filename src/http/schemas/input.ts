@@ -1,4 +1,4 @@
-import { type Static, Type } from '@sinclair/typebox'
+import { Type } from '@sinclair/typebox'
 import { FACES, SPEECHES } from '../../jobs/input.ts'
 import { OneOf, Text, Whole } from './parts.ts'
 
@@ -45,7 +45,7 @@ export const Metadata = Type.Unsafe<Record<string, string>>({
 export const NewJobBody = Type.Object(
   {
     ...Input,
-    version: Type.Unsafe<Static<typeof Version> | undefined>({ ...Version, default: 'v15' }),
+    version: Type.Optional({ ...Version, default: 'v15' }),
     metadata: Type.Optional(Metadata),
     timeout_seconds: Type.Optional(
       Whole({
