@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyPluginAsync, RouteOptions } from 'fastify'
 import { Type } from '@sinclair/typebox'
+import { docsPageRoutes } from './docs-page.ts'
 import { NoQuery } from './schemas/parts.ts'
 import { ProblemReply } from './schemas/problem.ts'
 
@@ -18,8 +19,8 @@ export type DocsParts = {
   readonly isPublic: boolean
 }
 
-/** `GET /openapi.json`: the reference. What makes it is loaded when somebody first asks: most servers are never asked. */
-export const docsRoutes: FastifyPluginAsync<DocsParts> = (app, { isPublic, ...server }) => {
+/** `GET /openapi.json`: the reference, and `GET /docs`, its page. What makes them is loaded when somebody first asks: most servers are never asked. */
+export const docsRoutes: FastifyPluginAsync<DocsParts> = async (app, { isPublic, ...server }) => {
   const config = { access: isPublic ? 'open' : 'known' } as const
   let document: string | undefined
 
@@ -32,7 +33,7 @@ export const docsRoutes: FastifyPluginAsync<DocsParts> = (app, { isPublic, ...se
       return reply.type('application/json; charset=utf-8').send(document)
     },
   )
-  return Promise.resolve()
+  await app.register(docsPageRoutes, config)
 }
 
 const Document = Type.Unsafe<string>({

@@ -25,14 +25,10 @@ Give an API key or an access token as \`Authorization: Bearer ...\`, or an API k
 `
 
 const codes = () =>
-  [
-    '| Code | Status | When |',
-    '| --- | --- | --- |',
-    ...PROBLEM_CODES.map((code) => {
-      const { when, examples } = PROBLEMS[code]
-      return `| \`${code}\` | ${examples.map(({ problem }) => problem.status).join(', ')} | ${when} |`
-    }),
-  ].join('\n')
+  PROBLEM_CODES.map((code) => {
+    const { when, examples } = PROBLEMS[code]
+    return `- \`${code}\` (${examples.map(({ problem }) => problem.status).join(', ')}): ${when}`
+  }).join('\n')
 
 /** How credentials are given. */
 export const SECURITY_SCHEMES = {

@@ -22,14 +22,14 @@ export const jobOperations: Operations = {
       'Takes a job and answers at once, without waiting for the backend. Follow `Location` to see how it goes. An accepted job ends by its deadline at the latest.',
     headers: IdempotencyKey,
     body: {
-      urls: { summary: 'Face and speech by URL', value: JOBS.submitted.value.input },
       paths: {
-        summary: 'By path, with what is optional',
+        summary: 'Face and speech by path, with what is optional',
         value: {
           ...{ video_path: 'face.mp4', audio_path: 'speech.wav' },
           ...{ version: 'v15', timeout_seconds: 3600, metadata: { scene: '12' } },
         },
       },
+      urls: { summary: 'Face and speech by URL', value: JOBS.submitted.value.input },
     },
     answers: {
       202: {
