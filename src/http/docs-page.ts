@@ -56,7 +56,7 @@ const HEADERS = {
       frameAncestors: ["'none'"],
     },
   },
-  xFrameOptions: { action: 'deny' },
+  xFrameOptions: { action: 'deny' } as const,
   // Whether a host is always reached by https is for its proxy to say, and would bind its other pages too.
   strictTransportSecurity: false,
   // Over plain http browsers ignore both, and complain of it.

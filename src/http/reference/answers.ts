@@ -1,7 +1,7 @@
 import type { HTTPMethods, RouteOptions } from 'fastify'
 import type { ProblemCode } from '../../errors.ts'
 import { PROBLEM_TYPE } from '../problems.ts'
-import { headerRefs, RATE_LIMIT_HEADERS } from './headers.ts'
+import { type HeaderName, headerRefs, RATE_LIMIT_HEADERS } from './headers.ts'
 import type { Answer, Operation } from './operation.ts'
 import { PROBLEMS } from './problems.ts'
 
@@ -46,27 +46,34 @@ const OF_CHANGES = ['invalid_json', 'body_too_large', 'unsupported_media_type', 
 /** The error answers of a route by status: every code it can have, each with an example. */
 export function problemResponses(described: Described): Record<string, ResponseObject> {
   const byStatus = Map.groupBy(examplesOf(problemsOf(described)), ({ problem }) => String(problem.status))
-  const responses = [...byStatus].map(([status, examples]) => [status, problemResponse(examples)] as const)
+  const responses = [...byStatus].map(([status, examples]) => {
+    // Who is refused for want of a credential is not counted.
+    const limits = status === '401' ? [] : limitsOf(described)
+    return [status, problemResponse(examples, limits)] as const
+  })
   return {
     ...Object.fromEntries(responses),
     default: {
-      ...problemResponse(examplesOf(BEFORE_THE_ROUTE)),
+      ...problemResponse(examplesOf(BEFORE_THE_ROUTE), []),
       description: 'Any other problem, such as those of a request that could not be read.',
     },
   }
 }
+
+/** What tells where a caller stands, on routes that are limited. */
+const limitsOf = ({ route }: Described): readonly HeaderName[] =>
+  route.config?.alwaysAnswered ? [] : RATE_LIMIT_HEADERS
 
 type NamedExample = ReturnType<typeof examplesOf>[number]
 
 const examplesOf = (codes: Iterable<ProblemCode>) =>
   [...codes].flatMap((code) => PROBLEMS[code].examples.map((example) => ({ ...example, when: PROBLEMS[code].when })))
 
-function problemResponse(examples: readonly NamedExample[]): ResponseObject {
+function problemResponse(examples: readonly NamedExample[], limits: readonly HeaderName[]): ResponseObject {
   const headers = new Set(examples.flatMap(({ headers: names }) => names))
-  const isLimited = examples.some(({ problem }) => problem.code === 'rate_limited')
   return {
     description: examples.map(({ problem, when }) => `- \`${problem.code}\`: ${when}`).join('\n'),
-    headers: headerRefs([...headers, ...(isLimited ? RATE_LIMIT_HEADERS : [])]),
+    headers: headerRefs([...headers, ...limits]),
     content: {
       [PROBLEM_TYPE]: {
         schema: { $ref: '#/components/schemas/Problem' },
@@ -82,13 +89,12 @@ function problemResponse(examples: readonly NamedExample[]): ResponseObject {
 export function successResponse(
   { description, headers = [], examples }: Answer,
   { content }: Partial<ResponseObject>,
-  { route }: Described,
+  described: Described,
 ): ResponseObject {
-  const limits = route.config?.alwaysAnswered ? [] : RATE_LIMIT_HEADERS
   const told = Object.entries(content ?? {}).map(([type, media]) => [type, { ...media, ...(examples && { examples }) }])
   return {
     description,
-    headers: headerRefs([...headers, ...limits]),
+    headers: headerRefs([...headers, ...limitsOf(described)]),
     ...(content && { content: Object.fromEntries(told) as NonNullable<ResponseObject['content']> }),
   }
 }

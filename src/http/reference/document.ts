@@ -11,6 +11,9 @@ import { OPERATIONS } from './operations.ts'
 
 type OperationObject = {
   readonly operationId: string
+  readonly summary: string
+  readonly description: string
+  readonly tags: string[]
   requestBody?: { content: Record<string, { examples?: Examples }> }
   responses: Record<string, ResponseObject>
 }

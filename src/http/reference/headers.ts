@@ -29,9 +29,11 @@ export const HEADERS = {
   },
 } as const
 
+export type HeaderName = keyof typeof HEADERS
+
 /** What comes with every answer of a route that is limited (draft-ietf-httpapi-ratelimit-headers-03). */
 export const RATE_LIMIT_HEADERS = ['RateLimit-Limit', 'RateLimit-Remaining', 'RateLimit-Reset'] as const
 
 /** Header objects that point to the components of these names. */
-export const headerRefs = (names: readonly (keyof typeof HEADERS)[]) =>
+export const headerRefs = (names: readonly HeaderName[]) =>
   Object.fromEntries(names.map((name) => [name, { $ref: `#/components/headers/${name}` }]))

@@ -1,12 +1,12 @@
 import type { TObject } from '@sinclair/typebox'
 import type { ProblemCode } from '../../errors.ts'
-import type { HEADERS } from './headers.ts'
+import type { HeaderName } from './headers.ts'
 
 /** What one answer says beside its schema, which is the route's. */
 export type Answer = {
   readonly description: string
   /** Headers of this answer, beside those that limits bring. */
-  readonly headers?: readonly (keyof typeof HEADERS)[]
+  readonly headers?: readonly HeaderName[]
   /** Bodies by a short name. */
   readonly examples?: Examples
 }
