@@ -8,6 +8,7 @@ import { registerAuth } from './http/auth.ts'
 import { forbidSniffing, refuseCrossSite, registerCors } from './http/browsers.ts'
 import { registerCaller } from './http/caller.ts'
 import { connectionOptions, limitConnections } from './http/connections.ts'
+import { collectRoutes, docsRoutes } from './http/docs.ts'
 import { healthRoutes } from './http/health.ts'
 import { jobRoutes } from './http/jobs.ts'
 import { logRoutes } from './http/logs.ts'
@@ -65,10 +66,16 @@ export async function buildApp({ service, readiness, log, http, authenticator }:
   registerBodies(app)
 
   const refuseOtherMethods = collectMethods(app)
+  const routes = collectRoutes(app)
 
   await app.register(healthRoutes, { readiness })
   await app.register(jobRoutes, { service })
   await app.register(logRoutes, { service })
+
+  const isOpen = authenticator === undefined
+  const isPublic = http.publicDocs ?? isOpen
+  // On an open server nobody has a credential to show.
+  if (isPublic || !isOpen) await app.register(docsRoutes, { routes, authenticated: !isOpen, isPublic })
 
   refuseOtherMethods()
   await app.ready()

@@ -31,6 +31,12 @@ export const ConfigSchema = Type.Object({
   CORS_ORIGINS: Type.Optional(
     text('Origins whose pages may use the API from a browser, comma-separated: `https://app.example.com`.'),
   ),
+  PUBLIC_DOCS: Type.Optional(
+    Type.Boolean({
+      description:
+        'Whether anybody may read `/docs` and `/openapi.json`. Unset: on an open server; with authentication on, any valid credential may. `false` on an open server: nobody.',
+    }),
+  ),
   RATE_LIMIT_SUBMIT_PER_MINUTE: integer(
     'Submits and retries a minute of one caller, or of one address without authentication; 0: no limit.',
     { default: 600, minimum: 0, maximum: 1_000_000_000 },

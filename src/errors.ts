@@ -1,3 +1,15 @@
+/** Every `code` of a problem document. What each means to a caller stands in `http/reference/problems.ts`. */
+export const PROBLEM_CODES = [
+  ...(['attempt_not_found', 'bad_request', 'body_too_large', 'concurrency_limit_reached'] as const),
+  ...(['cross_site_refused', 'expectation_failed', 'headers_too_large', 'idempotency_key_reused'] as const),
+  ...(['insufficient_scope', 'internal_error', 'invalid_idempotency_key', 'invalid_json', 'invalid_request'] as const),
+  ...(['issuer_unavailable', 'job_canceled', 'job_failed', 'job_finished', 'job_not_finished'] as const),
+  ...(['job_not_found', 'logs_unavailable', 'malformed_request', 'malformed_url', 'method_not_allowed'] as const),
+  ...(['overloaded', 'queue_full', 'rate_limited', 'request_timeout', 'route_not_found'] as const),
+  ...(['store_unavailable', 'unauthorized', 'unsupported_media_type', 'url_not_allowed'] as const),
+]
+export type ProblemCode = (typeof PROBLEM_CODES)[number]
+
 /** One fault in a request body or query. `path` is a JSON Pointer (RFC 6901) into it, such as `/video_url`. */
 export type FieldFault = { path: string; message: string }
 
@@ -8,7 +20,7 @@ type AppErrorOptions = ErrorOptions & { faults?: FieldFault[]; retryAfterSeconds
  * `message` the sentence a caller reads. Everything else thrown at a request is a defect and answers 500.
  */
 export class AppError extends Error {
-  readonly code: string
+  readonly code: ProblemCode
   readonly status: number
   readonly faults: FieldFault[] | undefined
   /** When asking again may help, in s. */
@@ -16,7 +28,7 @@ export class AppError extends Error {
   /** The value of `WWW-Authenticate` (RFC 9110 11.6.1). */
   readonly challenge: string | undefined
 
-  constructor(code: string, status: number, message: string, options: AppErrorOptions = {}) {
+  constructor(code: ProblemCode, status: number, message: string, options: AppErrorOptions = {}) {
     super(message, options)
     this.name = new.target.name
     this.code = code
@@ -29,7 +41,7 @@ export class AppError extends Error {
 
 /** 400: the request's fields are at fault, each named. */
 export class InvalidRequest extends AppError {
-  constructor(faults: FieldFault[], code = 'invalid_request') {
+  constructor(faults: FieldFault[], code: ProblemCode = 'invalid_request') {
     super(code, 400, faults.map((fault) => `${fault.path.slice(1) || 'body'}: ${fault.message}`).join('; '), { faults })
   }
 }
@@ -43,7 +55,7 @@ export class JobNotFound extends AppError {
 
 /** 409: the job is in a state in which this cannot be done. */
 export class JobConflict extends AppError {
-  constructor(code: string, message: string) {
+  constructor(code: ProblemCode, message: string) {
     super(code, 409, message)
   }
 }

@@ -14,6 +14,8 @@ export type HttpSettings = ConnectionLimits &
     readonly corsOrigins: readonly string[]
     /** Undefined: nobody is believed, and the address of a caller is the one of its connection. */
     readonly trustedProxies: TrustedProxies | undefined
+    /** Whether anybody may read the reference; undefined: where anybody may do everything. */
+    readonly publicDocs: boolean | undefined
   }
 
 /** How long the head of a request may take to arrive, and how long the whole of it, in ms. */
@@ -32,6 +34,7 @@ export const httpSettingsOf = (config: Config): HttpSettings => ({
   limits: { submit: config.RATE_LIMIT_SUBMIT_PER_MINUTE, read: config.RATE_LIMIT_READ_PER_MINUTE },
   corsOrigins: config.CORS_ORIGINS === undefined ? [] : parseOrigins(config.CORS_ORIGINS),
   trustedProxies: config.TRUST_PROXY === undefined ? undefined : parseTrustedProxies(config.TRUST_PROXY),
+  publicDocs: config.PUBLIC_DOCS,
   maxConnections: config.MAX_CONNECTIONS,
   headersTimeoutMs: HEADERS_TIMEOUT_MS,
   requestTimeoutMs: REQUEST_TIMEOUT_MS,

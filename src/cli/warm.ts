@@ -5,6 +5,8 @@ import { beginBoot } from '../runtime.ts'
 beginBoot()
 await Promise.all([
   ...['../config.ts', '../log.ts', '../wiring.ts', '../app.ts', '../store/memory.ts'].map((path) => import(path)),
-  ...['../backend/local.ts', '../backend/modal.ts', 'close-with-grace'].map((path) => import(path)),
+  ...['../backend/local.ts', '../backend/modal.ts', '../http/reference/document.ts', 'close-with-grace'].map(
+    (path) => import(path),
+  ),
 ])
 flushCompileCache()

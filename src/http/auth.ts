@@ -9,8 +9,8 @@ declare module 'fastify' {
   // Declarations merge with an interface only.
   // eslint-disable-next-line @typescript-eslint/consistent-type-definitions
   interface FastifyContextConfig {
-    /** Who may use the route: anybody, or whoever has the scope. Every route says it. */
-    access?: 'open' | Scope
+    /** Who may use the route: anybody, whoever has a valid credential, or whoever has the scope. Every route says it. */
+    access?: 'open' | 'known' | Scope
   }
 }
 
@@ -42,7 +42,11 @@ export function registerAuth(app: FastifyInstance, { authenticator, failures }: 
 
 type Gate = { readonly authenticator: Authenticator; readonly failures: FailureLimit }
 
-async function admit(request: FastifyRequest, scope: Scope, { authenticator, failures }: Gate): Promise<Caller> {
+async function admit(
+  request: FastifyRequest,
+  needed: 'known' | Scope,
+  { authenticator, failures }: Gate,
+): Promise<Caller> {
   const credential = credentialOf(request.headers)
   if (!credential) throw new Unauthorized('missing')
   const identity = await authenticator.authenticate(credential)
@@ -50,7 +54,7 @@ async function admit(request: FastifyRequest, scope: Scope, { authenticator, fai
     await failures.count(request)
     throw new Unauthorized('invalid')
   }
-  if (!mayUse(identity, scope)) throw new Forbidden(scope)
+  if (needed !== 'known' && !mayUse(identity, needed)) throw new Forbidden(needed)
   return { id: identity.id, seesAll: identity.scopes.has('admin') }
 }
 

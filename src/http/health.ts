@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Readiness } from '../readiness.ts'
-import { HealthReply, NoQuery, ReadyReply } from './schemas.ts'
+import { HealthReply, ReadyReply } from './schemas/health.ts'
+import { NoQuery } from './schemas/parts.ts'
 
 /** Probes come every few seconds: only their failures are worth a line, and a busy server is not to be restarted. */
 const PROBE = { logLevel: 'warn', config: { alwaysAnswered: true, access: 'open' } } as const

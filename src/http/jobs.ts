@@ -10,17 +10,11 @@ import { viewOf } from '../jobs/view.ts'
 import { callerOf } from './caller.ts'
 import { logJobId } from './request-log.ts'
 import { cursorOf, listQueryOf } from './list-query.ts'
-import {
-  JobParams,
-  JobsReply,
-  ListJobsQuery,
-  JobReply,
-  NewJobBody,
-  NoBody,
-  NoQuery,
-  ProblemReply,
-  ResultReply,
-} from './schemas.ts'
+import { NewJobBody } from './schemas/input.ts'
+import { JobReply, JobsReply, ResultReply } from './schemas/job.ts'
+import { JobParams, ListJobsQuery } from './schemas/parameters.ts'
+import { NoBody, NoQuery } from './schemas/parts.ts'
+import { ProblemReply } from './schemas/problem.ts'
 
 function newJobOf({ body, headers }: { body: Static<typeof NewJobBody>; headers: IncomingHttpHeaders }): NewJob {
   const { version = 'v15', metadata, timeout_seconds: timeoutSeconds, ...input } = body

@@ -4,7 +4,9 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { JobService } from '../jobs/service.ts'
 import { callerOf } from './caller.ts'
 import { logJobId } from './request-log.ts'
-import { JobParams, LogsQuery, ProblemReply, TextReply } from './schemas.ts'
+import { TextReply } from './schemas/job.ts'
+import { JobParams, LogsQuery } from './schemas/parameters.ts'
+import { ProblemReply } from './schemas/problem.ts'
 
 /** How long the status may wait for the first text, in ms: an error until then is a problem document. */
 export const FIRST_TEXT_MS = 5_000

@@ -20,6 +20,7 @@ export function collectMethods(app: FastifyInstance): () => void {
         url,
         method: others,
         config: { access: 'open' },
+        schema: { hide: true },
         // Before the body is read: what is wrong with it does not matter here.
         onRequest: async (_request, reply) => {
           reply.header('allow', allow)

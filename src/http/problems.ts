@@ -1,7 +1,7 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { AppError, type FieldFault, InvalidRequest } from '../errors.ts'
+import { AppError, type FieldFault, InvalidRequest, type ProblemCode } from '../errors.ts'
 import { faultsOf } from './validation.ts'
 
 /** A problem document (RFC 9457). `type` is `about:blank`: `code` tells problems of one status apart. */
@@ -10,13 +10,13 @@ export type Problem = {
   title: string
   status: number
   detail: string
-  code: string
+  code: ProblemCode
   errors?: FieldFault[]
 }
 
 export const PROBLEM_TYPE = 'application/problem+json'
 
-const problem = (status: number, code: string, detail: string, errors?: FieldFault[]): Problem => ({
+const problem = (status: number, code: ProblemCode, detail: string, errors?: FieldFault[]): Problem => ({
   type: 'about:blank',
   title: STATUS_CODES[status] ?? 'Error',
   status,
@@ -25,10 +25,13 @@ const problem = (status: number, code: string, detail: string, errors?: FieldFau
   ...(errors && { errors }),
 })
 
+/** For a path that is none. */
+export const ROUTE_NOT_FOUND = problem(404, 'route_not_found', 'There is no such route.')
+
 /** Answers every error of a route, and every unknown route, as a problem document. */
 export function registerProblems(app: FastifyInstance): void {
   app.setErrorHandler(answerError)
-  app.setNotFoundHandler((_request, reply) => send(reply, problem(404, 'route_not_found', 'There is no such route.')))
+  app.setNotFoundHandler((_request, reply) => send(reply, ROUTE_NOT_FOUND))
 }
 
 /** Fastify's `frameworkErrors`: what goes wrong before a route is found, such as a malformed URL. */
@@ -51,12 +54,11 @@ function send(reply: FastifyReply, document: Problem) {
 /** Fastify's `clientErrorHandler`: what is not HTTP at all gets its answer straight on the socket. */
 export function answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
   if (error.code === 'ECONNRESET' || socket.destroyed) return
-  const [status, code, detail] = CLIENT_ERRORS[error.code ?? ''] ?? MALFORMED
   if (!socket.writable) return void socket.destroy()
-  const body = JSON.stringify(problem(status, code, detail))
-  const title = STATUS_CODES[status] ?? ''
+  const document = clientProblemOf(error.code)
+  const body = JSON.stringify(document)
   const head = [
-    `HTTP/1.1 ${status} ${title}`,
+    `HTTP/1.1 ${document.status} ${document.title}`,
     `content-type: ${PROBLEM_TYPE}`,
     `content-length: ${Buffer.byteLength(body)}`,
     'x-content-type-options: nosniff',
@@ -65,14 +67,20 @@ export function answerClientError(error: NodeJS.ErrnoException, socket: Socket):
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`)
 }
 
+/** For an expectation that nobody knows. */
+export const EXPECTATION_FAILED = problem(
+  417,
+  'expectation_failed',
+  'Of expectations the server knows only 100-continue.',
+)
+
 /** For an `Expect` header that is not `100-continue` (RFC 9110 10.1.1). */
 export function answerExpectation(_request: IncomingMessage, response: ServerResponse): void {
-  const document = problem(417, 'expectation_failed', 'Of expectations the server knows only 100-continue.')
   const headers = { 'content-type': PROBLEM_TYPE, 'x-content-type-options': 'nosniff', connection: 'close' }
-  response.writeHead(417, headers).end(JSON.stringify(document))
+  response.writeHead(417, headers).end(JSON.stringify(EXPECTATION_FAILED))
 }
 
-type ClientError = readonly [status: number, code: string, detail: string]
+type ClientError = readonly [status: number, code: ProblemCode, detail: string]
 
 const MALFORMED: ClientError = [400, 'malformed_request', 'The request is not readable HTTP.']
 const CLIENT_ERRORS: Readonly<Record<string, ClientError>> = {
@@ -80,8 +88,11 @@ const CLIENT_ERRORS: Readonly<Record<string, ClientError>> = {
   ERR_HTTP_REQUEST_TIMEOUT: [408, 'request_timeout', 'The request took too long to arrive.'],
 }
 
+/** The problem of a request that Node could not read; `error` is its code for that. */
+export const clientProblemOf = (error = ''): Problem => problem(...(CLIENT_ERRORS[error] ?? MALFORMED))
+
 /** Fastify's own codes in our words; what is not listed keeps its status. */
-const FRAMEWORK_ERRORS: Record<string, [code: string, detail: string]> = {
+const FRAMEWORK_ERRORS: Record<string, [code: ProblemCode, detail: string]> = {
   FST_ERR_BAD_URL: ['malformed_url', 'The URL is not valid percent-encoded UTF-8.'],
   FST_ERR_CTP_BODY_TOO_LARGE: ['body_too_large', 'The body is larger than the server accepts.'],
   FST_ERR_CTP_EMPTY_JSON_BODY: ['invalid_json', 'The body is empty; a JSON object is expected.'],
@@ -93,7 +104,8 @@ const FRAMEWORK_ERRORS: Record<string, [code: string, detail: string]> = {
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: ['malformed_request', 'The body is not as long as Content-Length says.'],
 }
 
-function problemOf(error: FastifyError | AppError): Problem {
+/** An error as callers see it. Of a defect it tells nothing. */
+export function problemOf(error: FastifyError | AppError): Problem {
   if (error instanceof AppError) return problem(error.status, error.code, error.message, error.faults)
   if (error.validation) {
     const faults = faultsOf(error.validation)

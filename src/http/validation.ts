@@ -2,7 +2,11 @@ import { Ajv, type ErrorObject } from 'ajv'
 import type { FastifySchemaCompiler } from 'fastify'
 import type { FieldFault } from '../errors.ts'
 
-const shared = { allErrors: true, useDefaults: true, removeAdditional: false, strict: false } as const
+const shared = {
+  ...{ allErrors: true, useDefaults: true, removeAdditional: false, strict: false },
+  // They tell readers of the reference what a text is; who takes it checks it, and says more than that it does not match.
+  validateFormats: false,
+} as const
 
 /**
  * Compiles request schemas: nothing is removed or guessed. Only what arrives as text anyway (query and path) is

@@ -2,8 +2,9 @@ import type { FieldFault } from '../errors.ts'
 import { urlFormFault } from '../net/url-form.ts'
 import type { JobInput } from './job.ts'
 
-const FACES = ['video_url', 'image_url', 'video_path'] as const
-const SPEECHES = ['audio_url', 'audio_path'] as const
+/** The fields of which a job has exactly one: its face, and its speech. */
+export const FACES = ['video_url', 'image_url', 'video_path'] as const
+export const SPEECHES = ['audio_url', 'audio_path'] as const
 
 /** What is wrong with an input's form, on any backend; each fault names its field. Touches neither network nor disk. */
 export function checkInput(input: JobInput): FieldFault[] {

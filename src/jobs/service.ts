@@ -7,6 +7,7 @@ import {
   InvalidRequest,
   JobConflict,
   JobNotFound,
+  type ProblemCode,
   QueueFull,
 } from '../errors.ts'
 import type { EventBus } from '../events/port.ts'
@@ -216,7 +217,7 @@ function noResult(job: Job): JobConflict {
   return new JobConflict('job_not_finished', `The job is ${job.status}; it has no result yet.`)
 }
 
-function refuse(faults: FieldFault[], code: string) {
+function refuse(faults: FieldFault[], code: ProblemCode) {
   if (faults.length > 0) throw new InvalidRequest(faults, code)
 }
 

@@ -1,0 +1,124 @@
+import { execFile } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { createGunzip } from 'node:zlib'
+import helmet from '@fastify/helmet'
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from '@sinclair/typebox'
+import type { FastifyContextConfig } from 'fastify'
+import { NoQuery } from './schemas/parts.ts'
+import { ProblemReply } from './schemas/problem.ts'
+
+// Relative, so that the page also works behind a proxy that serves the server under a path.
+const PAGE = `<!doctype html>
+<html lang="en">
+  <head>
+    <meta charset="utf-8" />
+    <meta name="viewport" content="width=device-width, initial-scale=1" />
+    <title>MuseTalk Orchestrator</title>
+    <link rel="icon" href="data:," />
+  </head>
+  <body>
+    <div id="reference"></div>
+    <script src="docs/scalar.js"></script>
+    <script src="docs/start.js"></script>
+  </body>
+</html>
+`
+
+/** Scalar as a plain reader: what would load fonts or send the document to its makers on a click is off. */
+const SETTINGS = {
+  url: 'openapi.json',
+  withDefaultFonts: false,
+  telemetry: false,
+  agent: { disabled: true },
+  mcp: { disabled: true },
+  hideClientButton: true,
+  showDeveloperTools: 'never',
+  proxyUrl: '',
+  orderSchemaPropertiesBy: 'preserve',
+}
+
+const START = `Scalar.createApiReference('#reference', ${JSON.stringify(SETTINGS)})\n`
+
+/** The page talks to this server alone, whatever a script on it tries. Its styles come from the script. */
+const HEADERS = {
+  contentSecurityPolicy: {
+    useDefaults: false,
+    directives: {
+      defaultSrc: ["'none'"],
+      scriptSrc: ["'self'"],
+      styleSrc: ["'unsafe-inline'"],
+      imgSrc: ["'self'", 'data:'],
+      connectSrc: ["'self'"],
+      baseUri: ["'none'"],
+      formAction: ["'none'"],
+      frameAncestors: ["'none'"],
+    },
+  },
+  xFrameOptions: { action: 'deny' } as const,
+  // Whether a host is always reached by https is for its proxy to say, and would bind its other pages too.
+  strictTransportSecurity: false,
+  // Over plain http browsers ignore both, and complain of it.
+  crossOriginOpenerPolicy: false,
+  originAgentCluster: false,
+}
+
+const Page = Type.Unsafe<string>({
+  content: {
+    'text/html': {
+      schema: { type: 'string', description: 'The page.', examples: ['<!doctype html>'] },
+    },
+  },
+})
+
+/** `GET /docs`: the reference as a page, by Scalar. `access` says who may see it. */
+export const docsPageRoutes: FastifyPluginAsyncTypebox<Required<Pick<FastifyContextConfig, 'access'>>> = async (
+  app,
+  { access },
+) => {
+  await app.register(helmet, HEADERS)
+  const config = { access }
+  const hidden = { config, schema: { hide: true, querystring: NoQuery } }
+  const script = loadOnce()
+
+  app.get(
+    '/docs',
+    { config, schema: { querystring: NoQuery, response: { 200: Page, '4xx': ProblemReply } } },
+    async (_request, reply) => reply.type('text/html; charset=utf-8').send(PAGE),
+  )
+  app.get('/docs/start.js', hidden, async (_request, reply) => reply.type(JAVASCRIPT).send(START))
+  app.get('/docs/scalar.js', hidden, async (request, reply) => {
+    const compressed = await script()
+    reply.type(JAVASCRIPT).headers({ 'cache-control': 'private, max-age=3600', vary: 'accept-encoding' })
+    if (/\bgzip\b/.test(request.headers['accept-encoding'] ?? '')) {
+      return reply.header('content-encoding', 'gzip').send(compressed)
+    }
+    const plain = createGunzip()
+    plain.end(compressed)
+    return reply.send(plain)
+  })
+}
+
+const JAVASCRIPT = 'text/javascript; charset=utf-8'
+
+/** How long the script may take to come, in ms. It takes about one second. */
+const LOAD_TIMEOUT_MS = 60_000
+const MAX_SCRIPT_BYTES = 16 * 1024 * 1024
+
+/** Scalar's script, compressed: loaded when first asked for, and again after a failure. */
+function loadOnce(): () => Promise<Buffer> {
+  const run = promisify(execFile)
+  const limits = { timeout: LOAD_TIMEOUT_MS, maxBuffer: MAX_SCRIPT_BYTES }
+  const load = async () => {
+    const path = fileURLToPath(new URL('./docs-script.ts', import.meta.url))
+    const { stdout } = await run(process.execPath, [path], { ...limits, encoding: 'buffer', env: {} })
+    return stdout
+  }
+  let loading: Promise<Buffer> | undefined
+  return () =>
+    (loading ??= load().catch((error: unknown) => {
+      loading = undefined
+      throw error
+    }))
+}

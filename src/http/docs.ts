@@ -1,0 +1,44 @@
+import type { FastifyInstance, FastifyPluginAsync, RouteOptions } from 'fastify'
+import { Type } from '@sinclair/typebox'
+import { docsPageRoutes } from './docs-page.ts'
+import { NoQuery } from './schemas/parts.ts'
+import { ProblemReply } from './schemas/problem.ts'
+
+/** Gathers every route as it is added; call it before the first, and read what it returns after the last. */
+export function collectRoutes(app: FastifyInstance): readonly RouteOptions[] {
+  const routes: RouteOptions[] = []
+  app.addHook('onRoute', (route) => void routes.push(route))
+  return routes
+}
+
+export type DocsParts = {
+  readonly routes: readonly RouteOptions[]
+  /** Whether the server asks for credentials. */
+  readonly authenticated: boolean
+  /** Whether anybody may read, or any valid credential is asked for. */
+  readonly isPublic: boolean
+}
+
+/** `GET /openapi.json`: the reference, and `GET /docs`, its page. What makes them is loaded when somebody first asks: most servers are never asked. */
+export const docsRoutes: FastifyPluginAsync<DocsParts> = async (app, { isPublic, ...server }) => {
+  const config = { access: isPublic ? 'open' : 'known' } as const
+  let document: string | undefined
+
+  app.get(
+    '/openapi.json',
+    { config, schema: { querystring: NoQuery, response: { 200: Document, '4xx': ProblemReply } } },
+    async (_request, reply) => {
+      const { describeServer } = await import('./reference/document.ts')
+      document ??= JSON.stringify(await describeServer(server))
+      return reply.type('application/json; charset=utf-8').send(document)
+    },
+  )
+  await app.register(docsPageRoutes, config)
+}
+
+const Document = Type.Unsafe<string>({
+  type: 'object',
+  description: 'An OpenAPI document.',
+  additionalProperties: true,
+  examples: [{ openapi: '3.1.1' }],
+})

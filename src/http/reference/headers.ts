@@ -1,0 +1,39 @@
+/** Headers of answers. */
+export const HEADERS = {
+  Location: {
+    description: 'Where the job is, relative to this server.',
+    schema: { type: 'string' },
+    example: '/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11',
+  },
+  'Idempotent-Replayed': {
+    description: 'Present where an earlier submit of this `Idempotency-Key` made the job.',
+    schema: { type: 'string', enum: ['true'] },
+    example: 'true',
+  },
+  'RateLimit-Limit': {
+    description: 'Requests of this kind that you may make in a minute.',
+    schema: { type: 'integer' },
+    example: 6000,
+  },
+  'RateLimit-Remaining': {
+    description: 'How many of them are left.',
+    schema: { type: 'integer' },
+    example: 5999,
+  },
+  'RateLimit-Reset': { description: 'When the minute is over, in seconds.', schema: { type: 'integer' }, example: 60 },
+  'Retry-After': { description: 'When to ask again, in seconds.', schema: { type: 'integer' }, example: 10 },
+  'WWW-Authenticate': {
+    description: 'How to authenticate (RFC 6750).',
+    schema: { type: 'string' },
+    example: 'Bearer realm="musetalk-orchestrator", error="invalid_token"',
+  },
+} as const
+
+export type HeaderName = keyof typeof HEADERS
+
+/** What comes with every answer of a route that is limited (draft-ietf-httpapi-ratelimit-headers-03). */
+export const RATE_LIMIT_HEADERS = ['RateLimit-Limit', 'RateLimit-Remaining', 'RateLimit-Reset'] as const
+
+/** Header objects that point to the components of these names. */
+export const headerRefs = (names: readonly HeaderName[]) =>
+  Object.fromEntries(names.map((name) => [name, { $ref: `#/components/headers/${name}` }]))

@@ -1,0 +1,131 @@
+import { Type } from '@sinclair/typebox'
+import { Text } from '../schemas/parts.ts'
+import { JOBS } from './examples.ts'
+import type { Operations } from './operation.ts'
+
+const IdempotencyKey = Type.Object({
+  'Idempotency-Key': Type.Optional(
+    Text({
+      description:
+        'Makes the submit safe to repeat: the same request under the same key answers with the job it made. 1 to 255 visible ASCII characters, bare or in double quotes. A key lives as long as its job.',
+      example: 'scene-12-take-3',
+      maxLength: 512,
+    }),
+  ),
+})
+
+/** What the reference says of the routes of jobs. */
+export const jobOperations: Operations = {
+  'POST /jobs': {
+    ...{ operationId: 'submitJob', tag: 'jobs', summary: 'Submit a job' },
+    description:
+      'Takes a job and answers at once, without waiting for the backend. Follow `Location` to see how it goes. An accepted job ends by its deadline at the latest.',
+    headers: IdempotencyKey,
+    body: {
+      paths: {
+        summary: 'Face and speech by path, with what is optional',
+        value: {
+          ...{ video_path: 'face.mp4', audio_path: 'speech.wav' },
+          ...{ version: 'v15', timeout_seconds: 3600, metadata: { scene: '12' } },
+        },
+      },
+      urls: { summary: 'Face and speech by URL', value: JOBS.submitted.value.input },
+    },
+    answers: {
+      202: {
+        description: 'The job is accepted, or was before under this `Idempotency-Key`.',
+        headers: ['Location', 'Idempotent-Replayed'],
+        examples: { submitted: JOBS.submitted },
+      },
+    },
+    problems: [
+      ...(['invalid_idempotency_key', 'url_not_allowed', 'idempotency_key_reused'] as const),
+      ...(['concurrency_limit_reached', 'queue_full', 'store_unavailable'] as const),
+    ],
+  },
+
+  'GET /jobs': {
+    ...{ operationId: 'listJobs', tag: 'jobs', summary: 'List jobs' },
+    description:
+      'Your jobs, newest first. Ask for the next page with the `next_cursor` of the one before, and the same filters.',
+    answers: {
+      200: {
+        description: 'One page.',
+        examples: {
+          page: {
+            summary: 'A page with more to come',
+            value: {
+              jobs: [JOBS.running.value],
+              next_cursor: 'MTc2OTg2MDgwMDAwMC4wMTk4YTZmMC03YzFlLTdhNTItOWQ1Yi0zZjFmNWEwYzJiMTE',
+            },
+          },
+        },
+      },
+    },
+  },
+
+  'GET /jobs/:id': {
+    ...{ operationId: 'getJob', tag: 'jobs', summary: 'Get a job' },
+    description: 'The job as it is now.',
+    answers: {
+      200: {
+        description: 'The job.',
+        examples: { running: JOBS.running, succeeded: JOBS.succeeded, failed: JOBS.failed },
+      },
+    },
+    problems: ['job_not_found'],
+  },
+
+  'DELETE /jobs/:id': {
+    ...{ operationId: 'deleteJob', tag: 'jobs', summary: 'Delete a job' },
+    description: 'Forgets a job that has ended. Its `Idempotency-Key` is free again.',
+    answers: { 204: { description: 'The job is forgotten.' } },
+    problems: ['job_not_found', 'job_not_finished', 'store_unavailable'],
+  },
+
+  'GET /jobs/:id/result': {
+    ...{ operationId: 'getResult', tag: 'jobs', summary: 'Get the result' },
+    description: 'The result of a job that succeeded.',
+    answers: {
+      200: {
+        description: 'The result.',
+        examples: {
+          result: {
+            summary: 'Where the video is',
+            value: {
+              job_id: JOBS.succeeded.value.job_id,
+              status: 'succeeded',
+              output_path: JOBS.succeeded.value.output_path,
+            },
+          },
+        },
+      },
+    },
+    problems: ['job_not_found', 'job_not_finished', 'job_failed', 'job_canceled'],
+  },
+
+  'GET /jobs/:id/logs': {
+    ...{ operationId: 'getLogs', tag: 'jobs', summary: 'Read the log' },
+    description:
+      'What the function has printed. While it runs the answer goes on, and ends with it; an answer that is cut off is an error of the backend.',
+    answers: { 200: { description: 'The lines, in pieces as they come.' } },
+    problems: ['job_not_found', 'attempt_not_found', 'logs_unavailable'],
+  },
+
+  'POST /jobs/:id/cancel': {
+    ...{ operationId: 'cancelJob', tag: 'jobs', summary: 'Cancel a job' },
+    description: 'Ends the job at once; its call is stopped in the background. Canceling again is no error.',
+    answers: { 200: { description: 'The job is canceled.', examples: { canceled: JOBS.canceled } } },
+    problems: ['job_not_found', 'job_finished', 'store_unavailable'],
+  },
+
+  'POST /jobs/:id/retry': {
+    ...{ operationId: 'retryJob', tag: 'jobs', summary: 'Retry a job' },
+    description: 'Starts a failed or canceled job over: the same id, a next attempt, a new deadline.',
+    answers: { 202: { description: 'The job starts over.', examples: { retried: JOBS.retried } } },
+    problems: [
+      ...(['job_not_found', 'job_not_finished', 'job_finished'] as const),
+      ...(['concurrency_limit_reached', 'queue_full', 'store_unavailable'] as const),
+    ],
+  },
+}

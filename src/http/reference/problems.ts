@@ -1,0 +1,129 @@
+import { errorCodes } from 'fastify'
+import {
+  AppError,
+  AttemptNotFound,
+  ConcurrencyLimitReached,
+  CrossSiteRefused,
+  Forbidden,
+  IdempotencyConflict,
+  InvalidRequest,
+  IssuerUnavailable,
+  JobConflict,
+  JobNotFound,
+  LogsUnavailable,
+  Overloaded,
+  type ProblemCode,
+  QueueFull,
+  RateLimited,
+  StoreUnavailable,
+  Unauthorized,
+} from '../../errors.ts'
+import { clientProblemOf, EXPECTATION_FAILED, type Problem, problemOf, ROUTE_NOT_FOUND } from '../problems.ts'
+
+/** A problem as it looks, and the headers that come with it. */
+export type ProblemExample = {
+  readonly problem: Problem
+  readonly headers: readonly ('Retry-After' | 'WWW-Authenticate')[]
+}
+
+type Entry = { readonly when: string; readonly examples: readonly ProblemExample[] }
+
+const entry = (when: string, ...errors: (AppError | Problem)[]): Entry => ({ when, examples: errors.map(exampleOf) })
+
+const exampleOf = (error: AppError | Problem): ProblemExample =>
+  error instanceof AppError
+    ? {
+        problem: problemOf(error),
+        headers: [
+          ...(error.retryAfterSeconds === undefined ? [] : (['Retry-After'] as const)),
+          ...(error.challenge === undefined ? [] : (['WWW-Authenticate'] as const)),
+        ],
+      }
+    : { problem: error, headers: [] }
+
+/**
+ * When each problem comes, and how it looks with each status it has. The examples are made by what makes the answers,
+ * so that they cannot differ. Adding a code to `PROBLEM_CODES` asks for its line here.
+ */
+export const PROBLEMS: Readonly<Record<ProblemCode, Entry>> = {
+  attempt_not_found: entry('The job has no attempt of that number.', new AttemptNotFound(2)),
+  bad_request: entry(
+    'The request is at fault in a way that has no name of its own.',
+    problemOf(new errorCodes.FST_ERR_VALIDATION('The request is at fault.')),
+  ),
+  body_too_large: entry(
+    'The body is larger than the server accepts.',
+    problemOf(new errorCodes.FST_ERR_CTP_BODY_TOO_LARGE()),
+  ),
+  concurrency_limit_reached: entry(
+    'You have as many unfinished jobs as one caller may have.',
+    new ConcurrencyLimitReached(20),
+  ),
+  cross_site_refused: entry(
+    'A page of another site asks for a change, and its origin is not allowed to.',
+    new CrossSiteRefused(),
+  ),
+  expectation_failed: entry('The `Expect` header is none that the server knows.', EXPECTATION_FAILED),
+  headers_too_large: entry('URL and headers are too large.', clientProblemOf('HPE_HEADER_OVERFLOW')),
+  idempotency_key_reused: entry('The `Idempotency-Key` was used with another request.', new IdempotencyConflict()),
+  insufficient_scope: entry('The credential lacks the scope that this needs.', new Forbidden('jobs:write')),
+  internal_error: entry(
+    'The server failed; the fault is in its log.',
+    problemOf(new errorCodes.FST_ERR_SEND_UNDEFINED_ERR()),
+  ),
+  invalid_idempotency_key: entry(
+    'The `Idempotency-Key` is not readable.',
+    new InvalidRequest(
+      [{ path: '/Idempotency-Key', message: 'must be 1 to 255 visible ASCII characters, bare or in double quotes' }],
+      'invalid_idempotency_key',
+    ),
+  ),
+  invalid_json: entry('The body is not JSON.', problemOf(new errorCodes.FST_ERR_CTP_INVALID_JSON_BODY())),
+  invalid_request: entry(
+    'Fields of body or query are at fault, each named in `errors`; or there are two credentials.',
+    new InvalidRequest([{ path: '/version', message: 'must be one of v15, v1' }]),
+  ),
+  issuer_unavailable: entry(
+    'Whether an access token is good cannot be told, as its issuer does not answer.',
+    new IssuerUnavailable(),
+  ),
+  job_canceled: entry('The job was canceled.', new JobConflict('job_canceled', 'The job was canceled.')),
+  job_failed: entry(
+    'The job failed.',
+    new JobConflict('job_failed', 'The job failed (timed_out): The deadline has passed.'),
+  ),
+  job_finished: entry('The job has ended.', new JobConflict('job_finished', 'The job has already succeeded.')),
+  job_not_finished: entry('The job has not ended.', new JobConflict('job_not_finished', 'The job is running.')),
+  job_not_found: entry('You have no job with this id.', new JobNotFound()),
+  logs_unavailable: entry(
+    'There is no log: the job is of another backend (409), nobody has the log any more (410), the backend failed (502), or too many logs are being read (503).',
+    new LogsUnavailable(409, "The job belongs to the backend 'local', which this server does not use."),
+    new LogsUnavailable(410, 'The log is not there any more.'),
+    new LogsUnavailable(502, 'The backend did not give the log.'),
+    new LogsUnavailable(503, 'Too many logs are being read; try again later.'),
+  ),
+  malformed_request: entry('The request is not readable HTTP, or has no `Host`.', clientProblemOf()),
+  malformed_url: entry('The URL is not valid percent-encoded UTF-8.', problemOf(new errorCodes.FST_ERR_BAD_URL())),
+  method_not_allowed: entry(
+    'The path does not take this method; `Allow` says which it takes.',
+    new AppError('method_not_allowed', 405, 'This path takes GET, HEAD.'),
+  ),
+  overloaded: entry('The process has more to do than it can.', new Overloaded()),
+  queue_full: entry('As many jobs are waiting as the server takes.', new QueueFull()),
+  rate_limited: entry(
+    'More requests, or wrong credentials, came in a minute than may.',
+    new RateLimited('This is more than 600 submits a minute.', 27),
+  ),
+  request_timeout: entry('The request took too long to arrive.', clientProblemOf('ERR_HTTP_REQUEST_TIMEOUT')),
+  route_not_found: entry('There is no such path.', ROUTE_NOT_FOUND),
+  store_unavailable: entry('The store cannot write just now; nothing was kept.', new StoreUnavailable()),
+  unauthorized: entry('There is no credential, or it is not good.', new Unauthorized('missing')),
+  unsupported_media_type: entry(
+    'The body is not JSON in UTF-8, or is compressed.',
+    problemOf(new errorCodes.FST_ERR_CTP_INVALID_MEDIA_TYPE()),
+  ),
+  url_not_allowed: entry(
+    'A URL is one that the server may not fetch.',
+    new InvalidRequest([{ path: '/video_url', message: 'must be on one of the allowed hosts' }], 'url_not_allowed'),
+  ),
+}

@@ -1,0 +1,65 @@
+import { Type } from '@sinclair/typebox'
+import { FACES, SPEECHES } from '../../jobs/input.ts'
+import { OneOf, Text, Whole } from './parts.ts'
+
+const Url = (description: string, example: string) =>
+  Text({ description, example, minLength: 1, maxLength: 2048, format: 'uri' })
+const Path = (description: string, example: string) => Text({ description, example, minLength: 1, maxLength: 1024 })
+
+/** The fields of face and speech. */
+export const Input = {
+  video_url: Type.Optional(Url('Face: a video by http(s) URL.', 'https://media.example.com/face.mp4')),
+  image_url: Type.Optional(Url('Face: a still image by http(s) URL.', 'https://media.example.com/face.jpg')),
+  video_path: Type.Optional(
+    Path(
+      'Face: a video or image by path, relative to the media root (locally) or to the checkout of MuseTalk (Modal).',
+      'face.mp4',
+    ),
+  ),
+  audio_url: Type.Optional(Url('Speech by http(s) URL.', 'https://media.example.com/speech.wav')),
+  audio_path: Type.Optional(Path('Speech by path, relative like `video_path`.', 'speech.wav')),
+}
+
+/** The core checks this rule and names the fields; the reference turns the keyword into one that JSON Schema knows. */
+export const EXACTLY_ONE = { exactlyOneOf: [FACES, SPEECHES] }
+
+/** Which model. */
+export const Version = OneOf(['v15', 'v1'], { description: 'The MuseTalk model.', examples: ['v15'] })
+
+/** A caller's labels. */
+export const Metadata = Type.Unsafe<Record<string, string>>({
+  type: 'object',
+  maxProperties: 16,
+  propertyNames: { type: 'string', minLength: 1, maxLength: 64 },
+  additionalProperties: {
+    type: 'string',
+    maxLength: 512,
+    description: 'The value of a label.',
+    examples: ['12'],
+  },
+  description: 'Your own labels: up to 16 keys of 64 characters, values of 512.',
+  examples: [{ scene: '12' }],
+})
+
+/** Body of `POST /jobs`. */
+export const NewJobBody = Type.Object(
+  {
+    ...Input,
+    version: Type.Optional({ ...Version, default: 'v15' }),
+    metadata: Type.Optional(Metadata),
+    timeout_seconds: Type.Optional(
+      Whole({
+        description: 'Time the job has from its acceptance to its end; the server has a default.',
+        example: 3600,
+        minimum: 1,
+        maximum: 604_800,
+      }),
+    ),
+  },
+  {
+    ...EXACTLY_ONE,
+    $id: 'NewJob',
+    description: `What to make: exactly one face (\`${FACES.join('`, `')}\`) and exactly one speech (\`${SPEECHES.join('`, `')}\`).`,
+    additionalProperties: false,
+  },
+)

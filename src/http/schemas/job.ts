@@ -1,0 +1,147 @@
+import type { Readable } from 'node:stream'
+import { Type } from '@sinclair/typebox'
+import { JOB_STATUSES } from '../../jobs/job.ts'
+import { EXACTLY_ONE, Input, Metadata, Version } from './input.ts'
+import { OneOf, Text, Time, Whole } from './parts.ts'
+
+const ErrorCode = OneOf(
+  [
+    'inference_failed',
+    'timed_out',
+    'input_unavailable',
+    'backend_unavailable',
+    'backend_rejected',
+    'lost',
+    'invalid_output',
+  ],
+  {
+    description: [
+      'Why it failed:',
+      '- `inference_failed`: the function said so or raised, or the local command failed',
+      "- `timed_out`: the job's deadline or the function's own time limit passed",
+      '- `input_unavailable`: an input is missing, refused, too large, or not media',
+      '- `backend_unavailable`: the backend could not be reached by the deadline, or lost the run again and again',
+      '- `backend_rejected`: credentials, app, function or arguments were refused, or ffmpeg is missing',
+      '- `lost`: the backend no longer knows the call',
+      "- `invalid_output`: the function's result is not of the agreed shape",
+    ].join('\n'),
+    examples: ['input_unavailable'],
+  },
+)
+
+const ErrorText = Text({ description: 'What went wrong, in words.', example: 'audio_path: there is no such file' })
+
+const AttemptReply = Type.Object(
+  {
+    attempt: Whole({ description: 'Its number.', example: 1, minimum: 1 }),
+    call_id: Type.Optional(Text({ description: "The backend's id of the call.", example: 'fc-01K3QJ8Z5W' })),
+    started_at: Type.Optional(
+      Time({ description: 'When the backend took the call.', example: '2026-01-31T12:00:01.000Z' }),
+    ),
+    finished_at: Type.Optional(Time({ description: 'When the attempt ended.', example: '2026-01-31T12:01:30.000Z' })),
+    outcome: Type.Optional(
+      OneOf(['succeeded', 'failed', 'canceled', 'interrupted'], {
+        description: '`interrupted`: the backend lost the run through no fault of the input.',
+        examples: ['succeeded'],
+      }),
+    ),
+    error: Type.Optional(ErrorText),
+    error_code: Type.Optional(ErrorCode),
+  },
+  { $id: 'Attempt', description: 'One try at the backend.' },
+)
+
+const Links = Type.Object(
+  {
+    self: Text({ description: 'The job.', example: '/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11' }),
+    result: Text({ description: 'Its result.', example: '/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/result' }),
+    logs: Text({ description: 'Its log.', example: '/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/logs' }),
+    cancel: Text({ description: 'Where to cancel it.', example: '/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/cancel' }),
+  },
+  { $id: 'JobLinks', description: 'Where the parts of a job are, relative to this server.' },
+)
+
+/** In bodies and in paths. */
+export const JobId = Text({
+  description: 'The id of the job.',
+  example: '0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11',
+  format: 'uuid',
+})
+const OutputPath = Text({
+  description: 'Where the backend put the video.',
+  example: '/shared/results/0198a6f0/v15/output.mp4',
+})
+
+/** A job on the wire. */
+export const JobReply = Type.Object(
+  {
+    job_id: JobId,
+    caller: Type.Optional(
+      Text({ description: 'Whose job it is; told to administrators only.', example: 'key:studio' }),
+    ),
+    status: OneOf(JOB_STATUSES, {
+      description:
+        '`submitted` (accepted), `running` (the backend has it; waiting there counts), then one of the three ends.',
+      examples: ['running'],
+    }),
+    version: Version,
+    backend: OneOf(['modal', 'local'], {
+      description: 'Who works on it; fixed when the job is accepted.',
+      examples: ['modal'],
+    }),
+    revision: Whole({ description: 'Grows with every change of the job.', example: 2, minimum: 1 }),
+    input: Type.Object(Input, { ...EXACTLY_ONE, $id: 'JobInput', description: 'Face and speech as they were given.' }),
+    metadata: Type.Optional(Metadata),
+    created_at: Time({ description: 'When the job was accepted.', example: '2026-01-31T12:00:00.000Z' }),
+    started_at: Type.Optional(
+      Time({ description: 'When the backend first took it.', example: '2026-01-31T12:00:01.000Z' }),
+    ),
+    finished_at: Type.Optional(Time({ description: 'When it ended.', example: '2026-01-31T12:01:30.000Z' })),
+    deadline_at: Time({ description: 'When it ends at the latest.', example: '2026-01-31T14:00:00.000Z' }),
+    queue_position: Type.Optional(
+      Whole({ description: 'Place among the jobs held back, while it is one.', example: 3, minimum: 1 }),
+    ),
+    output_path: Type.Optional(OutputPath),
+    error: Type.Optional(ErrorText),
+    error_code: Type.Optional(ErrorCode),
+    attempts: Type.Array(AttemptReply, {
+      description: 'Every try at the backend; the last is the current one.',
+      examples: [[{ attempt: 1, call_id: 'fc-01K3QJ8Z5W', started_at: '2026-01-31T12:00:01.000Z' }]],
+    }),
+    links: Links,
+  },
+  { $id: 'Job', description: 'A job. What does not apply is absent rather than null.' },
+)
+
+/** Answer of `GET /jobs`, newest first. */
+export const JobsReply = Type.Object(
+  {
+    jobs: Type.Array(JobReply, { description: 'Newest first.' }),
+    next_cursor: Type.Optional(
+      Text({
+        description: 'Names the next page; absent on the last.',
+        example: 'MTc2OTg2MDgwMDAwMC4wMTk4YTZmMC03YzFlLTdhNTItOWQ1Yi0zZjFmNWEwYzJiMTE',
+      }),
+    ),
+  },
+  { $id: 'JobList', description: 'One page of jobs.' },
+)
+
+/** Answer of `GET /jobs/:id/result`. */
+export const ResultReply = Type.Object(
+  {
+    job_id: JobId,
+    status: OneOf(['succeeded'], { description: 'Others have no result.', examples: ['succeeded'] }),
+    output_path: OutputPath,
+  },
+  { $id: 'Result', description: 'The result of a job that succeeded.' },
+)
+
+/** An answer of lines, in pieces as they come. */
+export const TextReply = Type.Unsafe<Readable>({
+  content: {
+    'text/plain': {
+      schema: { type: 'string', description: 'The lines.', examples: ['load the model\nframe 1 of 250\n'] },
+    },
+  },
+})

@@ -1,0 +1,60 @@
+import { Type } from '@sinclair/typebox'
+import { JobId } from './job.ts'
+import { Text, Whole } from './parts.ts'
+
+/** Query of `GET /jobs`. What is in the texts is checked by `listQueryOf`. */
+export const ListJobsQuery = Type.Object(
+  {
+    status: Type.Optional(
+      Text({ description: 'States, separated by commas.', example: 'submitted,running', maxLength: 100 }),
+    ),
+    created_after: Type.Optional(
+      Text({
+        description: 'Only jobs accepted later (RFC 3339).',
+        example: '2026-01-31T00:00:00Z',
+        format: 'date-time',
+        maxLength: 40,
+      }),
+    ),
+    created_before: Type.Optional(
+      Text({
+        description: 'Only jobs accepted before (RFC 3339).',
+        example: '2026-02-01T00:00:00Z',
+        format: 'date-time',
+        maxLength: 40,
+      }),
+    ),
+    limit: Type.Optional(
+      Whole({ description: 'Jobs on a page; 50 if not given.', example: 20, minimum: 1, maximum: 200 }),
+    ),
+    caller: Type.Optional(
+      Text({
+        description: 'Only jobs of this caller; for administrators.',
+        example: 'key:studio',
+        minLength: 1,
+        maxLength: 1024,
+      }),
+    ),
+    cursor: Type.Optional(
+      Text({
+        description: 'The `next_cursor` of the page before.',
+        example: 'MTc2OTg2MDgwMDAwMC4wMTk4YTZmMC03YzFlLTdhNTItOWQ1Yi0zZjFmNWEwYzJiMTE',
+        maxLength: 100,
+      }),
+    ),
+  },
+  { additionalProperties: false },
+)
+
+/** Path of every route of one job. */
+export const JobParams = Type.Object({ id: JobId })
+
+/** Query of `GET /jobs/:id/logs`. */
+export const LogsQuery = Type.Object(
+  {
+    attempt: Type.Optional(
+      Whole({ description: 'Which attempt; the current one by default.', example: 1, minimum: 1 }),
+    ),
+  },
+  { additionalProperties: false },
+)

@@ -1,0 +1,32 @@
+import { Type } from '@sinclair/typebox'
+import { PROBLEM_CODES } from '../../errors.ts'
+import { OneOf, Text, Whole } from './parts.ts'
+
+const FieldFault = Type.Object(
+  {
+    path: Text({ description: 'The field, as a JSON Pointer (RFC 6901) into body or query.', example: '/version' }),
+    message: Text({ description: 'What is wrong with it.', example: 'must be one of v15, v1' }),
+  },
+  { $id: 'FieldFault', description: 'One faulty field.' },
+)
+
+/** An error answer (RFC 9457), with a stable `code` and, for faulty fields, `errors`. */
+export const ProblemReply = Type.Object(
+  {
+    type: Text({ description: 'Always `about:blank`: look at `code`.', example: 'about:blank' }),
+    title: Text({ description: 'The name of the status.', example: 'Bad Request' }),
+    status: Whole({ description: 'The HTTP status.', example: 400, minimum: 400, maximum: 599 }),
+    detail: Text({ description: 'What went wrong, in a sentence.', example: 'version: must be one of v15, v1' }),
+    code: OneOf(PROBLEM_CODES, {
+      description: 'The stable name of the problem, for programs. New ones may come.',
+      examples: ['invalid_request'],
+    }),
+    errors: Type.Optional(
+      Type.Array(FieldFault, {
+        description: 'Each faulty field, where fields are at fault.',
+        examples: [[{ path: '/version', message: 'must be one of v15, v1' }]],
+      }),
+    ),
+  },
+  { $id: 'Problem', description: 'An error (RFC 9457), as application/problem+json.' },
+)

@@ -1,0 +1,70 @@
+import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js'
+import type { LightMyRequestResponse } from 'fastify'
+import type { OpenApi } from '../../src/http/reference/document.ts'
+import type { TestApp } from './app.ts'
+
+/** Headers of answers that callers act on: where one comes, the reference must have said so. */
+const TOLD = [
+  ...['location', 'idempotent-replayed', 'ratelimit-limit', 'ratelimit-remaining', 'ratelimit-reset'],
+  ...['retry-after', 'www-authenticate'],
+]
+
+const formats = {
+  'date-time': /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/,
+  uuid: /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/,
+  uri: (text: string) => URL.canParse(text),
+}
+
+/** The reference as a caller gets it. */
+export async function referenceOf({ app }: TestApp, headers: Record<string, string> = {}): Promise<OpenApi> {
+  const answer = await app.inject({ method: 'GET', url: '/openapi.json', headers })
+  if (answer.statusCode !== 200) throw new Error(answer.body)
+  return answer.json()
+}
+
+/** Holds answers against a reference. */
+export function createReferee(reference: OpenApi) {
+  const ajv = new Ajv2020({ strict: false, allErrors: true, formats })
+  ajv.addSchema(reference, 'reference')
+  const compiled = new Map<string, ValidateFunction>()
+  const compile = (...path: string[]) => {
+    const pointer = path.map((part) => encodeURIComponent(part.replaceAll('~', '~0').replaceAll('/', '~1'))).join('/')
+    const validate = compiled.get(pointer) ?? ajv.compile({ $ref: `reference#/${pointer}` })
+    compiled.set(pointer, validate)
+    return validate
+  }
+
+  /** What is wrong with a value, by a schema of the reference; empty where nothing is. */
+  const faultsBy = (value: unknown, ...path: string[]): string[] => {
+    const validate = compile(...path)
+    return validate(value) ? [] : (validate.errors ?? []).map((error) => `${error.instancePath} ${error.message ?? ''}`)
+  }
+
+  return {
+    faultsBy,
+    /** What an answer of a route (`GET /jobs/:id`) has that the reference does not say. */
+    faultsOf(route: string, answer: LightMyRequestResponse): string[] {
+      const [method = '', url = ''] = route.toLowerCase().split(' ')
+      const path = url.replaceAll(/:(\w+)/g, '{$1}')
+      const { responses } = reference.paths[path]![method]!
+      const status = String(answer.statusCode)
+      const told = responses[status]
+      if (!told) return [`the status ${status} is not told`]
+      const headers = Object.keys(told.headers ?? {}).map((name) => name.toLowerCase())
+      const untold = TOLD.filter((name) => answer.headers[name] !== undefined && !headers.includes(name))
+      const faults = untold.map((name) => `the header ${name} is not told`)
+      // A log may have no line.
+      const mayBeEmpty = !told.content || 'text/plain' in told.content
+      if (answer.body === '') return mayBeEmpty ? faults : [...faults, 'there is no body']
+      const [type = ''] = String(answer.headers['content-type']).split(';')
+      const media = told.content?.[type]
+      if (!media) return [...faults, `the type ${type} is not told`]
+      const isJson = type.endsWith('json')
+      const body: unknown = isJson ? answer.json() : answer.body
+      const code = type.startsWith('application/problem') ? answer.json<{ code: string }>().code : undefined
+      if (code !== undefined && !Object.keys(media.examples ?? {}).includes(code)) faults.push(`${code} is not told`)
+      const schemaPath = ['paths', path, method, 'responses', status, 'content', type, 'schema']
+      return [...faults, ...faultsBy(body, ...schemaPath)]
+    },
+  }
+}

@@ -1,0 +1,113 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import { gunzipSync } from 'node:zlib'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { problemOf, startApp, type TestApp } from '../helpers/app.ts'
+import { as, knownCallers } from '../helpers/callers.ts'
+
+let app: TestApp
+beforeAll(async () => {
+  app = await startApp()
+})
+afterAll(() => app.close())
+
+describe('who may read the reference', () => {
+  const anybody = { nobody: 200, 'a wrong key': 200, 'a key without a scope': 200 }
+  const known = { nobody: 401, 'a wrong key': 401, 'a key without a scope': 200 }
+  const none = { nobody: 404, 'a wrong key': 404, 'a key without a scope': 404 }
+  const callers = { nobody: undefined, 'a wrong key': 'mallory', 'a key without a scope': 'nothing' }
+
+  test.each([
+    ['an open server', undefined, false, anybody],
+    ['an open server, PUBLIC_DOCS=true', true, false, anybody],
+    ['an open server, PUBLIC_DOCS=false', false, false, none],
+    ['a guarded server', undefined, true, known],
+    ['a guarded server, PUBLIC_DOCS=true', true, true, anybody],
+    ['a guarded server, PUBLIC_DOCS=false', false, true, known],
+  ])('%s', async (_what, publicDocs, isGuarded, expected) => {
+    const server = await startApp({ http: { publicDocs }, ...(isGuarded && { authenticator: knownCallers }) })
+    for (const url of ['/openapi.json', '/docs', '/docs/start.js']) {
+      for (const [name, caller] of Object.entries(callers)) {
+        const answer = await server.app.inject({ method: 'GET', url, headers: as(caller) })
+        expect([url, name, answer.statusCode]).toEqual([url, name, expected[name as keyof typeof expected]])
+        if (answer.statusCode >= 400) problemOf(answer)
+      }
+    }
+    await server.close()
+  })
+})
+
+describe('the page', () => {
+  test('talks to this server only, and has no script of its own in it', async () => {
+    const page = await app.get('/docs')
+    expect([page.statusCode, page.headers['content-type']]).toEqual([200, 'text/html; charset=utf-8'])
+    expect(page.headers).toMatchObject({
+      'x-content-type-options': 'nosniff',
+      'x-frame-options': 'DENY',
+      'referrer-policy': 'no-referrer',
+    })
+    const policy = String(page.headers['content-security-policy']).split(';').sort()
+    expect(policy).toEqual([
+      ...["base-uri 'none'", "connect-src 'self'", "default-src 'none'", "form-action 'none'"],
+      ...["frame-ancestors 'none'", "img-src 'self' data:", "script-src 'self'", "style-src 'unsafe-inline'"],
+    ])
+    const start = await app.get('/docs/start.js')
+    for (const text of [page.body, start.body]) expect(text).not.toMatch(/\/\/|http/)
+    expect(page.body).not.toMatch(/<script>|<script[^>]*>[^<]|<style|\son\w+=/)
+    expect(start.headers['content-type']).toBe('text/javascript; charset=utf-8')
+    // Each would send the document, or word of its readers, to Scalar.
+    expect(JSON.parse(/\{.*\}/.exec(start.body)?.[0] ?? '')).toMatchObject({
+      ...{ telemetry: false, withDefaultFonts: false, proxyUrl: '', hideClientButton: true },
+      ...{ agent: { disabled: true }, mcp: { disabled: true }, showDeveloperTools: 'never', url: 'openapi.json' },
+    })
+  })
+
+  test('binds no other page of its host to https', async () => {
+    const { headers } = await app.get('/docs')
+    expect(headers).not.toHaveProperty('strict-transport-security')
+    expect(headers['content-security-policy']).not.toContain('upgrade-insecure-requests')
+  })
+
+  test('has its script from this server, compressed or not', async () => {
+    const url = '/docs/scalar.js'
+    const plain = await app.get(url)
+    expect([plain.statusCode, plain.headers['content-type']]).toEqual([200, 'text/javascript; charset=utf-8'])
+    expect(plain.headers).not.toHaveProperty('content-encoding')
+    expect(plain.body).toContain('createApiReference')
+    const compressed = await app.app.inject({ method: 'GET', url, headers: { 'accept-encoding': 'br, gzip' } })
+    expect(compressed.headers).toMatchObject({ 'content-encoding': 'gzip', vary: 'accept-encoding' })
+    expect(gunzipSync(compressed.rawPayload).equals(plain.rawPayload)).toBe(true)
+    expect(compressed.rawPayload.length).toBeLessThan(2_000_000)
+  })
+
+  test('has its scripts where the page looks for them', async () => {
+    const { body } = await app.get('/docs')
+    const scripts = [...body.matchAll(/src="([^"]+)"/g)].map(([, src = '']) => new URL(src, 'http://a/docs').pathname)
+    expect(scripts).toEqual(['/docs/scalar.js', '/docs/start.js'])
+  })
+})
+
+/** Runs in a process of its own, whose modules it watches. */
+const WATCH = `
+  import { registerHooks } from 'node:module'
+  const loaded = []
+  registerHooks({ load: (url, context, next) => (loaded.push(url), next(url, context)) })
+  const { startApp } = await import('./test/helpers/app.ts')
+  const app = await startApp()
+  await app.get('/healthz')
+  const idle = [...loaded]
+  await app.get('/openapi.json')
+  await app.get('/docs')
+  process.stdout.write(JSON.stringify({ idle, asked: loaded }))
+`
+
+test('what makes the reference is loaded when somebody asks, and what makes the page never', async () => {
+  const run = promisify(execFile)
+  const { stdout } = await run(process.execPath, ['--input-type=module', '-e', WATCH], { maxBuffer: 16e6 })
+  const { idle, asked } = JSON.parse(stdout) as { idle: string[]; asked: string[] }
+  const isOfReference = (url: string) => /@fastify\/swagger|src\/http\/reference\//.test(url)
+  expect(idle.some((url) => url.endsWith('src/http/docs.ts'))).toBe(true)
+  expect(idle.filter(isOfReference)).toEqual([])
+  expect(asked.some(isOfReference)).toBe(true)
+  expect(asked.filter((url) => url.includes('@scalar'))).toEqual([])
+})

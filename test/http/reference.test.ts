@@ -1,0 +1,260 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import packageJson from '../../package.json' with { type: 'json' }
+import { PROBLEM_CODES, StoreUnavailable } from '../../src/errors.ts'
+import { describeServer, type OpenApi } from '../../src/http/reference/document.ts'
+import { aBody, startApp, type TestApp } from '../helpers/app.ts'
+import { as, knownCallers } from '../helpers/callers.ts'
+import { aSuccess } from '../helpers/fake-backend.ts'
+import { createReferee, referenceOf } from '../helpers/reference.ts'
+import { routesOf } from '../helpers/routes.ts'
+
+let open: TestApp
+let guarded: TestApp
+let reference: OpenApi
+let openReference: OpenApi
+beforeAll(async () => {
+  open = await startApp()
+  guarded = await startApp({ authenticator: knownCallers })
+  reference = await referenceOf(guarded, as('nothing'))
+  openReference = await referenceOf(open)
+})
+afterAll(async () => {
+  await open.close()
+  await guarded.close()
+})
+
+/** Every object of the document, with where it is. */
+function* objectsOf(value: unknown, path: string[] = []): Generator<[path: string[], object: Record<string, unknown>]> {
+  if (typeof value !== 'object' || value === null) return
+  if (!Array.isArray(value)) yield [path, value as Record<string, unknown>]
+  for (const [key, member] of Object.entries(value)) yield* objectsOf(member, [...path, key])
+}
+
+const operations = () =>
+  Object.entries(reference.paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, operation]) => ({
+      name: `${method.toUpperCase()} ${path.replaceAll(/\{(\w+)\}/g, ':$1')}`,
+      operation,
+    })),
+  )
+
+describe('the document', () => {
+  test('is OpenAPI 3.1 of this release', () => {
+    expect(reference).toMatchObject({
+      openapi: '3.1.1',
+      info: { version: packageJson.version, license: { name: 'MIT' } },
+      servers: [{ url: '/' }],
+    })
+  })
+
+  test('has every route but the parts of its page, and no other', async () => {
+    const parts = ['GET /docs/scalar.js', 'GET /docs/start.js']
+    const routes = (await routesOf(guarded.app, as('root'))).filter((route) => !parts.includes(route))
+    expect(operations().map(({ name }) => name)).toEqual(expect.arrayContaining(routes))
+    expect(operations()).toHaveLength(routes.length)
+  })
+
+  test('says of every operation what it is: a name of its own, a group, a summary, a description, every answer', () => {
+    const tags = (reference as unknown as { tags: { name: string }[] }).tags.map(({ name }) => name)
+    for (const { name, operation } of operations()) {
+      expect(operation, name).toMatchObject({ summary: expect.stringMatching(/^\S.{5,60}$/) })
+      expect(operation.description, name).toMatch(/^\S.{20,}/)
+      expect(tags, name).toEqual(expect.arrayContaining(operation.tags))
+      for (const [status, answer] of Object.entries(operation.responses)) {
+        expect(answer.description, `${name} ${status}`).toMatch(/\S{2,}/)
+      }
+    }
+    const ids = operations().map(({ operation }) => operation.operationId)
+    expect(new Set(ids).size).toBe(ids.length)
+  })
+
+  test('says of every field what it means, with an example', () => {
+    let fields = 0
+    for (const [path, object] of objectsOf(reference)) {
+      if (path.includes('examples') || path.includes('example')) continue
+      const isField = ['properties', 'headers', 'parameters', 'schemas'].includes(path.at(-2) ?? '')
+      if (!isField || typeof object.$ref === 'string') continue
+      fields++
+      expect(object.description, path.join('/')).toMatch(/\S{2,}/)
+      const { properties, items } = object as { properties?: object; items?: { $ref?: string } }
+      if (properties ?? items?.$ref) continue
+      expect(object.examples ?? object.example, path.join('/')).toBeDefined()
+    }
+    expect(fields).toBeGreaterThan(60)
+  })
+
+  test('has examples that follow their own schemas', () => {
+    const { faultsBy } = createReferee(reference)
+    let examples = 0
+    for (const [path, media] of objectsOf(reference.paths)) {
+      if (path.at(-2) !== 'content') continue
+      for (const [name, { value }] of Object.entries((media.examples ?? {}) as Record<string, { value: unknown }>)) {
+        examples++
+        expect(faultsBy(value, 'paths', ...path, 'schema'), `${path.join('/')} ${name}`).toEqual([])
+      }
+    }
+    expect(examples).toBeGreaterThan(100)
+  })
+
+  test('says that there is exactly one face and one speech', () => {
+    const { faultsBy } = createReferee(reference)
+    const faults = (body: object) => faultsBy(body, 'components', 'schemas', 'NewJob')
+    expect(faults(aBody)).toEqual([])
+    expect(faults({ ...aBody, image_url: 'https://a.example/x.png' })).not.toEqual([])
+    expect(faults({ video_path: 'face.mp4' })).not.toEqual([])
+  })
+
+  test('tells every code that a problem can have', () => {
+    const { description } = (reference as unknown as { info: { description: string } }).info
+    const shown = new Set<string>()
+    for (const [path, object] of objectsOf(reference.paths)) {
+      if (path.at(-1) === 'examples') for (const code of Object.keys(object)) shown.add(code)
+    }
+    // No operation is reached.
+    const ofNoOperation = ['method_not_allowed', 'route_not_found']
+    for (const code of PROBLEM_CODES) {
+      expect(description).toContain(`\`${code}\``)
+      if (!ofNoOperation.includes(code)) expect([...shown]).toContain(code)
+    }
+  })
+
+  test('names the scope of each operation, and either way to give a credential', () => {
+    expect(reference.paths['/jobs']?.post).toMatchObject({
+      security: [{ bearer: ['jobs:write'] }, { apiKey: ['jobs:write'] }],
+      description: expect.stringContaining('`jobs:write`'),
+    })
+    expect(reference.paths['/healthz']?.get).toMatchObject({ security: [] })
+    expect(reference.components).toMatchObject({
+      securitySchemes: { bearer: { type: 'http', scheme: 'bearer' }, apiKey: { name: 'X-API-Key', in: 'header' } },
+    })
+  })
+
+  test('of an open server asks for no credential', () => {
+    expect(openReference).toMatchObject({ security: [] })
+    expect(JSON.stringify(openReference)).not.toMatch(/securitySchemes|"401"|insufficient_scope":/)
+  })
+
+  test('cannot be made while a route is not described', async () => {
+    const route = { method: 'GET', url: '/new', handler: () => undefined } as const
+    await expect(describeServer({ routes: [route], authenticated: false })).rejects.toThrow('GET /new is not described')
+  })
+})
+
+describe('real answers are as the reference tells', () => {
+  const json = { 'content-type': 'application/json' }
+  type Answer = Awaited<ReturnType<TestApp['get']>>
+
+  /** A job of Alice's. */
+  async function aJob(end?: 'succeeded' | 'failed' | 'canceled'): Promise<string> {
+    const { job_id: id } = (await guarded.post('/jobs', aBody, as('alice'))).json<{ job_id: string }>()
+    const { attempts } = await guarded.untilStatus(id, 'running')
+    const callId = attempts[0]?.callId ?? ''
+    if (end === 'succeeded') guarded.backend.end(callId, aSuccess)
+    if (end === 'failed') guarded.backend.end(callId, { kind: 'failed', code: 'inference_failed', error: 'no face' })
+    if (end === 'canceled') await ask('POST /jobs/:id/cancel', id)
+    if (end) await guarded.untilJob(id, (job) => job.attempts.every(({ stop }) => stop !== 'owed'), 'stopped')
+    if (end) await guarded.untilStatus(id, end)
+    return id
+  }
+
+  async function ask(route: string, id = '', caller: string | undefined = 'alice', more: object = {}): Promise<Answer> {
+    const [method, path] = route.split(' ') as ['GET', string]
+    return guarded.app.inject({ method, url: path.replace(':id', id), headers: as(caller), ...more })
+  }
+  const submit = (payload: unknown, headers: Record<string, string> = {}) =>
+    ask('POST /jobs', '', 'alice', { payload, headers: { ...as('alice'), ...json, ...headers } })
+  const get = (url: string, caller = 'alice') => guarded.app.inject({ method: 'GET', url, headers: as(caller) })
+  const unknown = crypto.randomUUID()
+
+  /** What fails while the store cannot write. */
+  async function withoutStore(ask: () => Promise<Answer>): Promise<Answer> {
+    const { insert, update, remove } = guarded.store
+    const fail = () => Promise.reject(new StoreUnavailable())
+    Object.assign(guarded.store, { insert: fail, update: fail, remove: fail })
+    const answer = await ask()
+    Object.assign(guarded.store, { insert, update, remove })
+    return answer
+  }
+
+  const cases: [route: string, status: number, what: string, ask: () => Promise<Answer>][] = [
+    ['POST /jobs', 202, 'accepted', () => submit({ ...aBody, metadata: { a: 'b' } }, { 'idempotency-key': 'one' })],
+    ['POST /jobs', 202, 'replayed', () => submit({ ...aBody, metadata: { a: 'b' } }, { 'idempotency-key': 'one' })],
+    ['POST /jobs', 422, 'the key of another request', () => submit(aBody, { 'idempotency-key': 'one' })],
+    ['POST /jobs', 400, 'an odd key', () => submit(aBody, { 'idempotency-key': 'ä' })],
+    ['POST /jobs', 400, 'faulty fields', () => submit({ version: 'v2' })],
+    ['POST /jobs', 400, 'no JSON', () => submit('{')],
+    ['POST /jobs', 413, 'a large body', () => submit('x'.repeat(70_000))],
+    ['POST /jobs', 415, 'a text', () => submit('x', { 'content-type': 'text/plain' })],
+    ['POST /jobs', 401, 'nobody', () => ask('POST /jobs', '', 'mallory', { payload: aBody })],
+    ['POST /jobs', 403, 'who may only read', () => ask('POST /jobs', '', 'alice-reads', { payload: aBody })],
+    ['POST /jobs', 403, 'a page of another site', () => submit(aBody, { 'sec-fetch-site': 'cross-site' })],
+    ['POST /jobs', 503, 'no store', () => withoutStore(() => submit(aBody))],
+    ['GET /jobs', 200, 'a page', () => get('/jobs?limit=1', 'root')],
+    ['GET /jobs', 400, 'no limit', () => get('/jobs?limit=0')],
+    ['GET /jobs', 403, 'the jobs of another', () => get('/jobs?caller=key:bob')],
+    ['GET /jobs/:id', 200, 'running', async () => ask('GET /jobs/:id', await aJob())],
+    ['GET /jobs/:id', 200, 'failed', async () => ask('GET /jobs/:id', await aJob('failed'), 'root')],
+    ['GET /jobs/:id', 404, 'unknown', () => ask('GET /jobs/:id', unknown)],
+    ['GET /jobs/:id', 400, 'a malformed URL', () => get('/jobs/%ff')],
+    ['GET /jobs/:id/result', 200, 'succeeded', async () => ask('GET /jobs/:id/result', await aJob('succeeded'))],
+    ['GET /jobs/:id/result', 409, 'running', async () => ask('GET /jobs/:id/result', await aJob())],
+    ['GET /jobs/:id/result', 409, 'failed', async () => ask('GET /jobs/:id/result', await aJob('failed'))],
+    ['GET /jobs/:id/result', 409, 'canceled', async () => ask('GET /jobs/:id/result', await aJob('canceled'))],
+    ['GET /jobs/:id/result', 404, 'unknown', () => ask('GET /jobs/:id/result', unknown)],
+    ['GET /jobs/:id/logs', 200, 'succeeded', async () => ask('GET /jobs/:id/logs', await aJob('succeeded'))],
+    ['GET /jobs/:id/logs', 404, 'no such attempt', async () => get(`/jobs/${await aJob()}/logs?attempt=2`)],
+    ['GET /jobs/:id/logs', 404, 'unknown', () => ask('GET /jobs/:id/logs', unknown)],
+    ['POST /jobs/:id/cancel', 200, 'running', async () => ask('POST /jobs/:id/cancel', await aJob())],
+    ['POST /jobs/:id/cancel', 409, 'ended', async () => ask('POST /jobs/:id/cancel', await aJob('succeeded'))],
+    ['POST /jobs/:id/cancel', 404, 'unknown', () => ask('POST /jobs/:id/cancel', unknown)],
+    ['POST /jobs/:id/retry', 202, 'failed', async () => ask('POST /jobs/:id/retry', await aJob('failed'))],
+    ['POST /jobs/:id/retry', 409, 'running', async () => ask('POST /jobs/:id/retry', await aJob())],
+    ['POST /jobs/:id/retry', 409, 'succeeded', async () => ask('POST /jobs/:id/retry', await aJob('succeeded'))],
+    ['POST /jobs/:id/retry', 404, 'unknown', () => ask('POST /jobs/:id/retry', unknown)],
+    ['DELETE /jobs/:id', 204, 'ended', async () => ask('DELETE /jobs/:id', await aJob('succeeded'))],
+    ['DELETE /jobs/:id', 409, 'running', async () => ask('DELETE /jobs/:id', await aJob())],
+    ['DELETE /jobs/:id', 404, 'unknown', () => ask('DELETE /jobs/:id', unknown)],
+    ['GET /healthz', 200, 'alive', () => get('/healthz')],
+    ['GET /healthz', 400, 'a parameter', () => get('/healthz?a=1')],
+    ['GET /readyz', 200, 'ready', () => get('/readyz')],
+    ['GET /openapi.json', 200, 'this document', () => get('/openapi.json')],
+    ['GET /openapi.json', 401, 'nobody', () => get('/openapi.json', 'mallory')],
+    ['GET /docs', 200, 'the page', () => get('/docs')],
+    ['GET /docs', 401, 'nobody', () => get('/docs', 'mallory')],
+  ]
+
+  test.each(cases)('%s %i: %s', async (route, status, _what, send) => {
+    const answer = await send()
+    expect(answer.statusCode).toBe(status)
+    expect(createReferee(reference).faultsOf(route, answer)).toEqual([])
+  })
+
+  test('every operation is asked for, in a good and in a bad case', () => {
+    const withErrors = operations().filter(({ name }) => name !== 'GET /readyz')
+    for (const { name } of operations())
+      expect(cases.some(([route, status]) => route === name && status < 300)).toBe(true)
+    for (const { name } of withErrors) {
+      expect([name, cases.some(([route, status]) => route === name && status >= 400)]).toEqual([name, true])
+    }
+  })
+
+  test('limits', async () => {
+    const few = await startApp({ http: { limits: { submit: 1, read: 1 } }, maxQueuedJobs: 0, running: false })
+    const { faultsOf } = createReferee(openReference)
+    const answers = [await few.post('/jobs', aBody), await few.post('/jobs', aBody)]
+    expect(answers.map(({ statusCode }) => statusCode)).toEqual([503, 429])
+    for (const answer of answers) expect(faultsOf('POST /jobs', answer)).toEqual([])
+    few.readiness.end()
+    const ready = await few.get('/readyz')
+    expect([ready.statusCode, faultsOf('GET /readyz', ready)]).toEqual([503, []])
+    await few.close()
+  })
+
+  test('a fault of the server', async () => {
+    const { get: original } = guarded.service
+    guarded.service.get = () => Promise.reject(new Error('a defect'))
+    const answer = await ask('GET /jobs/:id', unknown)
+    guarded.service.get = original
+    expect([answer.statusCode, createReferee(reference).faultsOf('GET /jobs/:id', answer)]).toEqual([500, []])
+  })
+})
