@@ -5,7 +5,7 @@ import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { cleanEnvironment } from '../test/helpers/server.ts'
+import { cleanEnvironment, UNLIMITED } from '../test/helpers/server.ts'
 import { until } from '../test/helpers/until.ts'
 
 /** The server under measurement, in a process of its own. */
@@ -27,7 +27,7 @@ const FLAGS = MANIFEST.scripts.start.match(/--(?!env-file)\S+/g) ?? []
 export async function startServer(env: Readonly<Record<string, string>>): Promise<Server> {
   const port = await freePort()
   const folder = mkdtempSync(join(tmpdir(), 'bench-'))
-  const settings = { PORT: String(port), BACKEND: 'modal', LOG_LEVEL: 'warn', DATA_DIR: folder }
+  const settings = { PORT: String(port), BACKEND: 'modal', LOG_LEVEL: 'warn', DATA_DIR: folder, ...UNLIMITED }
   const startedAt = performance.now()
   const child = spawn(process.execPath, [...FLAGS, 'src/server.ts'], {
     cwd: ROOT,

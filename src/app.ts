@@ -1,12 +1,21 @@
 import { randomUUID } from 'node:crypto'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
+import type { Authenticator } from './auth/port.ts'
+import type { TrustedProxies } from './address-lists.ts'
+import type { HttpSettings } from './http-settings.ts'
+import { registerAuth } from './http/auth.ts'
+import { forbidSniffing, refuseCrossSite, registerCors } from './http/browsers.ts'
+import { registerCaller } from './http/caller.ts'
+import { connectionOptions, limitConnections } from './http/connections.ts'
 import { healthRoutes } from './http/health.ts'
 import { jobRoutes } from './http/jobs.ts'
 import { logRoutes } from './http/logs.ts'
 import { collectMethods } from './http/methods.ts'
 import { registerBodies } from './http/bodies.ts'
+import { registerPressure } from './http/pressure.ts'
 import { answerClientError, answerError, answerExpectation, registerProblems } from './http/problems.ts'
+import { addRateLimits, createFailureLimit, registerLimiter } from './http/rate-limits.ts'
 import { RequestLog } from './http/request-log.ts'
 import { createValidatorCompiler } from './http/validation.ts'
 import type { JobService } from './jobs/service.ts'
@@ -16,35 +25,45 @@ export type AppParts = {
   readonly service: JobService
   readonly readiness: Pick<Readiness, 'report'>
   readonly log: FastifyBaseLogger
-  readonly bodyLimitBytes: number
+  readonly http: HttpSettings
+  /** Undefined: the server is open to anybody. */
+  readonly authenticator?: Authenticator | undefined
 }
 
-/** How long a request may take to arrive whole, in ms. */
-export const REQUEST_TIMEOUT_MS = 60_000
-
 /** The HTTP application, ready to listen or to be injected. It opens nothing itself: its parts are given and closed elsewhere. */
-export async function buildApp({ service, readiness, log, bodyLimitBytes }: AppParts): Promise<FastifyInstance> {
+export async function buildApp({ service, readiness, log, http, authenticator }: AppParts): Promise<FastifyInstance> {
   const app = Fastify({
     loggerInstance: log,
-    bodyLimit: bodyLimitBytes,
+    bodyLimit: http.bodyLimitBytes,
+    trustProxy: trustProxyOf(http.trustedProxies),
     genReqId: () => randomUUID(),
     logController: new RequestLog(),
     frameworkErrors: answerError,
     clientErrorHandler: answerClientError,
-    // A request that never ends must not hold its connection for ever.
-    requestTimeout: REQUEST_TIMEOUT_MS,
-    // Ours to refuse, with a problem document.
-    http: { requireHostHeader: false },
+    ...connectionOptions(http),
     // A job id of any length is ours to refuse.
     routerOptions: { maxParamLength: 16_384 },
     // Keep-alive connections that are idle must not hold up a shutdown.
     forceCloseConnections: 'idle',
   }).withTypeProvider<TypeBoxTypeProvider>()
 
-  registerBodies(app)
   app.setValidatorCompiler(createValidatorCompiler())
   registerProblems(app)
   app.server.on('checkExpectation', answerExpectation)
+  limitConnections(app, http)
+
+  // Hooks run in this order: answers to browsers have their headers whatever comes, nothing is done for who is refused,
+  // and who asks too often does not get as far as a body.
+  registerCaller(app)
+  forbidSniffing(app)
+  await registerCors(app, http.corsOrigins)
+  refuseCrossSite(app, http.corsOrigins)
+  await registerPressure(app, http)
+  await registerLimiter(app, http.limits)
+  registerAuth(app, { authenticator, failures: createFailureLimit(app) })
+  addRateLimits(app, http.limits)
+  registerBodies(app)
+
   const refuseOtherMethods = collectMethods(app)
 
   await app.register(healthRoutes, { readiness })
@@ -55,3 +74,7 @@ export async function buildApp({ service, readiness, log, bodyLimitBytes }: AppP
   await app.ready()
   return app
 }
+
+/** Fastify trusts nobody where it is given a number, so hops are counted here: the first is the connection's own. */
+const trustProxyOf = (proxies: TrustedProxies | undefined) =>
+  typeof proxies === 'number' ? (_address: string, hop: number) => hop < proxies : proxies ? [...proxies] : false

@@ -3,6 +3,7 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { type Static, type TSchema, Type } from '@sinclair/typebox'
 import { Ajv, type ErrorObject } from 'ajv'
+import { parseOrigins, parseTrustedProxies } from './address-lists.ts'
 import { parseCommand } from './command-template.ts'
 import { BootError } from './errors.ts'
 
@@ -26,6 +27,32 @@ export const ConfigSchema = Type.Object({
     default: 'development',
   }),
   BODY_LIMIT_BYTES: integer('Largest JSON body accepted.', { default: 65536, minimum: 1024, maximum: MiB }),
+  TRUST_PROXY: Type.Optional(
+    text(
+      'Proxies whose `X-Forwarded-*` headers are believed: addresses and networks, comma-separated, or their number where nobody reaches the port but through them. Unset: nobody.',
+    ),
+  ),
+  CORS_ORIGINS: Type.Optional(
+    text('Origins whose pages may use the API from a browser, comma-separated: `https://app.example.com`.'),
+  ),
+  RATE_LIMIT_SUBMIT_PER_MINUTE: integer(
+    'Submits and retries a minute of one caller, or of one address without authentication; 0: no limit.',
+    { default: 600, minimum: 0, maximum: 1_000_000_000 },
+  ),
+  RATE_LIMIT_READ_PER_MINUTE: integer('Likewise all other requests.', {
+    default: 6000,
+    minimum: 0,
+    maximum: 1_000_000_000,
+  }),
+  MAX_CONNECTIONS: integer('Connections at the same time; further ones are closed at once. 0: no limit.', {
+    default: 10_000,
+    minimum: 0,
+    maximum: 1_000_000,
+  }),
+  MAX_EVENT_LOOP_DELAY_MS: integer(
+    'Mean delay of the event loop beyond which requests are answered 503 until it has recovered; 0: no limit.',
+    { default: 1000, minimum: 0, maximum: 60_000 },
+  ),
   SHUTDOWN_GRACE_SECONDS: integer('How long a polite end may take.', { default: 8, minimum: 1, maximum: 600 }),
   BACKEND: Type.Optional(
     choice(
@@ -97,6 +124,11 @@ export const ConfigSchema = Type.Object({
     minimum: 0,
     maximum: 10_000_000,
   }),
+  MAX_ACTIVE_JOBS_PER_CALLER: integer('Unfinished jobs of one caller; beyond them a submit answers 429. 0: no limit.', {
+    default: 0,
+    minimum: 0,
+    maximum: 1_000_000,
+  }),
   INPUT_URL_ALLOWLIST: Type.Optional(
     text('Hosts input URLs may be on, comma-separated; `*.example.com` for subdomains. Unset: any.', {
       pattern: `^${HOST_PATTERN}(,${HOST_PATTERN})*$`,
@@ -138,7 +170,7 @@ const validate = new Ajv({ useDefaults: true, allErrors: true, strict: false }).
 export function loadConfig(env: Environment = process.env): Config {
   const values = given(env)
   const faults = validate(values) ? [] : (validate.errors ?? []).map((error) => describeFault(error, env))
-  faults.push(...backendFaults(values, env), ...commandFaults(env))
+  faults.push(...backendFaults(values, env), ...textFaults(env))
   if (faults.length > 0) throw new ConfigError(faults)
 
   const config = values as Static<typeof ConfigSchema>
@@ -162,13 +194,18 @@ function backendFaults({ BACKEND, NODE_ENV }: Record<string, unknown>, env: Envi
   ]
 }
 
-function commandFaults({ LOCAL_COMMAND }: Environment): string[] {
-  try {
-    if (LOCAL_COMMAND) parseCommand(LOCAL_COMMAND)
-    return []
-  } catch (error) {
-    return [`LOCAL_COMMAND: ${error instanceof Error ? error.message : String(error)}`]
-  }
+/** Settings with a form of their own; their parsers throw what is wrong. */
+const PARSERS = { LOCAL_COMMAND: parseCommand, CORS_ORIGINS: parseOrigins, TRUST_PROXY: parseTrustedProxies }
+
+function textFaults(env: Environment): string[] {
+  return Object.entries(PARSERS).flatMap(([name, parse]) => {
+    try {
+      if (env[name]) parse(env[name])
+      return []
+    } catch (error) {
+      return [`${name}: ${error instanceof Error ? error.message : String(error)}`]
+    }
+  })
 }
 
 /**

@@ -1,7 +1,7 @@
 /** One fault in a request body or query. `path` is a JSON Pointer (RFC 6901) into it, such as `/video_url`. */
 export type FieldFault = { path: string; message: string }
 
-type AppErrorOptions = ErrorOptions & { faults?: FieldFault[]; retryAfterSeconds?: number }
+type AppErrorOptions = ErrorOptions & { faults?: FieldFault[]; retryAfterSeconds?: number; challenge?: string }
 
 /**
  * A refusal with an HTTP meaning: `code` is the stable machine-readable name, `status` the HTTP status,
@@ -13,6 +13,8 @@ export class AppError extends Error {
   readonly faults: FieldFault[] | undefined
   /** When asking again may help, in s. */
   readonly retryAfterSeconds: number | undefined
+  /** The value of `WWW-Authenticate` (RFC 9110 11.6.1). */
+  readonly challenge: string | undefined
 
   constructor(code: string, status: number, message: string, options: AppErrorOptions = {}) {
     super(message, options)
@@ -21,6 +23,7 @@ export class AppError extends Error {
     this.status = status
     this.faults = options.faults
     this.retryAfterSeconds = options.retryAfterSeconds
+    this.challenge = options.challenge
   }
 }
 
@@ -80,6 +83,56 @@ export class StoreUnavailable extends AppError {
       ...options,
       retryAfterSeconds: 10,
     })
+  }
+}
+
+/** 429: too many requests, or wrong credentials, of one caller or address; `retryAfterSeconds` becomes `Retry-After`. */
+export class RateLimited extends AppError {
+  constructor(message: string, retryAfterSeconds: number) {
+    super('rate_limited', 429, `${message} Try again in ${retryAfterSeconds} s.`, { retryAfterSeconds })
+  }
+}
+
+/** 503: the process has more to do than it can. */
+export class Overloaded extends AppError {
+  constructor() {
+    super('overloaded', 503, 'The server is overloaded; try again later.', { retryAfterSeconds: 10 })
+  }
+}
+
+/** 403: a page of another site asks for something to be done. */
+export class CrossSiteRefused extends AppError {
+  constructor() {
+    super('cross_site_refused', 403, 'Pages of this origin may not use the server; its operator can allow them.')
+  }
+}
+
+const CHALLENGE = 'Bearer realm="musetalk-orchestrator"'
+
+/** 401: there is no credential, or it is not good; a wrong one and one that nobody has are not told apart. */
+export class Unauthorized extends AppError {
+  constructor(why: 'missing' | 'invalid') {
+    const [message, challenge] =
+      why === 'missing'
+        ? ['Give an API key or an access token: Authorization: Bearer ..., or X-API-Key.', CHALLENGE]
+        : ['The API key or access token is not valid.', `${CHALLENGE}, error="invalid_token"`]
+    super('unauthorized', 401, message, { challenge })
+  }
+}
+
+/** 403: the caller is known and may not do this. */
+export class Forbidden extends AppError {
+  constructor(scope: string) {
+    const challenge = `${CHALLENGE}, error="insufficient_scope", scope="${scope}"`
+    super('insufficient_scope', 403, `This needs the scope ${scope}.`, { challenge })
+  }
+}
+
+/** 429: the caller has as many unfinished jobs as one may have. */
+export class ConcurrencyLimitReached extends AppError {
+  constructor(limit: number) {
+    const message = `You have ${limit} unfinished jobs, as many as one caller may have; wait for one to end.`
+    super('concurrency_limit_reached', 429, message, { retryAfterSeconds: 10 })
   }
 }
 

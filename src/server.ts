@@ -5,15 +5,23 @@ import { beginBoot, endBoot } from './runtime.ts'
 import type { Wired } from './wiring.ts'
 
 beginBoot()
-const [{ loadConfig }, { BootError }, { createLogger }, { wire }, { buildApp }, { default: closeWithGrace }] =
-  await Promise.all([
-    import('./config.ts'),
-    import('./errors.ts'),
-    import('./log.ts'),
-    import('./wiring.ts'),
-    import('./app.ts'),
-    import('close-with-grace'),
-  ])
+const [
+  { loadConfig },
+  { BootError },
+  { createLogger },
+  { wire },
+  { buildApp },
+  { httpSettingsOf },
+  { default: closeWithGrace },
+] = await Promise.all([
+  import('./config.ts'),
+  import('./errors.ts'),
+  import('./log.ts'),
+  import('./wiring.ts'),
+  import('./app.ts'),
+  import('./http-settings.ts'),
+  import('close-with-grace'),
+])
 
 /** A terminal and npm both pass Ctrl-C on, so one press can arrive twice; repeats within this many ms are one. */
 const REPEAT_MS = 1_000
@@ -33,7 +41,7 @@ async function main() {
 async function serve(config: Config) {
   const log = await createLogger(config)
   const wired = await wire(config, log)
-  const app = await buildApp({ ...wired, log, bodyLimitBytes: config.BODY_LIMIT_BYTES })
+  const app = await buildApp({ ...wired, log, http: httpSettingsOf(config) })
   endOnSignal(config, log, { app, wired })
   try {
     await app.listen({

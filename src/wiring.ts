@@ -1,6 +1,7 @@
 import { access, constants, mkdir, stat } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
+import { v7 as uuidv7 } from 'uuid'
 import type { Backend } from './backend/port.ts'
 import { childEnvironment, type Config, ConfigError } from './config.ts'
 import { createEmitterBus } from './events/emitter.ts'
@@ -35,6 +36,9 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
     ...{ store, queue, events, backend, log },
     timeoutSeconds: config.JOB_TIMEOUT_SECONDS,
     maxQueuedJobs: config.MAX_QUEUED_JOBS || undefined,
+    maxActiveOfCaller: config.MAX_ACTIVE_JOBS_PER_CALLER || undefined,
+    // Ids that rise with time go to the end of an index; random ones cost the file a page each.
+    newId: uuidv7,
   })
   const stopper = createStopper({ backend, service, log })
   const reconciler = opened(

@@ -1,4 +1,5 @@
 import type { Log } from '../jobs/log.ts'
+import { createTurnQueue, type TurnQueue } from '../turn-queue.ts'
 
 /** First and longest pause before Modal is asked again, in ms; each is drawn evenly from 0 to a doubling bound. */
 export const BACKOFF_BASE_MS = 500
@@ -38,7 +39,7 @@ export type OutageOptions = {
 }
 
 type Waiter = { readonly arrival: number; readonly admit: () => void }
-type LaneState = { open: boolean; failures: number; readonly returning: Waiter[]; readonly arriving: Set<Waiter> }
+type LaneState = { open: boolean; failures: number; readonly returning: Waiter[]; readonly arriving: TurnQueue<Waiter> }
 
 /**
  * What stands between a backend's outage and the thousands that wait for it. A lane closes after a few failures in a
@@ -139,10 +140,9 @@ export function createOutageGate({ probe, log, describe, random = Math.random }:
     if (lane.open && (again || lane.returning.length + lane.arriving.size === 0)) return undefined
     return hold(signal, (admit) => {
       const waiter: Waiter = { arrival, admit }
-      if (again) insert(lane.returning, waiter)
-      else lane.arriving.add(waiter)
+      const leave = again ? insert(lane.returning, waiter) : lane.arriving.add(waiter)
       schedule()
-      return () => remove(lane, waiter)
+      return leave
     })
   }
 
@@ -209,27 +209,23 @@ export function createOutageGate({ probe, log, describe, random = Math.random }:
 
 const closedError = () => new Error('the backend is closed')
 
-const emptyLane = (): LaneState => ({ open: true, failures: 0, returning: [], arriving: new Set() })
+const emptyLane = (): LaneState => ({ open: true, failures: 0, returning: [], arriving: createTurnQueue() })
 
 /** Lets the longest waiting one in; false when nobody waits. */
 function admitNext(lane: LaneState): boolean {
-  const [first] = lane.returning.length > 0 ? lane.returning : lane.arriving
-  if (!first) return false
-  remove(lane, first)
-  first.admit()
-  return true
-}
-
-function remove(lane: LaneState, waiter: Waiter) {
-  if (lane.arriving.delete(waiter)) return
-  const at = lane.returning.indexOf(waiter)
-  if (at >= 0) lane.returning.splice(at, 1)
+  const first = lane.returning.shift() ?? lane.arriving.shift()
+  first?.admit()
+  return first !== undefined
 }
 
 /** Those who come back are few, the ones under way when an outage began, and are kept in order of arrival. */
 function insert(returning: Waiter[], waiter: Waiter) {
   const at = returning.findLastIndex((other) => other.arrival < waiter.arrival)
   returning.splice(at + 1, 0, waiter)
+  return () => {
+    const place = returning.indexOf(waiter)
+    if (place >= 0) returning.splice(place, 1)
+  }
 }
 
 /** The log lines of outages: at most one a minute while it lasts, and one at the end of an outage that was told of. */

@@ -1,4 +1,4 @@
-import { createTurnQueue } from './turn-queue.ts'
+import { createTurnQueue } from '../turn-queue.ts'
 
 /** `connection`: the number of the connection to ask on, from 0. `waitMs`: how long to wait there, at most. */
 export type PollTurn = { readonly connection: number; readonly waitMs: number; readonly signal: AbortSignal }

@@ -2,20 +2,20 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Readiness } from '../readiness.ts'
 import { HealthReply, NoQuery, ReadyReply } from './schemas.ts'
 
+/** Probes come every few seconds: only their failures are worth a line, and a busy server is not to be restarted. */
+const PROBE = { logLevel: 'warn', config: { alwaysAnswered: true, access: 'open' } } as const
+
 /** `GET /healthz`: the process answers. `GET /readyz`: it should be given requests; 503 where not. */
 export const healthRoutes: FastifyPluginAsyncTypebox<{ readiness: Pick<Readiness, 'report'> }> = (
   app,
   { readiness },
 ) => {
-  app.get(
-    '/healthz',
-    // Probes come every few seconds: only their failures are worth a line.
-    { logLevel: 'warn', schema: { querystring: NoQuery, response: { 200: HealthReply } } },
-    () => ({ status: 'ok' as const }),
-  )
+  app.get('/healthz', { ...PROBE, schema: { querystring: NoQuery, response: { 200: HealthReply } } }, () => ({
+    status: 'ok' as const,
+  }))
   app.get(
     '/readyz',
-    { logLevel: 'warn', schema: { querystring: NoQuery, response: { 200: ReadyReply, 503: ReadyReply } } },
+    { ...PROBE, schema: { querystring: NoQuery, response: { 200: ReadyReply, 503: ReadyReply } } },
     (_request, reply) => {
       const report = readiness.report()
       if (report.status !== 'ready') reply.code(503)

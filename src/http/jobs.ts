@@ -1,10 +1,13 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyRequest } from 'fastify'
 import type { IncomingHttpHeaders } from 'node:http'
 import { type Static, Type } from '@sinclair/typebox'
+import { isAdmin } from '../jobs/caller.ts'
 import type { Job } from '../jobs/job.ts'
 import { parseIdempotencyKey } from '../jobs/idempotency.ts'
 import type { JobService, NewJob } from '../jobs/service.ts'
 import { viewOf } from '../jobs/view.ts'
+import { callerOf } from './caller.ts'
 import { logJobId } from './request-log.ts'
 import { cursorOf, listQueryOf } from './list-query.ts'
 import {
@@ -19,8 +22,6 @@ import {
   ResultReply,
 } from './schemas.ts'
 
-export const ANONYMOUS = 'anonymous'
-
 function newJobOf({ body, headers }: { body: Static<typeof NewJobBody>; headers: IncomingHttpHeaders }): NewJob {
   const { version = 'v15', metadata, timeout_seconds: timeoutSeconds, ...input } = body
   const key = headers['idempotency-key']
@@ -32,15 +33,21 @@ function newJobOf({ body, headers }: { body: Static<typeof NewJobBody>; headers:
   }
 }
 
+const READ = { access: 'jobs:read' } as const
+const WRITE = { access: 'jobs:write' } as const
+const SUBMIT = { access: 'jobs:write', bucket: 'submit' } as const
+
 /** The routes of jobs. Handlers take the request apart, call one verb of the core and return its view. */
 export const jobRoutes: FastifyPluginAsyncTypebox<{ service: JobService }> = (app, { service }) => {
-  const show = async (job: Job) => viewOf(job, { queuePosition: await service.queuePosition(job) })
+  const show = async (job: Job, { caller }: FastifyRequest) =>
+    viewOf(job, { queuePosition: await service.queuePosition(job), withCaller: caller ? isAdmin(caller) : false })
 
   app.addHook('onRequest', logJobId)
 
   app.post(
     '/jobs',
     {
+      config: SUBMIT,
       schema: {
         body: NewJobBody,
         querystring: NoQuery,
@@ -48,28 +55,32 @@ export const jobRoutes: FastifyPluginAsyncTypebox<{ service: JobService }> = (ap
       },
     },
     async (request, reply) => {
-      const { job, replayed } = await service.submit(newJobOf(request), ANONYMOUS)
+      const { job, replayed } = await service.submit(newJobOf(request), callerOf(request))
       if (replayed) reply.header('idempotent-replayed', 'true')
       reply.log = request.log = request.log.child({ job_id: job.id })
       return reply
         .code(202)
         .header('location', `/jobs/${job.id}`)
-        .send(await show(job))
+        .send(await show(job, request))
     },
   )
 
   app.get(
     '/jobs',
-    { schema: { querystring: ListJobsQuery, response: { 200: JobsReply, '4xx': ProblemReply } } },
+    { config: READ, schema: { querystring: ListJobsQuery, response: { 200: JobsReply, '4xx': ProblemReply } } },
     async (request) => {
-      const { jobs, next } = await service.list(listQueryOf(request.query, ANONYMOUS))
-      return { jobs: await Promise.all(jobs.map(show)), ...(next && { next_cursor: cursorOf(next) }) }
+      const { jobs, next } = await service.list(listQueryOf(request.query, callerOf(request)))
+      return {
+        jobs: await Promise.all(jobs.map((job) => show(job, request))),
+        ...(next && { next_cursor: cursorOf(next) }),
+      }
     },
   )
 
   app.delete(
     '/jobs/:id',
     {
+      config: WRITE,
       schema: {
         params: JobParams,
         querystring: NoQuery,
@@ -78,7 +89,7 @@ export const jobRoutes: FastifyPluginAsyncTypebox<{ service: JobService }> = (ap
       },
     },
     async (request, reply) => {
-      await service.remove(request.params.id, ANONYMOUS)
+      await service.remove(request.params.id, callerOf(request))
       reply.code(204)
       return null
     },
@@ -86,15 +97,21 @@ export const jobRoutes: FastifyPluginAsyncTypebox<{ service: JobService }> = (ap
 
   app.get(
     '/jobs/:id',
-    { schema: { params: JobParams, querystring: NoQuery, response: { 200: JobReply, '4xx': ProblemReply } } },
-    async (request) => show(await service.get(request.params.id, ANONYMOUS)),
+    {
+      config: READ,
+      schema: { params: JobParams, querystring: NoQuery, response: { 200: JobReply, '4xx': ProblemReply } },
+    },
+    async (request) => show(await service.get(request.params.id, callerOf(request)), request),
   )
 
   app.get(
     '/jobs/:id/result',
-    { schema: { params: JobParams, querystring: NoQuery, response: { 200: ResultReply, '4xx': ProblemReply } } },
+    {
+      config: READ,
+      schema: { params: JobParams, querystring: NoQuery, response: { 200: ResultReply, '4xx': ProblemReply } },
+    },
     async (request) => {
-      const { id, outputPath } = await service.result(request.params.id, ANONYMOUS)
+      const { id, outputPath } = await service.result(request.params.id, callerOf(request))
       return { job_id: id, status: 'succeeded' as const, output_path: outputPath }
     },
   )
@@ -102,6 +119,7 @@ export const jobRoutes: FastifyPluginAsyncTypebox<{ service: JobService }> = (ap
   app.post(
     '/jobs/:id/cancel',
     {
+      config: WRITE,
       schema: {
         params: JobParams,
         querystring: NoQuery,
@@ -109,12 +127,13 @@ export const jobRoutes: FastifyPluginAsyncTypebox<{ service: JobService }> = (ap
         response: { 200: JobReply, '4xx': ProblemReply },
       },
     },
-    async (request) => show(await service.cancel(request.params.id, ANONYMOUS)),
+    async (request) => show(await service.cancel(request.params.id, callerOf(request)), request),
   )
 
   app.post(
     '/jobs/:id/retry',
     {
+      config: SUBMIT,
       schema: {
         params: JobParams,
         querystring: NoQuery,
@@ -122,7 +141,8 @@ export const jobRoutes: FastifyPluginAsyncTypebox<{ service: JobService }> = (ap
         response: { 202: JobReply, '4xx': ProblemReply, '5xx': ProblemReply },
       },
     },
-    async (request, reply) => reply.code(202).send(await show(await service.retry(request.params.id, ANONYMOUS))),
+    async (request, reply) =>
+      reply.code(202).send(await show(await service.retry(request.params.id, callerOf(request)), request)),
   )
 
   return Promise.resolve()

@@ -1,5 +1,6 @@
 import type { Static } from '@sinclair/typebox'
-import { type FieldFault, InvalidRequest } from '../errors.ts'
+import { type FieldFault, Forbidden, InvalidRequest } from '../errors.ts'
+import type { Caller } from '../jobs/caller.ts'
 import { isJobId, JOB_STATUSES, type JobStatus } from '../jobs/job.ts'
 import type { ListPosition, ListQuery } from '../store/port.ts'
 import type { ListJobsQuery } from './schemas.ts'
@@ -8,7 +9,7 @@ import type { ListJobsQuery } from './schemas.ts'
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/i
 
 /** The query of `GET /jobs` as the core takes it. Throws `InvalidRequest` naming every faulty parameter. */
-export function listQueryOf(query: Static<typeof ListJobsQuery>, caller: string): ListQuery {
+export function listQueryOf(query: Static<typeof ListJobsQuery>, caller: Caller): ListQuery {
   const faults: FieldFault[] = []
   const read = <T>(
     name: 'status' | 'created_after' | 'created_before' | 'cursor',
@@ -24,8 +25,11 @@ export function listQueryOf(query: Static<typeof ListJobsQuery>, caller: string)
   const createdBefore = read('created_before', parseTime)
   const after = read('cursor', parseCursor)
   if (faults.length > 0) throw new InvalidRequest(faults)
+  if (query.caller !== undefined && !caller.seesAll) throw new Forbidden('admin')
+  const whose = caller.seesAll ? query.caller : caller.id
   return {
-    ...{ caller, limit: query.limit ?? 50 },
+    limit: query.limit ?? 50,
+    ...(whose !== undefined && { caller: whose }),
     ...(statuses && { statuses }),
     ...(createdAfter !== undefined && { createdAfter }),
     ...(createdBefore !== undefined && { createdBefore }),

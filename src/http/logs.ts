@@ -2,7 +2,7 @@ import { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { JobService } from '../jobs/service.ts'
-import { ANONYMOUS } from './jobs.ts'
+import { callerOf } from './caller.ts'
 import { logJobId } from './request-log.ts'
 import { JobParams, LogsQuery, ProblemReply, TextReply } from './schemas.ts'
 
@@ -22,6 +22,7 @@ export const logRoutes: FastifyPluginAsyncTypebox<{ service: JobService }> = (ap
   app.get(
     '/jobs/:id/logs',
     {
+      config: { access: 'jobs:read' },
       schema: {
         params: JobParams,
         querystring: LogsQuery,
@@ -31,10 +32,8 @@ export const logRoutes: FastifyPluginAsyncTypebox<{ service: JobService }> = (ap
     async (request, reply) => {
       const signal = AbortSignal.any([request.signal, closing.signal])
       const wish = { id: request.params.id, attempt: request.query.attempt }
-      const text = await service.logs(wish, ANONYMOUS, signal)
+      const text = await service.logs(wish, callerOf(request), signal)
       reply.type('text/plain; charset=utf-8').header('cache-control', 'no-store')
-      // Nobody's log lines are a page.
-      reply.header('x-content-type-options', 'nosniff')
       return reply.send(Readable.from(request.method === 'HEAD' ? [] : begunInTime(text)))
     },
   )

@@ -19,6 +19,7 @@ export function collectMethods(app: FastifyInstance): () => void {
       app.route({
         url,
         method: others,
+        config: { access: 'open' },
         // Before the body is read: what is wrong with it does not matter here.
         onRequest: async (_request, reply) => {
           reply.header('allow', allow)

@@ -39,24 +39,27 @@ export function answerError(error: FastifyError | AppError, request: FastifyRequ
     request.log.warn({ code: document.code, err: error.cause }, 'a request could not be answered')
   } else request.log.debug({ code: document.code, detail: document.detail }, 'a request was refused')
   if (error instanceof AppError && error.retryAfterSeconds) reply.header('retry-after', error.retryAfterSeconds)
+  if (error instanceof AppError && error.challenge) reply.header('www-authenticate', error.challenge)
   send(reply, document)
 }
 
 function send(reply: FastifyReply, document: Problem) {
-  reply.code(document.status).type(PROBLEM_TYPE).send(document)
+  // Without a route no hook has run that says so.
+  reply.code(document.status).type(PROBLEM_TYPE).header('x-content-type-options', 'nosniff').send(document)
 }
 
 /** Fastify's `clientErrorHandler`: what is not HTTP at all gets its answer straight on the socket. */
 export function answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
   if (error.code === 'ECONNRESET' || socket.destroyed) return
-  const [status, code] = CLIENT_ERRORS[error.code ?? ''] ?? [400, 'malformed_request']
+  const [status, code, detail] = CLIENT_ERRORS[error.code ?? ''] ?? MALFORMED
   if (!socket.writable) return void socket.destroy()
-  const body = JSON.stringify(problem(status, code, 'The request is not readable HTTP.'))
+  const body = JSON.stringify(problem(status, code, detail))
   const title = STATUS_CODES[status] ?? ''
   const head = [
     `HTTP/1.1 ${status} ${title}`,
     `content-type: ${PROBLEM_TYPE}`,
     `content-length: ${Buffer.byteLength(body)}`,
+    'x-content-type-options: nosniff',
     'connection: close',
   ]
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`)
@@ -65,12 +68,16 @@ export function answerClientError(error: NodeJS.ErrnoException, socket: Socket):
 /** For an `Expect` header that is not `100-continue` (RFC 9110 10.1.1). */
 export function answerExpectation(_request: IncomingMessage, response: ServerResponse): void {
   const document = problem(417, 'expectation_failed', 'Of expectations the server knows only 100-continue.')
-  response.writeHead(417, { 'content-type': PROBLEM_TYPE, connection: 'close' }).end(JSON.stringify(document))
+  const headers = { 'content-type': PROBLEM_TYPE, 'x-content-type-options': 'nosniff', connection: 'close' }
+  response.writeHead(417, headers).end(JSON.stringify(document))
 }
 
-const CLIENT_ERRORS: Record<string, [number, string]> = {
-  HPE_HEADER_OVERFLOW: [431, 'headers_too_large'],
-  ERR_HTTP_REQUEST_TIMEOUT: [408, 'request_timeout'],
+type ClientError = readonly [status: number, code: string, detail: string]
+
+const MALFORMED: ClientError = [400, 'malformed_request', 'The request is not readable HTTP.']
+const CLIENT_ERRORS: Readonly<Record<string, ClientError>> = {
+  HPE_HEADER_OVERFLOW: [431, 'headers_too_large', 'URL and headers are larger than the server accepts.'],
+  ERR_HTTP_REQUEST_TIMEOUT: [408, 'request_timeout', 'The request took too long to arrive.'],
 }
 
 /** Fastify's own codes in our words; what is not listed keeps its status. */

@@ -66,6 +66,7 @@ const AttemptReply = Type.Object({
 /** A job on the wire. */
 export const JobReply = Type.Object({
   job_id: Type.String(),
+  caller: Type.Optional(Type.String({ description: 'Whose job it is; told to administrators only.' })),
   status: OneOf(['submitted', 'running', 'succeeded', 'failed', 'canceled']),
   version: Version,
   backend: OneOf(['modal', 'local']),
@@ -91,6 +92,9 @@ export const ListJobsQuery = Type.Object(
     created_after: Type.Optional(Type.String({ maxLength: 40, description: 'Only jobs accepted later (RFC 3339).' })),
     created_before: Type.Optional(Type.String({ maxLength: 40, description: 'Only jobs accepted before (RFC 3339).' })),
     limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 200, description: 'Jobs on a page; 50 if not given.' })),
+    caller: Type.Optional(
+      Type.String({ minLength: 1, maxLength: 1024, description: 'Only jobs of this caller; for administrators.' }),
+    ),
     cursor: Type.Optional(Type.String({ maxLength: 100, description: 'The next_cursor of the page before.' })),
   },
   { additionalProperties: false },

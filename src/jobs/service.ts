@@ -1,9 +1,18 @@
 import { randomUUID } from 'node:crypto'
 import type { Backend } from '../backend/port.ts'
-import { type FieldFault, IdempotencyConflict, InvalidRequest, JobConflict, JobNotFound, QueueFull } from '../errors.ts'
+import {
+  ConcurrencyLimitReached,
+  type FieldFault,
+  IdempotencyConflict,
+  InvalidRequest,
+  JobConflict,
+  JobNotFound,
+  QueueFull,
+} from '../errors.ts'
 import type { EventBus } from '../events/port.ts'
 import type { JobQueue } from '../queue/port.ts'
 import type { JobStore, ListPosition, ListQuery } from '../store/port.ts'
+import { type Caller, maySee } from './caller.ts'
 import { fingerprintOf } from './idempotency.ts'
 import { checkInput } from './input.ts'
 import {
@@ -42,8 +51,12 @@ export type ServiceParts = {
   readonly backend: Pick<Backend, 'name' | 'check' | 'logs'>
   readonly log: Log
   readonly timeoutSeconds: number
+  /** Unfinished jobs of one caller, beyond which its submits are refused; undefined: any number. */
+  readonly maxActiveOfCaller?: number | undefined
   /** Jobs accepted but not yet at the backend, beyond which a submit is refused; undefined: any number. */
   readonly maxQueuedJobs?: number | undefined
+  /** Makes the id of a job: a UUID (RFC 9562). */
+  readonly newId?: () => string
   /** Epoch ms. */
   readonly now?: () => number
 }
@@ -55,27 +68,28 @@ export type Recorded = { accepted: boolean; job: Job }
 export type JobService = {
   /**
    * Keeps a new job and queues it, or answers with the job that its idempotency key has made already. Rejects with
-   * `InvalidRequest` naming each faulty field, `IdempotencyConflict` (same key, another request), or `QueueFull`.
+   * `InvalidRequest` naming each faulty field, `IdempotencyConflict` (same key, another request), `QueueFull`, or
+   * `ConcurrencyLimitReached`.
    */
-  submit(request: NewJob, caller: string): Promise<Submitted>
+  submit(request: NewJob, caller: Caller): Promise<Submitted>
   /** One page, newest first, with the position of its last job where more follow. */
   list(query: ListQuery): Promise<JobPage>
   /** Forgets a job that has ended; a `JobConflict` where it has not, or while its call is still being stopped. */
-  remove(id: string, caller: string): Promise<void>
+  remove(id: string, caller: Caller): Promise<void>
   /** Rejects with `JobNotFound`, also for another caller's job. */
-  get(id: string, caller: string): Promise<Job>
+  get(id: string, caller: Caller): Promise<Job>
   /** The job if it succeeded; else a `JobConflict` that says why there is no result. */
-  result(id: string, caller: string): Promise<Job & { outputPath: string }>
+  result(id: string, caller: Caller): Promise<Job & { outputPath: string }>
   /** Ends a job now; its call is stopped in the background. Canceling twice is fine; another end is a `JobConflict`. */
-  cancel(id: string, caller: string): Promise<Job>
-  /** Starts a failed or canceled job over: same id, next attempt. `JobConflict` in any other state; `QueueFull`. */
-  retry(id: string, caller: string): Promise<Job>
+  cancel(id: string, caller: Caller): Promise<Job>
+  /** Starts a failed or canceled job over: same id, next attempt. `JobConflict` in any other state; limits as at a submit. */
+  retry(id: string, caller: Caller): Promise<Job>
   /** The job's place among those held back, from 1; undefined where it is not held back. */
   queuePosition(job: Job): Promise<number | undefined>
   /** What an attempt, by default the current one, prints: see `openLogs`. */
   logs(
     wish: { readonly id: string; readonly attempt?: number | undefined },
-    caller: string,
+    caller: Caller,
     signal: AbortSignal,
   ): Promise<AsyncIterable<string>>
   /** Applies an event of a runner or of the reconciler, again after a lost race, until it is accepted or refused. */
@@ -83,11 +97,12 @@ export type JobService = {
 }
 
 export function createService(parts: ServiceParts): JobService {
-  const { store, queue, events, backend, log, timeoutSeconds, maxQueuedJobs = Infinity, now = Date.now } = parts
+  const { store, queue, events, backend, log, timeoutSeconds, maxQueuedJobs = Infinity, maxActiveOfCaller } = parts
+  const { newId = randomUUID, now = Date.now } = parts
 
-  const find = async (id: string, caller?: string): Promise<Job> => {
+  const find = async (id: string, caller?: Caller): Promise<Job> => {
     const job = isJobId(id) ? await store.get(id) : undefined
-    if (!job || (caller !== undefined && job.caller !== caller)) throw new JobNotFound()
+    if (!job || (caller && !maySee(caller, job))) throw new JobNotFound()
     return job
   }
 
@@ -114,8 +129,12 @@ export function createService(parts: ServiceParts): JobService {
     if (current.attempt !== old.attempt) await queue.add({ id: after.id, attempt: current.attempt })
   }
 
-  const refuseWhenFull = async () => {
+  /** For a retry, which makes an old job one more to be done. Two at once may both find the last place. */
+  const refuseWhenFull = async (caller: string) => {
     if (maxQueuedJobs < Infinity && (await store.countSubmitted()) >= maxQueuedJobs) throw new QueueFull()
+    if (maxActiveOfCaller === undefined) return
+    const active = await store.list({ caller, statuses: ['submitted', 'running'], limit: maxActiveOfCaller })
+    if (active.length >= maxActiveOfCaller) throw new ConcurrencyLimitReached(maxActiveOfCaller)
   }
 
   return {
@@ -127,7 +146,7 @@ export function createService(parts: ServiceParts): JobService {
     },
     async retry(id, caller) {
       const before = await find(id, caller)
-      if (isFinished(before)) await refuseWhenFull()
+      if (isFinished(before)) await refuseWhenFull(before.caller)
       const { accepted, job } = await record(id, { type: 'retried' })
       if (accepted) return job
       if (isFinished(job))
@@ -137,9 +156,10 @@ export function createService(parts: ServiceParts): JobService {
     async submit(request, caller) {
       refuse(checkInput(request.input), 'invalid_request')
       refuse(backend.check(request.input), 'url_not_allowed')
-      const job = newJob(request, { caller, backend: backend.name, now: now(), timeoutSeconds })
-      const inserted = await store.insert(job, { maxSubmitted: maxQueuedJobs })
+      const job = newJob(request, { id: newId(), caller: caller.id, backend: backend.name, now: now(), timeoutSeconds })
+      const inserted = await store.insert(job, { maxSubmitted: maxQueuedJobs, maxActiveOfCaller })
       if (inserted.kind === 'full') throw new QueueFull()
+      if (inserted.kind === 'caller-full') throw new ConcurrencyLimitReached(maxActiveOfCaller ?? 0)
       if (inserted.kind === 'existing') return replay(inserted.job, job)
       log.info({ job_id: job.id, backend: job.backend }, 'job submitted')
       events.publish(job)
@@ -195,10 +215,10 @@ function replay(existing: Job, asked: Job): Submitted {
   return { job: existing, replayed: true }
 }
 
-type Birth = { caller: string; backend: Job['backend']; now: number; timeoutSeconds: number }
+type Birth = { id: string; caller: string; backend: Job['backend']; now: number; timeoutSeconds: number }
 
 const newJob = ({ input, version, metadata, timeoutSeconds, ...request }: NewJob, birth: Birth): Job => ({
-  id: randomUUID(),
+  id: birth.id,
   caller: birth.caller,
   backend: birth.backend,
   status: 'submitted',

@@ -1,10 +1,17 @@
 import type { Attempt, Job } from './job.ts'
 
+export type ViewOptions = {
+  readonly queuePosition?: number | undefined
+  /** Whether to say whose the job is, which is for administrators. */
+  readonly withCaller?: boolean
+}
+
 /** A job in its wire form: snake_case, RFC 3339 times, absent rather than null. The only place that makes it. */
-export function viewOf(job: Job, { queuePosition }: { queuePosition?: number | undefined } = {}) {
+export function viewOf(job: Job, { queuePosition, withCaller = false }: ViewOptions = {}) {
   return {
     job_id: job.id,
     status: job.status,
+    ...(withCaller && { caller: job.caller }),
     version: job.version,
     backend: job.backend,
     revision: job.revision,

@@ -1,3 +1,5 @@
+import { createTurnQueue } from '../turn-queue.ts'
+
 /** A first-in-first-out line whose members can leave from anywhere and ask for their place. */
 export type Line<T> = {
   /** Joins at the end; a key that stands in line already keeps its place. */
@@ -9,14 +11,15 @@ export type Line<T> = {
   position(key: string): number | undefined
 }
 
-type Member<T> = { readonly value: T; readonly ticket: number }
+type Member<T> = { readonly key: string; readonly value: T; readonly ticket: number }
 
 /**
  * Members hold rising tickets. A place in line is the ticket less all who left before it: those who left from the
  * front are counted, those who left from the middle are kept as a sorted list that the front eats up again.
  */
 export function createLine<T>(): Line<T> {
-  const members = new Map<string, Member<T>>()
+  const members = new Map<string, { readonly member: Member<T>; readonly leave: () => void }>()
+  const order = createTurnQueue<Member<T>>()
   let gaps: number[] = []
   let next = 0
   let front = 0
@@ -30,26 +33,29 @@ export function createLine<T>(): Line<T> {
 
   return {
     push(key, value) {
-      if (!members.has(key)) members.set(key, { value, ticket: next++ })
+      if (members.has(key)) return
+      const member: Member<T> = { key, value, ticket: next++ }
+      members.set(key, { member, leave: order.add(member) })
     },
     shift() {
-      const [first] = members
+      const first = order.shift()
       if (!first) return undefined
-      const [key, { value, ticket }] = first
-      members.delete(key)
-      moveFront(ticket + 1)
-      return value
+      members.delete(first.key)
+      moveFront(first.ticket + 1)
+      return first.value
     },
     remove(key) {
-      const member = members.get(key)
-      if (!member) return
+      const found = members.get(key)
+      if (!found) return
+      found.leave()
       members.delete(key)
-      gaps.splice(countBelow(gaps, member.ticket), 0, member.ticket)
+      const { ticket } = found.member
+      gaps.splice(countBelow(gaps, ticket), 0, ticket)
     },
     position(key) {
-      const member = members.get(key)
-      if (!member) return undefined
-      return member.ticket - front + 1 - (countBelow(gaps, member.ticket) - countBelow(gaps, front))
+      const ticket = members.get(key)?.member.ticket
+      if (ticket === undefined) return undefined
+      return ticket - front + 1 - (countBelow(gaps, ticket) - countBelow(gaps, front))
     },
   }
 }

@@ -1,4 +1,5 @@
 import { isFinished, isOverdue, owesStop, type Job } from '../jobs/job.ts'
+import { createTurnQueue } from '../turn-queue.ts'
 import { createTimeline } from './timeline.ts'
 import type { InsertLimits, JobStore, ListQuery, Owed } from './port.ts'
 
@@ -20,35 +21,59 @@ export function createMemoryStore({ maxFinished = Infinity }: MemoryStoreOptions
     submitted: new Map<string, Job>(),
     finished: new Map<string, Job>(),
   }
+  /** The order in which jobs ended; by id, what takes one out of it. */
+  const ended = createTurnQueue<string>()
+  const leaveEnded = new Map<string, () => void>()
+  const activeByCaller = new Map<string, number>()
   const idsByKey = new Map<string, string>()
 
+  /** `by`: how many unfinished jobs more the caller has. */
+  const countActive = (caller: string, by: number) => {
+    const count = (activeByCaller.get(caller) ?? 0) + by
+    if (count > 0) activeByCaller.set(caller, count)
+    else activeByCaller.delete(caller)
+  }
+
   const write = (job: Job) => {
+    countActive(job.caller, Number(!isFinished(job)) - Number(indexes.unfinished.has(job.id)))
     jobs.set(job.id, job)
     keep(indexes.unfinished, job, !isFinished(job))
     keep(indexes.stopping, job, owesStop(job))
     keep(indexes.submitted, job, job.status === 'submitted')
-    keep(indexes.finished, job, isFinished(job) && !owesStop(job))
+    const isRemovable = isFinished(job) && !owesStop(job)
+    keep(indexes.finished, job, isRemovable)
+    if (!isRemovable) unlist(job.id)
+    else if (!leaveEnded.has(job.id)) leaveEnded.set(job.id, ended.add(job.id))
+  }
+
+  const unlist = (id: string) => {
+    leaveEnded.get(id)?.()
+    leaveEnded.delete(id)
   }
 
   const forget = (job: Job) => {
+    if (indexes.unfinished.has(job.id)) countActive(job.caller, -1)
     jobs.delete(job.id)
     timeline.remove(job)
+    unlist(job.id)
     for (const index of Object.values(indexes)) index.delete(job.id)
     if (job.idempotencyKey !== undefined) idsByKey.delete(keyOf(job))
   }
 
   const forgetBeyondLimit = () => {
-    for (const oldest of indexes.finished.values()) {
-      if (indexes.finished.size <= maxFinished) return
+    while (indexes.finished.size > maxFinished) {
+      const oldest = jobs.get(ended.first ?? '')
+      if (!oldest) return
       forget(oldest)
     }
   }
 
-  const insert = (job: Job, { maxSubmitted = Infinity }: InsertLimits) => {
+  const insert = (job: Job, { maxSubmitted = Infinity, maxActiveOfCaller = Infinity }: InsertLimits) => {
     const existing = job.idempotencyKey === undefined ? undefined : jobs.get(idsByKey.get(keyOf(job)) ?? '')
     if (existing) return { kind: 'existing', job: existing } as const
     if (jobs.has(job.id)) throw new Error(`job ${job.id} exists already`)
     if (indexes.submitted.size >= maxSubmitted) return { kind: 'full' } as const
+    if ((activeByCaller.get(job.caller) ?? 0) >= maxActiveOfCaller) return { kind: 'caller-full' } as const
     write(job)
     timeline.add(job)
     if (job.idempotencyKey !== undefined) idsByKey.set(keyOf(job), job.id)

@@ -6,10 +6,18 @@ import type { Job, JobStatus } from '../jobs/job.ts'
  */
 export type Owed = 'run' | 'stop' | 'end' | 'removal'
 
-/** `existing`: the caller has a job of this idempotency key already. `full`: as many jobs are submitted as may be. */
-export type Inserted = { kind: 'inserted' } | { kind: 'existing'; job: Job } | { kind: 'full' }
+/**
+ * `existing`: the caller has a job of this idempotency key already. `full`: as many jobs are submitted as may be.
+ * `caller-full`: the caller has as many unfinished jobs as one may have.
+ */
+export type Inserted =
+  { kind: 'inserted' } | { kind: 'existing'; job: Job } | { kind: 'full' } | { kind: 'caller-full' }
 
-export type InsertLimits = { readonly maxSubmitted?: number | undefined }
+/** How many jobs may be `submitted` in all, and how many of one caller's unfinished; undefined: any number. */
+export type InsertLimits = {
+  readonly maxSubmitted?: number | undefined
+  readonly maxActiveOfCaller?: number | undefined
+}
 
 /** Where a job stands in the list: by time of creation (epoch ms), then by id. */
 export type ListPosition = { readonly createdAt: number; readonly id: string }

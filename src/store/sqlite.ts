@@ -3,11 +3,15 @@ import { StoreUnavailable } from '../errors.ts'
 import { isFinished, type Job, JOB_STATUSES, owesStop } from '../jobs/job.ts'
 import { createGroupCommit } from './group-commit.ts'
 import { codeOf, describeFault, openSqliteFile } from './sqlite-file.ts'
+import { createRecent } from './recent.ts'
 import type { InsertLimits, Inserted, JobStore, ListPosition, ListQuery, Owed } from './port.ts'
 import { comparePositions } from './timeline.ts'
 
 /** Jobs read at once while looking for what is owed: enough to be quick, few enough not to hold up the loop. */
 const OWED_PAGE = 200
+
+/** Jobs kept parsed, as last written: those that callers ask for are nearly always among them. About 1 KB each. */
+const RECENT_JOBS = 10_000
 
 export type SqliteOptions = {
   /** Path of the file; `:memory:` for tests. */
@@ -32,45 +36,55 @@ export async function createSqliteStore({ path, ...options }: SqliteOptions): Pr
 /** The store on an open database, whose schema is up to date. */
 export function createStoreOn(db: DatabaseSync): JobStore {
   const sql = prepare(db)
-  const commits = createGroupCommit(db)
+  const commits = createGroupCommit(db, () => (pending = 0))
   let submitted = Number(sql.countSubmitted.get()?.count)
   /** By how much the writes of the open transaction change that. */
   let pending = 0
+  // Nobody else writes to the file, so what was committed last is what is in it.
+  const recent = createRecent<Job>(RECENT_JOBS)
   let closing: Promise<void> | undefined
 
   /** `delta`: by how much the number of submitted jobs changes, which counts only once it is on disk. */
-  const write = async <T>(work: () => { value: T; delta: number }): Promise<T> => {
-    let delta = 0
-    try {
-      const value = await commits.write(() => {
-        const done = work()
-        delta = done.delta
-        pending += delta
-        return done.value
-      })
+  const write = async <T>(work: () => Change<T>): Promise<T> => {
+    const doIt = () => {
+      const done = work()
+      pending += done.delta
+      return done
+    }
+    const committed = ({ delta, forget, keep }: Change<T>) => {
       submitted += delta
-      return value
+      if (forget !== undefined) recent.delete(forget)
+      if (keep) recent.set(keep.id, keep)
+    }
+    try {
+      return (await commits.write(doIt, committed)).value
     } catch (error) {
       throw unavailable(error)
-    } finally {
-      pending -= delta
     }
   }
 
-  const insert = (job: Job, { maxSubmitted = Infinity }: InsertLimits): { value: Inserted; delta: number } => {
+  /** Counted no further than `limit`, so that it costs no more than that. */
+  const countActive = (caller: string, limit: number) =>
+    ACTIVE_STATUSES.reduce((sum, status) => sum + Number(sql.countOf.get(caller, status, limit)?.count), 0)
+
+  const insert = (job: Job, { maxSubmitted = Infinity, maxActiveOfCaller }: InsertLimits): Change<Inserted> => {
     const existing = job.idempotencyKey === undefined ? undefined : sql.byKey.get(job.caller, job.idempotencyKey)
     if (existing) return { value: { kind: 'existing', job: jobOf(existing) }, delta: 0 }
     if (submitted + pending >= maxSubmitted) return { value: { kind: 'full' }, delta: 0 }
+    if (maxActiveOfCaller !== undefined && countActive(job.caller, maxActiveOfCaller) >= maxActiveOfCaller) {
+      return { value: { kind: 'caller-full' }, delta: 0 }
+    }
     sql.insert.run(...columnsOf(job), job.caller, job.createdAt, job.idempotencyKey ?? null, job.id)
-    return { value: { kind: 'inserted' }, delta: isSubmitted(job) }
+    return { value: { kind: 'inserted' }, delta: isSubmitted(job), keep: job }
   }
 
-  const change = (id: string, revision: number, job?: Job) => {
+  const change = (id: string, revision: number, job?: Job): Change<boolean> => {
     const before = sql.stateOf.get(id)
     if (before?.revision !== revision) return { value: false, delta: 0 }
     if (job) sql.update.run(...columnsOf(job), id)
     else sql.remove.run(id)
-    return { value: true, delta: (job ? isSubmitted(job) : 0) - (before.status === 'submitted' ? 1 : 0) }
+    const delta = (job ? isSubmitted(job) : 0) - (before.status === 'submitted' ? 1 : 0)
+    return { value: true, delta, ...(job ? { keep: job } : { forget: id }) }
   }
 
   const list = (query: ListQuery): Job[] => {
@@ -93,8 +107,12 @@ export function createStoreOn(db: DatabaseSync): JobStore {
     insert: (job, limits = {}) => write(() => insert(job, limits)),
     get: (id) =>
       read(() => {
+        const known = recent.get(id)
+        if (known) return known
         const row = sql.get.get(id)
-        return row && jobOf(row)
+        const job = row && jobOf(row)
+        if (job) recent.set(id, job)
+        return job
       }),
     update: (job, expectedRevision) => write(() => change(job.id, expectedRevision, job)),
     remove: (id, expectedRevision) => write(() => change(id, expectedRevision)),
@@ -133,6 +151,11 @@ async function read<T>(look: () => T): Promise<T> {
   }
 }
 
+/** What a write did: its value, by how much it changes the number of submitted jobs, what it leaves to be read. */
+type Change<T> = { readonly value: T; readonly delta: number; readonly keep?: Job; readonly forget?: string }
+
+const ACTIVE_STATUSES = ['submitted', 'running'] as const
+
 type Row = Record<string, unknown>
 const jobOf = (row: Row) => JSON.parse(String(row.document)) as Job
 const positionOf = (row: Row): ListPosition => ({ createdAt: Number(row.at), id: String(row.id) })
@@ -166,6 +189,7 @@ export function prepare(db: DatabaseSync) {
     remove: db.prepare('DELETE FROM jobs WHERE id = ?'),
     probe: db.prepare('SELECT id FROM jobs WHERE id = 0'),
     countSubmitted: db.prepare("SELECT count(*) AS count FROM jobs WHERE status = 'submitted'"),
+    countOf: db.prepare('SELECT count(*) AS count FROM (SELECT 1 FROM jobs WHERE caller = ? AND status = ? LIMIT ?)'),
     list: db.prepare(`SELECT document, id, created_at AS at FROM jobs WHERE status = ? AND ${range}`),
     listOf: db.prepare(`SELECT document, id, created_at AS at FROM jobs WHERE caller = ? AND status = ? AND ${range}`),
     owed: {

@@ -1,15 +1,24 @@
 import type { LightMyRequestResponse } from 'fastify'
+import type { Authenticator } from '../../src/auth/port.ts'
 import { buildApp } from '../../src/app.ts'
+import { loadConfig } from '../../src/config.ts'
+import { type HttpSettings, httpSettingsOf } from '../../src/http-settings.ts'
 import { startCore } from './core.ts'
 import { recordingLog } from './log.ts'
 
 export const aBody = { video_path: 'face.mp4', audio_path: 'speech.wav' }
 
-/** The shipped app on the whole core, with the backend in the test's hand. */
-export async function startApp(options?: Parameters<typeof startCore>[0]) {
+type AppOptions = Parameters<typeof startCore>[0] & { http?: Partial<HttpSettings>; authenticator?: Authenticator }
+
+/** What the server has without any settings. */
+export const defaultHttp = httpSettingsOf(loadConfig({ BACKEND: 'local' }))
+
+/** The shipped app on the whole core, with the backend in the test's hand; `http` is what is not as by default. */
+export async function startApp({ http, authenticator, ...options }: AppOptions = {}) {
   const core = await startCore(options)
   const { log, lines, text } = await recordingLog()
-  const app = await buildApp({ service: core.service, readiness: core.readiness, log, bodyLimitBytes: 65_536 })
+  const { service, readiness } = core
+  const app = await buildApp({ service, readiness, log, http: { ...defaultHttp, ...http }, authenticator })
   const post = (url: string, payload?: object | string, headers: Record<string, string> = {}) =>
     app.inject({
       method: 'POST',

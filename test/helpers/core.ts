@@ -1,4 +1,5 @@
 import { createEmitterBus } from '../../src/events/emitter.ts'
+import type { Caller } from '../../src/jobs/caller.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import { createReconciler } from '../../src/jobs/reconciler.ts'
 import { createRunner } from '../../src/jobs/runner.ts'
@@ -12,12 +13,21 @@ import { createFakeBackend } from './fake-backend.ts'
 import { recordingLog } from './log.ts'
 import { until } from './until.ts'
 
+/** Who comes to an open server. */
+export const anybody: Caller = { id: 'anonymous', seesAll: true }
+
 export const aRequest: NewJob = { input: { video_path: 'face.mp4', audio_path: 'speech.wav' }, version: 'v15' }
 
-type CoreOptions = { running?: boolean; store?: JobStore; maxConcurrentJobs?: number; maxQueuedJobs?: number }
+type CoreOptions = {
+  running?: boolean
+  store?: JobStore
+  maxConcurrentJobs?: number
+  maxQueuedJobs?: number
+  maxActiveOfCaller?: number
+}
 
 /** The whole core on its first adapters, with a backend and a clock in the test's hand. */
-export async function startCore({ running = true, store: given, maxConcurrentJobs, maxQueuedJobs }: CoreOptions = {}) {
+export async function startCore({ running = true, store: given, maxConcurrentJobs, ...limits }: CoreOptions = {}) {
   const clock = { now: 1_000_000 }
   const now = () => clock.now
   const { log, lines } = await recordingLog()
@@ -25,7 +35,7 @@ export async function startCore({ running = true, store: given, maxConcurrentJob
   const events = createEmitterBus(log)
   const backend = createFakeBackend()
   const queue = createInProcessQueue({ log, maxRunning: maxConcurrentJobs })
-  const service = createService({ store, queue, events, backend, log, timeoutSeconds: 60, maxQueuedJobs, now })
+  const service = createService({ store, queue, events, backend, log, timeoutSeconds: 60, ...limits, now })
   const stopper = createStopper({ backend, service, log })
   const reconciler = createReconciler({ store, queue, service, stopper, log, retentionSeconds: 1_000, now })
   const readiness = createReadiness({ store, backend })
@@ -43,8 +53,7 @@ export async function startCore({ running = true, store: given, maxConcurrentJob
   return {
     ...{ clock, lines, store, events, backend, queue, service, stopper, reconciler, readiness, run, untilJob },
     untilStatus: (id: string, status: Job['status']) => untilJob(id, (job) => job.status === status, status),
-    submit: async (request: Partial<NewJob> = {}) =>
-      (await service.submit({ ...aRequest, ...request }, 'anonymous')).job,
+    submit: async (request: Partial<NewJob> = {}) => (await service.submit({ ...aRequest, ...request }, anybody)).job,
     async close() {
       await reconciler.close()
       await readiness.close()

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Job, JobStatus } from '../../src/jobs/job.ts'
 import type { JobView } from '../../src/jobs/view.ts'
 import { exactNow } from './control-plane/calls.ts'
-import { cleanEnvironment, startServer } from './server.ts'
+import { cleanEnvironment, startServer, UNLIMITED } from './server.ts'
 
 /** One life of the server: when it began and was killed (as of `exactNow`), and what its file held after that. */
 export type Life = { readonly startedAt: number; readonly killedAt: number; readonly jobs: readonly Job[] }
@@ -27,7 +27,7 @@ export async function liveAndDie(env: Environment, file: string, load: Load): Pr
 }
 
 async function dieAtWork(env: Environment, load: Load): Promise<number> {
-  const server = await startServer({ env })
+  const server = await startServer({ env: { ...env, ...UNLIMITED } })
   load.url = server.url
   await sleep(Math.random() * LIFE_MS)
   const killedAt = exactNow()

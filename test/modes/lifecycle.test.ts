@@ -5,6 +5,7 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { loadConfig } from '../../src/config.ts'
 import type { Job, JobInput } from '../../src/jobs/job.ts'
 import { type Wired, wire } from '../../src/wiring.ts'
+import { anybody } from '../helpers/core.ts'
 import { type ControlPlane, startControlPlane } from '../helpers/control-plane/control-plane.ts'
 import { recordingLog } from '../helpers/log.ts'
 import { useEnvironment } from '../helpers/modal.ts'
@@ -33,7 +34,7 @@ async function startPlane(): Promise<ControlPlane> {
 
 const ended = (wired: Wired, id: string): Promise<Job> =>
   until(async () => {
-    const job = await wired.service.get(id, 'anonymous')
+    const job = await wired.service.get(id, anybody)
     return job.finishedAt !== undefined && job
   })
 
@@ -42,21 +43,19 @@ describe.each([{ JOB_STORE: 'memory' }])('with %o', (mode) => {
   test('a job runs on the local backend to a video', async () => {
     const { wired } = await start({ ...mode, INPUT_URL_ALLOWLIST: 'a.example, *.b.example' })
     const input = { video_path: 'face.jpg', audio_path: 'speech.wav' }
-    const { id } = (await wired.service.submit({ input, version: 'v1' }, 'anonymous')).job
+    const { id } = (await wired.service.submit({ input, version: 'v1' }, anybody)).job
     expect(await ended(wired, id)).toMatchObject({ status: 'succeeded', runId: `${id}-1` })
     const elsewhere = { ...input, audio_path: undefined, audio_url: 'https://c.example/x.wav' }
-    await expect(wired.service.submit({ input: elsewhere, version: 'v1' } as never, 'anonymous')).rejects.toMatchObject(
-      {
-        code: 'url_not_allowed',
-      },
-    )
+    await expect(wired.service.submit({ input: elsewhere, version: 'v1' } as never, anybody)).rejects.toMatchObject({
+      code: 'url_not_allowed',
+    })
   })
 
   test('a job runs on Modal to its result, and what is unfinished at the end is named with its call', async () => {
     const plane = await startPlane()
     const { wired, lines } = await start({ ...mode, ...plane.env })
     const submit = async (video_path: string) =>
-      (await wired.service.submit({ input: { video_path, audio_path: 'b.wav' }, version: 'v15' }, 'anonymous')).job
+      (await wired.service.submit({ input: { video_path, audio_path: 'b.wav' }, version: 'v15' }, anybody)).job
     const [{ id }, endless] = [await submit('a.mp4'), await submit('behave/end=never.mp4')]
     expect(await ended(wired, id)).toMatchObject({ status: 'succeeded', backend: 'modal' })
     await plane.until(() => plane.stats().openPolls === 1)
@@ -78,8 +77,8 @@ describe('settings', () => {
   const faceAndSpeech = { video_path: 'face.mp4', audio_path: 'speech.wav' }
   const endless = { video_path: 'behave/end=never.mp4', audio_path: 'b.wav' }
   const submit = async (wired: Wired, input: JobInput) =>
-    (await wired.service.submit({ input, version: 'v15' }, 'anonymous')).job
-  const get = (wired: Wired, { id }: Job) => wired.service.get(id, 'anonymous')
+    (await wired.service.submit({ input, version: 'v15' }, anybody)).job
+  const get = (wired: Wired, { id }: Job) => wired.service.get(id, anybody)
   const running = (wired: Wired, job: Job) => until(async () => (await get(wired, job)).status === 'running')
 
   async function startOnModal(env: Record<string, string> = {}) {
@@ -132,7 +131,7 @@ describe('settings', () => {
     expect(await Promise.all(waiting.map((job) => wired.service.queuePosition(job)))).toEqual([1, 2])
     await expect(submit(wired, endless)).rejects.toMatchObject({ code: 'queue_full' })
     expect(plane.calls()).toHaveLength(1)
-    await wired.service.cancel(first.id, 'anonymous')
+    await wired.service.cancel(first.id, anybody)
     await running(wired, waiting[0]!)
     expect(plane.calls()).toHaveLength(2)
   })
@@ -162,7 +161,7 @@ test('closing twice is once', async () => {
   const plane = await startPlane()
   const { wired, lines } = await start(plane.env)
   const input = { video_path: 'behave/end=never.mp4', audio_path: 'b.wav' }
-  await wired.service.submit({ input, version: 'v15' }, 'anonymous')
+  await wired.service.submit({ input, version: 'v15' }, anybody)
   await plane.until(() => plane.stats().openPolls === 1)
   await Promise.all([wired.close(), wired.close()])
   await wired.close()

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -24,10 +24,10 @@ function scene(env: Record<string, string> = {}) {
   return { folder, start }
 }
 
-async function modalScene() {
+async function modalScene(env: Record<string, string> = {}) {
   const plane = await forkControlPlane()
   onTestFinished(() => plane.close())
-  return { plane, ...scene({ ...plane.env, BACKEND: 'modal' }) }
+  return { plane, ...scene({ ...plane.env, BACKEND: 'modal', ...env }) }
 }
 
 const speech = { audio_path: 'speech.wav' }
@@ -120,4 +120,41 @@ test('a local job that runs when the server is told to end runs again after the 
     { attempt: 1, call_id: before.attempts[0]?.call_id, outcome: 'interrupted' },
     { attempt: 2, outcome: 'succeeded' },
   ])
+})
+
+test('jobs held back begin in their order of arrival, also after a restart', async () => {
+  const { plane, start } = await modalScene({ MAX_CONCURRENT_JOBS: '1' })
+  const first = await start()
+  const jobs = [await first.untilStatus((await first.submit(endless)).job_id, 'running')]
+  for (let n = 0; n < 5; n++) jobs.push(await first.submit(endless))
+  expect(await first.end('SIGKILL')).toBe('SIGKILL')
+
+  const second = await start()
+  for (const [n, { job_id: id }] of jobs.entries()) {
+    const running = await second.untilStatus(id, 'running')
+    const places = await Promise.all(
+      jobs.slice(n + 1).map(async (job) => (await second.job(job.job_id)).queue_position),
+    )
+    expect(places).toEqual(places.map((_, place) => place + 1))
+    await plane.end(running.attempts[0]?.call_id ?? '', succeeds)
+    await second.untilStatus(id, 'succeeded')
+  }
+})
+
+test('a file that is damaged in its middle is told of in one line at boot, or answers 503 where it is read', async () => {
+  const { folder, start } = scene({ BACKEND: 'local' })
+  const first = await start()
+  for (let n = 0; n < 60; n++) await first.submit({ video_path: 'no-such.mp4', ...speech })
+  expect(await first.end()).toBe(0)
+  const path = join(folder, 'data', 'jobs.db')
+  const bytes = readFileSync(path)
+  // The header, the schema and the roots stay whole; every later page is lost.
+  bytes.fill(0xaa, 4096 * 9)
+  writeFileSync(path, bytes)
+
+  const second = await start('exit')
+  expect(second.child.exitCode).toBe(1)
+  const told = second.output().trim().split('\n')
+  expect(told.filter((line) => /damaged|malformed/.test(line))).toHaveLength(1)
+  expect(second.output()).not.toMatch(/\n\s+at /)
 })

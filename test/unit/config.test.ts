@@ -5,6 +5,7 @@ import { parseEnv } from 'node:util'
 import type { TSchema } from '@sinclair/typebox'
 import { describe, expect, test } from 'vitest'
 import { childEnvironment, ConfigError, ConfigSchema, loadConfig } from '../../src/config.ts'
+import { httpSettingsOf } from '../../src/http-settings.ts'
 
 /** No credentials of this machine's user must leak into a test. */
 const MODAL_CONFIG_PATH = '/nonexistent/modal.toml'
@@ -34,6 +35,16 @@ describe('what is read', () => {
     expect([config.PORT, config.INPUT_URL_ALLOW_PRIVATE]).toEqual([8080, true])
   })
 
+  test('lists of origins and proxies reach the application as such', () => {
+    const { trustedProxies, corsOrigins } = httpSettingsOf(
+      load({ TRUST_PROXY: '10.0.0.0/8, 2001:db8::1', CORS_ORIGINS: 'https://a.example, http://localhost:3000' }),
+    )
+    expect(trustedProxies).toEqual(['10.0.0.0/8', '2001:db8::1'])
+    expect(corsOrigins).toEqual(['https://a.example', 'http://localhost:3000'])
+    expect(httpSettingsOf(load({ TRUST_PROXY: '2' })).trustedProxies).toBe(2)
+    expect(httpSettingsOf(load())).toMatchObject({ trustedProxies: undefined, corsOrigins: [] })
+  })
+
   test('an empty variable counts as unset', () => {
     expect(load({ PORT: '', BACKEND: '' })).toMatchObject({ PORT: 9000, BACKEND: 'local' })
   })
@@ -55,6 +66,31 @@ describe('what is refused', () => {
 
   test.each(['80.5', '65536', '-1', '0x', 'NaN', '9000 x'])('PORT=%s', (PORT) => {
     expect(faultsOf({ PORT })).toHaveLength(1)
+  })
+
+  test.each([
+    ['CORS_ORIGINS', '*', 'every page'],
+    ['CORS_ORIGINS', 'https://a.example, app.example.com', '"app.example.com" is not an origin'],
+    ['CORS_ORIGINS', 'https://*.example.com/', 'write https://*.example.com'],
+    ['CORS_ORIGINS', 'https://App.example.com', 'write https://app.example.com'],
+    ['CORS_ORIGINS', 'https://app.example.com:443', 'write https://app.example.com'],
+    ['CORS_ORIGINS', 'https://a.example,', '"" is not an origin'],
+    ['CORS_ORIGINS', 'ftp://a.example', 'is not an origin'],
+    ['CORS_ORIGINS', 'null', 'is not an origin'],
+    ['TRUST_PROXY', 'true', '"true" is not an address'],
+    ['TRUST_PROXY', '0', '1 to 32'],
+    ['TRUST_PROXY', '33', '1 to 32'],
+    ['TRUST_PROXY', '-1', 'is not an address'],
+    ['TRUST_PROXY', '10.0.0.0/33', 'is not an address'],
+    ['TRUST_PROXY', '0.0.0.0/0', 'is not an address'],
+    ['TRUST_PROXY', '10.0.0.1, proxy.example', '"proxy.example" is not an address'],
+    ['RATE_LIMIT_SUBMIT_PER_MINUTE', '-1', 'must be >= 0'],
+    ['MAX_CONNECTIONS', 'many', 'must be integer'],
+  ])('%s=%s', (name, value, words) => {
+    const faults = faultsOf({ [name]: value })
+    expect(faults).toHaveLength(1)
+    expect(faults[0]).toContain(`${name}: `)
+    expect(faults[0]).toContain(words)
   })
 
   test('a secret is never shown', () => {

@@ -3,7 +3,7 @@ import { InvalidRequest } from '../../src/errors.ts'
 import type { Spawned } from '../../src/backend/port.ts'
 import { currentAttempt } from '../../src/jobs/job.ts'
 import { STOP_TRY_MS } from '../../src/jobs/stopper.ts'
-import { type Core, startCore } from '../helpers/core.ts'
+import { anybody, type Core, startCore } from '../helpers/core.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
 import { after, aJob, failed, spawned } from '../helpers/jobs.ts'
 import { until } from '../helpers/until.ts'
@@ -102,8 +102,11 @@ describe('from submit to the end', () => {
   test('a job of another caller is not found', async () => {
     const { service, submit } = await start()
     const { id } = await submit()
-    for (const verb of ['get', 'result', 'cancel'] as const) {
-      await expect(service[verb](id, 'somebody else')).rejects.toMatchObject({ code: 'job_not_found', status: 404 })
+    for (const verb of ['get', 'result', 'cancel', 'retry', 'remove'] as const) {
+      await expect(service[verb](id, { id: 'key:bob', seesAll: false })).rejects.toMatchObject({
+        code: 'job_not_found',
+        status: 404,
+      })
     }
   })
 })
@@ -113,7 +116,7 @@ describe('cancel', () => {
     const { backend, service, submit, untilStatus, untilJob } = await start()
     const { id } = await submit()
     await untilStatus(id, 'running')
-    expect(await service.cancel(id, 'anonymous')).toMatchObject({ status: 'canceled' })
+    expect(await service.cancel(id, anybody)).toMatchObject({ status: 'canceled' })
     await untilJob(id, (job) => currentAttempt(job).stop === 'done', 'stopped')
     expect(backend.stopped).toEqual([callOf(id)])
   })
@@ -123,7 +126,7 @@ describe('cancel', () => {
     const spawning = Promise.withResolvers<Spawned>()
     backend.spawnWith = () => spawning.promise
     const { id } = await submit()
-    await service.cancel(id, 'anonymous')
+    await service.cancel(id, anybody)
     spawning.resolve({ kind: 'spawned', callId: 'fc-late' })
     const job = await untilJob(id, (job) => currentAttempt(job).stop === 'done', 'stopped')
     expect(job).toMatchObject({ status: 'canceled', attempts: [{ callId: 'fc-late' }] })
@@ -135,8 +138,8 @@ describe('cancel', () => {
     const spawning = Promise.withResolvers<Spawned>()
     backend.spawnWith = () => spawning.promise
     const { id } = await submit()
-    await service.cancel(id, 'anonymous')
-    await service.remove(id, 'anonymous')
+    await service.cancel(id, anybody)
+    await service.remove(id, anybody)
     spawning.resolve({ kind: 'spawned', callId: 'fc-late' })
     await until(() => backend.stopped.includes('fc-late'))
   })
@@ -145,7 +148,7 @@ describe('cancel', () => {
     const { service, submit, untilStatus } = await start()
     const { id } = await submit()
     await untilStatus(id, 'running')
-    const canceled = await service.cancel(id, 'anonymous')
+    const canceled = await service.cancel(id, anybody)
     const late = await service.record(id, { type: 'succeeded', attempt: 1, outputPath: '/x' })
     expect(late).toMatchObject({ accepted: false, job: { status: 'canceled' } })
     expect(canceled.outputPath).toBeUndefined()
@@ -154,12 +157,12 @@ describe('cancel', () => {
   test('twice is once, and another end is a conflict', async () => {
     const { backend, service, submit, untilStatus } = await start()
     const [canceled, done] = [await submit(), await submit()]
-    await service.cancel(canceled.id, 'anonymous')
-    expect(await service.cancel(canceled.id, 'anonymous')).toMatchObject({ status: 'canceled' })
+    await service.cancel(canceled.id, anybody)
+    expect(await service.cancel(canceled.id, anybody)).toMatchObject({ status: 'canceled' })
     await untilStatus(done.id, 'running')
     backend.end(callOf(done.id), aSuccess)
     await untilStatus(done.id, 'succeeded')
-    await expect(service.cancel(done.id, 'anonymous')).rejects.toMatchObject({ code: 'job_finished', status: 409 })
+    await expect(service.cancel(done.id, anybody)).rejects.toMatchObject({ code: 'job_finished', status: 409 })
   })
 
   test('a stop that fails is owed until a pass of the reconciler brings it about', async () => {
@@ -167,7 +170,7 @@ describe('cancel', () => {
     backend.stopWith = () => Promise.reject(new Error('Modal is away'))
     const { id } = await submit()
     await untilStatus(id, 'running')
-    await service.cancel(id, 'anonymous')
+    await service.cancel(id, anybody)
     await reconciler.stopCalls()
     expect(currentAttempt((await store.get(id))!).stop).toBe('owed')
     backend.stopWith = async () => undefined
@@ -180,7 +183,7 @@ describe('cancel', () => {
     backend.stopWith = () => Promise.reject(new Error('Modal is away'))
     const { id } = await submit()
     await untilStatus(id, 'running')
-    await service.cancel(id, 'anonymous')
+    await service.cancel(id, anybody)
     const line = await until(() => lines.find(({ msg }) => msg.includes('could not be stopped')))
     expect(line).toMatchObject({ level: 'warn', job_id: id, call_id: callOf(id), reason: 'Modal is away' })
     await new Promise(setImmediate)
@@ -214,8 +217,8 @@ describe('cancel', () => {
     const { backend, service, submit, untilStatus, untilJob } = await start()
     const { id } = await submit()
     await untilStatus(id, 'running')
-    await service.cancel(id, 'anonymous')
-    expect(await service.retry(id, 'anonymous')).toMatchObject({ status: 'submitted', attempts: [{}, { attempt: 2 }] })
+    await service.cancel(id, anybody)
+    expect(await service.retry(id, anybody)).toMatchObject({ status: 'submitted', attempts: [{}, { attempt: 2 }] })
     await untilJob(id, (job) => currentAttempt(job).callId === callOf(id, 2), 'in its second attempt')
     backend.end(callOf(id, 1), aSuccess)
     await untilJob(id, (job) => job.attempts[0]?.stop === 'done', 'stopped')
@@ -232,7 +235,7 @@ describe('retry', () => {
     backend.end(callOf(id), { kind: 'failed', code: 'inference_failed', error: 'no face' })
     await untilStatus(id, 'failed')
     clock.now += 50_000
-    const retried = await service.retry(id, 'anonymous')
+    const retried = await service.retry(id, anybody)
     expect(retried).toMatchObject({ status: 'submitted', deadlineAt: clock.now + 7_000 })
     expect(retried).not.toHaveProperty('error')
     await untilStatus(id, 'running')
@@ -246,10 +249,10 @@ describe('retry', () => {
     const { backend, service, submit, untilStatus } = await start()
     const { id } = await submit()
     await untilStatus(id, 'running')
-    await expect(service.retry(id, 'anonymous')).rejects.toMatchObject({ code: 'job_not_finished', status: 409 })
+    await expect(service.retry(id, anybody)).rejects.toMatchObject({ code: 'job_not_finished', status: 409 })
     backend.end(callOf(id), aSuccess)
     await untilStatus(id, 'succeeded')
-    await expect(service.retry(id, 'anonymous')).rejects.toMatchObject({ code: 'job_finished', status: 409 })
+    await expect(service.retry(id, anybody)).rejects.toMatchObject({ code: 'job_finished', status: 409 })
   })
 })
 
@@ -260,9 +263,9 @@ describe('limits', () => {
     const [first, second, third] = jobs.map((job) => job.id) as [string, string, string]
     await untilStatus(first, 'running')
     const positions = () =>
-      Promise.all(jobs.map(async ({ id }) => service.queuePosition(await service.get(id, 'anonymous'))))
+      Promise.all(jobs.map(async ({ id }) => service.queuePosition(await service.get(id, anybody))))
     expect(await positions()).toEqual([undefined, 1, 2])
-    await service.cancel(second, 'anonymous')
+    await service.cancel(second, anybody)
     expect(await positions()).toEqual([undefined, undefined, 1])
     backend.end(callOf(first), aSuccess)
     await untilStatus(third, 'running')
@@ -285,10 +288,10 @@ describe('limits', () => {
     await untilStatus(running, 'running')
     const [first] = [await submit(), await submit()]
     await expect(submit()).rejects.toMatchObject({ code: 'queue_full', status: 503, retryAfterSeconds: 30 })
-    await service.cancel(running, 'anonymous')
+    await service.cancel(running, anybody)
     await untilStatus(first.id, 'running')
     await submit()
-    await expect(service.retry(running, 'anonymous')).rejects.toMatchObject({ code: 'queue_full' })
+    await expect(service.retry(running, anybody)).rejects.toMatchObject({ code: 'queue_full' })
   })
 
   test('calls that exist are followed before jobs that were never started', async () => {

@@ -117,6 +117,26 @@ describe('the file', () => {
   )
 })
 
+test('what is read is what was written last, also beyond the jobs that are kept parsed', async () => {
+  const store = await createSqliteStore({ path: ':memory:' })
+  const jobs = Array.from({ length: 21_000 }, (_, n) => aJob({ createdAt: n }))
+  await Promise.all(jobs.map((job) => store.insert(job)))
+  const [first = aJob(), second = aJob()] = jobs
+  const changed = { ...first, revision: 2, status: 'canceled' as const, finishedAt: 1 }
+  expect(await Promise.all([store.get(second.id), store.update(changed, 1), store.get(first.id)])).toEqual([
+    second,
+    true,
+    first,
+  ])
+  expect(await store.get(first.id)).toEqual(changed)
+  for (const job of jobs.slice(1)) await store.get(job.id)
+  expect(await store.get(first.id)).toEqual(changed)
+  expect(await store.update({ ...changed, revision: 3 }, 1)).toBe(false)
+  expect(await store.remove(first.id, 2)).toBe(true)
+  expect(await store.get(first.id)).toBeUndefined()
+  await store.close()
+})
+
 describe('a disk that is full', () => {
   test('refuses writes with nothing half-made, and reads go on', async () => {
     const db = await openSqliteFile(newPath())
@@ -133,6 +153,8 @@ describe('a disk that is full', () => {
     const kept = results.length - refused.length + 1
     expect(await store.list({ limit: 100 })).toHaveLength(kept)
     expect(await store.countSubmitted()).toBe(kept)
+    const change = { ...job, revision: 2, metadata: { notes: 'x'.repeat(30_000) } }
+    await expect(store.update(change, 1)).rejects.toMatchObject({ code: 'store_unavailable' })
     expect(await store.get(job.id)).toEqual(job)
     db.exec('PRAGMA max_page_count = 100000')
     await store.insert(big())

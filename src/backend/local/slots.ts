@@ -1,3 +1,4 @@
+import { createTurnQueue } from '../../turn-queue.ts'
 import { untilAborted } from './until-aborted.ts'
 
 /** A number of places; whoever finds none free waits, first come first served. */
@@ -8,7 +9,7 @@ export type Slots = {
 
 export function createSlots(count: number): Slots {
   let free = count
-  const waiting = new Set<() => void>()
+  const waiting = createTurnQueue<() => void>()
 
   const take = async (signal: AbortSignal) => {
     signal.throwIfAborted()
@@ -17,23 +18,26 @@ export function createSlots(count: number): Slots {
       return
     }
     const { promise, resolve } = Promise.withResolvers<undefined>()
-    const enter = () => resolve(undefined)
-    waiting.add(enter)
+    let hasPlace = false as boolean
+    const enter = () => {
+      hasPlace = true
+      resolve(undefined)
+    }
+    const leave = waiting.add(enter)
     try {
       await untilAborted(promise, signal)
     } catch (error) {
       // A place that was given in the very moment of the abort is passed on.
-      if (!waiting.delete(enter)) release()
+      if (hasPlace) release()
+      else leave()
       throw error
     }
   }
 
   const release = () => {
-    const [next] = waiting
-    if (next) {
-      waiting.delete(next)
-      next()
-    } else free++
+    const next = waiting.shift()
+    if (next) next()
+    else free++
   }
 
   return {

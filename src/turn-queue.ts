@@ -7,6 +7,8 @@ export type TurnQueue<T> = {
   readonly first: T | undefined
   /** Puts a value at the tail. What it returns takes the value out again, from wherever it is; idempotent. */
   add(value: T): () => void
+  /** Takes the first out; undefined where there is none. */
+  shift(): T | undefined
 }
 
 type Entry<T> = { readonly value?: T; previous: Entry<T>; next: Entry<T> }
@@ -36,6 +38,11 @@ export function createTurnQueue<T>(): TurnQueue<T> {
       ring.previous = ring.previous.next = entry
       size++
       return () => remove(entry)
+    },
+    shift() {
+      const { next } = ring
+      remove(next)
+      return next.value
     },
   }
 }

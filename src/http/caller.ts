@@ -1,0 +1,39 @@
+import { normalizeIP } from '@fastify/rate-limit'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { ANONYMOUS_ID, type Caller } from '../jobs/caller.ts'
+
+declare module 'fastify' {
+  // Declarations merge with an interface only.
+  // eslint-disable-next-line @typescript-eslint/consistent-type-definitions
+  interface FastifyRequest {
+    /** Who asks; undefined before authentication, and where nobody needs any. */
+    caller: Caller | undefined
+  }
+}
+
+/** Gives every request its place for the caller. */
+export function registerCaller(app: FastifyInstance): void {
+  app.decorateRequest('caller')
+}
+
+/** Who asks, on a route where that is known; anything else is a route that forgot to say who may use it. */
+export function callerOf({ caller, routeOptions }: FastifyRequest): Caller {
+  if (!caller) throw new Error(`${routeOptions.url ?? ''} asks for a caller and lets anybody in`)
+  return caller
+}
+
+/**
+ * The address a request came from, as it is counted: an IPv6 address as its /64 network, all of which one customer of
+ * a provider has. Empty where the connection has gone meanwhile.
+ */
+export const addressOf = ({ ip }: FastifyRequest): string => {
+  // Typed as always there, but it is not once the socket is closed.
+  const address = ip as string | undefined
+  return address === undefined ? '' : normalizeIP(address)
+}
+
+/** Under what a request is counted: its caller, or its address where that may be anybody. */
+export const limitKeyOf = (request: FastifyRequest): string =>
+  request.caller === undefined || request.caller.id === ANONYMOUS_ID
+    ? `address:${addressOf(request)}`
+    : request.caller.id

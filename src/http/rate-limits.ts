@@ -1,0 +1,91 @@
+import rateLimit from '@fastify/rate-limit'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { RateLimited } from '../errors.ts'
+import { addressOf, limitKeyOf } from './caller.ts'
+
+/** What a request counts as: `submit` starts work on a GPU, everything else is a `read`. */
+export type Bucket = 'read' | 'submit'
+
+declare module 'fastify' {
+  // Declarations merge with an interface only.
+  // eslint-disable-next-line @typescript-eslint/consistent-type-definitions
+  interface FastifyContextConfig {
+    /** What requests of this route count as; `read` if not given. */
+    bucket?: Bucket
+    /** For probes: neither limited nor refused under load. */
+    alwaysAnswered?: true
+  }
+}
+
+/** Requests of each kind that a caller may make in a minute; 0: as many as it likes. */
+export type RequestLimits = Readonly<Record<Bucket, number>>
+
+/** Failed authentications of an address in a minute that are answered as such. */
+export const FAILURES_PER_MINUTE = 60
+
+/** What limits count in, in ms. It begins with a caller's first request. */
+export const WINDOW_MS = 60_000
+
+/** Callers counted at a time, the one seen longest ago forgotten first: strangers must not fill the memory. */
+const MAX_COUNTED = 10_000
+
+const bucketOf = (request: FastifyRequest): Bucket => request.routeOptions.config.bucket ?? 'read'
+
+/** What counts requests; the other functions here need it. One store for all routes: one of a route's own shares nothing. */
+export async function registerLimiter(app: FastifyInstance, limits: RequestLimits): Promise<void> {
+  await app.register(rateLimit, {
+    global: false,
+    timeWindow: WINDOW_MS,
+    cache: MAX_COUNTED,
+    keyGenerator: (request) => `${bucketOf(request)}:${limitKeyOf(request)}`,
+    max: (request) => limits[bucketOf(request)],
+  })
+}
+
+/**
+ * Refuses, from this point of the hooks on, whoever asks too often. A hook of the whole app and not of each route, so
+ * that it comes where it is added, and for unknown routes too. It runs before a body is read.
+ */
+export function addRateLimits(app: FastifyInstance, limits: RequestLimits): void {
+  if (limits.read === 0 && limits.submit === 0) return
+  const count = app.createRateLimit()
+  app.addHook('onRequest', async (request, reply) => {
+    const bucket = bucketOf(request)
+    if (limits[bucket] === 0 || request.routeOptions.config.alwaysAnswered) return
+    const counted = await count(request)
+    if (counted.isAllowed) return
+    const { max, remaining, ttlInSeconds, isExceeded } = counted
+    // draft-ietf-httpapi-ratelimit-headers-03, which clients know; later drafts have one structured field instead.
+    reply.headers({ 'ratelimit-limit': max, 'ratelimit-remaining': remaining, 'ratelimit-reset': ttlInSeconds })
+    if (isExceeded) throw new RateLimited(`This is more than ${max} ${PLURALS[bucket]} a minute.`, ttlInSeconds)
+  })
+}
+
+const PLURALS = { read: 'requests', submit: 'submits' } as const
+
+/** Failed authentications by address, so that credentials cannot be tried out by the million. Good ones are not its business. */
+export type FailureLimit = {
+  /** Whether the next failure of this address will be refused. Counts nothing. */
+  isReached(request: FastifyRequest): Promise<boolean>
+  /** Counts a failure. Rejects with `RateLimited` (429) where its address has had `FAILURES_PER_MINUTE` already. */
+  count(request: FastifyRequest): Promise<void>
+}
+
+/** For the hook that authenticates: call `count` where a credential is wrong, and never where it is good. */
+export function createFailureLimit(app: FastifyInstance): FailureLimit {
+  const count = app.createRateLimit({
+    max: FAILURES_PER_MINUTE,
+    keyGenerator: (request) => `failure:${addressOf(request)}`,
+  })
+  return {
+    async isReached(request) {
+      const counted = await count(request, { increment: false })
+      return !counted.isAllowed && counted.remaining === 0
+    },
+    async count(request) {
+      const counted = await count(request)
+      if (counted.isAllowed || !counted.isExceeded) return
+      throw new RateLimited('Too many wrong credentials came from this address.', counted.ttlInSeconds)
+    },
+  }
+}
