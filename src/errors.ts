@@ -76,6 +76,20 @@ export class LogsUnavailable extends AppError {
   }
 }
 
+/** 502: the output cannot be had from where it is kept; with `retryAfterSeconds` where it may be later. */
+export class OutputUnavailable extends AppError {
+  constructor(message: string, options: ErrorOptions & { retryAfterSeconds?: number } = {}) {
+    super('output_unavailable', 502, message, options)
+  }
+}
+
+/** 403: a signed link that was changed, has expired, or is of something else; which of these is not told. */
+export class LinkInvalid extends AppError {
+  constructor() {
+    super('link_invalid', 403, 'The link is not valid, or not any more; a new one stands in the job.')
+  }
+}
+
 /** 503: the store cannot write just now; nothing of the request was kept. */
 export class StoreUnavailable extends AppError {
   constructor(options: ErrorOptions = {}) {

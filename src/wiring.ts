@@ -2,23 +2,28 @@ import { access, constants, mkdir, stat } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { v7 as uuidv7 } from 'uuid'
+import type { Artifacts } from './artifacts/port.ts'
 import type { Backend } from './backend/port.ts'
 import { childEnvironment, type Config, ConfigError } from './config.ts'
 import { createEmitterBus } from './events/emitter.ts'
 import type { Job, JobInput } from './jobs/job.ts'
+import type { LinkSigner } from './jobs/links.ts'
 import { createReconciler } from './jobs/reconciler.ts'
 import { createRunner } from './jobs/runner.ts'
 import { createService, type JobService } from './jobs/service.ts'
 import { createStopper } from './jobs/stopper.ts'
 import { createInProcessQueue } from './queue/in-process.ts'
 import { createReadiness, type Readiness } from './readiness.ts'
-import type { JobStore } from './store/port.ts'
+import type { JobStore, SecretKeeper } from './store/port.ts'
+import { openArtifacts, openLinks } from './wire-artifacts.ts'
 
 export type Wired = {
   readonly service: JobService
   readonly readiness: Readiness
-  /** Begins to run jobs: those left unfinished, and those that come. Call it once the server listens. */
-  start(): Promise<void>
+  readonly artifacts: Artifacts
+  readonly links: LinkSigner
+  /** Begins to run jobs: those left unfinished, and those that come. Call it once the server listens, with its port. */
+  start(port?: number): Promise<void>
   /** Closes everything that was opened, last opened first. Idempotent. */
   close(): Promise<void>
 }
@@ -28,12 +33,15 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   const { opened, closeAll } = createClosers(config, log)
 
   if (config.backendAssumed) log.warn(ASSUMED_LOCAL)
-  const store = opened(await openStore(config, log))
+  let listeningAt = config.PORT
+  const artifacts = opened(await openArtifacts(config, log))
+  const store = opened(await openStore(config, artifacts, log))
+  const links = await openLinks(config, { secrets: store, port: () => listeningAt }, log)
   const events = opened(createEmitterBus(log))
   const backend = opened(await openBackend(config, log))
   const queue = opened(createInProcessQueue({ log, maxRunning: config.MAX_CONCURRENT_JOBS || undefined }))
   const service = createService({
-    ...{ store, queue, events, backend, log },
+    ...{ store, queue, events, backend, artifacts, log },
     timeoutSeconds: config.JOB_TIMEOUT_SECONDS,
     maxQueuedJobs: config.MAX_QUEUED_JOBS || undefined,
     maxActiveOfCaller: config.MAX_ACTIVE_JOBS_PER_CALLER || undefined,
@@ -43,7 +51,7 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   const stopper = createStopper({ backend, service, log })
   const reconciler = opened(
     createReconciler({
-      ...{ store, queue, service, stopper, log },
+      ...{ store, queue, service, stopper, artifacts, log },
       retentionSeconds: config.JOB_RETENTION_SECONDS,
     }),
   )
@@ -55,8 +63,9 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
 
   let closing: Promise<void> | undefined
   return {
-    ...{ service, readiness },
-    async start() {
+    ...{ service, readiness, artifacts, links },
+    async start(port = config.PORT) {
+      listeningAt = port
       await queue.start(run)
       await reconciler.start()
     },
@@ -91,14 +100,20 @@ const ASSUMED_LOCAL =
   'no Modal credentials were found: jobs run on the local backend, which muxes face and speech and moves no lips ' +
   '(set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET, or BACKEND=local to silence this)'
 
-async function openStore(config: Config, log: Logger): Promise<JobStore> {
+async function openStore(config: Config, artifacts: Artifacts, log: Logger): Promise<JobStore & SecretKeeper> {
   const [, path] = /^sqlite:(.+)$/.exec(config.JOB_STORE) ?? []
   if (path !== undefined) {
     const { createSqliteStore } = await import('./store/sqlite.ts')
     return createSqliteStore({ path })
   }
-  const { createMemoryStore } = await import('./store/memory.ts')
-  const store = createMemoryStore({ maxFinished: config.MAX_FINISHED_JOBS || Infinity })
+  const [{ createMemoryStore }, { createMemorySecrets }] = await Promise.all([
+    import('./store/memory.ts'),
+    import('./store/secrets.ts'),
+  ])
+  const onForgotten = (job: Job) => {
+    artifacts.forget(job).catch((error: unknown) => log.warn({ job_id: job.id, err: error }, 'files of a job stay'))
+  }
+  const store = createMemoryStore({ maxFinished: config.MAX_FINISHED_JOBS || Infinity, onForgotten })
   const close = async () => {
     for await (const job of store.owed('run', Date.now())) {
       log.warn(factsOf(job), 'an unfinished job is forgotten: JOB_STORE=memory keeps nothing beyond the process')
@@ -108,7 +123,7 @@ async function openStore(config: Config, log: Logger): Promise<JobStore> {
     }
     await store.close()
   }
-  return { ...store, close }
+  return { ...store, ...createMemorySecrets(), close }
 }
 
 const factsOf = (job: Job) => ({

@@ -53,6 +53,8 @@ const ErrorCode = OneOf(
   { description: 'Why the job failed.' },
 )
 
+const OutputUrl = Type.String({ description: 'Link to the video that needs no other permission until it expires.' })
+
 const AttemptReply = Type.Object({
   attempt: Type.Integer({ minimum: 1 }),
   call_id: Type.Optional(Type.String({ description: "The backend's id of the call." })),
@@ -79,10 +81,14 @@ export const JobReply = Type.Object({
   deadline_at: Time('When it ends at the latest'),
   queue_position: Type.Optional(Type.Integer({ minimum: 1, description: 'Place among the jobs held back.' })),
   output_path: Type.Optional(Type.String({ description: 'Where the backend put the video.' })),
+  output_url: Type.Optional(OutputUrl),
   error: Type.Optional(Type.String()),
   error_code: Type.Optional(ErrorCode),
   attempts: Type.Array(AttemptReply),
-  links: Type.Object({ self: Type.String(), result: Type.String(), logs: Type.String(), cancel: Type.String() }),
+  links: Type.Object({
+    ...{ self: Type.String(), result: Type.String(), output: Type.String() },
+    ...{ logs: Type.String(), cancel: Type.String() },
+  }),
 })
 
 /** Query of `GET /jobs`. What is in the texts is checked by `listQueryOf`. */
@@ -111,6 +117,7 @@ export const ResultReply = Type.Object({
   job_id: Type.String(),
   status: OneOf(['succeeded']),
   output_path: Type.String(),
+  output_url: OutputUrl,
 })
 
 /** Answer of `GET /readyz`. */
@@ -138,6 +145,21 @@ export const LogsQuery = Type.Object(
   { attempt: Type.Optional(Type.Integer({ minimum: 1, description: 'Which attempt; the current one by default.' })) },
   { additionalProperties: false },
 )
+/** Query of `GET /jobs/:id/output`. */
+export const OutputQuery = Type.Object(
+  {
+    download: Type.Optional(OneOf(['0', '1'], { description: '`1`: to be saved to a file, not shown.' })),
+    expires: Type.Optional(
+      Type.String({ maxLength: 20, description: 'Of a signed link: when it ends, in s since 1970.' }),
+    ),
+    signature: Type.Optional(Type.String({ maxLength: 100, description: 'Of a signed link.' })),
+  },
+  { additionalProperties: false },
+)
+/** A video, or a part of one. */
+export const VideoReply = Type.Unsafe<Readable>({
+  content: { 'video/mp4': { schema: { type: 'string', format: 'binary' } } },
+})
 /** An answer of lines, in pieces as they come. */
 export const TextReply = Type.Unsafe<Readable>({ content: { 'text/plain': { schema: { type: 'string' } } } })
 export const NoQuery = Type.Object({}, { additionalProperties: false })

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import type { Artifacts } from '../artifacts/port.ts'
 import type { Backend } from '../backend/port.ts'
 import {
   ConcurrencyLimitReached,
@@ -49,6 +50,7 @@ export type ServiceParts = {
   readonly queue: JobQueue
   readonly events: EventBus
   readonly backend: Pick<Backend, 'name' | 'check' | 'logs'>
+  readonly artifacts: Pick<Artifacts, 'prefetch' | 'forget'>
   readonly log: Log
   readonly timeoutSeconds: number
   /** Unfinished jobs of one caller, beyond which its submits are refused; undefined: any number. */
@@ -97,7 +99,17 @@ export type JobService = {
 }
 
 export function createService(parts: ServiceParts): JobService {
-  const { store, queue, events, backend, log, timeoutSeconds, maxQueuedJobs = Infinity, maxActiveOfCaller } = parts
+  const {
+    store,
+    queue,
+    events,
+    backend,
+    artifacts,
+    log,
+    timeoutSeconds,
+    maxQueuedJobs = Infinity,
+    maxActiveOfCaller,
+  } = parts
   const { newId = randomUUID, now = Date.now } = parts
 
   const find = async (id: string, caller?: Caller): Promise<Job> => {
@@ -122,11 +134,18 @@ export function createService(parts: ServiceParts): JobService {
   const react = async (before: Job, after: Job, event: JobEvent) => {
     logChange(log, { before, after, event })
     events.publish(after)
+    if (event.type === 'succeeded') artifacts.prefetch({ ...after, outputPath: event.outputPath })
     const [old, current] = [currentAttempt(before), currentAttempt(after)]
     // Other ends are recorded by the run itself, which is over then.
     const isEndedFromOutside = event.type === 'canceled' || event.type === 'expired'
     if (isEndedFromOutside) await queue.drop({ id: after.id, attempt: old.attempt })
     if (current.attempt !== old.attempt) await queue.add({ id: after.id, attempt: current.attempt })
+  }
+
+  /** The job is gone whatever becomes of its files: what cannot be removed now is left to the sweep. */
+  const forget = async (job: Job) => {
+    log.info({ job_id: job.id }, 'job removed')
+    await artifacts.forget(job).catch((error: unknown) => log.warn({ job_id: job.id, err: error }, FILES_STAY))
   }
 
   /** For a retry, which makes an old job one more to be done. Two at once may both find the last place. */
@@ -176,9 +195,8 @@ export function createService(parts: ServiceParts): JobService {
         const job = await find(id, caller)
         if (!isFinished(job)) throw new JobConflict('job_not_finished', `The job is ${job.status}; cancel it first.`)
         if (owesStop(job)) throw new JobConflict('job_not_finished', 'The call of the job is still being stopped.')
-        if (await store.remove(id, job.revision)) break
+        if (await store.remove(id, job.revision)) return forget(job)
       }
-      log.info({ job_id: id }, 'job removed')
     },
     async logs({ id, attempt }, caller, signal) {
       return openLogs({ job: await find(id, caller), attempt }, { backend, events, get: find }, signal)
@@ -196,6 +214,8 @@ export function createService(parts: ServiceParts): JobService {
     },
   }
 }
+
+const FILES_STAY = 'files of a job that was removed are still there'
 
 function noResult(job: Job): JobConflict {
   if (job.status === 'failed') {

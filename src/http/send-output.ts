@@ -1,0 +1,71 @@
+import { once } from 'node:events'
+import type { ReadStream } from 'node:fs'
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
+import { basename, dirname } from 'node:path'
+import type { Readable } from 'node:stream'
+import { send } from '@fastify/send'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { AppError, OutputUnavailable } from '../errors.ts'
+
+/** A file to send: its path, and what to call once nobody needs it any more. */
+export type SentFile = { readonly path: string; release(): void }
+
+/** Of the library only what RFC 9110 asks for; the rest is ours to say. */
+const OPTIONS = { cacheControl: false, contentType: false, index: false, dotfiles: 'allow' } as const
+
+/**
+ * Sets status and headers for a file as the headers of the request ask for (RFC 9110 13 and 14: 200, 206, 304; 412 and
+ * 416 are thrown) and gives what is to be sent. The file is released when the last byte has gone, or the reader.
+ */
+export async function prepareFile(request: FastifyRequest, reply: FastifyReply, file: SentFile): Promise<Readable> {
+  try {
+    const { type, statusCode, headers, stream } = await openFile(request, file.path)
+    if (type === 'error') {
+      if (statusCode === 416) reply.header('content-range', headers['Content-Range'])
+      throw refusalOf(statusCode)
+    }
+    reply.code(statusCode).headers(headers)
+    if (headers.ETag !== undefined) reply.header('etag', strong(headers.ETag))
+    stream.once('close', () => file.release())
+    return stream
+  } catch (error) {
+    file.release()
+    throw error
+  }
+}
+
+type Sent = { type: string; statusCode: number; headers: Record<string, string | undefined>; stream: Readable }
+
+async function openFile({ method, headers }: FastifyRequest, path: string): Promise<Sent> {
+  const asked = { method, headers: conditionsOf(method, headers) } as unknown as IncomingMessage
+  const sent = (await send(asked, encodeURIComponent(basename(path)), { ...OPTIONS, root: dirname(path) })) as Sent
+  // It may have gone since it was looked at; while nothing is sent that can still be said.
+  if ((sent.stream as Partial<ReadStream>).pending) await once(sent.stream, 'open').catch(gone)
+  return sent
+}
+
+const gone = (cause: unknown) => {
+  throw new OutputUnavailable('The output is not there any more.', { cause })
+}
+
+/**
+ * The headers that decide on the answer, such that the library, whose tags are weak, answers as the RFC says:
+ * a range is for GET only (14.2), several ranges get the whole, a tag in If-Range is compared strongly (13.1.5), and
+ * `Cache-Control: no-cache`, which is for caches on the way, keeps nobody from a 304.
+ */
+function conditionsOf(method: string, { ...headers }: IncomingHttpHeaders): IncomingHttpHeaders {
+  const { range = '', 'if-range': ifRange } = headers
+  delete headers['cache-control']
+  if (method === 'HEAD' || range.includes(',') || String(ifRange).startsWith('W/')) delete headers.range
+  if (typeof ifRange === 'string' && ifRange.startsWith('"')) headers['if-range'] = `W/${ifRange}`
+  return headers
+}
+
+/** The file of an output never changes, and has the same time on every server: its tag is as good as a digest. */
+const strong = (tag: string) => tag.replace(/^W\//, '')
+
+function refusalOf(status: number): AppError {
+  if (status === 416) return new AppError('range_not_satisfiable', 416, 'The output has no bytes in this range.')
+  if (status === 412) return new AppError('precondition_failed', 412, 'The output is not the one that was asked for.')
+  return new OutputUnavailable('The output is not there any more.')
+}
