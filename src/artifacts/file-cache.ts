@@ -54,6 +54,8 @@ export function createFileCache({ folder, maxBytes }: FileCacheOptions): FileCac
   /** The one used longest ago first. */
   const entries = new Map<string, Entry>()
   const fetching = new Set<Promise<void>>()
+  /** By name: a file that goes must be gone before one of its name is looked for. */
+  const removals = new Map<string, Promise<void>>()
   let bytes = 0
 
   const pathOf = (name: string) => join(folder, name)
@@ -75,7 +77,11 @@ export function createFileCache({ folder, maxBytes }: FileCacheOptions): FileCac
     resize(entry, 0)
     entry.isForgotten = true
     entries.delete(entry.name)
-    return rm(pathOf(entry.name), { force: true })
+    const removal = rm(pathOf(entry.name), { force: true }).finally(() => {
+      if (removals.get(entry.name) === removal) removals.delete(entry.name)
+    })
+    removals.set(entry.name, removal)
+    return removal
   }
 
   const makeRoom = () => {
@@ -134,6 +140,7 @@ export function createFileCache({ folder, maxBytes }: FileCacheOptions): FileCac
   return {
     async use(name, recipe) {
       await found
+      await removals.get(name)?.catch(() => undefined)
       const entry = enter(name)
       entry.users++
       const release = once(() => leave(entry))
@@ -152,7 +159,7 @@ export function createFileCache({ folder, maxBytes }: FileCacheOptions): FileCac
     },
     async close() {
       closing.abort(new Error('the server is ending'))
-      await Promise.allSettled([found, ...fetching])
+      await Promise.allSettled([found, ...fetching, ...removals.values()])
     },
   }
 }

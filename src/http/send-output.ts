@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import type { ReadStream } from 'node:fs'
+import { stat } from 'node:fs/promises'
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import { basename, dirname } from 'node:path'
 import type { Readable } from 'node:stream'
@@ -37,24 +38,31 @@ export async function prepareFile(request: FastifyRequest, reply: FastifyReply, 
 type Sent = { type: string; statusCode: number; headers: Record<string, string | undefined>; stream: Readable }
 
 async function openFile({ method, headers }: FastifyRequest, path: string): Promise<Sent> {
-  const asked = { method, headers: conditionsOf(method, headers) } as unknown as IncomingMessage
+  const { size } = await stat(path).catch(gone)
+  const asked = { method, headers: conditionsOf({ method, headers, size }) } as unknown as IncomingMessage
   const sent = (await send(asked, encodeURIComponent(basename(path)), { ...OPTIONS, root: dirname(path) })) as Sent
   // It may have gone since it was looked at; while nothing is sent that can still be said.
   if ((sent.stream as Partial<ReadStream>).pending) await once(sent.stream, 'open').catch(gone)
   return sent
 }
 
-const gone = (cause: unknown) => {
+const gone = (cause: unknown): never => {
   throw new OutputUnavailable('The output is not there any more.', { cause })
 }
 
+type Asked = { readonly method: string; readonly headers: IncomingHttpHeaders; readonly size: number }
+
 /**
  * The headers that decide on the answer, such that the library, whose tags are weak, answers as the RFC says:
- * a range is for GET only (14.2), several ranges get the whole, a tag in If-Range is compared strongly (13.1.5), and
- * `Cache-Control: no-cache`, which is for caches on the way, keeps nobody from a 304.
+ * a range is for GET only (14.2), several ranges get the whole, the last bytes may be more than there are (14.1.2), a
+ * tag in If-Range is compared strongly (13.1.5), and `Cache-Control: no-cache`, which is for caches on the way, keeps
+ * nobody from a 304.
  */
-function conditionsOf(method: string, { ...headers }: IncomingHttpHeaders): IncomingHttpHeaders {
+function conditionsOf({ method, size, ...request }: Asked): IncomingHttpHeaders {
+  const headers = { ...request.headers }
   const { range = '', 'if-range': ifRange } = headers
+  const last = /^ *bytes= *-(\d+) *$/.exec(range)?.[1]
+  if (last !== undefined && Number(last) > size) headers.range = 'bytes=0-'
   delete headers['cache-control']
   if (method === 'HEAD' || range.includes(',') || String(ifRange).startsWith('W/')) delete headers.range
   if (typeof ifRange === 'string' && ifRange.startsWith('"')) headers['if-range'] = `W/${ifRange}`
