@@ -1,12 +1,11 @@
-import { once } from 'node:events'
-import type { ReadStream } from 'node:fs'
-import { stat } from 'node:fs/promises'
+import { open, stat } from 'node:fs/promises'
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import { basename, dirname } from 'node:path'
 import type { Readable } from 'node:stream'
 import { send } from '@fastify/send'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { AppError, OutputUnavailable } from '../errors.ts'
+import { FileStream } from './file-stream.ts'
 
 /** A file to send: its path, and what to call once nobody needs it any more. */
 export type SentFile = { readonly path: string; release(): void }
@@ -37,13 +36,16 @@ export async function prepareFile(request: FastifyRequest, reply: FastifyReply, 
 
 type Sent = { type: string; statusCode: number; headers: Record<string, string | undefined>; stream: Readable }
 
+/** The library is asked for the head alone: what it would read the file with is not what is sent. */
 async function openFile({ method, headers }: FastifyRequest, path: string): Promise<Sent> {
   const { size } = await stat(path).catch(gone)
-  const asked = { method, headers: conditionsOf({ method, headers, size }) } as unknown as IncomingMessage
+  const asked = { method: 'HEAD', headers: conditionsOf({ method, headers, size }) } as unknown as IncomingMessage
   const sent = (await send(asked, encodeURIComponent(basename(path)), { ...OPTIONS, root: dirname(path) })) as Sent
+  if (method === 'HEAD' || sent.type === 'error' || sent.statusCode === 304) return sent
+  const start = Number(/^bytes (\d+)-/.exec(sent.headers['Content-Range'] ?? '')?.[1] ?? 0)
   // It may have gone since it was looked at; while nothing is sent that can still be said.
-  if ((sent.stream as Partial<ReadStream>).pending) await once(sent.stream, 'open').catch(gone)
-  return sent
+  const file = await open(path).catch(gone)
+  return { ...sent, stream: new FileStream(file, { start, bytes: Number(sent.headers['Content-Length']) }) }
 }
 
 const gone = (cause: unknown): never => {

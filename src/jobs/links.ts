@@ -10,12 +10,15 @@ export type LinkSubject = { readonly id: string; readonly attempt: number }
 /** The parameters of a signed link, as they come in a query; `expires` is in s since 1970. */
 export type LinkQuery = { readonly expires?: string | undefined; readonly signature?: string | undefined }
 
+/** A link's parameters as they are made. */
+export type LinkParameters = { readonly expires: string; readonly signature: string }
+
 /** Makes and judges links that need no other permission until they expire. */
 export type LinkSigner = {
   /** Absolute URL of a job's output, good for `ttlSeconds` from now. */
   outputUrl(job: Job): string
   /** The parameters that permit something, good for `ttlSeconds` from now. */
-  sign(purpose: LinkPurpose, subject: LinkSubject): Required<LinkQuery>
+  sign(purpose: LinkPurpose, subject: LinkSubject): LinkParameters
   /** Whether somebody with one of the secrets signed exactly this, and it has not expired. */
   verify(purpose: LinkPurpose, subject: LinkSubject, query: LinkQuery): boolean
 }

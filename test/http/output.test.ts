@@ -17,8 +17,10 @@ async function anOutput() {
   const { artifacts, runs, folder } = await modalArtifacts()
   setting = await startOutputs(artifacts)
   const job = await aSucceededJob(setting)
-  const ask = (headers: Record<string, string> = {}, { method = 'GET' as 'GET' | 'HEAD', query = '' } = {}) =>
-    setting.app.inject({ method, url: `/jobs/${job.id}/output${query}`, headers })
+  const ask = (
+    headers: Record<string, string> = {},
+    { method = 'GET', query = '' }: { method?: 'GET' | 'HEAD'; query?: string } = {},
+  ) => setting.app.inject({ method, url: `/jobs/${job.id}/output${query}`, headers })
   return { job, ask, runs, folder }
 }
 
@@ -114,7 +116,7 @@ describe('conditions', () => {
       { 'if-none-match': etag, 'cache-control': 'no-cache' },
       { 'if-modified-since': modified },
     ]) {
-      const response = await ask(headers as Record<string, string>)
+      const response = await ask(headers)
       expect([response.statusCode, response.rawPayload.length, response.headers.etag]).toEqual([304, 0, etag])
     }
     for (const headers of [{ 'if-none-match': '"other"' }, { 'if-modified-since': new Date(0).toUTCString() }]) {
@@ -288,7 +290,11 @@ test('a reader that leaves midway lets the file go, and harms nobody', async () 
       const output = await artifacts.open(job, wish)
       if (output.kind === 'redirect') return output
       uses++
-      return { ...output, release: () => (uses--, output.release()) }
+      const release = () => {
+        uses--
+        output.release()
+      }
+      return { ...output, release }
     },
   }
   setting = await startOutputs(counting)

@@ -15,7 +15,9 @@ import { until } from '../helpers/until.ts'
 
 async function start(env: Record<string, string>): Promise<ServerProcess> {
   const server = await startServer({ env })
-  onTestFinished(async () => void (await server.end('SIGKILL')))
+  onTestFinished(async () => {
+    await server.end('SIGKILL')
+  })
   return server
 }
 

@@ -9,7 +9,11 @@ async function* inPieces(bytes: Uint8Array, size: number) {
   for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size)
 }
 
-const read = async (pieces: AsyncIterable<Uint8Array>) => Buffer.concat(await Array.fromAsync(bytesOfCbor(pieces)))
+async function read(pieces: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  const read: Uint8Array[] = []
+  for await (const piece of bytesOfCbor(pieces)) read.push(piece)
+  return Buffer.concat(read)
+}
 
 test('whatever pieces it comes in, the content is what was encoded', async () => {
   const lengths = fc.oneof(fc.constantFrom(0, 1, 23, 24, 255, 256, 65_535, 65_536), fc.nat(300))

@@ -48,7 +48,7 @@ test.each([
 test('every change of one character of a signature is refused, those of its last bits too', () => {
   const links = signer('secret')
   const { expires, signature } = links.sign('output', subject)
-  for (const [at, given] of [...signature].entries()) {
+  for (const [at, given] of signature.split(/(?:)/).entries()) {
     const other = given === 'A' ? 'B' : String.fromCharCode(given.charCodeAt(0) + (/[Zz9]/.test(given) ? -1 : 1))
     const changed = signature.slice(0, at) + other + signature.slice(at + 1)
     expect(links.verify('output', subject, { expires, signature: changed })).toBe(false)

@@ -21,7 +21,7 @@ async function urlOf(outputPath: string, options: Partial<S3Options> = {}, wish:
 
 async function startStore() {
   const child = fork(new URL('../helpers/s3-process.ts', import.meta.url), { stdio: 'inherit' })
-  onTestFinished(() => void child.disconnect())
+  onTestFinished(() => child.disconnect())
   const [port] = (await once(child, 'message')) as [number]
   return `http://127.0.0.1:${port}`
 }
