@@ -96,7 +96,7 @@ export function usualResult(functionName: string, kwargs: Kwargs): unknown {
 
 /** The bytes that stand for the video of a run, different for each; as many as its id ends with, where it does. */
 export function videoOf(runId: string): Buffer {
-  const text = `video of ${runId}\n`
+  const text = `video of ${runId}`
   const size = /-(\d+)$/.exec(runId)?.[1]
   return size === undefined ? Buffer.from(text) : Buffer.alloc(Number(size), text)
 }
