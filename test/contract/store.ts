@@ -200,6 +200,30 @@ export const storeContract: readonly ContractCase<JobStore>[] = [
     },
   ],
   [
+    'keeps the limit of one caller’s unfinished jobs, also under many inserts at once',
+    async (open) => {
+      const store = await open()
+      const limits = { maxActiveOfCaller: 3 }
+      const jobs = Array.from({ length: 8 }, () => aJob({ caller: 'key:alice' }))
+      const results = await Promise.all(jobs.map((job) => store.insert(job, limits)))
+      expect(results.map(({ kind }) => kind)).toEqual([
+        ...Array.from({ length: 3 }, () => 'inserted'),
+        ...Array.from({ length: 5 }, () => 'caller-full'),
+      ])
+      expect(await store.insert(aJob({ caller: 'key:bob' }), limits)).toEqual({ kind: 'inserted' })
+      const [first = aJob(), second = aJob(), , refused = aJob()] = jobs
+      expect(await store.get(refused.id)).toBeUndefined()
+      await store.update(after(second, spawned()), second.revision)
+      expect(await store.insert(refused, limits)).toEqual({ kind: 'caller-full' })
+      const canceled = after(first, { type: 'canceled' })
+      await store.update(canceled, first.revision)
+      expect(await store.insert(refused, limits)).toEqual({ kind: 'inserted' })
+      const retried = after(canceled, { type: 'retried' })
+      await store.update(retried, canceled.revision)
+      expect(await store.insert(aJob({ caller: 'key:alice' }), limits)).toEqual({ kind: 'caller-full' })
+    },
+  ],
+  [
     'forgets a removed job with its key, and only at the expected revision',
     async (open) => {
       const store = await open()

@@ -162,12 +162,6 @@ describe('a log that cannot be given', () => {
     expect([refused.statusCode, refused.headers.allow]).toEqual([405, 'GET, HEAD'])
   })
 
-  test('the job belongs to another caller', async () => {
-    const job = await app.submit()
-    await app.store.update({ ...job, revision: 2, caller: 'key:other' }, 1)
-    expect(problemOf(await app.get(`/jobs/${job.id}/logs`))).toMatchObject({ status: 404, code: 'job_not_found' })
-  })
-
   test('the job belongs to another backend', async () => {
     const job = await app.submit()
     const { id, revision } = await app.untilStatus(job.id, 'running')

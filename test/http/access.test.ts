@@ -1,0 +1,217 @@
+import type { HTTPMethods } from 'fastify'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { aBody, problemOf, startApp, type TestApp } from '../helpers/app.ts'
+import { as, knownCallers } from '../helpers/callers.ts'
+import { aSuccess } from '../helpers/fake-backend.ts'
+
+type Route = {
+  /** Undefined: for anybody. */
+  readonly scope?: 'jobs:read' | 'jobs:write'
+  /** What the job has to be. */
+  readonly job?: 'running' | 'succeeded' | 'canceled'
+  readonly answer: number
+  /** Whether everybody is answered the same, as there is no job of anybody in it. */
+  readonly hasNoOwner?: true
+}
+
+/** Every route there is. One that is missing here fails the tests. */
+const ROUTES: Readonly<Record<string, Route>> = {
+  'GET /healthz': { answer: 200, hasNoOwner: true },
+  'GET /readyz': { answer: 200, hasNoOwner: true },
+  'POST /jobs': { scope: 'jobs:write', answer: 202, hasNoOwner: true },
+  'GET /jobs': { scope: 'jobs:read', answer: 200, hasNoOwner: true },
+  'GET /jobs/:id': { scope: 'jobs:read', job: 'running', answer: 200 },
+  'GET /jobs/:id/result': { scope: 'jobs:read', job: 'succeeded', answer: 200 },
+  'GET /jobs/:id/logs': { scope: 'jobs:read', job: 'succeeded', answer: 200 },
+  'DELETE /jobs/:id': { scope: 'jobs:write', job: 'succeeded', answer: 204 },
+  'POST /jobs/:id/cancel': { scope: 'jobs:write', job: 'running', answer: 200 },
+  'POST /jobs/:id/retry': { scope: 'jobs:write', job: 'canceled', answer: 202 },
+}
+
+let app: TestApp
+beforeAll(async () => {
+  app = await startApp({ authenticator: knownCallers, http: { limits: { read: 0, submit: 0 } } })
+})
+afterAll(() => app.close())
+
+const split = (route: string) => route.split(' ') as [HTTPMethods, string]
+
+async function aJobOfAlice(state: Route['job'] = 'running'): Promise<string> {
+  const { job_id: id } = (await app.post('/jobs', aBody, as('alice'))).json<{ job_id: string }>()
+  const { attempts } = await app.untilStatus(id, 'running')
+  if (state === 'succeeded') app.backend.end(attempts[0]?.callId ?? '', aSuccess)
+  if (state === 'canceled') await app.post(`/jobs/${id}/cancel`, undefined, as('alice'))
+  await app.untilJob(id, (job) => job.status === state && !job.attempts.some(({ stop }) => stop === 'owed'), state)
+  return id
+}
+
+async function ask(name: string, caller: string | undefined, id: string) {
+  const [method, path] = split(name)
+  const payload = name === 'POST /jobs' ? aBody : undefined
+  return app.app.inject({ method, url: path.replace(':id', id), headers: as(caller), ...(payload && { payload }) })
+}
+
+/** What `printRoutes` draws as a tree, as paths. */
+function pathsOf(tree: string): string[] {
+  const parents: string[] = []
+  return tree.split('\n').flatMap((line) => {
+    const [, indent = '', part] = /^([│ ]*)[├└]── (\S+)/.exec(line) ?? []
+    if (part === undefined) return []
+    const depth = indent.length / 4
+    parents[depth] = (parents[depth - 1] ?? '') + part
+    return [parents[depth]]
+  })
+}
+
+test('every route is in the table, and the table has no other', async () => {
+  const found: string[] = []
+  for (const path of pathsOf(app.app.printRoutes({ commonPrefix: false }))) {
+    for (const method of app.app.supportedMethods.filter((name) => name !== 'HEAD')) {
+      const answer = await app.app.inject({
+        method: method as 'GET',
+        url: path.replace(':id', 'x'),
+        headers: as('root'),
+      })
+      if (answer.statusCode !== 405) found.push(`${method} ${path}`)
+    }
+  }
+  expect(found.sort()).toEqual(Object.keys(ROUTES).sort())
+})
+
+describe.each(Object.entries(ROUTES))('%s', (name, { scope, job, answer, hasNoOwner }) => {
+  const needs = scope ?? 'nothing'
+  const mayUse = (wanted: boolean) => (scope === undefined || wanted ? answer : 403)
+  const foreign = hasNoOwner ? answer : 404
+
+  test.each([
+    ['nobody', undefined, scope === undefined ? answer : 401],
+    ['a wrong key', 'mallory', scope === undefined ? answer : 401],
+    ['a key without a scope', 'nothing', mayUse(false)],
+    ['a key for metrics', 'metrics', mayUse(false)],
+    ['its owner, to read', 'alice-reads', mayUse(needs === 'jobs:read')],
+    ['its owner, to write', 'alice-writes', mayUse(needs === 'jobs:write')],
+    ['its owner', 'alice', answer],
+    ['another caller', 'bob', foreign],
+    ['a token of that name', 'alice-of-the-issuer', foreign],
+    ['an administrator', 'root', answer],
+  ])(`for %s`, async (_who, caller, expected) => {
+    const id = await aJobOfAlice(job)
+    const response = await ask(name, caller, id)
+    expect(response.statusCode).toBe(expected)
+    if (expected === 404) expect(problemOf(response).code).toBe('job_not_found')
+    const challenge = response.headers['www-authenticate']
+    if (expected === 401) {
+      expect(problemOf(response).code).toBe('unauthorized')
+      expect(challenge).toMatch(/^Bearer realm="[^"]+"/)
+    } else if (expected === 403) {
+      expect(problemOf(response).code).toBe('insufficient_scope')
+      expect(challenge).toContain(`error="insufficient_scope", scope="${needs}"`)
+    } else expect(challenge).toBeUndefined()
+  })
+})
+
+test('a wrong key and one that nobody has are answered alike, and nothing is said of jobs', async () => {
+  const id = await aJobOfAlice()
+  const answers = await Promise.all([
+    ask('GET /jobs/:id', 'alice-', id),
+    ask('GET /jobs/:id', 'zzz', id),
+    ask('GET /jobs/:id', 'zzz', crypto.randomUUID()),
+  ])
+  const [first, ...others] = answers.map(({ statusCode, body, headers }) => [
+    ...[statusCode, body, headers['www-authenticate']],
+  ])
+  for (const other of others) expect(other).toEqual(first)
+})
+
+test('a key may come as X-API-Key; two credentials at once are refused', async () => {
+  const get = (headers: Record<string, string>) => app.app.inject({ method: 'GET', url: '/jobs', headers })
+  expect((await get({ 'x-api-key': 'alice' })).statusCode).toBe(200)
+  expect((await get({ authorization: 'bearer alice' })).statusCode).toBe(200)
+  expect((await get({ authorization: 'Basic alice' })).statusCode).toBe(401)
+  expect((await get({ authorization: 'alice' })).statusCode).toBe(401)
+  const both = await get({ 'x-api-key': 'alice', ...as('alice') })
+  expect(problemOf(both)).toMatchObject({ status: 400, code: 'invalid_request' })
+})
+
+test('a list shows the caller’s own; an administrator sees all, whose they are, and may choose a caller', async () => {
+  const [ofAlice, ofBob] = await Promise.all(
+    ['alice', 'bob'].map(async (caller) => (await app.post('/jobs', aBody, as(caller))).json<{ job_id: string }>()),
+  )
+  const list = async (caller: string, query = '') =>
+    (await app.app.inject({ method: 'GET', url: `/jobs?limit=200${query}`, headers: as(caller) })).json<{
+      jobs: { job_id: string; caller?: string }[]
+    }>().jobs
+  const bobs = await list('bob')
+  expect(bobs.map((job) => job.job_id)).toContain(ofBob?.job_id)
+  expect(bobs.map((job) => job.job_id)).not.toContain(ofAlice?.job_id)
+  expect(bobs.every((job) => job.caller === undefined)).toBe(true)
+  const all = await list('root')
+  expect(all.find((job) => job.job_id === ofAlice?.job_id)).toMatchObject({ caller: 'key:alice' })
+  expect(all.find((job) => job.job_id === ofBob?.job_id)).toMatchObject({ caller: 'key:bob' })
+  const chosen = await list('root', '&caller=key:bob')
+  expect(new Set(chosen.map((job) => job.caller))).toEqual(new Set(['key:bob']))
+  const refused = await app.app.inject({ method: 'GET', url: '/jobs?caller=key:bob', headers: as('bob') })
+  expect(problemOf(refused)).toMatchObject({ status: 403, code: 'insufficient_scope' })
+})
+
+test('an idempotency key is the caller’s own', async () => {
+  const headers = { 'idempotency-key': 'once' }
+  const [first, again, others] = [
+    await app.post('/jobs', aBody, { ...headers, ...as('alice') }),
+    await app.post('/jobs', aBody, { ...headers, ...as('alice') }),
+    await app.post('/jobs', aBody, { ...headers, ...as('bob') }),
+  ].map((answer) => answer.json<{ job_id: string }>().job_id)
+  expect(again).toBe(first)
+  expect(others).not.toBe(first)
+})
+
+test('who is not let in has no body read and takes nothing of anybody’s rate', async () => {
+  const response = await app.post('/jobs', '{"video_path": ', { 'content-type': 'application/json' })
+  expect(problemOf(response)).toMatchObject({ status: 401 })
+})
+
+test('more than sixty wrong credentials a minute of one address are 429, and a good one passes all the same', async () => {
+  const limited = await startApp({ authenticator: knownCallers })
+  const get = (caller?: string) =>
+    limited.app.inject({ method: 'GET', url: '/jobs', headers: as(caller), remoteAddress: '192.0.2.7' })
+  const statuses: number[] = []
+  for (let n = 0; n < 62; n++) statuses.push((await get('mallory')).statusCode)
+  expect(statuses.slice(0, 60)).toEqual(Array.from({ length: 60 }, () => 401))
+  expect(statuses.slice(60)).toEqual([429, 429])
+  const refused = await get('mallory')
+  expect(problemOf(refused)).toMatchObject({ status: 429, code: 'rate_limited' })
+  expect(Number(refused.headers['retry-after'])).toBeGreaterThan(0)
+  expect((await get('alice')).statusCode).toBe(200)
+  await limited.close()
+})
+
+test('jobs made on an open server are an administrator’s only, once callers have names', async () => {
+  const { id } = await app.submit()
+  expect((await ask('GET /jobs/:id', 'alice', id)).statusCode).toBe(404)
+  expect((await ask('GET /jobs/:id', 'root', id)).json()).toMatchObject({ job_id: id, caller: 'anonymous' })
+})
+
+test('a caller has no more unfinished jobs than allowed; the others are not touched by it', async () => {
+  const few = await startApp({ authenticator: knownCallers, maxActiveOfCaller: 2 })
+  const submit = (caller: string, headers = {}) => few.post('/jobs', aBody, { ...as(caller), ...headers })
+  const { job_id: id } = (await submit('alice', { 'idempotency-key': 'first' })).json<{ job_id: string }>()
+  await submit('alice')
+  const refused = await submit('alice')
+  expect(problemOf(refused)).toMatchObject({ status: 429, code: 'concurrency_limit_reached' })
+  expect(Number(refused.headers['retry-after'])).toBeGreaterThan(0)
+  expect((await submit('alice', { 'idempotency-key': 'first' })).statusCode).toBe(202)
+  expect((await submit('bob')).statusCode).toBe(202)
+  await few.post(`/jobs/${id}/cancel`, undefined, as('alice'))
+  expect((await submit('alice')).statusCode).toBe(202)
+  const retried = await few.post(`/jobs/${id}/retry`, undefined, as('alice'))
+  expect(problemOf(retried)).toMatchObject({ status: 429, code: 'concurrency_limit_reached' })
+  await few.close()
+})
+
+test('an open server asks for nothing and looks at no credential', async () => {
+  const open = await startApp()
+  const response = await open.post('/jobs', aBody, as('mallory'))
+  expect(response.statusCode).toBe(202)
+  expect(response.json()).not.toHaveProperty('caller')
+  await open.close()
+})
