@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
+import type { Artifacts } from './artifacts/port.ts'
 import type { Authenticator } from './auth/port.ts'
 import type { TrustedProxies } from './address-lists.ts'
 import type { HttpSettings } from './http-settings.ts'
@@ -12,6 +13,7 @@ import { collectRoutes, docsRoutes } from './http/docs.ts'
 import { healthRoutes } from './http/health.ts'
 import { jobRoutes } from './http/jobs.ts'
 import { logRoutes } from './http/logs.ts'
+import { outputRoutes } from './http/output.ts'
 import { collectMethods } from './http/methods.ts'
 import { registerBodies } from './http/bodies.ts'
 import { registerPressure } from './http/pressure.ts'
@@ -19,11 +21,14 @@ import { answerClientError, answerError, answerExpectation, registerProblems } f
 import { addRateLimits, createFailureLimit, registerLimiter } from './http/rate-limits.ts'
 import { RequestLog } from './http/request-log.ts'
 import { createValidatorCompiler } from './http/validation.ts'
+import type { LinkSigner } from './jobs/links.ts'
 import type { JobService } from './jobs/service.ts'
 import type { Readiness } from './readiness.ts'
 
 export type AppParts = {
   readonly service: JobService
+  readonly artifacts: Pick<Artifacts, 'open'>
+  readonly links: LinkSigner
   readonly readiness: Pick<Readiness, 'report'>
   readonly log: FastifyBaseLogger
   readonly http: HttpSettings
@@ -32,7 +37,8 @@ export type AppParts = {
 }
 
 /** The HTTP application, ready to listen or to be injected. It opens nothing itself: its parts are given and closed elsewhere. */
-export async function buildApp({ service, readiness, log, http, authenticator }: AppParts): Promise<FastifyInstance> {
+export async function buildApp({ log, http, authenticator, ...parts }: AppParts): Promise<FastifyInstance> {
+  const { service, readiness, artifacts, links } = parts
   const app = Fastify({
     loggerInstance: log,
     bodyLimit: http.bodyLimitBytes,
@@ -69,7 +75,8 @@ export async function buildApp({ service, readiness, log, http, authenticator }:
   const routes = collectRoutes(app)
 
   await app.register(healthRoutes, { readiness })
-  await app.register(jobRoutes, { service })
+  await app.register(jobRoutes, { service, links })
+  await app.register(outputRoutes, { service, artifacts, links })
   await app.register(logRoutes, { service })
 
   const isOpen = authenticator === undefined

@@ -10,7 +10,13 @@ export type Environment = Readonly<Record<string, string | undefined>>
 
 /** What is wrong with settings that the schema lets pass one by one: with their parts, and with each other. */
 export function joinedFaults(values: Readonly<Record<string, unknown>>, env: Environment): string[] {
-  return [...backendFaults(values, env), ...textFaults(env), ...authFaults(env), ...issuerFaults(env)]
+  return [
+    ...backendFaults(values, env),
+    ...outputFaults(values, env),
+    ...textFaults(env),
+    ...authFaults(env),
+    ...issuerFaults(env),
+  ]
 }
 
 /** Only an explicit choice, or credentials, decide on a backend in production; half a credential is a mistake anywhere. */
@@ -26,6 +32,27 @@ function backendFaults({ BACKEND, NODE_ENV }: Record<string, unknown>, env: Envi
       ? ['BACKEND: modal needs credentials: set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET, or run `modal setup`']
       : []),
   ]
+}
+
+/** Where jobs run where nothing is wrong: what is said, else Modal where there are credentials. */
+export const backendOf = ({ BACKEND }: Readonly<Record<string, unknown>>, env: Environment): 'modal' | 'local' =>
+  BACKEND === 'modal' || (BACKEND === undefined && hasModalCredentials(env)) ? 'modal' : 'local'
+
+/** Each source of outputs has settings that it cannot do without. */
+function outputFaults(values: Readonly<Record<string, unknown>>, env: Environment): string[] {
+  const source = values.OUTPUT_SOURCE
+  if (backendOf(values, env) === 'local') {
+    const isOwn = source === undefined || source === 'dir'
+    return isOwn ? [] : ['OUTPUT_SOURCE: the local backend serves its own outputs; leave it unset']
+  }
+  const needed = NEEDED_BY_SOURCE[String(source)] ?? []
+  const missing = needed.filter((name) => values[name] === undefined)
+  return missing.map((name) => `${name}: OUTPUT_SOURCE=${String(source)} needs it`)
+}
+
+const NEEDED_BY_SOURCE: Readonly<Record<string, readonly string[]>> = {
+  dir: ['OUTPUT_ROOT'],
+  s3: ['S3_BUCKET', 'AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY'],
 }
 
 /** Settings with a form of their own; their parsers throw what is wrong. */

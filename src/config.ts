@@ -1,6 +1,6 @@
 import { type Static, type TSchema, Type } from '@sinclair/typebox'
 import { Ajv, type ErrorObject } from 'ajv'
-import { type Environment, hasModalCredentials, joinedFaults } from './config-faults.ts'
+import { backendOf, type Environment, hasModalCredentials, joinedFaults } from './config-faults.ts'
 import { BootError } from './errors.ts'
 
 const text = (description: string, options: object = {}) => Type.String({ minLength: 1, description, ...options })
@@ -10,6 +10,8 @@ const choice = <const T extends string>(names: readonly T[], description: string
   Type.Unsafe<T>({ type: 'string', enum: names, description, ...options })
 
 const MiB = 1024 * 1024
+/** An http(s) URL without credentials, query and fragment. */
+const URL_PATTERN = '^https?://[^\\s/?#@]+(/[^\\s?#]*)?$'
 const HOST_PATTERN = '\\s*(\\*\\.)?[^\\s,:/*]+\\s*'
 
 /** Every environment variable the server reads: at once the type, the parser, the defaults and the README's table. */
@@ -64,6 +66,7 @@ export const ConfigSchema = Type.Object({
   ),
   MODAL_APP: text('Name of the deployed Modal app.', { default: 'musetalk-poc' }),
   MODAL_FUNCTION: text('Function that runs the inference.', { default: 'run_inference' }),
+  MODAL_DOWNLOAD_FUNCTION: text('Function that hands out an output.', { default: 'download_result' }),
   MODAL_MAX_CONNECTIONS: integer('Connections to Modal that wait for ends; opened as they are needed.', {
     default: 16,
     minimum: 1,
@@ -162,6 +165,52 @@ export const ConfigSchema = Type.Object({
     maximum: 64 * 1024 * MiB,
   }),
   INPUT_TIMEOUT_SECONDS: integer('Time the fetch of one input may take.', { default: 120, minimum: 1, maximum: 3600 }),
+  PUBLIC_URL: Type.Optional(
+    text('Where callers reach the server, for the links it gives out. Unset: `http://localhost:PORT`.', {
+      pattern: URL_PATTERN,
+    }),
+  ),
+  OUTPUT_SOURCE: Type.Optional(
+    choice(
+      ['modal', 'dir', 's3'],
+      'Where outputs of Modal come from: `modal` by its download function (the default), `dir` a mounted volume, `s3` a redirect. The local backend serves its own.',
+    ),
+  ),
+  OUTPUT_ROOT: Type.Optional(text('For `dir`: the folder where `/shared` of the function is mounted.')),
+  OUTPUT_PREFETCH: Type.Boolean({
+    default: false,
+    description: 'For `modal`: fetches an output when its job succeeds, not when it is first asked for.',
+  }),
+  OUTPUT_CACHE_BYTES: integer('For `modal`: outputs kept in `DATA_DIR`; those read longest ago go first.', {
+    default: 10 * 1024 * MiB,
+    minimum: 0,
+    maximum: 1024 ** 5,
+  }),
+  OUTPUT_URL_TTL_SECONDS: integer('How long a link to an output is valid.', {
+    default: 3600,
+    minimum: 1,
+    maximum: 604_800,
+  }),
+  SIGNING_SECRET: Type.Optional(
+    text(
+      'Signs links; several, comma-separated: the first signs, all are believed. Unset: one is kept with the jobs.',
+      {
+        secret: true,
+        pattern: '^\\s*[^,\\s][^,]*(,\\s*[^,\\s][^,]*)*$',
+      },
+    ),
+  ),
+  S3_ENDPOINT: Type.Optional(
+    text('For `s3`: the store, buckets in the path. Unset: AWS, in `S3_REGION`.', { pattern: URL_PATTERN }),
+  ),
+  S3_BUCKET: Type.Optional(text('For `s3`: the bucket.', { pattern: '^[\\w.-]+$' })),
+  S3_REGION: text('For `s3`: the region.', { default: 'us-east-1', pattern: '^[\\w-]+$' }),
+  S3_PREFIX: Type.Optional(
+    text("For `s3`: put before an output's path below `/shared/`, as it is; a folder ends with a slash."),
+  ),
+  AWS_ACCESS_KEY_ID: Type.Optional(text('For `s3`: credentials that may read the outputs.')),
+  AWS_SECRET_ACCESS_KEY: Type.Optional(text('For `s3`: their secret.', { secret: true })),
+  AWS_SESSION_TOKEN: Type.Optional(text('For `s3`: their token, where they are temporary.', { secret: true })),
 })
 
 export type Config = Readonly<Omit<Static<typeof ConfigSchema>, 'BACKEND'>> & {
@@ -191,7 +240,7 @@ export function loadConfig(env: Environment = process.env): Config {
 
   const config = values as Static<typeof ConfigSchema>
   const found = hasModalCredentials(env)
-  const backend = config.BACKEND ?? (found ? 'modal' : 'local')
+  const backend = backendOf(values, env)
   return Object.freeze({ ...config, BACKEND: backend, backendAssumed: config.BACKEND === undefined && !found })
 }
 

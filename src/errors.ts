@@ -4,8 +4,16 @@ export const PROBLEM_CODES = [
   ...(['cross_site_refused', 'expectation_failed', 'headers_too_large', 'idempotency_key_reused'] as const),
   ...(['insufficient_scope', 'internal_error', 'invalid_idempotency_key', 'invalid_json', 'invalid_request'] as const),
   ...(['issuer_unavailable', 'job_canceled', 'job_failed', 'job_finished', 'job_not_finished'] as const),
-  ...(['job_not_found', 'logs_unavailable', 'malformed_request', 'malformed_url', 'method_not_allowed'] as const),
-  ...(['overloaded', 'queue_full', 'rate_limited', 'request_timeout', 'route_not_found'] as const),
+  ...([
+    'job_not_found',
+    'link_invalid',
+    'logs_unavailable',
+    'malformed_request',
+    'malformed_url',
+    'method_not_allowed',
+  ] as const),
+  ...(['output_unavailable', 'overloaded', 'precondition_failed', 'queue_full', 'range_not_satisfiable'] as const),
+  ...(['rate_limited', 'request_timeout', 'route_not_found'] as const),
   ...(['store_unavailable', 'unauthorized', 'unsupported_media_type', 'url_not_allowed'] as const),
 ]
 export type ProblemCode = (typeof PROBLEM_CODES)[number]
@@ -85,6 +93,34 @@ export class AttemptNotFound extends AppError {
 export class LogsUnavailable extends AppError {
   constructor(status: 409 | 410 | 502 | 503, message: string, options?: ErrorOptions) {
     super('logs_unavailable', status, message, { ...options, ...(status === 503 && { retryAfterSeconds: 10 }) })
+  }
+}
+
+/** 502: the output cannot be had from where it is kept; with `retryAfterSeconds` where it may be later. */
+export class OutputUnavailable extends AppError {
+  constructor(message: string, options: ErrorOptions & { retryAfterSeconds?: number } = {}) {
+    super('output_unavailable', 502, message, options)
+  }
+}
+
+/** 416: the output has no bytes in the range that was asked for. */
+export class RangeNotSatisfiable extends AppError {
+  constructor() {
+    super('range_not_satisfiable', 416, 'The output has no bytes in this range.')
+  }
+}
+
+/** 412: `If-Match` or `If-Unmodified-Since` speaks of another output. */
+export class PreconditionFailed extends AppError {
+  constructor() {
+    super('precondition_failed', 412, 'The output is not the one that was asked for.')
+  }
+}
+
+/** 403: a signed link that was changed, has expired, or is of something else; which of these is not told. */
+export class LinkInvalid extends AppError {
+  constructor() {
+    super('link_invalid', 403, 'The link is not valid, or not any more; a new one stands in the job.')
   }
 }
 

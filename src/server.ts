@@ -55,7 +55,7 @@ async function serve(config: Config) {
     process.exit(1)
   }
   try {
-    await wired.start()
+    await wired.start(portOf(app))
   } catch (error) {
     const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
     const reason = cause instanceof Error ? cause.message : String(cause)
@@ -64,6 +64,12 @@ async function serve(config: Config) {
     process.exit(1)
   }
   endBoot()
+}
+
+/** The one it really listens on: `PORT=0` takes any. */
+function portOf(app: FastifyInstance): number | undefined {
+  const address = app.server.address()
+  return typeof address === 'object' ? address?.port : undefined
 }
 
 function listenFault(error: unknown, { HOST, PORT }: Config): string {

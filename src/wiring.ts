@@ -3,28 +3,33 @@ import { dirname, isAbsolute, relative, sep } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { v7 as uuidv7 } from 'uuid'
+import type { Artifacts } from './artifacts/port.ts'
 import type { Authenticator } from './auth/port.ts'
 import type { Backend } from './backend/port.ts'
 import { childEnvironment, type Config, ConfigError } from './config.ts'
 import { createEmitterBus } from './events/emitter.ts'
 import type { Job, JobInput } from './jobs/job.ts'
+import type { LinkSigner } from './jobs/links.ts'
 import { createReconciler } from './jobs/reconciler.ts'
 import { createRunner } from './jobs/runner.ts'
 import { createService, type JobService } from './jobs/service.ts'
 import { createStopper } from './jobs/stopper.ts'
 import { createInProcessQueue } from './queue/in-process.ts'
 import { createReadiness, type Readiness } from './readiness.ts'
-import type { JobStore } from './store/port.ts'
+import type { JobStore, SecretKeeper } from './store/port.ts'
+import { openArtifacts, openLinks } from './wire-artifacts.ts'
 
 export type Wired = {
   readonly service: JobService
   readonly readiness: Readiness
+  readonly artifacts: Artifacts
+  readonly links: LinkSigner
   /** Undefined: the server is open to anybody. */
   readonly authenticator: Authenticator | undefined
   /** Reads again what may change while the server runs: the file of API keys. */
   reload(): Promise<void>
-  /** Begins to run jobs: those left unfinished, and those that come. Call it once the server listens. */
-  start(): Promise<void>
+  /** Begins to run jobs: those left unfinished, and those that come. Call it once the server listens, with its port. */
+  start(port?: number): Promise<void>
   /** Closes everything that was opened, last opened first. Idempotent. */
   close(): Promise<void>
 }
@@ -36,12 +41,15 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   if (config.backendAssumed) log.warn(ASSUMED_LOCAL)
   const { authenticator, reload } = await openAuth(config, log)
   if (authenticator) opened(authenticator)
-  const store = opened(await openStore(config, log))
+  let listeningAt = config.PORT
+  const artifacts = opened(await openArtifacts(config, log))
+  const store = opened(await openStore(config, artifacts, log))
+  const links = await openLinks(config, { secrets: store, port: () => listeningAt }, log)
   const events = opened(createEmitterBus(log))
   const backend = opened(await openBackend(config, log))
   const queue = opened(createInProcessQueue({ log, maxRunning: config.MAX_CONCURRENT_JOBS || undefined }))
   const service = createService({
-    ...{ store, queue, events, backend, log },
+    ...{ store, queue, events, backend, artifacts, log },
     timeoutSeconds: config.JOB_TIMEOUT_SECONDS,
     maxQueuedJobs: config.MAX_QUEUED_JOBS || undefined,
     maxActiveOfCaller: config.MAX_ACTIVE_JOBS_PER_CALLER || undefined,
@@ -51,7 +59,7 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   const stopper = createStopper({ backend, service, log })
   const reconciler = opened(
     createReconciler({
-      ...{ store, queue, service, stopper, log },
+      ...{ store, queue, service, stopper, artifacts, log },
       retentionSeconds: config.JOB_RETENTION_SECONDS,
     }),
   )
@@ -64,8 +72,9 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   if (!authenticator) log.warn(OPEN_SERVER)
   let closing: Promise<void> | undefined
   return {
-    ...{ service, readiness, authenticator, reload },
-    async start() {
+    ...{ service, readiness, artifacts, links, authenticator, reload },
+    async start(port = config.PORT) {
+      listeningAt = port
       await queue.start(run)
       await reconciler.start()
     },
@@ -121,14 +130,20 @@ async function openAuth(config: Config, log: Logger): Promise<Auth> {
   return { authenticator: joinAuthenticators({ keys, tokens }), reload: keys?.reload ?? nothing }
 }
 
-async function openStore(config: Config, log: Logger): Promise<JobStore> {
+async function openStore(config: Config, artifacts: Artifacts, log: Logger): Promise<JobStore & SecretKeeper> {
   const [, path] = SQLITE_STORE.exec(config.JOB_STORE) ?? []
   if (path !== undefined) {
     const { createSqliteStore } = await import('./store/sqlite.ts')
     return createSqliteStore({ path, log })
   }
-  const { createMemoryStore } = await import('./store/memory.ts')
-  const store = createMemoryStore({ maxFinished: config.MAX_FINISHED_JOBS || Infinity })
+  const [{ createMemoryStore }, { createMemorySecrets }] = await Promise.all([
+    import('./store/memory.ts'),
+    import('./store/secrets.ts'),
+  ])
+  const onForgotten = (job: Job) => {
+    artifacts.forget(job).catch((error: unknown) => log.warn({ job_id: job.id, err: error }, 'files of a job stay'))
+  }
+  const store = createMemoryStore({ maxFinished: config.MAX_FINISHED_JOBS || Infinity, onForgotten })
   const close = async () => {
     for await (const job of store.owed('run', Date.now())) {
       log.warn(factsOf(job), 'an unfinished job is forgotten: JOB_STORE=memory keeps nothing beyond the process')
@@ -138,7 +153,7 @@ async function openStore(config: Config, log: Logger): Promise<JobStore> {
     }
     await store.close()
   }
-  return { ...store, close }
+  return { ...store, ...createMemorySecrets(), close }
 }
 
 const factsOf = (job: Job) => ({

@@ -30,6 +30,9 @@ export type RpcContext = {
   nextLogStreamAt?: number
   /** Set when a poll's answer held the call's end: what fails after that is the reading of the result. */
   answered?: boolean
+  /** Asks for a large value to be left where it is: its id is put here, and the client is told that it is null. */
+  leavesBlob?: boolean
+  blobId?: string
 }
 export const rpcContext = new AsyncLocalStorage<RpcContext>()
 
@@ -68,6 +71,7 @@ const rpcMiddleware: Middleware = async function* (call, options) {
     case 'FunctionGetOutputs': {
       const response = yield* call.next(call.request, { ...bounded, ...ending, ...ONCE })
       if ((response as { outputs?: unknown[] }).outputs?.length) context.answered = true
+      if (context.leavesBlob) leaveBlob(response as object, context)
       return response
     }
     case 'FunctionMap': {
@@ -83,6 +87,15 @@ const rpcMiddleware: Middleware = async function* (call, options) {
     default:
       return yield* call.next(call.request, { ...bounded, ...ending })
   }
+}
+
+const CBOR_NULL = Uint8Array.of(0xf6)
+
+function leaveBlob(response: object, context: RpcContext): void {
+  const [output] = (response as { outputs?: { result?: { data?: Uint8Array; dataBlobId?: string } }[] }).outputs ?? []
+  if (!output?.result?.dataBlobId) return
+  context.blobId = output.result.dataBlobId
+  output.result = { ...output.result, data: CBOR_NULL }
 }
 
 /** Against the client's own three repeats; it reads this option beyond gRPC's. */

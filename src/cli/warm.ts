@@ -4,9 +4,21 @@ import { beginBoot } from '../runtime.ts'
 // Loads what the server loads and starts nothing: fills the compile cache, so that the first start is as fast as the next.
 beginBoot()
 await Promise.all([
-  ...['../config.ts', '../log.ts', '../wiring.ts', '../app.ts', '../store/memory.ts'].map((path) => import(path)),
-  ...['../backend/local.ts', '../backend/modal.ts', '../http/reference/document.ts', 'close-with-grace'].map(
-    (path) => import(path),
-  ),
+  ...[
+    '../config.ts',
+    '../log.ts',
+    '../wiring.ts',
+    '../app.ts',
+    '../store/memory.ts',
+    '../artifacts/local.ts',
+    '../artifacts/modal.ts',
+  ].map((path) => import(path)),
+  ...[
+    '../backend/local.ts',
+    '../backend/modal.ts',
+    '../backend/modal-download.ts',
+    '../http/reference/document.ts',
+    'close-with-grace',
+  ].map((path) => import(path)),
 ])
 flushCompileCache()

@@ -4,6 +4,7 @@ import type { Authenticator, Credential, Identity, Scope } from '../auth/port.ts
 import { AppError, Forbidden, Unauthorized } from '../errors.ts'
 import { ANONYMOUS_ID, type Caller } from '../jobs/caller.ts'
 import type { FailureLimit } from './rate-limits.ts'
+import { isLink } from './signed-links.ts'
 
 declare module 'fastify' {
   // Declarations merge with an interface only.
@@ -36,7 +37,8 @@ export function registerAuth(app: FastifyInstance, { authenticator, failures }: 
     // Unknown routes have none: there is nothing to guard.
     const { access = 'open' } = request.routeOptions.config
     if (!authenticator) request.caller = ANYBODY
-    else if (access !== 'open') request.caller = await admit(request, access, { authenticator, failures })
+    else if (access !== 'open' && !isLink(request))
+      request.caller = await admit(request, access, { authenticator, failures })
   })
 }
 

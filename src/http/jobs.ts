@@ -4,6 +4,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { type Static, Type } from '@sinclair/typebox'
 import { isAdmin } from '../jobs/caller.ts'
 import type { Job } from '../jobs/job.ts'
+import type { LinkSigner } from '../jobs/links.ts'
 import { parseIdempotencyKey } from '../jobs/idempotency.ts'
 import type { JobService, NewJob } from '../jobs/service.ts'
 import { viewOf } from '../jobs/view.ts'
@@ -31,10 +32,16 @@ const READ = { access: 'jobs:read' } as const
 const WRITE = { access: 'jobs:write' } as const
 const SUBMIT = { access: 'jobs:write', bucket: 'submit' } as const
 
+export type JobParts = { readonly service: JobService; readonly links: LinkSigner }
+
 /** The routes of jobs. Handlers take the request apart, call one verb of the core and return its view. */
-export const jobRoutes: FastifyPluginAsyncTypebox<{ service: JobService }> = (app, { service }) => {
+export const jobRoutes: FastifyPluginAsyncTypebox<JobParts> = (app, { service, links }) => {
   const show = async (job: Job, { caller }: FastifyRequest) =>
-    viewOf(job, { queuePosition: await service.queuePosition(job), withCaller: caller ? isAdmin(caller) : false })
+    viewOf(job, {
+      queuePosition: await service.queuePosition(job),
+      links,
+      withCaller: caller ? isAdmin(caller) : false,
+    })
 
   app.addHook('onRequest', logJobId)
 
@@ -105,8 +112,9 @@ export const jobRoutes: FastifyPluginAsyncTypebox<{ service: JobService }> = (ap
       schema: { params: JobParams, querystring: NoQuery, response: { 200: ResultReply, '4xx': ProblemReply } },
     },
     async (request) => {
-      const { id, outputPath } = await service.result(request.params.id, callerOf(request))
-      return { job_id: id, status: 'succeeded' as const, output_path: outputPath }
+      const job = await service.result(request.params.id, callerOf(request))
+      const output = { output_path: job.outputPath, output_url: links.outputUrl(job) }
+      return { job_id: job.id, status: 'succeeded' as const, ...output }
     },
   )
 

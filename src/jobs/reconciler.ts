@@ -1,3 +1,4 @@
+import type { Artifacts } from '../artifacts/port.ts'
 import type { JobQueue, QueueEntry } from '../queue/port.ts'
 import type { JobStore } from '../store/port.ts'
 import { currentAttempt, type Job } from './job.ts'
@@ -6,10 +7,11 @@ import type { JobService } from './service.ts'
 import type { Stopper } from './stopper.ts'
 
 export type ReconcilerParts = {
-  readonly store: Pick<JobStore, 'owed' | 'remove'>
+  readonly store: Pick<JobStore, 'owed' | 'get' | 'remove'>
   readonly queue: Pick<JobQueue, 'add'>
   readonly service: Pick<JobService, 'record'>
   readonly stopper: Stopper
+  readonly artifacts: Pick<Artifacts, 'forget' | 'sweep'>
   readonly log: Log
   /** How long a job is kept after its end. */
   readonly retentionSeconds: number
@@ -27,6 +29,8 @@ export type Reconciler = {
   stopCalls(): Promise<void>
   /** Forgets jobs that ended longer ago than they are kept, a few at a time. */
   removeOld(): Promise<void>
+  /** Removes files of jobs that are gone, where they are older than a job is kept. */
+  sweepFiles(): Promise<void>
   /** Makes the first pass over deadlines and runs, then repeats all. */
   start(): Promise<void>
   /** Ends the passes and waits for those under way. Idempotent. */
@@ -36,6 +40,8 @@ export type Reconciler = {
 /** How often deadlines are looked at, and everything else that may be owed, in ms. */
 export const DEADLINE_SWEEP_MS = 1_000
 export const RESUME_SWEEP_MS = 30_000
+/** How often files are looked for that a crash left behind, in ms. */
+export const FILE_SWEEP_MS = 3_600_000
 /** How many jobs are seen to at the same time. */
 const BATCH = 100
 /** How many jobs' calls are stopped at the same time. */
@@ -43,7 +49,7 @@ const STOPS_AT_ONCE = 32
 
 /** Finds what is owed and nobody is doing: what a crash, a lost message or an outage left behind. */
 export function createReconciler(parts: ReconcilerParts): Reconciler {
-  const { store, queue, service, stopper, log, retentionSeconds, now = Date.now } = parts
+  const { store, queue, service, stopper, artifacts, log, retentionSeconds, now = Date.now } = parts
   const closing = new AbortController()
   const timers: NodeJS.Timeout[] = []
   const underWay = new Set<Promise<void>>()
@@ -101,7 +107,16 @@ export function createReconciler(parts: ReconcilerParts): Reconciler {
   }
 
   const removeOld = () =>
-    each(store.owed('removal', now() - retentionSeconds * 1000), (job) => store.remove(job.id, job.revision))
+    each(store.owed('removal', now() - retentionSeconds * 1000), async (job) => {
+      if (await store.remove(job.id, job.revision)) await artifacts.forget(job)
+    })
+
+  /** Only old files: another server that shares the folder may know the job, and would have let it go by then too. */
+  const sweepFiles = () =>
+    artifacts.sweep({
+      before: now() - retentionSeconds * 1000,
+      isKnown: async (id) => (await store.get(id)) !== undefined,
+    })
 
   /** Runs a pass again and again, never beside itself. */
   const repeat = (pass: () => Promise<void>, everyMs: number) => {
@@ -126,13 +141,15 @@ export function createReconciler(parts: ReconcilerParts): Reconciler {
     resumeRuns,
     stopCalls,
     removeOld,
+    sweepFiles,
     async start() {
       await endOverdue()
       await resumeRuns()
       repeat(endOverdue, DEADLINE_SWEEP_MS)
       repeat(resumeRuns, RESUME_SWEEP_MS)
       repeat(removeOld, RESUME_SWEEP_MS)
-      // The first pass is made at once, but nothing waits for it.
+      // The first passes of these are made at once, but nothing waits for them.
+      repeat(sweepFiles, FILE_SWEEP_MS)()
       repeat(stopCalls, RESUME_SWEEP_MS)()
     },
     async close() {

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import type { Artifacts } from '../artifacts/port.ts'
 import type { Backend } from '../backend/port.ts'
 import {
   ConcurrencyLimitReached,
@@ -50,6 +51,7 @@ export type ServiceParts = {
   readonly queue: JobQueue
   readonly events: EventBus
   readonly backend: Pick<Backend, 'name' | 'check' | 'logs'>
+  readonly artifacts: Pick<Artifacts, 'prefetch' | 'forget'>
   readonly log: Log
   readonly timeoutSeconds: number
   /** Unfinished jobs of one caller, beyond which its submits are refused; undefined: any number. */
@@ -98,7 +100,17 @@ export type JobService = {
 }
 
 export function createService(parts: ServiceParts): JobService {
-  const { store, queue, events, backend, log, timeoutSeconds, maxQueuedJobs = Infinity, maxActiveOfCaller } = parts
+  const {
+    store,
+    queue,
+    events,
+    backend,
+    artifacts,
+    log,
+    timeoutSeconds,
+    maxQueuedJobs = Infinity,
+    maxActiveOfCaller,
+  } = parts
   const { newId = randomUUID, now = Date.now } = parts
 
   const find = async (id: string, caller?: Caller): Promise<Job> => {
@@ -123,11 +135,18 @@ export function createService(parts: ServiceParts): JobService {
   const react = async (before: Job, after: Job, event: JobEvent) => {
     logChange(log, { before, after, event })
     events.publish(after)
+    if (event.type === 'succeeded') artifacts.prefetch({ ...after, outputPath: event.outputPath })
     const [old, current] = [currentAttempt(before), currentAttempt(after)]
     // Other ends are recorded by the run itself, which is over then.
     const isEndedFromOutside = event.type === 'canceled' || event.type === 'expired'
     if (isEndedFromOutside) await queue.drop({ id: after.id, attempt: old.attempt })
     if (current.attempt !== old.attempt) await queue.add({ id: after.id, attempt: current.attempt })
+  }
+
+  /** The job is gone whatever becomes of its files: what cannot be removed now is left to the sweep. */
+  const forget = async (job: Job) => {
+    log.info({ job_id: job.id }, 'job removed')
+    await artifacts.forget(job).catch((error: unknown) => log.warn({ job_id: job.id, err: error }, FILES_STAY))
   }
 
   /** The callers of retries under way, which have a place already and are not yet counted by the store. */
@@ -188,9 +207,8 @@ export function createService(parts: ServiceParts): JobService {
         const job = await find(id, caller)
         if (!isFinished(job)) throw new JobConflict('job_not_finished', `The job is ${job.status}; cancel it first.`)
         if (owesStop(job)) throw new JobConflict('job_not_finished', 'The call of the job is still being stopped.')
-        if (await store.remove(id, job.revision)) break
+        if (await store.remove(id, job.revision)) return forget(job)
       }
-      log.info({ job_id: id }, 'job removed')
     },
     async logs({ id, attempt }, caller, signal) {
       return openLogs({ job: await find(id, caller), attempt }, { backend, events, get: find }, signal)
@@ -208,6 +226,8 @@ export function createService(parts: ServiceParts): JobService {
     },
   }
 }
+
+const FILES_STAY = 'files of a job that was removed are still there'
 
 function noResult(job: Job): JobConflict {
   if (job.status === 'failed') {

@@ -1,13 +1,16 @@
 import type { Attempt, Job } from './job.ts'
+import type { LinkSigner } from './links.ts'
 
 export type ViewOptions = {
   readonly queuePosition?: number | undefined
+  /** Makes the link to the output of a job that has one. */
+  readonly links?: Pick<LinkSigner, 'outputUrl'>
   /** Whether to say whose the job is, which is for administrators. */
   readonly withCaller?: boolean
 }
 
 /** A job in its wire form: snake_case, RFC 3339 times, absent rather than null. The only place that makes it. */
-export function viewOf(job: Job, { queuePosition, withCaller = false }: ViewOptions = {}) {
+export function viewOf(job: Job, { queuePosition, links, withCaller = false }: ViewOptions = {}) {
   return {
     job_id: job.id,
     status: job.status,
@@ -23,6 +26,7 @@ export function viewOf(job: Job, { queuePosition, withCaller = false }: ViewOpti
     deadline_at: time(job.deadlineAt),
     ...(queuePosition !== undefined && { queue_position: queuePosition }),
     ...(job.outputPath !== undefined && { output_path: job.outputPath }),
+    ...(job.outputPath !== undefined && links && { output_url: links.outputUrl(job) }),
     ...(job.error !== undefined && { error: job.error }),
     ...(job.errorCode && { error_code: job.errorCode }),
     attempts: job.attempts.map(attemptView),
@@ -45,6 +49,7 @@ const attemptView = (attempt: Attempt) => ({
 const linksOf = (id: string) => ({
   self: `/jobs/${id}`,
   result: `/jobs/${id}/result`,
+  output: `/jobs/${id}/output`,
   logs: `/jobs/${id}/logs`,
   cancel: `/jobs/${id}/cancel`,
 })

@@ -6,13 +6,15 @@ import type { InsertLimits, JobStore, Owed } from './port.ts'
 export type MemoryStoreOptions = {
   /** Finished jobs kept; beyond them the one that ended first is forgotten. */
   readonly maxFinished?: number
+  /** Hears of each job that is forgotten for want of room. */
+  readonly onForgotten?: (job: Job) => void
 }
 
 /**
  * Jobs in a `Map`, gone with the process. What is owed is kept beside it in small indexes, so that looking for work
  * never walks over the finished jobs.
  */
-export function createMemoryStore({ maxFinished = Infinity }: MemoryStoreOptions = {}): JobStore {
+export function createMemoryStore({ maxFinished = Infinity, onForgotten }: MemoryStoreOptions = {}): JobStore {
   const jobs = new Map<string, Job>()
   /** Jobs in order of creation, by state, and by state of each caller: no filter walks over what it leaves out. */
   const timelines = createTimelines()
@@ -67,6 +69,7 @@ export function createMemoryStore({ maxFinished = Infinity }: MemoryStoreOptions
       const oldest = jobs.get(ended.first ?? '')
       if (!oldest) return
       forget(oldest)
+      onForgotten?.(oldest)
     }
   }
 

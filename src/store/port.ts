@@ -54,3 +54,9 @@ export type JobStore = {
   /** Releases what the store holds. Idempotent. */
   close(): Promise<void>
 }
+
+/** Secrets that are kept with the jobs, the same for every process that has these jobs. */
+export type SecretKeeper = {
+  /** The secret of this name; made when it is first asked for. */
+  secret(name: string): Promise<string>
+}

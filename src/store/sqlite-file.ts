@@ -34,6 +34,7 @@ export const MIGRATIONS: readonly string[] = [
    CREATE INDEX jobs_by_end ON jobs (finished_at, id) WHERE finished_at IS NOT NULL AND stop_owed = 0;
    CREATE INDEX jobs_stopping ON jobs (created_at, id) WHERE stop_owed = 1;
    CREATE UNIQUE INDEX jobs_by_key ON jobs (caller, idempotency_key) WHERE idempotency_key IS NOT NULL;`,
+  'CREATE TABLE secrets (name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) STRICT;',
 ]
 
 /**

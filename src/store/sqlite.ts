@@ -7,7 +7,8 @@ import type { Log } from '../jobs/log.ts'
 import { createGroupCommit } from './group-commit.ts'
 import { codeOf, describeFault, openSqliteFile } from './sqlite-file.ts'
 import { createRecent } from './recent.ts'
-import type { InsertLimits, Inserted, JobStore, ListPosition, ListQuery, Owed } from './port.ts'
+import type { InsertLimits, Inserted, JobStore, ListPosition, ListQuery, Owed, SecretKeeper } from './port.ts'
+import { createSqliteSecrets } from './secrets.ts'
 import { comparePositions } from './timeline.ts'
 
 /** Jobs read at once while looking for what is owed: enough to be quick, few enough not to hold up the loop. */
@@ -31,13 +32,14 @@ export type SqliteOptions = {
  * Jobs in one SQLite file, for one process: a write is acknowledged once it is on disk. Rejects with a `BootError`
  * where the file cannot be used; a write that the disk refuses later rejects with `StoreUnavailable`, and reads go on.
  */
-export async function createSqliteStore({ path, log, ...options }: SqliteOptions): Promise<JobStore> {
+export async function createSqliteStore({ path, log, ...options }: SqliteOptions): Promise<JobStore & SecretKeeper> {
   const db = await openSqliteFile(path, options)
   try {
     const store = createStoreOn(db, log)
     const isThere = path === ':memory:' ? () => Promise.resolve() : watchFile(path)
     return {
       ...store,
+      ...createSqliteSecrets(db),
       async countSubmitted() {
         await isThere()
         return store.countSubmitted()

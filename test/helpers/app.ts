@@ -3,6 +3,7 @@ import type { Authenticator } from '../../src/auth/port.ts'
 import { buildApp } from '../../src/app.ts'
 import { loadConfig } from '../../src/config.ts'
 import { type HttpSettings, httpSettingsOf } from '../../src/http-settings.ts'
+import { createLinkSigner } from '../../src/jobs/links.ts'
 import { startCore } from './core.ts'
 import { recordingLog } from './log.ts'
 
@@ -17,8 +18,13 @@ export const defaultHttp = httpSettingsOf(loadConfig({ BACKEND: 'local' }))
 export async function startApp({ http, authenticator, ...options }: AppOptions = {}) {
   const core = await startCore(options)
   const { log, lines, text } = await recordingLog()
-  const { service, readiness } = core
-  const app = await buildApp({ service, readiness, log, http: { ...defaultHttp, ...http }, authenticator })
+  const { service, readiness, artifacts, clock } = core
+  const links = createLinkSigner({
+    ...{ secrets: ['new secret', 'old secret'], publicUrl: () => 'https://video.example', ttlSeconds: 3600 },
+    now: () => clock.now,
+  })
+  const parts = { service, readiness, artifacts, links, log, authenticator }
+  const app = await buildApp({ ...parts, http: { ...defaultHttp, ...http } })
   const post = (url: string, payload?: object | string, headers: Record<string, string> = {}) =>
     app.inject({
       method: 'POST',
@@ -28,7 +34,7 @@ export async function startApp({ http, authenticator, ...options }: AppOptions =
     })
   return {
     ...core,
-    ...{ app, post, requestLines: lines, requestLog: text },
+    ...{ app, links, post, requestLines: lines, requestLog: text },
     get: (url: string) => app.inject({ method: 'GET', url }),
     async close() {
       await app.close()

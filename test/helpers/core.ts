@@ -1,3 +1,5 @@
+import type { Artifacts } from '../../src/artifacts/port.ts'
+import { OutputUnavailable } from '../../src/errors.ts'
 import { createEmitterBus } from '../../src/events/emitter.ts'
 import type { Caller } from '../../src/jobs/caller.ts'
 import type { Job } from '../../src/jobs/job.ts'
@@ -18,16 +20,32 @@ export const anybody: Caller = { id: 'anonymous', seesAll: true }
 
 export const aRequest: NewJob = { input: { video_path: 'face.mp4', audio_path: 'speech.wav' }, version: 'v15' }
 
+/** Outputs of jobs that have none. */
+const noArtifacts: Artifacts = {
+  open: () => Promise.reject(new OutputUnavailable('There are no outputs here.')),
+  prefetch: () => undefined,
+  forget: () => Promise.resolve(),
+  sweep: () => Promise.resolve(),
+  close: () => Promise.resolve(),
+}
+
 type CoreOptions = {
   running?: boolean
   store?: JobStore
   maxConcurrentJobs?: number
   maxQueuedJobs?: number
   maxActiveOfCaller?: number
+  artifacts?: Artifacts
 }
 
 /** The whole core on its first adapters, with a backend and a clock in the test's hand. */
-export async function startCore({ running = true, store: given, maxConcurrentJobs, ...limits }: CoreOptions = {}) {
+export async function startCore({
+  running = true,
+  store: given,
+  maxConcurrentJobs,
+  artifacts = noArtifacts,
+  ...limits
+}: CoreOptions = {}) {
   const clock = { now: 1_000_000 }
   const now = () => clock.now
   const { log, lines } = await recordingLog()
@@ -35,9 +53,9 @@ export async function startCore({ running = true, store: given, maxConcurrentJob
   const events = createEmitterBus(log)
   const backend = createFakeBackend()
   const queue = createInProcessQueue({ log, maxRunning: maxConcurrentJobs })
-  const service = createService({ store, queue, events, backend, log, timeoutSeconds: 60, ...limits, now })
+  const service = createService({ store, queue, events, backend, artifacts, log, timeoutSeconds: 60, ...limits, now })
   const stopper = createStopper({ backend, service, log })
-  const reconciler = createReconciler({ store, queue, service, stopper, log, retentionSeconds: 1_000, now })
+  const reconciler = createReconciler({ store, queue, service, stopper, artifacts, log, retentionSeconds: 1_000, now })
   const readiness = createReadiness({ store, backend })
   const run = createRunner({ store, service, backend, stopper, log, maxAttempts: 2 })
   if (running) await queue.start(run)
@@ -51,7 +69,21 @@ export async function startCore({ running = true, store: given, maxConcurrentJob
       3_000,
     )
   return {
-    ...{ clock, lines, store, events, backend, queue, service, stopper, reconciler, readiness, run, untilJob },
+    ...{
+      clock,
+      lines,
+      store,
+      events,
+      backend,
+      artifacts,
+      queue,
+      service,
+      stopper,
+      reconciler,
+      readiness,
+      run,
+      untilJob,
+    },
     untilStatus: (id: string, status: Job['status']) => untilJob(id, (job) => job.status === status, status),
     submit: async (request: Partial<NewJob> = {}) => (await service.submit({ ...aRequest, ...request }, anybody)).job,
     async close() {

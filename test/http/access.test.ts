@@ -1,8 +1,12 @@
+import { mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { HTTPMethods } from 'fastify'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { aBody, problemOf, startApp, type TestApp } from '../helpers/app.ts'
 import { as, knownCallers } from '../helpers/callers.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
+import { modalArtifacts } from '../helpers/outputs.ts'
 import { routesOf } from '../helpers/routes.ts'
 
 type Route = {
@@ -27,6 +31,7 @@ const ROUTES: Readonly<Record<string, Route>> = {
   'GET /jobs': { scope: 'jobs:read', answer: 200, hasNoOwner: true },
   'GET /jobs/:id': { scope: 'jobs:read', job: 'running', answer: 200 },
   'GET /jobs/:id/result': { scope: 'jobs:read', job: 'succeeded', answer: 200 },
+  'GET /jobs/:id/output': { scope: 'jobs:read', job: 'succeeded', answer: 200 },
   'GET /jobs/:id/logs': { scope: 'jobs:read', job: 'succeeded', answer: 200 },
   'DELETE /jobs/:id': { scope: 'jobs:write', job: 'succeeded', answer: 204 },
   'POST /jobs/:id/cancel': { scope: 'jobs:write', job: 'running', answer: 200 },
@@ -35,7 +40,8 @@ const ROUTES: Readonly<Record<string, Route>> = {
 
 let app: TestApp
 beforeAll(async () => {
-  app = await startApp({ authenticator: knownCallers, http: { limits: { read: 0, submit: 0 } } })
+  const { artifacts } = await modalArtifacts({ dataDir: mkdtempSync(join(tmpdir(), 'outputs-')) })
+  app = await startApp({ artifacts, authenticator: knownCallers, http: { limits: { read: 0, submit: 0 } } })
 })
 afterAll(() => app.close())
 

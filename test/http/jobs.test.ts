@@ -40,6 +40,7 @@ describe('POST /jobs', () => {
       links: {
         self: `/jobs/${job.job_id}`,
         result: `/jobs/${job.job_id}/result`,
+        output: `/jobs/${job.job_id}/output`,
         logs: `/jobs/${job.job_id}/logs`,
         cancel: `/jobs/${job.job_id}/cancel`,
       },
@@ -73,7 +74,10 @@ describe('GET /jobs/:id and its result', () => {
       ...{ job_id: id, status: 'succeeded', output_path, revision: 3 },
       attempts: [{ attempt: 1, call_id: `fc-${id}-1`, outcome: 'succeeded' }],
     })
-    expect((await app.get(`/jobs/${id}/result`)).json()).toEqual({ job_id: id, status: 'succeeded', output_path })
+    expect((await app.get(`/jobs/${id}/result`)).json()).toEqual({
+      ...{ job_id: id, status: 'succeeded', output_path },
+      output_url: expect.stringContaining(`/jobs/${id}/output?expires=`),
+    })
   })
 
   test('tell why a job failed', async () => {

@@ -1,3 +1,6 @@
+import { mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import packageJson from '../../package.json' with { type: 'json' }
 import { PROBLEM_CODES, StoreUnavailable } from '../../src/errors.ts'
@@ -7,6 +10,7 @@ import { as, knownCallers } from '../helpers/callers.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
 import { createReferee, referenceOf } from '../helpers/reference.ts'
 import { routesOf } from '../helpers/routes.ts'
+import { modalArtifacts } from '../helpers/outputs.ts'
 
 let open: TestApp
 let guarded: TestApp
@@ -14,7 +18,8 @@ let reference: OpenApi
 let openReference: OpenApi
 beforeAll(async () => {
   open = await startApp()
-  guarded = await startApp({ authenticator: knownCallers })
+  const { artifacts } = await modalArtifacts({ dataDir: mkdtempSync(join(tmpdir(), 'outputs-')) })
+  guarded = await startApp({ artifacts, authenticator: knownCallers })
   reference = await referenceOf(guarded, as('nothing'))
   openReference = await referenceOf(open)
 })
@@ -165,6 +170,7 @@ describe('real answers are as the reference tells', () => {
     ask('POST /jobs', '', 'alice', { payload, headers: { ...as('alice'), ...json, ...headers } })
   const get = (url: string, caller = 'alice') => guarded.app.inject({ method: 'GET', url, headers: as(caller) })
   const unknown = crypto.randomUUID()
+  const ranged = (range: string) => ({ headers: { ...as('alice'), range } })
 
   /** What fails while the store cannot write. */
   async function withoutStore(ask: () => Promise<Answer>): Promise<Answer> {
@@ -201,6 +207,17 @@ describe('real answers are as the reference tells', () => {
     ['GET /jobs/:id/result', 409, 'failed', async () => ask('GET /jobs/:id/result', await aJob('failed'))],
     ['GET /jobs/:id/result', 409, 'canceled', async () => ask('GET /jobs/:id/result', await aJob('canceled'))],
     ['GET /jobs/:id/result', 404, 'unknown', () => ask('GET /jobs/:id/result', unknown)],
+    ['GET /jobs/:id/output', 200, 'the video', async () => ask('GET /jobs/:id/output', await aJob('succeeded'))],
+    [
+      ...(['GET /jobs/:id/output', 206, 'a range'] as const),
+      async () => ask('GET /jobs/:id/output', await aJob('succeeded'), 'alice', ranged('bytes=0-9')),
+    ],
+    [
+      ...(['GET /jobs/:id/output', 416, 'no such range'] as const),
+      async () => ask('GET /jobs/:id/output', await aJob('succeeded'), 'alice', ranged('bytes=5000-')),
+    ],
+    ['GET /jobs/:id/output', 403, 'a made-up link', () => get(`/jobs/${unknown}/output?expires=1&signature=x`)],
+    ['GET /jobs/:id/output', 409, 'running', async () => ask('GET /jobs/:id/output', await aJob())],
     ['GET /jobs/:id/logs', 200, 'succeeded', async () => ask('GET /jobs/:id/logs', await aJob('succeeded'))],
     ['GET /jobs/:id/logs', 404, 'no such attempt', async () => get(`/jobs/${await aJob()}/logs?attempt=2`)],
     ['GET /jobs/:id/logs', 404, 'unknown', () => ask('GET /jobs/:id/logs', unknown)],

@@ -129,6 +129,33 @@ describe('which backend', () => {
   })
 })
 
+describe('where outputs come from', () => {
+  const s3 = { S3_BUCKET: 'b', AWS_ACCESS_KEY_ID: 'k', AWS_SECRET_ACCESS_KEY: 'as-hush' }
+
+  test('a source is refused without what it needs', () => {
+    expect(faultsOf({ ...tokens, OUTPUT_SOURCE: 'dir' })).toEqual(['OUTPUT_ROOT: OUTPUT_SOURCE=dir needs it'])
+    expect(faultsOf({ ...tokens, OUTPUT_SOURCE: 's3' }).map((fault) => fault.split(':')[0])).toEqual(Object.keys(s3))
+    expect(faultsOf({ ...tokens, OUTPUT_SOURCE: 's3', ...s3 })).toEqual([])
+    expect(faultsOf({ ...tokens, OUTPUT_SOURCE: 'dir', OUTPUT_ROOT: '/mnt' })).toEqual([])
+  })
+
+  test('the local backend has its own', () => {
+    expect(faultsOf({ OUTPUT_SOURCE: 's3', ...s3 }).join()).toContain('OUTPUT_SOURCE')
+    expect(faultsOf({ OUTPUT_SOURCE: 'dir' })).toEqual([])
+  })
+
+  test.each(['video.example', 'https://', 'https://a.example/?x', 'https://user:pw@a.example', 'ftp://a.example'])(
+    'PUBLIC_URL=%s is refused',
+    (PUBLIC_URL) => {
+      expect(faultsOf({ PUBLIC_URL })).toHaveLength(1)
+    },
+  )
+
+  test.each([',', 'a,', 'a,,b', ' ', 'a, '])('SIGNING_SECRET=%j is refused, and not shown', (SIGNING_SECRET) => {
+    expect(faultsOf({ SIGNING_SECRET })).toEqual([expect.not.stringContaining('got')])
+  })
+})
+
 describe('who may come in', () => {
   const alice = `alice:${'a'.repeat(64)}:jobs:read`
   const oidc = { OIDC_ISSUER: 'https://issuer.example', OIDC_AUDIENCE: 'musetalk' }

@@ -2,6 +2,7 @@ import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { RESUME_SWEEP_MS } from '../../src/jobs/reconciler.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'
 import { createSqliteStore } from '../../src/store/sqlite.ts'
+import type { Artifacts } from '../../src/artifacts/port.ts'
 import { anybody, type Core, startCore } from '../helpers/core.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
 import { aJob, after, spawned, succeeded } from '../helpers/jobs.ts'
@@ -88,4 +89,82 @@ test('memory keeps at most so many finished jobs, those that ended last', async 
   for (const job of jobs.slice(0, 5).reverse()) await store.update(after(job, { type: 'canceled' }), job.revision)
   const left = (await store.list({ limit: 10 })).map(({ createdAt }) => createdAt)
   expect(left).toEqual([5, 2, 1, 0])
+})
+
+test('memory tells of each job that it forgets for want of room', async () => {
+  const forgotten: string[] = []
+  const store = createMemoryStore({ maxFinished: 1, onForgotten: ({ id }) => void forgotten.push(id) })
+  core = await startCore({ running: false, store })
+  const jobs = [aJob(), aJob()]
+  for (const job of jobs) {
+    await store.insert(job)
+    await store.update(after(job, { type: 'canceled' }), job.revision)
+  }
+  expect(forgotten).toEqual([jobs[0]!.id])
+})
+
+describe('files of jobs', () => {
+  /** What is asked of the artifacts; `forget` fails while it is told to. */
+  const recorder = () => {
+    const asked: unknown[] = []
+    const state = { fails: false }
+    const artifacts: Artifacts = {
+      open: () => Promise.reject(new Error('not asked for here')),
+      prefetch: ({ id, outputPath }) => void asked.push(['prefetch', id, outputPath]),
+      async forget({ id }) {
+        asked.push(['forget', id])
+        if (state.fails) throw new Error('the disk is read-only')
+      },
+      async sweep({ before, isKnown }) {
+        asked.push([
+          'sweep',
+          before,
+          await isKnown(aJob().id),
+          await Promise.all((await core.store.list({ limit: 9 })).map(({ id }) => isKnown(id))),
+        ])
+      },
+      close: () => Promise.resolve(),
+    }
+    return { asked, state, artifacts }
+  }
+
+  test('are made ready at success, and go when a job is removed or too old', async () => {
+    const { asked, artifacts } = recorder()
+    core = await startCore({ artifacts })
+    const jobs = [await core.submit(), await core.submit()]
+    for (const { id } of jobs) {
+      await core.untilStatus(id, 'running')
+      core.backend.end(`fc-${id}-1`, aSuccess)
+      await core.untilStatus(id, 'succeeded')
+    }
+    const [first, second] = jobs.map(({ id }) => id)
+    expect(asked).toEqual([first, second].map((id) => ['prefetch', id, '/shared/results/run/v15/output.mp4']))
+    asked.length = 0
+    await core.service.remove(first!, anybody)
+    core.clock.now += 1_000_000
+    await core.reconciler.removeOld()
+    expect(asked).toEqual([
+      ['forget', first],
+      ['forget', second],
+    ])
+  })
+
+  test('that cannot be removed now do not keep a job from being removed', async () => {
+    const { state, artifacts } = recorder()
+    core = await startCore({ running: false, artifacts })
+    const { id } = await core.submit()
+    await core.service.cancel(id, anybody)
+    state.fails = true
+    await core.service.remove(id, anybody)
+    await expect(core.service.get(id, anybody)).rejects.toThrow('no job')
+    expect(core.lines).toContainEqual(expect.objectContaining({ level: 'warn', job_id: id }))
+  })
+
+  test('are looked for that nobody knows, as old as a job may be', async () => {
+    const { asked, artifacts } = recorder()
+    core = await startCore({ running: false, artifacts })
+    await core.submit()
+    await core.reconciler.sweepFiles()
+    expect(asked).toEqual([['sweep', core.clock.now - 1_000_000, false, [true]]])
+  })
 })

@@ -184,6 +184,18 @@ test('what is read is what was written last, also beyond the jobs that are kept 
   await store.close()
 })
 
+test('a secret is made once and stays with the jobs, each name its own', async () => {
+  const path = newPath()
+  const first = await createSqliteStore({ path })
+  const [links, other] = [await first.secret('links'), await first.secret('other')]
+  expect(links).toMatch(/^[\w-]{43}$/)
+  expect(other).not.toBe(links)
+  await first.close()
+  const second = await createSqliteStore({ path })
+  expect(await second.secret('links')).toBe(links)
+  await second.close()
+})
+
 describe('a disk that is full', () => {
   test('refuses writes with nothing half-made, and reads go on', async () => {
     const db = await openSqliteFile(newPath())

@@ -2,7 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import type { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { OWNER_VARIABLE, PROCESS_NAME } from './owner.ts'
+import { PROCESS_NAME } from '../../process-name.ts'
+import { OWNER_VARIABLE } from './orphans.ts'
 import { RunFailure } from './run-failure.ts'
 
 /** How much of a child's output is kept: the end of it. */

@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { isGone, killOrphans, PROCESS_NAME } from './owner.ts'
+import { isGone, PROCESS_NAME } from '../../process-name.ts'
+import { killOrphans } from './orphans.ts'
 
 /** Folders for what a run writes on its way. */
 export type WorkFolders = {

@@ -34,11 +34,13 @@ const failed = after(running, 30, {
 })
 const canceled = after(running, 20, { type: 'canceled' })
 
+const OUTPUT_URL = `https://jobs.example.com/jobs/${submitted.id}/output?expires=1769864490&signature=2sJ0c3bq5u8VZk4m1xYw7dLr9aTnQeGhPfUoBiHyKtM`
+
 /** One job through its life, made by the code that makes jobs and their answers. */
 export const JOBS = {
   submitted: { summary: 'Accepted', value: viewOf(submitted) },
   running: { summary: 'The backend has it', value: viewOf(running) },
-  succeeded: { summary: 'It succeeded', value: viewOf(succeeded) },
+  succeeded: { summary: 'It succeeded', value: { ...viewOf(succeeded), output_url: OUTPUT_URL } },
   failed: { summary: 'It failed', value: viewOf(failed) },
   canceled: { summary: 'It was canceled', value: viewOf(canceled) },
   retried: { summary: 'It starts over', value: viewOf(after(failed, 60, { type: 'retried' })) },

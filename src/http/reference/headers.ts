@@ -10,6 +10,23 @@ export const HEADERS = {
     schema: { type: 'string', enum: ['true'] },
     example: 'true',
   },
+  ETag: { description: 'Names this content (RFC 9110).', schema: { type: 'string' }, example: '"31c4a-19c1a2b3c4d"' },
+  'Last-Modified': {
+    description: 'When the video was made.',
+    schema: { type: 'string' },
+    example: 'Sat, 31 Jan 2026 12:01:30 GMT',
+  },
+  'Accept-Ranges': { description: 'Ranges of bytes may be asked for.', schema: { type: 'string' }, example: 'bytes' },
+  'Content-Range': {
+    description: 'Which bytes these are, of how many.',
+    schema: { type: 'string' },
+    example: 'bytes 0-1023/203850',
+  },
+  'Content-Disposition': {
+    description: 'With `download=1`: the name to save it under.',
+    schema: { type: 'string' },
+    example: 'attachment; filename="0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11.mp4"',
+  },
   'RateLimit-Limit': {
     description: 'Requests of this kind that you may make in a minute.',
     schema: { type: 'integer' },

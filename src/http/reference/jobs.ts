@@ -14,6 +14,8 @@ const IdempotencyKey = Type.Object({
   ),
 })
 
+const OF_FILES = ['ETag', 'Last-Modified', 'Accept-Ranges'] as const
+
 /** What the reference says of the routes of jobs. */
 export const jobOperations: Operations = {
   'POST /jobs': {
@@ -78,7 +80,8 @@ export const jobOperations: Operations = {
 
   'DELETE /jobs/:id': {
     ...{ operationId: 'deleteJob', tag: 'jobs', summary: 'Delete a job' },
-    description: 'Forgets a job that has ended. Its `Idempotency-Key` is free again.',
+    description:
+      'Forgets a job that has ended, and its video here; what Modal keeps stays until it expires there. Its `Idempotency-Key` is free again.',
     answers: { 204: { description: 'The job is forgotten.' } },
     problems: ['job_not_found', 'job_not_finished', 'store_unavailable'],
   },
@@ -96,12 +99,28 @@ export const jobOperations: Operations = {
               job_id: JOBS.succeeded.value.job_id,
               status: 'succeeded',
               output_path: JOBS.succeeded.value.output_path,
+              output_url: JOBS.succeeded.value.output_url,
             },
           },
         },
       },
     },
     problems: ['job_not_found', 'job_not_finished', 'job_failed', 'job_canceled'],
+  },
+
+  'GET /jobs/:id/output': {
+    ...{ operationId: 'getOutput', tag: 'jobs', summary: 'Get the video' },
+    description:
+      'The video of a job that succeeded, whole or by a single `Range`, with conditional requests. With `expires` and `signature`, as `output_url` has them, no other permission is asked for.',
+    answers: {
+      200: { description: 'The video.', headers: [...OF_FILES, 'Content-Disposition'] },
+      206: { description: 'The range that was asked for.', headers: [...OF_FILES, 'Content-Range'] },
+      302: { description: 'The video is elsewhere; the address expires soon.', headers: ['Location'] },
+    },
+    problems: [
+      ...(['job_not_found', 'job_not_finished', 'job_failed', 'job_canceled', 'link_invalid'] as const),
+      ...(['range_not_satisfiable', 'precondition_failed', 'output_unavailable'] as const),
+    ],
   },
 
   'GET /jobs/:id/logs': {

@@ -55,6 +55,7 @@ const Links = Type.Object(
   {
     self: Text({ description: 'The job.', example: '/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11' }),
     result: Text({ description: 'Its result.', example: '/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/result' }),
+    output: Text({ description: 'Its video.', example: '/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/output' }),
     logs: Text({ description: 'Its log.', example: '/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/logs' }),
     cancel: Text({ description: 'Where to cancel it.', example: '/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/cancel' }),
   },
@@ -70,6 +71,12 @@ export const JobId = Text({
 const OutputPath = Text({
   description: 'Where the backend put the video.',
   example: '/shared/results/0198a6f0/v15/output.mp4',
+})
+
+const OutputUrl = Text({
+  description: 'Link to the video that needs no other permission until it expires.',
+  example:
+    'https://jobs.example.com/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/output?expires=1769864400&signature=2sJ0c3bq5u8VZk4m1xYw7dLr9aTnQeGhPfUoBiHyKtM',
 })
 
 /** A job on the wire. */
@@ -102,6 +109,7 @@ export const JobReply = Type.Object(
       Whole({ description: 'Place among the jobs held back, while it is one.', example: 3, minimum: 1 }),
     ),
     output_path: Type.Optional(OutputPath),
+    output_url: Type.Optional(OutputUrl),
     error: Type.Optional(ErrorText),
     error_code: Type.Optional(ErrorCode),
     attempts: Type.Array(AttemptReply, {
@@ -133,9 +141,15 @@ export const ResultReply = Type.Object(
     job_id: JobId,
     status: OneOf(['succeeded'], { description: 'Others have no result.', examples: ['succeeded'] }),
     output_path: OutputPath,
+    output_url: OutputUrl,
   },
   { $id: 'Result', description: 'The result of a job that succeeded.' },
 )
+
+/** A video, or a part of one. */
+export const VideoReply = Type.Unsafe<Readable>({
+  content: { 'video/mp4': { schema: { type: 'string', format: 'binary', description: 'The bytes.' } } },
+})
 
 /** An answer of lines, in pieces as they come. */
 export const TextReply = Type.Unsafe<Readable>({

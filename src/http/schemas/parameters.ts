@@ -1,6 +1,6 @@
 import { Type } from '@sinclair/typebox'
 import { JobId } from './job.ts'
-import { Text, Whole } from './parts.ts'
+import { OneOf, Text, Whole } from './parts.ts'
 
 /** Query of `GET /jobs`. What is in the texts is checked by `listQueryOf`. */
 export const ListJobsQuery = Type.Object(
@@ -54,6 +54,26 @@ export const LogsQuery = Type.Object(
   {
     attempt: Type.Optional(
       Whole({ description: 'Which attempt; the current one by default.', example: 1, minimum: 1 }),
+    ),
+  },
+  { additionalProperties: false },
+)
+
+/** Query of `GET /jobs/:id/output`. */
+export const OutputQuery = Type.Object(
+  {
+    download: Type.Optional(
+      OneOf(['0', '1'], { description: '`1`: to be saved to a file, not shown.', examples: ['1'] }),
+    ),
+    expires: Type.Optional(
+      Text({ description: 'Of a signed link: when it ends, in s since 1970.', example: '1769864400', maxLength: 20 }),
+    ),
+    signature: Type.Optional(
+      Text({
+        description: 'Of a signed link.',
+        example: '2sJ0c3bq5u8VZk4m1xYw7dLr9aTnQeGhPfUoBiHyKtM',
+        maxLength: 100,
+      }),
     ),
   },
   { additionalProperties: false },

@@ -42,7 +42,7 @@ const STEERING = /(?:^|\/)behave\/([^/?#]+)\.\w+$/
  * the server under test: any argument that ends in `behave/<key>=<value>,<key>=<value>.<extension>`, for instance
  * `video_path: 'behave/after=500,end=raise,message=no%20face.mp4'`. Keys: `after` (ms), `end` (`return`, `raise`,
  * `timeout`, `internal`, `terminated`, `never`, and of what is returned `failed`, `unknown`, `misshapen`), `message`,
- * `blob` (any value), `logs` (a number of lines). Without such an argument the call succeeds after 10 ms.
+ * `blob` (any value), `logs` (a number of lines), `size` (of the video that can then be downloaded, in bytes). Without such an argument the call succeeds after 10 ms.
  */
 export function steeredBehaviour(kwargs: Kwargs): Behaviour {
   const settings = steeringOf(kwargs)
@@ -91,11 +91,19 @@ function endingNamed(name: string, message: string, kwargs: Kwargs): Exclude<Beh
 
 /** What the deployed functions return: the run's own record, or the bytes of the video of a run. */
 export function usualResult(functionName: string, kwargs: Kwargs): unknown {
-  return functionName === 'download_result' ? Buffer.from(`video of ${String(kwargs.job_id)}`) : runResult(kwargs)
+  return functionName === 'download_result' ? videoOf(String(kwargs.job_id)) : runResult(kwargs)
+}
+
+/** The bytes that stand for the video of a run, different for each; as many as its id ends with, where it does. */
+export function videoOf(runId: string): Buffer {
+  const text = `video of ${runId}`
+  const size = /-(\d+)$/.exec(runId)?.[1]
+  return size === undefined ? Buffer.from(text) : Buffer.alloc(Number(size), text)
 }
 
 function runResult(kwargs: Kwargs): { job_id: string; status: string; output_path: string } {
-  const runId = randomBytes(16).toString('hex')
+  const size = steeringOf(kwargs).get('size')
+  const runId = randomBytes(16).toString('hex') + (size === undefined ? '' : `-${size}`)
   const version = typeof kwargs.version === 'string' ? kwargs.version : 'v15'
   return { job_id: runId, status: 'succeeded', output_path: `/shared/results/${runId}/${version}/output.mp4` }
 }

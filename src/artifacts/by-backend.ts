@@ -1,0 +1,24 @@
+import { OutputUnavailable } from '../errors.ts'
+import type { BackendName, Job } from '../jobs/job.ts'
+import type { Artifacts } from './port.ts'
+
+/** Jobs keep the backend they were made with, also when the server is started with another. */
+export function createArtifactsByBackend(sources: Readonly<Partial<Record<BackendName, Artifacts>>>): Artifacts {
+  const all = Object.values(sources)
+  const sourceOf = (job: Job): Artifacts | undefined => sources[job.backend]
+  return {
+    async open(job, wish) {
+      const source = sourceOf(job)
+      if (source) return source.open(job, wish)
+      throw new OutputUnavailable(`The output is with the backend '${job.backend}', which this server does not use.`)
+    },
+    prefetch: (job) => sourceOf(job)?.prefetch(job),
+    forget: async (job) => sourceOf(job)?.forget(job),
+    async sweep(sweep) {
+      for (const source of all) await source.sweep(sweep)
+    },
+    async close() {
+      await Promise.all(all.map((source) => source.close()))
+    },
+  }
+}

@@ -1,0 +1,41 @@
+import { realpath, stat } from 'node:fs/promises'
+import { isAbsolute, join, relative, sep } from 'node:path'
+import { OutputUnavailable } from '../errors.ts'
+import type { Artifacts, SucceededJob } from './port.ts'
+
+export type DirectoryOptions = {
+  /** Folder that holds outputs. */
+  readonly root: string
+  /** Where in it the output of a job is; undefined where it cannot be. */
+  readonly locate: (job: SucceededJob) => string | undefined
+}
+
+/** Outputs in a folder that somebody else fills and empties. Nothing outside it is ever opened, links included. */
+export function createDirectoryArtifacts({ root, locate }: DirectoryOptions): Artifacts {
+  return {
+    async open(job) {
+      const path = locate(job)
+      if (path === undefined) throw new OutputUnavailable('The output is not where outputs are kept.')
+      return { kind: 'file', path: await fileWithin(root, path), release: () => undefined }
+    },
+    prefetch: () => undefined,
+    forget: () => Promise.resolve(),
+    sweep: () => Promise.resolve(),
+    close: () => Promise.resolve(),
+  }
+}
+
+/** The real path of a regular file, which may be named through links as long as it is in the folder after all. */
+async function fileWithin(root: string, path: string): Promise<string> {
+  const [folder, file] = await Promise.all([realpath(root), realpath(join(root, path))]).catch((cause: unknown) => {
+    throw new OutputUnavailable('The output is not there, or not any more.', { cause })
+  })
+  const inside = relative(folder, file)
+  if (isAbsolute(inside) || inside.split(sep)[0] === '..') {
+    const cause = new Error(`the output path leads out of the folder of outputs, to ${file}`)
+    throw new OutputUnavailable('The output is not where outputs are kept.', { cause })
+  }
+  const facts = await stat(file)
+  if (!facts.isFile()) throw new OutputUnavailable('The output is not a file.')
+  return file
+}

@@ -1,0 +1,21 @@
+import { opendir, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Job } from '../jobs/job.ts'
+import type { Sweep } from './port.ts'
+
+/** What a file or folder of one attempt of a job is called, without an extension. */
+export const nameOf = (job: Pick<Job, 'id'>, attempt: number): string => `${job.id}-${attempt}`
+
+const JOB_ID = /^([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-\d+(\.\w+)?$/
+
+/** Removes those entries of a folder, which need not be there, that are named after a job and meet the sweep. */
+export async function sweepFolder(folder: string, { before, isKnown }: Sweep): Promise<void> {
+  const entries = await opendir(folder).catch(() => [])
+  for await (const { name } of entries) {
+    const jobId = JOB_ID.exec(name)?.[1]
+    if (jobId === undefined) continue
+    const path = join(folder, name)
+    const found = await stat(path).catch(() => undefined)
+    if (found && found.mtimeMs < before && !(await isKnown(jobId))) await rm(path, { recursive: true, force: true })
+  }
+}

@@ -1,0 +1,65 @@
+import { join } from 'node:path'
+import { OutputUnavailable } from '../errors.ts'
+import { currentAttempt, type ModelVersion } from '../jobs/job.ts'
+import type { Log } from '../jobs/log.ts'
+import { createFileCache } from './file-cache.ts'
+import { nameOf, sweepFolder } from './job-files.ts'
+import type { Artifacts, SucceededJob } from './port.ts'
+
+/** A run of the deployed function, by its own id. */
+export type ModalRun = { readonly runId: string; readonly version: ModelVersion }
+
+export type ModalArtifactsOptions = {
+  /** Writes the output of a run to a file. Rejects with `OutputUnavailable`, or what the disk says. */
+  readonly download: (run: ModalRun, path: string, signal: AbortSignal) => Promise<void>
+  /** Outputs are kept in its folder `outputs`. */
+  readonly dataDir: string
+  readonly maxBytes: number
+  /** Whether an output is fetched when its job succeeds, not when it is first asked for. */
+  readonly prefetches: boolean
+  readonly log: Log
+}
+
+/** When a disk that could not take an output may have room again, in s. */
+const DISK_RETRY_SECONDS = 60
+
+/** Outputs that Modal keeps: each is fetched once, for all who ask, and kept on disk as long as there is room. */
+export function createModalArtifacts(options: ModalArtifactsOptions): Artifacts {
+  const { download, dataDir, maxBytes, prefetches, log } = options
+  const folder = join(dataDir, 'outputs')
+  const cache = createFileCache({ folder, maxBytes })
+  const fileOf = (id: string, attempt: number) => `${nameOf({ id }, attempt)}.mp4`
+
+  const use = async (job: SucceededJob) => {
+    const { id, runId, version, finishedAt = job.createdAt } = job
+    if (runId === undefined) throw new OutputUnavailable('The run of the job is not known, under which Modal keeps it.')
+    const fill = async (path: string, signal: AbortSignal) => {
+      const startedAt = performance.now()
+      await download({ runId, version }, path, signal)
+      log.info({ job_id: id, duration_ms: Math.round(performance.now() - startedAt) }, 'output fetched from Modal')
+    }
+    try {
+      return await cache.use(fileOf(id, currentAttempt(job).attempt), { fill, modifiedAt: finishedAt })
+    } catch (error) {
+      if (error instanceof OutputUnavailable) throw error
+      const retry = { cause: error, retryAfterSeconds: DISK_RETRY_SECONDS }
+      throw new OutputUnavailable('The output could not be fetched and kept.', retry)
+    }
+  }
+
+  return {
+    open: async (job) => ({ kind: 'file', ...(await use(job)) }),
+    prefetch(job) {
+      if (!prefetches) return
+      const failed = (error: unknown) => {
+        log.warn({ job_id: job.id, err: error }, 'the output was not fetched ahead; it will be when it is asked for')
+      }
+      use(job).then(({ release }) => release(), failed)
+    },
+    async forget({ id, attempts }) {
+      for (const { attempt } of attempts) await cache.forget(fileOf(id, attempt))
+    },
+    sweep: (sweep) => sweepFolder(folder, sweep),
+    close: () => cache.close(),
+  }
+}

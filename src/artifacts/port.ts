@@ -1,0 +1,37 @@
+import type { Job } from '../jobs/job.ts'
+
+/** A job that succeeded: only such a job has an output. */
+export type SucceededJob = Job & { readonly outputPath: string }
+
+/** What whoever asks for an output is going to do with it. */
+export type OutputWish = {
+  readonly method: 'GET' | 'HEAD'
+  readonly contentType: string
+  /** Set where the output is to be saved under this name rather than shown. */
+  readonly filename?: string | undefined
+}
+
+/**
+ * Where an output is: in a file of this machine, which stays until `release` is called (idempotent), or at a URL that
+ * needs no further permission.
+ */
+export type Output =
+  | { readonly kind: 'file'; readonly path: string; release(): void }
+  | { readonly kind: 'redirect'; readonly url: string }
+
+/** Tells which files of no job are old enough to go. Times are epoch ms. */
+export type Sweep = { readonly before: number; readonly isKnown: (jobId: string) => Promise<boolean> }
+
+/** Where the outputs of jobs come from, and what this server keeps of them. */
+export type Artifacts = {
+  /** Rejects with `OutputUnavailable` where there is no output to be had now. */
+  open(job: SucceededJob, wish: OutputWish): Promise<Output>
+  /** Gets an output ready that is going to be asked for. Does not wait, and never fails. */
+  prefetch(job: SucceededJob): void
+  /** Removes what this server keeps of a job, all its attempts; what others keep, such as Modal, stays. Idempotent. */
+  forget(job: Job): Promise<void>
+  /** Removes what is kept of jobs that are not known any more: those that went while nobody could forget their files. */
+  sweep(sweep: Sweep): Promise<void>
+  /** Ends every fetch. Idempotent. */
+  close(): Promise<void>
+}

@@ -1,0 +1,54 @@
+import { AwsClient } from 'aws4fetch'
+import { OutputUnavailable } from '../errors.ts'
+import type { Artifacts, OutputWish } from './port.ts'
+import { sharedPathOf } from './shared-path.ts'
+
+export type S3Options = {
+  /** Base URL of the store; buckets are named in the path. */
+  readonly endpoint: string
+  readonly bucket: string
+  readonly region: string
+  /** Put before the output's path as it is, so it ends with a slash where it is a folder. */
+  readonly prefix: string
+  readonly accessKeyId: string
+  readonly secretAccessKey: string
+  readonly sessionToken?: string | undefined
+  /** How long a signed URL may be used; S3 takes a week at most. */
+  readonly ttlSeconds: number
+}
+
+/** The longest that S3 lets a signed URL live. */
+const MAX_TTL_SECONDS = 604_800
+
+/**
+ * Outputs in an S3-compatible store: whoever asks is sent there with a URL signed for them (AWS Signature Version 4 in
+ * the query, https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html). The store is not asked.
+ */
+export function createS3Artifacts(options: S3Options): Artifacts {
+  const { accessKeyId, secretAccessKey, sessionToken, region } = options
+  const credentials = { accessKeyId, secretAccessKey, ...(sessionToken !== undefined && { sessionToken }) }
+  const client = new AwsClient({ ...credentials, service: 's3', region })
+  return {
+    async open(job, wish) {
+      const path = sharedPathOf(job)
+      if (path === undefined) throw new OutputUnavailable('The output is not where outputs are kept.')
+      const url = urlOf(options.prefix + path, wish, options)
+      const signed = await client.sign(url, { method: wish.method, aws: { signQuery: true } })
+      return { kind: 'redirect', url: signed.url }
+    },
+    prefetch: () => undefined,
+    forget: () => Promise.resolve(),
+    sweep: () => Promise.resolve(),
+    close: () => Promise.resolve(),
+  }
+}
+
+function urlOf(key: string, { contentType, filename }: OutputWish, { endpoint, bucket, ttlSeconds }: S3Options) {
+  const path = [bucket, ...key.split('/')].map(encodeURIComponent).join('/')
+  const url = new URL(`${endpoint.replace(/\/+$/, '')}/${path}`)
+  url.searchParams.set('X-Amz-Expires', String(Math.min(ttlSeconds, MAX_TTL_SECONDS)))
+  // Whatever type the object was stored with.
+  url.searchParams.set('response-content-type', contentType)
+  if (filename !== undefined) url.searchParams.set('response-content-disposition', `attachment; filename="${filename}"`)
+  return url.href
+}

@@ -1,0 +1,125 @@
+import { createWriteStream } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { pipeline } from 'node:stream/promises'
+import { FunctionCall, type Function_, type ModalClient } from 'modal'
+import { OutputUnavailable } from '../errors.ts'
+import type { ModelVersion } from '../jobs/job.ts'
+import type { Log } from '../jobs/log.ts'
+import { bytesOfCbor } from './cbor-bytes.ts'
+import { createSlots } from './local/slots.ts'
+import { isNotFound, isPassing, isRefusal, wordsOf } from './modal-outcome.ts'
+import { openClient, RPC_TIMEOUT_MS, type RpcContext, rpcContext } from './modal-rpc.ts'
+
+export type ModalDownloadOptions = { readonly app: string; readonly functionName: string; readonly log: Log }
+
+/** The outputs that Modal keeps. */
+export type ModalDownload = {
+  /**
+   * Writes the output of a run, by the run's own id, to a file, without ever holding it as a whole. Rejects with
+   * `OutputUnavailable`, with the signal's reason soon after it aborts, or with what the disk says.
+   */
+  fetch(
+    run: { readonly runId: string; readonly version: ModelVersion },
+    path: string,
+    signal: AbortSignal,
+  ): Promise<void>
+  close(): Promise<void>
+}
+
+/** How long the function may take, a cold start included, and the whole of a fetch, in ms. */
+const FUNCTION_TIMEOUT_MS = 300_000
+const FETCH_TIMEOUT_MS = 600_000
+/** Outputs fetched at the same time; each is a call of the deployed function, which may need a container of its own. */
+const MAX_FETCHES = 8
+/** How often the download of one large value is begun, and the pause before the next try, in ms. */
+const BLOB_TRIES = 3
+const BLOB_PAUSE_MS = 250
+/** When asking again may help, in s. */
+const RETRY_SECONDS = 10
+
+/** Calls the deployed function that hands out outputs, on a connection of its own. */
+export function createModalDownload({ app, functionName, log }: ModalDownloadOptions): ModalDownload {
+  let client: ModalClient | undefined
+  let lookup: Promise<Function_> | undefined
+  const slots = createSlots(MAX_FETCHES)
+
+  const open = () => (client ??= openClient(log))
+
+  /** One look-up for all; a failed one is forgotten. */
+  const deployedFunction = () => {
+    lookup ??= open()
+      .functions.fromName(app, functionName)
+      .catch((error: unknown) => {
+        lookup = undefined
+        throw error
+      })
+    return lookup
+  }
+
+  const spawn = async (kwargs: Record<string, unknown>): Promise<string> => {
+    const isLookedUp = lookup !== undefined
+    try {
+      return (await (await deployedFunction()).spawn([], kwargs)).functionCallId
+    } catch (error) {
+      lookup = undefined
+      // A function that was deployed anew has another id.
+      if (isLookedUp && isNotFound(error)) return spawn(kwargs)
+      throw error
+    }
+  }
+
+  const download: ModalDownload['fetch'] = async ({ runId, version }, path, signal) => {
+    const callId = await spawn({ job_id: runId, version })
+    const context: RpcContext = { signal, timeoutMs: FUNCTION_TIMEOUT_MS + RPC_TIMEOUT_MS, leavesBlob: true }
+    const value: unknown = await rpcContext.run(context, () =>
+      new FunctionCall(open(), callId, '', '').get({ timeoutMs: FUNCTION_TIMEOUT_MS }),
+    )
+    if (context.blobId !== undefined) await saveBlob(open(), { blobId: context.blobId, path }, signal)
+    else if (value instanceof Uint8Array) await writeFile(path, value, { signal })
+    else throw new Error('the function returned no bytes')
+  }
+
+  return {
+    async fetch(run, path, closing) {
+      const signal = AbortSignal.any([closing, AbortSignal.timeout(FETCH_TIMEOUT_MS)])
+      try {
+        await slots.use(signal, () => download(run, path, signal))
+      } catch (error) {
+        closing.throwIfAborted()
+        throw unavailable(error)
+      }
+    },
+    close() {
+      client?.close()
+      return Promise.resolve()
+    },
+  }
+}
+
+type Blob = { readonly blobId: string; readonly path: string }
+
+/** A large value is a file of its own at Modal's store; the client's own way would hold it in memory, twice. */
+async function saveBlob(client: ModalClient, { blobId, path }: Blob, signal: AbortSignal): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    try {
+      const { downloadUrl } = await client.cpClient.blobGet({ blobId })
+      const response = await fetch(downloadUrl, { signal })
+      if (!response.ok || !response.body) throw new Error(`Failed to download blob: ${response.status}`)
+      await pipeline(bytesOfCbor(response.body), createWriteStream(path), { signal })
+      return
+    } catch (error) {
+      if (signal.aborted || tries >= BLOB_TRIES || !isPassing(error)) throw error
+    }
+    await new Promise((resolve) => setTimeout(resolve, BLOB_PAUSE_MS * tries))
+  }
+}
+
+/** What the disk says is not Modal's fault, and told by who owns the file. */
+function unavailable(error: unknown): unknown {
+  if (error instanceof Error && 'syscall' in error && !('cause' in error)) return error
+  const mayPass = isPassing(error) || isRefusal(error) || (error instanceof Error && error.name === 'TimeoutError')
+  return new OutputUnavailable(`Modal did not give the output: ${wordsOf(error)}`, {
+    cause: error,
+    ...(mayPass && { retryAfterSeconds: RETRY_SECONDS }),
+  })
+}

@@ -1,0 +1,81 @@
+import { open, stat } from 'node:fs/promises'
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
+import { basename, dirname } from 'node:path'
+import type { Readable } from 'node:stream'
+import { send } from '@fastify/send'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { type AppError, OutputUnavailable, PreconditionFailed, RangeNotSatisfiable } from '../errors.ts'
+import { FileStream } from './file-stream.ts'
+
+/** A file to send: its path, and what to call once nobody needs it any more. */
+export type SentFile = { readonly path: string; release(): void }
+
+/** Of the library only what RFC 9110 asks for; the rest is ours to say. */
+const OPTIONS = { cacheControl: false, contentType: false, index: false, dotfiles: 'allow' } as const
+
+/**
+ * Sets status and headers for a file as the headers of the request ask for (RFC 9110 13 and 14: 200, 206, 304; 412 and
+ * 416 are thrown) and gives what is to be sent. The file is released when the last byte has gone, or the reader.
+ */
+export async function prepareFile(request: FastifyRequest, reply: FastifyReply, file: SentFile): Promise<Readable> {
+  try {
+    const { type, statusCode, headers, stream } = await openFile(request, file.path)
+    if (type === 'error') {
+      if (statusCode === 416) reply.header('content-range', headers['Content-Range'])
+      throw refusalOf(statusCode)
+    }
+    reply.code(statusCode).headers(headers)
+    if (headers.ETag !== undefined) reply.header('etag', strong(headers.ETag))
+    stream.once('close', () => file.release())
+    return stream
+  } catch (error) {
+    file.release()
+    throw error
+  }
+}
+
+type Sent = { type: string; statusCode: number; headers: Record<string, string | undefined>; stream: Readable }
+
+/** The library is asked for the head alone: what it would read the file with is not what is sent. */
+async function openFile({ method, headers }: FastifyRequest, path: string): Promise<Sent> {
+  const { size } = await stat(path).catch(gone)
+  const asked = { method: 'HEAD', headers: conditionsOf({ method, headers, size }) } as unknown as IncomingMessage
+  const sent = (await send(asked, encodeURIComponent(basename(path)), { ...OPTIONS, root: dirname(path) })) as Sent
+  if (method === 'HEAD' || sent.type === 'error' || sent.statusCode === 304) return sent
+  const start = Number(/^bytes (\d+)-/.exec(sent.headers['Content-Range'] ?? '')?.[1] ?? 0)
+  // It may have gone since it was looked at; while nothing is sent that can still be said.
+  const file = await open(path).catch(gone)
+  return { ...sent, stream: new FileStream(file, { start, bytes: Number(sent.headers['Content-Length']) }) }
+}
+
+const gone = (cause: unknown): never => {
+  throw new OutputUnavailable('The output is not there any more.', { cause })
+}
+
+type Asked = { readonly method: string; readonly headers: IncomingHttpHeaders; readonly size: number }
+
+/**
+ * The headers that decide on the answer, such that the library, whose tags are weak, answers as the RFC says:
+ * a range is for GET only (14.2), several ranges get the whole, the last bytes may be more than there are (14.1.2), a
+ * tag in If-Range is compared strongly (13.1.5), and `Cache-Control: no-cache`, which is for caches on the way, keeps
+ * nobody from a 304.
+ */
+function conditionsOf({ method, size, ...request }: Asked): IncomingHttpHeaders {
+  const headers = { ...request.headers }
+  const { range = '', 'if-range': ifRange } = headers
+  const last = /^ *bytes= *-(\d+) *$/.exec(range)?.[1]
+  if (last !== undefined && Number(last) > size) headers.range = 'bytes=0-'
+  delete headers['cache-control']
+  if (method === 'HEAD' || range.includes(',') || String(ifRange).startsWith('W/')) delete headers.range
+  if (typeof ifRange === 'string' && ifRange.startsWith('"')) headers['if-range'] = `W/${ifRange}`
+  return headers
+}
+
+/** The file of an output never changes, and has the same time on every server: its tag is as good as a digest. */
+const strong = (tag: string) => tag.replace(/^W\//, '')
+
+function refusalOf(status: number): AppError {
+  if (status === 416) return new RangeNotSatisfiable()
+  if (status === 412) return new PreconditionFailed()
+  return new OutputUnavailable('The output is not there any more.')
+}

@@ -1,0 +1,42 @@
+import type { FastifyRequest } from 'fastify'
+import { JobNotFound, LinkInvalid } from '../errors.ts'
+import type { Caller } from '../jobs/caller.ts'
+import type { Job } from '../jobs/job.ts'
+import { type LinkQuery, type LinkSigner, linkSubjectOf } from '../jobs/links.ts'
+import type { JobService } from '../jobs/service.ts'
+
+declare module 'fastify' {
+  // Declarations merge with an interface only.
+  // eslint-disable-next-line @typescript-eslint/consistent-type-definitions
+  interface FastifyContextConfig {
+    /** The route takes signed links, and judges them itself. */
+    takesLinks?: true
+  }
+}
+
+/**
+ * Whether a request comes with a signed link, or what is left of one, on a route that takes them: then that alone is
+ * judged, by the route, and credentials are not looked at.
+ */
+export function isLink({ routeOptions, query }: FastifyRequest): boolean {
+  const { expires, signature } = query as LinkQuery
+  return routeOptions.config.takesLinks === true && (expires !== undefined || signature !== undefined)
+}
+
+/** Whoever holds a link: nobody in particular, and let near the one job that the link is for. */
+export const LINK_HOLDER: Caller = { id: 'link', seesAll: true }
+
+export type LinkParts = { readonly links: LinkSigner; readonly service: Pick<JobService, 'get'> }
+
+/**
+ * The job whose output a link permits to read. Rejects with `LinkInvalid` (403), also where there is no such job: a
+ * made-up link must not tell which jobs there are.
+ */
+export async function jobOfLink(id: string, query: LinkQuery, { links, service }: LinkParts): Promise<Job> {
+  const job = await service.get(id, LINK_HOLDER).catch((error: unknown) => {
+    if (error instanceof JobNotFound) throw new LinkInvalid()
+    throw error
+  })
+  if (!links.verify('output', linkSubjectOf(job), query)) throw new LinkInvalid()
+  return job
+}

@@ -1,0 +1,100 @@
+import { stat } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import type { Logger } from 'pino'
+import { createArtifactsByBackend } from './artifacts/by-backend.ts'
+import type { Artifacts } from './artifacts/port.ts'
+import type { ModalDownload } from './backend/modal-download.ts'
+import { type Config, ConfigError } from './config.ts'
+import { createLinkSigner, type LinkSigner } from './jobs/links.ts'
+import type { SecretKeeper } from './store/port.ts'
+
+/** Picks where outputs come from: the local backend's from its own folder, Modal's as the configuration says. */
+export async function openArtifacts(config: Config, log: Logger): Promise<Artifacts> {
+  const { createLocalArtifacts } = await import('./artifacts/local.ts')
+  const local = createLocalArtifacts(resolve(config.DATA_DIR))
+  if (config.BACKEND === 'local') return createArtifactsByBackend({ local })
+  return createArtifactsByBackend({ local, modal: await openModalArtifacts(config, log) })
+}
+
+function openModalArtifacts(config: Config, log: Logger): Promise<Artifacts> {
+  switch (config.OUTPUT_SOURCE) {
+    case 'dir':
+      return openDirectory(config)
+    case 's3':
+      return openS3(config)
+    case 'modal':
+    case undefined:
+      return openDownloads(config, log)
+    default:
+      return config.OUTPUT_SOURCE satisfies never
+  }
+}
+
+async function openDirectory({ OUTPUT_ROOT: root = '' }: Config): Promise<Artifacts> {
+  const isFolder = await stat(root).then(
+    (found) => found.isDirectory(),
+    () => false,
+  )
+  if (!isFolder) throw new ConfigError([`OUTPUT_ROOT: ${root} is not a folder`])
+  const [{ createDirectoryArtifacts }, { sharedPathOf }] = await Promise.all([
+    import('./artifacts/directory.ts'),
+    import('./artifacts/shared-path.ts'),
+  ])
+  return createDirectoryArtifacts({ root, locate: sharedPathOf })
+}
+
+async function openS3(config: Config): Promise<Artifacts> {
+  const { createS3Artifacts } = await import('./artifacts/s3.ts')
+  return createS3Artifacts({
+    endpoint: config.S3_ENDPOINT ?? `https://s3.${config.S3_REGION}.amazonaws.com`,
+    bucket: config.S3_BUCKET ?? '',
+    region: config.S3_REGION,
+    prefix: config.S3_PREFIX ?? '',
+    accessKeyId: config.AWS_ACCESS_KEY_ID ?? '',
+    secretAccessKey: config.AWS_SECRET_ACCESS_KEY ?? '',
+    sessionToken: config.AWS_SESSION_TOKEN,
+    ttlSeconds: config.OUTPUT_URL_TTL_SECONDS,
+  })
+}
+
+async function openDownloads(config: Config, log: Logger): Promise<Artifacts> {
+  const { createModalArtifacts } = await import('./artifacts/modal.ts')
+  let opened: Promise<ModalDownload> | undefined
+  // Modal's client is loaded by the first download, not before the server listens.
+  const load = () =>
+    (opened ??= import('./backend/modal-download.ts').then(({ createModalDownload }) =>
+      createModalDownload({ app: config.MODAL_APP, functionName: config.MODAL_DOWNLOAD_FUNCTION, log }),
+    ))
+  const artifacts = createModalArtifacts({
+    download: async (run, path, signal) => (await load()).fetch(run, path, signal),
+    dataDir: resolve(config.DATA_DIR),
+    maxBytes: config.OUTPUT_CACHE_BYTES,
+    prefetches: config.OUTPUT_PREFETCH,
+    log,
+  })
+  const close = async () => {
+    await artifacts.close()
+    await (await opened)?.close()
+  }
+  return { ...artifacts, close }
+}
+
+/** `port`: where the server listens, for links of a server that does not know its name. */
+export type LinkSettings = { readonly secrets: SecretKeeper; readonly port: () => number }
+
+/** Makes what signs links, with a secret that the configuration gives or the jobs' store keeps. */
+export async function openLinks(config: Config, { secrets, port }: LinkSettings, log: Logger): Promise<LinkSigner> {
+  const isProduction = config.NODE_ENV === 'production'
+  if (isProduction && config.PUBLIC_URL === undefined) log.warn(NO_PUBLIC_URL)
+  if (isProduction && config.SIGNING_SECRET === undefined) log.warn(NO_SIGNING_SECRET)
+  const publicUrl = config.PUBLIC_URL?.replace(/\/+$/, '')
+  return createLinkSigner({
+    secrets: config.SIGNING_SECRET?.split(',').map((secret) => secret.trim()) ?? [await secrets.secret('links')],
+    publicUrl: () => publicUrl ?? `http://localhost:${port()}`,
+    ttlSeconds: config.OUTPUT_URL_TTL_SECONDS,
+  })
+}
+
+const NO_PUBLIC_URL = 'PUBLIC_URL is not set: links to outputs lead to localhost, where only this machine finds them'
+const NO_SIGNING_SECRET =
+  'SIGNING_SECRET is not set: links are signed with a secret that is kept with the jobs and lives no longer than they do'

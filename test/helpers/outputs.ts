@@ -1,0 +1,42 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Artifacts } from '../../src/artifacts/port.ts'
+import { createModalArtifacts, type ModalArtifactsOptions } from '../../src/artifacts/modal.ts'
+import { aSuccess } from './fake-backend.ts'
+import { silentLog } from './log.ts'
+import { temporaryFolder } from './media.ts'
+import { startApp, type TestApp } from './app.ts'
+
+/** What the outputs of these tests hold: 1,000 bytes, no two parts alike. */
+export const VIDEO = Buffer.from(Array.from({ length: 250 }, (_, n) => String(n).padStart(4, '0')).join(''))
+
+type Download = ModalArtifactsOptions['download']
+
+/** The artifacts of Modal with a download in the test's hand, kept in a folder of the test's own. */
+export async function modalArtifacts(options: Partial<ModalArtifactsOptions> = {}) {
+  const dataDir = options.dataDir ?? (await temporaryFolder())
+  const runs: string[] = []
+  const write: Download = (_run, path) => writeFile(path, VIDEO)
+  const { download = write, ...others } = options
+  const counted: Download = (run, path, signal) => {
+    runs.push(`${run.runId}/${run.version}`)
+    return download(run, path, signal)
+  }
+  const settings = { dataDir, maxBytes: 1_000_000, prefetches: false, log: silentLog(), ...others }
+  const artifacts = createModalArtifacts({ ...settings, download: counted })
+  return { artifacts, runs, folder: join(dataDir, 'outputs') }
+}
+
+/** The app with outputs. */
+export async function startOutputs(artifacts: Artifacts, options: Parameters<typeof startApp>[0] = {}) {
+  const app = await startApp({ ...options, artifacts })
+  return { ...app, close: async () => (await app.close(), artifacts.close()) }
+}
+
+/** Submits a job and lets it succeed. */
+export async function aSucceededJob(app: Pick<TestApp, 'submit' | 'backend' | 'untilStatus'>, outcome = aSuccess) {
+  const { id } = await app.submit()
+  await app.untilStatus(id, 'running')
+  app.backend.end(`fc-${id}-1`, outcome)
+  return app.untilStatus(id, 'succeeded')
+}

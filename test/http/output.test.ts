@@ -1,0 +1,320 @@
+import { once } from 'node:events'
+import { readdir } from 'node:fs/promises'
+import { connect } from 'node:net'
+import { afterEach, describe, expect, test } from 'vitest'
+import { OutputUnavailable } from '../../src/errors.ts'
+import type { Artifacts } from '../../src/artifacts/port.ts'
+import { listen } from '../helpers/listen.ts'
+import { problemOf } from '../helpers/app.ts'
+import { aSucceededJob, modalArtifacts, startOutputs, VIDEO } from '../helpers/outputs.ts'
+
+type Setting = Awaited<ReturnType<typeof startOutputs>>
+let setting: Setting
+afterEach(() => setting.close())
+
+/** A job with an output, and how to ask for it. */
+async function anOutput() {
+  const { artifacts, runs, folder } = await modalArtifacts()
+  setting = await startOutputs(artifacts)
+  const job = await aSucceededJob(setting)
+  const ask = (
+    headers: Record<string, string> = {},
+    { method = 'GET', query = '' }: { method?: 'GET' | 'HEAD'; query?: string } = {},
+  ) => setting.app.inject({ method, url: `/jobs/${job.id}/output${query}`, headers })
+  return { job, ask, runs, folder }
+}
+
+describe('what is answered', () => {
+  test('the whole video with what a player and a cache need', async () => {
+    const { ask } = await anOutput()
+    const response = await ask()
+    expect([response.statusCode, response.rawPayload.equals(VIDEO)]).toEqual([200, true])
+    expect(response.headers).toMatchObject({
+      'content-type': 'video/mp4',
+      'content-length': '1000',
+      'accept-ranges': 'bytes',
+      'cache-control': 'private, no-cache',
+      'x-content-type-options': 'nosniff',
+      'last-modified': new Date(1_000_000).toUTCString(),
+      etag: expect.stringMatching(/^"[^"]+"$/),
+    })
+    expect(response.headers).not.toHaveProperty('content-disposition')
+  })
+
+  test('HEAD the same without the video, and without a range', async () => {
+    const { ask } = await anOutput()
+    const whole = await ask()
+    for (const headers of [{}, { range: 'bytes=0-9' }, { range: 'bytes=5000-' }]) {
+      const response = await ask(headers, { method: 'HEAD' })
+      expect([response.statusCode, response.rawPayload.length]).toEqual([200, 0])
+      expect(response.headers).toMatchObject({ 'content-length': '1000', etag: whole.headers.etag })
+    }
+  })
+
+  test('?download=1 is saved under the name of the job', async () => {
+    const { ask, job } = await anOutput()
+    const name = `attachment; filename="${job.id}.mp4"`
+    expect((await ask({}, { query: '?download=1' })).headers['content-disposition']).toBe(name)
+    expect((await ask({}, { query: '?download=0' })).headers).not.toHaveProperty('content-disposition')
+    expect(problemOf(await ask({}, { query: '?download=yes' })).paths).toEqual(['/download'])
+  })
+})
+
+/** RFC 9110 14.1.2 and 14.2, on 1,000 bytes. */
+describe('ranges', () => {
+  test.each([
+    ['bytes=0-499', 0, 499],
+    ['bytes=500-999', 500, 999],
+    ['bytes=0-0', 0, 0],
+    ['bytes=999-', 999, 999],
+    ['bytes=-1', 999, 999],
+    ['bytes=-300', 700, 999],
+    ['bytes=900-5000', 900, 999],
+    ['bytes=-5000', 0, 999],
+    ['bytes=0-', 0, 999],
+  ])('%s', async (range, first, last) => {
+    const { ask } = await anOutput()
+    const response = await ask({ range })
+    expect(response.statusCode).toBe(206)
+    expect(response.headers).toMatchObject({
+      'content-range': `bytes ${first}-${last}/1000`,
+      'content-length': String(last - first + 1),
+      'content-type': 'video/mp4',
+    })
+    expect(response.rawPayload.equals(VIDEO.subarray(first, last + 1))).toBe(true)
+  })
+
+  test.each(['bytes=1000-', 'bytes=2000-3000', 'bytes=-0'])('%s is beyond the video', async (range) => {
+    const { ask } = await anOutput()
+    const response = await ask({ range })
+    expect([response.statusCode, response.headers['content-range']]).toEqual([416, 'bytes */1000'])
+    expect(problemOf(response).code).toBe('range_not_satisfiable')
+  })
+
+  test.each([
+    ['several ranges', 'bytes=0-9,20-29'],
+    ['several that touch', 'bytes=0-9, 10-19'],
+    ['another unit', 'lines=0-9'],
+  ])('%s get the whole', async (_what, range) => {
+    const { ask } = await anOutput()
+    const response = await ask({ range })
+    expect([response.statusCode, response.rawPayload.equals(VIDEO)]).toEqual([200, true])
+  })
+})
+
+/** RFC 9110 13. */
+describe('conditions', () => {
+  test('who has the video is told so, by tag before date, also by fetch, which asks caches to look again', async () => {
+    const { ask } = await anOutput()
+    const { etag = '', 'last-modified': modified = '' } = (await ask()).headers as Record<string, string>
+    for (const headers of [
+      { 'if-none-match': etag },
+      { 'if-none-match': `W/${etag}` },
+      { 'if-none-match': `"other", ${etag}` },
+      { 'if-none-match': '*' },
+      { 'if-none-match': etag, 'if-modified-since': new Date(0).toUTCString() },
+      { 'if-none-match': etag, 'cache-control': 'no-cache' },
+      { 'if-modified-since': modified },
+    ]) {
+      const response = await ask(headers)
+      expect([response.statusCode, response.rawPayload.length, response.headers.etag]).toEqual([304, 0, etag])
+    }
+    for (const headers of [{ 'if-none-match': '"other"' }, { 'if-modified-since': new Date(0).toUTCString() }]) {
+      expect((await ask(headers as Record<string, string>)).statusCode).toBe(200)
+    }
+  })
+
+  test('a range of another video is the whole of this one', async () => {
+    const { ask } = await anOutput()
+    const { etag = '', 'last-modified': modified = '' } = (await ask()).headers as Record<string, string>
+    const statusOf = async (ifRange: string) => (await ask({ range: 'bytes=0-9', 'if-range': ifRange })).statusCode
+    expect(await Promise.all([etag, modified].map(statusOf))).toEqual([206, 206])
+    // A weak tag never matches here (13.1.5).
+    const others = [`W/${etag}`, '"other"', new Date(0).toUTCString(), 'nonsense']
+    expect(await Promise.all(others.map(statusOf))).toEqual([200, 200, 200, 200])
+  })
+
+  test('a precondition that fails is 412', async () => {
+    const { ask } = await anOutput()
+    expect(problemOf(await ask({ 'if-match': '"other"' })).code).toBe('precondition_failed')
+    const { etag } = (await ask()).headers
+    expect((await ask({ 'if-match': String(etag) })).statusCode).toBe(200)
+  })
+})
+
+describe('signed links', () => {
+  test('stand in the job and in its result once it has succeeded, and the link to the output always', async () => {
+    const { artifacts } = await modalArtifacts()
+    setting = await startOutputs(artifacts)
+    const { id } = await setting.submit()
+    const before = (await setting.get(`/jobs/${id}`)).json<Record<string, unknown>>()
+    expect(before).toMatchObject({ links: { output: `/jobs/${id}/output` } })
+    expect(before).not.toHaveProperty('output_url')
+    await setting.untilStatus(id, 'running')
+    setting.backend.end(`fc-${id}-1`, { kind: 'succeeded', outputPath: '/shared/results/r/v15/output.mp4', runId: 'r' })
+    await setting.untilStatus(id, 'succeeded')
+    for (const url of [`/jobs/${id}`, `/jobs/${id}/result`]) {
+      const { output_url: link } = (await setting.get(url)).json<{ output_url: string }>()
+      expect(link).toMatch(new RegExp(`^https://video.example/jobs/${id}/output\\?expires=\\d+&signature=[\\w-]{43}$`))
+      expect((await setting.get(link.replace('https://video.example', ''))).statusCode).toBe(200)
+    }
+  })
+
+  test('let anybody read one output where credentials are asked for, until they expire', async () => {
+    const { artifacts } = await modalArtifacts()
+    const nobody = { authenticate: () => Promise.resolve(undefined), close: () => Promise.resolve() }
+    setting = await startOutputs(artifacts, { authenticator: nobody })
+    const job = await aSucceededJob(setting)
+    const link = setting.links.outputUrl(job).replace('https://video.example', '')
+    expect((await setting.get(link)).statusCode).toBe(200)
+    expect((await setting.app.inject({ method: 'HEAD', url: link })).statusCode).toBe(200)
+    expect((await setting.get(`${link}&download=1`)).statusCode).toBe(200)
+    const bad = { authorization: 'Bearer wrong' }
+    expect((await setting.app.inject({ url: link, headers: bad })).statusCode).toBe(200)
+    expect((await setting.get(`/jobs/${job.id}/output`)).statusCode).toBe(401)
+    expect((await setting.get(link.replace('/output', ''))).statusCode).toBe(401)
+    expect((await setting.app.inject({ method: 'DELETE', url: link })).statusCode).toBe(405)
+    setting.clock.now += 3_600_000
+    expect(problemOf(await setting.get(link)).code).toBe('link_invalid')
+  })
+
+  test('that are changed, or of another job, or of none, are 403, whoever asks', async () => {
+    const { ask, job } = await anOutput()
+    const other = await aSucceededJob(setting)
+    const query = (of: typeof job) => setting.links.outputUrl(of).replace(/^[^?]*/, '')
+    const good = query(job)
+    for (const wrong of [
+      ...[query(other), good.replace(/.$/, (last) => (last === 'A' ? 'E' : 'A')), good.replace('=', '=9')],
+      ...['?signature=', '?expires=99999999999', good.replace(/&signature.*/, '')],
+    ]) {
+      expect(problemOf(await ask({}, { query: wrong })).code).toBe('link_invalid')
+    }
+    for (const id of ['01a20d40-ebe1-7329-9ea1-1527bd717087', 'nonsense']) {
+      expect(problemOf(await setting.get(`/jobs/${id}/output${good}`)).code).toBe('link_invalid')
+      expect(problemOf(await setting.get(`/jobs/${id}/output`)).code).toBe('job_not_found')
+    }
+  })
+
+  test('never reach the log', async () => {
+    const { ask, job } = await anOutput()
+    const query = setting.links.outputUrl(job).replace(/^[^?]*/, '')
+    await ask({}, { query })
+    expect(setting.requestLog()).not.toContain(query.slice(-20))
+  })
+})
+
+describe('no output', () => {
+  test('of a job that has not succeeded', async () => {
+    const { artifacts } = await modalArtifacts()
+    setting = await startOutputs(artifacts)
+    const { id } = await setting.submit()
+    const codeOf = async () => problemOf(await setting.get(`/jobs/${id}/output`)).code
+    expect(await codeOf()).toBe('job_not_finished')
+    await setting.post(`/jobs/${id}/cancel`)
+    expect(await codeOf()).toBe('job_canceled')
+  })
+
+  test('that its source gives: 502 with when to come back, the cause in the log, and the next try works', async () => {
+    let isAway = true
+    const { artifacts } = await modalArtifacts({
+      download: async (_run, path) => {
+        if (isAway) throw new OutputUnavailable('away', { cause: new Error('ECONNREFUSED'), retryAfterSeconds: 10 })
+        const { writeFile } = await import('node:fs/promises')
+        await writeFile(path, VIDEO)
+      },
+    })
+    setting = await startOutputs(artifacts)
+    const { id } = await aSucceededJob(setting)
+    const response = await setting.get(`/jobs/${id}/output`)
+    expect([problemOf(response).code, response.headers['retry-after']]).toEqual(['output_unavailable', '10'])
+    expect(setting.requestLog()).toContain('ECONNREFUSED')
+    isAway = false
+    expect((await setting.get(`/jobs/${id}/output`)).statusCode).toBe(200)
+  })
+
+  test('in a file that vanishes between the look and the answer: 502, not half an answer', async () => {
+    const { artifacts } = await modalArtifacts()
+    const gone: Artifacts = {
+      ...artifacts,
+      open: async () => ({ kind: 'file', path: '/nonexistent/output.mp4', release: () => undefined }),
+    }
+    setting = await startOutputs(gone)
+    const { id } = await aSucceededJob(setting)
+    expect(problemOf(await setting.get(`/jobs/${id}/output`)).code).toBe('output_unavailable')
+  })
+})
+
+test('two readers of an output that is not here yet cause one download', async () => {
+  const { ask, runs } = await anOutput()
+  const both = await Promise.all([ask(), ask({ range: 'bytes=10-19' })])
+  expect(both.map(({ statusCode }) => statusCode)).toEqual([200, 206])
+  await ask()
+  expect(runs).toEqual(['run/v15'])
+})
+
+test('a redirect to where the output is goes to GET and HEAD alike, and is not kept', async () => {
+  const wishes: unknown[] = []
+  const { artifacts } = await modalArtifacts()
+  const elsewhere: Artifacts = {
+    ...artifacts,
+    open: async (_job, wish) => (
+      wishes.push(wish),
+      { kind: 'redirect', url: 'https://s3.example/key?X-Amz-Signature=1' }
+    ),
+  }
+  setting = await startOutputs(elsewhere)
+  const { id } = await aSucceededJob(setting)
+  for (const method of ['GET', 'HEAD'] as const) {
+    const { statusCode, headers } = await setting.app.inject({ method, url: `/jobs/${id}/output?download=1` })
+    expect([statusCode, headers.location]).toEqual([302, 'https://s3.example/key?X-Amz-Signature=1'])
+    expect(headers['cache-control']).toBe('no-store')
+  }
+  const wish = { contentType: 'video/mp4', filename: `${id}.mp4` }
+  expect(wishes).toEqual([
+    { method: 'GET', ...wish },
+    { method: 'HEAD', ...wish },
+  ])
+})
+
+test('a reader that leaves midway lets the file go, and harms nobody', async () => {
+  let uses = 0
+  const { artifacts } = await modalArtifacts({
+    download: async (_run, path) => {
+      const { writeFile } = await import('node:fs/promises')
+      await writeFile(path, Buffer.alloc(20_000_000, 'v'))
+    },
+  })
+  const counting: Artifacts = {
+    ...artifacts,
+    async open(job, wish) {
+      const output = await artifacts.open(job, wish)
+      if (output.kind === 'redirect') return output
+      uses++
+      const release = () => {
+        uses--
+        output.release()
+      }
+      return { ...output, release }
+    },
+  }
+  setting = await startOutputs(counting)
+  const { id } = await aSucceededJob(setting)
+  const { port } = await listen(setting.app)
+  const socket = connect(port, '127.0.0.1')
+  socket.write(`GET /jobs/${id}/output HTTP/1.1\r\nHost: x\r\n\r\n`)
+  await once(socket, 'data')
+  expect(uses).toBe(1)
+  socket.destroy()
+  await expect.poll(() => uses).toBe(0)
+  const whole = await fetch(`http://127.0.0.1:${port}/jobs/${id}/output`)
+  expect((await whole.arrayBuffer()).byteLength).toBe(20_000_000)
+  await expect.poll(() => uses).toBe(0)
+})
+
+test('a job that is removed takes its output with it', async () => {
+  const { ask, job, folder } = await anOutput()
+  await ask()
+  expect(await readdir(folder)).toContain(`${job.id}-1.mp4`)
+  expect((await setting.app.inject({ method: 'DELETE', url: `/jobs/${job.id}` })).statusCode).toBe(204)
+  expect(await readdir(folder)).toEqual(['parts'])
+})

@@ -1,0 +1,154 @@
+import { execFile } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { expect, onTestFinished, test } from 'vitest'
+import type { JobView } from '../../src/jobs/view.ts'
+import { videoOf } from '../helpers/control-plane/behaviour.ts'
+import { forkControlPlane } from '../helpers/control-plane/remote.ts'
+import { type ServerProcess, startServer } from '../helpers/server.ts'
+import { until } from '../helpers/until.ts'
+
+async function start(env: Record<string, string>): Promise<ServerProcess> {
+  const server = await startServer({ env })
+  onTestFinished(async () => {
+    await server.end('SIGKILL')
+  })
+  return server
+}
+
+function newFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'output-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
+async function startPlane() {
+  const plane = await forkControlPlane()
+  onTestFinished(() => plane.close())
+  return plane
+}
+
+const runIdOf = ({ output_path: path = '' }: JobView) => path.split('/')[3] ?? ''
+const aLargeJob = { video_path: 'behave/size=5000000.mp4', audio_path: 'speech.wav' }
+
+test(
+  'an output of Modal is fetched once, survives a restart with its link, and goes with its job',
+  { timeout: 60_000 },
+  async () => {
+    const [plane, folder] = [await startPlane(), newFolder()]
+    const env = { ...plane.env, BACKEND: 'modal', DATA_DIR: folder, JOB_STORE: `sqlite:${join(folder, 'jobs.db')}` }
+    const first = await start(env)
+    const job = await first.untilStatus((await first.submit(aLargeJob)).job_id, 'succeeded')
+    const link = new URL(job.output_url ?? '')
+    expect(link.origin).toBe(`http://localhost:${new URL(first.url).port}`)
+    const readers = Array.from({ length: 3 }, async () =>
+      (await fetch(first.url + link.pathname + link.search)).arrayBuffer(),
+    )
+    for (const bytes of await Promise.all(readers)) expect(videoOf(runIdOf(job)).equals(Buffer.from(bytes))).toBe(true)
+    expect(await first.end()).toBe(0)
+
+    const second = await start(env)
+    const again = await fetch(second.url + link.pathname + link.search, { headers: { range: 'bytes=0-9' } })
+    expect([again.status, await again.text()]).toEqual([206, videoOf(runIdOf(job)).toString('latin1', 0, 10)])
+    const downloads = (await plane.calls()).filter(({ functionName }) => functionName === 'download_result')
+    expect(downloads.map(({ kwargs }) => kwargs)).toEqual([{ job_id: runIdOf(job), version: 'v15' }])
+    const outputs = () => readdirSync(join(folder, 'outputs')).filter((name) => name !== 'parts')
+    expect(outputs()).toEqual([`${job.job_id}-1.mp4`])
+    expect((await fetch(`${second.url}/jobs/${job.job_id}`, { method: 'DELETE' })).status).toBe(204)
+    expect(outputs()).toEqual([])
+  },
+)
+
+test(
+  'with OUTPUT_PREFETCH an output is here before anybody asks; a download cut off by kill -9 leaves nothing',
+  { timeout: 60_000 },
+  async () => {
+    const [plane, folder] = [await startPlane(), newFolder()]
+    const env = { ...plane.env, BACKEND: 'modal', DATA_DIR: folder, OUTPUT_PREFETCH: 'true' }
+    const first = await start(env)
+    const { job_id: id } = await first.submit(aLargeJob)
+    await until(
+      () => readdirSync(folder).includes('outputs') && readdirSync(join(folder, 'outputs')).includes(`${id}-1.mp4`),
+    )
+    await plane.fault({ method: 'BlobGet', delayMs: 60_000 })
+    await first.submit(aLargeJob)
+    const downloads = async () => (await plane.calls()).filter(({ functionName }) => functionName === 'download_result')
+    await until(async () => (await downloads()).length === 2)
+    const parts = () => readdirSync(join(folder, 'outputs', 'parts'))
+    await until(() => parts().length > 0)
+    await first.end('SIGKILL')
+    const second = await start(env)
+    // The folder is looked through as soon as the server starts.
+    await until(() => !parts().some((name) => name.includes(`-${first.child.pid ?? 0}-`)))
+    expect(await second.end()).toBe(0)
+  },
+)
+
+const CHROMIUM = await findChromium()
+if (CHROMIUM === undefined) process.stdout.write('skipped: no Chromium on this machine plays an output\n')
+
+async function findChromium(): Promise<string | undefined> {
+  for (const name of ['chromium', 'chromium-browser', 'google-chrome']) {
+    const found = await new Promise((resolve) => execFile(name, ['--version'], (error) => resolve(!error)))
+    if (found) return name
+  }
+  return undefined
+}
+
+/** Plays, seeks near the end and back, and tells of it. */
+const PAGE = (url: string) => `<!doctype html><video muted src="${url}"></video><script>
+  const video = document.querySelector('video'), seen = []
+  const tell = (what) => fetch('/', { method: 'POST', body: JSON.stringify({ seen, ...what }) })
+  const on = (event) => new Promise((resolve) => video.addEventListener(event, resolve, { once: true }))
+  video.addEventListener('error', () => tell({ error: video.error.message }))
+  ;(async () => {
+    await on('loadeddata')
+    await video.play()
+    while (video.currentTime < 0.2) await on('timeupdate')
+    video.pause()
+    for (const at of [video.duration - 0.5, 0.5]) {
+      video.currentTime = at
+      await on('seeked')
+      seen.push(Math.abs(video.currentTime - at) < 0.1)
+    }
+    tell({ duration: video.duration, width: video.videoWidth })
+  })().catch((error) => tell({ error: String(error) }))
+</script>`
+
+test.skipIf(CHROMIUM === undefined)(
+  'a browser plays an output by its link, and seeks in it',
+  { timeout: 60_000 },
+  async () => {
+    const folder = newFolder()
+    const server = await start({ BACKEND: 'local', DATA_DIR: folder })
+    const { job_id: id } = await server.submit({ video_path: 'face.mp4', audio_path: 'speech.wav' })
+    const { output_url: link = '' } = await server.untilStatus(id, 'succeeded')
+    const told = Promise.withResolvers<string>()
+    const site = createServer((request, response) => {
+      if (request.method === 'POST') told.resolve(text(request))
+      response.setHeader('content-type', 'text/html').end(request.url === '/' ? PAGE(link) : '')
+    })
+    site.listen(0, '127.0.0.1')
+    await once(site, 'listening')
+    onTestFinished(() => void site.close())
+    const { port } = site.address() as AddressInfo
+    const flags = ['--headless=new', '--no-sandbox', '--disable-gpu', '--autoplay-policy=no-user-gesture-required']
+    const profile = `--user-data-dir=${join(folder, 'profile')}`
+    const browser = execFile(CHROMIUM ?? '', [
+      ...flags,
+      profile,
+      '--remote-debugging-port=0',
+      `http://127.0.0.1:${port}/`,
+    ])
+    onTestFinished(async () => {
+      browser.kill()
+      await once(browser, 'exit')
+    })
+    expect(JSON.parse(await told.promise)).toMatchObject({ seen: [true, true], duration: expect.closeTo(3.9, 1) })
+  },
+)

@@ -1,0 +1,195 @@
+import { execFileSync } from 'node:child_process'
+import { mkdir, readdir, rename, symlink, utimes, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { createArtifactsByBackend } from '../../src/artifacts/by-backend.ts'
+import { createDirectoryArtifacts } from '../../src/artifacts/directory.ts'
+import { createLocalArtifacts } from '../../src/artifacts/local.ts'
+import type { Artifacts, OutputWish } from '../../src/artifacts/port.ts'
+import { sharedPathOf } from '../../src/artifacts/shared-path.ts'
+import { aJob, after, failed, spawned, succeeded } from '../helpers/jobs.ts'
+import { temporaryFolder } from '../helpers/media.ts'
+import { modalArtifacts } from '../helpers/outputs.ts'
+
+const wish: OutputWish = { method: 'GET', contentType: 'video/mp4' }
+const jobAt = (outputPath: string) => ({ ...aJob(), outputPath })
+const unavailable = { code: 'output_unavailable', status: 502 }
+
+async function write(path: string, text = 'video') {
+  await mkdir(dirname(path), { recursive: true })
+  await writeFile(path, text)
+}
+
+describe('a mounted volume', () => {
+  async function openVolume() {
+    const folder = await temporaryFolder()
+    const root = join(folder, 'volume')
+    await write(join(root, 'results/run/v15/output.mp4'))
+    await write(join(folder, 'secret'), 'secret')
+    const artifacts = createDirectoryArtifacts({ root, locate: sharedPathOf })
+    return { folder, root, open: (path: string) => artifacts.open(jobAt(path), wish) }
+  }
+
+  test('has the output where the function put it', async () => {
+    const { open } = await openVolume()
+    const output = await open('/shared/results/run/v15/output.mp4')
+    expect(output).toMatchObject({
+      kind: 'file',
+      path: expect.stringMatching(/volume\/results\/run\/v15\/output\.mp4$/),
+    })
+  })
+
+  test.each([
+    '/shared/../secret',
+    '/shared/results/../../secret',
+    '/shared/results/run/../../../secret',
+    '/secret',
+    '../secret',
+    '/shared',
+    '/shared/results/run',
+    '/shared/results/none/v15/output.mp4',
+    '/shared/results/run/v15/output.mp4/more',
+  ])('gives nothing for %s', async (path) => {
+    const { open } = await openVolume()
+    await expect(open(path)).rejects.toMatchObject(unavailable)
+  })
+
+  test('gives nothing through a link that leads out of it, of a file or of a folder', async () => {
+    const { folder, root, open } = await openVolume()
+    await symlink(join(folder, 'secret'), join(root, 'file.mp4'))
+    await symlink(folder, join(root, 'up'))
+    await symlink('../../secret', join(root, 'results/relative.mp4'))
+    for (const path of ['file.mp4', 'up/secret', 'results/relative.mp4']) {
+      await expect(open(`/shared/${path}`)).rejects.toMatchObject(unavailable)
+    }
+  })
+
+  test('follows links that stay in it, and may be behind one itself', async () => {
+    const { folder, root } = await openVolume()
+    await symlink('results/run', join(root, 'latest'))
+    await symlink(root, join(folder, 'mount'))
+    const artifacts = createDirectoryArtifacts({ root: join(folder, 'mount'), locate: sharedPathOf })
+    expect(await artifacts.open(jobAt('/shared/latest/v15/output.mp4'), wish)).toMatchObject({ kind: 'file' })
+  })
+
+  test('gives nothing that is no file: a reader would wait for ever', async () => {
+    const { root, open } = await openVolume()
+    execFileSync('mkfifo', [join(root, 'pipe.mp4')])
+    await expect(open('/shared/pipe.mp4')).rejects.toMatchObject(unavailable)
+  })
+})
+
+describe('the local backend', () => {
+  const ended = after(aJob({ backend: 'local' }), spawned(), failed(), { type: 'retried' }, spawned(2), succeeded(2))
+  const job = { ...ended, outputPath: '/elsewhere/results/x', runId: `${ended.id}-2` }
+
+  async function openLocal() {
+    const dataDir = await temporaryFolder()
+    for (const run of [`${job.id}-1`, `${job.id}-2`]) {
+      await write(join(dataDir, 'results', run, 'v15/output.mp4'))
+      await write(join(dataDir, 'logs', `${run}.log`))
+    }
+    const files = async () => [...(await readdir(join(dataDir, 'results'))), ...(await readdir(join(dataDir, 'logs')))]
+    return { dataDir, files, artifacts: createLocalArtifacts(dataDir) }
+  }
+
+  test('has its outputs in the data folder, wherever that has been moved to', async () => {
+    const { dataDir } = await openLocal()
+    await rename(dataDir, `${dataDir}-moved`)
+    const output = await createLocalArtifacts(`${dataDir}-moved`).open(job, wish)
+    expect(output).toMatchObject({ kind: 'file', path: expect.stringContaining('-moved/results/') })
+    await rename(`${dataDir}-moved`, dataDir)
+  })
+
+  test('has nothing left of a job that is forgotten: results and logs of every attempt, and no other job’s', async () => {
+    const { dataDir, artifacts, files } = await openLocal()
+    const other = `${aJob().id}-1`
+    await write(join(dataDir, 'logs', `${other}.log`))
+    await artifacts.forget(job)
+    await artifacts.forget(job)
+    expect(await files()).toEqual([`${other}.log`])
+  })
+
+  test('loses to a sweep what is old and of no job, and nothing else', async () => {
+    const { dataDir, artifacts, files } = await openLocal()
+    const [lost, young] = [`${aJob().id}-1`, `${aJob().id}-1`]
+    for (const run of [lost, young]) {
+      await write(join(dataDir, 'results', run, 'v15/output.mp4'))
+      await write(join(dataDir, 'logs', `${run}.log`))
+    }
+    await write(join(dataDir, 'logs', 'mine.txt'))
+    const old = ['logs/mine.txt', ...[lost, `${job.id}-1`].flatMap((run) => [`results/${run}`, `logs/${run}.log`])]
+    for (const path of old) await utimes(join(dataDir, path), 1, 1)
+    await artifacts.sweep({ before: 2_000, isKnown: async (id) => id === job.id })
+    const names = await files()
+    expect(names).not.toContain(lost)
+    expect(names).not.toContain(`${lost}.log`)
+    expect(names).toEqual(expect.arrayContaining([young, `${young}.log`, `${job.id}-1`, `${job.id}-1.log`, 'mine.txt']))
+  })
+})
+
+describe('outputs of Modal', () => {
+  const ended = after(aJob(), spawned(), succeeded())
+  const job = { ...ended, outputPath: '/shared/results/run/v15/output.mp4' }
+
+  test('are fetched ahead where that is asked for, once, and a failure harms nobody', async () => {
+    let fails = true
+    const { artifacts, runs, folder } = await modalArtifacts({
+      prefetches: true,
+      download: (_run, path) => (fails ? Promise.reject(new Error('away')) : writeFile(path, 'video')),
+    })
+    artifacts.prefetch(job)
+    await expect.poll(() => runs.length).toBe(1)
+    fails = false
+    artifacts.prefetch(job)
+    await expect.poll(() => readdir(folder)).toContain(`${job.id}-1.mp4`)
+    await artifacts.open(job, wish)
+    expect(runs).toHaveLength(2)
+    await artifacts.close()
+  })
+
+  test('are not fetched ahead where that is not asked for', async () => {
+    const { artifacts, runs } = await modalArtifacts()
+    artifacts.prefetch(job)
+    await new Promise(setImmediate)
+    expect(runs).toEqual([])
+    await artifacts.close()
+  })
+
+  test('of a run that is not known cannot be had, and a disk that takes none may have room later', async () => {
+    const full = Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' })
+    const { artifacts } = await modalArtifacts({ download: () => Promise.reject(full) })
+    const { runId, ...unknown } = job
+    await expect(artifacts.open(unknown, wish)).rejects.toMatchObject(unavailable)
+    await expect(artifacts.open(job, wish)).rejects.toMatchObject({
+      ...unavailable,
+      retryAfterSeconds: 60,
+      cause: full,
+    })
+    await artifacts.close()
+  })
+})
+
+test('each job has its files with its own backend, whichever the server uses now', async () => {
+  const asked: string[] = []
+  const source = (name: string): Artifacts => ({
+    open: async () => (asked.push(`open ${name}`), { kind: 'redirect', url: 'https://a.example' }),
+    prefetch: () => void asked.push(`prefetch ${name}`),
+    forget: async () => void asked.push(`forget ${name}`),
+    sweep: async () => void asked.push(`sweep ${name}`),
+    close: async () => void asked.push(`close ${name}`),
+  })
+  const local = { ...jobAt('/x'), backend: 'local' as const }
+  const both = createArtifactsByBackend({ local: source('local'), modal: source('modal') })
+  await both.open(local, wish)
+  both.prefetch(jobAt('/x'))
+  await both.forget(local)
+  await both.sweep({ before: 0, isKnown: async () => true })
+  await both.close()
+  expect(asked).toEqual([
+    ...['open local', 'prefetch modal', 'forget local', 'sweep local', 'sweep modal', 'close local', 'close modal'],
+  ])
+  const one = createArtifactsByBackend({ local: source('local') })
+  await expect(one.open(jobAt('/x'), wish)).rejects.toMatchObject(unavailable)
+  await one.forget(jobAt('/x'))
+})

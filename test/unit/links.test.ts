@@ -1,0 +1,69 @@
+import { createHmac } from 'node:crypto'
+import { expect, test } from 'vitest'
+import { createLinkSigner, linkSubjectOf } from '../../src/jobs/links.ts'
+import { aJob, after, failed, spawned } from '../helpers/jobs.ts'
+
+const clock = { now: 1_700_000_000_500 }
+const signer = (...secrets: string[]) =>
+  createLinkSigner({ secrets, publicUrl: () => 'https://video.example', ttlSeconds: 60, now: () => clock.now })
+const subject = { id: aJob().id, attempt: 1 }
+
+test('a link names the job and its end, and is the HMAC-SHA256 of purpose, job, attempt and end', () => {
+  const job = aJob()
+  const url = new URL(signer('secret').outputUrl(job))
+  const signature = createHmac('sha256', 'secret').update(`output\n${job.id}\n1\n1700000060`).digest('base64url')
+  expect(url.href).toBe(
+    `https://video.example/jobs/${job.id}/output?expires=1700000060&signature=${encodeURIComponent(signature)}`,
+  )
+})
+
+test('a link is good for its purpose, its job and its attempt until it ends, and for nothing else', () => {
+  const links = signer('secret')
+  const query = links.sign('output', subject)
+  expect(links.verify('output', subject, query)).toBe(true)
+  expect(links.verify('input:video', subject, query)).toBe(false)
+  expect(links.verify('output', { ...subject, attempt: 2 }, query)).toBe(false)
+  expect(links.verify('output', { ...subject, id: aJob().id }, query)).toBe(false)
+  clock.now += 59_499
+  expect(links.verify('output', subject, query)).toBe(true)
+  clock.now += 1
+  expect(links.verify('output', subject, query)).toBe(false)
+  clock.now -= 59_500
+})
+
+test.each([
+  ['another end', { expires: '1900000000' }],
+  ['an end that is no number', { expires: '1e12' }],
+  ['an end that is written otherwise', { expires: '01700000060' }],
+  ['no end', { expires: undefined }],
+  ['no signature', { signature: undefined }],
+  ['an empty signature', { signature: '' }],
+  ['a signature of another length', { signature: 'AAAA' }],
+  ['a signature of ones', { signature: '1'.repeat(43) }],
+])('a link with %s is refused', (_what, change) => {
+  const links = signer('secret')
+  expect(links.verify('output', subject, { ...links.sign('output', subject), ...change })).toBe(false)
+})
+
+test('every change of one character of a signature is refused, those of its last bits too', () => {
+  const links = signer('secret')
+  const { expires, signature } = links.sign('output', subject)
+  for (const [at, given] of signature.split(/(?:)/).entries()) {
+    const other = given === 'A' ? 'B' : String.fromCharCode(given.charCodeAt(0) + (/[Zz9]/.test(given) ? -1 : 1))
+    const changed = signature.slice(0, at) + other + signature.slice(at + 1)
+    expect(links.verify('output', subject, { expires, signature: changed })).toBe(false)
+  }
+})
+
+test('the first secret signs, the others are believed, and those that are gone are not', () => {
+  const before = signer('old').sign('output', subject)
+  const both = signer('new', 'old')
+  expect(both.verify('output', subject, before)).toBe(true)
+  expect(both.sign('output', subject)).toEqual(signer('new').sign('output', subject))
+  expect(signer('new').verify('output', subject, before)).toBe(false)
+})
+
+test('a link is for the attempt that counts', () => {
+  const job = after(aJob(), spawned(), failed(), { type: 'retried' })
+  expect(linkSubjectOf(job)).toEqual({ id: job.id, attempt: 2 })
+})

@@ -1,0 +1,117 @@
+import { readFile, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterEach, expect, test } from 'vitest'
+import { createModalDownload, type ModalDownload } from '../../src/backend/modal-download.ts'
+import { videoOf } from '../helpers/control-plane/behaviour.ts'
+import {
+  type ControlPlane,
+  type PlaneOptions,
+  startControlPlane,
+  status,
+} from '../helpers/control-plane/control-plane.ts'
+import { silentLog } from '../helpers/log.ts'
+import { never, temporaryFolder } from '../helpers/media.ts'
+import { useEnvironment } from '../helpers/modal.ts'
+
+let plane: ControlPlane
+let downloads: ModalDownload
+let restore: () => void
+afterEach(async () => {
+  await downloads.close()
+  await plane.close()
+  restore()
+})
+
+async function start(options: PlaneOptions = {}) {
+  plane = await startControlPlane(options)
+  restore = useEnvironment(plane.env)
+  downloads = createModalDownload({ app: 'musetalk-poc', functionName: 'download_result', log: silentLog() })
+  const path = join(await temporaryFolder(), 'output.mp4')
+  const fetch = (runId = 'run', signal = never) => downloads.fetch({ runId, version: 'v1' }, path, signal)
+  return { fetch, path }
+}
+
+test('a small output comes with the answer, called for by the id of the run', async () => {
+  const { fetch, path } = await start()
+  await fetch()
+  expect(await readFile(path)).toEqual(videoOf('run'))
+  expect(plane.calls().map(({ functionName, kwargs }) => [functionName, kwargs])).toEqual([
+    ['download_result', { job_id: 'run', version: 'v1' }],
+  ])
+})
+
+test('a large output, which Modal keeps apart, is the same bytes and is never held in memory', async () => {
+  const { fetch, path } = await start()
+  const runId = 'run-60000000'
+  // The stand-in, which is in this process, holds it before as well as after.
+  await fetch(runId)
+  expect((await stat(path)).size).toBe(60_000_000)
+  expect((await readFile(path)).equals(videoOf(runId))).toBe(true)
+  const before = process.memoryUsage().arrayBuffers
+  let most = before
+  const watch = setInterval(() => (most = Math.max(most, process.memoryUsage().arrayBuffers)), 1)
+  await fetch(runId)
+  clearInterval(watch)
+  // Twice in the stand-in: as a value, and encoded.
+  expect(most - before).toBeLessThan(60_000_000 * 2 + 40_000_000)
+})
+
+test('an output is fetched though a connection to its store breaks', async () => {
+  const { fetch, path } = await start({ blobThresholdBytes: 1 })
+  plane.fault({ method: 'DOWNLOAD', times: 1, dropConnection: true })
+  plane.fault({ method: 'DOWNLOAD', times: 1 })
+  await fetch()
+  expect(await readFile(path)).toEqual(videoOf('run'))
+})
+
+test('a store that stays away, or Modal itself, may be back later', async () => {
+  const { fetch } = await start({ blobThresholdBytes: 1 })
+  const away = { code: 'output_unavailable', status: 502, retryAfterSeconds: 10 }
+  plane.fault({ method: 'DOWNLOAD' })
+  await expect(fetch()).rejects.toMatchObject(away)
+  plane.clearFaults()
+  plane.fault({ method: 'FunctionMap', code: status.UNAVAILABLE })
+  await expect(fetch()).rejects.toMatchObject(away)
+  plane.clearFaults()
+  await fetch()
+})
+
+test.each([
+  ['raises, for want of the file', { kind: 'raise', message: 'FileNotFoundError: output.mp4' }, /FileNotFoundError/],
+  ['returns something else', { kind: 'return', value: { bytes: 'no' } }, /no bytes/],
+] as const)('a function that %s has no output to give', async (_what, end, words) => {
+  const { fetch } = await start({ behave: () => ({ end }) })
+  const error: unknown = await fetch().catch((reason: unknown) => reason)
+  expect(error).toMatchObject({ code: 'output_unavailable', retryAfterSeconds: undefined })
+  expect(String(error)).toMatch(words)
+})
+
+test('a large value that is no bytes is refused', async () => {
+  const { fetch } = await start({ blobThresholdBytes: 1, behave: () => ({ end: { kind: 'return', value: 'text' } }) })
+  await expect(fetch()).rejects.toThrow('no byte string')
+})
+
+test('a function that is not deployed is told, and found again once it is, under any id', async () => {
+  const { fetch } = await start({ functions: { 'musetalk-poc': ['run_inference'] } })
+  await expect(fetch()).rejects.toMatchObject({ code: 'output_unavailable', retryAfterSeconds: undefined })
+  plane.deploy('musetalk-poc', 'download_result')
+  await fetch()
+  plane.deploy('musetalk-poc', 'download_result')
+  await fetch()
+})
+
+test('a signal ends a fetch', async () => {
+  const { fetch } = await start({ behave: () => ({ end: { kind: 'never' } }) })
+  const abort = new AbortController()
+  const failed = expect(fetch('run', abort.signal)).rejects.toThrow('ending')
+  await plane.until(() => plane.stats().openPolls > 0)
+  abort.abort(new Error('the server is ending'))
+  await failed
+})
+
+test('a disk that is full is told as it is', async () => {
+  await start()
+  const fetch = (runId: string) => downloads.fetch({ runId, version: 'v1' }, '/dev/full', never)
+  await expect(fetch('run')).rejects.toMatchObject({ code: 'ENOSPC' })
+  await expect(fetch('run-5000000')).rejects.toMatchObject({ code: 'ENOSPC' })
+})

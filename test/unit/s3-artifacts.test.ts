@@ -1,0 +1,105 @@
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { AwsV4Signer } from 'aws4fetch'
+import { expect, onTestFinished, test } from 'vitest'
+import { createS3Artifacts, type S3Options } from '../../src/artifacts/s3.ts'
+import type { OutputWish } from '../../src/artifacts/port.ts'
+import { aJob } from '../helpers/jobs.ts'
+
+const OPTIONS: S3Options = {
+  ...{ endpoint: 'https://s3.example', bucket: 'outputs', region: 'eu-central-1', prefix: '', ttlSeconds: 3600 },
+  ...{ accessKeyId: 'S3RVER', secretAccessKey: 'S3RVER' },
+}
+const aVideo: OutputWish = { method: 'GET', contentType: 'video/mp4' }
+const jobAt = (outputPath: string) => ({ ...aJob(), outputPath })
+
+async function urlOf(outputPath: string, options: Partial<S3Options> = {}, wish: Partial<OutputWish> = {}) {
+  const output = await createS3Artifacts({ ...OPTIONS, ...options }).open(jobAt(outputPath), { ...aVideo, ...wish })
+  if (output.kind !== 'redirect') throw new Error('not a redirect')
+  return new URL(output.url)
+}
+
+async function startStore() {
+  const child = fork(new URL('../helpers/s3-process.ts', import.meta.url), { stdio: 'inherit' })
+  onTestFinished(() => child.disconnect())
+  const [port] = (await once(child, 'message')) as [number]
+  return `http://127.0.0.1:${port}`
+}
+
+test('what is signed is what AWS signs: its published example', async () => {
+  const signer = new AwsV4Signer({
+    url: 'https://examplebucket.s3.amazonaws.com/test.txt?X-Amz-Expires=86400',
+    ...{ accessKeyId: 'AKIAIOSFODNN7EXAMPLE', secretAccessKey: 'wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY' },
+    ...{ service: 's3', region: 'us-east-1', datetime: '20130524T000000Z', signQuery: true },
+  })
+  const { url } = await signer.sign()
+  expect(url.searchParams.get('X-Amz-Signature')).toBe(
+    'aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404',
+  )
+})
+
+test('the key is the prefix and the path below /shared/, and everything that decides is signed', async () => {
+  const url = await urlOf('/shared/results/a b+c/v15/output.mp4', { prefix: 'videos/', sessionToken: 'token' })
+  expect(url.origin + url.pathname).toBe('https://s3.example/outputs/videos/results/a%20b%2Bc/v15/output.mp4')
+  const query = Object.fromEntries(url.searchParams)
+  expect(query).toMatchObject({
+    'X-Amz-Algorithm': 'AWS4-HMAC-SHA256',
+    'X-Amz-Credential': expect.stringMatching(/^S3RVER\/\d{8}\/eu-central-1\/s3\/aws4_request$/),
+    'X-Amz-Expires': '3600',
+    'X-Amz-SignedHeaders': 'host',
+    'X-Amz-Security-Token': 'token',
+    'response-content-type': 'video/mp4',
+  })
+  // Signed again, independently, with what the URL says of itself.
+  const unsigned = new URL(url)
+  unsigned.searchParams.delete('X-Amz-Signature')
+  const again = async (method: string) =>
+    (
+      await new AwsV4Signer({
+        ...{ url: unsigned.href, method, ...OPTIONS, service: 's3', signQuery: true, sessionToken: 'token' },
+        datetime: query['X-Amz-Date'] ?? '',
+      }).sign()
+    ).url.searchParams.get('X-Amz-Signature')
+  expect(await again('GET')).toBe(query['X-Amz-Signature'])
+  expect(await again('HEAD')).not.toBe(query['X-Amz-Signature'])
+})
+
+test('a URL lives no longer than S3 allows', async () => {
+  const url = await urlOf('/shared/a.mp4', { ttlSeconds: 10_000_000 })
+  expect(url.searchParams.get('X-Amz-Expires')).toBe('604800')
+})
+
+test.each([
+  '/etc/passwd',
+  '/shared/../etc/passwd',
+  '/shared/a/../../b',
+  '/shared/',
+  '/shared//a',
+  'shared/a',
+  '/sharedx/a',
+])('an output at %s is none', async (path) => {
+  await expect(urlOf(path)).rejects.toMatchObject({ code: 'output_unavailable' })
+})
+
+test('a store gives the object, its parts and its head to whoever has the URL, until that ends', async () => {
+  const endpoint = await startStore()
+  const bytes = Buffer.from('a video, or what stands for one')
+  const path = '/shared/results/räksmörgås (1)/v15/output.mp4'
+  const store = { endpoint: `${endpoint}/`, prefix: 'm/' }
+  const target = await urlOf(path, store)
+  await fetch(new URL(target.pathname, endpoint), { method: 'PUT', body: bytes })
+
+  const whole = await fetch(target)
+  expect([whole.status, whole.headers.get('content-type'), await whole.text()]).toEqual([
+    ...[200, 'video/mp4', bytes.toString()],
+  ])
+  const part = await fetch(target, { headers: { range: 'bytes=2-6' } })
+  expect([part.status, await part.text()]).toEqual([206, 'video'])
+  const saved = await fetch(await urlOf(path, store, { filename: 'job.mp4' }))
+  expect(saved.headers.get('content-disposition')).toBe('attachment; filename="job.mp4"')
+  const head = await fetch(await urlOf(path, store, { method: 'HEAD' }), { method: 'HEAD' })
+  expect([head.status, head.headers.get('content-length')]).toEqual([200, String(bytes.length)])
+  const old = new URL(target)
+  old.searchParams.set('X-Amz-Date', '20200101T000000Z')
+  expect((await fetch(old)).status).toBe(403)
+})
