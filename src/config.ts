@@ -1,10 +1,6 @@
-import { readFileSync } from 'node:fs'
-import { homedir } from 'node:os'
-import { join } from 'node:path'
 import { type Static, type TSchema, Type } from '@sinclair/typebox'
 import { Ajv, type ErrorObject } from 'ajv'
-import { parseOrigins, parseTrustedProxies } from './address-lists.ts'
-import { parseCommand } from './command-template.ts'
+import { type Environment, hasModalCredentials, joinedFaults } from './config-faults.ts'
 import { BootError } from './errors.ts'
 
 const text = (description: string, options: object = {}) => Type.String({ minLength: 1, description, ...options })
@@ -23,7 +19,7 @@ export const ConfigSchema = Type.Object({
   LOG_LEVEL: choice(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], 'Least severe level logged.', {
     default: 'info',
   }),
-  NODE_ENV: choice(['development', 'test', 'production'], '`production` refuses to guess: see `BACKEND`.', {
+  NODE_ENV: choice(['development', 'test', 'production'], '`production` refuses to guess: see `BACKEND` and `AUTH`.', {
     default: 'development',
   }),
   BODY_LIMIT_BYTES: integer('Largest JSON body accepted.', { default: 65536, minimum: 1024, maximum: MiB }),
@@ -97,6 +93,22 @@ export const ConfigSchema = Type.Object({
     default: './samples',
   }),
   DATA_DIR: text('Folder for what the server writes.', { default: './data' }),
+  AUTH: Type.Optional(
+    choice(
+      ['none'],
+      '`none` lets everybody in. Unset: whom the variables below let in; without them everybody, in production an error.',
+    ),
+  ),
+  API_KEYS: Type.Optional(
+    text('API keys, as `npm run -s keys -- create NAME` prints them: `name:sha256:scopes`, separated by commas.', {
+      secret: true,
+    }),
+  ),
+  API_KEYS_FILE: Type.Optional(
+    text('File of further such entries, one a line, `#` for comments; read again on SIGHUP.'),
+  ),
+  OIDC_ISSUER: Type.Optional(text('OpenID Connect issuer whose access tokens let in, exactly as their `iss` has it.')),
+  OIDC_AUDIENCE: Type.Optional(text('What the `aud` of such a token must hold.')),
   JOB_STORE: text('Where jobs are kept: `memory` loses them with the process, `sqlite:PATH` keeps them in a file.', {
     default: 'memory',
     pattern: '^(memory|sqlite:.+)$',
@@ -158,8 +170,6 @@ export type Config = Readonly<Omit<Static<typeof ConfigSchema>, 'BACKEND'>> & {
   readonly backendAssumed: boolean
 }
 
-type Environment = Readonly<Record<string, string | undefined>>
-
 /** Settings that cannot be used; the message names every faulty variable, and never shows a secret's value. */
 export class ConfigError extends BootError {
   readonly faults: string[]
@@ -176,42 +186,13 @@ const validate = new Ajv({ useDefaults: true, allErrors: true, strict: false }).
 export function loadConfig(env: Environment = process.env): Config {
   const values = given(env)
   const faults = validate(values) ? [] : (validate.errors ?? []).map((error) => describeFault(error, env))
-  faults.push(...backendFaults(values, env), ...textFaults(env))
+  faults.push(...joinedFaults(values, env))
   if (faults.length > 0) throw new ConfigError(faults)
 
   const config = values as Static<typeof ConfigSchema>
   const found = hasModalCredentials(env)
   const backend = config.BACKEND ?? (found ? 'modal' : 'local')
   return Object.freeze({ ...config, BACKEND: backend, backendAssumed: config.BACKEND === undefined && !found })
-}
-
-/** Only an explicit choice, or credentials, decide on a backend in production; half a credential is a mistake anywhere. */
-function backendFaults({ BACKEND, NODE_ENV }: Record<string, unknown>, env: Environment): string[] {
-  const found = hasModalCredentials(env)
-  const guessed = BACKEND === undefined && !found && NODE_ENV === 'production'
-  return [
-    ...(!env.MODAL_TOKEN_ID !== !env.MODAL_TOKEN_SECRET
-      ? ['MODAL_TOKEN_ID, MODAL_TOKEN_SECRET: set both or neither']
-      : []),
-    ...(guessed ? ['BACKEND: must be set in production, or give MODAL_TOKEN_ID and MODAL_TOKEN_SECRET'] : []),
-    ...(BACKEND === 'modal' && !found
-      ? ['BACKEND: modal needs credentials: set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET, or run `modal setup`']
-      : []),
-  ]
-}
-
-/** Settings with a form of their own; their parsers throw what is wrong. */
-const PARSERS = { LOCAL_COMMAND: parseCommand, CORS_ORIGINS: parseOrigins, TRUST_PROXY: parseTrustedProxies }
-
-function textFaults(env: Environment): string[] {
-  return Object.entries(PARSERS).flatMap(([name, parse]) => {
-    try {
-      if (env[name]) parse(env[name])
-      return []
-    } catch (error) {
-      return [`${name}: ${error instanceof Error ? error.message : String(error)}`]
-    }
-  })
 }
 
 /**
@@ -247,16 +228,4 @@ function describeFault(error: ErrorObject, env: Environment): string {
   const shown = env[name]?.replace(/\/\/[^/@]*@/, '//***@')
   const value = schema?.secret ? '' : `, got ${JSON.stringify(shown)}`
   return `${name}: ${error.message ?? 'is not valid'}${allowed}${value}`
-}
-
-/** Whether Modal's own client will find credentials: in the environment, or in its configuration file. */
-function hasModalCredentials(env: Environment): boolean {
-  if ((env.MODAL_TOKEN_ID && env.MODAL_TOKEN_SECRET) || env.MODAL_OAUTH_REFRESH_TOKEN) return true
-  const path = env.MODAL_CONFIG_PATH === '' ? undefined : env.MODAL_CONFIG_PATH
-  try {
-    const file = readFileSync(path ?? join(homedir(), '.modal.toml'), 'utf8')
-    return /^\s*(token_id|oauth_refresh_token)\s*=/m.test(file)
-  } catch {
-    return false
-  }
 }

@@ -75,7 +75,7 @@ function listenFault(error: unknown, { HOST, PORT }: Config): string {
 /** The first SIGTERM or SIGINT ends politely, within the grace; a later one ends at once. */
 function endOnSignal(config: Config, log: Logger, { app, wired }: { app: FastifyInstance; wired: Wired }) {
   const { close } = closeWithGrace(
-    { delay: config.SHUTDOWN_GRACE_SECONDS * 1000, skip: ['SIGINT', 'SIGTERM'], logger: false },
+    { delay: config.SHUTDOWN_GRACE_SECONDS * 1000, skip: ['SIGINT', 'SIGTERM', 'SIGHUP'], logger: false },
     async ({ err }) => {
       if (err) log.fatal({ err }, 'the process is in an unknown state and ends')
       wired.readiness.end()
@@ -95,6 +95,8 @@ function endOnSignal(config: Config, log: Logger, { app, wired }: { app: Fastify
     }
   }
   process.on('SIGTERM', onSignal).on('SIGINT', onSignal)
+  // Also where there is nothing to read again: by default this signal would end the process.
+  process.on('SIGHUP', () => void wired.reload())
 }
 
 /** Requests under way are answered; one that is not whole or not answered after `patienceMs` is cut off. */

@@ -1,7 +1,9 @@
-import { access, constants, mkdir, stat } from 'node:fs/promises'
+import { access, constants, mkdir, realpath, stat } from 'node:fs/promises'
+import { dirname, isAbsolute, relative, sep } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { v7 as uuidv7 } from 'uuid'
+import type { Authenticator } from './auth/port.ts'
 import type { Backend } from './backend/port.ts'
 import { childEnvironment, type Config, ConfigError } from './config.ts'
 import { createEmitterBus } from './events/emitter.ts'
@@ -17,6 +19,10 @@ import type { JobStore } from './store/port.ts'
 export type Wired = {
   readonly service: JobService
   readonly readiness: Readiness
+  /** Undefined: the server is open to anybody. */
+  readonly authenticator: Authenticator | undefined
+  /** Reads again what may change while the server runs: the file of API keys. */
+  reload(): Promise<void>
   /** Begins to run jobs: those left unfinished, and those that come. Call it once the server listens. */
   start(): Promise<void>
   /** Closes everything that was opened, last opened first. Idempotent. */
@@ -28,6 +34,8 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   const { opened, closeAll } = createClosers(config, log)
 
   if (config.backendAssumed) log.warn(ASSUMED_LOCAL)
+  const { authenticator, reload } = await openAuth(config, log)
+  if (authenticator) opened(authenticator)
   const store = opened(await openStore(config, log))
   const events = opened(createEmitterBus(log))
   const backend = opened(await openBackend(config, log))
@@ -53,9 +61,10 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   const readiness = opened(createReadiness({ store, backend }))
   const run = createRunner({ store, service, backend, stopper, log, maxAttempts: config.MAX_ATTEMPTS })
 
+  if (!authenticator) log.warn(OPEN_SERVER)
   let closing: Promise<void> | undefined
   return {
-    ...{ service, readiness },
+    ...{ service, readiness, authenticator, reload },
     async start() {
       await queue.start(run)
       await reconciler.start()
@@ -91,11 +100,32 @@ const ASSUMED_LOCAL =
   'no Modal credentials were found: jobs run on the local backend, which muxes face and speech and moves no lips ' +
   '(set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET, or BACKEND=local to silence this)'
 
+const SQLITE_STORE = /^sqlite:(.+)$/
+
+const OPEN_SERVER =
+  'anybody who reaches the port may use this server: it asks for no key and no token (see API_KEYS, OIDC_ISSUER)'
+
+type Auth = { readonly authenticator: Authenticator | undefined; reload(): Promise<void> }
+
+async function openAuth(config: Config, log: Logger): Promise<Auth> {
+  const { API_KEYS: entries, API_KEYS_FILE: file, OIDC_ISSUER: issuer, OIDC_AUDIENCE: audience } = config
+  const nothing = () => Promise.resolve()
+  const hasKeys = entries !== undefined || file !== undefined
+  if (!hasKeys && issuer === undefined) return { authenticator: undefined, reload: nothing }
+  const { joinAuthenticators } = await import('./auth/joined.ts')
+  const openKeys = async () => (await import('./auth/keys.ts')).createKeyring({ entries, file, log })
+  const openTokens = async (from: string) =>
+    (await import('./auth/oidc.ts')).createOidc({ issuer: from, audience: audience ?? '', log })
+  const keys = hasKeys ? await openKeys() : undefined
+  const tokens = issuer === undefined ? undefined : await openTokens(issuer)
+  return { authenticator: joinAuthenticators({ keys, tokens }), reload: keys?.reload ?? nothing }
+}
+
 async function openStore(config: Config, log: Logger): Promise<JobStore> {
-  const [, path] = /^sqlite:(.+)$/.exec(config.JOB_STORE) ?? []
+  const [, path] = SQLITE_STORE.exec(config.JOB_STORE) ?? []
   if (path !== undefined) {
     const { createSqliteStore } = await import('./store/sqlite.ts')
-    return createSqliteStore({ path })
+    return createSqliteStore({ path, log })
   }
   const { createMemoryStore } = await import('./store/memory.ts')
   const store = createMemoryStore({ maxFinished: config.MAX_FINISHED_JOBS || Infinity })
@@ -164,7 +194,7 @@ async function openModal(config: Config, allowlist: string[] | undefined, log: L
 }
 
 /** What the local backend reads from and writes to; better found wanting at boot than by the first job. */
-async function checkFolders({ MEDIA_ROOT, DATA_DIR }: Config): Promise<void> {
+async function checkFolders({ MEDIA_ROOT, DATA_DIR, JOB_STORE }: Config): Promise<void> {
   const faults: string[] = []
   const isFolder = await stat(MEDIA_ROOT).then(
     (found) => found.isDirectory(),
@@ -179,5 +209,16 @@ async function checkFolders({ MEDIA_ROOT, DATA_DIR }: Config): Promise<void> {
       `DATA_DIR: ${DATA_DIR} cannot be written to (${error instanceof Error ? error.message : String(error)})`,
     )
   }
+  const [, path] = SQLITE_STORE.exec(JOB_STORE) ?? []
+  if (path !== undefined && isFolder && (await isInside(dirname(path), MEDIA_ROOT))) {
+    faults.push(`JOB_STORE: ${path} lies in MEDIA_ROOT, where jobs read their inputs; keep it elsewhere`)
+  }
   if (faults.length > 0) throw new ConfigError(faults)
+}
+
+/** By real path; the folder, which may not exist yet, counts as where it would be. */
+async function isInside(folder: string, root: string): Promise<boolean> {
+  await mkdir(folder, { recursive: true })
+  const way = relative(await realpath(root), await realpath(folder))
+  return way.split(sep)[0] !== '..' && !isAbsolute(way)
 }

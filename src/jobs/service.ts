@@ -130,12 +130,23 @@ export function createService(parts: ServiceParts): JobService {
     if (current.attempt !== old.attempt) await queue.add({ id: after.id, attempt: current.attempt })
   }
 
-  /** For a retry, which makes an old job one more to be done. Two at once may both find the last place. */
-  const refuseWhenFull = async (caller: string) => {
-    if (maxQueuedJobs < Infinity && (await store.countSubmitted()) >= maxQueuedJobs) throw new QueueFull()
-    if (maxActiveOfCaller === undefined) return
-    const active = await store.list({ caller, statuses: ['submitted', 'running'], limit: maxActiveOfCaller })
-    if (active.length >= maxActiveOfCaller) throw new ConcurrencyLimitReached(maxActiveOfCaller)
+  /** The callers of retries under way, which have a place already and are not yet counted by the store. */
+  const retrying: string[] = []
+
+  /** A retry makes an old job one more to be done: it needs a place, as a new one does. */
+  const withPlace = async <T>(caller: string, act: () => Promise<T>): Promise<T> => {
+    const [ahead, own] = [retrying.length, retrying.filter((other) => other === caller).length]
+    retrying.push(caller)
+    try {
+      if (maxQueuedJobs < Infinity && (await store.countSubmitted()) + ahead >= maxQueuedJobs) throw new QueueFull()
+      if (maxActiveOfCaller !== undefined) {
+        const active = await store.list({ caller, statuses: ['submitted', 'running'], limit: maxActiveOfCaller })
+        if (active.length + own >= maxActiveOfCaller) throw new ConcurrencyLimitReached(maxActiveOfCaller)
+      }
+      return await act()
+    } finally {
+      retrying.splice(retrying.indexOf(caller), 1)
+    }
   }
 
   return {
@@ -147,8 +158,8 @@ export function createService(parts: ServiceParts): JobService {
     },
     async retry(id, caller) {
       const before = await find(id, caller)
-      if (isFinished(before)) await refuseWhenFull(before.caller)
-      const { accepted, job } = await record(id, { type: 'retried' })
+      const again = () => record(id, { type: 'retried' })
+      const { accepted, job } = isFinished(before) ? await withPlace(before.caller, again) : await again()
       if (accepted) return job
       if (isFinished(job))
         throw new JobConflict('job_finished', `The job has ${job.status}; there is nothing to retry.`)

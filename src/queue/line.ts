@@ -51,6 +51,8 @@ export function createLine<T>(): Line<T> {
       members.delete(key)
       const { ticket } = found.member
       gaps.splice(countBelow(gaps, ticket), 0, ticket)
+      // Nobody is left to be counted for.
+      if (members.size === 0) moveFront(next)
     },
     position(key) {
       const ticket = members.get(key)?.member.ticket

@@ -4,7 +4,7 @@ import type { DatabaseSync } from 'node:sqlite'
 export type GroupCommit = {
   /**
    * Runs `work` in the next transaction and resolves with its value once that is on disk. It may run twice: the second
-   * time after all that the first did was undone. A `work` that throws is undone alone; a transaction that cannot be committed rejects all that were in it. `committed` is called with the
+   * time after all that the first did was undone. A `work` that throws is undone alone. `committed` is called with the
    * value in the very moment, in order of the writes and before anybody can read.
    */
   write<T>(work: () => T, committed?: (value: T) => void): Promise<T>
@@ -26,66 +26,48 @@ type Pending = {
  */
 export function createGroupCommit(db: DatabaseSync, begun: () => void = () => undefined): GroupCommit {
   const [begin, commit, rollback] = [db.prepare('BEGIN IMMEDIATE'), db.prepare('COMMIT'), db.prepare('ROLLBACK')]
-  const [save, release, undo] = [db.prepare('SAVEPOINT one'), db.prepare('RELEASE one'), db.prepare('ROLLBACK TO one')]
   let batch: Pending[] = []
 
-  /** Does one write; what it returns settles its promise once the transaction is committed. */
-  const runOne = ({ run, committed, resolve }: Pending): (() => void) => {
-    const value = run() as never
-    return () => {
+  /** A full disk ends a transaction by itself, and a disk that is gone may refuse even this; the next one will tell. */
+  const rollBack = () => {
+    try {
+      if (db.isTransaction) rollback.run()
+    } catch {
+      // What was in it is told of the first error.
+    }
+  }
+
+  /** Does these writes in one transaction, and settles them. Throws, with nothing done, where one of them fails. */
+  const transact = (work: readonly Pending[]) => {
+    begun()
+    begin.run()
+    const values = work.map(({ run }) => run() as never)
+    commit.run()
+    for (const [n, { committed, resolve }] of work.entries()) {
+      const value = values[n] as never
       committed?.(value)
       resolve(value)
     }
   }
 
-  /** The same, such that a write that throws is undone alone. */
-  const runApart = (pending: Pending): (() => void) => {
-    save.run()
+  const attempt = (work: readonly Pending[]): { error: unknown } | undefined => {
     try {
-      const settle = runOne(pending)
-      release.run()
-      return settle
+      transact(work)
+      return undefined
     } catch (error) {
-      // A full disk ends the whole transaction by itself; then there is nothing left to undo.
-      if (!db.isTransaction) throw error
-      undo.run()
-      release.run()
-      return () => pending.reject(error)
+      rollBack()
+      return { error }
     }
-  }
-
-  /** A disk that is gone may refuse even this; the next transaction will then tell. */
-  const rollBack = () => {
-    try {
-      if (db.isTransaction) rollback.run()
-    } catch {
-      // The writes have been rejected already.
-    }
-  }
-
-  const transact = (runEach: () => (() => void)[]) => {
-    begun()
-    begin.run()
-    const settle = runEach()
-    commit.run()
-    for (const done of settle) done()
   }
 
   const flush = () => {
     const work = batch
     batch = []
-    try {
-      transact(() => work.map(runOne))
-      return
-    } catch {
-      rollBack()
-    }
-    // One of them is at fault, or the disk: guarding each costs a quarter more, so it is done only now.
-    try {
-      transact(() => work.map(runApart))
-    } catch (error) {
-      for (const { reject } of work) reject(error)
-      rollBack()
+    if (!attempt(work)) return
+    // One is at fault, or the disk has no room for all: each for itself, so that nobody fails for another's sake.
+    for (const pending of work) {
+      const failed = attempt([pending])
+      if (failed) pending.reject(failed.error)
     }
   }
 

@@ -1,7 +1,7 @@
 import { isFinished, isOverdue, owesStop, type Job } from '../jobs/job.ts'
 import { createTurnQueue } from '../turn-queue.ts'
-import { createTimeline } from './timeline.ts'
-import type { InsertLimits, JobStore, ListQuery, Owed } from './port.ts'
+import { createTimelines } from './timeline.ts'
+import type { InsertLimits, JobStore, Owed } from './port.ts'
 
 export type MemoryStoreOptions = {
   /** Finished jobs kept; beyond them the one that ended first is forgotten. */
@@ -14,7 +14,8 @@ export type MemoryStoreOptions = {
  */
 export function createMemoryStore({ maxFinished = Infinity }: MemoryStoreOptions = {}): JobStore {
   const jobs = new Map<string, Job>()
-  const timeline = createTimeline()
+  /** Jobs in order of creation, by state, and by state of each caller: no filter walks over what it leaves out. */
+  const timelines = createTimelines()
   const indexes = {
     unfinished: new Map<string, Job>(),
     stopping: new Map<string, Job>(),
@@ -36,6 +37,7 @@ export function createMemoryStore({ maxFinished = Infinity }: MemoryStoreOptions
 
   const write = (job: Job) => {
     countActive(job.caller, Number(!isFinished(job)) - Number(indexes.unfinished.has(job.id)))
+    timelines.move(jobs.get(job.id), job)
     jobs.set(job.id, job)
     keep(indexes.unfinished, job, !isFinished(job))
     keep(indexes.stopping, job, owesStop(job))
@@ -54,7 +56,7 @@ export function createMemoryStore({ maxFinished = Infinity }: MemoryStoreOptions
   const forget = (job: Job) => {
     if (indexes.unfinished.has(job.id)) countActive(job.caller, -1)
     jobs.delete(job.id)
-    timeline.remove(job)
+    timelines.move(job, undefined)
     unlist(job.id)
     for (const index of Object.values(indexes)) index.delete(job.id)
     if (job.idempotencyKey !== undefined) idsByKey.delete(keyOf(job))
@@ -75,7 +77,6 @@ export function createMemoryStore({ maxFinished = Infinity }: MemoryStoreOptions
     if (indexes.submitted.size >= maxSubmitted) return { kind: 'full' } as const
     if ((activeByCaller.get(job.caller) ?? 0) >= maxActiveOfCaller) return { kind: 'caller-full' } as const
     write(job)
-    timeline.add(job)
     if (job.idempotencyKey !== undefined) idsByKey.set(keyOf(job), job.id)
     return { kind: 'inserted' } as const
   }
@@ -96,14 +97,8 @@ export function createMemoryStore({ maxFinished = Infinity }: MemoryStoreOptions
       return Promise.resolve(true)
     },
     list(query) {
-      const page: Job[] = []
-      for (const id of timeline.before(query)) {
-        const job = jobs.get(id)
-        if (job && job.createdAt <= (query.createdAfter ?? -Infinity)) break
-        if (job && matches(job, query)) page.push(job)
-        if (page.length === query.limit) break
-      }
-      return Promise.resolve(page)
+      const ids = timelines.page(query)
+      return Promise.resolve(ids.flatMap((id) => jobs.get(id) ?? []))
     },
     async *owed(what, now) {
       for (const job of [...candidates(what).values()]) if (isOwed(what, job, now)) yield await Promise.resolve(job)
@@ -119,9 +114,6 @@ export function createMemoryStore({ maxFinished = Infinity }: MemoryStoreOptions
 }
 
 const keyOf = ({ caller, idempotencyKey }: Job) => JSON.stringify([caller, idempotencyKey])
-
-const matches = (job: Job, { caller, statuses }: ListQuery) =>
-  (caller === undefined || job.caller === caller) && (statuses?.includes(job.status) ?? true)
 
 function isOwed(what: Owed, job: Job, now: number): boolean {
   if (what === 'end') return isOverdue(job, now)

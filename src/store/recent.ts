@@ -1,33 +1,40 @@
 /** Values kept while they are among the recently used ones. */
 export type Recent<T> = {
   get(key: string): T | undefined
-  set(key: string, value: T): void
+  /** `weight`: what it counts for, in whatever the limit is meant in. */
+  set(key: string, value: T, weight: number): void
   delete(key: string): void
 }
 
-/**
- * Keeps at least the `count` keys used last, and less than twice as many, in two generations: what is used moves to
- * the young one; when that is full the old one is dropped whole. No verb costs more for how many there are.
- */
-export function createRecent<T>(count: number): Recent<T> {
-  let [young, old] = [new Map<string, T>(), new Map<string, T>()]
+type Kept<T> = { readonly value: T; readonly weight: number }
 
-  const set = (key: string, value: T) => {
-    young.set(key, value)
-    if (young.size < count) return
+/**
+ * Keeps what was used last, up to `maxWeight` in all, in two generations: what is used moves to the young one; when
+ * that weighs half the limit, the old one is dropped whole. No verb costs more for how many there are.
+ */
+export function createRecent<T>(maxWeight: number): Recent<T> {
+  let [young, old] = [new Map<string, Kept<T>>(), new Map<string, Kept<T>>()]
+  let weight = 0
+
+  const keep = (key: string, kept: Kept<T>) => {
+    weight += kept.weight - (young.get(key)?.weight ?? 0)
+    young.set(key, kept)
+    if (weight < maxWeight / 2) return
     old = young
     young = new Map()
+    weight = 0
   }
   return {
-    set,
+    set: (key, value, weight) => keep(key, { value, weight }),
     get(key) {
-      const value = young.get(key)
-      if (value !== undefined) return value
+      const kept = young.get(key)
+      if (kept) return kept.value
       const older = old.get(key)
-      if (older !== undefined) set(key, older)
-      return older
+      if (older) keep(key, older)
+      return older?.value
     },
     delete(key) {
+      weight -= young.get(key)?.weight ?? 0
       young.delete(key)
       old.delete(key)
     },

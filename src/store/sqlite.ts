@@ -1,6 +1,9 @@
+import { statSync } from 'node:fs'
+import { stat } from 'node:fs/promises'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { StoreUnavailable } from '../errors.ts'
 import { isFinished, type Job, JOB_STATUSES, owesStop } from '../jobs/job.ts'
+import type { Log } from '../jobs/log.ts'
 import { createGroupCommit } from './group-commit.ts'
 import { codeOf, describeFault, openSqliteFile } from './sqlite-file.ts'
 import { createRecent } from './recent.ts'
@@ -10,38 +13,62 @@ import { comparePositions } from './timeline.ts'
 /** Jobs read at once while looking for what is owed: enough to be quick, few enough not to hold up the loop. */
 const OWED_PAGE = 200
 
-/** Jobs kept parsed, as last written: those that callers ask for are nearly always among them. About 1 KB each. */
-const RECENT_JOBS = 10_000
+/**
+ * How much of the jobs is kept parsed, as last written, in characters of their documents, of which most have under
+ * 1,000: those that callers ask for are nearly always among them.
+ */
+const RECENT_CHARACTERS = 20_000_000
 
 export type SqliteOptions = {
   /** Path of the file; `:memory:` for tests. */
   readonly path: string
   readonly lockWaitMs?: number
+  /** Told of records that cannot be read. */
+  readonly log?: Log
 }
 
 /**
  * Jobs in one SQLite file, for one process: a write is acknowledged once it is on disk. Rejects with a `BootError`
  * where the file cannot be used; a write that the disk refuses later rejects with `StoreUnavailable`, and reads go on.
  */
-export async function createSqliteStore({ path, ...options }: SqliteOptions): Promise<JobStore> {
+export async function createSqliteStore({ path, log, ...options }: SqliteOptions): Promise<JobStore> {
   const db = await openSqliteFile(path, options)
   try {
-    return createStoreOn(db)
+    const store = createStoreOn(db, log)
+    const isThere = path === ':memory:' ? () => Promise.resolve() : watchFile(path)
+    return {
+      ...store,
+      async countSubmitted() {
+        await isThere()
+        return store.countSubmitted()
+      },
+    }
   } catch (error) {
     db.close()
     throw describeFault(path, error)
   }
 }
 
+/** Rejects once the file is gone, or another: SQLite would go on with what it holds in memory, and keep nothing. */
+function watchFile(path: string): () => Promise<void> {
+  const { ino } = statSync(path)
+  return async () => {
+    const now = await stat(path).catch((cause: unknown) => Promise.reject(new StoreUnavailable({ cause })))
+    if (now.ino !== ino || now.size === 0) {
+      throw new StoreUnavailable({ cause: new Error(`${path} is not the file that was opened`) })
+    }
+  }
+}
+
 /** The store on an open database, whose schema is up to date. */
-export function createStoreOn(db: DatabaseSync): JobStore {
+export function createStoreOn(db: DatabaseSync, log?: Log): JobStore {
   const sql = prepare(db)
   const commits = createGroupCommit(db, () => (pending = 0))
   let submitted = Number(sql.countSubmitted.get()?.count)
   /** By how much the writes of the open transaction change that. */
   let pending = 0
   // Nobody else writes to the file, so what was committed last is what is in it.
-  const recent = createRecent<Job>(RECENT_JOBS)
+  const recent = createRecent<Job>(RECENT_CHARACTERS)
   let closing: Promise<void> | undefined
 
   /** `delta`: by how much the number of submitted jobs changes, which counts only once it is on disk. */
@@ -54,7 +81,7 @@ export function createStoreOn(db: DatabaseSync): JobStore {
     const committed = ({ delta, forget, keep }: Change<T>) => {
       submitted += delta
       if (forget !== undefined) recent.delete(forget)
-      if (keep) recent.set(keep.id, keep)
+      if (keep) recent.set(keep.job.id, keep.job, keep.characters)
     }
     try {
       return (await commits.write(doIt, committed)).value
@@ -74,17 +101,22 @@ export function createStoreOn(db: DatabaseSync): JobStore {
     if (maxActiveOfCaller !== undefined && countActive(job.caller, maxActiveOfCaller) >= maxActiveOfCaller) {
       return { value: { kind: 'caller-full' }, delta: 0 }
     }
-    sql.insert.run(...columnsOf(job), job.caller, job.createdAt, job.idempotencyKey ?? null, job.id)
-    return { value: { kind: 'inserted' }, delta: isSubmitted(job), keep: job }
+    const document = JSON.stringify(job)
+    sql.insert.run(...columnsOf(job), document, job.caller, job.createdAt, job.idempotencyKey ?? null, job.id)
+    return { value: { kind: 'inserted' }, delta: isSubmitted(job), keep: { job, characters: document.length } }
   }
 
   const change = (id: string, revision: number, job?: Job): Change<boolean> => {
     const before = sql.stateOf.get(id)
     if (before?.revision !== revision) return { value: false, delta: 0 }
-    if (job) sql.update.run(...columnsOf(job), id)
-    else sql.remove.run(id)
-    const delta = (job ? isSubmitted(job) : 0) - (before.status === 'submitted' ? 1 : 0)
-    return { value: true, delta, ...(job ? { keep: job } : { forget: id }) }
+    const wasSubmitted = before.status === 'submitted' ? 1 : 0
+    if (!job) {
+      sql.remove.run(id)
+      return { value: true, delta: -wasSubmitted, forget: id }
+    }
+    const document = JSON.stringify(job)
+    sql.update.run(...columnsOf(job), document, id)
+    return { value: true, delta: isSubmitted(job) - wasSubmitted, keep: { job, characters: document.length } }
   }
 
   const list = (query: ListQuery): Job[] => {
@@ -110,28 +142,32 @@ export function createStoreOn(db: DatabaseSync): JobStore {
         const known = recent.get(id)
         if (known) return known
         const row = sql.get.get(id)
-        const job = row && jobOf(row)
-        if (job) recent.set(id, job)
+        if (!row) return undefined
+        const job = jobOf(row)
+        recent.set(id, job, String(row.document).length)
         return job
       }),
     update: (job, expectedRevision) => write(() => change(job.id, expectedRevision, job)),
     remove: (id, expectedRevision) => write(() => change(id, expectedRevision)),
     list: (query) => read(() => list(query)),
-    owed: (what, now) => pages(sql.owed[what], what, now),
+    owed: (what, now) => pages(sql.owed[what], { what, now, log }),
     countSubmitted: () => read(() => (sql.probe.get(), submitted)),
     close: () => (closing ??= closeFile()),
   }
 }
 
 /** Page by page along the index, so that what changes meanwhile is neither missed nor met twice. */
-async function* pages(statements: readonly StatementSync[], what: Owed, now: number): AsyncIterable<Job> {
+async function* pages(statements: readonly StatementSync[], { what, now, log }: Look): AsyncIterable<Job> {
   for (const statement of statements) {
     let [at, id] = [-1, '']
     for (;;) {
       const until = what === 'end' || what === 'removal' ? now : Number.MAX_SAFE_INTEGER
       const [after, name] = [at, id]
       const rows = await read(() => statement.all(after, name, until, OWED_PAGE))
-      for (const row of rows) yield jobOf(row)
+      for (const row of rows) {
+        const job = readable(row, log)
+        if (job) yield job
+      }
       const last = rows.at(-1)
       if (!last || rows.length < OWED_PAGE) break
       ;[at, id] = [Number(last.at), String(last.id)]
@@ -140,8 +176,21 @@ async function* pages(statements: readonly StatementSync[], what: Owed, now: num
   }
 }
 
-/** What the disk refuses is for an operator to mend, and no fault of the request. */
-const unavailable = (error: unknown) => (codeOf(error) === undefined ? error : new StoreUnavailable({ cause: error }))
+type Look = { readonly what: Owed; readonly now: number; readonly log: Log | undefined }
+
+/** The job of a row; undefined, and told of, where its text is damaged: the others are owed what they are owed. */
+function readable(row: Row, log: Log | undefined): Job | undefined {
+  try {
+    return jobOf(row)
+  } catch (error) {
+    log?.error({ job_id: row.id, err: error }, 'a job cannot be read: its record is damaged')
+    return undefined
+  }
+}
+
+/** What the disk refuses, or gives back damaged, is for an operator to mend, and no fault of the request. */
+const unavailable = (error: unknown) =>
+  codeOf(error) === undefined && !(error instanceof SyntaxError) ? error : new StoreUnavailable({ cause: error })
 
 async function read<T>(look: () => T): Promise<T> {
   try {
@@ -152,7 +201,8 @@ async function read<T>(look: () => T): Promise<T> {
 }
 
 /** What a write did: its value, by how much it changes the number of submitted jobs, what it leaves to be read. */
-type Change<T> = { readonly value: T; readonly delta: number; readonly keep?: Job; readonly forget?: string }
+type Change<T> = { readonly value: T; readonly delta: number; readonly keep?: Kept; readonly forget?: string }
+type Kept = { readonly job: Job; readonly characters: number }
 
 const ACTIVE_STATUSES = ['submitted', 'running'] as const
 
@@ -164,7 +214,7 @@ const isSubmitted = (job: Job) => (job.status === 'submitted' ? 1 : 0)
 const columnsOf = (job: Job) =>
   [
     ...[job.revision, job.status, job.deadlineAt],
-    ...[isFinished(job) ? (job.finishedAt ?? 0) : null, owesStop(job) ? 1 : 0, JSON.stringify(job)],
+    ...[isFinished(job) ? (job.finishedAt ?? 0) : null, owesStop(job) ? 1 : 0],
   ] as const
 
 /** Every statement, prepared once. The tests ask the query planner about each. */
@@ -189,9 +239,14 @@ export function prepare(db: DatabaseSync) {
     remove: db.prepare('DELETE FROM jobs WHERE id = ?'),
     probe: db.prepare('SELECT id FROM jobs WHERE id = 0'),
     countSubmitted: db.prepare("SELECT count(*) AS count FROM jobs WHERE status = 'submitted'"),
-    countOf: db.prepare('SELECT count(*) AS count FROM (SELECT 1 FROM jobs WHERE caller = ? AND status = ? LIMIT ?)'),
+    countOf: db.prepare(
+      'SELECT count(*) AS count FROM (SELECT 1 FROM jobs INDEXED BY jobs_by_caller WHERE caller = ? AND status = ? LIMIT ?)',
+    ),
     list: db.prepare(`SELECT document, id, created_at AS at FROM jobs WHERE status = ? AND ${range}`),
-    listOf: db.prepare(`SELECT document, id, created_at AS at FROM jobs WHERE caller = ? AND status = ? AND ${range}`),
+    // Named, since the planner takes the other index, and walks over everybody else's jobs.
+    listOf: db.prepare(
+      `SELECT document, id, created_at AS at FROM jobs INDEXED BY jobs_by_caller WHERE caller = ? AND status = ? AND ${range}`,
+    ),
     owed: {
       run: [owed('created_at', "status = 'running'"), owed('created_at', "status = 'submitted'")],
       stop: [owed('created_at', 'stop_owed = 1')],

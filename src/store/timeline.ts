@@ -1,27 +1,77 @@
+import { createRequire } from 'node:module'
+import type BTreeType from 'sorted-btree'
+import { type Job, JOB_STATUSES } from '../jobs/job.ts'
 import type { ListPosition, ListQuery } from './port.ts'
 
-/** Jobs in order of creation, then of id, kept as one sorted array: jobs nearly always come in at its end. */
-export type Timeline = {
-  add(position: ListPosition): void
-  remove(position: ListPosition): void
-  /** Ids from the newest on that the query's `after` and `createdBefore` allow. */
-  before(query: Pick<ListQuery, 'after' | 'createdBefore'>): Iterable<string>
+/** The places of jobs in the lists that can be asked for. */
+export type Timelines = {
+  /** A job is now `after`: new where there is no `before`, gone where there is no `after`. */
+  move(before: Job | undefined, after: Job | undefined): void
+  /** The ids of a page, newest first. */
+  page(query: ListQuery): string[]
 }
 
-export function createTimeline(): Timeline {
-  const line: ListPosition[] = []
+// CommonJS with a default export of its own: loaders disagree on what importing it gives.
+const { default: BTree } = createRequire(import.meta.url)('sorted-btree') as { default: typeof BTreeType.default }
+
+type Line = BTreeType.default<ListPosition, undefined>
+
+/** One timeline for each state, and one for each state of each caller; a page is put together from those it asks for. */
+export function createTimelines(): Timelines {
+  const lines = new Map<string, Line>()
+
+  const remove = (key: string, position: ListPosition) => {
+    const line = lines.get(key)
+    line?.delete(position)
+    if (line?.isEmpty) lines.delete(key)
+  }
+
+  const add = (key: string, position: ListPosition) => {
+    const line = lines.get(key) ?? new BTree<ListPosition, undefined>(undefined, comparePositions)
+    lines.set(key, line)
+    line.set(position, undefined)
+  }
 
   return {
-    add: ({ createdAt, id }) => void line.splice(countBelow(line, { createdAt, id }), 0, { createdAt, id }),
-    remove(position) {
-      const at = countBelow(line, position)
-      if (line[at]?.id === position.id) line.splice(at, 1)
+    move(before, after) {
+      if (before?.status === after?.status) return
+      if (before) for (const key of keysOf(before)) remove(key, before)
+      if (after) for (const key of keysOf(after)) add(key, { createdAt: after.createdAt, id: after.id })
     },
-    *before({ after, createdBefore }) {
-      const start = after ?? (createdBefore === undefined ? undefined : { createdAt: createdBefore, id: '' })
-      let at = start ? countBelow(line, start) : line.length
-      while (at-- > 0) yield line[at]?.id ?? ''
+    page({ statuses = JOB_STATUSES, caller, createdAfter = -Infinity, limit, ...query }) {
+      const chosen = [...new Set(statuses)].flatMap((status) => lines.get(keyOf(status, caller)) ?? [])
+      const ids: string[] = []
+      for (const { id, createdAt } of newestFirst(chosen.map((line) => walk(line, query)))) {
+        if (createdAt <= createdAfter || ids.length >= limit) break
+        ids.push(id)
+      }
+      return ids
     },
+  }
+}
+
+const keyOf = (status: Job['status'], caller?: string) => (caller === undefined ? status : `${status} ${caller}`)
+const keysOf = ({ status, caller }: Job) => [keyOf(status), keyOf(status, caller)]
+
+/** From the newest on that the query's `after` and `createdBefore` allow. */
+function* walk(line: Line, { after, createdBefore }: Pick<ListQuery, 'after' | 'createdBefore'>) {
+  const before = after ?? (createdBefore === undefined ? undefined : { createdAt: createdBefore, id: '' })
+  for (const [position] of line.entriesReversed(before, undefined, true)) yield position
+}
+
+/** Puts walks together, each of which is newest first. */
+function* newestFirst(walks: readonly Iterator<ListPosition, unknown>[]): Generator<ListPosition> {
+  const heads = walks.map((steps) => ({ steps, next: steps.next() }))
+  for (;;) {
+    let newest: { head: (typeof heads)[number]; position: ListPosition } | undefined
+    for (const head of heads) {
+      if (head.next.done) continue
+      const position = head.next.value
+      if (!newest || comparePositions(position, newest.position) > 0) newest = { head, position }
+    }
+    if (!newest) return
+    yield newest.position
+    newest.head.next = newest.head.steps.next()
   }
 }
 
@@ -30,15 +80,4 @@ export function comparePositions(a: ListPosition, b: ListPosition): number {
   if (a.createdAt !== b.createdAt) return a.createdAt - b.createdAt
   if (a.id === b.id) return 0
   return a.id < b.id ? -1 : 1
-}
-
-function countBelow(line: readonly ListPosition[], position: ListPosition): number {
-  let [low, high] = [0, line.length]
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    const found = line[middle]
-    if (found && comparePositions(found, position) < 0) low = middle + 1
-    else high = middle
-  }
-  return low
 }

@@ -1,209 +1,240 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createMemoryStore } from '../../src/store/memory.ts'
+import { createSqliteStore, createStoreOn } from '../../src/store/sqlite.ts'
+import { openSqliteFile } from '../../src/store/sqlite-file.ts'
 import type { JobView } from '../../src/jobs/view.ts'
 import { aBody, problemOf, startApp, type TestApp } from '../helpers/app.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
 
-let app: TestApp
-beforeAll(async () => {
-  app = await startApp()
-})
-afterAll(() => app.close())
+const STORES = {
+  memory: () => createMemoryStore(),
+  sqlite: () => createSqliteStore({ path: ':memory:' }),
+}
 
-type Page = { jobs: JobView[]; next_cursor?: string }
-const list = async (query = '') => (await app.get(`/jobs${query}`)).json<Page>()
-const submit = async (headers: Record<string, string> = {}, body: object = aBody) => app.post('/jobs', body, headers)
-
-describe('GET /jobs', () => {
-  const made: string[] = []
+describe.each(Object.entries(STORES))('on %s', (_name, openStore) => {
+  let app: TestApp
   beforeAll(async () => {
-    for (let n = 0; n < 7; n++) {
-      app.clock.now += 1_000
-      made.unshift((await submit()).json<JobView>().job_id)
-    }
-    await app.post(`/jobs/${made[2]}/cancel`)
+    app = await startApp({ store: await openStore() })
   })
+  afterAll(() => app.close())
 
-  test('lists jobs newest first, page by page, while new ones come in', async () => {
-    const seen: string[] = []
-    let query = '?limit=3'
-    for (;;) {
-      const page = await list(query)
-      expect(page.jobs.length).toBeLessThanOrEqual(3)
-      seen.push(...page.jobs.map((job) => job.job_id))
-      if (page.next_cursor === undefined) break
-      app.clock.now += 1
-      await submit()
-      query = `?limit=3&cursor=${page.next_cursor}`
-    }
-    expect(seen).toEqual(made)
-  })
+  type Page = { jobs: JobView[]; next_cursor?: string }
+  const list = async (query = '') => (await app.get(`/jobs${query}`)).json<Page>()
+  const submit = async (headers: Record<string, string> = {}, body: object = aBody) => app.post('/jobs', body, headers)
 
-  test('an entry is the job as GET /jobs/:id shows it', async () => {
-    const { jobs } = await list('?limit=200')
-    const job = jobs.find(({ job_id: id }) => id === made[2])
-    expect(job).toEqual((await app.get(`/jobs/${made[2]}`)).json())
-  })
-
-  test('is narrowed by state and by time of acceptance', async () => {
-    expect((await list('?status=canceled')).jobs.map((job) => job.job_id)).toEqual([made[2]])
-    expect((await list('?status=succeeded,failed')).jobs).toEqual([])
-    const [newer, older] = await Promise.all(
-      [made[1], made[5]].map(async (id) => (await app.get(`/jobs/${id}`)).json<JobView>()),
-    )
-    const { jobs } = await list(`?created_before=${newer!.created_at}&created_after=${older!.created_at}`)
-    expect(jobs.map((job) => job.job_id)).toEqual(made.slice(2, 5))
-  })
-
-  test.each([
-    ['?limit=0', '/limit'],
-    ['?limit=201', '/limit'],
-    ['?limit=ten', '/limit'],
-    ['?limit=1.5', '/limit'],
-    ['?status=done', '/status'],
-    ['?status=', '/status'],
-    ['?status=running,', '/status'],
-    ['?created_after=yesterday', '/created_after'],
-    ['?created_after=2026-13-01T00:00:00Z', '/created_after'],
-    ['?created_before=2026-01-01', '/created_before'],
-    ['?cursor=abc', '/cursor'],
-    ['?cursor=', '/cursor'],
-    ['?page=2', '/page'],
-    ['?status=running&status=failed', '/status'],
-  ])('%s is refused, not clamped', async (query, path) => {
-    expect(problemOf(await app.get(`/jobs${query}`))).toMatchObject({
-      status: 400,
-      code: 'invalid_request',
-      paths: [path],
+  describe('GET /jobs', () => {
+    const made: string[] = []
+    beforeAll(async () => {
+      for (let n = 0; n < 7; n++) {
+        app.clock.now += 1_000
+        made.unshift((await submit()).json<JobView>().job_id)
+      }
+      await app.post(`/jobs/${made[2]}/cancel`)
     })
-  })
-})
 
-describe('DELETE /jobs/:id', () => {
-  test('forgets a job that has ended', async () => {
-    const { job_id: id } = (await submit()).json<JobView>()
-    await app.untilStatus(id, 'running')
-    app.backend.end(`fc-${id}-1`, aSuccess)
-    await app.untilStatus(id, 'succeeded')
-    const response = await app.app.inject({ method: 'DELETE', url: `/jobs/${id}` })
-    expect([response.statusCode, response.body]).toEqual([204, ''])
-    expect(problemOf(await app.get(`/jobs/${id}`))).toMatchObject({ status: 404 })
-    expect(problemOf(await app.app.inject({ method: 'DELETE', url: `/jobs/${id}` }))).toMatchObject({ status: 404 })
-  })
+    test('lists jobs newest first, page by page, while new ones come in', async () => {
+      const seen: string[] = []
+      let query = '?limit=3'
+      for (;;) {
+        const page = await list(query)
+        expect(page.jobs.length).toBeLessThanOrEqual(3)
+        seen.push(...page.jobs.map((job) => job.job_id))
+        if (page.next_cursor === undefined) break
+        app.clock.now += 1
+        await submit()
+        query = `?limit=3&cursor=${page.next_cursor}`
+      }
+      expect(seen).toEqual(made)
+    })
 
-  test('is a conflict while a job runs, and while its call is still being stopped', async () => {
-    const { job_id: id } = (await submit()).json<JobView>()
-    await app.untilStatus(id, 'running')
-    const remove = () => app.app.inject({ method: 'DELETE', url: `/jobs/${id}` })
-    expect(problemOf(await remove())).toMatchObject({ status: 409, code: 'job_not_finished' })
-    const stopping = Promise.withResolvers<undefined>()
-    app.backend.stopWith = () => stopping.promise
-    await app.post(`/jobs/${id}/cancel`)
-    expect(problemOf(await remove())).toMatchObject({ status: 409, code: 'job_not_finished' })
-    stopping.resolve(undefined)
-    await app.untilJob(id, (job) => job.attempts[0]?.stop === 'done', 'stopped')
-    expect((await remove()).statusCode).toBe(204)
-  })
-})
+    test('an entry is the job as GET /jobs/:id shows it', async () => {
+      const { jobs } = await list('?limit=200')
+      const job = jobs.find(({ job_id: id }) => id === made[2])
+      expect(job).toEqual((await app.get(`/jobs/${made[2]}`)).json())
+    })
 
-describe('Idempotency-Key', () => {
-  test('the same request again answers with the job as it is now', async () => {
-    const first = await submit({ 'idempotency-key': 'take-1' })
-    const { job_id: id } = first.json<JobView>()
-    expect(first.headers['idempotent-replayed']).toBeUndefined()
-    await app.untilStatus(id, 'running')
-    for (const key of ['take-1', '"take-1"']) {
-      const again = await submit(
-        { 'idempotency-key': key },
-        { audio_path: 'speech.wav', version: 'v15', video_path: 'face.mp4' },
+    test('is narrowed by state and by time of acceptance', async () => {
+      expect((await list('?status=canceled')).jobs.map((job) => job.job_id)).toEqual([made[2]])
+      expect((await list('?status=succeeded,failed')).jobs).toEqual([])
+      const [newer, older] = await Promise.all(
+        [made[1], made[5]].map(async (id) => (await app.get(`/jobs/${id}`)).json<JobView>()),
       )
-      expect(again.statusCode).toBe(202)
-      expect(again.headers['idempotent-replayed']).toBe('true')
-      expect(again.json()).toMatchObject({ job_id: id, status: 'running' })
-    }
-  })
+      const { jobs } = await list(`?created_before=${newer!.created_at}&created_after=${older!.created_at}`)
+      expect(jobs.map((job) => job.job_id)).toEqual(made.slice(2, 5))
+    })
 
-  test('of identical requests at once one creates, the others replay', async () => {
-    const answers = await Promise.all(Array.from({ length: 10 }, () => submit({ 'idempotency-key': 'race' })))
-    expect(new Set(answers.map((answer) => answer.json<JobView>().job_id)).size).toBe(1)
-    expect(answers.filter((answer) => answer.headers['idempotent-replayed'] === undefined)).toHaveLength(1)
-  })
-
-  test.each([
-    ['another face', { ...aBody, video_path: 'other.mp4' }],
-    ['another version', { ...aBody, version: 'v1' }],
-    ['other metadata', { ...aBody, metadata: { a: '1' } }],
-    ['another time limit', { ...aBody, timeout_seconds: 9 }],
-  ])('the same key with %s is 422', async (_what, body) => {
-    await submit({ 'idempotency-key': 'mine' })
-    expect(problemOf(await submit({ 'idempotency-key': 'mine' }, body))).toMatchObject({
-      ...{ status: 422, code: 'idempotency_key_reused' },
+    test.each([
+      ['?limit=0', '/limit'],
+      ['?limit=201', '/limit'],
+      ['?limit=ten', '/limit'],
+      ['?limit=1.5', '/limit'],
+      ['?status=done', '/status'],
+      ['?status=', '/status'],
+      ['?status=running,', '/status'],
+      ['?created_after=yesterday', '/created_after'],
+      ['?created_after=2026-13-01T00:00:00Z', '/created_after'],
+      ['?created_before=2026-01-01', '/created_before'],
+      ['?cursor=abc', '/cursor'],
+      ['?cursor=', '/cursor'],
+      ['?page=2', '/page'],
+      ['?status=running&status=failed', '/status'],
+    ])('%s is refused, not clamped', async (query, path) => {
+      expect(problemOf(await app.get(`/jobs${query}`))).toMatchObject({
+        status: 400,
+        code: 'invalid_request',
+        paths: [path],
+      })
     })
   })
 
-  test('metadata in another order is the same request', async () => {
-    const [a, b] = [
-      { x: '1', y: '2' },
-      { y: '2', x: '1' },
-    ]
-    const first = await submit({ 'idempotency-key': 'order' }, { ...aBody, metadata: a })
-    const again = await submit({ 'idempotency-key': 'order' }, { ...aBody, metadata: b })
-    expect(again.json<JobView>().job_id).toBe(first.json<JobView>().job_id)
+  describe('DELETE /jobs/:id', () => {
+    test('forgets a job that has ended', async () => {
+      const { job_id: id } = (await submit()).json<JobView>()
+      await app.untilStatus(id, 'running')
+      app.backend.end(`fc-${id}-1`, aSuccess)
+      await app.untilStatus(id, 'succeeded')
+      const response = await app.app.inject({ method: 'DELETE', url: `/jobs/${id}` })
+      expect([response.statusCode, response.body]).toEqual([204, ''])
+      expect(problemOf(await app.get(`/jobs/${id}`))).toMatchObject({ status: 404 })
+      expect(problemOf(await app.app.inject({ method: 'DELETE', url: `/jobs/${id}` }))).toMatchObject({ status: 404 })
+    })
+
+    test('is a conflict while a job runs, and while its call is still being stopped', async () => {
+      const { job_id: id } = (await submit()).json<JobView>()
+      await app.untilStatus(id, 'running')
+      const remove = () => app.app.inject({ method: 'DELETE', url: `/jobs/${id}` })
+      expect(problemOf(await remove())).toMatchObject({ status: 409, code: 'job_not_finished' })
+      const stopping = Promise.withResolvers<undefined>()
+      app.backend.stopWith = () => stopping.promise
+      await app.post(`/jobs/${id}/cancel`)
+      expect(problemOf(await remove())).toMatchObject({ status: 409, code: 'job_not_finished' })
+      stopping.resolve(undefined)
+      await app.untilJob(id, (job) => job.attempts[0]?.stop === 'done', 'stopped')
+      expect((await remove()).statusCode).toBe(204)
+    })
   })
 
-  test('a refused body does not use the key up, a retry keeps it, a removed job frees it', async () => {
-    await submit({ 'idempotency-key': 'k' }, { ...aBody, version: 'v9' })
-    const { job_id: id } = (await submit({ 'idempotency-key': 'k' })).json<JobView>()
-    await app.post(`/jobs/${id}/cancel`)
-    await app.post(`/jobs/${id}/retry`)
-    expect((await submit({ 'idempotency-key': 'k' })).json<JobView>().job_id).toBe(id)
-    await app.post(`/jobs/${id}/cancel`)
-    await app.untilJob(id, (job) => job.attempts.every(({ stop }) => stop !== 'owed'), 'stopped')
-    await app.app.inject({ method: 'DELETE', url: `/jobs/${id}` })
-    expect((await submit({ 'idempotency-key': 'k' })).json<JobView>().job_id).not.toBe(id)
-  })
+  describe('Idempotency-Key', () => {
+    test('the same request again answers with the job as it is now', async () => {
+      const first = await submit({ 'idempotency-key': 'take-1' })
+      const { job_id: id } = first.json<JobView>()
+      expect(first.headers['idempotent-replayed']).toBeUndefined()
+      await app.untilStatus(id, 'running')
+      for (const key of ['take-1', '"take-1"']) {
+        const again = await submit(
+          { 'idempotency-key': key },
+          { audio_path: 'speech.wav', version: 'v15', video_path: 'face.mp4' },
+        )
+        expect(again.statusCode).toBe(202)
+        expect(again.headers['idempotent-replayed']).toBe('true')
+        expect(again.json()).toMatchObject({ job_id: id, status: 'running' })
+      }
+    })
 
-  test.each(['', ' ', 'a b', '"', '""', '"a', 'a"b', 'ä', 'x'.repeat(256), `"${'x'.repeat(256)}"`, '"a\\b"', 'a, b'])(
-    'the key %j is refused',
-    async (key) => {
-      expect(problemOf(await submit({ 'idempotency-key': key }))).toMatchObject({
-        ...{ status: 400, code: 'invalid_idempotency_key', paths: ['/Idempotency-Key'] },
+    test('of identical requests at once one creates, the others replay', async () => {
+      const answers = await Promise.all(Array.from({ length: 10 }, () => submit({ 'idempotency-key': 'race' })))
+      expect(new Set(answers.map((answer) => answer.json<JobView>().job_id)).size).toBe(1)
+      expect(answers.filter((answer) => answer.headers['idempotent-replayed'] === undefined)).toHaveLength(1)
+    })
+
+    test.each([
+      ['another face', { ...aBody, video_path: 'other.mp4' }],
+      ['another version', { ...aBody, version: 'v1' }],
+      ['other metadata', { ...aBody, metadata: { a: '1' } }],
+      ['another time limit', { ...aBody, timeout_seconds: 9 }],
+    ])('the same key with %s is 422', async (_what, body) => {
+      await submit({ 'idempotency-key': 'mine' })
+      expect(problemOf(await submit({ 'idempotency-key': 'mine' }, body))).toMatchObject({
+        ...{ status: 422, code: 'idempotency_key_reused' },
       })
-    },
-  )
+    })
 
-  test('the longest key passes, quoted ones with their escapes', async () => {
-    expect((await submit({ 'idempotency-key': 'x'.repeat(255) })).statusCode).toBe(202)
-    const { job_id: id } = (await submit({ 'idempotency-key': String.raw`"a\"b\\c"` })).json<JobView>()
-    expect((await submit({ 'idempotency-key': String.raw`"a\"b\\c"` })).json<JobView>().job_id).toBe(id)
+    test('metadata in another order is the same request', async () => {
+      const [a, b] = [
+        { x: '1', y: '2' },
+        { y: '2', x: '1' },
+      ]
+      const first = await submit({ 'idempotency-key': 'order' }, { ...aBody, metadata: a })
+      const again = await submit({ 'idempotency-key': 'order' }, { ...aBody, metadata: b })
+      expect(again.json<JobView>().job_id).toBe(first.json<JobView>().job_id)
+    })
+
+    test('a refused body does not use the key up, a retry keeps it, a removed job frees it', async () => {
+      await submit({ 'idempotency-key': 'k' }, { ...aBody, version: 'v9' })
+      const { job_id: id } = (await submit({ 'idempotency-key': 'k' })).json<JobView>()
+      await app.post(`/jobs/${id}/cancel`)
+      await app.post(`/jobs/${id}/retry`)
+      expect((await submit({ 'idempotency-key': 'k' })).json<JobView>().job_id).toBe(id)
+      await app.post(`/jobs/${id}/cancel`)
+      await app.untilJob(id, (job) => job.attempts.every(({ stop }) => stop !== 'owed'), 'stopped')
+      await app.app.inject({ method: 'DELETE', url: `/jobs/${id}` })
+      expect((await submit({ 'idempotency-key': 'k' })).json<JobView>().job_id).not.toBe(id)
+    })
+
+    test.each(['', ' ', 'a b', '"', '""', '"a', 'a"b', 'ä', 'x'.repeat(256), `"${'x'.repeat(256)}"`, '"a\\b"', 'a, b'])(
+      'the key %j is refused',
+      async (key) => {
+        expect(problemOf(await submit({ 'idempotency-key': key }))).toMatchObject({
+          ...{ status: 400, code: 'invalid_idempotency_key', paths: ['/Idempotency-Key'] },
+        })
+      },
+    )
+
+    test('the longest key passes, quoted ones with their escapes', async () => {
+      expect((await submit({ 'idempotency-key': 'x'.repeat(255) })).statusCode).toBe(202)
+      const { job_id: id } = (await submit({ 'idempotency-key': String.raw`"a\"b\\c"` })).json<JobView>()
+      expect((await submit({ 'idempotency-key': String.raw`"a\"b\\c"` })).json<JobView>().job_id).toBe(id)
+    })
   })
-})
 
-describe('GET /readyz', () => {
-  test('is 200 while the store answers, whatever the backend does', async () => {
-    app.backend.isDegraded = () => true
-    await app.readiness.look()
-    const response = await app.get('/readyz')
-    expect([response.statusCode, response.json()]).toEqual([200, { status: 'ready', store: 'ok', backend: 'degraded' }])
+  test('a full disk refuses a submit with 503, keeps nothing of it, and answers everything else', async () => {
+    const db = await openSqliteFile(':memory:')
+    const full = await startApp({ store: createStoreOn(db), running: false })
+    const { job_id: id } = (await full.post('/jobs', aBody)).json<JobView>()
+    const { page_count: pages } = db.prepare('PRAGMA page_count').get() as { page_count: number }
+    db.exec(`PRAGMA max_page_count = ${pages}`)
+    const metadata = Object.fromEntries(Array.from({ length: 16 }, (_, n) => [`key-${n}`, 'x'.repeat(512)]))
+    const refused = await full.post('/jobs', { ...aBody, metadata })
+    expect(problemOf(refused)).toMatchObject({ status: 503, code: 'store_unavailable' })
+    expect(refused.headers['retry-after']).toBe('10')
+    expect((await full.get(`/jobs/${id}`)).statusCode).toBe(200)
+    expect((await full.get('/jobs')).json<Page>().jobs).toHaveLength(1)
+    expect((await full.post(`/jobs/${id}/cancel`)).statusCode).toBe(200)
+    db.exec('PRAGMA max_page_count = 100000')
+    expect((await full.post('/jobs', { ...aBody, metadata })).statusCode).toBe(202)
+    await full.close()
   })
 
-  test('is 503 while the store does not answer, or not in time, and 200 again after', async () => {
-    const { countSubmitted } = app.store
-    app.store.countSubmitted = () => Promise.reject(new Error('the disk is gone'))
-    await app.readiness.look()
-    expect((await app.get('/readyz')).json()).toMatchObject({ status: 'unavailable', store: 'unavailable' })
-    expect((await app.get('/readyz')).statusCode).toBe(503)
-    app.store.countSubmitted = countSubmitted
-    await app.readiness.look()
-    app.store.countSubmitted = () => new Promise(() => undefined)
-    await app.readiness.look()
-    expect((await app.get('/readyz')).statusCode).toBe(503)
-    app.store.countSubmitted = countSubmitted
-    await app.readiness.look()
-    expect((await app.get('/readyz')).statusCode).toBe(200)
-  })
+  describe('GET /readyz', () => {
+    test('is 200 while the store answers, whatever the backend does', async () => {
+      app.backend.isDegraded = () => true
+      await app.readiness.look()
+      const response = await app.get('/readyz')
+      expect([response.statusCode, response.json()]).toEqual([
+        200,
+        { status: 'ready', store: 'ok', backend: 'degraded' },
+      ])
+    })
 
-  test('is 503 once the server is ending', async () => {
-    app.readiness.end()
-    expect((await app.get('/readyz')).json()).toMatchObject({ status: 'ending' })
+    test('is 503 while the store does not answer, or not in time, and 200 again after', async () => {
+      const { countSubmitted } = app.store
+      app.store.countSubmitted = () => Promise.reject(new Error('the disk is gone'))
+      await app.readiness.look()
+      expect((await app.get('/readyz')).json()).toMatchObject({ status: 'unavailable', store: 'unavailable' })
+      expect((await app.get('/readyz')).statusCode).toBe(503)
+      app.store.countSubmitted = countSubmitted
+      await app.readiness.look()
+      app.store.countSubmitted = () => new Promise(() => undefined)
+      await app.readiness.look()
+      expect((await app.get('/readyz')).statusCode).toBe(503)
+      app.store.countSubmitted = countSubmitted
+      await app.readiness.look()
+      expect((await app.get('/readyz')).statusCode).toBe(200)
+    })
+
+    test('is 503 once the server is ending', async () => {
+      app.readiness.end()
+      expect((await app.get('/readyz')).json()).toMatchObject({ status: 'ending' })
+    })
   })
 })

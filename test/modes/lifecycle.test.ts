@@ -1,7 +1,7 @@
-import { mkdtempSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { loadConfig } from '../../src/config.ts'
 import type { Job, JobInput } from '../../src/jobs/job.ts'
 import { type Wired, wire } from '../../src/wiring.ts'
@@ -134,6 +134,33 @@ describe('settings', () => {
     await wired.service.cancel(first.id, anybody)
     await running(wired, waiting[0]!)
     expect(plane.calls()).toHaveLength(2)
+  })
+
+  test('MAX_FINISHED_JOBS and JOB_RETENTION_SECONDS say how long what has ended is kept', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'Date'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const { wired } = await startOnModal({ MAX_FINISHED_JOBS: '2', JOB_RETENTION_SECONDS: '50' })
+    const jobs = [await submit(wired, endless), await submit(wired, endless), await submit(wired, endless)]
+    for (const job of jobs) {
+      await running(wired, job)
+      await wired.service.cancel(job.id, anybody)
+      await until(async () => (await get(wired, job)).attempts[0]?.stop === 'done', 'the stop')
+    }
+    const left = async () => (await wired.service.list({ limit: 5 })).jobs.length
+    await until(async () => (await left()) === 2, 'the first to be forgotten')
+    vi.setSystemTime(Date.now() + 49_000)
+    vi.advanceTimersByTime(30_000)
+    expect(await left()).toBe(2)
+    vi.setSystemTime(Date.now() + 10_000)
+    vi.advanceTimersByTime(30_000)
+    await until(async () => (await left()) === 0, 'the others to be forgotten')
+  })
+
+  test('a file of jobs that jobs could read as their input is refused', async () => {
+    const root = mkdtempSync(join(tmpdir(), 'media-'))
+    onTestFinished(() => rmSync(root, { recursive: true }))
+    const env = { BACKEND: 'local', MEDIA_ROOT: root, JOB_STORE: `sqlite:${join(root, 'deep', 'jobs.db')}` }
+    await expect(start(env)).rejects.toThrow(/JOB_STORE: .* lies in MEDIA_ROOT/)
   })
 
   test('MODAL_MAX_CONNECTIONS and MODAL_POLLS_PER_CONNECTION bound the polls', async () => {

@@ -124,9 +124,51 @@ describe('which backend', () => {
 
   test('production does not guess, and modal without credentials is refused', () => {
     expect(faultsOf({ NODE_ENV: 'production' }).join()).toContain('BACKEND')
-    expect(faultsOf({ NODE_ENV: 'production', BACKEND: 'local' })).toEqual([])
-    expect(faultsOf({ NODE_ENV: 'production', ...tokens })).toEqual([])
+    expect(faultsOf({ NODE_ENV: 'production', AUTH: 'none', BACKEND: 'local' })).toEqual([])
+    expect(faultsOf({ NODE_ENV: 'production', AUTH: 'none', ...tokens })).toEqual([])
     expect(faultsOf({ BACKEND: 'modal' }).join()).toContain('credentials')
+  })
+})
+
+describe('who may come in', () => {
+  const alice = `alice:${'a'.repeat(64)}:jobs:read`
+  const oidc = { OIDC_ISSUER: 'https://issuer.example', OIDC_AUDIENCE: 'musetalk' }
+  const production = { NODE_ENV: 'production', BACKEND: 'local' }
+
+  test('everybody, where nothing is set, but not in production: there it must be said', () => {
+    expect(faultsOf({})).toEqual([])
+    expect(faultsOf(production)).toEqual([expect.stringMatching(/^AUTH: .*API_KEYS.*OIDC_ISSUER.*AUTH=none/)])
+    for (const way of [{ AUTH: 'none' }, { API_KEYS: alice }, { API_KEYS_FILE: '/run/keys' }, oidc]) {
+      expect(faultsOf({ ...production, ...way })).toEqual([])
+    }
+    expect(faultsOf({ ...production, API_KEYS: '' })).toHaveLength(1)
+  })
+
+  test('not everybody and somebody at the same time', () => {
+    expect(faultsOf({ AUTH: 'none', API_KEYS: alice })).toEqual(['AUTH, API_KEYS: choose one: none lets everybody in'])
+    expect(faultsOf({ AUTH: 'none', API_KEYS_FILE: '/run/keys', ...oidc }).join()).toContain('choose one')
+    expect(faultsOf({ AUTH: 'off' }).join()).toContain('AUTH')
+  })
+
+  test('whom entries without a fault name; faults go by number and show nothing', () => {
+    const keys = { API_KEYS: `${alice},bob:hush-hush:admin,carol:${'a'.repeat(64)}:admin` }
+    expect(faultsOf(keys)).toEqual([
+      'API_KEYS: entry 2: the second part must be a SHA-256 digest of 64 hexadecimal digits, and has 9 characters',
+      'API_KEYS: entry 3: the same key as in API_KEYS: entry 1, under another name',
+    ])
+    expect(faultsOf({ API_KEYS: ' , ' })).toEqual(['API_KEYS: holds no entry'])
+  })
+
+  test('whom an issuer vouches for, told in full and in the open', () => {
+    expect(faultsOf({ OIDC_ISSUER: oidc.OIDC_ISSUER }).join()).toContain('set both or neither')
+    expect(faultsOf({ OIDC_AUDIENCE: oidc.OIDC_AUDIENCE }).join()).toContain('set both or neither')
+    expect(faultsOf({ ...oidc, OIDC_ISSUER: 'http://localhost:8080/realms/one' })).toEqual([])
+    expect(faultsOf({ ...oidc, OIDC_ISSUER: 'http://issuer.example' })).toEqual([
+      'OIDC_ISSUER: must be https, unless its host is this machine',
+    ])
+    const shown = faultsOf({ ...oidc, OIDC_ISSUER: 'https://me:hush@issuer.example' }).join()
+    expect(shown).toContain('credentials')
+    expect(shown).not.toContain('hush')
   })
 })
 

@@ -294,6 +294,23 @@ describe('limits', () => {
     await expect(service.retry(running, anybody)).rejects.toMatchObject({ code: 'queue_full' })
   })
 
+  test('many retries at once take no more places than there are', async () => {
+    const { service, submit, store } = await start({ running: false, maxQueuedJobs: 10, maxActiveOfCaller: 6 })
+    const ids: string[] = []
+    for (let n = 0; n < 30; n++) {
+      const { id } = await submit()
+      ids.push(id)
+      await service.cancel(id, anybody)
+    }
+    const results = await Promise.allSettled(ids.map((id) => service.retry(id, anybody)))
+    expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(6)
+    expect(await store.countSubmitted()).toBe(6)
+    const refused = results.find((result) => result.status === 'rejected')
+    expect(refused?.reason).toMatchObject({ code: 'concurrency_limit_reached', status: 429 })
+    await service.cancel(ids[0] ?? '', anybody)
+    await service.retry(ids[0] ?? '', anybody)
+  })
+
   test('calls that exist are followed before jobs that were never started', async () => {
     const { store, reconciler, backend } = await start({ maxConcurrentJobs: 1 })
     const [waiting, called] = [aJob({ createdAt: 1 }), after(aJob({ createdAt: 2 }), spawned(1, 'fc-old'))]

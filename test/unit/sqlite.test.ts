@@ -1,11 +1,12 @@
 import { execFileSync } from 'node:child_process'
-import { chmodSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { describe, expect, test } from 'vitest'
 import { createStoreOn, createSqliteStore, prepare } from '../../src/store/sqlite.ts'
 import { MIGRATIONS, openSqliteFile } from '../../src/store/sqlite-file.ts'
+import { recordingLog } from '../helpers/log.ts'
 import { aJob, after, spawned } from '../helpers/jobs.ts'
 
 const newPath = () => join(mkdtempSync(join(tmpdir(), 'sqlite-')), 'deep', 'jobs.db')
@@ -117,6 +118,52 @@ describe('the file', () => {
   )
 })
 
+test('a page of one caller does not walk over the jobs of others', () => {
+  const db = new DatabaseSync(':memory:')
+  for (const step of MIGRATIONS) db.exec(step)
+  const { listOf } = prepare(db)
+  const plan = db.prepare(`EXPLAIN QUERY PLAN ${listOf.sourceSQL}`).all(...Array<null>(6).fill(null))
+  expect(String(plan[0]?.detail)).toContain('jobs_by_caller (caller=? AND status=?')
+  db.close()
+})
+
+test('a record that is damaged is 503 where it is asked for, and keeps nobody else from what they are owed', async () => {
+  const db = await openSqliteFile(':memory:')
+  const { log, lines } = await recordingLog()
+  const store = createStoreOn(db, log)
+  const jobs = [aJob({ createdAt: 1 }), aJob({ createdAt: 2 }), aJob({ createdAt: 3 })]
+  const [, damaged = aJob()] = jobs
+  for (const job of jobs) await store.insert(job)
+  db.exec(`UPDATE jobs SET document = substr(document, 2) WHERE id = '${damaged.id}'`)
+  const reopened = createStoreOn(db, log)
+  await expect(reopened.get(damaged.id)).rejects.toMatchObject({ code: 'store_unavailable' })
+  await expect(reopened.list({ limit: 5 })).rejects.toMatchObject({ code: 'store_unavailable' })
+  const owed: string[] = []
+  for await (const job of reopened.owed('run', 9)) owed.push(job.id)
+  expect(owed).toEqual([jobs[0]?.id, jobs[2]?.id])
+  expect(lines).toMatchObject([{ level: 'error', job_id: damaged.id }])
+  await store.close()
+})
+
+test('a file that was removed, replaced or emptied is noticed by the probe', async () => {
+  for (const harm of [
+    (path: string) => rmSync(path),
+    (path: string) => {
+      renameSync(path, `${path}.old`)
+      writeFileSync(path, 'x')
+    },
+    (path: string) => truncateSync(path, 0),
+  ]) {
+    const path = newPath()
+    const store = await createSqliteStore({ path })
+    await store.insert(aJob())
+    expect(await store.countSubmitted()).toBe(1)
+    harm(path)
+    await expect(store.countSubmitted()).rejects.toMatchObject({ code: 'store_unavailable' })
+    await store.close().catch(() => undefined)
+  }
+})
+
 test('what is read is what was written last, also beyond the jobs that are kept parsed', async () => {
   const store = await createSqliteStore({ path: ':memory:' })
   const jobs = Array.from({ length: 21_000 }, (_, n) => aJob({ createdAt: n }))
@@ -143,6 +190,8 @@ describe('a disk that is full', () => {
     const store = createStoreOn(db)
     const job = aJob()
     await store.insert(job)
+    const key = { idempotencyKey: 'key' }
+    await store.insert(aJob(key))
     const { page_count: pages } = db.prepare('PRAGMA page_count').get() as { page_count: number }
     db.exec(`PRAGMA max_page_count = ${pages + 2}`)
     const big = () => aJob({ metadata: { notes: 'x'.repeat(3_000) } })
@@ -150,12 +199,16 @@ describe('a disk that is full', () => {
     const refused = results.filter((result) => result.status === 'rejected')
     expect(refused.length).toBeGreaterThan(0)
     for (const { reason } of refused) expect(reason).toMatchObject({ code: 'store_unavailable', status: 503 })
-    const kept = results.length - refused.length + 1
+    const kept = results.length - refused.length + 2
     expect(await store.list({ limit: 100 })).toHaveLength(kept)
     expect(await store.countSubmitted()).toBe(kept)
-    const change = { ...job, revision: 2, metadata: { notes: 'x'.repeat(30_000) } }
+    const beside = await Promise.allSettled([store.insert(big()), store.insert(aJob(key)), store.remove(job.id, 1)])
+    expect(beside).toMatchObject([{ status: 'rejected' }, { value: { kind: 'existing' } }, { value: true }])
+    const other = aJob()
+    await store.insert(other)
+    const change = { ...other, revision: 2, metadata: { notes: 'x'.repeat(30_000) } }
     await expect(store.update(change, 1)).rejects.toMatchObject({ code: 'store_unavailable' })
-    expect(await store.get(job.id)).toEqual(job)
+    expect(await store.get(other.id)).toEqual(other)
     db.exec('PRAGMA max_page_count = 100000')
     await store.insert(big())
     expect(await store.countSubmitted()).toBe(kept + 1)
@@ -185,6 +238,9 @@ test('no statement scans the table or sorts', async () => {
     const plan = db.prepare(`EXPLAIN QUERY PLAN ${sql}`).all(...parameters)
     const details = plan.map(({ detail }) => String(detail)).filter((detail) => !/CO-ROUTINE|\(subquery/.test(detail))
     for (const detail of details) expect(detail, sql).toMatch(/^SEARCH jobs USING (COVERING )?INDEX/)
+    // What a statement asks for is what it walks along: a filter beside the index would walk over other jobs.
+    const asked = [...sql.matchAll(/(?<!SET[^W]*)\b(caller|status|idempotency_key) = /g)].map(([, column]) => column)
+    for (const column of asked) expect(details.join(), sql).toContain(`${column}=?`)
   }
   db.close()
 })

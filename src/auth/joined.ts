@@ -1,0 +1,24 @@
+import { hasKeyForm } from './key-format.ts'
+import type { Authenticator } from './port.ts'
+
+export type JoinedOptions = {
+  readonly keys?: Authenticator | undefined
+  readonly tokens?: Authenticator | undefined
+}
+
+/**
+ * Keys and tokens as one. Every credential is looked up among the keys first, since an operator may have hashed a
+ * secret of another form; what has a key's form, or came as a key, is never shown to the issuer's part.
+ */
+export function joinAuthenticators({ keys, tokens }: JoinedOptions): Authenticator {
+  return {
+    async authenticate(credential) {
+      const owner = await keys?.authenticate(credential)
+      if (owner || credential.kind === 'key' || hasKeyForm(credential.text)) return owner
+      return tokens?.authenticate(credential)
+    },
+    async close() {
+      await Promise.all([keys?.close(), tokens?.close()])
+    },
+  }
+}

@@ -1,0 +1,73 @@
+import { readFile } from 'node:fs/promises'
+import { BootError } from '../errors.ts'
+import type { Log } from '../jobs/log.ts'
+import { digestOf, type PlacedEntry, parseEntryFile, parseEntryList, repeatFaults } from './key-format.ts'
+import type { Authenticator, Identity } from './port.ts'
+
+export type KeyringOptions = {
+  /** The text of `API_KEYS`. */
+  readonly entries?: string | undefined
+  /** The path of `API_KEYS_FILE`. */
+  readonly file?: string | undefined
+  readonly log: Log
+}
+
+export type Keyring = Authenticator & {
+  /**
+   * Reads the file again and takes its keys in place of those before. Never rejects: a file that cannot be used is an
+   * error in the log, and the keys stay as they are.
+   */
+  reload(): Promise<void>
+}
+
+/**
+ * API keys, known by their digests alone: the union of what the variable and the file hold. Several keys of one name
+ * are one caller, each with its own scopes. Rejects with a `BootError` that names every faulty entry and line.
+ */
+export async function createKeyring({ entries = '', file, log }: KeyringOptions): Promise<Keyring> {
+  let identities = await readKeys(entries, file)
+  let reloading = Promise.resolve()
+
+  const tell = () => {
+    const facts = { keys: identities.size }
+    if (identities.size === 0) log.warn(facts, 'there is no API key: nobody can come in with one')
+    else log.info(facts, 'the API keys were read')
+  }
+  const readAgain = async () => {
+    try {
+      identities = await readKeys(entries, file)
+      tell()
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error)
+      log.error({ reason, keys: identities.size }, 'the API keys cannot be read again; those known before stay')
+    }
+  }
+
+  tell()
+  return {
+    authenticate: ({ text }) => Promise.resolve(identities.get(digestOf(text))),
+    // One behind the other: the last to be asked for must have the last word.
+    reload: () => (reloading = reloading.then(readAgain)),
+    close: () => reloading,
+  }
+}
+
+/** Looking up by digest takes no secret-dependent time: who does not know the key cannot choose where its digest begins. */
+async function readKeys(list: string, file: string | undefined): Promise<ReadonlyMap<string, Identity>> {
+  const parsed = [parseEntryList(list), ...(file === undefined ? [] : [parseEntryFile(await readText(file))])]
+  const entries = parsed.flatMap((part) => part.entries)
+  const faults = [...parsed.flatMap((part) => part.faults), ...repeatFaults(entries)]
+  if (faults.length > 0) throw new BootError(`The API keys are not usable:\n${faults.map((f) => `  ${f}`).join('\n')}`)
+  return new Map(entries.map((entry) => [entry.digest, identityOf(entry)]))
+}
+
+const identityOf = ({ name, scopes }: PlacedEntry): Identity => ({ id: `key:${name}`, scopes })
+
+async function readText(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8')
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    throw new BootError(`API_KEYS_FILE: cannot be read (${reason})`, { cause })
+  }
+}

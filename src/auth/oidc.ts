@@ -1,0 +1,80 @@
+import { decodeJwt, errors, type JWTPayload, jwtVerify } from 'jose'
+import { IssuerUnavailable } from '../errors.ts'
+import { isScope } from './key-format.ts'
+import { createIssuerKeys, type IssuerKeysOptions } from './oidc-keys.ts'
+import type { Authenticator, Identity } from './port.ts'
+
+/** Longest token looked at, in characters. */
+export const MAX_TOKEN_LENGTH = 8 * 1024
+/** How far the issuer's clock and this one may be apart, in s. */
+export const CLOCK_TOLERANCE_SECONDS = 5
+
+/** Only signatures that the issuer alone can make: with HMAC its public key would be the secret (RFC 8725, section 2.1). */
+const ALGORITHMS = [
+  ...['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'],
+  ...['ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'],
+]
+
+/** What jose says of a token that is not good; all else it says is of the issuer's documents. */
+const TOKEN_FAULTS = [
+  ...[errors.JWTClaimValidationFailed, errors.JWTExpired, errors.JWTInvalid, errors.JWSInvalid],
+  ...[errors.JWSSignatureVerificationFailed, errors.JOSEAlgNotAllowed, errors.JOSENotSupported],
+  // Of several keys a token must name one (OpenID Connect Core 1.0, section 10.1).
+  ...[errors.JWKSNoMatchingKey, errors.JWKSMultipleMatchingKeys],
+]
+
+export type OidcOptions = IssuerKeysOptions & {
+  /** What `aud` must hold. */
+  readonly audience: string
+}
+
+/**
+ * Access tokens of an OpenID Connect issuer, as JWTs (RFC 9068, with scopes in `scope` or `scp`; no `typ` is asked for,
+ * since many issuers set none). A caller is `oidc:<iss>|<sub>`. Nothing is fetched before the first token.
+ */
+export function createOidc({ audience, ...options }: OidcOptions): Authenticator {
+  const { issuer, log } = options
+  const keys = createIssuerKeys(options)
+  const rule = {
+    ...{ issuer, audience },
+    algorithms: ALGORITHMS,
+    requiredClaims: ['exp', 'sub'],
+    clockTolerance: CLOCK_TOLERANCE_SECONDS,
+  }
+
+  return {
+    async authenticate({ kind, text }) {
+      if (kind !== 'bearer' || text.length > MAX_TOKEN_LENGTH || claimedIssuer(text) !== issuer) return undefined
+      try {
+        const { payload } = await jwtVerify(text, keys.find, rule)
+        return identityOf(payload, issuer)
+      } catch (error) {
+        if (error instanceof IssuerUnavailable) throw error
+        if (!TOKEN_FAULTS.some((fault) => error instanceof fault)) throw new IssuerUnavailable({ cause: error })
+        log.debug({ reason: error instanceof Error ? error.message : undefined }, 'a token was refused')
+        return undefined
+      }
+    },
+    close: () => {
+      keys.close()
+      return Promise.resolve()
+    },
+  }
+}
+
+/** What a token says its issuer is, unverified: one that says another, or nothing, needs no keys to be refused. */
+function claimedIssuer(token: string): string | undefined {
+  try {
+    return decodeJwt(token).iss
+  } catch {
+    return undefined
+  }
+}
+
+/** Undefined where `sub` could not be a caller's name: OpenID Connect Core 1.0, section 2, allows 255 characters. */
+function identityOf({ sub, scope, scp }: JWTPayload, issuer: string): Identity | undefined {
+  // Control, format and unassigned characters and lone surrogates would make two callers look like one in a log.
+  if (typeof sub !== 'string' || !/^[^\p{C}\p{Zl}\p{Zp}]{1,255}$/u.test(sub)) return undefined
+  const scopes = [scope, scp].flatMap((claim): unknown => (typeof claim === 'string' ? claim.split(' ') : claim))
+  return { id: `oidc:${issuer}|${sub}`, scopes: new Set(scopes.filter(isScope)) }
+}

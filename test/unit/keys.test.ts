@@ -1,0 +1,302 @@
+import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { open } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import fc from 'fast-check'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { joinAuthenticators } from '../../src/auth/joined.ts'
+import {
+  digestOf,
+  formatEntry,
+  hasKeyForm,
+  makeKey,
+  parseEntryFile,
+  parseEntryList,
+  repeatFaults,
+} from '../../src/auth/key-format.ts'
+import { createKeyring } from '../../src/auth/keys.ts'
+import { type Credential, type Scope, SCOPES } from '../../src/auth/port.ts'
+import { BootError } from '../../src/errors.ts'
+import { recordingLog, silentLog } from '../helpers/log.ts'
+
+const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
+const entryOf = (name: string, key: string, scopes = 'jobs:read+jobs:write') => `${name}:${sha256(key)}:${scopes}`
+const asKey = (text: string): Credential => ({ kind: 'key', text })
+const asBearer = (text: string): Credential => ({ kind: 'bearer', text })
+
+function keyFile(text: string): string {
+  const folder = mkdtempSync(join(tmpdir(), 'keys-'))
+  onTestFinished(() => rmSync(folder, { recursive: true }))
+  writeFileSync(join(folder, 'keys'), text)
+  return join(folder, 'keys')
+}
+
+describe('a key', () => {
+  test('has a prefix, 256 bits and a checksum, and is like no other', () => {
+    const keys = Array.from({ length: 200 }, makeKey)
+    expect(new Set(keys).size).toBe(200)
+    for (const key of keys) {
+      expect(key).toMatch(/^mto_[0-9A-Za-z]{49}$/)
+      expect(hasKeyForm(key)).toBe(true)
+    }
+    // Every digit of the secret is drawn: none of its 43 places is always the same.
+    for (let at = 4; at < 47; at++) expect(new Set(keys.map((key) => key[at])).size).toBeGreaterThan(5)
+  })
+
+  test('with any one character changed, or some missing or too many, has the form no more', () => {
+    const key = makeKey()
+    fc.assert(
+      fc.property(fc.nat({ max: key.length - 1 }), fc.constantFrom('0', '9', 'A', 'Z', 'a', 'z', '-'), (at, other) => {
+        fc.pre(key[at] !== other)
+        expect(hasKeyForm(key.slice(0, at) + other + key.slice(at + 1))).toBe(false)
+      }),
+    )
+    for (const text of ['', 'mto_', key.slice(1), key.slice(0, -1), `${key}0`, ` ${key}`, `${key}\n`]) {
+      expect(hasKeyForm(text)).toBe(false)
+    }
+  })
+
+  test('is digested by SHA-256, in hexadecimal', () => {
+    expect(digestOf('abc')).toBe('ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad')
+  })
+})
+
+describe('entries', () => {
+  test('are split at the first two colons, since scopes have one of their own', () => {
+    const { entries, faults } = parseEntryList(entryOf('alice', 'a', 'jobs:read+metrics:read+admin'))
+    expect(faults).toEqual([])
+    expect(entries[0]).toMatchObject({ name: 'alice', digest: sha256('a') })
+    expect([...entries[0]!.scopes]).toEqual(['jobs:read', 'metrics:read', 'admin'])
+  })
+
+  test('of any name, digest and scopes read back as they were written', () => {
+    const names = fc.stringMatching(/^[A-Za-z0-9_-]{1,64}$/)
+    fc.assert(
+      fc.property(names, fc.string(), fc.subarray<Scope>([...SCOPES], { minLength: 1 }), (name, key, scopes) => {
+        const entry = { name, digest: sha256(key), scopes: new Set(scopes) }
+        expect(parseEntryList(formatEntry(entry)).entries).toEqual([{ ...entry, place: 'API_KEYS: entry 1' }])
+      }),
+    )
+  })
+
+  test('in a file stand one a line, with comments, empty lines and any line ends', () => {
+    const text = `\ufeff# keys\r\n\r\n${entryOf('alice', 'a')}\r\n  ${entryOf('bob', 'b')} # of the night shift\n`
+    const { entries, faults } = parseEntryFile(text)
+    expect(faults).toEqual([])
+    expect(entries.map(({ name, place }) => [name, place])).toEqual([
+      ['alice', 'API_KEYS_FILE: line 3'],
+      ['bob', 'API_KEYS_FILE: line 4'],
+    ])
+  })
+
+  test('may be spaced, end with a comma, and have a digest in capitals', () => {
+    const text = ` alice:${sha256('a').toUpperCase()}:admin , ${entryOf('bob', 'b')},`
+    const { entries, faults } = parseEntryList(text)
+    expect(faults).toEqual([])
+    expect(entries.map(({ digest }) => digest)).toEqual([sha256('a'), sha256('b')])
+  })
+
+  test.each([
+    ['alice', 'must be name:sha256:scopes'],
+    [`alice:${sha256('a')}`, 'must be name:sha256:scopes'],
+    [`:${sha256('a')}:admin`, 'the name must be 1 to 64'],
+    [`al ice:${sha256('a')}:admin`, 'the name must be 1 to 64'],
+    [`${'a'.repeat(65)}:${sha256('a')}:admin`, 'the name must be 1 to 64'],
+    ['alice:hunter2:admin', 'has 7 characters'],
+    [`alice:${sha256('a')}0:admin`, 'has 65 characters'],
+    [`alice:${sha256('a')}:`, '"" is not a scope'],
+    [`alice:${sha256('a')}:jobs:raed`, '"jobs:raed" is not a scope; there are jobs:read, jobs:write'],
+    [`alice:${sha256('a')}:admin+`, '"" is not a scope'],
+    [`alice:${makeKey()}:admin`, 'holds a key itself'],
+    [makeKey(), 'holds a key itself'],
+    [`${sha256('a')}:alice:admin`, 'has 5 characters'],
+    [`alice:${sha256('a')}:${sha256('a')}`, 'is not a scope'],
+  ])('at fault are named by number and never shown: %s', (entry, words) => {
+    const { entries, faults } = parseEntryList(`${entryOf('bob', 'b')},${entry}`)
+    expect(entries.map(({ name }) => name)).toEqual(['bob'])
+    expect(faults).toEqual([expect.stringMatching(/^API_KEYS: entry 2: /)])
+    expect(faults[0]).toContain(words)
+    expect(faults[0]).not.toContain('hunter2')
+    expect(faults[0]).not.toMatch(/mto_|[0-9a-f]{20}/)
+  })
+
+  test('of the same key are one, unless they differ', () => {
+    const repeats = (...entries: string[]) => repeatFaults(parseEntryList(entries.join(',')).entries)
+    expect(repeats(entryOf('alice', 'a'), entryOf('alice', 'a'), entryOf('alice', 'b', 'admin'))).toEqual([])
+    expect(repeats(entryOf('alice', 'a'), entryOf('bob', 'a'))).toEqual([
+      'API_KEYS: entry 2: the same key as in API_KEYS: entry 1, under another name',
+    ])
+    expect(repeats(entryOf('alice', 'a'), entryOf('alice', 'a', 'admin')).join()).toContain('with other scopes')
+  })
+
+  test('of any garbage are faults, not exceptions', () => {
+    fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => void parseEntryFile(text)))
+  })
+})
+
+describe('the keyring', () => {
+  test('knows a key however it comes, whose it is and what it allows; all else it does not know', async () => {
+    const key = makeKey()
+    const keyring = await createKeyring({ entries: entryOf('alice', key, 'jobs:read'), log: silentLog() })
+    const alice = { id: 'key:alice', scopes: new Set(['jobs:read']) }
+    expect(await keyring.authenticate(asKey(key))).toEqual(alice)
+    expect(await keyring.authenticate(asBearer(key))).toEqual(alice)
+    for (const text of ['', makeKey(), sha256(key), 'alice', `${key} `]) {
+      expect(await keyring.authenticate(asKey(text))).toBeUndefined()
+    }
+  })
+
+  test('takes several keys of one name, each with its own scopes', async () => {
+    const entries = [entryOf('alice', 'old'), entryOf('alice', 'new', 'admin')].join(',')
+    const keyring = await createKeyring({ entries, log: silentLog() })
+    expect(await keyring.authenticate(asKey('old'))).toMatchObject({ id: 'key:alice' })
+    expect(await keyring.authenticate(asKey('new'))).toEqual({ id: 'key:alice', scopes: new Set(['admin']) })
+  })
+
+  test('joins the variable and the file', async () => {
+    const file = keyFile(entryOf('bob', 'b'))
+    const { log, lines } = await recordingLog()
+    const keyring = await createKeyring({ entries: entryOf('alice', 'a'), file, log })
+    expect(await keyring.authenticate(asKey('a'))).toMatchObject({ id: 'key:alice' })
+    expect(await keyring.authenticate(asKey('b'))).toMatchObject({ id: 'key:bob' })
+    expect(lines).toMatchObject([{ level: 'info', keys: 2 }])
+  })
+
+  test('does not begin with a fault, and names all of them', async () => {
+    const file = keyFile(`# one\nbob\n${entryOf('carol', 'a')}\n`)
+    const starting = createKeyring({ entries: `${entryOf('alice', 'a')},dave:x:admin`, file, log: silentLog() })
+    const error = await starting.catch((reason: unknown) => reason)
+    expect(error).toBeInstanceOf(BootError)
+    const { message } = error as BootError
+    expect(message).toContain('API_KEYS: entry 2')
+    expect(message).toContain('API_KEYS_FILE: line 2')
+    expect(message).toContain('API_KEYS_FILE: line 3: the same key as in API_KEYS: entry 1, under another name')
+  })
+
+  test('does not begin without its file', async () => {
+    const starting = createKeyring({ file: '/nonexistent/keys', log: silentLog() })
+    await expect(starting).rejects.toThrow(/^API_KEYS_FILE: cannot be read \(ENOENT.*\/nonexistent\/keys/)
+    await expect(starting).rejects.toBeInstanceOf(BootError)
+  })
+
+  test('reads its file again when told to: new keys come in, those taken out do not', async () => {
+    const file = keyFile(entryOf('bob', 'b'))
+    const { log, lines } = await recordingLog()
+    const keyring = await createKeyring({ entries: entryOf('alice', 'a'), file, log })
+    writeFileSync(file, `${entryOf('carol', 'c')}\n${entryOf('dave', 'd')}`)
+    expect(await keyring.authenticate(asKey('c'))).toBeUndefined()
+    await keyring.reload()
+    expect(await keyring.authenticate(asKey('b'))).toBeUndefined()
+    expect(await keyring.authenticate(asKey('c'))).toMatchObject({ id: 'key:carol' })
+    expect(await keyring.authenticate(asKey('a'))).toMatchObject({ id: 'key:alice' })
+    expect(lines.at(-1)).toMatchObject({ level: 'info', keys: 3 })
+  })
+
+  test.each(['missing', 'faulty'])('keeps its keys, and says so, when the file is %s', async (way) => {
+    const file = keyFile(entryOf('bob', 'b'))
+    const { log, lines, text } = await recordingLog()
+    const keyring = await createKeyring({ file, log })
+    if (way === 'missing') rmSync(file)
+    else writeFileSync(file, `${entryOf('carol', 'c')}\ndave:hunter2:admin`)
+    await keyring.reload()
+    expect(await keyring.authenticate(asKey('b'))).toMatchObject({ id: 'key:bob' })
+    expect(await keyring.authenticate(asKey('c'))).toBeUndefined()
+    expect(lines.at(-1)).toMatchObject({ level: 'error', keys: 1 })
+    expect(lines.at(-1)?.reason).toContain(way === 'missing' ? 'ENOENT' : 'line 2')
+    expect(text()).not.toContain('hunter2')
+    writeFileSync(file, entryOf('carol', 'c'))
+    await keyring.reload()
+    expect(await keyring.authenticate(asKey('c'))).toMatchObject({ id: 'key:carol' })
+  })
+
+  test('lets nobody in, with a warning, when the last line is taken out', async () => {
+    const file = keyFile(entryOf('bob', 'b'))
+    const { log, lines } = await recordingLog()
+    const keyring = await createKeyring({ file, log })
+    writeFileSync(file, '# nobody\n')
+    await keyring.reload()
+    expect(await keyring.authenticate(asKey('b'))).toBeUndefined()
+    expect(lines.at(-1)).toMatchObject({ level: 'warn', keys: 0 })
+  })
+
+  test('ends with the file as it was at the last reload, however long an earlier one takes to read it', async () => {
+    const file = keyFile(entryOf('bob', 'b'))
+    const keyring = await createKeyring({ file, log: silentLog() })
+    rmSync(file)
+    execFileSync('mkfifo', [file])
+    const first = keyring.reload()
+    // Opens once the reader has.
+    const slow = await open(file, 'w')
+    rmSync(file)
+    writeFileSync(file, entryOf('dave', 'd'))
+    const second = keyring.reload()
+    // Time for the second to overtake the first, were it let.
+    await sleep(50)
+    await slow.writeFile(entryOf('carol', 'c'))
+    await slow.close()
+    await Promise.all([first, second])
+    expect(await keyring.authenticate(asKey('c'))).toBeUndefined()
+    expect(await keyring.authenticate(asKey('d'))).toMatchObject({ id: 'key:dave' })
+  })
+})
+
+describe('keys and tokens as one', () => {
+  const tokenOwner = { id: 'oidc:https://issuer|carol', scopes: new Set<Scope>(['jobs:read']) }
+  const own = makeKey()
+
+  async function start({ entries = [entryOf('carol', own), entryOf('dave', 'his own secret')] } = {}) {
+    const asked: string[] = []
+    let closed = 0
+    const keys = await createKeyring({ entries: entries.join(','), log: silentLog() })
+    const tokens = {
+      authenticate: async ({ text }: Credential) => {
+        asked.push(text)
+        return text === 'token' ? tokenOwner : undefined
+      },
+      close: async () => {
+        closed++
+      },
+    }
+    return { ...{ asked, keys, tokens }, joined: joinAuthenticators({ keys, tokens }), closed: () => closed }
+  }
+
+  test("carol's key and carol's token are two callers", async () => {
+    const { joined } = await start()
+    expect((await joined.authenticate(asBearer(own)))?.id).toBe('key:carol')
+    expect((await joined.authenticate(asBearer('token')))?.id).toBe('oidc:https://issuer|carol')
+  })
+
+  test('what has the form of a key, or came as one, is never shown to the issuer', async () => {
+    const { asked, joined } = await start()
+    expect(await joined.authenticate(asBearer(makeKey()))).toBeUndefined()
+    expect(await joined.authenticate(asKey('token'))).toBeUndefined()
+    expect(asked).toEqual([])
+  })
+
+  test("a key of an operator's own form is found before a token is looked for", async () => {
+    const { asked, joined } = await start()
+    expect((await joined.authenticate(asBearer('his own secret')))?.id).toBe('key:dave')
+    expect(asked).toEqual([])
+    expect(await joined.authenticate(asBearer('something else'))).toBeUndefined()
+    expect(asked).toEqual(['something else'])
+  })
+
+  test('either may be missing', async () => {
+    const { keys, tokens } = await start()
+    const onlyTokens = joinAuthenticators({ tokens })
+    expect(await onlyTokens.authenticate(asBearer('token'))).toBe(tokenOwner)
+    expect(await onlyTokens.authenticate(asKey('token'))).toBeUndefined()
+    const onlyKeys = joinAuthenticators({ keys })
+    expect(await onlyKeys.authenticate(asBearer('token'))).toBeUndefined()
+    expect((await onlyKeys.authenticate(asKey(own)))?.id).toBe('key:carol')
+  })
+
+  test('both are closed', async () => {
+    const { joined, closed } = await start()
+    await joined.close()
+    expect(closed()).toBe(1)
+  })
+})
