@@ -19,7 +19,10 @@ export type DocsParts = {
   readonly isPublic: boolean
 }
 
-/** `GET /openapi.json`: the reference, and `GET /docs`, its page. What makes them is loaded when somebody first asks: most servers are never asked. */
+/**
+ * `GET /openapi.json`: the reference, and `GET /docs`, its page. What makes them is loaded when somebody first asks:
+ * most servers are never asked.
+ */
 export const docsRoutes: FastifyPluginAsync<DocsParts> = async (app, { isPublic, ...server }) => {
   const config = { access: isPublic ? 'open' : 'known' } as const
   let document: string | undefined

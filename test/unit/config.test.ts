@@ -42,7 +42,8 @@ describe('what is read', () => {
     expect(trustedProxies).toEqual(['10.0.0.0/8', '2001:db8::1'])
     expect(corsOrigins).toEqual(['https://a.example', 'http://localhost:3000'])
     expect(httpSettingsOf(load({ TRUST_PROXY: '2' })).trustedProxies).toBe(2)
-    expect(httpSettingsOf(load())).toMatchObject({ trustedProxies: undefined, corsOrigins: [] })
+    expect(httpSettingsOf(load())).toMatchObject({ trustedProxies: undefined, corsOrigins: [], publicDocs: undefined })
+    expect(httpSettingsOf(load({ PUBLIC_DOCS: 'false' })).publicDocs).toBe(false)
   })
 
   test('an empty variable counts as unset', () => {

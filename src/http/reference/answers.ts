@@ -30,7 +30,7 @@ export function problemsOf({ route, operation, authenticated }: Described): Set<
   const { access = 'open', alwaysAnswered } = route.config ?? {}
   const isGuarded = authenticated && access !== 'open'
   return new Set<ProblemCode>([
-    ...(['malformed_request', 'invalid_request'] as const),
+    ...(['malformed_request', 'invalid_request', 'unsupported_media_type'] as const),
     ...(route.url.includes(':') ? (['malformed_url'] as const) : []),
     ...(READS.includes(route.method) ? [] : OF_CHANGES),
     ...(isGuarded ? (['unauthorized', 'rate_limited', 'issuer_unavailable'] as const) : []),
@@ -41,7 +41,7 @@ export function problemsOf({ route, operation, authenticated }: Described): Set<
   ])
 }
 
-const OF_CHANGES = ['invalid_json', 'body_too_large', 'unsupported_media_type', 'cross_site_refused'] as const
+const OF_CHANGES = ['invalid_json', 'body_too_large', 'cross_site_refused'] as const
 
 /** The error answers of a route by status: every code it can have, each with an example. */
 export function problemResponses(described: Described): Record<string, ResponseObject> {

@@ -35,6 +35,20 @@ export type DescribedServer = { readonly routes: readonly RouteOptions[]; readon
  */
 export async function describeServer({ routes, authenticated }: DescribedServer): Promise<OpenApi> {
   const described = routes.filter(isPublished).map((route) => describeRoute(route, authenticated))
+  const document = await writeDocument(described, authenticated)
+  const byId = new Map(described.map((one) => [one.operation.operationId, one]))
+  for (const operation of Object.values(document.paths).flatMap((path) => Object.values(path))) {
+    const one = byId.get(operation.operationId)
+    if (one) complete(operation, one)
+  }
+  const text = JSON.stringify(document.paths)
+  const headers = Object.entries(HEADERS).filter(([name]) => text.includes(`"#/components/headers/${name}"`))
+  document.components.headers = Object.fromEntries(headers)
+  return document
+}
+
+/** The document as `@fastify/swagger` makes it. */
+async function writeDocument(described: readonly Described[], authenticated: boolean): Promise<OpenApi> {
   const book = Fastify({ exposeHeadRoutes: false })
     .setValidatorCompiler(() => () => true)
     .setSerializerCompiler(() => JSON.stringify)
@@ -48,22 +62,14 @@ export async function describeServer({ routes, authenticated }: DescribedServer)
   })
   const schemas: NamedSchemas = new Map()
   nameSchemas(ProblemReply, schemas)
-  for (const { route, ...one } of described) {
-    const schema = nameSchemas(schemaOf({ route, ...one }), schemas) as FastifySchema
-    book.route({ method: route.method, url: route.url, schema, handler: () => undefined })
+  for (const one of described) {
+    const { method, url } = one.route
+    book.route({ method, url, schema: nameSchemas(schemaOf(one), schemas) as FastifySchema, handler: () => undefined })
   }
   for (const schema of schemas.values()) book.addSchema(schema)
   await book.ready()
   const document = book.swagger() as unknown as OpenApi
   await book.close()
-  const byId = new Map(described.map((one) => [one.operation.operationId, one]))
-  for (const operation of Object.values(document.paths).flatMap((path) => Object.values(path))) {
-    const one = byId.get(operation.operationId)
-    if (one) complete(operation, one)
-  }
-  const text = JSON.stringify(document.paths)
-  const headers = Object.entries(HEADERS).filter(([name]) => text.includes(`"#/components/headers/${name}"`))
-  document.components.headers = Object.fromEntries(headers)
   return document
 }
 
