@@ -5,7 +5,7 @@ import type { Artifacts } from './artifacts/port.ts'
 import type { Authenticator } from './auth/port.ts'
 import type { TrustedProxies } from './address-lists.ts'
 import type { HttpSettings } from './http-settings.ts'
-import { registerAuth } from './http/auth.ts'
+import { refuseMissingScopes, registerAuth } from './http/auth.ts'
 import { forbidSniffing, refuseCrossSite, registerCors } from './http/browsers.ts'
 import { registerCaller } from './http/caller.ts'
 import { connectionOptions, limitConnections } from './http/connections.ts'
@@ -69,6 +69,7 @@ export async function buildApp({ log, http, authenticator, ...parts }: AppParts)
   await registerLimiter(app, http.limits)
   registerAuth(app, { authenticator, failures: createFailureLimit(app) })
   addRateLimits(app, http.limits)
+  refuseMissingScopes(app)
   registerBodies(app)
 
   const refuseOtherMethods = collectMethods(app)

@@ -55,6 +55,9 @@ const NEEDED_BY_SOURCE: Readonly<Record<string, readonly string[]>> = {
   s3: ['S3_BUCKET', 'AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY'],
 }
 
+/** Something before an @ may be a password; where it begins and ends cannot be told of what is not valid. */
+export const mayHoldPassword = (text = ''): boolean => text.includes('@')
+
 /** Settings with a form of their own; their parsers throw what is wrong. */
 const PARSERS = { LOCAL_COMMAND: parseCommand, CORS_ORIGINS: parseOrigins, TRUST_PROXY: parseTrustedProxies }
 
@@ -64,7 +67,8 @@ function textFaults(env: Environment): string[] {
       if (env[name]) parse(env[name])
       return []
     } catch (error) {
-      return [`${name}: ${error instanceof Error ? error.message : String(error)}`]
+      const words = error instanceof Error ? error.message : String(error)
+      return [`${name}: ${mayHoldPassword(env[name]) ? 'is not valid' : words}`]
     }
   })
 }

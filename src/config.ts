@@ -1,6 +1,6 @@
 import { type Static, type TSchema, Type } from '@sinclair/typebox'
 import { Ajv, type ErrorObject } from 'ajv'
-import { backendOf, type Environment, hasModalCredentials, joinedFaults } from './config-faults.ts'
+import { backendOf, type Environment, hasModalCredentials, joinedFaults, mayHoldPassword } from './config-faults.ts'
 import { BootError } from './errors.ts'
 
 const text = (description: string, options: object = {}) => Type.String({ minLength: 1, description, ...options })
@@ -273,8 +273,6 @@ function describeFault(error: ErrorObject, env: Environment): string {
   const name = error.instancePath.slice(1)
   const schema: TSchema | undefined = (ConfigSchema.properties as Record<string, TSchema>)[name]
   const allowed = error.keyword === 'enum' ? `: ${(error.params.allowedValues as string[]).join(', ')}` : ''
-  // A URL may carry a password.
-  const shown = env[name]?.replace(/\/\/[^/@]*@/, '//***@')
-  const value = schema?.secret ? '' : `, got ${JSON.stringify(shown)}`
+  const value = schema?.secret || mayHoldPassword(env[name]) ? '' : `, got ${JSON.stringify(env[name])}`
   return `${name}: ${error.message ?? 'is not valid'}${allowed}${value}`
 }

@@ -5,6 +5,10 @@ import { beginBoot, endBoot } from './runtime.ts'
 import type { Wired } from './wiring.ts'
 
 beginBoot()
+// From the first moment on: by default this signal ends the process.
+let onHangUp = () => undefined as unknown
+process.on('SIGHUP', () => void onHangUp())
+
 const [
   { loadConfig },
   { BootError },
@@ -101,8 +105,8 @@ function endOnSignal(config: Config, log: Logger, { app, wired }: { app: Fastify
     }
   }
   process.on('SIGTERM', onSignal).on('SIGINT', onSignal)
-  // Also where there is nothing to read again: by default this signal would end the process.
-  process.on('SIGHUP', () => void wired.reload())
+  // A file of keys is read again; a terminal that is closed ends a server that has none.
+  onHangUp = () => (config.API_KEYS_FILE === undefined ? onSignal('SIGHUP') : wired.reload())
 }
 
 /** Requests under way are answered; one that is not whole or not answered after `patienceMs` is cut off. */

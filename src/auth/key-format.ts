@@ -98,11 +98,13 @@ function parseEntry(text: string): KeyEntry | string {
   if (!name && !digest) return 'must be name:sha256:scopes'
   const fault = nameFault(name)
   if (fault !== undefined) return `the name ${fault}`
+  if (digest.toLowerCase() === digestOf('')) return 'the second part is the digest of nothing: hash the key itself'
   if (!/^[0-9A-Fa-f]{64}$/.test(digest)) {
     return `the second part must be a SHA-256 digest of 64 hexadecimal digits, and has ${digest.length} characters`
   }
   const scopes = parseScopes(names.split('+'))
-  if (typeof scopes === 'string') return `${scopes}, joined by +`
+  // What stands there by mistake may be a secret.
+  if (typeof scopes === 'string') return `the third part must be some of ${SCOPES.join(', ')}, joined by +`
   return { name, digest: digest.toLowerCase(), scopes }
 }
 

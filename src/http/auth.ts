@@ -15,6 +15,14 @@ declare module 'fastify' {
   }
 }
 
+declare module 'fastify' {
+  // eslint-disable-next-line @typescript-eslint/consistent-type-definitions
+  interface FastifyRequest {
+    /** The scope of the route that the caller has not. */
+    lacks: Scope | undefined
+  }
+}
+
 /** Everybody, where no credentials are asked for: one caller, who owns all jobs. */
 const ANYBODY: Caller = { id: ANONYMOUS_ID, seesAll: true }
 
@@ -26,13 +34,14 @@ export type AuthParts = {
 
 /**
  * Says who asks, before anything else is done for a request: sets `request.caller`, or refuses with 401
- * (`WWW-Authenticate` as in RFC 6750), 403 where the scope is missing, 429 after too many wrong credentials. Call it
+ * (`WWW-Authenticate` as in RFC 6750), or 429 after too many refusals of one address. Call it
  * before any route is added: one that does not say who may use it is a mistake that keeps the server from starting.
  */
 export function registerAuth(app: FastifyInstance, { authenticator, failures }: AuthParts): void {
   app.addHook('onRoute', ({ method, url, config }) => {
     if (config?.access === undefined) throw new Error(`${String(method)} ${url} does not say who may use it`)
   })
+  app.decorateRequest('lacks')
   app.addHook('onRequest', async (request) => {
     // Unknown routes have none: there is nothing to guard.
     const { access = 'open' } = request.routeOptions.config
@@ -49,24 +58,38 @@ async function admit(
   needed: 'known' | Scope,
   { authenticator, failures }: Gate,
 ): Promise<Caller> {
-  const credential = credentialOf(request.headers)
+  const identity = await identify(request, authenticator).catch(async (error: unknown) => {
+    await failures.count(request)
+    throw error
+  })
+  if (needed !== 'known' && !mayUse(identity, needed)) request.lacks = needed
+  return { id: identity.id, seesAll: identity.scopes.has('admin') }
+}
+
+async function identify({ headers }: FastifyRequest, authenticator: Authenticator): Promise<Identity> {
+  const credential = credentialOf(headers)
   if (!credential) throw new Unauthorized('missing')
   const identity = await authenticator.authenticate(credential)
-  if (!identity) {
-    await failures.count(request)
-    throw new Unauthorized('invalid')
-  }
-  if (needed !== 'known' && !mayUse(identity, needed)) throw new Forbidden(needed)
-  return { id: identity.id, seesAll: identity.scopes.has('admin') }
+  if (!identity) throw new Unauthorized('invalid')
+  return identity
+}
+
+/** Refuses with 403 whoever lacks the scope: after the limits, since a caller who is known is counted like any other. */
+export function refuseMissingScopes(app: FastifyInstance): void {
+  app.addHook('onRequest', ({ lacks }, _reply, done) => {
+    if (lacks === undefined) done()
+    else done(new Forbidden(lacks))
+  })
 }
 
 const mayUse = ({ scopes }: Identity, scope: Scope) => scopes.has(scope) || scopes.has('admin')
 
 /** The one credential of a request; undefined where it has none. Two that differ could mean either caller: 400. */
 function credentialOf(headers: IncomingHttpHeaders): Credential | undefined {
-  const bearer = /^bearer +([^\s]+) *$/i.exec(headers.authorization ?? '')?.[1]
-  const key = headers['x-api-key']
-  if (headers.authorization !== undefined && key !== undefined) {
+  // Some proxies send a header that they have nothing for.
+  const [authorization, key] = [headers.authorization || undefined, headers['x-api-key'] || undefined]
+  const bearer = /^bearer +([^\s]+) *$/i.exec(authorization ?? '')?.[1]
+  if (authorization !== undefined && key !== undefined) {
     throw new AppError('invalid_request', 400, 'Give one credential: Authorization, or X-API-Key.')
   }
   if (typeof key === 'string') return { kind: 'key', text: key }

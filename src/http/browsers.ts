@@ -63,8 +63,7 @@ const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS'])
 function isCrossSite(request: FastifyRequest, allowed: ReadonlySet<string>): boolean {
   const { origin, 'sec-fetch-site': site } = request.headers
   if (origin !== undefined && allowed.has(origin)) return false
-  if (site === 'cross-site' || site === 'same-site') return true
-  if (site === 'same-origin' || site === 'none') return false
+  if (site !== undefined) return site !== 'same-origin' && site !== 'none'
   // Browsers say Sec-Fetch-Site to https and localhost only, and Safari not before 16.4; Origin they send with every
   // such request. What is not a browser sends neither, unless it means to look like one.
   return origin !== undefined && !isOwn(origin, request)

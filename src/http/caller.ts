@@ -34,6 +34,8 @@ export const addressOf = ({ ip }: FastifyRequest): string => {
 
 /** Under what a request is counted: its caller, or its address where that may be anybody. */
 export const limitKeyOf = (request: FastifyRequest): string =>
-  request.caller === undefined || request.caller.id === ANONYMOUS_ID
-    ? `address:${addressOf(request)}`
-    : request.caller.id
+  isKnown(request) ? request.caller.id : `address:${addressOf(request)}`
+
+/** Whether the caller has a name, or may be anybody. */
+export const isKnown = (request: FastifyRequest): request is FastifyRequest & { caller: Caller } =>
+  request.caller !== undefined && request.caller.id !== ANONYMOUS_ID

@@ -1,7 +1,7 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { AppError, type FieldFault, InvalidRequest, type ProblemCode } from '../errors.ts'
+import { AppError, IssuerUnavailable, type FieldFault, InvalidRequest, type ProblemCode } from '../errors.ts'
 import { faultsOf } from './validation.ts'
 
 /** A problem document (RFC 9457). `type` is `about:blank`: `code` tells problems of one status apart. */
@@ -38,7 +38,8 @@ export function registerProblems(app: FastifyInstance): void {
 export function answerError(error: FastifyError | AppError, request: FastifyRequest, reply: FastifyReply): void {
   const document = problemOf(error)
   if (document.code === 'internal_error') request.log.error({ err: error }, 'a request failed')
-  else if (document.status >= 500 && error.cause !== undefined) {
+  else if (document.status >= 500 && error.cause !== undefined && !(error instanceof IssuerUnavailable)) {
+    // An issuer that is away is told of once, by what asks it, and not by everybody who comes with a token.
     request.log.warn({ code: document.code, err: error.cause }, 'a request could not be answered')
   } else request.log.debug({ code: document.code, detail: document.detail }, 'a request was refused')
   if (error instanceof AppError && error.retryAfterSeconds) reply.header('retry-after', error.retryAfterSeconds)

@@ -1,7 +1,7 @@
 import rateLimit from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { RateLimited } from '../errors.ts'
-import { addressOf, limitKeyOf } from './caller.ts'
+import { addressOf, isKnown, limitKeyOf } from './caller.ts'
 
 /** What a request counts as: `submit` starts work on a GPU, everything else is a `read`. */
 export type Bucket = 'read' | 'submit'
@@ -27,7 +27,7 @@ export const FAILURES_PER_MINUTE = 60
 export const WINDOW_MS = 60_000
 
 /** Callers counted at a time, the one seen longest ago forgotten first: strangers must not fill the memory. */
-const MAX_COUNTED = 10_000
+export const MAX_COUNTED = 10_000
 
 const bucketOf = (request: FastifyRequest): Bucket => request.routeOptions.config.bucket ?? 'read'
 
@@ -48,11 +48,12 @@ export async function registerLimiter(app: FastifyInstance, limits: RequestLimit
  */
 export function addRateLimits(app: FastifyInstance, limits: RequestLimits): void {
   if (limits.read === 0 && limits.submit === 0) return
-  const count = app.createRateLimit()
+  // Each has a memory of its own: strangers, who may be many, cannot make the server forget a caller's count.
+  const [callers, addresses] = [app.createRateLimit({}), app.createRateLimit({})]
   app.addHook('onRequest', async (request, reply) => {
     const bucket = bucketOf(request)
     if (limits[bucket] === 0 || request.routeOptions.config.alwaysAnswered) return
-    const counted = await count(request)
+    const counted = await (isKnown(request) ? callers : addresses)(request)
     if (counted.isAllowed) return
     const { max, remaining, ttlInSeconds, isExceeded } = counted
     // draft-ietf-httpapi-ratelimit-headers-03, which clients know; later drafts have one structured field instead.
@@ -65,8 +66,6 @@ const PLURALS = { read: 'requests', submit: 'submits' } as const
 
 /** Failed authentications by address, so that credentials cannot be tried out by the million. Good ones are not its business. */
 export type FailureLimit = {
-  /** Whether the next failure of this address will be refused. Counts nothing. */
-  isReached(request: FastifyRequest): Promise<boolean>
   /** Counts a failure. Rejects with `RateLimited` (429) where its address has had `FAILURES_PER_MINUTE` already. */
   count(request: FastifyRequest): Promise<void>
 }
@@ -78,10 +77,6 @@ export function createFailureLimit(app: FastifyInstance): FailureLimit {
     keyGenerator: (request) => `failure:${addressOf(request)}`,
   })
   return {
-    async isReached(request) {
-      const counted = await count(request, { increment: false })
-      return !counted.isAllowed && counted.remaining === 0
-    },
     async count(request) {
       const counted = await count(request)
       if (counted.isAllowed || !counted.isExceeded) return

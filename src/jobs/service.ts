@@ -279,6 +279,10 @@ function logChange(log: Log, { before, after, event }: Change) {
   const { attempt, callId } = currentAttempt(after)
   const fields = { job_id: after.id, event: event.type, status: after.status, attempt, call_id: callId }
   const hasFailed = after.status === 'failed' && before.status !== 'failed'
-  if (hasFailed) log.warn({ ...fields, error_code: after.errorCode, error: after.error }, 'job changed')
+  if (hasFailed) log.warn({ ...fields, error_code: after.errorCode, error: withoutPaths(after.error) }, 'job changed')
   else log.info(fields, 'job changed')
 }
+
+/** The address of an input can be a secret, in its query or in its path: of URLs the log has the host only. */
+const withoutPaths = (error = '') =>
+  error.replace(/\b(https?:\/\/)(?:[^\s/?#@'"<>]*@)?([^\s/?#'"<>]*)[^\s'"<>]*/gi, '$1$2/…')

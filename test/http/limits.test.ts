@@ -1,16 +1,9 @@
-import Fastify from 'fastify'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { registerCaller } from '../../src/http/caller.ts'
-import { answerError } from '../../src/http/problems.ts'
-import {
-  addRateLimits,
-  createFailureLimit,
-  FAILURES_PER_MINUTE,
-  registerLimiter,
-  WINDOW_MS,
-} from '../../src/http/rate-limits.ts'
+import { IssuerUnavailable } from '../../src/errors.ts'
+import { FAILURES_PER_MINUTE, MAX_COUNTED, WINDOW_MS } from '../../src/http/rate-limits.ts'
 import { parseTrustedProxies } from '../../src/address-lists.ts'
 import { aBody, problemOf, startApp } from '../helpers/app.ts'
+import { as, knownCallers } from '../helpers/callers.ts'
 
 const closers: (() => Promise<unknown>)[] = []
 beforeEach(() => vi.useFakeTimers({ toFake: ['Date'] }))
@@ -116,59 +109,59 @@ describe('rate limits', () => {
   })
 })
 
-/** Routes and hooks around a limiter, with authentication as a header that names the caller. */
-async function startLimited() {
-  const app = Fastify()
-  closers.push(() => app.close())
-  app.setErrorHandler(answerError)
-  registerCaller(app)
-  await registerLimiter(app, { submit: 0, read: 1 })
-  const failures = createFailureLimit(app)
-  app.addHook('onRequest', async (request) => {
-    const caller = request.headers['x-test-caller']
-    if (caller === 'wrong') await failures.count(request)
-    else if (caller !== undefined) request.caller = { id: String(caller), seesAll: false }
-  })
-  addRateLimits(app, { submit: 0, read: 1 })
-  app.get('/', () => 'ok')
-  app.get('/reached', { config: { alwaysAnswered: true } }, async (request) =>
-    String(await failures.isReached(request)),
-  )
-  const ask = (caller: string, remoteAddress: string, url = '/') =>
-    app.inject({ url, remoteAddress, headers: { 'x-test-caller': caller } })
-  return { ask, status: async (...args: Parameters<typeof ask>) => (await ask(...args)).statusCode }
-}
-
 describe('with authentication', () => {
-  test('each caller has its own count, wherever it asks from', async () => {
-    const { status } = await startLimited()
-    expect([await status('key:a', '192.0.2.1'), await status('key:b', '192.0.2.1')]).toEqual([200, 200])
-    expect([await status('key:a', '192.0.2.2'), await status('key:b', '192.0.2.3')]).toEqual([429, 429])
+  async function startGuarded(read: number) {
+    const { app } = await start({ authenticator: knownCallers, http: { limits: { submit: 0, read } } })
+    const ask = (caller: string | undefined, remoteAddress: string, url = '/jobs') =>
+      app.inject({ url, remoteAddress, headers: as(caller) })
+    return { ask, status: async (...args: Parameters<typeof ask>) => (await ask(...args)).statusCode }
+  }
+
+  test('each caller has its own count, wherever it asks from, and whatever it may', async () => {
+    const { status } = await startGuarded(1)
+    expect([await status('alice', '192.0.2.1'), await status('bob', '192.0.2.1')]).toEqual([200, 200])
+    expect([await status('alice', '192.0.2.2'), await status('bob', '192.0.2.3')]).toEqual([429, 429])
+    expect([await status('nothing', '192.0.2.1'), await status('nothing', '192.0.2.1')]).toEqual([403, 429])
   })
 
-  test('anonymous is counted by address', async () => {
-    const { status } = await startLimited()
-    expect([await status('anonymous', '192.0.2.1'), await status('anonymous', '192.0.2.2')]).toEqual([200, 200])
-    expect(await status('anonymous', '192.0.2.1')).toBe(429)
+  test('strangers of any number cannot make the server forget how often a caller has asked', async () => {
+    const { status } = await startGuarded(1)
+    await status('alice', '192.0.2.1')
+    for (let n = 0; n < MAX_COUNTED + 1; n++)
+      await status(undefined, `10.${n >> 16}.${(n >> 8) & 255}.${n & 255}`, '/x')
+    expect(await status('alice', '192.0.2.1')).toBe(429)
   })
 
-  test('wrong credentials are refused beyond a number a minute and address, good ones never', async () => {
-    const { ask, status } = await startLimited()
-    const reached = async () => (await ask('key:a', '192.0.2.1', '/reached')).body
-    await status('wrong', '192.0.2.1')
-    for (let n = 1; n < FAILURES_PER_MINUTE; n++) {
-      expect([n, await reached()]).toEqual([n, 'false'])
-      await status('wrong', '192.0.2.1', '/reached')
-    }
-    expect(await reached()).toBe('true')
+  test.each([
+    ['wrong credentials', { authorization: 'Bearer mallory' }, 401],
+    ['none at all', {}, 401],
+    ['what is no credential', { authorization: 'Basic mallory' }, 401],
+    ['two at once', { authorization: 'Bearer alice', 'x-api-key': 'bob' }, 400],
+  ])('%s are refused beyond a number a minute and address, good ones never', async (_what, headers, refused) => {
+    const { app } = await start({ authenticator: knownCallers })
+    const ask = (more: Record<string, string>, remoteAddress = '192.0.2.1') =>
+      app.inject({ url: '/jobs', remoteAddress, headers: more })
+    for (let n = 0; n < FAILURES_PER_MINUTE; n++) expect((await ask(headers)).statusCode).toBe(refused)
     vi.advanceTimersByTime(20_000)
-    const refused = await ask('wrong', '192.0.2.1', '/reached')
-    expect(problemOf(refused)).toMatchObject({ status: 429, code: 'rate_limited' })
-    expect(refused.headers['retry-after']).toBe('40')
-    expect(await status('wrong', '192.0.2.9', '/reached')).toBe(200)
-    expect(await status('key:b', '192.0.2.1')).toBe(200)
+    const answer = await ask(headers)
+    expect(problemOf(answer)).toMatchObject({ status: 429, code: 'rate_limited' })
+    expect(answer.headers['retry-after']).toBe('40')
+    expect((await ask(headers, '192.0.2.9')).statusCode).toBe(refused)
+    expect((await ask(as('alice'))).statusCode).toBe(200)
     vi.advanceTimersByTime(40_000)
-    expect(await status('wrong', '192.0.2.1', '/reached')).toBe(200)
+    expect((await ask(headers)).statusCode).toBe(refused)
+  })
+
+  test('an issuer that is away is not asked about, and not told of, more often than that', async () => {
+    const authenticator = { ...knownCallers, authenticate: () => Promise.reject(new IssuerUnavailable({ cause: 'x' })) }
+    const { app, requestLines } = await start({ authenticator })
+    const statuses = new Map<number, number>()
+    for (let n = 0; n < 100; n++) {
+      const { statusCode } = await app.inject({ url: '/jobs', headers: as('alice') })
+      statuses.set(statusCode, (statuses.get(statusCode) ?? 0) + 1)
+    }
+    expect(Object.fromEntries(statuses)).toEqual({ 503: FAILURES_PER_MINUTE, 429: 100 - FAILURES_PER_MINUTE })
+    expect(requestLines.filter(({ level }) => level === 'warn' || level === 'error')).toEqual([])
   })
 })
 

@@ -83,7 +83,7 @@ test('keys of a file are read again on SIGHUP; a faulty file leaves the old ones
   const file = join(folder, 'keys')
   const [old, fresh] = [makeKey('carol'), makeKey('carol')]
   writeFileSync(file, `# clients\n${old.entry}\n`)
-  const { server, ask, submit } = await serve({ API_KEYS_FILE: file })
+  const { server, ask, submit } = await serve({ API_KEYS_FILE: file, SIGNING_SECRET: 'x'.repeat(32) })
   const { job_id: id } = (await (await submit(old.key)).json()) as JobView
   expect((await ask(`/jobs/${id}`, fresh.key)).status).toBe(401)
 
@@ -103,13 +103,13 @@ test('keys of a file are read again on SIGHUP; a faulty file leaves the old ones
   expect((await ask(`/jobs/${id}`, fresh.key)).status).toBe(200)
 })
 
-test('an open server says so at boot, outlives SIGHUP, and does not start in production unless told to', async () => {
+test('an open server says so at boot, ends with its terminal, and does not start in production unless told to', async () => {
   const { server, submit } = await serve({})
   expect(server.lines.filter(({ msg }) => msg.includes('anybody who reaches the port'))).toMatchObject([
     { level: 'warn' },
   ])
-  server.child.kill('SIGHUP')
   expect((await submit()).status).toBe(202)
+  expect(await server.end('SIGHUP')).toBe(0)
 
   const refused = await startServer({ env: { BACKEND: 'local', NODE_ENV: 'production' }, until: 'exit' })
   expect(refused.child.exitCode).toBe(1)

@@ -99,6 +99,19 @@ describe('what is refused', () => {
     expect(faults.join()).toContain('MODAL_TOKEN_ID')
     expect(faults.join()).not.toContain('as-hush')
   })
+
+  test.each([
+    ['JOB_STORE', 'redis://:pa/hush@h'],
+    ['JOB_STORE', 'redis//u:p@hush@h'],
+    ['MODAL_SERVER_URL', 'grpc://u:hu/hush@h'],
+    ['TRUST_PROXY', 'http://u:hush@h'],
+    ['CORS_ORIGINS', 'https//u:hush@h'],
+    ['API_KEYS', `alice:${'a'.repeat(64)}:hush`],
+  ])('what may be a password in %s=%s is not shown', (name, value) => {
+    const faults = faultsOf({ [name]: value })
+    expect(faults.join()).toContain(`${name}: `)
+    expect(faults.join()).not.toContain('hush')
+  })
 })
 
 describe('which backend', () => {

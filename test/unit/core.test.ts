@@ -111,6 +111,19 @@ describe('from submit to the end', () => {
   })
 })
 
+test('an error’s URLs are told to the caller and not to the log: address and query may be secrets', async () => {
+  const { backend, submit, untilStatus, lines } = await start()
+  const { id } = await submit()
+  const { attempts } = await untilStatus(id, 'running')
+  const error =
+    'HTTPError: 403 for url: https://user:pass@b.s3.example/secret-path/a.mp4?X-Amz-Signature=secret (retry)'
+  backend.end(attempts[0]?.callId ?? '', { kind: 'failed', code: 'inference_failed', error })
+  expect((await untilStatus(id, 'failed')).error).toBe(error)
+  const log = JSON.stringify(lines)
+  expect(log).toContain('403 for url: https://b.s3.example/… (retry)')
+  for (const secret of ['secret', 'user:pass']) expect(log).not.toContain(secret)
+})
+
 describe('cancel', () => {
   test('ends the job at once and stops its call', async () => {
     const { backend, service, submit, untilStatus, untilJob } = await start()

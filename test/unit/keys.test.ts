@@ -75,10 +75,15 @@ describe('entries', () => {
   test('of any name, digest and scopes read back as they were written', () => {
     const names = fc.stringMatching(/^[A-Za-z0-9_-]{1,64}$/)
     fc.assert(
-      fc.property(names, fc.string(), fc.subarray<Scope>([...SCOPES], { minLength: 1 }), (name, key, scopes) => {
-        const entry = { name, digest: sha256(key), scopes: new Set(scopes) }
-        expect(parseEntryList(formatEntry(entry)).entries).toEqual([{ ...entry, place: 'API_KEYS: entry 1' }])
-      }),
+      fc.property(
+        names,
+        fc.string({ minLength: 1 }),
+        fc.subarray<Scope>([...SCOPES], { minLength: 1 }),
+        (name, key, scopes) => {
+          const entry = { name, digest: sha256(key), scopes: new Set(scopes) }
+          expect(parseEntryList(formatEntry(entry)).entries).toEqual([{ ...entry, place: 'API_KEYS: entry 1' }])
+        },
+      ),
     )
   })
 
@@ -107,13 +112,17 @@ describe('entries', () => {
     [`${'a'.repeat(65)}:${sha256('a')}:admin`, 'the name must be 1 to 64'],
     ['alice:hunter2:admin', 'has 7 characters'],
     [`alice:${sha256('a')}0:admin`, 'has 65 characters'],
-    [`alice:${sha256('a')}:`, '"" is not a scope'],
-    [`alice:${sha256('a')}:jobs:raed`, '"jobs:raed" is not a scope; there are jobs:read, jobs:write'],
-    [`alice:${sha256('a')}:admin+`, '"" is not a scope'],
+    [`alice:${sha256('')}:jobs:read`, 'the digest of nothing'],
+    [`alice:${sha256('a')}:`, 'the third part must be some of jobs:read'],
+    [
+      `alice:${sha256('a')}:jobs:raed`,
+      'the third part must be some of jobs:read, jobs:write, metrics:read, admin, joined by +',
+    ],
+    [`alice:${sha256('a')}:admin+`, 'the third part must be some of jobs:read'],
     [`alice:${makeKey()}:admin`, 'holds a key itself'],
     [makeKey(), 'holds a key itself'],
     [`${sha256('a')}:alice:admin`, 'has 5 characters'],
-    [`alice:${sha256('a')}:${sha256('a')}`, 'is not a scope'],
+    [`alice:${sha256('a')}:${sha256('a')}`, 'the third part must be'],
   ])('at fault are named by number and never shown: %s', (entry, words) => {
     const { entries, faults } = parseEntryList(`${entryOf('bob', 'b')},${entry}`)
     expect(entries.map(({ name }) => name)).toEqual(['bob'])
