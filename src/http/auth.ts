@@ -84,11 +84,13 @@ export function refuseMissingScopes(app: FastifyInstance): void {
 
 const mayUse = ({ scopes }: Identity, scope: Scope) => scopes.has(scope) || scopes.has('admin')
 
+/** Some proxies send a header that they have nothing for. */
+const given = (header: string | string[] | undefined) => (header === '' ? undefined : header)
+
 /** The one credential of a request; undefined where it has none. Two that differ could mean either caller: 400. */
 function credentialOf(headers: IncomingHttpHeaders): Credential | undefined {
-  // Some proxies send a header that they have nothing for.
-  const [authorization, key] = [headers.authorization || undefined, headers['x-api-key'] || undefined]
-  const bearer = /^bearer +([^\s]+) *$/i.exec(authorization ?? '')?.[1]
+  const [authorization, key] = [given(headers.authorization), given(headers['x-api-key'])]
+  const bearer = /^bearer +([^\s]+) *$/i.exec(String(authorization ?? ''))?.[1]
   if (authorization !== undefined && key !== undefined) {
     throw new AppError('invalid_request', 400, 'Give one credential: Authorization, or X-API-Key.')
   }
