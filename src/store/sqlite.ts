@@ -39,7 +39,7 @@ export async function createSqliteStore({ path, log, ...options }: SqliteOptions
     const isThere = path === ':memory:' ? () => Promise.resolve() : watchFile(path)
     return {
       ...store,
-      ...createSqliteSecrets(db),
+      ...createSqliteSecrets(db, path),
       async countSubmitted() {
         await isThere()
         return store.countSubmitted()

@@ -51,7 +51,8 @@ test('a restart goes on with every job: calls are attached again, what was held 
 
   await plane.start()
   const second = await start()
-  expect(await second.job(done.job_id)).toEqual(done)
+  // Links are made at each showing, for the port of the server that shows them.
+  expect(await second.job(done.job_id)).toEqual({ ...done, output_url: expect.any(String) as string })
   expect(await second.job(running.job_id)).toEqual(running)
   const started = await second.untilStatus(heldBack, 'running')
   const callIds = [running, done, started].map(({ attempts }) => attempts.at(-1)?.call_id)
@@ -155,6 +156,9 @@ test('a file that is damaged in its middle is told of in one line at boot, or an
   const second = await start('exit')
   expect(second.child.exitCode).toBe(1)
   const told = second.output().trim().split('\n')
-  expect(told.filter((line) => /damaged|malformed/.test(line))).toHaveLength(1)
+  expect(
+    told.filter((line) => /damaged|malformed/.test(line)),
+    told.join('\n'),
+  ).toHaveLength(1)
   expect(second.output()).not.toMatch(/\n\s+at /)
 })
