@@ -45,7 +45,7 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   if (authenticator) opened(authenticator)
   let listeningAt = config.PORT
   const artifacts = opened(await openArtifacts(config, log))
-  const uploads = await openUploads(config, log)
+  const uploads = opened(await openUploads(config, log))
   const store = opened(await openStore(config, { artifacts, uploads }, log))
   const links = await openLinks(config, { secrets: store, port: () => listeningAt }, log)
   const events = opened(createEmitterBus(log))

@@ -28,4 +28,6 @@ export type Uploads = {
   forget(jobId: string): Promise<void>
   /** Removes files of jobs that are not known, and what ended processes left half-received. */
   sweep(sweep: UploadSweep): Promise<void>
+  /** Removes what no job has got by now. Idempotent. */
+  close(): Promise<void>
 }

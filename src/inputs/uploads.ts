@@ -51,6 +51,10 @@ export function createUploads({ folder, maxBytes, log }: UploadsOptions): Upload
       await sweepIncoming(incoming, sweep)
       await sweepJobs(folder, sweep)
     },
+    async close() {
+      const own = (await readdir(incoming).catch(() => [])).filter((name) => ownerOf(name) === PROCESS_NAME)
+      await Promise.allSettled(own.map((name) => rm(join(incoming, name), { recursive: true, force: true })))
+    },
   }
 }
 
@@ -115,10 +119,12 @@ function refuseFullDisk(error: unknown): never {
   throw OUT_OF_ROOM.includes(code) ? new StorageFull({ cause: error }) : error
 }
 
+const ownerOf = (name: string) => name.slice(0, name.lastIndexOf('~'))
+
 /** Half-received files of this process are somebody's still; those of a process that nobody can tell of go by their age. */
 async function sweepIncoming(folder: string, { before }: UploadSweep): Promise<void> {
   for await (const { name } of await opendir(folder).catch(() => [])) {
-    const owner = name.slice(0, name.lastIndexOf('~'))
+    const owner = ownerOf(name)
     if (owner === PROCESS_NAME) continue
     const path = join(folder, name)
     if (isGone(owner) || (await lastChange(path)) < before) await rm(path, { recursive: true, force: true })

@@ -37,6 +37,7 @@ const noUploads: Uploads = {
   locate: () => Promise.reject(new InputNotFound()),
   forget: () => Promise.resolve(),
   sweep: () => Promise.resolve(),
+  close: () => Promise.resolve(),
 }
 
 type CoreOptions = {

@@ -442,7 +442,7 @@ describe('over a real connection', () => {
   })
 
   test('one that is too large is refused before it has come, and its sender can read why', async () => {
-    await start({ maxBytes: 100_000 })
+    await start({ maxBytes: 100_000, http: { lingerMs: 500 } })
     const client = await dial({ 'transfer-encoding': 'chunked' })
     const write = (data: Buffer) =>
       client.socket.write(`${data.length.toString(16)}\r\n${data.toString('latin1')}\r\n`, 'latin1')
@@ -454,7 +454,7 @@ describe('over a real connection', () => {
     for (let n = 0; n < 20; n++) write(Buffer.alloc(50_000))
     await sleep(100)
     expect(client.closed).toBe(false)
-    client.socket.destroy()
+    await until(() => client.closed, 'the end of the connection', 3_000)
   })
 
   test('one that says it is too large is refused at once', async () => {
