@@ -39,7 +39,7 @@ export type NamedInput = {
 }
 
 /** The face and the speech as the caller gave them: exactly one of each, by name or as a file. */
-export type JobInput = NamedInput & { readonly [Kind in FileKind]?: UploadedFile }
+export type JobInput = NamedInput & Readonly<Partial<Record<FileKind, UploadedFile>>>
 
 /** The part of an input that is given by name. */
 export function namedInputOf(input: JobInput): NamedInput {
