@@ -9,6 +9,7 @@ import type { Log } from '../jobs/log.ts'
 import { detectMedia, type MediaKind } from '../media-type.ts'
 import { isGone, PROCESS_NAME } from '../process-name.ts'
 import type { Upload, Uploads, UploadSweep } from './port.ts'
+import { createYoungCollector } from './young-garbage.ts'
 
 export type UploadsOptions = {
   /** Absolute. A folder per job, named by its id; `incoming` in it holds what is not a job's yet. */
@@ -58,6 +59,9 @@ export function createUploads({ folder, maxBytes, log }: UploadsOptions): Upload
   }
 }
 
+/** Of all uploads together: what they leave behind is one heap's. */
+const countGarbage = createYoungCollector(16_000_000)
+
 type Setting = Pick<UploadsOptions, 'maxBytes' | 'log'> & { readonly folderOf: (jobId: string) => string }
 
 function createUpload(folder: string, { maxBytes, folderOf, log }: Setting): Upload {
@@ -72,6 +76,7 @@ function createUpload(folder: string, { maxBytes, folderOf, log }: Setting): Upl
         received += piece.length
         if (received > maxBytes) throw new UploadTooLarge(maxBytes)
         hash.update(piece)
+        countGarbage(piece.length)
         yield piece
       }
     }
