@@ -1,5 +1,6 @@
 import { reads } from './output/reads.ts'
+import { upload } from './output/upload.ts'
 import type { Part } from './part.ts'
 
-/** The outputs of jobs, given out by this server: how fast, and at what cost of memory. */
-export const output: Part = { name: 'output', sections: [reads] }
+/** The files of jobs, given out and taken in by this server: how fast, and at what cost of memory. */
+export const output: Part = { name: 'output', sections: [reads, upload] }

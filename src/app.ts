@@ -8,9 +8,11 @@ import type { HttpSettings } from './http-settings.ts'
 import { refuseMissingScopes, registerAuth } from './http/auth.ts'
 import { forbidSniffing, refuseCrossSite, registerCors } from './http/browsers.ts'
 import { registerCaller } from './http/caller.ts'
+import { limitArrival } from './http/arrival.ts'
 import { connectionOptions, limitConnections } from './http/connections.ts'
 import { collectRoutes, docsRoutes } from './http/docs.ts'
 import { healthRoutes } from './http/health.ts'
+import { inputRoutes } from './http/inputs.ts'
 import { jobRoutes } from './http/jobs.ts'
 import { logRoutes } from './http/logs.ts'
 import { outputRoutes } from './http/output.ts'
@@ -21,6 +23,7 @@ import { answerClientError, answerError, answerExpectation, registerProblems } f
 import { addRateLimits, createFailureLimit, registerLimiter } from './http/rate-limits.ts'
 import { RequestLog } from './http/request-log.ts'
 import { createValidatorCompiler } from './http/validation.ts'
+import type { Uploads } from './inputs/port.ts'
 import type { LinkSigner } from './jobs/links.ts'
 import type { JobService } from './jobs/service.ts'
 import type { Readiness } from './readiness.ts'
@@ -28,6 +31,7 @@ import type { Readiness } from './readiness.ts'
 export type AppParts = {
   readonly service: JobService
   readonly artifacts: Pick<Artifacts, 'open'>
+  readonly uploads: Pick<Uploads, 'begin' | 'locate'>
   readonly links: LinkSigner
   readonly readiness: Pick<Readiness, 'report'>
   readonly log: FastifyBaseLogger
@@ -38,7 +42,7 @@ export type AppParts = {
 
 /** The HTTP application, ready to listen or to be injected. It opens nothing itself: its parts are given and closed elsewhere. */
 export async function buildApp({ log, http, authenticator, ...parts }: AppParts): Promise<FastifyInstance> {
-  const { service, readiness, artifacts, links } = parts
+  const { service, readiness, artifacts, uploads, links } = parts
   const app = Fastify({
     loggerInstance: log,
     bodyLimit: http.bodyLimitBytes,
@@ -58,6 +62,7 @@ export async function buildApp({ log, http, authenticator, ...parts }: AppParts)
   registerProblems(app)
   app.server.on('checkExpectation', answerExpectation)
   limitConnections(app, http)
+  limitArrival(app, http)
 
   // Hooks run in this order: answers to browsers have their headers whatever comes, nothing is done for who is refused,
   // and who asks too often does not get as far as a body.
@@ -76,8 +81,9 @@ export async function buildApp({ log, http, authenticator, ...parts }: AppParts)
   const routes = collectRoutes(app)
 
   await app.register(healthRoutes, { readiness })
-  await app.register(jobRoutes, { service, links })
+  await app.register(jobRoutes, { service, links, uploads, limits: http })
   await app.register(outputRoutes, { service, artifacts, links })
+  await app.register(inputRoutes, { service, uploads, links })
   await app.register(logRoutes, { service })
 
   const isOpen = authenticator === undefined

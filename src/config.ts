@@ -159,6 +159,16 @@ export const ConfigSchema = Type.Object({
     default: false,
     description: 'Lets inputs be fetched from private and loopback addresses.',
   }),
+  MAX_UPLOAD_BYTES: integer('Files of one submit together.', {
+    default: 512 * MiB,
+    minimum: 1024,
+    maximum: 64 * 1024 * MiB,
+  }),
+  MAX_CONCURRENT_UPLOADS: integer('Submits with files received at the same time; beyond them 503. 0: no limit.', {
+    default: 32,
+    minimum: 0,
+    maximum: 100_000,
+  }),
   MAX_INPUT_BYTES: integer('Largest input the local backend fetches or opens.', {
     default: 512 * MiB,
     minimum: 1024,

@@ -2,7 +2,8 @@
 export const PROBLEM_CODES = [
   ...(['attempt_not_found', 'bad_request', 'body_too_large', 'concurrency_limit_reached'] as const),
   ...(['cross_site_refused', 'expectation_failed', 'headers_too_large', 'idempotency_key_reused'] as const),
-  ...(['insufficient_scope', 'internal_error', 'invalid_idempotency_key', 'invalid_json', 'invalid_request'] as const),
+  ...(['input_not_found', 'insufficient_scope', 'internal_error', 'invalid_idempotency_key', 'invalid_json'] as const),
+  ...(['invalid_multipart', 'invalid_request'] as const),
   ...(['issuer_unavailable', 'job_canceled', 'job_failed', 'job_finished', 'job_not_finished'] as const),
   ...([
     'job_not_found',
@@ -13,8 +14,9 @@ export const PROBLEM_CODES = [
     'method_not_allowed',
   ] as const),
   ...(['output_unavailable', 'overloaded', 'precondition_failed', 'queue_full', 'range_not_satisfiable'] as const),
-  ...(['rate_limited', 'request_timeout', 'route_not_found'] as const),
-  ...(['store_unavailable', 'unauthorized', 'unsupported_media_type', 'url_not_allowed'] as const),
+  ...(['rate_limited', 'request_timeout', 'route_not_found', 'storage_full'] as const),
+  ...(['store_unavailable', 'unauthorized', 'unsupported_media', 'unsupported_media_type'] as const),
+  ...(['uploads_need_public_url', 'url_not_allowed'] as const),
 ]
 export type ProblemCode = (typeof PROBLEM_CODES)[number]
 
@@ -103,17 +105,61 @@ export class OutputUnavailable extends AppError {
   }
 }
 
-/** 416: the output has no bytes in the range that was asked for. */
+/** 416: the file has no bytes in the range that was asked for. */
 export class RangeNotSatisfiable extends AppError {
   constructor() {
-    super('range_not_satisfiable', 416, 'The output has no bytes in this range.')
+    super('range_not_satisfiable', 416, 'The file has no bytes in this range.')
   }
 }
 
-/** 412: `If-Match` or `If-Unmodified-Since` speaks of another output. */
+/** 412: `If-Match` or `If-Unmodified-Since` speaks of another file. */
 export class PreconditionFailed extends AppError {
   constructor() {
-    super('precondition_failed', 412, 'The output is not the one that was asked for.')
+    super('precondition_failed', 412, 'The file is not the one that was asked for.')
+  }
+}
+
+/** 404: the job came without such a file, or the file is not there any more. */
+export class InputNotFound extends AppError {
+  constructor() {
+    super('input_not_found', 404, 'The job has no such file.')
+  }
+}
+
+/** 400: the body is cut off, or not readable multipart/form-data. */
+export class InvalidMultipart extends AppError {
+  constructor(options?: ErrorOptions) {
+    super('invalid_multipart', 400, 'The body is not readable multipart/form-data, or is cut off.', options)
+  }
+}
+
+/** 413: the files of one request are larger than the server takes. */
+export class UploadTooLarge extends AppError {
+  constructor(maxBytes: number) {
+    super('body_too_large', 413, `The files of one request may have ${maxBytes} bytes together.`)
+  }
+}
+
+/** 415: a file is, by its content, not what its field is for; `message` reads on from the name of the field. */
+export class UnsupportedMedia extends AppError {
+  constructor(field: string, message: string) {
+    super('unsupported_media', 415, `${field}: ${message}`, { faults: [{ path: `/${field}`, message }] })
+  }
+}
+
+/** 400: the backend fetches uploaded files by link, and the server does not know where it can be reached. */
+export class UploadsNeedPublicUrl extends AppError {
+  constructor() {
+    const message = 'Files cannot be uploaded: the backend could not fetch them, as the server has no PUBLIC_URL.'
+    super('uploads_need_public_url', 400, message)
+  }
+}
+
+/** 507: there is no room for the files of the request; nothing of it was kept. */
+export class StorageFull extends AppError {
+  constructor(options: ErrorOptions = {}) {
+    const retry = { ...options, retryAfterSeconds: 60 }
+    super('storage_full', 507, 'There is no room for the files at the moment; try again later.', retry)
   }
 }
 
@@ -143,8 +189,8 @@ export class RateLimited extends AppError {
 
 /** 503: the process has more to do than it can. */
 export class Overloaded extends AppError {
-  constructor() {
-    super('overloaded', 503, 'The server is overloaded; try again later.', { retryAfterSeconds: 10 })
+  constructor(message = 'The server is overloaded; try again later.') {
+    super('overloaded', 503, message, { retryAfterSeconds: 10 })
   }
 }
 

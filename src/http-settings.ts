@@ -1,14 +1,17 @@
 import { getHeapStatistics } from 'node:v8'
 import { parseOrigins, parseTrustedProxies, type TrustedProxies } from './address-lists.ts'
 import type { Config } from './config.ts'
+import type { ArrivalLimits } from './http/arrival.ts'
 import type { ConnectionLimits } from './http/connections.ts'
 import type { PressureLimits } from './http/pressure.ts'
 import type { RequestLimits } from './http/rate-limits.ts'
+import type { UploadLimits } from './http/uploads.ts'
 
 /** What an operator can say of the HTTP side. */
 export type HttpSettings = ConnectionLimits &
+  ArrivalLimits &
+  UploadLimits &
   PressureLimits & {
-    readonly bodyLimitBytes: number
     readonly limits: RequestLimits
     /** Origins whose pages may use the API. */
     readonly corsOrigins: readonly string[]
@@ -18,9 +21,14 @@ export type HttpSettings = ConnectionLimits &
     readonly publicDocs: boolean | undefined
   }
 
-/** How long the head of a request may take to arrive, and how long the whole of it, in ms. */
+/** How long the head of a request may take to arrive, and how long its body, in ms. */
 export const HEADERS_TIMEOUT_MS = 15_000
 export const REQUEST_TIMEOUT_MS = 60_000
+/** How long what is left of a refused request is read, so that its sender sees the answer, in ms. */
+export const LINGER_MS = 5_000
+/** An upload is looked at every so many ms, and has to have brought so many bytes: 16 KiB a second. */
+export const UPLOAD_CHECK_MS = 30_000
+export const UPLOAD_MIN_BYTES = 30 * 16 * 1024
 
 /**
  * The part of V8's limit from which on requests are refused. V8 collects at the latest halfway between what is alive
@@ -38,6 +46,11 @@ export const httpSettingsOf = (config: Config): HttpSettings => ({
   maxConnections: config.MAX_CONNECTIONS,
   headersTimeoutMs: HEADERS_TIMEOUT_MS,
   requestTimeoutMs: REQUEST_TIMEOUT_MS,
+  lingerMs: LINGER_MS,
+  uploadCheckMs: UPLOAD_CHECK_MS,
+  uploadMinBytes: UPLOAD_MIN_BYTES,
+  maxUploadBytes: config.MAX_UPLOAD_BYTES,
+  maxUploads: config.MAX_CONCURRENT_UPLOADS,
   maxEventLoopDelayMs: config.MAX_EVENT_LOOP_DELAY_MS,
   maxHeapUsedBytes: Math.floor(getHeapStatistics().heap_size_limit * HEAP_SHARE),
 })

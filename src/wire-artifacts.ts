@@ -1,10 +1,11 @@
 import { stat } from 'node:fs/promises'
-import { resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import type { Logger } from 'pino'
 import { createArtifactsByBackend } from './artifacts/by-backend.ts'
 import type { Artifacts } from './artifacts/port.ts'
 import type { ModalDownload } from './backend/modal-download.ts'
 import { type Config, ConfigError } from './config.ts'
+import type { Uploads } from './inputs/port.ts'
 import { createLinkSigner, type LinkSigner } from './jobs/links.ts'
 import type { SecretKeeper } from './store/port.ts'
 
@@ -77,6 +78,17 @@ async function openDownloads(config: Config, log: Logger): Promise<Artifacts> {
     await (await opened)?.close()
   }
   return { ...artifacts, close }
+}
+
+/** Where files of submits are kept. Modal fetches them from here: it has to be told where that is. */
+export async function openUploads(config: Config, log: Logger): Promise<Uploads> {
+  const [{ createUploads }, { refuseUploads }] = await Promise.all([
+    import('./inputs/uploads.ts'),
+    import('./inputs/unreachable.ts'),
+  ])
+  const folder = join(resolve(config.DATA_DIR), 'uploads')
+  const uploads = createUploads({ folder, maxBytes: config.MAX_UPLOAD_BYTES, log })
+  return config.BACKEND === 'modal' && config.PUBLIC_URL === undefined ? refuseUploads(uploads) : uploads
 }
 
 /** `port`: where the server listens, for links of a server that does not know its name. */

@@ -9,6 +9,7 @@ import type { Backend } from './backend/port.ts'
 import { childEnvironment, type Config, ConfigError } from './config.ts'
 import { createEmitterBus } from './events/emitter.ts'
 import type { Job, JobInput } from './jobs/job.ts'
+import type { Uploads } from './inputs/port.ts'
 import type { LinkSigner } from './jobs/links.ts'
 import { createReconciler } from './jobs/reconciler.ts'
 import { createRunner } from './jobs/runner.ts'
@@ -17,12 +18,13 @@ import { createStopper } from './jobs/stopper.ts'
 import { createInProcessQueue } from './queue/in-process.ts'
 import { createReadiness, type Readiness } from './readiness.ts'
 import type { JobStore, SecretKeeper } from './store/port.ts'
-import { openArtifacts, openLinks } from './wire-artifacts.ts'
+import { openArtifacts, openLinks, openUploads } from './wire-artifacts.ts'
 
 export type Wired = {
   readonly service: JobService
   readonly readiness: Readiness
   readonly artifacts: Artifacts
+  readonly uploads: Uploads
   readonly links: LinkSigner
   /** Undefined: the server is open to anybody. */
   readonly authenticator: Authenticator | undefined
@@ -43,13 +45,14 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   if (authenticator) opened(authenticator)
   let listeningAt = config.PORT
   const artifacts = opened(await openArtifacts(config, log))
-  const store = opened(await openStore(config, artifacts, log))
+  const uploads = opened(await openUploads(config, log))
+  const store = opened(await openStore(config, { artifacts, uploads }, log))
   const links = await openLinks(config, { secrets: store, port: () => listeningAt }, log)
   const events = opened(createEmitterBus(log))
   const backend = opened(await openBackend(config, log))
   const queue = opened(createInProcessQueue({ log, maxRunning: config.MAX_CONCURRENT_JOBS || undefined }))
   const service = createService({
-    ...{ store, queue, events, backend, artifacts, log },
+    ...{ store, queue, events, backend, artifacts, uploads, log },
     timeoutSeconds: config.JOB_TIMEOUT_SECONDS,
     maxQueuedJobs: config.MAX_QUEUED_JOBS || undefined,
     maxActiveOfCaller: config.MAX_ACTIVE_JOBS_PER_CALLER || undefined,
@@ -59,7 +62,7 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   const stopper = createStopper({ backend, service, log })
   const reconciler = opened(
     createReconciler({
-      ...{ store, queue, service, stopper, artifacts, log },
+      ...{ store, queue, service, stopper, artifacts, uploads, log },
       retentionSeconds: config.JOB_RETENTION_SECONDS,
     }),
   )
@@ -67,12 +70,15 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   // Before the reconciler, whose pass may be waiting for it.
   opened(stopper)
   const readiness = opened(createReadiness({ store, backend }))
-  const run = createRunner({ store, service, backend, stopper, log, maxAttempts: config.MAX_ATTEMPTS })
+  const run = createRunner({
+    ...{ store, service, backend, uploads, links, stopper, log },
+    maxAttempts: config.MAX_ATTEMPTS,
+  })
 
   if (!authenticator) log.warn(OPEN_SERVER)
   let closing: Promise<void> | undefined
   return {
-    ...{ service, readiness, artifacts, links, authenticator, reload },
+    ...{ service, readiness, artifacts, uploads, links, authenticator, reload },
     async start(port = config.PORT) {
       listeningAt = port
       await queue.start(run)
@@ -130,7 +136,9 @@ async function openAuth(config: Config, log: Logger): Promise<Auth> {
   return { authenticator: joinAuthenticators({ keys, tokens }), reload: keys?.reload ?? nothing }
 }
 
-async function openStore(config: Config, artifacts: Artifacts, log: Logger): Promise<JobStore & SecretKeeper> {
+type Files = { readonly artifacts: Artifacts; readonly uploads: Uploads }
+
+async function openStore(config: Config, { artifacts, uploads }: Files, log: Logger): Promise<JobStore & SecretKeeper> {
   const [, path] = SQLITE_STORE.exec(config.JOB_STORE) ?? []
   if (path !== undefined) {
     const { createSqliteStore } = await import('./store/sqlite.ts')
@@ -141,7 +149,9 @@ async function openStore(config: Config, artifacts: Artifacts, log: Logger): Pro
     import('./store/secrets.ts'),
   ])
   const onForgotten = (job: Job) => {
-    artifacts.forget(job).catch((error: unknown) => log.warn({ job_id: job.id, err: error }, 'files of a job stay'))
+    const stay = (error: unknown) => log.warn({ job_id: job.id, err: error }, 'files of a job stay')
+    uploads.forget(job.id).catch(stay)
+    artifacts.forget(job).catch(stay)
   }
   const store = createMemoryStore({ maxFinished: config.MAX_FINISHED_JOBS || Infinity, onForgotten })
   const close = async () => {

@@ -10,14 +10,13 @@ import { connect, hasSucceeded } from '../inflight/client.ts'
 import type { Bench, Section } from '../part.ts'
 import { median } from '../percentiles.ts'
 import { openPlane } from '../plane.ts'
-import { memoryMb } from '../process-facts.ts'
 import { startServer } from '../server.ts'
+import { watchMemory } from './memory.ts'
 import { readersRate } from './readers.ts'
 
 const OUTPUT_BYTES = 100_000_000
 const READERS = 8
 const ROUNDS = 7
-const LOOK_EVERY_MS = 10
 
 /** What an output costs beside a file. */
 export const reads: Section = {
@@ -73,12 +72,4 @@ async function startPlain({ own }: Bench, folder: string): Promise<string> {
   own(() => child.kill('SIGKILL'))
   const [url] = (await once(child, 'message')) as [string]
   return url
-}
-
-/** The most that a process has had resident since now, beyond what it has now. */
-function watchMemory(pid: number) {
-  const before = memoryMb(pid, 'VmRSS')
-  let most = before
-  const timer = setInterval(() => (most = Math.max(most, memoryMb(pid, 'VmRSS'))), LOOK_EVERY_MS)
-  return { growth: () => most - before, end: () => clearInterval(timer) }
 }

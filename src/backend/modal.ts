@@ -1,4 +1,5 @@
 import { type Function_, FunctionCall, type ModalClient } from 'modal'
+import type { NamedInput } from '../jobs/job.ts'
 import type { Log } from '../jobs/log.ts'
 import { createLogReader } from './log-reader.ts'
 import {
@@ -60,7 +61,7 @@ export function createModalBackend(options: ModalOptions): Backend {
   })
 
   const spawnOnce = async (request: SpawnRequest, looked = false): Promise<Spawned> => {
-    const kwargs = { ...request.input, version: request.version }
+    const kwargs = { ...request.input, ...linksOf(request), version: request.version }
     const idempotencyKey = `${request.jobId}-${request.attempt}`
     const known = lookup !== undefined && !looked
     try {
@@ -125,6 +126,15 @@ export function createModalBackend(options: ModalOptions): Backend {
       for (const client of [control, ...pollClients, logClient]) client?.close()
       return Promise.resolve()
     },
+  }
+}
+
+/** The function fetches files as it does any URL. */
+function linksOf({ files = {} }: SpawnRequest): NamedInput {
+  return {
+    ...(files.video && { video_url: files.video.url }),
+    ...(files.image && { image_url: files.image.url }),
+    ...(files.audio && { audio_url: files.audio.url }),
   }
 }
 

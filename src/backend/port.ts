@@ -1,11 +1,16 @@
 import type { FieldFault } from '../errors.ts'
-import type { BackendName, ErrorCode, JobInput, ModelVersion } from '../jobs/job.ts'
+import type { BackendName, ErrorCode, FileKind, JobInput, ModelVersion, NamedInput } from '../jobs/job.ts'
+
+/** A file that came with the job: where it is on this machine, and a link to it for who is elsewhere. */
+export type InputFile = { readonly path: string; readonly url: string }
 
 /** What a backend is asked to run: one attempt of one job. */
 export type SpawnRequest = {
   readonly jobId: string
   readonly attempt: number
-  readonly input: JobInput
+  readonly input: NamedInput
+  /** The faces and speeches that are not in `input`. */
+  readonly files?: Readonly<Partial<Record<FileKind, InputFile>>>
   readonly version: ModelVersion
 }
 

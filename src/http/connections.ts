@@ -3,9 +3,8 @@ import type { FastifyInstance, FastifyServerOptions } from 'fastify'
 export type ConnectionLimits = {
   /** Connections at a time; beyond them new ones are closed at once. 0: no limit. */
   readonly maxConnections: number
-  /** How long the head of a request may take to arrive, and how long the whole of it, in ms. */
+  /** How long the head of a request may take to arrive, in ms. */
   readonly headersTimeoutMs: number
-  readonly requestTimeoutMs: number
 }
 
 /** URL and headers of a request together, in bytes; Node's own default, stated since callers depend on it. */
@@ -15,13 +14,13 @@ const MAX_HEAD_BYTES = 16_384
 const TELL_EVERY_MS = 60_000
 
 /**
- * Fastify's options against clients that are slow, by fault or on purpose: a request that does not arrive is answered
- * 408, and its connection closed. One that is idle between requests is closed by Fastify after 72 s, which is longer
+ * Fastify's options against clients that are slow, by fault or on purpose: a request whose head does not arrive is
+ * answered 408, and its connection closed; for its body see `limitArrival`. A connection that is idle between requests is closed by Fastify after 72 s, which is longer
  * than load balancers keep theirs.
  */
-export const connectionOptions = ({ headersTimeoutMs, requestTimeoutMs }: ConnectionLimits) =>
+export const connectionOptions = ({ headersTimeoutMs }: ConnectionLimits) =>
   ({
-    requestTimeout: requestTimeoutMs,
+    requestTimeout: 0,
     http: {
       headersTimeout: headersTimeoutMs,
       // Node looks only every 30 s otherwise: a limit of 15 s would be one of 45.

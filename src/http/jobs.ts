@@ -1,7 +1,8 @@
-import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyPluginAsyncTypebox, TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type { FastifyRequest } from 'fastify'
 import type { IncomingHttpHeaders } from 'node:http'
 import { type Static, Type } from '@sinclair/typebox'
+import type { Upload } from '../inputs/port.ts'
 import { isAdmin } from '../jobs/caller.ts'
 import type { Job } from '../jobs/job.ts'
 import type { LinkSigner } from '../jobs/links.ts'
@@ -16,12 +17,16 @@ import { JobReply, JobsReply, ResultReply } from './schemas/job.ts'
 import { JobParams, ListJobsQuery } from './schemas/parameters.ts'
 import { NoBody, NoQuery } from './schemas/parts.ts'
 import { ProblemReply } from './schemas/problem.ts'
+import { registerUploads, type UploadParts } from './uploads.ts'
 
-function newJobOf({ body, headers }: { body: Static<typeof NewJobBody>; headers: IncomingHttpHeaders }): NewJob {
+type Submit = { body: Static<typeof NewJobBody>; headers: IncomingHttpHeaders }
+
+function newJobOf({ body, headers }: Submit, upload: Upload | undefined): NewJob {
   const { version = 'v15', metadata, timeout_seconds: timeoutSeconds, ...input } = body
   const key = headers['idempotency-key']
   return {
     ...{ input, version },
+    ...(upload && { upload }),
     ...(metadata && { metadata }),
     ...(timeoutSeconds !== undefined && { timeoutSeconds }),
     ...(key !== undefined && { idempotencyKey: parseIdempotencyKey(String(key)) }),
@@ -32,10 +37,10 @@ const READ = { access: 'jobs:read' } as const
 const WRITE = { access: 'jobs:write' } as const
 const SUBMIT = { access: 'jobs:write', bucket: 'submit' } as const
 
-export type JobParts = { readonly service: JobService; readonly links: LinkSigner }
+export type JobParts = UploadParts & { readonly service: JobService; readonly links: LinkSigner }
 
 /** The routes of jobs. Handlers take the request apart, call one verb of the core and return its view. */
-export const jobRoutes: FastifyPluginAsyncTypebox<JobParts> = (app, { service, links }) => {
+export const jobRoutes: FastifyPluginAsyncTypebox<JobParts> = (app, { service, links, uploads, limits }) => {
   const show = async (job: Job, { caller }: FastifyRequest) =>
     viewOf(job, {
       queuePosition: await service.queuePosition(job),
@@ -45,26 +50,33 @@ export const jobRoutes: FastifyPluginAsyncTypebox<JobParts> = (app, { service, l
 
   app.addHook('onRequest', logJobId)
 
-  app.post(
-    '/jobs',
-    {
-      config: SUBMIT,
-      schema: {
-        body: NewJobBody,
-        querystring: NoQuery,
-        response: { 202: JobReply, '4xx': ProblemReply, '5xx': ProblemReply },
+  // A scope of its own: no other route takes files.
+  void app.register(async (submits) => {
+    await registerUploads(submits, { uploads, limits })
+    submits.withTypeProvider<TypeBoxTypeProvider>().post(
+      '/jobs',
+      {
+        config: SUBMIT,
+        schema: {
+          body: NewJobBody,
+          querystring: NoQuery,
+          response: { 202: JobReply, '4xx': ProblemReply, '5xx': ProblemReply },
+        },
       },
-    },
-    async (request, reply) => {
-      const { job, replayed } = await service.submit(newJobOf(request), callerOf(request))
-      if (replayed) reply.header('idempotent-replayed', 'true')
-      reply.log = request.log = request.log.child({ job_id: job.id })
-      return reply
-        .code(202)
-        .header('location', `/jobs/${job.id}`)
-        .send(await show(job, request))
-    },
-  )
+      async (request, reply) => {
+        const asked = newJobOf(request, request.upload ?? undefined)
+        // From here on the service sees to the files.
+        request.upload = null
+        const { job, replayed } = await service.submit(asked, callerOf(request))
+        if (replayed) reply.header('idempotent-replayed', 'true')
+        reply.log = request.log = request.log.child({ job_id: job.id })
+        return reply
+          .code(202)
+          .header('location', `/jobs/${job.id}`)
+          .send(await show(job, request))
+      },
+    )
+  })
 
   app.get(
     '/jobs',

@@ -36,7 +36,7 @@ export const outputRoutes: FastifyPluginAsyncTypebox<OutputParts> = (app, { serv
   const outputJobOf = async (request: OutputRequest) => {
     const { id } = request.params
     if (!isLink(request)) return service.result(id, callerOf(request))
-    await jobOfLink(id, request.query, { links, service })
+    await jobOfLink({ id, purpose: 'output' }, request.query, { links, service })
     return service.result(id, LINK_HOLDER)
   }
 

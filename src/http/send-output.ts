@@ -49,7 +49,7 @@ async function openFile({ method, headers }: FastifyRequest, path: string): Prom
 }
 
 const gone = (cause: unknown): never => {
-  throw new OutputUnavailable('The output is not there any more.', { cause })
+  throw new OutputUnavailable('The file is not there any more.', { cause })
 }
 
 type Asked = { readonly method: string; readonly headers: IncomingHttpHeaders; readonly size: number }
@@ -71,11 +71,11 @@ function conditionsOf({ method, size, ...request }: Asked): IncomingHttpHeaders 
   return headers
 }
 
-/** The file of an output never changes, and has the same time on every server: its tag is as good as a digest. */
+/** A file that is sent never changes, and has the same time on every server: its tag is as good as a digest. */
 const strong = (tag: string) => tag.replace(/^W\//, '')
 
 function refusalOf(status: number): AppError {
   if (status === 416) return new RangeNotSatisfiable()
   if (status === 412) return new PreconditionFailed()
-  return new OutputUnavailable('The output is not there any more.')
+  return new OutputUnavailable('The file is not there any more.')
 }

@@ -2,7 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import { JobNotFound, LinkInvalid } from '../errors.ts'
 import type { Caller } from '../jobs/caller.ts'
 import type { Job } from '../jobs/job.ts'
-import { type LinkQuery, type LinkSigner, linkSubjectOf } from '../jobs/links.ts'
+import { type LinkPurpose, type LinkQuery, type LinkSigner, linkSubjectOf } from '../jobs/links.ts'
 import type { JobService } from '../jobs/service.ts'
 
 declare module 'fastify' {
@@ -28,15 +28,22 @@ export const LINK_HOLDER: Caller = { id: 'link', seesAll: true }
 
 export type LinkParts = { readonly links: LinkSigner; readonly service: Pick<JobService, 'get'> }
 
+/** What a link is said to be for. */
+export type Linked = { readonly id: string; readonly purpose: LinkPurpose }
+
 /**
- * The job whose output a link permits to read. Rejects with `LinkInvalid` (403), also where there is no such job: a
+ * The job of which a link permits to read something. Rejects with `LinkInvalid` (403), also where there is no such job: a
  * made-up link must not tell which jobs there are.
  */
-export async function jobOfLink(id: string, query: LinkQuery, { links, service }: LinkParts): Promise<Job> {
+export async function jobOfLink(
+  { id, purpose }: Linked,
+  query: LinkQuery,
+  { links, service }: LinkParts,
+): Promise<Job> {
   const job = await service.get(id, LINK_HOLDER).catch((error: unknown) => {
     if (error instanceof JobNotFound) throw new LinkInvalid()
     throw error
   })
-  if (!links.verify('output', linkSubjectOf(job), query)) throw new LinkInvalid()
+  if (!links.verify(purpose, linkSubjectOf(job), query)) throw new LinkInvalid()
   return job
 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { InvalidRequest } from '../errors.ts'
-import type { Job } from './job.ts'
+import { FILE_KINDS, type Job, type JobInput, namedInputOf } from './job.ts'
 
 /**
  * Reads an `Idempotency-Key` header (IETF draft-ietf-httpapi-idempotency-key-header): a string in quotes, as the draft
@@ -19,8 +19,14 @@ type Asked = Pick<Job, 'input' | 'version' | 'metadata' | 'timeoutSeconds'>
 
 /** SHA-256, in hex, of what was asked for with its defaults: two requests of one fingerprint ask for the same job. */
 export function fingerprintOf({ input, version, metadata, timeoutSeconds }: Asked): string {
-  const text = JSON.stringify(sorted({ input, version, metadata, timeoutSeconds }))
+  const text = JSON.stringify(sorted({ input: identityOf(input), version, metadata, timeoutSeconds }))
   return createHash('sha256').update(text).digest('hex')
+}
+
+/** Files count by their content alone: what this server takes it for may change with the next release. */
+function identityOf(input: JobInput): object {
+  const files = FILE_KINDS.flatMap((kind) => (input[kind] ? [[kind, { sha256: input[kind].sha256 }] as const] : []))
+  return { ...namedInputOf(input), ...Object.fromEntries(files) }
 }
 
 function sorted(value: unknown): unknown {

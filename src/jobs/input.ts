@@ -1,16 +1,21 @@
 import type { FieldFault } from '../errors.ts'
 import { urlFormFault } from '../net/url-form.ts'
-import type { JobInput } from './job.ts'
+import { FILE_KINDS, type JobInput, type NamedInput } from './job.ts'
 
 /** The fields of which a job has exactly one: its face, and its speech. */
 export const FACES = ['video_url', 'image_url', 'video_path'] as const
 export const SPEECHES = ['audio_url', 'audio_path'] as const
+/** The same where files can come along. */
+export const FACES_WITH_FILES = [...FACES, 'video', 'image'] as const
+export const SPEECHES_WITH_FILES = [...SPEECHES, 'audio'] as const
 
 /** What is wrong with an input's form, on any backend; each fault names its field. Touches neither network nor disk. */
 export function checkInput(input: JobInput): FieldFault[] {
+  // Who sends JSON cannot send files: what a caller is told of is what it can do.
+  const hasFiles = FILE_KINDS.some((kind) => input[kind] !== undefined)
   return [
-    ...exactlyOne(input, FACES),
-    ...exactlyOne(input, SPEECHES),
+    ...exactlyOne(input, hasFiles ? FACES_WITH_FILES : FACES),
+    ...exactlyOne(input, hasFiles ? SPEECHES_WITH_FILES : SPEECHES),
     ...check(input, ['video_url', 'image_url', 'audio_url'], urlFormFault),
     ...check(input, ['video_path', 'audio_path'], pathFault),
   ]
@@ -24,7 +29,7 @@ function exactlyOne(input: JobInput, fields: readonly (keyof JobInput)[]): Field
   return [{ path: `/${first ?? ''}`, message: given.length === 0 ? rule : `${rule}, got ${given.join(' and ')}` }]
 }
 
-function check(input: JobInput, fields: (keyof JobInput)[], faultOf: (value: string) => string | undefined) {
+function check(input: JobInput, fields: (keyof NamedInput)[], faultOf: (value: string) => string | undefined) {
   return fields.flatMap((field) => {
     const value = input[field]
     const message = value === undefined ? undefined : faultOf(value)

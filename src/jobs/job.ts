@@ -22,13 +22,29 @@ export type ErrorCode =
   | 'lost'
   | 'invalid_output'
 
-/** The face and the speech as the caller gave them: exactly one of the first three, exactly one of the last two. */
-export type JobInput = {
+/** What a file that comes with a submit is: a face (`video`, `image`) or the speech. */
+export const FILE_KINDS = ['video', 'image', 'audio'] as const
+export type FileKind = (typeof FILE_KINDS)[number]
+
+/** A file that came with the submit. `type` is its MIME type by content; where it is kept follows from the job's id. */
+export type UploadedFile = { readonly size: number; readonly type: string; readonly sha256: string }
+
+/** Face and speech by name. */
+export type NamedInput = {
   readonly video_url?: string
   readonly image_url?: string
   readonly video_path?: string
   readonly audio_url?: string
   readonly audio_path?: string
+}
+
+/** The face and the speech as the caller gave them: exactly one of each, by name or as a file. */
+export type JobInput = NamedInput & Readonly<Partial<Record<FileKind, UploadedFile>>>
+
+/** The part of an input that is given by name. */
+export function namedInputOf(input: JobInput): NamedInput {
+  const { video, image, audio, ...named } = input
+  return named
 }
 
 /** One try at the backend. `stop` is the durable intent to end a call nobody wants any more. Times are epoch ms. */

@@ -1,8 +1,8 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
-import { currentAttempt, type Job } from './job.ts'
+import { currentAttempt, type FileKind, type Job } from './job.ts'
 
 /** What a link permits; one for one purpose is worth nothing for another. */
-export type LinkPurpose = 'output' | `input:${string}`
+export type LinkPurpose = 'output' | `input:${FileKind}`
 
 /** One attempt of one job. */
 export type LinkSubject = { readonly id: string; readonly attempt: number }
@@ -17,6 +17,8 @@ export type LinkParameters = { readonly expires: string; readonly signature: str
 export type LinkSigner = {
   /** Absolute URL of a job's output, good for `ttlSeconds` from now. */
   outputUrl(job: Job): string
+  /** Absolute URL of a file that came with a job, for whoever runs the job: good until an hour after its deadline. */
+  inputUrl(job: Job, kind: FileKind): string
   /** The parameters that permit something, good for `ttlSeconds` from now. */
   sign(purpose: LinkPurpose, subject: LinkSubject): LinkParameters
   /** Whether somebody with one of the secrets signed exactly this, and it has not expired. */
@@ -33,6 +35,9 @@ export type LinkSignerOptions = {
   readonly now?: () => number
 }
 
+/** A call that is stopped at the deadline may read on for a while: how much longer a link to an input is good, in s. */
+export const INPUT_LINK_GRACE_SECONDS = 3600
+
 /** What of a job a link is for. */
 export const linkSubjectOf = (job: Job): LinkSubject => ({ id: job.id, attempt: currentAttempt(job).attempt })
 
@@ -40,16 +45,23 @@ export function createLinkSigner({ secrets, publicUrl, ttlSeconds, now = Date.no
   const [newest] = secrets
   if (newest === undefined) throw new Error('links cannot be signed without a secret')
 
-  const sign = (purpose: LinkPurpose, subject: LinkSubject) => {
-    const expires = String(Math.floor(now() / 1000) + ttlSeconds)
+  const signUntil = (purpose: LinkPurpose, subject: LinkSubject, expiresAt: number) => {
+    const expires = String(expiresAt)
     return { expires, signature: signatureOf(newest, purpose, subject, expires) }
   }
+  const sign = (purpose: LinkPurpose, subject: LinkSubject) =>
+    signUntil(purpose, subject, Math.floor(now() / 1000) + ttlSeconds)
 
   return {
     sign,
     outputUrl(job) {
       const query = new URLSearchParams(sign('output', linkSubjectOf(job)))
       return `${publicUrl()}/jobs/${job.id}/output?${query.toString()}`
+    },
+    inputUrl(job, kind) {
+      const expiresAt = Math.ceil(job.deadlineAt / 1000) + INPUT_LINK_GRACE_SECONDS
+      const query = new URLSearchParams(signUntil(`input:${kind}`, linkSubjectOf(job), expiresAt))
+      return `${publicUrl()}/jobs/${job.id}/inputs/${kind}?${query.toString()}`
     },
     verify(purpose, subject, { expires, signature }) {
       if (expires === undefined || signature === undefined || !/^\d{1,12}$/.test(expires)) return false

@@ -1,4 +1,5 @@
 import type { Artifacts } from '../artifacts/port.ts'
+import type { Uploads } from '../inputs/port.ts'
 import type { JobQueue, QueueEntry } from '../queue/port.ts'
 import type { JobStore } from '../store/port.ts'
 import { currentAttempt, type Job } from './job.ts'
@@ -12,6 +13,7 @@ export type ReconcilerParts = {
   readonly service: Pick<JobService, 'record'>
   readonly stopper: Stopper
   readonly artifacts: Pick<Artifacts, 'forget' | 'sweep'>
+  readonly uploads: Pick<Uploads, 'forget' | 'sweep'>
   readonly log: Log
   /** How long a job is kept after its end. */
   readonly retentionSeconds: number
@@ -29,7 +31,7 @@ export type Reconciler = {
   stopCalls(): Promise<void>
   /** Forgets jobs that ended longer ago than they are kept, a few at a time. */
   removeOld(): Promise<void>
-  /** Removes files of jobs that are gone, where they are older than a job is kept. */
+  /** Removes files of jobs that are gone: outputs older than a job is kept, uploads older than a day. */
   sweepFiles(): Promise<void>
   /** Makes the first pass over deadlines and runs, then repeats all. */
   start(): Promise<void>
@@ -42,6 +44,8 @@ export const DEADLINE_SWEEP_MS = 1_000
 export const RESUME_SWEEP_MS = 30_000
 /** How often files are looked for that a crash left behind, in ms. */
 export const FILE_SWEEP_MS = 3_600_000
+/** How old uploads of no job must be to go, in ms: those of a submit that is under way are of no job yet. */
+export const STRAY_UPLOAD_MS = 24 * 3_600_000
 /** How many jobs are seen to at the same time. */
 const BATCH = 100
 /** How many jobs' calls are stopped at the same time. */
@@ -49,7 +53,7 @@ const STOPS_AT_ONCE = 32
 
 /** Finds what is owed and nobody is doing: what a crash, a lost message or an outage left behind. */
 export function createReconciler(parts: ReconcilerParts): Reconciler {
-  const { store, queue, service, stopper, artifacts, log, retentionSeconds, now = Date.now } = parts
+  const { store, queue, service, stopper, artifacts, uploads, log, retentionSeconds, now = Date.now } = parts
   const closing = new AbortController()
   const timers: NodeJS.Timeout[] = []
   const underWay = new Set<Promise<void>>()
@@ -108,15 +112,17 @@ export function createReconciler(parts: ReconcilerParts): Reconciler {
 
   const removeOld = () =>
     each(store.owed('removal', now() - retentionSeconds * 1000), async (job) => {
-      if (await store.remove(job.id, job.revision)) await artifacts.forget(job)
+      if (!(await store.remove(job.id, job.revision))) return
+      await uploads.forget(job.id)
+      await artifacts.forget(job)
     })
 
   /** Only old files: another server that shares the folder may know the job, and would have let it go by then too. */
-  const sweepFiles = () =>
-    artifacts.sweep({
-      before: now() - retentionSeconds * 1000,
-      isKnown: async (id) => (await store.get(id)) !== undefined,
-    })
+  const sweepFiles = async () => {
+    const isKnown = async (id: string) => (await store.get(id)) !== undefined
+    await artifacts.sweep({ before: now() - retentionSeconds * 1000, isKnown })
+    await uploads.sweep({ before: now() - STRAY_UPLOAD_MS, isKnown })
+  }
 
   /** Runs a pass again and again, never beside itself. */
   const repeat = (pass: () => Promise<void>, everyMs: number) => {

@@ -1,9 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Backend, Outcome } from '../backend/port.ts'
-import { JobNotFound } from '../errors.ts'
+import type { Backend, Outcome, Spawned } from '../backend/port.ts'
+import { InputNotFound, JobNotFound } from '../errors.ts'
+import type { Uploads } from '../inputs/port.ts'
 import type { RunEntry } from '../queue/port.ts'
 import type { JobStore } from '../store/port.ts'
-import { currentAttempt, isFinished, owesStop, type Job, type JobEvent } from './job.ts'
+import { currentAttempt, FILE_KINDS, isFinished, namedInputOf, owesStop, type Job, type JobEvent } from './job.ts'
+import type { LinkSigner } from './links.ts'
 import type { Log } from './log.ts'
 import type { JobService } from './service.ts'
 import type { Stopper } from './stopper.ts'
@@ -12,6 +14,8 @@ export type RunnerParts = {
   readonly store: Pick<JobStore, 'get'>
   readonly service: Pick<JobService, 'record'>
   readonly backend: Backend
+  readonly uploads: Pick<Uploads, 'locate'>
+  readonly links: Pick<LinkSigner, 'inputUrl'>
   readonly stopper: Stopper
   readonly maxAttempts: number
   readonly log: Log
@@ -25,7 +29,9 @@ const RECORD_RETRY_MAX_MS = 5_000
  * Follows one attempt of one job to its end: attaches to its call, or spawns it, awaits the outcome and records it.
  * May run twice for the same entry, also at the same time on two replicas: the store's compare-and-set decides.
  */
-export function createRunner({ store, service, backend, stopper, maxAttempts, log }: RunnerParts): RunEntry {
+export function createRunner(parts: RunnerParts): RunEntry {
+  const { store, service, backend, uploads, links, stopper, maxAttempts, log } = parts
+
   /**
    * A call that exists must be written down, or it would be made again: a store that is away is asked until it is
    * back. False: the job does not take the call. Rejects only when the server ends before the store is back.
@@ -43,8 +49,24 @@ export function createRunner({ store, service, backend, stopper, maxAttempts, lo
     }
   }
 
+  /** A file that is gone, with the folder it was in for instance, ends the job as any other missing input does. */
+  const spawn = async (job: Job, attempt: number, signal: AbortSignal): Promise<Spawned> => {
+    const files: Record<string, { path: string; url: string }> = {}
+    for (const kind of FILE_KINDS.filter((candidate) => job.input[candidate])) {
+      const path = await uploads.locate(job.id, kind).catch((error: unknown) => {
+        if (!(error instanceof InputNotFound)) throw error
+      })
+      if (path === undefined) {
+        return { kind: 'rejected', code: 'input_unavailable', error: `${kind}: the file is not there any more` }
+      }
+      files[kind] = { path, url: links.inputUrl(job, kind) }
+    }
+    const request = { jobId: job.id, attempt, input: namedInputOf(job.input), version: job.version }
+    return backend.spawn({ ...request, ...(Object.keys(files).length > 0 && { files }) }, signal)
+  }
+
   const obtainCall = async (job: Job, attempt: number, signal: AbortSignal): Promise<string | undefined> => {
-    const spawned = await backend.spawn({ jobId: job.id, attempt, input: job.input, version: job.version }, signal)
+    const spawned = await spawn(job, attempt, signal)
     if (spawned.kind === 'rejected') {
       await service.record(job.id, { type: 'failed', attempt, code: spawned.code, error: spawned.error })
       return undefined

@@ -12,6 +12,7 @@ import {
   QueueFull,
 } from '../errors.ts'
 import type { EventBus } from '../events/port.ts'
+import type { Upload, Uploads } from '../inputs/port.ts'
 import type { JobQueue } from '../queue/port.ts'
 import type { JobStore, ListPosition, ListQuery } from '../store/port.ts'
 import { type Caller, maySee } from './caller.ts'
@@ -26,13 +27,16 @@ import {
   type Job,
   type JobEvent,
   type JobInput,
+  type NamedInput,
 } from './job.ts'
 import type { Log } from './log.ts'
 import { openLogs } from './logs.ts'
 
 /** What a caller asks for. */
 export type NewJob = {
-  readonly input: JobInput
+  readonly input: NamedInput
+  /** Files that came with it: the service's from now on, which gives them to the job or discards them. */
+  readonly upload?: Upload
   readonly version: Job['version']
   readonly metadata?: Readonly<Record<string, string>>
   /** Time from now to the job's deadline; the server's default where it is not set. */
@@ -52,6 +56,7 @@ export type ServiceParts = {
   readonly events: EventBus
   readonly backend: Pick<Backend, 'name' | 'check' | 'logs'>
   readonly artifacts: Pick<Artifacts, 'prefetch' | 'forget'>
+  readonly uploads: Pick<Uploads, 'forget'>
   readonly log: Log
   readonly timeoutSeconds: number
   /** Unfinished jobs of one caller, beyond which its submits are refused; undefined: any number. */
@@ -106,6 +111,7 @@ export function createService(parts: ServiceParts): JobService {
     events,
     backend,
     artifacts,
+    uploads,
     log,
     timeoutSeconds,
     maxQueuedJobs = Infinity,
@@ -146,7 +152,24 @@ export function createService(parts: ServiceParts): JobService {
   /** The job is gone whatever becomes of its files: what cannot be removed now is left to the sweep. */
   const forget = async (job: Job) => {
     log.info({ job_id: job.id }, 'job removed')
-    await artifacts.forget(job).catch((error: unknown) => log.warn({ job_id: job.id, err: error }, FILES_STAY))
+    const stays = (error: unknown) => log.warn({ job_id: job.id, err: error }, FILES_STAY)
+    await uploads.forget(job.id).catch(stays)
+    await artifacts.forget(job).catch(stays)
+  }
+
+  const submit = async ({ upload, ...request }: NewJob, caller: Caller): Promise<Submitted> => {
+    const input: JobInput = { ...request.input, ...upload?.files }
+    refuse(checkInput(input), 'invalid_request')
+    refuse(backend.check(input), 'url_not_allowed')
+    const birth = { id: newId(), caller: caller.id, backend: backend.name, now: now(), timeoutSeconds }
+    const job = newJob({ ...request, input }, birth)
+    // Before the job is there: a crash in between leaves files of no job, which the sweep finds.
+    await upload?.keep(job.id)
+    const inserted = await store.insert(job, { maxSubmitted: maxQueuedJobs, maxActiveOfCaller })
+    if (inserted.kind === 'full') throw new QueueFull()
+    if (inserted.kind === 'caller-full') throw new ConcurrencyLimitReached(maxActiveOfCaller ?? 0)
+    if (inserted.kind === 'existing') return replay(inserted.job, job)
+    return { job, replayed: false }
   }
 
   /** The callers of retries under way, which have a place already and are not yet counted by the store. */
@@ -185,13 +208,14 @@ export function createService(parts: ServiceParts): JobService {
       throw new JobConflict('job_not_finished', `The job is ${job.status}; only one that has ended is retried.`)
     },
     async submit(request, caller) {
-      refuse(checkInput(request.input), 'invalid_request')
-      refuse(backend.check(request.input), 'url_not_allowed')
-      const job = newJob(request, { id: newId(), caller: caller.id, backend: backend.name, now: now(), timeoutSeconds })
-      const inserted = await store.insert(job, { maxSubmitted: maxQueuedJobs, maxActiveOfCaller })
-      if (inserted.kind === 'full') throw new QueueFull()
-      if (inserted.kind === 'caller-full') throw new ConcurrencyLimitReached(maxActiveOfCaller ?? 0)
-      if (inserted.kind === 'existing') return replay(inserted.job, job)
+      const { job, replayed } = await submit(request, caller).catch(async (error: unknown) => {
+        await request.upload?.discard()
+        throw error
+      })
+      if (replayed) {
+        await request.upload?.discard()
+        return { job, replayed }
+      }
       log.info({ job_id: job.id, backend: job.backend }, 'job submitted')
       events.publish(job)
       await queue.add({ id: job.id, attempt: 1 })
@@ -249,7 +273,9 @@ function replay(existing: Job, asked: Job): Submitted {
 
 type Birth = { id: string; caller: string; backend: Job['backend']; now: number; timeoutSeconds: number }
 
-const newJob = ({ input, version, metadata, timeoutSeconds, ...request }: NewJob, birth: Birth): Job => ({
+type AskedJob = Omit<NewJob, 'input' | 'upload'> & { readonly input: JobInput }
+
+const newJob = ({ input, version, metadata, timeoutSeconds, ...request }: AskedJob, birth: Birth): Job => ({
   id: birth.id,
   caller: birth.caller,
   backend: birth.backend,

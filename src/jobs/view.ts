@@ -1,4 +1,12 @@
-import type { Attempt, Job } from './job.ts'
+import {
+  type Attempt,
+  FILE_KINDS,
+  type FileKind,
+  type Job,
+  type JobInput,
+  namedInputOf,
+  type UploadedFile,
+} from './job.ts'
 import type { LinkSigner } from './links.ts'
 
 export type ViewOptions = {
@@ -18,7 +26,7 @@ export function viewOf(job: Job, { queuePosition, links, withCaller = false }: V
     version: job.version,
     backend: job.backend,
     revision: job.revision,
-    input: job.input,
+    input: inputView(job.input),
     ...(job.metadata && { metadata: job.metadata }),
     created_at: time(job.createdAt),
     ...(job.startedAt !== undefined && { started_at: time(job.startedAt) }),
@@ -35,6 +43,17 @@ export function viewOf(job: Job, { queuePosition, links, withCaller = false }: V
 }
 
 export type JobView = ReturnType<typeof viewOf>
+
+/** As it was given; of a file what it is. */
+function inputView(input: JobInput) {
+  const files = FILE_KINDS.map((kind) => {
+    const file = input[kind]
+    return file && { [kind]: { size: file.size, type: file.type } }
+  })
+  return { ...namedInputOf(input), ...(Object.assign({}, ...files) as Partial<Record<FileKind, FileView>>) }
+}
+
+type FileView = Pick<UploadedFile, 'size' | 'type'>
 
 const attemptView = (attempt: Attempt) => ({
   attempt: attempt.attempt,

@@ -1,5 +1,5 @@
 import type { Artifacts } from '../../src/artifacts/port.ts'
-import { OutputUnavailable } from '../../src/errors.ts'
+import { InputNotFound, OutputUnavailable } from '../../src/errors.ts'
 import { createEmitterBus } from '../../src/events/emitter.ts'
 import type { Caller } from '../../src/jobs/caller.ts'
 import type { Job } from '../../src/jobs/job.ts'
@@ -7,6 +7,8 @@ import { createReconciler } from '../../src/jobs/reconciler.ts'
 import { createRunner } from '../../src/jobs/runner.ts'
 import { createService, type NewJob } from '../../src/jobs/service.ts'
 import { createStopper } from '../../src/jobs/stopper.ts'
+import type { Uploads } from '../../src/inputs/port.ts'
+import { createLinkSigner } from '../../src/jobs/links.ts'
 import { createInProcessQueue } from '../../src/queue/in-process.ts'
 import type { JobStore } from '../../src/store/port.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'
@@ -29,6 +31,15 @@ const noArtifacts: Artifacts = {
   close: () => Promise.resolve(),
 }
 
+/** Files of jobs that have none. */
+const noUploads: Uploads = {
+  begin: () => Promise.reject(new Error('There are no uploads here.')),
+  locate: () => Promise.reject(new InputNotFound()),
+  forget: () => Promise.resolve(),
+  sweep: () => Promise.resolve(),
+  close: () => Promise.resolve(),
+}
+
 type CoreOptions = {
   running?: boolean
   store?: JobStore
@@ -36,6 +47,7 @@ type CoreOptions = {
   maxQueuedJobs?: number
   maxActiveOfCaller?: number
   artifacts?: Artifacts
+  uploads?: Uploads
 }
 
 /** The whole core on its first adapters, with a backend and a clock in the test's hand. */
@@ -44,6 +56,7 @@ export async function startCore({
   store: given,
   maxConcurrentJobs,
   artifacts = noArtifacts,
+  uploads = noUploads,
   ...limits
 }: CoreOptions = {}) {
   const clock = { now: 1_000_000 }
@@ -53,11 +66,16 @@ export async function startCore({
   const events = createEmitterBus(log)
   const backend = createFakeBackend()
   const queue = createInProcessQueue({ log, maxRunning: maxConcurrentJobs })
-  const service = createService({ store, queue, events, backend, artifacts, log, timeoutSeconds: 60, ...limits, now })
+  const links = createLinkSigner({
+    ...{ secrets: ['new secret', 'old secret'], publicUrl: () => 'https://video.example', ttlSeconds: 3600 },
+    now,
+  })
+  const files = { artifacts, uploads }
+  const service = createService({ store, queue, events, backend, ...files, log, timeoutSeconds: 60, ...limits, now })
   const stopper = createStopper({ backend, service, log })
-  const reconciler = createReconciler({ store, queue, service, stopper, artifacts, log, retentionSeconds: 1_000, now })
+  const reconciler = createReconciler({ store, queue, service, stopper, ...files, log, retentionSeconds: 1_000, now })
   const readiness = createReadiness({ store, backend })
-  const run = createRunner({ store, service, backend, stopper, log, maxAttempts: 2 })
+  const run = createRunner({ store, service, backend, uploads, links, stopper, log, maxAttempts: 2 })
   if (running) await queue.start(run)
   const untilJob = (id: string, holds: (job: Job) => boolean, what: string) =>
     until(
@@ -76,6 +94,8 @@ export async function startCore({
       events,
       backend,
       artifacts,
+      uploads,
+      links,
       queue,
       service,
       stopper,

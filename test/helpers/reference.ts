@@ -57,13 +57,15 @@ export function createReferee(reference: OpenApi) {
       const mayBeEmpty = !told.content || 'text/plain' in told.content
       if (answer.body === '') return mayBeEmpty ? faults : [...faults, 'there is no body']
       const [type = ''] = String(answer.headers['content-type']).split(';')
-      const media = told.content?.[type]
+      // A range of media types (OpenAPI 3.1, Media Type Object) is for those that are not told by name.
+      const toldType = told.content?.[type] ? type : '*/*'
+      const media = told.content?.[toldType]
       if (!media) return [...faults, `the type ${type} is not told`]
       const isJson = type.endsWith('json')
       const body: unknown = isJson ? answer.json() : answer.body
       const code = type.startsWith('application/problem') ? answer.json<{ code: string }>().code : undefined
       if (code !== undefined && !Object.keys(media.examples ?? {}).includes(code)) faults.push(`${code} is not told`)
-      const schemaPath = ['paths', path, method, 'responses', status, 'content', type, 'schema']
+      const schemaPath = ['paths', path, method, 'responses', status, 'content', toldType, 'schema']
       return [...faults, ...faultsBy(body, ...schemaPath)]
     },
   }

@@ -7,6 +7,9 @@ import { aBody, problemOf, startApp, type TestApp } from '../helpers/app.ts'
 import { as, knownCallers } from '../helpers/callers.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
 import { modalArtifacts } from '../helpers/outputs.ts'
+import { createUploads } from '../../src/inputs/uploads.ts'
+import { silentLog } from '../helpers/log.ts'
+import { face, FORM_TYPE, formOf, speech } from '../helpers/uploads.ts'
 import { routesOf } from '../helpers/routes.ts'
 
 type Route = {
@@ -32,6 +35,7 @@ const ROUTES: Readonly<Record<string, Route>> = {
   'GET /jobs/:id': { scope: 'jobs:read', job: 'running', answer: 200 },
   'GET /jobs/:id/result': { scope: 'jobs:read', job: 'succeeded', answer: 200 },
   'GET /jobs/:id/output': { scope: 'jobs:read', job: 'succeeded', answer: 200 },
+  'GET /jobs/:id/inputs/:kind': { scope: 'jobs:read', job: 'running', answer: 200 },
   'GET /jobs/:id/logs': { scope: 'jobs:read', job: 'succeeded', answer: 200 },
   'DELETE /jobs/:id': { scope: 'jobs:write', job: 'succeeded', answer: 204 },
   'POST /jobs/:id/cancel': { scope: 'jobs:write', job: 'running', answer: 200 },
@@ -40,15 +44,19 @@ const ROUTES: Readonly<Record<string, Route>> = {
 
 let app: TestApp
 beforeAll(async () => {
-  const { artifacts } = await modalArtifacts({ dataDir: mkdtempSync(join(tmpdir(), 'outputs-')) })
-  app = await startApp({ artifacts, authenticator: knownCallers, http: { limits: { read: 0, submit: 0 } } })
+  const dataDir = mkdtempSync(join(tmpdir(), 'outputs-'))
+  const { artifacts } = await modalArtifacts({ dataDir })
+  const uploads = createUploads({ folder: join(dataDir, 'uploads'), maxBytes: 10_000_000, log: silentLog() })
+  app = await startApp({ artifacts, uploads, authenticator: knownCallers, http: { limits: { read: 0, submit: 0 } } })
 })
 afterAll(() => app.close())
 
 const split = (route: string) => route.split(' ') as [HTTPMethods, string]
 
 async function aJobOfAlice(state: Route['job'] = 'running'): Promise<string> {
-  const { job_id: id } = (await app.post('/jobs', aBody, as('alice'))).json<{ job_id: string }>()
+  const headers = { ...as('alice'), 'content-type': FORM_TYPE }
+  const submitted = await app.app.inject({ method: 'POST', url: '/jobs', payload: formOf([face(), speech()]), headers })
+  const { job_id: id } = submitted.json<{ job_id: string }>()
   const { attempts } = await app.untilStatus(id, 'running')
   if (state === 'succeeded') app.backend.end(attempts[0]?.callId ?? '', aSuccess)
   if (state === 'canceled') await app.post(`/jobs/${id}/cancel`, undefined, as('alice'))
@@ -59,7 +67,12 @@ async function aJobOfAlice(state: Route['job'] = 'running'): Promise<string> {
 async function ask(name: string, caller: string | undefined, id: string) {
   const [method, path] = split(name)
   const payload = name === 'POST /jobs' ? aBody : undefined
-  return app.app.inject({ method, url: path.replace(':id', id), headers: as(caller), ...(payload && { payload }) })
+  return app.app.inject({
+    method,
+    url: path.replace(':id', id).replace(':kind', 'video'),
+    headers: as(caller),
+    ...(payload && { payload }),
+  })
 }
 
 test('every route is in the table, and the table has no other', async () => {

@@ -10,6 +10,7 @@ import { as, knownCallers } from '../helpers/callers.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
 import { createReferee, referenceOf } from '../helpers/reference.ts'
 import { routesOf } from '../helpers/routes.ts'
+import { face, field, folderUploads, FORM_TYPE, formOf, speech } from '../helpers/uploads.ts'
 import { modalArtifacts } from '../helpers/outputs.ts'
 
 let open: TestApp
@@ -18,8 +19,10 @@ let reference: OpenApi
 let openReference: OpenApi
 beforeAll(async () => {
   open = await startApp()
-  const { artifacts } = await modalArtifacts({ dataDir: mkdtempSync(join(tmpdir(), 'outputs-')) })
-  guarded = await startApp({ artifacts, authenticator: knownCallers })
+  const dataDir = mkdtempSync(join(tmpdir(), 'outputs-'))
+  const { artifacts } = await modalArtifacts({ dataDir })
+  const { uploads } = await folderUploads({ folder: join(dataDir, 'uploads') })
+  guarded = await startApp({ artifacts, uploads, authenticator: knownCallers })
   reference = await referenceOf(guarded, as('nothing'))
   openReference = await referenceOf(open)
 })
@@ -168,6 +171,12 @@ describe('real answers are as the reference tells', () => {
   }
   const submit = (payload: unknown, headers: Record<string, string> = {}) =>
     ask('POST /jobs', '', 'alice', { payload, headers: { ...as('alice'), ...json, ...headers } })
+  const form = (parts: Parameters<typeof formOf>[0]) => submit(formOf(parts), { 'content-type': FORM_TYPE })
+  const input = async (kind: string, headers: Record<string, string> = {}) => {
+    const { job_id: id } = (await form([face(), speech()])).json<{ job_id: string }>()
+    const url = `/jobs/${id}/inputs/${kind}`
+    return guarded.app.inject({ method: 'GET', url, headers: { ...as('alice'), ...headers } })
+  }
   const get = (url: string, caller = 'alice') => guarded.app.inject({ method: 'GET', url, headers: as(caller) })
   const unknown = crypto.randomUUID()
   const ranged = (range: string) => ({ headers: { ...as('alice'), range } })
@@ -195,6 +204,10 @@ describe('real answers are as the reference tells', () => {
     ['POST /jobs', 403, 'who may only read', () => ask('POST /jobs', '', 'alice-reads', { payload: aBody })],
     ['POST /jobs', 403, 'a page of another site', () => submit(aBody, { 'sec-fetch-site': 'cross-site' })],
     ['POST /jobs', 503, 'no store', () => withoutStore(() => submit(aBody))],
+    ['POST /jobs', 202, 'a form', () => form([face(), speech()])],
+    ['POST /jobs', 400, 'a form with a stranger', () => form([field('colour', 'red')])],
+    ['POST /jobs', 400, 'half a form', () => submit('x', { 'content-type': FORM_TYPE })],
+    ['POST /jobs', 415, 'a form with a text for a face', () => form([face('hello'), speech()])],
     ['GET /jobs', 200, 'a page', () => get('/jobs?limit=1', 'root')],
     ['GET /jobs', 400, 'no limit', () => get('/jobs?limit=0')],
     ['GET /jobs', 403, 'the jobs of another', () => get('/jobs?caller=key:bob')],
@@ -218,6 +231,16 @@ describe('real answers are as the reference tells', () => {
     ],
     ['GET /jobs/:id/output', 403, 'a made-up link', () => get(`/jobs/${unknown}/output?expires=1&signature=x`)],
     ['GET /jobs/:id/output', 409, 'running', async () => ask('GET /jobs/:id/output', await aJob())],
+    ['GET /jobs/:id/inputs/:kind', 200, 'a video', () => input('video')],
+    ['GET /jobs/:id/inputs/:kind', 206, 'a range', () => input('audio', { range: 'bytes=0-9' })],
+    ['GET /jobs/:id/inputs/:kind', 404, 'no such file', () => input('image')],
+    ['GET /jobs/:id/inputs/:kind', 416, 'no such range', () => input('audio', { range: 'bytes=999999999-' })],
+    [
+      'GET /jobs/:id/inputs/:kind',
+      403,
+      'a made-up link',
+      () => get(`/jobs/${unknown}/inputs/video?expires=1&signature=x`),
+    ],
     ['GET /jobs/:id/logs', 200, 'succeeded', async () => ask('GET /jobs/:id/logs', await aJob('succeeded'))],
     ['GET /jobs/:id/logs', 404, 'no such attempt', async () => get(`/jobs/${await aJob()}/logs?attempt=2`)],
     ['GET /jobs/:id/logs', 404, 'unknown', () => ask('GET /jobs/:id/logs', unknown)],

@@ -1,9 +1,10 @@
 import { realpath, rename, stat } from 'node:fs/promises'
 import { join, resolve, sep } from 'node:path'
-import type { JobInput } from '../../jobs/job.ts'
+import type { FileKind, JobInput, NamedInput } from '../../jobs/job.ts'
 import { DownloadError, type Guard } from '../../net/guard.ts'
 import type { Medium } from './engine.ts'
-import { detectMedia, type MediaKind } from './media-type.ts'
+import { detectMedia, type MediaKind } from '../../media-type.ts'
+import type { SpawnRequest } from '../port.ts'
 import { inputFailure } from './run-failure.ts'
 import type { Slots } from './slots.ts'
 
@@ -25,6 +26,9 @@ const ACCEPTED: Readonly<Record<Field, readonly MediaKind[]>> = {
   video_path: ['video', 'still'],
   audio_url: ['audio', 'video'],
   audio_path: ['audio', 'video'],
+  video: ['video'],
+  image: ['still'],
+  audio: ['audio', 'video'],
 }
 
 const EXPECTED: Readonly<Record<Field, string>> = {
@@ -33,16 +37,30 @@ const EXPECTED: Readonly<Record<Field, string>> = {
   video_path: 'a video or an image',
   audio_url: 'audio',
   audio_path: 'audio',
+  video: 'a video',
+  image: 'an image',
+  audio: 'audio',
 }
 
+type Given = Pick<SpawnRequest, 'input' | 'files'>
+
 /** Finds or fetches the two inputs of a job; what is fetched goes into `folder`. Rejects with `RunFailure`. */
-export async function openInputs(input: JobInput, where: Where): Promise<{ face: Medium; audio: Medium }> {
-  const face = await openFirst(input, ['video_url', 'image_url', 'video_path'], where)
-  const audio = await openFirst(input, ['audio_url', 'audio_path'], where)
+export async function openInputs({ input, files = {} }: Given, where: Where): Promise<{ face: Medium; audio: Medium }> {
+  const faceFile = (await openFile('video', files)) ?? (await openFile('image', files))
+  const face = faceFile ?? (await openFirst(input, ['video_url', 'image_url', 'video_path'], where))
+  const audio = (await openFile('audio', files)) ?? (await openFirst(input, ['audio_url', 'audio_path'], where))
   return { face, audio }
 }
 
-async function openFirst(input: JobInput, fields: readonly Field[], where: Where): Promise<Medium> {
+/** A file that came with the job lies where this server put it; it is looked at all the same before ffmpeg opens it. */
+async function openFile(kind: FileKind, files: NonNullable<Given['files']>): Promise<Medium | undefined> {
+  const path = files[kind]?.path
+  if (path === undefined) return undefined
+  const { kind: medium, demuxer } = await inspect(kind, path)
+  return { kind: medium, demuxer, field: kind, path }
+}
+
+async function openFirst(input: NamedInput, fields: readonly (keyof NamedInput)[], where: Where): Promise<Medium> {
   for (const field of fields) {
     const value = input[field]
     if (value === undefined) continue

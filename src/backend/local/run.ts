@@ -5,7 +5,7 @@ import type { Outcome, SpawnRequest } from '../port.ts'
 import type { Engine, Medium } from './engine.ts'
 import { createPathFilter, type HiddenPath, hidePaths } from './hidden-paths.ts'
 import { type InputSources, openInputs } from './inputs.ts'
-import { detectMedia } from './media-type.ts'
+import { detectMedia } from '../../media-type.ts'
 import type { Results } from './results.ts'
 import { RunFailure } from './run-failure.ts'
 import type { RunLog, RunLogs } from './run-logs.ts'
@@ -44,9 +44,10 @@ export async function runAttempt(request: SpawnRequest, parts: RunParts, signal:
 
 type Run = RunParts & { readonly folder: string; readonly runLog: RunLog; readonly signal: AbortSignal }
 
-async function makeVideo({ input, version }: SpawnRequest, run: Run): Promise<string> {
+async function makeVideo(request: SpawnRequest, run: Run): Promise<string> {
   const { engine, processes, signal, folder } = run
-  const media = await openInputs(input, run)
+  const { version } = request
+  const media = await openInputs(request, run)
   const output = join(folder, 'output.mp4')
   const hidden = hiddenPaths({ ...media, output }, run)
   const filter = createPathFilter(hidden, (text) => run.runLog.write(text))

@@ -14,7 +14,7 @@ type OperationObject = {
   readonly summary: string
   readonly description: string
   readonly tags: string[]
-  requestBody?: { content: Record<string, { examples?: Examples }> }
+  requestBody?: { content: Record<string, { schema?: object; examples?: Examples }> }
   responses: Record<string, ResponseObject>
 }
 
@@ -62,6 +62,7 @@ async function writeDocument(described: readonly Described[], authenticated: boo
   })
   const schemas: NamedSchemas = new Map()
   nameSchemas(ProblemReply, schemas)
+  for (const { operation } of described) nameSchemas(operation.form, schemas)
   for (const one of described) {
     const { method, url } = one.route
     book.route({ method, url, schema: nameSchemas(schemaOf(one), schemas) as FastifySchema, handler: () => undefined })
@@ -103,9 +104,11 @@ function schemaOf({ route, operation, authenticated }: Described): FastifySchema
 
 /** What `@fastify/swagger` does not take: headers, examples and every problem. */
 function complete(operation: OperationObject, described: Described): void {
-  const { body, answers } = described.operation
+  const { body, form, answers } = described.operation
   const media = Object.values(operation.requestBody?.content ?? {})
   if (body) for (const one of media) one.examples = body
+  const schema = { $ref: `#/components/schemas/${form?.$id ?? ''}` }
+  if (form && operation.requestBody) operation.requestBody.content['multipart/form-data'] = { schema }
   const successes = Object.entries(answers).map(([status, answer]) => [
     ...[status, successResponse(answer, operation.responses[status] ?? {}, described)],
   ])

@@ -12,7 +12,7 @@ export const HEADERS = {
   },
   ETag: { description: 'Names this content (RFC 9110).', schema: { type: 'string' }, example: '"31c4a-19c1a2b3c4d"' },
   'Last-Modified': {
-    description: 'When the video was made.',
+    description: 'When the file was made.',
     schema: { type: 'string' },
     example: 'Sat, 31 Jan 2026 12:01:30 GMT',
   },

@@ -1,4 +1,5 @@
 import { Type } from '@sinclair/typebox'
+import { NewJobForm } from '../schemas/input.ts'
 import { Text } from '../schemas/parts.ts'
 import { JOBS } from './examples.ts'
 import type { Operations } from './operation.ts'
@@ -21,8 +22,9 @@ export const jobOperations: Operations = {
   'POST /jobs': {
     ...{ operationId: 'submitJob', tag: 'jobs', summary: 'Submit a job' },
     description:
-      'Takes a job and answers at once, without waiting for the backend. Follow `Location` to see how it goes. An accepted job ends by its deadline at the latest.',
+      'Takes a job and answers at once, without waiting for the backend. Follow `Location` to see how it goes. An accepted job ends by its deadline at the latest. Face and speech may come along as files, in multipart/form-data; an upload may take as long as it likes while it makes progress.',
     headers: IdempotencyKey,
+    form: NewJobForm,
     body: {
       paths: {
         summary: 'Face and speech by path, with what is optional',
@@ -43,6 +45,7 @@ export const jobOperations: Operations = {
     problems: [
       ...(['invalid_idempotency_key', 'url_not_allowed', 'idempotency_key_reused'] as const),
       ...(['concurrency_limit_reached', 'queue_full', 'store_unavailable'] as const),
+      ...(['invalid_multipart', 'unsupported_media', 'uploads_need_public_url', 'storage_full'] as const),
     ],
   },
 
@@ -81,7 +84,7 @@ export const jobOperations: Operations = {
   'DELETE /jobs/:id': {
     ...{ operationId: 'deleteJob', tag: 'jobs', summary: 'Delete a job' },
     description:
-      'Forgets a job that has ended, and its video here; what Modal keeps stays until it expires there. Its `Idempotency-Key` is free again.',
+      'Forgets a job that has ended, the files that came with it, and its video here; what Modal keeps stays until it expires there. Its `Idempotency-Key` is free again.',
     answers: { 204: { description: 'The job is forgotten.' } },
     problems: ['job_not_found', 'job_not_finished', 'store_unavailable'],
   },
@@ -119,6 +122,20 @@ export const jobOperations: Operations = {
     },
     problems: [
       ...(['job_not_found', 'job_not_finished', 'job_failed', 'job_canceled', 'link_invalid'] as const),
+      ...(['range_not_satisfiable', 'precondition_failed', 'output_unavailable'] as const),
+    ],
+  },
+
+  'GET /jobs/:id/inputs/:kind': {
+    ...{ operationId: 'getInput', tag: 'jobs', summary: 'Get an uploaded file' },
+    description:
+      'A file that came with the job, whole or by a single `Range`, with conditional requests. The function fetches it by a signed link (`expires`, `signature`), which needs no other permission.',
+    answers: {
+      200: { description: 'The file.', headers: OF_FILES },
+      206: { description: 'The range that was asked for.', headers: [...OF_FILES, 'Content-Range'] },
+    },
+    problems: [
+      ...(['job_not_found', 'input_not_found', 'link_invalid'] as const),
       ...(['range_not_satisfiable', 'precondition_failed', 'output_unavailable'] as const),
     ],
   },

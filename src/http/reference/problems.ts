@@ -6,6 +6,8 @@ import {
   CrossSiteRefused,
   Forbidden,
   IdempotencyConflict,
+  InputNotFound,
+  InvalidMultipart,
   InvalidRequest,
   IssuerUnavailable,
   JobConflict,
@@ -19,8 +21,11 @@ import {
   QueueFull,
   RangeNotSatisfiable,
   RateLimited,
+  StorageFull,
   StoreUnavailable,
   Unauthorized,
+  UnsupportedMedia,
+  UploadsNeedPublicUrl,
 } from '../../errors.ts'
 import { clientProblemOf, EXPECTATION_FAILED, type Problem, problemOf, ROUTE_NOT_FOUND } from '../problems.ts'
 
@@ -70,6 +75,7 @@ export const PROBLEMS: Readonly<Record<ProblemCode, Entry>> = {
   expectation_failed: entry('The `Expect` header is none that the server knows.', EXPECTATION_FAILED),
   headers_too_large: entry('URL and headers are too large.', clientProblemOf('HPE_HEADER_OVERFLOW')),
   idempotency_key_reused: entry('The `Idempotency-Key` was used with another request.', new IdempotencyConflict()),
+  input_not_found: entry('The job came without such a file.', new InputNotFound()),
   insufficient_scope: entry('The credential lacks the scope that this needs.', new Forbidden('jobs:write')),
   internal_error: entry(
     'The server failed; the fault is in its log.',
@@ -83,6 +89,7 @@ export const PROBLEMS: Readonly<Record<ProblemCode, Entry>> = {
     ),
   ),
   invalid_json: entry('The body is not JSON.', problemOf(new errorCodes.FST_ERR_CTP_INVALID_JSON_BODY())),
+  invalid_multipart: entry('The body is not multipart/form-data, or is cut off.', new InvalidMultipart()),
   invalid_request: entry(
     'Fields of body or query are at fault, each named in `errors`; or there are two credentials.',
     new InvalidRequest([{ path: '/version', message: 'must be one of v15, v1' }]),
@@ -121,7 +128,7 @@ export const PROBLEMS: Readonly<Record<ProblemCode, Entry>> = {
   precondition_failed: entry('`If-Match` or `If-Unmodified-Since` does not hold.', new PreconditionFailed()),
   queue_full: entry('As many jobs are waiting as the server takes.', new QueueFull()),
   range_not_satisfiable: entry(
-    'The video has no such range; `Content-Range` says how long it is.',
+    'The file has no such range; `Content-Range` says how long it is.',
     new RangeNotSatisfiable(),
   ),
   rate_limited: entry(
@@ -130,11 +137,20 @@ export const PROBLEMS: Readonly<Record<ProblemCode, Entry>> = {
   ),
   request_timeout: entry('The request took too long to arrive.', clientProblemOf('ERR_HTTP_REQUEST_TIMEOUT')),
   route_not_found: entry('There is no such path.', ROUTE_NOT_FOUND),
+  storage_full: entry('There is no room for the files; nothing was kept.', new StorageFull()),
   store_unavailable: entry('The store cannot write just now; nothing was kept.', new StoreUnavailable()),
   unauthorized: entry('There is no credential, or it is not good.', new Unauthorized('missing')),
+  unsupported_media: entry(
+    'A file is, by its content, not what its field is for.',
+    new UnsupportedMedia('video', 'is application/zip, not a video'),
+  ),
   unsupported_media_type: entry(
-    'The body is not JSON in UTF-8, or is compressed.',
+    'The body is of a type that is not taken here, not in UTF-8, or compressed.',
     problemOf(new errorCodes.FST_ERR_CTP_INVALID_MEDIA_TYPE()),
+  ),
+  uploads_need_public_url: entry(
+    'The server takes no files, as it does not know where the backend could fetch them.',
+    new UploadsNeedPublicUrl(),
   ),
   url_not_allowed: entry(
     'A URL is one that the server may not fetch.',

@@ -1,5 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import { FACES, SPEECHES } from '../../jobs/input.ts'
+import { FACES, FACES_WITH_FILES, SPEECHES, SPEECHES_WITH_FILES } from '../../jobs/input.ts'
 import { OneOf, Text, Whole } from './parts.ts'
 
 const Url = (description: string, example: string) =>
@@ -22,6 +22,22 @@ export const Input = {
 
 /** The core checks this rule and names the fields; the reference turns the keyword into one that JSON Schema knows. */
 export const EXACTLY_ONE = { exactlyOneOf: [FACES, SPEECHES] }
+export const EXACTLY_ONE_WITH_FILES = { exactlyOneOf: [FACES_WITH_FILES, SPEECHES_WITH_FILES] }
+
+const InputFile = Type.Object(
+  {
+    size: Whole({ description: 'In bytes.', example: 203850, minimum: 1 }),
+    type: Text({ description: 'Its media type, by its content.', example: 'video/mp4' }),
+  },
+  { $id: 'InputFile', description: 'A file that came with the submit.' },
+)
+
+/** Face and speech as files, in answers. */
+export const InputFiles = {
+  video: Type.Optional(InputFile),
+  image: Type.Optional(InputFile),
+  audio: Type.Optional(InputFile),
+}
 
 /** Which model. */
 export const Version = OneOf(['v15', 'v1'], { description: 'The MuseTalk model.', examples: ['v15'] })
@@ -60,6 +76,25 @@ export const NewJobBody = Type.Object(
     ...EXACTLY_ONE,
     $id: 'NewJob',
     description: `What to make: exactly one face (\`${FACES.join('`, `')}\`) and exactly one speech (\`${SPEECHES.join('`, `')}\`).`,
+    additionalProperties: false,
+  },
+)
+
+const File = (description: string) =>
+  Type.Optional(Type.Unsafe<never>({ type: 'string', format: 'binary', description, examples: ['(the bytes)'] }))
+
+/** Body of `POST /jobs` as multipart/form-data, for the reference: what is checked is `NewJobBody`. */
+export const NewJobForm = Type.Object(
+  {
+    video: File('Face: a video, as a file.'),
+    image: File('Face: a still image, as a file.'),
+    audio: File('Speech, as a file.'),
+    ...NewJobBody.properties,
+  },
+  {
+    ...EXACTLY_ONE_WITH_FILES,
+    $id: 'NewJobForm',
+    description: `Like \`NewJob\`, and files: exactly one face (\`${FACES_WITH_FILES.join('`, `')}\`) and exactly one speech (\`${SPEECHES_WITH_FILES.join('`, `')}\`). Fields and files come in any order; \`metadata\` is a JSON object as text.`,
     additionalProperties: false,
   },
 )

@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream'
 import { Type } from '@sinclair/typebox'
 import { JOB_STATUSES } from '../../jobs/job.ts'
-import { EXACTLY_ONE, Input, Metadata, Version } from './input.ts'
+import { EXACTLY_ONE_WITH_FILES, Input, InputFiles, Metadata, Version } from './input.ts'
 import { OneOf, Text, Time, Whole } from './parts.ts'
 
 const ErrorCode = OneOf(
@@ -97,7 +97,10 @@ export const JobReply = Type.Object(
       examples: ['modal'],
     }),
     revision: Whole({ description: 'Grows with every change of the job.', example: 2, minimum: 1 }),
-    input: Type.Object(Input, { ...EXACTLY_ONE, $id: 'JobInput', description: 'Face and speech as they were given.' }),
+    input: Type.Object(
+      { ...Input, ...InputFiles },
+      { ...EXACTLY_ONE_WITH_FILES, $id: 'JobInput', description: 'Face and speech as they were given.' },
+    ),
     metadata: Type.Optional(Metadata),
     created_at: Time({ description: 'When the job was accepted.', example: '2026-01-31T12:00:00.000Z' }),
     started_at: Type.Optional(
@@ -149,6 +152,11 @@ export const ResultReply = Type.Object(
 /** A video, or a part of one. */
 export const VideoReply = Type.Unsafe<Readable>({
   content: { 'video/mp4': { schema: { type: 'string', format: 'binary', description: 'The bytes.' } } },
+})
+
+/** A file that came with a job, or a part of it. */
+export const FileReply = Type.Unsafe<Readable>({
+  content: { '*/*': { schema: { type: 'string', format: 'binary', description: 'The bytes.' } } },
 })
 
 /** An answer of lines, in pieces as they come. */

@@ -2,6 +2,19 @@ import { Type } from '@sinclair/typebox'
 import { JobId } from './job.ts'
 import { OneOf, Text, Whole } from './parts.ts'
 
+const LinkParameters = {
+  expires: Type.Optional(
+    Text({ description: 'Of a signed link: when it ends, in s since 1970.', example: '1769864400', maxLength: 20 }),
+  ),
+  signature: Type.Optional(
+    Text({
+      description: 'Of a signed link.',
+      example: '2sJ0c3bq5u8VZk4m1xYw7dLr9aTnQeGhPfUoBiHyKtM',
+      maxLength: 100,
+    }),
+  ),
+}
+
 /** Query of `GET /jobs`. What is in the texts is checked by `listQueryOf`. */
 export const ListJobsQuery = Type.Object(
   {
@@ -65,16 +78,16 @@ export const OutputQuery = Type.Object(
     download: Type.Optional(
       OneOf(['0', '1'], { description: '`1`: to be saved to a file, not shown.', examples: ['1'] }),
     ),
-    expires: Type.Optional(
-      Text({ description: 'Of a signed link: when it ends, in s since 1970.', example: '1769864400', maxLength: 20 }),
-    ),
-    signature: Type.Optional(
-      Text({
-        description: 'Of a signed link.',
-        example: '2sJ0c3bq5u8VZk4m1xYw7dLr9aTnQeGhPfUoBiHyKtM',
-        maxLength: 100,
-      }),
-    ),
+    ...LinkParameters,
   },
   { additionalProperties: false },
 )
+
+/** Path of `GET /jobs/:id/inputs/:kind`. A kind that is none is 404, as one that the job does not have. */
+export const InputParams = Type.Object({
+  id: JobId,
+  kind: Text({ description: 'Which file: `video`, `image` or `audio`.', example: 'video' }),
+})
+
+/** Query of a route that takes signed links, and nothing else. */
+export const LinkQuery = Type.Object(LinkParameters, { additionalProperties: false })

@@ -1,0 +1,33 @@
+import type { FileKind, UploadedFile } from '../jobs/job.ts'
+
+/** Files that come with one request, until a job has them. Nothing is left of one that is discarded. */
+export type Upload = {
+  /** What has come so far, whole. */
+  readonly files: Readonly<Partial<Record<FileKind, UploadedFile>>>
+  /**
+   * Takes one file as it comes. Rejects with `UploadTooLarge` (413), `UnsupportedMedia` (415), `StorageFull` (507),
+   * `InvalidRequest` where the file is empty, or what the stream of its bytes ends with.
+   */
+  add(kind: FileKind, bytes: AsyncIterable<Buffer>): Promise<void>
+  /** Gives the files to a job that is about to be: they are found under its id from now on. */
+  keep(jobId: string): Promise<void>
+  /** Removes the files, wherever they are by now. Never fails, and is idempotent. */
+  discard(): Promise<void>
+}
+
+/** Tells which files of no job are old enough to go. Times are epoch ms. */
+export type UploadSweep = { readonly before: number; readonly isKnown: (jobId: string) => Promise<boolean> }
+
+/** Where the files of jobs that came with their submit are kept. */
+export type Uploads = {
+  /** Begins to take files. Rejects with `UploadsNeedPublicUrl` where no backend could reach them. */
+  begin(): Promise<Upload>
+  /** Absolute path of a file of a job. Rejects with `InputNotFound` where there is none, or none any more. */
+  locate(jobId: string, kind: FileKind): Promise<string>
+  /** Removes the files of a job. Idempotent. */
+  forget(jobId: string): Promise<void>
+  /** Removes files of jobs that are not known, and what ended processes left half-received. */
+  sweep(sweep: UploadSweep): Promise<void>
+  /** Removes what no job has got by now. Idempotent. */
+  close(): Promise<void>
+}

@@ -1,0 +1,154 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { createWriteStream } from 'node:fs'
+import { mkdir, opendir, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
+import { join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
+import { InputNotFound, InvalidRequest, StorageFull, UnsupportedMedia, UploadTooLarge } from '../errors.ts'
+import { type FileKind, isJobId, type UploadedFile } from '../jobs/job.ts'
+import type { Log } from '../jobs/log.ts'
+import { detectMedia, type MediaKind } from '../media-type.ts'
+import { isGone, PROCESS_NAME } from '../process-name.ts'
+import type { Upload, Uploads, UploadSweep } from './port.ts'
+import { createYoungCollector } from './young-garbage.ts'
+
+export type UploadsOptions = {
+  /** Absolute. A folder per job, named by its id; `incoming` in it holds what is not a job's yet. */
+  readonly folder: string
+  /** The files of one request together. */
+  readonly maxBytes: number
+  readonly log: Log
+}
+
+/** What each file may be. A container called a video may well carry speech; the backend looks for the stream. */
+const ACCEPTED: Readonly<Record<FileKind, readonly MediaKind[]>> = {
+  video: ['video'],
+  image: ['still'],
+  audio: ['audio', 'video'],
+}
+
+const EXPECTED: Readonly<Record<FileKind, string>> = { video: 'a video', image: 'an image', audio: 'audio' }
+
+/** Uploads in a folder. Of what callers call their files nothing is used: a file is named by its kind and its content. */
+export function createUploads({ folder, maxBytes, log }: UploadsOptions): Uploads {
+  const incoming = join(folder, 'incoming')
+  const folderOf = (jobId: string) => join(folder, jobId)
+
+  return {
+    async begin() {
+      const path = join(incoming, `${PROCESS_NAME}~${randomBytes(8).toString('hex')}`)
+      await mkdir(path, { recursive: true }).catch(refuseFullDisk)
+      return createUpload(path, { maxBytes, folderOf, log })
+    },
+    async locate(jobId, kind) {
+      const names = isJobId(jobId) ? await readdir(folderOf(jobId)).catch(() => []) : []
+      const name = names.find((candidate) => candidate.startsWith(`${kind}.`))
+      if (name === undefined) throw new InputNotFound()
+      return join(folderOf(jobId), name)
+    },
+    async forget(jobId) {
+      if (isJobId(jobId)) await rm(folderOf(jobId), { recursive: true, force: true })
+    },
+    async sweep(sweep) {
+      await sweepIncoming(incoming, sweep)
+      await sweepJobs(folder, sweep)
+    },
+    async close() {
+      const own = (await readdir(incoming).catch(() => [])).filter((name) => ownerOf(name) === PROCESS_NAME)
+      await Promise.allSettled(own.map((name) => rm(join(incoming, name), { recursive: true, force: true })))
+    },
+  }
+}
+
+/** Of all uploads together: what they leave behind is one heap's. */
+const countGarbage = createYoungCollector(16_000_000)
+
+type Setting = Pick<UploadsOptions, 'maxBytes' | 'log'> & { readonly folderOf: (jobId: string) => string }
+
+function createUpload(folder: string, { maxBytes, folderOf, log }: Setting): Upload {
+  const files: Partial<Record<FileKind, UploadedFile>> = {}
+  let place = folder
+  let received = 0
+
+  /** Passes the bytes on, looking at each once. */
+  const examine = (hash: { update(piece: Buffer): unknown }) =>
+    async function* (bytes: AsyncIterable<Buffer>) {
+      for await (const piece of bytes) {
+        received += piece.length
+        if (received > maxBytes) throw new UploadTooLarge(maxBytes)
+        hash.update(piece)
+        countGarbage(piece.length)
+        yield piece
+      }
+    }
+
+  return {
+    files,
+    async add(kind, bytes) {
+      const before = received
+      const hash = createHash('sha256')
+      const partial = join(place, `${kind}.part`)
+      // `flush`: a job that is accepted has its files on the disk, as it has itself.
+      await pipeline(bytes, examine(hash), createWriteStream(partial, { flush: true })).catch(refuseFullDisk)
+      const size = received - before
+      if (size === 0) throw new InvalidRequest([{ path: `/${kind}`, message: 'is empty' }])
+      const { mime, extension } = await inspect(kind, partial)
+      await rename(partial, join(place, `${kind}.${extension}`))
+      files[kind] = { size, type: mime, sha256: hash.digest('hex') }
+    },
+    async keep(jobId) {
+      // The sweep goes by this time; the files may have been long on their way.
+      const now = new Date()
+      await utimes(place, now, now)
+      await rename(place, folderOf(jobId))
+      place = folderOf(jobId)
+    },
+    async discard() {
+      await rm(place, { recursive: true, force: true }).catch((error: unknown) => {
+        log.warn({ err: error }, 'what is left of an upload cannot be removed; the sweep will try again')
+      })
+    },
+  }
+}
+
+async function inspect(kind: FileKind, path: string): Promise<{ mime: string; extension: string }> {
+  const type = await detectMedia(path)
+  const isAccepted = type?.format !== undefined && ACCEPTED[kind].includes(type.format.kind)
+  if (!isAccepted) throw new UnsupportedMedia(kind, `is ${type?.mime ?? 'nothing known'}, not ${EXPECTED[kind]}`)
+  return type
+}
+
+const OUT_OF_ROOM = ['ENOSPC', 'EDQUOT', 'EFBIG']
+
+function refuseFullDisk(error: unknown): never {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+  throw OUT_OF_ROOM.includes(code) ? new StorageFull({ cause: error }) : error
+}
+
+const ownerOf = (name: string) => name.slice(0, name.lastIndexOf('~'))
+
+/** Half-received files of this process are somebody's still; those of a process that nobody can tell of go by their age. */
+async function sweepIncoming(folder: string, { before }: UploadSweep): Promise<void> {
+  for await (const { name } of await opendir(folder).catch(() => [])) {
+    const owner = ownerOf(name)
+    if (owner === PROCESS_NAME) continue
+    const path = join(folder, name)
+    if (isGone(owner) || (await lastChange(path)) < before) await rm(path, { recursive: true, force: true })
+  }
+}
+
+async function sweepJobs(folder: string, { before, isKnown }: UploadSweep): Promise<void> {
+  for await (const { name } of await opendir(folder).catch(() => [])) {
+    const path = join(folder, name)
+    if (!isJobId(name) || (await lastChange(path)) >= before || (await isKnown(name))) continue
+    await rm(path, { recursive: true, force: true })
+  }
+}
+
+/** In epoch ms; what is gone by now counts as new, as there is nothing to remove. */
+async function lastChange(path: string): Promise<number> {
+  const names = await readdir(path).catch(() => [])
+  const found = await Promise.all(
+    [path, ...names.map((name) => join(path, name))].map((one) => stat(one).catch(() => undefined)),
+  )
+  return found[0] ? Math.max(...found.map((facts) => facts?.mtimeMs ?? 0)) : Infinity
+}

@@ -1,0 +1,44 @@
+import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { createUploads, type UploadsOptions } from '../../src/inputs/uploads.ts'
+import { silentLog } from './log.ts'
+import { SAMPLES, temporaryFolder } from './media.ts'
+
+/** One part of a form: text, or a file with its name. */
+export type Part = { readonly name: string; readonly value: string | Buffer; readonly filename?: string }
+
+export const FACE = readFileSync(join(SAMPLES, 'face.mp4'))
+export const PICTURE = readFileSync(join(SAMPLES, 'face.jpg'))
+export const SPEECH = readFileSync(join(SAMPLES, 'speech.wav'))
+
+export const face = (value: string | Buffer = FACE, filename = 'face.mp4'): Part => ({ name: 'video', value, filename })
+export const speech = (value: string | Buffer = SPEECH): Part => ({ name: 'audio', value, filename: 'speech.wav' })
+export const field = (name: string, value: string): Part => ({ name, value })
+
+const BOUNDARY = 'boundary-of-these-tests'
+export const FORM_TYPE = `multipart/form-data; boundary=${BOUNDARY}`
+
+/** A form as it goes over the wire (RFC 7578), written by hand so that it can be broken. */
+export function formOf(parts: readonly Part[]): Buffer {
+  const pieces = parts.flatMap(({ name, value, filename }) => {
+    const file = filename === undefined ? '' : `; filename="${filename}"\r\ncontent-type: application/octet-stream`
+    return [`--${BOUNDARY}\r\ncontent-disposition: form-data; name="${name}"${file}\r\n\r\n`, value, '\r\n']
+  })
+  return Buffer.concat([...pieces, `--${BOUNDARY}--\r\n`].map((piece) => Buffer.from(piece)))
+}
+
+/** Uploads in a folder of the test's own. */
+export async function folderUploads(options: Partial<UploadsOptions> = {}) {
+  const folder = options.folder ?? join(await temporaryFolder(), 'uploads')
+  return { folder, uploads: createUploads({ folder, maxBytes: 10_000_000, log: silentLog(), ...options }) }
+}
+
+/** The files in a folder, by their path in it; a folder that is not there has none. */
+export function filesIn(folder: string): string[] {
+  try {
+    const names = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    return names.filter((name) => statSync(join(folder, name), { throwIfNoEntry: false })?.isFile()).sort()
+  } catch {
+    return []
+  }
+}

@@ -1,0 +1,167 @@
+import { execFile } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { expect, onTestFinished, test } from 'vitest'
+import type { JobView } from '../../src/jobs/view.ts'
+import { forkControlPlane } from '../helpers/control-plane/remote.ts'
+import { probe, SAMPLES, SPEECH_SECONDS } from '../helpers/media.ts'
+import { type ServerProcess, startServer } from '../helpers/server.ts'
+import { FACE, face, field, filesIn, FORM_TYPE, formOf, type Part, SPEECH, speech } from '../helpers/uploads.ts'
+import { until } from '../helpers/until.ts'
+
+const TIMEOUT = { timeout: 60_000 }
+
+async function start(env: Record<string, string>): Promise<ServerProcess> {
+  const server = await startServer({ env })
+  onTestFinished(async () => {
+    await server.end('SIGKILL')
+  })
+  return server
+}
+
+function newFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'uploads-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
+async function startPlane() {
+  const plane = await forkControlPlane()
+  onTestFinished(() => plane.close())
+  return plane
+}
+
+const post = (server: ServerProcess, parts: readonly Part[], headers: Record<string, string> = {}) => {
+  const body = new Uint8Array(formOf(parts))
+  return fetch(`${server.url}/jobs`, { method: 'POST', headers: { 'content-type': FORM_TYPE, ...headers }, body })
+}
+
+const submit = async (server: ServerProcess, parts: readonly Part[]) =>
+  (await (await post(server, parts)).json()) as JobView
+
+test('the curl line of the README makes a video that plays, and deleting the job leaves nothing', TIMEOUT, async () => {
+  const folder = newFolder()
+  const server = await start({ BACKEND: 'local', DATA_DIR: folder })
+  const form = ['video=@samples/face.mp4', 'audio=@samples/speech.wav'].flatMap((part) => ['-F', part])
+  const { stdout } = await promisify(execFile)('curl', ['-s', ...form, `${server.url}/jobs`], {
+    cwd: join(SAMPLES, '..'),
+  })
+  const { job_id: id, input } = JSON.parse(stdout) as JobView
+  expect(input).toMatchObject({ video: { type: 'video/mp4' }, audio: { type: 'audio/wav' } })
+  await server.untilStatus(id, 'succeeded')
+  const path = join(folder, 'fetched.mp4')
+  writeFileSync(path, Buffer.from(await (await fetch(`${server.url}/jobs/${id}/output`)).arrayBuffer()))
+  const made = await probe(path)
+  expect(made).toMatchObject({ video: 'h264 yuv420p', audio: 'aac' })
+  expect(Math.abs(made.seconds - SPEECH_SECONDS)).toBeLessThan(0.1)
+  const log = await (await fetch(`${server.url}/jobs/${id}/logs`)).text()
+  expect(log + server.output()).not.toContain(join(folder, 'uploads'))
+  expect((await fetch(`${server.url}/jobs/${id}`, { method: 'DELETE' })).status).toBe(204)
+  expect(filesIn(join(folder, 'uploads'))).toEqual([])
+})
+
+test(
+  'Modal gets links under PUBLIC_URL that read the very bytes, also after a restart and a retry',
+  TIMEOUT,
+  async () => {
+    const [plane, folder] = [await startPlane(), newFolder()]
+    const env = {
+      ...{ ...plane.env, BACKEND: 'modal', DATA_DIR: folder, JOB_STORE: `sqlite:${join(folder, 'jobs.db')}` },
+      ...{ PUBLIC_URL: 'https://jobs.example/api/', API_KEYS: '', AUTH: 'none' },
+    }
+    const first = await start(env)
+    const kept = await submit(first, [face(), field('audio_path', 'behave/end=failed.wav')])
+    await first.untilStatus(kept.job_id, 'failed')
+    const both = await submit(first, [face(), speech()])
+    await first.untilStatus(both.job_id, 'succeeded')
+    const linksOf = async (n: number) => (await plane.calls())[n]?.kwargs as Record<string, string>
+    const read = async (server: ServerProcess, link = '') => {
+      expect(link).toMatch(/^https:\/\/jobs\.example\/api\/jobs\//)
+      return Buffer.from(await (await fetch(link.replace('https://jobs.example/api', server.url))).arrayBuffer())
+    }
+    const spawned = await linksOf(1)
+    expect(Object.keys(spawned).sort()).toEqual(['audio_url', 'version', 'video_url'])
+    expect((await read(first, spawned.video_url)).equals(FACE)).toBe(true)
+    expect((await read(first, spawned.audio_url)).equals(SPEECH)).toBe(true)
+    expect(await first.end('SIGKILL')).toBe('SIGKILL')
+
+    const second = await start(env)
+    expect((await read(second, spawned.video_url)).equals(FACE)).toBe(true)
+    expect((await fetch(`${second.url}/jobs/${kept.job_id}/retry`, { method: 'POST' })).status).toBe(202)
+    await until(async () => (await plane.calls()).length === 3, 'a second call')
+    const again = await linksOf(2)
+    expect((await read(second, again.video_url)).equals(FACE)).toBe(true)
+    // The link of the attempt before is of no more use.
+    const old = (await linksOf(0)).video_url ?? ''
+    expect((await fetch(old.replace('https://jobs.example/api', second.url))).status).toBe(403)
+  },
+)
+
+test('Modal without PUBLIC_URL refuses files, and takes names as ever', TIMEOUT, async () => {
+  const [plane, folder] = [await startPlane(), newFolder()]
+  const server = await start({ ...plane.env, BACKEND: 'modal', DATA_DIR: folder })
+  const refused = await post(server, [face(), speech()])
+  expect([refused.status, await refused.json()]).toEqual([
+    400,
+    expect.objectContaining({ code: 'uploads_need_public_url' }),
+  ])
+  expect((await server.submit({ video_path: 'a.mp4', audio_path: 'b.wav' })).status).toBe('submitted')
+  expect(filesIn(folder)).toEqual([])
+})
+
+test(
+  'MAX_UPLOAD_BYTES holds, and finished jobs beyond MAX_FINISHED_JOBS take their files with them',
+  TIMEOUT,
+  async () => {
+    const folder = newFolder()
+    const uploads = () => filesIn(join(folder, 'uploads'))
+    const limits = { MAX_UPLOAD_BYTES: String(FACE.length + SPEECH.length), MAX_FINISHED_JOBS: '1' }
+    const server = await start({ BACKEND: 'local', DATA_DIR: folder, ...limits })
+    const larger = await post(server, [face(Buffer.concat([FACE, Buffer.alloc(1)])), speech()])
+    expect([larger.status, uploads()]).toEqual([413, []])
+    const first = await submit(server, [face(), speech()])
+    await server.untilStatus(first.job_id, 'succeeded')
+    const second = await submit(server, [face(), speech()])
+    await server.untilStatus(second.job_id, 'succeeded')
+    await until(() => uploads().length === 2, 'the end of the files of the first')
+    expect(uploads().every((name) => name.startsWith(second.job_id))).toBe(true)
+  },
+)
+
+test('kill -9 in the middle of an upload leaves what the next start removes', TIMEOUT, async () => {
+  const folder = newFolder()
+  const uploads = () => filesIn(join(folder, 'uploads'))
+  const env = { BACKEND: 'local', DATA_DIR: folder, JOB_STORE: `sqlite:${join(folder, 'jobs.db')}` }
+  const first = await start(env)
+  const kept = await submit(first, [face(), speech()])
+  const form = formOf([speech(), face()])
+  const socket = connect(Number(new URL(first.url).port), '127.0.0.1').on('error', () => undefined)
+  await once(socket, 'connect')
+  socket.write(`POST /jobs HTTP/1.1\r\nhost: a\r\ncontent-type: ${FORM_TYPE}\r\ncontent-length: ${form.length}\r\n\r\n`)
+  socket.write(form.subarray(0, SPEECH.length + 30_000))
+  await until(() => uploads().some((name) => name.endsWith('video.part')), 'half an upload')
+  await first.end('SIGKILL')
+  expect(uploads()).toHaveLength(4)
+  const second = await start(env)
+  await until(() => uploads().length === 2, 'the end of what was half received')
+  expect(uploads().every((name) => name.startsWith(kept.job_id))).toBe(true)
+  expect((await second.untilStatus(kept.job_id, 'succeeded')).input).toEqual(kept.input)
+})
+
+test('SIGTERM in the middle of an upload ends it in time and leaves nothing', TIMEOUT, async () => {
+  const folder = newFolder()
+  const uploads = () => filesIn(join(folder, 'uploads'))
+  const server = await start({ BACKEND: 'local', DATA_DIR: folder, SHUTDOWN_GRACE_SECONDS: '2' })
+  const form = formOf([face(), speech()])
+  const socket = connect(Number(new URL(server.url).port), '127.0.0.1').on('error', () => undefined)
+  await once(socket, 'connect')
+  socket.write(`POST /jobs HTTP/1.1\r\nhost: a\r\ncontent-type: ${FORM_TYPE}\r\ncontent-length: ${form.length}\r\n\r\n`)
+  socket.write(form.subarray(0, 50_000))
+  await until(() => uploads().length > 0, 'half an upload')
+  expect(await server.end()).toBe(0)
+  expect(uploads()).toEqual([])
+})

@@ -1,0 +1,160 @@
+import { createHash, randomUUID } from 'node:crypto'
+import { mkdirSync, utimesSync, writeFileSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
+import { describe, expect, test } from 'vitest'
+import { fingerprintOf } from '../../src/jobs/idempotency.ts'
+import type { JobInput } from '../../src/jobs/job.ts'
+import { STRAY_UPLOAD_MS } from '../../src/jobs/reconciler.ts'
+import { PROCESS_NAME } from '../../src/process-name.ts'
+import { startCore } from '../helpers/core.ts'
+import { aJob } from '../helpers/jobs.ts'
+import { FACE, filesIn, folderUploads, SPEECH } from '../helpers/uploads.ts'
+
+/** A file in pieces. */
+async function* pieces(file: Buffer, failsWith?: Error) {
+  for (let at = 0; at < file.length; at += 10_000) {
+    await setImmediate()
+    yield file.subarray(at, at + 10_000)
+  }
+  if (failsWith) throw failsWith
+}
+
+describe('an upload', () => {
+  test('tells of each file its size, type and digest, and has its name only once it is whole', async () => {
+    const { uploads, folder } = await folderUploads()
+    const upload = await uploads.begin()
+    const names: string[] = []
+    async function* watched() {
+      for await (const piece of pieces(FACE)) {
+        names.push(...filesIn(folder))
+        yield piece
+      }
+    }
+    await upload.add('video', watched())
+    expect(new Set(names.map((name) => name.split('/').at(-1)))).toEqual(new Set(['video.part']))
+    expect(filesIn(folder)).toEqual([expect.stringMatching(/^incoming\/.*\/video\.mp4$/)])
+    const sha256 = createHash('sha256').update(FACE).digest('hex')
+    expect(upload.files).toEqual({ video: { size: FACE.length, type: 'video/mp4', sha256 } })
+  })
+
+  test('is found under the job that keeps it, and nowhere after it is discarded, however often', async () => {
+    const { uploads, folder } = await folderUploads()
+    const upload = await uploads.begin()
+    await upload.add('audio', pieces(SPEECH))
+    const id = randomUUID()
+    await upload.keep(id)
+    expect(await uploads.locate(id, 'audio')).toBe(join(folder, id, 'audio.wav'))
+    await expect(uploads.locate(id, 'video')).rejects.toMatchObject({ code: 'input_not_found' })
+    await expect(uploads.locate(`../uploads/${id}`, 'audio')).rejects.toMatchObject({ code: 'input_not_found' })
+    await upload.discard()
+    await upload.discard()
+    await expect(uploads.locate(id, 'audio')).rejects.toMatchObject({ code: 'input_not_found' })
+    expect(filesIn(folder)).toEqual([])
+  })
+
+  test('ends with what its stream ends with, and is gone once it is discarded', async () => {
+    const { uploads, folder } = await folderUploads()
+    const upload = await uploads.begin()
+    await expect(upload.add('video', pieces(FACE, new Error('cut off')))).rejects.toThrow('cut off')
+    await upload.discard()
+    expect(filesIn(folder)).toEqual([])
+  })
+
+  test('may have as many bytes as are allowed, and not one more', async () => {
+    const { uploads } = await folderUploads({ maxBytes: FACE.length })
+    await (await uploads.begin()).add('video', pieces(FACE))
+    const { uploads: smaller } = await folderUploads({ maxBytes: FACE.length - 1 })
+    const refused = (await smaller.begin()).add('video', pieces(FACE))
+    await expect(refused).rejects.toMatchObject({ status: 413, code: 'body_too_large' })
+  })
+
+  test.each(['ENOSPC', 'EDQUOT'])('for which there is no room (%s) is 507', async (code) => {
+    const { uploads } = await folderUploads()
+    const full = Object.assign(new Error(code), { code })
+    const refused = (await uploads.begin()).add('video', pieces(FACE, full))
+    await expect(refused).rejects.toMatchObject({ status: 507, code: 'storage_full', cause: full })
+  })
+})
+
+describe('the sweep', () => {
+  const DAY_AGO = (Date.now() - 86_400_000) / 1000 - 10
+  function put(folder: string, path: string, time?: number) {
+    const file = join(folder, path)
+    mkdirSync(join(file, '..'), { recursive: true })
+    writeFileSync(file, 'x')
+    if (time !== undefined) for (const one of [file, join(file, '..')]) utimesSync(one, time, time)
+  }
+
+  test('removes old uploads of no job, and leaves those of jobs, and young ones', async () => {
+    const { uploads, folder } = await folderUploads()
+    const [known, stray, young] = [randomUUID(), randomUUID(), randomUUID()]
+    put(folder, `${known}/video.mp4`, DAY_AGO)
+    put(folder, `${stray}/video.mp4`, DAY_AGO)
+    put(folder, `${young}/video.mp4`)
+    put(folder, 'notes/of the operator', DAY_AGO)
+    await uploads.sweep({ before: Date.now() - 86_400_000, isKnown: async (id) => Promise.resolve(id === known) })
+    expect(filesIn(folder)).toEqual([`${known}/video.mp4`, `${young}/video.mp4`, 'notes/of the operator'].sort())
+  })
+
+  test('removes what ended processes half received, at once; what is being received stays', async () => {
+    const { uploads, folder } = await folderUploads()
+    const upload = await uploads.begin()
+    await upload.add('audio', pieces(SPEECH))
+    put(folder, `incoming/${hostname()}-4194305-1~a/video.part`)
+    put(folder, 'incoming/another-1-1~a/video.part', DAY_AGO)
+    put(folder, 'incoming/another-1-1~b/video.part')
+    await uploads.sweep({ before: Date.now() - 86_400_000, isKnown: () => Promise.resolve(false) })
+    expect(filesIn(folder)).toEqual([
+      'incoming/another-1-1~b/video.part',
+      expect.stringContaining(`incoming/${PROCESS_NAME}~`),
+    ])
+    // At the end of the process that is nobody's any more.
+    await uploads.close()
+    expect(filesIn(folder)).toEqual(['incoming/another-1-1~b/video.part'])
+  })
+
+  test('counts the age of files from when a job took them', async () => {
+    const { uploads, folder } = await folderUploads()
+    const upload = await uploads.begin()
+    await upload.add('audio', pieces(SPEECH))
+    const [name = ''] = filesIn(folder)
+    for (const path of [name, join(name, '..')]) utimesSync(join(folder, path), DAY_AGO, DAY_AGO)
+    await upload.keep(randomUUID())
+    await uploads.sweep({ before: Date.now() - 86_400_000, isKnown: () => Promise.resolve(false) })
+    expect(filesIn(folder)).toHaveLength(1)
+  })
+
+  test('of the reconciler asks for what is older than a day, and which jobs there are', async () => {
+    const { uploads } = await folderUploads()
+    const asked: { before: number; isKnown: (id: string) => Promise<boolean> }[] = []
+    const sweep = (one: (typeof asked)[number]) => Promise.resolve(void asked.push(one))
+    const core = await startCore({ running: false, uploads: { ...uploads, sweep } })
+    const { id } = await core.submit()
+    await core.reconciler.sweepFiles()
+    expect(asked[0]?.before).toBe(core.clock.now - STRAY_UPLOAD_MS)
+    expect([await asked[0]?.isKnown(id), await asked[0]?.isKnown(randomUUID())]).toEqual([true, false])
+    expect(STRAY_UPLOAD_MS).toBe(86_400_000)
+    await core.close()
+  })
+})
+
+describe('a fingerprint', () => {
+  const of = (input: JobInput) => fingerprintOf(aJob({ input, timeoutSeconds: 7200 }))
+  const file = { size: 10, type: 'video/mp4', sha256: 'a'.repeat(64) }
+
+  test('of a job without files is what it was before there were any', () => {
+    expect(of({ video_path: 'face.mp4', audio_path: 'speech.wav' })).toBe(
+      '92345c402242f5e30cb5422340df25c47552d41e04cc864fd32436d21c60cb4f',
+    )
+  })
+
+  test('goes by the content of files, and by what each is for', () => {
+    const known = of({ video: file, audio_path: 'speech.wav' })
+    expect(of({ video: { ...file, type: 'video/quicktime' }, audio_path: 'speech.wav' })).toBe(known)
+    expect(of({ video: { ...file, sha256: 'b'.repeat(64) }, audio_path: 'speech.wav' })).not.toBe(known)
+    expect(of({ image: file, audio_path: 'speech.wav' })).not.toBe(known)
+    expect(of({ video: file, audio: file })).not.toBe(known)
+  })
+})
