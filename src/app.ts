@@ -8,6 +8,7 @@ import { registerAuth } from './http/auth.ts'
 import { forbidSniffing, refuseCrossSite, registerCors } from './http/browsers.ts'
 import { registerCaller } from './http/caller.ts'
 import { connectionOptions, limitConnections } from './http/connections.ts'
+import { eventRoutes } from './http/events.ts'
 import { healthRoutes } from './http/health.ts'
 import { jobRoutes } from './http/jobs.ts'
 import { logRoutes } from './http/logs.ts'
@@ -19,10 +20,12 @@ import { addRateLimits, createFailureLimit, registerLimiter } from './http/rate-
 import { RequestLog } from './http/request-log.ts'
 import { createValidatorCompiler } from './http/validation.ts'
 import type { JobService } from './jobs/service.ts'
+import type { Watches } from './jobs/watches.ts'
 import type { Readiness } from './readiness.ts'
 
 export type AppParts = {
   readonly service: JobService
+  readonly watches: Watches
   readonly readiness: Pick<Readiness, 'report'>
   readonly log: FastifyBaseLogger
   readonly http: HttpSettings
@@ -31,7 +34,8 @@ export type AppParts = {
 }
 
 /** The HTTP application, ready to listen or to be injected. It opens nothing itself: its parts are given and closed elsewhere. */
-export async function buildApp({ service, readiness, log, http, authenticator }: AppParts): Promise<FastifyInstance> {
+export async function buildApp(parts: AppParts): Promise<FastifyInstance> {
+  const { service, watches, readiness, log, http, authenticator } = parts
   const app = Fastify({
     loggerInstance: log,
     bodyLimit: http.bodyLimitBytes,
@@ -67,7 +71,8 @@ export async function buildApp({ service, readiness, log, http, authenticator }:
   const refuseOtherMethods = collectMethods(app)
 
   await app.register(healthRoutes, { readiness })
-  await app.register(jobRoutes, { service })
+  await app.register(jobRoutes, { service, watches })
+  await app.register(eventRoutes, { service, watches, maxPerCaller: http.maxStreamsPerCaller })
   await app.register(logRoutes, { service })
 
   refuseOtherMethods()

@@ -136,6 +136,21 @@ export class ConcurrencyLimitReached extends AppError {
   }
 }
 
+/** 429: the caller has as many streams of events open as one may have. */
+export class TooManyStreams extends AppError {
+  constructor(limit: number) {
+    const message = `You have ${limit} streams of events open, as many as one caller may have; close one first.`
+    super('stream_limit_reached', 429, message, { retryAfterSeconds: 10 })
+  }
+}
+
+/** 406: the resource has one representation only, and the request's `Accept` excludes it. */
+export class NotAcceptable extends AppError {
+  constructor(type: string) {
+    super('not_acceptable', 406, `There is only ${type} here, and the Accept header excludes it.`)
+  }
+}
+
 /** 503: whether a token is good cannot be told while its issuer does not answer. */
 export class IssuerUnavailable extends AppError {
   constructor(options: ErrorOptions = {}) {

@@ -10,12 +10,14 @@ import { createReconciler } from './jobs/reconciler.ts'
 import { createRunner } from './jobs/runner.ts'
 import { createService, type JobService } from './jobs/service.ts'
 import { createStopper } from './jobs/stopper.ts'
+import { createWatches, type Watches } from './jobs/watches.ts'
 import { createInProcessQueue } from './queue/in-process.ts'
 import { createReadiness, type Readiness } from './readiness.ts'
 import type { JobStore } from './store/port.ts'
 
 export type Wired = {
   readonly service: JobService
+  readonly watches: Watches
   readonly readiness: Readiness
   /** Begins to run jobs: those left unfinished, and those that come. Call it once the server listens. */
   start(): Promise<void>
@@ -30,6 +32,7 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   if (config.backendAssumed) log.warn(ASSUMED_LOCAL)
   const store = opened(await openStore(config, log))
   const events = opened(createEmitterBus(log))
+  const watches = opened(createWatches({ store, events, log }))
   const backend = opened(await openBackend(config, log))
   const queue = opened(createInProcessQueue({ log, maxRunning: config.MAX_CONCURRENT_JOBS || undefined }))
   const service = createService({
@@ -55,7 +58,7 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
 
   let closing: Promise<void> | undefined
   return {
-    ...{ service, readiness },
+    ...{ service, watches, readiness },
     async start() {
       await queue.start(run)
       await reconciler.start()

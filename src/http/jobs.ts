@@ -1,17 +1,18 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import type { FastifyRequest } from 'fastify'
 import type { IncomingHttpHeaders } from 'node:http'
 import { type Static, Type } from '@sinclair/typebox'
-import { isAdmin } from '../jobs/caller.ts'
-import type { Job } from '../jobs/job.ts'
+import { isFinished } from '../jobs/job.ts'
 import { parseIdempotencyKey } from '../jobs/idempotency.ts'
 import type { JobService, NewJob } from '../jobs/service.ts'
-import { viewOf } from '../jobs/view.ts'
+import type { Watches } from '../jobs/watches.ts'
 import { callerOf } from './caller.ts'
+import { createShow } from './job-view.ts'
 import { logJobId } from './request-log.ts'
 import { cursorOf, listQueryOf } from './list-query.ts'
+import { createHold, preferredWait } from './waits.ts'
 import {
   JobParams,
+  JobQuery,
   JobsReply,
   ListJobsQuery,
   JobReply,
@@ -38,9 +39,12 @@ const WRITE = { access: 'jobs:write' } as const
 const SUBMIT = { access: 'jobs:write', bucket: 'submit' } as const
 
 /** The routes of jobs. Handlers take the request apart, call one verb of the core and return its view. */
-export const jobRoutes: FastifyPluginAsyncTypebox<{ service: JobService }> = (app, { service }) => {
-  const show = async (job: Job, { caller }: FastifyRequest) =>
-    viewOf(job, { queuePosition: await service.queuePosition(job), withCaller: caller ? isAdmin(caller) : false })
+export const jobRoutes: FastifyPluginAsyncTypebox<{ service: JobService; watches: Watches }> = (
+  app,
+  { service, watches },
+) => {
+  const show = createShow(service)
+  const hold = createHold(app, watches)
 
   app.addHook('onRequest', logJobId)
 
@@ -51,17 +55,19 @@ export const jobRoutes: FastifyPluginAsyncTypebox<{ service: JobService }> = (ap
       schema: {
         body: NewJobBody,
         querystring: NoQuery,
-        response: { 202: JobReply, '4xx': ProblemReply, '5xx': ProblemReply },
+        response: { 200: JobReply, 202: JobReply, '4xx': ProblemReply, '5xx': ProblemReply },
       },
     },
     async (request, reply) => {
       const { job, replayed } = await service.submit(newJobOf(request), callerOf(request))
       if (replayed) reply.header('idempotent-replayed', 'true')
       reply.log = request.log = request.log.child({ job_id: job.id })
-      return reply
-        .code(202)
-        .header('location', `/jobs/${job.id}`)
-        .send(await show(job, request))
+      reply.code(202).header('location', `/jobs/${job.id}`)
+      const wait = preferredWait(request.headers.prefer)
+      if (wait === undefined) return show(job, request)
+      const latest = await hold(job, wait, reply)
+      reply.code(isFinished(latest) ? 200 : 202).header('preference-applied', `wait=${wait}`)
+      return show(latest, request)
     },
   )
 
@@ -99,9 +105,12 @@ export const jobRoutes: FastifyPluginAsyncTypebox<{ service: JobService }> = (ap
     '/jobs/:id',
     {
       config: READ,
-      schema: { params: JobParams, querystring: NoQuery, response: { 200: JobReply, '4xx': ProblemReply } },
+      schema: { params: JobParams, querystring: JobQuery, response: { 200: JobReply, '4xx': ProblemReply } },
     },
-    async (request) => show(await service.get(request.params.id, callerOf(request)), request),
+    async (request, reply) => {
+      const job = await service.get(request.params.id, callerOf(request))
+      return show(await hold(job, request.query.wait ?? 0, reply), request)
+    },
   )
 
   app.get(

@@ -82,7 +82,13 @@ export const JobReply = Type.Object({
   error: Type.Optional(Type.String()),
   error_code: Type.Optional(ErrorCode),
   attempts: Type.Array(AttemptReply),
-  links: Type.Object({ self: Type.String(), result: Type.String(), logs: Type.String(), cancel: Type.String() }),
+  links: Type.Object({
+    self: Type.String(),
+    result: Type.String(),
+    events: Type.String(),
+    logs: Type.String(),
+    cancel: Type.String(),
+  }),
 })
 
 /** Query of `GET /jobs`. What is in the texts is checked by `listQueryOf`. */
@@ -133,6 +139,15 @@ export const ProblemReply = Type.Object({
 })
 
 export const JobParams = Type.Object({ id: Type.String() })
+/** Query of `GET /jobs/:id`. */
+export const JobQuery = Type.Object(
+  {
+    wait: Type.Optional(
+      Type.Integer({ minimum: 0, maximum: 60, description: "Seconds to hold the answer for the job's end." }),
+    ),
+  },
+  { additionalProperties: false },
+)
 /** Query of `GET /jobs/:id/logs`. */
 export const LogsQuery = Type.Object(
   { attempt: Type.Optional(Type.Integer({ minimum: 1, description: 'Which attempt; the current one by default.' })) },
@@ -140,6 +155,8 @@ export const LogsQuery = Type.Object(
 )
 /** An answer of lines, in pieces as they come. */
 export const TextReply = Type.Unsafe<Readable>({ content: { 'text/plain': { schema: { type: 'string' } } } })
+/** An answer of events, each with a job as its data. */
+export const EventsReply = Type.Unsafe<unknown>({ content: { 'text/event-stream': { schema: { type: 'string' } } } })
 export const NoQuery = Type.Object({}, { additionalProperties: false })
 /** For routes that take no body: an empty object is borne, since many clients send one. */
 export const NoBody = Type.Union([Type.Null(), Type.Object({}, { additionalProperties: false })])

@@ -45,6 +45,7 @@ const attemptView = (attempt: Attempt) => ({
 const linksOf = (id: string) => ({
   self: `/jobs/${id}`,
   result: `/jobs/${id}/result`,
+  events: `/jobs/${id}/events`,
   logs: `/jobs/${id}/logs`,
   cancel: `/jobs/${id}/cancel`,
 })

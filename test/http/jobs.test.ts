@@ -40,6 +40,7 @@ describe('POST /jobs', () => {
       links: {
         self: `/jobs/${job.job_id}`,
         result: `/jobs/${job.job_id}/result`,
+        events: `/jobs/${job.job_id}/events`,
         logs: `/jobs/${job.job_id}/logs`,
         cancel: `/jobs/${job.job_id}/cancel`,
       },
