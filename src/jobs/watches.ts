@@ -35,7 +35,8 @@ export const LOOK_EVERY_MS = 15_000
 /** What all watchers of one job share. */
 type Watch = {
   latest: Job
-  readonly watchers: Set<Watcher>
+  /** Each with the revision that it knows. */
+  readonly watchers: Map<Watcher, number>
   readonly stop: () => void
   looking: 'no' | 'yes' | 'and again'
 }
@@ -45,22 +46,25 @@ export function createWatches({ store, events, log }: WatchesParts): Watches {
   const watches = new Map<string, Watch>()
   const stops = new Set<() => void>()
 
-  const tell = (id: string, { watchers }: Watch, job: Job | undefined) => {
-    for (const watcher of watchers) guarded(id, () => watcher(job))
-  }
-
-  const guarded = (id: string, work: () => void) => {
+  const call = (watcher: Watcher, id: string, job: Job | undefined) => {
     try {
-      work()
+      watcher(job)
     } catch (error) {
       log.error({ job_id: id, err: error }, 'a watcher failed')
     }
   }
 
+  /** Tells a watcher of the latest state, where it does not know it yet. */
+  const tell = (watcher: Watcher, { watchers, latest }: Watch) => {
+    if (latest.revision <= (watchers.get(watcher) ?? Infinity)) return
+    watchers.set(watcher, latest.revision)
+    call(watcher, latest.id, latest)
+  }
+
   const take = (watch: Watch, job: Job) => {
     if (job.revision <= watch.latest.revision) return
     watch.latest = job
-    tell(job.id, watch, job)
+    for (const watcher of watch.watchers.keys()) tell(watcher, watch)
   }
 
   /** A look that is wished for during another follows it: what that one sees may be too old. */
@@ -72,7 +76,7 @@ export function createWatches({ store, events, log }: WatchesParts): Watches {
       try {
         const job = await store.get(id)
         if (job) take(watch, job)
-        else tell(id, watch, undefined)
+        else for (const watcher of watch.watchers.keys()) call(watcher, id, undefined)
       } catch (error) {
         log.debug({ job_id: id, err: error }, 'a watched job cannot be read; it is tried again')
       }
@@ -89,7 +93,7 @@ export function createWatches({ store, events, log }: WatchesParts): Watches {
       clearInterval(timer)
       watches.delete(known.id)
     }
-    const watch: Watch = { latest: known, watchers: new Set(), stop, looking: 'no' }
+    const watch: Watch = { latest: known, watchers: new Map(), stop, looking: 'no' }
     watches.set(known.id, watch)
     void look(watch)
     return watch
@@ -105,9 +109,9 @@ export function createWatches({ store, events, log }: WatchesParts): Watches {
       const watcher: Watcher = (job) => told(job)
       const watch = watches.get(known.id) ?? begin(known)
       take(watch, known)
-      watch.watchers.add(watcher)
-      const missed = watch.latest.revision > known.revision && watch.latest
-      if (missed) queueMicrotask(() => watch.watchers.has(watcher) && guarded(known.id, () => watcher(missed)))
+      watch.watchers.set(watcher, known.revision)
+      // Not before it has the means to stop.
+      if (watch.latest.revision > known.revision) queueMicrotask(() => tell(watcher, watch))
       return () => {
         if (watch.watchers.delete(watcher) && watch.watchers.size === 0) watch.stop()
       }
