@@ -36,7 +36,8 @@ export function openEventStream(reply: FastifyReply, messageOf: (job: Job) => Pr
   let sentBefore = 0
 
   const drop = (reason: string) => {
-    if (!sse.isConnected) return
+    // The connection is closed a little later.
+    isLast = true
     reply.log.info({ waiting: waiting.size }, reason)
     raw.destroy()
   }
