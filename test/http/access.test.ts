@@ -1,4 +1,5 @@
-import type { HTTPMethods } from 'fastify'
+import { text } from 'node:stream/consumers'
+import type { HTTPMethods, InjectOptions, LightMyRequestResponse } from 'fastify'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { aBody, problemOf, startApp, type TestApp } from '../helpers/app.ts'
 import { as, knownCallers } from '../helpers/callers.ts'
@@ -22,6 +23,8 @@ const ROUTES: Readonly<Record<string, Route>> = {
   'GET /jobs': { scope: 'jobs:read', answer: 200, hasNoOwner: true },
   'GET /jobs/:id': { scope: 'jobs:read', job: 'running', answer: 200 },
   'GET /jobs/:id/result': { scope: 'jobs:read', job: 'succeeded', answer: 200 },
+  'GET /jobs/:id/events': { scope: 'jobs:read', job: 'running', answer: 200 },
+  'GET /events': { scope: 'jobs:read', answer: 200, hasNoOwner: true },
   'GET /jobs/:id/logs': { scope: 'jobs:read', job: 'succeeded', answer: 200 },
   'DELETE /jobs/:id': { scope: 'jobs:write', job: 'succeeded', answer: 204 },
   'POST /jobs/:id/cancel': { scope: 'jobs:write', job: 'running', answer: 200 },
@@ -48,7 +51,18 @@ async function aJobOfAlice(state: Route['job'] = 'running'): Promise<string> {
 async function ask(name: string, caller: string | undefined, id: string) {
   const [method, path] = split(name)
   const payload = name === 'POST /jobs' ? aBody : undefined
-  return app.app.inject({ method, url: path.replace(':id', id), headers: as(caller), ...(payload && { payload }) })
+  const request = { method, url: path.replace(':id', id), headers: as(caller), ...(payload && { payload }) }
+  return isStream(name) ? injectStream(request) : app.app.inject(request)
+}
+
+const isStream = (name: string) => name.endsWith('/events')
+
+/** Of a stream that has begun only the head, since it does not end. */
+async function injectStream(request: InjectOptions): Promise<LightMyRequestResponse> {
+  const response = await app.app.inject({ ...request, payloadAsStream: true })
+  if (response.headers['content-type'] === 'text/event-stream') return response
+  const body = await text(response.stream())
+  return Object.assign(response, { body, json: () => JSON.parse(body) as never })
 }
 
 /** What `printRoutes` draws as a tree, as paths. */
@@ -67,11 +81,8 @@ test('every route is in the table, and the table has no other', async () => {
   const found: string[] = []
   for (const path of pathsOf(app.app.printRoutes({ commonPrefix: false }))) {
     for (const method of app.app.supportedMethods.filter((name) => name !== 'HEAD')) {
-      const answer = await app.app.inject({
-        method: method as 'GET',
-        url: path.replace(':id', 'x'),
-        headers: as('root'),
-      })
+      const request = { method: method as 'GET', url: path.replace(':id', 'x'), headers: as('root') }
+      const answer = await injectStream(request)
       if (answer.statusCode !== 405) found.push(`${method} ${path}`)
     }
   }
