@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { get, type IncomingMessage } from 'node:http'
+import { Agent, get, type IncomingMessage } from 'node:http'
 import { onTestFinished } from 'vitest'
 import type { JobView } from '../../src/jobs/view.ts'
 
@@ -17,8 +17,10 @@ export type EventClient = {
 
 /** Opens a stream over a socket of its own: an injected one is not told when its client leaves. */
 export async function openEvents(url: string, headers: Record<string, string> = {}): Promise<EventClient> {
-  const request = get(url, { agent: false, headers: { accept: 'text/event-stream', ...headers } })
-  onTestFinished(() => void request.destroy())
+  // Like a browser, it would keep the connection.
+  const agent = new Agent({ keepAlive: true })
+  onTestFinished(() => agent.destroy())
+  const request = get(url, { agent, headers: { accept: 'text/event-stream', ...headers } })
   const [response] = (await once(request, 'response')) as [IncomingMessage]
   const client = { response, events: [] as ReceivedEvent[], comments: [] as string[], closed: false, complete: false }
   let text = ''

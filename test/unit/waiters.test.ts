@@ -125,7 +125,9 @@ describe('a wait', () => {
     stand.bus.publish(ended)
     reading.resolve(running)
     await settle()
-    expect(told).toEqual([ended])
+    watches.watch(submitted, (job) => told.push(job))
+    await settle()
+    expect(told).toEqual([ended, ended])
   })
 
   test('sees an end of which nobody told, within the time between two looks', async () => {
