@@ -10,6 +10,7 @@ import { forbidSniffing, refuseCrossSite, registerCors } from './http/browsers.t
 import { registerCaller } from './http/caller.ts'
 import { connectionOptions, limitConnections } from './http/connections.ts'
 import { collectRoutes, docsRoutes } from './http/docs.ts'
+import { eventRoutes } from './http/events.ts'
 import { healthRoutes } from './http/health.ts'
 import { jobRoutes } from './http/jobs.ts'
 import { logRoutes } from './http/logs.ts'
@@ -23,10 +24,12 @@ import { RequestLog } from './http/request-log.ts'
 import { createValidatorCompiler } from './http/validation.ts'
 import type { LinkSigner } from './jobs/links.ts'
 import type { JobService } from './jobs/service.ts'
+import type { Watches } from './jobs/watches.ts'
 import type { Readiness } from './readiness.ts'
 
 export type AppParts = {
   readonly service: JobService
+  readonly watches: Watches
   readonly artifacts: Pick<Artifacts, 'open'>
   readonly links: LinkSigner
   readonly readiness: Pick<Readiness, 'report'>
@@ -38,7 +41,7 @@ export type AppParts = {
 
 /** The HTTP application, ready to listen or to be injected. It opens nothing itself: its parts are given and closed elsewhere. */
 export async function buildApp({ log, http, authenticator, ...parts }: AppParts): Promise<FastifyInstance> {
-  const { service, readiness, artifacts, links } = parts
+  const { service, watches, readiness, artifacts, links } = parts
   const app = Fastify({
     loggerInstance: log,
     bodyLimit: http.bodyLimitBytes,
@@ -76,8 +79,9 @@ export async function buildApp({ log, http, authenticator, ...parts }: AppParts)
   const routes = collectRoutes(app)
 
   await app.register(healthRoutes, { readiness })
-  await app.register(jobRoutes, { service, links })
+  await app.register(jobRoutes, { service, watches, links })
   await app.register(outputRoutes, { service, artifacts, links })
+  await app.register(eventRoutes, { service, watches, links, maxPerCaller: http.maxStreamsPerCaller })
   await app.register(logRoutes, { service })
 
   const isOpen = authenticator === undefined

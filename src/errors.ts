@@ -11,10 +11,17 @@ export const PROBLEM_CODES = [
     'malformed_request',
     'malformed_url',
     'method_not_allowed',
+    'not_acceptable',
   ] as const),
   ...(['output_unavailable', 'overloaded', 'precondition_failed', 'queue_full', 'range_not_satisfiable'] as const),
   ...(['rate_limited', 'request_timeout', 'route_not_found'] as const),
-  ...(['store_unavailable', 'unauthorized', 'unsupported_media_type', 'url_not_allowed'] as const),
+  ...([
+    'store_unavailable',
+    'stream_limit_reached',
+    'unauthorized',
+    'unsupported_media_type',
+    'url_not_allowed',
+  ] as const),
 ]
 export type ProblemCode = (typeof PROBLEM_CODES)[number]
 
@@ -181,6 +188,21 @@ export class ConcurrencyLimitReached extends AppError {
   constructor(limit: number) {
     const message = `You have ${limit} unfinished jobs, as many as one caller may have; wait for one to end.`
     super('concurrency_limit_reached', 429, message, { retryAfterSeconds: 10 })
+  }
+}
+
+/** 429: the caller has as many streams of events open as one may have. */
+export class TooManyStreams extends AppError {
+  constructor(limit: number) {
+    const message = `You have ${limit} streams of events open, as many as one caller may have; close one first.`
+    super('stream_limit_reached', 429, message, { retryAfterSeconds: 10 })
+  }
+}
+
+/** 406: the resource has one representation only, and the request's `Accept` excludes it. */
+export class NotAcceptable extends AppError {
+  constructor(type: string) {
+    super('not_acceptable', 406, `There is only ${type} here, and the Accept header excludes it.`)
   }
 }
 

@@ -14,6 +14,7 @@ import { createReconciler } from './jobs/reconciler.ts'
 import { createRunner } from './jobs/runner.ts'
 import { createService, type JobService } from './jobs/service.ts'
 import { createStopper } from './jobs/stopper.ts'
+import { createWatches, type Watches } from './jobs/watches.ts'
 import { createInProcessQueue } from './queue/in-process.ts'
 import { createReadiness, type Readiness } from './readiness.ts'
 import type { JobStore, SecretKeeper } from './store/port.ts'
@@ -21,6 +22,7 @@ import { openArtifacts, openLinks } from './wire-artifacts.ts'
 
 export type Wired = {
   readonly service: JobService
+  readonly watches: Watches
   readonly readiness: Readiness
   readonly artifacts: Artifacts
   readonly links: LinkSigner
@@ -46,6 +48,7 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   const store = opened(await openStore(config, artifacts, log))
   const links = await openLinks(config, { secrets: store, port: () => listeningAt }, log)
   const events = opened(createEmitterBus(log))
+  const watches = opened(createWatches({ store, events, log }))
   const backend = opened(await openBackend(config, log))
   const queue = opened(createInProcessQueue({ log, maxRunning: config.MAX_CONCURRENT_JOBS || undefined }))
   const service = createService({
@@ -72,7 +75,7 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   if (!authenticator) log.warn(OPEN_SERVER)
   let closing: Promise<void> | undefined
   return {
-    ...{ service, readiness, artifacts, links, authenticator, reload },
+    ...{ service, watches, readiness, artifacts, links, authenticator, reload },
     async start(port = config.PORT) {
       listeningAt = port
       await queue.start(run)

@@ -50,6 +50,7 @@ const linksOf = (id: string) => ({
   self: `/jobs/${id}`,
   result: `/jobs/${id}/result`,
   output: `/jobs/${id}/output`,
+  events: `/jobs/${id}/events`,
   logs: `/jobs/${id}/logs`,
   cancel: `/jobs/${id}/cancel`,
 })

@@ -18,12 +18,12 @@ export const defaultHttp = httpSettingsOf(loadConfig({ BACKEND: 'local' }))
 export async function startApp({ http, authenticator, ...options }: AppOptions = {}) {
   const core = await startCore(options)
   const { log, lines, text } = await recordingLog()
-  const { service, readiness, artifacts, clock } = core
+  const { service, watches, readiness, artifacts, clock } = core
   const links = createLinkSigner({
     ...{ secrets: ['new secret', 'old secret'], publicUrl: () => 'https://video.example', ttlSeconds: 3600 },
     now: () => clock.now,
   })
-  const parts = { service, readiness, artifacts, links, log, authenticator }
+  const parts = { service, watches, readiness, artifacts, links, log, authenticator }
   const app = await buildApp({ ...parts, http: { ...defaultHttp, ...http } })
   const post = (url: string, payload?: object | string, headers: Record<string, string> = {}) =>
     app.inject({

@@ -3,6 +3,7 @@ import { OutputUnavailable } from '../../src/errors.ts'
 import { createEmitterBus } from '../../src/events/emitter.ts'
 import type { Caller } from '../../src/jobs/caller.ts'
 import type { Job } from '../../src/jobs/job.ts'
+import { createWatches } from '../../src/jobs/watches.ts'
 import { createReconciler } from '../../src/jobs/reconciler.ts'
 import { createRunner } from '../../src/jobs/runner.ts'
 import { createService, type NewJob } from '../../src/jobs/service.ts'
@@ -52,6 +53,7 @@ export async function startCore({
   const store = given ?? createMemoryStore()
   const events = createEmitterBus(log)
   const backend = createFakeBackend()
+  const watches = createWatches({ store, events, log })
   const queue = createInProcessQueue({ log, maxRunning: maxConcurrentJobs })
   const service = createService({ store, queue, events, backend, artifacts, log, timeoutSeconds: 60, ...limits, now })
   const stopper = createStopper({ backend, service, log })
@@ -69,27 +71,15 @@ export async function startCore({
       3_000,
     )
   return {
-    ...{
-      clock,
-      lines,
-      store,
-      events,
-      backend,
-      artifacts,
-      queue,
-      service,
-      stopper,
-      reconciler,
-      readiness,
-      run,
-      untilJob,
-    },
+    ...{ clock, lines, store, events, watches, backend, artifacts, queue, service, stopper },
+    ...{ reconciler, readiness, run, untilJob },
     untilStatus: (id: string, status: Job['status']) => untilJob(id, (job) => job.status === status, status),
     submit: async (request: Partial<NewJob> = {}) => (await service.submit({ ...aRequest, ...request }, anybody)).job,
     async close() {
       await reconciler.close()
       await readiness.close()
       await stopper.close()
+      await watches.close()
       await queue.close()
     },
   }

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { aBody, problemOf, startApp, type TestApp } from '../helpers/app.ts'
 import { as, knownCallers } from '../helpers/callers.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
+import { injectHead } from '../helpers/inject.ts'
 import { modalArtifacts } from '../helpers/outputs.ts'
 import { routesOf } from '../helpers/routes.ts'
 
@@ -32,6 +33,8 @@ const ROUTES: Readonly<Record<string, Route>> = {
   'GET /jobs/:id': { scope: 'jobs:read', job: 'running', answer: 200 },
   'GET /jobs/:id/result': { scope: 'jobs:read', job: 'succeeded', answer: 200 },
   'GET /jobs/:id/output': { scope: 'jobs:read', job: 'succeeded', answer: 200 },
+  'GET /jobs/:id/events': { scope: 'jobs:read', job: 'running', answer: 200 },
+  'GET /events': { scope: 'jobs:read', answer: 200, hasNoOwner: true },
   'GET /jobs/:id/logs': { scope: 'jobs:read', job: 'succeeded', answer: 200 },
   'DELETE /jobs/:id': { scope: 'jobs:write', job: 'succeeded', answer: 204 },
   'POST /jobs/:id/cancel': { scope: 'jobs:write', job: 'running', answer: 200 },
@@ -59,7 +62,8 @@ async function aJobOfAlice(state: Route['job'] = 'running'): Promise<string> {
 async function ask(name: string, caller: string | undefined, id: string) {
   const [method, path] = split(name)
   const payload = name === 'POST /jobs' ? aBody : undefined
-  return app.app.inject({ method, url: path.replace(':id', id), headers: as(caller), ...(payload && { payload }) })
+  const request = { method, url: path.replace(':id', id), headers: as(caller), ...(payload && { payload }) }
+  return injectHead(app.app, request)
 }
 
 test('every route is in the table, and the table has no other', async () => {

@@ -1,3 +1,4 @@
+import { eventOperations } from './events.ts'
 import { jobOperations } from './jobs.ts'
 import type { Operations } from './operation.ts'
 
@@ -43,4 +44,9 @@ const docsOperations: Operations = {
 }
 
 /** What the reference says, route by route. A route that is not here fails the tests. */
-export const OPERATIONS: Operations = { ...jobOperations, ...healthOperations, ...docsOperations }
+export const OPERATIONS: Operations = {
+  ...jobOperations,
+  ...eventOperations,
+  ...healthOperations,
+  ...docsOperations,
+}

@@ -12,6 +12,7 @@ import {
   JobNotFound,
   LinkInvalid,
   LogsUnavailable,
+  NotAcceptable,
   OutputUnavailable,
   Overloaded,
   PreconditionFailed,
@@ -20,6 +21,7 @@ import {
   RangeNotSatisfiable,
   RateLimited,
   StoreUnavailable,
+  TooManyStreams,
   Unauthorized,
 } from '../../errors.ts'
 import { clientProblemOf, EXPECTATION_FAILED, type Problem, problemOf, ROUTE_NOT_FOUND } from '../problems.ts'
@@ -113,6 +115,7 @@ export const PROBLEMS: Readonly<Record<ProblemCode, Entry>> = {
     'The path does not take this method; `Allow` says which it takes.',
     new AppError('method_not_allowed', 405, 'This path takes GET, HEAD.'),
   ),
+  not_acceptable: entry('What there is here, `Accept` excludes.', new NotAcceptable('text/event-stream')),
   output_unavailable: entry(
     'The video cannot be had from where it is kept.',
     new OutputUnavailable('The output cannot be fetched at the moment.', { retryAfterSeconds: 10 }),
@@ -131,6 +134,10 @@ export const PROBLEMS: Readonly<Record<ProblemCode, Entry>> = {
   request_timeout: entry('The request took too long to arrive.', clientProblemOf('ERR_HTTP_REQUEST_TIMEOUT')),
   route_not_found: entry('There is no such path.', ROUTE_NOT_FOUND),
   store_unavailable: entry('The store cannot write just now; nothing was kept.', new StoreUnavailable()),
+  stream_limit_reached: entry(
+    'You have as many streams of events open as one caller may have.',
+    new TooManyStreams(10),
+  ),
   unauthorized: entry('There is no credential, or it is not good.', new Unauthorized('missing')),
   unsupported_media_type: entry(
     'The body is not JSON in UTF-8, or is compressed.',
