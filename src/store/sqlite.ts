@@ -1,10 +1,12 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { StoreUnavailable } from '../errors.ts'
+import type { Delivery, DeliveryRef } from '../jobs/delivery.ts'
 import { isFinished, type Job, JOB_STATUSES, owesStop } from '../jobs/job.ts'
 import { createGroupCommit } from './group-commit.ts'
 import { codeOf, describeFault, openSqliteFile } from './sqlite-file.ts'
 import { createRecent } from './recent.ts'
-import type { InsertLimits, Inserted, JobStore, ListPosition, ListQuery, Owed } from './port.ts'
+import type { InsertLimits, Inserted, ListPosition, ListQuery, Owed, Store } from './port.ts'
+import { createDeliveryRows, type DeliveryRows, type DuePosition, prepareDeliveries } from './sqlite-deliveries.ts'
 import { comparePositions } from './timeline.ts'
 
 /** Jobs read at once while looking for what is owed: enough to be quick, few enough not to hold up the loop. */
@@ -23,7 +25,7 @@ export type SqliteOptions = {
  * Jobs in one SQLite file, for one process: a write is acknowledged once it is on disk. Rejects with a `BootError`
  * where the file cannot be used; a write that the disk refuses later rejects with `StoreUnavailable`, and reads go on.
  */
-export async function createSqliteStore({ path, ...options }: SqliteOptions): Promise<JobStore> {
+export async function createSqliteStore({ path, ...options }: SqliteOptions): Promise<Store> {
   const db = await openSqliteFile(path, options)
   try {
     return createStoreOn(db)
@@ -34,8 +36,9 @@ export async function createSqliteStore({ path, ...options }: SqliteOptions): Pr
 }
 
 /** The store on an open database, whose schema is up to date. */
-export function createStoreOn(db: DatabaseSync): JobStore {
+export function createStoreOn(db: DatabaseSync): Store {
   const sql = prepare(db)
+  const deliveries = createDeliveryRows(sql.deliveries)
   const commits = createGroupCommit(db, () => (pending = 0))
   let submitted = Number(sql.countSubmitted.get()?.count)
   /** By how much the writes of the open transaction change that. */
@@ -78,14 +81,26 @@ export function createStoreOn(db: DatabaseSync): JobStore {
     return { value: { kind: 'inserted' }, delta: isSubmitted(job), keep: job }
   }
 
-  const change = (id: string, revision: number, job?: Job): Change<boolean> => {
+  const update = (job: Job, revision: number, delivery?: Delivery): Change<boolean> => {
+    const before = sql.stateOf.get(job.id)
+    if (before?.revision !== revision) return { value: false, delta: 0 }
+    sql.update.run(...columnsOf(job), job.id)
+    if (delivery) deliveries.insert(delivery)
+    return { value: true, delta: isSubmitted(job) - wasSubmitted(before), keep: job }
+  }
+
+  const remove = (id: string, revision: number): Change<boolean> => {
     const before = sql.stateOf.get(id)
     if (before?.revision !== revision) return { value: false, delta: 0 }
-    if (job) sql.update.run(...columnsOf(job), id)
-    else sql.remove.run(id)
-    const delta = (job ? isSubmitted(job) : 0) - (before.status === 'submitted' ? 1 : 0)
-    return { value: true, delta, ...(job ? { keep: job } : { forget: id }) }
+    deliveries.remove(id)
+    sql.remove.run(id)
+    return { value: true, delta: -wasSubmitted(before), forget: id }
   }
+
+  const updateDelivery = (delivery: Delivery, revision: number): Change<boolean> => ({
+    value: deliveries.update(delivery, revision),
+    delta: 0,
+  })
 
   const list = (query: ListQuery): Job[] => {
     const from = query.after ?? { createdAt: query.createdBefore ?? Number.MAX_SAFE_INTEGER, id: '' }
@@ -114,10 +129,13 @@ export function createStoreOn(db: DatabaseSync): JobStore {
         if (job) recent.set(id, job)
         return job
       }),
-    update: (job, expectedRevision) => write(() => change(job.id, expectedRevision, job)),
-    remove: (id, expectedRevision) => write(() => change(id, expectedRevision)),
+    update: (job, expectedRevision, delivery) => write(() => update(job, expectedRevision, delivery)),
+    remove: (id, expectedRevision) => write(() => remove(id, expectedRevision)),
     list: (query) => read(() => list(query)),
     owed: (what, now) => pages(sql.owed[what], what, now),
+    deliveriesOf: (jobId) => read(() => deliveries.of(jobId)),
+    dueDeliveries: (now) => duePages(deliveries, now),
+    updateDelivery: (delivery, expectedRevision) => write(() => updateDelivery(delivery, expectedRevision)),
     countSubmitted: () => read(() => (sql.probe.get(), submitted)),
     close: () => (closing ??= closeFile()),
   }
@@ -131,12 +149,23 @@ async function* pages(statements: readonly StatementSync[], what: Owed, now: num
       const until = what === 'end' || what === 'removal' ? now : Number.MAX_SAFE_INTEGER
       const [after, name] = [at, id]
       const rows = await read(() => statement.all(after, name, until, OWED_PAGE))
-      for (const row of rows) yield jobOf(row)
+      for (const row of rows) if (row.is_awaited !== 1) yield jobOf(row)
       const last = rows.at(-1)
       if (!last || rows.length < OWED_PAGE) break
       ;[at, id] = [Number(last.at), String(last.id)]
       await new Promise(setImmediate)
     }
+  }
+}
+
+async function* duePages(deliveries: DeliveryRows, now: number): AsyncIterable<DeliveryRef> {
+  let after: DuePosition | undefined = { dueAt: -1, jobId: '', number: 0 }
+  while (after) {
+    const from: DuePosition = after
+    const page = await read(() => deliveries.due(from, now, OWED_PAGE))
+    yield* page
+    after = page.length < OWED_PAGE ? undefined : page.at(-1)
+    await new Promise(setImmediate)
   }
 }
 
@@ -159,6 +188,7 @@ const ACTIVE_STATUSES = ['submitted', 'running'] as const
 type Row = Record<string, unknown>
 const jobOf = (row: Row) => JSON.parse(String(row.document)) as Job
 const positionOf = (row: Row): ListPosition => ({ createdAt: Number(row.at), id: String(row.id) })
+const wasSubmitted = (row: Row) => (row.status === 'submitted' ? 1 : 0)
 const isSubmitted = (job: Job) => (job.status === 'submitted' ? 1 : 0)
 
 const columnsOf = (job: Job) =>
@@ -170,10 +200,12 @@ const columnsOf = (job: Job) =>
 /** Every statement, prepared once. The tests ask the query planner about each. */
 export function prepare(db: DatabaseSync) {
   const page = 'ORDER BY at, id LIMIT ?'
-  const owed = (column: string, condition: string) =>
+  const owed = (column: string, condition: string, more = '') =>
     db.prepare(
-      `SELECT document, id, ${column} AS at FROM jobs WHERE ${condition} AND (${column}, id) > (?, ?) AND ${column} <= ? ${page}`,
+      `SELECT document, id, ${column} AS at${more} FROM jobs WHERE ${condition} AND (${column}, id) > (?, ?) AND ${column} <= ? ${page}`,
     )
+  // Told of each row rather than left out: looking for a page must not walk over thousands that are awaited.
+  const awaited = `, EXISTS (SELECT 1 FROM deliveries WHERE job_id = jobs.id AND due_at IS NOT NULL) AS is_awaited`
   const range = 'created_at > ? AND (created_at, id) < (?, ?) ORDER BY created_at DESC, id DESC LIMIT ?'
   return {
     get: db.prepare('SELECT document FROM jobs WHERE id = ?'),
@@ -196,7 +228,8 @@ export function prepare(db: DatabaseSync) {
       run: [owed('created_at', "status = 'running'"), owed('created_at', "status = 'submitted'")],
       stop: [owed('created_at', 'stop_owed = 1')],
       end: [owed('deadline_at', 'finished_at IS NULL')],
-      removal: [owed('finished_at', 'finished_at IS NOT NULL AND stop_owed = 0')],
+      removal: [owed('finished_at', 'finished_at IS NOT NULL AND stop_owed = 0', awaited)],
     } satisfies Record<Owed, StatementSync[]>,
+    deliveries: prepareDeliveries(db),
   }
 }
