@@ -18,11 +18,14 @@ import { answerClientError, answerError, answerExpectation, registerProblems } f
 import { addRateLimits, createFailureLimit, registerLimiter } from './http/rate-limits.ts'
 import { RequestLog } from './http/request-log.ts'
 import { createValidatorCompiler } from './http/validation.ts'
+import { webhookRoutes } from './http/webhooks.ts'
+import type { Deliveries } from './jobs/deliveries.ts'
 import type { JobService } from './jobs/service.ts'
 import type { Readiness } from './readiness.ts'
 
 export type AppParts = {
   readonly service: JobService
+  readonly deliveries: Deliveries
   readonly readiness: Pick<Readiness, 'report'>
   readonly log: FastifyBaseLogger
   readonly http: HttpSettings
@@ -31,7 +34,8 @@ export type AppParts = {
 }
 
 /** The HTTP application, ready to listen or to be injected. It opens nothing itself: its parts are given and closed elsewhere. */
-export async function buildApp({ service, readiness, log, http, authenticator }: AppParts): Promise<FastifyInstance> {
+export async function buildApp(parts: AppParts): Promise<FastifyInstance> {
+  const { service, deliveries, readiness, log, http, authenticator } = parts
   const app = Fastify({
     loggerInstance: log,
     bodyLimit: http.bodyLimitBytes,
@@ -69,6 +73,7 @@ export async function buildApp({ service, readiness, log, http, authenticator }:
   await app.register(healthRoutes, { readiness })
   await app.register(jobRoutes, { service })
   await app.register(logRoutes, { service })
+  await app.register(webhookRoutes, { deliveries })
 
   refuseOtherMethods()
   await app.ready()

@@ -6,6 +6,7 @@ import { Ajv, type ErrorObject } from 'ajv'
 import { parseOrigins, parseTrustedProxies } from './address-lists.ts'
 import { parseCommand } from './command-template.ts'
 import { BootError } from './errors.ts'
+import { parseWebhookSecrets } from './webhook-secrets.ts'
 
 const text = (description: string, options: object = {}) => Type.String({ minLength: 1, description, ...options })
 const integer = (description: string, range: { default: number; minimum: number; maximum: number }) =>
@@ -144,6 +145,17 @@ export const ConfigSchema = Type.Object({
     maximum: 64 * 1024 * MiB,
   }),
   INPUT_TIMEOUT_SECONDS: integer('Time the fetch of one input may take.', { default: 120, minimum: 1, maximum: 3600 }),
+  WEBHOOK_SECRET: Type.Optional(
+    text(
+      'Signs webhooks: `whsec_` and the base64 of 24 to 64 bytes; several, comma-separated, the newest first, all sign. Unset: no webhooks.',
+      { secret: true },
+    ),
+  ),
+  WEBHOOK_ALLOW_PRIVATE: Type.Boolean({
+    default: false,
+    description: 'Lets webhooks be sent to private and loopback addresses.',
+  }),
+  WEBHOOK_TIMEOUT_SECONDS: integer('Time one try of a webhook may take.', { default: 15, minimum: 1, maximum: 300 }),
 })
 
 export type Config = Readonly<Omit<Static<typeof ConfigSchema>, 'BACKEND'>> & {
@@ -195,7 +207,12 @@ function backendFaults({ BACKEND, NODE_ENV }: Record<string, unknown>, env: Envi
 }
 
 /** Settings with a form of their own; their parsers throw what is wrong. */
-const PARSERS = { LOCAL_COMMAND: parseCommand, CORS_ORIGINS: parseOrigins, TRUST_PROXY: parseTrustedProxies }
+const PARSERS = {
+  LOCAL_COMMAND: parseCommand,
+  CORS_ORIGINS: parseOrigins,
+  TRUST_PROXY: parseTrustedProxies,
+  WEBHOOK_SECRET: parseWebhookSecrets,
+}
 
 function textFaults(env: Environment): string[] {
   return Object.entries(PARSERS).flatMap(([name, parse]) => {

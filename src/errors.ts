@@ -76,6 +76,37 @@ export class LogsUnavailable extends AppError {
   }
 }
 
+/** The operator has set up no secret to sign webhooks with. 400 of a submit that wants one, 404 of a look at it. */
+export class WebhooksNotConfigured extends AppError {
+  constructor(status: 400 | 404) {
+    const message = 'This server sends no webhooks: its operator has not set WEBHOOK_SECRET.'
+    const faults = [{ path: '/webhook_url', message: 'this server sends no webhooks' }]
+    super('webhooks_not_configured', status, message, status === 400 ? { faults } : {})
+  }
+}
+
+/** 403: without authentication webhooks are signed with the operator's own secret, which is not told to strangers. */
+export class WebhookSecretNotShown extends AppError {
+  constructor() {
+    const message = 'Without authentication webhooks are signed with WEBHOOK_SECRET itself; ask whoever set it.'
+    super('webhook_secret_not_shown', 403, message)
+  }
+}
+
+/** 404: the job has no delivery of this number. */
+export class DeliveryNotFound extends AppError {
+  constructor() {
+    super('delivery_not_found', 404, 'The job has no delivery of this number.')
+  }
+}
+
+/** 409: the delivery is being tried already, or about to be. */
+export class DeliveryInProgress extends AppError {
+  constructor() {
+    super('delivery_in_progress', 409, 'The delivery is being tried just now; look at it again in a moment.')
+  }
+}
+
 /** 503: the store cannot write just now; nothing of the request was kept. */
 export class StoreUnavailable extends AppError {
   constructor(options: ErrorOptions = {}) {

@@ -4,18 +4,23 @@ import type { Logger } from 'pino'
 import { v7 as uuidv7 } from 'uuid'
 import type { Backend } from './backend/port.ts'
 import { childEnvironment, type Config, ConfigError } from './config.ts'
+import type { WebhookSender } from './delivery/port.ts'
 import { createEmitterBus } from './events/emitter.ts'
+import { createDeliveries, type Deliveries } from './jobs/deliveries.ts'
 import type { Job, JobInput } from './jobs/job.ts'
 import { createReconciler } from './jobs/reconciler.ts'
 import { createRunner } from './jobs/runner.ts'
 import { createService, type JobService } from './jobs/service.ts'
 import { createStopper } from './jobs/stopper.ts'
+import { createWebhooks } from './jobs/webhooks.ts'
 import { createInProcessQueue } from './queue/in-process.ts'
 import { createReadiness, type Readiness } from './readiness.ts'
-import type { JobStore } from './store/port.ts'
+import type { Store } from './store/port.ts'
+import { parseWebhookSecrets } from './webhook-secrets.ts'
 
 export type Wired = {
   readonly service: JobService
+  readonly deliveries: Deliveries
   readonly readiness: Readiness
   /** Begins to run jobs: those left unfinished, and those that come. Call it once the server listens. */
   start(): Promise<void>
@@ -31,9 +36,12 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   const store = opened(await openStore(config, log))
   const events = opened(createEmitterBus(log))
   const backend = opened(await openBackend(config, log))
+  const sender = opened(await openSender(config))
+  const claimMs = config.WEBHOOK_TIMEOUT_SECONDS * 1000 + CLAIM_MARGIN_MS
+  const webhooks = opened(createWebhooks({ store, sender, log, claimMs }))
   const queue = opened(createInProcessQueue({ log, maxRunning: config.MAX_CONCURRENT_JOBS || undefined }))
   const service = createService({
-    ...{ store, queue, events, backend, log },
+    ...{ store, queue, events, backend, webhooks, log },
     timeoutSeconds: config.JOB_TIMEOUT_SECONDS,
     maxQueuedJobs: config.MAX_QUEUED_JOBS || undefined,
     maxActiveOfCaller: config.MAX_ACTIVE_JOBS_PER_CALLER || undefined,
@@ -43,7 +51,7 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   const stopper = createStopper({ backend, service, log })
   const reconciler = opened(
     createReconciler({
-      ...{ store, queue, service, stopper, log },
+      ...{ store, queue, service, stopper, webhooks, log },
       retentionSeconds: config.JOB_RETENTION_SECONDS,
     }),
   )
@@ -55,7 +63,7 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
 
   let closing: Promise<void> | undefined
   return {
-    ...{ service, readiness },
+    ...{ service, readiness, deliveries: createDeliveries({ store, service, webhooks }) },
     async start() {
       await queue.start(run)
       await reconciler.start()
@@ -91,7 +99,7 @@ const ASSUMED_LOCAL =
   'no Modal credentials were found: jobs run on the local backend, which muxes face and speech and moves no lips ' +
   '(set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET, or BACKEND=local to silence this)'
 
-async function openStore(config: Config, log: Logger): Promise<JobStore> {
+async function openStore(config: Config, log: Logger): Promise<Store> {
   const [, path] = /^sqlite:(.+)$/.exec(config.JOB_STORE) ?? []
   if (path !== undefined) {
     const { createSqliteStore } = await import('./store/sqlite.ts')
@@ -106,9 +114,24 @@ async function openStore(config: Config, log: Logger): Promise<JobStore> {
     for await (const job of store.owed('stop', Date.now())) {
       log.warn(factsOf(job), 'a call that should have been stopped is forgotten, and may run on')
     }
+    for await (const { jobId, number } of store.dueDeliveries(Infinity)) {
+      log.warn({ job_id: jobId, delivery: number }, 'a webhook that was not delivered yet is forgotten')
+    }
     await store.close()
   }
   return { ...store, close }
+}
+
+/** Beyond its own time limit a try's claim leaves so much, in ms, for its records: a second must not begin meanwhile. */
+const CLAIM_MARGIN_MS = 10_000
+
+async function openSender(config: Config): Promise<WebhookSender> {
+  const { createHttpSender } = await import('./delivery/http.ts')
+  return createHttpSender({
+    secrets: config.WEBHOOK_SECRET === undefined ? [] : parseWebhookSecrets(config.WEBHOOK_SECRET),
+    urlRule: { allowPrivate: config.WEBHOOK_ALLOW_PRIVATE },
+    timeoutMs: config.WEBHOOK_TIMEOUT_SECONDS * 1000,
+  })
 }
 
 const factsOf = (job: Job) => ({

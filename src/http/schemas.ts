@@ -27,6 +27,13 @@ const Metadata = Type.Unsafe<Record<string, string>>({
   description: 'Your own labels: up to 16 keys of 64 characters, values of 512.',
 })
 
+const WebhookEvents = Type.Array(OneOf(['job.running', 'job.succeeded', 'job.failed', 'job.canceled']), {
+  minItems: 1,
+  maxItems: 4,
+  uniqueItems: true,
+  description: 'What the webhook is told of; the three ends if not given.',
+})
+
 /** Body of `POST /jobs`. That exactly one face and one speech are given is checked in the core, which names the fields. */
 export const NewJobBody = Type.Object(
   {
@@ -36,6 +43,8 @@ export const NewJobBody = Type.Object(
     timeout_seconds: Type.Optional(
       Type.Integer({ minimum: 1, maximum: 604_800, description: 'Time the job has from its acceptance to its end.' }),
     ),
+    webhook_url: Type.Optional(Url('Where to be told by a signed POST (Standard Webhooks).')),
+    webhook_events: Type.Optional(WebhookEvents),
   },
   { additionalProperties: false },
 )
@@ -82,7 +91,13 @@ export const JobReply = Type.Object({
   error: Type.Optional(Type.String()),
   error_code: Type.Optional(ErrorCode),
   attempts: Type.Array(AttemptReply),
-  links: Type.Object({ self: Type.String(), result: Type.String(), logs: Type.String(), cancel: Type.String() }),
+  links: Type.Object({
+    self: Type.String(),
+    result: Type.String(),
+    logs: Type.String(),
+    cancel: Type.String(),
+    deliveries: Type.Optional(Type.String({ description: 'Where the job has a webhook.' })),
+  }),
 })
 
 /** Query of `GET /jobs`. What is in the texts is checked by `listQueryOf`. */
@@ -113,6 +128,39 @@ export const ResultReply = Type.Object({
   output_path: Type.String(),
 })
 
+/** One event's way to a webhook. */
+export const DeliveryReply = Type.Object({
+  number: Type.Integer({ minimum: 1, description: 'Counts the deliveries of the job.' }),
+  webhook_id: Type.String({ description: 'The webhook-id header, the same in every try.' }),
+  event: OneOf(['job.running', 'job.succeeded', 'job.failed', 'job.canceled']),
+  attempt: Type.Integer({ minimum: 1, description: 'The attempt of the job that it speaks of.' }),
+  state: OneOf(['pending', 'delivered', 'failed']),
+  created_at: Time('When the event happened'),
+  next_try_at: Type.Optional(Time('When it is tried next')),
+  tries: Type.Array(
+    Type.Object({
+      at: Time('When it began'),
+      status: Type.Optional(Type.Integer({ description: 'Status of the answer, where there was one.' })),
+      duration_ms: Type.Optional(Type.Integer({ minimum: 0 })),
+      error: Type.Optional(Type.String()),
+    }),
+    { description: 'The last 50, oldest first; one that runs has neither status nor error.' },
+  ),
+})
+
+/** Answer of `GET /jobs/:id/deliveries`. */
+export const DeliveriesReply = Type.Object({
+  webhook_url: Type.Optional(Type.String()),
+  webhook_events: Type.Optional(WebhookEvents),
+  deliveries: Type.Array(DeliveryReply),
+})
+
+/** Answer of `GET /webhooks/secret`. */
+export const WebhookSecretReply = Type.Object({
+  secret: Type.String({ description: 'Verifies the webhooks of the caller: whsec_ and base64.' }),
+  secrets: Type.Array(Type.String(), { description: 'All that sign at present, the newest first.' }),
+})
+
 /** Answer of `GET /readyz`. */
 export const ReadyReply = Type.Object({
   status: OneOf(['ready', 'unavailable', 'ending']),
@@ -133,6 +181,7 @@ export const ProblemReply = Type.Object({
 })
 
 export const JobParams = Type.Object({ id: Type.String() })
+export const DeliveryParams = Type.Object({ id: Type.String(), n: Type.String() })
 /** Query of `GET /jobs/:id/logs`. */
 export const LogsQuery = Type.Object(
   { attempt: Type.Optional(Type.Integer({ minimum: 1, description: 'Which attempt; the current one by default.' })) },

@@ -4,12 +4,14 @@ import { currentAttempt, type Job } from './job.ts'
 import type { Log } from './log.ts'
 import type { JobService } from './service.ts'
 import type { Stopper } from './stopper.ts'
+import type { Webhooks } from './webhooks.ts'
 
 export type ReconcilerParts = {
   readonly store: Pick<JobStore, 'owed' | 'remove'>
   readonly queue: Pick<JobQueue, 'add'>
   readonly service: Pick<JobService, 'record'>
   readonly stopper: Stopper
+  readonly webhooks: Pick<Webhooks, 'sendDue'>
   readonly log: Log
   /** How long a job is kept after its end. */
   readonly retentionSeconds: number
@@ -43,7 +45,7 @@ const STOPS_AT_ONCE = 32
 
 /** Finds what is owed and nobody is doing: what a crash, a lost message or an outage left behind. */
 export function createReconciler(parts: ReconcilerParts): Reconciler {
-  const { store, queue, service, stopper, log, retentionSeconds, now = Date.now } = parts
+  const { store, queue, service, stopper, webhooks, log, retentionSeconds, now = Date.now } = parts
   const closing = new AbortController()
   const timers: NodeJS.Timeout[] = []
   const underWay = new Set<Promise<void>>()
@@ -132,8 +134,9 @@ export function createReconciler(parts: ReconcilerParts): Reconciler {
       repeat(endOverdue, DEADLINE_SWEEP_MS)
       repeat(resumeRuns, RESUME_SWEEP_MS)
       repeat(removeOld, RESUME_SWEEP_MS)
-      // The first pass is made at once, but nothing waits for it.
+      // The first passes are made at once, but nothing waits for them.
       repeat(stopCalls, RESUME_SWEEP_MS)()
+      repeat(() => webhooks.sendDue(), RESUME_SWEEP_MS)()
     },
     async close() {
       closing.abort(new Error('the reconciler is closing'))

@@ -26,7 +26,7 @@ export function viewOf(job: Job, { queuePosition, withCaller = false }: ViewOpti
     ...(job.error !== undefined && { error: job.error }),
     ...(job.errorCode && { error_code: job.errorCode }),
     attempts: job.attempts.map(attemptView),
-    links: linksOf(job.id),
+    links: linksOf(job),
   }
 }
 
@@ -42,11 +42,12 @@ const attemptView = (attempt: Attempt) => ({
   ...(attempt.errorCode && { error_code: attempt.errorCode }),
 })
 
-const linksOf = (id: string) => ({
+const linksOf = ({ id, webhook }: Job) => ({
   self: `/jobs/${id}`,
   result: `/jobs/${id}/result`,
   logs: `/jobs/${id}/logs`,
   cancel: `/jobs/${id}/cancel`,
+  ...(webhook && { deliveries: `/jobs/${id}/deliveries` }),
 })
 
 const time = (epochMs: number) => new Date(epochMs).toISOString()

@@ -17,8 +17,11 @@ export const defaultHttp = httpSettingsOf(loadConfig({ BACKEND: 'local' }))
 export async function startApp({ http, authenticator, ...options }: AppOptions = {}) {
   const core = await startCore(options)
   const { log, lines, text } = await recordingLog()
-  const { service, readiness } = core
-  const app = await buildApp({ service, readiness, log, http: { ...defaultHttp, ...http }, authenticator })
+  const { service, deliveries, readiness } = core
+  const app = await buildApp({
+    ...{ service, deliveries, readiness, log, authenticator },
+    http: { ...defaultHttp, ...http },
+  })
   const post = (url: string, payload?: object | string, headers: Record<string, string> = {}) =>
     app.inject({
       method: 'POST',

@@ -1,15 +1,19 @@
+import type { WebhookSender } from '../../src/delivery/port.ts'
 import { createEmitterBus } from '../../src/events/emitter.ts'
 import type { Caller } from '../../src/jobs/caller.ts'
 import type { Job } from '../../src/jobs/job.ts'
+import { createDeliveries } from '../../src/jobs/deliveries.ts'
 import { createReconciler } from '../../src/jobs/reconciler.ts'
 import { createRunner } from '../../src/jobs/runner.ts'
 import { createService, type NewJob } from '../../src/jobs/service.ts'
 import { createStopper } from '../../src/jobs/stopper.ts'
+import { createWebhooks } from '../../src/jobs/webhooks.ts'
 import { createInProcessQueue } from '../../src/queue/in-process.ts'
-import type { JobStore } from '../../src/store/port.ts'
+import type { Store } from '../../src/store/port.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'
 import { createReadiness } from '../../src/readiness.ts'
 import { createFakeBackend } from './fake-backend.ts'
+import { createFakeSender } from './fake-sender.ts'
 import { recordingLog } from './log.ts'
 import { until } from './until.ts'
 
@@ -20,14 +24,16 @@ export const aRequest: NewJob = { input: { video_path: 'face.mp4', audio_path: '
 
 type CoreOptions = {
   running?: boolean
-  store?: JobStore
+  store?: Store
+  sender?: WebhookSender
   maxConcurrentJobs?: number
   maxQueuedJobs?: number
   maxActiveOfCaller?: number
 }
 
 /** The whole core on its first adapters, with a backend and a clock in the test's hand. */
-export async function startCore({ running = true, store: given, maxConcurrentJobs, ...limits }: CoreOptions = {}) {
+export async function startCore({ running = true, store: given, ...options }: CoreOptions = {}) {
+  const { maxConcurrentJobs, sender = createFakeSender(), ...limits } = options
   const clock = { now: 1_000_000 }
   const now = () => clock.now
   const { log, lines } = await recordingLog()
@@ -35,9 +41,11 @@ export async function startCore({ running = true, store: given, maxConcurrentJob
   const events = createEmitterBus(log)
   const backend = createFakeBackend()
   const queue = createInProcessQueue({ log, maxRunning: maxConcurrentJobs })
-  const service = createService({ store, queue, events, backend, log, timeoutSeconds: 60, ...limits, now })
+  const webhooks = createWebhooks({ store, sender, log, claimMs: 25_000, now, random: () => 0.5 })
+  const service = createService({ store, queue, events, backend, webhooks, log, timeoutSeconds: 60, ...limits, now })
+  const deliveries = createDeliveries({ store, service, webhooks, now })
   const stopper = createStopper({ backend, service, log })
-  const reconciler = createReconciler({ store, queue, service, stopper, log, retentionSeconds: 1_000, now })
+  const reconciler = createReconciler({ store, queue, service, stopper, webhooks, log, retentionSeconds: 1_000, now })
   const readiness = createReadiness({ store, backend })
   const run = createRunner({ store, service, backend, stopper, log, maxAttempts: 2 })
   if (running) await queue.start(run)
@@ -52,6 +60,7 @@ export async function startCore({ running = true, store: given, maxConcurrentJob
     )
   return {
     ...{ clock, lines, store, events, backend, queue, service, stopper, reconciler, readiness, run, untilJob },
+    ...{ webhooks, deliveries },
     untilStatus: (id: string, status: Job['status']) => untilJob(id, (job) => job.status === status, status),
     submit: async (request: Partial<NewJob> = {}) => (await service.submit({ ...aRequest, ...request }, anybody)).job,
     async close() {
@@ -59,6 +68,7 @@ export async function startCore({ running = true, store: given, maxConcurrentJob
       await readiness.close()
       await stopper.close()
       await queue.close()
+      await webhooks.close()
     },
   }
 }

@@ -183,7 +183,9 @@ test('no statement scans the table or sorts', async () => {
   for (const sql of statements.filter((one) => !one.startsWith('INSERT'))) {
     const parameters = Array<null>(sql.split('?').length - 1).fill(null)
     const plan = db.prepare(`EXPLAIN QUERY PLAN ${sql}`).all(...parameters)
-    const details = plan.map(({ detail }) => String(detail)).filter((detail) => !/CO-ROUTINE|\(subquery|^CORRELATED SCALAR SUBQUERY/.test(detail))
+    const details = plan
+      .map(({ detail }) => String(detail))
+      .filter((detail) => !/CO-ROUTINE|\(subquery|^CORRELATED SCALAR SUBQUERY/.test(detail))
     for (const detail of details) expect(detail, sql).toMatch(/^SEARCH (jobs|deliveries) USING (COVERING )?INDEX/)
   }
   db.close()
