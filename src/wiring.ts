@@ -123,7 +123,7 @@ async function openStore(config: Config, log: Logger): Promise<Store> {
 }
 
 /** Beyond its own time limit a try's claim leaves so much, in ms, for its records: a second must not begin meanwhile. */
-const CLAIM_MARGIN_MS = 10_000
+const CLAIM_MARGIN_MS = 5_000
 
 async function openSender(config: Config): Promise<WebhookSender> {
   const { createHttpSender } = await import('./delivery/http.ts')

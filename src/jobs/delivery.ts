@@ -45,7 +45,10 @@ export type DeliveryTry = {
   readonly error?: string
 }
 
+/** What names a delivery, and where it goes. */
 export type DeliveryRef = Pick<Delivery, 'jobId' | 'number' | 'host'>
+/** One that is pending, as the store tells it. */
+export type DueDelivery = DeliveryRef & { readonly dueAt: number }
 
 /** What came of a try: the status of the answer, or why there is none. `retryAfterMs`: the receiver's own wish. */
 export type TryResult = { readonly status?: number; readonly error?: string; readonly retryAfterMs?: number }

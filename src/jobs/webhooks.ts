@@ -30,7 +30,7 @@ export type WebhooksParts = {
 export type Webhooks = Pick<WebhookSender, 'secretsOf' | 'check'> & {
   /** Has a delivery sent that has just become due. Can be lost: `sendDue` makes up for it. */
   wake(delivery: DeliveryRef): void
-  /** Has everything sent that is due; resolves when it waits for its turn. */
+  /** Has everything sent that is due, and sets a timer for what is due next; resolves when all waits for its turn. */
   sendDue(): Promise<void>
   /** Gives up the tries that run, to be made again, and begins no others. Idempotent. */
   close(): Promise<void>
@@ -43,6 +43,9 @@ export const TRIES_IN_ALL = 512
 const WAITING_PER_HOST = 10_000
 /** What is due within this time, in ms, has a timer; what is due later is found by the reconciler. */
 export const TIMER_HORIZON_MS = 60_000
+/** Looks for what is due leave so much time between them, in ms, and so many times what the last one took. */
+const LOOK_GAP_MS = 100
+const LOOK_GAP_FACTOR = 10
 
 /** How often the log tells of webhooks that the store holds up, in ms. */
 const LINE_EVERY_MS = 60_000
@@ -50,7 +53,9 @@ const LINE_EVERY_MS = 60_000
 export function createWebhooks(parts: WebhooksParts): Webhooks {
   const { store, sender, log, claimMs, now = Date.now, random = Math.random } = parts
   const closing = new AbortController()
-  const timers = new Set<NodeJS.Timeout>()
+  let timer: { readonly dueAt: number; readonly handle: NodeJS.Timeout } | undefined
+  let looking: Promise<void> | undefined
+  let gapMs = LOOK_GAP_MS
   const lines = createHostLines({
     perHost: TRIES_PER_HOST,
     inAll: TRIES_IN_ALL,
@@ -72,21 +77,40 @@ export function createWebhooks(parts: WebhooksParts): Webhooks {
     lines.add({ key: `${jobId}/${number}`, host, run: () => attempt(ref).catch(tell) })
   }
 
-  const sendDue = async () => {
-    for await (const ref of store.dueDeliveries(now())) {
+  /** One at a time: whoever asks meanwhile is served by the one under way, which meets what becomes due last. */
+  const sendDue = () => {
+    const startedAt = performance.now()
+    looking ??= look().finally(() => {
+      looking = undefined
+      gapMs = Math.max(LOOK_GAP_MS, LOOK_GAP_FACTOR * (performance.now() - startedAt))
+    })
+    return looking
+  }
+
+  const look = async () => {
+    for await (const due of store.dueDeliveries(now() + TIMER_HORIZON_MS)) {
       if (closing.signal.aborted) return
-      wake(ref)
+      if (due.dueAt > now()) {
+        wakeAt(due.dueAt)
+        return
+      }
+      wake(due)
     }
   }
 
-  const wakeAt = (delivery: DeliveryRef, dueAt: number) => {
-    const delayMs = Math.max(1, dueAt - now())
-    if (delayMs > TIMER_HORIZON_MS || closing.signal.aborted) return
-    const timer = setTimeout(() => {
-      timers.delete(timer)
-      wake(delivery)
-    }, delayMs).unref()
-    timers.add(timer)
+  /** One timer, for what is due next: thousands may be due within a minute. */
+  const wakeAt = (dueAt: number) => {
+    const delayMs = dueAt - now()
+    if (closing.signal.aborted || delayMs > TIMER_HORIZON_MS || (timer && timer.dueAt <= dueAt)) return
+    clearTimeout(timer?.handle)
+    const handle = setTimeout(
+      () => {
+        timer = undefined
+        sendDue().catch(tell)
+      },
+      Math.max(gapMs, delayMs),
+    ).unref()
+    timer = { dueAt, handle }
   }
 
   /** One try, if it is time for one and nobody else makes it. */
@@ -94,11 +118,12 @@ export function createWebhooks(parts: WebhooksParts): Webhooks {
     const deliveries = await store.deliveriesOf(ref.jobId)
     const delivery = deliveries.find(({ number }) => number === ref.number)
     if (delivery?.dueAt === undefined || closing.signal.aborted) return
-    if (delivery.dueAt > now()) {
-      wakeAt(ref, delivery.dueAt)
-      return
-    }
-    if (!delivery.redelivery && isGone(deliveries)) return withdrawUnsent(delivery)
+    if (delivery.dueAt > now()) wakeAt(delivery.dueAt)
+    else if (!delivery.redelivery && isGone(deliveries)) await withdrawUnsent(delivery)
+    else await claimAndSend(delivery)
+  }
+
+  const claimAndSend = async (delivery: Delivery) => {
     const begun = beginTry(delivery, now(), claimMs)
     if (await store.updateDelivery(begun, delivery.revision)) await record(begun, await send(begun))
   }
@@ -125,7 +150,7 @@ export function createWebhooks(parts: WebhooksParts): Webhooks {
   const record = async (begun: Delivery, ended: Delivery) => {
     if (!(await store.updateDelivery(ended, begun.revision))) return
     logEnd(ended)
-    if (ended.dueAt !== undefined) wakeAt(ended, ended.dueAt)
+    if (ended.dueAt !== undefined) wakeAt(ended.dueAt)
   }
 
   const logEnd = ({ jobId, number, state, event, tries }: Delivery) => {
@@ -143,7 +168,7 @@ export function createWebhooks(parts: WebhooksParts): Webhooks {
     sendDue,
     async close() {
       closing.abort(new Error('the server is ending'))
-      for (const timer of timers) clearTimeout(timer)
+      clearTimeout(timer?.handle)
       await lines.close()
     },
   }

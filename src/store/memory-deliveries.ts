@@ -1,52 +1,52 @@
-import type { Delivery, DeliveryRef } from '../jobs/delivery.ts'
+import type { Delivery, DueDelivery } from '../jobs/delivery.ts'
+import { createTimeline } from './timeline.ts'
 
-/** Deliveries by job, and beside them those that are pending. */
+/** Deliveries by job, and beside them the order in which the pending ones are due. */
 export type DeliveryMaps = {
-  has(jobId: string, number: number): boolean
-  /** Keeps a delivery in place of the one of its number. */
+  /** Keeps a delivery, in place of the one of its number. */
   set(delivery: Delivery): void
   get(jobId: string, number: number): Delivery | undefined
   /** By number. */
   of(jobId: string): Delivery[]
   isPending(jobId: string): boolean
   forget(jobId: string): void
-  due(now: number): DeliveryRef[]
+  /** The longest due first. */
+  due(now: number): DueDelivery[]
 }
 
 export function createDeliveryMaps(): DeliveryMaps {
   const byJob = new Map<string, Map<number, Delivery>>()
-  const pendingByJob = new Map<string, Map<number, Delivery>>()
+  const byKey = new Map<string, DueDelivery>()
+  const line = createTimeline()
+
+  const unlist = (key: string) => {
+    const known = byKey.get(key)
+    if (known) line.remove({ createdAt: known.dueAt, id: key })
+    byKey.delete(key)
+  }
+  const list = ({ jobId, number, host, dueAt }: Delivery, key: string) => {
+    if (dueAt === undefined) return
+    byKey.set(key, { jobId, number, host, dueAt })
+    line.add({ createdAt: dueAt, id: key })
+  }
+  const of = (jobId: string) => [...(byJob.get(jobId)?.values() ?? [])]
 
   return {
-    has: (jobId, number) => byJob.get(jobId)?.has(number) ?? false,
     get: (jobId, number) => byJob.get(jobId)?.get(number),
-    of: (jobId) => [...(byJob.get(jobId)?.values() ?? [])].sort((a, b) => a.number - b.number),
-    isPending: (jobId) => pendingByJob.has(jobId),
+    of: (jobId) => of(jobId).sort((a, b) => a.number - b.number),
+    isPending: (jobId) => of(jobId).some(({ dueAt }) => dueAt !== undefined),
     set(delivery) {
-      put(byJob, delivery)
-      if (delivery.dueAt === undefined) drop(pendingByJob, delivery)
-      else put(pendingByJob, delivery)
+      const some = byJob.get(delivery.jobId) ?? new Map<number, Delivery>()
+      byJob.set(delivery.jobId, some.set(delivery.number, delivery))
+      unlist(keyOf(delivery))
+      list(delivery, keyOf(delivery))
     },
     forget(jobId) {
+      for (const delivery of of(jobId)) unlist(keyOf(delivery))
       byJob.delete(jobId)
-      pendingByJob.delete(jobId)
     },
-    due(now) {
-      const due = [...pendingByJob.values()].flatMap((some) =>
-        [...some.values()].filter(({ dueAt = 0 }) => dueAt <= now),
-      )
-      return due.sort((a, b) => (a.dueAt ?? 0) - (b.dueAt ?? 0))
-    },
+    due: (now) => line.until(now).flatMap((key) => byKey.get(key) ?? []),
   }
 }
 
-function put(index: Map<string, Map<number, Delivery>>, delivery: Delivery) {
-  const some = index.get(delivery.jobId) ?? new Map<number, Delivery>()
-  index.set(delivery.jobId, some.set(delivery.number, delivery))
-}
-
-function drop(index: Map<string, Map<number, Delivery>>, { jobId, number }: Delivery) {
-  const some = index.get(jobId)
-  some?.delete(number)
-  if (some?.size === 0) index.delete(jobId)
-}
+const keyOf = ({ jobId, number }: Delivery) => `${jobId}/${number}`

@@ -91,7 +91,7 @@ export function createMemoryStore({ maxFinished = Infinity }: MemoryStoreOptions
 
   const update = (job: Job, expectedRevision: number, delivery?: Delivery) => {
     if (jobs.get(job.id)?.revision !== expectedRevision) return false
-    if (delivery && deliveries.has(job.id, delivery.number))
+    if (delivery && deliveries.get(job.id, delivery.number))
       throw new Error(`delivery ${delivery.number} exists already`)
     if (delivery) deliveries.set(delivery)
     write(job)

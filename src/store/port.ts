@@ -1,4 +1,4 @@
-import type { Delivery, DeliveryRef } from '../jobs/delivery.ts'
+import type { Delivery, DueDelivery } from '../jobs/delivery.ts'
 import type { Job, JobStatus } from '../jobs/job.ts'
 
 /**
@@ -70,7 +70,7 @@ export type DeliveryStore = {
   /** All of a job, by number. */
   deliveriesOf(jobId: string): Promise<Delivery[]>
   /** Every delivery with a `dueAt` of `now` (epoch ms) or before, the longest due first; they may change meanwhile. */
-  dueDeliveries(now: number): AsyncIterable<DeliveryRef>
+  dueDeliveries(now: number): AsyncIterable<DueDelivery>
   /** Compare-and-set, as for jobs: false, and no change, unless its stored revision is `expectedRevision`. */
   updateDelivery(delivery: Delivery, expectedRevision: number): Promise<boolean>
 }

@@ -1,5 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite'
-import type { Delivery, DeliveryRef } from '../jobs/delivery.ts'
+import type { Delivery, DueDelivery } from '../jobs/delivery.ts'
 
 /** The deliveries' part of the file. Who calls them sees to the transaction. */
 export type DeliveryRows = {
@@ -9,11 +9,9 @@ export type DeliveryRows = {
   /** False, and no change, unless the stored revision is the expected one. */
   update(delivery: Delivery, expectedRevision: number): boolean
   remove(jobId: string): void
-  /** One page of what is due, from behind a position on. */
-  due(after: DuePosition, now: number, limit: number): (DeliveryRef & DuePosition)[]
+  /** One page of what is due, from behind one on. */
+  due(after: DueDelivery, now: number, limit: number): DueDelivery[]
 }
-
-export type DuePosition = { readonly dueAt: number; readonly jobId: string; readonly number: number }
 
 export function createDeliveryRows(sql: ReturnType<typeof prepareDeliveries>): DeliveryRows {
   return {

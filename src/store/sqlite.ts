@@ -1,12 +1,12 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { StoreUnavailable } from '../errors.ts'
-import type { Delivery, DeliveryRef } from '../jobs/delivery.ts'
+import type { Delivery, DueDelivery } from '../jobs/delivery.ts'
 import { isFinished, type Job, JOB_STATUSES, owesStop } from '../jobs/job.ts'
 import { createGroupCommit } from './group-commit.ts'
 import { codeOf, describeFault, openSqliteFile } from './sqlite-file.ts'
 import { createRecent } from './recent.ts'
 import type { InsertLimits, Inserted, ListPosition, ListQuery, Owed, Store } from './port.ts'
-import { createDeliveryRows, type DeliveryRows, type DuePosition, prepareDeliveries } from './sqlite-deliveries.ts'
+import { createDeliveryRows, type DeliveryRows, prepareDeliveries } from './sqlite-deliveries.ts'
 import { comparePositions } from './timeline.ts'
 
 /** Jobs read at once while looking for what is owed: enough to be quick, few enough not to hold up the loop. */
@@ -158,10 +158,10 @@ async function* pages(statements: readonly StatementSync[], what: Owed, now: num
   }
 }
 
-async function* duePages(deliveries: DeliveryRows, now: number): AsyncIterable<DeliveryRef> {
-  let after: DuePosition | undefined = { dueAt: -1, jobId: '', number: 0 }
+async function* duePages(deliveries: DeliveryRows, now: number): AsyncIterable<DueDelivery> {
+  let after: DueDelivery | undefined = { dueAt: -1, jobId: '', number: 0, host: '' }
   while (after) {
-    const from: DuePosition = after
+    const from: DueDelivery = after
     const page = await read(() => deliveries.due(from, now, OWED_PAGE))
     yield* page
     after = page.length < OWED_PAGE ? undefined : page.at(-1)

@@ -6,6 +6,8 @@ export type Timeline = {
   remove(position: ListPosition): void
   /** Ids from the newest on that the query's `after` and `createdBefore` allow. */
   before(query: Pick<ListQuery, 'after' | 'createdBefore'>): Iterable<string>
+  /** Ids from the oldest on, up to this time. */
+  until(time: number): string[]
 }
 
 export function createTimeline(): Timeline {
@@ -17,6 +19,7 @@ export function createTimeline(): Timeline {
       const at = countBelow(line, position)
       if (line[at]?.id === position.id) line.splice(at, 1)
     },
+    until: (time) => line.slice(0, countBelow(line, { createdAt: time + 1, id: '' })).map(({ id }) => id),
     *before({ after, createdBefore }) {
       const start = after ?? (createdBefore === undefined ? undefined : { createdAt: createdBefore, id: '' })
       let at = start ? countBelow(line, start) : line.length

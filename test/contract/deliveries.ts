@@ -92,8 +92,8 @@ export const deliveriesContract: readonly ContractCase<Store>[] = [
       const { delivery } = await owing(store, { dueAt: 5, host: 'done' })
       await store.updateDelivery(delivered(delivery), delivery.revision)
       expect(await dueOf(store, 9)).toEqual([])
-      expect(await dueOf(store, 20)).toEqual(['1@h10', '1@h20'])
-      expect(await dueOf(store, 1_000)).toEqual(['1@h10', '1@h20', '1@h30'])
+      expect(await dueOf(store, 20)).toEqual(['1@h10/10', '1@h20/20'])
+      expect(await dueOf(store, 1_000)).toEqual(['1@h10/10', '1@h20/20', '1@h30/30'])
     },
   ],
   [
@@ -132,7 +132,7 @@ export const deliveriesContract: readonly ContractCase<Store>[] = [
       expect(await store.updateDelivery(aDelivery(job, { number: 2 }), 1)).toBe(false)
       expect(await store.updateDelivery(aDelivery(aJob()), 1)).toBe(false)
       expect(await store.deliveriesOf(job.id)).toEqual([delivery])
-      expect(await dueOf(store, 0)).toEqual(['1@hooks.example'])
+      expect(await dueOf(store, 0)).toEqual(['1@hooks.example/0'])
     },
   ],
   [

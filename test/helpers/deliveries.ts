@@ -26,9 +26,9 @@ export function delivered({ dueAt, ...delivery }: Delivery): Delivery {
   return { ...delivery, revision: delivery.revision + 1, state: 'delivered', tries: [{ at: 1, status: 200 }] }
 }
 
-/** What is due, as `<number>@<host>`, in the order in which the store tells it. */
+/** What is due, as `<number>@<host>/<time>`, in the order in which the store tells it. */
 export async function dueOf(store: Pick<Store, 'dueDeliveries'>, now: number): Promise<string[]> {
   const found: string[] = []
-  for await (const { number, host } of store.dueDeliveries(now)) found.push(`${number}@${host}`)
+  for await (const { number, host, dueAt } of store.dueDeliveries(now)) found.push(`${number}@${host}/${dueAt}`)
   return found
 }

@@ -133,19 +133,18 @@ describe('a delivery that fails', () => {
     expect(sender.sent).toHaveLength(8)
   })
 
-  test('is tried again by its timer where it is due soon, without a pass', async () => {
-    const { clock, sender, store, submit, backend, untilStatus, webhooks } = await start()
-    sender.answerWith = async () => ({ status: sender.sent.length < 2 ? 500 : 200 })
-    const ref = await submit({ webhookUrl: HOOK })
-    await untilStatus(ref.id, 'running')
-    backend.end(`fc-${ref.id}-1`, aSuccess)
-    await until(() => sender.sent.length === 1)
-    const first = await until(async () => (await store.deliveriesOf(ref.id)).find(({ triesMade }) => triesMade === 1))
-    // A look shortly before the time sets a timer for it.
-    clock.now = first.dueAt! - 40
-    webhooks.wake(first)
-    await new Promise(setImmediate)
-    clock.now = first.dueAt!
+  test('is tried again by the timer, also of a server that has just begun, without a pass of the reconciler', async () => {
+    const { clock, sender, succeed, untilTries, store, webhooks } = await start()
+    sender.answerWith = async () => ({ status: 500 })
+    const { dueAt } = await untilTries(await succeed(), 1)
+    await webhooks.close()
+    const log = (await recordingLog()).log
+    const next = createWebhooks({ store, sender, log, claimMs: 25_000, now: () => clock.now })
+    onTestFinished(() => next.close())
+    clock.now = dueAt! - 40
+    await next.sendDue()
+    expect(sender.sent).toHaveLength(1)
+    clock.now = dueAt!
     await until(() => sender.sent.length === 2, 'the second try', 3_000)
   })
 
