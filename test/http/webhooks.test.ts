@@ -2,7 +2,6 @@ import { randomBytes } from 'node:crypto'
 import { createServer } from 'node:net'
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
 import { createHttpSender, type HttpSenderOptions } from '../../src/delivery/http.ts'
-import { TRIES_PER_HOST } from '../../src/jobs/webhooks.ts'
 import { aBody, problemOf, startApp, type TestApp } from '../helpers/app.ts'
 import { as, knownCallers } from '../helpers/callers.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
@@ -174,11 +173,11 @@ describe('a receiver that', () => {
     await start({ timeoutMs: 10_000 })
     const [dead, alive] = [await startReceiver(), await startReceiver()]
     dead.answerWith = () => undefined
-    for (let n = 0; n < TRIES_PER_HOST + 8; n++) await succeed({ webhook_url: dead.url })
-    await dead.untilReceived(TRIES_PER_HOST)
+    for (let n = 0; n < 24; n++) await succeed({ webhook_url: dead.url })
+    await dead.untilReceived(16)
     await succeed({ webhook_url: alive.url })
     await alive.untilReceived(1)
-    expect([dead.received.length, dead.most()]).toEqual([TRIES_PER_HOST, TRIES_PER_HOST])
+    expect([dead.received.length, dead.most()]).toEqual([16, 16])
   })
 })
 

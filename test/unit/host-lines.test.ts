@@ -51,6 +51,14 @@ describe('a line for each host', () => {
     expect(began).toHaveLength(6)
   })
 
+  test('uses every place that becomes free, though all of it waits for one host', async () => {
+    const { began, add, end } = scene({ inAll: 2 })
+    for (const name of ['a/1', 'a/2', 'b/1', 'b/2', 'b/3']) add(name)
+    await end('a/1')
+    await end('a/2')
+    expect(began).toEqual(['a/1', 'a/2', 'b/1', 'b/2'])
+  })
+
   test('takes the same work once while it waits, and once more where it is added while it runs', async () => {
     const { began, add, end } = scene({ perHost: 1 })
     for (const name of ['a/1', 'a/2', 'a/2', 'a/1', 'a/1']) add(name)
