@@ -23,7 +23,12 @@ export function createHttpSender({ secrets, urlRule, timeoutMs, resolve }: HttpS
 
   return {
     secretsOf,
-    check: (url) => urlAddressFault(url, urlRule),
+    check(url) {
+      // Whoever asks has a message coming, and the libraries take longer to load than a message to send.
+      loadLibrary().catch(() => undefined)
+      poster.prepare()
+      return urlAddressFault(url, urlRule)
+    },
     async send(message, signal): Promise<TryResult> {
       const keys = secretsOf(message.caller)
       if (keys.length === 0) return { error: 'the server has no WEBHOOK_SECRET to sign with' }
@@ -46,9 +51,11 @@ export function createHttpSender({ secrets, urlRule, timeoutMs, resolve }: HttpS
   }
 }
 
+/** With the first webhook and not before: a server that sends none does without it. */
+const loadLibrary = () => import('standardwebhooks')
+
 async function headersOf({ id, at, body }: WebhookMessage, keys: readonly string[]): Promise<Record<string, string>> {
-  // Loaded with the first webhook: a server that sends none does without it.
-  const { Webhook } = await import('standardwebhooks')
+  const { Webhook } = await loadLibrary()
   const time = new Date(at)
   return {
     'content-type': 'application/json',

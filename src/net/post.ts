@@ -20,6 +20,8 @@ export type Posted = { readonly status: number; readonly retryAfter?: string }
 
 /** Posts to URLs that callers name, and only to where the rule allows. Redirects are answers like any other. */
 export type Poster = {
+  /** Loads what the first request needs, which would otherwise wait for it. */
+  prepare(): void
   /** Rejects with `PostError`, or with the signal's reason when `signal` aborts. */
   post(url: string, post: Post): Promise<Posted>
   /** Cuts the connections that are open. Idempotent. */
@@ -52,6 +54,7 @@ export function createPoster(rule: UrlRule, resolve?: Resolve): Poster {
   }
 
   return {
+    prepare: () => void openAgent().catch(() => undefined),
     async post(url, post) {
       const deadline = new AbortController()
       const timer = setTimeout(() => deadline.abort(), post.timeoutMs)
