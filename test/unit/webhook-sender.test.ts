@@ -65,6 +65,14 @@ describe('a message', () => {
     expect(sender.secretsOf('anonymous')).toEqual([newer, older])
   })
 
+  test('of a caller with the longest name an issuer may give has a secret of its own too', () => {
+    const sender = senderOf()
+    const names = ['a', 'b'].map((end) => `oidc:https://issuer.example|${'\u{1f3ac}'.repeat(254)}${end}`)
+    const secrets = names.flatMap((name) => sender.secretsOf(name))
+    expect(new Set(secrets).size).toBe(2)
+    for (const secret of secrets) expect(parseWebhookSecrets(secret)).toEqual([secret])
+  })
+
   test('cannot be sent without a secret', async () => {
     const receiver = await startReceiver()
     const sender = senderOf({ secrets: [] })
