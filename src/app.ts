@@ -22,6 +22,8 @@ import { answerClientError, answerError, answerExpectation, registerProblems } f
 import { addRateLimits, createFailureLimit, registerLimiter } from './http/rate-limits.ts'
 import { RequestLog } from './http/request-log.ts'
 import { createValidatorCompiler } from './http/validation.ts'
+import { webhookRoutes } from './http/webhooks.ts'
+import type { Deliveries } from './jobs/deliveries.ts'
 import type { LinkSigner } from './jobs/links.ts'
 import type { JobService } from './jobs/service.ts'
 import type { Watches } from './jobs/watches.ts'
@@ -30,6 +32,7 @@ import type { Readiness } from './readiness.ts'
 export type AppParts = {
   readonly service: JobService
   readonly watches: Watches
+  readonly deliveries: Deliveries
   readonly artifacts: Pick<Artifacts, 'open'>
   readonly links: LinkSigner
   readonly readiness: Pick<Readiness, 'report'>
@@ -41,7 +44,7 @@ export type AppParts = {
 
 /** The HTTP application, ready to listen or to be injected. It opens nothing itself: its parts are given and closed elsewhere. */
 export async function buildApp({ log, http, authenticator, ...parts }: AppParts): Promise<FastifyInstance> {
-  const { service, watches, readiness, artifacts, links } = parts
+  const { service, watches, deliveries, readiness, artifacts, links } = parts
   const app = Fastify({
     loggerInstance: log,
     bodyLimit: http.bodyLimitBytes,
@@ -83,6 +86,7 @@ export async function buildApp({ log, http, authenticator, ...parts }: AppParts)
   await app.register(outputRoutes, { service, artifacts, links })
   await app.register(eventRoutes, { service, watches, links, maxPerCaller: http.maxStreamsPerCaller })
   await app.register(logRoutes, { service })
+  await app.register(webhookRoutes, { deliveries })
 
   const isOpen = authenticator === undefined
   const isPublic = http.publicDocs ?? isOpen

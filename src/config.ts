@@ -216,6 +216,17 @@ export const ConfigSchema = Type.Object({
   AWS_ACCESS_KEY_ID: Type.Optional(text('For `s3`: credentials that may read the outputs.')),
   AWS_SECRET_ACCESS_KEY: Type.Optional(text('For `s3`: their secret.', { secret: true })),
   AWS_SESSION_TOKEN: Type.Optional(text('For `s3`: their token, where they are temporary.', { secret: true })),
+  WEBHOOK_SECRET: Type.Optional(
+    text(
+      'Signs webhooks: `whsec_` and the base64 of 24 to 64 bytes; several, comma-separated, the newest first, all sign. Unset: no webhooks.',
+      { secret: true },
+    ),
+  ),
+  WEBHOOK_ALLOW_PRIVATE: Type.Boolean({
+    default: false,
+    description: 'Lets webhooks be sent to private and loopback addresses.',
+  }),
+  WEBHOOK_TIMEOUT_SECONDS: integer('Time one try of a webhook may take.', { default: 15, minimum: 1, maximum: 300 }),
 })
 
 export type Config = Readonly<Omit<Static<typeof ConfigSchema>, 'BACKEND'>> & {

@@ -1,27 +1,15 @@
 /** Every `code` of a problem document. What each means to a caller stands in `http/reference/problems.ts`. */
 export const PROBLEM_CODES = [
   ...(['attempt_not_found', 'bad_request', 'body_too_large', 'concurrency_limit_reached'] as const),
-  ...(['cross_site_refused', 'expectation_failed', 'headers_too_large', 'idempotency_key_reused'] as const),
-  ...(['insufficient_scope', 'internal_error', 'invalid_idempotency_key', 'invalid_json', 'invalid_request'] as const),
-  ...(['issuer_unavailable', 'job_canceled', 'job_failed', 'job_finished', 'job_not_finished'] as const),
-  ...([
-    'job_not_found',
-    'link_invalid',
-    'logs_unavailable',
-    'malformed_request',
-    'malformed_url',
-    'method_not_allowed',
-    'not_acceptable',
-  ] as const),
+  ...(['cross_site_refused', 'delivery_in_progress', 'delivery_not_found', 'expectation_failed'] as const),
+  ...(['headers_too_large', 'idempotency_key_reused', 'insufficient_scope', 'internal_error'] as const),
+  ...(['invalid_idempotency_key', 'invalid_json', 'invalid_request', 'issuer_unavailable', 'job_canceled'] as const),
+  ...(['job_failed', 'job_finished', 'job_not_finished', 'job_not_found', 'link_invalid'] as const),
+  ...(['logs_unavailable', 'malformed_request', 'malformed_url', 'method_not_allowed', 'not_acceptable'] as const),
   ...(['output_unavailable', 'overloaded', 'precondition_failed', 'queue_full', 'range_not_satisfiable'] as const),
-  ...(['rate_limited', 'request_timeout', 'route_not_found'] as const),
-  ...([
-    'store_unavailable',
-    'stream_limit_reached',
-    'unauthorized',
-    'unsupported_media_type',
-    'url_not_allowed',
-  ] as const),
+  ...(['rate_limited', 'request_timeout', 'route_not_found', 'store_unavailable', 'stream_limit_reached'] as const),
+  ...(['unauthorized', 'unsupported_media_type', 'url_not_allowed', 'webhook_secret_not_shown'] as const),
+  ...(['webhooks_not_configured'] as const),
 ]
 export type ProblemCode = (typeof PROBLEM_CODES)[number]
 
@@ -128,6 +116,37 @@ export class PreconditionFailed extends AppError {
 export class LinkInvalid extends AppError {
   constructor() {
     super('link_invalid', 403, 'The link is not valid, or not any more; a new one stands in the job.')
+  }
+}
+
+/** The operator has set up no secret to sign webhooks with. 400 of a submit that wants one, 404 of a look at it. */
+export class WebhooksNotConfigured extends AppError {
+  constructor(status: 400 | 404) {
+    const message = 'This server sends no webhooks: its operator has not set WEBHOOK_SECRET.'
+    const faults = [{ path: '/webhook_url', message: 'this server sends no webhooks' }]
+    super('webhooks_not_configured', status, message, status === 400 ? { faults } : {})
+  }
+}
+
+/** 403: without authentication webhooks are signed with the operator's own secret, which is not told to strangers. */
+export class WebhookSecretNotShown extends AppError {
+  constructor() {
+    const message = 'Without authentication webhooks are signed with WEBHOOK_SECRET itself; ask whoever set it.'
+    super('webhook_secret_not_shown', 403, message)
+  }
+}
+
+/** 404: the job has no delivery of this number. */
+export class DeliveryNotFound extends AppError {
+  constructor() {
+    super('delivery_not_found', 404, 'The job has no delivery of this number.')
+  }
+}
+
+/** 409: the delivery is being tried already, or about to be. */
+export class DeliveryInProgress extends AppError {
+  constructor() {
+    super('delivery_in_progress', 409, 'The delivery is being tried just now; look at it again in a moment.')
   }
 }
 

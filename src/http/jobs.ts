@@ -18,12 +18,15 @@ import { ProblemReply } from './schemas/problem.ts'
 import { createHold, preferredWait } from './waits.ts'
 
 function newJobOf({ body, headers }: { body: Static<typeof NewJobBody>; headers: IncomingHttpHeaders }): NewJob {
-  const { version = 'v15', metadata, timeout_seconds: timeoutSeconds, ...input } = body
+  const { version = 'v15', metadata, timeout_seconds: timeoutSeconds, ...others } = body
+  const { webhook_url: webhookUrl, webhook_events: webhookEvents, ...input } = others
   const key = headers['idempotency-key']
   return {
     ...{ input, version },
     ...(metadata && { metadata }),
     ...(timeoutSeconds !== undefined && { timeoutSeconds }),
+    ...(webhookUrl !== undefined && { webhookUrl }),
+    ...(webhookEvents && { webhookEvents }),
     ...(key !== undefined && { idempotencyKey: parseIdempotencyKey(String(key)) }),
   }
 }

@@ -3,7 +3,6 @@ import type { Authenticator } from '../../src/auth/port.ts'
 import { buildApp } from '../../src/app.ts'
 import { loadConfig } from '../../src/config.ts'
 import { type HttpSettings, httpSettingsOf } from '../../src/http-settings.ts'
-import { createLinkSigner } from '../../src/jobs/links.ts'
 import { startCore } from './core.ts'
 import { recordingLog } from './log.ts'
 
@@ -18,12 +17,8 @@ export const defaultHttp = httpSettingsOf(loadConfig({ BACKEND: 'local' }))
 export async function startApp({ http, authenticator, ...options }: AppOptions = {}) {
   const core = await startCore(options)
   const { log, lines, text } = await recordingLog()
-  const { service, watches, readiness, artifacts, clock } = core
-  const links = createLinkSigner({
-    ...{ secrets: ['new secret', 'old secret'], publicUrl: () => 'https://video.example', ttlSeconds: 3600 },
-    now: () => clock.now,
-  })
-  const parts = { service, watches, readiness, artifacts, links, log, authenticator }
+  const { service, watches, deliveries, readiness, artifacts, links } = core
+  const parts = { service, watches, deliveries, readiness, artifacts, links, log, authenticator }
   const app = await buildApp({ ...parts, http: { ...defaultHttp, ...http } })
   const post = (url: string, payload?: object | string, headers: Record<string, string> = {}) =>
     app.inject({
@@ -34,7 +29,7 @@ export async function startApp({ http, authenticator, ...options }: AppOptions =
     })
   return {
     ...core,
-    ...{ app, links, post, requestLines: lines, requestLog: text },
+    ...{ app, post, requestLines: lines, requestLog: text },
     get: (url: string) => app.inject({ method: 'GET', url }),
     async close() {
       await app.close()

@@ -9,6 +9,7 @@ import { aSuccess } from '../helpers/fake-backend.ts'
 import { injectHead } from '../helpers/inject.ts'
 import { modalArtifacts } from '../helpers/outputs.ts'
 import { routesOf } from '../helpers/routes.ts'
+import { until } from '../helpers/until.ts'
 
 type Route = {
   /** Undefined: for anybody. `known`: for whoever has a valid credential. */
@@ -36,6 +37,9 @@ const ROUTES: Readonly<Record<string, Route>> = {
   'GET /jobs/:id/events': { scope: 'jobs:read', job: 'running', answer: 200 },
   'GET /events': { scope: 'jobs:read', answer: 200, hasNoOwner: true },
   'GET /jobs/:id/logs': { scope: 'jobs:read', job: 'succeeded', answer: 200 },
+  'GET /jobs/:id/deliveries': { scope: 'jobs:read', job: 'succeeded', answer: 200 },
+  'POST /jobs/:id/deliveries/:n/redeliver': { scope: 'jobs:write', job: 'succeeded', answer: 202 },
+  'GET /webhooks/secret': { scope: 'jobs:write', answer: 200, hasNoOwner: true },
   'DELETE /jobs/:id': { scope: 'jobs:write', job: 'succeeded', answer: 204 },
   'POST /jobs/:id/cancel': { scope: 'jobs:write', job: 'running', answer: 200 },
   'POST /jobs/:id/retry': { scope: 'jobs:write', job: 'canceled', answer: 202 },
@@ -51,19 +55,21 @@ afterAll(() => app.close())
 const split = (route: string) => route.split(' ') as [HTTPMethods, string]
 
 async function aJobOfAlice(state: Route['job'] = 'running'): Promise<string> {
-  const { job_id: id } = (await app.post('/jobs', aBody, as('alice'))).json<{ job_id: string }>()
+  const body = { ...aBody, webhook_url: 'https://hooks.example/alice' }
+  const { job_id: id } = (await app.post('/jobs', body, as('alice'))).json<{ job_id: string }>()
   const { attempts } = await app.untilStatus(id, 'running')
   if (state === 'succeeded') app.backend.end(attempts[0]?.callId ?? '', aSuccess)
   if (state === 'canceled') await app.post(`/jobs/${id}/cancel`, undefined, as('alice'))
   await app.untilJob(id, (job) => job.status === state && !job.attempts.some(({ stop }) => stop === 'owed'), state)
+  await until(async () => (await app.store.deliveriesOf(id)).every(({ dueAt }) => dueAt === undefined), 'delivered')
   return id
 }
 
 async function ask(name: string, caller: string | undefined, id: string) {
   const [method, path] = split(name)
   const payload = name === 'POST /jobs' ? aBody : undefined
-  const request = { method, url: path.replace(':id', id), headers: as(caller), ...(payload && { payload }) }
-  return injectHead(app.app, request)
+  const url = path.replace(':id', id).replace(':n', '1')
+  return injectHead(app.app, { method, url, headers: as(caller), ...(payload && { payload }) })
 }
 
 test('every route is in the table, and the table has no other', async () => {

@@ -177,6 +177,19 @@ describe('real answers are as the reference tells', () => {
   const lastSeen = (id: string) => ({ headers: { ...as('alice'), 'last-event-id': id } })
   const asJson = { headers: { ...as('alice'), accept: 'application/json' } }
 
+  /** A job of Alice's whose webhook has been told of its end. */
+  async function aToldJob(): Promise<string> {
+    const { job_id: id } = (await submit({ ...aBody, webhook_url: 'https://hooks.example/a' })).json<{
+      job_id: string
+    }>()
+    await guarded.untilStatus(id, 'running')
+    await ask('POST /jobs/:id/cancel', id)
+    await until(async () => (await guarded.store.deliveriesOf(id)).some(({ state }) => state === 'delivered'))
+    return id
+  }
+  const redeliver = (id: string, n: number) =>
+    guarded.app.inject({ method: 'POST', url: `/jobs/${id}/deliveries/${n}/redeliver`, headers: as('alice') })
+
   /** The answer to a submit that waits until somebody cancels the job. */
   async function waitedFor(): Promise<Answer> {
     const metadata = { waited: 'for' }
@@ -257,6 +270,14 @@ describe('real answers are as the reference tells', () => {
     ['POST /jobs/:id/retry', 409, 'running', async () => ask('POST /jobs/:id/retry', await aJob())],
     ['POST /jobs/:id/retry', 409, 'succeeded', async () => ask('POST /jobs/:id/retry', await aJob('succeeded'))],
     ['POST /jobs/:id/retry', 404, 'unknown', () => ask('POST /jobs/:id/retry', unknown)],
+    ['GET /jobs/:id/deliveries', 200, 'some', async () => ask('GET /jobs/:id/deliveries', await aToldJob())],
+    ['GET /jobs/:id/deliveries', 200, 'none', async () => ask('GET /jobs/:id/deliveries', await aJob())],
+    ['GET /jobs/:id/deliveries', 404, 'unknown', () => ask('GET /jobs/:id/deliveries', unknown)],
+    ['POST /jobs/:id/deliveries/:n/redeliver', 202, 'delivered', async () => redeliver(await aToldJob(), 1)],
+    ['POST /jobs/:id/deliveries/:n/redeliver', 404, 'no such delivery', async () => redeliver(await aJob(), 1)],
+    ['POST /jobs/:id/deliveries/:n/redeliver', 404, 'unknown', () => redeliver(unknown, 1)],
+    ['GET /webhooks/secret', 200, 'their own', () => get('/webhooks/secret')],
+    ['GET /webhooks/secret', 403, 'who may only read', () => get('/webhooks/secret', 'alice-reads')],
     ['DELETE /jobs/:id', 204, 'ended', async () => ask('DELETE /jobs/:id', await aJob('succeeded'))],
     ['DELETE /jobs/:id', 409, 'running', async () => ask('DELETE /jobs/:id', await aJob())],
     ['DELETE /jobs/:id', 404, 'unknown', () => ask('DELETE /jobs/:id', unknown)],

@@ -54,7 +54,7 @@ export const jobOperations: Operations = {
       },
     },
     problems: [
-      ...(['invalid_idempotency_key', 'url_not_allowed', 'idempotency_key_reused'] as const),
+      ...(['invalid_idempotency_key', 'url_not_allowed', 'webhooks_not_configured', 'idempotency_key_reused'] as const),
       ...(['concurrency_limit_reached', 'queue_full', 'store_unavailable'] as const),
     ],
   },

@@ -1,5 +1,6 @@
 import { eventOperations } from './events.ts'
 import { jobOperations } from './jobs.ts'
+import { webhookOperations } from './webhooks.ts'
 import type { Operations } from './operation.ts'
 
 const healthOperations: Operations = {
@@ -47,6 +48,7 @@ const docsOperations: Operations = {
 export const OPERATIONS: Operations = {
   ...jobOperations,
   ...eventOperations,
+  ...webhookOperations,
   ...healthOperations,
   ...docsOperations,
 }

@@ -4,6 +4,8 @@ import {
   AttemptNotFound,
   ConcurrencyLimitReached,
   CrossSiteRefused,
+  DeliveryInProgress,
+  DeliveryNotFound,
   Forbidden,
   IdempotencyConflict,
   InvalidRequest,
@@ -23,6 +25,8 @@ import {
   StoreUnavailable,
   TooManyStreams,
   Unauthorized,
+  WebhookSecretNotShown,
+  WebhooksNotConfigured,
 } from '../../errors.ts'
 import { clientProblemOf, EXPECTATION_FAILED, type Problem, problemOf, ROUTE_NOT_FOUND } from '../problems.ts'
 
@@ -69,6 +73,8 @@ export const PROBLEMS: Readonly<Record<ProblemCode, Entry>> = {
     'A page of another site asks for a change, and its origin is not allowed to.',
     new CrossSiteRefused(),
   ),
+  delivery_in_progress: entry('The delivery is being tried, or about to be.', new DeliveryInProgress()),
+  delivery_not_found: entry('The job has no delivery of that number.', new DeliveryNotFound()),
   expectation_failed: entry('The `Expect` header is none that the server knows.', EXPECTATION_FAILED),
   headers_too_large: entry('URL and headers are too large.', clientProblemOf('HPE_HEADER_OVERFLOW')),
   idempotency_key_reused: entry('The `Idempotency-Key` was used with another request.', new IdempotencyConflict()),
@@ -146,5 +152,14 @@ export const PROBLEMS: Readonly<Record<ProblemCode, Entry>> = {
   url_not_allowed: entry(
     'A URL is one that the server may not fetch.',
     new InvalidRequest([{ path: '/video_url', message: 'must be on one of the allowed hosts' }], 'url_not_allowed'),
+  ),
+  webhook_secret_not_shown: entry(
+    'Without authentication the secret of webhooks is the operator’s own, and not told.',
+    new WebhookSecretNotShown(),
+  ),
+  webhooks_not_configured: entry(
+    'The server sends no webhooks: a submit that wants one is refused (400), and there is no secret (404).',
+    new WebhooksNotConfigured(400),
+    new WebhooksNotConfigured(404),
   ),
 }

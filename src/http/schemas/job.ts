@@ -62,6 +62,12 @@ const Links = Type.Object(
     }),
     logs: Text({ description: 'Its log.', example: '/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/logs' }),
     cancel: Text({ description: 'Where to cancel it.', example: '/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/cancel' }),
+    deliveries: Type.Optional(
+      Text({
+        description: 'Its webhooks, where it has any.',
+        example: '/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/deliveries',
+      }),
+    ),
   },
   { $id: 'JobLinks', description: 'Where the parts of a job are, relative to this server.' },
 )
