@@ -87,10 +87,14 @@ function faultOf(type: 'file' | 'field', name: string, seen: ReadonlySet<string>
   return type === 'file' ? 'must not be a file' : undefined
 }
 
+/** Fields that are no text and no number. A list of events may also be written with commas. */
+const AS_JSON = new Set(['metadata', 'webhook_events'])
+
 /** Text as the field's own type, where it is written as one; what is not stays text, and is refused as such. */
 function valueOf(name: string, text: string): unknown {
   if (name === 'timeout_seconds' && /^\d{1,15}$/.test(text)) return Number(text)
-  if (name !== 'metadata' || text.includes('"__proto__"')) return text
+  if (name === 'webhook_events' && !text.startsWith('[')) return text.split(',').map((event) => event.trim())
+  if (!AS_JSON.has(name) || text.includes('"__proto__"')) return text
   try {
     return JSON.parse(text)
   } catch {
