@@ -11,6 +11,7 @@ import { PROCESS_NAME } from '../../src/process-name.ts'
 import { startCore } from '../helpers/core.ts'
 import { aJob } from '../helpers/jobs.ts'
 import { FACE, filesIn, folderUploads, SPEECH } from '../helpers/uploads.ts'
+import { until } from '../helpers/until.ts'
 
 /** A file in pieces. */
 async function* pieces(file: Buffer, failsWith?: Error) {
@@ -27,8 +28,10 @@ describe('an upload', () => {
     const upload = await uploads.begin()
     const names: string[] = []
     async function* watched() {
+      let taken = 0
       for await (const piece of pieces(FACE)) {
-        names.push(...filesIn(folder))
+        // The file comes into being with the first piece, when the disk gets to it.
+        if (taken++ > 0) names.push(...(await until(() => filesIn(folder).length > 0 && filesIn(folder))))
         yield piece
       }
     }
