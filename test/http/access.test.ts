@@ -140,6 +140,7 @@ test('a key may come as X-API-Key; two credentials at once are refused', async (
 })
 
 test('a list shows the caller’s own; an administrator sees all, whose they are, and may choose a caller', async () => {
+  app.clock.now += 1_000
   const [ofAlice, ofBob] = await Promise.all(
     ['alice', 'bob'].map(async (caller) => (await app.post('/jobs', aBody, as(caller))).json<{ job_id: string }>()),
   )
