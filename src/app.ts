@@ -11,6 +11,7 @@ import { registerCaller } from './http/caller.ts'
 import { limitArrival } from './http/arrival.ts'
 import { connectionOptions, limitConnections } from './http/connections.ts'
 import { collectRoutes, docsRoutes } from './http/docs.ts'
+import { eventRoutes } from './http/events.ts'
 import { healthRoutes } from './http/health.ts'
 import { inputRoutes } from './http/inputs.ts'
 import { jobRoutes } from './http/jobs.ts'
@@ -24,12 +25,17 @@ import { addRateLimits, createFailureLimit, registerLimiter } from './http/rate-
 import { RequestLog } from './http/request-log.ts'
 import { createValidatorCompiler } from './http/validation.ts'
 import type { Uploads } from './inputs/port.ts'
+import { webhookRoutes } from './http/webhooks.ts'
+import type { Deliveries } from './jobs/deliveries.ts'
 import type { LinkSigner } from './jobs/links.ts'
 import type { JobService } from './jobs/service.ts'
+import type { Watches } from './jobs/watches.ts'
 import type { Readiness } from './readiness.ts'
 
 export type AppParts = {
   readonly service: JobService
+  readonly watches: Watches
+  readonly deliveries: Deliveries
   readonly artifacts: Pick<Artifacts, 'open'>
   readonly uploads: Pick<Uploads, 'begin' | 'locate'>
   readonly links: LinkSigner
@@ -42,7 +48,7 @@ export type AppParts = {
 
 /** The HTTP application, ready to listen or to be injected. It opens nothing itself: its parts are given and closed elsewhere. */
 export async function buildApp({ log, http, authenticator, ...parts }: AppParts): Promise<FastifyInstance> {
-  const { service, readiness, artifacts, uploads, links } = parts
+  const { service, watches, deliveries, readiness, artifacts, uploads, links } = parts
   const app = Fastify({
     loggerInstance: log,
     bodyLimit: http.bodyLimitBytes,
@@ -81,10 +87,12 @@ export async function buildApp({ log, http, authenticator, ...parts }: AppParts)
   const routes = collectRoutes(app)
 
   await app.register(healthRoutes, { readiness })
-  await app.register(jobRoutes, { service, links, uploads, limits: http })
+  await app.register(jobRoutes, { service, watches, links, uploads, limits: http })
   await app.register(outputRoutes, { service, artifacts, links })
   await app.register(inputRoutes, { service, uploads, links })
+  await app.register(eventRoutes, { service, watches, links, maxPerCaller: http.maxStreamsPerCaller })
   await app.register(logRoutes, { service })
+  await app.register(webhookRoutes, { deliveries })
 
   const isOpen = authenticator === undefined
   const isPublic = http.publicDocs ?? isOpen

@@ -5,6 +5,7 @@ import { parseOrigins, parseTrustedProxies } from './address-lists.ts'
 import { issuerUrlFault } from './auth/issuer-url.ts'
 import { parseEntryList, repeatFaults } from './auth/key-format.ts'
 import { parseCommand } from './command-template.ts'
+import { parseWebhookSecrets } from './webhook-secrets.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
@@ -59,7 +60,12 @@ const NEEDED_BY_SOURCE: Readonly<Record<string, readonly string[]>> = {
 export const mayHoldPassword = (text = ''): boolean => text.includes('@')
 
 /** Settings with a form of their own; their parsers throw what is wrong. */
-const PARSERS = { LOCAL_COMMAND: parseCommand, CORS_ORIGINS: parseOrigins, TRUST_PROXY: parseTrustedProxies }
+const PARSERS = {
+  LOCAL_COMMAND: parseCommand,
+  CORS_ORIGINS: parseOrigins,
+  TRUST_PROXY: parseTrustedProxies,
+  WEBHOOK_SECRET: parseWebhookSecrets,
+}
 
 function textFaults(env: Environment): string[] {
   return Object.entries(PARSERS).flatMap(([name, parse]) => {

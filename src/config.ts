@@ -53,6 +53,11 @@ export const ConfigSchema = Type.Object({
     minimum: 0,
     maximum: 1_000_000,
   }),
+  MAX_STREAMS_PER_CALLER: integer('Streams of events one caller may have open; further ones answer 429. 0: no limit.', {
+    default: 0,
+    minimum: 0,
+    maximum: 1_000_000,
+  }),
   MAX_EVENT_LOOP_DELAY_MS: integer(
     'Mean delay of the event loop beyond which requests are answered 503 until it has recovered; 0: no limit.',
     { default: 1000, minimum: 0, maximum: 60_000 },
@@ -221,6 +226,17 @@ export const ConfigSchema = Type.Object({
   AWS_ACCESS_KEY_ID: Type.Optional(text('For `s3`: credentials that may read the outputs.')),
   AWS_SECRET_ACCESS_KEY: Type.Optional(text('For `s3`: their secret.', { secret: true })),
   AWS_SESSION_TOKEN: Type.Optional(text('For `s3`: their token, where they are temporary.', { secret: true })),
+  WEBHOOK_SECRET: Type.Optional(
+    text(
+      'Signs webhooks: `whsec_` and the base64 of 24 to 64 bytes; several, comma-separated, the newest first, all sign. Unset: no webhooks.',
+      { secret: true },
+    ),
+  ),
+  WEBHOOK_ALLOW_PRIVATE: Type.Boolean({
+    default: false,
+    description: 'Lets webhooks be sent to private and loopback addresses.',
+  }),
+  WEBHOOK_TIMEOUT_SECONDS: integer('Time one try of a webhook may take.', { default: 15, minimum: 1, maximum: 300 }),
 })
 
 export type Config = Readonly<Omit<Static<typeof ConfigSchema>, 'BACKEND'>> & {

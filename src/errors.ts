@@ -1,22 +1,17 @@
 /** Every `code` of a problem document. What each means to a caller stands in `http/reference/problems.ts`. */
 export const PROBLEM_CODES = [
   ...(['attempt_not_found', 'bad_request', 'body_too_large', 'concurrency_limit_reached'] as const),
-  ...(['cross_site_refused', 'expectation_failed', 'headers_too_large', 'idempotency_key_reused'] as const),
-  ...(['input_not_found', 'insufficient_scope', 'internal_error', 'invalid_idempotency_key', 'invalid_json'] as const),
-  ...(['invalid_multipart', 'invalid_request'] as const),
-  ...(['issuer_unavailable', 'job_canceled', 'job_failed', 'job_finished', 'job_not_finished'] as const),
-  ...([
-    'job_not_found',
-    'link_invalid',
-    'logs_unavailable',
-    'malformed_request',
-    'malformed_url',
-    'method_not_allowed',
-  ] as const),
-  ...(['output_unavailable', 'overloaded', 'precondition_failed', 'queue_full', 'range_not_satisfiable'] as const),
-  ...(['rate_limited', 'request_timeout', 'route_not_found', 'storage_full'] as const),
-  ...(['store_unavailable', 'unauthorized', 'unsupported_media', 'unsupported_media_type'] as const),
-  ...(['uploads_need_public_url', 'url_not_allowed'] as const),
+  ...(['cross_site_refused', 'delivery_in_progress', 'delivery_not_found', 'expectation_failed'] as const),
+  ...(['headers_too_large', 'idempotency_key_reused', 'input_not_found', 'insufficient_scope'] as const),
+  ...(['internal_error', 'invalid_idempotency_key', 'invalid_json', 'invalid_multipart'] as const),
+  ...(['invalid_request', 'issuer_unavailable', 'job_canceled', 'job_failed'] as const),
+  ...(['job_finished', 'job_not_finished', 'job_not_found', 'link_invalid'] as const),
+  ...(['logs_unavailable', 'malformed_request', 'malformed_url', 'method_not_allowed'] as const),
+  ...(['not_acceptable', 'output_unavailable', 'overloaded', 'precondition_failed'] as const),
+  ...(['queue_full', 'range_not_satisfiable', 'rate_limited', 'request_timeout'] as const),
+  ...(['route_not_found', 'storage_full', 'store_unavailable', 'stream_limit_reached'] as const),
+  ...(['unauthorized', 'unsupported_media', 'unsupported_media_type', 'uploads_need_public_url'] as const),
+  ...(['url_not_allowed', 'webhook_secret_not_shown', 'webhooks_not_configured'] as const),
 ]
 export type ProblemCode = (typeof PROBLEM_CODES)[number]
 
@@ -170,6 +165,37 @@ export class LinkInvalid extends AppError {
   }
 }
 
+/** The operator has set up no secret to sign webhooks with. 400 of a submit that wants one, 404 of a look at it. */
+export class WebhooksNotConfigured extends AppError {
+  constructor(status: 400 | 404) {
+    const message = 'This server sends no webhooks: its operator has not set WEBHOOK_SECRET.'
+    const faults = [{ path: '/webhook_url', message: 'this server sends no webhooks' }]
+    super('webhooks_not_configured', status, message, status === 400 ? { faults } : {})
+  }
+}
+
+/** 403: without authentication webhooks are signed with the operator's own secret, which is not told to strangers. */
+export class WebhookSecretNotShown extends AppError {
+  constructor() {
+    const message = 'Without authentication webhooks are signed with WEBHOOK_SECRET itself; ask whoever set it.'
+    super('webhook_secret_not_shown', 403, message)
+  }
+}
+
+/** 404: the job has no delivery of this number. */
+export class DeliveryNotFound extends AppError {
+  constructor() {
+    super('delivery_not_found', 404, 'The job has no delivery of this number.')
+  }
+}
+
+/** 409: the delivery is being tried already, or about to be. */
+export class DeliveryInProgress extends AppError {
+  constructor() {
+    super('delivery_in_progress', 409, 'The delivery is being tried just now; look at it again in a moment.')
+  }
+}
+
 /** 503: the store cannot write just now; nothing of the request was kept. */
 export class StoreUnavailable extends AppError {
   constructor(options: ErrorOptions = {}) {
@@ -227,6 +253,21 @@ export class ConcurrencyLimitReached extends AppError {
   constructor(limit: number) {
     const message = `You have ${limit} unfinished jobs, as many as one caller may have; wait for one to end.`
     super('concurrency_limit_reached', 429, message, { retryAfterSeconds: 10 })
+  }
+}
+
+/** 429: the caller has as many streams of events open as one may have. */
+export class TooManyStreams extends AppError {
+  constructor(limit: number) {
+    const message = `You have ${limit} streams of events open, as many as one caller may have; close one first.`
+    super('stream_limit_reached', 429, message, { retryAfterSeconds: 10 })
+  }
+}
+
+/** 406: the resource has one representation only, and the request's `Accept` excludes it. */
+export class NotAcceptable extends AppError {
+  constructor(type: string) {
+    super('not_acceptable', 406, `There is only ${type} here, and the Accept header excludes it.`)
   }
 }
 

@@ -13,6 +13,8 @@ export type HttpSettings = ConnectionLimits &
   UploadLimits &
   PressureLimits & {
     readonly limits: RequestLimits
+    /** Streams of events that one caller may have open; 0: any number. */
+    readonly maxStreamsPerCaller: number
     /** Origins whose pages may use the API. */
     readonly corsOrigins: readonly string[]
     /** Undefined: nobody is believed, and the address of a caller is the one of its connection. */
@@ -40,6 +42,7 @@ const HEAP_SHARE = 0.95
 export const httpSettingsOf = (config: Config): HttpSettings => ({
   bodyLimitBytes: config.BODY_LIMIT_BYTES,
   limits: { submit: config.RATE_LIMIT_SUBMIT_PER_MINUTE, read: config.RATE_LIMIT_READ_PER_MINUTE },
+  maxStreamsPerCaller: config.MAX_STREAMS_PER_CALLER,
   corsOrigins: config.CORS_ORIGINS === undefined ? [] : parseOrigins(config.CORS_ORIGINS),
   trustedProxies: config.TRUST_PROXY === undefined ? undefined : parseTrustedProxies(config.TRUST_PROXY),
   publicDocs: config.PUBLIC_DOCS,

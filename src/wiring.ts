@@ -7,7 +7,9 @@ import type { Artifacts } from './artifacts/port.ts'
 import type { Authenticator } from './auth/port.ts'
 import type { Backend } from './backend/port.ts'
 import { childEnvironment, type Config, ConfigError } from './config.ts'
+import type { WebhookSender } from './delivery/port.ts'
 import { createEmitterBus } from './events/emitter.ts'
+import { createDeliveries, type Deliveries } from './jobs/deliveries.ts'
 import type { Job, JobInput } from './jobs/job.ts'
 import type { Uploads } from './inputs/port.ts'
 import type { LinkSigner } from './jobs/links.ts'
@@ -15,13 +17,18 @@ import { createReconciler } from './jobs/reconciler.ts'
 import { createRunner } from './jobs/runner.ts'
 import { createService, type JobService } from './jobs/service.ts'
 import { createStopper } from './jobs/stopper.ts'
+import { createWatches, type Watches } from './jobs/watches.ts'
+import { createWebhooks } from './jobs/webhooks.ts'
 import { createInProcessQueue } from './queue/in-process.ts'
 import { createReadiness, type Readiness } from './readiness.ts'
-import type { JobStore, SecretKeeper } from './store/port.ts'
+import type { SecretKeeper, Store } from './store/port.ts'
+import { parseWebhookSecrets } from './webhook-secrets.ts'
 import { openArtifacts, openLinks, openUploads } from './wire-artifacts.ts'
 
 export type Wired = {
   readonly service: JobService
+  readonly watches: Watches
+  readonly deliveries: Deliveries
   readonly readiness: Readiness
   readonly artifacts: Artifacts
   readonly uploads: Uploads
@@ -49,10 +56,14 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   const store = opened(await openStore(config, { artifacts, uploads }, log))
   const links = await openLinks(config, { secrets: store, port: () => listeningAt }, log)
   const events = opened(createEmitterBus(log))
+  const watches = opened(createWatches({ store, events, log }))
   const backend = opened(await openBackend(config, log))
+  const sender = opened(await openSender(config))
+  const claimMs = config.WEBHOOK_TIMEOUT_SECONDS * 1000 + CLAIM_MARGIN_MS
+  const webhooks = opened(createWebhooks({ store, sender, log, claimMs }))
   const queue = opened(createInProcessQueue({ log, maxRunning: config.MAX_CONCURRENT_JOBS || undefined }))
   const service = createService({
-    ...{ store, queue, events, backend, artifacts, uploads, log },
+    ...{ store, queue, events, backend, artifacts, uploads, webhooks, links, log },
     timeoutSeconds: config.JOB_TIMEOUT_SECONDS,
     maxQueuedJobs: config.MAX_QUEUED_JOBS || undefined,
     maxActiveOfCaller: config.MAX_ACTIVE_JOBS_PER_CALLER || undefined,
@@ -62,7 +73,7 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   const stopper = createStopper({ backend, service, log })
   const reconciler = opened(
     createReconciler({
-      ...{ store, queue, service, stopper, artifacts, uploads, log },
+      ...{ store, queue, service, stopper, artifacts, uploads, webhooks, log },
       retentionSeconds: config.JOB_RETENTION_SECONDS,
     }),
   )
@@ -78,7 +89,8 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   if (!authenticator) log.warn(OPEN_SERVER)
   let closing: Promise<void> | undefined
   return {
-    ...{ service, readiness, artifacts, uploads, links, authenticator, reload },
+    ...{ service, watches, deliveries: createDeliveries({ store, service, webhooks }) },
+    ...{ readiness, artifacts, uploads, links, authenticator, reload },
     async start(port = config.PORT) {
       listeningAt = port
       await queue.start(run)
@@ -138,7 +150,7 @@ async function openAuth(config: Config, log: Logger): Promise<Auth> {
 
 type Files = { readonly artifacts: Artifacts; readonly uploads: Uploads }
 
-async function openStore(config: Config, { artifacts, uploads }: Files, log: Logger): Promise<JobStore & SecretKeeper> {
+async function openStore(config: Config, { artifacts, uploads }: Files, log: Logger): Promise<Store & SecretKeeper> {
   const [, path] = SQLITE_STORE.exec(config.JOB_STORE) ?? []
   if (path !== undefined) {
     const { createSqliteStore } = await import('./store/sqlite.ts')
@@ -161,9 +173,24 @@ async function openStore(config: Config, { artifacts, uploads }: Files, log: Log
     for await (const job of store.owed('stop', Date.now())) {
       log.warn(factsOf(job), 'a call that should have been stopped is forgotten, and may run on')
     }
+    for await (const { jobId, number } of store.dueDeliveries(Infinity)) {
+      log.warn({ job_id: jobId, delivery: number }, 'a webhook that was not delivered yet is forgotten')
+    }
     await store.close()
   }
   return { ...store, ...createMemorySecrets(), close }
+}
+
+/** Beyond its own time limit a try's claim leaves so much, in ms, for its records: a second must not begin meanwhile. */
+const CLAIM_MARGIN_MS = 5_000
+
+async function openSender(config: Config): Promise<WebhookSender> {
+  const { createHttpSender } = await import('./delivery/http.ts')
+  return createHttpSender({
+    secrets: config.WEBHOOK_SECRET === undefined ? [] : parseWebhookSecrets(config.WEBHOOK_SECRET),
+    urlRule: { allowPrivate: config.WEBHOOK_ALLOW_PRIVATE },
+    timeoutMs: config.WEBHOOK_TIMEOUT_SECONDS * 1000,
+  })
 }
 
 const factsOf = (job: Job) => ({

@@ -14,8 +14,8 @@ export type Submitted = { readonly id: string; readonly sentAt: number }
 
 const CONNECTIONS = 64
 
-/** Opens a client of a server. */
-export function connect(url: string): Client {
+/** Opens a client of a server. `more`: further fields of every submit. */
+export function connect(url: string, more: object = {}): Client {
   const pool = new Pool(url, { connections: CONNECTIONS })
   const headers = { 'content-type': 'application/json' }
   const ask = async (request: Dispatcher.RequestOptions, expected: number): Promise<JobView> => {
@@ -26,7 +26,7 @@ export function connect(url: string): Client {
   }
   return {
     async submit(behaviour) {
-      const body = JSON.stringify(inputOf(behaviour))
+      const body = JSON.stringify({ ...inputOf(behaviour), ...more })
       const sentAt = exactNow()
       const { job_id: id } = await ask({ method: 'POST', path: '/jobs', headers, body }, 202)
       return { id, sentAt }

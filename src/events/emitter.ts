@@ -29,6 +29,8 @@ export function createEmitterBus(log: Log): EventBus {
       emitter.on(id ?? ALL, safe)
       return () => emitter.off(id ?? ALL, safe)
     },
+    // Within a process nothing is lost.
+    onGap: () => () => undefined,
     close() {
       emitter.removeAllListeners()
       return Promise.resolve()

@@ -8,6 +8,11 @@ export type EventBus = {
   publish(job: Job): void
   /** Hears of one job, or of all when `id` is undefined, until the returned function is called. */
   subscribe(id: string | undefined, listener: JobListener): () => void
+  /**
+   * Calls `listener` whenever messages may have been lost, and come again: what was heard before then has to be read
+   * anew. Until the returned function is called.
+   */
+  onGap(listener: () => void): () => void
   /** Drops all listeners. Idempotent. */
   close(): Promise<void>
 }

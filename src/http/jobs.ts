@@ -1,34 +1,37 @@
 import type { FastifyPluginAsyncTypebox, TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import type { FastifyRequest } from 'fastify'
 import type { IncomingHttpHeaders } from 'node:http'
 import { type Static, Type } from '@sinclair/typebox'
 import type { Upload } from '../inputs/port.ts'
-import { isAdmin } from '../jobs/caller.ts'
-import type { Job } from '../jobs/job.ts'
+import { isFinished } from '../jobs/job.ts'
 import type { LinkSigner } from '../jobs/links.ts'
 import { parseIdempotencyKey } from '../jobs/idempotency.ts'
 import type { JobService, NewJob } from '../jobs/service.ts'
-import { viewOf } from '../jobs/view.ts'
+import type { Watches } from '../jobs/watches.ts'
 import { callerOf } from './caller.ts'
+import { createShow } from './job-view.ts'
 import { logJobId } from './request-log.ts'
 import { cursorOf, listQueryOf } from './list-query.ts'
 import { NewJobBody } from './schemas/input.ts'
 import { JobReply, JobsReply, ResultReply } from './schemas/job.ts'
-import { JobParams, ListJobsQuery } from './schemas/parameters.ts'
+import { JobParams, JobQuery, ListJobsQuery } from './schemas/parameters.ts'
 import { NoBody, NoQuery } from './schemas/parts.ts'
 import { ProblemReply } from './schemas/problem.ts'
 import { registerUploads, type UploadParts } from './uploads.ts'
+import { createHold, preferredWait } from './waits.ts'
 
 type Submit = { body: Static<typeof NewJobBody>; headers: IncomingHttpHeaders }
 
 function newJobOf({ body, headers }: Submit, upload: Upload | undefined): NewJob {
-  const { version = 'v15', metadata, timeout_seconds: timeoutSeconds, ...input } = body
+  const { version = 'v15', metadata, timeout_seconds: timeoutSeconds, ...others } = body
+  const { webhook_url: webhookUrl, webhook_events: webhookEvents, ...input } = others
   const key = headers['idempotency-key']
   return {
     ...{ input, version },
     ...(upload && { upload }),
     ...(metadata && { metadata }),
     ...(timeoutSeconds !== undefined && { timeoutSeconds }),
+    ...(webhookUrl !== undefined && { webhookUrl }),
+    ...(webhookEvents && { webhookEvents }),
     ...(key !== undefined && { idempotencyKey: parseIdempotencyKey(String(key)) }),
   }
 }
@@ -37,16 +40,16 @@ const READ = { access: 'jobs:read' } as const
 const WRITE = { access: 'jobs:write' } as const
 const SUBMIT = { access: 'jobs:write', bucket: 'submit' } as const
 
-export type JobParts = UploadParts & { readonly service: JobService; readonly links: LinkSigner }
+export type JobParts = UploadParts & {
+  readonly service: JobService
+  readonly watches: Watches
+  readonly links: LinkSigner
+}
 
 /** The routes of jobs. Handlers take the request apart, call one verb of the core and return its view. */
-export const jobRoutes: FastifyPluginAsyncTypebox<JobParts> = (app, { service, links, uploads, limits }) => {
-  const show = async (job: Job, { caller }: FastifyRequest) =>
-    viewOf(job, {
-      queuePosition: await service.queuePosition(job),
-      links,
-      withCaller: caller ? isAdmin(caller) : false,
-    })
+export const jobRoutes: FastifyPluginAsyncTypebox<JobParts> = (app, { service, watches, links, uploads, limits }) => {
+  const show = createShow({ service, links })
+  const hold = createHold(app, watches)
 
   app.addHook('onRequest', logJobId)
 
@@ -60,7 +63,7 @@ export const jobRoutes: FastifyPluginAsyncTypebox<JobParts> = (app, { service, l
         schema: {
           body: NewJobBody,
           querystring: NoQuery,
-          response: { 202: JobReply, '4xx': ProblemReply, '5xx': ProblemReply },
+          response: { 200: JobReply, 202: JobReply, '4xx': ProblemReply, '5xx': ProblemReply },
         },
       },
       async (request, reply) => {
@@ -70,10 +73,12 @@ export const jobRoutes: FastifyPluginAsyncTypebox<JobParts> = (app, { service, l
         const { job, replayed } = await service.submit(asked, callerOf(request))
         if (replayed) reply.header('idempotent-replayed', 'true')
         reply.log = request.log = request.log.child({ job_id: job.id })
-        return reply
-          .code(202)
-          .header('location', `/jobs/${job.id}`)
-          .send(await show(job, request))
+        reply.code(202).header('location', `/jobs/${job.id}`)
+        const wait = preferredWait(request.headers.prefer)
+        if (wait === undefined) return show(job, request)
+        const latest = await hold(job, wait, reply)
+        reply.code(isFinished(latest) ? 200 : 202).header('preference-applied', `wait=${wait}`)
+        return show(latest, request)
       },
     )
   })
@@ -112,9 +117,12 @@ export const jobRoutes: FastifyPluginAsyncTypebox<JobParts> = (app, { service, l
     '/jobs/:id',
     {
       config: READ,
-      schema: { params: JobParams, querystring: NoQuery, response: { 200: JobReply, '4xx': ProblemReply } },
+      schema: { params: JobParams, querystring: JobQuery, response: { 200: JobReply, '4xx': ProblemReply } },
     },
-    async (request) => show(await service.get(request.params.id, callerOf(request)), request),
+    async (request, reply) => {
+      const job = await service.get(request.params.id, callerOf(request))
+      return show(await hold(job, request.query.wait ?? 0, reply), request)
+    },
   )
 
   app.get(

@@ -38,8 +38,11 @@ type Sent = { type: string; statusCode: number; headers: Record<string, string |
 
 /** The library is asked for the head alone: what it would read the file with is not what is sent. */
 async function openFile({ method, headers }: FastifyRequest, path: string): Promise<Sent> {
-  const { size } = await stat(path).catch(gone)
-  const asked = { method: 'HEAD', headers: conditionsOf({ method, headers, size }) } as unknown as IncomingMessage
+  const { size, mtimeMs } = await stat(path).catch(gone)
+  const asked = {
+    method: 'HEAD',
+    headers: conditionsOf({ method, headers, size, mtimeMs }),
+  } as unknown as IncomingMessage
   const sent = (await send(asked, encodeURIComponent(basename(path)), { ...OPTIONS, root: dirname(path) })) as Sent
   if (method === 'HEAD' || sent.type === 'error' || sent.statusCode === 304) return sent
   const start = Number(/^bytes (\d+)-/.exec(sent.headers['Content-Range'] ?? '')?.[1] ?? 0)
@@ -52,7 +55,12 @@ const gone = (cause: unknown): never => {
   throw new OutputUnavailable('The file is not there any more.', { cause })
 }
 
-type Asked = { readonly method: string; readonly headers: IncomingHttpHeaders; readonly size: number }
+type Asked = {
+  readonly method: string
+  readonly headers: IncomingHttpHeaders
+  readonly size: number
+  readonly mtimeMs: number
+}
 
 /**
  * The headers that decide on the answer, such that the library, whose tags are weak, answers as the RFC says:
@@ -60,16 +68,31 @@ type Asked = { readonly method: string; readonly headers: IncomingHttpHeaders; r
  * tag in If-Range is compared strongly (13.1.5), and `Cache-Control: no-cache`, which is for caches on the way, keeps
  * nobody from a 304.
  */
-function conditionsOf({ method, size, ...request }: Asked): IncomingHttpHeaders {
+function conditionsOf({ method, size, mtimeMs, ...request }: Asked): IncomingHttpHeaders {
   const headers = { ...request.headers }
-  const { range = '', 'if-range': ifRange } = headers
+  const { range = '', 'if-range': ifRange, 'if-match': ifMatch } = headers
+  // The library takes what it can make of a number; a range that is none is refused.
+  if (/^ *bytes *=/.test(range) && !/^ *bytes *= *(\d+ *- *\d*|- *\d+) *$/.test(range)) headers.range = 'bytes=none'
   const last = /^ *bytes= *-(\d+) *$/.exec(range)?.[1]
   if (last !== undefined && Number(last) > size) headers.range = 'bytes=0-'
   delete headers['cache-control']
   if (method === 'HEAD' || range.includes(',') || String(ifRange).startsWith('W/')) delete headers.range
+  if (ifRange !== undefined && !/^(W\/)?"/.test(String(ifRange)) && !isTime(String(ifRange), mtimeMs))
+    delete headers.range
+  if (ifMatch !== undefined && ifMatch !== '*') headers['if-match'] = strongOf(ifMatch)
   if (typeof ifRange === 'string' && ifRange.startsWith('"')) headers['if-range'] = `W/${ifRange}`
   return headers
 }
+
+/** A date in If-Range is the file's own or another, never just a later one (RFC 9110 13.1.5). */
+const isTime = (date: string, mtimeMs: number) => Date.parse(date) === Math.floor(mtimeMs / 1000) * 1000
+
+/** Weak tags match nothing (13.1.1). */
+const strongOf = (tags: string) =>
+  tags
+    .split(',')
+    .filter((tag) => !tag.trim().startsWith('W/'))
+    .join() || '"none"'
 
 /** A file that is sent never changes, and has the same time on every server: its tag is as good as a digest. */
 const strong = (tag: string) => tag.replace(/^W\//, '')

@@ -72,7 +72,7 @@ async function receive(request: FastifyRequest, uploads: UploadParts['uploads'])
       request.upload ??= await uploads.begin()
       await request.upload.add(name as FileKind, part.file)
     } else if (part.valueTruncated) throw new InvalidRequest([{ path: `/${name}`, message: 'is too long' }])
-    else fields[name] = valueOf(name, String(part.value))
+    else fields[name] = valueOf(name, textOf(part.value))
   }
   return fields
 }
@@ -87,12 +87,25 @@ function faultOf(type: 'file' | 'field', name: string, seen: ReadonlySet<string>
   return type === 'file' ? 'must not be a file' : undefined
 }
 
+/** Fields that are no text and no number. A list of events may also be written with commas. */
+const AS_JSON = new Set(['metadata', 'webhook_events'])
+
+/** A part that says it is JSON has been read as such already. */
+const textOf = (value: unknown) => (typeof value === 'string' ? value : JSON.stringify(value))
+
+/** As in a body that is JSON: however it is spelled, this is no key. */
+function refusePrototype(key: string, value: unknown): unknown {
+  if (key === '__proto__') throw new SyntaxError('a key that is not allowed')
+  return value
+}
+
 /** Text as the field's own type, where it is written as one; what is not stays text, and is refused as such. */
 function valueOf(name: string, text: string): unknown {
   if (name === 'timeout_seconds' && /^\d{1,15}$/.test(text)) return Number(text)
-  if (name !== 'metadata' || text.includes('"__proto__"')) return text
+  if (name === 'webhook_events' && !text.startsWith('[')) return text.split(',').map((event) => event.trim())
+  if (!AS_JSON.has(name)) return text
   try {
-    return JSON.parse(text)
+    return JSON.parse(text, refusePrototype)
   } catch {
     return text
   }

@@ -47,6 +47,13 @@ export function namedInputOf(input: JobInput): NamedInput {
   return named
 }
 
+/** What a caller can be told of by a webhook, in the order in which it happens. */
+export const WEBHOOK_EVENTS = ['job.running', 'job.succeeded', 'job.failed', 'job.canceled'] as const
+export type WebhookEvent = (typeof WEBHOOK_EVENTS)[number]
+
+/** Where a caller wants to be told of a job, and of what: never empty, in the order of `WEBHOOK_EVENTS`. */
+export type Webhook = { readonly url: string; readonly events: readonly WebhookEvent[] }
+
 /** One try at the backend. `stop` is the durable intent to end a call nobody wants any more. Times are epoch ms. */
 export type Attempt = {
   readonly attempt: number
@@ -85,6 +92,9 @@ export type Job = {
   readonly errorCode?: ErrorCode
   /** The attempt that the last retry began with: automatic attempts are counted from it. */
   readonly firstAttempt?: number
+  readonly webhook?: Webhook
+  /** How many deliveries the job has had: the number of its last. */
+  readonly deliveryCount?: number
   /** Never empty; the last is the current one. */
   readonly attempts: readonly Attempt[]
 }

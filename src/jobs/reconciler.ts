@@ -6,6 +6,7 @@ import { currentAttempt, type Job } from './job.ts'
 import type { Log } from './log.ts'
 import type { JobService } from './service.ts'
 import type { Stopper } from './stopper.ts'
+import type { Webhooks } from './webhooks.ts'
 
 export type ReconcilerParts = {
   readonly store: Pick<JobStore, 'owed' | 'get' | 'remove'>
@@ -14,6 +15,7 @@ export type ReconcilerParts = {
   readonly stopper: Stopper
   readonly artifacts: Pick<Artifacts, 'forget' | 'sweep'>
   readonly uploads: Pick<Uploads, 'forget' | 'sweep'>
+  readonly webhooks: Pick<Webhooks, 'sendDue'>
   readonly log: Log
   /** How long a job is kept after its end. */
   readonly retentionSeconds: number
@@ -53,7 +55,7 @@ const STOPS_AT_ONCE = 32
 
 /** Finds what is owed and nobody is doing: what a crash, a lost message or an outage left behind. */
 export function createReconciler(parts: ReconcilerParts): Reconciler {
-  const { store, queue, service, stopper, artifacts, uploads, log, retentionSeconds, now = Date.now } = parts
+  const { store, queue, service, stopper, artifacts, uploads, webhooks, log, retentionSeconds, now = Date.now } = parts
   const closing = new AbortController()
   const timers: NodeJS.Timeout[] = []
   const underWay = new Set<Promise<void>>()
@@ -157,6 +159,7 @@ export function createReconciler(parts: ReconcilerParts): Reconciler {
       // The first passes of these are made at once, but nothing waits for them.
       repeat(sweepFiles, FILE_SWEEP_MS)()
       repeat(stopCalls, RESUME_SWEEP_MS)()
+      repeat(() => webhooks.sendDue(), RESUME_SWEEP_MS)()
     },
     async close() {
       closing.abort(new Error('the reconciler is closing'))

@@ -10,6 +10,7 @@ import {
   JobNotFound,
   type ProblemCode,
   QueueFull,
+  WebhooksNotConfigured,
 } from '../errors.ts'
 import type { EventBus } from '../events/port.ts'
 import type { Upload, Uploads } from '../inputs/port.ts'
@@ -30,10 +31,13 @@ import {
   type NamedInput,
 } from './job.ts'
 import type { Log } from './log.ts'
+import type { LinkSigner } from './links.ts'
 import { openLogs } from './logs.ts'
+import { checkWebhook, webhookOf, type WebhookWish, withDelivery } from './webhook.ts'
+import type { Webhooks } from './webhooks.ts'
 
 /** What a caller asks for. */
-export type NewJob = {
+export type NewJob = WebhookWish & {
   readonly input: NamedInput
   /** Files that came with it: the service's from now on, which gives them to the job or discards them. */
   readonly upload?: Upload
@@ -57,6 +61,9 @@ export type ServiceParts = {
   readonly backend: Pick<Backend, 'name' | 'check' | 'logs'>
   readonly artifacts: Pick<Artifacts, 'prefetch' | 'forget'>
   readonly uploads: Pick<Uploads, 'forget'>
+  readonly webhooks: Pick<Webhooks, 'secretsOf' | 'check' | 'wake'>
+  /** For the links of what webhooks tell. */
+  readonly links: Pick<LinkSigner, 'outputUrl'>
   readonly log: Log
   readonly timeoutSeconds: number
   /** Unfinished jobs of one caller, beyond which its submits are refused; undefined: any number. */
@@ -76,8 +83,8 @@ export type Recorded = { accepted: boolean; job: Job }
 export type JobService = {
   /**
    * Keeps a new job and queues it, or answers with the job that its idempotency key has made already. Rejects with
-   * `InvalidRequest` naming each faulty field, `IdempotencyConflict` (same key, another request), `QueueFull`, or
-   * `ConcurrencyLimitReached`.
+   * `InvalidRequest` naming each faulty field, `WebhooksNotConfigured`, `IdempotencyConflict` (same key, another
+   * request), `QueueFull`, or `ConcurrencyLimitReached`.
    */
   submit(request: NewJob, caller: Caller): Promise<Submitted>
   /** One page, newest first, with the position of its last job where more follow. */
@@ -112,6 +119,8 @@ export function createService(parts: ServiceParts): JobService {
     backend,
     artifacts,
     uploads,
+    webhooks,
+    links,
     log,
     timeoutSeconds,
     maxQueuedJobs = Infinity,
@@ -130,9 +139,11 @@ export function createService(parts: ServiceParts): JobService {
       const before = await find(id)
       const applied = applyEvent(before, event, now())
       if (!applied.accepted) return { accepted: false, job: before }
-      if (await store.update(applied.job, before.revision)) {
-        await react(before, applied.job, event)
-        return { accepted: true, job: applied.job }
+      const { job, delivery } = withDelivery(before, applied.job, { now: now(), links })
+      if (await store.update(job, before.revision, delivery)) {
+        if (delivery) webhooks.wake(delivery)
+        await react(before, job, event)
+        return { accepted: true, job }
       }
     }
   }
@@ -149,6 +160,15 @@ export function createService(parts: ServiceParts): JobService {
     if (current.attempt !== old.attempt) await queue.add({ id: after.id, attempt: current.attempt })
   }
 
+  const refuseFaulty = (request: AskedJob, caller: Caller) => {
+    refuse([...checkInput(request.input), ...checkWebhook(request)], 'invalid_request')
+    const { webhookUrl } = request
+    if (webhookUrl !== undefined && webhooks.secretsOf(caller.id).length === 0) throw new WebhooksNotConfigured(400)
+    const message = webhookUrl === undefined ? undefined : webhooks.check(webhookUrl)
+    const ofWebhook = message === undefined ? [] : [{ path: '/webhook_url', message }]
+    refuse([...backend.check(request.input), ...ofWebhook], 'url_not_allowed')
+  }
+
   /** The job is gone whatever becomes of its files: what cannot be removed now is left to the sweep. */
   const forget = async (job: Job) => {
     log.info({ job_id: job.id }, 'job removed')
@@ -159,8 +179,7 @@ export function createService(parts: ServiceParts): JobService {
 
   const submit = async ({ upload, ...request }: NewJob, caller: Caller): Promise<Submitted> => {
     const input: JobInput = { ...request.input, ...upload?.files }
-    refuse(checkInput(input), 'invalid_request')
-    refuse(backend.check(input), 'url_not_allowed')
+    refuseFaulty({ ...request, input }, caller)
     const birth = { id: newId(), caller: caller.id, backend: backend.name, now: now(), timeoutSeconds }
     const job = newJob({ ...request, input }, birth)
     // Before the job is there: a crash in between leaves files of no job, which the sweep finds.
@@ -275,29 +294,27 @@ type Birth = { id: string; caller: string; backend: Job['backend']; now: number;
 
 type AskedJob = Omit<NewJob, 'input' | 'upload'> & { readonly input: JobInput }
 
-const newJob = ({ input, version, metadata, timeoutSeconds, ...request }: AskedJob, birth: Birth): Job => ({
-  id: birth.id,
-  caller: birth.caller,
-  backend: birth.backend,
-  status: 'submitted',
-  revision: 1,
-  version,
-  input,
-  ...(metadata && { metadata }),
-  ...(request.idempotencyKey !== undefined && {
-    idempotencyKey: request.idempotencyKey,
-    fingerprint: fingerprintOf({
-      input,
-      version,
-      ...(metadata && { metadata }),
-      timeoutSeconds: timeoutSeconds ?? birth.timeoutSeconds,
-    }),
-  }),
-  createdAt: birth.now,
-  timeoutSeconds: timeoutSeconds ?? birth.timeoutSeconds,
-  deadlineAt: birth.now + (timeoutSeconds ?? birth.timeoutSeconds) * 1000,
-  attempts: [{ attempt: 1 }],
-})
+function newJob({ input, version, metadata, idempotencyKey, ...request }: AskedJob, birth: Birth): Job {
+  const webhook = webhookOf(request)
+  const asked = {
+    ...{ version, input },
+    ...(metadata && { metadata }),
+    timeoutSeconds: request.timeoutSeconds ?? birth.timeoutSeconds,
+    ...(webhook && { webhook }),
+  }
+  return {
+    id: birth.id,
+    caller: birth.caller,
+    backend: birth.backend,
+    status: 'submitted',
+    revision: 1,
+    ...asked,
+    ...(idempotencyKey !== undefined && { idempotencyKey, fingerprint: fingerprintOf(asked) }),
+    createdAt: birth.now,
+    deadlineAt: birth.now + asked.timeoutSeconds * 1000,
+    attempts: [{ attempt: 1 }],
+  }
+}
 
 type Change = { before: Job; after: Job; event: JobEvent }
 

@@ -38,7 +38,7 @@ export function viewOf(job: Job, { queuePosition, links, withCaller = false }: V
     ...(job.error !== undefined && { error: job.error }),
     ...(job.errorCode && { error_code: job.errorCode }),
     attempts: job.attempts.map(attemptView),
-    links: linksOf(job.id),
+    links: linksOf(job),
   }
 }
 
@@ -65,12 +65,14 @@ const attemptView = (attempt: Attempt) => ({
   ...(attempt.errorCode && { error_code: attempt.errorCode }),
 })
 
-const linksOf = (id: string) => ({
+const linksOf = ({ id, webhook }: Job) => ({
   self: `/jobs/${id}`,
   result: `/jobs/${id}/result`,
   output: `/jobs/${id}/output`,
+  events: `/jobs/${id}/events`,
   logs: `/jobs/${id}/logs`,
   cancel: `/jobs/${id}/cancel`,
+  ...(webhook && { deliveries: `/jobs/${id}/deliveries` }),
 })
 
 const time = (epochMs: number) => new Date(epochMs).toISOString()

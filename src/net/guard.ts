@@ -1,17 +1,12 @@
-import type { LookupAddress } from 'node:dns'
-import { lookup as lookupName } from 'node:dns/promises'
 import { createWriteStream } from 'node:fs'
 import { rm } from 'node:fs/promises'
-import type { LookupFunction } from 'node:net'
 import { pipeline } from 'node:stream/promises'
 import type { Agent, Dispatcher } from 'undici'
-import { isPublicAddress } from './address.ts'
+import { createAgent, describeError, type Resolve } from './agent.ts'
 import { type UrlRule, urlFault } from './url-rule.ts'
 
 /** Redirects followed by one download; each is held to the same rule as the URL itself. */
 export const MAX_REDIRECTS = 3
-/** Longest a connection may take to open. */
-export const CONNECT_TIMEOUT_MS = 10_000
 
 export type DownloadOptions = {
   /** The file to write; one that exists is overwritten. */
@@ -33,9 +28,6 @@ export type Guard = {
   close(): Promise<void>
 }
 
-/** All addresses of a name. */
-export type Resolve = (hostname: string) => Promise<LookupAddress[]>
-
 /** A download that did not work. The message is for the caller: of the URL it shows only host and path. */
 export class DownloadError extends Error {
   constructor(url: string, problem: string, options?: ErrorOptions) {
@@ -44,11 +36,8 @@ export class DownloadError extends Error {
   }
 }
 
-/** Raised inside a connection attempt, before anything was sent. */
-class BlockedAddress extends Error {}
-
 /** `resolve` replaces DNS in tests. */
-export function createGuard(rule: UrlRule, resolve: Resolve = resolveAll): Guard {
+export function createGuard(rule: UrlRule, resolve?: Resolve): Guard {
   let agent: Promise<Agent> | undefined
   // undici is loaded with the first download: an idle server does without it.
   const openAgent = () => (agent ??= createAgent(rule, resolve))
@@ -73,29 +62,6 @@ export function createGuard(rule: UrlRule, resolve: Resolve = resolveAll): Guard
       await (await agent)?.destroy()
     },
   }
-}
-
-const resolveAll: Resolve = (hostname) => lookupName(hostname, { all: true })
-
-/**
- * An agent that connects only to addresses which were checked: what `lookup` answers is what the socket is opened to.
- * An address that stands in the URL itself is not looked up; `urlFault` has checked it.
- */
-async function createAgent({ allowPrivate }: UrlRule, resolve: Resolve): Promise<Agent> {
-  const { Agent } = await import('undici')
-  const checked = async (hostname: string) => {
-    const addresses = await resolve(hostname)
-    const blocked = !allowPrivate && addresses.some(({ address }) => !isPublicAddress(address))
-    if (blocked || !addresses[0]) throw new BlockedAddress()
-    return { addresses, first: addresses[0] }
-  }
-  const lookup: LookupFunction = (hostname, options, callback) => {
-    checked(hostname).then(
-      ({ addresses, first }) => (options.all ? callback(null, addresses) : callback(null, first.address, first.family)),
-      (error: unknown) => callback(error as Error, ''),
-    )
-  }
-  return new Agent({ connect: { timeout: CONNECT_TIMEOUT_MS, lookup } })
 }
 
 type Reply = { url: string; response: Dispatcher.ResponseData }
@@ -152,23 +118,4 @@ const discard = ({ body }: Dispatcher.ResponseData) => void body.on('error', () 
 function describeUrl(url: string): string {
   const parsed = URL.parse(url)
   return parsed ? `${parsed.host}${parsed.pathname}` : 'a malformed address'
-}
-
-function describeError(error: unknown): string {
-  if (error instanceof BlockedAddress) return 'its host has no address, or one that is not public'
-  const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error'
-  switch (code) {
-    case 'ENOTFOUND':
-      return 'its host is not known to DNS'
-    case 'ECONNREFUSED':
-      return 'the connection was refused'
-    case 'UND_ERR_CONNECT_TIMEOUT':
-      return 'the connection could not be opened in time'
-    case 'UND_ERR_SOCKET':
-    case 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH':
-    case 'ECONNRESET':
-      return 'the connection was lost'
-    default:
-      return `the transfer failed (${code})`
-  }
 }

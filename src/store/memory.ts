@@ -1,10 +1,12 @@
+import type { Delivery } from '../jobs/delivery.ts'
 import { isFinished, isOverdue, owesStop, type Job } from '../jobs/job.ts'
 import { createTurnQueue } from '../turn-queue.ts'
+import { createDeliveryMaps } from './memory-deliveries.ts'
+import type { InsertLimits, Owed, Store } from './port.ts'
 import { createTimelines } from './timeline.ts'
-import type { InsertLimits, JobStore, Owed } from './port.ts'
 
 export type MemoryStoreOptions = {
-  /** Finished jobs kept; beyond them the one that ended first is forgotten. */
+  /** Finished jobs kept; beyond them the one that ended first is forgotten, unless something is still owed to it. */
   readonly maxFinished?: number
   /** Hears of each job that is forgotten for want of room. */
   readonly onForgotten?: (job: Job) => void
@@ -14,7 +16,7 @@ export type MemoryStoreOptions = {
  * Jobs in a `Map`, gone with the process. What is owed is kept beside it in small indexes, so that looking for work
  * never walks over the finished jobs.
  */
-export function createMemoryStore({ maxFinished = Infinity, onForgotten }: MemoryStoreOptions = {}): JobStore {
+export function createMemoryStore({ maxFinished = Infinity, onForgotten }: MemoryStoreOptions = {}): Store {
   const jobs = new Map<string, Job>()
   /** Jobs in order of creation, by state, and by state of each caller: no filter walks over what it leaves out. */
   const timelines = createTimelines()
@@ -29,6 +31,7 @@ export function createMemoryStore({ maxFinished = Infinity, onForgotten }: Memor
   const leaveEnded = new Map<string, () => void>()
   const activeByCaller = new Map<string, number>()
   const idsByKey = new Map<string, string>()
+  const deliveries = createDeliveryMaps()
 
   /** `by`: how many unfinished jobs more the caller has. */
   const countActive = (caller: string, by: number) => {
@@ -44,7 +47,12 @@ export function createMemoryStore({ maxFinished = Infinity, onForgotten }: Memor
     keep(indexes.unfinished, job, !isFinished(job))
     keep(indexes.stopping, job, owesStop(job))
     keep(indexes.submitted, job, job.status === 'submitted')
-    const isRemovable = isFinished(job) && !owesStop(job)
+    listEnded(job)
+  }
+
+  /** Only what may be forgotten is listed: a job takes its place once nothing is owed to it any more. */
+  const listEnded = (job: Job) => {
+    const isRemovable = isFinished(job) && !owesStop(job) && !deliveries.isPending(job.id)
     keep(indexes.finished, job, isRemovable)
     if (!isRemovable) unlist(job.id)
     else if (!leaveEnded.has(job.id)) leaveEnded.set(job.id, ended.add(job.id))
@@ -60,6 +68,7 @@ export function createMemoryStore({ maxFinished = Infinity, onForgotten }: Memor
     jobs.delete(job.id)
     timelines.move(job, undefined)
     unlist(job.id)
+    deliveries.forget(job.id)
     for (const index of Object.values(indexes)) index.delete(job.id)
     if (job.idempotencyKey !== undefined) idsByKey.delete(keyOf(job))
   }
@@ -84,15 +93,29 @@ export function createMemoryStore({ maxFinished = Infinity, onForgotten }: Memor
     return { kind: 'inserted' } as const
   }
 
+  const update = (job: Job, expectedRevision: number, delivery?: Delivery) => {
+    if (jobs.get(job.id)?.revision !== expectedRevision) return false
+    if (delivery && deliveries.get(job.id, delivery.number))
+      throw new Error(`delivery ${delivery.number} exists already`)
+    if (delivery) deliveries.set(delivery)
+    write(job)
+    forgetBeyondLimit()
+    return true
+  }
+
+  const updateDelivery = (delivery: Delivery, expectedRevision: number) => {
+    const job = jobs.get(delivery.jobId)
+    if (!job || deliveries.get(job.id, delivery.number)?.revision !== expectedRevision) return false
+    deliveries.set(delivery)
+    listEnded(job)
+    forgetBeyondLimit()
+    return true
+  }
+
   return {
     insert: async (job, limits = {}) => Promise.resolve(insert(job, limits)),
     get: (id) => Promise.resolve(jobs.get(id)),
-    update(job, expectedRevision) {
-      if (jobs.get(job.id)?.revision !== expectedRevision) return Promise.resolve(false)
-      write(job)
-      forgetBeyondLimit()
-      return Promise.resolve(true)
-    },
+    update: async (job, expectedRevision, delivery) => Promise.resolve(update(job, expectedRevision, delivery)),
     remove(id, expectedRevision) {
       const job = jobs.get(id)
       if (job?.revision !== expectedRevision) return Promise.resolve(false)
@@ -106,6 +129,11 @@ export function createMemoryStore({ maxFinished = Infinity, onForgotten }: Memor
     async *owed(what, now) {
       for (const job of [...candidates(what).values()]) if (isOwed(what, job, now)) yield await Promise.resolve(job)
     },
+    deliveriesOf: (jobId) => Promise.resolve(deliveries.of(jobId)),
+    async *dueDeliveries(now) {
+      for (const ref of deliveries.due(now)) yield await Promise.resolve(ref)
+    },
+    updateDelivery: (delivery, expectedRevision) => Promise.resolve(updateDelivery(delivery, expectedRevision)),
     countSubmitted: () => Promise.resolve(indexes.submitted.size),
     close: () => Promise.resolve(),
   }

@@ -1,3 +1,4 @@
+import type { Delivery, DueDelivery } from '../jobs/delivery.ts'
 import type { Job, JobStatus } from '../jobs/job.ts'
 
 /**
@@ -38,15 +39,21 @@ export type JobStore = {
   insert(job: Job, limits?: InsertLimits): Promise<Inserted>
   /** The job as last written, or undefined. */
   get(id: string): Promise<Job | undefined>
-  /** Compare-and-set: replaces the job if its stored revision is `expectedRevision`; false, and no change, otherwise. */
-  update(job: Job, expectedRevision: number): Promise<boolean>
-  /** Forgets a job, and with it its idempotency key, if its stored revision is `expectedRevision`; false otherwise. */
+  /**
+   * Compare-and-set: replaces the job if its stored revision is `expectedRevision`; false, and no change, otherwise.
+   * `delivery` is a new one that the change owes, kept in the same step. Rejects when its number is taken.
+   */
+  update(job: Job, expectedRevision: number, delivery?: Delivery): Promise<boolean>
+  /**
+   * Forgets a job, and with it its idempotency key and its deliveries, if its stored revision is `expectedRevision`;
+   * false otherwise.
+   */
   remove(id: string, expectedRevision: number): Promise<boolean>
   /** Up to `limit` jobs, newest first. A job is never shown twice, or left out, because others come or go. */
   list(query: ListQuery): Promise<Job[]>
   /**
    * Every job that is owed this as of `now` (epoch ms), the oldest first; jobs may change while it is read. Owed a
-   * removal are jobs that ended at `now` or before and owe no stop.
+   * removal are jobs that ended at `now` or before, owe no stop and have no delivery pending.
    */
   owed(what: Owed, now: number): AsyncIterable<Job>
   /** How many jobs are `submitted`: accepted, and not yet at the backend. Cheap; rejects when the store is away. */
@@ -54,6 +61,22 @@ export type JobStore = {
   /** Releases what the store holds. Idempotent. */
   close(): Promise<void>
 }
+
+/**
+ * The outbox: what webhooks are owed, beside their jobs, whose revision it never changes. A delivery comes into being
+ * by `JobStore.update` and goes with its job.
+ */
+export type DeliveryStore = {
+  /** All of a job, by number. */
+  deliveriesOf(jobId: string): Promise<Delivery[]>
+  /** Every delivery with a `dueAt` of `now` (epoch ms) or before, the longest due first; they may change meanwhile. */
+  dueDeliveries(now: number): AsyncIterable<DueDelivery>
+  /** Compare-and-set, as for jobs: false, and no change, unless its stored revision is `expectedRevision`. */
+  updateDelivery(delivery: Delivery, expectedRevision: number): Promise<boolean>
+}
+
+/** What an adapter is: both ports on the same ground, so that one write can be of both. */
+export type Store = JobStore & DeliveryStore
 
 /** Secrets that are kept with the jobs, the same for every process that has these jobs. */
 export type SecretKeeper = {

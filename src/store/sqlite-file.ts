@@ -35,6 +35,19 @@ export const MIGRATIONS: readonly string[] = [
    CREATE INDEX jobs_stopping ON jobs (created_at, id) WHERE stop_owed = 1;
    CREATE UNIQUE INDEX jobs_by_key ON jobs (caller, idempotency_key) WHERE idempotency_key IS NOT NULL;`,
   'CREATE TABLE secrets (name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) STRICT;',
+  // Beside the job and not in it: a try must not rewrite the job, nor its revision change.
+  `CREATE TABLE deliveries (
+     job_id TEXT NOT NULL,
+     number INTEGER NOT NULL,
+     revision INTEGER NOT NULL,
+     due_at INTEGER,
+     host TEXT NOT NULL,
+     document TEXT NOT NULL,
+     body TEXT NOT NULL,
+     PRIMARY KEY (job_id, number)
+   ) STRICT;
+   CREATE INDEX deliveries_due ON deliveries (due_at, job_id, number, host) WHERE due_at IS NOT NULL;
+   CREATE INDEX deliveries_pending ON deliveries (job_id) WHERE due_at IS NOT NULL;`,
 ]
 
 /**

@@ -2,13 +2,15 @@ import { statSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { StoreUnavailable } from '../errors.ts'
+import type { Delivery, DueDelivery } from '../jobs/delivery.ts'
 import { isFinished, type Job, JOB_STATUSES, owesStop } from '../jobs/job.ts'
 import type { Log } from '../jobs/log.ts'
 import { createGroupCommit } from './group-commit.ts'
 import { codeOf, describeFault, openSqliteFile } from './sqlite-file.ts'
 import { createRecent } from './recent.ts'
-import type { InsertLimits, Inserted, JobStore, ListPosition, ListQuery, Owed, SecretKeeper } from './port.ts'
+import type { InsertLimits, Inserted, ListPosition, ListQuery, Owed, SecretKeeper, Store } from './port.ts'
 import { createSqliteSecrets } from './secrets.ts'
+import { createDeliveryRows, type DeliveryRows, prepareDeliveries } from './sqlite-deliveries.ts'
 import { comparePositions } from './timeline.ts'
 
 /** Jobs read at once while looking for what is owed: enough to be quick, few enough not to hold up the loop. */
@@ -32,7 +34,7 @@ export type SqliteOptions = {
  * Jobs in one SQLite file, for one process: a write is acknowledged once it is on disk. Rejects with a `BootError`
  * where the file cannot be used; a write that the disk refuses later rejects with `StoreUnavailable`, and reads go on.
  */
-export async function createSqliteStore({ path, log, ...options }: SqliteOptions): Promise<JobStore & SecretKeeper> {
+export async function createSqliteStore({ path, log, ...options }: SqliteOptions): Promise<Store & SecretKeeper> {
   const db = await openSqliteFile(path, options)
   try {
     const store = createStoreOn(db, log)
@@ -63,8 +65,9 @@ function watchFile(path: string): () => Promise<void> {
 }
 
 /** The store on an open database, whose schema is up to date. */
-export function createStoreOn(db: DatabaseSync, log?: Log): JobStore {
+export function createStoreOn(db: DatabaseSync, log?: Log): Store {
   const sql = prepare(db)
+  const deliveries = createDeliveryRows(sql.deliveries)
   const commits = createGroupCommit(db, () => (pending = 0))
   let submitted = Number(sql.countSubmitted.get()?.count)
   /** By how much the writes of the open transaction change that. */
@@ -108,18 +111,28 @@ export function createStoreOn(db: DatabaseSync, log?: Log): JobStore {
     return { value: { kind: 'inserted' }, delta: isSubmitted(job), keep: { job, characters: document.length } }
   }
 
-  const change = (id: string, revision: number, job?: Job): Change<boolean> => {
+  const update = (job: Job, revision: number, delivery?: Delivery): Change<boolean> => {
+    const before = sql.stateOf.get(job.id)
+    if (before?.revision !== revision) return { value: false, delta: 0 }
+    const document = JSON.stringify(job)
+    sql.update.run(...columnsOf(job), document, job.id)
+    if (delivery) deliveries.insert(delivery)
+    const delta = isSubmitted(job) - wasSubmitted(before)
+    return { value: true, delta, keep: { job, characters: document.length } }
+  }
+
+  const remove = (id: string, revision: number): Change<boolean> => {
     const before = sql.stateOf.get(id)
     if (before?.revision !== revision) return { value: false, delta: 0 }
-    const wasSubmitted = before.status === 'submitted' ? 1 : 0
-    if (!job) {
-      sql.remove.run(id)
-      return { value: true, delta: -wasSubmitted, forget: id }
-    }
-    const document = JSON.stringify(job)
-    sql.update.run(...columnsOf(job), document, id)
-    return { value: true, delta: isSubmitted(job) - wasSubmitted, keep: { job, characters: document.length } }
+    deliveries.remove(id)
+    sql.remove.run(id)
+    return { value: true, delta: -wasSubmitted(before), forget: id }
   }
+
+  const updateDelivery = (delivery: Delivery, revision: number): Change<boolean> => ({
+    value: deliveries.update(delivery, revision),
+    delta: 0,
+  })
 
   const list = (query: ListQuery): Job[] => {
     const from = query.after ?? { createdAt: query.createdBefore ?? Number.MAX_SAFE_INTEGER, id: '' }
@@ -149,10 +162,13 @@ export function createStoreOn(db: DatabaseSync, log?: Log): JobStore {
         recent.set(id, job, String(row.document).length)
         return job
       }),
-    update: (job, expectedRevision) => write(() => change(job.id, expectedRevision, job)),
-    remove: (id, expectedRevision) => write(() => change(id, expectedRevision)),
+    update: (job, expectedRevision, delivery) => write(() => update(job, expectedRevision, delivery)),
+    remove: (id, expectedRevision) => write(() => remove(id, expectedRevision)),
     list: (query) => read(() => list(query)),
     owed: (what, now) => pages(sql.owed[what], { what, now, log }),
+    deliveriesOf: (jobId) => read(() => deliveries.of(jobId)),
+    dueDeliveries: (now) => duePages(deliveries, now),
+    updateDelivery: (delivery, expectedRevision) => write(() => updateDelivery(delivery, expectedRevision)),
     countSubmitted: () => read(() => (sql.probe.get(), submitted)),
     close: () => (closing ??= closeFile()),
   }
@@ -167,7 +183,7 @@ async function* pages(statements: readonly StatementSync[], { what, now, log }: 
       const [after, name] = [at, id]
       const rows = await read(() => statement.all(after, name, until, OWED_PAGE))
       for (const row of rows) {
-        const job = readable(row, log)
+        const job = row.is_awaited === 1 ? undefined : readable(row, log)
         if (job) yield job
       }
       const last = rows.at(-1)
@@ -175,6 +191,17 @@ async function* pages(statements: readonly StatementSync[], { what, now, log }: 
       ;[at, id] = [Number(last.at), String(last.id)]
       await new Promise(setImmediate)
     }
+  }
+}
+
+async function* duePages(deliveries: DeliveryRows, now: number): AsyncIterable<DueDelivery> {
+  let after: DueDelivery | undefined = { dueAt: -1, jobId: '', number: 0, host: '' }
+  while (after) {
+    const from: DueDelivery = after
+    const page = await read(() => deliveries.due(from, now, OWED_PAGE))
+    yield* page
+    after = page.length < OWED_PAGE ? undefined : page.at(-1)
+    await new Promise(setImmediate)
   }
 }
 
@@ -211,6 +238,7 @@ const ACTIVE_STATUSES = ['submitted', 'running'] as const
 type Row = Record<string, unknown>
 const jobOf = (row: Row) => JSON.parse(String(row.document)) as Job
 const positionOf = (row: Row): ListPosition => ({ createdAt: Number(row.at), id: String(row.id) })
+const wasSubmitted = (row: Row) => (row.status === 'submitted' ? 1 : 0)
 const isSubmitted = (job: Job) => (job.status === 'submitted' ? 1 : 0)
 
 const columnsOf = (job: Job) =>
@@ -222,10 +250,12 @@ const columnsOf = (job: Job) =>
 /** Every statement, prepared once. The tests ask the query planner about each. */
 export function prepare(db: DatabaseSync) {
   const page = 'ORDER BY at, id LIMIT ?'
-  const owed = (column: string, condition: string) =>
+  const owed = (column: string, condition: string, more = '') =>
     db.prepare(
-      `SELECT document, id, ${column} AS at FROM jobs WHERE ${condition} AND (${column}, id) > (?, ?) AND ${column} <= ? ${page}`,
+      `SELECT document, id, ${column} AS at${more} FROM jobs WHERE ${condition} AND (${column}, id) > (?, ?) AND ${column} <= ? ${page}`,
     )
+  // Told of each row rather than left out: looking for a page must not walk over thousands that are awaited.
+  const awaited = `, EXISTS (SELECT 1 FROM deliveries WHERE job_id = jobs.id AND due_at IS NOT NULL) AS is_awaited`
   const range = 'created_at > ? AND (created_at, id) < (?, ?) ORDER BY created_at DESC, id DESC LIMIT ?'
   return {
     get: db.prepare('SELECT document FROM jobs WHERE id = ?'),
@@ -253,7 +283,8 @@ export function prepare(db: DatabaseSync) {
       run: [owed('created_at', "status = 'running'"), owed('created_at', "status = 'submitted'")],
       stop: [owed('created_at', 'stop_owed = 1')],
       end: [owed('deadline_at', 'finished_at IS NULL')],
-      removal: [owed('finished_at', 'finished_at IS NOT NULL AND stop_owed = 0')],
+      removal: [owed('finished_at', 'finished_at IS NOT NULL AND stop_owed = 0', awaited)],
     } satisfies Record<Owed, StatementSync[]>,
+    deliveries: prepareDeliveries(db),
   }
 }

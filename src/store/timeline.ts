@@ -14,7 +14,10 @@ export type Timelines = {
 // CommonJS with a default export of its own: loaders disagree on what importing it gives.
 const { default: BTree } = createRequire(import.meta.url)('sorted-btree') as { default: typeof BTreeType.default }
 
-type Line = BTreeType.default<ListPosition, undefined>
+/** Positions in order. */
+export type Line = BTreeType.default<ListPosition, undefined>
+
+export const createLine = (): Line => new BTree<ListPosition, undefined>(undefined, comparePositions)
 
 /** One timeline for each state, and one for each state of each caller; a page is put together from those it asks for. */
 export function createTimelines(): Timelines {
@@ -27,7 +30,7 @@ export function createTimelines(): Timelines {
   }
 
   const add = (key: string, position: ListPosition) => {
-    const line = lines.get(key) ?? new BTree<ListPosition, undefined>(undefined, comparePositions)
+    const line = lines.get(key) ?? createLine()
     lines.set(key, line)
     line.set(position, undefined)
   }

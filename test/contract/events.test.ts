@@ -28,3 +28,9 @@ testBites('an unsubscribe that does nothing', {
     },
   })),
 })
+
+testBites('a bus that sees gaps everywhere', {
+  cases,
+  promise: 'tells of no gap where nothing is lost',
+  open: broken((good) => ({ onGap: (listener) => good.subscribe(undefined, listener) })),
+})

@@ -60,4 +60,17 @@ export const eventsContract: readonly ContractCase<EventBus>[] = [
       await until(() => heard.length > 0)
     },
   ],
+  [
+    'tells of no gap where nothing is lost',
+    async (open) => {
+      const bus = await open()
+      let gaps = 0
+      const stop = bus.onGap(() => gaps++)
+      const { heard } = listen(bus, undefined)
+      for (let n = 0; n < 10; n++) bus.publish(aJob())
+      await until(() => heard.length >= 10)
+      expect(gaps).toBe(0)
+      stop()
+    },
+  ],
 ]

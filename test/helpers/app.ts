@@ -17,8 +17,8 @@ export const defaultHttp = httpSettingsOf(loadConfig({ BACKEND: 'local' }))
 export async function startApp({ http, authenticator, ...options }: AppOptions = {}) {
   const core = await startCore(options)
   const { log, lines, text } = await recordingLog()
-  const { service, readiness, artifacts, uploads, links } = core
-  const parts = { service, readiness, artifacts, uploads, links, log, authenticator }
+  const { service, watches, deliveries, readiness, artifacts, uploads, links } = core
+  const parts = { service, watches, deliveries, readiness, artifacts, uploads, links, log, authenticator }
   const app = await buildApp({ ...parts, http: { ...defaultHttp, ...http } })
   const post = (url: string, payload?: object | string, headers: Record<string, string> = {}) =>
     app.inject({

@@ -1,19 +1,24 @@
 import type { Artifacts } from '../../src/artifacts/port.ts'
+import type { WebhookSender } from '../../src/delivery/port.ts'
 import { InputNotFound, OutputUnavailable } from '../../src/errors.ts'
 import { createEmitterBus } from '../../src/events/emitter.ts'
 import type { Caller } from '../../src/jobs/caller.ts'
 import type { Job } from '../../src/jobs/job.ts'
+import { createDeliveries } from '../../src/jobs/deliveries.ts'
+import { createLinkSigner } from '../../src/jobs/links.ts'
+import { createWatches } from '../../src/jobs/watches.ts'
 import { createReconciler } from '../../src/jobs/reconciler.ts'
 import { createRunner } from '../../src/jobs/runner.ts'
 import { createService, type NewJob } from '../../src/jobs/service.ts'
 import { createStopper } from '../../src/jobs/stopper.ts'
 import type { Uploads } from '../../src/inputs/port.ts'
-import { createLinkSigner } from '../../src/jobs/links.ts'
+import { createWebhooks } from '../../src/jobs/webhooks.ts'
 import { createInProcessQueue } from '../../src/queue/in-process.ts'
-import type { JobStore } from '../../src/store/port.ts'
+import type { Store } from '../../src/store/port.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'
 import { createReadiness } from '../../src/readiness.ts'
 import { createFakeBackend } from './fake-backend.ts'
+import { createFakeSender } from './fake-sender.ts'
 import { recordingLog } from './log.ts'
 import { until } from './until.ts'
 
@@ -42,7 +47,8 @@ const noUploads: Uploads = {
 
 type CoreOptions = {
   running?: boolean
-  store?: JobStore
+  store?: Store
+  sender?: WebhookSender
   maxConcurrentJobs?: number
   maxQueuedJobs?: number
   maxActiveOfCaller?: number
@@ -51,29 +57,31 @@ type CoreOptions = {
 }
 
 /** The whole core on its first adapters, with a backend and a clock in the test's hand. */
-export async function startCore({
-  running = true,
-  store: given,
-  maxConcurrentJobs,
-  artifacts = noArtifacts,
-  uploads = noUploads,
-  ...limits
-}: CoreOptions = {}) {
+export async function startCore({ running = true, store: given, ...options }: CoreOptions = {}) {
+  const { maxConcurrentJobs, sender = createFakeSender(), ...others } = options
+  const { artifacts = noArtifacts, uploads = noUploads, ...limits } = others
   const clock = { now: 1_000_000 }
   const now = () => clock.now
   const { log, lines } = await recordingLog()
   const store = given ?? createMemoryStore()
   const events = createEmitterBus(log)
   const backend = createFakeBackend()
+  const watches = createWatches({ store, events, log })
   const queue = createInProcessQueue({ log, maxRunning: maxConcurrentJobs })
+  const webhooks = createWebhooks({ store, sender, log, claimMs: 25_000, now, random: () => 0.5 })
   const links = createLinkSigner({
-    ...{ secrets: ['new secret', 'old secret'], publicUrl: () => 'https://video.example', ttlSeconds: 3600 },
-    now,
+    ...{ secrets: ['new secret', 'old secret'], publicUrl: () => 'https://video.example', ttlSeconds: 3600, now },
   })
-  const files = { artifacts, uploads }
-  const service = createService({ store, queue, events, backend, ...files, log, timeoutSeconds: 60, ...limits, now })
+  const service = createService({
+    ...{ store, queue, events, backend, artifacts, uploads, webhooks, links, log, timeoutSeconds: 60, now },
+    ...limits,
+  })
+  const deliveries = createDeliveries({ store, service, webhooks, now })
   const stopper = createStopper({ backend, service, log })
-  const reconciler = createReconciler({ store, queue, service, stopper, ...files, log, retentionSeconds: 1_000, now })
+  const reconciler = createReconciler({
+    ...{ store, queue, service, stopper, artifacts, uploads, webhooks, log, now },
+    retentionSeconds: 1_000,
+  })
   const readiness = createReadiness({ store, backend })
   const run = createRunner({ store, service, backend, uploads, links, stopper, log, maxAttempts: 2 })
   if (running) await queue.start(run)
@@ -87,30 +95,17 @@ export async function startCore({
       3_000,
     )
   return {
-    ...{
-      clock,
-      lines,
-      store,
-      events,
-      backend,
-      artifacts,
-      uploads,
-      links,
-      queue,
-      service,
-      stopper,
-      reconciler,
-      readiness,
-      run,
-      untilJob,
-    },
+    ...{ clock, lines, store, events, watches, backend, artifacts, uploads, queue, links, service, stopper },
+    ...{ reconciler, readiness, run, webhooks, deliveries, untilJob },
     untilStatus: (id: string, status: Job['status']) => untilJob(id, (job) => job.status === status, status),
     submit: async (request: Partial<NewJob> = {}) => (await service.submit({ ...aRequest, ...request }, anybody)).job,
     async close() {
       await reconciler.close()
       await readiness.close()
       await stopper.close()
+      await watches.close()
       await queue.close()
+      await webhooks.close()
     },
   }
 }

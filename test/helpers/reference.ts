@@ -53,8 +53,8 @@ export function createReferee(reference: OpenApi) {
       const headers = Object.keys(told.headers ?? {}).map((name) => name.toLowerCase())
       const untold = TOLD.filter((name) => answer.headers[name] !== undefined && !headers.includes(name))
       const faults = untold.map((name) => `the header ${name} is not told`)
-      // A log may have no line.
-      const mayBeEmpty = !told.content || 'text/plain' in told.content
+      // A log may have no line, and a stream no event yet.
+      const mayBeEmpty = !told.content || 'text/plain' in told.content || 'text/event-stream' in told.content
       if (answer.body === '') return mayBeEmpty ? faults : [...faults, 'there is no body']
       const [type = ''] = String(answer.headers['content-type']).split(';')
       // A range of media types (OpenAPI 3.1, Media Type Object) is for those that are not told by name.

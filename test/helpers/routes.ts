@@ -1,11 +1,13 @@
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, HTTPMethods } from 'fastify'
+import { injectHead } from './inject.ts'
 
 /** Every route of an application as `GET /jobs/:id`, sorted: what its paths do not answer with 405. HEAD goes with GET. */
 export async function routesOf(app: FastifyInstance, headers: Record<string, string> = {}): Promise<string[]> {
   const found: string[] = []
+  const methods = app.supportedMethods.filter((name) => name !== 'HEAD') as HTTPMethods[]
   for (const path of pathsOf(app.printRoutes({ commonPrefix: false }))) {
-    for (const method of app.supportedMethods.filter((name) => name !== 'HEAD')) {
-      const answer = await app.inject({ method: method as 'GET', url: path.replace(':id', 'x'), headers })
+    for (const method of methods) {
+      const answer = await injectHead(app, { method, url: path.replace(':id', 'x'), headers })
       if (answer.statusCode !== 405) found.push(`${method} ${path}`)
     }
   }

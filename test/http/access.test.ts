@@ -6,11 +6,13 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { aBody, problemOf, startApp, type TestApp } from '../helpers/app.ts'
 import { as, knownCallers } from '../helpers/callers.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
+import { injectHead } from '../helpers/inject.ts'
 import { modalArtifacts } from '../helpers/outputs.ts'
 import { createUploads } from '../../src/inputs/uploads.ts'
 import { silentLog } from '../helpers/log.ts'
-import { face, FORM_TYPE, formOf, speech } from '../helpers/uploads.ts'
+import { face, field, FORM_TYPE, formOf, speech } from '../helpers/uploads.ts'
 import { routesOf } from '../helpers/routes.ts'
+import { until } from '../helpers/until.ts'
 
 type Route = {
   /** Undefined: for anybody. `known`: for whoever has a valid credential. */
@@ -36,7 +38,12 @@ const ROUTES: Readonly<Record<string, Route>> = {
   'GET /jobs/:id/result': { scope: 'jobs:read', job: 'succeeded', answer: 200 },
   'GET /jobs/:id/output': { scope: 'jobs:read', job: 'succeeded', answer: 200 },
   'GET /jobs/:id/inputs/:kind': { scope: 'jobs:read', job: 'running', answer: 200 },
+  'GET /jobs/:id/events': { scope: 'jobs:read', job: 'running', answer: 200 },
+  'GET /events': { scope: 'jobs:read', answer: 200, hasNoOwner: true },
   'GET /jobs/:id/logs': { scope: 'jobs:read', job: 'succeeded', answer: 200 },
+  'GET /jobs/:id/deliveries': { scope: 'jobs:read', job: 'succeeded', answer: 200 },
+  'POST /jobs/:id/deliveries/:n/redeliver': { scope: 'jobs:write', job: 'succeeded', answer: 202 },
+  'GET /webhooks/secret': { scope: 'jobs:write', answer: 200, hasNoOwner: true },
   'DELETE /jobs/:id': { scope: 'jobs:write', job: 'succeeded', answer: 204 },
   'POST /jobs/:id/cancel': { scope: 'jobs:write', job: 'running', answer: 200 },
   'POST /jobs/:id/retry': { scope: 'jobs:write', job: 'canceled', answer: 202 },
@@ -55,24 +62,22 @@ const split = (route: string) => route.split(' ') as [HTTPMethods, string]
 
 async function aJobOfAlice(state: Route['job'] = 'running'): Promise<string> {
   const headers = { ...as('alice'), 'content-type': FORM_TYPE }
-  const submitted = await app.app.inject({ method: 'POST', url: '/jobs', payload: formOf([face(), speech()]), headers })
+  const payload = formOf([face(), speech(), field('webhook_url', 'https://hooks.example/alice')])
+  const submitted = await app.app.inject({ method: 'POST', url: '/jobs', payload, headers })
   const { job_id: id } = submitted.json<{ job_id: string }>()
   const { attempts } = await app.untilStatus(id, 'running')
   if (state === 'succeeded') app.backend.end(attempts[0]?.callId ?? '', aSuccess)
   if (state === 'canceled') await app.post(`/jobs/${id}/cancel`, undefined, as('alice'))
   await app.untilJob(id, (job) => job.status === state && !job.attempts.some(({ stop }) => stop === 'owed'), state)
+  await until(async () => (await app.store.deliveriesOf(id)).every(({ dueAt }) => dueAt === undefined), 'delivered')
   return id
 }
 
 async function ask(name: string, caller: string | undefined, id: string) {
   const [method, path] = split(name)
   const payload = name === 'POST /jobs' ? aBody : undefined
-  return app.app.inject({
-    method,
-    url: path.replace(':id', id).replace(':kind', 'video'),
-    headers: as(caller),
-    ...(payload && { payload }),
-  })
+  const url = path.replace(':id', id).replace(':kind', 'video').replace(':n', '1')
+  return injectHead(app.app, { method, url, headers: as(caller), ...(payload && { payload }) })
 }
 
 test('every route is in the table, and the table has no other', async () => {
@@ -135,6 +140,7 @@ test('a key may come as X-API-Key; two credentials at once are refused', async (
 })
 
 test('a list shows the caller’s own; an administrator sees all, whose they are, and may choose a caller', async () => {
+  app.clock.now += 1_000
   const [ofAlice, ofBob] = await Promise.all(
     ['alice', 'bob'].map(async (caller) => (await app.post('/jobs', aBody, as(caller))).json<{ job_id: string }>()),
   )

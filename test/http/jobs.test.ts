@@ -41,6 +41,7 @@ describe('POST /jobs', () => {
         self: `/jobs/${job.job_id}`,
         result: `/jobs/${job.job_id}/result`,
         output: `/jobs/${job.job_id}/output`,
+        events: `/jobs/${job.job_id}/events`,
         logs: `/jobs/${job.job_id}/logs`,
         cancel: `/jobs/${job.job_id}/cancel`,
       },

@@ -84,6 +84,24 @@ describe('ranges', () => {
     expect(response.rawPayload.equals(VIDEO.subarray(first, last + 1))).toBe(true)
   })
 
+  test.each(['bytes=3-x', 'bytes=-5abc', 'bytes=0x1-0x5', 'bytes=1e1-20', 'bytes=1.5-3', 'bytes=+1-3', 'bytes=abc'])(
+    '%s is no range, and not taken for another',
+    async (range) => {
+      const { ask } = await anOutput()
+      expect((await ask({ range })).statusCode).toBe(416)
+    },
+  )
+
+  test('a later date in If-Range, and a weak tag in If-Match, do not match', async () => {
+    const { ask } = await anOutput()
+    const { etag, 'last-modified': modified } = (await ask()).headers
+    const later = 'Mon, 01 Jan 2035 00:00:00 GMT'
+    expect((await ask({ range: 'bytes=0-9', 'if-range': later })).statusCode).toBe(200)
+    expect((await ask({ range: 'bytes=0-9', 'if-range': String(modified) })).statusCode).toBe(206)
+    expect((await ask({ 'if-match': `W/${String(etag)}` })).statusCode).toBe(412)
+    expect((await ask({ 'if-match': `W/"a", ${String(etag)}` })).statusCode).toBe(200)
+  })
+
   test.each(['bytes=1000-', 'bytes=2000-3000', 'bytes=-0'])('%s is beyond the video', async (range) => {
     const { ask } = await anOutput()
     const response = await ask({ range })

@@ -9,8 +9,10 @@ import { aBody, startApp, type TestApp } from '../helpers/app.ts'
 import { as, knownCallers } from '../helpers/callers.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
 import { createReferee, referenceOf } from '../helpers/reference.ts'
+import { injectHead } from '../helpers/inject.ts'
 import { routesOf } from '../helpers/routes.ts'
 import { face, field, folderUploads, FORM_TYPE, formOf, speech } from '../helpers/uploads.ts'
+import { until } from '../helpers/until.ts'
 import { modalArtifacts } from '../helpers/outputs.ts'
 
 let open: TestApp
@@ -181,6 +183,32 @@ describe('real answers are as the reference tells', () => {
   const unknown = crypto.randomUUID()
   const ranged = (range: string) => ({ headers: { ...as('alice'), range } })
 
+  const lastSeen = (id: string) => ({ headers: { ...as('alice'), 'last-event-id': id } })
+  const asJson = { headers: { ...as('alice'), accept: 'application/json' } }
+
+  /** A job of Alice's whose webhook has been told of its end. */
+  async function aToldJob(): Promise<string> {
+    const { job_id: id } = (await submit({ ...aBody, webhook_url: 'https://hooks.example/a' })).json<{
+      job_id: string
+    }>()
+    await guarded.untilStatus(id, 'running')
+    await ask('POST /jobs/:id/cancel', id)
+    await until(async () => (await guarded.store.deliveriesOf(id)).some(({ state }) => state === 'delivered'))
+    return id
+  }
+  const redeliver = (id: string, n: number) =>
+    guarded.app.inject({ method: 'POST', url: `/jobs/${id}/deliveries/${n}/redeliver`, headers: as('alice') })
+
+  /** The answer to a submit that waits until somebody cancels the job. */
+  async function waitedFor(): Promise<Answer> {
+    const metadata = { waited: 'for' }
+    const answer = submit({ ...aBody, metadata }, { prefer: 'wait=60' })
+    const running = () => guarded.store.list({ limit: 200, statuses: ['running'] })
+    const job = await until(async () => (await running()).find((one) => one.metadata?.waited === 'for'))
+    await ask('POST /jobs/:id/cancel', job.id)
+    return answer
+  }
+
   /** What fails while the store cannot write. */
   async function withoutStore(ask: () => Promise<Answer>): Promise<Answer> {
     const { insert, update, remove } = guarded.store
@@ -208,11 +236,15 @@ describe('real answers are as the reference tells', () => {
     ['POST /jobs', 400, 'a form with a stranger', () => form([field('colour', 'red')])],
     ['POST /jobs', 400, 'half a form', () => submit('x', { 'content-type': FORM_TYPE })],
     ['POST /jobs', 415, 'a form with a text for a face', () => form([face('hello'), speech()])],
+    ['POST /jobs', 202, 'waited for, in vain', () => submit(aBody, { prefer: 'wait=0' })],
+    ['POST /jobs', 200, 'waited for', waitedFor],
     ['GET /jobs', 200, 'a page', () => get('/jobs?limit=1', 'root')],
     ['GET /jobs', 400, 'no limit', () => get('/jobs?limit=0')],
     ['GET /jobs', 403, 'the jobs of another', () => get('/jobs?caller=key:bob')],
     ['GET /jobs/:id', 200, 'running', async () => ask('GET /jobs/:id', await aJob())],
     ['GET /jobs/:id', 200, 'failed', async () => ask('GET /jobs/:id', await aJob('failed'), 'root')],
+    ['GET /jobs/:id', 200, 'at its end', async () => get(`/jobs/${await aJob('succeeded')}?wait=60`)],
+    ['GET /jobs/:id', 400, 'a long wait', () => get(`/jobs/${unknown}?wait=61`)],
     ['GET /jobs/:id', 404, 'unknown', () => ask('GET /jobs/:id', unknown)],
     ['GET /jobs/:id', 400, 'a malformed URL', () => get('/jobs/%ff')],
     ['GET /jobs/:id/result', 200, 'succeeded', async () => ask('GET /jobs/:id/result', await aJob('succeeded'))],
@@ -241,6 +273,16 @@ describe('real answers are as the reference tells', () => {
       'a made-up link',
       () => get(`/jobs/${unknown}/inputs/video?expires=1&signature=x`),
     ],
+    ['GET /jobs/:id/events', 200, 'ended', async () => ask('GET /jobs/:id/events', await aJob('succeeded'))],
+    [
+      ...(['GET /jobs/:id/events', 204, 'known to have ended'] as const),
+      async () => ask('GET /jobs/:id/events', await aJob('succeeded'), 'alice', lastSeen('3')),
+    ],
+    ['GET /jobs/:id/events', 404, 'unknown', () => ask('GET /jobs/:id/events', unknown)],
+    ['GET /jobs/:id/events', 406, 'as JSON', async () => ask('GET /jobs/:id/events', await aJob(), 'alice', asJson)],
+    ['GET /events', 200, 'as it begins', () => injectHead(guarded.app, { url: '/events', headers: as('alice') })],
+    ['GET /events', 406, 'as JSON', () => ask('GET /events', '', 'alice', asJson)],
+    ['GET /events', 400, 'a parameter', () => get('/events?a=1')],
     ['GET /jobs/:id/logs', 200, 'succeeded', async () => ask('GET /jobs/:id/logs', await aJob('succeeded'))],
     ['GET /jobs/:id/logs', 404, 'no such attempt', async () => get(`/jobs/${await aJob()}/logs?attempt=2`)],
     ['GET /jobs/:id/logs', 404, 'unknown', () => ask('GET /jobs/:id/logs', unknown)],
@@ -251,6 +293,14 @@ describe('real answers are as the reference tells', () => {
     ['POST /jobs/:id/retry', 409, 'running', async () => ask('POST /jobs/:id/retry', await aJob())],
     ['POST /jobs/:id/retry', 409, 'succeeded', async () => ask('POST /jobs/:id/retry', await aJob('succeeded'))],
     ['POST /jobs/:id/retry', 404, 'unknown', () => ask('POST /jobs/:id/retry', unknown)],
+    ['GET /jobs/:id/deliveries', 200, 'some', async () => ask('GET /jobs/:id/deliveries', await aToldJob())],
+    ['GET /jobs/:id/deliveries', 200, 'none', async () => ask('GET /jobs/:id/deliveries', await aJob())],
+    ['GET /jobs/:id/deliveries', 404, 'unknown', () => ask('GET /jobs/:id/deliveries', unknown)],
+    ['POST /jobs/:id/deliveries/:n/redeliver', 202, 'delivered', async () => redeliver(await aToldJob(), 1)],
+    ['POST /jobs/:id/deliveries/:n/redeliver', 404, 'no such delivery', async () => redeliver(await aJob(), 1)],
+    ['POST /jobs/:id/deliveries/:n/redeliver', 404, 'unknown', () => redeliver(unknown, 1)],
+    ['GET /webhooks/secret', 200, 'their own', () => get('/webhooks/secret')],
+    ['GET /webhooks/secret', 403, 'who may only read', () => get('/webhooks/secret', 'alice-reads')],
     ['DELETE /jobs/:id', 204, 'ended', async () => ask('DELETE /jobs/:id', await aJob('succeeded'))],
     ['DELETE /jobs/:id', 409, 'running', async () => ask('DELETE /jobs/:id', await aJob())],
     ['DELETE /jobs/:id', 404, 'unknown', () => ask('DELETE /jobs/:id', unknown)],

@@ -152,14 +152,14 @@ describe('of a submit that is refused nothing stays', () => {
       'invalid_request',
       '/timeout_seconds',
     ],
-    ['labels that are no JSON', [face(), speech(), field('metadata', '{scene')], 400, 'invalid_request', '/metadata'],
     [
-      'a webhook',
-      [face(), speech(), field('webhook_url', 'https://a.example')],
+      'a key that a JSON body may not have',
+      [face(), speech(), field('metadata', String.raw`{"\u005f_proto__":"b"}`)],
       400,
       'invalid_request',
-      '/webhook_url',
+      '/metadata',
     ],
+    ['labels that are no JSON', [face(), speech(), field('metadata', '{scene')], 400, 'invalid_request', '/metadata'],
     ['a long field', [face(), speech(), field('metadata', 'x'.repeat(70_000))], 400, 'invalid_request', '/metadata'],
     ['a prototype', [face(), speech(), field('__proto__', 'x')], 400, 'invalid_multipart', undefined],
   ]

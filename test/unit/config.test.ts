@@ -86,6 +86,9 @@ describe('what is refused', () => {
     ['TRUST_PROXY', '0.0.0.0/0', 'is not an address'],
     ['TRUST_PROXY', '10.0.0.1, proxy.example', '"proxy.example" is not an address'],
     ['RATE_LIMIT_SUBMIT_PER_MINUTE', '-1', 'must be >= 0'],
+    ['WEBHOOK_SECRET', 'hush', 'must begin with whsec_'],
+    ['WEBHOOK_SECRET', 'whsec_aHVzaA==', 'must hold 24 to 64 bytes, and holds 4'],
+    ['WEBHOOK_TIMEOUT_SECONDS', '0', 'must be >= 1'],
     ['MAX_CONNECTIONS', 'many', 'must be integer'],
   ])('%s=%s', (name, value, words) => {
     const faults = faultsOf({ [name]: value })
@@ -98,6 +101,7 @@ describe('what is refused', () => {
     const faults = faultsOf({ PORT: 'x', MODAL_TOKEN_SECRET: 'as-hush' })
     expect(faults.join()).toContain('MODAL_TOKEN_ID')
     expect(faults.join()).not.toContain('as-hush')
+    expect(faultsOf({ WEBHOOK_SECRET: 'whsec_as-hush' }).join()).not.toContain('as-hush')
   })
 
   test.each([

@@ -4,6 +4,7 @@ import { createMemoryStore } from '../../src/store/memory.ts'
 import { createSqliteStore } from '../../src/store/sqlite.ts'
 import type { Artifacts } from '../../src/artifacts/port.ts'
 import { anybody, type Core, startCore } from '../helpers/core.ts'
+import { aDelivery, delivered } from '../helpers/deliveries.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
 import { aJob, after, spawned, succeeded } from '../helpers/jobs.ts'
 import { until } from '../helpers/until.ts'
@@ -79,6 +80,38 @@ test('a clock that jumps ahead ends jobs and removes them early, one that jumps 
   await untilStatus(young.id, 'failed')
   await reconciler.removeOld()
   expect(await store.get(id)).toBeUndefined()
+})
+
+describe.each(['memory', 'sqlite'])('retention in %s', (kind) => {
+  test('a job stays as long as a delivery is pending, and goes when that has ended', async () => {
+    const store = kind === 'memory' ? createMemoryStore() : await createSqliteStore({ path: ':memory:' })
+    core = await startCore({ running: false, store })
+    const { clock, reconciler } = core
+    const job = aJob()
+    const ended = after(job, spawned(), succeeded())
+    await store.insert(job)
+    await store.update(ended, job.revision, aDelivery(job, { dueAt: 1e12 }))
+    clock.now = 1e10
+    await reconciler.removeOld()
+    expect(await store.get(job.id)).toEqual(ended)
+    await store.updateDelivery(delivered(aDelivery(job)), 1)
+    await reconciler.removeOld()
+    expect(await store.get(job.id)).toBeUndefined()
+  })
+})
+
+test('memory forgets no job with a delivery pending, and takes it among the others when that has ended', async () => {
+  const store = createMemoryStore({ maxFinished: 2 })
+  core = await startCore({ running: false, store })
+  const jobs = Array.from({ length: 5 }, (_, n) => aJob({ createdAt: n }))
+  for (const job of jobs) await store.insert(job)
+  const [owing = aJob(), ...others] = jobs
+  await store.update(after(owing, { type: 'canceled' }), 1, aDelivery(owing))
+  for (const job of others) await store.update(after(job, { type: 'canceled' }), 1)
+  const left = async () => (await store.list({ limit: 10 })).map(({ createdAt }) => createdAt)
+  expect(await left()).toEqual([4, 3, 0])
+  await store.updateDelivery(delivered(aDelivery(owing)), 1)
+  expect(await left()).toEqual([4, 0])
 })
 
 test('memory keeps at most so many finished jobs, those that ended last', async () => {

@@ -248,8 +248,10 @@ test('no statement scans the table or sorts', async () => {
   for (const sql of statements.filter((one) => !one.startsWith('INSERT'))) {
     const parameters = Array<null>(sql.split('?').length - 1).fill(null)
     const plan = db.prepare(`EXPLAIN QUERY PLAN ${sql}`).all(...parameters)
-    const details = plan.map(({ detail }) => String(detail)).filter((detail) => !/CO-ROUTINE|\(subquery/.test(detail))
-    for (const detail of details) expect(detail, sql).toMatch(/^SEARCH jobs USING (COVERING )?INDEX/)
+    const details = plan
+      .map(({ detail }) => String(detail))
+      .filter((detail) => !/CO-ROUTINE|\(subquery|^CORRELATED SCALAR SUBQUERY/.test(detail))
+    for (const detail of details) expect(detail, sql).toMatch(/^SEARCH (jobs|deliveries) USING (COVERING )?INDEX/)
     // What a statement asks for is what it walks along: a filter beside the index would walk over other jobs.
     const asked = [...sql.matchAll(/(?<!SET[^W]*)\b(caller|status|idempotency_key) = /g)].map(([, column]) => column)
     for (const column of asked) expect(details.join(), sql).toContain(`${column}=?`)

@@ -10,6 +10,11 @@ export const HEADERS = {
     schema: { type: 'string', enum: ['true'] },
     example: 'true',
   },
+  'Preference-Applied': {
+    description: 'Present where `Prefer` asked to wait: for how many seconds at most (RFC 7240).',
+    schema: { type: 'string' },
+    example: 'wait=30',
+  },
   ETag: { description: 'Names this content (RFC 9110).', schema: { type: 'string' }, example: '"31c4a-19c1a2b3c4d"' },
   'Last-Modified': {
     description: 'When the file was made.',

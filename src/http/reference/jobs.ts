@@ -4,7 +4,7 @@ import { Text } from '../schemas/parts.ts'
 import { JOBS } from './examples.ts'
 import type { Operations } from './operation.ts'
 
-const IdempotencyKey = Type.Object({
+const OfSubmits = Type.Object({
   'Idempotency-Key': Type.Optional(
     Text({
       description:
@@ -13,8 +13,16 @@ const IdempotencyKey = Type.Object({
       maxLength: 512,
     }),
   ),
+  Prefer: Type.Optional(
+    Text({
+      description:
+        '`wait=N` (RFC 7240) holds the answer until the job has ended, at most N seconds and never more than 60.',
+      example: 'wait=30',
+    }),
+  ),
 })
 
+const OF_ACCEPTED = ['Location', 'Idempotent-Replayed', 'Preference-Applied'] as const
 const OF_FILES = ['ETag', 'Last-Modified', 'Accept-Ranges'] as const
 
 /** What the reference says of the routes of jobs. */
@@ -22,8 +30,8 @@ export const jobOperations: Operations = {
   'POST /jobs': {
     ...{ operationId: 'submitJob', tag: 'jobs', summary: 'Submit a job' },
     description:
-      'Takes a job and answers at once, without waiting for the backend. Follow `Location` to see how it goes. An accepted job ends by its deadline at the latest. Face and speech may come along as files, in multipart/form-data; an upload may take as long as it likes while it makes progress.',
-    headers: IdempotencyKey,
+      'Takes a job and answers at once, without waiting for the backend, unless `Prefer` asks to wait for its end. Follow `Location` to see how it goes. An accepted job ends by its deadline at the latest. Face and speech may come along as files, in multipart/form-data; an upload may take as long as it likes while it makes progress.',
+    headers: OfSubmits,
     form: NewJobForm,
     body: {
       paths: {
@@ -36,14 +44,19 @@ export const jobOperations: Operations = {
       urls: { summary: 'Face and speech by URL', value: JOBS.submitted.value.input },
     },
     answers: {
+      200: {
+        description: 'The job has ended within the time of `Prefer: wait`.',
+        headers: [...OF_ACCEPTED],
+        examples: { succeeded: JOBS.succeeded, failed: JOBS.failed },
+      },
       202: {
         description: 'The job is accepted, or was before under this `Idempotency-Key`.',
-        headers: ['Location', 'Idempotent-Replayed'],
+        headers: [...OF_ACCEPTED],
         examples: { submitted: JOBS.submitted },
       },
     },
     problems: [
-      ...(['invalid_idempotency_key', 'url_not_allowed', 'idempotency_key_reused'] as const),
+      ...(['invalid_idempotency_key', 'url_not_allowed', 'webhooks_not_configured', 'idempotency_key_reused'] as const),
       ...(['concurrency_limit_reached', 'queue_full', 'store_unavailable'] as const),
       ...(['invalid_multipart', 'unsupported_media', 'uploads_need_public_url', 'storage_full'] as const),
     ],
@@ -71,7 +84,7 @@ export const jobOperations: Operations = {
 
   'GET /jobs/:id': {
     ...{ operationId: 'getJob', tag: 'jobs', summary: 'Get a job' },
-    description: 'The job as it is now.',
+    description: 'The job as it is now; with `wait`, as it is at its end, or when the time has passed.',
     answers: {
       200: {
         description: 'The job.',

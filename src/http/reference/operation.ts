@@ -16,6 +16,8 @@ export type Examples = Readonly<Record<string, { readonly summary: string; reado
 /** The groups in which operations are shown, in their order. */
 export const TAGS = {
   jobs: 'Submit jobs, follow them, fetch what they made.',
+  events: 'Be told of changes instead of asking.',
+  webhooks: 'Be told by signed requests, and see what became of them.',
   health: 'For load balancers and orchestrators.',
   reference: 'This document.',
 } as const

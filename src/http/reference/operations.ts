@@ -1,4 +1,6 @@
+import { eventOperations } from './events.ts'
 import { jobOperations } from './jobs.ts'
+import { webhookOperations } from './webhooks.ts'
 import type { Operations } from './operation.ts'
 
 const healthOperations: Operations = {
@@ -43,4 +45,10 @@ const docsOperations: Operations = {
 }
 
 /** What the reference says, route by route. A route that is not here fails the tests. */
-export const OPERATIONS: Operations = { ...jobOperations, ...healthOperations, ...docsOperations }
+export const OPERATIONS: Operations = {
+  ...jobOperations,
+  ...eventOperations,
+  ...webhookOperations,
+  ...healthOperations,
+  ...docsOperations,
+}

@@ -4,6 +4,8 @@ import {
   AttemptNotFound,
   ConcurrencyLimitReached,
   CrossSiteRefused,
+  DeliveryInProgress,
+  DeliveryNotFound,
   Forbidden,
   IdempotencyConflict,
   InputNotFound,
@@ -14,6 +16,7 @@ import {
   JobNotFound,
   LinkInvalid,
   LogsUnavailable,
+  NotAcceptable,
   OutputUnavailable,
   Overloaded,
   PreconditionFailed,
@@ -23,9 +26,12 @@ import {
   RateLimited,
   StorageFull,
   StoreUnavailable,
+  TooManyStreams,
   Unauthorized,
   UnsupportedMedia,
   UploadsNeedPublicUrl,
+  WebhookSecretNotShown,
+  WebhooksNotConfigured,
 } from '../../errors.ts'
 import { clientProblemOf, EXPECTATION_FAILED, type Problem, problemOf, ROUTE_NOT_FOUND } from '../problems.ts'
 
@@ -72,6 +78,8 @@ export const PROBLEMS: Readonly<Record<ProblemCode, Entry>> = {
     'A page of another site asks for a change, and its origin is not allowed to.',
     new CrossSiteRefused(),
   ),
+  delivery_in_progress: entry('The delivery is being tried, or about to be.', new DeliveryInProgress()),
+  delivery_not_found: entry('The job has no delivery of that number.', new DeliveryNotFound()),
   expectation_failed: entry('The `Expect` header is none that the server knows.', EXPECTATION_FAILED),
   headers_too_large: entry('URL and headers are too large.', clientProblemOf('HPE_HEADER_OVERFLOW')),
   idempotency_key_reused: entry('The `Idempotency-Key` was used with another request.', new IdempotencyConflict()),
@@ -120,6 +128,7 @@ export const PROBLEMS: Readonly<Record<ProblemCode, Entry>> = {
     'The path does not take this method; `Allow` says which it takes.',
     new AppError('method_not_allowed', 405, 'This path takes GET, HEAD.'),
   ),
+  not_acceptable: entry('What there is here, `Accept` excludes.', new NotAcceptable('text/event-stream')),
   output_unavailable: entry(
     'The video cannot be had from where it is kept.',
     new OutputUnavailable('The output cannot be fetched at the moment.', { retryAfterSeconds: 10 }),
@@ -139,6 +148,10 @@ export const PROBLEMS: Readonly<Record<ProblemCode, Entry>> = {
   route_not_found: entry('There is no such path.', ROUTE_NOT_FOUND),
   storage_full: entry('There is no room for the files; nothing was kept.', new StorageFull()),
   store_unavailable: entry('The store cannot write just now; nothing was kept.', new StoreUnavailable()),
+  stream_limit_reached: entry(
+    'You have as many streams of events open as one caller may have.',
+    new TooManyStreams(10),
+  ),
   unauthorized: entry('There is no credential, or it is not good.', new Unauthorized('missing')),
   unsupported_media: entry(
     'A file is, by its content, not what its field is for.',
@@ -155,5 +168,14 @@ export const PROBLEMS: Readonly<Record<ProblemCode, Entry>> = {
   url_not_allowed: entry(
     'A URL is one that the server may not fetch.',
     new InvalidRequest([{ path: '/video_url', message: 'must be on one of the allowed hosts' }], 'url_not_allowed'),
+  ),
+  webhook_secret_not_shown: entry(
+    'Without authentication the secret of webhooks is the operator’s own, and not told.',
+    new WebhookSecretNotShown(),
+  ),
+  webhooks_not_configured: entry(
+    'The server sends no webhooks: a submit that wants one is refused (400), and there is no secret (404).',
+    new WebhooksNotConfigured(400),
+    new WebhooksNotConfigured(404),
   ),
 }

@@ -1,5 +1,6 @@
 import { Type } from '@sinclair/typebox'
 import { FACES, FACES_WITH_FILES, SPEECHES, SPEECHES_WITH_FILES } from '../../jobs/input.ts'
+import { WEBHOOK_EVENTS } from '../../jobs/job.ts'
 import { OneOf, Text, Whole } from './parts.ts'
 
 const Url = (description: string, example: string) =>
@@ -42,6 +43,12 @@ export const InputFiles = {
 /** Which model. */
 export const Version = OneOf(['v15', 'v1'], { description: 'The MuseTalk model.', examples: ['v15'] })
 
+/** An event by its name. */
+export const WebhookEventName = OneOf(WEBHOOK_EVENTS, {
+  description: 'What has happened.',
+  examples: ['job.succeeded'],
+})
+
 /** A caller's labels. */
 export const Metadata = Type.Unsafe<Record<string, string>>({
   type: 'object',
@@ -55,6 +62,15 @@ export const Metadata = Type.Unsafe<Record<string, string>>({
   },
   description: 'Your own labels: up to 16 keys of 64 characters, values of 512.',
   examples: [{ scene: '12' }],
+})
+
+/** What a webhook is told of. */
+export const WebhookEvents = Type.Array(WebhookEventName, {
+  minItems: 1,
+  maxItems: WEBHOOK_EVENTS.length,
+  uniqueItems: true,
+  description: 'What the webhook is told of; the three ends if not given.',
+  examples: [['job.running', 'job.succeeded', 'job.failed', 'job.canceled']],
 })
 
 /** Body of `POST /jobs`. */
@@ -71,6 +87,13 @@ export const NewJobBody = Type.Object(
         maximum: 604_800,
       }),
     ),
+    webhook_url: Type.Optional(
+      Url(
+        'Where to be told by a signed POST (Standard Webhooks): http or https, at a public address.',
+        'https://hooks.example.com/lip-sync',
+      ),
+    ),
+    webhook_events: Type.Optional(WebhookEvents),
   },
   {
     ...EXACTLY_ONE,

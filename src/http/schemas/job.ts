@@ -56,8 +56,18 @@ const Links = Type.Object(
     self: Text({ description: 'The job.', example: '/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11' }),
     result: Text({ description: 'Its result.', example: '/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/result' }),
     output: Text({ description: 'Its video.', example: '/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/output' }),
+    events: Text({
+      description: 'Its changes, as they come.',
+      example: '/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/events',
+    }),
     logs: Text({ description: 'Its log.', example: '/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/logs' }),
     cancel: Text({ description: 'Where to cancel it.', example: '/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/cancel' }),
+    deliveries: Type.Optional(
+      Text({
+        description: 'Its webhooks, where it has any.',
+        example: '/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/deliveries',
+      }),
+    ),
   },
   { $id: 'JobLinks', description: 'Where the parts of a job are, relative to this server.' },
 )
@@ -164,6 +174,21 @@ export const TextReply = Type.Unsafe<Readable>({
   content: {
     'text/plain': {
       schema: { type: 'string', description: 'The lines.', examples: ['load the model\nframe 1 of 250\n'] },
+    },
+  },
+})
+
+/** An answer of events, each with a job as its data. */
+export const EventsReply = Type.Unsafe<unknown>({
+  content: {
+    'text/event-stream': {
+      schema: {
+        type: 'string',
+        description: 'Events named `status`, with a job as `data`, and comments that keep the connection alive.',
+        examples: [
+          'id: 2\nevent: status\ndata: {"job_id":"0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11", ...}\n\n: heartbeat\n\n',
+        ],
+      },
     },
   },
 })

@@ -62,6 +62,27 @@ export const ListJobsQuery = Type.Object(
 /** Path of every route of one job. */
 export const JobParams = Type.Object({ id: JobId })
 
+/** Path of a delivery. What no delivery can have as its number is none, rather than at fault. */
+export const DeliveryParams = Type.Object({
+  id: JobId,
+  n: Text({ description: 'The number of the delivery.', example: '1' }),
+})
+
+/** Query of `GET /jobs/:id`. */
+export const JobQuery = Type.Object(
+  {
+    wait: Type.Optional(
+      Whole({
+        description: 'Seconds that the answer may wait for the end of the job.',
+        example: 30,
+        minimum: 0,
+        maximum: 60,
+      }),
+    ),
+  },
+  { additionalProperties: false },
+)
+
 /** Query of `GET /jobs/:id/logs`. */
 export const LogsQuery = Type.Object(
   {

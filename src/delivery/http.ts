@@ -1,0 +1,67 @@
+import type { TryResult } from '../jobs/delivery.ts'
+import type { Resolve } from '../net/agent.ts'
+import { createPoster, PostError } from '../net/post.ts'
+import { urlAddressFault, type UrlRule } from '../net/url-rule.ts'
+import { callerSecrets } from './caller-secrets.ts'
+import type { WebhookMessage, WebhookSender } from './port.ts'
+import { parseRetryAfter } from './retry-after.ts'
+
+export type HttpSenderOptions = {
+  /** The operator's secrets, the newest first; all of them sign. */
+  readonly secrets: readonly string[]
+  readonly urlRule: UrlRule
+  /** For one try, up to the answer's status. */
+  readonly timeoutMs: number
+  /** Replaces DNS in tests. */
+  readonly resolve?: Resolve
+}
+
+/** Sends by HTTP, to public addresses unless the rule lifts that, signed by the specification's own library. */
+export function createHttpSender({ secrets, urlRule, timeoutMs, resolve }: HttpSenderOptions): WebhookSender {
+  const poster = createPoster(urlRule, resolve)
+  const secretsOf = (caller: string) => callerSecrets(secrets, caller)
+
+  return {
+    secretsOf,
+    check(url) {
+      // Whoever asks has a message coming, and the libraries take longer to load than a message to send.
+      loadLibrary().catch(() => undefined)
+      poster.prepare()
+      return urlAddressFault(url, urlRule)
+    },
+    async send(message, signal): Promise<TryResult> {
+      const keys = secretsOf(message.caller)
+      if (keys.length === 0) return { error: 'the server has no WEBHOOK_SECRET to sign with' }
+      try {
+        const headers = await headersOf(message, keys)
+        const { status, retryAfter } = await poster.post(message.url, {
+          headers,
+          body: message.body,
+          timeoutMs,
+          signal,
+        })
+        const retryAfterMs = retryAfter === undefined ? undefined : parseRetryAfter(retryAfter, Date.now())
+        return { status, ...(retryAfterMs !== undefined && { retryAfterMs }) }
+      } catch (error) {
+        if (error instanceof PostError) return { error: error.message }
+        throw error
+      }
+    },
+    close: () => poster.close(),
+  }
+}
+
+/** With the first webhook and not before: a server that sends none does without it. */
+const loadLibrary = () => import('standardwebhooks')
+
+async function headersOf({ id, at, body }: WebhookMessage, keys: readonly string[]): Promise<Record<string, string>> {
+  const { Webhook } = await loadLibrary()
+  const time = new Date(at)
+  return {
+    'content-type': 'application/json',
+    'user-agent': 'musetalk-orchestrator',
+    'webhook-id': id,
+    'webhook-timestamp': String(Math.floor(at / 1000)),
+    'webhook-signature': keys.map((key) => new Webhook(key).sign(id, time, body)).join(' '),
+  }
+}

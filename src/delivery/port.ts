@@ -1,0 +1,26 @@
+import type { TryResult } from '../jobs/delivery.ts'
+
+/** One try, as it goes out. `at`: its time, in epoch ms. */
+export type WebhookMessage = {
+  readonly id: string
+  readonly at: number
+  readonly url: string
+  readonly body: string
+  /** Whose secrets sign it. */
+  readonly caller: string
+}
+
+/** Signs and sends by the Standard Webhooks specification (https://www.standardwebhooks.com). */
+export type WebhookSender = {
+  /**
+   * What the messages of a caller are signed with, the newest first, each `whsec_` and base64; empty where the
+   * operator has set up no secret, so that nothing can be sent.
+   */
+  secretsOf(caller: string): readonly string[]
+  /** What keeps this server from sending to a URL, as far as the URL alone shows; reads on from a field's name. */
+  check(url: string): string | undefined
+  /** Tries once. Whatever goes wrong is a result; rejects only with the signal's reason, when `signal` aborts. */
+  send(message: WebhookMessage, signal: AbortSignal): Promise<TryResult>
+  /** Cuts what is being sent. Idempotent. */
+  close(): Promise<void>
+}

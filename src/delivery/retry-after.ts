@@ -1,0 +1,11 @@
+/**
+ * How long a receiver asks to be left alone, in ms, by its `Retry-After` (RFC 9110 10.2.3): seconds, or a date in the
+ * form of HTTP. Undefined where it is neither.
+ */
+export function parseRetryAfter(header: string, now: number): number | undefined {
+  const text = header.trim()
+  if (/^\d{1,10}$/.test(text)) return Number(text) * 1000
+  // Date.parse takes much that is no HTTP date; each of the three forms of RFC 9110 begins with a day's name.
+  const at = /^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)/.test(text) ? Date.parse(text) : Number.NaN
+  return Number.isNaN(at) ? undefined : Math.max(0, at - now)
+}

@@ -1,0 +1,108 @@
+import type { FastifyReply } from 'fastify'
+import type { Job } from '../jobs/job.ts'
+
+/** What is sent of a job. */
+export type JobMessage = { readonly id: string; readonly event: string; readonly data: string }
+
+/** Events on their way to one client. */
+export type EventStream = {
+  /** Sends how a job is as soon as the client takes it, in place of an earlier state of it that has not been sent. */
+  push(job: Job): void
+  /** Ends the stream once everything that was pushed is sent; nothing more is taken. */
+  finish(): void
+  /** Ends the stream now where its client does not take what is sent, else like `finish`. */
+  end(): void
+  /** Calls back once the stream is over, whoever ended it. */
+  whenOver(callback: () => void): void
+}
+
+/** How often a stream shows that it is alive, in ms: less than proxies wait before they cut a silent one. */
+export const HEARTBEAT_MS = 15_000
+
+/** Jobs whose states may wait for a client that reads slower than they change. */
+export const MAX_WAITING = 10_000
+
+/**
+ * Begins a stream of events (HTML standard, section 9.2) as the answer to a request. What `@fastify/sse` leaves open
+ * is done here: the head is sent at once, and a client that does not take what it is sent is dropped: with
+ * `MAX_WAITING` states waiting, or when it has taken nothing between two heartbeats.
+ */
+export function openEventStream(reply: FastifyReply, messageOf: (job: Job) => Promise<JobMessage>): EventStream {
+  const { raw, sse } = reply
+  const waiting = new Map<string, Job>()
+  let isSending = false
+  let isLast = false
+  let sent = 0
+  let sentBefore = 0
+
+  const drop = (reason: string) => {
+    // The connection is closed a little later.
+    isLast = true
+    reply.log.info({ waiting: waiting.size }, reason)
+    raw.destroy()
+  }
+
+  const sendWaiting = async () => {
+    isSending = true
+    for (const [id, job] of waiting) {
+      waiting.delete(id)
+      const message = await messageOf(job)
+      if (!sse.isConnected) return
+      // Settles never where the client leaves before it has taken this. Nobody but the connection holds it then.
+      await sse.send(message)
+      sent++
+    }
+    isSending = false
+    if (isLast) sse.close()
+  }
+
+  const send = () => {
+    if (isSending) return
+    sendWaiting().catch((error: unknown) => {
+      reply.log.warn({ err: error }, 'an event cannot be sent')
+      raw.destroy()
+    })
+  }
+
+  const beat = () => {
+    if (!raw.writableNeedDrain) raw.write(': heartbeat\n\n')
+    else if (sent === sentBefore) drop('a client that takes no events is dropped')
+    sentBefore = sent
+  }
+
+  const stream: EventStream = {
+    push(job) {
+      if (isLast || !sse.isConnected) return
+      waiting.set(job.id, job)
+      if (waiting.size > MAX_WAITING) drop('a client that takes events too slowly is dropped')
+      else send()
+    },
+    finish() {
+      isLast = true
+      if (!isSending) sse.close()
+    },
+    end() {
+      if (raw.writableNeedDrain) raw.destroy()
+      else stream.finish()
+    },
+    whenOver(callback) {
+      if (sse.isConnected) sse.onClose(callback)
+      else callback()
+    },
+  }
+
+  // Fastify leaves the reply to the stream from here on, and the plugin does not end it with the handler.
+  reply.hijack()
+  sse.keepAlive()
+  // The connection ends with its stream: kept open, it would hold up the end of the server.
+  reply.headers({ 'cache-control': 'no-store, no-transform', connection: 'close' })
+  sse.sendHeaders()
+  raw.flushHeaders()
+  const heart = setInterval(beat, HEARTBEAT_MS).unref()
+  stream.whenOver(() => {
+    clearInterval(heart)
+    // Otherwise the line of its request says so.
+    if (!raw.writableEnded) reply.log.info({ req: reply.request, duration_ms: reply.elapsedTime }, 'stream left')
+  })
+  return stream
+}

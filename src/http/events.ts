@@ -1,0 +1,109 @@
+import { fastifySSE } from '@fastify/sse'
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from '@sinclair/typebox'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { NotAcceptable } from '../errors.ts'
+import { isFinished, type Job } from '../jobs/job.ts'
+import type { LinkSigner } from '../jobs/links.ts'
+import type { JobService } from '../jobs/service.ts'
+import type { Watches } from '../jobs/watches.ts'
+import { callerOf, limitKeyOf } from './caller.ts'
+import { type EventStream, openEventStream } from './event-stream.ts'
+import { createShow } from './job-view.ts'
+import { createOpenStreams } from './open-streams.ts'
+import { logJobId } from './request-log.ts'
+import { EventsReply, JobReply } from './schemas/job.ts'
+import { JobParams } from './schemas/parameters.ts'
+import { NoQuery } from './schemas/parts.ts'
+import { ProblemReply } from './schemas/problem.ts'
+
+export type EventRoutesOptions = {
+  readonly service: JobService
+  readonly watches: Watches
+  readonly links: LinkSigner
+  /** Streams that one caller may have open; 0: any number. */
+  readonly maxPerCaller: number
+}
+
+const READ = { access: 'jobs:read' } as const
+// The heartbeat is ours: the plugin's goes on for a client that takes nothing. What is sent is text already.
+const SSE = { kind: 'only', heartbeat: false, serializer: (data: string) => data } as const
+
+/**
+ * `GET /jobs/:id/events` and `GET /events`: how jobs are now, told whenever it changes (server-sent events). An event
+ * is called `status`, has the job as data and its revision as id.
+ */
+export const eventRoutes: FastifyPluginAsyncTypebox<EventRoutesOptions> = async (app, options) => {
+  const { service, watches, links, maxPerCaller } = options
+  const show = createShow({ service, links })
+  const streams = createOpenStreams(app, { maxPerCaller })
+  await app.register(fastifySSE)
+  app.addHook('onRequest', logJobId)
+  app.addHook('preSerialization', refuseOtherTypes)
+
+  const open = (request: FastifyRequest, reply: FastifyReply, idOf: (job: Job) => string): EventStream => {
+    const caller = limitKeyOf(request)
+    streams.admit(caller)
+    const stream = openEventStream(reply, async (job) => {
+      // Through the schema, like the answer of GET.
+      const data = reply.serializeInput(await show(job, request), JobReply)
+      return { id: idOf(job), event: 'status', data }
+    })
+    streams.add(caller, stream)
+    if (request.method === 'HEAD') stream.finish()
+    return stream
+  }
+
+  app.get(
+    '/jobs/:id/events',
+    {
+      config: READ,
+      sse: SSE,
+      schema: {
+        params: JobParams,
+        querystring: NoQuery,
+        response: { 200: EventsReply, 204: Type.Null(), '4xx': ProblemReply, '5xx': ProblemReply },
+      },
+    },
+    async (request, reply) => {
+      const job = await service.get(request.params.id, callerOf(request))
+      const seen = seenRevision(reply.sse.lastEventId)
+      if (isFinished(job) && job.revision <= seen) return reply.code(204).header('cache-control', 'no-store').send()
+      const stream = open(request, reply, ({ revision }) => String(revision))
+      const tell = (now: Job | undefined) => {
+        if (now) stream.push(now)
+        if (!now || isFinished(now)) stream.finish()
+      }
+      if (job.revision > seen) tell(job)
+      if (!isFinished(job)) stream.whenOver(watches.watch(job, tell))
+      return reply
+    },
+  )
+
+  app.get(
+    '/events',
+    {
+      config: READ,
+      sse: SSE,
+      schema: { querystring: NoQuery, response: { 200: EventsReply, '4xx': ProblemReply, '5xx': ProblemReply } },
+    },
+    (request, reply) => {
+      const stream = open(request, reply, ({ id, revision }) => `${id}:${revision}`)
+      // Where changes were missed, the client has to read the jobs anew, as after any break.
+      const observer = { changed: stream.push, missed: stream.finish }
+      stream.whenOver(watches.watchAll(callerOf(request), observer))
+      return reply
+    },
+  )
+}
+
+/** The revision that a client has; 0 where it says none, or one that is not ours. */
+const seenRevision = (lastEventId: string | null): number =>
+  lastEventId !== null && /^\d{1,15}$/.test(lastEventId) ? Number(lastEventId) : 0
+
+/** What the plugin refuses for its `Accept`, it refuses in plain JSON: the only such answer of these routes. */
+async function refuseOtherTypes(_request: FastifyRequest, reply: FastifyReply, payload: unknown): Promise<unknown> {
+  const isPlain = String(reply.getHeader('content-type')).startsWith('application/json')
+  if (reply.statusCode === 406 && isPlain) throw new NotAcceptable('text/event-stream')
+  return Promise.resolve(payload)
+}

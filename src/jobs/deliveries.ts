@@ -1,0 +1,56 @@
+import { DeliveryInProgress, DeliveryNotFound, WebhooksNotConfigured, WebhookSecretNotShown } from '../errors.ts'
+import type { DeliveryStore } from '../store/port.ts'
+import { ANONYMOUS_ID, type Caller } from './caller.ts'
+import { askAgain, type Delivery } from './delivery.ts'
+import type { Job } from './job.ts'
+import type { JobService } from './service.ts'
+import type { Webhooks } from './webhooks.ts'
+
+export type DeliveriesParts = {
+  readonly store: Pick<DeliveryStore, 'deliveriesOf' | 'updateDelivery'>
+  readonly service: Pick<JobService, 'get'>
+  readonly webhooks: Pick<Webhooks, 'wake' | 'secretsOf'>
+  /** Epoch ms. */
+  readonly now?: () => number
+}
+
+export type Ledger = { readonly job: Job; readonly deliveries: readonly Delivery[] }
+
+/** What a caller can see and ask of its jobs' webhooks. Foreign jobs are a `JobNotFound`, as everywhere. */
+export type Deliveries = {
+  /** A job's deliveries, by number. */
+  ledger(id: string, caller: Caller): Promise<Ledger>
+  /** Has a delivery tried once more, now. `DeliveryNotFound`; `DeliveryInProgress` while a try runs or is due. */
+  redeliver(id: string, number: number, caller: Caller): Promise<Delivery>
+  /**
+   * What verifies the webhooks of a caller, the newest first; never empty. `WebhooksNotConfigured`;
+   * `WebhookSecretNotShown` where callers have no names, so that it would be the operator's own.
+   */
+  secrets(caller: Caller): readonly string[]
+}
+
+export function createDeliveries({ store, service, webhooks, now = Date.now }: DeliveriesParts): Deliveries {
+  return {
+    async ledger(id, caller) {
+      return { job: await service.get(id, caller), deliveries: await store.deliveriesOf(id) }
+    },
+    async redeliver(id, number, caller) {
+      await service.get(id, caller)
+      for (;;) {
+        const delivery = (await store.deliveriesOf(id)).find((one) => one.number === number)
+        if (!delivery) throw new DeliveryNotFound()
+        const asked = askAgain(delivery, now())
+        if (!asked) throw new DeliveryInProgress()
+        if (!(await store.updateDelivery(asked, delivery.revision))) continue
+        webhooks.wake(asked)
+        return asked
+      }
+    },
+    secrets({ id }) {
+      const secrets = webhooks.secretsOf(id)
+      if (secrets.length === 0) throw new WebhooksNotConfigured(404)
+      if (id === ANONYMOUS_ID) throw new WebhookSecretNotShown()
+      return secrets
+    },
+  }
+}

@@ -1,0 +1,29 @@
+import { JobNotFound } from '../errors.ts'
+import { isFinished, type Job } from './job.ts'
+import type { Watches } from './watches.ts'
+
+/** `signal`: the wait is over, whatever the job does; it changes nothing about the job. */
+export type Patience = { readonly timeoutMs: number; readonly signal: AbortSignal }
+
+/**
+ * The job once it has ended; as far as it is known, when `timeoutMs` have passed or `signal` aborts. `known` is the job
+ * as just read: an end that came since then is not missed. Rejects with `JobNotFound` where the job has been removed.
+ */
+export async function untilEnded(watches: Watches, known: Job, { timeoutMs, signal }: Patience): Promise<Job> {
+  if (isFinished(known) || timeoutMs === 0 || signal.aborted) return known
+  const over = Promise.withResolvers<Job | undefined>()
+  let latest = known
+  const stop = watches.watch(known, (job) => {
+    if (job && !isFinished(job)) latest = job
+    else over.resolve(job)
+  })
+  const giveUp = () => over.resolve(latest)
+  const timer = setTimeout(giveUp, timeoutMs)
+  signal.addEventListener('abort', giveUp)
+  const job = await over.promise
+  stop()
+  clearTimeout(timer)
+  signal.removeEventListener('abort', giveUp)
+  if (!job) throw new JobNotFound()
+  return job
+}

@@ -1,0 +1,140 @@
+import type { EventBus } from '../events/port.ts'
+import type { JobStore } from '../store/port.ts'
+import { type Caller, maySee } from './caller.ts'
+import type { Job } from './job.ts'
+import type { Log } from './log.ts'
+
+/** Hears how a job is now; undefined: it is gone. */
+export type Watcher = (job: Job | undefined) => void
+
+/** `missed`: some changes may have gone unheard. */
+export type Observer = { readonly changed: (job: Job) => void; readonly missed: () => void }
+
+/** Who wants to know of changes as they come about. What a watcher throws is logged and harms nobody. */
+export type Watches = {
+  /**
+   * Tells of the states of a job that are newer than `known`, until the returned function is called. States that come
+   * close together may be told as one, an older one is never told after a newer, and the last is never left out.
+   */
+  watch(known: Job, watcher: Watcher): () => void
+  /** Tells of the changes of all jobs that the caller may see, until the returned function is called. */
+  watchAll(caller: Caller, observer: Observer): () => void
+  /** Forgets all watchers. Idempotent. */
+  close(): Promise<void>
+}
+
+export type WatchesParts = {
+  readonly store: Pick<JobStore, 'get'>
+  readonly events: Pick<EventBus, 'subscribe' | 'onGap'>
+  readonly log: Log
+}
+
+/** How often a watched job is read, in ms: the bus promises nothing. */
+export const LOOK_EVERY_MS = 15_000
+
+/** What all watchers of one job share. */
+type Watch = {
+  latest: Job
+  /** Each with the revision that it knows. */
+  readonly watchers: Map<Watcher, number>
+  readonly stop: () => void
+  looking: 'no' | 'yes' | 'and again'
+}
+
+/** However many watch a job, it is listened to once and read once. */
+export function createWatches({ store, events, log }: WatchesParts): Watches {
+  const watches = new Map<string, Watch>()
+  const stops = new Set<() => void>()
+
+  const call = (watcher: Watcher, id: string, job: Job | undefined) => {
+    try {
+      watcher(job)
+    } catch (error) {
+      log.error({ job_id: id, err: error }, 'a watcher failed')
+    }
+  }
+
+  /** Tells a watcher of the latest state, where it does not know it yet. */
+  const tell = (watcher: Watcher, { watchers, latest }: Watch) => {
+    if (latest.revision <= (watchers.get(watcher) ?? Infinity)) return
+    watchers.set(watcher, latest.revision)
+    call(watcher, latest.id, latest)
+  }
+
+  const take = (watch: Watch, job: Job) => {
+    if (job.revision <= watch.latest.revision) return
+    watch.latest = job
+    for (const watcher of watch.watchers.keys()) tell(watcher, watch)
+  }
+
+  /** A look that is wished for during another follows it: what that one sees may be too old. */
+  const look = async (watch: Watch) => {
+    if (watch.looking !== 'no') return void (watch.looking = 'and again')
+    const { id } = watch.latest
+    do {
+      watch.looking = 'yes'
+      try {
+        const job = await store.get(id)
+        if (job) take(watch, job)
+        else for (const watcher of watch.watchers.keys()) call(watcher, id, undefined)
+      } catch (error) {
+        log.debug({ job_id: id, err: error }, 'a watched job cannot be read; it is tried again')
+      }
+    } while ((watch.looking as Watch['looking']) === 'and again')
+    watch.looking = 'no'
+  }
+
+  /** Listens first and reads then: what happens in between is heard, and what happened before is read. */
+  const begin = (known: Job): Watch => {
+    const unsubscribe = events.subscribe(known.id, (job) => take(watch, job))
+    const timer = setInterval(() => void look(watch), LOOK_EVERY_MS).unref()
+    const stop = () => {
+      unsubscribe()
+      clearInterval(timer)
+      watches.delete(known.id)
+    }
+    const watch: Watch = { latest: known, watchers: new Map(), stop, looking: 'no' }
+    watches.set(known.id, watch)
+    void look(watch)
+    return watch
+  }
+
+  const unsubscribeGaps = events.onGap(() => {
+    for (const watch of watches.values()) void look(watch)
+  })
+
+  return {
+    watch(known, told) {
+      // The same function may watch twice.
+      const watcher: Watcher = (job) => told(job)
+      const watch = watches.get(known.id) ?? begin(known)
+      take(watch, known)
+      watch.watchers.set(watcher, known.revision)
+      // Not before it has the means to stop.
+      if (watch.latest.revision > known.revision) queueMicrotask(() => tell(watcher, watch))
+      return () => {
+        if (watch.watchers.delete(watcher) && watch.watchers.size === 0) watch.stop()
+      }
+    },
+    watchAll(caller, { changed, missed }) {
+      const unsubscribe = events.subscribe(undefined, (job) => maySee(caller, job) && changed(job))
+      const unsubscribeGap = events.onGap(missed)
+      const stop = () => {
+        unsubscribe()
+        unsubscribeGap()
+        stops.delete(stop)
+      }
+      stops.add(stop)
+      return stop
+    },
+    close() {
+      unsubscribeGaps()
+      for (const stop of stops) stop()
+      for (const { stop, watchers } of watches.values()) {
+        watchers.clear()
+        stop()
+      }
+      return Promise.resolve()
+    },
+  }
+}

@@ -1,0 +1,175 @@
+import type { WebhookSender } from '../delivery/port.ts'
+import type { DeliveryStore } from '../store/port.ts'
+import {
+  beginTry,
+  type Delivery,
+  type DeliveryRef,
+  endTry,
+  giveUpTry,
+  isGone,
+  isSuccess,
+  webhookIdOf,
+  withdraw,
+} from './delivery.ts'
+import { createHostLines } from './host-lines.ts'
+import type { Log } from './log.ts'
+
+export type WebhooksParts = {
+  readonly store: DeliveryStore
+  readonly sender: WebhookSender
+  readonly log: Log
+  /** After how long, in ms, a try that is not on record as ended counts as lost: longer than any try takes. */
+  readonly claimMs: number
+  /** Epoch ms. */
+  readonly now?: () => number
+  /** From 0 up to 1. */
+  readonly random?: () => number
+}
+
+/** Sends what the outbox holds: each delivery at least once, as long as its schedule lasts. */
+export type Webhooks = Pick<WebhookSender, 'secretsOf' | 'check'> & {
+  /** Has a delivery sent that has just become due. Can be lost: `sendDue` makes up for it. */
+  wake(delivery: DeliveryRef): void
+  /** Has everything sent that is due, and sets a timer for what is due next; resolves when all waits for its turn. */
+  sendDue(): Promise<void>
+  /** Gives up the tries that run, to be made again, and begins no others. Idempotent. */
+  close(): Promise<void>
+}
+
+/** Tries at the same time to one host, and in all. */
+export const TRIES_PER_HOST = 16
+export const TRIES_IN_ALL = 512
+/** Deliveries that wait in memory for one host; further ones wait in the store. */
+const WAITING_PER_HOST = 10_000
+/** What is due within this time, in ms, has a timer; what is due later is found by the reconciler. */
+export const TIMER_HORIZON_MS = 60_000
+/** Looks for what is due leave so much time between them, in ms, and so many times what the last one took. */
+const LOOK_GAP_MS = 100
+const LOOK_GAP_FACTOR = 10
+
+/** How often the log tells of webhooks that the store holds up, in ms. */
+const LINE_EVERY_MS = 60_000
+
+export function createWebhooks(parts: WebhooksParts): Webhooks {
+  const { store, sender, log, claimMs, now = Date.now, random = Math.random } = parts
+  const closing = new AbortController()
+  let timer: { readonly dueAt: number; readonly handle: NodeJS.Timeout } | undefined
+  let looking: Promise<void> | undefined
+  let gapMs = LOOK_GAP_MS
+  const lines = createHostLines({
+    perHost: TRIES_PER_HOST,
+    inAll: TRIES_IN_ALL,
+    maxWaiting: WAITING_PER_HOST,
+    drained: () => void sendDue().catch(tell),
+  })
+
+  let toldAt = -Infinity
+  /** A store that is away is no news for each of thousands: one line a minute stands for all. */
+  const tell = (error: unknown) => {
+    if (closing.signal.aborted || performance.now() - toldAt < LINE_EVERY_MS) return
+    toldAt = performance.now()
+    log.warn({ err: error }, 'webhooks have to wait')
+  }
+
+  const wake = ({ jobId, number, host }: DeliveryRef) => {
+    // Only these: a line of thousands must not hold their bodies.
+    const ref = { jobId, number, host }
+    lines.add({ key: `${jobId}/${number}`, host, run: () => attempt(ref).catch(tell) })
+  }
+
+  /** One at a time: whoever asks meanwhile is served by the one under way, which meets what becomes due last. */
+  const sendDue = () => {
+    const startedAt = performance.now()
+    looking ??= look().finally(() => {
+      looking = undefined
+      gapMs = Math.max(LOOK_GAP_MS, LOOK_GAP_FACTOR * (performance.now() - startedAt))
+    })
+    return looking
+  }
+
+  const look = async () => {
+    for await (const due of store.dueDeliveries(now() + TIMER_HORIZON_MS)) {
+      if (closing.signal.aborted) return
+      if (due.dueAt > now()) {
+        wakeAt(due.dueAt)
+        return
+      }
+      wake(due)
+    }
+  }
+
+  /** One timer, for what is due next: thousands may be due within a minute. */
+  const wakeAt = (dueAt: number) => {
+    const delayMs = dueAt - now()
+    if (closing.signal.aborted || delayMs > TIMER_HORIZON_MS || (timer && timer.dueAt <= dueAt)) return
+    clearTimeout(timer?.handle)
+    const handle = setTimeout(
+      () => {
+        timer = undefined
+        sendDue().catch(tell)
+      },
+      Math.max(gapMs, delayMs),
+    ).unref()
+    timer = { dueAt, handle }
+  }
+
+  /** One try, if it is time for one and nobody else makes it. */
+  const attempt = async (ref: DeliveryRef) => {
+    const deliveries = await store.deliveriesOf(ref.jobId)
+    const delivery = deliveries.find(({ number }) => number === ref.number)
+    if (delivery?.dueAt === undefined || closing.signal.aborted) return
+    if (delivery.dueAt > now()) wakeAt(delivery.dueAt)
+    else if (!delivery.redelivery && isGone(deliveries)) await withdrawUnsent(delivery)
+    else await claimAndSend(delivery)
+  }
+
+  const claimAndSend = async (delivery: Delivery) => {
+    const begun = beginTry(delivery, now(), claimMs)
+    if (await store.updateDelivery(begun, delivery.revision)) await record(begun, await send(begun))
+  }
+
+  const withdrawUnsent = async (delivery: Delivery) => {
+    const withdrawn = withdraw(delivery, 'not sent: the receiver has answered 410 and wants no more of this job', now())
+    if (await store.updateDelivery(withdrawn, delivery.revision)) logEnd(withdrawn)
+  }
+
+  /** The delivery as it is after the try. */
+  const send = async (begun: Delivery): Promise<Delivery> => {
+    const { url, body, caller } = begun
+    try {
+      const message = { id: webhookIdOf(begun), at: now(), url, body, caller }
+      return endTry(begun, await sender.send(message, closing.signal), { now: now(), random })
+    } catch (error) {
+      if (closing.signal.aborted) return giveUpTry(begun, now())
+      log.error({ job_id: begun.jobId, delivery: begun.number, err: error }, 'a webhook could not be made')
+      return endTry(begun, { error: 'the server could not make the request' }, { now: now(), random })
+    }
+  }
+
+  /** A record that cannot be made is made up for by the claim's end: the try is made once more. */
+  const record = async (begun: Delivery, ended: Delivery) => {
+    if (!(await store.updateDelivery(ended, begun.revision))) return
+    logEnd(ended)
+    if (ended.dueAt !== undefined) wakeAt(ended.dueAt)
+  }
+
+  const logEnd = ({ jobId, number, state, event, tries }: Delivery) => {
+    const { status, error, durationMs } = tries.at(-1) ?? {}
+    const fields = { job_id: jobId, delivery: number, event, state, status, error, duration_ms: durationMs }
+    if (isSuccess(status)) log.info(fields, 'webhook delivered')
+    else if (state === 'pending') log.info(fields, 'webhook not delivered yet')
+    else log.warn(fields, 'webhook not delivered')
+  }
+
+  return {
+    secretsOf: (caller) => sender.secretsOf(caller),
+    check: (url) => sender.check(url),
+    wake,
+    sendDue,
+    async close() {
+      closing.abort(new Error('the server is ending'))
+      clearTimeout(timer?.handle)
+      await lines.close()
+    },
+  }
+}

@@ -1,0 +1,99 @@
+import type { Agent, Dispatcher } from 'undici'
+import { createAgent, describeError, type Resolve } from './agent.ts'
+import { type UrlRule, urlFault } from './url-rule.ts'
+
+/** Most that is read of an answer, in bytes; the rest is cut off with its connection. */
+export const ANSWER_MAX_BYTES = 64 * 1024
+/** Longest an answer may go on after its status, in ms: by then it is known what it says. */
+export const ANSWER_MAX_MS = 1_000
+
+export type Post = {
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string
+  /** For the whole exchange up to the answer's status. */
+  readonly timeoutMs: number
+  readonly signal: AbortSignal
+}
+
+/** An answer's status, and its `Retry-After` as it came. */
+export type Posted = { readonly status: number; readonly retryAfter?: string }
+
+/** Posts to URLs that callers name, and only to where the rule allows. Redirects are answers like any other. */
+export type Poster = {
+  /** Loads what the first request needs, which would otherwise wait for it. */
+  prepare(): void
+  /** Rejects with `PostError`, or with the signal's reason when `signal` aborts. */
+  post(url: string, post: Post): Promise<Posted>
+  /** Cuts the connections that are open. Idempotent. */
+  close(): Promise<void>
+}
+
+/** A request that got no answer. The message is for the caller and tells nothing of the network. */
+export class PostError extends Error {
+  constructor(problem: string, options?: ErrorOptions) {
+    super(problem, options)
+    this.name = 'PostError'
+  }
+}
+
+/** `resolve` replaces DNS in tests. */
+export function createPoster(rule: UrlRule, resolve?: Resolve): Poster {
+  let agent: Promise<Agent> | undefined
+  // undici is loaded with the first request: an idle server does without it.
+  const openAgent = () => (agent ??= createAgent(rule, resolve))
+
+  const exchange = async (url: string, { headers, body }: Post, signal: AbortSignal): Promise<Posted> => {
+    const fault = urlFault(url, rule)
+    if (fault !== undefined) throw new PostError(`the URL ${fault}`)
+    const { request } = await import('undici')
+    const asking = request(url, { method: 'POST', headers, body, signal, dispatcher: await openAgent() })
+    const response = await unlessAborted(asking, signal)
+    await drain(response)
+    const { 'retry-after': retryAfter } = response.headers
+    return { status: response.statusCode, ...(typeof retryAfter === 'string' && { retryAfter }) }
+  }
+
+  return {
+    prepare: () => void openAgent().catch(() => undefined),
+    async post(url, post) {
+      const deadline = new AbortController()
+      const timer = setTimeout(() => deadline.abort(), post.timeoutMs)
+      try {
+        return await exchange(url, post, AbortSignal.any([post.signal, deadline.signal]))
+      } catch (error) {
+        post.signal.throwIfAborted()
+        if (deadline.signal.aborted) throw new PostError(`there was no answer within ${post.timeoutMs / 1000} s`)
+        throw error instanceof PostError ? error : new PostError(describeError(error), { cause: error })
+      } finally {
+        clearTimeout(timer)
+      }
+    },
+    async close() {
+      await (await agent)?.destroy()
+    },
+  }
+}
+
+/** undici hears of an abort only once there is a connection; whoever waits must not wait for that. */
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const aborted = Promise.withResolvers<never>()
+  const abort = () => aborted.reject(signal.reason)
+  signal.addEventListener('abort', abort, { once: true })
+  if (signal.aborted) abort()
+  work.catch(() => undefined)
+  try {
+    return await Promise.race([work, aborted.promise])
+  } finally {
+    signal.removeEventListener('abort', abort)
+  }
+}
+
+/** Reads an answer to its end, so that its connection can be used again, where that is near. */
+async function drain({ body }: Dispatcher.ResponseData): Promise<void> {
+  try {
+    await body.dump({ limit: ANSWER_MAX_BYTES, signal: AbortSignal.timeout(ANSWER_MAX_MS) })
+  } catch {
+    // The status is what counts.
+    body.on('error', () => undefined).destroy()
+  }
+}

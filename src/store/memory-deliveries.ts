@@ -1,0 +1,55 @@
+import type { Delivery, DueDelivery } from '../jobs/delivery.ts'
+import { createLine } from './timeline.ts'
+
+/** Deliveries by job, and beside them the order in which the pending ones are due. */
+export type DeliveryMaps = {
+  /** Keeps a delivery, in place of the one of its number. */
+  set(delivery: Delivery): void
+  get(jobId: string, number: number): Delivery | undefined
+  /** By number. */
+  of(jobId: string): Delivery[]
+  isPending(jobId: string): boolean
+  forget(jobId: string): void
+  /** The longest due first. */
+  due(now: number): DueDelivery[]
+}
+
+export function createDeliveryMaps(): DeliveryMaps {
+  const byJob = new Map<string, Map<number, Delivery>>()
+  const byKey = new Map<string, DueDelivery>()
+  const line = createLine()
+
+  const unlist = (key: string) => {
+    const known = byKey.get(key)
+    if (known) line.delete({ createdAt: known.dueAt, id: key })
+    byKey.delete(key)
+  }
+  const list = ({ jobId, number, host, dueAt }: Delivery, key: string) => {
+    if (dueAt === undefined) return
+    byKey.set(key, { jobId, number, host, dueAt })
+    line.set({ createdAt: dueAt, id: key }, undefined)
+  }
+  const of = (jobId: string) => [...(byJob.get(jobId)?.values() ?? [])]
+
+  return {
+    get: (jobId, number) => byJob.get(jobId)?.get(number),
+    of: (jobId) => of(jobId).sort((a, b) => a.number - b.number),
+    isPending: (jobId) => of(jobId).some(({ dueAt }) => dueAt !== undefined),
+    set(delivery) {
+      const some = byJob.get(delivery.jobId) ?? new Map<number, Delivery>()
+      byJob.set(delivery.jobId, some.set(delivery.number, delivery))
+      unlist(keyOf(delivery))
+      list(delivery, keyOf(delivery))
+    },
+    forget(jobId) {
+      for (const delivery of of(jobId)) unlist(keyOf(delivery))
+      byJob.delete(jobId)
+    },
+    due: (now) =>
+      line
+        .getRange({ createdAt: -Infinity, id: '' }, { createdAt: now + 1, id: '' })
+        .flatMap(([{ id }]) => byKey.get(id) ?? []),
+  }
+}
+
+const keyOf = ({ jobId, number }: Delivery) => `${jobId}/${number}`

@@ -1,0 +1,27 @@
+import type { WebhookMessage, WebhookSender } from '../../src/delivery/port.ts'
+import type { TryResult } from '../../src/jobs/delivery.ts'
+
+/** A sender for tests of the core: what is sent is recorded, and answered by `answerWith`, 200 at first. */
+export type FakeSender = WebhookSender & {
+  readonly sent: WebhookMessage[]
+  answerWith: (message: WebhookMessage, signal: AbortSignal) => Promise<TryResult>
+  checkWith: (url: string) => string | undefined
+  secrets: readonly string[]
+}
+
+export function createFakeSender(): FakeSender {
+  const sender: FakeSender = {
+    sent: [],
+    secrets: ['whsec_c2VjcmV0LW9mLXRoZS1vcGVyYXRvci0wMQ=='],
+    answerWith: async () => ({ status: 200 }),
+    checkWith: () => undefined,
+    secretsOf: (caller) => (caller === 'anonymous' ? sender.secrets : sender.secrets.map((one) => `${one}/${caller}`)),
+    check: (url) => sender.checkWith(url),
+    send(message, signal) {
+      sender.sent.push(message)
+      return sender.answerWith(message, signal)
+    },
+    close: () => Promise.resolve(),
+  }
+  return sender
+}

@@ -1,0 +1,493 @@
+import { once } from 'node:events'
+import { connect, type AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { EventSource } from 'eventsource'
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { HEARTBEAT_MS, MAX_WAITING } from '../../src/http/event-stream.ts'
+import type { JobView } from '../../src/jobs/view.ts'
+import { aBody, problemOf, startApp, type TestApp } from '../helpers/app.ts'
+import { as, knownCallers } from '../helpers/callers.ts'
+import { type EventClient, openEvents } from '../helpers/event-client.ts'
+import { aSuccess } from '../helpers/fake-backend.ts'
+import { aJob, after, spawned, succeeded } from '../helpers/jobs.ts'
+import { until } from '../helpers/until.ts'
+
+let app: TestApp
+beforeEach(async () => {
+  app = await startApp()
+})
+afterEach(async () => {
+  vi.useRealTimers()
+  await app.close()
+})
+
+const restart = async (options: Parameters<typeof startApp>[0]) => {
+  await app.close()
+  app = await startApp(options)
+}
+
+async function portOf(): Promise<number> {
+  if (!app.app.server.listening) await app.app.listen({ host: '127.0.0.1', port: 0 })
+  return (app.app.server.address() as AddressInfo).port
+}
+
+const open = async (path: string, headers?: Record<string, string>) =>
+  openEvents(`http://127.0.0.1:${await portOf()}${path}`, headers)
+
+async function submit(headers: Record<string, string> = {}, body: object = aBody): Promise<string> {
+  const { job_id: id } = (await app.post('/jobs', body, headers)).json<JobView>()
+  await app.untilStatus(id, 'running')
+  return id
+}
+
+const end = (id: string) => app.backend.end(`fc-${id}-1`, aSuccess)
+const shown = ({ events }: EventClient) => events.map(({ id, job }) => [id, job.status])
+const untilShown = (client: EventClient, count: number) => until(() => client.events.length >= count, `${count} events`)
+
+async function finished(): Promise<string> {
+  const id = await submit()
+  end(id)
+  await app.untilStatus(id, 'succeeded')
+  return id
+}
+
+/** Takes the place of the clock that streams and watches go by. */
+const holdIntervals = () => vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+
+/** A client that asks for a stream and reads nothing of it. */
+async function dialAndNotRead(path: string) {
+  const socket = connect(await portOf(), '127.0.0.1')
+  onTestFinished(() => void socket.destroy())
+  await once(socket, 'connect')
+  socket.pause().write(`GET ${path} HTTP/1.1\r\nHost: a.example\r\n\r\n`)
+  await until(() => app.app.server.listenerCount('request') > 0)
+  return socket
+}
+
+const logged = (text: string) => app.requestLines.filter(({ msg }) => msg.includes(text))
+
+describe('GET /jobs/:id/events', () => {
+  test('tells how the job is, each change, and the end, with which it ends', async () => {
+    await restart({ maxConcurrentJobs: 1 })
+    const before = await submit()
+    const { job_id: id, links } = (await app.post('/jobs', aBody)).json<JobView>()
+    const client = await open(links.events)
+    await untilShown(client, 1)
+    expect(client.events[0]).toEqual({ id: '1', event: 'status', job: (await app.get(`/jobs/${id}`)).json() })
+    expect(client.events[0]?.job.queue_position).toBe(1)
+    end(before)
+    await untilShown(client, 2)
+    expect(client.events[1]).toEqual({ id: '2', event: 'status', job: (await app.get(`/jobs/${id}`)).json() })
+    end(id)
+    await until(() => client.closed)
+    expect(client.events[2]).toEqual({ id: '3', event: 'status', job: (await app.get(`/jobs/${id}`)).json() })
+    expect([client.events.length, client.complete]).toEqual([3, true])
+  })
+
+  test('has a head that keeps proxies from holding it back or keeping it, and comes at once', async () => {
+    const id = await submit()
+    const client = await open(`/jobs/${id}/events`, { 'last-event-id': '2' })
+    expect(client.response.statusCode).toBe(200)
+    expect(client.response.headers).toMatchObject({
+      'content-type': 'text/event-stream',
+      'cache-control': 'no-store, no-transform',
+      'x-accel-buffering': 'no',
+      'x-content-type-options': 'nosniff',
+      'ratelimit-limit': '6000',
+      'transfer-encoding': 'chunked',
+    })
+    expect(client.response.headers).not.toHaveProperty('content-encoding')
+    expect(client.events).toEqual([])
+  })
+
+  test('has the head that lets a page of an allowed origin read it', async () => {
+    await restart({ http: { corsOrigins: ['https://app.example.com'] } })
+    const id = await finished()
+    const client = await open(`/jobs/${id}/events`, { origin: 'https://app.example.com' })
+    expect(client.response.headers['access-control-allow-origin']).toBe('https://app.example.com')
+  })
+
+  test.each([
+    ['none', undefined, ['2', '3']],
+    ['an older one', '1', ['2', '3']],
+    ['the present one', '2', ['3']],
+    ['one that is still to come', '99', ['3']],
+    ['one that is not of this server', 'abc:7', ['2', '3']],
+  ])('begins after the state that the client has: %s', async (_which, seen, expected) => {
+    const id = await submit()
+    const client = await open(`/jobs/${id}/events`, seen === undefined ? {} : { 'last-event-id': seen })
+    end(id)
+    await until(() => client.closed)
+    // Between the first two the job may have ended already.
+    expect(client.events.map((event) => event.id).at(-1)).toBe('3')
+    expect(expected).toEqual(expect.arrayContaining(client.events.map((event) => event.id)))
+  })
+
+  test('shows a job that has ended, once: with its revision the answer is 204', async () => {
+    const id = await finished()
+    const client = await open(`/jobs/${id}/events`)
+    await until(() => client.closed)
+    expect(shown(client)).toEqual([['3', 'succeeded']])
+    const get = (seen: string) =>
+      app.app.inject({ method: 'GET', url: `/jobs/${id}/events`, headers: { 'last-event-id': seen } })
+    const again = await get('3')
+    expect([again.statusCode, again.body, again.headers['cache-control']]).toEqual([204, '', 'no-store'])
+    expect((await get('2')).body).toContain('event: status')
+  })
+
+  test('misses no end that comes while the job is being read', async () => {
+    const id = await submit()
+    const slow = Promise.withResolvers<undefined>()
+    const { get } = app.service
+    let asked = false
+    vi.spyOn(app.service, 'get').mockImplementationOnce(async (...args) => {
+      const job = await get(...args)
+      asked = true
+      await slow.promise
+      return job
+    })
+    const opening = open(`/jobs/${id}/events`)
+    await until(() => asked)
+    end(id)
+    await app.untilStatus(id, 'succeeded')
+    slow.resolve(undefined)
+    const client = await opening
+    await until(() => client.closed)
+    expect(shown(client).at(-1)).toEqual(['3', 'succeeded'])
+  })
+
+  test('ends with the end, though a retry follows at once', async () => {
+    const id = await submit()
+    const client = await open(`/jobs/${id}/events`)
+    await untilShown(client, 1)
+    app.backend.end(`fc-${id}-1`, { kind: 'failed', code: 'inference_failed', error: 'no face' })
+    await app.untilStatus(id, 'failed')
+    await app.post(`/jobs/${id}/retry`)
+    await until(() => client.closed)
+    expect(client.events.map(({ job }) => job.status)).toEqual(['running', 'failed'])
+  })
+
+  test('ends where the job is removed', async () => {
+    const id = await submit()
+    holdIntervals()
+    const client = await open(`/jobs/${id}/events`)
+    await untilShown(client, 1)
+    const job = (await app.store.get(id))!
+    await app.store.update(after(job, succeeded()), job.revision)
+    await app.store.remove(id, job.revision + 1)
+    await vi.advanceTimersByTimeAsync(HEARTBEAT_MS)
+    await until(() => client.closed)
+    expect([client.complete, client.events.length]).toEqual([true, 1])
+  })
+
+  test('shows that it is alive every fifteen seconds, and reads the job: an end of which nobody told comes then', async () => {
+    const id = await submit()
+    holdIntervals()
+    const client = await open(`/jobs/${id}/events`)
+    await untilShown(client, 1)
+    await vi.advanceTimersByTimeAsync(14_999)
+    const job = (await app.store.get(id))!
+    await app.store.update(after(job, succeeded()), job.revision)
+    await sleep(50)
+    expect([client.comments, client.closed]).toEqual([[], false])
+    await vi.advanceTimersByTimeAsync(1)
+    await until(() => client.closed)
+    expect(shown(client).at(-1)).toEqual(['3', 'succeeded'])
+  })
+
+  test('goes on being alive', async () => {
+    const id = await submit()
+    holdIntervals()
+    const client = await open(`/jobs/${id}/events`)
+    for (const count of [1, 2, 3]) {
+      await vi.advanceTimersByTimeAsync(HEARTBEAT_MS)
+      await until(() => client.comments.length === count)
+    }
+    expect([client.comments, client.closed]).toEqual([[': heartbeat', ': heartbeat', ': heartbeat'], false])
+  })
+
+  test('lasts longer than a request may take to arrive', async () => {
+    await restart({ http: { headersTimeoutMs: 150, requestTimeoutMs: 300 } })
+    const id = await submit()
+    const client = await open(`/jobs/${id}/events`)
+    await sleep(1_500)
+    expect(client.closed).toBe(false)
+    end(id)
+    await until(() => client.closed)
+    expect(client.complete).toBe(true)
+  })
+
+  test('is let go when the client leaves, and the job goes on', async () => {
+    const id = await submit()
+    const { watch } = app.watches
+    const left = vi.fn()
+    vi.spyOn(app.watches, 'watch').mockImplementation((...args) => {
+      const stop = watch(...args)
+      return () => {
+        left()
+        stop()
+      }
+    })
+    const client = await open(`/jobs/${id}/events`)
+    await untilShown(client, 1)
+    expect(left).not.toHaveBeenCalled()
+    client.response.destroy()
+    await until(() => left.mock.calls.length === 1)
+    await until(() => logged('stream left').length === 1)
+    end(id)
+    await app.untilStatus(id, 'succeeded')
+    expect(app.requestLines.filter(({ level }) => level !== 'info')).toEqual([])
+  })
+
+  test('is let go when the client leaves before it begins', async () => {
+    const id = await submit()
+    const slow = Promise.withResolvers<undefined>()
+    const { get } = app.service
+    const opened = vi.spyOn(app.service, 'get').mockImplementationOnce(async (...args) => {
+      await slow.promise
+      return get(...args)
+    })
+    const socket = await dialAndNotRead(`/jobs/${id}/events`)
+    await until(() => opened.mock.calls.length === 1)
+    socket.destroy()
+    await until(async () => (await connections()) === 0)
+    slow.resolve(undefined)
+    await until(() => logged('stream left').length === 1)
+    expect(app.requestLines.filter(({ level }) => level !== 'info')).toEqual([])
+  })
+
+  test.each([
+    ['text/html', 406],
+    ['application/json, text/event-stream;q=0', 406],
+    ['*/*', 200],
+    ['text/html, text/*;q=0.1', 200],
+  ])('for a client that accepts %s it is %i', async (accept, status) => {
+    const id = await finished()
+    const response = await app.app.inject({ method: 'GET', url: `/jobs/${id}/events`, headers: { accept } })
+    expect(response.statusCode).toBe(status)
+    if (status === 406) expect(problemOf(response)).toMatchObject({ code: 'not_acceptable' })
+  })
+
+  test('is a problem document where there is no such job, or a query', async () => {
+    expect(problemOf(await app.get('/jobs/x/events'))).toMatchObject({ status: 404, code: 'job_not_found' })
+    expect(problemOf(await app.get(`/jobs/${await submit()}/events?wait=5`))).toMatchObject({ paths: ['/wait'] })
+    expect(problemOf(await app.get('/events?status=failed'))).toMatchObject({ status: 400, paths: ['/status'] })
+  })
+
+  test.each(['/jobs/:id/events', '/events'])('HEAD %s answers with the head of GET, and ends', async (path) => {
+    const url = path.replace(':id', await submit())
+    const { headers, statusCode, body } = await app.app.inject({ method: 'HEAD', url })
+    expect([statusCode, body, headers['content-type']]).toEqual([200, '', 'text/event-stream'])
+  })
+})
+
+const connections = () =>
+  new Promise<number>((resolve) => app.app.server.getConnections((_error, count) => resolve(count)))
+
+test('an EventSource sees every state once, over a break, and stops after the end', async () => {
+  const id = await submit()
+  const port = await portOf()
+  const asked: (string | undefined)[] = []
+  app.app.server.on('request', ({ headers }) => asked.push(headers['last-event-id'] as string | undefined))
+  const source = new EventSource(`http://127.0.0.1:${port}/jobs/${id}/events`)
+  onTestFinished(() => source.close())
+  const seen: string[] = []
+  source.addEventListener('status', ({ lastEventId, data }) => {
+    seen.push(`${lastEventId} ${(JSON.parse(data as string) as JobView).status}`)
+  })
+  await until(() => seen.length === 1)
+  app.app.server.closeAllConnections()
+  await until(() => asked.length === 2)
+  end(id)
+  await until(() => source.readyState === EventSource.CLOSED)
+  expect(seen).toEqual(['2 running', '3 succeeded'])
+  expect(asked).toEqual([undefined, '2', '3'])
+})
+
+describe('GET /events', () => {
+  test('tells of the changes of all jobs from now on', async () => {
+    await submit()
+    const client = await open('/events', { 'last-event-id': 'x:1' })
+    const id = await submit({}, { ...aBody, metadata: { text: 'a\nb: ü' } })
+    end(id)
+    await untilShown(client, 3)
+    expect(shown(client)).toEqual([
+      [`${id}:1`, 'submitted'],
+      [`${id}:2`, 'running'],
+      [`${id}:3`, 'succeeded'],
+    ])
+    expect(client.events[2]?.job).toEqual((await app.get(`/jobs/${id}`)).json())
+    expect(client.closed).toBe(false)
+  })
+
+  test('shows callers their own jobs, and an administrator all and whose they are', async () => {
+    await restart({ authenticator: knownCallers })
+    const [alice, bob, root] = [
+      await open('/events', as('alice')),
+      await open('/events', as('bob')),
+      await open('/events', as('root')),
+    ]
+    const [hers, his] = [await submit(as('alice')), await submit(as('bob'))]
+    await untilShown(root, 4)
+    await Promise.all([untilShown(alice, 2), untilShown(bob, 2)])
+    expect(new Set(alice.events.map(({ job }) => job.job_id))).toEqual(new Set([hers]))
+    expect(new Set(bob.events.map(({ job }) => job.job_id))).toEqual(new Set([his]))
+    expect(new Set(root.events.map(({ job }) => job.caller))).toEqual(new Set(['key:alice', 'key:bob']))
+    expect(alice.events[0]?.job).not.toHaveProperty('caller')
+  })
+
+  test('ends where changes may have been missed, so that its client reads the jobs anew', async () => {
+    const { watchAll } = app.watches
+    const missed: (() => void)[] = []
+    vi.spyOn(app.watches, 'watchAll').mockImplementation((caller, observer) => {
+      missed.push(observer.missed)
+      return watchAll(caller, observer)
+    })
+    const client = await open('/events')
+    const id = await submit()
+    await untilShown(client, 2)
+    expect(client.closed).toBe(false)
+    missed[0]?.()
+    await until(() => client.closed)
+    expect([client.complete, shown(client).at(-1)]).toEqual([true, [`${id}:2`, 'running']])
+  })
+})
+
+describe('a client that takes nothing', () => {
+  const large = { metadata: Object.fromEntries(Array.from({ length: 16 }, (_, n) => [`key-${n}`, 'x'.repeat(512)])) }
+  const publish = async (count: number) => {
+    for (let n = 0; n < count; n++) {
+      app.events.publish(aJob(large))
+      if (n % 100 === 0) await sleep(0)
+    }
+  }
+
+  test('is dropped once too much waits for it, and another goes on', async () => {
+    const { watchAll } = app.watches
+    const begun = vi.spyOn(app.watches, 'watchAll').mockImplementation(watchAll)
+    const deaf = await dialAndNotRead('/events')
+    await until(() => begun.mock.calls.length === 1)
+    const closed = new Promise((resolve) => deaf.on('error', () => undefined).on('close', resolve))
+    const good = await open('/events')
+    let published = 0
+    while (logged('too slowly').length === 0 && published < 10 * MAX_WAITING) {
+      await publish(1_000)
+      published += 1_000
+      await untilShown(good, published)
+    }
+    expect(logged('too slowly')).toHaveLength(1)
+    deaf.resume()
+    await closed
+    await publish(1)
+    await untilShown(good, published + 1)
+    expect(good.closed).toBe(false)
+  })
+
+  test('is dropped when it has taken nothing between two heartbeats, however little waits', async () => {
+    holdIntervals()
+    const { watchAll } = app.watches
+    const begun = vi.spyOn(app.watches, 'watchAll').mockImplementation(watchAll)
+    await dialAndNotRead('/events')
+    await until(() => begun.mock.calls.length === 1)
+    const good = await open('/events')
+    await publish(1_000)
+    await untilShown(good, 1_000)
+    await vi.advanceTimersByTimeAsync(HEARTBEAT_MS)
+    expect(logged('dropped')).toEqual([])
+    await vi.advanceTimersByTimeAsync(HEARTBEAT_MS)
+    expect(logged('takes no events')).toMatchObject([{ level: 'info', waiting: expect.any(Number) }])
+    await until(() => good.comments.length === 2)
+    expect(good.closed).toBe(false)
+  })
+
+  test('gets only the last of the states that a job went through meanwhile', async () => {
+    const { watchAll } = app.watches
+    const begun = vi.spyOn(app.watches, 'watchAll').mockImplementation(watchAll)
+    const client = await open('/events')
+    await until(() => begun.mock.calls.length === 1)
+    client.response.pause()
+    await publish(2_000)
+    const job = aJob()
+    const [running, ended] = [after(job, spawned()), after(job, spawned(), succeeded())]
+    for (const state of [job, running, ended]) app.events.publish(state)
+    client.response.resume()
+    await until(() => client.events.some((event) => event.id === `${job.id}:3`))
+    expect(client.events.filter((event) => event.job.job_id === job.id)).toHaveLength(1)
+  })
+})
+
+describe('the number of streams', () => {
+  test('of one caller is limited where the operator says so; one that ends makes room', async () => {
+    await restart({ authenticator: knownCallers, http: { maxStreamsPerCaller: 2 } })
+    const id = await submit(as('alice'))
+    const first = await open(`/jobs/${id}/events`, as('alice'))
+    await open('/events', as('alice'))
+    const ask = () => app.app.inject({ method: 'GET', url: `/jobs/${id}/events`, headers: as('alice') })
+    const refused = await ask()
+    expect(problemOf(refused)).toMatchObject({ status: 429, code: 'stream_limit_reached' })
+    expect(refused.headers['retry-after']).toBe('10')
+    expect((await open('/events', as('bob'))).response.statusCode).toBe(200)
+    first.response.destroy()
+    await until(() => logged('stream left').length === 1)
+    expect((await open('/events', as('alice'))).response.statusCode).toBe(200)
+    expect((await open('/events', as('alice'))).response.statusCode).toBe(429)
+  })
+
+  test('is not limited by default, and each counts as one request', async () => {
+    await restart({ http: { limits: { read: 20, submit: 0 } } })
+    await portOf()
+    const answers = await Promise.all(Array.from({ length: 21 }, () => open('/events')))
+    expect(answers.filter(({ response }) => response.statusCode === 200)).toHaveLength(20)
+    expect(answers.filter(({ response }) => response.statusCode === 429)).toHaveLength(1)
+  })
+})
+
+test('an event that cannot be made ends its stream, and is logged', async () => {
+  const client = await open('/events')
+  vi.spyOn(app.service, 'queuePosition').mockRejectedValueOnce(new Error('the queue is away'))
+  app.events.publish(aJob())
+  await until(() => client.closed)
+  expect([client.complete, logged('cannot be sent')[0]?.level]).toEqual([false, 'warn'])
+})
+
+describe('a shutdown', () => {
+  test('ends all streams, whole, and is not held up by them or by who takes nothing', async () => {
+    const id = await submit()
+    const clients = [await open(`/jobs/${id}/events`), await open('/events')]
+    const { watchAll } = app.watches
+    const begun = vi.spyOn(app.watches, 'watchAll').mockImplementation(watchAll)
+    await dialAndNotRead('/events')
+    await until(() => begun.mock.calls.length === 1)
+    for (let n = 0; n < 2_000; n++) {
+      app.events.publish(aJob({ metadata: { text: 'x'.repeat(8_000) } }))
+      if (n % 100 === 0) await sleep(0)
+    }
+    await untilShown(clients[1]!, 2_000)
+    const from = performance.now()
+    await app.app.close()
+    expect(performance.now() - from).toBeLessThan(1_000)
+    for (const client of clients) {
+      await until(() => client.closed)
+      expect(client.complete).toBe(true)
+    }
+  })
+
+  test('ends also a stream that is just about to begin', async () => {
+    const id = await submit()
+    const slow = Promise.withResolvers<undefined>()
+    const { get } = app.service
+    const asked = vi.spyOn(app.service, 'get').mockImplementationOnce(async (...args) => {
+      await slow.promise
+      return get(...args)
+    })
+    const opening = open(`/jobs/${id}/events`)
+    await until(() => asked.mock.calls.length === 1)
+    const closing = app.app.close()
+    await until(() => !app.app.server.listening)
+    slow.resolve(undefined)
+    await closing
+    const client = await opening
+    await until(() => client.closed)
+    expect(client.complete).toBe(true)
+  })
+})

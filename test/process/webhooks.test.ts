@@ -1,0 +1,150 @@
+import { randomBytes } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Webhook } from 'standardwebhooks'
+import { expect, onTestFinished, test } from 'vitest'
+import { forkControlPlane } from '../helpers/control-plane/remote.ts'
+import { startReceiver } from '../helpers/receiver.ts'
+import { type ServerProcess, startServer } from '../helpers/server.ts'
+import { until } from '../helpers/until.ts'
+
+const SECRET = `whsec_${randomBytes(32).toString('base64')}`
+const TIMEOUT_SECONDS = 1
+/** A claim of the server lasts so long, in ms: the time of a try, and a margin. */
+const CLAIM_MS = TIMEOUT_SECONDS * 1000 + 5_000
+
+async function scene(env: Record<string, string> = {}) {
+  const plane = await forkControlPlane()
+  const folder = mkdtempSync(join(tmpdir(), 'webhooks-'))
+  const servers: ServerProcess[] = []
+  onTestFinished(async () => {
+    await Promise.all(servers.map((server) => server.end('SIGKILL')))
+    await plane.close()
+    rmSync(folder, { recursive: true, force: true })
+  })
+  const all = {
+    ...plane.env,
+    ...{ BACKEND: 'modal', JOB_STORE: `sqlite:${join(folder, 'jobs.db')}`, WEBHOOK_SECRET: SECRET },
+    ...{ WEBHOOK_ALLOW_PRIVATE: 'true', WEBHOOK_TIMEOUT_SECONDS: String(TIMEOUT_SECONDS), ...env },
+  }
+  const start = async () => {
+    const server = await startServer({ env: all })
+    servers.push(server)
+    return server
+  }
+  return { plane, start }
+}
+
+const body = (webhookUrl: string, behaviour = 'after=1') => ({
+  ...{ video_path: `behave/${behaviour}.mp4`, audio_path: 'speech.wav' },
+  webhook_url: webhookUrl,
+})
+
+type Ledger = { deliveries: { state: string; next_try_at?: string; tries: { status?: number; error?: string }[] }[] }
+const ledgerOf = async ({ url }: ServerProcess, id: string) =>
+  ((await (await fetch(`${url}/jobs/${id}/deliveries`)).json()) as Ledger).deliveries
+
+test('a webhook that was owed when the server was killed is delivered after the restart', async () => {
+  const { start } = await scene()
+  const receiver = await startReceiver()
+  receiver.answerWith = (response) => response.writeHead(500).end()
+  const first = await start()
+  const { job_id: id } = await first.submit(body(receiver.url))
+  await first.untilStatus(id, 'succeeded')
+  await receiver.untilReceived(1)
+  await until(async () => (await ledgerOf(first, id))[0]?.next_try_at, 'the end of the first try')
+  expect(await first.end('SIGKILL')).toBe('SIGKILL')
+
+  receiver.answerWith = (response) => response.writeHead(204).end()
+  const second = await start()
+  await receiver.untilReceived(2)
+  await until(async () => (await ledgerOf(second, id))[0]?.state === 'delivered', 'delivered')
+  const [before, after] = receiver.received
+  expect(after?.body).toBe(before?.body)
+  expect(after?.headers['webhook-id']).toBe(before?.headers['webhook-id'])
+  expect(new Webhook(SECRET).verify(after!.body, after!.headers)).toMatchObject({
+    type: 'job.succeeded',
+    data: { job_id: id },
+  })
+})
+
+test('killed in the middle of a try, the server makes it again: at least once, under the same id', async () => {
+  const { start } = await scene()
+  const receiver = await startReceiver()
+  receiver.answerWith = () => undefined
+  const first = await start()
+  const { job_id: id } = await first.submit(body(receiver.url))
+  await receiver.untilReceived(1)
+  expect(await first.end('SIGKILL')).toBe('SIGKILL')
+
+  receiver.answerWith = (response) => response.writeHead(204).end()
+  const second = await start()
+  expect(await second.untilStatus(id, 'succeeded')).toMatchObject({ revision: 3 })
+  await until(async () => (await ledgerOf(second, id))[0]?.state === 'delivered', 'delivered', CLAIM_MS + 10_000)
+  const ids = receiver.received.map(({ headers }) => headers['webhook-id'])
+  expect(ids).toEqual([`msg_${id}_1`, `msg_${id}_1`])
+  expect((await ledgerOf(second, id))[0]?.tries).toMatchObject([
+    { error: 'the server ended during the try' },
+    { status: 204 },
+  ])
+}, 60_000)
+
+test('killed at any instant after the end, no webhook is lost', async () => {
+  const { start } = await scene()
+  const receiver = await startReceiver()
+  const first = await start()
+  const jobs = await Promise.all(Array.from({ length: 60 }, () => first.submit(body(receiver.url, 'after=100'))))
+  // Some have ended and were told, some have ended and were not, some go on.
+  await receiver.untilReceived(5)
+  expect(await first.end('SIGKILL')).toBe('SIGKILL')
+  await start()
+  const wanted = new Set(jobs.map(({ job_id: id }) => `msg_${id}_1`))
+  const missing = () => {
+    for (const { headers } of receiver.received) wanted.delete(headers['webhook-id'] ?? '')
+    return wanted.size
+  }
+  await until(() => missing() === 0, 'every webhook', CLAIM_MS + 15_000)
+}, 60_000)
+
+test('SIGTERM does not wait for a receiver that hangs, and the next server tells it', async () => {
+  const { start } = await scene({ WEBHOOK_TIMEOUT_SECONDS: '60' })
+  const receiver = await startReceiver()
+  receiver.answerWith = () => undefined
+  const first = await start()
+  await first.submit(body(receiver.url))
+  await receiver.untilReceived(1)
+  const startedAt = performance.now()
+  expect(await first.end()).toBe(0)
+  expect(performance.now() - startedAt).toBeLessThan(3_000)
+  await start()
+  await receiver.untilReceived(2)
+})
+
+test('in memory a webhook that was not delivered is named at the end', async () => {
+  const { start } = await scene({ JOB_STORE: 'memory' })
+  const receiver = await startReceiver()
+  receiver.answerWith = (response) => response.writeHead(500).end()
+  const server = await start()
+  const { job_id: id } = await server.submit(body(receiver.url))
+  await receiver.untilReceived(1)
+  await until(async () => (await ledgerOf(server, id))[0]?.next_try_at)
+  expect(await server.end()).toBe(0)
+  expect(server.lines.find(({ msg }) => msg === 'a webhook that was not delivered yet is forgotten')).toMatchObject({
+    job_id: id,
+    delivery: 1,
+  })
+  expect(server.output()).not.toContain(SECRET)
+})
+
+test('a receiver is tried again after five seconds, by the server’s own clock', async () => {
+  const { start } = await scene()
+  const receiver = await startReceiver()
+  receiver.answerWith = (response) => response.writeHead(500).end()
+  const server = await start()
+  await server.submit(body(receiver.url))
+  const [first, second] = await receiver.untilReceived(2)
+  const waitedMs = second!.at - first!.at
+  expect(waitedMs).toBeGreaterThan(4_400)
+  expect(waitedMs).toBeLessThan(6_500)
+})

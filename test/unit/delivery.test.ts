@@ -1,0 +1,180 @@
+import { describe, expect, test } from 'vitest'
+import {
+  askAgain,
+  beginTry,
+  type Delivery,
+  endTry,
+  giveUpTry,
+  isGone,
+  isRunning,
+  RETRY_AFTER_MAX_MS,
+  TRIES_KEPT,
+  TRY_DELAYS_MS,
+  type TryResult,
+  webhookIdOf,
+  withdraw,
+} from '../../src/jobs/delivery.ts'
+import { parseRetryAfter } from '../../src/delivery/retry-after.ts'
+import { aDelivery } from '../helpers/deliveries.ts'
+
+const even = () => 0.5
+const tryOnce = (delivery: Delivery, result: TryResult, now: number, random = even) =>
+  endTry(beginTry(delivery, now, 25_000), result, { now: now + 100, random })
+const fresh = aDelivery({ id: 'job' })
+
+describe('the schedule', () => {
+  test('is at once, then 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 10 h, and then no more', () => {
+    const waits: number[] = []
+    let [delivery, now] = [fresh, 0]
+    while (delivery.dueAt !== undefined) {
+      waits.push(delivery.dueAt - now)
+      delivery = tryOnce(delivery, { status: 500 }, delivery.dueAt)
+      now = delivery.tries.at(-1)!.at + 100
+    }
+    const [second, minute, hour] = [1_000, 60_000, 3_600_000]
+    expect(waits).toEqual([0, 5 * second, 5 * minute, 30 * minute, 2 * hour, 5 * hour, 10 * hour, 10 * hour])
+    expect(delivery).toMatchObject({ state: 'failed', triesMade: 8 })
+    expect(delivery.tries).toHaveLength(8)
+  })
+
+  test.each([
+    [0, 4_500],
+    [0.999_999, 5_500],
+  ])('spreads each wait by a tenth (random %d)', (random, expected) => {
+    expect(tryOnce(fresh, {}, 0, () => random).dueAt! - 100).toBe(expected)
+  })
+
+  test.each([
+    ['waits as long as the receiver asks', 600_000, 600_000],
+    ['waits no shorter than scheduled', 1_000, 5_000],
+    ['waits no longer than a day', 10 * RETRY_AFTER_MAX_MS, RETRY_AFTER_MAX_MS],
+  ])('%s', (_what, retryAfterMs, waitMs) => {
+    const delivery = tryOnce(fresh, { status: 429, retryAfterMs }, 0)
+    expect(delivery.dueAt).toBe(100 + waitMs)
+    expect(delivery.triesMade).toBe(1)
+  })
+})
+
+describe('a try', () => {
+  test.each([200, 201, 204, 299])('answered %i is a success', (status) => {
+    const delivery = tryOnce(fresh, { status }, 5)
+    expect(delivery).toMatchObject({ state: 'delivered', revision: 3, tries: [{ at: 5, status, durationMs: 100 }] })
+    expect(delivery).not.toHaveProperty('dueAt')
+    expect(delivery.tries[0]).not.toHaveProperty('error')
+  })
+
+  test.each([
+    [{ status: 302 }, 'the receiver answered 302; redirects are not followed'],
+    [{ status: 404 }, 'the receiver answered 404'],
+    [{ status: 500 }, 'the receiver answered 500'],
+    [{ error: 'the connection was refused' }, 'the connection was refused'],
+  ])('that brings %j is a failure, and says so', (result, error) => {
+    const delivery = tryOnce(fresh, result, 5)
+    expect(delivery).toMatchObject({ state: 'pending', dueAt: 5_105, tries: [{ at: 5, durationMs: 100, error }] })
+  })
+
+  test('answered 410 is the last', () => {
+    const delivery = tryOnce(fresh, { status: 410 }, 5)
+    expect(delivery).toMatchObject({ state: 'failed', triesMade: 1 })
+    expect(delivery).not.toHaveProperty('dueAt')
+    expect(isGone([fresh, delivery])).toBe(true)
+    expect(isGone([tryOnce(fresh, { status: 500 }, 5)])).toBe(false)
+    expect(isGone([delivery, tryOnce(fresh, { status: 200 }, 6)])).toBe(false)
+    expect(isGone([delivery, tryOnce(fresh, { error: 'refused' }, 6)])).toBe(true)
+  })
+
+  test('that runs is due again when it counts as lost, and does not take the place of a scheduled one', () => {
+    const begun = beginTry(fresh, 1_000, 25_000)
+    expect(begun).toMatchObject({ revision: 2, dueAt: 26_000, tries: [{ at: 1_000 }] })
+    expect(isRunning(begun)).toBe(true)
+    const again = beginTry(begun, 30_000, 25_000)
+    expect(again.tries).toEqual([{ at: 1_000, error: 'the server ended during the try' }, { at: 30_000 }])
+    const ended = endTry(again, { status: 503 }, { now: 30_100, random: even })
+    expect(ended).toMatchObject({ triesMade: 1, dueAt: 35_100 })
+    expect(isRunning(ended)).toBe(false)
+  })
+
+  test('that is given up is due at once, and does not count', () => {
+    const given = giveUpTry(beginTry(fresh, 1_000, 25_000), 2_000)
+    expect(given).toMatchObject({ state: 'pending', dueAt: 2_000, triesMade: 0, revision: 3 })
+    expect(isRunning(given)).toBe(false)
+  })
+
+  test('that is withdrawn was none: it says why, and ends the delivery', () => {
+    const withdrawn = withdraw(fresh, 'nobody wants it', 7)
+    expect(withdrawn).toMatchObject({ state: 'failed', tries: [{ at: 7, error: 'nobody wants it' }] })
+    expect(withdrawn).not.toHaveProperty('dueAt')
+  })
+})
+
+describe('a redelivery', () => {
+  const failed = tryOnce(fresh, { status: 410 }, 0)
+  const delivered = tryOnce(fresh, { status: 200 }, 0)
+  const waiting = tryOnce(fresh, { status: 500 }, 0)
+
+  test('is due now, and delivers what had failed', () => {
+    const asked = askAgain(failed, 50)!
+    expect(asked).toMatchObject({ state: 'pending', dueAt: 50, revision: failed.revision + 1 })
+    expect(webhookIdOf(asked)).toBe(webhookIdOf(failed))
+    const ended = tryOnce(asked, { status: 200 }, 60)
+    expect(ended).toMatchObject({ state: 'delivered', triesMade: 1 })
+    expect(ended).not.toHaveProperty('redelivery')
+  })
+
+  test.each([
+    ['failed', failed],
+    ['delivered', delivered],
+    ['pending', waiting],
+  ] as const)('in vain leaves what was %s as it was', (state, before) => {
+    const ended = tryOnce(askAgain(before, 50)!, { status: 500 }, 60)
+    expect(ended.state).toBe(state)
+    expect(ended.dueAt).toBe(before.dueAt)
+    expect(ended.triesMade).toBe(before.triesMade)
+    expect(ended.tries).toHaveLength(2)
+  })
+
+  test('answered 410 ends what was still to be tried, and takes nothing back', () => {
+    expect(tryOnce(askAgain(waiting, 50)!, { status: 410 }, 60)).toMatchObject({ state: 'failed' })
+    expect(tryOnce(askAgain(delivered, 50)!, { status: 410 }, 60)).toMatchObject({ state: 'delivered' })
+  })
+
+  test('is refused while a try runs or is due', () => {
+    expect(askAgain(beginTry(fresh, 0, 25_000), 50)).toBeUndefined()
+    expect(askAgain(fresh, 0)).toBeUndefined()
+    expect(askAgain(askAgain(failed, 50)!, 50)).toBeUndefined()
+  })
+
+  test('that was lost is made again, and still counts as none of the schedule', () => {
+    const lost = beginTry(askAgain(waiting, 50)!, 60, 25_000)
+    expect(tryOnce(lost, { status: 500 }, 30_000)).toMatchObject({ triesMade: 1, dueAt: waiting.dueAt })
+  })
+
+  test('any number of times keeps the last tries only', () => {
+    let delivery = delivered
+    for (let n = 1; n < 200; n++) delivery = tryOnce(askAgain(delivery, n)!, { status: 500 }, n)
+    expect(delivery.tries).toHaveLength(TRIES_KEPT)
+    expect(delivery.state).toBe('delivered')
+  })
+})
+
+test('the schedule has eight tries', () => expect(TRY_DELAYS_MS).toHaveLength(8))
+
+describe('Retry-After', () => {
+  const now = Date.UTC(2026, 0, 1)
+  test.each([
+    ['120', 120_000],
+    [' 0 ', 0],
+    ['Thu, 01 Jan 2026 00:01:00 GMT', 60_000],
+    ['Thursday, 01-Jan-26 00:01:00 GMT', 60_000],
+    ['Thu Jan  1 00:01:00 2026 GMT', 60_000],
+    ['Wed, 31 Dec 2025 23:00:00 GMT', 0],
+    ['-5', undefined],
+    ['1.5', undefined],
+    ['soon', undefined],
+    ['2026-01-02', undefined],
+    ['Sunny', undefined],
+    ['', undefined],
+  ])('%j', (header, expected) => {
+    expect(parseRetryAfter(header, now)).toBe(expected)
+  })
+})

@@ -1,0 +1,97 @@
+import { describe, expect, test } from 'vitest'
+import { createHostLines, type HostLinesOptions } from '../../src/jobs/host-lines.ts'
+
+/** Lines whose work runs until the test ends it. */
+function scene(options: Partial<HostLinesOptions> = {}) {
+  const began: string[] = []
+  const running = new Map<string, () => void>()
+  let drains = 0
+  const lines = createHostLines({
+    ...{ perHost: 2, inAll: 10, maxWaiting: 100, drained: () => drains++ },
+    ...options,
+  })
+  const add = (name: string) => {
+    const [host = ''] = name.split('/')
+    const run = () => {
+      began.push(name)
+      return new Promise<void>((resolve) => running.set(name, resolve))
+    }
+    lines.add({ key: name, host, run })
+  }
+  const end = async (name: string) => {
+    running.get(name)?.()
+    running.delete(name)
+    await new Promise(setImmediate)
+  }
+  return { lines, began, running, add, end, drains: () => drains }
+}
+
+describe('a line for each host', () => {
+  test('lets so many begin at a time, in their order', async () => {
+    const { began, add, end } = scene()
+    for (const name of ['a/1', 'a/2', 'a/3', 'a/4']) add(name)
+    expect(began).toEqual(['a/1', 'a/2'])
+    await end('a/2')
+    expect(began).toEqual(['a/1', 'a/2', 'a/3'])
+  })
+
+  test('holds up no other host', () => {
+    const { began, add } = scene()
+    for (let n = 0; n < 50; n++) add(`dead/${n}`)
+    add('alive/1')
+    expect(began).toEqual(['dead/0', 'dead/1', 'alive/1'])
+  })
+
+  test('takes turns with the others where there are more than may run in all', async () => {
+    const { began, add, end } = scene({ inAll: 2 })
+    for (const name of ['a/1', 'a/2', 'a/3', 'b/1', 'b/2', 'c/1']) add(name)
+    for (let n = 0; n < 6; n++) await end(began[n]!)
+    expect(began.slice(0, 2)).toEqual(['a/1', 'a/2'])
+    expect(began.slice(2, 5).toSorted()).toEqual(['a/3', 'b/1', 'c/1'])
+    expect(began).toHaveLength(6)
+  })
+
+  test('uses every place that becomes free, though all of it waits for one host', async () => {
+    const { began, add, end } = scene({ inAll: 2 })
+    for (const name of ['a/1', 'a/2', 'b/1', 'b/2', 'b/3']) add(name)
+    await end('a/1')
+    await end('a/2')
+    expect(began).toEqual(['a/1', 'a/2', 'b/1', 'b/2'])
+  })
+
+  test('takes the same work once while it waits, and once more where it is added while it runs', async () => {
+    const { began, add, end } = scene({ perHost: 1 })
+    for (const name of ['a/1', 'a/2', 'a/2', 'a/1', 'a/1']) add(name)
+    await end('a/1')
+    await end('a/2')
+    await end('a/1')
+    expect(began).toEqual(['a/1', 'a/2', 'a/1'])
+  })
+
+  test('that is full takes no more, and tells when it is empty', async () => {
+    const { began, add, end, drains } = scene({ perHost: 1, maxWaiting: 2 })
+    for (let n = 0; n < 6; n++) add(`a/${n}`)
+    await end('a/0')
+    expect(drains()).toBe(0)
+    await end('a/1')
+    expect(drains()).toBe(1)
+    await end('a/2')
+    expect(began).toEqual(['a/0', 'a/1', 'a/2'])
+    add('a/9')
+    expect(began).toContain('a/9')
+    expect(drains()).toBe(1)
+  })
+
+  test('that is closed begins nothing more, and waits for what runs', async () => {
+    const { lines, add, end, running } = scene()
+    add('a/1')
+    let isClosed = false
+    const closing = lines.close().then(() => (isClosed = true))
+    add('a/2')
+    await new Promise(setImmediate)
+    expect([isClosed, running.size]).toEqual([false, 1])
+    await end('a/1')
+    await closing
+    expect(isClosed).toBe(true)
+  })
+})

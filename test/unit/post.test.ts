@@ -1,0 +1,170 @@
+import { createServer, type RequestListener } from 'node:http'
+import { type AddressInfo, createServer as createSocketServer } from 'node:net'
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import type * as addresses from '../../src/net/address.ts'
+import type { Resolve } from '../../src/net/agent.ts'
+import { ANSWER_MAX_BYTES, createPoster, PostError } from '../../src/net/post.ts'
+import type { UrlRule } from '../../src/net/url-rule.ts'
+
+// Every server of this test is on loopback: 127.0.0.1 plays a public address, as in the test of downloads.
+vi.mock('../../src/net/address.ts', async (load) => {
+  const real = await load<typeof addresses>()
+  return { ...real, isPublicAddress: (address: string) => address === '127.0.0.1' || real.isPublicAddress(address) }
+})
+
+const OPEN = { allowPrivate: true }
+const STRICT = { allowPrivate: false }
+const closers: (() => unknown)[] = []
+afterEach(async () => {
+  for (const close of closers.splice(0)) await close()
+})
+
+async function serve(listener: RequestListener) {
+  const bodies: string[] = []
+  let connections = 0
+  const server = createServer((request, response) => {
+    let body = ''
+    request.on('data', (chunk: Buffer) => (body += chunk.toString()))
+    request.on('end', () => {
+      bodies.push(body)
+      listener(request, response)
+    })
+  }).on('connection', () => connections++)
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  closers.push(() => new Promise((resolve) => (server.closeAllConnections(), server.close(resolve))))
+  const { port } = server.address() as AddressInfo
+  return { port, bodies, url: `http://127.0.0.1:${port}/hook`, connections: () => connections }
+}
+
+type Options = { rule?: UrlRule; resolve?: Resolve; timeoutMs?: number; signal?: AbortSignal }
+
+function posterOf({ rule = OPEN, resolve, timeoutMs = 5_000, signal = new AbortController().signal }: Options = {}) {
+  const poster = createPoster(rule, resolve)
+  closers.push(() => poster.close())
+  return (url: string) => poster.post(url, { headers: { 'x-one': '1' }, body: '{"a":1}', timeoutMs, signal })
+}
+
+const failure = (posting: Promise<unknown>) =>
+  posting.then(
+    () => 'it worked',
+    (error: unknown) => (error instanceof PostError ? error.message : `not a PostError: ${String(error)}`),
+  )
+
+describe('an answer', () => {
+  test('is told by its status, and a connection serves the next request too', async () => {
+    const { url, bodies, connections } = await serve((request, response) => {
+      response.writeHead(request.headers['x-one'] === '1' ? 204 : 400).end()
+    })
+    const post = posterOf()
+    for (let n = 0; n < 20; n++) expect(await post(url)).toEqual({ status: 204 })
+    expect(new Set(bodies)).toEqual(new Set(['{"a":1}']))
+    expect(connections()).toBeLessThan(5)
+  })
+
+  test('that redirects is not followed', async () => {
+    const other = await serve((_request, response) => response.end())
+    const { url } = await serve((_request, response) => response.writeHead(307, { location: other.url }).end())
+    expect(await posterOf()(url)).toEqual({ status: 307 })
+    expect(other.bodies).toEqual([])
+  })
+
+  test('has its Retry-After told', async () => {
+    const { url } = await serve((_request, response) => response.writeHead(503, { 'retry-after': '120' }).end('no'))
+    expect(await posterOf()(url)).toEqual({ status: 503, retryAfter: '120' })
+  })
+
+  test('is read no further than 64 KiB, and its status counts', async () => {
+    let sent = 0
+    const { url } = await serve((_request, response) => {
+      const chunk = Buffer.alloc(16 * 1024)
+      const more = () => {
+        while (!response.destroyed && sent < 1e9) {
+          sent += chunk.length
+          if (!response.write(chunk)) return void response.once('drain', more)
+        }
+      }
+      more()
+    })
+    expect(await posterOf()(url)).toEqual({ status: 200 })
+    // What the kernel holds of it on both sides comes on top.
+    expect(sent).toBeLessThan(ANSWER_MAX_BYTES + 10e6)
+  })
+
+  test('that never ends is left after a second, and its status counts', async () => {
+    const { url } = await serve((_request, response) => void response.writeHead(200).write('x'))
+    const startedAt = performance.now()
+    expect(await posterOf()(url)).toEqual({ status: 200 })
+    expect(performance.now() - startedAt).toBeLessThan(3_000)
+  })
+})
+
+describe('no answer', () => {
+  test('in time', async () => {
+    const { url } = await serve(() => undefined)
+    expect(await failure(posterOf({ timeoutMs: 100 })(url))).toBe('there was no answer within 0.1 s')
+  })
+
+  test('in time, as the name is still being looked up', async () => {
+    const resolve: Resolve = () => new Promise(() => undefined)
+    const post = posterOf({ resolve, timeoutMs: 100 })
+    const startedAt = performance.now()
+    expect(await failure(post('http://slow.example/'))).toBe('there was no answer within 0.1 s')
+    expect(performance.now() - startedAt).toBeLessThan(3_000)
+  })
+
+  test('as the connection is reset', async () => {
+    const server = createSocketServer((socket) => socket.on('data', () => socket.resetAndDestroy()))
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    closers.push(() => server.close())
+    const { port } = server.address() as AddressInfo
+    expect(await failure(posterOf()(`http://127.0.0.1:${port}/`))).toBe('the connection was lost')
+  })
+
+  test('as nobody listens', async () => {
+    expect(await failure(posterOf()('http://127.0.0.1:1/'))).toBe('the connection was refused')
+  })
+
+  test('as whoever asked has gone: with the reason of the signal', async () => {
+    const { url } = await serve(() => undefined)
+    const leaving = new AbortController()
+    const posting = posterOf({ signal: leaving.signal })(url)
+    setTimeout(() => leaving.abort(new Error('the server is ending')), 50)
+    await expect(posting).rejects.toThrow('the server is ending')
+  })
+})
+
+describe('only where the rule allows', () => {
+  test.each([
+    ['http://127.0.0.2:1/', 'the URL must point to a public address'],
+    ['http://[::1]:1/', 'the URL must point to a public address'],
+    ['http://2130706434/', 'the URL must point to a public address'],
+    ['http://localhost:1/', 'the URL must not point to this machine'],
+    ['ftp://a.example/', 'the URL must be an absolute http or https URL'],
+  ])('%s', async (url, words) => {
+    expect(await failure(posterOf({ rule: STRICT })(url))).toBe(words)
+  })
+
+  test('a name of which any address is not public is not connected to', async () => {
+    const { port, bodies } = await serve((_request, response) => response.end())
+    const resolve: Resolve = async () => [
+      { address: '127.0.0.1', family: 4 },
+      { address: '10.0.0.1', family: 4 },
+    ]
+    const words = await failure(posterOf({ rule: STRICT, resolve })(`http://a.example:${port}/`))
+    expect(words).toBe('its host has no address, or one that is not public')
+    expect(bodies).toEqual([])
+  })
+
+  test('the connection goes to the address that was checked, and a name is looked up once for many at a time', async () => {
+    const { port, bodies } = await serve((_request, response) => response.end())
+    const looking = Promise.withResolvers<{ address: string; family: number }[]>()
+    let lookups = 0
+    const resolve: Resolve = () => (lookups++, looking.promise)
+    const post = posterOf({ rule: STRICT, resolve })
+    const posting = Array.from({ length: 8 }, () => post(`http://a.example:${port}/`))
+    setTimeout(() => looking.resolve([{ address: '127.0.0.1', family: 4 }]), 50)
+    for (const posted of await Promise.all(posting)) expect(posted).toEqual({ status: 200 })
+    expect(bodies).toHaveLength(8)
+    expect(lookups).toBe(1)
+  })
+})

@@ -1,0 +1,256 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { JobNotFound } from '../../src/errors.ts'
+import { createEmitterBus } from '../../src/events/emitter.ts'
+import type { EventBus } from '../../src/events/port.ts'
+import type { Job } from '../../src/jobs/job.ts'
+import { untilEnded } from '../../src/jobs/waiters.ts'
+import { createWatches, LOOK_EVERY_MS } from '../../src/jobs/watches.ts'
+import { aJob, after, failed, spawned, succeeded } from '../helpers/jobs.ts'
+import { recordingLog } from '../helpers/log.ts'
+
+beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] }))
+afterEach(() => void vi.useRealTimers())
+
+const submitted = aJob()
+const running = after(submitted, spawned())
+const ended = after(running, succeeded())
+const forever = new AbortController().signal
+
+/** Watches on a store and a bus in the test's hand, which are counted: `reads`, and who is `listening`. */
+async function start() {
+  const { log, lines } = await recordingLog()
+  const bus = createEmitterBus(log)
+  const gaps = new Set<() => void>()
+  const stand = {
+    ...{ bus, lines, stored: running as Job | undefined, reads: 0, listening: 0 },
+    get: async (): Promise<Job | undefined> => stand.stored,
+    gap: () => gaps.forEach((listener) => listener()),
+    gaps,
+  }
+  const events: Pick<EventBus, 'subscribe' | 'onGap'> = {
+    subscribe(id, listener) {
+      stand.listening++
+      const stop = bus.subscribe(id, listener)
+      return () => {
+        stand.listening--
+        stop()
+      }
+    },
+    onGap(listener) {
+      gaps.add(listener)
+      return () => gaps.delete(listener)
+    },
+  }
+  const store = {
+    get: async () => {
+      stand.reads++
+      return stand.get()
+    },
+  }
+  const watches = createWatches({ store, events, log })
+  const wait = (known = running, timeoutMs = 60_000, signal = forever) =>
+    untilEnded(watches, known, { timeoutMs, signal })
+  return { ...{ stand, watches, wait }, settle: () => vi.advanceTimersByTimeAsync(0) }
+}
+
+const isSettled = async (promise: Promise<unknown>) => {
+  const late = Symbol('late')
+  const first = await Promise.race([promise, new Promise((resolve) => setImmediate(() => resolve(late)))])
+  return first !== late
+}
+
+describe('a wait', () => {
+  test('ends with the job, and leaves nothing behind', async () => {
+    const { stand, wait } = await start()
+    const waiting = wait()
+    expect(await isSettled(waiting)).toBe(false)
+    stand.bus.publish(ended)
+    expect(await waiting).toBe(ended)
+    expect([stand.listening, vi.getTimerCount()]).toEqual([0, 0])
+  })
+
+  test('gives the job as it is when the time is over', async () => {
+    const { stand, wait } = await start()
+    const waiting = wait(submitted, 5_000)
+    stand.bus.publish(running)
+    await vi.advanceTimersByTimeAsync(4_999)
+    expect(await isSettled(waiting)).toBe(false)
+    await vi.advanceTimersByTimeAsync(1)
+    expect(await waiting).toBe(running)
+    expect([stand.listening, vi.getTimerCount()]).toEqual([0, 0])
+  })
+
+  test('gives the job as it is when nobody waits any more', async () => {
+    const { stand, wait } = await start()
+    const leaving = new AbortController()
+    const waiting = wait(running, 60_000, leaving.signal)
+    expect(await isSettled(waiting)).toBe(false)
+    leaving.abort()
+    expect(await waiting).toBe(running)
+    expect([stand.listening, vi.getTimerCount()]).toEqual([0, 0])
+  })
+
+  test.each([
+    ['has ended', ended, 60_000, forever],
+    ['may not wait', running, 0, forever],
+    ['has been left', running, 60_000, AbortSignal.abort()],
+  ])('is none for one that %s', async (_which, job, timeoutMs, signal) => {
+    const { stand, wait } = await start()
+    expect(await wait(job, timeoutMs, signal)).toBe(job)
+    expect(stand.reads).toBe(0)
+  })
+
+  test('sees an end that came between the reading of the job and the wait', async () => {
+    const { stand, wait } = await start()
+    stand.stored = ended
+    expect(await wait(running)).toBe(ended)
+  })
+
+  test('sees an end that comes while the job is being read', async () => {
+    const { stand, wait } = await start()
+    const reading = Promise.withResolvers<Job>()
+    stand.get = () => reading.promise
+    const waiting = wait(running)
+    stand.bus.publish(ended)
+    reading.resolve(running)
+    expect(await waiting).toBe(ended)
+  })
+
+  test('is not undone by what was read before the end and comes after it', async () => {
+    const { stand, watches, settle } = await start()
+    const told: (Job | undefined)[] = []
+    const reading = Promise.withResolvers<Job>()
+    stand.get = () => reading.promise
+    watches.watch(submitted, (job) => told.push(job))
+    stand.bus.publish(ended)
+    reading.resolve(running)
+    await settle()
+    watches.watch(submitted, (job) => told.push(job))
+    await settle()
+    expect(told).toEqual([ended, ended])
+  })
+
+  test('sees an end of which nobody told, within the time between two looks', async () => {
+    const { stand, wait, settle } = await start()
+    const waiting = wait()
+    await settle()
+    stand.stored = ended
+    await vi.advanceTimersByTimeAsync(LOOK_EVERY_MS - 1)
+    expect(await isSettled(waiting)).toBe(false)
+    await vi.advanceTimersByTimeAsync(1)
+    expect(await waiting).toBe(ended)
+  })
+
+  test('sees at once an end that was lost while the bus was away, also if it is just looking', async () => {
+    const { stand, wait, settle } = await start()
+    const reading = Promise.withResolvers<Job>()
+    stand.get = () => reading.promise
+    const waiting = wait()
+    stand.get = async () => ended
+    stand.gap()
+    reading.resolve(running)
+    expect(await waiting).toBe(ended)
+    stand.stored = running
+    stand.get = async () => stand.stored
+    const next = wait()
+    await settle()
+    stand.stored = ended
+    stand.gap()
+    expect(await next).toBe(ended)
+  })
+
+  test('ends with a fault where the job is removed', async () => {
+    const { stand, wait } = await start()
+    stand.stored = undefined
+    await expect(wait()).rejects.toThrow(JobNotFound)
+    expect([stand.listening, vi.getTimerCount()]).toEqual([0, 0])
+  })
+
+  test('ends with the end, though a retry follows at once', async () => {
+    const { stand, wait } = await start()
+    const lost = after(running, failed())
+    const waiting = wait()
+    stand.bus.publish(lost)
+    stand.bus.publish(after(lost, { type: 'retried' }))
+    expect(await waiting).toBe(lost)
+  })
+
+  test('outlives a store that is away', async () => {
+    const { stand, wait, settle } = await start()
+    stand.get = () => Promise.reject(new Error('the store is away'))
+    const waiting = wait()
+    await settle()
+    stand.get = async () => ended
+    await vi.advanceTimersByTimeAsync(LOOK_EVERY_MS)
+    expect(await waiting).toBe(ended)
+  })
+})
+
+test('a thousand waits on one job listen once, read once, and all end with it', async () => {
+  const { stand, wait, settle } = await start()
+  const waiting = Array.from({ length: 1_000 }, () => wait())
+  await settle()
+  expect([stand.listening, stand.reads]).toEqual([1, 1])
+  await vi.advanceTimersByTimeAsync(2 * LOOK_EVERY_MS)
+  expect([stand.listening, stand.reads]).toEqual([1, 3])
+  const from = performance.now()
+  stand.bus.publish(ended)
+  expect(new Set(await Promise.all(waiting))).toEqual(new Set([ended]))
+  expect(performance.now() - from).toBeLessThan(200)
+  expect([stand.listening, vi.getTimerCount()]).toEqual([0, 0])
+})
+
+describe('a watch', () => {
+  test('that comes later knows what the others know, and tells them what it knows', async () => {
+    const { stand, watches, settle } = await start()
+    const told = { first: [] as unknown[], second: [] as unknown[], third: [] as unknown[] }
+    watches.watch(submitted, (job) => told.first.push(job))
+    stand.bus.publish(running)
+    watches.watch(submitted, (job) => told.second.push(job))
+    expect(told.second).toEqual([])
+    watches.watch(ended, (job) => told.third.push(job))
+    await settle()
+    expect(told).toEqual({ first: [running, ended], second: [ended], third: [] })
+  })
+
+  test('that throws is logged, and the others go on', async () => {
+    const { stand, watches } = await start()
+    watches.watch(running, () => {
+      throw new Error('a watcher at fault')
+    })
+    const told: unknown[] = []
+    watches.watch(running, (job) => told.push(job))
+    stand.bus.publish(ended)
+    expect(told).toEqual([ended])
+    expect(stand.lines.filter(({ level }) => level === 'error')).toMatchObject([{ job_id: running.id }])
+  })
+
+  test('of all jobs hears of those that its caller may see, and of a gap', async () => {
+    const { stand, watches } = await start()
+    const hear = (id: string, seesAll: boolean) => {
+      const heard = { jobs: [] as Job[], gaps: 0 }
+      const observer = { changed: (job: Job) => heard.jobs.push(job), missed: () => heard.gaps++ }
+      return { heard, stop: watches.watchAll({ id, seesAll }, observer) }
+    }
+    const [alice, root] = [hear('key:alice', false), hear('key:root', true)]
+    const [hers, others] = [aJob({ caller: 'key:alice' }), aJob({ caller: 'key:bob' })]
+    for (const job of [hers, others]) stand.bus.publish(job)
+    stand.gap()
+    alice.stop()
+    stand.bus.publish(hers)
+    stand.gap()
+    expect(alice.heard).toEqual({ jobs: [hers], gaps: 1 })
+    expect(root.heard).toEqual({ jobs: [hers, others, hers], gaps: 2 })
+  })
+
+  test('is over when all are closed', async () => {
+    const { stand, watches } = await start()
+    const told: unknown[] = []
+    watches.watch(running, (job) => told.push(job))
+    watches.watchAll({ id: 'anonymous', seesAll: true }, { changed: (job) => told.push(job), missed: () => undefined })
+    await watches.close()
+    await watches.close()
+    stand.bus.publish(ended)
+    expect([told, stand.listening, stand.gaps.size, vi.getTimerCount()]).toEqual([[], 0, 0, 0])
+  })
+})

@@ -1,0 +1,327 @@
+import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
+import type { Delivery } from '../../src/jobs/delivery.ts'
+import { createWebhooks, TRIES_PER_HOST } from '../../src/jobs/webhooks.ts'
+import { createMemoryStore } from '../../src/store/memory.ts'
+import { createSqliteStore } from '../../src/store/sqlite.ts'
+import type { TryResult } from '../../src/jobs/delivery.ts'
+import { anybody, type Core, startCore } from '../helpers/core.ts'
+import { aDelivery } from '../helpers/deliveries.ts'
+import { aSuccess } from '../helpers/fake-backend.ts'
+import { createFakeSender } from '../helpers/fake-sender.ts'
+import { aJob, after } from '../helpers/jobs.ts'
+import { recordingLog } from '../helpers/log.ts'
+import { until } from '../helpers/until.ts'
+
+let core: Core
+afterEach(() => core.close())
+
+const HOOK = 'https://hooks.example/a'
+async function start(options: Parameters<typeof startCore>[0] = {}) {
+  const sender = createFakeSender()
+  core = await startCore({ sender, ...options })
+  const { store, backend, submit, untilStatus } = core
+  const ledger = async (id: string) => (await core.deliveries.ledger(id, anybody)).deliveries
+  return {
+    ...core,
+    ...{ sender, ledger },
+    /** A job that has succeeded, with a webhook at `url`. */
+    async succeed(url = HOOK) {
+      const { id } = await submit({ webhookUrl: url })
+      await untilStatus(id, 'running')
+      backend.end(`fc-${id}-1`, aSuccess)
+      await untilStatus(id, 'succeeded')
+      return id
+    },
+    /** The first delivery, once it has so many tries that ended. */
+    untilTries: (id: string, count: number) =>
+      until(
+        async () => {
+          const [first] = await store.deliveriesOf(id)
+          const ended = first?.tries.filter(({ status, error }) => (status ?? error) !== undefined)
+          return ended?.length === count && first
+        },
+        `${count} tries`,
+        3_000,
+      ),
+  }
+}
+
+describe('a job that ends', () => {
+  test('is told at once, by what stands in its ledger', async () => {
+    const { sender, succeed, untilTries, lines } = await start()
+    const id = await succeed()
+    const delivery = await untilTries(id, 1)
+    expect(sender.sent).toEqual([
+      { id: `msg_${id}_1`, at: 1_000_000, url: HOOK, body: delivery.body, caller: 'anonymous' },
+    ])
+    expect(JSON.parse(delivery.body)).toMatchObject({ type: 'job.succeeded', data: { job_id: id } })
+    expect(delivery).toMatchObject({ state: 'delivered', event: 'job.succeeded', attempt: 1 })
+    expect(lines.find(({ msg }) => msg === 'webhook delivered')).toMatchObject({ job_id: id, delivery: 1, status: 200 })
+  })
+
+  test('is told of what it asked for, and again after a retry', async () => {
+    const { backend, service, submit, untilStatus, ledger, sender } = await start()
+    const { id } = await submit({ webhookUrl: HOOK, webhookEvents: ['job.running', 'job.canceled', 'job.succeeded'] })
+    await untilStatus(id, 'running')
+    await service.cancel(id, anybody)
+    await until(async () => (await service.get(id, anybody)).attempts[0]?.stop === 'done')
+    await service.retry(id, anybody)
+    await untilStatus(id, 'running')
+    backend.end(`fc-${id}-2`, aSuccess)
+    await until(() => sender.sent.length === 4)
+    expect((await ledger(id)).map(({ number, event, attempt }) => [number, event, attempt])).toEqual([
+      [1, 'job.running', 1],
+      [2, 'job.canceled', 1],
+      [3, 'job.running', 2],
+      [4, 'job.succeeded', 2],
+    ])
+  })
+
+  test('is not changed by its deliveries', async () => {
+    const { succeed, untilTries, service, sender } = await start()
+    sender.answerWith = async () => ({ status: 500 })
+    const id = await succeed()
+    const before = await service.get(id, anybody)
+    await untilTries(id, 1)
+    expect(await service.get(id, anybody)).toEqual(before)
+    expect(before.revision).toBe(3)
+  })
+
+  test('ends whatever the sender does', async () => {
+    const { sender, succeed, untilTries, lines } = await start()
+    sender.answerWith = () => {
+      throw new Error('a defect')
+    }
+    const delivery = await untilTries(await succeed(), 1)
+    expect(delivery).toMatchObject({
+      state: 'pending',
+      tries: [{ error: 'the server could not make the request' }],
+    })
+    expect(lines.find(({ msg }) => msg === 'a webhook could not be made')).toBeDefined()
+  })
+
+  test('without a webhook owes nothing', async () => {
+    const { submit, untilStatus, backend, sender, ledger } = await start()
+    const { id } = await submit()
+    await untilStatus(id, 'running')
+    backend.end(`fc-${id}-1`, aSuccess)
+    await untilStatus(id, 'succeeded')
+    expect([await ledger(id), sender.sent]).toEqual([[], []])
+  })
+})
+
+describe('a delivery that fails', () => {
+  test('is tried again on time, the same each time, and ends after the last try', async () => {
+    const { clock, sender, succeed, untilTries, webhooks } = await start()
+    sender.answerWith = async () => ({ status: 503 })
+    const id = await succeed()
+    const waits = [5_000, 300_000, 1_800_000, 7_200_000, 18_000_000, 36_000_000, 36_000_000]
+    for (const [n, waitMs] of waits.entries()) {
+      await untilTries(id, n + 1)
+      clock.now += waitMs - 1
+      await webhooks.sendDue()
+      expect(sender.sent).toHaveLength(n + 1)
+      clock.now += 1
+      await webhooks.sendDue()
+    }
+    const delivery = await untilTries(id, 8)
+    expect(delivery.state).toBe('failed')
+    expect(new Set(sender.sent.map((message) => message.id)).size).toBe(1)
+    expect(new Set(sender.sent.map(({ body }) => body)).size).toBe(1)
+    expect(new Set(sender.sent.map(({ at }) => at)).size).toBe(8)
+    clock.now += 1e9
+    await webhooks.sendDue()
+    await new Promise(setImmediate)
+    expect(sender.sent).toHaveLength(8)
+  })
+
+  test('is tried again by the timer, also of a server that has just begun, without a pass of the reconciler', async () => {
+    const { clock, sender, succeed, untilTries, store, webhooks } = await start()
+    sender.answerWith = async () => ({ status: 500 })
+    const { dueAt } = await untilTries(await succeed(), 1)
+    await webhooks.close()
+    const log = (await recordingLog()).log
+    const next = createWebhooks({ store, sender, log, claimMs: 25_000, now: () => clock.now })
+    onTestFinished(() => next.close())
+    clock.now = dueAt! - 40
+    await next.sendDue()
+    expect(sender.sent).toHaveLength(1)
+    clock.now = dueAt!
+    await until(() => sender.sent.length === 2, 'the second try', 3_000)
+  })
+
+  test('waits as long as the receiver asks', async () => {
+    const { clock, sender, succeed, untilTries } = await start()
+    sender.answerWith = async () => ({ status: 429, retryAfterMs: 3_600_000 })
+    expect((await untilTries(await succeed(), 1)).dueAt).toBe(clock.now + 3_600_000)
+  })
+
+  test('with 410 ends, and so do the job’s later ones, until one that is asked for is taken', async () => {
+    const { deliveries, service, sender, submit, ledger } = await start({ running: false })
+    let answer: TryResult = { status: 410 }
+    sender.answerWith = async () => answer
+    const { id } = await submit({ webhookUrl: HOOK })
+    const cancelAndLook = async (number: number) => {
+      await service.cancel(id, anybody)
+      return until(async () => (await ledger(id)).find((one) => one.number === number && one.state !== 'pending'))
+    }
+    expect(await cancelAndLook(1)).toMatchObject({ state: 'failed', tries: [{ status: 410 }] })
+    await service.retry(id, anybody)
+    expect(await cancelAndLook(2)).toMatchObject({
+      state: 'failed',
+      tries: [{ error: expect.stringMatching(/^not sent: the receiver has answered 410/) }],
+    })
+    expect(sender.sent).toHaveLength(1)
+
+    answer = { status: 200 }
+    await deliveries.redeliver(id, 2, anybody)
+    await until(async () => (await ledger(id))[1]?.state === 'delivered')
+    await service.retry(id, anybody)
+    expect(await cancelAndLook(3)).toMatchObject({ state: 'delivered' })
+  })
+})
+
+describe('hosts', () => {
+  test('one that hangs does not hold up another, and has so many tries at a time', async () => {
+    const { sender, succeed, untilTries } = await start()
+    const release = Promise.withResolvers<undefined>()
+    onTestFinished(() => release.resolve(undefined))
+    sender.answerWith = async ({ url }) => {
+      if (url.includes('dead')) await release.promise
+      return { status: 200 }
+    }
+    for (let n = 0; n < TRIES_PER_HOST + 5; n++) await succeed('https://dead.example/')
+    expect(await untilTries(await succeed('https://alive.example/'), 1)).toMatchObject({ state: 'delivered' })
+    expect(sender.sent.filter(({ url }) => url.includes('dead'))).toHaveLength(TRIES_PER_HOST)
+    release.resolve(undefined)
+    await until(() => sender.sent.length === TRIES_PER_HOST + 6)
+  })
+})
+
+describe('two replicas', () => {
+  test.each(['memory', 'sqlite'])('on one %s store never send one try twice', async (kind) => {
+    const store = kind === 'memory' ? createMemoryStore() : await createSqliteStore({ path: ':memory:' })
+    const { succeed, sender, webhooks } = await start({ store })
+    sender.answerWith = async () => ({ status: 500 })
+    const ids = []
+    for (let n = 0; n < 20; n++) ids.push(await succeed(`https://h${n}.example/`))
+    await until(() => sender.sent.length === 20)
+    const log = (await recordingLog()).log
+    const now = () => core.clock.now
+    const others = Array.from({ length: 3 }, () => createWebhooks({ store, sender, log, claimMs: 25_000, now }))
+    core.clock.now += 5_000
+    await Promise.all([webhooks, ...others].map((replica) => replica.sendDue()))
+    await until(() => sender.sent.length >= 40)
+    await Promise.all(others.map((replica) => replica.close()))
+    const perJob = Map.groupBy(sender.sent, ({ id }) => id)
+    expect([...perJob.values()].map((sent) => sent.length)).toEqual(ids.map(() => 2))
+  })
+})
+
+describe('at least once', () => {
+  test('a try whose end was never written down is made again when its claim has expired, not before', async () => {
+    const { clock, sender, succeed, store, webhooks, untilTries } = await start()
+    const dying = Promise.withResolvers<TryResult>()
+    sender.answerWith = () => dying.promise
+    const id = await succeed()
+    await until(() => sender.sent.length === 1)
+    // Another process: it knows nothing of the try but what is written down.
+    const log = (await recordingLog()).log
+    const next = createWebhooks({ store, sender, log, claimMs: 25_000, now: () => clock.now })
+    onTestFinished(() => next.close())
+    sender.answerWith = async () => ({ status: 200 })
+    clock.now += 24_999
+    await next.sendDue()
+    await new Promise(setImmediate)
+    expect(sender.sent).toHaveLength(1)
+    clock.now += 1
+    await next.sendDue()
+    const delivery = await untilTries(id, 2)
+    expect(delivery.tries).toEqual([
+      { at: 1_000_000, error: 'the server ended during the try' },
+      { at: 1_025_000, status: 200, durationMs: 0 },
+    ])
+    expect(new Set(sender.sent.map((message) => message.id)).size).toBe(1)
+    // The first, should it come back, changes nothing.
+    dying.resolve({ status: 500 })
+    await webhooks.close()
+    expect((await store.deliveriesOf(id))[0]).toEqual(delivery)
+  })
+
+  test('a store that cannot take the end of a try has it made again', async () => {
+    const store = createMemoryStore()
+    let isAway = false
+    const failing = {
+      ...store,
+      updateDelivery: (delivery: Delivery, expected: number) =>
+        isAway ? Promise.reject(new Error('the disk is full')) : store.updateDelivery(delivery, expected),
+    }
+    const { clock, sender, succeed, webhooks, untilTries, lines } = await start({ store: failing })
+    sender.answerWith = async () => {
+      isAway = true
+      return { status: 200 }
+    }
+    const id = await succeed()
+    await until(() => lines.some(({ msg }) => msg === 'webhooks have to wait'))
+    isAway = false
+    sender.answerWith = async () => ({ status: 200 })
+    clock.now += 25_000
+    await webhooks.sendDue()
+    expect(await untilTries(id, 2)).toMatchObject({ state: 'delivered' })
+    expect(sender.sent).toHaveLength(2)
+  })
+
+  test('a server that ends gives up its tries, to be made again at once by the next', async () => {
+    const { clock, sender, succeed, store, webhooks } = await start()
+    sender.answerWith = (_message, signal) =>
+      new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(new Error('ending'))))
+    const id = await succeed()
+    await until(() => sender.sent.length === 1)
+    await webhooks.close()
+    expect((await store.deliveriesOf(id))[0]).toMatchObject({
+      ...{ state: 'pending', dueAt: clock.now, triesMade: 0 },
+      tries: [{ error: 'the server ended during the try' }],
+    })
+    webhooks.wake({ jobId: id, number: 1, host: 'hooks.example' })
+    await webhooks.sendDue()
+    await new Promise(setImmediate)
+    expect(sender.sent).toHaveLength(1)
+  })
+
+  test('what nothing woke is found by the reconciler, at its start', async () => {
+    const { reconciler, sender, store } = await start({ running: false })
+    const job = aJob()
+    await store.insert(job)
+    await store.update(after(job, { type: 'canceled' }), job.revision, aDelivery(job))
+    await reconciler.start()
+    await until(() => sender.sent.length === 1)
+  })
+})
+
+describe('a removal', () => {
+  test('drops what is still to be delivered', async () => {
+    const { clock, sender, service, succeed, untilTries, store, webhooks } = await start()
+    sender.answerWith = async () => ({ status: 500 })
+    const id = await succeed()
+    await untilTries(id, 1)
+    await service.remove(id, anybody)
+    expect(await store.deliveriesOf(id)).toEqual([])
+    clock.now += 1e6
+    await webhooks.sendDue()
+    webhooks.wake({ jobId: id, number: 1, host: 'hooks.example' })
+    await new Promise(setImmediate)
+    expect(sender.sent).toHaveLength(1)
+  })
+
+  test('while a try runs leaves nothing behind', async () => {
+    const { sender, service, succeed, store, webhooks } = await start()
+    const answer = Promise.withResolvers<TryResult>()
+    sender.answerWith = () => answer.promise
+    const id = await succeed()
+    await until(() => sender.sent.length === 1)
+    await service.remove(id, anybody)
+    answer.resolve({ status: 200 })
+    await webhooks.close()
+    expect(await store.deliveriesOf(id)).toEqual([])
+  })
+})
