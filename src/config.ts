@@ -101,6 +101,10 @@ export const ConfigSchema = Type.Object({
     default: './samples',
   }),
   DATA_DIR: text('Folder for what the server writes.', { default: './data' }),
+  DATA_DIR_SHARED: Type.Boolean({
+    default: false,
+    description: 'States that all replicas have the same `DATA_DIR`: with Redis, uploads and `BACKEND=local` need it.',
+  }),
   AUTH: Type.Optional(
     choice(
       ['none'],
@@ -117,9 +121,13 @@ export const ConfigSchema = Type.Object({
   ),
   OIDC_ISSUER: Type.Optional(text('OpenID Connect issuer whose access tokens let in, exactly as their `iss` has it.')),
   OIDC_AUDIENCE: Type.Optional(text('What the `aud` of such a token must hold.')),
-  JOB_STORE: text('Where jobs are kept: `memory` loses them with the process, `sqlite:PATH` keeps them in a file.', {
-    default: 'memory',
-    pattern: '^(memory|sqlite:.+)$',
+  JOB_STORE: text(
+    'Where jobs are kept: `memory` loses them with the process, `sqlite:PATH` keeps them in a file, `redis://...` (`rediss://` with TLS) is for any number of replicas.',
+    { default: 'memory', pattern: '^(memory|sqlite:.+|rediss?://[^\\s/].*)$' },
+  ),
+  REDIS_PREFIX: text('What every key in Redis begins with; servers that share it share their jobs.', {
+    default: 'musetalk',
+    pattern: '^[\\w.-]+$',
   }),
   JOB_RETENTION_SECONDS: integer('How long a job is kept after its end.', {
     default: 604_800,

@@ -1,0 +1,76 @@
+import { execFileSync, type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer, type AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Redis } from 'ioredis'
+import { until } from './until.ts'
+
+const hasBinary = () => {
+  try {
+    execFileSync('redis-server', ['--version'], { stdio: 'ignore' })
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Why suites that need a Redis are skipped; undefined where they run. Tests that stop Redis need the program itself. */
+export const noRedisServer = hasBinary() ? undefined : 'redis-server is not on PATH'
+export const noRedis = process.env.TEST_REDIS_URL ? undefined : noRedisServer
+
+/** A Redis of the test's own. */
+export type TestRedis = {
+  readonly url: string
+  readonly port: number
+  /** Ends it without a word, as a crash does. */
+  kill(): Promise<void>
+  /** Starts it again, on the same port and the same files. */
+  restart(): Promise<void>
+  close(): Promise<void>
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+/** Starts `redis-server` on a free port, its files in a folder of their own. `flags`: as on its command line. */
+export async function startRedis(flags: readonly string[] = ['--appendonly', 'yes', '--appendfsync', 'always']) {
+  const folder = mkdtempSync(join(tmpdir(), 'redis-'))
+  const port = await freePort()
+  const url = `redis://127.0.0.1:${port}`
+  let child: ChildProcess | undefined
+
+  const start = async () => {
+    const own = ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, '--save', '', '--loglevel', 'warning']
+    child = spawn('redis-server', [...own, ...flags], { stdio: 'ignore' })
+    const probe = new Redis(url, { lazyConnect: true, retryStrategy: () => 20, maxRetriesPerRequest: null })
+    probe.on('error', () => undefined)
+    try {
+      await until(async () => (await probe.ping().catch(() => undefined)) === 'PONG', 'redis-server')
+    } finally {
+      probe.disconnect()
+    }
+  }
+  const kill = async () => {
+    if (child?.exitCode !== null || child.signalCode !== null) return
+    child.kill('SIGKILL')
+    await once(child, 'exit')
+  }
+  await start()
+  const redis: TestRedis = {
+    ...{ url, port, kill },
+    restart: start,
+    async close() {
+      await kill()
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+  return redis
+}
