@@ -61,10 +61,19 @@ export const mayHoldPassword = (text = ''): boolean => text.includes('@')
 
 /** Settings with a form of their own; their parsers throw what is wrong. */
 const PARSERS = {
+  JOB_STORE: parseJobStore,
   LOCAL_COMMAND: parseCommand,
   CORS_ORIGINS: parseOrigins,
   TRUST_PROXY: parseTrustedProxies,
   WEBHOOK_SECRET: parseWebhookSecrets,
+}
+
+/** Of the forms that the schema lets pass only a URL has parts that can be wrong. */
+function parseJobStore(text: string): void {
+  if (!/^rediss?:/.test(text)) return
+  const url = URL.parse(text)
+  if (!url?.hostname) throw new Error('is not a URL of a Redis: redis://[user:password@]host[:port][/database]')
+  if (!/^(\/\d*)?$/.test(url.pathname)) throw new Error('must end with the number of a database, or with the host')
 }
 
 function textFaults(env: Environment): string[] {

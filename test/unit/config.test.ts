@@ -90,6 +90,10 @@ describe('what is refused', () => {
     ['WEBHOOK_SECRET', 'whsec_aHVzaA==', 'must hold 24 to 64 bytes, and holds 4'],
     ['WEBHOOK_TIMEOUT_SECONDS', '0', 'must be >= 1'],
     ['MAX_CONNECTIONS', 'many', 'must be integer'],
+    ['JOB_STORE', 'postgres://db', 'must match pattern'],
+    ['JOB_STORE', 'redis://db:port', 'is not a URL of a Redis'],
+    ['JOB_STORE', 'redis://db/jobs', 'must end with the number of a database'],
+    ['REDIS_PREFIX', 'a b', 'must match pattern'],
   ])('%s=%s', (name, value, words) => {
     const faults = faultsOf({ [name]: value })
     expect(faults).toHaveLength(1)
