@@ -34,12 +34,18 @@ export function createRunner(parts: RunnerParts): RunEntry {
 
   /**
    * A call that exists must be written down, or it would be made again: a store that is away is asked until it is
-   * back. False: the job does not take the call. Rejects only when the server ends before the store is back.
+   * back. A write whose answer was lost may have been made, and is then refused the second time: what counts is whether
+   * the attempt has the call. False: it has not. Rejects only when the server ends before the store is back.
    */
-  const recordCall = async (event: JobEvent & { callId: string }, job: Job, signal: AbortSignal): Promise<boolean> => {
+  const recordCall = async (
+    event: JobEvent & { attempt: number; callId: string },
+    job: Job,
+    signal: AbortSignal,
+  ): Promise<boolean> => {
     for (let failures = 0; ; failures++) {
       try {
-        return (await service.record(job.id, event)).accepted
+        const recorded = await service.record(job.id, event)
+        return recorded.accepted || hasCall(recorded.job, event)
       } catch (error) {
         if (error instanceof JobNotFound) return false
         log.error({ job_id: job.id, call_id: event.callId, err: error }, 'a call cannot be written down yet')
@@ -80,34 +86,47 @@ export function createRunner(parts: RunnerParts): RunEntry {
     return undefined
   }
 
-  const follow = async (job: Job, attempt: number, signal: AbortSignal) => {
+  const follow = async (run: Run, job: Job, signal: AbortSignal) => {
+    const { attempt } = run
     if (job.backend !== backend.name) {
       const error = `The job belongs to the backend '${job.backend}', which this server does not run.`
       await service.record(job.id, { type: 'failed', attempt, code: 'lost', error })
       return
     }
-    const callId = currentAttempt(job).callId ?? (await obtainCall(job, attempt, signal))
-    if (callId === undefined || signal.aborted) return
-    await service.record(job.id, eventOf(await backend.wait(callId, signal), attempt, maxAttempts))
+    run.callId = currentAttempt(job).callId ?? (await obtainCall(job, attempt, signal))
+    if (run.callId === undefined || signal.aborted) return
+    await service.record(job.id, eventOf(await backend.wait(run.callId, signal), attempt, maxAttempts))
   }
 
   return async ({ id, attempt }, signal) => {
     const job = await store.get(id)
     if (!job || isFinished(job) || currentAttempt(job).attempt !== attempt) return
+    const run: Run = { id, attempt, callId: undefined }
     try {
-      await follow(job, attempt, signal)
+      await follow(run, job, signal)
     } catch (error) {
       if (!signal.aborted) throw error
     }
-    await stopWhatEnded(id)
+    await stopWhatEnded(run, signal)
   }
 
-  /** A job that ended under the runner's hands owes its call a stop; the runner is the first that can pay. */
-  async function stopWhatEnded(id: string) {
+  /**
+   * A job that ended under the runner's hands owes its call a stop; the runner is the first that can pay. Another server
+   * may have been told that its backend knows no such call, where it is a child of this one: it is stopped all the same.
+   */
+  async function stopWhatEnded({ id, attempt, callId }: Run, signal: AbortSignal) {
     const job = await store.get(id)
-    if (job && owesStop(job)) await stopper.stopCalls(job)
+    if (job && owesStop(job)) return stopper.stopCalls(job)
+    const isOver = !job || isFinished(job) || currentAttempt(job).attempt !== attempt
+    if (signal.aborted && isOver && callId !== undefined) await stopper.stopCall(id, callId)
   }
 }
+
+/** One entry under way, and the call that it follows once there is one. */
+type Run = { readonly id: string; readonly attempt: number; callId: string | undefined }
+
+const hasCall = ({ attempts }: Job, { attempt, callId }: { attempt: number; callId: string }) =>
+  attempts.some((candidate) => candidate.attempt === attempt && candidate.callId === callId)
 
 function eventOf(outcome: Outcome, attempt: number, maxAttempts: number): JobEvent {
   switch (outcome.kind) {

@@ -156,8 +156,15 @@ export function createService(parts: ServiceParts): JobService {
     const [old, current] = [currentAttempt(before), currentAttempt(after)]
     // Other ends are recorded by the run itself, which is over then.
     const isEndedFromOutside = event.type === 'canceled' || event.type === 'expired'
-    if (isEndedFromOutside) await queue.drop({ id: after.id, attempt: old.attempt })
-    if (current.attempt !== old.attempt) await queue.add({ id: after.id, attempt: current.attempt })
+    if (isEndedFromOutside) await queue.drop({ id: after.id, attempt: old.attempt }).catch(notHeard(after))
+    if (current.attempt !== old.attempt) {
+      await queue.add({ id: after.id, attempt: current.attempt }).catch(notHeard(after))
+    }
+  }
+
+  /** What is written is true, whether the queue hears of it or not. */
+  const notHeard = (job: Job) => (error: unknown) => {
+    log.warn({ job_id: job.id, err: error }, 'the queue did not hear of a job; the reconciler will tell it')
   }
 
   const refuseFaulty = (request: AskedJob, caller: Caller) => {
@@ -237,7 +244,7 @@ export function createService(parts: ServiceParts): JobService {
       }
       log.info({ job_id: job.id, backend: job.backend }, 'job submitted')
       events.publish(job)
-      await queue.add({ id: job.id, attempt: 1 })
+      await queue.add({ id: job.id, attempt: 1 }).catch(notHeard(job))
       return { job, replayed: false }
     },
     async list(query) {

@@ -439,6 +439,51 @@ describe('races', () => {
     expect(backend.requests).toHaveLength(1)
   })
 
+  test('a call whose record was made though its answer was lost is followed, and neither stopped nor made again', async () => {
+    const { backend, store, submit, untilStatus } = await start()
+    const { update } = store
+    let answersLost = 2
+    store.update = async (next, expected) => {
+      const done = await update(next, expected)
+      if (answersLost-- > 0) throw new Error('the connection broke')
+      return done
+    }
+    const { id } = await submit()
+    await until(() => backend.waiting.has(callOf(id)))
+    backend.end(callOf(id), aSuccess)
+    await untilStatus(id, 'succeeded')
+    expect([backend.requests.length, backend.stopped]).toEqual([1, []])
+  })
+
+  test('a queue that does not hear of a job, or of its end, makes neither fail', async () => {
+    const { queue, backend, reconciler, service, submit, untilStatus } = await start()
+    const { add, drop } = queue
+    const deaf = () => Promise.reject(new Error('the queue is away'))
+    Object.assign(queue, { add: deaf })
+    const { id } = await submit()
+    Object.assign(queue, { add, drop: deaf })
+    await reconciler.resumeRuns()
+    await untilStatus(id, 'running')
+    expect(await service.cancel(id, anybody)).toMatchObject({ status: 'canceled' })
+    await reconciler.stopCalls()
+    expect(backend.stopped).toEqual([callOf(id)])
+    Object.assign(queue, { drop })
+  })
+
+  test('a call that only this server can stop is stopped, though another has put the stop down as done', async () => {
+    const { backend, queue, service, store, submit, untilStatus } = await start()
+    const { id } = await submit()
+    await untilStatus(id, 'running')
+    await until(() => backend.waiting.has(callOf(id)))
+    const job = after((await store.get(id))!, { type: 'canceled' })
+    await store.update(job, job.revision - 1)
+    await service.record(id, { type: 'stopped', attempt: 1 })
+    expect(backend.stopped).toEqual([])
+    await queue.drop({ id, attempt: 1 })
+    await until(() => backend.stopped.length > 0)
+    expect(backend.stopped).toEqual([callOf(id)])
+  })
+
   test('a lost compare-and-set is read again and applied again', async () => {
     const { store, service } = await start({ running: false })
     const job = aJob()
