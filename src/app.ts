@@ -5,6 +5,7 @@ import type { Artifacts } from './artifacts/port.ts'
 import type { Authenticator } from './auth/port.ts'
 import type { TrustedProxies } from './address-lists.ts'
 import type { HttpSettings } from './http-settings.ts'
+import type { Counter } from './counters/port.ts'
 import { refuseMissingScopes, registerAuth } from './http/auth.ts'
 import { forbidSniffing, refuseCrossSite, registerCors } from './http/browsers.ts'
 import { registerCaller } from './http/caller.ts'
@@ -42,12 +43,14 @@ export type AppParts = {
   readonly readiness: Pick<Readiness, 'report'>
   readonly log: FastifyBaseLogger
   readonly http: HttpSettings
+  /** Counts requests for all replicas; undefined: there is this server only. */
+  readonly counter?: Counter | undefined
   /** Undefined: the server is open to anybody. */
   readonly authenticator?: Authenticator | undefined
 }
 
 /** The HTTP application, ready to listen or to be injected. It opens nothing itself: its parts are given and closed elsewhere. */
-export async function buildApp({ log, http, authenticator, ...parts }: AppParts): Promise<FastifyInstance> {
+export async function buildApp({ log, http, authenticator, counter, ...parts }: AppParts): Promise<FastifyInstance> {
   const { service, watches, deliveries, readiness, artifacts, uploads, links } = parts
   const app = Fastify({
     loggerInstance: log,
@@ -77,7 +80,7 @@ export async function buildApp({ log, http, authenticator, ...parts }: AppParts)
   await registerCors(app, http.corsOrigins)
   refuseCrossSite(app, http.corsOrigins)
   await registerPressure(app, http)
-  await registerLimiter(app, http.limits)
+  await registerLimiter(app, http.limits, counter)
   registerAuth(app, { authenticator, failures: createFailureLimit(app) })
   addRateLimits(app, http.limits)
   refuseMissingScopes(app)

@@ -14,6 +14,7 @@ export function joinedFaults(values: Readonly<Record<string, unknown>>, env: Env
   return [
     ...backendFaults(values, env),
     ...outputFaults(values, env),
+    ...replicaFaults(values, env),
     ...textFaults(env),
     ...authFaults(env),
     ...issuerFaults(env),
@@ -38,6 +39,19 @@ function backendFaults({ BACKEND, NODE_ENV }: Record<string, unknown>, env: Envi
 /** Where jobs run where nothing is wrong: what is said, else Modal where there are credentials. */
 export const backendOf = ({ BACKEND }: Readonly<Record<string, unknown>>, env: Environment): 'modal' | 'local' =>
   BACKEND === 'modal' || (BACKEND === undefined && hasModalCredentials(env)) ? 'modal' : 'local'
+
+/** Whether other servers may have the same jobs. */
+export const hasReplicas = ({ JOB_STORE }: { readonly JOB_STORE?: unknown }): boolean =>
+  /^rediss?:/.test(String(JOB_STORE))
+
+/** What one replica has made, any other must be able to hand out. */
+function replicaFaults(values: Readonly<Record<string, unknown>>, env: Environment): string[] {
+  const isAlone = !hasReplicas(values) || values.DATA_DIR_SHARED === true
+  if (isAlone || backendOf(values, env) === 'modal') return []
+  return [
+    'DATA_DIR_SHARED: the local backend with Redis needs a DATA_DIR that all replicas share, and this set to true',
+  ]
+}
 
 /** Each source of outputs has settings that it cannot do without. */
 function outputFaults(values: Readonly<Record<string, unknown>>, env: Environment): string[] {

@@ -11,7 +11,12 @@ export const PROBLEM_CODES = [
   ...(['queue_full', 'range_not_satisfiable', 'rate_limited', 'request_timeout'] as const),
   ...(['route_not_found', 'storage_full', 'store_unavailable', 'stream_limit_reached'] as const),
   ...(['unauthorized', 'unsupported_media', 'unsupported_media_type', 'uploads_need_public_url'] as const),
-  ...(['url_not_allowed', 'webhook_secret_not_shown', 'webhooks_not_configured'] as const),
+  ...([
+    'uploads_need_shared_storage',
+    'url_not_allowed',
+    'webhook_secret_not_shown',
+    'webhooks_not_configured',
+  ] as const),
 ]
 export type ProblemCode = (typeof PROBLEM_CODES)[number]
 
@@ -150,6 +155,14 @@ export class UploadsNeedPublicUrl extends AppError {
   }
 }
 
+/** 400: the job may be run by another replica than the one that has its files. */
+export class UploadsNeedSharedStorage extends AppError {
+  constructor() {
+    const message = 'Files cannot be uploaded: the replicas of this server share no folder (see DATA_DIR_SHARED).'
+    super('uploads_need_shared_storage', 400, message)
+  }
+}
+
 /** 507: there is no room for the files of the request; nothing of it was kept. */
 export class StorageFull extends AppError {
   constructor(options: ErrorOptions = {}) {
@@ -196,10 +209,10 @@ export class DeliveryInProgress extends AppError {
   }
 }
 
-/** 503: the store cannot write just now; nothing of the request was kept. */
+/** 503: the store does not answer, or cannot write. Where its answer was lost, what was asked may have been done. */
 export class StoreUnavailable extends AppError {
   constructor(options: ErrorOptions = {}) {
-    super('store_unavailable', 503, 'The job store cannot write at the moment; try again later.', {
+    super('store_unavailable', 503, 'The job store does not answer at the moment; try again later.', {
       ...options,
       retryAfterSeconds: 10,
     })

@@ -5,6 +5,8 @@ import { createArtifactsByBackend } from './artifacts/by-backend.ts'
 import type { Artifacts } from './artifacts/port.ts'
 import type { ModalDownload } from './backend/modal-download.ts'
 import { type Config, ConfigError } from './config.ts'
+import { hasReplicas } from './config-faults.ts'
+import { UploadsNeedPublicUrl, UploadsNeedSharedStorage } from './errors.ts'
 import type { Uploads } from './inputs/port.ts'
 import { createLinkSigner, type LinkSigner } from './jobs/links.ts'
 import type { SecretKeeper } from './store/port.ts'
@@ -88,7 +90,11 @@ export async function openUploads(config: Config, log: Logger): Promise<Uploads>
   ])
   const folder = join(resolve(config.DATA_DIR), 'uploads')
   const uploads = createUploads({ folder, maxBytes: config.MAX_UPLOAD_BYTES, log })
-  return config.BACKEND === 'modal' && config.PUBLIC_URL === undefined ? refuseUploads(uploads) : uploads
+  // In this order: what only one replica has is of no use, whoever could reach it.
+  if (hasReplicas(config) && !config.DATA_DIR_SHARED)
+    return refuseUploads(uploads, () => new UploadsNeedSharedStorage())
+  const isOutOfReach = config.BACKEND === 'modal' && config.PUBLIC_URL === undefined
+  return isOutOfReach ? refuseUploads(uploads, () => new UploadsNeedPublicUrl()) : uploads
 }
 
 /** `port`: where the server listens, for links of a server that does not know its name. */

@@ -1,5 +1,6 @@
 import rateLimit from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { Counter } from '../counters/port.ts'
 import { RateLimited } from '../errors.ts'
 import { addressOf, isKnown, limitKeyOf } from './caller.ts'
 
@@ -31,16 +32,33 @@ export const MAX_COUNTED = 10_000
 
 const bucketOf = (request: FastifyRequest): Bucket => request.routeOptions.config.bucket ?? 'read'
 
-/** What counts requests; the other functions here need it. One store for all routes: one of a route's own shares nothing. */
-export async function registerLimiter(app: FastifyInstance, limits: RequestLimits): Promise<void> {
+/**
+ * What counts requests; the other functions here need it. One store for all routes: one of a route's own shares nothing.
+ * `counter`: counts for several servers together; else this one counts by itself.
+ */
+export async function registerLimiter(app: FastifyInstance, limits: RequestLimits, counter?: Counter): Promise<void> {
   await app.register(rateLimit, {
     global: false,
     timeWindow: WINDOW_MS,
-    cache: MAX_COUNTED,
+    ...(counter ? { store: storeOf(counter) } : { cache: MAX_COUNTED }),
     keyGenerator: (request) => `${bucketOf(request)}:${limitKeyOf(request)}`,
     max: (request) => limits[bucketOf(request)],
   })
 }
+
+type Counted = (error: Error | null, result?: { current: number; ttl: number }) => void
+
+/** A counter in the form of the plugin's stores, which it makes itself. Keys tell apart what is counted there. */
+const storeOf = (counter: Counter) =>
+  class {
+    incr(key: string, done: Counted, windowMs = WINDOW_MS) {
+      counter.count(key, windowMs).then(({ current, ttlMs }) => done(null, { current, ttl: ttlMs }), done)
+    }
+
+    child() {
+      return this
+    }
+  }
 
 /**
  * Refuses, from this point of the hooks on, whoever asks too often. A hook of the whole app and not of each route, so

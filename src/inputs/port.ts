@@ -20,7 +20,7 @@ export type UploadSweep = { readonly before: number; readonly isKnown: (jobId: s
 
 /** Where the files of jobs that came with their submit are kept. */
 export type Uploads = {
-  /** Begins to take files. Rejects with `UploadsNeedPublicUrl` where no backend could reach them. */
+  /** Begins to take files. Rejects with `UploadsNeedPublicUrl` or `UploadsNeedSharedStorage` where nobody could run a job with them. */
   begin(): Promise<Upload>
   /** Absolute path of a file of a job. Rejects with `InputNotFound` where there is none, or none any more. */
   locate(jobId: string, kind: FileKind): Promise<string>

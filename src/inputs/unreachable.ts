@@ -1,8 +1,8 @@
-import { UploadsNeedPublicUrl } from '../errors.ts'
+import type { AppError } from '../errors.ts'
 import type { Uploads } from './port.ts'
 
-/** Takes no new files, as the backend, which fetches them by link, could not; those that are there are still served. */
-export const refuseUploads = (uploads: Uploads): Uploads => ({
+/** Takes no new files, as whoever runs the job could not have them; those that are there are still served. */
+export const refuseUploads = (uploads: Uploads, refusal: () => AppError): Uploads => ({
   ...uploads,
-  begin: () => Promise.reject(new UploadsNeedPublicUrl()),
+  begin: () => Promise.reject(refusal()),
 })

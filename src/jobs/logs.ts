@@ -8,7 +8,7 @@ export const LOG_GRACE_MS = 10_000
 
 export type LogParts = {
   readonly backend: Pick<Backend, 'name' | 'logs'>
-  readonly events: Pick<EventBus, 'subscribe'>
+  readonly events: Pick<EventBus, 'subscribe' | 'onGap'>
   /** The job as it is now. */
   readonly get: (id: string) => Promise<Job>
 }
@@ -58,9 +58,14 @@ async function* following(reading: Reading, parts: LogParts, signal: AbortSignal
   const look = (job: Job) => {
     if (hasEnded(job, reading.attempt)) silence.limit()
   }
-  const unsubscribe = parts.events.subscribe(reading.job.id, look)
+  const lookAgain = async () => look(await parts.get(reading.job.id))
+  const stops = [
+    parts.events.subscribe(reading.job.id, look),
+    // A store that is away now has its gap told of again when it is back.
+    parts.events.onGap(() => void lookAgain().catch(() => undefined)),
+  ]
   try {
-    look(await parts.get(reading.job.id))
+    await lookAgain()
     for await (const text of read(reading, parts, AbortSignal.any([signal, silence.passed]))) {
       silence.stop()
       yield text
@@ -69,7 +74,7 @@ async function* following(reading: Reading, parts: LogParts, signal: AbortSignal
   } catch (error) {
     if (signal.aborted || !silence.passed.aborted) throw error
   } finally {
-    unsubscribe()
+    for (const stop of stops) stop()
     silence.stop()
   }
 }

@@ -1,5 +1,6 @@
 import type { LightMyRequestResponse } from 'fastify'
 import type { Authenticator } from '../../src/auth/port.ts'
+import type { Counter } from '../../src/counters/port.ts'
 import { buildApp } from '../../src/app.ts'
 import { loadConfig } from '../../src/config.ts'
 import { type HttpSettings, httpSettingsOf } from '../../src/http-settings.ts'
@@ -8,17 +9,21 @@ import { recordingLog } from './log.ts'
 
 export const aBody = { video_path: 'face.mp4', audio_path: 'speech.wav' }
 
-type AppOptions = Parameters<typeof startCore>[0] & { http?: Partial<HttpSettings>; authenticator?: Authenticator }
+type AppOptions = Parameters<typeof startCore>[0] & {
+  http?: Partial<HttpSettings>
+  authenticator?: Authenticator
+  counter?: Counter
+}
 
 /** What the server has without any settings. */
 export const defaultHttp = httpSettingsOf(loadConfig({ BACKEND: 'local' }))
 
 /** The shipped app on the whole core, with the backend in the test's hand; `http` is what is not as by default. */
-export async function startApp({ http, authenticator, ...options }: AppOptions = {}) {
+export async function startApp({ http, authenticator, counter, ...options }: AppOptions = {}) {
   const core = await startCore(options)
   const { log, lines, text } = await recordingLog()
   const { service, watches, deliveries, readiness, artifacts, uploads, links } = core
-  const parts = { service, watches, deliveries, readiness, artifacts, uploads, links, log, authenticator }
+  const parts = { service, watches, deliveries, readiness, artifacts, uploads, links, log, authenticator, counter }
   const app = await buildApp({ ...parts, http: { ...defaultHttp, ...http } })
   const post = (url: string, payload?: object | string, headers: Record<string, string> = {}) =>
     app.inject({

@@ -3,7 +3,7 @@ import { rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
-import { StorageFull, StoreUnavailable } from '../../src/errors.ts'
+import { StorageFull, StoreUnavailable, UploadsNeedPublicUrl, UploadsNeedSharedStorage } from '../../src/errors.ts'
 import { refuseUploads } from '../../src/inputs/unreachable.ts'
 import type { Uploads } from '../../src/inputs/port.ts'
 import { problemOf, startApp, type TestApp } from '../helpers/app.ts'
@@ -228,9 +228,12 @@ describe('of a submit that is refused nothing stays', () => {
     expect(left()).toEqual([])
   })
 
-  test('files where the backend could not fetch them', async () => {
-    await start({ wrap: refuseUploads })
-    expect(problemOf(await post([face(), speech()]))).toMatchObject({ status: 400, code: 'uploads_need_public_url' })
+  test.each([
+    ['the backend could not fetch them', () => new UploadsNeedPublicUrl(), 'uploads_need_public_url'],
+    ['another replica could not have them', () => new UploadsNeedSharedStorage(), 'uploads_need_shared_storage'],
+  ] as const)('files where %s', async (_why, refusal, code) => {
+    await start({ wrap: (uploads) => refuseUploads(uploads, refusal) })
+    expect(problemOf(await post([face(), speech()]))).toMatchObject({ status: 400, code })
     expect(left()).toEqual([])
   })
 })

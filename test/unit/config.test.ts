@@ -122,6 +122,21 @@ describe('what is refused', () => {
   })
 })
 
+describe('many replicas', () => {
+  const JOB_STORE = 'rediss://user:hush@db.example:6380/2'
+
+  test('their store, and what its keys begin with, are taken as they are', () => {
+    expect(load({ ...tokens, JOB_STORE })).toMatchObject({ JOB_STORE, REDIS_PREFIX: 'musetalk', DATA_DIR_SHARED: false })
+  })
+
+  test('the local backend needs a folder that all of them share', () => {
+    expect(faultsOf({ JOB_STORE })).toEqual([expect.stringMatching(/^DATA_DIR_SHARED: the local backend/)])
+    expect(faultsOf({ JOB_STORE, DATA_DIR_SHARED: 'true' })).toEqual([])
+    expect(faultsOf({ JOB_STORE, ...tokens })).toEqual([])
+    expect(faultsOf({ JOB_STORE: 'sqlite:./jobs.db' })).toEqual([])
+  })
+})
+
 describe('which backend', () => {
   test('local, as an assumption, where no credentials are found', () => {
     expect(load()).toMatchObject({ BACKEND: 'local', backendAssumed: true })

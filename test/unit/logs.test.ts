@@ -15,7 +15,9 @@ const ended = after(running, succeeded())
 
 /** A log of which the backend gives two pieces and no end; `look` is the job as the store has it then. */
 function open(look: Job = running, signal = forever) {
-  const events = createEmitterBus(silentLog())
+  const bus = createEmitterBus(silentLog())
+  let gap = (): void => undefined
+  const events = { ...bus, onGap: (listener: () => void) => ((gap = listener), () => (gap = () => undefined)) }
   const backend = createFakeBackend()
   backend.logsWith = async function* (_call, backendSignal) {
     yield 'one\n'
@@ -25,8 +27,9 @@ function open(look: Job = running, signal = forever) {
       backendSignal.addEventListener('abort', () => reject(backendSignal.reason as Error)),
     )
   }
-  const text = openLogs({ job: running }, { backend, events, get: async () => look }, signal)
-  return { events, backend, pieces: text[Symbol.asyncIterator]() }
+  const stored = { job: look }
+  const text = openLogs({ job: running }, { backend, events, get: async () => stored.job }, signal)
+  return { events, backend, stored, tellOfGap: () => gap(), pieces: text[Symbol.asyncIterator]() }
 }
 
 const settled = async (promise: Promise<unknown>) => {
@@ -53,6 +56,17 @@ describe('a log whose backend does not see the end of the call', () => {
     await pieces.next()
     await pieces.next()
     const next = pieces.next()
+    await vi.advanceTimersByTimeAsync(LOG_GRACE_MS)
+    expect(await next).toEqual({ done: true, value: undefined })
+  })
+
+  test('ends also where the end of the attempt was missed, and only the gap is told of', async () => {
+    const { stored, tellOfGap, pieces } = open()
+    await pieces.next()
+    await pieces.next()
+    const next = pieces.next()
+    stored.job = ended
+    tellOfGap()
     await vi.advanceTimersByTimeAsync(LOG_GRACE_MS)
     expect(await next).toEqual({ done: true, value: undefined })
   })

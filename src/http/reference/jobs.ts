@@ -57,8 +57,14 @@ export const jobOperations: Operations = {
     },
     problems: [
       ...(['invalid_idempotency_key', 'url_not_allowed', 'webhooks_not_configured', 'idempotency_key_reused'] as const),
-      ...(['concurrency_limit_reached', 'queue_full', 'store_unavailable'] as const),
-      ...(['invalid_multipart', 'unsupported_media', 'uploads_need_public_url', 'storage_full'] as const),
+      ...(['concurrency_limit_reached', 'queue_full'] as const),
+      ...([
+        'invalid_multipart',
+        'unsupported_media',
+        'uploads_need_public_url',
+        'uploads_need_shared_storage',
+        'storage_full',
+      ] as const),
     ],
   },
 
@@ -99,7 +105,7 @@ export const jobOperations: Operations = {
     description:
       'Forgets a job that has ended, the files that came with it, and its video here; what Modal keeps stays until it expires there. Its `Idempotency-Key` is free again.',
     answers: { 204: { description: 'The job is forgotten.' } },
-    problems: ['job_not_found', 'job_not_finished', 'store_unavailable'],
+    problems: ['job_not_found', 'job_not_finished'],
   },
 
   'GET /jobs/:id/result': {
@@ -165,7 +171,7 @@ export const jobOperations: Operations = {
     ...{ operationId: 'cancelJob', tag: 'jobs', summary: 'Cancel a job' },
     description: 'Ends the job at once; its call is stopped in the background. Canceling again is no error.',
     answers: { 200: { description: 'The job is canceled.', examples: { canceled: JOBS.canceled } } },
-    problems: ['job_not_found', 'job_finished', 'store_unavailable'],
+    problems: ['job_not_found', 'job_finished'],
   },
 
   'POST /jobs/:id/retry': {
@@ -174,7 +180,7 @@ export const jobOperations: Operations = {
     answers: { 202: { description: 'The job starts over.', examples: { retried: JOBS.retried } } },
     problems: [
       ...(['job_not_found', 'job_not_finished', 'job_finished'] as const),
-      ...(['concurrency_limit_reached', 'queue_full', 'store_unavailable'] as const),
+      ...(['concurrency_limit_reached', 'queue_full'] as const),
     ],
   },
 }

@@ -30,6 +30,7 @@ import {
   Unauthorized,
   UnsupportedMedia,
   UploadsNeedPublicUrl,
+  UploadsNeedSharedStorage,
   WebhookSecretNotShown,
   WebhooksNotConfigured,
 } from '../../errors.ts'
@@ -147,7 +148,7 @@ export const PROBLEMS: Readonly<Record<ProblemCode, Entry>> = {
   request_timeout: entry('The request took too long to arrive.', clientProblemOf('ERR_HTTP_REQUEST_TIMEOUT')),
   route_not_found: entry('There is no such path.', ROUTE_NOT_FOUND),
   storage_full: entry('There is no room for the files; nothing was kept.', new StorageFull()),
-  store_unavailable: entry('The store cannot write just now; nothing was kept.', new StoreUnavailable()),
+  store_unavailable: entry('The store does not answer just now; try again later.', new StoreUnavailable()),
   stream_limit_reached: entry(
     'You have as many streams of events open as one caller may have.',
     new TooManyStreams(10),
@@ -164,6 +165,10 @@ export const PROBLEMS: Readonly<Record<ProblemCode, Entry>> = {
   uploads_need_public_url: entry(
     'The server takes no files, as it does not know where the backend could fetch them.',
     new UploadsNeedPublicUrl(),
+  ),
+  uploads_need_shared_storage: entry(
+    'The server takes no files, as its replicas share no folder for them.',
+    new UploadsNeedSharedStorage(),
   ),
   url_not_allowed: entry(
     'A URL is one that the server may not fetch.',

@@ -45,7 +45,7 @@ export const webhookOperations: Operations = {
         examples: { due: { summary: 'Due now', value: { ...pending, next_try_at: '2026-01-31T12:01:31.000Z' } } },
       },
     },
-    problems: ['job_not_found', 'delivery_not_found', 'delivery_in_progress', 'store_unavailable'],
+    problems: ['job_not_found', 'delivery_not_found', 'delivery_in_progress'],
   },
 
   'GET /webhooks/secret': {

@@ -1,0 +1,75 @@
+import { randomUUID } from 'node:crypto'
+import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { createRedisCounter } from '../../src/counters/redis.ts'
+import { StoreUnavailable } from '../../src/errors.ts'
+import { problemOf, startApp } from '../helpers/app.ts'
+import { silentLog } from '../helpers/log.ts'
+import { noRedisServer, startRedis, type TestRedis } from '../helpers/redis.ts'
+import { until } from '../helpers/until.ts'
+
+if (noRedisServer !== undefined) process.stderr.write(`counters in Redis are not tested: ${noRedisServer}\n`)
+
+const closers: (() => Promise<unknown>)[] = []
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close()
+})
+
+describe.skipIf(noRedisServer !== undefined)('a counter in Redis', () => {
+  let redis: TestRedis
+  beforeAll(async () => {
+    redis = await startRedis()
+  })
+  afterAll(() => redis.close())
+
+  const open = (prefix: string = randomUUID()) => {
+    const counter = createRedisCounter({ url: redis.url, prefix, log: silentLog() })
+    closers.push(() => counter.close())
+    return counter
+  }
+
+  test('counts for all who share it, each key by itself, until its window ends', async () => {
+    const [a, b] = [open('shared'), open('shared')]
+    expect(await a.count('x', 60_000)).toEqual({ current: 1, ttlMs: 60_000 })
+    const second = await b.count('x', 60_000)
+    expect(second.current).toBe(2)
+    expect(second.ttlMs).toBeLessThanOrEqual(60_000)
+    expect((await b.count('y', 20)).current).toBe(1)
+    expect((await open('other').count('x', 60_000)).current).toBe(1)
+    await until(async () => (await b.count('y', 20)).current === 1, 'a new window')
+  })
+
+  test('limits a caller over all replicas together', async () => {
+    const prefix = randomUUID()
+    const start = async () => {
+      const app = await startApp({ counter: open(prefix), http: { limits: { submit: 2, read: 3 } } })
+      closers.push(() => app.close())
+      return app
+    }
+    const [a, b] = [await start(), await start()]
+    const remaining = [await a.get('/jobs'), await b.get('/jobs'), await a.get('/jobs')].map(
+      ({ headers }) => headers['ratelimit-remaining'],
+    )
+    expect(remaining).toEqual(['2', '1', '0'])
+    const refused = await b.get('/jobs')
+    expect(problemOf(refused)).toMatchObject({ status: 429, code: 'rate_limited' })
+    expect(Number(refused.headers['retry-after'])).toBeGreaterThan(0)
+    expect((await b.get('/healthz')).statusCode).toBe(200)
+  })
+
+  test('that is away refuses soon, and a request answers 503 with Retry-After, until it is back', async () => {
+    const own = await startRedis()
+    onTestFinished(() => own.close())
+    const counter = createRedisCounter({ url: own.url, prefix: 'p', log: silentLog() })
+    closers.push(() => counter.close())
+    const app = await startApp({ counter, http: { limits: { submit: 100, read: 100 } } })
+    closers.push(() => app.close())
+    expect((await app.get('/jobs')).statusCode).toBe(200)
+    await own.kill()
+    await expect(counter.count('x', 1000)).rejects.toBeInstanceOf(StoreUnavailable)
+    const refused = await app.get('/jobs')
+    expect(problemOf(refused)).toMatchObject({ status: 503, code: 'store_unavailable' })
+    expect(refused.headers).toHaveProperty('retry-after')
+    await own.restart()
+    await until(async () => (await app.get('/jobs')).statusCode === 200, 'an answer')
+  })
+})
