@@ -3,6 +3,8 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    // Most tests wait, for processes and timers of servers: more of them than processors are under way at a time.
+    maxWorkers: '150%',
     testTimeout: 20_000,
     hookTimeout: 20_000,
     coverage: {

@@ -21,7 +21,7 @@ export function createRedisCounter({ prefix, ...settings }: RedisCounterOptions)
   const { countWithin } = redis as unknown as { countWithin(key: string, windowMs: number): Promise<[number, number]> }
   return {
     async count(key, windowMs) {
-      const [current, ttlMs] = await unlessAway(redis, () => countWithin.call(redis, `${prefix}:${key}`, windowMs))
+      const [current, ttlMs] = await unlessAway(redis, () => countWithin.call(redis, `${prefix}:rate:${key}`, windowMs))
       return { current, ttlMs }
     },
     close() {

@@ -1,8 +1,9 @@
 import type { Artifacts } from '../artifacts/port.ts'
+import type { EventBus } from '../events/port.ts'
 import type { Uploads } from '../inputs/port.ts'
 import type { JobQueue, QueueEntry } from '../queue/port.ts'
 import type { JobStore } from '../store/port.ts'
-import { currentAttempt, type Job } from './job.ts'
+import { currentAttempt, isFinished, type Job } from './job.ts'
 import type { Log } from './log.ts'
 import type { JobService } from './service.ts'
 import type { Stopper } from './stopper.ts'
@@ -10,7 +11,8 @@ import type { Webhooks } from './webhooks.ts'
 
 export type ReconcilerParts = {
   readonly store: Pick<JobStore, 'owed' | 'get' | 'remove'>
-  readonly queue: Pick<JobQueue, 'add'>
+  readonly queue: Pick<JobQueue, 'add' | 'running' | 'drop'>
+  readonly events: Pick<EventBus, 'onGap'>
   readonly service: Pick<JobService, 'record'>
   readonly stopper: Stopper
   readonly artifacts: Pick<Artifacts, 'forget' | 'sweep'>
@@ -29,6 +31,8 @@ export type Reconciler = {
   endOverdue(): Promise<void>
   /** Queues every unfinished job; what is queued already stays as it is. */
   resumeRuns(): Promise<void>
+  /** Lets go of every entry that runs here for an attempt that is over: nobody may have been heard who dropped it. */
+  dropEnded(): Promise<void>
   /** Stops every call that is owed a stop. */
   stopCalls(): Promise<void>
   /** Forgets jobs that ended longer ago than they are kept, a few at a time. */
@@ -55,10 +59,12 @@ const STOPS_AT_ONCE = 32
 
 /** Finds what is owed and nobody is doing: what a crash, a lost message or an outage left behind. */
 export function createReconciler(parts: ReconcilerParts): Reconciler {
-  const { store, queue, service, stopper, artifacts, uploads, webhooks, log, retentionSeconds, now = Date.now } = parts
+  const { store, queue, events, service, stopper, artifacts, uploads, webhooks, log, retentionSeconds } = parts
+  const { now = Date.now } = parts
   const closing = new AbortController()
   const timers: NodeJS.Timeout[] = []
   const underWay = new Set<Promise<void>>()
+  let unsubscribe = () => undefined as unknown
 
   /** One job's trouble must not keep the others from what they are owed. */
   const attempt = async (job: Job, act: (job: Job) => Promise<unknown>) => {
@@ -100,6 +106,15 @@ export function createReconciler(parts: ReconcilerParts): Reconciler {
     }
   }
 
+  const dropEnded = async () => {
+    for (const [n, entry] of queue.running().entries()) {
+      if (n % BATCH === 0) await new Promise(setImmediate)
+      const job = await store.get(entry.id)
+      const isOver = !job || isFinished(job) || currentAttempt(job).attempt !== entry.attempt
+      if (isOver) await queue.drop(entry)
+    }
+  }
+
   /** Several at once, each try bounded in time: calls that cannot be stopped must not keep others from their turn. */
   const stopCalls = async () => {
     const jobs = store.owed('stop', now())[Symbol.asyncIterator]()
@@ -126,19 +141,24 @@ export function createReconciler(parts: ReconcilerParts): Reconciler {
     await uploads.sweep({ before: now() - STRAY_UPLOAD_MS, isKnown })
   }
 
+  /** Begins a pass; `over` is called when it has ended, however it did. */
+  const begin = (pass: () => Promise<void>, over: () => void = () => undefined) => {
+    const work = pass()
+      .catch((error: unknown) => log.warn({ err: error }, 'a reconciler pass failed'))
+      .finally(() => {
+        underWay.delete(work)
+        over()
+      })
+    underWay.add(work)
+  }
+
   /** Runs a pass again and again, never beside itself. */
   const repeat = (pass: () => Promise<void>, everyMs: number) => {
-    let current: Promise<void> | undefined
+    let isBusy = false
     const turn = () => {
-      if (current || closing.signal.aborted) return
-      const work = pass()
-        .catch((error: unknown) => log.warn({ err: error }, 'a reconciler pass failed'))
-        .finally(() => {
-          current = undefined
-          underWay.delete(work)
-        })
-      current = work
-      underWay.add(work)
+      if (isBusy || closing.signal.aborted) return
+      isBusy = true
+      begin(pass, () => (isBusy = false))
     }
     timers.push(setInterval(turn, everyMs).unref())
     return turn
@@ -147,6 +167,7 @@ export function createReconciler(parts: ReconcilerParts): Reconciler {
   return {
     endOverdue,
     resumeRuns,
+    dropEnded,
     stopCalls,
     removeOld,
     sweepFiles,
@@ -160,9 +181,11 @@ export function createReconciler(parts: ReconcilerParts): Reconciler {
       repeat(sweepFiles, FILE_SWEEP_MS)()
       repeat(stopCalls, RESUME_SWEEP_MS)()
       repeat(() => webhooks.sendDue(), RESUME_SWEEP_MS)()
+      unsubscribe = events.onGap(() => begin(dropEnded))
     },
     async close() {
       closing.abort(new Error('the reconciler is closing'))
+      unsubscribe()
       timers.forEach(clearInterval)
       await Promise.all(underWay)
     },

@@ -180,6 +180,19 @@ export const queueContract: readonly ContractCase<JobQueue>[] = [
     },
   ],
   [
+    'tells which entries run here, and no others',
+    async (open) => {
+      const [queue, runner, entry] = [await open(), holdingRunner(), anEntry()]
+      expect(queue.running()).toEqual([])
+      await queue.add(entry)
+      await queue.start(runner.run)
+      await until(() => runner.started.length > 0)
+      expect(queue.running()).toEqual([entry])
+      runner.release(entry)
+      await until(() => queue.running().length === 0)
+    },
+  ],
+  [
     'gives no position to an entry that runs or is unknown',
     async (open) => {
       const [queue, runner, entry] = [await open(), holdingRunner(), anEntry()]

@@ -64,7 +64,11 @@ export async function startCore({ running = true, store: given, ...options }: Co
   const now = () => clock.now
   const { log, lines } = await recordingLog()
   const store = given ?? createMemoryStore()
-  const events = createEmitterBus(log)
+  const gaps = new Set<() => void>()
+  const events = {
+    ...createEmitterBus(log),
+    onGap: (listener: () => void) => (gaps.add(listener), () => gaps.delete(listener)),
+  }
   const backend = createFakeBackend()
   const watches = createWatches({ store, events, log })
   const queue = createInProcessQueue({ log, maxRunning: maxConcurrentJobs })
@@ -79,7 +83,7 @@ export async function startCore({ running = true, store: given, ...options }: Co
   const deliveries = createDeliveries({ store, service, webhooks, now })
   const stopper = createStopper({ backend, service, log })
   const reconciler = createReconciler({
-    ...{ store, queue, service, stopper, artifacts, uploads, webhooks, log, now },
+    ...{ store, queue, events, service, stopper, artifacts, uploads, webhooks, log, now },
     retentionSeconds: 1_000,
   })
   const readiness = createReadiness({ store, backend })
@@ -96,6 +100,8 @@ export async function startCore({ running = true, store: given, ...options }: Co
     )
   return {
     ...{ clock, lines, store, events, watches, backend, artifacts, uploads, queue, links, service, stopper },
+    /** As after a break of what tells of changes. */
+    tellOfGap: () => gaps.forEach((listener) => listener()),
     ...{ reconciler, readiness, run, webhooks, deliveries, untilJob },
     untilStatus: (id: string, status: Job['status']) => untilJob(id, (job) => job.status === status, status),
     submit: async (request: Partial<NewJob> = {}) => (await service.submit({ ...aRequest, ...request }, anybody)).job,

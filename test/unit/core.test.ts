@@ -470,6 +470,21 @@ describe('races', () => {
     Object.assign(queue, { drop })
   })
 
+  test('after a gap in what is told, runs whose job has ended elsewhere are let go, and no others', async () => {
+    const { backend, queue, reconciler, store, submit, tellOfGap, untilStatus } = await start()
+    await reconciler.start()
+    const [gone, over, on] = [await submit(), await submit(), await submit()]
+    for (const { id } of [gone, over, on]) await untilStatus(id, 'running')
+    const canceled = after((await store.get(over.id))!, { type: 'canceled' })
+    await store.update(canceled, canceled.revision - 1)
+    await store.remove(gone.id, (await store.get(gone.id))!.revision)
+    expect(queue.running()).toHaveLength(3)
+    tellOfGap()
+    await until(() => queue.running().length === 1)
+    expect(queue.running()).toEqual([{ id: on.id, attempt: 1 }])
+    await until(() => backend.stopped.length === 2)
+  })
+
   test('a call that only this server can stop is stopped, though another has put the stop down as done', async () => {
     const { backend, queue, service, store, submit, untilStatus } = await start()
     const { id } = await submit()
