@@ -6,8 +6,8 @@ import type { RunEntry } from '../queue/port.ts'
 import type { JobStore } from '../store/port.ts'
 import { currentAttempt, FILE_KINDS, isFinished, namedInputOf, owesStop, type Job, type JobEvent } from './job.ts'
 import type { LinkSigner } from './links.ts'
-import type { Log } from './log.ts'
-import type { JobService } from './service.ts'
+import { createRareWarning, type Log } from './log.ts'
+import type { JobService, Recorded } from './service.ts'
 import type { Stopper } from './stopper.ts'
 
 export type RunnerParts = {
@@ -21,7 +21,7 @@ export type RunnerParts = {
   readonly log: Log
 }
 
-/** First and longest pause before a call is written down again, in ms. */
+/** First and longest pause before the store is asked again, in ms. */
 const RECORD_RETRY_MS = 50
 const RECORD_RETRY_MAX_MS = 5_000
 
@@ -32,27 +32,34 @@ const RECORD_RETRY_MAX_MS = 5_000
 export function createRunner(parts: RunnerParts): RunEntry {
   const { store, service, backend, uploads, links, stopper, maxAttempts, log } = parts
 
+  const warnRarely = createRareWarning(log)
+
   /**
-   * A call that exists must be written down, or it would be made again: a store that is away is asked until it is
-   * back. A write whose answer was lost may have been made, and is then refused the second time: what counts is whether
-   * the attempt has the call. False: it has not. Rejects only when the server ends before the store is back.
+   * Writes down what the backend has said, which nobody says again: a store that is away is asked until it is back.
+   * Undefined: the job is gone. Rejects only where the store is away still when `signal` aborts.
    */
-  const recordCall = async (
-    event: JobEvent & { attempt: number; callId: string },
-    job: Job,
-    signal: AbortSignal,
-  ): Promise<boolean> => {
+  const recordSurely = async (id: string, event: JobEvent, signal: AbortSignal): Promise<Recorded | undefined> => {
     for (let failures = 0; ; failures++) {
       try {
-        const recorded = await service.record(job.id, event)
-        return recorded.accepted || hasCall(recorded.job, event)
+        return await service.record(id, event)
       } catch (error) {
-        if (error instanceof JobNotFound) return false
-        log.error({ job_id: job.id, call_id: event.callId, err: error }, 'a call cannot be written down yet')
+        if (error instanceof JobNotFound) return undefined
+        warnRarely({ job_id: id, event: event.type, err: error }, 'what became of a job cannot be written down yet')
         if (signal.aborted) throw error
       }
-      await sleep(Math.min(RECORD_RETRY_MAX_MS, RECORD_RETRY_MS * 2 ** failures), undefined, { ref: false })
+      const pauseMs = Math.min(RECORD_RETRY_MAX_MS, RECORD_RETRY_MS * 2 ** failures)
+      // Somewhat apart, so that thousands do not all ask in the moment in which the store is back.
+      await sleep(pauseMs * (0.5 + Math.random() / 2), undefined, { ref: false, signal }).catch(() => undefined)
     }
+  }
+
+  /**
+   * A call that exists must be written down, or it would be made again. A write whose answer was lost may have been
+   * made, and is then refused the second time: what counts is whether the attempt has the call. False: it has not.
+   */
+  const recordCall = async (event: CallEvent, job: Job, signal: AbortSignal): Promise<boolean> => {
+    const recorded = await recordSurely(job.id, event, signal)
+    return recorded !== undefined && (recorded.accepted || hasCall(recorded.job, event))
   }
 
   /** A file that is gone, with the folder it was in for instance, ends the job as any other missing input does. */
@@ -74,7 +81,7 @@ export function createRunner(parts: RunnerParts): RunEntry {
   const obtainCall = async (job: Job, attempt: number, signal: AbortSignal): Promise<string | undefined> => {
     const spawned = await spawn(job, attempt, signal)
     if (spawned.kind === 'rejected') {
-      await service.record(job.id, { type: 'failed', attempt, code: spawned.code, error: spawned.error })
+      await recordSurely(job.id, { type: 'failed', attempt, code: spawned.code, error: spawned.error }, signal)
       return undefined
     }
     const { callId } = spawned
@@ -90,12 +97,13 @@ export function createRunner(parts: RunnerParts): RunEntry {
     const { attempt } = run
     if (job.backend !== backend.name) {
       const error = `The job belongs to the backend '${job.backend}', which this server does not run.`
-      await service.record(job.id, { type: 'failed', attempt, code: 'lost', error })
+      await recordSurely(job.id, { type: 'failed', attempt, code: 'lost', error }, signal)
       return
     }
     run.callId = currentAttempt(job).callId ?? (await obtainCall(job, attempt, signal))
     if (run.callId === undefined || signal.aborted) return
-    await service.record(job.id, eventOf(await backend.wait(run.callId, signal), attempt, maxAttempts))
+    const outcome = await backend.wait(run.callId, signal)
+    await recordSurely(job.id, eventOf(outcome, attempt, maxAttempts), signal)
   }
 
   return async ({ id, attempt }, signal) => {
@@ -125,7 +133,10 @@ export function createRunner(parts: RunnerParts): RunEntry {
 /** One entry under way, and the call that it follows once there is one. */
 type Run = { readonly id: string; readonly attempt: number; callId: string | undefined }
 
-const hasCall = ({ attempts }: Job, { attempt, callId }: { attempt: number; callId: string }) =>
+/** An event that gives an attempt its call. */
+type CallEvent = JobEvent & { readonly attempt: number; readonly callId: string }
+
+const hasCall = ({ attempts }: Job, { attempt, callId }: CallEvent) =>
   attempts.some((candidate) => candidate.attempt === attempt && candidate.callId === callId)
 
 function eventOf(outcome: Outcome, attempt: number, maxAttempts: number): JobEvent {

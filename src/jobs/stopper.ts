@@ -1,13 +1,10 @@
 import type { Backend } from '../backend/port.ts'
 import type { Attempt, Job } from './job.ts'
-import type { Log } from './log.ts'
+import { createRareWarning, type Log } from './log.ts'
 import type { JobService } from './service.ts'
 
 /** How long one try to stop a call may take, in ms; after that the reconciler's next pass goes on. */
 export const STOP_TRY_MS = 5_000
-
-/** How often the log tells of calls that cannot be stopped, in ms. */
-const LINE_EVERY_MS = 60_000
 
 export type StopperParts = {
   readonly backend: Pick<Backend, 'name' | 'stop'>
@@ -28,13 +25,7 @@ export type Stopper = {
 export function createStopper({ backend, service, log }: StopperParts): Stopper {
   const closing = new AbortController()
 
-  let toldAt = -Infinity
-  /** In an outage thousands of calls may wait for their stop: one line a minute stands for all. */
-  const tellAtTimes = (fields: object) => {
-    const write = performance.now() - toldAt < LINE_EVERY_MS ? log.debug : log.warn
-    if (write === log.warn) toldAt = performance.now()
-    write.call(log, fields, 'a call could not be stopped yet; it will be tried again')
-  }
+  const warnRarely = createRareWarning(log)
 
   /** False: not this time. */
   const tryStop = async (jobId: string, callId: string): Promise<boolean> => {
@@ -43,7 +34,7 @@ export function createStopper({ backend, service, log }: StopperParts): Stopper 
       return true
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error)
-      tellAtTimes({ job_id: jobId, call_id: callId, reason })
+      warnRarely({ job_id: jobId, call_id: callId, reason }, 'a call could not be stopped yet; it will be tried again')
       return false
     }
   }

@@ -439,6 +439,26 @@ describe('races', () => {
     expect(backend.requests).toHaveLength(1)
   })
 
+  test('a store that is away when a call ends hears of the end when it is back, and once the server ends no more is tried', async () => {
+    const { backend, queue, lines, store, submit, untilStatus } = await start()
+    const [first, second] = [await submit(), await submit()]
+    for (const { id } of [first, second]) await untilStatus(id, 'running')
+    const { update } = store
+    let failures = 3
+    store.update = (next, expected) =>
+      failures-- > 0 ? Promise.reject(new Error('the disk is full')) : update(next, expected)
+    await until(() => backend.waiting.has(callOf(first.id)))
+    backend.end(callOf(first.id), aSuccess)
+    await untilStatus(first.id, 'succeeded')
+    store.update = () => Promise.reject(new Error('the disk is full'))
+    await until(() => backend.waiting.has(callOf(second.id)))
+    backend.end(callOf(second.id), aSuccess)
+    await until(() => lines.filter((line) => line.msg.includes('cannot be written down yet')).length > 4)
+    await queue.close()
+    expect(queue.running()).toEqual([])
+    expect(lines.filter((line) => line.level === 'warn' && line.msg.includes('cannot be written'))).toHaveLength(1)
+  })
+
   test('a call whose record was made though its answer was lost is followed, and neither stopped nor made again', async () => {
     const { backend, store, submit, untilStatus } = await start()
     const { update } = store
