@@ -7,10 +7,10 @@ import type { Artifacts } from './artifacts/port.ts'
 import type { Authenticator } from './auth/port.ts'
 import type { Backend } from './backend/port.ts'
 import { childEnvironment, type Config, ConfigError } from './config.ts'
+import type { Counter } from './counters/port.ts'
 import type { WebhookSender } from './delivery/port.ts'
-import { createEmitterBus } from './events/emitter.ts'
 import { createDeliveries, type Deliveries } from './jobs/deliveries.ts'
-import type { Job, JobInput } from './jobs/job.ts'
+import type { JobInput } from './jobs/job.ts'
 import type { Uploads } from './inputs/port.ts'
 import type { LinkSigner } from './jobs/links.ts'
 import { createReconciler } from './jobs/reconciler.ts'
@@ -19,11 +19,10 @@ import { createService, type JobService } from './jobs/service.ts'
 import { createStopper } from './jobs/stopper.ts'
 import { createWatches, type Watches } from './jobs/watches.ts'
 import { createWebhooks } from './jobs/webhooks.ts'
-import { createInProcessQueue } from './queue/in-process.ts'
 import { createReadiness, type Readiness } from './readiness.ts'
-import type { SecretKeeper, Store } from './store/port.ts'
 import { parseWebhookSecrets } from './webhook-secrets.ts'
 import { openArtifacts, openLinks, openUploads } from './wire-artifacts.ts'
+import { openChannels, openCounter, openEvents, openQueue, openStore, sqlitePathOf } from './wire-store.ts'
 
 export type Wired = {
   readonly service: JobService
@@ -33,6 +32,8 @@ export type Wired = {
   readonly artifacts: Artifacts
   readonly uploads: Uploads
   readonly links: LinkSigner
+  /** Counts requests for all replicas; undefined: there is this server only. */
+  readonly counter: Counter | undefined
   /** Undefined: the server is open to anybody. */
   readonly authenticator: Authenticator | undefined
   /** Reads again what may change while the server runs: the file of API keys. */
@@ -50,18 +51,22 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   if (config.backendAssumed) log.warn(ASSUMED_LOCAL)
   const { authenticator, reload } = await openAuth(config, log)
   if (authenticator) opened(authenticator)
+  const counter = await openCounter(config, log)
+  if (counter) opened(counter)
   let listeningAt = config.PORT
   const artifacts = opened(await openArtifacts(config, log))
   const uploads = opened(await openUploads(config, log))
+  const channels = await openChannels(config, log)
+  if (channels) opened(channels)
   const store = opened(await openStore(config, { artifacts, uploads }, log))
   const links = await openLinks(config, { secrets: store, port: () => listeningAt }, log)
-  const events = opened(createEmitterBus(log))
+  const events = opened(await openEvents(channels, log))
   const watches = opened(createWatches({ store, events, log }))
   const backend = opened(await openBackend(config, log))
   const sender = opened(await openSender(config))
   const claimMs = config.WEBHOOK_TIMEOUT_SECONDS * 1000 + CLAIM_MARGIN_MS
   const webhooks = opened(createWebhooks({ store, sender, log, claimMs }))
-  const queue = opened(createInProcessQueue({ log, maxRunning: config.MAX_CONCURRENT_JOBS || undefined }))
+  const queue = opened(await openQueue(config, channels, log))
   const service = createService({
     ...{ store, queue, events, backend, artifacts, uploads, webhooks, links, log },
     timeoutSeconds: config.JOB_TIMEOUT_SECONDS,
@@ -73,7 +78,7 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   const stopper = createStopper({ backend, service, log })
   const reconciler = opened(
     createReconciler({
-      ...{ store, queue, service, stopper, artifacts, uploads, webhooks, log },
+      ...{ store, queue, events, service, stopper, artifacts, uploads, webhooks, log },
       retentionSeconds: config.JOB_RETENTION_SECONDS,
     }),
   )
@@ -90,7 +95,7 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   let closing: Promise<void> | undefined
   return {
     ...{ service, watches, deliveries: createDeliveries({ store, service, webhooks }) },
-    ...{ readiness, artifacts, uploads, links, authenticator, reload },
+    ...{ readiness, artifacts, uploads, links, authenticator, counter, reload },
     async start(port = config.PORT) {
       listeningAt = port
       await queue.start(run)
@@ -127,8 +132,6 @@ const ASSUMED_LOCAL =
   'no Modal credentials were found: jobs run on the local backend, which muxes face and speech and moves no lips ' +
   '(set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET, or BACKEND=local to silence this)'
 
-const SQLITE_STORE = /^sqlite:(.+)$/
-
 const OPEN_SERVER =
   'anybody who reaches the port may use this server: it asks for no key and no token (see API_KEYS, OIDC_ISSUER)'
 
@@ -148,39 +151,6 @@ async function openAuth(config: Config, log: Logger): Promise<Auth> {
   return { authenticator: joinAuthenticators({ keys, tokens }), reload: keys?.reload ?? nothing }
 }
 
-type Files = { readonly artifacts: Artifacts; readonly uploads: Uploads }
-
-async function openStore(config: Config, { artifacts, uploads }: Files, log: Logger): Promise<Store & SecretKeeper> {
-  const [, path] = SQLITE_STORE.exec(config.JOB_STORE) ?? []
-  if (path !== undefined) {
-    const { createSqliteStore } = await import('./store/sqlite.ts')
-    return createSqliteStore({ path, log })
-  }
-  const [{ createMemoryStore }, { createMemorySecrets }] = await Promise.all([
-    import('./store/memory.ts'),
-    import('./store/secrets.ts'),
-  ])
-  const onForgotten = (job: Job) => {
-    const stay = (error: unknown) => log.warn({ job_id: job.id, err: error }, 'files of a job stay')
-    uploads.forget(job.id).catch(stay)
-    artifacts.forget(job).catch(stay)
-  }
-  const store = createMemoryStore({ maxFinished: config.MAX_FINISHED_JOBS || Infinity, onForgotten })
-  const close = async () => {
-    for await (const job of store.owed('run', Date.now())) {
-      log.warn(factsOf(job), 'an unfinished job is forgotten: JOB_STORE=memory keeps nothing beyond the process')
-    }
-    for await (const job of store.owed('stop', Date.now())) {
-      log.warn(factsOf(job), 'a call that should have been stopped is forgotten, and may run on')
-    }
-    for await (const { jobId, number } of store.dueDeliveries(Infinity)) {
-      log.warn({ job_id: jobId, delivery: number }, 'a webhook that was not delivered yet is forgotten')
-    }
-    await store.close()
-  }
-  return { ...store, ...createMemorySecrets(), close }
-}
-
 /** Beyond its own time limit a try's claim leaves so much, in ms, for its records: a second must not begin meanwhile. */
 const CLAIM_MARGIN_MS = 5_000
 
@@ -192,12 +162,6 @@ async function openSender(config: Config): Promise<WebhookSender> {
     timeoutMs: config.WEBHOOK_TIMEOUT_SECONDS * 1000,
   })
 }
-
-const factsOf = (job: Job) => ({
-  job_id: job.id,
-  status: job.status,
-  call_ids: job.attempts.flatMap(({ callId }) => callId ?? []),
-})
 
 async function openBackend(config: Config, log: Logger): Promise<Backend> {
   const allowlist = config.INPUT_URL_ALLOWLIST?.split(',').map((host) => host.trim())
@@ -261,7 +225,7 @@ async function checkFolders({ MEDIA_ROOT, DATA_DIR, JOB_STORE }: Config): Promis
       `DATA_DIR: ${DATA_DIR} cannot be written to (${error instanceof Error ? error.message : String(error)})`,
     )
   }
-  const [, path] = SQLITE_STORE.exec(JOB_STORE) ?? []
+  const path = sqlitePathOf({ JOB_STORE })
   if (path !== undefined && isFolder && (await isInside(dirname(path), MEDIA_ROOT))) {
     faults.push(`JOB_STORE: ${path} lies in MEDIA_ROOT, where jobs read their inputs; keep it elsewhere`)
   }

@@ -1,7 +1,8 @@
+import { randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { loadConfig } from '../../src/config.ts'
 import type { Job, JobInput } from '../../src/jobs/job.ts'
 import { type Wired, wire } from '../../src/wiring.ts'
@@ -9,6 +10,8 @@ import { anybody } from '../helpers/core.ts'
 import { type ControlPlane, startControlPlane } from '../helpers/control-plane/control-plane.ts'
 import { recordingLog } from '../helpers/log.ts'
 import { useEnvironment } from '../helpers/modal.ts'
+import { startReceiver } from '../helpers/receiver.ts'
+import { noRedis, startRedis, type TestRedis } from '../helpers/redis.ts'
 import { until } from '../helpers/until.ts'
 
 const closers: (() => unknown)[] = []
@@ -38,8 +41,31 @@ const ended = (wired: Wired, id: string): Promise<Job> =>
     return job.finishedAt !== undefined && job
   })
 
+type Mode = { readonly JOB_STORE: string; readonly REDIS_PREFIX?: string; readonly DATA_DIR_SHARED?: string }
+
+let redis: TestRedis | undefined
+beforeAll(async () => {
+  if (noRedis === undefined) redis = process.env.TEST_REDIS_URL ? undefined : await startRedis()
+  else process.stderr.write(`jobs in Redis are not tested: ${noRedis}\n`)
+})
+afterAll(() => redis?.close())
+
+const MODES: Readonly<Record<string, () => Mode>> = {
+  memory: () => ({ JOB_STORE: 'memory' }),
+  sqlite: () => ({ JOB_STORE: `sqlite:${join(mkdtempSync(join(tmpdir(), 'wired-')), 'jobs.db')}` }),
+  redis: () => ({
+    JOB_STORE: redis?.url ?? process.env.TEST_REDIS_URL ?? '',
+    REDIS_PREFIX: `test-${randomUUID()}`,
+    DATA_DIR_SHARED: 'true',
+  }),
+}
+const isHere = (name: string) => name !== 'redis' || noRedis === undefined
+
 /** The life of jobs in a whole server without its HTTP side, as a configuration wires it. */
-describe.each([{ JOB_STORE: 'memory' }])('with %o', (mode) => {
+describe.each(Object.keys(MODES).filter(isHere))('with its jobs in %s', (name) => {
+  let mode: Mode
+  beforeEach(() => void (mode = MODES[name]!()))
+
   test('a job runs on the local backend to a video', async () => {
     const { wired } = await start({ ...mode, INPUT_URL_ALLOWLIST: 'a.example, *.b.example' })
     const input = { video_path: 'face.jpg', audio_path: 'speech.wav' }
@@ -51,7 +77,7 @@ describe.each([{ JOB_STORE: 'memory' }])('with %o', (mode) => {
     })
   })
 
-  test('a job runs on Modal to its result, and what is unfinished at the end is named with its call', async () => {
+  test('a job runs on Modal to its result; what is unfinished at the end is taken up again, or named with its call', async () => {
     const plane = await startPlane()
     const { wired, lines } = await start({ ...mode, ...plane.env })
     const submit = async (video_path: string) =>
@@ -60,8 +86,63 @@ describe.each([{ JOB_STORE: 'memory' }])('with %o', (mode) => {
     expect(await ended(wired, id)).toMatchObject({ status: 'succeeded', backend: 'modal' })
     await plane.until(() => plane.stats().openPolls === 1)
     await wired.close()
+    const callId = plane.calls()[1]?.callId ?? ''
     const forgotten = lines.filter((line) => line.msg.includes('is forgotten'))
-    expect(forgotten).toMatchObject([{ job_id: endless.id, call_ids: [plane.calls()[1]?.callId] }])
+    if (name === 'memory') {
+      expect(forgotten).toMatchObject([{ job_id: endless.id, call_ids: [callId] }])
+      return
+    }
+    expect(forgotten).toEqual([])
+    const next = await start({ ...mode, ...plane.env })
+    await plane.until(() => plane.stats().openPolls === 1)
+    plane.end(callId, { kind: 'return' })
+    expect(await ended(next.wired, endless.id)).toMatchObject({ status: 'succeeded', attempts: [{ callId }] })
+    expect(plane.calls()).toHaveLength(2)
+  })
+
+  test('a canceled job stops its call, is started over, listed, and removed with all that it had', async () => {
+    const plane = await startPlane()
+    const { wired } = await start({ ...mode, ...plane.env })
+    const input = { video_path: 'behave/end=never.mp4', audio_path: 'b.wav' }
+    const request = { input, version: 'v15' as const, idempotencyKey: 'one' }
+    const { id } = (await wired.service.submit(request, anybody)).job
+    await until(async () => (await wired.service.get(id, anybody)).status === 'running')
+    await wired.service.cancel(id, anybody)
+    await plane.until(() => plane.calls()[0]?.cancelledAt !== undefined)
+    expect(await wired.service.submit(request, anybody)).toMatchObject({ job: { id }, replayed: true })
+    await wired.service.retry(id, anybody)
+    await until(async () => (await wired.service.get(id, anybody)).status === 'running')
+    plane.end(plane.calls()[1]?.callId ?? '', { kind: 'return' })
+    expect(await ended(wired, id)).toMatchObject({ status: 'succeeded', attempts: [{ stop: 'done' }, {}] })
+    const listed = () => wired.service.list({ statuses: ['succeeded'], limit: 10 })
+    expect((await listed()).jobs).toMatchObject([{ id }])
+    await wired.service.remove(id, anybody)
+    expect((await listed()).jobs).toEqual([])
+    expect(await wired.service.submit(request, anybody)).toMatchObject({ replayed: false })
+  })
+
+  test('a webhook that its receiver does not take is owed beyond the end of the server', async () => {
+    const receiver = await startReceiver()
+    receiver.answerWith = (response) => response.writeHead(500).end()
+    const plane = await startPlane()
+    const secrets = {
+      WEBHOOK_SECRET: `whsec_${Buffer.alloc(32).toString('base64')}`,
+      WEBHOOK_ALLOW_PRIVATE: 'true',
+    }
+    const { wired } = await start({ ...mode, ...plane.env, ...secrets })
+    const input = { video_path: 'a.mp4', audio_path: 'b.wav' }
+    const request = { input, version: 'v15' as const, webhookUrl: receiver.url }
+    const { id } = (await wired.service.submit(request, anybody)).job
+    const ledger = (from: Wired) => from.deliveries.ledger(id, anybody)
+    await until(async () => (await ledger(wired)).deliveries[0]?.triesMade === 1)
+    if (name === 'memory') return
+    await wired.close()
+    receiver.answerWith = (response) => response.writeHead(204).end()
+    const next = await start({ ...mode, ...plane.env, ...secrets })
+    await next.wired.deliveries.redeliver(id, 1, anybody)
+    await until(async () => (await ledger(next.wired)).deliveries[0]?.state === 'delivered')
+    const [first, second] = receiver.received
+    expect([second?.body, second?.headers['webhook-id']]).toEqual([first?.body, first?.headers['webhook-id']])
   })
 
   test('Modal’s client is loaded soon even without a job, and tells of a function that is not deployed', async () => {

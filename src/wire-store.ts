@@ -1,0 +1,93 @@
+import type { Logger } from 'pino'
+import type { Artifacts } from './artifacts/port.ts'
+import type { Config } from './config.ts'
+import { hasReplicas } from './config-faults.ts'
+import type { Counter } from './counters/port.ts'
+import type { EventBus } from './events/port.ts'
+import type { Uploads } from './inputs/port.ts'
+import type { Job } from './jobs/job.ts'
+import type { JobQueue } from './queue/port.ts'
+import type { Channels as RedisChannels } from './redis-channels.ts'
+import type { SecretKeeper, Store } from './store/port.ts'
+
+/** The path of a store in a file; undefined for any other. */
+export const sqlitePathOf = ({ JOB_STORE }: Pick<Config, 'JOB_STORE'>): string | undefined =>
+  /^sqlite:(.+)$/.exec(JOB_STORE)?.[1]
+
+/** What goes with a job that is forgotten. */
+export type JobFiles = { readonly artifacts: Artifacts; readonly uploads: Uploads }
+
+/** Opens where jobs are kept, as `JOB_STORE` says. */
+export async function openStore(config: Config, files: JobFiles, log: Logger): Promise<Store & SecretKeeper> {
+  const path = sqlitePathOf(config)
+  if (path !== undefined) return (await import('./store/sqlite.ts')).createSqliteStore({ path, log })
+  if (hasReplicas(config)) return (await import('./store/redis.ts')).openRedisStore(redisOf(config, log))
+  return openMemory(config, files, log)
+}
+
+/** What lets replicas hear each other; undefined where there is this server only. */
+export type Channels = RedisChannels | undefined
+
+/** Opens what replicas talk on to each other. */
+export async function openChannels(config: Config, log: Logger): Promise<Channels> {
+  return hasReplicas(config) ? (await import('./redis-channels.ts')).openChannels(redisOf(config, log)) : undefined
+}
+
+/** Opens what tells of how jobs are, at all replicas. */
+export async function openEvents(channels: Channels, log: Logger): Promise<EventBus> {
+  if (channels) return (await import('./events/redis.ts')).createRedisBus({ channels, log })
+  return (await import('./events/emitter.ts')).createEmitterBus(log)
+}
+
+/** Opens the queue of what is to be run; with replicas `MAX_CONCURRENT_JOBS` is for all of them together. */
+export async function openQueue(config: Config, channels: Channels, log: Logger): Promise<JobQueue> {
+  const maxRunning = config.MAX_CONCURRENT_JOBS || undefined
+  if (!channels) return (await import('./queue/in-process.ts')).createInProcessQueue({ log, maxRunning })
+  return (await import('./queue/bullmq.ts')).createBullmqQueue({ ...redisOf(config, log), channels, maxRunning })
+}
+
+/** Opens what counts requests for all replicas; undefined where there is this server only. */
+export async function openCounter(config: Config, log: Logger): Promise<Counter | undefined> {
+  return hasReplicas(config)
+    ? (await import('./counters/redis.ts')).createRedisCounter(redisOf(config, log))
+    : undefined
+}
+
+const redisOf = ({ JOB_STORE: url, REDIS_PREFIX: prefix }: Config, log: Logger) => ({ url, prefix, log })
+
+async function openMemory(config: Config, { artifacts, uploads }: JobFiles, log: Logger) {
+  const [{ createMemoryStore }, { createMemorySecrets }] = await Promise.all([
+    import('./store/memory.ts'),
+    import('./store/secrets.ts'),
+  ])
+  const onForgotten = (job: Job) => {
+    const stay = (error: unknown) => log.warn({ job_id: job.id, err: error }, 'files of a job stay')
+    uploads.forget(job.id).catch(stay)
+    artifacts.forget(job).catch(stay)
+  }
+  const store = createMemoryStore({ maxFinished: config.MAX_FINISHED_JOBS || Infinity, onForgotten })
+  const close = async () => {
+    await tellWhatIsLost(store, log)
+    await store.close()
+  }
+  return { ...store, ...createMemorySecrets(), close }
+}
+
+/** The last chance to learn which calls run on, and what nobody will be told of. */
+async function tellWhatIsLost(store: Store, log: Logger): Promise<void> {
+  for await (const job of store.owed('run', Date.now())) {
+    log.warn(factsOf(job), 'an unfinished job is forgotten: JOB_STORE=memory keeps nothing beyond the process')
+  }
+  for await (const job of store.owed('stop', Date.now())) {
+    log.warn(factsOf(job), 'a call that should have been stopped is forgotten, and may run on')
+  }
+  for await (const { jobId, number } of store.dueDeliveries(Infinity)) {
+    log.warn({ job_id: jobId, delivery: number }, 'a webhook that was not delivered yet is forgotten')
+  }
+}
+
+const factsOf = (job: Job) => ({
+  job_id: job.id,
+  status: job.status,
+  call_ids: job.attempts.flatMap(({ callId }) => callId ?? []),
+})

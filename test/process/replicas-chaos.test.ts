@@ -1,0 +1,104 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { describe, expect, test } from 'vitest'
+import type { JobView } from '../../src/jobs/view.ts'
+import { noRedisServer } from '../helpers/redis.ts'
+import { asking, type Cluster, startCluster } from '../helpers/replicas.ts'
+import type { ServerProcess } from '../helpers/server.ts'
+import { until } from '../helpers/until.ts'
+
+if (noRedisServer !== undefined) process.stderr.write(`replicas are not tested: ${noRedisServer}\n`)
+
+const JOBS = 500
+/** Over how long they are submitted, and what they are submitted through dies so often, in ms. */
+const SUBMITTED_WITHIN_MS = 10_000
+const DEATH_EVERY_MS = 2_000
+const DEATHS = 6
+
+type Calls = Awaited<ReturnType<Cluster['plane']['calls']>>
+
+const isEnded = ({ status }: JobView) => status !== 'submitted' && status !== 'running'
+
+/** Submits through whichever replica comes; gives the ids of the jobs that were answered 202. */
+async function submitAll(replicas: readonly ServerProcess[]): Promise<string[]> {
+  const acknowledged: string[] = []
+  while (acknowledged.length < JOBS) {
+    const replica = replicas[Math.floor(Math.random() * replicas.length)]!
+    const behaviour = `after=${Math.round(50 + Math.random() * 4_000)}`
+    const job = await replica.submit(asking(behaviour)).catch(() => undefined)
+    if (job) acknowledged.push(job.job_id)
+    await sleep(SUBMITTED_WITHIN_MS / JOBS)
+  }
+  return acknowledged
+}
+
+async function allEnded(reader: ServerProcess, ids: readonly string[]): Promise<JobView[]> {
+  const waiting = new Set(ids)
+  const ended: JobView[] = []
+  const look = async () => {
+    for (const id of waiting) {
+      const job = await reader.job(id)
+      if (!isEnded(job)) return false
+      ended.push(job)
+      waiting.delete(id)
+    }
+    return true
+  }
+  await until(look, 'every end', 90_000)
+  return ended
+}
+
+/** An attempt that has a call on record was not called again after it. */
+function expectNoSecondSpawn(jobs: readonly JobView[], calls: Calls) {
+  const recorded = new Set(jobs.flatMap(({ attempts }) => attempts.flatMap(({ call_id: callId }) => callId ?? [])))
+  const firsts = calls.filter(({ callId }) => recorded.has(callId))
+  const second = firsts.flatMap(({ idempotencyKey, createdAt }) =>
+    calls.filter((call) => call.idempotencyKey === idempotencyKey && call.createdAt > createdAt),
+  )
+  expect(second).toEqual([])
+}
+
+/** The line that tells of a success was written by one replica, once. */
+function expectEndedOnce(servers: readonly ServerProcess[]) {
+  const ends = servers.flatMap(({ lines }) => lines.filter((line) => line.event === 'succeeded'))
+  expect(new Set(ends.map((line) => line.job_id)).size).toBe(ends.length)
+}
+
+describe.skipIf(noRedisServer !== undefined)(`${JOBS} jobs all end once, and no recorded call is made again`, () => {
+  test(
+    `while one of three replicas is killed every ${DEATH_EVERY_MS / 1000} s and restarted`,
+    { timeout: 180_000 },
+    async () => {
+      const { replicas, plane, start } = await startCluster(3)
+      const submitting = submitAll(replicas)
+      const dead: ServerProcess[] = []
+      for (let n = 0; n < DEATHS; n++) {
+        await sleep(DEATH_EVERY_MS)
+        const index = Math.floor(Math.random() * replicas.length)
+        dead.push(replicas[index]!)
+        await replicas[index]!.end('SIGKILL')
+        replicas[index] = await start()
+      }
+      const jobs = await allEnded(replicas[0]!, await submitting)
+      expect(jobs.filter(({ status }) => status !== 'succeeded')).toEqual([])
+      expectEndedOnce([...dead, ...replicas])
+      expectNoSecondSpawn(jobs, await plane.calls())
+    },
+  )
+
+  test('while Redis is killed and restarted on what it has on disk', { timeout: 180_000 }, async () => {
+    const { replicas, plane, redis } = await startCluster(2)
+    const submitting = submitAll(replicas)
+    for (let n = 0; n < 4; n++) {
+      await sleep(DEATH_EVERY_MS)
+      await redis.kill()
+      await sleep(500)
+      await redis.restart()
+    }
+    const acknowledged = await submitting
+    await until(async () => (await fetch(`${replicas[0]!.url}/readyz`)).ok, 'readiness')
+    const jobs = await allEnded(replicas[0]!, acknowledged)
+    expect(jobs.filter(({ status }) => status !== 'succeeded')).toEqual([])
+    expectEndedOnce(replicas)
+    expectNoSecondSpawn(jobs, await plane.calls())
+  })
+})

@@ -1,0 +1,209 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Redis } from 'ioredis'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import type { JobView } from '../../src/jobs/view.ts'
+import { openEvents } from '../helpers/event-client.ts'
+import { startReceiver } from '../helpers/receiver.ts'
+import { noRedisServer } from '../helpers/redis.ts'
+import { asking, startCluster } from '../helpers/replicas.ts'
+import type { ServerProcess } from '../helpers/server.ts'
+import { FACE, face, FORM_TYPE, formOf, speech } from '../helpers/uploads.ts'
+import { until } from '../helpers/until.ts'
+
+if (noRedisServer !== undefined) process.stderr.write(`replicas are not tested: ${noRedisServer}\n`)
+const suite = describe.skipIf(noRedisServer !== undefined)
+const TIMEOUT = { timeout: 60_000 }
+
+const ask = (server: ServerProcess, path: string, init?: RequestInit) => fetch(server.url + path, init)
+const read = async <T>(server: ServerProcess, path: string, init?: RequestInit) =>
+  (await (await ask(server, path, init)).json()) as T
+const post = <T>(server: ServerProcess, path: string) => read<T>(server, path, { method: 'POST' })
+
+/** One replica that runs a job, and another. */
+async function startPair(env: Record<string, string> = {}) {
+  const { replicas, ...cluster } = await startCluster(2, env)
+  const [a, b] = replicas as [ServerProcess, ServerProcess]
+  const runs = (id: string) => (server: ServerProcess) =>
+    server.lines.some((line) => line.job_id === id && line.msg === 'job changed')
+  /** Submits to one, and tells which of them runs the job. */
+  const running = async (behaviour: string, more: object = {}) => {
+    const { job_id: id } = await a.submit({ ...asking(behaviour), ...more })
+    await a.untilStatus(id, 'running')
+    const [runner, other] = runs(id)(a) ? [a, b] : [b, a]
+    return { id, runner, other }
+  }
+  return { ...cluster, a, b, running }
+}
+
+suite('any replica answers for any job', () => {
+  test('its state, its list, its end, its log and its deliveries, wherever it was submitted', TIMEOUT, async () => {
+    const receiver = await startReceiver()
+    const { plane, running } = await startPair({
+      WEBHOOK_SECRET: `whsec_${Buffer.alloc(32).toString('base64')}`,
+      WEBHOOK_ALLOW_PRIVATE: 'true',
+    })
+    const { id, runner, other } = await running('end=never,logs=2', { webhook_url: receiver.url })
+    const [waited, stream] = [
+      read<JobView>(other, `/jobs/${id}?wait=30`),
+      await openEvents(`${other.url}/jobs/${id}/events`),
+    ]
+    const all = await openEvents(`${other.url}/events`)
+    const [call] = await plane.calls()
+    await plane.end(call!.callId, { kind: 'return' })
+    expect(await waited).toMatchObject({ job_id: id, status: 'succeeded' })
+    await until(() => stream.closed && all.events.length > 0)
+    expect(stream.events.at(-1)?.job).toMatchObject({ job_id: id, status: 'succeeded' })
+    expect(all.events.at(-1)?.job).toMatchObject({ job_id: id, status: 'succeeded' })
+    await receiver.untilReceived(1)
+    for (const server of [runner, other]) {
+      expect((await read<{ jobs: JobView[] }>(server, '/jobs?status=succeeded')).jobs).toMatchObject([{ job_id: id }])
+      const { deliveries } = await until(async () => {
+        const ledger = await read<{ deliveries: { state: string }[] }>(server, `/jobs/${id}/deliveries`)
+        return ledger.deliveries[0]?.state === 'delivered' && ledger
+      })
+      expect(deliveries).toHaveLength(1)
+      expect(await (await ask(server, `/jobs/${id}/logs`)).text()).toContain('line 2')
+    }
+    expect(receiver.received).toHaveLength(1)
+  })
+
+  test('a job that is canceled at one stops its poller at the other at once', TIMEOUT, async () => {
+    const { plane, running } = await startPair()
+    const { id, runner, other } = await running('end=never')
+    await until(async () => (await plane.stats()).openPolls === 1)
+    expect(await post<JobView>(other, `/jobs/${id}/cancel`)).toMatchObject({ status: 'canceled' })
+    await until(async () => (await plane.stats()).openPolls === 0, 'the end of the poll', 2_000)
+    await plane.until(async () => (await plane.calls())[0]?.cancelledAt !== undefined)
+    expect(await post<JobView>(runner, `/jobs/${id}/retry`)).toMatchObject({ status: 'submitted' })
+    expect((await other.untilStatus(id, 'running')).attempts).toHaveLength(2)
+  })
+
+  test('a key of one is known to the other, and many at once make one job', TIMEOUT, async () => {
+    const { a, b, plane } = await startPair()
+    const headers = { 'content-type': 'application/json', 'idempotency-key': 'one' }
+    const init = { method: 'POST', headers, body: JSON.stringify(asking('after=10')) }
+    const answers = await Promise.all([a, b, a, b, a, b].map((server) => ask(server, '/jobs', init)))
+    const ids = await Promise.all(answers.map(async (answer) => ((await answer.json()) as JobView).job_id))
+    expect(new Set(ids).size).toBe(1)
+    await b.untilStatus(ids[0]!, 'succeeded')
+    expect(await plane.calls()).toHaveLength(1)
+  })
+
+  test('an upload that one received is read through the other, and goes with its job', TIMEOUT, async () => {
+    const { a, b } = await startPair({ PUBLIC_URL: 'http://localhost' })
+    const body = new Uint8Array(formOf([face(), speech()]))
+    const job = await read<JobView>(a, '/jobs', { method: 'POST', headers: { 'content-type': FORM_TYPE }, body })
+    const fetched = await ask(b, `/jobs/${job.job_id}/inputs/video`)
+    expect(Buffer.from(await fetched.arrayBuffer()).equals(FACE)).toBe(true)
+    await b.untilStatus(job.job_id, 'succeeded')
+    expect((await ask(b, `/jobs/${job.job_id}`, { method: 'DELETE' })).status).toBe(204)
+    expect((await ask(a, `/jobs/${job.job_id}/inputs/video`)).status).toBe(404)
+  })
+
+  test('without a shared folder files are refused, and names are not', TIMEOUT, async () => {
+    const { a } = await startPair({ PUBLIC_URL: 'http://localhost', DATA_DIR_SHARED: 'false' })
+    const body = new Uint8Array(formOf([face(), speech()]))
+    const refused = await ask(a, '/jobs', { method: 'POST', headers: { 'content-type': FORM_TYPE }, body })
+    expect(await refused.json()).toMatchObject({ status: 400, code: 'uploads_need_shared_storage' })
+    await a.untilStatus((await a.submit(asking('after=10'))).job_id, 'succeeded')
+  })
+
+  test('MAX_CONCURRENT_JOBS is for all of them together, and a place in line is told by any', TIMEOUT, async () => {
+    const { a, b, plane } = await startPair({ MAX_CONCURRENT_JOBS: '2' })
+    const jobs: JobView[] = []
+    for (let n = 0; n < 6; n++) jobs.push(await [a, b][n % 2]!.submit(asking('end=never')))
+    await until(async () => (await plane.calls()).length === 2)
+    const places = () => Promise.all(jobs.map(async ({ job_id: id }) => (await b.job(id)).queue_position))
+    expect(
+      await until(async () => {
+        const now = await places()
+        return now.filter(Boolean).length === 4 && now
+      }),
+    ).toEqual([undefined, undefined, 1, 2, 3, 4])
+    for (const { callId } of await plane.calls()) await plane.end(callId, { kind: 'return' })
+    await until(async () => (await plane.calls()).length === 4)
+    await sleep(300)
+    expect(await plane.calls()).toHaveLength(4)
+  })
+
+  test('local jobs run wherever there is room, and their videos are handed out by any', TIMEOUT, async () => {
+    const { a, b } = await startPair({ BACKEND: 'local' })
+    const { job_id: id } = await a.submit({ video_path: 'face.mp4', audio_path: 'speech.wav' })
+    await b.untilStatus(id, 'succeeded')
+    for (const server of [a, b]) {
+      const video = await ask(server, `/jobs/${id}/output`)
+      expect([video.status, video.headers.get('content-type')]).toEqual([200, 'video/mp4'])
+      await video.body?.cancel()
+    }
+  })
+})
+
+suite('a replica that ends', () => {
+  test('politely hands its jobs over at once, and their calls are followed on', TIMEOUT, async () => {
+    const { plane, running } = await startPair()
+    const { id, runner, other } = await running('end=never')
+    await until(async () => (await plane.stats()).openPolls === 1)
+    expect(await runner.end()).toBe(0)
+    await until(async () => (await plane.stats()).openPolls === 1, 'a poll of the other', 3_000)
+    const [call] = await plane.calls()
+    await plane.end(call!.callId, { kind: 'return' })
+    await other.untilStatus(id, 'succeeded')
+    expect(await plane.calls()).toHaveLength(1)
+  })
+})
+
+suite('Redis away', () => {
+  /** How long until an answer, in ms. */
+  const timed = async (asked: Promise<Response>) => {
+    const from = performance.now()
+    const answer = await asked
+    return { answer, took: performance.now() - from }
+  }
+
+  test.each(['paused', 'killed'] as const)(
+    '%s: requests are told to come again, running calls go on, and so does all when it is back',
+    TIMEOUT,
+    async (how) => {
+      const { redis, plane, running, a, b } = await startPair()
+      const { id } = await running('end=never')
+      const { job_id: kept } = await a.submit(asking('end=never'))
+      await b.untilStatus(kept, 'running')
+      if (how === 'killed') await redis.kill()
+      else {
+        const client = new Redis(redis.url)
+        onTestFinished(() => client.disconnect())
+        await client.call('CLIENT', 'PAUSE', '6000', 'ALL')
+      }
+      const headers = { 'content-type': 'application/json' }
+      const asked = [
+        ask(a, `/jobs/${id}`),
+        ask(b, '/jobs'),
+        ask(a, '/jobs', { method: 'POST', headers, body: JSON.stringify(asking('after=10')) }),
+        ask(b, `/jobs/${id}/cancel`, { method: 'POST' }),
+      ]
+      for (const { answer, took } of await Promise.all(asked.map(timed))) {
+        expect(await answer.json()).toMatchObject({ status: 503, code: 'store_unavailable' })
+        expect(answer.headers.get('retry-after')).toMatch(/^\d+$/)
+        expect(took).toBeLessThan(5_000)
+      }
+      await until(async () => (await ask(a, '/readyz')).status === 503, 'unreadiness')
+      expect((await ask(a, '/healthz')).status).toBe(200)
+      // The calls end meanwhile.
+      for (const { callId } of await plane.calls()) await plane.end(callId, { kind: 'return' })
+      if (how === 'killed') await redis.restart()
+      await until(async () => (await ask(a, '/readyz')).status === 200, 'readiness')
+      const end = async (one: string) =>
+        until(
+          async () => (await b.job(one).catch(() => undefined))?.status !== 'running' && (await b.job(one)),
+          one,
+          45_000,
+        )
+      // The cancel that was not answered may have been carried out.
+      expect(['succeeded', 'canceled']).toContain((await end(id)).status)
+      expect(await end(kept)).toMatchObject({ status: 'succeeded' })
+      expect(new Set((await plane.calls()).map(({ idempotencyKey }) => idempotencyKey)).size).toBe(
+        (await plane.calls()).length,
+      )
+    },
+  )
+})
