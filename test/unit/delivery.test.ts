@@ -133,6 +133,19 @@ describe('a redelivery', () => {
     expect(ended.tries).toHaveLength(2)
   })
 
+  test.each([
+    ['later than the schedule', 600_000, 600_160],
+    ['sooner than the schedule', 1_000, waiting.dueAt],
+    ['in more than a day', 2 * RETRY_AFTER_MAX_MS, RETRY_AFTER_MAX_MS + 160],
+  ])('whose receiver asks to be left alone until %s', (_what, retryAfterMs, dueAt) => {
+    const ended = tryOnce(askAgain(waiting, 50)!, { status: 429, retryAfterMs }, 60)
+    expect(ended).toMatchObject({ state: 'pending', dueAt, triesMade: 1 })
+    for (const before of [failed, delivered]) {
+      const asLittle = tryOnce(askAgain(before, 50)!, { status: 429, retryAfterMs }, 60)
+      expect([asLittle.state, asLittle.dueAt]).toEqual([before.state, undefined])
+    }
+  })
+
   test('answered 410 ends what was still to be tried, and takes nothing back', () => {
     expect(tryOnce(askAgain(waiting, 50)!, { status: 410 }, 60)).toMatchObject({ state: 'failed' })
     expect(tryOnce(askAgain(delivered, 50)!, { status: 410 }, 60)).toMatchObject({ state: 'delivered' })
