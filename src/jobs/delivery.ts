@@ -125,9 +125,9 @@ export function giveUpTry(delivery: Delivery, now: number): Delivery {
   return { ...delivery, revision: delivery.revision + 1, dueAt: now, tries: closed(delivery.tries, { error: LOST }) }
 }
 
-/** Ends a delivery that nobody wants any more, without a try. */
+/** Ends a delivery that nobody wants any more, without a try. One that never ended was lost. */
 export function withdraw({ dueAt, ...delivery }: Delivery, error: string, now: number): Delivery {
-  const tries = [...delivery.tries, { at: now, error }].slice(-TRIES_KEPT)
+  const tries = [...closed(delivery.tries, { error: LOST }), { at: now, error }].slice(-TRIES_KEPT)
   return { ...delivery, revision: delivery.revision + 1, state: 'failed', tries }
 }
 

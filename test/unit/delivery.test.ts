@@ -105,6 +105,14 @@ describe('a try', () => {
     expect(withdrawn).toMatchObject({ state: 'failed', tries: [{ at: 7, error: 'nobody wants it' }] })
     expect(withdrawn).not.toHaveProperty('dueAt')
   })
+
+  test('that was lost before the delivery is withdrawn is not left as one that runs', () => {
+    const withdrawn = withdraw(beginTry(fresh, 1, 25_000), 'nobody wants it', 30_000)
+    expect(withdrawn.tries).toEqual([
+      { at: 1, error: 'the server ended during the try' },
+      { at: 30_000, error: 'nobody wants it' },
+    ])
+  })
 })
 
 describe('a redelivery', () => {
