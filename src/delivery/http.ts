@@ -1,3 +1,4 @@
+import type * as StandardWebhooks from 'standardwebhooks'
 import type { TryResult } from '../jobs/delivery.ts'
 import type { Resolve } from '../net/agent.ts'
 import { createPoster, PostError } from '../net/post.ts'
@@ -20,6 +21,14 @@ export type HttpSenderOptions = {
 export function createHttpSender({ secrets, urlRule, timeoutMs, resolve }: HttpSenderOptions): WebhookSender {
   const poster = createPoster(urlRule, resolve)
   const secretsOf = (caller: string) => callerSecrets(secrets, caller)
+  let library: Promise<typeof StandardWebhooks> | undefined
+  // With the first webhook and not before: a server that sends none does without it.
+  const loadLibrary = () => (library ??= import('standardwebhooks'))
+
+  const sign = async ({ id, at, body }: WebhookMessage, keys: readonly string[]): Promise<string[]> => {
+    const { Webhook } = await loadLibrary()
+    return keys.map((key) => new Webhook(key).sign(id, new Date(at), body))
+  }
 
   return {
     secretsOf,
@@ -33,7 +42,7 @@ export function createHttpSender({ secrets, urlRule, timeoutMs, resolve }: HttpS
       const keys = secretsOf(message.caller)
       if (keys.length === 0) return { error: 'the server has no WEBHOOK_SECRET to sign with' }
       try {
-        const headers = await headersOf(message, keys)
+        const headers = headersOf(message, await sign(message, keys))
         const { status, retryAfter } = await poster.post(message.url, {
           headers,
           body: message.body,
@@ -51,17 +60,10 @@ export function createHttpSender({ secrets, urlRule, timeoutMs, resolve }: HttpS
   }
 }
 
-/** With the first webhook and not before: a server that sends none does without it. */
-const loadLibrary = () => import('standardwebhooks')
-
-async function headersOf({ id, at, body }: WebhookMessage, keys: readonly string[]): Promise<Record<string, string>> {
-  const { Webhook } = await loadLibrary()
-  const time = new Date(at)
-  return {
-    'content-type': 'application/json',
-    'user-agent': 'musetalk-orchestrator',
-    'webhook-id': id,
-    'webhook-timestamp': String(Math.floor(at / 1000)),
-    'webhook-signature': keys.map((key) => new Webhook(key).sign(id, time, body)).join(' '),
-  }
-}
+const headersOf = ({ id, at }: WebhookMessage, signatures: readonly string[]): Record<string, string> => ({
+  'content-type': 'application/json',
+  'user-agent': 'musetalk-orchestrator',
+  'webhook-id': id,
+  'webhook-timestamp': String(Math.floor(at / 1000)),
+  'webhook-signature': signatures.join(' '),
+})

@@ -82,10 +82,10 @@ const LOST = 'the server ended during the try'
 export type Moment = { readonly now: number; readonly random: () => number }
 
 /** Writes down how the try that runs has ended, and when the next is due. */
-export function endTry(delivery: Delivery, result: TryResult, { now, random }: Moment): Delivery {
+export function endTry(delivery: Delivery, result: TryResult, moment: Moment): Delivery {
   const { status, error = wordsOf(status) } = result
   const { dueAt, redelivery, ...rest } = delivery
-  const startedAt = delivery.tries.at(-1)?.at ?? now
+  const startedAt = delivery.tries.at(-1)?.at ?? moment.now
   const ended: Delivery = {
     ...rest,
     revision: delivery.revision + 1,
@@ -93,28 +93,41 @@ export function endTry(delivery: Delivery, result: TryResult, { now, random }: M
     tries: closed(delivery.tries, {
       ...(status !== undefined && { status }),
       ...(error !== undefined && { error }),
-      durationMs: now - startedAt,
+      durationMs: moment.now - startedAt,
     }),
   }
   if (isSuccess(status)) return { ...ended, state: 'delivered' }
   if (redelivery?.state === 'delivered') return { ...ended, ...redelivery }
   if (status === 410) return { ...ended, state: 'failed' }
-  if (redelivery) return { ...ended, ...redelivery }
+  return redelivery ? goBack(ended, redelivery, notBefore(result, moment)) : scheduleNext(ended, result, moment)
+}
+
+function scheduleNext(ended: Delivery, result: TryResult, { now, random }: Moment): Delivery {
   const delayMs = TRY_DELAYS_MS[ended.triesMade]
   if (delayMs === undefined) return { ...ended, state: 'failed' }
   const spreadMs = Math.round(delayMs * (1 + TRY_JITTER * (2 * random() - 1)))
-  const askedMs = Math.min(result.retryAfterMs ?? 0, RETRY_AFTER_MAX_MS)
-  return { ...ended, dueAt: now + Math.max(spreadMs, askedMs) }
+  return { ...ended, dueAt: Math.max(now + spreadMs, notBefore(result, { now })) }
 }
+
+/** After a try that was asked for, in vain. What the receiver wishes holds for the next scheduled one too. */
+const goBack = (ended: Delivery, before: NonNullable<Delivery['redelivery']>, earliest: number): Delivery => ({
+  ...ended,
+  ...before,
+  ...(before.dueAt !== undefined && { dueAt: Math.max(before.dueAt, earliest) }),
+})
+
+/** Until when the receiver asks to be left alone; 0 where it does not. */
+const notBefore = ({ retryAfterMs }: TryResult, { now }: Pick<Moment, 'now'>): number =>
+  retryAfterMs === undefined ? 0 : now + Math.min(retryAfterMs, RETRY_AFTER_MAX_MS)
 
 /** Gives the try that runs up: the next may begin at once. */
 export function giveUpTry(delivery: Delivery, now: number): Delivery {
   return { ...delivery, revision: delivery.revision + 1, dueAt: now, tries: closed(delivery.tries, { error: LOST }) }
 }
 
-/** Ends a delivery that nobody wants any more, without a try. */
+/** Ends a delivery that nobody wants any more, without a try. One that never ended was lost. */
 export function withdraw({ dueAt, ...delivery }: Delivery, error: string, now: number): Delivery {
-  const tries = [...delivery.tries, { at: now, error }].slice(-TRIES_KEPT)
+  const tries = [...closed(delivery.tries, { error: LOST }), { at: now, error }].slice(-TRIES_KEPT)
   return { ...delivery, revision: delivery.revision + 1, state: 'failed', tries }
 }
 

@@ -108,8 +108,9 @@ export function createWatches({ store, events, log }: WatchesParts): Watches {
       // The same function may watch twice.
       const watcher: Watcher = (job) => told(job)
       const watch = watches.get(known.id) ?? begin(known)
-      take(watch, known)
+      // Before the others hear: where they leave on what it brings, the watch goes on for it.
       watch.watchers.set(watcher, known.revision)
+      take(watch, known)
       // Not before it has the means to stop.
       if (watch.latest.revision > known.revision) queueMicrotask(() => tell(watcher, watch))
       return () => {

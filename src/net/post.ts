@@ -1,4 +1,4 @@
-import type { Agent, Dispatcher } from 'undici'
+import type { Agent, Dispatcher, request as Request } from 'undici'
 import { createAgent, describeError, type Resolve } from './agent.ts'
 import { type UrlRule, urlFault } from './url-rule.ts'
 
@@ -38,15 +38,15 @@ export class PostError extends Error {
 
 /** `resolve` replaces DNS in tests. */
 export function createPoster(rule: UrlRule, resolve?: Resolve): Poster {
-  let agent: Promise<Agent> | undefined
+  let client: Promise<Client> | undefined
   // undici is loaded with the first request: an idle server does without it.
-  const openAgent = () => (agent ??= createAgent(rule, resolve))
+  const open = () => (client ??= openClient(rule, resolve))
 
   const exchange = async (url: string, { headers, body }: Post, signal: AbortSignal): Promise<Posted> => {
     const fault = urlFault(url, rule)
     if (fault !== undefined) throw new PostError(`the URL ${fault}`)
-    const { request } = await import('undici')
-    const asking = request(url, { method: 'POST', headers, body, signal, dispatcher: await openAgent() })
+    const { request, agent } = await open()
+    const asking = request(url, { method: 'POST', headers, body, signal, dispatcher: agent })
     const response = await unlessAborted(asking, signal)
     await drain(response)
     const { 'retry-after': retryAfter } = response.headers
@@ -54,7 +54,7 @@ export function createPoster(rule: UrlRule, resolve?: Resolve): Poster {
   }
 
   return {
-    prepare: () => void openAgent().catch(() => undefined),
+    prepare: () => void open().catch(() => undefined),
     async post(url, post) {
       const deadline = new AbortController()
       const timer = setTimeout(() => deadline.abort(), post.timeoutMs)
@@ -69,9 +69,16 @@ export function createPoster(rule: UrlRule, resolve?: Resolve): Poster {
       }
     },
     async close() {
-      await (await agent)?.destroy()
+      await (await client)?.agent.destroy()
     },
   }
+}
+
+type Client = { readonly agent: Agent; readonly request: typeof Request }
+
+async function openClient(rule: UrlRule, resolve: Resolve | undefined): Promise<Client> {
+  const [{ request }, agent] = await Promise.all([import('undici'), createAgent(rule, resolve)])
+  return { request, agent }
 }
 
 /** undici hears of an abort only once there is a connection; whoever waits must not wait for that. */
@@ -88,12 +95,10 @@ async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<
   }
 }
 
-/** Reads an answer to its end, so that its connection can be used again, where that is near. */
+/** Reads an answer to its end, so that its connection can be used again, where that is near. Its status is what counts. */
 async function drain({ body }: Dispatcher.ResponseData): Promise<void> {
-  try {
-    await body.dump({ limit: ANSWER_MAX_BYTES, signal: AbortSignal.timeout(ANSWER_MAX_MS) })
-  } catch {
-    // The status is what counts.
-    body.on('error', () => undefined).destroy()
-  }
+  const cut = () => body.on('error', () => undefined).destroy()
+  const timer = setTimeout(cut, ANSWER_MAX_MS)
+  await body.dump({ limit: ANSWER_MAX_BYTES }).catch(cut)
+  clearTimeout(timer)
 }

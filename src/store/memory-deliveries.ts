@@ -10,8 +10,8 @@ export type DeliveryMaps = {
   of(jobId: string): Delivery[]
   isPending(jobId: string): boolean
   forget(jobId: string): void
-  /** The longest due first. */
-  due(now: number): DueDelivery[]
+  /** One page of what is due, the longest due first, from behind one on. */
+  due(after: DueDelivery | undefined, now: number, limit: number): DueDelivery[]
 }
 
 export function createDeliveryMaps(): DeliveryMaps {
@@ -45,11 +45,13 @@ export function createDeliveryMaps(): DeliveryMaps {
       for (const delivery of of(jobId)) unlist(keyOf(delivery))
       byJob.delete(jobId)
     },
-    due: (now) =>
-      line
-        .getRange({ createdAt: -Infinity, id: '' }, { createdAt: now + 1, id: '' })
-        .flatMap(([{ id }]) => byKey.get(id) ?? []),
+    due(after, now, limit) {
+      // The least that is greater.
+      const from = after ? { createdAt: after.dueAt, id: `${keyOf(after)}\0` } : { createdAt: -Infinity, id: '' }
+      const page = line.getRange(from, { createdAt: now + 1, id: '' }, false, limit)
+      return page.flatMap(([{ id }]) => byKey.get(id) ?? [])
+    },
   }
 }
 
-const keyOf = ({ jobId, number }: Delivery) => `${jobId}/${number}`
+const keyOf = ({ jobId, number }: Pick<Delivery, 'jobId' | 'number'>) => `${jobId}/${number}`

@@ -1,9 +1,12 @@
-import type { Delivery } from '../jobs/delivery.ts'
+import type { Delivery, DueDelivery } from '../jobs/delivery.ts'
 import { isFinished, isOverdue, owesStop, type Job } from '../jobs/job.ts'
 import { createTurnQueue } from '../turn-queue.ts'
-import { createDeliveryMaps } from './memory-deliveries.ts'
+import { createDeliveryMaps, type DeliveryMaps } from './memory-deliveries.ts'
 import type { InsertLimits, Owed, Store } from './port.ts'
 import { createTimelines } from './timeline.ts'
+
+/** Deliveries read at once while looking for what is due. */
+const DUE_PAGE = 200
 
 export type MemoryStoreOptions = {
   /** Finished jobs kept; beyond them the one that ended first is forgotten, unless something is still owed to it. */
@@ -130,9 +133,7 @@ export function createMemoryStore({ maxFinished = Infinity, onForgotten }: Memor
       for (const job of [...candidates(what).values()]) if (isOwed(what, job, now)) yield await Promise.resolve(job)
     },
     deliveriesOf: (jobId) => Promise.resolve(deliveries.of(jobId)),
-    async *dueDeliveries(now) {
-      for (const ref of deliveries.due(now)) yield await Promise.resolve(ref)
-    },
+    dueDeliveries: (now) => duePages(deliveries, now),
     updateDelivery: (delivery, expectedRevision) => Promise.resolve(updateDelivery(delivery, expectedRevision)),
     countSubmitted: () => Promise.resolve(indexes.submitted.size),
     close: () => Promise.resolve(),
@@ -142,6 +143,17 @@ export function createMemoryStore({ maxFinished = Infinity, onForgotten }: Memor
     if (what === 'stop') return indexes.stopping
     return what === 'removal' ? indexes.finished : indexes.unfinished
   }
+}
+
+/** Page by page: tens of thousands may be due at once, and others get their turn of the event loop. */
+async function* duePages({ due }: DeliveryMaps, now: number): AsyncIterable<DueDelivery> {
+  let after: DueDelivery | undefined
+  do {
+    const page = due(after, now, DUE_PAGE)
+    yield* page
+    after = page.length < DUE_PAGE ? undefined : page.at(-1)
+    await new Promise(setImmediate)
+  } while (after)
 }
 
 const keyOf = ({ caller, idempotencyKey }: Job) => JSON.stringify([caller, idempotencyKey])

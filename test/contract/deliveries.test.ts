@@ -5,6 +5,7 @@ import type { Delivery } from '../../src/jobs/delivery.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'
 import type { Store } from '../../src/store/port.ts'
 import { createSqliteStore } from '../../src/store/sqlite.ts'
+import { aDelivery } from '../helpers/deliveries.ts'
 import { testBites, testContract } from './contract.ts'
 import { deliveriesContract as cases } from './deliveries.ts'
 
@@ -90,6 +91,19 @@ testBites('a look at what is due that knows no time', {
   cases,
   promise: 'tells what is due, the longest due first, and nothing that is due later or never',
   open: broken((good) => ({ dueDeliveries: () => good.dueDeliveries(Infinity) })),
+})
+
+testBites('a look at what is due that holds up everybody', {
+  cases,
+  promise: 'lets others have their turn while it tells of much that is due',
+  open: broken((good) => ({
+    async *dueDeliveries() {
+      for (const { id } of await good.list({ limit: 2_000 })) {
+        const [{ dueAt = 0, ...one } = aDelivery({ id })] = await good.deliveriesOf(id)
+        yield { ...one, dueAt }
+      }
+    },
+  })),
 })
 
 testBites('a removal that does not wait for deliveries', {

@@ -112,6 +112,23 @@ export const deliveriesContract: readonly ContractCase<Store>[] = [
     },
   ],
   [
+    'lets others have their turn while it tells of much that is due',
+    async (open) => {
+      const store = await open()
+      for (let n = 0; n < 1_000; n += 100) await Promise.all(Array.from({ length: 100 }, () => owing(store)))
+      let [turns, seen, isOver] = [0, 0, false]
+      const turn = () => {
+        turns++
+        if (!isOver) setImmediate(turn)
+      }
+      setImmediate(turn)
+      for await (const due of store.dueDeliveries(10)) seen += due.number
+      isOver = true
+      expect(seen).toBe(1_000)
+      expect(turns).toBeGreaterThan(2)
+    },
+  ],
+  [
     'lets exactly one of many that begin a try win',
     async (open) => {
       const store = await open()

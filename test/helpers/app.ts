@@ -16,7 +16,10 @@ type AppOptions = Parameters<typeof startCore>[0] & {
 }
 
 /** What the server has without any settings. */
-export const defaultHttp = httpSettingsOf(loadConfig({ BACKEND: 'local' }))
+export const shippedHttp = httpSettingsOf(loadConfig({ BACKEND: 'local' }))
+
+/** A machine that has other things to do must not make the app refuse what a test asks. */
+export const defaultHttp: HttpSettings = { ...shippedHttp, maxEventLoopDelayMs: 0 }
 
 /** The shipped app on the whole core, with the backend in the test's hand; `http` is what is not as by default. */
 export async function startApp({ http, authenticator, counter, ...options }: AppOptions = {}) {

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, expect, test } from 'vitest'
 import { SAMPLE_MS } from '../../src/http/pressure.ts'
-import { aBody, problemOf, startApp, type TestApp } from '../helpers/app.ts'
+import { aBody, problemOf, shippedHttp, startApp, type TestApp } from '../helpers/app.ts'
 import { until } from '../helpers/until.ts'
 
 let app: TestApp
@@ -32,8 +32,15 @@ test('a blocked event loop answers 503 until it runs again, except on the probes
 })
 
 test('stalls of some hundred ms, which many jobs cause, are borne', async () => {
-  app = await startApp()
+  const { maxEventLoopDelayMs } = shippedHttp
+  app = await startApp({ http: { maxEventLoopDelayMs } })
   await stall(400, 2 * SAMPLE_MS)
+  expect((await app.get('/jobs')).statusCode).toBe(200)
+})
+
+test('without a limit nothing is refused, however late the loop runs', async () => {
+  app = await startApp()
+  await stall(SAMPLE_MS + 100, 3 * SAMPLE_MS)
   expect((await app.get('/jobs')).statusCode).toBe(200)
 })
 

@@ -105,6 +105,14 @@ describe('a try', () => {
     expect(withdrawn).toMatchObject({ state: 'failed', tries: [{ at: 7, error: 'nobody wants it' }] })
     expect(withdrawn).not.toHaveProperty('dueAt')
   })
+
+  test('that was lost before the delivery is withdrawn is not left as one that runs', () => {
+    const withdrawn = withdraw(beginTry(fresh, 1, 25_000), 'nobody wants it', 30_000)
+    expect(withdrawn.tries).toEqual([
+      { at: 1, error: 'the server ended during the try' },
+      { at: 30_000, error: 'nobody wants it' },
+    ])
+  })
 })
 
 describe('a redelivery', () => {
@@ -131,6 +139,19 @@ describe('a redelivery', () => {
     expect(ended.dueAt).toBe(before.dueAt)
     expect(ended.triesMade).toBe(before.triesMade)
     expect(ended.tries).toHaveLength(2)
+  })
+
+  test.each([
+    ['later than the schedule', 600_000, 600_160],
+    ['sooner than the schedule', 1_000, waiting.dueAt],
+    ['in more than a day', 2 * RETRY_AFTER_MAX_MS, RETRY_AFTER_MAX_MS + 160],
+  ])('whose receiver asks to be left alone until %s', (_what, retryAfterMs, dueAt) => {
+    const ended = tryOnce(askAgain(waiting, 50)!, { status: 429, retryAfterMs }, 60)
+    expect(ended).toMatchObject({ state: 'pending', dueAt, triesMade: 1 })
+    for (const before of [failed, delivered]) {
+      const asLittle = tryOnce(askAgain(before, 50)!, { status: 429, retryAfterMs }, 60)
+      expect([asLittle.state, asLittle.dueAt]).toEqual([before.state, undefined])
+    }
   })
 
   test('answered 410 ends what was still to be tried, and takes nothing back', () => {

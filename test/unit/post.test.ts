@@ -90,6 +90,27 @@ describe('an answer', () => {
     expect(sent).toBeLessThan(ANSWER_MAX_BYTES + 10e6)
   })
 
+  test.each([
+    ['with its length', false],
+    ['in chunks', true],
+  ])(
+    'of 64 KiB leaves its connection to the next request, and one byte more costs it (%s)',
+    async (_how, isChunked) => {
+      let size = 64 * 1024
+      const { url, connections } = await serve((_request, response) => {
+        const lengths = isChunked ? {} : { 'content-length': size }
+        response.writeHead(200, lengths).write(Buffer.alloc(1))
+        response.end(Buffer.alloc(size - 1))
+      })
+      const post = posterOf()
+      for (let n = 0; n < 10; n++) await post(url)
+      expect(connections()).toBeLessThan(5)
+      size++
+      for (let n = 0; n < 10; n++) await post(url)
+      expect(connections()).toBeGreaterThanOrEqual(10)
+    },
+  )
+
   test('that never ends is left after a second, and its status counts', async () => {
     const { url } = await serve((_request, response) => void response.writeHead(200).write('x'))
     const startedAt = performance.now()

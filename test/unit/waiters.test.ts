@@ -213,6 +213,15 @@ describe('a watch', () => {
     expect(told).toEqual({ first: [running, ended], second: [ended], third: [] })
   })
 
+  test('that brings news on which all others leave goes on hearing', async () => {
+    const { stand, watches } = await start()
+    const stop = watches.watch(submitted, () => stop())
+    const told: unknown[] = []
+    watches.watch(running, (job) => told.push(job))
+    stand.bus.publish(ended)
+    expect([told, stand.listening]).toEqual([[ended], 1])
+  })
+
   test('that throws is logged, and the others go on', async () => {
     const { stand, watches } = await start()
     watches.watch(running, () => {
