@@ -3,7 +3,7 @@ import { defineConfig, globalIgnores } from 'eslint/config'
 import tseslint from 'typescript-eslint'
 
 export default defineConfig(
-  globalIgnores(['coverage', 'data', 'dist', 'node_modules']),
+  globalIgnores(['coverage', 'data', 'dist', 'node_modules', 'src/client/schema.ts']),
   js.configs.recommended,
   {
     files: ['**/*.ts'],

@@ -1,0 +1,35 @@
+import type { Problem } from './schema.ts'
+
+/** An error answer: of the server a problem document (RFC 9457), whose `detail` is the message; of a proxy before it any. */
+export class ProblemError extends Error {
+  readonly status: number
+  /** The stable name of the problem; undefined where the answer is not one of the server's own. */
+  readonly code: Problem['code'] | undefined
+  /** Each faulty field, where fields are at fault. */
+  readonly errors: NonNullable<Problem['errors']>
+  /** When asking again may help, in ms. */
+  readonly retryAfterMs: number | undefined
+
+  constructor({ status, headers }: Response, problem?: Problem) {
+    super(problem?.detail ?? `The answer was ${status}, and no problem document.`)
+    this.name = 'ProblemError'
+    this.status = status
+    this.code = problem?.code
+    this.errors = problem?.errors ?? []
+    this.retryAfterMs = retryAfterMs(headers.get('retry-after') ?? '')
+  }
+}
+
+/** Reads an error answer to its end. */
+export async function problemErrorOf(response: Response): Promise<ProblemError> {
+  const isProblem = response.headers.get('content-type')?.startsWith('application/problem+json')
+  const text = await response.text()
+  return new ProblemError(response, isProblem ? (JSON.parse(text) as Problem) : undefined)
+}
+
+/** `Retry-After` (RFC 9110 10.2.3) has seconds, or a date, which begins with the name of a day. */
+function retryAfterMs(header: string): number | undefined {
+  if (/^\d{1,10}$/.test(header)) return Number(header) * 1000
+  const at = /^[A-Z]/.test(header) ? Date.parse(header) : Number.NaN
+  return Number.isNaN(at) ? undefined : Math.max(0, at - Date.now())
+}

@@ -1,0 +1,104 @@
+import { ProblemError, problemErrorOf } from './problem-error.ts'
+
+/** Where the server is and who asks. */
+export type TransportOptions = {
+  /** Where the server is, with the path before its routes if there is one: `https://jobs.example.com/lip-sync`. */
+  readonly baseUrl: string
+  /** An API key, or an access token; a function is asked before each request, for tokens that expire. */
+  readonly apiKey?: string | undefined
+  readonly token?: string | (() => string | Promise<string>) | undefined
+  /** How often a request is sent again before its failure is the caller's; 5 by default, which takes about 8 s. */
+  readonly retries?: number | undefined
+  /** In place of the global `fetch`. */
+  readonly fetch?: typeof fetch | undefined
+}
+
+/** A request. */
+export type Call = {
+  readonly method: 'GET' | 'POST' | 'DELETE'
+  /** Below the base URL. */
+  readonly path: string
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: string | FormData
+  readonly signal?: AbortSignal | undefined
+  /** Whether twice is as good as once: then it is sent again also where nobody knows whether it has arrived. */
+  readonly repeatable: boolean
+  /** How long an answer may take, in ms, until it is read; undefined: as long as it likes. */
+  readonly timeoutMs?: number | undefined
+}
+
+/** Sends a request until it has an answer that `read` can read. Rejects with a `ProblemError`, or as `fetch` does. */
+export type Send = <T>(call: Call, read: (response: Response) => T | Promise<T>) => Promise<T>
+
+/** The first pause where the server does not say how long, and the longest, in ms; each is twice the one before. */
+export const [PAUSE_MS, MAX_PAUSE_MS] = [250, 8_000]
+/** Who is asked to stay away for longer, in ms, gets the error instead. */
+export const MAX_RETRY_AFTER_MS = 60_000
+export const RETRIES = 5
+
+/** Answers of proxies whose server is away. */
+const AWAY = [502, 503, 504]
+
+/** Makes what sends requests. Throws a `TypeError` where the base URL is none. */
+export function createTransport(options: TransportOptions): Send {
+  const { apiKey, token = apiKey, retries = RETRIES, fetch = globalThis.fetch } = options
+  const base = new URL(options.baseUrl).href.replace(/\/$/, '')
+
+  const attempt = async <T>(call: Call, authorization: string | undefined, read: (response: Response) => T) => {
+    const { path, method, body, timeoutMs } = call
+    const late = new AbortController()
+    const timer = timeoutMs && setTimeout(() => late.abort(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs)
+    const signal = call.signal ? AbortSignal.any([call.signal, late.signal]) : late.signal
+    const headers = { ...call.headers, ...(authorization && { authorization }) }
+    try {
+      const response = await fetch(base + path, { method, headers, signal, ...(body && { body }) })
+      if (!response.ok) throw await problemErrorOf(response)
+      return await read(response)
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  return async (call, read) => {
+    for (let failures = 0; ; failures++) {
+      const credential = typeof token === 'function' ? await token() : token
+      try {
+        // Not as X-API-Key: a redirect to where the output is would take that along to another host.
+        return await attempt(call, credential && `Bearer ${credential}`, read)
+      } catch (error) {
+        const pauseMs = failures < retries ? pauseAfter(error, call, failures) : undefined
+        if (pauseMs === undefined) throw error
+        await pause(pauseMs, call.signal)
+      }
+    }
+  }
+}
+
+/** How long to wait before a request is sent again, in ms; undefined: it is not. */
+function pauseAfter(error: unknown, { repeatable }: Call, failures: number): number | undefined {
+  if (!(error instanceof ProblemError)) return repeatable ? backOffMs(failures) : undefined
+  const { status, retryAfterMs } = error
+  if (!repeatable && status !== 429 && status !== 503) return undefined
+  if (retryAfterMs === undefined) return repeatable && AWAY.includes(status) ? backOffMs(failures) : undefined
+  // Those who were sent away together should not come back together.
+  return retryAfterMs <= MAX_RETRY_AFTER_MS ? retryAfterMs + Math.random() * PAUSE_MS : undefined
+}
+
+/** The pause after so many failures before, in ms. */
+export const backOffMs = (failures: number): number =>
+  Math.min(PAUSE_MS * 2 ** failures, MAX_PAUSE_MS) * (0.5 + Math.random() / 2)
+
+/** Resolves after so many ms; rejects with the reason of `signal` if that comes first. */
+export async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  signal?.throwIfAborted()
+  await new Promise<void>((resolve) => {
+    const over = () => {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', over)
+      resolve()
+    }
+    const timer = setTimeout(over, ms)
+    signal?.addEventListener('abort', over)
+  })
+  signal?.throwIfAborted()
+}

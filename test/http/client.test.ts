@@ -1,0 +1,385 @@
+import { createServer } from 'node:http'
+import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { readEvents } from '../../src/client/event-stream.ts'
+import { createClient, type ClientOptions, type Job, ProblemError } from '../../src/client/index.ts'
+import { MAX_RETRY_AFTER_MS } from '../../src/client/transport.ts'
+import { aBody, startApp, type TestApp } from '../helpers/app.ts'
+import { knownCallers } from '../helpers/callers.ts'
+import { aSuccess } from '../helpers/fake-backend.ts'
+import { listen } from '../helpers/listen.ts'
+import { openRelay } from '../helpers/relay.ts'
+import { FACE, folderUploads, SPEECH } from '../helpers/uploads.ts'
+import { until } from '../helpers/until.ts'
+
+afterEach(() => void vi.useRealTimers())
+
+async function start(options?: Parameters<typeof startApp>[0]): Promise<TestApp> {
+  const app = await startApp(options)
+  onTestFinished(() => app.close())
+  return app
+}
+
+/** A client of a server, with a connection between them that can be broken. */
+async function connected(options?: Parameters<typeof startApp>[0], more: Partial<ClientOptions> = {}) {
+  const app = await start(options)
+  const relay = await openRelay((await listen(app.app)).port)
+  return { app, relay, client: createClient({ baseUrl: relay.url, ...more }) }
+}
+
+/** Goes to the app without a socket, which a clock of the test's own would hold up. */
+const fetchOf = (app: TestApp) =>
+  vi.fn<typeof fetch>(async (url, init = {}) => {
+    const { pathname, search } = new URL(url)
+    const { method, headers, body } = init as { method: 'GET'; headers: Record<string, string>; body?: string }
+    const answer = await app.app.inject({ method, url: pathname + search, headers, ...(body && { payload: body }) })
+    return new Response(answer.body, { status: answer.statusCode, headers: answer.headers as Record<string, string> })
+  })
+
+/** A client whose server is the app, and whose pauses are over when the test says so. */
+async function clocked(options?: Parameters<typeof startApp>[0]) {
+  const app = await start(options)
+  const fetch = fetchOf(app)
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] })
+  return { app, fetch, client: createClient({ baseUrl: 'http://jobs.example', fetch }) }
+}
+
+const end = (app: TestApp, id: string) => app.backend.end(`fc-${id}-1`, aSuccess)
+
+async function running({ app, client }: Pick<Awaited<ReturnType<typeof connected>>, 'app' | 'client'>) {
+  const { job_id: id } = await client.submit(aBody)
+  await app.untilStatus(id, 'running')
+  return id
+}
+
+const rejection = (work: Promise<unknown>) =>
+  work.then(
+    () => undefined,
+    (error: unknown) => error as ProblemError,
+  )
+
+describe('a submit', () => {
+  test('makes one job, however often its answer is lost on the way', async () => {
+    const { app, relay, client } = await connected()
+    relay.loseAnswers(2)
+    const job = await client.submit({ ...aBody, metadata: { scene: '12' } })
+    const { jobs } = await client.list()
+    expect(jobs.map(({ job_id: id, metadata }) => [id, metadata])).toEqual([[job.job_id, { scene: '12' }]])
+    expect(app.backend.requests).toHaveLength(1)
+    const keys = new Set(relay.sent.match(/^idempotency-key: .*$/gim))
+    expect(keys.size).toBe(1)
+    expect(relay.sent.match(/POST \/jobs HTTP/g)).toHaveLength(3)
+  })
+
+  test('of the same content twice makes two jobs, unless a key of the caller says that they are one', async () => {
+    const { client } = await connected()
+    const ids = [await client.submit(aBody), await client.submit(aBody)].map((job) => job.job_id)
+    expect(new Set(ids).size).toBe(2)
+    const options = { idempotencyKey: 'scene-12' }
+    const again = [await client.submit(aBody, options), await client.submit(aBody, options)].map((job) => job.job_id)
+    expect(new Set(again).size).toBe(1)
+  })
+
+  test('takes files, with other fields beside them, and sends them again where the connection breaks', async () => {
+    const { uploads } = await folderUploads()
+    const { app, relay, client } = await connected({ uploads })
+    relay.loseAnswers(1)
+    const job = await client.submit({
+      ...{ video: new Blob([FACE]), audio: new Blob([SPEECH]) },
+      ...{ metadata: { scene: '12' }, timeout_seconds: 90, version: 'v1' },
+    })
+    expect(job).toMatchObject({
+      ...{ version: 'v1', metadata: { scene: '12' } },
+      input: { video: { size: FACE.length, type: 'video/mp4' }, audio: { size: SPEECH.length, type: 'audio/wav' } },
+    })
+    expect(Date.parse(job.deadline_at) - Date.parse(job.created_at)).toBe(90_000)
+    expect((await app.store.list({ limit: 5 })).map(({ id }) => id)).toEqual([job.job_id])
+  })
+
+  test('that is faulty rejects at once with the problem and its fields', async () => {
+    const { relay, client } = await connected()
+    const error = await rejection(client.submit({ video_path: 'face.mp4', image_url: 'https://a.example/b.jpg' }))
+    expect(error).toBeInstanceOf(ProblemError)
+    expect(error).toMatchObject({ status: 400, code: 'invalid_request' })
+    expect(error?.errors.map(({ path }) => path)).toContain('/audio_url')
+    expect(error?.message).toContain('audio_url')
+    expect(relay.sent.match(/POST \/jobs HTTP/g)).toHaveLength(1)
+  })
+})
+
+describe('what fails', () => {
+  test('is sent again when the server says, and not before', async () => {
+    const { fetch, client } = await clocked({ http: { limits: { submit: 1, read: 0 } } })
+    await client.submit(aBody)
+    const second = client.submit(aBody)
+    await until(() => vi.getTimerCount() === 1 && fetch.mock.calls.length === 2, 'a pause')
+    await vi.advanceTimersByTimeAsync(59_000)
+    expect(fetch).toHaveBeenCalledTimes(2)
+    await vi.advanceTimersByTimeAsync(2_000)
+    expect((await second).status).toBe('submitted')
+    expect(fetch).toHaveBeenCalledTimes(3)
+  })
+
+  test('is the caller’s after so many tries, with what the server said', async () => {
+    const { fetch, client } = await clocked({ maxConcurrentJobs: 1, maxQueuedJobs: 1 })
+    await client.submit(aBody)
+    await client.submit(aBody)
+    fetch.mockClear()
+    const refused = rejection(client.submit(aBody))
+    await until(async () => {
+      await vi.advanceTimersByTimeAsync(31_000)
+      return fetch.mock.calls.length === 6
+    }, 'six tries')
+    expect(await refused).toMatchObject({ status: 503, code: 'queue_full', retryAfterMs: 30_000 })
+  })
+
+  test('is the caller’s at once where the server asks for more patience than anybody has', async () => {
+    const seconds = String(MAX_RETRY_AFTER_MS / 1000 + 1)
+    const fetch = vi.fn<typeof globalThis.fetch>(async () => {
+      return new Response('busy', { status: 503, headers: { 'retry-after': seconds } })
+    })
+    const client = createClient({ baseUrl: 'http://jobs.example', fetch })
+    const error = await rejection(client.get('x'))
+    expect(error).toMatchObject({ status: 503, code: undefined, errors: [], retryAfterMs: MAX_RETRY_AFTER_MS + 1000 })
+    expect(fetch).toHaveBeenCalledTimes(1)
+  })
+
+  test('may say when to come again by a date, and a proxy whose server is away need not say it', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'], now: 1_000_000 })
+    const answers = [
+      new Response('busy', { status: 429, headers: { 'retry-after': new Date(1_020_000).toUTCString() } }),
+      new Response('<html>', { status: 502 }),
+      new Response('{"status":"running"}'),
+    ]
+    const fetch = vi.fn<typeof globalThis.fetch>(async () => answers.shift()!)
+    const job = createClient({ baseUrl: 'http://jobs.example', fetch }).get('x')
+    await vi.advanceTimersByTimeAsync(19_999)
+    expect(answers).toHaveLength(2)
+    await vi.advanceTimersByTimeAsync(2_000)
+    expect((await job).status).toBe('running')
+  })
+
+  test('is not sent again where that could do something twice', async () => {
+    const { app, relay, client } = await connected()
+    const id = await running({ app, client })
+    await client.cancel(id)
+    relay.loseAnswers(1)
+    await expect(client.retry(id)).rejects.toThrow(TypeError)
+    expect((await client.get(id)).attempts).toHaveLength(2)
+    expect(relay.sent.match(/POST \S*\/retry HTTP/g)).toHaveLength(1)
+  })
+
+  test('is the caller’s where nobody listens, with what fetch says', async () => {
+    const client = createClient({ baseUrl: 'http://127.0.0.1:1', retries: 1 })
+    await expect(client.get('x')).rejects.toThrow('fetch failed')
+  })
+
+  test('is no longer sent once the signal says so, also within a pause', async () => {
+    const { fetch, client } = await clocked({ http: { limits: { submit: 0, read: 1 } } })
+    await client.list()
+    const caller = new AbortController()
+    const second = rejection(client.list({}, { signal: caller.signal }))
+    await until(() => vi.getTimerCount() === 1 && fetch.mock.calls.length === 2, 'a pause')
+    caller.abort(new Error('enough'))
+    expect((await second)?.message).toBe('enough')
+    expect([vi.getTimerCount(), fetch.mock.calls.length]).toEqual([0, 2])
+  })
+
+  test('is a request whose answer does not come, too', async () => {
+    const answers = [() => new Promise<Response>(() => undefined), async () => new Response('{"jobs":[]}')]
+    const fetch = vi.fn<typeof globalThis.fetch>(async (_url, init) => {
+      const aborted = new Promise<never>((_resolve, reject) => {
+        init?.signal?.addEventListener('abort', () => reject(init.signal?.reason as Error))
+      })
+      return Promise.race([answers.shift()!(), aborted])
+    })
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    const page = createClient({ baseUrl: 'http://jobs.example', fetch }).list()
+    await vi.advanceTimersByTimeAsync(32_000)
+    expect(await page).toEqual({ jobs: [] })
+  })
+})
+
+describe('a wait', () => {
+  test('gives the job as it ended, across broken connections', async () => {
+    const { app, relay, client } = await connected()
+    const id = await running({ app, client })
+    const ended = client.wait(id)
+    await until(() => relay.sent.includes(`GET /jobs/${id}?wait=`), 'a wait')
+    relay.cut()
+    await until(() => (relay.sent.match(/\?wait=/g) ?? []).length === 2, 'another')
+    end(app, id)
+    expect((await ended).status).toBe('succeeded')
+  })
+
+  test('gives a job that failed like any other', async () => {
+    const { app, client } = await connected()
+    const id = await running({ app, client })
+    app.backend.end(`fc-${id}-1`, { kind: 'failed', code: 'inference_failed', error: 'no face' })
+    expect(await client.wait(id)).toMatchObject({ status: 'failed', error: 'no face' })
+    expect(await rejection(client.download(id))).toMatchObject({ status: 409, code: 'job_failed' })
+  })
+
+  test('ends with its signal, and leaves the job alone', async () => {
+    const { app, client } = await connected()
+    const id = await running({ app, client })
+    await expect(client.wait(id, { signal: AbortSignal.timeout(50) })).rejects.toThrow(
+      expect.objectContaining({ name: 'TimeoutError' }),
+    )
+    expect((await client.get(id)).status).toBe('running')
+  })
+})
+
+describe('events', () => {
+  const statuses = async (jobs: AsyncIterable<Job>, told: string[] = []) => {
+    for await (const job of jobs) told.push(`${job.revision} ${job.status}`)
+    return told
+  }
+
+  test('come as the job changes, and end with it', async () => {
+    const { app, client } = await connected()
+    const id = await running({ app, client })
+    const told: string[] = []
+    const all = statuses(client.events(id), told)
+    await until(() => told.length === 1, 'the present state')
+    end(app, id)
+    expect(await all).toEqual(['2 running', '3 succeeded'])
+  })
+
+  test('go on after a broken connection with what came since, and tell nothing twice', async () => {
+    const { app, relay, client } = await connected()
+    const id = await running({ app, client })
+    const told: string[] = []
+    const all = statuses(client.events(id), told)
+    await until(() => told.length === 1, 'the present state')
+    relay.cut()
+    await until(() => /^last-event-id: 2\r$/im.test(relay.sent), 'another connection')
+    end(app, id)
+    expect(await all).toEqual(['2 running', '3 succeeded'])
+  })
+
+  test('tell of the end also where it is what was lost with the connection', async () => {
+    const { app, client, relay } = await connected()
+    const id = await running({ app, client })
+    const events = client.events(id)
+    await events.next()
+    relay.loseAnswers(1)
+    end(app, id)
+    expect((await events.next()).value).toMatchObject({ status: 'succeeded' })
+    expect(await events.next()).toEqual({ done: true, value: undefined })
+  })
+
+  test('leave the connection when their reader stops', async () => {
+    const { app, client } = await connected()
+    const id = await running({ app, client })
+    for await (const { status } of client.events(id)) {
+      expect(status).toBe('running')
+      break
+    }
+    await until(() => app.requestLines.some(({ msg }) => msg === 'stream left'), 'a stream that was left')
+  })
+
+  test('end with their signal', async () => {
+    const { app, client } = await connected()
+    const id = await running({ app, client })
+    const caller = new AbortController()
+    const events = client.events(id, { signal: caller.signal })
+    await events.next()
+    const next = rejection(events.next())
+    caller.abort(new Error('enough'))
+    expect((await next)?.message).toBe('enough')
+  })
+
+  test('of a job that is not there are a problem, and those of a server that hangs up again and again an error', async () => {
+    const { client } = await connected()
+    expect(await rejection(client.events(crypto.randomUUID()).next())).toMatchObject({ code: 'job_not_found' })
+    const fetch = vi.fn<typeof globalThis.fetch>(async () => new Response(': heartbeat\n\n'))
+    const broken = createClient({ baseUrl: 'http://jobs.example', fetch, retries: 2 })
+    expect((await rejection(broken.events('x').next()))?.message).toContain('ended before the job')
+    expect(fetch).toHaveBeenCalledTimes(3)
+  })
+
+  test('that fall silent are taken for lost', async () => {
+    const cancel = vi.fn()
+    const silent = new ReadableStream<Uint8Array>({
+      start: (stream) => stream.enqueue(Buffer.from('id: 1\nevent: status\r\ndata: {"status":"running"}\r\n\r')),
+      cancel,
+    })
+    const events = readEvents(silent, 20)
+    expect((await rejection(events.next()))?.message).toContain('silent for 20 ms')
+    expect(cancel).toHaveBeenCalledOnce()
+  })
+
+  test('are read from pieces of any size, and only those that tell of a state', async () => {
+    const job = { status: 'running', error: 'größer: 1' }
+    const text = `: heartbeat\r\n\r\nid: 7\r\nevent: status\r\ndata: ${JSON.stringify(job)}\r\n\r\nevent: other\ndata: 1\n\n`
+    const body = new ReadableStream<Uint8Array>({
+      start(stream) {
+        for (const byte of Buffer.from(text)) stream.enqueue(Uint8Array.of(byte))
+        stream.close()
+      },
+    })
+    const read = []
+    for await (const event of readEvents(body)) read.push(event)
+    expect(read).toEqual([{ id: '7', job }])
+  })
+})
+
+describe('the other calls', () => {
+  test('cancel, retry, forget, and list with what is asked for', async () => {
+    const { app, client } = await connected()
+    const id = await running({ app, client })
+    expect((await client.cancel(id)).status).toBe('canceled')
+    expect((await client.cancel(id)).status).toBe('canceled')
+    expect((await client.retry(id)).status).toBe('submitted')
+    await app.untilStatus(id, 'running')
+    expect((await client.list({ status: 'running', limit: 1 })).jobs.map((job) => job.job_id)).toEqual([id])
+    expect(await rejection(client.remove(id))).toMatchObject({ status: 409, code: 'job_not_finished' })
+    app.backend.end(`fc-${id}-2`, aSuccess)
+    await client.wait(id)
+    await client.remove(id)
+    await client.remove(id)
+    expect(await rejection(client.get(id))).toMatchObject({ status: 404, code: 'job_not_found' })
+  })
+
+  test('show the credential, asked for before each request where it can expire', async () => {
+    const app = await start({ authenticator: knownCallers })
+    const { url } = await listen(app.app)
+    const as = (options: Partial<ClientOptions>) => createClient({ baseUrl: `${url}/`, ...options })
+    expect(await as({ apiKey: 'alice' }).list()).toEqual({ jobs: [] })
+    const tokens = ['alice', 'nobody']
+    const client = as({ token: async () => tokens.shift()! })
+    expect(await client.list()).toEqual({ jobs: [] })
+    expect(await rejection(client.list())).toMatchObject({ status: 401, code: 'unauthorized' })
+    expect(await rejection(as({}).list())).toMatchObject({ status: 401 })
+  })
+
+  test('download from where the server redirects to, which is not shown the credential', async () => {
+    const seen: object[] = []
+    const bucket = createServer(({ headers }, response) => {
+      seen.push(headers)
+      response.end('the video')
+    })
+    onTestFinished(() => void bucket.close())
+    const port = await new Promise<number>((resolve) => {
+      bucket.listen(0, '127.0.0.1', () => resolve((bucket.address() as { port: number }).port))
+    })
+    const artifacts = {
+      open: async () => ({ kind: 'redirect' as const, url: `http://localhost:${port}/output.mp4` }),
+      prefetch: () => undefined,
+      forget: async () => undefined,
+      sweep: async () => undefined,
+      close: async () => undefined,
+    }
+    const { app, client } = await connected({ artifacts, authenticator: knownCallers }, { apiKey: 'alice' })
+    const id = await running({ app, client })
+    end(app, id)
+    await client.wait(id)
+    expect(await (await client.download(id)).text()).toBe('the video')
+    expect(JSON.stringify(seen)).not.toContain('alice')
+    expect(seen).toHaveLength(1)
+  })
+
+  test('need a base URL that is one', () => {
+    expect(() => createClient({ baseUrl: 'localhost' })).toThrow(TypeError)
+  })
+})

@@ -1,0 +1,136 @@
+import { spawnSync } from 'node:child_process'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { delimiter, join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { startServer } from '../helpers/server.ts'
+
+/** What a package is made of; it is made of a copy, since to pack it changes `package.json` for a moment. */
+const SOURCES = ['package.json', 'tsconfig.json', 'README.md', 'LICENSE', 'src/client']
+
+const folder = mkdtempSync(join(tmpdir(), 'client-'))
+const consumer = join(folder, 'consumer')
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+/** Runs a program where nothing leaks in from whoever runs the tests; gives what it prints. */
+function run(program: string, args: readonly string[], cwd: string): string {
+  const env = { PATH: process.env.PATH, HOME: folder, npm_config_cache: join(folder, 'cache') }
+  const { status, stdout, stderr, error } = spawnSync(program, args, { cwd, env, encoding: 'utf8' })
+  if (status !== 0) throw new Error(`${program} ${args.join(' ')}\n${stdout}${stderr}`, { cause: error })
+  return stdout
+}
+
+beforeAll(() => {
+  const sources = join(folder, 'sources')
+  for (const path of SOURCES) cpSync(path, join(sources, path), { recursive: true })
+  symlinkSync(join(process.cwd(), 'node_modules'), join(sources, 'node_modules'))
+  run('npm', ['pack', '--pack-destination', folder], sources)
+  const [tarball = ''] = readdirSync(folder).filter((name) => name.endsWith('.tgz'))
+  mkdirSync(consumer)
+  run('npm', ['install', '--offline', '--no-audit', '--no-fund', join(folder, tarball)], consumer)
+}, 60_000)
+
+/** Another Node than that of the project: the one that this machine has. */
+const otherNode = (process.env.PATH ?? '')
+  .split(delimiter)
+  .filter((place) => !place.includes('node_modules'))
+  .map((place) => join(place, 'node'))
+  .find((path) => existsSync(path) && versionOf(path) !== process.version)
+
+function versionOf(node: string): string {
+  return run(node, ['--version'], folder).trim()
+}
+
+if (otherNode === undefined) process.stdout.write('skipped: no other Node on this machine imports the client\n')
+
+/** Submits, follows, waits and downloads, as any service would. */
+const PROGRAM = `
+import { createClient, ProblemError } from 'musetalk-orchestrator/client'
+const client = createClient({ baseUrl: process.argv[2] })
+const { job_id: id } = await client.submit({ video_path: 'face.mp4', audio_path: 'speech.wav' })
+const told = []
+for await (const { status } of client.events(id)) told.push(status)
+const { status } = await client.wait(id)
+const video = Buffer.from(await (await client.download(id)).arrayBuffer())
+const { code } = await client.get('none').catch((error) => error instanceof ProblemError && error)
+console.log(JSON.stringify({ told: told.at(-1), status, format: video.toString('latin1', 4, 8), code }))
+`
+
+describe('the packed client', () => {
+  test('brings itself and nothing else', () => {
+    expect(readdirSync(join(consumer, 'node_modules')).filter((name) => !name.startsWith('.'))).toEqual([
+      'musetalk-orchestrator',
+    ])
+    const files = readdirSync(join(consumer, 'node_modules/musetalk-orchestrator'), { recursive: true })
+    expect(files.filter((name) => /test|server|tsconfig|schemas?\.ts$/.test(String(name)))).toEqual([])
+  })
+
+  test('leaves package.json as it was', () => {
+    const packed = join(folder, 'sources', 'package.json')
+    expect(readFileSync(packed, 'utf8')).toBe(readFileSync('package.json', 'utf8'))
+  })
+
+  test.each([
+    { node: process.execPath, version: process.version },
+    ...(otherNode === undefined ? [] : [{ node: otherNode, version: versionOf(otherNode) }]),
+  ])('has a job done on Node $version', { timeout: 60_000 }, async ({ node }) => {
+    const server = await startServer({ env: { BACKEND: 'local' } })
+    onTestFinished(async () => {
+      await server.end('SIGKILL')
+    })
+    writeFileSync(join(consumer, 'program.mjs'), PROGRAM)
+    const printed = run(node, ['program.mjs', server.url], consumer)
+    expect(JSON.parse(printed)).toEqual({
+      ...{ told: 'succeeded', status: 'succeeded', format: 'ftyp', code: 'job_not_found' },
+    })
+  })
+
+  test.each(['nodenext', 'bundler'])(
+    'has types that hold on their own, with modules resolved as by %s',
+    (resolution) => {
+      const source = `
+      import { createClient, type EndedJob, type Job, ProblemError } from 'musetalk-orchestrator/client'
+      const client = createClient({ baseUrl: 'http://localhost:9000', token: async () => 'token' })
+      const job: Job = await client.submit({ video: new Blob([]), audio_url: 'https://a.example/b.wav' })
+      const ended: EndedJob = await client.wait(job.job_id, { signal: AbortSignal.timeout(1000) })
+      const end: 'succeeded' | 'failed' | 'canceled' = ended.status
+      for await (const { revision } of client.events(job.job_id)) revision.toFixed()
+      export const problem = (error: unknown) => error instanceof ProblemError && error.code === 'queue_full' && end
+      // @ts-expect-error: there is no such field
+      await client.submit({ video_file: 'face.mp4' })
+      // @ts-expect-error: nor such a state
+      ended.status === 'running'
+      // @ts-expect-error: nor such a parameter
+      await client.list({ state: 'running' })
+    `
+      writeFileSync(join(consumer, 'consumer.mts'), source)
+      const module = resolution === 'bundler' ? 'esnext' : resolution
+      const options = [
+        '--strict',
+        '--noEmit',
+        '--module',
+        module,
+        '--moduleResolution',
+        resolution,
+        '--target',
+        'es2022',
+      ]
+      const libraries = ['--lib', 'es2022,dom,dom.asynciterable']
+      run(
+        process.execPath,
+        [join(process.cwd(), 'node_modules/typescript/bin/tsc'), ...options, ...libraries, 'consumer.mts'],
+        consumer,
+      )
+    },
+  )
+})
