@@ -17,6 +17,7 @@ import { healthRoutes } from './http/health.ts'
 import { inputRoutes } from './http/inputs.ts'
 import { jobRoutes } from './http/jobs.ts'
 import { logRoutes } from './http/logs.ts'
+import { countRequests, countUnreadable, metricsRoutes } from './http/metrics.ts'
 import { outputRoutes } from './http/output.ts'
 import { collectMethods } from './http/methods.ts'
 import { registerBodies } from './http/bodies.ts'
@@ -31,6 +32,7 @@ import type { Deliveries } from './jobs/deliveries.ts'
 import type { LinkSigner } from './jobs/links.ts'
 import type { JobService } from './jobs/service.ts'
 import type { Watches } from './jobs/watches.ts'
+import type { Metrics } from './metrics/port.ts'
 import type { Readiness } from './readiness.ts'
 
 export type AppParts = {
@@ -41,6 +43,7 @@ export type AppParts = {
   readonly uploads: Pick<Uploads, 'begin' | 'locate'>
   readonly links: LinkSigner
   readonly readiness: Pick<Readiness, 'report'>
+  readonly metrics: Metrics
   readonly log: FastifyBaseLogger
   readonly http: HttpSettings
   /** Counts requests for all replicas; undefined: there is this server only. */
@@ -51,14 +54,17 @@ export type AppParts = {
 
 /** The HTTP application, ready to listen or to be injected. It opens nothing itself: its parts are given and closed elsewhere. */
 export async function buildApp({ log, http, authenticator, counter, ...parts }: AppParts): Promise<FastifyInstance> {
-  const { service, watches, deliveries, readiness, artifacts, uploads, links } = parts
+  const { service, watches, deliveries, readiness, metrics, artifacts, uploads, links } = parts
   const app = Fastify({
     loggerInstance: log,
     bodyLimit: http.bodyLimitBytes,
     trustProxy: trustProxyOf(http.trustedProxies),
     genReqId: () => randomUUID(),
     logController: new RequestLog(),
-    frameworkErrors: answerError,
+    frameworkErrors(error, request, reply) {
+      answerError(error, request, reply)
+      countUnreadable(metrics.observe, request, reply.statusCode)
+    },
     clientErrorHandler: answerClientError,
     ...connectionOptions(http),
     // A job id of any length is ours to refuse.
@@ -75,6 +81,7 @@ export async function buildApp({ log, http, authenticator, counter, ...parts }: 
 
   // Hooks run in this order: answers to browsers have their headers whatever comes, nothing is done for who is refused,
   // and who asks too often does not get as far as a body.
+  countRequests(app, metrics)
   registerCaller(app)
   forbidSniffing(app)
   await registerCors(app, http.corsOrigins)
@@ -96,6 +103,7 @@ export async function buildApp({ log, http, authenticator, counter, ...parts }: 
   await app.register(eventRoutes, { service, watches, links, maxPerCaller: http.maxStreamsPerCaller })
   await app.register(logRoutes, { service })
   await app.register(webhookRoutes, { deliveries })
+  await app.register(metricsRoutes, { metrics })
 
   const isOpen = authenticator === undefined
   const isPublic = http.publicDocs ?? isOpen

@@ -9,17 +9,18 @@ import { hasReplicas } from './config-faults.ts'
 import { UploadsNeedPublicUrl, UploadsNeedSharedStorage } from './errors.ts'
 import type { Uploads } from './inputs/port.ts'
 import { createLinkSigner, type LinkSigner } from './jobs/links.ts'
+import type { Observe } from './metrics/port.ts'
 import type { SecretKeeper } from './store/port.ts'
 
 /** Picks where outputs come from: the local backend's from its own folder, Modal's as the configuration says. */
-export async function openArtifacts(config: Config, log: Logger): Promise<Artifacts> {
+export async function openArtifacts(config: Config, log: Logger, observe: Observe): Promise<Artifacts> {
   const { createLocalArtifacts } = await import('./artifacts/local.ts')
   const local = createLocalArtifacts(resolve(config.DATA_DIR))
   if (config.BACKEND === 'local') return createArtifactsByBackend({ local })
-  return createArtifactsByBackend({ local, modal: await openModalArtifacts(config, log) })
+  return createArtifactsByBackend({ local, modal: await openModalArtifacts(config, log, observe) })
 }
 
-function openModalArtifacts(config: Config, log: Logger): Promise<Artifacts> {
+function openModalArtifacts(config: Config, log: Logger, observe: Observe): Promise<Artifacts> {
   switch (config.OUTPUT_SOURCE) {
     case 'dir':
       return openDirectory(config)
@@ -27,7 +28,7 @@ function openModalArtifacts(config: Config, log: Logger): Promise<Artifacts> {
       return openS3(config)
     case 'modal':
     case undefined:
-      return openDownloads(config, log)
+      return openDownloads(config, log, observe)
     default:
       return config.OUTPUT_SOURCE satisfies never
   }
@@ -60,13 +61,13 @@ async function openS3(config: Config): Promise<Artifacts> {
   })
 }
 
-async function openDownloads(config: Config, log: Logger): Promise<Artifacts> {
+async function openDownloads(config: Config, log: Logger, observe: Observe): Promise<Artifacts> {
   const { createModalArtifacts } = await import('./artifacts/modal.ts')
   let opened: Promise<ModalDownload> | undefined
   // Modal's client is loaded by the first download, not before the server listens.
   const load = () =>
     (opened ??= import('./backend/modal-download.ts').then(({ createModalDownload }) =>
-      createModalDownload({ app: config.MODAL_APP, functionName: config.MODAL_DOWNLOAD_FUNCTION, log }),
+      createModalDownload({ app: config.MODAL_APP, functionName: config.MODAL_DOWNLOAD_FUNCTION, log, observe }),
     ))
   const artifacts = createModalArtifacts({
     download: async (run, path, signal) => (await load()).fetch(run, path, signal),

@@ -3,9 +3,11 @@ import { dirname, isAbsolute, relative, sep } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { v7 as uuidv7 } from 'uuid'
+import packageJson from '../package.json' with { type: 'json' }
 import type { Artifacts } from './artifacts/port.ts'
 import type { Authenticator } from './auth/port.ts'
 import type { Backend } from './backend/port.ts'
+import { watchBackend } from './backend/watched.ts'
 import { childEnvironment, type Config, ConfigError } from './config.ts'
 import type { Counter } from './counters/port.ts'
 import type { WebhookSender } from './delivery/port.ts'
@@ -19,6 +21,8 @@ import { createService, type JobService } from './jobs/service.ts'
 import { createStopper } from './jobs/stopper.ts'
 import { createWatches, type Watches } from './jobs/watches.ts'
 import { createWebhooks } from './jobs/webhooks.ts'
+import { createMetrics } from './metrics/metrics.ts'
+import type { Metrics, ServerFacts } from './metrics/port.ts'
 import { createReadiness, type Readiness } from './readiness.ts'
 import { parseWebhookSecrets } from './webhook-secrets.ts'
 import { openArtifacts, openLinks, openUploads } from './wire-artifacts.ts'
@@ -29,6 +33,7 @@ export type Wired = {
   readonly watches: Watches
   readonly deliveries: Deliveries
   readonly readiness: Readiness
+  readonly metrics: Metrics
   readonly artifacts: Artifacts
   readonly uploads: Uploads
   readonly links: LinkSigner
@@ -54,7 +59,9 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   const counter = await openCounter(config, log)
   if (counter) opened(counter)
   let listeningAt = config.PORT
-  const artifacts = opened(await openArtifacts(config, log))
+  const metrics = createMetrics(factsOfServer(config))
+  const { observe } = metrics
+  const artifacts = opened(await openArtifacts(config, log, observe))
   const uploads = opened(await openUploads(config, log))
   const channels = await openChannels(config, log)
   if (channels) opened(channels)
@@ -62,13 +69,13 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   const links = await openLinks(config, { secrets: store, port: () => listeningAt }, log)
   const events = opened(await openEvents(channels, log))
   const watches = opened(createWatches({ store, events, log }))
-  const backend = opened(await openBackend(config, log))
+  const backend = opened(watchBackend(await openBackend(config, log, metrics), metrics))
   const sender = opened(await openSender(config))
   const claimMs = config.WEBHOOK_TIMEOUT_SECONDS * 1000 + CLAIM_MARGIN_MS
-  const webhooks = opened(createWebhooks({ store, sender, log, claimMs }))
+  const webhooks = opened(createWebhooks({ store, sender, log, observe, claimMs }))
   const queue = opened(await openQueue(config, channels, log))
   const service = createService({
-    ...{ store, queue, events, backend, artifacts, uploads, webhooks, links, log },
+    ...{ store, queue, events, backend, artifacts, uploads, webhooks, links, log, observe },
     timeoutSeconds: config.JOB_TIMEOUT_SECONDS,
     maxQueuedJobs: config.MAX_QUEUED_JOBS || undefined,
     maxActiveOfCaller: config.MAX_ACTIVE_JOBS_PER_CALLER || undefined,
@@ -86,6 +93,10 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   // Before the reconciler, whose pass may be waiting for it.
   opened(stopper)
   const readiness = opened(createReadiness({ store, backend }))
+  metrics.watch({
+    jobs_waiting: () => store.countSubmitted(),
+    store_up: () => Number(readiness.report().store === 'ok'),
+  })
   const run = createRunner({
     ...{ store, service, backend, uploads, links, stopper, log },
     maxAttempts: config.MAX_ATTEMPTS,
@@ -95,7 +106,7 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   let closing: Promise<void> | undefined
   return {
     ...{ service, watches, deliveries: createDeliveries({ store, service, webhooks }) },
-    ...{ readiness, artifacts, uploads, links, authenticator, counter, reload },
+    ...{ readiness, metrics, artifacts, uploads, links, authenticator, counter, reload },
     async start(port = config.PORT) {
       listeningAt = port
       await queue.start(run)
@@ -104,6 +115,21 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
     close: () => (closing ??= closeAll()),
   }
 }
+
+/** What dashboards want to know of a server beside what it does. */
+const factsOfServer = (config: Config): ServerFacts => ({
+  info: {
+    version: packageJson.version,
+    backend: config.BACKEND,
+    store: /^[a-z]+/.exec(config.JOB_STORE)?.[0] ?? '',
+  },
+  limits: {
+    max_concurrent_jobs: config.MAX_CONCURRENT_JOBS,
+    max_queued_jobs: config.MAX_QUEUED_JOBS,
+    max_connections: config.MAX_CONNECTIONS,
+    modal_polls: config.MODAL_MAX_CONNECTIONS * config.MODAL_POLLS_PER_CONNECTION,
+  },
+})
 
 type Closable = { close(): Promise<void> }
 
@@ -163,9 +189,9 @@ async function openSender(config: Config): Promise<WebhookSender> {
   })
 }
 
-async function openBackend(config: Config, log: Logger): Promise<Backend> {
+async function openBackend(config: Config, log: Logger, metrics: Metrics): Promise<Backend> {
   const allowlist = config.INPUT_URL_ALLOWLIST?.split(',').map((host) => host.trim())
-  if (config.BACKEND === 'modal') return openModal(config, allowlist, log)
+  if (config.BACKEND === 'modal') return openModal(config, allowlist, { log, metrics })
   const { createLocalBackend } = await import('./backend/local.ts')
   await checkFolders(config)
   return createLocalBackend({
@@ -181,7 +207,11 @@ async function openBackend(config: Config, log: Logger): Promise<Backend> {
   })
 }
 
-async function openModal(config: Config, allowlist: string[] | undefined, log: Logger): Promise<Backend> {
+async function openModal(
+  config: Config,
+  allowlist: string[] | undefined,
+  { log, metrics }: { log: Logger; metrics: Metrics },
+): Promise<Backend> {
   const [{ deferBackend }, { inputUrlFaults }] = await Promise.all([
     import('./backend/deferred.ts'),
     import('./net/url-rule.ts'),
@@ -195,8 +225,7 @@ async function openModal(config: Config, allowlist: string[] | undefined, log: L
       functionName: config.MODAL_FUNCTION,
       maxConnections: config.MODAL_MAX_CONNECTIONS,
       pollsPerConnection: config.MODAL_POLLS_PER_CONNECTION,
-      check,
-      log,
+      ...{ check, log, metrics },
     })
   })
   // Soon even without a job, to warn of a function that is not deployed; not now, to be ready sooner.

@@ -5,12 +5,18 @@ import { FunctionCall, type Function_, type ModalClient } from 'modal'
 import { OutputUnavailable } from '../errors.ts'
 import type { ModelVersion } from '../jobs/job.ts'
 import type { Log } from '../jobs/log.ts'
+import type { Observe } from '../metrics/port.ts'
 import { bytesOfCbor } from './cbor-bytes.ts'
 import { createSlots } from './local/slots.ts'
 import { isNotFound, isPassing, isRefusal, wordsOf } from './modal-outcome.ts'
 import { openClient, RPC_TIMEOUT_MS, type RpcContext, rpcContext } from './modal-rpc.ts'
 
-export type ModalDownloadOptions = { readonly app: string; readonly functionName: string; readonly log: Log }
+export type ModalDownloadOptions = {
+  readonly app: string
+  readonly functionName: string
+  readonly log: Log
+  readonly observe?: Observe
+}
 
 /** The outputs that Modal keeps. */
 export type ModalDownload = {
@@ -38,12 +44,12 @@ const BLOB_PAUSE_MS = 250
 const RETRY_SECONDS = 10
 
 /** Calls the deployed function that hands out outputs, on a connection of its own. */
-export function createModalDownload({ app, functionName, log }: ModalDownloadOptions): ModalDownload {
+export function createModalDownload({ app, functionName, log, observe }: ModalDownloadOptions): ModalDownload {
   let client: ModalClient | undefined
   let lookup: Promise<Function_> | undefined
   const slots = createSlots(MAX_FETCHES)
 
-  const open = () => (client ??= openClient(log))
+  const open = () => (client ??= openClient({ log, observe }))
 
   /** One look-up for all; a failed one is forgotten. */
   const deployedFunction = () => {

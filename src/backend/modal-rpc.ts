@@ -1,8 +1,9 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ModalClient, type ModalClientParams } from 'modal'
-import { Metadata } from 'nice-grpc'
+import { ClientError, Metadata, Status } from 'nice-grpc'
 import type { Log } from '../jobs/log.ts'
+import type { Observe } from '../metrics/port.ts'
 
 /** Time limit of one RPC that answers at once, and what a long poll may take beyond its own wait, in ms. */
 export const RPC_TIMEOUT_MS = 30_000
@@ -36,13 +37,16 @@ export type RpcContext = {
 }
 export const rpcContext = new AsyncLocalStorage<RpcContext>()
 
-/** A client of Modal with a connection of its own (over TLS; without it the connections of a process are shared). */
-export const openClient = (log: Log): ModalClient => new ModalClient(clientParams(log))
+/** `observe` hears of every RPC, and of the ends that polls bring. */
+export type ClientParts = { readonly log: Log; readonly observe?: Observe | undefined }
 
-function clientParams(log: Log): ModalClientParams {
+/** A client of Modal with a connection of its own (over TLS; without it the connections of a process are shared). */
+export const openClient = (parts: ClientParts): ModalClient => new ModalClient(clientParams(parts))
+
+function clientParams({ log, observe }: ClientParts): ModalClientParams {
   return {
     maxThrottleWaitSecs: MAX_THROTTLE_WAIT_SECONDS,
-    grpcMiddleware: [rpcMiddleware],
+    grpcMiddleware: [observe ? observed(observe) : rpcMiddleware],
     logger: {
       debug: (message, ...details) => log.debug({ details }, message),
       info: (message, ...details) => log.debug({ details }, message),
@@ -63,7 +67,7 @@ const ENDED_BY_SIGNAL = new Set(['FunctionGetOutputs', 'FunctionCallCancel', ...
  */
 const rpcMiddleware: Middleware = async function* (call, options) {
   const context = rpcContext.getStore() ?? {}
-  const method = call.method.path.split('/').at(-1) ?? ''
+  const method = methodOf(call)
   const bounded = { timeoutMs: LOG_RPCS[method] ?? context.timeoutMs ?? RPC_TIMEOUT_MS, ...options }
   const signals = [options.signal, ENDED_BY_SIGNAL.has(method) ? context.signal : undefined].filter((one) => !!one)
   const ending = signals.length > 0 && { signal: signals.length > 1 ? AbortSignal.any(signals) : signals[0] }
@@ -87,6 +91,47 @@ const rpcMiddleware: Middleware = async function* (call, options) {
     default:
       return yield* call.next(call.request, { ...bounded, ...ending })
   }
+}
+
+/** The same, told of. */
+const observed = (observe: Observe): Middleware =>
+  async function* (call, options) {
+    const method = methodOf(call)
+    const startedAt = performance.now()
+    // One that nobody waits for any more returns without an error.
+    let code = Status[Status.CANCELLED]
+    try {
+      const response = yield* rpcMiddleware(call, options)
+      code = Status[Status.OK]
+      if (method === 'FunctionGetOutputs') tellOfEnd(response as OutputsResponse, observe)
+      return response
+    } catch (error) {
+      code = codeNameOf(error)
+      throw error
+    } finally {
+      observe({ type: 'rpc-ended', method, code, tookMs: performance.now() - startedAt })
+    }
+  }
+
+const methodOf = (call: { readonly method: { readonly path: string } }) => call.method.path.split('/').at(-1) ?? ''
+
+/** gRPC's name of an error; `NONE` where the RPC was not made, for want of credentials for instance. */
+function codeNameOf(error: unknown): string {
+  if (error instanceof ClientError) return Status[error.code]
+  return error instanceof Error && error.name === 'AbortError' ? Status[Status.CANCELLED] : 'NONE'
+}
+
+/** Modal's times are in seconds since the epoch, 0 where it says none. */
+type OutputsResponse = {
+  readonly outputs?: readonly { readonly inputStartedAt: number; readonly outputCreatedAt: number }[]
+}
+
+function tellOfEnd({ outputs = [] }: OutputsResponse, observe: Observe): void {
+  const [output] = outputs
+  if (!output) return
+  const { inputStartedAt: startedAt, outputCreatedAt: endedAt } = output
+  const ranMs = startedAt > 0 && endedAt > 0 ? (endedAt - startedAt) * 1000 : undefined
+  observe({ type: 'end-noticed', ranMs, lateMs: endedAt > 0 ? Date.now() - endedAt * 1000 : undefined })
 }
 
 const CBOR_NULL = Uint8Array.of(0xf6)

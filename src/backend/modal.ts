@@ -1,6 +1,7 @@
 import { type Function_, FunctionCall, type ModalClient } from 'modal'
 import type { NamedInput } from '../jobs/job.ts'
 import type { Log } from '../jobs/log.ts'
+import type { Metrics } from '../metrics/port.ts'
 import { createLogReader } from './log-reader.ts'
 import {
   grpcCode,
@@ -21,6 +22,7 @@ export type ModalOptions = {
   readonly app: string
   readonly functionName: string
   readonly log: Log
+  readonly metrics?: Pick<Metrics, 'observe' | 'watch'>
   /** Connections that polls may open, and polls that may be open on each: their product is the number of slots. */
   readonly maxConnections: number
   readonly pollsPerConnection: number
@@ -39,13 +41,20 @@ const POLL_MS = 55_000
  * Spawns, cancels and look-ups have a connection of their own: polls, which fill theirs, never stand in their way.
  */
 export function createModalBackend(options: ModalOptions): Backend {
-  const { app, functionName, log, maxConnections, pollsPerConnection, pollMs = POLL_MS } = options
-  const control = openClient(log)
+  const { app, functionName, log, metrics, maxConnections, pollsPerConnection, pollMs = POLL_MS } = options
+  const open = () => openClient({ log, observe: metrics?.observe })
+  const control = open()
   const pollClients: ModalClient[] = []
   let logClient: ModalClient | undefined
-  const pool = createPollPool({ maxConnections, pollsPerConnection, longPollMs: pollMs })
+  const pool = createPollPool({ maxConnections, pollsPerConnection, longPollMs: pollMs, observe: metrics?.observe })
   const gate = createOutageGate({ probe: () => probe(control, options), log, describe: wordsOf })
   let lookup: Promise<Function_> | undefined
+  metrics?.watch({
+    modal_calls_held: () => gate.stats().waiting,
+    modal_polls_open: () => pool.stats().open,
+    modal_polls_waiting: () => pool.stats().waiting,
+    modal_poll_connections: () => pool.stats().connections,
+  })
 
   /** One look-up for all; a failed one is forgotten, so that the next spawn looks again. */
   const deployedFunction = () => {
@@ -79,7 +88,7 @@ export function createModalBackend(options: ModalOptions): Backend {
 
   /** One turn of a poll is one RPC; undefined: the call runs on. */
   const poll = async (callId: string, { connection, waitMs, signal }: PollTurn): Promise<Outcome | undefined> => {
-    const client = (pollClients[connection] ??= openClient(log))
+    const client = (pollClients[connection] ??= open())
     const context: RpcContext = { signal, timeoutMs: waitMs + RPC_TIMEOUT_MS }
     const outcome = await rpcContext
       .run(context, () => new FunctionCall(client, callId, '', '').get({ timeoutMs: waitMs }))
@@ -101,7 +110,7 @@ export function createModalBackend(options: ModalOptions): Backend {
   const logs = createLogReader({
     // The streams of lines have a connection of their own too.
     async open(callId) {
-      logClient ??= openClient(log)
+      logClient ??= open()
       return (await logClient.functionCalls.fromId(callId)).logs
     },
     scope: (signal) => {

@@ -1,3 +1,4 @@
+import type { Observe } from '../metrics/port.ts'
 import { createTurnQueue } from '../turn-queue.ts'
 
 /** `connection`: the number of the connection to ask on, from 0. `waitMs`: how long to wait there, at most. */
@@ -43,6 +44,8 @@ export type PollPoolOptions = {
   /** How long a poll waits while there is a slot for everyone, in ms; also the upper limit of a turn. */
   readonly longPollMs?: number
   readonly maxPollsPerSecond?: number
+  /** Hears how long each turn was waited for. */
+  readonly observe?: Observe | undefined
   /** The shortest mean turn, in ms. */
   readonly minTurnMs?: number
   /** A clock that never goes back, in ms. */
@@ -60,6 +63,8 @@ const CROWDED_BURST = 0.04
 
 type Follower = {
   isOver: boolean
+  /** Since when it waits for a turn. */
+  waitsSince: number
   /** One turn; settles the follower when there is a value. */
   ask: (turn: PollTurn) => Promise<void>
   fail: (reason: unknown) => void
@@ -73,6 +78,7 @@ type Turn = { readonly startedAt: number; readonly abort: AbortController; isEnd
 export function createPollPool(options: PollPoolOptions): PollPool {
   const { maxConnections, pollsPerConnection, longPollMs = 55_000, maxPollsPerSecond = 1_250 } = options
   const { now = () => performance.now(), random = Math.random, setTimer = unrefTimer, minTurnMs = 1_000 } = options
+  const { observe } = options
   const slots = maxConnections * pollsPerConnection
   const turnMs = Math.max(minTurnMs, (1_000 * slots) / maxPollsPerSecond)
   const nextTurnMs = pairedJitter(turnMs, random)
@@ -98,6 +104,7 @@ export function createPollPool(options: PollPoolOptions): PollPool {
   }
 
   const enqueue = (follower: Follower) => {
+    follower.waitsSince = now()
     follower.leave = waiting.add(follower)
   }
 
@@ -116,6 +123,7 @@ export function createPollPool(options: PollPoolOptions): PollPool {
     if (isLong) turn.unlist = longPolls.add(turn)
     follower.leave = (reason) => end(turn, reason)
     occupy(connection, 1)
+    observe?.({ type: 'turn-taken', waitedMs: turn.startedAt - follower.waitsSince })
     const waitMs = isLong ? longPollMs : Math.min(longPollMs, nextTurnMs())
     try {
       await follower.ask({ connection, waitMs, signal: turn.abort.signal })
@@ -183,6 +191,7 @@ export function createPollPool(options: PollPoolOptions): PollPool {
       const { promise, resolve, reject } = Promise.withResolvers<T>()
       const follower: Follower = {
         isOver: false,
+        waitsSince: 0,
         async ask(turn) {
           const value = await poll(turn)
           if (value === undefined) return

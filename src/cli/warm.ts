@@ -18,6 +18,7 @@ await Promise.all([
     '../backend/modal.ts',
     '../backend/modal-download.ts',
     '../http/reference/document.ts',
+    '../metrics/prometheus.ts',
     'close-with-grace',
   ].map((path) => import(path)),
 ])

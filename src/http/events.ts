@@ -25,7 +25,7 @@ export type EventRoutesOptions = {
   readonly maxPerCaller: number
 }
 
-const READ = { access: 'jobs:read' } as const
+const READ = { access: 'jobs:read', untimed: true } as const
 // The heartbeat is ours: the plugin's goes on for a client that takes nothing. What is sent is text already.
 const SSE = { kind: 'only', heartbeat: false, serializer: (data: string) => data } as const
 

@@ -27,7 +27,7 @@ export const inputRoutes: FastifyPluginAsyncTypebox<InputParts> = (app, { servic
   app.get(
     '/jobs/:id/inputs/:kind',
     {
-      config: { access: 'jobs:read', takesLinks: true },
+      config: { access: 'jobs:read', takesLinks: true, untimed: true },
       schema: {
         params: InputParams,
         querystring: LinkQuery,

@@ -24,7 +24,7 @@ export const logRoutes: FastifyPluginAsyncTypebox<{ service: JobService }> = (ap
   app.get(
     '/jobs/:id/logs',
     {
-      config: { access: 'jobs:read' },
+      config: { access: 'jobs:read', untimed: true },
       schema: {
         params: JobParams,
         querystring: LogsQuery,

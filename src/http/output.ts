@@ -43,7 +43,7 @@ export const outputRoutes: FastifyPluginAsyncTypebox<OutputParts> = (app, { serv
   app.get(
     '/jobs/:id/output',
     {
-      config: { access: 'jobs:read', takesLinks: true },
+      config: { access: 'jobs:read', takesLinks: true, untimed: true },
       schema: {
         params: JobParams,
         querystring: OutputQuery,

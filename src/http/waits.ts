@@ -39,10 +39,12 @@ export function createHold(app: FastifyInstance, watches: Watches): Hold {
     if (isEnding || reply.raw.destroyed) letGo()
     held.add(answer)
     reply.raw.once('close', letGo)
+    const from = performance.now()
     try {
       return await untilEnded(watches, job, { timeoutMs: seconds * 1000, signal: answer.signal })
     } finally {
       held.delete(answer)
+      reply.request.heldMs += performance.now() - from
       reply.raw.off('close', letGo)
       // A connection that is kept open would hold up the end.
       if (isEnding) reply.header('connection', 'close')

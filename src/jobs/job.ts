@@ -13,14 +13,11 @@ export type BackendName = 'modal' | 'local'
 export type ModelVersion = 'v15' | 'v1'
 
 /** Why a job failed. What each means to a caller stands in the README. */
-export type ErrorCode =
-  | 'inference_failed'
-  | 'timed_out'
-  | 'input_unavailable'
-  | 'backend_unavailable'
-  | 'backend_rejected'
-  | 'lost'
-  | 'invalid_output'
+export const ERROR_CODES = [
+  ...(['inference_failed', 'timed_out', 'input_unavailable', 'backend_unavailable'] as const),
+  ...(['backend_rejected', 'lost', 'invalid_output'] as const),
+] as const
+export type ErrorCode = (typeof ERROR_CODES)[number]
 
 /** What a file that comes with a submit is: a face (`video`, `image`) or the speech. */
 export const FILE_KINDS = ['video', 'image', 'audio'] as const

@@ -14,6 +14,7 @@ import {
 } from '../errors.ts'
 import type { EventBus } from '../events/port.ts'
 import type { Upload, Uploads } from '../inputs/port.ts'
+import type { Observe } from '../metrics/port.ts'
 import type { JobQueue } from '../queue/port.ts'
 import type { JobStore, ListPosition, ListQuery } from '../store/port.ts'
 import { type Caller, maySee } from './caller.ts'
@@ -65,6 +66,8 @@ export type ServiceParts = {
   /** For the links of what webhooks tell. */
   readonly links: Pick<LinkSigner, 'outputUrl'>
   readonly log: Log
+  /** Hears of what this service wrote. */
+  readonly observe?: Observe
   readonly timeoutSeconds: number
   /** Unfinished jobs of one caller, beyond which its submits are refused; undefined: any number. */
   readonly maxActiveOfCaller?: number | undefined
@@ -126,7 +129,7 @@ export function createService(parts: ServiceParts): JobService {
     maxQueuedJobs = Infinity,
     maxActiveOfCaller,
   } = parts
-  const { newId = randomUUID, now = Date.now } = parts
+  const { newId = randomUUID, now = Date.now, observe } = parts
 
   const find = async (id: string, caller?: Caller): Promise<Job> => {
     const job = isJobId(id) ? await store.get(id) : undefined
@@ -141,6 +144,7 @@ export function createService(parts: ServiceParts): JobService {
       if (!applied.accepted) return { accepted: false, job: before }
       const { job, delivery } = withDelivery(before, applied.job, { now: now(), links })
       if (await store.update(job, before.revision, delivery)) {
+        observe?.({ type: 'job-changed', before, after: job, event: event.type })
         if (delivery) webhooks.wake(delivery)
         await react(before, job, event)
         return { accepted: true, job }
@@ -243,6 +247,7 @@ export function createService(parts: ServiceParts): JobService {
         return { job, replayed }
       }
       log.info({ job_id: job.id, backend: job.backend }, 'job submitted')
+      observe?.({ type: 'job-submitted' })
       events.publish(job)
       await queue.add({ id: job.id, attempt: 1 }).catch(notHeard(job))
       return { job, replayed: false }

@@ -1,4 +1,5 @@
 import type { WebhookSender } from '../delivery/port.ts'
+import type { Fact, Observe } from '../metrics/port.ts'
 import type { DeliveryStore } from '../store/port.ts'
 import {
   beginTry,
@@ -18,6 +19,8 @@ export type WebhooksParts = {
   readonly store: DeliveryStore
   readonly sender: WebhookSender
   readonly log: Log
+  /** Hears of each try, once it is on record. */
+  readonly observe?: Observe
   /** After how long, in ms, a try that is not on record as ended counts as lost: longer than any try takes. */
   readonly claimMs: number
   /** Epoch ms. */
@@ -51,7 +54,7 @@ const LOOK_GAP_FACTOR = 10
 const LINE_EVERY_MS = 60_000
 
 export function createWebhooks(parts: WebhooksParts): Webhooks {
-  const { store, sender, log, claimMs, now = Date.now, random = Math.random } = parts
+  const { store, sender, log, observe, claimMs, now = Date.now, random = Math.random } = parts
   const closing = new AbortController()
   let timer: { readonly dueAt: number; readonly handle: NodeJS.Timeout } | undefined
   let looking: Promise<void> | undefined
@@ -130,7 +133,9 @@ export function createWebhooks(parts: WebhooksParts): Webhooks {
 
   const withdrawUnsent = async (delivery: Delivery) => {
     const withdrawn = withdraw(delivery, 'not sent: the receiver has answered 410 and wants no more of this job', now())
-    if (await store.updateDelivery(withdrawn, delivery.revision)) logEnd(withdrawn)
+    if (!(await store.updateDelivery(withdrawn, delivery.revision))) return
+    logEnd(withdrawn)
+    observe?.({ type: 'webhook-withdrawn' })
   }
 
   /** The delivery as it is after the try. */
@@ -150,6 +155,7 @@ export function createWebhooks(parts: WebhooksParts): Webhooks {
   const record = async (begun: Delivery, ended: Delivery) => {
     if (!(await store.updateDelivery(ended, begun.revision))) return
     logEnd(ended)
+    if (!closing.signal.aborted) observe?.(factOf(begun, ended))
     if (ended.dueAt !== undefined) wakeAt(ended.dueAt)
   }
 
@@ -172,4 +178,11 @@ export function createWebhooks(parts: WebhooksParts): Webhooks {
       await lines.close()
     },
   }
+}
+
+/** A try that was asked for ends a delivery only where it makes it another than it was. */
+function factOf({ redelivery }: Delivery, { state, tries }: Delivery): Fact {
+  const { status, durationMs = 0 } = tries.at(-1) ?? {}
+  const end = state === 'pending' || state === redelivery?.state ? undefined : state
+  return { type: 'webhook-tried', status, tookMs: durationMs, end }
 }

@@ -4,6 +4,7 @@ import type { Counter } from '../../src/counters/port.ts'
 import { buildApp } from '../../src/app.ts'
 import { loadConfig } from '../../src/config.ts'
 import { type HttpSettings, httpSettingsOf } from '../../src/http-settings.ts'
+import { createMetrics } from '../../src/metrics/metrics.ts'
 import { startCore } from './core.ts'
 import { recordingLog } from './log.ts'
 
@@ -23,10 +24,23 @@ export const defaultHttp: HttpSettings = { ...shippedHttp, maxEventLoopDelayMs: 
 
 /** The shipped app on the whole core, with the backend in the test's hand; `http` is what is not as by default. */
 export async function startApp({ http, authenticator, counter, ...options }: AppOptions = {}) {
-  const core = await startCore(options)
+  const metrics = createMetrics({ info: { version: 'test' }, limits: { max_queued_jobs: 5, max_connections: 0 } })
+  const core = await startCore({ ...options, observe: metrics.observe })
   const { log, lines, text } = await recordingLog()
   const { service, watches, deliveries, readiness, artifacts, uploads, links } = core
-  const parts = { service, watches, deliveries, readiness, artifacts, uploads, links, log, authenticator, counter }
+  const parts = {
+    service,
+    watches,
+    deliveries,
+    readiness,
+    metrics,
+    artifacts,
+    uploads,
+    links,
+    log,
+    authenticator,
+    counter,
+  }
   const app = await buildApp({ ...parts, http: { ...defaultHttp, ...http } })
   const post = (url: string, payload?: object | string, headers: Record<string, string> = {}) =>
     app.inject({
@@ -37,7 +51,7 @@ export async function startApp({ http, authenticator, counter, ...options }: App
     })
   return {
     ...core,
-    ...{ app, post, requestLines: lines, requestLog: text },
+    ...{ app, post, metrics, requestLines: lines, requestLog: text },
     get: (url: string) => app.inject({ method: 'GET', url }),
     async close() {
       await app.close()

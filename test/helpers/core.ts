@@ -11,6 +11,7 @@ import { createReconciler } from '../../src/jobs/reconciler.ts'
 import { createRunner } from '../../src/jobs/runner.ts'
 import { createService, type NewJob } from '../../src/jobs/service.ts'
 import { createStopper } from '../../src/jobs/stopper.ts'
+import type { Observe } from '../../src/metrics/port.ts'
 import type { Uploads } from '../../src/inputs/port.ts'
 import { createWebhooks } from '../../src/jobs/webhooks.ts'
 import { createInProcessQueue } from '../../src/queue/in-process.ts'
@@ -54,12 +55,13 @@ type CoreOptions = {
   maxActiveOfCaller?: number
   artifacts?: Artifacts
   uploads?: Uploads
+  observe?: Observe
 }
 
 /** The whole core on its first adapters, with a backend and a clock in the test's hand. */
 export async function startCore({ running = true, store: given, ...options }: CoreOptions = {}) {
   const { maxConcurrentJobs, sender = createFakeSender(), ...others } = options
-  const { artifacts = noArtifacts, uploads = noUploads, ...limits } = others
+  const { artifacts = noArtifacts, uploads = noUploads, observe = () => undefined, ...limits } = others
   const clock = { now: 1_000_000 }
   const now = () => clock.now
   const { log, lines } = await recordingLog()
@@ -72,12 +74,12 @@ export async function startCore({ running = true, store: given, ...options }: Co
   const backend = createFakeBackend()
   const watches = createWatches({ store, events, log })
   const queue = createInProcessQueue({ log, maxRunning: maxConcurrentJobs })
-  const webhooks = createWebhooks({ store, sender, log, claimMs: 25_000, now, random: () => 0.5 })
+  const webhooks = createWebhooks({ store, sender, log, observe, claimMs: 25_000, now, random: () => 0.5 })
   const links = createLinkSigner({
     ...{ secrets: ['new secret', 'old secret'], publicUrl: () => 'https://video.example', ttlSeconds: 3600, now },
   })
   const service = createService({
-    ...{ store, queue, events, backend, artifacts, uploads, webhooks, links, log, timeoutSeconds: 60, now },
+    ...{ store, queue, events, backend, artifacts, uploads, webhooks, links, log, observe, timeoutSeconds: 60, now },
     ...limits,
   })
   const deliveries = createDeliveries({ store, service, webhooks, now })

@@ -16,7 +16,7 @@ import { until } from '../helpers/until.ts'
 
 type Route = {
   /** Undefined: for anybody. `known`: for whoever has a valid credential. */
-  readonly scope?: 'jobs:read' | 'jobs:write' | 'known'
+  readonly scope?: 'jobs:read' | 'jobs:write' | 'metrics:read' | 'known'
   /** What the job has to be. */
   readonly job?: 'running' | 'succeeded' | 'canceled'
   readonly answer: number
@@ -28,6 +28,7 @@ type Route = {
 const ROUTES: Readonly<Record<string, Route>> = {
   'GET /healthz': { answer: 200, hasNoOwner: true },
   'GET /readyz': { answer: 200, hasNoOwner: true },
+  'GET /metrics': { scope: 'metrics:read', answer: 200, hasNoOwner: true },
   'GET /openapi.json': { scope: 'known', answer: 200, hasNoOwner: true },
   'GET /docs': { scope: 'known', answer: 200, hasNoOwner: true },
   'GET /docs/scalar.js': { scope: 'known', answer: 200, hasNoOwner: true },
@@ -93,12 +94,12 @@ describe.each(Object.entries(ROUTES))('%s', (name, { scope, job, answer, hasNoOw
     ['nobody', undefined, scope === undefined ? answer : 401],
     ['a wrong key', 'mallory', scope === undefined ? answer : 401],
     ['a key without a scope', 'nothing', mayUse(false)],
-    ['a key for metrics', 'metrics', mayUse(false)],
+    ['a key for metrics', 'metrics', mayUse(needs === 'metrics:read')],
     ['its owner, to read', 'alice-reads', mayUse(needs === 'jobs:read')],
     ['its owner, to write', 'alice-writes', mayUse(needs === 'jobs:write')],
-    ['its owner', 'alice', answer],
-    ['another caller', 'bob', foreign],
-    ['a token of that name', 'alice-of-the-issuer', foreign],
+    ['its owner', 'alice', mayUse(needs !== 'metrics:read')],
+    ['another caller', 'bob', needs === 'metrics:read' ? 403 : foreign],
+    ['a token of that name', 'alice-of-the-issuer', needs === 'metrics:read' ? 403 : foreign],
     ['an administrator', 'root', answer],
   ])(`for %s`, async (_who, caller, expected) => {
     const id = await aJobOfAlice(job)

@@ -18,7 +18,7 @@ export const TAGS = {
   jobs: 'Submit jobs, follow them, fetch what they made.',
   events: 'Be told of changes instead of asking.',
   webhooks: 'Be told by signed requests, and see what became of them.',
-  health: 'For load balancers and orchestrators.',
+  health: 'For load balancers, orchestrators and monitoring.',
   reference: 'This document.',
 } as const
 

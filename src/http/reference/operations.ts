@@ -31,6 +31,15 @@ const healthOperations: Operations = {
   },
 }
 
+const metricsOperations: Operations = {
+  'GET /metrics': {
+    ...{ operationId: 'getMetrics', tag: 'health', summary: 'Read the metrics' },
+    description:
+      'For Prometheus to scrape, in its text format: what was counted since the process began, and how it is now. Never limited.',
+    answers: { 200: { description: 'The metrics.' } },
+  },
+}
+
 const docsOperations: Operations = {
   'GET /openapi.json': {
     ...{ operationId: 'getReference', tag: 'reference', summary: 'This document' },
@@ -50,5 +59,6 @@ export const OPERATIONS: Operations = {
   ...eventOperations,
   ...webhookOperations,
   ...healthOperations,
+  ...metricsOperations,
   ...docsOperations,
 }

@@ -1,33 +1,22 @@
 import type { Readable } from 'node:stream'
 import { Type } from '@sinclair/typebox'
-import { JOB_STATUSES } from '../../jobs/job.ts'
+import { ERROR_CODES, JOB_STATUSES } from '../../jobs/job.ts'
 import { EXACTLY_ONE_WITH_FILES, Input, InputFiles, Metadata, Version } from './input.ts'
 import { OneOf, Text, Time, Whole } from './parts.ts'
 
-const ErrorCode = OneOf(
-  [
-    'inference_failed',
-    'timed_out',
-    'input_unavailable',
-    'backend_unavailable',
-    'backend_rejected',
-    'lost',
-    'invalid_output',
-  ],
-  {
-    description: [
-      'Why it failed:',
-      '- `inference_failed`: the function said so or raised, or the local command failed',
-      "- `timed_out`: the job's deadline or the function's own time limit passed",
-      '- `input_unavailable`: an input is missing, refused, too large, or not media',
-      '- `backend_unavailable`: the backend could not be reached by the deadline, or lost the run again and again',
-      '- `backend_rejected`: credentials, app, function or arguments were refused, or ffmpeg is missing',
-      '- `lost`: the backend no longer knows the call',
-      "- `invalid_output`: the function's result is not of the agreed shape",
-    ].join('\n'),
-    examples: ['input_unavailable'],
-  },
-)
+const ErrorCode = OneOf(ERROR_CODES, {
+  description: [
+    'Why it failed:',
+    '- `inference_failed`: the function said so or raised, or the local command failed',
+    "- `timed_out`: the job's deadline or the function's own time limit passed",
+    '- `input_unavailable`: an input is missing, refused, too large, or not media',
+    '- `backend_unavailable`: the backend could not be reached by the deadline, or lost the run again and again',
+    '- `backend_rejected`: credentials, app, function or arguments were refused, or ffmpeg is missing',
+    '- `lost`: the backend no longer knows the call',
+    "- `invalid_output`: the function's result is not of the agreed shape",
+  ].join('\n'),
+  examples: ['input_unavailable'],
+})
 
 const ErrorText = Text({ description: 'What went wrong, in words.', example: 'audio_path: there is no such file' })
 

@@ -69,7 +69,8 @@ export function unaryRpcs(state: State): Record<string, Handler> {
       if (!call.end) return { lastEntryId: '0-0', numUnfinishedInputs: 1 }
       const result = resultOf(call, call.end, state)
       const format = (call.end.kind === 'raw' ? call.end.format : undefined) ?? dataFormat.cbor
-      return { outputs: [{ result, dataFormat: format }], lastEntryId: '1-0' }
+      const times = { inputStartedAt: call.createdAt / 1000, outputCreatedAt: (call.endedAt ?? 0) / 1000 }
+      return { outputs: [{ result, dataFormat: format, ...times }], lastEntryId: '1-0' }
     },
 
     FunctionCallFromId({ functionCallId }: AboutCall) {

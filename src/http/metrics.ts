@@ -1,0 +1,69 @@
+import { promisify } from 'node:util'
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { type Fact, type Metrics, METRICS_TYPE, type Observe } from '../metrics/port.ts'
+import { MetricsReply } from './schemas/metrics.ts'
+import { NoQuery } from './schemas/parts.ts'
+import { ProblemReply } from './schemas/problem.ts'
+
+declare module 'fastify' {
+  // Declarations merge with an interface only.
+  // eslint-disable-next-line @typescript-eslint/consistent-type-definitions
+  interface FastifyContextConfig {
+    /** How long an answer takes is up to its client, or to a job: it is not timed. */
+    untimed?: true
+  }
+  // eslint-disable-next-line @typescript-eslint/consistent-type-definitions
+  interface FastifyRequest {
+    /** How long its answer was held back because it asked for that, in ms. */
+    heldMs: number
+  }
+}
+
+/** Counts every answer, by the pattern of its route. Call it before any route is added. */
+export function countRequests(app: FastifyInstance, { observe, watch }: Pick<Metrics, 'observe' | 'watch'>): void {
+  const openConnections = promisify(app.server.getConnections.bind(app.server))
+  watch({ http_connections: () => openConnections() })
+  app.decorateRequest('heldMs', 0)
+  app.addHook('onRequest', (request, reply, done) => {
+    // Fastify's `onResponse` does not hear of clients that leave.
+    reply.raw.once('close', () => observe(answerOf(request, reply)))
+    done()
+  })
+}
+
+function answerOf(request: FastifyRequest, reply: FastifyReply): Fact {
+  const { url, config } = request.routeOptions
+  const status = reply.raw.headersSent ? reply.statusCode : BROKEN_OFF
+  const isTimed = config.untimed !== true && status !== BROKEN_OFF && !isUpload(request)
+  const tookMs = isTimed ? reply.elapsedTime - request.heldMs : undefined
+  return { type: 'request-answered', method: request.method, route: url, status, tookMs }
+}
+
+/** What nginx made the usual name for a request whose client did not wait for the answer. */
+const BROKEN_OFF = 499
+
+const isUpload = ({ headers }: FastifyRequest) => headers['content-type']?.startsWith('multipart/') === true
+
+/** Of a request whose URL cannot be read Fastify runs no hook. */
+export function countUnreadable(observe: Observe, { method }: FastifyRequest, status: number): void {
+  observe({ type: 'request-answered', method, route: undefined, status, tookMs: undefined })
+}
+
+/** `GET /metrics`: asked for every few seconds, and needed most when the server has too much to do. */
+export const metricsRoutes: FastifyPluginAsyncTypebox<{ metrics: Pick<Metrics, 'render'> }> = (app, { metrics }) => {
+  app.get(
+    '/metrics',
+    {
+      logLevel: 'warn',
+      config: { access: 'metrics:read', alwaysAnswered: true },
+      schema: { querystring: NoQuery, response: { 200: MetricsReply, '4xx': ProblemReply, '5xx': ProblemReply } },
+    },
+    async (_request, reply) =>
+      reply
+        .type(METRICS_TYPE)
+        .header('cache-control', 'no-store')
+        .send(await metrics.render()),
+  )
+  return Promise.resolve()
+}

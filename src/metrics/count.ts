@@ -1,0 +1,93 @@
+import { currentAttempt, isFinished, type Job } from '../jobs/job.ts'
+import { COUNTERS, type Definition, HISTOGRAMS, type HistogramDefinition, TRY_OUTCOMES } from './definitions.ts'
+import type { Fact } from './port.ts'
+import { type Counter, createCounter, createHistogram, type Histogram } from './tally.ts'
+
+/** Everything that is counted. */
+export type Tallies = {
+  readonly counters: Readonly<Record<keyof typeof COUNTERS, Counter>>
+  readonly histograms: Readonly<Record<keyof typeof HISTOGRAMS, Histogram>>
+}
+
+export const createTallies = (): Tallies => ({
+  counters: mapValues(COUNTERS, ({ known }: Definition) => createCounter(known)),
+  histograms: mapValues(HISTOGRAMS, ({ bounds, known }: HistogramDefinition) => createHistogram(bounds, known)),
+})
+
+/** What a fact means for the metrics. No label has a value that somebody outside can make up. */
+export function count(fact: Fact, tallies: Tallies): void {
+  const { counters, histograms } = tallies
+  switch (fact.type) {
+    case 'job-submitted':
+      counters.jobs_submitted_total.add()
+      break
+    case 'job-changed':
+      countChange(fact, tallies)
+      break
+    case 'webhook-tried':
+      counters.webhook_tries_total.add(outcomeOf(fact.status))
+      histograms.webhook_try_duration_seconds.observe(fact.tookMs / 1000)
+      if (fact.end) counters.webhooks_ended_total.add(fact.end)
+      break
+    case 'webhook-withdrawn':
+      counters.webhooks_ended_total.add('failed')
+      break
+    case 'rpc-ended':
+      counters.modal_rpcs_total.add(fact.method, fact.code)
+      histograms.modal_rpc_duration_seconds.observe(fact.tookMs / 1000, fact.method)
+      break
+    case 'turn-taken':
+      histograms.modal_turn_wait_seconds.observe(fact.waitedMs / 1000)
+      break
+    case 'end-noticed':
+      if (fact.ranMs !== undefined) histograms.modal_run_seconds.observe(fact.ranMs / 1000)
+      // Modal's clock may be ahead of ours.
+      if (fact.lateMs !== undefined) histograms.modal_end_to_notice_seconds.observe(Math.max(0, fact.lateMs) / 1000)
+      break
+    case 'request-answered':
+      countRequest(fact, tallies)
+      break
+    default:
+      fact satisfies never
+  }
+}
+
+function countChange(
+  { before, after, event }: Fact & { type: 'job-changed' },
+  { counters, histograms }: Tallies,
+): void {
+  if (event === 'retried') counters.jobs_retried_total.add()
+  if (event === 'interrupted') counters.attempts_interrupted_total.add()
+  const { startedAt } = currentAttempt(after)
+  if (before.status === 'submitted' && after.status === 'running' && startedAt !== undefined) {
+    histograms.job_submit_to_spawn_seconds.observe((startedAt - acceptedAt(after)) / 1000)
+  }
+  if (isFinished(before) || !isFinished(after)) return
+  counters.jobs_ended_total.add(after.status, after.errorCode ?? '')
+  if (startedAt === undefined || after.finishedAt === undefined) return
+  histograms.job_spawn_to_end_seconds.observe((after.finishedAt - startedAt) / 1000, after.status)
+}
+
+/** When the job, or its last retry, was accepted. */
+const acceptedAt = ({ deadlineAt, timeoutSeconds }: Job) => deadlineAt - timeoutSeconds * 1000
+
+function countRequest(fact: Fact & { type: 'request-answered' }, { counters, histograms }: Tallies): void {
+  const { status, tookMs, route = 'unknown' } = fact
+  const method = METHODS.has(fact.method) ? fact.method : 'other'
+  counters.http_requests_total.add(method, route, String(status))
+  if (tookMs !== undefined) histograms.http_request_duration_seconds.observe(tookMs / 1000, method, route)
+}
+
+/** Those of RFC 9110 and PATCH; whatever else Node takes counts as one. */
+const METHODS: ReadonlySet<string> = new Set([
+  ...['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH'],
+])
+
+function outcomeOf(status: number | undefined): (typeof TRY_OUTCOMES)[number] {
+  if (status === undefined) return 'none'
+  const name = `${Math.floor(status / 100)}xx`
+  return TRY_OUTCOMES.find((outcome) => outcome === name) ?? 'other'
+}
+
+const mapValues = <K extends string, V, R>(record: Readonly<Record<K, V>>, map: (value: V) => R) =>
+  Object.fromEntries(Object.entries<V>(record).map(([key, value]) => [key, map(value)])) as Record<K, R>

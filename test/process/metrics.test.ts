@@ -1,0 +1,70 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import packageJson from '../../package.json' with { type: 'json' }
+import { digestOf, formatEntry, makeKey } from '../../src/auth/key-format.ts'
+import { forkControlPlane } from '../helpers/control-plane/remote.ts'
+import { parseMetrics, type Series } from '../helpers/metrics.ts'
+import { startServer } from '../helpers/server.ts'
+import { until } from '../helpers/until.ts'
+
+test('a real server on Modal tells Prometheus, and nobody else, what it has done since its start', async () => {
+  const plane = await forkControlPlane()
+  const folder = mkdtempSync(join(tmpdir(), 'metrics-'))
+  const [callers, prometheus] = [makeKey(), makeKey()]
+  const entries = [
+    formatEntry({ name: 'app', digest: digestOf(callers), scopes: new Set(['jobs:read', 'jobs:write']) }),
+    formatEntry({ name: 'prometheus', digest: digestOf(prometheus), scopes: new Set(['metrics:read']) }),
+  ]
+  const server = await startServer({
+    env: {
+      ...plane.env,
+      ...{ BACKEND: 'modal', JOB_STORE: `sqlite:${join(folder, 'jobs.db')}`, API_KEYS: entries.join() },
+      ...{ MAX_CONCURRENT_JOBS: '2', NODE_ENV: 'production' },
+    },
+  })
+  onTestFinished(async () => {
+    await server.end('SIGKILL')
+    await plane.close()
+    rmSync(folder, { recursive: true, force: true })
+  })
+  const ask = (path: string, key: string, body?: object) =>
+    fetch(server.url + path, {
+      headers: { authorization: `Bearer ${key}`, ...(body && { 'content-type': 'application/json' }) },
+      ...(body && { method: 'POST', body: JSON.stringify(body) }),
+    })
+  const submit = (face: string) => ask('/jobs', callers, { video_path: face, audio_path: 'speech.wav' })
+  const scrape = async (): Promise<Series> => parseMetrics(await (await ask('/metrics', prometheus)).text())
+
+  await submit('behave/end=raise.mp4')
+  await until(async () => (await ask('/jobs?status=failed', callers)).text().then((text) => text.includes('failed')))
+  for (let n = 0; n < 3; n++) await submit('behave/end=never.mp4')
+  expect((await ask('/metrics', callers)).status).toBe(403)
+
+  const series = await until(async () => {
+    const found = await scrape()
+    return found.get('musetalk_jobs_in_flight') === 2 && found
+  })
+  const build = `musetalk_build_info{version="${packageJson.version}",backend="modal",store="sqlite"}`
+  const expected = {
+    [build]: 1,
+    'musetalk_limit{limit="max_concurrent_jobs"}': 2,
+    'musetalk_limit{limit="modal_polls"}': 1280,
+    musetalk_jobs_submitted_total: 4,
+    musetalk_jobs_waiting: 1,
+    'musetalk_jobs_ended_total{state="failed",error_code="inference_failed"}': 1,
+    musetalk_job_submit_to_spawn_seconds_count: 3,
+    'musetalk_job_spawn_to_end_seconds_count{state="failed"}': 1,
+    'musetalk_modal_rpcs_total{method="FunctionMap",code="OK"}': 3,
+    musetalk_modal_end_to_notice_seconds_count: 1,
+    musetalk_modal_polls_open: 2,
+    musetalk_store_up: 1,
+    musetalk_backend_up: 1,
+    'musetalk_http_requests_total{method="POST",route="/jobs",status="202"}': 4,
+    'musetalk_http_requests_total{method="GET",route="/metrics",status="403"}': 1,
+  }
+  expect(Object.fromEntries(Object.keys(expected).map((name) => [name, series.get(name)]))).toEqual(expected)
+  expect(series.get('process_resident_memory_bytes')).toBeGreaterThan(10_000_000)
+  expect((await scrape()).get('process_cpu_seconds_total')).toBeGreaterThan(series.get('process_cpu_seconds_total')!)
+})

@@ -1,0 +1,229 @@
+import { afterEach, describe, expect, test } from 'vitest'
+import { createMetrics } from '../../src/metrics/metrics.ts'
+import type { Fact } from '../../src/metrics/port.ts'
+import { createCounter, createHistogram } from '../../src/metrics/tally.ts'
+import { anybody, type Core, startCore } from '../helpers/core.ts'
+import { createMemoryStore } from '../../src/store/memory.ts'
+import { aSuccess } from '../helpers/fake-backend.ts'
+import { createFakeSender } from '../helpers/fake-sender.ts'
+import { countsOf, metricNamesOf, parseMetrics } from '../helpers/metrics.ts'
+import { until } from '../helpers/until.ts'
+
+const FACTS = { info: { version: '1.2.3', store: 'memory' }, limits: { max_queued_jobs: 7, max_connections: 0 } }
+const create = () => createMetrics(FACTS)
+
+const cores: Core[] = []
+afterEach(async () => {
+  for (const core of cores.splice(0)) await core.close()
+})
+async function start(options: Parameters<typeof startCore>[0] = {}) {
+  const metrics = create()
+  const core = await startCore({ observe: metrics.observe, ...options })
+  cores.push(core)
+  return { core, metrics, counts: () => countsOf(metrics) }
+}
+
+describe('tallies', () => {
+  test('count by label values, and tell of known ones before the first', () => {
+    const counter = createCounter([['a', 'b']])
+    counter.add('a', 'c')
+    counter.add('a', 'c')
+    expect([...counter.rows()]).toEqual([
+      { labels: ['a', 'b'], count: 0 },
+      { labels: ['a', 'c'], count: 2 },
+    ])
+  })
+
+  test('a value belongs to the first bucket that is not below it', () => {
+    const histogram = createHistogram([1, 2])
+    for (const value of [0, 1, 1.5, 2, 2.1, 99]) histogram.observe(value)
+    expect([...histogram.rows()]).toEqual([{ labels: [], counts: [2, 2, 2], sum: 105.6 }])
+  })
+})
+
+describe('the text', () => {
+  test('has every metric once, with its help and type, before anything has happened', async () => {
+    const text = await create().render()
+    const names = metricNamesOf(text)
+    expect(new Set(names).size).toBe(names.length)
+    expect(names).toEqual(expect.arrayContaining(['musetalk_jobs_ended_total', 'process_cpu_seconds_total']))
+    const series = parseMetrics(text)
+    expect(series.get('musetalk_jobs_ended_total{state="failed",error_code="lost"}')).toBe(0)
+    expect(series.get('musetalk_build_info{version="1.2.3",store="memory"}')).toBe(1)
+  })
+
+  test('follows the conventions: a prefix, base units, counters that end in _total', async () => {
+    const text = await create().render()
+    const types = [...text.matchAll(/^# TYPE (musetalk_\S+) (\S+)$/gm)]
+    expect(types.length).toBeGreaterThan(20)
+    for (const [, name, type] of types) {
+      if (type === 'counter') expect(name).toMatch(/_total$/)
+      else if (type === 'histogram') expect(name).toMatch(/_seconds$/)
+      else expect(name).not.toMatch(/_(total|ms|milliseconds)$/)
+    }
+  })
+
+  test('shows a limit that is none as infinite, so that a share of it is 0', async () => {
+    const series = parseMetrics(await create().render())
+    expect(series.get('musetalk_limit{limit="max_queued_jobs"}')).toBe(7)
+    expect(series.get('musetalk_limit{limit="max_connections"}')).toBe(Infinity)
+  })
+
+  test('has a histogram’s buckets in sums, as the format wants them', async () => {
+    const metrics = create()
+    const took = (waitedMs: number): Fact => ({ type: 'turn-taken', waitedMs })
+    for (const ms of [4, 40, 400, 400_000]) metrics.observe(took(ms))
+    const series = parseMetrics(await metrics.render())
+    const bucket = (le: string) => series.get(`musetalk_modal_turn_wait_seconds_bucket{le="${le}"}`)
+    expect(['0.005', '0.05', '0.5', '60', '+Inf'].map(bucket)).toEqual([1, 2, 3, 3, 4])
+    expect(series.get('musetalk_modal_turn_wait_seconds_count')).toBe(4)
+    expect(series.get('musetalk_modal_turn_wait_seconds_sum')).toBeCloseTo(400.444)
+  })
+
+  test('is made once for all who ask at the same time, and anew for who asks later', async () => {
+    const metrics = create()
+    let readings = 0
+    metrics.watch({ jobs_waiting: () => Promise.resolve(++readings) })
+    const texts = await Promise.all([metrics.render(), metrics.render(), metrics.render()])
+    expect(new Set(texts).size).toBe(1)
+    expect(await countsOf(metrics)).toMatchObject({ musetalk_jobs_waiting: 2 })
+  })
+
+  test('leaves out what cannot be read just now, and has the rest', async () => {
+    const metrics = create()
+    const away = () => Promise.reject(new Error('the store is away'))
+    const broken = () => {
+      throw new Error('a defect')
+    }
+    metrics.watch({ jobs_waiting: away, modal_polls_open: broken, jobs_in_flight: () => 3 })
+    const series = parseMetrics(await metrics.render())
+    expect([...series.keys()].filter((name) => /jobs_waiting|polls_open/.test(name))).toEqual([])
+    expect(series.get('musetalk_jobs_in_flight')).toBe(3)
+  })
+
+  test('tells all processor time of the process, also from before it was first asked for', async () => {
+    const usedSeconds = () => (process.cpuUsage().user + process.cpuUsage().system) / 1e6
+    const before = usedSeconds()
+    const told = parseMetrics(await create().render()).get('process_cpu_seconds_total')
+    expect(told).toBeGreaterThanOrEqual(before)
+    expect(told).toBeLessThanOrEqual(usedSeconds())
+  })
+})
+
+describe('jobs', () => {
+  test('are counted from submit to end, with the time of each part', async () => {
+    const { core, counts } = await start()
+    const spawning = Promise.withResolvers<undefined>()
+    const { spawnWith } = core.backend
+    core.backend.spawnWith = async (request) => (await spawning.promise, spawnWith(request))
+    const { id } = await core.submit()
+    core.clock.now += 2_000
+    spawning.resolve(undefined)
+    await core.untilStatus(id, 'running')
+    core.clock.now += 30_000
+    core.backend.end(`fc-${id}-1`, aSuccess)
+    await core.untilStatus(id, 'succeeded')
+    expect(await counts()).toEqual({
+      musetalk_jobs_submitted_total: 1,
+      musetalk_job_submit_to_spawn_seconds_sum: 2,
+      musetalk_job_submit_to_spawn_seconds_count: 1,
+      'musetalk_jobs_ended_total{state="succeeded",error_code=""}': 1,
+      'musetalk_job_spawn_to_end_seconds_sum{state="succeeded"}': 30,
+      'musetalk_job_spawn_to_end_seconds_count{state="succeeded"}': 1,
+    })
+  })
+
+  test('that fail are told apart by their error code; a retry counts its own wait', async () => {
+    const { core, counts } = await start()
+    const { id } = await core.submit()
+    await core.untilStatus(id, 'running')
+    core.backend.end(`fc-${id}-1`, { kind: 'failed', code: 'invalid_output', error: 'no path' })
+    await core.untilStatus(id, 'failed')
+    core.clock.now += 50_000
+    await core.service.retry(id, anybody)
+    await core.untilStatus(id, 'running')
+    await core.service.cancel(id, anybody)
+    expect(await counts()).toMatchObject({
+      musetalk_jobs_submitted_total: 1,
+      musetalk_jobs_retried_total: 1,
+      musetalk_job_submit_to_spawn_seconds_count: 2,
+      'musetalk_jobs_ended_total{state="failed",error_code="invalid_output"}': 1,
+      'musetalk_jobs_ended_total{state="canceled",error_code=""}': 1,
+    })
+    expect(await counts()).not.toHaveProperty('musetalk_job_submit_to_spawn_seconds_sum')
+  })
+
+  test('whose run is lost count an interruption, and one wait; the end is of the last attempt', async () => {
+    const { core, counts } = await start()
+    const { id } = await core.submit()
+    await core.untilStatus(id, 'running')
+    core.clock.now += 100_000
+    core.backend.end(`fc-${id}-1`, { kind: 'interrupted', error: 'preempted' })
+    await core.untilJob(id, ({ attempts }) => attempts[1]?.callId !== undefined, 'in its second attempt')
+    core.clock.now += 3_000
+    core.backend.end(`fc-${id}-2`, { kind: 'interrupted', error: 'preempted' })
+    await core.untilStatus(id, 'failed')
+    expect(await counts()).toEqual({
+      musetalk_jobs_submitted_total: 1,
+      musetalk_attempts_interrupted_total: 2,
+      musetalk_job_submit_to_spawn_seconds_count: 1,
+      'musetalk_jobs_ended_total{state="failed",error_code="backend_unavailable"}': 1,
+      'musetalk_job_spawn_to_end_seconds_sum{state="failed"}': 3,
+      'musetalk_job_spawn_to_end_seconds_count{state="failed"}': 1,
+    })
+  })
+
+  test('that a key submits again are one', async () => {
+    const { core, counts } = await start({ running: false })
+    await core.submit({ idempotencyKey: 'one' })
+    await core.submit({ idempotencyKey: 'one' })
+    expect(await counts()).toEqual({ musetalk_jobs_submitted_total: 1 })
+  })
+
+  test('that several processes have a hand in are counted once over all of them', async () => {
+    const store = createMemoryStore()
+    const replicas = [await start({ store, running: false }), await start({ store, running: false })]
+    const jobs = await Promise.all(Array.from({ length: 20 }, (_, n) => replicas[n % 2]!.core.submit()))
+    const cancelBy = (replica: (typeof replicas)[number]) =>
+      jobs.map(({ id }) => replica.core.service.cancel(id, anybody))
+    await Promise.all(replicas.flatMap(cancelBy))
+    const counted = await Promise.all(replicas.map(({ counts }) => counts()))
+    const sum = (name: string) => counted.reduce((total, counts) => total + (counts[name] ?? 0), 0)
+    expect(sum('musetalk_jobs_submitted_total')).toBe(20)
+    expect(sum('musetalk_jobs_ended_total{state="canceled",error_code=""}')).toBe(20)
+  })
+})
+
+describe('webhooks', () => {
+  const told = async (answer: { status?: number; error?: string }) => {
+    const sender = Object.assign(createFakeSender(), { answerWith: () => Promise.resolve(answer) })
+    const scene = await start({ sender })
+    const { core } = scene
+    const { id } = await core.submit({ webhookUrl: 'https://hooks.example/a' })
+    await core.service.cancel(id, anybody)
+    await until(async () => (await core.store.deliveriesOf(id))[0]?.tries[0]?.durationMs !== undefined)
+    return { ...scene, id }
+  }
+
+  test.each([
+    ['2xx', 'delivered', { status: 204 }],
+    ['3xx', undefined, { status: 302 }],
+    ['4xx', 'failed', { status: 410 }],
+    ['5xx', undefined, { status: 503 }],
+    ['other', undefined, { status: 999 }],
+    ['none', undefined, { error: 'refused' }],
+  ])('a try counts by its outcome: %s', async (outcome, end, answer) => {
+    const { counts } = await told(answer)
+    await until(async () => (await counts())[`musetalk_webhook_tries_total{outcome="${outcome}"}`] === 1)
+    const found = Object.keys(await counts()).filter((name) => name.includes('webhooks_ended'))
+    expect(found).toEqual(end ? [`musetalk_webhooks_ended_total{state="${end}"}`] : [])
+  })
+
+  test('one that is delivered again on request has ended once', async () => {
+    const { core, counts, id } = await told({ status: 200 })
+    await until(async () => (await counts())['musetalk_webhooks_ended_total{state="delivered"}'] === 1)
+    await core.deliveries.redeliver(id, 1, anybody)
+    await until(async () => (await counts())['musetalk_webhook_tries_total{outcome="2xx"}'] === 2)
+    expect(await counts()).toMatchObject({ 'musetalk_webhooks_ended_total{state="delivered"}': 1 })
+  })
+})
