@@ -2,11 +2,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import type { JobView } from '../../src/jobs/view.ts'
+import { makeCertificate } from '../helpers/control-plane/certificate.ts'
 import { openEvents } from '../helpers/event-client.ts'
 import { startReceiver } from '../helpers/receiver.ts'
-import { noRedisServer } from '../helpers/redis.ts'
+import { freePort, noRedisServer, startRedis } from '../helpers/redis.ts'
 import { asking, startCluster } from '../helpers/replicas.ts'
-import type { ServerProcess } from '../helpers/server.ts'
+import { type ServerProcess, startServer } from '../helpers/server.ts'
 import { FACE, face, FORM_TYPE, formOf, speech } from '../helpers/uploads.ts'
 import { until } from '../helpers/until.ts'
 
@@ -135,6 +136,46 @@ suite('any replica answers for any job', () => {
       expect([video.status, video.headers.get('content-type')]).toEqual([200, 'video/mp4'])
       await video.body?.cancel()
     }
+  })
+})
+
+suite('a Redis that wants it', () => {
+  test('is spoken to over TLS, with a password, in a database of its own', TIMEOUT, async () => {
+    const certificate = makeCertificate()
+    onTestFinished(() => certificate.remove())
+    const tlsPort = await freePort()
+    const files = ['--tls-cert-file', certificate.caFile, '--tls-key-file', certificate.keyFile]
+    const ca = ['--tls-ca-cert-file', certificate.caFile, '--tls-auth-clients', 'no']
+    const redis = await startRedis(['--tls-port', String(tlsPort), ...files, ...ca])
+    const client = new Redis(redis.url)
+    onTestFinished(async () => {
+      client.disconnect()
+      await redis.close()
+    })
+    await client.config('SET', 'requirepass', 'hush')
+    const env = {
+      JOB_STORE: `rediss://:hush@localhost:${tlsPort}/3`,
+      NODE_EXTRA_CA_CERTS: certificate.caFile,
+      ...{ BACKEND: 'local', DATA_DIR_SHARED: 'true' },
+    }
+    const server = await startServer({ env })
+    onTestFinished(async () => {
+      await server.end('SIGKILL')
+    })
+    const { job_id: id } = await server.submit({ video_path: 'face.jpg', audio_path: 'speech.wav' })
+    await server.untilStatus(id, 'succeeded')
+    await client.auth('hush')
+    await client.select(3)
+    expect(await client.dbsize()).toBeGreaterThan(0)
+    expect(await server.end()).toBe(0)
+    expect(server.output()).not.toContain('hush')
+    const wrong = await startServer({
+      env: { ...env, JOB_STORE: env.JOB_STORE.replace('hush', 'hash') },
+      until: 'exit',
+    })
+    expect(wrong.child.exitCode).toBe(1)
+    expect(wrong.output()).toContain('JOB_STORE: Redis at localhost')
+    expect(wrong.output()).not.toContain('hash')
   })
 })
 
