@@ -2,8 +2,10 @@ import { Redis, type RedisOptions } from 'ioredis'
 import { StoreUnavailable } from './errors.ts'
 import type { Log } from './jobs/log.ts'
 
-/** Longest a command waits, for a connection and for its answer together, in ms: a request is answered 503 then. */
+/** Longest a command waits for a connection, and then for its answer, in ms each: a request is answered 503 then. */
 export const COMMAND_TIMEOUT_MS = 2_000
+/** After so long without an answer a connection counts as lost, in ms: nothing else tells of a network that is gone. */
+const SILENCE_MS = 2 * COMMAND_TIMEOUT_MS
 /** Longest pause before a lost connection is opened again, in ms. */
 const RECONNECT_MAX_MS = 1_000
 /** How often the log tells of a Redis that is away, in ms. */
@@ -25,6 +27,7 @@ export type RedisSettings = {
 export function connectRedis(settings: RedisSettings): Redis {
   return open(settings, {
     commandTimeout: COMMAND_TIMEOUT_MS,
+    socketTimeout: SILENCE_MS,
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: 0,
@@ -36,53 +39,88 @@ export function connectPatiently(settings: RedisSettings): Redis {
   return open(settings, { maxRetriesPerRequest: null, autoResubscribe: false })
 }
 
-type Own = Pick<
-  RedisOptions,
-  'commandTimeout' | 'enableOfflineQueue' | 'autoResendUnfulfilledCommands' | 'maxRetriesPerRequest' | 'autoResubscribe'
->
+type Patience = Pick<RedisOptions, 'commandTimeout' | 'socketTimeout' | 'maxRetriesPerRequest'>
+type Resending = Pick<RedisOptions, 'enableOfflineQueue' | 'autoResendUnfulfilledCommands' | 'autoResubscribe'>
 
-function open({ url, name, log }: RedisSettings, options: Own): Redis {
+function open({ url, name, log }: RedisSettings, options: Patience & Resending): Redis {
   const redis = new Redis(url, {
     ...options,
     connectionName: `musetalk:${name}`,
     connectTimeout: COMMAND_TIMEOUT_MS,
+    maxLoadingRetryTime: RECONNECT_MAX_MS,
+    // What was the primary is a replica after a failover: the name leads to another one by now.
+    reconnectOnError: (error) => error.message.includes('READONLY'),
     retryStrategy: (times) => Math.min(50 * 2 ** Math.min(times, 10), RECONNECT_MAX_MS) * (0.5 + Math.random() / 2),
   })
   let toldAt = -Infinity
   redis.on('error', (error: Error) => {
     if (performance.now() - toldAt < LINE_EVERY_MS) return
     toldAt = performance.now()
-    log.warn({ connection: name, reason: error.message }, 'Redis cannot be reached; it is tried again and again')
+    log.warn({ connection: name, reason: wordsOf(error) }, 'Redis cannot be reached; it is tried again and again')
   })
   return redis
 }
 
-/** Waits for a connection that is being opened, no longer than a command may take. */
-export async function whenReady(redis: Redis): Promise<void> {
-  if (redis.status === 'ready') return
-  await new Promise<void>((resolve) => {
-    const done = () => {
-      clearTimeout(timer)
-      redis.off('ready', done)
-      resolve()
-    }
-    const timer = setTimeout(done, COMMAND_TIMEOUT_MS)
-    redis.once('ready', done)
-  })
+/** Closes a connection; what was asked before is still answered, where Redis is there to answer. Idempotent. */
+export async function closeRedis(redis: Redis): Promise<void> {
+  if (redis.status === 'ready') await redis.quit().catch(() => undefined)
+  if (redis.status !== 'end') redis.disconnect()
 }
 
-/** An answer of Redis that is an error, and no absence: `WRONGTYPE`, `NOSCRIPT`, `OOM` and the like. */
-const isReply = (error: unknown) => error instanceof Error && error.name === 'ReplyError'
-/** Errors that Redis answers with where it cannot serve just now: loading, out of memory, a replica, a failing disk. */
-const PASSING = /^(LOADING|OOM|READONLY|MISCONF|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|NOREPLICAS)\b/
+/** An error in words: where several addresses were tried, it has none of its own. */
+export function wordsOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  return error.message || ('code' in error ? String(error.code) : error.name)
+}
+
+/** One whose end has begun is `ready` until it is closed, and takes no command any more. */
+const isUp = ({ status, stream }: Redis) => status === 'ready' && stream.writable
+
+/** Of connections that are down: what resolves when they are up again, or can no longer be waited for. */
+const outages = new WeakMap<Redis, Promise<void>>()
+
+/**
+ * Waits for a connection that is down. Whoever asks shares the time, which begins with the first of them: in a longer
+ * outage nobody waits, and nothing piles up.
+ */
+export function whenReady(redis: Redis): Promise<void> {
+  if (isUp(redis) || redis.status === 'end') return Promise.resolve()
+  const known = outages.get(redis)
+  if (known) return known
+  const outage = new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, COMMAND_TIMEOUT_MS).unref()
+    const end = () => {
+      clearTimeout(timer)
+      redis.off('ready', end).off('end', end)
+      outages.delete(redis)
+      resolve()
+    }
+    redis.once('ready', end).once('end', end)
+  })
+  outages.set(redis, outage)
+  return outage
+}
+
+/** An answer of Redis that is an error, and no absence: `WRONGTYPE`, `NOSCRIPT` and the like. */
+const isReply = (error: unknown): error is Error => error instanceof Error && error.name === 'ReplyError'
+/** Errors that Redis answers with where it cannot serve just now; before Redis 7 a script's come within another. */
+const PASSING = /(^|: -)(LOADING|OOM|READONLY|MISCONF|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|NOREPLICAS)\b/
 
 /** Runs a command on a connection; Redis's absence becomes a `StoreUnavailable`, mistakes stay what they are. */
 export async function unlessAway<T>(redis: Redis, command: () => Promise<T>): Promise<T> {
   try {
-    await whenReady(redis)
+    if (!isUp(redis)) await whenReady(redis)
+    if (isUp(redis)) gatherWrites(redis)
     return await command()
   } catch (error) {
-    if (isReply(error) && !PASSING.test((error as Error).message)) throw error
+    if (isReply(error) && !PASSING.test(error.message)) throw error
     throw new StoreUnavailable({ cause: error })
   }
+}
+
+/** What is asked in one turn of the event loop goes out in one write: the system call is half of what a read costs. */
+function gatherWrites({ stream }: Redis) {
+  if (stream.writableCorked > 0) return
+  stream.cork()
+  setImmediate(() => stream.uncork())
 }

@@ -1,10 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import type { DatabaseSync } from 'node:sqlite'
-import { describeFault } from './sqlite-file.ts'
 import type { SecretKeeper } from './port.ts'
 
 /** 256 bits, as text. */
-const newSecret = () => randomBytes(32).toString('base64url')
+export const newSecret = (): string => randomBytes(32).toString('base64url')
 
 /** Secrets for as long as the process lives, like the jobs beside them. */
 export function createMemorySecrets(): SecretKeeper {
@@ -14,24 +12,6 @@ export function createMemorySecrets(): SecretKeeper {
       const secret = secrets.get(name) ?? newSecret()
       secrets.set(name, secret)
       return Promise.resolve(secret)
-    },
-  }
-}
-
-/** Secrets in the file of the jobs, whose schema is up to date. Asked for at boot: a fault of the file is a `BootError`. */
-export function createSqliteSecrets(db: DatabaseSync, path: string): SecretKeeper {
-  const keep = db.prepare('INSERT INTO secrets (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING')
-  const find = db.prepare('SELECT value FROM secrets WHERE name = ?')
-  const valueOf = (name: string) => find.get(name)?.value
-  return {
-    secret: async (name) => {
-      try {
-        // A full disk keeps no server from starting that has its secret already.
-        if (valueOf(name) === undefined) keep.run(name, newSecret())
-        return await Promise.resolve(String(valueOf(name)))
-      } catch (error) {
-        throw describeFault(path, error)
-      }
     },
   }
 }

@@ -9,7 +9,7 @@ import { createGroupCommit } from './group-commit.ts'
 import { codeOf, describeFault, openSqliteFile } from './sqlite-file.ts'
 import { createRecent } from './recent.ts'
 import type { InsertLimits, Inserted, ListPosition, ListQuery, Owed, SecretKeeper, Store } from './port.ts'
-import { createSqliteSecrets } from './secrets.ts'
+import { createSqliteSecrets } from './sqlite-secrets.ts'
 import { createDeliveryRows, type DeliveryRows, prepareDeliveries } from './sqlite-deliveries.ts'
 import { comparePositions } from './timeline.ts'
 

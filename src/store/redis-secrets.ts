@@ -1,0 +1,18 @@
+import type { Redis } from 'ioredis'
+import { unlessAway } from '../redis.ts'
+import type { SecretKeeper } from './port.ts'
+import type { Keys } from './redis-keys.ts'
+import { newSecret } from './secrets.ts'
+
+/** Secrets beside the jobs, the same for every process that has these jobs: the first of several to ask makes one. */
+export function createRedisSecrets(redis: Redis, { secrets }: Keys): SecretKeeper {
+  const find = (name: string) => unlessAway(redis, () => redis.hget(secrets, name))
+  return {
+    async secret(name) {
+      const known = await find(name)
+      if (known !== null) return known
+      await unlessAway(redis, () => redis.hsetnx(secrets, name, newSecret()))
+      return String(await find(name))
+    },
+  }
+}

@@ -1,0 +1,116 @@
+import type { Redis } from 'ioredis'
+import type { Delivery } from '../jobs/delivery.ts'
+import { type Job, JOB_STATUSES } from '../jobs/job.ts'
+import type { Log } from '../jobs/log.ts'
+import { closeRedis, unlessAway } from '../redis.ts'
+import type { InsertLimits, Inserted, ListQuery, Owed, SecretKeeper, Store } from './port.ts'
+import { describeFault, openRedis } from './redis-boot.ts'
+import { createDeliveries } from './redis-deliveries.ts'
+import { createKeys, type Keys, placeOf, timeText, upTo } from './redis-keys.ts'
+import { createPages, type Part } from './redis-pages.ts'
+import { deliveryRecordOf, jobOf, recordOf } from './redis-records.ts'
+import { createScripts, isDone } from './redis-scripts.ts'
+import { createRedisSecrets } from './redis-secrets.ts'
+
+export type RedisStoreOptions = {
+  /** What every key begins with; stores that share it share their jobs. */
+  readonly prefix: string
+  /** Told of records that cannot be read. */
+  readonly log: Log
+}
+
+/**
+ * The store on a connection of its own, which it closes. Rejects with a `BootError` where Redis refuses it, or does not
+ * answer within `patienceMs`; the log is told of settings with which Redis would lose jobs.
+ */
+export async function openRedisStore(
+  options: RedisStoreOptions & { readonly url: string; readonly patienceMs?: number },
+): Promise<Store & SecretKeeper> {
+  const redis = await openRedis({ ...options, name: 'store' })
+  const store = createRedisStore(redis, options)
+  try {
+    await store.list({ limit: 1 })
+  } catch (error) {
+    await closeRedis(redis)
+    throw describeFault(redis, error)
+  }
+  return { ...store, close: () => closeRedis(redis) }
+}
+
+/**
+ * Jobs in Redis, for any number of processes: each write is one script, and acknowledged once Redis has carried it out,
+ * as durably as Redis is set up to. A write whose answer is lost, or late, rejects with `StoreUnavailable` although it
+ * may have been carried out, or may be yet: who tries it again finds out by its revision, or its idempotency key.
+ * Whose the connection is, closes it.
+ */
+export function createRedisStore(redis: Redis, { prefix, log }: RedisStoreOptions): Store & SecretKeeper {
+  const keys = createKeys(prefix)
+  const scripts = createScripts(redis)
+  const pages = createPages(scripts, { root: keys.root, log })
+
+  const insert = async (job: Job, limits: InsertLimits): Promise<Inserted> => {
+    const { maxSubmitted = Infinity, maxActiveOfCaller = Infinity } = limits
+    const parameters = [keys.root, job.id, recordOf(job), limitText(maxSubmitted), limitText(maxActiveOfCaller)]
+    const [kind, , existing = ''] = await scripts.insert([keys.job(job.id)], parameters)
+    if (kind === 'taken') throw new Error(`job ${job.id} exists already`)
+    return kind === 'existing' ? { kind, job: jobOf(existing) } : { kind }
+  }
+
+  const update = async (job: Job, expectedRevision: number, delivery?: Delivery) => {
+    const owed = delivery ? [delivery.number, deliveryRecordOf(delivery), delivery.body] : []
+    return isDone(
+      await scripts.update([keys.job(job.id)], [keys.root, job.id, expectedRevision, recordOf(job), ...owed]),
+    )
+  }
+
+  return {
+    insert: (job, limits = {}) => insert(job, limits),
+    async get(id) {
+      const record = await unlessAway(redis, () => redis.get(keys.job(id)))
+      return record === null ? undefined : jobOf(record)
+    },
+    update,
+    async remove(id, expectedRevision) {
+      return isDone(await scripts.remove([keys.job(id)], [keys.root, id, expectedRevision]))
+    },
+    list: (query) => pages.read(partOf(query, keys), query.limit),
+    async *owed(what, now) {
+      for (const part of partsOf(what, { now, keys })) yield* pages.walk(part)
+    },
+    ...createDeliveries(redis, { keys, scripts }),
+    countSubmitted: () => unlessAway(redis, () => redis.zcard(keys.timeline('submitted'))),
+    ...createRedisSecrets(redis, keys),
+    close: () => Promise.resolve(),
+  }
+}
+
+const limitText = (limit: number) => (limit === Infinity ? '' : limit)
+
+/** One line per state, so that no filter ever walks over what it leaves out. */
+function partOf({ statuses = JOB_STATUSES, caller, after, ...query }: ListQuery, keys: Keys): Part {
+  const { createdAfter = -Infinity, createdBefore = Infinity } = query
+  return {
+    lines: [...new Set(statuses)].map((status) => keys.timeline(status, caller)),
+    first: `(${after ? placeOf(after) : timeText(createdBefore)}`,
+    last: `[${timeText(createdAfter + 1)}`,
+    newestFirst: true,
+  }
+}
+
+/** What runs already comes before what does not. */
+function partsOf(what: Owed, { now, keys }: { now: number; keys: Keys }): Part[] {
+  const all = { first: '-', last: '+' }
+  const passed = { first: '-', last: upTo(now) }
+  switch (what) {
+    case 'run':
+      return [keys.timeline('running'), keys.timeline('submitted')].map((line) => ({ lines: [line], ...all }))
+    case 'stop':
+      return [{ lines: [keys.stopping], ...all }]
+    case 'end':
+      return [{ lines: [keys.deadlines], ...passed }]
+    case 'removal':
+      return [{ lines: [keys.ended], ...passed }]
+    default:
+      return what satisfies never
+  }
+}

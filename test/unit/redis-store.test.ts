@@ -1,0 +1,396 @@
+import { Redis } from 'ioredis'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { COMMAND_TIMEOUT_MS } from '../../src/redis.ts'
+import type { Job } from '../../src/jobs/job.ts'
+import type { Store } from '../../src/store/port.ts'
+import { createRedisStore, openRedisStore } from '../../src/store/redis.ts'
+import { comparePositions } from '../../src/store/timeline.ts'
+import { aDelivery, delivered, dueOf } from '../helpers/deliveries.ts'
+import { aJob, after, spawned, succeeded } from '../helpers/jobs.ts'
+import { recordingLog } from '../helpers/log.ts'
+import { describeWithRedisServer } from '../helpers/redis.ts'
+import { until } from '../helpers/until.ts'
+
+/** The last millisecond that RFC 3339 can write. */
+const LAST_TIME = 253_402_300_799_999
+const away = { code: 'store_unavailable', status: 503 }
+
+const owed = async (store: Store, ...[what, now = 1e15]: [Parameters<Store['owed']>[0], number?]) => {
+  const ids: string[] = []
+  for await (const job of store.owed(what, now)) ids.push(job.id)
+  return ids
+}
+
+const firstOf = async <T>(all: AsyncIterable<T>) => (await all[Symbol.asyncIterator]().next()) as unknown
+
+describeWithRedisServer('the Redis store', (redis) => {
+  let raw: Redis
+  let count = 0
+  beforeAll(() => {
+    raw = new Redis(redis().url)
+  })
+  afterAll(() => raw.disconnect())
+
+  /** Stores of one new prefix, each on a connection of its own, and what they log. */
+  const open = async (stores = 1) => {
+    const prefix = `case-${count++}`
+    const { log, lines } = await recordingLog()
+    const opened = await Promise.all(
+      Array.from({ length: stores }, () => openRedisStore({ url: redis().url, prefix, log })),
+    )
+    onTestFinished(async () => {
+      await Promise.all(opened.map((store) => store.close()))
+    })
+    const [store, other] = opened as [(typeof opened)[0], (typeof opened)[0]]
+    lines.length = 0
+    return { store, other, lines, key: (name: string) => `{${prefix}}:${name}` }
+  }
+
+  /** Redis's number for the connection of the one store that is open. */
+  const idOfConnection = async () =>
+    /^id=(\d+) .* name=musetalk:store /m.exec(String(await raw.client('LIST')))?.[1] ?? expect.unreachable()
+
+  /** Writes a stored record over. */
+  const harm = async (key: string, change: (record: string) => string) => {
+    await raw.set(key, change((await raw.get(key)) ?? ''))
+  }
+  const ofLaterRelease = (record: string) => record.replace(/^1 /, '2 ')
+
+  describe('a record', () => {
+    test.each([
+      ['of a later release', ofLaterRelease, /schema 2/],
+      ['whose JSON is cut off', (record: string) => record.slice(0, -5), /damaged/],
+      ['that is no record', () => 'something else', /damaged/],
+    ])('%s is 503 where it is asked for, and told of once where it is passed over', async (_what, change, reason) => {
+      const { store, lines, key } = await open()
+      const jobs = Array.from({ length: 5 }, (_, n) => aJob({ createdAt: n, idempotencyKey: `${n}` }))
+      const [, , odd = aJob()] = jobs
+      for (const job of jobs) await store.insert(job)
+      await harm(key(`job:${odd.id}`), change)
+      await expect(store.get(odd.id)).rejects.toMatchObject(away)
+      await expect(store.insert(aJob({ idempotencyKey: '2' }))).rejects.toMatchObject(away)
+      const others = jobs.map(({ id }) => id).filter((id) => id !== odd.id)
+      for (let n = 0; n < 3; n++) expect(await owed(store, 'run')).toEqual(others)
+      const page = await store.list({ limit: 3 })
+      expect(page.map(({ id }) => id)).toEqual(others.toReversed().slice(0, 3))
+      expect(lines).toMatchObject([{ level: 'error', job_id: odd.id, reason: expect.stringMatching(reason) }])
+    })
+
+    test('of a later release is never written over, nor removed', async () => {
+      const { store, key } = await open()
+      const job = aJob()
+      await store.insert(job)
+      await harm(key(`job:${job.id}`), ofLaterRelease)
+      const record = await raw.get(key(`job:${job.id}`))
+      await expect(store.update(after(job, spawned()), 1)).rejects.toMatchObject(away)
+      await expect(store.remove(job.id, 1)).rejects.toMatchObject(away)
+      await expect(store.insert(job)).rejects.toThrow(/exists already/)
+      expect(await raw.get(key(`job:${job.id}`))).toBe(record)
+      expect(await store.countSubmitted()).toBe(1)
+    })
+
+    test('that is gone is passed over where its place is left', async () => {
+      const { store, lines, key } = await open()
+      const [gone, kept] = [aJob({ createdAt: 1 }), aJob({ createdAt: 2 })]
+      for (const job of [gone, kept]) await store.insert(job)
+      await raw.del(key(`job:${gone.id}`))
+      expect(await store.get(gone.id)).toBeUndefined()
+      expect(await store.list({ limit: 9 })).toEqual([kept])
+      expect(lines).toMatchObject([{ job_id: gone.id }])
+    })
+
+    test('of a delivery of a later release is left alone, with its job', async () => {
+      const { store, key } = await open()
+      const job = aJob()
+      const ended = after(job, { type: 'canceled' })
+      const delivery = aDelivery(job)
+      await store.insert(job)
+      await store.update(ended, 1, delivery)
+      const deliveries = key(`deliveries:${job.id}`)
+      const record = ofLaterRelease((await raw.hget(deliveries, '1')) ?? '')
+      await raw.hset(deliveries, '1', record)
+      await expect(store.deliveriesOf(job.id)).rejects.toMatchObject(away)
+      await expect(store.updateDelivery(delivered(delivery), 1)).rejects.toMatchObject(away)
+      await expect(store.remove(job.id, ended.revision)).rejects.toMatchObject(away)
+      expect(await raw.hget(deliveries, '1')).toBe(record)
+      expect(await store.get(job.id)).toEqual(ended)
+    })
+  })
+
+  test('nothing that is asked for costs more for how many jobs there are', async () => {
+    const { store, key } = await open()
+    const fill = (from: number, to: number) =>
+      Promise.all(
+        Array.from({ length: to - from }, (_, n) =>
+          store.insert(aJob({ createdAt: from + n, caller: `key:${n % 3}`, deadlineAt: from + n })),
+        ),
+      )
+    /** The commands that Redis has carried out for one of everything. */
+    const costs = async () => {
+      const [job, ended] = [aJob({ createdAt: 1, idempotencyKey: `${Math.random()}` }), aJob({ createdAt: 2 })]
+      await raw.config('RESETSTAT')
+      await store.insert(job, { maxSubmitted: 1e6, maxActiveOfCaller: 1e6 })
+      await store.insert(ended)
+      await store.get(job.id)
+      await store.update(after(ended, { type: 'canceled' }), 1, aDelivery(ended))
+      await store.list({ limit: 50 })
+      await store.list({ limit: 50, caller: 'key:1', statuses: ['submitted'], createdBefore: 90 })
+      await store.countSubmitted()
+      for (const what of ['run', 'stop', 'end', 'removal'] as const) await firstOf(store.owed(what, 1e15))
+      await firstOf(store.dueDeliveries(1))
+      await store.remove(ended.id, 2)
+      const stats = await raw.info('commandstats')
+      const found = [...stats.matchAll(/^cmdstat_([^:]+):calls=(\d+)/gm)]
+      const calls = new Map(found.map(([, name = '', times]) => [name, Number(times)]))
+      // A script goes in full at first, and by its digest from then on.
+      calls.set('evalsha', (calls.get('eval') ?? 0) + (calls.get('evalsha') ?? 0)).delete('eval')
+      return calls
+    }
+    await fill(0, 300)
+    const few = await costs()
+    await fill(300, 10_000)
+    const many = await costs()
+    expect(many).toEqual(few)
+    for (const walk of ['keys', 'scan', 'hscan', 'zscan', 'sort']) expect(few.has(walk)).toBe(false)
+    expect(await raw.zcard(key('deadlines'))).toBe(10_002)
+  })
+
+  test('a page is put together from all states in order, also one of a thousand jobs', async () => {
+    const { store } = await open()
+    const jobs = Array.from({ length: 1_200 }, (_, n) => aJob({ createdAt: Math.floor(n / 3) }))
+    await Promise.all(jobs.map((job) => store.insert(job)))
+    const running = jobs.filter((_, n) => n % 4 === 0)
+    await Promise.all(running.map((job) => store.update(after(job, spawned()), 1)))
+    const page = await store.list({ limit: 1_000 })
+    expect(page).toHaveLength(1_000)
+    expect(page.map(({ id }) => id)).toEqual(
+      jobs
+        .toSorted((a, b) => comparePositions(b, a))
+        .map(({ id }) => id)
+        .slice(0, 1_000),
+    )
+  })
+
+  test('a job that changes its state is in every page once, and as it is', async () => {
+    const { store, other } = await open(2)
+    const jobs = Array.from({ length: 20 }, (_, n) => aJob({ createdAt: n }))
+    for (const job of jobs) await store.insert(job)
+    let isOver = false
+    const look = async () => {
+      while (!isOver) {
+        const page = await other.list({ limit: 50 })
+        expect(new Set(page.map(({ id }) => id)).size).toBe(20)
+        for (const { status } of await other.list({ limit: 50, statuses: ['running'] })) expect(status).toBe('running')
+      }
+    }
+    const looking = look()
+    for (const job of jobs) {
+      const running = after(job, spawned())
+      await store.update(running, 1)
+      await store.update(after(running, succeeded()), 2)
+    }
+    isOver = true
+    await looking
+  })
+
+  describe('two servers', () => {
+    test('that race for one revision, one key, one place: one of them wins', async () => {
+      const { store, other } = await open(2)
+      const stores = Array.from({ length: 20 }, (_, n) => (n % 2 ? store : other))
+      const job = aJob()
+      await store.insert(job)
+      const rivals = stores.map((_, n) => after(job, spawned(1, `fc-${n}`)))
+      const won = await Promise.all(stores.map((one, n) => one.update(rivals[n]!, 1)))
+      expect(won.filter(Boolean)).toHaveLength(1)
+      expect(await other.get(job.id)).toEqual(rivals[won.indexOf(true)])
+      const keyed = await Promise.all(stores.map((one) => one.insert(aJob({ idempotencyKey: 'k' }))))
+      expect(keyed.filter(({ kind }) => kind === 'inserted')).toHaveLength(1)
+      const limited = await Promise.all(stores.map((one) => one.insert(aJob(), { maxSubmitted: 8 })))
+      expect(limited.filter(({ kind }) => kind === 'inserted')).toHaveLength(7)
+      expect(await other.countSubmitted()).toBe(8)
+    })
+
+    test('have the same secrets, each name its own', async () => {
+      const { store, other } = await open(2)
+      const [one, two] = await Promise.all([store.secret('links'), other.secret('links')])
+      expect(one).toMatch(/^[\w-]{43}$/)
+      expect(two).toBe(one)
+      expect(await other.secret('links')).toBe(one)
+      expect(await store.secret('other')).not.toBe(one)
+    })
+  })
+
+  test('callers and keys may be long and hold any character, and are told apart', async () => {
+    const { store, key } = await open()
+    const odd = [
+      'a b',
+      'a:b',
+      'a*',
+      '{a}',
+      'a\nb',
+      'a\0b',
+      '-',
+      'é\u{1f3ac}',
+      'x'.repeat(10_000),
+      `${'x'.repeat(9_999)}y`,
+    ]
+    const jobs = odd.map((text) => aJob({ caller: `oidc:https://i.example|${text}`, idempotencyKey: text }))
+    for (const job of jobs) expect(await store.insert(job)).toEqual({ kind: 'inserted' })
+    for (const job of jobs) {
+      const again = aJob({ caller: job.caller, idempotencyKey: job.idempotencyKey! })
+      expect(await store.insert(again)).toEqual({ kind: 'existing', job })
+      expect(await store.list({ limit: 9, caller: job.caller })).toEqual([job])
+      await store.update(after(job, { type: 'canceled' }), 1)
+      expect(await store.remove(job.id, 2)).toBe(true)
+    }
+    const names = await raw.keys(key('*').replace(/[{}]/g, '?'))
+    expect(names).toEqual([])
+  })
+
+  test('a host may hold colons, and a job ten deliveries', async () => {
+    const { store, key } = await open()
+    const job = aJob()
+    const ended = after(job, { type: 'canceled' })
+    await store.insert(job)
+    await store.update(ended, 1)
+    for (const number of [10, 9, 2]) {
+      await store.update(ended, 2, aDelivery(job, { number, host: '[2001:db8::1]:8443', dueAt: 7 }))
+    }
+    expect(await dueOf(store, 7)).toEqual([2, 9, 10].map((number) => `${number}@[2001:db8::1]:8443/7`))
+    expect(await store.remove(job.id, 2)).toBe(true)
+    expect(await raw.exists(key('due'), key('deadlines'), key('ended'), key(`deliveries:${job.id}`))).toBe(0)
+  })
+
+  test('times of any year are borne in what is asked for', async () => {
+    const { store } = await open()
+    const [job, last] = [
+      aJob({ createdAt: 0, deadlineAt: LAST_TIME }),
+      aJob({ createdAt: LAST_TIME, deadlineAt: 1e15 }),
+    ]
+    await store.insert(job)
+    await store.insert(last)
+    expect(await store.list({ limit: 9 })).toEqual([last, job])
+    expect(await store.list({ limit: 9, createdAfter: -1 })).toEqual([last, job])
+    expect(await store.list({ limit: 9, createdAfter: LAST_TIME })).toEqual([])
+    expect(await store.list({ limit: 9, createdAfter: -62_135_596_800_000 })).toEqual([last, job])
+    expect(await store.list({ limit: 9, createdBefore: LAST_TIME })).toEqual([job])
+    expect(await store.list({ limit: 1, createdBefore: -1 })).toEqual([])
+    expect(await store.list({ limit: 1, statuses: [] })).toEqual([])
+    expect(await owed(store, 'end', LAST_TIME - 1)).toEqual([])
+    expect(await owed(store, 'end', LAST_TIME)).toEqual([job.id])
+  })
+
+  describe('a Redis that cannot serve', () => {
+    test('that is out of memory refuses writes with nothing half-made, and reads and removals go on', async () => {
+      const { store } = await open()
+      const [one, two] = [aJob({ idempotencyKey: 'k' }), aJob()]
+      for (const job of [one, two]) await store.insert(job)
+      const ended = after(one, { type: 'canceled' })
+      await store.update(ended, 1, aDelivery(one))
+      onTestFinished(async () => {
+        await raw.config('SET', 'maxmemory', '0')
+      })
+      await raw.config('SET', 'maxmemory', '1')
+      await expect(store.insert(aJob({ idempotencyKey: 'new' }))).rejects.toMatchObject(away)
+      await expect(store.update(after(two, spawned()), 1, aDelivery(two))).rejects.toMatchObject(away)
+      await expect(store.updateDelivery(delivered(aDelivery(one)), 1)).rejects.toMatchObject(away)
+      expect(await store.get(two.id)).toEqual(two)
+      expect(await store.list({ limit: 9 })).toHaveLength(2)
+      expect(await store.deliveriesOf(two.id)).toEqual([])
+      expect(await dueOf(store, 0)).toHaveLength(1)
+      expect(await store.remove(one.id, 2)).toBe(true)
+      await raw.config('SET', 'maxmemory', '0')
+      expect(await store.insert(aJob({ idempotencyKey: 'new' }))).toEqual({ kind: 'inserted' })
+      expect(await store.update(after(two, spawned()), 1, aDelivery(two))).toBe(true)
+    })
+
+    test('that has become a replica is left, and found again as a primary', async () => {
+      const { store } = await open()
+      onTestFinished(async () => {
+        await raw.replicaof('NO', 'ONE')
+      })
+      const connection = await idOfConnection()
+      await raw.replicaof('127.0.0.1', 1)
+      await expect(store.insert(aJob())).rejects.toMatchObject(away)
+      await raw.replicaof('NO', 'ONE')
+      expect(await store.insert(aJob())).toEqual({ kind: 'inserted' })
+      expect(await idOfConnection()).not.toBe(connection)
+    })
+
+    test('that has forgotten the scripts is told them again', async () => {
+      const { store } = await open()
+      await store.insert(aJob())
+      await raw.script('FLUSH')
+      await Promise.all([store.insert(aJob()), store.insert(aJob())])
+      expect(await store.countSubmitted()).toBe(3)
+    })
+
+    test('that is paused makes every verb reject within its time-out, and all goes on afterwards', async () => {
+      const { store } = await open()
+      const job = aJob()
+      await store.insert(job)
+      await raw.client('PAUSE', COMMAND_TIMEOUT_MS + 300)
+      const at = performance.now()
+      const verbs = [store.insert(aJob()), store.update(after(job, spawned()), 1), store.remove(job.id, 1)]
+      const looks = [
+        store.get(job.id),
+        store.list({ limit: 1 }),
+        owed(store, 'run'),
+        dueOf(store, 0),
+        store.countSubmitted(),
+      ]
+      const results = await Promise.allSettled([...verbs, ...looks, store.deliveriesOf(job.id), store.secret('links')])
+      expect(performance.now() - at).toBeLessThan(COMMAND_TIMEOUT_MS + 250)
+      for (const result of results) expect(result).toMatchObject({ status: 'rejected', reason: away })
+      // What nobody waits for any more may be carried out yet: the connection was not lost.
+      expect(await until(() => store.countSubmitted().catch(() => undefined))).toBeTypeOf('number')
+      expect(await store.insert(aJob())).toEqual({ kind: 'inserted' })
+    })
+
+    test('that is killed at any moment and started again has every job that was acknowledged', async () => {
+      const { store } = await open()
+      const acknowledged: Job[] = []
+      const refused: unknown[] = []
+      let isOver = false
+      const writer = async () => {
+        while (!isOver) {
+          const job = aJob()
+          await store.insert(job).then(
+            () => acknowledged.push(job),
+            (error: unknown) => refused.push(error),
+          )
+        }
+      }
+      const writing = Promise.all(Array.from({ length: 8 }, writer))
+      for (const size of [100, 200]) {
+        await until(() => acknowledged.length > size)
+        await redis().kill()
+        await redis().restart()
+      }
+      await until(() => acknowledged.length > 300)
+      isOver = true
+      await writing
+      for (const error of refused) expect(error).toMatchObject(away)
+      for (const job of acknowledged) expect(await store.get(job.id)).toEqual(job)
+      expect(await store.countSubmitted()).toBeGreaterThanOrEqual(acknowledged.length)
+      expect(await store.countSubmitted()).toBeLessThanOrEqual(acknowledged.length + refused.length)
+    })
+  })
+
+  test('a store on somebody else’s connection leaves it open', async () => {
+    const { log } = await recordingLog()
+    const store = createRedisStore(raw, { prefix: 'guest', log })
+    await store.insert(aJob())
+    await store.close()
+    expect(await raw.ping()).toBe('PONG')
+  })
+
+  test('a store that is closed answers what was asked before, and nothing after', async () => {
+    const { store } = await open()
+    const job = aJob()
+    const [inserted] = await Promise.all([store.insert(job), store.close()])
+    expect(inserted).toEqual({ kind: 'inserted' })
+    await store.close()
+    await expect(store.get(job.id)).rejects.toMatchObject(away)
+  })
+})

@@ -1,0 +1,118 @@
+import { createServer, connect as connectSocket, type AddressInfo, type Socket } from 'node:net'
+import { once } from 'node:events'
+import { expect, onTestFinished, test } from 'vitest'
+import { closeRedis, COMMAND_TIMEOUT_MS, connectRedis, unlessAway, wordsOf } from '../../src/redis.ts'
+import { recordingLog } from '../helpers/log.ts'
+import { describeWithRedisServer } from '../helpers/redis.ts'
+import { until } from '../helpers/until.ts'
+
+const away = { code: 'store_unavailable', status: 503, retryAfterSeconds: 10 }
+
+describeWithRedisServer('a connection for commands', (server) => {
+  const connect = async (url = server().url) => {
+    const { log, lines } = await recordingLog()
+    const redis = connectRedis({ url, log, name: 'test' })
+    onTestFinished(() => closeRedis(redis))
+    return { redis, lines, ping: () => unlessAway(redis, () => redis.ping()) }
+  }
+
+  test('is waited for while it is opened, by any number of commands', async () => {
+    const warnings: Error[] = []
+    const listen = (warning: Error) => warnings.push(warning)
+    process.on('warning', listen)
+    onTestFinished(() => void process.off('warning', listen))
+    const { ping } = await connect()
+    const answers = await Promise.all(Array.from({ length: 50 }, ping))
+    expect(new Set(answers)).toEqual(new Set(['PONG']))
+    expect(warnings).toEqual([])
+  })
+
+  test('sends the commands of one turn of the event loop in one write', async () => {
+    const { redis, ping } = await connect()
+    await ping()
+    let writes = 0
+    const { stream } = redis
+    const { _writev: writev, _write: write } = stream
+    stream._writev = (...parameters) => {
+      writes++
+      writev?.call(stream, ...parameters)
+    }
+    stream._write = (...parameters) => {
+      writes++
+      write.call(stream, ...parameters)
+    }
+    await Promise.all([ping(), ping(), ping()])
+    expect(writes).toBe(1)
+    await ping()
+    expect(writes).toBe(2)
+  })
+
+  test('that is lost is waited for, by those who ask at first; in a longer outage nobody waits', async () => {
+    const { ping, lines } = await connect()
+    await ping()
+    await server().kill()
+    const at = performance.now()
+    const refused = await Promise.allSettled(Array.from({ length: 20 }, ping))
+    expect(performance.now() - at).toBeLessThan(COMMAND_TIMEOUT_MS + 250)
+    for (const one of refused) expect(one).toMatchObject({ status: 'rejected', reason: away })
+    const later = performance.now()
+    await expect(ping()).rejects.toMatchObject(away)
+    expect(performance.now() - later).toBeLessThan(50)
+    await server().restart()
+    await until(() => ping().catch(() => undefined))
+    await server().kill()
+    const waiting = ping()
+    await server().restart()
+    expect(await waiting).toBe('PONG')
+    expect(lines.filter(({ level }) => level === 'warn')).toMatchObject([
+      { connection: 'test', reason: expect.stringMatching(/ECONN|closed/) },
+    ])
+  })
+
+  test('over a network that swallows everything counts as lost after a while, and is opened anew', async () => {
+    const sockets: Socket[] = []
+    const proxy = createServer((socket) => {
+      const inner = connectSocket(server().port, '127.0.0.1')
+      sockets.push(socket, inner)
+      socket.on('error', () => undefined).pipe(inner)
+      inner.on('error', () => undefined).pipe(socket)
+    }).listen(0, '127.0.0.1')
+    await once(proxy, 'listening')
+    const { ping } = await connect(`redis://127.0.0.1:${(proxy.address() as AddressInfo).port}`)
+    await ping()
+    const swallowed = sockets.splice(0)
+    for (const socket of swallowed) socket.unpipe()
+    onTestFinished(() => {
+      for (const socket of [...swallowed, ...sockets]) socket.destroy()
+      proxy.close()
+    })
+    await expect(ping()).rejects.toMatchObject(away)
+    expect(await until(() => ping().catch(() => undefined))).toBe('PONG')
+  })
+
+  test('tells a mistake in a command as it is', async () => {
+    const { redis } = await connect()
+    await unlessAway(redis, () => redis.set('text', 'x'))
+    const mistake = unlessAway(redis, () => redis.incr('text'))
+    await expect(mistake).rejects.toMatchObject({
+      name: 'ReplyError',
+      message: expect.stringMatching(/not an integer/),
+    })
+  })
+
+  test('that was closed, once or twice, answers what was asked before and refuses what comes', async () => {
+    const { redis, ping } = await connect()
+    await ping()
+    const [answer] = await Promise.all([ping(), closeRedis(redis)])
+    expect(answer).toBe('PONG')
+    await closeRedis(redis)
+    await expect(ping()).rejects.toMatchObject(away)
+  })
+})
+
+test('an error is put in words also where it has none', () => {
+  expect(wordsOf(new Error('connect ECONNREFUSED'))).toBe('connect ECONNREFUSED')
+  expect(wordsOf(Object.assign(new AggregateError([]), { code: 'ECONNREFUSED' }))).toBe('ECONNREFUSED')
+  expect(wordsOf(new AggregateError([]))).toBe('AggregateError')
+  expect(wordsOf('gone')).toBe('gone')
+})
