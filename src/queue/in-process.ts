@@ -2,7 +2,7 @@ import type { Log } from '../jobs/log.ts'
 import { createLine } from './line.ts'
 import type { JobQueue, QueueEntry, RunEntry } from './port.ts'
 
-type Running = { readonly abort: AbortController; done: Promise<void> }
+type Running = { readonly entry: QueueEntry; readonly abort: AbortController; done: Promise<void> }
 
 export type InProcessQueueOptions = {
   readonly log: Log
@@ -28,7 +28,7 @@ export function createInProcessQueue({ log, maxRunning = Infinity }: InProcessQu
 
   const begin = (entry: QueueEntry, work: RunEntry) => {
     const abort = new AbortController()
-    const task: Running = { abort, done: Promise.resolve() }
+    const task: Running = { entry, abort, done: Promise.resolve() }
     running.set(keyOf(entry), task)
     task.done = settle(entry, work, abort.signal).finally(() => {
       running.delete(keyOf(entry))
@@ -68,6 +68,7 @@ export function createInProcessQueue({ log, maxRunning = Infinity }: InProcessQu
       return Promise.resolve()
     },
     position: (entry) => Promise.resolve(waiting.position(keyOf(entry))),
+    running: () => [...running.values()].map(({ entry }) => entry),
     close: () => (closing ??= closeAll()),
   }
 }

@@ -1,10 +1,12 @@
 import { execFileSync, type ChildProcess, spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
+import { afterAll, beforeAll, describe } from 'vitest'
 import { until } from './until.ts'
 
 const hasBinary = () => {
@@ -73,4 +75,52 @@ export async function startRedis(flags: readonly string[] = ['--appendonly', 'ye
     },
   }
   return redis
+}
+
+/** Where `reason` is set, the suite is skipped, and the output says why. */
+function describeUnless(reason: string | undefined, name: string, suite: () => void) {
+  if (reason !== undefined) process.stderr.write(`skipped: ${name}: ${reason}\n`)
+  describe.skipIf(reason !== undefined)(name, suite)
+}
+
+/** A suite with a Redis of its own, which it may do anything to. */
+export function describeWithRedisServer(name: string, suite: (redis: () => TestRedis) => void): void {
+  describeUnless(noRedisServer, name, () => {
+    let redis: TestRedis | undefined
+    beforeAll(async () => {
+      redis = await startRedis()
+    })
+    afterAll(() => redis?.close())
+    suite(() => {
+      if (!redis) throw new Error('the Redis of the suite is not started yet')
+      return redis
+    })
+  })
+}
+
+/** A Redis that others may use too: each case takes a prefix of its own. */
+export type SharedRedis = { url(): string; newPrefix(): string }
+
+/** A suite that needs some Redis: that of `TEST_REDIS_URL`, else one started for it, which keeps nothing on disk. */
+export function describeWithRedis(name: string, suite: (redis: SharedRedis) => void): void {
+  describeUnless(noRedis, name, () => {
+    const run = `test-${randomUUID()}`
+    let own: TestRedis | undefined
+    let url = process.env.TEST_REDIS_URL ?? ''
+    let count = 0
+    beforeAll(async () => {
+      if (url === '') ({ url } = own = await startRedis([]))
+    })
+    afterAll(() => (own ? own.close() : removeKeys(url, `{${run}-*`)))
+    suite({ url: () => url, newPrefix: () => `${run}-${count++}` })
+  })
+}
+
+/** Leaves a Redis that is not the test's own as it was. */
+async function removeKeys(url: string, pattern: string) {
+  const redis = new Redis(url)
+  for await (const keys of redis.scanStream({ match: pattern, count: 1_000 }) as AsyncIterable<string[]>) {
+    if (keys.length > 0) await redis.unlink(keys)
+  }
+  await redis.quit()
 }
