@@ -17,7 +17,7 @@ export type JobQueue = {
   drop(entry: QueueEntry): Promise<void>
   /** How many waiting entries come before this one, plus one; undefined where it does not wait. */
   position(entry: QueueEntry): Promise<number | undefined>
-  /** The entries that this process runs now. */
+  /** What this process runs now, of all that runs. */
   running(): readonly QueueEntry[]
   /** Takes no more, aborts what runs and waits for it to let go. Idempotent. */
   close(): Promise<void>

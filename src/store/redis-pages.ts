@@ -1,6 +1,6 @@
 import type { Job } from '../jobs/job.ts'
 import type { Log } from '../jobs/log.ts'
-import { createRecent } from './recent.ts'
+import { createRecent } from '../recent.ts'
 import { behind, idAt } from './redis-keys.ts'
 import { jobOf, UnreadableRecord } from './redis-records.ts'
 import type { Scripts } from './redis-scripts.ts'

@@ -1,5 +1,5 @@
 import { createInProcessQueue } from '../../src/queue/in-process.ts'
-import type { JobQueue } from '../../src/queue/port.ts'
+import type { JobQueue, QueueEntry } from '../../src/queue/port.ts'
 import { silentLog } from '../helpers/log.ts'
 import { testBites, testContract } from './contract.ts'
 import { boundedQueueContract, queueContract as cases } from './queue.ts'
@@ -56,6 +56,22 @@ testBites('a close that aborts what runs and goes its way', {
       void good.close()
     },
   })),
+})
+
+testBites('a queue that never forgets what it ran', {
+  cases,
+  promise: 'tells what it runs: not what waits, and nothing that has ended',
+  open: broken((good) => {
+    const ran: QueueEntry[] = []
+    return {
+      start: (work) =>
+        good.start((entry, signal) => {
+          ran.push(entry)
+          return work(entry, signal)
+        }),
+      running: () => ran,
+    }
+  }),
 })
 
 testBites('a queue without a bound', {

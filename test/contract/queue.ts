@@ -203,6 +203,21 @@ export const queueContract: readonly ContractCase<JobQueue>[] = [
     },
   ],
   [
+    'tells what it runs: not what waits, and nothing that has ended',
+    async (open) => {
+      const [queue, runner, first, second] = [await open(), holdingRunner(), anEntry(), anEntry()]
+      await queue.add(first)
+      await queue.add(second)
+      expect(queue.running()).toEqual([])
+      await queue.start(runner.run)
+      await until(() => runner.started.length === 2)
+      expect(queue.running()).toEqual([first, second])
+      runner.release(first)
+      await until(() => queue.running().length === 1, 'the end of a run', 4_000)
+      expect(queue.running()).toEqual([second])
+    },
+  ],
+  [
     'waits when it closes for a run that takes its time to let go',
     async (open) => {
       const queue = await open()

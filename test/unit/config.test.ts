@@ -124,7 +124,11 @@ describe('many replicas', () => {
   const JOB_STORE = 'rediss://user:hush@db.example:6380/2'
 
   test('their store, and what its keys begin with, are taken as they are', () => {
-    expect(load({ ...tokens, JOB_STORE })).toMatchObject({ JOB_STORE, REDIS_PREFIX: 'musetalk', DATA_DIR_SHARED: false })
+    expect(load({ ...tokens, JOB_STORE })).toMatchObject({
+      JOB_STORE,
+      REDIS_PREFIX: 'musetalk',
+      DATA_DIR_SHARED: false,
+    })
   })
 
   test.each([

@@ -1,0 +1,21 @@
+import { createBullmqQueue } from '../../src/queue/bullmq.ts'
+import { openChannels } from '../../src/redis-channels.ts'
+import { silentLog } from '../helpers/log.ts'
+import { describeWithRedis } from '../helpers/redis.ts'
+import { testContract } from './contract.ts'
+import { boundedQueueContract, queueContract } from './queue.ts'
+
+describeWithRedis('with Redis', (redis) => {
+  const open = async (maxRunning?: number) => {
+    const settings = { url: redis.url(), prefix: redis.newPrefix(), log: silentLog() }
+    const channels = await openChannels(settings)
+    const queue = createBullmqQueue({ ...settings, channels, maxRunning })
+    const close = async () => {
+      await queue.close()
+      await channels.close()
+    }
+    return { ...queue, close }
+  }
+  testContract('BullMQ queue', queueContract, () => open())
+  testContract('BullMQ queue, bounded', boundedQueueContract, () => open(1))
+})

@@ -1,0 +1,72 @@
+import { randomUUID } from 'node:crypto'
+import { Redis } from 'ioredis'
+import { onTestFinished } from 'vitest'
+import { type BullmqQueueOptions, createBullmqQueue } from '../../src/queue/bullmq.ts'
+import type { QueueEntry, RunEntry } from '../../src/queue/port.ts'
+import { openChannels } from '../../src/redis-channels.ts'
+import { silentLog } from './log.ts'
+
+export const entries = (count: number): QueueEntry[] =>
+  Array.from({ length: count }, () => ({ id: randomUUID(), attempt: 1 }))
+
+export const anEntry = (): QueueEntry => ({ id: randomUUID(), attempt: 1 })
+
+type OnStage = { readonly release: () => void; readonly replica: string }
+
+/** All that runs on any replica, each until it is released or aborted; keeps count. */
+export function createStage() {
+  const current = new Map<string, OnStage>()
+  const counts = { started: 0, most: 0, doubles: 0 }
+  const runnerOf =
+    (replica: string): RunEntry =>
+    async (entry, signal) => {
+      counts.started++
+      if (current.has(entry.id)) counts.doubles++
+      const over = Promise.withResolvers<undefined>()
+      const release = () => over.resolve(undefined)
+      const run = { release, replica }
+      current.set(entry.id, run)
+      counts.most = Math.max(counts.most, current.size)
+      signal.addEventListener('abort', release)
+      await over.promise
+      if (current.get(entry.id) === run) current.delete(entry.id)
+    }
+  return {
+    ...{ current, counts, runnerOf },
+    /** The ids of what runs on a replica. */
+    on: (replica: string) => [...current].filter(([, run]) => run.replica === replica).map(([id]) => id),
+    releaseAll: () => current.forEach(({ release }) => release()),
+  }
+}
+
+/** Opens replicas on a Redis; they close with the test. */
+export function replicasOn(url: () => string) {
+  const open = async (prefix: string, options: Partial<BullmqQueueOptions> = {}) => {
+    const settings = { url: url(), prefix, log: silentLog(), ...options }
+    const channels = options.channels ?? (await openChannels(settings))
+    const queue = createBullmqQueue({ ...settings, channels })
+    onTestFinished(async () => {
+      await queue.close()
+      await channels.close()
+    })
+    return queue
+  }
+  return {
+    open,
+    /** Two replicas that run what they get. */
+    async openPair(options: Partial<BullmqQueueOptions> = {}) {
+      const [prefix, stage] = [randomUUID(), createStage()]
+      const [a, b] = [await open(prefix, options), await open(prefix, options)]
+      await a.start(stage.runnerOf('a'))
+      await b.start(stage.runnerOf('b'))
+      return { prefix, stage, a, b }
+    },
+    /** A connection to look behind the scenes. */
+    connect() {
+      const admin = new Redis(url(), { maxRetriesPerRequest: null })
+      admin.on('error', () => undefined)
+      onTestFinished(() => admin.disconnect())
+      return admin
+    },
+  }
+}

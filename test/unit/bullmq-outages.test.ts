@@ -1,0 +1,151 @@
+import { randomUUID } from 'node:crypto'
+import { expect, test } from 'vitest'
+import { StoreUnavailable } from '../../src/errors.ts'
+import type { JobQueue, QueueEntry } from '../../src/queue/port.ts'
+import { openChannels } from '../../src/redis-channels.ts'
+import { recordingLog, silentLog } from '../helpers/log.ts'
+import { anEntry, createStage, entries, replicasOn } from '../helpers/queues.ts'
+import { describeWithRedisServer } from '../helpers/redis.ts'
+import { until } from '../helpers/until.ts'
+
+describeWithRedisServer('queues whose Redis is away', (redis) => {
+  const { open, openPair, connect } = replicasOn(() => redis().url)
+
+  const expectRefusals = async (queue: JobQueue) => {
+    const [entry, startedAt] = [anEntry(), performance.now()]
+    const asked = await Promise.allSettled([queue.add(entry), queue.position(entry), queue.drop(entry)])
+    const refusals = asked.filter((answer) => answer.status === 'rejected' && answer.reason instanceof StoreUnavailable)
+    expect(refusals).toHaveLength(3)
+    expect(performance.now() - startedAt).toBeLessThan(5_000)
+  }
+
+  /** Tries until Redis is there. */
+  const addSometime = (queue: JobQueue, entry: QueueEntry) =>
+    until(() =>
+      queue.add(entry).then(
+        () => true,
+        () => false,
+      ),
+    )
+
+  test('a Redis that does not answer is unavailable in time, and everything goes on when it does', async () => {
+    const { stage, a, b } = await openPair()
+    const [running, later] = [anEntry(), anEntry()]
+    await a.add(running)
+    await until(() => stage.current.size === 1)
+    await connect().call('CLIENT', 'PAUSE', '2500', 'ALL')
+    await expectRefusals(a)
+    await addSometime(b, later)
+    await until(() => stage.current.has(later.id))
+    expect(stage.current.has(running.id)).toBe(true)
+    expect(stage.counts.doubles).toBe(0)
+  })
+
+  test('a Redis that was killed is unavailable in time, and everything goes on when it is back', async () => {
+    const { stage, a, b } = await openPair()
+    const [running, later] = [anEntry(), anEntry()]
+    await a.add(running)
+    await until(() => stage.current.size === 1)
+    await redis().kill()
+    await expectRefusals(a)
+    await redis().restart()
+    await addSometime(b, later)
+    await until(() => stage.current.has(later.id))
+    expect(stage.current.has(running.id)).toBe(true)
+    expect(stage.counts.doubles).toBe(0)
+  })
+
+  test('a queue may be started before Redis is there, and tells its bound to one that has forgotten it', async () => {
+    const [prefix, stage, log] = [randomUUID(), createStage(), silentLog()]
+    const channels = await openChannels({ url: redis().url, prefix, log })
+    await redis().kill()
+    const queue = await open(prefix, { maxRunning: 1, channels })
+    await queue.start(stage.runnerOf('only'))
+    await redis().restart()
+    const [admin, meta] = [connect(), `{${prefix}}:runs:meta`]
+    const isTold = async () => (await admin.hget(meta, 'concurrency')) === '1'
+    await until(isTold)
+    for (const entry of entries(2)) await addSometime(queue, entry)
+    await until(() => stage.current.size === 1)
+    stage.releaseAll()
+    await until(() => stage.counts.started === 2)
+    expect(stage.counts.most).toBe(1)
+    await admin.flushall()
+    await redis().kill()
+    await redis().restart()
+    await until(isTold)
+  })
+
+  test('a close ends in time though Redis is gone, and waits for what runs', async () => {
+    const { log, lines } = await recordingLog()
+    const { stage, a, b } = await openPair({ log })
+    for (const entry of entries(20)) await a.add(entry)
+    await until(() => stage.current.size === 20)
+    await redis().kill()
+    const startedAt = performance.now()
+    await Promise.all([a.close(), b.close()])
+    expect(performance.now() - startedAt).toBeLessThan(4_000)
+    expect(stage.current.size).toBe(0)
+    expect(lines.filter(({ level }) => level === 'error')).toEqual([])
+    await redis().restart()
+  })
+
+  test('a close ends in time though Redis does not answer', async () => {
+    const { stage, a } = await openPair()
+    for (const entry of entries(5)) await a.add(entry)
+    await until(() => stage.current.size === 5)
+    const admin = connect()
+    await admin.call('CLIENT', 'PAUSE', '3500', 'ALL')
+    const startedAt = performance.now()
+    await a.close()
+    expect(performance.now() - startedAt).toBeLessThan(3_000)
+    expect(stage.on('a')).toEqual([])
+    await admin.ping()
+  })
+
+  test('a queue that never reached Redis closes', async () => {
+    const [prefix, log] = [randomUUID(), silentLog()]
+    const channels = await openChannels({ url: redis().url, prefix, log })
+    await redis().kill()
+    const queue = await open(prefix, { channels })
+    await queue.start(() => Promise.resolve())
+    await queue.close()
+    await redis().restart()
+  })
+
+  test('a Redis that refuses is asked once in a while; when it takes again everything goes on', async () => {
+    const { log, lines } = await recordingLog()
+    const [prefix, stage, admin] = [randomUUID(), createStage(), connect()]
+    const queue = await open(prefix, { log, maxRunning: 10 })
+    for (const entry of entries(30)) await queue.add(entry)
+    await queue.start(stage.runnerOf('only'))
+    await until(() => stage.current.size === 10)
+    await admin.set(`{${prefix}}:runs:wait`, 'no list')
+    const startedAt = performance.now()
+    stage.releaseAll()
+    await until(() => lines.filter(({ err }) => JSON.stringify(err).includes('WRONGTYPE')).length > 12)
+    // One for each that ended, and then one a second.
+    expect(performance.now() - startedAt).toBeGreaterThan(1_500)
+    expect(lines.filter(({ level }) => level !== 'debug').map(({ level }) => level)).toEqual(['warn'])
+    await admin.del(`{${prefix}}:runs:wait`)
+    await until(() => {
+      stage.releaseAll()
+      return stage.counts.started === 30
+    })
+  })
+
+  test('what is abnormal for BullMQ and not for us is no warning', async () => {
+    const { log, lines } = await recordingLog()
+    const [prefix, stage] = [randomUUID(), createStage()]
+    const queue = await open(prefix, { log })
+    await queue.start(stage.runnerOf('only'))
+    const [entry, next] = [anEntry(), anEntry()]
+    await queue.add(entry)
+    await until(() => stage.current.size === 1)
+    await connect().del(`{${prefix}}:runs:${entry.id}-1:lock`)
+    stage.releaseAll()
+    await queue.add(next)
+    await until(() => stage.current.has(next.id) && lines.length > 0)
+    expect(lines.map(({ level }) => level)).toEqual(lines.map(() => 'debug'))
+  })
+})
