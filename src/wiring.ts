@@ -1,6 +1,7 @@
 import { access, constants, mkdir, realpath, stat } from 'node:fs/promises'
 import { dirname, isAbsolute, relative, sep } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { getHeapStatistics } from 'node:v8'
 import type { Logger } from 'pino'
 import { v7 as uuidv7 } from 'uuid'
 import packageJson from '../package.json' with { type: 'json' }
@@ -128,6 +129,7 @@ const factsOfServer = (config: Config): ServerFacts => ({
     max_queued_jobs: config.MAX_QUEUED_JOBS,
     max_connections: config.MAX_CONNECTIONS,
     modal_polls: config.MODAL_MAX_CONNECTIONS * config.MODAL_POLLS_PER_CONNECTION,
+    heap_bytes: getHeapStatistics().heap_size_limit,
   },
 })
 

@@ -50,10 +50,19 @@ export type GaugeName = keyof typeof GAUGES
 /** Reads a gauge now; one that rejects is left out of the answer. */
 export type Reading = () => number | Promise<number>
 
-/** What does not change while the process runs: labels of `musetalk_build_info`; limits by name, 0: none. */
+/** Limits that dashboards set against what they limit: labels of `musetalk_limit`. */
+export const LIMITS = [
+  'max_concurrent_jobs',
+  'max_queued_jobs',
+  'max_connections',
+  'modal_polls',
+  'heap_bytes',
+] as const
+
+/** What does not change while the process runs: labels of `musetalk_build_info`; limits, 0: none. */
 export type ServerFacts = {
-  readonly info: Readonly<Record<string, string>>
-  readonly limits: Readonly<Record<string, number>>
+  readonly info: Readonly<Record<'version' | 'backend' | 'store', string>>
+  readonly limits: Readonly<Record<(typeof LIMITS)[number], number>>
 }
 
 /** What operators measure the server by. */

@@ -7,6 +7,7 @@ import { type HttpSettings, httpSettingsOf } from '../../src/http-settings.ts'
 import { createMetrics } from '../../src/metrics/metrics.ts'
 import { startCore } from './core.ts'
 import { recordingLog } from './log.ts'
+import { someFacts } from './metrics.ts'
 
 export const aBody = { video_path: 'face.mp4', audio_path: 'speech.wav' }
 
@@ -24,7 +25,7 @@ export const defaultHttp: HttpSettings = { ...shippedHttp, maxEventLoopDelayMs: 
 
 /** The shipped app on the whole core, with the backend in the test's hand; `http` is what is not as by default. */
 export async function startApp({ http, authenticator, counter, ...options }: AppOptions = {}) {
-  const metrics = createMetrics({ info: { version: 'test' }, limits: { max_queued_jobs: 5, max_connections: 0 } })
+  const metrics = createMetrics(someFacts)
   const core = await startCore({ ...options, observe: metrics.observe })
   const { log, lines, text } = await recordingLog()
   const { service, watches, deliveries, readiness, artifacts, uploads, links } = core

@@ -1,4 +1,10 @@
-import type { Metrics } from '../../src/metrics/port.ts'
+import type { Metrics, ServerFacts } from '../../src/metrics/port.ts'
+
+/** Of a server that a test has no particular wish for. */
+export const someFacts: ServerFacts = {
+  info: { version: '1.2.3', backend: 'modal', store: 'memory' },
+  limits: { max_concurrent_jobs: 0, max_queued_jobs: 7, max_connections: 0, modal_polls: 1280, heap_bytes: 1e9 },
+}
 
 /** Series as they are written, `name{label="value"}`, with their values. */
 export type Series = ReadonlyMap<string, number>

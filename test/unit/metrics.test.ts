@@ -6,11 +6,10 @@ import { anybody, type Core, startCore } from '../helpers/core.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
 import { createFakeSender } from '../helpers/fake-sender.ts'
-import { countsOf, metricNamesOf, parseMetrics } from '../helpers/metrics.ts'
+import { countsOf, metricNamesOf, parseMetrics, someFacts } from '../helpers/metrics.ts'
 import { until } from '../helpers/until.ts'
 
-const FACTS = { info: { version: '1.2.3', store: 'memory' }, limits: { max_queued_jobs: 7, max_connections: 0 } }
-const create = () => createMetrics(FACTS)
+const create = () => createMetrics(someFacts)
 
 const cores: Core[] = []
 afterEach(async () => {
@@ -49,7 +48,7 @@ describe('the text', () => {
     expect(names).toEqual(expect.arrayContaining(['musetalk_jobs_ended_total', 'process_cpu_seconds_total']))
     const series = parseMetrics(text)
     expect(series.get('musetalk_jobs_ended_total{state="failed",error_code="lost"}')).toBe(0)
-    expect(series.get('musetalk_build_info{version="1.2.3",store="memory"}')).toBe(1)
+    expect(series.get('musetalk_build_info{version="1.2.3",backend="modal",store="memory"}')).toBe(1)
   })
 
   test('follows the conventions: a prefix, base units, counters that end in _total', async () => {

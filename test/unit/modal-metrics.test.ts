@@ -5,7 +5,7 @@ import { createMetrics } from '../../src/metrics/metrics.ts'
 import { status as grpc } from '../helpers/control-plane/control-plane.ts'
 import { exactNow } from '../helpers/control-plane/calls.ts'
 import { createFakeBackend, aSuccess } from '../helpers/fake-backend.ts'
-import { countsOf } from '../helpers/metrics.ts'
+import { countsOf, someFacts } from '../helpers/metrics.ts'
 import { startModal } from '../helpers/modal.ts'
 import { until } from '../helpers/until.ts'
 
@@ -16,7 +16,7 @@ afterEach(async () => {
 })
 
 async function start({ backend, ...setting }: NonNullable<Parameters<typeof startModal>[0]> = {}) {
-  const metrics = createMetrics({ info: {}, limits: {} })
+  const metrics = createMetrics(someFacts)
   const scene = await startModal({ ...setting, backend: { ...backend, metrics } })
   modal = scene
   return { ...scene, counts: () => countsOf(metrics, 'musetalk_modal_') }
@@ -111,7 +111,7 @@ test('what waits for Modal to come back can be read', async () => {
 })
 
 test('jobs in flight are those that this process waits for, however they end', async () => {
-  const metrics = createMetrics({ info: {}, limits: {} })
+  const metrics = createMetrics(someFacts)
   const backend = createFakeBackend()
   const watched = watchBackend(backend, metrics)
   const inFlight = async () => (await countsOf(metrics)).musetalk_jobs_in_flight ?? 0
