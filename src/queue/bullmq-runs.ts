@@ -110,8 +110,9 @@ export function startRuns(options: RunsOptions): Runs {
     while (!isClosing) {
       try {
         await setBound()
-        // Ends as the worker is closed, or rests: then it resumes by itself.
-        return await worker.run()
+        // Ends as the worker closes, or rests: then it resumes by itself.
+        await worker.run()
+        return
       } catch (error) {
         failed(error)
         await sleep(REST_MS, undefined, { ref: false })
