@@ -110,7 +110,7 @@ export function startRuns(options: RunsOptions): Runs {
     while (!isClosing) {
       try {
         await setBound()
-        // Ends as the worker is closed, or rests: then it resumes by itself.
+        // Ends as the worker closes, or rests: then it resumes by itself.
         await worker.run()
         return
       } catch (error) {
