@@ -82,6 +82,9 @@ test('killed in the middle of a try, the server makes it again: at least once, u
   const second = await start()
   expect(await second.untilStatus(id, 'succeeded')).toMatchObject({ revision: 3 })
   await until(async () => (await ledgerOf(second, id))[0]?.state === 'delivered', 'delivered', CLAIM_MS + 10_000)
+  const [before, after] = receiver.received
+  // Not while another process might still be at it.
+  expect(after!.at - before!.at).toBeGreaterThan(CLAIM_MS / 2)
   const ids = receiver.received.map(({ headers }) => headers['webhook-id'])
   expect(ids).toEqual([`msg_${id}_1`, `msg_${id}_1`])
   expect((await ledgerOf(second, id))[0]?.tries).toMatchObject([
@@ -135,6 +138,19 @@ test('in memory a webhook that was not delivered is named at the end', async () 
     delivery: 1,
   })
   expect(server.output()).not.toContain(SECRET)
+})
+
+test('a try takes no longer than the setting says', async () => {
+  const { start } = await scene()
+  const receiver = await startReceiver()
+  receiver.answerWith = () => undefined
+  const server = await start()
+  const { job_id: id } = await server.submit(body(receiver.url))
+  const [delivery] = await until(async () => {
+    const ledger = await ledgerOf(server, id)
+    return ledger[0]?.tries[0]?.error !== undefined && ledger
+  })
+  expect(delivery?.tries[0]).toMatchObject({ error: `there was no answer within ${TIMEOUT_SECONDS} s` })
 })
 
 test('a receiver is tried again after five seconds, by the server’s own clock', async () => {
