@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Delivery } from '../../src/jobs/delivery.ts'
 import type { Job, JobStatus } from '../../src/jobs/job.ts'
 import type { JobView } from '../../src/jobs/view.ts'
 import { exactNow } from './control-plane/calls.ts'
@@ -47,17 +48,24 @@ async function dieInBoot(env: Environment): Promise<number> {
   return killedAt
 }
 
-/** What a file holds, as a process that opened it now would find it. Read from a copy: the next server recovers it. */
-export function jobsIn(file: string): Job[] {
+/** The jobs that a file holds, as a process that opened it now would find them. */
+export const jobsIn = (file: string): Job[] =>
+  rowsIn(file, 'SELECT document FROM jobs').map(({ document }) => JSON.parse(String(document)) as Job)
+
+/** Likewise its deliveries. */
+export const deliveriesIn = (file: string): Delivery[] =>
+  rowsIn(file, 'SELECT job_id AS jobId, number, host, body, document FROM deliveries').map(
+    ({ document, ...columns }) => ({ ...columns, ...(JSON.parse(String(document)) as object) }) as Delivery,
+  )
+
+/** Read from a copy: the next server recovers the file itself. */
+function rowsIn(file: string, query: string): Record<string, unknown>[] {
   const folder = mkdtempSync(join(tmpdir(), 'crash-copy-'))
   const copy = join(folder, 'jobs.db')
   for (const end of ['', '-wal']) if (existsSync(file + end)) copyFileSync(file + end, copy + end)
   const db = new DatabaseSync(copy)
   try {
-    return db
-      .prepare('SELECT document FROM jobs')
-      .all()
-      .map(({ document }) => JSON.parse(String(document)) as Job)
+    return db.prepare(query).all()
   } finally {
     db.close()
     rmSync(folder, { recursive: true })
@@ -87,15 +95,15 @@ const BEHAVIOURS: readonly (readonly [behaviour: string, end: JobStatus])[] = [
   ['after=2000', 'succeeded'],
 ]
 
-/** Starts callers that submit, and of their jobs cancel some and look at others. */
-export function startLoad(): Load {
+/** Starts callers that submit, and of their jobs cancel some and look at others. `fields`: what else each asks for. */
+export function startLoad(fields: object = {}): Load {
   const acknowledged = new Map<string, readonly JobStatus[]>()
   const oddities: string[] = []
   let over = false
 
   const submit = async () => {
     const [behaviour, end] = BEHAVIOURS[Math.floor(Math.random() * BEHAVIOURS.length)]!
-    const input = { video_path: `behave/${behaviour}.mp4`, audio_path: 'speech.wav' }
+    const input = { video_path: `behave/${behaviour}.mp4`, audio_path: 'speech.wav', ...fields }
     const answer = await ask('/jobs', { method: 'POST', body: JSON.stringify(input) })
     // The head of the answer is what counts: its body may be cut.
     const id = answer?.location?.replace('/jobs/', '')

@@ -239,6 +239,19 @@ describe('GET /jobs/:id/events', () => {
     expect(app.requestLines.filter(({ level }) => level !== 'info')).toEqual([])
   })
 
+  test.each([
+    ['its client leaves', (client: EventClient) => void client.response.destroy()],
+    ['the job ends', (_client: EventClient, id: string) => end(id)],
+  ])('leaves no timer behind when %s', async (_what, part) => {
+    const id = await submit()
+    holdIntervals()
+    const client = await open(`/jobs/${id}/events`)
+    await untilShown(client, 1)
+    expect(vi.getTimerCount()).toBe(2)
+    part(client, id)
+    await until(() => vi.getTimerCount() === 0, 'the end of the heartbeat and of the looks')
+  })
+
   test('is let go when the client leaves before it begins', async () => {
     const id = await submit()
     const slow = Promise.withResolvers<undefined>()

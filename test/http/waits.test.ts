@@ -259,7 +259,60 @@ describe('a client that leaves', () => {
   })
 })
 
+/** Holds up the next reading of a job. */
+function slowRead() {
+  const { get } = app.service
+  const slow = Promise.withResolvers<undefined>()
+  const asked = vi.spyOn(app.service, 'get').mockImplementationOnce(async (...args) => {
+    await slow.promise
+    return get(...args)
+  })
+  return { begun: () => until(() => asked.mock.calls.length === 1), goOn: () => slow.resolve(undefined) }
+}
+
+test('a client that leaves before its wait begins is not waited for', async () => {
+  const id = await submit()
+  const waits = countWaits()
+  const reading = slowRead()
+  const sent = await send('GET', `/jobs/${id}?wait=60`)
+  await reading.begun()
+  sent.destroy()
+  await until(() => connectionsOf().then((count) => count === 0))
+  reading.goOn()
+  await app.app.close()
+  expect(waits.begun()).toBe(0)
+})
+
+const connectionsOf = () =>
+  new Promise<number>((resolve) => app.app.server.getConnections((_error, count) => resolve(count)))
+
 describe('a shutdown', () => {
+  test('answers also who is just about to wait', async () => {
+    const id = await submit()
+    await app.app.listen({ host: '127.0.0.1', port: 0 })
+    const reading = slowRead()
+    const answer = app.get(`/jobs/${id}?wait=60`)
+    await reading.begun()
+    const closing = app.app.close()
+    await until(() => !app.app.server.listening)
+    reading.goOn()
+    expect((await answer).json()).toMatchObject({ status: 'running' })
+    await closing
+  })
+
+  test('has nothing to do with waits that are over', async () => {
+    const id = await submit()
+    const answer = app.get(`/jobs/${id}?wait=60`)
+    expect(await isHeld(answer)).toBe(true)
+    end(id)
+    await answer
+    const aborted = vi.spyOn(AbortController.prototype, 'abort')
+    onTestFinished(() => aborted.mockRestore())
+    await app.app.close()
+    // Others end for a reason, which they name.
+    expect(aborted.mock.calls.filter(([reason]) => reason === undefined)).toEqual([])
+  })
+
   test('answers all who wait at once, with the job as it is', async () => {
     const id = await submit()
     const answers = [app.get(`/jobs/${id}?wait=60`), app.post('/jobs', aBody, { prefer: 'wait=60' })]

@@ -260,6 +260,17 @@ describe('a redelivery', () => {
     expect(problemOf(refused)).toMatchObject({ status: 409, code: 'delivery_in_progress' })
   })
 
+  test('that is asked for twice at once is made once', async () => {
+    await start()
+    const receiver = await startReceiver()
+    const id = await succeed({ webhook_url: receiver.url })
+    await untilTried(id)
+    receiver.answerWith = () => undefined
+    const answers = await Promise.all([1, 2].map(() => app.post(`/jobs/${id}/deliveries/1/redeliver`)))
+    expect(answers.map(({ statusCode }) => statusCode).toSorted()).toEqual([202, 409])
+    await receiver.untilReceived(2)
+  })
+
   test.each(['2', '0', '-1', '1.0', 'x', '01', '99999999999'])('of delivery %s is 404', async (number) => {
     await start()
     const receiver = await startReceiver()

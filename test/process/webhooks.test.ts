@@ -1,13 +1,20 @@
 import { randomBytes } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { createSecureServer } from 'node:http2'
+import { createServer as createHttpsServer } from 'node:https'
+import type { AddressInfo, Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Webhook } from 'standardwebhooks'
 import { expect, onTestFinished, test } from 'vitest'
+import { type Certificate, makeCertificate } from '../helpers/control-plane/certificate.ts'
 import { forkControlPlane } from '../helpers/control-plane/remote.ts'
 import { startReceiver } from '../helpers/receiver.ts'
 import { type ServerProcess, startServer } from '../helpers/server.ts'
 import { until } from '../helpers/until.ts'
+
+type Tls = { readonly cert: Buffer; readonly key: Buffer }
 
 const SECRET = `whsec_${randomBytes(32).toString('base64')}`
 const TIMEOUT_SECONDS = 1
@@ -82,6 +89,9 @@ test('killed in the middle of a try, the server makes it again: at least once, u
   const second = await start()
   expect(await second.untilStatus(id, 'succeeded')).toMatchObject({ revision: 3 })
   await until(async () => (await ledgerOf(second, id))[0]?.state === 'delivered', 'delivered', CLAIM_MS + 10_000)
+  const [before, after] = receiver.received
+  // Not while another process might still be at it.
+  expect(after!.at - before!.at).toBeGreaterThan(CLAIM_MS / 2)
   const ids = receiver.received.map(({ headers }) => headers['webhook-id'])
   expect(ids).toEqual([`msg_${id}_1`, `msg_${id}_1`])
   expect((await ledgerOf(second, id))[0]?.tries).toMatchObject([
@@ -106,6 +116,42 @@ test('killed at any instant after the end, no webhook is lost', async () => {
   }
   await until(() => missing() === 0, 'every webhook', CLAIM_MS + 15_000)
 }, 60_000)
+
+/** A receiver over TLS, which notes by which version of HTTP it was asked. */
+async function startTlsReceiver(createTlsServer: (tls: Tls) => Server, { caFile, keyFile }: Certificate) {
+  const versions: string[] = []
+  const receiver = createTlsServer({ cert: readFileSync(caFile), key: readFileSync(keyFile) })
+  receiver.on('request', (request: IncomingMessage, response: ServerResponse) => {
+    versions.push(request.httpVersion)
+    response.writeHead(204).end()
+  })
+  await new Promise<void>((resolve) => receiver.listen(0, '127.0.0.1', resolve))
+  onTestFinished(() => void receiver.close())
+  return { versions, url: `https://localhost:${(receiver.address() as AddressInfo).port}/hook` }
+}
+
+test('a receiver over TLS is told, by HTTP/2 where it knows that, and not where its certificate is not trusted', async () => {
+  const [trusted, stranger] = [makeCertificate(), makeCertificate()]
+  onTestFinished(() => [trusted, stranger].forEach((certificate) => certificate.remove()))
+  const { start } = await scene({ NODE_EXTRA_CA_CERTS: trusted.caFile })
+  const server = await start()
+  const old = await startTlsReceiver((tls) => createHttpsServer(tls), trusted)
+  const modern = await startTlsReceiver((tls) => createSecureServer(tls), trusted)
+  const unknown = await startTlsReceiver((tls) => createHttpsServer(tls), stranger)
+  const receivers = [old, modern, unknown]
+  const jobs = await Promise.all(receivers.map(({ url }) => server.submit(body(url))))
+  const firstTries = async () => {
+    const ledgers = await Promise.all(jobs.map(({ job_id: id }) => ledgerOf(server, id)))
+    const tries = ledgers.map(([delivery]) => delivery?.tries[0])
+    return tries.every((first) => first?.status ?? first?.error) && tries
+  }
+  expect(await until(firstTries, 'the end of the first tries')).toMatchObject([
+    { status: 204 },
+    { status: 204 },
+    { error: 'the transfer failed (DEPTH_ZERO_SELF_SIGNED_CERT)' },
+  ])
+  expect(receivers.map(({ versions }) => versions)).toEqual([['1.1'], ['2.0'], []])
+})
 
 test('SIGTERM does not wait for a receiver that hangs, and the next server tells it', async () => {
   const { start } = await scene({ WEBHOOK_TIMEOUT_SECONDS: '60' })
@@ -135,6 +181,19 @@ test('in memory a webhook that was not delivered is named at the end', async () 
     delivery: 1,
   })
   expect(server.output()).not.toContain(SECRET)
+})
+
+test('a try takes no longer than the setting says', async () => {
+  const { start } = await scene()
+  const receiver = await startReceiver()
+  receiver.answerWith = () => undefined
+  const server = await start()
+  const { job_id: id } = await server.submit(body(receiver.url))
+  const [delivery] = await until(async () => {
+    const ledger = await ledgerOf(server, id)
+    return ledger[0]?.tries[0]?.error !== undefined && ledger
+  })
+  expect(delivery?.tries[0]).toMatchObject({ error: `there was no answer within ${TIMEOUT_SECONDS} s` })
 })
 
 test('a receiver is tried again after five seconds, by the server’s own clock', async () => {

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from 'vitest'
 import { createHostLines, type HostLinesOptions } from '../../src/jobs/host-lines.ts'
 
@@ -80,6 +82,23 @@ describe('a line for each host', () => {
     add('a/9')
     expect(began).toContain('a/9')
     expect(drains()).toBe(1)
+  })
+
+  test('of which there is nothing left keeps nothing in memory, however many hosts there have been', async () => {
+    setFlagsFromString('--expose-gc')
+    const collect = runInNewContext('gc') as () => void
+    const { lines } = scene()
+    const serve = async (count: number) => {
+      for (let n = 0; n < count; n++) {
+        lines.add({ key: `${n}`, host: `${n}.example`, run: () => Promise.resolve() })
+        if (n % 10 === 0) await new Promise(setImmediate)
+      }
+      collect()
+      return process.memoryUsage().heapUsed
+    }
+    const before = await serve(2_000)
+    // A line takes about 300 bytes.
+    expect((await serve(50_000)) - before).toBeLessThan(50_000 * 100)
   })
 
   test('that is closed begins nothing more, and waits for what runs', async () => {

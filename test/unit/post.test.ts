@@ -145,6 +145,17 @@ describe('no answer', () => {
     expect(await failure(posterOf()('http://127.0.0.1:1/'))).toBe('the connection was refused')
   })
 
+  test('as the poster is closed', async () => {
+    const { url, bodies } = await serve(() => undefined)
+    const poster = createPoster(OPEN)
+    const { signal } = new AbortController()
+    const posting = failure(poster.post(url, { headers: {}, body: '', timeoutMs: 10_000, signal }))
+    await vi.waitUntil(() => bodies.length === 1)
+    await poster.close()
+    await poster.close()
+    expect(await posting).toBe('the transfer failed (UND_ERR_DESTROYED)')
+  })
+
   test('as whoever asked has gone: with the reason of the signal', async () => {
     const { url } = await serve(() => undefined)
     const leaving = new AbortController()

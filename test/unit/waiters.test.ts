@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { JobNotFound } from '../../src/errors.ts'
 import { createEmitterBus } from '../../src/events/emitter.ts'
@@ -62,11 +63,12 @@ const isSettled = async (promise: Promise<unknown>) => {
 describe('a wait', () => {
   test('ends with the job, and leaves nothing behind', async () => {
     const { stand, wait } = await start()
-    const waiting = wait()
+    const { signal } = new AbortController()
+    const waiting = wait(running, 60_000, signal)
     expect(await isSettled(waiting)).toBe(false)
     stand.bus.publish(ended)
     expect(await waiting).toBe(ended)
-    expect([stand.listening, vi.getTimerCount()]).toEqual([0, 0])
+    expect([stand.listening, vi.getTimerCount(), getEventListeners(signal, 'abort')]).toEqual([0, 0, []])
   })
 
   test('gives the job as it is when the time is over', async () => {

@@ -150,6 +150,17 @@ describe('a delivery that fails', () => {
     await until(() => sender.sent.length === 2, 'the second try', 3_000)
   })
 
+  test('is not tried early, whoever wakes it', async () => {
+    const { clock, sender, succeed, untilTries, webhooks } = await start()
+    sender.answerWith = async () => ({ status: 500 })
+    const id = await succeed()
+    await untilTries(id, 1)
+    clock.now += 4_999
+    webhooks.wake({ jobId: id, number: 1, host: 'hooks.example' })
+    await new Promise(setImmediate)
+    expect(sender.sent).toHaveLength(1)
+  })
+
   test('waits as long as the receiver asks', async () => {
     const { clock, sender, succeed, untilTries } = await start()
     sender.answerWith = async () => ({ status: 429, retryAfterMs: 3_600_000 })
@@ -179,6 +190,17 @@ describe('a delivery that fails', () => {
     await service.retry(id, anybody)
     expect(await cancelAndLook(3)).toMatchObject({ state: 'delivered' })
   })
+})
+
+test('looks for what is due are made one at a time, however many ask', async () => {
+  const store = createMemoryStore()
+  let looks = 0
+  const counted = { ...store, dueDeliveries: (now: number) => (looks++, store.dueDeliveries(now)) }
+  const { webhooks } = await start({ store: counted })
+  await Promise.all(Array.from({ length: 5 }, () => webhooks.sendDue()))
+  expect(looks).toBe(1)
+  await webhooks.sendDue()
+  expect(looks).toBe(2)
 })
 
 describe('hosts', () => {
@@ -286,6 +308,24 @@ describe('at least once', () => {
     await webhooks.sendDue()
     await new Promise(setImmediate)
     expect(sender.sent).toHaveLength(1)
+  })
+
+  test('a server that ends begins no try of what it is just reading', async () => {
+    const store = createMemoryStore()
+    const reading = Promise.withResolvers<undefined>()
+    let reads = 0
+    const deliveriesOf = async (id: string) => {
+      reads++
+      await reading.promise
+      return store.deliveriesOf(id)
+    }
+    const { sender, succeed, webhooks } = await start({ store: { ...store, deliveriesOf } })
+    const id = await succeed()
+    await until(() => reads === 1)
+    const closing = webhooks.close()
+    reading.resolve(undefined)
+    await closing
+    expect([sender.sent, (await store.deliveriesOf(id))[0]?.tries]).toEqual([[], []])
   })
 
   test('what nothing woke is found by the reconciler, at its start', async () => {
