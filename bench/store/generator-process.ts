@@ -4,9 +4,12 @@ import { connect, type Socket } from 'node:net'
 // The process behind `forkGenerator`: orders come as messages, one at a time; each answer is a message too. It speaks
 // HTTP/1.1 over bare sockets: whatever a client does beyond that takes processor time from the server.
 
-/** What it is told to do over `connections` at once: to submit, until the time or the number is reached, or to look. */
+/**
+ * What it is told to do over `connections` at once, shared out among `ports`: to submit, until the time or the number
+ * is reached, or to look.
+ */
 export type Order = {
-  readonly port: number
+  readonly ports: readonly number[]
   readonly connections: number
   readonly durationMs?: number
   readonly count?: number
@@ -23,8 +26,10 @@ const BODY = JSON.stringify({ video_path: 'behave/end=never.mp4', audio_path: 'd
 const POST = `POST /jobs HTTP/1.1\r\n${HOST}content-type: application/json\r\ncontent-length: ${BODY.length}${HEAD_END}${BODY}`
 const get = (id: string) => `GET /jobs/${id} HTTP/1.1\r\n${HOST}\r\n`
 
-async function obey({ port, connections, durationMs = Infinity, count = Infinity, ids }: Order): Promise<Answer> {
-  const sockets = Array.from({ length: connections }, () => connect({ port, noDelay: true }))
+async function obey({ ports, connections, durationMs = Infinity, count = Infinity, ids }: Order): Promise<Answer> {
+  const sockets = Array.from({ length: connections }, (_, n) =>
+    connect({ port: ports[n % ports.length]!, noDelay: true }),
+  )
   await Promise.all(sockets.map((socket) => once(socket, 'connect')))
   const made: string[] = []
   let [begun, answered] = [0, 0]

@@ -8,7 +8,8 @@ import type { Answer, Order } from './generator-process.ts'
 /** Callers in a process of their own, so that what they cost is not mixed with what the bench itself does. */
 export type Generator = {
   readonly pid: number
-  run(url: string, order: Omit<Order, 'port' | 'connections'>): Promise<Answer>
+  /** Asks one server, or several in equal parts. */
+  run(urls: string | readonly string[], order: Omit<Order, 'ports' | 'connections'>): Promise<Answer>
 }
 
 export const CONNECTIONS = 32
@@ -27,8 +28,9 @@ export async function forkGenerator({ own }: Bench): Promise<Generator> {
   await Promise.race([once(child, 'message'), died])
   return {
     pid: child.pid ?? 0,
-    async run(url, order) {
-      child.send({ ...order, port: Number(new URL(url).port), connections: CONNECTIONS } satisfies Order)
+    async run(urls, order) {
+      const ports = [urls].flat().map((url) => Number(new URL(url).port))
+      child.send({ ...order, ports, connections: CONNECTIONS } satisfies Order)
       const [answer] = (await Promise.race([once(child, 'message'), died])) as [Answer]
       return answer
     },

@@ -1,8 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { ErrorCode, type Job as BullJob, WaitingError, Worker } from 'bullmq'
+import { type Job as BullJob, WaitingError, Worker } from 'bullmq'
 import type { Log } from '../jobs/log.ts'
 import { connectPatiently } from '../redis.ts'
-import { createHeldRuns, type HeldRun, type HeldRuns } from './held-runs.ts'
+import { createTeller } from './bullmq-errors.ts'
+import { createHeldRuns, type HeldRuns } from './held-runs.ts'
+import { renewLocks, repeat } from './lock-renewal.ts'
 import type { RunEntry } from './port.ts'
 
 export type RunsOptions = {
@@ -26,8 +28,6 @@ export type Runs = Pick<HeldRuns, 'all' | 'drop' | 'close'>
 export const QUEUE_NAME = 'runs'
 const LOCK_DURATION_MS = 30_000
 const STALLED_INTERVAL_MS = 15_000
-/** How many locks are renewed with one command, which nobody can overtake. */
-const RENEWED_AT_ONCE = 1_000
 /** BullMQ takes as many entries as it may before it begins the first: so many. */
 const TAKEN_AHEAD = 50
 /** How long an idle worker waits for BullMQ's sign before it looks by itself, in s. */
@@ -50,7 +50,7 @@ export function startRuns(options: RunsOptions): Runs {
   const runs = createHeldRuns({ run, log })
   let isClosing = false
 
-  const process = async (job: BullJob, token = '') => {
+  const follow = async (job: BullJob, token = '') => {
     const held = runs.begin(job.id ?? '', token)
     // Lowered as locks are renewed, not at each end: those that end together would take nothing in their places.
     worker.concurrency = Math.max(worker.concurrency, runs.size + TAKEN_AHEAD)
@@ -65,14 +65,19 @@ export function startRuns(options: RunsOptions): Runs {
     if (redis.status !== 'ready') return
     try {
       await job.moveToWait(token)
-      // Of an entry with a priority BullMQ tells nobody that it waits again; when a queue resumes, it tells all.
-      await worker.getBackend().pause(false)
+      await wake()
     } catch (error) {
       log.debug({ entry: job.id, err: error }, 'an entry was not handed back')
     }
   }
 
-  const worker = new Worker(QUEUE_NAME, process, {
+  /**
+   * Of an entry with a priority that waits again BullMQ tells nobody; of a queue that resumes it tells all. What is
+   * handed back while that is under way is told of together.
+   */
+  const wake = together(() => worker.getBackend().pause(false))
+
+  const worker = new Worker(QUEUE_NAME, follow, {
     connection: redis,
     prefix,
     autorun: false,
@@ -141,56 +146,18 @@ export function startRuns(options: RunsOptions): Runs {
   }
 }
 
-/** BullMQ's codes for an entry that cannot be ended: it is another process's by now, or nobody's any more. */
-const NOT_OURS: readonly unknown[] = [
-  ...[ErrorCode.JobNotExist, ErrorCode.JobLockNotExist, ErrorCode.JobNotInState, ErrorCode.JobLockMismatch],
-]
-/** How often the log tells of what BullMQ cannot do, in ms. */
-const LINE_EVERY_MS = 60_000
-
-/** Tells the log; of lost connections `src/redis.ts` does. True: Redis, or BullMQ, cannot do what it should. */
-function createTeller(log: Log) {
-  let toldAt = -Infinity
-  return (error: unknown): boolean => {
-    const { code, syscall, message } = error as Partial<NodeJS.ErrnoException>
-    const isUsual = syscall !== undefined || message === 'Connection is closed.' || NOT_OURS.includes(code)
-    const isQuiet = isUsual || performance.now() - toldAt < LINE_EVERY_MS
-    if (!isQuiet) toldAt = performance.now()
-    log[isQuiet ? 'debug' : 'warn']({ err: error }, 'the queue could not do something; it is done later')
-    return !isUsual
-  }
-}
-
-async function renewLocks(worker: Worker, runs: HeldRuns, lockDurationMs: number): Promise<void> {
-  const held = runs.all()
-  for (let from = 0; from < held.length; from += RENEWED_AT_ONCE) {
-    const batch = held.slice(from, from + RENEWED_AT_ONCE)
-    const of = <T>(part: (one: HeldRun) => T) => batch.map(part)
-    const lost = new Set(
-      await worker.extendJobLocks(
-        of(({ key }) => key),
-        of(({ token }) => token),
-        lockDurationMs,
-      ),
-    )
-    for (const { key, token } of batch) if (lost.has(key)) runs.lose(key, token)
-  }
-}
-
-/** Does something again and again, never beside itself. */
-function repeat(everyMs: number, work: () => Promise<void>) {
-  let timer: NodeJS.Timeout | undefined
-  let isOver = false
-  const turn = async () => {
-    await work()
-    if (!isOver) next()
-  }
-  const next = () => (timer = setTimeout(() => void turn(), everyMs).unref())
-  next()
-  return {
-    stop() {
-      isOver = true
-      clearTimeout(timer)
-    },
+/** Work that is asked for while it is under way is done once more after it, however often it was asked for. */
+function together(work: () => Promise<void>) {
+  let state: 'idle' | 'busy' | 'busy, and asked again' = 'idle'
+  return async () => {
+    if (state !== 'idle') return void (state = 'busy, and asked again')
+    try {
+      do {
+        state = 'busy'
+        await work()
+      } while ((state as string) !== 'busy')
+    } finally {
+      state = 'idle'
+    }
   }
 }

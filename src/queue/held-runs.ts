@@ -83,7 +83,8 @@ export function createHeldRuns({ run, log }: { readonly run: RunEntry; readonly 
     },
     async close() {
       isClosing = true
-      for (const { abort } of runs.values()) abort.abort(new Error('the queue is closing'))
+      // The newest first: BullMQ finds an entry that is handed back from this end of its list.
+      for (const { abort } of [...runs.values()].reverse()) abort.abort(new Error('the queue is closing'))
       while (runs.size > 0) await Promise.all([...runs.values()].map(({ done }) => done))
     },
   }
