@@ -24,6 +24,7 @@ import { registerPressure } from './http/pressure.ts'
 import { answerClientError, answerError, answerExpectation, registerProblems } from './http/problems.ts'
 import { addRateLimits, createFailureLimit, registerLimiter } from './http/rate-limits.ts'
 import { RequestLog } from './http/request-log.ts'
+import { registerTrace } from './http/trace.ts'
 import { createValidatorCompiler } from './http/validation.ts'
 import type { Uploads } from './inputs/port.ts'
 import { webhookRoutes } from './http/webhooks.ts'
@@ -79,6 +80,7 @@ export async function buildApp({ log, http, authenticator, ...parts }: AppParts)
   // Hooks run in this order: answers to browsers have their headers whatever comes, nothing is done for who is refused,
   // and who asks too often does not get as far as a body.
   countRequests(app, metrics)
+  registerTrace(app)
   registerCaller(app)
   forbidSniffing(app)
   await registerCors(app, http.corsOrigins)

@@ -20,6 +20,7 @@ import { createReconciler } from './jobs/reconciler.ts'
 import { createRunner } from './jobs/runner.ts'
 import { createService, type JobService } from './jobs/service.ts'
 import { createStopper } from './jobs/stopper.ts'
+import { logFieldsOf } from './jobs/trace.ts'
 import { createWatches, type Watches } from './jobs/watches.ts'
 import { createWebhooks } from './jobs/webhooks.ts'
 import { createMetrics } from './metrics/metrics.ts'
@@ -222,7 +223,7 @@ async function openSender(config: Config): Promise<WebhookSender> {
 }
 
 const factsOf = (job: Job) => ({
-  job_id: job.id,
+  ...logFieldsOf(job),
   status: job.status,
   call_ids: job.attempts.flatMap(({ callId }) => callId ?? []),
 })

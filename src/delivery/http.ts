@@ -54,7 +54,10 @@ export function createHttpSender({ secrets, urlRule, timeoutMs, resolve }: HttpS
 /** With the first webhook and not before: a server that sends none does without it. */
 const loadLibrary = () => import('standardwebhooks')
 
-async function headersOf({ id, at, body }: WebhookMessage, keys: readonly string[]): Promise<Record<string, string>> {
+async function headersOf(
+  { id, at, body, traceparent }: WebhookMessage,
+  keys: readonly string[],
+): Promise<Record<string, string>> {
   const { Webhook } = await loadLibrary()
   const time = new Date(at)
   return {
@@ -62,6 +65,7 @@ async function headersOf({ id, at, body }: WebhookMessage, keys: readonly string
     'user-agent': 'musetalk-orchestrator',
     'webhook-id': id,
     'webhook-timestamp': String(Math.floor(at / 1000)),
+    ...(traceparent !== undefined && { traceparent }),
     'webhook-signature': keys.map((key) => new Webhook(key).sign(id, time, body)).join(' '),
   }
 }

@@ -9,6 +9,7 @@ import type { LinkSigner } from './links.ts'
 import type { Log } from './log.ts'
 import type { JobService } from './service.ts'
 import type { Stopper } from './stopper.ts'
+import { logFieldsOf } from './trace.ts'
 
 export type RunnerParts = {
   readonly store: Pick<JobStore, 'get'>
@@ -42,7 +43,7 @@ export function createRunner(parts: RunnerParts): RunEntry {
         return (await service.record(job.id, event)).accepted
       } catch (error) {
         if (error instanceof JobNotFound) return false
-        log.error({ job_id: job.id, call_id: event.callId, err: error }, 'a call cannot be written down yet')
+        log.error({ ...logFieldsOf(job), call_id: event.callId, err: error }, 'a call cannot be written down yet')
         if (signal.aborted) throw error
       }
       await sleep(Math.min(RECORD_RETRY_MAX_MS, RECORD_RETRY_MS * 2 ** failures), undefined, { ref: false })
