@@ -11,6 +11,7 @@ import { registerCaller } from './http/caller.ts'
 import { limitArrival } from './http/arrival.ts'
 import { connectionOptions, limitConnections } from './http/connections.ts'
 import { collectRoutes, docsRoutes } from './http/docs.ts'
+import { refuseAtTheEnd } from './http/ending.ts'
 import { eventRoutes } from './http/events.ts'
 import { healthRoutes } from './http/health.ts'
 import { inputRoutes } from './http/inputs.ts'
@@ -69,6 +70,8 @@ export async function buildApp({ log, http, authenticator, ...parts }: AppParts)
     routerOptions: { maxParamLength: 16_384 },
     // Keep-alive connections that are idle must not hold up a shutdown.
     forceCloseConnections: 'idle',
+    // Ours to refuse, with a problem document.
+    return503OnClosing: false,
   }).withTypeProvider<TypeBoxTypeProvider>()
 
   app.setValidatorCompiler(createValidatorCompiler())
@@ -85,6 +88,7 @@ export async function buildApp({ log, http, authenticator, ...parts }: AppParts)
   forbidSniffing(app)
   await registerCors(app, http.corsOrigins)
   refuseCrossSite(app, http.corsOrigins)
+  refuseAtTheEnd(app)
   await registerPressure(app, http)
   await registerLimiter(app, http.limits)
   registerAuth(app, { authenticator, failures: createFailureLimit(app) })
