@@ -12,6 +12,7 @@ import { registerCaller } from './http/caller.ts'
 import { limitArrival } from './http/arrival.ts'
 import { connectionOptions, limitConnections } from './http/connections.ts'
 import { collectRoutes, docsRoutes } from './http/docs.ts'
+import { refuseAtTheEnd } from './http/ending.ts'
 import { eventRoutes } from './http/events.ts'
 import { healthRoutes } from './http/health.ts'
 import { inputRoutes } from './http/inputs.ts'
@@ -25,6 +26,7 @@ import { registerPressure } from './http/pressure.ts'
 import { answerClientError, answerError, answerExpectation, registerProblems } from './http/problems.ts'
 import { addRateLimits, createFailureLimit, registerLimiter } from './http/rate-limits.ts'
 import { RequestLog } from './http/request-log.ts'
+import { registerTrace } from './http/trace.ts'
 import { createValidatorCompiler } from './http/validation.ts'
 import type { Uploads } from './inputs/port.ts'
 import { webhookRoutes } from './http/webhooks.ts'
@@ -71,6 +73,8 @@ export async function buildApp({ log, http, authenticator, counter, ...parts }: 
     routerOptions: { maxParamLength: 16_384 },
     // Keep-alive connections that are idle must not hold up a shutdown.
     forceCloseConnections: 'idle',
+    // Ours to refuse, with a problem document.
+    return503OnClosing: false,
   }).withTypeProvider<TypeBoxTypeProvider>()
 
   app.setValidatorCompiler(createValidatorCompiler())
@@ -82,10 +86,12 @@ export async function buildApp({ log, http, authenticator, counter, ...parts }: 
   // Hooks run in this order: answers to browsers have their headers whatever comes, nothing is done for who is refused,
   // and who asks too often does not get as far as a body.
   countRequests(app, metrics)
+  registerTrace(app)
   registerCaller(app)
   forbidSniffing(app)
   await registerCors(app, http.corsOrigins)
   refuseCrossSite(app, http.corsOrigins)
+  refuseAtTheEnd(app)
   await registerPressure(app, http)
   await registerLimiter(app, http.limits, counter)
   registerAuth(app, { authenticator, failures: createFailureLimit(app) })

@@ -9,7 +9,7 @@ export const PROBLEM_CODES = [
   ...(['logs_unavailable', 'malformed_request', 'malformed_url', 'method_not_allowed'] as const),
   ...(['not_acceptable', 'output_unavailable', 'overloaded', 'precondition_failed'] as const),
   ...(['queue_full', 'range_not_satisfiable', 'rate_limited', 'request_timeout'] as const),
-  ...(['route_not_found', 'storage_full', 'store_unavailable', 'stream_limit_reached'] as const),
+  ...(['route_not_found', 'server_ending', 'storage_full', 'store_unavailable', 'stream_limit_reached'] as const),
   ...(['unauthorized', 'unsupported_media', 'unsupported_media_type', 'uploads_need_public_url'] as const),
   ...([
     'uploads_need_shared_storage',
@@ -230,6 +230,13 @@ export class RateLimited extends AppError {
 export class Overloaded extends AppError {
   constructor(message = 'The server is overloaded; try again later.') {
     super('overloaded', 503, message, { retryAfterSeconds: 10 })
+  }
+}
+
+/** 503: the process has been told to end. */
+export class ServerEnding extends AppError {
+  constructor() {
+    super('server_ending', 503, 'The server is ending; ask again, and another one answers.', { retryAfterSeconds: 1 })
   }
 }
 

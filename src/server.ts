@@ -109,9 +109,14 @@ function endOnSignal(config: Config, log: Logger, { app, wired }: { app: Fastify
   onHangUp = () => (config.API_KEYS_FILE === undefined ? onSignal('SIGHUP') : wired.reload())
 }
 
+/** How often connections are closed that have become idle since the end began, such as after a download, in ms. */
+const IDLE_CHECK_MS = 100
+
 /** Requests under way are answered; one that is not whole or not answered after `patienceMs` is cut off. */
 async function closeApp(app: FastifyInstance, patienceMs: number) {
+  const idleTimer = setInterval(() => app.server.closeIdleConnections(), IDLE_CHECK_MS)
   const timer = setTimeout(() => app.server.closeAllConnections(), patienceMs)
   await app.close()
   clearTimeout(timer)
+  clearInterval(idleTimer)
 }

@@ -6,6 +6,7 @@ import type { Counter } from './counters/port.ts'
 import type { EventBus } from './events/port.ts'
 import type { Uploads } from './inputs/port.ts'
 import type { Job } from './jobs/job.ts'
+import { logFieldsOf } from './jobs/trace.ts'
 import type { JobQueue } from './queue/port.ts'
 import type { Channels as RedisChannels } from './redis-channels.ts'
 import type { SecretKeeper, Store } from './store/port.ts'
@@ -87,7 +88,7 @@ async function tellWhatIsLost(store: Store, log: Logger): Promise<void> {
 }
 
 const factsOf = (job: Job) => ({
-  job_id: job.id,
+  ...logFieldsOf(job),
   status: job.status,
   call_ids: job.attempts.flatMap(({ callId }) => callId ?? []),
 })

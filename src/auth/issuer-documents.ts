@@ -22,7 +22,9 @@ export async function fetchKeySet(issuer: string, signal: AbortSignal): Promise<
 }
 
 async function fetchDocument(url: string, signal: AbortSignal): Promise<Document> {
-  const response = await fetch(url, { signal, redirect: 'manual', headers: { accept: 'application/json' } })
+  // Asked so rarely that a connection which is kept has mostly been closed by then, in the moment in which it is used.
+  const headers = { accept: 'application/json', connection: 'close' }
+  const response = await fetch(url, { signal, redirect: 'manual', headers })
   if (response.status !== 200) {
     await response.body?.cancel()
     throw new Error(`${url} answered ${response.status}`)

@@ -60,10 +60,11 @@ export function createHttpSender({ secrets, urlRule, timeoutMs, resolve }: HttpS
   }
 }
 
-const headersOf = ({ id, at }: WebhookMessage, signatures: readonly string[]): Record<string, string> => ({
+const headersOf = ({ id, at, traceparent }: WebhookMessage, signatures: readonly string[]): Record<string, string> => ({
   'content-type': 'application/json',
   'user-agent': 'musetalk-orchestrator',
   'webhook-id': id,
   'webhook-timestamp': String(Math.floor(at / 1000)),
+  ...(traceparent !== undefined && { traceparent }),
   'webhook-signature': signatures.join(' '),
 })

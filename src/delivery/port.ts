@@ -8,6 +8,8 @@ export type WebhookMessage = {
   readonly body: string
   /** Whose secrets sign it. */
   readonly caller: string
+  /** The header of this name (W3C Trace Context), for who follows the trace on. */
+  readonly traceparent?: string
 }
 
 /** Signs and sends by the Standard Webhooks specification (https://www.standardwebhooks.com). */

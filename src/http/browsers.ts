@@ -12,7 +12,7 @@ const EXPOSED = [
 /** Headers that it may send. */
 const ALLOWED = [
   ...['Authorization', 'Content-Type', 'Idempotency-Key', 'If-Match', 'If-Modified-Since', 'If-None-Match', 'If-Range'],
-  ...['If-Unmodified-Since', 'Last-Event-ID', 'Prefer', 'Range', 'X-API-Key'],
+  ...['If-Unmodified-Since', 'Last-Event-ID', 'Prefer', 'Range', 'Traceparent', 'X-API-Key'],
 ]
 
 /** How long a browser may remember what a preflight allowed, in seconds; Chrome takes no more than these two hours. */

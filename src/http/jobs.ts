@@ -19,9 +19,9 @@ import { ProblemReply } from './schemas/problem.ts'
 import { registerUploads, type UploadParts } from './uploads.ts'
 import { createHold, preferredWait } from './waits.ts'
 
-type Submit = { body: Static<typeof NewJobBody>; headers: IncomingHttpHeaders }
+type Submit = { body: Static<typeof NewJobBody>; headers: IncomingHttpHeaders; traceparent: string | undefined }
 
-function newJobOf({ body, headers }: Submit, upload: Upload | undefined): NewJob {
+function newJobOf({ body, headers, traceparent }: Submit, upload: Upload | undefined): NewJob {
   const { version = 'v15', metadata, timeout_seconds: timeoutSeconds, ...others } = body
   const { webhook_url: webhookUrl, webhook_events: webhookEvents, ...input } = others
   const key = headers['idempotency-key']
@@ -33,6 +33,7 @@ function newJobOf({ body, headers }: Submit, upload: Upload | undefined): NewJob
     ...(webhookUrl !== undefined && { webhookUrl }),
     ...(webhookEvents && { webhookEvents }),
     ...(key !== undefined && { idempotencyKey: parseIdempotencyKey(String(key)) }),
+    ...(traceparent !== undefined && { traceparent }),
   }
 }
 

@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { ServerEnding } from '../errors.ts'
 import type { JobService } from '../jobs/service.ts'
 import { callerOf } from './caller.ts'
 import { logJobId } from './request-log.ts'
@@ -17,7 +18,7 @@ export const logRoutes: FastifyPluginAsyncTypebox<{ service: JobService }> = (ap
   app.addHook('onRequest', logJobId)
   // Before the server waits for its connections: a log that is followed would keep one for as long as the job runs.
   app.addHook('preClose', (done) => {
-    closing.abort(new Error('the server is ending'))
+    closing.abort(new ServerEnding())
     done()
   })
 

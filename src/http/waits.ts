@@ -46,8 +46,6 @@ export function createHold(app: FastifyInstance, watches: Watches): Hold {
       held.delete(answer)
       reply.request.heldMs += performance.now() - from
       reply.raw.off('close', letGo)
-      // A connection that is kept open would hold up the end.
-      if (isEnding) reply.header('connection', 'close')
     }
   }
 }

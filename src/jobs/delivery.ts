@@ -21,6 +21,8 @@ export type Delivery = {
   /** Host and port of the URL: what is tried at the same time is limited by it. */
   readonly host: string
   readonly event: WebhookEvent
+  /** The job's: each try is a part of its own in that trace. */
+  readonly traceparent?: string
   /** The job's attempt that the event speaks of. */
   readonly attempt: number
   /** What is sent, the same in every try. */

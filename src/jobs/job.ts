@@ -90,6 +90,8 @@ export type Job = {
   /** The attempt that the last retry began with: automatic attempts are counted from it. */
   readonly firstAttempt?: number
   readonly webhook?: Webhook
+  /** The trace that its submit was a part of (W3C Trace Context, version 00): goes on with its lines and webhooks. */
+  readonly traceparent?: string
   /** How many deliveries the job has had: the number of its last. */
   readonly deliveryCount?: number
   /** Never empty; the last is the current one. */

@@ -7,6 +7,7 @@ import { currentAttempt, isFinished, type Job } from './job.ts'
 import type { Log } from './log.ts'
 import type { JobService } from './service.ts'
 import type { Stopper } from './stopper.ts'
+import { logFieldsOf } from './trace.ts'
 import type { Webhooks } from './webhooks.ts'
 
 export type ReconcilerParts = {
@@ -71,7 +72,7 @@ export function createReconciler(parts: ReconcilerParts): Reconciler {
     try {
       await act(job)
     } catch (error) {
-      if (!closing.signal.aborted) log.warn({ job_id: job.id, err: error }, 'what the job is owed has to wait')
+      if (!closing.signal.aborted) log.warn({ ...logFieldsOf(job), err: error }, 'what the job is owed has to wait')
     }
   }
 

@@ -9,6 +9,7 @@ import type { LinkSigner } from './links.ts'
 import { createRareWarning, type Log } from './log.ts'
 import type { JobService, Recorded } from './service.ts'
 import type { Stopper } from './stopper.ts'
+import { logFieldsOf } from './trace.ts'
 
 export type RunnerParts = {
   readonly store: Pick<JobStore, 'get'>
@@ -38,13 +39,16 @@ export function createRunner(parts: RunnerParts): RunEntry {
    * Writes down what the backend has said, which nobody says again: a store that is away is asked until it is back.
    * Undefined: the job is gone. Rejects only where the store is away still when `signal` aborts.
    */
-  const recordSurely = async (id: string, event: JobEvent, signal: AbortSignal): Promise<Recorded | undefined> => {
+  const recordSurely = async (job: Job, event: JobEvent, signal: AbortSignal): Promise<Recorded | undefined> => {
     for (let failures = 0; ; failures++) {
       try {
-        return await service.record(id, event)
+        return await service.record(job.id, event)
       } catch (error) {
         if (error instanceof JobNotFound) return undefined
-        warnRarely({ job_id: id, event: event.type, err: error }, 'what became of a job cannot be written down yet')
+        warnRarely(
+          { ...logFieldsOf(job), event: event.type, err: error },
+          'what became of a job cannot be written down yet',
+        )
         if (signal.aborted) throw error
       }
       const pauseMs = Math.min(RECORD_RETRY_MAX_MS, RECORD_RETRY_MS * 2 ** failures)
@@ -58,7 +62,7 @@ export function createRunner(parts: RunnerParts): RunEntry {
    * made, and is then refused the second time: what counts is whether the attempt has the call. False: it has not.
    */
   const recordCall = async (event: CallEvent, job: Job, signal: AbortSignal): Promise<boolean> => {
-    const recorded = await recordSurely(job.id, event, signal)
+    const recorded = await recordSurely(job, event, signal)
     return recorded !== undefined && (recorded.accepted || hasCall(recorded.job, event))
   }
 
@@ -81,7 +85,7 @@ export function createRunner(parts: RunnerParts): RunEntry {
   const obtainCall = async (job: Job, attempt: number, signal: AbortSignal): Promise<string | undefined> => {
     const spawned = await spawn(job, attempt, signal)
     if (spawned.kind === 'rejected') {
-      await recordSurely(job.id, { type: 'failed', attempt, code: spawned.code, error: spawned.error }, signal)
+      await recordSurely(job, { type: 'failed', attempt, code: spawned.code, error: spawned.error }, signal)
       return undefined
     }
     const { callId } = spawned
@@ -97,13 +101,13 @@ export function createRunner(parts: RunnerParts): RunEntry {
     const { attempt } = run
     if (job.backend !== backend.name) {
       const error = `The job belongs to the backend '${job.backend}', which this server does not run.`
-      await recordSurely(job.id, { type: 'failed', attempt, code: 'lost', error }, signal)
+      await recordSurely(job, { type: 'failed', attempt, code: 'lost', error }, signal)
       return
     }
     run.callId = currentAttempt(job).callId ?? (await obtainCall(job, attempt, signal))
     if (run.callId === undefined || signal.aborted) return
     const outcome = await backend.wait(run.callId, signal)
-    await recordSurely(job.id, eventOf(outcome, attempt, maxAttempts), signal)
+    await recordSurely(job, eventOf(outcome, attempt, maxAttempts), signal)
   }
 
   return async ({ id, attempt }, signal) => {

@@ -34,6 +34,7 @@ import {
 import type { Log } from './log.ts'
 import type { LinkSigner } from './links.ts'
 import { openLogs } from './logs.ts'
+import { logFieldsOf } from './trace.ts'
 import { checkWebhook, webhookOf, type WebhookWish, withDelivery } from './webhook.ts'
 import type { Webhooks } from './webhooks.ts'
 
@@ -48,6 +49,8 @@ export type NewJob = WebhookWish & {
   readonly timeoutSeconds?: number
   /** The caller's name for this submit; submitted again under it, the same request means the same job. */
   readonly idempotencyKey?: string
+  /** As `readTraceparent` gives it. */
+  readonly traceparent?: string
 }
 
 /** `replayed`: the job is one that an earlier submit of this idempotency key made. */
@@ -182,8 +185,8 @@ export function createService(parts: ServiceParts): JobService {
 
   /** The job is gone whatever becomes of its files: what cannot be removed now is left to the sweep. */
   const forget = async (job: Job) => {
-    log.info({ job_id: job.id }, 'job removed')
-    const stays = (error: unknown) => log.warn({ job_id: job.id, err: error }, FILES_STAY)
+    log.info(logFieldsOf(job), 'job removed')
+    const stays = (error: unknown) => log.warn({ ...logFieldsOf(job), err: error }, FILES_STAY)
     await uploads.forget(job.id).catch(stays)
     await artifacts.forget(job).catch(stays)
   }
@@ -246,7 +249,7 @@ export function createService(parts: ServiceParts): JobService {
         await request.upload?.discard()
         return { job, replayed }
       }
-      log.info({ job_id: job.id, backend: job.backend }, 'job submitted')
+      log.info({ ...logFieldsOf(job), backend: job.backend }, 'job submitted')
       observe?.({ type: 'job-submitted' })
       events.publish(job)
       await queue.add({ id: job.id, attempt: 1 }).catch(notHeard(job))
@@ -306,7 +309,7 @@ type Birth = { id: string; caller: string; backend: Job['backend']; now: number;
 
 type AskedJob = Omit<NewJob, 'input' | 'upload'> & { readonly input: JobInput }
 
-function newJob({ input, version, metadata, idempotencyKey, ...request }: AskedJob, birth: Birth): Job {
+function newJob({ input, version, metadata, idempotencyKey, traceparent, ...request }: AskedJob, birth: Birth): Job {
   const webhook = webhookOf(request)
   const asked = {
     ...{ version, input },
@@ -322,6 +325,8 @@ function newJob({ input, version, metadata, idempotencyKey, ...request }: AskedJ
     revision: 1,
     ...asked,
     ...(idempotencyKey !== undefined && { idempotencyKey, fingerprint: fingerprintOf(asked) }),
+    // Not a part of what was asked for: the same request comes again in another trace.
+    ...(traceparent !== undefined && { traceparent }),
     createdAt: birth.now,
     deadlineAt: birth.now + asked.timeoutSeconds * 1000,
     attempts: [{ attempt: 1 }],
@@ -332,7 +337,7 @@ type Change = { before: Job; after: Job; event: JobEvent }
 
 function logChange(log: Log, { before, after, event }: Change) {
   const { attempt, callId } = currentAttempt(after)
-  const fields = { job_id: after.id, event: event.type, status: after.status, attempt, call_id: callId }
+  const fields = { ...logFieldsOf(after), event: event.type, status: after.status, attempt, call_id: callId }
   const hasFailed = after.status === 'failed' && before.status !== 'failed'
   if (hasFailed) log.warn({ ...fields, error_code: after.errorCode, error: withoutPaths(after.error) }, 'job changed')
   else log.info(fields, 'job changed')

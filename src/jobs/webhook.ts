@@ -47,6 +47,7 @@ export function withDelivery(before: Job, after: Job, parts: BodyParts): { job: 
     host: URL.parse(webhook.url)?.host ?? '',
     event,
     attempt: currentAttempt(after).attempt,
+    ...(after.traceparent !== undefined && { traceparent: after.traceparent }),
     body: webhookBodyOf(event, after, parts),
     createdAt: parts.now,
     state: 'pending',

@@ -14,6 +14,7 @@ import {
 } from './delivery.ts'
 import { createHostLines } from './host-lines.ts'
 import type { Log } from './log.ts'
+import { childOf, logFieldsOf } from './trace.ts'
 
 export type WebhooksParts = {
   readonly store: DeliveryStore
@@ -140,13 +141,14 @@ export function createWebhooks(parts: WebhooksParts): Webhooks {
 
   /** The delivery as it is after the try. */
   const send = async (begun: Delivery): Promise<Delivery> => {
-    const { url, body, caller } = begun
+    const { url, body, caller, traceparent } = begun
     try {
-      const message = { id: webhookIdOf(begun), at: now(), url, body, caller }
+      const trace = traceparent === undefined ? {} : { traceparent: childOf(traceparent) }
+      const message = { id: webhookIdOf(begun), at: now(), url, body, caller, ...trace }
       return endTry(begun, await sender.send(message, closing.signal), { now: now(), random })
     } catch (error) {
       if (closing.signal.aborted) return giveUpTry(begun, now())
-      log.error({ job_id: begun.jobId, delivery: begun.number, err: error }, 'a webhook could not be made')
+      log.error({ ...fieldsOf(begun), err: error }, 'a webhook could not be made')
       return endTry(begun, { error: 'the server could not make the request' }, { now: now(), random })
     }
   }
@@ -159,9 +161,10 @@ export function createWebhooks(parts: WebhooksParts): Webhooks {
     if (ended.dueAt !== undefined) wakeAt(ended.dueAt)
   }
 
-  const logEnd = ({ jobId, number, state, event, tries }: Delivery) => {
+  const logEnd = (delivery: Delivery) => {
+    const { state, event, tries } = delivery
     const { status, error, durationMs } = tries.at(-1) ?? {}
-    const fields = { job_id: jobId, delivery: number, event, state, status, error, duration_ms: durationMs }
+    const fields = { ...fieldsOf(delivery), event, state, status, error, duration_ms: durationMs }
     if (isSuccess(status)) log.info(fields, 'webhook delivered')
     else if (state === 'pending') log.info(fields, 'webhook not delivered yet')
     else log.warn(fields, 'webhook not delivered')
@@ -179,6 +182,11 @@ export function createWebhooks(parts: WebhooksParts): Webhooks {
     },
   }
 }
+
+const fieldsOf = ({ jobId: id, number, traceparent }: Delivery) => ({
+  ...logFieldsOf({ id, traceparent }),
+  delivery: number,
+})
 
 /** A try that was asked for ends a delivery only where it makes it another than it was. */
 function factOf({ redelivery }: Delivery, { state, tries }: Delivery): Fact {

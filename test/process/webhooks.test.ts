@@ -76,6 +76,34 @@ test('a webhook that was owed when the server was killed is delivered after the 
   })
 })
 
+test('the trace of a submit outlives the server that took it, on the way to the webhook and in the log', async () => {
+  const { start } = await scene()
+  const receiver = await startReceiver()
+  receiver.answerWith = (response) => response.writeHead(500).end()
+  const [trace, parent] = ['4bf92f3577b34da6a3ce929d0e0e4736', '00f067aa0ba902b7']
+  const first = await start()
+  const submitted = await fetch(`${first.url}/jobs`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', traceparent: `00-${trace}-${parent}-01` },
+    body: JSON.stringify(body(receiver.url)),
+  })
+  const { job_id: id } = (await submitted.json()) as { job_id: string }
+  await receiver.untilReceived(1)
+  await until(async () => (await ledgerOf(first, id))[0]?.next_try_at, 'the end of the first try')
+  expect(await first.end('SIGKILL')).toBe('SIGKILL')
+
+  receiver.answerWith = (response) => response.writeHead(204).end()
+  const second = await start()
+  const [before, after] = (await receiver.untilReceived(2)).map(({ headers }) => headers.traceparent!.split('-'))
+  expect([before, after].map((parts) => [parts?.[1], parts?.[3]])).toEqual([
+    [trace, '01'],
+    [trace, '01'],
+  ])
+  expect(new Set([parent, before?.[2], after?.[2]]).size).toBe(3)
+  const line = await until(() => second.lines.find(({ msg }) => msg === 'webhook delivered'))
+  expect(line).toMatchObject({ job_id: id, trace_id: trace })
+})
+
 test('killed in the middle of a try, the server makes it again: at least once, under the same id', async () => {
   const { start } = await scene()
   const receiver = await startReceiver()

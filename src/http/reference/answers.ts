@@ -35,7 +35,7 @@ export function problemsOf({ route, operation, authenticated }: Described): Set<
     ...(READS.includes(route.method) ? [] : OF_CHANGES),
     ...(isGuarded ? (['unauthorized', 'rate_limited', 'issuer_unavailable'] as const) : []),
     ...(isGuarded && access !== 'known' ? (['insufficient_scope'] as const) : []),
-    ...(alwaysAnswered ? [] : (['rate_limited', 'overloaded', 'store_unavailable'] as const)),
+    ...(alwaysAnswered ? [] : (['rate_limited', 'overloaded', 'store_unavailable', 'server_ending'] as const)),
     ...(operation.problems ?? []),
     'internal_error',
   ])

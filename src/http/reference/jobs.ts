@@ -20,6 +20,13 @@ const OfSubmits = Type.Object({
       example: 'wait=30',
     }),
   ),
+  traceparent: Type.Optional(
+    Text({
+      description:
+        "The trace that the request is a part of (W3C Trace Context). Its id is on the server's log lines of the request and of the job, and goes on with the job's webhooks. One that is malformed is ignored.",
+      example: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01',
+    }),
+  ),
 })
 
 const OF_ACCEPTED = ['Location', 'Idempotent-Replayed', 'Preference-Applied'] as const

@@ -24,6 +24,7 @@ import {
   QueueFull,
   RangeNotSatisfiable,
   RateLimited,
+  ServerEnding,
   StorageFull,
   StoreUnavailable,
   TooManyStreams,
@@ -147,6 +148,7 @@ export const PROBLEMS: Readonly<Record<ProblemCode, Entry>> = {
   ),
   request_timeout: entry('The request took too long to arrive.', clientProblemOf('ERR_HTTP_REQUEST_TIMEOUT')),
   route_not_found: entry('There is no such path.', ROUTE_NOT_FOUND),
+  server_ending: entry('The server has been told to end, and answers nothing new.', new ServerEnding()),
   storage_full: entry('There is no room for the files; nothing was kept.', new StorageFull()),
   store_unavailable: entry('The store does not answer just now; try again later.', new StoreUnavailable()),
   stream_limit_reached: entry(
