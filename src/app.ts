@@ -22,7 +22,7 @@ import { registerBodies } from './http/bodies.ts'
 import { registerPressure } from './http/pressure.ts'
 import { answerClientError, answerError, answerExpectation, registerProblems } from './http/problems.ts'
 import { addRateLimits, createFailureLimit, registerLimiter } from './http/rate-limits.ts'
-import { RequestLog } from './http/request-log.ts'
+import { logOfRequest, RequestLog } from './http/request-log.ts'
 import { createValidatorCompiler } from './http/validation.ts'
 import type { Uploads } from './inputs/port.ts'
 import { webhookRoutes } from './http/webhooks.ts'
@@ -55,6 +55,7 @@ export async function buildApp({ log, http, authenticator, ...parts }: AppParts)
     trustProxy: trustProxyOf(http.trustedProxies),
     genReqId: () => randomUUID(),
     logController: new RequestLog(),
+    childLoggerFactory: logOfRequest,
     frameworkErrors: answerError,
     clientErrorHandler: answerClientError,
     ...connectionOptions(http),
