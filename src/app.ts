@@ -25,7 +25,7 @@ import { registerBodies } from './http/bodies.ts'
 import { registerPressure } from './http/pressure.ts'
 import { answerClientError, answerError, answerExpectation, registerProblems } from './http/problems.ts'
 import { addRateLimits, createFailureLimit, registerLimiter } from './http/rate-limits.ts'
-import { RequestLog } from './http/request-log.ts'
+import { logOfRequest, RequestLog } from './http/request-log.ts'
 import { registerTrace } from './http/trace.ts'
 import { createValidatorCompiler } from './http/validation.ts'
 import type { Uploads } from './inputs/port.ts'
@@ -63,6 +63,7 @@ export async function buildApp({ log, http, authenticator, counter, ...parts }: 
     trustProxy: trustProxyOf(http.trustedProxies),
     genReqId: () => randomUUID(),
     logController: new RequestLog(),
+    childLoggerFactory: logOfRequest,
     frameworkErrors(error, request, reply) {
       answerError(error, request, reply)
       countUnreadable(metrics.observe, request, reply.statusCode)

@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import { type Scope, SCOPES } from './port.ts'
 
@@ -37,7 +37,7 @@ export function hasKeyForm(text: string): boolean {
 }
 
 /** SHA-256 in lower-case hexadecimal. Enough for a key, which is too long to be guessed; a password would need more. */
-export const digestOf = (key: string): string => createHash('sha256').update(key).digest('hex')
+export const digestOf = (key: string): string => hash('sha256', key, 'hex')
 
 /** A key as its line in the configuration: `name:sha256:scopes`, the scopes joined by `+`. */
 export const formatEntry = ({ name, digest, scopes }: KeyEntry): string => `${name}:${digest}:${[...scopes].join('+')}`

@@ -11,7 +11,6 @@ import { callerOf, limitKeyOf } from './caller.ts'
 import { type EventStream, openEventStream } from './event-stream.ts'
 import { createShow } from './job-view.ts'
 import { createOpenStreams } from './open-streams.ts'
-import { logJobId } from './request-log.ts'
 import { EventsReply, JobReply } from './schemas/job.ts'
 import { JobParams } from './schemas/parameters.ts'
 import { NoQuery } from './schemas/parts.ts'
@@ -38,7 +37,6 @@ export const eventRoutes: FastifyPluginAsyncTypebox<EventRoutesOptions> = async 
   const show = createShow({ service, links })
   const streams = createOpenStreams(app, { maxPerCaller })
   await app.register(fastifySSE)
-  app.addHook('onRequest', logJobId)
   app.addHook('preSerialization', refuseOtherTypes)
 
   const open = (request: FastifyRequest, reply: FastifyReply, idOf: (job: Job) => string): EventStream => {

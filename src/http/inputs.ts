@@ -5,7 +5,6 @@ import { FILE_KINDS, type FileKind, type Job } from '../jobs/job.ts'
 import type { LinkSigner } from '../jobs/links.ts'
 import type { JobService } from '../jobs/service.ts'
 import { callerOf } from './caller.ts'
-import { logJobId } from './request-log.ts'
 import { FileReply } from './schemas/job.ts'
 import { InputParams, LinkQuery } from './schemas/parameters.ts'
 import { ProblemReply } from './schemas/problem.ts'
@@ -22,8 +21,6 @@ const kindNamed = (name: string): FileKind | undefined => FILE_KINDS.find((kind)
 
 /** `GET /jobs/:id/inputs/:kind`: a file that came with the job, for its owner or for the function, which has a link. */
 export const inputRoutes: FastifyPluginAsyncTypebox<InputParts> = (app, { service, uploads, links }) => {
-  app.addHook('onRequest', logJobId)
-
   app.get(
     '/jobs/:id/inputs/:kind',
     {

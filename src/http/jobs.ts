@@ -9,7 +9,7 @@ import type { JobService, NewJob } from '../jobs/service.ts'
 import type { Watches } from '../jobs/watches.ts'
 import { callerOf } from './caller.ts'
 import { createShow } from './job-view.ts'
-import { logJobId } from './request-log.ts'
+import { nameJob } from './request-log.ts'
 import { cursorOf, listQueryOf } from './list-query.ts'
 import { NewJobBody } from './schemas/input.ts'
 import { JobReply, JobsReply, ResultReply } from './schemas/job.ts'
@@ -22,8 +22,14 @@ import { createHold, preferredWait } from './waits.ts'
 type Submit = { body: Static<typeof NewJobBody>; headers: IncomingHttpHeaders; traceparent: string | undefined }
 
 function newJobOf({ body, headers, traceparent }: Submit, upload: Upload | undefined): NewJob {
-  const { version = 'v15', metadata, timeout_seconds: timeoutSeconds, ...others } = body
-  const { webhook_url: webhookUrl, webhook_events: webhookEvents, ...input } = others
+  const {
+    version = 'v15',
+    metadata,
+    timeout_seconds: timeoutSeconds,
+    webhook_url: webhookUrl,
+    webhook_events: webhookEvents,
+    ...input
+  } = body
   const key = headers['idempotency-key']
   return {
     ...{ input, version },
@@ -52,8 +58,6 @@ export const jobRoutes: FastifyPluginAsyncTypebox<JobParts> = (app, { service, w
   const show = createShow({ service, links })
   const hold = createHold(app, watches)
 
-  app.addHook('onRequest', logJobId)
-
   // A scope of its own: no other route takes files.
   void app.register(async (submits) => {
     await registerUploads(submits, { uploads, limits })
@@ -73,7 +77,7 @@ export const jobRoutes: FastifyPluginAsyncTypebox<JobParts> = (app, { service, w
         request.upload = null
         const { job, replayed } = await service.submit(asked, callerOf(request))
         if (replayed) reply.header('idempotent-replayed', 'true')
-        reply.log = request.log = request.log.child({ job_id: job.id })
+        nameJob(request, reply, job.id)
         reply.code(202).header('location', `/jobs/${job.id}`)
         const wait = preferredWait(request.headers.prefer)
         if (wait === undefined) return show(job, request)

@@ -4,7 +4,6 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { ServerEnding } from '../errors.ts'
 import type { JobService } from '../jobs/service.ts'
 import { callerOf } from './caller.ts'
-import { logJobId } from './request-log.ts'
 import { TextReply } from './schemas/job.ts'
 import { JobParams, LogsQuery } from './schemas/parameters.ts'
 import { ProblemReply } from './schemas/problem.ts'
@@ -15,7 +14,6 @@ export const FIRST_TEXT_MS = 5_000
 /** `GET /jobs/:id/logs`: what an attempt printed, as text, streamed while it runs. An end that is cut is an error. */
 export const logRoutes: FastifyPluginAsyncTypebox<{ service: JobService }> = (app, { service }) => {
   const closing = new AbortController()
-  app.addHook('onRequest', logJobId)
   // Before the server waits for its connections: a log that is followed would keep one for as long as the job runs.
   app.addHook('preClose', (done) => {
     closing.abort(new ServerEnding())

@@ -6,7 +6,6 @@ import type { Artifacts } from '../artifacts/port.ts'
 import type { LinkSigner } from '../jobs/links.ts'
 import type { JobService } from '../jobs/service.ts'
 import { callerOf } from './caller.ts'
-import { logJobId } from './request-log.ts'
 import { VideoReply } from './schemas/job.ts'
 import { JobParams, OutputQuery } from './schemas/parameters.ts'
 import { ProblemReply } from './schemas/problem.ts'
@@ -31,8 +30,6 @@ const CONTENT_TYPES: Readonly<Record<string, string>> = {
 
 /** `GET /jobs/:id/output`: the video, for its owner or whoever has a signed link. */
 export const outputRoutes: FastifyPluginAsyncTypebox<OutputParts> = (app, { service, artifacts, links }) => {
-  app.addHook('onRequest', logJobId)
-
   const outputJobOf = async (request: OutputRequest) => {
     const { id } = request.params
     if (!isLink(request)) return service.result(id, callerOf(request))

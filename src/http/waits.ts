@@ -14,6 +14,7 @@ const PREFERENCE = /(?:[^,"]|"(?:[^"\\]|\\.?)*"?)+/g
  * malformed, which the RFC wants ignored. Of several the first counts.
  */
 export function preferredWait(prefer: string | string[] | undefined): number | undefined {
+  if (prefer === undefined) return undefined
   const preferences = [prefer].flat().join(',').match(PREFERENCE) ?? []
   const wait = preferences.find((preference) => /^\s*wait\s*(?:[=;]|$)/i.test(preference))
   const [, , seconds] = /^\s*wait\s*=\s*("?)(\d+)\1\s*(?:;|$)/i.exec(wait ?? '') ?? []
@@ -34,6 +35,7 @@ export function createHold(app: FastifyInstance, watches: Watches): Hold {
     done()
   })
   return async (job, seconds, reply) => {
+    if (seconds === 0) return job
     const answer = new AbortController()
     const letGo = () => answer.abort()
     if (isEnding || reply.raw.destroyed) letGo()

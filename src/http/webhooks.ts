@@ -2,7 +2,6 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Deliveries } from '../jobs/deliveries.ts'
 import { deliveryViewOf } from '../jobs/delivery-view.ts'
 import { callerOf } from './caller.ts'
-import { logJobId } from './request-log.ts'
 import { DeliveryParams, JobParams } from './schemas/parameters.ts'
 import { NoBody, NoQuery } from './schemas/parts.ts'
 import { ProblemReply } from './schemas/problem.ts'
@@ -13,8 +12,6 @@ const WRITE = { access: 'jobs:write' } as const
 
 /** The ledger of a job's webhooks, and what verifies them. */
 export const webhookRoutes: FastifyPluginAsyncTypebox<{ deliveries: Deliveries }> = (app, { deliveries }) => {
-  app.addHook('onRequest', logJobId)
-
   app.get(
     '/jobs/:id/deliveries',
     {

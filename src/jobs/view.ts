@@ -1,12 +1,4 @@
-import {
-  type Attempt,
-  FILE_KINDS,
-  type FileKind,
-  type Job,
-  type JobInput,
-  namedInputOf,
-  type UploadedFile,
-} from './job.ts'
+import type { Attempt, Job, JobInput, UploadedFile } from './job.ts'
 import type { LinkSigner } from './links.ts'
 
 export type ViewOptions = {
@@ -19,60 +11,66 @@ export type ViewOptions = {
 
 /** A job in its wire form: snake_case, RFC 3339 times, absent rather than null. The only place that makes it. */
 export function viewOf(job: Job, { queuePosition, links, withCaller = false }: ViewOptions = {}) {
-  return {
+  return absent({
     job_id: job.id,
     status: job.status,
-    ...(withCaller && { caller: job.caller }),
+    caller: withCaller ? job.caller : undefined,
     version: job.version,
     backend: job.backend,
     revision: job.revision,
     input: inputView(job.input),
-    ...(job.metadata && { metadata: job.metadata }),
+    metadata: job.metadata,
     created_at: time(job.createdAt),
-    ...(job.startedAt !== undefined && { started_at: time(job.startedAt) }),
-    ...(job.finishedAt !== undefined && { finished_at: time(job.finishedAt) }),
+    started_at: job.startedAt === undefined ? undefined : time(job.startedAt),
+    finished_at: job.finishedAt === undefined ? undefined : time(job.finishedAt),
     deadline_at: time(job.deadlineAt),
-    ...(queuePosition !== undefined && { queue_position: queuePosition }),
-    ...(job.outputPath !== undefined && { output_path: job.outputPath }),
-    ...(job.outputPath !== undefined && links && { output_url: links.outputUrl(job) }),
-    ...(job.error !== undefined && { error: job.error }),
-    ...(job.errorCode && { error_code: job.errorCode }),
+    queue_position: queuePosition,
+    output_path: job.outputPath,
+    output_url: job.outputPath === undefined ? undefined : links?.outputUrl(job),
+    error: job.error,
+    error_code: job.errorCode,
     attempts: job.attempts.map(attemptView),
     links: linksOf(job),
-  }
+  })
 }
 
 export type JobView = ReturnType<typeof viewOf>
 
 /** As it was given; of a file what it is. */
-function inputView(input: JobInput) {
-  const files = FILE_KINDS.map((kind) => {
-    const file = input[kind]
-    return file && { [kind]: { size: file.size, type: file.type } }
+const inputView = (input: JobInput) =>
+  absent({ ...input, video: fileView(input.video), image: fileView(input.image), audio: fileView(input.audio) })
+
+const fileView = (file: UploadedFile | undefined) => file && { size: file.size, type: file.type }
+
+const attemptView = (attempt: Attempt) =>
+  absent({
+    attempt: attempt.attempt,
+    call_id: attempt.callId,
+    started_at: attempt.startedAt === undefined ? undefined : time(attempt.startedAt),
+    finished_at: attempt.finishedAt === undefined ? undefined : time(attempt.finishedAt),
+    outcome: attempt.outcome,
+    error: attempt.error,
+    error_code: attempt.errorCode,
   })
-  return { ...namedInputOf(input), ...(Object.assign({}, ...files) as Partial<Record<FileKind, FileView>>) }
-}
 
-type FileView = Pick<UploadedFile, 'size' | 'type'>
+const linksOf = ({ id, webhook }: Job) =>
+  absent({
+    self: `/jobs/${id}`,
+    result: `/jobs/${id}/result`,
+    output: `/jobs/${id}/output`,
+    events: `/jobs/${id}/events`,
+    logs: `/jobs/${id}/logs`,
+    cancel: `/jobs/${id}/cancel`,
+    deliveries: webhook && `/jobs/${id}/deliveries`,
+  })
 
-const attemptView = (attempt: Attempt) => ({
-  attempt: attempt.attempt,
-  ...(attempt.callId !== undefined && { call_id: attempt.callId }),
-  ...(attempt.startedAt !== undefined && { started_at: time(attempt.startedAt) }),
-  ...(attempt.finishedAt !== undefined && { finished_at: time(attempt.finishedAt) }),
-  ...(attempt.outcome && { outcome: attempt.outcome }),
-  ...(attempt.error !== undefined && { error: attempt.error }),
-  ...(attempt.errorCode && { error_code: attempt.errorCode }),
-})
+type Optional<T> = { [K in keyof T]: undefined extends T[K] ? K : never }[keyof T]
+type Absent<T> = { [K in Exclude<keyof T, Optional<T>>]: T[K] } & { [K in Optional<T>]?: Exclude<T[K], undefined> }
 
-const linksOf = ({ id, webhook }: Job) => ({
-  self: `/jobs/${id}`,
-  result: `/jobs/${id}/result`,
-  output: `/jobs/${id}/output`,
-  events: `/jobs/${id}/events`,
-  logs: `/jobs/${id}/logs`,
-  cancel: `/jobs/${id}/cancel`,
-  ...(webhook && { deliveries: `/jobs/${id}/deliveries` }),
-})
+/**
+ * What is undefined is absent once it is JSON. Until then it is there, since views of one shape are made and written
+ * several times as fast as those of many, which is most of what an answer costs.
+ */
+const absent = <T extends object>(view: T) => view as Absent<T>
 
 const time = (epochMs: number) => new Date(epochMs).toISOString()
