@@ -46,6 +46,7 @@ function answered(redis: Redis, patienceMs: number): Promise<void> {
   })
 }
 
+/** Throws a `BootError` for a Redis that cannot be used as it is; what it does not tell is not held against it. */
 export function refuseUnfit(facts: Facts) {
   const release = facts.get('redis_version')
   const [major = 0, minor = 0] = (release ?? '').split('.').map(Number)
