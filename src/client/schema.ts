@@ -445,7 +445,7 @@ export interface components {
              * @example invalid_request
              * @enum {string}
              */
-            code: "attempt_not_found" | "bad_request" | "body_too_large" | "concurrency_limit_reached" | "cross_site_refused" | "delivery_in_progress" | "delivery_not_found" | "expectation_failed" | "headers_too_large" | "idempotency_key_reused" | "input_not_found" | "insufficient_scope" | "internal_error" | "invalid_idempotency_key" | "invalid_json" | "invalid_multipart" | "invalid_request" | "issuer_unavailable" | "job_canceled" | "job_failed" | "job_finished" | "job_not_finished" | "job_not_found" | "link_invalid" | "logs_unavailable" | "malformed_request" | "malformed_url" | "method_not_allowed" | "not_acceptable" | "output_unavailable" | "overloaded" | "precondition_failed" | "queue_full" | "range_not_satisfiable" | "rate_limited" | "request_timeout" | "route_not_found" | "storage_full" | "store_unavailable" | "stream_limit_reached" | "unauthorized" | "unsupported_media" | "unsupported_media_type" | "uploads_need_public_url" | "uploads_need_shared_storage" | "url_not_allowed" | "webhook_secret_not_shown" | "webhooks_not_configured";
+            code: "attempt_not_found" | "bad_request" | "body_too_large" | "concurrency_limit_reached" | "cross_site_refused" | "delivery_in_progress" | "delivery_not_found" | "expectation_failed" | "headers_too_large" | "idempotency_key_reused" | "input_not_found" | "insufficient_scope" | "internal_error" | "invalid_idempotency_key" | "invalid_json" | "invalid_multipart" | "invalid_request" | "issuer_unavailable" | "job_canceled" | "job_failed" | "job_finished" | "job_not_finished" | "job_not_found" | "link_invalid" | "logs_unavailable" | "malformed_request" | "malformed_url" | "method_not_allowed" | "not_acceptable" | "output_unavailable" | "overloaded" | "precondition_failed" | "queue_full" | "range_not_satisfiable" | "rate_limited" | "request_timeout" | "route_not_found" | "server_ending" | "storage_full" | "store_unavailable" | "stream_limit_reached" | "unauthorized" | "unsupported_media" | "unsupported_media_type" | "uploads_need_public_url" | "uploads_need_shared_storage" | "url_not_allowed" | "webhook_secret_not_shown" | "webhooks_not_configured";
             /**
              * @description Each faulty field, where fields are at fault.
              * @example [
@@ -1401,6 +1401,7 @@ export interface operations {
              * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
              *     - `overloaded`: The process has more to do than it can.
              *     - `store_unavailable`: The store does not answer just now; try again later.
+             *     - `server_ending`: The server has been told to end, and answers nothing new.
              */
             503: {
                 headers: {
@@ -1439,6 +1440,11 @@ export interface operations {
                  * @example wait=30
                  */
                 Prefer?: string;
+                /**
+                 * @description The trace that the request is a part of (W3C Trace Context). Its id is on the server's log lines of the request and of the job, and goes on with the job's webhooks. One that is malformed is ignored.
+                 * @example 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01
+                 */
+                traceparent?: string;
             };
             path?: never;
             cookie?: never;
@@ -1611,6 +1617,7 @@ export interface operations {
              * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
              *     - `overloaded`: The process has more to do than it can.
              *     - `store_unavailable`: The store does not answer just now; try again later.
+             *     - `server_ending`: The server has been told to end, and answers nothing new.
              *     - `queue_full`: As many jobs are waiting as the server takes.
              */
             503: {
@@ -1774,6 +1781,7 @@ export interface operations {
              * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
              *     - `overloaded`: The process has more to do than it can.
              *     - `store_unavailable`: The store does not answer just now; try again later.
+             *     - `server_ending`: The server has been told to end, and answers nothing new.
              */
             503: {
                 headers: {
@@ -1943,6 +1951,7 @@ export interface operations {
              * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
              *     - `overloaded`: The process has more to do than it can.
              *     - `store_unavailable`: The store does not answer just now; try again later.
+             *     - `server_ending`: The server has been told to end, and answers nothing new.
              */
             503: {
                 headers: {
@@ -2102,6 +2111,7 @@ export interface operations {
              * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
              *     - `overloaded`: The process has more to do than it can.
              *     - `store_unavailable`: The store does not answer just now; try again later.
+             *     - `server_ending`: The server has been told to end, and answers nothing new.
              */
             503: {
                 headers: {
@@ -2273,6 +2283,7 @@ export interface operations {
              * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
              *     - `overloaded`: The process has more to do than it can.
              *     - `store_unavailable`: The store does not answer just now; try again later.
+             *     - `server_ending`: The server has been told to end, and answers nothing new.
              */
             503: {
                 headers: {
@@ -2450,6 +2461,7 @@ export interface operations {
              * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
              *     - `overloaded`: The process has more to do than it can.
              *     - `store_unavailable`: The store does not answer just now; try again later.
+             *     - `server_ending`: The server has been told to end, and answers nothing new.
              *     - `queue_full`: As many jobs are waiting as the server takes.
              */
             503: {
@@ -2697,6 +2709,7 @@ export interface operations {
              * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
              *     - `overloaded`: The process has more to do than it can.
              *     - `store_unavailable`: The store does not answer just now; try again later.
+             *     - `server_ending`: The server has been told to end, and answers nothing new.
              */
             503: {
                 headers: {
@@ -2918,6 +2931,7 @@ export interface operations {
              * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
              *     - `overloaded`: The process has more to do than it can.
              *     - `store_unavailable`: The store does not answer just now; try again later.
+             *     - `server_ending`: The server has been told to end, and answers nothing new.
              */
             503: {
                 headers: {
@@ -3092,6 +3106,7 @@ export interface operations {
              * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
              *     - `overloaded`: The process has more to do than it can.
              *     - `store_unavailable`: The store does not answer just now; try again later.
+             *     - `server_ending`: The server has been told to end, and answers nothing new.
              */
             503: {
                 headers: {
@@ -3231,6 +3246,7 @@ export interface operations {
              * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
              *     - `overloaded`: The process has more to do than it can.
              *     - `store_unavailable`: The store does not answer just now; try again later.
+             *     - `server_ending`: The server has been told to end, and answers nothing new.
              */
             503: {
                 headers: {
@@ -3419,6 +3435,7 @@ export interface operations {
              * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
              *     - `overloaded`: The process has more to do than it can.
              *     - `store_unavailable`: The store does not answer just now; try again later.
+             *     - `server_ending`: The server has been told to end, and answers nothing new.
              *     - `logs_unavailable`: There is no log: the job is of another backend (409), nobody has the log any more (410), the backend failed (502), or too many logs are being read (503).
              */
             503: {
@@ -3563,6 +3580,7 @@ export interface operations {
              * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
              *     - `overloaded`: The process has more to do than it can.
              *     - `store_unavailable`: The store does not answer just now; try again later.
+             *     - `server_ending`: The server has been told to end, and answers nothing new.
              */
             503: {
                 headers: {
@@ -3742,6 +3760,7 @@ export interface operations {
              * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
              *     - `overloaded`: The process has more to do than it can.
              *     - `store_unavailable`: The store does not answer just now; try again later.
+             *     - `server_ending`: The server has been told to end, and answers nothing new.
              */
             503: {
                 headers: {
@@ -3882,6 +3901,7 @@ export interface operations {
              * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
              *     - `overloaded`: The process has more to do than it can.
              *     - `store_unavailable`: The store does not answer just now; try again later.
+             *     - `server_ending`: The server has been told to end, and answers nothing new.
              */
             503: {
                 headers: {
@@ -4099,6 +4119,7 @@ export interface operations {
              * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
              *     - `overloaded`: The process has more to do than it can.
              *     - `store_unavailable`: The store does not answer just now; try again later.
+             *     - `server_ending`: The server has been told to end, and answers nothing new.
              */
             503: {
                 headers: {
@@ -4210,6 +4231,7 @@ export interface operations {
              * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
              *     - `overloaded`: The process has more to do than it can.
              *     - `store_unavailable`: The store does not answer just now; try again later.
+             *     - `server_ending`: The server has been told to end, and answers nothing new.
              */
             503: {
                 headers: {
