@@ -36,10 +36,11 @@ async function measure(bench: Bench, redis: SharedRedis, size: number): Promise<
   await plane.until(async () => (await plane.stats()).openPolls >= count)
   const name = size === 1 ? '1 replica' : `${size} replicas`
   for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
-    const tookMs = await endOne({ plane, cluster, count }, signal)
+    const { tookMs, calls } = await endOne({ plane, cluster, count }, signal)
+    bench.report({ name: `${name}: calls of the one that ends by ${signal}`, value: calls, unit: '' })
     const target = { atMost: signal === 'SIGKILL' ? AFTER_KILL_MS : AFTER_SIGTERM_MS }
     // A single one has no other: what the next needs to start is not held against it.
-    const row = { name: `${name}: calls followed again after ${signal}`, value: tookMs, unit: 'ms' }
+    const row = { name: `${name}: the last of them followed again after`, value: tookMs, unit: 'ms' }
     bench.report(size === 1 && signal === 'SIGTERM' ? row : { ...row, target })
   }
   const repeated = (await plane.stats()).spawned - count
@@ -50,9 +51,9 @@ async function measure(bench: Bench, redis: SharedRedis, size: number): Promise<
 
 type Crowd = { readonly plane: RemoteControlPlane; readonly cluster: Cluster; readonly count: number }
 
-/** Ends the replica that was started last, and puts another in its place once its calls are followed. */
-async function endOne({ plane, cluster, count }: Crowd, signal: 'SIGKILL' | 'SIGTERM'): Promise<number> {
-  const { pid } = cluster.servers.at(-1)!
+/** Ends the replica that has been there longest, and puts another in its place once its calls are followed. */
+async function endOne({ plane, cluster, count }: Crowd, signal: 'SIGKILL' | 'SIGTERM') {
+  const { pid } = cluster.servers.find((server) => isAlive(server.pid))!
   const before = await pollsByCall(plane)
   const startedAt = performance.now()
   process.kill(pid, signal)
@@ -61,23 +62,23 @@ async function endOne({ plane, cluster, count }: Crowd, signal: 'SIGKILL' | 'SIG
   const isDone = async () => !isAlive(pid) && (await plane.stats()).openPolls >= count
   // Until the stand-in has seen the connections of the dead end, all seems well.
   if (signal === 'SIGKILL') await plane.until(async () => (await plane.stats()).openPolls < count)
-  const lastAt = await lastFollowed(plane, before, isDone)
+  const { lastAt, calls } = await lastFollowed(plane, before, isDone)
   await (successor ?? cluster.grow())
-  return lastAt - startedAt
+  return { tookMs: lastAt - startedAt, calls }
 }
 
-/** When the last call was polled anew; `Infinity` where `isDone` does not come about. */
-async function lastFollowed(plane: RemoteControlPlane, before: Polls, isDone: () => Promise<boolean>): Promise<number> {
+/** How many calls were polled anew, and when the last was: never, where `isDone` does not come about. */
+async function lastFollowed(plane: RemoteControlPlane, before: Polls, isDone: () => Promise<boolean>) {
   const end = performance.now() + PATIENCE_MS
-  let [seen, lastAt] = [0, performance.now()]
+  let [calls, lastAt] = [0, performance.now()]
   while (performance.now() < end) {
     const isOver = await isDone()
     const anew = [...(await pollsByCall(plane))].filter(([callId, polls]) => polls > (before.get(callId) ?? 0)).length
-    if (anew > seen) [seen, lastAt] = [anew, performance.now()]
-    if (isOver) return lastAt
+    if (anew > calls) [calls, lastAt] = [anew, performance.now()]
+    if (isOver) return { lastAt, calls }
     await sleep(LOOK_EVERY_MS)
   }
-  return Number.POSITIVE_INFINITY
+  return { lastAt: Number.POSITIVE_INFINITY, calls }
 }
 
 type Polls = ReadonlyMap<string, number>

@@ -29,7 +29,7 @@ export const QUEUE_NAME = 'runs'
 const LOCK_DURATION_MS = 30_000
 const STALLED_INTERVAL_MS = 15_000
 /** BullMQ takes as many entries as it may before it begins the first: so many. */
-const TAKEN_AHEAD = 50
+const TAKEN_AHEAD = 10
 /** How long an idle worker waits for BullMQ's sign before it looks by itself, in s. */
 const IDLE_SECONDS = 1
 /** How long Redis is left in peace after an error, in ms. */
