@@ -1,0 +1,65 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { ConfigSchema } from '../../src/config.ts'
+import { PROBLEM_CODES } from '../../src/errors.ts'
+import { ERROR_CODES } from '../../src/jobs/job.ts'
+import { createMetrics } from '../../src/metrics/metrics.ts'
+import { metricNamesOf, someFacts } from '../helpers/metrics.ts'
+
+const page = readFileSync('docs/operations.md', 'utf8')
+const alerts = readFileSync('docs/alerts.yaml', 'utf8')
+/** What stands in backticks within the text, without blocks of commands. */
+const quoted = [...page.replace(/^ *```[^]*?^ *```/gm, '').matchAll(/`([^`\n]+)`/g)].map(([, text = '']) => text)
+const source = readdirSync('src', { recursive: true, encoding: 'utf8' })
+  .filter((name) => name.endsWith('.ts'))
+  .map((name) => readFileSync(join('src', name), 'utf8'))
+  .join('\n')
+
+test('every alert is explained, and no other', () => {
+  const explained = [...page.matchAll(/^### (Musetalk\w+)$/gm)].map(([, name]) => name)
+  const rules = [...alerts.matchAll(/- alert: (\w+)/g)].map(([, name]) => name)
+  expect(rules.length).toBeGreaterThan(10)
+  expect(explained).toEqual(rules)
+  for (const [name] of page.matchAll(/Musetalk\w+/g)) expect(rules).toContain(name)
+})
+
+test('metrics, settings and codes that it names are there', async () => {
+  const metrics = metricNamesOf(await createMetrics(someFacts).render())
+  const named = quoted.filter((text) => /^musetalk_\w+$/.test(text))
+  expect(named.length).toBeGreaterThan(8)
+  expect(named.filter((name) => !metrics.includes(name))).toEqual([])
+
+  const settings = quoted.filter((text) => /^[A-Z]+(_[A-Z]+)+$/.test(text))
+  const notOurs = ['DEADLINE_EXCEEDED', 'RESOURCE_EXHAUSTED', 'PERMISSION_DENIED', 'UNAVAILABLE']
+  expect(settings.length).toBeGreaterThan(20)
+  expect(settings.filter((name) => !(name in ConfigSchema.properties) && !notOurs.includes(name))).toEqual([])
+
+  const codes = quoted.filter((text) => /^[a-z]+(_[a-z]+)+$/.test(text) && !text.startsWith('musetalk_'))
+  const known: readonly string[] = [...PROBLEM_CODES, ...ERROR_CODES]
+  const fields = ['job_id', 'request_id', 'trace_id', 'call_id', 'error_code', 'next_cursor']
+  expect(codes.filter((name) => !known.includes(name) && !fields.includes(name))).toEqual([])
+})
+
+test('lines of the log that it quotes are written by the server', () => {
+  // A sentence or two words at least, in lower case; what others say is not ours to keep.
+  const others = ['database is locked', 'docker logs', 'docker pause', 'docker unpause', 'kubectl describe pod']
+  const lines = quoted.filter((text) => /^(the |[a-z]+ )[a-zA-Z ;:]+$/.test(text) && !others.includes(text))
+  const said = lines.filter((text) => !/^(kill|npm|ulimit|appendonly|appendfsync|maxmemory-policy|docker) /.test(text))
+  expect(said.length).toBeGreaterThan(10)
+  for (const line of said) expect(source, line).toContain(line)
+})
+
+test('its links lead somewhere', () => {
+  const anchors = [...page.matchAll(/^#+ (.+)$/gm)].map(([, title = '']) =>
+    title
+      .toLowerCase()
+      .replace(/[^\w -]/g, '')
+      .replaceAll(' ', '-'),
+  )
+  for (const [, target = ''] of page.matchAll(/\]\((?!https?:)([^)]+)\)/g)) {
+    const [file = '', anchor] = target.split('#')
+    if (file !== '') expect(readFileSync(join('docs', file), 'utf8').length, target).toBeGreaterThan(0)
+    else expect(anchors, target).toContain(anchor)
+  }
+})
