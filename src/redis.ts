@@ -1,6 +1,6 @@
 import { Redis, type RedisOptions } from 'ioredis'
 import { StoreUnavailable } from './errors.ts'
-import type { Log } from './jobs/log.ts'
+import { createRareWarning, type Log } from './jobs/log.ts'
 
 /** Longest a command waits for a connection, and then for its answer, in ms each: a request is answered 503 then. */
 export const COMMAND_TIMEOUT_MS = 2_000
@@ -8,8 +8,6 @@ export const COMMAND_TIMEOUT_MS = 2_000
 const SILENCE_MS = 2 * COMMAND_TIMEOUT_MS
 /** Longest pause before a lost connection is opened again, in ms. */
 const RECONNECT_MAX_MS = 1_000
-/** How often the log tells of a Redis that is away, in ms. */
-const LINE_EVERY_MS = 60_000
 
 export type RedisSettings = {
   /** `redis://` or `rediss://` (TLS), with user, password and number of the database where they are needed. */
@@ -52,11 +50,9 @@ function open({ url, name, log }: RedisSettings, options: Patience & Resending):
     reconnectOnError: (error) => error.message.includes('READONLY'),
     retryStrategy: (times) => Math.min(50 * 2 ** Math.min(times, 10), RECONNECT_MAX_MS) * (0.5 + Math.random() / 2),
   })
-  let toldAt = -Infinity
+  const warnRarely = createRareWarning(log)
   redis.on('error', (error: Error) => {
-    if (performance.now() - toldAt < LINE_EVERY_MS) return
-    toldAt = performance.now()
-    log.warn({ connection: name, reason: wordsOf(error) }, 'Redis cannot be reached; it is tried again and again')
+    warnRarely({ connection: name, reason: wordsOf(error) }, 'Redis cannot be reached; it is tried again and again')
   })
   return redis
 }

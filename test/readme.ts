@@ -1,11 +1,11 @@
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { until } from './helpers/until.ts'
+import { freePort } from './helpers/free-port.ts'
 
 // `npm run test:readme`: does what the README says, in a fresh clone of what is committed, as a newcomer would: every
 // block of commands in its order, in one shell, but for those that need what not everybody has.
@@ -117,20 +117,13 @@ function checkScripts(readme: string): void {
   if (missing.length > 0) throw new Error(`the README names scripts that do not exist: ${missing.join(', ')}`)
 }
 
-const say = (what: string, block: string) => process.stdout.write(`\n--- ${what}\n${block}\n---\n`)
+function say(what: string, block: string): void {
+  process.stdout.write(`\n--- ${what}\n${block}\n---\n`)
+}
 
 /** A newcomer's: nothing of this process but what programs need. */
 function environment(): Record<string, string> {
   // This script runs with the project's own Node first on the PATH; a newcomer has the one of the machine.
   const path = (process.env.PATH ?? '').split(':').filter((part) => !part.includes('node_modules'))
   return { PATH: path.join(':'), HOME: process.env.HOME ?? folder, LANG: 'C.UTF-8' }
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  const { port } = probe.address() as AddressInfo
-  probe.close()
-  await once(probe, 'close')
-  return port
 }

@@ -16,6 +16,7 @@ declare module 'fastify' {
 }
 
 declare module 'fastify' {
+  // Likewise.
   // eslint-disable-next-line @typescript-eslint/consistent-type-definitions
   interface FastifyRequest {
     /** The scope of the route that the caller has not. */

@@ -13,6 +13,7 @@ declare module 'fastify' {
     /** How long an answer takes is up to its client, or to a job: it is not timed. */
     untimed?: true
   }
+  // Likewise.
   // eslint-disable-next-line @typescript-eslint/consistent-type-definitions
   interface FastifyRequest {
     /** How long its answer was held back because it asked for that, in ms. */

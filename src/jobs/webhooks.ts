@@ -13,7 +13,7 @@ import {
   withdraw,
 } from './delivery.ts'
 import { createHostLines } from './host-lines.ts'
-import type { Log } from './log.ts'
+import { createRareWarning, type Log } from './log.ts'
 import { childOf, logFieldsOf } from './trace.ts'
 
 export type WebhooksParts = {
@@ -51,9 +51,6 @@ export const TIMER_HORIZON_MS = 60_000
 const LOOK_GAP_MS = 100
 const LOOK_GAP_FACTOR = 10
 
-/** How often the log tells of webhooks that the store holds up, in ms. */
-const LINE_EVERY_MS = 60_000
-
 export function createWebhooks(parts: WebhooksParts): Webhooks {
   const { store, sender, log, observe, claimMs, now = Date.now, random = Math.random } = parts
   const closing = new AbortController()
@@ -67,12 +64,10 @@ export function createWebhooks(parts: WebhooksParts): Webhooks {
     drained: () => void sendDue().catch(tell),
   })
 
-  let toldAt = -Infinity
-  /** A store that is away is no news for each of thousands: one line a minute stands for all. */
+  const warnRarely = createRareWarning(log)
+  /** A store that is away is no news for each of thousands. */
   const tell = (error: unknown) => {
-    if (closing.signal.aborted || performance.now() - toldAt < LINE_EVERY_MS) return
-    toldAt = performance.now()
-    log.warn({ err: error }, 'webhooks have to wait')
+    if (!closing.signal.aborted) warnRarely({ err: error }, 'webhooks have to wait')
   }
 
   const wake = ({ jobId, number, host }: DeliveryRef) => {

@@ -2,12 +2,12 @@ import { execFileSync, type ChildProcess, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe } from 'vitest'
 import { until } from './until.ts'
+import { freePort } from './free-port.ts'
 
 const hasBinary = () => {
   try {
@@ -31,16 +31,6 @@ export type TestRedis = {
   /** Starts it again, on the same port and the same files. */
   restart(): Promise<void>
   close(): Promise<void>
-}
-
-/** A port of this machine that nobody listens on. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 /** Starts `redis-server` on a free port, its files in a folder of their own. `flags`: as on its command line. */

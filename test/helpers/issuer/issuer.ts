@@ -1,10 +1,9 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { exportJWK, generateKeyPair, type JWK } from 'jose'
-import { portOf } from '../control-plane/address.ts'
+import { freePort } from '../free-port.ts'
 
 export type IssuerOptions = {
   readonly port: number
@@ -80,13 +79,4 @@ export async function startIssuer(...clients: string[]): Promise<Issuer> {
 export async function makeSigningKey(alg = 'RS256'): Promise<JWK> {
   const { privateKey } = await generateKeyPair(alg, { extractable: true })
   return { ...(await exportJWK(privateKey)), alg, use: 'sig', kid: randomUUID() }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const port = portOf(server)
-  server.close()
-  await once(server, 'close')
-  return port
 }
