@@ -5,12 +5,13 @@ import { notify } from './notify.ts'
 import { type Bench, type Figure, type Part, type Section, verdictOf } from './part.ts'
 import { output } from './output.ts'
 import { othersMs } from './process-facts.ts'
+import { requests } from './requests.ts'
 import { store } from './store.ts'
 import { printFigure, printHead, printRemark } from './table.ts'
 
 // `npm run bench` runs every part; `npm run bench -- store` one; `npm run bench -- inflight/overhead` one section.
 // A table for people, then one line of JSON. Figures that fall short are printed so, and do not fail the run.
-const PARTS: readonly Part[] = [inflight, store, output, notify]
+const PARTS: readonly Part[] = [requests, inflight, store, output, notify]
 
 /** How long the processes of a section may take to end, in ms. */
 const CLOSE_MS = 15_000
