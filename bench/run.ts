@@ -6,12 +6,13 @@ import { type Bench, type Figure, type Part, type Section, verdictOf } from './p
 import { output } from './output.ts'
 import { othersMs } from './process-facts.ts'
 import { replicas } from './replicas.ts'
+import { requests } from './requests.ts'
 import { store } from './store.ts'
 import { printFigure, printHead, printRemark } from './table.ts'
 
 // `npm run bench` runs every part; `npm run bench -- store` one; `npm run bench -- inflight/overhead` one section.
 // A table for people, then one line of JSON. Figures that fall short are printed so, and do not fail the run.
-const PARTS: readonly Part[] = [inflight, store, output, notify, replicas]
+const PARTS: readonly Part[] = [requests, inflight, store, output, notify, replicas]
 
 /** How long the processes of a section may take to end, in ms. */
 const CLOSE_MS = 15_000

@@ -15,6 +15,8 @@ export type Order = {
   readonly count?: number
   /** GETs of these, at random; else POSTs. */
   readonly ids?: readonly string[]
+  /** Header lines of each request, each with its line break. */
+  readonly headers?: string
 }
 
 /** Requests answered as they should be, and how many a second; of submissions, the ids. */
@@ -23,10 +25,13 @@ export type Answer = { readonly answered: number; readonly perSecond: number; re
 const HEAD_END = '\r\n\r\n'
 const HOST = 'host: bench\r\n'
 const BODY = JSON.stringify({ video_path: 'behave/end=never.mp4', audio_path: 'data/audio/yongen.wav' })
-const POST = `POST /jobs HTTP/1.1\r\n${HOST}content-type: application/json\r\ncontent-length: ${BODY.length}${HEAD_END}${BODY}`
-const get = (id: string) => `GET /jobs/${id} HTTP/1.1\r\n${HOST}\r\n`
+const CONTENT = `content-type: application/json\r\ncontent-length: ${BODY.length}`
+const postWith = (headers: string) => `POST /jobs HTTP/1.1\r\n${HOST}${headers}${CONTENT}${HEAD_END}${BODY}`
+const getWith = (headers: string) => (id: string) => `GET /jobs/${id} HTTP/1.1\r\n${HOST}${headers}\r\n`
 
-async function obey({ ports, connections, durationMs = Infinity, count = Infinity, ids }: Order): Promise<Answer> {
+async function obey(order: Order): Promise<Answer> {
+  const { ports, connections, durationMs = Infinity, count = Infinity, ids, headers = '' } = order
+  const [post, get] = [postWith(headers), getWith(headers)]
   const sockets = Array.from({ length: connections }, (_, n) =>
     connect({ port: ports[n % ports.length]!, noDelay: true }),
   )
@@ -38,9 +43,9 @@ async function obey({ ports, connections, durationMs = Infinity, count = Infinit
     const ask = askerOn(socket)
     while (begun < count && performance.now() - startedAt < durationMs) {
       begun += 1
-      const head = await ask(ids ? get(ids[Math.floor(Math.random() * ids.length)]!) : POST)
-      if (!head.startsWith(ids ? 'HTTP/1.1 200' : 'HTTP/1.1 202')) throw new Error(`unexpected answer: ${head}`)
-      if (!ids) made.push(/^location: \/jobs\/(\S+)/im.exec(head)![1]!)
+      const answer = await ask(ids ? get(ids[Math.floor(Math.random() * ids.length)]!) : post)
+      if (!answer.startsWith(ids ? 'HTTP/1.1 200' : 'HTTP/1.1 202')) throw new Error(`unexpected answer: ${answer}`)
+      if (!ids) made.push(/"job_id":"([^"]+)/.exec(answer)![1]!)
       answered += 1
     }
   }
@@ -50,10 +55,10 @@ async function obey({ ports, connections, durationMs = Infinity, count = Infinit
   return { answered, perSecond, ids: made }
 }
 
-/** Sends one request at a time and resolves with the head of its answer once that is whole. */
+/** Sends one request at a time and resolves with its answer once that is whole. */
 function askerOn(socket: Socket): (request: string) => Promise<string> {
   let received = ''
-  let answer: PromiseWithResolvers<string> = Promise.withResolvers()
+  let answer: PromiseWithResolvers<string> | undefined
   socket.setEncoding('latin1')
   socket.on('data', (text: string) => {
     received += text
@@ -61,10 +66,10 @@ function askerOn(socket: Socket): (request: string) => Promise<string> {
     const head = received.slice(0, bodyAt)
     const length = /^content-length: (\d+)/im.exec(head)?.[1]
     if (length === undefined || received.length < bodyAt + Number(length)) return
+    answer?.resolve(received)
     received = ''
-    answer.resolve(head)
   })
-  socket.once('close', () => answer.reject(new Error('the server closed a connection')))
+  socket.once('close', () => answer?.reject(new Error('the server closed a connection')))
   return (request) => {
     answer = Promise.withResolvers()
     socket.write(request)

@@ -1,0 +1,8 @@
+import type { Part } from './part.ts'
+import { gets } from './requests/gets.ts'
+import { idle } from './requests/idle.ts'
+import { posts } from './requests/posts.ts'
+import { shares } from './requests/shares.ts'
+
+/** What the server costs beside the framework it is made of, and beside the design it replaced. */
+export const requests: Part = { name: 'requests', sections: [gets, posts, shares, idle] }

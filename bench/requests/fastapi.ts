@@ -1,0 +1,28 @@
+import { spawn, spawnSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { cleanEnvironment } from '../../test/helpers/server.ts'
+import { freePort } from '../../test/helpers/free-port.ts'
+import { until } from '../../test/helpers/until.ts'
+import type { Bench } from '../part.ts'
+import { answers } from '../server.ts'
+
+const FOLDER = fileURLToPath(new URL('../peers/fastapi', import.meta.url))
+/** Where a system keeps its own may be hidden by another one in PATH. */
+const PYTHONS = ['python3', '/usr/bin/python3']
+
+/** The design that this server replaced, in a process of its own; or why it cannot be had. */
+export async function openFastApi({ own }: Bench): Promise<{ url: string; pid: number } | { reason: string }> {
+  const python = PYTHONS.find((name) => spawnSync(name, ['-c', 'import fastapi, uvicorn']).status === 0)
+  if (python === undefined) return { reason: 'no python3 on this machine has fastapi and uvicorn' }
+  const port = await freePort()
+  // Its log of requests, which it writes by default, goes where that of the others goes.
+  const child = spawn(python, ['-m', 'uvicorn', 'app:app', '--port', String(port)], {
+    cwd: FOLDER,
+    env: { ...cleanEnvironment(), PYTHONDONTWRITEBYTECODE: '1' },
+    stdio: 'ignore',
+  })
+  own(() => child.kill('SIGKILL'))
+  const url = `http://127.0.0.1:${port}`
+  await until(() => answers(`${url}/healthz`), 'FastAPI that answers')
+  return { url, pid: child.pid ?? 0 }
+}
