@@ -11,7 +11,7 @@ process.on('SIGHUP', () => void onHangUp())
 
 const [
   { loadConfig },
-  { BootError },
+  { BootError, StoreUnavailable },
   { createLogger },
   { wire },
   { buildApp },
@@ -36,8 +36,8 @@ async function main() {
   try {
     await serve(loadConfig())
   } catch (error) {
-    if (!(error instanceof BootError)) throw error
-    process.stderr.write(`${error.message}\n`)
+    if (!(error instanceof BootError || error instanceof StoreUnavailable)) throw error
+    process.stderr.write(`${bootFault(error)}\n`)
     process.exit(1)
   }
 }
@@ -61,13 +61,21 @@ async function serve(config: Config) {
   try {
     await wired.start(portOf(app))
   } catch (error) {
-    const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
-    const reason = cause instanceof Error ? cause.message : String(cause)
-    log.fatal({ reason }, 'the unfinished jobs cannot be read from the store; see its file')
+    log.fatal({ reason: causeOf(error) }, 'the unfinished jobs cannot be read from the store that JOB_STORE names')
     await wired.close()
     process.exit(1)
   }
   endBoot()
+}
+
+/** A store can go between the moment in which it is opened and the first that is asked of it. */
+function bootFault(error: Error): string {
+  return error instanceof StoreUnavailable ? `JOB_STORE: the store has gone (${causeOf(error)})` : error.message
+}
+
+function causeOf(error: unknown): string {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
+  return cause instanceof Error ? cause.message : String(cause)
 }
 
 /** The one it really listens on: `PORT=0` takes any. */

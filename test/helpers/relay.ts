@@ -13,11 +13,14 @@ export type Relay = {
   loseAnswers(count: number): void
   /** Breaks every connection. */
   cut(): void
+  /** Breaks every connection, and takes no other, as soon as a client sends this. */
+  endAt(text: string): void
 }
 
 /** Opens one to a port of this machine; it ends with the test. */
 export async function openRelay(port: number): Promise<Relay> {
   let [toLose, connections, sent] = [0, 0, '']
+  let endsAt: string | undefined
   const sockets = new Set<Socket>()
   const cut = () => {
     for (const socket of sockets) socket.destroy()
@@ -38,7 +41,10 @@ export async function openRelay(port: number): Promise<Relay> {
     const upstream = connect({ port, host: '127.0.0.1' })
     join(client, upstream, (chunk) => {
       sent += chunk.toString('latin1')
-      return true
+      if (endsAt === undefined || !chunk.includes(endsAt)) return true
+      server.close()
+      cut()
+      return false
     })
     join(upstream, client, () => {
       if (toLose === 0) return true
@@ -64,5 +70,8 @@ export async function openRelay(port: number): Promise<Relay> {
       toLose = count
     },
     cut,
+    endAt(text) {
+      endsAt = text
+    },
   }
 }

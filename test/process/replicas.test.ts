@@ -6,6 +6,7 @@ import { makeCertificate } from '../helpers/control-plane/certificate.ts'
 import { openEvents } from '../helpers/event-client.ts'
 import { startReceiver } from '../helpers/receiver.ts'
 import { freePort } from '../helpers/free-port.ts'
+import { openRelay } from '../helpers/relay.ts'
 import { noRedisServer, startRedis } from '../helpers/redis.ts'
 import { asking, startCluster } from '../helpers/replicas.ts'
 import { type ServerProcess, startServer } from '../helpers/server.ts'
@@ -137,6 +138,27 @@ suite('any replica answers for any job', () => {
       expect([video.status, video.headers.get('content-type')]).toEqual([200, 'video/mp4'])
       await video.body?.cancel()
     }
+  })
+})
+
+suite('a Redis that goes while a server begins', () => {
+  test.each([
+    ['before its secrets are read', ':secrets', /^JOB_STORE: the store has gone \(/m],
+    [
+      'before its jobs are read',
+      ':deadlines',
+      /"the unfinished jobs cannot be read from the store that JOB_STORE names"/,
+    ],
+  ])('%s ends it with the reason, and without a stack', TIMEOUT, async (_, key, words) => {
+    const redis = await startRedis()
+    onTestFinished(() => redis.close())
+    const relay = await openRelay(redis.port)
+    relay.endAt(key)
+    const JOB_STORE = relay.url.replace('http', 'redis')
+    const server = await startServer({ env: { JOB_STORE, BACKEND: 'local', DATA_DIR_SHARED: 'true' }, until: 'exit' })
+    expect(server.child.exitCode).toBe(1)
+    expect(server.output()).toMatch(words)
+    expect(server.output()).not.toMatch(/^ +at /m)
   })
 })
 
