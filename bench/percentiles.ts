@@ -1,5 +1,5 @@
 /** The smallest of `values` that at least `share` (0 to 1) of them do not exceed: the nearest-rank percentile. */
-export function percentile(values: readonly number[], share: number): number {
+function percentile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b)
   const rank = Math.max(1, Math.ceil(share * sorted.length))
   return sorted[rank - 1] ?? Number.NaN

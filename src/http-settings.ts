@@ -27,10 +27,10 @@ export type HttpSettings = ConnectionLimits &
 export const HEADERS_TIMEOUT_MS = 15_000
 export const REQUEST_TIMEOUT_MS = 60_000
 /** How long what is left of a refused request is read, so that its sender sees the answer, in ms. */
-export const LINGER_MS = 5_000
+const LINGER_MS = 5_000
 /** An upload is looked at every so many ms, and has to have brought so many bytes: 16 KiB a second. */
-export const UPLOAD_CHECK_MS = 30_000
-export const UPLOAD_MIN_BYTES = 30 * 16 * 1024
+const UPLOAD_CHECK_MS = 30_000
+const UPLOAD_MIN_BYTES = 30 * 16 * 1024
 
 /**
  * The part of V8's limit from which on requests are refused. V8 collects at the latest halfway between what is alive

@@ -3,8 +3,8 @@ import type { Backend } from './backend/port.ts'
 import type { JobStore } from './store/port.ts'
 
 /** How often the store is looked at, and how long it may take to answer, in ms. */
-export const CHECK_EVERY_MS = 2_000
-export const CHECK_TIMEOUT_MS = 1_500
+const CHECK_EVERY_MS = 2_000
+const CHECK_TIMEOUT_MS = 1_500
 
 /** `status` is what an orchestrator goes by; the backend is told of and never makes the server unready. */
 export type ReadinessReport = {

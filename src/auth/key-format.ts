@@ -3,7 +3,7 @@ import { crc32 } from 'node:zlib'
 import { type Scope, SCOPES } from './port.ts'
 
 /** What every key begins with, so that secret scanners and people know one when they see it. */
-export const KEY_PREFIX = 'mto_'
+const KEY_PREFIX = 'mto_'
 const DIGITS = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 const SECRET_BYTES = 32
 /** 256 bits, and the 32 of the checksum, in base 62. */

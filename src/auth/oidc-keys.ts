@@ -12,7 +12,7 @@ export const UNKNOWN_KEY_COOLDOWN_MS = 10_000
 /** How long a failure is the answer before the issuer is asked again, in ms. */
 export const FAILURE_PAUSE_MS = 2_000
 /** Time for both documents together, in ms. */
-export const ISSUER_TIMEOUT_MS = 5_000
+const ISSUER_TIMEOUT_MS = 5_000
 
 export type IssuerKeysOptions = {
   readonly issuer: string

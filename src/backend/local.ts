@@ -14,11 +14,11 @@ import { createWorkFolders } from './local/work-folders.ts'
 import type { Backend, Outcome, SpawnRequest } from './port.ts'
 
 /** Inputs fetched at the same time, whatever `maxProcesses` is: a slow host must not keep the children waiting. */
-export const MAX_DOWNLOADS = 8
+const MAX_DOWNLOADS = 8
 /** Outcomes remembered for whoever asks again; beyond these, only a finished video is found. */
 export const OUTCOMES_KEPT = 1000
-export const FFMPEG_TIME_LIMIT_MS = 3_600_000
-export const MAX_OUTPUT_BYTES = 2 * 1024 ** 3
+const FFMPEG_TIME_LIMIT_MS = 3_600_000
+const MAX_OUTPUT_BYTES = 2 * 1024 ** 3
 
 export type LocalOptions = {
   /** Folder for finished videos (`results/`), runs on their way (`work/`) and what they print (`logs/`). */

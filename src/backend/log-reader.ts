@@ -4,7 +4,7 @@ import type { Backend, LoggedCall } from './port.ts'
 /** Logs read at the same time: well below the 100 streams that a connection may be limited to. */
 export const MAX_LOG_READERS = 60
 /** How far a finished call's lines may lie outside its times: two clocks, and lines that were sent on late. In ms. */
-export const LOG_MARGIN_MS = 600_000
+const LOG_MARGIN_MS = 600_000
 
 type Entry = { readonly message: string }
 

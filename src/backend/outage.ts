@@ -2,8 +2,8 @@ import type { Log } from '../jobs/log.ts'
 import { createTurnQueue, type TurnQueue } from '../turn-queue.ts'
 
 /** First and longest pause before Modal is asked again, in ms; each is drawn evenly from 0 to a doubling bound. */
-export const BACKOFF_BASE_MS = 500
-export const BACKOFF_MAX_MS = 30_000
+const BACKOFF_BASE_MS = 500
+const BACKOFF_MAX_MS = 30_000
 /** So many failures in a row, with no answer between them, are an outage and no longer one call's bad luck. */
 export const FAILURES_TO_CLOSE = 3
 /** How fast waiting spawns are let go once the backend is back. */

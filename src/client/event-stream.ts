@@ -4,7 +4,7 @@ import type { Job } from './schema.ts'
 export type StatusEvent = { readonly id: string; readonly job: Job }
 
 /** A stream that brings nothing for so long, in ms, is dead: the server shows every 15 s that it is there. */
-export const SILENCE_MS = 45_000
+const SILENCE_MS = 45_000
 
 /** Reads a stream of events (HTML standard, section 9.2) to its end. Rejects where it is cut off or falls silent. */
 export async function* readEvents(

@@ -4,7 +4,7 @@ import { untilEnded } from '../jobs/waiters.ts'
 import type { Watches } from '../jobs/watches.ts'
 
 /** The longest that an answer is held back for a job's end. */
-export const MAX_WAIT_SECONDS = 60
+const MAX_WAIT_SECONDS = 60
 
 /** One preference of a `Prefer` header; a comma within quotes is part of it. It cannot fail, so it never goes back. */
 const PREFERENCE = /(?:[^,"]|"(?:[^"\\]|\\.?)*"?)+/g

@@ -58,7 +58,7 @@ export type TryResult = { readonly status?: number; readonly error?: string; rea
 /** The time before each scheduled try, in ms, from the end of the one before. */
 export const TRY_DELAYS_MS = [0, 5_000, 300_000, 1_800_000, 7_200_000, 18_000_000, 36_000_000, 36_000_000] as const
 /** Each is longer or shorter by up to this part, so that what failed together does not come back together. */
-export const TRY_JITTER = 0.1
+const TRY_JITTER = 0.1
 /** Longest `Retry-After` that is heeded, in ms. */
 export const RETRY_AFTER_MAX_MS = 86_400_000
 /** Tries shown; a caller may ask for any number. */

@@ -119,7 +119,7 @@ export type Applied = { accepted: true; job: Job } | { accepted: false; reason: 
 export const ERROR_MAX_LENGTH = 2000
 
 /** Which events each state takes. `orphaned` and `stopped` are bookkeeping on one attempt and move no state. */
-export const TRANSITIONS: Readonly<Record<JobStatus, readonly JobEvent['type'][]>> = {
+const TRANSITIONS: Readonly<Record<JobStatus, readonly JobEvent['type'][]>> = {
   submitted: ['spawned', 'failed', 'canceled', 'expired', 'orphaned', 'stopped'],
   running: ['spawned', 'succeeded', 'failed', 'interrupted', 'canceled', 'expired', 'orphaned', 'stopped'],
   succeeded: ['orphaned', 'stopped'],

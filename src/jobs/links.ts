@@ -36,7 +36,7 @@ export type LinkSignerOptions = {
 }
 
 /** A call that is stopped at the deadline may read on for a while: how much longer a link to an input is good, in s. */
-export const INPUT_LINK_GRACE_SECONDS = 3600
+const INPUT_LINK_GRACE_SECONDS = 3600
 
 /** What of a job a link is for. */
 export const linkSubjectOf = (job: Job): LinkSubject => ({ id: job.id, attempt: currentAttempt(job).attempt })

@@ -47,10 +47,10 @@ export type Reconciler = {
 }
 
 /** How often deadlines are looked at, and everything else that may be owed, in ms. */
-export const DEADLINE_SWEEP_MS = 1_000
+const DEADLINE_SWEEP_MS = 1_000
 export const RESUME_SWEEP_MS = 30_000
 /** How often files are looked for that a crash left behind, in ms. */
-export const FILE_SWEEP_MS = 3_600_000
+const FILE_SWEEP_MS = 3_600_000
 /** How old uploads of no job must be to go, in ms: those of a submit that is under way are of no job yet. */
 export const STRAY_UPLOAD_MS = 24 * 3_600_000
 /** How many jobs are seen to at the same time. */

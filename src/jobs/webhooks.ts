@@ -42,11 +42,11 @@ export type Webhooks = Pick<WebhookSender, 'secretsOf' | 'check'> & {
 
 /** Tries at the same time to one host, and in all. */
 export const TRIES_PER_HOST = 16
-export const TRIES_IN_ALL = 512
+const TRIES_IN_ALL = 512
 /** Deliveries that wait in memory for one host; further ones wait in the store. */
 const WAITING_PER_HOST = 10_000
 /** What is due within this time, in ms, has a timer; what is due later is found by the reconciler. */
-export const TIMER_HORIZON_MS = 60_000
+const TIMER_HORIZON_MS = 60_000
 /** Looks for what is due leave so much time between them, in ms, and so many times what the last one took. */
 const LOOK_GAP_MS = 100
 const LOOK_GAP_FACTOR = 10

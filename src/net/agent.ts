@@ -6,7 +6,7 @@ import { isPublicAddress } from './address.ts'
 import type { UrlRule } from './url-rule.ts'
 
 /** Longest a connection may take to open. */
-export const CONNECT_TIMEOUT_MS = 10_000
+const CONNECT_TIMEOUT_MS = 10_000
 
 /** All addresses of a name. */
 export type Resolve = (hostname: string) => Promise<LookupAddress[]>

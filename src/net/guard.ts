@@ -6,7 +6,7 @@ import { createAgent, describeError, type Resolve } from './agent.ts'
 import { type UrlRule, urlFault } from './url-rule.ts'
 
 /** Redirects followed by one download; each is held to the same rule as the URL itself. */
-export const MAX_REDIRECTS = 3
+const MAX_REDIRECTS = 3
 
 export type DownloadOptions = {
   /** The file to write; one that exists is overwritten. */

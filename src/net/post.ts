@@ -5,7 +5,7 @@ import { type UrlRule, urlFault } from './url-rule.ts'
 /** Most that is read of an answer, in bytes; the rest is cut off with its connection. */
 export const ANSWER_MAX_BYTES = 64 * 1024
 /** Longest an answer may go on after its status, in ms: by then it is known what it says. */
-export const ANSWER_MAX_MS = 1_000
+const ANSWER_MAX_MS = 1_000
 
 export type Post = {
   readonly headers: Readonly<Record<string, string>>

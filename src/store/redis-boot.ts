@@ -4,7 +4,7 @@ import { connectRedis, type RedisSettings, wordsOf } from '../redis.ts'
 import { adviceOf, type Facts, factsOf } from './redis-facts.ts'
 
 /** How long a Redis that does not answer is tried at boot, in ms: long enough for one that starts at the same time. */
-export const BOOT_PATIENCE_MS = 10_000
+const BOOT_PATIENCE_MS = 10_000
 /** The oldest release that has all commands that are used. */
 const OLDEST_RELEASE = [6, 2] as const
 

@@ -37,7 +37,7 @@ export const deliveryOf = (record: string, body: string): Delivery => ({
 })
 
 /** The host comes last, since it may hold colons; the number is filled up, so that the second comes before the tenth. */
-export const duePlaceOf = ({ dueAt, jobId, number, host }: DueDelivery): string =>
+const duePlaceOf = ({ dueAt, jobId, number, host }: DueDelivery): string =>
   `${timeText(dueAt)}:${jobId}:${String(number).padStart(10, '0')}:${host}`
 
 export function dueAtPlace(place: string): DueDelivery {

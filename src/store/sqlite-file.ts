@@ -5,11 +5,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { BootError } from '../errors.ts'
 
 /** How long a second process waits for the first to let go of the file, in ms: long enough for a rolling restart. */
-export const LOCK_WAIT_MS = 5_000
+const LOCK_WAIT_MS = 5_000
 const LOCK_RETRY_MS = 50
 
 /** SQLite's result codes that are told in words (https://sqlite.org/rescode.html). */
-export const SQLITE = { BUSY: 5, READONLY: 8, IOERR: 10, CORRUPT: 11, FULL: 13, CANTOPEN: 14, NOTADB: 26 } as const
+const SQLITE = { BUSY: 5, READONLY: 8, IOERR: 10, CORRUPT: 11, FULL: 13, CANTOPEN: 14, NOTADB: 26 } as const
 
 /**
  * One step per schema version; a file of version n takes the steps from n on. Steps are never changed once released.

@@ -21,7 +21,7 @@ type AppOptions = Parameters<typeof startCore>[0] & {
 export const shippedHttp = httpSettingsOf(loadConfig({ BACKEND: 'local' }))
 
 /** A machine that has other things to do must not make the app refuse what a test asks. */
-export const defaultHttp: HttpSettings = { ...shippedHttp, maxEventLoopDelayMs: 0 }
+const defaultHttp: HttpSettings = { ...shippedHttp, maxEventLoopDelayMs: 0 }
 
 /** The shipped app on the whole core, with the backend in the test's hand; `http` is what is not as by default. */
 export async function startApp({ http, authenticator, counter, ...options }: AppOptions = {}) {

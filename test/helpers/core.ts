@@ -26,7 +26,7 @@ import { until } from './until.ts'
 /** Who comes to an open server. */
 export const anybody: Caller = { id: 'anonymous', seesAll: true }
 
-export const aRequest: NewJob = { input: { video_path: 'face.mp4', audio_path: 'speech.wav' }, version: 'v15' }
+const aRequest: NewJob = { input: { video_path: 'face.mp4', audio_path: 'speech.wav' }, version: 'v15' }
 
 /** Outputs of jobs that have none. */
 const noArtifacts: Artifacts = {

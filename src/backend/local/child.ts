@@ -7,8 +7,8 @@ import { OWNER_VARIABLE } from './orphans.ts'
 import { RunFailure } from './run-failure.ts'
 
 /** How much of a child's output is kept: the end of it. */
-export const STDOUT_KEPT_BYTES = 4096
-export const STDERR_KEPT_BYTES = 64 * 1024
+const STDOUT_KEPT_BYTES = 4096
+const STDERR_KEPT_BYTES = 64 * 1024
 /** How long the processes of a killed group may take to vanish before they are left to the system. */
 const GROUP_GONE_MS = 2000
 /** How long the pipes of an ended child may stay open in hands that left its group. */

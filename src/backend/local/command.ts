@@ -4,7 +4,7 @@ import type { Engine } from './engine.ts'
 import { RunFailure } from './run-failure.ts'
 
 /** What a stopped command gets to end by itself before it is killed. */
-export const COMMAND_GRACE_MS = 2000
+const COMMAND_GRACE_MS = 2000
 
 /**
  * An engine that runs the operator's own command (LOCAL_COMMAND), for instance MuseTalk on a local GPU. Throws on a

@@ -26,7 +26,7 @@ const READS: readonly (HTTPMethods | HTTPMethods[])[] = ['GET', 'HEAD']
 const BEFORE_THE_ROUTE = ['request_timeout', 'expectation_failed', 'headers_too_large', 'bad_request'] as const
 
 /** The problems of a route: those that its operation names, and those that follow from what the route is. */
-export function problemsOf({ route, operation, authenticated }: Described): Set<ProblemCode> {
+function problemsOf({ route, operation, authenticated }: Described): Set<ProblemCode> {
   const { access = 'open', alwaysAnswered } = route.config ?? {}
   const isGuarded = authenticated && access !== 'open'
   return new Set<ProblemCode>([

@@ -22,7 +22,7 @@ export const Input = {
 }
 
 /** The core checks this rule and names the fields; the reference turns the keyword into one that JSON Schema knows. */
-export const EXACTLY_ONE = { exactlyOneOf: [FACES, SPEECHES] }
+const EXACTLY_ONE = { exactlyOneOf: [FACES, SPEECHES] }
 export const EXACTLY_ONE_WITH_FILES = { exactlyOneOf: [FACES_WITH_FILES, SPEECHES_WITH_FILES] }
 
 const InputFile = Type.Object(

@@ -62,7 +62,7 @@ export async function forkControlPlane(options: Omit<PlaneOptions, 'behave'> = {
 }
 
 /** Speaks to the control port of a stand-in that somebody else started. */
-export function verbsAt(controlUrl: string): RemoteVerbs {
+function verbsAt(controlUrl: string): RemoteVerbs {
   const tell = async (verb: Verb, args: unknown[]): Promise<unknown> => {
     const response = await fetch(`${controlUrl}/${verb}`, { method: 'POST', body: JSON.stringify(args) })
     const answer: unknown = await response.json()
