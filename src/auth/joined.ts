@@ -1,8 +1,9 @@
 import { hasKeyForm } from './key-format.ts'
+import type { Keyring } from './keys.ts'
 import type { Authenticator } from './port.ts'
 
 export type JoinedOptions = {
-  readonly keys?: Authenticator | undefined
+  readonly keys?: Keyring | undefined
   readonly tokens?: Authenticator | undefined
 }
 
@@ -12,8 +13,8 @@ export type JoinedOptions = {
  */
 export function joinAuthenticators({ keys, tokens }: JoinedOptions): Authenticator {
   return {
-    async authenticate(credential) {
-      const owner = await keys?.authenticate(credential)
+    authenticate(credential) {
+      const owner = keys?.authenticate(credential)
       if (owner || credential.kind === 'key' || hasKeyForm(credential.text)) return owner
       return tokens?.authenticate(credential)
     },

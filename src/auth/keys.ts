@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { BootError } from '../errors.ts'
 import type { Log } from '../jobs/log.ts'
 import { digestOf, type PlacedEntry, parseEntryFile, parseEntryList, repeatFaults } from './key-format.ts'
-import type { Authenticator, Identity } from './port.ts'
+import type { Authenticator, Credential, Identity } from './port.ts'
 
 export type KeyringOptions = {
   /** The text of `API_KEYS`. */
@@ -12,7 +12,9 @@ export type KeyringOptions = {
   readonly log: Log
 }
 
-export type Keyring = Authenticator & {
+export type Keyring = Pick<Authenticator, 'close'> & {
+  /** Never asks anybody else. */
+  authenticate(credential: Credential): Identity | undefined
   /**
    * Reads the file again and takes its keys in place of those before. Never rejects: a file that cannot be used is an
    * error in the log, and the keys stay as they are.
@@ -26,6 +28,8 @@ export type Keyring = Authenticator & {
  */
 export async function createKeyring({ entries = '', file, log }: KeyringOptions): Promise<Keyring> {
   let identities = await readKeys(entries, file)
+  /** Of the keys that have been used, whose they are: a digest costs more than all else that is done to let one in. */
+  let known = new Map<string, Identity>()
   let reloading = Promise.resolve()
 
   const tell = () => {
@@ -36,6 +40,7 @@ export async function createKeyring({ entries = '', file, log }: KeyringOptions)
   const readAgain = async () => {
     try {
       identities = await readKeys(entries, file)
+      known = new Map()
       tell()
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error)
@@ -43,9 +48,15 @@ export async function createKeyring({ entries = '', file, log }: KeyringOptions)
     }
   }
 
+  const lookUp = (text: string) => {
+    const identity = identities.get(digestOf(text))
+    if (identity) known.set(text, identity)
+    return identity
+  }
+
   tell()
   return {
-    authenticate: ({ text }) => Promise.resolve(identities.get(digestOf(text))),
+    authenticate: ({ text }) => known.get(text) ?? lookUp(text),
     // One behind the other: the last to be asked for must have the last word.
     reload: () => (reloading = reloading.then(readAgain)),
     close: () => reloading,

@@ -2,7 +2,7 @@ import { decodeJwt, errors, type JWTPayload, jwtVerify } from 'jose'
 import { IssuerUnavailable } from '../errors.ts'
 import { isScope } from './key-format.ts'
 import { createIssuerKeys, type IssuerKeysOptions } from './oidc-keys.ts'
-import type { Authenticator, Identity } from './port.ts'
+import type { Authenticator, Credential, Identity } from './port.ts'
 
 /** Longest token looked at, in characters. */
 export const MAX_TOKEN_LENGTH = 8 * 1024
@@ -28,11 +28,16 @@ export type OidcOptions = IssuerKeysOptions & {
   readonly audience: string
 }
 
+/** Its issuer may have to be asked, so what a token is worth is a promise. */
+export type Tokens = Pick<Authenticator, 'close'> & {
+  authenticate(credential: Credential): Promise<Identity | undefined>
+}
+
 /**
  * Access tokens of an OpenID Connect issuer, as JWTs (RFC 9068, with scopes in `scope` or `scp`; no `typ` is asked for,
  * since many issuers set none). A caller is `oidc:<iss>|<sub>`. Nothing is fetched before the first token.
  */
-export function createOidc({ audience, ...options }: OidcOptions): Authenticator {
+export function createOidc({ audience, ...options }: OidcOptions): Tokens {
   const { issuer, log } = options
   const keys = createIssuerKeys(options)
   const rule = {

@@ -8,13 +8,15 @@ export type Identity = { readonly id: string; readonly scopes: ReadonlySet<Scope
 /** A credential as it came: `bearer` from `Authorization`, `key` from `X-API-Key`. */
 export type Credential = { readonly kind: 'bearer' | 'key'; readonly text: string }
 
+type Answer = Identity | undefined
+
 /** Tells whose a credential is. */
 export type Authenticator = {
   /**
-   * Undefined where the credential is not known or no longer valid. Rejects with `IssuerUnavailable` (503) where that
-   * cannot be told just now.
+   * Undefined where the credential is not known or no longer valid; a promise only where somebody else has to be asked,
+   * since every request passes here. Rejects with `IssuerUnavailable` (503) where it cannot be told just now.
    */
-  authenticate(credential: Credential): Promise<Identity | undefined>
+  authenticate(credential: Credential): Answer | Promise<Answer>
   /** Releases what it holds. Idempotent. */
   close(): Promise<void>
 }

@@ -23,7 +23,7 @@ describe('keys create', () => {
     expect(entry).toMatch(/^alice:[0-9a-f]{64}:jobs:read\+jobs:write$/)
     expect(parseEntryFile(entry).entries).toHaveLength(1)
     const keyring = await createKeyring({ entries: entry, log: silentLog() })
-    expect(await keyring.authenticate({ kind: 'bearer', text: key })).toEqual({
+    expect(keyring.authenticate({ kind: 'bearer', text: key })).toEqual({
       id: 'key:alice',
       scopes: new Set(['jobs:read', 'jobs:write']),
     })

@@ -11,7 +11,7 @@ import {
   KEYS_REFRESH_MS,
   UNKNOWN_KEY_COOLDOWN_MS,
 } from '../../src/auth/oidc-keys.ts'
-import type { Authenticator } from '../../src/auth/port.ts'
+import type { Tokens } from '../../src/auth/oidc.ts'
 import { IssuerUnavailable } from '../../src/errors.ts'
 import { type Issuer, makeSigningKey, startIssuer } from '../helpers/issuer/issuer.ts'
 import { publicPart } from '../helpers/issuer/stand.ts'
@@ -19,7 +19,7 @@ import { assembleToken, AUDIENCE, secondsFromNow, signToken } from '../helpers/i
 import { silentLog } from '../helpers/log.ts'
 
 let issuer: Issuer
-let oidc: Authenticator
+let oidc: Tokens
 /** What the adapter takes the time to be, in ms. */
 let clock = 0
 
