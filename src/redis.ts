@@ -104,13 +104,16 @@ const PASSING = /(^|: -)(LOADING|OOM|READONLY|MISCONF|MASTERDOWN|CLUSTERDOWN|TRY
 
 /** Runs a command on a connection; Redis's absence becomes a `StoreUnavailable`, mistakes stay what they are. */
 export async function unlessAway<T>(redis: Redis, command: () => Promise<T>): Promise<T> {
+  let isSent = false
   try {
     if (!isUp(redis)) await whenReady(redis)
-    if (isUp(redis)) gatherWrites(redis)
+    isSent = isUp(redis)
+    if (isSent) gatherWrites(redis)
     return await command()
   } catch (error) {
-    if (isReply(error) && !PASSING.test(error.message)) throw error
-    throw new StoreUnavailable({ cause: error })
+    const isAnswered = isReply(error)
+    if (isAnswered && !PASSING.test(error.message)) throw error
+    throw new StoreUnavailable({ cause: error, isUncertain: isSent && !isAnswered })
   }
 }
 

@@ -10,6 +10,7 @@ import {
   JobNotFound,
   type ProblemCode,
   QueueFull,
+  StoreUnavailable,
   WebhooksNotConfigured,
 } from '../errors.ts'
 import type { EventBus } from '../events/port.ts'
@@ -242,7 +243,9 @@ export function createService(parts: ServiceParts): JobService {
     },
     async submit(request, caller) {
       const { job, replayed } = await submit(request, caller).catch(async (error: unknown) => {
-        await request.upload?.discard()
+        // A job whose insert went unanswered may be there, and needs its files; where it is not, the sweep takes them.
+        const mayBeThere = error instanceof StoreUnavailable && error.isUncertain
+        if (!mayBeThere) await request.upload?.discard()
         throw error
       })
       if (replayed) {
