@@ -13,12 +13,15 @@ export type Relay = {
   loseAnswers(count: number): void
   /** Breaks every connection. */
   cut(): void
+  /** From now on nothing passes on the connections that there are, which stay open; new ones are whole. */
+  swallow(): void
 }
 
 /** Opens one to a port of this machine; it ends with the test. */
 export async function openRelay(port: number): Promise<Relay> {
   let [toLose, connections, sent] = [0, 0, '']
   const sockets = new Set<Socket>()
+  let silent = new Set<Socket>()
   const cut = () => {
     for (const socket of sockets) socket.destroy()
   }
@@ -30,7 +33,7 @@ export async function openRelay(port: number): Promise<Relay> {
       to.destroy()
     })
     from.on('data', (chunk: Buffer) => {
-      if (passes(chunk)) to.write(chunk)
+      if (!silent.has(from) && passes(chunk)) to.write(chunk)
     })
   }
   const server = createServer((client) => {
@@ -64,5 +67,8 @@ export async function openRelay(port: number): Promise<Relay> {
       toLose = count
     },
     cut,
+    swallow() {
+      silent = new Set(sockets)
+    },
   }
 }
