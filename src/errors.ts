@@ -211,11 +211,15 @@ export class DeliveryInProgress extends AppError {
 
 /** 503: the store does not answer, or cannot write. Where its answer was lost, what was asked may have been done. */
 export class StoreUnavailable extends AppError {
-  constructor(options: ErrorOptions = {}) {
+  /** A write was sent, and what became of it is not known: it may have been made, or may be yet. */
+  readonly isUncertain: boolean
+
+  constructor({ isUncertain = false, ...options }: ErrorOptions & { readonly isUncertain?: boolean } = {}) {
     super('store_unavailable', 503, 'The job store does not answer at the moment; try again later.', {
       ...options,
       retryAfterSeconds: 10,
     })
+    this.isUncertain = isUncertain
   }
 }
 

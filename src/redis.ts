@@ -6,6 +6,8 @@ import { createRareWarning, type Log } from './jobs/log.ts'
 export const COMMAND_TIMEOUT_MS = 2_000
 /** After so long without an answer a connection counts as lost, in ms: nothing else tells of a network that is gone. */
 const SILENCE_MS = 2 * COMMAND_TIMEOUT_MS
+/** The same for a connection that blocks: longer than BullMQ, which waits the longest, lets Redis wait for an entry. */
+const BLOCKING_SILENCE_MS = 15_000
 /** Longest pause before a lost connection is opened again, in ms. */
 const RECONNECT_MAX_MS = 1_000
 
@@ -34,7 +36,7 @@ export function connectRedis(settings: RedisSettings): Redis {
 
 /** A connection that blocks or listens: it waits for Redis as long as it takes, and subscribes to nothing by itself. */
 export function connectPatiently(settings: RedisSettings): Redis {
-  return open(settings, { maxRetriesPerRequest: null, autoResubscribe: false })
+  return open(settings, { socketTimeout: BLOCKING_SILENCE_MS, maxRetriesPerRequest: null, autoResubscribe: false })
 }
 
 type Patience = Pick<RedisOptions, 'commandTimeout' | 'socketTimeout' | 'maxRetriesPerRequest'>
@@ -104,13 +106,16 @@ const PASSING = /(^|: -)(LOADING|OOM|READONLY|MISCONF|MASTERDOWN|CLUSTERDOWN|TRY
 
 /** Runs a command on a connection; Redis's absence becomes a `StoreUnavailable`, mistakes stay what they are. */
 export async function unlessAway<T>(redis: Redis, command: () => Promise<T>): Promise<T> {
+  let isSent = false
   try {
     if (!isUp(redis)) await whenReady(redis)
-    if (isUp(redis)) gatherWrites(redis)
+    isSent = isUp(redis)
+    if (isSent) gatherWrites(redis)
     return await command()
   } catch (error) {
-    if (isReply(error) && !PASSING.test(error.message)) throw error
-    throw new StoreUnavailable({ cause: error })
+    const isAnswered = isReply(error)
+    if (isAnswered && !PASSING.test(error.message)) throw error
+    throw new StoreUnavailable({ cause: error, isUncertain: isSent && !isAnswered })
   }
 }
 

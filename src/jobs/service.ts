@@ -10,6 +10,7 @@ import {
   JobNotFound,
   type ProblemCode,
   QueueFull,
+  StoreUnavailable,
   WebhooksNotConfigured,
 } from '../errors.ts'
 import type { EventBus } from '../events/port.ts'
@@ -35,6 +36,7 @@ import type { Log } from './log.ts'
 import type { LinkSigner } from './links.ts'
 import { openLogs } from './logs.ts'
 import { logFieldsOf } from './trace.ts'
+import { writeAndFollow } from './unanswered.ts'
 import { checkWebhook, webhookOf, type WebhookWish, withDelivery } from './webhook.ts'
 import type { Webhooks } from './webhooks.ts'
 
@@ -146,12 +148,13 @@ export function createService(parts: ServiceParts): JobService {
       const applied = applyEvent(before, event, now())
       if (!applied.accepted) return { accepted: false, job: before }
       const { job, delivery } = withDelivery(before, applied.job, { now: now(), links })
-      if (await store.update(job, before.revision, delivery)) {
+      const follow = async () => {
         observe?.({ type: 'job-changed', before, after: job, event: event.type })
         if (delivery) webhooks.wake(delivery)
         await react(before, job, event)
-        return { accepted: true, job }
       }
+      const write = () => store.update(job, before.revision, delivery)
+      if (await writeAndFollow({ store, job, follow }, write)) return { accepted: true, job }
     }
   }
 
@@ -242,7 +245,9 @@ export function createService(parts: ServiceParts): JobService {
     },
     async submit(request, caller) {
       const { job, replayed } = await submit(request, caller).catch(async (error: unknown) => {
-        await request.upload?.discard()
+        // A job whose insert went unanswered may be there, and needs its files; where it is not, the sweep takes them.
+        const mayBeThere = error instanceof StoreUnavailable && error.isUncertain
+        if (!mayBeThere) await request.upload?.discard()
         throw error
       })
       if (replayed) {

@@ -138,7 +138,7 @@ return 'done'
 
 /**
  * Lines; root, REV or nothing, first bound, last bound, how many. The places of a page and the records there, as they
- * are in one moment. Places have one form, so that the order of Lua's locale is that of the lines.
+ * are in one moment; a command of a script takes some thousand keys and no more. Places have one form, so that the order of Lua's locale is that of the lines.
  */
 export const PAGE = `
 local root, order, first, last, limit = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
@@ -162,5 +162,12 @@ while #places < limit do
   keys[#keys + 1] = root .. 'job:' .. string.sub(best[best.next], 17)
   best.next = best.next + 1
 end
-return { places, #keys > 0 and redis.call('MGET', unpack(keys)) or {} }
+local records = {}
+for n = 1, #keys, 1000 do
+  -- False stands for a record that is gone.
+  for i, record in ipairs(redis.call('MGET', unpack(keys, n, math.min(n + 999, #keys)))) do
+    records[n + i - 1] = record
+  end
+end
+return { places, records }
 `

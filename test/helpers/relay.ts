@@ -15,6 +15,8 @@ export type Relay = {
   cut(): void
   /** Breaks every connection, and takes no other, as soon as a client sends this. */
   endAt(text: string): void
+  /** From now on nothing passes on the connections that there are, which stay open; new ones are whole. */
+  swallow(): void
 }
 
 /** Opens one to a port of this machine; it ends with the test. */
@@ -22,6 +24,7 @@ export async function openRelay(port: number): Promise<Relay> {
   let [toLose, connections, sent] = [0, 0, '']
   let endsAt: string | undefined
   const sockets = new Set<Socket>()
+  let silent = new Set<Socket>()
   const cut = () => {
     for (const socket of sockets) socket.destroy()
   }
@@ -33,7 +36,7 @@ export async function openRelay(port: number): Promise<Relay> {
       to.destroy()
     })
     from.on('data', (chunk: Buffer) => {
-      if (passes(chunk)) to.write(chunk)
+      if (!silent.has(from) && passes(chunk)) to.write(chunk)
     })
   }
   const server = createServer((client) => {
@@ -72,6 +75,9 @@ export async function openRelay(port: number): Promise<Relay> {
     cut,
     endAt(text) {
       endsAt = text
+    },
+    swallow() {
+      silent = new Set(sockets)
     },
   }
 }

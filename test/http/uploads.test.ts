@@ -10,6 +10,7 @@ import { problemOf, startApp, type TestApp } from '../helpers/app.ts'
 import { as, knownCallers } from '../helpers/callers.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
 import { listen } from '../helpers/listen.ts'
+import { createMemoryStore } from '../../src/store/memory.ts'
 import { FACE, face, field, filesIn, folderUploads, FORM_TYPE, formOf, type Part, PICTURE } from '../helpers/uploads.ts'
 import { SPEECH, speech } from '../helpers/uploads.ts'
 import { until } from '../helpers/until.ts'
@@ -253,6 +254,25 @@ test('what files are called by their sender is of no effect', async () => {
     expect(filesIn(`${folder}/${id}`)).toEqual(['video.mp4'])
   }
   expect(left()).toHaveLength(names.length)
+})
+
+test('a submit whose answer the store owes leaves the files to the job that may be there, and the sweep the others', async () => {
+  const store = createMemoryStore()
+  const { insert } = store
+  let arrives = true
+  store.insert = async (job, limits) => {
+    if (arrives) await insert(job, limits)
+    throw new StoreUnavailable({ isUncertain: true })
+  }
+  await start({ store })
+  expect(problemOf(await post([face(), speech()]))).toMatchObject({ status: 503, code: 'store_unavailable' })
+  const [{ id } = expect.unreachable()] = await store.list({ limit: 2 })
+  expect(left()).toEqual([`${id}/audio.wav`, `${id}/video.mp4`])
+  arrives = false
+  expect((await post([face(), speech()])).statusCode).toBe(503)
+  expect(left()).toHaveLength(4)
+  await app.uploads.sweep({ before: Date.now() + 60_000, isKnown: async (job) => (await store.get(job)) !== undefined })
+  expect(left()).toEqual([`${id}/audio.wav`, `${id}/video.mp4`])
 })
 
 describe('an idempotency key', () => {

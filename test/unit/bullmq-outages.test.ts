@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { StoreUnavailable } from '../../src/errors.ts'
 import type { JobQueue, QueueEntry } from '../../src/queue/port.ts'
 import { openChannels } from '../../src/redis-channels.ts'
 import { recordingLog, silentLog } from '../helpers/log.ts'
 import { anEntry, createStage, entries, replicasOn } from '../helpers/queues.ts'
 import { describeWithRedisServer } from '../helpers/redis.ts'
+import { openRelay } from '../helpers/relay.ts'
 import { until } from '../helpers/until.ts'
 
 describeWithRedisServer('queues whose Redis is away', (redis) => {
@@ -54,6 +55,22 @@ describeWithRedisServer('queues whose Redis is away', (redis) => {
     expect(stage.current.has(running.id)).toBe(true)
     expect(stage.counts.doubles).toBe(0)
   })
+
+  test('over a network that swallows everything a replica finds its way back to what there is to do', async () => {
+    const relay = await openRelay(redis().port)
+    const [prefix, stage] = [randomUUID(), createStage()]
+    const channels = await openChannels({ url: redis().url, prefix, log: silentLog() })
+    onTestFinished(() => channels.close())
+    const [a, b] = [await open(prefix, { url: relay.url.replace('http', 'redis'), channels }), await open(prefix)]
+    await a.start(stage.runnerOf('a'))
+    const [running, later] = [anEntry(), anEntry()]
+    await b.add(running)
+    await until(() => stage.current.has(running.id))
+    relay.swallow()
+    await b.add(later)
+    await until(() => stage.current.has(later.id), 'a run after the silence', 40_000)
+    expect(stage.counts.doubles).toBe(0)
+  }, 60_000)
 
   test('a queue may be started before Redis is there, and tells its bound to one that has forgotten it', async () => {
     const [prefix, stage, log] = [randomUUID(), createStage(), silentLog()]

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
-import { InvalidRequest } from '../../src/errors.ts'
+import { InvalidRequest, StoreUnavailable } from '../../src/errors.ts'
 import type { Spawned } from '../../src/backend/port.ts'
 import { currentAttempt } from '../../src/jobs/job.ts'
 import { STOP_TRY_MS } from '../../src/jobs/stopper.ts'
@@ -473,6 +473,49 @@ describe('races', () => {
     backend.end(callOf(id), aSuccess)
     await untilStatus(id, 'succeeded')
     expect([backend.requests.length, backend.stopped]).toEqual([1, []])
+  })
+
+  test('what follows from a write whose answer was lost follows once: all hear of it, and its run is let go', async () => {
+    const { backend, events, store, service, queue, submit } = await start()
+    const { id } = await submit()
+    await until(() => backend.waiting.has(callOf(id)))
+    const heard: string[] = []
+    events.subscribe(undefined, ({ status }) => heard.push(status))
+    const { update, get } = store
+    store.update = async (next, expected) => {
+      Object.assign(store, { update })
+      await update(next, expected)
+      throw new StoreUnavailable({ isUncertain: true })
+    }
+    await expect(service.cancel(id, anybody)).rejects.toMatchObject({ status: 503 })
+    let reads = 0
+    store.get = (asked) => (reads++ === 0 ? Promise.reject(new StoreUnavailable()) : get(asked))
+    expect(heard).toEqual([])
+    await until(() => heard.includes('canceled'))
+    await until(() => queue.running().length === 0)
+    await expect(service.cancel(id, anybody)).resolves.toMatchObject({ status: 'canceled' })
+    expect(backend.stopped).toEqual([callOf(id)])
+  })
+
+  test('nothing follows from a write that was not made', async () => {
+    const { backend, events, store, service, submit } = await start()
+    const { id } = await submit()
+    await until(() => backend.waiting.has(callOf(id)))
+    const heard: number[] = []
+    events.subscribe(undefined, ({ revision }) => heard.push(revision))
+    const { update } = store
+    store.update = () => {
+      Object.assign(store, { update })
+      return Promise.reject(new StoreUnavailable({ isUncertain: true }))
+    }
+    await expect(service.cancel(id, anybody)).rejects.toMatchObject({ status: 503 })
+    backend.end(callOf(id), aSuccess)
+    const { get } = store
+    let reads = 0
+    store.get = (asked) => get(asked).finally(() => reads++)
+    await until(() => heard.length > 0 && reads > 2)
+    expect(heard).toEqual([3])
+    expect((await service.get(id, anybody)).status).toBe('succeeded')
   })
 
   test('a queue that does not hear of a job, or of its end, makes neither fail', async () => {

@@ -171,6 +171,14 @@ describeWithRedisServer('the Redis store', (redis) => {
     )
   })
 
+  test('a page may hold more jobs than a script can name at once: as many as a caller may have under way', async () => {
+    const { store } = await open()
+    const jobs = Array.from({ length: 9_000 }, (_, n) => aJob({ createdAt: n }))
+    await Promise.all(jobs.map((job) => store.insert(job)))
+    const page = await store.list({ limit: 10_000 })
+    expect(page.map(({ id }) => id)).toEqual(jobs.map(({ id }) => id).reverse())
+  })
+
   test('a job that changes its state is in every page once, and as it is', async () => {
     const { store, other } = await open(2)
     const jobs = Array.from({ length: 20 }, (_, n) => aJob({ createdAt: n }))

@@ -1,0 +1,33 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { StoreUnavailable } from '../errors.ts'
+import type { JobStore } from '../store/port.ts'
+import type { Job } from './job.ts'
+
+/** Pauses before the store is asked, in ms: from the first, each twice as long, to the last. */
+const FIRST_PAUSE_MS = 250
+const LAST_PAUSE_MS = 64_000
+
+/** A state that is to be written, and what follows once it is. */
+export type Change = { readonly store: Pick<JobStore, 'get'>; readonly job: Job; readonly follow: () => Promise<void> }
+
+/** Rejects as `write` does. Where that leaves open whether `job` was written, `follow` is called once it turns out to be. */
+export async function writeAndFollow(change: Change, write: () => Promise<boolean>): Promise<boolean> {
+  const isWritten = await write().catch((error: unknown) => {
+    if (error instanceof StoreUnavailable && error.isUncertain) void findOut(change)
+    throw error
+  })
+  if (isWritten) await change.follow()
+  return isWritten
+}
+
+/** Never rejects. A write may be made long after it was sent; another state of that revision, or a later one, is not ours. */
+async function findOut({ store, job, follow }: Change): Promise<void> {
+  const text = JSON.stringify(job)
+  for (let pauseMs = FIRST_PAUSE_MS; pauseMs <= LAST_PAUSE_MS; pauseMs *= 2) {
+    await sleep(pauseMs, undefined, { ref: false })
+    const stored = await store.get(job.id).catch(() => undefined)
+    if (stored === undefined || stored.revision < job.revision) continue
+    if (JSON.stringify(stored) === text) await follow().catch(() => undefined)
+    return
+  }
+}
