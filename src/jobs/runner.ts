@@ -45,11 +45,13 @@ export function createRunner(parts: RunnerParts): RunEntry {
         return await service.record(job.id, event)
       } catch (error) {
         if (error instanceof JobNotFound) return undefined
-        warnRarely(
-          { ...logFieldsOf(job), event: event.type, err: error },
-          'what became of a job cannot be written down yet',
-        )
-        if (signal.aborted) throw error
+        const facts = { ...logFieldsOf(job), event: event.type, ...('callId' in event && { call_id: event.callId }) }
+        warnRarely({ ...facts, err: error }, 'what became of a job cannot be written down yet')
+        if (signal.aborted) {
+          // Of each job: nobody but the log knows of a call that nothing names.
+          log.warn(facts, 'what became of a job was not written down before the end')
+          throw error
+        }
       }
       const pauseMs = Math.min(RECORD_RETRY_MAX_MS, RECORD_RETRY_MS * 2 ** failures)
       // Somewhat apart, so that thousands do not all ask in the moment in which the store is back.

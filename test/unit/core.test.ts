@@ -459,6 +459,20 @@ describe('races', () => {
     expect(lines.filter((line) => line.level === 'warn' && line.msg.includes('cannot be written'))).toHaveLength(1)
   })
 
+  test('calls that could not be written down before the end are each named in the log', async () => {
+    const { lines, queue, store, submit } = await start()
+    const refused = new Set<string>()
+    store.update = ({ id }) => {
+      refused.add(id)
+      return Promise.reject(new Error('the disk is full'))
+    }
+    const jobs = [await submit(), await submit()]
+    await until(() => refused.size === jobs.length)
+    await queue.close()
+    const named = lines.filter((line) => line.msg.includes('was not written down'))
+    expect(named.map((line) => line.call_id).sort()).toEqual(jobs.map(({ id }) => callOf(id)).sort())
+  })
+
   test('a call whose record was made though its answer was lost is followed, and neither stopped nor made again', async () => {
     const { backend, store, submit, untilStatus } = await start()
     const { update } = store
