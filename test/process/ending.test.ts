@@ -146,6 +146,8 @@ test('a second SIGTERM ends such a server at once, and the next one goes on with
   const begun = await until(() => server.lines.find(({ msg }) => msg === 'the server is ending') && performance.now())
   // Twice within a second is once.
   await until(() => performance.now() - begun > 1_200)
+  // Held up, it takes in nobody new: a probe is refused as much as a caller.
+  await expect(ask(server, 'GET', '/readyz')).rejects.toMatchObject({ cause: { code: 'ECONNREFUSED' } })
   const from = performance.now()
   expect(await server.end()).toBe(1)
   expect(performance.now() - from).toBeLessThan(1_000)
