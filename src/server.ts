@@ -46,7 +46,7 @@ async function serve(config: Config) {
   const log = await createLogger(config)
   const wired = await wire(config, log)
   const app = await buildApp({ ...wired, log, http: httpSettingsOf(config) })
-  endOnSignal(config, log, { app, wired })
+  const isEnding = endOnSignal(config, log, { app, wired })
   try {
     await app.listen({
       host: config.HOST,
@@ -54,6 +54,8 @@ async function serve(config: Config) {
       listenTextResolver: (address) => `listening at ${address}`,
     })
   } catch (error) {
+    // What was closed while it began is at no fault, and the end is under way.
+    if (isEnding()) return
     log.fatal(listenFault(error, config))
     await wired.close()
     process.exit(1)
@@ -61,6 +63,7 @@ async function serve(config: Config) {
   try {
     await wired.start(portOf(app))
   } catch (error) {
+    if (isEnding()) return
     log.fatal({ reason: causeOf(error) }, 'the unfinished jobs cannot be read from the store that JOB_STORE names')
     await wired.close()
     process.exit(1)
@@ -90,7 +93,7 @@ function listenFault(error: unknown, { HOST, PORT }: Config): string {
   return `cannot listen on ${HOST}:${PORT}: ${error instanceof Error ? error.message : String(error)}`
 }
 
-/** The first SIGTERM or SIGINT ends politely, within the grace; a later one ends at once. */
+/** The first SIGTERM or SIGINT ends politely, within the grace; a later one ends at once. Gives whether the end has begun. */
 function endOnSignal(config: Config, log: Logger, { app, wired }: { app: FastifyInstance; wired: Wired }) {
   const { close } = closeWithGrace(
     { delay: config.SHUTDOWN_GRACE_SECONDS * 1000, skip: ['SIGINT', 'SIGTERM', 'SIGHUP'], logger: false },
@@ -115,6 +118,7 @@ function endOnSignal(config: Config, log: Logger, { app, wired }: { app: Fastify
   process.on('SIGTERM', onSignal).on('SIGINT', onSignal)
   // A file of keys is read again; a terminal that is closed ends a server that has none.
   onHangUp = () => (config.API_KEYS_FILE === undefined ? onSignal('SIGHUP') : wired.reload())
+  return () => firstAt !== undefined
 }
 
 /** How often connections are closed that have become idle since the end began, such as after a download, in ms. */
