@@ -166,7 +166,8 @@ describe('a boot that cannot be', () => {
 describe('the end', () => {
   test.each(['SIGTERM', 'SIGINT'] as const)('%s ends politely, with exit code 0', async (signal) => {
     const server = await start()
-    expect(await server.end(signal)).toBe(0)
+    const code = await server.end(signal)
+    expect(code, server.output()).toBe(0)
     expect(server.lines.at(-1)?.msg).toBe('the server has ended')
   })
 
