@@ -30,8 +30,6 @@ const [
 /** A terminal and npm both pass Ctrl-C on, so one press can arrive twice; repeats within this many ms are one. */
 const REPEAT_MS = 1_000
 
-await main()
-
 async function main() {
   try {
     await serve(loadConfig())
@@ -60,6 +58,7 @@ async function serve(config: Config) {
     await wired.close()
     process.exit(1)
   }
+  if (isEnding()) return
   try {
     await wired.start(portOf(app))
   } catch (error) {
@@ -95,8 +94,9 @@ function listenFault(error: unknown, { HOST, PORT }: Config): string {
 
 /** The first SIGTERM or SIGINT ends politely, within the grace; a later one ends at once. Gives whether the end has begun. */
 function endOnSignal(config: Config, log: Logger, { app, wired }: { app: FastifyInstance; wired: Wired }) {
+  const logger = { error: (fault: unknown) => log.error({ err: fault }, 'the server does not end as it should') }
   const { close } = closeWithGrace(
-    { delay: config.SHUTDOWN_GRACE_SECONDS * 1000, skip: ['SIGINT', 'SIGTERM', 'SIGHUP'], logger: false },
+    { delay: config.SHUTDOWN_GRACE_SECONDS * 1000, skip: ['SIGINT', 'SIGTERM', 'SIGHUP'], logger },
     async ({ err }) => {
       if (err) log.fatal({ err }, 'the process is in an unknown state and ends')
       wired.readiness.end()
@@ -132,3 +132,6 @@ async function closeApp(app: FastifyInstance, patienceMs: number) {
   clearTimeout(timer)
   clearInterval(idleTimer)
 }
+
+// Last, when all above is there: the end can begin while this still waits.
+await main()

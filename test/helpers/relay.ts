@@ -13,8 +13,10 @@ export type Relay = {
   loseAnswers(count: number): void
   /** Breaks every connection. */
   cut(): void
-  /** Breaks every connection, and takes no other, as soon as a client sends this. */
-  endAt(text: string): void
+  /** Does something as soon as a client sends this text, which does not arrive. */
+  at(text: string, act: () => void): void
+  /** Breaks every connection, and takes no other. */
+  end(): void
   /** From now on nothing passes on the connections that there are, which stay open; new ones are whole. */
   swallow(): void
 }
@@ -22,7 +24,7 @@ export type Relay = {
 /** Opens one to a port of this machine; it ends with the test. */
 export async function openRelay(port: number): Promise<Relay> {
   let [toLose, connections, sent] = [0, 0, '']
-  let endsAt: string | undefined
+  let [awaited, act]: [string | undefined, () => void] = [undefined, () => undefined]
   const sockets = new Set<Socket>()
   let silent = new Set<Socket>()
   const cut = () => {
@@ -44,9 +46,8 @@ export async function openRelay(port: number): Promise<Relay> {
     const upstream = connect({ port, host: '127.0.0.1' })
     join(client, upstream, (chunk) => {
       sent += chunk.toString('latin1')
-      if (endsAt === undefined || !chunk.includes(endsAt)) return true
-      server.close()
-      cut()
+      if (awaited === undefined || !chunk.includes(awaited)) return true
+      act()
       return false
     })
     join(upstream, client, () => {
@@ -57,10 +58,11 @@ export async function openRelay(port: number): Promise<Relay> {
     })
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
-  onTestFinished(() => {
+  const end = () => {
     cut()
     server.close()
-  })
+  }
+  onTestFinished(end)
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     get connections() {
@@ -73,9 +75,11 @@ export async function openRelay(port: number): Promise<Relay> {
       toLose = count
     },
     cut,
-    endAt(text) {
-      endsAt = text
+    at(text, then) {
+      awaited = text
+      act = then
     },
+    end,
     swallow() {
       silent = new Set(sockets)
     },

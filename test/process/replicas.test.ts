@@ -153,12 +153,29 @@ suite('a Redis that goes while a server begins', () => {
     const redis = await startRedis()
     onTestFinished(() => redis.close())
     const relay = await openRelay(redis.port)
-    relay.endAt(key)
+    relay.at(key, relay.end)
     const JOB_STORE = relay.url.replace('http', 'redis')
     const server = await startServer({ env: { JOB_STORE, BACKEND: 'local', DATA_DIR_SHARED: 'true' }, until: 'exit' })
     expect(server.child.exitCode).toBe(1)
     expect(server.output()).toMatch(words)
     expect(server.output()).not.toMatch(/^ +at /m)
+  })
+
+  test('a server that is told to end while it reads its jobs ends politely', TIMEOUT, async () => {
+    const redis = await startRedis()
+    onTestFinished(() => redis.close())
+    const relay = await openRelay(redis.port)
+    let isReading = false
+    relay.at(':deadlines', () => {
+      isReading = true
+      relay.swallow()
+    })
+    const JOB_STORE = relay.url.replace('http', 'redis')
+    const server = await startServer({ env: { JOB_STORE, BACKEND: 'local', DATA_DIR_SHARED: 'true' } })
+    await until(() => isReading)
+    expect(await server.end(), server.output()).toBe(0)
+    expect(server.lines.filter(({ level }) => level === 'error' || level === 'fatal')).toEqual([])
+    expect(server.lines.at(-1)?.msg).toBe('the server has ended')
   })
 })
 

@@ -171,6 +171,15 @@ describe('the end', () => {
     expect(server.lines.at(-1)?.msg).toBe('the server has ended')
   })
 
+  test('tells of what goes wrong in it', async () => {
+    const broken = "import{Server}from'node:http';Server.prototype.close=()=>{throw Error('a part is stuck')}"
+    const env = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(broken)}` }
+    const server = await start({ env })
+    expect(await server.end()).toBe(1)
+    expect(server.lines.at(-1)).toMatchObject({ level: 'error', msg: 'the server does not end as it should' })
+    expect(server.output()).toContain('a part is stuck')
+  })
+
   test('kills running local children and names the jobs that memory forgets', async () => {
     const command = `${process.execPath} -e "console.error(process.pid);setInterval(()=>{},1000)" {output}`
     const server = await start({ env: { LOCAL_COMMAND: command, LOG_LEVEL: 'debug' } })
