@@ -7,17 +7,10 @@ import type { FailureLimit } from './rate-limits.ts'
 import { isLink } from './signed-links.ts'
 
 declare module 'fastify' {
-  // Declarations merge with an interface only.
-  // eslint-disable-next-line @typescript-eslint/consistent-type-definitions
   interface FastifyContextConfig {
     /** Who may use the route: anybody, whoever has a valid credential, or whoever has the scope. Every route says it. */
     access?: 'open' | 'known' | Scope
   }
-}
-
-declare module 'fastify' {
-  // Likewise.
-  // eslint-disable-next-line @typescript-eslint/consistent-type-definitions
   interface FastifyRequest {
     /** The scope of the route that the caller has not. */
     lacks: Scope | undefined

@@ -3,8 +3,6 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { ANONYMOUS_ID, type Caller } from '../jobs/caller.ts'
 
 declare module 'fastify' {
-  // Declarations merge with an interface only.
-  // eslint-disable-next-line @typescript-eslint/consistent-type-definitions
   interface FastifyRequest {
     /** Who asks; undefined before authentication, and where nobody needs any. */
     caller: Caller | undefined

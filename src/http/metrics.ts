@@ -7,14 +7,10 @@ import { NoQuery } from './schemas/parts.ts'
 import { ProblemReply } from './schemas/problem.ts'
 
 declare module 'fastify' {
-  // Declarations merge with an interface only.
-  // eslint-disable-next-line @typescript-eslint/consistent-type-definitions
   interface FastifyContextConfig {
     /** How long an answer takes is up to its client, or to a job: it is not timed. */
     untimed?: true
   }
-  // Likewise.
-  // eslint-disable-next-line @typescript-eslint/consistent-type-definitions
   interface FastifyRequest {
     /** How long its answer was held back because it asked for that, in ms. */
     heldMs: number

@@ -8,8 +8,6 @@ import { addressOf, isKnown, limitKeyOf } from './caller.ts'
 export type Bucket = 'read' | 'submit'
 
 declare module 'fastify' {
-  // Declarations merge with an interface only.
-  // eslint-disable-next-line @typescript-eslint/consistent-type-definitions
   interface FastifyContextConfig {
     /** What requests of this route count as; `read` if not given. */
     bucket?: Bucket

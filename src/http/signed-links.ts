@@ -6,8 +6,6 @@ import { type LinkPurpose, type LinkQuery, type LinkSigner, linkSubjectOf } from
 import type { JobService } from '../jobs/service.ts'
 
 declare module 'fastify' {
-  // Declarations merge with an interface only.
-  // eslint-disable-next-line @typescript-eslint/consistent-type-definitions
   interface FastifyContextConfig {
     /** The route takes signed links, and judges them itself. */
     takesLinks?: true

@@ -2,8 +2,6 @@ import type { FastifyInstance } from 'fastify'
 import { readTraceparent, traceIdOf } from '../jobs/trace.ts'
 
 declare module 'fastify' {
-  // Declarations merge with an interface only.
-  // eslint-disable-next-line @typescript-eslint/consistent-type-definitions
   interface FastifyRequest {
     /** The trace that the request is a part of, where it says so. */
     traceparent: string | undefined

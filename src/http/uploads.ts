@@ -7,8 +7,6 @@ import { expectProgress } from './arrival.ts'
 import { NewJobBody } from './schemas/input.ts'
 
 declare module 'fastify' {
-  // Declarations merge with an interface only.
-  // eslint-disable-next-line @typescript-eslint/consistent-type-definitions
   interface FastifyRequest {
     /** Files that came with the request and are of no job yet; who takes them sets it to null. */
     upload: Upload | null

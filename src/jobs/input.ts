@@ -39,8 +39,7 @@ function check(input: JobInput, fields: (keyof NamedInput)[], faultOf: (value: s
 
 /** Paths are relative to the media root and stay inside it, however they are written. */
 function pathFault(value: string): string | undefined {
-  // eslint-disable-next-line no-control-regex -- control characters are what is looked for
-  if (/[\u0000-\u001f\u007f]/.test(value)) return 'must not contain control characters'
+  if (/\p{Cc}/u.test(value)) return 'must not contain control characters'
   if (value.includes('\\')) return 'must use forward slashes'
   if (value.startsWith('/') || /^[a-z]:/i.test(value)) return 'must be relative to the media root'
   const decoded = decode(value)

@@ -201,11 +201,24 @@ export function createService(parts: ServiceParts): JobService {
     const job = newJob({ ...request, input }, birth)
     // Before the job is there: a crash in between leaves files of no job, which the sweep finds.
     await upload?.keep(job.id)
-    const inserted = await store.insert(job, { maxSubmitted: maxQueuedJobs, maxActiveOfCaller })
-    if (inserted.kind === 'full') throw new QueueFull()
-    if (inserted.kind === 'caller-full') throw new ConcurrencyLimitReached(maxActiveOfCaller ?? 0)
-    if (inserted.kind === 'existing') return replay(inserted.job, job)
-    return { job, replayed: false }
+    let existing: Job | undefined
+    const write = async () => {
+      const inserted = await store.insert(job, { maxSubmitted: maxQueuedJobs, maxActiveOfCaller })
+      if (inserted.kind === 'full') throw new QueueFull()
+      if (inserted.kind === 'caller-full') throw new ConcurrencyLimitReached(maxActiveOfCaller ?? 0)
+      if (inserted.kind === 'existing') existing = inserted.job
+      return existing === undefined
+    }
+    await writeAndFollow({ store, job, follow: () => begin(job) }, write)
+    return existing ? replay(existing, job) : { job, replayed: false }
+  }
+
+  /** What follows from a new job. */
+  const begin = async (job: Job) => {
+    log.info({ ...logFieldsOf(job), backend: job.backend }, 'job submitted')
+    observe?.({ type: 'job-submitted' })
+    events.publish(job)
+    await queue.add({ id: job.id, attempt: 1 }).catch(notHeard(job))
   }
 
   /** The callers of retries under way, which have a place already and are not yet counted by the store. */
@@ -244,21 +257,14 @@ export function createService(parts: ServiceParts): JobService {
       throw new JobConflict('job_not_finished', `The job is ${job.status}; only one that has ended is retried.`)
     },
     async submit(request, caller) {
-      const { job, replayed } = await submit(request, caller).catch(async (error: unknown) => {
+      const submitted = await submit(request, caller).catch(async (error: unknown) => {
         // A job whose insert went unanswered may be there, and needs its files; where it is not, the sweep takes them.
         const mayBeThere = error instanceof StoreUnavailable && error.isUncertain
         if (!mayBeThere) await request.upload?.discard()
         throw error
       })
-      if (replayed) {
-        await request.upload?.discard()
-        return { job, replayed }
-      }
-      log.info({ ...logFieldsOf(job), backend: job.backend }, 'job submitted')
-      observe?.({ type: 'job-submitted' })
-      events.publish(job)
-      await queue.add({ id: job.id, attempt: 1 }).catch(notHeard(job))
-      return { job, replayed: false }
+      if (submitted.replayed) await request.upload?.discard()
+      return submitted
     },
     async list(query) {
       const jobs = await store.list({ ...query, limit: query.limit + 1 })

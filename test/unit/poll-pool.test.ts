@@ -3,7 +3,6 @@ import { setImmediate } from 'node:timers/promises'
 import fc from 'fast-check'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { createPollPool, type Poll, type PollPoolOptions, type PollTurn } from '../../src/backend/poll-pool.ts'
-import { createTurnQueue } from '../../src/turn-queue.ts'
 
 const forever = new AbortController().signal
 const deterministic = { seed: 3, numRuns: 150 }
@@ -609,32 +608,4 @@ test('followers that are through are forgotten', async () => {
   const walks = watchWalks()
   world.pool.close()
   expect(walks()).toEqual([])
-})
-
-test('a queue behaves like an array, also when values leave from its middle', () => {
-  const step = fc.oneof(fc.constant('shift' as const), fc.constant('add' as const), fc.nat(20))
-  const property = fc.property(fc.array(step, { maxLength: 200, size: 'max' }), (steps) => {
-    const queue = createTurnQueue<number>()
-    const model: number[] = []
-    const leave: (() => void)[] = []
-    const removed = (id: number | undefined) => {
-      if (id === undefined) return
-      leave[id]?.()
-      if (model.includes(id)) model.splice(model.indexOf(id), 1)
-    }
-    for (const kind of steps) {
-      if (kind === 'add') model.push(leave.push(queue.add(leave.length)) - 1)
-      else if (kind === 'shift') expect(queue.shift()).toBe(model.shift())
-      else removed(kind)
-      expect([queue.size, queue.first]).toEqual([model.length, model[0]])
-    }
-    const rest: number[] = []
-    for (let first = queue.first; first !== undefined; first = queue.first) {
-      rest.push(first)
-      leave[first]!()
-    }
-    expect(rest).toEqual(model.slice(0, rest.length))
-    expect(rest).toHaveLength(model.length)
-  })
-  fc.assert(property, deterministic)
 })

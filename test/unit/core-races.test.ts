@@ -1,0 +1,218 @@
+import { afterEach, describe, expect, test } from 'vitest'
+import { StoreUnavailable } from '../../src/errors.ts'
+import { anybody, type Core, startCore } from '../helpers/core.ts'
+import { aSuccess } from '../helpers/fake-backend.ts'
+import { after, aJob, failed } from '../helpers/jobs.ts'
+import { until } from '../helpers/until.ts'
+
+let core: Core
+const start = async (options?: Parameters<typeof startCore>[0]) => (core = await startCore(options))
+afterEach(() => core.close())
+
+const callOf = (id: string, attempt = 1) => `fc-${id}-${attempt}`
+
+describe('races', () => {
+  test('two runs of one entry record one call and stop the other', async () => {
+    const { backend, run, store, untilStatus } = await start({ running: false })
+    let calls = 0
+    backend.spawnWith = async () => ({ kind: 'spawned', callId: `fc-${++calls}` })
+    const job = aJob()
+    await store.insert(job)
+    const signal = new AbortController().signal
+    const runs = [run({ id: job.id, attempt: 1 }, signal), run({ id: job.id, attempt: 1 }, signal)]
+    const { attempts } = await untilStatus(job.id, 'running')
+    const callId = attempts[0]!.callId!
+    await until(() => backend.stopped.length > 0)
+    backend.end(callId, aSuccess)
+    await Promise.all(runs)
+    expect([callId, ...backend.stopped].toSorted()).toEqual(['fc-1', 'fc-2'])
+    expect(await store.get(job.id)).toMatchObject({ status: 'succeeded', revision: 3 })
+  })
+
+  test('after a gap in what is told, runs whose job has ended elsewhere are let go, and no others', async () => {
+    const { backend, queue, reconciler, store, submit, tellOfGap, untilStatus } = await start()
+    await reconciler.start()
+    const [gone, over, on] = [await submit(), await submit(), await submit()]
+    for (const { id } of [gone, over, on]) await untilStatus(id, 'running')
+    const canceled = after((await store.get(over.id))!, { type: 'canceled' })
+    await store.update(canceled, canceled.revision - 1)
+    await store.remove(gone.id, (await store.get(gone.id))!.revision)
+    expect(queue.running()).toHaveLength(3)
+    tellOfGap()
+    await until(() => queue.running().length === 1)
+    expect(queue.running()).toEqual([{ id: on.id, attempt: 1 }])
+    await until(() => backend.stopped.length === 2)
+  })
+
+  test('a call that only this server can stop is stopped, though another has put the stop down as done', async () => {
+    const { backend, queue, service, store, submit, untilStatus } = await start()
+    const { id } = await submit()
+    await untilStatus(id, 'running')
+    await until(() => backend.waiting.has(callOf(id)))
+    const job = after((await store.get(id))!, { type: 'canceled' })
+    await store.update(job, job.revision - 1)
+    await service.record(id, { type: 'stopped', attempt: 1 })
+    expect(backend.stopped).toEqual([])
+    await queue.drop({ id, attempt: 1 })
+    await until(() => backend.stopped.length > 0)
+    expect(backend.stopped).toEqual([callOf(id)])
+  })
+
+  test('a lost compare-and-set is read again and applied again', async () => {
+    const { store, service } = await start({ running: false })
+    const job = aJob()
+    await store.insert(job)
+    const { update } = store
+    let losses = 3
+    store.update = (next, expected) => (losses-- > 0 ? Promise.resolve(false) : update(next, expected))
+    expect(await service.record(job.id, failed())).toMatchObject({ accepted: true, job: { status: 'failed' } })
+    expect(losses).toBe(-1)
+  })
+
+  test('an entry of an attempt that is over, or of a job that is gone, is let go', async () => {
+    const { backend, run, store } = await start({ running: false })
+    const job = after(aJob(), { type: 'canceled' }, { type: 'retried' })
+    await store.insert(job)
+    await run({ id: job.id, attempt: 1 }, new AbortController().signal)
+    await run({ id: aJob().id, attempt: 1 }, new AbortController().signal)
+    expect(backend.requests).toEqual([])
+  })
+})
+
+describe('a store or a queue that fails', () => {
+  test('a store that is away when a call is made gets it written down when it is back, and no second call is made', async () => {
+    const { backend, reconciler, store, submit, untilStatus } = await start()
+    const { update } = store
+    let failures = 3
+    store.update = (next, expected) =>
+      failures-- > 0 ? Promise.reject(new Error('disk full')) : update(next, expected)
+    const { id } = await submit()
+    await reconciler.resumeRuns()
+    expect((await untilStatus(id, 'running')).attempts).toMatchObject([{ callId: callOf(id) }])
+    expect(backend.requests).toHaveLength(1)
+  })
+
+  test('a store that is away when a call ends hears of the end when it is back, and once the server ends no more is tried', async () => {
+    const { backend, queue, lines, store, submit, untilStatus } = await start()
+    const [first, second] = [await submit(), await submit()]
+    for (const { id } of [first, second]) await untilStatus(id, 'running')
+    const { update } = store
+    let failures = 3
+    store.update = (next, expected) =>
+      failures-- > 0 ? Promise.reject(new Error('the disk is full')) : update(next, expected)
+    await until(() => backend.waiting.has(callOf(first.id)))
+    backend.end(callOf(first.id), aSuccess)
+    await untilStatus(first.id, 'succeeded')
+    store.update = () => Promise.reject(new Error('the disk is full'))
+    await until(() => backend.waiting.has(callOf(second.id)))
+    backend.end(callOf(second.id), aSuccess)
+    await until(() => lines.filter((line) => line.msg.includes('cannot be written down yet')).length > 4)
+    await queue.close()
+    expect(queue.running()).toEqual([])
+    expect(lines.filter((line) => line.level === 'warn' && line.msg.includes('cannot be written'))).toHaveLength(1)
+  })
+
+  test('calls that could not be written down before the end are each named in the log', async () => {
+    const { lines, queue, store, submit } = await start()
+    const refused = new Set<string>()
+    store.update = ({ id }) => {
+      refused.add(id)
+      return Promise.reject(new Error('the disk is full'))
+    }
+    const jobs = [await submit(), await submit()]
+    await until(() => refused.size === jobs.length)
+    await queue.close()
+    const named = lines.filter((line) => line.msg.includes('was not written down'))
+    expect(named.map((line) => line.call_id).sort()).toEqual(jobs.map(({ id }) => callOf(id)).sort())
+  })
+
+  test('a call whose record was made though its answer was lost is followed, and neither stopped nor made again', async () => {
+    const { backend, store, submit, untilStatus } = await start()
+    const { update } = store
+    let answersLost = 2
+    store.update = async (next, expected) => {
+      const done = await update(next, expected)
+      if (answersLost-- > 0) throw new Error('the connection broke')
+      return done
+    }
+    const { id } = await submit()
+    await until(() => backend.waiting.has(callOf(id)))
+    backend.end(callOf(id), aSuccess)
+    await untilStatus(id, 'succeeded')
+    expect([backend.requests.length, backend.stopped]).toEqual([1, []])
+  })
+
+  test('what follows from a write whose answer was lost follows once: all hear of it, and its run is let go', async () => {
+    const { backend, events, store, service, queue, submit } = await start()
+    const { id } = await submit()
+    await until(() => backend.waiting.has(callOf(id)))
+    const heard: string[] = []
+    events.subscribe(undefined, ({ status }) => heard.push(status))
+    const { update, get } = store
+    store.update = async (next, expected) => {
+      Object.assign(store, { update })
+      await update(next, expected)
+      throw new StoreUnavailable({ isUncertain: true })
+    }
+    await expect(service.cancel(id, anybody)).rejects.toMatchObject({ status: 503 })
+    let reads = 0
+    store.get = (asked) => (reads++ === 0 ? Promise.reject(new StoreUnavailable()) : get(asked))
+    expect(heard).toEqual([])
+    await until(() => heard.includes('canceled'))
+    await until(() => queue.running().length === 0)
+    await expect(service.cancel(id, anybody)).resolves.toMatchObject({ status: 'canceled' })
+    expect(backend.stopped).toEqual([callOf(id)])
+  })
+
+  test('a submit whose answer was lost is told and run once the store turns out to have it', async () => {
+    const { backend, events, lines, store, submit } = await start()
+    const heard: string[] = []
+    events.subscribe(undefined, ({ status }) => heard.push(status))
+    const { insert } = store
+    store.insert = async (...job) => {
+      await insert(...job)
+      throw new StoreUnavailable({ isUncertain: true })
+    }
+    await expect(submit()).rejects.toMatchObject({ status: 503 })
+    expect(heard).toEqual([])
+    await until(() => backend.waiting.size > 0)
+    expect(heard).toEqual(['submitted', 'running'])
+    expect(lines.filter((line) => line.msg === 'job submitted')).toHaveLength(1)
+  })
+
+  test('nothing follows from a write that was not made', async () => {
+    const { backend, events, store, service, submit } = await start()
+    const { id } = await submit()
+    await until(() => backend.waiting.has(callOf(id)))
+    const heard: number[] = []
+    events.subscribe(undefined, ({ revision }) => heard.push(revision))
+    const { update } = store
+    store.update = () => {
+      Object.assign(store, { update })
+      return Promise.reject(new StoreUnavailable({ isUncertain: true }))
+    }
+    await expect(service.cancel(id, anybody)).rejects.toMatchObject({ status: 503 })
+    backend.end(callOf(id), aSuccess)
+    const { get } = store
+    let reads = 0
+    store.get = (asked) => get(asked).finally(() => reads++)
+    await until(() => heard.length > 0 && reads > 2)
+    expect(heard).toEqual([3])
+    expect((await service.get(id, anybody)).status).toBe('succeeded')
+  })
+
+  test('a queue that does not hear of a job, or of its end, makes neither fail', async () => {
+    const { queue, backend, reconciler, service, submit, untilStatus } = await start()
+    const { add, drop } = queue
+    const deaf = () => Promise.reject(new Error('the queue is away'))
+    Object.assign(queue, { add: deaf })
+    const { id } = await submit()
+    Object.assign(queue, { add, drop: deaf })
+    await reconciler.resumeRuns()
+    await untilStatus(id, 'running')
+    expect(await service.cancel(id, anybody)).toMatchObject({ status: 'canceled' })
+    await reconciler.stopCalls()
+    expect(backend.stopped).toEqual([callOf(id)])
+    Object.assign(queue, { drop })
+  })
+})
