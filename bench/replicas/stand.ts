@@ -2,8 +2,6 @@ import { randomUUID } from 'node:crypto'
 import { Redis } from 'ioredis'
 import { noRedisServer, startRedis } from '../../test/helpers/redis.ts'
 import type { Bench } from '../part.ts'
-import { median } from '../percentiles.ts'
-import { processorMs } from '../process-facts.ts'
 import { type Server, startServer } from '../server.ts'
 
 /** How many replicas are measured. */
@@ -57,54 +55,3 @@ export async function openCluster(bench: Bench, options: { redis: SharedRedis; s
 }
 
 export type Env = Readonly<Record<string, string>>
-
-/** What a round of load gave. */
-export type Round = { readonly perSecond: number; readonly answered: number }
-type Side = { readonly urls: readonly string[]; readonly pids: readonly number[] }
-
-/** Loads both sides in turns, `rounds` times; tells each one's rate and what a request costs in processor time. */
-export async function compare(sides: Readonly<Record<'memory' | 'replicas', Side>>, load: Load, rounds: number) {
-  const seen = { memory: newTally(), replicas: newTally() }
-  for (let n = 0; n < rounds; n++) {
-    for (const name of ['memory', 'replicas'] as const) {
-      const { urls, pids } = sides[name]
-      const before = pids.map(processorMs)
-      const { perSecond, answered } = await load(urls)
-      const usedMs = pids.map((pid, index) => processorMs(pid) - (before[index] ?? 0))
-      const tally = seen[name]
-      tally.rates.push(perSecond)
-      tally.answered += answered
-      // Of replicas the last is Redis.
-      const ofRedis = name === 'replicas' ? (usedMs.pop() ?? 0) : 0
-      tally.redisMs += ofRedis
-      tally.serversMs += usedMs.reduce((sum, ms) => sum + ms, 0)
-    }
-  }
-  return { memory: summaryOf(seen.memory), replicas: summaryOf(seen.replicas) }
-}
-
-export type Load = (urls: readonly string[]) => Promise<Round>
-
-const newTally = () => ({ rates: [] as number[], answered: 0, serversMs: 0, redisMs: 0 })
-
-const summaryOf = ({ rates, answered, serversMs, redisMs }: ReturnType<typeof newTally>) => ({
-  perSecond: median(rates),
-  answered,
-  serverMsEach: serversMs / answered,
-  redisMsEach: redisMs / answered,
-})
-
-/** One row a figure: of `memory` once, of the replicas with their number. */
-export function reportComparison(
-  { report }: Bench,
-  { memory, replicas }: Awaited<ReturnType<typeof compare>>,
-  { size, unit }: { size: number; unit: string },
-): void {
-  const name = size === 1 ? '1 replica' : `${size} replicas`
-  report({ name: `memory, beside ${name}`, value: memory.perSecond, unit: `${unit}s/s` })
-  report({ name, value: replicas.perSecond, unit: `${unit}s/s` })
-  report({ name: `${name} / memory`, value: replicas.perSecond / memory.perSecond, unit: '' })
-  report({ name: `memory: processor time a ${unit}`, value: memory.serverMsEach, unit: 'ms' })
-  report({ name: `${name}: processor time a ${unit}, all servers`, value: replicas.serverMsEach, unit: 'ms' })
-  report({ name: `${name}: processor time a ${unit}, Redis`, value: replicas.redisMsEach, unit: 'ms' })
-}

@@ -1,9 +1,6 @@
 import type { Section } from '../part.ts'
-import { openPlane } from '../plane.ts'
-import { startServer } from '../server.ts'
-import { CONNECTIONS, forkGenerator } from '../store/generator.ts'
-import { HELD_BACK } from '../store/stand.ts'
-import { compare, openCluster, openRedis, reportComparison, SIZES } from './stand.ts'
+import { CONNECTIONS } from '../store/generator.ts'
+import { compareReplicas } from './comparison.ts'
 
 const ROUNDS = 3
 const ROUND_MS = 4_000
@@ -18,19 +15,5 @@ export const submissions: Section = {
     'disk before it answers. All processes share the machine: with few cores another replica adds its cost only, so ' +
     'the processor time a job is what to size by.',
   deadlineMs: 180_000,
-  async run(bench) {
-    const [plane, redis, generator] = [await openPlane(bench), await openRedis(bench), await forkGenerator(bench)]
-    const env = { ...plane.env, ...HELD_BACK }
-    const memory = await startServer(env)
-    bench.own(() => memory.end())
-    for (const size of SIZES) {
-      const cluster = await openCluster(bench, { redis, size, env })
-      const sides = { memory: { urls: [memory.url], pids: [memory.pid] }, replicas: cluster }
-      const load = (durationMs: number) => (urls: readonly string[]) =>
-        generator.run(urls, { durationMs: bench.scaled(durationMs) })
-      await compare(sides, load(WARM_UP_MS), 1)
-      reportComparison(bench, await compare(sides, load(ROUND_MS), ROUNDS), { size, unit: 'job' })
-      await cluster.end()
-    }
-  },
+  run: (bench) => compareReplicas(bench, { unit: 'job', rounds: ROUNDS, roundMs: ROUND_MS, warmUpMs: WARM_UP_MS }),
 }
