@@ -23,12 +23,16 @@ export type Keyring = Pick<Authenticator, 'close'> & {
 }
 
 /**
- * API keys, known by their digests alone: the union of what the variable and the file hold. Several keys of one name
- * are one caller, each with its own scopes. Rejects with a `BootError` that names every faulty entry and line.
+ * API keys, known by their digests until they are used: the union of what the variable and the file hold. Several keys of
+ * one name are one caller, each with its own scopes. Rejects with a `BootError` that names every faulty entry and line.
  */
 export async function createKeyring({ entries = '', file, log }: KeyringOptions): Promise<Keyring> {
   let identities = await readKeys(entries, file)
-  /** Of the keys that have been used, whose they are: a digest costs more than all else that is done to let one in. */
+  /**
+   * Of the keys that have been used, whose they are: a digest costs more than all else that is done to let one in. No
+   * more of them than there are entries. Looking up takes no secret-dependent time: V8 compares texts of one hash only,
+   * and whoever does not know the key cannot choose that, since it is seeded anew in each process.
+   */
   let known = new Map<string, Identity>()
   let reloading = Promise.resolve()
 
