@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
 import type { Artifacts } from './artifacts/port.ts'
@@ -6,13 +5,13 @@ import type { Authenticator } from './auth/port.ts'
 import type { TrustedProxies } from './address-lists.ts'
 import type { HttpSettings } from './http-settings.ts'
 import type { Counter } from './counters/port.ts'
-import { refuseMissingScopes, registerAuth } from './http/auth.ts'
-import { forbidSniffing, refuseCrossSite, registerCors } from './http/browsers.ts'
+import { missingScopeRefusal, registerAuth } from './http/auth.ts'
+import { crossSiteRefusal, forbidSniffing, registerCors } from './http/browsers.ts'
 import { registerCaller } from './http/caller.ts'
 import { limitArrival } from './http/arrival.ts'
 import { connectionOptions, limitConnections } from './http/connections.ts'
 import { collectRoutes, docsRoutes } from './http/docs.ts'
-import { refuseAtTheEnd } from './http/ending.ts'
+import { endingRefusal } from './http/ending.ts'
 import { eventRoutes } from './http/events.ts'
 import { healthRoutes } from './http/health.ts'
 import { inputRoutes } from './http/inputs.ts'
@@ -21,12 +20,12 @@ import { logRoutes } from './http/logs.ts'
 import { countRequests, countUnreadable, metricsRoutes } from './http/metrics.ts'
 import { outputRoutes } from './http/output.ts'
 import { collectMethods } from './http/methods.ts'
-import { registerBodies } from './http/bodies.ts'
+import { headRefusal, registerBodies } from './http/bodies.ts'
 import { registerPressure } from './http/pressure.ts'
 import { answerClientError, answerError, answerExpectation, registerProblems } from './http/problems.ts'
 import { addRateLimits, createFailureLimit, registerLimiter } from './http/rate-limits.ts'
-import { logOfRequest, RequestLog } from './http/request-log.ts'
-import { registerTrace } from './http/trace.ts'
+import { refuse } from './http/refusals.ts'
+import { logOfRequest, requestIds, RequestLog } from './http/request-log.ts'
 import { createValidatorCompiler } from './http/validation.ts'
 import type { Uploads } from './inputs/port.ts'
 import { webhookRoutes } from './http/webhooks.ts'
@@ -61,7 +60,7 @@ export async function buildApp({ log, http, authenticator, counter, ...parts }: 
     loggerInstance: log,
     bodyLimit: http.bodyLimitBytes,
     trustProxy: trustProxyOf(http.trustedProxies),
-    genReqId: () => randomUUID(),
+    genReqId: requestIds(),
     logController: new RequestLog(),
     childLoggerFactory: logOfRequest,
     frameworkErrors(error, request, reply) {
@@ -87,17 +86,16 @@ export async function buildApp({ log, http, authenticator, counter, ...parts }: 
   // Hooks run in this order: answers to browsers have their headers whatever comes, nothing is done for who is refused,
   // and who asks too often does not get as far as a body.
   countRequests(app, metrics)
-  registerTrace(app)
   registerCaller(app)
   forbidSniffing(app)
   await registerCors(app, http.corsOrigins)
-  refuseCrossSite(app, http.corsOrigins)
-  refuseAtTheEnd(app)
+  refuse(app, [crossSiteRefusal(http.corsOrigins), endingRefusal(app)])
   await registerPressure(app, http)
   await registerLimiter(app, http.limits, counter)
   registerAuth(app, { authenticator, failures: createFailureLimit(app) })
   addRateLimits(app, http.limits)
-  refuseMissingScopes(app)
+  refuse(app, [missingScopeRefusal, headRefusal])
+
   registerBodies(app)
 
   const refuseOtherMethods = collectMethods(app)

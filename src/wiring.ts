@@ -3,7 +3,6 @@ import { dirname, isAbsolute, relative, sep } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { getHeapStatistics } from 'node:v8'
 import type { Logger } from 'pino'
-import { v7 as uuidv7 } from 'uuid'
 import packageJson from '../package.json' with { type: 'json' }
 import type { Artifacts } from './artifacts/port.ts'
 import type { Authenticator } from './auth/port.ts'
@@ -18,6 +17,7 @@ import type { Uploads } from './inputs/port.ts'
 import type { LinkSigner } from './jobs/links.ts'
 import { createReconciler } from './jobs/reconciler.ts'
 import { createRunner } from './jobs/runner.ts'
+import { createIds } from './jobs/ids.ts'
 import { createService, type JobService } from './jobs/service.ts'
 import { createStopper } from './jobs/stopper.ts'
 import { createWatches, type Watches } from './jobs/watches.ts'
@@ -81,7 +81,7 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
     maxQueuedJobs: config.MAX_QUEUED_JOBS || undefined,
     maxActiveOfCaller: config.MAX_ACTIVE_JOBS_PER_CALLER || undefined,
     // Ids that rise with time go to the end of an index; random ones cost the file a page each.
-    newId: uuidv7,
+    newId: createIds(),
   })
   const stopper = createStopper({ backend, service, log })
   const reconciler = opened(

@@ -29,7 +29,7 @@ const BY_FILE: readonly (readonly [part: string, file: RegExp])[] = [
   ['uploads and bodies', /@fastify\/multipart|secure-json-parse|\/src\/http\/(uploads|bodies|arrival)/],
   ['log', /node_modules\/(pino|quick-format-unescaped|safe-stable-stringify)|\/src\/(log|http\/request-log)\./],
   ['view of the job, and its JSON', /fast-json-stringify|\/src\/(jobs\/view|http\/job-view)/],
-  ['the core, its store and its queue', /\/src\/(jobs|store|queue|events|net)\/|sorted-btree|node_modules\/uuid/],
+  ['the core, its store and its queue', /\/src\/(jobs|store|queue|events|net)\/|sorted-btree/],
   ['routes', /\/src\/(http\/|app\.)/],
   ['Fastify', /node_modules\/(fastify|find-my-way|avvio)\//],
 ]

@@ -4,6 +4,7 @@ import type { Authenticator, Credential, Identity, Scope } from '../auth/port.ts
 import { AppError, Forbidden, Unauthorized } from '../errors.ts'
 import { ANONYMOUS_ID, type Caller } from '../jobs/caller.ts'
 import type { FailureLimit } from './rate-limits.ts'
+import type { Refusal } from './refusals.ts'
 import { isLink } from './signed-links.ts'
 
 declare module 'fastify' {
@@ -70,12 +71,7 @@ export function registerAuth(app: FastifyInstance, { authenticator, failures }: 
 }
 
 /** Refuses with 403 whoever lacks the scope: after the limits, since a caller who is known is counted like any other. */
-export function refuseMissingScopes(app: FastifyInstance): void {
-  app.addHook('onRequest', ({ lacks }, _reply, done) => {
-    if (lacks === undefined) done()
-    else done(new Forbidden(lacks))
-  })
-}
+export const missingScopeRefusal: Refusal = ({ lacks }) => (lacks === undefined ? undefined : new Forbidden(lacks))
 
 const mayUse = ({ scopes }: Identity, scope: Scope) => scopes.has(scope) || scopes.has('admin')
 

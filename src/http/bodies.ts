@@ -1,7 +1,8 @@
 import type { FastifyInstance } from 'fastify'
 import { AppError } from '../errors.ts'
+import type { Refusal } from './refusals.ts'
 
-const refuse = (message: string) => new AppError('unsupported_media_type', 415, message)
+const unsupported = (message: string) => new AppError('unsupported_media_type', 415, message)
 
 /**
  * What the server reads: JSON in UTF-8, not compressed. An empty JSON body counts as none, since many clients name the
@@ -12,17 +13,17 @@ export function registerBodies(app: FastifyInstance): void {
   const parseJson = app.getDefaultJsonParser('error', 'error')
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
     const charset = /charset\s*=\s*"?([^\s;"]+)/i.exec(request.headers['content-type'] ?? '')?.[1]
-    if (charset !== undefined && !/^utf-?8$/i.test(charset)) done(refuse('JSON is read in UTF-8 only.'))
+    if (charset !== undefined && !/^utf-?8$/i.test(charset)) done(unsupported('JSON is read in UTF-8 only.'))
     else if (body === '') done(null, undefined)
     else void parseJson(request, body as string, done)
   })
+}
 
-  app.addHook('onRequest', (request, _reply, done) => {
-    const encoding = request.headers['content-encoding']
-    if (request.headers.host === undefined && request.raw.httpVersion === '1.1') {
-      done(new AppError('malformed_request', 400, 'The Host header is missing.'))
-    } else if (encoding !== undefined && encoding !== 'identity') {
-      done(refuse('Compressed bodies are not read.'))
-    } else done()
-  })
+/** What of a request is no good before its body is looked at. */
+export const headRefusal: Refusal = ({ headers, raw }) => {
+  const { host, 'content-encoding': encoding } = headers
+  if (host === undefined && raw.httpVersion === '1.1') {
+    return new AppError('malformed_request', 400, 'The Host header is missing.')
+  }
+  return encoding !== undefined && encoding !== 'identity' ? unsupported('Compressed bodies are not read.') : undefined
 }

@@ -1,6 +1,7 @@
 import cors from '@fastify/cors'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { CrossSiteRefused } from '../errors.ts'
+import type { Refusal } from './refusals.ts'
 
 /** Headers of answers that a page of another origin may read, beside those that it always may. */
 const EXPOSED = [
@@ -50,12 +51,10 @@ export async function registerCors(app: FastifyInstance, origins: readonly strin
  * GPU jobs on a server that only they can reach, on their own machine for instance. A page may send such a request
  * without a preflight; that it cannot read the answer does not undo it.
  */
-export function refuseCrossSite(app: FastifyInstance, origins: readonly string[]): void {
+export function crossSiteRefusal(origins: readonly string[]): Refusal {
   const allowed = new Set(origins)
-  app.addHook('onRequest', (request, _reply, done) => {
-    if (SAFE_METHODS.has(request.method) || !isCrossSite(request, allowed)) done()
-    else done(new CrossSiteRefused())
-  })
+  return (request) =>
+    SAFE_METHODS.has(request.method) || !isCrossSite(request, allowed) ? undefined : new CrossSiteRefused()
 }
 
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS'])

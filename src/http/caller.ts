@@ -15,9 +15,9 @@ export function registerCaller(app: FastifyInstance): void {
 }
 
 /** Who asks, on a route where that is known; anything else is a route that forgot to say who may use it. */
-export function callerOf({ caller, routeOptions }: FastifyRequest): Caller {
-  if (!caller) throw new Error(`${routeOptions.url ?? ''} asks for a caller and lets anybody in`)
-  return caller
+export function callerOf(request: FastifyRequest): Caller {
+  if (request.caller) return request.caller
+  throw new Error(`${request.routeOptions.url ?? ''} asks for a caller and lets anybody in`)
 }
 
 /**

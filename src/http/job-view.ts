@@ -3,10 +3,11 @@ import { isAdmin } from '../jobs/caller.ts'
 import type { Job } from '../jobs/job.ts'
 import type { LinkSigner } from '../jobs/links.ts'
 import type { JobService } from '../jobs/service.ts'
+import type { Position } from '../queue/port.ts'
 import { type JobView, viewOf } from '../jobs/view.ts'
 
-/** A job as whoever asks may see it: the same in every answer and every event. */
-export type ShowJob = (job: Job, request: FastifyRequest) => Promise<JobView>
+/** A job as whoever asks may see it: the same in every answer and every event. At once where the queue knows at once. */
+export type ShowJob = (job: Job, request: FastifyRequest) => JobView | Promise<JobView>
 
 export type ShowParts = {
   readonly service: Pick<JobService, 'queuePosition'>
@@ -16,9 +17,9 @@ export type ShowParts = {
 /** Makes what shows jobs. */
 export const createShow =
   ({ service, links }: ShowParts): ShowJob =>
-  async (job, { caller }) =>
-    viewOf(job, {
-      queuePosition: await service.queuePosition(job),
-      links,
-      withCaller: caller ? isAdmin(caller) : false,
-    })
+  (job, { caller }) => {
+    const withCaller = caller ? isAdmin(caller) : false
+    const view = (queuePosition: Position) => viewOf(job, { queuePosition, links, withCaller })
+    const position = service.queuePosition(job)
+    return position instanceof Promise ? position.then(view) : view(position)
+  }

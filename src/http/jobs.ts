@@ -16,12 +16,13 @@ import { JobReply, JobsReply, ResultReply } from './schemas/job.ts'
 import { JobParams, JobQuery, ListJobsQuery } from './schemas/parameters.ts'
 import { NoBody, NoQuery } from './schemas/parts.ts'
 import { ProblemReply } from './schemas/problem.ts'
+import { traceparentOf } from './trace.ts'
 import { registerUploads, type UploadParts } from './uploads.ts'
 import { createHold, preferredWait } from './waits.ts'
 
-type Submit = { body: Static<typeof NewJobBody>; headers: IncomingHttpHeaders; traceparent: string | undefined }
+type Submit = { body: Static<typeof NewJobBody>; headers: IncomingHttpHeaders }
 
-function newJobOf({ body, headers, traceparent }: Submit, upload: Upload | undefined): NewJob {
+function newJobOf({ body, headers }: Submit, upload: Upload | undefined): NewJob {
   const {
     version = 'v15',
     metadata,
@@ -31,6 +32,7 @@ function newJobOf({ body, headers, traceparent }: Submit, upload: Upload | undef
     ...input
   } = body
   const key = headers['idempotency-key']
+  const traceparent = traceparentOf(headers)
   return {
     ...{ input, version },
     ...(upload && { upload }),
@@ -94,7 +96,7 @@ export const jobRoutes: FastifyPluginAsyncTypebox<JobParts> = (app, { service, w
     async (request) => {
       const { jobs, next } = await service.list(listQueryOf(request.query, callerOf(request)))
       return {
-        jobs: await Promise.all(jobs.map((job) => show(job, request))),
+        jobs: await Promise.all(jobs.map(async (job) => show(job, request))),
         ...(next && { next_cursor: cursorOf(next) }),
       }
     },
@@ -126,7 +128,8 @@ export const jobRoutes: FastifyPluginAsyncTypebox<JobParts> = (app, { service, w
     },
     async (request, reply) => {
       const job = await service.get(request.params.id, callerOf(request))
-      return show(await hold(job, request.query.wait ?? 0, reply), request)
+      const { wait = 0 } = request.query
+      return show(wait > 0 ? await hold(job, wait, reply) : job, request)
     },
   )
 

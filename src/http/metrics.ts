@@ -24,7 +24,7 @@ export function countRequests(app: FastifyInstance, { observe, watch }: Pick<Met
   app.decorateRequest('heldMs', 0)
   app.addHook('onRequest', (request, reply, done) => {
     // Fastify's `onResponse` does not hear of clients that leave.
-    reply.raw.once('close', () => observe(answerOf(request, reply)))
+    reply.raw.on('close', () => observe(answerOf(request, reply)))
     done()
   })
 }

@@ -67,8 +67,8 @@ export function addRateLimits(app: FastifyInstance, limits: RequestLimits): void
   // Each has a memory of its own: strangers, who may be many, cannot make the server forget a caller's count.
   const [callers, addresses] = [app.createRateLimit({}), app.createRateLimit({})]
   app.addHook('onRequest', async (request, reply) => {
-    const bucket = bucketOf(request)
-    if (limits[bucket] === 0 || request.routeOptions.config.alwaysAnswered) return
+    const { bucket = 'read', alwaysAnswered = false } = request.routeOptions.config
+    if (limits[bucket] === 0 || alwaysAnswered) return
     const counted = await (isKnown(request) ? callers : addresses)(request)
     if (counted.isAllowed) return
     const { max, remaining, ttlInSeconds, isExceeded } = counted

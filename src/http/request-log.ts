@@ -1,6 +1,8 @@
+import { randomBytes } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { type FastifyBaseLogger, type FastifyReply, type FastifyRequest, LogController } from 'fastify'
-import { logFieldsOf } from '../jobs/trace.ts'
+import { logFieldsOf, traceIdOf } from '../jobs/trace.ts'
+import { traceparentOf } from './trace.ts'
 
 /** One line a request, when it is answered: what was asked, what was answered, in how many ms. */
 export class RequestLog extends LogController {
@@ -19,18 +21,33 @@ export class RequestLog extends LogController {
   }
 }
 
+/**
+ * Fastify's `genReqId`: ids that no other request of any server has, in the order of their arrival at this one. They
+ * are counted, since a UUID is put together from twenty pieces for each request.
+ */
+export function requestIds(): () => string {
+  const server = randomBytes(6).toString('hex')
+  let count = 0
+  return () => `${server}-${(++count).toString(36)}`
+}
+
 /** The path of a job, and of what it has. */
 const JOB_PATH = /^\/jobs\/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?=[/?]|$)/
 
-/** Fastify's `childLoggerFactory`: the id of its job goes on every line of a request. */
+/** Fastify's `childLoggerFactory`: the ids of its job and of its trace go on every line of a request. */
 export function logOfRequest(
   log: FastifyBaseLogger,
   bindings: Record<string, unknown>,
   _options: object,
-  { url = '' }: IncomingMessage,
+  { url = '', headers }: IncomingMessage,
 ): FastifyBaseLogger {
   const id = JOB_PATH.exec(url)?.[1]
-  return log.child(id === undefined ? bindings : { ...bindings, job_id: id })
+  const traceparent = traceparentOf(headers)
+  return log.child({
+    ...bindings,
+    ...(id !== undefined && { job_id: id }),
+    ...(traceparent !== undefined && { trace_id: traceIdOf(traceparent) }),
+  })
 }
 
 /**
@@ -40,6 +57,6 @@ export function logOfRequest(
 export function nameJob(request: FastifyRequest, reply: FastifyReply, id: string): void {
   reply.log = request.log = request.server.log.child({
     request_id: request.id,
-    ...logFieldsOf({ id, traceparent: request.traceparent }),
+    ...logFieldsOf({ id, traceparent: traceparentOf(request.headers) }),
   })
 }

@@ -16,9 +16,10 @@ declare module 'fastify' {
  * Whether a request comes with a signed link, or what is left of one, on a route that takes them: then that alone is
  * judged, by the route, and credentials are not looked at.
  */
-export function isLink({ routeOptions, query }: FastifyRequest): boolean {
-  const { expires, signature } = query as LinkQuery
-  return routeOptions.config.takesLinks === true && (expires !== undefined || signature !== undefined)
+export function isLink(request: FastifyRequest): boolean {
+  const { expires, signature } = request.query as LinkQuery
+  // `routeOptions` is put together each time it is asked for.
+  return (expires !== undefined || signature !== undefined) && request.routeOptions.config.takesLinks === true
 }
 
 /** Whoever holds a link: nobody in particular, and let near the one job that the link is for. */

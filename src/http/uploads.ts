@@ -40,8 +40,7 @@ export async function registerUploads(app: FastifyInstance, { uploads, limits }:
   app.decorateRequest('upload', null)
   let receiving = 0
 
-  app.addHook('preValidation', async (request) => {
-    if (!request.isMultipart()) return
+  const take = async (request: FastifyRequest) => {
     try {
       if (maxUploads > 0 && receiving >= maxUploads) throw new Overloaded('Too many uploads are being received.')
       const bytes = Number(request.headers['content-length'] ?? 0)
@@ -52,6 +51,12 @@ export async function registerUploads(app: FastifyInstance, { uploads, limits }:
     } catch (error) {
       throw refusalOf(error)
     }
+  }
+
+  // A submit in JSON, which most are, is not to wait for a turn of promises.
+  app.addHook('preValidation', (request, _reply, done) => {
+    if (request.isMultipart()) take(request).then(() => done(), done)
+    else done()
   })
   // Before the answer goes out: who is refused can be sure that nothing is left.
   app.addHook('onError', async (request) => request.upload?.discard())

@@ -16,7 +16,7 @@ import {
 import type { EventBus } from '../events/port.ts'
 import type { Upload, Uploads } from '../inputs/port.ts'
 import type { Observe } from '../metrics/port.ts'
-import type { JobQueue } from '../queue/port.ts'
+import type { JobQueue, Position } from '../queue/port.ts'
 import type { JobStore, ListPosition, ListQuery } from '../store/port.ts'
 import { type Caller, maySee } from './caller.ts'
 import { fingerprintOf } from './idempotency.ts'
@@ -108,7 +108,7 @@ export type JobService = {
   /** Starts a failed or canceled job over: same id, next attempt. `JobConflict` in any other state; limits as at a submit. */
   retry(id: string, caller: Caller): Promise<Job>
   /** The job's place among those held back, from 1; undefined where it is not held back. */
-  queuePosition(job: Job): Promise<number | undefined>
+  queuePosition(job: Job): Position | Promise<Position>
   /** What an attempt, by default the current one, prints: see `openLogs`. */
   logs(
     wish: { readonly id: string; readonly attempt?: number | undefined },
@@ -243,7 +243,7 @@ export function createService(parts: ServiceParts): JobService {
   return {
     record,
     get: find,
-    async queuePosition(job) {
+    queuePosition(job) {
       if (job.status !== 'submitted') return undefined
       return queue.position({ id: job.id, attempt: currentAttempt(job).attempt })
     },

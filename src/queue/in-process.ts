@@ -68,7 +68,7 @@ export function createInProcessQueue({ log, maxRunning = Infinity }: InProcessQu
       return Promise.resolve()
     },
     running: () => [...running.values()].map(({ entry }) => entry),
-    position: (entry) => Promise.resolve(waiting.position(keyOf(entry))),
+    position: (entry) => waiting.position(keyOf(entry)),
     close: () => (closing ??= closeAll()),
   }
 }

@@ -50,7 +50,7 @@ export const boundedQueueContract: readonly ContractCase<JobQueue>[] = [
     'tells each waiting entry its position, also after others have left',
     async (open) => {
       const [queue, entries] = [await open(), Array.from({ length: 6 }, () => anEntry())]
-      const positions = () => Promise.all(entries.map((entry) => queue.position(entry)))
+      const positions = () => Promise.all(entries.map(async (entry) => queue.position(entry)))
       const runner = await startAndHold(queue, entries)
       expect(await positions()).toEqual([undefined, 1, 2, 3, 4, 5])
       await queue.drop(entries[2]!)

@@ -209,7 +209,7 @@ describe('settings', () => {
     const first = await submit(wired, endless)
     await running(wired, first)
     const waiting = [await submit(wired, endless), await submit(wired, endless)]
-    expect(await Promise.all(waiting.map((job) => wired.service.queuePosition(job)))).toEqual([1, 2])
+    expect(await Promise.all(waiting.map(async (job) => wired.service.queuePosition(job)))).toEqual([1, 2])
     await expect(submit(wired, endless)).rejects.toMatchObject({ code: 'queue_full' })
     expect(plane.calls()).toHaveLength(1)
     await wired.service.cancel(first.id, anybody)

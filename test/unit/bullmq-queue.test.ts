@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
-import type { QueueEntry } from '../../src/queue/port.ts'
+import type { Position, QueueEntry } from '../../src/queue/port.ts'
 import type { QueueProcessOptions } from '../helpers/queue-process.ts'
 import { anEntry, createStage, entries, replicasOn } from '../helpers/queues.ts'
 import { describeWithRedis } from '../helpers/redis.ts'
@@ -30,7 +30,7 @@ describeWithRedis('queues of many replicas', (redis) => {
       await until(() => id !== undefined && !stage.current.has(id))
     }
     expect(stage.counts).toEqual({ started: 12, most: 3, doubles: 0 })
-    expect(await Promise.all(many.map((entry) => b.position(entry)))).toEqual(many.map(() => undefined))
+    expect(await Promise.all(many.map(async (entry) => b.position(entry)))).toEqual(many.map(() => undefined))
   })
 
   test('all that end at the same moment are followed by as many', async () => {
@@ -92,7 +92,7 @@ describeWithRedis('queues of many replicas', (redis) => {
     await Promise.all([a.close(), b.close()])
     expect(stage.current.size).toBe(0)
     const c = await open(prefix, { maxRunning: 2 })
-    expect(await Promise.all(many.slice(2).map((entry) => c.position(entry)))).toEqual([3, 4, 5, 6])
+    expect(await Promise.all(many.slice(2).map(async (entry) => c.position(entry)))).toEqual([3, 4, 5, 6])
     await c.start(stage.runnerOf('c'))
     await until(() => stage.current.size === 2)
     expect(stage.on('c').sort()).toEqual(first)
@@ -103,7 +103,7 @@ describeWithRedis('queues of many replicas', (redis) => {
     await Promise.all(entries(1_000).map((entry) => queue.add(entry)))
     const last = anEntry()
     await queue.add(last)
-    const waiting: Promise<number | undefined>[] = []
+    const waiting: (Position | Promise<Position>)[] = []
     let begun = 0
     await queue.start(() => {
       if (begun++ === 0) waiting.push(queue.position(last))
@@ -173,7 +173,7 @@ describeWithRedis('queues of many replicas', (redis) => {
     // What a dead replica leaves to others stands in another list than what was added.
     const returned = many.filter(({ id }) => !stage.current.has(id))
     await queue.add(anEntry())
-    expect((await Promise.all(returned.map((entry) => queue.position(entry)))).sort()).toEqual([1, 2])
+    expect((await Promise.all(returned.map(async (entry) => queue.position(entry)))).sort()).toEqual([1, 2])
     const last = anEntry()
     await queue.add(last)
     expect(await queue.position(last)).toBe(4)
