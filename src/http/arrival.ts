@@ -15,15 +15,17 @@ export type ArrivalLimits = {
 
 type Watch = { expectProgress(maxBytes: number): void }
 
-const watches = new WeakMap<IncomingMessage, Watch>()
+/** On the request itself: a `WeakMap` of all of them costs a submit more time than everything else about it. */
+const WATCH = Symbol('watch')
+type Watched = IncomingMessage & { [WATCH]?: Watch }
 
 /**
  * Cuts off clients whose request does not arrive, with 408. Node's own `requestTimeout` is one for all requests, and
  * an upload may take longer than anything else should.
  */
 export function limitArrival(app: FastifyInstance, limits: ArrivalLimits): void {
-  app.server.prependListener('request', (request: IncomingMessage, response: ServerResponse) => {
-    if (hasBody(request)) watches.set(request, watch(request, response, limits))
+  app.server.prependListener('request', (request: Watched, response: ServerResponse) => {
+    if (hasBody(request)) request[WATCH] = watch(request, response, limits)
   })
 }
 
@@ -67,6 +69,6 @@ function watch(request: IncomingMessage, response: ServerResponse, limits: Arriv
 }
 
 /** From here on a request may take its time, as long as it makes progress and brings no more than so many bytes. */
-export function expectProgress(request: IncomingMessage, maxBytes: number): void {
-  watches.get(request)?.expectProgress(maxBytes)
+export function expectProgress(request: Watched, maxBytes: number): void {
+  request[WATCH]?.expectProgress(maxBytes)
 }
