@@ -7,7 +7,6 @@ import type { Bench } from '../part.ts'
 import { openPlane } from '../plane.ts'
 import { FLAGS, type ServerOptions, startServer } from '../server.ts'
 import { HELD_BACK } from '../store/stand.ts'
-import { printRemark } from '../table.ts'
 import { openFastApi } from './fastapi.ts'
 
 /** What is asked, in a process of its own that logs each request to where nothing is kept. */
@@ -27,18 +26,17 @@ export const [BARE, KEYED, OPEN, RAW, FASTAPI] = [
   'FastAPI',
 ]
 
-/** Starts all of them. FastAPI is missing, and the reader told why, where this machine has none. */
+/** Starts all of them, less FastAPI where this machine has none. */
 export async function openContestants(bench: Bench): Promise<Contestant[]> {
   const plane = await openPlane(bench)
   const env = { ...plane.env, ...HELD_BACK, LOG_LEVEL: 'info' }
   const fastApi = await openFastApi(bench)
-  if ('reason' in fastApi) printRemark(`${FASTAPI} is left out: ${fastApi.reason}`)
   return [
     await openBare(bench),
     await openKeyed(bench, env),
     { name: OPEN, ...(await openServer(bench, env)) },
     { name: RAW, ...(await openProcess(bench, 'raw-http-process.ts')) },
-    ...('reason' in fastApi ? [] : [{ name: FASTAPI, ...fastApi }]),
+    ...(fastApi ? [{ name: FASTAPI, ...fastApi }] : []),
   ]
 }
 

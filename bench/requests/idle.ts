@@ -4,8 +4,9 @@ import { median } from '../percentiles.ts'
 import { openPlane } from '../plane.ts'
 import { memoryMb } from '../process-facts.ts'
 import { startServer } from '../server.ts'
+import { printRemark } from '../table.ts'
 import { openBare } from './contestants.ts'
-import { openFastApi } from './fastapi.ts'
+import { FASTAPI_MISSING, openFastApi } from './fastapi.ts'
 
 const BOOTS = 7
 /** By then whatever is loaded late is there. */
@@ -26,7 +27,8 @@ export const idle: Section = {
     const fastApi = await openFastApi(bench)
     await sleep(bench.scaled(IDLE_MS))
     bench.report({ name: 'bare Fastify: resident', value: memoryMb(bare.pid, 'VmRSS'), unit: 'MB' })
-    if ('pid' in fastApi) bench.report({ name: 'FastAPI: resident', value: memoryMb(fastApi.pid, 'VmRSS'), unit: 'MB' })
+    if (fastApi) bench.report({ name: 'FastAPI: resident', value: memoryMb(fastApi.pid, 'VmRSS'), unit: 'MB' })
+    else printRemark(FASTAPI_MISSING)
   },
 }
 

@@ -43,11 +43,10 @@ export function logOfRequest(
 ): FastifyBaseLogger {
   const id = JOB_PATH.exec(url)?.[1]
   const traceparent = traceparentOf(headers)
-  return log.child({
-    ...bindings,
-    ...(id !== undefined && { job_id: id }),
-    ...(traceparent !== undefined && { trace_id: traceIdOf(traceparent) }),
-  })
+  // Fastify made the bindings for this request alone.
+  if (id !== undefined) bindings.job_id = id
+  if (traceparent !== undefined) bindings.trace_id = traceIdOf(traceparent)
+  return log.child(bindings)
 }
 
 /**
