@@ -3,7 +3,7 @@ import type { Readiness } from '../readiness.ts'
 import { HealthReply, ReadyReply } from './schemas/health.ts'
 import { NoQuery } from './schemas/parts.ts'
 
-/** Probes come every few seconds: only their failures are worth a line, and a busy server is not to be restarted. */
+/** Probes come every few seconds, which is not worth a line each, and a busy server is not to be restarted. */
 const PROBE = { logLevel: 'warn', config: { alwaysAnswered: true, access: 'open' } } as const
 
 /** `GET /healthz`: the process answers. `GET /readyz`: it should be given requests; 503 where not. */

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { type FastifyBaseLogger, type FastifyReply, type FastifyRequest, LogController } from 'fastify'
+import type { ChildLoggerOptions } from 'pino'
 import { logFieldsOf, traceIdOf } from '../jobs/trace.ts'
 import { traceparentOf } from './trace.ts'
 
@@ -22,8 +23,8 @@ export class RequestLog extends LogController {
 }
 
 /**
- * Fastify's `genReqId`: ids that no other request of any server has, in the order of their arrival at this one. They
- * are counted, since a UUID is put together from twenty pieces for each request.
+ * Fastify's `genReqId`: ids that no other request of any server has. They are counted, since a UUID is put together from
+ * twenty pieces for each request.
  */
 export function requestIds(): () => string {
   const server = randomBytes(6).toString('hex')
@@ -38,7 +39,7 @@ const JOB_PATH = /^\/jobs\/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?=[/?]|
 export function logOfRequest(
   log: FastifyBaseLogger,
   bindings: Record<string, unknown>,
-  _options: object,
+  options: ChildLoggerOptions,
   { url = '', headers }: IncomingMessage,
 ): FastifyBaseLogger {
   const id = JOB_PATH.exec(url)?.[1]
@@ -46,7 +47,7 @@ export function logOfRequest(
   // Fastify made the bindings for this request alone.
   if (id !== undefined) bindings.job_id = id
   if (traceparent !== undefined) bindings.trace_id = traceIdOf(traceparent)
-  return log.child(bindings)
+  return log.child(bindings, options)
 }
 
 /**

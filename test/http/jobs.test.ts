@@ -155,6 +155,12 @@ test('GET /healthz answers exactly {"status":"ok"}', async () => {
   expect([response.statusCode, response.body]).toEqual([200, '{"status":"ok"}'])
 })
 
+test('probes and scrapes leave no line, and other requests do', async () => {
+  const before = app.requestLines.length
+  for (const url of ['/healthz', '/readyz', '/metrics', '/jobs']) expect((await app.get(url)).statusCode).toBe(200)
+  expect(app.requestLines.slice(before)).toMatchObject([{ msg: 'request', req: { url: '/jobs' } }])
+})
+
 test('every line of a request names the request and the job, and no line shows a query string', async () => {
   const { job_id: id } = await submit()
   await app.get(`/jobs/${id}?signature=secret`)

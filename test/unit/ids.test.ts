@@ -1,45 +1,61 @@
-import { randomUUIDv7 } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { createIds } from '../../src/jobs/ids.ts'
 import { isJobId } from '../../src/jobs/job.ts'
 
+const NOW = 0x01a212e75348
 const many = <T>(count: number, make: () => T): T[] => Array.from({ length: count }, make)
 const millisecondOf = (id: string) => Number.parseInt(id.slice(0, 13).replace('-', ''), 16)
+const countOf = (id: string) => Number.parseInt(id.slice(15, 18), 16)
 
 describe('ids of jobs', () => {
   test('are UUIDs of version 7 of the time they are made at', () => {
-    const before = Date.now()
-    const id = createIds()()
-    expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
+    const id = createIds(() => NOW)()
+    expect(id).toMatch(/^01a212e7-5348-7000-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
     expect(isJobId(id)).toBe(true)
-    expect(millisecondOf(id)).toBeGreaterThanOrEqual(before)
-    expect(millisecondOf(id)).toBeLessThanOrEqual(Date.now())
   })
 
-  test('rise, of whichever millisecond they are', () => {
-    const ids = many(2_000, createIds())
-    expect(ids).toEqual([...new Set(ids)].sort())
-    expect(new Set(ids.map(millisecondOf)).size).toBeLessThan(ids.length)
+  test('are of now', () => {
+    const before = Date.now()
+    const millisecond = millisecondOf(createIds()())
+    expect(millisecond).toBeGreaterThanOrEqual(before)
+    expect(millisecond).toBeLessThanOrEqual(Date.now())
   })
 
-  test('stay different where a millisecond has more than can be counted', () => {
-    const time = randomUUIDv7().slice(0, 13)
+  test('count within a millisecond, and begin again with the next', () => {
+    const times = [0, 0, 1, 1].map((later) => NOW + later)
     const ids = many(
-      6_000,
-      createIds(() => time + randomUUIDv7().slice(13)),
+      4,
+      createIds(() => times.shift()!),
     )
-    expect(new Set(ids.map(millisecondOf)).size).toBe(1)
-    expect(new Set(ids).size).toBe(6_000)
-    expect(ids.slice(0, 4_096)).toEqual(ids.slice(0, 4_096).sort())
+    expect(ids.map((id) => [millisecondOf(id) - NOW, countOf(id)])).toEqual([
+      [0, 0],
+      [0, 1],
+      [1, 0],
+      [1, 1],
+    ])
+  })
+
+  test('rise and are different, however many are made in a millisecond', () => {
+    const ids = many(
+      10_000,
+      createIds(() => NOW),
+    )
+    expect(new Set(ids).size).toBe(10_000)
+    expect(ids).toEqual([...ids].sort())
     expect(ids.every(isJobId)).toBe(true)
   })
 
-  test('begin to count again with each millisecond', () => {
-    const times = [0, 0, 1, 1].map((later) => `01a212e7-534${later}`)
+  test('rise though the clock goes back', () => {
+    let clock = NOW
     const ids = many(
-      4,
-      createIds(() => times.shift()! + randomUUIDv7().slice(13)),
+      100,
+      createIds(() => clock--),
     )
-    expect(ids.map((id) => id.slice(14, 18))).toEqual(['7000', '7001', '7000', '7001'])
+    expect(ids).toEqual([...ids].sort())
+  })
+
+  test('of two servers are different', () => {
+    const [one, other] = [createIds(() => NOW)(), createIds(() => NOW)()]
+    expect(one.slice(18)).not.toBe(other.slice(18))
   })
 })
