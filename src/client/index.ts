@@ -22,6 +22,18 @@ export type EndedJob = Job & { status: Exclude<Job['status'], 'submitted' | 'run
 /** Ends a call early, which rejects with the signal's reason: `AbortSignal.timeout(600_000)` after ten minutes. */
 export type CallOptions = { readonly signal?: AbortSignal | undefined }
 
+/** What may be left out may also be undefined. */
+type Lenient<T> = { [K in keyof T]: undefined extends T[K] ? T[K] | undefined : T[K] }
+
+/** A job to be made; with files (`video`, `image`, `audio`) it is an upload. */
+export type JobRequest = Lenient<NewJobForm>
+
+/** What to list. */
+export type ListQuery = Lenient<NonNullable<operations['listJobs']['parameters']['query']>>
+
+/** The answer with a video, of which nothing is read yet. */
+export type Download = Response & { readonly body: ReadableStream<Uint8Array> }
+
 /** Without a key of its own a submit gets a random one, so that it can be sent again and makes one job all the same. */
 export type SubmitOptions = CallOptions & { readonly idempotencyKey?: string | undefined }
 
@@ -30,19 +42,19 @@ export type SubmitOptions = CallOptions & { readonly idempotencyKey?: string | u
  * that can do no harm. Then a call rejects: with a `ProblemError` where there was an answer, else as `fetch` does.
  */
 export type Client = {
-  /** Accepts a job; with files (`video`, `image`, `audio`) as an upload. In Node, `fs.openAsBlob` makes one of a path. */
-  submit(job: NewJobForm, options?: SubmitOptions): Promise<Job>
+  /** Accepts a job. In Node, `fs.openAsBlob` makes a file of a path. */
+  submit(job: JobRequest, options?: SubmitOptions): Promise<Job>
   get(id: string, options?: CallOptions): Promise<Job>
   /** One page, newest first. */
-  list(query?: operations['listJobs']['parameters']['query'], options?: CallOptions): Promise<JobList>
+  list(query?: ListQuery, options?: CallOptions): Promise<JobList>
   /** The job once it has ended. One that failed is an answer like any other: look at its `status`. */
   wait(id: string, options?: CallOptions): Promise<EndedJob>
-  /** The job now and after every change, up to its end, across broken connections. */
+  /** The job now and after every change, up to its end, across broken connections; `retries` is how many in a row. */
   events(id: string, options?: CallOptions): AsyncGenerator<Job, void>
   /** The video, as it comes. Of a job that has none, 409 with the reason. */
-  download(id: string, options?: CallOptions): Promise<Response>
+  download(id: string, options?: CallOptions): Promise<Download>
   cancel(id: string, options?: CallOptions): Promise<Job>
-  /** Starts a failed or canceled job over. The only call that is not sent again after a broken connection. */
+  /** Starts a failed or canceled job over. The only call that is sent again only where the server has not begun it. */
   retry(id: string, options?: CallOptions): Promise<Job>
   /** Forgets a job that has ended. That it is gone already is fine. */
   remove(id: string, options?: CallOptions): Promise<void>
@@ -52,6 +64,10 @@ export type Client = {
 const HOLD_SECONDS = 30
 /** How long an answer may take, in ms, beside that. */
 const ANSWER_MS = 30_000
+/** How long a video may take to begin, in ms: the server may have to fetch it first. */
+const OUTPUT_MS = 120_000
+/** For how long a stream has held, in ms, that is not counted with those that broke before it. */
+const HELD_MS = MAX_PAUSE_MS
 
 /** Makes a client; nothing is sent yet. Throws a `TypeError` where the base URL is none. */
 export function createClient(options: ClientOptions): Client {
@@ -61,10 +77,10 @@ export function createClient(options: ClientOptions): Client {
   const ask = <T>(method: Call['method'], path: string, more: Partial<Call> = {}) =>
     send({ method, path, repeatable: true, timeoutMs: ANSWER_MS, ...more }, (response) => response.json() as Promise<T>)
   const open = (path: string, more: Partial<Call> = {}) =>
-    send({ method: 'GET', path, repeatable: true, ...more }, (response) => response)
+    send({ method: 'GET', path, repeatable: true, timeoutMs: ANSWER_MS, ...more }, (response) => response)
 
   return {
-    submit(job, { idempotencyKey = crypto.randomUUID(), signal } = {}) {
+    submit(job, { idempotencyKey = randomKey(), signal } = {}) {
       const { headers, ...content } = contentOf(job)
       return ask('POST', '/jobs', { ...content, headers: { ...headers, 'idempotency-key': idempotencyKey }, signal })
     },
@@ -80,9 +96,10 @@ export function createClient(options: ClientOptions): Client {
     },
     async *events(id, { signal } = {}) {
       let seen: string | undefined
-      for (let failures = 0; ; failures++) {
+      let failures = 0
+      for (;;) {
         const headers = { accept: 'text/event-stream', ...(seen && { 'last-event-id': seen }) }
-        const { body } = await open(pathOf(id, '/events'), { headers, signal, timeoutMs: ANSWER_MS })
+        const { body } = await open(pathOf(id, '/events'), { headers, signal })
         // 204: the end is known already.
         if (!body) return
         const openedAt = Date.now()
@@ -95,18 +112,19 @@ export function createClient(options: ClientOptions): Client {
           throw new Error('the stream ended before the job')
         } catch (error) {
           signal?.throwIfAborted()
-          if (failures >= retries) throw error
+          failures = Date.now() - openedAt > HELD_MS ? 1 : failures + 1
+          if (failures > retries) throw error
         }
-        // One that has held for a while is cut off by what cuts off every stream.
-        if (Date.now() - openedAt > MAX_PAUSE_MS) failures = 0
-        await pause(backOffMs(failures), signal)
+        await pause(backOffMs(failures - 1), signal)
       }
     },
-    download: (id, options) => open(pathOf(id, '/output'), options),
+    // A video that there is has a body.
+    download: (id, options) => open(pathOf(id, '/output'), { ...options, timeoutMs: OUTPUT_MS }) as Promise<Download>,
     cancel: (id, options) => ask('POST', pathOf(id, '/cancel'), options),
     retry: (id, options) => ask('POST', pathOf(id, '/retry'), { ...options, repeatable: false }),
     async remove(id, options) {
-      const done = send({ method: 'DELETE', path: pathOf(id), repeatable: true, ...options }, () => undefined)
+      const call = { method: 'DELETE', path: pathOf(id), repeatable: true, timeoutMs: ANSWER_MS, ...options } as const
+      const done = send(call, () => undefined)
       await done.catch((error: unknown) => {
         if (!(error instanceof ProblemError && error.code === 'job_not_found')) throw error
       })
@@ -118,8 +136,12 @@ const hasEnded = (job: Job): job is EndedJob => job.status !== 'submitted' && jo
 
 const given = (fields: object): [string, unknown][] => Object.entries(fields).filter(([, value]) => value !== undefined)
 
+/** `randomUUID` is not there on pages of plain http. */
+const randomKey = () =>
+  Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('')
+
 /** JSON; with files a form, in which what is no text is written as JSON, and which may take as long as it likes. */
-function contentOf(job: NewJobForm): Partial<Call> {
+function contentOf(job: JobRequest): Partial<Call> {
   const fields = given(job)
   if (!fields.some(([, value]) => value instanceof Blob)) {
     return { body: JSON.stringify(job), headers: { 'content-type': 'application/json' } }

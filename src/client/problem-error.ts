@@ -24,7 +24,16 @@ export class ProblemError extends Error {
 export async function problemErrorOf(response: Response): Promise<ProblemError> {
   const isProblem = response.headers.get('content-type')?.startsWith('application/problem+json')
   const text = await response.text()
-  return new ProblemError(response, isProblem ? (JSON.parse(text) as Problem) : undefined)
+  return new ProblemError(response, isProblem ? parse(text) : undefined)
+}
+
+/** Undefined where it is cut off: the status alone says enough. */
+function parse(text: string): Problem | undefined {
+  try {
+    return JSON.parse(text) as Problem
+  } catch {
+    return undefined
+  }
 }
 
 /** `Retry-After` (RFC 9110 10.2.3) has seconds, or a date, which begins with the name of a day. */

@@ -7,7 +7,7 @@ export type TransportOptions = {
   /** An API key, or an access token; a function is asked before each request, for tokens that expire. */
   readonly apiKey?: string | undefined
   readonly token?: string | (() => string | Promise<string>) | undefined
-  /** How often a request is sent again before its failure is the caller's; 5 by default, which takes about 8 s. */
+  /** How often a request is sent again before its failure is the caller's; 5 by default, which takes 4 to 8 s. */
   readonly retries?: number | undefined
   /** In place of the global `fetch`. */
   readonly fetch?: typeof fetch | undefined
@@ -39,17 +39,16 @@ export const RETRIES = 5
 /** Answers of proxies whose server is away. */
 const AWAY = [502, 503, 504]
 
-/** Makes what sends requests. Throws a `TypeError` where the base URL is none. */
+/** Makes what sends requests. Throws a `TypeError` where the base URL is none, or has more than a place. */
 export function createTransport(options: TransportOptions): Send {
   const { apiKey, token = apiKey, retries = RETRIES, fetch = globalThis.fetch } = options
-  const base = new URL(options.baseUrl).href.replace(/\/$/, '')
+  const base = baseOf(options.baseUrl)
 
-  const attempt = async <T>(call: Call, authorization: string | undefined, read: (response: Response) => T) => {
+  const attempt = async <T>(call: Call, headers: Record<string, string>, read: (response: Response) => T) => {
     const { path, method, body, timeoutMs } = call
     const late = new AbortController()
-    const timer = timeoutMs && setTimeout(() => late.abort(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs)
+    const timer = timeoutMs && setTimeout(() => late.abort(lateness(timeoutMs)), timeoutMs)
     const signal = call.signal ? AbortSignal.any([call.signal, late.signal]) : late.signal
-    const headers = { ...call.headers, ...(authorization && { authorization }) }
     try {
       const response = await fetch(base + path, { method, headers, signal, ...(body && { body }) })
       if (!response.ok) throw await problemErrorOf(response)
@@ -62,9 +61,12 @@ export function createTransport(options: TransportOptions): Send {
   return async (call, read) => {
     for (let failures = 0; ; failures++) {
       const credential = typeof token === 'function' ? await token() : token
+      // Not as X-API-Key: a redirect to where the output is would take that along to another host.
+      const headers = { ...call.headers, ...(credential && { authorization: `Bearer ${credential}` }) }
+      // What no header can have is the caller's mistake, and not a broken connection.
+      new Headers(headers)
       try {
-        // Not as X-API-Key: a redirect to where the output is would take that along to another host.
-        return await attempt(call, credential && `Bearer ${credential}`, read)
+        return await attempt(call, headers, read)
       } catch (error) {
         const pauseMs = failures < retries ? pauseAfter(error, call, failures) : undefined
         if (pauseMs === undefined) throw error
@@ -74,15 +76,28 @@ export function createTransport(options: TransportOptions): Send {
   }
 }
 
+function baseOf(text: string): string {
+  const { protocol, username, search, hash, href } = new URL(text)
+  if (!/^https?:$/.test(protocol)) throw new TypeError(`The base URL begins with http:// or https://, not: ${text}`)
+  if (username || search || hash) throw new TypeError('The base URL has no credentials, no query and no fragment.')
+  return href.replace(/\/$/, '')
+}
+
+const lateness = (ms: number) => new DOMException(`There was no answer within ${ms} ms.`, 'TimeoutError')
+
 /** How long to wait before a request is sent again, in ms; undefined: it is not. */
 function pauseAfter(error: unknown, { repeatable }: Call, failures: number): number | undefined {
   if (!(error instanceof ProblemError)) return repeatable ? backOffMs(failures) : undefined
   const { status, retryAfterMs } = error
-  if (!repeatable && status !== 429 && status !== 503) return undefined
+  if (!repeatable && !isUntouched(error)) return undefined
   if (retryAfterMs === undefined) return repeatable && AWAY.includes(status) ? backOffMs(failures) : undefined
   // Those who were sent away together should not come back together.
   return retryAfterMs <= MAX_RETRY_AFTER_MS ? retryAfterMs + Math.random() * PAUSE_MS : undefined
 }
+
+/** Whether the server says that it has done nothing. A store that is away may have written what it does not confirm. */
+const isUntouched = ({ status, code }: ProblemError) =>
+  status === 429 || (status === 503 && code !== undefined && code !== 'store_unavailable')
 
 /** The pause after so many failures before, in ms. */
 export const backOffMs = (failures: number): number =>

@@ -58,6 +58,18 @@ const rejection = (work: Promise<unknown>) =>
   )
 
 describe('a submit', () => {
+  test('has a key of its own each time, also where there is no randomUUID, as on pages of plain http', async () => {
+    vi.stubGlobal('crypto', { getRandomValues: crypto.getRandomValues.bind(crypto) })
+    onTestFinished(() => void vi.unstubAllGlobals())
+    const fetch = vi.fn<typeof globalThis.fetch>(async () => new Response('{}'))
+    const client = createClient({ baseUrl: 'http://jobs.example', fetch })
+    await client.submit(aBody)
+    await client.submit(aBody)
+    const keys = fetch.mock.calls.map(([, init]) => new Headers(init?.headers).get('idempotency-key'))
+    expect(keys).toEqual([expect.stringMatching(/^[0-9a-f]{32}$/), expect.stringMatching(/^[0-9a-f]{32}$/)])
+    expect(keys[0]).not.toBe(keys[1])
+  })
+
   test('makes one job, however often its answer is lost on the way', async () => {
     const { app, relay, client } = await connected()
     relay.loseAnswers(2)
@@ -166,6 +178,29 @@ describe('what fails', () => {
     await expect(client.retry(id)).rejects.toThrow(TypeError)
     expect((await client.get(id)).attempts).toHaveLength(2)
     expect(relay.sent.match(/POST \S*\/retry HTTP/g)).toHaveLength(1)
+  })
+
+  test.each([
+    { status: 503, code: 'store_unavailable', sent: 1 },
+    { status: 503, code: undefined, sent: 1 },
+    { status: 503, code: 'server_ending', sent: 2 },
+    { status: 429, code: 'rate_limited', sent: 2 },
+  ])('a retry is sent again only where the server has not begun it: $status $code', async ({ status, code, sent }) => {
+    const type = code === undefined ? 'text/html' : 'application/problem+json'
+    const refusal = JSON.stringify({ status, code, detail: 'no' })
+    const answers = [new Response(refusal, { status, headers: { 'content-type': type, 'retry-after': '0' } })]
+    const fetch = vi.fn<typeof globalThis.fetch>(async () => answers.shift() ?? new Response('{}'))
+    await createClient({ baseUrl: 'http://jobs.example', fetch })
+      .retry('x')
+      .catch(() => undefined)
+    expect(fetch).toHaveBeenCalledTimes(sent)
+  })
+
+  test('is a problem of its status where the document is cut off', async () => {
+    const cutOff = () =>
+      new Response('{"status":', { status: 404, headers: { 'content-type': 'application/problem+json' } })
+    const client = createClient({ baseUrl: 'http://jobs.example', fetch: async () => cutOff() })
+    expect(await rejection(client.get('x'))).toMatchObject({ name: 'ProblemError', status: 404, code: undefined })
   })
 
   test('is the caller’s where nobody listens, with what fetch says', async () => {
@@ -298,6 +333,39 @@ describe('events', () => {
     expect(fetch).toHaveBeenCalledTimes(3)
   })
 
+  test('go on for as long as a job takes: connections that held are not counted with those before them', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] })
+    let connections = 0
+    const held = async () => {
+      vi.setSystemTime(Date.now() + 3_600_000)
+      connections++
+      const status = connections === 6 ? 'succeeded' : 'running'
+      return Buffer.from(`id: ${connections}\nevent: status\ndata: {"status":"${status}"}\n\n`)
+    }
+    const fetch = vi.fn<typeof globalThis.fetch>(
+      async () =>
+        new Response(
+          new ReadableStream({
+            // After the head has been seen.
+            async pull(stream) {
+              await new Promise(setImmediate)
+              stream.enqueue(await held())
+              stream.close()
+            },
+          }),
+        ),
+    )
+    const told: string[] = []
+    const follow = async () => {
+      const client = createClient({ baseUrl: 'http://jobs.example', fetch, retries: 1 })
+      for await (const { status } of client.events('x')) told.push(status)
+    }
+    const followed = follow()
+    for (let n = 0; n < 10; n++) await vi.advanceTimersByTimeAsync(1_000)
+    await followed
+    expect(told).toEqual([...Array.from({ length: 5 }, () => 'running'), 'succeeded'])
+  })
+
   test('that fall silent are taken for lost', async () => {
     const cancel = vi.fn()
     const silent = new ReadableStream<Uint8Array>({
@@ -379,7 +447,43 @@ describe('the other calls', () => {
     expect(seen).toHaveLength(1)
   })
 
-  test('need a base URL that is one', () => {
-    expect(() => createClient({ baseUrl: 'localhost' })).toThrow(TypeError)
+  test.each([
+    'localhost',
+    'localhost:9000',
+    'ftp://jobs.example',
+    'http://a:b@jobs.example',
+    'http://jobs.example/?a=1',
+    'http://jobs.example/#a',
+  ])('need a base URL that is one, and not %s', (baseUrl) => {
+    expect(() => createClient({ baseUrl })).toThrow(TypeError)
+  })
+
+  test('have an end where nothing is answered', async () => {
+    const timeouts = vi.spyOn(globalThis, 'setTimeout')
+    onTestFinished(() => timeouts.mockRestore())
+    const fetch = vi.fn<typeof globalThis.fetch>(async () => new Response('{}'))
+    const client = createClient({ baseUrl: 'http://jobs.example', fetch })
+    const calls = [
+      () => client.submit(aBody),
+      () => client.get('x'),
+      () => client.list(),
+      () => client.events('x').next(),
+      () => client.download('x'),
+      () => client.cancel('x'),
+      () => client.retry('x'),
+      () => client.remove('x'),
+    ]
+    for (const call of calls) {
+      timeouts.mockClear()
+      await call().catch(() => undefined)
+      expect(timeouts.mock.calls[0]?.[1], String(call)).toBeGreaterThanOrEqual(30_000)
+    }
+  })
+
+  test('reject at once where they could never be sent', async () => {
+    const fetch = vi.fn<typeof globalThis.fetch>()
+    const client = createClient({ baseUrl: 'http://jobs.example', fetch })
+    await expect(client.submit(aBody, { idempotencyKey: 'ключ' })).rejects.toThrow(TypeError)
+    expect(fetch).not.toHaveBeenCalled()
   })
 })

@@ -30,6 +30,13 @@ function run(program: string, args: readonly string[], cwd: string): string {
   return stdout
 }
 
+/** Fails where the compiler finds fault with a module of the consumer's. */
+function compile(source: string, options: readonly string[]): void {
+  writeFileSync(join(consumer, 'consumer.mts'), source)
+  const compiler = join(process.cwd(), 'node_modules/typescript/bin/tsc')
+  run(process.execPath, [compiler, '--strict', '--noEmit', '--target', 'es2022', ...options, 'consumer.mts'], consumer)
+}
+
 beforeAll(() => {
   const sources = join(folder, 'sources')
   for (const path of SOURCES) cpSync(path, join(sources, path), { recursive: true })
@@ -40,18 +47,19 @@ beforeAll(() => {
   run('npm', ['install', '--offline', '--no-audit', '--no-fund', join(folder, tarball)], consumer)
 }, 60_000)
 
-/** Another Node than that of the project: the one that this machine has. */
-const otherNode = (process.env.PATH ?? '')
+/** The oldest Node that the client is for, where this machine has it. */
+const NODE_20 = 'v20.'
+const node20 = (process.env.PATH ?? '')
   .split(delimiter)
   .filter((place) => !place.includes('node_modules'))
   .map((place) => join(place, 'node'))
-  .find((path) => existsSync(path) && versionOf(path) !== process.version)
+  .find((path) => existsSync(path) && versionOf(path).startsWith(NODE_20))
 
 function versionOf(node: string): string {
   return run(node, ['--version'], folder).trim()
 }
 
-if (otherNode === undefined) process.stdout.write('skipped: no other Node on this machine imports the client\n')
+if (node20 === undefined) process.stdout.write('skipped: the client is not tried on Node 20, which is not in PATH\n')
 
 /** Submits, follows, waits and downloads, as any service would. */
 const PROGRAM = `
@@ -82,7 +90,7 @@ describe('the packed client', () => {
 
   test.each([
     { node: process.execPath, version: process.version },
-    ...(otherNode === undefined ? [] : [{ node: otherNode, version: versionOf(otherNode) }]),
+    ...(node20 === undefined ? [] : [{ node: node20, version: versionOf(node20) }]),
   ])('has a job done on Node $version', { timeout: 60_000 }, async ({ node }) => {
     const server = await startServer({ env: { BACKEND: 'local' } })
     onTestFinished(async () => {
@@ -93,6 +101,26 @@ describe('the packed client', () => {
     expect(JSON.parse(printed)).toEqual({
       ...{ told: 'succeeded', status: 'succeeded', format: 'ftyp', code: 'job_not_found' },
     })
+  })
+
+  test('packed again after it was broken off, has lost nothing of package.json', () => {
+    const sources = join(folder, 'sources')
+    expect(() => run('npm', ['pack', '--pack-destination', 'nowhere'], sources)).toThrow()
+    run('npm', ['pack', '--pack-destination', folder], sources)
+    expect(readFileSync(join(sources, 'package.json'), 'utf8')).toBe(readFileSync('package.json', 'utf8'))
+  })
+
+  test('is used as the README says', () => {
+    const [, example = ''] = /```ts\n(.*?)```/s.exec(readFileSync('README.md', 'utf8')) ?? []
+    expect(example).toContain('musetalk-orchestrator/client')
+    compile(example, [
+      '--module',
+      'nodenext',
+      '--types',
+      'node',
+      '--typeRoots',
+      join(process.cwd(), 'node_modules/@types'),
+    ])
   })
 
   test.each(['nodenext', 'bundler'])(
@@ -106,6 +134,9 @@ describe('the packed client', () => {
       const end: 'succeeded' | 'failed' | 'canceled' = ended.status
       for await (const { revision } of client.events(job.job_id)) revision.toFixed()
       export const problem = (error: unknown) => error instanceof ProblemError && error.code === 'queue_full' && end
+      const { next_cursor } = await client.list({ limit: 1 })
+      await client.list({ cursor: next_cursor })
+      await client.submit({ timeout_seconds: undefined, video_path: 'face.mp4', audio_path: 'speech.wav' })
       // @ts-expect-error: there is no such field
       await client.submit({ video_file: 'face.mp4' })
       // @ts-expect-error: nor such a state
@@ -113,24 +144,9 @@ describe('the packed client', () => {
       // @ts-expect-error: nor such a parameter
       await client.list({ state: 'running' })
     `
-      writeFileSync(join(consumer, 'consumer.mts'), source)
       const module = resolution === 'bundler' ? 'esnext' : resolution
-      const options = [
-        '--strict',
-        '--noEmit',
-        '--module',
-        module,
-        '--moduleResolution',
-        resolution,
-        '--target',
-        'es2022',
-      ]
-      const libraries = ['--lib', 'es2022,dom,dom.asynciterable']
-      run(
-        process.execPath,
-        [join(process.cwd(), 'node_modules/typescript/bin/tsc'), ...options, ...libraries, 'consumer.mts'],
-        consumer,
-      )
+      const libraries = ['--lib', 'es2022,dom,dom.asynciterable', '--exactOptionalPropertyTypes']
+      compile(source, ['--module', module, '--moduleResolution', resolution, ...libraries])
     },
   )
 })
