@@ -116,9 +116,9 @@ export function createMemoryStore({ maxFinished = Infinity, onForgotten }: Memor
   }
 
   return {
-    insert: async (job, limits = {}) => Promise.resolve(insert(job, limits)),
+    insert: (job, limits = {}) => promised(() => insert(job, limits)),
     get: (id) => Promise.resolve(jobs.get(id)),
-    update: async (job, expectedRevision, delivery) => Promise.resolve(update(job, expectedRevision, delivery)),
+    update: (job, expectedRevision, delivery) => promised(() => update(job, expectedRevision, delivery)),
     remove(id, expectedRevision) {
       const job = jobs.get(id)
       if (job?.revision !== expectedRevision) return Promise.resolve(false)
@@ -155,6 +155,9 @@ async function* duePages({ due }: DeliveryMaps, now: number): AsyncIterable<DueD
     await new Promise(setImmediate)
   } while (after)
 }
+
+/** Rejects where `work` throws. */
+const promised = <T>(work: () => T) => new Promise<T>((resolve) => resolve(work()))
 
 const keyOf = ({ caller, idempotencyKey }: Job) => JSON.stringify([caller, idempotencyKey])
 
