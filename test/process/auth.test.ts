@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { type JobView } from '../../src/jobs/view.ts'
 import { startIssuer } from '../helpers/issuer/issuer.ts'
+import { serverOfTest } from '../helpers/of-test.ts'
 import { startServer } from '../helpers/server.ts'
 import { until } from '../helpers/until.ts'
 
@@ -20,10 +21,7 @@ function makeKey(name: string, scopes = 'jobs:read,jobs:write') {
 }
 
 async function serve(env: Record<string, string>) {
-  const server = await startServer({ env: { BACKEND: 'local', LOG_LEVEL: 'trace', ...env } })
-  onTestFinished(async () => {
-    await server.end('SIGKILL')
-  })
+  const server = await serverOfTest({ BACKEND: 'local', LOG_LEVEL: 'trace', ...env })
   const ask = (path: string, token?: string, init: RequestInit = {}) =>
     fetch(`${server.url}${path}`, {
       ...init,

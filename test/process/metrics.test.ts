@@ -1,33 +1,22 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, test } from 'vitest'
 import packageJson from '../../package.json' with { type: 'json' }
 import { digestOf, formatEntry, makeKey } from '../../src/auth/key-format.ts'
-import { forkControlPlane } from '../helpers/control-plane/remote.ts'
 import { parseMetrics, type Series } from '../helpers/metrics.ts'
-import { startServer } from '../helpers/server.ts'
+import { folderOfTest, planeOfTest, serverOfTest } from '../helpers/of-test.ts'
 import { until } from '../helpers/until.ts'
 
 test('a real server on Modal tells Prometheus, and nobody else, what it has done since its start', async () => {
-  const plane = await forkControlPlane()
-  const folder = mkdtempSync(join(tmpdir(), 'metrics-'))
+  const [plane, folder] = [await planeOfTest(), folderOfTest()]
   const [callers, prometheus] = [makeKey(), makeKey()]
   const entries = [
     formatEntry({ name: 'app', digest: digestOf(callers), scopes: new Set(['jobs:read', 'jobs:write']) }),
     formatEntry({ name: 'prometheus', digest: digestOf(prometheus), scopes: new Set(['metrics:read']) }),
   ]
-  const server = await startServer({
-    env: {
-      ...plane.env,
-      ...{ BACKEND: 'modal', JOB_STORE: `sqlite:${join(folder, 'jobs.db')}`, API_KEYS: entries.join() },
-      ...{ MAX_CONCURRENT_JOBS: '2', NODE_ENV: 'production' },
-    },
-  })
-  onTestFinished(async () => {
-    await server.end('SIGKILL')
-    await plane.close()
-    rmSync(folder, { recursive: true, force: true })
+  const server = await serverOfTest({
+    ...plane.env,
+    ...{ BACKEND: 'modal', JOB_STORE: `sqlite:${join(folder, 'jobs.db')}`, API_KEYS: entries.join() },
+    ...{ MAX_CONCURRENT_JOBS: '2', NODE_ENV: 'production' },
   })
   const ask = (path: string, key: string, body?: object) =>
     fetch(server.url + path, {

@@ -1,37 +1,15 @@
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { expect, onTestFinished, test } from 'vitest'
 import type { JobView } from '../../src/jobs/view.ts'
 import { videoOf } from '../helpers/control-plane/behaviour.ts'
-import { forkControlPlane } from '../helpers/control-plane/remote.ts'
-import { type ServerProcess, startServer } from '../helpers/server.ts'
+import { folderOfTest, planeOfTest, serverOfTest } from '../helpers/of-test.ts'
 import { until } from '../helpers/until.ts'
-
-async function start(env: Record<string, string>): Promise<ServerProcess> {
-  const server = await startServer({ env })
-  onTestFinished(async () => {
-    await server.end('SIGKILL')
-  })
-  return server
-}
-
-function newFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), 'output-'))
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
-  return folder
-}
-
-async function startPlane() {
-  const plane = await forkControlPlane()
-  onTestFinished(() => plane.close())
-  return plane
-}
 
 const runIdOf = ({ output_path: path = '' }: JobView) => path.split('/')[3] ?? ''
 const aLargeJob = { video_path: 'behave/size=5000000.mp4', audio_path: 'speech.wav' }
@@ -40,9 +18,9 @@ test(
   'an output of Modal is fetched once, survives a restart with its link, and goes with its job',
   { timeout: 60_000 },
   async () => {
-    const [plane, folder] = [await startPlane(), newFolder()]
+    const [plane, folder] = [await planeOfTest(), folderOfTest()]
     const env = { ...plane.env, BACKEND: 'modal', DATA_DIR: folder, JOB_STORE: `sqlite:${join(folder, 'jobs.db')}` }
-    const first = await start(env)
+    const first = await serverOfTest(env)
     const job = await first.untilStatus((await first.submit(aLargeJob)).job_id, 'succeeded')
     const link = new URL(job.output_url ?? '')
     expect(link.origin).toBe(`http://localhost:${new URL(first.url).port}`)
@@ -52,7 +30,7 @@ test(
     for (const bytes of await Promise.all(readers)) expect(videoOf(runIdOf(job)).equals(Buffer.from(bytes))).toBe(true)
     expect(await first.end()).toBe(0)
 
-    const second = await start(env)
+    const second = await serverOfTest(env)
     const again = await fetch(second.url + link.pathname + link.search, { headers: { range: 'bytes=0-9' } })
     expect([again.status, await again.text()]).toEqual([206, videoOf(runIdOf(job)).toString('latin1', 0, 10)])
     const downloads = (await plane.calls()).filter(({ functionName }) => functionName === 'download_result')
@@ -68,9 +46,9 @@ test(
   'with OUTPUT_PREFETCH an output is here before anybody asks; a download cut off by kill -9 leaves nothing',
   { timeout: 60_000 },
   async () => {
-    const [plane, folder] = [await startPlane(), newFolder()]
+    const [plane, folder] = [await planeOfTest(), folderOfTest()]
     const env = { ...plane.env, BACKEND: 'modal', DATA_DIR: folder, OUTPUT_PREFETCH: 'true' }
-    const first = await start(env)
+    const first = await serverOfTest(env)
     const { job_id: id } = await first.submit(aLargeJob)
     await until(
       () => readdirSync(folder).includes('outputs') && readdirSync(join(folder, 'outputs')).includes(`${id}-1.mp4`),
@@ -82,7 +60,7 @@ test(
     const parts = () => readdirSync(join(folder, 'outputs', 'parts'))
     await until(() => parts().length > 0)
     await first.end('SIGKILL')
-    const second = await start(env)
+    const second = await serverOfTest(env)
     // The folder is looked through as soon as the server starts.
     await until(() => !parts().some((name) => name.includes(`-${first.child.pid ?? 0}-`)))
     expect(await second.end()).toBe(0)
@@ -124,8 +102,8 @@ test.skipIf(CHROMIUM === undefined)(
   'a browser plays an output by its link, and seeks in it',
   { timeout: 60_000 },
   async () => {
-    const folder = newFolder()
-    const server = await start({ BACKEND: 'local', DATA_DIR: folder })
+    const folder = folderOfTest()
+    const server = await serverOfTest({ BACKEND: 'local', DATA_DIR: folder })
     const { job_id: id } = await server.submit({ video_path: 'face.mp4', audio_path: 'speech.wav' })
     const { output_url: link = '' } = await server.untilStatus(id, 'succeeded')
     const told = Promise.withResolvers<string>()

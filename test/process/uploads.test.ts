@@ -1,39 +1,18 @@
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, test } from 'vitest'
 import type { JobView } from '../../src/jobs/view.ts'
-import { forkControlPlane } from '../helpers/control-plane/remote.ts'
 import { probe, SAMPLES, SPEECH_SECONDS } from '../helpers/media.ts'
-import { type ServerProcess, startServer } from '../helpers/server.ts'
+import type { ServerProcess } from '../helpers/server.ts'
 import { FACE, face, field, filesIn, FORM_TYPE, formOf, type Part, SPEECH, speech } from '../helpers/uploads.ts'
+import { folderOfTest, planeOfTest, serverOfTest } from '../helpers/of-test.ts'
 import { until } from '../helpers/until.ts'
 
 const TIMEOUT = { timeout: 60_000 }
-
-async function start(env: Record<string, string>): Promise<ServerProcess> {
-  const server = await startServer({ env })
-  onTestFinished(async () => {
-    await server.end('SIGKILL')
-  })
-  return server
-}
-
-function newFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), 'uploads-'))
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
-  return folder
-}
-
-async function startPlane() {
-  const plane = await forkControlPlane()
-  onTestFinished(() => plane.close())
-  return plane
-}
 
 const post = (server: ServerProcess, parts: readonly Part[], headers: Record<string, string> = {}) => {
   const body = new Uint8Array(formOf(parts))
@@ -44,8 +23,8 @@ const submit = async (server: ServerProcess, parts: readonly Part[]) =>
   (await (await post(server, parts)).json()) as JobView
 
 test('the curl line of the README makes a video that plays, and deleting the job leaves nothing', TIMEOUT, async () => {
-  const folder = newFolder()
-  const server = await start({ BACKEND: 'local', DATA_DIR: folder })
+  const folder = folderOfTest()
+  const server = await serverOfTest({ BACKEND: 'local', DATA_DIR: folder })
   const form = ['video=@samples/face.mp4', 'audio=@samples/speech.wav'].flatMap((part) => ['-F', part])
   const { stdout } = await promisify(execFile)('curl', ['-s', ...form, `${server.url}/jobs`], {
     cwd: join(SAMPLES, '..'),
@@ -68,12 +47,12 @@ test(
   'Modal gets links under PUBLIC_URL that read the very bytes, also after a restart and a retry',
   TIMEOUT,
   async () => {
-    const [plane, folder] = [await startPlane(), newFolder()]
+    const [plane, folder] = [await planeOfTest(), folderOfTest()]
     const env = {
       ...{ ...plane.env, BACKEND: 'modal', DATA_DIR: folder, JOB_STORE: `sqlite:${join(folder, 'jobs.db')}` },
       ...{ PUBLIC_URL: 'https://jobs.example/api/', API_KEYS: '', AUTH: 'none' },
     }
-    const first = await start(env)
+    const first = await serverOfTest(env)
     const kept = await submit(first, [face(), field('audio_path', 'behave/end=failed.wav')])
     await first.untilStatus(kept.job_id, 'failed')
     const both = await submit(first, [face(), speech()])
@@ -89,7 +68,7 @@ test(
     expect((await read(first, spawned.audio_url)).equals(SPEECH)).toBe(true)
     expect(await first.end('SIGKILL')).toBe('SIGKILL')
 
-    const second = await start(env)
+    const second = await serverOfTest(env)
     expect((await read(second, spawned.video_url)).equals(FACE)).toBe(true)
     expect((await fetch(`${second.url}/jobs/${kept.job_id}/retry`, { method: 'POST' })).status).toBe(202)
     await until(async () => (await plane.calls()).length === 3, 'a second call')
@@ -102,8 +81,8 @@ test(
 )
 
 test('Modal without PUBLIC_URL refuses files, and takes names as ever', TIMEOUT, async () => {
-  const [plane, folder] = [await startPlane(), newFolder()]
-  const server = await start({ ...plane.env, BACKEND: 'modal', DATA_DIR: folder })
+  const [plane, folder] = [await planeOfTest(), folderOfTest()]
+  const server = await serverOfTest({ ...plane.env, BACKEND: 'modal', DATA_DIR: folder })
   const refused = await post(server, [face(), speech()])
   expect([refused.status, await refused.json()]).toEqual([
     400,
@@ -117,10 +96,10 @@ test(
   'MAX_UPLOAD_BYTES holds, and finished jobs beyond MAX_FINISHED_JOBS take their files with them',
   TIMEOUT,
   async () => {
-    const folder = newFolder()
+    const folder = folderOfTest()
     const uploads = () => filesIn(join(folder, 'uploads'))
     const limits = { MAX_UPLOAD_BYTES: String(FACE.length + SPEECH.length), MAX_FINISHED_JOBS: '1' }
-    const server = await start({ BACKEND: 'local', DATA_DIR: folder, ...limits })
+    const server = await serverOfTest({ BACKEND: 'local', DATA_DIR: folder, ...limits })
     const larger = await post(server, [face(Buffer.concat([FACE, Buffer.alloc(1)])), speech()])
     expect([larger.status, uploads()]).toEqual([413, []])
     const first = await submit(server, [face(), speech()])
@@ -133,10 +112,10 @@ test(
 )
 
 test('kill -9 in the middle of an upload leaves what the next start removes', TIMEOUT, async () => {
-  const folder = newFolder()
+  const folder = folderOfTest()
   const uploads = () => filesIn(join(folder, 'uploads'))
   const env = { BACKEND: 'local', DATA_DIR: folder, JOB_STORE: `sqlite:${join(folder, 'jobs.db')}` }
-  const first = await start(env)
+  const first = await serverOfTest(env)
   const kept = await submit(first, [face(), speech()])
   const form = formOf([speech(), face()])
   const socket = connect(Number(new URL(first.url).port), '127.0.0.1').on('error', () => undefined)
@@ -146,16 +125,16 @@ test('kill -9 in the middle of an upload leaves what the next start removes', TI
   await until(() => uploads().some((name) => name.endsWith('video.part')), 'half an upload')
   await first.end('SIGKILL')
   expect(uploads()).toHaveLength(4)
-  const second = await start(env)
+  const second = await serverOfTest(env)
   await until(() => uploads().length === 2, 'the end of what was half received')
   expect(uploads().every((name) => name.startsWith(kept.job_id))).toBe(true)
   expect((await second.untilStatus(kept.job_id, 'succeeded')).input).toEqual(kept.input)
 })
 
 test('SIGTERM in the middle of an upload ends it in time and leaves nothing', TIMEOUT, async () => {
-  const folder = newFolder()
+  const folder = folderOfTest()
   const uploads = () => filesIn(join(folder, 'uploads'))
-  const server = await start({ BACKEND: 'local', DATA_DIR: folder, SHUTDOWN_GRACE_SECONDS: '2' })
+  const server = await serverOfTest({ BACKEND: 'local', DATA_DIR: folder, SHUTDOWN_GRACE_SECONDS: '2' })
   const form = formOf([face(), speech()])
   const socket = connect(Number(new URL(server.url).port), '127.0.0.1').on('error', () => undefined)
   await once(socket, 'connect')
