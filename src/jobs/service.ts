@@ -35,6 +35,7 @@ import {
 import type { Log } from './log.ts'
 import type { LinkSigner } from './links.ts'
 import { openLogs } from './logs.ts'
+import { createPlaces } from './places.ts'
 import { logFieldsOf } from './trace.ts'
 import { writeAndFollow } from './unanswered.ts'
 import { checkWebhook, webhookOf, type WebhookWish, withDelivery } from './webhook.ts'
@@ -221,24 +222,7 @@ export function createService(parts: ServiceParts): JobService {
     await queue.add({ id: job.id, attempt: 1 }).catch(notHeard(job))
   }
 
-  /** The callers of retries under way, which have a place already and are not yet counted by the store. */
-  const retrying: string[] = []
-
-  /** A retry makes an old job one more to be done: it needs a place, as a new one does. */
-  const withPlace = async <T>(caller: string, act: () => Promise<T>): Promise<T> => {
-    const [ahead, own] = [retrying.length, retrying.filter((other) => other === caller).length]
-    retrying.push(caller)
-    try {
-      if (maxQueuedJobs < Infinity && (await store.countSubmitted()) + ahead >= maxQueuedJobs) throw new QueueFull()
-      if (maxActiveOfCaller !== undefined) {
-        const active = await store.list({ caller, statuses: ['submitted', 'running'], limit: maxActiveOfCaller })
-        if (active.length + own >= maxActiveOfCaller) throw new ConcurrencyLimitReached(maxActiveOfCaller)
-      }
-      return await act()
-    } finally {
-      retrying.splice(retrying.indexOf(caller), 1)
-    }
-  }
+  const withPlace = createPlaces({ store, maxQueuedJobs, maxActiveOfCaller })
 
   return {
     record,
