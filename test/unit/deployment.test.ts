@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { ConfigSchema } from '../../src/config.ts'
+import { balancerConfig } from '../helpers/balancer.ts'
 
 const withoutComments = (text: string) => text.replace(/^\s*#.*$/gm, '')
 const readRoot = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
@@ -17,6 +18,34 @@ test.each(['compose.yaml', 'docs/kubernetes.yaml', 'Dockerfile'])(
     expect(named.filter((name) => !known.has(name))).toEqual([])
   },
 )
+
+/** The services of compose.yaml by name, as text; one that is `*server` is the block that it points to. */
+function services(): Map<string, string> {
+  const compose = readRoot('compose.yaml')
+  const section = (name: string) => new RegExp(`^${name}:.*\n((?: .*\n|\n)+)`, 'm').exec(compose)?.[1] ?? ''
+  const blocks = section('services').matchAll(/^ {2}([\w-]+):(.*\n(?: {4}.*\n|\n)*)/gm)
+  return new Map(
+    [...blocks].map(([, name = '', text = '']) => [name, text.includes('*server') ? section('x-server') : text]),
+  )
+}
+
+const replicas = () => [...services()].filter(([, text]) => text.includes('JOB_STORE')).map(([name]) => name)
+
+test('the rolling update in docs/operations.md replaces every replica of compose.yaml once', () => {
+  const page = readRoot('docs/operations.md')
+  const replaced = [...page.matchAll(/^docker compose up -d --no-deps --wait (\S+)$/gm)].map(([, name]) => name)
+  expect(replaced).toEqual(replicas())
+})
+
+test('the balancer of compose.yaml resolves every replica at run time', () => {
+  const config = balancerConfig()
+  const upstream = /upstream servers \{\n([^}]*)\}/.exec(config)?.[1] ?? ''
+  const servers = [...upstream.matchAll(/^ +server (\S+) (\w+) /gm)].map(([, address, first]) => [address, first])
+  expect(servers).toEqual(replicas().map((name) => [`${name}:9000`, 'resolve']))
+  expect(upstream).toMatch(/^ +zone \w+ \d+k;$/m)
+  // Docker's DNS, and no trust in how long it says that an address lasts.
+  expect(config).toMatch(/^ *resolver 127\.0\.0\.11 valid=\d+s/m)
+})
 
 test('the probes of the manifest ask for paths that the server has', () => {
   const paths = [...readRoot('docs/kubernetes.yaml').matchAll(/path: (\/\w+)/g)].map(([, path]) => path)

@@ -1,0 +1,151 @@
+import { describe, expect, test } from 'vitest'
+import type { JobView } from '../../src/jobs/view.ts'
+import { type Balancer, noNginx, noResolve, type Places, startBalancer } from '../helpers/balancer.ts'
+import { openEvents } from '../helpers/event-client.ts'
+import { freePort } from '../helpers/free-port.ts'
+import { noRedisServer } from '../helpers/redis.ts'
+import { asking, startCluster } from '../helpers/replicas.ts'
+import type { ServerProcess } from '../helpers/server.ts'
+import { until } from '../helpers/until.ts'
+
+const noBalancer = noNginx ?? noRedisServer
+if (noBalancer !== undefined) process.stderr.write(`skipped: the load balancer: ${noBalancer}\n`)
+if (noResolve !== undefined) process.stderr.write(`skipped: replicas resolved at run time: ${noResolve}\n`)
+
+const TIMEOUT = { timeout: 60_000 }
+
+/** The load balancer of compose.yaml, and what starts replicas by the names that it knows them by. */
+async function startFleet() {
+  const ports = { 'server-1': await freePort(), 'server-2': await freePort() }
+  const [cluster, balancer] = [await startCluster(0), await startBalancer(ports)]
+  const start = async (name: keyof Places, host = '127.0.0.1') => {
+    const replica = await cluster.start({ HOST: host, PORT: String(ports[name]), TRUST_PROXY: '1' })
+    balancer.dns.addresses.set(name, host)
+    return replica
+  }
+  const stop = async (name: keyof Places, replica: ServerProcess) => {
+    balancer.dns.addresses.delete(name)
+    await replica.end()
+  }
+  return { balancer, start, stop }
+}
+
+/** The same with one replica, which answers. */
+async function startOne() {
+  const { balancer, start } = await startFleet()
+  const replica = await start('server-1')
+  await untilUsed(balancer, replica)
+  return { balancer, replica }
+}
+
+const answeredBy = (replica: ServerProcess) => replica.lines.filter(({ msg }) => msg === 'request').length
+
+/** Sends requests until the replica has answered one of them. */
+async function untilUsed({ url }: Balancer, replica: ServerProcess) {
+  const before = answeredBy(replica)
+  await until(async () => {
+    await (await fetch(`${url}/jobs`)).text()
+    return answeredBy(replica) > before
+  }, 'an answer of the replica')
+}
+
+const post = (url: string, body: object, headers: Record<string, string> = {}) =>
+  fetch(`${url}/jobs`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body: JSON.stringify(body),
+  })
+
+/** Submits a job and waits until it has this status. */
+async function jobOf({ url }: Balancer, behaviour: string, status: JobView['status']): Promise<JobView> {
+  const { job_id: id } = (await (await post(url, asking(behaviour))).json()) as JobView
+  return until(async () => {
+    const job = (await (await fetch(`${url}/jobs/${id}`)).json()) as JobView
+    return job.status === status && job
+  }, `${id} ${status}`)
+}
+
+describe.skipIf(noBalancer !== undefined)('the load balancer of compose.yaml', () => {
+  test('starts while no replica is there, and uses each as soon as it answers', TIMEOUT, async () => {
+    const { balancer, start } = await startFleet()
+    expect((await fetch(`${balancer.url}/jobs`)).status).toBe(502)
+    await untilUsed(balancer, await start('server-1'))
+    await untilUsed(balancer, await start('server-2'))
+  })
+
+  test.skipIf(noResolve !== undefined)('finds a replica at its new address without a restart', TIMEOUT, async () => {
+    const { balancer, start, stop } = await startFleet()
+    const replica = await start('server-1')
+    await untilUsed(balancer, replica)
+    await stop('server-1', replica)
+    await untilUsed(balancer, await start('server-1', '127.0.0.2'))
+  })
+
+  test('answers every read, and takes every submit once, while replicas are replaced in turn', TIMEOUT, async () => {
+    const { balancer, start, stop } = await startFleet()
+    const replicas = { 'server-1': await start('server-1'), 'server-2': await start('server-2') }
+    for (const replica of Object.values(replicas)) await untilUsed(balancer, replica)
+    const traffic = startTraffic(balancer)
+    for (const name of ['server-1', 'server-2'] as const) {
+      await stop(name, replicas[name])
+      await untilUsed(balancer, await start(name, noResolve === undefined ? '127.0.0.2' : '127.0.0.1'))
+    }
+    const { reads, submitted } = await traffic.end()
+    expect(reads.size).toBe(1)
+    expect(reads.get(200)).toBeGreaterThan(50)
+    expect(submitted.length).toBeGreaterThan(50)
+    expect((await jobIds(balancer)).sort()).toEqual(submitted.sort())
+  })
+
+  test('passes events on as they happen, uncompressed', TIMEOUT, async () => {
+    const { balancer } = await startOne()
+    const stream = await openEvents(`${balancer.url}/events`, { 'accept-encoding': 'gzip' })
+    expect(stream.response.headers['content-encoding']).toBeUndefined()
+    for (let n = 0; n < 2; n++) {
+      const { job_id: id } = await jobOf(balancer, 'end=never', 'running')
+      await until(() => stream.events.some(({ job }) => job.job_id === id && job.status === 'running'), `${id} running`)
+    }
+    expect(stream.closed).toBe(false)
+  })
+})
+
+/** Reads and submits until the end; a submit that is answered 502 is sent again with its key. */
+function startTraffic({ url }: Balancer) {
+  const reads = new Map<number, number>()
+  const submitted: string[] = []
+  let isOver = false
+  const read = async () => {
+    const answer = await fetch(`${url}/jobs?limit=1`)
+    await answer.text()
+    reads.set(answer.status, (reads.get(answer.status) ?? 0) + 1)
+  }
+  const submitOnce = async (key = crypto.randomUUID()): Promise<void> => {
+    const answer = await post(url, asking('after=10'), { 'idempotency-key': key })
+    if (answer.status === 502) return answer.text().then(() => submitOnce(key))
+    expect(answer.status).toBe(202)
+    submitted.push(((await answer.json()) as JobView).job_id)
+  }
+  const repeat = async (act: () => Promise<void>) => {
+    while (!isOver) await act()
+  }
+  const loops = [read, read, submitOnce, submitOnce].map((act) => repeat(() => act()))
+  const end = async () => {
+    isOver = true
+    await Promise.all(loops)
+    return { reads, submitted }
+  }
+  return { end }
+}
+
+/** The ids of all jobs, page by page. */
+async function jobIds({ url }: Balancer): Promise<string[]> {
+  const ids: string[] = []
+  let cursor: string | undefined
+  do {
+    const page = await fetch(`${url}/jobs?limit=200${cursor === undefined ? '' : `&cursor=${cursor}`}`)
+    const { jobs, next_cursor: next } = (await page.json()) as { jobs: JobView[]; next_cursor?: string }
+    ids.push(...jobs.map(({ job_id: id }) => id))
+    cursor = next
+  } while (cursor !== undefined)
+  return ids
+}
