@@ -97,6 +97,22 @@ describe.skipIf(noBalancer !== undefined)('the load balancer of compose.yaml', (
     expect((await jobIds(balancer)).sort()).toEqual(submitted.sort())
   })
 
+  test('compresses a list and the reference for a client behind another proxy too, and no video', TIMEOUT, async () => {
+    const { balancer } = await startOne()
+    const { job_id: id } = await jobOf(balancer, 'size=5000', 'succeeded')
+    await jobOf(balancer, 'after=10', 'succeeded')
+    for (const path of ['/jobs', '/openapi.json']) {
+      const { headers, body } = await fetch(balancer.url + path, { headers: { via: '1.1 another' } })
+      expect([headers.get('content-encoding'), headers.get('vary')], path).toEqual(['gzip', 'Accept-Encoding'])
+      await body?.cancel()
+    }
+    const whole = await fetch(`${balancer.url}/jobs/${id}/output`)
+    expect([whole.headers.get('content-encoding'), (await whole.bytes()).length]).toEqual([null, 5000])
+    const range = await fetch(`${balancer.url}/jobs/${id}/output`, { headers: { range: 'bytes=1000-3999' } })
+    expect([range.status, range.headers.get('content-encoding')]).toEqual([206, null])
+    expect((await range.bytes()).length).toBe(3000)
+  })
+
   test('passes events on as they happen, uncompressed', TIMEOUT, async () => {
     const { balancer } = await startOne()
     const stream = await openEvents(`${balancer.url}/events`, { 'accept-encoding': 'gzip' })
@@ -106,6 +122,16 @@ describe.skipIf(noBalancer !== undefined)('the load balancer of compose.yaml', (
       await until(() => stream.events.some(({ job }) => job.job_id === id && job.status === 'running'), `${id} running`)
     }
     expect(stream.closed).toBe(false)
+  })
+
+  test('passes a followed log on line by line, though it is compressed', TIMEOUT, async () => {
+    const { balancer } = await startOne()
+    const { job_id: id } = await jobOf(balancer, 'end=never,logs=1', 'running')
+    const answer = await fetch(`${balancer.url}/jobs/${id}/logs`)
+    expect(answer.headers.get('content-encoding')).toBe('gzip')
+    const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader()
+    expect((await reader.read()).value).toContain('line 1')
+    await reader.cancel()
   })
 })
 

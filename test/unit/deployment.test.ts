@@ -47,6 +47,11 @@ test('the balancer of compose.yaml resolves every replica at run time', () => {
   expect(config).toMatch(/^ *resolver 127\.0\.0\.11 valid=\d+s/m)
 })
 
+test('the balancer of compose.yaml compresses JSON and text, and never events', () => {
+  const types = /^ *gzip_types (.*);$/m.exec(balancerConfig())?.[1]?.split(' ')
+  expect(types).toEqual(['application/json', 'application/problem+json', 'application/openapi+json', 'text/plain'])
+})
+
 test('the probes of the manifest ask for paths that the server has', () => {
   const paths = [...readRoot('docs/kubernetes.yaml').matchAll(/path: (\/\w+)/g)].map(([, path]) => path)
   expect(new Set(paths)).toEqual(new Set(['/healthz', '/readyz', '/metrics']))
