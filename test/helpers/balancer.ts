@@ -42,6 +42,8 @@ export type Balancer = {
   readonly url: string
   /** What it resolves the names of replicas by; none of them is known yet. */
   readonly dns: TestDns
+  /** The access log so far. */
+  log(): string
 }
 
 /** Runs the real nginx with the configuration of compose.yaml until the end of the test. */
@@ -63,7 +65,7 @@ export async function startBalancer(ports: Places): Promise<Balancer> {
   })
   await until(async () => child.exitCode !== null || (await accepts(port)), 'nginx listening')
   if (child.exitCode !== null) throw new Error(`nginx did not start:\n${printed.join('')}`)
-  return { url: `http://127.0.0.1:${port}`, dns }
+  return { url: `http://127.0.0.1:${port}`, dns, log: () => readFileSync(join(folder, 'access.log'), 'utf8') }
 }
 
 type Loopback = { folder: string; port: number; ports: Places; dnsPort: number }
@@ -74,8 +76,9 @@ function onLoopback({ folder, port, ports, dnsPort }: Loopback): string {
   const serverOf = (name: keyof Places) =>
     noResolve === undefined ? `server ${name}:${ports[name]} resolve` : `server 127.0.0.1:${ports[name]}`
   const changes = {
-    'http {': `http { ${temporary.join(' ')} access_log off;`,
+    'http {': `http { ${temporary.join(' ')}`,
     'listen 9000;': `listen 127.0.0.1:${port};`,
+    'access_log /var/log/nginx/access.log': `access_log ${folder}/access.log`,
     'resolver 127.0.0.11 ': `resolver 127.0.0.1:${dnsPort} `,
     'server server-1:9000 resolve': serverOf('server-1'),
     'server server-2:9000 resolve': serverOf('server-2'),

@@ -133,6 +133,13 @@ describe.skipIf(noBalancer !== undefined)('the load balancer of compose.yaml', (
     expect((await reader.read()).value).toContain('line 1')
     await reader.cancel()
   })
+
+  test('writes no query string to its access log: it may carry a signature', TIMEOUT, async () => {
+    const { balancer } = await startOne()
+    await fetch(`${balancer.url}/jobs/a/output?signature=secret`, { headers: { referer: '/?signature=secret' } })
+    await until(() => balancer.log().includes('127.0.0.1 "GET /jobs/a/output" 4'), 'the line of the request')
+    expect(balancer.log()).not.toContain('secret')
+  })
 })
 
 /** Reads and submits until the end; a submit that is answered 502 is sent again with its key. */

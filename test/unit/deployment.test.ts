@@ -29,6 +29,14 @@ function services(): Map<string, string> {
   )
 }
 
+test('the logs of every service of compose.yaml are rotated', () => {
+  expect([...services().keys()]).toEqual(['server-1', 'server-2', 'redis', 'balancer'])
+  for (const [name, text] of services()) expect(text, name).toMatch(/^ +logging: \*logging$/m)
+  expect(readRoot('compose.yaml')).toMatch(
+    /^x-logging: &logging\n {2}driver: json-file\n {2}options: \{ max-size: \d+m, max-file: '\d+' \}$/m,
+  )
+})
+
 const replicas = () => [...services()].filter(([, text]) => text.includes('JOB_STORE')).map(([name]) => name)
 
 test('the rolling update in docs/operations.md replaces every replica of compose.yaml once', () => {
