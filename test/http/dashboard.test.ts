@@ -36,6 +36,9 @@ const expressions = [
   ...alertRules.map(({ name, expr }) => [name, expr] as const),
 ]
 
+/** What Prometheus itself records of each target. */
+const OF_PROMETHEUS = ['up']
+
 /** The names in an expression of PromQL that are metrics: no functions, labels, keywords, numbers or durations. */
 function namesIn(expr: string): string[] {
   const bare = expr
@@ -64,11 +67,10 @@ beforeAll(async () => {
   await app.close()
   own = metricNamesOf(body).filter((name) => name.startsWith('musetalk_'))
   const types = [...body.matchAll(/^# TYPE (\S+) (\w+)$/gm)]
-  exposed = new Set(
-    types.flatMap(([, name = '', type]) =>
-      type === 'histogram' ? [`${name}_bucket`, `${name}_sum`, `${name}_count`] : [name],
-    ),
+  const scraped = types.flatMap(([, name = '', type]) =>
+    type === 'histogram' ? [`${name}_bucket`, `${name}_sum`, `${name}_count`] : [name],
   )
+  exposed = new Set([...scraped, ...OF_PROMETHEUS])
   const byName = Map.groupBy(parseMetrics(body).keys(), (series) => series.replace(/\{.*/, ''))
   const labelsIn = (series: string) => [...series.matchAll(/(\w+)="/g)].map(([, label = '']) => label)
   labels = new Map([...byName].map(([name, series]) => [name, new Set(series.flatMap(labelsIn))]))
