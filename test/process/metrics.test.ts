@@ -4,6 +4,7 @@ import packageJson from '../../package.json' with { type: 'json' }
 import { digestOf, formatEntry, makeKey } from '../../src/auth/key-format.ts'
 import { parseMetrics, type Series } from '../helpers/metrics.ts'
 import { folderOfTest, planeOfTest, serverOfTest } from '../helpers/of-test.ts'
+import { noPromtool, promtool } from '../helpers/promtool.ts'
 import { until } from '../helpers/until.ts'
 
 test('a real server on Modal tells Prometheus, and nobody else, what it has done since its start', async () => {
@@ -56,4 +57,16 @@ test('a real server on Modal tells Prometheus, and nobody else, what it has done
   expect(Object.fromEntries(Object.keys(expected).map((name) => [name, series.get(name)]))).toEqual(expected)
   expect(series.get('process_resident_memory_bytes')).toBeGreaterThan(10_000_000)
   expect((await scrape()).get('process_cpu_seconds_total')).toBeGreaterThan(series.get('process_cpu_seconds_total')!)
+})
+
+test.skipIf(noPromtool !== undefined)('promtool finds nothing wrong with the metrics of a real server', async () => {
+  const plane = await planeOfTest()
+  const server = await serverOfTest({ ...plane.env, BACKEND: 'modal' })
+  const { job_id: id } = await server.submit({ video_path: 'face.mp4', audio_path: 'speech.wav' })
+  await server.untilStatus(id, 'succeeded')
+  // Those of the garbage collector count from the first scrape on.
+  await fetch(`${server.url}/metrics`)
+  const text = await (await fetch(`${server.url}/metrics`)).text()
+  expect(parseMetrics(text).get('musetalk_jobs_ended_total{state="succeeded",error_code=""}')).toBe(1)
+  expect(promtool(['check', 'metrics'], text)).toEqual({ status: 0, output: '' })
 })

@@ -51,6 +51,13 @@ describe('the text', () => {
     expect(series.get('musetalk_build_info{version="1.2.3",backend="modal",store="memory"}')).toBe(1)
   })
 
+  test('names no gauge like a counter, those of the process included', async () => {
+    const text = await create().render()
+    const gauges = [...text.matchAll(/^# TYPE (\S+) gauge$/gm)].map(([, name]) => name)
+    expect(gauges).toEqual(expect.arrayContaining(['musetalk_store_up', 'nodejs_active_handles']))
+    expect(gauges.filter((name) => /_(total|count|sum|bucket)$/.test(name!))).toEqual([])
+  })
+
   test('follows the conventions: a prefix, base units, counters that end in _total', async () => {
     const text = await create().render()
     const types = [...text.matchAll(/^# TYPE (musetalk_\S+) (\S+)$/gm)]
