@@ -85,7 +85,12 @@ export const docsPageRoutes: FastifyPluginAsyncTypebox<Required<Pick<FastifyCont
   app.get(
     '/docs',
     { config, schema: { querystring: NoQuery, response: { 200: Page, '4xx': ProblemReply } } },
-    async (_request, reply) => reply.type('text/html; charset=utf-8').send(PAGE),
+    async (request, reply) => {
+      // With a slash at its end the path would be a folder, in which the page looks for its scripts.
+      const slashes = /\/+$/.exec(request.url.split('?', 1)[0] ?? '')?.[0].length ?? 0
+      if (slashes > 0) return reply.redirect(`${'../'.repeat(slashes)}docs`, 302)
+      return reply.type('text/html; charset=utf-8').send(PAGE)
+    },
   )
   app.get('/docs/start.js', hidden, async (_request, reply) => reply.type(JAVASCRIPT).send(START))
   app.get('/docs/scalar.js', hidden, async (request, reply) => {

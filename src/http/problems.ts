@@ -28,6 +28,13 @@ const problem = (status: number, code: ProblemCode, detail: string, errors?: Fie
 /** For a path that is none. */
 export const ROUTE_NOT_FOUND = problem(404, 'route_not_found', 'There is no such route.')
 
+/** For a body of another type where both are taken. */
+const NEITHER_JSON_NOR_FORM = problem(
+  415,
+  'unsupported_media_type',
+  'The body must be application/json or multipart/form-data.',
+)
+
 /** Answers every error of a route, and every unknown route, as a problem document. */
 export function registerProblems(app: FastifyInstance): void {
   app.setErrorHandler(answerError)
@@ -36,7 +43,7 @@ export function registerProblems(app: FastifyInstance): void {
 
 /** Fastify's `frameworkErrors`: what goes wrong before a route is found, such as a malformed URL. */
 export function answerError(error: FastifyError | AppError, request: FastifyRequest, reply: FastifyReply): void {
-  const document = problemOf(error)
+  const document = isUnknownType(error) && takesForms(request) ? NEITHER_JSON_NOR_FORM : problemOf(error)
   if (document.code === 'internal_error') request.log.error({ err: error }, 'a request failed')
   else if (document.status >= 500 && error.cause !== undefined && !(error instanceof IssuerUnavailable)) {
     // An issuer that is away is told of once, by what asks it, and not by everybody who comes with a token.
@@ -46,6 +53,11 @@ export function answerError(error: FastifyError | AppError, request: FastifyRequ
   if (error instanceof AppError && error.challenge) reply.header('www-authenticate', error.challenge)
   send(reply, document)
 }
+
+const isUnknownType = ({ code }: FastifyError | AppError) => code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE'
+
+/** Parsers are those of the scope that the route was registered in. */
+const takesForms = ({ server }: FastifyRequest) => server.hasContentTypeParser('multipart/form-data')
 
 function send(reply: FastifyReply, document: Problem) {
   // Without a route no hook has run that says so.

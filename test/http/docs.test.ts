@@ -80,6 +80,12 @@ describe('the page', () => {
     expect(compressed.rawPayload.length).toBeLessThan(2_000_000)
   })
 
+  test.each(['/docs/', '/docs//', '/docs/?'])('is where its scripts are: %s leads there', async (url) => {
+    const moved = await app.get(url)
+    expect(moved.statusCode).toBe(302)
+    expect(new URL(String(moved.headers.location), `http://a/lip-sync${url}`).href).toBe('http://a/lip-sync/docs')
+  })
+
   test('has its scripts where the page looks for them', async () => {
     const { body } = await app.get('/docs')
     const scripts = [...body.matchAll(/src="([^"]+)"/g)].map(([, src = '']) => new URL(src, 'http://a/docs').pathname)
