@@ -457,7 +457,7 @@ export interface components {
              */
             errors?: components["schemas"]["FieldFault"][];
         };
-        /** @description Like `NewJob`, and files: exactly one face (`video_url`, `image_url`, `video_path`, `video`, `image`) and exactly one speech (`audio_url`, `audio_path`, `audio`). Fields and files come in any order; `metadata` is a JSON object as text. */
+        /** @description Like `NewJob`, and files: exactly one face (`video_url`, `image_url`, `video_path`, `video`, `image`) and exactly one speech (`audio_url`, `audio_path`, `audio`). Fields and files come in any order; `metadata` is a JSON object as text. A field without text and a file input without a file count as absent; a part of type application/json is read as JSON. */
         NewJobForm: {
             /**
              * Format: binary
@@ -858,43 +858,43 @@ export interface components {
              */
             output_url: string;
         };
-        /** @description What to make: exactly one face (`video_url`, `image_url`, `video_path`) and exactly one speech (`audio_url`, `audio_path`). */
+        /** @description What to make: exactly one face (`video_url`, `image_url`, `video_path`) and exactly one speech (`audio_url`, `audio_path`). An optional field that is null counts as absent. */
         NewJob: {
             /**
              * Format: uri
              * @description Face: a video by http(s) URL.
              * @example https://media.example.com/face.mp4
              */
-            video_url?: string;
+            video_url?: string | null;
             /**
              * Format: uri
              * @description Face: a still image by http(s) URL.
              * @example https://media.example.com/face.jpg
              */
-            image_url?: string;
+            image_url?: string | null;
             /**
              * @description Face: a video or image by path, relative to the media root (locally) or to the checkout of MuseTalk (Modal).
              * @example face.mp4
              */
-            video_path?: string;
+            video_path?: string | null;
             /**
              * Format: uri
              * @description Speech by http(s) URL.
              * @example https://media.example.com/speech.wav
              */
-            audio_url?: string;
+            audio_url?: string | null;
             /**
              * @description Speech by path, relative like `video_path`.
              * @example speech.wav
              */
-            audio_path?: string;
+            audio_path?: string | null;
             /**
              * @description The MuseTalk model.
              * @default v15
              * @example v15
-             * @enum {string}
+             * @enum {string|null}
              */
-            version?: "v15" | "v1";
+            version?: "v15" | "v1" | null;
             /**
              * @description Your own labels: up to 16 keys of 64 characters, values of 512.
              * @example {
@@ -902,19 +902,19 @@ export interface components {
              *     }
              */
             metadata?: {
-                [key: string]: string;
-            };
+                [key: string]: string | null;
+            } | null;
             /**
              * @description Time the job has from its acceptance to its end; the server has a default.
              * @example 3600
              */
-            timeout_seconds?: number;
+            timeout_seconds?: number | null;
             /**
              * Format: uri
              * @description Where to be told by a signed POST (Standard Webhooks): http or https, at a public address.
              * @example https://hooks.example.com/lip-sync
              */
-            webhook_url?: string;
+            webhook_url?: string | null;
             /**
              * @description What the webhook is told of; the three ends if not given.
              * @example [
@@ -924,8 +924,41 @@ export interface components {
              *       "job.canceled"
              *     ]
              */
-            webhook_events?: ("job.running" | "job.succeeded" | "job.failed" | "job.canceled")[];
-        } & ((unknown | unknown | unknown) & (unknown | unknown));
+            webhook_events?: ("job.running" | "job.succeeded" | "job.failed" | "job.canceled")[] | null;
+        } & (({
+            /**
+             * Format: uri
+             * @description Face: a video by http(s) URL.
+             * @example https://media.example.com/face.mp4
+             */
+            video_url: string;
+        } | {
+            /**
+             * Format: uri
+             * @description Face: a still image by http(s) URL.
+             * @example https://media.example.com/face.jpg
+             */
+            image_url: string;
+        } | {
+            /**
+             * @description Face: a video or image by path, relative to the media root (locally) or to the checkout of MuseTalk (Modal).
+             * @example face.mp4
+             */
+            video_path: string;
+        }) & ({
+            /**
+             * Format: uri
+             * @description Speech by http(s) URL.
+             * @example https://media.example.com/speech.wav
+             */
+            audio_url: string;
+        } | {
+            /**
+             * @description Speech by path, relative like `video_path`.
+             * @example speech.wav
+             */
+            audio_path: string;
+        }));
         /** @description One POST. One that runs has neither status nor error. */
         DeliveryTry: {
             /**

@@ -114,6 +114,27 @@ describe('the document', () => {
     expect(faults({ video_path: 'face.mp4' })).not.toEqual([])
   })
 
+  test('says that a field of a submit may be null, and that null is no face and no speech, as the server has it', async () => {
+    const { faultsBy } = createReferee(reference)
+    const isFine = (body: object) => faultsBy(body, 'components', 'schemas', 'NewJob').length === 0
+    const optional = ['video_url', 'image_url', 'audio_url', 'version', 'metadata', 'timeout_seconds', 'webhook_url']
+    const bodies = [
+      ...[...optional, 'webhook_events', 'colour'].map((name) => ({ ...aBody, [name]: null })),
+      ...[
+        { ...aBody, metadata: { scene: null } },
+        { ...aBody, video_path: null },
+        { ...aBody, audio_path: null },
+      ],
+      { ...aBody, webhook_events: [null], webhook_url: 'https://hooks.example/a' },
+    ]
+    for (const body of bodies) {
+      const { statusCode } = await open.post('/jobs', body)
+      expect([body, isFine(body)]).toEqual([body, statusCode === 202])
+    }
+    expect(JSON.stringify(reference.components.schemas.Job)).not.toContain('"null"')
+    expect(JSON.stringify(reference.components.schemas.NewJobForm)).not.toContain('"null"')
+  })
+
   test('tells every code that a problem can have', () => {
     const { description } = (reference as unknown as { info: { description: string } }).info
     const shown = new Set<string>()

@@ -12,11 +12,11 @@ A job is \`submitted\`, then \`running\`, then \`succeeded\`, \`failed\` or \`ca
 
 ## Requests
 
-Fields and parameters that are not in this document are refused, as are values out of range: nothing is guessed or ignored. JSON is read in UTF-8.
+Fields and parameters that are not in this document are refused, as are values out of range: nothing is guessed or ignored. JSON is read in UTF-8; null for an optional field counts as absent, and so does an input of a form that was left empty. A slash at the end of a path changes nothing.
 
 ## Errors
 
-Every error is a problem document (RFC 9457) with a stable \`code\`; its \`detail\` is for people. Where fields are at fault, \`errors\` names each.
+Every error is a problem document (RFC 9457) with a stable \`code\`; its \`detail\` is for people. \`errors\` names every field that is wrong, and says all that is wrong with it.
 `
 
 const access = `## Access
