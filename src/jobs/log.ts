@@ -6,15 +6,27 @@ export type Log = { debug: Write; info: Write; warn: Write; error: Write }
 /** How often a line is written that stands for many, in ms. */
 const LINE_EVERY_MS = 60_000
 
+/** Whether a line that stands for many is due: at first, and then once a minute. */
+export function createLineLimit(): () => boolean {
+  let loggedAt = -Infinity
+  return () => {
+    const isDue = performance.now() - loggedAt >= LINE_EVERY_MS
+    if (isDue) loggedAt = performance.now()
+    return isDue
+  }
+}
+
 /**
  * Writes a warning at most once a minute: what thousands of jobs suffer at the same time is told once. The others are
  * written at level `debug`.
  */
 export function createRareWarning(log: Log): Write {
-  let toldAt = -Infinity
-  return (fields, message) => {
-    const isDue = performance.now() - toldAt >= LINE_EVERY_MS
-    if (isDue) toldAt = performance.now()
-    log[isDue ? 'warn' : 'debug'](fields, message)
-  }
+  const isDue = createLineLimit()
+  return (fields, message) => log[isDue() ? 'warn' : 'debug'](fields, message)
+}
+
+/** An error in a few words, without its stack: those of its cause where it has one. */
+export function reasonOf(error: unknown): string {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
+  return cause instanceof Error ? cause.message : String(cause)
 }

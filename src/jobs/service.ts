@@ -18,6 +18,7 @@ import { type Caller, maySee } from './caller.ts'
 import { checkSubmit, type SubmitFields } from './check-submit.ts'
 import { fingerprintOf } from './idempotency.ts'
 import {
+  acceptedAt,
   applyEvent,
   currentAttempt,
   isFinished,
@@ -203,7 +204,7 @@ export function createService(parts: ServiceParts): JobService {
 
   /** What follows from a new job. */
   const begin = async (job: Job) => {
-    log.info({ ...logFieldsOf(job), backend: job.backend }, 'job submitted')
+    log.info({ ...logFieldsOf(job), event: 'submitted', caller: job.caller, backend: job.backend }, 'job submitted')
     observe?.({ type: 'job-submitted' })
     events.publish(job)
     await queue.add({ id: job.id, attempt: 1 }).catch(notHeard(job))
@@ -315,10 +316,21 @@ type Change = { before: Job; after: Job; event: JobEvent }
 
 function logChange(log: Log, { before, after, event }: Change) {
   const { attempt, callId } = currentAttempt(after)
-  const fields = { ...logFieldsOf(after), event: event.type, status: after.status, attempt, call_id: callId }
+  const took = isFinished(before) ? {} : durationsOf(after)
+  const fields = { ...logFieldsOf(after), event: event.type, status: after.status, attempt, call_id: callId, ...took }
   const hasFailed = after.status === 'failed' && before.status !== 'failed'
   if (hasFailed) log.warn({ ...fields, error_code: after.errorCode, error: withoutPaths(after.error) }, 'job changed')
   else log.info(fields, 'job changed')
+}
+
+/** How long a finished job took since it, or its last retry, was accepted, and since its attempt was at the backend. */
+function durationsOf(job: Job) {
+  const { startedAt, finishedAt } = currentAttempt(job)
+  if (!isFinished(job) || finishedAt === undefined) return {}
+  return {
+    duration_ms: finishedAt - acceptedAt(job),
+    ...(startedAt !== undefined && { run_ms: finishedAt - startedAt }),
+  }
 }
 
 /** The address of an input can be a secret, in its query or in its path: of URLs the log has the host only. */

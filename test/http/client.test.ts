@@ -310,7 +310,10 @@ describe('events', () => {
       expect(status).toBe('running')
       break
     }
-    await until(() => app.requestLines.some(({ msg }) => msg === 'stream left'), 'a stream that was left')
+    await until(
+      () => app.requestLines.some(({ event }) => event === 'event_stream_closed_by_client'),
+      'a stream that was left',
+    )
   })
 
   test('end with their signal', async () => {

@@ -69,6 +69,26 @@ describeWithRedisServer('a connection for commands', (server) => {
     ])
   })
 
+  test('is logged with the others of its process: one line when they are lost, and one when the last is back', async () => {
+    const { log, lines } = await recordingLog()
+    const connections = ['first', 'second', 'third'].map((name) => {
+      const redis = connectRedis({ url: server().url, log, name })
+      onTestFinished(() => closeRedis(redis))
+      return redis
+    })
+    const logged = (event: string) => lines.filter((line) => line.event === event && line.level !== 'debug')
+    for (let outage = 1; outage <= 2; outage++) {
+      await Promise.all(connections.map((redis) => unlessAway(redis, () => redis.ping())))
+      await server().kill()
+      await until(() => logged('redis_unavailable').length === outage, 'the line of the outage')
+      expect(logged('redis_available')).toHaveLength(outage - 1)
+      await server().restart()
+      await until(() => logged('redis_available').length === outage, 'the line of the return')
+    }
+    expect(logged('redis_unavailable')).toHaveLength(2)
+    expect(logged('redis_available')[1]).toMatchObject({ level: 'info', unavailable_ms: expect.any(Number) })
+  })
+
   test('over a network that swallows everything counts as lost after a while, and is opened anew', async () => {
     const sockets: Socket[] = []
     const proxy = createServer((socket) => {
