@@ -113,7 +113,8 @@ export async function buildApp({ log, http, authenticator, counter, ...parts }: 
   const isOpen = authenticator === undefined
   const isPublic = http.publicDocs ?? isOpen
   // On an open server nobody has a credential to show.
-  if (isPublic || !isOpen) await app.register(docsRoutes, { routes, authenticated: !isOpen, isPublic })
+  if (isPublic || !isOpen)
+    await app.register(docsRoutes, { routes, authenticated: !isOpen, isPublic, publicUrl: http.publicUrl })
 
   refuseOtherMethods()
   await app.ready()

@@ -37,9 +37,15 @@ const SETTINGS = {
   showDeveloperTools: 'never',
   proxyUrl: '',
   orderSchemaPropertiesBy: 'preserve',
+  // Where the server asks for a credential, there is a field for one from the start.
+  authentication: { preferredSecurityScheme: 'bearer' },
 }
 
-const START = `Scalar.createApiReference('#reference', ${JSON.stringify(SETTINGS)})\n`
+/** Requests of the page go to where it was loaded from, whatever path a proxy serves the server under. */
+const START = `const settings = ${JSON.stringify(SETTINGS)}
+settings.servers = [{ url: new URL('.', location.href).href.replace(/[/]$/, ''), description: 'This server.' }]
+Scalar.createApiReference('#reference', settings)
+`
 
 /** The page talks to this server alone, whatever a script on it tries. Its styles come from the script. */
 const HEADERS = {
@@ -49,7 +55,9 @@ const HEADERS = {
       defaultSrc: ["'none'"],
       scriptSrc: ["'self'"],
       styleSrc: ["'unsafe-inline'"],
-      imgSrc: ["'self'", 'data:'],
+      // What it has fetched, it shows from memory.
+      imgSrc: ["'self'", 'data:', 'blob:'],
+      mediaSrc: ['blob:'],
       connectSrc: ["'self'"],
       baseUri: ["'none'"],
       formAction: ["'none'"],

@@ -38,7 +38,8 @@ export async function readForm(parts: AsyncIterable<Part>, { takeFile, maxFieldB
     const content = await contentOf(part)
     const isKnown = isKind(name) || FIELDS.has(name)
     if (isKnown && content === undefined) continue
-    const mistake = !isKnown ? unknown(part) : seen.has(name) ? 'is given twice' : mistakeOf(part)
+    const isRepeated = seen.has(name) && name !== LIST
+    const mistake = !isKnown ? unknown(part) : isRepeated ? 'is given twice' : mistakeOf(part)
     seen.add(name)
     if (mistake !== undefined) {
       errors.push({ path: pointerTo(name), message: mistake })
@@ -47,7 +48,7 @@ export async function readForm(parts: AsyncIterable<Part>, { takeFile, maxFieldB
       await takeFile(name, content as AsyncIterable<Buffer>)
     } else {
       const field = await readField(part, content ?? '', maxFieldBytes)
-      if ('value' in field) body[name] = field.value
+      if ('value' in field) body[name] = name === LIST ? joined(body[name], field.value) : field.value
       else errors.push({ path: pointerTo(name), message: field.message })
     }
   }
@@ -56,6 +57,8 @@ export async function readForm(parts: AsyncIterable<Part>, { takeFile, maxFieldB
 
 const JSON_TYPE = 'application/json'
 const TOO_LONG = 'is too long'
+/** Comes once for each of its values, as checkboxes of one name do, or once with all of them. */
+const LIST = 'webhook_events'
 const FIELDS = new Set(Object.keys(NewJobBody.properties))
 const isKind = (name: string): name is FileKind => (FILE_KINDS as readonly string[]).includes(name)
 
@@ -109,14 +112,17 @@ async function textOf(stream: AsyncIterable<Buffer>, maxBytes: number): Promise<
   return bytes > maxBytes ? undefined : Buffer.concat(pieces).toString()
 }
 
-/** Fields that are no text and no number. A list of events may also be written with commas. */
-const AS_JSON = new Set(['metadata', 'webhook_events'])
+/** What is no list stays, for the schema to refuse. */
+function joined(before: unknown, value: unknown): unknown {
+  if (before === undefined || !Array.isArray(value)) return value
+  return Array.isArray(before) ? [...(before as unknown[]), ...(value as unknown[])] : before
+}
 
 /** Text as the field's own type, where it is written as one; what is not stays text, and is refused as such. */
 function valueOf(name: string, text: string): unknown {
   if (name === 'timeout_seconds' && /^\d{1,15}$/.test(text)) return Number(text)
-  if (name === 'webhook_events' && !text.startsWith('[')) return text.split(',').map((event) => event.trim())
-  if (!AS_JSON.has(name)) return text
+  if (name === LIST && !text.startsWith('[')) return text.split(',').map((event) => event.trim())
+  if (name !== LIST && name !== 'metadata') return text
   const json = parseJson(text)
   return json ? json.value : text
 }

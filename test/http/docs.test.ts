@@ -49,7 +49,8 @@ describe('the page', () => {
     const policy = String(page.headers['content-security-policy']).split(';').sort()
     expect(policy).toEqual([
       ...["base-uri 'none'", "connect-src 'self'", "default-src 'none'", "form-action 'none'"],
-      ...["frame-ancestors 'none'", "img-src 'self' data:", "script-src 'self'", "style-src 'unsafe-inline'"],
+      ...["frame-ancestors 'none'", "img-src 'self' data: blob:", 'media-src blob:', "script-src 'self'"],
+      "style-src 'unsafe-inline'",
     ])
     const start = await app.get('/docs/start.js')
     for (const text of [page.body, start.body]) expect(text).not.toMatch(/\/\/|http/)

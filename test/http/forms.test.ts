@@ -129,6 +129,29 @@ describe('a part of type application/json is read as a field', () => {
   })
 })
 
+test('events of a webhook come together, with commas or as JSON, or each by itself, as checkboxes of a page do', async () => {
+  const hook = field('webhook_url', 'https://hooks.example/a')
+  const eventsOf = async (parts: readonly Part[]) => {
+    const { job_id: id } = (await inputOf([...PATHS, hook, ...parts])) as unknown as { job_id: string }
+    return (await app.store.get(id))?.webhook?.events
+  }
+  const [running, failed] = ['job.running', 'job.failed'].map((event) => field('webhook_events', event))
+  for (const parts of [
+    [running!, failed!],
+    [failed!, field('webhook_events', ''), running!],
+    [field('webhook_events', 'job.running, job.failed')],
+    [field('webhook_events', '["job.running", "job.failed"]')],
+    [blob('webhook_events', '["job.running"]'), failed!],
+  ]) {
+    expect(await eventsOf(parts)).toEqual(['job.running', 'job.failed'])
+  }
+  const twice = problemOf(await post([...PATHS, hook, failed!, failed!]))
+  expect(twice).toMatchObject({ status: 400, paths: ['/webhook_events'] })
+  expect(problemOf(await post([...PATHS, hook, blob('webhook_events', '5'), failed!])).paths).toContain(
+    '/webhook_events',
+  )
+})
+
 test('a file in place of a text is an error that names the field and what it may be; a part without a file name is text', async () => {
   const file = { name: 'metadata', value: '{"a": "b"}', filename: 'labels.json' }
   expect(problemOf(await post([...PATHS, file])).errors).toEqual([
