@@ -60,9 +60,9 @@ function open({ url, name, log }: RedisSettings, options: Patience & Resending):
 
 /** What a process logs of Redis, however many connections it has: they are lost and found together. */
 type OutageLog = {
-  /** At most one line a minute, beside the one with which an outage begins. */
+  /** At most one line a minute: a Redis that comes and goes does not fill the log either. */
   lost(redis: Redis, fields: object): void
-  /** One line once all that were lost are up again. */
+  /** One line once all that were lost are up again, where a line has said that they were. */
   found(redis: Redis): void
 }
 
@@ -73,24 +73,24 @@ function outageOf(log: Log): OutageLog {
   const known = outageLogs.get(log)
   if (known) return known
   const lost = new Set<Redis>()
-  let isDue = createLineLimit()
+  const isDue = createLineLimit()
   let since = 0
+  let isLogged = false
   const outage: OutageLog = {
     lost(redis, fields) {
-      if (lost.size === 0) {
-        since = performance.now()
-        isDue = createLineLimit()
-      }
+      if (lost.size === 0) since = performance.now()
       lost.add(redis)
-      log[isDue() ? 'warn' : 'debug'](
-        { event: 'redis_unavailable', ...fields },
-        'cannot reach Redis; reconnecting until it answers',
-      )
+      const isLine = isDue()
+      isLogged ||= isLine
+      const level = isLine ? 'warn' : 'debug'
+      log[level]({ event: 'redis_unavailable', ...fields }, 'cannot reach Redis; reconnecting until it answers')
     },
     found(redis) {
       if (!lost.delete(redis) || lost.size > 0) return
       const unavailableMs = Math.round(performance.now() - since)
-      log.info({ event: 'redis_available', unavailable_ms: unavailableMs }, 'Redis answers again')
+      const level = isLogged ? 'info' : 'debug'
+      isLogged = false
+      log[level]({ event: 'redis_available', unavailable_ms: unavailableMs }, 'Redis answers again')
     },
   }
   outageLogs.set(log, outage)

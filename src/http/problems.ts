@@ -9,7 +9,7 @@ import {
   type ProblemCode,
   StoreUnavailable,
 } from '../errors.ts'
-import { createLineLimit, reasonOf } from '../jobs/log.ts'
+import { createLineLimit, errorFieldsOf } from '../jobs/log.ts'
 import { faultsOf } from './validation.ts'
 
 /** A problem document (RFC 9457). `type` is `about:blank`: `code` tells problems of one status apart. */
@@ -73,8 +73,7 @@ function logProblem(
 ): void {
   if (code === 'internal_error') log.error({ err: error }, 'a request failed')
   else if (error instanceof StoreUnavailable) {
-    const fields = { event: 'store_unavailable', code, reason: reasonOf(error) }
-    log[isLineDue() ? 'warn' : 'debug'](fields, 'a request could not be answered')
+    log[isLineDue() ? 'warn' : 'debug']({ code, ...errorFieldsOf(error) }, 'a request could not be answered')
   } else if (status >= 500 && error.cause !== undefined && !(error instanceof IssuerUnavailable)) {
     // An issuer that is away is told of once, by what asks it, and not by everybody who comes with a token.
     log.warn({ code, err: error.cause }, 'a request could not be answered')

@@ -1,3 +1,5 @@
+import { StoreUnavailable } from '../errors.ts'
+
 type Write = (fields: object, message: string) => void
 
 /** What the core asks of a logger. Every line of a job's life carries `job_id` among its fields. */
@@ -30,3 +32,7 @@ export function reasonOf(error: unknown): string {
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
   return cause instanceof Error ? cause.message : String(cause)
 }
+
+/** What a line says of an error: of a store that is unavailable, which everything meets alike, only why it is. */
+export const errorFieldsOf = (error: unknown): object =>
+  error instanceof StoreUnavailable ? { event: 'store_unavailable', reason: reasonOf(error) } : { err: error }

@@ -5,7 +5,7 @@ import type { Uploads } from '../inputs/port.ts'
 import type { JobQueue, QueueEntry } from '../queue/port.ts'
 import type { JobStore } from '../store/port.ts'
 import { currentAttempt, isFinished, type Job } from './job.ts'
-import { createRareWarning, type Log, reasonOf } from './log.ts'
+import { createRareWarning, errorFieldsOf, type Log } from './log.ts'
 import type { JobService } from './service.ts'
 import type { Stopper } from './stopper.ts'
 import { logFieldsOf } from './trace.ts'
@@ -72,8 +72,8 @@ export function createReconciler(parts: ReconcilerParts): Reconciler {
 
   /** A store that is unavailable fails every pass, one a second, in the same way. */
   const warn = (error: unknown, fields: object, message: string) => {
-    if (!(error instanceof StoreUnavailable)) log.warn({ ...fields, err: error }, message)
-    else warnRarely({ ...fields, event: 'store_unavailable', reason: reasonOf(error) }, message)
+    const write = error instanceof StoreUnavailable ? warnRarely : log.warn.bind(log)
+    write({ ...fields, ...errorFieldsOf(error) }, message)
   }
 
   /** One job's trouble must not keep the others from what they are owed. */

@@ -18,6 +18,7 @@ describe('the events of all jobs', () => {
     const all = await connected(options)
     const told: string[] = []
     const gaps = vi.fn()
+    const begun = vi.spyOn(all.app.watches, 'watchAll')
     const controller = new AbortController()
     const follow = async () => {
       for await (const { job_id: id, status } of all.client.events({ onGap: gaps, signal: controller.signal })) {
@@ -26,7 +27,7 @@ describe('the events of all jobs', () => {
     }
     const followed = rejection(follow())
     onTestFinished(() => controller.abort())
-    await until(() => all.relay.sent.includes('GET /events HTTP'), 'a stream')
+    await until(() => begun.mock.calls.length === 1, 'a stream')
     const streams = () => all.relay.sent.match(/GET \/events HTTP/g)?.length
     return { ...all, told, gaps, controller, followed, streams }
   }

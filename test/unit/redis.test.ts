@@ -1,6 +1,6 @@
 import { createServer, connect as connectSocket, type AddressInfo, type Socket } from 'node:net'
 import { once } from 'node:events'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { closeRedis, COMMAND_TIMEOUT_MS, connectRedis, unlessAway, wordsOf } from '../../src/redis.ts'
 import { recordingLog } from '../helpers/log.ts'
 import { describeWithRedisServer } from '../helpers/redis.ts'
@@ -77,7 +77,12 @@ describeWithRedisServer('a connection for commands', (server) => {
       return redis
     })
     const logged = (event: string) => lines.filter((line) => line.event === event && line.level !== 'debug')
+    const now = performance.now.bind(performance)
+    const clock = vi.spyOn(performance, 'now')
+    onTestFinished(() => clock.mockRestore())
     for (let outage = 1; outage <= 2; outage++) {
+      // At most one line a minute.
+      clock.mockImplementation(() => now() + outage * 61_000)
       await Promise.all(connections.map((redis) => unlessAway(redis, () => redis.ping())))
       await server().kill()
       await until(() => logged('redis_unavailable').length === outage, 'the line of the outage')
