@@ -37,7 +37,7 @@ const problem = (status: number, code: ProblemCode, detail: string, errors?: Fie
 export const ROUTE_NOT_FOUND = problem(404, 'route_not_found', 'There is no such route.')
 
 /** For a body of another type where both are taken. */
-const NEITHER_JSON_NOR_FORM = problem(
+export const NEITHER_JSON_NOR_FORM = problem(
   415,
   'unsupported_media_type',
   'The body must be application/json or multipart/form-data.',

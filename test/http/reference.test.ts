@@ -406,6 +406,19 @@ describe('real answers are as the reference tells', () => {
     expect(createReferee(reference).faultsOf(route, answer)).toEqual([])
   })
 
+  test('a body of a type that is not taken is answered in the words of the reference, which name those that are', async () => {
+    for (const [path, url] of [
+      ['/jobs', '/jobs'],
+      ['/jobs/{id}/cancel', `/jobs/${unknown}/cancel`],
+    ] as const) {
+      const headers = { ...as('alice'), 'content-type': 'text/plain' }
+      const answer = await guarded.app.inject({ method: 'POST', url, payload: 'x', headers })
+      const { content } = reference.paths[path]!.post!.responses['415']!
+      const examples = content?.['application/problem+json']?.examples as Record<string, { value: unknown }>
+      expect(examples.unsupported_media_type?.value).toEqual(answer.json())
+    }
+  })
+
   test('every operation is asked for, in a good and in a bad case', () => {
     const withErrors = operations().filter(({ name }) => name !== 'GET /readyz')
     for (const { name } of operations())
