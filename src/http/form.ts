@@ -1,4 +1,5 @@
 import type { MultipartFile, MultipartValue } from '@fastify/multipart'
+import type { TSchema } from '@sinclair/typebox'
 import { type FieldFault, InvalidRequest } from '../errors.ts'
 import { FILE_KINDS, type FileKind } from '../jobs/job.ts'
 import { NewJobBody } from './schemas/input.ts'
@@ -36,9 +37,9 @@ export async function readForm(parts: AsyncIterable<Part>, { takeFile, maxFieldB
   for await (const part of parts) {
     const { fieldname: name } = part
     const content = await contentOf(part)
-    const isKnown = isKind(name) || FIELDS.has(name)
+    const isKnown = isKind(name) || TYPES.has(name)
     if (isKnown && content === undefined) continue
-    const isRepeated = seen.has(name) && name !== LIST
+    const isRepeated = seen.has(name) && !isList(name)
     const mistake = !isKnown ? unknown(part) : isRepeated ? 'is given twice' : mistakeOf(part)
     seen.add(name)
     if (mistake !== undefined) {
@@ -48,7 +49,7 @@ export async function readForm(parts: AsyncIterable<Part>, { takeFile, maxFieldB
       await takeFile(name, content as AsyncIterable<Buffer>)
     } else {
       const field = await readField(part, content ?? '', maxFieldBytes)
-      if ('value' in field) body[name] = name === LIST ? joined(body[name], field.value) : field.value
+      if ('value' in field) body[name] = isList(name) ? joined(body[name], field.value) : field.value
       else errors.push({ path: pointerTo(name), message: field.message })
     }
   }
@@ -57,9 +58,12 @@ export async function readForm(parts: AsyncIterable<Part>, { takeFile, maxFieldB
 
 const JSON_TYPE = 'application/json'
 const TOO_LONG = 'is too long'
-/** Comes once for each of its values, as checkboxes of one name do, or once with all of them. */
-const LIST = 'webhook_events'
-const FIELDS = new Set(Object.keys(NewJobBody.properties))
+/** The type of each field, by its schema. */
+const TYPES: ReadonlyMap<string, unknown> = new Map(
+  Object.entries<TSchema>(NewJobBody.properties).map(([name, { type }]) => [name, type as unknown]),
+)
+/** Lists come once for each of their values, as checkboxes of one name do, or once with all of them. */
+const isList = (name: string) => TYPES.get(name) === 'array'
 const isKind = (name: string): name is FileKind => (FILE_KINDS as readonly string[]).includes(name)
 
 const unknown = (part: Part) => (part.type === 'file' && part.filename ? 'unknown file' : 'unknown field')
@@ -112,17 +116,28 @@ async function textOf(stream: AsyncIterable<Buffer>, maxBytes: number): Promise<
   return bytes > maxBytes ? undefined : Buffer.concat(pieces).toString()
 }
 
-/** What is no list stays, for the schema to refuse. */
+/** Null is nothing to add; what is no list stays, for the schema to refuse. */
 function joined(before: unknown, value: unknown): unknown {
+  if (value === null) return before
   if (before === undefined || !Array.isArray(value)) return value
   return Array.isArray(before) ? [...(before as unknown[]), ...(value as unknown[])] : before
 }
 
 /** Text as the field's own type, where it is written as one; what is not stays text, and is refused as such. */
 function valueOf(name: string, text: string): unknown {
-  if (name === 'timeout_seconds' && /^\d{1,15}$/.test(text)) return Number(text)
-  if (name === LIST && !text.startsWith('[')) return text.split(',').map((event) => event.trim())
-  if (name !== LIST && name !== 'metadata') return text
+  switch (TYPES.get(name)) {
+    case 'integer':
+      return /^\d{1,15}$/.test(text) ? Number(text) : text
+    case 'array':
+      return text.startsWith('[') ? jsonOrText(text) : text.split(',').map((value) => value.trim())
+    case 'object':
+      return jsonOrText(text)
+    default:
+      return text
+  }
+}
+
+function jsonOrText(text: string): unknown {
   const json = parseJson(text)
   return json ? json.value : text
 }

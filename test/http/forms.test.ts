@@ -142,6 +142,7 @@ test('events of a webhook come together, with commas or as JSON, or each by itse
     [field('webhook_events', 'job.running, job.failed')],
     [field('webhook_events', '["job.running", "job.failed"]')],
     [blob('webhook_events', '["job.running"]'), failed!],
+    [blob('webhook_events', 'null'), running!, blob('webhook_events', 'null'), failed!],
   ]) {
     expect(await eventsOf(parts)).toEqual(['job.running', 'job.failed'])
   }
