@@ -28,7 +28,7 @@ export const hostRefusal: Refusal = ({ headers, raw }) => {
   const { rawHeaders } = raw
   let hosts = 0
   for (let n = 0; n < rawHeaders.length; n += 2) {
-    const { [n]: name = '' } = rawHeaders
+    const name = rawHeaders[n] ?? ''
     if (name.length === 4 && name.toLowerCase() === 'host') hosts++
   }
   return hosts > 1 ? new AppError('malformed_request', 400, 'There is more than one Host header.') : undefined

@@ -35,7 +35,8 @@ export async function readForm(parts: AsyncIterable<Part>, { takeFile, maxFieldB
   const seen = new Set<string>()
 
   for await (const part of parts) {
-    const { fieldname: name } = part
+    // One without a name has none, whatever the type of the parser says.
+    const name = (part.fieldname as string | undefined) ?? ''
     const content = await contentOf(part)
     const isKnown = isKind(name) || TYPES.has(name)
     if (isKnown && content === undefined) continue

@@ -25,33 +25,32 @@ export type SubmitChecks = {
  */
 export function checkSubmit(fields: SubmitFields, callerId: string, { backend, webhooks }: SubmitChecks): void {
   const { input, webhookUrl, fieldErrors = [], isForm = false } = fields
-  const ofFields = [
+  const ofForm = [
     ...fieldErrors,
     ...checkInput(input, { found: fieldErrors, canHaveFiles: isForm }),
     ...checkWebhook(fields, fieldErrors),
   ]
   const urlError = webhookUrl === undefined ? undefined : webhooks.check(webhookUrl)
-  const ofUrls = [
+  const ofAdapters = [
     ...backend.check(input),
-    ...(urlError === undefined ? [] : [{ path: WEBHOOK_URL, message: urlError }]),
+    ...(urlError === undefined ? [] : [{ path: '/webhook_url', message: urlError }]),
   ]
   const isUnsigned = webhookUrl !== undefined && webhooks.secretsOf(callerId).length === 0
-  if (ofFields.length === 0 && ofUrls.length === 0 && !isUnsigned) return
+  if (ofForm.length === 0 && ofAdapters.length === 0 && !isUnsigned) return
 
   const unsigned = new WebhooksNotConfigured(400)
-  const ofSecrets = isUnsigned ? (unsigned.faults ?? []) : []
-  const errors = mergeByField([...ofFields, ...ofSecrets], ofUrls)
-  if (ofFields.length > 0) throw new InvalidRequest(errors)
+  const errors = mergeByField([...ofForm, ...(isUnsigned ? (unsigned.faults ?? []) : [])], ofAdapters)
+  if (ofForm.length > 0 || !ofAdapters.every(isOfUrl)) throw new InvalidRequest(errors)
   if (!isUnsigned) throw new InvalidRequest(errors, 'url_not_allowed')
   throw errors.length > 1 ? new InvalidRequest(errors) : unsigned
 }
 
-const WEBHOOK_URL = '/webhook_url'
+const isOfUrl = ({ path }: FieldFault) => path.endsWith('_url')
 
-/** One entry a field. `ofUrls` says nothing of a field that is wrong anyway. */
-function mergeByField(errors: readonly FieldFault[], ofUrls: readonly FieldFault[]): FieldFault[] {
+/** One entry a field. `ofAdapters` says nothing of a field that is wrong anyway. */
+function mergeByField(errors: readonly FieldFault[], ofAdapters: readonly FieldFault[]): FieldFault[] {
   const messages = new Map<string, string[]>()
   for (const { path, message } of errors) messages.set(path, [...(messages.get(path) ?? []), message])
-  for (const { path, message } of ofUrls) if (!messages.has(path)) messages.set(path, [message])
+  for (const { path, message } of ofAdapters) if (!messages.has(path)) messages.set(path, [message])
   return [...messages].map(([path, ofField]) => ({ path, message: ofField.join('; ') }))
 }

@@ -179,6 +179,15 @@ test('every field of a form that is wrong is named, with what the schema and the
   ])
 })
 
+test('a part without a name is an unknown field', async () => {
+  const nameless = formOf([...PATHS, field('x', 'y')])
+    .toString()
+    .replace('; name="x"', '')
+  const headers = { 'content-type': FORM_TYPE }
+  const response = await app.app.inject({ method: 'POST', url: '/jobs', payload: nameless, headers })
+  expect(problemOf(response).errors).toEqual([{ path: '/', message: 'unknown field' }])
+})
+
 test('a file that is not taken ends the reading, and the answer also names what was wrong before it', async () => {
   const problem = problemOf(await post([field('colour/a', 'red'), { ...face(), name: 'subtitles' }, speech()]))
   expect(problem.errors).toEqual([

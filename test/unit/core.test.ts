@@ -130,10 +130,12 @@ describe('from submit to the end', () => {
     expect(backend.requests).toEqual([])
   })
 
-  test('what the backend sees wrong with an input is refused as url_not_allowed', async () => {
+  test('what the backend sees wrong with a URL is refused as url_not_allowed, and with a path as invalid_request', async () => {
     const { backend, submit } = await start()
     backend.check = () => [{ path: '/video_url', message: 'is private' }]
     await expect(submit()).rejects.toMatchObject({ code: 'url_not_allowed', status: 400 })
+    backend.check = () => [{ path: '/video_path', message: 'must have letters and digits only' }]
+    await expect(submit()).rejects.toMatchObject({ code: 'invalid_request', faults: [{ path: '/video_path' }] })
   })
 
   test('a job of another caller is not found', async () => {
