@@ -20,7 +20,7 @@ import { logRoutes } from './http/logs.ts'
 import { countRequests, countUnreadable, metricsRoutes } from './http/metrics.ts'
 import { outputRoutes } from './http/output.ts'
 import { collectMethods } from './http/methods.ts'
-import { headRefusal, registerBodies } from './http/bodies.ts'
+import { headRefusal, hostRefusal, registerBodies } from './http/bodies.ts'
 import { registerPressure } from './http/pressure.ts'
 import { answerClientError, answerError, answerExpectation, registerProblems } from './http/problems.ts'
 import { addRateLimits, createFailureLimit, registerLimiter } from './http/rate-limits.ts'
@@ -69,8 +69,8 @@ export async function buildApp({ log, http, authenticator, counter, ...parts }: 
     },
     clientErrorHandler: answerClientError,
     ...connectionOptions(http),
-    // A job id of any length is ours to refuse.
-    routerOptions: { maxParamLength: 16_384 },
+    // A job id of any length is ours to refuse. A slash too many, as clients put before or after a path, names nothing else.
+    routerOptions: { maxParamLength: 16_384, ignoreTrailingSlash: true, ignoreDuplicateSlashes: true },
     // Keep-alive connections that are idle must not hold up a shutdown.
     forceCloseConnections: 'idle',
     // Ours to refuse, with a problem document.
@@ -89,7 +89,7 @@ export async function buildApp({ log, http, authenticator, counter, ...parts }: 
   registerCaller(app)
   forbidSniffing(app)
   await registerCors(app, http.corsOrigins)
-  refuse(app, [crossSiteRefusal(http.corsOrigins), endingRefusal(app)])
+  refuse(app, [hostRefusal, crossSiteRefusal(http.corsOrigins), endingRefusal(app)])
   await registerPressure(app, http)
   await registerLimiter(app, http.limits, counter)
   registerAuth(app, { authenticator, failures: createFailureLimit(app) })
@@ -113,7 +113,8 @@ export async function buildApp({ log, http, authenticator, counter, ...parts }: 
   const isOpen = authenticator === undefined
   const isPublic = http.publicDocs ?? isOpen
   // On an open server nobody has a credential to show.
-  if (isPublic || !isOpen) await app.register(docsRoutes, { routes, authenticated: !isOpen, isPublic })
+  if (isPublic || !isOpen)
+    await app.register(docsRoutes, { routes, authenticated: !isOpen, isPublic, publicUrl: http.publicUrl })
 
   refuseOtherMethods()
   await app.ready()

@@ -189,9 +189,12 @@ export const ConfigSchema = Type.Object({
   }),
   INPUT_TIMEOUT_SECONDS: integer('Time the fetch of one input may take.', { default: 120, minimum: 1, maximum: 3600 }),
   PUBLIC_URL: Type.Optional(
-    text('Where callers reach the server, for the links it gives out. Unset: `http://localhost:PORT`.', {
-      pattern: URL_PATTERN,
-    }),
+    text(
+      'Where callers reach the server, for the links it gives out and for its reference. Unset: links lead to `http://localhost:PORT`.',
+      {
+        pattern: URL_PATTERN,
+      },
+    ),
   ),
   OUTPUT_SOURCE: Type.Optional(
     choice(
@@ -277,6 +280,10 @@ export function loadConfig(env: Environment = process.env): Config {
   const backend = backendOf(values, env)
   return Object.freeze({ ...config, BACKEND: backend, backendAssumed: config.BACKEND === undefined && !found })
 }
+
+/** Where callers reach the server, without a slash at its end, so that paths can follow. */
+export const publicUrlOf = ({ PUBLIC_URL }: Pick<Config, 'PUBLIC_URL'>): string | undefined =>
+  PUBLIC_URL?.replace(/\/+$/, '')
 
 /**
  * What a child process may see of the environment: what programs need to run, and nothing of the server's own,

@@ -128,8 +128,8 @@ export class InputNotFound extends AppError {
 
 /** 400: the body is cut off, or not readable multipart/form-data. */
 export class InvalidMultipart extends AppError {
-  constructor(options?: ErrorOptions) {
-    super('invalid_multipart', 400, 'The body is not readable multipart/form-data, or is cut off.', options)
+  constructor(message = 'The body is not readable multipart/form-data, or is cut off.', options?: ErrorOptions) {
+    super('invalid_multipart', 400, message, options)
   }
 }
 

@@ -1,6 +1,6 @@
 import { getHeapStatistics } from 'node:v8'
 import { parseOrigins, parseTrustedProxies, type TrustedProxies } from './address-lists.ts'
-import type { Config } from './config.ts'
+import { type Config, publicUrlOf } from './config.ts'
 import type { ArrivalLimits } from './http/arrival.ts'
 import type { ConnectionLimits } from './http/connections.ts'
 import type { PressureLimits } from './http/pressure.ts'
@@ -21,6 +21,8 @@ export type HttpSettings = ConnectionLimits &
     readonly trustedProxies: TrustedProxies | undefined
     /** Whether anybody may read the reference; undefined: where anybody may do everything. */
     readonly publicDocs: boolean | undefined
+    /** Where callers reach the server, without a slash at its end; undefined: nobody has said. */
+    readonly publicUrl: string | undefined
   }
 
 /** How long the head of a request may take to arrive, and how long its body, in ms. */
@@ -46,6 +48,7 @@ export const httpSettingsOf = (config: Config): HttpSettings => ({
   corsOrigins: config.CORS_ORIGINS === undefined ? [] : parseOrigins(config.CORS_ORIGINS),
   trustedProxies: config.TRUST_PROXY === undefined ? undefined : parseTrustedProxies(config.TRUST_PROXY),
   publicDocs: config.PUBLIC_DOCS,
+  publicUrl: publicUrlOf(config),
   maxConnections: config.MAX_CONNECTIONS,
   headersTimeoutMs: HEADERS_TIMEOUT_MS,
   requestTimeoutMs: REQUEST_TIMEOUT_MS,

@@ -1,6 +1,6 @@
 import { Redis, type RedisOptions } from 'ioredis'
 import { StoreUnavailable } from './errors.ts'
-import { createRareWarning, type Log } from './jobs/log.ts'
+import { createLineLimit, type Log } from './jobs/log.ts'
 
 /** Longest a command waits for a connection, and then for its answer, in ms each: a request is answered 503 then. */
 export const COMMAND_TIMEOUT_MS = 2_000
@@ -52,11 +52,49 @@ function open({ url, name, log }: RedisSettings, options: Patience & Resending):
     reconnectOnError: (error) => error.message.includes('READONLY'),
     retryStrategy: (times) => Math.min(50 * 2 ** Math.min(times, 10), RECONNECT_MAX_MS) * (0.5 + Math.random() / 2),
   })
-  const warnRarely = createRareWarning(log)
-  redis.on('error', (error: Error) => {
-    warnRarely({ connection: name, reason: wordsOf(error) }, 'Redis cannot be reached; it is tried again and again')
-  })
+  const outage = outageOf(log)
+  redis.on('error', (error: Error) => outage.lost(redis, { connection: name, reason: wordsOf(error) }))
+  redis.on('ready', () => outage.found(redis))
   return redis
+}
+
+/** What a process logs of Redis, however many connections it has: they are lost and found together. */
+type OutageLog = {
+  /** At most one line a minute: a Redis that comes and goes does not fill the log either. */
+  lost(redis: Redis, fields: object): void
+  /** One line once all that were lost are up again, where a line has said that they were. */
+  found(redis: Redis): void
+}
+
+/** By the log that the connections of a process share. */
+const outageLogs = new WeakMap<Log, OutageLog>()
+
+function outageOf(log: Log): OutageLog {
+  const known = outageLogs.get(log)
+  if (known) return known
+  const lost = new Set<Redis>()
+  const isDue = createLineLimit()
+  let since = 0
+  let isLogged = false
+  const outage: OutageLog = {
+    lost(redis, fields) {
+      if (lost.size === 0) since = performance.now()
+      lost.add(redis)
+      const isLine = isDue()
+      isLogged ||= isLine
+      const level = isLine ? 'warn' : 'debug'
+      log[level]({ event: 'redis_unavailable', ...fields }, 'cannot reach Redis; reconnecting until it answers')
+    },
+    found(redis) {
+      if (!lost.delete(redis) || lost.size > 0) return
+      const unavailableMs = Math.round(performance.now() - since)
+      const level = isLogged ? 'info' : 'debug'
+      isLogged = false
+      log[level]({ event: 'redis_available', unavailable_ms: unavailableMs }, 'Redis answers again')
+    },
+  }
+  outageLogs.set(log, outage)
+  return outage
 }
 
 /** Closes a connection; what was asked before is still answered, where Redis is there to answer. Idempotent. */

@@ -16,6 +16,7 @@ const [
   { wire },
   { buildApp },
   { httpSettingsOf },
+  { reasonOf },
   { default: closeWithGrace },
 ] = await Promise.all([
   import('./config.ts'),
@@ -24,6 +25,7 @@ const [
   import('./wiring.ts'),
   import('./app.ts'),
   import('./http-settings.ts'),
+  import('./jobs/log.ts'),
   import('close-with-grace'),
 ])
 
@@ -63,7 +65,7 @@ async function serve(config: Config) {
     await wired.start(portOf(app))
   } catch (error) {
     if (isEnding()) return
-    log.fatal({ reason: causeOf(error) }, 'the unfinished jobs cannot be read from the store that JOB_STORE names')
+    log.fatal({ reason: reasonOf(error) }, 'the unfinished jobs cannot be read from the store that JOB_STORE names')
     await wired.close()
     process.exit(1)
   }
@@ -72,12 +74,7 @@ async function serve(config: Config) {
 
 /** A store can go between the moment in which it is opened and the first that is asked of it. */
 function bootFault(error: Error): string {
-  return error instanceof StoreUnavailable ? `JOB_STORE: the store has gone (${causeOf(error)})` : error.message
-}
-
-function causeOf(error: unknown): string {
-  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
-  return cause instanceof Error ? cause.message : String(cause)
+  return error instanceof StoreUnavailable ? `JOB_STORE: the store has gone (${reasonOf(error)})` : error.message
 }
 
 /** The one it really listens on: `PORT=0` takes any. */

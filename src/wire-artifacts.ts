@@ -4,7 +4,7 @@ import type { Logger } from 'pino'
 import { createArtifactsByBackend } from './artifacts/by-backend.ts'
 import type { Artifacts } from './artifacts/port.ts'
 import type { ModalDownload } from './backend/modal-download.ts'
-import { type Config, ConfigError } from './config.ts'
+import { type Config, ConfigError, publicUrlOf } from './config.ts'
 import { hasReplicas } from './config-faults.ts'
 import { UploadsNeedPublicUrl, UploadsNeedSharedStorage } from './errors.ts'
 import type { Uploads } from './inputs/port.ts'
@@ -106,7 +106,7 @@ export async function openLinks(config: Config, { secrets, port }: LinkSettings,
   const isProduction = config.NODE_ENV === 'production'
   if (isProduction && config.PUBLIC_URL === undefined) log.warn(NO_PUBLIC_URL)
   if (isProduction && config.SIGNING_SECRET === undefined) log.warn(NO_SIGNING_SECRET)
-  const publicUrl = config.PUBLIC_URL?.replace(/\/+$/, '')
+  const publicUrl = publicUrlOf(config)
   return createLinkSigner({
     secrets: config.SIGNING_SECRET?.split(',').map((secret) => secret.trim()) ?? [await secrets.secret('links')],
     publicUrl: () => publicUrl ?? `http://localhost:${port()}`,

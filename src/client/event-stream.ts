@@ -1,4 +1,6 @@
+import { piecesOf } from './pieces.ts'
 import type { Job } from './schema.ts'
+import { backOffMs, MAX_PAUSE_MS, pause } from './transport.ts'
 
 /** A state of a job, and what to send as `Last-Event-ID` to be told only of later ones. */
 export type StatusEvent = { readonly id: string; readonly job: Job }
@@ -11,24 +13,16 @@ export async function* readEvents(
   body: ReadableStream<Uint8Array>,
   silenceMs = SILENCE_MS,
 ): AsyncGenerator<StatusEvent> {
-  const reader = body.getReader()
   const decoder = new TextDecoder()
   let text = ''
-  try {
-    for (;;) {
-      const { done, value } = await within(silenceMs, reader.read())
-      if (done) return
-      text += decoder.decode(value, { stream: true })
-      const blocks = text.split(/\r?\n\r?\n/)
-      text = blocks.pop() ?? ''
-      for (const block of blocks) {
-        const fields = fieldsOf(block)
-        if (fields.event === 'status') yield { id: fields.id ?? '', job: JSON.parse(fields.data ?? '') as Job }
-      }
+  for await (const piece of piecesOf(body, silenceMs)) {
+    text += decoder.decode(piece, { stream: true })
+    const blocks = text.split(/\r?\n\r?\n/)
+    text = blocks.pop() ?? ''
+    for (const block of blocks) {
+      const fields = fieldsOf(block)
+      if (fields.event === 'status') yield { id: fields.id ?? '', job: JSON.parse(fields.data ?? '') as Job }
     }
-  } finally {
-    // Whoever stops reading, or is told nothing any more, leaves the connection.
-    await reader.cancel().catch(() => undefined)
   }
 }
 
@@ -37,14 +31,47 @@ function fieldsOf(block: string): Partial<Record<string, string>> {
   return Object.fromEntries(block.split(/\r?\n/).map((line) => line.split(/: ?(.*)/s, 2)) as [string, string][])
 }
 
-async function within<T>(ms: number, work: Promise<T>): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`the stream was silent for ${ms} ms`)), ms)
-  })
-  try {
-    return await Promise.race([work, late])
-  } finally {
-    clearTimeout(timer)
+/** For how long a stream has held, in ms, that is not counted with those that broke before it. */
+const HELD_MS = MAX_PAUSE_MS
+
+export type FollowOptions = {
+  /** Opens the stream, with headers of this kind; no body: there is nothing more to be told. */
+  readonly open: (headers: Readonly<Record<string, string>>) => Promise<Response>
+  /** Whether a state is the last that matters. */
+  readonly isLast: (job: Job) => boolean
+  /** Whether what was missed comes after a break, to whoever says what it has. */
+  readonly resumes: boolean
+  /** Called once the stream is open again after a break. */
+  readonly onGap?: (() => void) | undefined
+  /** Streams in a row that may break. */
+  readonly retries: number
+  readonly signal?: AbortSignal | undefined
+}
+
+/** The jobs of a stream of events, across broken connections. */
+export async function* follow(options: FollowOptions): AsyncGenerator<Job, void> {
+  const { open, isLast, resumes, onGap, retries, signal } = options
+  let seen: string | undefined
+  let failures = 0
+  for (let isFirst = true; ; isFirst = false) {
+    const headers = { accept: 'text/event-stream', ...(resumes && seen && { 'last-event-id': seen }) }
+    const { body } = await open(headers)
+    // 204: the end is known already.
+    if (!body) return
+    const openedAt = Date.now()
+    if (!isFirst) onGap?.()
+    try {
+      for await (const event of readEvents(body)) {
+        seen = event.id
+        yield event.job
+        if (isLast(event.job)) return
+      }
+      throw new Error('the stream of events ended')
+    } catch (error) {
+      signal?.throwIfAborted()
+      failures = Date.now() - openedAt > HELD_MS ? 1 : failures + 1
+      if (failures > retries) throw error
+    }
+    await pause(backOffMs(failures - 1), signal)
   }
 }

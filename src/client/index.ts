@@ -1,18 +1,12 @@
-import { readEvents } from './event-stream.ts'
+import { type Download, openDownload } from './download.ts'
+import { follow } from './event-stream.ts'
+import { piecesOf } from './pieces.ts'
 import { ProblemError } from './problem-error.ts'
-import type { Job, JobList, NewJobForm, operations } from './schema.ts'
-import {
-  backOffMs,
-  type Call,
-  createTransport,
-  MAX_PAUSE_MS,
-  pause,
-  RETRIES,
-  type TransportOptions,
-} from './transport.ts'
+import type { Delivery, DeliveryList, Job, JobList, NewJobForm, operations } from './schema.ts'
+import { type Call, createTransport, RETRIES, type TransportOptions } from './transport.ts'
 
 export type * from './schema.ts'
-export { ProblemError }
+export { type Download, ProblemError }
 
 export type ClientOptions = TransportOptions
 
@@ -25,17 +19,26 @@ export type CallOptions = { readonly signal?: AbortSignal | undefined }
 /** What may be left out may also be undefined. */
 type Lenient<T> = { [K in keyof T]: undefined extends T[K] ? T[K] | undefined : T[K] }
 
+/** Or null, as in a row of a table. */
+type Nullable<T> = { [K in keyof T]: undefined extends T[K] ? T[K] | null | undefined : T[K] }
+
 /** A job to be made; with files (`video`, `image`, `audio`) it is an upload. */
-export type JobRequest = Lenient<NewJobForm>
+export type JobRequest = Nullable<NewJobForm>
 
 /** What to list. */
 export type ListQuery = Lenient<NonNullable<operations['listJobs']['parameters']['query']>>
 
-/** The answer with a video, of which nothing is read yet. */
-export type Download = Response & { readonly body: ReadableStream<Uint8Array> }
-
 /** Without a key of its own a submit gets a random one, so that it can be sent again and makes one job all the same. */
 export type SubmitOptions = CallOptions & { readonly idempotencyKey?: string | undefined }
+
+/** `attempt`: which one; the current one by default. */
+export type LogOptions = CallOptions & { readonly attempt?: number | undefined }
+
+/**
+ * `onGap` is called once the stream is open again after a broken connection: what changed meanwhile is not told, so list
+ * the jobs then.
+ */
+export type EventsOptions = CallOptions & { readonly onGap?: (() => void) | undefined }
 
 /**
  * Jobs of one server. What fails is sent again as the server's `Retry-After` asks, and after a broken connection where
@@ -47,17 +50,30 @@ export type Client = {
   get(id: string, options?: CallOptions): Promise<Job>
   /** One page, newest first. */
   list(query?: ListQuery, options?: CallOptions): Promise<JobList>
+  /** Page after page of `list`, to the last. */
+  pages(query?: ListQuery, options?: CallOptions): AsyncGenerator<JobList, void>
   /** The job once it has ended. One that failed is an answer like any other: look at its `status`. */
   wait(id: string, options?: CallOptions): Promise<EndedJob>
   /** The job now and after every change, up to its end, across broken connections; `retries` is how many in a row. */
   events(id: string, options?: CallOptions): AsyncGenerator<Job, void>
-  /** The video, as it comes. Of a job that has none, 409 with the reason. */
+  /** Each of your jobs after every change from now on, without an end of its own; `retries` likewise. */
+  events(options?: EventsOptions): AsyncGenerator<Job, void>
+  /** What an attempt has printed and, while it runs, prints, in pieces of any size. One that is cut off rejects. */
+  logs(id: string, options?: LogOptions): AsyncGenerator<string, void>
+  /**
+   * The video, as it comes, across broken connections: it goes on where it was cut off. Of a job that has none, 409 with
+   * the reason.
+   */
   download(id: string, options?: CallOptions): Promise<Download>
   cancel(id: string, options?: CallOptions): Promise<Job>
   /** Starts a failed or canceled job over. The only call that is sent again only where the server has not begun it. */
   retry(id: string, options?: CallOptions): Promise<Job>
   /** Forgets a job that has ended. That it is gone already is fine. */
   remove(id: string, options?: CallOptions): Promise<void>
+  /** The webhooks of a job, with their tries. */
+  deliveries(id: string, options?: CallOptions): Promise<DeliveryList>
+  /** Sends a webhook once more, by its number. Like `retry` it is sent again only where the server has not begun it. */
+  redeliver(id: string, number: number, options?: CallOptions): Promise<Delivery>
 }
 
 /** How long the server holds an answer back for a job's end, in s: less than proxies wait. */
@@ -66,9 +82,6 @@ const HOLD_SECONDS = 30
 const ANSWER_MS = 30_000
 /** How long a video may take to begin, in ms: the server may have to fetch it first. */
 const OUTPUT_MS = 120_000
-/** For how long a stream has held, in ms, that is not counted with those that broke before it. */
-const HELD_MS = MAX_PAUSE_MS
-
 /** Makes a client; nothing is sent yet. Throws a `TypeError` where the base URL is none. */
 export function createClient(options: ClientOptions): Client {
   const send = createTransport(options)
@@ -78,6 +91,8 @@ export function createClient(options: ClientOptions): Client {
     send({ method, path, repeatable: true, timeoutMs: ANSWER_MS, ...more }, (response) => response.json() as Promise<T>)
   const open = (path: string, more: Partial<Call> = {}) =>
     send({ method: 'GET', path, repeatable: true, timeoutMs: ANSWER_MS, ...more }, (response) => response)
+  const list = (query: ListQuery = {}, options?: CallOptions) =>
+    ask<JobList>('GET', `/jobs?${new URLSearchParams(given(query) as [string, string][]).toString()}`, options)
 
   return {
     submit(job, { idempotencyKey = randomKey(), signal } = {}) {
@@ -85,8 +100,15 @@ export function createClient(options: ClientOptions): Client {
       return ask('POST', '/jobs', { ...content, headers: { ...headers, 'idempotency-key': idempotencyKey }, signal })
     },
     get: (id, options) => ask('GET', pathOf(id), options),
-    list: (query = {}, options) =>
-      ask('GET', `/jobs?${new URLSearchParams(given(query) as [string, string][]).toString()}`, options),
+    list,
+    async *pages(query = {}, options) {
+      for (let cursor = query.cursor; ;) {
+        const page = await list({ ...query, cursor }, options)
+        yield page
+        if (page.next_cursor === undefined) return
+        cursor = page.next_cursor
+      }
+    },
     async wait(id, options) {
       const timeoutMs = HOLD_SECONDS * 1000 + ANSWER_MS
       for (;;) {
@@ -94,32 +116,27 @@ export function createClient(options: ClientOptions): Client {
         if (hasEnded(job)) return job
       }
     },
-    async *events(id, { signal } = {}) {
-      let seen: string | undefined
-      let failures = 0
-      for (;;) {
-        const headers = { accept: 'text/event-stream', ...(seen && { 'last-event-id': seen }) }
-        const { body } = await open(pathOf(id, '/events'), { headers, signal })
-        // 204: the end is known already.
-        if (!body) return
-        const openedAt = Date.now()
-        try {
-          for await (const event of readEvents(body)) {
-            seen = event.id
-            yield event.job
-            if (hasEnded(event.job)) return
-          }
-          throw new Error('the stream ended before the job')
-        } catch (error) {
-          signal?.throwIfAborted()
-          failures = Date.now() - openedAt > HELD_MS ? 1 : failures + 1
-          if (failures > retries) throw error
-        }
-        await pause(backOffMs(failures - 1), signal)
-      }
+    events(idOrOptions: string | EventsOptions = {}, forJob: CallOptions = {}) {
+      const id = typeof idOrOptions === 'string' ? idOrOptions : undefined
+      const { signal, onGap } = typeof idOrOptions === 'string' ? { ...forJob, onGap: undefined } : idOrOptions
+      const path = id === undefined ? '/events' : pathOf(id, '/events')
+      return follow({
+        open: (headers) => open(path, { headers, signal }),
+        isLast: (job) => id !== undefined && hasEnded(job),
+        resumes: id !== undefined,
+        ...{ onGap, retries, signal },
+      })
     },
-    // A video that there is has a body.
-    download: (id, options) => open(pathOf(id, '/output'), { ...options, timeoutMs: OUTPUT_MS }) as Promise<Download>,
+    async *logs(id, { attempt, signal } = {}) {
+      const { body } = await open(pathOf(id, attempt === undefined ? '/logs' : `/logs?attempt=${attempt}`), { signal })
+      const decoder = new TextDecoder()
+      for await (const piece of body ? piecesOf(body) : []) yield decoder.decode(piece, { stream: true })
+    },
+    download(id, { signal } = {}) {
+      const ask = (headers: Readonly<Record<string, string>>) =>
+        open(pathOf(id, '/output'), { headers, signal, timeoutMs: OUTPUT_MS })
+      return openDownload({ open: ask, retries, signal })
+    },
     cancel: (id, options) => ask('POST', pathOf(id, '/cancel'), options),
     retry: (id, options) => ask('POST', pathOf(id, '/retry'), { ...options, repeatable: false }),
     async remove(id, options) {
@@ -129,12 +146,16 @@ export function createClient(options: ClientOptions): Client {
         if (!(error instanceof ProblemError && error.code === 'job_not_found')) throw error
       })
     },
+    deliveries: (id, options) => ask('GET', pathOf(id, '/deliveries'), options),
+    redeliver: (id, number, options) =>
+      ask('POST', pathOf(id, `/deliveries/${number}/redeliver`), { ...options, repeatable: false }),
   }
 }
 
 const hasEnded = (job: Job): job is EndedJob => job.status !== 'submitted' && job.status !== 'running'
 
-const given = (fields: object): [string, unknown][] => Object.entries(fields).filter(([, value]) => value !== undefined)
+const given = (fields: object): [string, unknown][] =>
+  Object.entries(fields).filter(([, value]) => value !== undefined && value !== null)
 
 /** `randomUUID` is not there on pages of plain http. */
 const randomKey = () =>

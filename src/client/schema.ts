@@ -1,46 +1,6 @@
 // Made from the reference of the server by `npm run client:types`. Do not edit.
 
 export interface paths {
-    "/healthz": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Is the process alive?
-         * @description Answers as long as the process does, also under load. Never limited.
-         */
-        get: operations["getHealth"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/readyz": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Should it be given requests?
-         * @description Looked at in the background every two seconds. A backend that is away does not make it unready.
-         */
-        get: operations["getReadiness"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/jobs": {
         parameters: {
             query?: never;
@@ -119,50 +79,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/jobs/{id}/cancel": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Cancel a job
-         * @description Ends the job at once; its call is stopped in the background. Canceling again is no error.
-         *
-         *     Needs the scope `jobs:write`.
-         */
-        post: operations["cancelJob"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/jobs/{id}/retry": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Retry a job
-         * @description Starts a failed or canceled job over: the same id, a next attempt, a new deadline.
-         *
-         *     Needs the scope `jobs:write`.
-         */
-        post: operations["retryJob"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/jobs/{id}/output": {
         parameters: {
             query?: never;
@@ -207,6 +123,72 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/jobs/{id}/logs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read the log
+         * @description What the function has printed. While it runs the answer goes on, and ends with it; an answer that is cut off is an error of the backend.
+         *
+         *     Needs the scope `jobs:read`.
+         */
+        get: operations["getLogs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/jobs/{id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel a job
+         * @description Ends the job at once; its call is stopped in the background. Canceling again is no error.
+         *
+         *     Needs the scope `jobs:write`.
+         */
+        post: operations["cancelJob"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/jobs/{id}/retry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Retry a job
+         * @description Starts a failed or canceled job over: the same id, a next attempt, a new deadline.
+         *
+         *     Needs the scope `jobs:write`.
+         */
+        post: operations["retryJob"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/jobs/{id}/events": {
         parameters: {
             query?: never;
@@ -243,28 +225,6 @@ export interface paths {
          *     Needs the scope `jobs:read`.
          */
         get: operations["followJobs"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/jobs/{id}/logs": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Read the log
-         * @description What the function has printed. While it runs the answer goes on, and ends with it; an answer that is cut off is an error of the backend.
-         *
-         *     Needs the scope `jobs:read`.
-         */
-        get: operations["getLogs"];
         put?: never;
         post?: never;
         delete?: never;
@@ -331,6 +291,46 @@ export interface paths {
          *     Needs the scope `jobs:write`.
          */
         get: operations["getWebhookSecret"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/healthz": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Is the process alive?
+         * @description Answers as long as the process does, also under load. Never limited.
+         */
+        get: operations["getHealth"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/readyz": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Should it be given requests?
+         * @description Looked at in the background every two seconds. A backend that is away does not make it unready.
+         */
+        get: operations["getReadiness"];
         put?: never;
         post?: never;
         delete?: never;
@@ -457,7 +457,7 @@ export interface components {
              */
             errors?: components["schemas"]["FieldFault"][];
         };
-        /** @description Like `NewJob`, and files: exactly one face (`video_url`, `image_url`, `video_path`, `video`, `image`) and exactly one speech (`audio_url`, `audio_path`, `audio`). Fields and files come in any order; `metadata` is a JSON object as text. */
+        /** @description Like `NewJob`, and files: exactly one face (`video_url`, `image_url`, `video_path`, `video`, `image`) and exactly one speech (`audio_url`, `audio_path`, `audio`). Fields and files come in any order; `metadata` is a JSON object as text. A field without text and a file input without a file count as absent; a part of type application/json is read as JSON. */
         NewJobForm: {
             /**
              * Format: binary
@@ -543,36 +543,107 @@ export interface components {
              */
             webhook_events?: ("job.running" | "job.succeeded" | "job.failed" | "job.canceled")[];
         } & ((unknown | unknown | unknown | unknown | unknown) & (unknown | unknown | unknown));
-        /** @description The process answers. */
-        Health: {
+        /** @description What to make: exactly one face (`video_url`, `image_url`, `video_path`) and exactly one speech (`audio_url`, `audio_path`). An optional field that is null counts as absent. */
+        NewJob: {
             /**
-             * @description The process answers.
-             * @example ok
-             * @enum {string}
+             * Format: uri
+             * @description Face: a video by http(s) URL.
+             * @example https://media.example.com/face.mp4
              */
-            status: "ok";
-        };
-        /** @description Whether this server should be given requests. */
-        Readiness: {
+            video_url?: string | null;
             /**
-             * @description `unavailable` while the store does not answer, `ending` once the server has been told to end.
-             * @example ready
-             * @enum {string}
+             * Format: uri
+             * @description Face: a still image by http(s) URL.
+             * @example https://media.example.com/face.jpg
              */
-            status: "ready" | "unavailable" | "ending";
+            image_url?: string | null;
             /**
-             * @description Whether the store of jobs answers.
-             * @example ok
-             * @enum {string}
+             * @description Face: a video or image by path, relative to the media root (locally) or to the checkout of MuseTalk (Modal).
+             * @example face.mp4
              */
-            store: "ok" | "unavailable";
+            video_path?: string | null;
             /**
-             * @description Whether the backend can be reached. Jobs are taken and kept either way.
-             * @example ok
-             * @enum {string}
+             * Format: uri
+             * @description Speech by http(s) URL.
+             * @example https://media.example.com/speech.wav
              */
-            backend: "ok" | "degraded";
-        };
+            audio_url?: string | null;
+            /**
+             * @description Speech by path, relative like `video_path`.
+             * @example speech.wav
+             */
+            audio_path?: string | null;
+            /**
+             * @description The MuseTalk model.
+             * @default v15
+             * @example v15
+             * @enum {string|null}
+             */
+            version?: "v15" | "v1" | null;
+            /**
+             * @description Your own labels: up to 16 keys of 64 characters, values of 512.
+             * @example {
+             *       "scene": "12"
+             *     }
+             */
+            metadata?: {
+                [key: string]: string | null;
+            } | null;
+            /**
+             * @description Time the job has from its acceptance to its end; the server has a default.
+             * @example 3600
+             */
+            timeout_seconds?: number | null;
+            /**
+             * Format: uri
+             * @description Where to be told by a signed POST (Standard Webhooks): http or https, at a public address.
+             * @example https://hooks.example.com/lip-sync
+             */
+            webhook_url?: string | null;
+            /**
+             * @description What the webhook is told of; the three ends if not given.
+             * @example [
+             *       "job.running",
+             *       "job.succeeded",
+             *       "job.failed",
+             *       "job.canceled"
+             *     ]
+             */
+            webhook_events?: ("job.running" | "job.succeeded" | "job.failed" | "job.canceled")[] | null;
+        } & (({
+            /**
+             * Format: uri
+             * @description Face: a video by http(s) URL.
+             * @example https://media.example.com/face.mp4
+             */
+            video_url: string;
+        } | {
+            /**
+             * Format: uri
+             * @description Face: a still image by http(s) URL.
+             * @example https://media.example.com/face.jpg
+             */
+            image_url: string;
+        } | {
+            /**
+             * @description Face: a video or image by path, relative to the media root (locally) or to the checkout of MuseTalk (Modal).
+             * @example face.mp4
+             */
+            video_path: string;
+        }) & ({
+            /**
+             * Format: uri
+             * @description Speech by http(s) URL.
+             * @example https://media.example.com/speech.wav
+             */
+            audio_url: string;
+        } | {
+            /**
+             * @description Speech by path, relative like `video_path`.
+             * @example speech.wav
+             */
+            audio_path: string;
+        }));
         /** @description A file that came with the submit. */
         InputFile: {
             /**
@@ -858,74 +929,6 @@ export interface components {
              */
             output_url: string;
         };
-        /** @description What to make: exactly one face (`video_url`, `image_url`, `video_path`) and exactly one speech (`audio_url`, `audio_path`). */
-        NewJob: {
-            /**
-             * Format: uri
-             * @description Face: a video by http(s) URL.
-             * @example https://media.example.com/face.mp4
-             */
-            video_url?: string;
-            /**
-             * Format: uri
-             * @description Face: a still image by http(s) URL.
-             * @example https://media.example.com/face.jpg
-             */
-            image_url?: string;
-            /**
-             * @description Face: a video or image by path, relative to the media root (locally) or to the checkout of MuseTalk (Modal).
-             * @example face.mp4
-             */
-            video_path?: string;
-            /**
-             * Format: uri
-             * @description Speech by http(s) URL.
-             * @example https://media.example.com/speech.wav
-             */
-            audio_url?: string;
-            /**
-             * @description Speech by path, relative like `video_path`.
-             * @example speech.wav
-             */
-            audio_path?: string;
-            /**
-             * @description The MuseTalk model.
-             * @default v15
-             * @example v15
-             * @enum {string}
-             */
-            version?: "v15" | "v1";
-            /**
-             * @description Your own labels: up to 16 keys of 64 characters, values of 512.
-             * @example {
-             *       "scene": "12"
-             *     }
-             */
-            metadata?: {
-                [key: string]: string;
-            };
-            /**
-             * @description Time the job has from its acceptance to its end; the server has a default.
-             * @example 3600
-             */
-            timeout_seconds?: number;
-            /**
-             * Format: uri
-             * @description Where to be told by a signed POST (Standard Webhooks): http or https, at a public address.
-             * @example https://hooks.example.com/lip-sync
-             */
-            webhook_url?: string;
-            /**
-             * @description What the webhook is told of; the three ends if not given.
-             * @example [
-             *       "job.running",
-             *       "job.succeeded",
-             *       "job.failed",
-             *       "job.canceled"
-             *     ]
-             */
-            webhook_events?: ("job.running" | "job.succeeded" | "job.failed" | "job.canceled")[];
-        } & ((unknown | unknown | unknown) & (unknown | unknown));
         /** @description One POST. One that runs has neither status nor error. */
         DeliveryTry: {
             /**
@@ -1038,6 +1041,36 @@ export interface components {
              */
             secrets: string[];
         };
+        /** @description The process answers. */
+        Health: {
+            /**
+             * @description The process answers.
+             * @example ok
+             * @enum {string}
+             */
+            status: "ok";
+        };
+        /** @description Whether this server should be given requests. */
+        Readiness: {
+            /**
+             * @description `unavailable` while the store does not answer, `ending` once the server has been told to end.
+             * @example ready
+             * @enum {string}
+             */
+            status: "ready" | "unavailable" | "ending";
+            /**
+             * @description Whether the store of jobs answers.
+             * @example ok
+             * @enum {string}
+             */
+            store: "ok" | "unavailable";
+            /**
+             * @description Whether the backend can be reached. Jobs are taken and kept either way.
+             * @example ok
+             * @enum {string}
+             */
+            backend: "ok" | "degraded";
+        };
     };
     responses: never;
     parameters: never;
@@ -1114,8 +1147,7 @@ export interface components {
 export type FieldFault = components['schemas']['FieldFault'];
 export type Problem = components['schemas']['Problem'];
 export type NewJobForm = components['schemas']['NewJobForm'];
-export type Health = components['schemas']['Health'];
-export type Readiness = components['schemas']['Readiness'];
+export type NewJob = components['schemas']['NewJob'];
 export type InputFile = components['schemas']['InputFile'];
 export type JobInput = components['schemas']['JobInput'];
 export type Attempt = components['schemas']['Attempt'];
@@ -1123,11 +1155,12 @@ export type JobLinks = components['schemas']['JobLinks'];
 export type Job = components['schemas']['Job'];
 export type JobList = components['schemas']['JobList'];
 export type Result = components['schemas']['Result'];
-export type NewJob = components['schemas']['NewJob'];
 export type DeliveryTry = components['schemas']['DeliveryTry'];
 export type Delivery = components['schemas']['Delivery'];
 export type DeliveryList = components['schemas']['DeliveryList'];
 export type WebhookSecret = components['schemas']['WebhookSecret'];
+export type Health = components['schemas']['Health'];
+export type Readiness = components['schemas']['Readiness'];
 export type HeaderLocation = components['headers']['Location'];
 export type HeaderIdempotentReplayed = components['headers']['Idempotent-Replayed'];
 export type HeaderPreferenceApplied = components['headers']['Preference-Applied'];
@@ -1143,165 +1176,20 @@ export type HeaderRetryAfter = components['headers']['Retry-After'];
 export type HeaderWwwAuthenticate = components['headers']['WWW-Authenticate'];
 export type $defs = Record<string, never>;
 export interface operations {
-    getHealth: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description It is. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Health"];
-                };
-            };
-            /**
-             * @description - `malformed_request`: The request is not readable HTTP, or has no `Host`.
-             *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
-             */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description - `unsupported_media_type`: The body is of a type that is not taken here, not in UTF-8, or compressed. */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description - `internal_error`: The server failed; the fault is in its log. */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Any other problem, such as those of a request that could not be read. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    getReadiness: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Yes. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Readiness"];
-                };
-            };
-            /**
-             * @description - `malformed_request`: The request is not readable HTTP, or has no `Host`.
-             *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
-             */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description - `unsupported_media_type`: The body is of a type that is not taken here, not in UTF-8, or compressed. */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description - `internal_error`: The server failed; the fault is in its log. */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description No: the store does not answer, or the server is ending. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Readiness"];
-                };
-            };
-            /** @description Any other problem, such as those of a request that could not be read. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
     listJobs: {
         parameters: {
             query?: {
-                /**
-                 * @description States, separated by commas.
-                 * @example submitted,running
-                 */
+                /** @description States, separated by commas. For example `submitted,running`. */
                 status?: string;
-                /**
-                 * @description Only jobs accepted later (RFC 3339).
-                 * @example 2026-01-31T00:00:00Z
-                 */
+                /** @description Only jobs accepted later (RFC 3339). For example `2026-01-31T00:00:00Z`. */
                 created_after?: string;
-                /**
-                 * @description Only jobs accepted before (RFC 3339).
-                 * @example 2026-02-01T00:00:00Z
-                 */
+                /** @description Only jobs accepted before (RFC 3339). For example `2026-02-01T00:00:00Z`. */
                 created_before?: string;
-                /**
-                 * @description Jobs on a page; 50 if not given.
-                 * @example 20
-                 */
+                /** @description Jobs on a page; 50 if not given. For example `20`. */
                 limit?: number;
-                /**
-                 * @description Only jobs of this caller; for administrators.
-                 * @example key:studio
-                 */
+                /** @description Only jobs of this caller; for administrators. For example `key:studio`. */
                 caller?: string;
-                /**
-                 * @description The `next_cursor` of the page before.
-                 * @example MTc2OTg2MDgwMDAwMC4wMTk4YTZmMC03YzFlLTdhNTItOWQ1Yi0zZjFmNWEwYzJiMTE
-                 */
+                /** @description The `next_cursor` of the page before. For example `MTc2OTg2MDgwMDAwMC4wMTk4YTZmMC03YzFlLTdhNTItOWQ1Yi0zZjFmNWEwYzJiMTE`. */
                 cursor?: string;
             };
             header?: never;
@@ -1430,20 +1318,11 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /**
-                 * @description Makes the submit safe to repeat: the same request under the same key answers with the job it made. 1 to 255 visible ASCII characters, bare or in double quotes. A key lives as long as its job.
-                 * @example scene-12-take-3
-                 */
+                /** @description Makes the submit safe to repeat: the same request under the same key answers with the job it made. 1 to 255 visible ASCII characters, bare or in double quotes. A key lives as long as its job. For example `scene-12-take-3`. */
                 "Idempotency-Key"?: string;
-                /**
-                 * @description `wait=N` (RFC 7240) holds the answer until the job has ended, at most N seconds and never more than 60.
-                 * @example wait=30
-                 */
+                /** @description `wait=N` (RFC 7240) holds the answer until the job has ended, at most N seconds and never more than 60. For example `wait=30`. */
                 Prefer?: string;
-                /**
-                 * @description The trace that the request is a part of (W3C Trace Context). Its id is on the server's log lines of the request and of the job, and goes on with the job's webhooks. One that is malformed is ignored.
-                 * @example 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01
-                 */
+                /** @description The trace that the request is a part of (W3C Trace Context). Its id is on the server's log lines of the request and of the job, and goes on with the job's webhooks. One that is malformed is ignored. For example `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01`. */
                 traceparent?: string;
             };
             path?: never;
@@ -1659,10 +1538,7 @@ export interface operations {
     getJob: {
         parameters: {
             query?: {
-                /**
-                 * @description Seconds that the answer may wait for the end of the job.
-                 * @example 30
-                 */
+                /** @description Seconds that the answer may wait for the end of the job. For example `30`. */
                 wait?: number;
             };
             header?: never;
@@ -2136,6 +2012,647 @@ export interface operations {
             };
         };
     };
+    getOutput: {
+        parameters: {
+            query?: {
+                /** @description `1`: to be saved to a file, not shown. For example `1`. */
+                download?: "0" | "1";
+                /** @description Of a signed link: when it ends, in s since 1970. For example `1769864400`. */
+                expires?: string;
+                /** @description Of a signed link. For example `2sJ0c3bq5u8VZk4m1xYw7dLr9aTnQeGhPfUoBiHyKtM`. */
+                signature?: string;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description The id of the job.
+                 * @example 0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The video. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "Last-Modified": components["headers"]["Last-Modified"];
+                    "Accept-Ranges": components["headers"]["Accept-Ranges"];
+                    "Content-Disposition": components["headers"]["Content-Disposition"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "video/mp4": Blob;
+                };
+            };
+            /** @description The range that was asked for. */
+            206: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "Last-Modified": components["headers"]["Last-Modified"];
+                    "Accept-Ranges": components["headers"]["Accept-Ranges"];
+                    "Content-Range": components["headers"]["Content-Range"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "video/mp4": Blob;
+                };
+            };
+            /** @description The video is elsewhere; the address expires soon. */
+            302: {
+                headers: {
+                    Location: components["headers"]["Location"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /**
+             * @description - `malformed_request`: The request is not readable HTTP, or has no `Host`.
+             *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
+             *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
+             */
+            400: {
+                headers: {
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `unauthorized`: There is no credential, or it is not good. */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description - `insufficient_scope`: The credential lacks the scope that this needs.
+             *     - `link_invalid`: The signed link was changed, has expired, or is of something else.
+             */
+            403: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `job_not_found`: You have no job with this id. */
+            404: {
+                headers: {
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description - `job_not_finished`: The job has not ended.
+             *     - `job_failed`: The job failed.
+             *     - `job_canceled`: The job was canceled.
+             */
+            409: {
+                headers: {
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `precondition_failed`: `If-Match` or `If-Unmodified-Since` does not hold. */
+            412: {
+                headers: {
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `unsupported_media_type`: The body is of a type that is not taken here, not in UTF-8, or compressed. */
+            415: {
+                headers: {
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `range_not_satisfiable`: The file has no such range; `Content-Range` says how long it is. */
+            416: {
+                headers: {
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `rate_limited`: More requests, or wrong credentials, came in a minute than may. */
+            429: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; the fault is in its log. */
+            500: {
+                headers: {
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `output_unavailable`: The video cannot be had from where it is kept. */
+            502: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
+             *     - `overloaded`: The process has more to do than it can.
+             *     - `store_unavailable`: The store does not answer just now; try again later.
+             *     - `server_ending`: The server has been told to end, and answers nothing new.
+             */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem, such as those of a request that could not be read. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getInput: {
+        parameters: {
+            query?: {
+                /** @description Of a signed link: when it ends, in s since 1970. For example `1769864400`. */
+                expires?: string;
+                /** @description Of a signed link. For example `2sJ0c3bq5u8VZk4m1xYw7dLr9aTnQeGhPfUoBiHyKtM`. */
+                signature?: string;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description The id of the job.
+                 * @example 0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11
+                 */
+                id: string;
+                /**
+                 * @description Which file: `video`, `image` or `audio`.
+                 * @example video
+                 */
+                kind: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "Last-Modified": components["headers"]["Last-Modified"];
+                    "Accept-Ranges": components["headers"]["Accept-Ranges"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "*/*": Blob;
+                };
+            };
+            /** @description The range that was asked for. */
+            206: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "Last-Modified": components["headers"]["Last-Modified"];
+                    "Accept-Ranges": components["headers"]["Accept-Ranges"];
+                    "Content-Range": components["headers"]["Content-Range"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "*/*": Blob;
+                };
+            };
+            /**
+             * @description - `malformed_request`: The request is not readable HTTP, or has no `Host`.
+             *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
+             *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
+             */
+            400: {
+                headers: {
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `unauthorized`: There is no credential, or it is not good. */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description - `insufficient_scope`: The credential lacks the scope that this needs.
+             *     - `link_invalid`: The signed link was changed, has expired, or is of something else.
+             */
+            403: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description - `job_not_found`: You have no job with this id.
+             *     - `input_not_found`: The job came without such a file.
+             */
+            404: {
+                headers: {
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `precondition_failed`: `If-Match` or `If-Unmodified-Since` does not hold. */
+            412: {
+                headers: {
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `unsupported_media_type`: The body is of a type that is not taken here, not in UTF-8, or compressed. */
+            415: {
+                headers: {
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `range_not_satisfiable`: The file has no such range; `Content-Range` says how long it is. */
+            416: {
+                headers: {
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `rate_limited`: More requests, or wrong credentials, came in a minute than may. */
+            429: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; the fault is in its log. */
+            500: {
+                headers: {
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `output_unavailable`: The video cannot be had from where it is kept. */
+            502: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
+             *     - `overloaded`: The process has more to do than it can.
+             *     - `store_unavailable`: The store does not answer just now; try again later.
+             *     - `server_ending`: The server has been told to end, and answers nothing new.
+             */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem, such as those of a request that could not be read. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getLogs: {
+        parameters: {
+            query?: {
+                /** @description Which attempt; the current one by default. For example `1`. */
+                attempt?: number;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description The id of the job.
+                 * @example 0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The lines, in pieces as they come. */
+            200: {
+                headers: {
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /**
+             * @description - `malformed_request`: The request is not readable HTTP, or has no `Host`.
+             *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
+             *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
+             */
+            400: {
+                headers: {
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `unauthorized`: There is no credential, or it is not good. */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `insufficient_scope`: The credential lacks the scope that this needs. */
+            403: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description - `job_not_found`: You have no job with this id.
+             *     - `attempt_not_found`: The job has no attempt of that number.
+             */
+            404: {
+                headers: {
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `logs_unavailable`: There is no log: the job is of another backend (409), nobody has the log any more (410), the backend failed (502), or too many logs are being read (503). */
+            409: {
+                headers: {
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `logs_unavailable`: There is no log: the job is of another backend (409), nobody has the log any more (410), the backend failed (502), or too many logs are being read (503). */
+            410: {
+                headers: {
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `unsupported_media_type`: The body is of a type that is not taken here, not in UTF-8, or compressed. */
+            415: {
+                headers: {
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `rate_limited`: More requests, or wrong credentials, came in a minute than may. */
+            429: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; the fault is in its log. */
+            500: {
+                headers: {
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `logs_unavailable`: There is no log: the job is of another backend (409), nobody has the log any more (410), the backend failed (502), or too many logs are being read (503). */
+            502: {
+                headers: {
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
+             *     - `overloaded`: The process has more to do than it can.
+             *     - `store_unavailable`: The store does not answer just now; try again later.
+             *     - `server_ending`: The server has been told to end, and answers nothing new.
+             *     - `logs_unavailable`: There is no log: the job is of another backend (409), nobody has the log any more (410), the backend failed (502), or too many logs are being read (503).
+             */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem, such as those of a request that could not be read. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     cancelJob: {
         parameters: {
             query?: never;
@@ -2487,483 +3004,11 @@ export interface operations {
             };
         };
     };
-    getOutput: {
-        parameters: {
-            query?: {
-                /**
-                 * @description `1`: to be saved to a file, not shown.
-                 * @example 1
-                 */
-                download?: "0" | "1";
-                /**
-                 * @description Of a signed link: when it ends, in s since 1970.
-                 * @example 1769864400
-                 */
-                expires?: string;
-                /**
-                 * @description Of a signed link.
-                 * @example 2sJ0c3bq5u8VZk4m1xYw7dLr9aTnQeGhPfUoBiHyKtM
-                 */
-                signature?: string;
-            };
-            header?: never;
-            path: {
-                /**
-                 * @description The id of the job.
-                 * @example 0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11
-                 */
-                id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description The video. */
-            200: {
-                headers: {
-                    ETag: components["headers"]["ETag"];
-                    "Last-Modified": components["headers"]["Last-Modified"];
-                    "Accept-Ranges": components["headers"]["Accept-Ranges"];
-                    "Content-Disposition": components["headers"]["Content-Disposition"];
-                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "video/mp4": Blob;
-                };
-            };
-            /** @description The range that was asked for. */
-            206: {
-                headers: {
-                    ETag: components["headers"]["ETag"];
-                    "Last-Modified": components["headers"]["Last-Modified"];
-                    "Accept-Ranges": components["headers"]["Accept-Ranges"];
-                    "Content-Range": components["headers"]["Content-Range"];
-                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "video/mp4": Blob;
-                };
-            };
-            /** @description The video is elsewhere; the address expires soon. */
-            302: {
-                headers: {
-                    Location: components["headers"]["Location"];
-                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /**
-             * @description - `malformed_request`: The request is not readable HTTP, or has no `Host`.
-             *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
-             *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
-             */
-            400: {
-                headers: {
-                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description - `unauthorized`: There is no credential, or it is not good. */
-            401: {
-                headers: {
-                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /**
-             * @description - `insufficient_scope`: The credential lacks the scope that this needs.
-             *     - `link_invalid`: The signed link was changed, has expired, or is of something else.
-             */
-            403: {
-                headers: {
-                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
-                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description - `job_not_found`: You have no job with this id. */
-            404: {
-                headers: {
-                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /**
-             * @description - `job_not_finished`: The job has not ended.
-             *     - `job_failed`: The job failed.
-             *     - `job_canceled`: The job was canceled.
-             */
-            409: {
-                headers: {
-                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description - `precondition_failed`: `If-Match` or `If-Unmodified-Since` does not hold. */
-            412: {
-                headers: {
-                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description - `unsupported_media_type`: The body is of a type that is not taken here, not in UTF-8, or compressed. */
-            415: {
-                headers: {
-                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description - `range_not_satisfiable`: The file has no such range; `Content-Range` says how long it is. */
-            416: {
-                headers: {
-                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description - `rate_limited`: More requests, or wrong credentials, came in a minute than may. */
-            429: {
-                headers: {
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description - `internal_error`: The server failed; the fault is in its log. */
-            500: {
-                headers: {
-                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description - `output_unavailable`: The video cannot be had from where it is kept. */
-            502: {
-                headers: {
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /**
-             * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
-             *     - `overloaded`: The process has more to do than it can.
-             *     - `store_unavailable`: The store does not answer just now; try again later.
-             *     - `server_ending`: The server has been told to end, and answers nothing new.
-             */
-            503: {
-                headers: {
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Any other problem, such as those of a request that could not be read. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    getInput: {
-        parameters: {
-            query?: {
-                /**
-                 * @description Of a signed link: when it ends, in s since 1970.
-                 * @example 1769864400
-                 */
-                expires?: string;
-                /**
-                 * @description Of a signed link.
-                 * @example 2sJ0c3bq5u8VZk4m1xYw7dLr9aTnQeGhPfUoBiHyKtM
-                 */
-                signature?: string;
-            };
-            header?: never;
-            path: {
-                /**
-                 * @description The id of the job.
-                 * @example 0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11
-                 */
-                id: string;
-                /**
-                 * @description Which file: `video`, `image` or `audio`.
-                 * @example video
-                 */
-                kind: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description The file. */
-            200: {
-                headers: {
-                    ETag: components["headers"]["ETag"];
-                    "Last-Modified": components["headers"]["Last-Modified"];
-                    "Accept-Ranges": components["headers"]["Accept-Ranges"];
-                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "*/*": Blob;
-                };
-            };
-            /** @description The range that was asked for. */
-            206: {
-                headers: {
-                    ETag: components["headers"]["ETag"];
-                    "Last-Modified": components["headers"]["Last-Modified"];
-                    "Accept-Ranges": components["headers"]["Accept-Ranges"];
-                    "Content-Range": components["headers"]["Content-Range"];
-                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "*/*": Blob;
-                };
-            };
-            /**
-             * @description - `malformed_request`: The request is not readable HTTP, or has no `Host`.
-             *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
-             *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
-             */
-            400: {
-                headers: {
-                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description - `unauthorized`: There is no credential, or it is not good. */
-            401: {
-                headers: {
-                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /**
-             * @description - `insufficient_scope`: The credential lacks the scope that this needs.
-             *     - `link_invalid`: The signed link was changed, has expired, or is of something else.
-             */
-            403: {
-                headers: {
-                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
-                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /**
-             * @description - `job_not_found`: You have no job with this id.
-             *     - `input_not_found`: The job came without such a file.
-             */
-            404: {
-                headers: {
-                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description - `precondition_failed`: `If-Match` or `If-Unmodified-Since` does not hold. */
-            412: {
-                headers: {
-                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description - `unsupported_media_type`: The body is of a type that is not taken here, not in UTF-8, or compressed. */
-            415: {
-                headers: {
-                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description - `range_not_satisfiable`: The file has no such range; `Content-Range` says how long it is. */
-            416: {
-                headers: {
-                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description - `rate_limited`: More requests, or wrong credentials, came in a minute than may. */
-            429: {
-                headers: {
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description - `internal_error`: The server failed; the fault is in its log. */
-            500: {
-                headers: {
-                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description - `output_unavailable`: The video cannot be had from where it is kept. */
-            502: {
-                headers: {
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /**
-             * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
-             *     - `overloaded`: The process has more to do than it can.
-             *     - `store_unavailable`: The store does not answer just now; try again later.
-             *     - `server_ending`: The server has been told to end, and answers nothing new.
-             */
-            503: {
-                headers: {
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Any other problem, such as those of a request that could not be read. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
     followJob: {
         parameters: {
             query?: never;
             header?: {
-                /**
-                 * @description The last event that you have; an `EventSource` says it by itself.
-                 * @example 2
-                 */
+                /** @description The last event that you have; an `EventSource` says it by itself. For example `2`. */
                 "Last-Event-ID"?: string;
             };
             path: {
@@ -3247,196 +3292,6 @@ export interface operations {
              *     - `overloaded`: The process has more to do than it can.
              *     - `store_unavailable`: The store does not answer just now; try again later.
              *     - `server_ending`: The server has been told to end, and answers nothing new.
-             */
-            503: {
-                headers: {
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Any other problem, such as those of a request that could not be read. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    getLogs: {
-        parameters: {
-            query?: {
-                /**
-                 * @description Which attempt; the current one by default.
-                 * @example 1
-                 */
-                attempt?: number;
-            };
-            header?: never;
-            path: {
-                /**
-                 * @description The id of the job.
-                 * @example 0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11
-                 */
-                id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description The lines, in pieces as they come. */
-            200: {
-                headers: {
-                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "text/plain": string;
-                };
-            };
-            /**
-             * @description - `malformed_request`: The request is not readable HTTP, or has no `Host`.
-             *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
-             *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
-             */
-            400: {
-                headers: {
-                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description - `unauthorized`: There is no credential, or it is not good. */
-            401: {
-                headers: {
-                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description - `insufficient_scope`: The credential lacks the scope that this needs. */
-            403: {
-                headers: {
-                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
-                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /**
-             * @description - `job_not_found`: You have no job with this id.
-             *     - `attempt_not_found`: The job has no attempt of that number.
-             */
-            404: {
-                headers: {
-                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description - `logs_unavailable`: There is no log: the job is of another backend (409), nobody has the log any more (410), the backend failed (502), or too many logs are being read (503). */
-            409: {
-                headers: {
-                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description - `logs_unavailable`: There is no log: the job is of another backend (409), nobody has the log any more (410), the backend failed (502), or too many logs are being read (503). */
-            410: {
-                headers: {
-                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description - `unsupported_media_type`: The body is of a type that is not taken here, not in UTF-8, or compressed. */
-            415: {
-                headers: {
-                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description - `rate_limited`: More requests, or wrong credentials, came in a minute than may. */
-            429: {
-                headers: {
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description - `internal_error`: The server failed; the fault is in its log. */
-            500: {
-                headers: {
-                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description - `logs_unavailable`: There is no log: the job is of another backend (409), nobody has the log any more (410), the backend failed (502), or too many logs are being read (503). */
-            502: {
-                headers: {
-                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
-                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
-                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /**
-             * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
-             *     - `overloaded`: The process has more to do than it can.
-             *     - `store_unavailable`: The store does not answer just now; try again later.
-             *     - `server_ending`: The server has been told to end, and answers nothing new.
-             *     - `logs_unavailable`: There is no log: the job is of another backend (409), nobody has the log any more (410), the backend failed (502), or too many logs are being read (503).
              */
             503: {
                 headers: {
@@ -3913,6 +3768,133 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem, such as those of a request that could not be read. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getHealth: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Health"];
+                };
+            };
+            /**
+             * @description - `malformed_request`: The request is not readable HTTP, or has no `Host`.
+             *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `unsupported_media_type`: The body is of a type that is not taken here, not in UTF-8, or compressed. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; the fault is in its log. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem, such as those of a request that could not be read. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getReadiness: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Yes. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Readiness"];
+                };
+            };
+            /**
+             * @description - `malformed_request`: The request is not readable HTTP, or has no `Host`.
+             *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `unsupported_media_type`: The body is of a type that is not taken here, not in UTF-8, or compressed. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; the fault is in its log. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No: the store does not answer, or the server is ending. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Readiness"];
                 };
             };
             /** @description Any other problem, such as those of a request that could not be read. */

@@ -19,11 +19,23 @@ export function registerBodies(app: FastifyInstance): void {
   })
 }
 
-/** What of a request is no good before its body is looked at. */
-export const headRefusal: Refusal = ({ headers, raw }) => {
-  const { host, 'content-encoding': encoding } = headers
-  if (host === undefined && raw.httpVersion === '1.1') {
-    return new AppError('malformed_request', 400, 'The Host header is missing.')
+/** RFC 9112 3.2: without a host, or with two, proxies and servers may each take the request for another one. */
+export const hostRefusal: Refusal = ({ headers, raw }) => {
+  if (headers.host === undefined) {
+    const isMissing = raw.httpVersion === '1.1'
+    return isMissing ? new AppError('malformed_request', 400, 'The Host header is missing.') : undefined
   }
+  const { rawHeaders } = raw
+  let hosts = 0
+  for (let n = 0; n < rawHeaders.length; n += 2) {
+    const name = rawHeaders[n] ?? ''
+    if (name.length === 4 && name.toLowerCase() === 'host') hosts++
+  }
+  return hosts > 1 ? new AppError('malformed_request', 400, 'There is more than one Host header.') : undefined
+}
+
+/** What of a request is no good before its body is looked at. */
+export const headRefusal: Refusal = ({ headers }) => {
+  const { 'content-encoding': encoding } = headers
   return encoding !== undefined && encoding !== 'identity' ? unsupported('Compressed bodies are not read.') : undefined
 }

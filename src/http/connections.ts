@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyServerOptions } from 'fastify'
+import { createLineLimit } from '../jobs/log.ts'
 
 export type ConnectionLimits = {
   /** Connections at a time; beyond them new ones are closed at once. 0: no limit. */
@@ -9,9 +10,6 @@ export type ConnectionLimits = {
 
 /** URL and headers of a request together, in bytes; Node's own default, stated since callers depend on it. */
 const MAX_HEAD_BYTES = 16_384
-
-/** How often the log says that connections are refused, in ms. */
-const TELL_EVERY_MS = 60_000
 
 /**
  * Fastify's options against clients that are slow, by fault or on purpose: a request whose head does not arrive is
@@ -34,11 +32,10 @@ export const connectionOptions = ({ headersTimeoutMs }: ConnectionLimits) =>
 /** Keeps the number of connections within its limit, and says so when it does. */
 export function limitConnections(app: FastifyInstance, { maxConnections }: ConnectionLimits): void {
   if (maxConnections === 0) return
-  let toldAt = -Infinity
+  const isDue = createLineLimit()
   app.server.maxConnections = maxConnections
   app.server.on('drop', () => {
-    if (performance.now() - toldAt < TELL_EVERY_MS) return
-    toldAt = performance.now()
+    if (!isDue()) return
     app.log.warn({ max_connections: maxConnections }, 'there are too many connections: new ones are closed')
   })
 }

@@ -37,9 +37,15 @@ const SETTINGS = {
   showDeveloperTools: 'never',
   proxyUrl: '',
   orderSchemaPropertiesBy: 'preserve',
+  // Where the server asks for a credential, there is a field for one from the start.
+  authentication: { preferredSecurityScheme: 'bearer' },
 }
 
-const START = `Scalar.createApiReference('#reference', ${JSON.stringify(SETTINGS)})\n`
+/** Requests of the page go to where it was loaded from, whatever path a proxy serves the server under. */
+const START = `const settings = ${JSON.stringify(SETTINGS)}
+settings.servers = [{ url: new URL('.', location.href).href.replace(/[/]$/, ''), description: 'This server.' }]
+Scalar.createApiReference('#reference', settings)
+`
 
 /** The page talks to this server alone, whatever a script on it tries. Its styles come from the script. */
 const HEADERS = {
@@ -49,7 +55,9 @@ const HEADERS = {
       defaultSrc: ["'none'"],
       scriptSrc: ["'self'"],
       styleSrc: ["'unsafe-inline'"],
-      imgSrc: ["'self'", 'data:'],
+      // What it has fetched, it shows from memory.
+      imgSrc: ["'self'", 'data:', 'blob:'],
+      mediaSrc: ['blob:'],
       connectSrc: ["'self'"],
       baseUri: ["'none'"],
       formAction: ["'none'"],
@@ -85,7 +93,12 @@ export const docsPageRoutes: FastifyPluginAsyncTypebox<Required<Pick<FastifyCont
   app.get(
     '/docs',
     { config, schema: { querystring: NoQuery, response: { 200: Page, '4xx': ProblemReply } } },
-    async (_request, reply) => reply.type('text/html; charset=utf-8').send(PAGE),
+    async (request, reply) => {
+      // With a slash at its end the path would be a folder, in which the page looks for its scripts.
+      const slashes = /\/+$/.exec(request.url.split('?', 1)[0] ?? '')?.[0].length ?? 0
+      if (slashes > 0) return reply.redirect(`${'../'.repeat(slashes)}docs`, 302)
+      return reply.type('text/html; charset=utf-8').send(PAGE)
+    },
   )
   app.get('/docs/start.js', hidden, async (_request, reply) => reply.type(JAVASCRIPT).send(START))
   app.get('/docs/scalar.js', hidden, async (request, reply) => {

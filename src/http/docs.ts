@@ -1,6 +1,7 @@
-import type { FastifyInstance, FastifyPluginAsync, RouteOptions } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync, FastifyRequest, RouteOptions } from 'fastify'
 import { Type } from '@sinclair/typebox'
 import { docsPageRoutes } from './docs-page.ts'
+import type { OpenApi } from './reference/document.ts'
 import { NoQuery } from './schemas/parts.ts'
 import { ProblemReply } from './schemas/problem.ts'
 
@@ -17,27 +18,33 @@ export type DocsParts = {
   readonly authenticated: boolean
   /** Whether anybody may read, or any valid credential is asked for. */
   readonly isPublic: boolean
+  /** Where callers reach the server, without a slash at its end; undefined: where each request has. */
+  readonly publicUrl: string | undefined
 }
 
 /**
  * `GET /openapi.json`: the reference, and `GET /docs`, its page. What makes them is loaded when somebody first asks:
  * most servers are never asked.
  */
-export const docsRoutes: FastifyPluginAsync<DocsParts> = async (app, { isPublic, ...server }) => {
+export const docsRoutes: FastifyPluginAsync<DocsParts> = async (app, { isPublic, publicUrl, ...server }) => {
   const config = { access: isPublic ? 'open' : 'known' } as const
-  let document: string | undefined
+  let document: OpenApi | undefined
 
   app.get(
     '/openapi.json',
     { config, schema: { querystring: NoQuery, response: { 200: Document, '4xx': ProblemReply } } },
-    async (_request, reply) => {
-      const { describeServer } = await import('./reference/document.ts')
-      document ??= JSON.stringify(await describeServer(server))
-      return reply.type('application/json; charset=utf-8').send(document)
+    async (request, reply) => {
+      const { addressedTo, describeServer } = await import('./reference/document.ts')
+      document ??= await describeServer(server)
+      const addressed = addressedTo(document, publicUrl ?? urlOf(request))
+      return reply.type('application/json; charset=utf-8').send(JSON.stringify(addressed))
     },
   )
   await app.register(docsPageRoutes, config)
 }
+
+/** Where the client has reached this server, as far as its request says so; else empty. */
+const urlOf = ({ protocol, host }: FastifyRequest): string => URL.parse(`${protocol}://${host}`)?.origin ?? ''
 
 const Document = Type.Unsafe<string>({
   type: 'object',

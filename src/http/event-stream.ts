@@ -1,5 +1,6 @@
 import type { FastifyReply } from 'fastify'
 import type { Job } from '../jobs/job.ts'
+import { requestFieldsOf } from './request-log.ts'
 
 /** What is sent of a job. */
 export type JobMessage = { readonly id: string; readonly event: string; readonly data: string }
@@ -32,14 +33,27 @@ export function openEventStream(reply: FastifyReply, messageOf: (job: Job) => Pr
   const waiting = new Map<string, Job>()
   let isSending = false
   let isLast = false
+  /** By this server, and not by its client. */
+  let isClosedHere = false
   let sent = 0
   let sentBefore = 0
 
-  const drop = (reason: string) => {
+  const cutOff = () => {
     // The connection is closed a little later.
     isLast = true
-    reply.log.info({ waiting: waiting.size }, reason)
+    isClosedHere = true
     raw.destroy()
+  }
+
+  const close = () => {
+    isClosedHere = true
+    sse.close()
+  }
+
+  const drop = (reason: string) => {
+    const fields = { event: 'event_stream_dropped', ...requestFieldsOf(reply.request, reply), waiting: waiting.size }
+    reply.log.info(fields, `event stream dropped: ${reason}`)
+    cutOff()
   }
 
   const sendWaiting = async () => {
@@ -53,20 +67,20 @@ export function openEventStream(reply: FastifyReply, messageOf: (job: Job) => Pr
       sent++
     }
     isSending = false
-    if (isLast) sse.close()
+    if (isLast) close()
   }
 
   const send = () => {
     if (isSending) return
     sendWaiting().catch((error: unknown) => {
       reply.log.warn({ err: error }, 'an event cannot be sent')
-      raw.destroy()
+      cutOff()
     })
   }
 
   const beat = () => {
     if (!raw.writableNeedDrain) raw.write(': heartbeat\n\n')
-    else if (sent === sentBefore) drop('a client that takes no events is dropped')
+    else if (sent === sentBefore) drop('the client takes no events')
     sentBefore = sent
   }
 
@@ -74,15 +88,15 @@ export function openEventStream(reply: FastifyReply, messageOf: (job: Job) => Pr
     push(job) {
       if (isLast || !sse.isConnected) return
       waiting.set(job.id, job)
-      if (waiting.size > MAX_WAITING) drop('a client that takes events too slowly is dropped')
+      if (waiting.size > MAX_WAITING) drop('the client takes events too slowly')
       else send()
     },
     finish() {
       isLast = true
-      if (!isSending) sse.close()
+      if (!isSending) close()
     },
     end() {
-      if (raw.writableNeedDrain) raw.destroy()
+      if (raw.writableNeedDrain) cutOff()
       else stream.finish()
     },
     whenOver(callback) {
@@ -101,8 +115,10 @@ export function openEventStream(reply: FastifyReply, messageOf: (job: Job) => Pr
   const heart = setInterval(beat, HEARTBEAT_MS).unref()
   stream.whenOver(() => {
     clearInterval(heart)
-    // Otherwise the line of its request says so.
-    if (!raw.writableEnded) reply.log.info({ req: reply.request, duration_ms: reply.elapsedTime }, 'stream left')
+    // A stream that is sent to its end has the line of its request.
+    if (isClosedHere) return
+    const fields = { event: 'event_stream_closed_by_client', ...requestFieldsOf(reply.request, reply) }
+    reply.log.info(fields, 'client closed the event stream')
   })
   return stream
 }

@@ -1,49 +1,21 @@
 import type { FastifyPluginAsyncTypebox, TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import type { IncomingHttpHeaders } from 'node:http'
-import { type Static, Type } from '@sinclair/typebox'
-import type { Upload } from '../inputs/port.ts'
+import { Type } from '@sinclair/typebox'
 import { isFinished } from '../jobs/job.ts'
 import type { LinkSigner } from '../jobs/links.ts'
-import { parseIdempotencyKey } from '../jobs/idempotency.ts'
-import type { JobService, NewJob } from '../jobs/service.ts'
+import type { JobService } from '../jobs/service.ts'
 import type { Watches } from '../jobs/watches.ts'
 import { callerOf } from './caller.ts'
 import { createShow } from './job-view.ts'
 import { nameJob } from './request-log.ts'
 import { cursorOf, listQueryOf } from './list-query.ts'
+import { newJobOf } from './new-job.ts'
 import { NewJobBody } from './schemas/input.ts'
 import { JobReply, JobsReply, ResultReply } from './schemas/job.ts'
 import { JobParams, JobQuery, ListJobsQuery } from './schemas/parameters.ts'
 import { NoBody, NoQuery } from './schemas/parts.ts'
 import { ProblemReply } from './schemas/problem.ts'
-import { traceparentOf } from './trace.ts'
 import { registerUploads, type UploadParts } from './uploads.ts'
 import { createHold, preferredWait } from './waits.ts'
-
-type Submit = { body: Static<typeof NewJobBody>; headers: IncomingHttpHeaders }
-
-function newJobOf({ body, headers }: Submit, upload: Upload | undefined): NewJob {
-  const {
-    version = 'v15',
-    metadata,
-    timeout_seconds: timeoutSeconds,
-    webhook_url: webhookUrl,
-    webhook_events: webhookEvents,
-    ...input
-  } = body
-  const key = headers['idempotency-key']
-  const traceparent = traceparentOf(headers)
-  return {
-    ...{ input, version },
-    ...(upload && { upload }),
-    ...(metadata && { metadata }),
-    ...(timeoutSeconds !== undefined && { timeoutSeconds }),
-    ...(webhookUrl !== undefined && { webhookUrl }),
-    ...(webhookEvents && { webhookEvents }),
-    ...(key !== undefined && { idempotencyKey: parseIdempotencyKey(String(key)) }),
-    ...(traceparent !== undefined && { traceparent }),
-  }
-}
 
 const READ = { access: 'jobs:read' } as const
 const WRITE = { access: 'jobs:write' } as const
@@ -67,6 +39,8 @@ export const jobRoutes: FastifyPluginAsyncTypebox<JobParts> = (app, { service, w
       '/jobs',
       {
         config: SUBMIT,
+        // The core refuses what the schema does, together with what it finds itself.
+        attachValidation: true,
         schema: {
           body: NewJobBody,
           querystring: NoQuery,
@@ -74,7 +48,7 @@ export const jobRoutes: FastifyPluginAsyncTypebox<JobParts> = (app, { service, w
         },
       },
       async (request, reply) => {
-        const asked = newJobOf(request, request.upload ?? undefined)
+        const asked = newJobOf(request)
         // From here on the service sees to the files.
         request.upload = null
         const { job, replayed } = await service.submit(asked, callerOf(request))

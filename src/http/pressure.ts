@@ -1,6 +1,7 @@
 import underPressure from '@fastify/under-pressure'
 import type { FastifyInstance } from 'fastify'
 import { Overloaded } from '../errors.ts'
+import { createLineLimit } from '../jobs/log.ts'
 
 export type PressureLimits = {
   /** How late the event loop may run, in ms, as a mean over a sample; 0: as late as it likes. */
@@ -11,8 +12,6 @@ export type PressureLimits = {
 
 /** How long a sample is at least, in ms. */
 export const SAMPLE_MS = 1_000
-/** How often the log says that requests are refused, in ms. */
-const TELL_EVERY_MS = 60_000
 
 /**
  * Answers 503 before the process drowns, except on routes that are `alwaysAnswered`.
@@ -24,7 +23,7 @@ const TELL_EVERY_MS = 60_000
  * not known.
  */
 export async function registerPressure(app: FastifyInstance, limits: PressureLimits): Promise<void> {
-  let toldAt = -Infinity
+  const isDue = createLineLimit()
   await app.register(underPressure, {
     maxEventLoopDelay: limits.maxEventLoopDelayMs,
     maxHeapUsedBytes: limits.maxHeapUsedBytes,
@@ -32,8 +31,7 @@ export async function registerPressure(app: FastifyInstance, limits: PressureLim
     sampleInterval: Math.max(SAMPLE_MS, limits.maxEventLoopDelayMs),
     async pressureHandler(request, _reply, measure, value) {
       if (request.routeOptions.config.alwaysAnswered) return
-      if (performance.now() - toldAt > TELL_EVERY_MS) {
-        toldAt = performance.now()
+      if (isDue()) {
         request.log.warn({ measure, value }, 'the server is overloaded: requests are refused until it has recovered')
       }
       return Promise.reject(new Overloaded())

@@ -1,7 +1,15 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
-import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { AppError, IssuerUnavailable, type FieldFault, InvalidRequest, type ProblemCode } from '../errors.ts'
+import type { FastifyBaseLogger, FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import {
+  AppError,
+  IssuerUnavailable,
+  type FieldFault,
+  InvalidRequest,
+  type ProblemCode,
+  StoreUnavailable,
+} from '../errors.ts'
+import { createLineLimit, errorFieldsOf } from '../jobs/log.ts'
 import { faultsOf } from './validation.ts'
 
 /** A problem document (RFC 9457). `type` is `about:blank`: `code` tells problems of one status apart. */
@@ -28,24 +36,54 @@ const problem = (status: number, code: ProblemCode, detail: string, errors?: Fie
 /** For a path that is none. */
 export const ROUTE_NOT_FOUND = problem(404, 'route_not_found', 'There is no such route.')
 
+/** For a body of another type where both are taken. */
+export const NEITHER_JSON_NOR_FORM = problem(
+  415,
+  'unsupported_media_type',
+  'The body must be application/json or multipart/form-data.',
+)
+
 /** Answers every error of a route, and every unknown route, as a problem document. */
 export function registerProblems(app: FastifyInstance): void {
-  app.setErrorHandler(answerError)
+  const isLineDue = createLineLimit()
+  app.setErrorHandler<FastifyError>((error, request, reply) => answerError(error, request, reply, isLineDue))
   app.setNotFoundHandler((_request, reply) => send(reply, ROUTE_NOT_FOUND))
 }
 
 /** Fastify's `frameworkErrors`: what goes wrong before a route is found, such as a malformed URL. */
-export function answerError(error: FastifyError | AppError, request: FastifyRequest, reply: FastifyReply): void {
-  const document = problemOf(error)
-  if (document.code === 'internal_error') request.log.error({ err: error }, 'a request failed')
-  else if (document.status >= 500 && error.cause !== undefined && !(error instanceof IssuerUnavailable)) {
-    // An issuer that is away is told of once, by what asks it, and not by everybody who comes with a token.
-    request.log.warn({ code: document.code, err: error.cause }, 'a request could not be answered')
-  } else request.log.debug({ code: document.code, detail: document.detail }, 'a request was refused')
+export function answerError(
+  error: FastifyError | AppError,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  isLineDue: () => boolean = () => true,
+): void {
+  const document = isUnknownType(error) && takesForms(request) ? NEITHER_JSON_NOR_FORM : problemOf(error)
+  logProblem(error, document, request.log, isLineDue)
   if (error instanceof AppError && error.retryAfterSeconds) reply.header('retry-after', error.retryAfterSeconds)
   if (error instanceof AppError && error.challenge) reply.header('www-authenticate', error.challenge)
   send(reply, document)
 }
+
+/** `isLineDue`: whether a line about the store is. While it is unavailable every request that needs it fails alike. */
+function logProblem(
+  error: FastifyError | AppError,
+  { code, detail, status }: Problem,
+  log: FastifyBaseLogger,
+  isLineDue: () => boolean,
+): void {
+  if (code === 'internal_error') log.error({ err: error }, 'a request failed')
+  else if (error instanceof StoreUnavailable) {
+    log[isLineDue() ? 'warn' : 'debug']({ code, ...errorFieldsOf(error) }, 'a request could not be answered')
+  } else if (status >= 500 && error.cause !== undefined && !(error instanceof IssuerUnavailable)) {
+    // An issuer that is away is told of once, by what asks it, and not by everybody who comes with a token.
+    log.warn({ code, err: error.cause }, 'a request could not be answered')
+  } else log.debug({ code, detail }, 'a request was refused')
+}
+
+const isUnknownType = ({ code }: FastifyError | AppError) => code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE'
+
+/** Parsers are those of the scope that the route was registered in. */
+const takesForms = ({ server }: FastifyRequest) => server.hasContentTypeParser('multipart/form-data')
 
 function send(reply: FastifyReply, document: Problem) {
   // Without a route no hook has run that says so.

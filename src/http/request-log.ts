@@ -2,11 +2,26 @@ import { randomBytes } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { type FastifyBaseLogger, type FastifyReply, type FastifyRequest, LogController } from 'fastify'
 import type { ChildLoggerOptions } from 'pino'
+import { createLineLimit } from '../jobs/log.ts'
 import { logFieldsOf, traceIdOf } from '../jobs/trace.ts'
+import { isKnown } from './caller.ts'
 import { traceparentOf } from './trace.ts'
 
-/** One line a request, when it is answered: what was asked, what was answered, in how many ms. */
+/** What a line says of a request: what it was, whose, and how long it has taken so far, in ms. */
+export const requestFieldsOf = (request: FastifyRequest, reply: FastifyReply) => ({
+  req: request,
+  duration_ms: Math.round(reply.elapsedTime * 10) / 10,
+  ...(isKnown(request) && { caller: request.caller.id }),
+})
+
+/**
+ * One line a request, when it is answered: what was asked, what was answered, in how many ms. Probes and scrapes, which
+ * come every few seconds, have none, unless they are refused: then one a minute for each route, since nobody sees else
+ * why a dashboard stays empty.
+ */
 export class RequestLog extends LogController {
+  readonly #isDue = new Map<string, () => boolean>()
+
   constructor() {
     super({ requestIdLogLabel: 'request_id' })
   }
@@ -16,9 +31,24 @@ export class RequestLog extends LogController {
   }
 
   override requestCompleted(error: Error | null, request: FastifyRequest, reply: FastifyReply): void {
-    const fields = { req: request, status: reply.statusCode, duration_ms: Math.round(reply.elapsedTime * 10) / 10 }
-    if (error) reply.log.error({ ...fields, err: error }, 'request broken off')
-    else reply.log.info(fields, 'request')
+    const { statusCode: status, log } = reply
+    const fields = { ...requestFieldsOf(request, reply), status }
+    if (error) log.error({ ...fields, err: error }, 'request broken off')
+    else log.info(fields, 'request')
+    // The log level of their routes leaves the line above out.
+    if (status >= 400 && status < 500) this.#warnOfProbe(request, reply, fields)
+  }
+
+  #warnOfProbe({ routeOptions }: FastifyRequest, { log }: FastifyReply, fields: object): void {
+    if (routeOptions.config.alwaysAnswered !== true || !this.#limitOf(routeOptions.url)()) return
+    log.warn({ event: 'probe_refused', ...fields }, 'probe or scrape refused')
+  }
+
+  /** There are as many as routes. */
+  #limitOf(url = ''): () => boolean {
+    const limit = this.#isDue.get(url) ?? createLineLimit()
+    this.#isDue.set(url, limit)
+    return limit
   }
 }
 

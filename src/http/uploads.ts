@@ -1,15 +1,16 @@
 import multipart from '@fastify/multipart'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { AppError, InvalidMultipart, InvalidRequest, Overloaded, UploadTooLarge } from '../errors.ts'
+import { AppError, type FieldFault, InvalidMultipart, Overloaded, UploadTooLarge } from '../errors.ts'
 import type { Upload, Uploads } from '../inputs/port.ts'
-import { FILE_KINDS, type FileKind } from '../jobs/job.ts'
 import { expectProgress } from './arrival.ts'
-import { NewJobBody } from './schemas/input.ts'
+import { comesAsStream, readForm } from './form.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
     /** Files that came with the request and are of no job yet; who takes them sets it to null. */
     upload: Upload | null
+    /** What is wrong with the parts of a form; null: the request is none. */
+    formErrors: readonly FieldFault[] | null
   }
 }
 
@@ -27,6 +28,9 @@ export type UploadParts = { readonly uploads: Pick<Uploads, 'begin'>; readonly l
 /** What a request may have beside its files, in bytes: fields, and what goes between the parts. */
 const OVERHEAD_BYTES = 1024 * 1024
 
+/** More than a form can have that is in order: every field comes once. */
+const MAX_PARTS = 30
+
 /**
  * Lets the routes of `app` take multipart/form-data: fields become the body, as if they had come as JSON, and are judged
  * by the route's schema; files become `request.upload`. Give it a scope of its own, whose other routes take the same.
@@ -35,19 +39,22 @@ export async function registerUploads(app: FastifyInstance, { uploads, limits }:
   const { maxUploads, maxUploadBytes, bodyLimitBytes } = limits
   await app.register(multipart, {
     // The size of files is counted over all of them, and where they are written.
-    limits: { fieldSize: bodyLimitBytes, fileSize: Infinity, files: 10, fields: 20, parts: 30 },
+    limits: { fieldSize: bodyLimitBytes, fileSize: Infinity, parts: MAX_PARTS },
+    isPartAFile: comesAsStream,
   })
   app.decorateRequest('upload', null)
+  app.decorateRequest('formErrors', null)
   let receiving = 0
 
   const take = async (request: FastifyRequest) => {
     try {
       if (maxUploads > 0 && receiving >= maxUploads) throw new Overloaded('Too many uploads are being received.')
-      const bytes = Number(request.headers['content-length'] ?? 0)
-      if (bytes > maxUploadBytes + OVERHEAD_BYTES) throw new UploadTooLarge(maxUploadBytes)
+      const { 'content-length': bytes = 0, 'content-type': type = '' } = request.headers
+      if (Number(bytes) > maxUploadBytes + OVERHEAD_BYTES) throw new UploadTooLarge(maxUploadBytes)
+      if (!HAS_BOUNDARY.test(type)) throw new InvalidMultipart(NO_BOUNDARY)
       expectProgress(request.raw, maxUploadBytes + OVERHEAD_BYTES)
       receiving++
-      request.body = await receive(request, uploads).finally(() => receiving--)
+      await receive(request, { uploads, maxFieldBytes: bodyLimitBytes }).finally(() => receiving--)
     } catch (error) {
       throw refusalOf(error)
     }
@@ -62,61 +69,29 @@ export async function registerUploads(app: FastifyInstance, { uploads, limits }:
   app.addHook('onError', async (request) => request.upload?.discard())
 }
 
-/** Reads the body to its end: gives its fields, and puts its files into `request.upload`. */
-async function receive(request: FastifyRequest, uploads: UploadParts['uploads']): Promise<Record<string, unknown>> {
-  const fields: Record<string, unknown> = {}
-  const seen = new Set<string>()
-  for await (const part of request.parts()) {
-    const { fieldname: name } = part
-    const fault = faultOf(part.type, name, seen)
-    if (fault !== undefined) throw new InvalidRequest([{ path: `/${name}`, message: fault }])
-    seen.add(name)
-    if (part.type === 'file') {
+/** RFC 2046 5.1.1: a form without a boundary has no parts that anybody could tell apart. */
+const HAS_BOUNDARY = /;\s*boundary\s*=\s*(?:"[^"]|[^\s";])/i
+const NO_BOUNDARY =
+  'The Content-Type says multipart/form-data without a boundary. Do not set the header yourself: what makes the form sets it.'
+
+type Receiving = { readonly uploads: UploadParts['uploads']; readonly maxFieldBytes: number }
+
+/** Reads the body to its end: its fields become the request's body, and its files `request.upload`. */
+async function receive(request: FastifyRequest, { uploads, maxFieldBytes }: Receiving): Promise<void> {
+  const form = await readForm(request.parts(), {
+    maxFieldBytes,
+    async takeFile(kind, bytes) {
       request.upload ??= await uploads.begin()
-      await request.upload.add(name as FileKind, part.file)
-    } else if (part.valueTruncated) throw new InvalidRequest([{ path: `/${name}`, message: 'is too long' }])
-    else fields[name] = valueOf(name, textOf(part.value))
-  }
-  return fields
-}
-
-const FIELDS = Object.keys(NewJobBody.properties)
-const isKind = (name: string) => (FILE_KINDS as readonly string[]).includes(name)
-
-function faultOf(type: 'file' | 'field', name: string, seen: ReadonlySet<string>): string | undefined {
-  if (seen.has(name)) return 'is given twice'
-  if (isKind(name)) return type === 'file' ? undefined : 'must be a file'
-  if (!FIELDS.includes(name)) return type === 'file' ? 'unknown file' : 'unknown field'
-  return type === 'file' ? 'must not be a file' : undefined
-}
-
-/** Fields that are no text and no number. A list of events may also be written with commas. */
-const AS_JSON = new Set(['metadata', 'webhook_events'])
-
-/** A part that says it is JSON has been read as such already. */
-const textOf = (value: unknown) => (typeof value === 'string' ? value : JSON.stringify(value))
-
-/** As in a body that is JSON: however it is spelled, this is no key. */
-function refusePrototype(key: string, value: unknown): unknown {
-  if (key === '__proto__') throw new SyntaxError('a key that is not allowed')
-  return value
-}
-
-/** Text as the field's own type, where it is written as one; what is not stays text, and is refused as such. */
-function valueOf(name: string, text: string): unknown {
-  if (name === 'timeout_seconds' && /^\d{1,15}$/.test(text)) return Number(text)
-  if (name === 'webhook_events' && !text.startsWith('[')) return text.split(',').map((event) => event.trim())
-  if (!AS_JSON.has(name)) return text
-  try {
-    return JSON.parse(text, refusePrototype)
-  } catch {
-    return text
-  }
+      await request.upload.add(kind, bytes)
+    },
+  })
+  request.body = form.body
+  request.formErrors = form.errors
 }
 
 /** Of errors of the parser only what a caller can mend is of interest; those of the disk are not its business. */
 function refusalOf(error: unknown): unknown {
   if (error instanceof AppError) return error
   const isSystem = error instanceof Error && 'errno' in error
-  return isSystem ? error : new InvalidMultipart({ cause: error })
+  return isSystem ? error : new InvalidMultipart(undefined, { cause: error })
 }

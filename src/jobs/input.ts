@@ -9,20 +9,29 @@ export const SPEECHES = ['audio_url', 'audio_path'] as const
 export const FACES_WITH_FILES = [...FACES, 'video', 'image'] as const
 export const SPEECHES_WITH_FILES = [...SPEECHES, 'audio'] as const
 
-/** What is wrong with an input's form, on any backend; each fault names its field. Touches neither network nor disk. */
-export function checkInput(input: JobInput): FieldFault[] {
-  // Who sends JSON cannot send files: what a caller is told of is what it can do.
-  const hasFiles = FILE_KINDS.some((kind) => input[kind] !== undefined)
+/** What is known of a submit beside its input. */
+export type InputContext = {
+  /** Errors found before. A field that one names was given, and is not in the input. */
+  readonly found?: readonly FieldFault[]
+  /** Whether the client could have sent files: it is told of what it can do. */
+  readonly canHaveFiles?: boolean
+}
+
+/** What is wrong with an input's form, on any backend; each error names its field. Touches neither network nor disk. */
+export function checkInput(input: JobInput, { found = [], canHaveFiles = false }: InputContext = {}): FieldFault[] {
+  const withFiles = canHaveFiles || FILE_KINDS.some((kind) => input[kind] !== undefined)
+  const isGiven = (field: keyof JobInput) =>
+    input[field] !== undefined || found.some(({ path }) => path === `/${field}`)
   return [
-    ...exactlyOne(input, hasFiles ? FACES_WITH_FILES : FACES),
-    ...exactlyOne(input, hasFiles ? SPEECHES_WITH_FILES : SPEECHES),
+    ...exactlyOne(withFiles ? FACES_WITH_FILES : FACES, isGiven),
+    ...exactlyOne(withFiles ? SPEECHES_WITH_FILES : SPEECHES, isGiven),
     ...check(input, ['video_url', 'image_url', 'audio_url'], urlFormFault),
     ...check(input, ['video_path', 'audio_path'], pathFault),
   ]
 }
 
-function exactlyOne(input: JobInput, fields: readonly (keyof JobInput)[]): FieldFault[] {
-  const given = fields.filter((field) => input[field] !== undefined)
+function exactlyOne(fields: readonly (keyof JobInput)[], isGiven: (field: keyof JobInput) => boolean): FieldFault[] {
+  const given = fields.filter(isGiven)
   if (given.length === 1) return []
   const rule = `exactly one of ${fields.join(', ')} is required`
   const [first = fields[0]] = given

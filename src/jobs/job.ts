@@ -134,6 +134,9 @@ export const isFinished = (job: Job): boolean => job.status !== 'submitted' && j
 export const isOverdue = (job: Job, now: number): boolean => !isFinished(job) && job.deadlineAt <= now
 export const owesStop = (job: Job): boolean => job.attempts.some((attempt) => attempt.stop === 'owed')
 
+/** When the job, or its last retry, was accepted. Epoch ms. */
+export const acceptedAt = ({ deadlineAt, timeoutSeconds }: Job): number => deadlineAt - timeoutSeconds * 1000
+
 /** The attempt that counts: the last. */
 export function currentAttempt(job: Job): Attempt {
   const last = job.attempts.at(-1)

@@ -1,3 +1,5 @@
+import { StoreUnavailable } from '../errors.ts'
+
 type Write = (fields: object, message: string) => void
 
 /** What the core asks of a logger. Every line of a job's life carries `job_id` among its fields. */
@@ -6,15 +8,31 @@ export type Log = { debug: Write; info: Write; warn: Write; error: Write }
 /** How often a line is written that stands for many, in ms. */
 const LINE_EVERY_MS = 60_000
 
+/** Whether a line that stands for many is due: at first, and then once a minute. */
+export function createLineLimit(): () => boolean {
+  let loggedAt = -Infinity
+  return () => {
+    const isDue = performance.now() - loggedAt >= LINE_EVERY_MS
+    if (isDue) loggedAt = performance.now()
+    return isDue
+  }
+}
+
 /**
  * Writes a warning at most once a minute: what thousands of jobs suffer at the same time is told once. The others are
  * written at level `debug`.
  */
 export function createRareWarning(log: Log): Write {
-  let toldAt = -Infinity
-  return (fields, message) => {
-    const isDue = performance.now() - toldAt >= LINE_EVERY_MS
-    if (isDue) toldAt = performance.now()
-    log[isDue ? 'warn' : 'debug'](fields, message)
-  }
+  const isDue = createLineLimit()
+  return (fields, message) => log[isDue() ? 'warn' : 'debug'](fields, message)
 }
+
+/** An error in a few words, without its stack: those of its cause where it has one. */
+export function reasonOf(error: unknown): string {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
+  return cause instanceof Error ? cause.message : String(cause)
+}
+
+/** What a line says of an error: of a store that is unavailable, which everything meets alike, only why it is. */
+export const errorFieldsOf = (error: unknown): object =>
+  error instanceof StoreUnavailable ? { event: 'store_unavailable', reason: reasonOf(error) } : { err: error }

@@ -1,10 +1,11 @@
 import type { Artifacts } from '../artifacts/port.ts'
+import { StoreUnavailable } from '../errors.ts'
 import type { EventBus } from '../events/port.ts'
 import type { Uploads } from '../inputs/port.ts'
 import type { JobQueue, QueueEntry } from '../queue/port.ts'
 import type { JobStore } from '../store/port.ts'
 import { currentAttempt, isFinished, type Job } from './job.ts'
-import type { Log } from './log.ts'
+import { createRareWarning, errorFieldsOf, type Log } from './log.ts'
 import type { JobService } from './service.ts'
 import type { Stopper } from './stopper.ts'
 import { logFieldsOf } from './trace.ts'
@@ -67,12 +68,21 @@ export function createReconciler(parts: ReconcilerParts): Reconciler {
   const underWay = new Set<Promise<void>>()
   let unsubscribe = () => undefined as unknown
 
+  const warnRarely = createRareWarning(log)
+
+  /** A store that is unavailable fails every pass, one a second, in the same way. */
+  const warn = (error: unknown, fields: object, message: string) => {
+    const write = error instanceof StoreUnavailable ? warnRarely : log.warn.bind(log)
+    write({ ...fields, ...errorFieldsOf(error) }, message)
+  }
+
   /** One job's trouble must not keep the others from what they are owed. */
   const attempt = async (job: Job, act: (job: Job) => Promise<unknown>) => {
     try {
       await act(job)
     } catch (error) {
-      if (!closing.signal.aborted) log.warn({ ...logFieldsOf(job), err: error }, 'what the job is owed has to wait')
+      if (!closing.signal.aborted)
+        warn(error, logFieldsOf(job), 'pending work of a job failed; the reconciler will retry')
     }
   }
 
@@ -145,7 +155,7 @@ export function createReconciler(parts: ReconcilerParts): Reconciler {
   /** Begins a pass; `over` is called when it has ended, however it did. */
   const begin = (pass: () => Promise<void>, over: () => void = () => undefined) => {
     const work = pass()
-      .catch((error: unknown) => log.warn({ err: error }, 'a reconciler pass failed'))
+      .catch((error: unknown) => warn(error, {}, 'a pass of the reconciler failed; the next one will retry'))
       .finally(() => {
         underWay.delete(work)
         over()

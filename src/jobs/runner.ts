@@ -6,7 +6,7 @@ import type { RunEntry } from '../queue/port.ts'
 import type { JobStore } from '../store/port.ts'
 import { currentAttempt, FILE_KINDS, isFinished, namedInputOf, owesStop, type Job, type JobEvent } from './job.ts'
 import type { LinkSigner } from './links.ts'
-import { createRareWarning, type Log } from './log.ts'
+import { createRareWarning, errorFieldsOf, type Log } from './log.ts'
 import type { JobService, Recorded } from './service.ts'
 import type { Stopper } from './stopper.ts'
 import { logFieldsOf } from './trace.ts'
@@ -46,7 +46,7 @@ export function createRunner(parts: RunnerParts): RunEntry {
       } catch (error) {
         if (error instanceof JobNotFound) return undefined
         const facts = { ...logFieldsOf(job), event: event.type, ...('callId' in event && { call_id: event.callId }) }
-        warnRarely({ ...facts, err: error }, 'what became of a job cannot be written down yet')
+        warnRarely({ ...errorFieldsOf(error), ...facts }, 'cannot record what became of a job yet; retrying')
         if (signal.aborted) {
           // Of each job: nobody but the log knows of a call that nothing names.
           log.warn(facts, 'what became of a job was not written down before the end')

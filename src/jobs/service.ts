@@ -3,15 +3,11 @@ import type { Artifacts } from '../artifacts/port.ts'
 import type { Backend } from '../backend/port.ts'
 import {
   ConcurrencyLimitReached,
-  type FieldFault,
   IdempotencyConflict,
-  InvalidRequest,
   JobConflict,
   JobNotFound,
-  type ProblemCode,
   QueueFull,
   StoreUnavailable,
-  WebhooksNotConfigured,
 } from '../errors.ts'
 import type { EventBus } from '../events/port.ts'
 import type { Upload, Uploads } from '../inputs/port.ts'
@@ -19,9 +15,10 @@ import type { Observe } from '../metrics/port.ts'
 import type { JobQueue, Position } from '../queue/port.ts'
 import type { JobStore, ListPosition, ListQuery } from '../store/port.ts'
 import { type Caller, maySee } from './caller.ts'
+import { checkSubmit, type SubmitFields } from './check-submit.ts'
 import { fingerprintOf } from './idempotency.ts'
-import { checkInput } from './input.ts'
 import {
+  acceptedAt,
   applyEvent,
   currentAttempt,
   isFinished,
@@ -38,11 +35,11 @@ import { openLogs } from './logs.ts'
 import { createPlaces } from './places.ts'
 import { logFieldsOf } from './trace.ts'
 import { writeAndFollow } from './unanswered.ts'
-import { checkWebhook, webhookOf, type WebhookWish, withDelivery } from './webhook.ts'
+import { webhookOf, withDelivery } from './webhook.ts'
 import type { Webhooks } from './webhooks.ts'
 
 /** What a caller asks for. */
-export type NewJob = WebhookWish & {
+export type NewJob = Omit<SubmitFields, 'input'> & {
   readonly input: NamedInput
   /** Files that came with it: the service's from now on, which gives them to the job or discards them. */
   readonly upload?: Upload
@@ -178,15 +175,6 @@ export function createService(parts: ServiceParts): JobService {
     log.warn({ job_id: job.id, err: error }, 'the queue did not hear of a job; the reconciler will tell it')
   }
 
-  const refuseFaulty = (request: AskedJob, caller: Caller) => {
-    refuse([...checkInput(request.input), ...checkWebhook(request)], 'invalid_request')
-    const { webhookUrl } = request
-    if (webhookUrl !== undefined && webhooks.secretsOf(caller.id).length === 0) throw new WebhooksNotConfigured(400)
-    const message = webhookUrl === undefined ? undefined : webhooks.check(webhookUrl)
-    const ofWebhook = message === undefined ? [] : [{ path: '/webhook_url', message }]
-    refuse([...backend.check(request.input), ...ofWebhook], 'url_not_allowed')
-  }
-
   /** The job is gone whatever becomes of its files: what cannot be removed now is left to the sweep. */
   const forget = async (job: Job) => {
     log.info(logFieldsOf(job), 'job removed')
@@ -197,7 +185,7 @@ export function createService(parts: ServiceParts): JobService {
 
   const submit = async ({ upload, ...request }: NewJob, caller: Caller): Promise<Submitted> => {
     const input: JobInput = { ...request.input, ...upload?.files }
-    refuseFaulty({ ...request, input }, caller)
+    checkSubmit({ ...request, input }, caller.id, { backend, webhooks })
     const birth = { id: newId(), caller: caller.id, backend: backend.name, now: now(), timeoutSeconds }
     const job = newJob({ ...request, input }, birth)
     // Before the job is there: a crash in between leaves files of no job, which the sweep finds.
@@ -216,7 +204,7 @@ export function createService(parts: ServiceParts): JobService {
 
   /** What follows from a new job. */
   const begin = async (job: Job) => {
-    log.info({ ...logFieldsOf(job), backend: job.backend }, 'job submitted')
+    log.info({ ...logFieldsOf(job), event: 'submitted', caller: job.caller, backend: job.backend }, 'job submitted')
     observe?.({ type: 'job-submitted' })
     events.publish(job)
     await queue.add({ id: job.id, attempt: 1 }).catch(notHeard(job))
@@ -290,10 +278,6 @@ function noResult(job: Job): JobConflict {
   return new JobConflict('job_not_finished', `The job is ${job.status}; it has no result yet.`)
 }
 
-function refuse(faults: FieldFault[], code: ProblemCode) {
-  if (faults.length > 0) throw new InvalidRequest(faults, code)
-}
-
 /** The same key with another request is a mistake of the caller's, and no job of either. */
 function replay(existing: Job, asked: Job): Submitted {
   if (existing.fingerprint !== asked.fingerprint) throw new IdempotencyConflict()
@@ -332,10 +316,21 @@ type Change = { before: Job; after: Job; event: JobEvent }
 
 function logChange(log: Log, { before, after, event }: Change) {
   const { attempt, callId } = currentAttempt(after)
-  const fields = { ...logFieldsOf(after), event: event.type, status: after.status, attempt, call_id: callId }
+  const took = isFinished(before) ? {} : durationsOf(after)
+  const fields = { ...logFieldsOf(after), event: event.type, status: after.status, attempt, call_id: callId, ...took }
   const hasFailed = after.status === 'failed' && before.status !== 'failed'
   if (hasFailed) log.warn({ ...fields, error_code: after.errorCode, error: withoutPaths(after.error) }, 'job changed')
   else log.info(fields, 'job changed')
+}
+
+/** How long a finished job took since it, or its last retry, was accepted, and since its attempt was at the backend. */
+function durationsOf(job: Job) {
+  const { startedAt, finishedAt } = currentAttempt(job)
+  if (!isFinished(job) || finishedAt === undefined) return {}
+  return {
+    duration_ms: finishedAt - acceptedAt(job),
+    ...(startedAt !== undefined && { run_ms: finishedAt - startedAt }),
+  }
 }
 
 /** The address of an input can be a secret, in its query or in its path: of URLs the log has the host only. */

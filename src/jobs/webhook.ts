@@ -10,10 +10,14 @@ export const DEFAULT_EVENTS: readonly WebhookEvent[] = ['job.succeeded', 'job.fa
 /** The fields of a request that speak of its webhook. */
 export type WebhookWish = { readonly webhookUrl?: string; readonly webhookEvents?: readonly WebhookEvent[] }
 
-/** What is wrong with the form of a wish, each fault with its field. */
-export function checkWebhook({ webhookUrl, webhookEvents }: WebhookWish): FieldFault[] {
+/** What is wrong with the form of a wish, each error with its field; `found` are errors of which it is known already. */
+export function checkWebhook(
+  { webhookUrl, webhookEvents }: WebhookWish,
+  found: readonly FieldFault[] = [],
+): FieldFault[] {
   if (webhookUrl === undefined) {
-    return webhookEvents ? [{ path: '/webhook_events', message: 'needs a webhook_url to be told at' }] : []
+    if (!webhookEvents || found.some(({ path }) => path === '/webhook_url')) return []
+    return [{ path: '/webhook_events', message: 'needs a webhook_url' }]
   }
   const message = urlFormFault(webhookUrl)
   return message === undefined ? [] : [{ path: '/webhook_url', message }]

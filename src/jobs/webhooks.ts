@@ -13,7 +13,7 @@ import {
   withdraw,
 } from './delivery.ts'
 import { createHostLines } from './host-lines.ts'
-import { createRareWarning, type Log } from './log.ts'
+import { createRareWarning, errorFieldsOf, type Log } from './log.ts'
 import { childOf, logFieldsOf } from './trace.ts'
 
 export type WebhooksParts = {
@@ -67,7 +67,7 @@ export function createWebhooks(parts: WebhooksParts): Webhooks {
   const warnRarely = createRareWarning(log)
   /** A store that is away is no news for each of thousands. */
   const tell = (error: unknown) => {
-    if (!closing.signal.aborted) warnRarely({ err: error }, 'webhooks have to wait')
+    if (!closing.signal.aborted) warnRarely(errorFieldsOf(error), 'webhooks have to wait')
   }
 
   const wake = ({ jobId, number, host }: DeliveryRef) => {

@@ -1,4 +1,4 @@
-import { currentAttempt, isFinished, type Job } from '../jobs/job.ts'
+import { acceptedAt, currentAttempt, isFinished } from '../jobs/job.ts'
 import { COUNTERS, type Definition, HISTOGRAMS, type HistogramDefinition, TRY_OUTCOMES } from './definitions.ts'
 import type { Fact } from './port.ts'
 import { type Counter, createCounter, createHistogram, type Histogram } from './tally.ts'
@@ -67,9 +67,6 @@ function countChange(
   if (startedAt === undefined || after.finishedAt === undefined) return
   histograms.job_spawn_to_end_seconds.observe((after.finishedAt - startedAt) / 1000, after.status)
 }
-
-/** When the job, or its last retry, was accepted. */
-const acceptedAt = ({ deadlineAt, timeoutSeconds }: Job) => deadlineAt - timeoutSeconds * 1000
 
 function countRequest(fact: Fact & { type: 'request-answered' }, { counters, histograms }: Tallies): void {
   const { status, tookMs, route = 'unknown' } = fact

@@ -4,8 +4,13 @@ import { createUploads, type UploadsOptions } from '../../src/inputs/uploads.ts'
 import { silentLog } from './log.ts'
 import { SAMPLES, temporaryFolder } from './media.ts'
 
-/** One part of a form: text, or a file with its name. */
-export type Part = { readonly name: string; readonly value: string | Buffer; readonly filename?: string }
+/** One part of a form: text, or a file with its name. `type` is its Content-Type; a file has one in any case. */
+export type Part = {
+  readonly name: string
+  readonly value: string | Buffer
+  readonly filename?: string
+  readonly type?: string
+}
 
 export const FACE = readFileSync(join(SAMPLES, 'face.mp4'))
 export const PICTURE = readFileSync(join(SAMPLES, 'face.jpg'))
@@ -20,9 +25,14 @@ export const FORM_TYPE = `multipart/form-data; boundary=${BOUNDARY}`
 
 /** A form as it goes over the wire (RFC 7578), written by hand so that it can be broken. */
 export function formOf(parts: readonly Part[]): Buffer {
-  const pieces = parts.flatMap(({ name, value, filename }) => {
-    const file = filename === undefined ? '' : `; filename="${filename}"\r\ncontent-type: application/octet-stream`
-    return [`--${BOUNDARY}\r\ncontent-disposition: form-data; name="${name}"${file}\r\n\r\n`, value, '\r\n']
+  const pieces = parts.flatMap(({ name, value, filename, type }) => {
+    const isFile = filename !== undefined
+    const mediaType = type ?? (isFile ? 'application/octet-stream' : undefined)
+    const head = [
+      `content-disposition: form-data; name="${name}"${isFile ? `; filename="${filename}"` : ''}`,
+      ...(mediaType === undefined ? [] : [`content-type: ${mediaType}`]),
+    ]
+    return [`--${BOUNDARY}\r\n${head.join('\r\n')}\r\n\r\n`, value, '\r\n']
   })
   return Buffer.concat([...pieces, `--${BOUNDARY}--\r\n`].map((piece) => Buffer.from(piece)))
 }

@@ -1,12 +1,15 @@
 import { mkdtempSync } from 'node:fs'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import type { HTTPMethods } from 'fastify'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { aBody, problemOf, startApp, type TestApp } from '../helpers/app.ts'
 import { as, knownCallers } from '../helpers/callers.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
 import { injectHead } from '../helpers/inject.ts'
+import { listen } from '../helpers/listen.ts'
 import { modalArtifacts } from '../helpers/outputs.ts'
 import { createUploads } from '../../src/inputs/uploads.ts'
 import { silentLog } from '../helpers/log.ts'
@@ -115,6 +118,13 @@ describe.each(Object.entries(ROUTES))('%s', (name, { scope, job, answer, hasNoOw
       expect(challenge).toContain(`error="insufficient_scope", scope="${needs}"`)
     } else expect(challenge).toBeUndefined()
   })
+})
+
+test('a request with two hosts is refused before anybody asks whose it is', async () => {
+  const { port } = await listen(app.app)
+  const socket = connect(port, '127.0.0.1')
+  socket.end('GET /jobs HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n')
+  expect(await text(socket)).toMatch(/^HTTP\/1\.1 400 .*"code":"malformed_request"/s)
 })
 
 test('a wrong key and one that nobody has are answered alike, and nothing is said of jobs', async () => {

@@ -1,15 +1,25 @@
+import { readFileSync } from 'node:fs'
 import { connect } from 'node:net'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { inputUrlFaults, urlAddressFault } from '../../src/net/url-rule.ts'
 import { aBody, problemOf, startApp, type TestApp } from '../helpers/app.ts'
+import { createFakeSender } from '../helpers/fake-sender.ts'
 
 let app: TestApp
+const sender = createFakeSender()
 beforeAll(async () => {
-  app = await startApp()
+  app = await startApp({ sender })
+  // As on the local backend.
+  app.backend.check = (input) => inputUrlFaults(input, PUBLIC_ONLY)
+  sender.checkWith = (url) => urlAddressFault(url, PUBLIC_ONLY)
 })
 afterAll(() => app.close())
 
+const PUBLIC_ONLY = { allowPrivate: false }
+const hook = (url: string) => ({ webhook_url: url })
 const face = { video_path: 'face.mp4' }
 const speech = { audio_path: 'speech.wav' }
+const nullLabels = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, n) => [`k${n}`, null]))
 const long = (length: number) => `https://a.example/${'x'.repeat(length - 18)}`
 
 describe('a body that is refused names the fields', () => {
@@ -20,7 +30,6 @@ describe('a body that is refused names the fields', () => {
     ['two audios', { ...face, ...speech, audio_url: 'https://a.example/x.wav' }, ['/audio_url']],
     ['nothing at all', {}, ['/video_url', '/audio_url']],
     ['an unknown version', { ...aBody, version: 'v2' }, ['/version']],
-    ['a null version', { ...aBody, version: null }, ['/version']],
     ['an ftp URL', { ...speech, video_url: 'ftp://a.example/x.mp4' }, ['/video_url']],
     ['a file URL', { ...speech, video_url: 'file:///etc/passwd' }, ['/video_url']],
     ['a URL without a host', { ...speech, video_url: 'https://' }, ['/video_url']],
@@ -50,7 +59,9 @@ describe('a body that is refused names the fields', () => {
     ['an unknown field', { ...aBody, vidoe_url: 'x' }, ['/vidoe_url']],
     ['a number for a string', { ...speech, video_path: 5 }, ['/video_path']],
     ['an array for a string', { ...speech, video_path: ['face.mp4'] }, ['/video_path']],
-    ['null for a string', { ...speech, video_path: null }, ['/video_path']],
+    ['null for the only face', { ...speech, video_path: null }, ['/video_url']],
+    ['null for a field that there is not', { ...aBody, colour: null }, ['/colour']],
+    ['null in a list', { ...aBody, webhook_url: 'https://a.example', webhook_events: [null] }, ['/webhook_events/0']],
     ['no time at all', { ...aBody, timeout_seconds: 0 }, ['/timeout_seconds']],
     ['more than a week', { ...aBody, timeout_seconds: 604_801 }, ['/timeout_seconds']],
     ['a time in text', { ...aBody, timeout_seconds: '60' }, ['/timeout_seconds']],
@@ -84,6 +95,71 @@ describe('a body that is refused names the fields', () => {
     expect(app.requestLog()).not.toContain('secret')
   })
 
+  const everyWay: [what: string, body: object, paths: string[]][] = [
+    ['a rule of several fields and one of a single one', { ...face, version: 'v2' }, ['/version', '/audio_url']],
+    [
+      'a type, a form, and both rules of several fields',
+      { video_path: 7, image_url: 'ftp://a.example/x.png', webhook_events: ['job.failed'] },
+      ['/video_path', '/image_url', '/audio_url', '/webhook_events'],
+    ],
+    [
+      'a forbidden address, an unknown field and a missing speech',
+      { video_url: 'http://10.0.0.1/face.mp4', colour: 'red' },
+      ['/video_url', '/colour', '/audio_url'],
+    ],
+    [
+      'two forbidden addresses and a path that climbs out',
+      { video_url: 'http://10.0.0.1/a.mp4', audio_path: '../b.wav', ...hook('http://10.0.0.1') },
+      ['/video_url', '/audio_path', '/webhook_url'],
+    ],
+    [
+      'a webhook that is no URL, with events',
+      { ...aBody, ...hook('x'), webhook_events: [] },
+      ['/webhook_url', '/webhook_events'],
+    ],
+    [
+      'a webhook that is no text, with events',
+      { ...aBody, webhook_url: 5, webhook_events: ['job.failed'] },
+      ['/webhook_url'],
+    ],
+  ]
+  test.each(everyWay)('in every way at once: %s', async (_what, body, paths) => {
+    const problem = problemOf(await app.post('/jobs', body))
+    expect(problem).toMatchObject({ status: 400, code: 'invalid_request' })
+    expect(problem.paths.toSorted()).toEqual(paths.toSorted())
+    for (const path of paths) expect(problem.detail).toContain(path.slice(1))
+  })
+
+  test('one entry says all that is wrong with a field', async () => {
+    const { errors } = problemOf(await app.post('/jobs', { image_url: 5, video_path: 'face.mp4', ...speech }))
+    const rule = 'exactly one of video_url, image_url, video_path is required, got image_url and video_path'
+    expect(errors).toEqual([{ path: '/image_url', message: `must be string; ${rule}` }])
+  })
+
+  test('an unknown parameter is named beside the fields of the body', async () => {
+    const problem = problemOf(await app.post('/jobs?colour=red', { ...face, version: 'v2' }))
+    expect(problem.paths.toSorted()).toEqual(['/audio_url', '/colour', '/version'])
+  })
+
+  test('the README’s own example has both of its errors named', async () => {
+    const [, example = ''] = /-d '([^']*"version": "v2"[^']*)'/.exec(readFileSync('README.md', 'utf8')) ?? []
+    const problem = problemOf(await app.post('/jobs', example))
+    expect(problem.paths.toSorted()).toEqual(['/audio_url', '/version'])
+  })
+
+  test('URLs alone that are not allowed are url_not_allowed, and a webhook alone that nobody signs webhooks_not_configured', async () => {
+    const url = { video_url: 'http://10.0.0.1/face.mp4', ...speech }
+    expect(problemOf(await app.post('/jobs', url))).toMatchObject({ code: 'url_not_allowed', paths: ['/video_url'] })
+    const { secrets } = sender
+    onTestFinished(() => void (sender.secrets = secrets))
+    sender.secrets = []
+    const webhook = hook('https://hooks.example/a')
+    const alone = problemOf(await app.post('/jobs', { ...aBody, ...webhook }))
+    expect(alone).toMatchObject({ code: 'webhooks_not_configured', paths: ['/webhook_url'] })
+    const both = problemOf(await app.post('/jobs', { ...url, ...webhook }))
+    expect(both).toMatchObject({ code: 'invalid_request', paths: ['/webhook_url', '/video_url'] })
+  })
+
   test('the longest URL that is allowed passes', async () => {
     expect((await app.post('/jobs', { ...face, audio_url: long(2048) })).statusCode).toBe(202)
   })
@@ -91,6 +167,29 @@ describe('a body that is refused names the fields', () => {
   test('a rule that several fields share names them all', async () => {
     const { errors } = problemOf(await app.post('/jobs', speech))
     expect(errors?.[0]?.message).toBe('exactly one of video_url, image_url, video_path is required')
+  })
+})
+
+describe('null for an optional field counts as absent', () => {
+  test.each([
+    ['beside one that is given', { ...aBody, video_url: null, image_url: null, audio_url: null }],
+    ['the version', { ...aBody, version: null }],
+    ['everything that is optional', { ...aBody, metadata: null, timeout_seconds: null, webhook_url: null }],
+    ['the events of a webhook', { ...aBody, ...hook('https://hooks.example/a'), webhook_events: null }],
+    ['a label', { ...aBody, metadata: { scene: null, take: '3' } }],
+    ['more labels than there may be', { ...aBody, metadata: nullLabels(20) }],
+  ])('%s', async (_what, body) => {
+    const response = await app.post('/jobs', body)
+    expect(response.statusCode).toBe(202)
+    expect(response.json()).toMatchObject({ version: 'v15', input: aBody })
+    expect(response.body).not.toContain('null')
+  })
+
+  test('a submit with null is the same request as one without, also under an idempotency key', async () => {
+    const key = { 'idempotency-key': 'with-and-without-null' }
+    const first = await app.post('/jobs', { ...aBody, version: null, metadata: { scene: '1', take: null } }, key)
+    const again = await app.post('/jobs', { ...aBody, metadata: { scene: '1' } }, key)
+    expect([first.statusCode, again.statusCode, again.headers['idempotent-replayed']]).toEqual([202, 202, 'true'])
   })
 })
 
@@ -141,6 +240,19 @@ describe('a request that cannot be read', () => {
     expect(problemOf(await send())).toMatchObject({ status, code })
   })
 
+  test.each(['text/plain', 'application/x-www-form-urlencoded', ';', undefined])(
+    'a body of type %s is 415, and the answer names the types that the route takes',
+    async (type) => {
+      const headers = type === undefined ? {} : { 'content-type': type }
+      const send = (url: string) => app.app.inject({ method: 'POST', url, payload: Buffer.from('a=b'), headers })
+      const submit = problemOf(await send('/jobs'))
+      expect(submit).toMatchObject({ status: 415, code: 'unsupported_media_type' })
+      expect(submit.detail).toBe('The body must be application/json or multipart/form-data.')
+      const cancel = problemOf(await send(`/jobs/${crypto.randomUUID()}/cancel`))
+      expect([cancel.status, cancel.detail]).toEqual([415, 'The body must be application/json.'])
+    },
+  )
+
   test.each(['x', '../etc', '%2e%2e', 'A'.repeat(3_000), '00000000-0000-0000-0000-000000000000', '%00', '__proto__'])(
     'the id %s is not found on any route of jobs',
     async (id) => {
@@ -157,6 +269,29 @@ describe('a request that cannot be read', () => {
   )
 
   test.each([
+    ['GET', '/jobs/', 200],
+    ['GET', '/jobs/?limit=1', 200],
+    ['POST', '/jobs/', 202],
+    ['GET', '//jobs', 200],
+    ['POST', '/jobs//', 202],
+    ['GET', '/healthz/', 200],
+    ['GET', '/openapi.json/', 200],
+  ] as const)('%s %s is answered as without the slash too many', async (method, url, status) => {
+    const response = await app.app.inject({ method, url, ...(method === 'POST' && { payload: aBody }) })
+    expect(response.statusCode).toBe(status)
+  })
+
+  test('a slash after the path of a job names the job, and errors stay those of the path without it', async () => {
+    const { job_id: id } = (await app.post('/jobs', aBody)).json<{ job_id: string }>()
+    expect((await app.get(`/jobs/${id}/`)).json()).toMatchObject({ job_id: id })
+    expect(problemOf(await app.get(`/jobs/${id}/result/`))).toMatchObject({ status: 409, code: 'job_not_finished' })
+    expect((await app.post(`/jobs/${id}/cancel/`)).json()).toMatchObject({ job_id: id, status: 'canceled' })
+    expect(problemOf(await app.get('/nothing/'))).toMatchObject({ status: 404, code: 'route_not_found' })
+    const refused = await app.app.inject({ method: 'PUT', url: '/jobs/' })
+    expect([problemOf(refused).code, refused.headers.allow]).toEqual(['method_not_allowed', 'GET, HEAD, POST'])
+  })
+
+  test.each([
     ['DELETE', '/healthz', 'GET, HEAD'],
     ['PUT', '/jobs', 'GET, HEAD, POST'],
     ['GET', '/jobs/x/cancel', 'POST'],
@@ -170,6 +305,7 @@ describe('a request that cannot be read', () => {
 })
 
 describe('bytes that are not HTTP', () => {
+  const MALFORMED = [400, 'malformed_request'] as const
   const talk = (bytes: string) =>
     new Promise<string>((resolve, reject) => {
       const address = app.app.server.address()
@@ -189,6 +325,9 @@ describe('bytes that are not HTTP', () => {
       431,
       'headers_too_large',
     ],
+    ['two hosts', 'GET /healthz HTTP/1.1\r\nhost: a\r\nHost: b\r\nconnection: close\r\n\r\n', ...MALFORMED],
+    ['two equal hosts', 'GET /jobs HTTP/1.0\r\nhost: a\r\nHOST: a\r\n\r\n', ...MALFORMED],
+    ['no host', 'GET /nothing HTTP/1.1\r\nconnection: close\r\n\r\n', ...MALFORMED],
   ])('%s get a problem document and a closed connection', async (_what, bytes, status, code) => {
     await app.app.listen({ port: 0, host: '127.0.0.1' }).catch(() => undefined)
     const [head = '', body = ''] = (await talk(bytes)).split('\r\n\r\n')

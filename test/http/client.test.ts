@@ -3,28 +3,15 @@ import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { readEvents } from '../../src/client/event-stream.ts'
 import { createClient, type ClientOptions, type Job, ProblemError } from '../../src/client/index.ts'
 import { MAX_RETRY_AFTER_MS } from '../../src/client/transport.ts'
-import { aBody, startApp, type TestApp } from '../helpers/app.ts'
+import { aBody, type startApp, type TestApp } from '../helpers/app.ts'
 import { knownCallers } from '../helpers/callers.ts'
+import { connected, rejection, running, startAppOfTest } from '../helpers/client.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
 import { listen } from '../helpers/listen.ts'
-import { openRelay } from '../helpers/relay.ts'
 import { FACE, folderUploads, SPEECH } from '../helpers/uploads.ts'
 import { until } from '../helpers/until.ts'
 
 afterEach(() => void vi.useRealTimers())
-
-async function start(options?: Parameters<typeof startApp>[0]): Promise<TestApp> {
-  const app = await startApp(options)
-  onTestFinished(() => app.close())
-  return app
-}
-
-/** A client of a server, with a connection between them that can be broken. */
-async function connected(options?: Parameters<typeof startApp>[0], more: Partial<ClientOptions> = {}) {
-  const app = await start(options)
-  const relay = await openRelay((await listen(app.app)).port)
-  return { app, relay, client: createClient({ baseUrl: relay.url, ...more }) }
-}
 
 /** Goes to the app without a socket, which a clock of the test's own would hold up. */
 const fetchOf = (app: TestApp) =>
@@ -37,25 +24,13 @@ const fetchOf = (app: TestApp) =>
 
 /** A client whose server is the app, and whose pauses are over when the test says so. */
 async function clocked(options?: Parameters<typeof startApp>[0]) {
-  const app = await start(options)
+  const app = await startAppOfTest(options)
   const fetch = fetchOf(app)
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] })
   return { app, fetch, client: createClient({ baseUrl: 'http://jobs.example', fetch }) }
 }
 
 const end = (app: TestApp, id: string) => app.backend.end(`fc-${id}-1`, aSuccess)
-
-async function running({ app, client }: Pick<Awaited<ReturnType<typeof connected>>, 'app' | 'client'>) {
-  const { job_id: id } = await client.submit(aBody)
-  await app.untilStatus(id, 'running')
-  return id
-}
-
-const rejection = (work: Promise<unknown>) =>
-  work.then(
-    () => undefined,
-    (error: unknown) => error as ProblemError,
-  )
 
 describe('a submit', () => {
   test('has a key of its own each time, also where there is no randomUUID, as on pages of plain http', async () => {
@@ -105,6 +80,15 @@ describe('a submit', () => {
     })
     expect(Date.parse(job.deadline_at) - Date.parse(job.created_at)).toBe(90_000)
     expect((await app.store.list({ limit: 5 })).map(({ id }) => id)).toEqual([job.job_id])
+  })
+
+  test('may have null for what is not given, as JSON and with files', async () => {
+    const { uploads } = await folderUploads()
+    const { client } = await connected({ uploads })
+    const nothing = { image_url: null, version: null, metadata: null, timeout_seconds: null }
+    expect(await client.submit({ ...aBody, ...nothing })).toMatchObject({ input: aBody, version: 'v15' })
+    const { input } = await client.submit({ ...nothing, video: new Blob([FACE]), audio_path: 'speech.wav' })
+    expect(Object.keys(input)).toEqual(['audio_path', 'video'])
   })
 
   test('that is faulty rejects at once with the problem and its fields', async () => {
@@ -310,7 +294,10 @@ describe('events', () => {
       expect(status).toBe('running')
       break
     }
-    await until(() => app.requestLines.some(({ msg }) => msg === 'stream left'), 'a stream that was left')
+    await until(
+      () => app.requestLines.some(({ event }) => event === 'event_stream_closed_by_client'),
+      'a stream that was left',
+    )
   })
 
   test('end with their signal', async () => {
@@ -329,7 +316,7 @@ describe('events', () => {
     expect(await rejection(client.events(crypto.randomUUID()).next())).toMatchObject({ code: 'job_not_found' })
     const fetch = vi.fn<typeof globalThis.fetch>(async () => new Response(': heartbeat\n\n'))
     const broken = createClient({ baseUrl: 'http://jobs.example', fetch, retries: 2 })
-    expect((await rejection(broken.events('x').next()))?.message).toContain('ended before the job')
+    expect((await rejection(broken.events('x').next()))?.message).toContain('the stream of events ended')
     expect(fetch).toHaveBeenCalledTimes(3)
   })
 
@@ -410,7 +397,7 @@ describe('the other calls', () => {
   })
 
   test('show the credential, asked for before each request where it can expire', async () => {
-    const app = await start({ authenticator: knownCallers })
+    const app = await startAppOfTest({ authenticator: knownCallers })
     const { url } = await listen(app.app)
     const as = (options: Partial<ClientOptions>) => createClient({ baseUrl: `${url}/`, ...options })
     expect(await as({ apiKey: 'alice' }).list()).toEqual({ jobs: [] })
@@ -472,6 +459,11 @@ describe('the other calls', () => {
       () => client.cancel('x'),
       () => client.retry('x'),
       () => client.remove('x'),
+      () => client.pages().next(),
+      () => client.events().next(),
+      () => client.logs('x').next(),
+      () => client.deliveries('x'),
+      () => client.redeliver('x', 1),
     ]
     for (const call of calls) {
       timeouts.mockClear()

@@ -49,7 +49,8 @@ describe('the page', () => {
     const policy = String(page.headers['content-security-policy']).split(';').sort()
     expect(policy).toEqual([
       ...["base-uri 'none'", "connect-src 'self'", "default-src 'none'", "form-action 'none'"],
-      ...["frame-ancestors 'none'", "img-src 'self' data:", "script-src 'self'", "style-src 'unsafe-inline'"],
+      ...["frame-ancestors 'none'", "img-src 'self' data: blob:", 'media-src blob:', "script-src 'self'"],
+      "style-src 'unsafe-inline'",
     ])
     const start = await app.get('/docs/start.js')
     for (const text of [page.body, start.body]) expect(text).not.toMatch(/\/\/|http/)
@@ -78,6 +79,12 @@ describe('the page', () => {
     expect(compressed.headers).toMatchObject({ 'content-encoding': 'gzip', vary: 'accept-encoding' })
     expect(gunzipSync(compressed.rawPayload).equals(plain.rawPayload)).toBe(true)
     expect(compressed.rawPayload.length).toBeLessThan(2_000_000)
+  })
+
+  test.each(['/docs/', '/docs//', '/docs/?'])('is where its scripts are: %s leads there', async (url) => {
+    const moved = await app.get(url)
+    expect(moved.statusCode).toBe(302)
+    expect(new URL(String(moved.headers.location), `http://a/lip-sync${url}`).href).toBe('http://a/lip-sync/docs')
   })
 
   test('has its scripts where the page looks for them', async () => {

@@ -64,6 +64,9 @@ async function dialAndNotRead(path: string) {
   return socket
 }
 
+const LEFT = 'event_stream_closed_by_client'
+const ofEvent = (name: string) => app.requestLines.filter(({ event }) => event === name)
+const isOfEvents = (req: unknown) => (req as { url: string }).url.endsWith('/events')
 const logged = (text: string) => app.requestLines.filter(({ msg }) => msg.includes(text))
 
 describe('GET /jobs/:id/events', () => {
@@ -215,6 +218,7 @@ describe('GET /jobs/:id/events', () => {
     end(id)
     await until(() => client.closed)
     expect(client.complete).toBe(true)
+    expect(ofEvent(LEFT)).toEqual([])
   })
 
   test('is let go when the client leaves, and the job goes on', async () => {
@@ -233,7 +237,7 @@ describe('GET /jobs/:id/events', () => {
     expect(left).not.toHaveBeenCalled()
     client.response.destroy()
     await until(() => left.mock.calls.length === 1)
-    await until(() => logged('stream left').length === 1)
+    await until(() => ofEvent(LEFT).length === 1)
     end(id)
     await app.untilStatus(id, 'succeeded')
     expect(app.requestLines.filter(({ level }) => level !== 'info')).toEqual([])
@@ -265,7 +269,7 @@ describe('GET /jobs/:id/events', () => {
     socket.destroy()
     await until(async () => (await connections()) === 0)
     slow.resolve(undefined)
-    await until(() => logged('stream left').length === 1)
+    await until(() => ofEvent(LEFT).length === 1)
     expect(app.requestLines.filter(({ level }) => level !== 'info')).toEqual([])
   })
 
@@ -383,14 +387,15 @@ describe('a client that takes nothing', () => {
     const closed = new Promise((resolve) => deaf.on('error', () => undefined).on('close', resolve))
     const good = await open('/events')
     let published = 0
-    while (logged('too slowly').length === 0 && published < 10 * MAX_WAITING) {
+    while (ofEvent('event_stream_dropped').length === 0 && published < 10 * MAX_WAITING) {
       await publish(1_000)
       published += 1_000
       await untilShown(good, published)
     }
-    expect(logged('too slowly')).toHaveLength(1)
+    expect(ofEvent('event_stream_dropped')).toHaveLength(1)
     deaf.resume()
     await closed
+    expect(ofEvent(LEFT)).toEqual([])
     await publish(1)
     await untilShown(good, published + 1)
     expect(good.closed).toBe(false)
@@ -406,9 +411,9 @@ describe('a client that takes nothing', () => {
     await publish(1_000)
     await untilShown(good, 1_000)
     await vi.advanceTimersByTimeAsync(HEARTBEAT_MS)
-    expect(logged('dropped')).toEqual([])
+    expect(ofEvent('event_stream_dropped')).toEqual([])
     await vi.advanceTimersByTimeAsync(HEARTBEAT_MS)
-    expect(logged('takes no events')).toMatchObject([{ level: 'info', waiting: expect.any(Number) }])
+    expect(ofEvent('event_stream_dropped')).toMatchObject([{ level: 'info', waiting: expect.any(Number) }])
     await until(() => good.comments.length === 2)
     expect(good.closed).toBe(false)
   })
@@ -441,7 +446,8 @@ describe('the number of streams', () => {
     expect(refused.headers['retry-after']).toBe('10')
     expect((await open('/events', as('bob'))).response.statusCode).toBe(200)
     first.response.destroy()
-    await until(() => logged('stream left').length === 1)
+    await until(() => ofEvent(LEFT).length === 1)
+    expect(ofEvent(LEFT)).toMatchObject([{ caller: 'key:alice', req: { url: `/jobs/${id}/events` }, job_id: id }])
     expect((await open('/events', as('alice'))).response.statusCode).toBe(200)
     expect((await open('/events', as('alice'))).response.statusCode).toBe(429)
   })
@@ -461,6 +467,7 @@ test('an event that cannot be made ends its stream, and is logged', async () => 
   app.events.publish(aJob())
   await until(() => client.closed)
   expect([client.complete, logged('cannot be sent')[0]?.level]).toEqual([false, 'warn'])
+  expect(ofEvent(LEFT)).toEqual([])
 })
 
 describe('a shutdown', () => {
@@ -483,6 +490,8 @@ describe('a shutdown', () => {
       await until(() => client.closed)
       expect(client.complete).toBe(true)
     }
+    expect(ofEvent(LEFT)).toEqual([])
+    expect(app.requestLines.filter(({ msg, req }) => msg === 'request' && isOfEvents(req))).toHaveLength(2)
   })
 
   test('ends also a stream that is just about to begin', async () => {

@@ -48,14 +48,73 @@ const operations = () =>
     })),
   )
 
+const FORWARDED = { host: 'replica-1:9000', 'x-forwarded-host': 'jobs.example', 'x-forwarded-proto': 'https' }
+
 describe('the document', () => {
   test('is OpenAPI 3.1 of this release', () => {
     expect(reference).toMatchObject({
       openapi: '3.1.1',
       info: { version: packageJson.version, license: { name: 'MIT' } },
-      servers: [{ url: '/' }],
     })
   })
+
+  test.each([
+    ['as its reader has reached it', undefined, { host: 'jobs.internal:9000' }, 'http://jobs.internal:9000'],
+    ['as a trusted proxy was asked for it', undefined, FORWARDED, 'https://jobs.example'],
+    ['as the operator says', 'https://example.org/lip-sync', { host: 'jobs.internal' }, 'https://example.org/lip-sync'],
+    ['relative to itself where the host is none', undefined, { host: 'a b' }, '/'],
+  ])('names this server, and no other: %s', async (_what, publicUrl, headers, url) => {
+    const app = await startApp({ http: { publicUrl, trustedProxies: ['127.0.0.1'] } })
+    const document = await referenceOf(app, headers)
+    expect(document.servers).toMatchObject([{ url }])
+    expect(document.info.description).toContain(`curl -s ${url === '/' ? '' : url}/jobs `)
+    // Made once, it is addressed to each of its readers.
+    expect((await referenceOf(app, { host: 'other' })).servers[0]?.url).toBe(publicUrl ?? 'http://other')
+    await app.close()
+  })
+
+  test('begins with the submit of a job, in the order in which jobs live, and ends with the codes of problems', () => {
+    expect(
+      operations()
+        .slice(0, 3)
+        .map(({ name }) => name),
+    ).toEqual(['POST /jobs', 'GET /jobs', 'GET /jobs/:id'])
+    const { tags, info } = reference as unknown as { tags: { name: string }[]; info: { description: string } }
+    expect(tags.at(-1)).toMatchObject({ name: 'problems' })
+    expect(info.description).not.toContain('`internal_error`')
+  })
+
+  test('offers nothing to send that is optional: its page would fill it in and send it', () => {
+    let parameters = 0
+    for (const [path, object] of objectsOf(reference.paths)) {
+      if (path.at(-2) !== 'parameters' || object.required === true) continue
+      parameters++
+      const { schema, ...parameter } = object as { schema: object; description: string }
+      for (const part of [schema, parameter]) {
+        for (const keyword of ['example', 'examples', 'default'])
+          expect(part, path.join('/')).not.toHaveProperty(keyword)
+      }
+      expect(parameter.description, path.join('/')).toMatch(/ For example `\S+`\.$/)
+    }
+    expect(parameters).toBeGreaterThan(15)
+  })
+
+  test.each(['application/json', 'multipart/form-data'])(
+    'has bodies of %s that the server takes as they are',
+    async (type) => {
+      const { requestBody } = reference.paths['/jobs']!.post!
+      const examples = Object.values(requestBody?.content[type]?.examples ?? {})
+      expect(examples.length).toBeGreaterThan(0)
+      for (const { value } of examples) {
+        const form = Object.entries(value as object).map(([name]) => (name === 'audio' ? speech() : face()))
+        const isForm = type === 'multipart/form-data'
+        const payload = isForm ? formOf(form) : (value as object)
+        const headers = { ...as('alice'), 'content-type': isForm ? FORM_TYPE : type }
+        const answer = await guarded.app.inject({ method: 'POST', url: '/jobs', payload, headers })
+        expect([answer.statusCode, answer.body.slice(0, 100)]).toEqual([202, expect.any(String)])
+      }
+    },
+  )
 
   test('has every route but the parts of its page, and no other', async () => {
     const parts = ['GET /docs/scalar.js', 'GET /docs/start.js']
@@ -88,6 +147,8 @@ describe('the document', () => {
       expect(object.description, path.join('/')).toMatch(/\S{2,}/)
       const { properties, items } = object as { properties?: object; items?: { $ref?: string } }
       if (properties ?? items?.$ref) continue
+      // These have theirs in the description.
+      if (path.at(-2) === 'parameters' && object.required !== true) continue
       expect(object.examples ?? object.example, path.join('/')).toBeDefined()
     }
     expect(fields).toBeGreaterThan(60)
@@ -114,8 +175,30 @@ describe('the document', () => {
     expect(faults({ video_path: 'face.mp4' })).not.toEqual([])
   })
 
+  test('says that a field of a submit may be null, and that null is no face and no speech, as the server has it', async () => {
+    const { faultsBy } = createReferee(reference)
+    const isFine = (body: object) => faultsBy(body, 'components', 'schemas', 'NewJob').length === 0
+    const optional = ['video_url', 'image_url', 'audio_url', 'version', 'metadata', 'timeout_seconds', 'webhook_url']
+    const bodies = [
+      ...[...optional, 'webhook_events', 'colour'].map((name) => ({ ...aBody, [name]: null })),
+      ...[
+        { ...aBody, metadata: { scene: null } },
+        { ...aBody, video_path: null },
+        { ...aBody, audio_path: null },
+      ],
+      { ...aBody, webhook_events: [null], webhook_url: 'https://hooks.example/a' },
+    ]
+    for (const body of bodies) {
+      const { statusCode } = await open.post('/jobs', body)
+      expect([body, isFine(body)]).toEqual([body, statusCode === 202])
+    }
+    expect(JSON.stringify(reference.components.schemas.Job)).not.toContain('"null"')
+    expect(JSON.stringify(reference.components.schemas.NewJobForm)).not.toContain('"null"')
+  })
+
   test('tells every code that a problem can have', () => {
-    const { description } = (reference as unknown as { info: { description: string } }).info
+    const { tags } = reference as unknown as { tags: { name: string; description: string }[] }
+    const description = tags.find(({ name }) => name === 'problems')?.description
     const shown = new Set<string>()
     for (const [path, object] of objectsOf(reference.paths)) {
       if (path.at(-1) === 'examples') for (const code of Object.keys(object)) shown.add(code)
@@ -321,6 +404,19 @@ describe('real answers are as the reference tells', () => {
     const answer = await send()
     expect(answer.statusCode).toBe(status)
     expect(createReferee(reference).faultsOf(route, answer)).toEqual([])
+  })
+
+  test('a body of a type that is not taken is answered in the words of the reference, which name those that are', async () => {
+    for (const [path, url] of [
+      ['/jobs', '/jobs'],
+      ['/jobs/{id}/cancel', `/jobs/${unknown}/cancel`],
+    ] as const) {
+      const headers = { ...as('alice'), 'content-type': 'text/plain' }
+      const answer = await guarded.app.inject({ method: 'POST', url, payload: 'x', headers })
+      const { content } = reference.paths[path]!.post!.responses['415']!
+      const examples = content?.['application/problem+json']?.examples as Record<string, { value: unknown }>
+      expect(examples.unsupported_media_type?.value).toEqual(answer.json())
+    }
   })
 
   test('every operation is asked for, in a good and in a bad case', () => {

@@ -1,10 +1,10 @@
-import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { type JobView } from '../../src/jobs/view.ts'
 import { startIssuer } from '../helpers/issuer/issuer.ts'
+import { makeKey } from '../helpers/keys.ts'
 import { serverOfTest } from '../helpers/of-test.ts'
 import { startServer } from '../helpers/server.ts'
 import { until } from '../helpers/until.ts'
@@ -12,13 +12,6 @@ import { until } from '../helpers/until.ts'
 const AUDIENCE = 'https://jobs.example'
 const body = JSON.stringify({ video_path: 'face.mp4', audio_path: 'speech.wav' })
 const json = { 'content-type': 'application/json' }
-
-/** What the command of the README prints: the key, and its entry. */
-function makeKey(name: string, scopes = 'jobs:read,jobs:write') {
-  const printed = execFileSync(process.execPath, ['src/cli/keys.ts', 'create', name, '--scopes', scopes]).toString()
-  const [, key = '', entry = ''] = /^key=(\S+)\nAPI_KEYS=(\S+)\n$/.exec(printed) ?? []
-  return { key, entry }
-}
 
 async function serve(env: Record<string, string>) {
   const server = await serverOfTest({ BACKEND: 'local', LOG_LEVEL: 'trace', ...env })

@@ -15,7 +15,7 @@ import { delimiter, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { startServer } from '../helpers/server.ts'
 
-/** What a package is made of; it is made of a copy, since to pack it changes `package.json` for a moment. */
+/** What a package is made of; it is made of a copy, since to pack it writes into `dist`. */
 const SOURCES = ['package.json', 'tsconfig.json', 'README.md', 'LICENSE', 'src/client']
 
 const folder = mkdtempSync(join(tmpdir(), 'client-'))
@@ -30,10 +30,15 @@ function run(program: string, args: readonly string[], cwd: string): string {
   return stdout
 }
 
-/** Fails where the compiler finds fault with a module of the consumer's. */
-function compile(source: string, options: readonly string[]): void {
+/** The compiler of this project, and the oldest that the types are for. */
+const COMPILERS = ['node_modules/typescript', 'test/oldest-typescript/node_modules/typescript'].map((folder) => ({
+  version: (JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { version: string }).version,
+  path: join(process.cwd(), folder, 'bin/tsc'),
+}))
+
+/** Fails where a compiler finds fault with a module of the consumer's. */
+function compile(compiler: string, source: string, options: readonly string[]): void {
   writeFileSync(join(consumer, 'consumer.mts'), source)
-  const compiler = join(process.cwd(), 'node_modules/typescript/bin/tsc')
   run(process.execPath, [compiler, '--strict', '--noEmit', '--target', 'es2022', ...options, 'consumer.mts'], consumer)
 }
 
@@ -69,7 +74,9 @@ const { job_id: id } = await client.submit({ video_path: 'face.mp4', audio_path:
 const told = []
 for await (const { status } of client.events(id)) told.push(status)
 const { status } = await client.wait(id)
-const video = Buffer.from(await (await client.download(id)).arrayBuffer())
+const pieces = []
+for await (const piece of (await client.download(id)).body) pieces.push(piece)
+const video = Buffer.concat(pieces)
 const { code } = await client.get('none').catch((error) => error instanceof ProblemError && error)
 console.log(JSON.stringify({ told: told.at(-1), status, format: video.toString('latin1', 4, 8), code }))
 `
@@ -110,22 +117,37 @@ describe('the packed client', () => {
     expect(readFileSync(join(sources, 'package.json'), 'utf8')).toBe(readFileSync('package.json', 'utf8'))
   })
 
-  test('is used as the README says', () => {
-    const [, example = ''] = /```ts\n(.*?)```/s.exec(readFileSync('README.md', 'utf8')) ?? []
-    expect(example).toContain('musetalk-orchestrator/client')
-    compile(example, [
-      '--module',
-      'nodenext',
-      '--types',
-      'node',
-      '--typeRoots',
-      join(process.cwd(), 'node_modules/@types'),
+  test('has neither scripts nor development dependencies, which are the server’s', () => {
+    const manifest = JSON.parse(
+      readFileSync(join(consumer, 'node_modules/musetalk-orchestrator/package.json'), 'utf8'),
+    ) as Record<string, unknown>
+    expect(Object.keys(manifest).sort()).toEqual([
+      ...['description', 'exports', 'license', 'name', 'private', 'type', 'version'],
     ])
+    const { name, version } = JSON.parse(readFileSync('package.json', 'utf8')) as Record<string, string>
+    expect(manifest).toMatchObject({ name, version })
   })
 
-  test.each(['nodenext', 'bundler'])(
-    'has types that hold on their own, with modules resolved as by %s',
-    (resolution) => {
+  const typeRoots = ['--types', 'node', '--typeRoots', join(process.cwd(), 'node_modules/@types')]
+  const dom = ['--lib', 'es2022,dom']
+  test.each(
+    COMPILERS.flatMap(({ version, path }) => [
+      { version, path, where: 'with the types of Node alone', options: ['--lib', 'es2022'] },
+      { version, path, where: 'with those of the DOM beside them', options: dom },
+    ]),
+  )('is used as the README says, by TypeScript $version $where', ({ path, options }) => {
+    const [, example = ''] = /```ts\n(.*?)```/s.exec(readFileSync('README.md', 'utf8')) ?? []
+    expect(example).toContain('musetalk-orchestrator/client')
+    compile(path, example, ['--module', 'nodenext', ...options, ...typeRoots])
+  })
+
+  test.each(
+    COMPILERS.flatMap(({ version, path }) =>
+      ['nodenext', 'bundler'].map((resolution) => ({ version, path, resolution })),
+    ),
+  )(
+    'has types that hold on their own, with modules resolved as by $resolution, by TypeScript $version',
+    ({ path, resolution }) => {
       const source = `
       import { createClient, type EndedJob, type Job, ProblemError } from 'musetalk-orchestrator/client'
       const client = createClient({ baseUrl: 'http://localhost:9000', token: async () => 'token' })
@@ -133,20 +155,28 @@ describe('the packed client', () => {
       const ended: EndedJob = await client.wait(job.job_id, { signal: AbortSignal.timeout(1000) })
       const end: 'succeeded' | 'failed' | 'canceled' = ended.status
       for await (const { revision } of client.events(job.job_id)) revision.toFixed()
-      export const problem = (error: unknown) => error instanceof ProblemError && error.code === 'queue_full' && end
+      for await (const { status } of client.events({ onGap: () => undefined })) status.length.toFixed()
+      for await (const text of client.logs(job.job_id, { attempt: 1 })) text.length.toFixed()
+      for await (const piece of (await client.download(job.job_id)).body) piece.length.toFixed()
+      for await (const { jobs } of client.pages({ status: 'failed' })) jobs.length.toFixed()
+      const { deliveries } = await client.deliveries(job.job_id)
+      const { state } = await client.redeliver(job.job_id, deliveries[0]?.number ?? 1)
+      export const problem = (error: unknown) => error instanceof ProblemError && error.code === 'queue_full' && end + state
       const { next_cursor } = await client.list({ limit: 1 })
       await client.list({ cursor: next_cursor })
-      await client.submit({ timeout_seconds: undefined, video_path: 'face.mp4', audio_path: 'speech.wav' })
+      await client.submit({ timeout_seconds: undefined, metadata: null, video_path: 'face.mp4', audio_path: 'speech.wav' })
       // @ts-expect-error: there is no such field
       await client.submit({ video_file: 'face.mp4' })
       // @ts-expect-error: nor such a state
       ended.status === 'running'
       // @ts-expect-error: nor such a parameter
       await client.list({ state: 'running' })
+      // @ts-expect-error: what was missed of one job comes by itself
+      client.events(job.job_id, { onGap: () => undefined })
     `
       const module = resolution === 'bundler' ? 'esnext' : resolution
-      const libraries = ['--lib', 'es2022,dom,dom.asynciterable', '--exactOptionalPropertyTypes']
-      compile(source, ['--module', module, '--moduleResolution', resolution, ...libraries])
+      const options = ['--moduleResolution', resolution, ...dom, '--exactOptionalPropertyTypes']
+      compile(path, source, ['--module', module, ...options])
     },
   )
 })

@@ -234,6 +234,32 @@ suite('a replica that ends', () => {
 })
 
 suite('Redis away', () => {
+  test('is one line of the log, its return another, and no stack comes with either', TIMEOUT, async () => {
+    const { redis, a } = await startPair()
+    const { job_id: id } = await a.submit(asking('end=never'))
+    await a.untilStatus(id, 'running')
+    const before = a.lines.length
+    await redis.kill()
+    await until(async () => (await ask(a, '/readyz')).status === 503, 'unreadiness')
+    // The passes of the reconciler fail once a second.
+    const at = performance.now()
+    await until(async () => {
+      expect((await ask(a, '/jobs')).status).toBe(503)
+      return performance.now() - at > 4_000
+    })
+    await redis.restart()
+    await until(async () => (await ask(a, '/readyz')).status === 200, 'readiness')
+    await until(() => a.lines.some(({ event }) => event === 'redis_available'), 'the line of its return')
+    const lines = a.lines.slice(before)
+    const count = (event: string) => lines.filter((line) => line.event === event).length
+    expect([count('redis_unavailable'), count('redis_available')]).toEqual([1, 1])
+    // One of the reconciler, one of all requests; webhooks have theirs where they are looked at just then.
+    expect(count('store_unavailable')).toBeGreaterThanOrEqual(2)
+    expect(count('store_unavailable')).toBeLessThanOrEqual(3)
+    expect(lines.filter(({ err }) => err !== undefined)).toEqual([])
+    expect(lines.find(({ event }) => event === 'redis_available')?.unavailable_ms).toBeGreaterThan(4_000)
+  })
+
   /** How long until an answer, in ms. */
   const timed = async (asked: Promise<Response>) => {
     const from = performance.now()

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
@@ -10,6 +11,7 @@ import { Webhook } from 'standardwebhooks'
 import { expect, onTestFinished, test } from 'vitest'
 import { type Certificate, makeCertificate } from '../helpers/control-plane/certificate.ts'
 import { forkControlPlane } from '../helpers/control-plane/remote.ts'
+import { makeKey } from '../helpers/keys.ts'
 import { startReceiver } from '../helpers/receiver.ts'
 import { type ServerProcess, startServer } from '../helpers/server.ts'
 import { until } from '../helpers/until.ts'
@@ -74,6 +76,33 @@ test('a webhook that was owed when the server was killed is delivered after the 
     type: 'job.succeeded',
     data: { job_id: id },
   })
+})
+
+test('a receiver that follows docs/webhooks.md believes what is sent to a caller with a key, and nothing else', async () => {
+  const [alice, bob] = ['alice', 'bob'].map((name) => makeKey(name))
+  const { start } = await scene({ API_KEYS: `${alice!.entry},${bob!.entry}` })
+  const receiver = await startReceiver()
+  const server = await start()
+  const ask = async <T>(path: string, key: string, init: RequestInit = {}) => {
+    const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' }
+    return (await (await fetch(server.url + path, { headers, ...init })).json()) as T
+  }
+  const { job_id: id } = await ask<{ job_id: string }>('/jobs', alice!.key, {
+    method: 'POST',
+    body: JSON.stringify(body(receiver.url)),
+  })
+  const [received] = await receiver.untilReceived(1)
+  const [, example = ''] = /```js\n(.*?)```/s.exec(readFileSync('docs/webhooks.md', 'utf8')) ?? []
+  const verify = (secret: string) => {
+    const given = { secret, rawBody: received!.body, request: { headers: received!.headers } }
+    const program = `const { secret, rawBody, request } = ${JSON.stringify(given)}\n${example}\nconsole.log(event.data.job_id)`
+    return spawnSync(process.execPath, ['--input-type=module', '-e', program], { encoding: 'utf8' })
+  }
+  const secretOf = async (key: string) => (await ask<{ secret: string }>('/webhooks/secret', key)).secret
+  expect(verify(await secretOf(alice!.key)).stdout.trim()).toBe(id)
+  for (const other of [await secretOf(bob!.key), SECRET]) {
+    expect(verify(other)).toMatchObject({ stdout: '', stderr: expect.stringContaining('No matching signature') })
+  }
 })
 
 test('the trace of a submit outlives the server that took it, on the way to the webhook and in the log', async () => {

@@ -106,10 +106,10 @@ describe('a store or a queue that fails', () => {
     store.update = () => Promise.reject(new Error('the disk is full'))
     await until(() => backend.waiting.has(callOf(second.id)))
     backend.end(callOf(second.id), aSuccess)
-    await until(() => lines.filter((line) => line.msg.includes('cannot be written down yet')).length > 4)
+    await until(() => lines.filter((line) => line.msg.startsWith('cannot record what became of a job')).length > 4)
     await queue.close()
     expect(queue.running()).toEqual([])
-    expect(lines.filter((line) => line.level === 'warn' && line.msg.includes('cannot be written'))).toHaveLength(1)
+    expect(lines.filter((line) => line.level === 'warn' && line.msg.startsWith('cannot record'))).toHaveLength(1)
   })
 
   test('calls that could not be written down before the end are each named in the log', async () => {

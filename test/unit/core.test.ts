@@ -69,6 +69,43 @@ describe('from submit to the end', () => {
     expect(lines.every((line) => line.job_id === id)).toBe(true)
   })
 
+  test('the line of a job’s end says how long it took, and how long its attempt ran', async () => {
+    const { backend, clock, lines, submit, untilStatus, service } = await start()
+    const durations = () => lines.map((line) => [line.event, line.duration_ms, line.run_ms])
+    const { id } = await submit()
+    await untilStatus(id, 'running')
+    clock.now += 5_000
+    backend.end(callOf(id), { kind: 'failed', code: 'inference_failed', error: 'no face' })
+    await untilStatus(id, 'failed')
+    clock.now += 60_000
+    await service.retry(id, anybody)
+    await untilStatus(id, 'running')
+    clock.now += 2_000
+    await service.cancel(id, anybody)
+    await until(() => durations().length === 6, 'the end of the call')
+    const none = [undefined, undefined]
+    expect(durations()).toEqual([
+      ['submitted', ...none],
+      ['spawned', ...none],
+      ['failed', 5_000, 5_000],
+      ['retried', ...none],
+      ['spawned', ...none],
+      ['canceled', 2_000, 2_000],
+    ])
+  })
+
+  test('a job that ends before the backend had it has a duration and no run time; the line of its submit says whose it is', async () => {
+    const { clock, lines, submit, service } = await start({ running: false })
+    const { id } = await submit()
+    clock.now += 1_500
+    await service.cancel(id, anybody)
+    expect(lines).toMatchObject([
+      { event: 'submitted', caller: 'anonymous' },
+      { event: 'canceled', duration_ms: 1_500 },
+    ])
+    expect(lines[1]).not.toHaveProperty('run_ms')
+  })
+
   test('each change is announced with its revision', async () => {
     const { backend, events, submit, untilStatus } = await start()
     const heard: [string, number][] = []
@@ -93,10 +130,12 @@ describe('from submit to the end', () => {
     expect(backend.requests).toEqual([])
   })
 
-  test('what the backend sees wrong with an input is refused as url_not_allowed', async () => {
+  test('what the backend sees wrong with a URL is refused as url_not_allowed, and with a path as invalid_request', async () => {
     const { backend, submit } = await start()
     backend.check = () => [{ path: '/video_url', message: 'is private' }]
     await expect(submit()).rejects.toMatchObject({ code: 'url_not_allowed', status: 400 })
+    backend.check = () => [{ path: '/video_path', message: 'must have letters and digits only' }]
+    await expect(submit()).rejects.toMatchObject({ code: 'invalid_request', faults: [{ path: '/video_path' }] })
   })
 
   test('a job of another caller is not found', async () => {
@@ -405,6 +444,6 @@ describe('what nobody was doing', () => {
     await reconciler.endOverdue()
     const statuses = await Promise.all(jobs.map(async ({ id }) => (await store.get(id))?.status))
     expect(statuses).toEqual(['submitted', 'failed', 'failed'])
-    expect(lines.some((line) => line.job_id === jobs[0]?.id && line.msg.includes('has to wait'))).toBe(true)
+    expect(lines.some((line) => line.job_id === jobs[0]?.id && line.level === 'warn')).toBe(true)
   })
 })

@@ -36,8 +36,12 @@ test('metrics, settings and codes that it names are there', async () => {
   expect(settings.filter((name) => !(name in ConfigSchema.properties) && !notOurs.includes(name))).toEqual([])
 
   const codes = quoted.filter((text) => /^[a-z]+(_[a-z]+)+$/.test(text) && !text.startsWith('musetalk_'))
-  const known: readonly string[] = [...PROBLEM_CODES, ...ERROR_CODES]
-  const fields = ['job_id', 'request_id', 'trace_id', 'call_id', 'error_code', 'next_cursor']
+  const events = [...source.matchAll(/event: '(\w+)'/g)].map(([, name = '']) => name)
+  const known: readonly string[] = [...PROBLEM_CODES, ...ERROR_CODES, ...events]
+  const fields = [
+    ...['job_id', 'request_id', 'trace_id', 'call_id', 'error_code', 'next_cursor'],
+    ...['duration_ms', 'run_ms', 'unavailable_ms'],
+  ]
   expect(codes.filter((name) => !known.includes(name) && !fields.includes(name))).toEqual([])
 })
 

@@ -1,6 +1,6 @@
 import { createServer, connect as connectSocket, type AddressInfo, type Socket } from 'node:net'
 import { once } from 'node:events'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { closeRedis, COMMAND_TIMEOUT_MS, connectRedis, unlessAway, wordsOf } from '../../src/redis.ts'
 import { recordingLog } from '../helpers/log.ts'
 import { describeWithRedisServer } from '../helpers/redis.ts'
@@ -67,6 +67,31 @@ describeWithRedisServer('a connection for commands', (server) => {
     expect(lines.filter(({ level }) => level === 'warn')).toMatchObject([
       { connection: 'test', reason: expect.stringMatching(/ECONN|closed/) },
     ])
+  })
+
+  test('is logged with the others of its process: one line when they are lost, and one when the last is back', async () => {
+    const { log, lines } = await recordingLog()
+    const connections = ['first', 'second', 'third'].map((name) => {
+      const redis = connectRedis({ url: server().url, log, name })
+      onTestFinished(() => closeRedis(redis))
+      return redis
+    })
+    const logged = (event: string) => lines.filter((line) => line.event === event && line.level !== 'debug')
+    const now = performance.now.bind(performance)
+    const clock = vi.spyOn(performance, 'now')
+    onTestFinished(() => clock.mockRestore())
+    for (let outage = 1; outage <= 2; outage++) {
+      // At most one line a minute.
+      clock.mockImplementation(() => now() + outage * 61_000)
+      await Promise.all(connections.map((redis) => unlessAway(redis, () => redis.ping())))
+      await server().kill()
+      await until(() => logged('redis_unavailable').length === outage, 'the line of the outage')
+      expect(logged('redis_available')).toHaveLength(outage - 1)
+      await server().restart()
+      await until(() => logged('redis_available').length === outage, 'the line of the return')
+    }
+    expect(logged('redis_unavailable')).toHaveLength(2)
+    expect(logged('redis_available')[1]).toMatchObject({ level: 'info', unavailable_ms: expect.any(Number) })
   })
 
   test('over a network that swallows everything counts as lost after a while, and is opened anew', async () => {

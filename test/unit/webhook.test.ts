@@ -145,7 +145,7 @@ describe('a wish', () => {
 
   test('without a URL has none to be told at', () => {
     expect(checkWebhook({ webhookEvents: ['job.failed'] })).toEqual([
-      { path: '/webhook_events', message: 'needs a webhook_url to be told at' },
+      { path: '/webhook_events', message: 'needs a webhook_url' },
     ])
     expect(checkWebhook({})).toEqual([])
   })

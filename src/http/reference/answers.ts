@@ -1,6 +1,6 @@
 import type { HTTPMethods, RouteOptions } from 'fastify'
 import type { ProblemCode } from '../../errors.ts'
-import { PROBLEM_TYPE } from '../problems.ts'
+import { NEITHER_JSON_NOR_FORM, PROBLEM_TYPE } from '../problems.ts'
 import { type HeaderName, headerRefs, RATE_LIMIT_HEADERS } from './headers.ts'
 import type { Answer, Operation } from './operation.ts'
 import { PROBLEMS } from './problems.ts'
@@ -45,11 +45,16 @@ const OF_CHANGES = ['invalid_json', 'body_too_large', 'cross_site_refused'] as c
 
 /** The error answers of a route by status: every code it can have, each with an example. */
 export function problemResponses(described: Described): Record<string, ResponseObject> {
-  const byStatus = Map.groupBy(examplesOf(problemsOf(described)), ({ problem }) => String(problem.status))
-  const responses = [...byStatus].map(([status, examples]) => {
+  const examples = examplesOf(problemsOf(described)).map((example) =>
+    described.operation.form && example.problem.code === NEITHER_JSON_NOR_FORM.code
+      ? { ...example, problem: NEITHER_JSON_NOR_FORM }
+      : example,
+  )
+  const byStatus = Map.groupBy(examples, ({ problem }) => String(problem.status))
+  const responses = [...byStatus].map(([status, ofStatus]) => {
     // Who is refused for want of a credential is not counted.
     const limits = status === '401' ? [] : limitsOf(described)
-    return [status, problemResponse(examples, limits)] as const
+    return [status, problemResponse(ofStatus, limits)] as const
   })
   return {
     ...Object.fromEntries(responses),

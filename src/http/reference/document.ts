@@ -2,7 +2,7 @@ import swagger from '@fastify/swagger'
 import Fastify, { type FastifySchema, type RouteOptions } from 'fastify'
 import { NoBody } from '../schemas/parts.ts'
 import { ProblemReply } from '../schemas/problem.ts'
-import { aboutServer, SECURITY_SCHEMES } from './about.ts'
+import { aboutServer, SECURITY_SCHEMES, SERVER } from './about.ts'
 import { type Described, problemResponses, type ResponseObject, successResponse } from './answers.ts'
 import { HEADERS } from './headers.ts'
 import { type NamedSchemas, nameSchemas } from './named-schemas.ts'
@@ -21,6 +21,8 @@ type OperationObject = {
 /** The parts of an OpenAPI document that are looked at here. */
 export type OpenApi = {
   readonly openapi: string
+  readonly info: { readonly description: string }
+  readonly servers: readonly { readonly url: string; readonly description: string }[]
   readonly paths: Record<string, Record<string, OperationObject>>
   readonly components: { readonly schemas: Record<string, object>; headers?: object }
 }
@@ -34,7 +36,11 @@ export type DescribedServer = { readonly routes: readonly RouteOptions[]; readon
  * `OPERATIONS` says nothing of a route.
  */
 export async function describeServer({ routes, authenticated }: DescribedServer): Promise<OpenApi> {
-  const described = routes.filter(isPublished).map((route) => describeRoute(route, authenticated))
+  const order = Object.keys(OPERATIONS)
+  const described = routes
+    .filter(isPublished)
+    .map((route) => describeRoute(route, authenticated))
+    .sort((a, b) => order.indexOf(nameOf(a.route)) - order.indexOf(nameOf(b.route)))
   const document = await writeDocument(described, authenticated)
   const byId = new Map(described.map((one) => [one.operation.operationId, one]))
   for (const operation of Object.values(document.paths).flatMap((path) => Object.values(path))) {
@@ -46,6 +52,13 @@ export async function describeServer({ routes, authenticated }: DescribedServer)
   document.components.headers = Object.fromEntries(headers)
   return document
 }
+
+/** The document for whoever reaches the server at `url`, which has no slash at its end; empty: where the document is. */
+export const addressedTo = (document: OpenApi, url: string): OpenApi => ({
+  ...document,
+  info: { ...document.info, description: document.info.description.replaceAll(SERVER, url) },
+  servers: document.servers.map((server) => ({ ...server, url: url === '' ? '/' : url })),
+})
 
 /** The document as `@fastify/swagger` makes it. */
 async function writeDocument(described: readonly Described[], authenticated: boolean): Promise<OpenApi> {
@@ -62,7 +75,7 @@ async function writeDocument(described: readonly Described[], authenticated: boo
   })
   const schemas: NamedSchemas = new Map()
   nameSchemas(ProblemReply, schemas)
-  for (const { operation } of described) nameSchemas(operation.form, schemas)
+  for (const { operation } of described) nameSchemas(operation.form?.schema, schemas)
   for (const one of described) {
     const { method, url } = one.route
     book.route({ method, url, schema: nameSchemas(schemaOf(one), schemas) as FastifySchema, handler: () => undefined })
@@ -77,8 +90,10 @@ async function writeDocument(described: readonly Described[], authenticated: boo
 /** Fastify answers HEAD where it answers GET. Hidden are parts of pages, and what is not for callers. */
 const isPublished = ({ method, schema }: RouteOptions) => method !== 'HEAD' && schema?.hide !== true
 
+const nameOf = ({ method, url }: RouteOptions) => `${String(method)} ${url}`
+
 function describeRoute(route: RouteOptions, authenticated: boolean): Described {
-  const name = `${String(route.method)} ${route.url}`
+  const name = nameOf(route)
   const operation = OPERATIONS[name]
   if (!operation) throw new Error(`${name} is not described: say what it does in http/reference/operations.ts`)
   return { route, operation, authenticated }
@@ -93,13 +108,33 @@ function schemaOf({ route, operation, authenticated }: Described): FastifySchema
   const needs = authenticated && scopes.length > 0 ? `\n\nNeeds the scope \`${scopes.join()}\`.` : ''
   return {
     ...{ operationId, summary, tags: [tag], description: description + needs },
-    ...(querystring !== undefined && { querystring }),
+    ...(querystring !== undefined && { querystring: withoutOffers(querystring) }),
     ...(params !== undefined && { params }),
-    ...(headers && { headers }),
+    ...(headers && { headers: withoutOffers(headers) }),
     ...(body !== undefined && body !== NoBody && { body }),
     response: Object.fromEntries(Object.entries(response).filter(([status]) => /^\d+$/.test(status))),
     ...(authenticated && { security: access === 'open' ? [] : [{ bearer: scopes }, { apiKey: scopes }] }),
   }
+}
+
+/**
+ * Parameters whose examples are in their descriptions, where they are optional: as an example of its own each would be
+ * filled in by the page, and sent.
+ */
+function withoutOffers(schema: unknown): object {
+  const { properties = {}, required = [], ...rest } = schema as ParametersSchema
+  const offered = Object.entries(properties).map(([name, { examples, ...parameter }]) => [
+    name,
+    required.includes(name) || !examples
+      ? { ...parameter, ...(examples && { examples }) }
+      : { ...parameter, description: `${parameter.description} For example \`${String(examples[0])}\`.` },
+  ])
+  return { ...rest, required, properties: Object.fromEntries(offered) as object }
+}
+
+type ParametersSchema = {
+  readonly properties?: Readonly<Record<string, { readonly description: string; readonly examples?: unknown[] }>>
+  readonly required?: readonly string[]
 }
 
 /** What `@fastify/swagger` does not take: headers, examples and every problem. */
@@ -107,8 +142,10 @@ function complete(operation: OperationObject, described: Described): void {
   const { body, form, answers } = described.operation
   const media = Object.values(operation.requestBody?.content ?? {})
   if (body) for (const one of media) one.examples = body
-  const schema = { $ref: `#/components/schemas/${form?.$id ?? ''}` }
-  if (form && operation.requestBody) operation.requestBody.content['multipart/form-data'] = { schema }
+  if (form && operation.requestBody) {
+    const schema = { $ref: `#/components/schemas/${form.schema.$id ?? ''}` }
+    operation.requestBody.content['multipart/form-data'] = { schema, examples: form.examples }
+  }
   const successes = Object.entries(answers).map(([status, answer]) => [
     ...[status, successResponse(answer, operation.responses[status] ?? {}, described)],
   ])

@@ -39,9 +39,15 @@ export const jobOperations: Operations = {
     description:
       'Takes a job and answers at once, without waiting for the backend, unless `Prefer` asks to wait for its end. Follow `Location` to see how it goes. An accepted job ends by its deadline at the latest. Face and speech may come along as files, in multipart/form-data; an upload may take as long as it likes while it makes progress.',
     headers: OfSubmits,
-    form: NewJobForm,
+    form: {
+      schema: NewJobForm,
+      // As curl takes it: `--form video=@face.mp4`. On the page a person chooses the files.
+      examples: {
+        example: { summary: 'Face and speech as files', value: { video: '@face.mp4', audio: '@speech.wav' } },
+      },
+    },
     body: {
-      paths: {
+      example: {
         summary: 'Face and speech by path, with what is optional',
         value: {
           ...{ video_path: 'face.mp4', audio_path: 'speech.wav' },

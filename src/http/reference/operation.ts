@@ -32,8 +32,8 @@ export type Operation = {
   readonly headers?: TObject
   /** Bodies by a short name. */
   readonly body?: Examples
-  /** The body as multipart/form-data, where the route takes that as well. */
-  readonly form?: TObject
+  /** The body as multipart/form-data, where the route takes that as well, with such bodies by a short name. */
+  readonly form?: { readonly schema: TObject; readonly examples: Examples }
   /** By status. */
   readonly answers: Readonly<Record<number, Answer>>
   /** Problems of this operation. Those that come with access, limits, bodies and paths are added. */

@@ -73,12 +73,15 @@ export const WebhookEvents = Type.Array(WebhookEventName, {
   examples: [['job.running', 'job.succeeded', 'job.failed', 'job.canceled']],
 })
 
+/** See the keyword in `http/validation.ts`; the reference says it in types. */
+const NULL_IS_ABSENT = { nullIsAbsent: true }
+
 /** Body of `POST /jobs`. */
 export const NewJobBody = Type.Object(
   {
     ...Input,
     version: Type.Optional({ ...Version, default: 'v15' }),
-    metadata: Type.Optional(Metadata),
+    metadata: Type.Optional({ ...Metadata, ...NULL_IS_ABSENT }),
     timeout_seconds: Type.Optional(
       Whole({
         description: 'Time the job has from its acceptance to its end; the server has a default.',
@@ -97,8 +100,9 @@ export const NewJobBody = Type.Object(
   },
   {
     ...EXACTLY_ONE,
+    ...NULL_IS_ABSENT,
     $id: 'NewJob',
-    description: `What to make: exactly one face (\`${FACES.join('`, `')}\`) and exactly one speech (\`${SPEECHES.join('`, `')}\`).`,
+    description: `What to make: exactly one face (\`${FACES.join('`, `')}\`) and exactly one speech (\`${SPEECHES.join('`, `')}\`). An optional field that is null counts as absent.`,
     additionalProperties: false,
   },
 )
@@ -113,11 +117,12 @@ export const NewJobForm = Type.Object(
     image: File('Face: a still image, as a file.'),
     audio: File('Speech, as a file.'),
     ...NewJobBody.properties,
+    metadata: Type.Optional(Metadata),
   },
   {
     ...EXACTLY_ONE_WITH_FILES,
     $id: 'NewJobForm',
-    description: `Like \`NewJob\`, and files: exactly one face (\`${FACES_WITH_FILES.join('`, `')}\`) and exactly one speech (\`${SPEECHES_WITH_FILES.join('`, `')}\`). Fields and files come in any order; \`metadata\` is a JSON object as text.`,
+    description: `Like \`NewJob\`, and files: exactly one face (\`${FACES_WITH_FILES.join('`, `')}\`) and exactly one speech (\`${SPEECHES_WITH_FILES.join('`, `')}\`). Fields and files come in any order; \`metadata\` is a JSON object as text. A field without text and a file input without a file count as absent; a part of type application/json is read as JSON.`,
     additionalProperties: false,
   },
 )

@@ -1,0 +1,56 @@
+import type { Backend } from '../backend/port.ts'
+import { type FieldFault, InvalidRequest, WebhooksNotConfigured } from '../errors.ts'
+import { checkInput } from './input.ts'
+import type { JobInput } from './job.ts'
+import { checkWebhook, type WebhookWish } from './webhook.ts'
+import type { Webhooks } from './webhooks.ts'
+
+/** The part of a submit that can be wrong. */
+export type SubmitFields = WebhookWish & {
+  readonly input: JobInput
+  /** Errors found before the core saw the submit: fields of the wrong type, unknown ones. Those are not in the input. */
+  readonly fieldErrors?: readonly FieldFault[]
+  /** Whether it came as a form, in which files can come along. */
+  readonly isForm?: boolean
+}
+
+export type SubmitChecks = {
+  readonly backend: Pick<Backend, 'check'>
+  readonly webhooks: Pick<Webhooks, 'secretsOf' | 'check'>
+}
+
+/**
+ * Refuses a submit with everything that is wrong with it, so that its caller can mend all in one go: one entry a field.
+ * Throws `InvalidRequest` (`invalid_request`; `url_not_allowed` where nothing but URLs is wrong) or `WebhooksNotConfigured`.
+ */
+export function checkSubmit(fields: SubmitFields, callerId: string, { backend, webhooks }: SubmitChecks): void {
+  const { input, webhookUrl, fieldErrors = [], isForm = false } = fields
+  const ofForm = [
+    ...fieldErrors,
+    ...checkInput(input, { found: fieldErrors, canHaveFiles: isForm }),
+    ...checkWebhook(fields, fieldErrors),
+  ]
+  const urlError = webhookUrl === undefined ? undefined : webhooks.check(webhookUrl)
+  const ofAdapters = [
+    ...backend.check(input),
+    ...(urlError === undefined ? [] : [{ path: '/webhook_url', message: urlError }]),
+  ]
+  const isUnsigned = webhookUrl !== undefined && webhooks.secretsOf(callerId).length === 0
+  if (ofForm.length === 0 && ofAdapters.length === 0 && !isUnsigned) return
+
+  const unsigned = new WebhooksNotConfigured(400)
+  const errors = mergeByField([...ofForm, ...(isUnsigned ? (unsigned.faults ?? []) : [])], ofAdapters)
+  if (ofForm.length > 0 || !ofAdapters.every(isOfUrl)) throw new InvalidRequest(errors)
+  if (!isUnsigned) throw new InvalidRequest(errors, 'url_not_allowed')
+  throw errors.length > 1 ? new InvalidRequest(errors) : unsigned
+}
+
+const isOfUrl = ({ path }: FieldFault) => path.endsWith('_url')
+
+/** One entry a field. `ofAdapters` says nothing of a field that is wrong anyway. */
+function mergeByField(errors: readonly FieldFault[], ofAdapters: readonly FieldFault[]): FieldFault[] {
+  const messages = new Map<string, string[]>()
+  for (const { path, message } of errors) messages.set(path, [...(messages.get(path) ?? []), message])
+  for (const { path, message } of ofAdapters) if (!messages.has(path)) messages.set(path, [message])
+  return [...messages].map(([path, ofField]) => ({ path, message: ofField.join('; ') }))
+}

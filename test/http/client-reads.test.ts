@@ -1,0 +1,350 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { rename, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import type { Artifacts } from '../../src/artifacts/port.ts'
+import { createClient, type Download, type Job } from '../../src/client/index.ts'
+import { aBody, type TestApp } from '../helpers/app.ts'
+import { connected, rejection, running } from '../helpers/client.ts'
+import { aSuccess } from '../helpers/fake-backend.ts'
+import { temporaryFolder } from '../helpers/media.ts'
+import { until } from '../helpers/until.ts'
+
+const end = (app: TestApp, id: string) => app.backend.end(`fc-${id}-1`, aSuccess)
+
+describe('the events of all jobs', () => {
+  /** Follows in the background until the test is over. */
+  async function following(options: Parameters<typeof connected>[0] = {}) {
+    const all = await connected(options)
+    const told: string[] = []
+    const gaps = vi.fn()
+    const begun = vi.spyOn(all.app.watches, 'watchAll')
+    const controller = new AbortController()
+    const follow = async () => {
+      for await (const { job_id: id, status } of all.client.events({ onGap: gaps, signal: controller.signal })) {
+        told.push(`${id} ${status}`)
+      }
+    }
+    const followed = rejection(follow())
+    onTestFinished(() => controller.abort())
+    await until(() => begun.mock.calls.length === 1, 'a stream')
+    const streams = () => all.relay.sent.match(/GET \/events HTTP/g)?.length
+    return { ...all, told, gaps, controller, followed, streams }
+  }
+
+  test('tell each change of each, and do not end with a job', async () => {
+    const { app, client, told } = await following()
+    const ids = [await running({ app, client }), await running({ app, client })]
+    for (const id of ids) end(app, id)
+    await until(() => told.filter((text) => text.endsWith('succeeded')).length === 2, 'both ends')
+    expect(new Set(told.map((text) => text.split(' ')[0]))).toEqual(new Set(ids))
+  })
+
+  test('go on after a broken connection, and say that something may have been missed', async () => {
+    const { app, client, relay, told, gaps, streams } = await following()
+    const id = await running({ app, client })
+    await until(() => told.includes(`${id} running`), 'the first change')
+    expect(gaps).not.toHaveBeenCalled()
+    relay.cut()
+    await until(() => streams() === 2 && gaps.mock.calls.length === 1, 'another stream')
+    expect(relay.sent).not.toMatch(/last-event-id/i)
+    // What is asked for from then on is complete: what the list does not have, the stream tells.
+    end(app, id)
+    await until(() => told.includes(`${id} succeeded`), 'the end')
+  })
+
+  test('go on also where the server ends them, as it does when it has missed something itself', async () => {
+    const { app, client, told, gaps } = await following()
+    app.tellOfGap()
+    await until(() => gaps.mock.calls.length === 1, 'another stream')
+    const id = await running({ app, client })
+    await until(() => told.includes(`${id} running`), 'a change')
+  })
+
+  test('end with their signal, and leave the connection', async () => {
+    const { app, controller, followed } = await following()
+    await until(() => app.app.server.listening)
+    controller.abort(new Error('enough'))
+    expect((await followed)?.message).toBe('enough')
+    await until(
+      () => app.requestLines.some(({ event }) => event === 'event_stream_closed_by_client'),
+      'a closed stream',
+    )
+  })
+
+  test('are an error once too many connections broke in a row', async () => {
+    const fetch = vi.fn<typeof globalThis.fetch>(async () => new Response(': heartbeat\n\n'))
+    const client = createClient({ baseUrl: 'http://jobs.example', fetch, retries: 2 })
+    expect((await rejection(client.events().next()))?.message).toContain('the stream of events ended')
+    expect(fetch).toHaveBeenCalledTimes(3)
+  })
+})
+
+describe('a log', () => {
+  const read = async (pieces: AsyncIterable<string>) => {
+    let text = ''
+    for await (const piece of pieces) text += piece
+    return text
+  }
+
+  test('comes as it is printed, in any language, to its end', async () => {
+    const { app, client } = await connected()
+    const more = Promise.withResolvers<undefined>()
+    app.backend.logsWith = async function* () {
+      yield 'lädt das Modell\n'
+      await more.promise
+      yield 'frame 1 of 250\n'
+    }
+    const id = await running({ app, client })
+    const pieces = client.logs(id)
+    expect((await pieces.next()).value).toBe('lädt das Modell\n')
+    more.resolve(undefined)
+    expect(await read(pieces)).toBe('frame 1 of 250\n')
+  })
+
+  test('is of the attempt that is asked for; of one that there is not it is a problem', async () => {
+    const { app, client } = await connected()
+    app.backend.logsWith = async function* ({ callId }) {
+      yield callId
+    }
+    const id = await running({ app, client })
+    expect(await read(client.logs(id, { attempt: 1 }))).toBe(`fc-${id}-1`)
+    expect(await rejection(client.logs(id, { attempt: 2 }).next())).toMatchObject({ code: 'attempt_not_found' })
+  })
+
+  test('that is cut off rejects, and one whose reader leaves is left', async () => {
+    const { app, client, relay } = await connected()
+    const left = vi.fn()
+    app.backend.logsWith = async function* (_call, signal) {
+      yield 'a line\n'
+      await new Promise((resolve) => signal.addEventListener('abort', resolve))
+      left()
+    }
+    const id = await running({ app, client })
+    const cut = client.logs(id)
+    await cut.next()
+    relay.cut()
+    await expect(cut.next()).rejects.toThrow()
+    for await (const text of client.logs(id)) {
+      expect(text).toBe('a line\n')
+      break
+    }
+    await until(() => left.mock.calls.length === 2, 'both left')
+  })
+})
+
+describe('the webhooks of a job', () => {
+  const webhook = { webhook_url: 'https://hooks.example/a' }
+
+  test('are listed with their tries, and sent once more', async () => {
+    const { app, client } = await connected()
+    const { job_id: id } = await client.submit({ ...aBody, ...webhook })
+    expect(await client.deliveries(id)).toMatchObject({ ...webhook, deliveries: [] })
+    await app.untilStatus(id, 'running')
+    end(app, id)
+    const delivered = async (tries: number) => {
+      const { deliveries } = await client.deliveries(id)
+      return deliveries[0]?.state === 'delivered' && deliveries[0].tries.length === tries && deliveries[0]
+    }
+    const { number } = await until(() => delivered(1), 'the delivery')
+    expect(await client.redeliver(id, number)).toMatchObject({ number, event: 'job.succeeded' })
+    await until(() => delivered(2), 'another try')
+    expect(await rejection(client.redeliver(id, 2))).toMatchObject({ status: 404, code: 'delivery_not_found' })
+  })
+
+  test('are not sent twice where an answer is lost', async () => {
+    const { client, relay } = await connected()
+    const { job_id: id } = await client.submit({ ...aBody, ...webhook })
+    relay.loseAnswers(1)
+    await expect(client.redeliver(id, 1)).rejects.toThrow(TypeError)
+    expect(relay.sent.match(/redeliver HTTP/g)).toHaveLength(1)
+  })
+})
+
+describe('pages', () => {
+  test('follow each other to the last, with the same filters', async () => {
+    const { app, client } = await connected({ maxConcurrentJobs: 4 })
+    const ids: string[] = []
+    for (let n = 0; n < 5; n++) {
+      app.clock.now += 1_000
+      ids.unshift(await client.submit(aBody).then((job) => job.job_id))
+    }
+    await until(async () => (await app.store.list({ limit: 9, statuses: ['running'] })).length === 4, 'four running')
+    const pages: string[][] = []
+    for await (const { jobs } of client.pages({ limit: 2, status: 'running' }))
+      pages.push(jobs.map((job) => job.job_id))
+    expect(pages).toEqual([ids.slice(1, 3), ids.slice(3)])
+    const all: Job[] = []
+    for await (const { jobs } of client.pages()) all.push(...jobs)
+    expect(all.map((job) => job.job_id)).toEqual(ids)
+  })
+
+  test('are asked for one by one: a reader that stops asks for no other, and an empty list is one page', async () => {
+    const { client, relay } = await connected()
+    expect((await client.pages().next()).value).toEqual({ jobs: [] })
+    for (let n = 0; n < 3; n++) await client.submit(aBody)
+    for await (const { jobs } of client.pages({ limit: 1 })) {
+      expect(jobs).toHaveLength(1)
+      break
+    }
+    expect(relay.sent.match(/GET \/jobs\?\S* HTTP/g)).toHaveLength(2)
+  })
+})
+
+describe('a download', () => {
+  /** More than the buffers on the way hold. */
+  const VIDEO = randomBytes(30_000_000)
+  const digestOf = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
+  const nothing = () => Promise.resolve()
+
+  /** A client of a job that succeeded, whose video is a file. */
+  async function succeeded(content = VIDEO) {
+    const path = join(await temporaryFolder(), 'video.mp4')
+    await writeFile(path, content)
+    const release = vi.fn()
+    const artifacts: Artifacts = {
+      open: () => Promise.resolve({ kind: 'file', path, release }),
+      ...{ prefetch: () => undefined, forget: nothing, sweep: nothing, close: nothing },
+    }
+    const all = await connected({ artifacts })
+    const id = await running(all)
+    end(all.app, id)
+    await all.client.wait(id)
+    const asked = () => all.relay.sent.match(/GET \S*\/output HTTP[^]*?\r\n\r\n/g) ?? []
+    return { ...all, id, path, asked, release }
+  }
+
+  /** Reads a video and does something each time so many bytes have come. */
+  async function readSteps({ body }: Download, step: number, act: () => unknown): Promise<Buffer> {
+    const pieces: Uint8Array[] = []
+    let [received, next] = [0, step]
+    for await (const piece of body) {
+      pieces.push(piece)
+      received += piece.length
+      if (received >= next) {
+        next += step
+        await act()
+      }
+    }
+    return Buffer.concat(pieces)
+  }
+
+  test('goes on where it was cut off, again and again, and is whole', async () => {
+    const { client, relay, id, asked } = await succeeded()
+    const video = await client.download(id)
+    expect([video.status, video.headers.get('content-length')]).toEqual([200, String(VIDEO.length)])
+    const bytes = await readSteps(video, 8_000_000, () => relay.cut())
+    expect(digestOf(bytes)).toBe(digestOf(VIDEO))
+    expect(asked().length).toBeGreaterThan(2)
+    for (const [n, request] of asked().entries()) {
+      expect(/^range: bytes=\d+-\r$/im.test(request)).toBe(n > 0)
+      expect(/^if-range: ".+"\r$/im.test(request)).toBe(n > 0)
+    }
+  })
+
+  test('is read as any answer is, and nothing of it before somebody asks', async () => {
+    const { client, id } = await succeeded(Buffer.from('the video'))
+    expect(await (await client.download(id)).text()).toBe('the video')
+    const path = join(await temporaryFolder(), 'saved.mp4')
+    await writeFile(path, (await client.download(id)).body)
+    const unread = await client.download(id)
+    expect(unread.bodyUsed).toBe(false)
+    await unread.body.cancel()
+  })
+
+  test('whose reader leaves is not sent any further', async () => {
+    const { client, id, release } = await succeeded()
+    const video = await client.download(id)
+    for await (const piece of video.body) {
+      expect([piece.length > 0, release.mock.calls.length]).toEqual([true, 0])
+      break
+    }
+    await until(() => release.mock.calls.length === 1, 'the file released')
+  })
+
+  test('of a video that is another one by now is an error, and no mixture of both', async () => {
+    const { client, relay, id, path } = await succeeded()
+    const video = await client.download(id)
+    const replaced = async () => {
+      await writeFile(`${path}.new`, randomBytes(VIDEO.length + 1))
+      await rename(`${path}.new`, path)
+      relay.cut()
+    }
+    expect(await rejection(readSteps(video, 8_000_000, replaced))).toBeInstanceOf(Error)
+  })
+
+  test('of a job that is gone by now is the problem that says so', async () => {
+    const { app, client, relay, id } = await succeeded()
+    const video = await client.download(id)
+    const removed = async () => {
+      await app.service.remove(id, { id: 'anonymous', seesAll: true })
+      relay.cut()
+    }
+    expect(await rejection(readSteps(video, 8_000_000, removed))).toMatchObject({ code: 'job_not_found' })
+  })
+
+  test('ends with its signal', async () => {
+    const { client, id } = await succeeded()
+    const controller = new AbortController()
+    const video = await client.download(id, { signal: controller.signal })
+    const stopped = rejection(readSteps(video, 1_000_000, () => controller.abort(new Error('enough'))))
+    expect((await stopped)?.message).toBe('enough')
+  })
+
+  const cutOff = (head: ResponseInit, text = 'abc') =>
+    new Response(
+      new ReadableStream({
+        start(stream) {
+          if (text !== '') stream.enqueue(Buffer.from(text))
+        },
+        pull: (stream) => stream.error(new Error('cut off')),
+      }),
+      head,
+    )
+  const rest = (from: number, text: string) =>
+    new Response(text, { status: 206, headers: { 'content-range': `bytes ${from}-5/6` } })
+  const readAll = async (answers: Response[]) => {
+    const fetch = vi.fn<typeof globalThis.fetch>(async () => answers.shift() ?? cutOff({ status: 206 }, ''))
+    const client = createClient({ baseUrl: 'http://jobs.example', fetch, retries: 2 })
+    const read = (await client.download('x')).text()
+    return { text: await read.catch((error: unknown) => String(error)), asked: fetch.mock.calls.length }
+  }
+  const six = { headers: { 'content-length': '6' } }
+
+  test.each<[string, Response[], string, number]>([
+    [
+      'is whole where the server said how long it is, and the connection just ended',
+      [new Response('abc', six), rest(3, 'def')],
+      'abcdef',
+      2,
+    ],
+    ['is whole where only the end of the connection broke', [cutOff(six, 'abcdef')], 'abcdef', 1],
+    ['is an error where the server gives no ranges', [cutOff(six), new Response('abcdef')], 'Error: cut off', 2],
+    ['is an error where the server gives another range', [cutOff(six), rest(0, 'abcdef')], 'Error: cut off', 2],
+    [
+      'is an error where a proxy has compressed it',
+      [cutOff({ headers: { 'content-encoding': 'gzip' } })],
+      'Error: cut off',
+      1,
+    ],
+  ])('%s', async (_what, answers, text, asked) => {
+    expect(await readAll(answers)).toEqual({ text, asked })
+  })
+
+  test('is an error once too many connections in a row brought nothing', async () => {
+    const nothingMore = () => cutOff({ status: 206, headers: { 'content-range': 'bytes 3-5/6' } }, '')
+    const { text, asked } = await readAll([cutOff(six), nothingMore(), nothingMore(), nothingMore()])
+    expect([text, asked]).toEqual(['Error: cut off', 3])
+  })
+
+  test('can be iterated over where streams of the browser cannot', async () => {
+    const native = Object.getOwnPropertyDescriptor(ReadableStream.prototype, Symbol.asyncIterator)!
+    onTestFinished(() => void Object.defineProperty(ReadableStream.prototype, Symbol.asyncIterator, native))
+    Reflect.deleteProperty(ReadableStream.prototype, Symbol.asyncIterator)
+    const fetch = async () => new Response('the video')
+    const video = await createClient({ baseUrl: 'http://jobs.example', fetch }).download('x')
+    const pieces: Uint8Array[] = []
+    for await (const piece of video.body) pieces.push(piece)
+    expect(Buffer.concat(pieces).toString()).toBe('the video')
+  })
+})
