@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { delimiter, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { onTestFinished } from 'vitest'
-import { createLocalBackend, type LocalOptions } from '../../src/backend/local.ts'
+import { createLocalBackend, type LocalOptions } from '../../src/backend/local/backend.ts'
 import type { Outcome } from '../../src/backend/port.ts'
 import type { JobInput } from '../../src/jobs/job.ts'
 

@@ -3,7 +3,7 @@ import { cpSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test, vi } from 'vitest'
 import { probeArguments } from '../../src/backend/local/ffmpeg-arguments.ts'
-import { createLocalBackend } from '../../src/backend/local.ts'
+import { createLocalBackend } from '../../src/backend/local/backend.ts'
 import {
   ffmpegs,
   makeMedia,

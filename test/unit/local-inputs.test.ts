@@ -4,7 +4,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import type { LocalOptions } from '../../src/backend/local.ts'
+import type { LocalOptions } from '../../src/backend/local/backend.ts'
 import type { JobInput } from '../../src/jobs/job.ts'
 import { makeMedia, probe, SAMPLES, SPEECH_SECONDS, startLocal, temporaryFolder, videoOf } from '../helpers/media.ts'
 

@@ -1,5 +1,5 @@
 import type { ModelVersion } from '../../jobs/job.ts'
-import type { MediaFormat } from '../../media-type.ts'
+import type { MediaFormat } from '../../media/type.ts'
 
 /** An input file, opened and known to be media. `field` is the input's name in the request. */
 export type Medium = MediaFormat & { readonly field: string; readonly path: string }
