@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
@@ -149,7 +149,9 @@ describe('a URL', () => {
     const gone = await refusal({ ...FACE, audio_url: url('gone?signature=secret') })
     expect(gone).toBe(`audio_url: could not be fetched from ${host}/gone: the server answered 404`)
     const large = await refusal({ video_url: url('face.mp4'), ...SPEECH }, { maxInputBytes: 1000 })
-    expect(large).toBe(`video_url: could not be fetched from ${host}/face.mp4: it is larger than 1000 bytes`)
+    expect(large).toBe(
+      `video_url: could not be fetched from ${host}/face.mp4: it has ${statSync(join(SAMPLES, 'face.mp4')).size} bytes, more than the limit of 1000`,
+    )
     const slow = await refusal({ ...FACE, audio_url: url('slow') }, { downloadTimeoutMs: 100 })
     expect(slow).toBe(`audio_url: could not be fetched from ${host}/slow: it took longer than 0.1 s`)
   })
