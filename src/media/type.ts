@@ -1,60 +1,67 @@
-/** A `still` is one picture, also where the file holds more of them (GIF). */
+import { type FileType, sniff } from './sniff.ts'
+
+/** `still`: one picture is used, even if the file has more (GIF, APNG). */
 export type MediaKind = 'still' | 'video' | 'audio'
 
-/** What a file is by its content. `format` is undefined for what this backend does not take. */
-export type MediaType = {
-  readonly mime: string
-  readonly extension: string
-  readonly format: MediaFormat | undefined
-}
+/** The type of a file, detected from its content. `format` undefined: not supported. */
+export type MediaType = FileType & { readonly format: MediaFormat | undefined }
 
-/** `demuxer`: the only one of ffmpeg's that may open the file. */
-export type MediaFormat = { readonly kind: MediaKind; readonly demuxer: string }
+/** `demuxer`: the only one of ffmpeg that may open the file. `name`: how people call the format. */
+export type MediaFormat = { readonly kind: MediaKind; readonly demuxer: string; readonly name: string }
+
+const still = (demuxer: string, name: string): MediaFormat => ({ kind: 'still', demuxer, name })
+const video = (demuxer: string, name: string): MediaFormat => ({ kind: 'video', demuxer, name })
+const audio = (demuxer: string, name: string): MediaFormat => ({ kind: 'audio', demuxer, name })
 
 /**
- * The media taken, by MIME type as `file-type` names them, with the demuxer for each. Everything that makes ffmpeg open
- * further files (playlists, `concat` scripts, numbered pictures) is missing on purpose. MPEG-TS is missing as well:
- * ffmpeg cannot loop it, its seeks end between key frames and nothing comes out any more.
+ * The supported formats, by MIME type as `file-type` and `sniff` report it. Formats that make ffmpeg open further files
+ * (playlists, `concat` scripts, numbered pictures) are left out on purpose; HEIC, AVIF, JPEG XL and animated WebP because
+ * not every ffmpeg in use decodes them.
  */
-const FORMATS: Readonly<Record<string, MediaFormat>> = {
-  'image/jpeg': { kind: 'still', demuxer: 'jpeg_pipe' },
-  'image/png': { kind: 'still', demuxer: 'png_pipe' },
-  'image/webp': { kind: 'still', demuxer: 'webp_pipe' },
-  'image/bmp': { kind: 'still', demuxer: 'bmp_pipe' },
-  'image/tiff': { kind: 'still', demuxer: 'tiff_pipe' },
-  'image/gif': { kind: 'still', demuxer: 'gif' },
-  'video/mp4': { kind: 'video', demuxer: 'mov' },
-  'video/x-m4v': { kind: 'video', demuxer: 'mov' },
-  'video/quicktime': { kind: 'video', demuxer: 'mov' },
-  'video/3gpp': { kind: 'video', demuxer: 'mov' },
-  'video/3gpp2': { kind: 'video', demuxer: 'mov' },
-  'video/webm': { kind: 'video', demuxer: 'matroska' },
-  'video/matroska': { kind: 'video', demuxer: 'matroska' },
-  'video/vnd.avi': { kind: 'video', demuxer: 'avi' },
-  'video/MP1S': { kind: 'video', demuxer: 'mpeg' },
-  'video/MP2P': { kind: 'video', demuxer: 'mpeg' },
-  'video/x-flv': { kind: 'video', demuxer: 'flv' },
-  'video/x-ms-asf': { kind: 'video', demuxer: 'asf' },
-  'video/ogg': { kind: 'video', demuxer: 'ogg' },
-  'application/ogg': { kind: 'audio', demuxer: 'ogg' },
-  'audio/ogg': { kind: 'audio', demuxer: 'ogg' },
-  'audio/ogg; codecs=opus': { kind: 'audio', demuxer: 'ogg' },
-  'audio/wav': { kind: 'audio', demuxer: 'wav' },
-  'audio/mpeg': { kind: 'audio', demuxer: 'mp3' },
-  'audio/mp4': { kind: 'audio', demuxer: 'mov' },
-  'audio/x-m4a': { kind: 'audio', demuxer: 'mov' },
-  'audio/aac': { kind: 'audio', demuxer: 'aac' },
-  'audio/flac': { kind: 'audio', demuxer: 'flac' },
-  'audio/aiff': { kind: 'audio', demuxer: 'aiff' },
-  'audio/x-caf': { kind: 'audio', demuxer: 'caf' },
-  'audio/amr': { kind: 'audio', demuxer: 'amr' },
-  'audio/x-ms-asf': { kind: 'audio', demuxer: 'asf' },
+export const FORMATS: Readonly<Record<string, MediaFormat>> = {
+  'image/jpeg': still('jpeg_pipe', 'JPEG'),
+  'image/png': still('png_pipe', 'PNG'),
+  'image/apng': still('png_pipe', 'PNG'),
+  'image/webp': still('webp_pipe', 'WebP'),
+  'image/bmp': still('bmp_pipe', 'BMP'),
+  'image/tiff': still('tiff_pipe', 'TIFF'),
+  'image/gif': still('gif', 'GIF'),
+  'video/mp4': video('mov', 'MP4'),
+  'video/x-m4v': video('mov', 'MP4'),
+  'video/quicktime': video('mov', 'MOV'),
+  'video/3gpp': video('mov', '3GP'),
+  'video/3gpp2': video('mov', '3GP'),
+  'video/webm': video('matroska', 'WebM'),
+  'video/matroska': video('matroska', 'MKV'),
+  'video/vnd.avi': video('avi', 'AVI'),
+  'video/MP1S': video('mpeg', 'MPEG'),
+  'video/MP2P': video('mpeg', 'MPEG'),
+  'video/mp2t': video('mpegts', 'MPEG-TS'),
+  'video/x-flv': video('flv', 'FLV'),
+  'video/x-ms-asf': video('asf', 'WMV'),
+  'video/ogg': video('ogg', 'Ogg'),
+  // `file-type` did not recognise its streams: it may be audio or video.
+  'application/ogg': video('ogg', 'Ogg'),
+  'audio/wav': audio('wav', 'WAV'),
+  'audio/mpeg': audio('mp3', 'MP3'),
+  'audio/mp4': audio('mov', 'M4A'),
+  'audio/x-m4a': audio('mov', 'M4A'),
+  'audio/aac': audio('aac', 'AAC'),
+  'audio/ogg': audio('ogg', 'Ogg'),
+  'audio/ogg; codecs=opus': audio('ogg', 'Ogg'),
+  'audio/flac': audio('flac', 'FLAC'),
+  'audio/aiff': audio('aiff', 'AIFF'),
+  'audio/x-caf': audio('caf', 'CAF'),
+  'audio/amr': audio('amr', 'AMR'),
+  'audio/basic': audio('au', 'AU'),
+  'audio/x-ms-asf': audio('asf', 'WMA'),
 }
 
-/** Tells by its content what a file is; undefined: nothing known. */
+/** Detects the type of a file from its content; undefined: unknown. Rejects if the file cannot be read. */
 export async function detectMedia(path: string): Promise<MediaType | undefined> {
-  // Loaded with the first job: an idle server does without it.
+  // Loaded on first use: an idle server does not need it.
   const { fileTypeFromFile } = await import('file-type')
-  const type = await fileTypeFromFile(path)
-  return type && { mime: type.mime, extension: type.ext, format: FORMATS[type.mime] }
+  const found = await fileTypeFromFile(path)
+  const type = (await sniff(path, found?.mime)) ?? (found && { mime: found.mime, extension: found.ext })
+  return type && { ...type, format: FORMATS[type.mime] }
 }

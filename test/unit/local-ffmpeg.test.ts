@@ -92,7 +92,7 @@ describe.each(ffmpegs)('with %s, a video', (ffmpegPath) => {
       const plain = spawnSync(ffmpegPath, ['-v', 'error', '-i', path, '-f', 'null', '-'], { encoding: 'utf8' })
       expect(plain).toMatchObject({ status: 0, stderr: '' })
       for (const demuxer of ['mov', 'matroska', 'mp3', 'wav', 'ogg']) {
-        const args = probeArguments({ field: 'audio_path', kind: 'audio', path, demuxer }, 'a')
+        const args = probeArguments({ field: 'audio_path', kind: 'audio', mime: '', path, demuxer }, 'a')
         expect(spawnSync(ffmpegPath, args).status, demuxer).not.toBe(0)
       }
     }
@@ -102,7 +102,7 @@ describe.each(ffmpegs)('with %s, a video', (ffmpegPath) => {
       expect(await run({ video_path: 'named.mp4', audio_path: 'secret.ts' })).toEqual({
         kind: 'failed',
         code: 'input_unavailable',
-        error: 'video_path: is not a video or an image',
+        error: expect.stringMatching(/^video_path: is a playlist, not a video or an image; send /) as string,
       })
     }
   })
@@ -120,7 +120,7 @@ describe.each(ffmpegs)('with %s, a video', (ffmpegPath) => {
   test('of speech without sound, or of what cannot be decoded, fails naming the field', async () => {
     const folder = await temporaryFolder()
     cpSync(SAMPLES, folder, { recursive: true })
-    writeFileSync(join(folder, 'broken.mp4'), Buffer.from('\0\0\0\x20ftypisom\0\0\x02\0isomiso2avc1mp41garbage'))
+    writeFileSync(join(folder, 'broken.mp4'), Buffer.from('\0\0\0\x18ftypisom\0\0\x02\0isommp41\0\0\0\x10moovgarbage!'))
     makeMedia('-i', join(SAMPLES, 'speech.wav'), join(folder, 'mute.m4a'))
     const { run } = await startLocal({ ffmpegPath, mediaRoot: folder })
     const errorOf = async (video_path: string, audio_path: string) => {
@@ -129,10 +129,8 @@ describe.each(ffmpegs)('with %s, a video', (ffmpegPath) => {
       return outcome.kind === 'failed' ? outcome.error : ''
     }
     expect(await errorOf('face.jpg', 'face.mp4')).toMatch(/^audio_path: no sound could be decoded from it: /)
-    expect(await errorOf('broken.mp4', 'speech.wav')).toMatch(
-      /^video_path: no picture could be decoded from it: .*moov/,
-    )
-    expect(await errorOf('face.jpg', 'broken.mp4')).toMatch(/^audio_path: no sound could be decoded from it: .*moov/)
+    expect(await errorOf('broken.mp4', 'speech.wav')).toMatch(/^video_path: no picture could be decoded from it: ./)
+    expect(await errorOf('face.jpg', 'broken.mp4')).toMatch(/^audio_path: no sound could be decoded from it: ./)
     const errors = [await errorOf('face.jpg', 'face.mp4'), await errorOf('broken.mp4', 'speech.wav')]
     expect(errors.join()).not.toMatch(/0x[0-9a-f]|\/tmp|local backend-/)
   })
@@ -194,7 +192,7 @@ test('the backend says once that it moves no lips', () => {
 
 /** Frames that come out of a video when it is decoded. */
 function framesOf(path: string): number {
-  const args = probeArguments({ field: '', kind: 'video', path, demuxer: 'mov' }, 'v')
+  const args = probeArguments({ field: 'video', kind: 'video', mime: '', path, demuxer: 'mov' }, 'v')
   const whole = args.filter((arg, index) => arg !== '-frames:v' && args[index - 1] !== '-frames:v')
   const report = spawnSync(ffmpegs[0] ?? '', whole, { encoding: 'utf8' }).stdout
   return Number([...report.matchAll(/^frame=\s*(\d+)/gm)].at(-1)?.[1])
