@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import type { LocalOptions } from '../../src/backend/local/backend.ts'
 import type { JobInput } from '../../src/jobs/job.ts'
-import { probe, SAMPLES, SPEECH_SECONDS, startLocal, temporaryFolder, videoOf } from '../helpers/media.ts'
+import { makeMedia, probe, SAMPLES, SPEECH_SECONDS, startLocal, temporaryFolder, videoOf } from '../helpers/media.ts'
 
 const FACE = { video_path: 'face.jpg' }
 const SPEECH = { audio_path: 'speech.wav' }
@@ -114,6 +114,13 @@ describe('a path', () => {
     expect(await refusal({ ...FACE, audio_path: 'face.jpg' })).toMatch(
       /^audio_path: is image\/jpeg, not audio; send WAV/,
     )
+  })
+
+  test('to MPEG-TS is accepted', async () => {
+    const { mediaRoot } = await mediaFolder()
+    makeMedia('-i', join(SAMPLES, 'face.mp4'), '-c', 'copy', join(mediaRoot, 'face.ts'))
+    const { run } = await startLocal({ mediaRoot })
+    videoOf(await run({ video_path: 'face.ts', ...SPEECH }))
   })
 
   test('to a file that is cut off, or several in one, is refused before any child runs', async () => {

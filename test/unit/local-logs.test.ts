@@ -215,9 +215,12 @@ test('what ffmpeg says is the log of its run', async () => {
   writeFileSync(join(mediaRoot, 'face.mp4'), Buffer.from('\0\0\0\x18ftypisom\0\0\x02\0isommp41\0\0\0\x10moovgarbage!'))
   const { backend, spawn } = await startLocal({ mediaRoot })
   const callId = await spawn({ video_path: 'face.mp4', audio_path: 'speech.wav' })
-  expect(await backend.wait(callId, never)).toMatchObject({ kind: 'failed' })
+  expect(await backend.wait(callId, never)).toMatchObject({
+    kind: 'failed',
+    error: 'video_path: contains no picture that can be decoded',
+  })
   const text = await follow({ backend }, callId).end
-  expect(text).toMatch(/matches no streams/)
+  expect(text).toMatch(/^Input #0, mov.* from 'video_path':$/m)
   expect(text).not.toContain(mediaRoot)
 })
 
