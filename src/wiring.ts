@@ -194,7 +194,7 @@ async function openSender(config: Config): Promise<WebhookSender> {
 async function openBackend(config: Config, log: Logger, metrics: Metrics): Promise<Backend> {
   const allowlist = config.INPUT_URL_ALLOWLIST?.split(',').map((host) => host.trim())
   if (config.BACKEND === 'modal') return openModal(config, allowlist, { log, metrics })
-  const { createLocalBackend } = await import('./backend/local.ts')
+  const { createLocalBackend } = await import('./backend/local/backend.ts')
   await checkFolders(config)
   return createLocalBackend({
     dataDir: config.DATA_DIR,

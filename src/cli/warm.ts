@@ -14,7 +14,7 @@ await Promise.all([
     '../artifacts/modal.ts',
   ].map((path) => import(path)),
   ...[
-    '../backend/local.ts',
+    '../backend/local/backend.ts',
     '../backend/modal.ts',
     '../backend/modal-download.ts',
     '../http/reference/document.ts',

@@ -730,7 +730,7 @@ export interface components {
              * @description Why it failed:
              *     - `inference_failed`: the function said so or raised, or the local command failed
              *     - `timed_out`: the job's deadline or the function's own time limit passed
-             *     - `input_unavailable`: an input is missing, refused, too large, or not media
+             *     - `input_unavailable`: an input is missing, refused, too large, damaged, or of a kind that is not taken
              *     - `backend_unavailable`: the backend could not be reached by the deadline, or lost the run again and again
              *     - `backend_rejected`: credentials, app, function or arguments were refused, or ffmpeg is missing
              *     - `lost`: the backend no longer knows the call
@@ -872,7 +872,7 @@ export interface components {
              * @description Why it failed:
              *     - `inference_failed`: the function said so or raised, or the local command failed
              *     - `timed_out`: the job's deadline or the function's own time limit passed
-             *     - `input_unavailable`: an input is missing, refused, too large, or not media
+             *     - `input_unavailable`: an input is missing, refused, too large, damaged, or of a kind that is not taken
              *     - `backend_unavailable`: the backend could not be reached by the deadline, or lost the run again and again
              *     - `backend_rejected`: credentials, app, function or arguments were refused, or ffmpeg is missing
              *     - `lost`: the backend no longer knows the call

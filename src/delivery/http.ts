@@ -5,7 +5,7 @@ import { createPoster, PostError } from '../net/post.ts'
 import { urlAddressFault, type UrlRule } from '../net/url-rule.ts'
 import { callerSecrets } from './caller-secrets.ts'
 import type { WebhookMessage, WebhookSender } from './port.ts'
-import { parseRetryAfter } from './retry-after.ts'
+import { parseRetryAfter } from '../lib/retry-after.ts'
 
 export type HttpSenderOptions = {
   /** The operator's secrets, the newest first; all of them sign. */

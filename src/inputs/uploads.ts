@@ -6,7 +6,7 @@ import { pipeline } from 'node:stream/promises'
 import { InputNotFound, InvalidRequest, StorageFull, UnsupportedMedia, UploadTooLarge } from '../errors.ts'
 import { type FileKind, isJobId, type UploadedFile } from '../jobs/job.ts'
 import type { Log } from '../jobs/log.ts'
-import { detectMedia, type MediaKind } from '../media-type.ts'
+import { inspectMedia } from '../media/inspect.ts'
 import { isGone, PROCESS_NAME } from '../process-name.ts'
 import type { Upload, Uploads, UploadSweep } from './port.ts'
 import { createYoungCollector } from './young-garbage.ts'
@@ -18,15 +18,6 @@ export type UploadsOptions = {
   readonly maxBytes: number
   readonly log: Log
 }
-
-/** What each file may be. A container called a video may well carry speech; the backend looks for the stream. */
-const ACCEPTED: Readonly<Record<FileKind, readonly MediaKind[]>> = {
-  video: ['video'],
-  image: ['still'],
-  audio: ['audio', 'video'],
-}
-
-const EXPECTED: Readonly<Record<FileKind, string>> = { video: 'a video', image: 'an image', audio: 'audio' }
 
 /** Uploads in a folder. Of what callers call their files nothing is used: a file is named by its kind and its content. */
 export function createUploads({ folder, maxBytes, log }: UploadsOptions): Uploads {
@@ -111,10 +102,9 @@ function createUpload(folder: string, { maxBytes, folderOf, log }: Setting): Upl
 }
 
 async function inspect(kind: FileKind, path: string): Promise<{ mime: string; extension: string }> {
-  const type = await detectMedia(path)
-  const isAccepted = type?.format !== undefined && ACCEPTED[kind].includes(type.format.kind)
-  if (!isAccepted) throw new UnsupportedMedia(kind, `is ${type?.mime ?? 'nothing known'}, not ${EXPECTED[kind]}`)
-  return type
+  const found = await inspectMedia(kind, path)
+  if ('error' in found) throw new UnsupportedMedia(kind, found.error)
+  return found
 }
 
 const OUT_OF_ROOM = ['ENOSPC', 'EDQUOT', 'EFBIG']

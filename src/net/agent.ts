@@ -6,7 +6,7 @@ import { isPublicAddress } from './address.ts'
 import type { UrlRule } from './url-rule.ts'
 
 /** Longest a connection may take to open. */
-const CONNECT_TIMEOUT_MS = 10_000
+export const CONNECT_TIMEOUT_MS = 10_000
 
 /** All addresses of a name. */
 export type Resolve = (hostname: string) => Promise<LookupAddress[]>
@@ -17,12 +17,10 @@ class BlockedAddress extends Error {}
 const resolveAll: Resolve = (hostname) => lookupName(hostname, { all: true })
 
 /**
- * An agent that connects only to addresses which were checked: what `lookup` answers is what the socket is opened to.
- * An address that stands in the URL itself is not looked up; `urlFault` checks it, before the URL is asked for.
- * `resolve` replaces DNS in tests.
+ * A look-up for sockets that returns checked addresses only; the socket connects to what it returns. An address in the URL
+ * itself is not looked up: `urlFault` checks it before the request. `resolve` replaces DNS in tests.
  */
-export async function createAgent({ allowPrivate }: UrlRule, resolve: Resolve = resolveAll): Promise<Agent> {
-  const { Agent } = await import('undici')
+export function createLookup({ allowPrivate }: UrlRule, resolve: Resolve = resolveAll): LookupFunction {
   const resolveOnce = sharing(resolve)
   const checked = async (hostname: string) => {
     const addresses = await resolveOnce(hostname)
@@ -30,13 +28,18 @@ export async function createAgent({ allowPrivate }: UrlRule, resolve: Resolve = 
     if (blocked || !addresses[0]) throw new BlockedAddress()
     return { addresses, first: addresses[0] }
   }
-  const lookup: LookupFunction = (hostname, options, callback) => {
+  return (hostname, options, callback) => {
     checked(hostname).then(
       ({ addresses, first }) => (options.all ? callback(null, addresses) : callback(null, first.address, first.family)),
       (error: unknown) => callback(error as Error, ''),
     )
   }
-  return new Agent({ connect: { timeout: CONNECT_TIMEOUT_MS, lookup } })
+}
+
+/** An agent that connects to checked addresses only. */
+export async function createAgent(rule: UrlRule, resolve?: Resolve): Promise<Agent> {
+  const { Agent } = await import('undici')
+  return new Agent({ connect: { timeout: CONNECT_TIMEOUT_MS, lookup: createLookup(rule, resolve) } })
 }
 
 /**
@@ -63,6 +66,7 @@ export function describeError(error: unknown): string {
       return 'its host is not known to DNS'
     case 'ECONNREFUSED':
       return 'the connection was refused'
+    case 'ETIMEDOUT':
     case 'UND_ERR_CONNECT_TIMEOUT':
       return 'the connection could not be opened in time'
     case 'UND_ERR_SOCKET':
@@ -70,6 +74,14 @@ export function describeError(error: unknown): string {
     case 'ECONNRESET':
       return 'the connection was lost'
     default:
-      return `the transfer failed (${code})`
+      return describeFamily(code)
   }
+}
+
+/** Error codes that share a prefix: HTTP parser, decompressors, certificates. */
+function describeFamily(code: string): string {
+  if (code.startsWith('HPE_')) return 'the server answered what is not HTTP'
+  if (/^(Z_|ZSTD_|ERR__ERROR_FORMAT|ERR_BROTLI)/.test(code)) return 'its compressed body cannot be unpacked'
+  if (/CERT|SELF_SIGNED|UNABLE_TO_VERIFY/.test(code)) return `its certificate is not valid (${code})`
+  return `the transfer failed (${code})`
 }

@@ -1,18 +1,26 @@
 import { createWriteStream } from 'node:fs'
 import { rm } from 'node:fs/promises'
+import type { IncomingMessage } from 'node:http'
+import type { LookupFunction } from 'node:net'
 import { pipeline } from 'node:stream/promises'
-import type { Agent, Dispatcher } from 'undici'
-import { createAgent, describeError, type Resolve } from './agent.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { parseRetryAfter } from '../lib/retry-after.ts'
+import { createLookup, describeError, type Resolve } from './agent.ts'
+import { get } from './get.ts'
+import { unpackerOf } from './unpack.ts'
 import { type UrlRule, urlFault } from './url-rule.ts'
 
 /** Redirects followed by one download; each is held to the same rule as the URL itself. */
-const MAX_REDIRECTS = 3
+const MAX_REDIRECTS = 10
+/** Shortest pause before a busy server is asked again, in ms. */
+const MIN_RETRY_MS = 500
 
 export type DownloadOptions = {
   /** The file to write; one that exists is overwritten. */
   readonly to: string
+  /** Limit for the body, both compressed and decompressed. */
   readonly maxBytes: number
-  /** For the whole download, redirects and body included. */
+  /** For the whole download, redirects, retries and body included. */
   readonly timeoutMs: number
   readonly signal: AbortSignal
 }
@@ -20,8 +28,9 @@ export type DownloadOptions = {
 /** Fetches what callers name, and only from where the rule allows. */
 export type Guard = {
   /**
-   * Fetches a URL into a file, which exists afterwards only if the whole of it was received. Rejects with
-   * `DownloadError`, or with the signal's reason when `signal` aborts.
+   * Fetches a URL into a file and undoes its content encoding; the file exists afterwards only if it is complete. Retries a
+   * 429 or 503 whose `Retry-After` ends within the time limit. Rejects with `DownloadError`, or with the signal's reason
+   * when `signal` aborts.
    */
   download(url: string, options: DownloadOptions): Promise<void>
   /** Cuts the connections that are open. Idempotent. */
@@ -38,18 +47,17 @@ export class DownloadError extends Error {
 
 /** `resolve` replaces DNS in tests. */
 export function createGuard(rule: UrlRule, resolve?: Resolve): Guard {
-  let agent: Promise<Agent> | undefined
-  // undici is loaded with the first download: an idle server does without it.
-  const openAgent = () => (agent ??= createAgent(rule, resolve))
+  const lookup = createLookup(rule, resolve)
+  const closing = new AbortController()
 
   return {
     async download(url, options) {
       const deadline = new AbortController()
       const timer = setTimeout(() => deadline.abort(), options.timeoutMs)
-      const signal = AbortSignal.any([options.signal, deadline.signal])
+      const signal = AbortSignal.any([options.signal, deadline.signal, closing.signal])
       try {
-        const reply = await follow(url, { rule, dispatcher: await openAgent(), signal })
-        await receive(reply, options, signal)
+        const way = { rule, lookup, signal, endsAt: Date.now() + options.timeoutMs }
+        await receive(await fetchWithRetry(url, way), options, signal)
       } catch (error) {
         options.signal.throwIfAborted()
         if (deadline.signal.aborted) throw new DownloadError(url, `it took longer than ${options.timeoutMs / 1000} s`)
@@ -58,45 +66,82 @@ export function createGuard(rule: UrlRule, resolve?: Resolve): Guard {
         clearTimeout(timer)
       }
     },
-    async close() {
-      await (await agent)?.destroy()
+    close() {
+      closing.abort()
+      return Promise.resolve()
     },
   }
 }
 
-type Reply = { url: string; response: Dispatcher.ResponseData }
-type Way = { rule: UrlRule; dispatcher: Agent; signal: AbortSignal }
+type Reply = { readonly url: string; readonly response: IncomingMessage }
+/** `endsAt`: end of the time limit, in epoch ms. */
+type Way = {
+  readonly rule: UrlRule
+  readonly lookup: LookupFunction
+  readonly signal: AbortSignal
+  readonly endsAt: number
+}
 
-/** Asks for a URL and follows its redirects by hand, so that each target is held to the whole rule. */
-async function follow(start: string, { rule, dispatcher, signal }: Way): Promise<Reply> {
-  const { request } = await import('undici')
+/** Sends the request again as long as the server is busy and says when to retry. */
+async function fetchWithRetry(url: string, way: Way): Promise<Reply> {
+  for (;;) {
+    const reply = await follow(url, way)
+    const waitMs = retryAfterMsOf(reply.response)
+    if (waitMs === undefined || Date.now() + waitMs >= way.endsAt) return reply
+    discard(reply.response)
+    await sleep(waitMs, undefined, { signal: way.signal })
+  }
+}
+
+function retryAfterMsOf({ statusCode, headers }: IncomingMessage): number | undefined {
+  const retryAfter = headers['retry-after']
+  if ((statusCode !== 429 && statusCode !== 503) || retryAfter === undefined) return undefined
+  const waitMs = parseRetryAfter(retryAfter, Date.now())
+  return waitMs === undefined ? undefined : Math.max(MIN_RETRY_MS, waitMs)
+}
+
+/** Sends a GET and follows its redirects by hand, so that each target is held to the whole rule. */
+async function follow(start: string, { rule, lookup, signal }: Way): Promise<Reply> {
   let url = start
   for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
     const fault = urlFault(url, rule)
     if (fault !== undefined) throw new DownloadError(url, `${redirects ? 'it was redirected to, and ' : ''}it ${fault}`)
-    const headers = { 'user-agent': 'musetalk-orchestrator', 'accept-encoding': 'identity' }
-    const response = await request(url, { dispatcher, signal, headers, reset: true })
+    const response = await get(url, { lookup, signal })
     const { location } = response.headers
-    if (response.statusCode < 300 || response.statusCode > 399 || location === undefined) return { url, response }
+    const { statusCode = 0 } = response
+    if (statusCode < 300 || statusCode > 399 || location === undefined) return { url, response }
     discard(response)
-    url = URL.parse(String(location), url)?.href ?? String(location)
+    url = URL.parse(location, url)?.href ?? location
   }
   throw new DownloadError(start, `it was redirected more than ${MAX_REDIRECTS} times`)
 }
 
 /** Writes a reply's body to the file, never more than `maxBytes` of it, and removes the file if anything goes wrong. */
 async function receive({ url, response }: Reply, { to, maxBytes }: DownloadOptions, signal: AbortSignal) {
-  const tooLarge = () => new DownloadError(url, `it is larger than ${maxBytes} bytes`)
-  const { statusCode, headers, body } = response
-  if (statusCode < 200 || statusCode > 299) {
+  const refuse = (problem: string) => {
     discard(response)
-    throw new DownloadError(url, `the server answered ${statusCode}`)
+    return new DownloadError(url, problem)
   }
-  if (Number(headers['content-length']) > maxBytes) {
-    discard(response)
-    throw tooLarge()
+  const { statusCode, headers } = response
+  // Any other 2xx is a part (206), empty (204) or not the file itself.
+  if (statusCode !== 200) throw refuse(`the server answered ${statusCode}`)
+  const bytes = Number(headers['content-length'])
+  if (bytes > maxBytes) throw refuse(`it has ${bytes} bytes, more than the limit of ${maxBytes}`)
+  const encoding = headers['content-encoding']
+  const unpack = unpackerOf(encoding)
+  if (!unpack) throw refuse(`its content-encoding ${JSON.stringify(encoding)} is not supported`)
+  // On both sides: a few compressed bytes can expand without bound, and endless ones to nothing.
+  const limited = limitTo(maxBytes, () => new DownloadError(url, `it has more than the limit of ${maxBytes} bytes`))
+  try {
+    await pipeline(response, limited, unpack, limited, createWriteStream(to), { signal })
+  } catch (error) {
+    await rm(to, { force: true })
+    throw error
   }
-  const limited = async function* (chunks: AsyncIterable<Buffer>) {
+}
+
+const limitTo = (maxBytes: number, tooLarge: () => Error) =>
+  async function* (chunks: AsyncIterable<Buffer>) {
     let received = 0
     for await (const chunk of chunks) {
       received += chunk.length
@@ -104,16 +149,9 @@ async function receive({ url, response }: Reply, { to, maxBytes }: DownloadOptio
       yield chunk
     }
   }
-  try {
-    await pipeline(body, limited, createWriteStream(to), { signal })
-  } catch (error) {
-    await rm(to, { force: true })
-    throw error
-  }
-}
 
 /** Ends a reply whose body nobody wants; the error that this makes of it is expected. */
-const discard = ({ body }: Dispatcher.ResponseData) => void body.on('error', () => undefined).destroy()
+const discard = (response: IncomingMessage) => void response.on('error', () => undefined).destroy()
 
 function describeUrl(url: string): string {
   const parsed = URL.parse(url)

@@ -1,11 +1,11 @@
-import { execFile, execFileSync } from 'node:child_process'
+import { execFile, execFileSync, spawnSync } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
 import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { delimiter, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { onTestFinished } from 'vitest'
-import { createLocalBackend, type LocalOptions } from '../../src/backend/local.ts'
+import { createLocalBackend, type LocalOptions } from '../../src/backend/local/backend.ts'
 import type { Outcome } from '../../src/backend/port.ts'
 import type { JobInput } from '../../src/jobs/job.ts'
 
@@ -64,6 +64,68 @@ export async function probe(path: string): Promise<Probe> {
     width: Number(width),
     height: Number(height),
   }
+}
+
+/** Facts from the packets of a video: pictures, distances between them and lengths in seconds; `words`: ffmpeg's output. */
+export type Measured = {
+  readonly frames: number
+  readonly distances: readonly number[]
+  readonly picture: number
+  readonly sound: number
+  readonly words: string
+}
+
+/** Measures a video without decoding it. */
+export function measure(path: string): Measured {
+  const read = (stream: string) => {
+    const args = ['-nostdin', '-hide_banner', '-i', path, '-map', stream, '-c', 'copy', '-f', 'framecrc', '-']
+    const { stdout, stderr } = spawnSync(anyFfmpeg(), args, { encoding: 'utf8', maxBuffer: 64_000_000 })
+    const [, by, to] = /^#tb 0: (\d+)\/(\d+)/m.exec(stdout) ?? []
+    const packets = [...stdout.matchAll(/^0, *-?\d+, *(-?\d+), *(\d+),/gm)].map(([, pts, duration]) => ({
+      at: (Number(pts) * Number(by)) / Number(to),
+      lasts: (Number(duration) * Number(by)) / Number(to),
+    }))
+    return { packets, stderr, seconds: Math.max(0, ...packets.map(({ at, lasts }) => at + lasts)) }
+  }
+  const [picture, sound] = [read('0:v:0'), read('0:a:0')]
+  const times = picture.packets.map(({ at }) => at)
+  return {
+    frames: times.length,
+    distances: [...new Set(times.slice(1).map((at, n) => Number((at - (times[n] ?? 0)).toFixed(3))))],
+    picture: picture.seconds,
+    sound: sound.seconds,
+    words: picture.stderr,
+  }
+}
+
+/** A colour as it is shown, from 0 to 255. */
+export type Colour = readonly [red: number, green: number, blue: number]
+
+/** The colours of a video at a time, as a player of BT.709 shows them: top left, top right, bottom left, bottom right, centre. */
+export function coloursOf(path: string, { width, height }: { width: number; height: number }, at = 0): Colour[] {
+  const show = 'scale=in_color_matrix=bt709:in_range=tv:out_range=pc:flags=accurate_rnd,format=rgb24'
+  const args = [
+    '-nostdin',
+    '-v',
+    'error',
+    '-ss',
+    `${at}`,
+    '-i',
+    path,
+    '-frames:v',
+    '1',
+    '-vf',
+    show,
+    '-f',
+    'rawvideo',
+    '-',
+  ]
+  const pixels = execFileSync(anyFfmpeg(), args, { maxBuffer: 64_000_000 })
+  const colourAt = (x: number, y: number): Colour => {
+    const place = (Math.floor(y * height) * width + Math.floor(x * width)) * 3
+    return [pixels[place] ?? -1, pixels[place + 1] ?? -1, pixels[place + 2] ?? -1]
+  }
+  return [colourAt(0.1, 0.1), colourAt(0.9, 0.1), colourAt(0.1, 0.9), colourAt(0.9, 0.9), colourAt(0.5, 0.5)]
 }
 
 /** A folder of the test's own, removed after it. */

@@ -173,6 +173,23 @@ describe('of a submit that is refused nothing stays', () => {
     expect(await app.store.list({ limit: 1 })).toEqual([])
   })
 
+  test('a photo in an unsupported format, and the problem names it and the supported ones', async () => {
+    await start()
+    const heic = Buffer.from('\0\0\0\x18ftypheic\0\0\0\0mif1heic')
+    const problem = problemOf(await post([speech(), { name: 'image', value: heic, filename: 'IMG_1.HEIC' }]))
+    const message = 'is image/heic, which is not supported; send JPEG, PNG, WebP, BMP, TIFF or GIF'
+    expect(problem).toMatchObject({ status: 415, code: 'unsupported_media', detail: `image: ${message}` })
+    expect(problem.errors).toEqual([{ path: '/image', message }])
+    expect(left()).toEqual([])
+  })
+
+  test('an HTML page in place of speech, and the problem says so', async () => {
+    await start()
+    const problem = problemOf(await post([face(), speech('<!doctype html><title>Sign in</title>')]))
+    expect(problem).toMatchObject({ status: 415, code: 'unsupported_media' })
+    expect(problem.detail).toMatch(/^audio: is an HTML page, not audio; send WAV, /)
+  })
+
   test('an odd Idempotency-Key', async () => {
     await start()
     const problem = problemOf(await post([face(), speech()], { 'idempotency-key': 'a b' }))

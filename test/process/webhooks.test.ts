@@ -205,7 +205,7 @@ test('a receiver over TLS is told, by HTTP/2 where it knows that, and not where 
   expect(await until(firstTries, 'the end of the first tries')).toMatchObject([
     { status: 204 },
     { status: 204 },
-    { error: 'the transfer failed (DEPTH_ZERO_SELF_SIGNED_CERT)' },
+    { error: 'its certificate is not valid (DEPTH_ZERO_SELF_SIGNED_CERT)' },
   ])
   expect(receivers.map(({ versions }) => versions)).toEqual([['1.1'], ['2.0'], []])
 })

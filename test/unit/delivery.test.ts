@@ -14,7 +14,7 @@ import {
   webhookIdOf,
   withdraw,
 } from '../../src/jobs/delivery.ts'
-import { parseRetryAfter } from '../../src/delivery/retry-after.ts'
+import { parseRetryAfter } from '../../src/lib/retry-after.ts'
 import { aDelivery } from '../helpers/deliveries.ts'
 
 const even = () => 0.5

@@ -1,14 +1,17 @@
 import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
-import { createServer, type RequestListener } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { createServer, type IncomingHttpHeaders, type RequestListener } from 'node:http'
+import { createServer as createSecureServer } from 'node:https'
+import { createServer as createSocketServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { Resolve } from '../../src/net/agent.ts'
 import { createGuard, DownloadError, type DownloadOptions } from '../../src/net/guard.ts'
 import type * as addresses from '../../src/net/address.ts'
 import type { UrlRule } from '../../src/net/url-rule.ts'
+import { makeCertificate } from '../helpers/control-plane/certificate.ts'
 
 // Every server of this test is on loopback. So that the rule for public addresses can be tried on real connections,
 // 127.0.0.1 plays a public address here; the other loopback address stays what it is.
@@ -79,6 +82,69 @@ describe('a download', () => {
     expect(await readFile(to, 'utf8')).toBe('the body')
   })
 
+  test('sends Accept, Accept-Encoding and Connection: close', async () => {
+    let headers: IncomingHttpHeaders = {}
+    const { port } = await serve((request, response) => {
+      headers = request.headers
+      response.end('x')
+    })
+    await fetchFile(`http://127.0.0.1:${port}/a`)
+    expect(headers).toMatchObject({ accept: '*/*', 'accept-encoding': 'identity', connection: 'close' })
+  })
+
+  test.each(['when it is asked to', 'whatever it is asked'])(
+    'works from a server that closes %s and does not announce it',
+    async (when) => {
+      // Larger than what a stream buffers: the end of the connection is there before the body has been read.
+      const body = Buffer.alloc(1_000_000, 'x')
+      const server = createSocketServer((socket) => {
+        socket.on('error', () => undefined)
+        socket.on('data', (head) => {
+          socket.write(`HTTP/1.1 200 OK\r\ncontent-length: ${body.length}\r\n\r\n`)
+          socket.write(body)
+          if (when === 'whatever it is asked' || /^connection: close/im.test(head.toString())) socket.end()
+        })
+      })
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+      closers.push(() => new Promise((resolve) => server.close(resolve)))
+      const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/a`
+      const guard = createGuard(OPEN)
+      closers.push(() => guard.close())
+      const options = { to, maxBytes: body.length, timeoutMs: 5000, signal: new AbortController().signal }
+      for (let fetches = 0; fetches < 20; fetches++) {
+        await guard.download(url, options)
+        expect((await readFile(to)).equals(body)).toBe(true)
+      }
+    },
+  )
+
+  test('from a server with an invalid certificate is refused', async () => {
+    const { caFile, keyFile, remove } = makeCertificate()
+    const [cert, key] = [await readFile(caFile), await readFile(keyFile)]
+    remove()
+    const server = createSecureServer({ cert, key }, (_request, response) => response.end('x'))
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    closers.push(() => new Promise((resolve) => server.close(resolve)))
+    const message = await failure(fetchFile(`https://localhost:${(server.address() as AddressInfo).port}/a`))
+    expect(message).toMatch(/: its certificate is not valid \(DEPTH_ZERO_SELF_SIGNED_CERT\)$/)
+  })
+
+  test('from a server that does not speak HTTP is refused', async () => {
+    const server = createSocketServer((socket) => {
+      socket.on('error', () => undefined).resume()
+      socket.end('220 mail.example ESMTP\r\n')
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    closers.push(() => new Promise((resolve) => server.close(resolve)))
+    const message = await failure(fetchFile(`http://127.0.0.1:${(server.address() as AddressInfo).port}/a`))
+    expect(message).toMatch(/: the server answered what is not HTTP$/)
+  })
+
+  test.each([204, 206, 404])('answered with %i is refused, since that is not the whole file', async (status) => {
+    const { port } = await serve((_request, response) => response.writeHead(status).end(status === 204 ? '' : 'part'))
+    expect(await failure(fetchFile(`http://127.0.0.1:${port}/a`))).toMatch(`: the server answered ${status}`)
+  })
+
   test('of anything but a 2xx is refused, naming host and path only', async () => {
     const { port } = await serve((_request, response) => response.writeHead(403).end('no'))
     const message = await failure(fetchFile(`http://127.0.0.1:${port}/a.mp4?signature=secret`))
@@ -89,7 +155,9 @@ describe('a download', () => {
     const { port } = await serve((_request, response) =>
       response.writeHead(200, { 'content-length': 1001 }).flushHeaders(),
     )
-    expect(await failure(fetchFile(`http://127.0.0.1:${port}/a`))).toMatch(/: it is larger than 1000 bytes$/)
+    expect(await failure(fetchFile(`http://127.0.0.1:${port}/a`))).toMatch(
+      /: it has 1001 bytes, more than the limit of 1000$/,
+    )
   })
 
   test('that grows too large is cut and its file removed', async () => {
@@ -97,7 +165,9 @@ describe('a download', () => {
       const timer = setInterval(() => response.write('x'.repeat(400)), 5)
       response.on('close', () => clearInterval(timer))
     })
-    expect(await failure(fetchFile(`http://127.0.0.1:${port}/a`))).toMatch(/: it is larger than 1000 bytes$/)
+    expect(await failure(fetchFile(`http://127.0.0.1:${port}/a`))).toMatch(
+      /: it has more than the limit of 1000 bytes$/,
+    )
   })
 
   test('may be exactly as large as the limit', async () => {
@@ -168,10 +238,18 @@ describe('a redirect', () => {
     expect(paths).toEqual(['/a/1', '/b'])
   })
 
-  test('is followed three times and no more', async () => {
-    const { port, paths } = await serve((request, response) => redirectTo(`${request.url ?? ''}1`)(request, response))
-    expect(await failure(fetchFile(`http://127.0.0.1:${port}/`))).toMatch(/redirected more than 3 times$/)
-    expect(paths).toEqual(['/', '/1', '/11', '/111'])
+  test('is followed ten times and no more', async () => {
+    const { port, paths } = await serve((request, response) => {
+      const left = Number(request.url?.slice(1))
+      if (left > 0) redirectTo(`/${left - 1}`)(request, response)
+      else response.end('arrived')
+    })
+    await fetchFile(`http://127.0.0.1:${port}/10`)
+    expect(await readFile(to, 'utf8')).toBe('arrived')
+    expect(paths).toHaveLength(11)
+    await rm(to)
+    expect(await failure(fetchFile(`http://127.0.0.1:${port}/11`))).toMatch(/redirected more than 10 times$/)
+    expect(paths).toHaveLength(22)
   })
 
   test.each(['http://127.0.0.2', 'http://2130706434', 'http://private.test', 'http://[::ffff:127.0.0.2]'])(
@@ -226,6 +304,125 @@ describe('a connection', () => {
   test('to a name without any address is refused', async () => {
     expect(await failure(fetchFile('http://empty.test/', { resolve: answer([]) }))).toMatch(/has no address/)
   })
+})
+
+describe('a compressed body', () => {
+  const BODY = 'the body '.repeat(100)
+  const packed = (coding: string, body: Buffer) =>
+    serve((_request, response) => response.writeHead(200, { 'content-encoding': coding }).end(body))
+
+  test.each([
+    ['gzip', gzipSync(BODY)],
+    ['x-gzip', gzipSync(BODY)],
+    ['GZIP', gzipSync(BODY)],
+    ['deflate', deflateSync(BODY)],
+    ['deflate', deflateRawSync(BODY)],
+    ['br', brotliCompressSync(BODY)],
+    ['zstd', zstdCompressSync(BODY)],
+    ['deflate, gzip', gzipSync(deflateSync(BODY))],
+    ['aws-chunked, gzip', gzipSync(BODY)],
+    ['identity', Buffer.from(BODY)],
+    ['aws-chunked', Buffer.from(BODY)],
+  ])('in %s is decompressed', async (coding, body) => {
+    const { port } = await packed(coding, body)
+    await fetchFile(`http://127.0.0.1:${port}/a`)
+    expect(await readFile(to, 'utf8')).toBe(BODY)
+  })
+
+  test('that is empty gives an empty file', async () => {
+    const { port } = await packed('gzip', Buffer.alloc(0))
+    await fetchFile(`http://127.0.0.1:${port}/a`)
+    expect(await readFile(to, 'utf8')).toBe('')
+  })
+
+  test.each([
+    ['gzip', gzipSync(BODY)],
+    ['deflate', deflateRawSync(BODY)],
+    ['br', brotliCompressSync(BODY)],
+    ['zstd', zstdCompressSync(BODY)],
+  ])('in %s that is cut off or invalid is refused', async (coding, body) => {
+    for (const broken of [body.subarray(0, -10), Buffer.from('\u0003no such format'.repeat(9))]) {
+      const { port } = await packed(coding, broken)
+      const message = await failure(fetchFile(`http://127.0.0.1:${port}/a`))
+      expect(message).toMatch(/: its compressed body cannot be unpacked$/)
+    }
+  })
+
+  test.each(['compress', 'gzip, constructor'])('in %s is refused', async (coding) => {
+    const { port } = await packed(coding, Buffer.from(BODY))
+    const message = await failure(fetchFile(`http://127.0.0.1:${port}/a`))
+    expect(message).toMatch(`: its content-encoding "${coding}" is not supported`)
+  })
+
+  test('that expands beyond the limit is cut off', async () => {
+    const zeros = Buffer.alloc(50_000_000)
+    for (const [coding, bomb] of [['gzip', gzipSync(zeros)] as const, ['br', brotliCompressSync(zeros)] as const]) {
+      const { port } = await packed(coding, bomb)
+      const message = await failure(fetchFile(`http://127.0.0.1:${port}/a`, { maxBytes: 100_000 }))
+      expect(message).toMatch(/: it has more than the limit of 100000 bytes$/)
+    }
+  })
+
+  test('that goes on without end and expands to nothing is cut off', async () => {
+    const { port } = await serve((_request, response) => {
+      response.writeHead(200, { 'content-encoding': 'gzip' })
+      const timer = setInterval(() => response.write(gzipSync('')), 1)
+      response.on('close', () => clearInterval(timer))
+    })
+    expect(await failure(fetchFile(`http://127.0.0.1:${port}/a`))).toMatch(/more than the limit of 1000 bytes$/)
+  })
+})
+
+describe('a server that is busy', () => {
+  const busyAtFirst = (status: number, headers: Record<string, string>) => {
+    let requests = 0
+    return serve((_request, response) => {
+      if (requests++ === 0) response.writeHead(status, headers).end('busy')
+      else response.end('the body')
+    })
+  }
+
+  test.each([
+    [429, '1'],
+    [503, '0'],
+    [503, new Date(Date.now() + 1000).toUTCString()],
+  ])('is asked again after its %i with Retry-After: %s', async (status, retryAfter) => {
+    const { port, paths } = await busyAtFirst(status, { 'retry-after': retryAfter })
+    await fetchFile(`http://127.0.0.1:${port}/a`)
+    expect(await readFile(to, 'utf8')).toBe('the body')
+    expect(paths).toEqual(['/a', '/a'])
+  })
+
+  test.each([
+    ['that says no time', 503, {}],
+    ['whose time is longer than is left', 429, { 'retry-after': '6' }],
+    ['that has a reason of its own', 500, { 'retry-after': '0' }],
+  ])('%s is not asked again', async (_what, status, headers) => {
+    const { port, paths } = await busyAtFirst(status, headers)
+    const started = Date.now()
+    expect(await failure(fetchFile(`http://127.0.0.1:${port}/a`))).toMatch(`: the server answered ${status}`)
+    expect(paths).toEqual(['/a'])
+    expect(Date.now() - started).toBeLessThan(4000)
+  })
+
+  test('is no longer waited for when the signal aborts', async () => {
+    const stop = new AbortController()
+    const { port } = await serve((_request, response) => {
+      response.writeHead(503, { 'retry-after': '4' }).end()
+      setTimeout(() => stop.abort(new Error('stopped')), 50)
+    })
+    await expect(fetchFile(`http://127.0.0.1:${port}/a`, { signal: stop.signal })).rejects.toThrow('stopped')
+  })
+})
+
+test('closing a guard aborts a running download', async () => {
+  const guard = createGuard(OPEN)
+  const { port } = await serve((_request, response) => {
+    response.write('x')
+    setTimeout(() => void guard.close(), 50)
+  })
+  const options = { to, maxBytes: 1000, timeoutMs: 5000, signal: new AbortController().signal }
+  await failure(guard.download(`http://127.0.0.1:${port}/a`, options))
 })
 
 test('closing a guard that fetched nothing, or twice, is fine', async () => {

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { createSlots } from '../../src/backend/local/slots.ts'
 import { createWorkFolders } from '../../src/backend/local/work-folders.ts'
-import { OUTCOMES_KEPT } from '../../src/backend/local.ts'
+import { OUTCOMES_KEPT } from '../../src/backend/local/backend.ts'
 import { never, SAMPLES, silent, startLocal, temporaryFolder, videoOf } from '../helpers/media.ts'
 import { until } from '../helpers/until.ts'
 

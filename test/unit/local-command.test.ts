@@ -1,7 +1,7 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import type { LocalOptions } from '../../src/backend/local.ts'
+import type { LocalOptions } from '../../src/backend/local/backend.ts'
 import { parseCommand } from '../../src/command-template.ts'
 import { never, SAMPLES, startLocal, temporaryFolder, videoOf } from '../helpers/media.ts'
 import { until } from '../helpers/until.ts'
@@ -90,7 +90,13 @@ describe('a command', () => {
       'writes text',
       "fs.writeFileSync(process.argv[2], 'done')",
       'invalid_output',
-      'the command wrote something unknown, not a video',
+      'the command wrote text, not a video',
+    ],
+    [
+      'writes half a video',
+      `fs.writeFileSync(process.argv[2], fs.readFileSync(${JSON.stringify(join(SAMPLES, 'face.mp4'))}).subarray(0, 9000))`,
+      'invalid_output',
+      `the command wrote a video that is not whole: it is cut off: its header says ${statSync(join(SAMPLES, 'face.mp4')).size} bytes, but it has 9000`,
     ],
     [
       'writes a picture',

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, test, vi } from 'vitest'
 import { createPathFilter } from '../../src/backend/local/hidden-paths.ts'
 import { createRunLogs, LOG_KEPT_BYTES } from '../../src/backend/local/run-logs.ts'
-import type { LocalOptions } from '../../src/backend/local.ts'
+import type { LocalOptions } from '../../src/backend/local/backend.ts'
 import type { Backend } from '../../src/backend/port.ts'
 import { never, SAMPLES, silent, startLocal, temporaryFolder, videoOf } from '../helpers/media.ts'
 import { until } from '../helpers/until.ts'
@@ -212,12 +212,15 @@ test('a disk that takes no log does not harm the run, and the log of the server 
 test('what ffmpeg says is the log of its run', async () => {
   const mediaRoot = await temporaryFolder()
   writeFileSync(join(mediaRoot, 'speech.wav'), readFileSync(join(SAMPLES, 'speech.wav')))
-  writeFileSync(join(mediaRoot, 'face.mp4'), Buffer.from('\0\0\0\x20ftypisom\0\0\x02\0isomiso2avc1mp41garbage'))
+  writeFileSync(join(mediaRoot, 'face.mp4'), Buffer.from('\0\0\0\x18ftypisom\0\0\x02\0isommp41\0\0\0\x10moovgarbage!'))
   const { backend, spawn } = await startLocal({ mediaRoot })
   const callId = await spawn({ video_path: 'face.mp4', audio_path: 'speech.wav' })
-  expect(await backend.wait(callId, never)).toMatchObject({ kind: 'failed' })
+  expect(await backend.wait(callId, never)).toMatchObject({
+    kind: 'failed',
+    error: 'video_path: contains no picture that can be decoded',
+  })
   const text = await follow({ backend }, callId).end
-  expect(text).toMatch(/moov atom not found\n.*video_path: Invalid data/)
+  expect(text).toMatch(/^Input #0, mov.* from 'video_path':$/m)
   expect(text).not.toContain(mediaRoot)
 })
 

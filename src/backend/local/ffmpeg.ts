@@ -1,103 +1,145 @@
-import { access, chmod, constants, stat } from 'node:fs/promises'
-import { delimiter, join } from 'node:path'
-import { type Ended, lastLines, runChild } from './child.ts'
-import type { Engine, Medium } from './engine.ts'
-import { muxArguments, probeArguments } from './ffmpeg-arguments.ts'
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { readMp4Tracks, resetDisplayMatrix } from '../../media/mp4-tracks.ts'
+import { type Ended, runChild } from './child.ts'
+import type { Engine, Medium, Task } from './engine.ts'
+import { checkArguments, muxArguments, clipArguments, type ClipPlan } from './ffmpeg-arguments.ts'
+import { findFfmpeg } from './ffmpeg-program.ts'
+import { videoSize, videoRate } from './picture.ts'
+import { probeFace, type ProbedFace, probeSpeech, readProgress, type Run, type Speech, undecodable } from './probe.ts'
 import { inputFailure, RunFailure } from './run-failure.ts'
 
 export type FfmpegOptions = {
-  /** All of the child's environment; its PATH is where ffmpeg is looked for. */
+  /** The child's whole environment; ffmpeg is searched on its PATH. */
   readonly environment: Readonly<Record<string, string>>
-  /** Instead of looking for it. */
+  /** Path of ffmpeg; unset: search for it. */
   readonly path?: string | undefined
-  /** For one video, in ms. */
+  /** Upper bound for each phase (probing, making), in ms. */
   readonly timeLimitMs: number
   readonly maxOutputBytes: number
 }
 
-/** An engine that muxes face and speech with ffmpeg: an image is held, a shorter video loops, as long as the speech. */
+/** Time limits in ms: for probing the inputs; for making the video, plus so much per second of speech. */
+const [PROBE_MS, MAKE_MS, MAKE_MS_PER_SECOND] = [300_000, 120_000, 30_000]
+/** Length of the clip of a still, in seconds: repeating it costs nothing. */
+const STILL_CLIP_SECONDS = 10
+const STILL_RATE = '25'
+/** How far picture and sound may differ in length from the speech, in seconds. */
+const TOLERATED_SECONDS = 0.1
+/** How much of the video is decoded as a check, in seconds. */
+const CHECKED_SECONDS = 10
+
+/**
+ * An engine that joins face and speech with ffmpeg: a still is held and a shorter video repeated for as long as the
+ * speech. It probes the inputs, encodes one clip of the face, repeats the clip under the speech, and checks the result.
+ */
 export function createFfmpegEngine(options: FfmpegOptions): Engine {
-  const { environment, timeLimitMs, maxOutputBytes } = options
+  const { environment, maxOutputBytes } = options
 
   return async (task, stopSignal) => {
     const program = options.path ?? (await findFfmpeg(environment.PATH))
-    const limit = new AbortController()
-    const timer = setTimeout(() => limit.abort(), timeLimitMs)
-    const signal = AbortSignal.any([stopSignal, limit.signal])
     const child = { name: 'ffmpeg', program, environment, graceMs: 0, print: task.print }
-    const run = (args: string[]) => runChild({ ...child, args }, signal)
-    try {
-      await probe(task.face, 'v', run)
-      const seconds = await probe(task.audio, 'a', run)
-      const muxed = await run(muxArguments(task, seconds, maxOutputBytes))
-      if (!muxed.ok)
-        throw new RunFailure('inference_failed', `ffmpeg ended with ${muxed.end}: ${lastLines(muxed.stderr)}`)
-      await refuseCutOff(task.output, maxOutputBytes)
-    } catch (error) {
-      if (limit.signal.aborted && !stopSignal.aborted) {
-        throw new RunFailure('inference_failed', `ffmpeg took longer than ${timeLimitMs / 1000} s`, { cause: error })
-      }
-      throw error
-    } finally {
-      clearTimeout(timer)
-    }
+    const within = <T>(limitMs: number, work: (run: Run) => Promise<T>) =>
+      limitTime(Math.min(limitMs, options.timeLimitMs), stopSignal, (signal) =>
+        work((args) => runChild({ ...child, args }, signal)),
+      )
+
+    const { face, speech } = await within(PROBE_MS, async (probe) => ({
+      face: await probeFace(task.face, probe),
+      // Last: it decodes the whole speech, while most bad inputs are refused at once.
+      speech: await probeSpeech(task.audio, probe),
+    }))
+    await within(MAKE_MS + MAKE_MS_PER_SECOND * speech.seconds, async (make) => {
+      await makeVideo({ task, face, speech, maxBytes: maxOutputBytes }, make)
+      await checkVideo(task.output, speech.seconds, make)
+    })
   }
 }
 
-type Run = (args: string[]) => Promise<Ended>
-
-/** Makes sure that ffmpeg can decode an input; answers with the length in seconds of what was decoded. */
-async function probe(medium: Medium, stream: 'v' | 'a', run: Run): Promise<number> {
-  const { ok, stdout, stderr } = await run(probeArguments(medium, stream))
-  const { frames, seconds } = readProgress(stdout)
-  if (ok && (stream === 'v' ? frames : seconds) > 0) return seconds
-  const missing = stream === 'v' ? 'no picture' : 'no sound'
-  throw inputFailure(medium.field, `${missing} could be decoded from it: ${firstLine(stderr) || 'it is empty'}`)
-}
-
-/** Without the address in memory that ffmpeg puts before what a demuxer or decoder says. */
-const firstLine = (stderr: string) =>
-  stderr
-    .split('\n', 1)
-    .join('')
-    .replace(/^\[[^\]]* @ 0x[0-9a-f]+\] /, '')
-
-/** Reads the last report of `-progress`. Its `out_time_ms` counts microseconds, so the clock time is taken. */
-function readProgress(report: string): { frames: number; seconds: number } {
-  const last = (pattern: RegExp) => [...report.matchAll(pattern)].at(-1)
-  const [, hours, minutes, seconds] = last(/^out_time=(\d+):(\d+):([\d.]+)$/gm) ?? []
-  return {
-    frames: Number(last(/^frame=\s*(\d+)$/gm)?.[1] ?? 0),
-    seconds: Number(hours ?? 0) * 3600 + Number(minutes ?? 0) * 60 + Number(seconds ?? 0),
-  }
-}
-
-/** At its size limit ffmpeg stops as if all were well. */
-async function refuseCutOff(output: string, maxOutputBytes: number) {
-  const { size } = await stat(output)
-  if (size >= maxOutputBytes)
-    throw new RunFailure('inference_failed', `the video is larger than ${maxOutputBytes} bytes`)
-}
-
-/** Looks on PATH, then for the development dependency. Not remembered when missing: it may be installed any time. */
-async function findFfmpeg(searchPath = ''): Promise<string> {
-  for (const folder of searchPath.split(delimiter).filter(Boolean)) {
-    const candidate = join(folder, 'ffmpeg')
-    if (await isProgram(candidate)) return candidate
-  }
+/** Runs work with a time limit; fails with a message that names the limit. */
+async function limitTime<T>(limitMs: number, stop: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const limit = new AbortController()
+  const timer = setTimeout(() => limit.abort(), limitMs)
   try {
-    const { path } = (await import('@ffmpeg-installer/ffmpeg')).default
-    // An install that ran no scripts leaves it without the executable bit.
-    if (!(await isProgram(path))) await chmod(path, 0o755)
-    return path
-  } catch (cause) {
-    const remedy = 'install it (Debian: apt-get install ffmpeg; macOS: brew install ffmpeg) or put it on PATH'
-    throw new RunFailure('backend_rejected', `ffmpeg was not found: ${remedy}`, { cause })
+    return await work(AbortSignal.any([stop, limit.signal]))
+  } catch (error) {
+    if (!limit.signal.aborted || stop.aborted) throw error
+    throw new RunFailure('inference_failed', `ffmpeg took longer than ${limitMs / 1000} s`, { cause: error })
+  } finally {
+    clearTimeout(timer)
   }
 }
 
-const isProgram = (path: string): Promise<boolean> =>
-  access(path, constants.X_OK).then(
-    () => true,
-    () => false,
-  )
+type Making = {
+  readonly task: Task
+  readonly face: ProbedFace
+  readonly speech: Speech
+  readonly maxBytes: number
+}
+
+async function makeVideo({ task, face: { face, rate }, speech, maxBytes }: Making, run: Run): Promise<void> {
+  const size = videoSize(face)
+  if ('error' in size) throw inputFailure(task.face.field, size.error)
+  const clip = join(task.folder, 'clip.mp4')
+  const seconds = face.isStill ? Math.min(speech.seconds, STILL_CLIP_SECONDS) : speech.seconds
+  const plan = { face, size, rate: face.isStill ? STILL_RATE : videoRate(rate) }
+  await makeClip({ medium: task.face, plan, target: { path: clip, seconds, maxBytes } }, run)
+  const target = { path: task.output, seconds: speech.seconds, maxBytes }
+  const muxed = await run(muxArguments({ clip, audio: task.audio, sound: speech.stream }, target))
+  if (!muxed.ok) throw ffmpegFailure(muxed)
+  await refuseOversized(task.output, maxBytes)
+}
+
+type ClipJob = {
+  readonly medium: Medium
+  readonly plan: ClipPlan
+  readonly target: Parameters<typeof clipArguments>[2]
+}
+
+async function makeClip({ medium, plan, target }: ClipJob, run: Run): Promise<void> {
+  const made = await run(clipArguments(medium, plan, target))
+  if (/No such filter: '(zscale|tonemap)'/.test(made.stderr)) {
+    throw inputFailure(
+      medium.field,
+      'is video in BT.2020 (HDR), which the ffmpeg of this server cannot convert; send BT.709 (SDR)',
+    )
+  }
+  if (!made.ok && isOwnFault(made)) throw ffmpegFailure(made)
+  const isEmpty = readProgress(made.stdout).frames === 0
+  if (!made.ok || isEmpty || isDamaged(medium, made)) throw undecodable(medium, 'picture', plan.face.stream)
+  await refuseOversized(target.path, target.maxBytes)
+  await resetDisplayMatrix(target.path)
+}
+
+/** The decoders of TIFF and GIF report damage but return the picture all the same. */
+const isDamaged = ({ demuxer }: Medium, { stderr }: Ended) =>
+  (demuxer === 'tiff_pipe' || demuxer === 'gif') && stderr.trim() !== ''
+
+/** Whether ffmpeg failed because of this machine rather than the input. A crash is the input's fault: damaged files cause it. */
+const isOwnFault = ({ end, stderr }: Ended) =>
+  /SIGKILL|SIGTERM/.test(end) || /No space left|Cannot allocate|Unknown encoder|Unrecognized option/.test(stderr)
+
+/** Errors do not quote ffmpeg; the job's log has its output. */
+const ffmpegFailure = ({ end }: Ended) =>
+  new RunFailure('inference_failed', `ffmpeg ended with ${end}; the log of the job has what it printed`)
+
+/** ffmpeg exits with success when it stops at its size limit. */
+async function refuseOversized(output: string, maxBytes: number) {
+  const { size } = await stat(output)
+  if (size >= maxBytes) throw new RunFailure('inference_failed', `the video is larger than ${maxBytes} bytes`)
+}
+
+/** Checks the finished video: picture and sound as long as the speech, and decodable. */
+async function checkVideo(output: string, seconds: number, run: Run): Promise<void> {
+  const [picture, sound] = await readMp4Tracks(output)
+  for (const [what, { seconds: length } = { seconds: 0 }] of [
+    ['picture', picture] as const,
+    ['sound', sound] as const,
+  ]) {
+    if (Math.abs(length - seconds) <= TOLERATED_SECONDS) continue
+    const lengths = `${length.toFixed(2)} s of ${what} for ${seconds.toFixed(2)} s of speech`
+    throw new RunFailure('invalid_output', `the video that was made has ${lengths}`)
+  }
+  const checked = await run(checkArguments(output, CHECKED_SECONDS))
+  if (!checked.ok) throw new RunFailure('invalid_output', 'the video that was made cannot be decoded')
+}

@@ -5,7 +5,8 @@ import type { Outcome, SpawnRequest } from '../port.ts'
 import type { Engine, Medium } from './engine.ts'
 import { createPathFilter, type HiddenPath, hidePaths } from './hidden-paths.ts'
 import { type InputSources, openInputs } from './inputs.ts'
-import { detectMedia } from '../../media-type.ts'
+import { checkIntegrity } from '../../media/integrity.ts'
+import { detectMedia } from '../../media/type.ts'
 import type { Results } from './results.ts'
 import { RunFailure } from './run-failure.ts'
 import type { RunLog, RunLogs } from './run-logs.ts'
@@ -53,7 +54,7 @@ async function makeVideo(request: SpawnRequest, run: Run): Promise<string> {
   const filter = createPathFilter(hidden, (text) => run.runLog.write(text))
   const print = (piece: Buffer) => filter.write(piece)
   try {
-    await processes.use(signal, () => engine({ ...media, output, version, print }, signal))
+    await processes.use(signal, () => engine({ ...media, output, folder, version, print }, signal))
     await checkOutput(output)
   } catch (error) {
     throw error instanceof RunFailure
@@ -70,7 +71,12 @@ async function checkOutput(output: string) {
   if (!file?.isFile()) throw new RunFailure('inference_failed', 'the command wrote no output')
   const type = await detectMedia(output)
   if (type?.format?.kind !== 'video') {
-    throw new RunFailure('invalid_output', `the command wrote ${type?.mime ?? 'something unknown'}, not a video`)
+    const what = type?.name ?? type?.mime ?? 'something unknown'
+    throw new RunFailure('invalid_output', `the command wrote ${what}, not a video`)
+  }
+  const error = await checkIntegrity(output, type.mime)
+  if (error !== undefined) {
+    throw new RunFailure('invalid_output', `the command wrote a video that is not whole: it ${error}`)
   }
 }
 

@@ -158,7 +158,7 @@ export const PROBLEMS: Readonly<Record<ProblemCode, Entry>> = {
   unauthorized: entry('There is no credential, or it is not good.', new Unauthorized('missing')),
   unsupported_media: entry(
     'A file is, by its content, not what its field is for.',
-    new UnsupportedMedia('video', 'is application/zip, not a video'),
+    new UnsupportedMedia('image', 'is image/heic, which is not supported; send JPEG, PNG, WebP, BMP, TIFF or GIF'),
   ),
   unsupported_media_type: entry(
     'The body is of a type that is not taken here, not in UTF-8, or compressed.',
