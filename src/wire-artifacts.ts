@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path'
 import type { Logger } from 'pino'
 import { createArtifactsByBackend } from './artifacts/by-backend.ts'
 import type { Artifacts } from './artifacts/port.ts'
-import type { ModalDownload } from './backend/modal-download.ts'
+import type { ModalDownload } from './backend/modal/download.ts'
 import { type Config, ConfigError, publicUrlOf } from './config.ts'
 import { hasReplicas } from './config-faults.ts'
 import { UploadsNeedPublicUrl, UploadsNeedSharedStorage } from './errors.ts'
@@ -66,7 +66,7 @@ async function openDownloads(config: Config, log: Logger, observe: Observe): Pro
   let opened: Promise<ModalDownload> | undefined
   // Modal's client is loaded by the first download, not before the server listens.
   const load = () =>
-    (opened ??= import('./backend/modal-download.ts').then(({ createModalDownload }) =>
+    (opened ??= import('./backend/modal/download.ts').then(({ createModalDownload }) =>
       createModalDownload({ app: config.MODAL_APP, functionName: config.MODAL_DOWNLOAD_FUNCTION, log, observe }),
     ))
   const artifacts = createModalArtifacts({

@@ -221,7 +221,7 @@ async function openModal(
   // Modal fetches inputs itself: where it may connect to is not this server's to say.
   const check = (input: JobInput) => inputUrlFaults(input, { allowPrivate: true, allowlist })
   const backend = deferBackend({ name: 'modal', check }, async () => {
-    const { createModalBackend } = await import('./backend/modal.ts')
+    const { createModalBackend } = await import('./backend/modal/backend.ts')
     return createModalBackend({
       app: config.MODAL_APP,
       functionName: config.MODAL_FUNCTION,

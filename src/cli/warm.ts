@@ -15,8 +15,8 @@ await Promise.all([
   ].map((path) => import(path)),
   ...[
     '../backend/local/backend.ts',
-    '../backend/modal.ts',
-    '../backend/modal-download.ts',
+    '../backend/modal/backend.ts',
+    '../backend/modal/download.ts',
     '../http/reference/document.ts',
     '../metrics/prometheus.ts',
     'close-with-grace',

@@ -1,4 +1,4 @@
-import { createModalBackend, type ModalOptions } from '../../src/backend/modal.ts'
+import { createModalBackend, type ModalOptions } from '../../src/backend/modal/backend.ts'
 import type { Behave, PlaneOptions } from './control-plane/control-plane.ts'
 import { startControlPlane } from './control-plane/control-plane.ts'
 import { recordingLog } from './log.ts'

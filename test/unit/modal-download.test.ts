@@ -1,7 +1,7 @@
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
-import { createModalDownload, type ModalDownload } from '../../src/backend/modal-download.ts'
+import { createModalDownload, type ModalDownload } from '../../src/backend/modal/download.ts'
 import { videoOf } from '../helpers/control-plane/behaviour.ts'
 import {
   type ControlPlane,

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
-import { MAX_LOG_READERS } from '../../src/backend/log-reader.ts'
+import { MAX_LOG_READERS } from '../../src/backend/modal/logs.ts'
 import type { LoggedCall } from '../../src/backend/port.ts'
 import { status as grpc } from '../helpers/control-plane/control-plane.ts'
 import { startModal } from '../helpers/modal.ts'

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { createOutageGate, FAILURES_TO_CLOSE, SPAWNS_PER_SECOND } from '../../src/backend/outage.ts'
+import { createOutageGate, FAILURES_TO_CLOSE, SPAWNS_PER_SECOND } from '../../src/backend/modal/circuit-breaker.ts'
 import { type LogLine, recordingLog } from '../helpers/log.ts'
 
 beforeEach(() => vi.useFakeTimers())

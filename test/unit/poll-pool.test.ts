@@ -2,7 +2,7 @@ import { getEventListeners } from 'node:events'
 import { setImmediate } from 'node:timers/promises'
 import fc from 'fast-check'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { createPollPool, type Poll, type PollPoolOptions, type PollTurn } from '../../src/backend/poll-pool.ts'
+import { createPollPool, type Poll, type PollPoolOptions, type PollTurn } from '../../src/backend/modal/poll-pool.ts'
 
 const forever = new AbortController().signal
 const deterministic = { seed: 3, numRuns: 150 }

@@ -1,5 +1,5 @@
-import type { Log } from '../jobs/log.ts'
-import { createTurnQueue, type TurnQueue } from '../turn-queue.ts'
+import type { Log } from '../../jobs/log.ts'
+import { createTurnQueue, type TurnQueue } from '../../turn-queue.ts'
 
 /** First and longest pause before Modal is asked again, in ms; each is drawn evenly from 0 to a doubling bound. */
 const BACKOFF_BASE_MS = 500

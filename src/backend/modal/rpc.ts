@@ -2,8 +2,8 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ModalClient, type ModalClientParams } from 'modal'
 import { ClientError, Metadata, Status } from 'nice-grpc'
-import type { Log } from '../jobs/log.ts'
-import type { Observe } from '../metrics/port.ts'
+import type { Log } from '../../jobs/log.ts'
+import type { Observe } from '../../metrics/port.ts'
 
 /** Time limit of one RPC that answers at once, and what a long poll may take beyond its own wait, in ms. */
 export const RPC_TIMEOUT_MS = 30_000

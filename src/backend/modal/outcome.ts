@@ -1,7 +1,7 @@
 import { inspect } from 'node:util'
 import { FunctionTimeoutError, InternalFailure, InvalidError, NotFoundError, RemoteError, TimeoutError } from 'modal'
 import { ClientError, Status } from 'nice-grpc'
-import type { Outcome } from './port.ts'
+import type { Outcome } from '../port.ts'
 
 /** How a value returned by `run_inference` ends a job; anything that is not of the contract's shape is refused. */
 export function outcomeOfValue(value: unknown): Outcome {

@@ -1,5 +1,5 @@
-import { LogsUnavailable } from '../errors.ts'
-import type { Backend, LoggedCall } from './port.ts'
+import { LogsUnavailable } from '../../errors.ts'
+import type { Backend, LoggedCall } from '../port.ts'
 
 /** Logs read at the same time: well below the 100 streams that a connection may be limited to. */
 export const MAX_LOG_READERS = 60

@@ -1,8 +1,8 @@
 import { type Function_, FunctionCall, type ModalClient } from 'modal'
-import type { NamedInput } from '../jobs/job.ts'
-import type { Log } from '../jobs/log.ts'
-import type { Metrics } from '../metrics/port.ts'
-import { createLogReader } from './log-reader.ts'
+import type { NamedInput } from '../../jobs/job.ts'
+import type { Log } from '../../jobs/log.ts'
+import type { Metrics } from '../../metrics/port.ts'
+import { createLogReader } from './logs.ts'
 import {
   grpcCode,
   isPassing,
@@ -12,11 +12,11 @@ import {
   outcomeOfError,
   outcomeOfValue,
   wordsOf,
-} from './modal-outcome.ts'
-import { openClient, RPC_TIMEOUT_MS, type RpcContext, rpcContext } from './modal-rpc.ts'
-import { createOutageGate } from './outage.ts'
+} from './outcome.ts'
+import { openClient, RPC_TIMEOUT_MS, type RpcContext, rpcContext } from './rpc.ts'
+import { createOutageGate } from './circuit-breaker.ts'
 import { createPollPool, type PollTurn } from './poll-pool.ts'
-import type { Backend, Outcome, Spawned, SpawnRequest } from './port.ts'
+import type { Backend, Outcome, Spawned, SpawnRequest } from '../port.ts'
 
 export type ModalOptions = {
   readonly app: string

@@ -1,5 +1,5 @@
-import type { Observe } from '../metrics/port.ts'
-import { createTurnQueue } from '../turn-queue.ts'
+import type { Observe } from '../../metrics/port.ts'
+import { createTurnQueue } from '../../turn-queue.ts'
 
 /** `connection`: the number of the connection to ask on, from 0. `waitMs`: how long to wait there, at most. */
 export type PollTurn = { readonly connection: number; readonly waitMs: number; readonly signal: AbortSignal }
