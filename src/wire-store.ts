@@ -43,8 +43,8 @@ export async function openEvents(channels: Channels, log: Logger): Promise<Event
 /** Opens the queue of what is to be run; with replicas `MAX_CONCURRENT_JOBS` is for all of them together. */
 export async function openQueue(config: Config, channels: Channels, log: Logger): Promise<JobQueue> {
   const maxRunning = config.MAX_CONCURRENT_JOBS || undefined
-  if (!channels) return (await import('./queue/in-process.ts')).createInProcessQueue({ log, maxRunning })
-  return (await import('./queue/bullmq.ts')).createBullmqQueue({ ...redisOf(config, log), channels, maxRunning })
+  if (!channels) return (await import('./queue/in-process/queue.ts')).createInProcessQueue({ log, maxRunning })
+  return (await import('./queue/bullmq/queue.ts')).createBullmqQueue({ ...redisOf(config, log), channels, maxRunning })
 }
 
 /** Opens what counts requests for all replicas; undefined where there is this server only. */

@@ -1,4 +1,4 @@
-import { createInProcessQueue } from '../../src/queue/in-process.ts'
+import { createInProcessQueue } from '../../src/queue/in-process/queue.ts'
 import type { JobQueue, QueueEntry } from '../../src/queue/port.ts'
 import { silentLog } from '../helpers/log.ts'
 import { testBites, testContract } from './contract.ts'

@@ -1,4 +1,4 @@
-import { createBullmqQueue } from '../../src/queue/bullmq.ts'
+import { createBullmqQueue } from '../../src/queue/bullmq/queue.ts'
 import { openChannels } from '../../src/redis-channels.ts'
 import { silentLog } from './log.ts'
 

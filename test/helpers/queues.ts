@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { Redis } from 'ioredis'
 import { onTestFinished } from 'vitest'
-import { type BullmqQueueOptions, createBullmqQueue } from '../../src/queue/bullmq.ts'
+import { type BullmqQueueOptions, createBullmqQueue } from '../../src/queue/bullmq/queue.ts'
 import type { QueueEntry, RunEntry } from '../../src/queue/port.ts'
 import { openChannels } from '../../src/redis-channels.ts'
 import { silentLog } from './log.ts'

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { createHeldRuns, keyOf } from '../../src/queue/held-runs.ts'
+import { createHeldRuns, keyOf } from '../../src/queue/bullmq/held-runs.ts'
 import type { QueueEntry } from '../../src/queue/port.ts'
 import { silentLog } from '../helpers/log.ts'
 import { until } from '../helpers/until.ts'

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { createLine } from '../../src/queue/line.ts'
+import { createLine } from '../../src/queue/in-process/line.ts'
 
 test('whatever joins and leaves, the line is what a list would be', () => {
   const step = fc.oneof(

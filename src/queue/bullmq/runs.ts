@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Job as BullJob, WaitingError, Worker } from 'bullmq'
-import type { Log } from '../jobs/log.ts'
-import { connectPatiently } from '../redis.ts'
-import { createTeller } from './bullmq-errors.ts'
+import type { Log } from '../../jobs/log.ts'
+import { connectPatiently } from '../../redis.ts'
+import { createTeller } from './errors.ts'
 import { createHeldRuns, type HeldRuns } from './held-runs.ts'
 import { renewLocks, repeat } from './lock-renewal.ts'
-import type { RunEntry } from './port.ts'
+import type { RunEntry } from '../port.ts'
 
 export type RunsOptions = {
   readonly url: string

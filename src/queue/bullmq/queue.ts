@@ -1,9 +1,9 @@
 import { Queue } from 'bullmq'
-import type { Channels } from '../redis-channels.ts'
-import { connectRedis, unlessAway } from '../redis.ts'
-import { QUEUE_NAME, type Runs, type RunsOptions, startRuns } from './bullmq-runs.ts'
+import type { Channels } from '../../redis-channels.ts'
+import { connectRedis, unlessAway } from '../../redis.ts'
+import { QUEUE_NAME, type Runs, type RunsOptions, startRuns } from './runs.ts'
 import { keyOf } from './held-runs.ts'
-import type { JobQueue } from './port.ts'
+import type { JobQueue } from '../port.ts'
 
 export type BullmqQueueOptions = Omit<RunsOptions, 'run' | 'prefix'> & {
   /** What every key begins with. */

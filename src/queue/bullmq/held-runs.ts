@@ -1,6 +1,6 @@
-import type { Log } from '../jobs/log.ts'
-import { createRecent } from '../recent.ts'
-import type { QueueEntry, RunEntry } from './port.ts'
+import type { Log } from '../../jobs/log.ts'
+import { createRecent } from '../../recent.ts'
+import type { QueueEntry, RunEntry } from '../port.ts'
 
 /** A run of this process, under a lock that other processes respect while it is renewed. */
 export type HeldRun = {

@@ -1,5 +1,5 @@
 import { ErrorCode } from 'bullmq'
-import { createRareWarning, type Log } from '../jobs/log.ts'
+import { createRareWarning, type Log } from '../../jobs/log.ts'
 
 /** BullMQ's codes for an entry that cannot be ended: it is another process's by now, or nobody's any more. */
 const NOT_OURS: readonly unknown[] = [

@@ -1,4 +1,4 @@
-import { createTurnQueue } from '../turn-queue.ts'
+import { createTurnQueue } from '../../turn-queue.ts'
 
 /** A first-in-first-out line whose members can leave from anywhere and ask for their place. */
 export type Line<T> = {

@@ -1,6 +1,6 @@
-import type { Log } from '../jobs/log.ts'
+import type { Log } from '../../jobs/log.ts'
 import { createLine } from './line.ts'
-import type { JobQueue, QueueEntry, RunEntry } from './port.ts'
+import type { JobQueue, QueueEntry, RunEntry } from '../port.ts'
 
 type Running = { readonly entry: QueueEntry; readonly abort: AbortController; done: Promise<void> }
 
