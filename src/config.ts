@@ -145,6 +145,11 @@ export const ConfigSchema = Type.Object({
     maximum: 604800,
   }),
   MAX_ATTEMPTS: integer('Attempts at a job that the backend interrupts.', { default: 2, minimum: 1, maximum: 10 }),
+  MAX_RETRIES: integer('Retries of one job, by its caller; beyond them a retry answers 409.', {
+    default: 100,
+    minimum: 1,
+    maximum: 10_000,
+  }),
   MAX_CONCURRENT_JOBS: integer(
     'Jobs at the backend at the same time, the others are held back in order; 0: no limit.',
     {

@@ -9,6 +9,7 @@ export const PROBLEM_CODES = [
   ...(['logs_unavailable', 'malformed_request', 'malformed_url', 'method_not_allowed'] as const),
   ...(['not_acceptable', 'output_unavailable', 'overloaded', 'precondition_failed'] as const),
   ...(['queue_full', 'range_not_satisfiable', 'rate_limited', 'request_timeout'] as const),
+  ...(['retry_limit_reached'] as const),
   ...(['route_not_found', 'server_ending', 'storage_full', 'store_unavailable', 'stream_limit_reached'] as const),
   ...(['unauthorized', 'unsupported_media', 'unsupported_media_type', 'uploads_need_public_url'] as const),
   ...([
@@ -67,6 +68,17 @@ export class JobNotFound extends AppError {
 export class JobConflict extends AppError {
   constructor(code: ProblemCode, message: string) {
     super(code, 409, message)
+  }
+}
+
+/** 409: the job has been retried as often as one may be. */
+export class RetryLimitReached extends AppError {
+  constructor(limit: number) {
+    super(
+      'retry_limit_reached',
+      409,
+      `The job has been retried ${limit} times, as often as a job may be; submit a new one.`,
+    )
   }
 }
 

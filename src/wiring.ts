@@ -80,6 +80,7 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
     timeoutSeconds: config.JOB_TIMEOUT_SECONDS,
     maxQueuedJobs: config.MAX_QUEUED_JOBS || undefined,
     maxActiveOfCaller: config.MAX_ACTIVE_JOBS_PER_CALLER || undefined,
+    maxRetries: config.MAX_RETRIES,
     // Ids that rise with time go to the end of an index; random ones cost the file a page each.
     newId: createIds(),
   })

@@ -1,10 +1,14 @@
 import { opendir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Job } from '../jobs/job.ts'
+import { currentAttempt, type Job } from '../jobs/job.ts'
 import type { Sweep } from './port.ts'
 
 /** What a file or folder of one attempt of a job is called, without an extension. */
 export const nameOf = (job: Pick<Job, 'id'>, attempt: number): string => `${job.id}-${attempt}`
+
+/** The names of all attempts of a job, those included that it no longer lists. */
+export const namesOf = (job: Job): string[] =>
+  Array.from({ length: currentAttempt(job).attempt }, (_, index) => nameOf(job, index + 1))
 
 const JOB_ID = /^([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-\d+(\.\w+)?$/
 

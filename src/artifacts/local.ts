@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createDirectoryArtifacts } from './directory.ts'
-import { nameOf, sweepFolder } from './job-files.ts'
+import { namesOf, sweepFolder } from './job-files.ts'
 import type { Artifacts } from './port.ts'
 
 /** Outputs of the local backend, which are this server's own: they and the logs of their runs go with their job. */
@@ -14,8 +14,7 @@ export function createLocalArtifacts(dataDir: string): Artifacts {
       locate: ({ runId, version }) => (runId === undefined ? undefined : join(runId, version, 'output.mp4')),
     }),
     async forget(job) {
-      for (const { attempt } of job.attempts) {
-        const name = nameOf(job, attempt)
+      for (const name of namesOf(job)) {
         await rm(join(results, name), { recursive: true, force: true })
         await rm(join(logs, `${name}.log`), { force: true })
       }

@@ -3,7 +3,7 @@ import { OutputUnavailable } from '../errors.ts'
 import { currentAttempt, type ModelVersion } from '../jobs/job.ts'
 import type { Log } from '../jobs/log.ts'
 import { createFileCache } from './file-cache.ts'
-import { nameOf, sweepFolder } from './job-files.ts'
+import { nameOf, namesOf, sweepFolder } from './job-files.ts'
 import type { Artifacts, SucceededJob } from './port.ts'
 
 /** A run of the deployed function, by its own id. */
@@ -28,7 +28,7 @@ export function createModalArtifacts(options: ModalArtifactsOptions): Artifacts 
   const { download, dataDir, maxBytes, prefetches, log } = options
   const folder = join(dataDir, 'outputs')
   const cache = createFileCache({ folder, maxBytes })
-  const fileOf = (id: string, attempt: number) => `${nameOf({ id }, attempt)}.mp4`
+  const fileOf = (name: string) => `${name}.mp4`
 
   const use = async (job: SucceededJob) => {
     const { id, runId, version, finishedAt = job.createdAt } = job
@@ -39,7 +39,7 @@ export function createModalArtifacts(options: ModalArtifactsOptions): Artifacts 
       log.info({ job_id: id, duration_ms: Math.round(performance.now() - startedAt) }, 'output fetched from Modal')
     }
     try {
-      return await cache.use(fileOf(id, currentAttempt(job).attempt), { fill, modifiedAt: finishedAt })
+      return await cache.use(fileOf(nameOf(job, currentAttempt(job).attempt)), { fill, modifiedAt: finishedAt })
     } catch (error) {
       if (error instanceof OutputUnavailable) throw error
       const retry = { cause: error, retryAfterSeconds: DISK_RETRY_SECONDS }
@@ -56,8 +56,8 @@ export function createModalArtifacts(options: ModalArtifactsOptions): Artifacts 
       }
       use(job).then(({ release }) => release(), failed)
     },
-    async forget({ id, attempts }) {
-      for (const { attempt } of attempts) await cache.forget(fileOf(id, attempt))
+    async forget(job) {
+      for (const name of namesOf(job)) await cache.forget(fileOf(name))
     },
     sweep: (sweep) => sweepFolder(folder, sweep),
     close: () => cache.close(),

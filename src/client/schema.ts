@@ -178,7 +178,7 @@ export interface paths {
         put?: never;
         /**
          * Retry a job
-         * @description Starts a failed or canceled job over: the same id, a next attempt, a new deadline.
+         * @description Starts a failed or canceled job over: the same id, a next attempt, a new deadline. A job may be retried `MAX_RETRIES` times (100 unless the operator says otherwise).
          *
          *     Needs the scope `jobs:write`.
          */
@@ -445,7 +445,7 @@ export interface components {
              * @example invalid_request
              * @enum {string}
              */
-            code: "attempt_not_found" | "bad_request" | "body_too_large" | "concurrency_limit_reached" | "cross_site_refused" | "delivery_in_progress" | "delivery_not_found" | "expectation_failed" | "headers_too_large" | "idempotency_key_reused" | "input_not_found" | "insufficient_scope" | "internal_error" | "invalid_idempotency_key" | "invalid_json" | "invalid_multipart" | "invalid_request" | "issuer_unavailable" | "job_canceled" | "job_failed" | "job_finished" | "job_not_finished" | "job_not_found" | "link_invalid" | "logs_unavailable" | "malformed_request" | "malformed_url" | "method_not_allowed" | "not_acceptable" | "output_unavailable" | "overloaded" | "precondition_failed" | "queue_full" | "range_not_satisfiable" | "rate_limited" | "request_timeout" | "route_not_found" | "server_ending" | "storage_full" | "store_unavailable" | "stream_limit_reached" | "unauthorized" | "unsupported_media" | "unsupported_media_type" | "uploads_need_public_url" | "uploads_need_shared_storage" | "url_not_allowed" | "webhook_secret_not_shown" | "webhooks_not_configured";
+            code: "attempt_not_found" | "bad_request" | "body_too_large" | "concurrency_limit_reached" | "cross_site_refused" | "delivery_in_progress" | "delivery_not_found" | "expectation_failed" | "headers_too_large" | "idempotency_key_reused" | "input_not_found" | "insufficient_scope" | "internal_error" | "invalid_idempotency_key" | "invalid_json" | "invalid_multipart" | "invalid_request" | "issuer_unavailable" | "job_canceled" | "job_failed" | "job_finished" | "job_not_finished" | "job_not_found" | "link_invalid" | "logs_unavailable" | "malformed_request" | "malformed_url" | "method_not_allowed" | "not_acceptable" | "output_unavailable" | "overloaded" | "precondition_failed" | "queue_full" | "range_not_satisfiable" | "rate_limited" | "request_timeout" | "retry_limit_reached" | "route_not_found" | "server_ending" | "storage_full" | "store_unavailable" | "stream_limit_reached" | "unauthorized" | "unsupported_media" | "unsupported_media_type" | "uploads_need_public_url" | "uploads_need_shared_storage" | "url_not_allowed" | "webhook_secret_not_shown" | "webhooks_not_configured";
             /**
              * @description Each faulty field, where fields are at fault.
              * @example [
@@ -882,7 +882,7 @@ export interface components {
              */
             error_code?: "inference_failed" | "timed_out" | "input_unavailable" | "backend_unavailable" | "backend_rejected" | "lost" | "invalid_output";
             /**
-             * @description Every try at the backend; the last is the current one.
+             * @description Attempts at the backend, of more than 40 the first and the last 20; the last is the current one.
              * @example [
              *       {
              *         "attempt": 1,
@@ -892,6 +892,11 @@ export interface components {
              *     ]
              */
             attempts: components["schemas"]["Attempt"][];
+            /**
+             * @description How many attempts between these are no longer kept.
+             * @example 3
+             */
+            attempts_omitted?: number;
             links: components["schemas"]["JobLinks"];
         };
         /** @description One page of jobs. */
@@ -2910,6 +2915,7 @@ export interface operations {
             /**
              * @description - `job_not_finished`: The job has not ended.
              *     - `job_finished`: The job has ended.
+             *     - `retry_limit_reached`: The job has been retried as often as a job may be.
              */
             409: {
                 headers: {

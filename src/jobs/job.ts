@@ -89,12 +89,14 @@ export type Job = {
   readonly errorCode?: ErrorCode
   /** The attempt that the last retry began with: automatic attempts are counted from it. */
   readonly firstAttempt?: number
+  /** How often the job has been retried. */
+  readonly retries?: number
   readonly webhook?: Webhook
   /** The trace that its submit was a part of (W3C Trace Context, version 00): goes on with its lines and webhooks. */
   readonly traceparent?: string
   /** How many deliveries the job has had: the number of its last. */
   readonly deliveryCount?: number
-  /** Never empty; the last is the current one. */
+  /** The first and the last `ATTEMPTS_KEPT` of all: never empty; the last is the current one. */
   readonly attempts: readonly Attempt[]
 }
 
@@ -107,7 +109,8 @@ export type JobEvent =
   | { type: 'interrupted'; attempt: number; error: string; maxAttempts: number }
   | { type: 'canceled' }
   | { type: 'expired' }
-  | { type: 'retried' }
+  /** `maxRetries`: how often one job may be; undefined: any number of times. */
+  | { type: 'retried'; maxRetries?: number }
   /** A call that came into being after its attempt had ended: recorded so that stopping it is never forgotten. */
   | { type: 'orphaned'; attempt: number; callId: string }
   /** The backend confirmed that the attempt's call runs no more. */
@@ -117,6 +120,9 @@ export type Applied = { accepted: true; job: Job } | { accepted: false; reason: 
 
 /** `error` is cut to this many characters. */
 export const ERROR_MAX_LENGTH = 2000
+
+/** Of a job's attempts so many are kept at either end, and those in between only until no stop is owed to their call. */
+export const ATTEMPTS_KEPT = 20
 
 /** Which events each state takes. `orphaned` and `stopped` are bookkeeping on one attempt and move no state. */
 const TRANSITIONS: Readonly<Record<JobStatus, readonly JobEvent['type'][]>> = {
@@ -134,6 +140,9 @@ export const isFinished = (job: Job): boolean => job.status !== 'submitted' && j
 export const isOverdue = (job: Job, now: number): boolean => !isFinished(job) && job.deadlineAt <= now
 export const owesStop = (job: Job): boolean => job.attempts.some((attempt) => attempt.stop === 'owed')
 
+/** How many attempts have been left out between the first and the last ones that are kept. */
+export const omittedAttempts = (job: Job): number => currentAttempt(job).attempt - job.attempts.length
+
 /** When the job, or its last retry, was accepted. Epoch ms. */
 export const acceptedAt = ({ deadlineAt, timeoutSeconds }: Job): number => deadlineAt - timeoutSeconds * 1000
 
@@ -148,7 +157,16 @@ export function currentAttempt(job: Job): Attempt {
 export function applyEvent(job: Job, event: JobEvent, now: number): Applied {
   const refusal = refuse(job, event, now)
   if (refusal) return { accepted: false, reason: refusal }
-  return { accepted: true, job: { ...move(job, event, now), revision: job.revision + 1 } }
+  return { accepted: true, job: { ...withoutOldAttempts(move(job, event, now)), revision: job.revision + 1 } }
+}
+
+/** Retries add attempts that nobody reads any more, and every write writes them all. */
+function withoutOldAttempts(job: Job): Job {
+  const { attempts } = job
+  if (attempts.length <= 2 * ATTEMPTS_KEPT) return job
+  const isKept = ({ stop }: Attempt, index: number) =>
+    index < ATTEMPTS_KEPT || index >= attempts.length - ATTEMPTS_KEPT || stop === 'owed'
+  return { ...job, attempts: attempts.filter(isKept) }
 }
 
 function refuse(job: Job, event: JobEvent, now: number): string | undefined {
@@ -172,8 +190,9 @@ function refuse(job: Job, event: JobEvent, now: number): string | undefined {
       return findAttempt(job, event.attempt)?.stop === 'owed' ? undefined : `attempt ${event.attempt} owes no stop`
     case 'expired':
       return job.deadlineAt <= now ? undefined : 'the deadline has not passed'
-    case 'canceled':
     case 'retried':
+      return (job.retries ?? 0) < (event.maxRetries ?? Infinity) ? undefined : 'the job has been retried too often'
+    case 'canceled':
       return undefined
     default:
       return event satisfies never
@@ -261,5 +280,6 @@ function retry(job: Job, now: number): Job {
   const { error, errorCode, startedAt, finishedAt, ...kept } = job
   const firstAttempt = currentAttempt(job).attempt + 1
   const attempts = [...job.attempts, { attempt: firstAttempt }]
-  return { ...kept, status: 'submitted', deadlineAt: now + job.timeoutSeconds * 1000, firstAttempt, attempts }
+  const retries = (job.retries ?? 0) + 1
+  return { ...kept, status: 'submitted', deadlineAt: now + job.timeoutSeconds * 1000, firstAttempt, retries, attempts }
 }

@@ -7,6 +7,7 @@ import {
   JobConflict,
   JobNotFound,
   QueueFull,
+  RetryLimitReached,
   StoreUnavailable,
 } from '../errors.ts'
 import type { EventBus } from '../events/port.ts'
@@ -32,7 +33,6 @@ import {
 import type { Log } from './log.ts'
 import type { LinkSigner } from './links.ts'
 import { openLogs } from './logs.ts'
-import { createPlaces } from './places.ts'
 import { logFieldsOf } from './trace.ts'
 import { writeAndFollow } from './unanswered.ts'
 import { webhookOf, withDelivery } from './webhook.ts'
@@ -76,6 +76,8 @@ export type ServiceParts = {
   readonly maxActiveOfCaller?: number | undefined
   /** Jobs accepted but not yet at the backend, beyond which a submit is refused; undefined: any number. */
   readonly maxQueuedJobs?: number | undefined
+  /** How often one job may be retried. */
+  readonly maxRetries: number
   /** Makes the id of a job: a UUID (RFC 9562). */
   readonly newId?: () => string
   /** Epoch ms. */
@@ -103,7 +105,10 @@ export type JobService = {
   result(id: string, caller: Caller): Promise<Job & { outputPath: string }>
   /** Ends a job now; its call is stopped in the background. Canceling twice is fine; another end is a `JobConflict`. */
   cancel(id: string, caller: Caller): Promise<Job>
-  /** Starts a failed or canceled job over: same id, next attempt. `JobConflict` in any other state; limits as at a submit. */
+  /**
+   * Starts a failed or canceled job over: same id, next attempt. Rejects with `JobConflict` in any other state, with
+   * `RetryLimitReached`, and at the limits of a submit as that does.
+   */
   retry(id: string, caller: Caller): Promise<Job>
   /** The job's place among those held back, from 1; undefined where it is not held back. */
   queuePosition(job: Job): Position | Promise<Position>
@@ -129,8 +134,9 @@ export function createService(parts: ServiceParts): JobService {
     links,
     log,
     timeoutSeconds,
-    maxQueuedJobs = Infinity,
+    maxQueuedJobs,
     maxActiveOfCaller,
+    maxRetries,
   } = parts
   const { newId = randomUUID, now = Date.now, observe } = parts
 
@@ -151,9 +157,24 @@ export function createService(parts: ServiceParts): JobService {
         if (delivery) webhooks.wake(delivery)
         await react(before, job, event)
       }
-      const write = () => store.update(job, before.revision, delivery)
+      const write = () =>
+        event.type === 'retried' ? reopen(job, before.revision) : store.update(job, before.revision, delivery)
       if (await writeAndFollow({ store, job, follow }, write)) return { accepted: true, job }
     }
+  }
+
+  const limits = { maxSubmitted: maxQueuedJobs, maxActiveOfCaller }
+
+  const refuseBeyondLimits = (result: string) => {
+    if (result === 'full') throw new QueueFull()
+    if (result === 'caller-full') throw new ConcurrencyLimitReached(maxActiveOfCaller ?? 0)
+  }
+
+  /** A retry makes one job more to be done, and owes no webhook. */
+  const reopen = async (job: Job, expectedRevision: number): Promise<boolean> => {
+    const result = await store.reopen(job, expectedRevision, limits)
+    refuseBeyondLimits(result)
+    return result === 'reopened'
   }
 
   /** What follows from an accepted event. Each step can be lost with the process: the reconciler makes up for it. */
@@ -192,9 +213,8 @@ export function createService(parts: ServiceParts): JobService {
     await upload?.keep(job.id)
     let existing: Job | undefined
     const write = async () => {
-      const inserted = await store.insert(job, { maxSubmitted: maxQueuedJobs, maxActiveOfCaller })
-      if (inserted.kind === 'full') throw new QueueFull()
-      if (inserted.kind === 'caller-full') throw new ConcurrencyLimitReached(maxActiveOfCaller ?? 0)
+      const inserted = await store.insert(job, limits)
+      refuseBeyondLimits(inserted.kind)
       if (inserted.kind === 'existing') existing = inserted.job
       return existing === undefined
     }
@@ -210,8 +230,6 @@ export function createService(parts: ServiceParts): JobService {
     await queue.add({ id: job.id, attempt: 1 }).catch(notHeard(job))
   }
 
-  const withPlace = createPlaces({ store, maxQueuedJobs, maxActiveOfCaller })
-
   return {
     record,
     get: find,
@@ -220,12 +238,11 @@ export function createService(parts: ServiceParts): JobService {
       return queue.position({ id: job.id, attempt: currentAttempt(job).attempt })
     },
     async retry(id, caller) {
-      const before = await find(id, caller)
-      const again = () => record(id, { type: 'retried' })
-      const { accepted, job } = isFinished(before) ? await withPlace(before.caller, again) : await again()
+      await find(id, caller)
+      const { accepted, job } = await record(id, { type: 'retried', maxRetries })
       if (accepted) return job
-      if (isFinished(job))
-        throw new JobConflict('job_finished', `The job has ${job.status}; there is nothing to retry.`)
+      if (job.status === 'succeeded') throw new JobConflict('job_finished', NOTHING_TO_RETRY)
+      if (isFinished(job)) throw new RetryLimitReached(maxRetries)
       throw new JobConflict('job_not_finished', `The job is ${job.status}; only one that has ended is retried.`)
     },
     async submit(request, caller) {
@@ -268,6 +285,7 @@ export function createService(parts: ServiceParts): JobService {
   }
 }
 
+const NOTHING_TO_RETRY = 'The job has succeeded; there is nothing to retry.'
 const FILES_STAY = 'files of a job that was removed are still there'
 
 function noResult(job: Job): JobConflict {

@@ -1,4 +1,4 @@
-import type { Attempt, Job, JobInput, UploadedFile } from './job.ts'
+import { type Attempt, type Job, type JobInput, omittedAttempts, type UploadedFile } from './job.ts'
 import type { LinkSigner } from './links.ts'
 
 export type ViewOptions = {
@@ -30,6 +30,7 @@ export function viewOf(job: Job, { queuePosition, links, withCaller = false }: V
     error: job.error,
     error_code: job.errorCode,
     attempts: job.attempts.map(attemptView),
+    attempts_omitted: omittedAttempts(job) || undefined,
     links: linksOf(job),
   })
 }

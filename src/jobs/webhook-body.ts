@@ -14,7 +14,7 @@ export type BodyParts = { readonly now: number; readonly links: Pick<LinkSigner,
 /**
  * What a webhook's body is: `{type, timestamp, data}`, data being the job in its wire form. Whatever a job holds in
  * plain ASCII fits (two URLs of 2 KB, metadata of 9 KB, an error of 2 KB twice). Other text can take six times its
- * length in JSON, and retries add attempts without bound: then parts are left out, one after the other until it fits,
+ * length in JSON, and retries add up to forty attempts: then parts are left out, one after the other until it fits,
  * the ones first that a receiver is likely to know or can do without; `links.self` has them all.
  */
 export function webhookBodyOf(type: WebhookEvent, job: Job, { now, links }: BodyParts): string {

@@ -2,7 +2,7 @@ import type { Delivery, DueDelivery } from '../jobs/delivery.ts'
 import { isFinished, isOverdue, owesStop, type Job } from '../jobs/job.ts'
 import { createTurnQueue } from '../turn-queue.ts'
 import { createDeliveryMaps, type DeliveryMaps } from './memory-deliveries.ts'
-import type { InsertLimits, Owed, Store } from './port.ts'
+import type { InsertLimits, Owed, Reopened, Store } from './port.ts'
 import { createTimelines } from './timeline.ts'
 
 /** Deliveries read at once while looking for what is due. */
@@ -85,12 +85,17 @@ export function createMemoryStore({ maxFinished = Infinity, onForgotten }: Memor
     }
   }
 
-  const insert = (job: Job, { maxSubmitted = Infinity, maxActiveOfCaller = Infinity }: InsertLimits) => {
+  const limitReached = (job: Job, { maxSubmitted = Infinity, maxActiveOfCaller = Infinity }: InsertLimits) => {
+    if (indexes.submitted.size >= maxSubmitted) return 'full'
+    return (activeByCaller.get(job.caller) ?? 0) >= maxActiveOfCaller ? 'caller-full' : undefined
+  }
+
+  const insert = (job: Job, limits: InsertLimits) => {
     const existing = job.idempotencyKey === undefined ? undefined : jobs.get(idsByKey.get(keyOf(job)) ?? '')
     if (existing) return { kind: 'existing', job: existing } as const
     if (jobs.has(job.id)) throw new Error(`job ${job.id} exists already`)
-    if (indexes.submitted.size >= maxSubmitted) return { kind: 'full' } as const
-    if ((activeByCaller.get(job.caller) ?? 0) >= maxActiveOfCaller) return { kind: 'caller-full' } as const
+    const full = limitReached(job, limits)
+    if (full) return { kind: full } as const
     write(job)
     if (job.idempotencyKey !== undefined) idsByKey.set(keyOf(job), job.id)
     return { kind: 'inserted' } as const
@@ -106,6 +111,14 @@ export function createMemoryStore({ maxFinished = Infinity, onForgotten }: Memor
     return true
   }
 
+  const reopen = (job: Job, expectedRevision: number, limits: InsertLimits): Reopened => {
+    if (jobs.get(job.id)?.revision !== expectedRevision) return 'stale'
+    const full = limitReached(job, limits)
+    if (full) return full
+    write(job)
+    return 'reopened'
+  }
+
   const updateDelivery = (delivery: Delivery, expectedRevision: number) => {
     const job = jobs.get(delivery.jobId)
     if (!job || deliveries.get(job.id, delivery.number)?.revision !== expectedRevision) return false
@@ -119,6 +132,7 @@ export function createMemoryStore({ maxFinished = Infinity, onForgotten }: Memor
     insert: (job, limits = {}) => promised(() => insert(job, limits)),
     get: (id) => Promise.resolve(jobs.get(id)),
     update: (job, expectedRevision, delivery) => promised(() => update(job, expectedRevision, delivery)),
+    reopen: (job, expectedRevision, limits = {}) => Promise.resolve(reopen(job, expectedRevision, limits)),
     remove(id, expectedRevision) {
       const job = jobs.get(id)
       if (job?.revision !== expectedRevision) return Promise.resolve(false)

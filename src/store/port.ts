@@ -20,6 +20,9 @@ export type InsertLimits = {
   readonly maxActiveOfCaller?: number | undefined
 }
 
+/** What became of a job that is to run again; `stale`: its stored revision is another one. */
+export type Reopened = 'reopened' | 'stale' | 'full' | 'caller-full'
+
 /** Where a job stands in the list: by time of creation (epoch ms), then by id. */
 export type ListPosition = { readonly createdAt: number; readonly id: string }
 
@@ -44,6 +47,11 @@ export type JobStore = {
    * `delivery` is a new one that the change owes, kept in the same step. Rejects when its number is taken.
    */
   update(job: Job, expectedRevision: number, delivery?: Delivery): Promise<boolean>
+  /**
+   * As `update`, for a finished job that is to run again: one step with the check of the limits, of which every process
+   * with these jobs counts the same. Beyond a limit nothing changes.
+   */
+  reopen(job: Job, expectedRevision: number, limits?: InsertLimits): Promise<Reopened>
   /**
    * Forgets a job, and with it its idempotency key and its deliveries, if its stored revision is `expectedRevision`;
    * false otherwise.

@@ -26,6 +26,14 @@ local function count_pending(deliveries)
   return tonumber(redis.call('HGET', deliveries, 'pending') or '0')
 end
 
+-- Which limit leaves no room for one more unfinished job; nil where none does.
+local function limit_reached(job, max_submitted, max_active)
+  local function count(line) return redis.call('ZCARD', root .. line) end
+  if max_submitted and count('status:submitted') >= max_submitted then return 'full' end
+  local own = 'caller:' .. job.caller .. ':'
+  if max_active and count(own .. 'submitted') + count(own .. 'running') >= max_active then return 'caller-full' end
+end
+
 -- The lines that a job stands in, and its place in each.
 local function places_of(job, pending)
   local place = job.created .. ':' .. id
@@ -55,17 +63,15 @@ end
 
 /** Job's key; root, id, record, most submitted jobs, most unfinished jobs of the caller. */
 export const INSERT = `${COMMON}
-local record, max_submitted, max_active = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+local record = ARGV[3]
 local job = job_of(record)
 local key = job.name ~= '-' and root .. 'idempotency:' .. job.name
 local known = key and redis.call('GET', key)
 local existing = known and redis.call('GET', root .. 'job:' .. known)
 if existing then return { 'existing', known, existing } end
 if redis.call('EXISTS', KEYS[1]) == 1 then return { 'taken' } end
-local function count(line) return redis.call('ZCARD', root .. line) end
-if max_submitted and count('status:submitted') >= max_submitted then return { 'full' } end
-local own = 'caller:' .. job.caller .. ':'
-if max_active and count(own .. 'submitted') + count(own .. 'running') >= max_active then return { 'caller-full' } end
+local full = limit_reached(job, tonumber(ARGV[4]), tonumber(ARGV[5]))
+if full then return { full } end
 redis.call('SET', KEYS[1], record)
 if key then redis.call('SET', key, id) end
 move({}, places_of(job, 0))
@@ -92,6 +98,21 @@ if number then
   move_due(nil, due)
 end
 move(places, places_of(after, pending))
+return 'done'
+`
+
+/** Job's key; root, id, expected revision, record, most submitted jobs, most unfinished jobs of the caller. */
+export const REOPEN = `${COMMON}
+local stored, after = stored_head(KEYS[1]), job_of(ARGV[4])
+if stored == '' then return 'stale' end
+local before = job_of(stored)
+if not before then return 'unreadable' end
+if before.revision ~= ARGV[3] then return 'stale' end
+local full = limit_reached(after, tonumber(ARGV[5]), tonumber(ARGV[6]))
+if full then return full end
+local pending = count_pending(root .. 'deliveries:' .. id)
+redis.call('SET', KEYS[1], ARGV[4])
+move(places_of(before, pending), places_of(after, pending))
 return 'done'
 `
 

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis'
 import { unlessAway } from '../redis.ts'
-import { INSERT, PAGE, REMOVE, UPDATE, UPDATE_DELIVERY } from './redis-lua.ts'
+import { INSERT, PAGE, REMOVE, REOPEN, UPDATE, UPDATE_DELIVERY } from './redis-lua.ts'
 import { UnreadableRecord } from './redis-records.ts'
 
 /** `keys` are those that Redis is told of, `parameters` what else the script is given. */
@@ -14,6 +14,7 @@ export type Scripts = {
   /** With `existing` come the id and the record of that job. */
   readonly insert: Script<['inserted' | 'taken' | 'full' | 'caller-full'] | ['existing', string, string]>
   readonly update: Script<WriteAnswer>
+  readonly reopen: Script<WriteAnswer | 'full' | 'caller-full'>
   readonly remove: Script<WriteAnswer>
   readonly updateDelivery: Script<WriteAnswer>
   readonly page: Script<[places: string[], records: (string | null)[]]>
@@ -30,6 +31,7 @@ export function createScripts(redis: Redis): Scripts {
   return {
     insert: define('storeInsert', INSERT),
     update: define('storeUpdate', UPDATE),
+    reopen: define('storeReopen', REOPEN),
     remove: define('storeRemove', REMOVE),
     updateDelivery: define('storeUpdateDelivery', UPDATE_DELIVERY),
     page: define('storePage', PAGE),

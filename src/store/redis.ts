@@ -3,7 +3,7 @@ import type { Delivery } from '../jobs/delivery.ts'
 import { type Job, JOB_STATUSES } from '../jobs/job.ts'
 import type { Log } from '../jobs/log.ts'
 import { closeRedis, unlessAway } from '../redis.ts'
-import type { InsertLimits, Inserted, ListQuery, Owed, SecretKeeper, Store } from './port.ts'
+import type { InsertLimits, Inserted, ListQuery, Owed, Reopened, SecretKeeper, Store } from './port.ts'
 import { describeFault, openRedis } from './redis-boot.ts'
 import { createDeliveries } from './redis-deliveries.ts'
 import { createKeys, type Keys, placeOf, timeText, upTo } from './redis-keys.ts'
@@ -49,8 +49,7 @@ export function createRedisStore(redis: Redis, { prefix, log }: RedisStoreOption
   const pages = createPages(scripts, { root: keys.root, log })
 
   const insert = async (job: Job, limits: InsertLimits): Promise<Inserted> => {
-    const { maxSubmitted = Infinity, maxActiveOfCaller = Infinity } = limits
-    const parameters = [keys.root, job.id, recordOf(job), limitText(maxSubmitted), limitText(maxActiveOfCaller)]
+    const parameters = [keys.root, job.id, recordOf(job), ...textsOf(limits)]
     const [kind, , existing = ''] = await scripts.insert([keys.job(job.id)], parameters)
     if (kind === 'taken') throw new Error(`job ${job.id} exists already`)
     return kind === 'existing' ? { kind, job: jobOf(existing) } : { kind }
@@ -63,6 +62,13 @@ export function createRedisStore(redis: Redis, { prefix, log }: RedisStoreOption
     )
   }
 
+  const reopen = async (job: Job, expectedRevision: number, limits: InsertLimits): Promise<Reopened> => {
+    const parameters = [keys.root, job.id, expectedRevision, recordOf(job), ...textsOf(limits)]
+    const answer = await scripts.reopen([keys.job(job.id)], parameters)
+    if (answer === 'full' || answer === 'caller-full') return answer
+    return isDone(answer) ? 'reopened' : 'stale'
+  }
+
   return {
     insert: (job, limits = {}) => insert(job, limits),
     async get(id) {
@@ -70,6 +76,7 @@ export function createRedisStore(redis: Redis, { prefix, log }: RedisStoreOption
       return record === null ? undefined : jobOf(record)
     },
     update,
+    reopen: (job, expectedRevision, limits = {}) => reopen(job, expectedRevision, limits),
     async remove(id, expectedRevision) {
       return isDone(await scripts.remove([keys.job(id)], [keys.root, id, expectedRevision]))
     },
@@ -84,7 +91,9 @@ export function createRedisStore(redis: Redis, { prefix, log }: RedisStoreOption
   }
 }
 
-const limitText = (limit: number) => (limit === Infinity ? '' : limit)
+/** Limits as the scripts take them: nothing stands for none. */
+const textsOf = ({ maxSubmitted = Infinity, maxActiveOfCaller = Infinity }: InsertLimits) =>
+  [maxSubmitted, maxActiveOfCaller].map((limit) => (limit === Infinity ? '' : limit))
 
 /** One line per state, so that no filter ever walks over what it leaves out. */
 function partOf({ statuses = JOB_STATUSES, caller, after, ...query }: ListQuery, keys: Keys): Part {

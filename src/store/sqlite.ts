@@ -8,7 +8,7 @@ import type { Log } from '../jobs/log.ts'
 import { createGroupCommit } from './group-commit.ts'
 import { codeOf, describeFault, openSqliteFile } from './sqlite-file.ts'
 import { createRecent } from '../recent.ts'
-import type { InsertLimits, Inserted, ListPosition, ListQuery, Owed, SecretKeeper, Store } from './port.ts'
+import type { InsertLimits, Inserted, ListPosition, ListQuery, Owed, Reopened, SecretKeeper, Store } from './port.ts'
 import { createSqliteSecrets } from './sqlite-secrets.ts'
 import { createDeliveryRows, type DeliveryRows, prepareDeliveries } from './sqlite-deliveries.ts'
 import { comparePositions } from './timeline.ts'
@@ -99,13 +99,17 @@ export function createStoreOn(db: DatabaseSync, log?: Log): Store {
   const countActive = (caller: string, limit: number) =>
     ACTIVE_STATUSES.reduce((sum, status) => sum + Number(sql.countOf.get(caller, status, limit)?.count), 0)
 
-  const insert = (job: Job, { maxSubmitted = Infinity, maxActiveOfCaller }: InsertLimits): Change<Inserted> => {
+  const limitReached = ({ caller }: Job, { maxSubmitted = Infinity, maxActiveOfCaller }: InsertLimits) => {
+    if (submitted + pending >= maxSubmitted) return 'full'
+    const isCallerFull = maxActiveOfCaller !== undefined && countActive(caller, maxActiveOfCaller) >= maxActiveOfCaller
+    return isCallerFull ? 'caller-full' : undefined
+  }
+
+  const insert = (job: Job, limits: InsertLimits): Change<Inserted> => {
     const existing = job.idempotencyKey === undefined ? undefined : sql.byKey.get(job.caller, job.idempotencyKey)
     if (existing) return { value: { kind: 'existing', job: jobOf(existing) }, delta: 0 }
-    if (submitted + pending >= maxSubmitted) return { value: { kind: 'full' }, delta: 0 }
-    if (maxActiveOfCaller !== undefined && countActive(job.caller, maxActiveOfCaller) >= maxActiveOfCaller) {
-      return { value: { kind: 'caller-full' }, delta: 0 }
-    }
+    const full = limitReached(job, limits)
+    if (full) return { value: { kind: full }, delta: 0 }
     const document = JSON.stringify(job)
     sql.insert.run(...columnsOf(job), document, job.caller, job.createdAt, job.idempotencyKey ?? null, job.id)
     return { value: { kind: 'inserted' }, delta: isSubmitted(job), keep: { job, characters: document.length } }
@@ -119,6 +123,12 @@ export function createStoreOn(db: DatabaseSync, log?: Log): Store {
     if (delivery) deliveries.insert(delivery)
     const delta = isSubmitted(job) - wasSubmitted(before)
     return { value: true, delta, keep: { job, characters: document.length } }
+  }
+
+  const reopen = (job: Job, revision: number, limits: InsertLimits): Change<Reopened> => {
+    if (sql.stateOf.get(job.id)?.revision !== revision) return { value: 'stale', delta: 0 }
+    const full = limitReached(job, limits)
+    return full ? { value: full, delta: 0 } : { ...update(job, revision), value: 'reopened' }
   }
 
   const remove = (id: string, revision: number): Change<boolean> => {
@@ -163,6 +173,7 @@ export function createStoreOn(db: DatabaseSync, log?: Log): Store {
         return job
       }),
     update: (job, expectedRevision, delivery) => write(() => update(job, expectedRevision, delivery)),
+    reopen: (job, expectedRevision, limits = {}) => write(() => reopen(job, expectedRevision, limits)),
     remove: (id, expectedRevision) => write(() => remove(id, expectedRevision)),
     list: (query) => read(() => list(query)),
     owed: (what, now) => pages(sql.owed[what], { what, now, log }),

@@ -47,6 +47,19 @@ testBites('a check and a write that are not one step', {
   })),
 })
 
+testBites('a check of the limits and a retry that are not one step', {
+  cases,
+  promise: 'reopens no more jobs at once than the limits of an insert leave room for',
+  open: broken((good) => ({
+    async reopen(job, expected, limits) {
+      const active = await good.list({ caller: job.caller, statuses: ['submitted', 'running'], limit: 100 })
+      if (active.length >= (limits?.maxActiveOfCaller ?? Infinity)) return 'caller-full'
+      await new Promise(setImmediate)
+      return good.reopen(job, expected)
+    },
+  })),
+})
+
 testBites('an index that forgets a stop after a retry', {
   cases,
   promise: 'lists a job as owed a stop until every call of it is stopped',

@@ -200,6 +200,44 @@ export const storeContract: readonly ContractCase<JobStore>[] = [
     },
   ],
   [
+    'reopens a finished job at the expected revision only',
+    async (open) => {
+      const store = await open()
+      const job = aJob()
+      const canceled = after(job, { type: 'canceled' })
+      const retried = after(canceled, { type: 'retried' })
+      await store.insert(job)
+      await store.update(canceled, job.revision)
+      expect(await store.reopen(retried, job.revision)).toBe('stale')
+      expect(await store.get(job.id)).toEqual(canceled)
+      expect(await store.reopen(retried, canceled.revision)).toBe('reopened')
+      expect(await store.get(job.id)).toEqual(retried)
+      expect(await idsOwed(store, 'run')).toEqual([job.id])
+      expect(await store.countSubmitted()).toBe(1)
+      expect(await store.reopen(aJob(), 1)).toBe('stale')
+    },
+  ],
+  [
+    'reopens no more jobs at once than the limits of an insert leave room for',
+    async (open) => {
+      const store = await open()
+      const canceled = Array.from({ length: 12 }, (_, n) =>
+        after(aJob({ caller: n < 6 ? 'key:alice' : `key:${n}` }), { type: 'canceled' }),
+      )
+      for (const job of canceled) await store.insert(job)
+      const limits = { maxSubmitted: 5, maxActiveOfCaller: 2 }
+      const results = await Promise.all(
+        canceled.map((job) => store.reopen(after(job, { type: 'retried' }), job.revision, limits)),
+      )
+      const [ofAlice, ofOthers] = [results.slice(0, 6), results.slice(6)]
+      expect(ofAlice).toEqual(['reopened', 'reopened', 'caller-full', 'caller-full', 'caller-full', 'caller-full'])
+      expect(ofOthers).toEqual(['reopened', 'reopened', 'reopened', 'full', 'full', 'full'])
+      expect(await store.countSubmitted()).toBe(5)
+      const refused = canceled[11]
+      expect(await store.get(refused?.id ?? '')).toEqual(refused)
+    },
+  ],
+  [
     'keeps the limit of one caller’s unfinished jobs, also under many inserts at once',
     async (open) => {
       const store = await open()

@@ -29,7 +29,7 @@ export const anybody: Caller = { id: 'anonymous', seesAll: true }
 const aRequest: NewJob = { input: { video_path: 'face.mp4', audio_path: 'speech.wav' }, version: 'v15' }
 
 /** Outputs of jobs that have none. */
-const noArtifacts: Artifacts = {
+export const noArtifacts: Artifacts = {
   open: () => Promise.reject(new OutputUnavailable('There are no outputs here.')),
   prefetch: () => undefined,
   forget: () => Promise.resolve(),
@@ -53,6 +53,7 @@ type CoreOptions = {
   maxConcurrentJobs?: number
   maxQueuedJobs?: number
   maxActiveOfCaller?: number
+  maxRetries?: number
   artifacts?: Artifacts
   uploads?: Uploads
   observe?: Observe
@@ -80,6 +81,7 @@ export async function startCore({ running = true, store: given, ...options }: Co
   })
   const service = createService({
     ...{ store, queue, events, backend, artifacts, uploads, webhooks, links, log, observe, timeoutSeconds: 60, now },
+    maxRetries: 100,
     ...limits,
   })
   const deliveries = createDeliveries({ store, service, webhooks, now })

@@ -1,9 +1,12 @@
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { namesOf } from '../../src/artifacts/job-files.ts'
+import type { Artifacts } from '../../src/artifacts/port.ts'
 import { InvalidRequest } from '../../src/errors.ts'
 import type { Spawned } from '../../src/backend/port.ts'
 import { currentAttempt } from '../../src/jobs/job.ts'
 import { STOP_TRY_MS } from '../../src/jobs/stopper.ts'
-import { anybody, type Core, startCore } from '../helpers/core.ts'
+import { viewOf } from '../../src/jobs/view.ts'
+import { anybody, type Core, noArtifacts, startCore } from '../helpers/core.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
 import { after, aJob, spawned } from '../helpers/jobs.ts'
 import { until } from '../helpers/until.ts'
@@ -307,6 +310,42 @@ describe('retry', () => {
     await expect(service.retry(id, anybody)).rejects.toMatchObject({ code: 'job_finished', status: 409 })
   })
 })
+
+describe('retries without end', () => {
+  test('a job that has been retried as often as one may be is a conflict', async () => {
+    const { service, submit, store } = await start({ running: false, maxRetries: 2 })
+    const { id } = await submit()
+    for (let retries = 0; retries < 2; retries++) {
+      await service.cancel(id, anybody)
+      await service.retry(id, anybody)
+    }
+    await service.cancel(id, anybody)
+    await expect(service.retry(id, anybody)).rejects.toMatchObject({ code: 'retry_limit_reached', status: 409 })
+    expect(await store.get(id)).toMatchObject({ status: 'canceled', retries: 2 })
+  })
+
+  test('a job retried a hundred times stays small, and removing it removes the files of every attempt', async () => {
+    const forgotten: string[][] = []
+    const artifacts: Artifacts = { ...noArtifacts, forget: async (job) => void forgotten.push(namesOf(job)) }
+    const { backend, service, submit, untilStatus, untilJob, store } = await start({ artifacts })
+    backend.spawnWith = async () => ({ kind: 'rejected', code: 'backend_rejected', error: 'x'.repeat(2_000) })
+    const { id } = await submit()
+    for (let attempt = 2; attempt <= 101; attempt++) {
+      await untilStatus(id, 'failed')
+      await service.retry(id, anybody)
+      await untilJob(id, (job) => currentAttempt(job).attempt === attempt, `in attempt ${attempt}`)
+    }
+    const job = await untilStatus(id, 'failed')
+    expect(JSON.stringify(job).length).toBeLessThan(100_000)
+    expect(job.attempts.map(({ attempt }) => attempt)).toEqual([...numbers(1, 20), ...numbers(82, 101)])
+    expect(viewOf(job)).toMatchObject({ attempts_omitted: 61 })
+    await service.remove(id, anybody)
+    expect(await store.get(id)).toBeUndefined()
+    expect(forgotten).toEqual([numbers(1, 101).map((attempt) => `${id}-${attempt}`)])
+  })
+})
+
+const numbers = (first: number, last: number) => Array.from({ length: last - first + 1 }, (_, n) => first + n)
 
 describe('limits', () => {
   test('jobs beyond the bound are held back in order, and know their place', async () => {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import {
   applyEvent,
+  ATTEMPTS_KEPT,
   currentAttempt,
   ERROR_MAX_LENGTH,
   type Job,
@@ -216,5 +217,34 @@ describe('calls to stop', () => {
     expect(currentAttempt(done).stop).toBe('done')
     expect(applyEvent(done, { type: 'stopped', attempt: 2 }, NOW).accepted).toBe(false)
     expect(applyEvent(jobs.succeeded, { type: 'stopped', attempt: 2 }, NOW).accepted).toBe(false)
+  })
+})
+
+describe('many attempts', () => {
+  /** Canceled while it ran, so that the call of each attempt has to be stopped. */
+  const retriedTo = (last: number) => {
+    let job = aJob()
+    for (let attempt = 1; attempt < last; attempt++)
+      job = after(job, spawned(attempt), { type: 'canceled' }, { type: 'retried' })
+    return job
+  }
+  const numbersOf = (job: Job) => job.attempts.map(({ attempt }) => attempt)
+
+  test('those whose call is not stopped yet are kept, and go once it is', () => {
+    const job = retriedTo(60)
+    expect(numbersOf(job)).toHaveLength(60)
+    const stopped = after(job, { type: 'stopped', attempt: 30 })
+    expect(numbersOf(stopped)).toEqual(numbersOf(job).filter((attempt) => attempt !== 30))
+    const all = job.attempts.slice(0, -1).map(({ attempt }): JobEvent => ({ type: 'stopped', attempt }))
+    expect(numbersOf(after(job, ...all))).toEqual([
+      ...Array.from({ length: ATTEMPTS_KEPT }, (_, n) => n + 1),
+      ...Array.from({ length: ATTEMPTS_KEPT }, (_, n) => n + 41),
+    ])
+  })
+
+  test('a retry beyond the limit is refused, in whatever attempt the job is', () => {
+    const job = after(retriedTo(3), { type: 'canceled' })
+    expect(applyEvent(job, { type: 'retried', maxRetries: 2 }, NOW).accepted).toBe(false)
+    expect(applyEvent(job, { type: 'retried', maxRetries: 3 }, NOW)).toMatchObject({ job: { retries: 3 } })
   })
 })

@@ -189,10 +189,11 @@ export const jobOperations: Operations = {
 
   'POST /jobs/:id/retry': {
     ...{ operationId: 'retryJob', tag: 'jobs', summary: 'Retry a job' },
-    description: 'Starts a failed or canceled job over: the same id, a next attempt, a new deadline.',
+    description:
+      'Starts a failed or canceled job over: the same id, a next attempt, a new deadline. A job may be retried `MAX_RETRIES` times (100 unless the operator says otherwise).',
     answers: { 202: { description: 'The job starts over.', examples: { retried: JOBS.retried } } },
     problems: [
-      ...(['job_not_found', 'job_not_finished', 'job_finished'] as const),
+      ...(['job_not_found', 'job_not_finished', 'job_finished', 'retry_limit_reached'] as const),
       ...(['concurrency_limit_reached', 'queue_full'] as const),
     ],
   },

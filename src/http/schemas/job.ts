@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import { Type } from '@sinclair/typebox'
-import { ERROR_CODES, JOB_STATUSES } from '../../jobs/job.ts'
+import { ATTEMPTS_KEPT, ERROR_CODES, JOB_STATUSES } from '../../jobs/job.ts'
 import { EXACTLY_ONE_WITH_FILES, Input, InputFiles, Metadata, Version } from './input.ts'
 import { OneOf, Text, Time, Whole } from './parts.ts'
 
@@ -115,9 +115,12 @@ export const JobReply = Type.Object(
     error: Type.Optional(ErrorText),
     error_code: Type.Optional(ErrorCode),
     attempts: Type.Array(AttemptReply, {
-      description: 'Every try at the backend; the last is the current one.',
+      description: `Attempts at the backend, of more than ${2 * ATTEMPTS_KEPT} the first and the last ${ATTEMPTS_KEPT}; the last is the current one.`,
       examples: [[{ attempt: 1, call_id: 'fc-01K3QJ8Z5W', started_at: '2026-01-31T12:00:01.000Z' }]],
     }),
+    attempts_omitted: Type.Optional(
+      Whole({ description: 'How many attempts between these are no longer kept.', example: 3, minimum: 1 }),
+    ),
     links: Links,
   },
   { $id: 'Job', description: 'A job. What does not apply is absent rather than null.' },
