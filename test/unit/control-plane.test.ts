@@ -18,6 +18,7 @@ import {
   type PlaneOptions,
 } from '../helpers/control-plane/control-plane.ts'
 import { forkControlPlane } from '../helpers/control-plane/remote.ts'
+import { encodeValue } from '../helpers/control-plane/wire.ts'
 
 // grpc-js reads the name of the trusted authority's file when it is imported: before every import above.
 const certificate = await vi.hoisted(async () => {
@@ -83,7 +84,7 @@ describe('the ends of a call', () => {
   })
 
   it.each([
-    ['raise', RemoteError, 'Remote error: no face'],
+    ['raise', RemoteError, "Remote error: RuntimeError('no face')"],
     ['timeout', FunctionTimeoutError, 'Timeout: no face'],
     ['internal', InternalFailure, 'Internal failure: no face'],
     ['terminated', RemoteError, 'Remote error: no face'],
@@ -151,7 +152,8 @@ describe('the ends of a call', () => {
   })
 
   it.each([
-    ['end=raise,message=no%20face', 'Remote error: no face'],
+    ['end=raise,message=no%20face', "Remote error: RuntimeError('no face')"],
+    ['end=status-8', 'Remote error: steered'],
     ['after=20,end=timeout', 'Timeout: steered'],
     ['end=internal,blob', 'Internal failure: steered'],
   ])('the arguments steer the call: %s', async (settings, message) => {
@@ -169,10 +171,11 @@ describe('the ends of a call', () => {
 })
 
 describe('what is refused', () => {
-  it('an unknown function, and an old one after it was deployed anew', async () => {
+  it('an unknown function, and an old one after it was stopped and deployed anew', async () => {
     const { plane, client, run } = await setUp()
     await expect(client.functions.fromName('musetalk-poc', 'other')).rejects.toBeInstanceOf(NotFoundError)
     await expect(client.functions.fromName('other', 'run_inference')).rejects.toBeInstanceOf(NotFoundError)
+    plane.undeploy('musetalk-poc', 'run_inference')
     plane.deploy('musetalk-poc', 'run_inference')
     await expect(run.spawn()).rejects.toMatchObject({ code: status.NOT_FOUND })
     await (await client.functions.fromName('musetalk-poc', 'run_inference')).spawn()
@@ -192,6 +195,15 @@ describe('what is refused', () => {
     await expect(lookup).rejects.toMatchObject({ code: status.UNAUTHENTICATED })
   })
 
+  it('an auth token that was revoked, until the client gets another', async () => {
+    const { plane, run } = await setUp()
+    plane.revokeTokens()
+    await expect(run.spawn()).rejects.toMatchObject({ code: status.UNAUTHENTICATED })
+    const fresh = connect(plane)
+    await (await fresh.functions.fromName('musetalk-poc', 'run_inference')).spawn()
+    expect(plane.stats()).toMatchObject({ spawned: 1, rpcs: { AuthTokenGet: 2 } })
+  })
+
   it('a call that is unknown, or was forgotten', async () => {
     const { plane, client, run } = await setUp({ behave: () => never })
     await expect(client.functionCalls.fromId('fc-other')).rejects.toMatchObject({ code: status.NOT_FOUND })
@@ -199,6 +211,110 @@ describe('what is refused', () => {
     plane.forget(call.functionCallId)
     await expect(call.get()).rejects.toMatchObject({ code: status.NOT_FOUND })
     await expect(call.cancel()).rejects.toMatchObject({ code: status.NOT_FOUND })
+  })
+})
+
+it('a function that is deployed again keeps its id', async () => {
+  const { plane, run } = await setUp()
+  plane.deploy('musetalk-poc', 'run_inference')
+  await run.spawn()
+})
+
+describe('the answers on the wire', () => {
+  /** The real client, and every answer of one method that it got. */
+  async function listen(method: string, options: PlaneOptions) {
+    const plane = await open(options)
+    const answers: unknown[] = []
+    const client = connect(plane, {
+      grpcMiddleware: [
+        async function* (call, rpcOptions) {
+          const answer = yield* call.next(call.request, rpcOptions)
+          if (call.method.path.endsWith(`/${method}`)) answers.push(answer)
+          return answer
+        },
+      ],
+    })
+    const run = await client.functions.fromName('musetalk-poc', 'run_inference')
+    return { plane, client, run, answers }
+  }
+
+  it.each(Array.from({ length: 12 }, (_, n) => n).filter((n) => ![1, 7].includes(n)))(
+    'status %i travels with its text, or with none',
+    async (number) => {
+      const text = { exception: 'why', traceback: 'Traceback', exitcode: 137 }
+      const end = (index: number) => ({ kind: 'status' as const, status: number, ...(index === 0 && text) })
+      const { run, answers } = await listen('FunctionGetOutputs', { behave: (_, { index }) => ({ end: end(index) }) })
+      for (const call of [await run.spawn(), await run.spawn()]) await expect(call.get()).rejects.toThrow()
+      expect(answers).toMatchObject([
+        { outputs: [{ result: { status: number, ...text } }], numUnfinishedInputs: 0 },
+        { outputs: [{ result: { status: number, exception: '', traceback: '', exitcode: 0 } }] },
+      ])
+    },
+  )
+
+  it('what Python raised travels as its repr, with its traceback', async () => {
+    const end = { kind: 'raise', type: 'ValueError', message: "it's\nbroken" } as const
+    const { run, answers } = await listen('FunctionGetOutputs', { behave: () => ({ end }) })
+    await expect((await run.spawn()).get()).rejects.toThrow()
+    const traceback = expect.stringMatching(/^Traceback[^]+ValueError: it's\nbroken\n$/)
+    expect(answers).toMatchObject([{ outputs: [{ result: { exception: 'ValueError("it\'s\\nbroken")', traceback } }] }])
+  })
+
+  it('a call that was cancelled ends as terminated, without a word', async () => {
+    const { run, answers } = await listen('FunctionGetOutputs', { behave: () => never })
+    const call = await run.spawn()
+    await call.cancel()
+    await expect(call.get()).rejects.toThrow()
+    expect(answers).toMatchObject([{ outputs: [{ result: { status: 3, exception: '', traceback: '' } }] }])
+  })
+
+  it('an output says when its input started and when it was made', async () => {
+    const { run, answers, plane } = await listen('FunctionGetOutputs', {
+      behave: () => ({ startsAfterMs: 100, afterMs: 250 }),
+    })
+    await (await run.spawn()).get()
+    const [output] = (answers as { outputs: { inputStartedAt: number; outputCreatedAt: number }[] }[])[0]?.outputs ?? []
+    const [record] = plane.calls()
+    expect(output?.inputStartedAt).toBeCloseTo((record?.startedAt ?? 0) / 1000, 3)
+    expect(output?.outputCreatedAt).toBeCloseTo((record?.endedAt ?? 0) / 1000, 3)
+    expect(record?.startedAt).toBeGreaterThan(record?.createdAt ?? Infinity)
+  })
+
+  it('an expired call is answered at once, without outputs and without unfinished inputs', async () => {
+    const { plane, run, client, answers } = await listen('FunctionGetOutputs', { behave: () => never })
+    const { functionCallId } = await run.spawn()
+    plane.expire(functionCallId)
+    const get = { functionCallId, maxValues: 1, timeout: 50, lastEntryId: '0-0', clearOnSuccess: false }
+    await client.cpClient.functionGetOutputs({ ...get, requestedAt: 0 })
+    expect(answers).toMatchObject([{ outputs: [], numUnfinishedInputs: 0 }])
+  })
+
+  it('an early empty answer leaves its input unfinished; what meets one call leaves the others alone', async () => {
+    const { plane, run, client, answers } = await listen('FunctionGetOutputs', {})
+    const { functionCallId } = await run.spawn()
+    const other = await run.spawn()
+    plane.fault({ method: 'FunctionGetOutputs', empty: true, callId: functionCallId })
+    const get = { functionCallId, maxValues: 1, timeout: 50, lastEntryId: '0-0', clearOnSuccess: false }
+    await client.cpClient.functionGetOutputs({ ...get, requestedAt: 0 })
+    expect(answers).toMatchObject([{ outputs: [], numUnfinishedInputs: 1 }])
+    expect(await other.get()).toMatchObject({ status: 'succeeded' })
+  })
+
+  it('a call whose input was not taken runs once FunctionPutInputs has put it there', async () => {
+    const { plane, client, run, answers } = await listen('FunctionMap', {})
+    plane.fault({ method: 'FunctionMap', times: 1, empty: true })
+    await expect(run.spawn()).rejects.toThrow("Cannot read properties of undefined (reading 'inputJwt')")
+    expect(answers).toMatchObject([{ functionCallId: plane.calls()[0]?.callId, pipelinedInputs: [] }])
+    const { callId: functionCallId = '', functionId = '' } = plane.calls()[0] ?? {}
+    const input = { args: encodeValue([[], {}]), dataFormat: 4, finalInput: true }
+    const put = { functionId, functionCallId, inputs: [{ idx: 0, input }] }
+    plane.fault({ method: 'FunctionPutInputs', times: 1, empty: true })
+    expect(await client.cpClient.functionPutInputs(put)).toMatchObject({ inputs: [] })
+    expect(plane.calls()).toMatchObject([{ callId: functionCallId }])
+    expect(plane.calls()[0]?.inputAt).toBeUndefined()
+    expect(await client.cpClient.functionPutInputs(put)).toMatchObject({ inputs: [{ idx: 0, inputJwt: 'jwt' }] })
+    const call = await client.functionCalls.fromId(functionCallId)
+    expect(await call.get()).toMatchObject({ status: 'succeeded' })
   })
 })
 

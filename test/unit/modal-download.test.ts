@@ -77,7 +77,11 @@ test('a store that stays away, or Modal itself, may be back later', async () => 
 })
 
 test.each([
-  ['raises, for want of the file', { kind: 'raise', message: 'FileNotFoundError: output.mp4' }, /FileNotFoundError/],
+  [
+    'raises, for want of the file',
+    { kind: 'raise', type: 'FileNotFoundError', message: 'output.mp4' },
+    /FileNotFoundError/,
+  ],
   ['returns something else', { kind: 'return', value: { bytes: 'no' } }, /no bytes/],
 ] as const)('a function that %s has no output to give', async (_what, end, words) => {
   const { fetch } = await start({ behave: () => ({ end }) })
@@ -96,6 +100,7 @@ test('a function that is not deployed is told, and found again once it is, under
   await expect(fetch()).rejects.toMatchObject({ code: 'output_unavailable', retryAfterSeconds: undefined })
   plane.deploy('musetalk-poc', 'download_result')
   await fetch()
+  plane.undeploy('musetalk-poc', 'download_result')
   plane.deploy('musetalk-poc', 'download_result')
   await fetch()
 })

@@ -57,6 +57,7 @@ describe('spawn', () => {
   test('a deployment that was replaced is looked up again', async () => {
     const { plane } = await start()
     await spawn()
+    plane.undeploy('musetalk-poc', 'run_inference')
     plane.deploy('musetalk-poc', 'run_inference')
     expect(await spawn({ jobId: 'next' })).toMatch(/^fc-/)
     expect(plane.stats().rpcs.FunctionGet).toBe(2)
@@ -128,7 +129,7 @@ describe('how a call ends', () => {
   })
 
   test('Python raised', async () => {
-    const end = { kind: 'raise', message: "ValueError('no face')" } as const
+    const end = { kind: 'raise', type: 'ValueError', message: 'no face' } as const
     expect(await outcomeOf({ end })).toEqual({
       kind: 'failed',
       code: 'inference_failed',

@@ -66,7 +66,7 @@ export function isPassing(error: unknown): boolean {
 export function wordsOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   if (error instanceof ClientError && error.details !== '') return error.details
-  return error.message.replace(/^(Remote error|Internal failure|Timeout): /, '')
+  return error.message.replace(/^(Remote error|Internal failure|Timeout): /, '') || 'Modal gave no reason.'
 }
 
 /** Whether Modal refuses us, whatever is asked. */

@@ -20,6 +20,10 @@ export type CallRecord = {
   readonly kwargs: Kwargs
   readonly idempotencyKey: string
   readonly createdAt: number
+  /** When its input was taken: with the spawn, or later, or not yet. */
+  inputAt?: number
+  /** When its input reached a container. */
+  startedAt?: number
   endedAt?: number
   end?: Ending
   cancelledAt?: number
@@ -29,10 +33,12 @@ export type CallRecord = {
 
 /** A call with what makes it go on. `listeners` run at its end and at each log line added by hand. */
 export type Call = CallRecord & {
-  readonly inBlob: boolean
+  readonly behaviour: Behaviour
   readonly startedAtMs: number
+  /** Whether its output has expired: nothing is left to wait for. */
+  isExpired: boolean
   lines: LogLine[]
-  timer?: NodeJS.Timeout
+  timers: NodeJS.Timeout[]
   blobId?: string
   listeners?: Set<() => void>
 }
@@ -69,30 +75,42 @@ export class Calls {
     return this.#open.size
   }
 
-  /** Starts a call. The behaviour is decided first: one that throws fails the spawn. */
+  /**
+   * Makes a call, whose input is given to it by `takeInput`. The behaviour is decided first: one that throws fails the
+   * spawn.
+   */
   spawn(spawn: Spawn): Call {
     const callId = `fc-${randomUUID()}`
     const info = { callId, functionName: spawn.functionName, index: this.#spawned }
     const behaviour = this.#behave?.(spawn.kwargs, info) ?? steeredBehaviour(spawn.kwargs)
     const startedAtMs = Date.now()
     const lines = plannedLines(startedAtMs, lastingMs(behaviour), behaviour.logs ?? [])
-    const inBlob = behaviour.blob ?? false
     const call: Call = {
       callId,
       ...spawn,
       createdAt: exactNow(),
       cancelRequests: 0,
       polls: 0,
-      inBlob,
+      behaviour,
       startedAtMs,
+      isExpired: false,
       lines,
+      timers: [],
     }
     this.#calls.set(callId, call)
     this.#open.add(call)
     this.#spawned += 1
-    const end = behaviour.end ?? { kind: 'return' }
-    if (end.kind !== 'never') call.timer = setTimeout(() => this.end(call, end), lastingMs(behaviour))
     return call
+  }
+
+  /** Gives a call its one input, from which its times count; does nothing for one that has it. */
+  takeInput(call: Call): void {
+    if (call.inputAt !== undefined) return
+    call.inputAt = exactNow()
+    const { end = { kind: 'return' }, startsAfterMs = 0 } = call.behaviour
+    if (startsAfterMs === 0) call.startedAt = call.inputAt
+    else call.timers.push(setTimeout(() => (call.startedAt = exactNow()), startsAfterMs))
+    if (end.kind !== 'never') call.timers.push(setTimeout(() => this.end(call, end), lastingMs(call.behaviour)))
   }
 
   find(callId: string): Call | undefined {
@@ -107,7 +125,7 @@ export class Calls {
   /** Ends a call that is open; does nothing to one that has ended. */
   end(call: Call, ending: Ending): void {
     if (!this.#open.delete(call)) return
-    clearTimeout(call.timer)
+    call.timers.forEach(clearTimeout)
     call.endedAt = exactNow()
     call.end =
       ending.kind === 'return' && !('value' in ending)
@@ -122,7 +140,8 @@ export class Calls {
   cancel(call: Call): void {
     call.cancelRequests += 1
     call.cancelledAt ??= exactNow()
-    this.end(call, { kind: 'terminated', message: 'The function call was cancelled.' })
+    // Modal gives no words for it.
+    this.end(call, { kind: 'terminated', message: '' })
     this.#changed()
   }
 
@@ -132,16 +151,24 @@ export class Calls {
     this.#tell(call)
   }
 
-  /** Makes a call unknown, as one whose result has expired. */
+  /** Lets the output of a call expire: the call stays known, and there is nothing to wait for. */
+  expire(call: Call): void {
+    call.timers.forEach(clearTimeout)
+    this.#open.delete(call)
+    call.isExpired = true
+    this.#tell(call)
+  }
+
+  /** Makes a call unknown. */
   forget(call: Call): void {
-    clearTimeout(call.timer)
+    call.timers.forEach(clearTimeout)
     this.#open.delete(call)
     this.#calls.delete(call.callId)
   }
 
   /** Stops every timer. */
   close(): void {
-    for (const call of this.#open) clearTimeout(call.timer)
+    for (const call of this.#open) call.timers.forEach(clearTimeout)
     this.#open.clear()
   }
 

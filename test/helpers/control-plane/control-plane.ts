@@ -1,3 +1,5 @@
+import type { Metadata } from '@grpc/grpc-js'
+
 import type { Behave, Ending } from './behaviour.ts'
 import { openBlobs } from './blobs.ts'
 import { Calls, type Call, type CallRecord } from './calls.ts'
@@ -7,8 +9,9 @@ import { Functions } from './functions.ts'
 import { logRpcs, logStreams } from './log-rpcs.ts'
 import { Meters, type Counts } from './meters.ts'
 import { listen, type RunningServer } from './rpc-server.ts'
-import { authenticator, unaryRpcs, type State } from './rpcs.ts'
+import { unaryRpcs, type State } from './rpcs.ts'
 import { SpawnAnswers, type SpawnAnswerCounts } from './spawn-answers.ts'
+import { Tokens, type Credentials } from './tokens.ts'
 
 export { status } from '@grpc/grpc-js'
 export type { Behave, Behaviour, CallInfo, Ending, Kwargs } from './behaviour.ts'
@@ -27,7 +30,7 @@ export type PlaneOptions = {
   /** Formats in which the functions take arguments; `[1]` is one deployed by a Python SDK that is too old. */
   readonly inputFormats?: readonly number[]
   readonly behave?: Behave
-  /** Outputs above this size travel through a blob; 2 MiB by default. */
+  /** Outputs above this size travel through a blob; 8 KiB by default. */
   readonly blobThresholdBytes?: number
   /** Whether a repeated FunctionMap under one `x-idempotency-key` makes no second call. Off: nothing may need it. */
   readonly honourIdempotencyKeys?: boolean
@@ -61,8 +64,13 @@ export type ControlPlane = {
   end(callId: string, ending: Ending): void
   /** Prints a log line of a call. */
   log(callId: string, line: string): void
-  /** Makes a call unknown, as one whose result has expired. */
+  /** Lets the output of a call expire: polls are answered at once, without an output and without an unfinished input. */
+  expire(callId: string): void
+  /** Makes a call unknown. */
   forget(callId: string): void
+  /** Makes every auth token issued so far invalid; the credentials stay valid. */
+  revokeTokens(): void
+  /** Deploys a function; one that is deployed keeps its id, one that was undeployed gets another. */
   deploy(appName: string, functionName: string): void
   undeploy(appName: string, functionName: string): void
   fault(fault: Fault): void
@@ -79,18 +87,19 @@ const DEFAULT_FUNCTIONS = { 'musetalk-poc': ['run_inference', 'download_result']
 
 /** Starts a stand-in on 127.0.0.1 and resolves once it listens. */
 export async function startControlPlane(options: PlaneOptions = {}): Promise<ControlPlane> {
-  const { tokenId = 'ak-test', tokenSecret = 'as-test' } = options
+  const credentials = { tokenId: options.tokenId ?? 'ak-test', tokenSecret: options.tokenSecret ?? 'as-test' }
+  const tokens = new Tokens(credentials, options.tokenLifetimeSeconds ?? 1200)
   const watchers = new Watchers()
   const changed = () => watchers.look()
   const faults = new Faults()
-  const state = await stateOf(options, faults, changed)
+  const state = await stateOf(options, { faults, tokens, changed })
   const { calls, functions, meters, answers, blobs } = state
   const ownCertificate = options.tls === true ? makeCertificate() : undefined
   const certificate = typeof options.tls === 'object' ? options.tls : ownCertificate
   const serverOptions = {
     handlers: { ...unaryRpcs(state), ...logRpcs(calls) },
     streams: logStreams(calls, changed),
-    authenticate: authenticator(tokenId, tokenSecret),
+    authenticate: (method: string, metadata: Metadata) => tokens.check(method, metadata),
     ...{ faults, meters, answers, changed, certificate, maxConcurrentStreams: options.maxConcurrentStreams },
   }
   let server: RunningServer | undefined = await listen(options.port ?? 0, serverOptions)
@@ -115,7 +124,7 @@ export async function startControlPlane(options: PlaneOptions = {}): Promise<Con
   let closed: Promise<void> | undefined
   return {
     ...{ url, port, caFile: certificate?.caFile },
-    env: environment(url, tokenId, tokenSecret, certificate),
+    env: environment(url, credentials, certificate),
     calls: () => calls.list().map((call) => recordOf(call)),
     stats: () => ({
       ...meters.read(),
@@ -127,7 +136,9 @@ export async function startControlPlane(options: PlaneOptions = {}): Promise<Con
     until: (check) => watchers.until(check),
     end: (callId, ending) => calls.end(find(callId), ending),
     log: (callId, line) => calls.log(find(callId), line),
+    expire: (callId) => calls.expire(find(callId)),
     forget: (callId) => calls.forget(find(callId)),
+    revokeTokens: () => tokens.revoke(),
     deploy: (appName, functionName) => functions.deploy(appName, functionName),
     undeploy: (appName, functionName) => functions.undeploy(appName, functionName),
     fault: (fault) => faults.add(fault),
@@ -140,7 +151,9 @@ export async function startControlPlane(options: PlaneOptions = {}): Promise<Con
   }
 }
 
-async function stateOf(options: PlaneOptions, faults: Faults, changed: () => void): Promise<State> {
+type Parts = { readonly faults: Faults; readonly tokens: Tokens; readonly changed: () => void }
+
+async function stateOf(options: PlaneOptions, { faults, tokens, changed }: Parts): Promise<State> {
   const functions = new Functions()
   for (const [appName, names] of Object.entries(options.functions ?? DEFAULT_FUNCTIONS)) {
     for (const name of names) functions.deploy(appName, name)
@@ -152,14 +165,14 @@ async function stateOf(options: PlaneOptions, faults: Faults, changed: () => voi
     meters: new Meters(),
     answers: new SpawnAnswers(),
     changed,
-    blobThresholdBytes: options.blobThresholdBytes ?? 2 * 1024 * 1024,
+    blobThresholdBytes: options.blobThresholdBytes ?? 8 * 1024,
     honourIdempotencyKeys: options.honourIdempotencyKeys ?? false,
-    tokenLifetimeSeconds: options.tokenLifetimeSeconds ?? 1200,
+    tokens,
     inputFormats: options.inputFormats ?? [1, 4],
   }
 }
 
-function environment(url: string, tokenId: string, tokenSecret: string, certificate: Certificate | undefined) {
+function environment(url: string, { tokenId, tokenSecret }: Credentials, certificate: Certificate | undefined) {
   return {
     MODAL_SERVER_URL: url,
     MODAL_TOKEN_ID: tokenId,
@@ -171,7 +184,7 @@ function environment(url: string, tokenId: string, tokenSecret: string, certific
 }
 
 function recordOf(call: Call): CallRecord {
-  const { timer, listeners, lines, inBlob, startedAtMs, blobId, ...record } = call
+  const { timers, listeners, lines, behaviour, isExpired, startedAtMs, blobId, ...record } = call
   return record
 }
 

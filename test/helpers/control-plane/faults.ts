@@ -8,9 +8,19 @@ import { retryAfterTrailer, RpcError } from './wire.ts'
  * the connection with every stream on it instead of answering a failure. `delayMs` holds the answer or failure back;
  * alone it is only slow, and the work is done on arrival. The download of a blob, which is no RPC, has the method
  * `DOWNLOAD`: it is answered with 503, or with `dropConnection` not at all.
+ *
+ * With `empty` the answer comes at once and holds nothing: FunctionMap makes a call and takes no input, FunctionPutInputs
+ * takes none, FunctionGetOutputs gives no output, whatever the call does.
+ *
+ * What Modal means by a failure: RESOURCE_EXHAUSTED with `retryAfterSeconds` is a throttle, without it a spend limit;
+ * UNAUTHENTICATED, PERMISSION_DENIED are refused credentials (see also `revokeTokens`); FAILED_PRECONDITION, ABORTED an
+ * app that is stopped.
  */
 export type Fault = {
+  /** `*`: every RPC. */
   readonly method: string
+  /** Only RPCs about this call. */
+  readonly callId?: string
   /** How many RPCs it meets; every one by default. */
   readonly times?: number
   /** gRPC status; UNAVAILABLE (14) by default, RESOURCE_EXHAUSTED (8) with a `retryAfterSeconds`. */
@@ -18,6 +28,7 @@ export type Fault = {
   readonly message?: string
   readonly delayMs?: number
   readonly loseAnswer?: boolean
+  readonly empty?: boolean
   readonly dropConnection?: boolean
   /** Tells the client, in the way Modal does, to try again only after so many seconds. */
   readonly retryAfterSeconds?: number
@@ -36,8 +47,10 @@ export class Faults {
   }
 
   /** The fault that this RPC meets, if any. */
-  take(method: string): Fault | undefined {
-    const found = this.#faults.find((entry) => entry.fault.method === method)
+  take(method: string, callId?: string): Fault | undefined {
+    const meets = ({ fault }: { readonly fault: Fault }) =>
+      (fault.method === method || fault.method === '*') && (fault.callId ?? callId) === callId
+    const found = this.#faults.find(meets)
     if (!found) return undefined
     found.left -= 1
     if (found.left <= 0) this.#faults = this.#faults.filter((entry) => entry !== found)
@@ -52,7 +65,7 @@ export function doesWork(fault: Fault | undefined): boolean {
 
 /** Whether the RPC is answered in the end. */
 export function answers(fault: Fault): boolean {
-  return fault.delayMs !== undefined && !fails(fault)
+  return (fault.delayMs !== undefined || fault.empty === true) && !fails(fault)
 }
 
 function fails({ code, message, loseAnswer, dropConnection, retryAfterSeconds }: Fault): boolean {

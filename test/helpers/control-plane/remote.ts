@@ -6,7 +6,19 @@ import { fileURLToPath } from 'node:url'
 import type { ControlPlane, PlaneOptions } from './control-plane.ts'
 
 type Verb =
-  'calls' | 'stats' | 'end' | 'log' | 'forget' | 'deploy' | 'undeploy' | 'fault' | 'clearFaults' | 'stop' | 'start'
+  | 'calls'
+  | 'stats'
+  | 'end'
+  | 'log'
+  | 'expire'
+  | 'forget'
+  | 'revokeTokens'
+  | 'deploy'
+  | 'undeploy'
+  | 'fault'
+  | 'clearFaults'
+  | 'stop'
+  | 'start'
 
 /** What a stand-in can be told from another process: the same verbs, all asynchronous. */
 export type RemoteVerbs = {
@@ -75,7 +87,9 @@ function verbsAt(controlUrl: string): RemoteVerbs {
     stats: verb('stats'),
     end: verb('end'),
     log: verb('log'),
+    expire: verb('expire'),
     forget: verb('forget'),
+    revokeTokens: verb('revokeTokens'),
     deploy: verb('deploy'),
     undeploy: verb('undeploy'),
     fault: verb('fault'),

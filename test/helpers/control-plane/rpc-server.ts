@@ -29,6 +29,8 @@ export type Rpc = {
   readonly peer: string
   readonly session: ServerHttp2Session
   readonly metadata: Metadata
+  /** Whether a fault wants the answer empty. */
+  isEmpty: boolean
   /** Runs `listener` when the stream is over: answered, given up by the client, or cut. */
   onOver(listener: () => void): void
 }
@@ -44,7 +46,7 @@ export type ServerOptions = {
   readonly handlers: Readonly<Record<string, Handler>>
   readonly streams: Readonly<Record<string, StreamHandler>>
   /** Throws what refuses the RPC. */
-  readonly authenticate: (metadata: Metadata) => void
+  readonly authenticate: (method: string, metadata: Metadata) => void
   readonly faults: Faults
   readonly meters: Meters
   readonly answers: SpawnAnswers
@@ -113,7 +115,7 @@ function implement(
     const serve = (call: Unary, answer: sendUnaryData<object>) => {
       const rpc = rpcOf(call)
       rpc.onOver(() => (options.answers.isSent(rpc) ? connections.confirm(rpc) : options.answers.cut(rpc)))
-      met(options, method, rpc, stopped, async () => handler(call.request, rpc)).then(
+      met(options, { method, rpc, request: call.request }, stopped, async () => handler(call.request, rpc)).then(
         (reply) => {
           options.answers.sent(rpc)
           answer(null, reply)
@@ -127,7 +129,7 @@ function implement(
     const serve = (call: Streaming) => {
       const rpc = rpcOf(call)
       const write = (message: object) => void call.write(message)
-      met(options, method, rpc, stopped, async () => handler(call.request, rpc, write)).then(
+      met(options, { method, rpc, request: call.request }, stopped, async () => handler(call.request, rpc, write)).then(
         () => call.end(),
         (error: unknown) => giveUp(error, rpc, connections, (failure) => call.emit('error', failure)),
       )
@@ -144,17 +146,27 @@ function rpcOf(call: Unary | Streaming): Rpc {
   // grpc-js emits this when the stream closes, whether it was answered or not. It does not show its HTTP/2 session.
   const onOver = (listener: () => void) => void call.once('cancelled', listener)
   const { stream } = (call as unknown as { call: { stream: ServerHttp2Stream & { session: ServerHttp2Session } } }).call
-  return { peer: call.getPeer(), session: stream.session, metadata: call.metadata, onOver }
+  return { peer: call.getPeer(), session: stream.session, metadata: call.metadata, isEmpty: false, onOver }
 }
 
 class DroppedConnection extends Error {}
 
 /** One RPC: counted, authenticated, put through the fault that it meets, and done. */
-async function met<T>(options: ServerOptions, method: string, rpc: Rpc, stopped: AbortSignal, work: () => Promise<T>) {
+async function met<T>(
+  options: ServerOptions,
+  {
+    method,
+    rpc,
+    request,
+  }: { readonly method: string; readonly rpc: Rpc; readonly request: { functionCallId?: string } },
+  stopped: AbortSignal,
+  work: () => Promise<T>,
+) {
   options.meters.rpc(method)
-  const fault = options.faults.take(method)
+  const fault = options.faults.take(method, request.functionCallId)
+  rpc.isEmpty = fault?.empty === true
   try {
-    options.authenticate(rpc.metadata)
+    options.authenticate(method, rpc.metadata)
     const reply = doesWork(fault) ? await work() : undefined
     options.changed()
     if (fault?.delayMs !== undefined) await sleep(fault.delayMs, undefined, { signal: stopped })

@@ -1,13 +1,14 @@
-import { status, type Metadata } from '@grpc/grpc-js'
+import { status } from '@grpc/grpc-js'
 
-import type { Ending, Kwargs } from './behaviour.ts'
+import { resultOf, type Ending, type Kwargs } from './behaviour.ts'
 import type { Blobs } from './blobs.ts'
 import type { Call, Calls } from './calls.ts'
 import type { Functions } from './functions.ts'
 import type { Meters } from './meters.ts'
 import type { Handler, Rpc } from './rpc-server.ts'
 import type { SpawnAnswers } from './spawn-answers.ts'
-import { dataFormat, decodeValue, encodeValue, notFound, resultStatus, RpcError } from './wire.ts'
+import type { Tokens } from './tokens.ts'
+import { dataFormat, decodeValue, encodeValue, notFound, RpcError } from './wire.ts'
 
 /** What the methods work on. It outlives the server. */
 export type State = {
@@ -19,7 +20,7 @@ export type State = {
   readonly changed: () => void
   readonly blobThresholdBytes: number
   readonly honourIdempotencyKeys: boolean
-  readonly tokenLifetimeSeconds: number
+  readonly tokens: Tokens
   readonly inputFormats: readonly number[]
 }
 
@@ -29,6 +30,7 @@ type AboutCall = { readonly functionCallId: string }
 type AboutFunction = { readonly functionId: string }
 type FunctionGet = { readonly appName: string; readonly objectTag: string }
 type FunctionMap = { readonly functionId: string; readonly pipelinedInputs: readonly { readonly input: Input }[] }
+type FunctionPutInputs = AboutCall & { readonly inputs: readonly { readonly idx: number; readonly input: Input }[] }
 type Input = { readonly args: Uint8Array; readonly argsBlobId: string }
 type FunctionGetOutputs = AboutCall & { readonly timeout: number }
 
@@ -42,7 +44,7 @@ export function unaryRpcs(state: State): Record<string, Handler> {
   }
   const callsByKey = new Map<string, Call>()
   return {
-    AuthTokenGet: () => ({ token: token(state.tokenLifetimeSeconds) }),
+    AuthTokenGet: () => ({ token: state.tokens.issue() }),
 
     FunctionGet({ appName, objectTag }: FunctionGet) {
       const { functionId, functionName, appId } = functions.named(appName, objectTag)
@@ -59,17 +61,26 @@ export function unaryRpcs(state: State): Record<string, Handler> {
       if (state.honourIdempotencyKeys) callsByKey.set(idempotencyKey, call)
       state.meters.spawned(idempotencyKey)
       state.answers.owed(rpc)
-      return { functionCallId: call.callId, pipelinedInputs: [{ inputId: `in-${call.callId}`, inputJwt: 'jwt' }] }
+      return { functionCallId: call.callId, pipelinedInputs: takeInput(calls, call, rpc) }
+    },
+
+    FunctionPutInputs({ functionCallId, inputs }: FunctionPutInputs, rpc: Rpc) {
+      const call = find(functionCallId)
+      kwargsOf(inputs[0]?.input, blobs)
+      return { inputs: takeInput(calls, call, rpc) }
     },
 
     async FunctionGetOutputs({ functionCallId, timeout }: FunctionGetOutputs, rpc: Rpc) {
       const call = find(functionCallId)
       call.polls += 1
-      if (!call.end && timeout > 0) await poll(state, call, Math.min(timeout * 1000, MAX_POLL_MS), rpc)
-      if (!call.end) return { lastEntryId: '0-0', numUnfinishedInputs: 1 }
-      const result = resultOf(call, call.end, state)
+      if (isOpen(call) && timeout > 0 && !rpc.isEmpty)
+        await poll(state, call, Math.min(timeout * 1000, MAX_POLL_MS), rpc)
+      // A client takes a call without outputs that has no unfinished input either for one whose outputs have expired.
+      if (call.isExpired) return { lastEntryId: '0-0', numUnfinishedInputs: 0 }
+      if (!call.end || rpc.isEmpty) return { lastEntryId: '0-0', numUnfinishedInputs: 1 }
+      const result = { ...resultOf(call.end), ...valueOf(call, call.end, state) }
       const format = (call.end.kind === 'raw' ? call.end.format : undefined) ?? dataFormat.cbor
-      const times = { inputStartedAt: call.createdAt / 1000, outputCreatedAt: (call.endedAt ?? 0) / 1000 }
+      const times = { inputStartedAt: (call.startedAt ?? 0) / 1000, outputCreatedAt: (call.endedAt ?? 0) / 1000 }
       return { outputs: [{ result, dataFormat: format, ...times }], lastEntryId: '1-0' }
     },
 
@@ -106,18 +117,13 @@ export function unaryRpcs(state: State): Record<string, Handler> {
   }
 }
 
-/** Refuses every RPC that does not carry these credentials. */
-export function authenticator(tokenId: string, tokenSecret: string): (metadata: Metadata) => void {
-  return (metadata) => {
-    const known =
-      metadata.get('x-modal-token-id')[0] === tokenId && metadata.get('x-modal-token-secret')[0] === tokenSecret
-    if (!known) throw new RpcError(status.UNAUTHENTICATED, 'Token validation failed.')
-  }
-}
+const isOpen = (call: Call) => call.end === undefined && !call.isExpired
 
-function token(lifetimeSeconds: number): string {
-  const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
-  return `${part({ alg: 'none' })}.${part({ exp: Math.floor(Date.now() / 1000) + lifetimeSeconds })}.unsigned`
+/** Gives a call its input, unless a fault wants it refused; what the client is told of it. */
+function takeInput(calls: Calls, call: Call, { isEmpty }: Rpc): object[] {
+  if (isEmpty) return []
+  calls.takeInput(call)
+  return [{ inputId: `in-${call.callId}`, inputJwt: 'jwt' }]
 }
 
 // The client uploads the arguments of a spawn when they are larger than 8 KiB.
@@ -134,7 +140,7 @@ async function poll({ meters, changed }: State, call: Call, timeoutMs: number, r
   changed()
   const { promise, resolve }: PromiseWithResolvers<void> = Promise.withResolvers()
   const wake = () => {
-    if (call.end) resolve()
+    if (!isOpen(call)) resolve()
   }
   const timer = setTimeout(resolve, timeoutMs)
   call.listeners ??= new Set()
@@ -146,28 +152,13 @@ async function poll({ meters, changed }: State, call: Call, timeoutMs: number, r
   meters.pollClosed(rpc.peer)
 }
 
-function resultOf(call: Call, end: Ending, { blobs, blobThresholdBytes }: State): object {
-  if (end.kind !== 'return' && end.kind !== 'raw') return { status: statusOf(end), exception: end.message }
+/** The value that a call returns, in the answer or in a blob. */
+function valueOf(call: Call, end: Ending, { blobs, blobThresholdBytes }: State): object {
+  if (end.kind !== 'return' && end.kind !== 'raw') return {}
   const data = end.kind === 'raw' ? end.data : encodeValue(end.value)
-  if (!call.inBlob && data.length <= blobThresholdBytes) return { status: statusOf(end), data }
+  if (!call.behaviour.blob && data.length <= blobThresholdBytes) return { data }
   call.blobId ??= blobs.put(data)
-  return { status: statusOf(end), dataBlobId: call.blobId }
-}
-
-function statusOf(end: Ending): number {
-  switch (end.kind) {
-    case 'return':
-    case 'raw':
-      return resultStatus.success
-    case 'raise':
-      return resultStatus.failure
-    case 'timeout':
-      return resultStatus.timeout
-    case 'internal':
-      return resultStatus.internalFailure
-    case 'terminated':
-      return resultStatus.terminated
-  }
+  return { dataBlobId: call.blobId }
 }
 
 function categoryOf(end: Ending | undefined): string {
@@ -179,6 +170,7 @@ function categoryOf(end: Ending | undefined): string {
       return 'succeededInputs'
     case 'raise':
     case 'internal':
+    case 'status':
       return 'failedInputs'
     case 'timeout':
       return 'timeoutInputs'
