@@ -139,8 +139,11 @@ export function whenReady(redis: Redis): Promise<void> {
 
 /** An answer of Redis that is an error, and no absence: `WRONGTYPE`, `NOSCRIPT` and the like. */
 const isReply = (error: unknown): error is Error => error instanceof Error && error.name === 'ReplyError'
-/** Errors that Redis answers with where it cannot serve just now; before Redis 7 a script's come within another. */
-const PASSING = /(^|: -)(LOADING|OOM|READONLY|MISCONF|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|NOREPLICAS)\b/
+/**
+ * Errors that Redis answers with where it cannot serve just now; before Redis 7 a script's come within another. With
+ * EXECABORT it answers a transaction of which it has refused a command, for one of the other reasons.
+ */
+const PASSING = /(^|: -)(LOADING|OOM|READONLY|MISCONF|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|NOREPLICAS|EXECABORT)\b/
 
 /** Runs a command on a connection; Redis's absence becomes a `StoreUnavailable`, mistakes stay what they are. */
 export async function unlessAway<T>(redis: Redis, command: () => Promise<T>): Promise<T> {

@@ -125,6 +125,18 @@ describeWithRedisServer('a connection for commands', (server) => {
     })
   })
 
+  test('rejects as unavailable when Redis has no memory for a command of a transaction', async () => {
+    const { redis, ping } = await connect()
+    await ping()
+    await redis.config('SET', 'maxmemory', '1')
+    const transaction = unlessAway(redis, () => redis.multi().set('text', 'x').exec())
+    await expect(transaction).rejects.toMatchObject({
+      ...away,
+      cause: { message: expect.stringMatching(/^EXECABORT/) },
+    })
+    await redis.config('SET', 'maxmemory', '0')
+  })
+
   test('that was closed, once or twice, answers what was asked before and refuses what comes', async () => {
     const { redis, ping } = await connect()
     await ping()
