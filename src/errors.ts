@@ -50,10 +50,16 @@ export class AppError extends Error {
   }
 }
 
-/** 400: the request's fields are at fault, each named. */
+/** Field errors that one answer names: a body of a thousand unknown fields must not make an answer of that size. */
+export const MAX_FIELD_ERRORS = 20
+
+/** 400: the request's fields are at fault, the first `MAX_FIELD_ERRORS` of them named. */
 export class InvalidRequest extends AppError {
-  constructor(faults: FieldFault[], code: ProblemCode = 'invalid_request') {
-    super(code, 400, faults.map((fault) => `${fault.path.slice(1) || 'body'}: ${fault.message}`).join('; '), { faults })
+  constructor(all: FieldFault[], code: ProblemCode = 'invalid_request') {
+    const faults = all.slice(0, MAX_FIELD_ERRORS)
+    const sentences = faults.map((fault) => `${fault.path.slice(1) || 'body'}: ${fault.message}`)
+    if (all.length > faults.length) sentences.push(`and ${all.length - faults.length} more`)
+    super(code, 400, sentences.join('; '), { faults })
   }
 }
 

@@ -447,7 +447,7 @@ export interface components {
              */
             code: "attempt_not_found" | "bad_request" | "body_too_large" | "concurrency_limit_reached" | "cross_site_refused" | "delivery_in_progress" | "delivery_not_found" | "expectation_failed" | "headers_too_large" | "idempotency_key_reused" | "input_not_found" | "insufficient_scope" | "internal_error" | "invalid_idempotency_key" | "invalid_json" | "invalid_multipart" | "invalid_request" | "issuer_unavailable" | "job_canceled" | "job_failed" | "job_finished" | "job_not_finished" | "job_not_found" | "link_invalid" | "logs_unavailable" | "malformed_request" | "malformed_url" | "method_not_allowed" | "not_acceptable" | "output_unavailable" | "overloaded" | "precondition_failed" | "queue_full" | "range_not_satisfiable" | "rate_limited" | "request_timeout" | "retry_limit_reached" | "route_not_found" | "server_ending" | "storage_full" | "store_unavailable" | "stream_limit_reached" | "unauthorized" | "unsupported_media" | "unsupported_media_type" | "uploads_need_public_url" | "uploads_need_shared_storage" | "url_not_allowed" | "webhook_secret_not_shown" | "webhooks_not_configured";
             /**
-             * @description Each faulty field, where fields are at fault.
+             * @description Each faulty field, where fields are at fault, up to 20.
              * @example [
              *       {
              *         "path": "/version",
@@ -1216,7 +1216,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `malformed_request`: The request is not readable HTTP, or has no `Host`.
+             * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
              *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
              */
             400: {
@@ -1371,7 +1371,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `malformed_request`: The request is not readable HTTP, or has no `Host`.
+             * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
              *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
              *     - `invalid_json`: The body is not JSON.
              *     - `invalid_idempotency_key`: The `Idempotency-Key` is not readable.
@@ -1571,7 +1571,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `malformed_request`: The request is not readable HTTP, or has no `Host`.
+             * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
              *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
              *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
              */
@@ -1713,7 +1713,7 @@ export interface operations {
                 content?: never;
             };
             /**
-             * @description - `malformed_request`: The request is not readable HTTP, or has no `Host`.
+             * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
              *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
              *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
              *     - `invalid_json`: The body is not JSON.
@@ -1885,7 +1885,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `malformed_request`: The request is not readable HTTP, or has no `Host`.
+             * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
              *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
              *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
              */
@@ -2083,7 +2083,7 @@ export interface operations {
                 content?: never;
             };
             /**
-             * @description - `malformed_request`: The request is not readable HTTP, or has no `Host`.
+             * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
              *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
              *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
              */
@@ -2312,7 +2312,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `malformed_request`: The request is not readable HTTP, or has no `Host`.
+             * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
              *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
              *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
              */
@@ -2502,7 +2502,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `malformed_request`: The request is not readable HTTP, or has no `Host`.
+             * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
              *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
              *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
              */
@@ -2686,7 +2686,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `malformed_request`: The request is not readable HTTP, or has no `Host`.
+             * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
              *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
              *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
              *     - `invalid_json`: The body is not JSON.
@@ -2858,7 +2858,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `malformed_request`: The request is not readable HTTP, or has no `Host`.
+             * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
              *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
              *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
              *     - `invalid_json`: The body is not JSON.
@@ -3051,7 +3051,7 @@ export interface operations {
                 content?: never;
             };
             /**
-             * @description - `malformed_request`: The request is not readable HTTP, or has no `Host`.
+             * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
              *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
              *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
              */
@@ -3204,7 +3204,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `malformed_request`: The request is not readable HTTP, or has no `Host`.
+             * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
              *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
              */
             400: {
@@ -3350,7 +3350,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `malformed_request`: The request is not readable HTTP, or has no `Host`.
+             * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
              *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
              *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
              */
@@ -3499,7 +3499,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `malformed_request`: The request is not readable HTTP, or has no `Host`.
+             * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
              *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
              *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
              *     - `invalid_json`: The body is not JSON.
@@ -3668,7 +3668,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `malformed_request`: The request is not readable HTTP, or has no `Host`.
+             * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
              *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
              *     - `webhooks_not_configured`: The server sends no webhooks: a submit that wants one is refused (400), and there is no secret (404).
              */
@@ -3806,7 +3806,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `malformed_request`: The request is not readable HTTP, or has no `Host`.
+             * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
              *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
              */
             400: {
@@ -3865,7 +3865,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `malformed_request`: The request is not readable HTTP, or has no `Host`.
+             * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
              *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
              */
             400: {
@@ -3933,7 +3933,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `malformed_request`: The request is not readable HTTP, or has no `Host`.
+             * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
              *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
              */
             400: {
@@ -4042,7 +4042,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `malformed_request`: The request is not readable HTTP, or has no `Host`.
+             * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
              *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
              */
             400: {
@@ -4154,7 +4154,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `malformed_request`: The request is not readable HTTP, or has no `Host`.
+             * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
              *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
              */
             400: {

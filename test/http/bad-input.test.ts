@@ -136,6 +136,13 @@ describe('a body that is refused names the fields', () => {
     expect(errors).toEqual([{ path: '/image_url', message: `must be string; ${rule}` }])
   })
 
+  test('names the first 20 fields in error, and how many more there are', async () => {
+    const unknown = Object.fromEntries(Array.from({ length: 30 }, (_, n) => [`x${n}`, n]))
+    const { errors, detail } = problemOf(await app.post('/jobs', { ...aBody, ...unknown }))
+    expect(errors?.map(({ path }) => path)).toEqual(Array.from({ length: 20 }, (_, n) => `/x${n}`))
+    expect(detail).toMatch(/x19: unknown field; and 10 more$/)
+  })
+
   test('an unknown parameter is named beside the fields of the body', async () => {
     const problem = problemOf(await app.post('/jobs?colour=red', { ...face, version: 'v2' }))
     expect(problem.paths.toSorted()).toEqual(['/audio_url', '/colour', '/version'])

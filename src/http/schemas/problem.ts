@@ -1,5 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import { PROBLEM_CODES } from '../../errors.ts'
+import { MAX_FIELD_ERRORS, PROBLEM_CODES } from '../../errors.ts'
 import { OneOf, Text, Whole } from './parts.ts'
 
 const FieldFault = Type.Object(
@@ -23,7 +23,8 @@ export const ProblemReply = Type.Object(
     }),
     errors: Type.Optional(
       Type.Array(FieldFault, {
-        description: 'Each faulty field, where fields are at fault.',
+        description: 'Each faulty field, where fields are at fault, up to 20.',
+        maxItems: MAX_FIELD_ERRORS,
         examples: [[{ path: '/version', message: 'must be one of v15, v1' }]],
       }),
     ),
