@@ -20,7 +20,7 @@ import { logRoutes } from './http/logs.ts'
 import { countRequests, countUnreadable, metricsRoutes } from './http/metrics.ts'
 import { outputRoutes } from './http/output.ts'
 import { collectMethods } from './http/methods.ts'
-import { headRefusal, hostRefusal, registerBodies } from './http/bodies.ts'
+import { ambiguousHeaderRefusal, headRefusal, registerBodies } from './http/bodies.ts'
 import { registerPressure } from './http/pressure.ts'
 import { answerClientError, answerError, answerExpectation, registerProblems } from './http/problems.ts'
 import { addRateLimits, createFailureLimit, registerLimiter } from './http/rate-limits.ts'
@@ -89,7 +89,7 @@ export async function buildApp({ log, http, authenticator, counter, ...parts }: 
   registerCaller(app)
   forbidSniffing(app)
   await registerCors(app, http.corsOrigins)
-  refuse(app, [hostRefusal, crossSiteRefusal(http.corsOrigins), endingRefusal(app)])
+  refuse(app, [ambiguousHeaderRefusal, crossSiteRefusal(http.corsOrigins), endingRefusal(app)])
   await registerPressure(app, http)
   await registerLimiter(app, http.limits, counter)
   registerAuth(app, { authenticator, failures: createFailureLimit(app) })

@@ -19,19 +19,23 @@ export function registerBodies(app: FastifyInstance): void {
   })
 }
 
-/** RFC 9112 3.2: without a host, or with two, proxies and servers may each take the request for another one. */
-export const hostRefusal: Refusal = ({ headers, raw }) => {
-  if (headers.host === undefined) {
-    const isMissing = raw.httpVersion === '1.1'
-    return isMissing ? new AppError('malformed_request', 400, 'The Host header is missing.') : undefined
-  }
+const malformed = (message: string) => new AppError('malformed_request', 400, message)
+
+/**
+ * Refuses a request without a host, or with two (RFC 9112 3.2), and one with two credentials (RFC 9110 5.3): a proxy and
+ * this server may each take it for another one. Node's `headers` keep the first of several only.
+ */
+export const ambiguousHeaderRefusal: Refusal = ({ headers, raw }) => {
+  if (headers.host === undefined && raw.httpVersion === '1.1') return malformed('The Host header is missing.')
   const { rawHeaders } = raw
-  let hosts = 0
+  let [hosts, credentials] = [0, 0]
   for (let n = 0; n < rawHeaders.length; n += 2) {
     const name = rawHeaders[n] ?? ''
     if (name.length === 4 && name.toLowerCase() === 'host') hosts++
+    if (name.length === 13 && name.toLowerCase() === 'authorization') credentials++
   }
-  return hosts > 1 ? new AppError('malformed_request', 400, 'There is more than one Host header.') : undefined
+  if (hosts > 1) return malformed('There is more than one Host header.')
+  return credentials > 1 ? malformed('There is more than one Authorization header.') : undefined
 }
 
 /** What of a request is no good before its body is looked at. */

@@ -334,6 +334,11 @@ describe('bytes that are not HTTP', () => {
     ],
     ['two hosts', 'GET /healthz HTTP/1.1\r\nhost: a\r\nHost: b\r\nconnection: close\r\n\r\n', ...MALFORMED],
     ['two equal hosts', 'GET /jobs HTTP/1.0\r\nhost: a\r\nHOST: a\r\n\r\n', ...MALFORMED],
+    [
+      'two credentials',
+      'GET /jobs HTTP/1.1\r\nhost: a\r\nAuthorization: Bearer a\r\nauthorization: Bearer b\r\nconnection: close\r\n\r\n',
+      ...MALFORMED,
+    ],
     ['no host', 'GET /nothing HTTP/1.1\r\nconnection: close\r\n\r\n', ...MALFORMED],
   ])('%s get a problem document and a closed connection', async (_what, bytes, status, code) => {
     await app.app.listen({ port: 0, host: '127.0.0.1' }).catch(() => undefined)

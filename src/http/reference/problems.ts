@@ -125,7 +125,10 @@ export const PROBLEMS: Readonly<Record<ProblemCode, Entry>> = {
     new LogsUnavailable(502, 'The backend did not give the log.'),
     new LogsUnavailable(503, 'Too many logs are being read; try again later.'),
   ),
-  malformed_request: entry('The request is not readable HTTP, or has no `Host`.', clientProblemOf()),
+  malformed_request: entry(
+    'The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.',
+    clientProblemOf(),
+  ),
   malformed_url: entry('The URL is not valid percent-encoded UTF-8.', problemOf(new errorCodes.FST_ERR_BAD_URL())),
   method_not_allowed: entry(
     'The path does not take this method; `Allow` says which it takes.',
