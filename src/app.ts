@@ -6,7 +6,7 @@ import type { TrustedProxies } from './address-lists.ts'
 import type { HttpSettings } from './http-settings.ts'
 import type { Counter } from './counters/port.ts'
 import { missingScopeRefusal, registerAuth } from './http/auth.ts'
-import { crossSiteRefusal, forbidSniffing, registerCors } from './http/browsers.ts'
+import { addSafeHeaders, crossSiteRefusal, registerCors } from './http/browsers.ts'
 import { registerCaller } from './http/caller.ts'
 import { limitArrival } from './http/arrival.ts'
 import { connectionOptions, limitConnections } from './http/connections.ts'
@@ -87,7 +87,7 @@ export async function buildApp({ log, http, authenticator, counter, ...parts }: 
   // and who asks too often does not get as far as a body.
   countRequests(app, metrics)
   registerCaller(app)
-  forbidSniffing(app)
+  addSafeHeaders(app)
   await registerCors(app, http.corsOrigins)
   refuse(app, [ambiguousHeaderRefusal, crossSiteRefusal(http.corsOrigins), endingRefusal(app)])
   await registerPressure(app, http)

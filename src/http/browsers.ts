@@ -19,13 +19,31 @@ const ALLOWED = [
 /** How long a browser may remember what a preflight allowed, in seconds; Chrome takes no more than these two hours. */
 const PREFLIGHT_SECONDS = 7_200
 
-/** No answer is ever to be taken for something else than its type says, such as a log for a page. */
-export function forbidSniffing(app: FastifyInstance): void {
+/**
+ * What every answer says to browsers and caches, unless its route says otherwise: it is never taken for something else
+ * than its type says, such as a log for a page; nobody keeps a copy of what may be one caller's own; and no page of
+ * another origin embeds it, as an image or a script (the Cross-Origin-Resource-Policy of the Fetch standard, which CORS
+ * does not pass through).
+ */
+export const SAFE_HEADERS = {
+  'x-content-type-options': 'nosniff',
+  'cache-control': 'no-store',
+  'cross-origin-resource-policy': 'same-origin',
+} as const
+
+/** Puts `SAFE_HEADERS` on every answer. */
+export function addSafeHeaders(app: FastifyInstance): void {
   app.addHook('onRequest', (_request, reply, done) => {
-    reply.header('x-content-type-options', 'nosniff')
+    reply.headers(SAFE_HEADERS)
     done()
   })
 }
+
+/** For files, which a page of another origin may show: `<video src>` with a signed link. */
+export const EMBEDDABLE = {
+  'cache-control': 'private, no-cache',
+  'cross-origin-resource-policy': 'cross-origin',
+} as const
 
 /**
  * Lets pages of these origins use the API (CORS, in the Fetch standard); with none, browsers let no page of another

@@ -4,6 +4,7 @@ import type { Uploads } from '../inputs/port.ts'
 import { FILE_KINDS, type FileKind, type Job } from '../jobs/job.ts'
 import type { LinkSigner } from '../jobs/links.ts'
 import type { JobService } from '../jobs/service.ts'
+import { EMBEDDABLE } from './browsers.ts'
 import { callerOf } from './caller.ts'
 import { FileReply } from './schemas/job.ts'
 import { InputParams, LinkQuery } from './schemas/parameters.ts'
@@ -43,7 +44,7 @@ export const inputRoutes: FastifyPluginAsyncTypebox<InputParts> = (app, { servic
       if (!kind || !file) throw new InputNotFound()
       const path = await uploads.locate(id, kind)
       const content = await prepareFile(request, reply, { path, release: () => undefined })
-      reply.header('cache-control', 'private, no-cache')
+      reply.headers(EMBEDDABLE)
       // By its content, and nothing that a browser would run.
       if (reply.statusCode !== 304) reply.type(file.type)
       return reply.send(content)

@@ -5,6 +5,7 @@ import type { FastifyRequest } from 'fastify'
 import type { Artifacts } from '../artifacts/port.ts'
 import type { LinkSigner } from '../jobs/links.ts'
 import type { JobService } from '../jobs/service.ts'
+import { EMBEDDABLE } from './browsers.ts'
 import { callerOf } from './caller.ts'
 import { VideoReply } from './schemas/job.ts'
 import { JobParams, OutputQuery } from './schemas/parameters.ts'
@@ -59,7 +60,7 @@ export const outputRoutes: FastifyPluginAsyncTypebox<OutputParts> = (app, { serv
 
       const video = await prepareFile(request, reply, output)
       // A browser asks again each time, which costs a 304, so that a job that is removed or a link that has expired is so at once.
-      reply.header('cache-control', 'private, no-cache')
+      reply.headers(EMBEDDABLE)
       if (reply.statusCode !== 304) reply.type(contentType)
       if (filename !== undefined) reply.header('content-disposition', `attachment; filename="${filename}"`)
       return reply.send(video)

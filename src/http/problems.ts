@@ -10,6 +10,7 @@ import {
   StoreUnavailable,
 } from '../errors.ts'
 import { createLineLimit, errorFieldsOf } from '../jobs/log.ts'
+import { SAFE_HEADERS } from './browsers.ts'
 import { faultsOf } from './validation.ts'
 
 /** A problem document (RFC 9457). `type` is `about:blank`: `code` tells problems of one status apart. */
@@ -86,8 +87,8 @@ const isUnknownType = ({ code }: FastifyError | AppError) => code === 'FST_ERR_C
 const takesForms = ({ server }: FastifyRequest) => server.hasContentTypeParser('multipart/form-data')
 
 function send(reply: FastifyReply, document: Problem) {
-  // Without a route no hook has run that says so.
-  reply.code(document.status).type(PROBLEM_TYPE).header('x-content-type-options', 'nosniff').send(document)
+  // Without a route no hook has set them, and a route may have set others for what it meant to send.
+  reply.code(document.status).headers(SAFE_HEADERS).type(PROBLEM_TYPE).send(document)
 }
 
 /** Fastify's `clientErrorHandler`: what is not HTTP at all gets its answer straight on the socket. */
@@ -100,7 +101,7 @@ export function answerClientError(error: NodeJS.ErrnoException, socket: Socket):
     `HTTP/1.1 ${document.status} ${document.title}`,
     `content-type: ${PROBLEM_TYPE}`,
     `content-length: ${Buffer.byteLength(body)}`,
-    'x-content-type-options: nosniff',
+    ...Object.entries(SAFE_HEADERS).map(([name, value]) => `${name}: ${value}`),
     'connection: close',
   ]
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`)
@@ -115,7 +116,7 @@ export const EXPECTATION_FAILED = problem(
 
 /** For an `Expect` header that is not `100-continue` (RFC 9110 10.1.1). */
 export function answerExpectation(_request: IncomingMessage, response: ServerResponse): void {
-  const headers = { 'content-type': PROBLEM_TYPE, 'x-content-type-options': 'nosniff', connection: 'close' }
+  const headers = { 'content-type': PROBLEM_TYPE, ...SAFE_HEADERS, connection: 'close' }
   response.writeHead(417, headers).end(JSON.stringify(EXPECTATION_FAILED))
 }
 

@@ -122,7 +122,13 @@ describe('CORS', () => {
   })
 })
 
-describe('nosniff is on', () => {
+describe('an answer says that it is not sniffed, stored or embedded', () => {
+  const SAFE = {
+    'x-content-type-options': 'nosniff',
+    'cache-control': 'no-store',
+    'cross-origin-resource-policy': 'same-origin',
+  }
+
   test.each([
     ['a probe', 'GET', '/healthz', 200],
     ['a list', 'GET', '/jobs', 200],
@@ -133,12 +139,12 @@ describe('nosniff is on', () => {
   ] as const)('%s', async (_what, method, url, status) => {
     const answer = await app.app.inject({ method, url })
     expect(answer.statusCode).toBe(status)
-    expect(answer.headers['x-content-type-options']).toBe('nosniff')
+    expect(answer.headers).toMatchObject(SAFE)
   })
 
   test('a preflight', async () => {
     const answer = await options(open, '/jobs', preflightOf(ORIGIN))
-    expect(answer.headers['x-content-type-options']).toBe('nosniff')
+    expect(answer.headers).toMatchObject(SAFE)
   })
 
   test.each([
@@ -152,6 +158,6 @@ describe('nosniff is on', () => {
     socket.write(bytes)
     await once(socket, 'close')
     expect(answer).toMatch(new RegExp(`^HTTP/1.1 ${status} `))
-    expect(answer.toLowerCase()).toContain('x-content-type-options: nosniff')
+    for (const [name, value] of Object.entries(SAFE)) expect(answer.toLowerCase()).toContain(`${name}: ${value}`)
   })
 })

@@ -34,6 +34,7 @@ describe('what is answered', () => {
       'content-length': '1000',
       'accept-ranges': 'bytes',
       'cache-control': 'private, no-cache',
+      'cross-origin-resource-policy': 'cross-origin',
       'x-content-type-options': 'nosniff',
       'last-modified': new Date(1_000_000).toUTCString(),
       etag: expect.stringMatching(/^"[^"]+"$/),
