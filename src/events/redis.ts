@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Job } from '../jobs/job.ts'
 import type { Log } from '../jobs/log.ts'
-import { createRecent } from '../recent.ts'
+import { createLru } from '../lib/lru.ts'
 import type { Channels } from '../redis-channels.ts'
 import { createEmitterBus } from './emitter.ts'
 import type { EventBus } from './port.ts'
@@ -19,7 +19,7 @@ const REMEMBERED_JOBS = 20_000
  */
 export function createRedisBus({ channels, log }: RedisBusParts): EventBus {
   const local = createEmitterBus(log)
-  const told = createRecent<number>(REMEMBERED_JOBS)
+  const told = createLru<number>(REMEMBERED_JOBS)
   const head = JSON.stringify({ schema: SCHEMA, sender: randomUUID() }).slice(0, -1)
   const stops = new Set<() => void>()
 

@@ -1,4 +1,4 @@
-import { createTurnQueue, type TurnQueue } from '../turn-queue.ts'
+import { createFifo, type Fifo } from '../lib/fifo.ts'
 
 /** A piece of work for a host, and the name by which it is waited for only once. */
 export type HostWork = { readonly key: string; readonly host: string; run(): Promise<void> }
@@ -22,7 +22,7 @@ export type HostLinesOptions = {
   readonly drained: () => void
 }
 
-type Line = { readonly waiting: TurnQueue<HostWork>; running: number; isReady: boolean; wasFull: boolean }
+type Line = { readonly waiting: Fifo<HostWork>; running: number; isReady: boolean; wasFull: boolean }
 
 /**
  * A line for each host, all served in turn: a host that takes its time holds up nobody but its own line. `run` must
@@ -33,12 +33,12 @@ export function createHostLines({ perHost, inAll, maxWaiting, drained }: HostLin
   const waiting = new Set<string>()
   /** What runs, by key, and what was added meanwhile. */
   const running = new Map<string, HostWork | undefined>()
-  const ready = createTurnQueue<Line>()
+  const ready = createFifo<Line>()
   const underWay = new Set<Promise<void>>()
   let isClosed = false
 
   const lineOf = (host: string): Line => {
-    const line = lines.get(host) ?? { waiting: createTurnQueue(), running: 0, isReady: false, wasFull: false }
+    const line = lines.get(host) ?? { waiting: createFifo(), running: 0, isReady: false, wasFull: false }
     lines.set(host, line)
     return line
   }

@@ -1,6 +1,6 @@
 import type { Delivery, DueDelivery } from '../jobs/delivery.ts'
 import { isFinished, isOverdue, owesStop, type Job } from '../jobs/job.ts'
-import { createTurnQueue } from '../turn-queue.ts'
+import { createFifo } from '../lib/fifo.ts'
 import { createDeliveryMaps, type DeliveryMaps } from './memory-deliveries.ts'
 import type { InsertLimits, Owed, Reopened, Store } from './port.ts'
 import { createTimelines } from './timeline.ts'
@@ -30,7 +30,7 @@ export function createMemoryStore({ maxFinished = Infinity, onForgotten }: Memor
     finished: new Map<string, Job>(),
   }
   /** The order in which jobs ended; by id, what takes one out of it. */
-  const ended = createTurnQueue<string>()
+  const ended = createFifo<string>()
   const leaveEnded = new Map<string, () => void>()
   const activeByCaller = new Map<string, number>()
   const idsByKey = new Map<string, string>()

@@ -1,6 +1,6 @@
 import type { Job } from '../jobs/job.ts'
 import type { Log } from '../jobs/log.ts'
-import { createRecent } from '../recent.ts'
+import { createLru } from '../lib/lru.ts'
 import { behind, idAt } from './redis-keys.ts'
 import { jobOf, UnreadableRecord } from './redis-records.ts'
 import type { Scripts } from './redis-scripts.ts'
@@ -28,7 +28,7 @@ export type Pages = {
 }
 
 export function createPages({ page }: Pick<Scripts, 'page'>, { root, log }: { root: string; log: Log }): Pages {
-  const told = createRecent<true>(TOLD)
+  const told = createLru<true>(TOLD)
 
   const tell = (id: string, { reason }: UnreadableRecord) => {
     if (told.get(id)) return

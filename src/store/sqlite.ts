@@ -7,7 +7,7 @@ import { isFinished, type Job, JOB_STATUSES, owesStop } from '../jobs/job.ts'
 import type { Log } from '../jobs/log.ts'
 import { createGroupCommit } from './group-commit.ts'
 import { codeOf, describeFault, openSqliteFile } from './sqlite-file.ts'
-import { createRecent } from '../recent.ts'
+import { createLru } from '../lib/lru.ts'
 import type { InsertLimits, Inserted, ListPosition, ListQuery, Owed, Reopened, SecretKeeper, Store } from './port.ts'
 import { createSqliteSecrets } from './sqlite-secrets.ts'
 import { createDeliveryRows, type DeliveryRows, prepareDeliveries } from './sqlite-deliveries.ts'
@@ -73,7 +73,7 @@ export function createStoreOn(db: DatabaseSync, log?: Log): Store {
   /** By how much the writes of the open transaction change that. */
   let pending = 0
   // Nobody else writes to the file, so what was committed last is what is in it.
-  const recent = createRecent<Job>(RECENT_CHARACTERS)
+  const recent = createLru<Job>(RECENT_CHARACTERS)
   let closing: Promise<void> | undefined
 
   /** `delta`: by how much the number of submitted jobs changes, which counts only once it is on disk. */

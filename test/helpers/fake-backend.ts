@@ -1,4 +1,4 @@
-import { untilAborted } from '../../src/backend/local/until-aborted.ts'
+import { untilAborted } from '../../src/lib/until-aborted.ts'
 import type { Backend, LoggedCall, Outcome, Spawned, SpawnRequest } from '../../src/backend/port.ts'
 
 /**

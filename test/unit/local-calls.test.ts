@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
-import { createSlots } from '../../src/backend/local/slots.ts'
+import { createSemaphore } from '../../src/lib/semaphore.ts'
 import { createWorkFolders } from '../../src/backend/local/work-folders.ts'
 import { OUTCOMES_KEPT } from '../../src/backend/local/backend.ts'
 import { never, SAMPLES, silent, startLocal, temporaryFolder, videoOf } from '../helpers/media.ts'
@@ -186,7 +186,7 @@ describe('children', () => {
   })
 
   test('get their places in the order in which they asked', async () => {
-    const slots = createSlots(1)
+    const slots = createSemaphore(1)
     const order: string[] = []
     const gate = Promise.withResolvers<undefined>()
     const givenUp = new AbortController()
@@ -208,7 +208,7 @@ describe('children', () => {
   })
 
   test.each([0, 1, 2, 3, 4, 5, 6, 7])('pass a place on that comes while giving up, %i ticks apart', async (ticks) => {
-    const slots = createSlots(1)
+    const slots = createSemaphore(1)
     const first = Promise.withResolvers<undefined>()
     const givenUp = new AbortController()
     const holding = slots.use(never, () => first.promise)

@@ -8,8 +8,8 @@ import { createFfmpegEngine } from './ffmpeg.ts'
 import { createResults } from './results.ts'
 import { createRunLogs } from './run-logs.ts'
 import { runAttempt } from './run.ts'
-import { createSlots } from './slots.ts'
-import { untilAborted } from './until-aborted.ts'
+import { createSemaphore } from '../../lib/semaphore.ts'
+import { untilAborted } from '../../lib/until-aborted.ts'
 import { createWorkFolders } from './work-folders.ts'
 import type { Backend, Outcome, SpawnRequest } from '../port.ts'
 
@@ -54,9 +54,9 @@ export function createLocalBackend(options: LocalOptions): Backend {
   const logs = createRunLogs(resolve(options.dataDir, 'logs'), options.log)
   const parts = {
     engine: createEngine(options),
-    sources: { ...options, mediaRoot: resolve(options.mediaRoot), guard, downloads: createSlots(MAX_DOWNLOADS) },
+    sources: { ...options, mediaRoot: resolve(options.mediaRoot), guard, downloads: createSemaphore(MAX_DOWNLOADS) },
     folders: createWorkFolders(resolve(options.dataDir, 'work')),
-    processes: createSlots(options.maxProcesses),
+    processes: createSemaphore(options.maxProcesses),
     ...{ results, logs },
     log: options.log,
   }

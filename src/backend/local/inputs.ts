@@ -8,14 +8,14 @@ import { DownloadError, type Guard } from '../../net/guard.ts'
 import type { Medium } from './engine.ts'
 import type { SpawnRequest } from '../port.ts'
 import { inputFailure } from './run-failure.ts'
-import type { Slots } from './slots.ts'
+import type { Semaphore } from '../../lib/semaphore.ts'
 
 export type InputSources = {
   readonly mediaRoot: string
   readonly maxInputBytes: number
   readonly downloadTimeoutMs: number
   readonly guard: Guard
-  readonly downloads: Slots
+  readonly downloads: Semaphore
 }
 
 type Where = { readonly sources: InputSources; readonly folder: string; readonly signal: AbortSignal }

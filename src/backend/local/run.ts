@@ -10,7 +10,7 @@ import { detectMedia } from '../../media/type.ts'
 import type { Results } from './results.ts'
 import { RunFailure } from './run-failure.ts'
 import type { RunLog, RunLogs } from './run-logs.ts'
-import type { Slots } from './slots.ts'
+import type { Semaphore } from '../../lib/semaphore.ts'
 import type { WorkFolders } from './work-folders.ts'
 
 export type RunParts = {
@@ -20,7 +20,7 @@ export type RunParts = {
   readonly results: Results
   readonly logs: RunLogs
   /** Places for children. */
-  readonly processes: Slots
+  readonly processes: Semaphore
   readonly log: Log
 }
 

@@ -1,5 +1,5 @@
 import type { Log } from '../../jobs/log.ts'
-import { createTurnQueue, type TurnQueue } from '../../turn-queue.ts'
+import { createFifo, type Fifo } from '../../lib/fifo.ts'
 
 /** First and longest pause before Modal is asked again, in ms; each is drawn evenly from 0 to a doubling bound. */
 const BACKOFF_BASE_MS = 500
@@ -39,7 +39,7 @@ export type OutageOptions = {
 }
 
 type Waiter = { readonly arrival: number; readonly admit: () => void }
-type LaneState = { open: boolean; failures: number; readonly returning: Waiter[]; readonly arriving: TurnQueue<Waiter> }
+type LaneState = { open: boolean; failures: number; readonly returning: Waiter[]; readonly arriving: Fifo<Waiter> }
 
 /**
  * What stands between a backend's outage and the thousands that wait for it. A lane closes after a few failures in a
@@ -209,7 +209,7 @@ export function createOutageGate({ probe, log, describe, random = Math.random }:
 
 const closedError = () => new Error('the backend is closed')
 
-const emptyLane = (): LaneState => ({ open: true, failures: 0, returning: [], arriving: createTurnQueue() })
+const emptyLane = (): LaneState => ({ open: true, failures: 0, returning: [], arriving: createFifo() })
 
 /** Lets the longest waiting one in; false when nobody waits. */
 function admitNext(lane: LaneState): boolean {

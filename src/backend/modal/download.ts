@@ -7,7 +7,7 @@ import type { ModelVersion } from '../../jobs/job.ts'
 import type { Log } from '../../jobs/log.ts'
 import type { Observe } from '../../metrics/port.ts'
 import { bytesOfCbor } from './cbor-bytes.ts'
-import { createSlots } from '../local/slots.ts'
+import { createSemaphore } from '../../lib/semaphore.ts'
 import { isNotFound, isPassing, isRefusal, wordsOf } from './outcome.ts'
 import { openClient, RPC_TIMEOUT_MS, type RpcContext, rpcContext } from './rpc.ts'
 
@@ -47,7 +47,7 @@ const RETRY_SECONDS = 10
 export function createModalDownload({ app, functionName, log, observe }: ModalDownloadOptions): ModalDownload {
   let client: ModalClient | undefined
   let lookup: Promise<Function_> | undefined
-  const slots = createSlots(MAX_FETCHES)
+  const slots = createSemaphore(MAX_FETCHES)
 
   const open = () => (client ??= openClient({ log, observe }))
 

@@ -1,5 +1,5 @@
 import type { Observe } from '../../metrics/port.ts'
-import { createTurnQueue } from '../../turn-queue.ts'
+import { createFifo } from '../../lib/fifo.ts'
 
 /** `connection`: the number of the connection to ask on, from 0. `waitMs`: how long to wait there, at most. */
 export type PollTurn = { readonly connection: number; readonly waitMs: number; readonly signal: AbortSignal }
@@ -84,9 +84,9 @@ export function createPollPool(options: PollPoolOptions): PollPool {
   const nextTurnMs = pairedJitter(turnMs, random)
   const bucket = createBucket(maxPollsPerSecond, now)
   const followers = new Set<Follower>()
-  const waiting = createTurnQueue<Follower>()
+  const waiting = createFifo<Follower>()
   /** Long polls that nobody has ended yet, the oldest first. */
-  const longPolls = createTurnQueue<Turn>()
+  const longPolls = createFifo<Turn>()
   /** Open polls by connection; grows with the connections in use. */
   const load: number[] = []
   let open = 0

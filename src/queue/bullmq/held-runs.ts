@@ -1,5 +1,5 @@
 import type { Log } from '../../jobs/log.ts'
-import { createRecent } from '../../recent.ts'
+import { createLru } from '../../lib/lru.ts'
 import type { QueueEntry, RunEntry } from '../port.ts'
 
 /** A run of this process, under a lock that other processes respect while it is renewed. */
@@ -34,7 +34,7 @@ const REMEMBERED_DROPS = 1_000
 /** The runs of one process, at most one of each entry at a time. */
 export function createHeldRuns({ run, log }: { readonly run: RunEntry; readonly log: Log }): HeldRuns {
   const runs = new Map<string, Held>()
-  const dropped = createRecent<string>(REMEMBERED_DROPS)
+  const dropped = createLru<string>(REMEMBERED_DROPS)
   let isClosing = false
 
   const work = async ({ entry, abort: { signal } }: Held, before: Promise<void> | undefined) => {

@@ -1,4 +1,4 @@
-import { createTurnQueue } from '../../turn-queue.ts'
+import { createFifo } from '../../lib/fifo.ts'
 
 /** A first-in-first-out line whose members can leave from anywhere and ask for their place. */
 export type Line<T> = {
@@ -19,7 +19,7 @@ type Member<T> = { readonly key: string; readonly value: T; readonly ticket: num
  */
 export function createLine<T>(): Line<T> {
   const members = new Map<string, { readonly member: Member<T>; readonly leave: () => void }>()
-  const order = createTurnQueue<Member<T>>()
+  const order = createFifo<Member<T>>()
   let gaps: number[] = []
   let next = 0
   let front = 0

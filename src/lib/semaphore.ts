@@ -1,15 +1,15 @@
-import { createTurnQueue } from '../../turn-queue.ts'
+import { createFifo } from './fifo.ts'
 import { untilAborted } from './until-aborted.ts'
 
 /** A number of places; whoever finds none free waits, first come first served. */
-export type Slots = {
+export type Semaphore = {
   /** Runs the task once a place is free. Rejects with the signal's reason if it aborts while waiting. */
   use<T>(signal: AbortSignal, task: () => Promise<T>): Promise<T>
 }
 
-export function createSlots(count: number): Slots {
+export function createSemaphore(count: number): Semaphore {
   let free = count
-  const waiting = createTurnQueue<() => void>()
+  const waiting = createFifo<() => void>()
 
   const take = async (signal: AbortSignal) => {
     signal.throwIfAborted()

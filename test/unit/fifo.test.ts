@@ -1,11 +1,11 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { createTurnQueue } from '../../src/turn-queue.ts'
+import { createFifo } from '../../src/lib/fifo.ts'
 
 test('a queue behaves like an array, also when values leave from its middle', () => {
   const step = fc.oneof(fc.constant('shift' as const), fc.constant('add' as const), fc.nat(20))
   const property = fc.property(fc.array(step, { maxLength: 200, size: 'max' }), (steps) => {
-    const queue = createTurnQueue<number>()
+    const queue = createFifo<number>()
     const model: number[] = []
     const leave: (() => void)[] = []
     const removed = (id: number | undefined) => {

@@ -1,5 +1,5 @@
 /** Values kept while they are among the recently used ones. */
-export type Recent<T> = {
+export type Lru<T> = {
   get(key: string): T | undefined
   /** `weight`: what it counts for, in whatever the limit is meant in. */
   set(key: string, value: T, weight: number): void
@@ -12,7 +12,7 @@ type Kept<T> = { readonly value: T; readonly weight: number }
  * Keeps what was used last, up to `maxWeight` in all, in two generations: what is used moves to the young one; when
  * that weighs half the limit, the old one is dropped whole. No verb costs more for how many there are.
  */
-export function createRecent<T>(maxWeight: number): Recent<T> {
+export function createLru<T>(maxWeight: number): Lru<T> {
   let [young, old] = [new Map<string, Kept<T>>(), new Map<string, Kept<T>>()]
   let weight = 0
 

@@ -2,7 +2,7 @@
  * First in, first out; every verb costs the same however many wait. (A `Map` in order of insertion is no such queue:
  * finding its first entry walks over all that were deleted before it.)
  */
-export type TurnQueue<T> = {
+export type Fifo<T> = {
   readonly size: number
   readonly first: T | undefined
   /** Puts a value at the tail. What it returns takes the value out again, from wherever it is; idempotent. */
@@ -14,7 +14,7 @@ export type TurnQueue<T> = {
 type Entry<T> = { readonly value?: T; previous: Entry<T>; next: Entry<T> }
 
 /** A ring of entries around one that holds no value. */
-export function createTurnQueue<T>(): TurnQueue<T> {
+export function createFifo<T>(): Fifo<T> {
   const ring = {} as Entry<T>
   ring.previous = ring.next = ring
   let size = 0
