@@ -13,7 +13,7 @@ import type { Webhooks } from './webhooks.ts'
 
 export type ReconcilerParts = {
   readonly store: Pick<JobStore, 'owed' | 'get' | 'remove'>
-  readonly queue: Pick<JobQueue, 'add' | 'running' | 'drop'>
+  readonly queue: Pick<JobQueue, 'enqueue' | 'running' | 'dequeue'>
   readonly events: Pick<EventBus, 'onGap'>
   readonly service: Pick<JobService, 'record'>
   readonly stopper: Stopper
@@ -109,11 +109,11 @@ export function createReconciler(parts: ReconcilerParts): Reconciler {
     await each(store.owed('run', now()), async (job) => {
       const { attempt, callId } = currentAttempt(job)
       if (callId === undefined) unstarted.push({ id: job.id, attempt })
-      else await queue.add({ id: job.id, attempt })
+      else await queue.enqueue({ id: job.id, attempt })
     })
     for (const [n, entry] of unstarted.entries()) {
       if (n % BATCH === 0) await new Promise(setImmediate)
-      await queue.add(entry)
+      await queue.enqueue(entry)
     }
   }
 
@@ -122,7 +122,7 @@ export function createReconciler(parts: ReconcilerParts): Reconciler {
       if (n % BATCH === 0) await new Promise(setImmediate)
       const job = await store.get(entry.id)
       const isOver = !job || isFinished(job) || currentAttempt(job).attempt !== entry.attempt
-      if (isOver) await queue.drop(entry)
+      if (isOver) await queue.dequeue(entry)
     }
   }
 

@@ -185,9 +185,9 @@ export function createService(parts: ServiceParts): JobService {
     const [old, current] = [currentAttempt(before), currentAttempt(after)]
     // Other ends are recorded by the run itself, which is over then.
     const isEndedFromOutside = event.type === 'canceled' || event.type === 'expired'
-    if (isEndedFromOutside) await queue.drop({ id: after.id, attempt: old.attempt }).catch(notHeard(after))
+    if (isEndedFromOutside) await queue.dequeue({ id: after.id, attempt: old.attempt }).catch(notHeard(after))
     if (current.attempt !== old.attempt) {
-      await queue.add({ id: after.id, attempt: current.attempt }).catch(notHeard(after))
+      await queue.enqueue({ id: after.id, attempt: current.attempt }).catch(notHeard(after))
     }
   }
 
@@ -227,7 +227,7 @@ export function createService(parts: ServiceParts): JobService {
     log.info({ ...logFieldsOf(job), event: 'submitted', caller: job.caller, backend: job.backend }, 'job submitted')
     observe?.({ type: 'job-submitted' })
     events.publish(job)
-    await queue.add({ id: job.id, attempt: 1 }).catch(notHeard(job))
+    await queue.enqueue({ id: job.id, attempt: 1 }).catch(notHeard(job))
   }
 
   return {

@@ -1,27 +1,31 @@
-/** One attempt of one job, due to be run or followed. */
+/** One attempt of one job, to be run or followed. */
 export type QueueEntry = { readonly id: string; readonly attempt: number }
 
-/** A place in line, from 1; undefined: none. */
+/** Counted from 1; undefined for an entry that does not wait. */
 export type Position = number | undefined
 
 /**
- * Does the work of one entry. Resolves when nothing is left to do for it now. `signal` aborts when the entry
- * was dropped or the process is closing. May run twice for the same entry and must bear it.
+ * Runs one entry. Resolves when nothing is left to do for it now. `signal` aborts when the entry was dequeued, when
+ * another process has claimed it, or when the queue is closing. May be called twice for the same entry, also at the
+ * same time, and for an attempt that is over: it must read the job before it acts.
  */
 export type RunEntry = (entry: QueueEntry, signal: AbortSignal) => Promise<void>
 
-/** Who works on what, a bounded number at a time and the others in order of arrival. Entries leave the queue when their run resolves; the reconciler adds again what got lost. */
+/**
+ * The attempts that are to be run: a bounded number at the same time, the others in order of arrival. An entry leaves
+ * the queue when its run resolves; the reconciler enqueues again what got lost.
+ */
 export type JobQueue = {
-  /** Begins to run entries. Called once, before or after the first `add`. */
+  /** Starts to run entries. Called once, before or after the first `enqueue`. */
   start(run: RunEntry): Promise<void>
-  /** Adds an entry. An entry already waiting or running is left as it is. */
-  add(entry: QueueEntry): Promise<void>
-  /** Takes a waiting entry out; aborts a running one, wherever it runs. Unknown entries are ignored. */
-  drop(entry: QueueEntry): Promise<void>
-  /** How many waiting entries come before this one, plus one; undefined where it does not wait. At once where it can. */
+  /** An entry that already waits or runs stays as it is. */
+  enqueue(entry: QueueEntry): Promise<void>
+  /** For an attempt that is over: removes a waiting entry, aborts a running one wherever it runs, ignores an unknown one. */
+  dequeue(entry: QueueEntry): Promise<void>
+  /** How many waiting entries come before this one, plus one. No promise where the answer is in this process. */
   position(entry: QueueEntry): Position | Promise<Position>
-  /** What this process runs now, of all that runs. */
+  /** The entries that this process runs, of all that run. */
   running(): readonly QueueEntry[]
-  /** Takes no more, aborts what runs and waits for it to let go. Idempotent. */
+  /** Claims nothing more, aborts what runs here and waits until it has stopped. Idempotent. */
   close(): Promise<void>
 }

@@ -15,13 +15,13 @@ const broken = (change: (good: JobQueue) => Partial<JobQueue>) => () => {
   return { ...good, ...change(good) }
 }
 
-testBites('a drop that ignores the attempt', {
+testBites('a dequeue that ignores the attempt', {
   cases,
-  promise: 'tells two attempts of one job apart',
+  promise: 'dequeues one attempt of a job and not the other',
   open: broken((good) => ({
-    drop: async (entry) => {
-      await good.drop({ ...entry, attempt: 1 })
-      await good.drop({ ...entry, attempt: 2 })
+    dequeue: async (entry) => {
+      await good.dequeue({ ...entry, attempt: 1 })
+      await good.dequeue({ ...entry, attempt: 2 })
       await new Promise(setImmediate)
     },
   })),
@@ -29,7 +29,7 @@ testBites('a drop that ignores the attempt', {
 
 testBites('a queue that runs what it already runs', {
   cases,
-  promise: 'does not run an entry a second time while it is waiting or running',
+  promise: 'does not run an entry a second time when it is enqueued while it waits or runs',
   open: broken((good) => {
     let run: ((entry: { id: string; attempt: number }) => void) | undefined
     return {
@@ -37,20 +37,20 @@ testBites('a queue that runs what it already runs', {
         run = (entry) => void work(entry, new AbortController().signal)
         return good.start(work)
       },
-      add: async (entry) => (run ? run(entry) : good.add(entry)),
+      enqueue: async (entry) => (run ? run(entry) : good.enqueue(entry)),
     }
   }),
 })
 
 testBites('a close that does not wait for what runs', {
   cases,
-  promise: 'aborts what runs and waits for it when it closes, and takes nothing more',
+  promise: 'aborts what runs and waits for it when it closes, and runs nothing more',
   open: broken(() => ({ close: () => Promise.resolve() })),
 })
 
-testBites('a close that aborts what runs and goes its way', {
+testBites('a close that aborts what runs and does not wait', {
   cases,
-  promise: 'waits when it closes for a run that takes its time to let go',
+  promise: 'waits when it closes for a run that stops slowly',
   open: broken((good) => ({
     async close() {
       void good.close()
@@ -58,9 +58,9 @@ testBites('a close that aborts what runs and goes its way', {
   })),
 })
 
-testBites('a queue that never forgets what it ran', {
+testBites('a queue that lists finished runs as running', {
   cases,
-  promise: 'tells what it runs: not what waits, and nothing that has ended',
+  promise: 'lists what it runs: not what waits, and nothing that has finished',
   open: broken((good) => {
     const ran: QueueEntry[] = []
     return {

@@ -11,7 +11,7 @@ const anEntry = (attempt = 1): QueueEntry => ({ id: randomUUID(), attempt })
 /** A runner that holds every entry until it is released or aborted. */
 function holdingRunner() {
   const started: QueueEntry[] = []
-  const ended: QueueEntry[] = []
+  const finished: QueueEntry[] = []
   const releases = new Map<string, () => void>()
   const run: RunEntry = async (entry, signal) => {
     started.push(entry)
@@ -19,15 +19,15 @@ function holdingRunner() {
       releases.set(entry.id, resolve)
       signal.addEventListener('abort', () => resolve(), { once: true })
     })
-    ended.push(entry)
+    finished.push(entry)
   }
-  return { run, started, ended, release: (entry: QueueEntry) => releases.get(entry.id)?.() }
+  return { run, started, finished, release: (entry: QueueEntry) => releases.get(entry.id)?.() }
 }
 
 const startAndHold = async (queue: JobQueue, entries: QueueEntry[]) => {
   const runner = holdingRunner()
   await queue.start(runner.run)
-  for (const entry of entries) await queue.add(entry)
+  for (const entry of entries) await queue.enqueue(entry)
   await until(() => runner.started.length > 0)
   return runner
 }
@@ -47,27 +47,27 @@ export const boundedQueueContract: readonly ContractCase<JobQueue>[] = [
     },
   ],
   [
-    'tells each waiting entry its position, also after others have left',
+    'gives each waiting entry its position, also after others were dequeued',
     async (open) => {
       const [queue, entries] = [await open(), Array.from({ length: 6 }, () => anEntry())]
       const positions = () => Promise.all(entries.map(async (entry) => queue.position(entry)))
       const runner = await startAndHold(queue, entries)
       expect(await positions()).toEqual([undefined, 1, 2, 3, 4, 5])
-      await queue.drop(entries[2]!)
+      await queue.dequeue(entries[2]!)
       expect(await positions()).toEqual([undefined, 1, undefined, 2, 3, 4])
       runner.release(entries[0]!)
       await until(() => runner.started.length === 2)
       expect(await positions()).toEqual([undefined, undefined, undefined, 1, 2, 3])
-      await queue.add(entries[2]!)
+      await queue.enqueue(entries[2]!)
       expect(await positions()).toEqual([undefined, undefined, 4, 1, 2, 3])
     },
   ],
   [
-    'gives the place of a dropped running entry to the next',
+    'runs the next entry after a running one was dequeued',
     async (open) => {
       const [queue, entries] = [await open(), [anEntry(), anEntry()]]
       const runner = await startAndHold(queue, entries)
-      await queue.drop(entries[0]!)
+      await queue.dequeue(entries[0]!)
       await until(() => runner.started.length === 2)
     },
   ],
@@ -76,115 +76,115 @@ export const boundedQueueContract: readonly ContractCase<JobQueue>[] = [
 /** What every queue promises. */
 export const queueContract: readonly ContractCase<JobQueue>[] = [
   [
-    'runs an entry that is added after the start',
+    'runs an entry that is enqueued after the start',
     async (open) => {
       const [queue, runner, entry] = [await open(), holdingRunner(), anEntry()]
       await queue.start(runner.run)
-      await queue.add(entry)
+      await queue.enqueue(entry)
       await until(() => runner.started.length > 0)
       expect(runner.started).toEqual([entry])
     },
   ],
   [
-    'runs an entry that was added before the start',
+    'runs an entry that was enqueued before the start',
     async (open) => {
       const [queue, runner, entry] = [await open(), holdingRunner(), anEntry()]
-      await queue.add(entry)
+      await queue.enqueue(entry)
       await queue.start(runner.run)
       await until(() => runner.started.length > 0)
       expect(runner.started).toEqual([entry])
     },
   ],
   [
-    'does not run an entry a second time while it is waiting or running',
+    'does not run an entry a second time when it is enqueued while it waits or runs',
     async (open) => {
       const [queue, runner, entry, next] = [await open(), holdingRunner(), anEntry(), anEntry()]
-      await queue.add(entry)
-      await queue.add(entry)
+      await queue.enqueue(entry)
+      await queue.enqueue(entry)
       await queue.start(runner.run)
       await until(() => runner.started.length > 0)
-      await queue.add(entry)
-      await queue.add(next)
+      await queue.enqueue(entry)
+      await queue.enqueue(next)
       await until(() => runner.started.length >= 2)
       expect(runner.started).toEqual([entry, next])
     },
   ],
   [
-    'runs an entry again when it is added after its run has ended',
+    'runs an entry again when it is enqueued after its run has finished',
     async (open) => {
       const [queue, runner, entry] = [await open(), holdingRunner(), anEntry()]
       await queue.start(runner.run)
-      await queue.add(entry)
+      await queue.enqueue(entry)
       await until(() => runner.started.length === 1)
       runner.release(entry)
       await until(async () => {
-        await queue.add(entry)
+        await queue.enqueue(entry)
         return runner.started.length === 2
       })
     },
   ],
   [
-    'tells two attempts of one job apart',
+    'dequeues one attempt of a job and not the other',
     async (open) => {
       const [queue, runner, first] = [await open(), holdingRunner(), anEntry(1)]
       const second = { ...first, attempt: 2 }
       await queue.start(runner.run)
-      await queue.add(first)
-      await queue.add(second)
+      await queue.enqueue(first)
+      await queue.enqueue(second)
       await until(() => runner.started.length === 2)
-      await queue.drop(first)
-      await until(() => runner.ended.length >= 1)
-      expect(runner.ended).toEqual([first])
+      await queue.dequeue(first)
+      await until(() => runner.finished.length >= 1)
+      expect(runner.finished).toEqual([first])
     },
   ],
   [
-    'aborts a running entry that is dropped, and no other',
+    'aborts a running entry that is dequeued, and no other',
     async (open) => {
-      const [queue, runner, dropped, kept] = [await open(), holdingRunner(), anEntry(), anEntry()]
+      const [queue, runner, dequeued, kept] = [await open(), holdingRunner(), anEntry(), anEntry()]
       await queue.start(runner.run)
-      await queue.add(dropped)
-      await queue.add(kept)
+      await queue.enqueue(dequeued)
+      await queue.enqueue(kept)
       await until(() => runner.started.length === 2)
-      await queue.drop(dropped)
-      await until(() => runner.ended.length > 0)
-      expect(runner.ended).toEqual([dropped])
+      await queue.dequeue(dequeued)
+      await until(() => runner.finished.length > 0)
+      expect(runner.finished).toEqual([dequeued])
     },
   ],
   [
-    'never runs an entry that was dropped while it waited',
+    'never runs an entry that was dequeued while it waited',
     async (open) => {
-      const [queue, runner, dropped, kept] = [await open(), holdingRunner(), anEntry(), anEntry()]
-      await queue.add(dropped)
-      await queue.drop(dropped)
-      await queue.add(kept)
+      const [queue, runner, dequeued, kept] = [await open(), holdingRunner(), anEntry(), anEntry()]
+      await queue.enqueue(dequeued)
+      await queue.dequeue(dequeued)
+      await queue.enqueue(kept)
       await queue.start(runner.run)
       await until(() => runner.started.length > 0)
       expect(runner.started).toEqual([kept])
     },
   ],
   [
-    'survives a run that rejects, and runs its entry again when it is added again',
+    'survives a run that rejects, and runs its entry again when it is enqueued again',
     async (open) => {
       const [queue, entry] = [await open(), anEntry()]
       let runs = 0
       await queue.start(() => {
         runs++
-        return Promise.reject(new Error('a runner at fault'))
+        return Promise.reject(new Error('a broken runner'))
       })
-      await queue.add(entry)
+      await queue.enqueue(entry)
       await until(() => runs === 1)
       await until(async () => {
-        await queue.add(entry)
+        await queue.enqueue(entry)
         return runs >= 2
       })
     },
   ],
   [
-    'tells which entries run here, and no others',
+    'lists an entry as running from its start to its end',
     async (open) => {
       const [queue, runner, entry] = [await open(), holdingRunner(), anEntry()]
       expect(queue.running()).toEqual([])
-      await queue.add(entry)
+      await queue.enqueue(entry)
       await queue.start(runner.run)
       await until(() => runner.started.length > 0)
       expect(queue.running()).toEqual([entry])
@@ -197,28 +197,28 @@ export const queueContract: readonly ContractCase<JobQueue>[] = [
     async (open) => {
       const [queue, runner, entry] = [await open(), holdingRunner(), anEntry()]
       await queue.start(runner.run)
-      await queue.add(entry)
+      await queue.enqueue(entry)
       await until(() => runner.started.length > 0)
       expect([await queue.position(entry), await queue.position(anEntry())]).toEqual([undefined, undefined])
     },
   ],
   [
-    'tells what it runs: not what waits, and nothing that has ended',
+    'lists what it runs: not what waits, and nothing that has finished',
     async (open) => {
       const [queue, runner, first, second] = [await open(), holdingRunner(), anEntry(), anEntry()]
-      await queue.add(first)
-      await queue.add(second)
+      await queue.enqueue(first)
+      await queue.enqueue(second)
       expect(queue.running()).toEqual([])
       await queue.start(runner.run)
       await until(() => runner.started.length === 2)
       expect(queue.running()).toEqual([first, second])
       runner.release(first)
-      await until(() => queue.running().length === 1, 'the end of a run', 4_000)
+      await until(() => queue.running().length === 1, 'the run to finish', 4_000)
       expect(queue.running()).toEqual([second])
     },
   ],
   [
-    'waits when it closes for a run that takes its time to let go',
+    'waits when it closes for a run that stops slowly',
     async (open) => {
       const queue = await open()
       const happened: string[] = []
@@ -227,25 +227,25 @@ export const queueContract: readonly ContractCase<JobQueue>[] = [
         await once(signal, 'abort')
         happened.push('aborted')
         await sleep(100)
-        happened.push('let go')
+        happened.push('stopped')
       })
-      await queue.add(anEntry())
+      await queue.enqueue(anEntry())
       await until(() => happened.length > 0)
       const closing = [queue.close(), queue.close()].map((close) => close.then(() => happened.push('closed')))
       await Promise.all(closing)
-      expect(happened).toEqual(['started', 'aborted', 'let go', 'closed', 'closed'])
+      expect(happened).toEqual(['started', 'aborted', 'stopped', 'closed', 'closed'])
     },
   ],
   [
-    'aborts what runs and waits for it when it closes, and takes nothing more',
+    'aborts what runs and waits for it when it closes, and runs nothing more',
     async (open) => {
       const [queue, runner, entry] = [await open(), holdingRunner(), anEntry()]
       await queue.start(runner.run)
-      await queue.add(entry)
+      await queue.enqueue(entry)
       await until(() => runner.started.length > 0)
       await Promise.all([queue.close(), queue.close()])
-      expect(runner.ended).toEqual([entry])
-      await queue.add(anEntry()).catch(() => undefined)
+      expect(runner.finished).toEqual([entry])
+      await queue.enqueue(anEntry()).catch(() => undefined)
       expect(runner.started).toEqual([entry])
     },
   ],

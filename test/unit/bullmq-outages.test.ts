@@ -14,7 +14,7 @@ describeWithRedisServer('queues whose Redis is away', (redis) => {
 
   const expectRefusals = async (queue: JobQueue) => {
     const [entry, startedAt] = [anEntry(), performance.now()]
-    const asked = await Promise.allSettled([queue.add(entry), queue.position(entry), queue.drop(entry)])
+    const asked = await Promise.allSettled([queue.enqueue(entry), queue.position(entry), queue.dequeue(entry)])
     const refusals = asked.filter((answer) => answer.status === 'rejected' && answer.reason instanceof StoreUnavailable)
     expect(refusals).toHaveLength(3)
     expect(performance.now() - startedAt).toBeLessThan(5_000)
@@ -23,7 +23,7 @@ describeWithRedisServer('queues whose Redis is away', (redis) => {
   /** Tries until Redis is there. */
   const addSometime = (queue: JobQueue, entry: QueueEntry) =>
     until(() =>
-      queue.add(entry).then(
+      queue.enqueue(entry).then(
         () => true,
         () => false,
       ),
@@ -32,7 +32,7 @@ describeWithRedisServer('queues whose Redis is away', (redis) => {
   test('a Redis that does not answer is unavailable in time, and everything goes on when it does', async () => {
     const { stage, a, b } = await openPair()
     const [running, later] = [anEntry(), anEntry()]
-    await a.add(running)
+    await a.enqueue(running)
     await until(() => stage.current.size === 1)
     await connect().call('CLIENT', 'PAUSE', '2500', 'ALL')
     await expectRefusals(a)
@@ -45,7 +45,7 @@ describeWithRedisServer('queues whose Redis is away', (redis) => {
   test('a Redis that was killed is unavailable in time, and everything goes on when it is back', async () => {
     const { stage, a, b } = await openPair()
     const [running, later] = [anEntry(), anEntry()]
-    await a.add(running)
+    await a.enqueue(running)
     await until(() => stage.current.size === 1)
     await redis().kill()
     await expectRefusals(a)
@@ -64,10 +64,10 @@ describeWithRedisServer('queues whose Redis is away', (redis) => {
     const [a, b] = [await open(prefix, { url: relay.url.replace('http', 'redis'), channels }), await open(prefix)]
     await a.start(stage.runnerOf('a'))
     const [running, later] = [anEntry(), anEntry()]
-    await b.add(running)
+    await b.enqueue(running)
     await until(() => stage.current.has(running.id))
     relay.swallow()
-    await b.add(later)
+    await b.enqueue(later)
     await until(() => stage.current.has(later.id), 'a run after the silence', 40_000)
     expect(stage.counts.doubles).toBe(0)
   }, 60_000)
@@ -96,7 +96,7 @@ describeWithRedisServer('queues whose Redis is away', (redis) => {
   test('a close ends in time though Redis is gone, and waits for what runs', async () => {
     const { log, lines } = await recordingLog()
     const { stage, a, b } = await openPair({ log })
-    for (const entry of entries(20)) await a.add(entry)
+    for (const entry of entries(20)) await a.enqueue(entry)
     await until(() => stage.current.size === 20)
     await redis().kill()
     const startedAt = performance.now()
@@ -109,7 +109,7 @@ describeWithRedisServer('queues whose Redis is away', (redis) => {
 
   test('a close ends in time though Redis does not answer', async () => {
     const { stage, a } = await openPair()
-    for (const entry of entries(5)) await a.add(entry)
+    for (const entry of entries(5)) await a.enqueue(entry)
     await until(() => stage.current.size === 5)
     const admin = connect()
     await admin.call('CLIENT', 'PAUSE', '3500', 'ALL')
@@ -134,7 +134,7 @@ describeWithRedisServer('queues whose Redis is away', (redis) => {
     const { log, lines } = await recordingLog()
     const [prefix, admin] = [randomUUID(), connect()]
     const queue = await open(prefix, { log })
-    await Promise.all(entries(500).map((entry) => queue.add(entry)))
+    await Promise.all(entries(500).map((entry) => queue.enqueue(entry)))
     const begun = new Set<string>()
     await queue.start(async ({ id }) => {
       // In full flow: here and there an entry ends for BullMQ, and its successor cannot be had.
@@ -157,11 +157,11 @@ describeWithRedisServer('queues whose Redis is away', (redis) => {
     const queue = await open(prefix, { log })
     await queue.start(stage.runnerOf('only'))
     const [entry, next] = [anEntry(), anEntry()]
-    await queue.add(entry)
+    await queue.enqueue(entry)
     await until(() => stage.current.size === 1)
     await connect().del(`{${prefix}}:runs:${entry.id}-1:lock`)
     stage.releaseAll()
-    await queue.add(next)
+    await queue.enqueue(next)
     await until(() => stage.current.has(next.id) && lines.length > 0)
     expect(lines.map(({ level }) => level)).toEqual(lines.map(() => 'debug'))
   })

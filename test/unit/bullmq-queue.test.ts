@@ -21,7 +21,7 @@ describeWithRedis('queues of many replicas', (redis) => {
   test('a bound holds for all replicas together, and a place that falls free is taken', async () => {
     const { stage, a, b } = await openPair({ maxRunning: 3 })
     const many = entries(12)
-    for (const entry of many) await a.add(entry)
+    for (const entry of many) await a.enqueue(entry)
     for (let ended = 0; ended < 12; ended++) {
       // Full again, as long as somebody waits.
       await until(() => stage.current.size === Math.min(3, 12 - ended))
@@ -35,7 +35,7 @@ describeWithRedis('queues of many replicas', (redis) => {
 
   test('all that end at the same moment are followed by as many', async () => {
     const { stage, a } = await openPair({ maxRunning: 150 })
-    await Promise.all(entries(300).map((entry) => a.add(entry)))
+    await Promise.all(entries(300).map((entry) => a.enqueue(entry)))
     await until(() => stage.current.size === 150)
     stage.releaseAll()
     await until(() => stage.counts.started === 300 && stage.current.size === 150)
@@ -46,7 +46,7 @@ describeWithRedis('queues of many replicas', (redis) => {
     const [prefix, stage] = [redis.newPrefix(), createStage()]
     const bounded = await open(prefix, { maxRunning: 1 })
     await bounded.start(stage.runnerOf('bounded'))
-    for (const entry of entries(3)) await bounded.add(entry)
+    for (const entry of entries(3)) await bounded.enqueue(entry)
     await until(() => stage.current.size === 1)
     await (await open(prefix)).start(stage.runnerOf('free'))
     await until(() => stage.current.size === 3)
@@ -55,16 +55,16 @@ describeWithRedis('queues of many replicas', (redis) => {
   test('a drop on one replica aborts the run on another, and no other run', async () => {
     const { stage, a, b } = await openPair()
     const [dropped, kept] = [anEntry(), anEntry()]
-    await a.add(dropped)
-    await a.add(kept)
+    await a.enqueue(dropped)
+    await a.enqueue(kept)
     await until(() => stage.current.size === 2)
     const bystander = stage.current.get(dropped.id)?.replica === 'a' ? b : a
-    await bystander.drop(dropped)
+    await bystander.dequeue(dropped)
     await until(() => !stage.current.has(dropped.id))
     expect([...stage.current.keys()]).toEqual([kept.id])
     expect([...a.running(), ...b.running()]).toContainEqual(kept)
     await until(async () => {
-      await a.add(dropped)
+      await a.enqueue(dropped)
       return stage.current.has(dropped.id)
     })
   })
@@ -72,7 +72,7 @@ describeWithRedis('queues of many replicas', (redis) => {
   test('a polite close hands everything to the other replica at once, and nothing runs twice at a time', async () => {
     const { stage, a, b } = await openPair()
     const many = entries(100)
-    await Promise.all(many.map((entry) => a.add(entry)))
+    await Promise.all(many.map((entry) => a.enqueue(entry)))
     await until(() => stage.current.size === 100)
     const startedAt = performance.now()
     await a.close()
@@ -86,7 +86,7 @@ describeWithRedis('queues of many replicas', (redis) => {
   test('what is handed back with a bound goes before those that have only waited', async () => {
     const { prefix, stage, a, b } = await openPair({ maxRunning: 2 })
     const many = entries(6)
-    for (const entry of many) await a.add(entry)
+    for (const entry of many) await a.enqueue(entry)
     await until(() => stage.current.size === 2)
     const first = [...stage.current.keys()].sort()
     await Promise.all([a.close(), b.close()])
@@ -100,9 +100,9 @@ describeWithRedis('queues of many replicas', (redis) => {
 
   test('the first of a long line is run before the last is taken', async () => {
     const queue = await open(redis.newPrefix())
-    await Promise.all(entries(1_000).map((entry) => queue.add(entry)))
+    await Promise.all(entries(1_000).map((entry) => queue.enqueue(entry)))
     const last = anEntry()
-    await queue.add(last)
+    await queue.enqueue(last)
     const waiting: (Position | Promise<Position>)[] = []
     let begun = 0
     await queue.start(() => {
@@ -120,7 +120,7 @@ describeWithRedis('queues of many replicas', (redis) => {
     const many = entries(10)
     const locks = many.map(({ id }) => `{${prefix}}:runs:${id}-1:lock`)
     const tokens = () => admin.mget(locks)
-    for (const entry of many) await queue.add(entry)
+    for (const entry of many) await queue.enqueue(entry)
     await until(() => stage.current.size === 10)
     const before = await tokens()
     await admin.del(locks)
@@ -142,7 +142,7 @@ describeWithRedis('queues of many replicas', (redis) => {
   test('an entry that another replica has taken over is not run on where it was lost', async () => {
     const { prefix, stage, a, b } = await openPair(HASTE)
     const [entry, admin] = [anEntry(), connect()]
-    await a.add(entry)
+    await a.enqueue(entry)
     await until(() => stage.current.size === 1)
     // Forged: as if the other had it.
     await admin.set(`{${prefix}}:runs:${entry.id}-1:lock`, 'of another', 'KEEPTTL')
@@ -158,7 +158,7 @@ describeWithRedis('queues of many replicas', (redis) => {
     const settings: QueueProcessOptions = { url: redis.url(), prefix, ...HASTE }
     const queue = await open(prefix, { ...HASTE, maxRunning: 4 })
     const many = entries(6)
-    for (const entry of many) await queue.add(entry)
+    for (const entry of many) await queue.enqueue(entry)
     for (let kills = 0; kills < 2; kills++) {
       const child = fork(PROCESS, [JSON.stringify(settings)], { execArgv: [] })
       onTestFinished(() => void child.kill('SIGKILL'))
@@ -172,10 +172,10 @@ describeWithRedis('queues of many replicas', (redis) => {
     await until(() => stage.current.size === 4)
     // What a dead replica leaves to others stands in another list than what was added.
     const returned = many.filter(({ id }) => !stage.current.has(id))
-    await queue.add(anEntry())
+    await queue.enqueue(anEntry())
     expect((await Promise.all(returned.map(async (entry) => queue.position(entry)))).sort()).toEqual([1, 2])
     const last = anEntry()
-    await queue.add(last)
+    await queue.enqueue(last)
     expect(await queue.position(last)).toBe(4)
     stage.releaseAll()
     await until(() => stage.counts.started === 8)

@@ -53,7 +53,7 @@ describe('races', () => {
     await store.update(job, job.revision - 1)
     await service.record(id, { type: 'stopped', attempt: 1 })
     expect(backend.stopped).toEqual([])
-    await queue.drop({ id, attempt: 1 })
+    await queue.dequeue({ id, attempt: 1 })
     await until(() => backend.stopped.length > 0)
     expect(backend.stopped).toEqual([callOf(id)])
   })
@@ -201,18 +201,18 @@ describe('a store or a queue that fails', () => {
     expect((await service.get(id, anybody)).status).toBe('succeeded')
   })
 
-  test('a queue that does not hear of a job, or of its end, makes neither fail', async () => {
+  test('a queue that rejects makes neither a submit nor a cancel fail', async () => {
     const { queue, backend, reconciler, service, submit, untilStatus } = await start()
-    const { add, drop } = queue
-    const deaf = () => Promise.reject(new Error('the queue is away'))
-    Object.assign(queue, { add: deaf })
+    const { enqueue, dequeue } = queue
+    const rejects = () => Promise.reject(new Error('the queue is unavailable'))
+    Object.assign(queue, { enqueue: rejects })
     const { id } = await submit()
-    Object.assign(queue, { add, drop: deaf })
+    Object.assign(queue, { enqueue, dequeue: rejects })
     await reconciler.resumeRuns()
     await untilStatus(id, 'running')
     expect(await service.cancel(id, anybody)).toMatchObject({ status: 'canceled' })
     await reconciler.stopCalls()
     expect(backend.stopped).toEqual([callOf(id)])
-    Object.assign(queue, { drop })
+    Object.assign(queue, { dequeue })
   })
 })

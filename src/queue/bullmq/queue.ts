@@ -54,10 +54,10 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
       runs = startRuns({ ...options, prefix, run })
       return Promise.resolve()
     },
-    async add(entry) {
+    async enqueue(entry) {
       await unlessAway(redis, () => queue.add('run', {}, { jobId: keyOf(entry), priority: 1 }))
     },
-    async drop(entry) {
+    async dequeue(entry) {
       const key = keyOf(entry)
       runs?.drop(key)
       const token = await unlessAway(redis, () => takeOut(key))

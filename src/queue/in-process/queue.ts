@@ -56,13 +56,13 @@ export function createInProcessQueue({ log, maxRunning = Infinity }: InProcessQu
       advance()
       return Promise.resolve()
     },
-    add(entry) {
+    enqueue(entry) {
       const key = keyOf(entry)
       if (!closing && !running.has(key)) waiting.push(key, entry)
       advance()
       return Promise.resolve()
     },
-    drop(entry) {
+    dequeue(entry) {
       waiting.remove(keyOf(entry))
       running.get(keyOf(entry))?.abort.abort(new Error('the entry was dropped'))
       return Promise.resolve()
