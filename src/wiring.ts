@@ -215,12 +215,11 @@ async function openModal(
   allowlist: string[] | undefined,
   { log, metrics }: { log: Logger; metrics: Metrics },
 ): Promise<Backend> {
-  const [{ deferBackend }, { inputUrlFaults }] = await Promise.all([
+  const [{ deferBackend }, { checkModalInput }] = await Promise.all([
     import('./backend/deferred.ts'),
-    import('./net/url-rule.ts'),
+    import('./backend/modal/check.ts'),
   ])
-  // Modal fetches inputs itself: where it may connect to is not this server's to say.
-  const check = (input: JobInput) => inputUrlFaults(input, { allowPrivate: true, allowlist })
+  const check = (input: JobInput) => checkModalInput(input, allowlist)
   const backend = deferBackend({ name: 'modal', check }, async () => {
     const { createModalBackend } = await import('./backend/modal/backend.ts')
     return createModalBackend({

@@ -38,7 +38,7 @@ export function connect(url: string, more: object = {}): Client {
 
 /** The input of a job whose call the stand-in steers by it. */
 export const inputOf = (behaviour: string) => ({
-  video_path: `behave/${behaviour}.mp4`,
+  video_url: `https://media.example/behave/${behaviour}.mp4`,
   audio_path: 'data/audio/yongen.wav',
 })
 

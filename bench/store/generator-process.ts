@@ -31,7 +31,10 @@ const GATHER_MS = 0.1
 
 const HEAD_END = '\r\n\r\n'
 const HOST = 'host: bench\r\n'
-const BODY = JSON.stringify({ video_path: 'behave/end=never.mp4', audio_path: 'data/audio/yongen.wav' })
+const BODY = JSON.stringify({
+  video_url: 'https://media.example/behave/end=never.mp4',
+  audio_path: 'data/audio/yongen.wav',
+})
 const CONTENT = `content-type: application/json\r\ncontent-length: ${BODY.length}`
 const postWith = (headers: string) => `POST /jobs HTTP/1.1\r\n${HOST}${headers}${CONTENT}${HEAD_END}${BODY}`
 const getWith = (headers: string) => (id: string) => `GET /jobs/${id} HTTP/1.1\r\n${HOST}${headers}\r\n`

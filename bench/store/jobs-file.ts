@@ -31,7 +31,7 @@ const newJob = (createdAt: number): Job => ({
   status: 'submitted',
   revision: 1,
   version: 'v15',
-  input: { video_path: 'behave/end=never.mp4', audio_path: 'data/audio/yongen.wav' },
+  input: { video_url: 'https://media.example/behave/end=never.mp4', audio_path: 'data/audio/yongen.wav' },
   metadata: { project: 'trailer', scene: '12' },
   createdAt,
   timeoutSeconds: 604_800,

@@ -490,7 +490,7 @@ export interface components {
              */
             image_url?: string;
             /**
-             * @description Face: a video or image by path, relative to the media root (locally) or to the checkout of MuseTalk (Modal).
+             * @description Face: a video or image by path, relative to the media root (locally) or to the checkout of MuseTalk (Modal: letters, digits, `_`, `-`, `.` and `/` only).
              * @example face.mp4
              */
             video_path?: string;
@@ -558,7 +558,7 @@ export interface components {
              */
             image_url?: string | null;
             /**
-             * @description Face: a video or image by path, relative to the media root (locally) or to the checkout of MuseTalk (Modal).
+             * @description Face: a video or image by path, relative to the media root (locally) or to the checkout of MuseTalk (Modal: letters, digits, `_`, `-`, `.` and `/` only).
              * @example face.mp4
              */
             video_path?: string | null;
@@ -626,7 +626,7 @@ export interface components {
             image_url: string;
         } | {
             /**
-             * @description Face: a video or image by path, relative to the media root (locally) or to the checkout of MuseTalk (Modal).
+             * @description Face: a video or image by path, relative to the media root (locally) or to the checkout of MuseTalk (Modal: letters, digits, `_`, `-`, `.` and `/` only).
              * @example face.mp4
              */
             video_path: string;
@@ -672,7 +672,7 @@ export interface components {
              */
             image_url?: string;
             /**
-             * @description Face: a video or image by path, relative to the media root (locally) or to the checkout of MuseTalk (Modal).
+             * @description Face: a video or image by path, relative to the media root (locally) or to the checkout of MuseTalk (Modal: letters, digits, `_`, `-`, `.` and `/` only).
              * @example face.mp4
              */
             video_path?: string;

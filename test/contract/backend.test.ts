@@ -4,6 +4,7 @@ import { deferBackend } from '../../src/backend/deferred.ts'
 import type { Backend } from '../../src/backend/port.ts'
 import { describe } from 'vitest'
 import { aSuccess, createFakeBackend } from '../helpers/fake-backend.ts'
+import { asking } from '../helpers/jobs.ts'
 import { SAMPLES, startLocal, temporaryFolder } from '../helpers/media.ts'
 import { startModal } from '../helpers/modal.ts'
 import { type BackendUnderTest, backendContract as cases, type Course } from './backend.ts'
@@ -19,7 +20,7 @@ testContract('modal, on a stand-in', cases, async (): Promise<BackendUnderTest> 
     fails: 'end=raise,message=no%20face',
     'never-ends': 'end=never',
   }
-  const request = (course: Course) => ({ input: { video_path: 'a.mp4', audio_path: `behave/${names[course]}.wav` } })
+  const request = (course: Course) => ({ input: asking(names[course]) })
   return { backend, request, unknownCallId: 'fc-nobody-knows', close }
 })
 

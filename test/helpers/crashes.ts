@@ -10,6 +10,7 @@ import type { Job, JobStatus } from '../../src/jobs/job.ts'
 import type { JobView } from '../../src/jobs/view.ts'
 import { exactNow } from './control-plane/calls.ts'
 import { cleanEnvironment, startServer, UNLIMITED } from './server.ts'
+import { asking } from './jobs.ts'
 
 /** One life of the server: when it began and was killed (as of `exactNow`), and what its file held after that. */
 export type Life = { readonly startedAt: number; readonly killedAt: number; readonly jobs: readonly Job[] }
@@ -103,7 +104,7 @@ export function startLoad(fields: object = {}): Load {
 
   const submit = async () => {
     const [behaviour, end] = BEHAVIOURS[Math.floor(Math.random() * BEHAVIOURS.length)]!
-    const input = { video_path: `behave/${behaviour}.mp4`, audio_path: 'speech.wav', ...fields }
+    const input = { ...asking(behaviour), ...fields }
     const answer = await ask('/jobs', { method: 'POST', body: JSON.stringify(input) })
     // The head of the answer is what counts: its body may be cut.
     const id = answer?.location?.replace('/jobs/', '')

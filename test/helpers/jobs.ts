@@ -45,3 +45,9 @@ export const interrupted = (attempt = 1, maxAttempts = 2): JobEvent => ({
   error: 'the container died',
   maxAttempts,
 })
+
+/** The input of a job whose call at the stand-in does as `behaviour` says (see `steeredBehaviour`). */
+export const asking = (behaviour: string) => ({
+  video_url: `https://media.example/behave/${behaviour}.mp4`,
+  audio_path: 'b.wav',
+})

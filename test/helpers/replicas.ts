@@ -34,6 +34,3 @@ export async function startCluster(count: number, env: Record<string, string> = 
   const replicas = await Promise.all(Array.from({ length: count }, () => start()))
   return { redis, plane, replicas, start }
 }
-
-/** A job whose call does as `behaviour` says (see `steeredBehaviour`). */
-export const asking = (behaviour: string) => ({ video_path: `behave/${behaviour}.mp4`, audio_path: 'b.wav' })

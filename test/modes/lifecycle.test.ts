@@ -8,6 +8,7 @@ import type { Job, JobInput } from '../../src/jobs/job.ts'
 import { type Wired, wire } from '../../src/wiring.ts'
 import { anybody } from '../helpers/core.ts'
 import { type ControlPlane, startControlPlane } from '../helpers/control-plane/control-plane.ts'
+import { asking } from '../helpers/jobs.ts'
 import { recordingLog } from '../helpers/log.ts'
 import { useEnvironment } from '../helpers/modal.ts'
 import { startReceiver } from '../helpers/receiver.ts'
@@ -80,9 +81,9 @@ describe.each(Object.keys(MODES).filter(isHere))('with its jobs in %s', (name) =
   test('a job runs on Modal to its result; what is unfinished at the end is taken up again, or named with its call', async () => {
     const plane = await startPlane()
     const { wired, lines } = await start({ ...mode, ...plane.env })
-    const submit = async (video_path: string) =>
-      (await wired.service.submit({ input: { video_path, audio_path: 'b.wav' }, version: 'v15' }, anybody)).job
-    const [{ id }, endless] = [await submit('a.mp4'), await submit('behave/end=never.mp4')]
+    const submit = async (behaviour: string) =>
+      (await wired.service.submit({ input: asking(behaviour), version: 'v15' }, anybody)).job
+    const [{ id }, endless] = [await submit('after=10'), await submit('end=never')]
     expect(await ended(wired, id)).toMatchObject({ status: 'succeeded', backend: 'modal' })
     await plane.until(() => plane.stats().openPolls === 1)
     await wired.close()
@@ -103,7 +104,7 @@ describe.each(Object.keys(MODES).filter(isHere))('with its jobs in %s', (name) =
   test('a canceled job stops its call, is started over, listed, and removed with all that it had', async () => {
     const plane = await startPlane()
     const { wired } = await start({ ...mode, ...plane.env })
-    const input = { video_path: 'behave/end=never.mp4', audio_path: 'b.wav' }
+    const input = asking('end=never')
     const request = { input, version: 'v15' as const, idempotencyKey: 'one' }
     const { id } = (await wired.service.submit(request, anybody)).job
     await until(async () => (await wired.service.get(id, anybody)).status === 'running')
@@ -156,7 +157,7 @@ describe.each(Object.keys(MODES).filter(isHere))('with its jobs in %s', (name) =
 /** That what an operator sets arrives where it works. */
 describe('settings', () => {
   const faceAndSpeech = { video_path: 'face.mp4', audio_path: 'speech.wav' }
-  const endless = { video_path: 'behave/end=never.mp4', audio_path: 'b.wav' }
+  const endless = asking('end=never')
   const submit = async (wired: Wired, input: JobInput) =>
     (await wired.service.submit({ input, version: 'v15' }, anybody)).job
   const get = (wired: Wired, { id }: Job) => wired.service.get(id, anybody)
@@ -178,7 +179,7 @@ describe('settings', () => {
 
   test.each([1, 3])('MAX_ATTEMPTS=%i bounds the attempts at a job that Modal loses', async (attempts) => {
     const { plane, wired } = await startOnModal({ MAX_ATTEMPTS: String(attempts) })
-    const { id } = await submit(wired, { ...endless, video_path: 'behave/end=internal,message=died.mp4' })
+    const { id } = await submit(wired, asking('end=internal,message=died'))
     const job = await ended(wired, id)
     expect(job).toMatchObject({ status: 'failed', errorCode: 'backend_unavailable', error: 'died' })
     expect([job.attempts.length, plane.calls().length]).toEqual([attempts, attempts])
@@ -252,6 +253,16 @@ describe('settings', () => {
     expect(plane.stats().maxOpenPolls).toBe(6)
   })
 
+  test('BACKEND decides which paths a submit may have: on Modal none that a shell reads as more than a name', async () => {
+    const { plane, wired: modal } = await startOnModal({ BACKEND: 'modal' })
+    const { wired: local } = await startOnModal({ BACKEND: 'local' })
+    const input = { video_path: 'data/$(id).mp4', audio_path: 'a b.wav' }
+    const faults = [{ path: '/video_path' }, { path: '/audio_path' }]
+    await expect(submit(modal, input)).rejects.toMatchObject({ code: 'invalid_request', faults })
+    expect(plane.stats().spawned).toBe(0)
+    expect(await submit(local, input)).toMatchObject({ status: 'submitted', input })
+  })
+
   test.each(['modal', 'local'])('INPUT_URL_ALLOWLIST is seen to at submit with BACKEND=%s', async (BACKEND) => {
     const { wired } = await startOnModal({ BACKEND, INPUT_URL_ALLOWLIST: 'a.example, *.b.example' })
     const from = (host: string) => ({ image_url: `https://${host}/face.png`, audio_path: 'b.wav' })
@@ -268,7 +279,7 @@ describe('settings', () => {
 test('closing twice is once', async () => {
   const plane = await startPlane()
   const { wired, lines } = await start(plane.env)
-  const input = { video_path: 'behave/end=never.mp4', audio_path: 'b.wav' }
+  const input = asking('end=never')
   await wired.service.submit({ input, version: 'v15' }, anybody)
   await plane.until(() => plane.stats().openPolls === 1)
   await Promise.all([wired.close(), wired.close()])

@@ -4,7 +4,8 @@ import { type Balancer, noNginx, noResolve, type Places, startBalancer } from '.
 import { openEvents } from '../helpers/event-client.ts'
 import { freePort } from '../helpers/free-port.ts'
 import { noRedisServer } from '../helpers/redis.ts'
-import { asking, startCluster } from '../helpers/replicas.ts'
+import { asking } from '../helpers/jobs.ts'
+import { startCluster } from '../helpers/replicas.ts'
 import type { ServerProcess } from '../helpers/server.ts'
 import { until } from '../helpers/until.ts'
 

@@ -6,6 +6,7 @@ import { parseMetrics, type Series } from '../helpers/metrics.ts'
 import { folderOfTest, planeOfTest, serverOfTest } from '../helpers/of-test.ts'
 import { noPromtool, promtool } from '../helpers/promtool.ts'
 import { until } from '../helpers/until.ts'
+import { asking } from '../helpers/jobs.ts'
 
 test('a real server on Modal tells Prometheus, and nobody else, what it has done since its start', async () => {
   const [plane, folder] = [await planeOfTest(), folderOfTest()]
@@ -24,12 +25,12 @@ test('a real server on Modal tells Prometheus, and nobody else, what it has done
       headers: { authorization: `Bearer ${key}`, ...(body && { 'content-type': 'application/json' }) },
       ...(body && { method: 'POST', body: JSON.stringify(body) }),
     })
-  const submit = (face: string) => ask('/jobs', callers, { video_path: face, audio_path: 'speech.wav' })
+  const submit = (behaviour: string) => ask('/jobs', callers, asking(behaviour))
   const scrape = async (): Promise<Series> => parseMetrics(await (await ask('/metrics', prometheus)).text())
 
-  await submit('behave/end=raise.mp4')
+  await submit('end=raise')
   await until(async () => (await ask('/jobs?status=failed', callers)).text().then((text) => text.includes('failed')))
-  for (let n = 0; n < 3; n++) await submit('behave/end=never.mp4')
+  for (let n = 0; n < 3; n++) await submit('end=never')
   expect((await ask('/metrics', callers)).status).toBe(403)
 
   const series = await until(async () => {

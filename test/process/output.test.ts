@@ -10,9 +10,10 @@ import type { JobView } from '../../src/jobs/view.ts'
 import { videoOf } from '../helpers/control-plane/behaviour.ts'
 import { folderOfTest, planeOfTest, serverOfTest } from '../helpers/of-test.ts'
 import { until } from '../helpers/until.ts'
+import { asking } from '../helpers/jobs.ts'
 
 const runIdOf = ({ output_path: path = '' }: JobView) => path.split('/')[3] ?? ''
-const aLargeJob = { video_path: 'behave/size=5000000.mp4', audio_path: 'speech.wav' }
+const aLargeJob = asking('size=5000000')
 
 test(
   'an output of Modal is fetched once, survives a restart with its link, and goes with its job',

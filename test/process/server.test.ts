@@ -9,6 +9,7 @@ import { forkControlPlane } from '../helpers/control-plane/remote.ts'
 import { isAlive } from '../helpers/processes.ts'
 import { type ServerProcess, startServer } from '../helpers/server.ts'
 import { until } from '../helpers/until.ts'
+import { asking } from '../helpers/jobs.ts'
 
 const servers: ServerProcess[] = []
 const start = async (options?: Parameters<typeof startServer>[0]) => {
@@ -71,7 +72,7 @@ test('a deadline that passes ends the job and its call, without anybody asking',
   const plane = await forkControlPlane()
   try {
     const server = await start({ env: plane.env })
-    const request = { video_path: 'behave/end=never.mp4', audio_path: 'b.wav', timeout_seconds: 1 }
+    const request = { ...asking('end=never'), timeout_seconds: 1 }
     const { job_id: id } = await server.submit(request)
     expect(await server.untilStatus(id, 'failed')).toMatchObject({ error_code: 'timed_out' })
     await plane.until(async () => (await plane.calls())[0]?.cancelledAt !== undefined)
@@ -197,7 +198,7 @@ describe('the end', () => {
     const plane = await forkControlPlane()
     try {
       const server = await start({ env: plane.env })
-      const { job_id: id } = await server.submit({ ...sample, video_path: 'behave/end=never.mp4' })
+      const { job_id: id } = await server.submit(asking('end=never'))
       await server.untilStatus(id, 'running')
       await plane.until(async () => (await plane.stats()).openPolls === 1)
       expect(await server.end()).toBe(0)

@@ -9,6 +9,7 @@ import { forkControlPlane } from '../helpers/control-plane/remote.ts'
 import { endlessFamily, isAlive } from '../helpers/processes.ts'
 import { type ServerProcess, startServer } from '../helpers/server.ts'
 import { until } from '../helpers/until.ts'
+import { asking } from '../helpers/jobs.ts'
 
 const closers: (() => unknown)[] = []
 afterEach(async () => {
@@ -21,7 +22,7 @@ const start = async (env: Record<string, string>) => {
 }
 
 const sample = { video_path: 'face.mp4', audio_path: 'speech.wav' }
-const endless = { video_path: 'behave/end=never.mp4', audio_path: 'speech.wav' }
+const endless = asking('end=never')
 const GRACE_SECONDS = 4
 
 /** A client that has sent the first half of a submission. */

@@ -6,6 +6,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { forkControlPlane } from '../helpers/control-plane/remote.ts'
 import { type ServerProcess, startServer } from '../helpers/server.ts'
 import { until } from '../helpers/until.ts'
+import { asking } from '../helpers/jobs.ts'
 
 /** A folder with a file of jobs, and servers on it, all gone after the test. */
 function scene(env: Record<string, string> = {}) {
@@ -31,7 +32,7 @@ async function modalScene(env: Record<string, string> = {}) {
 }
 
 const speech = { audio_path: 'speech.wav' }
-const endless = { video_path: 'behave/end=never.mp4', ...speech }
+const endless = asking('end=never')
 const succeeds = { kind: 'return' } as const
 
 /** Longer than a server needs to listen, and shorter than it waits for the file of another. */
@@ -41,10 +42,7 @@ test('a restart goes on with every job: calls are attached again, what was held 
   const { plane, start } = await modalScene()
   const first = await start()
   const running = await first.untilStatus((await first.submit(endless)).job_id, 'running')
-  const done = await first.untilStatus(
-    (await first.submit({ video_path: 'behave/after=1.mp4', ...speech })).job_id,
-    'succeeded',
-  )
+  const done = await first.untilStatus((await first.submit(asking('after=1'))).job_id, 'succeeded')
   await plane.stop()
   const { job_id: heldBack } = await first.submit(endless)
   expect(await first.end()).toBe(0)

@@ -53,7 +53,7 @@ test(
       ...{ PUBLIC_URL: 'https://jobs.example/api/', API_KEYS: '', AUTH: 'none' },
     }
     const first = await serverOfTest(env)
-    const kept = await submit(first, [face(), field('audio_path', 'behave/end=failed.wav')])
+    const kept = await submit(first, [face(), field('audio_url', 'https://media.example/behave/end=failed.wav')])
     await first.untilStatus(kept.job_id, 'failed')
     const both = await submit(first, [face(), speech()])
     await first.untilStatus(both.job_id, 'succeeded')

@@ -15,6 +15,7 @@ import { makeKey } from '../helpers/keys.ts'
 import { startReceiver } from '../helpers/receiver.ts'
 import { type ServerProcess, startServer } from '../helpers/server.ts'
 import { until } from '../helpers/until.ts'
+import { asking } from '../helpers/jobs.ts'
 
 type Tls = { readonly cert: Buffer; readonly key: Buffer }
 
@@ -46,7 +47,7 @@ async function scene(env: Record<string, string> = {}) {
 }
 
 const body = (webhookUrl: string, behaviour = 'after=1') => ({
-  ...{ video_path: `behave/${behaviour}.mp4`, audio_path: 'speech.wav' },
+  ...asking(behaviour),
   webhook_url: webhookUrl,
 })
 

@@ -2,6 +2,7 @@ import { type Function_, FunctionCall, type ModalClient } from 'modal'
 import type { NamedInput } from '../../jobs/job.ts'
 import type { Log } from '../../jobs/log.ts'
 import type { Metrics } from '../../metrics/port.ts'
+import { argumentErrors, checkModalInput } from './check.ts'
 import { createLogReader } from './logs.ts'
 import {
   grpcCode,
@@ -26,7 +27,7 @@ export type ModalOptions = {
   /** Connections that polls may open, and polls that may be open on each: their product is the number of slots. */
   readonly maxConnections: number
   readonly pollsPerConnection: number
-  /** What is refused of an input at submit. */
+  /** What is refused of an input at submit; `checkModalInput` unless set. */
   readonly check?: Backend['check']
   /** How long one poll for an output may stay open, in ms. Modal answers after 55 s at the latest. */
   readonly pollMs?: number
@@ -70,6 +71,8 @@ export function createModalBackend(options: ModalOptions): Backend {
   })
 
   const spawnOnce = async (request: SpawnRequest, looked = false): Promise<Spawned> => {
+    const [wrong] = argumentErrors(request.input)
+    if (wrong) return { kind: 'rejected', code: 'input_unavailable', error: `${wrong.path.slice(1)} ${wrong.message}` }
     const kwargs = { ...request.input, ...linksOf(request), version: request.version }
     const idempotencyKey = `${request.jobId}-${request.attempt}`
     const known = lookup !== undefined && !looked
@@ -122,7 +125,7 @@ export function createModalBackend(options: ModalOptions): Backend {
 
   return {
     name: 'modal',
-    check: options.check ?? (() => []),
+    check: options.check ?? checkModalInput,
     // What is under way is never cut off by the signal: a spawn may have reached Modal already.
     spawn: (request, signal) => gate.run('spawn', () => spawnOnce(request), signal),
     wait: (callId, signal) => gate.run('call', () => pool.follow((turn) => poll(callId, turn), signal), signal),

@@ -13,7 +13,7 @@ export const Input = {
   image_url: Type.Optional(Url('Face: a still image by http(s) URL.', 'https://media.example.com/face.jpg')),
   video_path: Type.Optional(
     Path(
-      'Face: a video or image by path, relative to the media root (locally) or to the checkout of MuseTalk (Modal).',
+      'Face: a video or image by path, relative to the media root (locally) or to the checkout of MuseTalk (Modal: letters, digits, `_`, `-`, `.` and `/` only).',
       'face.mp4',
     ),
   ),

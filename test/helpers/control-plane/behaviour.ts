@@ -53,8 +53,8 @@ const STEERING = /(?:^|\/)behave\/([^/?#]+)\.\w+$/
 /**
  * Reads the behaviour out of a call's own arguments, so that a test can steer a stand-in in another process through
  * the server under test: any argument that ends in `behave/<key>=<value>,<key>=<value>.<extension>`, for instance
- * `video_path: 'behave/after=500,end=raise,message=no%20face.mp4'`. Keys: `after` (ms), `end` (`return`, `raise`,
- * `timeout`, `internal`, `terminated`, `never`, `status-<number>`, and of what is returned `failed`, `unknown`,
+ * `video_url: 'https://a.example/behave/after=500,end=raise,message=no%20face.mp4'`. Keys: `after` (ms), `end` (`return`,
+ * `raise`, `timeout`, `internal`, `terminated`, `never`, `status-<number>`, and of what is returned `failed`, `unknown`,
  * `misshapen`), `message`, `start` (ms until it starts), `blob` (any value), `logs` (a number of lines), `size` (of the
  * video that can then be downloaded, in bytes). Without such an argument the call succeeds after 10 ms.
  */
