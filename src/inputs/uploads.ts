@@ -6,6 +6,7 @@ import { pipeline } from 'node:stream/promises'
 import { InputNotFound, InvalidRequest, StorageFull, UnsupportedMedia, UploadTooLarge } from '../errors.ts'
 import { type FileKind, isJobId, type UploadedFile } from '../jobs/job.ts'
 import type { Log } from '../jobs/log.ts'
+import { shortageOf } from '../lib/shortage.ts'
 import { inspectMedia } from '../media/inspect.ts'
 import { isGone, PROCESS_NAME } from '../process-name.ts'
 import type { Upload, Uploads, UploadSweep } from './port.ts'
@@ -107,11 +108,8 @@ async function inspect(kind: FileKind, path: string): Promise<{ mime: string; ex
   return found
 }
 
-const OUT_OF_ROOM = ['ENOSPC', 'EDQUOT', 'EFBIG']
-
 function refuseFullDisk(error: unknown): never {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
-  throw OUT_OF_ROOM.includes(code) ? new StorageFull({ cause: error }) : error
+  throw shortageOf(error) === 'disk space' ? new StorageFull({ cause: error }) : error
 }
 
 const ownerOf = (name: string) => name.slice(0, name.lastIndexOf('~'))

@@ -138,14 +138,18 @@ describe('a call', () => {
     const folder = await temporaryFolder()
     writeFileSync(join(folder, 'file'), '')
     const error = vi.fn()
-    const { run } = await startLocal({ dataDir: join(folder, 'file'), log: { ...silent, error } })
+    const { run } = await startLocal({ dataDir: join(folder, 'file'), log: { ...silent, error }, pauseMs: 1 })
     expect(await run(INPUT)).toEqual({
       kind: 'interrupted',
-      error: 'The local backend broke down; the log of the server says why.',
+      error: 'The local backend failed; the log of the server says why.',
     })
     expect(error).toHaveBeenCalledExactlyOnceWith(
-      { job_id: 'job-1', attempt: 1, err: expect.objectContaining({ code: 'ENOTDIR' }) as unknown },
-      'the local backend broke down',
+      expect.objectContaining({
+        job_id: 'job-1',
+        attempt: 1,
+        err: expect.objectContaining({ code: 'ENOTDIR' }) as unknown,
+      }),
+      'the local backend failed unexpectedly; the run is interrupted',
     )
   })
 

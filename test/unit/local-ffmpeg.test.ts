@@ -170,17 +170,23 @@ test('the output of a failing ffmpeg is in the log, with the names of the fields
   expect(log).not.toContain(SAMPLES)
 })
 
-test.each([
-  ['has no room on the disk', "echo 'av_interleaved_write_frame(): No space left on device' >&2; exit 1", 'code 1'],
-  ['was killed', 'kill -9 $$', 'signal SIGKILL'],
-])('an ffmpeg that %s fails the job with inference_failed', async (_what, script, end) => {
-  const { run } = await startLocal({ ffmpegPath: await ffmpegThat('libx264', script) })
+test('an ffmpeg that was killed fails the job with inference_failed', async () => {
+  const { run } = await startLocal({ ffmpegPath: await ffmpegThat('libx264', 'kill -9 $$') })
   expect(await run(INPUT)).toEqual({
     kind: 'failed',
     code: 'inference_failed',
-    error: `ffmpeg ended with ${end}; the log of the job has what it printed`,
+    error: 'ffmpeg ended with signal SIGKILL; the log of the job has what it printed',
   })
 })
+
+test.each(['libx264', '-stream_loop'])(
+  'an ffmpeg that finds no room on the disk but exits with success (%s) interrupts the run',
+  async (step) => {
+    const script = "echo 'Error writing trailer: No space left on device' >&2"
+    const { run } = await startLocal({ ffmpegPath: await ffmpegThat(step, script), pauseMs: 1 })
+    expect(await run(INPUT)).toEqual({ kind: 'interrupted', error: 'The server ran out of disk space.' })
+  },
+)
 
 test.each([
   ['gives up on', 'exit 1'],

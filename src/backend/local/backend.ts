@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { join, resolve } from 'node:path'
 import type { Log } from '../../jobs/log.ts'
+import { createPause, type Pause } from '../../lib/pause.ts'
+import { shortageOf } from '../../lib/shortage.ts'
 import { createGuard } from '../../net/guard.ts'
 import { inputUrlFaults, type UrlRule } from '../../net/url-rule.ts'
 import { createCommandEngine } from './command.ts'
@@ -8,17 +10,20 @@ import { createFfmpegEngine } from './ffmpeg.ts'
 import { createResults } from './results.ts'
 import { createRunLogs } from './run-logs.ts'
 import { runAttempt } from './run.ts'
-import { createSemaphore } from '../../lib/semaphore.ts'
+import { createSemaphore, type Semaphore } from '../../lib/semaphore.ts'
 import { untilAborted } from '../../lib/until-aborted.ts'
 import { createWorkFolders } from './work-folders.ts'
 import type { Backend, Outcome, SpawnRequest } from '../port.ts'
 
 /** Inputs fetched at the same time, whatever `maxProcesses` is: a slow host must not keep the children waiting. */
 const MAX_DOWNLOADS = 8
+const MAX_INSPECTIONS = 8
 /** Outcomes remembered for whoever asks again; beyond these, only a finished video is found. */
 export const OUTCOMES_KEPT = 1000
 const FFMPEG_TIME_LIMIT_MS = 3_600_000
 const MAX_OUTPUT_BYTES = 2 * 1024 ** 3
+/** How long nothing is started after this machine ran out of something, in ms. */
+const PAUSE_MS = 30_000
 
 export type LocalOptions = {
   /** Folder for finished videos (`results/`), runs on their way (`work/`) and what they print (`logs/`). */
@@ -38,6 +43,7 @@ export type LocalOptions = {
   readonly ffmpegPath?: string | undefined
   readonly ffmpegTimeLimitMs?: number
   readonly maxOutputBytes?: number
+  readonly pauseMs?: number
   readonly log: Log
 }
 
@@ -52,12 +58,20 @@ export function createLocalBackend(options: LocalOptions): Backend {
   const guard = createGuard(options.urlRule)
   const results = createResults(join(options.dataDir, 'results'))
   const logs = createRunLogs(resolve(options.dataDir, 'logs'), options.log)
+  const { pauseMs = PAUSE_MS } = options
+  const pause = createPause(pauseMs)
   const parts = {
     engine: createEngine(options),
-    sources: { ...options, mediaRoot: resolve(options.mediaRoot), guard, downloads: createSemaphore(MAX_DOWNLOADS) },
+    sources: {
+      ...options,
+      mediaRoot: resolve(options.mediaRoot),
+      guard,
+      downloads: createPausedSemaphore(MAX_DOWNLOADS, pause),
+      inspections: createPausedSemaphore(MAX_INSPECTIONS, pause),
+    },
     folders: createWorkFolders(resolve(options.dataDir, 'work')),
-    processes: createSemaphore(options.maxProcesses),
-    ...{ results, logs },
+    processes: createPausedSemaphore(options.maxProcesses, pause),
+    ...{ results, logs, pauseMs },
     log: options.log,
   }
   const instance = randomBytes(4).toString('hex')
@@ -112,6 +126,24 @@ export function createLocalBackend(options: LocalOptions): Backend {
     isDegraded: () => false,
     close: () => (closing ??= stopAll()),
   }
+}
+
+/**
+ * A semaphore whose tasks do not start during a pause, which a task starts that finds this machine short of something. What a
+ * child reports does not count: a caller's file could have made it say so, and would keep all others waiting.
+ */
+function createPausedSemaphore(count: number, pause: Pause): Semaphore {
+  const semaphore = createSemaphore(count)
+  const run = async <T>(signal: AbortSignal, task: () => Promise<T>) => {
+    await pause.over(signal)
+    try {
+      return await task()
+    } catch (error) {
+      if (shortageOf(error)) pause.start()
+      throw error
+    }
+  }
+  return { use: (signal, task) => semaphore.use(signal, () => run(signal, task)) }
 }
 
 function createEngine({ command, childEnvironment: environment, log, ...options }: LocalOptions) {

@@ -1,7 +1,8 @@
 import { parseCommand } from '../../command-template.ts'
+import { shortageIn } from '../../lib/shortage.ts'
 import { lastLines, runChild } from './child.ts'
 import type { Engine } from './engine.ts'
-import { RunFailure } from './run-failure.ts'
+import { MachineFailure, RunFailure } from './run-failure.ts'
 
 /** What a stopped command gets to end by itself before it is killed. */
 const COMMAND_GRACE_MS = 2000
@@ -16,6 +17,8 @@ export function createCommandEngine(template: string, environment: Readonly<Reco
     const [program = '', ...args] = fill({ face: face.path, audio: audio.path, output, version })
     const options = { name: 'LOCAL_COMMAND', program, args, environment, print, graceMs: COMMAND_GRACE_MS }
     const { ok, end, stderr } = await runChild(options, signal)
+    const shortage = ok ? undefined : shortageIn(stderr)
+    if (shortage) throw new MachineFailure(shortage)
     if (!ok) throw new RunFailure('inference_failed', `the command ended with ${end}: ${lastLines(stderr)}`)
   }
 }

@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { shortageIn } from '../../lib/shortage.ts'
 import { readMp4Tracks, resetDisplayMatrix } from '../../media/mp4-tracks.ts'
 import { type Ended, runChild } from './child.ts'
 import type { Engine, Medium, Task } from './engine.ts'
@@ -7,7 +8,7 @@ import { checkArguments, muxArguments, clipArguments, type ClipPlan } from './ff
 import { findFfmpeg } from './ffmpeg-program.ts'
 import { videoSize, videoRate } from './picture.ts'
 import { probeFace, type ProbedFace, probeSpeech, readProgress, type Run, type Speech, undecodable } from './probe.ts'
-import { inputFailure, RunFailure } from './run-failure.ts'
+import { inputFailure, MachineFailure, RunFailure } from './run-failure.ts'
 
 export type FfmpegOptions = {
   /** The child's whole environment; ffmpeg is searched on its PATH. */
@@ -86,6 +87,7 @@ async function makeVideo({ task, face: { face, rate }, speech, maxBytes }: Makin
   await makeClip({ medium: task.face, plan, target: { path: clip, seconds, maxBytes } }, run)
   const target = { path: task.output, seconds: speech.seconds, maxBytes }
   const muxed = await run(muxArguments({ clip, audio: task.audio, sound: speech.stream }, target))
+  throwIfShort(muxed)
   if (!muxed.ok) throw ffmpegFailure(muxed)
   await refuseOversized(task.output, maxBytes)
 }
@@ -98,6 +100,7 @@ type ClipJob = {
 
 async function makeClip({ medium, plan, target }: ClipJob, run: Run): Promise<void> {
   const made = await run(clipArguments(medium, plan, target))
+  throwIfShort(made)
   if (/No such filter: '(zscale|tonemap)'/.test(made.stderr)) {
     throw inputFailure(
       medium.field,
@@ -117,7 +120,13 @@ const isDamaged = ({ demuxer }: Medium, { stderr }: Ended) =>
 
 /** Whether ffmpeg failed because of this machine rather than the input. A crash is the input's fault: damaged files cause it. */
 const isOwnFault = ({ end, stderr }: Ended) =>
-  /SIGKILL|SIGTERM/.test(end) || /No space left|Cannot allocate|Unknown encoder|Unrecognized option/.test(stderr)
+  /SIGKILL|SIGTERM/.test(end) || /Cannot allocate|Unknown encoder|Unrecognized option/.test(stderr)
+
+/** ffmpeg that cannot write the end of a file may exit with success. */
+function throwIfShort({ stderr }: Ended) {
+  const shortage = shortageIn(stderr)
+  if (shortage) throw new MachineFailure(shortage)
+}
 
 /** Errors do not quote ffmpeg; the job's log has its output. */
 const ffmpegFailure = ({ end }: Ended) =>

@@ -16,6 +16,8 @@ export type InputSources = {
   readonly downloadTimeoutMs: number
   readonly guard: Guard
   readonly downloads: Semaphore
+  /** Places for inspecting files, each of which takes a file descriptor. */
+  readonly inspections: Semaphore
 }
 
 type Where = { readonly sources: InputSources; readonly folder: string; readonly signal: AbortSignal }
@@ -24,28 +26,29 @@ type Given = Pick<SpawnRequest, 'input' | 'files'>
 
 /** Finds or fetches the two inputs of a job; what is fetched goes into `folder`. Rejects with `RunFailure`. */
 export async function openInputs({ input, files = {} }: Given, where: Where): Promise<{ face: Medium; audio: Medium }> {
-  const faceFile = (await openFile('video', files)) ?? (await openFile('image', files))
+  const faceFile = (await openFile('video', files, where)) ?? (await openFile('image', files, where))
   const face = faceFile ?? (await openFirst(input, ['video_url', 'image_url', 'video_path'], where))
-  const audio = (await openFile('audio', files)) ?? (await openFirst(input, ['audio_url', 'audio_path'], where))
-  return { face, audio: await joinPieces(audio, where.folder) }
+  const audio = (await openFile('audio', files, where)) ?? (await openFirst(input, ['audio_url', 'audio_path'], where))
+  return { face, audio: await joinPieces(audio, where) }
 }
 
 /** A file that came with the job lies where this server put it; it is looked at all the same before ffmpeg opens it. */
-async function openFile(kind: FileKind, files: NonNullable<Given['files']>): Promise<Medium | undefined> {
+async function openFile(kind: FileKind, files: NonNullable<Given['files']>, where: Where): Promise<Medium | undefined> {
   const path = files[kind]?.path
-  return path === undefined ? undefined : (await inspect(kind, path)).medium
+  return path === undefined ? undefined : (await inspect(kind, path, where)).medium
 }
 
 async function openFirst(input: NamedInput, fields: readonly (keyof NamedInput)[], where: Where): Promise<Medium> {
   for (const field of fields) {
     const value = input[field]
     if (value === undefined) continue
-    return field.endsWith('_url') ? fetchInput(field, value, where) : findInput(field, value, where.sources)
+    return field.endsWith('_url') ? fetchInput(field, value, where) : findInput(field, value, where)
   }
   throw inputFailure(fields.join(' or '), 'is required')
 }
 
-async function fetchInput(field: MediaField, url: string, { sources, folder, signal }: Where): Promise<Medium> {
+async function fetchInput(field: MediaField, url: string, where: Where): Promise<Medium> {
+  const { sources, folder, signal } = where
   const { guard, downloads, maxInputBytes: maxBytes, downloadTimeoutMs: timeoutMs } = sources
   const to = join(folder, field)
   try {
@@ -53,21 +56,22 @@ async function fetchInput(field: MediaField, url: string, { sources, folder, sig
   } catch (error) {
     throw error instanceof DownloadError ? inputFailure(field, error.message, { cause: error }) : error
   }
-  const { medium, extension } = await inspect(field, to)
+  const { medium, extension } = await inspect(field, to, where)
   // Many a command of LOCAL_COMMAND, MuseTalk's own among them, goes by the extension.
   const path = `${to}.${extension}`
   await rename(to, path)
   return { ...medium, path }
 }
 
-async function findInput(field: MediaField, relative: string, sources: InputSources): Promise<Medium> {
+async function findInput(field: MediaField, relative: string, where: Where): Promise<Medium> {
+  const { sources } = where
   const path = await resolveUnder(sources.mediaRoot, field, relative)
   const file = await stat(path)
   if (!file.isFile()) throw inputFailure(field, 'is not a file')
   if (file.size > sources.maxInputBytes) {
     throw inputFailure(field, `has ${file.size} bytes, more than the limit of ${sources.maxInputBytes}`)
   }
-  return (await inspect(field, path)).medium
+  return (await inspect(field, path, where)).medium
 }
 
 /** Refuses by the way it is written first: nobody learns from the answer what exists outside of the root. */
@@ -85,7 +89,10 @@ async function resolveUnder(mediaRoot: string, field: MediaField, relative: stri
 const isUnder = (root: string, path: string) => path.startsWith(root.endsWith(sep) ? root : root + sep)
 
 /** Checks the content of a file: accepted by the field, and complete. */
-async function inspect(field: MediaField, path: string): Promise<{ medium: Medium; extension: string }> {
+const inspect = (field: MediaField, path: string, { sources, signal }: Where) =>
+  sources.inspections.use(signal, () => inspectFile(field, path))
+
+async function inspectFile(field: MediaField, path: string): Promise<{ medium: Medium; extension: string }> {
   const unreadable = (error: unknown) => {
     throw inputFailure(field, 'cannot be read', { cause: error })
   }
@@ -97,10 +104,10 @@ async function inspect(field: MediaField, path: string): Promise<{ medium: Mediu
   return { medium: { field, path, mime, kind: format.kind, demuxer: format.demuxer }, extension }
 }
 
-async function joinPieces(audio: Medium, folder: string): Promise<Medium> {
+async function joinPieces(audio: Medium, { sources, folder, signal }: Where): Promise<Medium> {
   if (audio.mime !== 'audio/wav') return audio
   const path = join(folder, 'joined.wav')
-  const result = await joinWav(audio.path, path)
+  const result = await sources.inspections.use(signal, () => joinWav(audio.path, path))
   if (result === 'mixed')
     throw inputFailure(audio.field, 'is several recordings of different formats, one after the other; send one')
   return result === 'joined' ? { ...audio, path } : audio

@@ -1,4 +1,5 @@
 import type { ErrorCode } from '../../jobs/job.ts'
+import type { Shortage } from '../../lib/shortage.ts'
 
 /** A run that failed for a reason its caller can be told: becomes the job's `error_code` and `error`. */
 export class RunFailure extends Error {
@@ -8,6 +9,14 @@ export class RunFailure extends Error {
     super(message, options)
     this.name = 'RunFailure'
     this.code = code
+  }
+}
+
+/** A run that failed through this machine; another attempt may work. The message becomes the attempt's `error`. */
+export class MachineFailure extends Error {
+  constructor(shortage: Shortage, options?: ErrorOptions) {
+    super(`The server ran out of ${shortage}.`, options)
+    this.name = 'MachineFailure'
   }
 }
 

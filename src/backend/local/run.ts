@@ -1,6 +1,8 @@
-import { lstat } from 'node:fs/promises'
+import { lstat, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Log } from '../../jobs/log.ts'
+import { shortageOf } from '../../lib/shortage.ts'
 import type { Outcome, SpawnRequest } from '../port.ts'
 import type { Engine, Medium } from './engine.ts'
 import { createPathFilter, type HiddenPath, hidePaths } from './hidden-paths.ts'
@@ -8,7 +10,7 @@ import { type InputSources, openInputs } from './inputs.ts'
 import { checkIntegrity } from '../../media/integrity.ts'
 import { detectMedia } from '../../media/type.ts'
 import type { Results } from './results.ts'
-import { RunFailure } from './run-failure.ts'
+import { MachineFailure, RunFailure } from './run-failure.ts'
 import type { RunLog, RunLogs } from './run-logs.ts'
 import type { Semaphore } from '../../lib/semaphore.ts'
 import type { WorkFolders } from './work-folders.ts'
@@ -21,11 +23,23 @@ export type RunParts = {
   readonly logs: RunLogs
   /** Places for children. */
   readonly processes: Semaphore
+  /** How long a run that failed through this machine waits before its attempt ends, in ms. */
+  readonly pauseMs: number
   readonly log: Log
 }
 
-/** Takes one attempt from its inputs to its outcome. Never rejects; `interrupted` when `signal` aborts. */
+/**
+ * Takes one attempt from its inputs to its outcome. Never rejects; `interrupted` when `signal` aborts, and, after a pause,
+ * when this machine is at fault.
+ */
 export async function runAttempt(request: SpawnRequest, parts: RunParts, signal: AbortSignal): Promise<Outcome> {
+  const outcome = await runOnce(request, parts, signal)
+  // The next attempt follows at once, and would meet the same.
+  if (outcome.kind === 'interrupted') await sleep(parts.pauseMs, undefined, { signal }).catch(() => undefined)
+  return outcome
+}
+
+async function runOnce(request: SpawnRequest, parts: RunParts, signal: AbortSignal): Promise<Outcome> {
   const runId = `${request.jobId}-${request.attempt}`
   const runLog = parts.logs.open(runId)
   try {
@@ -35,12 +49,24 @@ export async function runAttempt(request: SpawnRequest, parts: RunParts, signal:
     })
   } catch (error) {
     if (signal.aborted) return { kind: 'interrupted', error: 'The run was stopped.' }
-    if (error instanceof RunFailure) return { kind: 'failed', code: error.code, error: error.message }
-    parts.log.error({ job_id: request.jobId, attempt: request.attempt, err: error }, 'the local backend broke down')
-    return { kind: 'interrupted', error: 'The local backend broke down; the log of the server says why.' }
+    if (error instanceof RunFailure && !shortageOf(error))
+      return { kind: 'failed', code: error.code, error: error.message }
+    return interrupted(request, error, parts)
   } finally {
     await runLog.close()
   }
+}
+
+function interrupted({ jobId, attempt }: SpawnRequest, error: unknown, { log, pauseMs }: RunParts): Outcome {
+  const shortage = shortageOf(error)
+  const failure = shortage ? new MachineFailure(shortage, { cause: error }) : error
+  const fields = { event: 'local_interrupted', job_id: jobId, attempt, err: failure, pause_ms: pauseMs }
+  if (failure instanceof MachineFailure) {
+    log.error(fields, 'this machine has run out of something; the run is interrupted')
+    return { kind: 'interrupted', error: failure.message }
+  }
+  log.error(fields, 'the local backend failed unexpectedly; the run is interrupted')
+  return { kind: 'interrupted', error: 'The local backend failed; the log of the server says why.' }
 }
 
 type Run = RunParts & { readonly folder: string; readonly runLog: RunLog; readonly signal: AbortSignal }
@@ -54,8 +80,14 @@ async function makeVideo(request: SpawnRequest, run: Run): Promise<string> {
   const filter = createPathFilter(hidden, (text) => run.runLog.write(text))
   const print = (piece: Buffer) => filter.write(piece)
   try {
-    await processes.use(signal, () => engine({ ...media, output, folder, version, print }, signal))
-    await checkOutput(output)
+    await processes.use(signal, async () => {
+      try {
+        await engine({ ...media, output, folder, version, print }, signal)
+        await checkOutput(output)
+      } catch (error) {
+        throw (await isFull(folder)) ? noSpace(error) : error
+      }
+    })
   } catch (error) {
     throw error instanceof RunFailure
       ? new RunFailure(error.code, hidePaths(error.message, hidden), { cause: error })
@@ -65,6 +97,18 @@ async function makeVideo(request: SpawnRequest, run: Run): Promise<string> {
   }
   return output
 }
+
+/** Less room than this on a disk counts as none, in bytes. */
+const FULL_BELOW_BYTES = 1024 * 1024
+
+/** A child that finds no room may report anything, or nothing and leave a broken file: what counts is the disk itself. */
+async function isFull(folder: string): Promise<boolean> {
+  const disk = await statfs(folder).catch(() => undefined)
+  // Some network file systems do not say how large they are.
+  return disk !== undefined && disk.blocks > 0 && disk.bavail * disk.bsize < FULL_BELOW_BYTES
+}
+
+const noSpace = (cause: unknown) => Object.assign(new Error('the disk is full', { cause }), { code: 'ENOSPC' })
 
 async function checkOutput(output: string) {
   const file = await lstat(output).catch(() => undefined)

@@ -20,7 +20,8 @@ export function createWorkFolders(root: string): WorkFolders {
       try {
         return await task(folder)
       } finally {
-        await rm(folder, { recursive: true, force: true })
+        // What cannot be removed is left to the sweep of a later process: the result of the task counts.
+        await rm(folder, { recursive: true, force: true }).catch(() => undefined)
       }
     },
   }
