@@ -93,7 +93,7 @@ export async function buildApp({ log, http, authenticator, counter, ...parts }: 
   await registerPressure(app, http)
   await registerLimiter(app, http.limits, counter)
   registerAuth(app, { authenticator, failures: createFailureLimit(app) })
-  addRateLimits(app, http.limits)
+  const chargeAnswer = addRateLimits(app, http.limits)
   refuse(app, [missingScopeRefusal, headRefusal])
 
   registerBodies(app)
@@ -102,7 +102,7 @@ export async function buildApp({ log, http, authenticator, counter, ...parts }: 
   const routes = collectRoutes(app)
 
   await app.register(healthRoutes, { readiness })
-  await app.register(jobRoutes, { service, watches, links, uploads, limits: http })
+  await app.register(jobRoutes, { service, watches, links, uploads, limits: http, chargeAnswer })
   await app.register(outputRoutes, { service, artifacts, links })
   await app.register(inputRoutes, { service, uploads, links })
   await app.register(eventRoutes, { service, watches, links, maxPerCaller: http.maxStreamsPerCaller })

@@ -1190,7 +1190,7 @@ export interface operations {
                 created_after?: string;
                 /** @description Only jobs accepted before (RFC 3339). For example `2026-02-01T00:00:00Z`. */
                 created_before?: string;
-                /** @description Jobs on a page; 50 if not given. For example `20`. */
+                /** @description Jobs on a page, 50 if not given; fewer where they have more than 1 MiB. For example `20`. */
                 limit?: number;
                 /** @description Only jobs of this caller; for administrators. For example `key:studio`. */
                 caller?: string;

@@ -7,13 +7,15 @@ import type { Watches } from '../jobs/watches.ts'
 import { callerOf } from './caller.ts'
 import { createShow } from './job-view.ts'
 import { nameJob } from './request-log.ts'
-import { cursorOf, listQueryOf } from './list-query.ts'
+import { createJobPages } from './job-page.ts'
+import { listQueryOf } from './list-query.ts'
 import { newJobOf } from './new-job.ts'
 import { NewJobBody } from './schemas/input.ts'
 import { JobReply, JobsReply, ResultReply } from './schemas/job.ts'
 import { JobParams, JobQuery, ListJobsQuery } from './schemas/parameters.ts'
 import { NoBody, NoQuery } from './schemas/parts.ts'
 import { ProblemReply } from './schemas/problem.ts'
+import type { ChargeAnswer } from './rate-limits.ts'
 import { registerUploads, type UploadParts } from './uploads.ts'
 import { createHold, preferredWait } from './waits.ts'
 
@@ -21,15 +23,21 @@ const READ = { access: 'jobs:read' } as const
 const WRITE = { access: 'jobs:write' } as const
 const SUBMIT = { access: 'jobs:write', bucket: 'submit' } as const
 
+/** What Fastify calls the JSON that it makes itself. */
+const JSON_TYPE = 'application/json; charset=utf-8'
+
 export type JobParts = UploadParts & {
   readonly service: JobService
   readonly watches: Watches
   readonly links: LinkSigner
+  readonly chargeAnswer: ChargeAnswer
 }
 
 /** The routes of jobs. Handlers take the request apart, call one verb of the core and return its view. */
-export const jobRoutes: FastifyPluginAsyncTypebox<JobParts> = (app, { service, watches, links, uploads, limits }) => {
+export const jobRoutes: FastifyPluginAsyncTypebox<JobParts> = (app, options) => {
+  const { service, watches, links, uploads, limits, chargeAnswer } = options
   const show = createShow({ service, links })
+  const renderPage = createJobPages({ service, show })
   const hold = createHold(app, watches)
 
   // A scope of its own: no other route takes files.
@@ -67,12 +75,10 @@ export const jobRoutes: FastifyPluginAsyncTypebox<JobParts> = (app, { service, w
   app.get(
     '/jobs',
     { config: READ, schema: { querystring: ListJobsQuery, response: { 200: JobsReply, '4xx': ProblemReply } } },
-    async (request) => {
-      const { jobs, next } = await service.list(listQueryOf(request.query, callerOf(request)))
-      return {
-        jobs: await Promise.all(jobs.map(async (job) => show(job, request))),
-        ...(next && { next_cursor: cursorOf(next) }),
-      }
+    async (request, reply) => {
+      const page = await renderPage(listQueryOf(request.query, callerOf(request)), request, reply)
+      await chargeAnswer(request, reply, page.length)
+      return reply.type(JSON_TYPE).send(page)
     },
   )
 

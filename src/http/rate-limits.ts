@@ -1,5 +1,5 @@
 import rateLimit from '@fastify/rate-limit'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Counter } from '../counters/port.ts'
 import { RateLimited } from '../errors.ts'
 import { addressOf, isKnown, limitKeyOf } from './caller.ts'
@@ -58,24 +58,40 @@ const storeOf = (counter: Counter) =>
     }
   }
 
+/** Bytes of an answer that count as much as a request: beyond them it costs its caller more than one. */
+export const BYTES_PER_REQUEST = 64 * 1024
+
+/** Counts an answer that has been made as one more request of its caller for each `BYTES_PER_REQUEST` it has. */
+export type ChargeAnswer = (request: FastifyRequest, reply: FastifyReply, bytes: number) => Promise<void>
+
 /**
  * Refuses, from this point of the hooks on, whoever asks too often. A hook of the whole app and not of each route, so
- * that it comes where it is added, and for unknown routes too. It runs before a body is read.
+ * that it comes where it is added, and for unknown routes too. It runs before a body is read. Gives what charges for
+ * the size of an answer.
  */
-export function addRateLimits(app: FastifyInstance, limits: RequestLimits): void {
-  if (limits.read === 0 && limits.submit === 0) return
+export function addRateLimits(app: FastifyInstance, limits: RequestLimits): ChargeAnswer {
+  if (limits.read === 0 && limits.submit === 0) return () => Promise.resolve()
   // Each has a memory of its own: strangers, who may be many, cannot make the server forget a caller's count.
   const [callers, addresses] = [app.createRateLimit({}), app.createRateLimit({})]
+  const count = (request: FastifyRequest) => (isKnown(request) ? callers : addresses)(request)
   app.addHook('onRequest', async (request, reply) => {
     const { bucket = 'read', alwaysAnswered = false } = request.routeOptions.config
     if (limits[bucket] === 0 || alwaysAnswered) return
-    const counted = await (isKnown(request) ? callers : addresses)(request)
+    const counted = await count(request)
     if (counted.isAllowed) return
     const { max, remaining, ttlInSeconds, isExceeded } = counted
     // draft-ietf-httpapi-ratelimit-headers-03, which clients know; later drafts have one structured field instead.
     reply.headers({ 'ratelimit-limit': max, 'ratelimit-remaining': remaining, 'ratelimit-reset': ttlInSeconds })
     if (isExceeded) throw new RateLimited(`This is more than ${max} ${PLURALS[bucket]} a minute.`, ttlInSeconds)
   })
+
+  return async (request, reply, bytes) => {
+    const requests = Math.floor(bytes / BYTES_PER_REQUEST)
+    if (limits[bucketOf(request)] === 0 || requests === 0) return
+    const counts = await Promise.all(Array.from({ length: requests }, () => count(request)))
+    const last = counts.at(-1)
+    if (last && !last.isAllowed) reply.header('ratelimit-remaining', last.remaining)
+  }
 }
 
 const PLURALS = { read: 'requests', submit: 'submits' } as const

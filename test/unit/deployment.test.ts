@@ -70,3 +70,8 @@ test('the files that the README leads to exist', () => {
   expect(links.length).toBeGreaterThan(3)
   for (const link of links) expect(() => readRoot(link), link).not.toThrow()
 })
+
+test('the liveness probe of docs/kubernetes.yaml bears a server that is busy for some seconds', () => {
+  const probe = /livenessProbe:\s*\{(.*)\}$/m.exec(readRoot('docs/kubernetes.yaml'))?.[1] ?? ''
+  expect(Number(/timeoutSeconds: (\d+)/.exec(probe)?.[1])).toBeGreaterThanOrEqual(5)
+})

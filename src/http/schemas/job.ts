@@ -126,18 +126,20 @@ export const JobReply = Type.Object(
   { $id: 'Job', description: 'A job. What does not apply is absent rather than null.' },
 )
 
-/** Answer of `GET /jobs`, newest first. */
-export const JobsReply = Type.Object(
-  {
-    jobs: Type.Array(JobReply, { description: 'Newest first.' }),
-    next_cursor: Type.Optional(
-      Text({
-        description: 'Names the next page; absent on the last.',
-        example: 'MTc2OTg2MDgwMDAwMC4wMTk4YTZmMC03YzFlLTdhNTItOWQ1Yi0zZjFmNWEwYzJiMTE',
-      }),
-    ),
-  },
-  { $id: 'JobList', description: 'One page of jobs.' },
+/** Answer of `GET /jobs`, newest first; the route renders the JSON itself, job by job. */
+export const JobsReply = Type.Unsafe<Buffer>(
+  Type.Object(
+    {
+      jobs: Type.Array(JobReply, { description: 'Newest first.' }),
+      next_cursor: Type.Optional(
+        Text({
+          description: 'Names the next page; absent on the last.',
+          example: 'MTc2OTg2MDgwMDAwMC4wMTk4YTZmMC03YzFlLTdhNTItOWQ1Yi0zZjFmNWEwYzJiMTE',
+        }),
+      ),
+    },
+    { $id: 'JobList', description: 'One page of jobs.' },
+  ),
 )
 
 /** Answer of `GET /jobs/:id/result`. */

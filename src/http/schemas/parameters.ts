@@ -38,7 +38,12 @@ export const ListJobsQuery = Type.Object(
       }),
     ),
     limit: Type.Optional(
-      Whole({ description: 'Jobs on a page; 50 if not given.', example: 20, minimum: 1, maximum: 200 }),
+      Whole({
+        description: 'Jobs on a page, 50 if not given; fewer where they have more than 1 MiB.',
+        example: 20,
+        minimum: 1,
+        maximum: 200,
+      }),
     ),
     caller: Type.Optional(
       Text({
