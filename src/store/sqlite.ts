@@ -74,6 +74,7 @@ export function createStoreOn(db: DatabaseSync, log?: Log): Store {
   let pending = 0
   // Nobody else writes to the file, so what was committed last is what is in it.
   const recent = createLru<Job>(RECENT_CHARACTERS)
+  const readJob = createReader(log)
   let closing: Promise<void> | undefined
 
   /** `delta`: by how much the number of submitted jobs changes, which counts only once it is on disk. */
@@ -144,15 +145,36 @@ export function createStoreOn(db: DatabaseSync, log?: Log): Store {
     delta: 0,
   })
 
-  const list = (query: ListQuery): Job[] => {
+  const positionsOf = (query: ListQuery): ListPosition[] => {
     const from = query.after ?? { createdAt: query.createdBefore ?? Number.MAX_SAFE_INTEGER, id: '' }
     const range = [query.createdAfter ?? -1, from.createdAt, from.id, query.limit] as const
     // One look per state, each along an index, put together here: no filter ever walks over what it leaves out.
     const rows = (query.statuses ?? JOB_STATUSES).flatMap((status) =>
       query.caller === undefined ? sql.list.all(status, ...range) : sql.listOf.all(query.caller, status, ...range),
     )
-    const newestFirst = rows.toSorted((a, b) => comparePositions(positionOf(b), positionOf(a)))
-    return newestFirst.slice(0, query.limit).map(jobOf)
+    const newestFirst = rows.map(positionOf).toSorted((a, b) => comparePositions(b, a))
+    return newestFirst.slice(0, query.limit)
+  }
+
+  /** None of a job whose record is damaged. */
+  const jobsAt = ({ id }: ListPosition): Job[] => {
+    const known = recent.get(id)
+    if (known) return [known]
+    const row = sql.get.get(id)
+    return row ? readJob(row) : []
+  }
+
+  const list = (query: ListQuery): Job[] => {
+    const jobs: Job[] = []
+    let { after } = query
+    // A second look only where a record was left out: a short page would mean that no more follow.
+    for (;;) {
+      const limit = query.limit - jobs.length
+      const positions = positionsOf({ ...query, limit, ...(after && { after }) })
+      jobs.push(...positions.flatMap(jobsAt))
+      after = positions.at(-1)
+      if (positions.length < limit || jobs.length >= query.limit) return jobs
+    }
   }
 
   const closeFile = async () => {
@@ -176,7 +198,7 @@ export function createStoreOn(db: DatabaseSync, log?: Log): Store {
     reopen: (job, expectedRevision, limits = {}) => write(() => reopen(job, expectedRevision, limits)),
     remove: (id, expectedRevision) => write(() => remove(id, expectedRevision)),
     list: (query) => read(() => list(query)),
-    owed: (what, now) => pages(sql.owed[what], { what, now, log }),
+    owed: (what, now) => pages(sql.owed[what], { what, now, readJob }),
     deliveriesOf: (jobId) => read(() => deliveries.of(jobId)),
     dueDeliveries: (now) => duePages(deliveries, now),
     updateDelivery: (delivery, expectedRevision) => write(() => updateDelivery(delivery, expectedRevision)),
@@ -186,7 +208,7 @@ export function createStoreOn(db: DatabaseSync, log?: Log): Store {
 }
 
 /** Page by page along the index, so that what changes meanwhile is neither missed nor met twice. */
-async function* pages(statements: readonly StatementSync[], { what, now, log }: Look): AsyncIterable<Job> {
+async function* pages(statements: readonly StatementSync[], { what, now, readJob }: Look): AsyncIterable<Job> {
   for (const statement of statements) {
     let [at, id] = [-1, '']
     for (;;) {
@@ -194,8 +216,7 @@ async function* pages(statements: readonly StatementSync[], { what, now, log }: 
       const [after, name] = [at, id]
       const rows = await read(() => statement.all(after, name, until, OWED_PAGE))
       for (const row of rows) {
-        const job = row.is_awaited === 1 ? undefined : readable(row, log)
-        if (job) yield job
+        if (row.is_awaited !== 1) yield* readJob(row)
       }
       const last = rows.at(-1)
       if (!last || rows.length < OWED_PAGE) break
@@ -216,15 +237,26 @@ async function* duePages(deliveries: DeliveryRows, now: number): AsyncIterable<D
   }
 }
 
-type Look = { readonly what: Owed; readonly now: number; readonly log: Log | undefined }
+type Look = { readonly what: Owed; readonly now: number; readonly readJob: ReadJob }
 
-/** The job of a row; undefined, and told of, where its text is damaged: the others are owed what they are owed. */
-function readable(row: Row, log: Log | undefined): Job | undefined {
-  try {
-    return jobOf(row)
-  } catch (error) {
-    log?.error({ job_id: row.id, err: error }, 'a job cannot be read: its record is damaged')
-    return undefined
+/** The job of a row; none where its record is damaged, so that the others are still served. */
+type ReadJob = (row: Row) => Job[]
+
+/** About so many damaged records are remembered as logged. */
+const LOGGED = 10_000
+
+/** Reads jobs and logs each damaged record once. */
+function createReader(log: Log | undefined): ReadJob {
+  const logged = createLru<true>(LOGGED)
+  return (row) => {
+    const id = String(row.id)
+    try {
+      return [jobOf(row)]
+    } catch (error) {
+      if (!logged.get(id)) log?.error({ job_id: id, err: error }, 'a job cannot be read: its record is damaged')
+      logged.set(id, true, 1)
+      return []
+    }
   }
 }
 
@@ -269,7 +301,7 @@ export function prepare(db: DatabaseSync) {
   const awaited = `, EXISTS (SELECT 1 FROM deliveries WHERE job_id = jobs.id AND due_at IS NOT NULL) AS is_awaited`
   const range = 'created_at > ? AND (created_at, id) < (?, ?) ORDER BY created_at DESC, id DESC LIMIT ?'
   return {
-    get: db.prepare('SELECT document FROM jobs WHERE id = ?'),
+    get: db.prepare('SELECT document, id FROM jobs WHERE id = ?'),
     byKey: db.prepare('SELECT document FROM jobs WHERE caller = ? AND idempotency_key = ?'),
     stateOf: db.prepare('SELECT revision, status FROM jobs WHERE id = ?'),
     insert: db.prepare(
@@ -285,10 +317,10 @@ export function prepare(db: DatabaseSync) {
     countOf: db.prepare(
       'SELECT count(*) AS count FROM (SELECT 1 FROM jobs INDEXED BY jobs_by_caller WHERE caller = ? AND status = ? LIMIT ?)',
     ),
-    list: db.prepare(`SELECT document, id, created_at AS at FROM jobs WHERE status = ? AND ${range}`),
+    list: db.prepare(`SELECT id, created_at AS at FROM jobs WHERE status = ? AND ${range}`),
     // Named, since the planner takes the other index, and walks over everybody else's jobs.
     listOf: db.prepare(
-      `SELECT document, id, created_at AS at FROM jobs INDEXED BY jobs_by_caller WHERE caller = ? AND status = ? AND ${range}`,
+      `SELECT id, created_at AS at FROM jobs INDEXED BY jobs_by_caller WHERE caller = ? AND status = ? AND ${range}`,
     ),
     owed: {
       run: [owed('created_at', "status = 'running'"), owed('created_at', "status = 'submitted'")],
