@@ -19,11 +19,14 @@ export type Spawned =
   | { readonly kind: 'spawned'; readonly callId: string }
   | { readonly kind: 'rejected'; readonly code: ErrorCode; readonly error: string }
 
-/** How a call ended. `interrupted`: the backend lost the run through no fault of the input; another attempt may work. */
+/**
+ * How a call ended. `interrupted`: the backend lost the run through no fault of the input; another attempt may work.
+ * `error` is never empty. `traceback` is where the run raised, for the operator's log.
+ */
 export type Outcome =
   | { readonly kind: 'succeeded'; readonly outputPath: string; readonly runId?: string }
-  | { readonly kind: 'failed'; readonly code: ErrorCode; readonly error: string }
-  | { readonly kind: 'interrupted'; readonly error: string }
+  | { readonly kind: 'failed'; readonly code: ErrorCode; readonly error: string; readonly traceback?: string }
+  | { readonly kind: 'interrupted'; readonly error: string; readonly traceback?: string }
 
 /** A call whose log is read. Times are epoch ms; no `finishedAt`: it may still run. */
 export type LoggedCall = { readonly callId: string; readonly startedAt: number; readonly finishedAt?: number }

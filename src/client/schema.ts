@@ -716,13 +716,13 @@ export interface components {
              */
             finished_at?: string;
             /**
-             * @description `interrupted`: the backend lost the run through no fault of the input.
+             * @description `interrupted`: the backend lost or stopped the run through no fault of the input.
              * @example succeeded
              * @enum {string}
              */
             outcome?: "succeeded" | "failed" | "canceled" | "interrupted";
             /**
-             * @description What went wrong, in words.
+             * @description What went wrong, in words. Of a URL it shows the host only.
              * @example audio_path: there is no such file
              */
             error?: string;
@@ -731,8 +731,8 @@ export interface components {
              *     - `inference_failed`: the function said so or raised, or the local command failed
              *     - `timed_out`: the job's deadline or the function's own time limit passed
              *     - `input_unavailable`: an input is missing, refused, too large, damaged, or of a kind that is not taken
-             *     - `backend_unavailable`: the backend could not be reached by the deadline, or lost the run again and again
-             *     - `backend_rejected`: credentials, app, function or arguments were refused, or ffmpeg is missing
+             *     - `backend_unavailable`: the backend could not be reached by the deadline, or lost or stopped the run again and again
+             *     - `backend_rejected`: credentials, app, function or arguments were refused, its container cannot start, or ffmpeg is missing
              *     - `lost`: the backend no longer knows the call
              *     - `invalid_output`: the function's result is not of the agreed shape
              * @example input_unavailable
@@ -864,7 +864,7 @@ export interface components {
              */
             output_url?: string;
             /**
-             * @description What went wrong, in words.
+             * @description What went wrong, in words. Of a URL it shows the host only.
              * @example audio_path: there is no such file
              */
             error?: string;
@@ -873,8 +873,8 @@ export interface components {
              *     - `inference_failed`: the function said so or raised, or the local command failed
              *     - `timed_out`: the job's deadline or the function's own time limit passed
              *     - `input_unavailable`: an input is missing, refused, too large, damaged, or of a kind that is not taken
-             *     - `backend_unavailable`: the backend could not be reached by the deadline, or lost the run again and again
-             *     - `backend_rejected`: credentials, app, function or arguments were refused, or ffmpeg is missing
+             *     - `backend_unavailable`: the backend could not be reached by the deadline, or lost or stopped the run again and again
+             *     - `backend_rejected`: credentials, app, function or arguments were refused, its container cannot start, or ffmpeg is missing
              *     - `lost`: the backend no longer knows the call
              *     - `invalid_output`: the function's result is not of the agreed shape
              * @example input_unavailable

@@ -1,3 +1,5 @@
+import { reduceUrls } from '../lib/reduce-urls.ts'
+
 /**
  * A job's life, written down once:
  *
@@ -118,7 +120,7 @@ export type JobEvent =
 
 export type Applied = { accepted: true; job: Job } | { accepted: false; reason: string }
 
-/** `error` is cut to this many characters. */
+/** The most characters of an `error`; what is beyond is cut. */
 export const ERROR_MAX_LENGTH = 2000
 
 /** Of a job's attempts so many are kept at either end, and those in between only until no stop is owed to their call. */
@@ -253,9 +255,15 @@ function finish(job: Job, status: 'succeeded' | 'failed' | 'canceled', now: numb
 }
 
 function fail(job: Job, errorCode: ErrorCode, message: string, now: number): Job {
-  const error = message.slice(0, ERROR_MAX_LENGTH)
+  const error = errorOf(message)
   return { ...changeCurrent(finish(job, 'failed', now), { error, errorCode }), error, errorCode }
 }
+
+/** Whatever a backend says, a job's error is not empty, shows of URLs the host only, and has a bound. */
+const errorOf = (message: string): string =>
+  reduceUrls(message.slice(0, 10 * ERROR_MAX_LENGTH))
+    .trim()
+    .slice(0, ERROR_MAX_LENGTH) || 'The backend gave no reason.'
 
 function interrupt(job: Job, event: JobEvent & { type: 'interrupted' }, now: number): Job {
   const tries = event.attempt - (job.firstAttempt ?? 1) + 1
@@ -263,7 +271,7 @@ function interrupt(job: Job, event: JobEvent & { type: 'interrupted' }, now: num
   const ended = changeCurrent(job, {
     finishedAt: now,
     outcome: 'interrupted',
-    error: event.error.slice(0, ERROR_MAX_LENGTH),
+    error: errorOf(event.error),
   })
   return { ...ended, attempts: [...ended.attempts, { attempt: event.attempt + 1 }] }
 }

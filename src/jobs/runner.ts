@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Backend, Outcome, Spawned } from '../backend/port.ts'
 import { InputNotFound, JobNotFound } from '../errors.ts'
 import type { Uploads } from '../inputs/port.ts'
+import { reduceUrls } from '../lib/reduce-urls.ts'
 import type { RunEntry } from '../queue/port.ts'
 import type { JobStore } from '../store/port.ts'
 import { currentAttempt, FILE_KINDS, isFinished, namedInputOf, owesStop, type Job, type JobEvent } from './job.ts'
@@ -84,6 +85,14 @@ export function createRunner(parts: RunnerParts): RunEntry {
     return backend.spawn({ ...request, ...(Object.keys(files).length > 0 && { files }) }, signal)
   }
 
+  const logTraceback = (outcome: Outcome, fields: object) => {
+    if (outcome.kind === 'succeeded' || outcome.traceback === undefined) return
+    log.warn(
+      { ...fields, event: 'run_raised', traceback: reduceUrls(outcome.traceback) },
+      'the run raised an exception',
+    )
+  }
+
   const obtainCall = async (job: Job, attempt: number, signal: AbortSignal): Promise<string | undefined> => {
     const spawned = await spawn(job, attempt, signal)
     if (spawned.kind === 'rejected') {
@@ -109,7 +118,9 @@ export function createRunner(parts: RunnerParts): RunEntry {
     run.callId = currentAttempt(job).callId ?? (await obtainCall(job, attempt, signal))
     if (run.callId === undefined || signal.aborted) return
     const outcome = await backend.wait(run.callId, signal)
-    await recordSurely(job, eventOf(outcome, attempt, maxAttempts), signal)
+    const recorded = await recordSurely(job, eventOf(outcome, attempt, maxAttempts), signal)
+    // Of several that follow a call only one has its event accepted.
+    if (recorded?.accepted) logTraceback(outcome, { ...logFieldsOf(job), attempt, call_id: run.callId })
   }
 
   return async ({ id, attempt }, signal) => {

@@ -337,7 +337,7 @@ function logChange(log: Log, { before, after, event }: Change) {
   const took = isFinished(before) ? {} : durationsOf(after)
   const fields = { ...logFieldsOf(after), event: event.type, status: after.status, attempt, call_id: callId, ...took }
   const hasFailed = after.status === 'failed' && before.status !== 'failed'
-  if (hasFailed) log.warn({ ...fields, error_code: after.errorCode, error: withoutPaths(after.error) }, 'job changed')
+  if (hasFailed) log.warn({ ...fields, error_code: after.errorCode, error: after.error }, 'job changed')
   else log.info(fields, 'job changed')
 }
 
@@ -350,7 +350,3 @@ function durationsOf(job: Job) {
     ...(startedAt !== undefined && { run_ms: finishedAt - startedAt }),
   }
 }
-
-/** The address of an input can be a secret, in its query or in its path: of URLs the log has the host only. */
-const withoutPaths = (error = '') =>
-  error.replace(/\b(https?:\/\/)(?:[^\s/?#@'"<>]*@)?([^\s/?#'"<>]*)[^\s'"<>]*/gi, '$1$2/…')

@@ -153,17 +153,31 @@ describe('from submit to the end', () => {
   })
 })
 
-test('an error’s URLs are told to the caller and not to the log: address and query may be secrets', async () => {
+test('an error shows of URLs the host only, to the caller and in the log', async () => {
   const { backend, submit, untilStatus, lines } = await start()
   const { id } = await submit()
   const { attempts } = await untilStatus(id, 'running')
   const error =
     'HTTPError: 403 for url: https://user:pass@b.s3.example/secret-path/a.mp4?X-Amz-Signature=secret (retry)'
   backend.end(attempts[0]?.callId ?? '', { kind: 'failed', code: 'inference_failed', error })
-  expect((await untilStatus(id, 'failed')).error).toBe(error)
+  expect((await untilStatus(id, 'failed')).error).toBe('HTTPError: 403 for url: https://b.s3.example/… (retry)')
   const log = JSON.stringify(lines)
   expect(log).toContain('403 for url: https://b.s3.example/… (retry)')
   for (const secret of ['secret', 'user:pass']) expect(log).not.toContain(secret)
+})
+
+test('a traceback is logged once, with the job, its URLs reduced; the job does not show it', async () => {
+  const { backend, submit, untilStatus, lines } = await start()
+  const { id } = await submit()
+  const { attempts } = await untilStatus(id, 'running')
+  const traceback = 'Traceback (most recent call last):\nHTTPError: https://b.example/a.mp4?X-Amz-Signature=secret'
+  const outcome = { kind: 'failed', code: 'inference_failed', error: 'HTTPError()', traceback } as const
+  backend.end(attempts[0]?.callId ?? '', outcome)
+  expect(JSON.stringify(await untilStatus(id, 'failed'))).not.toContain('Traceback')
+  await until(() => lines.some(({ event }) => event === 'run_raised'))
+  const logged = lines.filter((line) => JSON.stringify(line).includes('Traceback'))
+  expect(logged).toMatchObject([{ level: 'warn', job_id: id, call_id: attempts[0]?.callId, event: 'run_raised' }])
+  expect(logged[0]?.traceback).toBe('Traceback (most recent call last):\nHTTPError: https://b.example/…')
 })
 
 describe('cancel', () => {

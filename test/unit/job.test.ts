@@ -135,6 +135,15 @@ describe('the course of a job', () => {
     expect(currentAttempt(job)).toMatchObject({ outcome: 'failed', errorCode: 'lost', error })
   })
 
+  test.each([
+    ['fails', { type: 'failed', attempt: 2, code: 'lost' } as const],
+    ['is interrupted', { type: 'interrupted', attempt: 2, maxAttempts: 9 } as const],
+  ])('a job that %s with an empty error has words for it, and no URL in its error is whole', (_how, event) => {
+    const errorOf = (error: string) => after(running, { ...event, error }).attempts[1]?.error
+    expect(errorOf(' ')).toBe('The backend gave no reason.')
+    expect(errorOf('403 for https://a.example/secret?signature=secret')).toBe('403 for https://a.example/…')
+  })
+
   test('an interrupted attempt is followed by another until the last, which fails the job', () => {
     const first = after(aJob(), spawned(), interrupted(1, 2))
     expect(first.status).toBe('running')

@@ -90,6 +90,13 @@ test.each([
   expect(String(error)).toMatch(words)
 })
 
+test('a run that Modal stopped may give its output when it is asked again', async () => {
+  const { fetch } = await start({ behave: () => ({ end: { kind: 'terminated', message: '' } }) })
+  const error: unknown = await fetch().catch((reason: unknown) => reason)
+  expect(error).toMatchObject({ code: 'output_unavailable', retryAfterSeconds: 10 })
+  expect(String(error)).toMatch('stopped at Modal')
+})
+
 test('a large value that is no bytes is refused', async () => {
   const { fetch } = await start({ blobThresholdBytes: 1, behave: () => ({ end: { kind: 'return', value: 'text' } }) })
   await expect(fetch()).rejects.toThrow('no byte string')

@@ -3,15 +3,17 @@ import type { NamedInput } from '../../jobs/job.ts'
 import type { Log } from '../../jobs/log.ts'
 import type { Metrics } from '../../metrics/port.ts'
 import { argumentErrors, checkModalInput } from './check.ts'
-import { createLogReader } from './logs.ts'
+import { createLogReader, type Scope } from './logs.ts'
+import { createLogTail } from './log-tail.ts'
 import {
   grpcCode,
   isPassing,
   isNotFound,
   isRefusal,
   isUnknown,
-  outcomeOfError,
-  outcomeOfValue,
+  type CallEnd,
+  endOfError,
+  endOfValue,
   wordsOf,
 } from './outcome.ts'
 import { openClient, RPC_TIMEOUT_MS, type RpcContext, rpcContext } from './rpc.ts'
@@ -90,14 +92,14 @@ export function createModalBackend(options: ModalOptions): Backend {
   }
 
   /** One turn of a poll is one RPC; undefined: the call runs on. */
-  const poll = async (callId: string, { connection, waitMs, signal }: PollTurn): Promise<Outcome | undefined> => {
+  const poll = async (callId: string, { connection, waitMs, signal }: PollTurn): Promise<CallEnd | undefined> => {
     const client = (pollClients[connection] ??= open())
     const context: RpcContext = { signal, timeoutMs: waitMs + RPC_TIMEOUT_MS }
-    const outcome = await rpcContext
+    const end = await rpcContext
       .run(context, () => new FunctionCall(client, callId, '', '').get({ timeoutMs: waitMs }))
-      .then(outcomeOfValue, (error: unknown) => outcomeOfError(error, context.answered))
+      .then(endOfValue, (error: unknown) => endOfError(error, context.result))
     gate.answered('call')
-    return outcome
+    return end
   }
 
   /** That Modal refuses to cancel a call for good, because it has ended for instance, is as good as a cancel. */
@@ -110,25 +112,42 @@ export function createModalBackend(options: ModalOptions): Backend {
     }
   }
 
-  const logs = createLogReader({
+  const logParts = {
     // The streams of lines have a connection of their own too.
-    async open(callId) {
+    async open(callId: string) {
       logClient ??= open()
       return (await logClient.functionCalls.fromId(callId)).logs
     },
-    scope: (signal) => {
+    scope: (signal: AbortSignal): Scope => {
       const context: RpcContext = { signal }
       return (work) => rpcContext.run(context, work)
     },
-    isUnknown,
-  })
+  }
+  const logs = createLogReader({ ...logParts, isUnknown })
+  const readLogTail = createLogTail(logParts)
+
+  /** A function that says no reason has often printed one: MuseTalk logs what it raises, and goes on. */
+  const explain = async (
+    { outcome, isUnexplained }: CallEnd,
+    callId: string,
+    signal: AbortSignal,
+  ): Promise<Outcome> => {
+    if (!isUnexplained || outcome.kind === 'succeeded') return outcome
+    const lines = await readLogTail(callId, signal)
+    return lines === '' ? outcome : { ...outcome, error: `${outcome.error}; the last lines of its log:\n${lines}` }
+  }
+
+  const wait: Backend['wait'] = async (callId, signal) => {
+    const end = await gate.run('call', () => pool.follow((turn) => poll(callId, turn), signal), signal)
+    return explain(end, callId, signal)
+  }
 
   return {
     name: 'modal',
     check: options.check ?? checkModalInput,
     // What is under way is never cut off by the signal: a spawn may have reached Modal already.
     spawn: (request, signal) => gate.run('spawn', () => spawnOnce(request), signal),
-    wait: (callId, signal) => gate.run('call', () => pool.follow((turn) => poll(callId, turn), signal), signal),
+    wait,
     stop: (callId, signal) => gate.run('call', () => cancelOnce(callId, signal), signal),
     logs,
     isDegraded: () => gate.stats().down,

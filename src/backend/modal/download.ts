@@ -4,11 +4,12 @@ import { pipeline } from 'node:stream/promises'
 import { FunctionCall, type Function_, type ModalClient } from 'modal'
 import { OutputUnavailable } from '../../errors.ts'
 import type { ModelVersion } from '../../jobs/job.ts'
+import { reduceUrls } from '../../lib/reduce-urls.ts'
+import { createSemaphore } from '../../lib/semaphore.ts'
 import type { Log } from '../../jobs/log.ts'
 import type { Observe } from '../../metrics/port.ts'
 import { bytesOfCbor } from './cbor-bytes.ts'
-import { createSemaphore } from '../../lib/semaphore.ts'
-import { isNotFound, isPassing, isRefusal, wordsOf } from './outcome.ts'
+import { endOfResult, isNotFound, isPassing, isRefusal, RESULT_STATUS, wordsOf } from './outcome.ts'
 import { openClient, RPC_TIMEOUT_MS, type RpcContext, rpcContext } from './rpc.ts'
 
 export type ModalDownloadOptions = {
@@ -77,9 +78,11 @@ export function createModalDownload({ app, functionName, log, observe }: ModalDo
   const download: ModalDownload['fetch'] = async ({ runId, version }, path, signal) => {
     const callId = await spawn({ job_id: runId, version })
     const context: RpcContext = { signal, timeoutMs: FUNCTION_TIMEOUT_MS + RPC_TIMEOUT_MS, leavesBlob: true }
-    const value: unknown = await rpcContext.run(context, () =>
-      new FunctionCall(open(), callId, '', '').get({ timeoutMs: FUNCTION_TIMEOUT_MS }),
-    )
+    const value: unknown = await rpcContext
+      .run(context, () => new FunctionCall(open(), callId, '', '').get({ timeoutMs: FUNCTION_TIMEOUT_MS }))
+      .catch((error: unknown) => {
+        throw failureOf(error, context)
+      })
     if (context.blobId !== undefined) await saveBlob(open(), { blobId: context.blobId, path }, signal)
     else if (value instanceof Uint8Array) await writeFile(path, value, { signal })
     else throw new Error('the function returned no bytes')
@@ -120,8 +123,21 @@ async function saveBlob(client: ModalClient, { blobId, path }: Blob, signal: Abo
   }
 }
 
+/** What Modal said of the call's end counts, not what its client made of it. */
+function failureOf(error: unknown, { result }: RpcContext): unknown {
+  if (!result || result.status === RESULT_STATUS.success) return error
+  const { outcome } = endOfResult(result)
+  if (outcome.kind === 'succeeded') return error
+  const retry = outcome.kind === 'interrupted' && { retryAfterSeconds: RETRY_SECONDS }
+  return new OutputUnavailable(`Modal did not give the output: ${reduceUrls(outcome.error)}`, {
+    cause: error,
+    ...retry,
+  })
+}
+
 /** What the disk says is not Modal's fault, and told by who owns the file. */
 function unavailable(error: unknown): unknown {
+  if (error instanceof OutputUnavailable) return error
   if (error instanceof Error && 'syscall' in error && !('cause' in error)) return error
   const mayPass = isPassing(error) || isRefusal(error) || (error instanceof Error && error.name === 'TimeoutError')
   return new OutputUnavailable(`Modal did not give the output: ${wordsOf(error)}`, {

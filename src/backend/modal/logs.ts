@@ -11,6 +11,8 @@ type Entry = { readonly message: string }
 /** The log of one call, as its backend gives it: lines of a range of time, or all of them as they come. */
 export type CallLog = {
   fetch(range: { since: Date; until: Date }): AsyncIterable<Entry>
+  /** The last so many pieces, in the order in which they were printed. */
+  tail(range: { entries: number }): AsyncIterable<Entry>
   stream(): AsyncIterable<Entry>
 }
 

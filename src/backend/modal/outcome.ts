@@ -1,40 +1,105 @@
 import { inspect } from 'node:util'
-import { FunctionTimeoutError, InternalFailure, InvalidError, NotFoundError, RemoteError, TimeoutError } from 'modal'
+import { InvalidError, NotFoundError, TimeoutError } from 'modal'
 import { ClientError, Status } from 'nice-grpc'
+import { reduceUrls } from '../../lib/reduce-urls.ts'
+import type { ErrorCode } from '../../jobs/job.ts'
 import type { Outcome } from '../port.ts'
 
+/** How Modal says a call ended, as it stands in the answer to a poll: the client keeps little of it. */
+export type CallResult = {
+  readonly status: number
+  /** Python's `repr` of what was raised, or Modal's own words; often empty. */
+  readonly exception: string
+  readonly traceback: string
+  readonly exitcode: number
+}
+
+/** How a call ended. `isUnexplained`: its error names no reason, which may stand in the call's log. */
+export type CallEnd = { readonly outcome: Outcome; readonly isUnexplained?: boolean }
+
+/** `GenericResult.GenericStatus` of Modal's protocol, as far as it means anything to a job. */
+export const RESULT_STATUS = {
+  ...{ success: 1, failure: 2, terminated: 3, timeout: 4 },
+  ...{ initFailure: 5, internalFailure: 6, memoryManagerEviction: 8 },
+} as const
+
+/** A traceback ends in what was raised: its last characters are kept, this many. */
+const TRACEBACK_MAX_LENGTH = 8_000
+/** What Modal raises inside an image without the package that values travel by. */
+const CBOR_MISSING = 'CBOR support requires'
+const CBOR_ADVICE =
+  "The image of the Modal function lacks the Python package 'cbor2': add it to the image (pip_install('cbor2')), deploy the app and submit the job again"
+
 /** How a value returned by `run_inference` ends a job; anything that is not of the contract's shape is refused. */
-export function outcomeOfValue(value: unknown): Outcome {
+export function endOfValue(value: unknown): CallEnd {
   if (typeof value !== 'object' || value === null) return invalidOutput('the function returned no object')
   const { status, output_path: outputPath, job_id: runId, error } = value as Record<string, unknown>
   if (status === 'failed' || status === 'unknown') {
-    const words = typeof error === 'string' && error !== '' ? error : `the function reported '${status}'`
-    return { kind: 'failed', code: 'inference_failed', error: words }
+    const said = typeof error === 'string' ? error.trim() : ''
+    return failed('inference_failed', said || `the function reported '${status}'`, said === '')
   }
   if (status !== 'succeeded') return invalidOutput(`the function's status is ${inspect(status)}`)
   if (typeof outputPath !== 'string' || outputPath === '') return invalidOutput("the function's output_path is missing")
   if (typeof runId !== 'string' || runId === '') return invalidOutput("the function's job_id is missing")
-  return { kind: 'succeeded', outputPath, runId }
+  return { outcome: { kind: 'succeeded', outputPath, runId } }
 }
 
-const invalidOutput = (detail: string): Outcome => ({ kind: 'failed', code: 'invalid_output', error: detail })
+/** How a result other than a success ends a job. Its words are never empty, whatever Modal says. */
+export function endOfResult({ status, exception, traceback, exitcode }: CallResult): CallEnd {
+  const said = exception.trim()
+  const { outcome, isUnexplained } = endOfStatus(status, said, exitcode)
+  const kept = traceback.trim().slice(-TRACEBACK_MAX_LENGTH)
+  return { outcome: { ...outcome, ...(kept !== '' && { traceback: kept }) }, ...(isUnexplained && { isUnexplained }) }
+}
+
+function endOfStatus(status: number, said: string, exitcode: number): CallEnd {
+  switch (status) {
+    case RESULT_STATUS.failure: {
+      if (said.includes(CBOR_MISSING)) return failed('backend_rejected', because(CBOR_ADVICE, said))
+      const words = `the function failed without a reason${exitcode === 0 ? '' : ` (exit code ${exitcode})`}`
+      return failed('inference_failed', said || words, said === '')
+    }
+    case RESULT_STATUS.terminated:
+      return interrupted(because('the run was stopped at Modal', said))
+    case RESULT_STATUS.timeout:
+      return failed('timed_out', said || "the run exceeded the function's own time limit at Modal")
+    case RESULT_STATUS.initFailure:
+      return failed('backend_rejected', because('the container of the Modal function cannot start', said), said === '')
+    case RESULT_STATUS.internalFailure:
+      return interrupted(said || 'Modal lost the run')
+    case RESULT_STATUS.memoryManagerEviction:
+      return interrupted(because('Modal stopped the run, as its worker ran out of memory', said))
+    default:
+      return interrupted(because(`Modal ended the run with status ${status}, which says nothing of its result`, said))
+  }
+}
+
+const because = (words: string, said: string): string => (said === '' ? words : `${words}: ${said}`)
+
+const interrupted = (error: string): CallEnd => ({ outcome: { kind: 'interrupted', error } })
+
+const failed = (code: ErrorCode, error: string, isUnexplained = false): CallEnd => ({
+  outcome: { kind: 'failed', code, error },
+  ...(isUnexplained && { isUnexplained }),
+})
+
+const invalidOutput = (detail: string): CallEnd => failed('invalid_output', detail)
 
 /**
- * What an error of `get` says about the call; undefined: it runs on. `answered`: Modal had given its end, so that what
- * failed is the reading of the result. Whatever else it is, a refused credential included, is thrown on: it runs on.
+ * What an error of `get` says about the call; undefined: it runs on. `result`: Modal had given its end. Whatever else
+ * it is, a refused credential included, is thrown on: the call runs on.
  */
-export function outcomeOfError(error: unknown, answered = false): Outcome | undefined {
-  // TimeoutError, our own wait running out, comes first: FunctionTimeoutError claims to match it too.
+export function endOfError(error: unknown, result?: CallResult): CallEnd | undefined {
+  if (result && result.status !== RESULT_STATUS.success) return endOfResult(result)
+  // Our own wait ran out.
   if (error instanceof TimeoutError) return undefined
-  if (error instanceof FunctionTimeoutError) return { kind: 'failed', code: 'timed_out', error: wordsOf(error) }
-  if (error instanceof RemoteError) return { kind: 'failed', code: 'inference_failed', error: wordsOf(error) }
-  if (error instanceof InternalFailure) return { kind: 'interrupted', error: wordsOf(error) }
   const code = grpcCode(error)
   if (code === Status.NOT_FOUND || code === Status.INVALID_ARGUMENT) {
-    return { kind: 'failed', code: 'lost', error: `Modal does not know the call any more: ${wordsOf(error)}` }
+    return failed('lost', `Modal does not know the call any more: ${wordsOf(error)}`)
   }
   const isCutOff = error instanceof Error && error.name === 'AbortError'
-  if (answered && code === undefined && !isCutOff && !isPassing(error)) {
+  // What failed is the reading of the value.
+  if (result && code === undefined && !isCutOff && !isPassing(error)) {
     return invalidOutput(`the function's result cannot be read: ${wordsOf(error)}`)
   }
   throw error
@@ -62,11 +127,11 @@ export function isPassing(error: unknown): boolean {
   return error instanceof Error && (error.cause instanceof Error || error.message.startsWith('Failed to download blob'))
 }
 
-/** Modal's own words, without the client's prefixes. */
+/** Modal's own words, without the client's prefixes and with URLs reduced to their hosts. Never empty. */
 export function wordsOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
-  if (error instanceof ClientError && error.details !== '') return error.details
-  return error.message.replace(/^(Remote error|Internal failure|Timeout): /, '') || 'Modal gave no reason.'
+  const words = error instanceof ClientError && error.details !== '' ? error.details : error.message
+  return reduceUrls(words.replace(/^(Remote error|Internal failure|Timeout): /, '')) || 'Modal gave no reason'
 }
 
 /** Whether Modal refuses us, whatever is asked. */

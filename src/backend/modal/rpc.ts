@@ -4,6 +4,7 @@ import { ModalClient, type ModalClientParams } from 'modal'
 import { ClientError, Metadata, Status } from 'nice-grpc'
 import type { Log } from '../../jobs/log.ts'
 import type { Observe } from '../../metrics/port.ts'
+import { type CallResult, RESULT_STATUS } from './outcome.ts'
 
 /** Time limit of one RPC that answers at once, and what a long poll may take beyond its own wait, in ms. */
 export const RPC_TIMEOUT_MS = 30_000
@@ -29,8 +30,8 @@ export type RpcContext = {
   /** The same over all our tries at one spawn. */
   idempotencyKey?: string
   nextLogStreamAt?: number
-  /** Set when a poll's answer held the call's end: what fails after that is the reading of the result. */
-  answered?: boolean
+  /** Set when a poll's answer held the call's end: what fails after that is the reading of its value. */
+  result?: CallResult
   /** Asks for a large value to be left where it is: its id is put here, and the client is told that it is null. */
   leavesBlob?: boolean
   blobId?: string
@@ -74,8 +75,7 @@ const rpcMiddleware: Middleware = async function* (call, options) {
   switch (method) {
     case 'FunctionGetOutputs': {
       const response = yield* call.next(call.request, { ...bounded, ...ending, ...ONCE })
-      if ((response as { outputs?: unknown[] }).outputs?.length) context.answered = true
-      if (context.leavesBlob) leaveBlob(response as object, context)
+      keepResult(response as OutputsResponse, context)
       return response
     }
     case 'FunctionMap': {
@@ -122,8 +122,11 @@ function codeNameOf(error: unknown): string {
 }
 
 /** Modal's times are in seconds since the epoch, 0 where it says none. */
-type OutputsResponse = {
-  readonly outputs?: readonly { readonly inputStartedAt: number; readonly outputCreatedAt: number }[]
+type OutputsResponse = { readonly outputs?: readonly Output[] }
+type Output = {
+  readonly inputStartedAt: number
+  readonly outputCreatedAt: number
+  result?: (CallResult & { data?: Uint8Array | undefined; dataBlobId?: string | undefined }) | undefined
 }
 
 function tellOfEnd({ outputs = [] }: OutputsResponse, observe: Observe): void {
@@ -136,10 +139,12 @@ function tellOfEnd({ outputs = [] }: OutputsResponse, observe: Observe): void {
 
 const CBOR_NULL = Uint8Array.of(0xf6)
 
-function leaveBlob(response: object, context: RpcContext): void {
-  const [output] = (response as { outputs?: { result?: { data?: Uint8Array; dataBlobId?: string } }[] }).outputs ?? []
-  if (!output?.result?.dataBlobId) return
-  context.blobId = output.result.dataBlobId
+/** Keeps how the call ended. The client is left to read the value of a success, unless that is to stay where it is. */
+function keepResult({ outputs: [output] = [] }: OutputsResponse, context: RpcContext): void {
+  if (!output?.result) return
+  const { status, dataBlobId } = (context.result = output.result)
+  if (status === RESULT_STATUS.success && !(context.leavesBlob && dataBlobId)) return
+  if (dataBlobId) context.blobId = dataBlobId
   output.result = { ...output.result, data: CBOR_NULL }
 }
 

@@ -10,15 +10,18 @@ const ErrorCode = OneOf(ERROR_CODES, {
     '- `inference_failed`: the function said so or raised, or the local command failed',
     "- `timed_out`: the job's deadline or the function's own time limit passed",
     '- `input_unavailable`: an input is missing, refused, too large, damaged, or of a kind that is not taken',
-    '- `backend_unavailable`: the backend could not be reached by the deadline, or lost the run again and again',
-    '- `backend_rejected`: credentials, app, function or arguments were refused, or ffmpeg is missing',
+    '- `backend_unavailable`: the backend could not be reached by the deadline, or lost or stopped the run again and again',
+    '- `backend_rejected`: credentials, app, function or arguments were refused, its container cannot start, or ffmpeg is missing',
     '- `lost`: the backend no longer knows the call',
     "- `invalid_output`: the function's result is not of the agreed shape",
   ].join('\n'),
   examples: ['input_unavailable'],
 })
 
-const ErrorText = Text({ description: 'What went wrong, in words.', example: 'audio_path: there is no such file' })
+const ErrorText = Text({
+  description: 'What went wrong, in words. Of a URL it shows the host only.',
+  example: 'audio_path: there is no such file',
+})
 
 const AttemptReply = Type.Object(
   {
@@ -30,7 +33,7 @@ const AttemptReply = Type.Object(
     finished_at: Type.Optional(Time({ description: 'When the attempt ended.', example: '2026-01-31T12:01:30.000Z' })),
     outcome: Type.Optional(
       OneOf(['succeeded', 'failed', 'canceled', 'interrupted'], {
-        description: '`interrupted`: the backend lost the run through no fault of the input.',
+        description: '`interrupted`: the backend lost or stopped the run through no fault of the input.',
         examples: ['succeeded'],
       }),
     ),
