@@ -11,6 +11,11 @@ const NO_ENVIRONMENT = {
   selector: "MemberExpression[object.name='process'][property.name='env']",
   message: 'src/config.ts is the only reader of process.env.',
 }
+/** The names of its keys, and what lies behind its classes, change without notice. */
+const NO_BULLMQ_INTERNALS = {
+  selector: 'MemberExpression[property.name=/^(toKey|keys|client|backend|getBackend)$/]',
+  message: "Use BullMQ's documented methods: its keys and its backend are private.",
+}
 
 export default defineConfig(
   globalIgnores(['coverage', 'data', 'dist', 'node_modules', 'src/client/schema.ts']),
@@ -32,6 +37,10 @@ export default defineConfig(
       'no-console': 'error',
       'no-restricted-syntax': ['error', NO_INTERFACE, NO_ENVIRONMENT],
     },
+  },
+  {
+    files: ['src/queue/bullmq/**'],
+    rules: { 'no-restricted-syntax': ['error', NO_INTERFACE, NO_ENVIRONMENT, NO_BULLMQ_INTERNALS] },
   },
   {
     files: ['src/config.ts', 'test/**/*.ts', 'bench/**/*.ts'],

@@ -13,7 +13,7 @@ export const anEntry = (): QueueEntry => ({ id: randomUUID(), attempt: 1 })
 
 type OnStage = { readonly release: () => void; readonly replica: string }
 
-/** All that runs on any replica, each until it is released or aborted; keeps count. */
+/** All runs on any replica, each until it is released or aborted; keeps count. */
 export function createStage() {
   const current = new Map<string, OnStage>()
   const counts = { started: 0, most: 0, doubles: 0 }
@@ -22,13 +22,13 @@ export function createStage() {
     async (entry, signal) => {
       counts.started++
       if (current.has(entry.id)) counts.doubles++
-      const over = Promise.withResolvers<undefined>()
-      const release = () => over.resolve(undefined)
+      const finished = Promise.withResolvers<undefined>()
+      const release = () => finished.resolve(undefined)
       const run = { release, replica }
       current.set(entry.id, run)
       counts.most = Math.max(counts.most, current.size)
       signal.addEventListener('abort', release)
-      await over.promise
+      await finished.promise
       if (current.get(entry.id) === run) current.delete(entry.id)
     }
   return {
@@ -53,7 +53,7 @@ export function replicasOn(url: () => string) {
   }
   return {
     open,
-    /** Two replicas that run what they get. */
+    /** Two replicas that run what they claim. */
     async openPair(options: Partial<BullmqQueueOptions> = {}) {
       const [prefix, stage] = [randomUUID(), createStage()]
       const [a, b] = [await open(prefix, options), await open(prefix, options)]

@@ -9,19 +9,21 @@ import { describeWithRedisServer } from '../helpers/redis.ts'
 import { openRelay } from '../helpers/relay.ts'
 import { until } from '../helpers/until.ts'
 
-describeWithRedisServer('queues whose Redis is away', (redis) => {
+describeWithRedisServer('queues whose Redis is unavailable', (redis) => {
   const { open, openPair, connect } = replicasOn(() => redis().url)
 
-  const expectRefusals = async (queue: JobQueue) => {
+  const expectUnavailable = async (queue: JobQueue) => {
     const [entry, startedAt] = [anEntry(), performance.now()]
     const asked = await Promise.allSettled([queue.enqueue(entry), queue.position(entry), queue.dequeue(entry)])
-    const refusals = asked.filter((answer) => answer.status === 'rejected' && answer.reason instanceof StoreUnavailable)
-    expect(refusals).toHaveLength(3)
+    const rejections = asked.filter(
+      (answer) => answer.status === 'rejected' && answer.reason instanceof StoreUnavailable,
+    )
+    expect(rejections).toHaveLength(3)
     expect(performance.now() - startedAt).toBeLessThan(5_000)
   }
 
-  /** Tries until Redis is there. */
-  const addSometime = (queue: JobQueue, entry: QueueEntry) =>
+  /** Retries until Redis is there. */
+  const enqueueWithRetry = (queue: JobQueue, entry: QueueEntry) =>
     until(() =>
       queue.enqueue(entry).then(
         () => true,
@@ -29,34 +31,34 @@ describeWithRedisServer('queues whose Redis is away', (redis) => {
       ),
     )
 
-  test('a Redis that does not answer is unavailable in time, and everything goes on when it does', async () => {
+  test('a queue whose Redis does not answer rejects in time, and runs on when Redis answers', async () => {
     const { stage, a, b } = await openPair()
     const [running, later] = [anEntry(), anEntry()]
     await a.enqueue(running)
     await until(() => stage.current.size === 1)
     await connect().call('CLIENT', 'PAUSE', '2500', 'ALL')
-    await expectRefusals(a)
-    await addSometime(b, later)
+    await expectUnavailable(a)
+    await enqueueWithRetry(b, later)
     await until(() => stage.current.has(later.id))
     expect(stage.current.has(running.id)).toBe(true)
     expect(stage.counts.doubles).toBe(0)
   })
 
-  test('a Redis that was killed is unavailable in time, and everything goes on when it is back', async () => {
+  test('a queue whose Redis was killed rejects in time, and runs on when Redis is back', async () => {
     const { stage, a, b } = await openPair()
     const [running, later] = [anEntry(), anEntry()]
     await a.enqueue(running)
     await until(() => stage.current.size === 1)
     await redis().kill()
-    await expectRefusals(a)
+    await expectUnavailable(a)
     await redis().restart()
-    await addSometime(b, later)
+    await enqueueWithRetry(b, later)
     await until(() => stage.current.has(later.id))
     expect(stage.current.has(running.id)).toBe(true)
     expect(stage.counts.doubles).toBe(0)
   })
 
-  test('over a network that swallows everything a replica finds its way back to what there is to do', async () => {
+  test('a replica on a network that swallows everything reconnects and claims again', async () => {
     const relay = await openRelay(redis().port)
     const [prefix, stage] = [randomUUID(), createStage()]
     const channels = await openChannels({ url: redis().url, prefix, log: silentLog() })
@@ -68,11 +70,11 @@ describeWithRedisServer('queues whose Redis is away', (redis) => {
     await until(() => stage.current.has(running.id))
     relay.swallow()
     await b.enqueue(later)
-    await until(() => stage.current.has(later.id), 'a run after the silence', 40_000)
+    await until(() => stage.current.has(later.id), 'a run after the outage', 40_000)
     expect(stage.counts.doubles).toBe(0)
   }, 60_000)
 
-  test('a queue may be started before Redis is there, and tells its bound to one that has forgotten it', async () => {
+  test('a queue that is started before Redis sets its bound, and again in a Redis that has lost its data', async () => {
     const [prefix, stage, log] = [randomUUID(), createStage(), silentLog()]
     const channels = await openChannels({ url: redis().url, prefix, log })
     await redis().kill()
@@ -80,9 +82,9 @@ describeWithRedisServer('queues whose Redis is away', (redis) => {
     await queue.start(stage.runnerOf('only'))
     await redis().restart()
     const [admin, meta] = [connect(), `{${prefix}}:runs:meta`]
-    const isTold = async () => (await admin.hget(meta, 'concurrency')) === '1'
-    await until(isTold)
-    for (const entry of entries(2)) await addSometime(queue, entry)
+    const isSet = async () => (await admin.hget(meta, 'concurrency')) === '1'
+    await until(isSet)
+    for (const entry of entries(2)) await enqueueWithRetry(queue, entry)
     await until(() => stage.current.size === 1)
     stage.releaseAll()
     await until(() => stage.counts.started === 2)
@@ -90,10 +92,10 @@ describeWithRedisServer('queues whose Redis is away', (redis) => {
     await admin.flushall()
     await redis().kill()
     await redis().restart()
-    await until(isTold)
+    await until(isSet)
   })
 
-  test('a close ends in time though Redis is gone, and waits for what runs', async () => {
+  test('a close without Redis resolves in time, and waits for what runs', async () => {
     const { log, lines } = await recordingLog()
     const { stage, a, b } = await openPair({ log })
     for (const entry of entries(20)) await a.enqueue(entry)
@@ -107,7 +109,7 @@ describeWithRedisServer('queues whose Redis is away', (redis) => {
     await redis().restart()
   })
 
-  test('a close ends in time though Redis does not answer', async () => {
+  test('a close while Redis does not answer resolves in time', async () => {
     const { stage, a } = await openPair()
     for (const entry of entries(5)) await a.enqueue(entry)
     await until(() => stage.current.size === 5)
@@ -130,28 +132,28 @@ describeWithRedisServer('queues whose Redis is away', (redis) => {
     await redis().restart()
   })
 
-  test('a Redis that refuses is asked once in a while; when it takes again everything goes on', async () => {
+  test('a Redis that answers with errors is asked once a second; when it serves again every entry runs', async () => {
     const { log, lines } = await recordingLog()
     const [prefix, admin] = [randomUUID(), connect()]
     const queue = await open(prefix, { log })
     await Promise.all(entries(500).map((entry) => queue.enqueue(entry)))
-    const begun = new Set<string>()
+    const started = new Set<string>()
     await queue.start(async ({ id }) => {
-      // In full flow: here and there an entry ends for BullMQ, and its successor cannot be had.
-      if (begun.add(id).size === 100) await admin.set(`{${prefix}}:runs:wait`, 'no list')
+      // In full flow, while some entries are claimed and others finished.
+      if (started.add(id).size === 100) await admin.set(`{${prefix}}:runs:meta`, 'no hash')
     })
-    const refusals = () => lines.filter(({ err }) => JSON.stringify(err ?? '').includes('WRONGTYPE'))
-    await until(() => refusals().length > 0)
+    const errors = () => lines.filter(({ err }) => JSON.stringify(err ?? '').includes('WRONGTYPE'))
+    await until(() => errors().length > 0)
     const startedAt = performance.now()
-    await until(() => refusals().length >= 3)
+    await until(() => errors().length >= 3)
     expect(performance.now() - startedAt).toBeGreaterThan(1_000)
-    expect(refusals().filter(({ level }) => level === 'warn')).toHaveLength(1)
-    expect(begun.size).toBeLessThan(500)
-    await admin.del(`{${prefix}}:runs:wait`)
-    await until(() => begun.size === 500)
+    expect(errors().filter(({ level }) => level === 'warn')).toHaveLength(1)
+    expect(started.size).toBeLessThan(500)
+    await admin.del(`{${prefix}}:runs:meta`)
+    await until(() => started.size === 500)
   })
 
-  test('what is abnormal for BullMQ and not for us is no warning', async () => {
+  test('an entry whose lock is lost when it finishes makes no warning', async () => {
     const { log, lines } = await recordingLog()
     const [prefix, stage] = [randomUUID(), createStage()]
     const queue = await open(prefix, { log })

@@ -10,21 +10,21 @@ import { describeWithRedis } from '../helpers/redis.ts'
 import { until } from '../helpers/until.ts'
 
 const PROCESS = fileURLToPath(new URL('../helpers/queue-process.ts', import.meta.url))
-/** Short enough to wait for. */
-const HASTE = { lockDurationMs: 1_000, stalledIntervalMs: 300 }
+/** Short enough for a test. */
+const SHORT_TIMES = { lockDurationMs: 1_000, stalledIntervalMs: 300 }
 
 const idsOf = (some: readonly QueueEntry[]) => some.map(({ id }) => id).sort()
 
 describeWithRedis('queues of many replicas', (redis) => {
   const { open, openPair, connect } = replicasOn(redis.url)
 
-  test('a bound holds for all replicas together, and a place that falls free is taken', async () => {
+  test('a bound holds for all replicas together, and a finished run makes room for the next', async () => {
     const { stage, a, b } = await openPair({ maxRunning: 3 })
     const many = entries(12)
     for (const entry of many) await a.enqueue(entry)
-    for (let ended = 0; ended < 12; ended++) {
-      // Full again, as long as somebody waits.
-      await until(() => stage.current.size === Math.min(3, 12 - ended))
+    for (let finished = 0; finished < 12; finished++) {
+      // Full again, as long as entries wait.
+      await until(() => stage.current.size === Math.min(3, 12 - finished))
       const [[id, run] = []] = stage.current
       run?.release()
       await until(() => id !== undefined && !stage.current.has(id))
@@ -33,7 +33,7 @@ describeWithRedis('queues of many replicas', (redis) => {
     expect(await Promise.all(many.map(async (entry) => b.position(entry)))).toEqual(many.map(() => undefined))
   })
 
-  test('all that end at the same moment are followed by as many', async () => {
+  test('runs that finish at the same moment are followed by as many', async () => {
     const { stage, a } = await openPair({ maxRunning: 150 })
     await Promise.all(entries(300).map((entry) => a.enqueue(entry)))
     await until(() => stage.current.size === 150)
@@ -42,7 +42,7 @@ describeWithRedis('queues of many replicas', (redis) => {
     expect(stage.counts).toEqual({ started: 300, most: 150, doubles: 0 })
   })
 
-  test('a replica that is started without a bound takes it away for all', async () => {
+  test('a replica that is started without a bound removes it for all', async () => {
     const [prefix, stage] = [redis.newPrefix(), createStage()]
     const bounded = await open(prefix, { maxRunning: 1 })
     await bounded.start(stage.runnerOf('bounded'))
@@ -52,24 +52,24 @@ describeWithRedis('queues of many replicas', (redis) => {
     await until(() => stage.current.size === 3)
   })
 
-  test('a drop on one replica aborts the run on another, and no other run', async () => {
+  test('an entry that is dequeued on one replica is aborted on another, and no other entry is', async () => {
     const { stage, a, b } = await openPair()
-    const [dropped, kept] = [anEntry(), anEntry()]
-    await a.enqueue(dropped)
+    const [dequeued, kept] = [anEntry(), anEntry()]
+    await a.enqueue(dequeued)
     await a.enqueue(kept)
     await until(() => stage.current.size === 2)
-    const bystander = stage.current.get(dropped.id)?.replica === 'a' ? b : a
-    await bystander.dequeue(dropped)
-    await until(() => !stage.current.has(dropped.id))
+    const bystander = stage.current.get(dequeued.id)?.replica === 'a' ? b : a
+    await bystander.dequeue(dequeued)
+    await until(() => !stage.current.has(dequeued.id))
     expect([...stage.current.keys()]).toEqual([kept.id])
     expect([...a.running(), ...b.running()]).toContainEqual(kept)
     await until(async () => {
-      await a.enqueue(dropped)
-      return stage.current.has(dropped.id)
+      await a.enqueue(dequeued)
+      return stage.current.has(dequeued.id)
     })
   })
 
-  test('a polite close hands everything to the other replica at once, and nothing runs twice at a time', async () => {
+  test('a replica that closes hands its entries over to the other at once, and none runs twice at the same time', async () => {
     const { stage, a, b } = await openPair()
     const many = entries(100)
     await Promise.all(many.map((entry) => a.enqueue(entry)))
@@ -83,7 +83,7 @@ describeWithRedis('queues of many replicas', (redis) => {
     expect(a.running()).toEqual([])
   })
 
-  test('what is handed back with a bound goes before those that have only waited', async () => {
+  test('entries that are handed over under a bound run before those that have only waited', async () => {
     const { prefix, stage, a, b } = await openPair({ maxRunning: 2 })
     const many = entries(6)
     for (const entry of many) await a.enqueue(entry)
@@ -98,24 +98,24 @@ describeWithRedis('queues of many replicas', (redis) => {
     expect(stage.on('c').sort()).toEqual(first)
   })
 
-  test('the first of a long line is run before the last is taken', async () => {
+  test('the first of a long queue runs before the last is claimed', async () => {
     const queue = await open(redis.newPrefix())
     await Promise.all(entries(1_000).map((entry) => queue.enqueue(entry)))
     const last = anEntry()
     await queue.enqueue(last)
     const waiting: (Position | Promise<Position>)[] = []
-    let begun = 0
+    let started = 0
     await queue.start(() => {
-      if (begun++ === 0) waiting.push(queue.position(last))
+      if (started++ === 0) waiting.push(queue.position(last))
       return Promise.resolve()
     })
-    await until(() => begun === 1_001)
+    await until(() => started === 1_001)
     expect(await waiting[0]).toBeGreaterThan(500)
   })
 
-  test('a run whose lock is gone is aborted, and begun again once nobody holds the entry', async () => {
+  test('a run whose lock is gone is aborted, and its entry runs again once no process holds it', async () => {
     const [prefix, stage, admin] = [redis.newPrefix(), createStage(), connect()]
-    const queue = await open(prefix, HASTE)
+    const queue = await open(prefix, SHORT_TIMES)
     await queue.start(stage.runnerOf('only'))
     const many = entries(10)
     const locks = many.map(({ id }) => `{${prefix}}:runs:${id}-1:lock`)
@@ -126,7 +126,7 @@ describeWithRedis('queues of many replicas', (redis) => {
     await admin.del(locks)
     await until(() => stage.counts.started === 20 && stage.current.size === 10)
     expect(stage.counts.doubles).toBe(0)
-    // The new locks are renewed: they outlive what one take gives them.
+    // The new locks are renewed: they outlive one claim.
     const after = await tokens()
     expect(after.filter((token) => token !== null && !before.includes(token))).toHaveLength(10)
     let [left, renewals] = [Infinity, 0]
@@ -139,38 +139,38 @@ describeWithRedis('queues of many replicas', (redis) => {
     expect(await tokens()).toEqual(after)
   })
 
-  test('an entry that another replica has taken over is not run on where it was lost', async () => {
-    const { prefix, stage, a, b } = await openPair(HASTE)
+  test('a run whose entry another replica has claimed is aborted and does not finish it', async () => {
+    const { prefix, stage, a, b } = await openPair(SHORT_TIMES)
     const [entry, admin] = [anEntry(), connect()]
     await a.enqueue(entry)
     await until(() => stage.current.size === 1)
-    // Forged: as if the other had it.
+    // Forged: as if another replica had it.
     await admin.set(`{${prefix}}:runs:${entry.id}-1:lock`, 'of another', 'KEEPTTL')
     await until(() => stage.current.size === 0)
     expect([...a.running(), ...b.running()]).toEqual([])
-    // It is not ended either: whoever has it does that.
+    // It is not finished either: that is for the other replica.
     expect(await admin.llen(`{${prefix}}:runs:active`)).toBe(1)
     await until(() => stage.current.size === 1)
   })
 
-  test('a replica that is killed hands over what it ran, again and again', async () => {
+  test('a replica that is killed loses its entries to others, again and again', async () => {
     const [prefix, stage] = [randomUUID(), createStage()]
-    const settings: QueueProcessOptions = { url: redis.url(), prefix, ...HASTE }
-    const queue = await open(prefix, { ...HASTE, maxRunning: 4 })
+    const settings: QueueProcessOptions = { url: redis.url(), prefix, ...SHORT_TIMES }
+    const queue = await open(prefix, { ...SHORT_TIMES, maxRunning: 4 })
     const many = entries(6)
     for (const entry of many) await queue.enqueue(entry)
     for (let kills = 0; kills < 2; kills++) {
       const child = fork(PROCESS, [JSON.stringify(settings)], { execArgv: [] })
       onTestFinished(() => void child.kill('SIGKILL'))
-      const begun = new Set<string>()
-      child.on('message', ({ id }: QueueEntry) => begun.add(id))
-      await until(() => begun.size === 6)
+      const started = new Set<string>()
+      child.on('message', ({ id }: QueueEntry) => started.add(id))
+      await until(() => started.size === 6)
       child.kill('SIGKILL')
       await once(child, 'exit')
     }
     await queue.start(stage.runnerOf('survivor'))
     await until(() => stage.current.size === 4)
-    // What a dead replica leaves to others stands in another list than what was added.
+    // Entries that a dead replica has lost come before those that were only enqueued.
     const returned = many.filter(({ id }) => !stage.current.has(id))
     await queue.enqueue(anEntry())
     expect((await Promise.all(returned.map(async (entry) => queue.position(entry)))).sort()).toEqual([1, 2])

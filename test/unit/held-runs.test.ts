@@ -4,71 +4,76 @@ import type { QueueEntry } from '../../src/queue/port.ts'
 import { silentLog } from '../helpers/log.ts'
 import { until } from '../helpers/until.ts'
 
-/** Runs that hold until they are aborted, and then as long as `release` is not called. */
+/** Runs that hold until they are aborted, and then until `release` is called. */
 function scene() {
-  const [begun, ended]: QueueEntry[][] = [[], []]
+  const started: QueueEntry[] = []
+  const finished: QueueEntry[] = []
   const releases: (() => void)[] = []
   const runs = createHeldRuns({
     log: silentLog(),
     async run(entry, signal) {
-      begun!.push(entry)
+      started.push(entry)
       await new Promise((resolve) => signal.addEventListener('abort', resolve))
       await new Promise<void>((resolve) => releases.push(resolve))
-      ended!.push(entry)
+      finished.push(entry)
     },
   })
-  return { runs, begun: begun!, ended: ended!, release: () => releases.shift()?.(), held: () => releases.length }
+  return { runs, started, finished, release: () => releases.shift()?.(), stopping: () => releases.length }
 }
 
 const entry = { id: 'a-b-c', attempt: 2 }
 const key = keyOf(entry)
 
-test('a drop that comes before the run keeps it from beginning, and no later run of the entry', async () => {
-  const { runs, begun } = scene()
-  runs.drop(key, 'first')
-  await runs.begin(key, 'first').done
-  expect(begun).toEqual([])
-  runs.begin(key, 'second')
-  await until(() => begun.length === 1)
-  expect(begun).toEqual([entry])
-})
-
-test('a drop of an earlier run of the entry leaves the present one alone', async () => {
-  const { runs, begun, held } = scene()
-  runs.begin(key, 'second')
-  await until(() => begun.length === 1)
-  runs.drop(key, 'first')
-  runs.lose(key, 'first')
-  runs.drop('another-1', 'second')
-  expect([held(), runs.size]).toEqual([0, 1])
-  runs.drop(key, 'second')
-  await until(() => held() === 1)
-})
-
-test('an entry that is lost and taken again begins only when its first run has let go', async () => {
-  const { runs, begun, ended, held, release } = scene()
-  const first = runs.begin(key, 'first')
-  await until(() => begun.length === 1)
-  const second = runs.begin(key, 'second')
-  await until(() => held() === 1)
-  expect([first.isLost, second.isLost, begun.length, runs.all()]).toEqual([true, false, 1, [second]])
+test('an entry that is lost and claimed again starts only when its first run has stopped', async () => {
+  const { runs, started, finished, stopping, release } = scene()
+  const first = runs.start(key, 'first')
+  await until(() => started.length === 1)
+  const second = runs.start(key, 'second')
+  await until(() => stopping() === 1)
+  expect({ first: first.isLost, second: second.isLost, all: runs.all() }).toEqual({
+    first: true,
+    second: false,
+    all: [second],
+  })
+  expect(started).toHaveLength(1)
   release()
-  await until(() => begun.length === 2)
-  expect(ended).toHaveLength(1)
+  await until(() => started.length === 2)
+  expect(finished).toHaveLength(1)
   await first.done
   expect(runs.all()).toEqual([second])
 })
 
-test('a close aborts also what begins while it waits', async () => {
-  const { runs, begun, held, release } = scene()
-  runs.begin(key, 'first')
-  await until(() => begun.length === 1)
+test('a lost lock of an earlier claim leaves the present run alone', async () => {
+  const { runs, started, stopping } = scene()
+  runs.start(key, 'second')
+  await until(() => started.length === 1)
+  runs.lose(key, 'first')
+  runs.lose('another-1', 'second')
+  expect([stopping(), runs.size]).toEqual([0, 1])
+  runs.lose(key, 'second')
+  await until(() => stopping() === 1)
+})
+
+test('a dequeued entry is aborted, and no other', async () => {
+  const { runs, started, stopping } = scene()
+  runs.start(key, 'first')
+  await until(() => started.length === 1)
+  runs.abort('another-1')
+  expect(stopping()).toBe(0)
+  runs.abort(key)
+  await until(() => stopping() === 1)
+})
+
+test('a close aborts also what starts while it waits', async () => {
+  const { runs, started, stopping, release } = scene()
+  runs.start(key, 'first')
+  await until(() => started.length === 1)
   const closing = runs.close()
-  await until(() => held() === 1)
-  const late = runs.begin('late-1', 'second')
+  await until(() => stopping() === 1)
+  const late = runs.start('late-1', 'second')
   await late.done
   release()
   await closing
-  expect(begun).toEqual([entry])
+  expect(started).toEqual([entry])
   expect(runs.size).toBe(0)
 })

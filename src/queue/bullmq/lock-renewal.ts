@@ -1,10 +1,19 @@
 import type { Worker } from 'bullmq'
 import type { HeldRun, HeldRuns } from './held-runs.ts'
 
-/** How many locks are renewed with one command, which nobody can overtake. */
+/** Locks renewed by one command: more would keep Redis from its other clients for too long. */
 const RENEWED_AT_ONCE = 1_000
 
-/** Renews all locks for `lockDurationMs` from now; a run whose lock is gone is told. */
+/**
+ * Renews all locks for `lockDurationMs` from now, and aborts each run whose lock is gone.
+ *
+ * BullMQ could do this itself, with `lockRenewalFailed` and `cancelJob` for what is lost
+ * (https://docs.bullmq.io/guide/workers/cancelling-jobs). But it keeps one lock and one signal for each entry, not for
+ * each claim. When a process loses an entry and claims it again before a renewal has failed, the first run is never
+ * aborted, and when it finishes BullMQ forgets the second lock: the entry then runs on two replicas, and both may spawn
+ * its call. `test/unit/bullmq-renewal.test.ts` shows it. Hence `skipLockRenewal`, and locks extended by their tokens as
+ * for jobs that are processed manually (https://docs.bullmq.io/patterns/manually-fetching-jobs).
+ */
 export async function renewLocks(worker: Worker, runs: HeldRuns, lockDurationMs: number): Promise<void> {
   const held = runs.all()
   for (let from = 0; from < held.length; from += RENEWED_AT_ONCE) {
@@ -21,19 +30,19 @@ export async function renewLocks(worker: Worker, runs: HeldRuns, lockDurationMs:
   }
 }
 
-/** Does something again and again, never beside itself. */
+/** Repeats work at an interval; a turn that takes longer delays the next. */
 export function repeat(everyMs: number, work: () => Promise<void>) {
   let timer: NodeJS.Timeout | undefined
-  let isOver = false
+  let isStopped = false
   const turn = async () => {
     await work()
-    if (!isOver) next()
+    if (!isStopped) schedule()
   }
-  const next = () => (timer = setTimeout(() => void turn(), everyMs).unref())
-  next()
+  const schedule = () => (timer = setTimeout(() => void turn(), everyMs).unref())
+  schedule()
   return {
     stop() {
-      isOver = true
+      isStopped = true
       clearTimeout(timer)
     },
   }

@@ -1,87 +1,79 @@
 import { Queue } from 'bullmq'
 import type { Channels } from '../../redis-channels.ts'
 import { connectRedis, unlessAway } from '../../redis.ts'
-import { QUEUE_NAME, type Runs, type RunsOptions, startRuns } from './runs.ts'
-import { keyOf } from './held-runs.ts'
 import type { JobQueue } from '../port.ts'
+import { keyOf } from './held-runs.ts'
+import { createPositions } from './positions.ts'
+import { QUEUE_NAME, type Runs, type RunsOptions, startRuns } from './runs.ts'
 
-export type BullmqQueueOptions = Omit<RunsOptions, 'run' | 'prefix'> & {
-  /** What every key begins with. */
+export type BullmqQueueOptions = Omit<RunsOptions, 'run' | 'prefix' | 'prepare'> & {
+  /** What every key starts with. */
   readonly prefix: string
   readonly channels: Channels
+  /** Entries that run at the same time, on all replicas together; undefined: all. The last replica to start decides. */
+  readonly maxRunning?: number | undefined
 }
 
 /**
- * The line of all replicas, in Redis by BullMQ; every replica runs what it can get hold of. Entries wait in BullMQ's
- * sorted set of prioritized jobs, all of one priority: there a place is found, and left, in the time of one look-up.
- * `add`, `drop` and `position` reject with `StoreUnavailable` while Redis is away.
+ * The queue of all replicas, in Redis by BullMQ; each replica runs what it can claim. `enqueue`, `dequeue` and
+ * `position` reject with `StoreUnavailable` while Redis is unavailable. A position may be some moments old.
  */
 export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
-  const { channels, log } = options
+  const { channels, log, maxRunning } = options
   const redis = connectRedis({ url: options.url, name: 'queue', log })
   const prefix = `{${options.prefix}}`
-  // Without the checks nothing is waited for, and no failure of the first connection is remembered.
-  const unchecked = { skipWaitingForReady: true, skipVersionCheck: true, skipMetasUpdate: true }
-  const queue = new Queue(QUEUE_NAME, { connection: redis, prefix, ...unchecked })
-  // Those of the connection, which tells of them itself.
+  const queue = new Queue(QUEUE_NAME, {
+    connection: redis,
+    prefix,
+    // Without these a queue that is created while Redis is unavailable rejects for ever:
+    // https://docs.bullmq.io/patterns/failing-fast-when-redis-is-down
+    skipWaitingForReady: true,
+    skipVersionCheck: true,
+  })
+  // Errors of the connection, which logs them itself.
   queue.on('error', (error) => log.debug({ err: error }, 'the queue cannot reach Redis'))
+  const positions = createPositions({
+    readKeys: () => unlessAway(redis, () => queue.getRanges(['waiting'], 0, -1, true)),
+  })
   let runs: Runs | undefined
   let closing: Promise<void> | undefined
 
-  /** The token of whoever holds the entry; undefined where it was taken out. */
-  const takeOut = async (key: string): Promise<string | undefined> => {
-    for (;;) {
-      if ((await queue.remove(key)) !== 0) return undefined
-      const token = await redis.get(queue.toKey(`${key}:lock`))
-      if (token !== null) return token
-    }
-  }
+  /** See https://docs.bullmq.io/guide/queues/global-concurrency. */
+  const setBound = () =>
+    unlessAway(redis, () => (maxRunning ? queue.setGlobalConcurrency(maxRunning) : queue.removeGlobalConcurrency()))
 
-  const stopListening = channels.listen('drops', (message) => {
-    const [key = '', token = ''] = message.split(' ')
-    runs?.drop(key, token)
-  })
+  const unsubscribe = channels.listen('drops', (key) => runs?.abort(key))
 
   const closeAll = async () => {
     await runs?.close()
-    stopListening()
+    unsubscribe()
     await queue.close()
     redis.disconnect()
   }
 
   return {
     start(run) {
-      runs = startRuns({ ...options, prefix, run })
+      runs = startRuns({ ...options, prefix, run, prepare: setBound })
+      // A Redis that restarts without its data has forgotten the bound.
+      redis.on('ready', () => {
+        setBound().catch((error: unknown) => log.debug({ err: error }, 'cannot set the bound of the queue'))
+      })
       return Promise.resolve()
     },
     async enqueue(entry) {
-      await unlessAway(redis, () => queue.add('run', {}, { jobId: keyOf(entry), priority: 1 }))
+      const key = keyOf(entry)
+      await unlessAway(redis, () => queue.add('run', {}, { jobId: key }))
+      positions.append(key)
     },
     async dequeue(entry) {
       const key = keyOf(entry)
-      runs?.drop(key)
-      const token = await unlessAway(redis, () => takeOut(key))
-      if (token !== undefined) await channels.publish('drops', `${key} ${token}`)
+      runs?.abort(key)
+      const removed = await unlessAway(redis, () => queue.remove(key))
+      // It is claimed. A run that has yet to start, here or elsewhere, will find that the attempt is over.
+      if (removed === 0) await channels.publish('drops', key)
     },
-    async position(entry) {
-      const key = keyOf(entry)
-      const line = redis
-        .multi()
-        .zrank(queue.toKey('prioritized'), key)
-        .llen(queue.toKey('wait'))
-        // Those that a replica has left behind; the last of the list is the next.
-        .lpos(queue.toKey('wait'), key, 'RANK', -1)
-      const [[, rank], [, returned], [, index]] = (await unlessAway(redis, () => line.exec())) as Replies
-      if (index !== null) return returned - index
-      return rank === null ? undefined : returned + rank + 1
-    },
+    position: (entry) => positions.get(keyOf(entry)),
     running: () => runs?.all().map(({ entry }) => entry) ?? [],
     close: () => (closing ??= closeAll()),
   }
 }
-
-type Replies = [
-  rank: [Error | null, number | null],
-  returned: [Error | null, number],
-  index: [Error | null, number | null],
-]

@@ -1,0 +1,62 @@
+import { expect, test } from 'vitest'
+import { createPositions } from '../../src/queue/bullmq/positions.ts'
+
+/** A queue whose reads take 10 ms each. */
+function slowQueue(keys: string[]) {
+  let clock = 0
+  let reads = 0
+  const positions = createPositions({
+    now: () => clock,
+    readKeys() {
+      reads++
+      clock += 10
+      return Promise.resolve([...keys])
+    },
+  })
+  return { positions, reads: () => reads, wait: (ms: number) => (clock += ms) }
+}
+
+test('a read answers all that ask while it is under way, and for twenty times as long as it took', async () => {
+  const keys = ['a', 'b']
+  const { positions, reads, wait } = slowQueue(keys)
+  expect(await Promise.all(['a', 'b', 'c'].map((key) => positions.get(key)))).toEqual([1, 2, undefined])
+  expect(reads()).toBe(1)
+  keys.shift()
+  wait(199)
+  expect(await positions.get('b')).toBe(2)
+  expect(reads()).toBe(1)
+  wait(1)
+  expect(await positions.get('b')).toBe(1)
+  expect(reads()).toBe(2)
+})
+
+test('an entry that was just enqueued stands at the end until the next read, and again only once', async () => {
+  const { positions, reads, wait } = slowQueue(['a', 'b'])
+  await positions.get('a')
+  positions.append('c')
+  positions.append('c')
+  positions.append('a')
+  positions.append('d')
+  expect(await Promise.all(['a', 'c', 'd'].map((key) => positions.get(key)))).toEqual([1, 3, 4])
+  expect(reads()).toBe(1)
+  wait(200)
+  expect(await positions.get('c')).toBeUndefined()
+})
+
+test('an entry that was enqueued during a read has a position, whether the read has seen it or not', async () => {
+  const keys = ['a']
+  const { promise, resolve } = Promise.withResolvers<string[]>()
+  const positions = createPositions({ readKeys: () => promise })
+  const asked = [positions.get('a'), positions.get('seen'), positions.get('late')]
+  positions.append('seen')
+  positions.append('late')
+  resolve([...keys, 'seen'])
+  expect(await Promise.all(asked)).toEqual([1, 2, 3])
+})
+
+test('a read that fails rejects for those who ask, and the next one is tried', async () => {
+  const answers = [Promise.reject(new Error('unavailable')), Promise.resolve(['a'])]
+  const positions = createPositions({ readKeys: () => answers.shift()! })
+  await expect(positions.get('a')).rejects.toThrow('unavailable')
+  expect(await positions.get('a')).toBe(1)
+})
