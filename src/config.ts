@@ -144,6 +144,14 @@ export const ConfigSchema = Type.Object({
     minimum: 1,
     maximum: 604800,
   }),
+  RUN_TIMEOUT_SECONDS: Type.Optional(
+    Type.Integer({
+      description:
+        'Time a run may take from its start at the backend, where the backend tells the start, unless the submit says another. Unset: no limit but the deadline.',
+      minimum: 1,
+      maximum: 604_800,
+    }),
+  ),
   MAX_ATTEMPTS: integer('Attempts at a job that the backend interrupts.', { default: 2, minimum: 1, maximum: 10 }),
   MAX_RETRIES: integer('Retries of one job, by its caller; beyond them a retry answers 409.', {
     default: 100,

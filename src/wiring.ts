@@ -78,6 +78,7 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   const service = createService({
     ...{ store, queue, events, backend, artifacts, uploads, webhooks, links, log, observe },
     timeoutSeconds: config.JOB_TIMEOUT_SECONDS,
+    runTimeoutSeconds: config.RUN_TIMEOUT_SECONDS,
     maxQueuedJobs: config.MAX_QUEUED_JOBS || undefined,
     maxActiveOfCaller: config.MAX_ACTIVE_JOBS_PER_CALLER || undefined,
     maxRetries: config.MAX_RETRIES,

@@ -24,7 +24,7 @@ export function deferBackend(known: Pick<Backend, 'name' | 'check'>, open: () =>
     ...known,
     load,
     spawn: async (request, signal) => (await load()).spawn(request, signal),
-    wait: async (callId, signal) => (await load()).wait(callId, signal),
+    wait: async (callId, signal, watch) => (await load()).wait(callId, signal, watch),
     stop: async (callId, signal) => (await load()).stop(callId, signal),
     async *logs(call, signal) {
       yield* (await load()).logs(call, signal)

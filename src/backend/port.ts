@@ -28,6 +28,14 @@ export type Outcome =
   | { readonly kind: 'failed'; readonly code: ErrorCode; readonly error: string; readonly traceback?: string }
   | { readonly kind: 'interrupted'; readonly error: string; readonly traceback?: string }
 
+/** Who wants to know when a run starts. */
+export type StartWatch = {
+  /** Called at most once, with the time in epoch ms. */
+  readonly onStart: (startedAt: number) => void
+  /** Whether something depends on it, so that it is worth a request of its own. */
+  readonly isNeeded: boolean
+}
+
 /** A call whose log is read. Times are epoch ms; no `finishedAt`: it may still run. */
 export type LoggedCall = { readonly callId: string; readonly startedAt: number; readonly finishedAt?: number }
 
@@ -41,8 +49,11 @@ export type Backend = {
   check(input: JobInput): FieldFault[]
   /** Starts a run and answers with its call id. */
   spawn(request: SpawnRequest, signal: AbortSignal): Promise<Spawned>
-  /** Waits for the end of a call. May be asked again for the same call, also by a later process. */
-  wait(callId: string, signal: AbortSignal): Promise<Outcome>
+  /**
+   * Waits for the end of a call. May be asked again for the same call, also by a later process. `watch` is told of the
+   * start of the run, before its end, by a backend that knows it.
+   */
+  wait(callId: string, signal: AbortSignal, watch?: StartWatch): Promise<Outcome>
   /** Ends a call. Resolves when it runs no more or the backend does not know it; idempotent. */
   stop(callId: string, signal: AbortSignal): Promise<void>
   /**

@@ -7,10 +7,10 @@ export function watchBackend(backend: Backend, metrics: Pick<Metrics, 'watch'>):
   metrics.watch({ jobs_in_flight: () => inFlight, backend_up: () => Number(!backend.isDegraded()) })
   return {
     ...backend,
-    async wait(callId, signal) {
+    async wait(callId, signal, watch) {
       inFlight++
       try {
-        return await backend.wait(callId, signal)
+        return await backend.wait(callId, signal, watch)
       } finally {
         inFlight--
       }

@@ -527,6 +527,11 @@ export interface components {
              */
             timeout_seconds?: number;
             /**
+             * @description Time the run may take from its start at the backend, where the backend tells the start: the wait for its turn does not count. Beyond it the job fails as `timed_out`. The server may have a default.
+             * @example 900
+             */
+            run_timeout_seconds?: number;
+            /**
              * Format: uri
              * @description Where to be told by a signed POST (Standard Webhooks): http or https, at a public address.
              * @example https://hooks.example.com/lip-sync
@@ -594,6 +599,11 @@ export interface components {
              * @example 3600
              */
             timeout_seconds?: number | null;
+            /**
+             * @description Time the run may take from its start at the backend, where the backend tells the start: the wait for its turn does not count. Beyond it the job fails as `timed_out`. The server may have a default.
+             * @example 900
+             */
+            run_timeout_seconds?: number | null;
             /**
              * Format: uri
              * @description Where to be told by a signed POST (Standard Webhooks): http or https, at a public address.
@@ -729,7 +739,7 @@ export interface components {
             /**
              * @description Why it failed:
              *     - `inference_failed`: the function said so or raised, or the local command failed
-             *     - `timed_out`: the job's deadline or the function's own time limit passed
+             *     - `timed_out`: the job's deadline, `run_timeout_seconds` or the function's own time limit passed
              *     - `input_unavailable`: an input is missing, refused, too large, damaged, or of a kind that is not taken
              *     - `backend_unavailable`: the backend could not be reached by the deadline, or lost or stopped the run again and again
              *     - `backend_rejected`: credentials, app, function or arguments were refused, its container cannot start, or ffmpeg is missing
@@ -849,6 +859,11 @@ export interface components {
              */
             deadline_at: string;
             /**
+             * @description Time the run may take from its start at the backend, where the backend tells the start: the wait for its turn does not count. Beyond it the job fails as `timed_out`. The server may have a default.
+             * @example 900
+             */
+            run_timeout_seconds?: number;
+            /**
              * @description Place among the jobs held back, while it is one.
              * @example 3
              */
@@ -871,7 +886,7 @@ export interface components {
             /**
              * @description Why it failed:
              *     - `inference_failed`: the function said so or raised, or the local command failed
-             *     - `timed_out`: the job's deadline or the function's own time limit passed
+             *     - `timed_out`: the job's deadline, `run_timeout_seconds` or the function's own time limit passed
              *     - `input_unavailable`: an input is missing, refused, too large, damaged, or of a kind that is not taken
              *     - `backend_unavailable`: the backend could not be reached by the deadline, or lost or stopped the run again and again
              *     - `backend_rejected`: credentials, app, function or arguments were refused, its container cannot start, or ffmpeg is missing

@@ -19,6 +19,7 @@ export function newJobOf(request: FastifyRequest): NewJob {
     version = 'v15',
     metadata,
     timeout_seconds: timeoutSeconds,
+    run_timeout_seconds: runTimeoutSeconds,
     webhook_url: webhookUrl,
     webhook_events: webhookEvents,
     ...input
@@ -30,6 +31,7 @@ export function newJobOf(request: FastifyRequest): NewJob {
     ...(upload && { upload }),
     ...(metadata && { metadata }),
     ...(timeoutSeconds !== undefined && { timeoutSeconds }),
+    ...(runTimeoutSeconds !== undefined && { runTimeoutSeconds }),
     ...(webhookUrl !== undefined && { webhookUrl }),
     ...(webhookEvents && { webhookEvents }),
     ...(key !== undefined && { idempotencyKey: parseIdempotencyKey(String(key)) }),

@@ -15,15 +15,23 @@ export function parseIdempotencyKey(header: string): string {
   throw new InvalidRequest([{ path: '/Idempotency-Key', message }], 'invalid_idempotency_key')
 }
 
-type Asked = Pick<Job, 'input' | 'version' | 'metadata' | 'timeoutSeconds' | 'webhook'>
+type Asked = Pick<Job, 'input' | 'version' | 'metadata' | 'timeoutSeconds' | 'runTimeoutSeconds' | 'webhook'>
 
 /**
  * SHA-256, in hex, of what was asked for with its defaults: two requests of one fingerprint ask for the same job.
  * Fields that came later are in it only where they are given: those of jobs that are stored must not change.
  */
-export function fingerprintOf({ input, version, metadata, timeoutSeconds, webhook }: Asked): string {
+export function fingerprintOf({ input, version, metadata, timeoutSeconds, ...later }: Asked): string {
+  const { runTimeoutSeconds, webhook } = later
   const text = JSON.stringify(
-    sorted({ input: identityOf(input), version, metadata, timeoutSeconds, ...(webhook && { webhook }) }),
+    sorted({
+      input: identityOf(input),
+      version,
+      metadata,
+      timeoutSeconds,
+      ...(runTimeoutSeconds !== undefined && { runTimeoutSeconds }),
+      ...(webhook && { webhook }),
+    }),
   )
   return createHash('sha256').update(text).digest('hex')
 }

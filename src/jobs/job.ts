@@ -57,7 +57,10 @@ export type Webhook = { readonly url: string; readonly events: readonly WebhookE
 export type Attempt = {
   readonly attempt: number
   readonly callId?: string
+  /** When the backend took the call. */
   readonly startedAt?: number
+  /** When the run left the backend's own queue, where the backend says so before the end. */
+  readonly runStartedAt?: number
   readonly finishedAt?: number
   readonly outcome?: 'succeeded' | 'failed' | 'canceled' | 'interrupted'
   readonly error?: string
@@ -84,6 +87,8 @@ export type Job = {
   /** Time from acceptance, or from a retry, to the deadline. */
   readonly timeoutSeconds: number
   readonly deadlineAt: number
+  /** Time that a run may take from its start at the backend, where the start is known; undefined: any. */
+  readonly runTimeoutSeconds?: number
   readonly outputPath?: string
   /** The function's own id for the run, under which Modal keeps the output; not our job id. */
   readonly runId?: string
@@ -105,6 +110,8 @@ export type Job = {
 /** What can happen to a job. Events of a runner name the attempt they speak of. */
 export type JobEvent =
   | { type: 'spawned'; attempt: number; callId: string }
+  /** The run of the attempt's call has started, at this time. */
+  | { type: 'started'; attempt: number; at: number }
   | { type: 'succeeded'; attempt: number; outputPath: string; runId?: string }
   | { type: 'failed'; attempt: number; code: ErrorCode; error: string }
   /** The backend lost the run through no fault of the input: tried again up to `maxAttempts` attempts. */
@@ -129,7 +136,7 @@ export const ATTEMPTS_KEPT = 20
 /** Which events each state takes. `orphaned` and `stopped` are bookkeeping on one attempt and move no state. */
 const TRANSITIONS: Readonly<Record<JobStatus, readonly JobEvent['type'][]>> = {
   submitted: ['spawned', 'failed', 'canceled', 'expired', 'orphaned', 'stopped'],
-  running: ['spawned', 'succeeded', 'failed', 'interrupted', 'canceled', 'expired', 'orphaned', 'stopped'],
+  running: ['spawned', 'started', 'succeeded', 'failed', 'interrupted', 'canceled', 'expired', 'orphaned', 'stopped'],
   succeeded: ['orphaned', 'stopped'],
   failed: ['retried', 'orphaned', 'stopped'],
   canceled: ['retried', 'orphaned', 'stopped'],
@@ -139,11 +146,19 @@ const TRANSITIONS: Readonly<Record<JobStatus, readonly JobEvent['type'][]>> = {
 export const isJobId = (text: string): boolean => /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text)
 
 export const isFinished = (job: Job): boolean => job.status !== 'submitted' && job.status !== 'running'
-export const isOverdue = (job: Job, now: number): boolean => !isFinished(job) && job.deadlineAt <= now
+export const isOverdue = (job: Job, now: number): boolean => !isFinished(job) && expiresAt(job) <= now
 export const owesStop = (job: Job): boolean => job.attempts.some((attempt) => attempt.stop === 'owed')
 
 /** How many attempts have been left out between the first and the last ones that are kept. */
 export const omittedAttempts = (job: Job): number => currentAttempt(job).attempt - job.attempts.length
+
+/** When time ends the job: at its deadline, or earlier where its run may not take that long. Epoch ms. */
+export const expiresAt = (job: Job): number => Math.min(job.deadlineAt, runExpiresAt(job))
+
+function runExpiresAt(job: Job): number {
+  const { runStartedAt = Infinity } = currentAttempt(job)
+  return runStartedAt + (job.runTimeoutSeconds ?? Infinity) * 1000
+}
 
 /** When the job, or its last retry, was accepted. Epoch ms. */
 export const acceptedAt = ({ deadlineAt, timeoutSeconds }: Job): number => deadlineAt - timeoutSeconds * 1000
@@ -177,6 +192,9 @@ function refuse(job: Job, event: JobEvent, now: number): string | undefined {
     case 'spawned':
       if (currentAttempt(job).callId !== undefined) return `attempt ${event.attempt} already has a call`
       return refuseOtherAttempt(job, event.attempt)
+    case 'started':
+      if (currentAttempt(job).runStartedAt !== undefined) return `attempt ${event.attempt} has started already`
+      return refuseOtherAttempt(job, event.attempt)
     case 'succeeded':
     case 'interrupted':
       if (currentAttempt(job).callId === undefined) return `attempt ${event.attempt} has no call yet`
@@ -191,7 +209,7 @@ function refuse(job: Job, event: JobEvent, now: number): string | undefined {
     case 'stopped':
       return findAttempt(job, event.attempt)?.stop === 'owed' ? undefined : `attempt ${event.attempt} owes no stop`
     case 'expired':
-      return job.deadlineAt <= now ? undefined : 'the deadline has not passed'
+      return expiresAt(job) <= now ? undefined : 'the deadline has not passed'
     case 'retried':
       return (job.retries ?? 0) < (event.maxRetries ?? Infinity) ? undefined : 'the job has been retried too often'
     case 'canceled':
@@ -212,6 +230,9 @@ function move(job: Job, event: JobEvent, now: number): Job {
       const started = changeAttempt(job, event.attempt, { callId: event.callId, startedAt: now })
       return { ...started, status: 'running', startedAt: job.startedAt ?? now }
     }
+    case 'started':
+      // The backend's clock may be ahead of ours.
+      return changeAttempt(job, event.attempt, { runStartedAt: Math.min(event.at, now) })
     case 'succeeded': {
       const { outputPath, runId } = event
       const ended = finish(job, 'succeeded', now)
@@ -266,6 +287,8 @@ const errorOf = (message: string): string =>
     .slice(0, ERROR_MAX_LENGTH) || 'The backend gave no reason.'
 
 function interrupt(job: Job, event: JobEvent & { type: 'interrupted' }, now: number): Job {
+  // An input that takes the container down with it would do so again, for as long.
+  if (runExpiresAt(job) <= now) return fail(job, 'timed_out', describeExpiry(job), now)
   const tries = event.attempt - (job.firstAttempt ?? 1) + 1
   if (tries >= event.maxAttempts) return fail(job, 'backend_unavailable', event.error, now)
   const ended = changeCurrent(job, {
@@ -280,8 +303,21 @@ function expire(job: Job, now: number): Job {
   if (job.attempts.every((attempt) => attempt.callId === undefined)) {
     return fail(job, 'backend_unavailable', 'The backend did not take the job before its deadline.', now)
   }
-  const failed = fail(job, 'timed_out', 'The job did not end before its deadline.', now)
+  const failed = fail(job, 'timed_out', describeExpiry(job), now)
   return currentAttempt(job).callId === undefined ? failed : changeCurrent(failed, { stop: 'owed' })
+}
+
+/** What time has run out for, and whether the run had started by then. */
+function describeExpiry(job: Job): string {
+  const { attempt, callId, runStartedAt } = currentAttempt(job)
+  if (runStartedAt !== undefined) {
+    const started = `The run started at ${new Date(runStartedAt).toISOString()}`
+    return runExpiresAt(job) < job.deadlineAt
+      ? `${started} and did not end within its run_timeout_seconds (${job.runTimeoutSeconds}).`
+      : `${started} and did not end before the job's deadline.`
+  }
+  if (callId === undefined) return `The backend did not take attempt ${attempt} before the job's deadline.`
+  return 'The job did not end before its deadline; its run is not known to have started.'
 }
 
 function retry(job: Job, now: number): Job {

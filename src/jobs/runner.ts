@@ -117,7 +117,14 @@ export function createRunner(parts: RunnerParts): RunEntry {
     }
     run.callId = currentAttempt(job).callId ?? (await obtainCall(job, attempt, signal))
     if (run.callId === undefined || signal.aborted) return
-    const outcome = await backend.wait(run.callId, signal)
+    let isStartWritten: Promise<unknown> = Promise.resolve()
+    const onStart = (at: number) => {
+      isStartWritten = recordSurely(job, { type: 'started', attempt, at }, signal).catch(() => undefined)
+    }
+    const watch = { onStart, isNeeded: job.runTimeoutSeconds !== undefined }
+    const outcome = await backend.wait(run.callId, signal, watch)
+    // A start that is written after the end is refused.
+    await isStartWritten
     const recorded = await recordSurely(job, eventOf(outcome, attempt, maxAttempts), signal)
     // Of several that follow a call only one has its event accepted.
     if (recorded?.accepted) logTraceback(outcome, { ...logFieldsOf(job), attempt, call_id: run.callId })

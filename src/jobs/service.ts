@@ -47,6 +47,8 @@ export type NewJob = Omit<SubmitFields, 'input'> & {
   readonly metadata?: Readonly<Record<string, string>>
   /** Time from now to the job's deadline; the server's default where it is not set. */
   readonly timeoutSeconds?: number
+  /** Time that a run may take from its start at the backend; the server's default where it is not set. */
+  readonly runTimeoutSeconds?: number
   /** The caller's name for this submit; submitted again under it, the same request means the same job. */
   readonly idempotencyKey?: string
   /** As `readTraceparent` gives it. */
@@ -72,6 +74,7 @@ export type ServiceParts = {
   /** Hears of what this service wrote. */
   readonly observe?: Observe
   readonly timeoutSeconds: number
+  readonly runTimeoutSeconds?: number | undefined
   /** Unfinished jobs of one caller, beyond which its submits are refused; undefined: any number. */
   readonly maxActiveOfCaller?: number | undefined
   /** Jobs accepted but not yet at the backend, beyond which a submit is refused; undefined: any number. */
@@ -134,6 +137,7 @@ export function createService(parts: ServiceParts): JobService {
     links,
     log,
     timeoutSeconds,
+    runTimeoutSeconds,
     maxQueuedJobs,
     maxActiveOfCaller,
     maxRetries,
@@ -207,7 +211,14 @@ export function createService(parts: ServiceParts): JobService {
   const submit = async ({ upload, ...request }: NewJob, caller: Caller): Promise<Submitted> => {
     const input: JobInput = { ...request.input, ...upload?.files }
     checkSubmit({ ...request, input }, caller.id, { backend, webhooks })
-    const birth = { id: newId(), caller: caller.id, backend: backend.name, now: now(), timeoutSeconds }
+    const birth = {
+      id: newId(),
+      caller: caller.id,
+      backend: backend.name,
+      now: now(),
+      timeoutSeconds,
+      runTimeoutSeconds,
+    }
     const job = newJob({ ...request, input }, birth)
     // Before the job is there: a crash in between leaves files of no job, which the sweep finds.
     await upload?.keep(job.id)
@@ -302,16 +313,25 @@ function replay(existing: Job, asked: Job): Submitted {
   return { job: existing, replayed: true }
 }
 
-type Birth = { id: string; caller: string; backend: Job['backend']; now: number; timeoutSeconds: number }
+type Birth = {
+  readonly id: string
+  readonly caller: string
+  readonly backend: Job['backend']
+  readonly now: number
+  readonly timeoutSeconds: number
+  readonly runTimeoutSeconds: number | undefined
+}
 
 type AskedJob = Omit<NewJob, 'input' | 'upload'> & { readonly input: JobInput }
 
 function newJob({ input, version, metadata, idempotencyKey, traceparent, ...request }: AskedJob, birth: Birth): Job {
   const webhook = webhookOf(request)
+  const runTimeoutSeconds = request.runTimeoutSeconds ?? birth.runTimeoutSeconds
   const asked = {
     ...{ version, input },
     ...(metadata && { metadata }),
     timeoutSeconds: request.timeoutSeconds ?? birth.timeoutSeconds,
+    ...(runTimeoutSeconds !== undefined && { runTimeoutSeconds }),
     ...(webhook && { webhook }),
   }
   return {

@@ -24,6 +24,7 @@ export function viewOf(job: Job, { queuePosition, links, withCaller = false }: V
     started_at: job.startedAt === undefined ? undefined : time(job.startedAt),
     finished_at: job.finishedAt === undefined ? undefined : time(job.finishedAt),
     deadline_at: time(job.deadlineAt),
+    run_timeout_seconds: job.runTimeoutSeconds,
     queue_position: queuePosition,
     output_path: job.outputPath,
     output_url: job.outputPath === undefined ? undefined : links?.outputUrl(job),

@@ -3,7 +3,7 @@ import type { Job, JobStatus } from '../jobs/job.ts'
 
 /**
  * What a job can be owed by whoever has time: `run` unfinished, so an entry belongs in the queue; `stop` a call to
- * end; `end` the deadline has passed; `removal` it ended long ago.
+ * end; `end` it has expired (`expiresAt`); `removal` it ended long ago.
  */
 export type Owed = 'run' | 'stop' | 'end' | 'removal'
 

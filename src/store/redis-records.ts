@@ -1,6 +1,6 @@
 import { StoreUnavailable } from '../errors.ts'
 import type { Delivery, DueDelivery } from '../jobs/delivery.ts'
-import { isFinished, type Job, owesStop } from '../jobs/job.ts'
+import { expiresAt, isFinished, type Job, owesStop } from '../jobs/job.ts'
 import { digestOf, timeText } from './redis-keys.ts'
 
 /** The form of the records that this release writes, and the only one it touches. Raised when the form changes. */
@@ -11,13 +11,13 @@ const NONE = '-'
 
 /**
  * A job's record: a line for the scripts, which need not parse JSON, then the job. Its words: schema, revision, state,
- * times of creation, deadline and end, whether a stop is owed, digests of the caller and of the idempotency key.
+ * times of creation, expiry and end, whether a stop is owed, digests of the caller and of the idempotency key.
  */
 export function recordOf(job: Job): string {
   const { caller, idempotencyKey } = job
   const end = isFinished(job) ? timeText(job.finishedAt ?? 0) : NONE
   const key = idempotencyKey === undefined ? NONE : digestOf(JSON.stringify([caller, idempotencyKey]))
-  const times = [timeText(job.createdAt), timeText(job.deadlineAt), end]
+  const times = [timeText(job.createdAt), timeText(expiresAt(job)), end]
   const words = [SCHEMA, job.revision, job.status, ...times, owesStop(job) ? 1 : 0, digestOf(caller), key]
   return `${words.join(' ')}\n${JSON.stringify(job)}`
 }

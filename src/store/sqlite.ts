@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { StoreUnavailable } from '../errors.ts'
 import type { Delivery, DueDelivery } from '../jobs/delivery.ts'
-import { isFinished, type Job, JOB_STATUSES, owesStop } from '../jobs/job.ts'
+import { expiresAt, isFinished, type Job, JOB_STATUSES, owesStop } from '../jobs/job.ts'
 import type { Log } from '../jobs/log.ts'
 import { createGroupCommit } from './group-commit.ts'
 import { codeOf, describeFault, openSqliteFile } from './sqlite-file.ts'
@@ -286,7 +286,7 @@ const isSubmitted = (job: Job) => (job.status === 'submitted' ? 1 : 0)
 
 const columnsOf = (job: Job) =>
   [
-    ...[job.revision, job.status, job.deadlineAt],
+    ...[job.revision, job.status, expiresAt(job)],
     ...[isFinished(job) ? (job.finishedAt ?? 0) : null, owesStop(job) ? 1 : 0],
   ] as const
 

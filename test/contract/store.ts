@@ -1,7 +1,7 @@
 import { expect } from 'vitest'
 import type { Job } from '../../src/jobs/job.ts'
 import type { JobStore, ListPosition, ListQuery, Owed } from '../../src/store/port.ts'
-import { aJob, after, interrupted, spawned, succeeded } from '../helpers/jobs.ts'
+import { aJob, after, interrupted, spawned, started, succeeded } from '../helpers/jobs.ts'
 import type { ContractCase } from './contract.ts'
 
 const idsOwed = async (store: JobStore, what: Owed, now = 0) => {
@@ -139,6 +139,21 @@ export const storeContract: readonly ContractCase<JobStore>[] = [
       expect(await idsOwed(store, 'end', 49)).toEqual([])
       expect(await idsOwed(store, 'end', 50)).toEqual([early.id])
       expect((await idsOwed(store, 'end', 60)).toSorted()).toEqual([early.id, late.id].toSorted())
+    },
+  ],
+  [
+    'lists as owed an end a job whose run has taken longer than it may, from when its start is written',
+    async (open) => {
+      const store = await open()
+      const limited = aJob({ deadlineAt: 90_000, runTimeoutSeconds: 10 })
+      await store.insert(limited)
+      const running = after(limited, spawned())
+      await store.update(running, 1)
+      expect(await idsOwed(store, 'end', 89_999)).toEqual([])
+      await store.update(after(running, started(1, 1_500)), running.revision)
+      expect(await idsOwed(store, 'end', 11_499)).toEqual([])
+      expect(await idsOwed(store, 'end', 11_500)).toEqual([limited.id])
+      expect(await store.get(limited.id)).toMatchObject({ runTimeoutSeconds: 10, attempts: [{ runStartedAt: 1_500 }] })
     },
   ],
   [

@@ -53,6 +53,7 @@ type CoreOptions = {
   maxConcurrentJobs?: number
   maxQueuedJobs?: number
   maxActiveOfCaller?: number
+  runTimeoutSeconds?: number
   maxRetries?: number
   artifacts?: Artifacts
   uploads?: Uploads

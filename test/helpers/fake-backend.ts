@@ -1,5 +1,5 @@
 import { untilAborted } from '../../src/lib/until-aborted.ts'
-import type { Backend, LoggedCall, Outcome, Spawned, SpawnRequest } from '../../src/backend/port.ts'
+import type { Backend, LoggedCall, Outcome, Spawned, SpawnRequest, StartWatch } from '../../src/backend/port.ts'
 
 /**
  * A backend for tests of the core: every call waits until the test ends it. `spawnWith`, `stopWith` and
@@ -12,6 +12,8 @@ export type FakeBackend = Backend & {
   readonly waiting: Set<string>
   /** Makes a call known, as one that an earlier process spawned. */
   adopt(callId: string): void
+  /** Lets the run of a call start now, as of this time (epoch ms). */
+  startRun(callId: string, at: number): void
   /** Ends a call; one that has ended stays as it is. */
   end(callId: string, outcome: Outcome): void
   spawnWith: (request: SpawnRequest) => Promise<Spawned>
@@ -23,6 +25,7 @@ export const aSuccess: Outcome = { kind: 'succeeded', outputPath: '/shared/resul
 
 export function createFakeBackend(): FakeBackend {
   const calls = new Map<string, PromiseWithResolvers<Outcome>>()
+  const watches = new Map<string, StartWatch | undefined>()
   const closed = Promise.withResolvers<never>()
   closed.promise.catch(() => undefined)
   const backend: FakeBackend = {
@@ -46,10 +49,11 @@ export function createFakeBackend(): FakeBackend {
       if (spawned.kind === 'spawned') backend.adopt(spawned.callId)
       return spawned
     },
-    async wait(callId, signal) {
+    async wait(callId, signal, watch) {
       const call = calls.get(callId)
       if (!call) return { kind: 'failed', code: 'lost', error: 'The call is not known.' }
       backend.waiting.add(callId)
+      watches.set(callId, watch)
       return untilAborted(Promise.race([call.promise, closed.promise]), signal)
     },
     async stop(callId, signal) {
@@ -58,6 +62,9 @@ export function createFakeBackend(): FakeBackend {
       calls.get(callId)?.resolve({ kind: 'interrupted', error: 'The call was stopped.' })
     },
     logs: (call, signal) => backend.logsWith(call, signal),
+    startRun(callId, at) {
+      watches.get(callId)?.onStart(at)
+    },
     end(callId, outcome) {
       const call = calls.get(callId)
       if (!call) throw new Error(`The fake backend knows no call ${callId}.`)

@@ -27,6 +27,7 @@ export function after(job: Job, ...events: JobEvent[]): Job {
 }
 
 export const spawned = (attempt = 1, callId = `fc-${attempt}`): JobEvent => ({ type: 'spawned', attempt, callId })
+export const started = (attempt = 1, at = 1_500): JobEvent => ({ type: 'started', attempt, at })
 export const succeeded = (attempt = 1): JobEvent => ({
   type: 'succeeded',
   attempt,

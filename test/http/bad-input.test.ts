@@ -65,6 +65,8 @@ describe('a body that is refused names the fields', () => {
     ['no time at all', { ...aBody, timeout_seconds: 0 }, ['/timeout_seconds']],
     ['more than a week', { ...aBody, timeout_seconds: 604_801 }, ['/timeout_seconds']],
     ['a time in text', { ...aBody, timeout_seconds: '60' }, ['/timeout_seconds']],
+    ['no time to run', { ...aBody, run_timeout_seconds: 0 }, ['/run_timeout_seconds']],
+    ['more than a week to run', { ...aBody, run_timeout_seconds: 604_801 }, ['/run_timeout_seconds']],
     ['half a second', { ...aBody, timeout_seconds: 1.5 }, ['/timeout_seconds']],
     ['metadata that is no object', { ...aBody, metadata: 'x' }, ['/metadata']],
     ['metadata that is a list', { ...aBody, metadata: [] }, ['/metadata']],
@@ -181,7 +183,10 @@ describe('null for an optional field counts as absent', () => {
   test.each([
     ['beside one that is given', { ...aBody, video_url: null, image_url: null, audio_url: null }],
     ['the version', { ...aBody, version: null }],
-    ['everything that is optional', { ...aBody, metadata: null, timeout_seconds: null, webhook_url: null }],
+    [
+      'everything that is optional',
+      { ...aBody, metadata: null, timeout_seconds: null, run_timeout_seconds: null, webhook_url: null },
+    ],
     ['the events of a webhook', { ...aBody, ...hook('https://hooks.example/a'), webhook_events: null }],
     ['a label', { ...aBody, metadata: { scene: null, take: '3' } }],
     ['more labels than there may be', { ...aBody, metadata: nullLabels(20) }],

@@ -41,7 +41,7 @@ describe('an input of a page that its user left empty counts as absent', () => {
 
   test('every text field', async () => {
     const names = ['video_url', 'image_url', 'audio_url', 'version', 'metadata', 'timeout_seconds', 'webhook_url']
-    const empty = [...names, 'webhook_events'].map((name) => field(name, ''))
+    const empty = [...names, 'webhook_events', 'run_timeout_seconds'].map((name) => field(name, ''))
     expect(await inputOf([...empty, ...PATHS])).toMatchObject({ version: 'v15', input: { video_path: 'face.mp4' } })
   })
 

@@ -132,6 +132,13 @@ describe('POST /jobs/:id/retry', () => {
   })
 })
 
+test('run_timeout_seconds is shown where there is one, and moves no deadline', async () => {
+  expect(await submit()).not.toHaveProperty('run_timeout_seconds')
+  const job = await submit({ ...aBody, run_timeout_seconds: 604_800 })
+  expect(job.run_timeout_seconds).toBe(604_800)
+  expect(Date.parse(job.deadline_at) - Date.parse(job.created_at)).toBe(60_000)
+})
+
 test('timeout_seconds sets the deadline', async () => {
   const job = await submit({ ...aBody, timeout_seconds: 5 })
   expect(Date.parse(job.deadline_at) - Date.parse(job.created_at)).toBe(5_000)

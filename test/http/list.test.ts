@@ -142,6 +142,7 @@ describe.each(Object.entries(STORES))('on %s', (_name, openStore) => {
       ['another version', { ...aBody, version: 'v1' }],
       ['other metadata', { ...aBody, metadata: { a: '1' } }],
       ['another time limit', { ...aBody, timeout_seconds: 9 }],
+      ['a time limit of the run', { ...aBody, run_timeout_seconds: 9 }],
     ])('the same key with %s is 422', async (_what, body) => {
       await submit({ 'idempotency-key': 'mine' })
       expect(problemOf(await submit({ 'idempotency-key': 'mine' }, body))).toMatchObject({

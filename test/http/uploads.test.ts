@@ -69,9 +69,10 @@ describe('a submit with files', () => {
         field('metadata', '{"scene": "12"}'),
         field('audio_path', 'speech.wav'),
         field('timeout_seconds', '90'),
+        field('run_timeout_seconds', '30'),
       ])
     ).json<{ input: object; created_at: string; deadline_at: string }>()
-    expect(job).toMatchObject({ version: 'v1', metadata: { scene: '12' } })
+    expect(job).toMatchObject({ version: 'v1', metadata: { scene: '12' }, run_timeout_seconds: 30 })
     expect(Date.parse(job.deadline_at) - Date.parse(job.created_at)).toBe(90_000)
     expect(input).toEqual({ image: { size: PICTURE.length, type: 'image/jpeg' }, audio_path: 'speech.wav' })
   })

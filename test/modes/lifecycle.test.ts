@@ -168,6 +168,20 @@ describe('settings', () => {
     return { plane, ...(await start({ ...plane.env, ...env })) }
   }
 
+  test('RUN_TIMEOUT_SECONDS ends a run that takes longer, and not one that waits for its turn', async () => {
+    const command = { LOCAL_COMMAND: "sh -c 'sleep 1000' {output} {face} {audio}", LOCAL_MAX_PROCESSES: '1' }
+    const { wired } = await start({ ...command, RUN_TIMEOUT_SECONDS: '1', JOB_TIMEOUT_SECONDS: '600' })
+    const first = await submit(wired, faceAndSpeech)
+    const second = await submit(wired, faceAndSpeech)
+    const error = expect.stringMatching(/^The run started at .* within its run_timeout_seconds \(1\)\.$/) as string
+    const failed = { status: 'failed', errorCode: 'timed_out', error }
+    expect(await ended(wired, first.id)).toMatchObject(failed)
+    // Its time begins when the first leaves it the place.
+    const { attempts, createdAt, ...job } = await ended(wired, second.id)
+    expect(job).toMatchObject(failed)
+    expect((attempts[0]?.runStartedAt ?? 0) - createdAt).toBeGreaterThan(900)
+  })
+
   test('MAX_INPUT_BYTES bounds what a job may open', async () => {
     const { wired } = await start({ MAX_INPUT_BYTES: '1024' })
     const { id } = await submit(wired, faceAndSpeech)

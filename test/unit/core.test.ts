@@ -109,6 +109,27 @@ describe('from submit to the end', () => {
     expect(lines[1]).not.toHaveProperty('run_ms')
   })
 
+  test('a run that takes longer than run_timeout_seconds from its start is stopped, however long it waited before', async () => {
+    const { backend, clock, reconciler, submit, untilJob, untilStatus } = await start({ runTimeoutSeconds: 600 })
+    const [own, usual] = [await submit({ runTimeoutSeconds: 5 }), await submit()]
+    expect([own.runTimeoutSeconds, usual.runTimeoutSeconds]).toEqual([5, 600])
+    await untilStatus(own.id, 'running')
+    clock.now += 30_000
+    await reconciler.endOverdue()
+    await until(() => backend.waiting.has(callOf(own.id)), 'a wait')
+    backend.startRun(callOf(own.id), clock.now)
+    await untilJob(own.id, (job) => job.attempts[0]?.runStartedAt === clock.now, 'started')
+    clock.now += 4_999
+    await reconciler.endOverdue()
+    await untilStatus(own.id, 'running')
+    clock.now += 1
+    await reconciler.endOverdue()
+    const { error } = await untilStatus(own.id, 'failed')
+    expect(error).toMatch(/^The run started at .* within its run_timeout_seconds \(5\)\.$/)
+    await until(() => backend.stopped.includes(callOf(own.id)), 'stopped')
+    await untilStatus(usual.id, 'running')
+  })
+
   test('each change is announced with its revision', async () => {
     const { backend, events, submit, untilStatus } = await start()
     const heard: [string, number][] = []

@@ -4,11 +4,12 @@ import {
   ATTEMPTS_KEPT,
   currentAttempt,
   ERROR_MAX_LENGTH,
+  expiresAt,
   type Job,
   type JobEvent,
   type JobStatus,
 } from '../../src/jobs/job.ts'
-import { aJob, after, failed, interrupted, spawned, succeeded } from '../helpers/jobs.ts'
+import { aJob, after, failed, interrupted, spawned, started, succeeded } from '../helpers/jobs.ts'
 
 const NOW = 200_000
 
@@ -25,6 +26,7 @@ const jobs: Record<JobStatus, Job> = {
 
 const events: Record<JobEvent['type'], JobEvent> = {
   spawned: spawned(2),
+  started: started(2),
   succeeded: succeeded(2),
   failed: failed(2),
   interrupted: interrupted(2, 3),
@@ -39,6 +41,7 @@ const events: Record<JobEvent['type'], JobEvent> = {
 const table: Record<JobStatus, Record<JobEvent['type'], JobStatus | undefined>> = {
   submitted: {
     spawned: 'running',
+    started: undefined,
     succeeded: undefined,
     failed: 'failed',
     interrupted: undefined,
@@ -50,6 +53,7 @@ const table: Record<JobStatus, Record<JobEvent['type'], JobStatus | undefined>> 
   },
   running: {
     spawned: undefined,
+    started: 'running',
     succeeded: 'succeeded',
     failed: 'failed',
     interrupted: 'running',
@@ -61,6 +65,7 @@ const table: Record<JobStatus, Record<JobEvent['type'], JobStatus | undefined>> 
   },
   succeeded: {
     spawned: undefined,
+    started: undefined,
     succeeded: undefined,
     failed: undefined,
     interrupted: undefined,
@@ -72,6 +77,7 @@ const table: Record<JobStatus, Record<JobEvent['type'], JobStatus | undefined>> 
   },
   failed: {
     spawned: undefined,
+    started: undefined,
     succeeded: undefined,
     failed: undefined,
     interrupted: undefined,
@@ -83,6 +89,7 @@ const table: Record<JobStatus, Record<JobEvent['type'], JobStatus | undefined>> 
   },
   canceled: {
     spawned: undefined,
+    started: undefined,
     succeeded: undefined,
     failed: undefined,
     interrupted: undefined,
@@ -107,7 +114,7 @@ describe('the table of states', () => {
     if (applied.accepted) expect(applied.job.revision).toBe(before.revision + 1)
   })
 
-  test.each(['spawned', 'succeeded', 'failed', 'interrupted'] as const)(
+  test.each(['spawned', 'started', 'succeeded', 'failed', 'interrupted'] as const)(
     'an event %s of an attempt that is not the current one is refused',
     (type) => {
       const job = type === 'spawned' ? submitted : running
@@ -190,6 +197,59 @@ describe('the course of a job', () => {
   test('a deadline that has not passed ends nothing', () => {
     expect(applyEvent(running, { type: 'expired' }, running.deadlineAt - 1).accepted).toBe(false)
     expect(applyEvent(running, { type: 'expired' }, running.deadlineAt).accepted).toBe(true)
+  })
+
+  describe('with a time limit of its run', () => {
+    const limited = after(aJob({ runTimeoutSeconds: 10 }), spawned())
+    const underWay = after(limited, started(1, 1_500))
+    const expire = (job: Job, now: number) => applyEvent(job, { type: 'expired' }, now)
+
+    test('ends that long after the start of the run, and says when it started', () => {
+      expect([limited, underWay].map(expiresAt)).toEqual([100_000, 11_500])
+      expect(expire(underWay, 11_499).accepted).toBe(false)
+      const expired = expire(underWay, 11_500)
+      expect(expired).toMatchObject({
+        job: {
+          status: 'failed',
+          errorCode: 'timed_out',
+          error: 'The run started at 1970-01-01T00:00:01.500Z and did not end within its run_timeout_seconds (10).',
+          attempts: [{ stop: 'owed' }],
+          deadlineAt: 100_000,
+        },
+      })
+    })
+
+    test('waits at the backend until its deadline where its run does not start', () => {
+      expect(expire(limited, 99_999).accepted).toBe(false)
+      expect(expire(limited, 100_000)).toMatchObject({ job: { error: expect.stringContaining('not known to have') } })
+    })
+
+    test('ends at its deadline where that comes first, in the words of the deadline', () => {
+      const late = after(limited, started(1, 1_500))
+      const longer = { ...late, runTimeoutSeconds: 600 }
+      expect(expiresAt(longer)).toBe(100_000)
+      const error = "The run started at 1970-01-01T00:00:01.500Z and did not end before the job's deadline."
+      expect(expire(longer, 900_000)).toMatchObject({ job: { error } })
+    })
+
+    test('has the whole time again in its next attempt, but none where the one before has used it up', () => {
+      const again = after(underWay, interrupted())
+      expect(again.attempts).toHaveLength(2)
+      expect(expiresAt(again)).toBe(100_000)
+      const overrun = applyEvent(underWay, interrupted(), 11_500)
+      expect(overrun).toMatchObject({ job: { status: 'failed', errorCode: 'timed_out', attempts: [{ attempt: 1 }] } })
+      expect(overrun.accepted && overrun.job.attempts[0]).not.toHaveProperty('stop')
+    })
+
+    test('succeeds all the same where its result is there before the limit is seen to', () => {
+      expect(applyEvent(underWay, succeeded(), 50_000)).toMatchObject({ job: { status: 'succeeded' } })
+    })
+
+    test('is not said to start in the future, by a backend whose clock is ahead, nor twice', () => {
+      const ahead = after(limited, started(1, 900_000))
+      expect(currentAttempt(ahead).runStartedAt).toBe(2_000)
+      expect(applyEvent(ahead, started(1, 2_500), 3_000).accepted).toBe(false)
+    })
   })
 
   test('a retry clears error and times, keeps the attempts and sets a new deadline', () => {

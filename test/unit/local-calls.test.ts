@@ -51,6 +51,25 @@ describe('a call', () => {
     expect(await Promise.all([...waits, backend.wait(callId, never)])).toEqual([outcome, outcome, outcome])
   })
 
+  test('tells of its start when its turn has come and its child starts, to whoever waits by then or later', async () => {
+    const { backend, spawn, letGo, history } = await startHeld(1)
+    const [first, second] = [await spawn(INPUT, 'first'), await spawn(INPUT, 'second')]
+    const starts: [string, number][] = []
+    const wait = (callId: string) =>
+      backend.wait(callId, never, { isNeeded: false, onStart: (at) => starts.push([callId, at]) })
+    const spawnedAt = Date.now()
+    const waits = [wait(first), wait(second)]
+    await until(() => history() === '+')
+    expect(starts.map(([callId]) => callId)).toEqual([first])
+    waits.push(wait(first))
+    await until(() => starts.length === 2)
+    letGo()
+    await Promise.all(waits)
+    expect(starts.map(([callId]) => callId)).toEqual([first, first, second])
+    for (const [, at] of starts) expect(at).toBeGreaterThanOrEqual(spawnedAt - 1_000)
+    expect(starts[2]![1]).toBeGreaterThan(starts[0]![1])
+  })
+
   test('goes on when a wait for it is given up', async () => {
     const { backend, spawn, letGo, history } = await startHeld()
     const callId = await spawn(INPUT)

@@ -246,6 +246,17 @@ describe('wait', () => {
     expect(await going).toMatchObject({ kind: 'succeeded' })
   })
 
+  test('tells the start that Modal tells with the end, to whom it matters', async () => {
+    const { plane, backend } = await start({ behave: () => ({ startsAfterMs: 100, afterMs: 200 }) })
+    const callId = await spawn()
+    const starts: number[] = []
+    const onStart = (at: number) => starts.push(at)
+    await backend.wait(callId, forever, { isNeeded: false, onStart })
+    expect(starts).toEqual([])
+    await backend.wait(callId, forever, { isNeeded: true, onStart })
+    expect(starts).toEqual([expect.closeTo(plane.calls()[0]?.startedAt ?? 0, 0)])
+  })
+
   test('can be asked again for a call that has ended', async () => {
     const { backend } = await start()
     const callId = await spawn()

@@ -156,6 +156,7 @@ describe('a wish', () => {
     expect(fingerprintOf({ ...asked, metadata: { a: 'b' } })).toBe(
       'dfa304e075461add92f3b57c02b5ab8a297de3755e942c5ff37581190f00764f',
     )
+    expect(fingerprintOf({ ...asked, runTimeoutSeconds: 60 })).not.toBe(fingerprintOf(asked))
     const withUrl = (url: string, events = DEFAULT_EVENTS) => fingerprintOf({ ...asked, webhook: { url, events } })
     expect(withUrl('https://a.example')).toBe(withUrl('https://a.example'))
     const others = [fingerprintOf(asked), withUrl('https://b.example'), withUrl('https://a.example', ['job.failed'])]

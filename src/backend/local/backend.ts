@@ -47,7 +47,12 @@ export type LocalOptions = {
   readonly log: Log
 }
 
-type Call = { readonly outcome: Promise<Outcome>; readonly abort: AbortController }
+type Call = {
+  readonly outcome: Promise<Outcome>
+  /** When its first child started, in epoch ms; it may never. */
+  readonly start: Promise<number>
+  readonly abort: AbortController
+}
 
 /**
  * The backend without account and GPU: child processes on this machine. ffmpeg only puts face and speech together and
@@ -89,8 +94,10 @@ export function createLocalBackend(options: LocalOptions): Backend {
 
   const start = (callId: string, request: SpawnRequest) => {
     const abort = new AbortController()
-    const outcome = runAttempt(request, parts, abort.signal).then((end) => remember(callId, end))
-    running.set(callId, { outcome, abort })
+    const start = Promise.withResolvers<number>()
+    const onStart = () => start.resolve(Date.now())
+    const outcome = runAttempt(request, { ...parts, onStart }, abort.signal).then((end) => remember(callId, end))
+    running.set(callId, { outcome, start: start.promise, abort })
   }
 
   const stopAll = async () => {
@@ -111,9 +118,10 @@ export function createLocalBackend(options: LocalOptions): Backend {
       if (!running.has(callId) && !ended.has(callId)) start(callId, request)
       return Promise.resolve({ kind: 'spawned', callId })
     },
-    async wait(callId, signal) {
+    async wait(callId, signal, watch) {
       signal.throwIfAborted()
       const call = running.get(callId)
+      void call?.start.then(watch?.onStart)
       if (call) return untilAborted(call.outcome, signal)
       return ended.get(callId) ?? findOutcome(callId, results)
     },

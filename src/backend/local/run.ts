@@ -26,6 +26,8 @@ export type RunParts = {
   /** How long a run that failed through this machine waits before its attempt ends, in ms. */
   readonly pauseMs: number
   readonly log: Log
+  /** Called when the attempt has its place and its first child starts. */
+  readonly onStart?: () => void
 }
 
 /**
@@ -72,7 +74,7 @@ function interrupted({ jobId, attempt }: SpawnRequest, error: unknown, { log, pa
 type Run = RunParts & { readonly folder: string; readonly runLog: RunLog; readonly signal: AbortSignal }
 
 async function makeVideo(request: SpawnRequest, run: Run): Promise<string> {
-  const { engine, processes, signal, folder } = run
+  const { engine, processes, signal, folder, onStart } = run
   const { version } = request
   const media = await openInputs(request, run)
   const output = join(folder, 'output.mp4')
@@ -81,6 +83,7 @@ async function makeVideo(request: SpawnRequest, run: Run): Promise<string> {
   const print = (piece: Buffer) => filter.write(piece)
   try {
     await processes.use(signal, async () => {
+      onStart?.()
       try {
         await engine({ ...media, output, folder, version, print }, signal)
         await checkOutput(output)

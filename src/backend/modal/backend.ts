@@ -19,7 +19,7 @@ import {
 import { openClient, RPC_TIMEOUT_MS, type RpcContext, rpcContext } from './rpc.ts'
 import { createOutageGate } from './circuit-breaker.ts'
 import { createPollPool, type PollTurn } from './poll-pool.ts'
-import type { Backend, Outcome, Spawned, SpawnRequest } from '../port.ts'
+import type { Backend, Outcome, Spawned, SpawnRequest, StartWatch } from '../port.ts'
 
 export type ModalOptions = {
   readonly app: string
@@ -34,6 +34,8 @@ export type ModalOptions = {
   /** How long one poll for an output may stay open, in ms. Modal answers after 55 s at the latest. */
   readonly pollMs?: number
 }
+
+type Followed = { readonly callId: string; readonly watch: StartWatch | undefined }
 
 /** How long Modal may take to show that it is back, in ms. */
 const PROBE_TIMEOUT_MS = 10_000
@@ -92,12 +94,17 @@ export function createModalBackend(options: ModalOptions): Backend {
   }
 
   /** One turn of a poll is one RPC; undefined: the call runs on. */
-  const poll = async (callId: string, { connection, waitMs, signal }: PollTurn): Promise<CallEnd | undefined> => {
+  const poll = async (
+    { callId, watch }: Followed,
+    { connection, waitMs, signal }: PollTurn,
+  ): Promise<CallEnd | undefined> => {
     const client = (pollClients[connection] ??= open())
     const context: RpcContext = { signal, timeoutMs: waitMs + RPC_TIMEOUT_MS }
     const end = await rpcContext
       .run(context, () => new FunctionCall(client, callId, '', '').get({ timeoutMs: waitMs }))
       .then(endOfValue, (error: unknown) => endOfError(error, context.result))
+    // Modal tells the start with the end: too late to end the run by, in time to make no other of it.
+    if (watch?.isNeeded && context.runStartedAt) watch.onStart(context.runStartedAt)
     gate.answered('call')
     return end
   }
@@ -137,8 +144,8 @@ export function createModalBackend(options: ModalOptions): Backend {
     return lines === '' ? outcome : { ...outcome, error: `${outcome.error}; the last lines of its log:\n${lines}` }
   }
 
-  const wait: Backend['wait'] = async (callId, signal) => {
-    const end = await gate.run('call', () => pool.follow((turn) => poll(callId, turn), signal), signal)
+  const wait: Backend['wait'] = async (callId, signal, watch) => {
+    const end = await gate.run('call', () => pool.follow((turn) => poll({ callId, watch }, turn), signal), signal)
     return explain(end, callId, signal)
   }
 

@@ -32,6 +32,8 @@ export type RpcContext = {
   nextLogStreamAt?: number
   /** Set when a poll's answer held the call's end: what fails after that is the reading of its value. */
   result?: CallResult
+  /** When the run started, in epoch ms, by a poll's answer that held the call's end; 0: Modal did not say. */
+  runStartedAt?: number
   /** Asks for a large value to be left where it is: its id is put here, and the client is told that it is null. */
   leavesBlob?: boolean
   blobId?: string
@@ -142,6 +144,7 @@ const CBOR_NULL = Uint8Array.of(0xf6)
 /** Keeps how the call ended. The client is left to read the value of a success, unless that is to stay where it is. */
 function keepResult({ outputs: [output] = [] }: OutputsResponse, context: RpcContext): void {
   if (!output?.result) return
+  context.runStartedAt = output.inputStartedAt * 1000
   const { status, dataBlobId } = (context.result = output.result)
   if (status === RESULT_STATUS.success && !(context.leavesBlob && dataBlobId)) return
   if (dataBlobId) context.blobId = dataBlobId

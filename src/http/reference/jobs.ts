@@ -51,7 +51,7 @@ export const jobOperations: Operations = {
         summary: 'Face and speech by path, with what is optional',
         value: {
           ...{ video_path: 'face.mp4', audio_path: 'speech.wav' },
-          ...{ version: 'v15', timeout_seconds: 3600, metadata: { scene: '12' } },
+          ...{ version: 'v15', timeout_seconds: 3600, run_timeout_seconds: 900, metadata: { scene: '12' } },
         },
       },
       urls: { summary: 'Face and speech by URL', value: JOBS.submitted.value.input },

@@ -73,6 +73,15 @@ export const WebhookEvents = Type.Array(WebhookEventName, {
   examples: [['job.running', 'job.succeeded', 'job.failed', 'job.canceled']],
 })
 
+/** In submits and in jobs. */
+export const RunTimeout = Whole({
+  description:
+    'Time the run may take from its start at the backend, where the backend tells the start: the wait for its turn does not count. Beyond it the job fails as `timed_out`. The server may have a default.',
+  example: 900,
+  minimum: 1,
+  maximum: 604_800,
+})
+
 /** See the keyword in `http/validation.ts`; the reference says it in types. */
 const NULL_IS_ABSENT = { nullIsAbsent: true }
 
@@ -90,6 +99,7 @@ export const NewJobBody = Type.Object(
         maximum: 604_800,
       }),
     ),
+    run_timeout_seconds: Type.Optional(RunTimeout),
     webhook_url: Type.Optional(
       Url(
         'Where to be told by a signed POST (Standard Webhooks): http or https, at a public address.',

@@ -1,14 +1,14 @@
 import type { Readable } from 'node:stream'
 import { Type } from '@sinclair/typebox'
 import { ATTEMPTS_KEPT, ERROR_CODES, JOB_STATUSES } from '../../jobs/job.ts'
-import { EXACTLY_ONE_WITH_FILES, Input, InputFiles, Metadata, Version } from './input.ts'
+import { EXACTLY_ONE_WITH_FILES, Input, InputFiles, Metadata, RunTimeout, Version } from './input.ts'
 import { OneOf, Text, Time, Whole } from './parts.ts'
 
 const ErrorCode = OneOf(ERROR_CODES, {
   description: [
     'Why it failed:',
     '- `inference_failed`: the function said so or raised, or the local command failed',
-    "- `timed_out`: the job's deadline or the function's own time limit passed",
+    "- `timed_out`: the job's deadline, `run_timeout_seconds` or the function's own time limit passed",
     '- `input_unavailable`: an input is missing, refused, too large, damaged, or of a kind that is not taken',
     '- `backend_unavailable`: the backend could not be reached by the deadline, or lost or stopped the run again and again',
     '- `backend_rejected`: credentials, app, function or arguments were refused, its container cannot start, or ffmpeg is missing',
@@ -110,6 +110,7 @@ export const JobReply = Type.Object(
     ),
     finished_at: Type.Optional(Time({ description: 'When it ended.', example: '2026-01-31T12:01:30.000Z' })),
     deadline_at: Time({ description: 'When it ends at the latest.', example: '2026-01-31T14:00:00.000Z' }),
+    run_timeout_seconds: Type.Optional(RunTimeout),
     queue_position: Type.Optional(
       Whole({ description: 'Place among the jobs held back, while it is one.', example: 3, minimum: 1 }),
     ),
