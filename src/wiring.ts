@@ -24,6 +24,7 @@ import { createWatches, type Watches } from './jobs/watches.ts'
 import { createWebhooks } from './jobs/webhooks.ts'
 import { createMetrics } from './metrics/metrics.ts'
 import type { Metrics, ServerFacts } from './metrics/port.ts'
+import { createResolver, type Resolve } from './net/resolver.ts'
 import { createReadiness, type Readiness } from './readiness.ts'
 import { parseWebhookSecrets } from './webhook-secrets.ts'
 import { openArtifacts, openLinks, openUploads } from './wire-artifacts.ts'
@@ -70,8 +71,10 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   const links = await openLinks(config, { secrets: store, port: () => listeningAt }, log)
   const events = opened(await openEvents(channels, log))
   const watches = opened(createWatches({ store, events, log }))
-  const backend = opened(watchBackend(await openBackend(config, log, metrics), metrics))
-  const sender = opened(await openSender(config))
+  // One for both: what a caller may look up at a time counts whatever it is for.
+  const resolve = createResolver()
+  const backend = opened(watchBackend(await openBackend(config, resolve, { log, metrics }), metrics))
+  const sender = opened(await openSender(config, resolve))
   const claimMs = config.WEBHOOK_TIMEOUT_SECONDS * 1000 + CLAIM_MARGIN_MS
   const webhooks = opened(createWebhooks({ store, sender, log, observe, claimMs }))
   const queue = opened(await openQueue(config, channels, log))
@@ -184,18 +187,21 @@ async function openAuth(config: Config, log: Logger): Promise<Auth> {
 /** Beyond its own time limit a try's claim leaves so much, in ms, for its records: a second must not begin meanwhile. */
 const CLAIM_MARGIN_MS = 5_000
 
-async function openSender(config: Config): Promise<WebhookSender> {
+async function openSender(config: Config, resolve: Resolve): Promise<WebhookSender> {
   const { createHttpSender } = await import('./delivery/http.ts')
   return createHttpSender({
     secrets: config.WEBHOOK_SECRET === undefined ? [] : parseWebhookSecrets(config.WEBHOOK_SECRET),
     urlRule: { allowPrivate: config.WEBHOOK_ALLOW_PRIVATE },
     timeoutMs: config.WEBHOOK_TIMEOUT_SECONDS * 1000,
+    resolve,
   })
 }
 
-async function openBackend(config: Config, log: Logger, metrics: Metrics): Promise<Backend> {
+type BackendParts = { readonly log: Logger; readonly metrics: Metrics }
+
+async function openBackend(config: Config, resolve: Resolve, parts: BackendParts): Promise<Backend> {
   const allowlist = config.INPUT_URL_ALLOWLIST?.split(',').map((host) => host.trim())
-  if (config.BACKEND === 'modal') return openModal(config, allowlist, { log, metrics })
+  if (config.BACKEND === 'modal') return openModal(config, allowlist, parts)
   const { createLocalBackend } = await import('./backend/local/backend.ts')
   await checkFolders(config)
   return createLocalBackend({
@@ -207,14 +213,15 @@ async function openBackend(config: Config, log: Logger, metrics: Metrics): Promi
     urlRule: { allowPrivate: config.INPUT_URL_ALLOW_PRIVATE, allowlist },
     childEnvironment: childEnvironment(),
     command: config.LOCAL_COMMAND,
-    log,
+    resolve,
+    log: parts.log,
   })
 }
 
 async function openModal(
   config: Config,
   allowlist: string[] | undefined,
-  { log, metrics }: { log: Logger; metrics: Metrics },
+  { log, metrics }: BackendParts,
 ): Promise<Backend> {
   const [{ deferBackend }, { checkModalInput }] = await Promise.all([
     import('./backend/deferred.ts'),

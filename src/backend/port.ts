@@ -8,6 +8,8 @@ export type InputFile = { readonly path: string; readonly url: string }
 export type SpawnRequest = {
   readonly jobId: string
   readonly attempt: number
+  /** Whose job it is: what a run needs is shared between callers. */
+  readonly caller: string
   readonly input: NamedInput
   /** The faces and speeches that are not in `input`. */
   readonly files?: Readonly<Partial<Record<FileKind, InputFile>>>

@@ -1,6 +1,6 @@
 import type * as StandardWebhooks from 'standardwebhooks'
 import type { TryResult } from '../jobs/delivery.ts'
-import type { Resolve } from '../net/agent.ts'
+import type { Resolve } from '../net/resolver.ts'
 import { createPoster, PostError } from '../net/post.ts'
 import { urlAddressFault, type UrlRule } from '../net/url-rule.ts'
 import { callerSecrets } from './caller-secrets.ts'
@@ -13,7 +13,7 @@ export type HttpSenderOptions = {
   readonly urlRule: UrlRule
   /** For one try, up to the answer's status. */
   readonly timeoutMs: number
-  /** Replaces DNS in tests. */
+  /** Looks hosts up; a resolver of its own if undefined. */
   readonly resolve?: Resolve
 }
 
@@ -48,6 +48,7 @@ export function createHttpSender({ secrets, urlRule, timeoutMs, resolve }: HttpS
           body: message.body,
           timeoutMs,
           signal,
+          caller: message.caller,
         })
         const retryAfterMs = retryAfter === undefined ? undefined : parseRetryAfter(retryAfter, Date.now())
         return { status, ...(retryAfterMs !== undefined && { retryAfterMs }) }

@@ -81,7 +81,8 @@ export function createRunner(parts: RunnerParts): RunEntry {
       }
       files[kind] = { path, url: links.inputUrl(job, kind) }
     }
-    const request = { jobId: job.id, attempt, input: namedInputOf(job.input), version: job.version }
+    const { id: jobId, caller, version } = job
+    const request = { jobId, attempt, caller, input: namedInputOf(job.input), version }
     return backend.spawn({ ...request, ...(Object.keys(files).length > 0 && { files }) }, signal)
   }
 

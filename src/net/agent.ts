@@ -1,69 +1,68 @@
 import type { LookupAddress } from 'node:dns'
-import { lookup as lookupName } from 'node:dns/promises'
 import type { LookupFunction } from 'node:net'
 import type { Agent } from 'undici'
-import { isPublicAddress } from './address.ts'
+import { addressOfHost, isPublicAddress } from './address.ts'
+import { LookupUnavailable, type Resolve } from './resolver.ts'
 import type { UrlRule } from './url-rule.ts'
 
-/** Longest a connection may take to open. */
+/** Longest a connection may take to open, in ms; looking its host up is a part of that. */
 export const CONNECT_TIMEOUT_MS = 10_000
-
-/** All addresses of a name. */
-export type Resolve = (hostname: string) => Promise<LookupAddress[]>
 
 /** Raised inside a connection attempt, before anything was sent. */
 class BlockedAddress extends Error {}
 
-const resolveAll: Resolve = (hostname) => lookupName(hostname, { all: true })
+/** Looks names up for sockets, on behalf of a caller. */
+export type CheckedLookup = { readonly rule: UrlRule; readonly resolve: Resolve; readonly caller?: string }
+
+/** The addresses of a URL's host, none of which the rule forbids; never empty. Rejects as `describeError` describes. */
+export async function findAddresses(
+  hostname: string,
+  { rule, resolve, caller }: CheckedLookup,
+): Promise<LookupAddress[]> {
+  const written = addressOfHost(hostname)
+  const addresses =
+    written === undefined
+      ? await resolve(hostname, caller)
+      : [{ address: written, family: written.includes(':') ? 6 : 4 }]
+  const isBlocked = !rule.allowPrivate && addresses.some(({ address }) => !isPublicAddress(address))
+  if (isBlocked || addresses.length === 0) throw new BlockedAddress()
+  return addresses
+}
 
 /**
  * A look-up for sockets that returns checked addresses only; the socket connects to what it returns. An address in the URL
- * itself is not looked up: `urlFault` checks it before the request. `resolve` replaces DNS in tests.
+ * itself is not looked up: `urlFault` checks it before the request.
  */
-export function createLookup({ allowPrivate }: UrlRule, resolve: Resolve = resolveAll): LookupFunction {
-  const resolveOnce = sharing(resolve)
-  const checked = async (hostname: string) => {
-    const addresses = await resolveOnce(hostname)
-    const blocked = !allowPrivate && addresses.some(({ address }) => !isPublicAddress(address))
-    if (blocked || !addresses[0]) throw new BlockedAddress()
-    return { addresses, first: addresses[0] }
-  }
+export function createLookup(lookup: CheckedLookup): LookupFunction {
   return (hostname, options, callback) => {
-    checked(hostname).then(
-      ({ addresses, first }) => (options.all ? callback(null, addresses) : callback(null, first.address, first.family)),
+    findAddresses(hostname, lookup).then(
+      (addresses) => {
+        const [first] = addresses
+        if (options.all) callback(null, addresses)
+        else callback(null, first?.address ?? '', first?.family)
+      },
       (error: unknown) => callback(error as Error, ''),
     )
   }
 }
 
 /** An agent that connects to checked addresses only. */
-export async function createAgent(rule: UrlRule, resolve?: Resolve): Promise<Agent> {
+export async function createAgent(rule: UrlRule, resolve: Resolve): Promise<Agent> {
   const { Agent } = await import('undici')
-  return new Agent({ connect: { timeout: CONNECT_TIMEOUT_MS, lookup: createLookup(rule, resolve) } })
+  return new Agent({ connect: { timeout: CONNECT_TIMEOUT_MS, lookup: createLookup({ rule, resolve }) } })
 }
 
-/**
- * One look-up at a time for each name: the system has few threads for them, and connections to one name that nobody
- * answers for must not take them all.
- */
-function sharing(resolve: Resolve): Resolve {
-  const underWay = new Map<string, Promise<LookupAddress[]>>()
-  return (hostname) => {
-    const known = underWay.get(hostname)
-    if (known) return known
-    const looking = resolve(hostname).finally(() => underWay.delete(hostname))
-    underWay.set(hostname, looking)
-    return looking
-  }
-}
+/** The same for a name that does not exist and for one of the private network: nobody finds out what there is in there. */
+const NO_PUBLIC_HOST = 'its host is unknown or not public'
 
 /** What went wrong with a transfer, in words for a caller. */
 export function describeError(error: unknown): string {
-  if (error instanceof BlockedAddress) return 'its host has no address, or one that is not public'
+  if (error instanceof BlockedAddress) return NO_PUBLIC_HOST
+  if (error instanceof LookupUnavailable) return 'its host could not be looked up'
   const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error'
   switch (code) {
     case 'ENOTFOUND':
-      return 'its host is not known to DNS'
+      return NO_PUBLIC_HOST
     case 'ECONNREFUSED':
       return 'the connection was refused'
     case 'ETIMEDOUT':

@@ -5,8 +5,9 @@ import type { LookupFunction } from 'node:net'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseRetryAfter } from '../lib/retry-after.ts'
-import { createLookup, describeError, type Resolve } from './agent.ts'
+import { createLookup, describeError } from './agent.ts'
 import { get } from './get.ts'
+import { createResolver, LookupUnavailable, type Resolve } from './resolver.ts'
 import { unpackerOf } from './unpack.ts'
 import { type UrlRule, urlFault } from './url-rule.ts'
 
@@ -23,6 +24,8 @@ export type DownloadOptions = {
   /** For the whole download, redirects, retries and body included. */
   readonly timeoutMs: number
   readonly signal: AbortSignal
+  /** On whose behalf: its look-ups are bounded. */
+  readonly caller: string
 }
 
 /** Fetches what callers name, and only from where the rule allows. */
@@ -37,17 +40,20 @@ export type Guard = {
   close(): Promise<void>
 }
 
-/** A download that did not work. The message is for the caller: of the URL it shows only host and path. */
+/** A download that did not work. The message is for the caller: of the URL, which can be a secret, it shows the host only. */
 export class DownloadError extends Error {
   constructor(url: string, problem: string, options?: ErrorOptions) {
-    super(`could not be fetched from ${describeUrl(url)}: ${problem}`, options)
+    super(`could not be fetched from ${URL.parse(url)?.host ?? 'a malformed address'}: ${problem}`, options)
     this.name = 'DownloadError'
+  }
+
+  /** Whether the URL is not to blame: its host could not be looked up, which may work later. */
+  get isTransient(): boolean {
+    return this.cause instanceof LookupUnavailable
   }
 }
 
-/** `resolve` replaces DNS in tests. */
-export function createGuard(rule: UrlRule, resolve?: Resolve): Guard {
-  const lookup = createLookup(rule, resolve)
+export function createGuard(rule: UrlRule, resolve: Resolve = createResolver()): Guard {
   const closing = new AbortController()
 
   return {
@@ -56,6 +62,7 @@ export function createGuard(rule: UrlRule, resolve?: Resolve): Guard {
       const timer = setTimeout(() => deadline.abort(), options.timeoutMs)
       const signal = AbortSignal.any([options.signal, deadline.signal, closing.signal])
       try {
+        const lookup = createLookup({ rule, resolve, caller: options.caller })
         const way = { rule, lookup, signal, endsAt: Date.now() + options.timeoutMs }
         await receive(await fetchWithRetry(url, way), options, signal)
       } catch (error) {
@@ -152,8 +159,3 @@ const limitTo = (maxBytes: number, tooLarge: () => Error) =>
 
 /** Ends a reply whose body nobody wants; the error that this makes of it is expected. */
 const discard = (response: IncomingMessage) => void response.on('error', () => undefined).destroy()
-
-function describeUrl(url: string): string {
-  const parsed = URL.parse(url)
-  return parsed ? `${parsed.host}${parsed.pathname}` : 'a malformed address'
-}

@@ -1,5 +1,7 @@
 import type { Agent, Dispatcher, request as Request } from 'undici'
-import { createAgent, describeError, type Resolve } from './agent.ts'
+import { untilAborted } from '../lib/until-aborted.ts'
+import { createAgent, describeError, findAddresses } from './agent.ts'
+import { createResolver, type Resolve } from './resolver.ts'
 import { type UrlRule, urlFault } from './url-rule.ts'
 
 /** Most that is read of an answer, in bytes; the rest is cut off with its connection. */
@@ -13,6 +15,8 @@ export type Post = {
   /** For the whole exchange up to the answer's status. */
   readonly timeoutMs: number
   readonly signal: AbortSignal
+  /** On whose behalf: its look-ups are bounded. */
+  readonly caller: string
 }
 
 /** An answer's status, and its `Retry-After` as it came. */
@@ -36,18 +40,21 @@ export class PostError extends Error {
   }
 }
 
-/** `resolve` replaces DNS in tests. */
-export function createPoster(rule: UrlRule, resolve?: Resolve): Poster {
+export function createPoster(rule: UrlRule, resolve: Resolve = createResolver()): Poster {
   let client: Promise<Client> | undefined
   // undici is loaded with the first request: an idle server does without it.
   const open = () => (client ??= openClient(rule, resolve))
 
-  const exchange = async (url: string, { headers, body }: Post, signal: AbortSignal): Promise<Posted> => {
+  const exchange = async (url: string, { headers, body, caller }: Post, signal: AbortSignal): Promise<Posted> => {
     const fault = urlFault(url, rule)
     if (fault !== undefined) throw new PostError(`the URL ${fault}`)
-    const { request, agent } = await open()
+    // The connection's own look-up, which knows of no caller, finds this one's result.
+    const lookUp = findAddresses(new URL(url).hostname, { rule, resolve, caller })
+    const [{ request, agent }] = await untilAborted(Promise.all([open(), lookUp]), signal)
     const asking = request(url, { method: 'POST', headers, body, signal, dispatcher: agent })
-    const response = await unlessAborted(asking, signal)
+    // undici hears of an abort only once there is a connection.
+    asking.catch(() => undefined)
+    const response = await untilAborted(asking, signal)
     await drain(response)
     const { 'retry-after': retryAfter } = response.headers
     return { status: response.statusCode, ...(typeof retryAfter === 'string' && { retryAfter }) }
@@ -76,23 +83,9 @@ export function createPoster(rule: UrlRule, resolve?: Resolve): Poster {
 
 type Client = { readonly agent: Agent; readonly request: typeof Request }
 
-async function openClient(rule: UrlRule, resolve: Resolve | undefined): Promise<Client> {
+async function openClient(rule: UrlRule, resolve: Resolve): Promise<Client> {
   const [{ request }, agent] = await Promise.all([import('undici'), createAgent(rule, resolve)])
   return { request, agent }
-}
-
-/** undici hears of an abort only once there is a connection; whoever waits must not wait for that. */
-async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const aborted = Promise.withResolvers<never>()
-  const abort = () => aborted.reject(signal.reason)
-  signal.addEventListener('abort', abort, { once: true })
-  if (signal.aborted) abort()
-  work.catch(() => undefined)
-  try {
-    return await Promise.race([work, aborted.promise])
-  } finally {
-    signal.removeEventListener('abort', abort)
-  }
 }
 
 /** Reads an answer to its end, so that its connection can be used again, where that is near. Its status is what counts. */

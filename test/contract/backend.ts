@@ -29,7 +29,9 @@ const soon = <T>(promise: Promise<T>): Promise<T> =>
   ])
 
 async function spawn({ backend, request }: BackendUnderTest, course: Course, jobId = 'job'): Promise<string> {
-  const spawned = await soon(backend.spawn({ jobId, attempt: 1, version: 'v15', ...request(course) }, forever))
+  const spawned = await soon(
+    backend.spawn({ jobId, attempt: 1, caller: 'anonymous', version: 'v15', ...request(course) }, forever),
+  )
   if (spawned.kind !== 'spawned') throw new Error(`not spawned: ${spawned.error}`)
   return spawned.callId
 }
@@ -63,7 +65,7 @@ export const backendContract: readonly ContractCase<BackendUnderTest>[] = [
     async (open) => {
       const { backend, request } = await open()
       const reason = new Error('too late')
-      const wanted = { jobId: 'job', attempt: 1, version: 'v15' as const, ...request('succeeds') }
+      const wanted = { jobId: 'job', attempt: 1, caller: 'anonymous', version: 'v15' as const, ...request('succeeds') }
       await expect(soon(backend.spawn(wanted, AbortSignal.abort(reason)))).rejects.toBe(reason)
     },
   ],

@@ -5,8 +5,14 @@ import { onTestFinished } from 'vitest'
 /** A DNS server on loopback (RFC 1035), closed after the test. */
 export type TestDns = {
   readonly port: number
+  /** Where it listens, as `dns.Resolver.setServers` takes it. */
+  readonly server: string
   /** IPv4 addresses by name. A name that is not in it does not exist (NXDOMAIN). */
   readonly addresses: Map<string, string>
+  /** Names that get no answer. */
+  isSilent: (name: string) => boolean
+  /** Every question so far, such as `A a.example`. */
+  readonly queries: string[]
 }
 
 const HEADER_BYTES = 12
@@ -17,10 +23,16 @@ const NXDOMAIN = 3
 export async function startDns(): Promise<TestDns> {
   const addresses = new Map<string, string>()
   const socket = createSocket('udp4')
-  socket.on('message', (query, { port, address }) => socket.send(answerTo(query, addresses), port, address))
   await once(socket.bind(0, '127.0.0.1'), 'listening')
   onTestFinished(() => new Promise((resolve) => socket.close(resolve)))
-  return { port: socket.address().port, addresses }
+  const { port } = socket.address()
+  const dns: TestDns = { port, server: `127.0.0.1:${port}`, addresses, isSilent: () => false, queries: [] }
+  socket.on('message', (query, client) => {
+    const { name, end } = readName(query)
+    dns.queries.push(`${query.readUInt16BE(end) === TYPE_A ? 'A' : 'AAAA'} ${name}`)
+    if (!dns.isSilent(name)) socket.send(answerTo(query, addresses), client.port, client.address)
+  })
+  return dns
 }
 
 function answerTo(query: Buffer, addresses: ReadonlyMap<string, string>): Buffer {

@@ -155,8 +155,8 @@ export async function startLocal(options: Partial<LocalOptions> = {}) {
   })
   onTestFinished(() => backend.close())
   let jobs = 0
-  const spawn = async (input: JobInput, jobId = `job-${++jobs}`): Promise<string> => {
-    const spawned = await backend.spawn({ jobId, attempt: 1, input, version: 'v15' }, never)
+  const spawn = async (input: JobInput, jobId = `job-${++jobs}`, caller = 'anonymous'): Promise<string> => {
+    const spawned = await backend.spawn({ jobId, attempt: 1, caller, input, version: 'v15' }, never)
     if (spawned.kind !== 'spawned') throw new Error(`not spawned: ${spawned.error}`)
     return spawned.callId
   }

@@ -29,7 +29,9 @@ describe('from submit to the end', () => {
     await untilStatus(job.id, 'running')
     backend.end('fc-1', aSuccess)
     expect(await untilStatus(job.id, 'succeeded')).toMatchObject({ runId: 'run', attempts: [{ callId: 'fc-1' }] })
-    expect(backend.requests).toEqual([{ jobId: job.id, attempt: 1, input: job.input, version: 'v15' }])
+    expect(backend.requests).toEqual([
+      { jobId: job.id, attempt: 1, caller: 'anonymous', input: job.input, version: 'v15' },
+    ])
   })
 
   test('a rejected spawn fails the job in the words of the backend', async () => {

@@ -4,7 +4,7 @@ import { createFakeBackend } from '../helpers/fake-backend.ts'
 
 const forever = new AbortController().signal
 const known = { name: 'modal' as const, check: () => [] }
-const request = { jobId: 'job', attempt: 1, input: {}, version: 'v15' as const }
+const request = { jobId: 'job', attempt: 1, caller: 'anonymous', input: {}, version: 'v15' as const }
 
 test('the backend is loaded once, at its first use, and does all the work', async () => {
   const fake = createFakeBackend()

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import type { Resolve } from '../../src/net/agent.ts'
+import type { Resolve } from '../../src/net/resolver.ts'
 import { createGuard, DownloadError, type DownloadOptions } from '../../src/net/guard.ts'
 import type * as addresses from '../../src/net/address.ts'
 import type { UrlRule } from '../../src/net/url-rule.ts'
@@ -57,7 +57,7 @@ function fetchFile(url: string, { rule = OPEN, resolve, ...options }: Fetch = {}
   const guard = createGuard(rule, resolve)
   closers.push(() => guard.close())
   const signal = new AbortController().signal
-  return guard.download(url, { to, maxBytes: 1000, timeoutMs: 5000, signal, ...options })
+  return guard.download(url, { caller: 'key:a', to, maxBytes: 1000, timeoutMs: 5000, signal, ...options })
 }
 
 const failure = async (download: Promise<void>): Promise<string> => {
@@ -110,7 +110,13 @@ describe('a download', () => {
       const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/a`
       const guard = createGuard(OPEN)
       closers.push(() => guard.close())
-      const options = { to, maxBytes: body.length, timeoutMs: 5000, signal: new AbortController().signal }
+      const options = {
+        caller: 'key:a',
+        to,
+        maxBytes: body.length,
+        timeoutMs: 5000,
+        signal: new AbortController().signal,
+      }
       for (let fetches = 0; fetches < 20; fetches++) {
         await guard.download(url, options)
         expect((await readFile(to)).equals(body)).toBe(true)
@@ -145,10 +151,10 @@ describe('a download', () => {
     expect(await failure(fetchFile(`http://127.0.0.1:${port}/a`))).toMatch(`: the server answered ${status}`)
   })
 
-  test('of anything but a 2xx is refused, naming host and path only', async () => {
+  test('of anything but a 2xx is refused, naming its host only', async () => {
     const { port } = await serve((_request, response) => response.writeHead(403).end('no'))
     const message = await failure(fetchFile(`http://127.0.0.1:${port}/a.mp4?signature=secret`))
-    expect(message).toBe(`could not be fetched from 127.0.0.1:${port}/a.mp4: the server answered 403`)
+    expect(message).toBe(`could not be fetched from 127.0.0.1:${port}: the server answered 403`)
   })
 
   test('announced as too large is refused before its body', async () => {
@@ -213,13 +219,15 @@ describe('a download', () => {
 
   test('from a name that DNS does not know is refused', async () => {
     const resolve: Resolve = async () => Promise.reject(Object.assign(new Error('no'), { code: 'ENOTFOUND' }))
-    expect(await failure(fetchFile('http://nowhere.test/a', { resolve }))).toMatch(/: its host is not known to DNS$/)
+    expect(await failure(fetchFile('http://nowhere.test/a', { resolve }))).toMatch(
+      /: its host is unknown or not public$/,
+    )
   })
 
   test('into a folder that does not exist says that the transfer failed, and no path', async () => {
     const { port } = await serve((_request, response) => response.end('x'))
     const message = await failure(fetchFile(`http://127.0.0.1:${port}/a`, { to: join(folder, 'none', 'file') }))
-    expect(message).toBe(`could not be fetched from 127.0.0.1:${port}/a: the transfer failed (ENOENT)`)
+    expect(message).toBe(`could not be fetched from 127.0.0.1:${port}: the transfer failed (ENOENT)`)
   })
 })
 
@@ -271,7 +279,7 @@ describe('a redirect', () => {
     const rule = { allowPrivate: true, allowlist: ['a.test'] }
     const message = await failure(fetchFile(`http://a.test:${port}/`, { rule, resolve: answer(['127.0.0.1']) }))
     expect(message).toBe(
-      `could not be fetched from b.test:${port}/: it was redirected to, and it must be on one of the allowed hosts`,
+      `could not be fetched from b.test:${port}: it was redirected to, and it must be on one of the allowed hosts`,
     )
     expect(paths).toEqual(['/'])
   })
@@ -302,7 +310,7 @@ describe('a connection', () => {
   })
 
   test('to a name without any address is refused', async () => {
-    expect(await failure(fetchFile('http://empty.test/', { resolve: answer([]) }))).toMatch(/has no address/)
+    expect(await failure(fetchFile('http://empty.test/', { resolve: answer([]) }))).toMatch(/unknown or not public$/)
   })
 })
 
@@ -421,7 +429,7 @@ test('closing a guard aborts a running download', async () => {
     response.write('x')
     setTimeout(() => void guard.close(), 50)
   })
-  const options = { to, maxBytes: 1000, timeoutMs: 5000, signal: new AbortController().signal }
+  const options = { caller: 'key:a', to, maxBytes: 1000, timeoutMs: 5000, signal: new AbortController().signal }
   await failure(guard.download(`http://127.0.0.1:${port}/a`, options))
 })
 

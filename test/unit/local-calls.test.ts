@@ -99,7 +99,7 @@ describe('a call', () => {
     const unfinished = await first.spawn(INPUT, 'unfinished')
     await until(() => first.history() === '+', 'the start of the command')
     await first.backend.close()
-    const spawnedV1 = { jobId: 'finished', attempt: 2, input: INPUT, version: 'v1' } as const
+    const spawnedV1 = { jobId: 'finished', attempt: 2, caller: 'anonymous', input: INPUT, version: 'v1' } as const
     const earlier = await startLocal({ dataDir })
     const spawned = await earlier.backend.spawn(spawnedV1, never)
     const finished = spawned.kind === 'spawned' ? spawned.callId : ''
@@ -174,7 +174,7 @@ describe('a call', () => {
 
   test('is not taken by a closed backend, nor with a signal that has aborted', async () => {
     const { backend, spawn } = await startLocal()
-    const request = { jobId: 'a', attempt: 1, input: INPUT, version: 'v15' } as const
+    const request = { jobId: 'a', attempt: 1, caller: 'anonymous', input: INPUT, version: 'v15' } as const
     await expect(backend.spawn(request, AbortSignal.abort(new Error('too late')))).rejects.toThrow('too late')
     await Promise.all([backend.close(), backend.close()])
     await expect(spawn(INPUT)).rejects.toThrow('the local backend is closed')

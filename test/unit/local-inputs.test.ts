@@ -6,7 +6,18 @@ import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import type { LocalOptions } from '../../src/backend/local/backend.ts'
 import type { JobInput } from '../../src/jobs/job.ts'
-import { makeMedia, probe, SAMPLES, SPEECH_SECONDS, startLocal, temporaryFolder, videoOf } from '../helpers/media.ts'
+import { createResolver } from '../../src/net/resolver.ts'
+import { startDns } from '../helpers/dns.ts'
+import {
+  makeMedia,
+  never,
+  probe,
+  SAMPLES,
+  SPEECH_SECONDS,
+  startLocal,
+  temporaryFolder,
+  videoOf,
+} from '../helpers/media.ts'
 
 const FACE = { video_path: 'face.jpg' }
 const SPEECH = { audio_path: 'speech.wav' }
@@ -168,16 +179,16 @@ describe('a URL', () => {
     )
   })
 
-  test('that cannot be fetched is refused, without its query', async () => {
+  test('that cannot be fetched is refused, naming its host only', async () => {
     const { url, host } = await serveMedia()
     const gone = await refusal({ ...FACE, audio_url: url('gone?signature=secret') })
-    expect(gone).toBe(`audio_url: could not be fetched from ${host}/gone: the server answered 404`)
+    expect(gone).toBe(`audio_url: could not be fetched from ${host}: the server answered 404`)
     const large = await refusal({ video_url: url('face.mp4'), ...SPEECH }, { maxInputBytes: 1000 })
     expect(large).toBe(
-      `video_url: could not be fetched from ${host}/face.mp4: it has ${statSync(join(SAMPLES, 'face.mp4')).size} bytes, more than the limit of 1000`,
+      `video_url: could not be fetched from ${host}: it has ${statSync(join(SAMPLES, 'face.mp4')).size} bytes, more than the limit of 1000`,
     )
     const slow = await refusal({ ...FACE, audio_url: url('slow') }, { downloadTimeoutMs: 100 })
-    expect(slow).toBe(`audio_url: could not be fetched from ${host}/slow: it took longer than 0.1 s`)
+    expect(slow).toBe(`audio_url: could not be fetched from ${host}: it took longer than 0.1 s`)
   })
 
   test('that means this machine is refused at submit and, should it come that far, when fetched', async () => {
@@ -194,6 +205,47 @@ describe('a URL', () => {
     expect(backend.check({ video_path: '../any', audio_path: '/path' })).toEqual([])
     expect(await refusal(input, options)).toMatch(/^video_url: could not be fetched from .* public address$/)
     expect(paths).toEqual([])
+  })
+})
+
+describe('a host that cannot be looked up', () => {
+  const withDns = async () => {
+    const dns = await startDns()
+    dns.addresses.set('media.example', '127.0.0.1')
+    dns.isSilent = (name) => name.endsWith('.silent')
+    return { dns, resolve: createResolver({ servers: [dns.server] }) }
+  }
+
+  test('interrupts the run once the time for its download is over, and is no fault of the input', async () => {
+    const { resolve } = await withDns()
+    const { run } = await startLocal({ resolve, downloadTimeoutMs: 3_000, pauseMs: 0 })
+    expect(await run({ video_url: 'http://face.silent/secret-path.mp4', ...SPEECH })).toEqual({
+      kind: 'interrupted',
+      error: 'video_url: could not be fetched from face.silent: its host could not be looked up',
+    })
+  })
+
+  test('is looked up again within that time', async () => {
+    const { dns, resolve } = await withDns()
+    const { url } = await serveMedia()
+    const { run } = await startLocal({ resolve, downloadTimeoutMs: 20_000 })
+    dns.isSilent = (name) => name === 'media.example' && dns.queries.length <= 2
+    videoOf(await run({ image_url: url('face.jpg').replace('127.0.0.1', 'media.example'), ...SPEECH }))
+    expect(dns.queries).toHaveLength(4)
+  })
+
+  test('does not keep the jobs of other callers from their inputs', async () => {
+    const { resolve } = await withDns()
+    const { url } = await serveMedia()
+    const { backend, spawn } = await startLocal({ resolve, downloadTimeoutMs: 60_000 })
+    const silent: Promise<string>[] = []
+    for (let n = 0; n < 40; n++) {
+      const callId = await spawn({ image_url: `http://${n}.silent/a.png`, ...SPEECH }, `silent-${n}`, 'key:a')
+      silent.push(backend.wait(callId, never).then(({ kind }) => kind))
+    }
+    const input = { image_url: url('face.jpg').replace('127.0.0.1', 'media.example'), ...SPEECH }
+    const healthy = backend.wait(await spawn(input, 'healthy', 'key:b'), never).then(({ kind }) => kind)
+    expect(await Promise.race([healthy, ...silent])).toBe('succeeded')
   })
 })
 

@@ -64,7 +64,7 @@ test('a job that an earlier server kept with a path for a shell never reaches th
   const { backend, plane, close } = await startModal()
   const input = { video_path: 'data/video/$(id).mp4', ...speech }
   const signal = new AbortController().signal
-  const spawned = await backend.spawn({ jobId: 'job', attempt: 1, input, version: 'v15' }, signal)
+  const spawned = await backend.spawn({ jobId: 'job', attempt: 1, caller: 'anonymous', input, version: 'v15' }, signal)
   expect(spawned).toEqual({
     kind: 'rejected',
     code: 'input_unavailable',

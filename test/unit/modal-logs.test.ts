@@ -17,6 +17,7 @@ async function spawn(): Promise<LoggedCall> {
   const request = {
     jobId: 'job',
     attempt: 1,
+    caller: 'anonymous',
     input: { video_path: 'a.mp4', audio_path: 'b.wav' },
     version: 'v15',
   } as const

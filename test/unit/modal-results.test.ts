@@ -11,7 +11,10 @@ const forever = new AbortController().signal
 const input = { video_path: 'face.mp4', audio_path: 'speech.wav' }
 
 async function endOf(): Promise<Outcome> {
-  const spawned = await modal.backend.spawn({ jobId: 'job', attempt: 1, input, version: 'v15' }, forever)
+  const spawned = await modal.backend.spawn(
+    { jobId: 'job', attempt: 1, caller: 'anonymous', input, version: 'v15' },
+    forever,
+  )
   if (spawned.kind !== 'spawned') throw new Error(spawned.error)
   return modal.backend.wait(spawned.callId, forever)
 }

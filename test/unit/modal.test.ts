@@ -12,7 +12,7 @@ afterEach(() => modal.close())
 
 const forever = new AbortController().signal
 const input = { video_path: 'data/video/yongen.mp4', audio_url: 'https://a.example/speech.wav' }
-const aRequest: SpawnRequest = { jobId: 'job', attempt: 1, input, version: 'v15' }
+const aRequest: SpawnRequest = { jobId: 'job', attempt: 1, caller: 'anonymous', input, version: 'v15' }
 
 async function spawn(request: Partial<SpawnRequest> = {}): Promise<string> {
   const spawned = await modal.backend.spawn({ ...aRequest, ...request }, forever)

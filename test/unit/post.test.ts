@@ -2,9 +2,10 @@ import { createServer, type RequestListener } from 'node:http'
 import { type AddressInfo, createServer as createSocketServer } from 'node:net'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import type * as addresses from '../../src/net/address.ts'
-import type { Resolve } from '../../src/net/agent.ts'
+import { createResolver, type Resolve } from '../../src/net/resolver.ts'
 import { ANSWER_MAX_BYTES, createPoster, PostError } from '../../src/net/post.ts'
 import type { UrlRule } from '../../src/net/url-rule.ts'
+import { startDns } from '../helpers/dns.ts'
 
 // Every server of this test is on loopback: 127.0.0.1 plays a public address, as in the test of downloads.
 vi.mock('../../src/net/address.ts', async (load) => {
@@ -41,7 +42,8 @@ type Options = { rule?: UrlRule; resolve?: Resolve; timeoutMs?: number; signal?:
 function posterOf({ rule = OPEN, resolve, timeoutMs = 5_000, signal = new AbortController().signal }: Options = {}) {
   const poster = createPoster(rule, resolve)
   closers.push(() => poster.close())
-  return (url: string) => poster.post(url, { headers: { 'x-one': '1' }, body: '{"a":1}', timeoutMs, signal })
+  return (url: string) =>
+    poster.post(url, { headers: { 'x-one': '1' }, body: '{"a":1}', timeoutMs, signal, caller: 'key:a' })
 }
 
 const failure = (posting: Promise<unknown>) =>
@@ -149,7 +151,7 @@ describe('no answer', () => {
     const { url, bodies } = await serve(() => undefined)
     const poster = createPoster(OPEN)
     const { signal } = new AbortController()
-    const posting = failure(poster.post(url, { headers: {}, body: '', timeoutMs: 10_000, signal }))
+    const posting = failure(poster.post(url, { caller: 'key:a', headers: {}, body: '', timeoutMs: 10_000, signal }))
     await vi.waitUntil(() => bodies.length === 1)
     await poster.close()
     await poster.close()
@@ -183,20 +185,18 @@ describe('only where the rule allows', () => {
       { address: '10.0.0.1', family: 4 },
     ]
     const words = await failure(posterOf({ rule: STRICT, resolve })(`http://a.example:${port}/`))
-    expect(words).toBe('its host has no address, or one that is not public')
+    expect(words).toBe('its host is unknown or not public')
     expect(bodies).toEqual([])
   })
 
   test('the connection goes to the address that was checked, and a name is looked up once for many at a time', async () => {
     const { port, bodies } = await serve((_request, response) => response.end())
-    const looking = Promise.withResolvers<{ address: string; family: number }[]>()
-    let lookups = 0
-    const resolve: Resolve = () => (lookups++, looking.promise)
-    const post = posterOf({ rule: STRICT, resolve })
+    const dns = await startDns()
+    dns.addresses.set('a.example', '127.0.0.1')
+    const post = posterOf({ rule: STRICT, resolve: createResolver({ servers: [dns.server] }) })
     const posting = Array.from({ length: 8 }, () => post(`http://a.example:${port}/`))
-    setTimeout(() => looking.resolve([{ address: '127.0.0.1', family: 4 }]), 50)
     for (const posted of await Promise.all(posting)) expect(posted).toEqual({ status: 200 })
     expect(bodies).toHaveLength(8)
-    expect(lookups).toBe(1)
+    expect(dns.queries).toEqual(['A a.example', 'AAAA a.example'])
   })
 })

@@ -4,6 +4,8 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import { createHttpSender, type HttpSenderOptions } from '../../src/delivery/http.ts'
 import type { WebhookMessage } from '../../src/delivery/port.ts'
 import { parseWebhookSecrets } from '../../src/webhook-secrets.ts'
+import { createResolver } from '../../src/net/resolver.ts'
+import { startDns } from '../helpers/dns.ts'
 import { startReceiver } from '../helpers/receiver.ts'
 
 const aSecret = (bytes = 32) => `whsec_${randomBytes(bytes).toString('base64')}`
@@ -106,6 +108,21 @@ describe('what comes of a try', () => {
     const blocked = await senderOf({ urlRule: { allowPrivate: false } }).send(aMessage({ url: receiver.url }), never)
     expect(blocked).toEqual({ error: 'the URL must point to a public address' })
     expect(receiver.received).toHaveLength(1)
+  })
+
+  test('names of one caller that nobody answers for do not delay the webhooks of another', async () => {
+    const receiver = await startReceiver()
+    const dns = await startDns()
+    dns.addresses.set('live.example', '127.0.0.1')
+    dns.isSilent = (name) => name.endsWith('.silent')
+    const sender = senderOf({ timeoutMs: 15_000, resolve: createResolver({ servers: [dns.server] }) })
+    const silent = Array.from({ length: 200 }, (_, n) =>
+      sender.send(aMessage({ url: `http://${n}.silent/`, caller: 'key:a' }), never),
+    )
+    const settled = Promise.race(silent)
+    const toLive = aMessage({ url: `http://live.example:${receiver.port}/hook`, caller: 'key:b' })
+    expect(await Promise.race([sender.send(toLive, never), settled])).toEqual({ status: 204 })
+    for (const result of await Promise.all(silent)) expect(result).toEqual({ error: 'its host could not be looked up' })
   })
 
   test('rejects when the server ends', async () => {

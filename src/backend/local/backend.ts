@@ -10,13 +10,18 @@ import { createFfmpegEngine } from './ffmpeg.ts'
 import { createResults } from './results.ts'
 import { createRunLogs } from './run-logs.ts'
 import { runAttempt } from './run.ts'
+import { createFairSemaphore, type FairSemaphore } from '../../lib/fair-semaphore.ts'
 import { createSemaphore, type Semaphore } from '../../lib/semaphore.ts'
+import type { Resolve } from '../../net/resolver.ts'
 import { untilAborted } from '../../lib/until-aborted.ts'
 import { createWorkFolders } from './work-folders.ts'
 import type { Backend, Outcome, SpawnRequest } from '../port.ts'
 
-/** Inputs fetched at the same time, whatever `maxProcesses` is: a slow host must not keep the children waiting. */
-const MAX_DOWNLOADS = 8
+/**
+ * Inputs fetched at the same time, of which one caller has its share, whatever `maxProcesses` is: a slow host must not
+ * keep the children waiting.
+ */
+const MAX_DOWNLOADS = 16
 const MAX_INSPECTIONS = 8
 /** Outcomes remembered for whoever asks again; beyond these, only a finished video is found. */
 export const OUTCOMES_KEPT = 1000
@@ -38,6 +43,8 @@ export type LocalOptions = {
   readonly downloadTimeoutMs: number
   /** Where inputs may be fetched from. */
   readonly urlRule: UrlRule
+  /** Looks their hosts up; a resolver of its own if undefined. */
+  readonly resolve?: Resolve
   /** All that children see of the environment. */
   readonly childEnvironment: Readonly<Record<string, string>>
   readonly ffmpegPath?: string | undefined
@@ -60,7 +67,7 @@ type Call = {
  * an earlier process it finds the finished video, or the call is `interrupted`. Throws on an unusable `command`.
  */
 export function createLocalBackend(options: LocalOptions): Backend {
-  const guard = createGuard(options.urlRule)
+  const guard = createGuard(options.urlRule, options.resolve)
   const results = createResults(join(options.dataDir, 'results'))
   const logs = createRunLogs(resolve(options.dataDir, 'logs'), options.log)
   const { pauseMs = PAUSE_MS } = options
@@ -71,7 +78,7 @@ export function createLocalBackend(options: LocalOptions): Backend {
       ...options,
       mediaRoot: resolve(options.mediaRoot),
       guard,
-      downloads: createPausedSemaphore(MAX_DOWNLOADS, pause),
+      downloads: createPausedDownloads(pause),
       inspections: createPausedSemaphore(MAX_INSPECTIONS, pause),
     },
     folders: createWorkFolders(resolve(options.dataDir, 'work')),
@@ -142,16 +149,23 @@ export function createLocalBackend(options: LocalOptions): Backend {
  */
 function createPausedSemaphore(count: number, pause: Pause): Semaphore {
   const semaphore = createSemaphore(count)
-  const run = async <T>(signal: AbortSignal, task: () => Promise<T>) => {
-    await pause.over(signal)
-    try {
-      return await task()
-    } catch (error) {
-      if (shortageOf(error)) pause.start()
-      throw error
-    }
+  return { use: (signal, task) => semaphore.use(signal, () => runOutside(pause, signal, task)) }
+}
+
+/** The same for downloads, in which callers have their shares. */
+function createPausedDownloads(pause: Pause): Pick<FairSemaphore, 'use'> {
+  const semaphore = createFairSemaphore(MAX_DOWNLOADS)
+  return { use: (caller, signal, task) => semaphore.use(caller, signal, () => runOutside(pause, signal, task)) }
+}
+
+async function runOutside<T>(pause: Pause, signal: AbortSignal, task: () => Promise<T>): Promise<T> {
+  await pause.over(signal)
+  try {
+    return await task()
+  } catch (error) {
+    if (shortageOf(error)) pause.start()
+    throw error
   }
-  return { use: (signal, task) => semaphore.use(signal, () => run(signal, task)) }
 }
 
 function createEngine({ command, childEnvironment: environment, log, ...options }: LocalOptions) {

@@ -1,13 +1,16 @@
 import { realpath, rename, stat } from 'node:fs/promises'
 import { join, resolve, sep } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { FileKind, NamedInput } from '../../jobs/job.ts'
 import { checkIntegrity } from '../../media/integrity.ts'
 import { inspectMedia, type MediaField } from '../../media/inspect.ts'
 import { joinWav } from '../../media/wav.ts'
 import { DownloadError, type Guard } from '../../net/guard.ts'
+import { LOOKUP_MEMORY_MS } from '../../net/resolver.ts'
 import type { Medium } from './engine.ts'
 import type { SpawnRequest } from '../port.ts'
-import { inputFailure } from './run-failure.ts'
+import { inputFailure, RunInterrupted } from './run-failure.ts'
+import type { FairSemaphore } from '../../lib/fair-semaphore.ts'
 import type { Semaphore } from '../../lib/semaphore.ts'
 
 export type InputSources = {
@@ -15,17 +18,29 @@ export type InputSources = {
   readonly maxInputBytes: number
   readonly downloadTimeoutMs: number
   readonly guard: Guard
-  readonly downloads: Semaphore
+  readonly downloads: Pick<FairSemaphore, 'use'>
   /** Places for inspecting files, each of which takes a file descriptor. */
   readonly inspections: Semaphore
 }
 
-type Where = { readonly sources: InputSources; readonly folder: string; readonly signal: AbortSignal }
+type Where = {
+  readonly sources: InputSources
+  readonly folder: string
+  readonly caller: string
+  readonly signal: AbortSignal
+}
 
-type Given = Pick<SpawnRequest, 'input' | 'files'>
+type Given = Pick<SpawnRequest, 'input' | 'files' | 'caller'>
 
-/** Finds or fetches the two inputs of a job; what is fetched goes into `folder`. Rejects with `RunFailure`. */
-export async function openInputs({ input, files = {} }: Given, where: Where): Promise<{ face: Medium; audio: Medium }> {
+/** Pause before a host is looked up again, in ms: longer than its failure is remembered. */
+const LOOKUP_RETRY_MS = LOOKUP_MEMORY_MS + 1_000
+
+/** Finds or fetches the two inputs of a job; what is fetched goes into `folder`. Rejects with `RunFailure` or `RunInterrupted`. */
+export async function openInputs(
+  { input, files = {}, caller }: Given,
+  place: Omit<Where, 'caller'>,
+): Promise<{ face: Medium; audio: Medium }> {
+  const where = { ...place, caller }
   const faceFile = (await openFile('video', files, where)) ?? (await openFile('image', files, where))
   const face = faceFile ?? (await openFirst(input, ['video_url', 'image_url', 'video_path'], where))
   const audio = (await openFile('audio', files, where)) ?? (await openFirst(input, ['audio_url', 'audio_path'], where))
@@ -48,19 +63,38 @@ async function openFirst(input: NamedInput, fields: readonly (keyof NamedInput)[
 }
 
 async function fetchInput(field: MediaField, url: string, where: Where): Promise<Medium> {
-  const { sources, folder, signal } = where
-  const { guard, downloads, maxInputBytes: maxBytes, downloadTimeoutMs: timeoutMs } = sources
-  const to = join(folder, field)
+  const to = join(where.folder, field)
   try {
-    await downloads.use(signal, () => guard.download(url, { to, maxBytes, timeoutMs, signal }))
+    await download(url, to, where)
   } catch (error) {
-    throw error instanceof DownloadError ? inputFailure(field, error.message, { cause: error }) : error
+    if (!(error instanceof DownloadError)) throw error
+    const options = { cause: error }
+    throw error.isTransient
+      ? new RunInterrupted(`${field}: ${error.message}`, options)
+      : inputFailure(field, error.message, options)
   }
   const { medium, extension } = await inspect(field, to, where)
   // Many a command of LOCAL_COMMAND, MuseTalk's own among them, goes by the extension.
   const path = `${to}.${extension}`
   await rename(to, path)
   return { ...medium, path }
+}
+
+/** Has no place of others while it waits for DNS: a host that cannot be looked up must not keep them from theirs. */
+async function download(url: string, to: string, { sources, caller, signal }: Where): Promise<void> {
+  const { guard, downloads, maxInputBytes: maxBytes, downloadTimeoutMs: timeoutMs } = sources
+  const options = { to, maxBytes, timeoutMs, signal, caller }
+  const endsAt = performance.now() + timeoutMs
+  for (;;) {
+    try {
+      await downloads.use(caller, signal, () => guard.download(url, options))
+      return
+    } catch (error) {
+      const mayRetry = error instanceof DownloadError && error.isTransient
+      if (!mayRetry || performance.now() + LOOKUP_RETRY_MS >= endsAt) throw error
+    }
+    await sleep(LOOKUP_RETRY_MS, undefined, { signal })
+  }
 }
 
 async function findInput(field: MediaField, relative: string, where: Where): Promise<Medium> {

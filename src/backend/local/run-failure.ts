@@ -12,6 +12,14 @@ export class RunFailure extends Error {
   }
 }
 
+/** A run that was lost through no fault of its inputs; another attempt may work. The message becomes the attempt's `error`. */
+export class RunInterrupted extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'RunInterrupted'
+  }
+}
+
 /** A run that failed through this machine; another attempt may work. The message becomes the attempt's `error`. */
 export class MachineFailure extends Error {
   constructor(shortage: Shortage, options?: ErrorOptions) {

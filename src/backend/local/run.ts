@@ -10,7 +10,7 @@ import { type InputSources, openInputs } from './inputs.ts'
 import { checkIntegrity } from '../../media/integrity.ts'
 import { detectMedia } from '../../media/type.ts'
 import type { Results } from './results.ts'
-import { MachineFailure, RunFailure } from './run-failure.ts'
+import { MachineFailure, RunFailure, RunInterrupted } from './run-failure.ts'
 import type { RunLog, RunLogs } from './run-logs.ts'
 import type { Semaphore } from '../../lib/semaphore.ts'
 import type { WorkFolders } from './work-folders.ts'
@@ -53,6 +53,7 @@ async function runOnce(request: SpawnRequest, parts: RunParts, signal: AbortSign
     if (signal.aborted) return { kind: 'interrupted', error: 'The run was stopped.' }
     if (error instanceof RunFailure && !shortageOf(error))
       return { kind: 'failed', code: error.code, error: error.message }
+    if (error instanceof RunInterrupted) return { kind: 'interrupted', error: error.message }
     return interrupted(request, error, parts)
   } finally {
     await runLog.close()

@@ -1,0 +1,96 @@
+import { describe, expect, test } from 'vitest'
+import { createFairSemaphore } from '../../src/lib/fair-semaphore.ts'
+
+const never = new AbortController().signal
+const settled = () => new Promise(setImmediate)
+
+/** Tasks that run until the test ends them. */
+function scene(count: number) {
+  const places = createFairSemaphore(count)
+  const began: string[] = []
+  const running = new Map<string, () => void>()
+  const start = (key: string, signal = never) => {
+    const name = `${key}${[...began].filter((one) => one.startsWith(key)).length}`
+    return places.use(key, signal, () => {
+      began.push(name)
+      return new Promise<void>((resolve) => running.set(`${key}${running.size}`, resolve))
+    })
+  }
+  const count1 = (key: string) => began.filter((name) => name.startsWith(key)).length
+  const finishOne = async (key: string) => {
+    const [name, finish] = [...running].find(([candidate]) => candidate.startsWith(key)) ?? []
+    running.delete(name ?? '')
+    finish?.()
+    await settled()
+  }
+  return { places, start, began, count: count1, finishOne }
+}
+
+describe('places that keys share', () => {
+  test('a key that is alone gets half of them, and who comes later finds one still', async () => {
+    const { start, count } = scene(8)
+    for (let n = 0; n < 10; n++) void start('a')
+    for (let n = 0; n < 10; n++) void start('b')
+    for (const key of ['c', 'd', 'e']) void start(key)
+    await settled()
+    expect([count('a'), count('b'), count('c'), count('d'), count('e')]).toEqual([4, 2, 1, 1, 0])
+  })
+
+  test('a single place is for whoever comes', async () => {
+    const { start, count, finishOne } = scene(1)
+    void start('a')
+    void start('b')
+    await settled()
+    expect([count('a'), count('b')]).toEqual([1, 0])
+    await finishOne('a')
+    expect(count('b')).toBe(1)
+  })
+
+  test('keys that wait take turns, however many tasks one of them has', async () => {
+    const { start, began, finishOne } = scene(2)
+    for (let n = 0; n < 5; n++) void start('a')
+    void start('b')
+    void start('c')
+    await settled()
+    expect(began).toHaveLength(2)
+    for (let n = 0; n < 3; n++) await finishOne('a')
+    expect(began.some((name) => name.startsWith('c'))).toBe(true)
+  })
+
+  test('a place that was given back is free once, however often', () => {
+    const places = createFairSemaphore(1)
+    const release = places.tryAcquire('a')
+    expect(places.tryAcquire('b')).toBeUndefined()
+    release?.()
+    release?.()
+    expect(places.isIdle).toBe(true)
+    expect(places.tryAcquire('b')).toBeDefined()
+    expect(places.tryAcquire('a')).toBeUndefined()
+  })
+
+  test('a task that fails gives its place back, and one whose wait is aborted takes none', async () => {
+    const places = createFairSemaphore(1)
+    const held = places.tryAcquire('a')
+    const aborting = new AbortController()
+    const waiting = places.use('b', aborting.signal, () => Promise.resolve('ran'))
+    aborting.abort(new Error('no longer'))
+    await expect(waiting).rejects.toThrow('no longer')
+    held?.()
+    await expect(places.use('b', never, () => Promise.reject(new Error('failed')))).rejects.toThrow('failed')
+    expect(await places.use('b', never, () => Promise.resolve('ran'))).toBe('ran')
+    expect(places.isIdle).toBe(true)
+  })
+
+  test('a place given in the moment of an abort is passed on', async () => {
+    const places = createFairSemaphore(1)
+    const held = places.tryAcquire('a')
+    const aborting = new AbortController()
+    const waiting = places.use('b', aborting.signal, () => Promise.resolve('ran'))
+    const next = places.use('c', never, () => Promise.resolve('next'))
+    held?.()
+    aborting.abort(new Error('no longer'))
+    await Promise.allSettled([waiting])
+    expect(await next).toBe('next')
+    expect(places.isIdle).toBe(true)
+  })
+})
