@@ -90,6 +90,24 @@ test.each([
   expect(String(error)).toMatch(words)
 })
 
+test('a run whose result has expired has no output to give, and is not asked for without end', async () => {
+  const { fetch } = await start({ behave: () => ({ end: { kind: 'never' } }) })
+  const failed = expect(fetch()).rejects.toMatchObject({ code: 'output_unavailable', retryAfterSeconds: undefined })
+  await plane.until(() => plane.stats().openPolls > 0)
+  plane.expire(plane.calls()[0]?.callId ?? '')
+  await failed
+  expect(plane.stats().rpcs.FunctionGetOutputs).toBeLessThanOrEqual(3)
+})
+
+test('an output is waited for with one RPC a second where Modal answers early and empty', async () => {
+  const { fetch } = await start({ behave: () => ({ afterMs: 10 }) })
+  plane.fault({ method: 'FunctionGetOutputs', empty: true, times: 2 })
+  const from = performance.now()
+  await fetch()
+  expect(performance.now() - from).toBeGreaterThan(1_900)
+  expect(plane.stats().rpcs.FunctionGetOutputs).toBe(3)
+})
+
 test('a run that Modal stopped may give its output when it is asked again', async () => {
   const { fetch } = await start({ behave: () => ({ end: { kind: 'terminated', message: '' } }) })
   const error: unknown = await fetch().catch((reason: unknown) => reason)

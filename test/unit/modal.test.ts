@@ -196,7 +196,52 @@ describe('how a call ends', () => {
   })
 })
 
+describe('a call whose result has expired', () => {
+  test('is lost within a second and three RPCs', async () => {
+    const { plane, backend } = await start()
+    const callId = await spawn()
+    plane.expire(callId)
+    const from = performance.now()
+    const error = expect.stringContaining('seven days')
+    expect(await backend.wait(callId, forever)).toEqual({ kind: 'failed', code: 'lost', error })
+    expect(performance.now() - from).toBeLessThan(1_000)
+    expect(plane.stats().rpcs.FunctionGetOutputs).toBeLessThanOrEqual(3)
+  })
+
+  test('is lost while a poll for it is open too', async () => {
+    const { plane, backend } = await start({ behave: () => ({ end: { kind: 'never' } }) })
+    const callId = await spawn()
+    const waiting = backend.wait(callId, forever)
+    await plane.until(() => plane.stats().openPolls === 1)
+    plane.expire(callId)
+    expect(await waiting).toMatchObject({ kind: 'failed', code: 'lost' })
+    expect(plane.stats().rpcs.FunctionGetOutputs).toBeLessThanOrEqual(3)
+  })
+
+  test('is not lost by one such answer alone', async () => {
+    const { plane, backend } = await start({ behave: () => ({ afterMs: 500 }) })
+    const callId = await spawn()
+    plane.fault({ method: 'FunctionGetOutputs', expired: true, times: 1 })
+    expect(await backend.wait(callId, forever)).toMatchObject({ kind: 'succeeded' })
+  })
+})
+
 describe('wait', () => {
+  test('asks once a second where polls are answered early and empty', async () => {
+    const { plane, backend } = await start({ behave: () => ({ end: { kind: 'never' } }) })
+    const callIds = [await spawn(), await spawn({ jobId: 'other' })]
+    plane.fault({ method: 'FunctionGetOutputs', empty: true })
+    const leave = new AbortController()
+    const waits = callIds.map((callId) => backend.wait(callId, leave.signal).catch(() => undefined))
+    await plane.until(() => plane.calls().every((call) => call.polls >= 3))
+    const seconds = (Date.now() - Math.min(...plane.calls().map((call) => call.createdAt))) / 1_000
+    for (const call of plane.calls()) expect(call.polls).toBeLessThanOrEqual(1 + seconds)
+    plane.clearFaults()
+    for (const callId of callIds) plane.end(callId, { kind: 'return' })
+    await Promise.all(waits)
+    expect(plane.stats().rpcs.FunctionGetOutputs).toBeLessThanOrEqual(8)
+  })
+
   test('outlasts many long polls', async () => {
     const { plane, backend } = await start({ behave: () => ({ afterMs: 400 }), backend: { pollMs: 50 } })
     expect(await backend.wait(await spawn(), forever)).toMatchObject({ kind: 'succeeded' })

@@ -609,3 +609,53 @@ test('followers that are through are forgotten', async () => {
   world.pool.close()
   expect(walks()).toEqual([])
 })
+
+test('a poll that ends early and empty is repeated a second after its start, one that ends in time at once', async () => {
+  const options = { maxConnections: 1, pollsPerConnection: 10, longPollMs: 5_000 }
+  const world = createWorld(options)
+  const starts: number[] = []
+  let answersAfterMs = 0
+  const poll: Poll<never> = () => {
+    starts.push(world.now())
+    return new Promise((resolve) => world.schedule(answersAfterMs, () => resolve(undefined)))
+  }
+  world.pool.follow(poll, forever).catch(() => undefined)
+  await world.runUntil(2_500)
+  expect(starts).toEqual([0, 1_000, 2_000])
+  answersAfterMs = 700
+  await world.runUntil(4_500)
+  expect(starts.slice(3)).toEqual([3_000, 4_000])
+  answersAfterMs = 5_000
+  await world.runUntil(14_500)
+  expect(starts.slice(5)).toEqual([5_000, 10_000])
+})
+
+test('a follower that rests after an early answer leaves with its signal, and with the pool', async () => {
+  const world = createWorld({ maxConnections: 1, pollsPerConnection: 10 })
+  const empty: Poll<never> = () => Promise.resolve(undefined)
+  const leave = new AbortController()
+  const left = world.pool.follow(empty, leave.signal)
+  const closed = world.pool.follow(empty, forever)
+  await world.runUntil(100)
+  leave.abort(new Error('not wanted'))
+  await expect(left).rejects.toThrow('not wanted')
+  world.pool.close()
+  await expect(closed).rejects.toThrow('closed')
+  await world.runUntil(5_000)
+  expect(world.used.timers).toBe(0)
+})
+
+test('polls that all end early stay within the rate of the pool', async () => {
+  const options = { maxConnections: 1, pollsPerConnection: 500, maxPollsPerSecond: 100 }
+  const world = createWorld(options)
+  let polls = 0
+  const empty: Poll<never> = () => {
+    polls++
+    return Promise.resolve(undefined)
+  }
+  for (let n = 0; n < 400; n++) world.pool.follow(empty, forever).catch(() => undefined)
+  await world.runUntil(10_000)
+  expect(polls).toBeLessThanOrEqual(100 * 11)
+  expect(polls).toBeGreaterThan(100 * 9)
+  world.pool.close()
+})

@@ -93,15 +93,15 @@ export function createModalBackend(options: ModalOptions): Backend {
     }
   }
 
-  /** One turn of a poll is one RPC; undefined: the call runs on. */
+  /** One turn of a poll is one RPC, since the client is told to ask once; undefined: the call runs on. */
   const poll = async (
     { callId, watch }: Followed,
     { connection, waitMs, signal }: PollTurn,
   ): Promise<CallEnd | undefined> => {
     const client = (pollClients[connection] ??= open())
-    const context: RpcContext = { signal, timeoutMs: waitMs + RPC_TIMEOUT_MS }
+    const context: RpcContext = { signal, pollMs: waitMs, timeoutMs: waitMs + RPC_TIMEOUT_MS }
     const end = await rpcContext
-      .run(context, () => new FunctionCall(client, callId, '', '').get({ timeoutMs: waitMs }))
+      .run(context, () => new FunctionCall(client, callId, '', '').get({ timeoutMs: 0 }))
       .then(endOfValue, (error: unknown) => endOfError(error, context.result))
     // Modal tells the start with the end: too late to end the run by, in time to make no other of it.
     if (watch?.isNeeded && context.runStartedAt) watch.onStart(context.runStartedAt)

@@ -23,6 +23,14 @@ export const RESULT_STATUS = {
   ...{ initFailure: 5, internalFailure: 6, memoryManagerEviction: 8 },
 } as const
 
+/** Modal has answered that a call has neither a result nor anything unfinished. */
+export class CallExpired extends Error {
+  override readonly name = 'CallExpired'
+  constructor() {
+    super('Modal has no result of the call any more; it keeps one for seven days')
+  }
+}
+
 /** A traceback ends in what was raised: its last characters are kept, this many. */
 const TRACEBACK_MAX_LENGTH = 8_000
 /** What Modal raises inside an image without the package that values travel by. */
@@ -93,6 +101,7 @@ export function endOfError(error: unknown, result?: CallResult): CallEnd | undef
   if (result && result.status !== RESULT_STATUS.success) return endOfResult(result)
   // Our own wait ran out.
   if (error instanceof TimeoutError) return undefined
+  if (error instanceof CallExpired) return failed('lost', error.message)
   const code = grpcCode(error)
   if (code === Status.NOT_FOUND || code === Status.INVALID_ARGUMENT) {
     return failed('lost', `Modal does not know the call any more: ${wordsOf(error)}`)

@@ -25,7 +25,8 @@ export type PollPoolStats = { readonly open: number; readonly waiting: number; r
  *
  * which is N / `maxPollsPerSecond` + 1.25 w, and N / S + 1 round trips, where S is large enough to use up that rate.
  * Never more than `maxPollsPerSecond` + burst polls start within a second; the burst is one second's worth while
- * N <= S and 4 % of that while N > S.
+ * N <= S and 4 % of that while N > S. A poll that ends before its time without a value, as those of a server do that is
+ * shutting down, is followed by the next one `minTurnMs` after its start at the earliest.
  */
 export type PollPool = {
   /**
@@ -60,6 +61,8 @@ export type PollPoolOptions = {
 const JITTER = 0.25
 /** The burst while crowded, as a part of one second's polls. */
 const CROWDED_BURST = 0.04
+/** How much sooner than it was to a poll may end, in ms, by the roundings of two clocks. */
+const EARLY_TOLERANCE_MS = 50
 
 type Follower = {
   isOver: boolean
@@ -108,6 +111,21 @@ export function createPollPool(options: PollPoolOptions): PollPool {
     follower.leave = waiting.add(follower)
   }
 
+  /** Back to the queue; after a poll that ended early not before its time, for it would end early again. */
+  const comeBack = (follower: Follower, turn: Turn, waitMs: number) => {
+    const isEarly = !turn.isEnding && now() < turn.startedAt + waitMs - EARLY_TOLERANCE_MS
+    const restMs = isEarly ? turn.startedAt + Math.min(waitMs, minTurnMs) - now() : 0
+    if (restMs <= 0) {
+      enqueue(follower)
+      return
+    }
+    const returnToQueue = () => {
+      enqueue(follower)
+      pump()
+    }
+    follower.leave = setTimer(returnToQueue, restMs)
+  }
+
   const end = (turn: Turn, reason?: unknown) => {
     if (turn.isEnding) return
     turn.isEnding = true
@@ -133,7 +151,7 @@ export function createPollPool(options: PollPoolOptions): PollPool {
     turn.unlist()
     if (turn.isEnding) ending--
     occupy(connection, -1)
-    if (!follower.isOver) enqueue(follower)
+    if (!follower.isOver) comeBack(follower, turn, waitMs)
     pump()
   }
 

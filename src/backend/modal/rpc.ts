@@ -4,7 +4,7 @@ import { ModalClient, type ModalClientParams } from 'modal'
 import { ClientError, Metadata, Status } from 'nice-grpc'
 import type { Log } from '../../jobs/log.ts'
 import type { Observe } from '../../metrics/port.ts'
-import { type CallResult, RESULT_STATUS } from './outcome.ts'
+import { CallExpired, type CallResult, RESULT_STATUS } from './outcome.ts'
 
 /** Time limit of one RPC that answers at once, and what a long poll may take beyond its own wait, in ms. */
 export const RPC_TIMEOUT_MS = 30_000
@@ -19,8 +19,10 @@ const LOG_RPCS: Readonly<Record<string, number>> = {
   AppFetchLogs: LOG_RPC_TIMEOUT_MS,
   AppGetLogs: 55_000 + LOG_RPC_TIMEOUT_MS,
 }
-/** A stream of lines that ends is opened again by the client at once; here not more often than this, in ms. */
-const LOG_STREAM_EVERY_MS = 1000
+/** What ends early, a stream of lines or a poll, is opened again by the client at once; here only after this, in ms. */
+const REPEAT_EVERY_MS = 1000
+/** When a call that seems to have expired is asked for again, in ms. */
+const CONFIRM_EXPIRY_MS = 200
 
 /** What an RPC carries beyond what the client's methods let through. */
 export type RpcContext = {
@@ -29,7 +31,10 @@ export type RpcContext = {
   timeoutMs?: number
   /** The same over all our tries at one spawn. */
   idempotencyKey?: string
-  nextLogStreamAt?: number
+  /** How long a poll may wait at Modal, in ms; else the client says. */
+  pollMs?: number
+  /** When what the client repeats by itself may be sent again. */
+  nextRepeatAt?: number
   /** Set when a poll's answer held the call's end: what fails after that is the reading of its value. */
   result?: CallResult
   /** When the run started, in epoch ms, by a poll's answer that held the call's end; 0: Modal did not say. */
@@ -49,7 +54,8 @@ export const openClient = (parts: ClientParts): ModalClient => new ModalClient(c
 function clientParams({ log, observe }: ClientParts): ModalClientParams {
   return {
     maxThrottleWaitSecs: MAX_THROTTLE_WAIT_SECONDS,
-    grpcMiddleware: [observe ? observed(observe) : rpcMiddleware],
+    // The last is the outermost.
+    grpcMiddleware: [...(observe ? [observed(observe)] : []), rpcMiddleware],
     logger: {
       debug: (message, ...details) => log.debug({ details }, message),
       info: (message, ...details) => log.debug({ details }, message),
@@ -76,7 +82,16 @@ const rpcMiddleware: Middleware = async function* (call, options) {
   const ending = signals.length > 0 && { signal: signals.length > 1 ? AbortSignal.any(signals) : signals[0] }
   switch (method) {
     case 'FunctionGetOutputs': {
-      const response = yield* call.next(call.request, { ...bounded, ...ending, ...ONCE })
+      const { pollMs } = context
+      const request = { ...(call.request as object), ...(pollMs !== undefined && { timeout: pollMs / 1000 }) }
+      const poll = () => call.next(request as typeof call.request, { ...bounded, ...ending, ...ONCE })
+      await spaceRepeats(context)
+      let response = yield* poll()
+      if (hasExpired(response as OutputsResponse)) {
+        await sleep(CONFIRM_EXPIRY_MS, undefined, { signal: context.signal })
+        response = yield* poll()
+        if (hasExpired(response as OutputsResponse)) throw new CallExpired()
+      }
       keepResult(response as OutputsResponse, context)
       return response
     }
@@ -88,14 +103,14 @@ const rpcMiddleware: Middleware = async function* (call, options) {
     case 'FunctionCallCancel':
       return yield* call.next(call.request, { ...bounded, ...ending, ...ONCE })
     case 'AppGetLogs':
-      await paceLogStream(context)
+      await spaceRepeats(context)
       return yield* call.next(call.request, { ...bounded, ...ending })
     default:
       return yield* call.next(call.request, { ...bounded, ...ending })
   }
 }
 
-/** The same, told of. */
+/** Observes each RPC that is sent. */
 const observed = (observe: Observe): Middleware =>
   async function* (call, options) {
     const method = methodOf(call)
@@ -103,7 +118,7 @@ const observed = (observe: Observe): Middleware =>
     // One that nobody waits for any more returns without an error.
     let code = Status[Status.CANCELLED]
     try {
-      const response = yield* rpcMiddleware(call, options)
+      const response = yield* call.next(call.request, options)
       code = Status[Status.OK]
       if (method === 'FunctionGetOutputs') tellOfEnd(response as OutputsResponse, observe)
       return response
@@ -124,7 +139,7 @@ function codeNameOf(error: unknown): string {
 }
 
 /** Modal's times are in seconds since the epoch, 0 where it says none. */
-type OutputsResponse = { readonly outputs?: readonly Output[] }
+type OutputsResponse = { readonly outputs?: readonly Output[]; readonly numUnfinishedInputs?: number }
 type Output = {
   readonly inputStartedAt: number
   readonly outputCreatedAt: number
@@ -141,6 +156,10 @@ function tellOfEnd({ outputs = [] }: OutputsResponse, observe: Observe): void {
 
 const CBOR_NULL = Uint8Array.of(0xf6)
 
+/** Whether there is neither a result nor anything left that could give one: Modal keeps results for seven days. */
+const hasExpired = ({ outputs = [], numUnfinishedInputs = 0 }: OutputsResponse): boolean =>
+  outputs.length === 0 && numUnfinishedInputs === 0
+
 /** Keeps how the call ended. The client is left to read the value of a success, unless that is to stay where it is. */
 function keepResult({ outputs: [output] = [] }: OutputsResponse, context: RpcContext): void {
   if (!output?.result) return
@@ -154,8 +173,8 @@ function keepResult({ outputs: [output] = [] }: OutputsResponse, context: RpcCon
 /** Against the client's own three repeats; it reads this option beyond gRPC's. */
 const ONCE: object = { retries: 0 }
 
-async function paceLogStream(context: RpcContext): Promise<void> {
-  const waitMs = Math.max(0, (context.nextLogStreamAt ?? 0) - Date.now())
-  context.nextLogStreamAt = Date.now() + waitMs + LOG_STREAM_EVERY_MS
-  await sleep(waitMs, undefined, { signal: context.signal })
+async function spaceRepeats(context: RpcContext): Promise<void> {
+  const waitMs = Math.max(0, (context.nextRepeatAt ?? 0) - performance.now())
+  context.nextRepeatAt = performance.now() + waitMs + REPEAT_EVERY_MS
+  if (waitMs > 0) await sleep(waitMs, undefined, { signal: context.signal })
 }

@@ -10,7 +10,8 @@ import { retryAfterTrailer, RpcError } from './wire.ts'
  * `DOWNLOAD`: it is answered with 503, or with `dropConnection` not at all.
  *
  * With `empty` the answer comes at once and holds nothing: FunctionMap makes a call and takes no input, FunctionPutInputs
- * takes none, FunctionGetOutputs gives no output, whatever the call does.
+ * takes none, FunctionGetOutputs gives no output, whatever the call does; with `expired` it gives none either, and says
+ * that no input is unfinished.
  *
  * What Modal means by a failure: RESOURCE_EXHAUSTED with `retryAfterSeconds` is a throttle, without it a spend limit;
  * UNAUTHENTICATED, PERMISSION_DENIED are refused credentials (see also `revokeTokens`); FAILED_PRECONDITION, ABORTED an
@@ -29,6 +30,7 @@ export type Fault = {
   readonly delayMs?: number
   readonly loseAnswer?: boolean
   readonly empty?: boolean
+  readonly expired?: boolean
   readonly dropConnection?: boolean
   /** Tells the client, in the way Modal does, to try again only after so many seconds. */
   readonly retryAfterSeconds?: number
@@ -65,7 +67,7 @@ export function doesWork(fault: Fault | undefined): boolean {
 
 /** Whether the RPC is answered in the end. */
 export function answers(fault: Fault): boolean {
-  return (fault.delayMs !== undefined || fault.empty === true) && !fails(fault)
+  return (fault.delayMs !== undefined || fault.empty === true || fault.expired === true) && !fails(fault)
 }
 
 function fails({ code, message, loseAnswer, dropConnection, retryAfterSeconds }: Fault): boolean {

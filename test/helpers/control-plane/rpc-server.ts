@@ -29,8 +29,8 @@ export type Rpc = {
   readonly peer: string
   readonly session: ServerHttp2Session
   readonly metadata: Metadata
-  /** Whether a fault wants the answer empty. */
-  isEmpty: boolean
+  /** What a fault wants the answer to be: it holds nothing, and nothing is to come. */
+  emptiness: 'none' | 'empty' | 'expired'
   /** Runs `listener` when the stream is over: answered, given up by the client, or cut. */
   onOver(listener: () => void): void
 }
@@ -146,7 +146,7 @@ function rpcOf(call: Unary | Streaming): Rpc {
   // grpc-js emits this when the stream closes, whether it was answered or not. It does not show its HTTP/2 session.
   const onOver = (listener: () => void) => void call.once('cancelled', listener)
   const { stream } = (call as unknown as { call: { stream: ServerHttp2Stream & { session: ServerHttp2Session } } }).call
-  return { peer: call.getPeer(), session: stream.session, metadata: call.metadata, isEmpty: false, onOver }
+  return { peer: call.getPeer(), session: stream.session, metadata: call.metadata, emptiness: 'none', onOver }
 }
 
 class DroppedConnection extends Error {}
@@ -164,7 +164,7 @@ async function met<T>(
 ) {
   options.meters.rpc(method)
   const fault = options.faults.take(method, request.functionCallId)
-  rpc.isEmpty = fault?.empty === true
+  rpc.emptiness = fault?.expired ? 'expired' : fault?.empty ? 'empty' : 'none'
   try {
     options.authenticate(method, rpc.metadata)
     const reply = doesWork(fault) ? await work() : undefined

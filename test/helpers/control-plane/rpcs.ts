@@ -73,11 +73,11 @@ export function unaryRpcs(state: State): Record<string, Handler> {
     async FunctionGetOutputs({ functionCallId, timeout }: FunctionGetOutputs, rpc: Rpc) {
       const call = find(functionCallId)
       call.polls += 1
-      if (isOpen(call) && timeout > 0 && !rpc.isEmpty)
+      if (isOpen(call) && timeout > 0 && rpc.emptiness === 'none')
         await poll(state, call, Math.min(timeout * 1000, MAX_POLL_MS), rpc)
       // A client takes a call without outputs that has no unfinished input either for one whose outputs have expired.
-      if (call.isExpired) return { lastEntryId: '0-0', numUnfinishedInputs: 0 }
-      if (!call.end || rpc.isEmpty) return { lastEntryId: '0-0', numUnfinishedInputs: 1 }
+      if (call.isExpired || rpc.emptiness === 'expired') return { lastEntryId: '0-0', numUnfinishedInputs: 0 }
+      if (!call.end || rpc.emptiness === 'empty') return { lastEntryId: '0-0', numUnfinishedInputs: 1 }
       const result = { ...resultOf(call.end), ...valueOf(call, call.end, state) }
       const format = (call.end.kind === 'raw' ? call.end.format : undefined) ?? dataFormat.cbor
       const times = { inputStartedAt: (call.startedAt ?? 0) / 1000, outputCreatedAt: (call.endedAt ?? 0) / 1000 }
@@ -120,8 +120,8 @@ export function unaryRpcs(state: State): Record<string, Handler> {
 const isOpen = (call: Call) => call.end === undefined && !call.isExpired
 
 /** Gives a call its input, unless a fault wants it refused; what the client is told of it. */
-function takeInput(calls: Calls, call: Call, { isEmpty }: Rpc): object[] {
-  if (isEmpty) return []
+function takeInput(calls: Calls, call: Call, { emptiness }: Rpc): object[] {
+  if (emptiness !== 'none') return []
   calls.takeInput(call)
   return [{ inputId: `in-${call.callId}`, inputJwt: 'jwt' }]
 }
