@@ -90,7 +90,7 @@ export async function buildApp({ log, http, authenticator, counter, ...parts }: 
   addSafeHeaders(app)
   await registerCors(app, http.corsOrigins)
   refuse(app, [ambiguousHeaderRefusal, crossSiteRefusal(http.corsOrigins), endingRefusal(app)])
-  await registerPressure(app, http)
+  registerPressure(app, http)
   await registerLimiter(app, http.limits, counter)
   registerAuth(app, { authenticator, failures: createFailureLimit(app) })
   const chargeAnswer = addRateLimits(app, http.limits)

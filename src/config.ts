@@ -309,6 +309,12 @@ export function childEnvironment(env: Environment = process.env): Record<string,
   return Object.fromEntries(entries.flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])))
 }
 
+/** Node's own flags: those of `NODE_OPTIONS`, then those of the command line, which count more. */
+export const nodeFlags = (env: Environment = process.env): readonly string[] => [
+  ...(env.NODE_OPTIONS ?? '').split(/\s+/).filter(Boolean),
+  ...process.execArgv,
+]
+
 function given(env: Environment): Record<string, unknown> {
   const settings = Object.entries(ConfigSchema.properties as Record<string, TSchema>)
   return Object.fromEntries(

@@ -250,8 +250,8 @@ export class RateLimited extends AppError {
 
 /** 503: the process has more to do than it can. */
 export class Overloaded extends AppError {
-  constructor(message = 'The server is overloaded; try again later.') {
-    super('overloaded', 503, message, { retryAfterSeconds: 10 })
+  constructor(message = 'The server is overloaded; try again later.', options?: ErrorOptions) {
+    super('overloaded', 503, message, { ...options, retryAfterSeconds: 10 })
   }
 }
 

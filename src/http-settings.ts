@@ -1,11 +1,11 @@
-import { getHeapStatistics } from 'node:v8'
 import { parseOrigins, parseTrustedProxies, type TrustedProxies } from './address-lists.ts'
-import { type Config, publicUrlOf } from './config.ts'
+import { type Config, nodeFlags, publicUrlOf } from './config.ts'
 import type { ArrivalLimits } from './http/arrival.ts'
 import type { ConnectionLimits } from './http/connections.ts'
 import type { PressureLimits } from './http/pressure.ts'
 import type { RequestLimits } from './http/rate-limits.ts'
 import type { UploadLimits } from './http/uploads.ts'
+import { oldGenerationLimit } from './runtime.ts'
 
 /** What an operator can say of the HTTP side. */
 export type HttpSettings = ConnectionLimits &
@@ -35,10 +35,10 @@ const UPLOAD_CHECK_MS = 30_000
 const UPLOAD_MIN_BYTES = 30 * 16 * 1024
 
 /**
- * The part of V8's limit from which on requests are refused. V8 collects at the latest halfway between what is alive
- * and its limit, so that then nine tenths are alive, and at the limit it ends the process.
+ * The part of the old generation from which on requests are refused. V8 collects at the latest halfway between what is
+ * alive and its limit, so that then seven tenths are alive; what is left is for the requests that were let in.
  */
-const HEAP_SHARE = 0.95
+const OLD_GENERATION_SHARE = 0.85
 
 /** The settings as the application takes them. */
 export const httpSettingsOf = (config: Config): HttpSettings => ({
@@ -58,5 +58,5 @@ export const httpSettingsOf = (config: Config): HttpSettings => ({
   maxUploadBytes: config.MAX_UPLOAD_BYTES,
   maxUploads: config.MAX_CONCURRENT_UPLOADS,
   maxEventLoopDelayMs: config.MAX_EVENT_LOOP_DELAY_MS,
-  maxHeapUsedBytes: Math.floor(getHeapStatistics().heap_size_limit * HEAP_SHARE),
+  maxOldGenerationBytes: Math.floor(oldGenerationLimit(nodeFlags()) * OLD_GENERATION_SHARE),
 })

@@ -1,14 +1,13 @@
 import { access, constants, mkdir, realpath, stat } from 'node:fs/promises'
 import { dirname, isAbsolute, relative, sep } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { getHeapStatistics } from 'node:v8'
 import type { Logger } from 'pino'
 import packageJson from '../package.json' with { type: 'json' }
 import type { Artifacts } from './artifacts/port.ts'
 import type { Authenticator } from './auth/port.ts'
 import type { Backend } from './backend/port.ts'
 import { watchBackend } from './backend/watched.ts'
-import { childEnvironment, type Config, ConfigError } from './config.ts'
+import { childEnvironment, type Config, ConfigError, nodeFlags } from './config.ts'
 import type { Counter } from './counters/port.ts'
 import type { WebhookSender } from './delivery/port.ts'
 import { createDeliveries, type Deliveries } from './jobs/deliveries.ts'
@@ -26,6 +25,7 @@ import { createMetrics } from './metrics/metrics.ts'
 import type { Metrics, ServerFacts } from './metrics/port.ts'
 import { createResolver, type Resolve } from './net/resolver.ts'
 import { createReadiness, type Readiness } from './readiness.ts'
+import { oldGenerationLimit, openFilesLimit } from './runtime.ts'
 import { parseWebhookSecrets } from './webhook-secrets.ts'
 import { openArtifacts, openLinks, openUploads } from './wire-artifacts.ts'
 import { openChannels, openCounter, openEvents, openQueue, openStore, sqlitePathOf } from './wire-store.ts'
@@ -56,6 +56,7 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   const { opened, closeAll } = createClosers(config, log)
 
   if (config.backendAssumed) log.warn(ASSUMED_LOCAL)
+  warnOfFewDescriptors(config, log)
   const { authenticator, reload } = await openAuth(config, log)
   if (authenticator) opened(authenticator)
   const counter = await openCounter(config, log)
@@ -134,7 +135,7 @@ const factsOfServer = (config: Config): ServerFacts => ({
     max_queued_jobs: config.MAX_QUEUED_JOBS,
     max_connections: config.MAX_CONNECTIONS,
     modal_polls: config.MODAL_MAX_CONNECTIONS * config.MODAL_POLLS_PER_CONNECTION,
-    heap_bytes: getHeapStatistics().heap_size_limit,
+    heap_bytes: oldGenerationLimit(nodeFlags()),
   },
 })
 
@@ -167,6 +168,17 @@ const ASSUMED_LOCAL =
 
 const OPEN_SERVER =
   'anybody who reaches the port may use this server: it asks for no key and no token (see API_KEYS, OIDC_ISSUER)'
+
+/** A connection can need a second descriptor: a file that is sent or received, a connection to Modal, Redis or a receiver. */
+const DESCRIPTORS_PER_CONNECTION = 2
+
+function warnOfFewDescriptors({ MAX_CONNECTIONS: connections }: Config, log: Logger) {
+  const limit = openFilesLimit()
+  const needed = connections * DESCRIPTORS_PER_CONNECTION
+  if (limit === undefined || limit >= needed) return
+  const fields = { event: 'few_descriptors', open_files: limit, max_connections: connections, needed }
+  log.warn(fields, 'the limit of open files is too low for MAX_CONNECTIONS: raise it (ulimit -n), or lower that')
+}
 
 type Auth = { readonly authenticator: Authenticator | undefined; reload(): Promise<void> }
 

@@ -24,7 +24,7 @@ const BY_FUNCTION: readonly (readonly [part: string, name: RegExp])[] = [
 const BY_FILE: readonly (readonly [part: string, file: RegExp])[] = [
   ['authentication', /\/src\/(auth\/|http\/(auth|signed-links))/],
   ['rate limits', /@fastify\/rate-limit|toad-cache|\/src\/http\/(rate-limits|caller)/],
-  ['load shedding', /@fastify\/under-pressure|\/src\/http\/pressure/],
+  ['load shedding', /\/src\/http\/pressure/],
   ['rules for browsers', /@fastify\/cors|\/src\/http\/browsers/],
   ['uploads and bodies', /@fastify\/multipart|secure-json-parse|\/src\/http\/(uploads|bodies|arrival)/],
   ['log', /node_modules\/(pino|quick-format-unescaped|safe-stable-stringify)|\/src\/(log|http\/request-log)\./],

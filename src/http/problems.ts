@@ -4,12 +4,15 @@ import type { FastifyBaseLogger, FastifyError, FastifyInstance, FastifyReply, Fa
 import {
   AppError,
   IssuerUnavailable,
+  Overloaded,
   type FieldFault,
   InvalidRequest,
   type ProblemCode,
+  StorageFull,
   StoreUnavailable,
 } from '../errors.ts'
 import { createLineLimit, errorFieldsOf } from '../jobs/log.ts'
+import { shortageOf } from '../lib/shortage.ts'
 import { SAFE_HEADERS } from './browsers.ts'
 import { faultsOf } from './validation.ts'
 
@@ -53,11 +56,12 @@ export function registerProblems(app: FastifyInstance): void {
 
 /** Fastify's `frameworkErrors`: what goes wrong before a route is found, such as a malformed URL. */
 export function answerError(
-  error: FastifyError | AppError,
+  thrown: FastifyError | AppError,
   request: FastifyRequest,
   reply: FastifyReply,
   isLineDue: () => boolean = () => true,
 ): void {
+  const error = blameMachine(thrown)
   const document = isUnknownType(error) && takesForms(request) ? NEITHER_JSON_NOR_FORM : problemOf(error)
   logProblem(error, document, request.log, isLineDue)
   if (error instanceof AppError && error.retryAfterSeconds) reply.header('retry-after', error.retryAfterSeconds)
@@ -65,7 +69,15 @@ export function answerError(
   send(reply, document)
 }
 
-/** `isLineDue`: whether a line about the store is. While it is unavailable every request that needs it fails alike. */
+/** What this machine is short of is no fault of the request, whatever was made of it on the way. */
+function blameMachine(error: FastifyError | AppError): FastifyError | AppError {
+  const shortage = shortageOf(error)
+  if (shortage === undefined || error instanceof StoreUnavailable) return error
+  if (shortage !== 'disk space') return new Overloaded(undefined, { cause: error })
+  return error instanceof AppError ? error : new StorageFull({ cause: error })
+}
+
+/** `isLineDue`: whether a line about the store or about this machine is. All requests that need them fail alike. */
 function logProblem(
   error: FastifyError | AppError,
   { code, detail, status }: Problem,
@@ -73,7 +85,7 @@ function logProblem(
   isLineDue: () => boolean,
 ): void {
   if (code === 'internal_error') log.error({ err: error }, 'a request failed')
-  else if (error instanceof StoreUnavailable) {
+  else if (error instanceof StoreUnavailable || shortageOf(error)) {
     log[isLineDue() ? 'warn' : 'debug']({ code, ...errorFieldsOf(error) }, 'a request could not be answered')
   } else if (status >= 500 && error.cause !== undefined && !(error instanceof IssuerUnavailable)) {
     // An issuer that is away is told of once, by what asks it, and not by everybody who comes with a token.

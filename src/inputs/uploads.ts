@@ -32,7 +32,7 @@ export function createUploads({ folder, maxBytes, log }: UploadsOptions): Upload
       return createUpload(path, { maxBytes, folderOf, log })
     },
     async locate(jobId, kind) {
-      const names = isJobId(jobId) ? await readdir(folderOf(jobId)).catch(() => []) : []
+      const names = isJobId(jobId) ? await readdir(folderOf(jobId)).catch(noneIfMissing) : []
       const name = names.find((candidate) => candidate.startsWith(`${kind}.`))
       if (name === undefined) throw new InputNotFound()
       return join(folderOf(jobId), name)
@@ -106,6 +106,12 @@ async function inspect(kind: FileKind, path: string): Promise<{ mime: string; ex
   const found = await inspectMedia(kind, path)
   if ('error' in found) throw new UnsupportedMedia(kind, found.error)
   return found
+}
+
+/** Only of a folder that is not there: one that cannot be read now may have the file. */
+function noneIfMissing(error: NodeJS.ErrnoException): string[] {
+  if (error.code !== 'ENOENT') throw error
+  return []
 }
 
 function refuseFullDisk(error: unknown): never {

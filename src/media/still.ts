@@ -1,4 +1,5 @@
 import { type Bytes, jpegSegments, type Part, pngChunks, riffChunks, withBytes } from './bytes.ts'
+import { shortageOf } from '../lib/shortage.ts'
 import { type Orientation, UPRIGHT } from './orientation.ts'
 
 /** The values 1 to 8 of the Orientation tag (Exif 3.0, 4.6.5.1). */
@@ -36,9 +37,15 @@ export const readStill = (path: string, mime: string): Promise<Still> =>
       default:
         return UNKNOWN
     }
-  }).catch(() => UNKNOWN)
+  }).catch(unknownUnlessShort)
 
 const UNKNOWN: Still = { width: 0, height: 0, orientation: UPRIGHT }
+
+/** What this machine is short of says nothing of the file. */
+function unknownUnlessShort(error: unknown): Still {
+  if (shortageOf(error)) throw error
+  return UNKNOWN
+}
 
 const unturned = (head: Buffer, videoSize: (head: Buffer) => [width: number, height: number]): Still => {
   const [width, height] = videoSize(head)

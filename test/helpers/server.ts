@@ -21,7 +21,13 @@ export type ServerProcess = {
   untilStatus(id: string, status: JobView['status']): Promise<JobView>
 }
 
-type Start = { env?: Record<string, string>; until?: 'listening' | 'exit' }
+type Start = {
+  env?: Record<string, string>
+  until?: 'listening' | 'exit'
+  /** What goes before `node`: a program that limits it, and its arguments. */
+  under?: readonly string[]
+  nodeFlags?: readonly string[]
+}
 
 /** An environment of which nothing leaks in from whoever runs the tests. */
 export const cleanEnvironment = (env: Record<string, string> = {}): Record<string, string> => ({
@@ -40,8 +46,10 @@ export const cleanEnvironment = (env: Record<string, string> = {}): Record<strin
 export const UNLIMITED = { RATE_LIMIT_SUBMIT_PER_MINUTE: '0', RATE_LIMIT_READ_PER_MINUTE: '0' }
 
 /** Runs the real entry in a process of its own; resolves once it listens (or, if asked, has exited). */
-export async function startServer({ env, until: when = 'listening' }: Start = {}): Promise<ServerProcess> {
-  const child = spawn(process.execPath, ['src/server.ts'], { env: cleanEnvironment(env), stdio: 'pipe' })
+export async function startServer(start: Start = {}): Promise<ServerProcess> {
+  const { env, until: when = 'listening', under = [], nodeFlags = [] } = start
+  const [program, ...args] = [...under, process.execPath, ...nodeFlags, 'src/server.ts']
+  const child = spawn(program, args, { env: cleanEnvironment(env), stdio: 'pipe' })
   const lines: LogLine[] = []
   const printed: string[] = []
   child.stderr.on('data', (chunk: Buffer) => printed.push(chunk.toString()))

@@ -48,7 +48,7 @@ test('what came before the first look is in it', async () => {
 })
 
 test('it is neither limited nor refused by a server with too much to do', async () => {
-  app = await startApp({ http: { limits: { read: 1, submit: 1 }, maxHeapUsedBytes: 1 } })
+  app = await startApp({ http: { limits: { read: 1, submit: 1 }, maxOldGenerationBytes: 1 } })
   await until(async () => (await app.get('/jobs')).statusCode === 503, 'a refusal')
   for (let n = 0; n < 5; n++) expect((await app.get('/metrics')).statusCode).toBe(200)
 })

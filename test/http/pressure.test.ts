@@ -45,7 +45,7 @@ test('without a limit nothing is refused, however late the loop runs', async () 
 })
 
 test('a heap that is nearly full answers 503', async () => {
-  app = await startApp({ http: { maxHeapUsedBytes: 1 } })
+  app = await startApp({ http: { maxOldGenerationBytes: 1 } })
   await until(async () => (await app.get('/jobs')).statusCode === 503, 'a refusal')
   expect((await app.get('/healthz')).statusCode).toBe(200)
 })
