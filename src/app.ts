@@ -22,12 +22,14 @@ import { outputRoutes } from './http/output.ts'
 import { collectMethods } from './http/methods.ts'
 import { ambiguousHeaderRefusal, headRefusal, registerBodies } from './http/bodies.ts'
 import { registerPressure } from './http/pressure.ts'
+import { cutStalledClients } from './http/progress.ts'
 import { answerClientError, answerError, answerExpectation, registerProblems } from './http/problems.ts'
 import { addRateLimits, createFailureLimit, registerLimiter } from './http/rate-limits.ts'
 import { refuse } from './http/refusals.ts'
 import { logOfRequest, requestIds, RequestLog } from './http/request-log.ts'
 import { createValidatorCompiler } from './http/validation.ts'
 import type { Uploads } from './inputs/port.ts'
+import { limitUnsent } from './http/unsent.ts'
 import { webhookRoutes } from './http/webhooks.ts'
 import type { Deliveries } from './jobs/deliveries.ts'
 import type { LinkSigner } from './jobs/links.ts'
@@ -82,6 +84,7 @@ export async function buildApp({ log, http, authenticator, counter, ...parts }: 
   app.server.on('checkExpectation', answerExpectation)
   limitConnections(app, http)
   limitArrival(app, http)
+  cutStalledClients(app, http)
 
   // Hooks run in this order: answers to browsers have their headers whatever comes, nothing is done for who is refused,
   // and who asks too often does not get as far as a body.
@@ -94,7 +97,8 @@ export async function buildApp({ log, http, authenticator, counter, ...parts }: 
   await registerLimiter(app, http.limits, counter)
   registerAuth(app, { authenticator, failures: createFailureLimit(app) })
   const chargeAnswer = addRateLimits(app, http.limits)
-  refuse(app, [missingScopeRefusal, headRefusal])
+  const unsent = limitUnsent(app, http)
+  refuse(app, [missingScopeRefusal, headRefusal, unsent.refusal])
 
   registerBodies(app)
 
@@ -102,9 +106,9 @@ export async function buildApp({ log, http, authenticator, counter, ...parts }: 
   const routes = collectRoutes(app)
 
   await app.register(healthRoutes, { readiness })
-  await app.register(jobRoutes, { service, watches, links, uploads, limits: http, chargeAnswer })
-  await app.register(outputRoutes, { service, artifacts, links })
-  await app.register(inputRoutes, { service, uploads, links })
+  await app.register(jobRoutes, { service, watches, links, uploads, limits: http, chargeAnswer, unsent })
+  await app.register(outputRoutes, { service, artifacts, links, unsent })
+  await app.register(inputRoutes, { service, uploads, links, unsent })
   await app.register(eventRoutes, { service, watches, links, maxPerCaller: http.maxStreamsPerCaller })
   await app.register(logRoutes, { service })
   await app.register(webhookRoutes, { deliveries })

@@ -3,7 +3,9 @@ import { type Config, nodeFlags, publicUrlOf } from './config.ts'
 import type { ArrivalLimits } from './http/arrival.ts'
 import type { ConnectionLimits } from './http/connections.ts'
 import type { PressureLimits } from './http/pressure.ts'
+import type { ProgressLimits } from './http/progress.ts'
 import type { RequestLimits } from './http/rate-limits.ts'
+import type { UnsentLimits } from './http/unsent.ts'
 import type { UploadLimits } from './http/uploads.ts'
 import { oldGenerationLimit } from './runtime.ts'
 
@@ -11,7 +13,9 @@ import { oldGenerationLimit } from './runtime.ts'
 export type HttpSettings = ConnectionLimits &
   ArrivalLimits &
   UploadLimits &
-  PressureLimits & {
+  PressureLimits &
+  ProgressLimits &
+  UnsentLimits & {
     readonly limits: RequestLimits
     /** Streams of events that one caller may have open; 0: any number. */
     readonly maxStreamsPerCaller: number
@@ -33,6 +37,10 @@ const LINGER_MS = 5_000
 /** An upload is looked at every so many ms, and has to have brought so many bytes: 16 KiB a second. */
 const UPLOAD_CHECK_MS = 30_000
 const UPLOAD_MIN_BYTES = 30 * 16 * 1024
+/** How long a client may take nothing of its answer, in ms. */
+const STALL_TIMEOUT_MS = 30_000
+/** What answers may hold in memory until they are sent, in bytes: 128 downloads or 16 large pages of one caller. */
+const UNSENT_BYTES = { perKey: 16 * 1024 * 1024, inAll: 64 * 1024 * 1024 }
 
 /**
  * The part of the old generation from which on requests are refused. V8 collects at the latest halfway between what is
@@ -55,6 +63,8 @@ export const httpSettingsOf = (config: Config): HttpSettings => ({
   lingerMs: LINGER_MS,
   uploadCheckMs: UPLOAD_CHECK_MS,
   uploadMinBytes: UPLOAD_MIN_BYTES,
+  stallTimeoutMs: STALL_TIMEOUT_MS,
+  unsentBytes: UNSENT_BYTES,
   maxUploadBytes: config.MAX_UPLOAD_BYTES,
   maxUploads: config.MAX_CONCURRENT_UPLOADS,
   maxEventLoopDelayMs: config.MAX_EVENT_LOOP_DELAY_MS,

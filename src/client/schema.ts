@@ -1307,7 +1307,7 @@ export interface operations {
             };
             /**
              * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
-             *     - `overloaded`: The process has more to do than it can.
+             *     - `overloaded`: The server has more to do than it can, or too much of earlier answers is unread.
              *     - `store_unavailable`: The store does not answer just now; try again later.
              *     - `server_ending`: The server has been told to end, and answers nothing new.
              */
@@ -1514,7 +1514,7 @@ export interface operations {
             };
             /**
              * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
-             *     - `overloaded`: The process has more to do than it can.
+             *     - `overloaded`: The server has more to do than it can, or too much of earlier answers is unread.
              *     - `store_unavailable`: The store does not answer just now; try again later.
              *     - `server_ending`: The server has been told to end, and answers nothing new.
              *     - `queue_full`: As many jobs are waiting as the server takes.
@@ -1675,7 +1675,7 @@ export interface operations {
             };
             /**
              * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
-             *     - `overloaded`: The process has more to do than it can.
+             *     - `overloaded`: The server has more to do than it can, or too much of earlier answers is unread.
              *     - `store_unavailable`: The store does not answer just now; try again later.
              *     - `server_ending`: The server has been told to end, and answers nothing new.
              */
@@ -1845,7 +1845,7 @@ export interface operations {
             };
             /**
              * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
-             *     - `overloaded`: The process has more to do than it can.
+             *     - `overloaded`: The server has more to do than it can, or too much of earlier answers is unread.
              *     - `store_unavailable`: The store does not answer just now; try again later.
              *     - `server_ending`: The server has been told to end, and answers nothing new.
              */
@@ -2005,7 +2005,7 @@ export interface operations {
             };
             /**
              * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
-             *     - `overloaded`: The process has more to do than it can.
+             *     - `overloaded`: The server has more to do than it can, or too much of earlier answers is unread.
              *     - `store_unavailable`: The store does not answer just now; try again later.
              *     - `server_ending`: The server has been told to end, and answers nothing new.
              */
@@ -2243,7 +2243,7 @@ export interface operations {
             };
             /**
              * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
-             *     - `overloaded`: The process has more to do than it can.
+             *     - `overloaded`: The server has more to do than it can, or too much of earlier answers is unread.
              *     - `store_unavailable`: The store does not answer just now; try again later.
              *     - `server_ending`: The server has been told to end, and answers nothing new.
              */
@@ -2459,7 +2459,7 @@ export interface operations {
             };
             /**
              * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
-             *     - `overloaded`: The process has more to do than it can.
+             *     - `overloaded`: The server has more to do than it can, or too much of earlier answers is unread.
              *     - `store_unavailable`: The store does not answer just now; try again later.
              *     - `server_ending`: The server has been told to end, and answers nothing new.
              */
@@ -2645,7 +2645,7 @@ export interface operations {
             };
             /**
              * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
-             *     - `overloaded`: The process has more to do than it can.
+             *     - `overloaded`: The server has more to do than it can, or too much of earlier answers is unread.
              *     - `store_unavailable`: The store does not answer just now; try again later.
              *     - `server_ending`: The server has been told to end, and answers nothing new.
              *     - `logs_unavailable`: There is no log: the job is of another backend (409), nobody has the log any more (410), the backend failed (502), or too many logs are being read (503).
@@ -2818,7 +2818,7 @@ export interface operations {
             };
             /**
              * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
-             *     - `overloaded`: The process has more to do than it can.
+             *     - `overloaded`: The server has more to do than it can, or too much of earlier answers is unread.
              *     - `store_unavailable`: The store does not answer just now; try again later.
              *     - `server_ending`: The server has been told to end, and answers nothing new.
              */
@@ -2997,7 +2997,7 @@ export interface operations {
             };
             /**
              * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
-             *     - `overloaded`: The process has more to do than it can.
+             *     - `overloaded`: The server has more to do than it can, or too much of earlier answers is unread.
              *     - `store_unavailable`: The store does not answer just now; try again later.
              *     - `server_ending`: The server has been told to end, and answers nothing new.
              *     - `queue_full`: As many jobs are waiting as the server takes.
@@ -3170,7 +3170,7 @@ export interface operations {
             };
             /**
              * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
-             *     - `overloaded`: The process has more to do than it can.
+             *     - `overloaded`: The server has more to do than it can, or too much of earlier answers is unread.
              *     - `store_unavailable`: The store does not answer just now; try again later.
              *     - `server_ending`: The server has been told to end, and answers nothing new.
              */
@@ -3310,7 +3310,7 @@ export interface operations {
             };
             /**
              * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
-             *     - `overloaded`: The process has more to do than it can.
+             *     - `overloaded`: The server has more to do than it can, or too much of earlier answers is unread.
              *     - `store_unavailable`: The store does not answer just now; try again later.
              *     - `server_ending`: The server has been told to end, and answers nothing new.
              */
@@ -3454,7 +3454,7 @@ export interface operations {
             };
             /**
              * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
-             *     - `overloaded`: The process has more to do than it can.
+             *     - `overloaded`: The server has more to do than it can, or too much of earlier answers is unread.
              *     - `store_unavailable`: The store does not answer just now; try again later.
              *     - `server_ending`: The server has been told to end, and answers nothing new.
              */
@@ -3634,7 +3634,7 @@ export interface operations {
             };
             /**
              * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
-             *     - `overloaded`: The process has more to do than it can.
+             *     - `overloaded`: The server has more to do than it can, or too much of earlier answers is unread.
              *     - `store_unavailable`: The store does not answer just now; try again later.
              *     - `server_ending`: The server has been told to end, and answers nothing new.
              */
@@ -3775,7 +3775,7 @@ export interface operations {
             };
             /**
              * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
-             *     - `overloaded`: The process has more to do than it can.
+             *     - `overloaded`: The server has more to do than it can, or too much of earlier answers is unread.
              *     - `store_unavailable`: The store does not answer just now; try again later.
              *     - `server_ending`: The server has been told to end, and answers nothing new.
              */
@@ -4120,7 +4120,7 @@ export interface operations {
             };
             /**
              * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
-             *     - `overloaded`: The process has more to do than it can.
+             *     - `overloaded`: The server has more to do than it can, or too much of earlier answers is unread.
              *     - `store_unavailable`: The store does not answer just now; try again later.
              *     - `server_ending`: The server has been told to end, and answers nothing new.
              */
@@ -4232,7 +4232,7 @@ export interface operations {
             };
             /**
              * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
-             *     - `overloaded`: The process has more to do than it can.
+             *     - `overloaded`: The server has more to do than it can, or too much of earlier answers is unread.
              *     - `store_unavailable`: The store does not answer just now; try again later.
              *     - `server_ending`: The server has been told to end, and answers nothing new.
              */

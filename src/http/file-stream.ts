@@ -4,8 +4,8 @@ import { Readable, type Writable } from 'node:stream'
 /** What of a file is sent: `bytes` of it from `start` on. */
 export type Slice = { readonly start: number; readonly bytes: number }
 
-/** How much is read and written at a time, in bytes. */
-const PIECE_BYTES = 128 * 1024
+/** How much is read and written at a time, and held meanwhile, in bytes. */
+export const PIECE_BYTES = 128 * 1024
 
 /**
  * A part of a file, for `pipe` alone, which it does through one buffer that is used again once its bytes have been

@@ -11,17 +11,19 @@ import { InputParams, LinkQuery } from './schemas/parameters.ts'
 import { ProblemReply } from './schemas/problem.ts'
 import { prepareFile } from './send-output.ts'
 import { isLink, jobOfLink } from './signed-links.ts'
+import type { Unsent } from './unsent.ts'
 
 export type InputParts = {
   readonly service: JobService
   readonly uploads: Pick<Uploads, 'locate'>
   readonly links: LinkSigner
+  readonly unsent: Unsent
 }
 
 const kindNamed = (name: string): FileKind | undefined => FILE_KINDS.find((kind) => kind === name)
 
 /** `GET /jobs/:id/inputs/:kind`: a file that came with the job, for its owner or for the function, which has a link. */
-export const inputRoutes: FastifyPluginAsyncTypebox<InputParts> = (app, { service, uploads, links }) => {
+export const inputRoutes: FastifyPluginAsyncTypebox<InputParts> = (app, { service, uploads, links, unsent }) => {
   app.get(
     '/jobs/:id/inputs/:kind',
     {
@@ -43,7 +45,7 @@ export const inputRoutes: FastifyPluginAsyncTypebox<InputParts> = (app, { servic
       const file = kind && job.input[kind]
       if (!kind || !file) throw new InputNotFound()
       const path = await uploads.locate(id, kind)
-      const content = await prepareFile(request, reply, { path, release: () => undefined })
+      const content = await prepareFile(request, reply, { path, release: () => undefined, unsent })
       reply.headers(EMBEDDABLE)
       // By its content, and nothing that a browser would run.
       if (reply.statusCode !== 304) reply.type(file.type)

@@ -8,6 +8,7 @@ import { limitKeyOf } from './caller.ts'
 import type { ShowJob } from './job-view.ts'
 import { cursorOf } from './list-query.ts'
 import { JobReply } from './schemas/job.ts'
+import type { Unsent } from './unsent.ts'
 
 /** A page ends before the job with which it would have more bytes than this, whatever its `limit`. */
 export const MAX_PAGE_BYTES = 1024 * 1024
@@ -15,9 +16,13 @@ export const MAX_PAGE_BYTES = 1024 * 1024
 /** Jobs read and rendered in one turn of the event loop: with as much metadata as a job may have, some 5 ms of work. */
 const JOBS_PER_TURN = 25
 
-export type JobPageParts = { readonly service: Pick<JobService, 'list'>; readonly show: ShowJob }
+export type JobPageParts = {
+  readonly service: Pick<JobService, 'list'>
+  readonly show: ShowJob
+  readonly unsent: Unsent
+}
 
-/** Renders one page of jobs as JSON: `JobsReply`. */
+/** Renders one page of jobs as JSON: `JobsReply`. Rejects with `Overloaded` where too much of earlier answers is unsent. */
 export type RenderPage = (query: ListQuery, request: FastifyRequest, reply: FastifyReply) => Promise<Buffer>
 
 /**
@@ -25,7 +30,7 @@ export type RenderPage = (query: ListQuery, request: FastifyRequest, reply: Fast
  * the event loop. However many are asked for, other requests wait for no more than a part, and one caller's pages
  * neither fill the memory nor delay those of others.
  */
-export function createJobPages({ service, show }: JobPageParts): RenderPage {
+export function createJobPages({ service, show, unsent }: JobPageParts): RenderPage {
   const turns = createTurns(1)
   const oneOfEach = createSerial()
 
@@ -43,6 +48,15 @@ export function createJobPages({ service, show }: JobPageParts): RenderPage {
     }
   }
 
+  const renderWithinShare: RenderPage = async (query, request, reply) => {
+    // Those before it may be unread.
+    const refusal = unsent.refusal(request)
+    if (refusal) throw refusal
+    const page = await render(query, request, reply)
+    unsent.count(request, reply, page.length)
+    return page
+  }
+
   const render: RenderPage = async (query, request, reply) => {
     const page = createPage()
     const rowOf = async (job: Job) => Buffer.from(reply.serializeInput(await show(job, request), JobReply))
@@ -53,7 +67,7 @@ export function createJobPages({ service, show }: JobPageParts): RenderPage {
     }
     return page.body(hasMore)
   }
-  return (query, request, reply) => oneOfEach(limitKeyOf(request), () => render(query, request, reply))
+  return (query, request, reply) => oneOfEach(limitKeyOf(request), () => renderWithinShare(query, request, reply))
 }
 
 /** Collects the jobs of a page, each as JSON, up to `MAX_PAGE_BYTES`; the first always finds room. */

@@ -16,6 +16,7 @@ import { JobParams, JobQuery, ListJobsQuery } from './schemas/parameters.ts'
 import { NoBody, NoQuery } from './schemas/parts.ts'
 import { ProblemReply } from './schemas/problem.ts'
 import type { ChargeAnswer } from './rate-limits.ts'
+import type { Unsent } from './unsent.ts'
 import { registerUploads, type UploadParts } from './uploads.ts'
 import { createHold, preferredWait } from './waits.ts'
 
@@ -31,13 +32,14 @@ export type JobParts = UploadParts & {
   readonly watches: Watches
   readonly links: LinkSigner
   readonly chargeAnswer: ChargeAnswer
+  readonly unsent: Unsent
 }
 
 /** The routes of jobs. Handlers take the request apart, call one verb of the core and return its view. */
 export const jobRoutes: FastifyPluginAsyncTypebox<JobParts> = (app, options) => {
-  const { service, watches, links, uploads, limits, chargeAnswer } = options
+  const { service, watches, links, uploads, limits, chargeAnswer, unsent } = options
   const show = createShow({ service, links })
-  const renderPage = createJobPages({ service, show })
+  const renderPage = createJobPages({ service, show, unsent })
   const hold = createHold(app, watches)
 
   // A scope of its own: no other route takes files.

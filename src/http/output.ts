@@ -12,11 +12,13 @@ import { JobParams, OutputQuery } from './schemas/parameters.ts'
 import { ProblemReply } from './schemas/problem.ts'
 import { prepareFile } from './send-output.ts'
 import { isLink, jobOfLink, LINK_HOLDER } from './signed-links.ts'
+import type { Unsent } from './unsent.ts'
 
 export type OutputParts = {
   readonly service: JobService
   readonly artifacts: Pick<Artifacts, 'open'>
   readonly links: LinkSigner
+  readonly unsent: Unsent
 }
 
 type OutputRequest = FastifyRequest<{ Params: Static<typeof JobParams>; Querystring: Static<typeof OutputQuery> }>
@@ -30,7 +32,7 @@ const CONTENT_TYPES: Readonly<Record<string, string>> = {
 }
 
 /** `GET /jobs/:id/output`: the video, for its owner or whoever has a signed link. */
-export const outputRoutes: FastifyPluginAsyncTypebox<OutputParts> = (app, { service, artifacts, links }) => {
+export const outputRoutes: FastifyPluginAsyncTypebox<OutputParts> = (app, { service, artifacts, links, unsent }) => {
   const outputJobOf = async (request: OutputRequest) => {
     const { id } = request.params
     if (!isLink(request)) return service.result(id, callerOf(request))
@@ -58,7 +60,7 @@ export const outputRoutes: FastifyPluginAsyncTypebox<OutputParts> = (app, { serv
       // What the redirect names expires.
       if (output.kind === 'redirect') return reply.header('cache-control', 'no-store').redirect(output.url, 302)
 
-      const video = await prepareFile(request, reply, output)
+      const video = await prepareFile(request, reply, { ...output, unsent })
       // A browser asks again each time, which costs a 304, so that a job that is removed or a link that has expired is so at once.
       reply.headers(EMBEDDABLE)
       if (reply.statusCode !== 304) reply.type(contentType)

@@ -5,10 +5,11 @@ import type { Readable } from 'node:stream'
 import { send } from '@fastify/send'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { type AppError, OutputUnavailable, PreconditionFailed, RangeNotSatisfiable } from '../errors.ts'
-import { FileStream } from './file-stream.ts'
+import { FileStream, PIECE_BYTES } from './file-stream.ts'
+import type { Unsent } from './unsent.ts'
 
-/** A file to send: its path, and what to call once nobody needs it any more. */
-export type SentFile = { readonly path: string; release(): void }
+/** A file to send: its path, what to call once nobody needs it any more, and what counts the bytes that it holds. */
+export type SentFile = { readonly path: string; release(): void; readonly unsent: Unsent }
 
 /** Of the library only what RFC 9110 asks for; the rest is ours to say. */
 const OPTIONS = { cacheControl: false, contentType: false, index: false, dotfiles: 'allow' } as const
@@ -16,10 +17,16 @@ const OPTIONS = { cacheControl: false, contentType: false, index: false, dotfile
 /**
  * Sets status and headers for a file as the headers of the request ask for (RFC 9110 13 and 14: 200, 206, 304; 412 and
  * 416 are thrown) and gives what is to be sent. The file is released when the last byte has gone, or the reader.
+ * Rejects with `Overloaded` where too much of earlier answers is unsent.
  */
 export async function prepareFile(request: FastifyRequest, reply: FastifyReply, file: SentFile): Promise<Readable> {
   try {
-    const { type, statusCode, headers, stream } = await openFile(request, file.path)
+    const hold = (bytes: number) => {
+      const refusal = file.unsent.refusal(request)
+      if (refusal) throw refusal
+      file.unsent.count(request, reply, bytes)
+    }
+    const { type, statusCode, headers, stream } = await openFile(request, file.path, hold)
     if (type === 'error') {
       if (statusCode === 416) reply.header('content-range', headers['Content-Range'])
       throw refusalOf(statusCode)
@@ -37,7 +44,11 @@ export async function prepareFile(request: FastifyRequest, reply: FastifyReply, 
 type Sent = { type: string; statusCode: number; headers: Record<string, string | undefined>; stream: Readable }
 
 /** The library is asked for the head alone: what it would read the file with is not what is sent. */
-async function openFile({ method, headers }: FastifyRequest, path: string): Promise<Sent> {
+async function openFile(
+  { method, headers }: FastifyRequest,
+  path: string,
+  hold: (bytes: number) => void,
+): Promise<Sent> {
   const { size, mtimeMs } = await stat(path).catch(gone)
   const asked = {
     method: 'HEAD',
@@ -46,9 +57,12 @@ async function openFile({ method, headers }: FastifyRequest, path: string): Prom
   const sent = (await send(asked, encodeURIComponent(basename(path)), { ...OPTIONS, root: dirname(path) })) as Sent
   if (method === 'HEAD' || sent.type === 'error' || sent.statusCode === 304) return sent
   const start = Number(/^bytes (\d+)-/.exec(sent.headers['Content-Range'] ?? '')?.[1] ?? 0)
+  const bytes = Number(sent.headers['Content-Length'])
+  // Before it takes a descriptor.
+  hold(Math.min(bytes, PIECE_BYTES))
   // It may have gone since it was looked at; while nothing is sent that can still be said.
   const file = await open(path).catch(gone)
-  return { ...sent, stream: new FileStream(file, { start, bytes: Number(sent.headers['Content-Length']) }) }
+  return { ...sent, stream: new FileStream(file, { start, bytes }) }
 }
 
 const gone = (cause: unknown): never => {

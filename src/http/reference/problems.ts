@@ -139,7 +139,10 @@ export const PROBLEMS: Readonly<Record<ProblemCode, Entry>> = {
     'The video cannot be had from where it is kept.',
     new OutputUnavailable('The output cannot be fetched at the moment.', { retryAfterSeconds: 10 }),
   ),
-  overloaded: entry('The process has more to do than it can.', new Overloaded()),
+  overloaded: entry(
+    'The server has more to do than it can, or too much of earlier answers is unread.',
+    new Overloaded(),
+  ),
   precondition_failed: entry('`If-Match` or `If-Unmodified-Since` does not hold.', new PreconditionFailed()),
   queue_full: entry('As many jobs are waiting as the server takes.', new QueueFull()),
   range_not_satisfiable: entry(

@@ -1,0 +1,175 @@
+import { once } from 'node:events'
+import { readdirSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { type AddressInfo, connect } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import type { HttpSettings } from '../../src/http-settings.ts'
+import { PIECE_BYTES } from '../../src/http/file-stream.ts'
+import { aBody, problemOf, shippedHttp, startApp } from '../helpers/app.ts'
+import { as, knownCallers } from '../helpers/callers.ts'
+import { aSucceededJob, modalArtifacts, startOutputs } from '../helpers/outputs.ts'
+import { until } from '../helpers/until.ts'
+
+const MiB = 1024 * 1024
+const metadata = Object.fromEntries(Array.from({ length: 16 }, (_, n) => [`key-${n}`, 'あ'.repeat(512)]))
+
+let app: Awaited<ReturnType<typeof startApp>>
+const use = (started: typeof app) => {
+  app = started
+  onTestFinished(() => started.close())
+}
+
+/** A client on a bare socket that sends requests and reads nothing until it is told to. */
+async function dial(requests: string) {
+  if (!app.app.server.listening) await app.app.listen({ port: 0, host: '127.0.0.1' })
+  const socket = connect((app.app.server.address() as AddressInfo).port, '127.0.0.1')
+  onTestFinished(() => void socket.destroy())
+  const client = { socket, closed: false }
+  socket.on('error', () => undefined).on('close', () => (client.closed = true))
+  await once(socket, 'connect')
+  socket.pause().write(requests)
+  return client
+}
+
+type Client = Awaited<ReturnType<typeof dial>>
+
+/** Reads what is left, and whether the server ended it. */
+async function drain({ socket }: Client): Promise<string> {
+  const chunks: Buffer[] = []
+  socket.on('data', (chunk: Buffer) => chunks.push(chunk))
+  socket.resume()
+  if (!socket.closed) await once(socket, 'close')
+  return Buffer.concat(chunks).toString('latin1')
+}
+
+const request = (path: string, headers: Record<string, string> = {}) =>
+  [`GET ${path} HTTP/1.1`, 'Host: a.example', ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`)]
+    .concat('', '')
+    .join('\r\n')
+
+const get = (path: string, headers: Record<string, string> = {}) =>
+  app.app.inject({ method: 'GET', url: path, headers })
+const head = (path: string) => app.app.inject({ method: 'HEAD', url: path })
+const dropped = () => app.requestLines.filter(({ event }) => event === 'answer_dropped')
+
+test('a client has 30 s, and a caller 16 MiB of 64', () => {
+  expect(shippedHttp).toMatchObject({ stallTimeoutMs: 30_000, unsentBytes: { perKey: 16 * MiB, inAll: 64 * MiB } })
+})
+
+describe('pages that nobody reads', () => {
+  const JOBS = 100
+  const start = async (http: Partial<HttpSettings>) => {
+    use(await startApp({ maxConcurrentJobs: 1, authenticator: knownCallers, http }))
+    for (let n = 0; n < JOBS; n++) await app.post('/jobs', { ...aBody, metadata }, as('alice'))
+  }
+  const unread = (count: number) => {
+    const page = (headers = {}) => request('/jobs?limit=200', { ...as('alice'), ...headers })
+    return dial(page().repeat(count - 1) + page({ Connection: 'close' }))
+  }
+  const isRefused = async (who: string) => (await get('/jobs?limit=1', as(who))).statusCode === 503
+
+  test('are 503 beyond the share of their caller, who can read again once they are gone', async () => {
+    await start({ unsentBytes: { perKey: 4 * MiB, inAll: 1_000 * MiB } })
+    const clients = [await unread(30), await unread(30)]
+    await until(() => isRefused('alice'), 'a refusal', 10_000)
+    const refused = await get('/jobs?limit=1', as('alice'))
+    expect(problemOf(refused)).toMatchObject({ status: 503, code: 'overloaded' })
+    expect(refused.headers['retry-after']).toBe('10')
+    expect((await get('/jobs?limit=1', as('bob'))).statusCode).toBe(200)
+    expect((await get('/healthz')).statusCode).toBe(200)
+    // What was answered before and what was refused, in order; nothing is cut off.
+    const answers = (await Promise.all(clients.map(drain))).join('')
+    expect(answers.match(/HTTP\/1\.1 200/g)!.length).toBeGreaterThan(4)
+    expect(answers.match(/HTTP\/1\.1 503/g)!.length).toBeGreaterThan(4)
+    expect(answers.match(/HTTP\/1\.1/g)).toHaveLength(60)
+    await until(async () => !(await isRefused('alice')), 'room again')
+  })
+
+  test('are 503 for everybody beyond what there is in all, and their clients are cut off', async () => {
+    await start({ unsentBytes: { perKey: 2 * MiB, inAll: 2 * MiB }, stallTimeoutMs: 600 })
+    const client = await unread(30)
+    await until(() => isRefused('bob'), 'a refusal', 10_000)
+    await until(async () => !(await isRefused('bob')) && !(await isRefused('alice')), 'room again', 10_000)
+    expect(dropped()).toMatchObject([{ level: 'info', address: '127.0.0.1', unsent_bytes: expect.any(Number) }])
+    await drain(client)
+    expect(client.closed).toBe(true)
+  })
+})
+
+describe('videos that nobody reads', () => {
+  const start = async (bytes: number, http: Partial<HttpSettings>) => {
+    const video = Buffer.alloc(bytes, 'v')
+    const { artifacts } = await modalArtifacts({
+      download: (_run, path) => writeFile(path, video),
+      maxBytes: 1_000 * MiB,
+    })
+    use(await startOutputs(artifacts, { http }))
+    const job = await aSucceededJob(app)
+    return new URL(app.links.outputUrl(job))
+  }
+  const openFiles = () => readdirSync('/proc/self/fd').length
+
+  test('are 503 beyond the share of their link, cut off with their files, and then open again', async () => {
+    const { pathname, search } = await start(16 * MiB, {
+      unsentBytes: { perKey: 8 * PIECE_BYTES, inAll: 100 * MiB },
+      stallTimeoutMs: 900,
+    })
+    const before = openFiles()
+    const clients = await Promise.all(Array.from({ length: 30 }, () => dial(request(pathname + search))))
+    await until(async () => (await head(pathname + search)).statusCode === 503, 'a refusal')
+    // Both ends of each connection, and a file for each download that is let in.
+    expect(openFiles()).toBeLessThan(before + 2 * clients.length + 8 + 10)
+    // Callers have a share of their own.
+    expect((await get('/jobs')).statusCode).toBe(200)
+    await until(() => dropped().length === 8, 'the end of the downloads', 10_000)
+    await until(() => openFiles() < before + 2 * clients.length, 'the end of their files')
+    const whole = await get(pathname + search)
+    expect([whole.statusCode, whole.rawPayload.length]).toEqual([200, 16 * MiB])
+  })
+
+  test('are not cut off where they are read slowly, and arrive whole', async () => {
+    const { pathname, search } = await start(24 * MiB, { stallTimeoutMs: 900 })
+    const { socket } = await dial(request(pathname + search, { Connection: 'close' }))
+    let received = 0
+    socket.on('data', (chunk: Buffer) => {
+      received += chunk.length
+      socket.pause()
+      void sleep(chunk.length / 8_000).then(() => socket.resume())
+    })
+    socket.resume()
+    if (!socket.closed) await once(socket, 'close')
+    expect(received).toBeGreaterThan(24 * MiB)
+    expect(dropped()).toEqual([])
+  })
+})
+
+describe('a client that takes nothing', () => {
+  const large = { ...aBody, metadata }
+  const start = async () => use(await startApp({ http: { stallTimeoutMs: 600 } }))
+
+  test('of a log that it follows is cut off', async () => {
+    await start()
+    const { job_id: id } = (await app.post('/jobs', aBody)).json<{ job_id: string }>()
+    await app.untilStatus(id, 'running')
+    app.backend.logsWith = async function* () {
+      for (;;) yield await Promise.resolve('x'.repeat(60_000))
+    }
+    const client = await dial(request(`/jobs/${id}/logs`))
+    await until(() => dropped().length === 1, 'its end', 10_000)
+    await drain(client)
+    expect(client.closed).toBe(true)
+  })
+
+  test('of the answers it waited for is cut off', async () => {
+    await start()
+    const { job_id: id } = (await app.post('/jobs', large)).json<{ job_id: string }>()
+    await app.untilStatus(id, 'running')
+    const client = await dial(request(`/jobs/${id}?wait=60`).repeat(600))
+    await sleep(1_000)
+    // Nothing is sent yet, so nothing stalls.
+    expect([dropped(), client.closed]).toEqual([[], false])
+    await app.post(`/jobs/${id}/cancel`)
+    await until(() => dropped().length === 1, 'its end', 10_000)
+  })
+})
