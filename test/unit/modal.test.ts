@@ -85,8 +85,52 @@ describe('spawn', () => {
     await spawn({ jobId: 'first' })
     plane.fault({ method: 'FunctionMap', code: grpc.UNAVAILABLE, times: 2, loseAnswer: true })
     await spawn({ jobId: 'second', attempt: 3 })
-    expect(plane.calls().map((call) => call.idempotencyKey)).toEqual(['first-1', ...Array<string>(3).fill('second-3')])
+    const [first, ...others] = plane.calls().map((call) => call.idempotencyKey)
+    for (const key of [first, ...others])
+      expect(key).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
+    expect(others).toEqual(Array(3).fill(others[0]))
+    expect(others[0]).not.toBe(first)
     expect(plane.stats().spawnsLeftUnanswered).toBe(2)
+  })
+
+  test('has a key that another process would give the same attempt, and no other attempt', async () => {
+    const { plane } = await start()
+    for (const attempt of [1, 1, 2]) await spawn({ jobId: '0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11', attempt })
+    await spawn({ jobId: '0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b12' })
+    const keys = plane.calls().map((call) => call.idempotencyKey)
+    expect(keys[0]).toBe(keys[1])
+    expect(new Set(keys).size).toBe(3)
+  })
+
+  test('a call that Modal made without its input is given the input, and no other call is made', async () => {
+    const { plane, backend } = await start()
+    plane.fault({ method: 'FunctionMap', empty: true, times: 1 })
+    const callId = await spawn()
+    expect(await backend.wait(callId, forever)).toMatchObject({ kind: 'succeeded' })
+    expect(plane.calls()).toMatchObject([{ callId, kwargs: { ...input, version: 'v15' } }])
+    expect(plane.stats().rpcs).toMatchObject({ FunctionMap: 1, FunctionPutInputs: 1 })
+  })
+
+  test.each([
+    ['takes no input for a while', { empty: true }],
+    ['is unreachable for a while', { code: grpc.UNAVAILABLE }],
+    ['loses the answer', { loseAnswer: true }],
+  ])('Modal %s after it made a call without an input: that call is given it later', async (_what, fault) => {
+    const { plane, backend } = await start()
+    plane.fault({ method: 'FunctionMap', empty: true, times: 1 })
+    plane.fault({ method: 'FunctionPutInputs', times: 2, ...fault })
+    const callId = await spawn()
+    expect(await backend.wait(callId, forever)).toMatchObject({ kind: 'succeeded' })
+    expect(plane.calls()).toMatchObject([{ callId }])
+    expect(plane.stats().rpcs).toMatchObject({ FunctionMap: 1, FunctionPutInputs: 3 })
+  })
+
+  test('a call without an input that Modal forgets is made anew', async () => {
+    const { plane, backend } = await start()
+    plane.fault({ method: 'FunctionMap', empty: true, times: 1 })
+    plane.fault({ method: 'FunctionPutInputs', code: grpc.NOT_FOUND, times: 1 })
+    expect(await backend.wait(await spawn(), forever)).toMatchObject({ kind: 'succeeded' })
+    expect(plane.calls().map(({ inputAt }) => inputAt !== undefined)).toEqual([false, true])
   })
 
   test('ends with its signal while Modal is unreachable', async () => {
@@ -243,9 +287,12 @@ describe('wait', () => {
   })
 
   test('outlasts many long polls', async () => {
-    const { plane, backend } = await start({ behave: () => ({ afterMs: 400 }), backend: { pollMs: 50 } })
-    expect(await backend.wait(await spawn(), forever)).toMatchObject({ kind: 'succeeded' })
-    expect(plane.calls()[0]?.polls).toBeGreaterThan(4)
+    const { plane, backend } = await start({ behave: () => ({ end: { kind: 'never' } }), backend: { pollMs: 50 } })
+    const callId = await spawn()
+    const waiting = backend.wait(callId, forever)
+    await plane.until(() => (plane.calls()[0]?.polls ?? 0) > 4)
+    plane.end(callId, { kind: 'return' })
+    expect(await waiting).toMatchObject({ kind: 'succeeded' })
   })
 
   test('goes on through failing polls, and costs no RPC but the poll when it attaches', async () => {

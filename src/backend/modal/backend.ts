@@ -1,4 +1,5 @@
 import { type Function_, FunctionCall, type ModalClient } from 'modal'
+import { uuidOfName } from '../../lib/uuid.ts'
 import type { NamedInput } from '../../jobs/job.ts'
 import type { Log } from '../../jobs/log.ts'
 import type { Metrics } from '../../metrics/port.ts'
@@ -74,21 +75,20 @@ export function createModalBackend(options: ModalOptions): Backend {
     log.warn({ app, function: functionName, reason: wordsOf(error) }, 'the Modal function is not available yet')
   })
 
-  const spawnOnce = async (request: SpawnRequest, looked = false): Promise<Spawned> => {
+  const spawnOnce = async (request: SpawnRequest, context: RpcContext, looked = false): Promise<Spawned> => {
     const [wrong] = argumentErrors(request.input)
     if (wrong) return { kind: 'rejected', code: 'input_unavailable', error: `${wrong.path.slice(1)} ${wrong.message}` }
     const kwargs = { ...request.input, ...linksOf(request), version: request.version }
-    const idempotencyKey = `${request.jobId}-${request.attempt}`
     const known = lookup !== undefined && !looked
     try {
       const deployed = await deployedFunction()
-      const call = await rpcContext.run({ idempotencyKey }, () => deployed.spawn([], kwargs))
+      const call = await rpcContext.run(context, () => deployed.spawn([], kwargs))
       return { kind: 'spawned', callId: call.functionCallId }
     } catch (error) {
       if (isPassing(error)) throw error
       lookup = undefined
       // A function that was deployed anew has another id: what was looked up before is worth a second look.
-      if (known && isNotFound(error)) return spawnOnce(request, true)
+      if (known && isNotFound(error)) return spawnOnce(request, context, true)
       return { kind: 'rejected', code: 'backend_rejected', error: wordsOf(error) }
     }
   }
@@ -153,7 +153,10 @@ export function createModalBackend(options: ModalOptions): Backend {
     name: 'modal',
     check: options.check ?? checkModalInput,
     // What is under way is never cut off by the signal: a spawn may have reached Modal already.
-    spawn: (request, signal) => gate.run('spawn', () => spawnOnce(request), signal),
+    spawn(request, signal) {
+      const context: RpcContext = { idempotencyKey: keyOfAttempt(request) }
+      return gate.run('spawn', () => spawnOnce(request, context), signal)
+    },
     wait,
     stop: (callId, signal) => gate.run('call', () => cancelOnce(callId, signal), signal),
     logs,
@@ -166,6 +169,12 @@ export function createModalBackend(options: ModalOptions): Backend {
     },
   }
 }
+
+/** Any UUID of our own: the names within it are jobs and attempts. */
+const KEY_NAMESPACE = '7c1f5a34-6c0e-4f3b-9d55-0e9b7b1d2a68'
+
+/** What all tries at one spawn have in common, in the form in which Modal's own clients give it. */
+const keyOfAttempt = ({ jobId, attempt }: SpawnRequest) => uuidOfName(`${jobId}/${attempt}`, KEY_NAMESPACE)
 
 /** The function fetches files as it does any URL. */
 function linksOf({ files = {} }: SpawnRequest): NamedInput {

@@ -1,10 +1,11 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ModalClient, type ModalClientParams } from 'modal'
-import { ClientError, Metadata, Status } from 'nice-grpc'
+import { type CallOptions, ClientError, Metadata, Status } from 'nice-grpc'
 import type { Log } from '../../jobs/log.ts'
 import type { Observe } from '../../metrics/port.ts'
 import { CallExpired, type CallResult, RESULT_STATUS } from './outcome.ts'
+import { type EmptyCall, type MapRequest, type MapResponse, putInput, type PutInputs } from './spawn-rpc.ts'
 
 /** Time limit of one RPC that answers at once, and what a long poll may take beyond its own wait, in ms. */
 export const RPC_TIMEOUT_MS = 30_000
@@ -31,6 +32,8 @@ export type RpcContext = {
   timeoutMs?: number
   /** The same over all our tries at one spawn. */
   idempotencyKey?: string
+  /** A call that the spawn has made, and whose input Modal has yet to take; kept over all our tries. */
+  emptyCall?: EmptyCall | undefined
   /** How long a poll may wait at Modal, in ms; else the client says. */
   pollMs?: number
   /** When what the client repeats by itself may be sent again. */
@@ -49,13 +52,17 @@ export const rpcContext = new AsyncLocalStorage<RpcContext>()
 export type ClientParts = { readonly log: Log; readonly observe?: Observe | undefined }
 
 /** A client of Modal with a connection of its own (over TLS; without it the connections of a process are shared). */
-export const openClient = (parts: ClientParts): ModalClient => new ModalClient(clientParams(parts))
+export function openClient(parts: ClientParts): ModalClient {
+  const put: PutInputs = (request) => client.cpClient.functionPutInputs(request as never)
+  const client = new ModalClient(clientParams(parts, put))
+  return client
+}
 
-function clientParams({ log, observe }: ClientParts): ModalClientParams {
+function clientParams({ log, observe }: ClientParts, put: PutInputs): ModalClientParams {
   return {
     maxThrottleWaitSecs: MAX_THROTTLE_WAIT_SECONDS,
     // The last is the outermost.
-    grpcMiddleware: [...(observe ? [observed(observe)] : []), rpcMiddleware],
+    grpcMiddleware: [...(observe ? [observed(observe)] : []), rpcMiddleware(put)],
     logger: {
       debug: (message, ...details) => log.debug({ details }, message),
       info: (message, ...details) => log.debug({ details }, message),
@@ -74,40 +81,55 @@ const ENDED_BY_SIGNAL = new Set(['FunctionGetOutputs', 'FunctionCallCancel', ...
  * Outermost around every RPC. Bounds each in time; lets a signal end those that it may end (the token they may have to
  * fetch first is shared with others); leaves polls, spawns and cancels to our own back-off; gives a spawn its key.
  */
-const rpcMiddleware: Middleware = async function* (call, options) {
-  const context = rpcContext.getStore() ?? {}
-  const method = methodOf(call)
-  const bounded = { timeoutMs: LOG_RPCS[method] ?? context.timeoutMs ?? RPC_TIMEOUT_MS, ...options }
-  const signals = [options.signal, ENDED_BY_SIGNAL.has(method) ? context.signal : undefined].filter((one) => !!one)
-  const ending = signals.length > 0 && { signal: signals.length > 1 ? AbortSignal.any(signals) : signals[0] }
-  switch (method) {
-    case 'FunctionGetOutputs': {
-      const { pollMs } = context
-      const request = { ...(call.request as object), ...(pollMs !== undefined && { timeout: pollMs / 1000 }) }
-      const poll = () => call.next(request as typeof call.request, { ...bounded, ...ending, ...ONCE })
-      await spaceRepeats(context)
-      let response = yield* poll()
-      if (hasExpired(response as OutputsResponse)) {
-        await sleep(CONFIRM_EXPIRY_MS, undefined, { signal: context.signal })
-        response = yield* poll()
-        if (hasExpired(response as OutputsResponse)) throw new CallExpired()
+const rpcMiddleware = (put: PutInputs): Middleware =>
+  async function* (call, options) {
+    const context = rpcContext.getStore() ?? {}
+    const method = methodOf(call)
+    const bounded = { timeoutMs: LOG_RPCS[method] ?? context.timeoutMs ?? RPC_TIMEOUT_MS, ...options }
+    const signals = [options.signal, ENDED_BY_SIGNAL.has(method) ? context.signal : undefined].filter((one) => !!one)
+    const ending = signals.length > 0 && { signal: signals.length > 1 ? AbortSignal.any(signals) : signals[0] }
+    switch (method) {
+      case 'FunctionGetOutputs': {
+        const { pollMs } = context
+        const request = { ...(call.request as object), ...(pollMs !== undefined && { timeout: pollMs / 1000 }) }
+        const poll = () => call.next(request as typeof call.request, { ...bounded, ...ending, ...ONCE })
+        await spaceRepeats(context)
+        let response = yield* poll()
+        if (hasExpired(response as OutputsResponse)) {
+          await sleep(CONFIRM_EXPIRY_MS, undefined, { signal: context.signal })
+          response = yield* poll()
+          if (hasExpired(response as OutputsResponse)) throw new CallExpired()
+        }
+        keepResult(response as OutputsResponse, context)
+        return response
       }
-      keepResult(response as OutputsResponse, context)
-      return response
+      case 'FunctionMap': {
+        const { functionId, pipelinedInputs: inputs } = call.request as MapRequest
+        if (!context.emptyCall) {
+          const response = yield* call.next(call.request, { ...bounded, ...keyOf(options, context), ...ONCE })
+          const made = response as MapResponse
+          if (made.pipelinedInputs.length > 0) return response
+          context.emptyCall = { functionId, made }
+        }
+        const forget = () => (context.emptyCall = undefined)
+        return (await putInput(context.emptyCall, { inputs, put, forget })) as never
+      }
+      case 'FunctionPutInputs':
+        return yield* call.next(call.request, { ...bounded, ...keyOf(options, context), ...ONCE })
+      case 'FunctionCallCancel':
+        return yield* call.next(call.request, { ...bounded, ...ending, ...ONCE })
+      case 'AppGetLogs':
+        await spaceRepeats(context)
+        return yield* call.next(call.request, { ...bounded, ...ending })
+      default:
+        return yield* call.next(call.request, { ...bounded, ...ending })
     }
-    case 'FunctionMap': {
-      const metadata = Metadata(options.metadata)
-      if (context.idempotencyKey) metadata.set('x-idempotency-key', context.idempotencyKey)
-      return yield* call.next(call.request, { ...bounded, metadata, ...ONCE })
-    }
-    case 'FunctionCallCancel':
-      return yield* call.next(call.request, { ...bounded, ...ending, ...ONCE })
-    case 'AppGetLogs':
-      await spaceRepeats(context)
-      return yield* call.next(call.request, { ...bounded, ...ending })
-    default:
-      return yield* call.next(call.request, { ...bounded, ...ending })
   }
+
+function keyOf({ metadata: given }: CallOptions, { idempotencyKey }: RpcContext) {
+  const metadata = Metadata(given)
+  if (idempotencyKey) metadata.set('x-idempotency-key', idempotencyKey)
+  return { metadata }
 }
 
 /** Observes each RPC that is sent. */
