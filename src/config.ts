@@ -134,7 +134,7 @@ export const ConfigSchema = Type.Object({
     minimum: 1,
     maximum: 315_360_000,
   }),
-  MAX_FINISHED_JOBS: integer('Finished jobs kept in `memory`; 0: no limit.', {
+  MAX_FINISHED_JOBS: integer('Finished jobs kept in `memory`, less where they fill half of the heap; 0: no limit.', {
     default: 100_000,
     minimum: 0,
     maximum: 100_000_000,

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino'
 import type { Artifacts } from './artifacts/port.ts'
-import type { Config } from './config.ts'
+import { type Config, nodeFlags } from './config.ts'
 import { hasReplicas } from './config-faults.ts'
 import type { Counter } from './counters/port.ts'
 import type { EventBus } from './events/port.ts'
@@ -9,6 +9,7 @@ import type { Job } from './jobs/job.ts'
 import { logFieldsOf } from './jobs/trace.ts'
 import type { JobQueue } from './queue/port.ts'
 import type { Channels as RedisChannels } from './redis-channels.ts'
+import { oldGenerationLimit } from './runtime.ts'
 import type { SecretKeeper, Store } from './store/port.ts'
 
 /** The path of a store in a file; undefined for any other. */
@@ -56,6 +57,9 @@ export async function openCounter(config: Config, log: Logger): Promise<Counter 
 
 const redisOf = ({ JOB_STORE: url, REDIS_PREFIX: prefix }: Config, log: Logger) => ({ url, prefix, log })
 
+/** The part of the heap that jobs in memory may take; the rest is for running them and for requests. */
+const HEAP_SHARE = 0.5
+
 async function openMemory(config: Config, { artifacts, uploads }: JobFiles, log: Logger) {
   const [{ createMemoryStore }, { createMemorySecrets }] = await Promise.all([
     import('./store/memory.ts'),
@@ -66,7 +70,8 @@ async function openMemory(config: Config, { artifacts, uploads }: JobFiles, log:
     uploads.forget(job.id).catch(stay)
     artifacts.forget(job).catch(stay)
   }
-  const store = createMemoryStore({ maxFinished: config.MAX_FINISHED_JOBS || Infinity, onForgotten })
+  const maxBytes = oldGenerationLimit(nodeFlags()) * HEAP_SHARE
+  const store = createMemoryStore({ maxFinished: config.MAX_FINISHED_JOBS || Infinity, maxBytes, onForgotten })
   const close = async () => {
     await tellWhatIsLost(store, log)
     await store.close()

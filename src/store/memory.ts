@@ -1,16 +1,24 @@
 import type { Delivery, DueDelivery } from '../jobs/delivery.ts'
+import { createHeapMeter } from '../lib/heap-size.ts'
 import { isFinished, isOverdue, owesStop, type Job } from '../jobs/job.ts'
 import { createFifo } from '../lib/fifo.ts'
 import { createDeliveryMaps, type DeliveryMaps } from './memory-deliveries.ts'
 import type { InsertLimits, Owed, Reopened, Store } from './port.ts'
 import { createTimelines } from './timeline.ts'
 
+/** What the indexes take for a job or a delivery, in bytes; measured. */
+const INDEX_BYTES = 300
 /** Deliveries read at once while looking for what is due. */
 const DUE_PAGE = 200
 
 export type MemoryStoreOptions = {
   /** Finished jobs kept; beyond them the one that ended first is forgotten, unless something is still owed to it. */
   readonly maxFinished?: number
+  /**
+   * Estimated bytes of all jobs and deliveries. Beyond them finished jobs are forgotten likewise, and where that makes no
+   * room, an insert is `full`.
+   */
+  readonly maxBytes?: number
   /** Hears of each job that is forgotten for want of room. */
   readonly onForgotten?: (job: Job) => void
 }
@@ -19,7 +27,8 @@ export type MemoryStoreOptions = {
  * Jobs in a `Map`, gone with the process. What is owed is kept beside it in small indexes, so that looking for work
  * never walks over the finished jobs.
  */
-export function createMemoryStore({ maxFinished = Infinity, onForgotten }: MemoryStoreOptions = {}): Store {
+export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
+  const { maxFinished = Infinity, maxBytes = Infinity, onForgotten } = options
   const jobs = new Map<string, Job>()
   /** Jobs in order of creation, by state, and by state of each caller: no filter walks over what it leaves out. */
   const timelines = createTimelines()
@@ -35,6 +44,7 @@ export function createMemoryStore({ maxFinished = Infinity, onForgotten }: Memor
   const activeByCaller = new Map<string, number>()
   const idsByKey = new Map<string, string>()
   const deliveries = createDeliveryMaps()
+  const meter = createHeapMeter(INDEX_BYTES)
 
   /** `by`: how many unfinished jobs more the caller has. */
   const countActive = (caller: string, by: number) => {
@@ -47,10 +57,16 @@ export function createMemoryStore({ maxFinished = Infinity, onForgotten }: Memor
     countActive(job.caller, Number(!isFinished(job)) - Number(indexes.unfinished.has(job.id)))
     timelines.move(jobs.get(job.id), job)
     jobs.set(job.id, job)
+    meter.set(job.id, job)
     keep(indexes.unfinished, job, !isFinished(job))
     keep(indexes.stopping, job, owesStop(job))
     keep(indexes.submitted, job, job.status === 'submitted')
     listEnded(job)
+  }
+
+  const keepDelivery = (delivery: Delivery) => {
+    deliveries.set(delivery)
+    meter.set(nameOf(delivery), delivery)
   }
 
   /** Only what may be forgotten is listed: a job takes its place once nothing is owed to it any more. */
@@ -71,13 +87,15 @@ export function createMemoryStore({ maxFinished = Infinity, onForgotten }: Memor
     jobs.delete(job.id)
     timelines.move(job, undefined)
     unlist(job.id)
+    meter.delete(job.id)
+    for (const delivery of deliveries.of(job.id)) meter.delete(nameOf(delivery))
     deliveries.forget(job.id)
     for (const index of Object.values(indexes)) index.delete(job.id)
     if (job.idempotencyKey !== undefined) idsByKey.delete(keyOf(job))
   }
 
   const forgetBeyondLimit = () => {
-    while (indexes.finished.size > maxFinished) {
+    while (indexes.finished.size > maxFinished || (meter.bytes > maxBytes && indexes.finished.size > 0)) {
       const oldest = jobs.get(ended.first ?? '')
       if (!oldest) return
       forget(oldest)
@@ -86,7 +104,7 @@ export function createMemoryStore({ maxFinished = Infinity, onForgotten }: Memor
   }
 
   const limitReached = (job: Job, { maxSubmitted = Infinity, maxActiveOfCaller = Infinity }: InsertLimits) => {
-    if (indexes.submitted.size >= maxSubmitted) return 'full'
+    if (indexes.submitted.size >= maxSubmitted || meter.bytes > maxBytes) return 'full'
     return (activeByCaller.get(job.caller) ?? 0) >= maxActiveOfCaller ? 'caller-full' : undefined
   }
 
@@ -98,6 +116,7 @@ export function createMemoryStore({ maxFinished = Infinity, onForgotten }: Memor
     if (full) return { kind: full } as const
     write(job)
     if (job.idempotencyKey !== undefined) idsByKey.set(keyOf(job), job.id)
+    forgetBeyondLimit()
     return { kind: 'inserted' } as const
   }
 
@@ -105,7 +124,7 @@ export function createMemoryStore({ maxFinished = Infinity, onForgotten }: Memor
     if (jobs.get(job.id)?.revision !== expectedRevision) return false
     if (delivery && deliveries.get(job.id, delivery.number))
       throw new Error(`delivery ${delivery.number} exists already`)
-    if (delivery) deliveries.set(delivery)
+    if (delivery) keepDelivery(delivery)
     write(job)
     forgetBeyondLimit()
     return true
@@ -122,7 +141,7 @@ export function createMemoryStore({ maxFinished = Infinity, onForgotten }: Memor
   const updateDelivery = (delivery: Delivery, expectedRevision: number) => {
     const job = jobs.get(delivery.jobId)
     if (!job || deliveries.get(job.id, delivery.number)?.revision !== expectedRevision) return false
-    deliveries.set(delivery)
+    keepDelivery(delivery)
     listEnded(job)
     forgetBeyondLimit()
     return true
@@ -172,6 +191,8 @@ async function* duePages({ due }: DeliveryMaps, now: number): AsyncIterable<DueD
 
 /** Rejects where `work` throws. */
 const promised = <T>(work: () => T) => new Promise<T>((resolve) => resolve(work()))
+
+const nameOf = ({ jobId, number }: Delivery) => `${jobId}/${number}`
 
 const keyOf = ({ caller, idempotencyKey }: Job) => JSON.stringify([caller, idempotencyKey])
 

@@ -124,6 +124,40 @@ test('memory keeps at most so many finished jobs, those that ended last', async 
   expect(left).toEqual([5, 2, 1, 0])
 })
 
+test('memory beyond its bytes forgets finished jobs, and refuses new ones where there are none', async () => {
+  const big = () => aJob({ metadata: { text: 'x'.repeat(10_000) } })
+  const store = createMemoryStore({ maxBytes: 60_000 })
+  core = await startCore({ running: false, store })
+  const finished = [big(), big(), big()]
+  for (const job of finished) {
+    await store.insert(job)
+    await store.update(after(job, { type: 'canceled' }), job.revision)
+  }
+  const unfinished = Array.from({ length: 6 }, big)
+  const answers = []
+  for (const job of unfinished) answers.push((await store.insert(job)).kind)
+  expect(answers).toEqual(['inserted', 'inserted', 'inserted', 'inserted', 'inserted', 'inserted'])
+  expect((await store.list({ limit: 10 })).map(({ id }) => id).sort()).toEqual(unfinished.map(({ id }) => id).sort())
+
+  const refused = big()
+  expect(await store.insert(refused)).toEqual({ kind: 'full' })
+  expect(await store.get(refused.id)).toBeUndefined()
+  const [first = aJob()] = unfinished
+  await store.update(after(first, { type: 'canceled' }), first.revision)
+  expect(await store.insert(refused)).toEqual({ kind: 'inserted' })
+})
+
+test('memory counts the bytes of a job and its deliveries no longer than it has them', async () => {
+  const store = createMemoryStore({ maxBytes: 30_000 })
+  core = await startCore({ running: false, store })
+  for (let n = 0; n < 20; n++) {
+    const job = aJob({ metadata: { text: 'x'.repeat(10_000) } })
+    expect(await store.insert(job)).toEqual({ kind: 'inserted' })
+    await store.update(after(job, { type: 'canceled' }), job.revision, aDelivery(job))
+    expect(await store.remove(job.id, job.revision + 1)).toBe(true)
+  }
+})
+
 test('memory tells of each job that it forgets for want of room', async () => {
   const forgotten: string[] = []
   const store = createMemoryStore({ maxFinished: 1, onForgotten: ({ id }) => void forgotten.push(id) })
