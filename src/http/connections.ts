@@ -9,7 +9,7 @@ export type ConnectionLimits = {
 }
 
 /** URL and headers of a request together, in bytes; Node's own default, stated since callers depend on it. */
-const MAX_HEAD_BYTES = 16_384
+export const MAX_HEAD_BYTES = 16_384
 
 /**
  * Fastify's options against clients that are slow, by fault or on purpose: a request whose head does not arrive is

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { ConfigSchema } from '../../src/config.ts'
+import { MAX_HEAD_BYTES } from '../../src/http/connections.ts'
 import { balancerConfig } from '../helpers/balancer.ts'
 
 const withoutComments = (text: string) => text.replace(/^\s*#.*$/gm, '')
@@ -53,6 +54,16 @@ test('the balancer of compose.yaml resolves every replica at run time', () => {
   expect(upstream).toMatch(/^ +zone \w+ \d+k;$/m)
   // Docker's DNS, and no trust in how long it says that an address lasts.
   expect(config).toMatch(/^ *resolver 127\.0\.0\.11 valid=\d+s/m)
+})
+
+test('the balancer of compose.yaml takes no replica from everybody, and no head that a replica would refuse', () => {
+  const config = balancerConfig()
+  expect(config.match(/^ +server server-\d:9000 .*$/gm)).toHaveLength(2)
+  expect(config.match(/^ +server server-\d:9000 .* max_fails=0;$/gm)).toHaveLength(2)
+  const [, count, kilobytes] = /^ +large_client_header_buffers (\d+) (\d+)k;$/m.exec(config) ?? []
+  // The first buffer of nginx, and what it adds.
+  const [firstBytes, addedBytes] = [1024, 512]
+  expect(firstBytes + Number(count) * Number(kilobytes) * 1024 + addedBytes).toBeLessThan(MAX_HEAD_BYTES)
 })
 
 test('the balancer of compose.yaml compresses JSON and text, and never events', () => {
