@@ -8,7 +8,8 @@ import type { Counter } from './counters/port.ts'
 import { missingScopeRefusal, registerAuth } from './http/auth.ts'
 import { addSafeHeaders, crossSiteRefusal, registerCors } from './http/browsers.ts'
 import { registerCaller } from './http/caller.ts'
-import { limitArrival } from './http/arrival.ts'
+import { failedBodyRefusal, limitArrival } from './http/arrival.ts'
+import { closeGently, closingRefusal } from './http/closing.ts'
 import { connectionOptions, limitConnections } from './http/connections.ts'
 import { collectRoutes, docsRoutes } from './http/docs.ts'
 import { endingRefusal } from './http/ending.ts'
@@ -20,13 +21,14 @@ import { logRoutes } from './http/logs.ts'
 import { countRequests, countUnreadable, metricsRoutes } from './http/metrics.ts'
 import { outputRoutes } from './http/output.ts'
 import { collectMethods } from './http/methods.ts'
-import { ambiguousHeaderRefusal, headRefusal, registerBodies } from './http/bodies.ts'
+import { admitExpectations, ambiguousHeaderRefusal, headRefusal, registerBodies } from './http/bodies.ts'
 import { registerPressure } from './http/pressure.ts'
 import { cutStalledClients } from './http/progress.ts'
-import { answerClientError, answerError, answerExpectation, registerProblems } from './http/problems.ts'
-import { addRateLimits, createFailureLimit, registerLimiter } from './http/rate-limits.ts'
+import { answerError, registerProblems } from './http/problems.ts'
+import { createFailureLimit, createRateLimits, registerLimiter } from './http/rate-limits.ts'
 import { refuse } from './http/refusals.ts'
 import { logOfRequest, requestIds, RequestLog } from './http/request-log.ts'
+import { answerUnreadable } from './http/unreadable.ts'
 import { createValidatorCompiler } from './http/validation.ts'
 import type { Uploads } from './inputs/port.ts'
 import { limitUnsent } from './http/unsent.ts'
@@ -66,10 +68,11 @@ export async function buildApp({ log, http, authenticator, counter, ...parts }: 
     logController: new RequestLog(),
     childLoggerFactory: logOfRequest,
     frameworkErrors(error, request, reply) {
-      answerError(error, request, reply)
-      countUnreadable(metrics.observe, request, reply.statusCode)
+      void limits.countAddress(request.ip).then((tooMany) => {
+        answerError(tooMany ?? error, request, reply)
+        countUnreadable(metrics.observe, request, reply.statusCode)
+      })
     },
-    clientErrorHandler: answerClientError,
     ...connectionOptions(http),
     // A job id of any length is ours to refuse. A slash too many, as clients put before or after a path, names nothing else.
     routerOptions: { maxParamLength: 16_384, ignoreTrailingSlash: true, ignoreDuplicateSlashes: true },
@@ -81,10 +84,14 @@ export async function buildApp({ log, http, authenticator, counter, ...parts }: 
 
   app.setValidatorCompiler(createValidatorCompiler())
   registerProblems(app)
-  app.server.on('checkExpectation', answerExpectation)
+  await registerLimiter(app, http.limits, counter)
+  const limits = createRateLimits(app, http.limits)
   limitConnections(app, http)
+  closeGently(app, http)
   limitArrival(app, http)
   cutStalledClients(app, http)
+  answerUnreadable(app, { observe: metrics.observe, countAddress: limits.countAddress })
+  admitExpectations(app)
 
   // Hooks run in this order: answers to browsers have their headers whatever comes, nothing is done for who is refused,
   // and who asks too often does not get as far as a body.
@@ -92,13 +99,13 @@ export async function buildApp({ log, http, authenticator, counter, ...parts }: 
   registerCaller(app)
   addSafeHeaders(app)
   await registerCors(app, http.corsOrigins)
-  refuse(app, [ambiguousHeaderRefusal, crossSiteRefusal(http.corsOrigins), endingRefusal(app)])
+  const early = [closingRefusal, ambiguousHeaderRefusal, crossSiteRefusal(http.corsOrigins), endingRefusal(app)]
+  refuse(app, early, limits.countAddress)
   registerPressure(app, http)
-  await registerLimiter(app, http.limits, counter)
   registerAuth(app, { authenticator, failures: createFailureLimit(app) })
-  const chargeAnswer = addRateLimits(app, http.limits)
+  limits.addTo(app)
   const unsent = limitUnsent(app, http)
-  refuse(app, [missingScopeRefusal, headRefusal, unsent.refusal])
+  refuse(app, [missingScopeRefusal, headRefusal, failedBodyRefusal, unsent.refusal])
 
   registerBodies(app)
 
@@ -106,6 +113,7 @@ export async function buildApp({ log, http, authenticator, counter, ...parts }: 
   const routes = collectRoutes(app)
 
   await app.register(healthRoutes, { readiness })
+  const { chargeAnswer } = limits
   await app.register(jobRoutes, { service, watches, links, uploads, limits: http, chargeAnswer, unsent })
   await app.register(outputRoutes, { service, artifacts, links, unsent })
   await app.register(inputRoutes, { service, uploads, links, unsent })

@@ -32,8 +32,12 @@ export type HttpSettings = ConnectionLimits &
 /** How long the head of a request may take to arrive, and how long its body, in ms. */
 export const HEADERS_TIMEOUT_MS = 15_000
 export const REQUEST_TIMEOUT_MS = 60_000
-/** How long what is left of a refused request is read, so that its sender sees the answer, in ms. */
-const LINGER_MS = 5_000
+/**
+ * How long what is left of an answered request is read, so that its sender sees the answer, and how long it may pause
+ * meanwhile, in ms: as nginx has it.
+ */
+const LINGER_MS = 30_000
+const LINGER_READ_MS = 5_000
 /** An upload is looked at every so many ms, and has to have brought so many bytes: 16 KiB a second. */
 const UPLOAD_CHECK_MS = 30_000
 const UPLOAD_MIN_BYTES = 30 * 16 * 1024
@@ -61,6 +65,7 @@ export const httpSettingsOf = (config: Config): HttpSettings => ({
   headersTimeoutMs: HEADERS_TIMEOUT_MS,
   requestTimeoutMs: REQUEST_TIMEOUT_MS,
   lingerMs: LINGER_MS,
+  lingerReadMs: LINGER_READ_MS,
   uploadCheckMs: UPLOAD_CHECK_MS,
   uploadMinBytes: UPLOAD_MIN_BYTES,
   stallTimeoutMs: STALL_TIMEOUT_MS,

@@ -1,13 +1,14 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { FastifyInstance } from 'fastify'
-import { answerClientError } from './problems.ts'
+import { AppError } from '../errors.ts'
+import { discardRest, type LingerLimits, noteBody } from './closing.ts'
+import { unreadableError } from './problems.ts'
+import type { Refusal } from './refusals.ts'
 
 /** How the body of a request has to arrive. */
-export type ArrivalLimits = {
+export type ArrivalLimits = LingerLimits & {
   /** How long the body of a request may take, in ms, from the end of its head. */
   readonly requestTimeoutMs: number
-  /** How long the rest of a request that has its answer already is thrown away, before the connection is, in ms. */
-  readonly lingerMs: number
   /** What an upload, which may take as long as it likes, has to bring every so many ms, in bytes. */
   readonly uploadCheckMs: number
   readonly uploadMinBytes: number
@@ -17,7 +18,8 @@ type Watch = { expectProgress(maxBytes: number): void }
 
 /** On the request itself: a `WeakMap` of all of them, which is collected slowly, was a third of what a submit cost. */
 const WATCH = Symbol('watch')
-type Watched = IncomingMessage & { [WATCH]?: Watch }
+const FAILURE = Symbol('failure')
+type Watched = IncomingMessage & { [WATCH]?: Watch; [FAILURE]?: AppError }
 
 /**
  * Cuts off clients whose request does not arrive, with 408. Node's own `requestTimeout` is one for all requests, and
@@ -25,7 +27,9 @@ type Watched = IncomingMessage & { [WATCH]?: Watch }
  */
 export function limitArrival(app: FastifyInstance, limits: ArrivalLimits): void {
   app.server.prependListener('request', (request: Watched, response: ServerResponse) => {
-    if (hasBody(request)) request[WATCH] = watch(request, response, limits)
+    if (!hasBody(request)) return
+    request[WATCH] = watch(request, response, limits)
+    noteBody(request)
   })
 }
 
@@ -34,23 +38,14 @@ const hasBody = ({ headers }: IncomingMessage) =>
 
 function watch(request: IncomingMessage, response: ServerResponse, limits: ArrivalLimits): Watch {
   const { socket } = request
-  const cutOff = () => {
-    // Who has its answer needs no other.
-    if (response.headersSent) socket.destroy()
-    else answerClientError(Object.assign(new Error('slow'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' }), socket)
-  }
-  let timer = setTimeout(cutOff, limits.requestTimeoutMs).unref()
+  let timer = setTimeout(() => failBody(request, timeout()), limits.requestTimeoutMs).unref()
   const stop = () => clearTimeout(timer)
-
-  /** Closing at once would take the answer with it, so what still comes is read for a while (RFC 9112 9.6). */
-  const linger = () => {
-    stop()
-    timer = setTimeout(() => socket.destroy(), limits.lingerMs).unref()
-    request.resume()
-  }
-
   request.once('end', stop).once('close', stop)
-  response.once('close', () => (request.complete || socket.destroyed ? stop() : linger()))
+  response.once('close', () => {
+    stop()
+    // Where the answer closes the connection, that is done already.
+    if (!request.complete && socket.writable) discardRest(request, limits)
+  })
   return {
     expectProgress(maxBytes) {
       stop()
@@ -60,13 +55,28 @@ function watch(request: IncomingMessage, response: ServerResponse, limits: Arriv
         // What has come and is not read yet is our delay, not the client's.
         const isSlow = socket.bytesRead - before < limits.uploadMinBytes && request.readableLength === 0
         before = socket.bytesRead
-        if (isSlow) cutOff()
-        else if (before - begun > maxBytes) socket.destroy()
-        if (socket.destroyed || request.complete) stop()
+        if (isSlow) failBody(request, timeout())
+        else if (before - begun > maxBytes) failBody(request, bodyTooLarge())
       }, limits.uploadCheckMs).unref()
     },
   }
 }
+
+const timeout = () => unreadableError('ERR_HTTP_REQUEST_TIMEOUT')
+const bodyTooLarge = () => new AppError('body_too_large', 413, 'The body is larger than the server accepts.')
+
+/**
+ * Ends the reading of a body with an error, which is answered as any other is. Where nobody has begun to read it, that
+ * is for `failedBodyRefusal` to do.
+ */
+export function failBody(request: Watched, error: AppError): void {
+  if (request.complete) return
+  if (request.listenerCount('error') > 0) request.emit('error', error)
+  else request[FAILURE] = error
+}
+
+/** Refuses a request whose body has failed before anybody wanted it. */
+export const failedBodyRefusal: Refusal = ({ raw }) => (raw as Watched)[FAILURE]
 
 /** From here on a request may take its time, as long as it makes progress and brings no more than so many bytes. */
 export function expectProgress(request: Watched, maxBytes: number): void {

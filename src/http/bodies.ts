@@ -38,8 +38,22 @@ export const ambiguousHeaderRefusal: Refusal = ({ headers, raw }) => {
   return credentials > 1 ? malformed('There is more than one Authorization header.') : undefined
 }
 
-/** What of a request is no good before its body is looked at. */
-export const headRefusal: Refusal = ({ headers }) => {
-  const { 'content-encoding': encoding } = headers
+/** As Node recognizes it. */
+const CONTINUE = /(?:^|\W)100-continue(?:$|\W)/i
+
+export const expectationFailed = () =>
+  new AppError('expectation_failed', 417, 'Of expectations the server knows only 100-continue.')
+
+/** Lets requests with an expectation that Node does not know go the way of all others, up to `headRefusal`. */
+export function admitExpectations(app: FastifyInstance): void {
+  app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response))
+}
+
+/** What of a request is no good before its body is looked at (RFC 9110 8.4, 10.1.1). */
+export const headRefusal: Refusal = ({ headers, raw }) => {
+  const { 'content-encoding': encoding, expect } = headers
+  // HTTP/1.0 knows none, and takes no notice.
+  const isUnknown = expect !== undefined && raw.httpVersion === '1.1' && !CONTINUE.test(expect)
+  if (isUnknown) return expectationFailed()
   return encoding !== undefined && encoding !== 'identity' ? unsupported('Compressed bodies are not read.') : undefined
 }

@@ -42,8 +42,8 @@ const BROKEN_OFF = 499
 
 const isUpload = ({ headers }: FastifyRequest) => headers['content-type']?.startsWith('multipart/') === true
 
-/** Of a request whose URL cannot be read Fastify runs no hook. */
-export function countUnreadable(observe: Observe, { method }: FastifyRequest, status: number): void {
+/** Of a request whose URL, or anything of it, cannot be read Fastify runs no hook. */
+export function countUnreadable(observe: Observe, { method }: { method: string }, status: number): void {
   observe({ type: 'request-answered', method, route: undefined, status, tookMs: undefined })
 }
 

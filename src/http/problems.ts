@@ -1,5 +1,4 @@
-import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
-import type { Socket } from 'node:net'
+import { STATUS_CODES } from 'node:http'
 import type { FastifyBaseLogger, FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import {
   AppError,
@@ -66,6 +65,8 @@ export function answerError(
   logProblem(error, document, request.log, isLineDue)
   if (error instanceof AppError && error.retryAfterSeconds) reply.header('retry-after', error.retryAfterSeconds)
   if (error instanceof AppError && error.challenge) reply.header('www-authenticate', error.challenge)
+  // Of these requests the rest may never come: with 408 it has not, with 417 its client waits for a leave to send it.
+  if (document.status === 408 || document.status === 417) reply.header('connection', 'close')
   send(reply, document)
 }
 
@@ -103,45 +104,17 @@ function send(reply: FastifyReply, document: Problem) {
   reply.code(document.status).headers(SAFE_HEADERS).type(PROBLEM_TYPE).send(document)
 }
 
-/** Fastify's `clientErrorHandler`: what is not HTTP at all gets its answer straight on the socket. */
-export function answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || socket.destroyed) return
-  if (!socket.writable) return void socket.destroy()
-  const document = clientProblemOf(error.code)
-  const body = JSON.stringify(document)
-  const head = [
-    `HTTP/1.1 ${document.status} ${document.title}`,
-    `content-type: ${PROBLEM_TYPE}`,
-    `content-length: ${Buffer.byteLength(body)}`,
-    ...Object.entries(SAFE_HEADERS).map(([name, value]) => `${name}: ${value}`),
-    'connection: close',
-  ]
-  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`)
+/** The problem of a request that Node could not read; `code` is Node's for what is wrong with it. */
+export function unreadableError(code = ''): AppError {
+  switch (code) {
+    case 'HPE_HEADER_OVERFLOW':
+      return new AppError('headers_too_large', 431, 'URL and headers are larger than the server accepts.')
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return new AppError('request_timeout', 408, 'The request took too long to arrive.')
+    default:
+      return new AppError('malformed_request', 400, 'The request is not readable HTTP.')
+  }
 }
-
-/** For an expectation that nobody knows. */
-export const EXPECTATION_FAILED = problem(
-  417,
-  'expectation_failed',
-  'Of expectations the server knows only 100-continue.',
-)
-
-/** For an `Expect` header that is not `100-continue` (RFC 9110 10.1.1). */
-export function answerExpectation(_request: IncomingMessage, response: ServerResponse): void {
-  const headers = { 'content-type': PROBLEM_TYPE, ...SAFE_HEADERS, connection: 'close' }
-  response.writeHead(417, headers).end(JSON.stringify(EXPECTATION_FAILED))
-}
-
-type ClientError = readonly [status: number, code: ProblemCode, detail: string]
-
-const MALFORMED: ClientError = [400, 'malformed_request', 'The request is not readable HTTP.']
-const CLIENT_ERRORS: Readonly<Record<string, ClientError>> = {
-  HPE_HEADER_OVERFLOW: [431, 'headers_too_large', 'URL and headers are larger than the server accepts.'],
-  ERR_HTTP_REQUEST_TIMEOUT: [408, 'request_timeout', 'The request took too long to arrive.'],
-}
-
-/** The problem of a request that Node could not read; `error` is its code for that. */
-export const clientProblemOf = (error = ''): Problem => problem(...(CLIENT_ERRORS[error] ?? MALFORMED))
 
 /** Fastify's own codes in our words; what is not listed keeps its status. */
 const FRAMEWORK_ERRORS: Record<string, [code: ProblemCode, detail: string]> = {

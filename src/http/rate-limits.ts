@@ -44,12 +44,12 @@ export async function registerLimiter(app: FastifyInstance, limits: RequestLimit
   })
 }
 
-type Counted = (error: Error | null, result?: { current: number; ttl: number }) => void
+type Answer = (error: Error | null, result?: { current: number; ttl: number }) => void
 
 /** A counter in the form of the plugin's stores, which it makes itself. Keys tell apart what is counted there. */
 const storeOf = (counter: Counter) =>
   class {
-    incr(key: string, done: Counted, windowMs = WINDOW_MS) {
+    incr(key: string, done: Answer, windowMs = WINDOW_MS) {
       counter.count(key, windowMs).then(({ current, ttlMs }) => done(null, { current, ttl: ttlMs }), done)
     }
 
@@ -65,33 +65,65 @@ export const BYTES_PER_REQUEST = 64 * 1024
 export type ChargeAnswer = (request: FastifyRequest, reply: FastifyReply, bytes: number) => Promise<void>
 
 /**
- * Refuses, from this point of the hooks on, whoever asks too often. A hook of the whole app and not of each route, so
- * that it comes where it is added, and for unknown routes too. It runs before a body is read. Gives what charges for
- * the size of an answer.
+ * Counts a request of which no more is known than its address. Resolves with the refusal where there were too many;
+ * where counting fails, with nothing: such a request is refused in any case.
  */
-export function addRateLimits(app: FastifyInstance, limits: RequestLimits): ChargeAnswer {
-  if (limits.read === 0 && limits.submit === 0) return () => Promise.resolve()
+export type AddressLimit = (address: string | undefined) => Promise<RateLimited | undefined>
+
+/** What the limits of an application are checked with. */
+export type RateLimits = {
+  /** Refuses, from this point of the hooks on, whoever asks too often. */
+  addTo(app: FastifyInstance): void
+  readonly chargeAnswer: ChargeAnswer
+  readonly countAddress: AddressLimit
+}
+
+/**
+ * The limits on requests. A hook of the whole app and not of each route, so that it comes where it is added, and for
+ * unknown routes too. It runs before a body is read.
+ */
+export function createRateLimits(app: FastifyInstance, limits: RequestLimits): RateLimits {
   // Each has a memory of its own: strangers, who may be many, cannot make the server forget a caller's count.
   const [callers, addresses] = [app.createRateLimit({}), app.createRateLimit({})]
   const count = (request: FastifyRequest) => (isKnown(request) ? callers : addresses)(request)
-  app.addHook('onRequest', async (request, reply) => {
-    const { bucket = 'read', alwaysAnswered = false } = request.routeOptions.config
-    if (limits[bucket] === 0 || alwaysAnswered) return
-    const counted = await count(request)
-    if (counted.isAllowed) return
-    const { max, remaining, ttlInSeconds, isExceeded } = counted
-    // draft-ietf-httpapi-ratelimit-headers-03, which clients know; later drafts have one structured field instead.
-    reply.headers({ 'ratelimit-limit': max, 'ratelimit-remaining': remaining, 'ratelimit-reset': ttlInSeconds })
-    if (isExceeded) throw new RateLimited(`This is more than ${max} ${PLURALS[bucket]} a minute.`, ttlInSeconds)
-  })
-
-  return async (request, reply, bytes) => {
-    const requests = Math.floor(bytes / BYTES_PER_REQUEST)
-    if (limits[bucketOf(request)] === 0 || requests === 0) return
-    const counts = await Promise.all(Array.from({ length: requests }, () => count(request)))
-    const last = counts.at(-1)
-    if (last && !last.isAllowed) reply.header('ratelimit-remaining', last.remaining)
+  return {
+    addTo(hooked) {
+      if (limits.read === 0 && limits.submit === 0) return
+      hooked.addHook('onRequest', async (request, reply) => {
+        const { bucket = 'read', alwaysAnswered = false } = request.routeOptions.config
+        if (limits[bucket] === 0 || alwaysAnswered) return
+        const counted = await count(request)
+        if (counted.isAllowed) return
+        const { max, remaining, ttlInSeconds } = counted
+        // draft-ietf-httpapi-ratelimit-headers-03, which clients know; later drafts have one structured field instead.
+        reply.headers({ 'ratelimit-limit': max, 'ratelimit-remaining': remaining, 'ratelimit-reset': ttlInSeconds })
+        const refusal = refusalOf(counted, bucket)
+        if (refusal) throw refusal
+      })
+    },
+    async chargeAnswer(request, reply, bytes) {
+      const requests = Math.floor(bytes / BYTES_PER_REQUEST)
+      if (limits[bucketOf(request)] === 0 || requests === 0) return
+      const counts = await Promise.all(Array.from({ length: requests }, () => count(request)))
+      const last = counts.at(-1)
+      if (last && !last.isAllowed) reply.header('ratelimit-remaining', last.remaining)
+    },
+    async countAddress(ip) {
+      if (limits.read === 0) return undefined
+      // All that is looked at of a request, here and by the plugin.
+      const request = { ip, caller: undefined, routeOptions: { config: {} } } as unknown as FastifyRequest
+      const counted = await addresses(request).catch(() => undefined)
+      return counted && refusalOf(counted, 'read')
+    },
   }
+}
+
+type Counted = Awaited<ReturnType<ReturnType<FastifyInstance['createRateLimit']>>>
+
+function refusalOf(counted: Counted, bucket: Bucket): RateLimited | undefined {
+  if (counted.isAllowed || !counted.isExceeded) return undefined
+  const { max, ttlInSeconds } = counted
+  return new RateLimited(`This is more than ${max} ${PLURALS[bucket]} a minute.`, ttlInSeconds)
 }
 
 const PLURALS = { read: 'requests', submit: 'submits' } as const

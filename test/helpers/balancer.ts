@@ -46,14 +46,17 @@ export type Balancer = {
   log(): string
 }
 
-/** Runs the real nginx with the configuration of compose.yaml until the end of the test. */
-export async function startBalancer(ports: Places): Promise<Balancer> {
+/** What is changed in a configuration: text that it has once, and what takes its place. */
+type Changes = Readonly<Record<string, string>>
+
+/** Runs the real nginx with the configuration of compose.yaml, but for these changes, until the end of the test. */
+export async function startBalancer(ports: Places, changes: Changes = {}): Promise<Balancer> {
   const folder = folderOfTest()
   // As root, nginx runs its workers as somebody else.
   chmodSync(folder, 0o755)
   const [dns, port] = [await startDns(), await freePort()]
   const file = join(folder, 'nginx.conf')
-  writeFileSync(file, onLoopback({ folder, port, ports, dnsPort: dns.port }))
+  writeFileSync(file, onLoopback({ folder, port, ports, dnsPort: dns.port, changes }))
   const own = `daemon off; error_log stderr; pid ${folder}/nginx.pid;`
   const child = spawn('nginx', ['-e', 'stderr', '-c', file, '-g', own], { stdio: ['ignore', 'ignore', 'pipe'] })
   const printed: string[] = []
@@ -68,10 +71,10 @@ export async function startBalancer(ports: Places): Promise<Balancer> {
   return { url: `http://127.0.0.1:${port}`, dns, log: () => readFileSync(join(folder, 'access.log'), 'utf8') }
 }
 
-type Loopback = { folder: string; port: number; ports: Places; dnsPort: number }
+type Loopback = { folder: string; port: number; ports: Places; dnsPort: number; changes: Changes }
 
 /** Only addresses, ports and folders change; and `resolve` goes where this nginx does not have it. */
-function onLoopback({ folder, port, ports, dnsPort }: Loopback): string {
+function onLoopback({ folder, port, ports, dnsPort, changes: own }: Loopback): string {
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((of) => `${of}_temp_path ${folder}/${of};`)
   const serverOf = (name: keyof Places) =>
     noResolve === undefined ? `server ${name}:${ports[name]} resolve` : `server 127.0.0.1:${ports[name]}`
@@ -82,6 +85,7 @@ function onLoopback({ folder, port, ports, dnsPort }: Loopback): string {
     'resolver 127.0.0.11 ': `resolver 127.0.0.1:${dnsPort} `,
     'server server-1:9000 resolve': serverOf('server-1'),
     'server server-2:9000 resolve': serverOf('server-2'),
+    ...own,
   }
   return Object.entries(changes).reduce((config, [from, to]) => {
     if (config.split(from).length !== 2) throw new Error(`compose.yaml does not have once: ${from}`)

@@ -482,7 +482,7 @@ describe('over a real connection', () => {
   })
 
   test('one that is too large is refused before it has come, and its sender can read why', async () => {
-    await start({ maxBytes: 100_000, http: { lingerMs: 500 } })
+    await start({ maxBytes: 100_000, http: { lingerReadMs: 500 } })
     const client = await dial({ 'transfer-encoding': 'chunked' })
     const write = (data: Buffer) =>
       client.socket.write(`${data.length.toString(16)}\r\n${data.toString('latin1')}\r\n`, 'latin1')

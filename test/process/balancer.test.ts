@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import type { JobView } from '../../src/jobs/view.ts'
 import { type Balancer, noNginx, noResolve, type Places, startBalancer } from '../helpers/balancer.ts'
@@ -8,6 +10,7 @@ import { asking } from '../helpers/jobs.ts'
 import { startCluster } from '../helpers/replicas.ts'
 import type { ServerProcess } from '../helpers/server.ts'
 import { until } from '../helpers/until.ts'
+import { FORM_TYPE, formOf, type Part } from '../helpers/uploads.ts'
 
 const noBalancer = noNginx ?? noRedisServer
 if (noBalancer !== undefined) process.stderr.write(`skipped: the load balancer: ${noBalancer}\n`)
@@ -16,11 +19,12 @@ if (noResolve !== undefined) process.stderr.write(`skipped: replicas resolved at
 const TIMEOUT = { timeout: 60_000 }
 
 /** The load balancer of compose.yaml, and what starts replicas by the names that it knows them by. */
-async function startFleet() {
+async function startFleet(changes = {}) {
   const ports = { 'server-1': await freePort(), 'server-2': await freePort() }
-  const [cluster, balancer] = [await startCluster(0), await startBalancer(ports)]
+  const [cluster, balancer] = [await startCluster(0), await startBalancer(ports, changes)]
   const start = async (name: keyof Places, host = '127.0.0.1') => {
-    const replica = await cluster.start({ HOST: host, PORT: String(ports[name]), TRUST_PROXY: '1' })
+    const env = { HOST: host, PORT: String(ports[name]), TRUST_PROXY: '1', PUBLIC_URL: balancer.url }
+    const replica = await cluster.start(env)
     balancer.dns.addresses.set(name, host)
     return replica
   }
@@ -135,6 +139,51 @@ describe.skipIf(noBalancer !== undefined)('the load balancer of compose.yaml', (
     await reader.cancel()
   })
 
+  test('takes a head of 14 KB to a replica, and refuses one that the replica would refuse', TIMEOUT, async () => {
+    const { balancer } = await startOne()
+    const ask = (count: number) =>
+      fetch(`${balancer.url}/jobs`, {
+        headers: Object.fromEntries(Array.from({ length: count }, (_, n) => [`x-${n}`, 'y'.repeat(6_900)])),
+      })
+    const answers = [await ask(2), await ask(3)]
+    expect(answers.map(({ status, headers }) => [status, headers.get('x-content-type-options')])).toEqual([
+      [200, 'nosniff'],
+      [400, null],
+    ])
+  })
+
+  test.each([
+    ['as it is', {}],
+    // With nginx's own size of buffers it is a replica that refuses a head.
+    ['with larger buffers for heads', { 'large_client_header_buffers 2 7k': 'large_client_header_buffers 4 8k' }],
+  ])('%s answers everybody right while a client sends what is refused before its end', TIMEOUT, async (_, changes) => {
+    const { balancer, start } = await startFleet(changes)
+    for (const name of ['server-1', 'server-2'] as const) await untilUsed(balancer, await start(name))
+    const traffic = startTraffic(balancer)
+    const refused = new Set<string>()
+    for (let round = 0; round < 3; round++) {
+      const sent = Object.entries(REFUSED).flatMap(([kind, { body, headers }]) =>
+        Array.from({ length: 4 }, async () => {
+          const answer = await fetch(`${balancer.url}/jobs`, { method: 'POST', body, headers })
+          await answer.text()
+          refused.add(`${kind}: ${answer.status}`)
+        }),
+      )
+      await Promise.all([...sent, ...Array.from({ length: 8 }, () => leaveMidway(balancer))])
+    }
+    const { reads, submitted, lost } = await traffic.end()
+    expect([...refused].toSorted()).toEqual([
+      'form without end: 400',
+      'large JSON: 413',
+      `large head: ${'large_client_header_buffers 2 7k' in changes ? 431 : 400}`,
+      'not a picture: 415',
+      'unknown file: 400',
+    ])
+    expect([...reads.keys()]).toEqual([200])
+    expect(lost).toBe(0)
+    expect(submitted.length).toBeGreaterThan(5)
+  })
+
   test('writes no query string to its access log: it may carry a signature', TIMEOUT, async () => {
     const { balancer } = await startOne()
     await fetch(`${balancer.url}/jobs/a/output?signature=secret`, { headers: { referer: '/?signature=secret' } })
@@ -143,10 +192,36 @@ describe.skipIf(noBalancer !== undefined)('the load balancer of compose.yaml', (
   })
 })
 
+const file = (name: string, value: Buffer): Part => ({ name, value, filename: name })
+const form = (...parts: Part[]) => ({ body: new Uint8Array(formOf(parts)), headers: { 'content-type': FORM_TYPE } })
+
+/** Requests that a replica refuses while most of their bodies is still to come. */
+const REFUSED: Readonly<Record<string, { body: Uint8Array<ArrayBuffer>; headers: Record<string, string> }>> = {
+  'large head': {
+    body: new Uint8Array(1_000_000),
+    headers: { a: 'x'.repeat(7_500), b: 'x'.repeat(7_500), c: 'x'.repeat(6_000) },
+  },
+  'large JSON': { body: new Uint8Array(8_000_000), headers: { 'content-type': 'application/json' } },
+  'unknown file': form(file('unknown', Buffer.alloc(300_000))),
+  'not a picture': form(file('image', Buffer.from('not a picture')), file('audio', Buffer.alloc(4_000_000))),
+  'form without end': { ...form(), body: new Uint8Array(2_000_000) },
+}
+
+/** Sends the beginning of what is refused, and goes away without a look at the answer. */
+async function leaveMidway({ url }: Balancer): Promise<void> {
+  const socket = connect(Number(new URL(url).port), '127.0.0.1')
+  socket.on('error', () => undefined)
+  await once(socket, 'connect')
+  const head = 'POST /jobs HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 8000000\r\n\r\n'
+  socket.write(head + 'x'.repeat(500_000), () => socket.resetAndDestroy())
+  await once(socket, 'close')
+}
+
 /** Reads and submits until the end; a submit that is answered 502 is sent again with its key. */
 function startTraffic({ url }: Balancer) {
   const reads = new Map<number, number>()
   const submitted: string[] = []
+  let lost = 0
   let isOver = false
   const read = async () => {
     const answer = await fetch(`${url}/jobs?limit=1`)
@@ -155,7 +230,10 @@ function startTraffic({ url }: Balancer) {
   }
   const submitOnce = async (key = crypto.randomUUID()): Promise<void> => {
     const answer = await post(url, asking('after=10'), { 'idempotency-key': key })
-    if (answer.status === 502) return answer.text().then(() => submitOnce(key))
+    if (answer.status === 502) {
+      lost++
+      return answer.text().then(() => submitOnce(key))
+    }
     expect(answer.status).toBe(202)
     submitted.push(((await answer.json()) as JobView).job_id)
   }
@@ -166,7 +244,7 @@ function startTraffic({ url }: Balancer) {
   const end = async () => {
     isOver = true
     await Promise.all(loops)
-    return { reads, submitted }
+    return { reads, submitted, lost }
   }
   return { end }
 }

@@ -36,7 +36,8 @@ import {
   WebhookSecretNotShown,
   WebhooksNotConfigured,
 } from '../../errors.ts'
-import { clientProblemOf, EXPECTATION_FAILED, type Problem, problemOf, ROUTE_NOT_FOUND } from '../problems.ts'
+import { expectationFailed } from '../bodies.ts'
+import { type Problem, problemOf, ROUTE_NOT_FOUND, unreadableError } from '../problems.ts'
 
 /** A problem as it looks, and the headers that come with it. */
 export type ProblemExample = {
@@ -83,8 +84,8 @@ export const PROBLEMS: Readonly<Record<ProblemCode, Entry>> = {
   ),
   delivery_in_progress: entry('The delivery is being tried, or about to be.', new DeliveryInProgress()),
   delivery_not_found: entry('The job has no delivery of that number.', new DeliveryNotFound()),
-  expectation_failed: entry('The `Expect` header is none that the server knows.', EXPECTATION_FAILED),
-  headers_too_large: entry('URL and headers are too large.', clientProblemOf('HPE_HEADER_OVERFLOW')),
+  expectation_failed: entry('The `Expect` header is none that the server knows.', expectationFailed()),
+  headers_too_large: entry('URL and headers are too large.', unreadableError('HPE_HEADER_OVERFLOW')),
   idempotency_key_reused: entry('The `Idempotency-Key` was used with another request.', new IdempotencyConflict()),
   input_not_found: entry('The job came without such a file.', new InputNotFound()),
   insufficient_scope: entry('The credential lacks the scope that this needs.', new Forbidden('jobs:write')),
@@ -127,7 +128,7 @@ export const PROBLEMS: Readonly<Record<ProblemCode, Entry>> = {
   ),
   malformed_request: entry(
     'The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.',
-    clientProblemOf(),
+    unreadableError(),
   ),
   malformed_url: entry('The URL is not valid percent-encoded UTF-8.', problemOf(new errorCodes.FST_ERR_BAD_URL())),
   method_not_allowed: entry(
@@ -153,7 +154,7 @@ export const PROBLEMS: Readonly<Record<ProblemCode, Entry>> = {
     'More requests, or wrong credentials, came in a minute than may.',
     new RateLimited('This is more than 600 submits a minute.', 27),
   ),
-  request_timeout: entry('The request took too long to arrive.', clientProblemOf('ERR_HTTP_REQUEST_TIMEOUT')),
+  request_timeout: entry('The request took too long to arrive.', unreadableError('ERR_HTTP_REQUEST_TIMEOUT')),
   retry_limit_reached: entry('The job has been retried as often as a job may be.', new RetryLimitReached(100)),
   route_not_found: entry('There is no such path.', ROUTE_NOT_FOUND),
   server_ending: entry('The server has been told to end, and answers nothing new.', new ServerEnding()),
