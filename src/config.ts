@@ -190,11 +190,14 @@ export const ConfigSchema = Type.Object({
     minimum: 1024,
     maximum: 64 * 1024 * MiB,
   }),
-  MAX_CONCURRENT_UPLOADS: integer('Submits with files received at the same time; beyond them 503. 0: no limit.', {
-    default: 32,
-    minimum: 0,
-    maximum: 100_000,
-  }),
+  MAX_CONCURRENT_UPLOADS: integer(
+    'Submits with files received at the same time, of which a caller may have as many as it leaves free, so half if it is alone; beyond them 503. 0: no limit.',
+    {
+      default: 32,
+      minimum: 0,
+      maximum: 100_000,
+    },
+  ),
   MAX_INPUT_BYTES: integer('Largest input the local backend fetches or opens.', {
     default: 512 * MiB,
     minimum: 1024,

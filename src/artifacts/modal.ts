@@ -6,8 +6,8 @@ import { createFileCache } from './file-cache.ts'
 import { nameOf, namesOf, sweepFolder } from './job-files.ts'
 import type { Artifacts, SucceededJob } from './port.ts'
 
-/** A run of the deployed function, by its own id. */
-export type ModalRun = { readonly runId: string; readonly version: ModelVersion }
+/** A run of the deployed function, by its own id, and the caller whose job it was. */
+export type ModalRun = { readonly runId: string; readonly version: ModelVersion; readonly caller: string }
 
 export type ModalArtifactsOptions = {
   /** Writes the output of a run to a file. Rejects with `OutputUnavailable`, or what the disk says. */
@@ -35,7 +35,7 @@ export function createModalArtifacts(options: ModalArtifactsOptions): Artifacts 
     if (runId === undefined) throw new OutputUnavailable('The run of the job is not known, under which Modal keeps it.')
     const fill = async (path: string, signal: AbortSignal) => {
       const startedAt = performance.now()
-      await download({ runId, version }, path, signal)
+      await download({ runId, version, caller: job.caller }, path, signal)
       log.info({ job_id: id, duration_ms: Math.round(performance.now() - startedAt) }, 'output fetched from Modal')
     }
     try {

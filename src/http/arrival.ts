@@ -14,7 +14,17 @@ export type ArrivalLimits = LingerLimits & {
   readonly uploadMinBytes: number
 }
 
-type Watch = { expectProgress(maxBytes: number): void }
+/** What a request may bring from now on, as long as it makes progress. */
+export type Progress = {
+  readonly maxBytes: number
+  /** Whether others were refused lately, for want of the place that it has. */
+  readonly isContended: () => boolean
+}
+
+/** How much faster an upload has to come while others are refused. */
+export const CONTENDED_FACTOR = 8
+
+type Watch = { expectProgress(progress: Progress): void }
 
 /** On the request itself: a `WeakMap` of all of them, which is collected slowly, was a third of what a submit cost. */
 const WATCH = Symbol('watch')
@@ -47,13 +57,14 @@ function watch(request: IncomingMessage, response: ServerResponse, limits: Arriv
     if (!request.complete && socket.writable) discardRest(request, limits)
   })
   return {
-    expectProgress(maxBytes) {
+    expectProgress({ maxBytes, isContended }) {
       stop()
       const begun = socket.bytesRead
       let before = begun
       timer = setInterval(() => {
         // What has come and is not read yet is our delay, not the client's.
-        const isSlow = socket.bytesRead - before < limits.uploadMinBytes && request.readableLength === 0
+        const minBytes = limits.uploadMinBytes * (isContended() ? CONTENDED_FACTOR : 1)
+        const isSlow = socket.bytesRead - before < minBytes && request.readableLength === 0
         before = socket.bytesRead
         if (isSlow) failBody(request, timeout())
         else if (before - begun > maxBytes) failBody(request, bodyTooLarge())
@@ -79,6 +90,6 @@ export function failBody(request: Watched, error: AppError): void {
 export const failedBodyRefusal: Refusal = ({ raw }) => (raw as Watched)[FAILURE]
 
 /** From here on a request may take its time, as long as it makes progress and brings no more than so many bytes. */
-export function expectProgress(request: Watched, maxBytes: number): void {
-  request[WATCH]?.expectProgress(maxBytes)
+export function expectProgress(request: Watched, progress: Progress): void {
+  request[WATCH]?.expectProgress(progress)
 }

@@ -2,7 +2,9 @@ import multipart from '@fastify/multipart'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { AppError, type FieldFault, InvalidMultipart, Overloaded, UploadTooLarge } from '../errors.ts'
 import type { Upload, Uploads } from '../inputs/port.ts'
+import { createFairSemaphore } from '../lib/fair-semaphore.ts'
 import { expectProgress } from './arrival.ts'
+import { limitKeyOf } from './caller.ts'
 import { comesAsStream, readForm } from './form.ts'
 
 declare module 'fastify' {
@@ -17,7 +19,7 @@ declare module 'fastify' {
 export type UploadLimits = {
   /** The files of one request together. */
   readonly maxUploadBytes: number
-  /** Uploads received at the same time; beyond them a submit is 503. 0: no limit. */
+  /** Uploads received at the same time, of which one caller has its share; beyond them a submit is 503. 0: no limit. */
   readonly maxUploads: number
   /** One field that is no file. */
   readonly bodyLimitBytes: number
@@ -27,6 +29,9 @@ export type UploadParts = { readonly uploads: Pick<Uploads, 'begin'>; readonly l
 
 /** What a request may have beside its files, in bytes: fields, and what goes between the parts. */
 const OVERHEAD_BYTES = 1024 * 1024
+
+/** How long an upload that was refused for want of places makes the others hurry, in ms: beyond their next check. */
+const CONTENDED_MS = 60_000
 
 /** More than a form can have that is in order: every field comes once. */
 const MAX_PARTS = 30
@@ -44,17 +49,26 @@ export async function registerUploads(app: FastifyInstance, { uploads, limits }:
   })
   app.decorateRequest('upload', null)
   app.decorateRequest('formErrors', null)
-  let receiving = 0
+  const places = createFairSemaphore(maxUploads || Infinity)
+  let contendedUntil = -Infinity
+  const isContended = () => performance.now() < contendedUntil
+
+  const acquirePlace = (request: FastifyRequest) => {
+    const release = places.tryAcquire(limitKeyOf(request))
+    if (release) return release
+    // A caller that has its share already makes nobody hurry.
+    if (places.isFull) contendedUntil = performance.now() + CONTENDED_MS
+    throw new Overloaded('Too many uploads are being received.')
+  }
 
   const take = async (request: FastifyRequest) => {
     try {
-      if (maxUploads > 0 && receiving >= maxUploads) throw new Overloaded('Too many uploads are being received.')
       const { 'content-length': bytes = 0, 'content-type': type = '' } = request.headers
       if (Number(bytes) > maxUploadBytes + OVERHEAD_BYTES) throw new UploadTooLarge(maxUploadBytes)
       if (!HAS_BOUNDARY.test(type)) throw new InvalidMultipart(NO_BOUNDARY)
-      expectProgress(request.raw, maxUploadBytes + OVERHEAD_BYTES)
-      receiving++
-      await receive(request, { uploads, maxFieldBytes: bodyLimitBytes }).finally(() => receiving--)
+      const release = acquirePlace(request)
+      expectProgress(request.raw, { maxBytes: maxUploadBytes + OVERHEAD_BYTES, isContended })
+      await receive(request, { uploads, maxFieldBytes: bodyLimitBytes }).finally(release)
     } catch (error) {
       throw refusalOf(error)
     }

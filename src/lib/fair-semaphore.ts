@@ -10,7 +10,12 @@ export type FairSemaphore = {
    * aborts while waiting.
    */
   use<T>(key: string, signal: AbortSignal, task: () => Promise<T>): Promise<T>
+  /** Whether nobody has a place or waits for one. */
   readonly isIdle: boolean
+  /** Whether every place is taken. */
+  readonly isFull: boolean
+  /** Whether every place is taken and somebody waits for one. */
+  readonly isContended: boolean
 }
 
 type Waiting = Fifo<(release: () => void) => void>
@@ -78,6 +83,12 @@ export function createFairSemaphore(count: number): FairSemaphore {
   return {
     get isIdle() {
       return free === count && turns.size === 0
+    },
+    get isFull() {
+      return free === 0
+    },
+    get isContended() {
+      return free === 0 && turns.size > 0
     },
     tryAcquire: (key) => (hasPlace(key) ? acquire(key) : undefined),
     async use(key, signal, task) {

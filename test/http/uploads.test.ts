@@ -1,8 +1,9 @@
 import { once } from 'node:events'
 import { rmSync } from 'node:fs'
-import { connect } from 'node:net'
+import { type AddressInfo, connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
+import { parseTrustedProxies } from '../../src/address-lists.ts'
 import { StorageFull, StoreUnavailable, UploadsNeedPublicUrl, UploadsNeedSharedStorage } from '../../src/errors.ts'
 import { refuseUploads } from '../../src/inputs/unreachable.ts'
 import type { Uploads } from '../../src/inputs/port.ts'
@@ -427,7 +428,8 @@ describe('the files of a job', () => {
 
 /** A client on a bare socket, which can stop where it likes. */
 async function dial(headers: Record<string, string | number>) {
-  const { port } = await listen(app.app)
+  const address = app.app.server.address() as AddressInfo | null
+  const { port } = address ?? (await listen(app.app))
   const socket = connect(port, '127.0.0.1')
   const client = { socket, answer: '', closed: false }
   socket.on('data', (piece: Buffer) => (client.answer += piece.toString()))
@@ -513,6 +515,40 @@ describe('over a real connection', () => {
     expect(client.answer).toMatch(/^HTTP\/1\.1 401 /)
     expect(left()).toEqual([])
     client.socket.destroy()
+  })
+
+  test('one caller gets no more than its share of the places, and another finds one', async () => {
+    await start({ http: { maxUploads: 4, trustedProxies: parseTrustedProxies('127.0.0.1') } })
+    const form = formOf([face(), speech()])
+    const clients: Awaited<ReturnType<typeof dial>>[] = []
+    const from = (address: string) => ({ 'x-forwarded-for': address })
+    for (const address of ['192.0.2.1', '192.0.2.1', '192.0.2.2']) {
+      const before = left().length
+      const client = await dial({ 'content-length': form.length, ...from(address) })
+      clients.push(client)
+      client.socket.write(form.subarray(0, 50_000))
+      await until(() => left().length > before, 'the beginning of a file')
+    }
+    const statusOf = async (address: string) => (await post([face(), speech()], from(address))).statusCode
+    expect([await statusOf('192.0.2.1'), await statusOf('192.0.2.2')]).toEqual([503, 503])
+    expect(await statusOf('192.0.2.3')).toBe(202)
+    for (const { socket } of clients) socket.destroy()
+  })
+
+  test('slow uploads are cut off while others are refused for want of places, and not before', async () => {
+    const settings = { maxUploads: 1, uploadCheckMs: 200, uploadMinBytes: 100, lingerMs: 200 }
+    await start({ http: settings })
+    const form = formOf([face(), speech()])
+    const client = await dial({ 'content-length': form.length })
+    let sent = 0
+    const drip = setInterval(() => client.socket.write(form.subarray(sent, (sent += 150))), 100)
+    onTestFinished(() => clearInterval(drip))
+    await until(() => left().length > 0, 'the beginning of a file')
+    await sleep(1_000)
+    expect(client.answer).toBe('')
+    expect((await post([face(), speech()])).statusCode).toBe(503)
+    await until(() => client.answer.includes(' 408 '), 'the end of the slow one')
+    await until(async () => (await post([face(), speech()])).statusCode === 202, 'a place')
   })
 
   test('no more uploads are received at a time than may be', async () => {

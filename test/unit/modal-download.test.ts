@@ -1,7 +1,8 @@
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterEach, expect, test } from 'vitest'
-import { createModalDownload, type ModalDownload } from '../../src/backend/modal/download.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterEach, describe, expect, test } from 'vitest'
+import { createModalDownload, type ModalDownload, type ModalDownloadOptions } from '../../src/backend/modal/download.ts'
 import { videoOf } from '../helpers/control-plane/behaviour.ts'
 import {
   type ControlPlane,
@@ -22,12 +23,16 @@ afterEach(async () => {
   restore()
 })
 
-async function start(options: PlaneOptions = {}) {
+async function start(options: PlaneOptions = {}, own: Partial<ModalDownloadOptions> = {}) {
   plane = await startControlPlane(options)
   restore = useEnvironment(plane.env)
-  downloads = createModalDownload({ app: 'musetalk-poc', functionName: 'download_result', log: silentLog() })
+  downloads = createModalDownload({
+    ...{ app: 'musetalk-poc', functionName: 'download_result', log: silentLog() },
+    ...own,
+  })
   const path = join(await temporaryFolder(), 'output.mp4')
-  const fetch = (runId = 'run', signal = never) => downloads.fetch({ runId, version: 'v1' }, path, signal)
+  const fetch = (runId = 'run', signal = never, caller = 'anonymous') =>
+    downloads.fetch({ runId, version: 'v1', caller }, path, signal)
   return { fetch, path }
 }
 
@@ -141,7 +146,44 @@ test('a signal ends a fetch', async () => {
 
 test('a disk that is full is told as it is', async () => {
   await start()
-  const fetch = (runId: string) => downloads.fetch({ runId, version: 'v1' }, '/dev/full', never)
+  const fetch = (runId: string) => downloads.fetch({ runId, version: 'v1', caller: 'anonymous' }, '/dev/full', never)
   await expect(fetch('run')).rejects.toMatchObject({ code: 'ENOSPC' })
   await expect(fetch('run-5000000')).rejects.toMatchObject({ code: 'ENOSPC' })
+})
+
+describe('fetches that hang', () => {
+  /** Runs of the name `hung...` never end. */
+  const hanging: PlaneOptions = {
+    behave: (kwargs) => (String(kwargs.job_id).startsWith('hung') ? { end: { kind: 'never' } } : {}),
+  }
+
+  test('of one caller do not keep others from their outputs', async () => {
+    const { fetch, path } = await start(hanging)
+    const ending = new AbortController()
+    const hung = Array.from({ length: 40 }, (_, n) => fetch(`hung-${n}`, ending.signal, 'key:a'))
+    const failed = Promise.allSettled(hung)
+    await plane.until(() => plane.calls().length >= 8)
+    await fetch('run', never, 'key:b')
+    expect(await readFile(path)).toEqual(videoOf('run'))
+    expect(plane.calls()).toHaveLength(8 + 1)
+    ending.abort(new Error('the server is ending'))
+    await failed
+  })
+
+  test('give their places up while others wait, and only then', async () => {
+    const { fetch } = await start(hanging, { contendedStallMs: 500 })
+    const ending = new AbortController()
+    const outcomes: unknown[] = []
+    const hang = (caller: string) =>
+      fetch(`hung-${caller}`, ending.signal, caller).catch((error: unknown) => outcomes.push(error))
+    for (const [caller, fetches] of Object.entries({ 'key:a': 8, 'key:b': 4, 'key:c': 2, 'key:d': 1, 'key:e': 1 }))
+      for (let n = 0; n < fetches; n++) void hang(caller)
+    await plane.until(() => plane.calls().length === 16)
+    await sleep(1_500)
+    expect(outcomes).toEqual([])
+    await fetch('run', never, 'key:f')
+    expect(outcomes[0]).toMatchObject({ code: 'output_unavailable', retryAfterSeconds: 10 })
+    expect(String(outcomes[0])).toMatch(/it made no progress while others waited/)
+    ending.abort(new Error('the server is ending'))
+  })
 })

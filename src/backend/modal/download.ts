@@ -5,7 +5,7 @@ import { FunctionCall, type Function_, type ModalClient } from 'modal'
 import { OutputUnavailable } from '../../errors.ts'
 import type { ModelVersion } from '../../jobs/job.ts'
 import { reduceUrls } from '../../lib/reduce-urls.ts'
-import { createSemaphore } from '../../lib/semaphore.ts'
+import { createFairSemaphore } from '../../lib/fair-semaphore.ts'
 import type { Log } from '../../jobs/log.ts'
 import type { Observe } from '../../metrics/port.ts'
 import { bytesOfCbor } from './cbor-bytes.ts'
@@ -17,6 +17,8 @@ export type ModalDownloadOptions = {
   readonly functionName: string
   readonly log: Log
   readonly observe?: Observe
+  /** How long a fetch may make no progress while others wait for its place, in ms. */
+  readonly contendedStallMs?: number
 }
 
 /** The outputs that Modal keeps. */
@@ -26,7 +28,7 @@ export type ModalDownload = {
    * `OutputUnavailable`, with the signal's reason soon after it aborts, or with what the disk says.
    */
   fetch(
-    run: { readonly runId: string; readonly version: ModelVersion },
+    run: { readonly runId: string; readonly version: ModelVersion; readonly caller: string },
     path: string,
     signal: AbortSignal,
   ): Promise<void>
@@ -36,8 +38,13 @@ export type ModalDownload = {
 /** How long the function may take, a cold start included, and the whole of a fetch, in ms. */
 const FUNCTION_TIMEOUT_MS = 300_000
 const FETCH_TIMEOUT_MS = 600_000
-/** Outputs fetched at the same time; each is a call of the deployed function, which may need a container of its own. */
-const MAX_FETCHES = 8
+/**
+ * Outputs fetched at the same time, of which one caller has its share; each is a call of the deployed function, which may
+ * need a container of its own.
+ */
+const MAX_FETCHES = 16
+/** How long a fetch may make no progress while all places are taken and others wait, in ms; a cold start takes less. */
+const CONTENDED_STALL_MS = 60_000
 /** How often the download of one large value is begun, and the pause before the next try, in ms. */
 const BLOB_TRIES = 3
 const BLOB_PAUSE_MS = 250
@@ -45,10 +52,11 @@ const BLOB_PAUSE_MS = 250
 const RETRY_SECONDS = 10
 
 /** Calls the deployed function that hands out outputs, on a connection of its own. */
-export function createModalDownload({ app, functionName, log, observe }: ModalDownloadOptions): ModalDownload {
+export function createModalDownload(options: ModalDownloadOptions): ModalDownload {
+  const { app, functionName, log, observe, contendedStallMs = CONTENDED_STALL_MS } = options
   let client: ModalClient | undefined
   let lookup: Promise<Function_> | undefined
-  const slots = createSemaphore(MAX_FETCHES)
+  const places = createFairSemaphore(MAX_FETCHES)
 
   const open = () => (client ??= openClient({ log, observe }))
 
@@ -75,7 +83,7 @@ export function createModalDownload({ app, functionName, log, observe }: ModalDo
     }
   }
 
-  const download: ModalDownload['fetch'] = async ({ runId, version }, path, signal) => {
+  const download = async ({ runId, version }: Run, path: string, { signal, note }: Watched) => {
     const callId = await spawn({ job_id: runId, version })
     const context: RpcContext = { signal, timeoutMs: FUNCTION_TIMEOUT_MS + RPC_TIMEOUT_MS, leavesBlob: true }
     const value: unknown = await rpcContext
@@ -83,16 +91,36 @@ export function createModalDownload({ app, functionName, log, observe }: ModalDo
       .catch((error: unknown) => {
         throw failureOf(error, context)
       })
-    if (context.blobId !== undefined) await saveBlob(open(), { blobId: context.blobId, path }, signal)
+    if (context.blobId !== undefined) await saveBlob(open(), { blobId: context.blobId, path, note }, signal)
     else if (value instanceof Uint8Array) await writeFile(path, value, { signal })
     else throw new Error('the function returned no bytes')
+  }
+
+  /** Gives up a fetch that makes no progress while others wait for its place. */
+  const watched = async (work: (watched: Watched) => Promise<void>, outer: AbortSignal) => {
+    const stalled = new AbortController()
+    let progressAt = performance.now()
+    const check = () => {
+      const isStalled = places.isContended && performance.now() - progressAt > contendedStallMs
+      if (isStalled) stalled.abort(new DOMException('it made no progress while others waited', 'TimeoutError'))
+    }
+    const timer = setInterval(check, contendedStallMs / 10).unref()
+    const signal = AbortSignal.any([outer, stalled.signal])
+    try {
+      await work({ signal, note: () => (progressAt = performance.now()) })
+    } catch (error) {
+      stalled.signal.throwIfAborted()
+      throw error
+    } finally {
+      clearInterval(timer)
+    }
   }
 
   return {
     async fetch(run, path, closing) {
       const signal = AbortSignal.any([closing, AbortSignal.timeout(FETCH_TIMEOUT_MS)])
       try {
-        await slots.use(signal, () => download(run, path, signal))
+        await places.use(run.caller, signal, () => watched((watch) => download(run, path, watch), signal))
       } catch (error) {
         closing.throwIfAborted()
         throw unavailable(error)
@@ -105,16 +133,21 @@ export function createModalDownload({ app, functionName, log, observe }: ModalDo
   }
 }
 
-type Blob = { readonly blobId: string; readonly path: string }
+type Run = Parameters<ModalDownload['fetch']>[0]
+
+/** `note`: called with each progress. */
+type Watched = { readonly signal: AbortSignal; readonly note: () => unknown }
+
+type Blob = { readonly blobId: string; readonly path: string; readonly note: () => unknown }
 
 /** A large value is a file of its own at Modal's store; the client's own way would hold it in memory, twice. */
-async function saveBlob(client: ModalClient, { blobId, path }: Blob, signal: AbortSignal): Promise<void> {
+async function saveBlob(client: ModalClient, { blobId, path, note }: Blob, signal: AbortSignal): Promise<void> {
   for (let tries = 1; ; tries++) {
     try {
       const { downloadUrl } = await client.cpClient.blobGet({ blobId })
       const response = await fetch(downloadUrl, { signal })
       if (!response.ok || !response.body) throw new Error(`Failed to download blob: ${response.status}`)
-      await pipeline(bytesOfCbor(response.body), createWriteStream(path), { signal })
+      await pipeline(bytesOfCbor(response.body), noting(note), createWriteStream(path), { signal })
       return
     } catch (error) {
       if (signal.aborted || tries >= BLOB_TRIES || !isPassing(error)) throw error
@@ -122,6 +155,14 @@ async function saveBlob(client: ModalClient, { blobId, path }: Blob, signal: Abo
     await new Promise((resolve) => setTimeout(resolve, BLOB_PAUSE_MS * tries))
   }
 }
+
+const noting = (note: () => unknown) =>
+  async function* (pieces: AsyncIterable<Uint8Array>) {
+    for await (const piece of pieces) {
+      note()
+      yield piece
+    }
+  }
 
 /** What Modal said of the call's end counts, not what its client made of it. */
 function failureOf(error: unknown, { result }: RpcContext): unknown {
