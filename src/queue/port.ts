@@ -1,6 +1,9 @@
 /** One attempt of one job, to be run or followed. */
 export type QueueEntry = { readonly id: string; readonly attempt: number }
 
+/** Names an entry. */
+export const keyOfEntry = ({ id, attempt }: QueueEntry): string => `${id}-${attempt}`
+
 /** Counted from 1; undefined for an entry that does not wait. */
 export type Position = number | undefined
 

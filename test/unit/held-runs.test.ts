@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { createHeldRuns, keyOf } from '../../src/queue/bullmq/held-runs.ts'
-import type { QueueEntry } from '../../src/queue/port.ts'
+import { createHeldRuns } from '../../src/queue/bullmq/held-runs.ts'
+import { keyOfEntry, type QueueEntry } from '../../src/queue/port.ts'
 import { silentLog } from '../helpers/log.ts'
 import { until } from '../helpers/until.ts'
 
@@ -22,7 +22,7 @@ function scene() {
 }
 
 const entry = { id: 'a-b-c', attempt: 2 }
-const key = keyOf(entry)
+const key = keyOfEntry(entry)
 
 test('an entry that is lost and claimed again starts only when its first run has stopped', async () => {
   const { runs, started, finished, stopping, release } = scene()

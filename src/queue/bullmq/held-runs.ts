@@ -86,9 +86,6 @@ export function createHeldRuns({ run, log }: { readonly run: RunEntry; readonly 
   }
 }
 
-/** BullMQ's id of an entry. */
-export const keyOf = (entry: QueueEntry): string => `${entry.id}-${entry.attempt}`
-
 function entryOf(key: string): QueueEntry {
   const end = key.lastIndexOf('-')
   return { id: key.slice(0, end), attempt: Number(key.slice(end + 1)) }

@@ -1,8 +1,7 @@
 import { Queue } from 'bullmq'
 import type { Channels } from '../../redis-channels.ts'
 import { connectRedis, unlessAway } from '../../redis.ts'
-import type { JobQueue } from '../port.ts'
-import { keyOf } from './held-runs.ts'
+import { keyOfEntry, type JobQueue } from '../port.ts'
 import { createPositions } from './positions.ts'
 import { QUEUE_NAME, type Runs, type RunsOptions, startRuns } from './runs.ts'
 
@@ -61,18 +60,18 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
       return Promise.resolve()
     },
     async enqueue(entry) {
-      const key = keyOf(entry)
+      const key = keyOfEntry(entry)
       await unlessAway(redis, () => queue.add('run', {}, { jobId: key }))
       positions.append(key)
     },
     async dequeue(entry) {
-      const key = keyOf(entry)
+      const key = keyOfEntry(entry)
       runs?.abort(key)
       const removed = await unlessAway(redis, () => queue.remove(key))
       // It is claimed. A run that has yet to start, here or elsewhere, will find that the attempt is over.
       if (removed === 0) await channels.publish('drops', key)
     },
-    position: (entry) => positions.get(keyOf(entry)),
+    position: (entry) => positions.get(keyOfEntry(entry)),
     running: () => runs?.all().map(({ entry }) => entry) ?? [],
     close: () => (closing ??= closeAll()),
   }

@@ -1,46 +1,46 @@
 import type { Log } from '../../jobs/log.ts'
-import { createLine } from './line.ts'
-import type { JobQueue, QueueEntry, RunEntry } from '../port.ts'
+import { keyOfEntry, type JobQueue, type QueueEntry, type RunEntry } from '../port.ts'
+import { createWaitingEntries } from './waiting-entries.ts'
 
 type Running = { readonly entry: QueueEntry; readonly abort: AbortController; done: Promise<void> }
 
 export type InProcessQueueOptions = {
   readonly log: Log
-  /** Entries run at the same time; undefined: all. */
+  /** Entries that run at the same time; undefined: all. */
   readonly maxRunning?: number | undefined
 }
 
 /** Runs entries in this process, each as one asynchronous task; nothing survives the process. */
 export function createInProcessQueue({ log, maxRunning = Infinity }: InProcessQueueOptions): JobQueue {
-  const waiting = createLine<QueueEntry>()
+  const waiting = createWaitingEntries<QueueEntry>()
   const running = new Map<string, Running>()
   let run: RunEntry | undefined
   let closing: Promise<void> | undefined
 
-  /** Fills the free places with who has waited longest. */
-  const advance = () => {
+  /** Starts what has waited longest, as far as the bound allows. */
+  const startNext = () => {
     while (run && !closing && running.size < maxRunning) {
       const entry = waiting.shift()
       if (!entry) return
-      begin(entry, run)
+      startRun(entry, run)
     }
   }
 
-  const begin = (entry: QueueEntry, work: RunEntry) => {
+  const startRun = (entry: QueueEntry, work: RunEntry) => {
     const abort = new AbortController()
     const task: Running = { entry, abort, done: Promise.resolve() }
-    running.set(keyOf(entry), task)
-    task.done = settle(entry, work, abort.signal).finally(() => {
-      running.delete(keyOf(entry))
-      advance()
+    running.set(keyOfEntry(entry), task)
+    task.done = runEntry(entry, work, abort.signal).finally(() => {
+      running.delete(keyOfEntry(entry))
+      startNext()
     })
   }
 
-  const settle = async (entry: QueueEntry, work: RunEntry, signal: AbortSignal) => {
+  const runEntry = async (entry: QueueEntry, work: RunEntry, signal: AbortSignal) => {
     try {
       await work(entry, signal)
     } catch (error) {
-      // The entry is gone; the reconciler adds it again if the job is still unfinished.
+      // The entry is finished; the reconciler enqueues it again if the job is still unfinished.
       log.error({ job_id: entry.id, attempt: entry.attempt, err: error }, 'running a job failed unexpectedly')
     }
   }
@@ -53,24 +53,22 @@ export function createInProcessQueue({ log, maxRunning = Infinity }: InProcessQu
   return {
     start(work) {
       run = work
-      advance()
+      startNext()
       return Promise.resolve()
     },
     enqueue(entry) {
-      const key = keyOf(entry)
-      if (!closing && !running.has(key)) waiting.push(key, entry)
-      advance()
+      const key = keyOfEntry(entry)
+      if (!closing && !running.has(key)) waiting.add(key, entry)
+      startNext()
       return Promise.resolve()
     },
     dequeue(entry) {
-      waiting.remove(keyOf(entry))
-      running.get(keyOf(entry))?.abort.abort(new Error('the entry was dropped'))
+      waiting.remove(keyOfEntry(entry))
+      running.get(keyOfEntry(entry))?.abort.abort(new Error('the entry was dequeued'))
       return Promise.resolve()
     },
     running: () => [...running.values()].map(({ entry }) => entry),
-    position: (entry) => waiting.position(keyOf(entry)),
+    position: (entry) => waiting.position(keyOfEntry(entry)),
     close: () => (closing ??= closeAll()),
   }
 }
-
-const keyOf = (entry: QueueEntry) => `${entry.id}-${entry.attempt}`

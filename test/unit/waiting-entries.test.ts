@@ -1,30 +1,30 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { createLine } from '../../src/queue/in-process/line.ts'
+import { createWaitingEntries } from '../../src/queue/in-process/waiting-entries.ts'
 
-test('whatever joins and leaves, the line is what a list would be', () => {
+test('waiting entries keep the order and the positions of a list, whatever is added, removed and shifted', () => {
   const step = fc.oneof(
-    fc.record({ verb: fc.constant('push' as const), key: fc.nat(30) }),
+    fc.record({ verb: fc.constant('add' as const), key: fc.nat(30) }),
     fc.record({ verb: fc.constant('remove' as const), key: fc.nat(30) }),
     fc.record({ verb: fc.constant('shift' as const), key: fc.constant(0) }),
   )
   fc.assert(
     fc.property(fc.array(step, { maxLength: 600 }), (steps) => {
-      const line = createLine<number>()
+      const waiting = createWaitingEntries<number>()
       let list: number[] = []
       for (const { verb, key } of steps) {
-        if (verb === 'push') {
-          line.push(String(key), key)
+        if (verb === 'add') {
+          waiting.add(String(key), key)
           if (!list.includes(key)) list.push(key)
         } else if (verb === 'remove') {
-          line.remove(String(key))
+          waiting.remove(String(key))
           list = list.filter((member) => member !== key)
         } else {
-          expect(line.shift()).toBe(list.shift())
+          expect(waiting.shift()).toBe(list.shift())
         }
         for (let member = 0; member <= 30; member++) {
-          const place = list.indexOf(member)
-          expect(line.position(String(member))).toBe(place < 0 ? undefined : place + 1)
+          const index = list.indexOf(member)
+          expect(waiting.position(String(member))).toBe(index < 0 ? undefined : index + 1)
         }
       }
     }),
