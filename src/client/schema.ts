@@ -864,7 +864,7 @@ export interface components {
              */
             run_timeout_seconds?: number;
             /**
-             * @description Place among the jobs held back, while it is one.
+             * @description Position in the queue while the job waits; with several replicas it may be some moments old.
              * @example 3
              */
             queue_position?: number;

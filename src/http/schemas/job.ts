@@ -112,7 +112,11 @@ export const JobReply = Type.Object(
     deadline_at: Time({ description: 'When it ends at the latest.', example: '2026-01-31T14:00:00.000Z' }),
     run_timeout_seconds: Type.Optional(RunTimeout),
     queue_position: Type.Optional(
-      Whole({ description: 'Place among the jobs held back, while it is one.', example: 3, minimum: 1 }),
+      Whole({
+        description: 'Position in the queue while the job waits; with several replicas it may be some moments old.',
+        example: 3,
+        minimum: 1,
+      }),
     ),
     output_path: Type.Optional(OutputPath),
     output_url: Type.Optional(OutputUrl),
