@@ -32,6 +32,9 @@ import { answerUnreadable } from './http/unreadable.ts'
 import { createValidatorCompiler } from './http/validation.ts'
 import type { Uploads } from './inputs/port.ts'
 import { limitUnsent } from './http/unsent.ts'
+import { trackAnswers } from './http/when-over.ts'
+import { createHeldAnswers } from './http/held-answers.ts'
+import { watchRevocations } from './http/revocation.ts'
 import { webhookRoutes } from './http/webhooks.ts'
 import type { Deliveries } from './jobs/deliveries.ts'
 import type { LinkSigner } from './jobs/links.ts'
@@ -104,7 +107,9 @@ export async function buildApp({ log, http, authenticator, counter, ...parts }: 
   registerPressure(app, http)
   registerAuth(app, { authenticator, failures: createFailureLimit(app) })
   limits.addTo(app)
-  const unsent = limitUnsent(app, http)
+  const whenOver = trackAnswers(app)
+  const held = createHeldAnswers(app, { ...http, whenOver, whenRevoked: watchRevocations(authenticator) })
+  const unsent = limitUnsent(app, { ...http, whenOver })
   refuse(app, [missingScopeRefusal, headRefusal, failedBodyRefusal, unsent.refusal])
 
   registerBodies(app)
@@ -114,11 +119,11 @@ export async function buildApp({ log, http, authenticator, counter, ...parts }: 
 
   await app.register(healthRoutes, { readiness })
   const { chargeAnswer } = limits
-  await app.register(jobRoutes, { service, watches, links, uploads, limits: http, chargeAnswer, unsent })
+  await app.register(jobRoutes, { service, watches, links, uploads, limits: http, chargeAnswer, unsent, held })
   await app.register(outputRoutes, { service, artifacts, links, unsent })
   await app.register(inputRoutes, { service, uploads, links, unsent })
-  await app.register(eventRoutes, { service, watches, links, maxPerCaller: http.maxStreamsPerCaller })
-  await app.register(logRoutes, { service })
+  await app.register(eventRoutes, { service, watches, links, held })
+  await app.register(logRoutes, { service, held })
   await app.register(webhookRoutes, { deliveries })
   await app.register(metricsRoutes, { metrics })
 

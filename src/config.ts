@@ -53,11 +53,10 @@ export const ConfigSchema = Type.Object({
     minimum: 0,
     maximum: 1_000_000,
   }),
-  MAX_STREAMS_PER_CALLER: integer('Streams of events one caller may have open; further ones answer 429. 0: no limit.', {
-    default: 0,
-    minimum: 0,
-    maximum: 1_000_000,
-  }),
+  MAX_STREAMS_PER_CALLER: integer(
+    'Streams of events and of logs one caller may have open; further ones answer 429. 0: no limit.',
+    { default: 200, minimum: 0, maximum: 1_000_000 },
+  ),
   MAX_EVENT_LOOP_DELAY_MS: integer(
     'Mean delay of the event loop beyond which requests are answered 503 until it has recovered; 0: no limit.',
     { default: 1000, minimum: 0, maximum: 60_000 },

@@ -298,10 +298,10 @@ export class ConcurrencyLimitReached extends AppError {
   }
 }
 
-/** 429: the caller has as many streams of events open as one may have. */
+/** 429: the caller has as many streams of events and of logs open as one may have. */
 export class TooManyStreams extends AppError {
   constructor(limit: number) {
-    const message = `You have ${limit} streams of events open, as many as one caller may have; close one first.`
+    const message = `You have ${limit} streams of events and logs open, as many as one caller may have; close one first.`
     super('stream_limit_reached', 429, message, { retryAfterSeconds: 10 })
   }
 }

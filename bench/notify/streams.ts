@@ -43,7 +43,7 @@ type Case = { readonly name: string; readonly paths: (server: Server) => Promise
 
 async function measure(bench: Bench, { name, paths }: Case): Promise<Server> {
   const plane = await openPlane(bench)
-  const server = await startServer({ ...plane.env, ...HELD_BACK })
+  const server = await startServer({ ...plane.env, ...HELD_BACK, MAX_STREAMS_PER_CALLER: '0' })
   bench.own(() => server.end())
   await submitOne(server)
   const wanted = await paths(server)

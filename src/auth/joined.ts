@@ -4,7 +4,8 @@ import type { Authenticator } from './port.ts'
 
 export type JoinedOptions = {
   readonly keys?: Keyring | undefined
-  readonly tokens?: Authenticator | undefined
+  /** Nobody takes a token back: it ends by itself. */
+  readonly tokens?: Omit<Authenticator, 'onReload'> | undefined
 }
 
 /**
@@ -18,6 +19,7 @@ export function joinAuthenticators({ keys, tokens }: JoinedOptions): Authenticat
       if (owner || credential.kind === 'key' || hasKeyForm(credential.text)) return owner
       return tokens?.authenticate(credential)
     },
+    onReload: (listener) => keys?.onReload(listener),
     async close() {
       await Promise.all([keys?.close(), tokens?.close()])
     },

@@ -12,7 +12,7 @@ export type KeyringOptions = {
   readonly log: Log
 }
 
-export type Keyring = Pick<Authenticator, 'close'> & {
+export type Keyring = Pick<Authenticator, 'close' | 'onReload'> & {
   /** Never asks anybody else. */
   authenticate(credential: Credential): Identity | undefined
   /**
@@ -35,6 +35,7 @@ export async function createKeyring({ entries = '', file, log }: KeyringOptions)
    */
   let known = new Map<string, Identity>()
   let reloading = Promise.resolve()
+  const listeners = new Set<() => void>()
 
   const tell = () => {
     const facts = { keys: identities.size }
@@ -46,6 +47,7 @@ export async function createKeyring({ entries = '', file, log }: KeyringOptions)
       identities = await readKeys(entries, file)
       known = new Map()
       tell()
+      for (const listener of listeners) listener()
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error)
       log.error({ reason, keys: identities.size }, 'the API keys cannot be read again; those known before stay')
@@ -63,6 +65,7 @@ export async function createKeyring({ entries = '', file, log }: KeyringOptions)
     authenticate: ({ text }) => known.get(text) ?? lookUp(text),
     // One behind the other: the last to be asked for must have the last word.
     reload: () => (reloading = reloading.then(readAgain)),
+    onReload: (listener) => void listeners.add(listener),
     close: () => reloading,
   }
 }

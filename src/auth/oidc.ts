@@ -77,9 +77,10 @@ function claimedIssuer(token: string): string | undefined {
 }
 
 /** Undefined where `sub` could not be a caller's name: OpenID Connect Core 1.0, section 2, allows 255 characters. */
-function identityOf({ sub, scope, scp }: JWTPayload, issuer: string): Identity | undefined {
+function identityOf({ sub, scope, scp, exp = 0 }: JWTPayload, issuer: string): Identity | undefined {
   // Control, format and unassigned characters and lone surrogates would make two callers look like one in a log.
   if (typeof sub !== 'string' || !/^[^\p{C}\p{Zl}\p{Zp}]{1,255}$/u.test(sub)) return undefined
   const scopes = [scope, scp].flatMap((claim): unknown => (typeof claim === 'string' ? claim.split(' ') : claim))
-  return { id: `oidc:${issuer}|${sub}`, scopes: new Set(scopes.filter(isScope)) }
+  const expiresAt = (exp + CLOCK_TOLERANCE_SECONDS) * 1000
+  return { id: `oidc:${issuer}|${sub}`, scopes: new Set(scopes.filter(isScope)), expiresAt }
 }

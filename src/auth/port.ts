@@ -2,8 +2,8 @@
 export const SCOPES = ['jobs:read', 'jobs:write', 'metrics:read', 'admin'] as const
 export type Scope = (typeof SCOPES)[number]
 
-/** Who a credential belongs to: `id` is `key:<name>` or `oidc:<iss>|<sub>`. */
-export type Identity = { readonly id: string; readonly scopes: ReadonlySet<Scope> }
+/** Who a credential belongs to: `id` is `key:<name>` or `oidc:<iss>|<sub>`. `expiresAt`: when it ends, in epoch ms. */
+export type Identity = { readonly id: string; readonly scopes: ReadonlySet<Scope>; readonly expiresAt?: number }
 
 /** A credential as it came: `bearer` from `Authorization`, `key` from `X-API-Key`. */
 export type Credential = { readonly kind: 'bearer' | 'key'; readonly text: string }
@@ -17,6 +17,8 @@ export type Authenticator = {
    * since every request passes here. Rejects with `IssuerUnavailable` (503) where it cannot be told just now.
    */
   authenticate(credential: Credential): Answer | Promise<Answer>
+  /** Calls back each time credentials that were good may no longer be. */
+  onReload(listener: () => void): void
   /** Releases what it holds. Idempotent. */
   close(): Promise<void>
 }

@@ -2606,7 +2606,10 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `rate_limited`: More requests, or wrong credentials, came in a minute than may. */
+            /**
+             * @description - `rate_limited`: More requests, or wrong credentials, came in a minute than may.
+             *     - `stream_limit_reached`: You have as many streams of events and logs open as one caller may have.
+             */
             429: {
                 headers: {
                     "Retry-After": components["headers"]["Retry-After"];
@@ -3142,7 +3145,7 @@ export interface operations {
             };
             /**
              * @description - `rate_limited`: More requests, or wrong credentials, came in a minute than may.
-             *     - `stream_limit_reached`: You have as many streams of events open as one caller may have.
+             *     - `stream_limit_reached`: You have as many streams of events and logs open as one caller may have.
              */
             429: {
                 headers: {
@@ -3282,7 +3285,7 @@ export interface operations {
             };
             /**
              * @description - `rate_limited`: More requests, or wrong credentials, came in a minute than may.
-             *     - `stream_limit_reached`: You have as many streams of events open as one caller may have.
+             *     - `stream_limit_reached`: You have as many streams of events and logs open as one caller may have.
              */
             429: {
                 headers: {

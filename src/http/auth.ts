@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Authenticator, Credential, Identity, Scope } from '../auth/port.ts'
 import { AppError, Forbidden, Unauthorized } from '../errors.ts'
 import { ANONYMOUS_ID, type Caller } from '../jobs/caller.ts'
@@ -15,6 +15,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** The scope of the route that the caller has not. */
     lacks: Scope | undefined
+    /** When its credential ends, in epoch ms; undefined: not by itself. */
+    expiresAt: number | undefined
   }
 }
 
@@ -37,6 +39,7 @@ export function registerAuth(app: FastifyInstance, { authenticator, failures }: 
     if (config?.access === undefined) throw new Error(`${String(method)} ${url} does not say who may use it`)
   })
   app.decorateRequest('lacks')
+  app.decorateRequest('expiresAt')
   app.addHook('onRequest', (request, _reply, done) => {
     // Unknown routes have none: there is nothing to guard.
     const { access = 'open' } = request.routeOptions.config
@@ -54,7 +57,8 @@ export function registerAuth(app: FastifyInstance, { authenticator, failures }: 
         return
       }
       if (access !== 'known' && !mayUse(identity, access)) request.lacks = access
-      request.caller = { id: identity.id, seesAll: identity.scopes.has('admin') }
+      request.caller = callerFrom(identity)
+      request.expiresAt = identity.expiresAt
       done()
     }
     let answer: ReturnType<Authenticator['authenticate']>
@@ -72,6 +76,18 @@ export function registerAuth(app: FastifyInstance, { authenticator, failures }: 
 
 /** Refuses with 403 whoever lacks the scope: after the limits, since a caller who is known is counted like any other. */
 export const missingScopeRefusal: Refusal = ({ lacks }) => (lacks === undefined ? undefined : new Forbidden(lacks))
+
+/** Whether a request that was let in would still be, as the same caller; rejects like `authenticate`. */
+export async function isStillAllowed(authenticator: Authenticator, request: FastifyRequest): Promise<boolean> {
+  const { access = 'open' } = request.routeOptions.config
+  if (access === 'open' || isLink(request)) return true
+  const identity = await authenticator.authenticate(credentialOf(request.headers))
+  if (!identity || (access !== 'known' && !mayUse(identity, access))) return false
+  const { id, seesAll } = callerFrom(identity)
+  return id === request.caller?.id && seesAll === request.caller.seesAll
+}
+
+const callerFrom = ({ id, scopes }: Identity): Caller => ({ id, seesAll: scopes.has('admin') })
 
 const mayUse = ({ scopes }: Identity, scope: Scope) => scopes.has(scope) || scopes.has('admin')
 

@@ -7,10 +7,10 @@ import { isFinished, type Job } from '../jobs/job.ts'
 import type { LinkSigner } from '../jobs/links.ts'
 import type { JobService } from '../jobs/service.ts'
 import type { Watches } from '../jobs/watches.ts'
-import { callerOf, limitKeyOf } from './caller.ts'
+import { callerOf } from './caller.ts'
 import { type EventStream, openEventStream } from './event-stream.ts'
+import type { HeldAnswers } from './held-answers.ts'
 import { createShow } from './job-view.ts'
-import { createOpenStreams } from './open-streams.ts'
 import { EventsReply, JobReply } from './schemas/job.ts'
 import { JobParams } from './schemas/parameters.ts'
 import { NoQuery } from './schemas/parts.ts'
@@ -20,8 +20,7 @@ export type EventRoutesOptions = {
   readonly service: JobService
   readonly watches: Watches
   readonly links: LinkSigner
-  /** Streams that one caller may have open; 0: any number. */
-  readonly maxPerCaller: number
+  readonly held: HeldAnswers
 }
 
 const READ = { access: 'jobs:read', untimed: true } as const
@@ -33,21 +32,20 @@ const SSE = { kind: 'only', heartbeat: false, serializer: (data: string) => data
  * is called `status`, has the job as data and its revision as id.
  */
 export const eventRoutes: FastifyPluginAsyncTypebox<EventRoutesOptions> = async (app, options) => {
-  const { service, watches, links, maxPerCaller } = options
+  const { service, watches, links, held } = options
   const show = createShow({ service, links })
-  const streams = createOpenStreams(app, { maxPerCaller })
   await app.register(fastifySSE)
   app.addHook('preSerialization', refuseOtherTypes)
 
   const open = (request: FastifyRequest, reply: FastifyReply, idOf: (job: Job) => string): EventStream => {
-    const caller = limitKeyOf(request)
-    streams.admit(caller)
+    const signal = held.openStream(reply)
     const stream = openEventStream(reply, async (job) => {
       // Through the schema, like the answer of GET.
       const data = reply.serializeInput(await show(job, request), JobReply)
       return { id: idOf(job), event: 'status', data }
     })
-    streams.add(caller, stream)
+    if (signal.aborted) stream.end()
+    else signal.addEventListener('abort', stream.end, { once: true })
     if (request.method === 'HEAD') stream.finish()
     return stream
   }

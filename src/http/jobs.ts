@@ -5,6 +5,7 @@ import type { LinkSigner } from '../jobs/links.ts'
 import type { JobService } from '../jobs/service.ts'
 import type { Watches } from '../jobs/watches.ts'
 import { callerOf } from './caller.ts'
+import type { HeldAnswers } from './held-answers.ts'
 import { createShow } from './job-view.ts'
 import { nameJob } from './request-log.ts'
 import { createJobPages } from './job-page.ts'
@@ -33,14 +34,15 @@ export type JobParts = UploadParts & {
   readonly links: LinkSigner
   readonly chargeAnswer: ChargeAnswer
   readonly unsent: Unsent
+  readonly held: HeldAnswers
 }
 
 /** The routes of jobs. Handlers take the request apart, call one verb of the core and return its view. */
 export const jobRoutes: FastifyPluginAsyncTypebox<JobParts> = (app, options) => {
-  const { service, watches, links, uploads, limits, chargeAnswer, unsent } = options
+  const { service, watches, links, uploads, limits, chargeAnswer, unsent, held } = options
   const show = createShow({ service, links })
   const renderPage = createJobPages({ service, show, unsent })
-  const hold = createHold(app, watches)
+  const hold = createHold(held, watches)
 
   // A scope of its own: no other route takes files.
   void app.register(async (submits) => {

@@ -1,9 +1,9 @@
 import { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { ServerEnding } from '../errors.ts'
 import type { JobService } from '../jobs/service.ts'
 import { callerOf } from './caller.ts'
+import type { HeldAnswers } from './held-answers.ts'
 import { TextReply } from './schemas/job.ts'
 import { JobParams, LogsQuery } from './schemas/parameters.ts'
 import { ProblemReply } from './schemas/problem.ts'
@@ -11,15 +11,10 @@ import { ProblemReply } from './schemas/problem.ts'
 /** How long the status may wait for the first text, in ms: an error until then is a problem document. */
 export const FIRST_TEXT_MS = 5_000
 
-/** `GET /jobs/:id/logs`: what an attempt printed, as text, streamed while it runs. An end that is cut is an error. */
-export const logRoutes: FastifyPluginAsyncTypebox<{ service: JobService }> = (app, { service }) => {
-  const closing = new AbortController()
-  // Before the server waits for its connections: a log that is followed would keep one for as long as the job runs.
-  app.addHook('preClose', (done) => {
-    closing.abort(new ServerEnding())
-    done()
-  })
+export type LogRoutesOptions = { readonly service: JobService; readonly held: HeldAnswers }
 
+/** `GET /jobs/:id/logs`: what an attempt printed, as text, streamed while it runs. An end that is cut is an error. */
+export const logRoutes: FastifyPluginAsyncTypebox<LogRoutesOptions> = (app, { service, held }) => {
   app.get(
     '/jobs/:id/logs',
     {
@@ -31,9 +26,8 @@ export const logRoutes: FastifyPluginAsyncTypebox<{ service: JobService }> = (ap
       },
     },
     async (request, reply) => {
-      const signal = AbortSignal.any([request.signal, closing.signal])
       const wish = { id: request.params.id, attempt: request.query.attempt }
-      const text = await service.logs(wish, callerOf(request), signal)
+      const text = await service.logs(wish, callerOf(request), held.openStream(reply))
       reply.type('text/plain; charset=utf-8').header('cache-control', 'no-store')
       return reply.send(Readable.from(request.method === 'HEAD' ? [] : begunInTime(text)))
     },

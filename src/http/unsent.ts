@@ -1,4 +1,3 @@
-import type { Socket } from 'node:net'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Overloaded } from '../errors.ts'
 import { createShares, type ShareLimits, type Shares } from '../lib/shares.ts'
@@ -6,9 +5,12 @@ import { limitKeyOf } from './caller.ts'
 import { FileStream } from './file-stream.ts'
 import type { Refusal } from './refusals.ts'
 import { isLink } from './signed-links.ts'
+import type { WhenOver } from './when-over.ts'
 
 /** Bytes of answers that clients have not taken yet: of one caller or one signed link, and of all of either. */
 export type UnsentLimits = { readonly unsentBytes: ShareLimits }
+
+export type UnsentParts = UnsentLimits & { readonly whenOver: WhenOver }
 
 /** What answers hold in memory until their clients have taken them. */
 export type Unsent = {
@@ -29,10 +31,9 @@ const OVER_SHARE = 'Too much of earlier answers has not been read yet; read it, 
  * Bounds what is kept in memory for clients that do not read, or read slowly. Counts from here on every answer but
  * those of `FileStream`s, which whoever opens the file counts, and of streams of events.
  */
-export function limitUnsent(app: FastifyInstance, { unsentBytes }: UnsentLimits): Unsent {
+export function limitUnsent(app: FastifyInstance, { unsentBytes, whenOver }: UnsentParts): Unsent {
   /** Holders of links, who may be strangers, have one of their own for each route: they cannot use up the callers'. */
   const pools = new Map<string, Shares>()
-  const releases = releaseWithConnections(app)
 
   const sharesOf = (request: FastifyRequest) => {
     const pool = isLink(request) ? (request.routeOptions.url ?? '') : 'callers'
@@ -42,7 +43,7 @@ export function limitUnsent(app: FastifyInstance, { unsentBytes }: UnsentLimits)
   }
 
   const count: Unsent['count'] = (request, reply, bytes) => {
-    releases.add(reply, sharesOf(request).take(keyOf(request), bytes))
+    whenOver(reply, sharesOf(request).take(keyOf(request), bytes))
   }
 
   app.addHook('onSend', (request, reply, payload: unknown, done) => {
@@ -71,26 +72,3 @@ const keyOf = (request: FastifyRequest): string =>
 
 const isStream = (payload: unknown): boolean =>
   typeof payload === 'object' && payload !== null && 'pipe' in payload && typeof payload.pipe === 'function'
-
-/** Calls back once for each answer when it is over: Node does not close answers that wait behind another's connection. */
-function releaseWithConnections(app: FastifyInstance) {
-  const open = new Map<Socket, Set<() => void>>()
-  app.server.on('connection', (socket) => {
-    const releases = new Set<() => void>()
-    open.set(socket, releases)
-    socket.once('close', () => {
-      open.delete(socket)
-      for (const release of releases) release()
-    })
-  })
-  return {
-    add({ raw, request }: FastifyReply, release: () => void) {
-      const releases = open.get(request.raw.socket)
-      releases?.add(release)
-      raw.once('close', () => {
-        releases?.delete(release)
-        release()
-      })
-    },
-  }
-}

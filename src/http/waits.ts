@@ -1,7 +1,9 @@
-import type { FastifyInstance, FastifyReply } from 'fastify'
+import type { FastifyReply } from 'fastify'
+import { Unauthorized } from '../errors.ts'
 import type { Job } from '../jobs/job.ts'
 import { untilEnded } from '../jobs/waiters.ts'
 import type { Watches } from '../jobs/watches.ts'
+import type { HeldAnswers } from './held-answers.ts'
 
 /** The longest that an answer is held back for a job's end. */
 const MAX_WAIT_SECONDS = 60
@@ -24,30 +26,21 @@ export function preferredWait(prefer: string | string[] | undefined): number | u
 /** Holds an answer back until the job has ended or the seconds have passed; gives the job as it is then. */
 export type Hold = (job: Job, seconds: number, reply: FastifyReply) => Promise<Job>
 
-/** Makes what holds answers back. It lets go of one when its client leaves, and of all when the server ends. */
-export function createHold(app: FastifyInstance, watches: Watches): Hold {
-  const held = new Set<AbortController>()
-  let isEnding = false
-  // Before the server waits for its answers.
-  app.addHook('preClose', (done) => {
-    isEnding = true
-    for (const answer of held) answer.abort()
-    done()
-  })
+/**
+ * Makes what holds answers back: until the client leaves, or the server shuts down. Beyond the number of long polls that
+ * a caller may have, nothing waits. Rejects with `Unauthorized` where the credential is taken back meanwhile.
+ */
+export function createHold(held: HeldAnswers, watches: Watches): Hold {
   return async (job, seconds, reply) => {
-    if (seconds === 0) return job
-    const answer = new AbortController()
-    const letGo = () => answer.abort()
-    if (isEnding || reply.raw.destroyed) letGo()
-    held.add(answer)
-    reply.raw.once('close', letGo)
+    const signal = seconds === 0 ? undefined : held.openPoll(reply)
+    if (!signal) return job
     const from = performance.now()
     try {
-      return await untilEnded(watches, job, { timeoutMs: seconds * 1000, signal: answer.signal })
+      const latest = await untilEnded(watches, job, { timeoutMs: seconds * 1000, signal })
+      if (signal.reason instanceof Unauthorized) throw signal.reason
+      return latest
     } finally {
-      held.delete(answer)
       reply.request.heldMs += performance.now() - from
-      reply.raw.off('close', letGo)
     }
   }
 }

@@ -18,6 +18,7 @@ export const knownCallers: Authenticator = {
     const found = CALLERS[text]
     return Promise.resolve(found && { id: found.id, scopes: new Set(found.scopes) })
   },
+  onReload: () => undefined,
   close: () => Promise.resolve(),
 }
 

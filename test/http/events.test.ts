@@ -5,7 +5,7 @@ import { EventSource } from 'eventsource'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { HEARTBEAT_MS, MAX_WAITING } from '../../src/http/event-stream.ts'
 import type { JobView } from '../../src/jobs/view.ts'
-import { aBody, problemOf, startApp, type TestApp } from '../helpers/app.ts'
+import { aBody, problemOf, shippedHttp, startApp, type TestApp } from '../helpers/app.ts'
 import { as, knownCallers } from '../helpers/callers.ts'
 import { type EventClient, openEvents } from '../helpers/event-client.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
@@ -452,7 +452,9 @@ describe('the number of streams', () => {
     expect((await open('/events', as('alice'))).response.statusCode).toBe(429)
   })
 
-  test('is not limited by default, and each counts as one request', async () => {
+  test('of one caller is 200 by default', () => expect(shippedHttp.maxStreamsPerCaller).toBe(200))
+
+  test('is limited by requests as well: each counts as one', async () => {
     await restart({ http: { limits: { read: 20, submit: 0 } } })
     await portOf()
     const answers = await Promise.all(Array.from({ length: 21 }, () => open('/events')))

@@ -181,7 +181,11 @@ describe('signed links', () => {
 
   test('let anybody read one output where credentials are asked for, until they expire', async () => {
     const { artifacts } = await modalArtifacts()
-    const nobody = { authenticate: () => Promise.resolve(undefined), close: () => Promise.resolve() }
+    const nobody = {
+      authenticate: () => Promise.resolve(undefined),
+      onReload: () => undefined,
+      close: () => Promise.resolve(),
+    }
     setting = await startOutputs(artifacts, { authenticator: nobody })
     const job = await aSucceededJob(setting)
     const link = setting.links.outputUrl(job).replace('https://video.example', '')

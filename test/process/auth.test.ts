@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { type JobView } from '../../src/jobs/view.ts'
+import { openEvents } from '../helpers/event-client.ts'
 import { startIssuer } from '../helpers/issuer/issuer.ts'
 import { makeKey } from '../helpers/keys.ts'
 import { serverOfTest } from '../helpers/of-test.ts'
@@ -88,9 +89,14 @@ test('keys of a file are read again on SIGHUP; a faulty file leaves the old ones
   await until(() => server.lines.some(({ level }) => level === 'error'), 'the fault')
   expect((await ask(`/jobs/${id}`, fresh.key)).status).toBe(200)
 
+  const streams = await Promise.all(
+    [old, fresh].map(({ key }) => openEvents(`${server.url}/events`, { 'x-api-key': key })),
+  )
   writeFileSync(file, `${fresh.entry}\n`)
   server.child.kill('SIGHUP')
   await until(async () => (await ask(`/jobs/${id}`, old.key)).status === 401, 'the old key to be refused')
+  await until(() => streams[0]!.closed, 'the end of its stream')
+  expect(streams[1]!.closed).toBe(false)
   expect((await ask(`/jobs/${id}`, fresh.key)).status).toBe(200)
 })
 

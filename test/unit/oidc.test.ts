@@ -36,7 +36,11 @@ const key = () => issuer.keys()[0]!
 const present = (text: string) => oidc.authenticate({ kind: 'bearer', text })
 const forge = (claims: Record<string, unknown>, header?: Record<string, unknown>) =>
   signToken({ issuer: issuer.url, key: key(), claims, ...(header && { header }) })
-const carol = () => ({ id: `oidc:${issuer.url}|carol`, scopes: new Set(['jobs:read']) })
+const carol = () => ({
+  id: `oidc:${issuer.url}|carol`,
+  scopes: new Set(['jobs:read']),
+  expiresAt: expect.any(Number) as number,
+})
 
 describe('a token of a real provider', () => {
   test('is good for whom and what it names', async () => {
@@ -68,7 +72,10 @@ describe('a token of a real provider', () => {
     const keys = await createKeyring({ entries: `carol:${digestOf(own)}:jobs:read`, log: silentLog() })
     const joined = joinAuthenticators({ keys, tokens: oidc })
     const token = await issuer.token({ client: 'carol', audience: AUDIENCE })
-    expect(await joined.authenticate({ kind: 'bearer', text: own })).toEqual({ ...carol(), id: 'key:carol' })
+    expect(await joined.authenticate({ kind: 'bearer', text: own })).toEqual({
+      id: 'key:carol',
+      scopes: carol().scopes,
+    })
     expect(await joined.authenticate({ kind: 'bearer', text: token })).toEqual(carol())
   })
 })
@@ -98,6 +105,11 @@ describe('claims', () => {
     ['with a subject that runs backwards', () => ({ sub: 'carol\u202e' })],
   ])('%s are refused', async (_what, claims) => {
     expect(await present(await forge(claims()))).toBeUndefined()
+  })
+
+  test('say when the token ends, with what clocks may be apart', async () => {
+    const exp = secondsFromNow(90)
+    expect(await present(await forge({ exp }))).toMatchObject({ expiresAt: (exp + CLOCK_TOLERANCE_SECONDS) * 1000 })
   })
 
   test('may be off by a few seconds, be for several audiences, and be of a long or foreign subject', async () => {

@@ -177,7 +177,7 @@ export const jobOperations: Operations = {
     description:
       'What the function has printed. While it runs the answer goes on, and ends with it; an answer that is cut off is an error of the backend.',
     answers: { 200: { description: 'The lines, in pieces as they come.' } },
-    problems: ['job_not_found', 'attempt_not_found', 'logs_unavailable'],
+    problems: ['job_not_found', 'attempt_not_found', 'logs_unavailable', 'stream_limit_reached'],
   },
 
   'POST /jobs/:id/cancel': {

@@ -161,7 +161,7 @@ export const PROBLEMS: Readonly<Record<ProblemCode, Entry>> = {
   storage_full: entry('There is no room for the files; nothing was kept.', new StorageFull()),
   store_unavailable: entry('The store does not answer just now; try again later.', new StoreUnavailable()),
   stream_limit_reached: entry(
-    'You have as many streams of events open as one caller may have.',
+    'You have as many streams of events and logs open as one caller may have.',
     new TooManyStreams(10),
   ),
   unauthorized: entry('There is no credential, or it is not good.', new Unauthorized('missing')),
