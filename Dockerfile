@@ -1,4 +1,16 @@
-FROM node:24-slim
+# Pin it by digest for a build that can be repeated: --build-arg NODE_IMAGE=node:24-slim@sha256:...
+# (docker buildx imagetools inspect node:24-slim). The tag alone follows security updates of Debian and Node.
+ARG NODE_IMAGE=node:24-slim
+
+FROM ${NODE_IMAGE} AS build
+WORKDIR /app
+COPY package.json package-lock.json ./
+RUN npm ci --omit=dev --no-audit --no-fund
+COPY samples ./samples
+COPY src ./src
+RUN npm run -s prepare
+
+FROM ${NODE_IMAGE}
 
 # ffmpeg serves BACKEND=local; an image for BACKEND=modal alone can leave it out.
 ARG WITH_FFMPEG=true
@@ -6,12 +18,12 @@ RUN if [ "$WITH_FFMPEG" = true ]; then \
       apt-get update && apt-get install -y --no-install-recommends ffmpeg && rm -rf /var/lib/apt/lists/*; \
     fi
 
+# Package managers are of use only to somebody who broke in.
+RUN rm -rf /usr/local/lib/node_modules /usr/local/bin/npm /usr/local/bin/npx /usr/local/bin/corepack \
+      /usr/local/bin/yarn /usr/local/bin/yarnpkg /opt/yarn-*
+
 WORKDIR /app
-COPY package.json package-lock.json ./
-RUN npm ci --omit=dev --no-audit --no-fund && npm cache clean --force
-COPY samples ./samples
-COPY src ./src
-RUN npm run -s prepare
+COPY --from=build /app ./
 
 ENV NODE_ENV=production DATA_DIR=/data
 RUN mkdir /data && chown node:node /data
@@ -22,4 +34,5 @@ EXPOSE 9000
 HEALTHCHECK --interval=30s --timeout=3s --start-period=10s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT || 9000}/healthz`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 
+# The process starts ffmpeg or LOCAL_COMMAND, whose own children need an init to end them: `docker run --init`.
 CMD ["node", "--max-semi-space-size=8", "--heap-growing-percent=80", "src/server.ts"]

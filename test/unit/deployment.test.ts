@@ -8,7 +8,7 @@ const withoutComments = (text: string) => text.replace(/^\s*#.*$/gm, '')
 const readRoot = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
 
 /** What Docker and Kubernetes themselves call so. */
-const OTHERS = new Set(['WITH_FFMPEG'])
+const OTHERS = new Set(['WITH_FFMPEG', 'NODE_IMAGE'])
 
 test.each(['compose.yaml', 'docs/kubernetes.yaml', 'Dockerfile'])(
   'every setting in %s is one that the server reads',
@@ -36,6 +36,28 @@ test('the logs of every service of compose.yaml are rotated', () => {
   expect(readRoot('compose.yaml')).toMatch(
     /^x-logging: &logging\n {2}driver: json-file\n {2}options: \{ max-size: \d+m, max-file: '\d+' \}$/m,
   )
+})
+
+test('every service of compose.yaml runs without new privileges, and a replica with no more than it needs', () => {
+  for (const [name, text] of services()) {
+    expect(text, name).toMatch(/^ +security_opt: \['no-new-privileges:true'\]$/m)
+    if (!replicas().includes(name)) continue
+    for (const line of ['init: true', 'read_only: true', 'tmpfs: [/tmp]', 'cap_drop: [ALL]', 'mem_limit: 1g']) {
+      expect(text, name).toContain(`\n  ${line}\n`)
+    }
+  }
+})
+
+test('the final image has no package manager, and its base can be pinned by digest', () => {
+  const stages = withoutComments(readRoot('Dockerfile')).split(/^FROM /m)
+  expect(stages).toHaveLength(3)
+  const [before = '', , final = ''] = stages
+  expect(before).toMatch(/^ARG NODE_IMAGE=node:24-slim$/m)
+  for (const stage of stages.slice(1)) expect(stage).toMatch(/^\$\{NODE_IMAGE\}/)
+  expect(final).toContain('rm -rf /usr/local/lib/node_modules /usr/local/bin/npm /usr/local/bin/npx')
+  expect(final).not.toMatch(/^(RUN|CMD|ENTRYPOINT) .*\b(npm|npx) (?!\/)/m)
+  // After the last step that needs root.
+  expect(final.indexOf('\nUSER node')).toBeGreaterThan(final.lastIndexOf('\nRUN '))
 })
 
 const replicas = () => [...services()].filter(([, text]) => text.includes('JOB_STORE')).map(([name]) => name)
