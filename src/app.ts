@@ -89,7 +89,7 @@ export async function buildApp({ log, http, authenticator, counter, ...parts }: 
   registerProblems(app)
   await registerLimiter(app, http.limits, counter)
   const limits = createRateLimits(app, http.limits)
-  limitConnections(app, http)
+  const reserveRefusal = limitConnections(app, http)
   closeGently(app, http)
   limitArrival(app, http)
   cutStalledClients(app, http)
@@ -102,7 +102,13 @@ export async function buildApp({ log, http, authenticator, counter, ...parts }: 
   registerCaller(app)
   addSafeHeaders(app)
   await registerCors(app, http.corsOrigins)
-  const early = [closingRefusal, ambiguousHeaderRefusal, crossSiteRefusal(http.corsOrigins), endingRefusal(app)]
+  const early = [
+    closingRefusal,
+    reserveRefusal,
+    ambiguousHeaderRefusal,
+    crossSiteRefusal(http.corsOrigins),
+    endingRefusal(app),
+  ]
   refuse(app, early, limits.countAddress)
   registerPressure(app, http)
   registerAuth(app, { authenticator, failures: createFailureLimit(app) })

@@ -48,11 +48,14 @@ export const ConfigSchema = Type.Object({
     minimum: 0,
     maximum: 1_000_000_000,
   }),
-  MAX_CONNECTIONS: integer('Connections at the same time; further ones are closed at once. 0: no limit.', {
-    default: 10_000,
-    minimum: 0,
-    maximum: 1_000_000,
-  }),
+  MAX_CONNECTIONS: integer(
+    'Connections at the same time; beyond them idle ones of the address that has most are closed, then new ones answer 503, probes excepted. 0: no limit.',
+    {
+      default: 10_000,
+      minimum: 0,
+      maximum: 1_000_000,
+    },
+  ),
   MAX_STREAMS_PER_CALLER: integer(
     'Streams of events and of logs one caller may have open; further ones answer 429. 0: no limit.',
     { default: 200, minimum: 0, maximum: 1_000_000 },

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import { normalizeIP } from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { ANONYMOUS_ID, type Caller } from '../jobs/caller.ts'
@@ -24,11 +25,11 @@ export function callerOf(request: FastifyRequest): Caller {
  * The address a request came from, as it is counted: an IPv6 address as its /64 network, all of which one customer of
  * a provider has. Empty where the connection has gone meanwhile.
  */
-export const addressOf = ({ ip }: FastifyRequest): string => {
-  // Typed as always there, but it is not once the socket is closed.
-  const address = ip as string | undefined
-  return address === undefined ? '' : normalizeIP(address)
-}
+export const addressOf = ({ ip }: { readonly ip: string | undefined }): string =>
+  ip === undefined ? '' : normalizeIP(ip)
+
+/** The address of a connection, likewise. Behind a proxy that is the proxy's. */
+export const connectionAddressOf = ({ remoteAddress }: Socket): string => addressOf({ ip: remoteAddress })
 
 /** Under what a request is counted: its caller, or its address where that may be anybody. */
 export const limitKeyOf = (request: FastifyRequest): string =>

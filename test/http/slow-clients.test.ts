@@ -18,9 +18,10 @@ const listen = async (http: Partial<HttpSettings>) => {
   await app.app.listen({ port: 0, host: '127.0.0.1' })
 }
 
-/** A client on a bare socket. */
-async function dial() {
-  const socket = connect((app.app.server.address() as AddressInfo).port, '127.0.0.1')
+/** A client on a bare socket, of an address of this machine. */
+async function dial(localAddress = '127.0.0.1') {
+  const { port } = app.app.server.address() as AddressInfo
+  const socket = connect({ port, host: '127.0.0.1', localAddress })
   sockets.push(socket)
   const client = { socket, answer: '', closed: false }
   socket.on('data', (chunk: Buffer) => (client.answer += chunk.toString()))
@@ -30,8 +31,10 @@ async function dial() {
   return client
 }
 
+type Client = Awaited<ReturnType<typeof dial>>
+
 /** Sends a piece every so often until it is cut off, and tells after how many ms that was. */
-async function drip(client: Awaited<ReturnType<typeof dial>>, piece: string) {
+async function drip(client: Client, piece: string) {
   const from = performance.now()
   while (!client.closed && performance.now() - from < 5_000) {
     if (client.socket.writable) client.socket.write(piece)
@@ -68,7 +71,7 @@ describe('a client that is slow', () => {
 
   test('keeps nobody else waiting', async () => {
     await listen(timeouts)
-    const slow = await Promise.all(Array.from({ length: 200 }, dial))
+    const slow = await Promise.all(Array.from({ length: 200 }, () => dial()))
     for (const { socket } of slow) socket.write(HEAD)
     const from = performance.now()
     expect((await app.get('/jobs')).statusCode).toBe(200)
@@ -82,26 +85,76 @@ describe('a client that is slow', () => {
 })
 
 describe('a connection too many', () => {
-  test('is closed, the others go on, and there is room again when one of them ends', async () => {
+  const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: a.example\r\n\r\n`
+  const untilAnswered = (client: Client, status: number) =>
+    until(() => client.answer.startsWith(`HTTP/1.1 ${status} `) && client.answer.endsWith('}'), `a ${status}`)
+  const logged = () => app.requestLines.filter(({ event }) => event === 'connections_full')
+
+  /** Clients of one address with a stream of events each, so that their connections are not idle. */
+  async function holdConnections(count: number, address?: string) {
+    const clients = await Promise.all(Array.from({ length: count }, () => dial(address)))
+    for (const { socket } of clients) socket.write(get('/events'))
+    await until(() => clients.every(({ answer }) => answer.startsWith('HTTP/1.1 200 ')), 'every stream')
+    return clients
+  }
+
+  test('has the idle one closed that is the oldest of the address that has most', async () => {
+    await listen({ maxConnections: 4 })
+    const [few, many] = ['127.0.0.2', '127.0.0.3']
+    const first = await dial(few)
+    const others = [await dial(many), await dial(many), await dial(many)]
+    first.socket.write(get('/jobs'))
+    await untilAnswered(first, 200)
+    const added = [await dial('127.0.0.4'), await dial('127.0.0.5')]
+    await until(() => others[0]!.closed && others[1]!.closed, 'the end of two connections')
+    for (const client of added) client.socket.write(get('/jobs'))
+    await Promise.all(added.map((client) => untilAnswered(client, 200)))
+    expect([first, ...others, ...added].map(({ closed }) => closed)).toEqual([false, true, true, false, false, false])
+    expect(logged()).toHaveLength(1)
+  })
+
+  test('does not take the place of one that has a request, nor of an address that has fewer', async () => {
+    await listen({ maxConnections: 4 })
+    const held = await holdConnections(3, '127.0.0.2')
+    const idle = await dial('127.0.0.3')
+    const next = await dial('127.0.0.2')
+    next.socket.write(get('/jobs'))
+    await untilAnswered(next, 503)
+    await until(() => next.closed, 'its end')
+    expect([...held, idle].map(({ closed }) => closed)).toEqual([false, false, false, false])
+    expect(JSON.parse(next.answer.split('\r\n\r\n')[1]!)).toMatchObject({ code: 'overloaded' })
+    expect(next.answer).toMatch(/retry-after: 10/i)
+  })
+
+  test('is answered where it is a probe, however many others come and say nothing', async () => {
     await listen({ maxConnections: 2 })
-    const [first, second] = [await dial(), await dial()]
-    const third = await dial()
-    await until(() => third.closed, 'the end of the third')
-    expect(app.requestLines.filter(({ msg }) => msg.startsWith('there are too many connections'))).toHaveLength(1)
-    first.socket.write('GET /healthz HTTP/1.1\r\nHost: a.example\r\n\r\n')
-    await until(() => first.answer.includes('200 OK'), 'an answer on the first')
-    second.socket.destroy()
+    await holdConnections(2, '127.0.0.2')
+    for (let n = 0; n < 100; n++) await dial('127.0.0.2')
+    for (const path of ['/healthz', '/readyz']) {
+      const probe = await dial('127.0.0.3')
+      probe.socket.write(get(path))
+      await untilAnswered(probe, 200)
+      await until(() => probe.closed, 'its end')
+    }
+    expect(sockets.filter(({ destroyed }) => !destroyed).length).toBeLessThan(30)
+  })
+
+  test('has room again when one of the others ends', async () => {
+    await listen({ maxConnections: 2 })
+    const [first] = await holdConnections(2)
+    first!.socket.destroy()
     await until(async () => {
       const next = await dial()
-      next.socket.write('GET /healthz HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n')
-      await once(next.socket, 'close')
+      next.socket.write(get('/jobs'))
+      await until(() => next.answer.endsWith('}') || next.closed, 'an answer')
+      next.socket.destroy()
       return next.answer.includes('200 OK')
     }, 'room for another')
   })
 
   test('is none without a limit', async () => {
     await listen({ maxConnections: 0 })
-    const clients = await Promise.all(Array.from({ length: 20 }, dial))
+    const clients = await Promise.all(Array.from({ length: 20 }, () => dial()))
     expect((await fetch(`http://127.0.0.1:${(app.app.server.address() as AddressInfo).port}/healthz`)).status).toBe(200)
     expect(clients.some(({ closed }) => closed)).toBe(false)
   })
