@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { Queue } from 'bullmq'
 import { Redis } from 'ioredis'
 import { onTestFinished } from 'vitest'
 import { type BullmqQueueOptions, createBullmqQueue } from '../../src/queue/bullmq/queue.ts'
@@ -51,6 +52,12 @@ export function replicasOn(url: () => string) {
     })
     return queue
   }
+  const connect = () => {
+    const admin = new Redis(url(), { maxRetriesPerRequest: null })
+    admin.on('error', () => undefined)
+    onTestFinished(() => admin.disconnect())
+    return admin
+  }
   return {
     open,
     /** Two replicas that run what they claim. */
@@ -62,11 +69,12 @@ export function replicasOn(url: () => string) {
       return { prefix, stage, a, b }
     },
     /** A connection to look behind the scenes. */
-    connect() {
-      const admin = new Redis(url(), { maxRetriesPerRequest: null })
-      admin.on('error', () => undefined)
-      onTestFinished(() => admin.disconnect())
-      return admin
+    connect,
+    /** BullMQ's own view of the queue. */
+    openBullQueue(prefix: string) {
+      const queue = new Queue('runs', { connection: connect(), prefix: `{${prefix}}` })
+      queue.on('error', () => undefined)
+      return queue
     },
   }
 }

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { StoreUnavailable } from '../../src/errors.ts'
 import type { JobQueue, QueueEntry } from '../../src/queue/port.ts'
 import { openChannels } from '../../src/redis-channels.ts'
@@ -10,7 +10,7 @@ import { openRelay } from '../helpers/relay.ts'
 import { until } from '../helpers/until.ts'
 
 describeWithRedisServer('queues whose Redis is unavailable', (redis) => {
-  const { open, openPair, connect } = replicasOn(() => redis().url)
+  const { open, openPair, connect, openBullQueue } = replicasOn(() => redis().url)
 
   const expectUnavailable = async (queue: JobQueue) => {
     const [entry, startedAt] = [anEntry(), performance.now()]
@@ -81,15 +81,15 @@ describeWithRedisServer('queues whose Redis is unavailable', (redis) => {
     const queue = await open(prefix, { maxRunning: 1, channels })
     await queue.start(stage.runnerOf('only'))
     await redis().restart()
-    const [admin, meta] = [connect(), `{${prefix}}:runs:meta`]
-    const isSet = async () => (await admin.hget(meta, 'concurrency')) === '1'
+    const bullQueue = openBullQueue(prefix)
+    const isSet = async () => (await bullQueue.getGlobalConcurrency()) === 1
     await until(isSet)
     for (const entry of entries(2)) await enqueueWithRetry(queue, entry)
     await until(() => stage.current.size === 1)
     stage.releaseAll()
     await until(() => stage.counts.started === 2)
     expect(stage.counts.most).toBe(1)
-    await admin.flushall()
+    await connect().flushall()
     await redis().kill()
     await redis().restart()
     await until(isSet)
@@ -151,6 +151,19 @@ describeWithRedisServer('queues whose Redis is unavailable', (redis) => {
     expect(started.size).toBeLessThan(500)
     await admin.del(`{${prefix}}:runs:meta`)
     await until(() => started.size === 500)
+  })
+
+  test('a Redis user who must not read INFO can run a queue', async () => {
+    await connect().call('ACL', 'SETUSER', 'limited', 'on', '>secret', '~*', '&*', '+@all', '-info')
+    const url = redis().url.replace('redis://', 'redis://limited:secret@')
+    // ioredis says there that it skips its own check.
+    const warn = vi.spyOn(console, 'warn').mockReturnValue(undefined)
+    onTestFinished(() => warn.mockRestore())
+    const [entry, stage] = [anEntry(), createStage()]
+    const queue = await open(randomUUID(), { url })
+    await queue.start(stage.runnerOf('only'))
+    await queue.enqueue(entry)
+    await until(() => stage.current.has(entry.id))
   })
 
   test('an entry whose lock is lost when it finishes makes no warning', async () => {

@@ -16,7 +16,7 @@ const SHORT_TIMES = { lockDurationMs: 1_000, stalledIntervalMs: 300 }
 const idsOf = (some: readonly QueueEntry[]) => some.map(({ id }) => id).sort()
 
 describeWithRedis('queues of many replicas', (redis) => {
-  const { open, openPair, connect } = replicasOn(redis.url)
+  const { open, openPair, connect, openBullQueue } = replicasOn(redis.url)
 
   test('a bound holds for all replicas together, and a finished run makes room for the next', async () => {
     const { stage, a, b } = await openPair({ maxRunning: 3 })
@@ -149,7 +149,7 @@ describeWithRedis('queues of many replicas', (redis) => {
     await until(() => stage.current.size === 0)
     expect([...a.running(), ...b.running()]).toEqual([])
     // It is not finished either: that is for the other replica.
-    expect(await admin.llen(`{${prefix}}:runs:active`)).toBe(1)
+    expect(await openBullQueue(prefix).getActiveCount()).toBe(1)
     await until(() => stage.current.size === 1)
   })
 

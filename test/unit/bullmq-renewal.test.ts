@@ -1,4 +1,4 @@
-import { Queue, Worker } from 'bullmq'
+import { Worker } from 'bullmq'
 import { expect, onTestFinished, test } from 'vitest'
 import { anEntry, createStage, replicasOn } from '../helpers/queues.ts'
 import { describeWithRedis } from '../helpers/redis.ts'
@@ -10,12 +10,10 @@ const TIMES = { lockDuration: 2_000, stalledInterval: 50 }
 // Why `src/queue/bullmq/lock-renewal.ts` renews locks in place of BullMQ. When the first of these fails, BullMQ has
 // learned to tell two claims of an entry apart, and that file can go.
 describeWithRedis('an entry that its process loses, and claims again before a renewal has failed', (redis) => {
-  const { open, connect } = replicasOn(redis.url)
+  const { open, connect, openBullQueue } = replicasOn(redis.url)
 
   test('under the renewal that BullMQ offers, runs twice at the same time and loses its second lock', async () => {
-    const prefix = `{${redis.newPrefix()}}`
-    const connection = connect()
-    const queue = new Queue('runs', { connection, prefix })
+    const [prefix, connection] = [redis.newPrefix(), connect()]
     const runs: { readonly signal: AbortSignal; readonly release: () => void }[] = []
     const renewed: string[][] = []
     const worker = new Worker(
@@ -27,21 +25,20 @@ describeWithRedis('an entry that its process loses, and claims again before a re
         runs.push({ signal: signal!, release })
         await promise
       },
-      { ...TIMES, connection, prefix, concurrency: 10, maxStalledCount: 10 },
+      { ...TIMES, connection, prefix: `{${prefix}}`, concurrency: 10, maxStalledCount: 10 },
     )
     onTestFinished(async () => {
       runs.forEach(({ release }) => release())
       await worker.close(true)
-      await queue.close()
     })
     // As https://docs.bullmq.io/guide/workers/cancelling-jobs has it.
     worker.on('lockRenewalFailed', (ids) => ids.forEach((id) => worker.cancelJob(id)))
     worker.on('locksRenewed', ({ jobIds }) => renewed.push(jobIds))
     worker.on('error', () => undefined)
 
-    await queue.add('run', {}, { jobId: 'entry-1' })
+    await openBullQueue(prefix).add('run', {}, { jobId: 'entry-1' })
     await until(() => runs.length === 1)
-    await connection.del(`${prefix}:runs:entry-1:lock`)
+    await connection.del(`{${prefix}}:runs:entry-1:lock`)
     await until(() => runs.length === 2)
     await until(() => renewed.length === 2)
     expect(runs.map(({ signal }) => signal.aborted)).toEqual([false, false])
