@@ -47,8 +47,8 @@ export type DeliveryTry = {
   readonly error?: string
 }
 
-/** What names a delivery, and where it goes. */
-export type DeliveryRef = Pick<Delivery, 'jobId' | 'number' | 'host'>
+/** What names a delivery, whose it is, and where it goes. */
+export type DeliveryRef = Pick<Delivery, 'jobId' | 'number' | 'caller' | 'host'>
 /** One that is pending, as the store tells it. */
 export type DueDelivery = DeliveryRef & { readonly dueAt: number }
 

@@ -1,12 +1,12 @@
 import { createFifo, type Fifo } from '../lib/fifo.ts'
 
-/** A piece of work for a host, and the name by which it is waited for only once. */
-export type HostWork = { readonly key: string; readonly host: string; run(): Promise<void> }
+/** A piece of work of a caller for a host, and the name by which it is waited for only once. */
+export type HostWork = { readonly key: string; readonly caller: string; readonly host: string; run(): Promise<void> }
 
 export type HostLines = {
   /**
-   * Lets work wait for its turn, unless it waits already or its host's line is full. What is added while work of its
-   * key runs takes its turn after that.
+   * Lets work wait for its turn, unless it waits already or its line is full. What is added while work of its key runs
+   * takes its turn after that.
    */
   add(work: HostWork): void
   /** Lets nothing more begin, and resolves when what runs has ended. */
@@ -14,40 +14,33 @@ export type HostLines = {
 }
 
 export type HostLinesOptions = {
+  /** How much of a line may run at the same time. */
   readonly perHost: number
-  readonly inAll: number
-  /** How much may wait for one host. */
+  /** How much may wait in a line. */
   readonly maxWaiting: number
-  /** Called when the line of a host that was full is empty: there is more for it elsewhere. */
+  /** Called when a line that was full is empty: there is more for it elsewhere. */
   readonly drained: () => void
 }
 
-type Line = { readonly waiting: Fifo<HostWork>; running: number; isReady: boolean; wasFull: boolean }
+type Line = { readonly name: string; readonly waiting: Fifo<HostWork>; running: number; wasFull: boolean }
 
 /**
- * A line for each host, all served in turn: a host that takes its time holds up nobody but its own line. `run` must
- * not reject.
+ * A line for each host of each caller: a host that takes its time holds up nobody but its own line. `run` must not
+ * reject.
  */
-export function createHostLines({ perHost, inAll, maxWaiting, drained }: HostLinesOptions): HostLines {
+export function createHostLines({ perHost, maxWaiting, drained }: HostLinesOptions): HostLines {
   const lines = new Map<string, Line>()
   const waiting = new Set<string>()
   /** What runs, by key, and what was added meanwhile. */
   const running = new Map<string, HostWork | undefined>()
-  const ready = createFifo<Line>()
   const underWay = new Set<Promise<void>>()
   let isClosed = false
 
-  const lineOf = (host: string): Line => {
-    const line = lines.get(host) ?? { waiting: createFifo(), running: 0, isReady: false, wasFull: false }
-    lines.set(host, line)
+  const lineOf = ({ caller, host }: HostWork): Line => {
+    const name = JSON.stringify([caller, host])
+    const line = lines.get(name) ?? { name, waiting: createFifo(), running: 0, wasFull: false }
+    lines.set(name, line)
     return line
-  }
-
-  /** A line stands among the ready ones once, as long as it has work and a place to do it. */
-  const makeReady = (line: Line) => {
-    if (line.isReady || line.waiting.size === 0 || line.running >= perHost) return
-    line.isReady = true
-    ready.add(line)
   }
 
   const begin = (line: Line, work: HostWork) => {
@@ -59,41 +52,36 @@ export function createHostLines({ perHost, inAll, maxWaiting, drained }: HostLin
       underWay.delete(run)
       const again = running.get(work.key)
       running.delete(work.key)
-      if (line.running === 0 && line.waiting.size === 0) lines.delete(work.host)
-      else makeReady(line)
       if (again) add(again)
-      serve()
+      serve(line)
     })
     underWay.add(run)
   }
 
-  const serve = () => {
-    while (!isClosed && underWay.size < inAll) {
-      const line = ready.shift()
-      const work = line?.waiting.shift()
-      if (!line || !work) return
-      line.isReady = false
+  const serve = (line: Line) => {
+    while (!isClosed && line.running < perHost) {
+      const work = line.waiting.shift()
+      if (!work) break
       begin(line, work)
-      makeReady(line)
       if (line.wasFull && line.waiting.size === 0) {
         line.wasFull = false
         drained()
       }
     }
+    if (line.running === 0 && line.waiting.size === 0) lines.delete(line.name)
   }
 
   const add = (work: HostWork) => {
     if (isClosed || waiting.has(work.key)) return
     if (running.has(work.key)) return void running.set(work.key, work)
-    const line = lineOf(work.host)
+    const line = lineOf(work)
     if (line.waiting.size >= maxWaiting) {
       line.wasFull = true
       return
     }
     waiting.add(work.key)
     line.waiting.add(work)
-    makeReady(line)
-    serve()
+    serve(line)
   }
 
   return {

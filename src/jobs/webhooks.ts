@@ -12,6 +12,7 @@ import {
   webhookIdOf,
   withdraw,
 } from './delivery.ts'
+import { createFairSemaphore } from '../lib/fair-semaphore.ts'
 import { createHostLines } from './host-lines.ts'
 import { createRareWarning, errorFieldsOf, type Log } from './log.ts'
 import { childOf, logFieldsOf } from './trace.ts'
@@ -40,10 +41,10 @@ export type Webhooks = Pick<WebhookSender, 'secretsOf' | 'check'> & {
   close(): Promise<void>
 }
 
-/** Tries at the same time to one host, and in all. */
+/** Tries at the same time to one host of one caller, and in all, of which one caller has its share. */
 export const TRIES_PER_HOST = 16
-const TRIES_IN_ALL = 512
-/** Deliveries that wait in memory for one host; further ones wait in the store. */
+export const TRIES_IN_ALL = 512
+/** Deliveries that wait in memory for one host of one caller; further ones wait in the store. */
 const WAITING_PER_HOST = 10_000
 /** What is due within this time, in ms, has a timer; what is due later is found by the reconciler. */
 const TIMER_HORIZON_MS = 60_000
@@ -57,9 +58,9 @@ export function createWebhooks(parts: WebhooksParts): Webhooks {
   let timer: { readonly dueAt: number; readonly handle: NodeJS.Timeout } | undefined
   let looking: Promise<void> | undefined
   let gapMs = LOOK_GAP_MS
+  const places = createFairSemaphore(TRIES_IN_ALL)
   const lines = createHostLines({
     perHost: TRIES_PER_HOST,
-    inAll: TRIES_IN_ALL,
     maxWaiting: WAITING_PER_HOST,
     drained: () => void sendDue().catch(tell),
   })
@@ -70,10 +71,11 @@ export function createWebhooks(parts: WebhooksParts): Webhooks {
     if (!closing.signal.aborted) warnRarely(errorFieldsOf(error), 'webhooks have to wait')
   }
 
-  const wake = ({ jobId, number, host }: DeliveryRef) => {
+  const wake = ({ jobId, number, caller, host }: DeliveryRef) => {
     // Only these: a line of thousands must not hold their bodies.
-    const ref = { jobId, number, host }
-    lines.add({ key: `${jobId}/${number}`, host, run: () => attempt(ref).catch(tell) })
+    const ref = { jobId, number, caller, host }
+    const run = () => places.use(caller, closing.signal, () => attempt(ref)).catch(tell)
+    lines.add({ key: `${jobId}/${number}`, caller, host, run })
   }
 
   /** One at a time: whoever asks meanwhile is served by the one under way, which meets what becomes due last. */

@@ -1,4 +1,5 @@
 import type { Agent, Dispatcher, request as Request } from 'undici'
+import { createFairSemaphore, type FairSemaphore } from '../lib/fair-semaphore.ts'
 import { untilAborted } from '../lib/until-aborted.ts'
 import { createAgent, describeError, findAddresses } from './agent.ts'
 import { createResolver, type Resolve } from './resolver.ts'
@@ -6,6 +7,8 @@ import { type UrlRule, urlFault } from './url-rule.ts'
 
 /** Most that is read of an answer, in bytes; the rest is cut off with its connection. */
 export const ANSWER_MAX_BYTES = 64 * 1024
+/** Requests at the same time to one address, of which one caller has its share: 16 where it is alone. */
+export const POSTS_PER_ADDRESS = 32
 /** Longest an answer may go on after its status, in ms: by then it is known what it says. */
 const ANSWER_MAX_MS = 1_000
 
@@ -45,12 +48,20 @@ export function createPoster(rule: UrlRule, resolve: Resolve = createResolver())
   // undici is loaded with the first request: an idle server does without it.
   const open = () => (client ??= openClient(rule, resolve))
 
-  const exchange = async (url: string, { headers, body, caller }: Post, signal: AbortSignal): Promise<Posted> => {
+  const places = createPlaces()
+
+  const exchange = async (url: string, post: Post, signal: AbortSignal): Promise<Posted> => {
     const fault = urlFault(url, rule)
     if (fault !== undefined) throw new PostError(`the URL ${fault}`)
+    const { caller } = post
     // The connection's own look-up, which knows of no caller, finds this one's result.
     const lookUp = findAddresses(new URL(url).hostname, { rule, resolve, caller })
-    const [{ request, agent }] = await untilAborted(Promise.all([open(), lookUp]), signal)
+    const [client, addresses] = await untilAborted(Promise.all([open(), lookUp]), signal)
+    const names = addresses.map(({ address }) => address)
+    return places.use({ addresses: names, caller, signal }, () => send(client, url, { ...post, signal }))
+  }
+
+  const send = async ({ request, agent }: Client, url: string, { headers, body, signal }: Post): Promise<Posted> => {
     const asking = request(url, { method: 'POST', headers, body, signal, dispatcher: agent })
     // undici hears of an abort only once there is a connection.
     asking.catch(() => undefined)
@@ -78,6 +89,28 @@ export function createPoster(rule: UrlRule, resolve: Resolve = createResolver())
     async close() {
       await (await client)?.agent.destroy()
     },
+  }
+}
+
+type Place = { readonly addresses: readonly string[]; readonly caller: string; readonly signal: AbortSignal }
+
+/** Places at each address, by whatever name it is reached, of which one caller has its share. */
+function createPlaces() {
+  const semaphores = new Map<string, FairSemaphore>()
+
+  const useOne = async <T>(address: string, { caller, signal }: Place, task: () => Promise<T>): Promise<T> => {
+    const semaphore = semaphores.get(address) ?? createFairSemaphore(POSTS_PER_ADDRESS)
+    semaphores.set(address, semaphore)
+    try {
+      return await semaphore.use(caller, signal, task)
+    } finally {
+      if (semaphore.isIdle) semaphores.delete(address)
+    }
+  }
+  return {
+    /** Takes a place at each address, since the connection may be to any, in their order, so that nobody waits for ever. */
+    use: <T>(place: Place, task: () => Promise<T>): Promise<T> =>
+      place.addresses.toSorted().reduce((inner, address) => () => useOne(address, place, inner), task)(),
   }
 }
 

@@ -23,6 +23,8 @@ const PLACE_TIMEOUT_MS = 3_000
 /** How long what came of a look-up holds, in ms, and for how many names. */
 export const LOOKUP_MEMORY_MS = 5_000
 const NAMES_KEPT = 10_000
+/** Addresses of each family that are used of a name. */
+const MAX_ADDRESSES = 4
 
 export type ResolverOptions = {
   /** DNS servers as `address:port`; those of `/etc/resolv.conf` if undefined. */
@@ -100,7 +102,9 @@ function createLookUp({ servers, hostsFile = '/etc/hosts', resolvConf = '/etc/re
 /** Empty for a name that does not exist, or has no address. */
 async function query(resolver: Resolver, name: string): Promise<LookupAddress[]> {
   const answers = await Promise.allSettled([resolver.resolve4(name), resolver.resolve6(name)])
-  const addresses = answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []))
+  const addresses = answers.flatMap((answer) =>
+    answer.status === 'fulfilled' ? answer.value.slice(0, MAX_ADDRESSES) : [],
+  )
   if (addresses.length > 0) return addresses.map(addressOf)
   const errors = answers.flatMap((answer) => (answer.status === 'rejected' ? [answer.reason as unknown] : []))
   // That a name does not exist holds for both families.

@@ -24,9 +24,9 @@ export function createDeliveryMaps(): DeliveryMaps {
     if (known) line.delete({ createdAt: known.dueAt, id: key })
     byKey.delete(key)
   }
-  const list = ({ jobId, number, host, dueAt }: Delivery, key: string) => {
+  const list = ({ jobId, number, caller, host, dueAt }: Delivery, key: string) => {
     if (dueAt === undefined) return
-    byKey.set(key, { jobId, number, host, dueAt })
+    byKey.set(key, { jobId, number, caller, host, dueAt })
     line.set({ createdAt: dueAt, id: key }, undefined)
   }
   const of = (jobId: string) => [...(byJob.get(jobId)?.values() ?? [])]

@@ -26,8 +26,8 @@ export const jobOf = (record: string | null): Job => parse(record) as Job
 
 /** A delivery's record without its body, which never changes. The line: schema, revision, place among those due. */
 export function deliveryRecordOf({ body, host, ...delivery }: Delivery): string {
-  const { jobId, number, revision, dueAt } = delivery
-  const place = dueAt === undefined ? NONE : duePlaceOf({ jobId, number, host, dueAt })
+  const { jobId, number, revision, caller, dueAt } = delivery
+  const place = dueAt === undefined ? NONE : duePlaceOf({ jobId, number, caller, host, dueAt })
   return `${SCHEMA} ${revision} ${place}\n${JSON.stringify({ ...delivery, host })}`
 }
 
@@ -36,13 +36,23 @@ export const deliveryOf = (record: string, body: string): Delivery => ({
   body,
 })
 
-/** The host comes last, since it may hold colons; the number is filled up, so that the second comes before the tenth. */
-const duePlaceOf = ({ dueAt, jobId, number, host }: DueDelivery): string =>
-  `${timeText(dueAt)}:${jobId}:${String(number).padStart(10, '0')}:${host}`
+/**
+ * The host comes last, since it may hold colons; a caller, which may hold anything, is encoded. The number is filled up,
+ * so that the second comes before the tenth.
+ */
+const duePlaceOf = ({ dueAt, jobId, number, caller, host }: DueDelivery): string =>
+  [timeText(dueAt), jobId, String(number).padStart(10, '0'), encodeURIComponent(caller), host].join(':')
 
+/** Places of an earlier release lack the caller: what they give for it is a part of the host, and shared out alike. */
 export function dueAtPlace(place: string): DueDelivery {
-  const [dueAt, jobId = '', number, ...host] = place.split(':')
-  return { dueAt: Number(dueAt), jobId, number: Number(number), host: host.join(':') }
+  const [dueAt, jobId = '', number, caller = '', ...host] = place.split(':')
+  return {
+    dueAt: Number(dueAt),
+    jobId,
+    number: Number(number),
+    caller: decodeURIComponent(caller),
+    host: host.join(':'),
+  }
 }
 
 /** A record that this release cannot read, and leaves alone. */

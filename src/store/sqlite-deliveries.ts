@@ -33,6 +33,7 @@ export function createDeliveryRows(sql: ReturnType<typeof prepareDeliveries>): D
       sql.due.all(after.dueAt, after.jobId, after.number, now, limit).map((row) => ({
         jobId: String(row.job_id),
         number: Number(row.number),
+        caller: String(row.caller),
         host: String(row.host),
         dueAt: Number(row.due_at),
       })),
@@ -55,7 +56,7 @@ export const prepareDeliveries = (db: DatabaseSync) => ({
   ),
   remove: db.prepare('DELETE FROM deliveries WHERE job_id = ?'),
   due: db.prepare(
-    `SELECT due_at, job_id, number, host FROM deliveries
+    `SELECT due_at, job_id, number, host, caller FROM deliveries JOIN jobs ON jobs.id = job_id
      WHERE (due_at, job_id, number) > (?, ?, ?) AND due_at <= ? ORDER BY due_at, job_id, number LIMIT ?`,
   ),
 })

@@ -227,7 +227,7 @@ async function* pages(statements: readonly StatementSync[], { what, now, readJob
 }
 
 async function* duePages(deliveries: DeliveryRows, now: number): AsyncIterable<DueDelivery> {
-  let after: DueDelivery | undefined = { dueAt: -1, jobId: '', number: 0, host: '' }
+  let after: DueDelivery | undefined = { dueAt: -1, jobId: '', number: 0, caller: '', host: '' }
   while (after) {
     const from: DueDelivery = after
     const page = await read(() => deliveries.due(from, now, OWED_PAGE))

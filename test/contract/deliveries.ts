@@ -1,5 +1,5 @@
 import { expect } from 'vitest'
-import { beginTry } from '../../src/jobs/delivery.ts'
+import { beginTry, type DueDelivery } from '../../src/jobs/delivery.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import type { Store } from '../../src/store/port.ts'
 import { aDelivery, delivered, dueOf } from '../helpers/deliveries.ts'
@@ -8,7 +8,7 @@ import type { ContractCase } from './contract.ts'
 
 /** A job that has ended, in the store, with one pending delivery. */
 async function owing(store: Store, change: Parameters<typeof aDelivery>[1] = {}) {
-  const job = aJob()
+  const job = aJob({ caller: change.caller ?? 'anonymous' })
   const ended = after(job, { type: 'canceled' })
   const delivery = aDelivery(job, change)
   await store.insert(job)
@@ -94,6 +94,17 @@ export const deliveriesContract: readonly ContractCase<Store>[] = [
       expect(await dueOf(store, 9)).toEqual([])
       expect(await dueOf(store, 20)).toEqual(['1@h10/10', '1@h20/20'])
       expect(await dueOf(store, 1_000)).toEqual(['1@h10/10', '1@h20/20', '1@h30/30'])
+    },
+  ],
+  [
+    'tells whose each due delivery is, whatever a caller is called',
+    async (open) => {
+      const store = await open()
+      const caller = 'oidc:https://issuer.example/|用户:1 %2F'
+      const { job } = await owing(store, { host: '[2001:db8::1]:8443', caller })
+      const found: DueDelivery[] = []
+      for await (const due of store.dueDeliveries(0)) found.push(due)
+      expect(found).toEqual([{ jobId: job.id, number: 1, caller, host: '[2001:db8::1]:8443', dueAt: 0 }])
     },
   ],
   [

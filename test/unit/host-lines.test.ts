@@ -9,16 +9,16 @@ function scene(options: Partial<HostLinesOptions> = {}) {
   const running = new Map<string, () => void>()
   let drains = 0
   const lines = createHostLines({
-    ...{ perHost: 2, inAll: 10, maxWaiting: 100, drained: () => drains++ },
+    ...{ perHost: 2, maxWaiting: 100, drained: () => drains++ },
     ...options,
   })
-  const add = (name: string) => {
+  const add = (name: string, caller = 'key:a') => {
     const [host = ''] = name.split('/')
     const run = () => {
       began.push(name)
       return new Promise<void>((resolve) => running.set(name, resolve))
     }
-    lines.add({ key: name, host, run })
+    lines.add({ key: name, caller, host, run })
   }
   const end = async (name: string) => {
     running.get(name)?.()
@@ -44,21 +44,11 @@ describe('a line for each host', () => {
     expect(began).toEqual(['dead/0', 'dead/1', 'alive/1'])
   })
 
-  test('takes turns with the others where there are more than may run in all', async () => {
-    const { began, add, end } = scene({ inAll: 2 })
-    for (const name of ['a/1', 'a/2', 'a/3', 'b/1', 'b/2', 'c/1']) add(name)
-    for (let n = 0; n < 6; n++) await end(began[n]!)
-    expect(began.slice(0, 2)).toEqual(['a/1', 'a/2'])
-    expect(began.slice(2, 5).toSorted()).toEqual(['a/3', 'b/1', 'c/1'])
-    expect(began).toHaveLength(6)
-  })
-
-  test('uses every place that becomes free, though all of it waits for one host', async () => {
-    const { began, add, end } = scene({ inAll: 2 })
-    for (const name of ['a/1', 'a/2', 'b/1', 'b/2', 'b/3']) add(name)
-    await end('a/1')
-    await end('a/2')
-    expect(began).toEqual(['a/1', 'a/2', 'b/1', 'b/2'])
+  test('is one of its caller’s: that of another for the same host goes on', () => {
+    const { began, add } = scene()
+    for (let n = 0; n < 50; n++) add(`shared/${n}`)
+    add('shared/other', 'key:b')
+    expect(began).toEqual(['shared/0', 'shared/1', 'shared/other'])
   })
 
   test('takes the same work once while it waits, and once more where it is added while it runs', async () => {
@@ -90,7 +80,7 @@ describe('a line for each host', () => {
     const { lines } = scene()
     const serve = async (count: number) => {
       for (let n = 0; n < count; n++) {
-        lines.add({ key: `${n}`, host: `${n}.example`, run: () => Promise.resolve() })
+        lines.add({ key: `${n}`, caller: 'key:a', host: `${n}.example`, run: () => Promise.resolve() })
         if (n % 10 === 0) await new Promise(setImmediate)
       }
       collect()

@@ -3,7 +3,7 @@ import { type AddressInfo, createServer as createSocketServer } from 'node:net'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import type * as addresses from '../../src/net/address.ts'
 import { createResolver, type Resolve } from '../../src/net/resolver.ts'
-import { ANSWER_MAX_BYTES, createPoster, PostError } from '../../src/net/post.ts'
+import { ANSWER_MAX_BYTES, createPoster, POSTS_PER_ADDRESS, PostError } from '../../src/net/post.ts'
 import type { UrlRule } from '../../src/net/url-rule.ts'
 import { startDns } from '../helpers/dns.ts'
 
@@ -187,6 +187,27 @@ describe('only where the rule allows', () => {
     const words = await failure(posterOf({ rule: STRICT, resolve })(`http://a.example:${port}/`))
     expect(words).toBe('its host is unknown or not public')
     expect(bodies).toEqual([])
+  })
+
+  test('names that lead to one address share its places, of which a caller gets half', async () => {
+    const { port, bodies } = await serve(() => undefined)
+    const dns = await startDns()
+    for (let n = 0; n < 40; n++) dns.addresses.set(`${n}.example`, '127.0.0.1')
+    dns.addresses.set('other.example', '127.0.0.1')
+    const poster = createPoster(STRICT, createResolver({ servers: [dns.server] }))
+    const ending = new AbortController()
+    const post = (name: string, caller: string) => {
+      const options = { headers: {}, body: caller, timeoutMs: 15_000, signal: ending.signal, caller }
+      return poster.post(`http://${name}.example:${port}/`, options)
+    }
+    const posting = [...Array(40).keys()].map((n) => post(`${n}`, 'key:a'))
+    await vi.waitUntil(() => bodies.length === POSTS_PER_ADDRESS / 2)
+    posting.push(post('other', 'key:b'))
+    await vi.waitUntil(() => bodies.includes('key:b'))
+    expect(bodies.filter((caller) => caller === 'key:a')).toHaveLength(POSTS_PER_ADDRESS / 2)
+    ending.abort(new Error('the test is over'))
+    await Promise.allSettled(posting)
+    await poster.close()
   })
 
   test('the connection goes to the address that was checked, and a name is looked up once for many at a time', async () => {

@@ -269,6 +269,23 @@ describeWithRedisServer('the Redis store', (redis) => {
     expect(await raw.exists(key('due'), key('deadlines'), key('ended'), key(`deliveries:${job.id}`))).toBe(0)
   })
 
+  test('a delivery that an earlier release has put in its place, without the caller, is found and updated', async () => {
+    const { store, key } = await open()
+    const job = after(aJob(), { type: 'canceled' })
+    const delivery = aDelivery(job, { host: 'hooks.example:8443' })
+    await store.insert(job)
+    await store.update(job, 2, delivery)
+    const [place = ''] = await raw.zrange(key('due'), 0, '-1')
+    const older = place.replace(':anonymous:', ':')
+    await raw.zadd(key('due'), 0, older)
+    await raw.zrem(key('due'), place)
+    const record = (await raw.hget(key(`deliveries:${job.id}`), '1')) ?? ''
+    await raw.hset(key(`deliveries:${job.id}`), '1', record.replace(place, older))
+    for await (const { jobId, number } of store.dueDeliveries(0)) expect([jobId, number]).toEqual([job.id, 1])
+    expect(await store.updateDelivery(delivered(delivery), delivery.revision)).toBe(true)
+    expect(await raw.zcard(key('due'))).toBe(0)
+  })
+
   test('times of any year are borne in what is asked for', async () => {
     const { store } = await open()
     const [job, last] = [

@@ -1,6 +1,7 @@
+import { once } from 'node:events'
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
 import type { Delivery } from '../../src/jobs/delivery.ts'
-import { createWebhooks, TRIES_PER_HOST } from '../../src/jobs/webhooks.ts'
+import { createWebhooks, TRIES_IN_ALL, TRIES_PER_HOST } from '../../src/jobs/webhooks.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'
 import { createSqliteStore } from '../../src/store/sqlite.ts'
 import type { TryResult } from '../../src/jobs/delivery.ts'
@@ -156,7 +157,7 @@ describe('a delivery that fails', () => {
     const id = await succeed()
     await untilTries(id, 1)
     clock.now += 4_999
-    webhooks.wake({ jobId: id, number: 1, host: 'hooks.example' })
+    webhooks.wake({ jobId: id, number: 1, caller: 'anonymous', host: 'hooks.example' })
     await new Promise(setImmediate)
     expect(sender.sent).toHaveLength(1)
   })
@@ -304,7 +305,7 @@ describe('at least once', () => {
       ...{ state: 'pending', dueAt: clock.now, triesMade: 0 },
       tries: [{ error: 'the server ended during the try' }],
     })
-    webhooks.wake({ jobId: id, number: 1, host: 'hooks.example' })
+    webhooks.wake({ jobId: id, number: 1, caller: 'anonymous', host: 'hooks.example' })
     await webhooks.sendDue()
     await new Promise(setImmediate)
     expect(sender.sent).toHaveLength(1)
@@ -338,6 +339,30 @@ describe('at least once', () => {
   })
 })
 
+describe('a caller with a host for each of its jobs, none of which answers', () => {
+  test('gets no more than its share of the places, and delays nobody else’s webhooks', async () => {
+    const { sender, store, webhooks } = await start({ running: false })
+    sender.answerWith = async ({ caller }, signal) => {
+      if (caller === 'key:a') await once(signal, 'abort')
+      signal.throwIfAborted()
+      return { status: 200 }
+    }
+    const owe = async (caller: string, host: string) => {
+      const job = aJob({ caller })
+      await store.insert(job)
+      await store.update(after(job, { type: 'canceled' }), job.revision, aDelivery(job, { caller, host }))
+      return job.id
+    }
+    for (let n = 0; n < 600; n++) await owe('key:a', `${n}.example`)
+    await webhooks.sendDue()
+    await until(() => sender.sent.length >= TRIES_IN_ALL / 2)
+    const id = await owe('key:b', 'hooks.example')
+    await webhooks.sendDue()
+    await until(async () => (await store.deliveriesOf(id))[0]?.state === 'delivered')
+    expect(sender.sent.filter(({ caller }) => caller === 'key:a')).toHaveLength(TRIES_IN_ALL / 2)
+  })
+})
+
 describe('a removal', () => {
   test('drops what is still to be delivered', async () => {
     const { clock, sender, service, succeed, untilTries, store, webhooks } = await start()
@@ -348,7 +373,7 @@ describe('a removal', () => {
     expect(await store.deliveriesOf(id)).toEqual([])
     clock.now += 1e6
     await webhooks.sendDue()
-    webhooks.wake({ jobId: id, number: 1, host: 'hooks.example' })
+    webhooks.wake({ jobId: id, number: 1, caller: 'anonymous', host: 'hooks.example' })
     await new Promise(setImmediate)
     expect(sender.sent).toHaveLength(1)
   })
