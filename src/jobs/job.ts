@@ -1,4 +1,4 @@
-import { reduceUrls } from '../lib/reduce-urls.ts'
+import { reduceKnownUrls } from '../lib/reduce-urls.ts'
 
 /**
  * A job's life, written down once:
@@ -163,6 +163,13 @@ function runExpiresAt(job: Job): number {
 /** When the job, or its last retry, was accepted. Epoch ms. */
 export const acceptedAt = ({ deadlineAt, timeoutSeconds }: Job): number => deadlineAt - timeoutSeconds * 1000
 
+/** A text about a job, without the paths of URLs: they may be a secret, as may their queries. */
+export const withoutInputPaths = ({ input }: Job, text: string): string =>
+  reduceKnownUrls(
+    text,
+    [input.video_url, input.image_url, input.audio_url].filter((url) => url !== undefined),
+  )
+
 /** The attempt that counts: the last. */
 export function currentAttempt(job: Job): Attempt {
   const last = job.attempts.at(-1)
@@ -276,13 +283,13 @@ function finish(job: Job, status: 'succeeded' | 'failed' | 'canceled', now: numb
 }
 
 function fail(job: Job, errorCode: ErrorCode, message: string, now: number): Job {
-  const error = errorOf(message)
+  const error = errorOf(job, message)
   return { ...changeCurrent(finish(job, 'failed', now), { error, errorCode }), error, errorCode }
 }
 
 /** Whatever a backend says, a job's error is not empty, shows of URLs the host only, and has a bound. */
-const errorOf = (message: string): string =>
-  reduceUrls(message.slice(0, 10 * ERROR_MAX_LENGTH))
+const errorOf = (job: Job, message: string): string =>
+  withoutInputPaths(job, message.slice(0, 10 * ERROR_MAX_LENGTH))
     .trim()
     .slice(0, ERROR_MAX_LENGTH) || 'The backend gave no reason.'
 
@@ -294,7 +301,7 @@ function interrupt(job: Job, event: JobEvent & { type: 'interrupted' }, now: num
   const ended = changeCurrent(job, {
     finishedAt: now,
     outcome: 'interrupted',
-    error: errorOf(event.error),
+    error: errorOf(job, event.error),
   })
   return { ...ended, attempts: [...ended.attempts, { attempt: event.attempt + 1 }] }
 }

@@ -2,10 +2,18 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Backend, Outcome, Spawned } from '../backend/port.ts'
 import { InputNotFound, JobNotFound } from '../errors.ts'
 import type { Uploads } from '../inputs/port.ts'
-import { reduceUrls } from '../lib/reduce-urls.ts'
 import type { RunEntry } from '../queue/port.ts'
 import type { JobStore } from '../store/port.ts'
-import { currentAttempt, FILE_KINDS, isFinished, namedInputOf, owesStop, type Job, type JobEvent } from './job.ts'
+import {
+  currentAttempt,
+  FILE_KINDS,
+  isFinished,
+  namedInputOf,
+  owesStop,
+  type Job,
+  type JobEvent,
+  withoutInputPaths,
+} from './job.ts'
 import type { LinkSigner } from './links.ts'
 import { createRareWarning, errorFieldsOf, type Log } from './log.ts'
 import type { JobService, Recorded } from './service.ts'
@@ -86,10 +94,10 @@ export function createRunner(parts: RunnerParts): RunEntry {
     return backend.spawn({ ...request, ...(Object.keys(files).length > 0 && { files }) }, signal)
   }
 
-  const logTraceback = (outcome: Outcome, fields: object) => {
+  const logTraceback = (job: Job, outcome: Outcome, fields: object) => {
     if (outcome.kind === 'succeeded' || outcome.traceback === undefined) return
     log.warn(
-      { ...fields, event: 'run_raised', traceback: reduceUrls(outcome.traceback) },
+      { ...fields, event: 'run_raised', traceback: withoutInputPaths(job, outcome.traceback) },
       'the run raised an exception',
     )
   }
@@ -128,7 +136,7 @@ export function createRunner(parts: RunnerParts): RunEntry {
     await isStartWritten
     const recorded = await recordSurely(job, eventOf(outcome, attempt, maxAttempts), signal)
     // Of several that follow a call only one has its event accepted.
-    if (recorded?.accepted) logTraceback(outcome, { ...logFieldsOf(job), attempt, call_id: run.callId })
+    if (recorded?.accepted) logTraceback(job, outcome, { ...logFieldsOf(job), attempt, call_id: run.callId })
   }
 
   return async ({ id, attempt }, signal) => {

@@ -189,6 +189,29 @@ test('an error shows of URLs the host only, to the caller and in the log', async
   for (const secret of ['secret', 'user:pass']) expect(log).not.toContain(secret)
 })
 
+test('no line of the log has the path of an input URL, however an error writes it', async () => {
+  const { backend, submit, untilStatus, untilJob, lines } = await start()
+  const { id } = await submit({
+    input: {
+      video_url: 'https://b.example/hidden-folder/a%20face.mp4?X-Amz-Signature=hidden',
+      audio_url: 'https://b.example/hidden-speech.wav',
+    },
+  })
+  const errors = [
+    "FileNotFoundError: '/hidden-folder/a face.mp4' of b.example",
+    'b.example/hidden-folder/a%20face.mp4?X-Amz-Signature=hidden: 403; GET /hidden-speech.wav HTTP/1.1',
+  ] as const
+  await untilStatus(id, 'running')
+  backend.end(callOf(id), { kind: 'interrupted', error: errors[0], traceback: errors.join('\n') })
+  await untilJob(id, (job) => currentAttempt(job).callId === callOf(id, 2), 'in its second attempt')
+  backend.end(callOf(id, 2), { kind: 'failed', code: 'inference_failed', error: errors[1] })
+  expect(await untilStatus(id, 'failed')).toMatchObject({ error: 'b.example/…: 403; GET /… HTTP/1.1' })
+  const log = JSON.stringify(lines)
+  expect(log).toContain('b.example/…: 403')
+  expect(log).toContain("FileNotFoundError: '/…' of b.example")
+  expect(log).not.toContain('hidden')
+})
+
 test('a traceback is logged once, with the job, its URLs reduced; the job does not show it', async () => {
   const { backend, submit, untilStatus, lines } = await start()
   const { id } = await submit()

@@ -167,7 +167,10 @@ describe('how a call ends', () => {
     ['another status', { job_id: 'r', status: 'done', output_path: '/x' }],
     ['no path', { job_id: 'r', status: 'succeeded' }],
     ['an empty path', { job_id: 'r', status: 'succeeded', output_path: '' }],
+    ['a path that is too long', { job_id: 'r', status: 'succeeded', output_path: '/'.repeat(4097) }],
+    ['a path with a line break', { job_id: 'r', status: 'succeeded', output_path: '/x\n/y' }],
     ['no id of the run', { status: 'succeeded', output_path: '/x' }],
+    ['an id that is too long', { job_id: 'r'.repeat(256), status: 'succeeded', output_path: '/x' }],
   ])('a result of the wrong shape: %s', async (_what, value) => {
     expect(await outcomeOf(returning(value))).toMatchObject({ kind: 'failed', code: 'invalid_output' })
   })

@@ -38,6 +38,17 @@ const CBOR_MISSING = 'CBOR support requires'
 const CBOR_ADVICE =
   "The image of the Modal function lacks the Python package 'cbor2': add it to the image (pip_install('cbor2')), deploy the app and submit the job again"
 
+/** Longest path, as on Linux, and id of a run that a job keeps, in characters. */
+const OUTPUT_PATH_MAX_LENGTH = 4096
+const RUN_ID_MAX_LENGTH = 255
+
+/** Whether a value is text that a job may keep and its views may show. */
+const isText = (value: unknown, maxLength: number): value is string =>
+  typeof value === 'string' && value !== '' && value.length <= maxLength && !/\p{Cc}/u.test(value)
+
+const notText = (field: string, maxLength: number) =>
+  `the function's ${field} is missing or not a text of at most ${maxLength} printable characters`
+
 /** How a value returned by `run_inference` ends a job; anything that is not of the contract's shape is refused. */
 export function endOfValue(value: unknown): CallEnd {
   if (typeof value !== 'object' || value === null) return invalidOutput('the function returned no object')
@@ -47,8 +58,8 @@ export function endOfValue(value: unknown): CallEnd {
     return failed('inference_failed', said || `the function reported '${status}'`, said === '')
   }
   if (status !== 'succeeded') return invalidOutput(`the function's status is ${inspect(status)}`)
-  if (typeof outputPath !== 'string' || outputPath === '') return invalidOutput("the function's output_path is missing")
-  if (typeof runId !== 'string' || runId === '') return invalidOutput("the function's job_id is missing")
+  if (!isText(outputPath, OUTPUT_PATH_MAX_LENGTH)) return invalidOutput(notText('output_path', OUTPUT_PATH_MAX_LENGTH))
+  if (!isText(runId, RUN_ID_MAX_LENGTH)) return invalidOutput(notText('job_id', RUN_ID_MAX_LENGTH))
   return { outcome: { kind: 'succeeded', outputPath, runId } }
 }
 
