@@ -1,15 +1,14 @@
 import { expect, test } from 'vitest'
 import { createPositions } from '../../src/queue/bullmq/positions.ts'
 
-/** A queue whose reads take 10 ms each. */
-function slowQueue(keys: string[]) {
+function slowQueue(keys: string[], readMs = 10) {
   let clock = 0
   let reads = 0
   const positions = createPositions({
     now: () => clock,
     readKeys() {
       reads++
-      clock += 10
+      clock += readMs
       return Promise.resolve([...keys])
     },
   })
@@ -27,6 +26,17 @@ test('a read answers all that ask while it is under way, and for twenty times as
   expect(reads()).toBe(1)
   wait(1)
   expect(await positions.get('b')).toBe(1)
+  expect(reads()).toBe(2)
+})
+
+test('a read is used for 5 s at most, however long it took', async () => {
+  const { positions, reads, wait } = slowQueue(['a'], 2_000)
+  await positions.get('a')
+  wait(4_999)
+  await positions.get('a')
+  expect(reads()).toBe(1)
+  wait(1)
+  await positions.get('a')
   expect(reads()).toBe(2)
 })
 

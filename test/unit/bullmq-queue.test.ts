@@ -52,6 +52,18 @@ describeWithRedis('queues of many replicas', (redis) => {
     await until(() => stage.current.size === 3)
   })
 
+  test('without a bound an entry that was just enqueued has no position, however many come', async () => {
+    const { stage, a } = await openPair()
+    const many = entries(20)
+    const positions: Position[] = []
+    for (const entry of many) {
+      await a.enqueue(entry)
+      await until(() => stage.current.has(entry.id))
+      positions.push(await a.position(entry))
+    }
+    expect(positions).toEqual(many.map(() => undefined))
+  })
+
   test('an entry that is dequeued on one replica is aborted on another, and no other entry is', async () => {
     const { stage, a, b } = await openPair()
     const [dequeued, kept] = [anEntry(), anEntry()]

@@ -2,6 +2,8 @@ import type { Position } from '../port.ts'
 
 /** How many times as long as a read took its answer is used: reads take at most a twentieth of the time. */
 const REUSE_FACTOR = 20
+/** Longest use of an answer, in ms: a read takes long also when Redis has paused. */
+const MAX_AGE_MS = 5_000
 
 export type PositionsOptions = {
   /** Reads the keys of all waiting entries, the next to run first. */
@@ -34,7 +36,7 @@ export function createPositions({ readKeys, now = () => performance.now() }: Pos
     appended = []
     const keys = new Set([...(await readKeys()), ...appended])
     positions = new Map([...keys].map((key, index) => [key, index + 1]))
-    freshUntil = now() + REUSE_FACTOR * (now() - startedAt)
+    freshUntil = now() + Math.min(REUSE_FACTOR * (now() - startedAt), MAX_AGE_MS)
   }
 
   return {

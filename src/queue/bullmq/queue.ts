@@ -62,7 +62,8 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
     async enqueue(entry) {
       const key = keyOfEntry(entry)
       await unlessAway(redis, () => queue.add('run', {}, { jobId: key }))
-      positions.append(key)
+      // Without a bound it is claimed at once.
+      if (maxRunning) positions.append(key)
     },
     async dequeue(entry) {
       const key = keyOfEntry(entry)
