@@ -91,6 +91,10 @@ export const ConfigSchema = Type.Object({
   MODAL_TOKEN_SECRET: Type.Optional(text("Modal's own: token secret.", { secret: true })),
   MODAL_ENVIRONMENT: Type.Optional(text("Modal's own: environment of the app.")),
   MODAL_SERVER_URL: Type.Optional(text("Modal's own: another control plane.", { pattern: '^https?://[^/]' })),
+  MODAL_CREDENTIALS_GRACE_SECONDS: integer(
+    'How long new jobs wait while Modal refuses the credentials, before they fail with `backend_rejected`; 0: not at all.',
+    { default: 120, minimum: 0, maximum: 86_400 },
+  ),
   LOCAL_COMMAND: Type.Optional(
     text('Command the local backend runs instead of ffmpeg; `{face}`, `{audio}`, `{output}`, `{version}`; no shell.'),
   ),

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Backend } from './backend/port.ts'
+import type { DegradedReason } from './jobs/job.ts'
 import type { JobStore } from './store/port.ts'
 
 /** How often the store is looked at, and how long it may take to answer, in ms. */
@@ -11,6 +12,8 @@ export type ReadinessReport = {
   readonly status: 'ready' | 'unavailable' | 'ending'
   readonly store: 'ok' | 'unavailable'
   readonly backend: 'ok' | 'degraded'
+  /** Why the backend is degraded. */
+  readonly reason?: DegradedReason
 }
 
 export type Readiness = {
@@ -25,7 +28,7 @@ export type Readiness = {
 
 export type ReadinessParts = {
   readonly store: Pick<JobStore, 'countSubmitted'>
-  readonly backend: Pick<Backend, 'isDegraded'>
+  readonly backend: Pick<Backend, 'degradation'>
 }
 
 /** Whether this server should be given requests; looked at in the background, so that a probe is never slow. */
@@ -41,11 +44,15 @@ export function createReadiness({ store, backend }: ReadinessParts): Readiness {
 
   return {
     look,
-    report: () => ({
-      status: ending ? 'ending' : storeAnswers ? 'ready' : 'unavailable',
-      store: storeAnswers ? 'ok' : 'unavailable',
-      backend: backend.isDegraded() ? 'degraded' : 'ok',
-    }),
+    report() {
+      const reason = backend.degradation()
+      return {
+        status: ending ? 'ending' : storeAnswers ? 'ready' : 'unavailable',
+        store: storeAnswers ? 'ok' : 'unavailable',
+        backend: reason === undefined ? 'ok' : 'degraded',
+        ...(reason !== undefined && { reason }),
+      }
+    },
     end() {
       ending = true
     },

@@ -247,6 +247,7 @@ async function openModal(
       functionName: config.MODAL_FUNCTION,
       maxConnections: config.MODAL_MAX_CONNECTIONS,
       pollsPerConnection: config.MODAL_POLLS_PER_CONNECTION,
+      credentialsGraceMs: config.MODAL_CREDENTIALS_GRACE_SECONDS * 1000,
       ...{ check, log, metrics },
     })
   })

@@ -29,7 +29,7 @@ export function deferBackend(known: Pick<Backend, 'name' | 'check'>, open: () =>
     async *logs(call, signal) {
       yield* (await load()).logs(call, signal)
     },
-    isDegraded: () => current?.isDegraded() ?? false,
+    degradation: () => current?.degradation(),
     async close() {
       await (await opened?.catch(() => undefined))?.close()
     },

@@ -1,5 +1,13 @@
 import type { FieldFault } from '../errors.ts'
-import type { BackendName, ErrorCode, FileKind, JobInput, ModelVersion, NamedInput } from '../jobs/job.ts'
+import type {
+  BackendName,
+  DegradedReason,
+  ErrorCode,
+  FileKind,
+  JobInput,
+  ModelVersion,
+  NamedInput,
+} from '../jobs/job.ts'
 
 /** A file that came with the job: where it is on this machine, and a link to it for who is elsewhere. */
 export type InputFile = { readonly path: string; readonly url: string }
@@ -64,8 +72,8 @@ export type Backend = {
    * not know the call or its log any more, and soon after `signal` aborts.
    */
   logs(call: LoggedCall, signal: AbortSignal): AsyncIterable<string>
-  /** Whether the backend is away, as far as is known: jobs wait for it. */
-  isDegraded(): boolean
+  /** What keeps the backend from its work, as far as is known: jobs wait for it. Undefined: nothing. */
+  degradation(): DegradedReason | undefined
   /** Releases connections, ends local children and every open wait. Idempotent. */
   close(): Promise<void>
 }

@@ -1,10 +1,14 @@
 import type { Metrics } from '../metrics/port.ts'
 import type { Backend } from './port.ts'
 
-/** A backend that tells how many jobs it has of this process, and whether it can be reached. */
+/** A backend that tells how many jobs it has of this process, and what keeps it from its work. */
 export function watchBackend(backend: Backend, metrics: Pick<Metrics, 'watch'>): Backend {
   let inFlight = 0
-  metrics.watch({ jobs_in_flight: () => inFlight, backend_up: () => Number(!backend.isDegraded()) })
+  metrics.watch({
+    jobs_in_flight: () => inFlight,
+    backend_up: () => Number([undefined, 'throttled'].includes(backend.degradation())),
+    backend_degraded: () => backend.degradation(),
+  })
   return {
     ...backend,
     async wait(callId, signal, watch) {

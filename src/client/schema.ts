@@ -1090,6 +1090,16 @@ export interface components {
              * @enum {string}
              */
             backend: "ok" | "degraded";
+            /**
+             * @description Why the backend is degraded:
+             *     - `spend_limit`: it starts nothing, as its spend limit is reached
+             *     - `throttled`: it asks to be called less often
+             *     - `unreachable`: it does not answer
+             *     - `credentials`: it refuses the credentials of this server
+             * @example unreachable
+             * @enum {string}
+             */
+            reason?: "spend_limit" | "throttled" | "unreachable" | "credentials";
         };
     };
     responses: never;

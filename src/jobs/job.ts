@@ -12,6 +12,9 @@ import { reduceKnownUrls } from '../lib/reduce-urls.ts'
 export const JOB_STATUSES = ['submitted', 'running', 'succeeded', 'failed', 'canceled'] as const
 export type JobStatus = (typeof JOB_STATUSES)[number]
 export type BackendName = 'modal' | 'local'
+/** Why a backend cannot do its work, in the words of `/readyz` and of the metrics. */
+export const DEGRADED_REASONS = ['spend_limit', 'throttled', 'unreachable', 'credentials'] as const
+export type DegradedReason = (typeof DEGRADED_REASONS)[number]
 export type ModelVersion = 'v15' | 'v1'
 
 /** Why a job failed. What each means to a caller stands in the README. */

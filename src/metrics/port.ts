@@ -1,4 +1,4 @@
-import type { Job, JobEvent } from '../jobs/job.ts'
+import { DEGRADED_REASONS, type Job, type JobEvent } from '../jobs/job.ts'
 
 /** Something that has happened in this process. Times are in ms. */
 export type Fact =
@@ -38,17 +38,27 @@ export const GAUGES = {
   jobs_waiting: 'Jobs accepted and not yet at the backend. The store is asked: every replica tells the same number.',
   jobs_in_flight: 'Jobs at the backend whose end this process waits for.',
   store_up: 'Whether the store of jobs answers: 1, or 0.',
-  backend_up: 'Whether the backend answers, as far as this process knows: 1, or 0 while its jobs wait for it.',
+  backend_up:
+    'Whether the backend takes jobs, as far as this process knows: 1, or 0 while they wait for it. Throttled counts as 1.',
   modal_calls_held: 'Spawns, polls and cancels that wait for Modal to answer again.',
   modal_polls_open: 'Polls for the ends of calls that are open at Modal.',
   modal_polls_waiting: 'Calls that wait for their turn to be polled.',
   modal_poll_connections: 'Connections to Modal that polls have used so far.',
   http_connections: 'Connections of clients that are open.',
 } as const
-export type GaugeName = keyof typeof GAUGES
 
-/** Reads a gauge now; one that rejects is left out of the answer. */
-export type Reading = () => number | Promise<number>
+/** Gauges with one series for each value of a label: 1 for the value that is read, 0 for the others. */
+export const STATES = {
+  backend_degraded: {
+    help: 'What keeps the backend from its work, as far as this process knows: 1 for the reason, 0 for the others.',
+    label: 'reason',
+    values: DEGRADED_REASONS,
+  },
+} as const
+export type GaugeName = keyof typeof GAUGES | keyof typeof STATES
+
+/** Reads a gauge now, or the value of a state that holds; one that rejects is left out of the answer. */
+export type Reading = () => number | string | undefined | Promise<number>
 
 /** Limits that dashboards set against what they limit: labels of `musetalk_limit`. */
 export const LIMITS = [

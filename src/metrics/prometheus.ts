@@ -1,7 +1,7 @@
 import { AggregatorRegistry, collectDefaultMetrics, Counter, type PrometheusContentType, Registry } from 'prom-client'
 import type { Tallies } from './count.ts'
 import { COUNTERS, type Definition, HISTOGRAMS, type HistogramDefinition } from './definitions.ts'
-import { type GaugeName, GAUGES, type Reading, type ServerFacts } from './port.ts'
+import { type GaugeName, GAUGES, type Reading, type ServerFacts, STATES } from './port.ts'
 import type { CounterRow, HistogramRow } from './tally.ts'
 
 /** A metric as a registry of the library gives it to another process. */
@@ -28,7 +28,8 @@ type Parts = Tallies & {
 export function createRender(parts: Parts): () => Promise<string> {
   const figures = processFigures()
   return async () => {
-    const own = [...factSnapshots(parts.facts), ...countSnapshots(parts), ...(await gaugeSnapshots(parts))]
+    const gauges = [...(await gaugeSnapshots(parts)), ...(await stateSnapshots(parts))]
+    const own = [...factSnapshots(parts.facts), ...countSnapshots(parts), ...gauges]
     const written = await AggregatorRegistry.aggregate<PrometheusContentType>([own]).metrics()
     return `${written}\n${await figures.metrics()}`
   }
@@ -115,13 +116,24 @@ function gaugeSnapshots({ readings }: Parts): Promise<Snapshot[]> {
   return Promise.all(
     keysOf(GAUGES).map(async (name) => {
       const value = await read(readings[name])
-      return snapshot(['gauge', name], GAUGES[name], value === undefined ? [] : [{ labels: {}, value }])
+      return snapshot(['gauge', name], GAUGES[name], typeof value === 'number' ? [{ labels: {}, value }] : [])
+    }),
+  )
+}
+
+function stateSnapshots({ readings }: Parts): Promise<Snapshot[]> {
+  return Promise.all(
+    keysOf(STATES).map(async (name) => {
+      const { help, label, values } = STATES[name]
+      const found = await read(readings[name])
+      const samples = values.map((value) => ({ labels: { [label]: value }, value: Number(value === found) }))
+      return snapshot(['gauge', name], help, samples)
     }),
   )
 }
 
 /** Undefined where it cannot be read just now: the rest is worth having all the more. */
-async function read(reading: Reading = () => 0): Promise<number | undefined> {
+async function read(reading: Reading = () => 0): Promise<number | string | undefined> {
   try {
     return await reading()
   } catch {

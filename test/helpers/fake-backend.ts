@@ -70,7 +70,7 @@ export function createFakeBackend(): FakeBackend {
       if (!call) throw new Error(`The fake backend knows no call ${callId}.`)
       call.resolve(outcome)
     },
-    isDegraded: () => false,
+    degradation: () => undefined,
     async close() {
       closed.reject(new Error('the fake backend is closed'))
     },

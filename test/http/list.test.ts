@@ -208,12 +208,12 @@ describe.each(Object.entries(STORES))('on %s', (_name, openStore) => {
 
   describe('GET /readyz', () => {
     test('is 200 while the store answers, whatever the backend does', async () => {
-      app.backend.isDegraded = () => true
+      app.backend.degradation = () => 'spend_limit'
       await app.readiness.look()
       const response = await app.get('/readyz')
       expect([response.statusCode, response.json()]).toEqual([
         200,
-        { status: 'ready', store: 'ok', backend: 'degraded' },
+        { status: 'ready', store: 'ok', backend: 'degraded', reason: 'spend_limit' },
       ])
     })
 

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
 import type { JobView } from '../../src/jobs/view.ts'
+import { status as grpc } from '../helpers/control-plane/control-plane.ts'
 import { forkControlPlane } from '../helpers/control-plane/remote.ts'
 import { isAlive } from '../helpers/processes.ts'
 import { type ServerProcess, startServer } from '../helpers/server.ts'
@@ -80,6 +81,40 @@ test('a deadline that passes ends the job and its call, without anybody asking',
   } finally {
     await plane.close()
   }
+})
+
+describe('what keeps Modal from its work', () => {
+  const readiness = async ({ url }: ServerProcess) => (await (await fetch(`${url}/readyz`)).json()) as object
+
+  test('is told by /readyz, while jobs are taken and wait, and no more once it is over', async () => {
+    const plane = await forkControlPlane()
+    onTestFinished(() => plane.close())
+    const server = await start({ env: plane.env })
+    await plane.fault({ method: 'FunctionMap', code: grpc.RESOURCE_EXHAUSTED, message: 'spend limit reached' })
+    const { job_id: id } = await server.submit(sample)
+    const degraded = { status: 'ready', store: 'ok', backend: 'degraded', reason: 'spend_limit' }
+    await until(async () => JSON.stringify(await readiness(server)) === JSON.stringify(degraded))
+    expect((await server.job(id)).status).toBe('submitted')
+    await plane.clearFaults()
+    await server.untilStatus(id, 'succeeded')
+    expect(await readiness(server)).toEqual({ status: 'ready', store: 'ok', backend: 'ok' })
+    expect(server.lines.find(({ event }) => event === 'backend_degraded')).toMatchObject({
+      error: 'spend limit reached',
+    })
+  })
+
+  test('is said at boot of a wrong token, which after MODAL_CREDENTIALS_GRACE_SECONDS fails the jobs', async () => {
+    const plane = await forkControlPlane()
+    onTestFinished(() => plane.close())
+    const env = { ...plane.env, MODAL_TOKEN_SECRET: 'as-wrong', MODAL_CREDENTIALS_GRACE_SECONDS: '2' }
+    const server = await start({ env })
+    await until(() => server.lines.some(({ msg }) => msg.includes('check MODAL_TOKEN_ID and MODAL_TOKEN_SECRET')))
+    expect(await readiness(server)).toMatchObject({ status: 'ready', backend: 'degraded', reason: 'credentials' })
+    const { job_id: id } = await server.submit(sample)
+    const job = await server.untilStatus(id, 'failed')
+    expect(job).toMatchObject({ error_code: 'backend_rejected', error: 'Token validation failed.' })
+    expect(server.output()).not.toContain('as-wrong')
+  })
 })
 
 test('a local command gets its files, what programs need of the environment, and no secret', async () => {

@@ -5,7 +5,7 @@ import { createMetrics } from '../../src/metrics/metrics.ts'
 import { status as grpc } from '../helpers/control-plane/control-plane.ts'
 import { exactNow } from '../helpers/control-plane/calls.ts'
 import { createFakeBackend, aSuccess } from '../helpers/fake-backend.ts'
-import { countsOf, someFacts } from '../helpers/metrics.ts'
+import { countsOf, parseMetrics, someFacts } from '../helpers/metrics.ts'
 import { startModal } from '../helpers/modal.ts'
 import { until } from '../helpers/until.ts'
 
@@ -125,6 +125,20 @@ test('jobs in flight are those that this process waits for, however they end', a
   await Promise.all(waits)
   expect(await inFlight()).toBe(0)
   expect(await countsOf(metrics)).toMatchObject({ musetalk_backend_up: 1 })
-  backend.isDegraded = () => true
-  expect(await countsOf(metrics)).not.toHaveProperty('musetalk_backend_up')
+})
+
+test('what keeps the backend from its work is told by its reason; throttled, it is up all the same', async () => {
+  const metrics = createMetrics(someFacts)
+  const backend = createFakeBackend()
+  watchBackend(backend, metrics)
+  const degraded = (reason: string) => `musetalk_backend_degraded{reason="${reason}"}`
+  const reasons = ['spend_limit', 'throttled', 'unreachable', 'credentials'] as const
+  for (const reason of reasons) {
+    backend.degradation = () => reason
+    const series = parseMetrics(await metrics.render())
+    expect(reasons.map((other) => series.get(degraded(other)))).toEqual(
+      reasons.map((other) => Number(other === reason)),
+    )
+    expect(series.get('musetalk_backend_up')).toBe(Number(reason === 'throttled'))
+  }
 })

@@ -63,11 +63,6 @@ describe('spawn', () => {
     expect(plane.stats().rpcs.FunctionGet).toBe(2)
   })
 
-  test('is rejected when the credentials are wrong', async () => {
-    const { backend } = await start({ env: { MODAL_TOKEN_SECRET: 'as-wrong' } })
-    expect(await backend.spawn(aRequest, forever)).toMatchObject({ kind: 'rejected', code: 'backend_rejected' })
-  })
-
   test('is rejected when there are no credentials', async () => {
     const { backend } = await start({ env: { MODAL_TOKEN_ID: '', MODAL_TOKEN_SECRET: '' } })
     const refused = await backend.spawn(aRequest, forever)

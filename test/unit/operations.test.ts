@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { ConfigSchema } from '../../src/config.ts'
 import { PROBLEM_CODES } from '../../src/errors.ts'
-import { ERROR_CODES } from '../../src/jobs/job.ts'
+import { DEGRADED_REASONS, ERROR_CODES } from '../../src/jobs/job.ts'
 import { createMetrics } from '../../src/metrics/metrics.ts'
 import { metricNamesOf, someFacts } from '../helpers/metrics.ts'
 
@@ -41,6 +41,8 @@ test('metrics, settings and codes that it names are there', async () => {
   const fields = [
     ...['job_id', 'request_id', 'trace_id', 'call_id', 'error_code', 'next_cursor'],
     ...['duration_ms', 'run_ms', 'unavailable_ms'],
+    // Of submits, and the reasons of `/readyz`.
+    ...['run_timeout_seconds', ...DEGRADED_REASONS],
   ]
   expect(codes.filter((name) => !known.includes(name) && !fields.includes(name))).toEqual([])
 })

@@ -525,6 +525,26 @@ test('close aborts what is open, rejects everyone and leaves no timer', async ()
   expect(world.used.timers).toBe(0)
 })
 
+test('a pool that is held starts no poll for so long, then one at a time, at half its rate, with nobody forgotten', async () => {
+  const options = { maxConnections: 1, pollsPerConnection: 100, maxPollsPerSecond: 100, longPollMs: 1_000 }
+  const world = createWorld(options)
+  for (let id = 0; id < 50; id++) void world.follow(id, 60_000)
+  await world.runUntil(100)
+  expect(world.starts).toHaveLength(50)
+  world.pool.hold(5_000)
+  const beforeHold = world.starts.length
+  await world.runUntil(5_099)
+  expect(world.starts).toHaveLength(beforeHold)
+  await world.runUntil(5_101)
+  expect(world.starts).toHaveLength(beforeHold + 1)
+  await world.runUntil(6_100)
+  const [least, most] = [beforeHold + 45, beforeHold + 58]
+  expect(world.starts.length).toBeGreaterThanOrEqual(least)
+  expect(world.starts.length).toBeLessThanOrEqual(most)
+  await world.runUntil(70_000)
+  expect(world.noticed.size).toBe(50)
+})
+
 test('with the real clock the one timer does not hold the process, and turns go round', async () => {
   const pool = createPollPool({ maxConnections: 1, pollsPerConnection: 1, minTurnMs: 5 })
   onTestFinished(() => pool.close())

@@ -138,7 +138,7 @@ export function createLocalBackend(options: LocalOptions): Backend {
       if (call) await untilAborted(call.outcome, signal)
     },
     logs: ({ callId }, signal) => logs.read(runIdOf(callId) ?? 'unknown', signal),
-    isDegraded: () => false,
+    degradation: () => undefined,
     close: () => (closing ??= stopAll()),
   }
 }

@@ -8,8 +8,8 @@ import { createLogReader, type Scope } from './logs.ts'
 import { createLogTail } from './log-tail.ts'
 import {
   grpcCode,
+  isOfDeployment,
   isPassing,
-  isNotFound,
   isRefusal,
   isUnknown,
   type CallEnd,
@@ -18,7 +18,8 @@ import {
   wordsOf,
 } from './outcome.ts'
 import { openClient, RPC_TIMEOUT_MS, type RpcContext, rpcContext } from './rpc.ts'
-import { createOutageGate } from './circuit-breaker.ts'
+import { createCircuitBreaker } from './circuit-breaker.ts'
+import { failureOf } from './failure.ts'
 import { createPollPool, type PollTurn } from './poll-pool.ts'
 import type { Backend, Outcome, Spawned, SpawnRequest, StartWatch } from '../port.ts'
 
@@ -32,6 +33,8 @@ export type ModalOptions = {
   readonly pollsPerConnection: number
   /** What is refused of an input at submit; `checkModalInput` unless set. */
   readonly check?: Backend['check']
+  /** How long spawns wait while Modal refuses the credentials, before they fail, in ms. */
+  readonly credentialsGraceMs?: number
   /** How long one poll for an output may stay open, in ms. Modal answers after 55 s at the latest. */
   readonly pollMs?: number
 }
@@ -40,6 +43,8 @@ type Followed = { readonly callId: string; readonly watch: StartWatch | undefine
 
 /** How long Modal may take to show that it is back, in ms. */
 const PROBE_TIMEOUT_MS = 10_000
+/** A token may be refreshed, a clock be set, an account be mended meanwhile, in ms. */
+const CREDENTIALS_GRACE_MS = 120_000
 /** The longest long poll Modal grants, in ms. */
 const POLL_MS = 55_000
 /**
@@ -49,48 +54,98 @@ const POLL_MS = 55_000
 export function createModalBackend(options: ModalOptions): Backend {
   const { app, functionName, log, metrics, maxConnections, pollsPerConnection, pollMs = POLL_MS } = options
   const open = () => openClient({ log, observe: metrics?.observe })
-  const control = open()
-  const pollClients: ModalClient[] = []
+  let control = open()
+  let pollClients: ModalClient[] = []
   let logClient: ModalClient | undefined
   const pool = createPollPool({ maxConnections, pollsPerConnection, longPollMs: pollMs, observe: metrics?.observe })
-  const gate = createOutageGate({ probe: () => probe(control, options), log, describe: wordsOf })
+  const breaker = createCircuitBreaker({
+    probe: async (reason) => {
+      if (reason !== 'credentials') return probe(control, options)
+      // A client keeps the token that its credentials were once good for.
+      const fresh = open()
+      await probe(fresh, options)
+      replaceClients(fresh)
+    },
+    classify: failureOf,
+    graceMs: options.credentialsGraceMs ?? CREDENTIALS_GRACE_MS,
+    log,
+  })
   let lookup: Promise<Function_> | undefined
   metrics?.watch({
-    modal_calls_held: () => gate.stats().waiting,
+    modal_calls_held: () => breaker.stats().waiting,
     modal_polls_open: () => pool.stats().open,
     modal_polls_waiting: () => pool.stats().waiting,
     modal_poll_connections: () => pool.stats().connections,
   })
 
+  const closeClients = () => {
+    for (const client of [control, ...pollClients, logClient]) client?.close()
+  }
+
+  const replaceClients = (fresh: ModalClient) => {
+    closeClients()
+    control = fresh
+    pollClients = []
+    logClient = lookup = undefined
+  }
+
   /** One look-up for all; a failed one is forgotten, so that the next spawn looks again. */
   const deployedFunction = () => {
-    lookup ??= control.functions.fromName(app, functionName).catch((error: unknown) => {
-      lookup = undefined
-      throw error
-    })
-    return lookup
+    if (lookup) return lookup
+    const looking = control.functions.fromName(app, functionName)
+    lookup = looking
+    looking.catch(() => forgetLookup(looking))
+    return looking
+  }
+
+  const forgetLookup = (looked: Promise<Function_>) => {
+    if (lookup === looked) lookup = undefined
   }
 
   deployedFunction().catch((error: unknown) => {
+    // It is logged what that means for all.
+    if (breaker.failed('spawn', error) === 'credentials') return
     log.warn({ app, function: functionName, reason: wordsOf(error) }, 'the Modal function is not available yet')
   })
 
-  const spawnOnce = async (request: SpawnRequest, context: RpcContext, looked = false): Promise<Spawned> => {
-    const [wrong] = argumentErrors(request.input)
-    if (wrong) return { kind: 'rejected', code: 'input_unavailable', error: `${wrong.path.slice(1)} ${wrong.message}` }
+  const spawnOnce = async (request: SpawnRequest, context: RpcContext, hasLookedAgain = false): Promise<Spawned> => {
     const kwargs = { ...request.input, ...linksOf(request), version: request.version }
-    const known = lookup !== undefined && !looked
+    const looked = deployedFunction()
     try {
-      const deployed = await deployedFunction()
+      const deployed = await looked
       const call = await rpcContext.run(context, () => deployed.spawn([], kwargs))
       return { kind: 'spawned', callId: call.functionCallId }
     } catch (error) {
-      if (isPassing(error)) throw error
-      lookup = undefined
-      // A function that was deployed anew has another id: what was looked up before is worth a second look.
-      if (known && isNotFound(error)) return spawnOnce(request, context, true)
-      return { kind: 'rejected', code: 'backend_rejected', error: wordsOf(error) }
+      if (isOfDeployment(error)) {
+        forgetLookup(looked)
+        if (!hasLookedAgain) return spawnOnce(request, context, true)
+      }
+      if (isPassing(error) || isRefusal(error)) throw error
+      forgetLookup(looked)
+      return rejected(error)
     }
+  }
+
+  const spawn: Backend['spawn'] = async (request, signal) => {
+    const [wrong] = argumentErrors(request.input)
+    if (wrong) return { kind: 'rejected', code: 'input_unavailable', error: `${wrong.path.slice(1)} ${wrong.message}` }
+    const context: RpcContext = { idempotencyKey: keyOfAttempt(request) }
+    try {
+      // What is under way is never cut off by the signal: a spawn may have reached Modal already.
+      return await breaker.run('spawn', () => spawnOnce(request, context), signal)
+    } catch (error) {
+      if (isRefusal(error)) return rejected(error)
+      throw error
+    }
+  }
+
+  /** Polls are throttled together: all wait, in their places. False: it is no throttle. */
+  const slowDown = (error: unknown): boolean => {
+    const { reason, holdMs } = failureOf(error, 'call')
+    if (reason !== 'throttled' || holdMs === undefined) return false
+    breaker.failed('call', error)
+    pool.hold(holdMs)
+    return true
   }
 
   /** One turn of a poll is one RPC, since the client is told to ask once; undefined: the call runs on. */
@@ -103,9 +158,12 @@ export function createModalBackend(options: ModalOptions): Backend {
     const end = await rpcContext
       .run(context, () => new FunctionCall(client, callId, '', '').get({ timeoutMs: 0 }))
       .then(endOfValue, (error: unknown) => endOfError(error, context.result))
+      .catch((error: unknown): undefined => {
+        if (signal.aborted || !slowDown(error)) throw error
+      })
     // Modal tells the start with the end: too late to end the run by, in time to make no other of it.
     if (watch?.isNeeded && context.runStartedAt) watch.onStart(context.runStartedAt)
-    gate.answered('call')
+    breaker.answered('call')
     return end
   }
 
@@ -145,26 +203,22 @@ export function createModalBackend(options: ModalOptions): Backend {
   }
 
   const wait: Backend['wait'] = async (callId, signal, watch) => {
-    const end = await gate.run('call', () => pool.follow((turn) => poll({ callId, watch }, turn), signal), signal)
+    const end = await breaker.run('call', () => pool.follow((turn) => poll({ callId, watch }, turn), signal), signal)
     return explain(end, callId, signal)
   }
 
   return {
     name: 'modal',
     check: options.check ?? checkModalInput,
-    // What is under way is never cut off by the signal: a spawn may have reached Modal already.
-    spawn(request, signal) {
-      const context: RpcContext = { idempotencyKey: keyOfAttempt(request) }
-      return gate.run('spawn', () => spawnOnce(request, context), signal)
-    },
+    spawn,
     wait,
-    stop: (callId, signal) => gate.run('call', () => cancelOnce(callId, signal), signal),
+    stop: (callId, signal) => breaker.run('call', () => cancelOnce(callId, signal), signal),
     logs,
-    isDegraded: () => gate.stats().down,
+    degradation: () => breaker.stats().reason,
     close() {
-      gate.close()
+      breaker.close()
       pool.close()
-      for (const client of [control, ...pollClients, logClient]) client?.close()
+      closeClients()
       return Promise.resolve()
     },
   }
@@ -175,6 +229,8 @@ const KEY_NAMESPACE = '7c1f5a34-6c0e-4f3b-9d55-0e9b7b1d2a68'
 
 /** What all tries at one spawn have in common, in the form in which Modal's own clients give it. */
 const keyOfAttempt = ({ jobId, attempt }: SpawnRequest) => uuidOfName(`${jobId}/${attempt}`, KEY_NAMESPACE)
+
+const rejected = (error: unknown): Spawned => ({ kind: 'rejected', code: 'backend_rejected', error: wordsOf(error) })
 
 /** The function fetches files as it does any URL. */
 function linksOf({ files = {} }: SpawnRequest): NamedInput {

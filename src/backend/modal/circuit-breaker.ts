@@ -1,146 +1,226 @@
+import type { DegradedReason } from '../../jobs/job.ts'
 import type { Log } from '../../jobs/log.ts'
-import { createFifo, type Fifo } from '../../lib/fifo.ts'
+import { createDegradationLog } from './degradation-log.ts'
+import type { Failure } from './failure.ts'
+import { createWaitingLine, type Lane, type WaitingLine } from './lane.ts'
 
 /** First and longest pause before Modal is asked again, in ms; each is drawn evenly from 0 to a doubling bound. */
 const BACKOFF_BASE_MS = 500
 const BACKOFF_MAX_MS = 30_000
 /** So many failures in a row, with no answer between them, are an outage and no longer one call's bad luck. */
-export const FAILURES_TO_CLOSE = 3
-/** How fast waiting spawns are let go once the backend is back. */
-export const SPAWNS_PER_SECOND = 100
-/** One outage is one line in this time, in ms. */
-const LINE_EVERY_MS = 60_000
-const RELEASE_EVERY_MS = 100
+export const FAILURES_TO_OPEN = 3
+/** A throttle is still reported so long after it has passed, in ms: another mostly follows. */
+const THROTTLE_REPORTED_MS = 5_000
 
-/** Spawns wait apart from everything else: a backend may refuse new calls and still answer for those it has. */
-export type Lane = 'spawn' | 'call'
-
-export type OutageGate = {
+export type CircuitBreaker = {
   /**
-   * Does `work` until it does not reject, waiting while the backend is away. Rejects with the reason of `signal`, or
-   * once the gate is closed.
+   * Does `work` until it does not reject, waiting while the backend is away. Rejects with the reason of `signal`, once
+   * the breaker is shut down, or, for a spawn, with the refusal of credentials that were refused longer than `graceMs`.
    */
   run<T>(lane: Lane, work: () => Promise<T>, signal: AbortSignal): Promise<T>
-  /** Tells of an answer that is not the end of a `run`, such as a long poll that found nothing yet. */
+  /** Notes an answer that is not the end of a `run`, such as a long poll that found nothing yet. */
   answered(lane: Lane): void
-  stats(): { readonly down: boolean; readonly waiting: number }
+  /** Notes a failure outside a `run`; what it was for the lane. */
+  failed(lane: Lane, error: unknown): DegradedReason | undefined
+  /** `reason`: what keeps the backend from its work; undefined: nothing. */
+  stats(): { readonly reason: DegradedReason | undefined; readonly waiting: number }
   /** Lets nothing wait any longer. */
   close(): void
 }
 
-export type OutageOptions = {
-  /** Asks the backend for something small; resolves when it answers at all. */
-  readonly probe: () => Promise<void>
+export type BreakerOptions = {
+  /** Asks the backend for something small; resolves when it answers at all. `reason`: why it has to. */
+  readonly probe: (reason: DegradedReason) => Promise<void>
+  /** What a failure means for the others of its lane. */
+  readonly classify: (error: unknown, lane: Lane) => Failure
+  /** How long spawns wait while the credentials are refused, in ms. */
+  readonly graceMs: number
   readonly log: Log
-  /** What an error says, for the log. */
-  readonly describe: (error: unknown) => string
   /** 0 to 1. */
   readonly random?: () => number
 }
 
-type Waiter = { readonly arrival: number; readonly admit: () => void }
-type LaneState = { open: boolean; failures: number; readonly returning: Waiter[]; readonly arriving: Fifo<Waiter> }
+/**
+ * The states of a circuit breaker: `closed`, traffic flows; `open`, all wait and a probe looks; `half-open`, one of those
+ * who wait has been let in to find out.
+ */
+type LaneState = {
+  state: 'closed' | 'open' | 'half-open'
+  failures: number
+  /** Why it is not closed, and since when. */
+  reason: DegradedReason
+  reasonSince: number
+  throttledUntil: number
+  readonly line: WaitingLine
+}
 
 /**
- * What stands between a backend's outage and the thousands that wait for it. A lane closes after a few failures in a
- * row; then one timer sends one probe at a time, with full jitter. When the backend answers, calls go on at once;
- * of the spawns the first goes ahead, and the others follow it, in order of arrival, at a bounded rate.
+ * What stands between a backend's outage and the thousands that wait for it. A lane opens after a few failures in a row,
+ * or one that speaks for all; then one timer sends one probe at a time, with full jitter. When the backend answers, calls
+ * go on at once; of the spawns the first goes ahead, and the others follow it, in order of arrival, at a bounded rate. A
+ * throttled lane opens not: it is held for as long as the backend asks, and then lets in at a rate those who wait.
  */
-export function createOutageGate({ probe, log, describe, random = Math.random }: OutageOptions): OutageGate {
-  const lanes: Record<Lane, LaneState> = { spawn: emptyLane(), call: emptyLane() }
-  const report = createReport(log, () => waiting())
+export function createCircuitBreaker(options: BreakerOptions): CircuitBreaker {
+  const { probe, classify, graceMs, log, random = Math.random } = options
+  const lanes: Record<Lane, LaneState> = { spawn: newLane(), call: newLane() }
+  const all = Object.values(lanes)
+  const waiting = () => all.reduce((sum, { line }) => sum + line.size, 0)
+  const report = createDegradationLog(log, waiting)
   /** How to end each wait under way. */
   const held = new Set<(reason: Error) => void>()
-  let timer: NodeJS.Timeout | undefined
-  let isLooking = false
+  let probeTimer: NodeJS.Timeout | undefined
+  let admitTimer: NodeJS.Timeout | undefined
+  /** When `admitTimer` fires. */
+  let admitAt = Infinity
+  let isProbing = false
   let probes = 0
   let arrivals = 0
-  let closed = false
+  let isShut = false
 
-  const waiting = () => Object.values(lanes).reduce((sum, lane) => sum + lane.returning.length + lane.arriving.size, 0)
-  const isDown = () => !lanes.spawn.open || !lanes.call.open
+  const isOpen = () => all.some(({ state }) => state !== 'closed')
   const jitterMs = (tries: number) => random() * Math.min(BACKOFF_MAX_MS, BACKOFF_BASE_MS * 2 ** tries)
+  const graceEndsAt = (lane: LaneState) =>
+    lane === lanes.spawn && lane.state !== 'closed' && lane.reason === 'credentials'
+      ? lane.reasonSince + graceMs
+      : Infinity
+  const isGraceOver = (lane: LaneState) => graceEndsAt(lane) <= performance.now()
+  const flows = (lane: LaneState) => lane.state === 'closed' || isGraceOver(lane)
 
   const schedule = () => {
-    if (timer || isLooking || closed) return
-    if (isDown()) timer = setTimeout(() => void look(), jitterMs(probes++)).unref()
-    else if (waiting() > 0) timer = setTimeout(letGo, RELEASE_EVERY_MS).unref()
+    if (isShut) return
+    if (isOpen() && !isProbing) probeTimer ??= setTimeout(() => void look(), probeDelayMs()).unref()
+    const delayMs = Math.min(...all.map(admitDelayMs))
+    const at = performance.now() + delayMs
+    if (delayMs === Infinity || at >= admitAt) return
+    clearTimeout(admitTimer)
+    admitAt = at
+    admitTimer = setTimeout(admitSome, delayMs).unref()
+  }
+
+  const probeDelayMs = () => jitterMs(probes++)
+
+  const admitDelayMs = (lane: LaneState) => {
+    if (lane.state === 'closed' || lane.line.size === 0) return lane.line.idleMs()
+    return Math.max(lane.line.idleMs(), graceEndsAt(lane) - performance.now())
+  }
+
+  const admitSome = () => {
+    admitAt = Infinity
+    for (const lane of all) if (flows(lane)) lane.line.admitSome()
+    schedule()
   }
 
   /** The one probe. */
   const look = async () => {
-    timer = undefined
-    isLooking = true
-    const error = await probe().then(
+    probeTimer = undefined
+    isProbing = true
+    const error = await probe(mainReason(all) ?? 'unreachable').then(
       () => undefined,
-      (reason: unknown) => ({ reason }),
+      (cause: unknown) => ({ cause }),
     )
-    isLooking = false
-    if (error) report.down(describe(error.reason))
+    isProbing = false
+    if (error) probeFailed(classify(error.cause, 'spawn'))
     else comeBack()
     schedule()
   }
 
-  const comeBack = () => {
-    open(lanes.call)
-    while (admitNext(lanes.call));
-    // A backend that answers may still refuse to start anything: one spawn finds out for all.
-    if (!lanes.spawn.open && !admitNext(lanes.spawn)) open(lanes.spawn)
-  }
-
-  const open = (lane: LaneState) => {
-    lane.failures = 0
-    if (lane.open) return
-    lane.open = true
-    if (!isDown()) {
-      probes = 0
-      report.up()
+  const probeFailed = (failure: Failure) => {
+    const { reason = 'unreachable', words } = failure
+    for (const lane of all.filter(({ state }) => state !== 'closed')) {
+      if (reason === 'throttled') throttle(lane, failure)
+      else setReason(lane, reason)
     }
+    report.degraded(reason, words)
   }
 
-  const letGo = () => {
-    timer = undefined
-    for (let n = 0; n < (SPAWNS_PER_SECOND * RELEASE_EVERY_MS) / 1000 && admitNext(lanes.spawn); n++);
-    schedule()
+  /** It is an answer, and no outage. */
+  const throttle = (lane: LaneState, { holdMs = 0 }: Failure) => {
+    close(lane)
+    lane.line.hold(holdMs)
+    lane.throttledUntil = performance.now() + holdMs + THROTTLE_REPORTED_MS
+  }
+
+  const setReason = (lane: LaneState, reason: DegradedReason) => {
+    if (lane.reason !== reason) lane.reasonSince = performance.now()
+    lane.reason = reason
+  }
+
+  const comeBack = () => {
+    const { spawn, call } = lanes
+    close(call)
+    admitAll(call)
+    if (spawn.state === 'closed') return
+    // A backend that answers may still refuse to start anything: one spawn finds out for all.
+    if (spawn.line.admitNext()) spawn.state = 'half-open'
+    else close(spawn)
+  }
+
+  const admitAll = ({ line }: LaneState) => {
+    while (!line.isHeld() && line.admitNext());
+  }
+
+  const open = (lane: LaneState, reason: DegradedReason) => {
+    lane.state = 'open'
+    lane.reason = reason
+    lane.reasonSince = performance.now()
+    report.begin()
+  }
+
+  const close = (lane: LaneState) => {
+    lane.failures = 0
+    if (lane.state === 'closed') return
+    lane.state = 'closed'
+    if (isOpen()) return
+    probes = 0
+    // It is for a probe that nobody needs any more.
+    clearTimeout(probeTimer)
+    probeTimer = undefined
+    report.recovered()
   }
 
   const answered = (name: Lane) => {
     const lane = lanes[name]
-    const wasOpen = lane.open
-    open(lane)
-    if (wasOpen) return
-    if (name === 'call') while (admitNext(lane));
-    // Once both lanes are open, the timer that runs is for a probe nobody needs any more.
-    if (!isDown()) {
-      clearTimeout(timer)
-      timer = undefined
-    }
+    const wasClosed = lane.state === 'closed'
+    close(lane)
+    if (wasClosed) return
+    if (name === 'call') admitAll(lane)
     schedule()
   }
 
-  const failed = (lane: LaneState, error: unknown) => {
-    lane.failures++
-    // One that was let in to find out: the outage lasts. What closes a lane may pass as fast as a lost connection.
-    if (!lane.open) report.down(describe(error))
-    if (lane.open && lane.failures >= FAILURES_TO_CLOSE) {
-      const wasDown = isDown()
-      lane.open = false
-      report.begin()
-      // What the timer was letting go has to wait again; one that is for a probe stays.
-      if (!wasDown) {
-        clearTimeout(timer)
-        timer = undefined
-      }
+  const failed = (name: Lane, error: unknown) => {
+    const failure = classify(error, name)
+    const lane = lanes[name]
+    if (failure.reason === 'throttled') {
+      throttle(lane, failure)
+      report.degraded(failure.reason, failure.words)
+    } else if (failure.reason !== undefined) {
+      countFailure(lane, failure.reason, failure.words)
     }
     schedule()
+    return failure.reason
   }
+
+  const countFailure = (lane: LaneState, reason: DegradedReason, words: string) => {
+    lane.failures++
+    // Such an answer to a spawn speaks for all that could be asked; that to a poll may be about its own old token.
+    const speaksForAll = lane === lanes.spawn && reason !== 'unreachable'
+    const wasClosed = lane.state === 'closed'
+    if (wasClosed && !speaksForAll && lane.failures < FAILURES_TO_OPEN) return
+    if (wasClosed) open(lane, reason)
+    lane.state = 'open'
+    setReason(lane, reason)
+    // What opens a lane may pass as fast as a lost connection.
+    if (speaksForAll || !wasClosed) report.degraded(reason, words)
+  }
+
+  type Entry = { readonly arrival: number; readonly again: boolean; readonly signal: AbortSignal }
 
   /** Waits for the lane; who has been in it before goes before who comes now. */
-  const enter = (lane: LaneState, arrival: number, { again, signal }: { again: boolean; signal: AbortSignal }) => {
-    if (lane.open && (again || lane.returning.length + lane.arriving.size === 0)) return undefined
+  const enter = (lane: LaneState, { arrival, again, signal }: Entry) => {
+    const { line } = lane
+    if (flows(lane) && !line.isHeld() && (again || line.size === 0)) return undefined
     return hold(signal, (admit) => {
-      const waiter: Waiter = { arrival, admit }
-      const leave = again ? insert(lane.returning, waiter) : lane.arriving.add(waiter)
+      const leave = line.add({ arrival, admit }, again)
       schedule()
       return leave
     })
@@ -175,7 +255,7 @@ export function createOutageGate({ probe, log, describe, random = Math.random }:
 
   const throwIfOver = (signal: AbortSignal) => {
     signal.throwIfAborted()
-    if (closed) throw closedError()
+    if (isShut) throw closedError()
   }
 
   return {
@@ -184,24 +264,26 @@ export function createOutageGate({ probe, log, describe, random = Math.random }:
       const arrival = arrivals++
       for (let failures = 0; ; failures++) {
         throwIfOver(signal)
-        await enter(lane, arrival, { again: failures > 0, signal })
+        await enter(lane, { arrival, again: failures > 0, signal })
         try {
           const result = await work()
           answered(name)
           return result
         } catch (error) {
           signal.throwIfAborted()
-          if (closed) throw error
-          failed(lane, error)
+          if (isShut) throw error
+          if (failed(name, error) === 'credentials' && isGraceOver(lane)) throw error
         }
-        if (lane.open) await pause(jitterMs(failures), signal)
+        if (flows(lane) && !lane.line.isHeld()) await pause(jitterMs(failures), signal)
       }
     },
     answered,
-    stats: () => ({ down: isDown(), waiting: waiting() }),
+    failed,
+    stats: () => ({ reason: mainReason(all), waiting: waiting() }),
     close() {
-      closed = true
-      clearTimeout(timer)
+      isShut = true
+      clearTimeout(probeTimer)
+      clearTimeout(admitTimer)
       for (const fail of held) fail(closedError())
     },
   }
@@ -209,47 +291,20 @@ export function createOutageGate({ probe, log, describe, random = Math.random }:
 
 const closedError = () => new Error('the backend is closed')
 
-const emptyLane = (): LaneState => ({ open: true, failures: 0, returning: [], arriving: createFifo() })
+const newLane = (): LaneState => ({
+  state: 'closed',
+  failures: 0,
+  reason: 'unreachable',
+  reasonSince: 0,
+  throttledUntil: -Infinity,
+  line: createWaitingLine(),
+})
 
-/** Lets the longest waiting one in; false when nobody waits. */
-function admitNext(lane: LaneState): boolean {
-  const first = lane.returning.shift() ?? lane.arriving.shift()
-  first?.admit()
-  return first !== undefined
+/** What an operator has to hear of first. */
+const BY_WEIGHT = ['credentials', 'spend_limit', 'unreachable'] as const
+
+function mainReason(lanes: readonly LaneState[]): DegradedReason | undefined {
+  const found = BY_WEIGHT.find((reason) => lanes.some((lane) => lane.state !== 'closed' && lane.reason === reason))
+  const isThrottled = lanes.some(({ throttledUntil }) => performance.now() < throttledUntil)
+  return found ?? (isThrottled ? 'throttled' : undefined)
 }
-
-/** Those who come back are few, the ones under way when an outage began, and are kept in order of arrival. */
-function insert(returning: Waiter[], waiter: Waiter) {
-  const at = returning.findLastIndex((other) => other.arrival < waiter.arrival)
-  returning.splice(at + 1, 0, waiter)
-  return () => {
-    const place = returning.indexOf(waiter)
-    if (place >= 0) returning.splice(place, 1)
-  }
-}
-
-/** The log lines of outages: at most one a minute while it lasts, and one at the end of an outage that was told of. */
-function createReport(log: Log, waiting: () => number) {
-  let since: number | undefined
-  let lineAt = -Infinity
-  let told = false
-  return {
-    begin() {
-      since ??= performance.now()
-    },
-    down(reason: string) {
-      since ??= performance.now()
-      if (performance.now() - lineAt < LINE_EVERY_MS) return
-      lineAt = performance.now()
-      told = true
-      log.warn({ reason, waiting: waiting(), for_seconds: secondsSince(since) }, 'the backend does not answer')
-    },
-    up() {
-      if (told) log.info({ waiting: waiting(), after_seconds: secondsSince(since) }, 'the backend answers again')
-      since = undefined
-      told = false
-    },
-  }
-}
-
-const secondsSince = (since = performance.now()) => Math.round((performance.now() - since) / 1000)

@@ -158,6 +158,10 @@ export function wordsOf(error: unknown): string {
 export const isRefusal = (error: unknown): boolean =>
   grpcCode(error) === Status.UNAUTHENTICATED || grpcCode(error) === Status.PERMISSION_DENIED
 
+/** Whether an error of a spawn may be that of a deployment that is gone or stopped, where another has taken its place. */
+export const isOfDeployment = (error: unknown): boolean =>
+  isNotFound(error) || grpcCode(error) === Status.FAILED_PRECONDITION || grpcCode(error) === Status.ABORTED
+
 /** Whether Modal knows no such function, or no such call. */
 export const isNotFound = (error: unknown): boolean =>
   error instanceof NotFoundError || grpcCode(error) === Status.NOT_FOUND

@@ -1,5 +1,6 @@
 import type { Observe } from '../../metrics/port.ts'
 import { createFifo } from '../../lib/fifo.ts'
+import { createTokenBucket } from '../../lib/token-bucket.ts'
 
 /** `connection`: the number of the connection to ask on, from 0. `waitMs`: how long to wait there, at most. */
 export type PollTurn = { readonly connection: number; readonly waitMs: number; readonly signal: AbortSignal }
@@ -35,6 +36,8 @@ export type PollPool = {
    */
   follow<T>(poll: Poll<T>, signal: AbortSignal): Promise<T>
   stats(): PollPoolStats
+  /** Starts no poll for so long, in ms, and after that fewer a second than before, until none is refused for a while. */
+  hold(ms: number): void
   /** Aborts every poll; every `follow` rejects. Idempotent. */
   close(): void
 }
@@ -85,7 +88,7 @@ export function createPollPool(options: PollPoolOptions): PollPool {
   const slots = maxConnections * pollsPerConnection
   const turnMs = Math.max(minTurnMs, (1_000 * slots) / maxPollsPerSecond)
   const nextTurnMs = pairedJitter(turnMs, random)
-  const bucket = createBucket(maxPollsPerSecond, now)
+  const bucket = createTokenBucket(maxPollsPerSecond, now)
   const followers = new Set<Follower>()
   const waiting = createFifo<Follower>()
   /** Long polls that nobody has ended yet, the oldest first. */
@@ -235,6 +238,10 @@ export function createPollPool(options: PollPoolOptions): PollPool {
       }
     },
     stats: () => ({ open, waiting: waiting.size, connections: load.length }),
+    hold(ms) {
+      bucket.hold(ms)
+      pump()
+    },
     close() {
       isClosed = true
       timer?.cancel()
@@ -258,28 +265,5 @@ function pairedJitter(turnMs: number, random: () => number): () => number {
     const jitter = counterpart ?? JITTER * (2 * random() - 1)
     counterpart = counterpart === undefined ? -jitter : undefined
     return turnMs * (1 + jitter)
-  }
-}
-
-/** A token bucket, full at first. */
-function createBucket(perSecond: number, now: () => number) {
-  let capacity = perSecond
-  let tokens = perSecond
-  let filledAt = now()
-  return {
-    /** Adds what has come in since the last time, up to `burstSeconds` worth of tokens, and one at least. */
-    refill(burstSeconds: number) {
-      capacity = Math.max(1, perSecond * burstSeconds)
-      tokens = Math.min(capacity, tokens + ((now() - filledAt) * perSecond) / 1_000)
-      filledAt = now()
-    },
-    take() {
-      tokens--
-    },
-    /** How long until there are `wanted` tokens, in ms; infinite when it never holds so many. */
-    msUntil(wanted: number) {
-      if (wanted > capacity) return Infinity
-      return Math.max(0, ((wanted - tokens) * 1_000) / perSecond)
-    },
   }
 }

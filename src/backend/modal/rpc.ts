@@ -4,7 +4,9 @@ import { ModalClient, type ModalClientParams } from 'modal'
 import { type CallOptions, ClientError, Metadata, Status } from 'nice-grpc'
 import type { Log } from '../../jobs/log.ts'
 import type { Observe } from '../../metrics/port.ts'
+import { noteRetryAfter } from './failure.ts'
 import { CallExpired, type CallResult, RESULT_STATUS } from './outcome.ts'
+import { retryAfterMsOf } from './retry-policy.ts'
 import { type EmptyCall, type MapRequest, type MapResponse, putInput, type PutInputs } from './spawn-rpc.ts'
 
 /** Time limit of one RPC that answers at once, and what a long poll may take beyond its own wait, in ms. */
@@ -62,7 +64,7 @@ function clientParams({ log, observe }: ClientParts, put: PutInputs): ModalClien
   return {
     maxThrottleWaitSecs: MAX_THROTTLE_WAIT_SECONDS,
     // The last is the outermost.
-    grpcMiddleware: [...(observe ? [observed(observe)] : []), rpcMiddleware(put)],
+    grpcMiddleware: [...(observe ? [observed(observe)] : []), readRetryPolicy, rpcMiddleware(put)],
     logger: {
       debug: (message, ...details) => log.debug({ details }, message),
       info: (message, ...details) => log.debug({ details }, message),
@@ -130,6 +132,22 @@ function keyOf({ metadata: given }: CallOptions, { idempotencyKey }: RpcContext)
   const metadata = Metadata(given)
   if (idempotencyKey) metadata.set('x-idempotency-key', idempotencyKey)
   return { metadata }
+}
+
+/** Keeps what Modal says of when to come back, which the client reads only where it repeats an RPC itself. */
+const readRetryPolicy: Middleware = async function* (call, options) {
+  let holdMs: number | undefined
+  const onTrailer = (trailer: Metadata) => {
+    const details = trailer.get('grpc-status-details-bin')
+    if (details instanceof Uint8Array) holdMs = retryAfterMsOf(details)
+    options.onTrailer?.(trailer)
+  }
+  try {
+    return yield* call.next(call.request, { ...options, onTrailer })
+  } catch (error) {
+    noteRetryAfter(error, holdMs)
+    throw error
+  }
 }
 
 /** Observes each RPC that is sent. */

@@ -15,7 +15,13 @@ const healthOperations: Operations = {
     answers: {
       200: {
         description: 'Yes.',
-        examples: { ready: { summary: 'Ready', value: { status: 'ready', store: 'ok', backend: 'ok' } } },
+        examples: {
+          ready: { summary: 'Ready', value: { status: 'ready', store: 'ok', backend: 'ok' } },
+          degraded: {
+            summary: 'Ready, while jobs wait for the backend',
+            value: { status: 'ready', store: 'ok', backend: 'degraded', reason: 'spend_limit' },
+          },
+        },
       },
       503: {
         description: 'No: the store does not answer, or the server is ending.',

@@ -1,4 +1,5 @@
 import { Type } from '@sinclair/typebox'
+import { DEGRADED_REASONS } from '../../jobs/job.ts'
 import { OneOf } from './parts.ts'
 
 /** Answer of `GET /healthz`. */
@@ -19,6 +20,18 @@ export const ReadyReply = Type.Object(
       description: 'Whether the backend can be reached. Jobs are taken and kept either way.',
       examples: ['ok'],
     }),
+    reason: Type.Optional(
+      OneOf(DEGRADED_REASONS, {
+        description: [
+          'Why the backend is degraded:',
+          '- `spend_limit`: it starts nothing, as its spend limit is reached',
+          '- `throttled`: it asks to be called less often',
+          '- `unreachable`: it does not answer',
+          '- `credentials`: it refuses the credentials of this server',
+        ].join('\n'),
+        examples: ['unreachable'],
+      }),
+    ),
   },
   { $id: 'Readiness', description: 'Whether this server should be given requests.' },
 )

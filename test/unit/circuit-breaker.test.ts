@@ -1,0 +1,368 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { createCircuitBreaker, FAILURES_TO_OPEN } from '../../src/backend/modal/circuit-breaker.ts'
+import type { Failure } from '../../src/backend/modal/failure.ts'
+import { ADMITTED_PER_SECOND } from '../../src/backend/modal/lane.ts'
+import { type LogLine, recordingLog } from '../helpers/log.ts'
+
+beforeEach(() => vi.useFakeTimers())
+afterEach(() => vi.useRealTimers())
+
+const forever = new AbortController().signal
+
+/** A breaker before a backend that the test takes away and brings back. */
+async function start({ random = () => 0.5, graceMs = 120_000 }: { random?: () => number; graceMs?: number } = {}) {
+  const { log, lines } = await recordingLog()
+  const state = {
+    down: false,
+    spawnsRefused: false,
+    probes: [] as number[],
+    reasons: [] as string[],
+    asked: [] as string[],
+    probeCause: undefined as Partial<Failure> | undefined,
+    hold: undefined as (() => Promise<void>) | undefined,
+  }
+  const breaker = createCircuitBreaker({
+    ...{ log, random },
+    classify: (error): Failure => {
+      const { message: words, cause } = error as Error
+      return cause ? { ...(cause as Failure), words } : { reason: 'unreachable', words }
+    },
+    graceMs,
+    probe: async (reason) => {
+      state.probes.push(performance.now())
+      state.reasons.push(reason)
+      await state.hold?.()
+      if (state.down) throw new Error('connection refused', { cause: state.probeCause })
+    },
+  })
+  const ask = (name: string, lane: 'spawn' | 'call' = 'spawn', signal = forever) =>
+    breaker.run(
+      lane,
+      async () => {
+        state.asked.push(name)
+        if (state.down || (lane === 'spawn' && state.spawnsRefused)) throw new Error('connection refused')
+        return name
+      },
+      signal,
+    )
+  const early: Promise<string>[] = []
+  const takeAway = async () => {
+    state.down = true
+    early.push(...Array.from({ length: FAILURES_TO_OPEN }, (_, n) => ask(`early-${n}`)))
+    await vi.advanceTimersByTimeAsync(0)
+    expect(breaker.stats().reason).toBe('unreachable')
+  }
+  return { breaker, state, lines, ask, takeAway, early }
+}
+
+const said = (lines: LogLine[]) => lines.map((line) => line.msg)
+
+describe('a backend that answers', () => {
+  test('is asked at once, and nothing waits', async () => {
+    const { breaker, ask } = await start()
+    expect(await Promise.all([ask('a'), ask('b', 'call')])).toEqual(['a', 'b'])
+    expect(breaker.stats()).toEqual({ reason: undefined, waiting: 0 })
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  test('one call’s bad luck is tried again by itself and is no outage', async () => {
+    const { breaker, lines } = await start()
+    let tries = 0
+    const unlucky = breaker.run('call', async () => (++tries < 9 ? Promise.reject(new Error('odd')) : 'done'), forever)
+    for (let n = 0; n < 300; n++) {
+      breaker.answered('call')
+      await vi.advanceTimersByTimeAsync(500)
+    }
+    expect(await unlucky).toBe('done')
+    expect(lines).toEqual([])
+  })
+})
+
+describe('an outage', () => {
+  test('is met with one probe at a time, further and further apart, whatever waits', async () => {
+    const { state, ask, takeAway, breaker } = await start({ random: () => 1 })
+    await takeAway()
+    for (let n = 0; n < 1000; n++) void ask(`late-${n}`)
+    await vi.advanceTimersByTimeAsync(200_000)
+    expect(vi.getTimerCount()).toBe(1)
+    expect(breaker.stats().waiting).toBe(1000 + FAILURES_TO_OPEN)
+    expect(state.asked).toHaveLength(FAILURES_TO_OPEN)
+    const pauses = state.probes.map((at, n) => Math.round(at - (state.probes[n - 1] ?? 0))).slice(1)
+    expect(pauses.slice(0, 7)).toEqual([1000, 2000, 4000, 8000, 16_000, 30_000, 30_000])
+  })
+
+  test('has one probe at a time also while a lane closes and opens during it', async () => {
+    const { state, ask, breaker, takeAway } = await start()
+    await takeAway()
+    let [open, most] = [0, 0]
+    state.hold = async () => {
+      most = Math.max(most, ++open)
+      await new Promise((resolve) => setTimeout(resolve, 400))
+      open--
+    }
+    for (let n = 0; n < 40; n++) {
+      for (let call = 0; call < 3; call++) void ask(`call-${n}-${call}`, 'call')
+      await vi.advanceTimersByTimeAsync(100)
+      breaker.answered('call')
+    }
+    expect(most).toBe(1)
+  })
+
+  test('its pauses have full jitter', async () => {
+    // The first two failures pause by themselves; the third begins the outage.
+    const draws = [0, 0, 0, 0.25, 1]
+    const { state, takeAway } = await start({ random: () => draws.shift() ?? 0.5 })
+    await takeAway()
+    await vi.advanceTimersByTimeAsync(2_300)
+    const [first = 0, second = 0, third = 0] = state.probes
+    expect([second - first, third - second].map(Math.round)).toEqual([250, 2000])
+  })
+
+  test('ends for spawns in order of arrival, the first alone, the others at a bounded rate', async () => {
+    const { state, ask, takeAway, early } = await start()
+    await takeAway()
+    const late = Array.from({ length: 150 }, (_, n) => ask(`late-${n}`))
+    state.asked.length = 0
+    state.spawnsRefused = true
+    state.down = false
+    await vi.advanceTimersByTimeAsync(400)
+    // One finds out that nothing is started yet, and only one each probe.
+    expect(state.asked.every((name) => name === 'early-0')).toBe(true)
+    state.asked.length = 0
+    state.spawnsRefused = false
+    await vi.advanceTimersByTimeAsync(60_000)
+    expect(await Promise.all([...early, ...late])).toHaveLength(153)
+    expect(state.asked).toEqual([...[0, 1, 2].map((n) => `early-${n}`), ...late.map((_, n) => `late-${n}`)])
+  })
+
+  test('lets no more spawns go in a second than the bound, and later comers queue behind', async () => {
+    const { state, ask, takeAway } = await start()
+    await takeAway()
+    for (let n = 0; n < 500; n++) void ask(`late-${n}`)
+    state.asked.length = 0
+    state.down = false
+    await vi.advanceTimersByTimeAsync(250)
+    void ask('last')
+    await vi.advanceTimersByTimeAsync(1_000)
+    expect(state.asked.length).toBeLessThanOrEqual(ADMITTED_PER_SECOND + 1)
+    expect(state.asked.length).toBeGreaterThan(ADMITTED_PER_SECOND / 2)
+    await vi.advanceTimersByTimeAsync(10_000)
+    expect(state.asked.at(-1)).toBe('last')
+  })
+
+  test('ends for calls at once, all of them', async () => {
+    const { state, ask } = await start()
+    state.down = true
+    const calls = Array.from({ length: 200 }, (_, n) => ask(`call-${n}`, 'call'))
+    await vi.advanceTimersByTimeAsync(0)
+    state.down = false
+    await vi.advanceTimersByTimeAsync(1_000)
+    expect(await Promise.all(calls)).toHaveLength(200)
+  })
+
+  test('of spawns alone leaves the calls alone', async () => {
+    const { state, ask, breaker } = await start()
+    state.spawnsRefused = true
+    for (let n = 0; n < 5; n++) void ask(`spawn-${n}`)
+    await vi.advanceTimersByTimeAsync(0)
+    expect(breaker.stats().reason).toBe('unreachable')
+    expect(await ask('call', 'call')).toBe('call')
+  })
+
+  test('an answer to a call under way ends it without a probe', async () => {
+    const { state, ask, breaker } = await start({ random: () => 1 })
+    state.down = true
+    const calls = Array.from({ length: 5 }, (_, n) => ask(`call-${n}`, 'call'))
+    await vi.advanceTimersByTimeAsync(0)
+    state.down = false
+    breaker.answered('call')
+    await vi.advanceTimersByTimeAsync(500)
+    expect(await Promise.all(calls)).toHaveLength(5)
+    expect(state.probes).toEqual([])
+  })
+
+  test('is left at once by whoever’s signal aborts, waiting or pausing', async () => {
+    const { state, ask, breaker, takeAway } = await start()
+    const end = new AbortController()
+    state.down = true
+    const pausing = expect(ask('pausing', 'call', end.signal)).rejects.toThrow('the deadline')
+    await takeAway()
+    const waiting = expect(ask('waiting', 'spawn', end.signal)).rejects.toThrow('the deadline')
+    await vi.advanceTimersByTimeAsync(0)
+    end.abort(new Error('the deadline'))
+    await Promise.all([pausing, waiting])
+    await vi.advanceTimersByTimeAsync(1_000)
+    expect(breaker.stats().waiting).toBe(FAILURES_TO_OPEN)
+    await expect(ask('too late', 'spawn', end.signal)).rejects.toThrow('the deadline')
+  })
+
+  test('is one line a minute, and one at its end, however many wait', async () => {
+    const { state, ask, lines, takeAway } = await start()
+    await takeAway()
+    for (let n = 0; n < 500; n++) void ask(`late-${n}`)
+    await vi.advanceTimersByTimeAsync(10 * 60_000)
+    expect(said(lines).filter((line) => line === 'Modal does not answer; jobs wait').length).toBeLessThanOrEqual(11)
+    expect(said(lines).length).toBeGreaterThan(7)
+    expect(lines[0]).toMatchObject({ level: 'warn', reason: 'unreachable', error: 'connection refused' })
+    state.down = false
+    await vi.advanceTimersByTimeAsync(60_000)
+    expect(said(lines).filter((line) => line === 'Modal answers again')).toHaveLength(1)
+  })
+
+  test('leaves no timer and nobody behind when the breaker is shut down', async () => {
+    const { breaker, ask, state, takeAway, early } = await start()
+    await takeAway()
+    await vi.advanceTimersByTimeAsync(1_000)
+    expect(vi.getTimerCount()).toBe(1)
+    const pausing = ask('pausing', 'call')
+    await vi.advanceTimersByTimeAsync(0)
+    expect(vi.getTimerCount()).toBe(2)
+    const left = Promise.allSettled([...early, pausing])
+    breaker.close()
+    expect(vi.getTimerCount()).toBe(0)
+    const ends = (await left).map((end) => end.status === 'rejected' && (end.reason as Error).message)
+    expect(ends).toEqual(Array(FAILURES_TO_OPEN + 1).fill('the backend is closed'))
+    state.down = false
+    await expect(ask('too late', 'call')).rejects.toThrow('the backend is closed')
+  })
+
+  test('does not try again what fails once the breaker is shut down', async () => {
+    const { breaker } = await start()
+    const tries: PromiseWithResolvers<string>[] = []
+    const running = breaker.run('call', () => (tries[tries.length] = Promise.withResolvers()).promise, forever)
+    await vi.advanceTimersByTimeAsync(0)
+    breaker.close()
+    tries[0]?.reject(new Error('cut off'))
+    await expect(running).rejects.toThrow()
+    expect([tries.length, vi.getTimerCount()]).toEqual([1, 0])
+  })
+})
+
+/** Fails as often as it is told, in this way, and then succeeds; keeps when it was tried. */
+function failing(times: number, cause: Partial<Failure>, words = 'no') {
+  const tries: number[] = []
+  const work = () => {
+    tries.push(performance.now())
+    return tries.length > times ? Promise.resolve('done') : Promise.reject(new Error(words, { cause }))
+  }
+  return { tries, work }
+}
+
+describe('a throttle', () => {
+  const slowDown = { reason: 'throttled', holdMs: 3_000 } as const
+
+  test('holds its lane for that long, lets in at a lower rate those who waited, and leaves the other lane alone', async () => {
+    const { breaker, ask, state } = await start()
+    const { work } = failing(1, slowDown)
+    const first = breaker.run('spawn', work, forever)
+    await vi.advanceTimersByTimeAsync(0)
+    const others = Array.from({ length: 200 }, (_, n) => ask(`other-${n}`))
+    expect(await ask('a call', 'call')).toBe('a call')
+    await vi.advanceTimersByTimeAsync(2_990)
+    expect(state.asked).toEqual(['a call'])
+    expect(breaker.stats()).toEqual({ reason: 'throttled', waiting: 201 })
+    await vi.advanceTimersByTimeAsync(1_100)
+    expect(await first).toBe('done')
+    const inOneSecond = state.asked.length - 1
+    expect(inOneSecond).toBeGreaterThan(ADMITTED_PER_SECOND / 4)
+    expect(inOneSecond).toBeLessThan(ADMITTED_PER_SECOND * 0.6)
+    await vi.advanceTimersByTimeAsync(10_000)
+    await Promise.all(others)
+    expect(state.asked.slice(1)).toEqual(others.map((_, n) => `other-${n}`))
+    expect(breaker.stats()).toEqual({ reason: undefined, waiting: 0 })
+    expect([state.probes, vi.getTimerCount()]).toEqual([[], 0])
+  })
+
+  test('is no failure: however often it comes, it opens nothing, and each is waited out', async () => {
+    const { breaker, state, lines } = await start()
+    const { tries, work } = failing(6, slowDown, 'slow down')
+    const run = breaker.run('call', work, forever)
+    await vi.advanceTimersByTimeAsync(40_000)
+    expect(await run).toBe('done')
+    const pauses = tries.slice(1).map((at, n) => at - tries[n]!)
+    for (const pause of pauses) expect(pause).toBeGreaterThanOrEqual(3_000)
+    for (const pause of pauses) expect(pause).toBeLessThan(4_200)
+    expect(state.probes).toEqual([])
+    expect(lines).toMatchObject([{ event: 'backend_degraded', reason: 'throttled', error: 'slow down' }])
+  })
+
+  test('of a probe ends the outage, and holds what waited', async () => {
+    const { breaker, state, takeAway, early } = await start()
+    await takeAway()
+    state.probeCause = slowDown
+    const probes = state.probes.length
+    await vi.advanceTimersByTimeAsync(600)
+    expect(state.probes.length).toBe(probes + 1)
+    state.down = false
+    expect(breaker.stats().reason).toBe('throttled')
+    await vi.advanceTimersByTimeAsync(2_000)
+    expect(breaker.stats().waiting).toBe(FAILURES_TO_OPEN)
+    await vi.advanceTimersByTimeAsync(2_000)
+    expect(await Promise.all(early)).toHaveLength(FAILURES_TO_OPEN)
+  })
+})
+
+describe('what speaks for all', () => {
+  test('opens the lane of the spawns at once, and is logged at once', async () => {
+    const { breaker, lines, ask } = await start()
+    const { work } = failing(1, { reason: 'spend_limit' }, 'spend limit reached')
+    const run = breaker.run('spawn', work, forever)
+    await vi.advanceTimersByTimeAsync(0)
+    expect(breaker.stats().reason).toBe('spend_limit')
+    expect(lines).toMatchObject([{ reason: 'spend_limit', error: 'spend limit reached' }])
+    expect(await ask('call', 'call')).toBe('call')
+    await vi.advanceTimersByTimeAsync(1_000)
+    expect(await run).toBe('done')
+    expect(breaker.stats().reason).toBeUndefined()
+  })
+
+  test('is one line a minute for as long as it lasts', async () => {
+    const { breaker, lines } = await start()
+    const end = new AbortController()
+    const { work } = failing(Infinity, { reason: 'spend_limit' })
+    const runs = Array.from({ length: 50 }, () => breaker.run('spawn', work, end.signal).catch(() => undefined))
+    await vi.advanceTimersByTimeAsync(10 * 60_000)
+    expect(lines.length).toBeLessThanOrEqual(11)
+    expect(lines.length).toBeGreaterThan(7)
+    end.abort(new Error('enough'))
+    await Promise.all(runs)
+  })
+
+  test('credentials that are refused keep spawns waiting for the grace and no longer, and calls for ever', async () => {
+    const { breaker, state } = await start({ graceMs: 20_000 })
+    const refused = { reason: 'credentials' } as const
+    Object.assign(state, { down: true, probeCause: refused })
+    const spawns = Array.from({ length: 30 }, () => breaker.run('spawn', failing(Infinity, refused).work, forever))
+    const ended = Promise.allSettled(spawns)
+    const end = new AbortController()
+    const call = breaker.run('call', failing(Infinity, refused).work, end.signal).catch(() => 'aborted')
+    await vi.advanceTimersByTimeAsync(19_900)
+    expect(breaker.stats()).toMatchObject({ reason: 'credentials', waiting: 31 })
+    expect(new Set(state.reasons)).toEqual(new Set(['credentials']))
+    await vi.advanceTimersByTimeAsync(2_000)
+    expect((await ended).map(({ status }) => status)).toEqual(Array(30).fill('rejected'))
+    await expect(breaker.run('spawn', failing(1, refused, 'still').work, forever)).rejects.toThrow('still')
+    expect(breaker.stats().waiting).toBe(1)
+    end.abort()
+    expect(await call).toBe('aborted')
+    state.down = false
+    await vi.advanceTimersByTimeAsync(60_000)
+    expect(breaker.stats().reason).toBeUndefined()
+    const again = breaker.run('spawn', failing(1, refused).work, forever)
+    await vi.advanceTimersByTimeAsync(1_000)
+    expect(await again).toBe('done')
+  })
+})
+
+test('an error that is about one call alone counts for nobody else', async () => {
+  const { breaker, ask, lines } = await start()
+  const { tries, work } = failing(8, {})
+  const run = breaker.run('call', work, forever)
+  await vi.advanceTimersByTimeAsync(3_000)
+  expect(tries.length).toBeGreaterThan(2)
+  expect(breaker.stats().reason).toBeUndefined()
+  expect(await ask('another', 'call')).toBe('another')
+  await vi.advanceTimersByTimeAsync(120_000)
+  expect(await run).toBe('done')
+  expect(lines).toEqual([])
+})

@@ -1,0 +1,237 @@
+import { afterEach, describe, expect, test } from 'vitest'
+import type { SpawnRequest } from '../../src/backend/port.ts'
+import { status as grpc } from '../helpers/control-plane/control-plane.ts'
+import { startModal } from '../helpers/modal.ts'
+import { until } from '../helpers/until.ts'
+
+let modal: Awaited<ReturnType<typeof startModal>>
+const start = async (setting?: Parameters<typeof startModal>[0]) => (modal = await startModal(setting))
+afterEach(() => modal.close())
+
+const forever = new AbortController().signal
+const input = { video_path: 'data/video/yongen.mp4', audio_url: 'https://a.example/speech.wav' }
+const aRequest: SpawnRequest = { caller: 'anonymous', jobId: 'job', attempt: 1, input, version: 'v15' }
+
+const spawn = (request: Partial<SpawnRequest> = {}, signal = forever) =>
+  modal.backend.spawn({ ...aRequest, ...request }, signal)
+const spawnAll = (count: number) => Promise.all(Array.from({ length: count }, (_, n) => spawn({ jobId: `job-${n}` })))
+const callOf = async () => {
+  const spawned = await spawn()
+  if (spawned.kind !== 'spawned') throw new Error(spawned.error)
+  return spawned.callId
+}
+const degraded = () => modal.lines.filter(({ event }) => event === 'backend_degraded')
+const rpcs = (method: string) => modal.plane.stats().rpcs[method] ?? 0
+const SECRET = { MODAL_TOKEN_SECRET: 'as-wrong' }
+const endless = () => ({ end: { kind: 'never' } }) as const
+
+describe('a throttle', () => {
+  test('holds all spawns for as long as Modal asks, and not longer', async () => {
+    const { plane, backend } = await start()
+    await spawn({ jobId: 'first' })
+    plane.fault({ method: 'FunctionMap', times: 1, retryAfterSeconds: 1.5, message: 'slow down' })
+    const from = performance.now()
+    const throttled = spawn()
+    await until(() => rpcs('FunctionMap') === 2)
+    await until(() => backend.degradation() === 'throttled')
+    // Those that come meanwhile wait too, and are not refused one by one.
+    const later = spawnAll(20)
+    await throttled
+    expect(performance.now() - from).toBeGreaterThan(1_450)
+    await later
+    expect(rpcs('FunctionMap')).toBe(23)
+    expect(plane.calls()).toHaveLength(22)
+    expect(degraded()).toMatchObject([{ reason: 'throttled', error: 'slow down', level: 'warn' }])
+  })
+
+  test('holds all polls, which keep their places, and leaves the breaker closed', async () => {
+    const { plane, backend } = await start({ behave: endless })
+    const callIds = (await spawnAll(40)).map((spawned) => (spawned.kind === 'spawned' ? spawned.callId : ''))
+    plane.fault({ method: 'FunctionGetOutputs', times: 40, retryAfterSeconds: 1 })
+    const waits = callIds.map((callId) => backend.wait(callId, forever))
+    await until(() => rpcs('FunctionGetOutputs') === 40)
+    await until(() => backend.degradation() === 'throttled')
+    await plane.until(() => plane.stats().openPolls === 40)
+    expect(rpcs('FunctionGetOutputs')).toBe(80)
+    expect(rpcs('FunctionGet')).toBe(1)
+    for (const callId of callIds) plane.end(callId, { kind: 'return' })
+    for (const outcome of await Promise.all(waits)) expect(outcome.kind).toBe('succeeded')
+  })
+
+  test('holds cancels, and is read whatever status it comes with', async () => {
+    const { plane, backend } = await start({ behave: endless })
+    const callId = await callOf()
+    plane.fault({ method: 'FunctionCallCancel', times: 1, code: grpc.UNAVAILABLE, retryAfterSeconds: 1 })
+    const from = performance.now()
+    await backend.stop(callId, forever)
+    expect(performance.now() - from).toBeGreaterThan(950)
+    expect(rpcs('FunctionCallCancel')).toBe(2)
+  })
+
+  test('of so many polls a second makes few refused ones, and every call is noticed', async () => {
+    const PER_SECOND = 20
+    const { plane, backend } = await start({ behave: () => ({ afterMs: 4_000 }) })
+    const callIds = (await spawnAll(100)).map((spawned) => (spawned.kind === 'spawned' ? spawned.callId : ''))
+    // Of each second the first polls are answered, and the others are told to come back after it.
+    const over = new AbortController()
+    const throttling = (async () => {
+      while (!over.signal.aborted) {
+        plane.clearFaults()
+        const from = rpcs('FunctionGetOutputs')
+        const second = performance.now() + 1_000
+        await until(
+          () => over.signal.aborted || performance.now() > second || rpcs('FunctionGetOutputs') >= from + PER_SECOND,
+        )
+        plane.fault({ method: 'FunctionGetOutputs', retryAfterSeconds: 1 })
+        await new Promise((resolve) => setTimeout(resolve, Math.max(0, second - performance.now())))
+      }
+    })()
+    const outcomes = await Promise.all(callIds.map((callId) => backend.wait(callId, forever)))
+    over.abort()
+    await throttling
+    expect(outcomes.every(({ kind }) => kind === 'succeeded')).toBe(true)
+    // The first of all are refused once; those of later seconds are few.
+    expect(rpcs('FunctionGetOutputs')).toBeLessThan(500)
+  })
+})
+
+describe('a spend limit', () => {
+  const LIMIT = 'workspace billing cycle spend limit reached'
+
+  test('keeps spawns waiting, is told in Modal’s words, and leaves the polls alone', async () => {
+    const { plane, backend } = await start({ behave: endless })
+    const callId = await callOf()
+    const wait = backend.wait(callId, forever)
+    plane.fault({ method: 'FunctionMap', code: grpc.RESOURCE_EXHAUSTED, message: LIMIT })
+    const spawns = spawnAll(50)
+    await until(() => backend.degradation() === 'spend_limit')
+    plane.end(callId, { kind: 'return' })
+    expect(await wait).toMatchObject({ kind: 'succeeded' })
+    expect(backend.degradation()).toBe('spend_limit')
+    await until(() => degraded().length > 0)
+    plane.clearFaults()
+    for (const spawned of await spawns) expect(spawned.kind).toBe('spawned')
+    expect(degraded()).toMatchObject([{ reason: 'spend_limit', error: LIMIT, level: 'warn' }])
+    expect(backend.degradation()).toBeUndefined()
+    expect(modal.lines.some(({ event }) => event === 'backend_recovered')).toBe(true)
+  })
+
+  test('lets the deadline end a spawn', async () => {
+    const { plane } = await start()
+    plane.fault({ method: 'FunctionMap', code: grpc.RESOURCE_EXHAUSTED, message: LIMIT })
+    const end = new AbortController()
+    const spawning = expect(spawn({}, end.signal)).rejects.toThrow('the deadline')
+    await until(() => modal.backend.degradation() === 'spend_limit')
+    end.abort(new Error('the deadline'))
+    await spawning
+  })
+})
+
+test.each(['FAILED_PRECONDITION', 'PERMISSION_DENIED', 'UNIMPLEMENTED', 'OUT_OF_RANGE', 'DATA_LOSS'] as const)(
+  'a poll that fails with %s again and again opens the breaker for nobody',
+  async (code) => {
+    const { plane, backend } = await start({ behave: endless })
+    const [odd, other] = (await spawnAll(2)).map((spawned) => (spawned.kind === 'spawned' ? spawned.callId : ''))
+    plane.fault({ method: 'FunctionGetOutputs', callId: odd!, code: grpc[code] })
+    const leaving = new AbortController()
+    const left = expect(backend.wait(odd!, leaving.signal)).rejects.toThrow('enough')
+    await until(() => rpcs('FunctionGetOutputs') >= 4)
+    expect(backend.degradation()).toBeUndefined()
+    expect([rpcs('FunctionGet'), degraded()]).toEqual([1, []])
+    const wait = backend.wait(other!, forever)
+    plane.end(other!, { kind: 'return' })
+    expect(await wait).toMatchObject({ kind: 'succeeded' })
+    leaving.abort(new Error('enough'))
+    await left
+  },
+)
+
+describe('credentials that Modal refuses', () => {
+  test('are named at once, before there is a job', async () => {
+    const { backend } = await start({ env: SECRET })
+    await until(() => degraded().length > 0)
+    expect(degraded()[0]).toMatchObject({ reason: 'credentials', level: 'warn' })
+    expect(degraded()[0]?.msg).toContain('MODAL_TOKEN_ID and MODAL_TOKEN_SECRET')
+    expect(backend.degradation()).toBe('credentials')
+  })
+
+  test('keep spawns waiting for the time of grace, and then fail all, and each that comes', async () => {
+    await start({ env: SECRET, backend: { credentialsGraceMs: 1_500 } })
+    const from = performance.now()
+    const refused = { kind: 'rejected', code: 'backend_rejected', error: 'Token validation failed.' }
+    expect(await spawnAll(30)).toEqual(Array(30).fill(refused))
+    expect(performance.now() - from).toBeGreaterThan(1_400)
+    const late = performance.now()
+    expect(await spawn()).toEqual(refused)
+    expect(performance.now() - late).toBeLessThan(1_000)
+    expect(degraded()).toHaveLength(1)
+    expect(modal.backend.degradation()).toBe('credentials')
+  })
+
+  test('fail a spawn at once without a time of grace', async () => {
+    await start({ env: SECRET, backend: { credentialsGraceMs: 0 } })
+    expect(await spawn()).toMatchObject({ kind: 'rejected', code: 'backend_rejected' })
+  })
+
+  test.each(['UNAUTHENTICATED', 'PERMISSION_DENIED'] as const)('by %s for a moment cost no job', async (code) => {
+    const { plane, backend } = await start()
+    await spawn({ jobId: 'first' })
+    for (const method of ['FunctionMap', 'FunctionGet']) plane.fault({ method, code: grpc[code], times: 2 })
+    for (const spawned of await spawnAll(30)) expect(spawned.kind).toBe('spawned')
+    expect(backend.degradation()).toBeUndefined()
+  })
+
+  test('are read again for each probe, and tokens fetched, which polls and cancels have from then on too', async () => {
+    const { plane, backend } = await start({ behave: endless })
+    const callId = await callOf()
+    plane.revokeTokens()
+    const issued = rpcs('AuthTokenGet')
+    const spawned = await spawn({ jobId: 'next' })
+    expect(spawned.kind).toBe('spawned')
+    expect(rpcs('AuthTokenGet')).toBeGreaterThan(issued)
+    const wait = backend.wait(callId, forever)
+    await backend.stop(callId, forever)
+    expect(await wait).toMatchObject({ kind: 'interrupted' })
+  })
+
+  test('of a poll alone are replaced as well', async () => {
+    const { plane, backend } = await start({ behave: endless })
+    const callId = await callOf()
+    const wait = backend.wait(callId, forever)
+    await plane.until(() => plane.stats().openPolls === 1)
+    plane.revokeTokens()
+    await plane.stop()
+    await plane.start()
+    await plane.until(() => plane.stats().openPolls === 1)
+    plane.end(callId, { kind: 'return' })
+    expect(await wait).toMatchObject({ kind: 'succeeded' })
+  })
+})
+
+describe('a deployment that is not as it was looked up', () => {
+  test.each(['FAILED_PRECONDITION', 'ABORTED', 'NOT_FOUND'] as const)(
+    'by %s of a spawn is looked up once more',
+    async (code) => {
+      const { plane } = await start()
+      await spawn({ jobId: 'first' })
+      plane.fault({ method: 'FunctionMap', code: grpc[code], times: 1 })
+      expect(await spawn()).toMatchObject({ kind: 'spawned' })
+      expect([rpcs('FunctionGet'), rpcs('FunctionMap')]).toEqual([2, 3])
+    },
+  )
+
+  test.each(['FAILED_PRECONDITION', 'NOT_FOUND'] as const)('that fails with %s twice is refused', async (code) => {
+    const { plane } = await start()
+    plane.fault({ method: 'FunctionMap', code: grpc[code], message: 'the app is stopped' })
+    const refused = { kind: 'rejected', code: 'backend_rejected', error: 'the app is stopped' }
+    expect(await spawn()).toEqual(refused)
+    expect([rpcs('FunctionGet'), rpcs('FunctionMap')]).toEqual([2, 2])
+  })
+
+  test('by ABORTED more than twice is tried again after a pause', async () => {
+    const { plane } = await start()
+    plane.fault({ method: 'FunctionMap', code: grpc.ABORTED, times: 3 })
+    expect(await spawn()).toMatchObject({ kind: 'spawned' })
+    expect(rpcs('FunctionMap')).toBe(4)
+  })
+})
