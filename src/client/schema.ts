@@ -220,7 +220,7 @@ export interface paths {
         };
         /**
          * Follow all your jobs
-         * @description Server-sent events named `status`: each of your jobs after every change from now on. The `id` is `<job>:<revision>`. The past is not shown: after a break, list the jobs.
+         * @description Server-sent events named `status`: each of your jobs after every change from now on. The `id` is `<job>:<revision>`. States that follow each other closely may come as one. The past is not shown: after a break, list the jobs.
          *
          *     Needs the scope `jobs:read`.
          */

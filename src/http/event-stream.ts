@@ -1,9 +1,14 @@
 import type { FastifyReply } from 'fastify'
 import type { Job } from '../jobs/job.ts'
+import type { Turns } from '../lib/turns.ts'
 import { requestFieldsOf } from './request-log.ts'
 
-/** What is sent of a job. */
-export type JobMessage = { readonly id: string; readonly event: string; readonly data: string }
+export type EventStreamParts = {
+  /** Turns in which something is sent, shared by all streams. */
+  readonly turns: Turns
+  /** The event of a job, as its bytes. */
+  readonly render: (job: Job) => Promise<Buffer>
+}
 
 /** Events on their way to one client. */
 export type EventStream = {
@@ -28,7 +33,7 @@ export const MAX_WAITING = 10_000
  * is done here: the head is sent at once, and a client that does not take what it is sent is dropped: with
  * `MAX_WAITING` states waiting, or when it has taken nothing between two heartbeats.
  */
-export function openEventStream(reply: FastifyReply, messageOf: (job: Job) => Promise<JobMessage>): EventStream {
+export function openEventStream(reply: FastifyReply, { turns, render }: EventStreamParts): EventStream {
   const { raw, sse } = reply
   const waiting = new Map<string, Job>()
   let isSending = false
@@ -58,12 +63,14 @@ export function openEventStream(reply: FastifyReply, messageOf: (job: Job) => Pr
 
   const sendWaiting = async () => {
     isSending = true
-    for (const [id, job] of waiting) {
+    for (const id of waiting.keys()) {
+      await turns.next()
+      const job = waiting.get(id)
       waiting.delete(id)
-      const message = await messageOf(job)
-      if (!sse.isConnected) return
+      const frame = job && (await render(job))
+      if (!frame || !sse.isConnected) return
       // Settles never where the client leaves before it has taken this. Nobody but the connection holds it then.
-      await sse.send(message)
+      if (!raw.write(frame)) await new Promise((resolve) => raw.once('drain', resolve))
       sent++
     }
     isSending = false

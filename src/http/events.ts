@@ -7,11 +7,13 @@ import { isFinished, type Job } from '../jobs/job.ts'
 import type { LinkSigner } from '../jobs/links.ts'
 import type { JobService } from '../jobs/service.ts'
 import type { Watches } from '../jobs/watches.ts'
+import { createTurns } from '../lib/turns.ts'
 import { callerOf } from './caller.ts'
 import { type EventStream, openEventStream } from './event-stream.ts'
 import type { HeldAnswers } from './held-answers.ts'
+import { createEventFrames } from './event-frames.ts'
 import { createShow } from './job-view.ts'
-import { EventsReply, JobReply } from './schemas/job.ts'
+import { EventsReply } from './schemas/job.ts'
 import { JobParams } from './schemas/parameters.ts'
 import { NoQuery } from './schemas/parts.ts'
 import { ProblemReply } from './schemas/problem.ts'
@@ -24,8 +26,11 @@ export type EventRoutesOptions = {
 }
 
 const READ = { access: 'jobs:read', untimed: true } as const
-// The heartbeat is ours: the plugin's goes on for a client that takes nothing. What is sent is text already.
-const SSE = { kind: 'only', heartbeat: false, serializer: (data: string) => data } as const
+// The heartbeat is ours: the plugin's goes on for a client that takes nothing.
+const SSE = { kind: 'only', heartbeat: false } as const
+
+/** Streams that are sent something in one turn of the event loop: of as many as there may be, some 3 ms of work. */
+const EVENTS_PER_TURN = 50
 
 /**
  * `GET /jobs/:id/events` and `GET /events`: how jobs are now, told whenever it changes (server-sent events). An event
@@ -33,17 +38,14 @@ const SSE = { kind: 'only', heartbeat: false, serializer: (data: string) => data
  */
 export const eventRoutes: FastifyPluginAsyncTypebox<EventRoutesOptions> = async (app, options) => {
   const { service, watches, links, held } = options
-  const show = createShow({ service, links })
+  const renderEvent = createEventFrames(createShow({ service, links }))
+  const turns = createTurns(EVENTS_PER_TURN)
   await app.register(fastifySSE)
   app.addHook('preSerialization', refuseOtherTypes)
 
   const open = (request: FastifyRequest, reply: FastifyReply, idOf: (job: Job) => string): EventStream => {
     const signal = held.openStream(reply)
-    const stream = openEventStream(reply, async (job) => {
-      // Through the schema, like the answer of GET.
-      const data = reply.serializeInput(await show(job, request), JobReply)
-      return { id: idOf(job), event: 'status', data }
-    })
+    const stream = openEventStream(reply, { turns, render: (job) => renderEvent(job, idOf(job), reply) })
     if (signal.aborted) stream.end()
     else signal.addEventListener('abort', stream.end, { once: true })
     if (request.method === 'HEAD') stream.finish()

@@ -1,29 +1,32 @@
 import { createFifo } from './fifo.ts'
 
-/** Turns of the event loop, in which work is done a little at a time, so that everything else is served in between. */
+/** Turns of the event loop, in each of which only so much is done, so that everything else is served in between. */
 export type Turns = {
-  /** Resolves in a turn of its own, or in one shared with a few others; first come, first served. */
+  /** Resolves at once where there is room in this turn, else in a later one; first come, first served. */
   next(): Promise<void>
 }
 
 /** `perTurn`: how many go on in one turn. */
 export function createTurns(perTurn: number): Turns {
   const waiting = createFifo<() => void>()
-  let isScheduled = false
+  let used = 0
 
-  const schedule = () => {
-    isScheduled = waiting.size > 0
-    if (isScheduled) setImmediate(run)
+  const take = () => {
+    if (used === 0) setImmediate(begin)
+    used++
   }
-  const run = () => {
-    for (let n = 0; n < perTurn; n++) waiting.shift()?.()
-    schedule()
+  const begin = () => {
+    used = 0
+    while (used < perTurn && waiting.size > 0) {
+      take()
+      waiting.shift()?.()
+    }
   }
   return {
-    next: () =>
-      new Promise((resolve) => {
-        waiting.add(resolve)
-        if (!isScheduled) schedule()
-      }),
+    next() {
+      if (used >= perTurn) return new Promise((resolve) => void waiting.add(resolve))
+      take()
+      return Promise.resolve()
+    },
   }
 }

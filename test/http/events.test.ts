@@ -370,6 +370,20 @@ describe('GET /events', () => {
   })
 })
 
+test('a state of a job is rendered once for all streams that see the same of it', async () => {
+  await restart({ authenticator: knownCallers })
+  const id = await submit(as('alice'))
+  const clients = await Promise.all(
+    ['alice', 'root'].flatMap((who) => Array.from({ length: 10 }, () => open('/events', as(who)))),
+  )
+  const rendered = vi.spyOn(app.links, 'outputUrl')
+  end(id)
+  await Promise.all(clients.map((client) => untilShown(client, 1)))
+  expect(shown(clients[0]!)).toEqual([[`${id}:3`, 'succeeded']])
+  // What administrators see differs.
+  expect(rendered).toHaveBeenCalledTimes(2)
+})
+
 describe('a client that takes nothing', () => {
   const large = { metadata: Object.fromEntries(Array.from({ length: 16 }, (_, n) => [`key-${n}`, 'x'.repeat(512)])) }
   const publish = async (count: number) => {

@@ -57,7 +57,8 @@ test.each(['memory', 'sqlite'])(
     const submits = Array.from({ length: 10 }, () => post(server, { prefer: 'wait=60' }))
     let asked = 0
     await until(async () => (await countReads(server)) - ++asked >= before + reads.length, 'all reads at the server')
-    await until(() => streams[20]!.events.filter(({ job }) => job.status === 'submitted').length === submits.length)
+    // States that follow each other closely may come as one.
+    await until(() => new Set(streams[20]!.events.map(({ job }) => job.job_id)).size === submits.length)
 
     const from = performance.now()
     expect(await server.end()).toBe(0)
@@ -78,9 +79,9 @@ test('a wait, a stream of the job and the stream of all see the end of a real ru
   const answer = await post(server, { prefer: 'wait=15' })
   const job = (await answer.json()) as JobView
   expect([answer.status, job.status]).toEqual([200, 'succeeded'])
-  await until(() => all.events.length === 3)
-  expect(all.events.map(({ id }) => id)).toEqual([1, 2, 3].map((revision) => `${job.job_id}:${revision}`))
+  await until(() => all.events.at(-1)?.job.status === 'succeeded')
+  expect(all.events.at(-1)?.id).toBe(`${job.job_id}:${job.revision}`)
   const one = await openEvents(`${server.url}${job.links.events}`)
   await until(() => one.closed)
-  expect(one.events).toEqual([{ id: '3', event: 'status', job }])
+  expect(one.events).toEqual([{ id: String(job.revision), event: 'status', job }])
 })

@@ -25,7 +25,7 @@ export const eventOperations: Operations = {
   'GET /events': {
     ...{ operationId: 'followJobs', tag: 'events', summary: 'Follow all your jobs' },
     description:
-      'Server-sent events named `status`: each of your jobs after every change from now on. The `id` is `<job>:<revision>`. The past is not shown: after a break, list the jobs.',
+      'Server-sent events named `status`: each of your jobs after every change from now on. The `id` is `<job>:<revision>`. States that follow each other closely may come as one. The past is not shown: after a break, list the jobs.',
     answers: { 200: { description: 'The events, as they come.' } },
     problems: ['not_acceptable', 'stream_limit_reached'],
   },
