@@ -1,9 +1,17 @@
+import type { MediaKind } from '../../media/type.ts'
 import type { Medium } from './engine.ts'
 import { type Face, buildFilters, type Size } from './picture.ts'
 import { namelessChannels, type SoundStream } from './streams.ts'
 
-/** Largest picture decoded, in pixels: a small file can claim an enormous picture. */
-export const MAX_PIXELS = 8192 * 8192
+/**
+ * Largest picture decoded, in pixels: a small file can claim an enormous picture. Of a video several are held at a time;
+ * 8K (DCI) has as many.
+ */
+const [MAX_STILL_PIXELS, MAX_VIDEO_PIXELS] = [8192 * 8192, 8192 * 4320]
+export const maxPixels = (kind: MediaKind): number => (kind === 'still' ? MAX_STILL_PIXELS : MAX_VIDEO_PIXELS)
+
+/** Longest speech, in seconds: minutes of silence take a few bytes. */
+export const MAX_SPEECH_SECONDS = 3600
 const THREADS = '2'
 const SAMPLE_RATE = 48_000
 
@@ -15,9 +23,9 @@ const NO_OUTPUT = ['-f', 'null', ...PROGRESS, '-']
  * Opens one file with the demuxer of its detected type and no other, so that ffmpeg cannot read it as a playlist that
  * names files of this machine. `file:` prevents that a name is taken for a protocol.
  */
-const open = ({ demuxer, path }: Pick<Medium, 'demuxer' | 'path'>): string[] => [
+const open = ({ demuxer, path, kind }: Pick<Medium, 'demuxer' | 'path' | 'kind'>): string[] => [
   ...['-protocol_whitelist', 'file', '-format_whitelist', demuxer, '-f', demuxer],
-  ...['-max_pixels', `${MAX_PIXELS}`, '-threads', THREADS, '-i', `file:${path}`],
+  ...['-max_pixels', `${maxPixels(kind)}`, '-threads', THREADS, '-i', `file:${path}`],
 ]
 
 /** Prints the streams of a file and reads all packets without decoding; the progress has how far they reach. */
@@ -35,11 +43,12 @@ export const countArguments = (medium: Medium, stream: number, seconds: number):
   ...['-map', `0:${stream}`, '-c', 'copy', '-t', `${seconds}`, ...NO_OUTPUT],
 ]
 
-/** Decodes a whole speech and discards it; the progress has its length. */
+/** Decodes a speech and discards it; the progress has its length, if it is not too long. */
 export const measureArguments = (audio: Medium, stream: SoundStream): string[] => [
   ...base('error'),
   ...open(audio),
-  ...['-map', `0:${stream.index}`, '-af', soundFilters(audio, stream), ...NO_OUTPUT],
+  ...['-map', `0:${stream.index}`, '-af', soundFilters(audio, stream), '-t', `${MAX_SPEECH_SECONDS + 1}`],
+  ...NO_OUTPUT,
 ]
 
 /** A file to write, with limits on its length and size. */
@@ -93,7 +102,7 @@ export type Mux = { readonly clip: string; readonly audio: Medium; readonly soun
 /** Repeats the clip and adds the speech. `-t`, since `-shortest` overshoots by up to 0.8 s. */
 export const muxArguments = ({ clip, audio, sound }: Mux, target: Target): string[] => [
   ...base('error'),
-  ...['-stream_loop', '-1', ...open({ demuxer: 'mov', path: clip }), ...open(audio)],
+  ...['-stream_loop', '-1', ...open({ demuxer: 'mov', path: clip, kind: 'video' }), ...open(audio)],
   ...['-map', '0:v:0', '-map', `1:${sound.index}`, '-c:v', 'copy'],
   // A damaged speech may decode a little shorter than when it was measured: pad up to half a second.
   ...['-af', `${soundFilters(audio, sound)},apad=pad_len=${SAMPLE_RATE / 2}`, '-c:a', 'aac', '-b:a', '128k'],
@@ -103,7 +112,7 @@ export const muxArguments = ({ clip, audio, sound }: Mux, target: Target): strin
 /** Decodes the beginning of the finished video; any error makes ffmpeg fail. */
 export const checkArguments = (path: string, seconds: number): string[] => [
   ...base('error'),
-  ...['-xerror', ...open({ demuxer: 'mov', path })],
+  ...['-xerror', ...open({ demuxer: 'mov', path, kind: 'video' })],
   ...['-map', '0:v:0', '-map', '0:a:0', '-t', `${seconds}`, ...NO_OUTPUT],
 ]
 

@@ -19,6 +19,14 @@ export async function findFfmpeg(searchPath = ''): Promise<string> {
   }
 }
 
+/** Rejects with `RunFailure` if a program cannot be started. */
+export async function checkProgram(path: string): Promise<void> {
+  await access(path, constants.X_OK).catch((cause: unknown) => {
+    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : ''
+    throw new RunFailure('backend_rejected', `ffmpeg could not be started (${code})`, { cause })
+  })
+}
+
 const isProgram = (path: string): Promise<boolean> =>
   access(path, constants.X_OK).then(
     () => true,

@@ -5,7 +5,8 @@ import { readMp4Tracks, resetDisplayMatrix } from '../../media/mp4-tracks.ts'
 import { type Ended, runChild } from './child.ts'
 import type { Engine, Medium, Task } from './engine.ts'
 import { checkArguments, muxArguments, clipArguments, type ClipPlan } from './ffmpeg-arguments.ts'
-import { findFfmpeg } from './ffmpeg-program.ts'
+import { checkProgram, findFfmpeg } from './ffmpeg-program.ts'
+import { limitMemory } from './memory-limit.ts'
 import { videoSize, videoRate } from './picture.ts'
 import { probeFace, type ProbedFace, probeSpeech, readProgress, type Run, type Speech, undecodable } from './probe.ts'
 import { inputFailure, MachineFailure, RunFailure } from './run-failure.ts'
@@ -20,8 +21,10 @@ export type FfmpegOptions = {
   readonly maxOutputBytes: number
 }
 
-/** Time limits in ms: for probing the inputs; for making the video, plus so much per second of speech. */
-const [PROBE_MS, MAKE_MS, MAKE_MS_PER_SECOND] = [300_000, 120_000, 30_000]
+/** Time limits in ms: for probing each input; for making the video, plus so much per second of speech. */
+const [PROBE_FACE_MS, PROBE_SPEECH_MS, MAKE_MS, MAKE_MS_PER_SECOND] = [60_000, 120_000, 60_000, 15_000]
+/** Memory of a child, in bytes: a photo of 50 megapixels takes half of it. */
+const MAX_MEMORY_BYTES = 768 * 1024 * 1024
 /** Length of the clip of a still, in seconds: repeating it costs nothing. */
 const STILL_CLIP_SECONDS = 10
 const STILL_RATE = '25'
@@ -39,18 +42,21 @@ export function createFfmpegEngine(options: FfmpegOptions): Engine {
 
   return async (task, stopSignal) => {
     const program = options.path ?? (await findFfmpeg(environment.PATH))
-    const child = { name: 'ffmpeg', program, environment, graceMs: 0, print: task.print }
-    const within = <T>(limitMs: number, work: (run: Run) => Promise<T>) =>
+    await checkProgram(program)
+    const child = { name: 'ffmpeg', environment, graceMs: 0, print: task.print }
+    const within = <T>(limitMs: number, { field }: Medium, work: (run: Run) => Promise<T>) =>
       limitTime(Math.min(limitMs, options.timeLimitMs), stopSignal, (signal) =>
-        work((args) => runChild({ ...child, args }, signal)),
+        work(async (args) => {
+          const ended = await runChild({ ...child, ...limitMemory(program, args, MAX_MEMORY_BYTES) }, signal)
+          refuseTooDemanding(field, ended)
+          return ended
+        }),
       )
 
-    const { face, speech } = await within(PROBE_MS, async (probe) => ({
-      face: await probeFace(task.face, probe),
-      // Last: it decodes the whole speech, while most bad inputs are refused at once.
-      speech: await probeSpeech(task.audio, probe),
-    }))
-    await within(MAKE_MS + MAKE_MS_PER_SECOND * speech.seconds, async (make) => {
+    const face = await within(PROBE_FACE_MS, task.face, (run) => probeFace(task.face, run))
+    // Last: it decodes the whole speech, while most bad inputs are refused at once.
+    const speech = await within(PROBE_SPEECH_MS, task.audio, (run) => probeSpeech(task.audio, run))
+    await within(MAKE_MS + MAKE_MS_PER_SECOND * speech.seconds, task.face, async (make) => {
       await makeVideo({ task, face, speech, maxBytes: maxOutputBytes }, make)
       await checkVideo(task.output, speech.seconds, make)
     })
@@ -120,7 +126,17 @@ const isDamaged = ({ demuxer }: Medium, { stderr }: Ended) =>
 
 /** Whether ffmpeg failed because of this machine rather than the input. A crash is the input's fault: damaged files cause it. */
 const isOwnFault = ({ end, stderr }: Ended) =>
-  /SIGKILL|SIGTERM/.test(end) || /Cannot allocate|Unknown encoder|Unrecognized option/.test(stderr)
+  /SIGKILL|SIGTERM/.test(end) || /Unknown encoder|Unrecognized option/.test(stderr)
+
+/** An allocation that failed, in the words of the C library, of ffmpeg and of x264. */
+const OUT_OF_MEMORY = /Cannot allocate memory|malloc of size \d+ failed|Failed to allocate/
+
+function refuseTooDemanding(field: string, { ok, stdout, stderr }: Ended) {
+  const hasFailed = !ok || readProgress(stdout).frames === 0
+  if (!hasFailed || !OUT_OF_MEMORY.test(stderr)) return
+  const limit = `${MAX_MEMORY_BYTES / 1024 ** 2} MiB`
+  throw inputFailure(field, `takes more memory to decode than the limit of ${limit}; send a smaller picture`)
+}
 
 /** ffmpeg that cannot write the end of a file may exit with success. */
 function throwIfShort({ stderr }: Ended) {

@@ -4,7 +4,13 @@ import type { Orientation } from '../../media/orientation.ts'
 import { readStill } from '../../media/still.ts'
 import type { Ended } from './child.ts'
 import type { Medium } from './engine.ts'
-import { countArguments, inspectArguments, MAX_PIXELS, measureArguments } from './ffmpeg-arguments.ts'
+import {
+  countArguments,
+  inspectArguments,
+  MAX_SPEECH_SECONDS,
+  maxPixels,
+  measureArguments,
+} from './ffmpeg-arguments.ts'
 import { type Face, snapRate } from './picture.ts'
 import { inputFailure, type RunFailure } from './run-failure.ts'
 import {
@@ -33,7 +39,9 @@ export type Speech = { readonly stream: SoundStream; readonly seconds: number }
 
 /** Finds the audio stream of a speech and decodes all of it to measure its length. Rejects with `RunFailure`. */
 export async function probeSpeech(audio: Medium, run: Run): Promise<Speech> {
-  const { sounds } = await describe(audio, run)
+  const { sounds, claimedSeconds } = await describe(audio, run)
+  // Before it is decoded. A video may well be longer than its sound.
+  if (audio.kind === 'audio') refuseTooLong(audio, claimedSeconds ?? 0)
   const [stream] = sounds
   if (!stream) throw inputFailure(audio.field, 'contains no sound that can be decoded')
   const channels = namelessChannels(stream.layout)
@@ -43,6 +51,7 @@ export async function probeSpeech(audio: Medium, run: Run): Promise<Speech> {
   const { ok, stdout } = await run(measureArguments(audio, stream))
   const { seconds } = readProgress(stdout)
   if (!ok || seconds <= 0) throw undecodable(audio, 'sound', stream)
+  refuseTooLong(audio, seconds)
   return { stream, seconds }
 }
 
@@ -128,9 +137,15 @@ function refuseCutOff({ field, demuxer }: Medium, { claimedSeconds, pictures }: 
   throw inputFailure(field, `is cut off: it should last ${says} s, but ends after ${has} s`)
 }
 
-function refuseTooLarge({ field }: Medium, { width, height }: { readonly width: number; readonly height: number }) {
-  if (width * height <= MAX_PIXELS) return
-  throw inputFailure(field, `has ${width}x${height} pixels (${width * height}), more than the limit of ${MAX_PIXELS}`)
+function refuseTooLarge(medium: Medium, { width, height }: { readonly width: number; readonly height: number }) {
+  const limit = maxPixels(medium.kind)
+  if (width * height <= limit) return
+  throw inputFailure(medium.field, `has ${width}x${height} pixels (${width * height}), more than the limit of ${limit}`)
+}
+
+function refuseTooLong({ field }: Medium, seconds: number) {
+  if (seconds <= MAX_SPEECH_SECONDS) return
+  throw inputFailure(field, `lasts ${Math.floor(seconds)} s, more than the limit of ${MAX_SPEECH_SECONDS} s`)
 }
 
 /** A stream that exists but yields nothing. */
