@@ -146,12 +146,11 @@ function expectAttachedAgain({ calls, recorded, missing, lives, lastLifeAt }: Sp
   expect(repeated).toBeLessThanOrEqual(missing.length)
   expect(missing.filter(({ createdAt }) => createdAt >= lastLifeAt)).toEqual([])
   const lastOfKey = new Map(calls.map((call) => [keyOf(call), call.callId]))
+  const keyOfCall = new Map(calls.map((call) => [call.callId, keyOf(call)]))
   for (const { jobs } of lives) {
-    const onDisk = jobs.flatMap(({ id, attempts }) =>
-      attempts.map(({ attempt, callId }) => ({ key: `${id}-${attempt}`, callId })),
-    )
+    const onDisk = jobs.flatMap(({ attempts }) => attempts.flatMap(({ callId }) => callId ?? []))
     const lost = onDisk.filter(
-      ({ key, callId }) => callId !== undefined && !(recorded.has(callId) && lastOfKey.get(key) === callId),
+      (callId) => !recorded.has(callId) || lastOfKey.get(keyOfCall.get(callId) ?? '') !== callId,
     )
     expect(lost).toEqual([])
   }
