@@ -34,14 +34,17 @@ export type Fault = {
   readonly dropConnection?: boolean
   /** Tells the client, in the way Modal does, to try again only after so many seconds. */
   readonly retryAfterSeconds?: number
+  /** Meets only the RPCs beyond so many a second, with a burst of one second's worth. */
+  readonly perSecond?: number
 }
 
 /** The faults in force. The oldest that fits an RPC is the one that meets it. */
 export class Faults {
-  #faults: { readonly fault: Fault; left: number }[] = []
+  #faults: { readonly fault: Fault; left: number; allowed: number; allowedAt: number }[] = []
 
   add(fault: Fault): void {
-    this.#faults.push({ fault, left: fault.times ?? Infinity })
+    const allowed = fault.perSecond ?? 0
+    this.#faults.push({ fault, left: fault.times ?? Infinity, allowed, allowedAt: performance.now() })
   }
 
   clear(): void {
@@ -54,6 +57,14 @@ export class Faults {
       (fault.method === method || fault.method === '*') && (fault.callId ?? callId) === callId
     const found = this.#faults.find(meets)
     if (!found) return undefined
+    const { perSecond = 0 } = found.fault
+    const now = performance.now()
+    found.allowed = Math.min(perSecond, found.allowed + ((now - found.allowedAt) / 1_000) * perSecond)
+    found.allowedAt = now
+    if (found.allowed >= 1) {
+      found.allowed -= 1
+      return undefined
+    }
     found.left -= 1
     if (found.left <= 0) this.#faults = this.#faults.filter((entry) => entry !== found)
     return found.fault
