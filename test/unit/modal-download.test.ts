@@ -135,6 +135,25 @@ test('a function that is not deployed is told, and found again once it is, under
   await fetch()
 })
 
+test('a throttle is told with the time after which Modal may be asked again', async () => {
+  const { fetch } = await start()
+  plane.fault({ method: 'FunctionMap', times: 1, retryAfterSeconds: 41.5 })
+  await expect(fetch()).rejects.toMatchObject({ code: 'output_unavailable', retryAfterSeconds: 42 })
+  await fetch()
+})
+
+test('a token that is not valid any more is fetched anew, and credentials that are refused are tried twice', async () => {
+  const { fetch } = await start()
+  await fetch()
+  plane.revokeTokens()
+  await fetch()
+  plane.fault({ method: 'FunctionMap', code: status.UNAUTHENTICATED, message: 'who are you' })
+  const before = plane.stats().rpcs.FunctionMap ?? 0
+  const refused = { code: 'output_unavailable', message: expect.stringContaining('who are you') as string }
+  await expect(fetch()).rejects.toMatchObject(refused)
+  expect(plane.stats().rpcs.FunctionMap).toBe(before + 2)
+})
+
 test('a signal ends a fetch', async () => {
   const { fetch } = await start({ behave: () => ({ end: { kind: 'never' } }) })
   const abort = new AbortController()

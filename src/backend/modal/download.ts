@@ -9,7 +9,8 @@ import { createFairSemaphore } from '../../lib/fair-semaphore.ts'
 import type { Log } from '../../jobs/log.ts'
 import type { Observe } from '../../metrics/port.ts'
 import { bytesOfCbor } from './cbor-bytes.ts'
-import { endOfResult, isNotFound, isPassing, isRefusal, RESULT_STATUS, wordsOf } from './outcome.ts'
+import { retryAfterOf } from './failure.ts'
+import { endOfResult, isOfDeployment, isPassing, isRefusal, RESULT_STATUS, wordsOf } from './outcome.ts'
 import { openClient, RPC_TIMEOUT_MS, type RpcContext, rpcContext } from './rpc.ts'
 
 export type ModalDownloadOptions = {
@@ -71,16 +72,24 @@ export function createModalDownload(options: ModalDownloadOptions): ModalDownloa
     return lookup
   }
 
-  const spawn = async (kwargs: Record<string, unknown>): Promise<string> => {
+  const spawn = async (kwargs: Record<string, unknown>, isRepeated = false): Promise<string> => {
     const isLookedUp = lookup !== undefined
     try {
       return (await (await deployedFunction()).spawn([], kwargs)).functionCallId
     } catch (error) {
       lookup = undefined
-      // A function that was deployed anew has another id.
-      if (isLookedUp && isNotFound(error)) return spawn(kwargs)
+      if (isRefusal(error)) forgetClient()
+      // The deployment may be gone or stopped where another has taken its place, and the token no longer valid.
+      const isWorthRepeating = isRefusal(error) || (isLookedUp && isOfDeployment(error))
+      if (isWorthRepeating && !isRepeated) return spawn(kwargs, true)
       throw error
     }
+  }
+
+  /** A client keeps the token that its credentials were once good for. */
+  const forgetClient = () => {
+    client?.close()
+    client = undefined
   }
 
   const download = async ({ runId, version }: Run, path: string, { signal, note }: Watched) => {
@@ -180,9 +189,10 @@ function failureOf(error: unknown, { result }: RpcContext): unknown {
 function unavailable(error: unknown): unknown {
   if (error instanceof OutputUnavailable) return error
   if (error instanceof Error && 'syscall' in error && !('cause' in error)) return error
+  const holdMs = retryAfterOf(error)
   const mayPass = isPassing(error) || isRefusal(error) || (error instanceof Error && error.name === 'TimeoutError')
   return new OutputUnavailable(`Modal did not give the output: ${wordsOf(error)}`, {
     cause: error,
-    ...(mayPass && { retryAfterSeconds: RETRY_SECONDS }),
+    ...(mayPass && { retryAfterSeconds: holdMs === undefined ? RETRY_SECONDS : Math.ceil(holdMs / 1000) }),
   })
 }

@@ -14,12 +14,16 @@ export type Failure = {
   readonly words: string
 }
 
-/** How long Modal wants to be left alone, in ms, by the error that it answered an RPC with. */
 const retryAfterMs = new WeakMap<object, number>()
 
+/** Keeps with an error of an RPC how long Modal wants to be left alone, in ms. */
 export function noteRetryAfter(error: unknown, ms: number | undefined): void {
   if (typeof error === 'object' && error !== null && ms !== undefined) retryAfterMs.set(error, ms)
 }
+
+/** How long Modal wants to be left alone, in ms, by an error that it answered an RPC with; undefined: it did not say. */
+export const retryAfterOf = (error: unknown): number | undefined =>
+  typeof error === 'object' && error !== null ? retryAfterMs.get(error) : undefined
 
 /**
  * Sorts an error that did not end what was asked. Modal answers RESOURCE_EXHAUSTED to who is too fast, and then says for
@@ -27,7 +31,7 @@ export function noteRetryAfter(error: unknown, ms: number | undefined): void {
  */
 export function failureOf(error: unknown, lane: Lane): Failure {
   const words = wordsOf(error)
-  const holdMs = typeof error === 'object' && error !== null ? retryAfterMs.get(error) : undefined
+  const holdMs = retryAfterOf(error)
   if (holdMs !== undefined) return { reason: 'throttled', holdMs, words }
   const code = grpcCode(error)
   if (code === Status.RESOURCE_EXHAUSTED) {
