@@ -229,11 +229,10 @@ export const ConfigSchema = Type.Object({
     default: false,
     description: 'For `modal`: fetches an output when its job succeeds, not when it is first asked for.',
   }),
-  OUTPUT_CACHE_BYTES: integer('For `modal`: outputs kept in `DATA_DIR`; those read longest ago go first.', {
-    default: 10 * 1024 * MiB,
-    minimum: 0,
-    maximum: 1024 ** 5,
-  }),
+  OUTPUT_CACHE_BYTES: integer(
+    'For `modal`: outputs kept in `DATA_DIR`; those read longest ago go first, and one that is larger is refused.',
+    { default: 10 * 1024 * MiB, minimum: MiB, maximum: 1024 ** 5 },
+  ),
   OUTPUT_URL_TTL_SECONDS: integer('How long a link to an output is valid.', {
     default: 3600,
     minimum: 1,

@@ -123,6 +123,13 @@ export class OutputUnavailable extends AppError {
   }
 }
 
+/** 502: the output is larger than all outputs that this server may keep; asking again does not help. */
+export class OutputTooLarge extends OutputUnavailable {
+  constructor() {
+    super('The output is larger than the outputs that the server keeps (see OUTPUT_CACHE_BYTES).')
+  }
+}
+
 /** 416: the file has no bytes in the range that was asked for. */
 export class RangeNotSatisfiable extends AppError {
   constructor() {

@@ -67,7 +67,10 @@ async function openDownloads(config: Config, log: Logger, observe: Observe): Pro
   // Modal's client is loaded by the first download, not before the server listens.
   const load = () =>
     (opened ??= import('./backend/modal/download.ts').then(({ createModalDownload }) =>
-      createModalDownload({ app: config.MODAL_APP, functionName: config.MODAL_DOWNLOAD_FUNCTION, log, observe }),
+      createModalDownload({
+        ...{ app: config.MODAL_APP, functionName: config.MODAL_DOWNLOAD_FUNCTION, log, observe },
+        maxBytes: config.OUTPUT_CACHE_BYTES,
+      }),
     ))
   const artifacts = createModalArtifacts({
     download: async (run, path, signal) => (await load()).fetch(run, path, signal),

@@ -1,7 +1,8 @@
 import { join } from 'node:path'
-import { OutputUnavailable } from '../errors.ts'
+import { OutputTooLarge, OutputUnavailable } from '../errors.ts'
 import { currentAttempt, type ModelVersion } from '../jobs/job.ts'
 import type { Log } from '../jobs/log.ts'
+import { createLru } from '../lib/lru.ts'
 import { createFileCache } from './file-cache.ts'
 import { nameOf, namesOf, sweepFolder } from './job-files.ts'
 import type { Artifacts, SucceededJob } from './port.ts'
@@ -20,6 +21,9 @@ export type ModalArtifactsOptions = {
   readonly log: Log
 }
 
+/** About so many outputs that are too large are remembered. */
+const REMEMBERED = 10_000
+
 /** When a disk that could not take an output may have room again, in s. */
 const DISK_RETRY_SECONDS = 60
 
@@ -28,6 +32,8 @@ export function createModalArtifacts(options: ModalArtifactsOptions): Artifacts 
   const { download, dataDir, maxBytes, prefetches, log } = options
   const folder = join(dataDir, 'outputs')
   const cache = createFileCache({ folder, maxBytes })
+  /** By file: asking Modal again would be another call of the function, with the same result. */
+  const tooLarge = createLru<OutputTooLarge>(REMEMBERED)
   const fileOf = (name: string) => `${name}.mp4`
 
   const use = async (job: SucceededJob) => {
@@ -38,9 +44,13 @@ export function createModalArtifacts(options: ModalArtifactsOptions): Artifacts 
       await download({ runId, version, caller: job.caller }, path, signal)
       log.info({ job_id: id, duration_ms: Math.round(performance.now() - startedAt) }, 'output fetched from Modal')
     }
+    const file = fileOf(nameOf(job, currentAttempt(job).attempt))
+    const known = tooLarge.get(file)
+    if (known) throw known
     try {
-      return await cache.use(fileOf(nameOf(job, currentAttempt(job).attempt)), { fill, modifiedAt: finishedAt })
+      return await cache.use(file, { fill, modifiedAt: finishedAt })
     } catch (error) {
+      if (error instanceof OutputTooLarge) tooLarge.set(file, error, 1)
       if (error instanceof OutputUnavailable) throw error
       const retry = { cause: error, retryAfterSeconds: DISK_RETRY_SECONDS }
       throw new OutputUnavailable('The output could not be fetched and kept.', retry)

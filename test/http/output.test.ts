@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { readdir } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
-import { OutputUnavailable } from '../../src/errors.ts'
+import { OutputTooLarge, OutputUnavailable } from '../../src/errors.ts'
 import type { Artifacts } from '../../src/artifacts/port.ts'
 import { listen } from '../helpers/listen.ts'
 import { problemOf } from '../helpers/app.ts'
@@ -253,6 +253,18 @@ describe('no output', () => {
     expect(setting.requestLog()).toContain('ECONNREFUSED')
     isAway = false
     expect((await setting.get(`/jobs/${id}/output`)).statusCode).toBe(200)
+  })
+
+  test('that may be kept, as it is too large: 502 without a time to come back, and Modal is asked once', async () => {
+    const { artifacts, runs } = await modalArtifacts({ download: () => Promise.reject(new OutputTooLarge()) })
+    setting = await startOutputs(artifacts)
+    const { id } = await aSucceededJob(setting)
+    for (let n = 0; n < 2; n++) {
+      const answer = await setting.get(`/jobs/${id}/output`)
+      expect(problemOf(answer)).toMatchObject({ status: 502, code: 'output_unavailable' })
+      expect(answer.headers).not.toHaveProperty('retry-after')
+    }
+    expect(runs).toHaveLength(1)
   })
 
   test('in a file that vanishes between the look and the answer: 502, not half an answer', async () => {

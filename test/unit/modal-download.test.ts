@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
 import { createModalDownload, type ModalDownload, type ModalDownloadOptions } from '../../src/backend/modal/download.ts'
+import { OutputTooLarge } from '../../src/errors.ts'
 import { videoOf } from '../helpers/control-plane/behaviour.ts'
 import {
   type ControlPlane,
@@ -59,6 +60,23 @@ test('a large output, which Modal keeps apart, is the same bytes and is never he
   clearInterval(watch)
   // Twice in the stand-in: as a value, and encoded.
   expect(most - before).toBeLessThan(60_000_000 * 2 + 40_000_000)
+})
+
+test.each([
+  ['comes with the answer', 'run', {}],
+  ['Modal keeps apart', 'run-5000000', { blobThresholdBytes: 1 }],
+])('an output that is larger than may be kept and %s is refused before it is written', async (_how, runId, options) => {
+  const { fetch, path } = await start(options, { maxBytes: videoOf(runId).length - 1 })
+  await expect(fetch(runId)).rejects.toBeInstanceOf(OutputTooLarge)
+  expect((await stat(path).catch(() => ({ size: 0 }))).size).toBe(0)
+  // Another try would not make it smaller.
+  expect(plane.calls()).toHaveLength(1)
+})
+
+test('an output of just the size that may be kept is fetched', async () => {
+  const { fetch, path } = await start({ blobThresholdBytes: 1 }, { maxBytes: videoOf('run').length })
+  await fetch()
+  expect(await readFile(path)).toEqual(videoOf('run'))
 })
 
 test('an output is fetched though a connection to its store breaks', async () => {

@@ -4,9 +4,13 @@ const BYTE_STRING = 2
 
 /**
  * The content of one CBOR byte string of known length (RFC 8949 3.1, major type 2) as it arrives, never held as a
- * whole. Throws where the bytes are anything else, or not as many as they say.
+ * whole. Throws where the bytes are anything else, or not as many as they say. `checkLength` hears how many they say
+ * before any is given, and may throw.
  */
-export async function* bytesOfCbor(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+export async function* bytesOfCbor(
+  chunks: AsyncIterable<Uint8Array>,
+  checkLength: (bytes: number) => void = () => undefined,
+): AsyncGenerator<Uint8Array> {
   let head: Buffer | undefined = Buffer.alloc(0)
   let left = 0
   for await (const chunk of chunks) {
@@ -16,6 +20,7 @@ export async function* bytesOfCbor(chunks: AsyncIterable<Uint8Array>): AsyncGene
       const size = headSizeOf(head)
       if (head.length < size) continue
       left = lengthIn(head.subarray(0, size))
+      checkLength(left)
       content = head.subarray(size)
       head = undefined
     }

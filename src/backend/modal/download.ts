@@ -2,7 +2,7 @@ import { createWriteStream } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { pipeline } from 'node:stream/promises'
 import { FunctionCall, type Function_, type ModalClient } from 'modal'
-import { OutputUnavailable } from '../../errors.ts'
+import { OutputTooLarge, OutputUnavailable } from '../../errors.ts'
 import type { ModelVersion } from '../../jobs/job.ts'
 import { reduceUrls } from '../../lib/reduce-urls.ts'
 import { createFairSemaphore } from '../../lib/fair-semaphore.ts'
@@ -18,6 +18,8 @@ export type ModalDownloadOptions = {
   readonly functionName: string
   readonly log: Log
   readonly observe?: Observe
+  /** Largest output that is fetched; any where it is not set. */
+  readonly maxBytes?: number
   /** How long a fetch may make no progress while others wait for its place, in ms. */
   readonly contendedStallMs?: number
 }
@@ -26,7 +28,7 @@ export type ModalDownloadOptions = {
 export type ModalDownload = {
   /**
    * Writes the output of a run, by the run's own id, to a file, without ever holding it as a whole. Rejects with
-   * `OutputUnavailable`, with the signal's reason soon after it aborts, or with what the disk says.
+   * `OutputTooLarge` before it is fetched, with `OutputUnavailable`, with the signal's reason soon after it aborts, or with what the disk says.
    */
   fetch(
     run: { readonly runId: string; readonly version: ModelVersion; readonly caller: string },
@@ -54,7 +56,7 @@ const RETRY_SECONDS = 10
 
 /** Calls the deployed function that hands out outputs, on a connection of its own. */
 export function createModalDownload(options: ModalDownloadOptions): ModalDownload {
-  const { app, functionName, log, observe, contendedStallMs = CONTENDED_STALL_MS } = options
+  const { app, functionName, log, observe, contendedStallMs = CONTENDED_STALL_MS, maxBytes = Infinity } = options
   let client: ModalClient | undefined
   let lookup: Promise<Function_> | undefined
   const places = createFairSemaphore(MAX_FETCHES)
@@ -92,6 +94,10 @@ export function createModalDownload(options: ModalDownloadOptions): ModalDownloa
     client = undefined
   }
 
+  const checkLength = (bytes: number) => {
+    if (bytes > maxBytes) throw new OutputTooLarge()
+  }
+
   const download = async ({ runId, version }: Run, path: string, { signal, note }: Watched) => {
     const callId = await spawn({ job_id: runId, version })
     const context: RpcContext = { signal, timeoutMs: FUNCTION_TIMEOUT_MS + RPC_TIMEOUT_MS, leavesBlob: true }
@@ -100,9 +106,12 @@ export function createModalDownload(options: ModalDownloadOptions): ModalDownloa
       .catch((error: unknown) => {
         throw failureOf(error, context)
       })
-    if (context.blobId !== undefined) await saveBlob(open(), { blobId: context.blobId, path, note }, signal)
-    else if (value instanceof Uint8Array) await writeFile(path, value, { signal })
-    else throw new Error('the function returned no bytes')
+    if (context.blobId !== undefined)
+      await saveBlob(open(), { blobId: context.blobId, path, note, checkLength }, signal)
+    else if (value instanceof Uint8Array) {
+      checkLength(value.length)
+      await writeFile(path, value, { signal })
+    } else throw new Error('the function returned no bytes')
   }
 
   /** Gives up a fetch that makes no progress while others wait for its place. */
@@ -147,16 +156,25 @@ type Run = Parameters<ModalDownload['fetch']>[0]
 /** `note`: called with each progress. */
 type Watched = { readonly signal: AbortSignal; readonly note: () => unknown }
 
-type Blob = { readonly blobId: string; readonly path: string; readonly note: () => unknown }
+type Blob = {
+  readonly blobId: string
+  readonly path: string
+  readonly note: () => unknown
+  readonly checkLength: (bytes: number) => void
+}
 
 /** A large value is a file of its own at Modal's store; the client's own way would hold it in memory, twice. */
-async function saveBlob(client: ModalClient, { blobId, path, note }: Blob, signal: AbortSignal): Promise<void> {
+async function saveBlob(
+  client: ModalClient,
+  { blobId, path, note, checkLength }: Blob,
+  signal: AbortSignal,
+): Promise<void> {
   for (let tries = 1; ; tries++) {
     try {
       const { downloadUrl } = await client.cpClient.blobGet({ blobId })
       const response = await fetch(downloadUrl, { signal })
       if (!response.ok || !response.body) throw new Error(`Failed to download blob: ${response.status}`)
-      await pipeline(bytesOfCbor(response.body), noting(note), createWriteStream(path), { signal })
+      await pipeline(bytesOfCbor(response.body, checkLength), noting(note), createWriteStream(path), { signal })
       return
     } catch (error) {
       if (signal.aborted || tries >= BLOB_TRIES || !isPassing(error)) throw error
