@@ -164,6 +164,7 @@ export class Calls {
     call.timers.forEach(clearTimeout)
     this.#open.delete(call)
     this.#calls.delete(call.callId)
+    this.#tell(call)
   }
 
   /** Stops every timer. */

@@ -73,8 +73,10 @@ export function unaryRpcs(state: State): Record<string, Handler> {
     async FunctionGetOutputs({ functionCallId, timeout }: FunctionGetOutputs, rpc: Rpc) {
       const call = find(functionCallId)
       call.polls += 1
-      if (isOpen(call) && timeout > 0 && rpc.emptiness === 'none')
+      if (isOpen(call) && timeout > 0 && rpc.emptiness === 'none') {
         await poll(state, call, Math.min(timeout * 1000, MAX_POLL_MS), rpc)
+        find(functionCallId)
+      }
       // A client takes a call without outputs that has no unfinished input either for one whose outputs have expired.
       if (call.isExpired || rpc.emptiness === 'expired') return { lastEntryId: '0-0', numUnfinishedInputs: 0 }
       if (!call.end || rpc.emptiness === 'empty') return { lastEntryId: '0-0', numUnfinishedInputs: 1 }
@@ -135,12 +137,13 @@ function kwargsOf(input: Input | undefined, blobs: Blobs): Kwargs {
 }
 
 /** Waits for the end of a call, for the time, or until the client gives up. */
-async function poll({ meters, changed }: State, call: Call, timeoutMs: number, rpc: Rpc): Promise<void> {
+async function poll(state: State, call: Call, timeoutMs: number, rpc: Rpc): Promise<void> {
+  const { meters, changed } = state
   meters.pollOpened(rpc.peer)
   changed()
   const { promise, resolve }: PromiseWithResolvers<void> = Promise.withResolvers()
   const wake = () => {
-    if (!isOpen(call)) resolve()
+    if (!isOpen(call) || state.calls.find(call.callId) === undefined) resolve()
   }
   const timer = setTimeout(resolve, timeoutMs)
   call.listeners ??= new Set()
