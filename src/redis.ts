@@ -1,5 +1,5 @@
 import { Redis, type RedisOptions } from 'ioredis'
-import { StoreUnavailable } from './errors.ts'
+import { StoreUnavailable } from './problems.ts'
 import { createLineLimit, type Log } from './jobs/log.ts'
 
 /** Longest a command waits for a connection, and then for its answer, in ms each: a request is answered 503 then. */

@@ -20,7 +20,7 @@ const [
   { default: closeWithGrace },
 ] = await Promise.all([
   import('./config.ts'),
-  import('./errors.ts'),
+  import('./problems.ts'),
   import('./log.ts'),
   import('./wiring.ts'),
   import('./app.ts'),

@@ -1,4 +1,4 @@
-import { OutputUnavailable } from '../errors.ts'
+import { OutputUnavailable } from '../problems.ts'
 import type { BackendName, Job } from '../jobs/job.ts'
 import type { Artifacts } from './port.ts'
 

@@ -1,6 +1,6 @@
 import { realpath, stat } from 'node:fs/promises'
 import { isAbsolute, join, relative, sep } from 'node:path'
-import { OutputUnavailable } from '../errors.ts'
+import { OutputUnavailable } from '../problems.ts'
 import type { Artifacts, SucceededJob } from './port.ts'
 
 export type DirectoryOptions = {

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { OutputTooLarge, OutputUnavailable } from '../errors.ts'
+import { OutputTooLarge, OutputUnavailable } from '../problems.ts'
 import { currentAttempt, type ModelVersion } from '../jobs/job.ts'
 import type { Log } from '../jobs/log.ts'
 import { createLru } from '../lib/lru.ts'

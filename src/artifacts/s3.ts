@@ -1,5 +1,5 @@
 import { AwsClient } from 'aws4fetch'
-import { OutputUnavailable } from '../errors.ts'
+import { OutputUnavailable } from '../problems.ts'
 import type { Artifacts, OutputWish } from './port.ts'
 import { sharedPathOf } from './shared-path.ts'
 

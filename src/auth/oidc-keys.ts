@@ -1,5 +1,5 @@
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose'
-import { IssuerUnavailable } from '../errors.ts'
+import { IssuerUnavailable } from '../problems.ts'
 import type { Log } from '../jobs/log.ts'
 import { fetchKeySet } from './issuer-documents.ts'
 

@@ -1,5 +1,5 @@
 import { decodeJwt, errors, type JWTPayload, jwtVerify } from 'jose'
-import { IssuerUnavailable } from '../errors.ts'
+import { IssuerUnavailable } from '../problems.ts'
 import { isScope } from './key-format.ts'
 import { createIssuerKeys, type IssuerKeysOptions } from './oidc-keys.ts'
 import type { Authenticator, Credential, Identity } from './port.ts'

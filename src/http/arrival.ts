@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { FastifyInstance } from 'fastify'
-import { AppError } from '../errors.ts'
+import { AppError } from '../problems.ts'
 import { discardRest, type LingerLimits, noteBody } from './closing.ts'
 import { unreadableError } from './problems.ts'
 import type { Refusal } from './refusals.ts'

@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import { AppError } from '../errors.ts'
+import { AppError } from '../problems.ts'
 import type { Refusal } from './refusals.ts'
 
 const unsupported = (message: string) => new AppError('unsupported_media_type', 415, message)

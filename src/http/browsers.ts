@@ -1,6 +1,6 @@
 import cors from '@fastify/cors'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { CrossSiteRefused } from '../errors.ts'
+import { CrossSiteRefused } from '../problems.ts'
 import type { Refusal } from './refusals.ts'
 
 /** Headers of answers that a page of another origin may read, beside those that it always may. */

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
-import { AppError } from '../errors.ts'
+import { AppError } from '../problems.ts'
 import type { Refusal } from './refusals.ts'
 
 // Closing a connection of which bytes are unread makes the kernel reset it, and the reset takes an answer with it that

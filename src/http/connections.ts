@@ -1,7 +1,7 @@
 import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyInstance, FastifyServerOptions } from 'fastify'
-import { Overloaded } from '../errors.ts'
+import { Overloaded } from '../problems.ts'
 import { createLineLimit } from '../jobs/log.ts'
 import { connectionAddressOf } from './caller.ts'
 import { pendingAnswer } from './closing.ts'

@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import { ServerEnding } from '../errors.ts'
+import { ServerEnding } from '../problems.ts'
 import type { Refusal } from './refusals.ts'
 
 /**

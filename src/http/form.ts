@@ -1,6 +1,6 @@
 import type { MultipartFile, MultipartValue } from '@fastify/multipart'
 import type { TSchema } from '@sinclair/typebox'
-import { type FieldFault, InvalidRequest } from '../errors.ts'
+import { type FieldFault, InvalidRequest } from '../problems.ts'
 import { FILE_KINDS, type FileKind } from '../jobs/job.ts'
 import { NewJobBody } from './schemas/input.ts'
 import { pointerTo } from './validation.ts'

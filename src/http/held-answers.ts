@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply } from 'fastify'
-import { ServerEnding, TooManyStreams, Unauthorized } from '../errors.ts'
+import { ServerEnding, TooManyStreams, Unauthorized } from '../problems.ts'
 import { createShares } from '../lib/shares.ts'
 import { limitKeyOf } from './caller.ts'
 import type { WhenRevoked } from './revocation.ts'

@@ -1,5 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { InputNotFound, LinkInvalid } from '../errors.ts'
+import { InputNotFound, LinkInvalid } from '../problems.ts'
 import type { Uploads } from '../inputs/port.ts'
 import { FILE_KINDS, type FileKind, type Job } from '../jobs/job.ts'
 import type { LinkSigner } from '../jobs/links.ts'

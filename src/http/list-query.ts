@@ -1,5 +1,5 @@
 import type { Static } from '@sinclair/typebox'
-import { type FieldFault, Forbidden, InvalidRequest } from '../errors.ts'
+import { type FieldFault, Forbidden, InvalidRequest } from '../problems.ts'
 import type { Caller } from '../jobs/caller.ts'
 import { isJobId, JOB_STATUSES, type JobStatus } from '../jobs/job.ts'
 import type { ListPosition, ListQuery } from '../store/port.ts'

@@ -1,5 +1,5 @@
 import type { FastifyInstance, HTTPMethods } from 'fastify'
-import { AppError } from '../errors.ts'
+import { AppError } from '../problems.ts'
 
 /**
  * Answers 405 with `Allow` (RFC 9110 15.5.6) where a path exists but not for this method. Call it before any route

@@ -1,6 +1,6 @@
 import type { Static } from '@sinclair/typebox'
 import type { FastifyRequest, FastifySchemaValidationError } from 'fastify'
-import { type FieldFault, InvalidRequest } from '../errors.ts'
+import { type FieldFault, InvalidRequest } from '../problems.ts'
 import { parseIdempotencyKey } from '../jobs/idempotency.ts'
 import type { NewJob } from '../jobs/service.ts'
 import type { NewJobBody } from './schemas/input.ts'

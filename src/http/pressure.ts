@@ -1,7 +1,7 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { getHeapSpaceStatistics } from 'node:v8'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { Overloaded } from '../errors.ts'
+import { Overloaded } from '../problems.ts'
 import { createLineLimit } from '../jobs/log.ts'
 
 export type PressureLimits = {

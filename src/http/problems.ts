@@ -9,7 +9,7 @@ import {
   type ProblemCode,
   StorageFull,
   StoreUnavailable,
-} from '../errors.ts'
+} from '../problems.ts'
 import { createLineLimit, errorFieldsOf } from '../jobs/log.ts'
 import { shortageOf } from '../lib/shortage.ts'
 import { SAFE_HEADERS } from './browsers.ts'

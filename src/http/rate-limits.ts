@@ -1,7 +1,7 @@
 import rateLimit from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Counter } from '../counters/port.ts'
-import { RateLimited } from '../errors.ts'
+import { RateLimited } from '../problems.ts'
 import { addressOf, isKnown, limitKeyOf } from './caller.ts'
 
 /** What a request counts as: `submit` starts work on a GPU, everything else is a `read`. */

@@ -4,7 +4,7 @@ import { basename, dirname } from 'node:path'
 import type { Readable } from 'node:stream'
 import { send } from '@fastify/send'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { type AppError, OutputUnavailable, PreconditionFailed, RangeNotSatisfiable } from '../errors.ts'
+import { type AppError, OutputUnavailable, PreconditionFailed, RangeNotSatisfiable } from '../problems.ts'
 import { FileStream, PIECE_BYTES } from './file-stream.ts'
 import type { Unsent } from './unsent.ts'
 

@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import { JobNotFound, LinkInvalid } from '../errors.ts'
+import { JobNotFound, LinkInvalid } from '../problems.ts'
 import type { Caller } from '../jobs/caller.ts'
 import type { Job } from '../jobs/job.ts'
 import { type LinkPurpose, type LinkQuery, type LinkSigner, linkSubjectOf } from '../jobs/links.ts'

@@ -1,7 +1,7 @@
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
-import type { AppError } from '../errors.ts'
+import type { AppError } from '../problems.ts'
 import type { Observe } from '../metrics/port.ts'
 import { failBody } from './arrival.ts'
 import { SAFE_HEADERS } from './browsers.ts'

@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { Overloaded } from '../errors.ts'
+import { Overloaded } from '../problems.ts'
 import { createShares, type ShareLimits, type Shares } from '../lib/shares.ts'
 import { limitKeyOf } from './caller.ts'
 import { FileStream } from './file-stream.ts'

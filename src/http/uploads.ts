@@ -1,6 +1,6 @@
 import multipart from '@fastify/multipart'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { AppError, type FieldFault, InvalidMultipart, Overloaded, UploadTooLarge } from '../errors.ts'
+import { AppError, type FieldFault, InvalidMultipart, Overloaded, UploadTooLarge } from '../problems.ts'
 import type { Upload, Uploads } from '../inputs/port.ts'
 import { createFairSemaphore } from '../lib/fair-semaphore.ts'
 import { expectProgress } from './arrival.ts'

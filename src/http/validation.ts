@@ -1,6 +1,6 @@
 import { Ajv, type AnySchemaObject, type ErrorObject, type KeywordDefinition } from 'ajv'
 import type { FastifySchemaCompiler } from 'fastify'
-import type { FieldFault } from '../errors.ts'
+import type { FieldFault } from '../problems.ts'
 
 const shared = {
   ...{ allErrors: true, removeAdditional: false, strict: false },

@@ -1,5 +1,5 @@
 import type { FastifyReply } from 'fastify'
-import { Unauthorized } from '../errors.ts'
+import { Unauthorized } from '../problems.ts'
 import type { Job } from '../jobs/job.ts'
 import { untilEnded } from '../jobs/waiters.ts'
 import type { Watches } from '../jobs/watches.ts'

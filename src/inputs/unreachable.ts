@@ -1,4 +1,4 @@
-import type { AppError } from '../errors.ts'
+import type { AppError } from '../problems.ts'
 import type { Uploads } from './port.ts'
 
 /** Takes no new files, as whoever runs the job could not have them; those that are there are still served. */

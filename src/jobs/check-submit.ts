@@ -1,5 +1,5 @@
 import type { Backend } from '../backend/port.ts'
-import { type FieldFault, InvalidRequest, WebhooksNotConfigured } from '../errors.ts'
+import { type FieldFault, InvalidRequest, WebhooksNotConfigured } from '../problems.ts'
 import { checkInput } from './input.ts'
 import type { JobInput } from './job.ts'
 import { checkWebhook, type WebhookWish } from './webhook.ts'

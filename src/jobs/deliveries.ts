@@ -1,4 +1,4 @@
-import { DeliveryInProgress, DeliveryNotFound, WebhooksNotConfigured, WebhookSecretNotShown } from '../errors.ts'
+import { DeliveryInProgress, DeliveryNotFound, WebhooksNotConfigured, WebhookSecretNotShown } from '../problems.ts'
 import type { DeliveryStore } from '../store/port.ts'
 import { ANONYMOUS_ID, type Caller } from './caller.ts'
 import { askAgain, type Delivery } from './delivery.ts'

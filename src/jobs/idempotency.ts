@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { InvalidRequest } from '../errors.ts'
+import { InvalidRequest } from '../problems.ts'
 import { FILE_KINDS, type Job, type JobInput, namedInputOf } from './job.ts'
 
 /**

@@ -1,4 +1,4 @@
-import type { FieldFault } from '../errors.ts'
+import type { FieldFault } from '../problems.ts'
 import { urlFormFault } from '../net/url-form.ts'
 import { FILE_KINDS, type JobInput, type NamedInput } from './job.ts'
 

@@ -1,4 +1,4 @@
-import { StoreUnavailable } from '../errors.ts'
+import { StoreUnavailable } from '../problems.ts'
 
 type Write = (fields: object, message: string) => void
 

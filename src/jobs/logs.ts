@@ -1,5 +1,5 @@
 import type { Backend } from '../backend/port.ts'
-import { AppError, AttemptNotFound, LogsUnavailable } from '../errors.ts'
+import { AppError, AttemptNotFound, LogsUnavailable } from '../problems.ts'
 import type { EventBus } from '../events/port.ts'
 import { type Attempt, currentAttempt, type Job } from './job.ts'
 

@@ -1,5 +1,5 @@
 import type { Artifacts } from '../artifacts/port.ts'
-import { StoreUnavailable } from '../errors.ts'
+import { StoreUnavailable } from '../problems.ts'
 import type { EventBus } from '../events/port.ts'
 import type { Uploads } from '../inputs/port.ts'
 import type { JobQueue, QueueEntry } from '../queue/port.ts'

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Backend, Outcome, Spawned } from '../backend/port.ts'
-import { InputNotFound, JobNotFound } from '../errors.ts'
+import { InputNotFound, JobNotFound } from '../problems.ts'
 import type { Uploads } from '../inputs/port.ts'
 import type { RunEntry } from '../queue/port.ts'
 import type { JobStore } from '../store/port.ts'

@@ -9,7 +9,7 @@ import {
   QueueFull,
   RetryLimitReached,
   StoreUnavailable,
-} from '../errors.ts'
+} from '../problems.ts'
 import type { EventBus } from '../events/port.ts'
 import type { Upload, Uploads } from '../inputs/port.ts'
 import type { Observe } from '../metrics/port.ts'

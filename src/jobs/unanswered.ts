@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { StoreUnavailable } from '../errors.ts'
+import { StoreUnavailable } from '../problems.ts'
 import type { JobStore } from '../store/port.ts'
 import type { Job } from './job.ts'
 

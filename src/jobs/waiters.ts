@@ -1,4 +1,4 @@
-import { JobNotFound } from '../errors.ts'
+import { JobNotFound } from '../problems.ts'
 import { isFinished, type Job } from './job.ts'
 import type { Watches } from './watches.ts'
 

@@ -1,4 +1,4 @@
-import type { FieldFault } from '../errors.ts'
+import type { FieldFault } from '../problems.ts'
 import type { JobInput } from '../jobs/job.ts'
 import { addressOfHost, isPublicAddress } from './address.ts'
 import { urlFormFault } from './url-form.ts'

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis'
-import { BootError } from '../errors.ts'
+import { BootError } from '../problems.ts'
 import { connectRedis, type RedisSettings, wordsOf } from '../redis.ts'
 import { adviceOf, type Facts, factsOf } from './redis-facts.ts'
 

@@ -1,4 +1,4 @@
-import { StoreUnavailable } from '../errors.ts'
+import { StoreUnavailable } from '../problems.ts'
 import type { Delivery, DueDelivery } from '../jobs/delivery.ts'
 import { expiresAt, isFinished, type Job, owesStop } from '../jobs/job.ts'
 import { digestOf, timeText } from './redis-keys.ts'

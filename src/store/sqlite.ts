@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
-import { StoreUnavailable } from '../errors.ts'
+import { StoreUnavailable } from '../problems.ts'
 import type { Delivery, DueDelivery } from '../jobs/delivery.ts'
 import { expiresAt, isFinished, type Job, JOB_STATUSES, owesStop } from '../jobs/job.ts'
 import type { Log } from '../jobs/log.ts'

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { IssuerUnavailable } from '../../src/errors.ts'
+import { IssuerUnavailable } from '../../src/problems.ts'
 import { FAILURES_PER_MINUTE, MAX_COUNTED, WINDOW_MS } from '../../src/http/rate-limits.ts'
 import { parseTrustedProxies } from '../../src/address-lists.ts'
 import { aBody, problemOf, startApp } from '../helpers/app.ts'

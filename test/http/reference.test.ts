@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import packageJson from '../../package.json' with { type: 'json' }
-import { PROBLEM_CODES, StoreUnavailable } from '../../src/errors.ts'
+import { PROBLEM_CODES, StoreUnavailable } from '../../src/problems.ts'
 import { describeServer, type OpenApi } from '../../src/http/reference/document.ts'
 import { aBody, startApp, type TestApp } from '../helpers/app.ts'
 import { as, knownCallers } from '../helpers/callers.ts'

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { StoreUnavailable } from '../../src/errors.ts'
+import { StoreUnavailable } from '../../src/problems.ts'
 import type { JobQueue, QueueEntry } from '../../src/queue/port.ts'
 import { openChannels } from '../../src/redis-channels.ts'
 import { recordingLog, silentLog } from '../helpers/log.ts'

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test } from 'vitest'
-import { StoreUnavailable } from '../../src/errors.ts'
+import { StoreUnavailable } from '../../src/problems.ts'
 import { anybody, type Core, startCore } from '../helpers/core.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
 import { after, aJob, failed } from '../helpers/jobs.ts'

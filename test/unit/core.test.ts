@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { namesOf } from '../../src/artifacts/job-files.ts'
 import type { Artifacts } from '../../src/artifacts/port.ts'
-import { InvalidRequest } from '../../src/errors.ts'
+import { InvalidRequest } from '../../src/problems.ts'
 import type { Spawned } from '../../src/backend/port.ts'
 import { currentAttempt } from '../../src/jobs/job.ts'
 import { STOP_TRY_MS } from '../../src/jobs/stopper.ts'

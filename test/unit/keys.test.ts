@@ -19,7 +19,7 @@ import {
 } from '../../src/auth/key-format.ts'
 import { createKeyring } from '../../src/auth/keys.ts'
 import { type Credential, type Scope, SCOPES } from '../../src/auth/port.ts'
-import { BootError } from '../../src/errors.ts'
+import { BootError } from '../../src/problems.ts'
 import { recordingLog, silentLog } from '../helpers/log.ts'
 
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')

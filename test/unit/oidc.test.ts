@@ -12,7 +12,7 @@ import {
   UNKNOWN_KEY_COOLDOWN_MS,
 } from '../../src/auth/oidc-keys.ts'
 import type { Tokens } from '../../src/auth/oidc.ts'
-import { IssuerUnavailable } from '../../src/errors.ts'
+import { IssuerUnavailable } from '../../src/problems.ts'
 import { type Issuer, makeSigningKey, startIssuer } from '../helpers/issuer/issuer.ts'
 import { publicPart } from '../helpers/issuer/stand.ts'
 import { assembleToken, AUDIENCE, secondsFromNow, signToken } from '../helpers/issuer/tokens.ts'

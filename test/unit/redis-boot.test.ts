@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
-import { BootError } from '../../src/errors.ts'
+import { BootError } from '../../src/problems.ts'
 import { openRedisStore } from '../../src/store/redis.ts'
 import { refuseUnfit } from '../../src/store/redis-boot.ts'
 import { recordingLog } from '../helpers/log.ts'

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { createRedisCounter } from '../../src/counters/redis.ts'
-import { StoreUnavailable } from '../../src/errors.ts'
+import { StoreUnavailable } from '../../src/problems.ts'
 import { problemOf, startApp } from '../helpers/app.ts'
 import { silentLog } from '../helpers/log.ts'
 import { noRedisServer, startRedis, type TestRedis } from '../helpers/redis.ts'

@@ -1,6 +1,6 @@
 import { appendFile, type FileHandle, mkdir, open, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { LogsUnavailable } from '../../errors.ts'
+import { LogsUnavailable } from '../../problems.ts'
 import type { Log } from '../../jobs/log.ts'
 import { untilAborted } from '../../lib/until-aborted.ts'
 

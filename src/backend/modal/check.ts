@@ -1,4 +1,4 @@
-import type { FieldFault } from '../../errors.ts'
+import type { FieldFault } from '../../problems.ts'
 import type { JobInput, NamedInput } from '../../jobs/job.ts'
 import { inputUrlFaults } from '../../net/url-rule.ts'
 

@@ -1,4 +1,4 @@
-import { LogsUnavailable } from '../../errors.ts'
+import { LogsUnavailable } from '../../problems.ts'
 import type { Backend, LoggedCall } from '../port.ts'
 
 /** Logs read at the same time: well below the 100 streams that a connection may be limited to. */

@@ -1,4 +1,4 @@
-import { PROBLEM_CODES } from '../../errors.ts'
+import { PROBLEM_CODES } from '../../problems.ts'
 import packageJson from '../../../package.json' with { type: 'json' }
 import { TAGS } from './operation.ts'
 import { PROBLEMS } from './problems.ts'

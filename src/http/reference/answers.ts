@@ -1,5 +1,5 @@
 import type { HTTPMethods, RouteOptions } from 'fastify'
-import type { ProblemCode } from '../../errors.ts'
+import type { ProblemCode } from '../../problems.ts'
 import { NEITHER_JSON_NOR_FORM, PROBLEM_TYPE } from '../problems.ts'
 import { type HeaderName, headerRefs, RATE_LIMIT_HEADERS } from './headers.ts'
 import type { Answer, Operation } from './operation.ts'

@@ -1,5 +1,5 @@
 import type { TObject } from '@sinclair/typebox'
-import type { ProblemCode } from '../../errors.ts'
+import type { ProblemCode } from '../../problems.ts'
 import type { HeaderName } from './headers.ts'
 
 /** What one answer says beside its schema, which is the route's. */

@@ -35,7 +35,7 @@ import {
   UploadsNeedSharedStorage,
   WebhookSecretNotShown,
   WebhooksNotConfigured,
-} from '../../errors.ts'
+} from '../../problems.ts'
 import { expectationFailed } from '../bodies.ts'
 import { type Problem, problemOf, ROUTE_NOT_FOUND, unreadableError } from '../problems.ts'
 

@@ -1,5 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import { MAX_FIELD_ERRORS, PROBLEM_CODES } from '../../errors.ts'
+import { MAX_FIELD_ERRORS, PROBLEM_CODES } from '../../problems.ts'
 import { OneOf, Text, Whole } from './parts.ts'
 
 const FieldFault = Type.Object(

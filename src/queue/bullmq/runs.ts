@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Job as BullJob, ErrorCode, WaitingError, Worker } from 'bullmq'
-import { StoreUnavailable } from '../../errors.ts'
+import { StoreUnavailable } from '../../problems.ts'
 import { createRareWarning, type Log } from '../../jobs/log.ts'
 import { connectPatiently } from '../../redis.ts'
 import type { RunEntry } from '../port.ts'
