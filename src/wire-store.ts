@@ -37,8 +37,8 @@ export async function openChannels(config: Config, log: Logger): Promise<Channel
 
 /** Opens what tells of how jobs are, at all replicas. */
 export async function openEvents(channels: Channels, log: Logger): Promise<EventBus> {
-  if (channels) return (await import('./events/redis.ts')).createRedisBus({ channels, log })
-  return (await import('./events/emitter.ts')).createEmitterBus(log)
+  if (channels) return (await import('./changes/redis.ts')).createRedisBus({ channels, log })
+  return (await import('./changes/emitter.ts')).createEmitterBus(log)
 }
 
 /** Opens the queue of what is to be run; with replicas `MAX_CONCURRENT_JOBS` is for all of them together. */

@@ -1,4 +1,4 @@
-import { createEmitterBus } from '../../src/events/emitter.ts'
+import { createEmitterBus } from '../../src/changes/emitter.ts'
 import type { EventBus } from '../../src/events/port.ts'
 import { silentLog } from '../helpers/log.ts'
 import { testBites, testContract } from './contract.ts'

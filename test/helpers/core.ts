@@ -1,7 +1,7 @@
 import type { Artifacts } from '../../src/artifacts/port.ts'
 import type { WebhookSender } from '../../src/delivery/port.ts'
 import { InputNotFound, OutputUnavailable } from '../../src/problems.ts'
-import { createEmitterBus } from '../../src/events/emitter.ts'
+import { createEmitterBus } from '../../src/changes/emitter.ts'
 import type { Caller } from '../../src/jobs/caller.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import { createDeliveries } from '../../src/jobs/deliveries.ts'

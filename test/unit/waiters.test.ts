@@ -1,7 +1,7 @@
 import { getEventListeners } from 'node:events'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { JobNotFound } from '../../src/problems.ts'
-import { createEmitterBus } from '../../src/events/emitter.ts'
+import { createEmitterBus } from '../../src/changes/emitter.ts'
 import type { EventBus } from '../../src/events/port.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import { untilEnded } from '../../src/jobs/waiters.ts'

@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events'
 import type { Log } from '../jobs/log.ts'
-import type { EventBus, JobListener } from './port.ts'
+import type { EventBus, JobListener } from '../events/port.ts'
 
 const ALL = Symbol('every job')
 
