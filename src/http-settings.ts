@@ -1,5 +1,5 @@
-import { parseOrigins, parseTrustedProxies, type TrustedProxies } from './address-lists.ts'
-import { type Config, nodeFlags, publicUrlOf } from './config.ts'
+import { parseOrigins, parseTrustedProxies, type TrustedProxies } from './config/address-lists.ts'
+import { type Config, nodeFlags, publicUrlOf } from './config/config.ts'
 import type { ArrivalLimits } from './http/arrival.ts'
 import type { ConnectionLimits } from './http/connections.ts'
 import type { PressureLimits } from './http/pressure.ts'

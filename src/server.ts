@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
-import type { Config } from './config.ts'
+import type { Config } from './config/config.ts'
 import { beginBoot, endBoot } from './runtime.ts'
 import type { Wired } from './wiring.ts'
 
@@ -19,7 +19,7 @@ const [
   { reasonOf },
   { default: closeWithGrace },
 ] = await Promise.all([
-  import('./config.ts'),
+  import('./config/config.ts'),
   import('./problems.ts'),
   import('./log.ts'),
   import('./wiring.ts'),

@@ -1,4 +1,4 @@
-import { hasKeyForm } from './key-format.ts'
+import { hasKeyForm } from '../config/key-format.ts'
 import type { Keyring } from './keys.ts'
 import type { Authenticator } from './port.ts'
 

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { BootError } from '../problems.ts'
 import type { Log } from '../jobs/log.ts'
-import { digestOf, type PlacedEntry, parseEntryFile, parseEntryList, repeatFaults } from './key-format.ts'
+import { digestOf, type PlacedEntry, parseEntryFile, parseEntryList, repeatFaults } from '../config/key-format.ts'
 import type { Authenticator, Credential, Identity } from './port.ts'
 
 export type KeyringOptions = {

@@ -1,6 +1,6 @@
 import { decodeJwt, errors, type JWTPayload, jwtVerify } from 'jose'
 import { IssuerUnavailable } from '../problems.ts'
-import { isScope } from './key-format.ts'
+import { isScope } from '../config/key-format.ts'
 import { createIssuerKeys, type IssuerKeysOptions } from './oidc-keys.ts'
 import type { Authenticator, Credential, Identity } from './port.ts'
 

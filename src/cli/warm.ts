@@ -5,7 +5,7 @@ import { beginBoot } from '../runtime.ts'
 beginBoot()
 await Promise.all([
   ...[
-    '../config.ts',
+    '../config/config.ts',
     '../log.ts',
     '../wiring.ts',
     '../app.ts',

@@ -1,6 +1,6 @@
 import { createHash, hkdfSync } from 'node:crypto'
 import { ANONYMOUS_ID } from '../jobs/caller.ts'
-import { bytesOfSecret, secretOf } from '../webhook-secrets.ts'
+import { bytesOfSecret, secretOf } from '../config/webhook-secrets.ts'
 
 const BYTES = 32
 /** Longest info that Node derives from, in bytes: the name of a caller of an issuer can be a little longer. */

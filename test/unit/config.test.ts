@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { parseEnv } from 'node:util'
 import type { TSchema } from '@sinclair/typebox'
 import { describe, expect, test } from 'vitest'
-import { childEnvironment, ConfigError, ConfigSchema, loadConfig } from '../../src/config.ts'
+import { childEnvironment, ConfigError, ConfigSchema, loadConfig } from '../../src/config/config.ts'
 import { httpSettingsOf } from '../../src/http-settings.ts'
 
 /** No credentials of this machine's user must leak into a test. */

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { ConfigSchema } from '../../src/config.ts'
+import { ConfigSchema } from '../../src/config/config.ts'
 import { MAX_HEAD_BYTES } from '../../src/http/connections.ts'
 import { balancerConfig } from '../helpers/balancer.ts'
 

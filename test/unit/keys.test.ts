@@ -16,7 +16,7 @@ import {
   parseEntryFile,
   parseEntryList,
   repeatFaults,
-} from '../../src/auth/key-format.ts'
+} from '../../src/config/key-format.ts'
 import { createKeyring } from '../../src/auth/keys.ts'
 import { type Credential, type Scope, SCOPES } from '../../src/auth/port.ts'
 import { BootError } from '../../src/problems.ts'

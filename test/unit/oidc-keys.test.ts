@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import { describe, expect, test } from 'vitest'
 import { MAX_DOCUMENT_BYTES } from '../../src/auth/issuer-documents.ts'
-import { issuerUrlFault } from '../../src/auth/issuer-url.ts'
+import { issuerUrlFault } from '../../src/config/issuer-url.ts'
 import { createOidc } from '../../src/auth/oidc.ts'
 import { FAILURE_PAUSE_MS, KEYS_REFRESH_MS, UNKNOWN_KEY_COOLDOWN_MS } from '../../src/auth/oidc-keys.ts'
 import { IssuerUnavailable } from '../../src/problems.ts'

@@ -2,7 +2,7 @@ import { createHmac, createPublicKey } from 'node:crypto'
 import fc from 'fast-check'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { joinAuthenticators } from '../../src/auth/joined.ts'
-import { digestOf, makeKey } from '../../src/auth/key-format.ts'
+import { digestOf, makeKey } from '../../src/config/key-format.ts'
 import { createKeyring } from '../../src/auth/keys.ts'
 import { CLOCK_TOLERANCE_SECONDS, createOidc, MAX_TOKEN_LENGTH } from '../../src/auth/oidc.ts'
 import {

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { ConfigSchema } from '../../src/config.ts'
+import { ConfigSchema } from '../../src/config/config.ts'
 import { PROBLEM_CODES } from '../../src/problems.ts'
 import { DEGRADED_REASONS, ERROR_CODES } from '../../src/jobs/job.ts'
 import { createMetrics } from '../../src/metrics/metrics.ts'

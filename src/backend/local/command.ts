@@ -1,4 +1,4 @@
-import { parseCommand } from '../../command-template.ts'
+import { parseCommand } from '../../config/command-template.ts'
 import { shortageIn } from '../../lib/shortage.ts'
 import { lastLines, runChild } from './child.ts'
 import type { Engine } from './engine.ts'

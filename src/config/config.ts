@@ -1,7 +1,7 @@
 import { type Static, type TSchema, Type } from '@sinclair/typebox'
 import { Ajv, type ErrorObject } from 'ajv'
-import { backendOf, type Environment, hasModalCredentials, joinedFaults, mayHoldPassword } from './config-faults.ts'
-import { BootError } from './problems.ts'
+import { backendOf, type Environment, hasModalCredentials, joinedFaults, mayHoldPassword } from './checks.ts'
+import { BootError } from '../problems.ts'
 
 const text = (description: string, options: object = {}) => Type.String({ minLength: 1, description, ...options })
 const integer = (description: string, range: { default: number; minimum: number; maximum: number }) =>
