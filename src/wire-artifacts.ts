@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import type { Logger } from 'pino'
-import { createArtifactsByBackend } from './artifacts/by-backend.ts'
+import { createArtifactsByBackend } from './files/outputs-by-backend.ts'
 import type { Artifacts } from './artifacts/port.ts'
 import type { ModalDownload } from './backend/modal/download.ts'
 import { type Config, ConfigError, publicUrlOf } from './config/config.ts'
@@ -14,7 +14,7 @@ import type { SecretKeeper } from './store/port.ts'
 
 /** Picks where outputs come from: the local backend's from its own folder, Modal's as the configuration says. */
 export async function openArtifacts(config: Config, log: Logger, observe: Observe): Promise<Artifacts> {
-  const { createLocalArtifacts } = await import('./artifacts/local.ts')
+  const { createLocalArtifacts } = await import('./files/outputs-local.ts')
   const local = createLocalArtifacts(resolve(config.DATA_DIR))
   if (config.BACKEND === 'local') return createArtifactsByBackend({ local })
   return createArtifactsByBackend({ local, modal: await openModalArtifacts(config, log, observe) })
@@ -41,14 +41,14 @@ async function openDirectory({ OUTPUT_ROOT: root = '' }: Config): Promise<Artifa
   )
   if (!isFolder) throw new ConfigError([`OUTPUT_ROOT: ${root} is not a folder`])
   const [{ createDirectoryArtifacts }, { sharedPathOf }] = await Promise.all([
-    import('./artifacts/directory.ts'),
-    import('./artifacts/shared-path.ts'),
+    import('./files/outputs-directory.ts'),
+    import('./files/shared-path.ts'),
   ])
   return createDirectoryArtifacts({ root, locate: sharedPathOf })
 }
 
 async function openS3(config: Config): Promise<Artifacts> {
-  const { createS3Artifacts } = await import('./artifacts/s3.ts')
+  const { createS3Artifacts } = await import('./files/outputs-s3.ts')
   return createS3Artifacts({
     endpoint: config.S3_ENDPOINT ?? `https://s3.${config.S3_REGION}.amazonaws.com`,
     bucket: config.S3_BUCKET ?? '',
@@ -62,7 +62,7 @@ async function openS3(config: Config): Promise<Artifacts> {
 }
 
 async function openDownloads(config: Config, log: Logger, observe: Observe): Promise<Artifacts> {
-  const { createModalArtifacts } = await import('./artifacts/modal.ts')
+  const { createModalArtifacts } = await import('./files/outputs-modal.ts')
   let opened: Promise<ModalDownload> | undefined
   // Modal's client is loaded by the first download, not before the server listens.
   const load = () =>
@@ -89,8 +89,8 @@ async function openDownloads(config: Config, log: Logger, observe: Observe): Pro
 /** Where files of submits are kept. Modal fetches them from here: it has to be told where that is. */
 export async function openUploads(config: Config, log: Logger): Promise<Uploads> {
   const [{ createUploads }, { refuseUploads }] = await Promise.all([
-    import('./inputs/uploads.ts'),
-    import('./inputs/unreachable.ts'),
+    import('./files/uploads.ts'),
+    import('./files/uploads-unreachable.ts'),
   ])
   const folder = join(resolve(config.DATA_DIR), 'uploads')
   const uploads = createUploads({ folder, maxBytes: config.MAX_UPLOAD_BYTES, log })

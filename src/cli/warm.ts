@@ -10,8 +10,8 @@ await Promise.all([
     '../wiring.ts',
     '../app.ts',
     '../store/memory.ts',
-    '../artifacts/local.ts',
-    '../artifacts/modal.ts',
+    '../files/outputs-local.ts',
+    '../files/outputs-modal.ts',
   ].map((path) => import(path)),
   ...[
     '../backend/local/backend.ts',

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Artifacts } from '../../src/artifacts/port.ts'
-import { createModalArtifacts, type ModalArtifactsOptions } from '../../src/artifacts/modal.ts'
+import { createModalArtifacts, type ModalArtifactsOptions } from '../../src/files/outputs-modal.ts'
 import { aSuccess } from './fake-backend.ts'
 import { silentLog } from './log.ts'
 import { temporaryFolder } from './media.ts'

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { createUploads, type UploadsOptions } from '../../src/inputs/uploads.ts'
+import { createUploads, type UploadsOptions } from '../../src/files/uploads.ts'
 import { silentLog } from './log.ts'
 import { SAMPLES, temporaryFolder } from './media.ts'
 

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
-import { namesOf } from '../../src/artifacts/job-files.ts'
+import { namesOf } from '../../src/files/job-files.ts'
 import type { Artifacts } from '../../src/artifacts/port.ts'
 import { InvalidRequest } from '../../src/problems.ts'
 import type { Spawned } from '../../src/backend/port.ts'

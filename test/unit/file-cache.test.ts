@@ -4,7 +4,7 @@ import { mkdir, open, readdir, readFile, rm, stat, utimes, writeFile } from 'nod
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { createFileCache, type FileCacheOptions, type Recipe } from '../../src/artifacts/file-cache.ts'
+import { createFileCache, type FileCacheOptions, type Recipe } from '../../src/files/cache.ts'
 import { temporaryFolder } from '../helpers/media.ts'
 
 const MODIFIED_AT = Date.parse('2026-01-02T03:04:05Z')

@@ -2,7 +2,7 @@ import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { AwsV4Signer } from 'aws4fetch'
 import { expect, onTestFinished, test } from 'vitest'
-import { createS3Artifacts, type S3Options } from '../../src/artifacts/s3.ts'
+import { createS3Artifacts, type S3Options } from '../../src/files/outputs-s3.ts'
 import type { OutputWish } from '../../src/artifacts/port.ts'
 import { aJob } from '../helpers/jobs.ts'
 

@@ -1,4 +1,4 @@
-import type { SucceededJob } from './port.ts'
+import type { SucceededJob } from '../artifacts/port.ts'
 
 /** Where the deployed function sees the volume that it writes outputs to. */
 const MOUNT = '/shared/'

@@ -3,9 +3,9 @@ import { OutputTooLarge, OutputUnavailable } from '../problems.ts'
 import { currentAttempt, type ModelVersion } from '../jobs/job.ts'
 import type { Log } from '../jobs/log.ts'
 import { createLru } from '../lib/lru.ts'
-import { createFileCache } from './file-cache.ts'
+import { createFileCache } from './cache.ts'
 import { nameOf, namesOf, sweepFolder } from './job-files.ts'
-import type { Artifacts, SucceededJob } from './port.ts'
+import type { Artifacts, SucceededJob } from '../artifacts/port.ts'
 
 /** A run of the deployed function, by its own id, and the caller whose job it was. */
 export type ModalRun = { readonly runId: string; readonly version: ModelVersion; readonly caller: string }
