@@ -24,7 +24,7 @@ const [
   import('./log.ts'),
   import('./wiring.ts'),
   import('./app.ts'),
-  import('./http-settings.ts'),
+  import('./http/settings.ts'),
   import('./jobs/log.ts'),
   import('close-with-grace'),
 ])

@@ -5,7 +5,7 @@ import { parseEnv } from 'node:util'
 import type { TSchema } from '@sinclair/typebox'
 import { describe, expect, test } from 'vitest'
 import { childEnvironment, ConfigError, ConfigSchema, loadConfig } from '../../src/config/config.ts'
-import { httpSettingsOf } from '../../src/http-settings.ts'
+import { httpSettingsOf } from '../../src/http/settings.ts'
 
 /** No credentials of this machine's user must leak into a test. */
 const MODAL_CONFIG_PATH = '/nonexistent/modal.toml'

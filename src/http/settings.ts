@@ -1,13 +1,13 @@
-import { parseOrigins, parseTrustedProxies, type TrustedProxies } from './config/address-lists.ts'
-import { type Config, nodeFlags, publicUrlOf } from './config/config.ts'
-import type { ArrivalLimits } from './http/arrival.ts'
-import type { ConnectionLimits } from './http/connections.ts'
-import type { PressureLimits } from './http/pressure.ts'
-import type { ProgressLimits } from './http/progress.ts'
-import type { RequestLimits } from './http/rate-limits.ts'
-import type { UnsentLimits } from './http/unsent.ts'
-import type { UploadLimits } from './http/uploads.ts'
-import { oldGenerationLimit } from './runtime.ts'
+import { parseOrigins, parseTrustedProxies, type TrustedProxies } from '../config/address-lists.ts'
+import { type Config, nodeFlags, publicUrlOf } from '../config/config.ts'
+import type { ArrivalLimits } from './arrival.ts'
+import type { ConnectionLimits } from './connections.ts'
+import type { PressureLimits } from './pressure.ts'
+import type { ProgressLimits } from './progress.ts'
+import type { RequestLimits } from './rate-limits.ts'
+import type { UnsentLimits } from './unsent.ts'
+import type { UploadLimits } from './uploads.ts'
+import { oldGenerationLimit } from '../runtime.ts'
 
 /** What an operator can say of the HTTP side. */
 export type HttpSettings = ConnectionLimits &
