@@ -39,9 +39,9 @@ import { webhookRoutes } from './http/webhooks.ts'
 import type { Deliveries } from './jobs/deliveries.ts'
 import type { LinkSigner } from './jobs/links.ts'
 import type { JobService } from './jobs/service.ts'
-import type { Watches } from './jobs/watches.ts'
+import type { Watches } from './jobs/subscriptions.ts'
 import type { Metrics } from './metrics/port.ts'
-import type { Readiness } from './readiness.ts'
+import type { Readiness } from './jobs/readiness.ts'
 
 export type AppParts = {
   readonly service: JobService

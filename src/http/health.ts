@@ -1,5 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import type { Readiness } from '../readiness.ts'
+import type { Readiness } from '../jobs/readiness.ts'
 import { HealthReply, ReadyReply } from './schemas/health.ts'
 import { NoQuery } from './schemas/parts.ts'
 

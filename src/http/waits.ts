@@ -1,8 +1,8 @@
 import type { FastifyReply } from 'fastify'
 import { Unauthorized } from '../problems.ts'
 import type { Job } from '../jobs/job.ts'
-import { untilEnded } from '../jobs/waiters.ts'
-import type { Watches } from '../jobs/watches.ts'
+import { untilEnded } from '../jobs/long-poll.ts'
+import type { Watches } from '../jobs/subscriptions.ts'
 import type { HeldAnswers } from './held-answers.ts'
 
 /** The longest that an answer is held back for a job's end. */

@@ -34,7 +34,7 @@ import type { Log } from './log.ts'
 import type { LinkSigner } from './links.ts'
 import { openLogs } from './logs.ts'
 import { logFieldsOf } from './trace.ts'
-import { writeAndFollow } from './unanswered.ts'
+import { writeAndFollow } from './ambiguous-writes.ts'
 import { webhookOf, withDelivery } from './webhook.ts'
 import type { Webhooks } from './webhooks.ts'
 

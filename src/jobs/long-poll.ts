@@ -1,6 +1,6 @@
 import { JobNotFound } from '../problems.ts'
 import { isFinished, type Job } from './job.ts'
-import type { Watches } from './watches.ts'
+import type { Watches } from './subscriptions.ts'
 
 /** `signal`: the wait is over, whatever the job does; it changes nothing about the job. */
 export type Patience = { readonly timeoutMs: number; readonly signal: AbortSignal }
