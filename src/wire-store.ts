@@ -1,16 +1,16 @@
 import type { Logger } from 'pino'
-import type { Artifacts } from './artifacts/port.ts'
+import type { Artifacts } from './jobs/ports/outputs.ts'
 import { type Config, nodeFlags } from './config/config.ts'
 import { hasReplicas } from './config/checks.ts'
-import type { Counter } from './counters/port.ts'
-import type { EventBus } from './events/port.ts'
-import type { Uploads } from './inputs/port.ts'
+import type { Counter } from './jobs/ports/counter.ts'
+import type { EventBus } from './jobs/ports/changes.ts'
+import type { Uploads } from './jobs/ports/uploads.ts'
 import type { Job } from './jobs/job.ts'
 import { logFieldsOf } from './jobs/trace.ts'
-import type { JobQueue } from './queue/port.ts'
+import type { JobQueue } from './jobs/ports/queue.ts'
 import type { Channels as RedisChannels } from './redis-channels.ts'
 import { oldGenerationLimit } from './runtime.ts'
-import type { SecretKeeper, Store } from './store/port.ts'
+import type { SecretKeeper, Store } from './jobs/ports/store.ts'
 
 /** The path of a store in a file; undefined for any other. */
 export const sqlitePathOf = ({ JOB_STORE }: Pick<Config, 'JOB_STORE'>): string | undefined =>

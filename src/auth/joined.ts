@@ -1,6 +1,6 @@
 import { hasKeyForm } from '../config/key-format.ts'
 import type { Keyring } from './keys.ts'
-import type { Authenticator } from './port.ts'
+import type { Authenticator } from '../jobs/ports/authenticator.ts'
 
 export type JoinedOptions = {
   readonly keys?: Keyring | undefined

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { BootError } from '../problems.ts'
 import type { Log } from '../jobs/log.ts'
 import { digestOf, type PlacedEntry, parseEntryFile, parseEntryList, repeatFaults } from '../config/key-format.ts'
-import type { Authenticator, Credential, Identity } from './port.ts'
+import type { Authenticator, Credential, Identity } from '../jobs/ports/authenticator.ts'
 
 export type KeyringOptions = {
   /** The text of `API_KEYS`. */

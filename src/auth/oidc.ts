@@ -2,7 +2,7 @@ import { decodeJwt, errors, type JWTPayload, jwtVerify } from 'jose'
 import { IssuerUnavailable } from '../problems.ts'
 import { isScope } from '../config/key-format.ts'
 import { createIssuerKeys, type IssuerKeysOptions } from './oidc-keys.ts'
-import type { Authenticator, Credential, Identity } from './port.ts'
+import type { Authenticator, Credential, Identity } from '../jobs/ports/authenticator.ts'
 
 /** Longest token looked at, in characters. */
 export const MAX_TOKEN_LENGTH = 8 * 1024

@@ -1,4 +1,4 @@
-import type { Backend } from './port.ts'
+import type { Backend } from '../jobs/ports/backend.ts'
 
 /** A backend whose code is loaded when it is first needed, so that loading it does not hold up the server's start. */
 export type DeferredBackend = Backend & {

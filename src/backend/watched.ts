@@ -1,5 +1,5 @@
-import type { Metrics } from '../metrics/port.ts'
-import type { Backend } from './port.ts'
+import type { Metrics } from '../jobs/ports/metrics.ts'
+import type { Backend } from '../jobs/ports/backend.ts'
 
 /** A backend that tells how many jobs it has of this process, and what keeps it from its work. */
 export function watchBackend(backend: Backend, metrics: Pick<Metrics, 'watch'>): Backend {

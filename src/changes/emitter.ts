@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events'
 import type { Log } from '../jobs/log.ts'
-import type { EventBus, JobListener } from '../events/port.ts'
+import type { EventBus, JobListener } from '../jobs/ports/changes.ts'
 
 const ALL = Symbol('every job')
 

@@ -4,7 +4,7 @@ import type { Log } from '../jobs/log.ts'
 import { createLru } from '../lib/lru.ts'
 import type { Channels } from '../redis-channels.ts'
 import { createEmitterBus } from './emitter.ts'
-import type { EventBus } from '../events/port.ts'
+import type { EventBus } from '../jobs/ports/changes.ts'
 
 export type RedisBusParts = { readonly channels: Channels; readonly log: Log }
 

@@ -1,6 +1,6 @@
 import { hash, randomBytes } from 'node:crypto'
 import { crc32 } from 'node:zlib'
-import { type Scope, SCOPES } from '../auth/port.ts'
+import { type Scope, SCOPES } from '../jobs/ports/authenticator.ts'
 
 /** What every key begins with, so that secret scanners and people know one when they see it. */
 const KEY_PREFIX = 'mto_'

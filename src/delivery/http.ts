@@ -4,7 +4,7 @@ import type { Resolve } from '../net/resolver.ts'
 import { createPoster, PostError } from '../net/post.ts'
 import { urlAddressFault, type UrlRule } from '../net/url-rule.ts'
 import { callerSecrets } from './caller-secrets.ts'
-import type { WebhookMessage, WebhookSender } from './port.ts'
+import type { WebhookMessage, WebhookSender } from '../jobs/ports/webhook-sender.ts'
 import { parseRetryAfter } from '../lib/retry-after.ts'
 
 export type HttpSenderOptions = {

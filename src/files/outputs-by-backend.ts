@@ -1,6 +1,6 @@
 import { OutputUnavailable } from '../problems.ts'
 import type { BackendName, Job } from '../jobs/job.ts'
-import type { Artifacts } from '../artifacts/port.ts'
+import type { Artifacts } from '../jobs/ports/outputs.ts'
 
 /** Jobs keep the backend they were made with, also when the server is started with another. */
 export function createArtifactsByBackend(sources: Readonly<Partial<Record<BackendName, Artifacts>>>): Artifacts {

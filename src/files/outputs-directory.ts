@@ -1,7 +1,7 @@
 import { realpath, stat } from 'node:fs/promises'
 import { isAbsolute, join, relative, sep } from 'node:path'
 import { OutputUnavailable } from '../problems.ts'
-import type { Artifacts, SucceededJob } from '../artifacts/port.ts'
+import type { Artifacts, SucceededJob } from '../jobs/ports/outputs.ts'
 
 export type DirectoryOptions = {
   /** Folder that holds outputs. */

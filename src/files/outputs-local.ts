@@ -2,7 +2,7 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createDirectoryArtifacts } from './outputs-directory.ts'
 import { namesOf, sweepFolder } from './job-files.ts'
-import type { Artifacts } from '../artifacts/port.ts'
+import type { Artifacts } from '../jobs/ports/outputs.ts'
 
 /** Outputs of the local backend, which are this server's own: they and the logs of their runs go with their job. */
 export function createLocalArtifacts(dataDir: string): Artifacts {

@@ -5,7 +5,7 @@ import type { Log } from '../jobs/log.ts'
 import { createLru } from '../lib/lru.ts'
 import { createFileCache } from './cache.ts'
 import { nameOf, namesOf, sweepFolder } from './job-files.ts'
-import type { Artifacts, SucceededJob } from '../artifacts/port.ts'
+import type { Artifacts, SucceededJob } from '../jobs/ports/outputs.ts'
 
 /** A run of the deployed function, by its own id, and the caller whose job it was. */
 export type ModalRun = { readonly runId: string; readonly version: ModelVersion; readonly caller: string }

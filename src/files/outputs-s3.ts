@@ -1,6 +1,6 @@
 import { AwsClient } from 'aws4fetch'
 import { OutputUnavailable } from '../problems.ts'
-import type { Artifacts, OutputWish } from '../artifacts/port.ts'
+import type { Artifacts, OutputWish } from '../jobs/ports/outputs.ts'
 import { sharedPathOf } from './shared-path.ts'
 
 export type S3Options = {

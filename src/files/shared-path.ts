@@ -1,4 +1,4 @@
-import type { SucceededJob } from '../artifacts/port.ts'
+import type { SucceededJob } from '../jobs/ports/outputs.ts'
 
 /** Where the deployed function sees the volume that it writes outputs to. */
 const MOUNT = '/shared/'

@@ -1,5 +1,5 @@
 import type { AppError } from '../problems.ts'
-import type { Uploads } from '../inputs/port.ts'
+import type { Uploads } from '../jobs/ports/uploads.ts'
 
 /** Takes no new files, as whoever runs the job could not have them; those that are there are still served. */
 export const refuseUploads = (uploads: Uploads, refusal: () => AppError): Uploads => ({

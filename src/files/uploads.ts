@@ -9,7 +9,7 @@ import type { Log } from '../jobs/log.ts'
 import { shortageOf } from '../lib/shortage.ts'
 import { inspectMedia } from '../media/inspect.ts'
 import { isGone, PROCESS_NAME } from '../process-name.ts'
-import type { Upload, Uploads, UploadSweep } from '../inputs/port.ts'
+import type { Upload, Uploads, UploadSweep } from '../jobs/ports/uploads.ts'
 import { createYoungCollector } from './young-garbage.ts'
 
 export type UploadsOptions = {

@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import type { Authenticator, Credential, Identity, Scope } from '../auth/port.ts'
+import type { Authenticator, Credential, Identity, Scope } from '../jobs/ports/authenticator.ts'
 import { AppError, Forbidden, Unauthorized } from '../problems.ts'
 import { ANONYMOUS_ID, type Caller } from '../jobs/caller.ts'
 import type { FailureLimit } from './rate-limits.ts'

@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { InputNotFound, LinkInvalid } from '../problems.ts'
-import type { Uploads } from '../inputs/port.ts'
+import type { Uploads } from '../jobs/ports/uploads.ts'
 import { FILE_KINDS, type FileKind, type Job } from '../jobs/job.ts'
 import type { LinkSigner } from '../jobs/links.ts'
 import type { JobService } from '../jobs/service.ts'

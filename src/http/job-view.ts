@@ -3,7 +3,7 @@ import { isAdmin } from '../jobs/caller.ts'
 import type { Job } from '../jobs/job.ts'
 import type { LinkSigner } from '../jobs/links.ts'
 import type { JobService } from '../jobs/service.ts'
-import type { Position } from '../queue/port.ts'
+import type { Position } from '../jobs/ports/queue.ts'
 import { type JobView, viewOf } from '../jobs/view.ts'
 
 /** A job as whoever asks may see it: the same in every answer and every event. At once where the queue knows at once. */

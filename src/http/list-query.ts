@@ -2,7 +2,7 @@ import type { Static } from '@sinclair/typebox'
 import { type FieldFault, Forbidden, InvalidRequest } from '../problems.ts'
 import type { Caller } from '../jobs/caller.ts'
 import { isJobId, JOB_STATUSES, type JobStatus } from '../jobs/job.ts'
-import type { ListPosition, ListQuery } from '../store/port.ts'
+import type { ListPosition, ListQuery } from '../jobs/ports/store.ts'
 import type { ListJobsQuery } from './schemas/parameters.ts'
 
 /** RFC 3339 with a time zone. */

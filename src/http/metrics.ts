@@ -1,7 +1,7 @@
 import { promisify } from 'node:util'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { type Fact, type Metrics, METRICS_TYPE, type Observe } from '../metrics/port.ts'
+import { type Fact, type Metrics, METRICS_TYPE, type Observe } from '../jobs/ports/metrics.ts'
 import { MetricsReply } from './schemas/metrics.ts'
 import { NoQuery } from './schemas/parts.ts'
 import { ProblemReply } from './schemas/problem.ts'

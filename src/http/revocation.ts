@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Authenticator } from '../auth/port.ts'
+import type { Authenticator } from '../jobs/ports/authenticator.ts'
 import { isStillAllowed } from './auth.ts'
 
 /**

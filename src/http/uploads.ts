@@ -1,7 +1,7 @@
 import multipart from '@fastify/multipart'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { AppError, type FieldFault, InvalidMultipart, Overloaded, UploadTooLarge } from '../problems.ts'
-import type { Upload, Uploads } from '../inputs/port.ts'
+import type { Upload, Uploads } from '../jobs/ports/uploads.ts'
 import { createFairSemaphore } from '../lib/fair-semaphore.ts'
 import { expectProgress } from './arrival.ts'
 import { limitKeyOf } from './caller.ts'

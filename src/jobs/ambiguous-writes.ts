@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { StoreUnavailable } from '../problems.ts'
-import type { JobStore } from '../store/port.ts'
+import type { JobStore } from './ports/store.ts'
 import type { Job } from './job.ts'
 
 /** Pauses before the store is asked, in ms: from the first, each twice as long, to the last. */

@@ -1,4 +1,4 @@
-import type { Backend } from '../backend/port.ts'
+import type { Backend } from './ports/backend.ts'
 import { type FieldFault, InvalidRequest, WebhooksNotConfigured } from '../problems.ts'
 import { checkInput } from './input.ts'
 import type { JobInput } from './job.ts'

@@ -1,5 +1,5 @@
 import { DeliveryInProgress, DeliveryNotFound, WebhooksNotConfigured, WebhookSecretNotShown } from '../problems.ts'
-import type { DeliveryStore } from '../store/port.ts'
+import type { DeliveryStore } from './ports/store.ts'
 import { ANONYMOUS_ID, type Caller } from './caller.ts'
 import { askAgain, type Delivery } from './delivery.ts'
 import type { Job } from './job.ts'

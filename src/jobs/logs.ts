@@ -1,6 +1,6 @@
-import type { Backend } from '../backend/port.ts'
+import type { Backend } from './ports/backend.ts'
 import { AppError, AttemptNotFound, LogsUnavailable } from '../problems.ts'
-import type { EventBus } from '../events/port.ts'
+import type { EventBus } from './ports/changes.ts'
 import { type Attempt, currentAttempt, type Job } from './job.ts'
 
 /** How long an ended attempt's log may keep silent, in ms, until it counts as ended too: a backend may miss the end. */

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Backend } from '../backend/port.ts'
+import type { Backend } from './ports/backend.ts'
 import type { DegradedReason } from './job.ts'
-import type { JobStore } from '../store/port.ts'
+import type { JobStore } from './ports/store.ts'
 
 /** How often the store is looked at, and how long it may take to answer, in ms. */
 const CHECK_EVERY_MS = 2_000

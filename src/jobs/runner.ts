@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Backend, Outcome, Spawned } from '../backend/port.ts'
+import type { Backend, Outcome, Spawned } from './ports/backend.ts'
 import { InputNotFound, JobNotFound } from '../problems.ts'
-import type { Uploads } from '../inputs/port.ts'
-import type { RunEntry } from '../queue/port.ts'
-import type { JobStore } from '../store/port.ts'
+import type { Uploads } from './ports/uploads.ts'
+import type { RunEntry } from './ports/queue.ts'
+import type { JobStore } from './ports/store.ts'
 import {
   currentAttempt,
   FILE_KINDS,

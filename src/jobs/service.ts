@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import type { Artifacts } from '../artifacts/port.ts'
-import type { Backend } from '../backend/port.ts'
+import type { Artifacts } from './ports/outputs.ts'
+import type { Backend } from './ports/backend.ts'
 import {
   ConcurrencyLimitReached,
   IdempotencyConflict,
@@ -10,11 +10,11 @@ import {
   RetryLimitReached,
   StoreUnavailable,
 } from '../problems.ts'
-import type { EventBus } from '../events/port.ts'
-import type { Upload, Uploads } from '../inputs/port.ts'
-import type { Observe } from '../metrics/port.ts'
-import type { JobQueue, Position } from '../queue/port.ts'
-import type { JobStore, ListPosition, ListQuery } from '../store/port.ts'
+import type { EventBus } from './ports/changes.ts'
+import type { Upload, Uploads } from './ports/uploads.ts'
+import type { Observe } from './ports/metrics.ts'
+import type { JobQueue, Position } from './ports/queue.ts'
+import type { JobStore, ListPosition, ListQuery } from './ports/store.ts'
 import { type Caller, maySee } from './caller.ts'
 import { checkSubmit, type SubmitFields } from './check-submit.ts'
 import { fingerprintOf } from './idempotency.ts'

@@ -1,4 +1,4 @@
-import type { Backend } from '../backend/port.ts'
+import type { Backend } from './ports/backend.ts'
 import type { Attempt, Job } from './job.ts'
 import { createRareWarning, type Log } from './log.ts'
 import type { JobService } from './service.ts'

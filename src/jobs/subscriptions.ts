@@ -1,5 +1,5 @@
-import type { EventBus } from '../events/port.ts'
-import type { JobStore } from '../store/port.ts'
+import type { EventBus } from './ports/changes.ts'
+import type { JobStore } from './ports/store.ts'
 import { type Caller, maySee } from './caller.ts'
 import type { Job } from './job.ts'
 import type { Log } from './log.ts'

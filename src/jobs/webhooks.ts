@@ -1,6 +1,6 @@
-import type { WebhookSender } from '../delivery/port.ts'
-import type { Fact, Observe } from '../metrics/port.ts'
-import type { DeliveryStore } from '../store/port.ts'
+import type { WebhookSender } from './ports/webhook-sender.ts'
+import type { Fact, Observe } from './ports/metrics.ts'
+import type { DeliveryStore } from './ports/store.ts'
 import {
   beginTry,
   type Delivery,

@@ -1,6 +1,6 @@
 import { acceptedAt, currentAttempt, isFinished } from '../jobs/job.ts'
 import { COUNTERS, type Definition, HISTOGRAMS, type HistogramDefinition, TRY_OUTCOMES } from './definitions.ts'
-import type { Fact } from './port.ts'
+import type { Fact } from '../jobs/ports/metrics.ts'
 import { type Counter, createCounter, createHistogram, type Histogram } from './tally.ts'
 
 /** Everything that is counted. */

@@ -1,5 +1,5 @@
 import { count, createTallies } from './count.ts'
-import type { GaugeName, Metrics, Reading, ServerFacts } from './port.ts'
+import type { GaugeName, Metrics, Reading, ServerFacts } from '../jobs/ports/metrics.ts'
 
 /**
  * Counts in plain objects from the first moment on. What writes them down is loaded when somebody first asks: most

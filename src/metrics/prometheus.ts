@@ -1,7 +1,7 @@
 import { AggregatorRegistry, collectDefaultMetrics, Counter, type PrometheusContentType, Registry } from 'prom-client'
 import type { Tallies } from './count.ts'
 import { COUNTERS, type Definition, HISTOGRAMS, type HistogramDefinition } from './definitions.ts'
-import { type GaugeName, GAUGES, type Reading, type ServerFacts, STATES } from './port.ts'
+import { type GaugeName, GAUGES, type Reading, type ServerFacts, STATES } from '../jobs/ports/metrics.ts'
 import type { CounterRow, HistogramRow } from './tally.ts'
 
 /** A metric as a registry of the library gives it to another process. */

@@ -3,7 +3,7 @@ import { createHeapMeter } from '../lib/heap-size.ts'
 import { isFinished, isOverdue, owesStop, type Job } from '../jobs/job.ts'
 import { createFifo } from '../lib/fifo.ts'
 import { createDeliveryMaps, type DeliveryMaps } from './memory-deliveries.ts'
-import type { InsertLimits, Owed, Reopened, Store } from './port.ts'
+import type { InsertLimits, Owed, Reopened, Store } from '../jobs/ports/store.ts'
 import { createTimelines } from './timeline.ts'
 
 /** What the indexes take for a job or a delivery, in bytes; measured. */

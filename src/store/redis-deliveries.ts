@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis'
 import type { DueDelivery } from '../jobs/delivery.ts'
 import { unlessAway } from '../redis.ts'
-import type { DeliveryStore } from './port.ts'
+import type { DeliveryStore } from '../jobs/ports/store.ts'
 import { behind, type Keys, upTo } from './redis-keys.ts'
 import { OWED_PAGE } from './redis-pages.ts'
 import { deliveryOf, deliveryRecordOf, dueAtPlace } from './redis-records.ts'

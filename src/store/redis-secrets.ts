@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis'
 import { unlessAway } from '../redis.ts'
-import type { SecretKeeper } from './port.ts'
+import type { SecretKeeper } from '../jobs/ports/store.ts'
 import type { Keys } from './redis-keys.ts'
 import { newSecret } from './secrets.ts'
 

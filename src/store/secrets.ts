@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import type { SecretKeeper } from './port.ts'
+import type { SecretKeeper } from '../jobs/ports/store.ts'
 
 /** 256 bits, as text. */
 export const newSecret = (): string => randomBytes(32).toString('base64url')

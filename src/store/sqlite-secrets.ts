@@ -1,5 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite'
-import type { SecretKeeper } from './port.ts'
+import type { SecretKeeper } from '../jobs/ports/store.ts'
 import { newSecret } from './secrets.ts'
 import { describeFault } from './sqlite-file.ts'
 

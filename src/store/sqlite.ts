@@ -8,7 +8,16 @@ import type { Log } from '../jobs/log.ts'
 import { createGroupCommit } from './group-commit.ts'
 import { codeOf, describeFault, openSqliteFile } from './sqlite-file.ts'
 import { createLru } from '../lib/lru.ts'
-import type { InsertLimits, Inserted, ListPosition, ListQuery, Owed, Reopened, SecretKeeper, Store } from './port.ts'
+import type {
+  InsertLimits,
+  Inserted,
+  ListPosition,
+  ListQuery,
+  Owed,
+  Reopened,
+  SecretKeeper,
+  Store,
+} from '../jobs/ports/store.ts'
 import { createSqliteSecrets } from './sqlite-secrets.ts'
 import { createDeliveryRows, type DeliveryRows, prepareDeliveries } from './sqlite-deliveries.ts'
 import { comparePositions } from './timeline.ts'

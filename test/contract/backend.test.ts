@@ -1,7 +1,7 @@
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { deferBackend } from '../../src/backend/deferred.ts'
-import type { Backend } from '../../src/backend/port.ts'
+import type { Backend } from '../../src/jobs/ports/backend.ts'
 import { describe } from 'vitest'
 import { aSuccess, createFakeBackend } from '../helpers/fake-backend.ts'
 import { asking } from '../helpers/jobs.ts'

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'vitest'
-import type { Backend, SpawnRequest } from '../../src/backend/port.ts'
+import type { Backend, SpawnRequest } from '../../src/jobs/ports/backend.ts'
 import type { ContractCase } from './contract.ts'
 
 /** How a call goes: it succeeds after a moment, fails, or never ends by itself. */

@@ -1,7 +1,7 @@
 import { expect } from 'vitest'
 import { beginTry, type DueDelivery } from '../../src/jobs/delivery.ts'
 import type { Job } from '../../src/jobs/job.ts'
-import type { Store } from '../../src/store/port.ts'
+import type { Store } from '../../src/jobs/ports/store.ts'
 import { aDelivery, delivered, dueOf } from '../helpers/deliveries.ts'
 import { aJob, after } from '../helpers/jobs.ts'
 import type { ContractCase } from './contract.ts'

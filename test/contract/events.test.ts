@@ -1,5 +1,5 @@
 import { createEmitterBus } from '../../src/changes/emitter.ts'
-import type { EventBus } from '../../src/events/port.ts'
+import type { EventBus } from '../../src/jobs/ports/changes.ts'
 import { silentLog } from '../helpers/log.ts'
 import { testBites, testContract } from './contract.ts'
 import { eventsContract as cases } from './events.ts'

@@ -1,5 +1,5 @@
 import { expect } from 'vitest'
-import type { EventBus } from '../../src/events/port.ts'
+import type { EventBus } from '../../src/jobs/ports/changes.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import { aJob } from '../helpers/jobs.ts'
 import { until } from '../helpers/until.ts'

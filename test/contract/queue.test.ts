@@ -1,5 +1,5 @@
 import { createInProcessQueue } from '../../src/queue/in-process/queue.ts'
-import type { JobQueue, QueueEntry } from '../../src/queue/port.ts'
+import type { JobQueue, QueueEntry } from '../../src/jobs/ports/queue.ts'
 import { silentLog } from '../helpers/log.ts'
 import { testBites, testContract } from './contract.ts'
 import { boundedQueueContract, queueContract as cases } from './queue.ts'

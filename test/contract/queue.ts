@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'vitest'
-import type { JobQueue, QueueEntry, RunEntry } from '../../src/queue/port.ts'
+import type { JobQueue, QueueEntry, RunEntry } from '../../src/jobs/ports/queue.ts'
 import { until } from '../helpers/until.ts'
 import type { ContractCase } from './contract.ts'
 

@@ -1,7 +1,7 @@
 import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { JobStore } from '../../src/store/port.ts'
+import type { JobStore } from '../../src/jobs/ports/store.ts'
 import { createSqliteStore } from '../../src/store/sqlite.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'
 import { testBites, testContract } from './contract.ts'

@@ -1,6 +1,6 @@
 import { expect } from 'vitest'
 import type { Job } from '../../src/jobs/job.ts'
-import type { JobStore, ListPosition, ListQuery, Owed } from '../../src/store/port.ts'
+import type { JobStore, ListPosition, ListQuery, Owed } from '../../src/jobs/ports/store.ts'
 import { aJob, after, interrupted, spawned, started, succeeded } from '../helpers/jobs.ts'
 import type { ContractCase } from './contract.ts'
 

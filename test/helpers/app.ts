@@ -1,6 +1,6 @@
 import type { LightMyRequestResponse } from 'fastify'
-import type { Authenticator } from '../../src/auth/port.ts'
-import type { Counter } from '../../src/counters/port.ts'
+import type { Authenticator } from '../../src/jobs/ports/authenticator.ts'
+import type { Counter } from '../../src/jobs/ports/counter.ts'
 import { buildApp } from '../../src/app.ts'
 import { loadConfig } from '../../src/config/config.ts'
 import { type HttpSettings, httpSettingsOf } from '../../src/http/settings.ts'

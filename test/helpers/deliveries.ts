@@ -1,6 +1,6 @@
 import type { Delivery } from '../../src/jobs/delivery.ts'
 import type { Job } from '../../src/jobs/job.ts'
-import type { Store } from '../../src/store/port.ts'
+import type { Store } from '../../src/jobs/ports/store.ts'
 
 /** A delivery as a transition makes it, due at 0, with what the test cares about. */
 export const aDelivery = (job: Pick<Job, 'id'>, change: Partial<Delivery> = {}): Delivery => ({

@@ -1,5 +1,5 @@
 import { untilAborted } from '../../src/lib/until-aborted.ts'
-import type { Backend, LoggedCall, Outcome, Spawned, SpawnRequest, StartWatch } from '../../src/backend/port.ts'
+import type { Backend, LoggedCall, Outcome, Spawned, SpawnRequest, StartWatch } from '../../src/jobs/ports/backend.ts'
 
 /**
  * A backend for tests of the core: every call waits until the test ends it. `spawnWith`, `stopWith` and

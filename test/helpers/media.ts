@@ -6,7 +6,7 @@ import { delimiter, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { onTestFinished } from 'vitest'
 import { createLocalBackend, type LocalOptions } from '../../src/backend/local/backend.ts'
-import type { Outcome } from '../../src/backend/port.ts'
+import type { Outcome } from '../../src/jobs/ports/backend.ts'
 import type { JobInput } from '../../src/jobs/job.ts'
 
 export const SAMPLES = resolve(import.meta.dirname, '../../samples')

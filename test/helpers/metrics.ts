@@ -1,4 +1,4 @@
-import type { Metrics, ServerFacts } from '../../src/metrics/port.ts'
+import type { Metrics, ServerFacts } from '../../src/jobs/ports/metrics.ts'
 
 /** Of a server that a test has no particular wish for. */
 export const someFacts: ServerFacts = {

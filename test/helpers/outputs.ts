@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Artifacts } from '../../src/artifacts/port.ts'
+import type { Artifacts } from '../../src/jobs/ports/outputs.ts'
 import { createModalArtifacts, type ModalArtifactsOptions } from '../../src/files/outputs-modal.ts'
 import { aSuccess } from './fake-backend.ts'
 import { silentLog } from './log.ts'

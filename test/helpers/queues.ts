@@ -3,7 +3,7 @@ import { Queue } from 'bullmq'
 import { Redis } from 'ioredis'
 import { onTestFinished } from 'vitest'
 import { type BullmqQueueOptions, createBullmqQueue } from '../../src/queue/bullmq/queue.ts'
-import type { QueueEntry, RunEntry } from '../../src/queue/port.ts'
+import type { QueueEntry, RunEntry } from '../../src/jobs/ports/queue.ts'
 import { openChannels } from '../../src/redis-channels.ts'
 import { silentLog } from './log.ts'
 

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { LIMITS } from '../../src/metrics/port.ts'
+import { LIMITS } from '../../src/jobs/ports/metrics.ts'
 import { startApp } from '../helpers/app.ts'
 import { metricNamesOf, parseMetrics } from '../helpers/metrics.ts'
 

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { StoreUnavailable } from '../../src/problems.ts'
-import type { JobQueue, QueueEntry } from '../../src/queue/port.ts'
+import type { JobQueue, QueueEntry } from '../../src/jobs/ports/queue.ts'
 import { openChannels } from '../../src/redis-channels.ts'
 import { recordingLog, silentLog } from '../helpers/log.ts'
 import { anEntry, createStage, entries, replicasOn } from '../helpers/queues.ts'

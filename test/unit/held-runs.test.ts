@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { createHeldRuns } from '../../src/queue/bullmq/held-runs.ts'
-import { keyOfEntry, type QueueEntry } from '../../src/queue/port.ts'
+import { keyOfEntry, type QueueEntry } from '../../src/jobs/ports/queue.ts'
 import { silentLog } from '../helpers/log.ts'
 import { until } from '../helpers/until.ts'
 

@@ -18,7 +18,7 @@ import {
   repeatFaults,
 } from '../../src/config/key-format.ts'
 import { createKeyring } from '../../src/auth/keys.ts'
-import { type Credential, type Scope, SCOPES } from '../../src/auth/port.ts'
+import { type Credential, type Scope, SCOPES } from '../../src/jobs/ports/authenticator.ts'
 import { BootError } from '../../src/problems.ts'
 import { recordingLog, silentLog } from '../helpers/log.ts'
 

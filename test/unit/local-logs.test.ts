@@ -4,7 +4,7 @@ import { describe, expect, test, vi } from 'vitest'
 import { createPathFilter } from '../../src/backend/local/hidden-paths.ts'
 import { createRunLogs, LOG_KEPT_BYTES } from '../../src/backend/local/run-logs.ts'
 import type { LocalOptions } from '../../src/backend/local/backend.ts'
-import type { Backend } from '../../src/backend/port.ts'
+import type { Backend } from '../../src/jobs/ports/backend.ts'
 import { never, SAMPLES, silent, startLocal, temporaryFolder, videoOf } from '../helpers/media.ts'
 import { until } from '../helpers/until.ts'
 

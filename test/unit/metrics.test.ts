@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import { createMetrics } from '../../src/metrics/metrics.ts'
-import type { Fact } from '../../src/metrics/port.ts'
+import type { Fact } from '../../src/jobs/ports/metrics.ts'
 import { createCounter, createHistogram } from '../../src/metrics/tally.ts'
 import { anybody, type Core, startCore } from '../helpers/core.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'

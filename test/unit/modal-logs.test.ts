@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
 import { MAX_LOG_READERS } from '../../src/backend/modal/logs.ts'
-import type { LoggedCall } from '../../src/backend/port.ts'
+import type { LoggedCall } from '../../src/jobs/ports/backend.ts'
 import { status as grpc } from '../helpers/control-plane/control-plane.ts'
 import { startModal } from '../helpers/modal.ts'
 import { until } from '../helpers/until.ts'

@@ -1,5 +1,5 @@
 import { afterEach, expect, test } from 'vitest'
-import type { SpawnRequest } from '../../src/backend/port.ts'
+import type { SpawnRequest } from '../../src/jobs/ports/backend.ts'
 import { watchBackend } from '../../src/backend/watched.ts'
 import { createMetrics } from '../../src/metrics/metrics.ts'
 import { status as grpc } from '../helpers/control-plane/control-plane.ts'

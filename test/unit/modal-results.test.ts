@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test } from 'vitest'
-import type { Outcome } from '../../src/backend/port.ts'
+import type { Outcome } from '../../src/jobs/ports/backend.ts'
 import { type Behaviour, type Ending, status } from '../helpers/control-plane/control-plane.ts'
 import { startModal } from '../helpers/modal.ts'
 

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test } from 'vitest'
-import type { Outcome, SpawnRequest } from '../../src/backend/port.ts'
+import type { Outcome, SpawnRequest } from '../../src/jobs/ports/backend.ts'
 import type { Behaviour } from '../helpers/control-plane/control-plane.ts'
 import { status as grpc } from '../helpers/control-plane/control-plane.ts'
 import { dataFormat, encodeValue } from '../helpers/control-plane/wire.ts'

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { AwsV4Signer } from 'aws4fetch'
 import { expect, onTestFinished, test } from 'vitest'
 import { createS3Artifacts, type S3Options } from '../../src/files/outputs-s3.ts'
-import type { OutputWish } from '../../src/artifacts/port.ts'
+import type { OutputWish } from '../../src/jobs/ports/outputs.ts'
 import { aJob } from '../helpers/jobs.ts'
 
 const OPTIONS: S3Options = {

@@ -15,7 +15,7 @@ import { createSemaphore, type Semaphore } from '../../lib/semaphore.ts'
 import type { Resolve } from '../../net/resolver.ts'
 import { untilAborted } from '../../lib/until-aborted.ts'
 import { createWorkFolders } from './work-folders.ts'
-import type { Backend, Outcome, SpawnRequest } from '../port.ts'
+import type { Backend, Outcome, SpawnRequest } from '../../jobs/ports/backend.ts'
 
 /**
  * Inputs fetched at the same time, of which one caller has its share, whatever `maxProcesses` is: a slow host must not

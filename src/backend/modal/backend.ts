@@ -2,7 +2,7 @@ import { type Function_, FunctionCall, type ModalClient } from 'modal'
 import { uuidOfName } from '../../lib/uuid.ts'
 import type { NamedInput } from '../../jobs/job.ts'
 import type { Log } from '../../jobs/log.ts'
-import type { Metrics } from '../../metrics/port.ts'
+import type { Metrics } from '../../jobs/ports/metrics.ts'
 import { argumentErrors, checkModalInput } from './check.ts'
 import { createLogReader, type Scope } from './logs.ts'
 import { createLogTail } from './log-tail.ts'
@@ -21,7 +21,7 @@ import { openClient, RPC_TIMEOUT_MS, type RpcContext, rpcContext } from './rpc.t
 import { createCircuitBreaker } from './circuit-breaker.ts'
 import { failureOf } from './failure.ts'
 import { createPollPool, type PollTurn } from './poll-pool.ts'
-import type { Backend, Outcome, Spawned, SpawnRequest, StartWatch } from '../port.ts'
+import type { Backend, Outcome, Spawned, SpawnRequest, StartWatch } from '../../jobs/ports/backend.ts'
 
 export type ModalOptions = {
   readonly app: string

@@ -1,5 +1,5 @@
 import { LogsUnavailable } from '../../problems.ts'
-import type { Backend, LoggedCall } from '../port.ts'
+import type { Backend, LoggedCall } from '../../jobs/ports/backend.ts'
 
 /** Logs read at the same time: well below the 100 streams that a connection may be limited to. */
 export const MAX_LOG_READERS = 60

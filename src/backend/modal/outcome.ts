@@ -3,7 +3,7 @@ import { InvalidError, NotFoundError, TimeoutError } from 'modal'
 import { ClientError, Status } from 'nice-grpc'
 import { reduceUrls } from '../../lib/reduce-urls.ts'
 import type { ErrorCode } from '../../jobs/job.ts'
-import type { Outcome } from '../port.ts'
+import type { Outcome } from '../../jobs/ports/backend.ts'
 
 /** How Modal says a call ended, as it stands in the answer to a poll: the client keeps little of it. */
 export type CallResult = {

@@ -1,4 +1,4 @@
-import type { Observe } from '../../metrics/port.ts'
+import type { Observe } from '../../jobs/ports/metrics.ts'
 import { createFifo } from '../../lib/fifo.ts'
 import { createTokenBucket } from '../../lib/token-bucket.ts'
 

@@ -1,5 +1,5 @@
 import type { Log } from '../../jobs/log.ts'
-import type { QueueEntry, RunEntry } from '../port.ts'
+import type { QueueEntry, RunEntry } from '../../jobs/ports/queue.ts'
 
 /** A run of this process, under a lock that other processes respect while it is renewed. */
 export type HeldRun = {

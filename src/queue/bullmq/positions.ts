@@ -1,4 +1,4 @@
-import type { Position } from '../port.ts'
+import type { Position } from '../../jobs/ports/queue.ts'
 
 /** How many times as long as a read took its answer is used: reads take at most a twentieth of the time. */
 const REUSE_FACTOR = 20

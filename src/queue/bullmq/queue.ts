@@ -1,7 +1,7 @@
 import { Queue } from 'bullmq'
 import type { Channels } from '../../redis-channels.ts'
 import { connectRedis, unlessAway } from '../../redis.ts'
-import { keyOfEntry, type JobQueue } from '../port.ts'
+import { keyOfEntry, type JobQueue } from '../../jobs/ports/queue.ts'
 import { createPositions } from './positions.ts'
 import { QUEUE_NAME, type Runs, type RunsOptions, startRuns } from './runs.ts'
 

@@ -3,7 +3,7 @@ import { type Job as BullJob, ErrorCode, WaitingError, Worker } from 'bullmq'
 import { StoreUnavailable } from '../../problems.ts'
 import { createRareWarning, type Log } from '../../jobs/log.ts'
 import { connectPatiently } from '../../redis.ts'
-import type { RunEntry } from '../port.ts'
+import type { RunEntry } from '../../jobs/ports/queue.ts'
 import { createHeldRuns, type HeldRuns } from './held-runs.ts'
 import { renewLocks, repeat } from './lock-renewal.ts'
 

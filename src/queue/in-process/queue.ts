@@ -1,5 +1,5 @@
 import type { Log } from '../../jobs/log.ts'
-import { keyOfEntry, type JobQueue, type QueueEntry, type RunEntry } from '../port.ts'
+import { keyOfEntry, type JobQueue, type QueueEntry, type RunEntry } from '../../jobs/ports/queue.ts'
 import { createWaitingEntries } from './waiting-entries.ts'
 
 type Running = { readonly entry: QueueEntry; readonly abort: AbortController; done: Promise<void> }

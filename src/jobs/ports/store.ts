@@ -1,5 +1,5 @@
-import type { Delivery, DueDelivery } from '../jobs/delivery.ts'
-import type { Job, JobStatus } from '../jobs/job.ts'
+import type { Delivery, DueDelivery } from '../delivery.ts'
+import type { Job, JobStatus } from '../job.ts'
 
 /**
  * What a job can be owed by whoever has time: `run` unfinished, so an entry belongs in the queue; `stop` a call to

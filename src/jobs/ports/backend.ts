@@ -1,13 +1,5 @@
-import type { FieldFault } from '../problems.ts'
-import type {
-  BackendName,
-  DegradedReason,
-  ErrorCode,
-  FileKind,
-  JobInput,
-  ModelVersion,
-  NamedInput,
-} from '../jobs/job.ts'
+import type { FieldFault } from '../../problems.ts'
+import type { BackendName, DegradedReason, ErrorCode, FileKind, JobInput, ModelVersion, NamedInput } from '../job.ts'
 
 /** A file that came with the job: where it is on this machine, and a link to it for who is elsewhere. */
 export type InputFile = { readonly path: string; readonly url: string }

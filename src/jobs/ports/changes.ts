@@ -1,4 +1,4 @@
-import type { Job } from '../jobs/job.ts'
+import type { Job } from '../job.ts'
 
 export type JobListener = (job: Job) => void
 

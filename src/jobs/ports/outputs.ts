@@ -1,4 +1,4 @@
-import type { Job } from '../jobs/job.ts'
+import type { Job } from '../job.ts'
 
 /** A job that succeeded: only such a job has an output. */
 export type SucceededJob = Job & { readonly outputPath: string }

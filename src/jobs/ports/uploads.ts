@@ -1,4 +1,4 @@
-import type { FileKind, UploadedFile } from '../jobs/job.ts'
+import type { FileKind, UploadedFile } from '../job.ts'
 
 /** Files that come with one request, until a job has them. Nothing is left of one that is discarded. */
 export type Upload = {

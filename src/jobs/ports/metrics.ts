@@ -1,4 +1,4 @@
-import { DEGRADED_REASONS, type Job, type JobEvent } from '../jobs/job.ts'
+import { DEGRADED_REASONS, type Job, type JobEvent } from '../job.ts'
 
 /** Something that has happened in this process. Times are in ms. */
 export type Fact =

@@ -1,4 +1,4 @@
-import type { TryResult } from '../jobs/delivery.ts'
+import type { TryResult } from '../delivery.ts'
 
 /** One try, as it goes out. `at`: its time, in epoch ms. */
 export type WebhookMessage = {
