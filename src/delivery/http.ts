@@ -1,5 +1,5 @@
 import type * as StandardWebhooks from 'standardwebhooks'
-import type { TryResult } from '../jobs/delivery.ts'
+import type { TryResult } from '../jobs/webhooks/delivery.ts'
 import type { Resolve } from '../net/resolver.ts'
 import { createPoster, PostError } from '../net/post.ts'
 import { urlAddressFault, type UrlRule } from '../net/url-rule.ts'

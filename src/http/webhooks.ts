@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import type { Deliveries } from '../jobs/deliveries.ts'
-import { deliveryViewOf } from '../jobs/delivery-view.ts'
+import type { Deliveries } from '../jobs/webhooks/ledger.ts'
+import { deliveryViewOf } from '../jobs/webhooks/delivery-view.ts'
 import { callerOf } from './caller.ts'
 import { DeliveryParams, JobParams } from './schemas/parameters.ts'
 import { NoBody, NoQuery } from './schemas/parts.ts'

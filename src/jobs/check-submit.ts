@@ -2,8 +2,8 @@ import type { Backend } from './ports/backend.ts'
 import { type FieldFault, InvalidRequest, WebhooksNotConfigured } from '../problems.ts'
 import { checkInput } from './input.ts'
 import type { JobInput } from './job.ts'
-import { checkWebhook, type WebhookWish } from './webhook.ts'
-import type { Webhooks } from './webhooks.ts'
+import { checkWebhook, type WebhookWish } from './webhooks/options.ts'
+import type { Webhooks } from './webhooks/outbox.ts'
 
 /** The part of a submit that can be wrong. */
 export type SubmitFields = WebhookWish & {

@@ -9,7 +9,7 @@ import { createRareWarning, errorFieldsOf, type Log } from './log.ts'
 import type { JobService } from './service.ts'
 import type { Stopper } from './stopper.ts'
 import { logFieldsOf } from './trace.ts'
-import type { Webhooks } from './webhooks.ts'
+import type { Webhooks } from './webhooks/outbox.ts'
 
 export type ReconcilerParts = {
   readonly store: Pick<JobStore, 'owed' | 'get' | 'remove'>

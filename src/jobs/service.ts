@@ -35,8 +35,8 @@ import type { LinkSigner } from './links.ts'
 import { openLogs } from './logs.ts'
 import { logFieldsOf } from './trace.ts'
 import { writeAndFollow } from './ambiguous-writes.ts'
-import { webhookOf, withDelivery } from './webhook.ts'
-import type { Webhooks } from './webhooks.ts'
+import { webhookOf, withDelivery } from './webhooks/options.ts'
+import type { Webhooks } from './webhooks/outbox.ts'
 
 /** What a caller asks for. */
 export type NewJob = Omit<SubmitFields, 'input'> & {

@@ -1,4 +1,4 @@
-import type { Delivery, DueDelivery } from '../jobs/delivery.ts'
+import type { Delivery, DueDelivery } from '../jobs/webhooks/delivery.ts'
 import { createHeapMeter } from '../lib/heap-size.ts'
 import { isFinished, isOverdue, owesStop, type Job } from '../jobs/job.ts'
 import { createFifo } from '../lib/fifo.ts'

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis'
-import type { DueDelivery } from '../jobs/delivery.ts'
+import type { DueDelivery } from '../jobs/webhooks/delivery.ts'
 import { unlessAway } from '../redis.ts'
 import type { DeliveryStore } from '../jobs/ports/store.ts'
 import { behind, type Keys, upTo } from './redis-keys.ts'

@@ -1,5 +1,5 @@
 import { StoreUnavailable } from '../problems.ts'
-import type { Delivery, DueDelivery } from '../jobs/delivery.ts'
+import type { Delivery, DueDelivery } from '../jobs/webhooks/delivery.ts'
 import { expiresAt, isFinished, type Job, owesStop } from '../jobs/job.ts'
 import { digestOf, timeText } from './redis-keys.ts'
 

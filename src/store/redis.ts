@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis'
-import type { Delivery } from '../jobs/delivery.ts'
+import type { Delivery } from '../jobs/webhooks/delivery.ts'
 import { type Job, JOB_STATUSES } from '../jobs/job.ts'
 import type { Log } from '../jobs/log.ts'
 import { closeRedis, unlessAway } from '../redis.ts'

@@ -1,7 +1,7 @@
 import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Delivery } from '../../src/jobs/delivery.ts'
+import type { Delivery } from '../../src/jobs/webhooks/delivery.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'
 import type { Store } from '../../src/jobs/ports/store.ts'
 import { createSqliteStore } from '../../src/store/sqlite.ts'

@@ -1,5 +1,5 @@
 import { expect } from 'vitest'
-import { beginTry, type DueDelivery } from '../../src/jobs/delivery.ts'
+import { beginTry, type DueDelivery } from '../../src/jobs/webhooks/delivery.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import type { Store } from '../../src/jobs/ports/store.ts'
 import { aDelivery, delivered, dueOf } from '../helpers/deliveries.ts'

@@ -1,4 +1,4 @@
-import type { Delivery } from '../../src/jobs/delivery.ts'
+import type { Delivery } from '../../src/jobs/webhooks/delivery.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import type { Store } from '../../src/jobs/ports/store.ts'
 

@@ -1,5 +1,5 @@
 import type { WebhookMessage, WebhookSender } from '../../src/jobs/ports/webhook-sender.ts'
-import type { TryResult } from '../../src/jobs/delivery.ts'
+import type { TryResult } from '../../src/jobs/webhooks/delivery.ts'
 
 /** A sender for tests of the core: what is sent is recorded, and answered by `answerWith`, 200 at first. */
 export type FakeSender = WebhookSender & {

@@ -13,7 +13,7 @@ import {
   type TryResult,
   webhookIdOf,
   withdraw,
-} from '../../src/jobs/delivery.ts'
+} from '../../src/jobs/webhooks/delivery.ts'
 import { parseRetryAfter } from '../../src/lib/retry-after.ts'
 import { aDelivery } from '../helpers/deliveries.ts'
 

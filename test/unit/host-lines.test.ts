@@ -1,7 +1,7 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from 'vitest'
-import { createHostLines, type HostLinesOptions } from '../../src/jobs/host-lines.ts'
+import { createHostLines, type HostLinesOptions } from '../../src/jobs/webhooks/host-queue.ts'
 
 /** Lines whose work runs until the test ends it. */
 function scene(options: Partial<HostLinesOptions> = {}) {

@@ -1,4 +1,4 @@
-import type { Delivery, DueDelivery } from '../delivery.ts'
+import type { Delivery, DueDelivery } from '../webhooks/delivery.ts'
 import type { Job, JobStatus } from '../job.ts'
 
 /**

@@ -1,4 +1,4 @@
-import type { TryResult } from '../delivery.ts'
+import type { TryResult } from '../webhooks/delivery.ts'
 
 /** One try, as it goes out. `at`: its time, in epoch ms. */
 export type WebhookMessage = {

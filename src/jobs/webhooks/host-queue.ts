@@ -1,4 +1,4 @@
-import { createFifo, type Fifo } from '../lib/fifo.ts'
+import { createFifo, type Fifo } from '../../lib/fifo.ts'
 
 /** A piece of work of a caller for a host, and the name by which it is waited for only once. */
 export type HostWork = { readonly key: string; readonly caller: string; readonly host: string; run(): Promise<void> }

@@ -1,10 +1,10 @@
-import { DeliveryInProgress, DeliveryNotFound, WebhooksNotConfigured, WebhookSecretNotShown } from '../problems.ts'
-import type { DeliveryStore } from './ports/store.ts'
-import { ANONYMOUS_ID, type Caller } from './caller.ts'
+import { DeliveryInProgress, DeliveryNotFound, WebhooksNotConfigured, WebhookSecretNotShown } from '../../problems.ts'
+import type { DeliveryStore } from '../ports/store.ts'
+import { ANONYMOUS_ID, type Caller } from '../caller.ts'
 import { askAgain, type Delivery } from './delivery.ts'
-import type { Job } from './job.ts'
-import type { JobService } from './service.ts'
-import type { Webhooks } from './webhooks.ts'
+import type { Job } from '../job.ts'
+import type { JobService } from '../service.ts'
+import type { Webhooks } from './outbox.ts'
 
 export type DeliveriesParts = {
   readonly store: Pick<DeliveryStore, 'deliveriesOf' | 'updateDelivery'>

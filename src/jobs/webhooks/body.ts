@@ -1,6 +1,6 @@
-import type { Job, WebhookEvent } from './job.ts'
-import type { LinkSigner } from './links.ts'
-import { type JobView, viewOf } from './view.ts'
+import type { Job, WebhookEvent } from '../job.ts'
+import type { LinkSigner } from '../links.ts'
+import { type JobView, viewOf } from '../view.ts'
 
 /** Largest body of a webhook, in bytes: receivers are promised less than 20 KB. */
 export const BODY_MAX_BYTES = 20_000

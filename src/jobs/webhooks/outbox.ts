@@ -1,6 +1,6 @@
-import type { WebhookSender } from './ports/webhook-sender.ts'
-import type { Fact, Observe } from './ports/metrics.ts'
-import type { DeliveryStore } from './ports/store.ts'
+import type { WebhookSender } from '../ports/webhook-sender.ts'
+import type { Fact, Observe } from '../ports/metrics.ts'
+import type { DeliveryStore } from '../ports/store.ts'
 import {
   beginTry,
   type Delivery,
@@ -12,10 +12,10 @@ import {
   webhookIdOf,
   withdraw,
 } from './delivery.ts'
-import { createFairSemaphore } from '../lib/fair-semaphore.ts'
-import { createHostLines } from './host-lines.ts'
-import { createRareWarning, errorFieldsOf, type Log } from './log.ts'
-import { childOf, logFieldsOf } from './trace.ts'
+import { createFairSemaphore } from '../../lib/fair-semaphore.ts'
+import { createHostLines } from './host-queue.ts'
+import { createRareWarning, errorFieldsOf, type Log } from '../log.ts'
+import { childOf, logFieldsOf } from '../trace.ts'
 
 export type WebhooksParts = {
   readonly store: DeliveryStore

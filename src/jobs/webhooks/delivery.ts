@@ -1,4 +1,4 @@
-import type { WebhookEvent } from './job.ts'
+import type { WebhookEvent } from '../job.ts'
 
 /**
  * A delivery's life, written down once:

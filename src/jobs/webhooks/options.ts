@@ -1,8 +1,8 @@
-import type { FieldFault } from '../problems.ts'
-import { urlFormFault } from '../net/url-form.ts'
+import type { FieldFault } from '../../problems.ts'
+import { urlFormFault } from '../../net/url-form.ts'
 import type { Delivery } from './delivery.ts'
-import { currentAttempt, isFinished, type Job, type Webhook, WEBHOOK_EVENTS, type WebhookEvent } from './job.ts'
-import { type BodyParts, webhookBodyOf } from './webhook-body.ts'
+import { currentAttempt, isFinished, type Job, type Webhook, WEBHOOK_EVENTS, type WebhookEvent } from '../job.ts'
+import { type BodyParts, webhookBodyOf } from './body.ts'
 
 /** What a caller is told of where it does not say: the ends. */
 export const DEFAULT_EVENTS: readonly WebhookEvent[] = ['job.succeeded', 'job.failed', 'job.canceled']
