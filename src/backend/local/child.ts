@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import type { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { PROCESS_NAME } from '../../process-name.ts'
+import { PROCESS_NAME } from '../../lib/process-identity.ts'
 import { OWNER_VARIABLE } from './orphans.ts'
 import { RunFailure } from './run-failure.ts'
 

@@ -1,6 +1,6 @@
 import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { isGone, PROCESS_NAME } from '../../process-name.ts'
+import { isGone, PROCESS_NAME } from '../../lib/process-identity.ts'
 import { killOrphans } from './orphans.ts'
 
 /** Folders for what a run writes on its way. */
