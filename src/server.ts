@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import type { Config } from './config/config.ts'
-import { beginBoot, endBoot } from './runtime.ts'
+import { beginBoot, endBoot } from './process/boot.ts'
 import type { Wired } from './wiring.ts'
 
 beginBoot()
@@ -21,7 +21,7 @@ const [
 ] = await Promise.all([
   import('./config/config.ts'),
   import('./problems.ts'),
-  import('./log.ts'),
+  import('./process/log.ts'),
   import('./wiring.ts'),
   import('./app.ts'),
   import('./http/settings.ts'),

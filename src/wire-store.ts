@@ -9,7 +9,7 @@ import type { Job } from './jobs/job.ts'
 import { logFieldsOf } from './jobs/trace.ts'
 import type { JobQueue } from './jobs/ports/queue.ts'
 import type { Channels as RedisChannels } from './redis-channels.ts'
-import { oldGenerationLimit } from './runtime.ts'
+import { oldGenerationLimit } from './process/boot.ts'
 import type { SecretKeeper, Store } from './jobs/ports/store.ts'
 
 /** The path of a store in a file; undefined for any other. */

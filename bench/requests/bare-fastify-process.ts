@@ -7,7 +7,7 @@ import { JobReply } from '../../src/http/schemas/job.ts'
 import { JobParams, JobQuery } from '../../src/http/schemas/parameters.ts'
 import { NoQuery } from '../../src/http/schemas/parts.ts'
 import { createValidatorCompiler } from '../../src/http/validation.ts'
-import { createLogger } from '../../src/log.ts'
+import { createLogger } from '../../src/process/log.ts'
 import { type PlainJob, plainJobOf } from './plain-job.ts'
 
 // `node bare-fastify-process.ts`: two routes of the server in Fastify alone, on a free port, which it sends to its

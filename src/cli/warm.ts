@@ -1,12 +1,12 @@
 import { flushCompileCache } from 'node:module'
-import { beginBoot } from '../runtime.ts'
+import { beginBoot } from '../process/boot.ts'
 
 // Loads what the server loads and starts nothing: fills the compile cache, so that the first start is as fast as the next.
 beginBoot()
 await Promise.all([
   ...[
     '../config/config.ts',
-    '../log.ts',
+    '../process/log.ts',
     '../wiring.ts',
     '../app.ts',
     '../store/memory.ts',

@@ -7,7 +7,7 @@ import type { ProgressLimits } from './progress.ts'
 import type { RequestLimits } from './rate-limits.ts'
 import type { UnsentLimits } from './unsent.ts'
 import type { UploadLimits } from './uploads.ts'
-import { oldGenerationLimit } from '../runtime.ts'
+import { oldGenerationLimit } from '../process/boot.ts'
 
 /** What an operator can say of the HTTP side. */
 export type HttpSettings = ConnectionLimits &

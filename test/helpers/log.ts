@@ -1,6 +1,6 @@
 import { Writable } from 'node:stream'
 import { type Logger, pino } from 'pino'
-import { createLogger } from '../../src/log.ts'
+import { createLogger } from '../../src/process/log.ts'
 
 export type LogLine = Record<string, unknown> & { level: string; msg: string }
 

@@ -1,6 +1,6 @@
 import { PassThrough } from 'node:stream'
 import { expect, test } from 'vitest'
-import { createLogger } from '../../src/log.ts'
+import { createLogger } from '../../src/process/log.ts'
 
 async function logged(NODE_ENV: 'development' | 'production', isTTY: boolean): Promise<string> {
   const out = Object.assign(new PassThrough(), { isTTY })

@@ -9,7 +9,7 @@ import { getHeapStatistics, setFlagsFromString } from 'node:v8'
  */
 export function beginBoot(): void {
   setFlagsFromString('--semi-space-growth-factor=1')
-  enableCompileCache(join(import.meta.dirname, '../node_modules/.cache/compile'))
+  enableCompileCache(join(import.meta.dirname, '../../node_modules/.cache/compile'))
 }
 
 /** Lets the young generation grow again as the load asks for it (V8's default). */

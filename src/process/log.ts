@@ -1,5 +1,5 @@
 import { type DestinationStream, type Logger, pino, stdTimeFunctions } from 'pino'
-import type { Config } from './config/config.ts'
+import type { Config } from '../config/config.ts'
 
 type LogConfig = Pick<Config, 'LOG_LEVEL' | 'NODE_ENV'>
 type Output = NodeJS.WritableStream & { readonly isTTY?: boolean }
