@@ -8,7 +8,7 @@ import type { Uploads } from './jobs/ports/uploads.ts'
 import type { Job } from './jobs/job.ts'
 import { logFieldsOf } from './jobs/trace.ts'
 import type { JobQueue } from './jobs/ports/queue.ts'
-import type { Channels as RedisChannels } from './redis-channels.ts'
+import type { Channels as RedisChannels } from './redis/channels.ts'
 import { oldGenerationLimit } from './process/boot.ts'
 import type { SecretKeeper, Store } from './jobs/ports/store.ts'
 
@@ -32,7 +32,7 @@ export type Channels = RedisChannels | undefined
 
 /** Opens what replicas talk on to each other. */
 export async function openChannels(config: Config, log: Logger): Promise<Channels> {
-  return hasReplicas(config) ? (await import('./redis-channels.ts')).openChannels(redisOf(config, log)) : undefined
+  return hasReplicas(config) ? (await import('./redis/channels.ts')).openChannels(redisOf(config, log)) : undefined
 }
 
 /** Opens what tells of how jobs are, at all replicas. */

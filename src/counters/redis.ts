@@ -1,4 +1,4 @@
-import { connectRedis, type RedisSettings, unlessAway } from '../redis.ts'
+import { connectRedis, type RedisSettings, unlessAway } from '../redis/connection.ts'
 import type { Counter } from '../jobs/ports/counter.ts'
 
 /** The window begins with the first count, and a key that lost its end gets one: none may count for ever. */

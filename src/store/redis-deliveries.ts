@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis'
 import type { DueDelivery } from '../jobs/webhooks/delivery.ts'
-import { unlessAway } from '../redis.ts'
+import { unlessAway } from '../redis/connection.ts'
 import type { DeliveryStore } from '../jobs/ports/store.ts'
 import { behind, type Keys, upTo } from './redis-keys.ts'
 import { OWED_PAGE } from './redis-pages.ts'

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis'
-import { unlessAway } from '../redis.ts'
+import { unlessAway } from '../redis/connection.ts'
 import { INSERT, PAGE, REMOVE, REOPEN, UPDATE, UPDATE_DELIVERY } from './redis-lua.ts'
 import { UnreadableRecord } from './redis-records.ts'
 

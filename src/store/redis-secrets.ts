@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis'
-import { unlessAway } from '../redis.ts'
+import { unlessAway } from '../redis/connection.ts'
 import type { SecretKeeper } from '../jobs/ports/store.ts'
 import type { Keys } from './redis-keys.ts'
 import { newSecret } from './secrets.ts'

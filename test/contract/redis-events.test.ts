@@ -1,5 +1,5 @@
 import { createRedisBus } from '../../src/changes/redis.ts'
-import { openChannels } from '../../src/redis-channels.ts'
+import { openChannels } from '../../src/redis/channels.ts'
 import { silentLog } from '../helpers/log.ts'
 import { describeWithRedis } from '../helpers/redis.ts'
 import { testContract } from './contract.ts'

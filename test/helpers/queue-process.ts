@@ -1,5 +1,5 @@
 import { createBullmqQueue } from '../../src/queue/bullmq/queue.ts'
-import { openChannels } from '../../src/redis-channels.ts'
+import { openChannels } from '../../src/redis/channels.ts'
 import { silentLog } from './log.ts'
 
 // A replica's queue in a process of its own, whose runs never finish by themselves. It sends the entry of each start.

@@ -4,7 +4,7 @@ import { Redis } from 'ioredis'
 import { onTestFinished } from 'vitest'
 import { type BullmqQueueOptions, createBullmqQueue } from '../../src/queue/bullmq/queue.ts'
 import type { QueueEntry, RunEntry } from '../../src/jobs/ports/queue.ts'
-import { openChannels } from '../../src/redis-channels.ts'
+import { openChannels } from '../../src/redis/channels.ts'
 import { silentLog } from './log.ts'
 
 export const entries = (count: number): QueueEntry[] =>

@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
-import { COMMAND_TIMEOUT_MS } from '../../src/redis.ts'
+import { COMMAND_TIMEOUT_MS } from '../../src/redis/connection.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import type { Store } from '../../src/jobs/ports/store.ts'
 import { createRedisStore, openRedisStore } from '../../src/store/redis.ts'

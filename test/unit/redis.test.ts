@@ -1,7 +1,7 @@
 import { createServer, connect as connectSocket, type AddressInfo, type Socket } from 'node:net'
 import { once } from 'node:events'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { closeRedis, COMMAND_TIMEOUT_MS, connectRedis, unlessAway, wordsOf } from '../../src/redis.ts'
+import { closeRedis, COMMAND_TIMEOUT_MS, connectRedis, unlessAway, wordsOf } from '../../src/redis/connection.ts'
 import { recordingLog } from '../helpers/log.ts'
 import { describeWithRedisServer } from '../helpers/redis.ts'
 import { until } from '../helpers/until.ts'

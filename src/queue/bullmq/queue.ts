@@ -1,6 +1,6 @@
 import { Queue } from 'bullmq'
-import type { Channels } from '../../redis-channels.ts'
-import { connectRedis, unlessAway } from '../../redis.ts'
+import type { Channels } from '../../redis/channels.ts'
+import { connectRedis, unlessAway } from '../../redis/connection.ts'
 import { keyOfEntry, type JobQueue } from '../../jobs/ports/queue.ts'
 import { createPositions } from './positions.ts'
 import { QUEUE_NAME, type Runs, type RunsOptions, startRuns } from './runs.ts'

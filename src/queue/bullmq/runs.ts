@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type Job as BullJob, ErrorCode, WaitingError, Worker } from 'bullmq'
 import { StoreUnavailable } from '../../problems.ts'
 import { createRareWarning, type Log } from '../../jobs/log.ts'
-import { connectPatiently } from '../../redis.ts'
+import { connectPatiently } from '../../redis/connection.ts'
 import type { RunEntry } from '../../jobs/ports/queue.ts'
 import { createHeldRuns, type HeldRuns } from './held-runs.ts'
 import { renewLocks, repeat } from './lock-renewal.ts'
@@ -143,7 +143,7 @@ const LOST_ENTRY: readonly unknown[] = [
 
 const STEP_FAILED = 'a step of the queue failed; retrying'
 
-/** Logs BullMQ's errors. Lost entries and connections are expected: `src/redis.ts` logs that Redis is unavailable. */
+/** Logs BullMQ's errors. Lost entries and connections are expected: `src/redis/connection.ts` logs that Redis is unavailable. */
 function createErrorLog(log: Log) {
   const warnRarely = createRareWarning(log)
   return (error: unknown): 'expected' | 'unexpected' => {

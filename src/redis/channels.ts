@@ -7,7 +7,7 @@ import {
   type RedisSettings,
   unlessAway,
   whenReady,
-} from './redis.ts'
+} from './connection.ts'
 
 /** What is talked of between replicas: jobs as just written, and runs that are to end. */
 const TOPICS = ['jobs', 'drops'] as const

@@ -1,6 +1,6 @@
 import { Redis, type RedisOptions } from 'ioredis'
-import { StoreUnavailable } from './problems.ts'
-import { createLineLimit, type Log } from './jobs/log.ts'
+import { StoreUnavailable } from '../problems.ts'
+import { createLineLimit, type Log } from '../jobs/log.ts'
 
 /** Longest a command waits for a connection, and then for its answer, in ms each: a request is answered 503 then. */
 export const COMMAND_TIMEOUT_MS = 2_000
