@@ -62,7 +62,7 @@ const HEAP_SHARE = 0.5
 
 async function openMemory(config: Config, { artifacts, uploads }: JobFiles, log: Logger) {
   const [{ createMemoryStore }, { createMemorySecrets }] = await Promise.all([
-    import('./store/memory.ts'),
+    import('./store/memory/store.ts'),
     import('./store/secrets.ts'),
   ])
   const onForgotten = (job: Job) => {

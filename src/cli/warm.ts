@@ -9,7 +9,7 @@ await Promise.all([
     '../process/log.ts',
     '../wiring.ts',
     '../app.ts',
-    '../store/memory.ts',
+    '../store/memory/store.ts',
     '../files/outputs-local.ts',
     '../files/outputs-modal.ts',
   ].map((path) => import(path)),

@@ -20,7 +20,7 @@ import type {
 } from '../jobs/ports/store.ts'
 import { createSqliteSecrets } from './sqlite-secrets.ts'
 import { createDeliveryRows, type DeliveryRows, prepareDeliveries } from './sqlite-deliveries.ts'
-import { comparePositions } from './timeline.ts'
+import { comparePositions } from './memory/timeline.ts'
 
 /** Jobs read at once while looking for what is owed: enough to be quick, few enough not to hold up the loop. */
 const OWED_PAGE = 200

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { JobStore } from '../../src/jobs/ports/store.ts'
 import { createSqliteStore } from '../../src/store/sqlite.ts'
-import { createMemoryStore } from '../../src/store/memory.ts'
+import { createMemoryStore } from '../../src/store/memory/store.ts'
 import { testBites, testContract } from './contract.ts'
 import { storeContract as cases } from './store.ts'
 

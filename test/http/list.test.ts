@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { createMemoryStore } from '../../src/store/memory.ts'
+import { createMemoryStore } from '../../src/store/memory/store.ts'
 import { createSqliteStore, createStoreOn } from '../../src/store/sqlite.ts'
 import { openSqliteFile } from '../../src/store/sqlite-file.ts'
 import type { JobView } from '../../src/jobs/view.ts'

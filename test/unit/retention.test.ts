@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { RESUME_SWEEP_MS } from '../../src/jobs/reconciler.ts'
-import { createMemoryStore } from '../../src/store/memory.ts'
+import { createMemoryStore } from '../../src/store/memory/store.ts'
 import { createSqliteStore } from '../../src/store/sqlite.ts'
 import type { Artifacts } from '../../src/jobs/ports/outputs.ts'
 import { anybody, type Core, startCore } from '../helpers/core.ts'

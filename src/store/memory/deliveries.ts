@@ -1,4 +1,4 @@
-import type { Delivery, DueDelivery } from '../jobs/webhooks/delivery.ts'
+import type { Delivery, DueDelivery } from '../../jobs/webhooks/delivery.ts'
 import { createLine } from './timeline.ts'
 
 /** Deliveries by job, and beside them the order in which the pending ones are due. */

@@ -1,9 +1,9 @@
-import type { Delivery, DueDelivery } from '../jobs/webhooks/delivery.ts'
-import { createHeapMeter } from '../lib/heap-size.ts'
-import { isFinished, isOverdue, owesStop, type Job } from '../jobs/job.ts'
-import { createFifo } from '../lib/fifo.ts'
-import { createDeliveryMaps, type DeliveryMaps } from './memory-deliveries.ts'
-import type { InsertLimits, Owed, Reopened, Store } from '../jobs/ports/store.ts'
+import type { Delivery, DueDelivery } from '../../jobs/webhooks/delivery.ts'
+import { createHeapMeter } from '../../lib/heap-size.ts'
+import { isFinished, isOverdue, owesStop, type Job } from '../../jobs/job.ts'
+import { createFifo } from '../../lib/fifo.ts'
+import { createDeliveryMaps, type DeliveryMaps } from './deliveries.ts'
+import type { InsertLimits, Owed, Reopened, Store } from '../../jobs/ports/store.ts'
 import { createTimelines } from './timeline.ts'
 
 /** What the indexes take for a job or a delivery, in bytes; measured. */

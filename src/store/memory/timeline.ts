@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module'
 import type BTreeType from 'sorted-btree'
-import { type Job, JOB_STATUSES } from '../jobs/job.ts'
-import type { ListPosition, ListQuery } from '../jobs/ports/store.ts'
+import { type Job, JOB_STATUSES } from '../../jobs/job.ts'
+import type { ListPosition, ListQuery } from '../../jobs/ports/store.ts'
 
 /** The places of jobs in the lists that can be asked for. */
 export type Timelines = {
