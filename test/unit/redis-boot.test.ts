@@ -1,8 +1,8 @@
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { BootError } from '../../src/problems.ts'
-import { openRedisStore } from '../../src/store/redis.ts'
-import { refuseUnfit } from '../../src/store/redis-boot.ts'
+import { openRedisStore } from '../../src/store/redis/store.ts'
+import { refuseUnfit } from '../../src/store/redis/boot.ts'
 import { recordingLog } from '../helpers/log.ts'
 import { describeWithRedisServer } from '../helpers/redis.ts'
 

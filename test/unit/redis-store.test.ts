@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vit
 import { COMMAND_TIMEOUT_MS } from '../../src/redis/connection.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import type { Store } from '../../src/jobs/ports/store.ts'
-import { createRedisStore, openRedisStore } from '../../src/store/redis.ts'
+import { createRedisStore, openRedisStore } from '../../src/store/redis/store.ts'
 import { comparePositions } from '../../src/store/memory/timeline.ts'
 import { aDelivery, delivered, dueOf } from '../helpers/deliveries.ts'
 import { aJob, after, spawned, succeeded } from '../helpers/jobs.ts'

@@ -1,7 +1,7 @@
-import { StoreUnavailable } from '../problems.ts'
-import type { Delivery, DueDelivery } from '../jobs/webhooks/delivery.ts'
-import { expiresAt, isFinished, type Job, owesStop } from '../jobs/job.ts'
-import { digestOf, timeText } from './redis-keys.ts'
+import { StoreUnavailable } from '../../problems.ts'
+import type { Delivery, DueDelivery } from '../../jobs/webhooks/delivery.ts'
+import { expiresAt, isFinished, type Job, owesStop } from '../../jobs/job.ts'
+import { digestOf, timeText } from './keys.ts'
 
 /** The form of the records that this release writes, and the only one it touches. Raised when the form changes. */
 export const SCHEMA = 1

@@ -1,4 +1,4 @@
-import { SCHEMA } from './redis-records.ts'
+import { SCHEMA } from './records.ts'
 
 /**
  * Every write is one of these, so that nothing of it is seen before all of it is, and looks at all it depends on before

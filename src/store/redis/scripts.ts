@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis'
-import { unlessAway } from '../redis/connection.ts'
-import { INSERT, PAGE, REMOVE, REOPEN, UPDATE, UPDATE_DELIVERY } from './redis-lua.ts'
-import { UnreadableRecord } from './redis-records.ts'
+import { unlessAway } from '../../redis/connection.ts'
+import { INSERT, PAGE, REMOVE, REOPEN, UPDATE, UPDATE_DELIVERY } from './lua.ts'
+import { UnreadableRecord } from './records.ts'
 
 /** `keys` are those that Redis is told of, `parameters` what else the script is given. */
 type Script<Answer> = (keys: readonly string[], parameters: readonly (string | number)[]) => Promise<Answer>

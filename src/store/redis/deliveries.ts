@@ -1,11 +1,11 @@
 import type { Redis } from 'ioredis'
-import type { DueDelivery } from '../jobs/webhooks/delivery.ts'
-import { unlessAway } from '../redis/connection.ts'
-import type { DeliveryStore } from '../jobs/ports/store.ts'
-import { behind, type Keys, upTo } from './redis-keys.ts'
-import { OWED_PAGE } from './redis-pages.ts'
-import { deliveryOf, deliveryRecordOf, dueAtPlace } from './redis-records.ts'
-import { isDone, type Scripts } from './redis-scripts.ts'
+import type { DueDelivery } from '../../jobs/webhooks/delivery.ts'
+import { unlessAway } from '../../redis/connection.ts'
+import type { DeliveryStore } from '../../jobs/ports/store.ts'
+import { behind, type Keys, upTo } from './keys.ts'
+import { OWED_PAGE } from './pages.ts'
+import { deliveryOf, deliveryRecordOf, dueAtPlace } from './records.ts'
+import { isDone, type Scripts } from './scripts.ts'
 
 /** The outbox. A try writes a delivery's record, never its body again. */
 export function createDeliveries(redis: Redis, { keys, scripts }: { keys: Keys; scripts: Scripts }): DeliveryStore {

@@ -1,8 +1,8 @@
 import type { Redis } from 'ioredis'
-import { unlessAway } from '../redis/connection.ts'
-import type { SecretKeeper } from '../jobs/ports/store.ts'
-import type { Keys } from './redis-keys.ts'
-import { newSecret } from './secrets.ts'
+import { unlessAway } from '../../redis/connection.ts'
+import type { SecretKeeper } from '../../jobs/ports/store.ts'
+import type { Keys } from './keys.ts'
+import { newSecret } from '../secrets.ts'
 
 /** Secrets beside the jobs, the same for every process that has these jobs: the first of several to ask makes one. */
 export function createRedisSecrets(redis: Redis, { secrets }: Keys): SecretKeeper {

@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto'
-import type { JobStatus } from '../jobs/job.ts'
-import type { ListPosition } from '../jobs/ports/store.ts'
+import type { JobStatus } from '../../jobs/job.ts'
+import type { ListPosition } from '../../jobs/ports/store.ts'
 
 /**
  * The names of all that is kept. `{prefix}` is a hash tag: on a cluster everything lies on one node, where a script

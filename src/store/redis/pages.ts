@@ -1,9 +1,9 @@
-import type { Job } from '../jobs/job.ts'
-import type { Log } from '../jobs/log.ts'
-import { createLru } from '../lib/lru.ts'
-import { behind, idAt } from './redis-keys.ts'
-import { jobOf, UnreadableRecord } from './redis-records.ts'
-import type { Scripts } from './redis-scripts.ts'
+import type { Job } from '../../jobs/job.ts'
+import type { Log } from '../../jobs/log.ts'
+import { createLru } from '../../lib/lru.ts'
+import { behind, idAt } from './keys.ts'
+import { jobOf, UnreadableRecord } from './records.ts'
+import type { Scripts } from './scripts.ts'
 
 /** Jobs read at once while looking for what is owed: enough to be quick, few enough not to hold up Redis. */
 export const OWED_PAGE = 200

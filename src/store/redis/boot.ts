@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis'
-import { BootError } from '../problems.ts'
-import { connectRedis, type RedisSettings, wordsOf } from '../redis/connection.ts'
-import { adviceOf, type Facts, factsOf } from './redis-facts.ts'
+import { BootError } from '../../problems.ts'
+import { connectRedis, type RedisSettings, wordsOf } from '../../redis/connection.ts'
+import { adviceOf, type Facts, factsOf } from './facts.ts'
 
 /** How long a Redis that does not answer is tried at boot, in ms: long enough for one that starts at the same time. */
 const BOOT_PATIENCE_MS = 10_000
