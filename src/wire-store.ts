@@ -22,7 +22,7 @@ export type JobFiles = { readonly artifacts: Artifacts; readonly uploads: Upload
 /** Opens where jobs are kept, as `JOB_STORE` says. */
 export async function openStore(config: Config, files: JobFiles, log: Logger): Promise<Store & SecretKeeper> {
   const path = sqlitePathOf(config)
-  if (path !== undefined) return (await import('./store/sqlite.ts')).createSqliteStore({ path, log })
+  if (path !== undefined) return (await import('./store/sqlite/store.ts')).createSqliteStore({ path, log })
   if (hasReplicas(config)) return (await import('./store/redis/store.ts')).openRedisStore(redisOf(config, log))
   return openMemory(config, files, log)
 }

@@ -1,6 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { applyEvent, type Job, type JobEvent } from '../../src/jobs/job.ts'
-import { createSqliteStore } from '../../src/store/sqlite.ts'
+import { createSqliteStore } from '../../src/store/sqlite/store.ts'
 
 /** Jobs whose writes share a transaction. */
 const BATCH = 5_000

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { RESUME_SWEEP_MS } from '../../src/jobs/reconciler.ts'
 import { createMemoryStore } from '../../src/store/memory/store.ts'
-import { createSqliteStore } from '../../src/store/sqlite.ts'
+import { createSqliteStore } from '../../src/store/sqlite/store.ts'
 import type { Artifacts } from '../../src/jobs/ports/outputs.ts'
 import { anybody, type Core, startCore } from '../helpers/core.ts'
 import { aDelivery, delivered } from '../helpers/deliveries.ts'

@@ -2,7 +2,7 @@ import { mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { BootError } from '../problems.ts'
+import { BootError } from '../../problems.ts'
 
 /** How long a second process waits for the first to let go of the file, in ms: long enough for a rolling restart. */
 const LOCK_WAIT_MS = 5_000

@@ -1,5 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite'
-import type { Delivery, DueDelivery } from '../jobs/webhooks/delivery.ts'
+import type { Delivery, DueDelivery } from '../../jobs/webhooks/delivery.ts'
 
 /** The deliveries' part of the file. Who calls them sees to the transaction. */
 export type DeliveryRows = {

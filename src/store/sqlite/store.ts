@@ -1,13 +1,13 @@
 import { statSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
-import { StoreUnavailable } from '../problems.ts'
-import type { Delivery, DueDelivery } from '../jobs/webhooks/delivery.ts'
-import { expiresAt, isFinished, type Job, JOB_STATUSES, owesStop } from '../jobs/job.ts'
-import type { Log } from '../jobs/log.ts'
+import { StoreUnavailable } from '../../problems.ts'
+import type { Delivery, DueDelivery } from '../../jobs/webhooks/delivery.ts'
+import { expiresAt, isFinished, type Job, JOB_STATUSES, owesStop } from '../../jobs/job.ts'
+import type { Log } from '../../jobs/log.ts'
 import { createGroupCommit } from './group-commit.ts'
-import { codeOf, describeFault, openSqliteFile } from './sqlite-file.ts'
-import { createLru } from '../lib/lru.ts'
+import { codeOf, describeFault, openSqliteFile } from './file.ts'
+import { createLru } from '../../lib/lru.ts'
 import type {
   InsertLimits,
   Inserted,
@@ -17,10 +17,10 @@ import type {
   Reopened,
   SecretKeeper,
   Store,
-} from '../jobs/ports/store.ts'
-import { createSqliteSecrets } from './sqlite-secrets.ts'
-import { createDeliveryRows, type DeliveryRows, prepareDeliveries } from './sqlite-deliveries.ts'
-import { comparePositions } from './memory/timeline.ts'
+} from '../../jobs/ports/store.ts'
+import { createSqliteSecrets } from './secrets.ts'
+import { createDeliveryRows, type DeliveryRows, prepareDeliveries } from './deliveries.ts'
+import { comparePositions } from '../memory/timeline.ts'
 
 /** Jobs read at once while looking for what is owed: enough to be quick, few enough not to hold up the loop. */
 const OWED_PAGE = 200

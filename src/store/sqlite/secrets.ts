@@ -1,7 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite'
-import type { SecretKeeper } from '../jobs/ports/store.ts'
-import { newSecret } from './secrets.ts'
-import { describeFault } from './sqlite-file.ts'
+import type { SecretKeeper } from '../../jobs/ports/store.ts'
+import { newSecret } from '../secrets.ts'
+import { describeFault } from './file.ts'
 
 /** Secrets in the file of the jobs, whose schema is up to date. Asked for at boot: a fault of the file is a `BootError`. */
 export function createSqliteSecrets(db: DatabaseSync, path: string): SecretKeeper {
