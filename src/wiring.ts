@@ -200,7 +200,7 @@ async function openAuth(config: Config, log: Logger): Promise<Auth> {
 const CLAIM_MARGIN_MS = 5_000
 
 async function openSender(config: Config, resolve: Resolve): Promise<WebhookSender> {
-  const { createHttpSender } = await import('./delivery/http.ts')
+  const { createHttpSender } = await import('./webhooks/sender.ts')
   return createHttpSender({
     secrets: config.WEBHOOK_SECRET === undefined ? [] : parseWebhookSecrets(config.WEBHOOK_SECRET),
     urlRule: { allowPrivate: config.WEBHOOK_ALLOW_PRIVATE },

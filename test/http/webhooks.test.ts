@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { createServer } from 'node:net'
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
-import { createHttpSender, type HttpSenderOptions } from '../../src/delivery/http.ts'
+import { createHttpSender, type HttpSenderOptions } from '../../src/webhooks/sender.ts'
 import { aBody, problemOf, startApp, type TestApp } from '../helpers/app.ts'
 import { as, knownCallers } from '../helpers/callers.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'

@@ -1,7 +1,7 @@
 import { createHmac, hkdfSync, randomBytes } from 'node:crypto'
 import { Webhook } from 'standardwebhooks'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { createHttpSender, type HttpSenderOptions } from '../../src/delivery/http.ts'
+import { createHttpSender, type HttpSenderOptions } from '../../src/webhooks/sender.ts'
 import type { WebhookMessage } from '../../src/jobs/ports/webhook-sender.ts'
 import { parseWebhookSecrets } from '../../src/config/webhook-secrets.ts'
 import { createResolver } from '../../src/net/resolver.ts'
