@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import type { Config } from './config/config.ts'
 import { beginBoot, endBoot } from './process/boot.ts'
-import type { Wired } from './wiring.ts'
+import type { Wired } from './wiring/wire.ts'
 
 beginBoot()
 // From the first moment on: by default this signal ends the process.
@@ -22,7 +22,7 @@ const [
   import('./config/config.ts'),
   import('./problems.ts'),
   import('./process/log.ts'),
-  import('./wiring.ts'),
+  import('./wiring/wire.ts'),
   import('./app.ts'),
   import('./http/settings.ts'),
   import('./jobs/log.ts'),

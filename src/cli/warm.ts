@@ -7,7 +7,7 @@ await Promise.all([
   ...[
     '../config/config.ts',
     '../process/log.ts',
-    '../wiring.ts',
+    '../wiring/wire.ts',
     '../app.ts',
     '../store/memory/store.ts',
     '../files/outputs-local.ts',

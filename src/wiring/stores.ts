@@ -1,16 +1,16 @@
 import type { Logger } from 'pino'
-import type { Artifacts } from './jobs/ports/outputs.ts'
-import { type Config, nodeFlags } from './config/config.ts'
-import { hasReplicas } from './config/checks.ts'
-import type { Counter } from './jobs/ports/counter.ts'
-import type { EventBus } from './jobs/ports/changes.ts'
-import type { Uploads } from './jobs/ports/uploads.ts'
-import type { Job } from './jobs/job.ts'
-import { logFieldsOf } from './jobs/trace.ts'
-import type { JobQueue } from './jobs/ports/queue.ts'
-import type { Channels as RedisChannels } from './redis/channels.ts'
-import { oldGenerationLimit } from './process/boot.ts'
-import type { SecretKeeper, Store } from './jobs/ports/store.ts'
+import type { Artifacts } from '../jobs/ports/outputs.ts'
+import { type Config, nodeFlags } from '../config/config.ts'
+import { hasReplicas } from '../config/checks.ts'
+import type { Counter } from '../jobs/ports/counter.ts'
+import type { EventBus } from '../jobs/ports/changes.ts'
+import type { Uploads } from '../jobs/ports/uploads.ts'
+import type { Job } from '../jobs/job.ts'
+import { logFieldsOf } from '../jobs/trace.ts'
+import type { JobQueue } from '../jobs/ports/queue.ts'
+import type { Channels as RedisChannels } from '../redis/channels.ts'
+import { oldGenerationLimit } from '../process/boot.ts'
+import type { SecretKeeper, Store } from '../jobs/ports/store.ts'
 
 /** The path of a store in a file; undefined for any other. */
 export const sqlitePathOf = ({ JOB_STORE }: Pick<Config, 'JOB_STORE'>): string | undefined =>
@@ -22,8 +22,8 @@ export type JobFiles = { readonly artifacts: Artifacts; readonly uploads: Upload
 /** Opens where jobs are kept, as `JOB_STORE` says. */
 export async function openStore(config: Config, files: JobFiles, log: Logger): Promise<Store & SecretKeeper> {
   const path = sqlitePathOf(config)
-  if (path !== undefined) return (await import('./store/sqlite/store.ts')).createSqliteStore({ path, log })
-  if (hasReplicas(config)) return (await import('./store/redis/store.ts')).openRedisStore(redisOf(config, log))
+  if (path !== undefined) return (await import('../store/sqlite/store.ts')).createSqliteStore({ path, log })
+  if (hasReplicas(config)) return (await import('../store/redis/store.ts')).openRedisStore(redisOf(config, log))
   return openMemory(config, files, log)
 }
 
@@ -32,26 +32,26 @@ export type Channels = RedisChannels | undefined
 
 /** Opens what replicas talk on to each other. */
 export async function openChannels(config: Config, log: Logger): Promise<Channels> {
-  return hasReplicas(config) ? (await import('./redis/channels.ts')).openChannels(redisOf(config, log)) : undefined
+  return hasReplicas(config) ? (await import('../redis/channels.ts')).openChannels(redisOf(config, log)) : undefined
 }
 
 /** Opens what tells of how jobs are, at all replicas. */
 export async function openEvents(channels: Channels, log: Logger): Promise<EventBus> {
-  if (channels) return (await import('./changes/redis.ts')).createRedisBus({ channels, log })
-  return (await import('./changes/emitter.ts')).createEmitterBus(log)
+  if (channels) return (await import('../changes/redis.ts')).createRedisBus({ channels, log })
+  return (await import('../changes/emitter.ts')).createEmitterBus(log)
 }
 
 /** Opens the queue of what is to be run; with replicas `MAX_CONCURRENT_JOBS` is for all of them together. */
 export async function openQueue(config: Config, channels: Channels, log: Logger): Promise<JobQueue> {
   const maxRunning = config.MAX_CONCURRENT_JOBS || undefined
-  if (!channels) return (await import('./queue/in-process/queue.ts')).createInProcessQueue({ log, maxRunning })
-  return (await import('./queue/bullmq/queue.ts')).createBullmqQueue({ ...redisOf(config, log), channels, maxRunning })
+  if (!channels) return (await import('../queue/in-process/queue.ts')).createInProcessQueue({ log, maxRunning })
+  return (await import('../queue/bullmq/queue.ts')).createBullmqQueue({ ...redisOf(config, log), channels, maxRunning })
 }
 
 /** Opens what counts requests for all replicas; undefined where there is this server only. */
 export async function openCounter(config: Config, log: Logger): Promise<Counter | undefined> {
   return hasReplicas(config)
-    ? (await import('./counters/redis.ts')).createRedisCounter(redisOf(config, log))
+    ? (await import('../counters/redis.ts')).createRedisCounter(redisOf(config, log))
     : undefined
 }
 
@@ -62,8 +62,8 @@ const HEAP_SHARE = 0.5
 
 async function openMemory(config: Config, { artifacts, uploads }: JobFiles, log: Logger) {
   const [{ createMemoryStore }, { createMemorySecrets }] = await Promise.all([
-    import('./store/memory/store.ts'),
-    import('./store/secrets.ts'),
+    import('../store/memory/store.ts'),
+    import('../store/secrets.ts'),
   ])
   const onForgotten = (job: Job) => {
     const stay = (error: unknown) => log.warn({ job_id: job.id, err: error }, 'files of a job stay')

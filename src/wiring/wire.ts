@@ -2,33 +2,33 @@ import { access, constants, mkdir, realpath, stat } from 'node:fs/promises'
 import { dirname, isAbsolute, relative, sep } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
-import packageJson from '../package.json' with { type: 'json' }
-import type { Artifacts } from './jobs/ports/outputs.ts'
-import type { Authenticator } from './jobs/ports/authenticator.ts'
-import type { Backend } from './jobs/ports/backend.ts'
-import { watchBackend } from './backend/watched.ts'
-import { childEnvironment, type Config, ConfigError, nodeFlags } from './config/config.ts'
-import type { Counter } from './jobs/ports/counter.ts'
-import type { WebhookSender } from './jobs/ports/webhook-sender.ts'
-import { createDeliveries, type Deliveries } from './jobs/webhooks/ledger.ts'
-import type { JobInput } from './jobs/job.ts'
-import type { Uploads } from './jobs/ports/uploads.ts'
-import type { LinkSigner } from './jobs/links.ts'
-import { createReconciler } from './jobs/reconciler.ts'
-import { createRunner } from './jobs/runner.ts'
-import { createIds } from './jobs/ids.ts'
-import { createService, type JobService } from './jobs/service.ts'
-import { createStopper } from './jobs/stopper.ts'
-import { createWatches, type Watches } from './jobs/subscriptions.ts'
-import { createWebhooks } from './jobs/webhooks/outbox.ts'
-import { createMetrics } from './metrics/metrics.ts'
-import type { Metrics, ServerFacts } from './jobs/ports/metrics.ts'
-import { createResolver, type Resolve } from './net/resolver.ts'
-import { createReadiness, type Readiness } from './jobs/readiness.ts'
-import { oldGenerationLimit, openFilesLimit } from './process/boot.ts'
-import { parseWebhookSecrets } from './config/webhook-secrets.ts'
-import { openArtifacts, openLinks, openUploads } from './wire-artifacts.ts'
-import { openChannels, openCounter, openEvents, openQueue, openStore, sqlitePathOf } from './wire-store.ts'
+import packageJson from '../../package.json' with { type: 'json' }
+import type { Artifacts } from '../jobs/ports/outputs.ts'
+import type { Authenticator } from '../jobs/ports/authenticator.ts'
+import type { Backend } from '../jobs/ports/backend.ts'
+import { watchBackend } from '../backend/watched.ts'
+import { childEnvironment, type Config, ConfigError, nodeFlags } from '../config/config.ts'
+import type { Counter } from '../jobs/ports/counter.ts'
+import type { WebhookSender } from '../jobs/ports/webhook-sender.ts'
+import { createDeliveries, type Deliveries } from '../jobs/webhooks/ledger.ts'
+import type { JobInput } from '../jobs/job.ts'
+import type { Uploads } from '../jobs/ports/uploads.ts'
+import type { LinkSigner } from '../jobs/links.ts'
+import { createReconciler } from '../jobs/reconciler.ts'
+import { createRunner } from '../jobs/runner.ts'
+import { createIds } from '../jobs/ids.ts'
+import { createService, type JobService } from '../jobs/service.ts'
+import { createStopper } from '../jobs/stopper.ts'
+import { createWatches, type Watches } from '../jobs/subscriptions.ts'
+import { createWebhooks } from '../jobs/webhooks/outbox.ts'
+import { createMetrics } from '../metrics/metrics.ts'
+import type { Metrics, ServerFacts } from '../jobs/ports/metrics.ts'
+import { createResolver, type Resolve } from '../net/resolver.ts'
+import { createReadiness, type Readiness } from '../jobs/readiness.ts'
+import { oldGenerationLimit, openFilesLimit } from '../process/boot.ts'
+import { parseWebhookSecrets } from '../config/webhook-secrets.ts'
+import { openArtifacts, openLinks, openUploads } from './files.ts'
+import { openChannels, openCounter, openEvents, openQueue, openStore, sqlitePathOf } from './stores.ts'
 
 export type Wired = {
   readonly service: JobService
@@ -187,10 +187,10 @@ async function openAuth(config: Config, log: Logger): Promise<Auth> {
   const nothing = () => Promise.resolve()
   const hasKeys = entries !== undefined || file !== undefined
   if (!hasKeys && issuer === undefined) return { authenticator: undefined, reload: nothing }
-  const { joinAuthenticators } = await import('./auth/joined.ts')
-  const openKeys = async () => (await import('./auth/keys.ts')).createKeyring({ entries, file, log })
+  const { joinAuthenticators } = await import('../auth/joined.ts')
+  const openKeys = async () => (await import('../auth/keys.ts')).createKeyring({ entries, file, log })
   const openTokens = async (from: string) =>
-    (await import('./auth/oidc.ts')).createOidc({ issuer: from, audience: audience ?? '', log })
+    (await import('../auth/oidc.ts')).createOidc({ issuer: from, audience: audience ?? '', log })
   const keys = hasKeys ? await openKeys() : undefined
   const tokens = issuer === undefined ? undefined : await openTokens(issuer)
   return { authenticator: joinAuthenticators({ keys, tokens }), reload: keys?.reload ?? nothing }
@@ -200,7 +200,7 @@ async function openAuth(config: Config, log: Logger): Promise<Auth> {
 const CLAIM_MARGIN_MS = 5_000
 
 async function openSender(config: Config, resolve: Resolve): Promise<WebhookSender> {
-  const { createHttpSender } = await import('./webhooks/sender.ts')
+  const { createHttpSender } = await import('../webhooks/sender.ts')
   return createHttpSender({
     secrets: config.WEBHOOK_SECRET === undefined ? [] : parseWebhookSecrets(config.WEBHOOK_SECRET),
     urlRule: { allowPrivate: config.WEBHOOK_ALLOW_PRIVATE },
@@ -214,7 +214,7 @@ type BackendParts = { readonly log: Logger; readonly metrics: Metrics }
 async function openBackend(config: Config, resolve: Resolve, parts: BackendParts): Promise<Backend> {
   const allowlist = config.INPUT_URL_ALLOWLIST?.split(',').map((host) => host.trim())
   if (config.BACKEND === 'modal') return openModal(config, allowlist, parts)
-  const { createLocalBackend } = await import('./backend/local/backend.ts')
+  const { createLocalBackend } = await import('../backend/local/backend.ts')
   await checkFolders(config)
   return createLocalBackend({
     dataDir: config.DATA_DIR,
@@ -236,12 +236,12 @@ async function openModal(
   { log, metrics }: BackendParts,
 ): Promise<Backend> {
   const [{ deferBackend }, { checkModalInput }] = await Promise.all([
-    import('./backend/deferred.ts'),
-    import('./backend/modal/check.ts'),
+    import('../backend/deferred.ts'),
+    import('../backend/modal/check.ts'),
   ])
   const check = (input: JobInput) => checkModalInput(input, allowlist)
   const backend = deferBackend({ name: 'modal', check }, async () => {
-    const { createModalBackend } = await import('./backend/modal/backend.ts')
+    const { createModalBackend } = await import('../backend/modal/backend.ts')
     return createModalBackend({
       app: config.MODAL_APP,
       functionName: config.MODAL_FUNCTION,

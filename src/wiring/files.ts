@@ -1,20 +1,20 @@
 import { stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import type { Logger } from 'pino'
-import { createArtifactsByBackend } from './files/outputs-by-backend.ts'
-import type { Artifacts } from './jobs/ports/outputs.ts'
-import type { ModalDownload } from './backend/modal/download.ts'
-import { type Config, ConfigError, publicUrlOf } from './config/config.ts'
-import { hasReplicas } from './config/checks.ts'
-import { UploadsNeedPublicUrl, UploadsNeedSharedStorage } from './problems.ts'
-import type { Uploads } from './jobs/ports/uploads.ts'
-import { createLinkSigner, type LinkSigner } from './jobs/links.ts'
-import type { Observe } from './jobs/ports/metrics.ts'
-import type { SecretKeeper } from './jobs/ports/store.ts'
+import { createArtifactsByBackend } from '../files/outputs-by-backend.ts'
+import type { Artifacts } from '../jobs/ports/outputs.ts'
+import type { ModalDownload } from '../backend/modal/download.ts'
+import { type Config, ConfigError, publicUrlOf } from '../config/config.ts'
+import { hasReplicas } from '../config/checks.ts'
+import { UploadsNeedPublicUrl, UploadsNeedSharedStorage } from '../problems.ts'
+import type { Uploads } from '../jobs/ports/uploads.ts'
+import { createLinkSigner, type LinkSigner } from '../jobs/links.ts'
+import type { Observe } from '../jobs/ports/metrics.ts'
+import type { SecretKeeper } from '../jobs/ports/store.ts'
 
 /** Picks where outputs come from: the local backend's from its own folder, Modal's as the configuration says. */
 export async function openArtifacts(config: Config, log: Logger, observe: Observe): Promise<Artifacts> {
-  const { createLocalArtifacts } = await import('./files/outputs-local.ts')
+  const { createLocalArtifacts } = await import('../files/outputs-local.ts')
   const local = createLocalArtifacts(resolve(config.DATA_DIR))
   if (config.BACKEND === 'local') return createArtifactsByBackend({ local })
   return createArtifactsByBackend({ local, modal: await openModalArtifacts(config, log, observe) })
@@ -41,14 +41,14 @@ async function openDirectory({ OUTPUT_ROOT: root = '' }: Config): Promise<Artifa
   )
   if (!isFolder) throw new ConfigError([`OUTPUT_ROOT: ${root} is not a folder`])
   const [{ createDirectoryArtifacts }, { sharedPathOf }] = await Promise.all([
-    import('./files/outputs-directory.ts'),
-    import('./files/shared-path.ts'),
+    import('../files/outputs-directory.ts'),
+    import('../files/shared-path.ts'),
   ])
   return createDirectoryArtifacts({ root, locate: sharedPathOf })
 }
 
 async function openS3(config: Config): Promise<Artifacts> {
-  const { createS3Artifacts } = await import('./files/outputs-s3.ts')
+  const { createS3Artifacts } = await import('../files/outputs-s3.ts')
   return createS3Artifacts({
     endpoint: config.S3_ENDPOINT ?? `https://s3.${config.S3_REGION}.amazonaws.com`,
     bucket: config.S3_BUCKET ?? '',
@@ -62,11 +62,11 @@ async function openS3(config: Config): Promise<Artifacts> {
 }
 
 async function openDownloads(config: Config, log: Logger, observe: Observe): Promise<Artifacts> {
-  const { createModalArtifacts } = await import('./files/outputs-modal.ts')
+  const { createModalArtifacts } = await import('../files/outputs-modal.ts')
   let opened: Promise<ModalDownload> | undefined
   // Modal's client is loaded by the first download, not before the server listens.
   const load = () =>
-    (opened ??= import('./backend/modal/download.ts').then(({ createModalDownload }) =>
+    (opened ??= import('../backend/modal/download.ts').then(({ createModalDownload }) =>
       createModalDownload({
         ...{ app: config.MODAL_APP, functionName: config.MODAL_DOWNLOAD_FUNCTION, log, observe },
         maxBytes: config.OUTPUT_CACHE_BYTES,
@@ -89,8 +89,8 @@ async function openDownloads(config: Config, log: Logger, observe: Observe): Pro
 /** Where files of submits are kept. Modal fetches them from here: it has to be told where that is. */
 export async function openUploads(config: Config, log: Logger): Promise<Uploads> {
   const [{ createUploads }, { refuseUploads }] = await Promise.all([
-    import('./files/uploads.ts'),
-    import('./files/uploads-unreachable.ts'),
+    import('../files/uploads.ts'),
+    import('../files/uploads-unreachable.ts'),
   ])
   const folder = join(resolve(config.DATA_DIR), 'uploads')
   const uploads = createUploads({ folder, maxBytes: config.MAX_UPLOAD_BYTES, log })
