@@ -1,5 +1,4 @@
 import type { FieldFault } from '../problems.ts'
-import type { JobInput } from '../jobs/job.ts'
 import { addressOfHost, isPublicAddress } from './address.ts'
 import { urlFormFault } from './url-form.ts'
 
@@ -43,10 +42,15 @@ function matchesHost(pattern: string, host: string): boolean {
   return wildcard ? host.endsWith(`.${base}`) : host === base
 }
 
-/** The faults of an input's URLs against `rule`, each with its field. */
-export function inputUrlFaults(input: JobInput, rule: UrlRule): FieldFault[] {
-  return (['video_url', 'image_url', 'audio_url'] as const).flatMap((field) => {
-    const url = input[field]
+const URL_FIELDS = ['video_url', 'image_url', 'audio_url'] as const
+
+/** What is wrong with the URLs of a submit, by `urlAddressFault`, each with its field. */
+export function inputUrlFaults(
+  urls: { readonly [field in (typeof URL_FIELDS)[number]]?: string | undefined },
+  rule: UrlRule,
+): FieldFault[] {
+  return URL_FIELDS.flatMap((field) => {
+    const url = urls[field]
     const message = url === undefined ? undefined : urlAddressFault(url, rule)
     return message === undefined ? [] : [{ path: `/${field}`, message }]
   })
