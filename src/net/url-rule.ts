@@ -46,7 +46,7 @@ const URL_FIELDS = ['video_url', 'image_url', 'audio_url'] as const
 
 /** What is wrong with the URLs of a submit, by `urlAddressFault`, each with its field. */
 export function inputUrlFaults(
-  urls: { readonly [field in (typeof URL_FIELDS)[number]]?: string | undefined },
+  urls: Readonly<Partial<Record<(typeof URL_FIELDS)[number], string | undefined>>>,
   rule: UrlRule,
 ): FieldFault[] {
   return URL_FIELDS.flatMap((field) => {
