@@ -16,14 +16,14 @@ function scene(count: number) {
       return new Promise<void>((resolve) => running.set(`${key}${running.size}`, resolve))
     })
   }
-  const count1 = (key: string) => began.filter((name) => name.startsWith(key)).length
+  const countOf = (key: string) => began.filter((name) => name.startsWith(key)).length
   const finishOne = async (key: string) => {
     const [name, finish] = [...running].find(([candidate]) => candidate.startsWith(key)) ?? []
     running.delete(name ?? '')
     finish?.()
     await settled()
   }
-  return { places, start, began, count: count1, finishOne }
+  return { places, start, began, count: countOf, finishOne }
 }
 
 describe('places that keys share', () => {
@@ -55,6 +55,15 @@ describe('places that keys share', () => {
     expect(began).toHaveLength(2)
     for (let n = 0; n < 3; n++) await finishOne('a')
     expect(began.some((name) => name.startsWith('c'))).toBe(true)
+  })
+
+  test('a key that has its share lets those behind it go first', async () => {
+    const { start, count, finishOne } = scene(3)
+    for (const key of ['a', 'a', 'b', 'a', 'c']) void start(key)
+    await settled()
+    expect([count('a'), count('b'), count('c')]).toEqual([2, 1, 0])
+    await finishOne('b')
+    expect([count('a'), count('c')]).toEqual([2, 1])
   })
 
   test('a place that was given back is free once, however often', () => {

@@ -191,6 +191,19 @@ describe('a URL', () => {
     expect(slow).toBe(`audio_url: could not be fetched from ${host}: it took longer than 0.1 s`)
   })
 
+  test('that takes its time keeps no other caller from its inputs', async () => {
+    const { url } = await serveMedia()
+    const { backend, spawn } = await startLocal({ downloadTimeoutMs: 10_000 })
+    const slow: Promise<string>[] = []
+    for (let n = 0; n < 40; n++) {
+      const callId = await spawn({ image_url: url('slow'), ...SPEECH }, `slow-${n}`, 'key:a')
+      slow.push(backend.wait(callId, never).then(({ kind }) => kind))
+    }
+    const callId = await spawn({ image_url: url('face.jpg'), ...SPEECH }, 'healthy', 'key:b')
+    const healthy = backend.wait(callId, never).then(({ kind }) => kind)
+    expect(await Promise.race([healthy, ...slow])).toBe('succeeded')
+  })
+
   test('that means this machine is refused at submit and, should it come that far, when fetched', async () => {
     const { url, paths } = await serveMedia()
     const options = { urlRule: { allowPrivate: false } }
