@@ -40,17 +40,16 @@ const RESERVE = 16
 /** Of the idle connections of one address so many are closed at a time: looking for them costs more than closing. */
 const CLOSED_SHARE = 1 / 100
 
-const RESERVED = Symbol('reserved')
-type Connection = Socket & { [RESERVED]?: true }
-
 /**
  * Keeps the number of connections within its limit. When it is reached, idle ones of the address that has most make
  * room, so that nobody can lock out others by holding connections. Where none is idle that belongs to an address with
- * as many as the new one's, the new one gets a place of the reserve. Returns the refusal for what is no probe there.
+ * as many as the new one's, the new one gets a place of the reserve. Returns the refusal for what is no probe there, as
+ * long as there is no room.
  */
 export function limitConnections(app: FastifyInstance, { maxConnections }: ConnectionLimits): Refusal {
   if (maxConnections === 0) return () => undefined
   const open = openConnections(app.server)
+  const reserved = new Set<Socket>()
   const isDue = createLineLimit()
   const warn = (message: string) => {
     if (isDue()) app.log.warn({ event: 'connections_full', max_connections: maxConnections }, message)
@@ -58,7 +57,7 @@ export function limitConnections(app: FastifyInstance, { maxConnections }: Conne
   // What is closed still counts for Node for a moment.
   app.server.maxConnections = maxConnections + 2 * RESERVE
   app.server.on('drop', () => warn('too many connections: new ones are closed'))
-  app.server.on('connection', (socket: Connection) => {
+  app.server.on('connection', (socket: Socket) => {
     if (open.size() <= maxConnections) return
     const idle = idleOfGreediest(open.byAddress, socket)
     for (const victim of idle.slice(0, Math.ceil(idle.length * CLOSED_SHARE))) open.close(victim)
@@ -66,15 +65,17 @@ export function limitConnections(app: FastifyInstance, { maxConnections }: Conne
     else warn('too many connections: new ones are refused, except for probes')
     const excess = open.size() - maxConnections
     if (excess > RESERVE) open.close(socket)
-    else if (excess > 0) socket[RESERVED] = true
+    else if (excess > 0) {
+      reserved.add(socket)
+      socket.once('close', () => reserved.delete(socket))
+    }
   })
-  app.server.prependListener('request', ({ socket }: { socket: Connection }, response) => {
-    if (socket[RESERVED]) response.shouldKeepAlive = false
-  })
-  return ({ raw, routeOptions }) =>
-    (raw.socket as Connection)[RESERVED] && !routeOptions.config.alwaysAnswered
-      ? new Overloaded('The server has too many connections; try again later.')
-      : undefined
+  return ({ raw, routeOptions }) => {
+    if (reserved.size === 0 || !reserved.has(raw.socket) || routeOptions.config.alwaysAnswered) return undefined
+    if (open.size() > maxConnections) return new Overloaded('The server has too many connections; try again later.')
+    reserved.delete(raw.socket)
+    return undefined
+  }
 }
 
 /** The connections that are open, by the address of their client, each in the order they came. */
