@@ -1,6 +1,5 @@
 import { access, constants, mkdir, realpath, stat } from 'node:fs/promises'
 import { dirname, isAbsolute, relative, sep } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import packageJson from '../../package.json' with { type: 'json' }
 import type { Artifacts } from '../jobs/ports/outputs.ts'
@@ -10,21 +9,19 @@ import { watchBackend } from '../backend/watched.ts'
 import { childEnvironment, type Config, ConfigError, nodeFlags } from '../config/config.ts'
 import type { Counter } from '../jobs/ports/counter.ts'
 import type { WebhookSender } from '../jobs/ports/webhook-sender.ts'
-import { createDeliveries, type Deliveries } from '../jobs/webhooks/ledger.ts'
+import type { Deliveries } from '../jobs/webhooks/ledger.ts'
+import { type CoreSettings, createCore } from '../jobs/core.ts'
 import type { JobInput } from '../jobs/job.ts'
+import { createClosers } from '../lib/closers.ts'
 import type { Uploads } from '../jobs/ports/uploads.ts'
 import type { LinkSigner } from '../jobs/links.ts'
-import { createReconciler } from '../jobs/reconciler.ts'
-import { createRunner } from '../jobs/runner.ts'
 import { createIds } from '../jobs/ids.ts'
-import { createService, type JobService } from '../jobs/service.ts'
-import { createStopper } from '../jobs/stopper.ts'
-import { createWatches, type Watches } from '../jobs/subscriptions.ts'
-import { createWebhooks } from '../jobs/webhooks/outbox.ts'
+import type { JobService } from '../jobs/service.ts'
+import type { Watches } from '../jobs/subscriptions.ts'
 import { createMetrics } from '../metrics/metrics.ts'
 import type { Metrics, ServerFacts } from '../jobs/ports/metrics.ts'
 import { createResolver, type Resolve } from '../net/resolver.ts'
-import { createReadiness, type Readiness } from '../jobs/readiness.ts'
+import type { Readiness } from '../jobs/readiness.ts'
 import { oldGenerationLimit, openFilesLimit } from '../process/boot.ts'
 import { parseWebhookSecrets } from '../config/webhook-secrets.ts'
 import { openArtifacts, openLinks, openUploads } from './files.ts'
@@ -53,71 +50,57 @@ export type Wired = {
 
 /** Picks the adapters the configuration asks for and joins them to the core. The only file that knows modes exist. */
 export async function wire(config: Config, log: Logger): Promise<Wired> {
-  const { opened, closeAll } = createClosers(config, log)
+  const { add, closeAll } = createClosers({
+    timeoutMs: config.SHUTDOWN_GRACE_SECONDS * 250,
+    onFailure: (part, error) => log.warn({ part, ...(error !== undefined && { err: error }) }, NOT_CLOSED),
+  })
 
   if (config.backendAssumed) log.warn(ASSUMED_LOCAL)
   warnOfFewDescriptors(config, log)
   const { authenticator, reload } = await openAuth(config, log)
-  if (authenticator) opened(authenticator)
+  if (authenticator) add('authenticator', authenticator)
   const counter = await openCounter(config, log)
-  if (counter) opened(counter)
+  if (counter) add('counter', counter)
   let listeningAt = config.PORT
   const metrics = createMetrics(factsOfServer(config))
   const { observe } = metrics
-  const artifacts = opened(await openArtifacts(config, log, observe))
-  const uploads = opened(await openUploads(config, log))
+  const artifacts = add('outputs', await openArtifacts(config, log, observe))
+  const uploads = add('uploads', await openUploads(config, log))
   const channels = await openChannels(config, log)
-  if (channels) opened(channels)
-  const store = opened(await openStore(config, { artifacts, uploads }, log))
+  if (channels) add('channels', channels)
+  const store = add('store', await openStore(config, { artifacts, uploads }, log))
   const links = await openLinks(config, { secrets: store, port: () => listeningAt }, log)
-  const events = opened(await openEvents(channels, log))
-  const watches = opened(createWatches({ store, events, log }))
+  const events = add('changes', await openEvents(channels, log))
   // One for both: what a caller may look up at a time counts whatever it is for.
   const resolve = createResolver()
-  const backend = opened(watchBackend(await openBackend(config, resolve, { log, metrics }), metrics))
-  const sender = opened(await openSender(config, resolve))
-  const claimMs = config.WEBHOOK_TIMEOUT_SECONDS * 1000 + CLAIM_MARGIN_MS
-  const webhooks = opened(createWebhooks({ store, sender, log, observe, claimMs }))
-  const queue = opened(await openQueue(config, channels, log))
-  const service = createService({
-    ...{ store, queue, events, backend, artifacts, uploads, webhooks, links, log, observe },
-    timeoutSeconds: config.JOB_TIMEOUT_SECONDS,
-    runTimeoutSeconds: config.RUN_TIMEOUT_SECONDS,
-    maxQueuedJobs: config.MAX_QUEUED_JOBS || undefined,
-    maxActiveOfCaller: config.MAX_ACTIVE_JOBS_PER_CALLER || undefined,
-    maxRetries: config.MAX_RETRIES,
-    // Ids that rise with time go to the end of an index; random ones cost the file a page each.
-    newId: createIds(),
-  })
-  const stopper = createStopper({ backend, service, log })
-  const reconciler = opened(
-    createReconciler({
-      ...{ store, queue, events, service, stopper, artifacts, uploads, webhooks, log },
-      retentionSeconds: config.JOB_RETENTION_SECONDS,
-    }),
+  const backend = add('backend', watchBackend(await openBackend(config, resolve, { log, metrics }), metrics))
+  const sender = add('sender', await openSender(config, resolve))
+  const queue = await openQueue(config, channels, log)
+  const core = createCore(
+    {
+      ...{ store, queue, events, backend, artifacts, uploads, sender, links, log, observe },
+      // Ids that rise with time go to the end of an index; random ones cost the file a page each.
+      newId: createIds(),
+    },
+    coreSettingsOf(config),
   )
-
-  // Before the reconciler, whose pass may be waiting for it.
-  opened(stopper)
-  const readiness = opened(createReadiness({ store, backend }))
+  for (const [name, part] of Object.entries(core.closables).reverse()) add(name, part)
   metrics.watch({
     jobs_waiting: () => store.countSubmitted(),
-    store_up: () => Number(readiness.report().store === 'ok'),
-  })
-  const run = createRunner({
-    ...{ store, service, backend, uploads, links, stopper, log },
-    maxAttempts: config.MAX_ATTEMPTS,
+    store_up: () => Number(core.readiness.report().store === 'ok'),
   })
 
   if (!authenticator) log.warn(OPEN_SERVER)
   let closing: Promise<void> | undefined
   return {
-    ...{ service, watches, deliveries: createDeliveries({ store, service, webhooks }) },
-    ...{ readiness, metrics, artifacts, uploads, links, authenticator, counter, reload },
+    service: core.service,
+    watches: core.watches,
+    deliveries: core.deliveries,
+    readiness: core.readiness,
+    ...{ metrics, artifacts, uploads, links, authenticator, counter, reload },
     async start(port = config.PORT) {
       listeningAt = port
-      await queue.start(run)
-      await reconciler.start()
+      await core.start()
     },
     close: () => (closing ??= closeAll()),
   }
@@ -139,25 +122,21 @@ const factsOfServer = (config: Config): ServerFacts => ({
   },
 })
 
-type Closable = { close(): Promise<void> }
+/** A webhook's claim lasts this much longer than the sender's time limit, in ms, for the write that ends it. */
+const CLAIM_MARGIN_MS = 5_000
 
-/** Closes last-in-first-out, each within a share of the grace: one that hangs must not keep the others from closing. */
-function createClosers(config: Config, log: Logger) {
-  const parts: Closable[] = []
-  const shareMs = config.SHUTDOWN_GRACE_SECONDS * 250
-  return {
-    opened<T extends Closable>(part: T): T {
-      parts.unshift(part)
-      return part
-    },
-    async closeAll() {
-      for (const part of parts) {
-        const inTime = await Promise.race([part.close().then(() => true), sleep(shareMs, false, { ref: false })])
-        if (!inTime) log.warn('a part of the server did not close in time; it is left behind')
-      }
-    },
-  }
-}
+const coreSettingsOf = (config: Config): CoreSettings => ({
+  timeoutSeconds: config.JOB_TIMEOUT_SECONDS,
+  runTimeoutSeconds: config.RUN_TIMEOUT_SECONDS,
+  maxAttempts: config.MAX_ATTEMPTS,
+  maxRetries: config.MAX_RETRIES,
+  maxQueuedJobs: config.MAX_QUEUED_JOBS || undefined,
+  maxActiveOfCaller: config.MAX_ACTIVE_JOBS_PER_CALLER || undefined,
+  retentionSeconds: config.JOB_RETENTION_SECONDS,
+  deliveryClaimMs: config.WEBHOOK_TIMEOUT_SECONDS * 1000 + CLAIM_MARGIN_MS,
+})
+
+const NOT_CLOSED = 'a part of the server did not close; the others are closed all the same'
 
 /** How long after the wiring Modal's client is loaded where no job needs it before, in ms. */
 const MODAL_LOAD_DELAY_MS = 1_000
@@ -195,9 +174,6 @@ async function openAuth(config: Config, log: Logger): Promise<Auth> {
   const tokens = issuer === undefined ? undefined : await openTokens(issuer)
   return { authenticator: joinAuthenticators({ keys, tokens }), reload: keys?.reload ?? nothing }
 }
-
-/** Beyond its own time limit a try's claim leaves so much, in ms, for its records: a second must not begin meanwhile. */
-const CLAIM_MARGIN_MS = 5_000
 
 async function openSender(config: Config, resolve: Resolve): Promise<WebhookSender> {
   const { createHttpSender } = await import('../webhooks/sender.ts')

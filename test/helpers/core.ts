@@ -2,22 +2,16 @@ import type { Artifacts } from '../../src/jobs/ports/outputs.ts'
 import type { WebhookSender } from '../../src/jobs/ports/webhook-sender.ts'
 import { InputNotFound, OutputUnavailable } from '../../src/problems.ts'
 import { createEmitterBus } from '../../src/changes/emitter.ts'
+import { type CoreSettings, createCore } from '../../src/jobs/core.ts'
 import type { Caller } from '../../src/jobs/caller.ts'
 import type { Job } from '../../src/jobs/job.ts'
-import { createDeliveries } from '../../src/jobs/webhooks/ledger.ts'
 import { createLinkSigner } from '../../src/jobs/links.ts'
-import { createWatches } from '../../src/jobs/subscriptions.ts'
-import { createReconciler } from '../../src/jobs/reconciler.ts'
-import { createRunner } from '../../src/jobs/runner.ts'
-import { createService, type NewJob } from '../../src/jobs/service.ts'
-import { createStopper } from '../../src/jobs/stopper.ts'
+import type { NewJob } from '../../src/jobs/service.ts'
 import type { Observe } from '../../src/jobs/ports/metrics.ts'
 import type { Uploads } from '../../src/jobs/ports/uploads.ts'
-import { createWebhooks } from '../../src/jobs/webhooks/outbox.ts'
 import { createInProcessQueue } from '../../src/queue/in-process/queue.ts'
 import type { Store } from '../../src/jobs/ports/store.ts'
 import { createMemoryStore } from '../../src/store/memory/store.ts'
-import { createReadiness } from '../../src/jobs/readiness.ts'
 import { createFakeBackend } from './fake-backend.ts'
 import { createFakeSender } from './fake-sender.ts'
 import { recordingLog } from './log.ts'
@@ -46,54 +40,44 @@ const noUploads: Uploads = {
   close: () => Promise.resolve(),
 }
 
-type CoreOptions = {
+type CoreOptions = Partial<CoreSettings> & {
   running?: boolean
   store?: Store
   sender?: WebhookSender
   maxConcurrentJobs?: number
-  maxQueuedJobs?: number
-  maxActiveOfCaller?: number
-  runTimeoutSeconds?: number
-  maxRetries?: number
   artifacts?: Artifacts
   uploads?: Uploads
   observe?: Observe
 }
 
+const defaultSettings: CoreSettings = {
+  timeoutSeconds: 60,
+  maxAttempts: 2,
+  maxRetries: 100,
+  retentionSeconds: 1_000,
+  deliveryClaimMs: 25_000,
+}
+
 /** The whole core on its first adapters, with a backend and a clock in the test's hand. */
-export async function startCore({ running = true, store: given, ...options }: CoreOptions = {}) {
-  const { maxConcurrentJobs, sender = createFakeSender(), ...others } = options
-  const { artifacts = noArtifacts, uploads = noUploads, observe = () => undefined, ...limits } = others
+export async function startCore({ running = true, maxConcurrentJobs, ...options }: CoreOptions = {}) {
+  const { store = createMemoryStore(), sender = createFakeSender(), observe = () => undefined, ...others } = options
+  const { artifacts = noArtifacts, uploads = noUploads, ...settings } = others
   const clock = { now: 1_000_000 }
   const now = () => clock.now
   const { log, lines } = await recordingLog()
-  const store = given ?? createMemoryStore()
   const gaps = new Set<() => void>()
   const events = {
     ...createEmitterBus(log),
     onGap: (listener: () => void) => (gaps.add(listener), () => gaps.delete(listener)),
   }
   const backend = createFakeBackend()
-  const watches = createWatches({ store, events, log })
   const queue = createInProcessQueue({ log, maxRunning: maxConcurrentJobs })
-  const webhooks = createWebhooks({ store, sender, log, observe, claimMs: 25_000, now, random: () => 0.5 })
   const links = createLinkSigner({
     ...{ secrets: ['new secret', 'old secret'], publicUrl: () => 'https://video.example', ttlSeconds: 3600, now },
   })
-  const service = createService({
-    ...{ store, queue, events, backend, artifacts, uploads, webhooks, links, log, observe, timeoutSeconds: 60, now },
-    maxRetries: 100,
-    ...limits,
-  })
-  const deliveries = createDeliveries({ store, service, webhooks, now })
-  const stopper = createStopper({ backend, service, log })
-  const reconciler = createReconciler({
-    ...{ store, queue, events, service, stopper, artifacts, uploads, webhooks, log, now },
-    retentionSeconds: 1_000,
-  })
-  const readiness = createReadiness({ store, backend })
-  const run = createRunner({ store, service, backend, uploads, links, stopper, log, maxAttempts: 2 })
-  if (running) await queue.start(run)
+  const ports = { store, queue, events, backend, artifacts, uploads, sender, links, log, observe }
+  const core = createCore({ ...ports, now, random: () => 0.5 }, { ...defaultSettings, ...settings })
+  if (running) await queue.start(core.run)
   const untilJob = (id: string, holds: (job: Job) => boolean, what: string) =>
     until(
       async () => {
@@ -104,19 +88,16 @@ export async function startCore({ running = true, store: given, ...options }: Co
       3_000,
     )
   return {
-    ...{ clock, lines, store, events, watches, backend, artifacts, uploads, queue, links, service, stopper },
-    /** As after a break of what tells of changes. */
-    tellOfGap: () => gaps.forEach((listener) => listener()),
-    ...{ reconciler, readiness, run, webhooks, deliveries, untilJob },
+    ...core,
+    ...{ clock, lines, store, events, backend, artifacts, uploads, queue, links },
+    /** As after a connection broke on which changes are published. */
+    announceGap: () => gaps.forEach((listener) => listener()),
+    untilJob,
     untilStatus: (id: string, status: Job['status']) => untilJob(id, (job) => job.status === status, status),
-    submit: async (request: Partial<NewJob> = {}) => (await service.submit({ ...aRequest, ...request }, anybody)).job,
+    submit: async (request: Partial<NewJob> = {}) =>
+      (await core.service.submit({ ...aRequest, ...request }, anybody)).job,
     async close() {
-      await reconciler.close()
-      await readiness.close()
-      await stopper.close()
-      await watches.close()
-      await queue.close()
-      await webhooks.close()
+      for (const part of Object.values(core.closables)) await part.close()
     },
   }
 }

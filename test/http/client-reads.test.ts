@@ -55,7 +55,7 @@ describe('the events of all jobs', () => {
 
   test('go on also where the server ends them, as it does when it has missed something itself', async () => {
     const { app, client, told, gaps } = await following()
-    app.tellOfGap()
+    app.announceGap()
     await until(() => gaps.mock.calls.length === 1, 'another stream')
     const id = await running({ app, client })
     await until(() => told.includes(`${id} running`), 'a change')

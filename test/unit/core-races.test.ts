@@ -30,7 +30,7 @@ describe('races', () => {
   })
 
   test('after a gap in what is told, runs whose job has ended elsewhere are let go, and no others', async () => {
-    const { backend, queue, reconciler, store, submit, tellOfGap, untilStatus } = await start()
+    const { backend, queue, reconciler, store, submit, announceGap, untilStatus } = await start()
     await reconciler.start()
     const [gone, over, on] = [await submit(), await submit(), await submit()]
     for (const { id } of [gone, over, on]) await untilStatus(id, 'running')
@@ -38,7 +38,7 @@ describe('races', () => {
     await store.update(canceled, canceled.revision - 1)
     await store.remove(gone.id, (await store.get(gone.id))!.revision)
     expect(queue.running()).toHaveLength(3)
-    tellOfGap()
+    announceGap()
     await until(() => queue.running().length === 1)
     expect(queue.running()).toEqual([{ id: on.id, attempt: 1 }])
     await until(() => backend.stopped.length === 2)

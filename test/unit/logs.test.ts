@@ -29,7 +29,7 @@ function open(look: Job = running, signal = forever) {
   }
   const stored = { job: look }
   const text = openLogs({ job: running }, { backend, events, get: async () => stored.job }, signal)
-  return { events, backend, stored, tellOfGap: () => gap(), pieces: text[Symbol.asyncIterator]() }
+  return { events, backend, stored, announceGap: () => gap(), pieces: text[Symbol.asyncIterator]() }
 }
 
 const settled = async (promise: Promise<unknown>) => {
@@ -61,12 +61,12 @@ describe('a log whose backend does not see the end of the call', () => {
   })
 
   test('ends also where the end of the attempt was missed, and only the gap is told of', async () => {
-    const { stored, tellOfGap, pieces } = open()
+    const { stored, announceGap, pieces } = open()
     await pieces.next()
     await pieces.next()
     const next = pieces.next()
     stored.job = ended
-    tellOfGap()
+    announceGap()
     await vi.advanceTimersByTimeAsync(LOG_GRACE_MS)
     expect(await next).toEqual({ done: true, value: undefined })
   })
