@@ -28,8 +28,9 @@ export function watchRevocations(authenticator: Authenticator | undefined): When
 
   return ({ request, elapsedTime }, callback) => {
     watched.set(callback, request)
-    const { expiresAt = Infinity } = request
-    const timer = setTimeout(callback, Math.min(expiresAt - Date.now(), MAX_TIMER_MS)).unref()
+    const { expiresAt } = request
+    const endsInMs = Math.min((expiresAt ?? Infinity) - Date.now(), MAX_TIMER_MS)
+    const timer = expiresAt === undefined ? undefined : setTimeout(callback, endsInMs).unref()
     // It may have been let in just before.
     if (reloadedAt >= performance.now() - elapsedTime) void check(callback, request)
     return () => {

@@ -373,6 +373,7 @@ describe('GET /events', () => {
 test('a state of a job is rendered once for all streams that see the same of it', async () => {
   await restart({ authenticator: knownCallers })
   const id = await submit(as('alice'))
+  await portOf()
   const clients = await Promise.all(
     ['alice', 'root'].flatMap((who) => Array.from({ length: 10 }, () => open('/events', as(who)))),
   )

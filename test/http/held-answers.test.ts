@@ -161,7 +161,7 @@ test('logs count as streams of their caller', async () => {
   await until(async () => (await app.get(`/jobs/${id}/logs`)).statusCode !== 429, 'room for the log')
 })
 
-test('streams that wait behind another on one connection are let go with it', async () => {
+test('streams that wait behind another on one connection are released with it', async () => {
   const app = await start({ http: { maxStreamsPerCaller: 3 } })
   const socket = connect(app.port, '127.0.0.1')
   await once(socket, 'connect')

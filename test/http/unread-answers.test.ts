@@ -15,14 +15,14 @@ const MiB = 1024 * 1024
 const metadata = Object.fromEntries(Array.from({ length: 16 }, (_, n) => [`key-${n}`, 'あ'.repeat(512)]))
 
 let app: Awaited<ReturnType<typeof startApp>>
-const use = (started: typeof app) => {
+async function use(started: typeof app) {
   app = started
   onTestFinished(() => started.close())
+  await app.app.listen({ port: 0, host: '127.0.0.1' })
 }
 
 /** A client on a bare socket that sends requests and reads nothing until it is told to. */
 async function dial(requests: string) {
-  if (!app.app.server.listening) await app.app.listen({ port: 0, host: '127.0.0.1' })
   const socket = connect((app.app.server.address() as AddressInfo).port, '127.0.0.1')
   onTestFinished(() => void socket.destroy())
   const client = { socket, closed: false }
@@ -60,7 +60,7 @@ test('a client has 30 s, and a caller 16 MiB of 64', () => {
 describe('pages that nobody reads', () => {
   const JOBS = 100
   const start = async (http: Partial<HttpSettings>) => {
-    use(await startApp({ maxConcurrentJobs: 1, authenticator: knownCallers, http }))
+    await use(await startApp({ maxConcurrentJobs: 1, authenticator: knownCallers, http }))
     for (let n = 0; n < JOBS; n++) await app.post('/jobs', { ...aBody, metadata }, as('alice'))
   }
   const unread = (count: number) => {
@@ -104,7 +104,7 @@ describe('videos that nobody reads', () => {
       download: (_run, path) => writeFile(path, video),
       maxBytes: 1_000 * MiB,
     })
-    use(await startOutputs(artifacts, { http }))
+    await use(await startOutputs(artifacts, { http }))
     const job = await aSucceededJob(app)
     return new URL(app.links.outputUrl(job))
   }

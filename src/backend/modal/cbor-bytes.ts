@@ -4,8 +4,8 @@ const BYTE_STRING = 2
 
 /**
  * The content of one CBOR byte string of known length (RFC 8949 3.1, major type 2) as it arrives, never held as a
- * whole. Throws where the bytes are anything else, or not as many as they say. `checkLength` hears how many they say
- * before any is given, and may throw.
+ * whole. Throws where the bytes are anything else, or not as many as they say. `checkLength` is called with how many
+ * they say before any is given, and may throw.
  */
 export async function* bytesOfCbor(
   chunks: AsyncIterable<Uint8Array>,
