@@ -14,6 +14,8 @@ export type FakeBackend = Backend & {
   adopt(callId: string): void
   /** Lets the run of a call start now, as of this time (epoch ms). */
   startRun(callId: string, at: number): void
+  /** Who wants to know when the run of a call starts. */
+  watchOf(callId: string): StartWatch | undefined
   /** Ends a call; one that has ended stays as it is. */
   end(callId: string, outcome: Outcome): void
   spawnWith: (request: SpawnRequest) => Promise<Spawned>
@@ -65,6 +67,7 @@ export function createFakeBackend(): FakeBackend {
     startRun(callId, at) {
       watches.get(callId)?.onStart(at)
     },
+    watchOf: (callId) => watches.get(callId),
     end(callId, outcome) {
       const call = calls.get(callId)
       if (!call) throw new Error(`The fake backend knows no call ${callId}.`)

@@ -286,6 +286,19 @@ describe('a throttle', () => {
     expect(lines).toMatchObject([{ event: 'backend_degraded', reason: 'throttled', error: 'slow down' }])
   })
 
+  test('outlasts an outage of its lane that begins and ends meanwhile', async () => {
+    const { breaker, state, ask } = await start({ random: () => 1 })
+    breaker.failed('call', new Error('slow down', { cause: slowDown }))
+    const held = Array.from({ length: 20 }, (_, n) => ask(`held-${n}`, 'call'))
+    for (let n = 0; n < FAILURES_TO_OPEN; n++) breaker.failed('call', new Error('connection refused'))
+    expect(breaker.stats().reason).toBe('unreachable')
+    breaker.answered('call')
+    await vi.advanceTimersByTimeAsync(2_900)
+    expect(state.asked).toEqual([])
+    await vi.advanceTimersByTimeAsync(3_000)
+    expect(await Promise.all(held)).toHaveLength(20)
+  })
+
   test('of a probe ends the outage, and holds what waited', async () => {
     const { breaker, state, takeAway, early } = await start()
     await takeAway()

@@ -119,6 +119,7 @@ describe('from submit to the end', () => {
     clock.now += 30_000
     await reconciler.endOverdue()
     await until(() => backend.waiting.has(callOf(own.id)), 'a wait')
+    expect(backend.watchOf(callOf(own.id))?.isNeeded).toBe(true)
     backend.startRun(callOf(own.id), clock.now)
     await untilJob(own.id, (job) => job.attempts[0]?.runStartedAt === clock.now, 'started')
     clock.now += 4_999
