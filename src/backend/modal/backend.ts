@@ -55,7 +55,7 @@ export function createModalBackend(options: ModalOptions): Backend {
   const { app, functionName, log, metrics, maxConnections, pollsPerConnection, pollMs = POLL_MS } = options
   const open = () => openClient({ log, observe: metrics?.observe })
   let control = open()
-  let pollClients: ModalClient[] = []
+  const pollClients: ModalClient[] = []
   let logClient: ModalClient | undefined
   const pool = createPollPool({ maxConnections, pollsPerConnection, longPollMs: pollMs, observe: metrics?.observe })
   const breaker = createCircuitBreaker({
@@ -64,7 +64,7 @@ export function createModalBackend(options: ModalOptions): Backend {
       // A client keeps the token that its credentials were once good for.
       const fresh = open()
       await probe(fresh, options)
-      replaceClients(fresh)
+      renewTokens(fresh)
     },
     classify: failureOf,
     graceMs: options.credentialsGraceMs ?? CREDENTIALS_GRACE_MS,
@@ -82,11 +82,11 @@ export function createModalBackend(options: ModalOptions): Backend {
     for (const client of [control, ...pollClients, logClient]) client?.close()
   }
 
-  const replaceClients = (fresh: ModalClient) => {
+  /** Closing a client makes it forget its token; its connection stays, and what is open on it. */
+  const renewTokens = (fresh: ModalClient) => {
     closeClients()
     control = fresh
-    pollClients = []
-    logClient = lookup = undefined
+    lookup = undefined
   }
 
   /** One look-up for all; a failed one is forgotten, so that the next spawn looks again. */
