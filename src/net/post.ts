@@ -1,5 +1,7 @@
 import type { Agent, Dispatcher, request as Request } from 'undici'
+import type { LookupAddress } from 'node:dns'
 import { createFairSemaphore, type FairSemaphore } from '../lib/fair-semaphore.ts'
+import { createLru } from '../lib/lru.ts'
 import { untilAborted } from '../lib/until-aborted.ts'
 import { createAgent, describeError, findAddresses } from './agent.ts'
 import { createResolver, type Resolve } from './resolver.ts'
@@ -9,6 +11,8 @@ import { type UrlRule, urlFault } from './url-rule.ts'
 export const ANSWER_MAX_BYTES = 64 * 1024
 /** Requests at the same time to one address, of which one caller has its share: 16 where it is alone. */
 export const POSTS_PER_ADDRESS = 32
+/** Hosts whose addresses are kept; far more than requests at the same time. */
+const HOSTS_KEPT = 10_000
 /** Longest an answer may go on after its status, in ms: by then it is known what it says. */
 const ANSWER_MAX_MS = 1_000
 
@@ -45,20 +49,24 @@ export class PostError extends Error {
 
 export function createPoster(rule: UrlRule, resolve: Resolve = createResolver()): Poster {
   let client: Promise<Client> | undefined
+  /** Addresses by host, as they were when the last request to it took its places: connections go there and nowhere else. */
+  const counted = createLru<LookupAddress[]>(HOSTS_KEPT)
   // undici is loaded with the first request: an idle server does without it.
-  const open = () => (client ??= openClient(rule, resolve))
-
+  const open = () => (client ??= openClient(rule, (hostname) => Promise.resolve(counted.get(hostname) ?? [])))
   const places = createPlaces()
 
   const exchange = async (url: string, post: Post, signal: AbortSignal): Promise<Posted> => {
     const fault = urlFault(url, rule)
     if (fault !== undefined) throw new PostError(`the URL ${fault}`)
     const { caller } = post
-    // The connection's own look-up, which knows of no caller, finds this one's result.
-    const lookUp = findAddresses(new URL(url).hostname, { rule, resolve, caller })
+    const { hostname } = new URL(url)
+    const lookUp = findAddresses(hostname, { rule, resolve, caller })
     const [client, addresses] = await untilAborted(Promise.all([open(), lookUp]), signal)
-    const names = addresses.map(({ address }) => address)
-    return places.use({ addresses: names, caller, signal }, () => send(client, url, { ...post, signal }))
+    const place = { addresses: addresses.map(({ address }) => address), caller, signal }
+    return places.use(place, () => {
+      counted.set(hostname, addresses, 1)
+      return send(client, url, { ...post, signal })
+    })
   }
 
   const send = async ({ request, agent }: Client, url: string, { headers, body, signal }: Post): Promise<Posted> => {

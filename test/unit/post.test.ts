@@ -210,6 +210,14 @@ describe('only where the rule allows', () => {
     await poster.close()
   })
 
+  test('the connection goes to the address whose place was taken, though the name means another one by then', async () => {
+    const { port, bodies } = await serve((_request, response) => response.end())
+    let lookups = 0
+    const resolve: Resolve = async () => [{ address: lookups++ === 0 ? '127.0.0.1' : '127.0.0.2', family: 4 }]
+    expect(await posterOf({ rule: STRICT, resolve })(`http://rebinding.example:${port}/`)).toEqual({ status: 200 })
+    expect([bodies.length, lookups]).toEqual([1, 1])
+  })
+
   test('the connection goes to the address that was checked, and a name is looked up once for many at a time', async () => {
     const { port, bodies } = await serve((_request, response) => response.end())
     const dns = await startDns()
