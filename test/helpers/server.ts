@@ -55,7 +55,7 @@ export async function startServer(start: Start = {}): Promise<ServerProcess> {
   child.stderr.on('data', (chunk: Buffer) => printed.push(chunk.toString()))
   createInterface(child.stdout).on('line', (line) => {
     printed.push(line)
-    if (line.startsWith('{')) lines.push(JSON.parse(line) as LogLine)
+    if (line.startsWith('{') && line.endsWith('}')) lines.push(JSON.parse(line) as LogLine)
   })
   const exited = once(child, 'close').then(() => child.exitCode ?? child.signalCode ?? -1)
   const address = () => lines.map((line) => /^listening at (\S+)/.exec(line.msg)?.[1]).find(Boolean)
