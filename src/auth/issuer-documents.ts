@@ -1,4 +1,4 @@
-import { isTrustworthyUrl } from '../config/issuer-url.ts'
+import { isTrustworthyUrl } from '../config/addresses.ts'
 
 /** Largest document read of an issuer, in bytes; a discovery document has a few thousand. */
 export const MAX_DOCUMENT_BYTES = 256 * 1024

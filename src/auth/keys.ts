@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { BootError } from '../problems.ts'
 import type { Log } from '../jobs/log.ts'
-import { digestOf, type PlacedEntry, parseEntryFile, parseEntryList, repeatFaults } from '../config/key-format.ts'
+import { digestOf, type PlacedEntry, parseEntryFile, parseEntryList, findDuplicateKeys } from '../config/key-format.ts'
 import type { Authenticator, Credential, Identity } from '../jobs/ports/authenticator.ts'
 
 export type KeyringOptions = {
@@ -74,8 +74,8 @@ export async function createKeyring({ entries = '', file, log }: KeyringOptions)
 async function readKeys(list: string, file: string | undefined): Promise<ReadonlyMap<string, Identity>> {
   const parsed = [parseEntryList(list), ...(file === undefined ? [] : [parseEntryFile(await readText(file))])]
   const entries = parsed.flatMap((part) => part.entries)
-  const faults = [...parsed.flatMap((part) => part.faults), ...repeatFaults(entries)]
-  if (faults.length > 0) throw new BootError(`The API keys are not usable:\n${faults.map((f) => `  ${f}`).join('\n')}`)
+  const errors = [...parsed.flatMap((part) => part.errors), ...findDuplicateKeys(entries)]
+  if (errors.length > 0) throw new BootError(`The API keys are not usable:\n${errors.map((f) => `  ${f}`).join('\n')}`)
   return new Map(entries.map((entry) => [entry.digest, identityOf(entry)]))
 }
 

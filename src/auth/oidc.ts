@@ -16,7 +16,7 @@ const ALGORITHMS = [
 ]
 
 /** What jose says of a token that is not good; all else it says is of the issuer's documents. */
-const TOKEN_FAULTS = [
+const TOKEN_ERRORS = [
   ...[errors.JWTClaimValidationFailed, errors.JWTExpired, errors.JWTInvalid, errors.JWSInvalid],
   ...[errors.JWSSignatureVerificationFailed, errors.JOSEAlgNotAllowed, errors.JOSENotSupported],
   // Of several keys a token must name one (OpenID Connect Core 1.0, section 10.1).
@@ -55,7 +55,7 @@ export function createOidc({ audience, ...options }: OidcOptions): Tokens {
         return identityOf(payload, issuer)
       } catch (error) {
         if (error instanceof IssuerUnavailable) throw error
-        if (!TOKEN_FAULTS.some((fault) => error instanceof fault)) throw new IssuerUnavailable({ cause: error })
+        if (!TOKEN_ERRORS.some((type) => error instanceof type)) throw new IssuerUnavailable({ cause: error })
         log.debug({ reason: error instanceof Error ? error.message : undefined }, 'a token was refused')
         return undefined
       }

@@ -1,14 +1,14 @@
 import { parseArgs } from 'node:util'
-import { digestOf, formatEntry, makeKey, nameFault, parseScopes } from '../config/key-format.ts'
+import { digestOf, formatEntry, makeKey, checkKeyName, parseScopes } from '../config/key-format.ts'
 
 const USAGE = `Usage: npm run -s keys -- create NAME [--scopes jobs:read,jobs:write]
 
-Prints a new API key, and the entry of API_KEYS (or line of API_KEYS_FILE) that lets it in.
-The key is shown this once: the entry holds only its digest.`
+Prints a new API key and its entry for API_KEYS (or line for API_KEYS_FILE).
+The key is shown only once: the entry contains just its digest.`
 
 const DEFAULT_SCOPES = 'jobs:read,jobs:write'
 
-/** What the command was asked wrongly, in words for whoever typed it. */
+/** The command line is wrong; the message is for its user. */
 class UsageError extends Error {}
 
 try {
@@ -27,10 +27,10 @@ function run(args: string[]): string {
   })
   if (values.help) return `${USAGE}\n`
   const [command, name, ...more] = positionals
-  if (command !== 'create') throw new UsageError('The one thing this command can do is to create a key.')
-  if (name === undefined || more.length > 0) throw new UsageError('A key has one name.')
-  const fault = nameFault(name)
-  if (fault !== undefined) throw new UsageError(`The name ${fault}.`)
+  if (command !== 'create') throw new UsageError('The only command is create.')
+  if (name === undefined || more.length > 0) throw new UsageError('Give the key one name.')
+  const error = checkKeyName(name)
+  if (error !== undefined) throw new UsageError(`The name ${error}.`)
   const scopes = parseScopes(values.scopes.split(','))
   if (typeof scopes === 'string') throw new UsageError(`--scopes: ${scopes}.`)
   const key = makeKey()

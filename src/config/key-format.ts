@@ -2,59 +2,59 @@ import { hash, randomBytes } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import { type Scope, SCOPES } from '../jobs/ports/authenticator.ts'
 
-/** What every key begins with, so that secret scanners and people know one when they see it. */
+/** Every key starts with this, so that secret scanners and people recognize one. */
 const KEY_PREFIX = 'mto_'
 const DIGITS = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 const SECRET_BYTES = 32
-/** 256 bits, and the 32 of the checksum, in base 62. */
+/** 256 bits, and the 32 bits of the checksum, in base 62. */
 const SECRET_LENGTH = 43
 const CHECKSUM_LENGTH = 6
 const KEY = new RegExp(`${KEY_PREFIX}[0-9A-Za-z]{${SECRET_LENGTH + CHECKSUM_LENGTH}}`)
 const KEY_LENGTH = KEY_PREFIX.length + SECRET_LENGTH + CHECKSUM_LENGTH
 
-/** What is kept of a key: whose it is, its SHA-256 digest in lower-case hexadecimal, and what it allows. */
+/** What is stored of a key: its owner, its SHA-256 digest in lower-case hexadecimal, and its scopes. */
 export type KeyEntry = { readonly name: string; readonly digest: string; readonly scopes: ReadonlySet<Scope> }
 
-/** An entry, and where it stands, as faults name it: `API_KEYS: entry 2`. */
+/** An entry and its place, as errors name it: `API_KEYS: entry 2`. */
 export type PlacedEntry = KeyEntry & { readonly place: string }
 
-/** The usable entries, and a sentence for each that is not. No sentence shows an entry, which might be a key. */
-export type ParsedEntries = { readonly entries: PlacedEntry[]; readonly faults: string[] }
+/** The valid entries, and a sentence for each invalid one. No sentence shows an entry: it might be a key. */
+export type ParsedEntries = { readonly entries: PlacedEntry[]; readonly errors: string[] }
 
 /**
- * A new key: the prefix, 256 random bits in base 62, and the CRC-32 of what stands before it, in base 62 too. The form
- * is that of GitHub's tokens (https://github.blog/engineering/platform-security/behind-githubs-new-authentication-token-formats/).
+ * Makes a new key: the prefix, 256 random bits in base 62, and the CRC-32 of both in base 62. The format is that of
+ * GitHub's tokens (https://github.blog/engineering/platform-security/behind-githubs-new-authentication-token-formats/).
  */
 export function makeKey(): string {
   const secret = inBase62(BigInt(`0x${randomBytes(SECRET_BYTES).toString('hex')}`), SECRET_LENGTH)
   return KEY_PREFIX + secret + checksumOf(KEY_PREFIX + secret)
 }
 
-/** Whether a text has the form of a key, checksum included. Says nothing of whether anybody knows it. */
+/** Whether a text has the format of a key, checksum included; the key may still be unknown. */
 export function hasKeyForm(text: string): boolean {
   if (text.length !== KEY_LENGTH || !KEY.test(text)) return false
   return checksumOf(text.slice(0, -CHECKSUM_LENGTH)) === text.slice(-CHECKSUM_LENGTH)
 }
 
-/** SHA-256 in lower-case hexadecimal. Enough for a key, which is too long to be guessed; a password would need more. */
+/** SHA-256 in lower-case hexadecimal. Enough for a random key; a password would need a slow hash. */
 export const digestOf = (key: string): string => hash('sha256', key, 'hex')
 
-/** A key as its line in the configuration: `name:sha256:scopes`, the scopes joined by `+`. */
+/** Formats an entry of the configuration: `name:sha256:scopes`, the scopes joined by `+`. */
 export const formatEntry = ({ name, digest, scopes }: KeyEntry): string => `${name}:${digest}:${[...scopes].join('+')}`
 
-/** Reads `API_KEYS`: entries separated by commas. Faults name the entry by its number, from 1. */
+/** Parses `API_KEYS`, a comma-separated list. Errors name the entry by its number, from 1. */
 export function parseEntryList(text: string): ParsedEntries {
   return parseAll(text.split(',').map((entry, index) => [`API_KEYS: entry ${index + 1}`, entry]))
 }
 
-/** Reads the text of `API_KEYS_FILE`: an entry a line, comments behind `#`. Faults name the line, from 1. */
+/** Parses the text of `API_KEYS_FILE`: one entry per line, `#` starts a comment. Errors name the line, from 1. */
 export function parseEntryFile(text: string): ParsedEntries {
   const lines = text.replace(/^\ufeff/, '').split('\n')
   return parseAll(lines.map((line, index) => [`API_KEYS_FILE: line ${index + 1}`, line.replace(/#.*/, '')]))
 }
 
-/** A sentence for each key that stands in two places with another name or other scopes: which of them would hold? */
-export function repeatFaults(entries: readonly PlacedEntry[]): string[] {
+/** Gives a sentence for each key that appears twice with different names or scopes, which would be ambiguous. */
+export function findDuplicateKeys(entries: readonly PlacedEntry[]): string[] {
   const first = new Map<string, PlacedEntry>()
   return entries.flatMap((entry) => {
     const known = first.get(entry.digest)
@@ -65,27 +65,27 @@ export function repeatFaults(entries: readonly PlacedEntry[]): string[] {
   })
 }
 
-/** What is wrong with a key's name; undefined: nothing. Reads on from "the name". */
-export const nameFault = (name: string): string | undefined =>
+/** Gives the error in a key's name, or undefined; the text continues "the name". */
+export const checkKeyName = (name: string): string | undefined =>
   /^[A-Za-z0-9_-]{1,64}$/.test(name) ? undefined : 'must be 1 to 64 letters, digits, - or _'
 
-/** The scopes of these names, in the order of `SCOPES`, or what is wrong with them in words. */
+/** Gives the scopes of these names, in the order of `SCOPES`, or the error as a sentence. */
 export function parseScopes(names: readonly string[]): ReadonlySet<Scope> | string {
-  const stranger = names.find((name) => !isScope(name))
-  if (stranger === undefined) return new Set(SCOPES.filter((scope) => names.includes(scope)))
-  return `${JSON.stringify(shorten(stranger))} is not a scope; there are ${SCOPES.join(', ')}`
+  const unknownName = names.find((name) => !isScope(name))
+  if (unknownName === undefined) return new Set(SCOPES.filter((scope) => names.includes(scope)))
+  return `${JSON.stringify(shorten(unknownName))} is not a scope; there are ${SCOPES.join(', ')}`
 }
 
 /** Whether this is the name of a scope. */
 export const isScope = (text: unknown): text is Scope => SCOPES.some((scope) => scope === text)
 
 function parseAll(texts: [place: string, text: string][]): ParsedEntries {
-  const parsed: { entries: PlacedEntry[]; faults: string[] } = { entries: [], faults: [] }
+  const parsed: { entries: PlacedEntry[]; errors: string[] } = { entries: [], errors: [] }
   for (const [place, text] of texts) {
-    // What a comma at the end, an empty line or a comment leaves behind.
+    // A trailing comma, an empty line or a comment.
     if (text.trim() === '') continue
     const entry = parseEntry(text.trim())
-    if (typeof entry === 'string') parsed.faults.push(`${place}: ${entry}`)
+    if (typeof entry === 'string') parsed.errors.push(`${place}: ${entry}`)
     else parsed.entries.push({ ...entry, place })
   }
   return parsed
@@ -94,21 +94,21 @@ function parseAll(texts: [place: string, text: string][]): ParsedEntries {
 function parseEntry(text: string): KeyEntry | string {
   const [, name = '', digest = '', names = ''] = /^([^:]*):([^:]*):(.*)$/.exec(text) ?? []
   if (hasKeyForm(KEY.exec(text)?.[0] ?? ''))
-    return 'holds a key itself; put the entry that `npm run keys` printed with it'
+    return 'contains the key itself; use the entry that `npm run keys` printed with it'
   if (!name && !digest) return 'must be name:sha256:scopes'
-  const fault = nameFault(name)
-  if (fault !== undefined) return `the name ${fault}`
+  const error = checkKeyName(name)
+  if (error !== undefined) return `the name ${error}`
   if (digest.toLowerCase() === digestOf('')) return 'the second part is the digest of nothing: hash the key itself'
   if (!/^[0-9A-Fa-f]{64}$/.test(digest)) {
     return `the second part must be a SHA-256 digest of 64 hexadecimal digits, and has ${digest.length} characters`
   }
   const scopes = parseScopes(names.split('+'))
-  // What stands there by mistake may be a secret.
+  // Does not show the text: a misplaced secret may stand there.
   if (typeof scopes === 'string') return `the third part must be some of ${SCOPES.join(', ')}, joined by +`
   return { name, digest: digest.toLowerCase(), scopes }
 }
 
-/** A text that is shown may be a digest in the wrong place. */
+/** A misplaced digest is not shown in full. */
 const shorten = (text: string): string => (text.length > 20 ? `${text.slice(0, 16)}…` : text)
 
 const checksumOf = (text: string): string => inBase62(BigInt(crc32(text)), CHECKSUM_LENGTH)

@@ -1,4 +1,4 @@
-import { parseOrigins, parseTrustedProxies, type TrustedProxies } from '../config/address-lists.ts'
+import { parseOrigins, parseTrustedProxies, type TrustedProxies } from '../config/addresses.ts'
 import { type Config, nodeFlags, publicUrlOf } from '../config/config.ts'
 import type { ArrivalLimits } from './arrival.ts'
 import type { ConnectionLimits } from './connections.ts'

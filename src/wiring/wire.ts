@@ -239,25 +239,25 @@ async function openModal(
 
 /** What the local backend reads from and writes to; better found wanting at boot than by the first job. */
 async function checkFolders({ MEDIA_ROOT, DATA_DIR, JOB_STORE }: Config): Promise<void> {
-  const faults: string[] = []
+  const errors: string[] = []
   const isFolder = await stat(MEDIA_ROOT).then(
     (found) => found.isDirectory(),
     () => false,
   )
-  if (!isFolder) faults.push(`MEDIA_ROOT: ${MEDIA_ROOT} is not a folder`)
+  if (!isFolder) errors.push(`MEDIA_ROOT: ${MEDIA_ROOT} is not a folder`)
   try {
     await mkdir(DATA_DIR, { recursive: true })
     await access(DATA_DIR, constants.W_OK)
   } catch (error) {
-    faults.push(
+    errors.push(
       `DATA_DIR: ${DATA_DIR} cannot be written to (${error instanceof Error ? error.message : String(error)})`,
     )
   }
   const path = sqlitePathOf({ JOB_STORE })
   if (path !== undefined && isFolder && (await isInside(dirname(path), MEDIA_ROOT))) {
-    faults.push(`JOB_STORE: ${path} lies in MEDIA_ROOT, where jobs read their inputs; keep it elsewhere`)
+    errors.push(`JOB_STORE: ${path} lies in MEDIA_ROOT, where jobs read their inputs; keep it elsewhere`)
   }
-  if (faults.length > 0) throw new ConfigError(faults)
+  if (errors.length > 0) throw new ConfigError(errors)
 }
 
 /** By real path; the folder, which may not exist yet, counts as where it would be. */

@@ -110,7 +110,7 @@ test('an open server says so at boot, ends with its terminal, and does not start
 
   const refused = await startServer({ env: { BACKEND: 'local', NODE_ENV: 'production' }, until: 'exit' })
   expect(refused.child.exitCode).toBe(1)
-  expect(refused.output()).toMatch(/AUTH: in production, say who may come in/)
+  expect(refused.output()).toMatch(/AUTH: authentication is required in production/)
   const allowed = await serve({ NODE_ENV: 'production', AUTH: 'none' })
   expect((await allowed.submit()).status).toBe(202)
 })

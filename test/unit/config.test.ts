@@ -7,23 +7,23 @@ import { describe, expect, test } from 'vitest'
 import { childEnvironment, ConfigError, ConfigSchema, loadConfig } from '../../src/config/config.ts'
 import { httpSettingsOf } from '../../src/http/settings.ts'
 
-/** No credentials of this machine's user must leak into a test. */
+/** So that no credentials of the user leak into a test. */
 const MODAL_CONFIG_PATH = '/nonexistent/modal.toml'
 const load = (env: Record<string, string> = {}) => loadConfig({ MODAL_CONFIG_PATH, ...env })
 const tokens = { MODAL_TOKEN_ID: 'ak-1', MODAL_TOKEN_SECRET: 'as-hush' }
 
-const faultsOf = (env: Record<string, string>) => {
+const errorsOf = (env: Record<string, string>) => {
   try {
     load(env)
   } catch (error) {
-    if (error instanceof ConfigError) return error.faults
+    if (error instanceof ConfigError) return error.errors
     throw error
   }
   return []
 }
 
-describe('what is read', () => {
-  test('nothing set gives the documented defaults, frozen', () => {
+describe('the configuration', () => {
+  test('has the documented defaults and is frozen', () => {
     const config = load()
     expect(config).toMatchObject({ HOST: '0.0.0.0', PORT: 9000, JOB_STORE: 'memory', MAX_ATTEMPTS: 2 })
     expect(config).toMatchObject({ MODAL_APP: 'musetalk-poc', MODAL_FUNCTION: 'run_inference' })
@@ -35,7 +35,7 @@ describe('what is read', () => {
     expect([config.PORT, config.INPUT_URL_ALLOW_PRIVATE]).toEqual([8080, true])
   })
 
-  test('lists of origins and proxies reach the application as such', () => {
+  test('lists of origins and proxies are parsed', () => {
     const { trustedProxies, corsOrigins } = httpSettingsOf(
       load({ TRUST_PROXY: '10.0.0.0/8, 2001:db8::1', CORS_ORIGINS: 'https://a.example, http://localhost:3000' }),
     )
@@ -51,22 +51,22 @@ describe('what is read', () => {
   })
 })
 
-describe('what is refused', () => {
-  test('every faulty variable is named at once', () => {
-    const faults = faultsOf({
+describe('an invalid configuration', () => {
+  test('names every invalid variable at once', () => {
+    const errors = errorsOf({
       PORT: 'eighty',
       LOG_LEVEL: 'loud',
       BODY_LIMIT_BYTES: '5',
       INPUT_URL_ALLOW_PRIVATE: 'yes',
     })
-    expect(faults.map((fault) => fault.split(':')[0]).toSorted()).toEqual([
+    expect(errors.map((error) => error.split(':')[0]).toSorted()).toEqual([
       ...['BODY_LIMIT_BYTES', 'INPUT_URL_ALLOW_PRIVATE', 'LOG_LEVEL', 'PORT'],
     ])
-    expect(faults.join()).toContain('"eighty"')
+    expect(errors.join()).toContain('"eighty"')
   })
 
-  test.each(['80.5', '65536', '-1', '0x', 'NaN', '9000 x'])('PORT=%s', (PORT) => {
-    expect(faultsOf({ PORT })).toHaveLength(1)
+  test.each(['80.5', '65536', '-1', '0x', 'NaN', '9000 x'])('PORT=%s is refused', (PORT) => {
+    expect(errorsOf({ PORT })).toHaveLength(1)
   })
 
   test.each([
@@ -87,23 +87,23 @@ describe('what is refused', () => {
     ['TRUST_PROXY', '10.0.0.1, proxy.example', '"proxy.example" is not an address'],
     ['RATE_LIMIT_SUBMIT_PER_MINUTE', '-1', 'must be >= 0'],
     ['WEBHOOK_SECRET', 'hush', 'must begin with whsec_'],
-    ['WEBHOOK_SECRET', 'whsec_aHVzaA==', 'must hold 24 to 64 bytes, and holds 4'],
+    ['WEBHOOK_SECRET', 'whsec_aHVzaA==', 'must have 24 to 64 bytes, but has 4'],
     ['WEBHOOK_TIMEOUT_SECONDS', '0', 'must be >= 1'],
     ['MAX_CONNECTIONS', 'many', 'must be integer'],
     ['JOB_STORE', 'postgres://db', 'must match pattern'],
     ['REDIS_PREFIX', 'a b', 'must match pattern'],
-  ])('%s=%s', (name, value, words) => {
-    const faults = faultsOf({ [name]: value })
-    expect(faults).toHaveLength(1)
-    expect(faults[0]).toContain(`${name}: `)
-    expect(faults[0]).toContain(words)
+  ])('%s=%s is refused', (name, value, words) => {
+    const errors = errorsOf({ [name]: value })
+    expect(errors).toHaveLength(1)
+    expect(errors[0]).toContain(`${name}: `)
+    expect(errors[0]).toContain(words)
   })
 
-  test('a secret is never shown', () => {
-    const faults = faultsOf({ PORT: 'x', MODAL_TOKEN_SECRET: 'as-hush' })
-    expect(faults.join()).toContain('MODAL_TOKEN_ID')
-    expect(faults.join()).not.toContain('as-hush')
-    expect(faultsOf({ WEBHOOK_SECRET: 'whsec_as-hush' }).join()).not.toContain('as-hush')
+  test('never shows a secret', () => {
+    const errors = errorsOf({ PORT: 'x', MODAL_TOKEN_SECRET: 'as-hush' })
+    expect(errors.join()).toContain('MODAL_TOKEN_ID')
+    expect(errors.join()).not.toContain('as-hush')
+    expect(errorsOf({ WEBHOOK_SECRET: 'whsec_as-hush' }).join()).not.toContain('as-hush')
   })
 
   test.each([
@@ -113,17 +113,17 @@ describe('what is refused', () => {
     ['TRUST_PROXY', 'http://u:hush@h'],
     ['CORS_ORIGINS', 'https//u:hush@h'],
     ['API_KEYS', `alice:${'a'.repeat(64)}:hush`],
-  ])('what may be a password in %s=%s is not shown', (name, value) => {
-    const faults = faultsOf({ [name]: value })
-    expect(faults.join()).toContain(`${name}: `)
-    expect(faults.join()).not.toContain('hush')
+  ])('does not show what may be a password in %s=%s', (name, value) => {
+    const errors = errorsOf({ [name]: value })
+    expect(errors.join()).toContain(`${name}: `)
+    expect(errors.join()).not.toContain('hush')
   })
 })
 
-describe('many replicas', () => {
+describe('replicas', () => {
   const JOB_STORE = 'rediss://user:hush@db.example:6380/2'
 
-  test('their store, and what its keys begin with, are taken as they are', () => {
+  test('share the store of JOB_STORE under REDIS_PREFIX', () => {
     expect(load({ ...tokens, JOB_STORE })).toMatchObject({
       JOB_STORE,
       REDIS_PREFIX: 'musetalk',
@@ -132,30 +132,30 @@ describe('many replicas', () => {
   })
 
   test.each([
-    ['redis://db:port', 'is not a URL of a Redis'],
-    ['redis://db/jobs', 'must end with the number of a database'],
-  ])('JOB_STORE=%s', (store, words) => {
-    expect(faultsOf({ ...tokens, JOB_STORE: store })).toEqual([expect.stringContaining(words)])
+    ['redis://db:port', 'is not a Redis URL'],
+    ['redis://db/jobs', 'must end with the host or with the number of a database'],
+  ])('JOB_STORE=%s is refused', (store, words) => {
+    expect(errorsOf({ ...tokens, JOB_STORE: store })).toEqual([expect.stringContaining(words)])
   })
 
-  test('the local backend needs a folder that all of them share', () => {
-    expect(faultsOf({ JOB_STORE })).toEqual([expect.stringMatching(/^DATA_DIR_SHARED: the local backend/)])
-    expect(faultsOf({ JOB_STORE, DATA_DIR_SHARED: 'true' })).toEqual([])
-    expect(faultsOf({ JOB_STORE, ...tokens })).toEqual([])
-    expect(faultsOf({ JOB_STORE: 'sqlite:./jobs.db' })).toEqual([])
+  test('need a shared folder for the local backend', () => {
+    expect(errorsOf({ JOB_STORE })).toEqual([expect.stringMatching(/^DATA_DIR_SHARED: the local backend/)])
+    expect(errorsOf({ JOB_STORE, DATA_DIR_SHARED: 'true' })).toEqual([])
+    expect(errorsOf({ JOB_STORE, ...tokens })).toEqual([])
+    expect(errorsOf({ JOB_STORE: 'sqlite:./jobs.db' })).toEqual([])
   })
 })
 
-describe('which backend', () => {
-  test('local, as an assumption, where no credentials are found', () => {
+describe('the backend', () => {
+  test('is assumed to be local if no credentials are found', () => {
     expect(load()).toMatchObject({ BACKEND: 'local', backendAssumed: true })
   })
 
-  test('modal where the environment has credentials', () => {
+  test('is modal if the environment has credentials', () => {
     expect(load(tokens)).toMatchObject({ BACKEND: 'modal', backendAssumed: false })
   })
 
-  test('modal where the configuration file has credentials, and not where it has none', () => {
+  test("is modal if Modal's configuration file has credentials, else local", () => {
     const file = join(mkdtempSync(join(tmpdir(), 'config-')), 'modal.toml')
     writeFileSync(file, '[default]\n# token_id = "no"\nserver_url = "x"\n')
     expect(load({ MODAL_CONFIG_PATH: file }).BACKEND).toBe('local')
@@ -163,82 +163,82 @@ describe('which backend', () => {
     expect(load({ MODAL_CONFIG_PATH: file }).BACKEND).toBe('modal')
   })
 
-  test('what is set is taken: no assumption, no warning', () => {
+  test('is not assumed if BACKEND is set', () => {
     expect(load({ ...tokens, BACKEND: 'local' })).toMatchObject({ BACKEND: 'local', backendAssumed: false })
   })
 
-  test('production does not guess, and modal without credentials is refused', () => {
-    expect(faultsOf({ NODE_ENV: 'production' }).join()).toContain('BACKEND')
-    expect(faultsOf({ NODE_ENV: 'production', AUTH: 'none', BACKEND: 'local' })).toEqual([])
-    expect(faultsOf({ NODE_ENV: 'production', AUTH: 'none', ...tokens })).toEqual([])
-    expect(faultsOf({ BACKEND: 'modal' }).join()).toContain('credentials')
+  test('must be explicit in production, and modal needs credentials', () => {
+    expect(errorsOf({ NODE_ENV: 'production' }).join()).toContain('BACKEND')
+    expect(errorsOf({ NODE_ENV: 'production', AUTH: 'none', BACKEND: 'local' })).toEqual([])
+    expect(errorsOf({ NODE_ENV: 'production', AUTH: 'none', ...tokens })).toEqual([])
+    expect(errorsOf({ BACKEND: 'modal' }).join()).toContain('credentials')
   })
 })
 
-describe('where outputs come from', () => {
+describe('the source of outputs', () => {
   const s3 = { S3_BUCKET: 'b', AWS_ACCESS_KEY_ID: 'k', AWS_SECRET_ACCESS_KEY: 'as-hush' }
 
-  test('a source is refused without what it needs', () => {
-    expect(faultsOf({ ...tokens, OUTPUT_SOURCE: 'dir' })).toEqual(['OUTPUT_ROOT: OUTPUT_SOURCE=dir needs it'])
-    expect(faultsOf({ ...tokens, OUTPUT_SOURCE: 's3' }).map((fault) => fault.split(':')[0])).toEqual(Object.keys(s3))
-    expect(faultsOf({ ...tokens, OUTPUT_SOURCE: 's3', ...s3 })).toEqual([])
-    expect(faultsOf({ ...tokens, OUTPUT_SOURCE: 'dir', OUTPUT_ROOT: '/mnt' })).toEqual([])
+  test('is refused without the settings that it needs', () => {
+    expect(errorsOf({ ...tokens, OUTPUT_SOURCE: 'dir' })).toEqual(['OUTPUT_ROOT: OUTPUT_SOURCE=dir needs it'])
+    expect(errorsOf({ ...tokens, OUTPUT_SOURCE: 's3' }).map((error) => error.split(':')[0])).toEqual(Object.keys(s3))
+    expect(errorsOf({ ...tokens, OUTPUT_SOURCE: 's3', ...s3 })).toEqual([])
+    expect(errorsOf({ ...tokens, OUTPUT_SOURCE: 'dir', OUTPUT_ROOT: '/mnt' })).toEqual([])
   })
 
-  test('the local backend has its own', () => {
-    expect(faultsOf({ OUTPUT_SOURCE: 's3', ...s3 }).join()).toContain('OUTPUT_SOURCE')
-    expect(faultsOf({ OUTPUT_SOURCE: 'dir' })).toEqual([])
+  test('cannot be set for the local backend', () => {
+    expect(errorsOf({ OUTPUT_SOURCE: 's3', ...s3 }).join()).toContain('OUTPUT_SOURCE')
+    expect(errorsOf({ OUTPUT_SOURCE: 'dir' })).toEqual([])
   })
 
   test.each(['video.example', 'https://', 'https://a.example/?x', 'https://user:pw@a.example', 'ftp://a.example'])(
     'PUBLIC_URL=%s is refused',
     (PUBLIC_URL) => {
-      expect(faultsOf({ PUBLIC_URL })).toHaveLength(1)
+      expect(errorsOf({ PUBLIC_URL })).toHaveLength(1)
     },
   )
 
   test.each([',', 'a,', 'a,,b', ' ', 'a, '])('SIGNING_SECRET=%j is refused, and not shown', (SIGNING_SECRET) => {
-    expect(faultsOf({ SIGNING_SECRET })).toEqual([expect.not.stringContaining('got')])
+    expect(errorsOf({ SIGNING_SECRET })).toEqual([expect.not.stringContaining('got')])
   })
 })
 
-describe('who may come in', () => {
+describe('authentication', () => {
   const alice = `alice:${'a'.repeat(64)}:jobs:read`
   const oidc = { OIDC_ISSUER: 'https://issuer.example', OIDC_AUDIENCE: 'musetalk' }
   const production = { NODE_ENV: 'production', BACKEND: 'local' }
 
-  test('everybody, where nothing is set, but not in production: there it must be said', () => {
-    expect(faultsOf({})).toEqual([])
-    expect(faultsOf(production)).toEqual([expect.stringMatching(/^AUTH: .*API_KEYS.*OIDC_ISSUER.*AUTH=none/)])
+  test('is off if nothing is set; in production that must be explicit', () => {
+    expect(errorsOf({})).toEqual([])
+    expect(errorsOf(production)).toEqual([expect.stringMatching(/^AUTH: .*API_KEYS.*OIDC_ISSUER.*AUTH=none/)])
     for (const way of [{ AUTH: 'none' }, { API_KEYS: alice }, { API_KEYS_FILE: '/run/keys' }, oidc]) {
-      expect(faultsOf({ ...production, ...way })).toEqual([])
+      expect(errorsOf({ ...production, ...way })).toEqual([])
     }
-    expect(faultsOf({ ...production, API_KEYS: '' })).toHaveLength(1)
+    expect(errorsOf({ ...production, API_KEYS: '' })).toHaveLength(1)
   })
 
-  test('not everybody and somebody at the same time', () => {
-    expect(faultsOf({ AUTH: 'none', API_KEYS: alice })).toEqual(['AUTH, API_KEYS: choose one: none lets everybody in'])
-    expect(faultsOf({ AUTH: 'none', API_KEYS_FILE: '/run/keys', ...oidc }).join()).toContain('choose one')
-    expect(faultsOf({ AUTH: 'off' }).join()).toContain('AUTH')
+  test('cannot be off and on at the same time', () => {
+    expect(errorsOf({ AUTH: 'none', API_KEYS: alice })).toEqual(['AUTH, API_KEYS: choose one: none opens the server'])
+    expect(errorsOf({ AUTH: 'none', API_KEYS_FILE: '/run/keys', ...oidc }).join()).toContain('choose one')
+    expect(errorsOf({ AUTH: 'off' }).join()).toContain('AUTH')
   })
 
-  test('whom entries without a fault name; faults go by number and show nothing', () => {
+  test('by API keys refuses invalid entries by number and shows none of them', () => {
     const keys = { API_KEYS: `${alice},bob:hush-hush:admin,carol:${'a'.repeat(64)}:admin` }
-    expect(faultsOf(keys)).toEqual([
+    expect(errorsOf(keys)).toEqual([
       'API_KEYS: entry 2: the second part must be a SHA-256 digest of 64 hexadecimal digits, and has 9 characters',
       'API_KEYS: entry 3: the same key as in API_KEYS: entry 1, under another name',
     ])
-    expect(faultsOf({ API_KEYS: ' , ' })).toEqual(['API_KEYS: holds no entry'])
+    expect(errorsOf({ API_KEYS: ' , ' })).toEqual(['API_KEYS: contains no entry'])
   })
 
-  test('whom an issuer vouches for, told in full and in the open', () => {
-    expect(faultsOf({ OIDC_ISSUER: oidc.OIDC_ISSUER }).join()).toContain('set both or neither')
-    expect(faultsOf({ OIDC_AUDIENCE: oidc.OIDC_AUDIENCE }).join()).toContain('set both or neither')
-    expect(faultsOf({ ...oidc, OIDC_ISSUER: 'http://localhost:8080/realms/one' })).toEqual([])
-    expect(faultsOf({ ...oidc, OIDC_ISSUER: 'http://issuer.example' })).toEqual([
+  test('by an issuer needs its https URL and an audience', () => {
+    expect(errorsOf({ OIDC_ISSUER: oidc.OIDC_ISSUER }).join()).toContain('set both or neither')
+    expect(errorsOf({ OIDC_AUDIENCE: oidc.OIDC_AUDIENCE }).join()).toContain('set both or neither')
+    expect(errorsOf({ ...oidc, OIDC_ISSUER: 'http://localhost:8080/realms/one' })).toEqual([])
+    expect(errorsOf({ ...oidc, OIDC_ISSUER: 'http://issuer.example' })).toEqual([
       'OIDC_ISSUER: must be https, unless its host is this machine',
     ])
-    const shown = faultsOf({ ...oidc, OIDC_ISSUER: 'https://me:hush@issuer.example' }).join()
+    const shown = errorsOf({ ...oidc, OIDC_ISSUER: 'https://me:hush@issuer.example' }).join()
     expect(shown).toContain('credentials')
     expect(shown).not.toContain('hush')
   })
@@ -260,21 +260,21 @@ test('a child process sees what programs need, and nothing of the server', () =>
   ])
 })
 
-/** Both documents are written from the schema by `npm test -- run test/unit/config.test.ts -u`. */
-describe('the documents', () => {
+/** Both documents are generated from the schema by `npm test -- run test/unit/config.test.ts -u`. */
+describe('the generated documents', () => {
   const variables = Object.entries(ConfigSchema.properties as Record<string, TSchema>)
 
-  test('.env.example holds every variable with its default, and changes nothing as it is', async () => {
+  test('.env.example lists every variable with its default, all commented out', async () => {
     const entries = variables.map(([name, { description = '', enum: names, default: value = '' }]) => {
       const choices = names ? ` One of: ${(names as string[]).join(', ')}.` : ''
       return `# ${description.replaceAll('`', '')}${choices}\n# ${name}=${String(value)}\n`
     })
-    const head = '# Copy to .env and take the # away where you want another value. `npm start` reads it.\n'
+    const head = '# Copy to .env and uncomment what you change. `npm start` reads it.\n'
     await expect([head, ...entries].join('\n')).toMatchFileSnapshot('../../.env.example')
     expect(parseEnv(readFileSync('.env.example', 'utf8'))).toEqual({})
   })
 
-  test("the README's table is the schema", async () => {
+  test("the README's table lists every variable", async () => {
     const rows = variables.map(([name, { description = '', default: value }]) => {
       return `| \`${name}\` | ${value === undefined ? '' : `\`${String(value)}\``} | ${description} |`
     })

@@ -15,7 +15,7 @@ const keys = (...args: string[]) =>
   })
 
 describe('keys create', () => {
-  test('prints the key and the entry that lets it in, in two lines', async () => {
+  test('prints the key and its entry in two lines', async () => {
     const { code, stdout, stderr } = await keys('create', 'alice')
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     const [, key = '', entry = ''] = /^key=(\S+)\nAPI_KEYS=(\S+)\n$/.exec(stdout) ?? []
@@ -29,29 +29,29 @@ describe('keys create', () => {
     })
   })
 
-  test('takes the scopes that are asked for', async () => {
+  test('gives the key the requested scopes', async () => {
     const { stdout } = await keys('create', 'bob_2', '--scopes', 'metrics:read,admin')
     const { entries } = parseEntryList(/^API_KEYS=(.*)$/m.exec(stdout)?.[1] ?? '')
     expect(entries).toMatchObject([{ name: 'bob_2', scopes: new Set(['metrics:read', 'admin']) }])
   })
 
   test.each([
-    ['nothing', [], 'create a key'],
-    ['another command', ['delete', 'alice'], 'create a key'],
+    ['nothing', [], 'The only command is create'],
+    ['another command', ['delete', 'alice'], 'The only command is create'],
     ['no name', ['create'], 'one name'],
     ['two names', ['create', 'alice', 'bob'], 'one name'],
     ['a name no entry could have', ['create', 'alice:x'], '1 to 64 letters'],
     ['an unknown scope', ['create', 'alice', '--scopes', 'jobs:read,jobs:raed'], '"jobs:raed" is not a scope'],
     ['no scope', ['create', 'alice', '--scopes', ''], '"" is not a scope'],
     ['an unknown option', ['create', 'alice', '--scope', 'admin'], "Unknown option '--scope'"],
-  ])('refuses %s in words, with exit code 2 and nothing on stdout', async (_what, args, words) => {
+  ])('refuses %s with a message, exit code 2 and nothing on stdout', async (_what, args, words) => {
     const { code, stdout, stderr } = await keys(...args)
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
     expect(stderr).toContain(words)
     expect(stderr).toContain('Usage: npm run -s keys -- create NAME')
   })
 
-  test('explains itself when asked', async () => {
+  test('prints its usage with --help', async () => {
     const { code, stdout } = await keys('--help')
     expect(code).toBe(0)
     expect(stdout).toContain('Usage:')

@@ -15,7 +15,7 @@ import {
   makeKey,
   parseEntryFile,
   parseEntryList,
-  repeatFaults,
+  findDuplicateKeys,
 } from '../../src/config/key-format.ts'
 import { createKeyring } from '../../src/auth/keys.ts'
 import { type Credential, type Scope, SCOPES } from '../../src/jobs/ports/authenticator.ts'
@@ -35,7 +35,7 @@ function keyFile(text: string): string {
 }
 
 describe('a key', () => {
-  test('has a prefix, 256 bits and a checksum, and is like no other', () => {
+  test('has a prefix, 256 random bits and a checksum', () => {
     const keys = Array.from({ length: 200 }, makeKey)
     expect(new Set(keys).size).toBe(200)
     for (const key of keys) {
@@ -46,7 +46,7 @@ describe('a key', () => {
     for (let at = 4; at < 47; at++) expect(new Set(keys.map((key) => key[at])).size).toBeGreaterThan(5)
   })
 
-  test('with any one character changed, or some missing or too many, has the form no more', () => {
+  test('with one character changed, added or removed fails its checksum', () => {
     const key = makeKey()
     fc.assert(
       fc.property(fc.nat({ max: key.length - 1 }), fc.constantFrom('0', '9', 'A', 'Z', 'a', 'z', '-'), (at, other) => {
@@ -59,20 +59,20 @@ describe('a key', () => {
     }
   })
 
-  test('is digested by SHA-256, in hexadecimal', () => {
+  test('has a SHA-256 digest in hexadecimal', () => {
     expect(digestOf('abc')).toBe('ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad')
   })
 })
 
-describe('entries', () => {
-  test('are split at the first two colons, since scopes have one of their own', () => {
-    const { entries, faults } = parseEntryList(entryOf('alice', 'a', 'jobs:read+metrics:read+admin'))
-    expect(faults).toEqual([])
+describe('key entries', () => {
+  test('are split at the first two colons, since scopes contain one', () => {
+    const { entries, errors } = parseEntryList(entryOf('alice', 'a', 'jobs:read+metrics:read+admin'))
+    expect(errors).toEqual([])
     expect(entries[0]).toMatchObject({ name: 'alice', digest: sha256('a') })
     expect([...entries[0]!.scopes]).toEqual(['jobs:read', 'metrics:read', 'admin'])
   })
 
-  test('of any name, digest and scopes read back as they were written', () => {
+  test('of any name, digest and scopes are parsed as they were formatted', () => {
     const names = fc.stringMatching(/^[A-Za-z0-9_-]{1,64}$/)
     fc.assert(
       fc.property(
@@ -87,20 +87,20 @@ describe('entries', () => {
     )
   })
 
-  test('in a file stand one a line, with comments, empty lines and any line ends', () => {
+  test('in a file stand one per line, with comments, empty lines and any line ends', () => {
     const text = `\ufeff# keys\r\n\r\n${entryOf('alice', 'a')}\r\n  ${entryOf('bob', 'b')} # of the night shift\n`
-    const { entries, faults } = parseEntryFile(text)
-    expect(faults).toEqual([])
+    const { entries, errors } = parseEntryFile(text)
+    expect(errors).toEqual([])
     expect(entries.map(({ name, place }) => [name, place])).toEqual([
       ['alice', 'API_KEYS_FILE: line 3'],
       ['bob', 'API_KEYS_FILE: line 4'],
     ])
   })
 
-  test('may be spaced, end with a comma, and have a digest in capitals', () => {
+  test('may have spaces, a trailing comma and an upper-case digest', () => {
     const text = ` alice:${sha256('a').toUpperCase()}:admin , ${entryOf('bob', 'b')},`
-    const { entries, faults } = parseEntryList(text)
-    expect(faults).toEqual([])
+    const { entries, errors } = parseEntryList(text)
+    expect(errors).toEqual([])
     expect(entries.map(({ digest }) => digest)).toEqual([sha256('a'), sha256('b')])
   })
 
@@ -119,21 +119,21 @@ describe('entries', () => {
       'the third part must be some of jobs:read, jobs:write, metrics:read, admin, joined by +',
     ],
     [`alice:${sha256('a')}:admin+`, 'the third part must be some of jobs:read'],
-    [`alice:${makeKey()}:admin`, 'holds a key itself'],
-    [makeKey(), 'holds a key itself'],
+    [`alice:${makeKey()}:admin`, 'contains the key itself'],
+    [makeKey(), 'contains the key itself'],
     [`${sha256('a')}:alice:admin`, 'has 5 characters'],
     [`alice:${sha256('a')}:${sha256('a')}`, 'the third part must be'],
-  ])('at fault are named by number and never shown: %s', (entry, words) => {
-    const { entries, faults } = parseEntryList(`${entryOf('bob', 'b')},${entry}`)
+  ])('that are invalid are named by number and never shown: %s', (entry, words) => {
+    const { entries, errors } = parseEntryList(`${entryOf('bob', 'b')},${entry}`)
     expect(entries.map(({ name }) => name)).toEqual(['bob'])
-    expect(faults).toEqual([expect.stringMatching(/^API_KEYS: entry 2: /)])
-    expect(faults[0]).toContain(words)
-    expect(faults[0]).not.toContain('hunter2')
-    expect(faults[0]).not.toMatch(/mto_|[0-9a-f]{20}/)
+    expect(errors).toEqual([expect.stringMatching(/^API_KEYS: entry 2: /)])
+    expect(errors[0]).toContain(words)
+    expect(errors[0]).not.toContain('hunter2')
+    expect(errors[0]).not.toMatch(/mto_|[0-9a-f]{20}/)
   })
 
-  test('of the same key are one, unless they differ', () => {
-    const repeats = (...entries: string[]) => repeatFaults(parseEntryList(entries.join(',')).entries)
+  test('of the same key are refused if their names or scopes differ', () => {
+    const repeats = (...entries: string[]) => findDuplicateKeys(parseEntryList(entries.join(',')).entries)
     expect(repeats(entryOf('alice', 'a'), entryOf('alice', 'a'), entryOf('alice', 'b', 'admin'))).toEqual([])
     expect(repeats(entryOf('alice', 'a'), entryOf('bob', 'a'))).toEqual([
       'API_KEYS: entry 2: the same key as in API_KEYS: entry 1, under another name',
@@ -141,13 +141,13 @@ describe('entries', () => {
     expect(repeats(entryOf('alice', 'a'), entryOf('alice', 'a', 'admin')).join()).toContain('with other scopes')
   })
 
-  test('of any garbage are faults, not exceptions', () => {
+  test('that are garbage give errors and do not throw', () => {
     fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => void parseEntryFile(text)))
   })
 })
 
 describe('the keyring', () => {
-  test('knows a key however it comes, whose it is and what it allows; all else it does not know', async () => {
+  test('gives the owner and the scopes of a known key, and nothing for any other', async () => {
     const key = makeKey()
     const keyring = await createKeyring({ entries: entryOf('alice', key, 'jobs:read'), log: silentLog() })
     const alice = { id: 'key:alice', scopes: new Set(['jobs:read']) }
@@ -158,7 +158,7 @@ describe('the keyring', () => {
     }
   })
 
-  test('takes several keys of one name, each with its own scopes', async () => {
+  test('accepts several keys of one name, each with its own scopes', async () => {
     const entries = [entryOf('alice', 'old'), entryOf('alice', 'new', 'admin')].join(',')
     const keyring = await createKeyring({ entries, log: silentLog() })
     expect(keyring.authenticate(asKey('old'))).toMatchObject({ id: 'key:alice' })
@@ -174,7 +174,7 @@ describe('the keyring', () => {
     expect(lines).toMatchObject([{ level: 'info', keys: 2 }])
   })
 
-  test('does not begin with a fault, and names all of them', async () => {
+  test('is not created with invalid entries, and names all of them', async () => {
     const file = keyFile(`# one\nbob\n${entryOf('carol', 'a')}\n`)
     const starting = createKeyring({ entries: `${entryOf('alice', 'a')},dave:x:admin`, file, log: silentLog() })
     const error = await starting.catch((reason: unknown) => reason)
@@ -185,13 +185,13 @@ describe('the keyring', () => {
     expect(message).toContain('API_KEYS_FILE: line 3: the same key as in API_KEYS: entry 1, under another name')
   })
 
-  test('does not begin without its file', async () => {
+  test('is not created without its file', async () => {
     const starting = createKeyring({ file: '/nonexistent/keys', log: silentLog() })
     await expect(starting).rejects.toThrow(/^API_KEYS_FILE: cannot be read \(ENOENT.*\/nonexistent\/keys/)
     await expect(starting).rejects.toBeInstanceOf(BootError)
   })
 
-  test('reads its file again when told to: new keys come in, those taken out do not', async () => {
+  test('reloads its file: new keys are accepted, removed ones refused', async () => {
     const file = keyFile(entryOf('bob', 'b'))
     const { log, lines } = await recordingLog()
     const keyring = await createKeyring({ entries: entryOf('alice', 'a'), file, log })
@@ -207,7 +207,7 @@ describe('the keyring', () => {
     expect(lines.at(-1)).toMatchObject({ level: 'info', keys: 3 })
   })
 
-  test.each(['missing', 'faulty'])('keeps its keys, and says so, when the file is %s', async (way) => {
+  test.each(['missing', 'invalid'])('keeps its keys and logs an error when the file is %s', async (way) => {
     const file = keyFile(entryOf('bob', 'b'))
     const { log, lines, text } = await recordingLog()
     const keyring = await createKeyring({ file, log })
@@ -224,7 +224,7 @@ describe('the keyring', () => {
     expect(keyring.authenticate(asKey('c'))).toMatchObject({ id: 'key:carol' })
   })
 
-  test('lets nobody in, with a warning, when the last line is taken out', async () => {
+  test('accepts no key, and logs a warning, when the file becomes empty', async () => {
     const file = keyFile(entryOf('bob', 'b'))
     const { log, lines } = await recordingLog()
     const keyring = await createKeyring({ file, log })
@@ -234,7 +234,7 @@ describe('the keyring', () => {
     expect(lines.at(-1)).toMatchObject({ level: 'warn', keys: 0 })
   })
 
-  test('ends with the file as it was at the last reload, however long an earlier one takes to read it', async () => {
+  test('has the keys of the last reload, even if an earlier one reads the file more slowly', async () => {
     const file = keyFile(entryOf('bob', 'b'))
     const keyring = await createKeyring({ file, log: silentLog() })
     rmSync(file)
@@ -255,7 +255,7 @@ describe('the keyring', () => {
   })
 })
 
-describe('keys and tokens as one', () => {
+describe('keys and tokens together', () => {
   const tokenOwner = { id: 'oidc:https://issuer|carol', scopes: new Set<Scope>(['jobs:read']) }
   const own = makeKey()
 
@@ -281,14 +281,14 @@ describe('keys and tokens as one', () => {
     expect((await joined.authenticate(asBearer('token')))?.id).toBe('oidc:https://issuer|carol')
   })
 
-  test('what has the form of a key, or came as one, is never shown to the issuer', async () => {
+  test('a credential that looks like a key, or was sent as one, is never sent to the issuer', async () => {
     const { asked, joined } = await start()
     expect(await joined.authenticate(asBearer(makeKey()))).toBeUndefined()
     expect(await joined.authenticate(asKey('token'))).toBeUndefined()
     expect(asked).toEqual([])
   })
 
-  test("a key of an operator's own form is found before a token is looked for", async () => {
+  test("a key of the operator's own format is looked up before tokens", async () => {
     const { asked, joined } = await start()
     expect((await joined.authenticate(asBearer('his own secret')))?.id).toBe('key:dave')
     expect(asked).toEqual([])

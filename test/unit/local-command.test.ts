@@ -190,7 +190,7 @@ describe('a template', () => {
     ['"" {output}', 'is empty'],
     ['run "{output}', 'a quote is not closed'],
     ["run it's {output}", 'a quote is not closed'],
-    ['run {output} {speech}', 'unknown placeholder {speech}; there are {face}, {audio}, {output}, {version}'],
+    ['run {output} {speech}', 'unknown placeholder {speech}; use {face}, {audio}, {output}, {version}'],
     ['run {face}', 'must contain {output}, the file to write'],
   ])('%j is refused when the backend is made', async (template, message) => {
     await expect(startLocal({ command: template })).rejects.toThrow(new Error(message))

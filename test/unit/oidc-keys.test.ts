@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import { describe, expect, test } from 'vitest'
 import { MAX_DOCUMENT_BYTES } from '../../src/auth/issuer-documents.ts'
-import { issuerUrlFault } from '../../src/config/issuer-url.ts'
+import { checkIssuerUrl } from '../../src/config/addresses.ts'
 import { createOidc } from '../../src/auth/oidc.ts'
 import { FAILURE_PAUSE_MS, KEYS_REFRESH_MS, UNKNOWN_KEY_COOLDOWN_MS } from '../../src/auth/oidc-keys.ts'
 import { IssuerUnavailable } from '../../src/problems.ts'
@@ -208,12 +208,12 @@ describe('which issuers and keys are taken', () => {
   test('a URL that can be trusted', () => {
     const good = ['https://issuer.example', 'https://issuer.example:8443/a/', 'http://localhost:8080/x']
     const loopback = ['http://127.0.0.1', 'http://127.1', 'http://[::1]:80']
-    for (const url of [...good, ...loopback]) expect(issuerUrlFault(url)).toBeUndefined()
+    for (const url of [...good, ...loopback]) expect(checkIssuerUrl(url)).toBeUndefined()
     const bad = ['http://issuer.example', 'http://localhost.example', 'http://127.0.0.1.example', 'http://10.0.0.1']
     for (const url of [...bad, 'issuer', 'ftp://localhost', 'https:issuer.example']) {
-      expect(issuerUrlFault(url)).toMatch(/must be/)
+      expect(checkIssuerUrl(url)).toMatch(/must be/)
     }
-    expect(issuerUrlFault('https://a:b@issuer.example')).toContain('credentials')
-    expect(issuerUrlFault('https://issuer.example/?')).toContain('query')
+    expect(checkIssuerUrl('https://a:b@issuer.example')).toContain('credentials')
+    expect(checkIssuerUrl('https://issuer.example/?')).toContain('query')
   })
 })

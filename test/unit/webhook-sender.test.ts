@@ -145,8 +145,8 @@ describe('the setting', () => {
   const base64 = randomBytes(32).toString('base64')
   test.each([
     ['no prefix', base64, /must begin with whsec_/],
-    ['too short', aSecret(23), /must hold 24 to 64 bytes, and holds 23/],
-    ['too long', aSecret(65), /holds 65/],
+    ['too short', aSecret(23), /must have 24 to 64 bytes, but has 23/],
+    ['too long', aSecret(65), /has 65/],
     ['no padding', `whsec_${base64.replace('=', '')}`, /must be base64 with its padding/],
     ['not base64', `whsec_${'!'.repeat(44)}`, /must be base64/],
     ['base64 for URLs', `whsec_${'-_'.repeat(16)}`, /must be base64/],
