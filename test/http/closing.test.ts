@@ -69,7 +69,7 @@ describe('a request refused before its end', () => {
     ['with too large a body', postOf(4 * MB), 413],
     ['that is not HTTP', 'hello there\r\n\r\n', 400],
   ])('%s is answered once, and its connection half closed while the rest is read', async (_what, begin, status) => {
-    await start()
+    await start({ headersTimeoutMs: 100 })
     const client = await dial()
     client.socket.write(begin)
     await untilAnswers(client, 1)
@@ -77,10 +77,14 @@ describe('a request refused before its end', () => {
     await writeSlowly(client, 2 * MB)
     expect([statusesOf(client), client.error]).toEqual([[String(status)], undefined])
     expect(client.received).toMatch(/connection: close/i)
+    // By now the time for a head is over.
+    await sleep(200)
     expect(await connections()).toBe(1)
     client.socket.end()
     await untilClosed()
     expect(client.error).toBeUndefined()
+    const counts = [...(await requests())].filter(([name]) => /http_requests_total\{.*status="4/.test(name))
+    expect(counts.map(([name, count]) => [/status="(\d+)"/.exec(name)?.[1], count])).toEqual([[String(status), 1]])
   })
 
   test('is closed at the end of its body, whether or not its client closes', async () => {
