@@ -84,7 +84,20 @@ async function untilAllEnded(): Promise<JobView[]> {
 /** Calls of jobs that were canceled or timed out are stopped when Modal can be reached, by the next pass at the latest. */
 async function untilStopped(): Promise<void> {
   const deadline = performance.now() + 45_000
-  while (plane.stats().openCalls > 0 && performance.now() < deadline) await sleep(500)
+  while (callsLeftRunning() > 0 && performance.now() < deadline) await sleep(500)
+}
+
+function recordedCalls(): Set<string> {
+  return new Set(views.flatMap((job) => job.attempts.flatMap(({ call_id }) => call_id ?? [])))
+}
+
+/** Calls that are known to the server, and that neither ended nor vanished. */
+function callsLeftRunning(): number {
+  const recorded = recordedCalls()
+  return plane
+    .calls()
+    .filter(({ callId, endedAt }) => recorded.has(callId) && endedAt === undefined && !draw.answers.get(callId)?.then)
+    .length
 }
 
 function wrongOf(job: JobView): string | undefined {
@@ -108,8 +121,8 @@ async function report(): Promise<void> {
   const unended = jobCount - views.filter(({ status }) => TERMINAL.has(status)).length
   const endLines = server.lines.filter(isEnd)
   const endedTwice = endLines.length - new Set(endLines.map((line) => line.job_id)).size
-  const { rpcs, spawned, openCalls, spawnsByKey, ...answers } = plane.stats()
-  const recorded = new Set(views.flatMap((job) => job.attempts.map(({ call_id }) => call_id)).filter(Boolean))
+  const { rpcs, spawned, spawnsByKey, ...answers } = plane.stats()
+  const recorded = recordedCalls()
   const secondCalls = plane
     .calls()
     .filter(({ callId, inputAt }) => inputAt !== undefined && !recorded.has(callId)).length
@@ -118,24 +131,25 @@ async function report(): Promise<void> {
   const total = Object.values(rpcs).reduce((sum, count) => sum + count, 0)
   const figures = {
     ...{ seed, jobs: views.length, seconds: Math.round(tookSeconds), ends: tally(views.map(endOf)) },
-    answers: tally([...recorded].map((callId) => draw.answers.get(callId ?? '')?.name ?? 'endless').map(String)),
+    answers: tally([...recorded].map((callId) => draw.answers.get(callId)?.name ?? 'endless').map(String)),
     spells: Object.fromEntries(spells),
     rpcs: { ...rpcs, total, perJob: Number((total / views.length).toFixed(1)) },
     ...{ attempts: recorded.size, spawned, secondCalls, explained, duplicates },
-    ...{ wrongEnds: wrong.length, unended, endedTwice, callsLeftRunning: openCalls },
-    refusedLines: server.lines.filter(({ level }) => level === 'error').length,
+    ...{ wrongEnds: wrong.length, unended, endedTwice, callsLeftRunning: callsLeftRunning() },
+    errorLines: server.lines.filter(({ level }) => level === 'error').length,
   }
   process.stdout.write(`${JSON.stringify(figures, undefined, 2)}\n`)
   for (const line of wrong) process.stdout.write(`wrong: ${line}\n`)
   await server.end()
   await plane.close()
   rmSync(folder, { recursive: true, force: true })
-  process.exit(wrong.length + unended + endedTwice + duplicates + openCalls > 0 ? 1 : 0)
+  process.exit(wrong.length + unended + endedTwice + duplicates + callsLeftRunning() > 0 ? 1 : 0)
 }
 
 /** What is written down of a call after the end of its job is no second end. */
-const isEnd = ({ msg, status, event }: LogLine) =>
-  msg === 'job changed' && TERMINAL.has(String(status)) && !['stopped', 'orphaned'].includes(String(event))
+function isEnd({ msg, status, event }: LogLine): boolean {
+  return msg === 'job changed' && TERMINAL.has(String(status)) && !['stopped', 'orphaned'].includes(String(event))
+}
 
 function endOf(job: JobView): string {
   return job.error_code ?? job.status

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type ControlPlane, type Fault, status } from '../helpers/control-plane/control-plane.ts'
-import { FAULTS } from '../helpers/modal-answers.ts'
+import { FAULTS, stopped } from '../helpers/modal-answers.ts'
 
 /** A time of trouble at Modal: begins it, and resolves when it has passed. */
 type Spell = { readonly name: string; run(plane: ControlPlane): Promise<void> }
@@ -95,7 +95,9 @@ export async function castSpells(
 ): Promise<Map<string, number>> {
   const counts = new Map<string, number>()
   const shortFaults = Object.entries(FAULTS).flatMap(([method, faults]) =>
-    faults.filter(({ expired }) => !expired).map((fault) => ({ ...fault, method })),
+    faults
+      .filter((fault) => !fault.expired && !(method === SPAWN && stopped.includes(fault as never)))
+      .map((fault) => ({ ...fault, method })),
   )
   const shortSpell = (): Spell => ({
     name: 'a few faulty answers of one kind',

@@ -67,13 +67,22 @@ export const ANSWERS: readonly Answer[] = [
 ]
 
 const passing = [
-  ...([status.UNAVAILABLE, status.INTERNAL, status.UNKNOWN, status.DEADLINE_EXCEEDED, status.CANCELLED] as const),
+  ...([
+    status.UNAVAILABLE,
+    status.INTERNAL,
+    status.UNKNOWN,
+    status.DEADLINE_EXCEEDED,
+    status.CANCELLED,
+    status.ABORTED,
+  ] as const),
 ].map((code) => ({ code }))
 /** A throttle, and a spend limit. */
 const exhausted = [{ retryAfterSeconds: 0.3 }, { code: status.RESOURCE_EXHAUSTED, message: 'spend limit reached' }]
 const refused = [{ code: status.UNAUTHENTICATED }, { code: status.PERMISSION_DENIED }]
+/** What a spawn meets where the deployment is gone or stopped: it is looked up once more, and then believed. */
+export const stopped = [status.NOT_FOUND, status.FAILED_PRECONDITION].map((code) => ({ code }))
 
-/** What a spawn, the input of a call, and a poll may meet on the way. None of it ends a job by itself. */
+/** What a spawn, the input of a call, and a poll may meet on the way. None of it ends a job by itself, but for two of `stopped` in a row. */
 export const FAULTS: Readonly<
   Record<'FunctionMap' | 'FunctionPutInputs' | 'FunctionGetOutputs', readonly Omit<Fault, 'method'>[]>
 > = {
@@ -84,11 +93,20 @@ export const FAULTS: Readonly<
     { dropConnection: true },
     ...passing,
     ...exhausted,
+    ...refused,
+    ...stopped,
   ],
-  FunctionPutInputs: [{ empty: true }, { loseAnswer: true }, { code: status.NOT_FOUND }, ...passing, ...exhausted],
+  FunctionPutInputs: [
+    { empty: true },
+    { loseAnswer: true },
+    { code: status.NOT_FOUND },
+    ...passing,
+    ...exhausted,
+    ...refused,
+  ],
   FunctionGetOutputs: [
     ...[{ empty: true }, { expired: true }, { loseAnswer: true }, { dropConnection: true }],
-    ...[...passing, ...exhausted, ...refused, { code: status.FAILED_PRECONDITION }, { code: status.ABORTED }],
+    ...[...passing, ...exhausted, ...refused, { code: status.FAILED_PRECONDITION }],
   ],
 }
 
