@@ -6,6 +6,7 @@ import type { JobQueue } from './ports/queue.ts'
 import type { Store } from './ports/store.ts'
 import type { Uploads } from './ports/uploads.ts'
 import type { WebhookSender } from './ports/webhook-sender.ts'
+import { createPublisher } from './change-subscribers.ts'
 import type { LinkSigner } from './links.ts'
 import type { Log } from './log.ts'
 import { createReadiness } from './readiness.ts'
@@ -14,6 +15,7 @@ import { createRunner } from './runner.ts'
 import { createService } from './service.ts'
 import { createStopper } from './stopper.ts'
 import { createWatches } from './subscriptions.ts'
+import { createTransitions } from './transition.ts'
 import { createDeliveries } from './webhooks/ledger.ts'
 import { createWebhooks } from './webhooks/outbox.ts'
 
@@ -63,14 +65,16 @@ export function createCore(ports: CorePorts, settings: CoreSettings) {
   const { queue } = ports
   const watches = createWatches(ports)
   const webhooks = createWebhooks({ ...ports, claimMs: settings.deliveryClaimMs })
-  const service = createService({ ...ports, ...settings, webhooks })
-  const stopper = createStopper({ ...ports, service })
-  const reconciler = createReconciler({ ...ports, ...settings, service, stopper, webhooks })
+  const publish = createPublisher({ ...ports, webhooks })
+  const { insert, transition } = createTransitions({ ...ports, ...settings, publish })
+  const service = createService({ ...ports, ...settings, insert, transition, webhooks })
+  const stopper = createStopper({ ...ports, transition })
+  const reconciler = createReconciler({ ...ports, ...settings, transition, stopper, webhooks })
   const readiness = createReadiness(ports)
-  const run = createRunner({ ...ports, ...settings, service, stopper })
+  const run = createRunner({ ...ports, ...settings, transition, stopper })
   const deliveries = createDeliveries({ ...ports, service, webhooks })
   return {
-    ...{ service, watches, deliveries, readiness, webhooks, stopper, reconciler, run },
+    ...{ service, watches, deliveries, readiness, webhooks, transition, stopper, reconciler, run },
     /** Runs jobs: those left unfinished, and those that come. */
     async start() {
       await queue.start(run)

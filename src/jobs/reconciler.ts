@@ -6,16 +6,15 @@ import type { JobQueue, QueueEntry } from './ports/queue.ts'
 import type { JobStore } from './ports/store.ts'
 import { currentAttempt, isFinished, type Job } from './job.ts'
 import { createRareWarning, errorFieldsOf, type Log } from './log.ts'
-import type { JobService } from './service.ts'
 import type { Stopper } from './stopper.ts'
 import { logFieldsOf } from './trace.ts'
+import type { Transitions } from './transition.ts'
 import type { Webhooks } from './webhooks/outbox.ts'
 
-export type ReconcilerParts = {
+export type ReconcilerDependencies = Pick<Transitions, 'transition'> & {
   readonly store: Pick<JobStore, 'owed' | 'get' | 'remove'>
   readonly queue: Pick<JobQueue, 'enqueue' | 'running' | 'dequeue'>
   readonly events: Pick<EventBus, 'onGap'>
-  readonly service: Pick<JobService, 'record'>
   readonly stopper: Stopper
   readonly artifacts: Pick<Artifacts, 'forget' | 'sweep'>
   readonly uploads: Pick<Uploads, 'forget' | 'sweep'>
@@ -60,9 +59,9 @@ const BATCH = 100
 const STOPS_AT_ONCE = 32
 
 /** Finds what is owed and nobody is doing: what a crash, a lost message or an outage left behind. */
-export function createReconciler(parts: ReconcilerParts): Reconciler {
-  const { store, queue, events, service, stopper, artifacts, uploads, webhooks, log, retentionSeconds } = parts
-  const { now = Date.now } = parts
+export function createReconciler(dependencies: ReconcilerDependencies): Reconciler {
+  const { store, queue, events, transition, stopper, artifacts, uploads, webhooks, log } = dependencies
+  const { retentionSeconds, now = Date.now } = dependencies
   const closing = new AbortController()
   const timers: NodeJS.Timeout[] = []
   const underWay = new Set<Promise<void>>()
@@ -101,7 +100,7 @@ export function createReconciler(parts: ReconcilerParts): Reconciler {
     await settle()
   }
 
-  const endOverdue = () => each(store.owed('end', now()), (job) => service.record(job.id, { type: 'expired' }))
+  const endOverdue = () => each(store.owed('end', now()), (job) => transition(job, { type: 'expired' }))
 
   /** Calls that exist come first: they run already, and must not wait in the queue behind those that do not. */
   const resumeRuns = async () => {

@@ -16,13 +16,12 @@ import {
 } from './job.ts'
 import type { LinkSigner } from './links.ts'
 import { createRareWarning, errorFieldsOf, type Log } from './log.ts'
-import type { JobService, Recorded } from './service.ts'
 import type { Stopper } from './stopper.ts'
 import { logFieldsOf } from './trace.ts'
+import type { Transitioned, Transitions } from './transition.ts'
 
-export type RunnerParts = {
+export type RunnerDependencies = Pick<Transitions, 'transition'> & {
   readonly store: Pick<JobStore, 'get'>
-  readonly service: Pick<JobService, 'record'>
   readonly backend: Backend
   readonly uploads: Pick<Uploads, 'locate'>
   readonly links: Pick<LinkSigner, 'inputUrl'>
@@ -31,54 +30,75 @@ export type RunnerParts = {
   readonly log: Log
 }
 
-/** First and longest pause before the store is asked again, in ms. */
+/** First and longest pause before an event is written again, in ms. */
 const RECORD_RETRY_MS = 50
 const RECORD_RETRY_MAX_MS = 5_000
 
+/** One attempt under way: the job as it was last read or written, undefined once it is removed, and the attempt's call. */
+type Run = {
+  readonly id: string
+  readonly attempt: number
+  readonly signal: AbortSignal
+  job: Job | undefined
+  callId: string | undefined
+}
+
 /**
  * Follows one attempt of one job to its end: attaches to its call, or spawns it, awaits the outcome and records it.
- * May run twice for the same entry, also at the same time on two replicas: the store's compare-and-set decides.
+ * May run twice for the same entry, also at the same time on two replicas: the store's compare-and-set decides. Where
+ * nobody else touches the job, the store reads it once.
  */
-export function createRunner(parts: RunnerParts): RunEntry {
-  const { store, service, backend, uploads, links, stopper, maxAttempts, log } = parts
+export function createRunner(dependencies: RunnerDependencies): RunEntry {
+  const { store, transition, backend, uploads, links, stopper, maxAttempts, log } = dependencies
 
   const warnRarely = createRareWarning(log)
 
   /**
-   * Writes down what the backend has said, which nobody says again: a store that is away is asked until it is back.
-   * Undefined: the job is gone. Rejects only where the store is away still when `signal` aborts.
+   * Writes what the backend reported, which it reports once: while the store is unavailable it tries again. Undefined:
+   * the job has been removed. Rejects only where the store is still unavailable when the signal aborts.
    */
-  const recordSurely = async (job: Job, event: JobEvent, signal: AbortSignal): Promise<Recorded | undefined> => {
-    for (let failures = 0; ; failures++) {
+  const recordWithRetry = async (run: Run, event: JobEvent): Promise<Transitioned | undefined> => {
+    for (let failures = 0; run.job; failures++) {
       try {
-        return await service.record(job.id, event)
+        const transitioned = await transition(run.job, event)
+        run.job = transitioned.job
+        return transitioned
       } catch (error) {
-        if (error instanceof JobNotFound) return undefined
-        const facts = { ...logFieldsOf(job), event: event.type, ...('callId' in event && { call_id: event.callId }) }
-        warnRarely({ ...errorFieldsOf(error), ...facts }, 'cannot record what became of a job yet; retrying')
-        if (signal.aborted) {
-          // Of each job: nobody but the log knows of a call that nothing names.
-          log.warn(facts, 'what became of a job was not written down before the end')
-          throw error
-        }
+        if (error instanceof JobNotFound) break
+        reportUnrecorded(run.job, event, { error, isLast: run.signal.aborted })
+        if (run.signal.aborted) throw error
       }
       const pauseMs = Math.min(RECORD_RETRY_MAX_MS, RECORD_RETRY_MS * 2 ** failures)
-      // Somewhat apart, so that thousands do not all ask in the moment in which the store is back.
+      // Spread, so that thousands of runs do not all write in the moment in which the store is back.
+      const signal = run.signal
       await sleep(pauseMs * (0.5 + Math.random() / 2), undefined, { ref: false, signal }).catch(() => undefined)
     }
+    run.job = undefined
+    return undefined
+  }
+
+  const reportUnrecorded = (job: Job, event: JobEvent, { error, isLast }: { error: unknown; isLast: boolean }) => {
+    const fields = { ...logFieldsOf(job), job_event: event.type, ...('callId' in event && { call_id: event.callId }) }
+    warnRarely(
+      { ...errorFieldsOf(error), ...fields, event: 'outcome_not_recorded' },
+      "cannot record the job's outcome yet; retrying",
+    )
+    // For each job: only the log knows of a call that no record names.
+    if (isLast)
+      log.warn({ ...fields, event: 'outcome_dropped' }, "the job's outcome was not recorded before the shutdown")
   }
 
   /**
-   * A call that exists must be written down, or it would be made again. A write whose answer was lost may have been
-   * made, and is then refused the second time: what counts is whether the attempt has the call. False: it has not.
+   * A call that exists must be recorded, or it would be spawned again. An ambiguous write may have been made, and its
+   * repetition is then refused: what counts is whether the attempt has the call. False: it has not.
    */
-  const recordCall = async (event: CallEvent, job: Job, signal: AbortSignal): Promise<boolean> => {
-    const recorded = await recordSurely(job, event, signal)
+  const recordCall = async (run: Run, event: CallEvent): Promise<boolean> => {
+    const recorded = await recordWithRetry(run, event)
     return recorded !== undefined && (recorded.accepted || hasCall(recorded.job, event))
   }
 
   /** A file that is gone, with the folder it was in for instance, ends the job as any other missing input does. */
-  const spawn = async (job: Job, attempt: number, signal: AbortSignal): Promise<Spawned> => {
+  const spawn = async (job: Job, { attempt, signal }: Run): Promise<Spawned> => {
     const files: Record<string, { path: string; url: string }> = {}
     for (const kind of FILE_KINDS.filter((candidate) => job.input[candidate])) {
       const path = await uploads.locate(job.id, kind).catch((error: unknown) => {
@@ -94,77 +114,79 @@ export function createRunner(parts: RunnerParts): RunEntry {
     return backend.spawn({ ...request, ...(Object.keys(files).length > 0 && { files }) }, signal)
   }
 
-  const logTraceback = (job: Job, outcome: Outcome, fields: object) => {
+  const logTraceback = (job: Job, { attempt, callId }: Run, outcome: Outcome) => {
     if (outcome.kind === 'succeeded' || outcome.traceback === undefined) return
+    const traceback = withoutInputPaths(job, outcome.traceback)
     log.warn(
-      { ...fields, event: 'run_raised', traceback: withoutInputPaths(job, outcome.traceback) },
+      { ...logFieldsOf(job), attempt, call_id: callId, event: 'run_raised', traceback },
       'the run raised an exception',
     )
   }
 
-  const obtainCall = async (job: Job, attempt: number, signal: AbortSignal): Promise<string | undefined> => {
-    const spawned = await spawn(job, attempt, signal)
+  const obtainCall = async (job: Job, run: Run): Promise<string | undefined> => {
+    const { attempt } = run
+    const spawned = await spawn(job, run)
     if (spawned.kind === 'rejected') {
-      await recordSurely(job, { type: 'failed', attempt, code: spawned.code, error: spawned.error }, signal)
+      await recordWithRetry(run, { type: 'failed', attempt, code: spawned.code, error: spawned.error })
       return undefined
     }
     const { callId } = spawned
-    if (await recordCall({ type: 'spawned', attempt, callId }, job, signal)) return callId
-    // The job ended while the backend was starting the call: the call is written down first, then stopped.
-    const isWritten = await recordCall({ type: 'orphaned', attempt, callId }, job, signal)
-    // The job is gone, or another runner's call has the attempt's place: ours has none to be written down in.
-    if (!isWritten) await stopper.stopCall(job.id, callId)
+    if (await recordCall(run, { type: 'spawned', attempt, callId })) return callId
+    // The job ended while the backend was starting the call: the call is recorded first, then stopped.
+    const isRecorded = await recordCall(run, { type: 'orphaned', attempt, callId })
+    // The job is removed, or the attempt has another runner's call: no record names ours.
+    if (!isRecorded) await stopper.stopCall(job.id, callId)
     return undefined
   }
 
-  const follow = async (run: Run, job: Job, signal: AbortSignal) => {
-    const { attempt } = run
+  const runAttempt = async (job: Job, run: Run) => {
+    const { attempt, signal } = run
     if (job.backend !== backend.name) {
       const error = `The job belongs to the backend '${job.backend}', which this server does not run.`
-      await recordSurely(job, { type: 'failed', attempt, code: 'lost', error }, signal)
+      await recordWithRetry(run, { type: 'failed', attempt, code: 'lost', error })
       return
     }
-    run.callId = currentAttempt(job).callId ?? (await obtainCall(job, attempt, signal))
+    run.callId = currentAttempt(job).callId ?? (await obtainCall(job, run))
     if (run.callId === undefined || signal.aborted) return
-    let isStartWritten: Promise<unknown> = Promise.resolve()
+    let startRecorded: Promise<unknown> = Promise.resolve()
     const onStart = (at: number) => {
-      isStartWritten = recordSurely(job, { type: 'started', attempt, at }, signal).catch(() => undefined)
+      startRecorded = recordWithRetry(run, { type: 'started', attempt, at }).catch(() => undefined)
     }
     const watch = { onStart, isNeeded: job.runTimeoutSeconds !== undefined }
     const outcome = await backend.wait(run.callId, signal, watch)
-    // A start that is written after the end is refused.
-    await isStartWritten
-    const recorded = await recordSurely(job, eventOf(outcome, attempt, maxAttempts), signal)
+    // A start that is recorded after the end is refused.
+    await startRecorded
+    const recorded = await recordWithRetry(run, eventOf(outcome, attempt, maxAttempts))
     // Of several that follow a call only one has its event accepted.
-    if (recorded?.accepted) logTraceback(job, outcome, { ...logFieldsOf(job), attempt, call_id: run.callId })
+    if (recorded?.accepted) logTraceback(job, run, outcome)
+  }
+
+  /**
+   * Stops the call of a job that ended during its run. Another server may have recorded the stop as done, where its
+   * backend knows no such call because the call is a child of this process: it is stopped all the same.
+   */
+  const stopEnded = async (run: Run) => {
+    const { id, attempt, callId, signal } = run
+    // Aborted by a change of the job that is not in the copy at hand, or by a shutdown.
+    if (signal.aborted) run.job = await store.get(id)
+    const { job } = run
+    if (job && owesStop(job)) return stopper.stopCalls(job)
+    const isOver = !job || isFinished(job) || currentAttempt(job).attempt !== attempt
+    if (signal.aborted && isOver && callId !== undefined) await stopper.stopCall(id, callId)
   }
 
   return async ({ id, attempt }, signal) => {
     const job = await store.get(id)
     if (!job || isFinished(job) || currentAttempt(job).attempt !== attempt) return
-    const run: Run = { id, attempt, callId: undefined }
+    const run: Run = { id, attempt, signal, job, callId: undefined }
     try {
-      await follow(run, job, signal)
+      await runAttempt(job, run)
     } catch (error) {
       if (!signal.aborted) throw error
     }
-    await stopWhatEnded(run, signal)
-  }
-
-  /**
-   * A job that ended under the runner's hands owes its call a stop; the runner is the first that can pay. Another server
-   * may have been told that its backend knows no such call, where it is a child of this one: it is stopped all the same.
-   */
-  async function stopWhatEnded({ id, attempt, callId }: Run, signal: AbortSignal) {
-    const job = await store.get(id)
-    if (job && owesStop(job)) return stopper.stopCalls(job)
-    const isOver = !job || isFinished(job) || currentAttempt(job).attempt !== attempt
-    if (signal.aborted && isOver && callId !== undefined) await stopper.stopCall(id, callId)
+    await stopEnded(run)
   }
 }
-
-/** One entry under way, and the call that it follows once there is one. */
-type Run = { readonly id: string; readonly attempt: number; callId: string | undefined }
 
 /** An event that gives an attempt its call. */
 type CallEvent = JobEvent & { readonly attempt: number; readonly callId: string }

@@ -1,41 +1,20 @@
 import { randomUUID } from 'node:crypto'
 import type { Artifacts } from './ports/outputs.ts'
 import type { Backend } from './ports/backend.ts'
-import {
-  ConcurrencyLimitReached,
-  IdempotencyConflict,
-  JobConflict,
-  JobNotFound,
-  QueueFull,
-  RetryLimitReached,
-  StoreUnavailable,
-} from '../problems.ts'
+import { IdempotencyConflict, JobConflict, JobNotFound, RetryLimitReached, StoreUnavailable } from '../problems.ts'
 import type { EventBus } from './ports/changes.ts'
 import type { Upload, Uploads } from './ports/uploads.ts'
-import type { Observe } from './ports/metrics.ts'
 import type { JobQueue, Position } from './ports/queue.ts'
 import type { JobStore, ListPosition, ListQuery } from './ports/store.ts'
 import { type Caller, maySee } from './caller.ts'
 import { checkSubmit, type SubmitFields } from './check-submit.ts'
 import { fingerprintOf } from './idempotency.ts'
-import {
-  acceptedAt,
-  applyEvent,
-  currentAttempt,
-  isFinished,
-  isJobId,
-  owesStop,
-  type Job,
-  type JobEvent,
-  type JobInput,
-  type NamedInput,
-} from './job.ts'
+import { currentAttempt, isFinished, isJobId, owesStop, type Job, type JobInput, type NamedInput } from './job.ts'
 import type { Log } from './log.ts'
-import type { LinkSigner } from './links.ts'
 import { openLogs } from './logs.ts'
 import { logFieldsOf } from './trace.ts'
-import { writeAndFollow } from './ambiguous-writes.ts'
-import { webhookOf, withDelivery } from './webhooks/options.ts'
+import type { Transitions } from './transition.ts'
+import { webhookOf } from './webhooks/options.ts'
 import type { Webhooks } from './webhooks/outbox.ts'
 
 /** What a caller asks for. */
@@ -60,25 +39,17 @@ export type Submitted = { readonly job: Job; readonly replayed: boolean }
 
 export type JobPage = { readonly jobs: Job[]; readonly next?: ListPosition }
 
-export type ServiceParts = {
-  readonly store: JobStore
-  readonly queue: JobQueue
+export type ServiceDependencies = Transitions & {
+  readonly store: Pick<JobStore, 'get' | 'list' | 'remove'>
+  readonly queue: Pick<JobQueue, 'position'>
   readonly events: EventBus
   readonly backend: Pick<Backend, 'name' | 'check' | 'logs'>
-  readonly artifacts: Pick<Artifacts, 'prefetch' | 'forget'>
+  readonly artifacts: Pick<Artifacts, 'forget'>
   readonly uploads: Pick<Uploads, 'forget'>
-  readonly webhooks: Pick<Webhooks, 'secretsOf' | 'check' | 'wake'>
-  /** For the links of what webhooks tell. */
-  readonly links: Pick<LinkSigner, 'outputUrl'>
+  readonly webhooks: Pick<Webhooks, 'secretsOf' | 'check'>
   readonly log: Log
-  /** Hears of what this service wrote. */
-  readonly observe?: Observe
   readonly timeoutSeconds: number
   readonly runTimeoutSeconds?: number | undefined
-  /** Unfinished jobs of one caller, beyond which its submits are refused; undefined: any number. */
-  readonly maxActiveOfCaller?: number | undefined
-  /** Jobs accepted but not yet at the backend, beyond which a submit is refused; undefined: any number. */
-  readonly maxQueuedJobs?: number | undefined
   /** How often one job may be retried. */
   readonly maxRetries: number
   /** Makes the id of a job: a UUID (RFC 9562). */
@@ -87,10 +58,7 @@ export type ServiceParts = {
   readonly now?: () => number
 }
 
-/** `accepted` false: the event came too late or speaks of another attempt; `job` is then as it stays. */
-export type Recorded = { accepted: boolean; job: Job }
-
-/** The verbs on jobs, and the only writer of the store. */
+/** The verbs on jobs. */
 export type JobService = {
   /**
    * Keeps a new job and queues it, or answers with the job that its idempotency key has made already. Rejects with
@@ -121,83 +89,16 @@ export type JobService = {
     caller: Caller,
     signal: AbortSignal,
   ): Promise<AsyncIterable<string>>
-  /** Applies an event of a runner or of the reconciler, again after a lost race, until it is accepted or refused. */
-  record(id: string, event: JobEvent): Promise<Recorded>
 }
 
-export function createService(parts: ServiceParts): JobService {
-  const {
-    store,
-    queue,
-    events,
-    backend,
-    artifacts,
-    uploads,
-    webhooks,
-    links,
-    log,
-    timeoutSeconds,
-    runTimeoutSeconds,
-    maxQueuedJobs,
-    maxActiveOfCaller,
-    maxRetries,
-  } = parts
-  const { newId = randomUUID, now = Date.now, observe } = parts
+export function createService(dependencies: ServiceDependencies): JobService {
+  const { store, queue, events, backend, artifacts, uploads, webhooks, insert, transition, log } = dependencies
+  const { timeoutSeconds, runTimeoutSeconds, maxRetries, newId = randomUUID, now = Date.now } = dependencies
 
-  const find = async (id: string, caller?: Caller): Promise<Job> => {
+  const get = async (id: string, caller?: Caller): Promise<Job> => {
     const job = isJobId(id) ? await store.get(id) : undefined
     if (!job || (caller && !maySee(caller, job))) throw new JobNotFound()
     return job
-  }
-
-  const record = async (id: string, event: JobEvent): Promise<Recorded> => {
-    for (;;) {
-      const before = await find(id)
-      const applied = applyEvent(before, event, now())
-      if (!applied.accepted) return { accepted: false, job: before }
-      const { job, delivery } = withDelivery(before, applied.job, { now: now(), links })
-      const follow = async () => {
-        observe?.({ type: 'job-changed', before, after: job, event: event.type })
-        if (delivery) webhooks.wake(delivery)
-        await react(before, job, event)
-      }
-      const write = () =>
-        event.type === 'retried' ? reopen(job, before.revision) : store.update(job, before.revision, delivery)
-      if (await writeAndFollow({ store, job, follow }, write)) return { accepted: true, job }
-    }
-  }
-
-  const limits = { maxSubmitted: maxQueuedJobs, maxActiveOfCaller }
-
-  const refuseBeyondLimits = (result: string) => {
-    if (result === 'full') throw new QueueFull()
-    if (result === 'caller-full') throw new ConcurrencyLimitReached(maxActiveOfCaller ?? 0)
-  }
-
-  /** A retry makes one job more to be done, and owes no webhook. */
-  const reopen = async (job: Job, expectedRevision: number): Promise<boolean> => {
-    const result = await store.reopen(job, expectedRevision, limits)
-    refuseBeyondLimits(result)
-    return result === 'reopened'
-  }
-
-  /** What follows from an accepted event. Each step can be lost with the process: the reconciler makes up for it. */
-  const react = async (before: Job, after: Job, event: JobEvent) => {
-    logChange(log, { before, after, event })
-    events.publish(after)
-    if (event.type === 'succeeded') artifacts.prefetch({ ...after, outputPath: event.outputPath })
-    const [old, current] = [currentAttempt(before), currentAttempt(after)]
-    // Other ends are recorded by the run itself, which is over then.
-    const isEndedFromOutside = event.type === 'canceled' || event.type === 'expired'
-    if (isEndedFromOutside) await queue.dequeue({ id: after.id, attempt: old.attempt }).catch(notHeard(after))
-    if (current.attempt !== old.attempt) {
-      await queue.enqueue({ id: after.id, attempt: current.attempt }).catch(notHeard(after))
-    }
-  }
-
-  /** What is written is true, whether the queue hears of it or not. */
-  const notHeard = (job: Job) => (error: unknown) => {
-    log.warn({ job_id: job.id, err: error }, 'the queue did not hear of a job; the reconciler will tell it')
   }
 
   /** The job is gone whatever becomes of its files: what cannot be removed now is left to the sweep. */
@@ -222,35 +123,18 @@ export function createService(parts: ServiceParts): JobService {
     const job = newJob({ ...request, input }, birth)
     // Before the job is there: a crash in between leaves files of no job, which the sweep finds.
     await upload?.keep(job.id)
-    let existing: Job | undefined
-    const write = async () => {
-      const inserted = await store.insert(job, limits)
-      refuseBeyondLimits(inserted.kind)
-      if (inserted.kind === 'existing') existing = inserted.job
-      return existing === undefined
-    }
-    await writeAndFollow({ store, job, follow: () => begin(job) }, write)
-    return existing ? replay(existing, job) : { job, replayed: false }
-  }
-
-  /** What follows from a new job. */
-  const begin = async (job: Job) => {
-    log.info({ ...logFieldsOf(job), event: 'submitted', caller: job.caller, backend: job.backend }, 'job submitted')
-    observe?.({ type: 'job-submitted' })
-    events.publish(job)
-    await queue.enqueue({ id: job.id, attempt: 1 }).catch(notHeard(job))
+    const kept = await insert(job)
+    return kept === job ? { job, replayed: false } : replay(kept, job)
   }
 
   return {
-    record,
-    get: find,
+    get,
     queuePosition(job) {
       if (job.status !== 'submitted') return undefined
       return queue.position({ id: job.id, attempt: currentAttempt(job).attempt })
     },
     async retry(id, caller) {
-      await find(id, caller)
-      const { accepted, job } = await record(id, { type: 'retried', maxRetries })
+      const { accepted, job } = await transition(await get(id, caller), { type: 'retried', maxRetries })
       if (accepted) return job
       if (job.status === 'succeeded') throw new JobConflict('job_finished', NOTHING_TO_RETRY)
       if (isFinished(job)) throw new RetryLimitReached(maxRetries)
@@ -273,23 +157,22 @@ export function createService(parts: ServiceParts): JobService {
     },
     async remove(id, caller) {
       for (;;) {
-        const job = await find(id, caller)
+        const job = await get(id, caller)
         if (!isFinished(job)) throw new JobConflict('job_not_finished', `The job is ${job.status}; cancel it first.`)
         if (owesStop(job)) throw new JobConflict('job_not_finished', 'The call of the job is still being stopped.')
         if (await store.remove(id, job.revision)) return forget(job)
       }
     },
     async logs({ id, attempt }, caller, signal) {
-      return openLogs({ job: await find(id, caller), attempt }, { backend, events, get: find }, signal)
+      return openLogs({ job: await get(id, caller), attempt }, { backend, events, get }, signal)
     },
     async result(id, caller) {
-      const job = await find(id, caller)
+      const job = await get(id, caller)
       if (job.outputPath !== undefined) return { ...job, outputPath: job.outputPath }
       throw noResult(job)
     },
     async cancel(id, caller) {
-      await find(id, caller)
-      const { accepted, job } = await record(id, { type: 'canceled' })
+      const { accepted, job } = await transition(await get(id, caller), { type: 'canceled' })
       if (accepted || job.status === 'canceled') return job
       throw new JobConflict('job_finished', `The job has already ${job.status}.`)
     },
@@ -347,26 +230,5 @@ function newJob({ input, version, metadata, idempotencyKey, traceparent, ...requ
     createdAt: birth.now,
     deadlineAt: birth.now + asked.timeoutSeconds * 1000,
     attempts: [{ attempt: 1 }],
-  }
-}
-
-type Change = { before: Job; after: Job; event: JobEvent }
-
-function logChange(log: Log, { before, after, event }: Change) {
-  const { attempt, callId } = currentAttempt(after)
-  const took = isFinished(before) ? {} : durationsOf(after)
-  const fields = { ...logFieldsOf(after), event: event.type, status: after.status, attempt, call_id: callId, ...took }
-  const hasFailed = after.status === 'failed' && before.status !== 'failed'
-  if (hasFailed) log.warn({ ...fields, error_code: after.errorCode, error: after.error }, 'job changed')
-  else log.info(fields, 'job changed')
-}
-
-/** How long a finished job took since it, or its last retry, was accepted, and since its attempt was at the backend. */
-function durationsOf(job: Job) {
-  const { startedAt, finishedAt } = currentAttempt(job)
-  if (!isFinished(job) || finishedAt === undefined) return {}
-  return {
-    duration_ms: finishedAt - acceptedAt(job),
-    ...(startedAt !== undefined && { run_ms: finishedAt - startedAt }),
   }
 }

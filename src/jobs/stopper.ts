@@ -1,14 +1,13 @@
 import type { Backend } from './ports/backend.ts'
 import type { Attempt, Job } from './job.ts'
 import { createRareWarning, type Log } from './log.ts'
-import type { JobService } from './service.ts'
+import type { Transitions } from './transition.ts'
 
 /** How long one try to stop a call may take, in ms; after that the reconciler's next pass goes on. */
 export const STOP_TRY_MS = 5_000
 
-export type StopperParts = {
+export type StopperDependencies = Pick<Transitions, 'transition'> & {
   readonly backend: Pick<Backend, 'name' | 'stop'>
-  readonly service: Pick<JobService, 'record'>
   readonly log: Log
 }
 
@@ -22,7 +21,7 @@ export type Stopper = {
   close(): Promise<void>
 }
 
-export function createStopper({ backend, service, log }: StopperParts): Stopper {
+export function createStopper({ backend, transition, log }: StopperDependencies): Stopper {
   const closing = new AbortController()
 
   const warnRarely = createRareWarning(log)
@@ -43,7 +42,7 @@ export function createStopper({ backend, service, log }: StopperParts): Stopper 
     // A call of another backend cannot be reached from here; nothing is owed to it any more.
     const isOurs = callId !== undefined && job.backend === backend.name
     if (isOurs && !(await tryStop(job.id, callId))) return
-    await service.record(job.id, { type: 'stopped', attempt })
+    await transition(job, { type: 'stopped', attempt })
   }
 
   return {

@@ -1,8 +1,10 @@
 import { afterEach, describe, expect, test } from 'vitest'
+import type { Store } from '../../src/jobs/ports/store.ts'
 import { StoreUnavailable } from '../../src/problems.ts'
+import { createMemoryStore } from '../../src/store/memory/store.ts'
 import { anybody, type Core, startCore } from '../helpers/core.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
-import { after, aJob, failed } from '../helpers/jobs.ts'
+import { after, aJob, failed, spawned, succeeded } from '../helpers/jobs.ts'
 import { until } from '../helpers/until.ts'
 
 let core: Core
@@ -45,28 +47,61 @@ describe('races', () => {
   })
 
   test('a call that only this server can stop is stopped, though another has put the stop down as done', async () => {
-    const { backend, queue, service, store, submit, untilStatus } = await start()
+    const { backend, queue, store, submit, transition, untilStatus } = await start()
     const { id } = await submit()
     await untilStatus(id, 'running')
     await until(() => backend.waiting.has(callOf(id)))
     const job = after((await store.get(id))!, { type: 'canceled' })
     await store.update(job, job.revision - 1)
-    await service.record(id, { type: 'stopped', attempt: 1 })
+    await transition(job, { type: 'stopped', attempt: 1 })
     expect(backend.stopped).toEqual([])
     await queue.dequeue({ id, attempt: 1 })
     await until(() => backend.stopped.length > 0)
     expect(backend.stopped).toEqual([callOf(id)])
   })
 
-  test('a lost compare-and-set is read again and applied again', async () => {
-    const { store, service } = await start({ running: false })
+  test('an event whose compare-and-set loses is applied to the job as read again, until it is written', async () => {
+    const kept = createMemoryStore()
+    let losses = 3
+    const update: Store['update'] = (...write) => (losses-- > 0 ? Promise.resolve(false) : kept.update(...write))
+    const { store, transition } = await start({ running: false, store: { ...kept, update } })
     const job = aJob()
     await store.insert(job)
-    const { update } = store
-    let losses = 3
-    store.update = (next, expected) => (losses-- > 0 ? Promise.resolve(false) : update(next, expected))
-    expect(await service.record(job.id, failed())).toMatchObject({ accepted: true, job: { status: 'failed' } })
+    expect(await transition(job, failed())).toMatchObject({ accepted: true, job: { status: 'failed' } })
     expect(losses).toBe(-1)
+  })
+
+  test('an event that a stale copy refuses, or takes though the job has changed, is judged by the job as stored', async () => {
+    const { store, transition } = await start({ running: false })
+    const job = aJob()
+    const running = after(job, spawned())
+    await store.insert(job)
+    await store.update(running, job.revision)
+    expect(await transition(job, succeeded())).toMatchObject({
+      accepted: true,
+      job: { status: 'succeeded', revision: 3 },
+    })
+    expect(await transition(running, failed())).toMatchObject({ accepted: false, job: { status: 'succeeded' } })
+    await store.remove(job.id, 3)
+    await expect(transition(running, failed())).rejects.toMatchObject({ code: 'job_not_found' })
+  })
+
+  test('a run reads the store once where nobody else touches its job, and a cancel once', async () => {
+    const kept = createMemoryStore()
+    const reads: string[] = []
+    const get: Store['get'] = (id) => (reads.push(id), kept.get(id))
+    const { backend, queue, service, submit } = await start({ store: { ...kept, get } })
+    const [ends, canceled] = [await submit({ runTimeoutSeconds: 5 }), await submit()]
+    await until(() => backend.waiting.size === 2)
+    backend.startRun(callOf(ends.id), 1_000_000)
+    backend.end(callOf(ends.id), aSuccess)
+    await until(() => queue.running().length === 1)
+    expect(await kept.get(ends.id)).toMatchObject({ status: 'succeeded', revision: 4 })
+    expect(reads.filter((id) => id === ends.id)).toHaveLength(1)
+    await service.cancel(canceled.id, anybody)
+    // Its run, the cancel, and the run once more, which the cancel has ended.
+    await until(() => backend.stopped.length === 1)
+    expect(reads.filter((id) => id === canceled.id)).toHaveLength(3)
   })
 
   test('an entry of an attempt that is over, or of a job that is gone, is let go', async () => {
@@ -106,10 +141,10 @@ describe('a store or a queue that fails', () => {
     store.update = () => Promise.reject(new Error('the disk is full'))
     await until(() => backend.waiting.has(callOf(second.id)))
     backend.end(callOf(second.id), aSuccess)
-    await until(() => lines.filter((line) => line.msg.startsWith('cannot record what became of a job')).length > 4)
+    await until(() => lines.filter(({ event }) => event === 'outcome_not_recorded').length > 4)
     await queue.close()
     expect(queue.running()).toEqual([])
-    expect(lines.filter((line) => line.level === 'warn' && line.msg.startsWith('cannot record'))).toHaveLength(1)
+    expect(lines.filter(({ level, event }) => level === 'warn' && event === 'outcome_not_recorded')).toHaveLength(1)
   })
 
   test('calls that could not be written down before the end are each named in the log', async () => {
@@ -122,7 +157,7 @@ describe('a store or a queue that fails', () => {
     const jobs = [await submit(), await submit()]
     await until(() => refused.size === jobs.length)
     await queue.close()
-    const named = lines.filter((line) => line.msg.includes('was not written down'))
+    const named = lines.filter(({ event }) => event === 'outcome_dropped')
     expect(named.map((line) => line.call_id).sort()).toEqual(jobs.map(({ id }) => callOf(id)).sort())
   })
 
@@ -196,7 +231,8 @@ describe('a store or a queue that fails', () => {
     const { get } = store
     let reads = 0
     store.get = (asked) => get(asked).finally(() => reads++)
-    await until(() => heard.length > 0 && reads > 2)
+    // The run reads nothing more: what reads is the search for the write.
+    await until(() => heard.length > 0 && reads > 0)
     expect(heard).toEqual([3])
     expect((await service.get(id, anybody)).status).toBe('succeeded')
   })

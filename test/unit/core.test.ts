@@ -3,9 +3,11 @@ import { namesOf } from '../../src/files/job-files.ts'
 import type { Artifacts } from '../../src/jobs/ports/outputs.ts'
 import { InvalidRequest } from '../../src/problems.ts'
 import type { Spawned } from '../../src/jobs/ports/backend.ts'
+import type { Store } from '../../src/jobs/ports/store.ts'
 import { currentAttempt } from '../../src/jobs/job.ts'
 import { STOP_TRY_MS } from '../../src/jobs/stopper.ts'
 import { viewOf } from '../../src/jobs/view.ts'
+import { createMemoryStore } from '../../src/store/memory/store.ts'
 import { anybody, type Core, noArtifacts, startCore } from '../helpers/core.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
 import { after, aJob, spawned } from '../helpers/jobs.ts'
@@ -131,6 +133,25 @@ describe('from submit to the end', () => {
     expect(error).toMatch(/^The run started at .* within its run_timeout_seconds \(5\)\.$/)
     await until(() => backend.stopped.includes(callOf(own.id)), 'stopped')
     await untilStatus(usual.id, 'running')
+  })
+
+  test('a subscriber that fails is logged, and neither breaks the job nor keeps other subscribers', async () => {
+    const broken = () => {
+      throw new Error('a defect')
+    }
+    const { events, lines, submit, untilStatus } = await start({
+      observe: broken,
+      artifacts: { ...noArtifacts, prefetch: broken },
+    })
+    const published: string[] = []
+    events.subscribe(undefined, (job) => published.push(job.status))
+    const { id } = await submit()
+    await untilStatus(id, 'running')
+    core.backend.end(callOf(id), aSuccess)
+    await untilStatus(id, 'succeeded')
+    expect(published).toEqual(['submitted', 'running', 'succeeded'])
+    const failures = lines.filter(({ event }) => event === 'subscriber_failed')
+    expect(failures.map(({ level, job_id: of }) => [level, of])).toEqual(Array(4).fill(['error', id]))
   })
 
   test('each change is announced with its revision', async () => {
@@ -261,11 +282,11 @@ describe('cancel', () => {
   })
 
   test('is not undone by a success that arrives later', async () => {
-    const { service, submit, untilStatus } = await start()
+    const { service, submit, transition, untilStatus } = await start()
     const { id } = await submit()
-    await untilStatus(id, 'running')
+    const running = await untilStatus(id, 'running')
     const canceled = await service.cancel(id, anybody)
-    const late = await service.record(id, { type: 'succeeded', attempt: 1, outputPath: '/x' })
+    const late = await transition(running, { type: 'succeeded', attempt: 1, outputPath: '/x' })
     expect(late).toMatchObject({ accepted: false, job: { status: 'canceled' } })
     expect(canceled.outputPath).toBeUndefined()
   })
@@ -536,11 +557,12 @@ describe('what nobody was doing', () => {
   })
 
   test('one job that cannot be helped does not keep the others waiting', async () => {
-    const { store, service, reconciler, lines } = await start({ running: false })
     const jobs = [aJob(), aJob(), aJob()]
+    const kept = createMemoryStore()
+    const update: Store['update'] = (...write) =>
+      write[0].id === jobs[0]?.id ? Promise.reject(new Error('broken')) : kept.update(...write)
+    const { store, reconciler, lines } = await start({ running: false, store: { ...kept, update } })
     for (const job of jobs) await store.insert(job)
-    const { record } = service
-    service.record = (id, event) => (id === jobs[0]?.id ? Promise.reject(new Error('broken')) : record(id, event))
     await reconciler.endOverdue()
     const statuses = await Promise.all(jobs.map(async ({ id }) => (await store.get(id))?.status))
     expect(statuses).toEqual(['submitted', 'failed', 'failed'])

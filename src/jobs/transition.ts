@@ -1,0 +1,88 @@
+import { ConcurrencyLimitReached, JobNotFound, QueueFull } from '../problems.ts'
+import type { JobStore } from './ports/store.ts'
+import { writeWithFollowUp } from './ambiguous-writes.ts'
+import type { JobChange } from './change-subscribers.ts'
+import { applyEvent, type Job, type JobEvent } from './job.ts'
+import type { LinkSigner } from './links.ts'
+import { withDelivery } from './webhooks/options.ts'
+
+export type TransitionDependencies = {
+  readonly store: Pick<JobStore, 'insert' | 'get' | 'update' | 'reopen'>
+  /** For the links in the bodies of webhooks. */
+  readonly links: Pick<LinkSigner, 'outputUrl'>
+  /** Publishes a change once it is written. Never rejects. */
+  readonly publish: (change: JobChange) => Promise<void>
+  readonly maxQueuedJobs?: number | undefined
+  readonly maxActiveOfCaller?: number | undefined
+  /** Epoch ms. */
+  readonly now?: () => number
+}
+
+/** `accepted` false: the event came too late or names another attempt. `job`: as it now stands. */
+export type Transitioned = { readonly accepted: boolean; readonly job: Job }
+
+/** The only writer of jobs: each change is written once, by compare-and-set, and published after that. */
+export type Transitions = {
+  /**
+   * Writes a new job, or gives back the one that its idempotency key has made already. Rejects with `QueueFull` or
+   * `ConcurrencyLimitReached`.
+   */
+  insert(job: Job): Promise<Job>
+  /**
+   * Applies an event to a job that was read before, however long ago: the job is read again only where that copy is
+   * stale or refuses the event. Rejects with `JobNotFound` where it has been removed; a retry also at the limits of a
+   * submit.
+   */
+  transition(job: Job, event: JobEvent): Promise<Transitioned>
+}
+
+export function createTransitions(dependencies: TransitionDependencies): Transitions {
+  const { store, links, publish, maxQueuedJobs, maxActiveOfCaller, now = Date.now } = dependencies
+  const limits = { maxSubmitted: maxQueuedJobs, maxActiveOfCaller }
+
+  const refuseBeyondLimits = (result: string) => {
+    if (result === 'full') throw new QueueFull()
+    if (result === 'caller-full') throw new ConcurrencyLimitReached(maxActiveOfCaller ?? 0)
+  }
+
+  /** A retry adds an unfinished job, so that the limits of a submit apply; it has no delivery. */
+  const reopen = async (job: Job, expectedRevision: number): Promise<boolean> => {
+    const result = await store.reopen(job, expectedRevision, limits)
+    refuseBeyondLimits(result)
+    return result === 'reopened'
+  }
+
+  /** The job as written; undefined: `before` is stale. */
+  const write = async (before: Job, moved: Job, event: JobEvent): Promise<Job | undefined> => {
+    const { job, delivery } = withDelivery(before, moved, { now: now(), links })
+    const isWritten = await writeWithFollowUp(
+      { store, job, followUp: () => publish({ before, after: job, event, delivery }) },
+      () => (event.type === 'retried' ? reopen(job, before.revision) : store.update(job, before.revision, delivery)),
+    )
+    return isWritten ? job : undefined
+  }
+
+  return {
+    async insert(job) {
+      let existing: Job | undefined
+      await writeWithFollowUp({ store, job, followUp: () => publish({ after: job }) }, async () => {
+        const inserted = await store.insert(job, limits)
+        refuseBeyondLimits(inserted.kind)
+        if (inserted.kind === 'existing') existing = inserted.job
+        return existing === undefined
+      })
+      return existing ?? job
+    },
+    async transition(known, event) {
+      for (let job = known, isFresh = false; ; isFresh = true) {
+        const applied = applyEvent(job, event, now())
+        const written = applied.accepted ? await write(job, applied.job, event) : undefined
+        if (written) return { accepted: true, job: written }
+        if (!applied.accepted && isFresh) return { accepted: false, job }
+        const stored = await store.get(job.id)
+        if (!stored) throw new JobNotFound()
+        job = stored
+      }
+    },
+  }
+}
