@@ -40,7 +40,7 @@ export function createTokenBucket(perSecond: number, now: () => number = () => p
       return Math.max(heldMs, heldMs + ((wanted - tokens) * 1_000) / rate)
     },
     hold(ms) {
-      // Those who are refused together say it together: one cut is enough.
+      // Requests that are refused together are one reason to slow down.
       if (now() >= heldUntil) rate = Math.max(MIN_PER_SECOND, rate / 2)
       heldUntil = Math.max(heldUntil, now() + ms)
       tokens = Math.min(tokens, 1)

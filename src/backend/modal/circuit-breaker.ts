@@ -1,5 +1,6 @@
 import type { DegradedReason } from '../../jobs/job.ts'
 import type { Log } from '../../jobs/log.ts'
+import { createWaits } from '../../lib/waits.ts'
 import { createDegradationLog } from './degradation-log.ts'
 import type { Failure } from './failure.ts'
 import { createWaitingLine, type Lane, type WaitingLine } from './lane.ts'
@@ -9,7 +10,7 @@ const BACKOFF_BASE_MS = 500
 const BACKOFF_MAX_MS = 30_000
 /** So many failures in a row, with no answer between them, are an outage and no longer one call's bad luck. */
 export const FAILURES_TO_OPEN = 3
-/** A throttle is still reported so long after it has passed, in ms: another mostly follows. */
+/** How long a throttle is reported after it has passed, in ms: another one often follows. */
 const THROTTLE_REPORTED_MS = 5_000
 
 export type CircuitBreaker = {
@@ -20,7 +21,7 @@ export type CircuitBreaker = {
   run<T>(lane: Lane, work: () => Promise<T>, signal: AbortSignal): Promise<T>
   /** Notes an answer that is not the end of a `run`, such as a long poll that found nothing yet. */
   answered(lane: Lane): void
-  /** Notes a failure outside a `run`; what it was for the lane. */
+  /** Notes a failure outside a `run`, and returns what it says of the backend. */
   failed(lane: Lane, error: unknown): DegradedReason | undefined
   /** `reason`: what keeps the backend from its work; undefined: nothing. */
   stats(): { readonly reason: DegradedReason | undefined; readonly waiting: number }
@@ -56,9 +57,9 @@ type LaneState = {
 
 /**
  * What stands between a backend's outage and the thousands that wait for it. A lane opens after a few failures in a row,
- * or one that speaks for all; then one timer sends one probe at a time, with full jitter. When the backend answers, calls
- * go on at once; of the spawns the first goes ahead, and the others follow it, in order of arrival, at a bounded rate. A
- * throttled lane opens not: it is held for as long as the backend asks, and then lets in at a rate those who wait.
+ * or after one that concerns every request; then one timer sends one probe at a time, with full jitter. When the backend
+ * answers, calls go on at once; one spawn goes ahead, and the others follow it, in order of arrival, at a bounded rate. A
+ * throttle does not open a lane: it is held for as long as the backend asks, and then admits at a rate what waited.
  */
 export function createCircuitBreaker(options: BreakerOptions): CircuitBreaker {
   const { probe, classify, graceMs, log, random = Math.random } = options
@@ -66,8 +67,7 @@ export function createCircuitBreaker(options: BreakerOptions): CircuitBreaker {
   const all = Object.values(lanes)
   const waiting = () => all.reduce((sum, { line }) => sum + line.size, 0)
   const report = createDegradationLog(log, waiting)
-  /** How to end each wait under way. */
-  const held = new Set<(reason: Error) => void>()
+  const waits = createWaits()
   let probeTimer: NodeJS.Timeout | undefined
   let admitTimer: NodeJS.Timeout | undefined
   /** When `admitTimer` fires. */
@@ -133,7 +133,7 @@ export function createCircuitBreaker(options: BreakerOptions): CircuitBreaker {
     report.degraded(reason, words)
   }
 
-  /** It is an answer, and no outage. */
+  /** A throttle is an answer, and no outage. */
   const throttle = (lane: LaneState, { holdMs = 0 }: Failure) => {
     close(lane)
     lane.line.hold(holdMs)
@@ -172,7 +172,7 @@ export function createCircuitBreaker(options: BreakerOptions): CircuitBreaker {
     lane.state = 'closed'
     if (isOpen()) return
     probes = 0
-    // It is for a probe that nobody needs any more.
+    // The timer is for a probe that nobody needs any more.
     clearTimeout(probeTimer)
     probeTimer = undefined
     report.recovered()
@@ -202,15 +202,15 @@ export function createCircuitBreaker(options: BreakerOptions): CircuitBreaker {
 
   const countFailure = (lane: LaneState, reason: DegradedReason, words: string) => {
     lane.failures++
-    // Such an answer to a spawn speaks for all that could be asked; that to a poll may be about its own old token.
-    const speaksForAll = lane === lanes.spawn && reason !== 'unreachable'
+    // To a spawn such an answer concerns every other one; to a poll it may be about an old token of its connection.
+    const concernsAll = lane === lanes.spawn && reason !== 'unreachable'
     const wasClosed = lane.state === 'closed'
-    if (wasClosed && !speaksForAll && lane.failures < FAILURES_TO_OPEN) return
+    if (wasClosed && !concernsAll && lane.failures < FAILURES_TO_OPEN) return
     if (wasClosed) open(lane, reason)
     lane.state = 'open'
     setReason(lane, reason)
     // What opens a lane may pass as fast as a lost connection.
-    if (speaksForAll || !wasClosed) report.degraded(reason, words)
+    if (concernsAll || !wasClosed) report.degraded(reason, words)
   }
 
   type Entry = { readonly arrival: number; readonly again: boolean; readonly signal: AbortSignal }
@@ -219,39 +219,12 @@ export function createCircuitBreaker(options: BreakerOptions): CircuitBreaker {
   const enter = (lane: LaneState, { arrival, again, signal }: Entry) => {
     const { line } = lane
     if (flows(lane) && !line.isHeld() && (again || line.size === 0)) return undefined
-    return hold(signal, (admit) => {
+    return waits.until(signal, (admit) => {
       const leave = line.add({ arrival, admit }, again)
       schedule()
       return leave
     })
   }
-
-  const pause = (ms: number, signal: AbortSignal) =>
-    hold(signal, (resume) => {
-      const timer = setTimeout(resume, ms)
-      return () => clearTimeout(timer)
-    })
-
-  /** Waits for what `begin` is given to be called, the signal or the close; for these `begin` says how to call it off. */
-  const hold = (signal: AbortSignal, begin: (release: () => void) => () => void) =>
-    new Promise<void>((resolve, reject) => {
-      const end = () => {
-        signal.removeEventListener('abort', onAbort)
-        held.delete(fail)
-      }
-      const fail = (reason: Error) => {
-        end()
-        callOff()
-        reject(reason)
-      }
-      const onAbort = () => fail(signal.reason as Error)
-      const callOff = begin(() => {
-        end()
-        resolve()
-      })
-      signal.addEventListener('abort', onAbort, { once: true })
-      held.add(fail)
-    })
 
   const throwIfOver = (signal: AbortSignal) => {
     signal.throwIfAborted()
@@ -274,7 +247,7 @@ export function createCircuitBreaker(options: BreakerOptions): CircuitBreaker {
           if (isShut) throw error
           if (failed(name, error) === 'credentials' && isGraceOver(lane)) throw error
         }
-        if (flows(lane) && !lane.line.isHeld()) await pause(jitterMs(failures), signal)
+        if (flows(lane) && !lane.line.isHeld()) await waits.pause(jitterMs(failures), signal)
       }
     },
     answered,
@@ -284,7 +257,7 @@ export function createCircuitBreaker(options: BreakerOptions): CircuitBreaker {
       isShut = true
       clearTimeout(probeTimer)
       clearTimeout(admitTimer)
-      for (const fail of held) fail(closedError())
+      waits.rejectAll(closedError())
     },
   }
 }
@@ -300,7 +273,7 @@ const newLane = (): LaneState => ({
   line: createWaitingLine(),
 })
 
-/** What an operator has to hear of first. */
+/** In the order in which an operator has to act on them. */
 const BY_WEIGHT = ['credentials', 'spend_limit', 'unreachable'] as const
 
 function mainReason(lanes: readonly LaneState[]): DegradedReason | undefined {

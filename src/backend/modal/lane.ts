@@ -4,32 +4,32 @@ import { createTokenBucket } from '../../lib/token-bucket.ts'
 /** Spawns wait apart from everything else: a backend may refuse new calls and still answer for those it has. */
 export type Lane = 'spawn' | 'call'
 
-/** How fast those who had to wait are let in, where nothing has made that slower. */
+/** How many of those that wait are admitted a second, unless a throttle has lowered that. */
 export const ADMITTED_PER_SECOND = 100
-/** How often they are let in, in ms. */
+/** How often some are admitted, in ms. */
 export const ADMIT_EVERY_MS = 100
 
-/** One who waits. */
+/** A request that waits; `arrival` is its number. */
 type Waiter = { readonly arrival: number; readonly admit: () => void }
 
-/** Those who wait to ask the backend for something, in order of arrival. */
+/** Requests that wait for the backend, in order of arrival. */
 export type WaitingLine = {
   readonly size: number
-  /** `again`: has been let in before, and goes before who comes now. What it returns takes the waiter out again. */
+  /** `again`: it was admitted before, and goes ahead of new ones. What this returns takes the request out again. */
   add(waiter: Waiter, again: boolean): () => void
-  /** Lets the longest waiting one in; false when nobody waits. */
+  /** Admits the one that has waited longest; false when none waits. */
   admitNext(): boolean
-  /** Lets in as many as the rate allows by now. */
+  /** Admits as many as the rate allows by now. */
   admitSome(): void
-  /** Lets nobody in for so long, in ms; after that one by one, at a lower rate, which recovers. */
+  /** Admits none for so long, in ms; after that one at a time, at a lower rate, which recovers. */
   hold(ms: number): void
-  /** How long until somebody may be let in, in ms; infinite when nobody waits. */
+  /** How long until one may be admitted, in ms; infinite when none waits. */
   idleMs(): number
   isHeld(): boolean
 }
 
 export function createWaitingLine(): WaitingLine {
-  /** Those who come back are few, the ones under way when an outage began. */
+  /** Few: those that were under way when an outage began. */
   const returning: Waiter[] = []
   const arriving = createFifo<Waiter>()
   const bucket = createTokenBucket(ADMITTED_PER_SECOND)

@@ -1,11 +1,11 @@
-/** Longest time that Modal is believed when it asks to be left alone, in s. */
+/** Longest pause that Modal is granted, in s. */
 const MAX_RETRY_AFTER_SECONDS = 600
 const POLICY_TYPE = '/modal.client.RPCRetryPolicy'
 
 /**
- * How long a server wants to be left alone, in ms, by the trailer `grpc-status-details-bin` of a failed RPC; undefined:
- * it does not say. The trailer is a `google.rpc.Status {details[3] Any {type_url[1], value[2]}}`, one of whose details is
- * Modal's `RPCRetryPolicy {retry_after_secs[1] float}`; the client reads it too, but tells nobody.
+ * How long a server wants no requests, in ms, by the trailer `grpc-status-details-bin` of a failed RPC; undefined: it
+ * does not say. The trailer is a `google.rpc.Status {details[3] Any {type_url[1], value[2]}}`, one of whose details is
+ * Modal's `RPCRetryPolicy {retry_after_secs[1] float}`; the client reads it too, but does not pass it on.
  */
 export function retryAfterMsOf(trailer: Uint8Array): number | undefined {
   for (const detail of fieldsOf(trailer, 3)) {
