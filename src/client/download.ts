@@ -1,4 +1,4 @@
-import { piecesOf } from './pieces.ts'
+import { piecesOf } from './answer.ts'
 import { backOffMs, pause } from './transport.ts'
 
 /** The answer with a video, of which nothing is read yet. */

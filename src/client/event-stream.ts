@@ -1,4 +1,4 @@
-import { piecesOf } from './pieces.ts'
+import { piecesOf } from './answer.ts'
 import type { Job } from './schema.ts'
 import { backOffMs, MAX_PAUSE_MS, pause } from './transport.ts'
 

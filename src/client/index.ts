@@ -1,7 +1,6 @@
 import { type Download, openDownload } from './download.ts'
 import { follow } from './event-stream.ts'
-import { piecesOf } from './pieces.ts'
-import { ProblemError } from './problem-error.ts'
+import { piecesOf, ProblemError } from './answer.ts'
 import type { Delivery, DeliveryList, Job, JobList, NewJobForm, operations } from './schema.ts'
 import { type Call, createTransport, RETRIES, type TransportOptions } from './transport.ts'
 

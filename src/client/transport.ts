@@ -1,4 +1,4 @@
-import { ProblemError, problemErrorOf } from './problem-error.ts'
+import { ProblemError, problemErrorOf } from './answer.ts'
 
 /** Where the server is and who asks. */
 export type TransportOptions = {

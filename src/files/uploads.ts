@@ -7,7 +7,7 @@ import { InputNotFound, InvalidRequest, StorageFull, UnsupportedMedia, UploadToo
 import { type FileKind, isJobId, type UploadedFile } from '../jobs/job.ts'
 import type { Log } from '../jobs/log.ts'
 import { shortageOf } from '../lib/shortage.ts'
-import { inspectMedia } from '../media/inspect.ts'
+import { inspectMedia } from '../media/formats.ts'
 import { isGone, PROCESS_NAME } from '../lib/process-identity.ts'
 import type { Upload, Uploads, UploadSweep } from '../jobs/ports/uploads.ts'
 import { createYoungCollector } from './young-garbage.ts'

@@ -1,5 +1,5 @@
 import type { FieldFault } from '../problems.ts'
-import { urlFormFault } from '../net/url-form.ts'
+import { urlFormFault } from '../net/url-rule.ts'
 import { FILE_KINDS, type JobInput, type NamedInput } from './job.ts'
 
 /** The fields of which a job has exactly one: its face, and its speech. */

@@ -1,9 +1,8 @@
 import type { LookupAddress } from 'node:dns'
 import type { LookupFunction } from 'node:net'
 import type { Agent } from 'undici'
-import { addressOfHost, isPublicAddress } from './address.ts'
+import { addressOfHost, isPublicAddress, type UrlRule } from './url-rule.ts'
 import { LookupUnavailable, type Resolve } from './resolver.ts'
-import type { UrlRule } from './url-rule.ts'
 
 /** Longest a connection may take to open, in ms; looking its host up is a part of that. */
 export const CONNECT_TIMEOUT_MS = 10_000

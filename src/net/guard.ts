@@ -6,9 +6,8 @@ import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseRetryAfter } from '../lib/retry-after.ts'
 import { createLookup, describeError } from './agent.ts'
-import { get } from './get.ts'
+import { get, unpackerOf } from './get.ts'
 import { createResolver, LookupUnavailable, type Resolve } from './resolver.ts'
-import { unpackerOf } from './unpack.ts'
 import { type UrlRule, urlFault } from './url-rule.ts'
 
 /** Redirects followed by one download; each is held to the same rule as the URL itself. */

@@ -1,6 +1,40 @@
+import ipaddr from 'ipaddr.js'
 import type { FieldFault } from '../problems.ts'
-import { addressOfHost, isPublicAddress } from './address.ts'
-import { urlFormFault } from './url-form.ts'
+
+/** IPv6 addresses that are routed on the internet (RFC 4291); all else is local, embeds an IPv4 address or is unassigned. */
+const GLOBAL_UNICAST = ipaddr.IPv6.parse('2000::')
+const GLOBAL_UNICAST_BITS = 3
+
+/**
+ * Whether an IP address is one anybody on the internet could reach. False for private, loopback, link-local, reserved
+ * and translated (IPv4-compatible, NAT64, 6to4) addresses; an IPv4-mapped one counts as the IPv4 address in it.
+ */
+export function isPublicAddress(address: string): boolean {
+  if (!ipaddr.isValid(address)) return false
+  const parsed = ipaddr.process(address)
+  if (parsed.range() !== 'unicast') return false
+  return parsed instanceof ipaddr.IPv4 || parsed.match(GLOBAL_UNICAST, GLOBAL_UNICAST_BITS)
+}
+
+/** The IP address that a URL's host is, without brackets; undefined for a name. */
+export function addressOfHost(hostname: string): string | undefined {
+  const bare = hostname.replace(/^\[|\]$/g, '')
+  return ipaddr.isValid(bare) ? bare : undefined
+}
+
+/** Longest URL accepted, in characters. */
+export const URL_MAX_LENGTH = 2048
+
+/** What is wrong with a URL's form, whoever fetches it: scheme, length, credentials. Reads on from the name of a field. */
+export function urlFormFault(url: string): string | undefined {
+  if (url.length > URL_MAX_LENGTH) return `must be at most ${URL_MAX_LENGTH} characters`
+  // The URL parser would strip or encode these; whoever fetches the URL might not.
+  if (/[\p{Cc} \\]/u.test(url)) return 'must not contain spaces, control characters or backslashes'
+  const parsed = URL.parse(url)
+  if (!parsed || !/^https?:\/\//i.test(url)) return 'must be an absolute http or https URL'
+  if (parsed.username || parsed.password) return 'must not contain credentials'
+  return undefined
+}
 
 /** Where this server may connect to on a caller's behalf. */
 export type UrlRule = {

@@ -5,7 +5,7 @@ import packageJson from '../../package.json' with { type: 'json' }
 import type { Artifacts } from '../jobs/ports/outputs.ts'
 import type { Authenticator } from '../jobs/ports/authenticator.ts'
 import type { Backend } from '../jobs/ports/backend.ts'
-import { watchBackend } from '../backend/watched.ts'
+import { watchBackend } from '../backend/decorators.ts'
 import { childEnvironment, type Config, ConfigError, nodeFlags } from '../config/config.ts'
 import type { Counter } from '../jobs/ports/counter.ts'
 import type { WebhookSender } from '../jobs/ports/webhook-sender.ts'
@@ -212,7 +212,7 @@ async function openModal(
   { log, metrics }: BackendParts,
 ): Promise<Backend> {
   const [{ deferBackend }, { checkModalInput }] = await Promise.all([
-    import('../backend/deferred.ts'),
+    import('../backend/decorators.ts'),
     import('../backend/modal/check.ts'),
   ])
   const check = (input: JobInput) => checkModalInput(input, allowlist)

@@ -9,13 +9,13 @@ import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync, zstdCompress
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { Resolve } from '../../src/net/resolver.ts'
 import { createGuard, DownloadError, type DownloadOptions } from '../../src/net/guard.ts'
-import type * as addresses from '../../src/net/address.ts'
+import type * as addresses from '../../src/net/url-rule.ts'
 import type { UrlRule } from '../../src/net/url-rule.ts'
 import { makeCertificate } from '../helpers/control-plane/certificate.ts'
 
 // Every server of this test is on loopback. So that the rule for public addresses can be tried on real connections,
 // 127.0.0.1 plays a public address here; the other loopback address stays what it is.
-vi.mock('../../src/net/address.ts', async (load) => {
+vi.mock('../../src/net/url-rule.ts', async (load) => {
   const real = await load<typeof addresses>()
   return { ...real, isPublicAddress: (address: string) => address === '127.0.0.1' || real.isPublicAddress(address) }
 })

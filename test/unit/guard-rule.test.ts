@@ -1,7 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { isPublicAddress } from '../../src/net/address.ts'
-import { URL_MAX_LENGTH, urlFormFault } from '../../src/net/url-form.ts'
-import { urlAddressFault, urlFault } from '../../src/net/url-rule.ts'
+import { isPublicAddress, URL_MAX_LENGTH, urlFormFault, urlAddressFault, urlFault } from '../../src/net/url-rule.ts'
 
 const STRICT = { allowPrivate: false }
 

@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { crc32, deflateSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
-import { limitMemory } from '../../src/backend/local/memory-limit.ts'
+import { limitMemory } from '../../src/backend/local/child.ts'
 import { spawnSync } from 'node:child_process'
 import {
   ffmpegs,

@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { inspectMedia, type MediaField } from '../../src/media/inspect.ts'
+import { inspectMedia, type MediaField } from '../../src/media/formats.ts'
 import { makeMedia, SAMPLES, temporaryFolder } from '../helpers/media.ts'
 
 const AUDIO = 'send WAV, MP3, M4A, AAC, Ogg, FLAC, AIFF, CAF, AMR, AU, WMA or a video with sound'

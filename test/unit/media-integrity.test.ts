@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { checkIntegrity } from '../../src/media/integrity.ts'
-import { detectMedia } from '../../src/media/type.ts'
+import { detectMedia } from '../../src/media/formats.ts'
 import { makeMedia, temporaryFolder } from '../helpers/media.ts'
 
 const PICTURE = ['-f', 'lavfi', '-i', 'testsrc2=s=96x64:d=0.1', '-frames:v', '1']

@@ -1,6 +1,6 @@
 import { afterEach, expect, test } from 'vitest'
 import type { SpawnRequest } from '../../src/jobs/ports/backend.ts'
-import { watchBackend } from '../../src/backend/watched.ts'
+import { watchBackend } from '../../src/backend/decorators.ts'
 import { createMetrics } from '../../src/metrics/metrics.ts'
 import { status as grpc } from '../helpers/control-plane/control-plane.ts'
 import { exactNow } from '../helpers/control-plane/calls.ts'

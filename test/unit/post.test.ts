@@ -1,14 +1,14 @@
 import { createServer, type RequestListener } from 'node:http'
 import { type AddressInfo, createServer as createSocketServer } from 'node:net'
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import type * as addresses from '../../src/net/address.ts'
+import type * as addresses from '../../src/net/url-rule.ts'
 import { createResolver, type Resolve } from '../../src/net/resolver.ts'
 import { ANSWER_MAX_BYTES, createPoster, POSTS_PER_ADDRESS, PostError } from '../../src/net/post.ts'
 import type { UrlRule } from '../../src/net/url-rule.ts'
 import { startDns } from '../helpers/dns.ts'
 
 // Every server of this test is on loopback: 127.0.0.1 plays a public address, as in the test of downloads.
-vi.mock('../../src/net/address.ts', async (load) => {
+vi.mock('../../src/net/url-rule.ts', async (load) => {
   const real = await load<typeof addresses>()
   return { ...real, isPublicAddress: (address: string) => address === '127.0.0.1' || real.isPublicAddress(address) }
 })

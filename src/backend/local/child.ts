@@ -3,8 +3,9 @@ import { once } from 'node:events'
 import type { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { PROCESS_NAME } from '../../lib/process-identity.ts'
-import { OWNER_VARIABLE } from './orphans.ts'
-import { RunFailure } from './run-failure.ts'
+import { RunFailure } from './engine.ts'
+import { existsSync } from 'node:fs'
+import { readdir, readFile } from 'node:fs/promises'
 
 /** How much of a child's output is kept: the end of it. */
 const STDOUT_KEPT_BYTES = 4096
@@ -139,3 +140,36 @@ export const lastLines = (output: string): string =>
     .slice(-10)
     .join('\n')
     .slice(-1500)
+
+const SHELL = '/bin/sh'
+/** The arguments are never parsed. A limit that the system does not know or grant is left out. */
+const SCRIPT = 'ulimit -d "$0" 2>/dev/null; exec "$@"'
+const hasShell = existsSync(SHELL)
+
+/**
+ * The command that runs a program with a limit on the memory it may write to (RLIMIT_DATA), in bytes. Only Linux counts
+ * all of that memory; elsewhere the limits on pixels and on time are all there is.
+ */
+export function limitMemory(program: string, args: readonly string[], maxBytes: number) {
+  if (!hasShell) return { program, args }
+  return { program: SHELL, args: ['-c', SCRIPT, `${Math.floor(maxBytes / 1024)}`, program, ...args] }
+}
+
+/** The environment variable by which a child, and whatever it starts, can be told to be of a server process. */
+export const OWNER_VARIABLE = 'MUSETALK_OWNER'
+
+/** Kills what the children of a process that is gone left running. Linux only: elsewhere nothing is found. */
+export async function killOrphans(owner: string): Promise<void> {
+  const pids = (await readdir('/proc').catch(() => [])).filter((name) => /^\d+$/.test(name)).map(Number)
+  await Promise.all(pids.map((pid) => killIfOwned(pid, owner)))
+}
+
+async function killIfOwned(pid: number, owner: string) {
+  const environment = await readFile(`/proc/${pid}/environ`, 'utf8').catch(() => '')
+  if (!environment.split('\0').includes(`${OWNER_VARIABLE}=${owner}`)) return
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // It ended in the meantime.
+  }
+}

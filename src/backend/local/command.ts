@@ -1,8 +1,7 @@
 import { parseCommand } from '../../config/command-template.ts'
 import { shortageIn } from '../../lib/shortage.ts'
 import { lastLines, runChild } from './child.ts'
-import type { Engine } from './engine.ts'
-import { MachineFailure, RunFailure } from './run-failure.ts'
+import { type Engine, MachineFailure, RunFailure } from './engine.ts'
 
 /** What a stopped command gets to end by itself before it is killed. */
 const COMMAND_GRACE_MS = 2000

@@ -1,6 +1,6 @@
-import type { ModelVersion } from '../../jobs/job.ts'
-import type { MediaField } from '../../media/inspect.ts'
-import type { MediaKind } from '../../media/type.ts'
+import type { ModelVersion, ErrorCode } from '../../jobs/job.ts'
+import type { MediaField, MediaKind } from '../../media/formats.ts'
+import type { Shortage } from '../../lib/shortage.ts'
 
 /** An input file of an accepted type. */
 export type Medium = {
@@ -30,3 +30,34 @@ export type Task = {
  * the signal's reason when `signal` aborts.
  */
 export type Engine = (task: Task, signal: AbortSignal) => Promise<void>
+
+/** A run that failed for a reason its caller can be told: becomes the job's `error_code` and `error`. */
+export class RunFailure extends Error {
+  readonly code: ErrorCode
+
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'RunFailure'
+    this.code = code
+  }
+}
+
+/** A run that was lost through no fault of its inputs; another attempt may work. The message becomes the attempt's `error`. */
+export class RunInterrupted extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'RunInterrupted'
+  }
+}
+
+/** A run that failed through this machine; another attempt may work. The message becomes the attempt's `error`. */
+export class MachineFailure extends Error {
+  constructor(shortage: Shortage, options?: ErrorOptions) {
+    super(`The server ran out of ${shortage}.`, options)
+    this.name = 'MachineFailure'
+  }
+}
+
+/** An input that cannot be used; `problem` reads on from the field's name. */
+export const inputFailure = (field: string, problem: string, options?: ErrorOptions): RunFailure =>
+  new RunFailure('input_unavailable', `${field}: ${problem}`, options)

@@ -1,4 +1,4 @@
-import type { MediaKind } from '../../media/type.ts'
+import type { MediaKind } from '../../media/formats.ts'
 import type { Medium } from './engine.ts'
 import { type Face, buildFilters, type Size } from './picture.ts'
 import { namelessChannels, type SoundStream } from './streams.ts'

@@ -1,15 +1,12 @@
-import { stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { stat, access, chmod, constants } from 'node:fs/promises'
+import { join, delimiter } from 'node:path'
 import { shortageIn } from '../../lib/shortage.ts'
 import { readMp4Tracks, resetDisplayMatrix } from '../../media/mp4-tracks.ts'
-import { type Ended, runChild } from './child.ts'
-import type { Engine, Medium, Task } from './engine.ts'
+import { type Ended, runChild, limitMemory } from './child.ts'
+import { type Engine, type Medium, type Task, inputFailure, MachineFailure, RunFailure } from './engine.ts'
 import { checkArguments, muxArguments, clipArguments, type ClipPlan } from './ffmpeg-arguments.ts'
-import { checkProgram, findFfmpeg } from './ffmpeg-program.ts'
-import { limitMemory } from './memory-limit.ts'
 import { videoSize, videoRate } from './picture.ts'
 import { probeFace, type ProbedFace, probeSpeech, readProgress, type Run, type Speech, undecodable } from './probe.ts'
-import { inputFailure, MachineFailure, RunFailure } from './run-failure.ts'
 
 export type FfmpegOptions = {
   /** The child's whole environment; ffmpeg is searched on its PATH. */
@@ -168,3 +165,34 @@ async function checkVideo(output: string, seconds: number, run: Run): Promise<vo
   const checked = await run(checkArguments(output, CHECKED_SECONDS))
   if (!checked.ok) throw new RunFailure('invalid_output', 'the video that was made cannot be decoded')
 }
+
+/** Looks on PATH, then for the development dependency. Not remembered when missing: it may be installed any time. */
+export async function findFfmpeg(searchPath = ''): Promise<string> {
+  for (const folder of searchPath.split(delimiter).filter(Boolean)) {
+    const candidate = join(folder, 'ffmpeg')
+    if (await isProgram(candidate)) return candidate
+  }
+  try {
+    const { path } = (await import('@ffmpeg-installer/ffmpeg')).default
+    // An install that ran no scripts leaves it without the executable bit.
+    if (!(await isProgram(path))) await chmod(path, 0o755)
+    return path
+  } catch (cause) {
+    const remedy = 'install it (Debian: apt-get install ffmpeg; macOS: brew install ffmpeg) or put it on PATH'
+    throw new RunFailure('backend_rejected', `ffmpeg was not found: ${remedy}`, { cause })
+  }
+}
+
+/** Rejects with `RunFailure` if a program cannot be started. */
+export async function checkProgram(path: string): Promise<void> {
+  await access(path, constants.X_OK).catch((cause: unknown) => {
+    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : ''
+    throw new RunFailure('backend_rejected', `ffmpeg could not be started (${code})`, { cause })
+  })
+}
+
+const isProgram = (path: string): Promise<boolean> =>
+  access(path, constants.X_OK).then(
+    () => true,
+    () => false,
+  )

@@ -3,7 +3,7 @@ import { readMp4Tracks } from '../../media/mp4-tracks.ts'
 import type { Orientation } from '../../media/orientation.ts'
 import { readStill } from '../../media/still.ts'
 import type { Ended } from './child.ts'
-import type { Medium } from './engine.ts'
+import { type Medium, inputFailure, type RunFailure } from './engine.ts'
 import {
   countArguments,
   inspectArguments,
@@ -12,7 +12,6 @@ import {
   measureArguments,
 } from './ffmpeg-arguments.ts'
 import { type Face, snapRate } from './picture.ts'
-import { inputFailure, type RunFailure } from './run-failure.ts'
 import {
   mayBeCoverArt,
   namelessChannels,

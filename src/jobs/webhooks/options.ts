@@ -1,5 +1,5 @@
 import type { FieldFault } from '../../problems.ts'
-import { urlFormFault } from '../../net/url-form.ts'
+import { urlFormFault } from '../../net/url-rule.ts'
 import type { Delivery } from './delivery.ts'
 import { currentAttempt, isFinished, type Job, type Webhook, WEBHOOK_EVENTS, type WebhookEvent } from '../job.ts'
 import { type BodyParts, webhookBodyOf } from './body.ts'

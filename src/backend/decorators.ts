@@ -1,4 +1,5 @@
 import type { Backend } from '../jobs/ports/backend.ts'
+import type { Metrics } from '../jobs/ports/metrics.ts'
 
 /** A backend whose code is loaded when it is first needed, so that loading it does not hold up the server's start. */
 export type DeferredBackend = Backend & {
@@ -32,6 +33,27 @@ export function deferBackend(known: Pick<Backend, 'name' | 'check'>, open: () =>
     degradation: () => current?.degradation(),
     async close() {
       await (await opened?.catch(() => undefined))?.close()
+    },
+  }
+}
+
+/** A backend that tells how many jobs it has of this process, and what keeps it from its work. */
+export function watchBackend(backend: Backend, metrics: Pick<Metrics, 'watch'>): Backend {
+  let inFlight = 0
+  metrics.watch({
+    jobs_in_flight: () => inFlight,
+    backend_up: () => Number([undefined, 'throttled'].includes(backend.degradation())),
+    backend_degraded: () => backend.degradation(),
+  })
+  return {
+    ...backend,
+    async wait(callId, signal, watch) {
+      inFlight++
+      try {
+        return await backend.wait(callId, signal, watch)
+      } finally {
+        inFlight--
+      }
     },
   }
 }
