@@ -18,9 +18,9 @@ declare module 'fastify' {
 }
 
 /** Counts every answer, by the pattern of its route. Call it before any route is added. */
-export function countRequests(app: FastifyInstance, { observe, watch }: Pick<Metrics, 'observe' | 'watch'>): void {
+export function countRequests(app: FastifyInstance, { observe, registerGauges }: Pick<Metrics, 'observe' | 'registerGauges'>): void {
   const openConnections = promisify(app.server.getConnections.bind(app.server))
-  watch({ http_connections: () => openConnections() })
+  registerGauges({ http_connections: () => openConnections() })
   app.decorateRequest('heldMs', 0)
   app.addHook('onRequest', (request, reply, done) => {
     // Fastify's `onResponse` does not hear of clients that leave.

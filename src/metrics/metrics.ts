@@ -1,19 +1,19 @@
-import { count, createTallies } from './count.ts'
-import type { GaugeName, Metrics, Reading, ServerFacts } from '../jobs/ports/metrics.ts'
+import { recordFact, createInstruments } from './record.ts'
+import type { GaugeName, Metrics, GaugeReader, ServerFacts } from '../jobs/ports/metrics.ts'
 
 /**
- * Counts in plain objects from the first moment on. What writes them down is loaded when somebody first asks: most
- * servers on a laptop are never asked, and it costs 2 MB and some of the boot.
+ * Counts in plain objects from the start, and loads prom-client on the first scrape: it costs 2 MB and boot time, and
+ * most servers on a laptop are never scraped.
  */
 export function createMetrics(facts: ServerFacts): Metrics {
-  const tallies = createTallies()
-  const readings: Partial<Record<GaugeName, Reading>> = {}
+  const instruments = createInstruments()
+  const gauges: Partial<Record<GaugeName, GaugeReader>> = {}
   let loading: Promise<() => Promise<string>> | undefined
   let rendering: Promise<string> | undefined
 
   const load = async () => {
     const { createRender } = await import('./prometheus.ts')
-    return createRender({ ...tallies, facts, readings })
+    return createRender({ ...instruments, facts, gauges })
   }
 
   const render = async () => {
@@ -23,9 +23,9 @@ export function createMetrics(facts: ServerFacts): Metrics {
   }
 
   return {
-    observe: (fact) => count(fact, tallies),
-    watch: (more) => void Object.assign(readings, more),
-    // Whoever asks meanwhile gets the same: asking a lot must not cost a lot.
+    observe: (fact) => recordFact(fact, instruments),
+    registerGauges: (more) => void Object.assign(gauges, more),
+    // Concurrent scrapes share one text: many of them must not cost more than one.
     render: () => (rendering ??= render().finally(() => (rendering = undefined))),
   }
 }

@@ -1,15 +1,15 @@
 import { AggregatorRegistry, collectDefaultMetrics, Counter, type PrometheusContentType, Registry } from 'prom-client'
-import type { Tallies } from './count.ts'
+import type { Instruments } from './record.ts'
 import { COUNTERS, type Definition, HISTOGRAMS, type HistogramDefinition } from './definitions.ts'
-import { type GaugeName, GAUGES, type Reading, type ServerFacts, STATES } from '../jobs/ports/metrics.ts'
-import type { CounterRow, HistogramRow } from './tally.ts'
+import { type GaugeName, GAUGES, type GaugeReader, type ServerFacts, STATES } from '../jobs/ports/metrics.ts'
+import type { CounterRow, HistogramRow } from './instruments.ts'
 
-/** A metric as a registry of the library gives it to another process. */
+/** A metric as a registry of prom-client serializes it for another process. */
 type Snapshot = {
   readonly name: string
   readonly help: string
   readonly type: 'counter' | 'gauge' | 'histogram'
-  /** How the library joins what several processes say; there is one. */
+  /** How the library merges several processes; there is only one here. */
   readonly aggregator: 'first'
   readonly values: readonly Sample[]
 }
@@ -19,34 +19,34 @@ type Sample = {
   readonly value: number
 }
 
-type Parts = Tallies & {
+type Parts = Instruments & {
   readonly facts: ServerFacts
-  readonly readings: Readonly<Partial<Record<GaugeName, Reading>>>
+  readonly gauges: Readonly<Partial<Record<GaugeName, GaugeReader>>>
 }
 
-/** What writes down all there is, and the figures of the process, in the text format of Prometheus. */
+/** Gives a function that renders all metrics, those of the process included, in the text format of Prometheus. */
 export function createRender(parts: Parts): () => Promise<string> {
-  const figures = processFigures()
+  const processMetrics = collectProcessMetrics()
   return async () => {
-    const gauges = [...(await gaugeSnapshots(parts)), ...(await stateSnapshots(parts))]
-    const own = [...factSnapshots(parts.facts), ...countSnapshots(parts), ...gauges]
+    const current = [...(await snapshotGauges(parts)), ...(await snapshotStates(parts))]
+    const own = [...snapshotFacts(parts.facts), ...snapshotInstruments(parts), ...current]
     const written = await AggregatorRegistry.aggregate<PrometheusContentType>([own]).metrics()
-    return `${written}\n${await figures.metrics()}`
+    return `${written}\n${await processMetrics.metrics()}`
   }
 }
 
 /**
- * Gauges of the library with a counter's name, which `promtool check metrics` rejects. Each is the sum of a gauge that
- * counts the same by type: `nodejs_active_handles` and so on.
+ * Gauges of the library that are named like counters, which `promtool check metrics` rejects. Each is the sum of a gauge
+ * with the same data by type: `nodejs_active_handles` and so on.
  */
 const MISNAMED_GAUGES = ['nodejs_active_handles_total', 'nodejs_active_requests_total', 'nodejs_active_resources_total']
 
-/** Processor, memory, event loop, files; GC from the first time on that they are asked for. */
-function processFigures(): Registry {
+/** CPU, memory, event loop, open files; garbage collection since the first scrape. */
+function collectProcessMetrics(): Registry {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
   for (const name of MISNAMED_GAUGES) registry.removeSingleMetric(name)
-  // The library counts from now on; what was used before is the server's as well.
+  // The library counts from now on; add the CPU time used before.
   const { user, system } = process.cpuUsage()
   const before = { user, system, '': user + system }
   for (const [kind, micros] of Object.entries(before)) {
@@ -62,44 +62,46 @@ const snapshot = (
   values: readonly Sample[],
 ): Snapshot => ({ name: `musetalk_${name}`, help, type, aggregator: 'first', values })
 
-function factSnapshots({ info, limits }: ServerFacts): Snapshot[] {
+function snapshotFacts({ info, limits }: ServerFacts): Snapshot[] {
   const known = Object.entries(limits).map(([limit, value]) => ({
     labels: { limit },
-    // So that a share of it can be computed whether there is one or not.
+    // No limit is infinity, so that a share of it can always be computed.
     value: value === 0 ? Infinity : value,
   }))
   return [
-    snapshot(['gauge', 'build_info'], 'What runs here; always 1.', [{ labels: info, value: 1 }]),
-    snapshot(['gauge', 'limit'], 'Limits that the operator has set, by name; +Inf: none.', known),
+    snapshot(['gauge', 'build_info'], 'Version, backend and store of this process; always 1.', [
+      { labels: info, value: 1 },
+    ]),
+    snapshot(['gauge', 'limit'], 'Configured limits by name; +Inf: no limit.', known),
   ]
 }
 
-function countSnapshots({ counters, histograms }: Tallies): Snapshot[] {
+function snapshotInstruments({ counters, histograms }: Instruments): Snapshot[] {
   return [
     ...keysOf(COUNTERS).map((name) => {
       const { help, labels }: Definition = COUNTERS[name]
-      const samples = [...counters[name].rows()].map((row) => counterSample(row, labels))
+      const samples = [...counters[name].rows()].map((row) => sampleCounter(row, labels))
       return snapshot(['counter', name], help, samples)
     }),
     ...keysOf(HISTOGRAMS).map((name) => {
       const { help, labels, bounds }: HistogramDefinition = HISTOGRAMS[name]
       const samples = [...histograms[name].rows()].flatMap((row) => {
-        return histogramSamples(`musetalk_${name}`, row, { labels: labelled(labels, row), bounds })
+        return sampleHistogram(`musetalk_${name}`, row, { labels: nameLabels(labels, row), bounds })
       })
       return snapshot(['histogram', name], help, samples)
     }),
   ]
 }
 
-const counterSample = (row: CounterRow, labels: readonly string[] | undefined): Sample => ({
-  labels: labelled(labels, row),
+const sampleCounter = (row: CounterRow, labels: readonly string[] | undefined): Sample => ({
+  labels: nameLabels(labels, row),
   value: row.count,
 })
 
 type Shape = { readonly labels: Sample['labels']; readonly bounds: readonly number[] }
 
-/** Each bucket holds those below it too, as the format wants it. */
-function histogramSamples(name: string, { counts, sum }: HistogramRow, { labels, bounds }: Shape): Sample[] {
+/** Makes the buckets cumulative, as the format requires. */
+function sampleHistogram(name: string, { counts, sum }: HistogramRow, { labels, bounds }: Shape): Sample[] {
   let count = 0
   const buckets = counts.map((more, n): Sample => {
     count += more
@@ -112,28 +114,28 @@ function histogramSamples(name: string, { counts, sum }: HistogramRow, { labels,
   ]
 }
 
-function gaugeSnapshots({ readings }: Parts): Promise<Snapshot[]> {
+function snapshotGauges({ gauges }: Parts): Promise<Snapshot[]> {
   return Promise.all(
     keysOf(GAUGES).map(async (name) => {
-      const value = await read(readings[name])
+      const value = await read(gauges[name])
       return snapshot(['gauge', name], GAUGES[name], typeof value === 'number' ? [{ labels: {}, value }] : [])
     }),
   )
 }
 
-function stateSnapshots({ readings }: Parts): Promise<Snapshot[]> {
+function snapshotStates({ gauges }: Parts): Promise<Snapshot[]> {
   return Promise.all(
     keysOf(STATES).map(async (name) => {
       const { help, label, values } = STATES[name]
-      const found = await read(readings[name])
+      const found = await read(gauges[name])
       const samples = values.map((value) => ({ labels: { [label]: value }, value: Number(value === found) }))
       return snapshot(['gauge', name], help, samples)
     }),
   )
 }
 
-/** Undefined where it cannot be read just now: the rest is worth having all the more. */
-async function read(reading: Reading = () => 0): Promise<number | string | undefined> {
+/** Undefined if the gauge cannot be read now: a failure must not hide the other metrics. */
+async function read(reading: GaugeReader = () => 0): Promise<number | string | undefined> {
   try {
     return await reading()
   } catch {
@@ -141,7 +143,7 @@ async function read(reading: Reading = () => 0): Promise<number | string | undef
   }
 }
 
-const labelled = (names: readonly string[] = [], row: { readonly labels: readonly string[] }) =>
+const nameLabels = (names: readonly string[] = [], row: { readonly labels: readonly string[] }) =>
   Object.fromEntries(names.map((name, n) => [name, row.labels[n] ?? '']))
 
 const keysOf = <K extends string>(record: Readonly<Record<K, unknown>>) => Object.keys(record) as K[]

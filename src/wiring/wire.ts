@@ -85,7 +85,7 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
     coreSettingsOf(config),
   )
   for (const [name, part] of Object.entries(core.closables).reverse()) add(name, part)
-  metrics.watch({
+  metrics.registerGauges({
     jobs_waiting: () => store.countSubmitted(),
     store_up: () => Number(core.readiness.report().store === 'ok'),
   })

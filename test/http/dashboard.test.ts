@@ -76,7 +76,7 @@ beforeAll(async () => {
   labels = new Map([...byName].map(([name, series]) => [name, new Set(series.flatMap(labelsIn))]))
 })
 
-test('the expressions are read rightly', () => {
+test('the test parses names and matchers of an expression', () => {
   const expr =
     'histogram_quantile(0.9, sum by (job, le) (rate(a_bucket{x=~"b|c"}[5m]))) > 1e3 and on (job) b:c unless max(d) < +Inf'
   expect(namesIn(expr)).toEqual(['a_bucket', 'b:c', 'd'])
@@ -84,25 +84,25 @@ test('the expressions are read rightly', () => {
 })
 
 describe('the dashboard and the alerts', () => {
-  test.each(expressions)('%s asks for metrics that there are: %s', (_where, expr) => {
+  test.each(expressions)('%s uses metrics that exist: %s', (_where, expr) => {
     expect(namesIn(expr).length).toBeGreaterThan(0)
     for (const name of namesIn(expr)) expect(exposed, name).toContain(name)
   })
 
-  test.each(expressions)('%s asks for labels that its metrics have: %s', (_where, expr) => {
+  test.each(expressions)('%s uses labels that its metrics have: %s', (_where, expr) => {
     for (const { name, label } of matchersIn(expr)) {
       if (label !== 'job' && label !== 'instance') expect(labels.get(name), `${name} ${label}`).toContain(label)
     }
   })
 
-  test('ask for every metric of ours', () => {
+  test('together use every metric of the server', () => {
     const asked = new Set(expressions.flatMap(([, expr]) => namesIn(expr)))
     const bare = new Set([...asked].map((name) => name.replace(/_(bucket|sum|count)$/, '')))
     expect(own.length).toBeGreaterThan(20)
     expect(own.filter((name) => !bare.has(name))).toEqual([])
   })
 
-  test('name limits that there are', () => {
+  test('use limits that exist', () => {
     const named = expressions.flatMap(([, expr]) => matchersIn(expr)).filter(({ label }) => label === 'limit')
     expect(named.length).toBeGreaterThan(3)
     for (const { value } of named) expect(LIMITS).toContain(value)
@@ -110,7 +110,7 @@ describe('the dashboard and the alerts', () => {
 })
 
 describe('the dashboard', () => {
-  test('is one that a current Grafana imports: its own ids, places that do not overlap, a source to choose', () => {
+  test('can be imported into a current Grafana: unique ids, panels that do not overlap, a data source to choose', () => {
     expect(dashboard.schemaVersion).toBeGreaterThanOrEqual(39)
     expect(new Set(dashboard.panels.map(({ id }) => id)).size).toBe(dashboard.panels.length)
     expect(dashboard.templating.list.map(({ name }) => name)).toEqual(['datasource', 'job', 'instance'])
@@ -125,7 +125,7 @@ describe('the dashboard', () => {
     }
   })
 
-  test('shows what was chosen only, and names each line by labels that it keeps', () => {
+  test('filters by the chosen job and instances, and names series by labels that remain', () => {
     for (const { title, expr, legendFormat = '' } of panelTargets) {
       for (const selector of expr.match(/\{[^{}]*\}/g) ?? []) {
         expect(selector, title).toMatch(/^\{job="\$job", instance=~"\$instance"/)
@@ -141,12 +141,12 @@ describe('the dashboard', () => {
 })
 
 describe('the alerts', () => {
-  test('all of them are read by these tests', () => {
+  test('are all parsed by this test', () => {
     expect(alertRules).toHaveLength(alerts.match(/- alert:/g)?.length ?? 0)
     expect(alertRules.length).toBeGreaterThan(10)
   })
 
-  test('each has a severity and a summary', () => {
+  test('have a severity and a summary each', () => {
     const rules = alerts.split('- alert: ').slice(1)
     for (const rule of rules) expect(rule).toMatch(/severity: (critical|warning|info) \}[^]*summary: \S/)
   })

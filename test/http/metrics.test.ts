@@ -27,7 +27,7 @@ const timed = async () =>
     name.replace(/.*method="(.*)",route="(.*)".*/, '$1 $2'),
   )
 
-test('the answer is the text format of Prometheus, and is kept by nobody', async () => {
+test('GET /metrics answers in the text format of Prometheus and must not be cached', async () => {
   app = await startApp()
   const answer = await app.get('/metrics')
   expect([answer.statusCode, answer.headers['content-type']]).toEqual([200, METRICS_TYPE])
@@ -36,7 +36,7 @@ test('the answer is the text format of Prometheus, and is kept by nobody', async
   expect((await app.app.inject({ method: 'HEAD', url: '/metrics' })).headers['content-type']).toBe(METRICS_TYPE)
 })
 
-test('what came before the first look is in it', async () => {
+test('GET /metrics includes what happened before the first scrape', async () => {
   app = await startApp()
   const { id } = await app.submit()
   await app.untilStatus(id, 'running')
@@ -47,15 +47,15 @@ test('what came before the first look is in it', async () => {
   expect(series.get('musetalk_jobs_ended_total{state="succeeded",error_code=""}')).toBe(1)
 })
 
-test('it is neither limited nor refused by a server with too much to do', async () => {
+test('GET /metrics is neither rate limited nor refused by an overloaded server', async () => {
   app = await startApp({ http: { limits: { read: 1, submit: 1 }, maxOldGenerationBytes: 1 } })
   await until(async () => (await app.get('/jobs')).statusCode === 503, 'a refusal')
   for (let n = 0; n < 5; n++) expect((await app.get('/metrics')).statusCode).toBe(200)
 })
 
-test('a store that is away costs its own figure only', async () => {
+test('GET /metrics leaves out only the gauge of an unavailable store', async () => {
   app = await startApp()
-  app.metrics.watch({ jobs_waiting: () => Promise.reject(new Error('away')), store_up: () => 0 })
+  app.metrics.registerGauges({ jobs_waiting: () => Promise.reject(new Error('away')), store_up: () => 0 })
   const { statusCode, body } = await app.get('/metrics')
   expect(statusCode).toBe(200)
   expect(parseMetrics(body).get('musetalk_store_up')).toBe(0)
@@ -85,7 +85,7 @@ describe('requests', () => {
     })
   })
 
-  test('whose client has left before the answer have the status 499', async () => {
+  test('whose client disconnects before the answer have the status 499', async () => {
     app = await startApp()
     const { id } = await app.submit()
     const { port, url } = await listen(app.app)
@@ -100,7 +100,7 @@ describe('requests', () => {
     expect(await timed()).toEqual(['GET /healthz'])
   })
 
-  test('are timed without what they asked to wait', async () => {
+  test('are timed without the time that they asked to wait', async () => {
     app = await startApp()
     const { id } = await app.submit()
     await app.untilStatus(id, 'running')
@@ -110,7 +110,7 @@ describe('requests', () => {
     expect(counts['musetalk_http_request_duration_seconds_sum{method="GET",route="/jobs/:id"}']).toBeLessThan(0.5)
   })
 
-  test('that last as long as their client likes are counted and not timed: uploads, outputs, logs, events', async () => {
+  test('whose duration depends on the client are counted and not timed: uploads, outputs, logs, events', async () => {
     app = await startApp()
     const { id } = await app.submit()
     await app.untilStatus(id, 'running')
@@ -128,7 +128,7 @@ describe('requests', () => {
   })
 })
 
-test('no caller can make a series of its own: neither ids, names, URLs, methods nor credentials are labels', async () => {
+test('no caller can create a series: ids, names, URLs, unknown methods and credentials are no label values', async () => {
   app = await startApp({
     authenticator: knownCallers,
     http: { limits: { read: 0, submit: 0 }, maxEventLoopDelayMs: 0 },

@@ -8,7 +8,7 @@ import { noPromtool, promtool } from '../helpers/promtool.ts'
 import { until } from '../helpers/until.ts'
 import { asking } from '../helpers/jobs.ts'
 
-test('a real server on Modal tells Prometheus, and nobody else, what it has done since its start', async () => {
+test('a real server on Modal exports its metrics, and only to a key with the scope metrics:read', async () => {
   const [plane, folder] = [await planeOfTest(), folderOfTest()]
   const [callers, prometheus] = [makeKey(), makeKey()]
   const entries = [

@@ -5,7 +5,7 @@ import { noPromtool, promtool } from '../helpers/promtool.ts'
 const RULES = 'docs/alerts.yaml'
 const TESTS = 'test/unit/alerts.yaml'
 
-test('every alert is tested once quiet and once firing', () => {
+test('every alert has one case that is quiet and one that fires', () => {
   const rules = [...readFileSync(RULES, 'utf8').matchAll(/- alert: (\w+)/g)].map(([, name]) => name)
   const cases = readFileSync(TESTS, 'utf8')
   const quiet = [...cases.matchAll(/alertname: (\w+), exp_alerts: \[\] \}/g)].map(([, name]) => name)
@@ -14,11 +14,11 @@ test('every alert is tested once quiet and once firing', () => {
   expect(firing).toEqual(rules)
 })
 
-test.skipIf(noPromtool !== undefined)('promtool takes the rules of the alerts', () => {
+test.skipIf(noPromtool !== undefined)('promtool accepts the alerting rules', () => {
   expect(promtool(['check', 'rules', RULES])).toMatchObject({ status: 0, output: expect.stringContaining('SUCCESS') })
 })
 
-test.skipIf(noPromtool !== undefined)('promtool sees every alert fire when it should, and no sooner', () => {
+test.skipIf(noPromtool !== undefined)('every alert fires when it should, and no sooner', () => {
   const { status, output } = promtool(['test', 'rules', TESTS])
   expect(status, output).toBe(0)
 })

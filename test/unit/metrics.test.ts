@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import { createMetrics } from '../../src/metrics/metrics.ts'
 import type { Fact } from '../../src/jobs/ports/metrics.ts'
-import { createCounter, createHistogram } from '../../src/metrics/tally.ts'
+import { createCounter, createHistogram } from '../../src/metrics/instruments.ts'
 import { anybody, type Core, startCore } from '../helpers/core.ts'
 import { createMemoryStore } from '../../src/store/memory/store.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
@@ -22,8 +22,8 @@ async function start(options: Parameters<typeof startCore>[0] = {}) {
   return { core, metrics, counts: () => countsOf(metrics) }
 }
 
-describe('tallies', () => {
-  test('count by label values, and tell of known ones before the first', () => {
+describe('the instruments', () => {
+  test('count by label values, and export initial ones with 0', () => {
     const counter = createCounter([['a', 'b']])
     counter.add('a', 'c')
     counter.add('a', 'c')
@@ -33,14 +33,14 @@ describe('tallies', () => {
     ])
   })
 
-  test('a value belongs to the first bucket that is not below it', () => {
+  test('put a value into the first bucket whose bound is not below it', () => {
     const histogram = createHistogram([1, 2])
     for (const value of [0, 1, 1.5, 2, 2.1, 99]) histogram.observe(value)
     expect([...histogram.rows()]).toEqual([{ labels: [], counts: [2, 2, 2], sum: 105.6 }])
   })
 })
 
-describe('the text', () => {
+describe('the rendered text', () => {
   test('has every metric once, with its help and type, before anything has happened', async () => {
     const text = await create().render()
     const names = metricNamesOf(text)
@@ -69,13 +69,13 @@ describe('the text', () => {
     }
   })
 
-  test('shows a limit that is none as infinite, so that a share of it is 0', async () => {
+  test('shows no limit as infinity, so that a share of it is 0', async () => {
     const series = parseMetrics(await create().render())
     expect(series.get('musetalk_limit{limit="max_queued_jobs"}')).toBe(7)
     expect(series.get('musetalk_limit{limit="max_connections"}')).toBe(Infinity)
   })
 
-  test('has a histogram’s buckets in sums, as the format wants them', async () => {
+  test('has cumulative buckets, as the format requires', async () => {
     const metrics = create()
     const took = (waitedMs: number): Fact => ({ type: 'turn-taken', waitedMs })
     for (const ms of [4, 40, 400, 400_000]) metrics.observe(took(ms))
@@ -86,38 +86,38 @@ describe('the text', () => {
     expect(series.get('musetalk_modal_turn_wait_seconds_sum')).toBeCloseTo(400.444)
   })
 
-  test('is made once for all who ask at the same time, and anew for who asks later', async () => {
+  test('is rendered once for concurrent scrapes, and again for a later one', async () => {
     const metrics = create()
     let readings = 0
-    metrics.watch({ jobs_waiting: () => Promise.resolve(++readings) })
+    metrics.registerGauges({ jobs_waiting: () => Promise.resolve(++readings) })
     const texts = await Promise.all([metrics.render(), metrics.render(), metrics.render()])
     expect(new Set(texts).size).toBe(1)
     expect(await countsOf(metrics)).toMatchObject({ musetalk_jobs_waiting: 2 })
   })
 
-  test('leaves out what cannot be read just now, and has the rest', async () => {
+  test('leaves out gauges that cannot be read, and has the rest', async () => {
     const metrics = create()
     const away = () => Promise.reject(new Error('the store is away'))
     const broken = () => {
       throw new Error('a defect')
     }
-    metrics.watch({ jobs_waiting: away, modal_polls_open: broken, jobs_in_flight: () => 3 })
+    metrics.registerGauges({ jobs_waiting: away, modal_polls_open: broken, jobs_in_flight: () => 3 })
     const series = parseMetrics(await metrics.render())
     expect([...series.keys()].filter((name) => /jobs_waiting|polls_open/.test(name))).toEqual([])
     expect(series.get('musetalk_jobs_in_flight')).toBe(3)
   })
 
-  test('tells all processor time of the process, also from before it was first asked for', async () => {
+  test('has the CPU time of the process since its start, not since the first scrape', async () => {
     const usedSeconds = () => (process.cpuUsage().user + process.cpuUsage().system) / 1e6
     const before = usedSeconds()
-    const told = parseMetrics(await create().render()).get('process_cpu_seconds_total')
-    expect(told).toBeGreaterThanOrEqual(before)
-    expect(told).toBeLessThanOrEqual(usedSeconds())
+    const cpuSeconds = parseMetrics(await create().render()).get('process_cpu_seconds_total')
+    expect(cpuSeconds).toBeGreaterThanOrEqual(before)
+    expect(cpuSeconds).toBeLessThanOrEqual(usedSeconds())
   })
 })
 
 describe('jobs', () => {
-  test('are counted from submit to end, with the time of each part', async () => {
+  test('are counted from submit to finish, with the duration of each phase', async () => {
     const { core, counts } = await start()
     const spawning = Promise.withResolvers<undefined>()
     const { spawnWith } = core.backend
@@ -139,7 +139,7 @@ describe('jobs', () => {
     })
   })
 
-  test('that fail are told apart by their error code; a retry counts its own wait', async () => {
+  test('that fail are counted by error code; a retry is timed on its own', async () => {
     const { core, counts } = await start()
     const { id } = await core.submit()
     await core.untilStatus(id, 'running')
@@ -159,7 +159,7 @@ describe('jobs', () => {
     expect(await counts()).not.toHaveProperty('musetalk_job_submit_to_spawn_seconds_sum')
   })
 
-  test('whose run is lost count an interruption, and one wait; the end is of the last attempt', async () => {
+  test('that are interrupted count one interruption and one submit to spawn; the run time is that of the last attempt', async () => {
     const { core, counts } = await start()
     const { id } = await core.submit()
     await core.untilStatus(id, 'running')
@@ -179,14 +179,14 @@ describe('jobs', () => {
     })
   })
 
-  test('that a key submits again are one', async () => {
+  test('submitted again with the same idempotency key count once', async () => {
     const { core, counts } = await start({ running: false })
     await core.submit({ idempotencyKey: 'one' })
     await core.submit({ idempotencyKey: 'one' })
     expect(await counts()).toEqual({ musetalk_jobs_submitted_total: 1 })
   })
 
-  test('that several processes have a hand in are counted once over all of them', async () => {
+  test('that several processes work on are counted once in all', async () => {
     const store = createMemoryStore()
     const replicas = [await start({ store, running: false }), await start({ store, running: false })]
     const jobs = await Promise.all(Array.from({ length: 20 }, (_, n) => replicas[n % 2]!.core.submit()))
@@ -201,7 +201,7 @@ describe('jobs', () => {
 })
 
 describe('webhooks', () => {
-  const told = async (answer: { status?: number; error?: string }) => {
+  const deliver = async (answer: { status?: number; error?: string }) => {
     const sender = Object.assign(createFakeSender(), { answerWith: () => Promise.resolve(answer) })
     const scene = await start({ sender })
     const { core } = scene
@@ -218,15 +218,15 @@ describe('webhooks', () => {
     ['5xx', undefined, { status: 503 }],
     ['other', undefined, { status: 999 }],
     ['none', undefined, { error: 'refused' }],
-  ])('a try counts by its outcome: %s', async (outcome, end, answer) => {
-    const { counts } = await told(answer)
+  ])('count their delivery attempts by outcome: %s', async (outcome, end, answer) => {
+    const { counts } = await deliver(answer)
     await until(async () => (await counts())[`musetalk_webhook_tries_total{outcome="${outcome}"}`] === 1)
     const found = Object.keys(await counts()).filter((name) => name.includes('webhooks_ended'))
     expect(found).toEqual(end ? [`musetalk_webhooks_ended_total{state="${end}"}`] : [])
   })
 
-  test('one that is delivered again on request has ended once', async () => {
-    const { core, counts, id } = await told({ status: 200 })
+  test('that are redelivered count as finished once', async () => {
+    const { core, counts, id } = await deliver({ status: 200 })
     await until(async () => (await counts())['musetalk_webhooks_ended_total{state="delivered"}'] === 1)
     await core.deliveries.redeliver(id, 1, anybody)
     await until(async () => (await counts())['musetalk_webhook_tries_total{outcome="2xx"}'] === 2)

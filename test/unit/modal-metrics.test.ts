@@ -48,7 +48,7 @@ test('RPCs are counted by method and gRPC code, and timed', async () => {
   })
 })
 
-test('a poll that nobody waits for any more is CANCELLED, and an RPC that could not be made is NONE', async () => {
+test('an aborted poll counts as CANCELLED, and an RPC that could not be sent as NONE', async () => {
   const { plane, backend, counts } = await start({ behave: () => ({ end: { kind: 'never' } }) })
   const leaving = new AbortController()
   const waiting = backend.wait(await spawn(backend), leaving.signal)
@@ -63,7 +63,7 @@ test('a poll that nobody waits for any more is CANCELLED, and an RPC that could 
   expect(Object.keys(await ofStranger())).toContain(rpcs('FunctionGet', 'NONE'))
 })
 
-test('the end of a call tells how long it ran, and how late it was noticed, by Modal’s clock', async () => {
+test('a finished call is timed by Modal’s clock: its run, and the delay until it was noticed', async () => {
   const { backend, counts } = await start({ behave: () => ({ afterMs: 1_200 }) })
   await backend.wait(await spawn(backend), forever)
   const found = await counts()
@@ -72,7 +72,7 @@ test('the end of a call tells how long it ran, and how late it was noticed, by M
   expect(found.musetalk_modal_end_to_notice_seconds_sum).toBeLessThan(1)
 })
 
-test('an end that nobody was there to notice is noticed late', async () => {
+test('a call that finished while no server polled it is noticed late', async () => {
   const { plane, backend, counts } = await start({ behave: () => ({ afterMs: 10 }) })
   const callId = await spawn(backend)
   await until(() => exactNow() - (plane.calls()[0]?.endedAt ?? Infinity) > 300, 'an end some time ago')
@@ -80,7 +80,7 @@ test('an end that nobody was there to notice is noticed late', async () => {
   expect((await counts()).musetalk_modal_end_to_notice_seconds_sum).toBeGreaterThan(0.29)
 })
 
-test('open polls, connections, and calls that take turns can be read', async () => {
+test('gauges show open polls, connections and calls that wait for a poll turn', async () => {
   const behave = () => ({ end: { kind: 'never' as const } })
   const { backend, plane, counts } = await start({ behave, backend: { maxConnections: 2, pollsPerConnection: 2 } })
   const leaving = new AbortController()
@@ -100,7 +100,7 @@ test('open polls, connections, and calls that take turns can be read', async () 
   await until(async () => (await counts()).musetalk_modal_polls_open === undefined)
 })
 
-test('what waits for Modal to come back can be read', async () => {
+test('a gauge shows the calls that wait until Modal is available again', async () => {
   const { plane, backend, counts } = await start()
   await plane.stop()
   const spawns = Array.from({ length: 5 }, (_, n) => backend.spawn({ ...aRequest, attempt: n + 1 }, forever))
@@ -110,7 +110,7 @@ test('what waits for Modal to come back can be read', async () => {
   expect(await counts()).not.toHaveProperty('musetalk_modal_calls_held')
 })
 
-test('jobs in flight are those that this process waits for, however they end', async () => {
+test('jobs in flight are those that this process follows, whatever their outcome', async () => {
   const metrics = createMetrics(someFacts)
   const backend = createFakeBackend()
   const watched = watchBackend(backend, metrics)
@@ -127,7 +127,7 @@ test('jobs in flight are those that this process waits for, however they end', a
   expect(await countsOf(metrics)).toMatchObject({ musetalk_backend_up: 1 })
 })
 
-test('what keeps the backend from its work is told by its reason; throttled, it is up all the same', async () => {
+test('a gauge shows why the backend is degraded; while throttled it still counts as up', async () => {
   const metrics = createMetrics(someFacts)
   const backend = createFakeBackend()
   watchBackend(backend, metrics)

@@ -27,7 +27,7 @@ export type ModalOptions = {
   readonly app: string
   readonly functionName: string
   readonly log: Log
-  readonly metrics?: Pick<Metrics, 'observe' | 'watch'>
+  readonly metrics?: Pick<Metrics, 'observe' | 'registerGauges'>
   /** Connections that polls may open, and polls that may be open on each: their product is the number of slots. */
   readonly maxConnections: number
   readonly pollsPerConnection: number
@@ -71,7 +71,7 @@ export function createModalBackend(options: ModalOptions): Backend {
     log,
   })
   let lookup: Promise<Function_> | undefined
-  metrics?.watch({
+  metrics?.registerGauges({
     modal_calls_held: () => breaker.stats().waiting,
     modal_polls_open: () => pool.stats().open,
     modal_polls_waiting: () => pool.stats().waiting,

@@ -33,34 +33,34 @@ export type Fact =
 /** Counts a fact. Cheap, and never throws. */
 export type Observe = (fact: Fact) => void
 
-/** What is not counted, but read when somebody asks: `musetalk_` and the name is what the metric is called. */
+/** Gauges, read on each scrape; the exported name has the prefix `musetalk_`. */
 export const GAUGES = {
-  jobs_waiting: 'Jobs accepted and not yet at the backend. The store is asked: every replica tells the same number.',
-  jobs_in_flight: 'Jobs at the backend whose end this process waits for.',
-  store_up: 'Whether the store of jobs answers: 1, or 0.',
+  jobs_waiting: 'Jobs accepted and not yet at the backend, read from the store: the same on every replica.',
+  jobs_in_flight: 'Jobs at the backend that this process follows.',
+  store_up: 'Whether the job store answers: 1 or 0.',
   backend_up:
-    'Whether the backend takes jobs, as far as this process knows: 1, or 0 while they wait for it. Throttled counts as 1.',
-  modal_calls_held: 'Spawns, polls and cancels that wait for Modal to answer again.',
-  modal_polls_open: 'Polls for the ends of calls that are open at Modal.',
-  modal_polls_waiting: 'Calls that wait for their turn to be polled.',
-  modal_poll_connections: 'Connections to Modal that polls have used so far.',
-  http_connections: 'Connections of clients that are open.',
+    'Whether the backend accepts jobs, as seen by this process: 1, or 0 while jobs wait for it. Throttled counts as 1.',
+  modal_calls_held: 'Spawns, polls and cancels that wait until Modal is available again.',
+  modal_polls_open: 'Open polls at Modal.',
+  modal_polls_waiting: 'Calls that wait for a poll turn.',
+  modal_poll_connections: 'Connections to Modal opened for polls.',
+  http_connections: 'Open connections of clients.',
 } as const
 
-/** Gauges with one series for each value of a label: 1 for the value that is read, 0 for the others. */
+/** Gauges with one series for each value of a label: 1 for the current value, 0 for the others. */
 export const STATES = {
   backend_degraded: {
-    help: 'What keeps the backend from its work, as far as this process knows: 1 for the reason, 0 for the others.',
+    help: 'Why the backend is degraded, as seen by this process: 1 for the reason, 0 for the others.',
     label: 'reason',
     values: DEGRADED_REASONS,
   },
 } as const
 export type GaugeName = keyof typeof GAUGES | keyof typeof STATES
 
-/** Reads a gauge now, or the value of a state that holds; one that rejects is left out of the answer. */
-export type Reading = () => number | string | undefined | Promise<number>
+/** Reads a gauge, or the current value of a state. One that throws or rejects is left out of the scrape. */
+export type GaugeReader = () => number | string | undefined | Promise<number>
 
-/** Limits that dashboards set against what they limit: labels of `musetalk_limit`. */
+/** Limits that dashboards compare with their usage: labels of `musetalk_limit`. */
 export const LIMITS = [
   'max_concurrent_jobs',
   'max_queued_jobs',
@@ -69,18 +69,18 @@ export const LIMITS = [
   'heap_bytes',
 ] as const
 
-/** What does not change while the process runs: labels of `musetalk_build_info`; limits, 0: none. */
+/** What does not change while the process runs: labels of `musetalk_build_info`, and limits (0: no limit). */
 export type ServerFacts = {
   readonly info: Readonly<Record<'version' | 'backend' | 'store', string>>
   readonly limits: Readonly<Record<(typeof LIMITS)[number], number>>
 }
 
-/** What operators measure the server by. */
+/** The metrics of this process. */
 export type Metrics = {
   readonly observe: Observe
-  /** Says how gauges are read. Until then they are 0. */
-  watch(readings: Readonly<Partial<Record<GaugeName, Reading>>>): void
-  /** Everything that was counted since the process began, and the gauges, as text of `METRICS_TYPE`. */
+  /** Registers how gauges are read. Until then they are 0. */
+  registerGauges(readings: Readonly<Partial<Record<GaugeName, GaugeReader>>>): void
+  /** Renders everything counted since the start of the process, and the gauges, as text of type `METRICS_TYPE`. */
   render(): Promise<string>
 }
 

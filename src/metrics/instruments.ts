@@ -1,24 +1,24 @@
-/** A number that only rises, for each combination of label values. */
-export type Counter = {
-  /** Label values in the order of the metric's labels. */
+/** A counter for each combination of label values. */
+export type LabeledCounter = {
+  /** Increments; label values in the order of the metric's labels. */
   add(...labels: readonly string[]): void
   rows(): Iterable<CounterRow>
 }
 
 export type CounterRow = { readonly labels: readonly string[]; count: number }
 
-/** How often values were up to each of some bounds, for each combination of label values. */
-export type Histogram = {
+/** A histogram for each combination of label values. */
+export type LabeledHistogram = {
   observe(value: number, ...labels: readonly string[]): void
   rows(): Iterable<HistogramRow>
 }
 
-/** `counts`: not cumulative, by bound; the last is for what is beyond all bounds. */
+/** `counts`: per bucket, not cumulative; the last is for values above all bounds. */
 export type HistogramRow = { readonly labels: readonly string[]; readonly counts: number[]; sum: number }
 
-/** `known`: combinations that are told of from the start, so that their first event is a rise like any other. */
-export function createCounter(known: readonly (readonly string[])[] = []): Counter {
-  const rowOf = createRows((labels): CounterRow => ({ labels, count: 0 }))
+/** `initial`: combinations that exist from the start, so that `rate()` sees their first increment. */
+export function createCounter(known: readonly (readonly string[])[] = []): LabeledCounter {
+  const rowOf = createRowMap((labels): CounterRow => ({ labels, count: 0 }))
   for (const labels of known) rowOf(labels)
   return {
     add(...labels) {
@@ -28,9 +28,12 @@ export function createCounter(known: readonly (readonly string[])[] = []): Count
   }
 }
 
-/** `bounds`: rising, each belonging to the bucket below it. */
-export function createHistogram(bounds: readonly number[], known: readonly (readonly string[])[] = []): Histogram {
-  const rowOf = createRows((labels): HistogramRow => ({
+/** `bounds`: ascending upper bounds, inclusive. */
+export function createHistogram(
+  bounds: readonly number[],
+  known: readonly (readonly string[])[] = [],
+): LabeledHistogram {
+  const rowOf = createRowMap((labels): HistogramRow => ({
     labels,
     counts: Array.from({ length: bounds.length + 1 }, () => 0),
     sum: 0,
@@ -48,8 +51,8 @@ export function createHistogram(bounds: readonly number[], known: readonly (read
   }
 }
 
-/** Rows by label values, each made when it is first asked for. */
-function createRows<Row>(make: (labels: readonly string[]) => Row) {
+/** Rows by label values, created on first use. */
+function createRowMap<Row>(make: (labels: readonly string[]) => Row) {
   const rows = new Map<string, Row>()
   const rowOf = (labels: readonly string[]): Row => {
     const key = labels.join('\n')

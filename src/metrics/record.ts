@@ -1,28 +1,28 @@
 import { acceptedAt, currentAttempt, isFinished } from '../jobs/job.ts'
-import { COUNTERS, type Definition, HISTOGRAMS, type HistogramDefinition, TRY_OUTCOMES } from './definitions.ts'
+import { COUNTERS, type Definition, HISTOGRAMS, type HistogramDefinition, DELIVERY_OUTCOMES } from './definitions.ts'
 import type { Fact } from '../jobs/ports/metrics.ts'
-import { type Counter, createCounter, createHistogram, type Histogram } from './tally.ts'
+import { type LabeledCounter, createCounter, createHistogram, type LabeledHistogram } from './instruments.ts'
 
-/** Everything that is counted. */
-export type Tallies = {
-  readonly counters: Readonly<Record<keyof typeof COUNTERS, Counter>>
-  readonly histograms: Readonly<Record<keyof typeof HISTOGRAMS, Histogram>>
+/** The counters and histograms of this process. */
+export type Instruments = {
+  readonly counters: Readonly<Record<keyof typeof COUNTERS, LabeledCounter>>
+  readonly histograms: Readonly<Record<keyof typeof HISTOGRAMS, LabeledHistogram>>
 }
 
-export const createTallies = (): Tallies => ({
-  counters: mapValues(COUNTERS, ({ known }: Definition) => createCounter(known)),
-  histograms: mapValues(HISTOGRAMS, ({ bounds, known }: HistogramDefinition) => createHistogram(bounds, known)),
+export const createInstruments = (): Instruments => ({
+  counters: mapValues(COUNTERS, ({ initial }: Definition) => createCounter(initial)),
+  histograms: mapValues(HISTOGRAMS, ({ bounds, initial }: HistogramDefinition) => createHistogram(bounds, initial)),
 })
 
-/** What a fact means for the metrics. No label has a value that somebody outside can make up. */
-export function count(fact: Fact, tallies: Tallies): void {
-  const { counters, histograms } = tallies
+/** Records a fact in the counters and histograms. No label value comes from outside: a client could make up any number. */
+export function recordFact(fact: Fact, instruments: Instruments): void {
+  const { counters, histograms } = instruments
   switch (fact.type) {
     case 'job-submitted':
       counters.jobs_submitted_total.add()
       break
     case 'job-changed':
-      countChange(fact, tallies)
+      recordChange(fact, instruments)
       break
     case 'webhook-tried':
       counters.webhook_tries_total.add(outcomeOf(fact.status))
@@ -45,16 +45,16 @@ export function count(fact: Fact, tallies: Tallies): void {
       if (fact.lateMs !== undefined) histograms.modal_end_to_notice_seconds.observe(Math.max(0, fact.lateMs) / 1000)
       break
     case 'request-answered':
-      countRequest(fact, tallies)
+      recordRequest(fact, instruments)
       break
     default:
       fact satisfies never
   }
 }
 
-function countChange(
+function recordChange(
   { before, after, event }: Fact & { type: 'job-changed' },
-  { counters, histograms }: Tallies,
+  { counters, histograms }: Instruments,
 ): void {
   if (event === 'retried') counters.jobs_retried_total.add()
   if (event === 'interrupted') counters.attempts_interrupted_total.add()
@@ -68,22 +68,22 @@ function countChange(
   histograms.job_spawn_to_end_seconds.observe((after.finishedAt - startedAt) / 1000, after.status)
 }
 
-function countRequest(fact: Fact & { type: 'request-answered' }, { counters, histograms }: Tallies): void {
+function recordRequest(fact: Fact & { type: 'request-answered' }, { counters, histograms }: Instruments): void {
   const { status, tookMs, route = 'unknown' } = fact
-  const method = METHODS.has(fact.method) ? fact.method : 'other'
+  const method = KNOWN_METHODS.has(fact.method) ? fact.method : 'other'
   counters.http_requests_total.add(method, route, String(status))
   if (tookMs !== undefined) histograms.http_request_duration_seconds.observe(tookMs / 1000, method, route)
 }
 
-/** Those of RFC 9110 and PATCH; whatever else Node takes counts as one. */
-const METHODS: ReadonlySet<string> = new Set([
+/** The methods of RFC 9110 and PATCH; any other that Node accepts counts as `other`. */
+const KNOWN_METHODS: ReadonlySet<string> = new Set([
   ...['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH'],
 ])
 
-function outcomeOf(status: number | undefined): (typeof TRY_OUTCOMES)[number] {
+function outcomeOf(status: number | undefined): (typeof DELIVERY_OUTCOMES)[number] {
   if (status === undefined) return 'none'
   const name = `${Math.floor(status / 100)}xx`
-  return TRY_OUTCOMES.find((outcome) => outcome === name) ?? 'other'
+  return DELIVERY_OUTCOMES.find((outcome) => outcome === name) ?? 'other'
 }
 
 const mapValues = <K extends string, V, R>(record: Readonly<Record<K, V>>, map: (value: V) => R) =>
