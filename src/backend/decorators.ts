@@ -38,9 +38,9 @@ export function deferBackend(known: Pick<Backend, 'name' | 'check'>, open: () =>
 }
 
 /** A backend that tells how many jobs it has of this process, and what keeps it from its work. */
-export function watchBackend(backend: Backend, metrics: Pick<Metrics, 'watch'>): Backend {
+export function watchBackend(backend: Backend, metrics: Pick<Metrics, 'registerGauges'>): Backend {
   let inFlight = 0
-  metrics.watch({
+  metrics.registerGauges({
     jobs_in_flight: () => inFlight,
     backend_up: () => Number([undefined, 'throttled'].includes(backend.degradation())),
     backend_degraded: () => backend.degradation(),

@@ -18,7 +18,10 @@ declare module 'fastify' {
 }
 
 /** Counts every answer, by the pattern of its route. Call it before any route is added. */
-export function countRequests(app: FastifyInstance, { observe, registerGauges }: Pick<Metrics, 'observe' | 'registerGauges'>): void {
+export function countRequests(
+  app: FastifyInstance,
+  { observe, registerGauges }: Pick<Metrics, 'observe' | 'registerGauges'>,
+): void {
   const openConnections = promisify(app.server.getConnections.bind(app.server))
   registerGauges({ http_connections: () => openConnections() })
   app.decorateRequest('heldMs', 0)
