@@ -73,11 +73,10 @@ test('an image without cbor2 is backend_rejected, and the error says what to ins
   })
 })
 
-test('a failure whose value is in a blob that cannot be read keeps its reason', async () => {
+test('what was raised is not fetched from its blob: the answer has its words', async () => {
   const { plane } = await start({ behave: () => ({ blob: true, end: { kind: 'raise', message: 'no face' } }) })
-  plane.fault({ method: 'BlobGet' })
-  plane.fault({ method: 'DOWNLOAD' })
   expect(await endOf()).toMatchObject({ code: 'inference_failed', error: "RuntimeError('no face')" })
+  expect(plane.stats().rpcs).not.toHaveProperty('BlobGet')
 })
 
 describe('a traceback', () => {

@@ -155,10 +155,24 @@ async function poll(state: State, call: Call, timeoutMs: number, rpc: Rpc): Prom
   meters.pollClosed(rpc.peer)
 }
 
-/** The value that a call returns, in the answer or in a blob. */
+function bytesOf(end: Ending): Uint8Array | undefined {
+  switch (end.kind) {
+    case 'return':
+      return encodeValue(end.value)
+    case 'raw':
+      return end.data
+    case 'raise':
+      // Python sends what was raised as well, in pickle, which the client cannot read.
+      return Buffer.from('\x80\x04N.', 'latin1')
+    default:
+      return undefined
+  }
+}
+
+/** The value that a call returns or the exception that it raised, in the answer or in a blob. */
 function valueOf(call: Call, end: Ending, { blobs, blobThresholdBytes }: State): object {
-  if (end.kind !== 'return' && end.kind !== 'raw') return {}
-  const data = end.kind === 'raw' ? end.data : encodeValue(end.value)
+  const data = bytesOf(end)
+  if (!data) return {}
   if (!call.behaviour.blob && data.length <= blobThresholdBytes) return { data }
   call.blobId ??= blobs.put(data)
   return { dataBlobId: call.blobId }
