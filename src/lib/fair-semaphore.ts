@@ -60,7 +60,8 @@ export function createFairSemaphore(count: number): FairSemaphore {
   }
 
   const serve = () => {
-    for (let refused = 0; free > 0 && refused < turns.size;) refused = serveNext() ? 0 : refused + 1
+    // A key that waits no more leaves the turns, so that it is those still to be asked that are counted.
+    for (let left = turns.size; free > 0 && left > 0;) left = serveNext() ? turns.size : left - 1
   }
 
   const wait = async (key: string, signal: AbortSignal): Promise<() => void> => {

@@ -90,6 +90,20 @@ describe('places that keys share', () => {
     expect(places.isIdle).toBe(true)
   })
 
+  test('a key behind others whose waits were aborted gets the place that is given back', async () => {
+    const { places, start, count, finishOne } = scene(1)
+    const aborting = new AbortController()
+    void start('a')
+    const aborted = ['b', 'c'].map((key) => start(key, aborting.signal))
+    void start('d')
+    aborting.abort(new Error('no longer'))
+    await Promise.allSettled(aborted)
+    await finishOne('a')
+    expect(count('d')).toBe(1)
+    await finishOne('d')
+    expect(places.isIdle).toBe(true)
+  })
+
   test('a place given in the moment of an abort is passed on', async () => {
     const places = createFairSemaphore(1)
     const held = places.tryAcquire('a')
