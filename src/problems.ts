@@ -1,333 +1,396 @@
-/** Every `code` of a problem document. What each means to a caller stands in `http/reference/problems.ts`. */
-export const PROBLEM_CODES = [
-  ...(['attempt_not_found', 'bad_request', 'body_too_large', 'concurrency_limit_reached'] as const),
-  ...(['cross_site_refused', 'delivery_in_progress', 'delivery_not_found', 'expectation_failed'] as const),
-  ...(['headers_too_large', 'idempotency_key_reused', 'input_not_found', 'insufficient_scope'] as const),
-  ...(['internal_error', 'invalid_idempotency_key', 'invalid_json', 'invalid_multipart'] as const),
-  ...(['invalid_request', 'issuer_unavailable', 'job_canceled', 'job_failed'] as const),
-  ...(['job_finished', 'job_not_finished', 'job_not_found', 'link_invalid'] as const),
-  ...(['logs_unavailable', 'malformed_request', 'malformed_url', 'method_not_allowed'] as const),
-  ...(['not_acceptable', 'output_unavailable', 'overloaded', 'precondition_failed'] as const),
-  ...(['queue_full', 'range_not_satisfiable', 'rate_limited', 'request_timeout'] as const),
-  ...(['retry_limit_reached'] as const),
-  ...(['route_not_found', 'server_ending', 'storage_full', 'store_unavailable', 'stream_limit_reached'] as const),
-  ...(['unauthorized', 'unsupported_media', 'unsupported_media_type', 'uploads_need_public_url'] as const),
-  ...([
-    'uploads_need_shared_storage',
-    'url_not_allowed',
-    'webhook_secret_not_shown',
-    'webhooks_not_configured',
-  ] as const),
-]
-export type ProblemCode = (typeof PROBLEM_CODES)[number]
+/** One invalid field of a body or query. `path` is a JSON Pointer (RFC 6901) into it, such as `/video_url`. */
+export type FieldError = { path: string; message: string }
 
-/** One fault in a request body or query. `path` is a JSON Pointer (RFC 6901) into it, such as `/video_url`. */
-export type FieldFault = { path: string; message: string }
-
-type AppErrorOptions = ErrorOptions & { faults?: FieldFault[]; retryAfterSeconds?: number; challenge?: string }
-
-/**
- * A refusal with an HTTP meaning: `code` is the stable machine-readable name, `status` the HTTP status,
- * `message` the sentence a caller reads. Everything else thrown at a request is a defect and answers 500.
- */
-export class AppError extends Error {
-  readonly code: ProblemCode
-  readonly status: number
-  readonly faults: FieldFault[] | undefined
-  /** When asking again may help, in s. */
-  readonly retryAfterSeconds: number | undefined
+/** What one occurrence of a problem says beyond what the table says of all. */
+export type ProblemOptions = {
+  /** One of the statuses that the code has; its first unless given. */
+  readonly status?: number
+  readonly detail?: string
+  readonly errors?: FieldError[]
+  /** When a new request may help, in s. */
+  readonly retryAfterSeconds?: number
   /** The value of `WWW-Authenticate` (RFC 9110 11.6.1). */
-  readonly challenge: string | undefined
+  readonly challenge?: string
+  /** A write was sent and its answer was lost: it may have been made, or may be made yet. */
+  readonly isAmbiguousWrite?: boolean
+  readonly cause?: unknown
+}
 
-  constructor(code: ProblemCode, status: number, message: string, options: AppErrorOptions = {}) {
-    super(message, options)
-    this.name = new.target.name
-    this.code = code
-    this.status = status
-    this.faults = options.faults
-    this.retryAfterSeconds = options.retryAfterSeconds
-    this.challenge = options.challenge
-  }
+type Variant = {
+  readonly status: number
+  readonly detail: string
+  readonly retryAfterSeconds?: number
+  readonly errors?: FieldError[]
+}
+
+type Definition = Variant & {
+  /** When it comes, for the reference. */
+  readonly when: string
+  /** The other statuses of the code. */
+  readonly also?: readonly Variant[]
+  /** What the example of the reference says in place of `detail`, where an occurrence says more. */
+  readonly example?: ProblemOptions
 }
 
 /** Field errors that one answer names: a body of a thousand unknown fields must not make an answer of that size. */
 export const MAX_FIELD_ERRORS = 20
 
-/** 400: the request's fields are at fault, the first `MAX_FIELD_ERRORS` of them named. */
-export class InvalidRequest extends AppError {
-  constructor(all: FieldFault[], code: ProblemCode = 'invalid_request') {
-    const faults = all.slice(0, MAX_FIELD_ERRORS)
-    const sentences = faults.map((fault) => `${fault.path.slice(1) || 'body'}: ${fault.message}`)
-    if (all.length > faults.length) sentences.push(`and ${all.length - faults.length} more`)
-    super(code, 400, sentences.join('; '), { faults })
-  }
-}
-
-/** 404: no such job, or not this caller's, or not an id at all; the three are not told apart. */
-export class JobNotFound extends AppError {
-  constructor() {
-    super('job_not_found', 404, 'There is no job with this id.')
-  }
-}
-
-/** 409: the job is in a state in which this cannot be done. */
-export class JobConflict extends AppError {
-  constructor(code: ProblemCode, message: string) {
-    super(code, 409, message)
-  }
-}
-
-/** 409: the job has been retried as often as one may be. */
-export class RetryLimitReached extends AppError {
-  constructor(limit: number) {
-    super(
-      'retry_limit_reached',
-      409,
-      `The job has been retried ${limit} times, as often as a job may be; submit a new one.`,
-    )
-  }
-}
-
-/** 422: an idempotency key that was used before, with another request. */
-export class IdempotencyConflict extends AppError {
-  constructor() {
-    super('idempotency_key_reused', 422, 'This Idempotency-Key was used with another request; take a new one.')
-  }
-}
-
-/** 503: as many jobs are waiting for the backend as the operator allows; `retryAfterSeconds` becomes `Retry-After`. */
-export class QueueFull extends AppError {
-  constructor() {
-    super('queue_full', 503, 'Too many jobs are waiting already; try again later.', { retryAfterSeconds: 30 })
-  }
-}
-
-/** 404: the job has no attempt of this number. */
-export class AttemptNotFound extends AppError {
-  constructor(attempt: number) {
-    super('attempt_not_found', 404, `The job has no attempt ${attempt}.`)
-  }
-}
-
-/** No log: 409 of a job of another backend, 410 nobody has it any more, 502 the backend failed, 503 too many are read. */
-export class LogsUnavailable extends AppError {
-  constructor(status: 409 | 410 | 502 | 503, message: string, options?: ErrorOptions) {
-    super('logs_unavailable', status, message, { ...options, ...(status === 503 && { retryAfterSeconds: 10 }) })
-  }
-}
-
-/** 502: the output cannot be had from where it is kept; with `retryAfterSeconds` where it may be later. */
-export class OutputUnavailable extends AppError {
-  constructor(message: string, options: ErrorOptions & { retryAfterSeconds?: number } = {}) {
-    super('output_unavailable', 502, message, options)
-  }
-}
-
-/** 502: the output is larger than all outputs that this server may keep; asking again does not help. */
-export class OutputTooLarge extends OutputUnavailable {
-  constructor() {
-    super('The output is larger than the outputs that the server keeps (see OUTPUT_CACHE_BYTES).')
-  }
-}
-
-/** 416: the file has no bytes in the range that was asked for. */
-export class RangeNotSatisfiable extends AppError {
-  constructor() {
-    super('range_not_satisfiable', 416, 'The file has no bytes in this range.')
-  }
-}
-
-/** 412: `If-Match` or `If-Unmodified-Since` speaks of another file. */
-export class PreconditionFailed extends AppError {
-  constructor() {
-    super('precondition_failed', 412, 'The file is not the one that was asked for.')
-  }
-}
-
-/** 404: the job came without such a file, or the file is not there any more. */
-export class InputNotFound extends AppError {
-  constructor() {
-    super('input_not_found', 404, 'The job has no such file.')
-  }
-}
-
-/** 400: the body is cut off, or not readable multipart/form-data. */
-export class InvalidMultipart extends AppError {
-  constructor(message = 'The body is not readable multipart/form-data, or is cut off.', options?: ErrorOptions) {
-    super('invalid_multipart', 400, message, options)
-  }
-}
-
-/** 413: the files of one request are larger than the server takes. */
-export class UploadTooLarge extends AppError {
-  constructor(maxBytes: number) {
-    super('body_too_large', 413, `The files of one request may have ${maxBytes} bytes together.`)
-  }
-}
-
-/** 415: a file is, by its content, not what its field is for; `message` reads on from the name of the field. */
-export class UnsupportedMedia extends AppError {
-  constructor(field: string, message: string) {
-    super('unsupported_media', 415, `${field}: ${message}`, { faults: [{ path: `/${field}`, message }] })
-  }
-}
-
-/** 400: the backend fetches uploaded files by link, and the server does not know where it can be reached. */
-export class UploadsNeedPublicUrl extends AppError {
-  constructor() {
-    const message = 'Files cannot be uploaded: the backend could not fetch them, as the server has no PUBLIC_URL.'
-    super('uploads_need_public_url', 400, message)
-  }
-}
-
-/** 400: the job may be run by another replica than the one that has its files. */
-export class UploadsNeedSharedStorage extends AppError {
-  constructor() {
-    const message = 'Files cannot be uploaded: the replicas of this server share no folder (see DATA_DIR_SHARED).'
-    super('uploads_need_shared_storage', 400, message)
-  }
-}
-
-/** 507: there is no room for the files of the request; nothing of it was kept. */
-export class StorageFull extends AppError {
-  constructor(options: ErrorOptions = {}) {
-    const retry = { ...options, retryAfterSeconds: 60 }
-    super('storage_full', 507, 'There is no room for the files at the moment; try again later.', retry)
-  }
-}
-
-/** 403: a signed link that was changed, has expired, or is of something else; which of these is not told. */
-export class LinkInvalid extends AppError {
-  constructor() {
-    super('link_invalid', 403, 'The link is not valid, or not any more; a new one stands in the job.')
-  }
-}
-
-/** The operator has set up no secret to sign webhooks with. 400 of a submit that wants one, 404 of a look at it. */
-export class WebhooksNotConfigured extends AppError {
-  constructor(status: 400 | 404) {
-    const message = 'This server sends no webhooks: its operator has not set WEBHOOK_SECRET.'
-    const faults = [{ path: '/webhook_url', message: 'this server sends no webhooks' }]
-    super('webhooks_not_configured', status, message, status === 400 ? { faults } : {})
-  }
-}
-
-/** 403: without authentication webhooks are signed with the operator's own secret, which is not told to strangers. */
-export class WebhookSecretNotShown extends AppError {
-  constructor() {
-    const message = 'Without authentication webhooks are signed with WEBHOOK_SECRET itself; ask whoever set it.'
-    super('webhook_secret_not_shown', 403, message)
-  }
-}
-
-/** 404: the job has no delivery of this number. */
-export class DeliveryNotFound extends AppError {
-  constructor() {
-    super('delivery_not_found', 404, 'The job has no delivery of this number.')
-  }
-}
-
-/** 409: the delivery is being tried already, or about to be. */
-export class DeliveryInProgress extends AppError {
-  constructor() {
-    super('delivery_in_progress', 409, 'The delivery is being tried just now; look at it again in a moment.')
-  }
-}
-
-/** 503: the store does not answer, or cannot write. Where its answer was lost, what was asked may have been done. */
-export class StoreUnavailable extends AppError {
-  /** A write was sent, and what became of it is not known: it may have been made, or may be yet. */
-  readonly isUncertain: boolean
-
-  constructor({ isUncertain = false, ...options }: ErrorOptions & { readonly isUncertain?: boolean } = {}) {
-    super('store_unavailable', 503, 'The job store does not answer at the moment; try again later.', {
-      ...options,
-      retryAfterSeconds: 10,
-    })
-    this.isUncertain = isUncertain
-  }
-}
-
-/** 429: too many requests, or wrong credentials, of one caller or address; `retryAfterSeconds` becomes `Retry-After`. */
-export class RateLimited extends AppError {
-  constructor(message: string, retryAfterSeconds: number) {
-    super('rate_limited', 429, `${message} Try again in ${retryAfterSeconds} s.`, { retryAfterSeconds })
-  }
-}
-
-/** 503: the process has more to do than it can. */
-export class Overloaded extends AppError {
-  constructor(message = 'The server is overloaded; try again later.', options?: ErrorOptions) {
-    super('overloaded', 503, message, { ...options, retryAfterSeconds: 10 })
-  }
-}
-
-/** 503: the process has been told to end. */
-export class ServerEnding extends AppError {
-  constructor() {
-    super('server_ending', 503, 'The server is ending; ask again, and another one answers.', { retryAfterSeconds: 1 })
-  }
-}
-
-/** 403: a page of another site asks for something to be done. */
-export class CrossSiteRefused extends AppError {
-  constructor() {
-    super('cross_site_refused', 403, 'Pages of this origin may not use the server; its operator can allow them.')
-  }
-}
-
 const CHALLENGE = 'Bearer realm="musetalk-orchestrator"'
 
-/** 401: there is no credential, or it is not good; a wrong one and one that nobody has are not told apart. */
-export class Unauthorized extends AppError {
-  constructor(why: 'missing' | 'invalid') {
-    const [message, challenge] =
-      why === 'missing'
-        ? ['Give an API key or an access token: Authorization: Bearer ..., or X-API-Key.', CHALLENGE]
-        : ['The API key or access token is not valid.', `${CHALLENGE}, error="invalid_token"`]
-    super('unauthorized', 401, message, { challenge })
+/**
+ * Every problem, by the `code` that tells it from others of its status. A new problem is a line here; errors and the
+ * reference are both made from it. The title is the phrase of the status, as RFC 9457 4.2.1 has it for `about:blank`.
+ */
+const DEFINITIONS = {
+  attempt_not_found: {
+    status: 404,
+    detail: 'The job has no attempt of this number.',
+    when: 'The job has no attempt of that number.',
+  },
+  bad_request: {
+    status: 400,
+    detail: 'The request is not valid.',
+    when: 'The request is wrong in a way that has no code of its own.',
+  },
+  body_too_large: {
+    status: 413,
+    detail: 'The body is larger than the server accepts.',
+    when: 'The body is larger than the server accepts.',
+  },
+  concurrency_limit_reached: {
+    status: 429,
+    detail: 'You have as many unfinished jobs as one caller may have. Wait for one to finish.',
+    retryAfterSeconds: 10,
+    when: 'You have as many unfinished jobs as one caller may have.',
+  },
+  cross_site_refused: {
+    status: 403,
+    detail: 'Pages of this origin may not change anything here. The operator of the server can allow the origin.',
+    when: 'A page of another site asks for a change, and its origin is not allowed to.',
+  },
+  delivery_in_progress: {
+    status: 409,
+    detail: 'The delivery is being attempted now. Read it again in a moment.',
+    when: 'The delivery is being attempted, or about to be.',
+  },
+  delivery_not_found: {
+    status: 404,
+    detail: 'The job has no delivery of this number.',
+    when: 'The job has no delivery of that number.',
+  },
+  expectation_failed: {
+    status: 417,
+    detail: 'The server supports no expectation but 100-continue.',
+    when: 'The server does not support the expectation of the `Expect` header.',
+  },
+  headers_too_large: {
+    status: 431,
+    detail: 'URL and headers are larger than the server accepts.',
+    when: 'URL and headers are too large.',
+  },
+  idempotency_key_reused: {
+    status: 422,
+    detail: 'This Idempotency-Key was used with another request. Use a new key.',
+    when: 'The `Idempotency-Key` was used with another request.',
+  },
+  input_not_found: {
+    status: 404,
+    detail: 'The job has no such file, or the file has been deleted.',
+    when: 'The job has no such file.',
+  },
+  insufficient_scope: {
+    status: 403,
+    detail: 'The credential lacks a scope.',
+    when: 'The credential lacks the scope that this needs.',
+    example: missingScopeOptions('jobs:write'),
+  },
+  internal_error: {
+    status: 500,
+    detail: 'The server failed to answer. Its log has the error.',
+    when: 'The server failed; its log has the error.',
+  },
+  invalid_idempotency_key: {
+    status: 400,
+    detail: 'The Idempotency-Key is not valid.',
+    when: 'The `Idempotency-Key` is not valid.',
+    example: errorOptions([
+      { path: '/Idempotency-Key', message: 'must be 1 to 255 visible ASCII characters, bare or in double quotes' },
+    ]),
+  },
+  invalid_json: {
+    status: 400,
+    detail: 'The body is not valid JSON, or has a key `__proto__` or `constructor`.',
+    when: 'The body is not JSON.',
+  },
+  invalid_multipart: {
+    status: 400,
+    detail: 'The body is not readable multipart/form-data, or is cut off.',
+    when: 'The body is not multipart/form-data, or is cut off.',
+  },
+  invalid_request: {
+    status: 400,
+    detail: 'The request is not valid.',
+    when: 'Fields of body or query are wrong, each named in `errors`; or there are two credentials.',
+    example: errorOptions([{ path: '/version', message: 'must be one of v15, v1' }]),
+  },
+  issuer_unavailable: {
+    status: 503,
+    detail: 'The issuer of the token cannot be reached. Try again later.',
+    retryAfterSeconds: 10,
+    when: 'The server cannot check the access token, because its issuer cannot be reached.',
+  },
+  job_canceled: { status: 409, detail: 'The job was canceled.', when: 'The job was canceled.' },
+  job_failed: {
+    status: 409,
+    detail: 'The job failed.',
+    when: 'The job failed.',
+    example: { detail: 'The job failed (timed_out): The deadline has passed.' },
+  },
+  job_finished: {
+    status: 409,
+    detail: 'The job has already finished.',
+    when: 'The job has finished.',
+    example: { detail: 'The job has already succeeded.' },
+  },
+  job_not_finished: {
+    status: 409,
+    detail: 'The job has not finished.',
+    when: 'The job has not finished.',
+    example: { detail: 'The job is running.' },
+  },
+  job_not_found: {
+    status: 404,
+    // Also for another caller's job and for what is no id: a client cannot tell the three apart.
+    detail: 'There is no job with this id.',
+    when: 'You have no job with this id.',
+  },
+  link_invalid: {
+    status: 403,
+    detail: 'The link is invalid or has expired. Get a new one from the job.',
+    when: 'The signed link was changed, has expired, or belongs to something else.',
+  },
+  logs_unavailable: {
+    status: 502,
+    detail: 'The backend failed to return the log.',
+    when: 'There is no log: the job belongs to another backend (409), the log has been deleted (410), the backend failed (502), or too many logs are being read (503).',
+    also: [
+      { status: 409, detail: 'The job belongs to a backend that this server does not use.' },
+      { status: 410, detail: 'The log has been deleted.' },
+      { status: 503, detail: 'Too many logs are being read. Try again later.', retryAfterSeconds: 10 },
+    ],
+  },
+  malformed_request: {
+    status: 400,
+    detail: 'The request is not readable HTTP.',
+    when: 'The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.',
+  },
+  malformed_url: {
+    status: 400,
+    detail: 'The URL is not valid percent-encoded UTF-8.',
+    when: 'The URL is not valid percent-encoded UTF-8.',
+  },
+  method_not_allowed: {
+    status: 405,
+    detail: 'This path does not support the method.',
+    when: 'The path does not support this method; `Allow` lists those it supports.',
+    example: { detail: 'This path supports GET, HEAD.' },
+  },
+  not_acceptable: {
+    status: 406,
+    detail: 'The Accept header excludes every type that this path has.',
+    when: 'The `Accept` header excludes the only type that this path has.',
+    example: { detail: 'This path has only text/event-stream, and the Accept header excludes it.' },
+  },
+  output_unavailable: {
+    status: 502,
+    detail: 'The output cannot be fetched.',
+    when: 'The video cannot be fetched from where it is kept.',
+    example: { detail: 'The output cannot be fetched at the moment.', retryAfterSeconds: 10 },
+  },
+  overloaded: {
+    status: 503,
+    detail: 'The server is overloaded. Try again later.',
+    retryAfterSeconds: 10,
+    when: 'The server has more to do than it can, or you have not read too much of earlier answers.',
+  },
+  precondition_failed: {
+    status: 412,
+    detail: 'The file is not the one that If-Match or If-Unmodified-Since names.',
+    when: '`If-Match` or `If-Unmodified-Since` does not hold.',
+  },
+  queue_full: {
+    status: 503,
+    detail: 'Too many jobs are queued already. Try again later.',
+    retryAfterSeconds: 30,
+    when: 'As many jobs are queued as the server accepts.',
+  },
+  range_not_satisfiable: {
+    status: 416,
+    detail: 'The file has no bytes in this range.',
+    when: 'The file has no such range; `Content-Range` says how long it is.',
+  },
+  rate_limited: {
+    status: 429,
+    detail: 'These are too many requests. Try again later.',
+    when: 'You sent more requests, or wrong credentials, than a minute allows.',
+    example: { detail: 'These are more than 600 submits a minute. Try again in 27 s.', retryAfterSeconds: 27 },
+  },
+  request_timeout: {
+    status: 408,
+    detail: 'The request took too long to arrive.',
+    when: 'The request took too long to arrive.',
+  },
+  retry_limit_reached: {
+    status: 409,
+    detail: 'The job has been retried as often as a job may be. Submit a new one.',
+    when: 'The job has been retried as often as a job may be.',
+  },
+  route_not_found: { status: 404, detail: 'There is no such route.', when: 'There is no such path.' },
+  server_ending: {
+    status: 503,
+    detail: 'The server is shutting down. Send the request again, and another server answers.',
+    retryAfterSeconds: 1,
+    when: 'The server is shutting down and accepts nothing new.',
+  },
+  storage_full: {
+    status: 507,
+    detail: 'There is no room for the files at the moment. Try again later.',
+    retryAfterSeconds: 60,
+    when: 'There is no room for the files; nothing was kept.',
+  },
+  store_unavailable: {
+    status: 503,
+    detail: 'The job store is unavailable at the moment. Try again later.',
+    retryAfterSeconds: 10,
+    when: 'The job store is unavailable; try again later.',
+  },
+  stream_limit_reached: {
+    status: 429,
+    detail: 'You have as many streams of events and logs open as one caller may have. Close one first.',
+    retryAfterSeconds: 10,
+    when: 'You have as many streams of events and logs open as one caller may have.',
+  },
+  unauthorized: {
+    status: 401,
+    detail: 'Give an API key or an access token: Authorization: Bearer ..., or X-API-Key.',
+    when: 'There is no credential, or it is not valid.',
+    example: { challenge: CHALLENGE },
+  },
+  unsupported_media: {
+    status: 415,
+    detail: 'A file is not of a type that its field accepts.',
+    when: 'The content of a file is not of a type that its field accepts.',
+    example: errorOptions([
+      {
+        path: '/image',
+        message: 'is image/heic, which is not supported; send JPEG, PNG, WebP, BMP, TIFF or GIF',
+      },
+    ]),
+  },
+  unsupported_media_type: {
+    status: 415,
+    detail: 'The body must be application/json.',
+    when: 'The body is of a type that this path does not accept, not in UTF-8, or compressed.',
+  },
+  uploads_need_public_url: {
+    status: 400,
+    detail: 'Files cannot be uploaded: the backend could not fetch them, because the server has no PUBLIC_URL.',
+    when: 'The server accepts no files, because it does not know a URL from which the backend could fetch them.',
+  },
+  uploads_need_shared_storage: {
+    status: 400,
+    detail: 'Files cannot be uploaded: the replicas of this server share no folder (see DATA_DIR_SHARED).',
+    when: 'The server accepts no files, because its replicas share no folder for them.',
+  },
+  url_not_allowed: {
+    status: 400,
+    detail: 'The server may not fetch this URL.',
+    when: 'The server may not fetch one of the URLs.',
+    example: errorOptions([{ path: '/video_url', message: 'must be on one of the allowed hosts' }]),
+  },
+  webhook_secret_not_shown: {
+    status: 403,
+    detail:
+      'Without authentication webhooks are signed with WEBHOOK_SECRET itself. Ask the operator of the server for it.',
+    when: 'Without authentication the webhook secret is the operator’s own, and is not shown.',
+  },
+  webhooks_not_configured: {
+    status: 404,
+    detail: 'This server sends no webhooks: its operator has not set WEBHOOK_SECRET.',
+    when: 'The server sends no webhooks: a submit that asks for one is refused (400), and there is no secret (404).',
+    also: [
+      {
+        status: 400,
+        detail: 'This server sends no webhooks: its operator has not set WEBHOOK_SECRET.',
+        errors: [{ path: '/webhook_url', message: 'this server sends no webhooks' }],
+      },
+    ],
+  },
+} as const satisfies Record<string, Definition>
+
+export type ProblemCode = keyof typeof DEFINITIONS
+
+export const PROBLEMS: Readonly<Record<ProblemCode, Definition>> = DEFINITIONS
+
+export const PROBLEM_CODES = Object.keys(PROBLEMS) as ProblemCode[]
+
+/** An error as sent to a client (RFC 9457). Any other error that a request meets is a defect, and answers 500. */
+export class Problem extends Error {
+  readonly code: ProblemCode
+  readonly status: number
+  readonly errors: FieldError[] | undefined
+  readonly retryAfterSeconds: number | undefined
+  readonly challenge: string | undefined
+  readonly isAmbiguousWrite: boolean
+
+  constructor(code: ProblemCode, { cause, ...options }: ProblemOptions = {}) {
+    const { also = [], ...first }: Definition = PROBLEMS[code]
+    const variant = also.find(({ status }) => status === options.status) ?? first
+    super(options.detail ?? variant.detail, cause === undefined ? {} : { cause })
+    this.name = new.target.name
+    this.code = code
+    this.status = options.status ?? variant.status
+    this.errors = options.errors ?? variant.errors
+    this.retryAfterSeconds = options.retryAfterSeconds ?? variant.retryAfterSeconds
+    this.challenge = options.challenge
+    this.isAmbiguousWrite = options.isAmbiguousWrite ?? false
   }
 }
 
-/** 403: the caller is known and may not do this. */
-export class Forbidden extends AppError {
-  constructor(scope: string) {
-    const challenge = `${CHALLENGE}, error="insufficient_scope", scope="${scope}"`
-    super('insufficient_scope', 403, `This needs the scope ${scope}.`, { challenge })
-  }
+/** The problem of a code, to be thrown or given to a reply. */
+export const problem = (code: ProblemCode, options?: ProblemOptions): Problem => new Problem(code, options)
+
+/** Whether an error is a problem, of this code where one is given. */
+export const isProblem = (error: unknown, code?: ProblemCode): error is Problem =>
+  error instanceof Problem && (code === undefined || error.code === code)
+
+/** A problem whose detail is its field errors, of which it names the first `MAX_FIELD_ERRORS`. */
+export const invalidFields = (errors: FieldError[], code: ProblemCode = 'invalid_request'): Problem =>
+  problem(code, errorOptions(errors))
+
+function errorOptions(all: FieldError[]) {
+  const errors = all.slice(0, MAX_FIELD_ERRORS)
+  const sentences = errors.map(({ path, message }) => `${path.slice(1) || 'body'}: ${message}`)
+  if (all.length > errors.length) sentences.push(`and ${all.length - errors.length} more`)
+  return { errors, detail: sentences.join('; ') }
 }
 
-/** 429: the caller has as many unfinished jobs as one may have. */
-export class ConcurrencyLimitReached extends AppError {
-  constructor(limit: number) {
-    const message = `You have ${limit} unfinished jobs, as many as one caller may have; wait for one to end.`
-    super('concurrency_limit_reached', 429, message, { retryAfterSeconds: 10 })
-  }
-}
+/** 401 of a request without a credential. */
+export const missingCredential = (): Problem => problem('unauthorized', { challenge: CHALLENGE })
 
-/** 429: the caller has as many streams of events and of logs open as one may have. */
-export class TooManyStreams extends AppError {
-  constructor(limit: number) {
-    const message = `You have ${limit} streams of events and logs open, as many as one caller may have; close one first.`
-    super('stream_limit_reached', 429, message, { retryAfterSeconds: 10 })
-  }
-}
+/** 401 of a request whose credential is unknown, wrong, expired or revoked; a client cannot tell which. */
+export const invalidCredential = (): Problem =>
+  problem('unauthorized', {
+    detail: 'The API key or access token is not valid.',
+    challenge: `${CHALLENGE}, error="invalid_token"`,
+  })
 
-/** 406: the resource has one representation only, and the request's `Accept` excludes it. */
-export class NotAcceptable extends AppError {
-  constructor(type: string) {
-    super('not_acceptable', 406, `There is only ${type} here, and the Accept header excludes it.`)
-  }
-}
+/** 403 of a caller whose credential lacks a scope. */
+export const missingScope = (scope: string): Problem => problem('insufficient_scope', missingScopeOptions(scope))
 
-/** 503: whether a token is good cannot be told while its issuer does not answer. */
-export class IssuerUnavailable extends AppError {
-  constructor(options: ErrorOptions = {}) {
-    super('issuer_unavailable', 503, 'The issuer of the token cannot be reached; try again later.', {
-      ...options,
-      retryAfterSeconds: 10,
-    })
-  }
+function missingScopeOptions(scope: string) {
+  const challenge = `${CHALLENGE}, error="insufficient_scope", scope="${scope}"`
+  return { detail: `This needs the scope ${scope}.`, challenge }
 }
 
 /** What keeps the server from starting, in words for an operator. */

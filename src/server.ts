@@ -11,7 +11,7 @@ process.on('SIGHUP', () => void onHangUp())
 
 const [
   { loadConfig },
-  { BootError, StoreUnavailable },
+  { BootError, isProblem },
   { createLogger },
   { wire },
   { buildApp },
@@ -36,7 +36,7 @@ async function main() {
   try {
     await serve(loadConfig())
   } catch (error) {
-    if (!(error instanceof BootError || error instanceof StoreUnavailable)) throw error
+    if (!(error instanceof BootError || isProblem(error, 'store_unavailable'))) throw error
     process.stderr.write(`${bootFault(error)}\n`)
     process.exit(1)
   }
@@ -74,7 +74,7 @@ async function serve(config: Config) {
 
 /** A store can go between the moment in which it is opened and the first that is asked of it. */
 function bootFault(error: Error): string {
-  return error instanceof StoreUnavailable ? `JOB_STORE: the store has gone (${reasonOf(error)})` : error.message
+  return isProblem(error, 'store_unavailable') ? `JOB_STORE: the store has gone (${reasonOf(error)})` : error.message
 }
 
 /** The one it really listens on: `PORT=0` takes any. */

@@ -1,5 +1,5 @@
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose'
-import { IssuerUnavailable } from '../problems.ts'
+import { problem } from '../problems.ts'
 import type { Log } from '../jobs/log.ts'
 import { fetchKeySet } from './issuer-documents.ts'
 
@@ -25,7 +25,7 @@ export type IssuerKeysOptions = {
 export type IssuerKeys = {
   /**
    * The key that a token names. Rejects with `JWKSNoMatchingKey` where the issuer has no such key, and with
-   * `IssuerUnavailable` where it cannot be asked.
+   * `issuer_unavailable` where it cannot be asked.
    */
   readonly find: JWTVerifyGetKey
   /** Cuts a question that is open. Idempotent. */
@@ -63,12 +63,12 @@ export function createIssuerKeys({
       const reason = describe(cause)
       if (failure?.reason !== reason && !closing.signal.aborted) log.warn({ issuer, reason }, ISSUER_FAILED)
       failure = { cause, reason, at: now() }
-      throw new IssuerUnavailable({ cause })
+      throw problem('issuer_unavailable', { cause })
     }
   }
   const load = async (): Promise<KeySet> => {
     if (loading) return loading
-    if (failure && now() - failure.at < FAILURE_PAUSE_MS) throw new IssuerUnavailable({ cause: failure.cause })
+    if (failure && now() - failure.at < FAILURE_PAUSE_MS) throw problem('issuer_unavailable', { cause: failure.cause })
     loading = ask().finally(() => (loading = undefined))
     return loading
   }

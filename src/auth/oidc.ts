@@ -1,5 +1,5 @@
 import { decodeJwt, errors, type JWTPayload, jwtVerify } from 'jose'
-import { IssuerUnavailable } from '../problems.ts'
+import { isProblem, problem } from '../problems.ts'
 import { isScope } from '../config/key-format.ts'
 import { createIssuerKeys, type IssuerKeysOptions } from './oidc-keys.ts'
 import type { Authenticator, Credential, Identity } from '../jobs/ports/authenticator.ts'
@@ -54,8 +54,8 @@ export function createOidc({ audience, ...options }: OidcOptions): Tokens {
         const { payload } = await jwtVerify(text, keys.find, rule)
         return identityOf(payload, issuer)
       } catch (error) {
-        if (error instanceof IssuerUnavailable) throw error
-        if (!TOKEN_ERRORS.some((type) => error instanceof type)) throw new IssuerUnavailable({ cause: error })
+        if (isProblem(error, 'issuer_unavailable')) throw error
+        if (!TOKEN_ERRORS.some((type) => error instanceof type)) throw problem('issuer_unavailable', { cause: error })
         log.debug({ reason: error instanceof Error ? error.message : undefined }, 'a token was refused')
         return undefined
       }

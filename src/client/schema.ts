@@ -405,8 +405,8 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        /** @description One faulty field. */
-        FieldFault: {
+        /** @description One invalid field. */
+        FieldError: {
             /**
              * @description The field, as a JSON Pointer (RFC 6901) into body or query.
              * @example /version
@@ -447,7 +447,7 @@ export interface components {
              */
             code: "attempt_not_found" | "bad_request" | "body_too_large" | "concurrency_limit_reached" | "cross_site_refused" | "delivery_in_progress" | "delivery_not_found" | "expectation_failed" | "headers_too_large" | "idempotency_key_reused" | "input_not_found" | "insufficient_scope" | "internal_error" | "invalid_idempotency_key" | "invalid_json" | "invalid_multipart" | "invalid_request" | "issuer_unavailable" | "job_canceled" | "job_failed" | "job_finished" | "job_not_finished" | "job_not_found" | "link_invalid" | "logs_unavailable" | "malformed_request" | "malformed_url" | "method_not_allowed" | "not_acceptable" | "output_unavailable" | "overloaded" | "precondition_failed" | "queue_full" | "range_not_satisfiable" | "rate_limited" | "request_timeout" | "retry_limit_reached" | "route_not_found" | "server_ending" | "storage_full" | "store_unavailable" | "stream_limit_reached" | "unauthorized" | "unsupported_media" | "unsupported_media_type" | "uploads_need_public_url" | "uploads_need_shared_storage" | "url_not_allowed" | "webhook_secret_not_shown" | "webhooks_not_configured";
             /**
-             * @description Each faulty field, where fields are at fault, up to 20.
+             * @description Each invalid field, up to 20.
              * @example [
              *       {
              *         "path": "/version",
@@ -455,7 +455,7 @@ export interface components {
              *       }
              *     ]
              */
-            errors?: components["schemas"]["FieldFault"][];
+            errors?: components["schemas"]["FieldError"][];
         };
         /** @description Like `NewJob`, and files: exactly one face (`video_url`, `image_url`, `video_path`, `video`, `image`) and exactly one speech (`audio_url`, `audio_path`, `audio`). Fields and files come in any order; `metadata` is a JSON object as text. A field without text and a file input without a file count as absent; a part of type application/json is read as JSON. */
         NewJobForm: {
@@ -1174,7 +1174,7 @@ export interface components {
     };
     pathItems: never;
 }
-export type FieldFault = components['schemas']['FieldFault'];
+export type FieldError = components['schemas']['FieldError'];
 export type Problem = components['schemas']['Problem'];
 export type NewJobForm = components['schemas']['NewJobForm'];
 export type NewJob = components['schemas']['NewJob'];
@@ -1242,7 +1242,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
              */
             400: {
                 headers: {
@@ -1255,7 +1255,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `unauthorized`: There is no credential, or it is not good. */
+            /** @description - `unauthorized`: There is no credential, or it is not valid. */
             401: {
                 headers: {
                     "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
@@ -1278,7 +1278,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `unsupported_media_type`: The body is of a type that is not taken here, not in UTF-8, or compressed. */
+            /** @description - `unsupported_media_type`: The body is of a type that this path does not accept, not in UTF-8, or compressed. */
             415: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -1290,7 +1290,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `rate_limited`: More requests, or wrong credentials, came in a minute than may. */
+            /** @description - `rate_limited`: You sent more requests, or wrong credentials, than a minute allows. */
             429: {
                 headers: {
                     "Retry-After": components["headers"]["Retry-After"];
@@ -1303,7 +1303,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `internal_error`: The server failed; the fault is in its log. */
+            /** @description - `internal_error`: The server failed; its log has the error. */
             500: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -1316,10 +1316,10 @@ export interface operations {
                 };
             };
             /**
-             * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
-             *     - `overloaded`: The server has more to do than it can, or too much of earlier answers is unread.
-             *     - `store_unavailable`: The store does not answer just now; try again later.
-             *     - `server_ending`: The server has been told to end, and answers nothing new.
+             * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
+             *     - `overloaded`: The server has more to do than it can, or you have not read too much of earlier answers.
+             *     - `store_unavailable`: The job store is unavailable; try again later.
+             *     - `server_ending`: The server is shutting down and accepts nothing new.
              */
             503: {
                 headers: {
@@ -1397,14 +1397,14 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
              *     - `invalid_json`: The body is not JSON.
-             *     - `invalid_idempotency_key`: The `Idempotency-Key` is not readable.
-             *     - `url_not_allowed`: A URL is one that the server may not fetch.
-             *     - `webhooks_not_configured`: The server sends no webhooks: a submit that wants one is refused (400), and there is no secret (404).
+             *     - `invalid_idempotency_key`: The `Idempotency-Key` is not valid.
+             *     - `url_not_allowed`: The server may not fetch one of the URLs.
+             *     - `webhooks_not_configured`: The server sends no webhooks: a submit that asks for one is refused (400), and there is no secret (404).
              *     - `invalid_multipart`: The body is not multipart/form-data, or is cut off.
-             *     - `uploads_need_public_url`: The server takes no files, as it does not know where the backend could fetch them.
-             *     - `uploads_need_shared_storage`: The server takes no files, as its replicas share no folder for them.
+             *     - `uploads_need_public_url`: The server accepts no files, because it does not know a URL from which the backend could fetch them.
+             *     - `uploads_need_shared_storage`: The server accepts no files, because its replicas share no folder for them.
              */
             400: {
                 headers: {
@@ -1417,7 +1417,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `unauthorized`: There is no credential, or it is not good. */
+            /** @description - `unauthorized`: There is no credential, or it is not valid. */
             401: {
                 headers: {
                     "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
@@ -1443,7 +1443,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `webhooks_not_configured`: The server sends no webhooks: a submit that wants one is refused (400), and there is no secret (404). */
+            /** @description - `webhooks_not_configured`: The server sends no webhooks: a submit that asks for one is refused (400), and there is no secret (404). */
             404: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -1468,8 +1468,8 @@ export interface operations {
                 };
             };
             /**
-             * @description - `unsupported_media_type`: The body is of a type that is not taken here, not in UTF-8, or compressed.
-             *     - `unsupported_media`: A file is, by its content, not what its field is for.
+             * @description - `unsupported_media_type`: The body is of a type that this path does not accept, not in UTF-8, or compressed.
+             *     - `unsupported_media`: The content of a file is not of a type that its field accepts.
              */
             415: {
                 headers: {
@@ -1495,7 +1495,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `rate_limited`: More requests, or wrong credentials, came in a minute than may.
+             * @description - `rate_limited`: You sent more requests, or wrong credentials, than a minute allows.
              *     - `concurrency_limit_reached`: You have as many unfinished jobs as one caller may have.
              */
             429: {
@@ -1510,7 +1510,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `internal_error`: The server failed; the fault is in its log. */
+            /** @description - `internal_error`: The server failed; its log has the error. */
             500: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -1523,11 +1523,11 @@ export interface operations {
                 };
             };
             /**
-             * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
-             *     - `overloaded`: The server has more to do than it can, or too much of earlier answers is unread.
-             *     - `store_unavailable`: The store does not answer just now; try again later.
-             *     - `server_ending`: The server has been told to end, and answers nothing new.
-             *     - `queue_full`: As many jobs are waiting as the server takes.
+             * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
+             *     - `overloaded`: The server has more to do than it can, or you have not read too much of earlier answers.
+             *     - `store_unavailable`: The job store is unavailable; try again later.
+             *     - `server_ending`: The server is shutting down and accepts nothing new.
+             *     - `queue_full`: As many jobs are queued as the server accepts.
              */
             503: {
                 headers: {
@@ -1597,7 +1597,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
              *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
              */
             400: {
@@ -1611,7 +1611,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `unauthorized`: There is no credential, or it is not good. */
+            /** @description - `unauthorized`: There is no credential, or it is not valid. */
             401: {
                 headers: {
                     "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
@@ -1646,7 +1646,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `unsupported_media_type`: The body is of a type that is not taken here, not in UTF-8, or compressed. */
+            /** @description - `unsupported_media_type`: The body is of a type that this path does not accept, not in UTF-8, or compressed. */
             415: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -1658,7 +1658,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `rate_limited`: More requests, or wrong credentials, came in a minute than may. */
+            /** @description - `rate_limited`: You sent more requests, or wrong credentials, than a minute allows. */
             429: {
                 headers: {
                     "Retry-After": components["headers"]["Retry-After"];
@@ -1671,7 +1671,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `internal_error`: The server failed; the fault is in its log. */
+            /** @description - `internal_error`: The server failed; its log has the error. */
             500: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -1684,10 +1684,10 @@ export interface operations {
                 };
             };
             /**
-             * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
-             *     - `overloaded`: The server has more to do than it can, or too much of earlier answers is unread.
-             *     - `store_unavailable`: The store does not answer just now; try again later.
-             *     - `server_ending`: The server has been told to end, and answers nothing new.
+             * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
+             *     - `overloaded`: The server has more to do than it can, or you have not read too much of earlier answers.
+             *     - `store_unavailable`: The job store is unavailable; try again later.
+             *     - `server_ending`: The server is shutting down and accepts nothing new.
              */
             503: {
                 headers: {
@@ -1739,7 +1739,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
              *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
              *     - `invalid_json`: The body is not JSON.
              */
@@ -1754,7 +1754,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `unauthorized`: There is no credential, or it is not good. */
+            /** @description - `unauthorized`: There is no credential, or it is not valid. */
             401: {
                 headers: {
                     "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
@@ -1792,7 +1792,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `job_not_finished`: The job has not ended. */
+            /** @description - `job_not_finished`: The job has not finished. */
             409: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -1816,7 +1816,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `unsupported_media_type`: The body is of a type that is not taken here, not in UTF-8, or compressed. */
+            /** @description - `unsupported_media_type`: The body is of a type that this path does not accept, not in UTF-8, or compressed. */
             415: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -1828,7 +1828,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `rate_limited`: More requests, or wrong credentials, came in a minute than may. */
+            /** @description - `rate_limited`: You sent more requests, or wrong credentials, than a minute allows. */
             429: {
                 headers: {
                     "Retry-After": components["headers"]["Retry-After"];
@@ -1841,7 +1841,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `internal_error`: The server failed; the fault is in its log. */
+            /** @description - `internal_error`: The server failed; its log has the error. */
             500: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -1854,10 +1854,10 @@ export interface operations {
                 };
             };
             /**
-             * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
-             *     - `overloaded`: The server has more to do than it can, or too much of earlier answers is unread.
-             *     - `store_unavailable`: The store does not answer just now; try again later.
-             *     - `server_ending`: The server has been told to end, and answers nothing new.
+             * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
+             *     - `overloaded`: The server has more to do than it can, or you have not read too much of earlier answers.
+             *     - `store_unavailable`: The job store is unavailable; try again later.
+             *     - `server_ending`: The server is shutting down and accepts nothing new.
              */
             503: {
                 headers: {
@@ -1911,7 +1911,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
              *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
              */
             400: {
@@ -1925,7 +1925,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `unauthorized`: There is no credential, or it is not good. */
+            /** @description - `unauthorized`: There is no credential, or it is not valid. */
             401: {
                 headers: {
                     "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
@@ -1961,7 +1961,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `job_not_finished`: The job has not ended.
+             * @description - `job_not_finished`: The job has not finished.
              *     - `job_failed`: The job failed.
              *     - `job_canceled`: The job was canceled.
              */
@@ -1976,7 +1976,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `unsupported_media_type`: The body is of a type that is not taken here, not in UTF-8, or compressed. */
+            /** @description - `unsupported_media_type`: The body is of a type that this path does not accept, not in UTF-8, or compressed. */
             415: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -1988,7 +1988,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `rate_limited`: More requests, or wrong credentials, came in a minute than may. */
+            /** @description - `rate_limited`: You sent more requests, or wrong credentials, than a minute allows. */
             429: {
                 headers: {
                     "Retry-After": components["headers"]["Retry-After"];
@@ -2001,7 +2001,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `internal_error`: The server failed; the fault is in its log. */
+            /** @description - `internal_error`: The server failed; its log has the error. */
             500: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -2014,10 +2014,10 @@ export interface operations {
                 };
             };
             /**
-             * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
-             *     - `overloaded`: The server has more to do than it can, or too much of earlier answers is unread.
-             *     - `store_unavailable`: The store does not answer just now; try again later.
-             *     - `server_ending`: The server has been told to end, and answers nothing new.
+             * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
+             *     - `overloaded`: The server has more to do than it can, or you have not read too much of earlier answers.
+             *     - `store_unavailable`: The job store is unavailable; try again later.
+             *     - `server_ending`: The server is shutting down and accepts nothing new.
              */
             503: {
                 headers: {
@@ -2109,7 +2109,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
              *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
              */
             400: {
@@ -2123,7 +2123,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `unauthorized`: There is no credential, or it is not good. */
+            /** @description - `unauthorized`: There is no credential, or it is not valid. */
             401: {
                 headers: {
                     "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
@@ -2135,7 +2135,7 @@ export interface operations {
             };
             /**
              * @description - `insufficient_scope`: The credential lacks the scope that this needs.
-             *     - `link_invalid`: The signed link was changed, has expired, or is of something else.
+             *     - `link_invalid`: The signed link was changed, has expired, or belongs to something else.
              */
             403: {
                 headers: {
@@ -2162,7 +2162,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `job_not_finished`: The job has not ended.
+             * @description - `job_not_finished`: The job has not finished.
              *     - `job_failed`: The job failed.
              *     - `job_canceled`: The job was canceled.
              */
@@ -2189,7 +2189,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `unsupported_media_type`: The body is of a type that is not taken here, not in UTF-8, or compressed. */
+            /** @description - `unsupported_media_type`: The body is of a type that this path does not accept, not in UTF-8, or compressed. */
             415: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -2213,7 +2213,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `rate_limited`: More requests, or wrong credentials, came in a minute than may. */
+            /** @description - `rate_limited`: You sent more requests, or wrong credentials, than a minute allows. */
             429: {
                 headers: {
                     "Retry-After": components["headers"]["Retry-After"];
@@ -2226,7 +2226,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `internal_error`: The server failed; the fault is in its log. */
+            /** @description - `internal_error`: The server failed; its log has the error. */
             500: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -2238,7 +2238,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `output_unavailable`: The video cannot be had from where it is kept. */
+            /** @description - `output_unavailable`: The video cannot be fetched from where it is kept. */
             502: {
                 headers: {
                     "Retry-After": components["headers"]["Retry-After"];
@@ -2252,10 +2252,10 @@ export interface operations {
                 };
             };
             /**
-             * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
-             *     - `overloaded`: The server has more to do than it can, or too much of earlier answers is unread.
-             *     - `store_unavailable`: The store does not answer just now; try again later.
-             *     - `server_ending`: The server has been told to end, and answers nothing new.
+             * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
+             *     - `overloaded`: The server has more to do than it can, or you have not read too much of earlier answers.
+             *     - `store_unavailable`: The job store is unavailable; try again later.
+             *     - `server_ending`: The server is shutting down and accepts nothing new.
              */
             503: {
                 headers: {
@@ -2338,7 +2338,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
              *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
              */
             400: {
@@ -2352,7 +2352,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `unauthorized`: There is no credential, or it is not good. */
+            /** @description - `unauthorized`: There is no credential, or it is not valid. */
             401: {
                 headers: {
                     "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
@@ -2364,7 +2364,7 @@ export interface operations {
             };
             /**
              * @description - `insufficient_scope`: The credential lacks the scope that this needs.
-             *     - `link_invalid`: The signed link was changed, has expired, or is of something else.
+             *     - `link_invalid`: The signed link was changed, has expired, or belongs to something else.
              */
             403: {
                 headers: {
@@ -2380,7 +2380,7 @@ export interface operations {
             };
             /**
              * @description - `job_not_found`: You have no job with this id.
-             *     - `input_not_found`: The job came without such a file.
+             *     - `input_not_found`: The job has no such file.
              */
             404: {
                 headers: {
@@ -2405,7 +2405,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `unsupported_media_type`: The body is of a type that is not taken here, not in UTF-8, or compressed. */
+            /** @description - `unsupported_media_type`: The body is of a type that this path does not accept, not in UTF-8, or compressed. */
             415: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -2429,7 +2429,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `rate_limited`: More requests, or wrong credentials, came in a minute than may. */
+            /** @description - `rate_limited`: You sent more requests, or wrong credentials, than a minute allows. */
             429: {
                 headers: {
                     "Retry-After": components["headers"]["Retry-After"];
@@ -2442,7 +2442,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `internal_error`: The server failed; the fault is in its log. */
+            /** @description - `internal_error`: The server failed; its log has the error. */
             500: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -2454,7 +2454,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `output_unavailable`: The video cannot be had from where it is kept. */
+            /** @description - `output_unavailable`: The video cannot be fetched from where it is kept. */
             502: {
                 headers: {
                     "Retry-After": components["headers"]["Retry-After"];
@@ -2468,10 +2468,10 @@ export interface operations {
                 };
             };
             /**
-             * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
-             *     - `overloaded`: The server has more to do than it can, or too much of earlier answers is unread.
-             *     - `store_unavailable`: The store does not answer just now; try again later.
-             *     - `server_ending`: The server has been told to end, and answers nothing new.
+             * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
+             *     - `overloaded`: The server has more to do than it can, or you have not read too much of earlier answers.
+             *     - `store_unavailable`: The job store is unavailable; try again later.
+             *     - `server_ending`: The server is shutting down and accepts nothing new.
              */
             503: {
                 headers: {
@@ -2528,7 +2528,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
              *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
              */
             400: {
@@ -2542,7 +2542,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `unauthorized`: There is no credential, or it is not good. */
+            /** @description - `unauthorized`: There is no credential, or it is not valid. */
             401: {
                 headers: {
                     "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
@@ -2580,7 +2580,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `logs_unavailable`: There is no log: the job is of another backend (409), nobody has the log any more (410), the backend failed (502), or too many logs are being read (503). */
+            /** @description - `logs_unavailable`: There is no log: the job belongs to another backend (409), the log has been deleted (410), the backend failed (502), or too many logs are being read (503). */
             409: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -2592,7 +2592,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `logs_unavailable`: There is no log: the job is of another backend (409), nobody has the log any more (410), the backend failed (502), or too many logs are being read (503). */
+            /** @description - `logs_unavailable`: There is no log: the job belongs to another backend (409), the log has been deleted (410), the backend failed (502), or too many logs are being read (503). */
             410: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -2604,7 +2604,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `unsupported_media_type`: The body is of a type that is not taken here, not in UTF-8, or compressed. */
+            /** @description - `unsupported_media_type`: The body is of a type that this path does not accept, not in UTF-8, or compressed. */
             415: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -2617,7 +2617,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `rate_limited`: More requests, or wrong credentials, came in a minute than may.
+             * @description - `rate_limited`: You sent more requests, or wrong credentials, than a minute allows.
              *     - `stream_limit_reached`: You have as many streams of events and logs open as one caller may have.
              */
             429: {
@@ -2632,7 +2632,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `internal_error`: The server failed; the fault is in its log. */
+            /** @description - `internal_error`: The server failed; its log has the error. */
             500: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -2644,7 +2644,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `logs_unavailable`: There is no log: the job is of another backend (409), nobody has the log any more (410), the backend failed (502), or too many logs are being read (503). */
+            /** @description - `logs_unavailable`: There is no log: the job belongs to another backend (409), the log has been deleted (410), the backend failed (502), or too many logs are being read (503). */
             502: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -2657,11 +2657,11 @@ export interface operations {
                 };
             };
             /**
-             * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
-             *     - `overloaded`: The server has more to do than it can, or too much of earlier answers is unread.
-             *     - `store_unavailable`: The store does not answer just now; try again later.
-             *     - `server_ending`: The server has been told to end, and answers nothing new.
-             *     - `logs_unavailable`: There is no log: the job is of another backend (409), nobody has the log any more (410), the backend failed (502), or too many logs are being read (503).
+             * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
+             *     - `overloaded`: The server has more to do than it can, or you have not read too much of earlier answers.
+             *     - `store_unavailable`: The job store is unavailable; try again later.
+             *     - `server_ending`: The server is shutting down and accepts nothing new.
+             *     - `logs_unavailable`: There is no log: the job belongs to another backend (409), the log has been deleted (410), the backend failed (502), or too many logs are being read (503).
              */
             503: {
                 headers: {
@@ -2715,7 +2715,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
              *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
              *     - `invalid_json`: The body is not JSON.
              */
@@ -2730,7 +2730,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `unauthorized`: There is no credential, or it is not good. */
+            /** @description - `unauthorized`: There is no credential, or it is not valid. */
             401: {
                 headers: {
                     "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
@@ -2768,7 +2768,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `job_finished`: The job has ended. */
+            /** @description - `job_finished`: The job has finished. */
             409: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -2792,7 +2792,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `unsupported_media_type`: The body is of a type that is not taken here, not in UTF-8, or compressed. */
+            /** @description - `unsupported_media_type`: The body is of a type that this path does not accept, not in UTF-8, or compressed. */
             415: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -2804,7 +2804,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `rate_limited`: More requests, or wrong credentials, came in a minute than may. */
+            /** @description - `rate_limited`: You sent more requests, or wrong credentials, than a minute allows. */
             429: {
                 headers: {
                     "Retry-After": components["headers"]["Retry-After"];
@@ -2817,7 +2817,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `internal_error`: The server failed; the fault is in its log. */
+            /** @description - `internal_error`: The server failed; its log has the error. */
             500: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -2830,10 +2830,10 @@ export interface operations {
                 };
             };
             /**
-             * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
-             *     - `overloaded`: The server has more to do than it can, or too much of earlier answers is unread.
-             *     - `store_unavailable`: The store does not answer just now; try again later.
-             *     - `server_ending`: The server has been told to end, and answers nothing new.
+             * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
+             *     - `overloaded`: The server has more to do than it can, or you have not read too much of earlier answers.
+             *     - `store_unavailable`: The job store is unavailable; try again later.
+             *     - `server_ending`: The server is shutting down and accepts nothing new.
              */
             503: {
                 headers: {
@@ -2887,7 +2887,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
              *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
              *     - `invalid_json`: The body is not JSON.
              */
@@ -2902,7 +2902,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `unauthorized`: There is no credential, or it is not good. */
+            /** @description - `unauthorized`: There is no credential, or it is not valid. */
             401: {
                 headers: {
                     "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
@@ -2941,8 +2941,8 @@ export interface operations {
                 };
             };
             /**
-             * @description - `job_not_finished`: The job has not ended.
-             *     - `job_finished`: The job has ended.
+             * @description - `job_not_finished`: The job has not finished.
+             *     - `job_finished`: The job has finished.
              *     - `retry_limit_reached`: The job has been retried as often as a job may be.
              */
             409: {
@@ -2968,7 +2968,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `unsupported_media_type`: The body is of a type that is not taken here, not in UTF-8, or compressed. */
+            /** @description - `unsupported_media_type`: The body is of a type that this path does not accept, not in UTF-8, or compressed. */
             415: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -2981,7 +2981,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `rate_limited`: More requests, or wrong credentials, came in a minute than may.
+             * @description - `rate_limited`: You sent more requests, or wrong credentials, than a minute allows.
              *     - `concurrency_limit_reached`: You have as many unfinished jobs as one caller may have.
              */
             429: {
@@ -2996,7 +2996,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `internal_error`: The server failed; the fault is in its log. */
+            /** @description - `internal_error`: The server failed; its log has the error. */
             500: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -3009,11 +3009,11 @@ export interface operations {
                 };
             };
             /**
-             * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
-             *     - `overloaded`: The server has more to do than it can, or too much of earlier answers is unread.
-             *     - `store_unavailable`: The store does not answer just now; try again later.
-             *     - `server_ending`: The server has been told to end, and answers nothing new.
-             *     - `queue_full`: As many jobs are waiting as the server takes.
+             * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
+             *     - `overloaded`: The server has more to do than it can, or you have not read too much of earlier answers.
+             *     - `store_unavailable`: The job store is unavailable; try again later.
+             *     - `server_ending`: The server is shutting down and accepts nothing new.
+             *     - `queue_full`: As many jobs are queued as the server accepts.
              */
             503: {
                 headers: {
@@ -3080,7 +3080,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
              *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
              */
             400: {
@@ -3094,7 +3094,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `unauthorized`: There is no credential, or it is not good. */
+            /** @description - `unauthorized`: There is no credential, or it is not valid. */
             401: {
                 headers: {
                     "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
@@ -3129,7 +3129,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `not_acceptable`: What there is here, `Accept` excludes. */
+            /** @description - `not_acceptable`: The `Accept` header excludes the only type that this path has. */
             406: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -3141,7 +3141,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `unsupported_media_type`: The body is of a type that is not taken here, not in UTF-8, or compressed. */
+            /** @description - `unsupported_media_type`: The body is of a type that this path does not accept, not in UTF-8, or compressed. */
             415: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -3154,7 +3154,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `rate_limited`: More requests, or wrong credentials, came in a minute than may.
+             * @description - `rate_limited`: You sent more requests, or wrong credentials, than a minute allows.
              *     - `stream_limit_reached`: You have as many streams of events and logs open as one caller may have.
              */
             429: {
@@ -3169,7 +3169,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `internal_error`: The server failed; the fault is in its log. */
+            /** @description - `internal_error`: The server failed; its log has the error. */
             500: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -3182,10 +3182,10 @@ export interface operations {
                 };
             };
             /**
-             * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
-             *     - `overloaded`: The server has more to do than it can, or too much of earlier answers is unread.
-             *     - `store_unavailable`: The store does not answer just now; try again later.
-             *     - `server_ending`: The server has been told to end, and answers nothing new.
+             * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
+             *     - `overloaded`: The server has more to do than it can, or you have not read too much of earlier answers.
+             *     - `store_unavailable`: The job store is unavailable; try again later.
+             *     - `server_ending`: The server is shutting down and accepts nothing new.
              */
             503: {
                 headers: {
@@ -3233,7 +3233,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
              */
             400: {
                 headers: {
@@ -3246,7 +3246,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `unauthorized`: There is no credential, or it is not good. */
+            /** @description - `unauthorized`: There is no credential, or it is not valid. */
             401: {
                 headers: {
                     "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
@@ -3269,7 +3269,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `not_acceptable`: What there is here, `Accept` excludes. */
+            /** @description - `not_acceptable`: The `Accept` header excludes the only type that this path has. */
             406: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -3281,7 +3281,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `unsupported_media_type`: The body is of a type that is not taken here, not in UTF-8, or compressed. */
+            /** @description - `unsupported_media_type`: The body is of a type that this path does not accept, not in UTF-8, or compressed. */
             415: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -3294,7 +3294,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `rate_limited`: More requests, or wrong credentials, came in a minute than may.
+             * @description - `rate_limited`: You sent more requests, or wrong credentials, than a minute allows.
              *     - `stream_limit_reached`: You have as many streams of events and logs open as one caller may have.
              */
             429: {
@@ -3309,7 +3309,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `internal_error`: The server failed; the fault is in its log. */
+            /** @description - `internal_error`: The server failed; its log has the error. */
             500: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -3322,10 +3322,10 @@ export interface operations {
                 };
             };
             /**
-             * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
-             *     - `overloaded`: The server has more to do than it can, or too much of earlier answers is unread.
-             *     - `store_unavailable`: The store does not answer just now; try again later.
-             *     - `server_ending`: The server has been told to end, and answers nothing new.
+             * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
+             *     - `overloaded`: The server has more to do than it can, or you have not read too much of earlier answers.
+             *     - `store_unavailable`: The job store is unavailable; try again later.
+             *     - `server_ending`: The server is shutting down and accepts nothing new.
              */
             503: {
                 headers: {
@@ -3379,7 +3379,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
              *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
              */
             400: {
@@ -3393,7 +3393,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `unauthorized`: There is no credential, or it is not good. */
+            /** @description - `unauthorized`: There is no credential, or it is not valid. */
             401: {
                 headers: {
                     "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
@@ -3428,7 +3428,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `unsupported_media_type`: The body is of a type that is not taken here, not in UTF-8, or compressed. */
+            /** @description - `unsupported_media_type`: The body is of a type that this path does not accept, not in UTF-8, or compressed. */
             415: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -3440,7 +3440,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `rate_limited`: More requests, or wrong credentials, came in a minute than may. */
+            /** @description - `rate_limited`: You sent more requests, or wrong credentials, than a minute allows. */
             429: {
                 headers: {
                     "Retry-After": components["headers"]["Retry-After"];
@@ -3453,7 +3453,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `internal_error`: The server failed; the fault is in its log. */
+            /** @description - `internal_error`: The server failed; its log has the error. */
             500: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -3466,10 +3466,10 @@ export interface operations {
                 };
             };
             /**
-             * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
-             *     - `overloaded`: The server has more to do than it can, or too much of earlier answers is unread.
-             *     - `store_unavailable`: The store does not answer just now; try again later.
-             *     - `server_ending`: The server has been told to end, and answers nothing new.
+             * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
+             *     - `overloaded`: The server has more to do than it can, or you have not read too much of earlier answers.
+             *     - `store_unavailable`: The job store is unavailable; try again later.
+             *     - `server_ending`: The server is shutting down and accepts nothing new.
              */
             503: {
                 headers: {
@@ -3528,7 +3528,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
              *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
              *     - `invalid_json`: The body is not JSON.
              */
@@ -3543,7 +3543,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `unauthorized`: There is no credential, or it is not good. */
+            /** @description - `unauthorized`: There is no credential, or it is not valid. */
             401: {
                 headers: {
                     "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
@@ -3584,7 +3584,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `delivery_in_progress`: The delivery is being tried, or about to be. */
+            /** @description - `delivery_in_progress`: The delivery is being attempted, or about to be. */
             409: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -3608,7 +3608,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `unsupported_media_type`: The body is of a type that is not taken here, not in UTF-8, or compressed. */
+            /** @description - `unsupported_media_type`: The body is of a type that this path does not accept, not in UTF-8, or compressed. */
             415: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -3620,7 +3620,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `rate_limited`: More requests, or wrong credentials, came in a minute than may. */
+            /** @description - `rate_limited`: You sent more requests, or wrong credentials, than a minute allows. */
             429: {
                 headers: {
                     "Retry-After": components["headers"]["Retry-After"];
@@ -3633,7 +3633,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `internal_error`: The server failed; the fault is in its log. */
+            /** @description - `internal_error`: The server failed; its log has the error. */
             500: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -3646,10 +3646,10 @@ export interface operations {
                 };
             };
             /**
-             * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
-             *     - `overloaded`: The server has more to do than it can, or too much of earlier answers is unread.
-             *     - `store_unavailable`: The store does not answer just now; try again later.
-             *     - `server_ending`: The server has been told to end, and answers nothing new.
+             * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
+             *     - `overloaded`: The server has more to do than it can, or you have not read too much of earlier answers.
+             *     - `store_unavailable`: The job store is unavailable; try again later.
+             *     - `server_ending`: The server is shutting down and accepts nothing new.
              */
             503: {
                 headers: {
@@ -3697,8 +3697,8 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
-             *     - `webhooks_not_configured`: The server sends no webhooks: a submit that wants one is refused (400), and there is no secret (404).
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `webhooks_not_configured`: The server sends no webhooks: a submit that asks for one is refused (400), and there is no secret (404).
              */
             400: {
                 headers: {
@@ -3711,7 +3711,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `unauthorized`: There is no credential, or it is not good. */
+            /** @description - `unauthorized`: There is no credential, or it is not valid. */
             401: {
                 headers: {
                     "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
@@ -3723,7 +3723,7 @@ export interface operations {
             };
             /**
              * @description - `insufficient_scope`: The credential lacks the scope that this needs.
-             *     - `webhook_secret_not_shown`: Without authentication the secret of webhooks is the operator’s own, and not told.
+             *     - `webhook_secret_not_shown`: Without authentication the webhook secret is the operator’s own, and is not shown.
              */
             403: {
                 headers: {
@@ -3737,7 +3737,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `webhooks_not_configured`: The server sends no webhooks: a submit that wants one is refused (400), and there is no secret (404). */
+            /** @description - `webhooks_not_configured`: The server sends no webhooks: a submit that asks for one is refused (400), and there is no secret (404). */
             404: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -3749,7 +3749,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `unsupported_media_type`: The body is of a type that is not taken here, not in UTF-8, or compressed. */
+            /** @description - `unsupported_media_type`: The body is of a type that this path does not accept, not in UTF-8, or compressed. */
             415: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -3761,7 +3761,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `rate_limited`: More requests, or wrong credentials, came in a minute than may. */
+            /** @description - `rate_limited`: You sent more requests, or wrong credentials, than a minute allows. */
             429: {
                 headers: {
                     "Retry-After": components["headers"]["Retry-After"];
@@ -3774,7 +3774,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `internal_error`: The server failed; the fault is in its log. */
+            /** @description - `internal_error`: The server failed; its log has the error. */
             500: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -3787,10 +3787,10 @@ export interface operations {
                 };
             };
             /**
-             * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
-             *     - `overloaded`: The server has more to do than it can, or too much of earlier answers is unread.
-             *     - `store_unavailable`: The store does not answer just now; try again later.
-             *     - `server_ending`: The server has been told to end, and answers nothing new.
+             * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
+             *     - `overloaded`: The server has more to do than it can, or you have not read too much of earlier answers.
+             *     - `store_unavailable`: The job store is unavailable; try again later.
+             *     - `server_ending`: The server is shutting down and accepts nothing new.
              */
             503: {
                 headers: {
@@ -3835,7 +3835,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
              */
             400: {
                 headers: {
@@ -3845,7 +3845,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `unsupported_media_type`: The body is of a type that is not taken here, not in UTF-8, or compressed. */
+            /** @description - `unsupported_media_type`: The body is of a type that this path does not accept, not in UTF-8, or compressed. */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -3854,7 +3854,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `internal_error`: The server failed; the fault is in its log. */
+            /** @description - `internal_error`: The server failed; its log has the error. */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -3894,7 +3894,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
              */
             400: {
                 headers: {
@@ -3904,7 +3904,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `unsupported_media_type`: The body is of a type that is not taken here, not in UTF-8, or compressed. */
+            /** @description - `unsupported_media_type`: The body is of a type that this path does not accept, not in UTF-8, or compressed. */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -3913,7 +3913,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `internal_error`: The server failed; the fault is in its log. */
+            /** @description - `internal_error`: The server failed; its log has the error. */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -3962,7 +3962,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
              */
             400: {
                 headers: {
@@ -3972,7 +3972,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `unauthorized`: There is no credential, or it is not good. */
+            /** @description - `unauthorized`: There is no credential, or it is not valid. */
             401: {
                 headers: {
                     "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
@@ -3992,7 +3992,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `unsupported_media_type`: The body is of a type that is not taken here, not in UTF-8, or compressed. */
+            /** @description - `unsupported_media_type`: The body is of a type that this path does not accept, not in UTF-8, or compressed. */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -4001,7 +4001,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `rate_limited`: More requests, or wrong credentials, came in a minute than may. */
+            /** @description - `rate_limited`: You sent more requests, or wrong credentials, than a minute allows. */
             429: {
                 headers: {
                     "Retry-After": components["headers"]["Retry-After"];
@@ -4011,7 +4011,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `internal_error`: The server failed; the fault is in its log. */
+            /** @description - `internal_error`: The server failed; its log has the error. */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -4020,7 +4020,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer. */
+            /** @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached. */
             503: {
                 headers: {
                     "Retry-After": components["headers"]["Retry-After"];
@@ -4071,7 +4071,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
              */
             400: {
                 headers: {
@@ -4084,7 +4084,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `unauthorized`: There is no credential, or it is not good. */
+            /** @description - `unauthorized`: There is no credential, or it is not valid. */
             401: {
                 headers: {
                     "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
@@ -4094,7 +4094,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `unsupported_media_type`: The body is of a type that is not taken here, not in UTF-8, or compressed. */
+            /** @description - `unsupported_media_type`: The body is of a type that this path does not accept, not in UTF-8, or compressed. */
             415: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -4106,7 +4106,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `rate_limited`: More requests, or wrong credentials, came in a minute than may. */
+            /** @description - `rate_limited`: You sent more requests, or wrong credentials, than a minute allows. */
             429: {
                 headers: {
                     "Retry-After": components["headers"]["Retry-After"];
@@ -4119,7 +4119,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `internal_error`: The server failed; the fault is in its log. */
+            /** @description - `internal_error`: The server failed; its log has the error. */
             500: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -4132,10 +4132,10 @@ export interface operations {
                 };
             };
             /**
-             * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
-             *     - `overloaded`: The server has more to do than it can, or too much of earlier answers is unread.
-             *     - `store_unavailable`: The store does not answer just now; try again later.
-             *     - `server_ending`: The server has been told to end, and answers nothing new.
+             * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
+             *     - `overloaded`: The server has more to do than it can, or you have not read too much of earlier answers.
+             *     - `store_unavailable`: The job store is unavailable; try again later.
+             *     - `server_ending`: The server is shutting down and accepts nothing new.
              */
             503: {
                 headers: {
@@ -4183,7 +4183,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are at fault, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
              */
             400: {
                 headers: {
@@ -4196,7 +4196,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `unauthorized`: There is no credential, or it is not good. */
+            /** @description - `unauthorized`: There is no credential, or it is not valid. */
             401: {
                 headers: {
                     "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
@@ -4206,7 +4206,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `unsupported_media_type`: The body is of a type that is not taken here, not in UTF-8, or compressed. */
+            /** @description - `unsupported_media_type`: The body is of a type that this path does not accept, not in UTF-8, or compressed. */
             415: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -4218,7 +4218,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `rate_limited`: More requests, or wrong credentials, came in a minute than may. */
+            /** @description - `rate_limited`: You sent more requests, or wrong credentials, than a minute allows. */
             429: {
                 headers: {
                     "Retry-After": components["headers"]["Retry-After"];
@@ -4231,7 +4231,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `internal_error`: The server failed; the fault is in its log. */
+            /** @description - `internal_error`: The server failed; its log has the error. */
             500: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -4244,10 +4244,10 @@ export interface operations {
                 };
             };
             /**
-             * @description - `issuer_unavailable`: Whether an access token is good cannot be told, as its issuer does not answer.
-             *     - `overloaded`: The server has more to do than it can, or too much of earlier answers is unread.
-             *     - `store_unavailable`: The store does not answer just now; try again later.
-             *     - `server_ending`: The server has been told to end, and answers nothing new.
+             * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
+             *     - `overloaded`: The server has more to do than it can, or you have not read too much of earlier answers.
+             *     - `store_unavailable`: The job store is unavailable; try again later.
+             *     - `server_ending`: The server is shutting down and accepts nothing new.
              */
             503: {
                 headers: {

@@ -1,4 +1,4 @@
-import { OutputUnavailable } from '../problems.ts'
+import { problem } from '../problems.ts'
 import type { BackendName, Job } from '../jobs/job.ts'
 import type { Artifacts } from '../jobs/ports/outputs.ts'
 
@@ -10,7 +10,9 @@ export function createArtifactsByBackend(sources: Readonly<Partial<Record<Backen
     async open(job, wish) {
       const source = sourceOf(job)
       if (source) return source.open(job, wish)
-      throw new OutputUnavailable(`The output is with the backend '${job.backend}', which this server does not use.`)
+      throw problem('output_unavailable', {
+        detail: `The output is with the backend '${job.backend}', which this server does not use.`,
+      })
     },
     prefetch: (job) => sourceOf(job)?.prefetch(job),
     forget: async (job) => sourceOf(job)?.forget(job),

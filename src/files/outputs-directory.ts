@@ -1,6 +1,6 @@
 import { realpath, stat } from 'node:fs/promises'
 import { isAbsolute, join, relative, sep } from 'node:path'
-import { OutputUnavailable } from '../problems.ts'
+import { problem } from '../problems.ts'
 import type { Artifacts, SucceededJob } from '../jobs/ports/outputs.ts'
 
 export type DirectoryOptions = {
@@ -15,7 +15,8 @@ export function createDirectoryArtifacts({ root, locate }: DirectoryOptions): Ar
   return {
     async open(job) {
       const path = locate(job)
-      if (path === undefined) throw new OutputUnavailable('The output is not where outputs are kept.')
+      if (path === undefined)
+        throw problem('output_unavailable', { detail: 'The output is not where outputs are kept.' })
       return { kind: 'file', path: await fileWithin(root, path), release: () => undefined }
     },
     prefetch: () => undefined,
@@ -28,14 +29,14 @@ export function createDirectoryArtifacts({ root, locate }: DirectoryOptions): Ar
 /** The real path of a regular file, which may be named through links as long as it is in the folder after all. */
 async function fileWithin(root: string, path: string): Promise<string> {
   const [folder, file] = await Promise.all([realpath(root), realpath(join(root, path))]).catch((cause: unknown) => {
-    throw new OutputUnavailable('The output is not there, or not any more.', { cause })
+    throw problem('output_unavailable', { detail: 'The output is not there, or not any more.', cause })
   })
   const inside = relative(folder, file)
   if (isAbsolute(inside) || inside.split(sep)[0] === '..') {
     const cause = new Error(`the output path leads out of the folder of outputs, to ${file}`)
-    throw new OutputUnavailable('The output is not where outputs are kept.', { cause })
+    throw problem('output_unavailable', { detail: 'The output is not where outputs are kept.', cause })
   }
   const facts = await stat(file)
-  if (!facts.isFile()) throw new OutputUnavailable('The output is not a file.')
+  if (!facts.isFile()) throw problem('output_unavailable', { detail: 'The output is not a file.' })
   return file
 }

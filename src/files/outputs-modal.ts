@@ -1,17 +1,17 @@
 import { join } from 'node:path'
-import { OutputTooLarge, OutputUnavailable } from '../problems.ts'
+import { isProblem, problem } from '../problems.ts'
 import { currentAttempt, type ModelVersion } from '../jobs/job.ts'
 import type { Log } from '../jobs/log.ts'
 import { createLru } from '../lib/lru.ts'
 import { createFileCache } from './cache.ts'
 import { nameOf, namesOf, sweepFolder } from './job-files.ts'
-import type { Artifacts, SucceededJob } from '../jobs/ports/outputs.ts'
+import { OutputTooLarge, type Artifacts, type SucceededJob } from '../jobs/ports/outputs.ts'
 
 /** A run of the deployed function, by its own id, and the caller whose job it was. */
 export type ModalRun = { readonly runId: string; readonly version: ModelVersion; readonly caller: string }
 
 export type ModalArtifactsOptions = {
-  /** Writes the output of a run to a file. Rejects with `OutputUnavailable`, or what the disk says. */
+  /** Writes the output of a run to a file. Rejects with `output_unavailable`, or what the disk says. */
   readonly download: (run: ModalRun, path: string, signal: AbortSignal) => Promise<void>
   /** Outputs are kept in its folder `outputs`. */
   readonly dataDir: string
@@ -38,7 +38,8 @@ export function createModalArtifacts(options: ModalArtifactsOptions): Artifacts 
 
   const use = async (job: SucceededJob) => {
     const { id, runId, version, finishedAt = job.createdAt } = job
-    if (runId === undefined) throw new OutputUnavailable('The run of the job is not known, under which Modal keeps it.')
+    if (runId === undefined)
+      throw problem('output_unavailable', { detail: 'The run of the job is not known, under which Modal keeps it.' })
     const fill = async (path: string, signal: AbortSignal) => {
       const startedAt = performance.now()
       await download({ runId, version, caller: job.caller }, path, signal)
@@ -51,9 +52,9 @@ export function createModalArtifacts(options: ModalArtifactsOptions): Artifacts 
       return await cache.use(file, { fill, modifiedAt: finishedAt })
     } catch (error) {
       if (error instanceof OutputTooLarge) tooLarge.set(file, error, 1)
-      if (error instanceof OutputUnavailable) throw error
+      if (isProblem(error, 'output_unavailable')) throw error
       const retry = { cause: error, retryAfterSeconds: DISK_RETRY_SECONDS }
-      throw new OutputUnavailable('The output could not be fetched and kept.', retry)
+      throw problem('output_unavailable', { detail: 'The output could not be fetched and kept.', ...retry })
     }
   }
 

@@ -1,5 +1,5 @@
 import { AwsClient } from 'aws4fetch'
-import { OutputUnavailable } from '../problems.ts'
+import { problem } from '../problems.ts'
 import type { Artifacts, OutputWish } from '../jobs/ports/outputs.ts'
 import { sharedPathOf } from './shared-path.ts'
 
@@ -31,7 +31,8 @@ export function createS3Artifacts(options: S3Options): Artifacts {
   return {
     async open(job, wish) {
       const path = sharedPathOf(job)
-      if (path === undefined) throw new OutputUnavailable('The output is not where outputs are kept.')
+      if (path === undefined)
+        throw problem('output_unavailable', { detail: 'The output is not where outputs are kept.' })
       const url = urlOf(options.prefix + path, wish, options)
       const signed = await client.sign(url, { method: wish.method, aws: { signQuery: true } })
       return { kind: 'redirect', url: signed.url }

@@ -3,7 +3,7 @@ import { createWriteStream } from 'node:fs'
 import { mkdir, opendir, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
-import { InputNotFound, InvalidRequest, StorageFull, UnsupportedMedia, UploadTooLarge } from '../problems.ts'
+import { invalidFields, problem } from '../problems.ts'
 import { type FileKind, isJobId, type UploadedFile } from '../jobs/job.ts'
 import type { Log } from '../jobs/log.ts'
 import { shortageOf } from '../lib/shortage.ts'
@@ -34,7 +34,7 @@ export function createUploads({ folder, maxBytes, log }: UploadsOptions): Upload
     async locate(jobId, kind) {
       const names = isJobId(jobId) ? await readdir(folderOf(jobId)).catch(noneIfMissing) : []
       const name = names.find((candidate) => candidate.startsWith(`${kind}.`))
-      if (name === undefined) throw new InputNotFound()
+      if (name === undefined) throw problem('input_not_found')
       return join(folderOf(jobId), name)
     },
     async forget(jobId) {
@@ -66,7 +66,8 @@ function createUpload(folder: string, { maxBytes, folderOf, log }: Setting): Upl
     async function* (bytes: AsyncIterable<Buffer>) {
       for await (const piece of bytes) {
         received += piece.length
-        if (received > maxBytes) throw new UploadTooLarge(maxBytes)
+        if (received > maxBytes)
+          throw problem('body_too_large', { detail: `The files of one request may have ${maxBytes} bytes in total.` })
         hash.update(piece)
         countGarbage(piece.length)
         yield piece
@@ -82,7 +83,7 @@ function createUpload(folder: string, { maxBytes, folderOf, log }: Setting): Upl
       // `flush`: a job that is accepted has its files on the disk, as it has itself.
       await pipeline(bytes, examine(hash), createWriteStream(partial, { flush: true })).catch(refuseFullDisk)
       const size = received - before
-      if (size === 0) throw new InvalidRequest([{ path: `/${kind}`, message: 'is empty' }])
+      if (size === 0) throw invalidFields([{ path: `/${kind}`, message: 'is empty' }])
       const { mime, extension } = await inspect(kind, partial)
       await rename(partial, join(place, `${kind}.${extension}`))
       files[kind] = { size, type: mime, sha256: hash.digest('hex') }
@@ -104,7 +105,7 @@ function createUpload(folder: string, { maxBytes, folderOf, log }: Setting): Upl
 
 async function inspect(kind: FileKind, path: string): Promise<{ mime: string; extension: string }> {
   const found = await inspectMedia(kind, path)
-  if ('error' in found) throw new UnsupportedMedia(kind, found.error)
+  if ('error' in found) throw invalidFields([{ path: `/${kind}`, message: found.error }], 'unsupported_media')
   return found
 }
 
@@ -115,7 +116,7 @@ function noneIfMissing(error: NodeJS.ErrnoException): string[] {
 }
 
 function refuseFullDisk(error: unknown): never {
-  throw shortageOf(error) === 'disk space' ? new StorageFull({ cause: error }) : error
+  throw shortageOf(error) === 'disk space' ? problem('storage_full', { cause: error }) : error
 }
 
 const ownerOf = (name: string) => name.slice(0, name.lastIndexOf('~'))

@@ -1,8 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { FastifyInstance } from 'fastify'
-import { AppError } from '../problems.ts'
+import { type Problem, problem } from '../problems.ts'
 import { discardRest, type LingerLimits, noteBody } from './closing.ts'
-import { unreadableError } from './problems.ts'
 import type { Refusal } from './refusals.ts'
 
 /** How the body of a request has to arrive. */
@@ -29,7 +28,7 @@ type Watch = { expectProgress(progress: Progress): void }
 /** On the request itself: a `WeakMap` of all of them, which is collected slowly, was a third of what a submit cost. */
 const WATCH = Symbol('watch')
 const FAILURE = Symbol('failure')
-type Watched = IncomingMessage & { [WATCH]?: Watch; [FAILURE]?: AppError }
+type Watched = IncomingMessage & { [WATCH]?: Watch; [FAILURE]?: Problem }
 
 /**
  * Cuts off clients whose request does not arrive, with 408. Node's own `requestTimeout` is one for all requests, and
@@ -48,7 +47,7 @@ const hasBody = ({ headers }: IncomingMessage) =>
 
 function watch(request: IncomingMessage, response: ServerResponse, limits: ArrivalLimits): Watch {
   const { socket } = request
-  let timer = setTimeout(() => failBody(request, timeout()), limits.requestTimeoutMs).unref()
+  let timer = setTimeout(() => failBody(request, problem('request_timeout')), limits.requestTimeoutMs).unref()
   const stop = () => clearTimeout(timer)
   request.once('end', stop).once('close', stop)
   response.once('close', () => {
@@ -66,21 +65,18 @@ function watch(request: IncomingMessage, response: ServerResponse, limits: Arriv
         const minBytes = limits.uploadMinBytes * (isContended() ? CONTENDED_FACTOR : 1)
         const isSlow = socket.bytesRead - before < minBytes && request.readableLength === 0
         before = socket.bytesRead
-        if (isSlow) failBody(request, timeout())
-        else if (before - begun > maxBytes) failBody(request, bodyTooLarge())
+        if (isSlow) failBody(request, problem('request_timeout'))
+        else if (before - begun > maxBytes) failBody(request, problem('body_too_large'))
       }, limits.uploadCheckMs).unref()
     },
   }
 }
 
-const timeout = () => unreadableError('ERR_HTTP_REQUEST_TIMEOUT')
-const bodyTooLarge = () => new AppError('body_too_large', 413, 'The body is larger than the server accepts.')
-
 /**
  * Ends the reading of a body with an error, which is answered as any other is. Where nobody has begun to read it, that
  * is for `failedBodyRefusal` to do.
  */
-export function failBody(request: Watched, error: AppError): void {
+export function failBody(request: Watched, error: Problem): void {
   if (request.complete) return
   if (request.listenerCount('error') > 0) request.emit('error', error)
   else request[FAILURE] = error

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Authenticator, Credential, Identity, Scope } from '../jobs/ports/authenticator.ts'
-import { AppError, Forbidden, Unauthorized } from '../problems.ts'
+import { invalidCredential, missingCredential, missingScope, problem } from '../problems.ts'
 import { ANONYMOUS_ID, type Caller } from '../jobs/caller.ts'
 import type { FailureLimit } from './rate-limits.ts'
 import type { Refusal } from './refusals.ts'
@@ -53,7 +53,7 @@ export function registerAuth(app: FastifyInstance, { authenticator, failures }: 
     }
     const admit = (identity: Identity | undefined) => {
       if (!identity) {
-        refuse(new Unauthorized('invalid'))
+        refuse(invalidCredential())
         return
       }
       if (access !== 'known' && !mayUse(identity, access)) request.lacks = access
@@ -75,7 +75,7 @@ export function registerAuth(app: FastifyInstance, { authenticator, failures }: 
 }
 
 /** Refuses with 403 whoever lacks the scope: after the limits, since a caller who is known is counted like any other. */
-export const missingScopeRefusal: Refusal = ({ lacks }) => (lacks === undefined ? undefined : new Forbidden(lacks))
+export const missingScopeRefusal: Refusal = ({ lacks }) => (lacks === undefined ? undefined : missingScope(lacks))
 
 /** Whether a request that was let in would still be, as the same caller; rejects like `authenticate`. */
 export async function isStillAllowed(authenticator: Authenticator, request: FastifyRequest): Promise<boolean> {
@@ -99,9 +99,9 @@ function credentialOf(headers: IncomingHttpHeaders): Credential {
   const [authorization, key] = [given(headers.authorization), given(headers['x-api-key'])]
   const bearer = /^bearer +([^\s]+) *$/i.exec(String(authorization ?? ''))?.[1]
   if (authorization !== undefined && key !== undefined) {
-    throw new AppError('invalid_request', 400, 'Give one credential: Authorization, or X-API-Key.')
+    throw problem('invalid_request', { detail: 'Give one credential: Authorization, or X-API-Key.' })
   }
   if (typeof key === 'string') return { kind: 'key', text: key }
-  if (bearer === undefined) throw new Unauthorized('missing')
+  if (bearer === undefined) throw missingCredential()
   return { kind: 'bearer', text: bearer }
 }

@@ -1,8 +1,8 @@
 import type { FastifyInstance } from 'fastify'
-import { AppError } from '../problems.ts'
+import { problem } from '../problems.ts'
 import type { Refusal } from './refusals.ts'
 
-const unsupported = (message: string) => new AppError('unsupported_media_type', 415, message)
+const unsupported = (message: string) => problem('unsupported_media_type', { detail: message })
 
 /**
  * What the server reads: JSON in UTF-8, not compressed. An empty JSON body counts as none, since many clients name the
@@ -19,7 +19,7 @@ export function registerBodies(app: FastifyInstance): void {
   })
 }
 
-const malformed = (message: string) => new AppError('malformed_request', 400, message)
+const malformed = (message: string) => problem('malformed_request', { detail: message })
 
 /**
  * Refuses a request without a host, or with two (RFC 9112 3.2), and one with two credentials (RFC 9110 5.3): a proxy and
@@ -41,9 +41,6 @@ export const ambiguousHeaderRefusal: Refusal = ({ headers, raw }) => {
 /** As Node recognizes it. */
 const CONTINUE = /(?:^|\W)100-continue(?:$|\W)/i
 
-export const expectationFailed = () =>
-  new AppError('expectation_failed', 417, 'Of expectations the server knows only 100-continue.')
-
 /** Lets requests with an expectation that Node does not know go the way of all others, up to `headRefusal`. */
 export function admitExpectations(app: FastifyInstance): void {
   app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response))
@@ -54,6 +51,6 @@ export const headRefusal: Refusal = ({ headers, raw }) => {
   const { 'content-encoding': encoding, expect } = headers
   // HTTP/1.0 knows none, and takes no notice.
   const isUnknown = expect !== undefined && raw.httpVersion === '1.1' && !CONTINUE.test(expect)
-  if (isUnknown) return expectationFailed()
+  if (isUnknown) return problem('expectation_failed')
   return encoding !== undefined && encoding !== 'identity' ? unsupported('Compressed bodies are not read.') : undefined
 }

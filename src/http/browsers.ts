@@ -1,6 +1,6 @@
 import cors from '@fastify/cors'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { CrossSiteRefused } from '../problems.ts'
+import { problem } from '../problems.ts'
 import type { Refusal } from './refusals.ts'
 
 /** Headers of answers that a page of another origin may read, beside those that it always may. */
@@ -72,7 +72,7 @@ export async function registerCors(app: FastifyInstance, origins: readonly strin
 export function crossSiteRefusal(origins: readonly string[]): Refusal {
   const allowed = new Set(origins)
   return (request) =>
-    SAFE_METHODS.has(request.method) || !isCrossSite(request, allowed) ? undefined : new CrossSiteRefused()
+    SAFE_METHODS.has(request.method) || !isCrossSite(request, allowed) ? undefined : problem('cross_site_refused')
 }
 
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS'])

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
-import { AppError } from '../problems.ts'
+import { problem } from '../problems.ts'
 import type { Refusal } from './refusals.ts'
 
 // Closing a connection of which bytes are unread makes the kernel reset it, and the reset takes an answer with it that
@@ -41,7 +41,7 @@ export function closeGently(app: FastifyInstance, limits: LingerLimits): void {
 
 /** What comes behind a request whose answer closes the connection is not served (RFC 9112 9.6), nor can be answered. */
 export const closingRefusal: Refusal = ({ raw }) =>
-  raw.socket.writableEnded ? new AppError('malformed_request', 400, 'The connection is being closed.') : undefined
+  raw.socket.writableEnded ? problem('malformed_request', { detail: 'The connection is being closed.' }) : undefined
 
 /** Remembers that the body of a request is still to come. */
 export function noteBody(request: IncomingMessage): void {

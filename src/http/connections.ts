@@ -1,7 +1,7 @@
 import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyInstance, FastifyServerOptions } from 'fastify'
-import { Overloaded } from '../problems.ts'
+import { problem } from '../problems.ts'
 import { createLineLimit } from '../jobs/log.ts'
 import { connectionAddressOf } from './caller.ts'
 import { pendingAnswer } from './closing.ts'
@@ -72,7 +72,8 @@ export function limitConnections(app: FastifyInstance, { maxConnections }: Conne
   })
   return ({ raw, routeOptions }) => {
     if (reserved.size === 0 || !reserved.has(raw.socket) || routeOptions.config.alwaysAnswered) return undefined
-    if (open.size() > maxConnections) return new Overloaded('The server has too many connections; try again later.')
+    if (open.size() > maxConnections)
+      return problem('overloaded', { detail: 'The server has too many connections; try again later.' })
     reserved.delete(raw.socket)
     return undefined
   }

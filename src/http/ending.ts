@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import { ServerEnding } from '../problems.ts'
+import { problem } from '../problems.ts'
 import type { Refusal } from './refusals.ts'
 
 /**
@@ -17,5 +17,5 @@ export function endingRefusal(app: FastifyInstance): Refusal {
     if (isEnding) reply.header('connection', 'close')
     done()
   })
-  return (request) => (isEnding && !request.routeOptions.config.alwaysAnswered ? new ServerEnding() : undefined)
+  return (request) => (isEnding && !request.routeOptions.config.alwaysAnswered ? problem('server_ending') : undefined)
 }

@@ -2,7 +2,7 @@ import { fastifySSE } from '@fastify/sse'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { NotAcceptable } from '../problems.ts'
+import { problem } from '../problems.ts'
 import { isFinished, type Job } from '../jobs/job.ts'
 import type { LinkSigner } from '../jobs/links.ts'
 import type { JobService } from '../jobs/service.ts'
@@ -102,6 +102,10 @@ const seenRevision = (lastEventId: string | null): number =>
 /** What the plugin refuses for its `Accept`, it refuses in plain JSON: the only such answer of these routes. */
 async function refuseOtherTypes(_request: FastifyRequest, reply: FastifyReply, payload: unknown): Promise<unknown> {
   const isPlain = String(reply.getHeader('content-type')).startsWith('application/json')
-  if (reply.statusCode === 406 && isPlain) throw new NotAcceptable('text/event-stream')
+  if (reply.statusCode === 406 && isPlain) {
+    throw problem('not_acceptable', {
+      detail: 'This path has only text/event-stream, and the Accept header excludes it.',
+    })
+  }
   return Promise.resolve(payload)
 }

@@ -1,12 +1,12 @@
 import type { MultipartFile, MultipartValue } from '@fastify/multipart'
 import type { TSchema } from '@sinclair/typebox'
-import { type FieldFault, InvalidRequest } from '../problems.ts'
+import { type FieldError, invalidFields } from '../problems.ts'
 import { FILE_KINDS, type FileKind } from '../jobs/job.ts'
 import { NewJobBody } from './schemas/input.ts'
 import { pointerTo } from './validation.ts'
 
 /** What a form says beside its files: a body as JSON would have it, and what is wrong with it so far. */
-export type Form = { readonly body: Record<string, unknown>; readonly errors: readonly FieldFault[] }
+export type Form = { readonly body: Record<string, unknown>; readonly errors: readonly FieldError[] }
 
 export type FormOptions = {
   /** Takes a file as it comes. */
@@ -27,11 +27,11 @@ export const comesAsStream = (_name?: string, type?: string, filename?: string):
 
 /**
  * Reads a form part by part. Fields that are wrong are collected, so that one answer names them all. A file that is not
- * taken ends the reading with `InvalidRequest`: nobody should have to send its bytes to the end.
+ * taken ends the reading with `invalid_request`: nobody should have to send its bytes to the end.
  */
 export async function readForm(parts: AsyncIterable<Part>, { takeFile, maxFieldBytes }: FormOptions): Promise<Form> {
   const body: Record<string, unknown> = {}
-  const errors: FieldFault[] = []
+  const errors: FieldError[] = []
   const seen = new Set<string>()
 
   for await (const part of parts) {
@@ -45,7 +45,7 @@ export async function readForm(parts: AsyncIterable<Part>, { takeFile, maxFieldB
     seen.add(name)
     if (mistake !== undefined) {
       errors.push({ path: pointerTo(name), message: mistake })
-      if (part.type === 'file') throw new InvalidRequest(errors)
+      if (part.type === 'file') throw invalidFields(errors)
     } else if (isKind(name)) {
       await takeFile(name, content as AsyncIterable<Buffer>)
     } else {

@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply } from 'fastify'
-import { ServerEnding, TooManyStreams, Unauthorized } from '../problems.ts'
+import { invalidCredential, problem } from '../problems.ts'
 import { createShares } from '../lib/shares.ts'
 import { limitKeyOf } from './caller.ts'
 import type { WhenRevoked } from './revocation.ts'
@@ -7,10 +7,10 @@ import type { WhenOver } from './when-over.ts'
 
 /**
  * Answers that stay open: streams of events, logs, long polls. The signal of each aborts when it has to end: its client
- * has left, its credential is no longer good (`Unauthorized`), or the server is shutting down (`ServerEnding`).
+ * has left, its credential is no longer good (`unauthorized`), or the server is shutting down (`server_ending`).
  */
 export type HeldAnswers = {
-  /** Throws `TooManyStreams` where the caller has as many streams as it may have. */
+  /** Throws `stream_limit_reached` where the caller has as many streams as it may have. */
   openStream(reply: FastifyReply): AbortSignal
   /** Undefined where the caller has `MAX_POLLS_PER_CALLER` already: the answer is not to wait. */
   openPoll(reply: FastifyReply): AbortSignal | undefined
@@ -35,7 +35,7 @@ export function createHeldAnswers(app: FastifyInstance, parts: HeldAnswersParts)
   // Before the server waits for its answers.
   app.addHook('preClose', (done) => {
     isEnding = true
-    for (const answer of open) answer.abort(new ServerEnding())
+    for (const answer of open) answer.abort(problem('server_ending'))
     done()
   })
 
@@ -43,21 +43,25 @@ export function createHeldAnswers(app: FastifyInstance, parts: HeldAnswersParts)
   const hold = (reply: FastifyReply, release: () => void): AbortSignal => {
     const answer = new AbortController()
     open.add(answer)
-    const unwatch = parts.whenRevoked(reply, () => answer.abort(new Unauthorized('invalid')))
+    const unwatch = parts.whenRevoked(reply, () => answer.abort(invalidCredential()))
     parts.whenOver(reply, () => {
       open.delete(answer)
       unwatch()
       release()
       answer.abort()
     })
-    if (isEnding) answer.abort(new ServerEnding())
+    if (isEnding) answer.abort(problem('server_ending'))
     return answer.signal
   }
 
   return {
     openStream(reply) {
       const key = limitKeyOf(reply.request)
-      if (streams.isFull(() => key)) throw new TooManyStreams(maxStreams)
+      if (streams.isFull(() => key)) {
+        throw problem('stream_limit_reached', {
+          detail: `You have ${maxStreams} streams of events and logs open, as many as one caller may have. Close one first.`,
+        })
+      }
       return hold(reply, streams.take(key, 1))
     },
     openPoll(reply) {

@@ -1,5 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { InputNotFound, LinkInvalid } from '../problems.ts'
+import { problem } from '../problems.ts'
 import type { Uploads } from '../jobs/ports/uploads.ts'
 import { FILE_KINDS, type FileKind, type Job } from '../jobs/job.ts'
 import type { LinkSigner } from '../jobs/links.ts'
@@ -38,12 +38,12 @@ export const inputRoutes: FastifyPluginAsyncTypebox<InputParts> = (app, { servic
       const { id } = request.params
       const kind = kindNamed(request.params.kind)
       const ofLink = (): Promise<Job> => {
-        if (kind === undefined) throw new LinkInvalid()
+        if (kind === undefined) throw problem('link_invalid')
         return jobOfLink({ id, purpose: `input:${kind}` }, request.query, { links, service })
       }
       const job = isLink(request) ? await ofLink() : await service.get(id, callerOf(request))
       const file = kind && job.input[kind]
-      if (!kind || !file) throw new InputNotFound()
+      if (!kind || !file) throw problem('input_not_found')
       const path = await uploads.locate(id, kind)
       const content = await prepareFile(request, reply, { path, release: () => undefined, unsent })
       reply.headers(EMBEDDABLE)

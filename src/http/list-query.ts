@@ -1,5 +1,5 @@
 import type { Static } from '@sinclair/typebox'
-import { type FieldFault, Forbidden, InvalidRequest } from '../problems.ts'
+import { type FieldError, invalidFields, missingScope } from '../problems.ts'
 import type { Caller } from '../jobs/caller.ts'
 import { isJobId, JOB_STATUSES, type JobStatus } from '../jobs/job.ts'
 import type { ListPosition, ListQuery } from '../jobs/ports/store.ts'
@@ -8,24 +8,24 @@ import type { ListJobsQuery } from './schemas/parameters.ts'
 /** RFC 3339 with a time zone. */
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/i
 
-/** The query of `GET /jobs` as the core takes it. Throws `InvalidRequest` naming every faulty parameter. */
+/** The query of `GET /jobs` as the core takes it. Throws `invalid_request` naming every invalid parameter. */
 export function listQueryOf(query: Static<typeof ListJobsQuery>, caller: Caller): ListQuery {
-  const faults: FieldFault[] = []
+  const errors: FieldError[] = []
   const read = <T>(
     name: 'status' | 'created_after' | 'created_before' | 'cursor',
     parse: (text: string) => T | string,
   ) => {
     const text = query[name]
     const value = text === undefined ? undefined : parse(text)
-    if (typeof value === 'string') faults.push({ path: `/${name}`, message: value })
+    if (typeof value === 'string') errors.push({ path: `/${name}`, message: value })
     return typeof value === 'string' ? undefined : value
   }
   const statuses = read('status', parseStatuses)
   const createdAfter = read('created_after', parseTime)
   const createdBefore = read('created_before', parseTime)
   const after = read('cursor', parseCursor)
-  if (faults.length > 0) throw new InvalidRequest(faults)
-  if (query.caller !== undefined && !caller.seesAll) throw new Forbidden('admin')
+  if (errors.length > 0) throw invalidFields(errors)
+  if (query.caller !== undefined && !caller.seesAll) throw missingScope('admin')
   const whose = caller.seesAll ? query.caller : caller.id
   return {
     limit: query.limit ?? 50,

@@ -1,5 +1,5 @@
 import type { FastifyInstance, HTTPMethods } from 'fastify'
-import { AppError } from '../problems.ts'
+import { problem } from '../problems.ts'
 
 /**
  * Answers 405 with `Allow` (RFC 9110 15.5.6) where a path exists but not for this method. Call it before any route
@@ -24,7 +24,7 @@ export function collectMethods(app: FastifyInstance): () => void {
         // Before the body is read: what is wrong with it does not matter here.
         onRequest: async (_request, reply) => {
           reply.header('allow', allow)
-          return Promise.reject(new AppError('method_not_allowed', 405, `This path takes ${allow}.`))
+          return Promise.reject(problem('method_not_allowed', { detail: `This path supports ${allow}.` }))
         },
         handler: () => undefined,
       })

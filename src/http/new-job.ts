@@ -1,15 +1,15 @@
 import type { Static } from '@sinclair/typebox'
 import type { FastifyRequest, FastifySchemaValidationError } from 'fastify'
-import { type FieldFault, InvalidRequest } from '../problems.ts'
+import { type FieldError, invalidFields } from '../problems.ts'
 import { parseIdempotencyKey } from '../jobs/idempotency.ts'
 import type { NewJob } from '../jobs/service.ts'
 import type { NewJobBody } from './schemas/input.ts'
 import { traceparentOf } from './trace.ts'
-import { faultsOf } from './validation.ts'
+import { fieldErrorsOf } from './validation.ts'
 
 /**
  * A submit as the core takes it. What the schema finds wrong goes along as `fieldErrors`, for the core to refuse together
- * with what it finds itself; the route therefore has `attachValidation`. Throws `InvalidRequest` where the body is no
+ * with what it finds itself; the route therefore has `attachValidation`. Throws `invalid_request` where the body is no
  * object, or the `Idempotency-Key` is malformed.
  */
 export function newJobOf(request: FastifyRequest): NewJob {
@@ -40,7 +40,7 @@ export function newJobOf(request: FastifyRequest): NewJob {
 }
 
 /** What the route's schemas find wrong. A validator that fails is a defect, and no error of the request. */
-function schemaErrorsOf(request: FastifyRequest): FieldFault[] {
+function schemaErrorsOf(request: FastifyRequest): FieldError[] {
   const { validationError } = request
   if (!validationError) return []
   // Fastify's type of it is any.
@@ -49,12 +49,12 @@ function schemaErrorsOf(request: FastifyRequest): FieldFault[] {
   // Fastify looks at the query only where the body is right.
   const check = request.getValidationFunction('querystring')
   const isQueryWrong = validationError.validationContext === 'body' && check && !check(request.query)
-  return faultsOf(isQueryWrong ? [...errors, ...(check.errors ?? [])] : errors)
+  return fieldErrorsOf(isQueryWrong ? [...errors, ...(check.errors ?? [])] : errors)
 }
 
 /** The fields that no error names: these are as the schema has them. */
-function validFieldsOf(body: unknown, errors: readonly FieldFault[]): Static<typeof NewJobBody> {
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) throw new InvalidRequest([...errors])
+function validFieldsOf(body: unknown, errors: readonly FieldError[]): Static<typeof NewJobBody> {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) throw invalidFields([...errors])
   if (errors.length === 0) return body
   const wrong = new Set(errors.map(({ path }) => path.split('/')[1]))
   return Object.fromEntries(Object.entries(body).filter(([name]) => !wrong.has(name)))

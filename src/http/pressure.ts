@@ -1,7 +1,7 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { getHeapSpaceStatistics } from 'node:v8'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { Overloaded } from '../problems.ts'
+import { problem } from '../problems.ts'
 import { createLineLimit } from '../jobs/log.ts'
 
 export type PressureLimits = {
@@ -48,7 +48,7 @@ export function registerPressure(app: FastifyInstance, limits: PressureLimits): 
     if (measured && isDue()) {
       request.log.warn(measured, 'the server is overloaded: requests are refused until it has recovered')
     }
-    done(measured && new Overloaded())
+    done(measured && problem('overloaded'))
   })
 }
 

@@ -1,7 +1,7 @@
 import rateLimit from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Counter } from '../jobs/ports/counter.ts'
-import { RateLimited } from '../problems.ts'
+import { type Problem, problem } from '../problems.ts'
 import { addressOf, isKnown, limitKeyOf } from './caller.ts'
 
 /** What a request counts as: `submit` starts work on a GPU, everything else is a `read`. */
@@ -68,7 +68,7 @@ export type ChargeAnswer = (request: FastifyRequest, reply: FastifyReply, bytes:
  * Counts a request of which no more is known than its address. Resolves with the refusal where there were too many;
  * where counting fails, with nothing: such a request is refused in any case.
  */
-export type AddressLimit = (address: string | undefined) => Promise<RateLimited | undefined>
+export type AddressLimit = (address: string | undefined) => Promise<Problem | undefined>
 
 /** What the limits of an application are checked with. */
 export type RateLimits = {
@@ -120,17 +120,20 @@ export function createRateLimits(app: FastifyInstance, limits: RequestLimits): R
 
 type Counted = Awaited<ReturnType<ReturnType<FastifyInstance['createRateLimit']>>>
 
-function refusalOf(counted: Counted, bucket: Bucket): RateLimited | undefined {
+function refusalOf(counted: Counted, bucket: Bucket): Problem | undefined {
   if (counted.isAllowed || !counted.isExceeded) return undefined
   const { max, ttlInSeconds } = counted
-  return new RateLimited(`This is more than ${max} ${PLURALS[bucket]} a minute.`, ttlInSeconds)
+  return rateLimited(`These are more than ${max} ${PLURALS[bucket]} a minute.`, ttlInSeconds)
 }
+
+const rateLimited = (reason: string, retryAfterSeconds: number): Problem =>
+  problem('rate_limited', { detail: `${reason} Try again in ${retryAfterSeconds} s.`, retryAfterSeconds })
 
 const PLURALS = { read: 'requests', submit: 'submits' } as const
 
 /** Failed authentications by address, so that credentials cannot be tried out by the million. Good ones are not its business. */
 export type FailureLimit = {
-  /** Counts a failure. Rejects with `RateLimited` (429) where its address has had `FAILURES_PER_MINUTE` already. */
+  /** Counts a failure. Rejects with `rate_limited` (429) where its address has had `FAILURES_PER_MINUTE` already. */
   count(request: FastifyRequest): Promise<void>
 }
 
@@ -144,7 +147,7 @@ export function createFailureLimit(app: FastifyInstance): FailureLimit {
     async count(request) {
       const counted = await count(request)
       if (counted.isAllowed || !counted.isExceeded) return
-      throw new RateLimited('Too many wrong credentials came from this address.', counted.ttlInSeconds)
+      throw rateLimited('Too many wrong credentials came from this address.', counted.ttlInSeconds)
     },
   }
 }

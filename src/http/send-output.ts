@@ -4,7 +4,7 @@ import { basename, dirname } from 'node:path'
 import type { Readable } from 'node:stream'
 import { send } from '@fastify/send'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { type AppError, OutputUnavailable, PreconditionFailed, RangeNotSatisfiable } from '../problems.ts'
+import { type Problem, problem } from '../problems.ts'
 import { FileStream, PIECE_BYTES } from './file-stream.ts'
 import type { Unsent } from './unsent.ts'
 
@@ -17,7 +17,7 @@ const OPTIONS = { cacheControl: false, contentType: false, index: false, dotfile
 /**
  * Sets status and headers for a file as the headers of the request ask for (RFC 9110 13 and 14: 200, 206, 304; 412 and
  * 416 are thrown) and gives what is to be sent. The file is released when the last byte has gone, or the reader.
- * Rejects with `Overloaded` where too much of earlier answers is unsent.
+ * Rejects with `overloaded` where too much of earlier answers is unsent.
  */
 export async function prepareFile(request: FastifyRequest, reply: FastifyReply, file: SentFile): Promise<Readable> {
   try {
@@ -66,7 +66,7 @@ async function openFile(
 }
 
 const gone = (cause: unknown): never => {
-  throw new OutputUnavailable('The file is not there any more.', { cause })
+  throw problem('output_unavailable', { detail: 'The file is not there any more.', cause })
 }
 
 type Asked = {
@@ -111,8 +111,8 @@ const strongOf = (tags: string) =>
 /** A file that is sent never changes, and has the same time on every server: its tag is as good as a digest. */
 const strong = (tag: string) => tag.replace(/^W\//, '')
 
-function refusalOf(status: number): AppError {
-  if (status === 416) return new RangeNotSatisfiable()
-  if (status === 412) return new PreconditionFailed()
-  return new OutputUnavailable('The file is not there any more.')
+function refusalOf(status: number): Problem {
+  if (status === 416) return problem('range_not_satisfiable')
+  if (status === 412) return problem('precondition_failed')
+  return problem('output_unavailable', { detail: 'The file is not there any more.' })
 }

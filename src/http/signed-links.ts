@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import { JobNotFound, LinkInvalid } from '../problems.ts'
+import { isProblem, problem } from '../problems.ts'
 import type { Caller } from '../jobs/caller.ts'
 import type { Job } from '../jobs/job.ts'
 import { type LinkPurpose, type LinkQuery, type LinkSigner, linkSubjectOf } from '../jobs/links.ts'
@@ -31,7 +31,7 @@ export type LinkParts = { readonly links: LinkSigner; readonly service: Pick<Job
 export type Linked = { readonly id: string; readonly purpose: LinkPurpose }
 
 /**
- * The job of which a link permits to read something. Rejects with `LinkInvalid` (403), also where there is no such job: a
+ * The job of which a link permits to read something. Rejects with `link_invalid` (403), also where there is no such job: a
  * made-up link must not tell which jobs there are.
  */
 export async function jobOfLink(
@@ -40,9 +40,9 @@ export async function jobOfLink(
   { links, service }: LinkParts,
 ): Promise<Job> {
   const job = await service.get(id, LINK_HOLDER).catch((error: unknown) => {
-    if (error instanceof JobNotFound) throw new LinkInvalid()
+    if (isProblem(error, 'job_not_found')) throw problem('link_invalid')
     throw error
   })
-  if (!links.verify(purpose, linkSubjectOf(job), query)) throw new LinkInvalid()
+  if (!links.verify(purpose, linkSubjectOf(job), query)) throw problem('link_invalid')
   return job
 }

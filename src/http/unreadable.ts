@@ -1,13 +1,13 @@
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
-import type { AppError } from '../problems.ts'
+import type { Problem } from '../problems.ts'
 import type { Observe } from '../jobs/ports/metrics.ts'
 import { failBody } from './arrival.ts'
 import { SAFE_HEADERS } from './browsers.ts'
 import { abandonInput, closeAfterAnswers, isAnswered, pendingAnswer } from './closing.ts'
 import { countUnreadable } from './metrics.ts'
-import { PROBLEM_TYPE, problemOf, unreadableError } from './problems.ts'
+import { documentOf, PROBLEM_TYPE, unreadableError } from './problems.ts'
 import type { AddressLimit } from './rate-limits.ts'
 
 /** Node's code for a client that closes its side in the middle of a request. */
@@ -24,28 +24,28 @@ export function answerUnreadable(app: FastifyInstance, { observe, countAddress }
   app.server.removeAllListeners('clientError')
   app.server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
     if (error.code === 'ECONNRESET' || socket.destroyed || abandonInput(socket)) return
-    const [pending, problem] = [pendingAnswer(socket), unreadableError(error.code)]
+    const [pending, unreadable] = [pendingAnswer(socket), unreadableError(error.code)]
     if (pending && (pending.headersSent || error.code !== CUT_OFF)) {
       // What is wrong is the body of a request that has been let in, or what comes behind it.
-      failBody(pending.req, problem)
+      failBody(pending.req, unreadable)
       closeAfterAnswers(socket)
     } else if (isAnswered(socket)) socket.destroySoon()
     // A request that is cut off before its answer is counted by itself, and a connection that brought nothing is none.
-    else if (pending || socket.bytesRead === 0) answerOn(socket, problem)
-    else void refuse(socket, problem)
+    else if (pending || socket.bytesRead === 0) answerOn(socket, unreadable)
+    else void refuse(socket, unreadable)
   })
 
-  const refuse = async (socket: Socket, error: AppError) => {
-    const answered: AppError = (await countAddress(socket.remoteAddress)) ?? error
+  const refuse = async (socket: Socket, error: Problem) => {
+    const answered: Problem = (await countAddress(socket.remoteAddress)) ?? error
     countUnreadable(observe, { method: '' }, answered.status)
     answerOn(socket, answered)
   }
 }
 
 /** Writes a whole answer straight on the connection, and closes that. */
-function answerOn(socket: Socket, error: AppError): void {
+function answerOn(socket: Socket, error: Problem): void {
   const { status, retryAfterSeconds } = error
-  const body = JSON.stringify(problemOf(error))
+  const body = JSON.stringify(documentOf(error))
   const headers = {
     ...{ 'content-type': PROBLEM_TYPE, 'content-length': Buffer.byteLength(body) },
     ...SAFE_HEADERS,

@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { Overloaded } from '../problems.ts'
+import { problem } from '../problems.ts'
 import { createShares, type ShareLimits, type Shares } from '../lib/shares.ts'
 import { limitKeyOf } from './caller.ts'
 import { FileStream } from './file-stream.ts'
@@ -62,7 +62,9 @@ export function limitUnsent(app: FastifyInstance, { unsentBytes, whenOver }: Uns
     count,
     refusal(request) {
       const isFull = sharesOf(request).isFull(() => keyOf(request))
-      return isFull && !request.routeOptions.config.alwaysAnswered ? new Overloaded(OVER_SHARE) : undefined
+      return isFull && !request.routeOptions.config.alwaysAnswered
+        ? problem('overloaded', { detail: OVER_SHARE })
+        : undefined
     },
   }
 }

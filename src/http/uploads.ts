@@ -1,6 +1,6 @@
 import multipart from '@fastify/multipart'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { AppError, type FieldFault, InvalidMultipart, Overloaded, UploadTooLarge } from '../problems.ts'
+import { type FieldError, isProblem, problem } from '../problems.ts'
 import type { Upload, Uploads } from '../jobs/ports/uploads.ts'
 import { createFairSemaphore } from '../lib/fair-semaphore.ts'
 import { expectProgress } from './arrival.ts'
@@ -12,7 +12,7 @@ declare module 'fastify' {
     /** Files that came with the request and are of no job yet; who takes them sets it to null. */
     upload: Upload | null
     /** What is wrong with the parts of a form; null: the request is none. */
-    formErrors: readonly FieldFault[] | null
+    formErrors: readonly FieldError[] | null
   }
 }
 
@@ -58,14 +58,18 @@ export async function registerUploads(app: FastifyInstance, { uploads, limits }:
     if (release) return release
     // A caller that has its share already makes nobody hurry.
     if (places.isFull) contendedUntil = performance.now() + CONTENDED_MS
-    throw new Overloaded('Too many uploads are being received.')
+    throw problem('overloaded', { detail: 'Too many uploads are being received.' })
   }
 
   const take = async (request: FastifyRequest) => {
     try {
       const { 'content-length': bytes = 0, 'content-type': type = '' } = request.headers
-      if (Number(bytes) > maxUploadBytes + OVERHEAD_BYTES) throw new UploadTooLarge(maxUploadBytes)
-      if (!HAS_BOUNDARY.test(type)) throw new InvalidMultipart(NO_BOUNDARY)
+      if (Number(bytes) > maxUploadBytes + OVERHEAD_BYTES) {
+        throw problem('body_too_large', {
+          detail: `The files of one request may have ${maxUploadBytes} bytes in total.`,
+        })
+      }
+      if (!HAS_BOUNDARY.test(type)) throw problem('invalid_multipart', { detail: NO_BOUNDARY })
       const release = acquirePlace(request)
       expectProgress(request.raw, { maxBytes: maxUploadBytes + OVERHEAD_BYTES, isContended })
       await receive(request, { uploads, maxFieldBytes: bodyLimitBytes }).finally(release)
@@ -105,7 +109,7 @@ async function receive(request: FastifyRequest, { uploads, maxFieldBytes }: Rece
 
 /** Of errors of the parser only what a caller can mend is of interest; those of the disk are not its business. */
 function refusalOf(error: unknown): unknown {
-  if (error instanceof AppError) return error
+  if (isProblem(error)) return error
   const isSystem = error instanceof Error && 'errno' in error
-  return isSystem ? error : new InvalidMultipart(undefined, { cause: error })
+  return isSystem ? error : problem('invalid_multipart', { cause: error })
 }

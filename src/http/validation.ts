@@ -1,6 +1,6 @@
 import { Ajv, type AnySchemaObject, type ErrorObject, type KeywordDefinition } from 'ajv'
 import type { FastifySchemaCompiler } from 'fastify'
-import type { FieldFault } from '../problems.ts'
+import type { FieldError } from '../problems.ts'
 
 const shared = {
   ...{ allErrors: true, removeAdditional: false, strict: false },
@@ -48,14 +48,20 @@ type SchemaError = Pick<ErrorObject, 'instancePath' | 'keyword' | 'message' | 'p
   params: Record<string, unknown>
 }
 
-/** Ajv's errors as faults that each name the field as a caller would, one a field. */
-export function faultsOf(errors: readonly SchemaError[]): FieldFault[] {
+/** Ajv's errors with the names of fields that a client knows, one a field. */
+export function fieldErrorsOf(errors: readonly SchemaError[]): FieldError[] {
   // A union, or a rule on names, reports itself after what broke it; that says it better.
-  const faults = errors.filter(({ keyword }) => keyword !== 'anyOf' && keyword !== 'propertyNames').map(faultOf)
-  return [...new Map(faults.map((fault) => [fault.path, fault])).values()]
+  const found = errors.filter(({ keyword }) => keyword !== 'anyOf' && keyword !== 'propertyNames').map(fieldErrorOf)
+  return [...new Map(found.map((error) => [error.path, error])).values()]
 }
 
-function faultOf({ instancePath, keyword, params, propertyName, message = 'is not valid' }: SchemaError): FieldFault {
+function fieldErrorOf({
+  instancePath,
+  keyword,
+  params,
+  propertyName,
+  message = 'is not valid',
+}: SchemaError): FieldError {
   if (propertyName !== undefined) {
     return { path: `${instancePath}${pointerTo(propertyName)}`, message: 'a key has 1 to 64 characters' }
   }

@@ -1,5 +1,5 @@
 import type { FastifyReply } from 'fastify'
-import { Unauthorized } from '../problems.ts'
+import { isProblem } from '../problems.ts'
 import type { Job } from '../jobs/job.ts'
 import { untilEnded } from '../jobs/long-poll.ts'
 import type { Watches } from '../jobs/subscriptions.ts'
@@ -28,7 +28,7 @@ export type Hold = (job: Job, seconds: number, reply: FastifyReply) => Promise<J
 
 /**
  * Makes what holds answers back: until the client leaves, or the server shuts down. Beyond the number of long polls that
- * a caller may have, nothing waits. Rejects with `Unauthorized` where the credential is taken back meanwhile.
+ * a caller may have, nothing waits. Rejects with `unauthorized` where the credential is taken back meanwhile.
  */
 export function createHold(held: HeldAnswers, watches: Watches): Hold {
   return async (job, seconds, reply) => {
@@ -37,7 +37,7 @@ export function createHold(held: HeldAnswers, watches: Watches): Hold {
     const from = performance.now()
     try {
       const latest = await untilEnded(watches, job, { timeoutMs: seconds * 1000, signal })
-      if (signal.reason instanceof Unauthorized) throw signal.reason
+      if (isProblem(signal.reason, 'unauthorized')) throw signal.reason
       return latest
     } finally {
       reply.request.heldMs += performance.now() - from

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { StoreUnavailable } from '../problems.ts'
+import { isProblem } from '../problems.ts'
 import type { JobStore } from './ports/store.ts'
 import type { Job } from './job.ts'
 
@@ -13,7 +13,7 @@ export type Write = { readonly store: Pick<JobStore, 'get'>; readonly job: Job; 
 /** Rejects as `write` does. Where that leaves open whether `job` was written, the follow-up waits for the store to show it. */
 export async function writeWithFollowUp(pending: Write, write: () => Promise<boolean>): Promise<boolean> {
   const isWritten = await write().catch((error: unknown) => {
-    if (error instanceof StoreUnavailable && error.isUncertain) void resolveAmbiguity(pending)
+    if (isProblem(error, 'store_unavailable') && error.isAmbiguousWrite) void resolveAmbiguity(pending)
     throw error
   })
   if (isWritten) await pending.followUp()

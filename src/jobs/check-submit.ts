@@ -1,5 +1,5 @@
 import type { Backend } from './ports/backend.ts'
-import { type FieldFault, InvalidRequest, WebhooksNotConfigured } from '../problems.ts'
+import { type FieldError, invalidFields, problem } from '../problems.ts'
 import { checkInput } from './input.ts'
 import type { JobInput } from './job.ts'
 import { checkWebhook, type WebhookWish } from './webhooks/options.ts'
@@ -9,7 +9,7 @@ import type { Webhooks } from './webhooks/outbox.ts'
 export type SubmitFields = WebhookWish & {
   readonly input: JobInput
   /** Errors found before the core saw the submit: fields of the wrong type, unknown ones. Those are not in the input. */
-  readonly fieldErrors?: readonly FieldFault[]
+  readonly fieldErrors?: readonly FieldError[]
   /** Whether it came as a form, in which files can come along. */
   readonly isForm?: boolean
 }
@@ -21,7 +21,7 @@ export type SubmitChecks = {
 
 /**
  * Refuses a submit with everything that is wrong with it, so that its caller can mend all in one go: one entry a field.
- * Throws `InvalidRequest` (`invalid_request`; `url_not_allowed` where nothing but URLs is wrong) or `WebhooksNotConfigured`.
+ * Throws `invalid_request` (`invalid_request`; `url_not_allowed` where nothing but URLs is wrong) or `webhooks_not_configured`.
  */
 export function checkSubmit(fields: SubmitFields, callerId: string, { backend, webhooks }: SubmitChecks): void {
   const { input, webhookUrl, fieldErrors = [], isForm = false } = fields
@@ -38,17 +38,17 @@ export function checkSubmit(fields: SubmitFields, callerId: string, { backend, w
   const isUnsigned = webhookUrl !== undefined && webhooks.secretsOf(callerId).length === 0
   if (ofForm.length === 0 && ofAdapters.length === 0 && !isUnsigned) return
 
-  const unsigned = new WebhooksNotConfigured(400)
-  const errors = mergeByField([...ofForm, ...(isUnsigned ? (unsigned.faults ?? []) : [])], ofAdapters)
-  if (ofForm.length > 0 || !ofAdapters.every(isOfUrl)) throw new InvalidRequest(errors)
-  if (!isUnsigned) throw new InvalidRequest(errors, 'url_not_allowed')
-  throw errors.length > 1 ? new InvalidRequest(errors) : unsigned
+  const unsigned = problem('webhooks_not_configured', { status: 400 })
+  const errors = mergeByField([...ofForm, ...(isUnsigned ? (unsigned.errors ?? []) : [])], ofAdapters)
+  if (ofForm.length > 0 || !ofAdapters.every(isOfUrl)) throw invalidFields(errors)
+  if (!isUnsigned) throw invalidFields(errors, 'url_not_allowed')
+  throw errors.length > 1 ? invalidFields(errors) : unsigned
 }
 
-const isOfUrl = ({ path }: FieldFault) => path.endsWith('_url')
+const isOfUrl = ({ path }: FieldError) => path.endsWith('_url')
 
 /** One entry a field. `ofAdapters` says nothing of a field that is wrong anyway. */
-function mergeByField(errors: readonly FieldFault[], ofAdapters: readonly FieldFault[]): FieldFault[] {
+function mergeByField(errors: readonly FieldError[], ofAdapters: readonly FieldError[]): FieldError[] {
   const messages = new Map<string, string[]>()
   for (const { path, message } of errors) messages.set(path, [...(messages.get(path) ?? []), message])
   for (const { path, message } of ofAdapters) if (!messages.has(path)) messages.set(path, [message])

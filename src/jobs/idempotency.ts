@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto'
-import { InvalidRequest } from '../problems.ts'
+import { invalidFields } from '../problems.ts'
 import { FILE_KINDS, type Job, type JobInput, namedInputOf } from './job.ts'
 
 /**
  * Reads an `Idempotency-Key` header (IETF draft-ietf-httpapi-idempotency-key-header): a string in quotes, as the draft
- * has it, or bare, as most clients send it. 1 to 255 visible ASCII characters, else `InvalidRequest`.
+ * has it, or bare, as most clients send it. 1 to 255 visible ASCII characters, else `invalid_request`.
  */
 export function parseIdempotencyKey(header: string): string {
   const quoted = /^"((?:[^"\\]|\\["\\])*)"$/.exec(header)?.[1]
@@ -12,7 +12,7 @@ export function parseIdempotencyKey(header: string): string {
   const isBareQuote = quoted === undefined && key.includes('"')
   if (/^[\x21-\x7e]{1,255}$/.test(key) && !isBareQuote) return key
   const message = 'must be 1 to 255 visible ASCII characters, bare or in double quotes'
-  throw new InvalidRequest([{ path: '/Idempotency-Key', message }], 'invalid_idempotency_key')
+  throw invalidFields([{ path: '/Idempotency-Key', message }], 'invalid_idempotency_key')
 }
 
 type Asked = Pick<Job, 'input' | 'version' | 'metadata' | 'timeoutSeconds' | 'runTimeoutSeconds' | 'webhook'>

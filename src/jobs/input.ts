@@ -1,4 +1,4 @@
-import type { FieldFault } from '../problems.ts'
+import type { FieldError } from '../problems.ts'
 import { urlFormFault } from '../net/url-rule.ts'
 import { FILE_KINDS, type JobInput, type NamedInput } from './job.ts'
 
@@ -12,13 +12,13 @@ export const SPEECHES_WITH_FILES = [...SPEECHES, 'audio'] as const
 /** What is known of a submit beside its input. */
 export type InputContext = {
   /** Errors found before. A field that one names was given, and is not in the input. */
-  readonly found?: readonly FieldFault[]
+  readonly found?: readonly FieldError[]
   /** Whether the client could have sent files: it is told of what it can do. */
   readonly canHaveFiles?: boolean
 }
 
 /** What is wrong with an input's form, on any backend; each error names its field. Touches neither network nor disk. */
-export function checkInput(input: JobInput, { found = [], canHaveFiles = false }: InputContext = {}): FieldFault[] {
+export function checkInput(input: JobInput, { found = [], canHaveFiles = false }: InputContext = {}): FieldError[] {
   const withFiles = canHaveFiles || FILE_KINDS.some((kind) => input[kind] !== undefined)
   const isGiven = (field: keyof JobInput) =>
     input[field] !== undefined || found.some(({ path }) => path === `/${field}`)
@@ -30,7 +30,7 @@ export function checkInput(input: JobInput, { found = [], canHaveFiles = false }
   ]
 }
 
-function exactlyOne(fields: readonly (keyof JobInput)[], isGiven: (field: keyof JobInput) => boolean): FieldFault[] {
+function exactlyOne(fields: readonly (keyof JobInput)[], isGiven: (field: keyof JobInput) => boolean): FieldError[] {
   const given = fields.filter(isGiven)
   if (given.length === 1) return []
   const rule = `exactly one of ${fields.join(', ')} is required`

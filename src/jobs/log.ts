@@ -1,4 +1,4 @@
-import { StoreUnavailable } from '../problems.ts'
+import { isProblem } from '../problems.ts'
 
 type Write = (fields: object, message: string) => void
 
@@ -35,4 +35,4 @@ export function reasonOf(error: unknown): string {
 
 /** What a line says of an error: of a store that is unavailable, which everything meets alike, only why it is. */
 export const errorFieldsOf = (error: unknown): object =>
-  error instanceof StoreUnavailable ? { event: 'store_unavailable', reason: reasonOf(error) } : { err: error }
+  isProblem(error, 'store_unavailable') ? { event: 'store_unavailable', reason: reasonOf(error) } : { err: error }

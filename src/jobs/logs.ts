@@ -1,5 +1,5 @@
 import type { Backend } from './ports/backend.ts'
-import { AppError, AttemptNotFound, LogsUnavailable } from '../problems.ts'
+import { isProblem, problem } from '../problems.ts'
 import type { EventBus } from './ports/changes.ts'
 import { type Attempt, currentAttempt, type Job } from './job.ts'
 
@@ -17,14 +17,17 @@ export type LogParts = {
 export type LogWish = { readonly job: Job; readonly attempt?: number | undefined }
 
 /**
- * What an attempt printed and, while it runs, prints; nothing of one without a call. Throws `AttemptNotFound` and
- * `LogsUnavailable`. What is read throws the latter too, and soon after `signal` aborts.
+ * What an attempt printed and, while it runs, prints; nothing of one without a call. Throws `attempt_not_found` and
+ * `logs_unavailable`. What is read throws the latter too, and soon after `signal` aborts.
  */
 export function openLogs(wish: LogWish, parts: LogParts, signal: AbortSignal): AsyncIterable<string> {
   const { job } = wish
   const attempt = attemptOf(wish)
   if (job.backend !== parts.backend.name) {
-    throw new LogsUnavailable(409, `The job belongs to the backend '${job.backend}', which this server does not use.`)
+    throw problem('logs_unavailable', {
+      status: 409,
+      detail: `The job belongs to the backend '${job.backend}', which this server does not use.`,
+    })
   }
   return attempt.finishedAt === undefined
     ? following({ job, attempt }, parts, signal)
@@ -34,7 +37,7 @@ export function openLogs(wish: LogWish, parts: LogParts, signal: AbortSignal): A
 function attemptOf({ job, attempt: wanted }: LogWish): Attempt {
   if (wanted === undefined) return currentAttempt(job)
   const found = job.attempts.find(({ attempt }) => attempt === wanted)
-  if (!found) throw new AttemptNotFound(wanted)
+  if (!found) throw problem('attempt_not_found', { detail: `The job has no attempt ${wanted}.` })
   return found
 }
 
@@ -47,8 +50,8 @@ async function* read({ job, attempt }: Reading, { backend }: LogParts, signal: A
     yield* backend.logs({ callId, startedAt, ...(finishedAt !== undefined && { finishedAt }) }, signal)
   } catch (error) {
     signal.throwIfAborted()
-    if (error instanceof AppError) throw error
-    throw new LogsUnavailable(502, 'The backend did not give the log.', { cause: error })
+    if (isProblem(error)) throw error
+    throw problem('logs_unavailable', { cause: error })
   }
 }
 

@@ -1,4 +1,4 @@
-import { JobNotFound } from '../problems.ts'
+import { problem } from '../problems.ts'
 import { isFinished, type Job } from './job.ts'
 import type { Watches } from './subscriptions.ts'
 
@@ -7,7 +7,7 @@ export type Patience = { readonly timeoutMs: number; readonly signal: AbortSigna
 
 /**
  * The job once it has ended; as far as it is known, when `timeoutMs` have passed or `signal` aborts. `known` is the job
- * as just read: an end that came since then is not missed. Rejects with `JobNotFound` where the job has been removed.
+ * as just read: an end that came since then is not missed. Rejects with `job_not_found` where the job has been removed.
  */
 export async function untilEnded(watches: Watches, known: Job, { timeoutMs, signal }: Patience): Promise<Job> {
   if (isFinished(known) || timeoutMs === 0 || signal.aborted) return known
@@ -24,6 +24,6 @@ export async function untilEnded(watches: Watches, known: Job, { timeoutMs, sign
   stop()
   clearTimeout(timer)
   signal.removeEventListener('abort', giveUp)
-  if (!job) throw new JobNotFound()
+  if (!job) throw problem('job_not_found')
   return job
 }

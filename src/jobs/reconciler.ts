@@ -1,5 +1,5 @@
 import type { Artifacts } from './ports/outputs.ts'
-import { StoreUnavailable } from '../problems.ts'
+import { isProblem } from '../problems.ts'
 import type { EventBus } from './ports/changes.ts'
 import type { Uploads } from './ports/uploads.ts'
 import type { JobQueue, QueueEntry } from './ports/queue.ts'
@@ -71,7 +71,7 @@ export function createReconciler(dependencies: ReconcilerDependencies): Reconcil
 
   /** A store that is unavailable fails every pass, one a second, in the same way. */
   const warn = (error: unknown, fields: object, message: string) => {
-    const write = error instanceof StoreUnavailable ? warnRarely : log.warn.bind(log)
+    const write = isProblem(error, 'store_unavailable') ? warnRarely : log.warn.bind(log)
     write({ ...fields, ...errorFieldsOf(error) }, message)
   }
 

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Backend, Outcome, Spawned } from './ports/backend.ts'
-import { InputNotFound, JobNotFound } from '../problems.ts'
+import { isProblem } from '../problems.ts'
 import type { Uploads } from './ports/uploads.ts'
 import type { RunEntry } from './ports/queue.ts'
 import type { JobStore } from './ports/store.ts'
@@ -64,7 +64,7 @@ export function createRunner(dependencies: RunnerDependencies): RunEntry {
         run.job = transitioned.job
         return transitioned
       } catch (error) {
-        if (error instanceof JobNotFound) break
+        if (isProblem(error, 'job_not_found')) break
         reportUnrecorded(run.job, event, { error, isLast: run.signal.aborted })
         if (run.signal.aborted) throw error
       }
@@ -102,7 +102,7 @@ export function createRunner(dependencies: RunnerDependencies): RunEntry {
     const files: Record<string, { path: string; url: string }> = {}
     for (const kind of FILE_KINDS.filter((candidate) => job.input[candidate])) {
       const path = await uploads.locate(job.id, kind).catch((error: unknown) => {
-        if (!(error instanceof InputNotFound)) throw error
+        if (!isProblem(error, 'input_not_found')) throw error
       })
       if (path === undefined) {
         return { kind: 'rejected', code: 'input_unavailable', error: `${kind}: the file is not there any more` }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Artifacts } from './ports/outputs.ts'
 import type { Backend } from './ports/backend.ts'
-import { IdempotencyConflict, JobConflict, JobNotFound, RetryLimitReached, StoreUnavailable } from '../problems.ts'
+import { isProblem, type Problem, problem } from '../problems.ts'
 import type { EventBus } from './ports/changes.ts'
 import type { Upload, Uploads } from './ports/uploads.ts'
 import type { JobQueue, Position } from './ports/queue.ts'
@@ -62,23 +62,23 @@ export type ServiceDependencies = Transitions & {
 export type JobService = {
   /**
    * Keeps a new job and queues it, or answers with the job that its idempotency key has made already. Rejects with
-   * `InvalidRequest` naming each faulty field, `WebhooksNotConfigured`, `IdempotencyConflict` (same key, another
-   * request), `QueueFull`, or `ConcurrencyLimitReached`.
+   * `invalid_request` naming each faulty field, `webhooks_not_configured`, `idempotency_key_reused` (same key, another
+   * request), `queue_full`, or `concurrency_limit_reached`.
    */
   submit(request: NewJob, caller: Caller): Promise<Submitted>
   /** One page, newest first, with the position of its last job where more follow. */
   list(query: ListQuery): Promise<JobPage>
-  /** Forgets a job that has ended; a `JobConflict` where it has not, or while its call is still being stopped. */
+  /** Forgets a job that has ended; `job_not_finished` where it has not, or while its call is still being stopped. */
   remove(id: string, caller: Caller): Promise<void>
-  /** Rejects with `JobNotFound`, also for another caller's job. */
+  /** Rejects with `job_not_found`, also for another caller's job. */
   get(id: string, caller: Caller): Promise<Job>
-  /** The job if it succeeded; else a `JobConflict` that says why there is no result. */
+  /** The job if it succeeded; else `job_failed`, `job_canceled` or `job_not_finished`. */
   result(id: string, caller: Caller): Promise<Job & { outputPath: string }>
-  /** Ends a job now; its call is stopped in the background. Canceling twice is fine; another end is a `JobConflict`. */
+  /** Ends a job now; its call is stopped in the background. Canceling twice is fine; another end is `job_finished`. */
   cancel(id: string, caller: Caller): Promise<Job>
   /**
-   * Starts a failed or canceled job over: same id, next attempt. Rejects with `JobConflict` in any other state, with
-   * `RetryLimitReached`, and at the limits of a submit as that does.
+   * Starts a failed or canceled job over: same id, next attempt. Rejects with `job_finished` or `job_not_finished` in any other state, with
+   * `retry_limit_reached`, and at the limits of a submit as that does.
    */
   retry(id: string, caller: Caller): Promise<Job>
   /** The job's place among those held back, from 1; undefined where it is not held back. */
@@ -97,7 +97,7 @@ export function createService(dependencies: ServiceDependencies): JobService {
 
   const get = async (id: string, caller?: Caller): Promise<Job> => {
     const job = isJobId(id) ? await store.get(id) : undefined
-    if (!job || (caller && !maySee(caller, job))) throw new JobNotFound()
+    if (!job || (caller && !maySee(caller, job))) throw problem('job_not_found')
     return job
   }
 
@@ -136,14 +136,18 @@ export function createService(dependencies: ServiceDependencies): JobService {
     async retry(id, caller) {
       const { accepted, job } = await transition(await get(id, caller), { type: 'retried', maxRetries })
       if (accepted) return job
-      if (job.status === 'succeeded') throw new JobConflict('job_finished', NOTHING_TO_RETRY)
-      if (isFinished(job)) throw new RetryLimitReached(maxRetries)
-      throw new JobConflict('job_not_finished', `The job is ${job.status}; only one that has ended is retried.`)
+      if (job.status === 'succeeded') throw problem('job_finished', { detail: NOTHING_TO_RETRY })
+      if (isFinished(job)) {
+        throw problem('retry_limit_reached', {
+          detail: `The job has been retried ${maxRetries} times, as often as a job may be. Submit a new one.`,
+        })
+      }
+      throw problem('job_not_finished', { detail: `The job is ${job.status}; only one that has ended is retried.` })
     },
     async submit(request, caller) {
       const submitted = await submit(request, caller).catch(async (error: unknown) => {
         // A job whose insert went unanswered may be there, and needs its files; where it is not, the sweep takes them.
-        const mayBeThere = error instanceof StoreUnavailable && error.isUncertain
+        const mayBeThere = isProblem(error, 'store_unavailable') && error.isAmbiguousWrite
         if (!mayBeThere) await request.upload?.discard()
         throw error
       })
@@ -158,8 +162,9 @@ export function createService(dependencies: ServiceDependencies): JobService {
     async remove(id, caller) {
       for (;;) {
         const job = await get(id, caller)
-        if (!isFinished(job)) throw new JobConflict('job_not_finished', `The job is ${job.status}; cancel it first.`)
-        if (owesStop(job)) throw new JobConflict('job_not_finished', 'The call of the job is still being stopped.')
+        if (!isFinished(job))
+          throw problem('job_not_finished', { detail: `The job is ${job.status}; cancel it first.` })
+        if (owesStop(job)) throw problem('job_not_finished', { detail: 'The call of the job is still being stopped.' })
         if (await store.remove(id, job.revision)) return forget(job)
       }
     },
@@ -174,7 +179,7 @@ export function createService(dependencies: ServiceDependencies): JobService {
     async cancel(id, caller) {
       const { accepted, job } = await transition(await get(id, caller), { type: 'canceled' })
       if (accepted || job.status === 'canceled') return job
-      throw new JobConflict('job_finished', `The job has already ${job.status}.`)
+      throw problem('job_finished', { detail: `The job has already ${job.status}.` })
     },
   }
 }
@@ -182,17 +187,17 @@ export function createService(dependencies: ServiceDependencies): JobService {
 const NOTHING_TO_RETRY = 'The job has succeeded; there is nothing to retry.'
 const FILES_STAY = 'files of a job that was removed are still there'
 
-function noResult(job: Job): JobConflict {
+function noResult(job: Job): Problem {
   if (job.status === 'failed') {
-    return new JobConflict('job_failed', `The job failed (${job.errorCode ?? 'unknown'}): ${job.error ?? ''}`)
+    return problem('job_failed', { detail: `The job failed (${job.errorCode ?? 'unknown'}): ${job.error ?? ''}` })
   }
-  if (job.status === 'canceled') return new JobConflict('job_canceled', 'The job was canceled.')
-  return new JobConflict('job_not_finished', `The job is ${job.status}; it has no result yet.`)
+  if (job.status === 'canceled') return problem('job_canceled')
+  return problem('job_not_finished', { detail: `The job is ${job.status}; it has no result yet.` })
 }
 
 /** The same key with another request is a mistake of the caller's, and no job of either. */
 function replay(existing: Job, asked: Job): Submitted {
-  if (existing.fingerprint !== asked.fingerprint) throw new IdempotencyConflict()
+  if (existing.fingerprint !== asked.fingerprint) throw problem('idempotency_key_reused')
   return { job: existing, replayed: true }
 }
 

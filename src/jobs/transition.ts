@@ -1,4 +1,4 @@
-import { ConcurrencyLimitReached, JobNotFound, QueueFull } from '../problems.ts'
+import { problem } from '../problems.ts'
 import type { JobStore } from './ports/store.ts'
 import { writeWithFollowUp } from './ambiguous-writes.ts'
 import type { JobChange } from './change-subscribers.ts'
@@ -24,13 +24,13 @@ export type Transitioned = { readonly accepted: boolean; readonly job: Job }
 /** The only writer of jobs: each change is written once, by compare-and-set, and published after that. */
 export type Transitions = {
   /**
-   * Writes a new job, or gives back the one that its idempotency key has made already. Rejects with `QueueFull` or
-   * `ConcurrencyLimitReached`.
+   * Writes a new job, or gives back the one that its idempotency key has made already. Rejects with `queue_full` or
+   * `concurrency_limit_reached`.
    */
   insert(job: Job): Promise<Job>
   /**
    * Applies an event to a job that was read before, however long ago: the job is read again only where that copy is
-   * stale or refuses the event. Rejects with `JobNotFound` where it has been removed; a retry also at the limits of a
+   * stale or refuses the event. Rejects with `job_not_found` where it has been removed; a retry also at the limits of a
    * submit.
    */
   transition(job: Job, event: JobEvent): Promise<Transitioned>
@@ -41,8 +41,12 @@ export function createTransitions(dependencies: TransitionDependencies): Transit
   const limits = { maxSubmitted: maxQueuedJobs, maxActiveOfCaller }
 
   const refuseBeyondLimits = (result: string) => {
-    if (result === 'full') throw new QueueFull()
-    if (result === 'caller-full') throw new ConcurrencyLimitReached(maxActiveOfCaller ?? 0)
+    if (result === 'full') throw problem('queue_full')
+    if (result === 'caller-full') {
+      throw problem('concurrency_limit_reached', {
+        detail: `You have ${maxActiveOfCaller ?? 0} unfinished jobs, as many as one caller may have. Wait for one to finish.`,
+      })
+    }
   }
 
   /** A retry adds an unfinished job, so that the limits of a submit apply; it has no delivery. */
@@ -80,7 +84,7 @@ export function createTransitions(dependencies: TransitionDependencies): Transit
         if (written) return { accepted: true, job: written }
         if (!applied.accepted && isFresh) return { accepted: false, job }
         const stored = await store.get(job.id)
-        if (!stored) throw new JobNotFound()
+        if (!stored) throw problem('job_not_found')
         job = stored
       }
     },

@@ -1,5 +1,5 @@
 import ipaddr from 'ipaddr.js'
-import type { FieldFault } from '../problems.ts'
+import type { FieldError } from '../problems.ts'
 
 /** IPv6 addresses that are routed on the internet (RFC 4291); all else is local, embeds an IPv4 address or is unassigned. */
 const GLOBAL_UNICAST = ipaddr.IPv6.parse('2000::')
@@ -82,7 +82,7 @@ const URL_FIELDS = ['video_url', 'image_url', 'audio_url'] as const
 export function inputUrlFaults(
   urls: Readonly<Partial<Record<(typeof URL_FIELDS)[number], string | undefined>>>,
   rule: UrlRule,
-): FieldFault[] {
+): FieldError[] {
   return URL_FIELDS.flatMap((field) => {
     const url = urls[field]
     const message = url === undefined ? undefined : urlAddressFault(url, rule)

@@ -15,7 +15,7 @@ export type Topic = (typeof TOPICS)[number]
 
 /** Messages between the replicas that share a Redis and a prefix: each hears all, its own ones too. Nothing is kept. */
 export type Channels = {
-  /** Resolves once Redis has the message. Rejects with `StoreUnavailable`: perhaps nobody hears it. */
+  /** Resolves once Redis has the message. Rejects with `store_unavailable`: perhaps nobody hears it. */
   publish(topic: Topic, message: string): Promise<void>
   /** Hears what is published from now on, until the returned function is called. What a listener throws is logged. */
   listen(topic: Topic, listener: (message: string) => void): () => void

@@ -1,5 +1,5 @@
 import { Redis, type RedisOptions } from 'ioredis'
-import { StoreUnavailable } from '../problems.ts'
+import { problem } from '../problems.ts'
 import { createLineLimit, type Log } from '../jobs/log.ts'
 
 /** Longest a command waits for a connection, and then for its answer, in ms each: a request is answered 503 then. */
@@ -22,7 +22,7 @@ export type RedisSettings = {
 /**
  * A connection for commands that somebody waits for. What is asked while it is down waits for it at most
  * `COMMAND_TIMEOUT_MS`; a command whose answer is lost rejects, and is never sent again by itself: it may have been
- * carried out. Every rejection that is Redis's absence is a `StoreUnavailable` (see `unlessAway`).
+ * carried out. Every rejection that is Redis's absence is a `store_unavailable` (see `unlessAway`).
  */
 export function connectRedis(settings: RedisSettings): Redis {
   return open(settings, {
@@ -145,7 +145,7 @@ const isReply = (error: unknown): error is Error => error instanceof Error && er
  */
 const PASSING = /(^|: -)(LOADING|OOM|READONLY|MISCONF|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|NOREPLICAS|EXECABORT)\b/
 
-/** Runs a command on a connection; Redis's absence becomes a `StoreUnavailable`, mistakes stay what they are. */
+/** Runs a command on a connection; Redis's absence becomes a `store_unavailable`, mistakes stay what they are. */
 export async function unlessAway<T>(redis: Redis, command: () => Promise<T>): Promise<T> {
   let isSent = false
   try {
@@ -156,7 +156,7 @@ export async function unlessAway<T>(redis: Redis, command: () => Promise<T>): Pr
   } catch (error) {
     const isAnswered = isReply(error)
     if (isAnswered && !PASSING.test(error.message)) throw error
-    throw new StoreUnavailable({ cause: error, isUncertain: isSent && !isAnswered })
+    throw problem('store_unavailable', { cause: error, isAmbiguousWrite: isSent && !isAnswered })
   }
 }
 

@@ -6,7 +6,7 @@ import type { Artifacts } from '../jobs/ports/outputs.ts'
 import type { ModalDownload } from '../backend/modal/download.ts'
 import { type Config, ConfigError, publicUrlOf } from '../config/config.ts'
 import { hasReplicas } from '../config/checks.ts'
-import { UploadsNeedPublicUrl, UploadsNeedSharedStorage } from '../problems.ts'
+import { problem } from '../problems.ts'
 import type { Uploads } from '../jobs/ports/uploads.ts'
 import { createLinkSigner, type LinkSigner } from '../jobs/links.ts'
 import type { Observe } from '../jobs/ports/metrics.ts'
@@ -96,9 +96,9 @@ export async function openUploads(config: Config, log: Logger): Promise<Uploads>
   const uploads = createUploads({ folder, maxBytes: config.MAX_UPLOAD_BYTES, log })
   // In this order: what only one replica has is of no use, whoever could reach it.
   if (hasReplicas(config) && !config.DATA_DIR_SHARED)
-    return refuseUploads(uploads, () => new UploadsNeedSharedStorage())
+    return refuseUploads(uploads, () => problem('uploads_need_shared_storage'))
   const isOutOfReach = config.BACKEND === 'modal' && config.PUBLIC_URL === undefined
-  return isOutOfReach ? refuseUploads(uploads, () => new UploadsNeedPublicUrl()) : uploads
+  return isOutOfReach ? refuseUploads(uploads, () => problem('uploads_need_public_url')) : uploads
 }
 
 /** `port`: where the server listens, for links of a server that does not know its name. */

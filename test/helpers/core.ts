@@ -1,6 +1,6 @@
 import type { Artifacts } from '../../src/jobs/ports/outputs.ts'
 import type { WebhookSender } from '../../src/jobs/ports/webhook-sender.ts'
-import { InputNotFound, OutputUnavailable } from '../../src/problems.ts'
+import { problem } from '../../src/problems.ts'
 import { createEmitterBus } from '../../src/changes/emitter.ts'
 import { type CoreSettings, createCore } from '../../src/jobs/core.ts'
 import type { Caller } from '../../src/jobs/caller.ts'
@@ -24,7 +24,7 @@ const aRequest: NewJob = { input: { video_path: 'face.mp4', audio_path: 'speech.
 
 /** Outputs of jobs that have none. */
 export const noArtifacts: Artifacts = {
-  open: () => Promise.reject(new OutputUnavailable('There are no outputs here.')),
+  open: () => Promise.reject(problem('output_unavailable', { detail: 'There are no outputs here.' })),
   prefetch: () => undefined,
   forget: () => Promise.resolve(),
   sweep: () => Promise.resolve(),
@@ -34,7 +34,7 @@ export const noArtifacts: Artifacts = {
 /** Files of jobs that have none. */
 const noUploads: Uploads = {
   begin: () => Promise.reject(new Error('There are no uploads here.')),
-  locate: () => Promise.reject(new InputNotFound()),
+  locate: () => Promise.reject(problem('input_not_found')),
   forget: () => Promise.resolve(),
   sweep: () => Promise.resolve(),
   close: () => Promise.resolve(),

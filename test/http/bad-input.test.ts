@@ -361,5 +361,5 @@ test('a fault of our own is a 500 that tells nothing of it, and is logged', asyn
   app.service.get = get
   expect(problemOf(response)).toMatchObject({ status: 500, code: 'internal_error' })
   expect(response.body).not.toContain('secrets')
-  expect(app.requestLines.some((line) => line.msg === 'a request failed')).toBe(true)
+  expect(app.requestLines.some((line) => line.event === 'request_failed')).toBe(true)
 })

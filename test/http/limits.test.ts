@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { IssuerUnavailable } from '../../src/problems.ts'
+import { problem } from '../../src/problems.ts'
 import { FAILURES_PER_MINUTE, MAX_COUNTED, WINDOW_MS } from '../../src/http/rate-limits.ts'
 import { parseTrustedProxies } from '../../src/config/addresses.ts'
 import { aBody, problemOf, startApp } from '../helpers/app.ts'
@@ -153,7 +153,10 @@ describe('with authentication', () => {
   })
 
   test('an issuer that is away is not asked about, and not told of, more often than that', async () => {
-    const authenticator = { ...knownCallers, authenticate: () => Promise.reject(new IssuerUnavailable({ cause: 'x' })) }
+    const authenticator = {
+      ...knownCallers,
+      authenticate: () => Promise.reject(problem('issuer_unavailable', { cause: 'x' })),
+    }
     const { app, requestLines } = await start({ authenticator })
     const statuses = new Map<number, number>()
     for (let n = 0; n < 100; n++) {

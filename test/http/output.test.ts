@@ -2,8 +2,8 @@ import { once } from 'node:events'
 import { readdir } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
-import { OutputTooLarge, OutputUnavailable } from '../../src/problems.ts'
-import type { Artifacts } from '../../src/jobs/ports/outputs.ts'
+import { problem } from '../../src/problems.ts'
+import { OutputTooLarge, type Artifacts } from '../../src/jobs/ports/outputs.ts'
 import { listen } from '../helpers/listen.ts'
 import { problemOf } from '../helpers/app.ts'
 import { aSucceededJob, modalArtifacts, startOutputs, VIDEO } from '../helpers/outputs.ts'
@@ -241,7 +241,12 @@ describe('no output', () => {
     let isAway = true
     const { artifacts } = await modalArtifacts({
       download: async (_run, path) => {
-        if (isAway) throw new OutputUnavailable('away', { cause: new Error('ECONNREFUSED'), retryAfterSeconds: 10 })
+        if (isAway)
+          throw problem('output_unavailable', {
+            detail: 'away',
+            cause: new Error('ECONNREFUSED'),
+            retryAfterSeconds: 10,
+          })
         const { writeFile } = await import('node:fs/promises')
         await writeFile(path, VIDEO)
       },

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import packageJson from '../../package.json' with { type: 'json' }
-import { PROBLEM_CODES, StoreUnavailable } from '../../src/problems.ts'
+import { PROBLEM_CODES, problem } from '../../src/problems.ts'
 import { describeServer, type OpenApi } from '../../src/http/reference/document.ts'
 import { aBody, startApp, type TestApp } from '../helpers/app.ts'
 import { as, knownCallers } from '../helpers/callers.ts'
@@ -296,7 +296,7 @@ describe('real answers are as the reference tells', () => {
   /** What fails while the store cannot write. */
   async function withoutStore(ask: () => Promise<Answer>): Promise<Answer> {
     const { insert, update, remove } = guarded.store
-    const fail = () => Promise.reject(new StoreUnavailable())
+    const fail = () => Promise.reject(problem('store_unavailable'))
     Object.assign(guarded.store, { insert: fail, update: fail, remove: fail })
     const answer = await ask()
     Object.assign(guarded.store, { insert, update, remove })

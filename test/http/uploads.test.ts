@@ -4,7 +4,7 @@ import { type AddressInfo, connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
 import { parseTrustedProxies } from '../../src/config/addresses.ts'
-import { StorageFull, StoreUnavailable, UploadsNeedPublicUrl, UploadsNeedSharedStorage } from '../../src/problems.ts'
+import { problem } from '../../src/problems.ts'
 import { refuseUploads } from '../../src/files/uploads-unreachable.ts'
 import type { Uploads } from '../../src/jobs/ports/uploads.ts'
 import { problemOf, startApp, type TestApp } from '../helpers/app.ts'
@@ -226,7 +226,7 @@ describe('of a submit that is refused nothing stays', () => {
             ...upload,
             add: async (kind, bytes) => {
               await upload.add(kind, bytes)
-              throw new StorageFull()
+              throw problem('storage_full')
             },
           }
         },
@@ -242,14 +242,18 @@ describe('of a submit that is refused nothing stays', () => {
     await start({ maxQueuedJobs: 0, running: false })
     expect(problemOf(await post([face(), speech()])).code).toBe('queue_full')
     expect(left()).toEqual([])
-    app.store.insert = () => Promise.reject(new StoreUnavailable())
+    app.store.insert = () => Promise.reject(problem('store_unavailable'))
     expect(problemOf(await post([face(), speech()])).code).toBe('store_unavailable')
     expect(left()).toEqual([])
   })
 
   test.each([
-    ['the backend could not fetch them', () => new UploadsNeedPublicUrl(), 'uploads_need_public_url'],
-    ['another replica could not have them', () => new UploadsNeedSharedStorage(), 'uploads_need_shared_storage'],
+    ['the backend could not fetch them', () => problem('uploads_need_public_url'), 'uploads_need_public_url'],
+    [
+      'another replica could not have them',
+      () => problem('uploads_need_shared_storage'),
+      'uploads_need_shared_storage',
+    ],
   ] as const)('files where %s', async (_why, refusal, code) => {
     await start({ wrap: (uploads) => refuseUploads(uploads, refusal) })
     expect(problemOf(await post([face(), speech()]))).toMatchObject({ status: 400, code })
@@ -280,7 +284,7 @@ test('a submit whose answer the store owes leaves the files to the job that may 
   let arrives = true
   store.insert = async (job, limits) => {
     if (arrives) await insert(job, limits)
-    throw new StoreUnavailable({ isUncertain: true })
+    throw problem('store_unavailable', { isAmbiguousWrite: true })
   }
   await start({ store })
   expect(problemOf(await post([face(), speech()]))).toMatchObject({ status: 503, code: 'store_unavailable' })

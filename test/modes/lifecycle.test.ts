@@ -278,7 +278,7 @@ describe('settings', () => {
   test.each(['modal', 'local'])('INPUT_URL_ALLOWLIST is seen to at submit with BACKEND=%s', async (BACKEND) => {
     const { wired } = await startOnModal({ BACKEND, INPUT_URL_ALLOWLIST: 'a.example, *.b.example' })
     const from = (host: string) => ({ image_url: `https://${host}/face.png`, audio_path: 'b.wav' })
-    const refusal = { code: 'url_not_allowed', faults: [{ path: '/image_url' }] }
+    const refusal = { code: 'url_not_allowed', errors: [{ path: '/image_url' }] }
     for (const host of ['c.example', 'b.example', 'x.a.example']) {
       await expect(submit(wired, from(host))).rejects.toMatchObject(refusal)
     }

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { StoreUnavailable } from '../../src/problems.ts'
+import { isProblem } from '../../src/problems.ts'
 import type { JobQueue, QueueEntry } from '../../src/jobs/ports/queue.ts'
 import { openChannels } from '../../src/redis/channels.ts'
 import { recordingLog, silentLog } from '../helpers/log.ts'
@@ -16,7 +16,7 @@ describeWithRedisServer('queues whose Redis is unavailable', (redis) => {
     const [entry, startedAt] = [anEntry(), performance.now()]
     const asked = await Promise.allSettled([queue.enqueue(entry), queue.position(entry), queue.dequeue(entry)])
     const rejections = asked.filter(
-      (answer) => answer.status === 'rejected' && answer.reason instanceof StoreUnavailable,
+      (answer) => answer.status === 'rejected' && isProblem(answer.reason, 'store_unavailable'),
     )
     expect(rejections).toHaveLength(3)
     expect(performance.now() - startedAt).toBeLessThan(5_000)

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import type { Store } from '../../src/jobs/ports/store.ts'
-import { StoreUnavailable } from '../../src/problems.ts'
+import { problem } from '../../src/problems.ts'
 import { createMemoryStore } from '../../src/store/memory/store.ts'
 import { anybody, type Core, startCore } from '../helpers/core.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
@@ -187,11 +187,11 @@ describe('a store or a queue that fails', () => {
     store.update = async (next, expected) => {
       Object.assign(store, { update })
       await update(next, expected)
-      throw new StoreUnavailable({ isUncertain: true })
+      throw problem('store_unavailable', { isAmbiguousWrite: true })
     }
     await expect(service.cancel(id, anybody)).rejects.toMatchObject({ status: 503 })
     let reads = 0
-    store.get = (asked) => (reads++ === 0 ? Promise.reject(new StoreUnavailable()) : get(asked))
+    store.get = (asked) => (reads++ === 0 ? Promise.reject(problem('store_unavailable')) : get(asked))
     expect(heard).toEqual([])
     await until(() => heard.includes('canceled'))
     await until(() => queue.running().length === 0)
@@ -206,7 +206,7 @@ describe('a store or a queue that fails', () => {
     const { insert } = store
     store.insert = async (...job) => {
       await insert(...job)
-      throw new StoreUnavailable({ isUncertain: true })
+      throw problem('store_unavailable', { isAmbiguousWrite: true })
     }
     await expect(submit()).rejects.toMatchObject({ status: 503 })
     expect(heard).toEqual([])
@@ -224,7 +224,7 @@ describe('a store or a queue that fails', () => {
     const { update } = store
     store.update = () => {
       Object.assign(store, { update })
-      return Promise.reject(new StoreUnavailable({ isUncertain: true }))
+      return Promise.reject(problem('store_unavailable', { isAmbiguousWrite: true }))
     }
     await expect(service.cancel(id, anybody)).rejects.toMatchObject({ status: 503 })
     backend.end(callOf(id), aSuccess)

@@ -99,6 +99,6 @@ test('a failure of the backend is told without its words, which stay as the caus
     throw cause
   }
   await expect(pieces.next()).rejects.toMatchObject({
-    ...{ code: 'logs_unavailable', status: 502, message: 'The backend did not give the log.', cause },
+    ...{ code: 'logs_unavailable', status: 502, message: 'The backend failed to return the log.', cause },
   })
 })

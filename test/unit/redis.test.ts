@@ -56,7 +56,7 @@ describeWithRedisServer('a connection for commands', (server) => {
     expect(performance.now() - at).toBeLessThan(COMMAND_TIMEOUT_MS + 250)
     for (const one of refused) expect(one).toMatchObject({ status: 'rejected', reason: away })
     const later = performance.now()
-    await expect(ping()).rejects.toMatchObject({ ...away, isUncertain: false })
+    await expect(ping()).rejects.toMatchObject({ ...away, isAmbiguousWrite: false })
     expect(performance.now() - later).toBeLessThan(50)
     await server().restart()
     await until(() => ping().catch(() => undefined))
@@ -111,7 +111,7 @@ describeWithRedisServer('a connection for commands', (server) => {
       for (const socket of [...swallowed, ...sockets]) socket.destroy()
       proxy.close()
     })
-    await expect(ping()).rejects.toMatchObject({ ...away, isUncertain: true })
+    await expect(ping()).rejects.toMatchObject({ ...away, isAmbiguousWrite: true })
     expect(await until(() => ping().catch(() => undefined))).toBe('PONG')
   })
 
@@ -143,7 +143,7 @@ describeWithRedisServer('a connection for commands', (server) => {
     const [answer] = await Promise.all([ping(), closeRedis(redis)])
     expect(answer).toBe('PONG')
     await closeRedis(redis)
-    await expect(ping()).rejects.toMatchObject({ ...away, isUncertain: false })
+    await expect(ping()).rejects.toMatchObject({ ...away, isAmbiguousWrite: false })
   })
 })
 

@@ -1,6 +1,6 @@
 import { getEventListeners } from 'node:events'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { JobNotFound } from '../../src/problems.ts'
+import type {} from '../../src/problems.ts'
 import { createEmitterBus } from '../../src/changes/emitter.ts'
 import type { EventBus } from '../../src/jobs/ports/changes.ts'
 import type { Job } from '../../src/jobs/job.ts'
@@ -164,7 +164,7 @@ describe('a wait', () => {
   test('ends with a fault where the job is removed', async () => {
     const { stand, wait } = await start()
     stand.stored = undefined
-    await expect(wait()).rejects.toThrow(JobNotFound)
+    await expect(wait()).rejects.toMatchObject({ code: 'job_not_found' })
     expect([stand.listening, vi.getTimerCount()]).toEqual([0, 0])
   })
 

@@ -1,6 +1,6 @@
 import { appendFile, type FileHandle, mkdir, open, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { LogsUnavailable } from '../../problems.ts'
+import { problem } from '../../problems.ts'
 import type { Log } from '../../jobs/log.ts'
 import { untilAborted } from '../../lib/until-aborted.ts'
 
@@ -21,7 +21,7 @@ export type RunLog = {
 export type RunLogs = {
   /** Begins a log, in place of an earlier one of the run. */
   open(runId: string): RunLog
-  /** The text so far, and of a log that is open what comes until it is closed. Throws `LogsUnavailable` for no log. */
+  /** The text so far, and of a log that is open what comes until it is closed. Throws `logs_unavailable` for no log. */
   read(runId: string, signal: AbortSignal): AsyncIterable<string>
 }
 
@@ -100,7 +100,7 @@ async function openToRead(path: string): Promise<FileHandle> {
   try {
     return await open(path)
   } catch (cause) {
-    throw new LogsUnavailable(410, 'The log is not there any more.', { cause })
+    throw problem('logs_unavailable', { status: 410, detail: 'The log is not there any more.', cause })
   }
 }
 

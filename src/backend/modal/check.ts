@@ -1,4 +1,4 @@
-import type { FieldFault } from '../../problems.ts'
+import type { FieldError } from '../../problems.ts'
 import type { JobInput, NamedInput } from '../../jobs/job.ts'
 import { inputUrlFaults } from '../../net/url-rule.ts'
 
@@ -15,13 +15,13 @@ const URL_RULE = 'must not contain " < > ^ ` { | or }; percent-encode them'
  * What is wrong with an input as arguments of the deployed function. Modal fetches inputs itself: where it may connect to
  * is not this server's to say, but for `allowlist`.
  */
-export function checkModalInput(input: JobInput, allowlist?: readonly string[]): FieldFault[] {
+export function checkModalInput(input: JobInput, allowlist?: readonly string[]): FieldError[] {
   const errors = [...argumentErrors(input), ...inputUrlFaults(input, { allowPrivate: true, allowlist })]
   return [...new Map(errors.map((error) => [error.path, error])).values()]
 }
 
 /** The part of it that must hold at each spawn too: a job may have been kept by a server that did not check it. */
-export function argumentErrors(input: NamedInput): FieldFault[] {
+export function argumentErrors(input: NamedInput): FieldError[] {
   const errorsOf = (fields: readonly (keyof NamedInput)[], isWrong: (value: string) => boolean, message: string) =>
     fields.filter((field) => isWrong(input[field] ?? '')).map((field) => ({ path: `/${field}`, message }))
   return [

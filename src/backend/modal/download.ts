@@ -2,7 +2,8 @@ import { createWriteStream } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { pipeline } from 'node:stream/promises'
 import { FunctionCall, type Function_, type ModalClient } from 'modal'
-import { OutputTooLarge, OutputUnavailable } from '../../problems.ts'
+import { isProblem, problem } from '../../problems.ts'
+import { OutputTooLarge } from '../../jobs/ports/outputs.ts'
 import type { ModelVersion } from '../../jobs/job.ts'
 import { reduceUrls } from '../../lib/reduce-urls.ts'
 import { createFairSemaphore } from '../../lib/fair-semaphore.ts'
@@ -28,7 +29,7 @@ export type ModalDownloadOptions = {
 export type ModalDownload = {
   /**
    * Writes the output of a run, by the run's own id, to a file, without ever holding it as a whole. Rejects with
-   * `OutputTooLarge` before it is fetched, with `OutputUnavailable`, with the signal's reason soon after it aborts, or with what the disk says.
+   * `OutputTooLarge` before it is fetched, with `output_unavailable`, with the signal's reason soon after it aborts, or with what the disk says.
    */
   fetch(
     run: { readonly runId: string; readonly version: ModelVersion; readonly caller: string },
@@ -197,7 +198,8 @@ function failureOf(error: unknown, { result }: RpcContext): unknown {
   const { outcome } = endOfResult(result)
   if (outcome.kind === 'succeeded') return error
   const retry = outcome.kind === 'interrupted' && { retryAfterSeconds: RETRY_SECONDS }
-  return new OutputUnavailable(`Modal did not give the output: ${reduceUrls(outcome.error)}`, {
+  return problem('output_unavailable', {
+    detail: `Modal did not give the output: ${reduceUrls(outcome.error)}`,
     cause: error,
     ...retry,
   })
@@ -205,11 +207,12 @@ function failureOf(error: unknown, { result }: RpcContext): unknown {
 
 /** What the disk says is not Modal's fault, and told by who owns the file. */
 function unavailable(error: unknown): unknown {
-  if (error instanceof OutputUnavailable) return error
+  if (isProblem(error, 'output_unavailable')) return error
   if (error instanceof Error && 'syscall' in error && !('cause' in error)) return error
   const holdMs = retryAfterOf(error)
   const mayPass = isPassing(error) || isRefusal(error) || (error instanceof Error && error.name === 'TimeoutError')
-  return new OutputUnavailable(`Modal did not give the output: ${wordsOf(error)}`, {
+  return problem('output_unavailable', {
+    detail: `Modal did not give the output: ${wordsOf(error)}`,
     cause: error,
     ...(mayPass && { retryAfterSeconds: holdMs === undefined ? RETRY_SECONDS : Math.ceil(holdMs / 1000) }),
   })

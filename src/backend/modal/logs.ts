@@ -1,4 +1,4 @@
-import { LogsUnavailable } from '../../problems.ts'
+import { problem } from '../../problems.ts'
 import type { Backend, LoggedCall } from '../../jobs/ports/backend.ts'
 
 /** Logs read at the same time: well below the 100 streams that a connection may be limited to. */
@@ -31,7 +31,7 @@ export type LogReaderParts = {
 export function createLogReader({ open, scope, isUnknown }: LogReaderParts): Backend['logs'] {
   let reading = 0
   return async function* read(call, signal) {
-    if (reading >= MAX_LOG_READERS) throw new LogsUnavailable(503, 'Too many logs are being read; try again later.')
+    if (reading >= MAX_LOG_READERS) throw problem('logs_unavailable', { status: 503 })
     reading++
     try {
       const within = scope(signal)
@@ -39,7 +39,9 @@ export function createLogReader({ open, scope, isUnknown }: LogReaderParts): Bac
       for await (const { message } of everyWithin(within, entriesOf(log, call))) yield message
     } catch (error) {
       signal.throwIfAborted()
-      throw isUnknown(error) ? new LogsUnavailable(410, 'The call is not known any more.', { cause: error }) : error
+      throw isUnknown(error)
+        ? problem('logs_unavailable', { status: 410, detail: 'Modal no longer knows the call.', cause: error })
+        : error
     } finally {
       reading--
     }

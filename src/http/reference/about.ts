@@ -1,7 +1,6 @@
-import { PROBLEM_CODES } from '../../problems.ts'
+import { PROBLEM_CODES, PROBLEMS } from '../../problems.ts'
 import packageJson from '../../../package.json' with { type: 'json' }
 import { TAGS } from './operation.ts'
-import { PROBLEMS } from './problems.ts'
 
 /** Stands for the URL of the server, which is not known before somebody asks. */
 export const SERVER = 'SERVER_URL'
@@ -30,8 +29,9 @@ Give an API key or an access token as \`Authorization: Bearer ...\`, or an API k
 /** Every code, and when it comes: long, and looked at when one has come. */
 const codes = () =>
   PROBLEM_CODES.map((code) => {
-    const { when, examples } = PROBLEMS[code]
-    return `- \`${code}\` (${examples.map(({ problem }) => problem.status).join(', ')}): ${when}`
+    const { when, status, also = [] } = PROBLEMS[code]
+    const statuses = [status, ...also.map((variant) => variant.status)].sort()
+    return `- \`${code}\` (${statuses.join(', ')}): ${when}`
   }).join('\n')
 
 /** How credentials are given. */

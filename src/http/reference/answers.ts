@@ -1,9 +1,8 @@
 import type { HTTPMethods, RouteOptions } from 'fastify'
-import type { ProblemCode } from '../../problems.ts'
-import { NEITHER_JSON_NOR_FORM, PROBLEM_TYPE } from '../problems.ts'
+import { type Problem, problem, type ProblemCode, PROBLEMS } from '../../problems.ts'
+import { documentOf, neitherJsonNorForm, PROBLEM_TYPE } from '../problems.ts'
 import { type HeaderName, headerRefs, RATE_LIMIT_HEADERS } from './headers.ts'
 import type { Answer, Operation } from './operation.ts'
-import { PROBLEMS } from './problems.ts'
 
 /** What the rest of the server says of a route. */
 export type Described = {
@@ -46,11 +45,9 @@ const OF_CHANGES = ['invalid_json', 'body_too_large', 'cross_site_refused'] as c
 /** The error answers of a route by status: every code it can have, each with an example. */
 export function problemResponses(described: Described): Record<string, ResponseObject> {
   const examples = examplesOf(problemsOf(described)).map((example) =>
-    described.operation.form && example.problem.code === NEITHER_JSON_NOR_FORM.code
-      ? { ...example, problem: NEITHER_JSON_NOR_FORM }
-      : example,
+    described.operation.form && example.code === 'unsupported_media_type' ? neitherJsonNorForm() : example,
   )
-  const byStatus = Map.groupBy(examples, ({ problem }) => String(problem.status))
+  const byStatus = Map.groupBy(examples, ({ status }) => String(status))
   const responses = [...byStatus].map(([status, ofStatus]) => {
     // Who is refused for want of a credential is not counted.
     const limits = status === '401' ? [] : limitsOf(described)
@@ -69,26 +66,34 @@ export function problemResponses(described: Described): Record<string, ResponseO
 const limitsOf = ({ route }: Described): readonly HeaderName[] =>
   route.config?.alwaysAnswered ? [] : RATE_LIMIT_HEADERS
 
-type NamedExample = ReturnType<typeof examplesOf>[number]
+/** Each code as it looks with each of its statuses. */
+const examplesOf = (codes: Iterable<ProblemCode>): Problem[] =>
+  [...codes].flatMap((code) => {
+    const { also = [], example } = PROBLEMS[code]
+    return [problem(code, example), ...also.map(({ status }) => problem(code, { status }))]
+  })
 
-const examplesOf = (codes: Iterable<ProblemCode>) =>
-  [...codes].flatMap((code) => PROBLEMS[code].examples.map((example) => ({ ...example, when: PROBLEMS[code].when })))
-
-function problemResponse(examples: readonly NamedExample[], limits: readonly HeaderName[]): ResponseObject {
-  const headers = new Set(examples.flatMap(({ headers: names }) => names))
+function problemResponse(examples: readonly Problem[], limits: readonly HeaderName[]): ResponseObject {
+  const headers = new Set(examples.flatMap(headersOf))
   return {
-    description: examples.map(({ problem, when }) => `- \`${problem.code}\`: ${when}`).join('\n'),
+    description: examples.map(({ code }) => `- \`${code}\`: ${PROBLEMS[code].when}`).join('\n'),
     headers: headerRefs([...headers, ...limits]),
     content: {
       [PROBLEM_TYPE]: {
         schema: { $ref: '#/components/schemas/Problem' },
         examples: Object.fromEntries(
-          examples.map(({ problem }) => [problem.code, { summary: problem.detail, value: problem }]),
+          examples.map((example) => [example.code, { summary: example.message, value: documentOf(example) }]),
         ),
       },
     },
   }
 }
+
+/** The headers that come with a problem. */
+const headersOf = ({ retryAfterSeconds, challenge }: Problem): HeaderName[] => [
+  ...(retryAfterSeconds === undefined ? [] : ['Retry-After' as const]),
+  ...(challenge === undefined ? [] : ['WWW-Authenticate' as const]),
+]
 
 /** A success as the operation tells it. */
 export function successResponse(

@@ -2,15 +2,15 @@ import { Type } from '@sinclair/typebox'
 import { MAX_FIELD_ERRORS, PROBLEM_CODES } from '../../problems.ts'
 import { OneOf, Text, Whole } from './parts.ts'
 
-const FieldFault = Type.Object(
+const FieldError = Type.Object(
   {
     path: Text({ description: 'The field, as a JSON Pointer (RFC 6901) into body or query.', example: '/version' }),
     message: Text({ description: 'What is wrong with it.', example: 'must be one of v15, v1' }),
   },
-  { $id: 'FieldFault', description: 'One faulty field.' },
+  { $id: 'FieldError', description: 'One invalid field.' },
 )
 
-/** An error answer (RFC 9457), with a stable `code` and, for faulty fields, `errors`. */
+/** An error answer (RFC 9457), with a stable `code` and, for invalid fields, `errors`. */
 export const ProblemReply = Type.Object(
   {
     type: Text({ description: 'Always `about:blank`: look at `code`.', example: 'about:blank' }),
@@ -22,8 +22,8 @@ export const ProblemReply = Type.Object(
       examples: ['invalid_request'],
     }),
     errors: Type.Optional(
-      Type.Array(FieldFault, {
-        description: 'Each faulty field, where fields are at fault, up to 20.',
+      Type.Array(FieldError, {
+        description: 'Each invalid field, up to 20.',
         maxItems: MAX_FIELD_ERRORS,
         examples: [[{ path: '/version', message: 'must be one of v15, v1' }]],
       }),

@@ -14,7 +14,7 @@ type Answer = Identity | undefined
 export type Authenticator = {
   /**
    * Undefined where the credential is not known or no longer valid; a promise only where somebody else has to be asked,
-   * since every request passes here. Rejects with `IssuerUnavailable` (503) where it cannot be told just now.
+   * since every request passes here. Rejects with `issuer_unavailable` where it cannot be told just now.
    */
   authenticate(credential: Credential): Answer | Promise<Answer>
   /** Calls back each time credentials that were good may no longer be. */

@@ -1,4 +1,4 @@
-import type { FieldFault } from '../../problems.ts'
+import type { FieldError } from '../../problems.ts'
 import type { BackendName, DegradedReason, ErrorCode, FileKind, JobInput, ModelVersion, NamedInput } from '../job.ts'
 
 /** A file that came with the job: where it is on this machine, and a link to it for who is elsewhere. */
@@ -48,7 +48,7 @@ export type LoggedCall = { readonly callId: string; readonly startedAt: number; 
 export type Backend = {
   readonly name: BackendName
   /** Faults of an input that this backend can see at submit, without touching network or disk. Empty: none. */
-  check(input: JobInput): FieldFault[]
+  check(input: JobInput): FieldError[]
   /** Starts a run and answers with its call id. */
   spawn(request: SpawnRequest, signal: AbortSignal): Promise<Spawned>
   /**
@@ -60,7 +60,7 @@ export type Backend = {
   stop(callId: string, signal: AbortSignal): Promise<void>
   /**
    * What a call has printed and, until it ends, prints: text in pieces, each asked for when the last was taken. Best
-   * effort, unlike the other verbs: throws what keeps the backend from going on, `LogsUnavailable` (410) when it does
+   * effort, unlike the other verbs: throws what keeps the backend from going on, `logs_unavailable` (410) when it does
    * not know the call or its log any more, and soon after `signal` aborts.
    */
   logs(call: LoggedCall, signal: AbortSignal): AsyncIterable<string>

@@ -4,7 +4,7 @@ export type Count = { readonly current: number; readonly ttlMs: number }
 /** Counts for all servers that share it. */
 export type Counter = {
   /**
-   * Counts once more under a key; its first count begins a window of `windowMs`. Rejects with `StoreUnavailable` where
+   * Counts once more under a key; its first count begins a window of `windowMs`. Rejects with `store_unavailable` where
    * it cannot be counted.
    */
   count(key: string, windowMs: number): Promise<Count>

@@ -1,3 +1,4 @@
+import { Problem } from '../../problems.ts'
 import type { Job } from '../job.ts'
 
 /** A job that succeeded: only such a job has an output. */
@@ -19,12 +20,21 @@ export type Output =
   | { readonly kind: 'file'; readonly path: string; release(): void }
   | { readonly kind: 'redirect'; readonly url: string }
 
+/** The output is larger than all outputs that the server may keep: another request does not help. */
+export class OutputTooLarge extends Problem {
+  constructor() {
+    super('output_unavailable', {
+      detail: 'The output is larger than the outputs that the server keeps (see OUTPUT_CACHE_BYTES).',
+    })
+  }
+}
+
 /** Tells which files of no job are old enough to go. Times are epoch ms. */
 export type Sweep = { readonly before: number; readonly isKnown: (jobId: string) => Promise<boolean> }
 
 /** Where the outputs of jobs come from, and what this server keeps of them. */
 export type Artifacts = {
-  /** Rejects with `OutputUnavailable` where there is no output to be had now. */
+  /** Rejects with `output_unavailable` where there is no output to be had now. */
   open(job: SucceededJob, wish: OutputWish): Promise<Output>
   /** Gets an output ready that is going to be asked for. Does not wait, and never fails. */
   prefetch(job: SucceededJob): void

@@ -5,8 +5,8 @@ export type Upload = {
   /** What has come so far, whole. */
   readonly files: Readonly<Partial<Record<FileKind, UploadedFile>>>
   /**
-   * Takes one file as it comes. Rejects with `UploadTooLarge` (413), `UnsupportedMedia` (415), `StorageFull` (507),
-   * `InvalidRequest` where the file is empty, or what the stream of its bytes ends with.
+   * Takes one file as it comes. Rejects with `body_too_large`, `unsupported_media`, `storage_full`,
+   * `invalid_request` where the file is empty, or what the stream of its bytes ends with.
    */
   add(kind: FileKind, bytes: AsyncIterable<Buffer>): Promise<void>
   /** Gives the files to a job that is about to be: they are found under its id from now on. */
@@ -20,9 +20,9 @@ export type UploadSweep = { readonly before: number; readonly isKnown: (jobId: s
 
 /** Where the files of jobs that came with their submit are kept. */
 export type Uploads = {
-  /** Begins to take files. Rejects with `UploadsNeedPublicUrl` or `UploadsNeedSharedStorage` where nobody could run a job with them. */
+  /** Begins to take files. Rejects with `uploads_need_public_url` or `uploads_need_shared_storage` where nobody could run a job with them. */
   begin(): Promise<Upload>
-  /** Absolute path of a file of a job. Rejects with `InputNotFound` where there is none, or none any more. */
+  /** Absolute path of a file of a job. Rejects with `input_not_found` where there is none, or none any more. */
   locate(jobId: string, kind: FileKind): Promise<string>
   /** Removes the files of a job. Idempotent. */
   forget(jobId: string): Promise<void>

@@ -1,4 +1,4 @@
-import { DeliveryInProgress, DeliveryNotFound, WebhooksNotConfigured, WebhookSecretNotShown } from '../../problems.ts'
+import { problem } from '../../problems.ts'
 import type { DeliveryStore } from '../ports/store.ts'
 import { ANONYMOUS_ID, type Caller } from '../caller.ts'
 import { askAgain, type Delivery } from './delivery.ts'
@@ -16,15 +16,15 @@ export type DeliveriesParts = {
 
 export type Ledger = { readonly job: Job; readonly deliveries: readonly Delivery[] }
 
-/** What a caller can see and ask of its jobs' webhooks. Foreign jobs are a `JobNotFound`, as everywhere. */
+/** What a caller can see and ask of its jobs' webhooks. Foreign jobs are a `job_not_found`, as everywhere. */
 export type Deliveries = {
   /** A job's deliveries, by number. */
   ledger(id: string, caller: Caller): Promise<Ledger>
-  /** Has a delivery tried once more, now. `DeliveryNotFound`; `DeliveryInProgress` while a try runs or is due. */
+  /** Has a delivery tried once more, now. `delivery_not_found`; `delivery_in_progress` while a try runs or is due. */
   redeliver(id: string, number: number, caller: Caller): Promise<Delivery>
   /**
-   * What verifies the webhooks of a caller, the newest first; never empty. `WebhooksNotConfigured`;
-   * `WebhookSecretNotShown` where callers have no names, so that it would be the operator's own.
+   * What verifies the webhooks of a caller, the newest first; never empty. `webhooks_not_configured`;
+   * `webhook_secret_not_shown` where callers have no names, so that it would be the operator's own.
    */
   secrets(caller: Caller): readonly string[]
 }
@@ -38,9 +38,9 @@ export function createDeliveries({ store, service, webhooks, now = Date.now }: D
       await service.get(id, caller)
       for (;;) {
         const delivery = (await store.deliveriesOf(id)).find((one) => one.number === number)
-        if (!delivery) throw new DeliveryNotFound()
+        if (!delivery) throw problem('delivery_not_found')
         const asked = askAgain(delivery, now())
-        if (!asked) throw new DeliveryInProgress()
+        if (!asked) throw problem('delivery_in_progress')
         if (!(await store.updateDelivery(asked, delivery.revision))) continue
         webhooks.wake(asked)
         return asked
@@ -48,8 +48,8 @@ export function createDeliveries({ store, service, webhooks, now = Date.now }: D
     },
     secrets({ id }) {
       const secrets = webhooks.secretsOf(id)
-      if (secrets.length === 0) throw new WebhooksNotConfigured(404)
-      if (id === ANONYMOUS_ID) throw new WebhookSecretNotShown()
+      if (secrets.length === 0) throw problem('webhooks_not_configured')
+      if (id === ANONYMOUS_ID) throw problem('webhook_secret_not_shown')
       return secrets
     },
   }

@@ -1,4 +1,4 @@
-import type { FieldFault } from '../../problems.ts'
+import type { FieldError } from '../../problems.ts'
 import { urlFormFault } from '../../net/url-rule.ts'
 import type { Delivery } from './delivery.ts'
 import { currentAttempt, isFinished, type Job, type Webhook, WEBHOOK_EVENTS, type WebhookEvent } from '../job.ts'
@@ -13,8 +13,8 @@ export type WebhookWish = { readonly webhookUrl?: string; readonly webhookEvents
 /** What is wrong with the form of a wish, each error with its field; `found` are errors of which it is known already. */
 export function checkWebhook(
   { webhookUrl, webhookEvents }: WebhookWish,
-  found: readonly FieldFault[] = [],
-): FieldFault[] {
+  found: readonly FieldError[] = [],
+): FieldError[] {
   if (webhookUrl === undefined) {
     if (!webhookEvents || found.some(({ path }) => path === '/webhook_url')) return []
     return [{ path: '/webhook_events', message: 'needs a webhook_url' }]

@@ -15,7 +15,7 @@ export type BullmqQueueOptions = Omit<RunsOptions, 'run' | 'prefix' | 'prepare'>
 
 /**
  * The queue of all replicas, in Redis by BullMQ; each replica runs what it can claim. `enqueue`, `dequeue` and
- * `position` reject with `StoreUnavailable` while Redis is unavailable. A position may be some moments old.
+ * `position` reject with `store_unavailable` while Redis is unavailable. A position may be some moments old.
  */
 export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
   const { channels, log, maxRunning } = options

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Job as BullJob, ErrorCode, WaitingError, Worker } from 'bullmq'
-import { StoreUnavailable } from '../../problems.ts'
+import { isProblem } from '../../problems.ts'
 import { createRareWarning, type Log } from '../../jobs/log.ts'
 import { connectPatiently } from '../../redis/connection.ts'
 import type { RunEntry } from '../../jobs/ports/queue.ts'
@@ -149,7 +149,7 @@ function createErrorLog(log: Log) {
   return (error: unknown): 'expected' | 'unexpected' => {
     const { code, syscall, message } = error as Partial<NodeJS.ErrnoException>
     const isConnection =
-      syscall !== undefined || message === 'Connection is closed.' || error instanceof StoreUnavailable
+      syscall !== undefined || message === 'Connection is closed.' || isProblem(error, 'store_unavailable')
     const isExpected = isConnection || LOST_ENTRY.includes(code)
     if (isExpected) log.debug({ err: error }, STEP_FAILED)
     else warnRarely({ err: error }, STEP_FAILED)

@@ -1,4 +1,4 @@
-import { StoreUnavailable } from '../../problems.ts'
+import { Problem } from '../../problems.ts'
 import type { Delivery, DueDelivery } from '../../jobs/webhooks/delivery.ts'
 import { expiresAt, isFinished, type Job, owesStop } from '../../jobs/job.ts'
 import { digestOf, timeText } from './keys.ts'
@@ -56,12 +56,12 @@ export function dueAtPlace(place: string): DueDelivery {
 }
 
 /** A record that this release cannot read, and leaves alone. */
-export class UnreadableRecord extends StoreUnavailable {
+export class UnreadableRecord extends Problem {
   /** In words for an operator. */
   readonly reason: string
 
   constructor(reason: string, options: ErrorOptions = {}) {
-    super({ cause: new Error(reason, options) })
+    super('store_unavailable', { cause: new Error(reason, options) })
     this.reason = reason
   }
 }

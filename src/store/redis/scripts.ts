@@ -9,7 +9,7 @@ type Script<Answer> = (keys: readonly string[], parameters: readonly (string | n
 /** What a write says that is bound to a revision: `taken` is a delivery's number, `unreadable` a record in its way. */
 export type WriteAnswer = 'done' | 'stale' | 'taken' | 'unreadable'
 
-/** Each one round trip. Rejects with `StoreUnavailable` when Redis is away. */
+/** Each one round trip. Rejects with `store_unavailable` when Redis is away. */
 export type Scripts = {
   /** With `existing` come the id and the record of that job. */
   readonly insert: Script<['inserted' | 'taken' | 'full' | 'caller-full'] | ['existing', string, string]>

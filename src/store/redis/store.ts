@@ -39,7 +39,7 @@ export async function openRedisStore(
 
 /**
  * Jobs in Redis, for any number of processes: each write is one script, and acknowledged once Redis has carried it out,
- * as durably as Redis is set up to. A write whose answer is lost, or late, rejects with `StoreUnavailable` although it
+ * as durably as Redis is set up to. A write whose answer is lost, or late, rejects with `store_unavailable` although it
  * may have been carried out, or may be yet: who tries it again finds out by its revision, or its idempotency key.
  * Whose the connection is, closes it.
  */

@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
-import { StoreUnavailable } from '../../problems.ts'
+import { problem } from '../../problems.ts'
 import type { Delivery, DueDelivery } from '../../jobs/webhooks/delivery.ts'
 import { expiresAt, isFinished, type Job, JOB_STATUSES, owesStop } from '../../jobs/job.ts'
 import type { Log } from '../../jobs/log.ts'
@@ -41,7 +41,7 @@ export type SqliteOptions = {
 
 /**
  * Jobs in one SQLite file, for one process: a write is acknowledged once it is on disk. Rejects with a `BootError`
- * where the file cannot be used; a write that the disk refuses later rejects with `StoreUnavailable`, and reads go on.
+ * where the file cannot be used; a write that the disk refuses later rejects with `store_unavailable`, and reads go on.
  */
 export async function createSqliteStore({ path, log, ...options }: SqliteOptions): Promise<Store & SecretKeeper> {
   const db = await openSqliteFile(path, options)
@@ -66,9 +66,9 @@ export async function createSqliteStore({ path, log, ...options }: SqliteOptions
 function watchFile(path: string): () => Promise<void> {
   const { ino } = statSync(path)
   return async () => {
-    const now = await stat(path).catch((cause: unknown) => Promise.reject(new StoreUnavailable({ cause })))
+    const now = await stat(path).catch((cause: unknown) => Promise.reject(problem('store_unavailable', { cause })))
     if (now.ino !== ino || now.size === 0) {
-      throw new StoreUnavailable({ cause: new Error(`${path} is not the file that was opened`) })
+      throw problem('store_unavailable', { cause: new Error(`${path} is not the file that was opened`) })
     }
   }
 }
@@ -271,7 +271,9 @@ function createReader(log: Log | undefined): ReadJob {
 
 /** What the disk refuses, or gives back damaged, is for an operator to mend, and no fault of the request. */
 const unavailable = (error: unknown) =>
-  codeOf(error) === undefined && !(error instanceof SyntaxError) ? error : new StoreUnavailable({ cause: error })
+  codeOf(error) === undefined && !(error instanceof SyntaxError)
+    ? error
+    : problem('store_unavailable', { cause: error })
 
 async function read<T>(look: () => T): Promise<T> {
   try {
