@@ -1,13 +1,13 @@
 import { isTrustworthyUrl } from '../config/addresses.ts'
 
-/** Largest document read of an issuer, in bytes; a discovery document has a few thousand. */
+/** Maximum size of a document of the issuer, in bytes; a discovery document has a few thousand. */
 export const MAX_DOCUMENT_BYTES = 256 * 1024
 
 type Document = Readonly<Record<string, unknown>>
 
 /**
- * An issuer's published keys, a JSON Web Key Set (RFC 7517): found through its discovery document (OpenID Connect
- * Discovery 1.0, section 4), which must be this issuer's own. Rejects with a reason in words, or the signal's.
+ * Fetches an issuer's JSON Web Key Set (RFC 7517) through its discovery document (OpenID Connect Discovery 1.0,
+ * section 4), which must name this issuer. Rejects with a message for the operator, or with the signal's reason.
  */
 export async function fetchKeySet(issuer: string, signal: AbortSignal): Promise<Document> {
   const discovery = await fetchDocument(`${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`, signal)
@@ -22,7 +22,7 @@ export async function fetchKeySet(issuer: string, signal: AbortSignal): Promise<
 }
 
 async function fetchDocument(url: string, signal: AbortSignal): Promise<Document> {
-  // Asked so rarely that a connection which is kept has mostly been closed by then, in the moment in which it is used.
+  // Fetched so rarely that a kept connection would be closed by the issuer, possibly at the moment it is used.
   const headers = { accept: 'application/json', connection: 'close' }
   const response = await fetch(url, { signal, redirect: 'manual', headers })
   if (response.status !== 200) {
@@ -30,7 +30,7 @@ async function fetchDocument(url: string, signal: AbortSignal): Promise<Document
     throw new Error(`${url} answered ${response.status}`)
   }
   const document = parse(await readText(response, url))
-  if (document === undefined) throw new Error(`${url} is no JSON object`)
+  if (document === undefined) throw new Error(`${url} is not a JSON object`)
   return document
 }
 

@@ -4,13 +4,13 @@ import type { Authenticator } from '../jobs/ports/authenticator.ts'
 
 export type JoinedOptions = {
   readonly keys?: Keyring | undefined
-  /** Nobody takes a token back: it ends by itself. */
+  /** Tokens are never reloaded: they expire. */
   readonly tokens?: Omit<Authenticator, 'onReload'> | undefined
 }
 
 /**
- * Keys and tokens as one. Every credential is looked up among the keys first, since an operator may have hashed a
- * secret of another form; what has a key's form, or came as a key, is never shown to the issuer's part.
+ * Combines keys and tokens. Every credential is looked up among the keys first, since an operator may have hashed a
+ * secret of another format. One with the format of a key, or sent as a key, is never tried as a token.
  */
 export function joinAuthenticators({ keys, tokens }: JoinedOptions): Authenticator {
   return {

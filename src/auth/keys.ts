@@ -13,69 +13,69 @@ export type KeyringOptions = {
 }
 
 export type Keyring = Pick<Authenticator, 'close' | 'onReload'> & {
-  /** Never asks anybody else. */
+  /** Synchronous: needs no other service. */
   authenticate(credential: Credential): Identity | undefined
   /**
-   * Reads the file again and takes its keys in place of those before. Never rejects: a file that cannot be used is an
-   * error in the log, and the keys stay as they are.
+   * Reads the file again and replaces the keys. Never rejects: if the file is invalid, logs an error and keeps the keys.
    */
   reload(): Promise<void>
 }
 
 /**
- * API keys, known by their digests until they are used: the union of what the variable and the file hold. Several keys of
- * one name are one caller, each with its own scopes. Rejects with a `BootError` that names every faulty entry and line.
+ * The API keys of the variable and the file together, stored as digests until they are used. Several keys of one name
+ * are one caller, each with its own scopes. Rejects with a `BootError` that names every invalid entry and line.
  */
 export async function createKeyring({ entries = '', file, log }: KeyringOptions): Promise<Keyring> {
   let identities = await readKeys(entries, file)
   /**
-   * Of the keys that have been used, whose they are: a digest costs more than all else that is done to let one in. No
-   * more of them than there are entries. Looking up takes no secret-dependent time: V8 compares texts of one hash only,
-   * and whoever does not know the key cannot choose that, since it is seeded anew in each process.
+   * Keys that have been used, with their identities: the digest is the most expensive part of authentication. Bounded by
+   * the number of entries. The lookup takes no secret-dependent time: V8 compares only strings with equal hashes, and a
+   * client cannot choose the hash, which is seeded for each process.
    */
-  let known = new Map<string, Identity>()
+  let verified = new Map<string, Identity>()
   let reloading = Promise.resolve()
   const listeners = new Set<() => void>()
 
-  const tell = () => {
-    const facts = { keys: identities.size }
-    if (identities.size === 0) log.warn(facts, 'there is no API key: nobody can come in with one')
-    else log.info(facts, 'the API keys were read')
+  const logKeys = () => {
+    const fields = { event: 'api_keys_loaded', keys: identities.size }
+    if (identities.size === 0) log.warn(fields, 'loaded no API key; requests with one are answered 401')
+    else log.info(fields, 'loaded the API keys')
   }
-  const readAgain = async () => {
+  const reloadFile = async () => {
     try {
       identities = await readKeys(entries, file)
-      known = new Map()
-      tell()
+      verified = new Map()
+      logKeys()
       for (const listener of listeners) listener()
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error)
-      log.error({ reason, keys: identities.size }, 'the API keys cannot be read again; those known before stay')
+      const fields = { event: 'api_keys_not_reloaded', reason, keys: identities.size }
+      log.error(fields, 'cannot reload the API keys; the previous ones stay valid')
     }
   }
 
   const lookUp = (text: string) => {
     const identity = identities.get(digestOf(text))
-    if (identity) known.set(text, identity)
+    if (identity) verified.set(text, identity)
     return identity
   }
 
-  tell()
+  logKeys()
   return {
-    authenticate: ({ text }) => known.get(text) ?? lookUp(text),
-    // One behind the other: the last to be asked for must have the last word.
-    reload: () => (reloading = reloading.then(readAgain)),
+    authenticate: ({ text }) => verified.get(text) ?? lookUp(text),
+    // One after the other: the last reload must win.
+    reload: () => (reloading = reloading.then(reloadFile)),
     onReload: (listener) => void listeners.add(listener),
     close: () => reloading,
   }
 }
 
-/** Looking up by digest takes no secret-dependent time: who does not know the key cannot choose where its digest begins. */
+/** By digest: a lookup takes no secret-dependent time, as a client cannot choose the digest of a key it does not know. */
 async function readKeys(list: string, file: string | undefined): Promise<ReadonlyMap<string, Identity>> {
   const parsed = [parseEntryList(list), ...(file === undefined ? [] : [parseEntryFile(await readText(file))])]
   const entries = parsed.flatMap((part) => part.entries)
   const errors = [...parsed.flatMap((part) => part.errors), ...findDuplicateKeys(entries)]
-  if (errors.length > 0) throw new BootError(`The API keys are not usable:\n${errors.map((f) => `  ${f}`).join('\n')}`)
+  if (errors.length > 0) throw new BootError(`The API keys are invalid:\n${errors.map((f) => `  ${f}`).join('\n')}`)
   return new Map(entries.map((entry) => [entry.digest, identityOf(entry)]))
 }
 

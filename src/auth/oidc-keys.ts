@@ -3,32 +3,32 @@ import { problem } from '../problems.ts'
 import type { Log } from '../jobs/log.ts'
 import { fetchKeySet } from './issuer-documents.ts'
 
-/** Age at which the issuer is asked again for its keys, in ms: so long may a key that it took back still be good. */
+/** Age at which the keys are fetched again, in ms: a revoked key stays valid for up to this long. */
 export const KEYS_REFRESH_MS = 600_000
-/** How long keys serve while the issuer does not answer, in ms; after that, tokens are 503. */
+/** How long keys are used while the issuer is unavailable, in ms; after that, tokens are answered 503. */
 export const KEYS_MAX_AGE_MS = 24 * 3_600_000
-/** Least time between two questions made by tokens of unknown keys, in ms: a flood of such tokens must not reach it. */
+/** Minimum time between two fetches caused by tokens of unknown keys, in ms: a flood of them must not reach the issuer. */
 export const UNKNOWN_KEY_COOLDOWN_MS = 10_000
-/** How long a failure is the answer before the issuer is asked again, in ms. */
+/** Pause after a failed fetch, in ms; meanwhile the failure is the answer. */
 export const FAILURE_PAUSE_MS = 2_000
-/** Time for both documents together, in ms. */
+/** Timeout for both documents together, in ms. */
 const ISSUER_TIMEOUT_MS = 5_000
 
 export type IssuerKeysOptions = {
   readonly issuer: string
   readonly log: Log
-  /** A clock in ms that does not jump. */
+  /** A monotonic clock, in ms. */
   readonly now?: (() => number) | undefined
   readonly timeoutMs?: number | undefined
 }
 
 export type IssuerKeys = {
   /**
-   * The key that a token names. Rejects with `JWKSNoMatchingKey` where the issuer has no such key, and with
-   * `issuer_unavailable` where it cannot be asked.
+   * Finds the key that a token names. Rejects with `JWKSNoMatchingKey` if the issuer has no such key, and with
+   * `issuer_unavailable` if it cannot be reached.
    */
   readonly find: JWTVerifyGetKey
-  /** Cuts a question that is open. Idempotent. */
+  /** Aborts a fetch in progress. Idempotent. */
   close(): void
 }
 
@@ -36,9 +36,9 @@ type KeySet = { readonly find: JWTVerifyGetKey; readonly loadedAt: number }
 type Failure = { readonly cause: unknown; readonly reason: string; readonly at: number }
 
 /**
- * The issuer's keys, asked for with the first token and from then on as they are needed, one question at a time. This is
- * not jose's `createRemoteJWKSet`: that one refuses known keys when the issuer is away while they are due for a refresh,
- * refuses a key that is new within its cooldown, and asks an issuer that fails again with every token.
+ * The issuer's keys, fetched on the first token and refreshed on demand, one fetch at a time. Not jose's
+ * `createRemoteJWKSet`: that one refuses known keys if the issuer is unavailable when they are due for a refresh, refuses
+ * a new key within its cooldown, and calls a failing issuer again for every token.
  */
 export function createIssuerKeys({
   issuer,
@@ -50,18 +50,19 @@ export function createIssuerKeys({
   let known: KeySet | undefined
   let loading: Promise<KeySet> | undefined
   let failure: Failure | undefined
-  let askedForUnknownAt = -Infinity
+  let refetchedAt = -Infinity
 
-  const ask = async (): Promise<KeySet> => {
+  const fetchKeys = async (): Promise<KeySet> => {
     try {
       const document = await fetchKeySet(issuer, AbortSignal.any([closing.signal, AbortSignal.timeout(timeoutMs)]))
       known = { find: createLocalJWKSet(document as unknown as JSONWebKeySet), loadedAt: now() }
-      if (failure) log.info({ issuer }, 'the issuer of tokens answers again')
+      if (failure) log.info({ event: 'issuer_available', issuer }, 'the OIDC issuer is available again')
       failure = undefined
       return known
     } catch (cause) {
       const reason = describe(cause)
-      if (failure?.reason !== reason && !closing.signal.aborted) log.warn({ issuer, reason }, ISSUER_FAILED)
+      if (failure?.reason !== reason && !closing.signal.aborted)
+        log.warn({ event: 'issuer_unavailable', issuer, reason }, ISSUER_FAILED)
       failure = { cause, reason, at: now() }
       throw problem('issuer_unavailable', { cause })
     }
@@ -69,28 +70,28 @@ export function createIssuerKeys({
   const load = async (): Promise<KeySet> => {
     if (loading) return loading
     if (failure && now() - failure.at < FAILURE_PAUSE_MS) throw problem('issuer_unavailable', { cause: failure.cause })
-    loading = ask().finally(() => (loading = undefined))
+    loading = fetchKeys().finally(() => (loading = undefined))
     return loading
   }
 
-  /** Keys that are not too old to be used. */
+  /** Keys that are not too old. */
   const current = async (): Promise<KeySet> => {
     const age = known ? now() - known.loadedAt : Infinity
     if (!known || age >= KEYS_MAX_AGE_MS) return load()
     if (age < KEYS_REFRESH_MS) return known
     const stale = known
     const refreshed = load().catch(() => stale)
-    // Only the first token of an outage waits for it.
+    // In an outage only the first token waits.
     return failure ? stale : refreshed
   }
 
-  /** Keys that a token of an unknown key may make the issuer be asked for; undefined: it was asked just now. */
-  const newer = async (than: KeySet, before: KeySet | undefined): Promise<KeySet | undefined> => {
+  /** Fetches the keys again for a token of an unknown key; undefined within the cooldown. */
+  const refetch = async (than: KeySet, before: KeySet | undefined): Promise<KeySet | undefined> => {
     if (known && known !== than) return known
-    const isCooling = than !== before || now() - askedForUnknownAt < UNKNOWN_KEY_COOLDOWN_MS
+    const isCooling = than !== before || now() - refetchedAt < UNKNOWN_KEY_COOLDOWN_MS
     if (isCooling) return undefined
     const loaded = await load()
-    askedForUnknownAt = now()
+    refetchedAt = now()
     return loaded
   }
 
@@ -101,7 +102,7 @@ export function createIssuerKeys({
       try {
         return await keys.find(header, token)
       } catch (error) {
-        const others = error instanceof errors.JWKSNoMatchingKey ? await newer(keys, before) : undefined
+        const others = error instanceof errors.JWKSNoMatchingKey ? await refetch(keys, before) : undefined
         if (!others) throw error
         return others.find(header, token)
       }
@@ -111,9 +112,9 @@ export function createIssuerKeys({
 }
 
 const ISSUER_FAILED =
-  'the keys of the issuer of tokens cannot be had: tokens of known keys are taken, all others answer 503'
+  'cannot fetch the keys of the OIDC issuer; tokens with known keys are accepted, all others are answered 503'
 
-/** "fetch failed" alone says nothing: the reason is its cause. */
+/** fetch() hides the reason ("fetch failed") in the cause. */
 function describe(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   const { cause } = error

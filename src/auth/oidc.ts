@@ -4,38 +4,38 @@ import { isScope } from '../config/key-format.ts'
 import { createIssuerKeys, type IssuerKeysOptions } from './oidc-keys.ts'
 import type { Authenticator, Credential, Identity } from '../jobs/ports/authenticator.ts'
 
-/** Longest token looked at, in characters. */
+/** Maximum length of a token, in characters; a longer one is refused. */
 export const MAX_TOKEN_LENGTH = 8 * 1024
-/** How far the issuer's clock and this one may be apart, in s. */
+/** Maximum difference between the issuer's clock and ours, in seconds. */
 export const CLOCK_TOLERANCE_SECONDS = 5
 
-/** Only signatures that the issuer alone can make: with HMAC its public key would be the secret (RFC 8725, section 2.1). */
+/** Asymmetric only: with HMAC the issuer's public key would be the secret (RFC 8725, section 2.1). */
 const ALGORITHMS = [
   ...['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'],
   ...['ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'],
 ]
 
-/** What jose says of a token that is not good; all else it says is of the issuer's documents. */
+/** jose's errors about the token itself; all others are about the issuer's documents. */
 const TOKEN_ERRORS = [
   ...[errors.JWTClaimValidationFailed, errors.JWTExpired, errors.JWTInvalid, errors.JWSInvalid],
   ...[errors.JWSSignatureVerificationFailed, errors.JOSEAlgNotAllowed, errors.JOSENotSupported],
-  // Of several keys a token must name one (OpenID Connect Core 1.0, section 10.1).
+  // If the issuer has several keys, a token must name one (OpenID Connect Core 1.0, section 10.1).
   ...[errors.JWKSNoMatchingKey, errors.JWKSMultipleMatchingKeys],
 ]
 
 export type OidcOptions = IssuerKeysOptions & {
-  /** What `aud` must hold. */
+  /** The audience that `aud` must contain. */
   readonly audience: string
 }
 
-/** Its issuer may have to be asked, so what a token is worth is a promise. */
+/** Asynchronous: verifying a token may fetch the issuer's keys. */
 export type Tokens = Pick<Authenticator, 'close'> & {
   authenticate(credential: Credential): Promise<Identity | undefined>
 }
 
 /**
- * Access tokens of an OpenID Connect issuer, as JWTs (RFC 9068, with scopes in `scope` or `scp`; no `typ` is asked for,
- * since many issuers set none). A caller is `oidc:<iss>|<sub>`. Nothing is fetched before the first token.
+ * Verifies access tokens of an OpenID Connect issuer: JWTs by RFC 9068, with scopes in `scope` or `scp`, but without a
+ * required `typ`, since many issuers set none. A caller is `oidc:<iss>|<sub>`. Fetches nothing before the first token.
  */
 export function createOidc({ audience, ...options }: OidcOptions): Tokens {
   const { issuer, log } = options
@@ -56,7 +56,7 @@ export function createOidc({ audience, ...options }: OidcOptions): Tokens {
       } catch (error) {
         if (isProblem(error, 'issuer_unavailable')) throw error
         if (!TOKEN_ERRORS.some((type) => error instanceof type)) throw problem('issuer_unavailable', { cause: error })
-        log.debug({ reason: error instanceof Error ? error.message : undefined }, 'a token was refused')
+        log.debug({ reason: error instanceof Error ? error.message : undefined }, 'refused a token')
         return undefined
       }
     },
@@ -67,7 +67,7 @@ export function createOidc({ audience, ...options }: OidcOptions): Tokens {
   }
 }
 
-/** What a token says its issuer is, unverified: one that says another, or nothing, needs no keys to be refused. */
+/** The unverified issuer of a token: a token of another issuer, or without one, is refused without fetching keys. */
 function claimedIssuer(token: string): string | undefined {
   try {
     return decodeJwt(token).iss
@@ -76,9 +76,9 @@ function claimedIssuer(token: string): string | undefined {
   }
 }
 
-/** Undefined where `sub` could not be a caller's name: OpenID Connect Core 1.0, section 2, allows 255 characters. */
+/** Undefined if `sub` cannot be a caller's name; OpenID Connect Core 1.0, section 2, allows 255 characters. */
 function identityOf({ sub, scope, scp, exp = 0 }: JWTPayload, issuer: string): Identity | undefined {
-  // Control, format and unassigned characters and lone surrogates would make two callers look like one in a log.
+  // Control, format and unassigned characters and lone surrogates would make two callers look alike in a log.
   if (typeof sub !== 'string' || !/^[^\p{C}\p{Zl}\p{Zp}]{1,255}$/u.test(sub)) return undefined
   const scopes = [scope, scp].flatMap((claim): unknown => (typeof claim === 'string' ? claim.split(' ') : claim))
   const expiresAt = (exp + CLOCK_TOLERANCE_SECONDS) * 1000

@@ -4,18 +4,18 @@ import type { EventBus, JobListener } from '../jobs/ports/changes.ts'
 
 const ALL = Symbol('every job')
 
-/** The bus of a single process. */
+/** The change bus of a single process. */
 export function createEmitterBus(log: Log): EventBus {
   const emitter = new EventEmitter()
   emitter.setMaxListeners(0)
 
-  const guarded =
+  const catchErrors =
     (listener: JobListener): JobListener =>
     (job) => {
       try {
         listener(job)
       } catch (error) {
-        log.error({ job_id: job.id, err: error }, 'a listener failed')
+        log.error({ event: 'subscriber_failed', job_id: job.id, err: error }, 'a subscriber failed')
       }
     }
 
@@ -25,11 +25,11 @@ export function createEmitterBus(log: Log): EventBus {
       emitter.emit(ALL, job)
     },
     subscribe(id, listener) {
-      const safe = guarded(listener)
+      const safe = catchErrors(listener)
       emitter.on(id ?? ALL, safe)
       return () => emitter.off(id ?? ALL, safe)
     },
-    // Within a process nothing is lost.
+    // Within a process no message is lost.
     onGap: () => () => undefined,
     close() {
       emitter.removeAllListeners()

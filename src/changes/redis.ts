@@ -8,41 +8,44 @@ import type { EventBus } from '../jobs/ports/changes.ts'
 
 export type RedisBusParts = { readonly channels: Channels; readonly log: Log }
 
-/** The form of the messages. One of a higher number is of a newer release, and left to those who understand it. */
+/** The version of the message format; messages of a newer release are ignored. */
 const SCHEMA = 1
-/** Of how many jobs it is remembered how far they have been told. */
-const REMEMBERED_JOBS = 20_000
+/** Jobs whose last published revision is remembered; enough for all that change within a moment. */
+const MAX_TRACKED_JOBS = 20_000
 
 /**
- * The bus of all replicas. Listeners of this process hear at once, others through Redis. Whichever way a state comes,
- * it is told once, and never after a newer one of the same job.
+ * The change bus of all replicas. Subscribers of this process are notified at once, others through Redis. Each change is
+ * published once, and never after a newer one of the same job.
  */
 export function createRedisBus({ channels, log }: RedisBusParts): EventBus {
   const local = createEmitterBus(log)
-  const told = createLru<number>(REMEMBERED_JOBS)
+  const publishedRevisions = createLru<number>(MAX_TRACKED_JOBS)
   const head = JSON.stringify({ schema: SCHEMA, sender: randomUUID() }).slice(0, -1)
   const stops = new Set<() => void>()
 
-  const tell = (job: Job) => {
-    if (job.revision <= (told.get(job.id) ?? -Infinity)) return
-    told.set(job.id, job.revision, 1)
+  const publishLocally = (job: Job) => {
+    if (job.revision <= (publishedRevisions.get(job.id) ?? -Infinity)) return
+    publishedRevisions.set(job.id, job.revision, 1)
     local.publish(job)
   }
 
-  const hear = (message: string) => {
-    // The own echo is not worth reading.
+  const receive = (message: string) => {
+    // Skip our own messages without parsing them.
     if (message.startsWith(head)) return
     const job = readJob(message)
-    if (job) tell(job)
-    else log.debug({ message: message.slice(0, 200) }, 'a message of another form is left alone')
+    if (job) publishLocally(job)
+    else log.debug({ message: message.slice(0, 200) }, 'ignored a message in an unknown format')
   }
-  stops.add(channels.listen('jobs', hear))
+  stops.add(channels.subscribe('jobs', receive))
 
   return {
     publish(job) {
-      tell(job)
+      publishLocally(job)
       const lost = (error: unknown) =>
-        log.debug({ job_id: job.id, err: error }, 'other replicas were not told of a job')
+        log.debug(
+          { event: 'change_not_published', job_id: job.id, err: error },
+          'cannot publish a change to other replicas; announcing a gap later',
+        )
       channels.publish('jobs', `${head},"job":${JSON.stringify(job)}}`).catch(lost)
     },
     subscribe: local.subscribe,

@@ -1,8 +1,8 @@
-import { connectRedis, type RedisSettings, unlessAway } from '../redis/connection.ts'
+import { connectRedis, type RedisSettings, runCommand } from '../redis/connection.ts'
 import type { Counter } from '../jobs/ports/counter.ts'
 
-/** The window begins with the first count, and a key that lost its end gets one: none may count for ever. */
-const COUNT = `
+/** The window starts with the first count. A key without an expiry gets one, so that none counts for ever. */
+const COUNT_SCRIPT = `
   local current = redis.call('INCR', KEYS[1])
   local ttl = redis.call('PTTL', KEYS[1])
   if ttl < 0 then
@@ -11,17 +11,17 @@ const COUNT = `
   end
   return {current, ttl}`
 
-/** `prefix`: what its keys begin with. */
+/** `prefix`: the prefix of its keys. */
 export type RedisCounterOptions = Omit<RedisSettings, 'name'> & { readonly prefix: string }
 
-/** Counts in Redis; a key goes with its window. */
+/** Counts in Redis; a key expires with its window. */
 export function createRedisCounter({ prefix, ...settings }: RedisCounterOptions): Counter {
   const redis = connectRedis({ ...settings, name: 'counters' })
-  redis.defineCommand('countWithin', { numberOfKeys: 1, lua: COUNT })
+  redis.defineCommand('countWithin', { numberOfKeys: 1, lua: COUNT_SCRIPT })
   const { countWithin } = redis as unknown as { countWithin(key: string, windowMs: number): Promise<[number, number]> }
   return {
     async count(key, windowMs) {
-      const [current, ttlMs] = await unlessAway(redis, () => countWithin.call(redis, `${prefix}:rate:${key}`, windowMs))
+      const [current, ttlMs] = await runCommand(redis, () => countWithin.call(redis, `${prefix}:rate:${key}`, windowMs))
       return { current, ttlMs }
     },
     close() {

@@ -6,8 +6,8 @@ type Output = NodeJS.WritableStream & { readonly isTTY?: boolean }
 type RequestLike = { method?: string; url?: string; ip?: string }
 
 /**
- * The process's logger: JSON lines with level names and RFC 3339 times. On a terminal in development it is pretty.
- * Query strings are never written: they can carry signatures.
+ * Creates the logger of the process: JSON lines with level names and RFC 3339 times; pretty on a terminal in
+ * development. Never logs query strings: they can contain signatures.
  */
 export async function createLogger(config: LogConfig, out: Output = process.stdout): Promise<Logger> {
   const options = {
@@ -19,7 +19,7 @@ export async function createLogger(config: LogConfig, out: Output = process.stdo
       req: ({ method, url, ip }: RequestLike) => ({ method, url: url?.split('?', 1)[0], remote_address: ip }),
     },
   }
-  // Whoever reads the log may go away; the jobs stay.
+  // The reader of the log may disappear; that must not stop the server.
   out.on('error', () => undefined)
   return pino(options, (await prettyStream(config, out)) ?? out)
 }
@@ -30,7 +30,7 @@ async function prettyStream(config: LogConfig, out: Output) {
     const { default: pretty } = await import('pino-pretty')
     return pretty({ destination: out, sync: true, singleLine: true }) as DestinationStream
   } catch {
-    // A development dependency: an installation without it logs JSON.
+    // pino-pretty is a development dependency; without it the log is JSON.
     return undefined
   }
 }

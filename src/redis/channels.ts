@@ -2,24 +2,24 @@ import { EventEmitter } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
   COMMAND_TIMEOUT_MS,
-  connectPatiently,
+  connectBlocking,
   connectRedis,
   type RedisSettings,
-  unlessAway,
+  runCommand,
   whenReady,
 } from './connection.ts'
 
-/** What is talked of between replicas: jobs as just written, and runs that are to end. */
+/** What replicas publish: jobs as just written, and runs that another replica must stop. */
 const TOPICS = ['jobs', 'drops'] as const
 export type Topic = (typeof TOPICS)[number]
 
-/** Messages between the replicas that share a Redis and a prefix: each hears all, its own ones too. Nothing is kept. */
+/** Pub/sub between the replicas that share a Redis and a prefix. A replica receives its own messages too; none is stored. */
 export type Channels = {
-  /** Resolves once Redis has the message. Rejects with `store_unavailable`: perhaps nobody hears it. */
+  /** Resolves once Redis has the message. Rejects with `store_unavailable` if it may be lost. */
   publish(topic: Topic, message: string): Promise<void>
-  /** Hears what is published from now on, until the returned function is called. What a listener throws is logged. */
-  listen(topic: Topic, listener: (message: string) => void): () => void
-  /** Calls `listener` whenever messages may have been lost, and come again. Until the returned function is called. */
+  /** Subscribes from now on, until the returned function is called. What a subscriber throws is logged. */
+  subscribe(topic: Topic, listener: (message: string) => void): () => void
+  /** Calls `listener` once messages arrive again after some may have been lost, until the returned function is called. */
   onGap(listener: () => void): () => void
   /** Idempotent. */
   close(): Promise<void>
@@ -27,46 +27,46 @@ export type Channels = {
 
 export type ChannelsOptions = Omit<RedisSettings, 'name'> & { readonly prefix: string }
 
-/** What the others cannot know by themselves: that one of them could not be heard for a while. */
+/** A replica announces here that it could not publish for a while, which the others cannot notice themselves. */
 const GAPS = 'gaps'
 
 /**
- * Opens the channels of a prefix and waits until they are heard, no longer than a command may take: of a Redis that
- * comes later it is told as of one that comes again.
+ * Opens the channels of a prefix. Waits for the subscription, but no longer than `COMMAND_TIMEOUT_MS`: if Redis is
+ * available only later, that counts as a gap.
  */
 export async function openChannels({ prefix, ...settings }: ChannelsOptions): Promise<Channels> {
   const { log } = settings
-  const listener = connectPatiently({ ...settings, name: 'listener' })
+  const listener = connectBlocking({ ...settings, name: 'listener' })
   const sender = connectRedis({ ...settings, name: 'sender' })
-  const heard = new EventEmitter().setMaxListeners(0)
-  // Unlike keys, channels are not of one database.
+  const received = new EventEmitter().setMaxListeners(0)
+  // Unlike keys, channels do not belong to a database.
   const root = `{${prefix}}:${listener.options.db ?? 0}:`
-  const first = Promise.withResolvers<true>()
-  let [isOpen, sessions, isUnheard] = [false, 0, false]
+  const subscribed = Promise.withResolvers<true>()
+  let [isOpen, generation, hasLostMessages] = [false, 0, false]
 
-  /** A connection that is lost while it subscribes leaves the telling to the next. */
-  const subscribe = async () => {
-    const session = ++sessions
+  /** If the connection is lost meanwhile, the next subscription reports the gap. */
+  const subscribeAll = async () => {
+    const current = ++generation
     await listener.subscribe(...[...TOPICS, GAPS].map((topic) => root + topic))
-    if (session !== sessions) return
-    first.resolve(true)
-    if (isOpen) heard.emit(GAPS)
+    if (current !== generation) return
+    subscribed.resolve(true)
+    if (isOpen) received.emit(GAPS)
   }
 
   const send = async (topic: string, message: string) => {
     try {
-      await unlessAway(sender, () => sender.publish(root + topic, message))
+      await runCommand(sender, () => sender.publish(root + topic, message))
     } catch (error) {
-      isUnheard = true
+      hasLostMessages = true
       throw error
     }
-    if (isUnheard) void confess()
+    if (hasLostMessages) void announceGap()
   }
 
-  const confess = async () => {
-    if (!isUnheard) return
-    isUnheard = false
-    await send(GAPS, '').catch(stay)
+  const announceGap = async () => {
+    if (!hasLostMessages) return
+    hasLostMessages = false
+    await send(GAPS, '').catch(logFailure)
   }
 
   const on = (event: string, call: (message: string) => void) => {
@@ -74,27 +74,28 @@ export async function openChannels({ prefix, ...settings }: ChannelsOptions): Pr
       try {
         call(message)
       } catch (error) {
-        log.error({ err: error }, 'a listener failed')
+        log.error({ event: 'subscriber_failed', err: error }, 'a subscriber failed')
       }
     }
-    heard.on(event, safe)
-    return () => void heard.off(event, safe)
+    received.on(event, safe)
+    return () => void received.off(event, safe)
   }
 
-  const stay = (error: unknown) => log.debug({ err: error }, 'what was lost on the channels is told later')
-  listener.on('ready', () => void subscribe().catch(stay))
-  listener.on('message', (channel: string, message: string) => heard.emit(channel.slice(root.length), message))
-  sender.on('ready', () => void confess())
-  const patience = sleep(COMMAND_TIMEOUT_MS, undefined, { ref: false })
-  await Promise.all([Promise.race([first.promise, patience]), whenReady(sender)])
+  const logFailure = (error: unknown) =>
+    log.debug({ event: 'channels_unavailable', err: error }, 'messages may have been lost; the gap is announced later')
+  listener.on('ready', () => void subscribeAll().catch(logFailure))
+  listener.on('message', (channel: string, message: string) => received.emit(channel.slice(root.length), message))
+  sender.on('ready', () => void announceGap())
+  const timeout = sleep(COMMAND_TIMEOUT_MS, undefined, { ref: false })
+  await Promise.all([Promise.race([subscribed.promise, timeout]), whenReady(sender)])
   isOpen = true
 
   return {
     publish: send,
-    listen: on,
-    onGap: (told) => on(GAPS, () => told()),
+    subscribe: on,
+    onGap: (listener) => on(GAPS, () => listener()),
     close() {
-      heard.removeAllListeners()
+      received.removeAllListeners()
       listener.disconnect()
       sender.disconnect()
       return Promise.resolve()

@@ -12,15 +12,15 @@ const broken = (change: (good: EventBus) => Partial<EventBus>) => () => {
   return { ...good, ...change(good) }
 }
 
-testBites('a bus that tells everybody everything', {
+testBites('a bus that notifies every subscriber of every job', {
   cases,
-  promise: 'tells a subscriber of its job, and of no other',
+  promise: 'notifies a subscriber of its job and of no other',
   open: broken((good) => ({ subscribe: (_id, listener) => good.subscribe(undefined, listener) })),
 })
 
 testBites('an unsubscribe that does nothing', {
   cases,
-  promise: 'tells nothing more after unsubscribing, while others go on',
+  promise: 'notifies no one after unsubscribing, while other subscribers go on',
   open: broken((good) => ({
     subscribe(id, listener) {
       good.subscribe(id, listener)
@@ -29,8 +29,8 @@ testBites('an unsubscribe that does nothing', {
   })),
 })
 
-testBites('a bus that sees gaps everywhere', {
+testBites('a bus that reports gaps without a loss', {
   cases,
-  promise: 'tells of no gap where nothing is lost',
+  promise: 'reports no gap if no message is lost',
   open: broken((good) => ({ onGap: (listener) => good.subscribe(undefined, listener) })),
 })

@@ -6,69 +6,69 @@ import { until } from '../helpers/until.ts'
 import type { ContractCase } from './contract.ts'
 
 const listen = (bus: EventBus, id: string | undefined) => {
-  const heard: Job[] = []
-  return { heard, stop: bus.subscribe(id, (job) => heard.push(job)) }
+  const received: Job[] = []
+  return { received, stop: bus.subscribe(id, (job) => received.push(job)) }
 }
 
 /** What every event bus promises. */
 export const eventsContract: readonly ContractCase<EventBus>[] = [
   [
-    'tells a subscriber of its job, and of no other',
+    'notifies a subscriber of its job and of no other',
     async (open) => {
       const bus = await open()
       const [mine, other] = [aJob(), aJob()]
-      const { heard } = listen(bus, mine.id)
+      const { received } = listen(bus, mine.id)
       bus.publish(other)
       bus.publish(mine)
-      await until(() => heard.length > 0)
-      expect(heard).toEqual([mine])
+      await until(() => received.length > 0)
+      expect(received).toEqual([mine])
     },
   ],
   [
-    'tells a subscriber of all jobs of each, in order',
+    'notifies a subscriber of all jobs in order',
     async (open) => {
       const bus = await open()
       const jobs = [aJob(), aJob(), aJob()]
-      const { heard } = listen(bus, undefined)
+      const { received } = listen(bus, undefined)
       for (const job of jobs) bus.publish(job)
-      await until(() => heard.length >= 3)
-      expect(heard).toEqual(jobs)
+      await until(() => received.length >= 3)
+      expect(received).toEqual(jobs)
     },
   ],
   [
-    'tells nothing more after unsubscribing, while others go on',
+    'notifies no one after unsubscribing, while other subscribers go on',
     async (open) => {
       const bus = await open()
       const job = aJob()
       const [leaver, stayer] = [listen(bus, job.id), listen(bus, job.id)]
       leaver.stop()
       bus.publish(job)
-      await until(() => stayer.heard.length > 0)
-      expect(leaver.heard).toEqual([])
+      await until(() => stayer.received.length > 0)
+      expect(leaver.received).toEqual([])
     },
   ],
   [
-    'goes on when a listener throws',
+    'goes on when a subscriber throws',
     async (open) => {
       const bus = await open()
       const job = aJob()
       bus.subscribe(job.id, () => {
-        throw new Error('a listener at fault')
+        throw new Error('a broken subscriber')
       })
-      const { heard } = listen(bus, job.id)
+      const { received } = listen(bus, job.id)
       bus.publish(job)
-      await until(() => heard.length > 0)
+      await until(() => received.length > 0)
     },
   ],
   [
-    'tells of no gap where nothing is lost',
+    'reports no gap if no message is lost',
     async (open) => {
       const bus = await open()
       let gaps = 0
       const stop = bus.onGap(() => gaps++)
-      const { heard } = listen(bus, undefined)
+      const { received } = listen(bus, undefined)
       for (let n = 0; n < 10; n++) bus.publish(aJob())
-      await until(() => heard.length >= 10)
+      await until(() => received.length >= 10)
       expect(gaps).toBe(0)
       stop()
     },

@@ -9,7 +9,7 @@ async function logged(NODE_ENV: 'development' | 'production', isTTY: boolean): P
   return String(out.read())
 }
 
-test('lines are JSON with a level name and an RFC 3339 time, and pretty only on a terminal in development', async () => {
+test('log lines are JSON with a level name and an RFC 3339 time, pretty only on a terminal in development', async () => {
   for (const line of [await logged('production', true), await logged('development', false)]) {
     expect(JSON.parse(line)).toEqual({
       ...{ level: 'info', msg: 'job submitted', job_id: 'a-1' },

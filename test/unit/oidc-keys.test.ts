@@ -40,8 +40,8 @@ const cut = (response: ServerResponse) => {
   response.destroy()
 }
 
-describe('how often the issuer is asked', () => {
-  test('not before the first token, once for many at the same time, and not again while the keys are fresh', async () => {
+describe('the issuer', () => {
+  test('is called on the first token, once for concurrent tokens, and not again while the keys are fresh', async () => {
     const { stand, present, token, clock } = await start()
     expect(stand.asked()).toEqual({ discovery: 0, jwks: 0 })
     const tokens = await Promise.all(Array.from({ length: 20 }, () => token()))
@@ -54,14 +54,14 @@ describe('how often the issuer is asked', () => {
     expect(stand.asked()).toEqual({ discovery: 2, jwks: 2 })
   })
 
-  test('not at all for tokens that say they are of another issuer', async () => {
+  test('is not called for tokens that claim another issuer', async () => {
     const { stand, present } = await start()
     const foreign = await signToken({ issuer: 'https://issuer.example', key: stand.key })
     expect(await present(foreign)).toBeUndefined()
     expect(stand.asked().discovery).toBe(0)
   })
 
-  test('a flood of unknown keys makes one question in each cooldown, and hinders nobody', async () => {
+  test('is called once per cooldown for a flood of unknown keys, while known keys are accepted', async () => {
     const { stand, present, token, unknownTokens, clock } = await start()
     const flood = await unknownTokens(50)
     expect(await present(await token())).toMatchObject(carol)
@@ -74,15 +74,15 @@ describe('how often the issuer is asked', () => {
     expect(stand.asked()).toEqual({ discovery: 3, jwks: 3 })
   })
 
-  test('an unknown key as the very first is looked for once', async () => {
+  test('is called once if the first token has an unknown key', async () => {
     const { stand, present, unknownTokens } = await start()
     expect(await present((await unknownTokens(1))[0]!)).toBeUndefined()
     expect(stand.asked()).toEqual({ discovery: 1, jwks: 1 })
   })
 
-  test('a flood at an issuer that fails makes one question in each pause', async () => {
+  test('that fails is called once per pause, however many tokens come', async () => {
     const { stand, present, unknownTokens, clock } = await start()
-    stand.faults.discovery = status(500)
+    stand.failures.discovery = status(500)
     const flood = await unknownTokens(20)
     for (let pauses = 1; pauses <= 3; pauses++) {
       for (const unknown of flood) await expect(present(unknown)).rejects.toMatchObject({ code: 'issuer_unavailable' })
@@ -92,7 +92,7 @@ describe('how often the issuer is asked', () => {
   })
 })
 
-describe('an issuer at fault', () => {
+describe('an issuer that fails', () => {
   const bigText = `{"keys":[],"padding":"${'x'.repeat(MAX_DOCUMENT_BYTES)}"}`
   const weakKey = { kty: 'EC', crv: 'P-256', x: 'AA', y: 'AA' }
 
@@ -106,48 +106,48 @@ describe('an issuer at fault', () => {
     ['discovery names no issuer', 'discovery', {}, /document says undefined/],
     ['discovery answers 404', 'discovery', status(404), /answered 404/],
     ['discovery answers 302', 'discovery', redirect, /answered 302/],
-    ['discovery is no JSON', 'discovery', text('<html>'), /is no JSON object/],
-    ['discovery is null', 'discovery', text('null'), /is no JSON object/],
+    ['discovery is no JSON', 'discovery', text('<html>'), /is not a JSON object/],
+    ['discovery is null', 'discovery', text('null'), /is not a JSON object/],
     ['discovery has no end', 'discovery', text(bigText), /is larger than/],
     ['the keys answer 500', 'jwks', status(500), /jwks answered 500/],
-    ['the keys are no JSON', 'jwks', text('{"keys":['), /is no JSON object/],
+    ['the keys are no JSON', 'jwks', text('{"keys":['), /is not a JSON object/],
     ['the keys are no keys', 'jwks', { keys: 'none' }, /malformed/],
     ['the keys have no end', 'jwks', text(bigText), /is larger than/],
     ['the connection is cut', 'jwks', cut, /fetch failed: /],
-  ] as const)('where %s it is 503, and good again with the next question', async (_what, name, fault, reason) => {
+  ] as const)('in that %s answers 503 and recovers with the next fetch', async (_what, name, failure, reason) => {
     const { stand, present, token, clock, lines } = await start()
-    stand.faults[name] = fault
+    stand.failures[name] = failure
     const error: unknown = await present(await token()).catch((reason: unknown) => reason)
     expect(error).toMatchObject({ code: 'issuer_unavailable' })
     expect((error as Error).cause).toBeInstanceOf(Error)
     expect(lines).toMatchObject([{ level: 'warn', reason: expect.stringMatching(reason) }])
-    stand.faults = {}
+    stand.failures = {}
     clock.now += FAILURE_PAUSE_MS
     expect(await present(await token())).toMatchObject(carol)
-    expect(lines.at(-1)).toMatchObject({ level: 'info', msg: 'the issuer of tokens answers again' })
+    expect(lines.at(-1)).toMatchObject({ level: 'info', event: 'issuer_available' })
   })
 
-  test('one whose keys are elsewhere in the clear is not asked for them', async () => {
+  test('is not asked for keys over plain http on another host', async () => {
     const { stand, present, token, lines } = await start()
     for (const url of ['http://keys.example/jwks', 'file:///etc/passwd', 'keys', 7]) {
-      stand.faults.discovery = { issuer: stand.url, jwks_uri: url }
+      stand.failures.discovery = { issuer: stand.url, jwks_uri: url }
       await expect(present(await token())).rejects.toMatchObject({ code: 'issuer_unavailable' })
     }
     expect(lines[0]?.reason).toContain('not an https URL')
   })
 
-  test('one that publishes a key of no use is 503 for tokens of that key', async () => {
+  test('with an unusable key is answered 503 for tokens of that key', async () => {
     const { stand, present, token } = await start()
-    stand.faults.jwks = { keys: [{ ...weakKey, kid: 'weak' }, publicPart(stand.key)] }
+    stand.failures.jwks = { keys: [{ ...weakKey, kid: 'weak' }, publicPart(stand.key)] }
     await expect(present(await token({ ...stand.key, kid: 'weak' }))).rejects.toMatchObject({
       code: 'issuer_unavailable',
     })
     expect(await present(await token())).toMatchObject(carol)
   })
 
-  test('a long outage is one line in the log', async () => {
+  test('for long logs one line', async () => {
     const { stand, present, token, clock, lines } = await start()
-    stand.faults.jwks = status(503)
+    stand.failures.jwks = status(503)
     for (let n = 0; n < 5; n++) {
       await expect(present(await token())).rejects.toMatchObject({ code: 'issuer_unavailable' })
       clock.now += FAILURE_PAUSE_MS
@@ -155,11 +155,11 @@ describe('an issuer at fault', () => {
     expect(lines).toHaveLength(1)
   })
 
-  test('one that hangs is given up on, and keeps waiting only who needs it', async () => {
+  test('by hanging times out, and delays only tokens that need it', async () => {
     const { stand, present, token, clock } = await start({ timeoutMs: 200 })
     const good = await token()
     expect(await present(good)).toMatchObject(carol)
-    stand.faults.jwks = hang
+    stand.failures.jwks = hang
     clock.now += KEYS_REFRESH_MS
     // Who finds out waits once; nobody after that.
     expect(await present(good)).toMatchObject(carol)
@@ -171,9 +171,9 @@ describe('an issuer at fault', () => {
     await until(() => stand.asked().jwks === asked + 1, 'a question in the background')
   })
 
-  test('one that hangs is not waited for at the close', async () => {
+  test('by hanging does not delay the close', async () => {
     const { stand, oidc, present, token, lines } = await start({ timeoutMs: 60_000 })
-    stand.faults.discovery = hang
+    stand.failures.discovery = hang
     const waiting = present(await token())
     const outcome = expect(waiting).rejects.toMatchObject({ code: 'issuer_unavailable' })
     await until(() => stand.asked().discovery === 1, 'the question')
@@ -183,12 +183,12 @@ describe('an issuer at fault', () => {
   })
 })
 
-describe('which issuers and keys are taken', () => {
-  test('an issuer with a path, with and without a slash at its end', async () => {
+describe('issuers and keys that are accepted', () => {
+  test('an issuer with a path, with and without a trailing slash', async () => {
     const plain = await start({ path: '/realms/one' })
     expect(await plain.present(await plain.token())).toMatchObject(carol)
     const slashed = await start({ path: '/realms/one', configured: (url) => `${url}/` })
-    slashed.stand.faults.discovery = { issuer: `${slashed.stand.url}/`, jwks_uri: `${slashed.stand.url}/jwks` }
+    slashed.stand.failures.discovery = { issuer: `${slashed.stand.url}/`, jwks_uri: `${slashed.stand.url}/jwks` }
     expect(await slashed.present(await slashed.token())).toMatchObject(carol)
   })
 
@@ -198,16 +198,16 @@ describe('which issuers and keys are taken', () => {
     expect(await present(await token())).toMatchObject(carol)
   })
 
-  test('a token that names no key is good where there is one, and refused where there are several', async () => {
+  test('a token that names no key is accepted if the issuer has one, and refused if it has several', async () => {
     const { stand, present, token, clock } = await start()
     const { kid: _, ...nameless } = stand.key
     expect(await present(await token(nameless))).toMatchObject(carol)
-    stand.faults.jwks = { keys: [publicPart(stand.key), publicPart(await makeSigningKey('ES256'))] }
+    stand.failures.jwks = { keys: [publicPart(stand.key), publicPart(await makeSigningKey('ES256'))] }
     clock.now += KEYS_REFRESH_MS
     expect(await present(await token(nameless))).toBeUndefined()
   })
 
-  test('a URL that can be trusted', () => {
+  test('a trustworthy URL is https or loopback', () => {
     const good = ['https://issuer.example', 'https://issuer.example:8443/a/', 'http://localhost:8080/x']
     const loopback = ['http://127.0.0.1', 'http://127.1', 'http://[::1]:80']
     for (const url of [...good, ...loopback]) expect(checkIssuerUrl(url)).toBeUndefined()

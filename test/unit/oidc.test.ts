@@ -43,16 +43,16 @@ const carol = () => ({
 })
 
 describe('a token of a real provider', () => {
-  test('is good for whom and what it names', async () => {
+  test('gives its subject and scopes', async () => {
     const token = await issuer.token({ client: 'carol', audience: AUDIENCE, scope: 'jobs:read jobs:write' })
     expect(await present(token)).toEqual({ ...carol(), scopes: new Set(['jobs:read', 'jobs:write']) })
   })
 
-  test('for another audience is not', async () => {
+  test('for another audience is refused', async () => {
     expect(await present(await issuer.token({ client: 'carol', audience: 'https://other.example' }))).toBeUndefined()
   })
 
-  test('of another provider is not, whether it says so or signs with a key of its own', async () => {
+  test('of another provider is refused, whether it claims that or this issuer', async () => {
     const other = await startIssuer('carol')
     const token = await other.token({ client: 'carol', audience: AUDIENCE })
     const disguised = await signToken({ issuer: issuer.url, key: { ...other.keys()[0], kid: key().kid! } })
@@ -62,7 +62,7 @@ describe('a token of a real provider', () => {
     expect(await present(await forge({ iss: other.url }))).toBeUndefined()
   })
 
-  test('comes as a bearer token only', async () => {
+  test('is accepted only as a bearer token', async () => {
     const token = await issuer.token({ client: 'carol', audience: AUDIENCE })
     expect(await oidc.authenticate({ kind: 'key', text: token })).toBeUndefined()
   })
@@ -81,7 +81,7 @@ describe('a token of a real provider', () => {
 })
 
 describe('claims', () => {
-  test('signed with the issuer’s key are believed', async () => {
+  test('signed with the issuer’s key are accepted', async () => {
     expect(await present(await forge({}))).toEqual(carol())
   })
 
@@ -107,12 +107,12 @@ describe('claims', () => {
     expect(await present(await forge(claims()))).toBeUndefined()
   })
 
-  test('say when the token ends, with what clocks may be apart', async () => {
+  test('give the expiry, plus the clock tolerance', async () => {
     const exp = secondsFromNow(90)
     expect(await present(await forge({ exp }))).toMatchObject({ expiresAt: (exp + CLOCK_TOLERANCE_SECONDS) * 1000 })
   })
 
-  test('may be off by a few seconds, be for several audiences, and be of a long or foreign subject', async () => {
+  test('may be off by a few seconds, have several audiences, and a long or non-ASCII subject', async () => {
     expect(await present(await forge({ exp: secondsFromNow(-1) }))).toEqual(carol())
     expect(await present(await forge({ nbf: secondsFromNow(2) }))).toEqual(carol())
     expect(await present(await forge({ aud: ['https://other.example', AUDIENCE] }))).toEqual(carol())
@@ -150,20 +150,20 @@ describe('signatures', () => {
     }
   })
 
-  test('by a key that the token brings along are refused', async () => {
+  test('by a key inside the token are refused', async () => {
     const own = await makeSigningKey()
     const header = { jwk: publicPart(own), jku: 'https://attacker.example/jwks' }
     const forgeries = [own, { ...own, kid: key().kid! }].map((signer) => signToken({ ...forgery(signer), header }))
     for (const token of await Promise.all(forgeries)) expect(await present(token)).toBeUndefined()
   })
 
-  test('of claims that were changed afterwards are refused', async () => {
+  test('of changed claims are refused', async () => {
     const [header, , signature] = (await forge({})).split('.')
     const changed = Buffer.from(JSON.stringify({ ...claims(), scope: 'admin' })).toString('base64url')
     expect(await present([header, changed, signature].join('.'))).toBeUndefined()
   })
 
-  test('with extensions nobody here knows are refused', async () => {
+  test('with unknown critical extensions are refused', async () => {
     const token = await forge({}, { exp2: 1 })
     expect(await present(token)).toEqual(carol())
     const [, ...rest] = token.split('.')
@@ -173,7 +173,7 @@ describe('signatures', () => {
     ).toBeUndefined()
   })
 
-  test('of an unknown key are refused while the issuer is there', async () => {
+  test('of an unknown key are refused while the issuer is available', async () => {
     const unknown = await makeSigningKey()
     expect(await present(await signToken(forgery(unknown)))).toBeUndefined()
     expect(await present(await forge({}))).toEqual(carol())
@@ -184,7 +184,7 @@ describe('signatures', () => {
 })
 
 describe('garbage', () => {
-  test('of every kind is refused without a word', async () => {
+  test('of every kind is refused without an exception or a log line', async () => {
     const parts = fc.oneof(
       fc.base64String(),
       fc.string(),
@@ -201,7 +201,7 @@ describe('garbage', () => {
     )
   })
 
-  test('that says it is of the issuer is refused too', async () => {
+  test('that claims to be of the issuer is refused too', async () => {
     const garbage = fc.record({
       header: fc.object({ maxDepth: 1 }),
       claims: fc.object({ maxDepth: 1 }),
@@ -216,7 +216,7 @@ describe('garbage', () => {
     )
   })
 
-  test('a token that is too long is refused, however good', async () => {
+  test('a valid token that is too long is refused', async () => {
     const fits = await forge({ padding: 'x'.repeat(5000) })
     expect(fits.length).toBeLessThan(MAX_TOKEN_LENGTH)
     expect(await present(fits)).toEqual(carol())
@@ -225,7 +225,7 @@ describe('garbage', () => {
 })
 
 describe('keys that change', () => {
-  test('a new key is taken at once, and the old one as long as it is published', async () => {
+  test('a new key is accepted at once, and the old one as long as it is published', async () => {
     const before = await issuer.token({ client: 'carol', audience: AUDIENCE })
     expect(await present(before)).toEqual(carol())
     await issuer.rotate({ keepOld: true })
@@ -239,14 +239,14 @@ describe('keys that change', () => {
     expect(await present(before)).toBeUndefined()
   })
 
-  test('all that come with a new key at the same time are let in', async () => {
+  test('concurrent tokens with a new key are all accepted', async () => {
     expect(await present(await forge({}))).toEqual(carol())
     await issuer.rotate()
     const tokens = await Promise.all(Array.from({ length: 20 }, (_, n) => forge({ jti: String(n) })))
     expect(await Promise.all(tokens.map(present))).toEqual(tokens.map(carol))
   })
 
-  test('a key that was taken back is good no longer than until the next refresh', async () => {
+  test('a revoked key is accepted until the next refresh at most', async () => {
     const token = await forge({})
     expect(await present(token)).toEqual(carol())
     await issuer.rotate()
@@ -260,7 +260,7 @@ describe('keys that change', () => {
 describe('while the issuer is down', () => {
   beforeEach(() => () => issuer.start())
 
-  test('keys already known go on, also when they are due for a refresh, but not for ever', async () => {
+  test('known keys stay valid, also when due for a refresh, but not for ever', async () => {
     const token = await forge({})
     expect(await present(token)).toEqual(carol())
     await issuer.stop()
@@ -273,7 +273,7 @@ describe('while the issuer is down', () => {
     await expect(present(token)).rejects.toMatchObject({ code: 'issuer_unavailable' })
   })
 
-  test('a token of an unknown key is 503, of an impossible one refused all the same', async () => {
+  test('a token of an unknown key is answered 503, an impossible one is refused', async () => {
     expect(await present(await forge({}))).toEqual(carol())
     await issuer.stop()
     const unknown = await signToken({ issuer: issuer.url, key: await makeSigningKey() })
@@ -283,7 +283,7 @@ describe('while the issuer is down', () => {
     expect(await present('garbage')).toBeUndefined()
   })
 
-  test('a server that never reached it answers 503, and lets in when it is back', async () => {
+  test('a server that never reached it answers 503, and accepts tokens once it is back', async () => {
     const token = await forge({})
     await issuer.stop()
     await expect(present(token)).rejects.toMatchObject({ code: 'issuer_unavailable' })

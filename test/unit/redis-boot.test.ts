@@ -75,7 +75,7 @@ describeWithRedisServer('opening a Redis store', (redis) => {
     await redis().kill()
     const opening = told()
     await redis().restart()
-    expect((await opening).filter((line) => !/cannot reach Redis|Redis answers again/.test(line))).toEqual([])
+    expect((await opening).filter((line) => !/cannot reach Redis|Redis is available again/.test(line))).toEqual([])
   })
 
   test('warns of a Redis that would lose jobs, and tells of one that may lose a second', async () => {

@@ -10,8 +10,8 @@ import { recordingLog, silentLog } from '../helpers/log.ts'
 import { describeWithRedisServer } from '../helpers/redis.ts'
 import { until } from '../helpers/until.ts'
 
-describeWithRedisServer('the bus of many replicas', (redis) => {
-  /** One replica's bus and what it hears. */
+describeWithRedisServer('the change bus of several replicas', (redis) => {
+  /** One replica's bus and what it receives. */
   const open = async (prefix: string, { url = redis().url, log = silentLog() } = {}) => {
     const channels = await openChannels({ url, prefix, log })
     const bus = createRedisBus({ channels, log })
@@ -19,11 +19,11 @@ describeWithRedisServer('the bus of many replicas', (redis) => {
       await bus.close()
       await channels.close()
     })
-    const heard: Job[] = []
+    const received: Job[] = []
     let gaps = 0
-    bus.subscribe(undefined, (job) => heard.push(job))
+    bus.subscribe(undefined, (job) => received.push(job))
     bus.onGap(() => gaps++)
-    return { bus, heard, gaps: () => gaps }
+    return { bus, received, gaps: () => gaps }
   }
 
   const openTwo = async (log = silentLog()) => {
@@ -38,60 +38,60 @@ describeWithRedisServer('the bus of many replicas', (redis) => {
     return answer
   }
 
-  /** Publishes new jobs until one is heard; resolves with the first that is. */
-  const untilHeard = (from: EventBus, heard: Job[]) => {
-    const before = heard.length
+  /** Publishes new jobs until one is received. */
+  const untilReceived = (from: EventBus, received: Job[]) => {
+    const before = received.length
     return until(() => {
       from.publish(aJob())
-      return heard.length > before
+      return received.length > before
     }, 'a message')
   }
 
-  test('what one replica publishes the others hear, and nobody twice', async () => {
+  test('a change that one replica publishes reaches every replica once', async () => {
     const [a, b] = await openTwo()
     const job = aJob()
     const states = [job, after(job, spawned()), after(job, spawned(), succeeded())]
     for (const state of states) a.bus.publish(state)
-    // Told at once, without Redis.
-    expect(a.heard).toEqual(states)
-    await until(() => b.heard.length === 3)
+    // At once, without Redis.
+    expect(a.received).toEqual(states)
+    await until(() => b.received.length === 3)
     const last = aJob()
     b.bus.publish(last)
-    await until(() => a.heard.at(-1)?.id === last.id)
-    expect([a.heard, b.heard]).toEqual([
+    await until(() => a.received.at(-1)?.id === last.id)
+    expect([a.received, b.received]).toEqual([
       [...states, last],
       [...states, last],
     ])
   })
 
-  test('a state that comes after a newer one of its job is not told', async () => {
+  test('a change that arrives after a newer one of its job is dropped', async () => {
     const [a, b] = await openTwo()
     const job = aJob()
     const newer = after(job, spawned())
     b.bus.publish(newer)
     a.bus.publish(job)
-    await until(() => a.heard.length === 2)
+    await until(() => a.received.length === 2)
     const last = aJob()
     a.bus.publish(last)
-    await until(() => b.heard.at(-1)?.id === last.id)
-    expect(a.heard).toEqual([job, newer, last])
-    expect(b.heard).toEqual([newer, last])
+    await until(() => b.received.at(-1)?.id === last.id)
+    expect(a.received).toEqual([job, newer, last])
+    expect(b.received).toEqual([newer, last])
   })
 
-  test('replicas of another prefix, or of another database, hear nothing', async () => {
+  test('replicas of another prefix or another database receive nothing', async () => {
     const prefix = randomUUID()
     const [a, same] = [await open(prefix), await open(prefix)]
     const others = [await open(randomUUID()), await open(prefix, { url: `${redis().url}/1` })]
     a.bus.publish(aJob())
-    await until(() => same.heard.length === 1)
-    for (const other of others) await untilHeard(other.bus, other.heard)
-    expect(others.flatMap(({ heard }) => heard)).not.toContainEqual(a.heard[0])
+    await until(() => same.received.length === 1)
+    for (const other of others) await untilReceived(other.bus, other.received)
+    expect(others.flatMap(({ received }) => received)).not.toContainEqual(a.received[0])
   })
 
-  test('a message that is of a newer form, or of none, is left alone', async () => {
+  test('a message in a newer or an unknown format is ignored', async () => {
     const prefix = randomUUID()
     const { log, lines } = await recordingLog()
-    const { bus, heard } = await open(prefix, { log })
+    const { bus, received } = await open(prefix, { log })
     const job = aJob()
     const messages = [{ schema: 2, job }, { schema: 1 }, { schema: 1, job: { id: 1 } }, null]
     const channel = `{${prefix}}:0:jobs`
@@ -100,77 +100,77 @@ describeWithRedisServer('the bus of many replicas', (redis) => {
     await until(() => lines.length === 5)
     expect(lines.every(({ level }) => level === 'debug')).toBe(true)
     await command('PUBLISH', channel, JSON.stringify({ schema: 1, job }))
-    await until(() => heard.length > 0)
-    expect(heard).toEqual([job])
+    await until(() => received.length > 0)
+    expect(received).toEqual([job])
     bus.publish(job)
-    expect(heard).toEqual([job])
+    expect(received).toEqual([job])
   })
 
-  test('a listener of gaps that throws harms no other', async () => {
+  test('a gap listener that throws does not affect the others', async () => {
     const { log, lines } = await recordingLog()
     const { bus, gaps } = await open(randomUUID(), { log })
     bus.onGap(() => {
-      throw new Error('a listener at fault')
+      throw new Error('a broken listener')
     })
-    let told = 0
-    bus.onGap(() => told++)
+    let notified = 0
+    bus.onGap(() => notified++)
     await command('CLIENT', 'KILL', 'TYPE', 'pubsub')
-    await until(() => told === 1)
+    await until(() => notified === 1)
     expect(gaps()).toBe(1)
     expect(lines.filter(({ level }) => level === 'error')).toHaveLength(1)
   })
 
-  test('after a lost connection of the listener the gap is told once, and messages come again', async () => {
+  test('after its subscription was lost a replica reports one gap and receives messages again', async () => {
     const [a, b] = await openTwo()
     for (let losses = 1; losses <= 2; losses++) {
       await command('CLIENT', 'KILL', 'TYPE', 'pubsub')
       await until(() => a.gaps() === losses && b.gaps() === losses)
-      await untilHeard(a.bus, b.heard)
+      await untilReceived(a.bus, b.received)
     }
     expect([a.gaps(), b.gaps()]).toEqual([2, 2])
   })
 
-  test('what one replica could not say is a gap for the others, though they heard all along', async () => {
+  test('a replica that could not publish causes a gap for the others, though they stayed subscribed', async () => {
     const [a, b] = await openTwo()
     await command('CLIENT', 'PAUSE', '60000', 'WRITE')
     a.bus.publish(aJob())
     await command('CLIENT', 'KILL', 'TYPE', 'normal')
     await command('CLIENT', 'UNPAUSE')
     await until(() => b.gaps() > 0)
-    await untilHeard(a.bus, b.heard)
+    await untilReceived(a.bus, b.received)
   })
 
-  test('after a restart of Redis the gap is told, once where nothing was published in vain, and messages come again', async () => {
+  test('after a restart of Redis replicas report one gap, and one more for each lost message, and receive again', async () => {
     const { log, lines } = await recordingLog()
     const [a, b] = await openTwo(log)
     for (let losses = 1; losses <= 2; losses++) {
       await redis().kill()
       await redis().restart()
       await until(() => a.gaps() >= losses && b.gaps() >= losses)
-      await untilHeard(a.bus, b.heard)
-      await untilHeard(b.bus, a.heard)
+      await untilReceived(a.bus, b.received)
+      await untilReceived(b.bus, a.received)
     }
-    // What a sender could not say is a gap of its own.
-    const inVain = lines.filter(({ msg }) => msg === 'other replicas were not told of a job').length
+    // Each lost message may be a gap of its own.
+    const lost = lines.filter(({ event }) => event === 'change_not_published').length
     for (const gaps of [a.gaps(), b.gaps()]) {
       expect(gaps).toBeGreaterThanOrEqual(2)
-      expect(gaps).toBeLessThanOrEqual(2 + inVain)
+      expect(gaps).toBeLessThanOrEqual(2 + lost)
     }
   })
 
-  test('a publish while Redis is away harms nobody, and its own process hears of it', async () => {
+  test('a change published while Redis is unavailable reaches its own process and throws nothing', async () => {
     const { log, lines } = await recordingLog()
-    const { bus, heard } = await open(randomUUID(), { log })
+    const { bus, received } = await open(randomUUID(), { log })
     await redis().kill()
     const job = aJob()
     bus.publish(job)
-    expect(heard).toEqual([job])
+    expect(received).toEqual([job])
     await until(() => lines.some(({ job_id: id }) => id === job.id))
     expect(lines.filter(({ level }) => level === 'error')).toEqual([])
     await redis().restart()
   })
 
-  test('a bus that is opened while Redis is away tells a gap when it comes', async () => {
+  test('a bus opened while Redis is unavailable reports a gap once it is available', async () => {
     await redis().kill()
     const { gaps, bus } = await open(randomUUID())
     expect(gaps()).toBe(0)

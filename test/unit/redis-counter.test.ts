@@ -27,7 +27,7 @@ describe.skipIf(noRedisServer !== undefined)('a counter in Redis', () => {
     return counter
   }
 
-  test('counts for all who share it, each key by itself, until its window ends', async () => {
+  test('counts for all replicas, per key, until the window ends', async () => {
     const [a, b] = [open('shared'), open('shared')]
     expect(await a.count('x', 60_000)).toEqual({ current: 1, ttlMs: 60_000 })
     const second = await b.count('x', 60_000)
@@ -38,7 +38,7 @@ describe.skipIf(noRedisServer !== undefined)('a counter in Redis', () => {
     await until(async () => (await b.count('y', 20)).current === 1, 'a new window')
   })
 
-  test('limits a caller over all replicas together', async () => {
+  test('limits a caller across all replicas', async () => {
     const prefix = randomUUID()
     const start = async () => {
       const app = await startApp({ counter: open(prefix), http: { limits: { submit: 2, read: 3 } } })
@@ -56,7 +56,7 @@ describe.skipIf(noRedisServer !== undefined)('a counter in Redis', () => {
     expect((await b.get('/healthz')).statusCode).toBe(200)
   })
 
-  test('that is away refuses soon, and a request answers 503 with Retry-After, until it is back', async () => {
+  test('that is unavailable rejects soon, and requests answer 503 with Retry-After until it is back', async () => {
     const own = await startRedis()
     onTestFinished(() => own.close())
     const counter = createRedisCounter({ url: own.url, prefix: 'p', log: silentLog() })

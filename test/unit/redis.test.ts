@@ -1,7 +1,7 @@
 import { createServer, connect as connectSocket, type AddressInfo, type Socket } from 'node:net'
 import { once } from 'node:events'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { closeRedis, COMMAND_TIMEOUT_MS, connectRedis, unlessAway, wordsOf } from '../../src/redis/connection.ts'
+import { closeRedis, COMMAND_TIMEOUT_MS, connectRedis, runCommand, describeError } from '../../src/redis/connection.ts'
 import { recordingLog } from '../helpers/log.ts'
 import { describeWithRedisServer } from '../helpers/redis.ts'
 import { until } from '../helpers/until.ts'
@@ -13,10 +13,10 @@ describeWithRedisServer('a connection for commands', (server) => {
     const { log, lines } = await recordingLog()
     const redis = connectRedis({ url, log, name: 'test' })
     onTestFinished(() => closeRedis(redis))
-    return { redis, lines, ping: () => unlessAway(redis, () => redis.ping()) }
+    return { redis, lines, ping: () => runCommand(redis, () => redis.ping()) }
   }
 
-  test('is waited for while it is opened, by any number of commands', async () => {
+  test('makes any number of commands wait while it is opened', async () => {
     const warnings: Error[] = []
     const listen = (warning: Error) => warnings.push(warning)
     process.on('warning', listen)
@@ -47,7 +47,7 @@ describeWithRedisServer('a connection for commands', (server) => {
     expect(writes).toBe(2)
   })
 
-  test('that is lost is waited for, by those who ask at first; in a longer outage nobody waits', async () => {
+  test('that is lost makes the first commands wait; in a longer outage they fail at once', async () => {
     const { ping, lines } = await connect()
     await ping()
     await server().kill()
@@ -69,7 +69,7 @@ describeWithRedisServer('a connection for commands', (server) => {
     ])
   })
 
-  test('is logged with the others of its process: one line when they are lost, and one when the last is back', async () => {
+  test('logs one line for all connections of the process when they are lost, and one when all are restored', async () => {
     const { log, lines } = await recordingLog()
     const connections = ['first', 'second', 'third'].map((name) => {
       const redis = connectRedis({ url: server().url, log, name })
@@ -83,7 +83,7 @@ describeWithRedisServer('a connection for commands', (server) => {
     for (let outage = 1; outage <= 2; outage++) {
       // At most one line a minute.
       clock.mockImplementation(() => now() + outage * 61_000)
-      await Promise.all(connections.map((redis) => unlessAway(redis, () => redis.ping())))
+      await Promise.all(connections.map((redis) => runCommand(redis, () => redis.ping())))
       await server().kill()
       await until(() => logged('redis_unavailable').length === outage, 'the line of the outage')
       expect(logged('redis_available')).toHaveLength(outage - 1)
@@ -94,7 +94,7 @@ describeWithRedisServer('a connection for commands', (server) => {
     expect(logged('redis_available')[1]).toMatchObject({ level: 'info', unavailable_ms: expect.any(Number) })
   })
 
-  test('over a network that swallows everything counts as lost after a while, and is opened anew', async () => {
+  test('that gets no reply counts as lost after a while and is opened again', async () => {
     const sockets: Socket[] = []
     const proxy = createServer((socket) => {
       const inner = connectSocket(server().port, '127.0.0.1')
@@ -115,10 +115,10 @@ describeWithRedisServer('a connection for commands', (server) => {
     expect(await until(() => ping().catch(() => undefined))).toBe('PONG')
   })
 
-  test('tells a mistake in a command as it is', async () => {
+  test('rejects with the error reply to a wrong command', async () => {
     const { redis } = await connect()
-    await unlessAway(redis, () => redis.set('text', 'x'))
-    const mistake = unlessAway(redis, () => redis.incr('text'))
+    await runCommand(redis, () => redis.set('text', 'x'))
+    const mistake = runCommand(redis, () => redis.incr('text'))
     await expect(mistake).rejects.toMatchObject({
       name: 'ReplyError',
       message: expect.stringMatching(/not an integer/),
@@ -129,7 +129,7 @@ describeWithRedisServer('a connection for commands', (server) => {
     const { redis, ping } = await connect()
     await ping()
     await redis.config('SET', 'maxmemory', '1')
-    const transaction = unlessAway(redis, () => redis.multi().set('text', 'x').exec())
+    const transaction = runCommand(redis, () => redis.multi().set('text', 'x').exec())
     await expect(transaction).rejects.toMatchObject({
       ...away,
       cause: { message: expect.stringMatching(/^EXECABORT/) },
@@ -137,7 +137,7 @@ describeWithRedisServer('a connection for commands', (server) => {
     await redis.config('SET', 'maxmemory', '0')
   })
 
-  test('that was closed, once or twice, answers what was asked before and refuses what comes', async () => {
+  test('that is closed, once or twice, still answers earlier commands and refuses later ones', async () => {
     const { redis, ping } = await connect()
     await ping()
     const [answer] = await Promise.all([ping(), closeRedis(redis)])
@@ -147,9 +147,9 @@ describeWithRedisServer('a connection for commands', (server) => {
   })
 })
 
-test('an error is put in words also where it has none', () => {
-  expect(wordsOf(new Error('connect ECONNREFUSED'))).toBe('connect ECONNREFUSED')
-  expect(wordsOf(Object.assign(new AggregateError([]), { code: 'ECONNREFUSED' }))).toBe('ECONNREFUSED')
-  expect(wordsOf(new AggregateError([]))).toBe('AggregateError')
-  expect(wordsOf('gone')).toBe('gone')
+test('an error without a message is described by its code or name', () => {
+  expect(describeError(new Error('connect ECONNREFUSED'))).toBe('connect ECONNREFUSED')
+  expect(describeError(Object.assign(new AggregateError([]), { code: 'ECONNREFUSED' }))).toBe('ECONNREFUSED')
+  expect(describeError(new AggregateError([]))).toBe('AggregateError')
+  expect(describeError('gone')).toBe('gone')
 })

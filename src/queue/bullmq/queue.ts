@@ -1,6 +1,6 @@
 import { Queue } from 'bullmq'
 import type { Channels } from '../../redis/channels.ts'
-import { connectRedis, unlessAway } from '../../redis/connection.ts'
+import { connectRedis, runCommand } from '../../redis/connection.ts'
 import { keyOfEntry, type JobQueue } from '../../jobs/ports/queue.ts'
 import { createPositions } from './positions.ts'
 import { QUEUE_NAME, type Runs, type RunsOptions, startRuns } from './runs.ts'
@@ -32,16 +32,16 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
   // Errors of the connection, which logs them itself.
   queue.on('error', (error) => log.debug({ err: error }, 'the queue cannot reach Redis'))
   const positions = createPositions({
-    readKeys: () => unlessAway(redis, () => queue.getRanges(['waiting'], 0, -1, true)),
+    readKeys: () => runCommand(redis, () => queue.getRanges(['waiting'], 0, -1, true)),
   })
   let runs: Runs | undefined
   let closing: Promise<void> | undefined
 
   /** See https://docs.bullmq.io/guide/queues/global-concurrency. */
   const setBound = () =>
-    unlessAway(redis, () => (maxRunning ? queue.setGlobalConcurrency(maxRunning) : queue.removeGlobalConcurrency()))
+    runCommand(redis, () => (maxRunning ? queue.setGlobalConcurrency(maxRunning) : queue.removeGlobalConcurrency()))
 
-  const unsubscribe = channels.listen('drops', (key) => runs?.abort(key))
+  const unsubscribe = channels.subscribe('drops', (key) => runs?.abort(key))
 
   const closeAll = async () => {
     await runs?.close()
@@ -61,14 +61,14 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
     },
     async enqueue(entry) {
       const key = keyOfEntry(entry)
-      await unlessAway(redis, () => queue.add('run', {}, { jobId: key }))
+      await runCommand(redis, () => queue.add('run', {}, { jobId: key }))
       // Without a bound it is claimed at once.
       if (maxRunning) positions.append(key)
     },
     async dequeue(entry) {
       const key = keyOfEntry(entry)
       runs?.abort(key)
-      const removed = await unlessAway(redis, () => queue.remove(key))
+      const removed = await runCommand(redis, () => queue.remove(key))
       // It is claimed. A run that has yet to start, here or elsewhere, will find that the attempt is over.
       if (removed === 0) await channels.publish('drops', key)
     },

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type Job as BullJob, ErrorCode, WaitingError, Worker } from 'bullmq'
 import { isProblem } from '../../problems.ts'
 import { createRareWarning, type Log } from '../../jobs/log.ts'
-import { connectPatiently } from '../../redis/connection.ts'
+import { connectBlocking } from '../../redis/connection.ts'
 import type { RunEntry } from '../../jobs/ports/queue.ts'
 import { createHeldRuns, type HeldRuns } from './held-runs.ts'
 import { renewLocks, repeat } from './lock-renewal.ts'
@@ -40,7 +40,7 @@ const CLOSE_TIMEOUT_MS = 2_000
 /** Claims entries, runs them, and holds their locks; BullMQ fetches, finishes and recovers entries. */
 export function startRuns(options: RunsOptions): Runs {
   const { prefix, run, log, lockDurationMs = LOCK_DURATION_MS } = options
-  const redis = connectPatiently({ url: options.url, name: 'runs', log })
+  const redis = connectBlocking({ url: options.url, name: 'runs', log })
   const runs = createHeldRuns({ run, log })
   const logError = createErrorLog(log)
   let isClosing = false

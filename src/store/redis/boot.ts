@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis'
 import { BootError } from '../../problems.ts'
-import { connectRedis, type RedisSettings, wordsOf } from '../../redis/connection.ts'
+import { connectRedis, type RedisSettings, describeError } from '../../redis/connection.ts'
 import { adviceOf, type Facts, factsOf } from './facts.ts'
 
 /** How long a Redis that does not answer is tried at boot, in ms: long enough for one that starts at the same time. */
@@ -59,11 +59,11 @@ export function refuseUnfit(facts: Facts) {
 
 /** An error in words for an operator. */
 export function describeFault({ options }: Redis, error: unknown): BootError {
-  const words = remedyOf(error) ?? wordsOf(error)
+  const words = remedyOf(error) ?? describeError(error)
   return new BootError(`JOB_STORE: Redis at ${options.host}:${options.port}: ${words}`, { cause: error })
 }
 
-const remedyOf = (error: unknown) => REMEDIES.find(([pattern]) => pattern.test(wordsOf(error)))?.[1]
+const remedyOf = (error: unknown) => REMEDIES.find(([pattern]) => pattern.test(describeError(error)))?.[1]
 
 const REMEDIES: readonly (readonly [RegExp, string])[] = [
   [/^NOAUTH/, 'it wants a password, and the URL has none'],

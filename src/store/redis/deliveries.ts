@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis'
 import type { DueDelivery } from '../../jobs/webhooks/delivery.ts'
-import { unlessAway } from '../../redis/connection.ts'
+import { runCommand } from '../../redis/connection.ts'
 import type { DeliveryStore } from '../../jobs/ports/store.ts'
 import { behind, type Keys, upTo } from './keys.ts'
 import { OWED_PAGE } from './pages.ts'
@@ -10,7 +10,7 @@ import { isDone, type Scripts } from './scripts.ts'
 /** The outbox. A try writes a delivery's record, never its body again. */
 export function createDeliveries(redis: Redis, { keys, scripts }: { keys: Keys; scripts: Scripts }): DeliveryStore {
   const duePage = (first: string, last: string) =>
-    unlessAway(redis, () => redis.zrange(keys.due, first, last, 'BYLEX', 'LIMIT', 0, OWED_PAGE))
+    runCommand(redis, () => redis.zrange(keys.due, first, last, 'BYLEX', 'LIMIT', 0, OWED_PAGE))
 
   async function* due(now: number): AsyncIterable<DueDelivery> {
     for (let first = '-'; ;) {
@@ -24,7 +24,7 @@ export function createDeliveries(redis: Redis, { keys, scripts }: { keys: Keys; 
 
   return {
     async deliveriesOf(jobId) {
-      const fields = await unlessAway(redis, () => redis.hgetall(keys.deliveries(jobId)))
+      const fields = await runCommand(redis, () => redis.hgetall(keys.deliveries(jobId)))
       const numbers = Object.keys(fields).filter((field) => /^\d+$/.test(field))
       const deliveries = numbers.map((number) => deliveryOf(fields[number] ?? '', fields[`${number}:body`] ?? ''))
       return deliveries.sort((a, b) => a.number - b.number)

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis'
-import { unlessAway } from '../../redis/connection.ts'
+import { runCommand } from '../../redis/connection.ts'
 import { INSERT, PAGE, REMOVE, REOPEN, UPDATE, UPDATE_DELIVERY } from './lua.ts'
 import { UnreadableRecord } from './records.ts'
 
@@ -26,7 +26,7 @@ export function createScripts(redis: Redis): Scripts {
     redis.defineCommand(name, { lua })
     const command = (redis as unknown as Record<string, (...args: unknown[]) => Promise<Answer>>)[name]
     if (!command) throw new Error(`${name} is no command`)
-    return (keys, parameters) => unlessAway(redis, () => command.call(redis, keys.length, ...keys, ...parameters))
+    return (keys, parameters) => runCommand(redis, () => command.call(redis, keys.length, ...keys, ...parameters))
   }
   return {
     insert: define('storeInsert', INSERT),

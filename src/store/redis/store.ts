@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis'
 import type { Delivery } from '../../jobs/webhooks/delivery.ts'
 import { type Job, JOB_STATUSES } from '../../jobs/job.ts'
 import type { Log } from '../../jobs/log.ts'
-import { closeRedis, unlessAway } from '../../redis/connection.ts'
+import { closeRedis, runCommand } from '../../redis/connection.ts'
 import type { InsertLimits, Inserted, ListQuery, Owed, Reopened, SecretKeeper, Store } from '../../jobs/ports/store.ts'
 import { describeFault, openRedis } from './boot.ts'
 import { createDeliveries } from './deliveries.ts'
@@ -72,7 +72,7 @@ export function createRedisStore(redis: Redis, { prefix, log }: RedisStoreOption
   return {
     insert: (job, limits = {}) => insert(job, limits),
     async get(id) {
-      const record = await unlessAway(redis, () => redis.get(keys.job(id)))
+      const record = await runCommand(redis, () => redis.get(keys.job(id)))
       return record === null ? undefined : jobOf(record)
     },
     update,
@@ -85,7 +85,7 @@ export function createRedisStore(redis: Redis, { prefix, log }: RedisStoreOption
       for (const part of partsOf(what, { now, keys })) yield* pages.walk(part)
     },
     ...createDeliveries(redis, { keys, scripts }),
-    countSubmitted: () => unlessAway(redis, () => redis.zcard(keys.timeline('submitted'))),
+    countSubmitted: () => runCommand(redis, () => redis.zcard(keys.timeline('submitted'))),
     ...createRedisSecrets(redis, keys),
     close: () => Promise.resolve(),
   }

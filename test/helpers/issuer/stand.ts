@@ -15,7 +15,7 @@ export type IssuerStand = {
   /** What is signed with; the stand publishes its public part. Put another in its place to rotate. */
   key: JWK
   /** In place of the document of the same name, until it is taken away. */
-  faults: { discovery?: Answer | object; jwks?: Answer | object }
+  failures: { discovery?: Answer | object; jwks?: Answer | object }
   /** Questions so far. */
   asked(): { discovery: number; jwks: number }
 }
@@ -26,7 +26,7 @@ export async function startStand({ path = '' } = {}): Promise<IssuerStand> {
   const server = createServer((request, response) => {
     const name = request.url === path + DISCOVERY ? 'discovery' : 'jwks'
     asked[name]++
-    const answer = stand.faults[name] ?? documents()[name]
+    const answer = stand.failures[name] ?? documents()[name]
     if (typeof answer === 'function') (answer as Answer)(response)
     else response.end(JSON.stringify(answer))
   })
@@ -41,7 +41,7 @@ export async function startStand({ path = '' } = {}): Promise<IssuerStand> {
   const stand: IssuerStand = {
     url: origin + path,
     key: await makeSigningKey('ES256'),
-    faults: {},
+    failures: {},
     asked: () => ({ ...asked }),
   }
   const documents = () => ({
