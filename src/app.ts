@@ -36,19 +36,19 @@ import { trackAnswers } from './http/when-over.ts'
 import { createHeldAnswers } from './http/held-answers.ts'
 import { watchRevocations } from './http/revocation.ts'
 import { webhookRoutes } from './http/webhooks.ts'
-import type { Deliveries } from './jobs/webhooks/ledger.ts'
+import type { DeliveryLedger } from './jobs/webhooks/ledger.ts'
 import type { LinkSigner } from './jobs/links.ts'
 import type { JobService } from './jobs/service.ts'
-import type { Watches } from './jobs/subscriptions.ts'
+import type { Subscriptions } from './jobs/subscriptions.ts'
 import type { Metrics } from './jobs/ports/metrics.ts'
 import type { Readiness } from './jobs/readiness.ts'
 
 export type AppParts = {
   readonly service: JobService
-  readonly watches: Watches
-  readonly deliveries: Deliveries
+  readonly subscriptions: Subscriptions
+  readonly ledger: DeliveryLedger
   readonly artifacts: Pick<Artifacts, 'open'>
-  readonly uploads: Pick<Uploads, 'begin' | 'locate'>
+  readonly uploads: Pick<Uploads, 'create' | 'locate'>
   readonly links: LinkSigner
   readonly readiness: Pick<Readiness, 'report'>
   readonly metrics: Metrics
@@ -62,7 +62,7 @@ export type AppParts = {
 
 /** The HTTP application, ready to listen or to be injected. It opens nothing itself: its parts are given and closed elsewhere. */
 export async function buildApp({ log, http, authenticator, counter, ...parts }: AppParts): Promise<FastifyInstance> {
-  const { service, watches, deliveries, readiness, metrics, artifacts, uploads, links } = parts
+  const { service, subscriptions, ledger, readiness, metrics, artifacts, uploads, links } = parts
   const app = Fastify({
     loggerInstance: log,
     bodyLimit: http.bodyLimitBytes,
@@ -125,12 +125,12 @@ export async function buildApp({ log, http, authenticator, counter, ...parts }: 
 
   await app.register(healthRoutes, { readiness })
   const { chargeAnswer } = limits
-  await app.register(jobRoutes, { service, watches, links, uploads, limits: http, chargeAnswer, unsent, held })
+  await app.register(jobRoutes, { service, subscriptions, links, uploads, limits: http, chargeAnswer, unsent, held })
   await app.register(outputRoutes, { service, artifacts, links, unsent })
   await app.register(inputRoutes, { service, uploads, links, unsent })
-  await app.register(eventRoutes, { service, watches, links, held })
+  await app.register(eventRoutes, { service, subscriptions, links, held })
   await app.register(logRoutes, { service, held })
-  await app.register(webhookRoutes, { deliveries })
+  await app.register(webhookRoutes, { ledger })
   await app.register(metricsRoutes, { metrics })
 
   const isOpen = authenticator === undefined

@@ -96,7 +96,7 @@ function endOnSignal(config: Config, log: Logger, { app, wired }: { app: Fastify
     { delay: config.SHUTDOWN_GRACE_SECONDS * 1000, skip: ['SIGINT', 'SIGTERM', 'SIGHUP'], logger },
     async ({ err }) => {
       if (err) log.fatal({ err }, 'the process is in an unknown state and ends')
-      wired.readiness.end()
+      wired.readiness.startShutdown()
       await closeApp(app, config.SHUTDOWN_GRACE_SECONDS * 250)
       await wired.close()
       log.info('the server has ended')

@@ -1,16 +1,16 @@
 import { EventEmitter } from 'node:events'
 import type { Log } from '../jobs/log.ts'
-import type { EventBus, JobListener } from '../jobs/ports/changes.ts'
+import type { ChangeBus, JobSubscriber } from '../jobs/ports/changes.ts'
 
 const ALL = Symbol('every job')
 
 /** The change bus of a single process. */
-export function createEmitterBus(log: Log): EventBus {
+export function createEmitterBus(log: Log): ChangeBus {
   const emitter = new EventEmitter()
   emitter.setMaxListeners(0)
 
   const catchErrors =
-    (listener: JobListener): JobListener =>
+    (listener: JobSubscriber): JobSubscriber =>
     (job) => {
       try {
         listener(job)

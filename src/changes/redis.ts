@@ -4,7 +4,7 @@ import type { Log } from '../jobs/log.ts'
 import { createLru } from '../lib/lru.ts'
 import type { Channels } from '../redis/channels.ts'
 import { createEmitterBus } from './emitter.ts'
-import type { EventBus } from '../jobs/ports/changes.ts'
+import type { ChangeBus } from '../jobs/ports/changes.ts'
 
 export type RedisBusParts = { readonly channels: Channels; readonly log: Log }
 
@@ -17,7 +17,7 @@ const MAX_TRACKED_JOBS = 20_000
  * The change bus of all replicas. Subscribers of this process are notified at once, others through Redis. Each change is
  * published once, and never after a newer one of the same job.
  */
-export function createRedisBus({ channels, log }: RedisBusParts): EventBus {
+export function createRedisBus({ channels, log }: RedisBusParts): ChangeBus {
   const local = createEmitterBus(log)
   const publishedRevisions = createLru<number>(MAX_TRACKED_JOBS)
   const head = JSON.stringify({ schema: SCHEMA, sender: randomUUID() }).slice(0, -1)

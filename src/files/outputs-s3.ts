@@ -1,6 +1,6 @@
 import { AwsClient } from 'aws4fetch'
 import { problem } from '../problems.ts'
-import type { Artifacts, OutputWish } from '../jobs/ports/outputs.ts'
+import type { Artifacts, OutputOptions } from '../jobs/ports/outputs.ts'
 import { sharedPathOf } from './shared-path.ts'
 
 export type S3Options = {
@@ -44,7 +44,7 @@ export function createS3Artifacts(options: S3Options): Artifacts {
   }
 }
 
-function urlOf(key: string, { contentType, filename }: OutputWish, { endpoint, bucket, ttlSeconds }: S3Options) {
+function urlOf(key: string, { contentType, filename }: OutputOptions, { endpoint, bucket, ttlSeconds }: S3Options) {
   const path = [bucket, ...key.split('/')].map(encodeURIComponent).join('/')
   const url = new URL(`${endpoint.replace(/\/+$/, '')}/${path}`)
   url.searchParams.set('X-Amz-Expires', String(Math.min(ttlSeconds, MAX_TTL_SECONDS)))

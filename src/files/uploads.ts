@@ -26,7 +26,7 @@ export function createUploads({ folder, maxBytes, log }: UploadsOptions): Upload
   const folderOf = (jobId: string) => join(folder, jobId)
 
   return {
-    async begin() {
+    async create() {
       const path = join(incoming, `${PROCESS_NAME}~${randomBytes(8).toString('hex')}`)
       await mkdir(path, { recursive: true }).catch(refuseFullDisk)
       return createUpload(path, { maxBytes, folderOf, log })

@@ -2,7 +2,7 @@ import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyInstance, FastifyServerOptions } from 'fastify'
 import { problem } from '../problems.ts'
-import { createLineLimit } from '../jobs/log.ts'
+import { createLogThrottle } from '../jobs/log.ts'
 import { connectionAddressOf } from './caller.ts'
 import { pendingAnswer } from './closing.ts'
 import type { Refusal } from './refusals.ts'
@@ -50,7 +50,7 @@ export function limitConnections(app: FastifyInstance, { maxConnections }: Conne
   if (maxConnections === 0) return () => undefined
   const open = openConnections(app.server)
   const reserved = new Set<Socket>()
-  const isDue = createLineLimit()
+  const isDue = createLogThrottle()
   const warn = (message: string) => {
     if (isDue()) app.log.warn({ event: 'connections_full', max_connections: maxConnections }, message)
   }

@@ -6,7 +6,7 @@ import { problem } from '../problems.ts'
 import { isFinished, type Job } from '../jobs/job.ts'
 import type { LinkSigner } from '../jobs/links.ts'
 import type { JobService } from '../jobs/service.ts'
-import type { Watches } from '../jobs/subscriptions.ts'
+import type { Subscriptions } from '../jobs/subscriptions.ts'
 import { createTurns } from '../lib/turns.ts'
 import { callerOf } from './caller.ts'
 import { type EventStream, openEventStream } from './event-stream.ts'
@@ -20,7 +20,7 @@ import { ProblemReply } from './schemas/problem.ts'
 
 export type EventRoutesOptions = {
   readonly service: JobService
-  readonly watches: Watches
+  readonly subscriptions: Subscriptions
   readonly links: LinkSigner
   readonly held: HeldAnswers
 }
@@ -37,7 +37,7 @@ const EVENTS_PER_TURN = 50
  * is called `status`, has the job as data and its revision as id.
  */
 export const eventRoutes: FastifyPluginAsyncTypebox<EventRoutesOptions> = async (app, options) => {
-  const { service, watches, links, held } = options
+  const { service, subscriptions, links, held } = options
   const renderEvent = createEventFrames(createShow({ service, links }))
   const turns = createTurns(EVENTS_PER_TURN)
   await app.register(fastifySSE)
@@ -73,7 +73,7 @@ export const eventRoutes: FastifyPluginAsyncTypebox<EventRoutesOptions> = async 
         if (!now || isFinished(now)) stream.finish()
       }
       if (job.revision > seen) tell(job)
-      if (!isFinished(job)) stream.whenOver(watches.watch(job, tell))
+      if (!isFinished(job)) stream.whenOver(subscriptions.subscribe(job, tell))
       return reply
     },
   )
@@ -88,8 +88,8 @@ export const eventRoutes: FastifyPluginAsyncTypebox<EventRoutesOptions> = async 
     (request, reply) => {
       const stream = open(request, reply, ({ id, revision }) => `${id}:${revision}`)
       // Where changes were missed, the client has to read the jobs anew, as after any break.
-      const observer = { changed: stream.push, missed: stream.finish }
-      stream.whenOver(watches.watchAll(callerOf(request), observer))
+      const subscriber = { onChange: stream.push, onGap: stream.finish }
+      stream.whenOver(subscriptions.subscribeAll(callerOf(request), subscriber))
       return reply
     },
   )

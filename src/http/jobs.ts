@@ -3,7 +3,7 @@ import { Type } from '@sinclair/typebox'
 import { isFinished } from '../jobs/job.ts'
 import type { LinkSigner } from '../jobs/links.ts'
 import type { JobService } from '../jobs/service.ts'
-import type { Watches } from '../jobs/subscriptions.ts'
+import type { Subscriptions } from '../jobs/subscriptions.ts'
 import { callerOf } from './caller.ts'
 import type { HeldAnswers } from './held-answers.ts'
 import { createShow } from './job-view.ts'
@@ -30,7 +30,7 @@ const JSON_TYPE = 'application/json; charset=utf-8'
 
 export type JobParts = UploadParts & {
   readonly service: JobService
-  readonly watches: Watches
+  readonly subscriptions: Subscriptions
   readonly links: LinkSigner
   readonly chargeAnswer: ChargeAnswer
   readonly unsent: Unsent
@@ -39,10 +39,10 @@ export type JobParts = UploadParts & {
 
 /** The routes of jobs. Handlers take the request apart, call one verb of the core and return its view. */
 export const jobRoutes: FastifyPluginAsyncTypebox<JobParts> = (app, options) => {
-  const { service, watches, links, uploads, limits, chargeAnswer, unsent, held } = options
+  const { service, subscriptions, links, uploads, limits, chargeAnswer, unsent, held } = options
   const show = createShow({ service, links })
   const renderPage = createJobPages({ service, show, unsent })
-  const hold = createHold(held, watches)
+  const hold = createHold(held, subscriptions)
 
   // A scope of its own: no other route takes files.
   void app.register(async (submits) => {

@@ -2,7 +2,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { getHeapSpaceStatistics } from 'node:v8'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { problem } from '../problems.ts'
-import { createLineLimit } from '../jobs/log.ts'
+import { createLogThrottle } from '../jobs/log.ts'
 
 export type PressureLimits = {
   /** Mean delay of the event loop over a sample, in ms; 0: no limit. */
@@ -33,7 +33,7 @@ type Measure = { readonly measure: string; readonly value: number }
  * for want of a file descriptor, ends the process. Nothing here opens a file.
  */
 export function registerPressure(app: FastifyInstance, limits: PressureLimits): void {
-  const isDue = createLineLimit()
+  const isDue = createLogThrottle()
   const delay = watchEventLoop(app, limits.maxEventLoopDelayMs)
   const oldGeneration = createHeapReading()
 

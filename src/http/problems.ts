@@ -1,7 +1,7 @@
 import { STATUS_CODES } from 'node:http'
 import type { FastifyBaseLogger, FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type FieldError, invalidFields, isProblem, type Problem, problem, type ProblemCode } from '../problems.ts'
-import { createLineLimit, errorFieldsOf } from '../jobs/log.ts'
+import { createLogThrottle, errorFieldsOf } from '../jobs/log.ts'
 import { shortageOf } from '../lib/shortage.ts'
 import { SAFE_HEADERS } from './browsers.ts'
 import { fieldErrorsOf } from './validation.ts'
@@ -33,7 +33,7 @@ export const neitherJsonNorForm = (): Problem =>
 
 /** Answers every error of a route, and every unknown route, as a problem document. */
 export function registerProblems(app: FastifyInstance): void {
-  const isLineDue = createLineLimit()
+  const isLineDue = createLogThrottle()
   app.setErrorHandler<FastifyError>((error, request, reply) => answerError(error, request, reply, isLineDue))
   app.setNotFoundHandler((_request, reply) => send(reply, problem('route_not_found')))
 }

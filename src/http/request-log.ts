@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { type FastifyBaseLogger, type FastifyReply, type FastifyRequest, LogController } from 'fastify'
 import type { ChildLoggerOptions } from 'pino'
-import { createLineLimit } from '../jobs/log.ts'
+import { createLogThrottle } from '../jobs/log.ts'
 import { logFieldsOf, traceIdOf } from '../jobs/trace.ts'
 import { isKnown } from './caller.ts'
 import { traceparentOf } from './trace.ts'
@@ -46,7 +46,7 @@ export class RequestLog extends LogController {
 
   /** There are as many as routes. */
   #limitOf(url = ''): () => boolean {
-    const limit = this.#isDue.get(url) ?? createLineLimit()
+    const limit = this.#isDue.get(url) ?? createLogThrottle()
     this.#isDue.set(url, limit)
     return limit
   }

@@ -25,7 +25,7 @@ export type UploadLimits = {
   readonly bodyLimitBytes: number
 }
 
-export type UploadParts = { readonly uploads: Pick<Uploads, 'begin'>; readonly limits: UploadLimits }
+export type UploadParts = { readonly uploads: Pick<Uploads, 'create'>; readonly limits: UploadLimits }
 
 /** What a request may have beside its files, in bytes: fields, and what goes between the parts. */
 const OVERHEAD_BYTES = 1024 * 1024
@@ -99,7 +99,7 @@ async function receive(request: FastifyRequest, { uploads, maxFieldBytes }: Rece
   const form = await readForm(request.parts(), {
     maxFieldBytes,
     async takeFile(kind, bytes) {
-      request.upload ??= await uploads.begin()
+      request.upload ??= await uploads.create()
       await request.upload.add(kind, bytes)
     },
   })

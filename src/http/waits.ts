@@ -1,8 +1,8 @@
 import type { FastifyReply } from 'fastify'
 import { isProblem } from '../problems.ts'
 import type { Job } from '../jobs/job.ts'
-import { untilEnded } from '../jobs/long-poll.ts'
-import type { Watches } from '../jobs/subscriptions.ts'
+import { waitUntilFinished } from '../jobs/long-poll.ts'
+import type { Subscriptions } from '../jobs/subscriptions.ts'
 import type { HeldAnswers } from './held-answers.ts'
 
 /** The longest that an answer is held back for a job's end. */
@@ -30,13 +30,13 @@ export type Hold = (job: Job, seconds: number, reply: FastifyReply) => Promise<J
  * Makes what holds answers back: until the client leaves, or the server shuts down. Beyond the number of long polls that
  * a caller may have, nothing waits. Rejects with `unauthorized` where the credential is taken back meanwhile.
  */
-export function createHold(held: HeldAnswers, watches: Watches): Hold {
+export function createHold(held: HeldAnswers, watches: Subscriptions): Hold {
   return async (job, seconds, reply) => {
     const signal = seconds === 0 ? undefined : held.openPoll(reply)
     if (!signal) return job
     const from = performance.now()
     try {
-      const latest = await untilEnded(watches, job, { timeoutMs: seconds * 1000, signal })
+      const latest = await waitUntilFinished(watches, job, { timeoutMs: seconds * 1000, signal })
       if (isProblem(signal.reason, 'unauthorized')) throw signal.reason
       return latest
     } finally {

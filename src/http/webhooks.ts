@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import type { Deliveries } from '../jobs/webhooks/ledger.ts'
-import { deliveryViewOf } from '../jobs/webhooks/delivery-view.ts'
+import type { DeliveryLedger } from '../jobs/webhooks/ledger.ts'
+import { presentDelivery } from '../jobs/webhooks/delivery-view.ts'
 import { callerOf } from './caller.ts'
 import { DeliveryParams, JobParams } from './schemas/parameters.ts'
 import { NoBody, NoQuery } from './schemas/parts.ts'
@@ -11,7 +11,7 @@ const READ = { access: 'jobs:read' } as const
 const WRITE = { access: 'jobs:write' } as const
 
 /** The ledger of a job's webhooks, and what verifies them. */
-export const webhookRoutes: FastifyPluginAsyncTypebox<{ deliveries: Deliveries }> = (app, { deliveries }) => {
+export const webhookRoutes: FastifyPluginAsyncTypebox<{ ledger: DeliveryLedger }> = (app, { ledger }) => {
   app.get(
     '/jobs/:id/deliveries',
     {
@@ -19,11 +19,11 @@ export const webhookRoutes: FastifyPluginAsyncTypebox<{ deliveries: Deliveries }
       schema: { params: JobParams, querystring: NoQuery, response: { 200: DeliveriesReply, '4xx': ProblemReply } },
     },
     async (request) => {
-      const ledger = await deliveries.ledger(request.params.id, callerOf(request))
-      const { webhook } = ledger.job
+      const { job, deliveries } = await ledger.list(request.params.id, callerOf(request))
+      const { webhook } = job
       return {
         ...(webhook && { webhook_url: webhook.url, webhook_events: [...webhook.events] }),
-        deliveries: ledger.deliveries.map(deliveryViewOf),
+        deliveries: deliveries.map(presentDelivery),
       }
     },
   )
@@ -43,7 +43,7 @@ export const webhookRoutes: FastifyPluginAsyncTypebox<{ deliveries: Deliveries }
       const { id, n } = request.params
       const number = /^[1-9]\d{0,8}$/.test(n) ? Number(n) : 0
       reply.code(202)
-      return deliveryViewOf(await deliveries.redeliver(id, number, callerOf(request)))
+      return presentDelivery(await ledger.redeliver(id, number, callerOf(request)))
     },
   )
 
@@ -51,7 +51,7 @@ export const webhookRoutes: FastifyPluginAsyncTypebox<{ deliveries: Deliveries }
     '/webhooks/secret',
     { config: WRITE, schema: { querystring: NoQuery, response: { 200: WebhookSecretReply, '4xx': ProblemReply } } },
     (request, reply) => {
-      const [secret = '', ...older] = deliveries.secrets(callerOf(request))
+      const [secret = '', ...older] = ledger.secrets(callerOf(request))
       reply.header('cache-control', 'no-store')
       return { secret, secrets: [secret, ...older] }
     },

@@ -1,4 +1,4 @@
-import type { EventBus } from './ports/changes.ts'
+import type { ChangeBus } from './ports/changes.ts'
 import type { Observe } from './ports/metrics.ts'
 import type { Artifacts } from './ports/outputs.ts'
 import type { JobQueue } from './ports/queue.ts'
@@ -6,7 +6,7 @@ import { acceptedAt, currentAttempt, isFinished, type Job, type JobEvent } from 
 import type { Log } from './log.ts'
 import { logFieldsOf } from './trace.ts'
 import type { Delivery } from './webhooks/delivery.ts'
-import type { Webhooks } from './webhooks/outbox.ts'
+import type { Outbox } from './webhooks/outbox.ts'
 
 /** A change of a job, as written. Without `before` and `event` the job is new. `delivery`: the webhook of the change. */
 export type JobChange = {
@@ -22,8 +22,8 @@ export type ChangeSubscriber = (change: JobChange) => void | Promise<void>
 export type SubscriberDependencies = {
   readonly log: Log
   readonly observe: Observe
-  readonly events: Pick<EventBus, 'publish'>
-  readonly webhooks: Pick<Webhooks, 'wake'>
+  readonly events: Pick<ChangeBus, 'publish'>
+  readonly webhooks: Pick<Outbox, 'wake'>
   readonly artifacts: Pick<Artifacts, 'prefetch'>
   readonly queue: Pick<JobQueue, 'enqueue' | 'dequeue'>
 }

@@ -2,11 +2,11 @@ import type { Backend } from './ports/backend.ts'
 import { type FieldError, invalidFields, problem } from '../problems.ts'
 import { checkInput } from './input.ts'
 import type { JobInput } from './job.ts'
-import { checkWebhook, type WebhookWish } from './webhooks/options.ts'
-import type { Webhooks } from './webhooks/outbox.ts'
+import { checkWebhook, type WebhookOptions } from './webhooks/options.ts'
+import type { Outbox } from './webhooks/outbox.ts'
 
 /** The part of a submit that can be wrong. */
-export type SubmitFields = WebhookWish & {
+export type SubmitFields = WebhookOptions & {
   readonly input: JobInput
   /** Errors found before the core saw the submit: fields of the wrong type, unknown ones. Those are not in the input. */
   readonly fieldErrors?: readonly FieldError[]
@@ -16,7 +16,7 @@ export type SubmitFields = WebhookWish & {
 
 export type SubmitChecks = {
   readonly backend: Pick<Backend, 'check'>
-  readonly webhooks: Pick<Webhooks, 'secretsOf' | 'check'>
+  readonly webhooks: Pick<Outbox, 'secretsOf' | 'check'>
 }
 
 /**

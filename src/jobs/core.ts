@@ -1,5 +1,5 @@
 import type { Backend } from './ports/backend.ts'
-import type { EventBus } from './ports/changes.ts'
+import type { ChangeBus } from './ports/changes.ts'
 import type { Observe } from './ports/metrics.ts'
 import type { Artifacts } from './ports/outputs.ts'
 import type { JobQueue } from './ports/queue.ts'
@@ -14,16 +14,16 @@ import { createReconciler } from './reconciler.ts'
 import { createRunner } from './runner.ts'
 import { createService } from './service.ts'
 import { createStopper } from './stopper.ts'
-import { createWatches } from './subscriptions.ts'
+import { createSubscriptions } from './subscriptions.ts'
 import { createTransitions } from './transition.ts'
-import { createDeliveries } from './webhooks/ledger.ts'
-import { createWebhooks } from './webhooks/outbox.ts'
+import { createLedger } from './webhooks/ledger.ts'
+import { createOutbox } from './webhooks/outbox.ts'
 
 /** What the core stands on. Whoever opens these closes them, after the core; the queue alone is closed by the core. */
 export type CorePorts = {
   readonly store: Store
   readonly queue: JobQueue
-  readonly events: EventBus
+  readonly events: ChangeBus
   readonly backend: Backend
   readonly artifacts: Artifacts
   readonly uploads: Uploads
@@ -63,8 +63,8 @@ export type Core = ReturnType<typeof createCore>
 /** Builds everything that works on jobs. Nothing runs before `start`. */
 export function createCore(ports: CorePorts, settings: CoreSettings) {
   const { queue } = ports
-  const watches = createWatches(ports)
-  const webhooks = createWebhooks({ ...ports, claimMs: settings.deliveryClaimMs })
+  const subscriptions = createSubscriptions(ports)
+  const webhooks = createOutbox({ ...ports, claimMs: settings.deliveryClaimMs })
   const publish = createPublisher({ ...ports, webhooks })
   const { insert, transition } = createTransitions({ ...ports, ...settings, publish })
   const service = createService({ ...ports, ...settings, insert, transition, webhooks })
@@ -72,15 +72,15 @@ export function createCore(ports: CorePorts, settings: CoreSettings) {
   const reconciler = createReconciler({ ...ports, ...settings, transition, stopper, webhooks })
   const readiness = createReadiness(ports)
   const run = createRunner({ ...ports, ...settings, transition, stopper })
-  const deliveries = createDeliveries({ ...ports, service, webhooks })
+  const ledger = createLedger({ ...ports, service, webhooks })
   return {
-    ...{ service, watches, deliveries, readiness, webhooks, transition, stopper, reconciler, run },
+    ...{ service, subscriptions, ledger, readiness, webhooks, transition, stopper, reconciler, run },
     /** Runs jobs: those left unfinished, and those that come. */
     async start() {
       await queue.start(run)
       await reconciler.start()
     },
     /** What to close, in this order. The stopper comes before the reconciler, whose pass may be waiting for it. */
-    closables: { readiness, stopper, reconciler, queue, webhooks, watches },
+    closables: { readiness, stopper, reconciler, queue, webhooks, subscriptions },
   }
 }

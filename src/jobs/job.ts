@@ -1,23 +1,23 @@
 import { reduceKnownUrls } from '../lib/reduce-urls.ts'
 
 /**
- * A job's life, written down once:
+ * The states of a job:
  *
- *   submitted   accepted; Modal does not have the call yet
+ *   submitted   accepted; the backend does not have the call yet
  *   running     the backend has the call (its own queue and cold start count as running)
- *   succeeded | failed | canceled   ended; only an explicit retry leaves these
+ *   succeeded | failed | canceled   finished; only an explicit retry leaves these
  *
- * `applyEvent` is the only thing that moves a job. It is pure: the service writes what it returns.
+ * Only `applyEvent` moves a job. It is pure: `transition.ts` writes what it returns.
  */
 export const JOB_STATUSES = ['submitted', 'running', 'succeeded', 'failed', 'canceled'] as const
 export type JobStatus = (typeof JOB_STATUSES)[number]
 export type BackendName = 'modal' | 'local'
-/** Why a backend cannot do its work, in the words of `/readyz` and of the metrics. */
+/** Why a backend is degraded, as `/readyz` and the metrics name it. */
 export const DEGRADED_REASONS = ['spend_limit', 'throttled', 'unreachable', 'credentials'] as const
 export type DegradedReason = (typeof DEGRADED_REASONS)[number]
 export type ModelVersion = 'v15' | 'v1'
 
-/** Why a job failed. What each means to a caller stands in the README. */
+/** Why a job failed. The README says what each means to a caller. */
 export const ERROR_CODES = [
   ...(['inference_failed', 'timed_out', 'input_unavailable', 'backend_unavailable'] as const),
   ...(['backend_rejected', 'lost', 'invalid_output'] as const),
@@ -49,14 +49,14 @@ export function namedInputOf(input: JobInput): NamedInput {
   return named
 }
 
-/** What a caller can be told of by a webhook, in the order in which it happens. */
+/** The events that a webhook can report, in the order in which they happen. */
 export const WEBHOOK_EVENTS = ['job.running', 'job.succeeded', 'job.failed', 'job.canceled'] as const
 export type WebhookEvent = (typeof WEBHOOK_EVENTS)[number]
 
-/** Where a caller wants to be told of a job, and of what: never empty, in the order of `WEBHOOK_EVENTS`. */
+/** Where a job's webhooks go. `events`: which ones, never empty, in the order of `WEBHOOK_EVENTS`. */
 export type Webhook = { readonly url: string; readonly events: readonly WebhookEvent[] }
 
-/** One try at the backend. `stop` is the durable intent to end a call nobody wants any more. Times are epoch ms. */
+/** One run at the backend. `stop` is the durable intent to stop a call that is not needed any more. Times are epoch ms. */
 export type Attempt = {
   readonly attempt: number
   readonly callId?: string
@@ -68,7 +68,8 @@ export type Attempt = {
   readonly outcome?: 'succeeded' | 'failed' | 'canceled' | 'interrupted'
   readonly error?: string
   readonly errorCode?: ErrorCode
-  readonly stop?: 'owed' | 'done'
+  /** `owed` is how earlier releases wrote `pending`. */
+  readonly stop?: 'pending' | 'owed' | 'done'
 }
 
 /** A job as it is stored. Times are epoch ms; `revision` counts accepted events and is the compare-and-set counter. */
@@ -81,7 +82,7 @@ export type Job = {
   readonly version: ModelVersion
   readonly input: JobInput
   readonly metadata?: Readonly<Record<string, string>>
-  /** What the caller named the submit by, and what was in it: the same name again means the same job. */
+  /** The caller's key of the submit, and the digest of its content: the same key again means the same job. */
   readonly idempotencyKey?: string
   readonly fingerprint?: string
   readonly createdAt: number
@@ -102,28 +103,28 @@ export type Job = {
   /** How often the job has been retried. */
   readonly retries?: number
   readonly webhook?: Webhook
-  /** The trace that its submit was a part of (W3C Trace Context, version 00): goes on with its lines and webhooks. */
+  /** The trace of its submit (W3C Trace Context, version 00), which its log lines and webhooks carry on. */
   readonly traceparent?: string
-  /** How many deliveries the job has had: the number of its last. */
+  /** How many deliveries the job has had, which is the number of the last one. */
   readonly deliveryCount?: number
   /** The first and the last `ATTEMPTS_KEPT` of all: never empty; the last is the current one. */
   readonly attempts: readonly Attempt[]
 }
 
-/** What can happen to a job. Events of a runner name the attempt they speak of. */
+/** What can happen to a job. Events of a runner name their attempt. */
 export type JobEvent =
   | { type: 'spawned'; attempt: number; callId: string }
   /** The run of the attempt's call has started, at this time. */
   | { type: 'started'; attempt: number; at: number }
   | { type: 'succeeded'; attempt: number; outputPath: string; runId?: string }
   | { type: 'failed'; attempt: number; code: ErrorCode; error: string }
-  /** The backend lost the run through no fault of the input: tried again up to `maxAttempts` attempts. */
+  /** The backend lost the run, and the input is not the cause: it runs again, in up to `maxAttempts` attempts. */
   | { type: 'interrupted'; attempt: number; error: string; maxAttempts: number }
   | { type: 'canceled' }
   | { type: 'expired' }
   /** `maxRetries`: how often one job may be; undefined: any number of times. */
   | { type: 'retried'; maxRetries?: number }
-  /** A call that came into being after its attempt had ended: recorded so that stopping it is never forgotten. */
+  /** The backend started a call after its attempt had finished: recorded so that the call is stopped for certain. */
   | { type: 'orphaned'; attempt: number; callId: string }
   /** The backend confirmed that the attempt's call runs no more. */
   | { type: 'stopped'; attempt: number }
@@ -133,7 +134,7 @@ export type Applied = { accepted: true; job: Job } | { accepted: false; reason: 
 /** The most characters of an `error`; what is beyond is cut. */
 export const ERROR_MAX_LENGTH = 2000
 
-/** Of a job's attempts so many are kept at either end, and those in between only until no stop is owed to their call. */
+/** How many of a job's first and of its last attempts are kept; those in between only while their stop is pending. */
 export const ATTEMPTS_KEPT = 20
 
 /** Which events each state takes. `orphaned` and `stopped` are bookkeeping on one attempt and move no state. */
@@ -150,12 +151,13 @@ export const isJobId = (text: string): boolean => /^[0-9a-f]{8}(-[0-9a-f]{4}){3}
 
 export const isFinished = (job: Job): boolean => job.status !== 'submitted' && job.status !== 'running'
 export const isOverdue = (job: Job, now: number): boolean => !isFinished(job) && expiresAt(job) <= now
-export const owesStop = (job: Job): boolean => job.attempts.some((attempt) => attempt.stop === 'owed')
+export const isStopPending = ({ stop }: Attempt): boolean => stop === 'pending' || stop === 'owed'
+export const hasPendingStop = (job: Job): boolean => job.attempts.some(isStopPending)
 
-/** How many attempts have been left out between the first and the last ones that are kept. */
+/** How many attempts between the first and the last ones are not kept. */
 export const omittedAttempts = (job: Job): number => currentAttempt(job).attempt - job.attempts.length
 
-/** When time ends the job: at its deadline, or earlier where its run may not take that long. Epoch ms. */
+/** When the job expires: at its deadline, or earlier at the time limit of its run. Epoch ms. */
 export const expiresAt = (job: Job): number => Math.min(job.deadlineAt, runExpiresAt(job))
 
 function runExpiresAt(job: Job): number {
@@ -166,14 +168,14 @@ function runExpiresAt(job: Job): number {
 /** When the job, or its last retry, was accepted. Epoch ms. */
 export const acceptedAt = ({ deadlineAt, timeoutSeconds }: Job): number => deadlineAt - timeoutSeconds * 1000
 
-/** A text about a job, without the paths of URLs: they may be a secret, as may their queries. */
+/** A text about a job without the paths and queries of its URLs, which may be secret. */
 export const withoutInputPaths = ({ input }: Job, text: string): string =>
   reduceKnownUrls(
     text,
     [input.video_url, input.image_url, input.audio_url].filter((url) => url !== undefined),
   )
 
-/** The attempt that counts: the last. */
+/** The current attempt is the last one. */
 export function currentAttempt(job: Job): Attempt {
   const last = job.attempts.at(-1)
   if (!last) throw new Error(`job ${job.id} has no attempt`)
@@ -187,12 +189,12 @@ export function applyEvent(job: Job, event: JobEvent, now: number): Applied {
   return { accepted: true, job: { ...withoutOldAttempts(move(job, event, now)), revision: job.revision + 1 } }
 }
 
-/** Retries add attempts that nobody reads any more, and every write writes them all. */
+/** Every write contains all attempts, and retries add them without end. */
 function withoutOldAttempts(job: Job): Job {
   const { attempts } = job
   if (attempts.length <= 2 * ATTEMPTS_KEPT) return job
-  const isKept = ({ stop }: Attempt, index: number) =>
-    index < ATTEMPTS_KEPT || index >= attempts.length - ATTEMPTS_KEPT || stop === 'owed'
+  const isKept = (attempt: Attempt, index: number) =>
+    index < ATTEMPTS_KEPT || index >= attempts.length - ATTEMPTS_KEPT || isStopPending(attempt)
   return { ...job, attempts: attempts.filter(isKept) }
 }
 
@@ -217,7 +219,9 @@ function refuse(job: Job, event: JobEvent, now: number): string | undefined {
       return attempt.finishedAt === undefined ? `attempt ${event.attempt} has not ended` : undefined
     }
     case 'stopped':
-      return findAttempt(job, event.attempt)?.stop === 'owed' ? undefined : `attempt ${event.attempt} owes no stop`
+      return job.attempts.some((attempt) => attempt.attempt === event.attempt && isStopPending(attempt))
+        ? undefined
+        : `attempt ${event.attempt} has no pending stop`
     case 'expired':
       return expiresAt(job) <= now ? undefined : 'the deadline has not passed'
     case 'retried':
@@ -259,7 +263,7 @@ function move(job: Job, event: JobEvent, now: number): Job {
     case 'retried':
       return retry(job, now)
     case 'orphaned':
-      return changeAttempt(job, event.attempt, { callId: event.callId, stop: 'owed' })
+      return changeAttempt(job, event.attempt, { callId: event.callId, stop: 'pending' })
     case 'stopped':
       return changeAttempt(job, event.attempt, { stop: 'done' })
     default:
@@ -274,13 +278,13 @@ const changeAttempt = (job: Job, attempt: number, change: Partial<Attempt>): Job
 
 const changeCurrent = (job: Job, change: Partial<Attempt>) => changeAttempt(job, currentAttempt(job).attempt, change)
 
-/** Ends the job and its attempt. A call that may still be running is owed a stop unless the backend reported the end. */
+/** Finishes the job and its attempt. The stop of a call is pending unless the backend reported its end. */
 function finish(job: Job, status: 'succeeded' | 'failed' | 'canceled', now: number): Job {
   const { callId } = currentAttempt(job)
   const ended = changeCurrent(job, {
     finishedAt: now,
     outcome: status,
-    ...(status === 'canceled' && callId !== undefined && { stop: 'owed' }),
+    ...(status === 'canceled' && callId !== undefined && { stop: 'pending' }),
   })
   return { ...ended, status, finishedAt: now }
 }
@@ -290,17 +294,17 @@ function fail(job: Job, errorCode: ErrorCode, message: string, now: number): Job
   return { ...changeCurrent(finish(job, 'failed', now), { error, errorCode }), error, errorCode }
 }
 
-/** Whatever a backend says, a job's error is not empty, shows of URLs the host only, and has a bound. */
+/** A job's error is never empty, has URLs reduced to their host, and is bounded. */
 const errorOf = (job: Job, message: string): string =>
   withoutInputPaths(job, message.slice(0, 10 * ERROR_MAX_LENGTH))
     .trim()
     .slice(0, ERROR_MAX_LENGTH) || 'The backend gave no reason.'
 
 function interrupt(job: Job, event: JobEvent & { type: 'interrupted' }, now: number): Job {
-  // An input that takes the container down with it would do so again, for as long.
+  // An input that crashes its container would do so again, after as long.
   if (runExpiresAt(job) <= now) return fail(job, 'timed_out', describeExpiry(job), now)
-  const tries = event.attempt - (job.firstAttempt ?? 1) + 1
-  if (tries >= event.maxAttempts) return fail(job, 'backend_unavailable', event.error, now)
+  const attemptsMade = event.attempt - (job.firstAttempt ?? 1) + 1
+  if (attemptsMade >= event.maxAttempts) return fail(job, 'backend_unavailable', event.error, now)
   const ended = changeCurrent(job, {
     finishedAt: now,
     outcome: 'interrupted',
@@ -314,10 +318,10 @@ function expire(job: Job, now: number): Job {
     return fail(job, 'backend_unavailable', 'The backend did not take the job before its deadline.', now)
   }
   const failed = fail(job, 'timed_out', describeExpiry(job), now)
-  return currentAttempt(job).callId === undefined ? failed : changeCurrent(failed, { stop: 'owed' })
+  return currentAttempt(job).callId === undefined ? failed : changeCurrent(failed, { stop: 'pending' })
 }
 
-/** What time has run out for, and whether the run had started by then. */
+/** Which time limit was reached, and whether the run had started by then. */
 function describeExpiry(job: Job): string {
   const { attempt, callId, runStartedAt } = currentAttempt(job)
   if (runStartedAt !== undefined) {

@@ -6,13 +6,13 @@ type Write = (fields: object, message: string) => void
 export type Log = { debug: Write; info: Write; warn: Write; error: Write }
 
 /** How often a line is written that stands for many, in ms. */
-const LINE_EVERY_MS = 60_000
+const THROTTLE_MS = 60_000
 
 /** Whether a line that stands for many is due: at first, and then once a minute. */
-export function createLineLimit(): () => boolean {
+export function createLogThrottle(): () => boolean {
   let loggedAt = -Infinity
   return () => {
-    const isDue = performance.now() - loggedAt >= LINE_EVERY_MS
+    const isDue = performance.now() - loggedAt >= THROTTLE_MS
     if (isDue) loggedAt = performance.now()
     return isDue
   }
@@ -22,8 +22,8 @@ export function createLineLimit(): () => boolean {
  * Writes a warning at most once a minute: what thousands of jobs suffer at the same time is told once. The others are
  * written at level `debug`.
  */
-export function createRareWarning(log: Log): Write {
-  const isDue = createLineLimit()
+export function createThrottledWarning(log: Log): Write {
+  const isDue = createLogThrottle()
   return (fields, message) => log[isDue() ? 'warn' : 'debug'](fields, message)
 }
 

@@ -1,26 +1,26 @@
 import type { Backend } from './ports/backend.ts'
 import { isProblem, problem } from '../problems.ts'
-import type { EventBus } from './ports/changes.ts'
+import type { ChangeBus } from './ports/changes.ts'
 import { type Attempt, currentAttempt, type Job } from './job.ts'
 
 /** How long an ended attempt's log may keep silent, in ms, until it counts as ended too: a backend may miss the end. */
 export const LOG_GRACE_MS = 10_000
 
-export type LogParts = {
+export type LogDependencies = {
   readonly backend: Pick<Backend, 'name' | 'logs'>
-  readonly events: Pick<EventBus, 'subscribe' | 'onGap'>
+  readonly events: Pick<ChangeBus, 'subscribe' | 'onGap'>
   /** The job as it is now. */
   readonly get: (id: string) => Promise<Job>
 }
 
 /** `attempt`: its number; the current one by default. */
-export type LogWish = { readonly job: Job; readonly attempt?: number | undefined }
+export type LogQuery = { readonly job: Job; readonly attempt?: number | undefined }
 
 /**
  * What an attempt printed and, while it runs, prints; nothing of one without a call. Throws `attempt_not_found` and
  * `logs_unavailable`. What is read throws the latter too, and soon after `signal` aborts.
  */
-export function openLogs(wish: LogWish, parts: LogParts, signal: AbortSignal): AsyncIterable<string> {
+export function openLogs(wish: LogQuery, parts: LogDependencies, signal: AbortSignal): AsyncIterable<string> {
   const { job } = wish
   const attempt = attemptOf(wish)
   if (job.backend !== parts.backend.name) {
@@ -34,7 +34,7 @@ export function openLogs(wish: LogWish, parts: LogParts, signal: AbortSignal): A
     : read({ job, attempt }, parts, signal)
 }
 
-function attemptOf({ job, attempt: wanted }: LogWish): Attempt {
+function attemptOf({ job, attempt: wanted }: LogQuery): Attempt {
   if (wanted === undefined) return currentAttempt(job)
   const found = job.attempts.find(({ attempt }) => attempt === wanted)
   if (!found) throw problem('attempt_not_found', { detail: `The job has no attempt ${wanted}.` })
@@ -43,7 +43,11 @@ function attemptOf({ job, attempt: wanted }: LogWish): Attempt {
 
 type Reading = { readonly job: Job; readonly attempt: Attempt }
 
-async function* read({ job, attempt }: Reading, { backend }: LogParts, signal: AbortSignal): AsyncGenerator<string> {
+async function* read(
+  { job, attempt }: Reading,
+  { backend }: LogDependencies,
+  signal: AbortSignal,
+): AsyncGenerator<string> {
   const { callId, startedAt = job.createdAt, finishedAt } = attempt
   if (callId === undefined) return
   try {
@@ -56,7 +60,7 @@ async function* read({ job, attempt }: Reading, { backend }: LogParts, signal: A
 }
 
 /** Ends also when the attempt has ended and nothing comes any more. How long the reader takes does not count. */
-async function* following(reading: Reading, parts: LogParts, signal: AbortSignal): AsyncGenerator<string> {
+async function* following(reading: Reading, parts: LogDependencies, signal: AbortSignal): AsyncGenerator<string> {
   const silence = createSilence()
   const look = (job: Job) => {
     if (hasEnded(job, reading.attempt)) silence.limit()

@@ -20,30 +20,30 @@ export type Readiness = {
   /** As of the last look; costs nothing. */
   report(): ReadinessReport
   /** Looks now. Never rejects. */
-  look(): Promise<void>
+  check(): Promise<void>
   /** From now on the server is not ready any more. */
-  end(): void
+  startShutdown(): void
   close(): Promise<void>
 }
 
-export type ReadinessParts = {
+export type ReadinessDependencies = {
   readonly store: Pick<JobStore, 'countSubmitted'>
   readonly backend: Pick<Backend, 'degradation'>
 }
 
 /** Whether this server should be given requests; looked at in the background, so that a probe is never slow. */
-export function createReadiness({ store, backend }: ReadinessParts): Readiness {
+export function createReadiness({ store, backend }: ReadinessDependencies): Readiness {
   let storeAnswers = true
   let ending = false
 
-  const look = async () => {
+  const check = async () => {
     const late = sleep(CHECK_TIMEOUT_MS, false, { ref: false })
     storeAnswers = await Promise.race([store.countSubmitted().then(() => true), late]).catch(() => false)
   }
-  const timer = setInterval(() => void look(), CHECK_EVERY_MS).unref()
+  const timer = setInterval(() => void check(), CHECK_EVERY_MS).unref()
 
   return {
-    look,
+    check,
     report() {
       const reason = backend.degradation()
       return {
@@ -53,7 +53,7 @@ export function createReadiness({ store, backend }: ReadinessParts): Readiness {
         ...(reason !== undefined && { reason }),
       }
     },
-    end() {
+    startShutdown() {
       ending = true
     },
     close() {

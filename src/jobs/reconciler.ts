@@ -1,24 +1,24 @@
 import type { Artifacts } from './ports/outputs.ts'
 import { isProblem } from '../problems.ts'
-import type { EventBus } from './ports/changes.ts'
+import type { ChangeBus } from './ports/changes.ts'
 import type { Uploads } from './ports/uploads.ts'
 import type { JobQueue, QueueEntry } from './ports/queue.ts'
 import type { JobStore } from './ports/store.ts'
 import { currentAttempt, isFinished, type Job } from './job.ts'
-import { createRareWarning, errorFieldsOf, type Log } from './log.ts'
+import { createThrottledWarning, errorFieldsOf, type Log } from './log.ts'
 import type { Stopper } from './stopper.ts'
 import { logFieldsOf } from './trace.ts'
 import type { Transitions } from './transition.ts'
-import type { Webhooks } from './webhooks/outbox.ts'
+import type { Outbox } from './webhooks/outbox.ts'
 
 export type ReconcilerDependencies = Pick<Transitions, 'transition'> & {
-  readonly store: Pick<JobStore, 'owed' | 'get' | 'remove'>
+  readonly store: Pick<JobStore, 'pending' | 'get' | 'remove'>
   readonly queue: Pick<JobQueue, 'enqueue' | 'running' | 'dequeue'>
-  readonly events: Pick<EventBus, 'onGap'>
+  readonly events: Pick<ChangeBus, 'onGap'>
   readonly stopper: Stopper
   readonly artifacts: Pick<Artifacts, 'forget' | 'sweep'>
   readonly uploads: Pick<Uploads, 'forget' | 'sweep'>
-  readonly webhooks: Pick<Webhooks, 'sendDue'>
+  readonly webhooks: Pick<Outbox, 'sendDue'>
   readonly log: Log
   /** How long a job is kept after its end. */
   readonly retentionSeconds: number
@@ -29,11 +29,11 @@ export type ReconcilerDependencies = Pick<Transitions, 'transition'> & {
 /** The passes; each also runs by itself once started. */
 export type Reconciler = {
   /** Ends every job whose deadline has passed. */
-  endOverdue(): Promise<void>
+  expireOverdue(): Promise<void>
   /** Queues every unfinished job; what is queued already stays as it is. */
   resumeRuns(): Promise<void>
   /** Lets go of every entry that runs here for an attempt that is over: nobody may have been heard who dropped it. */
-  dropEnded(): Promise<void>
+  dequeueFinished(): Promise<void>
   /** Stops every call that is owed a stop. */
   stopCalls(): Promise<void>
   /** Forgets jobs that ended longer ago than they are kept, a few at a time. */
@@ -67,7 +67,7 @@ export function createReconciler(dependencies: ReconcilerDependencies): Reconcil
   const underWay = new Set<Promise<void>>()
   let unsubscribe = () => undefined as unknown
 
-  const warnRarely = createRareWarning(log)
+  const warnRarely = createThrottledWarning(log)
 
   /** A store that is unavailable fails every pass, one a second, in the same way. */
   const warn = (error: unknown, fields: object, message: string) => {
@@ -100,12 +100,12 @@ export function createReconciler(dependencies: ReconcilerDependencies): Reconcil
     await settle()
   }
 
-  const endOverdue = () => each(store.owed('end', now()), (job) => transition(job, { type: 'expired' }))
+  const expireOverdue = () => each(store.pending('end', now()), (job) => transition(job, { type: 'expired' }))
 
   /** Calls that exist come first: they run already, and must not wait in the queue behind those that do not. */
   const resumeRuns = async () => {
     const unstarted: QueueEntry[] = []
-    await each(store.owed('run', now()), async (job) => {
+    await each(store.pending('run', now()), async (job) => {
       const { attempt, callId } = currentAttempt(job)
       if (callId === undefined) unstarted.push({ id: job.id, attempt })
       else await queue.enqueue({ id: job.id, attempt })
@@ -116,7 +116,7 @@ export function createReconciler(dependencies: ReconcilerDependencies): Reconcil
     }
   }
 
-  const dropEnded = async () => {
+  const dequeueFinished = async () => {
     for (const [n, entry] of queue.running().entries()) {
       if (n % BATCH === 0) await new Promise(setImmediate)
       const job = await store.get(entry.id)
@@ -127,7 +127,7 @@ export function createReconciler(dependencies: ReconcilerDependencies): Reconcil
 
   /** Several at once, each try bounded in time: calls that cannot be stopped must not keep others from their turn. */
   const stopCalls = async () => {
-    const jobs = store.owed('stop', now())[Symbol.asyncIterator]()
+    const jobs = store.pending('stop', now())[Symbol.asyncIterator]()
     const worker = async () => {
       for (let next = await jobs.next(); !next.done && !closing.signal.aborted; next = await jobs.next()) {
         await attempt(next.value, (job) => stopper.stopCalls(job))
@@ -138,7 +138,7 @@ export function createReconciler(dependencies: ReconcilerDependencies): Reconcil
   }
 
   const removeOld = () =>
-    each(store.owed('removal', now() - retentionSeconds * 1000), async (job) => {
+    each(store.pending('removal', now() - retentionSeconds * 1000), async (job) => {
       if (!(await store.remove(job.id, job.revision))) return
       await uploads.forget(job.id)
       await artifacts.forget(job)
@@ -175,23 +175,23 @@ export function createReconciler(dependencies: ReconcilerDependencies): Reconcil
   }
 
   return {
-    endOverdue,
+    expireOverdue,
     resumeRuns,
-    dropEnded,
+    dequeueFinished,
     stopCalls,
     removeOld,
     sweepFiles,
     async start() {
-      await endOverdue()
+      await expireOverdue()
       await resumeRuns()
-      repeat(endOverdue, DEADLINE_SWEEP_MS)
+      repeat(expireOverdue, DEADLINE_SWEEP_MS)
       repeat(resumeRuns, RESUME_SWEEP_MS)
       repeat(removeOld, RESUME_SWEEP_MS)
       // The first passes of these are made at once, but nothing waits for them.
       repeat(sweepFiles, FILE_SWEEP_MS)()
       repeat(stopCalls, RESUME_SWEEP_MS)()
       repeat(() => webhooks.sendDue(), RESUME_SWEEP_MS)()
-      unsubscribe = events.onGap(() => begin(dropEnded))
+      unsubscribe = events.onGap(() => begin(dequeueFinished))
     },
     async close() {
       closing.abort(new Error('the reconciler is closing'))

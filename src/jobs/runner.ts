@@ -9,13 +9,13 @@ import {
   FILE_KINDS,
   isFinished,
   namedInputOf,
-  owesStop,
+  hasPendingStop,
   type Job,
   type JobEvent,
   withoutInputPaths,
 } from './job.ts'
 import type { LinkSigner } from './links.ts'
-import { createRareWarning, errorFieldsOf, type Log } from './log.ts'
+import { createThrottledWarning, errorFieldsOf, type Log } from './log.ts'
 import type { Stopper } from './stopper.ts'
 import { logFieldsOf } from './trace.ts'
 import type { Transitioned, Transitions } from './transition.ts'
@@ -51,7 +51,7 @@ type Run = {
 export function createRunner(dependencies: RunnerDependencies): RunEntry {
   const { store, transition, backend, uploads, links, stopper, maxAttempts, log } = dependencies
 
-  const warnRarely = createRareWarning(log)
+  const warnRarely = createThrottledWarning(log)
 
   /**
    * Writes what the backend reported, which it reports once: while the store is unavailable it tries again. Undefined:
@@ -170,7 +170,7 @@ export function createRunner(dependencies: RunnerDependencies): RunEntry {
     // Aborted by a change of the job that is not in the copy at hand, or by a shutdown.
     if (signal.aborted) run.job = await store.get(id)
     const { job } = run
-    if (job && owesStop(job)) return stopper.stopCalls(job)
+    if (job && hasPendingStop(job)) return stopper.stopCalls(job)
     const isOver = !job || isFinished(job) || currentAttempt(job).attempt !== attempt
     if (signal.aborted && isOver && callId !== undefined) await stopper.stopCall(id, callId)
   }

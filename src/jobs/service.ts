@@ -2,20 +2,20 @@ import { randomUUID } from 'node:crypto'
 import type { Artifacts } from './ports/outputs.ts'
 import type { Backend } from './ports/backend.ts'
 import { isProblem, type Problem, problem } from '../problems.ts'
-import type { EventBus } from './ports/changes.ts'
+import type { ChangeBus } from './ports/changes.ts'
 import type { Upload, Uploads } from './ports/uploads.ts'
 import type { JobQueue, Position } from './ports/queue.ts'
 import type { JobStore, ListPosition, ListQuery } from './ports/store.ts'
 import { type Caller, maySee } from './caller.ts'
 import { checkSubmit, type SubmitFields } from './check-submit.ts'
 import { fingerprintOf } from './idempotency.ts'
-import { currentAttempt, isFinished, isJobId, owesStop, type Job, type JobInput, type NamedInput } from './job.ts'
+import { currentAttempt, isFinished, isJobId, hasPendingStop, type Job, type JobInput, type NamedInput } from './job.ts'
 import type { Log } from './log.ts'
 import { openLogs } from './logs.ts'
 import { logFieldsOf } from './trace.ts'
 import type { Transitions } from './transition.ts'
 import { webhookOf } from './webhooks/options.ts'
-import type { Webhooks } from './webhooks/outbox.ts'
+import type { Outbox } from './webhooks/outbox.ts'
 
 /** What a caller asks for. */
 export type NewJob = Omit<SubmitFields, 'input'> & {
@@ -42,11 +42,11 @@ export type JobPage = { readonly jobs: Job[]; readonly next?: ListPosition }
 export type ServiceDependencies = Transitions & {
   readonly store: Pick<JobStore, 'get' | 'list' | 'remove'>
   readonly queue: Pick<JobQueue, 'position'>
-  readonly events: EventBus
+  readonly events: ChangeBus
   readonly backend: Pick<Backend, 'name' | 'check' | 'logs'>
   readonly artifacts: Pick<Artifacts, 'forget'>
   readonly uploads: Pick<Uploads, 'forget'>
-  readonly webhooks: Pick<Webhooks, 'secretsOf' | 'check'>
+  readonly webhooks: Pick<Outbox, 'secretsOf' | 'check'>
   readonly log: Log
   readonly timeoutSeconds: number
   readonly runTimeoutSeconds?: number | undefined
@@ -164,7 +164,8 @@ export function createService(dependencies: ServiceDependencies): JobService {
         const job = await get(id, caller)
         if (!isFinished(job))
           throw problem('job_not_finished', { detail: `The job is ${job.status}; cancel it first.` })
-        if (owesStop(job)) throw problem('job_not_finished', { detail: 'The call of the job is still being stopped.' })
+        if (hasPendingStop(job))
+          throw problem('job_not_finished', { detail: 'The call of the job is still being stopped.' })
         if (await store.remove(id, job.revision)) return forget(job)
       }
     },
@@ -201,7 +202,7 @@ function replay(existing: Job, asked: Job): Submitted {
   return { job: existing, replayed: true }
 }
 
-type Birth = {
+type JobDefaults = {
   readonly id: string
   readonly caller: string
   readonly backend: Job['backend']
@@ -210,9 +211,12 @@ type Birth = {
   readonly runTimeoutSeconds: number | undefined
 }
 
-type AskedJob = Omit<NewJob, 'input' | 'upload'> & { readonly input: JobInput }
+type CheckedSubmit = Omit<NewJob, 'input' | 'upload'> & { readonly input: JobInput }
 
-function newJob({ input, version, metadata, idempotencyKey, traceparent, ...request }: AskedJob, birth: Birth): Job {
+function newJob(
+  { input, version, metadata, idempotencyKey, traceparent, ...request }: CheckedSubmit,
+  birth: JobDefaults,
+): Job {
   const webhook = webhookOf(request)
   const runTimeoutSeconds = request.runTimeoutSeconds ?? birth.runTimeoutSeconds
   const asked = {

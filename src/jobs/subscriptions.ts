@@ -1,52 +1,52 @@
-import type { EventBus } from './ports/changes.ts'
+import type { ChangeBus } from './ports/changes.ts'
 import type { JobStore } from './ports/store.ts'
 import { type Caller, maySee } from './caller.ts'
 import type { Job } from './job.ts'
 import type { Log } from './log.ts'
 
 /** Hears how a job is now; undefined: it is gone. */
-export type Watcher = (job: Job | undefined) => void
+export type Subscriber = (job: Job | undefined) => void
 
 /** `missed`: some changes may have gone unheard. */
-export type Observer = { readonly changed: (job: Job) => void; readonly missed: () => void }
+export type AllJobsSubscriber = { readonly onChange: (job: Job) => void; readonly onGap: () => void }
 
 /** Who wants to know of changes as they come about. What a watcher throws is logged and harms nobody. */
-export type Watches = {
+export type Subscriptions = {
   /**
    * Tells of the states of a job that are newer than `known`, until the returned function is called. States that come
    * close together may be told as one, an older one is never told after a newer, and the last is never left out.
    */
-  watch(known: Job, watcher: Watcher): () => void
+  subscribe(known: Job, watcher: Subscriber): () => void
   /** Tells of the changes of all jobs that the caller may see, until the returned function is called. */
-  watchAll(caller: Caller, observer: Observer): () => void
+  subscribeAll(caller: Caller, observer: AllJobsSubscriber): () => void
   /** Forgets all watchers. Idempotent. */
   close(): Promise<void>
 }
 
-export type WatchesParts = {
+export type SubscriptionsDependencies = {
   readonly store: Pick<JobStore, 'get'>
-  readonly events: Pick<EventBus, 'subscribe' | 'onGap'>
+  readonly events: Pick<ChangeBus, 'subscribe' | 'onGap'>
   readonly log: Log
 }
 
 /** How often a watched job is read, in ms: the bus promises nothing. */
-export const LOOK_EVERY_MS = 15_000
+export const READ_EVERY_MS = 15_000
 
 /** What all watchers of one job share. */
 type Watch = {
   latest: Job
   /** Each with the revision that it knows. */
-  readonly watchers: Map<Watcher, number>
+  readonly watchers: Map<Subscriber, number>
   readonly stop: () => void
   looking: 'no' | 'yes' | 'and again'
 }
 
 /** However many watch a job, it is listened to once and read once. */
-export function createWatches({ store, events, log }: WatchesParts): Watches {
+export function createSubscriptions({ store, events, log }: SubscriptionsDependencies): Subscriptions {
   const watches = new Map<string, Watch>()
   const stops = new Set<() => void>()
 
-  const call = (watcher: Watcher, id: string, job: Job | undefined) => {
+  const call = (watcher: Subscriber, id: string, job: Job | undefined) => {
     try {
       watcher(job)
     } catch (error) {
@@ -55,7 +55,7 @@ export function createWatches({ store, events, log }: WatchesParts): Watches {
   }
 
   /** Tells a watcher of the latest state, where it does not know it yet. */
-  const tell = (watcher: Watcher, { watchers, latest }: Watch) => {
+  const tell = (watcher: Subscriber, { watchers, latest }: Watch) => {
     if (latest.revision <= (watchers.get(watcher) ?? Infinity)) return
     watchers.set(watcher, latest.revision)
     call(watcher, latest.id, latest)
@@ -87,7 +87,7 @@ export function createWatches({ store, events, log }: WatchesParts): Watches {
   /** Listens first and reads then: what happens in between is heard, and what happened before is read. */
   const begin = (known: Job): Watch => {
     const unsubscribe = events.subscribe(known.id, (job) => take(watch, job))
-    const timer = setInterval(() => void look(watch), LOOK_EVERY_MS).unref()
+    const timer = setInterval(() => void look(watch), READ_EVERY_MS).unref()
     const stop = () => {
       unsubscribe()
       clearInterval(timer)
@@ -104,9 +104,9 @@ export function createWatches({ store, events, log }: WatchesParts): Watches {
   })
 
   return {
-    watch(known, told) {
+    subscribe(known, told) {
       // The same function may watch twice.
-      const watcher: Watcher = (job) => told(job)
+      const watcher: Subscriber = (job) => told(job)
       const watch = watches.get(known.id) ?? begin(known)
       // Before the others hear: where they leave on what it brings, the watch goes on for it.
       watch.watchers.set(watcher, known.revision)
@@ -117,9 +117,9 @@ export function createWatches({ store, events, log }: WatchesParts): Watches {
         if (watch.watchers.delete(watcher) && watch.watchers.size === 0) watch.stop()
       }
     },
-    watchAll(caller, { changed, missed }) {
-      const unsubscribe = events.subscribe(undefined, (job) => maySee(caller, job) && changed(job))
-      const unsubscribeGap = events.onGap(missed)
+    subscribeAll(caller, { onChange, onGap }) {
+      const unsubscribe = events.subscribe(undefined, (job) => maySee(caller, job) && onChange(job))
+      const unsubscribeGap = events.onGap(onGap)
       const stop = () => {
         unsubscribe()
         unsubscribeGap()

@@ -21,7 +21,7 @@ export function readTraceparent(header: string): string | undefined {
 export const traceIdOf = (traceparent: string): string => traceparent.slice(3, 35)
 
 /** What a request carries that is made on behalf of the one that had `traceparent`: the same trace, a part of its own. */
-export const childOf = (traceparent: string): string =>
+export const childTraceparent = (traceparent: string): string =>
   `00-${traceIdOf(traceparent)}-${randomBytes(8).toString('hex')}-${traceparent.slice(-2)}`
 
 /** What every line of a job's life says of it. */

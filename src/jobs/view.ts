@@ -1,7 +1,7 @@
 import { type Attempt, type Job, type JobInput, omittedAttempts, type UploadedFile } from './job.ts'
 import type { LinkSigner } from './links.ts'
 
-export type ViewOptions = {
+export type PresentOptions = {
   readonly queuePosition?: number | undefined
   /** Makes the link to the output of a job that has one. */
   readonly links?: Pick<LinkSigner, 'outputUrl'>
@@ -10,7 +10,7 @@ export type ViewOptions = {
 }
 
 /** A job in its wire form: snake_case, RFC 3339 times, absent rather than null. The only place that makes it. */
-export function viewOf(job: Job, { queuePosition, links, withCaller = false }: ViewOptions = {}) {
+export function presentJob(job: Job, { queuePosition, links, withCaller = false }: PresentOptions = {}) {
   return absent({
     job_id: job.id,
     status: job.status,
@@ -18,7 +18,7 @@ export function viewOf(job: Job, { queuePosition, links, withCaller = false }: V
     version: job.version,
     backend: job.backend,
     revision: job.revision,
-    input: inputView(job.input),
+    input: presentInput(job.input),
     metadata: job.metadata,
     created_at: time(job.createdAt),
     started_at: job.startedAt === undefined ? undefined : time(job.startedAt),
@@ -30,21 +30,26 @@ export function viewOf(job: Job, { queuePosition, links, withCaller = false }: V
     output_url: job.outputPath === undefined ? undefined : links?.outputUrl(job),
     error: job.error,
     error_code: job.errorCode,
-    attempts: job.attempts.map(attemptView),
+    attempts: job.attempts.map(presentAttempt),
     attempts_omitted: omittedAttempts(job) || undefined,
     links: linksOf(job),
   })
 }
 
-export type JobView = ReturnType<typeof viewOf>
+export type JobView = ReturnType<typeof presentJob>
 
 /** As it was given; of a file what it is. */
-const inputView = (input: JobInput) =>
-  absent({ ...input, video: fileView(input.video), image: fileView(input.image), audio: fileView(input.audio) })
+const presentInput = (input: JobInput) =>
+  absent({
+    ...input,
+    video: presentFile(input.video),
+    image: presentFile(input.image),
+    audio: presentFile(input.audio),
+  })
 
-const fileView = (file: UploadedFile | undefined) => file && { size: file.size, type: file.type }
+const presentFile = (file: UploadedFile | undefined) => file && { size: file.size, type: file.type }
 
-const attemptView = (attempt: Attempt) =>
+const presentAttempt = (attempt: Attempt) =>
   absent({
     attempt: attempt.attempt,
     call_id: attempt.callId,

@@ -1,6 +1,6 @@
 import { Redis, type RedisOptions } from 'ioredis'
 import { problem } from '../problems.ts'
-import { createLineLimit, type Log } from '../jobs/log.ts'
+import { createLogThrottle, type Log } from '../jobs/log.ts'
 
 /** How long a command waits for a connection, and then for its reply, in ms each; after that it rejects. */
 export const COMMAND_TIMEOUT_MS = 2_000
@@ -43,10 +43,10 @@ export function connectBlocking(settings: RedisSettings): Redis {
   })
 }
 
-type Patience = Pick<RedisOptions, 'commandTimeout' | 'socketTimeout' | 'maxRetriesPerRequest'>
+type LongPollOptions = Pick<RedisOptions, 'commandTimeout' | 'socketTimeout' | 'maxRetriesPerRequest'>
 type Resending = Pick<RedisOptions, 'enableOfflineQueue' | 'autoResendUnfulfilledCommands' | 'autoResubscribe'>
 
-function open({ url, name, log }: RedisSettings, options: Patience & Resending): Redis {
+function open({ url, name, log }: RedisSettings, options: LongPollOptions & Resending): Redis {
   const redis = new Redis(url, {
     ...options,
     connectionName: `musetalk:${name}`,
@@ -77,7 +77,7 @@ function outageLogOf(log: Log): OutageLog {
   const known = outageLogs.get(log)
   if (known) return known
   const lost = new Set<Redis>()
-  const isDue = createLineLimit()
+  const isDue = createLogThrottle()
   let since = 0
   let isLogged = false
   const outage: OutageLog = {

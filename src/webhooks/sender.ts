@@ -1,5 +1,5 @@
 import type * as StandardWebhooks from 'standardwebhooks'
-import type { TryResult } from '../jobs/webhooks/delivery.ts'
+import type { DeliveryResult } from '../jobs/webhooks/delivery.ts'
 import type { Resolve } from '../net/resolver.ts'
 import { createPoster, PostError } from '../net/post.ts'
 import { urlAddressFault, type UrlRule } from '../net/url-rule.ts'
@@ -40,7 +40,7 @@ export function createHttpSender({ secrets, urlRule, timeoutMs, resolve }: HttpS
       poster.prepare()
       return urlAddressFault(url, urlRule)
     },
-    async send(message, signal): Promise<TryResult> {
+    async send(message, signal): Promise<DeliveryResult> {
       const keys = secretsOf(message.caller)
       if (keys.length === 0) return { error: 'the server has no WEBHOOK_SECRET to sign with' }
       try {

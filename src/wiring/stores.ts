@@ -3,7 +3,7 @@ import type { Artifacts } from '../jobs/ports/outputs.ts'
 import { type Config, nodeFlags } from '../config/config.ts'
 import { hasReplicas } from '../config/checks.ts'
 import type { Counter } from '../jobs/ports/counter.ts'
-import type { EventBus } from '../jobs/ports/changes.ts'
+import type { ChangeBus } from '../jobs/ports/changes.ts'
 import type { Uploads } from '../jobs/ports/uploads.ts'
 import type { Job } from '../jobs/job.ts'
 import { logFieldsOf } from '../jobs/trace.ts'
@@ -36,7 +36,7 @@ export async function openChannels(config: Config, log: Logger): Promise<Channel
 }
 
 /** Opens what tells of how jobs are, at all replicas. */
-export async function openEvents(channels: Channels, log: Logger): Promise<EventBus> {
+export async function openEvents(channels: Channels, log: Logger): Promise<ChangeBus> {
   if (channels) return (await import('../changes/redis.ts')).createRedisBus({ channels, log })
   return (await import('../changes/emitter.ts')).createEmitterBus(log)
 }
@@ -81,10 +81,10 @@ async function openMemory(config: Config, { artifacts, uploads }: JobFiles, log:
 
 /** The last chance to learn which calls run on, and what nobody will be told of. */
 async function tellWhatIsLost(store: Store, log: Logger): Promise<void> {
-  for await (const job of store.owed('run', Date.now())) {
+  for await (const job of store.pending('run', Date.now())) {
     log.warn(factsOf(job), 'an unfinished job is forgotten: JOB_STORE=memory keeps nothing beyond the process')
   }
-  for await (const job of store.owed('stop', Date.now())) {
+  for await (const job of store.pending('stop', Date.now())) {
     log.warn(factsOf(job), 'a call that should have been stopped is forgotten, and may run on')
   }
   for await (const { jobId, number } of store.dueDeliveries(Infinity)) {

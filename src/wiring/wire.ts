@@ -9,7 +9,7 @@ import { watchBackend } from '../backend/decorators.ts'
 import { childEnvironment, type Config, ConfigError, nodeFlags } from '../config/config.ts'
 import type { Counter } from '../jobs/ports/counter.ts'
 import type { WebhookSender } from '../jobs/ports/webhook-sender.ts'
-import type { Deliveries } from '../jobs/webhooks/ledger.ts'
+import type { DeliveryLedger } from '../jobs/webhooks/ledger.ts'
 import { type CoreSettings, createCore } from '../jobs/core.ts'
 import type { JobInput } from '../jobs/job.ts'
 import { createClosers } from '../lib/closers.ts'
@@ -17,7 +17,7 @@ import type { Uploads } from '../jobs/ports/uploads.ts'
 import type { LinkSigner } from '../jobs/links.ts'
 import { createIds } from '../jobs/ids.ts'
 import type { JobService } from '../jobs/service.ts'
-import type { Watches } from '../jobs/subscriptions.ts'
+import type { Subscriptions } from '../jobs/subscriptions.ts'
 import { createMetrics } from '../metrics/metrics.ts'
 import type { Metrics, ServerFacts } from '../jobs/ports/metrics.ts'
 import { createResolver, type Resolve } from '../net/resolver.ts'
@@ -29,8 +29,8 @@ import { openChannels, openCounter, openEvents, openQueue, openStore, sqlitePath
 
 export type Wired = {
   readonly service: JobService
-  readonly watches: Watches
-  readonly deliveries: Deliveries
+  readonly subscriptions: Subscriptions
+  readonly ledger: DeliveryLedger
   readonly readiness: Readiness
   readonly metrics: Metrics
   readonly artifacts: Artifacts
@@ -94,8 +94,8 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   let closing: Promise<void> | undefined
   return {
     service: core.service,
-    watches: core.watches,
-    deliveries: core.deliveries,
+    subscriptions: core.subscriptions,
+    ledger: core.ledger,
     readiness: core.readiness,
     ...{ metrics, artifacts, uploads, links, authenticator, counter, reload },
     async start(port = config.PORT) {

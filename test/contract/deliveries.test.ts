@@ -110,8 +110,8 @@ testBites('a removal that does not wait for deliveries', {
   cases,
   promise: 'lists no job as owed a removal as long as a delivery is pending',
   open: broken((good) => ({
-    async *owed(what, now) {
-      if (what !== 'removal') yield* good.owed(what, now)
+    async *pending(what, now) {
+      if (what !== 'removal') yield* good.pending(what, now)
       else for (const job of await good.list({ limit: 100 })) if (job.finishedAt !== undefined) yield job
     },
   })),

@@ -1,5 +1,5 @@
 import { expect } from 'vitest'
-import { beginTry, type DueDelivery } from '../../src/jobs/webhooks/delivery.ts'
+import { startDeliveryAttempt, type DueDelivery } from '../../src/jobs/webhooks/delivery.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import type { Store } from '../../src/jobs/ports/store.ts'
 import { aDelivery, delivered, dueOf } from '../helpers/deliveries.ts'
@@ -18,7 +18,7 @@ async function owing(store: Store, change: Parameters<typeof aDelivery>[1] = {})
 
 const removable = async (store: Store) => {
   const ids: string[] = []
-  for await (const job of store.owed('removal', 1e15)) ids.push(job.id)
+  for await (const job of store.pending('removal', 1e15)) ids.push(job.id)
   return ids
 }
 
@@ -116,7 +116,7 @@ export const deliveriesContract: readonly ContractCase<Store>[] = [
       for await (const { jobId, host } of store.dueDeliveries(10)) {
         seen.push(host)
         const [one] = await store.deliveriesOf(jobId)
-        await store.updateDelivery(beginTry(one!, 1, 1_000), 1)
+        await store.updateDelivery(startDeliveryAttempt(one!, 1, 1_000), 1)
       }
       expect(seen.toSorted()).toEqual(all.map((_, n) => `${n}`).toSorted())
       expect(await dueOf(store, 10)).toEqual([])
@@ -144,7 +144,7 @@ export const deliveriesContract: readonly ContractCase<Store>[] = [
     async (open) => {
       const store = await open()
       const { job, delivery } = await owing(store)
-      const rivals = Array.from({ length: 20 }, (_, n) => beginTry(delivery, n, 1_000))
+      const rivals = Array.from({ length: 20 }, (_, n) => startDeliveryAttempt(delivery, n, 1_000))
       const won = await Promise.all(rivals.map((rival) => store.updateDelivery(rival, delivery.revision)))
       expect(won.filter(Boolean)).toHaveLength(1)
       expect(await store.deliveriesOf(job.id)).toEqual([rivals[won.indexOf(true)]])

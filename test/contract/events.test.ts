@@ -1,5 +1,5 @@
 import { createEmitterBus } from '../../src/changes/emitter.ts'
-import type { EventBus } from '../../src/jobs/ports/changes.ts'
+import type { ChangeBus } from '../../src/jobs/ports/changes.ts'
 import { silentLog } from '../helpers/log.ts'
 import { testBites, testContract } from './contract.ts'
 import { eventsContract as cases } from './events.ts'
@@ -7,7 +7,7 @@ import { eventsContract as cases } from './events.ts'
 const open = () => createEmitterBus(silentLog())
 testContract('event emitter', cases, open)
 
-const broken = (change: (good: EventBus) => Partial<EventBus>) => () => {
+const broken = (change: (good: ChangeBus) => Partial<ChangeBus>) => () => {
   const good = open()
   return { ...good, ...change(good) }
 }

@@ -1,17 +1,17 @@
 import { expect } from 'vitest'
-import type { EventBus } from '../../src/jobs/ports/changes.ts'
+import type { ChangeBus } from '../../src/jobs/ports/changes.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import { aJob } from '../helpers/jobs.ts'
 import { until } from '../helpers/until.ts'
 import type { ContractCase } from './contract.ts'
 
-const listen = (bus: EventBus, id: string | undefined) => {
+const listen = (bus: ChangeBus, id: string | undefined) => {
   const received: Job[] = []
   return { received, stop: bus.subscribe(id, (job) => received.push(job)) }
 }
 
 /** What every event bus promises. */
-export const eventsContract: readonly ContractCase<EventBus>[] = [
+export const eventsContract: readonly ContractCase<ChangeBus>[] = [
   [
     'notifies a subscriber of its job and of no other',
     async (open) => {

@@ -64,8 +64,8 @@ testBites('an index that forgets a stop after a retry', {
   cases,
   promise: 'lists a job as owed a stop until every call of it is stopped',
   open: broken((good) => ({
-    async *owed(what, now) {
-      for await (const job of good.owed(what, now)) if (what !== 'stop' || job.status === 'canceled') yield job
+    async *pending(what, now) {
+      for await (const job of good.pending(what, now)) if (what !== 'stop' || job.status === 'canceled') yield job
     },
   })),
 })

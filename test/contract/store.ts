@@ -1,12 +1,12 @@
 import { expect } from 'vitest'
 import type { Job } from '../../src/jobs/job.ts'
-import type { JobStore, ListPosition, ListQuery, Owed } from '../../src/jobs/ports/store.ts'
+import type { JobStore, ListPosition, ListQuery, PendingWork } from '../../src/jobs/ports/store.ts'
 import { aJob, after, interrupted, spawned, started, succeeded } from '../helpers/jobs.ts'
 import type { ContractCase } from './contract.ts'
 
-const idsOwed = async (store: JobStore, what: Owed, now = 0) => {
+const idsOwed = async (store: JobStore, what: PendingWork, now = 0) => {
   const ids: string[] = []
-  for await (const job of store.owed(what, now)) ids.push(job.id)
+  for await (const job of store.pending(what, now)) ids.push(job.id)
   return ids
 }
 
@@ -381,7 +381,7 @@ export const storeContract: readonly ContractCase<JobStore>[] = [
       const jobs = Array.from({ length: 50 }, (_, n) => aJob({ createdAt: n, deadlineAt: 1 }))
       for (const job of jobs) await store.insert(job)
       const seen: string[] = []
-      for await (const job of store.owed('end', 10)) {
+      for await (const job of store.pending('end', 10)) {
         seen.push(job.id)
         await store.update(after(job, { type: 'expired' }), job.revision)
       }

@@ -28,11 +28,11 @@ export async function startApp({ http, authenticator, counter, ...options }: App
   const metrics = createMetrics(someFacts)
   const core = await startCore({ ...options, observe: metrics.observe })
   const { log, lines, text } = await recordingLog()
-  const { service, watches, deliveries, readiness, artifacts, uploads, links } = core
+  const { service, subscriptions, ledger, readiness, artifacts, uploads, links } = core
   const parts = {
     service,
-    watches,
-    deliveries,
+    subscriptions,
+    ledger,
     readiness,
     metrics,
     artifacts,

@@ -33,7 +33,7 @@ export const noArtifacts: Artifacts = {
 
 /** Files of jobs that have none. */
 const noUploads: Uploads = {
-  begin: () => Promise.reject(new Error('There are no uploads here.')),
+  create: () => Promise.reject(new Error('There are no uploads here.')),
   locate: () => Promise.reject(problem('input_not_found')),
   forget: () => Promise.resolve(),
   sweep: () => Promise.resolve(),

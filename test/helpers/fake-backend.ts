@@ -1,5 +1,12 @@
 import { untilAborted } from '../../src/lib/until-aborted.ts'
-import type { Backend, LoggedCall, Outcome, Spawned, SpawnRequest, StartWatch } from '../../src/jobs/ports/backend.ts'
+import type {
+  Backend,
+  LoggedCall,
+  Outcome,
+  Spawned,
+  SpawnRequest,
+  StartSubscriber,
+} from '../../src/jobs/ports/backend.ts'
 
 /**
  * A backend for tests of the core: every call waits until the test ends it. `spawnWith`, `stopWith` and
@@ -15,7 +22,7 @@ export type FakeBackend = Backend & {
   /** Lets the run of a call start now, as of this time (epoch ms). */
   startRun(callId: string, at: number): void
   /** Who wants to know when the run of a call starts. */
-  watchOf(callId: string): StartWatch | undefined
+  watchOf(callId: string): StartSubscriber | undefined
   /** Ends a call; one that has ended stays as it is. */
   end(callId: string, outcome: Outcome): void
   spawnWith: (request: SpawnRequest) => Promise<Spawned>
@@ -27,7 +34,7 @@ export const aSuccess: Outcome = { kind: 'succeeded', outputPath: '/shared/resul
 
 export function createFakeBackend(): FakeBackend {
   const calls = new Map<string, PromiseWithResolvers<Outcome>>()
-  const watches = new Map<string, StartWatch | undefined>()
+  const watches = new Map<string, StartSubscriber | undefined>()
   const closed = Promise.withResolvers<never>()
   closed.promise.catch(() => undefined)
   const backend: FakeBackend = {

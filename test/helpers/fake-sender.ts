@@ -1,10 +1,10 @@
 import type { WebhookMessage, WebhookSender } from '../../src/jobs/ports/webhook-sender.ts'
-import type { TryResult } from '../../src/jobs/webhooks/delivery.ts'
+import type { DeliveryResult } from '../../src/jobs/webhooks/delivery.ts'
 
 /** A sender for tests of the core: what is sent is recorded, and answered by `answerWith`, 200 at first. */
 export type FakeSender = WebhookSender & {
   readonly sent: WebhookMessage[]
-  answerWith: (message: WebhookMessage, signal: AbortSignal) => Promise<TryResult>
+  answerWith: (message: WebhookMessage, signal: AbortSignal) => Promise<DeliveryResult>
   checkWith: (url: string) => string | undefined
   secrets: readonly string[]
 }

@@ -72,7 +72,7 @@ async function aJobOfAlice(state: Route['job'] = 'running'): Promise<string> {
   const { attempts } = await app.untilStatus(id, 'running')
   if (state === 'succeeded') app.backend.end(attempts[0]?.callId ?? '', aSuccess)
   if (state === 'canceled') await app.post(`/jobs/${id}/cancel`, undefined, as('alice'))
-  await app.untilJob(id, (job) => job.status === state && !job.attempts.some(({ stop }) => stop === 'owed'), state)
+  await app.untilJob(id, (job) => job.status === state && !job.attempts.some(({ stop }) => stop === 'pending'), state)
   await until(async () => (await app.store.deliveriesOf(id)).every(({ dueAt }) => dueAt === undefined), 'delivered')
   return id
 }

@@ -18,7 +18,7 @@ describe('the events of all jobs', () => {
     const all = await connected(options)
     const told: string[] = []
     const gaps = vi.fn()
-    const begun = vi.spyOn(all.app.watches, 'watchAll')
+    const begun = vi.spyOn(all.app.subscriptions, 'subscribeAll')
     const controller = new AbortController()
     const follow = async () => {
       for await (const { job_id: id, status } of all.client.events({ onGap: gaps, signal: controller.signal })) {

@@ -43,7 +43,7 @@ async function endingApp() {
   }
   const { answer: output } = await ask(`/jobs/${id}/output`)
   output.pause()
-  app.readiness.end()
+  app.readiness.startShutdown()
   const ended = app.app.close()
   return { output, ended, next: ask }
 }

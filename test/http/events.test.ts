@@ -223,10 +223,10 @@ describe('GET /jobs/:id/events', () => {
 
   test('is let go when the client leaves, and the job goes on', async () => {
     const id = await submit()
-    const { watch } = app.watches
+    const { subscribe } = app.subscriptions
     const left = vi.fn()
-    vi.spyOn(app.watches, 'watch').mockImplementation((...args) => {
-      const stop = watch(...args)
+    vi.spyOn(app.subscriptions, 'subscribe').mockImplementation((...args) => {
+      const stop = subscribe(...args)
       return () => {
         left()
         stop()
@@ -354,11 +354,11 @@ describe('GET /events', () => {
   })
 
   test('ends where changes may have been missed, so that its client reads the jobs anew', async () => {
-    const { watchAll } = app.watches
+    const { subscribeAll } = app.subscriptions
     const missed: (() => void)[] = []
-    vi.spyOn(app.watches, 'watchAll').mockImplementation((caller, observer) => {
-      missed.push(observer.missed)
-      return watchAll(caller, observer)
+    vi.spyOn(app.subscriptions, 'subscribeAll').mockImplementation((caller, observer) => {
+      missed.push(observer.onGap)
+      return subscribeAll(caller, observer)
     })
     const client = await open('/events')
     const id = await submit()
@@ -395,8 +395,8 @@ describe('a client that takes nothing', () => {
   }
 
   test('is dropped once too much waits for it, and another goes on', async () => {
-    const { watchAll } = app.watches
-    const begun = vi.spyOn(app.watches, 'watchAll').mockImplementation(watchAll)
+    const { subscribeAll } = app.subscriptions
+    const begun = vi.spyOn(app.subscriptions, 'subscribeAll').mockImplementation(subscribeAll)
     const deaf = await dialAndNotRead('/events')
     await until(() => begun.mock.calls.length === 1)
     const closed = new Promise((resolve) => deaf.on('error', () => undefined).on('close', resolve))
@@ -418,8 +418,8 @@ describe('a client that takes nothing', () => {
 
   test('is dropped when it has taken nothing between two heartbeats, however little waits', async () => {
     holdIntervals()
-    const { watchAll } = app.watches
-    const begun = vi.spyOn(app.watches, 'watchAll').mockImplementation(watchAll)
+    const { subscribeAll } = app.subscriptions
+    const begun = vi.spyOn(app.subscriptions, 'subscribeAll').mockImplementation(subscribeAll)
     await dialAndNotRead('/events')
     await until(() => begun.mock.calls.length === 1)
     const good = await open('/events')
@@ -434,8 +434,8 @@ describe('a client that takes nothing', () => {
   })
 
   test('gets only the last of the states that a job went through meanwhile', async () => {
-    const { watchAll } = app.watches
-    const begun = vi.spyOn(app.watches, 'watchAll').mockImplementation(watchAll)
+    const { subscribeAll } = app.subscriptions
+    const begun = vi.spyOn(app.subscriptions, 'subscribeAll').mockImplementation(subscribeAll)
     const client = await open('/events')
     await until(() => begun.mock.calls.length === 1)
     client.response.pause()
@@ -491,8 +491,8 @@ describe('a shutdown', () => {
   test('ends all streams, whole, and is not held up by them or by who takes nothing', async () => {
     const id = await submit()
     const clients = [await open(`/jobs/${id}/events`), await open('/events')]
-    const { watchAll } = app.watches
-    const begun = vi.spyOn(app.watches, 'watchAll').mockImplementation(watchAll)
+    const { subscribeAll } = app.subscriptions
+    const begun = vi.spyOn(app.subscriptions, 'subscribeAll').mockImplementation(subscribeAll)
     await dialAndNotRead('/events')
     await until(() => begun.mock.calls.length === 1)
     for (let n = 0; n < 2_000; n++) {

@@ -142,7 +142,7 @@ test('long polls of one caller beyond 1,000 are answered at once', async () => {
   onTestFinished(() => app.close())
   const id = (await app.submit()).id
   await app.untilStatus(id, 'running')
-  const watch = vi.spyOn(app.watches, 'watch')
+  const watch = vi.spyOn(app.subscriptions, 'subscribe')
   const polls = Array.from({ length: MAX_POLLS_PER_CALLER }, () => app.get(`/jobs/${id}?wait=60`))
   await until(() => watch.mock.calls.length === MAX_POLLS_PER_CALLER, 'all of them to wait')
   expect((await app.get(`/jobs/${id}?wait=60`)).json()).toMatchObject({ status: 'running' })

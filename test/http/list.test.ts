@@ -167,7 +167,7 @@ describe.each(Object.entries(STORES))('on %s', (_name, openStore) => {
       await app.post(`/jobs/${id}/retry`)
       expect((await submit({ 'idempotency-key': 'k' })).json<JobView>().job_id).toBe(id)
       await app.post(`/jobs/${id}/cancel`)
-      await app.untilJob(id, (job) => job.attempts.every(({ stop }) => stop !== 'owed'), 'stopped')
+      await app.untilJob(id, (job) => job.attempts.every(({ stop }) => stop !== 'pending'), 'stopped')
       await app.app.inject({ method: 'DELETE', url: `/jobs/${id}` })
       expect((await submit({ 'idempotency-key': 'k' })).json<JobView>().job_id).not.toBe(id)
     })
@@ -209,7 +209,7 @@ describe.each(Object.entries(STORES))('on %s', (_name, openStore) => {
   describe('GET /readyz', () => {
     test('is 200 while the store answers, whatever the backend does', async () => {
       app.backend.degradation = () => 'spend_limit'
-      await app.readiness.look()
+      await app.readiness.check()
       const response = await app.get('/readyz')
       expect([response.statusCode, response.json()]).toEqual([
         200,
@@ -220,21 +220,21 @@ describe.each(Object.entries(STORES))('on %s', (_name, openStore) => {
     test('is 503 while the store does not answer, or not in time, and 200 again after', async () => {
       const { countSubmitted } = app.store
       app.store.countSubmitted = () => Promise.reject(new Error('the disk is gone'))
-      await app.readiness.look()
+      await app.readiness.check()
       expect((await app.get('/readyz')).json()).toMatchObject({ status: 'unavailable', store: 'unavailable' })
       expect((await app.get('/readyz')).statusCode).toBe(503)
       app.store.countSubmitted = countSubmitted
-      await app.readiness.look()
+      await app.readiness.check()
       app.store.countSubmitted = () => new Promise(() => undefined)
-      await app.readiness.look()
+      await app.readiness.check()
       expect((await app.get('/readyz')).statusCode).toBe(503)
       app.store.countSubmitted = countSubmitted
-      await app.readiness.look()
+      await app.readiness.check()
       expect((await app.get('/readyz')).statusCode).toBe(200)
     })
 
     test('is 503 once the server is ending', async () => {
-      app.readiness.end()
+      app.readiness.startShutdown()
       expect((await app.get('/readyz')).json()).toMatchObject({ status: 'ending' })
     })
   })

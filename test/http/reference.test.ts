@@ -245,7 +245,7 @@ describe('real answers are as the reference tells', () => {
     if (end === 'succeeded') guarded.backend.end(callId, aSuccess)
     if (end === 'failed') guarded.backend.end(callId, { kind: 'failed', code: 'inference_failed', error: 'no face' })
     if (end === 'canceled') await ask('POST /jobs/:id/cancel', id)
-    if (end) await guarded.untilJob(id, (job) => job.attempts.every(({ stop }) => stop !== 'owed'), 'stopped')
+    if (end) await guarded.untilJob(id, (job) => job.attempts.every(({ stop }) => stop !== 'pending'), 'stopped')
     if (end) await guarded.untilStatus(id, end)
     return id
   }
@@ -434,7 +434,7 @@ describe('real answers are as the reference tells', () => {
     const answers = [await few.post('/jobs', aBody), await few.post('/jobs', aBody)]
     expect(answers.map(({ statusCode }) => statusCode)).toEqual([503, 429])
     for (const answer of answers) expect(faultsOf('POST /jobs', answer)).toEqual([])
-    few.readiness.end()
+    few.readiness.startShutdown()
     const ready = await few.get('/readyz')
     expect([ready.statusCode, faultsOf('GET /readyz', ready)]).toEqual([503, []])
     await few.close()

@@ -75,7 +75,7 @@ describe('a probe or scrape that is refused', () => {
 
   test('is not a server that says it is not ready', async () => {
     app = await startApp()
-    app.readiness.end()
+    app.readiness.startShutdown()
     expect((await app.get('/readyz')).statusCode).toBe(503)
     expect(refused()).toEqual([])
   })

@@ -220,8 +220,8 @@ describe('of a submit that is refused nothing stays', () => {
     await start({
       wrap: (uploads) => ({
         ...uploads,
-        begin: async () => {
-          const upload = await uploads.begin()
+        create: async () => {
+          const upload = await uploads.create()
           return {
             ...upload,
             add: async (kind, bytes) => {

@@ -51,11 +51,11 @@ async function send(method: string, path: string, headers: Record<string, string
 
 /** How many waits have begun, and how many are over. */
 function countWaits() {
-  const { watch } = app.watches
-  const watched = vi.spyOn(app.watches, 'watch')
+  const { subscribe } = app.subscriptions
+  const watched = vi.spyOn(app.subscriptions, 'subscribe')
   const stopped = { count: 0 }
   watched.mockImplementation((...args) => {
-    const stop = watch(...args)
+    const stop = subscribe(...args)
     return () => {
       stopped.count++
       stop()

@@ -79,7 +79,7 @@ test('a cancel during an outage stops the call when Modal is back', { timeout: 6
   const job = await submit()
   await until(async () => (await get(job)).status === 'running')
   await plane.stop()
-  expect(await service.cancel(job.id, anybody)).toMatchObject({ status: 'canceled', attempts: [{ stop: 'owed' }] })
+  expect(await service.cancel(job.id, anybody)).toMatchObject({ status: 'canceled', attempts: [{ stop: 'pending' }] })
   await sleep(500)
   await plane.start()
   await until(async () => currentAttempt(await get(job)).stop === 'done', 'the stop', 45_000)

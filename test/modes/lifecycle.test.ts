@@ -134,13 +134,13 @@ describe.each(Object.keys(MODES).filter(isHere))('with its jobs in %s', (name) =
     const input = { video_path: 'a.mp4', audio_path: 'b.wav' }
     const request = { input, version: 'v15' as const, webhookUrl: receiver.url }
     const { id } = (await wired.service.submit(request, anybody)).job
-    const ledger = (from: Wired) => from.deliveries.ledger(id, anybody)
+    const ledger = (from: Wired) => from.ledger.list(id, anybody)
     await until(async () => (await ledger(wired)).deliveries[0]?.triesMade === 1)
     if (name === 'memory') return
     await wired.close()
     receiver.answerWith = (response) => response.writeHead(204).end()
     const next = await start({ ...mode, ...plane.env, ...secrets })
-    await next.wired.deliveries.redeliver(id, 1, anybody)
+    await next.wired.ledger.redeliver(id, 1, anybody)
     await until(async () => (await ledger(next.wired)).deliveries[0]?.state === 'delivered')
     const [first, second] = receiver.received
     expect([second?.body, second?.headers['webhook-id']]).toEqual([first?.body, first?.headers['webhook-id']])
@@ -269,8 +269,8 @@ describe('settings', () => {
     const { plane, wired: modal } = await startOnModal({ BACKEND: 'modal' })
     const { wired: local } = await startOnModal({ BACKEND: 'local' })
     const input = { video_path: 'data/$(id).mp4', audio_path: 'a b.wav' }
-    const faults = [{ path: '/video_path' }, { path: '/audio_path' }]
-    await expect(submit(modal, input)).rejects.toMatchObject({ code: 'invalid_request', faults })
+    const errors = [{ path: '/video_path' }, { path: '/audio_path' }]
+    await expect(submit(modal, input)).rejects.toMatchObject({ code: 'invalid_request', errors })
     expect(plane.stats().spawned).toBe(0)
     expect(await submit(local, input)).toMatchObject({ status: 'submitted', input })
   })

@@ -97,8 +97,8 @@ describe('SIGTERM', () => {
       { job_id: going?.job_id, status: 'running', call_ids: [going?.attempts[0]?.call_id] },
       { job_id: canceled?.job_id, status: 'canceled', call_ids: [canceled?.attempts[0]?.call_id] },
     ])
-    const owed = server.lines.filter((line) => line.msg.includes('could not be stopped'))
-    expect(owed).toMatchObject([{ job_id: canceled?.job_id, call_id: canceled?.attempts[0]?.call_id }])
+    const unstopped = server.lines.filter(({ event }) => event === 'stop_failed')
+    expect(unstopped).toMatchObject([{ job_id: canceled?.job_id, call_id: canceled?.attempts[0]?.call_id }])
   })
 
   test('a second one ends at once, with exit code 1, and no local process is left', async () => {

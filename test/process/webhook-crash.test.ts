@@ -8,7 +8,7 @@ import { Webhook } from 'standardwebhooks'
 import { expect, onTestFinished, test } from 'vitest'
 import { isFinished, type Job, WEBHOOK_EVENTS } from '../../src/jobs/job.ts'
 import type { JobView } from '../../src/jobs/view.ts'
-import { TRIES_PER_HOST } from '../../src/jobs/webhooks/outbox.ts'
+import { ATTEMPTS_PER_HOST } from '../../src/jobs/webhooks/outbox.ts'
 import { forkControlPlane } from '../helpers/control-plane/remote.ts'
 import { deliveriesIn, jobsIn, liveAndDie, startLoad } from '../helpers/crashes.ts'
 import { type Received, startReceiver } from '../helpers/receiver.ts'
@@ -61,7 +61,7 @@ test.skipIf(ROUNDS === 0).each(FILES)(
     expectSameInEveryTry(receiver.received, bodies)
     // A kill loses no more records than there may be tries at a time.
     const repeats = receiver.accepted().length - receiver.acceptedIds().size
-    expect(repeats).toBeLessThanOrEqual(rounds * TRIES_PER_HOST)
+    expect(repeats).toBeLessThanOrEqual(rounds * ATTEMPTS_PER_HOST)
     tell(
       `file ${number} of ${FILES.length}: ${jobs.size} jobs, ${receiver.acceptedIds().size} webhooks, ${repeats} twice`,
     )

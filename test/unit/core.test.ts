@@ -5,8 +5,8 @@ import type {} from '../../src/problems.ts'
 import type { Spawned } from '../../src/jobs/ports/backend.ts'
 import type { Store } from '../../src/jobs/ports/store.ts'
 import { currentAttempt } from '../../src/jobs/job.ts'
-import { STOP_TRY_MS } from '../../src/jobs/stopper.ts'
-import { viewOf } from '../../src/jobs/view.ts'
+import { STOP_TIMEOUT_MS } from '../../src/jobs/stopper.ts'
+import { presentJob } from '../../src/jobs/view.ts'
 import { createMemoryStore } from '../../src/store/memory/store.ts'
 import { anybody, type Core, noArtifacts, startCore } from '../helpers/core.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
@@ -119,16 +119,16 @@ describe('from submit to the end', () => {
     expect([own.runTimeoutSeconds, usual.runTimeoutSeconds]).toEqual([5, 600])
     await untilStatus(own.id, 'running')
     clock.now += 30_000
-    await reconciler.endOverdue()
+    await reconciler.expireOverdue()
     await until(() => backend.waiting.has(callOf(own.id)), 'a wait')
     expect(backend.watchOf(callOf(own.id))?.isNeeded).toBe(true)
     backend.startRun(callOf(own.id), clock.now)
     await untilJob(own.id, (job) => job.attempts[0]?.runStartedAt === clock.now, 'started')
     clock.now += 4_999
-    await reconciler.endOverdue()
+    await reconciler.expireOverdue()
     await untilStatus(own.id, 'running')
     clock.now += 1
-    await reconciler.endOverdue()
+    await reconciler.expireOverdue()
     const { error } = await untilStatus(own.id, 'failed')
     expect(error).toMatch(/^The run started at .* within its run_timeout_seconds \(5\)\.$/)
     await until(() => backend.stopped.includes(callOf(own.id)), 'stopped')
@@ -302,17 +302,26 @@ describe('cancel', () => {
     await expect(service.cancel(done.id, anybody)).rejects.toMatchObject({ code: 'job_finished', status: 409 })
   })
 
-  test('a stop that fails is owed until a pass of the reconciler brings it about', async () => {
+  test('a stop that fails is pending until a pass of the reconciler succeeds', async () => {
     const { backend, service, submit, reconciler, store, untilStatus } = await start()
     backend.stopWith = () => Promise.reject(new Error('Modal is away'))
     const { id } = await submit()
     await untilStatus(id, 'running')
     await service.cancel(id, anybody)
     await reconciler.stopCalls()
-    expect(currentAttempt((await store.get(id))!).stop).toBe('owed')
+    expect(currentAttempt((await store.get(id))!).stop).toBe('pending')
     backend.stopWith = async () => undefined
     await reconciler.stopCalls()
     expect(currentAttempt((await store.get(id))!).stop).toBe('done')
+  })
+
+  test('a pending stop as an earlier release recorded it is stopped too', async () => {
+    const { backend, store, reconciler } = await start({ running: false })
+    const job = after(aJob(), spawned(1, 'fc-old'), { type: 'canceled' })
+    await store.insert({ ...job, attempts: job.attempts.map((attempt) => ({ ...attempt, stop: 'owed' as const })) })
+    await reconciler.stopCalls()
+    expect(backend.stopped).toEqual(['fc-old'])
+    expect(await store.get(job.id)).toMatchObject({ attempts: [{ stop: 'done' }] })
   })
 
   test('a stop that fails is a warning, and no failure of the run', async () => {
@@ -321,7 +330,7 @@ describe('cancel', () => {
     const { id } = await submit()
     await untilStatus(id, 'running')
     await service.cancel(id, anybody)
-    const line = await until(() => lines.find(({ msg }) => msg.includes('could not be stopped')))
+    const line = await until(() => lines.find(({ event }) => event === 'stop_failed'))
     expect(line).toMatchObject({ level: 'warn', job_id: id, call_id: callOf(id), reason: 'Modal is away' })
     await new Promise(setImmediate)
     expect(JSON.stringify(lines)).not.toMatch(/"(stack|err)"|"error"/)
@@ -340,12 +349,12 @@ describe('cancel', () => {
       if (asked.length <= 32) await new Promise(() => undefined)
     }
     await reconciler.stopCalls()
-    expect(timeouts).toHaveBeenCalledWith(STOP_TRY_MS)
+    expect(timeouts).toHaveBeenCalledWith(STOP_TIMEOUT_MS)
     expect(asked).toHaveLength(40)
     expect(backend.stopped.toSorted()).toEqual(asked.slice(32).toSorted())
     const stops = await Promise.all(jobs.map(async ({ id }) => currentAttempt((await store.get(id))!).stop))
-    expect([stops.filter((stop) => stop === 'owed'), stops.filter((stop) => stop === 'done')]).toEqual([
-      Array(32).fill('owed'),
+    expect([stops.filter((stop) => stop === 'pending'), stops.filter((stop) => stop === 'done')]).toEqual([
+      Array(32).fill('pending'),
       Array(8).fill('done'),
     ])
   })
@@ -420,7 +429,7 @@ describe('retries without end', () => {
     const job = await untilStatus(id, 'failed')
     expect(JSON.stringify(job).length).toBeLessThan(100_000)
     expect(job.attempts.map(({ attempt }) => attempt)).toEqual([...numbers(1, 20), ...numbers(82, 101)])
-    expect(viewOf(job)).toMatchObject({ attempts_omitted: 61 })
+    expect(presentJob(job)).toMatchObject({ attempts_omitted: 61 })
     await service.remove(id, anybody)
     expect(await store.get(id)).toBeUndefined()
     expect(forgotten).toEqual([numbers(1, 101).map((attempt) => `${id}-${attempt}`)])
@@ -451,7 +460,7 @@ describe('limits', () => {
     await untilStatus(running.id, 'running')
     const { id } = await submit({ timeoutSeconds: 1 })
     clock.now += 1_000
-    await reconciler.endOverdue()
+    await reconciler.expireOverdue()
     expect(await untilStatus(id, 'failed')).toMatchObject({ errorCode: 'backend_unavailable' })
   })
 
@@ -538,10 +547,10 @@ describe('what nobody was doing', () => {
     const { backend, clock, reconciler, submit, untilStatus, untilJob } = await start()
     const { id } = await submit()
     await untilStatus(id, 'running')
-    await reconciler.endOverdue()
+    await reconciler.expireOverdue()
     expect((await untilStatus(id, 'running')).status).toBe('running')
     clock.now += 60_000
-    await reconciler.endOverdue()
+    await reconciler.expireOverdue()
     expect(await untilStatus(id, 'failed')).toMatchObject({ errorCode: 'timed_out' })
     await untilJob(id, (job) => currentAttempt(job).stop === 'done', 'stopped')
     expect(backend.stopped).toEqual([callOf(id)])
@@ -563,7 +572,7 @@ describe('what nobody was doing', () => {
       write[0].id === jobs[0]?.id ? Promise.reject(new Error('broken')) : kept.update(...write)
     const { store, reconciler, lines } = await start({ running: false, store: { ...kept, update } })
     for (const job of jobs) await store.insert(job)
-    await reconciler.endOverdue()
+    await reconciler.expireOverdue()
     const statuses = await Promise.all(jobs.map(async ({ id }) => (await store.get(id))?.status))
     expect(statuses).toEqual(['submitted', 'failed', 'failed'])
     expect(lines.some((line) => line.job_id === jobs[0]?.id && line.level === 'warn')).toBe(true)

@@ -1,16 +1,16 @@
 import { describe, expect, test } from 'vitest'
 import {
-  askAgain,
-  beginTry,
+  requestRedelivery,
+  startDeliveryAttempt,
   type Delivery,
-  endTry,
-  giveUpTry,
+  finishDeliveryAttempt,
+  abandonDeliveryAttempt,
   isGone,
   isRunning,
   RETRY_AFTER_MAX_MS,
-  TRIES_KEPT,
-  TRY_DELAYS_MS,
-  type TryResult,
+  DELIVERY_ATTEMPTS_KEPT,
+  DELIVERY_DELAYS_MS,
+  type DeliveryResult,
   webhookIdOf,
   withdraw,
 } from '../../src/jobs/webhooks/delivery.ts'
@@ -18,8 +18,8 @@ import { parseRetryAfter } from '../../src/lib/retry-after.ts'
 import { aDelivery } from '../helpers/deliveries.ts'
 
 const even = () => 0.5
-const tryOnce = (delivery: Delivery, result: TryResult, now: number, random = even) =>
-  endTry(beginTry(delivery, now, 25_000), result, { now: now + 100, random })
+const tryOnce = (delivery: Delivery, result: DeliveryResult, now: number, random = even) =>
+  finishDeliveryAttempt(startDeliveryAttempt(delivery, now, 25_000), result, { now: now + 100, random })
 const fresh = aDelivery({ id: 'job' })
 
 describe('the schedule', () => {
@@ -84,18 +84,18 @@ describe('a try', () => {
   })
 
   test('that runs is due again when it counts as lost, and does not take the place of a scheduled one', () => {
-    const begun = beginTry(fresh, 1_000, 25_000)
+    const begun = startDeliveryAttempt(fresh, 1_000, 25_000)
     expect(begun).toMatchObject({ revision: 2, dueAt: 26_000, tries: [{ at: 1_000 }] })
     expect(isRunning(begun)).toBe(true)
-    const again = beginTry(begun, 30_000, 25_000)
+    const again = startDeliveryAttempt(begun, 30_000, 25_000)
     expect(again.tries).toEqual([{ at: 1_000, error: 'the server ended during the try' }, { at: 30_000 }])
-    const ended = endTry(again, { status: 503 }, { now: 30_100, random: even })
+    const ended = finishDeliveryAttempt(again, { status: 503 }, { now: 30_100, random: even })
     expect(ended).toMatchObject({ triesMade: 1, dueAt: 35_100 })
     expect(isRunning(ended)).toBe(false)
   })
 
   test('that is given up is due at once, and does not count', () => {
-    const given = giveUpTry(beginTry(fresh, 1_000, 25_000), 2_000)
+    const given = abandonDeliveryAttempt(startDeliveryAttempt(fresh, 1_000, 25_000), 2_000)
     expect(given).toMatchObject({ state: 'pending', dueAt: 2_000, triesMade: 0, revision: 3 })
     expect(isRunning(given)).toBe(false)
   })
@@ -107,7 +107,7 @@ describe('a try', () => {
   })
 
   test('that was lost before the delivery is withdrawn is not left as one that runs', () => {
-    const withdrawn = withdraw(beginTry(fresh, 1, 25_000), 'nobody wants it', 30_000)
+    const withdrawn = withdraw(startDeliveryAttempt(fresh, 1, 25_000), 'nobody wants it', 30_000)
     expect(withdrawn.tries).toEqual([
       { at: 1, error: 'the server ended during the try' },
       { at: 30_000, error: 'nobody wants it' },
@@ -121,7 +121,7 @@ describe('a redelivery', () => {
   const waiting = tryOnce(fresh, { status: 500 }, 0)
 
   test('is due now, and delivers what had failed', () => {
-    const asked = askAgain(failed, 50)!
+    const asked = requestRedelivery(failed, 50)!
     expect(asked).toMatchObject({ state: 'pending', dueAt: 50, revision: failed.revision + 1 })
     expect(webhookIdOf(asked)).toBe(webhookIdOf(failed))
     const ended = tryOnce(asked, { status: 200 }, 60)
@@ -134,7 +134,7 @@ describe('a redelivery', () => {
     ['delivered', delivered],
     ['pending', waiting],
   ] as const)('in vain leaves what was %s as it was', (state, before) => {
-    const ended = tryOnce(askAgain(before, 50)!, { status: 500 }, 60)
+    const ended = tryOnce(requestRedelivery(before, 50)!, { status: 500 }, 60)
     expect(ended.state).toBe(state)
     expect(ended.dueAt).toBe(before.dueAt)
     expect(ended.triesMade).toBe(before.triesMade)
@@ -146,39 +146,39 @@ describe('a redelivery', () => {
     ['sooner than the schedule', 1_000, waiting.dueAt],
     ['in more than a day', 2 * RETRY_AFTER_MAX_MS, RETRY_AFTER_MAX_MS + 160],
   ])('whose receiver asks to be left alone until %s', (_what, retryAfterMs, dueAt) => {
-    const ended = tryOnce(askAgain(waiting, 50)!, { status: 429, retryAfterMs }, 60)
+    const ended = tryOnce(requestRedelivery(waiting, 50)!, { status: 429, retryAfterMs }, 60)
     expect(ended).toMatchObject({ state: 'pending', dueAt, triesMade: 1 })
     for (const before of [failed, delivered]) {
-      const asLittle = tryOnce(askAgain(before, 50)!, { status: 429, retryAfterMs }, 60)
+      const asLittle = tryOnce(requestRedelivery(before, 50)!, { status: 429, retryAfterMs }, 60)
       expect([asLittle.state, asLittle.dueAt]).toEqual([before.state, undefined])
     }
   })
 
   test('answered 410 ends what was still to be tried, and takes nothing back', () => {
-    expect(tryOnce(askAgain(waiting, 50)!, { status: 410 }, 60)).toMatchObject({ state: 'failed' })
-    expect(tryOnce(askAgain(delivered, 50)!, { status: 410 }, 60)).toMatchObject({ state: 'delivered' })
+    expect(tryOnce(requestRedelivery(waiting, 50)!, { status: 410 }, 60)).toMatchObject({ state: 'failed' })
+    expect(tryOnce(requestRedelivery(delivered, 50)!, { status: 410 }, 60)).toMatchObject({ state: 'delivered' })
   })
 
   test('is refused while a try runs or is due', () => {
-    expect(askAgain(beginTry(fresh, 0, 25_000), 50)).toBeUndefined()
-    expect(askAgain(fresh, 0)).toBeUndefined()
-    expect(askAgain(askAgain(failed, 50)!, 50)).toBeUndefined()
+    expect(requestRedelivery(startDeliveryAttempt(fresh, 0, 25_000), 50)).toBeUndefined()
+    expect(requestRedelivery(fresh, 0)).toBeUndefined()
+    expect(requestRedelivery(requestRedelivery(failed, 50)!, 50)).toBeUndefined()
   })
 
   test('that was lost is made again, and still counts as none of the schedule', () => {
-    const lost = beginTry(askAgain(waiting, 50)!, 60, 25_000)
+    const lost = startDeliveryAttempt(requestRedelivery(waiting, 50)!, 60, 25_000)
     expect(tryOnce(lost, { status: 500 }, 30_000)).toMatchObject({ triesMade: 1, dueAt: waiting.dueAt })
   })
 
   test('any number of times keeps the last tries only', () => {
     let delivery = delivered
-    for (let n = 1; n < 200; n++) delivery = tryOnce(askAgain(delivery, n)!, { status: 500 }, n)
-    expect(delivery.tries).toHaveLength(TRIES_KEPT)
+    for (let n = 1; n < 200; n++) delivery = tryOnce(requestRedelivery(delivery, n)!, { status: 500 }, n)
+    expect(delivery.tries).toHaveLength(DELIVERY_ATTEMPTS_KEPT)
     expect(delivery.state).toBe('delivered')
   })
 })
 
-test('the schedule has eight tries', () => expect(TRY_DELAYS_MS).toHaveLength(8))
+test('the schedule has eight tries', () => expect(DELIVERY_DELAYS_MS).toHaveLength(8))
 
 describe('Retry-After', () => {
   const now = Date.UTC(2026, 0, 1)

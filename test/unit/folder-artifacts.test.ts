@@ -5,13 +5,13 @@ import { describe, expect, test } from 'vitest'
 import { createArtifactsByBackend } from '../../src/files/outputs-by-backend.ts'
 import { createDirectoryArtifacts } from '../../src/files/outputs-directory.ts'
 import { createLocalArtifacts } from '../../src/files/outputs-local.ts'
-import type { Artifacts, OutputWish } from '../../src/jobs/ports/outputs.ts'
+import type { Artifacts, OutputOptions } from '../../src/jobs/ports/outputs.ts'
 import { sharedPathOf } from '../../src/files/shared-path.ts'
 import { aJob, after, failed, spawned, succeeded } from '../helpers/jobs.ts'
 import { temporaryFolder } from '../helpers/media.ts'
 import { modalArtifacts } from '../helpers/outputs.ts'
 
-const wish: OutputWish = { method: 'GET', contentType: 'video/mp4' }
+const wish: OutputOptions = { method: 'GET', contentType: 'video/mp4' }
 const jobAt = (outputPath: string) => ({ ...aJob(), outputPath })
 const unavailable = { code: 'output_unavailable', status: 502 }
 

@@ -175,13 +175,13 @@ describe('the course of a job', () => {
 
   test('cancel before a call owes no stop, cancel of a call does', () => {
     expect(currentAttempt(after(aJob(), { type: 'canceled' })).stop).toBeUndefined()
-    expect(currentAttempt(jobs.canceled).stop).toBe('owed')
+    expect(currentAttempt(jobs.canceled).stop).toBe('pending')
   })
 
   test('a deadline that passed is timed_out where a call was made, and its call is owed a stop', () => {
     const expired = after(running, { type: 'expired' })
     expect(expired).toMatchObject({ status: 'failed', errorCode: 'timed_out' })
-    expect(currentAttempt(expired)).toMatchObject({ stop: 'owed', errorCode: 'timed_out' })
+    expect(currentAttempt(expired)).toMatchObject({ stop: 'pending', errorCode: 'timed_out' })
   })
 
   test('a deadline that passed while the second attempt had no call yet is timed_out too', () => {
@@ -213,7 +213,7 @@ describe('the course of a job', () => {
           status: 'failed',
           errorCode: 'timed_out',
           error: 'The run started at 1970-01-01T00:00:01.500Z and did not end within its run_timeout_seconds (10).',
-          attempts: [{ stop: 'owed' }],
+          attempts: [{ stop: 'pending' }],
           deadlineAt: 100_000,
         },
       })
@@ -265,13 +265,13 @@ describe('calls to stop', () => {
 
   test('a call that came after the end is written down as owed a stop, and moves no state', () => {
     const late = after(canceled, { type: 'orphaned', attempt: 1, callId: 'fc-late' })
-    expect(late).toMatchObject({ status: 'canceled', attempts: [{ callId: 'fc-late', stop: 'owed' }] })
+    expect(late).toMatchObject({ status: 'canceled', attempts: [{ callId: 'fc-late', stop: 'pending' }] })
   })
 
   test('a late call of an earlier attempt is written down while a later attempt goes on', () => {
     const retried = after(canceled, { type: 'retried' }, spawned(2))
     const late = after(retried, { type: 'orphaned', attempt: 1, callId: 'fc-late' })
-    expect(late.attempts).toMatchObject([{ callId: 'fc-late', stop: 'owed' }, { callId: 'fc-2' }])
+    expect(late.attempts).toMatchObject([{ callId: 'fc-late', stop: 'pending' }, { callId: 'fc-2' }])
     expect(late.status).toBe('running')
   })
 

@@ -228,7 +228,7 @@ describe('webhooks', () => {
   test('that are redelivered count as finished once', async () => {
     const { core, counts, id } = await deliver({ status: 200 })
     await until(async () => (await counts())['musetalk_webhooks_ended_total{state="delivered"}'] === 1)
-    await core.deliveries.redeliver(id, 1, anybody)
+    await core.ledger.redeliver(id, 1, anybody)
     await until(async () => (await counts())['musetalk_webhook_tries_total{outcome="2xx"}'] === 2)
     expect(await counts()).toMatchObject({ 'musetalk_webhooks_ended_total{state="delivered"}': 1 })
   })

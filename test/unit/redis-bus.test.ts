@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { Redis } from 'ioredis'
 import { expect, onTestFinished, test } from 'vitest'
-import type { EventBus } from '../../src/jobs/ports/changes.ts'
+import type { ChangeBus } from '../../src/jobs/ports/changes.ts'
 import { createRedisBus } from '../../src/changes/redis.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import { openChannels } from '../../src/redis/channels.ts'
@@ -39,7 +39,7 @@ describeWithRedisServer('the change bus of several replicas', (redis) => {
   }
 
   /** Publishes new jobs until one is received. */
-  const untilReceived = (from: EventBus, received: Job[]) => {
+  const untilReceived = (from: ChangeBus, received: Job[]) => {
     const before = received.length
     return until(() => {
       from.publish(aJob())

@@ -15,9 +15,9 @@ import { until } from '../helpers/until.ts'
 const LAST_TIME = 253_402_300_799_999
 const away = { code: 'store_unavailable', status: 503 }
 
-const owed = async (store: Store, ...[what, now = 1e15]: [Parameters<Store['owed']>[0], number?]) => {
+const owed = async (store: Store, ...[what, now = 1e15]: [Parameters<Store['pending']>[0], number?]) => {
   const ids: string[] = []
-  for await (const job of store.owed(what, now)) ids.push(job.id)
+  for await (const job of store.pending(what, now)) ids.push(job.id)
   return ids
 }
 
@@ -136,7 +136,7 @@ describeWithRedisServer('the Redis store', (redis) => {
       await store.list({ limit: 50 })
       await store.list({ limit: 50, caller: 'key:1', statuses: ['submitted'], createdBefore: 90 })
       await store.countSubmitted()
-      for (const what of ['run', 'stop', 'end', 'removal'] as const) await firstOf(store.owed(what, 1e15))
+      for (const what of ['run', 'stop', 'end', 'removal'] as const) await firstOf(store.pending(what, 1e15))
       await firstOf(store.dueDeliveries(1))
       await store.remove(ended.id, 2)
       const stats = await raw.info('commandstats')

@@ -66,7 +66,7 @@ test('a clock that jumps ahead ends jobs and removes them early, one that jumps 
   const { id } = await submit({ timeoutSeconds: 100 })
   await untilStatus(id, 'running')
   clock.now -= 3_600_000
-  await reconciler.endOverdue()
+  await reconciler.expireOverdue()
   await reconciler.removeOld()
   const young = await submit({ timeoutSeconds: 100 })
   await untilStatus(young.id, 'running')
@@ -76,7 +76,7 @@ test('a clock that jumps ahead ends jobs and removes them early, one that jumps 
   expect(ended.finishedAt).toBeLessThan(createdAt)
   expect((await service.list({ limit: 5 })).jobs.map((job) => job.id)).toEqual([id, young.id])
   clock.now += 7_200_000
-  await reconciler.endOverdue()
+  await reconciler.expireOverdue()
   await untilStatus(young.id, 'failed')
   await reconciler.removeOld()
   expect(await store.get(id)).toBeUndefined()

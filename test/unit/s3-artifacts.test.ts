@@ -3,17 +3,17 @@ import { once } from 'node:events'
 import { AwsV4Signer } from 'aws4fetch'
 import { expect, onTestFinished, test } from 'vitest'
 import { createS3Artifacts, type S3Options } from '../../src/files/outputs-s3.ts'
-import type { OutputWish } from '../../src/jobs/ports/outputs.ts'
+import type { OutputOptions } from '../../src/jobs/ports/outputs.ts'
 import { aJob } from '../helpers/jobs.ts'
 
 const OPTIONS: S3Options = {
   ...{ endpoint: 'https://s3.example', bucket: 'outputs', region: 'eu-central-1', prefix: '', ttlSeconds: 3600 },
   ...{ accessKeyId: 'S3RVER', secretAccessKey: 'S3RVER' },
 }
-const aVideo: OutputWish = { method: 'GET', contentType: 'video/mp4' }
+const aVideo: OutputOptions = { method: 'GET', contentType: 'video/mp4' }
 const jobAt = (outputPath: string) => ({ ...aJob(), outputPath })
 
-async function urlOf(outputPath: string, options: Partial<S3Options> = {}, wish: Partial<OutputWish> = {}) {
+async function urlOf(outputPath: string, options: Partial<S3Options> = {}, wish: Partial<OutputOptions> = {}) {
   const output = await createS3Artifacts({ ...OPTIONS, ...options }).open(jobAt(outputPath), { ...aVideo, ...wish })
   if (output.kind !== 'redirect') throw new Error('not a redirect')
   return new URL(output.url)

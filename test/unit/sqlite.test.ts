@@ -80,7 +80,7 @@ describe('the file', () => {
     const path = newPath()
     await (await createSqliteStore({ path })).close()
     chmodSync(path, 0o444)
-    const open = `import { createSqliteStore } from './src/store/sqlite.ts'
+    const open = `import { createSqliteStore } from './src/store/sqlite/store.ts'
       await createSqliteStore({ path: process.argv[1] }).catch((error) => console.log(error.message))`
     // Root may write to anything: the look is taken as somebody else, where there is somebody else.
     const uid = process.getuid?.() === 0 ? { uid: 65_534 } : {}
@@ -140,7 +140,7 @@ test('a damaged record is 503 where it is asked for, left out of lists, logged o
   for (let n = 0; n < 2; n++) expect(await reopened.list({ limit: 2 })).toEqual([jobs[2], jobs[0]])
   expect(await reopened.list({ limit: 2, caller: damaged.caller })).toEqual([jobs[2], jobs[0]])
   const owed: string[] = []
-  for await (const job of reopened.owed('run', 9)) owed.push(job.id)
+  for await (const job of reopened.pending('run', 9)) owed.push(job.id)
   expect(owed).toEqual([jobs[0]?.id, jobs[2]?.id])
   expect(lines).toMatchObject([{ level: 'error', job_id: damaged.id }])
   await store.close()

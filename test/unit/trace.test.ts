@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { childOf, logFieldsOf, readTraceparent, traceIdOf } from '../../src/jobs/trace.ts'
+import { childTraceparent, logFieldsOf, readTraceparent, traceIdOf } from '../../src/jobs/trace.ts'
 
 // The example of the standard.
 const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736'
@@ -51,7 +51,7 @@ describe('a traceparent', () => {
   })
 
   test('of what is asked for in turn is of the same trace and flags, and a part of its own each time', () => {
-    const children = Array.from({ length: 100 }, () => childOf(HEADER))
+    const children = Array.from({ length: 100 }, () => childTraceparent(HEADER))
     expect(new Set([HEADER, ...children]).size).toBe(101)
     for (const child of children) {
       expect(readTraceparent(child)).toBe(child)

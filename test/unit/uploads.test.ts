@@ -25,7 +25,7 @@ async function* pieces(file: Buffer, failsWith?: Error) {
 describe('an upload', () => {
   test('tells of each file its size, type and digest, and has its name only once it is whole', async () => {
     const { uploads, folder } = await folderUploads()
-    const upload = await uploads.begin()
+    const upload = await uploads.create()
     const names: string[] = []
     async function* watched() {
       let taken = 0
@@ -44,7 +44,7 @@ describe('an upload', () => {
 
   test('is found under the job that keeps it, and nowhere after it is discarded, however often', async () => {
     const { uploads, folder } = await folderUploads()
-    const upload = await uploads.begin()
+    const upload = await uploads.create()
     await upload.add('audio', pieces(SPEECH))
     const id = randomUUID()
     await upload.keep(id)
@@ -59,7 +59,7 @@ describe('an upload', () => {
 
   test('ends with what its stream ends with, and is gone once it is discarded', async () => {
     const { uploads, folder } = await folderUploads()
-    const upload = await uploads.begin()
+    const upload = await uploads.create()
     await expect(upload.add('video', pieces(FACE, new Error('cut off')))).rejects.toThrow('cut off')
     await upload.discard()
     expect(filesIn(folder)).toEqual([])
@@ -67,16 +67,16 @@ describe('an upload', () => {
 
   test('may have as many bytes as are allowed, and not one more', async () => {
     const { uploads } = await folderUploads({ maxBytes: FACE.length })
-    await (await uploads.begin()).add('video', pieces(FACE))
+    await (await uploads.create()).add('video', pieces(FACE))
     const { uploads: smaller } = await folderUploads({ maxBytes: FACE.length - 1 })
-    const refused = (await smaller.begin()).add('video', pieces(FACE))
+    const refused = (await smaller.create()).add('video', pieces(FACE))
     await expect(refused).rejects.toMatchObject({ status: 413, code: 'body_too_large' })
   })
 
   test.each(['ENOSPC', 'EDQUOT'])('for which there is no room (%s) is 507', async (code) => {
     const { uploads } = await folderUploads()
     const full = Object.assign(new Error(code), { code })
-    const refused = (await uploads.begin()).add('video', pieces(FACE, full))
+    const refused = (await uploads.create()).add('video', pieces(FACE, full))
     await expect(refused).rejects.toMatchObject({ status: 507, code: 'storage_full', cause: full })
   })
 })
@@ -103,7 +103,7 @@ describe('the sweep', () => {
 
   test('removes what ended processes half received, at once; what is being received stays', async () => {
     const { uploads, folder } = await folderUploads()
-    const upload = await uploads.begin()
+    const upload = await uploads.create()
     await upload.add('audio', pieces(SPEECH))
     put(folder, `incoming/${hostname()}-4194305-1~a/video.part`)
     put(folder, 'incoming/another-1-1~a/video.part', DAY_AGO)
@@ -120,7 +120,7 @@ describe('the sweep', () => {
 
   test('counts the age of files from when a job took them', async () => {
     const { uploads, folder } = await folderUploads()
-    const upload = await uploads.begin()
+    const upload = await uploads.create()
     await upload.add('audio', pieces(SPEECH))
     const [name = ''] = filesIn(folder)
     for (const path of [name, join(name, '..')]) utimesSync(join(folder, path), DAY_AGO, DAY_AGO)

@@ -3,7 +3,7 @@ import { fingerprintOf } from '../../src/jobs/idempotency.ts'
 import type { Job, JobEvent, WebhookEvent } from '../../src/jobs/job.ts'
 import { checkWebhook, DEFAULT_EVENTS, webhookOf, withDelivery } from '../../src/jobs/webhooks/options.ts'
 import { BODY_MAX_BYTES, webhookBodyOf } from '../../src/jobs/webhooks/body.ts'
-import { viewOf } from '../../src/jobs/view.ts'
+import { presentJob } from '../../src/jobs/view.ts'
 import { aJob, after, failed, interrupted, spawned, succeeded } from '../helpers/jobs.ts'
 
 const at = { now: 5_000, links: { outputUrl: ({ id }: Job) => `https://video.example/jobs/${id}/output` } }
@@ -76,9 +76,9 @@ describe('the body', () => {
     expect(JSON.parse(webhookBodyOf('job.succeeded', job, at))).toEqual({
       type: 'job.succeeded',
       timestamp: '1970-01-01T00:00:05.000Z',
-      data: viewOf(job, at),
+      data: presentJob(job, at),
     })
-    expect(viewOf(job, at).output_url).toBe(`https://video.example/jobs/${job.id}/output`)
+    expect(presentJob(job, at).output_url).toBe(`https://video.example/jobs/${job.id}/output`)
   })
 
   const url = (character: string) => `https://a.example/${character.repeat(2048)}`.slice(0, 2048)
@@ -98,7 +98,7 @@ describe('the body', () => {
   test('of the fullest job of plain text is complete', () => {
     const job = full('x')
     const body = webhookBodyOf('job.failed', job, at)
-    expect(JSON.parse(body)).toMatchObject({ data: JSON.parse(JSON.stringify(viewOf(job, at))) })
+    expect(JSON.parse(body)).toMatchObject({ data: JSON.parse(JSON.stringify(presentJob(job, at))) })
     expect(Buffer.byteLength(body)).toBeGreaterThan(17_000)
     expect(Buffer.byteLength(body)).toBeLessThanOrEqual(BODY_MAX_BYTES)
   })
@@ -115,7 +115,7 @@ describe('the body', () => {
     expect(Buffer.byteLength(body)).toBeLessThanOrEqual(BODY_MAX_BYTES)
     const { data } = JSON.parse(body) as { data: Record<string, unknown> }
     expect(data).toMatchObject({ job_id: job.id, status: 'failed', error_code: 'inference_failed' })
-    expect(data.links).toEqual(viewOf(job, at).links)
+    expect(data.links).toEqual(presentJob(job, at).links)
     expect(
       Object.keys(data)
         .filter((key) => ['input', 'metadata', 'error'].includes(key))

@@ -1,10 +1,10 @@
 import { once } from 'node:events'
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
 import type { Delivery } from '../../src/jobs/webhooks/delivery.ts'
-import { createWebhooks, TRIES_IN_ALL, TRIES_PER_HOST } from '../../src/jobs/webhooks/outbox.ts'
+import { createOutbox, ATTEMPTS_IN_TOTAL, ATTEMPTS_PER_HOST } from '../../src/jobs/webhooks/outbox.ts'
 import { createMemoryStore } from '../../src/store/memory/store.ts'
 import { createSqliteStore } from '../../src/store/sqlite/store.ts'
-import type { TryResult } from '../../src/jobs/webhooks/delivery.ts'
+import type { DeliveryResult } from '../../src/jobs/webhooks/delivery.ts'
 import { anybody, type Core, startCore } from '../helpers/core.ts'
 import { aDelivery } from '../helpers/deliveries.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
@@ -21,10 +21,10 @@ async function start(options: Parameters<typeof startCore>[0] = {}) {
   const sender = createFakeSender()
   core = await startCore({ sender, ...options })
   const { store, backend, submit, untilStatus } = core
-  const ledger = async (id: string) => (await core.deliveries.ledger(id, anybody)).deliveries
+  const deliveriesOf = async (id: string) => (await core.ledger.list(id, anybody)).deliveries
   return {
     ...core,
-    ...{ sender, ledger },
+    ...{ sender, deliveriesOf },
     /** A job that has succeeded, with a webhook at `url`. */
     async succeed(url = HOOK) {
       const { id } = await submit({ webhookUrl: url })
@@ -61,7 +61,7 @@ describe('a job that ends', () => {
   })
 
   test('is told of what it asked for, and again after a retry', async () => {
-    const { backend, service, submit, untilStatus, ledger, sender } = await start()
+    const { backend, service, submit, untilStatus, deliveriesOf, sender } = await start()
     const { id } = await submit({ webhookUrl: HOOK, webhookEvents: ['job.running', 'job.canceled', 'job.succeeded'] })
     await untilStatus(id, 'running')
     await service.cancel(id, anybody)
@@ -70,7 +70,7 @@ describe('a job that ends', () => {
     await untilStatus(id, 'running')
     backend.end(`fc-${id}-2`, aSuccess)
     await until(() => sender.sent.length === 4)
-    expect((await ledger(id)).map(({ number, event, attempt }) => [number, event, attempt])).toEqual([
+    expect((await deliveriesOf(id)).map(({ number, event, attempt }) => [number, event, attempt])).toEqual([
       [1, 'job.running', 1],
       [2, 'job.canceled', 1],
       [3, 'job.running', 2],
@@ -102,12 +102,12 @@ describe('a job that ends', () => {
   })
 
   test('without a webhook owes nothing', async () => {
-    const { submit, untilStatus, backend, sender, ledger } = await start()
+    const { submit, untilStatus, backend, sender, deliveriesOf } = await start()
     const { id } = await submit()
     await untilStatus(id, 'running')
     backend.end(`fc-${id}-1`, aSuccess)
     await untilStatus(id, 'succeeded')
-    expect([await ledger(id), sender.sent]).toEqual([[], []])
+    expect([await deliveriesOf(id), sender.sent]).toEqual([[], []])
   })
 })
 
@@ -142,7 +142,7 @@ describe('a delivery that fails', () => {
     const { dueAt } = await untilTries(await succeed(), 1)
     await webhooks.close()
     const log = (await recordingLog()).log
-    const next = createWebhooks({ store, sender, log, claimMs: 25_000, now: () => clock.now })
+    const next = createOutbox({ store, sender, log, claimMs: 25_000, now: () => clock.now })
     onTestFinished(() => next.close())
     clock.now = dueAt! - 40
     await next.sendDue()
@@ -169,13 +169,13 @@ describe('a delivery that fails', () => {
   })
 
   test('with 410 ends, and so do the job’s later ones, until one that is asked for is taken', async () => {
-    const { deliveries, service, sender, submit, ledger } = await start({ running: false })
-    let answer: TryResult = { status: 410 }
+    const { ledger, service, sender, submit, deliveriesOf } = await start({ running: false })
+    let answer: DeliveryResult = { status: 410 }
     sender.answerWith = async () => answer
     const { id } = await submit({ webhookUrl: HOOK })
     const cancelAndLook = async (number: number) => {
       await service.cancel(id, anybody)
-      return until(async () => (await ledger(id)).find((one) => one.number === number && one.state !== 'pending'))
+      return until(async () => (await deliveriesOf(id)).find((one) => one.number === number && one.state !== 'pending'))
     }
     expect(await cancelAndLook(1)).toMatchObject({ state: 'failed', tries: [{ status: 410 }] })
     await service.retry(id, anybody)
@@ -186,8 +186,8 @@ describe('a delivery that fails', () => {
     expect(sender.sent).toHaveLength(1)
 
     answer = { status: 200 }
-    await deliveries.redeliver(id, 2, anybody)
-    await until(async () => (await ledger(id))[1]?.state === 'delivered')
+    await ledger.redeliver(id, 2, anybody)
+    await until(async () => (await deliveriesOf(id))[1]?.state === 'delivered')
     await service.retry(id, anybody)
     expect(await cancelAndLook(3)).toMatchObject({ state: 'delivered' })
   })
@@ -213,11 +213,11 @@ describe('hosts', () => {
       if (url.includes('dead')) await release.promise
       return { status: 200 }
     }
-    for (let n = 0; n < TRIES_PER_HOST + 5; n++) await succeed('https://dead.example/')
+    for (let n = 0; n < ATTEMPTS_PER_HOST + 5; n++) await succeed('https://dead.example/')
     expect(await untilTries(await succeed('https://alive.example/'), 1)).toMatchObject({ state: 'delivered' })
-    expect(sender.sent.filter(({ url }) => url.includes('dead'))).toHaveLength(TRIES_PER_HOST)
+    expect(sender.sent.filter(({ url }) => url.includes('dead'))).toHaveLength(ATTEMPTS_PER_HOST)
     release.resolve(undefined)
-    await until(() => sender.sent.length === TRIES_PER_HOST + 6)
+    await until(() => sender.sent.length === ATTEMPTS_PER_HOST + 6)
   })
 })
 
@@ -231,7 +231,7 @@ describe('two replicas', () => {
     await until(() => sender.sent.length === 20)
     const log = (await recordingLog()).log
     const now = () => core.clock.now
-    const others = Array.from({ length: 3 }, () => createWebhooks({ store, sender, log, claimMs: 25_000, now }))
+    const others = Array.from({ length: 3 }, () => createOutbox({ store, sender, log, claimMs: 25_000, now }))
     core.clock.now += 5_000
     await Promise.all([webhooks, ...others].map((replica) => replica.sendDue()))
     await until(() => sender.sent.length >= 40)
@@ -244,13 +244,13 @@ describe('two replicas', () => {
 describe('at least once', () => {
   test('a try whose end was never written down is made again when its claim has expired, not before', async () => {
     const { clock, sender, succeed, store, webhooks, untilTries } = await start()
-    const dying = Promise.withResolvers<TryResult>()
+    const dying = Promise.withResolvers<DeliveryResult>()
     sender.answerWith = () => dying.promise
     const id = await succeed()
     await until(() => sender.sent.length === 1)
     // Another process: it knows nothing of the try but what is written down.
     const log = (await recordingLog()).log
-    const next = createWebhooks({ store, sender, log, claimMs: 25_000, now: () => clock.now })
+    const next = createOutbox({ store, sender, log, claimMs: 25_000, now: () => clock.now })
     onTestFinished(() => next.close())
     sender.answerWith = async () => ({ status: 200 })
     clock.now += 24_999
@@ -355,11 +355,11 @@ describe('a caller with a host for each of its jobs, none of which answers', () 
     }
     for (let n = 0; n < 600; n++) await owe('key:a', `${n}.example`)
     await webhooks.sendDue()
-    await until(() => sender.sent.length >= TRIES_IN_ALL / 2)
+    await until(() => sender.sent.length >= ATTEMPTS_IN_TOTAL / 2)
     const id = await owe('key:b', 'hooks.example')
     await webhooks.sendDue()
     await until(async () => (await store.deliveriesOf(id))[0]?.state === 'delivered')
-    expect(sender.sent.filter(({ caller }) => caller === 'key:a')).toHaveLength(TRIES_IN_ALL / 2)
+    expect(sender.sent.filter(({ caller }) => caller === 'key:a')).toHaveLength(ATTEMPTS_IN_TOTAL / 2)
   })
 })
 
@@ -380,7 +380,7 @@ describe('a removal', () => {
 
   test('while a try runs leaves nothing behind', async () => {
     const { sender, service, succeed, store, webhooks } = await start()
-    const answer = Promise.withResolvers<TryResult>()
+    const answer = Promise.withResolvers<DeliveryResult>()
     sender.answerWith = () => answer.promise
     const id = await succeed()
     await until(() => sender.sent.length === 1)

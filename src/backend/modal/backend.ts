@@ -21,7 +21,7 @@ import { openClient, RPC_TIMEOUT_MS, type RpcContext, rpcContext } from './rpc.t
 import { createCircuitBreaker } from './circuit-breaker.ts'
 import { failureOf } from './failure.ts'
 import { createPollPool, type PollTurn } from './poll-pool.ts'
-import type { Backend, Outcome, Spawned, SpawnRequest, StartWatch } from '../../jobs/ports/backend.ts'
+import type { Backend, Outcome, Spawned, SpawnRequest, StartSubscriber } from '../../jobs/ports/backend.ts'
 
 export type ModalOptions = {
   readonly app: string
@@ -39,7 +39,7 @@ export type ModalOptions = {
   readonly pollMs?: number
 }
 
-type Followed = { readonly callId: string; readonly watch: StartWatch | undefined }
+type Followed = { readonly callId: string; readonly watch: StartSubscriber | undefined }
 
 /** How long Modal may take to show that it is back, in ms. */
 const PROBE_TIMEOUT_MS = 10_000

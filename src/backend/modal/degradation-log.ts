@@ -1,5 +1,5 @@
 import type { DegradedReason } from '../../jobs/job.ts'
-import { createLineLimit, type Log } from '../../jobs/log.ts'
+import { createLogThrottle, type Log } from '../../jobs/log.ts'
 
 const MESSAGES: Readonly<Record<DegradedReason, string>> = {
   unreachable: 'Modal does not answer; jobs wait',
@@ -21,7 +21,7 @@ export function createDegradationLog(log: Log, waiting: () => number) {
     },
     /** `error`: what Modal says. */
     degraded(reason: DegradedReason, error: string) {
-      const isDue = (limits[reason] ??= createLineLimit())
+      const isDue = (limits[reason] ??= createLogThrottle())
       if (!isDue()) return
       // A throttle is no outage, whose end would be logged.
       if (reason !== 'throttled') isLogged = true

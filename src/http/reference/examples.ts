@@ -1,5 +1,5 @@
 import { applyEvent, type Job, type JobEvent } from '../../jobs/job.ts'
-import { viewOf } from '../../jobs/view.ts'
+import { presentJob } from '../../jobs/view.ts'
 
 const submitted: Job = {
   id: '0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11',
@@ -38,10 +38,10 @@ const OUTPUT_URL = `https://jobs.example.com/jobs/${submitted.id}/output?expires
 
 /** One job through its life, made by the code that makes jobs and their answers. */
 export const JOBS = {
-  submitted: { summary: 'Accepted', value: viewOf(submitted) },
-  running: { summary: 'The backend has it', value: viewOf(running) },
-  succeeded: { summary: 'It succeeded', value: { ...viewOf(succeeded), output_url: OUTPUT_URL } },
-  failed: { summary: 'It failed', value: viewOf(failed) },
-  canceled: { summary: 'It was canceled', value: viewOf(canceled) },
-  retried: { summary: 'It starts over', value: viewOf(after(failed, 60, { type: 'retried' })) },
+  submitted: { summary: 'Accepted', value: presentJob(submitted) },
+  running: { summary: 'The backend has it', value: presentJob(running) },
+  succeeded: { summary: 'It succeeded', value: { ...presentJob(succeeded), output_url: OUTPUT_URL } },
+  failed: { summary: 'It failed', value: presentJob(failed) },
+  canceled: { summary: 'It was canceled', value: presentJob(canceled) },
+  retried: { summary: 'It starts over', value: presentJob(after(failed, 60, { type: 'retried' })) },
 } as const

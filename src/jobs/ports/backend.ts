@@ -31,7 +31,7 @@ export type Outcome =
   | { readonly kind: 'interrupted'; readonly error: string; readonly traceback?: string }
 
 /** Who wants to know when a run starts. */
-export type StartWatch = {
+export type StartSubscriber = {
   /** Called at most once, with the time in epoch ms. */
   readonly onStart: (startedAt: number) => void
   /** Whether something depends on it, so that it is worth a request of its own. */
@@ -55,7 +55,7 @@ export type Backend = {
    * Waits for the end of a call. May be asked again for the same call, also by a later process. `watch` is told of the
    * start of the run, before its end, by a backend that knows it.
    */
-  wait(callId: string, signal: AbortSignal, watch?: StartWatch): Promise<Outcome>
+  wait(callId: string, signal: AbortSignal, watch?: StartSubscriber): Promise<Outcome>
   /** Ends a call. Resolves when it runs no more or the backend does not know it; idempotent. */
   stop(callId: string, signal: AbortSignal): Promise<void>
   /**

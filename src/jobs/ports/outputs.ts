@@ -5,7 +5,7 @@ import type { Job } from '../job.ts'
 export type SucceededJob = Job & { readonly outputPath: string }
 
 /** What whoever asks for an output is going to do with it. */
-export type OutputWish = {
+export type OutputOptions = {
   readonly method: 'GET' | 'HEAD'
   readonly contentType: string
   /** Set where the output is to be saved under this name rather than shown. */
@@ -35,7 +35,7 @@ export type Sweep = { readonly before: number; readonly isKnown: (jobId: string)
 /** Where the outputs of jobs come from, and what this server keeps of them. */
 export type Artifacts = {
   /** Rejects with `output_unavailable` where there is no output to be had now. */
-  open(job: SucceededJob, wish: OutputWish): Promise<Output>
+  open(job: SucceededJob, wish: OutputOptions): Promise<Output>
   /** Gets an output ready that is going to be asked for. Does not wait, and never fails. */
   prefetch(job: SucceededJob): void
   /** Removes what this server keeps of a job, all its attempts; what others keep, such as Modal, stays. Idempotent. */

@@ -5,7 +5,7 @@ import type { Job, JobStatus } from '../job.ts'
  * What a job can be owed by whoever has time: `run` unfinished, so an entry belongs in the queue; `stop` a call to
  * end; `end` it has expired (`expiresAt`); `removal` it ended long ago.
  */
-export type Owed = 'run' | 'stop' | 'end' | 'removal'
+export type PendingWork = 'run' | 'stop' | 'end' | 'removal'
 
 /**
  * `existing`: the caller has a job of this idempotency key already. `full`: as many jobs are submitted as may be.
@@ -63,7 +63,7 @@ export type JobStore = {
    * Every job that is owed this as of `now` (epoch ms), the oldest first; jobs may change while it is read. Owed a
    * removal are jobs that ended at `now` or before, owe no stop and have no delivery pending.
    */
-  owed(what: Owed, now: number): AsyncIterable<Job>
+  pending(what: PendingWork, now: number): AsyncIterable<Job>
   /** How many jobs are `submitted`: accepted, and not yet at the backend. Cheap; rejects when the store is away. */
   countSubmitted(): Promise<number>
   /** Releases what the store holds. Idempotent. */

@@ -21,7 +21,7 @@ export type UploadSweep = { readonly before: number; readonly isKnown: (jobId: s
 /** Where the files of jobs that came with their submit are kept. */
 export type Uploads = {
   /** Begins to take files. Rejects with `uploads_need_public_url` or `uploads_need_shared_storage` where nobody could run a job with them. */
-  begin(): Promise<Upload>
+  create(): Promise<Upload>
   /** Absolute path of a file of a job. Rejects with `input_not_found` where there is none, or none any more. */
   locate(jobId: string, kind: FileKind): Promise<string>
   /** Removes the files of a job. Idempotent. */

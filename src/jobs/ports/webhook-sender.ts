@@ -1,4 +1,4 @@
-import type { TryResult } from '../webhooks/delivery.ts'
+import type { DeliveryResult } from '../webhooks/delivery.ts'
 
 /** One try, as it goes out. `at`: its time, in epoch ms. */
 export type WebhookMessage = {
@@ -22,7 +22,7 @@ export type WebhookSender = {
   /** What keeps this server from sending to a URL, as far as the URL alone shows; reads on from a field's name. */
   check(url: string): string | undefined
   /** Tries once. Whatever goes wrong is a result; rejects only with the signal's reason, when `signal` aborts. */
-  send(message: WebhookMessage, signal: AbortSignal): Promise<TryResult>
+  send(message: WebhookMessage, signal: AbortSignal): Promise<DeliveryResult>
   /** Cuts what is being sent. Idempotent. */
   close(): Promise<void>
 }

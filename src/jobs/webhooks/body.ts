@@ -1,6 +1,6 @@
 import type { Job, WebhookEvent } from '../job.ts'
 import type { LinkSigner } from '../links.ts'
-import { type JobView, viewOf } from '../view.ts'
+import { type JobView, presentJob } from '../view.ts'
 
 /** Largest body of a webhook, in bytes: receivers are promised less than 20 KB. */
 export const BODY_MAX_BYTES = 20_000
@@ -9,7 +9,7 @@ export const BODY_MAX_BYTES = 20_000
 const ERROR_KEPT = 500
 
 /** `now`: epoch ms. `links`: makes the link to the output of a job that succeeded. */
-export type BodyParts = { readonly now: number; readonly links: Pick<LinkSigner, 'outputUrl'> }
+export type BodyContext = { readonly now: number; readonly links: Pick<LinkSigner, 'outputUrl'> }
 
 /**
  * What a webhook's body is: `{type, timestamp, data}`, data being the job in its wire form. Whatever a job holds in
@@ -17,9 +17,9 @@ export type BodyParts = { readonly now: number; readonly links: Pick<LinkSigner,
  * length in JSON, and retries add up to forty attempts: then parts are left out, one after the other until it fits,
  * the ones first that a receiver is likely to know or can do without; `links.self` has them all.
  */
-export function webhookBodyOf(type: WebhookEvent, job: Job, { now, links }: BodyParts): string {
+export function webhookBodyOf(type: WebhookEvent, job: Job, { now, links }: BodyContext): string {
   const timestamp = new Date(now).toISOString()
-  let data: Partial<JobView> = viewOf(job, { links })
+  let data: Partial<JobView> = presentJob(job, { links })
   for (const shorten of [undefined, ...SHORTER]) {
     if (shorten) data = shorten(data)
     const body = JSON.stringify({ type, timestamp, data })

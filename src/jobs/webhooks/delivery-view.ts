@@ -1,7 +1,7 @@
-import { type Delivery, type DeliveryTry, isRunning, webhookIdOf } from './delivery.ts'
+import { type Delivery, type DeliveryAttempt, isRunning, webhookIdOf } from './delivery.ts'
 
 /** A delivery in its wire form: snake_case, RFC 3339 times, absent rather than null. */
-export function deliveryViewOf(delivery: Delivery) {
+export function presentDelivery(delivery: Delivery) {
   const { number, event, attempt, state, createdAt, dueAt, tries } = delivery
   return {
     number,
@@ -12,11 +12,11 @@ export function deliveryViewOf(delivery: Delivery) {
     created_at: time(createdAt),
     // While a try runs there is no saying whether there will be a next.
     ...(dueAt !== undefined && !isRunning(delivery) && { next_try_at: time(dueAt) }),
-    tries: tries.map(tryView),
+    tries: tries.map(presentAttempt),
   }
 }
 
-const tryView = ({ at, status, durationMs, error }: DeliveryTry) => ({
+const presentAttempt = ({ at, status, durationMs, error }: DeliveryAttempt) => ({
   at: time(at),
   ...(status !== undefined && { status }),
   ...(durationMs !== undefined && { duration_ms: durationMs }),

@@ -37,10 +37,10 @@ export type Delivery = {
   /** Set while it is pending for a try that was asked for: what it goes back to where that fails. */
   readonly redelivery?: Pick<Delivery, 'state' | 'dueAt'>
   /** The last `TRIES_KEPT`; one that runs has neither status nor error. */
-  readonly tries: readonly DeliveryTry[]
+  readonly tries: readonly DeliveryAttempt[]
 }
 
-export type DeliveryTry = {
+export type DeliveryAttempt = {
   readonly at: number
   readonly status?: number
   readonly durationMs?: number
@@ -53,46 +53,46 @@ export type DeliveryRef = Pick<Delivery, 'jobId' | 'number' | 'caller' | 'host'>
 export type DueDelivery = DeliveryRef & { readonly dueAt: number }
 
 /** What came of a try: the status of the answer, or why there is none. `retryAfterMs`: the receiver's own wish. */
-export type TryResult = { readonly status?: number; readonly error?: string; readonly retryAfterMs?: number }
+export type DeliveryResult = { readonly status?: number; readonly error?: string; readonly retryAfterMs?: number }
 
 /** The time before each scheduled try, in ms, from the end of the one before. */
-export const TRY_DELAYS_MS = [0, 5_000, 300_000, 1_800_000, 7_200_000, 18_000_000, 36_000_000, 36_000_000] as const
+export const DELIVERY_DELAYS_MS = [0, 5_000, 300_000, 1_800_000, 7_200_000, 18_000_000, 36_000_000, 36_000_000] as const
 /** Each is longer or shorter by up to this part, so that what failed together does not come back together. */
-const TRY_JITTER = 0.1
+const DELIVERY_JITTER = 0.1
 /** Longest `Retry-After` that is heeded, in ms. */
 export const RETRY_AFTER_MAX_MS = 86_400_000
 /** Tries shown; a caller may ask for any number. */
-export const TRIES_KEPT = 50
+export const DELIVERY_ATTEMPTS_KEPT = 50
 
 /** The Standard Webhooks `webhook-id`: the same in every try, so that a receiver knows a second one. */
 export const webhookIdOf = ({ jobId, number }: Delivery): string => `msg_${jobId}_${number}`
 
-const isOpen = ({ status, error }: DeliveryTry) => status === undefined && error === undefined
+const isOpen = ({ status, error }: DeliveryAttempt) => status === undefined && error === undefined
 
 /** Whether a try is on record as begun and not as ended. */
 export const isRunning = ({ tries }: Delivery): boolean => tries.slice(-1).some(isOpen)
 
 /** Writes a try down as begun; it counts as lost after `claimMs`. A try before it that never ended was lost. */
-export function beginTry(delivery: Delivery, now: number, claimMs: number): Delivery {
-  const tries = [...closed(delivery.tries, { error: LOST }), { at: now }].slice(-TRIES_KEPT)
+export function startDeliveryAttempt(delivery: Delivery, now: number, claimMs: number): Delivery {
+  const tries = [...closeOpenAttempts(delivery.tries, { error: LOST }), { at: now }].slice(-DELIVERY_ATTEMPTS_KEPT)
   return { ...delivery, revision: delivery.revision + 1, dueAt: now + claimMs, tries }
 }
 
 const LOST = 'the server ended during the try'
 
 /** `random` gives a number from 0 up to 1. */
-export type Moment = { readonly now: number; readonly random: () => number }
+export type DeliveryClock = { readonly now: number; readonly random: () => number }
 
 /** Writes down how the try that runs has ended, and when the next is due. */
-export function endTry(delivery: Delivery, result: TryResult, moment: Moment): Delivery {
-  const { status, error = wordsOf(status) } = result
+export function finishDeliveryAttempt(delivery: Delivery, result: DeliveryResult, moment: DeliveryClock): Delivery {
+  const { status, error = describeStatus(status) } = result
   const { dueAt, redelivery, ...rest } = delivery
   const startedAt = delivery.tries.at(-1)?.at ?? moment.now
   const ended: Delivery = {
     ...rest,
     revision: delivery.revision + 1,
     triesMade: delivery.triesMade + (redelivery ? 0 : 1),
-    tries: closed(delivery.tries, {
+    tries: closeOpenAttempts(delivery.tries, {
       ...(status !== undefined && { status }),
       ...(error !== undefined && { error }),
       durationMs: moment.now - startedAt,
@@ -101,40 +101,49 @@ export function endTry(delivery: Delivery, result: TryResult, moment: Moment): D
   if (isSuccess(status)) return { ...ended, state: 'delivered' }
   if (redelivery?.state === 'delivered') return { ...ended, ...redelivery }
   if (status === 410) return { ...ended, state: 'failed' }
-  return redelivery ? goBack(ended, redelivery, notBefore(result, moment)) : scheduleNext(ended, result, moment)
+  return redelivery
+    ? restoreSchedule(ended, redelivery, notBefore(result, moment))
+    : scheduleNext(ended, result, moment)
 }
 
-function scheduleNext(ended: Delivery, result: TryResult, { now, random }: Moment): Delivery {
-  const delayMs = TRY_DELAYS_MS[ended.triesMade]
+function scheduleNext(ended: Delivery, result: DeliveryResult, { now, random }: DeliveryClock): Delivery {
+  const delayMs = DELIVERY_DELAYS_MS[ended.triesMade]
   if (delayMs === undefined) return { ...ended, state: 'failed' }
-  const spreadMs = Math.round(delayMs * (1 + TRY_JITTER * (2 * random() - 1)))
+  const spreadMs = Math.round(delayMs * (1 + DELIVERY_JITTER * (2 * random() - 1)))
   return { ...ended, dueAt: Math.max(now + spreadMs, notBefore(result, { now })) }
 }
 
 /** After a try that was asked for, in vain. What the receiver wishes holds for the next scheduled one too. */
-const goBack = (ended: Delivery, before: NonNullable<Delivery['redelivery']>, earliest: number): Delivery => ({
+const restoreSchedule = (ended: Delivery, before: NonNullable<Delivery['redelivery']>, earliest: number): Delivery => ({
   ...ended,
   ...before,
   ...(before.dueAt !== undefined && { dueAt: Math.max(before.dueAt, earliest) }),
 })
 
 /** Until when the receiver asks to be left alone; 0 where it does not. */
-const notBefore = ({ retryAfterMs }: TryResult, { now }: Pick<Moment, 'now'>): number =>
+const notBefore = ({ retryAfterMs }: DeliveryResult, { now }: Pick<DeliveryClock, 'now'>): number =>
   retryAfterMs === undefined ? 0 : now + Math.min(retryAfterMs, RETRY_AFTER_MAX_MS)
 
 /** Gives the try that runs up: the next may begin at once. */
-export function giveUpTry(delivery: Delivery, now: number): Delivery {
-  return { ...delivery, revision: delivery.revision + 1, dueAt: now, tries: closed(delivery.tries, { error: LOST }) }
+export function abandonDeliveryAttempt(delivery: Delivery, now: number): Delivery {
+  return {
+    ...delivery,
+    revision: delivery.revision + 1,
+    dueAt: now,
+    tries: closeOpenAttempts(delivery.tries, { error: LOST }),
+  }
 }
 
 /** Ends a delivery that nobody wants any more, without a try. One that never ended was lost. */
 export function withdraw({ dueAt, ...delivery }: Delivery, error: string, now: number): Delivery {
-  const tries = [...closed(delivery.tries, { error: LOST }), { at: now, error }].slice(-TRIES_KEPT)
+  const tries = [...closeOpenAttempts(delivery.tries, { error: LOST }), { at: now, error }].slice(
+    -DELIVERY_ATTEMPTS_KEPT,
+  )
   return { ...delivery, revision: delivery.revision + 1, state: 'failed', tries }
 }
 
 /** Makes a try due now, beside the scheduled ones; undefined where one runs or is due already. */
-export function askAgain(delivery: Delivery, now: number): Delivery | undefined {
+export function requestRedelivery(delivery: Delivery, now: number): Delivery | undefined {
   const { state, dueAt } = delivery
   if (isRunning(delivery) || (dueAt !== undefined && dueAt <= now)) return undefined
   const redelivery = { state, ...(dueAt !== undefined && { dueAt }) }
@@ -149,10 +158,12 @@ export function isGone(deliveries: readonly Delivery[]): boolean {
 
 export const isSuccess = (status: number | undefined): boolean => status !== undefined && status >= 200 && status < 300
 
-const closed = (tries: readonly DeliveryTry[], end: Omit<DeliveryTry, 'at'>): readonly DeliveryTry[] =>
-  tries.map((one) => (isOpen(one) ? { ...one, ...end } : one))
+const closeOpenAttempts = (
+  tries: readonly DeliveryAttempt[],
+  end: Omit<DeliveryAttempt, 'at'>,
+): readonly DeliveryAttempt[] => tries.map((one) => (isOpen(one) ? { ...one, ...end } : one))
 
-function wordsOf(status: number | undefined): string | undefined {
+function describeStatus(status: number | undefined): string | undefined {
   if (status === undefined || isSuccess(status)) return undefined
   return status >= 300 && status < 400
     ? `the receiver answered ${status}; redirects are not followed`

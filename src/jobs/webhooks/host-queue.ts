@@ -3,7 +3,7 @@ import { createFifo, type Fifo } from '../../lib/fifo.ts'
 /** A piece of work of a caller for a host, and the name by which it is waited for only once. */
 export type HostWork = { readonly key: string; readonly caller: string; readonly host: string; run(): Promise<void> }
 
-export type HostLines = {
+export type HostQueues = {
   /**
    * Lets work wait for its turn, unless it waits already or its line is full. What is added while work of its key runs
    * takes its turn after that.
@@ -13,37 +13,37 @@ export type HostLines = {
   close(): Promise<void>
 }
 
-export type HostLinesOptions = {
+export type HostQueuesOptions = {
   /** How much of a line may run at the same time. */
   readonly perHost: number
   /** How much may wait in a line. */
-  readonly maxWaiting: number
+  readonly maxQueued: number
   /** Called when a line that was full is empty: there is more for it elsewhere. */
   readonly drained: () => void
 }
 
-type Line = { readonly name: string; readonly waiting: Fifo<HostWork>; running: number; wasFull: boolean }
+type HostQueue = { readonly name: string; readonly waiting: Fifo<HostWork>; running: number; wasFull: boolean }
 
 /**
  * A line for each host of each caller: a host that takes its time holds up nobody but its own line. `run` must not
  * reject.
  */
-export function createHostLines({ perHost, maxWaiting, drained }: HostLinesOptions): HostLines {
-  const lines = new Map<string, Line>()
+export function createHostQueues({ perHost, maxQueued, drained }: HostQueuesOptions): HostQueues {
+  const lines = new Map<string, HostQueue>()
   const waiting = new Set<string>()
   /** What runs, by key, and what was added meanwhile. */
   const running = new Map<string, HostWork | undefined>()
   const underWay = new Set<Promise<void>>()
   let isClosed = false
 
-  const lineOf = ({ caller, host }: HostWork): Line => {
+  const lineOf = ({ caller, host }: HostWork): HostQueue => {
     const name = JSON.stringify([caller, host])
     const line = lines.get(name) ?? { name, waiting: createFifo(), running: 0, wasFull: false }
     lines.set(name, line)
     return line
   }
 
-  const begin = (line: Line, work: HostWork) => {
+  const begin = (line: HostQueue, work: HostWork) => {
     line.running++
     waiting.delete(work.key)
     running.set(work.key, undefined)
@@ -58,7 +58,7 @@ export function createHostLines({ perHost, maxWaiting, drained }: HostLinesOptio
     underWay.add(run)
   }
 
-  const serve = (line: Line) => {
+  const serve = (line: HostQueue) => {
     while (!isClosed && line.running < perHost) {
       const work = line.waiting.shift()
       if (!work) break
@@ -75,7 +75,7 @@ export function createHostLines({ perHost, maxWaiting, drained }: HostLinesOptio
     if (isClosed || waiting.has(work.key)) return
     if (running.has(work.key)) return void running.set(work.key, work)
     const line = lineOf(work)
-    if (line.waiting.size >= maxWaiting) {
+    if (line.waiting.size >= maxQueued) {
       line.wasFull = true
       return
     }

@@ -1,25 +1,25 @@
 import { problem } from '../../problems.ts'
 import type { DeliveryStore } from '../ports/store.ts'
 import { ANONYMOUS_ID, type Caller } from '../caller.ts'
-import { askAgain, type Delivery } from './delivery.ts'
+import { requestRedelivery, type Delivery } from './delivery.ts'
 import type { Job } from '../job.ts'
 import type { JobService } from '../service.ts'
-import type { Webhooks } from './outbox.ts'
+import type { Outbox } from './outbox.ts'
 
-export type DeliveriesParts = {
+export type LedgerDependencies = {
   readonly store: Pick<DeliveryStore, 'deliveriesOf' | 'updateDelivery'>
   readonly service: Pick<JobService, 'get'>
-  readonly webhooks: Pick<Webhooks, 'wake' | 'secretsOf'>
+  readonly webhooks: Pick<Outbox, 'wake' | 'secretsOf'>
   /** Epoch ms. */
   readonly now?: () => number
 }
 
-export type Ledger = { readonly job: Job; readonly deliveries: readonly Delivery[] }
+export type JobDeliveries = { readonly job: Job; readonly deliveries: readonly Delivery[] }
 
 /** What a caller can see and ask of its jobs' webhooks. Foreign jobs are a `job_not_found`, as everywhere. */
-export type Deliveries = {
+export type DeliveryLedger = {
   /** A job's deliveries, by number. */
-  ledger(id: string, caller: Caller): Promise<Ledger>
+  list(id: string, caller: Caller): Promise<JobDeliveries>
   /** Has a delivery tried once more, now. `delivery_not_found`; `delivery_in_progress` while a try runs or is due. */
   redeliver(id: string, number: number, caller: Caller): Promise<Delivery>
   /**
@@ -29,9 +29,9 @@ export type Deliveries = {
   secrets(caller: Caller): readonly string[]
 }
 
-export function createDeliveries({ store, service, webhooks, now = Date.now }: DeliveriesParts): Deliveries {
+export function createLedger({ store, service, webhooks, now = Date.now }: LedgerDependencies): DeliveryLedger {
   return {
-    async ledger(id, caller) {
+    async list(id, caller) {
       return { job: await service.get(id, caller), deliveries: await store.deliveriesOf(id) }
     },
     async redeliver(id, number, caller) {
@@ -39,7 +39,7 @@ export function createDeliveries({ store, service, webhooks, now = Date.now }: D
       for (;;) {
         const delivery = (await store.deliveriesOf(id)).find((one) => one.number === number)
         if (!delivery) throw problem('delivery_not_found')
-        const asked = askAgain(delivery, now())
+        const asked = requestRedelivery(delivery, now())
         if (!asked) throw problem('delivery_in_progress')
         if (!(await store.updateDelivery(asked, delivery.revision))) continue
         webhooks.wake(asked)

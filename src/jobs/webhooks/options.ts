@@ -2,17 +2,17 @@ import type { FieldError } from '../../problems.ts'
 import { urlFormFault } from '../../net/url-rule.ts'
 import type { Delivery } from './delivery.ts'
 import { currentAttempt, isFinished, type Job, type Webhook, WEBHOOK_EVENTS, type WebhookEvent } from '../job.ts'
-import { type BodyParts, webhookBodyOf } from './body.ts'
+import { type BodyContext, webhookBodyOf } from './body.ts'
 
 /** What a caller is told of where it does not say: the ends. */
 export const DEFAULT_EVENTS: readonly WebhookEvent[] = ['job.succeeded', 'job.failed', 'job.canceled']
 
 /** The fields of a request that speak of its webhook. */
-export type WebhookWish = { readonly webhookUrl?: string; readonly webhookEvents?: readonly WebhookEvent[] }
+export type WebhookOptions = { readonly webhookUrl?: string; readonly webhookEvents?: readonly WebhookEvent[] }
 
 /** What is wrong with the form of a wish, each error with its field; `found` are errors of which it is known already. */
 export function checkWebhook(
-  { webhookUrl, webhookEvents }: WebhookWish,
+  { webhookUrl, webhookEvents }: WebhookOptions,
   found: readonly FieldError[] = [],
 ): FieldError[] {
   if (webhookUrl === undefined) {
@@ -24,7 +24,7 @@ export function checkWebhook(
 }
 
 /** A wish with its defaults; two that ask for the same are the same. */
-export function webhookOf({ webhookUrl, webhookEvents = DEFAULT_EVENTS }: WebhookWish): Webhook | undefined {
+export function webhookOf({ webhookUrl, webhookEvents = DEFAULT_EVENTS }: WebhookOptions): Webhook | undefined {
   if (webhookUrl === undefined) return undefined
   return { url: webhookUrl, events: WEBHOOK_EVENTS.filter((event) => webhookEvents.includes(event)) }
 }
@@ -37,7 +37,7 @@ function eventOf(before: Job, after: Job): WebhookEvent | undefined {
 }
 
 /** A change as it is written: the job counts its deliveries, and `delivery` is the one that the change owes, if any. */
-export function withDelivery(before: Job, after: Job, parts: BodyParts): { job: Job; delivery?: Delivery } {
+export function withDelivery(before: Job, after: Job, parts: BodyContext): { job: Job; delivery?: Delivery } {
   const { webhook } = after
   const event = eventOf(before, after)
   if (!webhook || !event || !webhook.events.includes(event)) return { job: after }

@@ -2,22 +2,22 @@ import type { WebhookSender } from '../ports/webhook-sender.ts'
 import type { Fact, Observe } from '../ports/metrics.ts'
 import type { DeliveryStore } from '../ports/store.ts'
 import {
-  beginTry,
+  startDeliveryAttempt,
   type Delivery,
   type DeliveryRef,
-  endTry,
-  giveUpTry,
+  finishDeliveryAttempt,
+  abandonDeliveryAttempt,
   isGone,
   isSuccess,
   webhookIdOf,
   withdraw,
 } from './delivery.ts'
 import { createFairSemaphore } from '../../lib/fair-semaphore.ts'
-import { createHostLines } from './host-queue.ts'
-import { createRareWarning, errorFieldsOf, type Log } from '../log.ts'
-import { childOf, logFieldsOf } from '../trace.ts'
+import { createHostQueues } from './host-queue.ts'
+import { createThrottledWarning, errorFieldsOf, type Log } from '../log.ts'
+import { childTraceparent, logFieldsOf } from '../trace.ts'
 
-export type WebhooksParts = {
+export type OutboxDependencies = {
   readonly store: DeliveryStore
   readonly sender: WebhookSender
   readonly log: Log
@@ -32,7 +32,7 @@ export type WebhooksParts = {
 }
 
 /** Sends what the outbox holds: each delivery at least once, as long as its schedule lasts. */
-export type Webhooks = Pick<WebhookSender, 'secretsOf' | 'check'> & {
+export type Outbox = Pick<WebhookSender, 'secretsOf' | 'check'> & {
   /** Has a delivery sent that has just become due. Can be lost: `sendDue` makes up for it. */
   wake(delivery: DeliveryRef): void
   /** Has everything sent that is due, and sets a timer for what is due next; resolves when all waits for its turn. */
@@ -42,8 +42,8 @@ export type Webhooks = Pick<WebhookSender, 'secretsOf' | 'check'> & {
 }
 
 /** Tries at the same time to one host of one caller, and in all, of which one caller has its share. */
-export const TRIES_PER_HOST = 16
-export const TRIES_IN_ALL = 512
+export const ATTEMPTS_PER_HOST = 16
+export const ATTEMPTS_IN_TOTAL = 512
 /** Deliveries that wait in memory for one host of one caller; further ones wait in the store. */
 const WAITING_PER_HOST = 10_000
 /** What is due within this time, in ms, has a timer; what is due later is found by the reconciler. */
@@ -52,20 +52,20 @@ const TIMER_HORIZON_MS = 60_000
 const LOOK_GAP_MS = 100
 const LOOK_GAP_FACTOR = 10
 
-export function createWebhooks(parts: WebhooksParts): Webhooks {
+export function createOutbox(parts: OutboxDependencies): Outbox {
   const { store, sender, log, observe, claimMs, now = Date.now, random = Math.random } = parts
   const closing = new AbortController()
   let timer: { readonly dueAt: number; readonly handle: NodeJS.Timeout } | undefined
   let looking: Promise<void> | undefined
   let gapMs = LOOK_GAP_MS
-  const places = createFairSemaphore(TRIES_IN_ALL)
-  const lines = createHostLines({
-    perHost: TRIES_PER_HOST,
-    maxWaiting: WAITING_PER_HOST,
+  const places = createFairSemaphore(ATTEMPTS_IN_TOTAL)
+  const lines = createHostQueues({
+    perHost: ATTEMPTS_PER_HOST,
+    maxQueued: WAITING_PER_HOST,
     drained: () => void sendDue().catch(tell),
   })
 
-  const warnRarely = createRareWarning(log)
+  const warnRarely = createThrottledWarning(log)
   /** A store that is away is no news for each of thousands. */
   const tell = (error: unknown) => {
     if (!closing.signal.aborted) warnRarely(errorFieldsOf(error), 'webhooks have to wait')
@@ -125,7 +125,7 @@ export function createWebhooks(parts: WebhooksParts): Webhooks {
   }
 
   const claimAndSend = async (delivery: Delivery) => {
-    const begun = beginTry(delivery, now(), claimMs)
+    const begun = startDeliveryAttempt(delivery, now(), claimMs)
     if (await store.updateDelivery(begun, delivery.revision)) await record(begun, await send(begun))
   }
 
@@ -140,13 +140,13 @@ export function createWebhooks(parts: WebhooksParts): Webhooks {
   const send = async (begun: Delivery): Promise<Delivery> => {
     const { url, body, caller, traceparent } = begun
     try {
-      const trace = traceparent === undefined ? {} : { traceparent: childOf(traceparent) }
+      const trace = traceparent === undefined ? {} : { traceparent: childTraceparent(traceparent) }
       const message = { id: webhookIdOf(begun), at: now(), url, body, caller, ...trace }
-      return endTry(begun, await sender.send(message, closing.signal), { now: now(), random })
+      return finishDeliveryAttempt(begun, await sender.send(message, closing.signal), { now: now(), random })
     } catch (error) {
-      if (closing.signal.aborted) return giveUpTry(begun, now())
+      if (closing.signal.aborted) return abandonDeliveryAttempt(begun, now())
       log.error({ ...fieldsOf(begun), err: error }, 'a webhook could not be made')
-      return endTry(begun, { error: 'the server could not make the request' }, { now: now(), random })
+      return finishDeliveryAttempt(begun, { error: 'the server could not make the request' }, { now: now(), random })
     }
   }
 

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Job as BullJob, ErrorCode, WaitingError, Worker } from 'bullmq'
 import { isProblem } from '../../problems.ts'
-import { createRareWarning, type Log } from '../../jobs/log.ts'
+import { createThrottledWarning, type Log } from '../../jobs/log.ts'
 import { connectBlocking } from '../../redis/connection.ts'
 import type { RunEntry } from '../../jobs/ports/queue.ts'
 import { createHeldRuns, type HeldRuns } from './held-runs.ts'
@@ -145,7 +145,7 @@ const STEP_FAILED = 'a step of the queue failed; retrying'
 
 /** Logs BullMQ's errors. Lost entries and connections are expected: `src/redis/connection.ts` logs that Redis is unavailable. */
 function createErrorLog(log: Log) {
-  const warnRarely = createRareWarning(log)
+  const warnRarely = createThrottledWarning(log)
   return (error: unknown): 'expected' | 'unexpected' => {
     const { code, syscall, message } = error as Partial<NodeJS.ErrnoException>
     const isConnection =

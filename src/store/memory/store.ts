@@ -1,9 +1,9 @@
 import type { Delivery, DueDelivery } from '../../jobs/webhooks/delivery.ts'
 import { createHeapMeter } from '../../lib/heap-size.ts'
-import { isFinished, isOverdue, owesStop, type Job } from '../../jobs/job.ts'
+import { isFinished, isOverdue, hasPendingStop, type Job } from '../../jobs/job.ts'
 import { createFifo } from '../../lib/fifo.ts'
 import { createDeliveryMaps, type DeliveryMaps } from './deliveries.ts'
-import type { InsertLimits, Owed, Reopened, Store } from '../../jobs/ports/store.ts'
+import type { InsertLimits, PendingWork, Reopened, Store } from '../../jobs/ports/store.ts'
 import { createTimelines } from './timeline.ts'
 
 /** What the indexes take for a job or a delivery, in bytes; measured. */
@@ -59,7 +59,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
     jobs.set(job.id, job)
     meter.set(job.id, job)
     keep(indexes.unfinished, job, !isFinished(job))
-    keep(indexes.stopping, job, owesStop(job))
+    keep(indexes.stopping, job, hasPendingStop(job))
     keep(indexes.submitted, job, job.status === 'submitted')
     listEnded(job)
   }
@@ -71,7 +71,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
 
   /** Only what may be forgotten is listed: a job takes its place once nothing is owed to it any more. */
   const listEnded = (job: Job) => {
-    const isRemovable = isFinished(job) && !owesStop(job) && !deliveries.isPending(job.id)
+    const isRemovable = isFinished(job) && !hasPendingStop(job) && !deliveries.isPending(job.id)
     keep(indexes.finished, job, isRemovable)
     if (!isRemovable) unlist(job.id)
     else if (!leaveEnded.has(job.id)) leaveEnded.set(job.id, ended.add(job.id))
@@ -162,7 +162,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
       const ids = timelines.page(query)
       return Promise.resolve(ids.flatMap((id) => jobs.get(id) ?? []))
     },
-    async *owed(what, now) {
+    async *pending(what, now) {
       for (const job of [...candidates(what).values()]) if (isOwed(what, job, now)) yield await Promise.resolve(job)
     },
     deliveriesOf: (jobId) => Promise.resolve(deliveries.of(jobId)),
@@ -172,7 +172,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
     close: () => Promise.resolve(),
   }
 
-  function candidates(what: Owed): Map<string, Job> {
+  function candidates(what: PendingWork): Map<string, Job> {
     if (what === 'stop') return indexes.stopping
     return what === 'removal' ? indexes.finished : indexes.unfinished
   }
@@ -196,7 +196,7 @@ const nameOf = ({ jobId, number }: Delivery) => `${jobId}/${number}`
 
 const keyOf = ({ caller, idempotencyKey }: Job) => JSON.stringify([caller, idempotencyKey])
 
-function isOwed(what: Owed, job: Job, now: number): boolean {
+function isOwed(what: PendingWork, job: Job, now: number): boolean {
   if (what === 'end') return isOverdue(job, now)
   return what !== 'removal' || (job.finishedAt ?? Infinity) <= now
 }

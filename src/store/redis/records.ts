@@ -1,6 +1,6 @@
 import { Problem } from '../../problems.ts'
 import type { Delivery, DueDelivery } from '../../jobs/webhooks/delivery.ts'
-import { expiresAt, isFinished, type Job, owesStop } from '../../jobs/job.ts'
+import { expiresAt, isFinished, type Job, hasPendingStop } from '../../jobs/job.ts'
 import { digestOf, timeText } from './keys.ts'
 
 /** The form of the records that this release writes, and the only one it touches. Raised when the form changes. */
@@ -18,7 +18,7 @@ export function recordOf(job: Job): string {
   const end = isFinished(job) ? timeText(job.finishedAt ?? 0) : NONE
   const key = idempotencyKey === undefined ? NONE : digestOf(JSON.stringify([caller, idempotencyKey]))
   const times = [timeText(job.createdAt), timeText(expiresAt(job)), end]
-  const words = [SCHEMA, job.revision, job.status, ...times, owesStop(job) ? 1 : 0, digestOf(caller), key]
+  const words = [SCHEMA, job.revision, job.status, ...times, hasPendingStop(job) ? 1 : 0, digestOf(caller), key]
   return `${words.join(' ')}\n${JSON.stringify(job)}`
 }
 

@@ -3,7 +3,15 @@ import type { Delivery } from '../../jobs/webhooks/delivery.ts'
 import { type Job, JOB_STATUSES } from '../../jobs/job.ts'
 import type { Log } from '../../jobs/log.ts'
 import { closeRedis, runCommand } from '../../redis/connection.ts'
-import type { InsertLimits, Inserted, ListQuery, Owed, Reopened, SecretKeeper, Store } from '../../jobs/ports/store.ts'
+import type {
+  InsertLimits,
+  Inserted,
+  ListQuery,
+  PendingWork,
+  Reopened,
+  SecretKeeper,
+  Store,
+} from '../../jobs/ports/store.ts'
 import { describeFault, openRedis } from './boot.ts'
 import { createDeliveries } from './deliveries.ts'
 import { createKeys, type Keys, placeOf, timeText, upTo } from './keys.ts'
@@ -81,7 +89,7 @@ export function createRedisStore(redis: Redis, { prefix, log }: RedisStoreOption
       return isDone(await scripts.remove([keys.job(id)], [keys.root, id, expectedRevision]))
     },
     list: (query) => pages.read(partOf(query, keys), query.limit),
-    async *owed(what, now) {
+    async *pending(what, now) {
       for (const part of partsOf(what, { now, keys })) yield* pages.walk(part)
     },
     ...createDeliveries(redis, { keys, scripts }),
@@ -107,7 +115,7 @@ function partOf({ statuses = JOB_STATUSES, caller, after, ...query }: ListQuery,
 }
 
 /** What runs already comes before what does not. */
-function partsOf(what: Owed, { now, keys }: { now: number; keys: Keys }): Part[] {
+function partsOf(what: PendingWork, { now, keys }: { now: number; keys: Keys }): Part[] {
   const all = { first: '-', last: '+' }
   const passed = { first: '-', last: upTo(now) }
   switch (what) {

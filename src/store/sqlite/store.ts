@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { problem } from '../../problems.ts'
 import type { Delivery, DueDelivery } from '../../jobs/webhooks/delivery.ts'
-import { expiresAt, isFinished, type Job, JOB_STATUSES, owesStop } from '../../jobs/job.ts'
+import { expiresAt, isFinished, type Job, JOB_STATUSES, hasPendingStop } from '../../jobs/job.ts'
 import type { Log } from '../../jobs/log.ts'
 import { createGroupCommit } from './group-commit.ts'
 import { codeOf, describeFault, openSqliteFile } from './file.ts'
@@ -13,7 +13,7 @@ import type {
   Inserted,
   ListPosition,
   ListQuery,
-  Owed,
+  PendingWork,
   Reopened,
   SecretKeeper,
   Store,
@@ -207,7 +207,7 @@ export function createStoreOn(db: DatabaseSync, log?: Log): Store {
     reopen: (job, expectedRevision, limits = {}) => write(() => reopen(job, expectedRevision, limits)),
     remove: (id, expectedRevision) => write(() => remove(id, expectedRevision)),
     list: (query) => read(() => list(query)),
-    owed: (what, now) => pages(sql.owed[what], { what, now, readJob }),
+    pending: (what, now) => pages(sql.owed[what], { what, now, readJob }),
     deliveriesOf: (jobId) => read(() => deliveries.of(jobId)),
     dueDeliveries: (now) => duePages(deliveries, now),
     updateDelivery: (delivery, expectedRevision) => write(() => updateDelivery(delivery, expectedRevision)),
@@ -246,7 +246,7 @@ async function* duePages(deliveries: DeliveryRows, now: number): AsyncIterable<D
   }
 }
 
-type Look = { readonly what: Owed; readonly now: number; readonly readJob: ReadJob }
+type Look = { readonly what: PendingWork; readonly now: number; readonly readJob: ReadJob }
 
 /** The job of a row; none where its record is damaged, so that the others are still served. */
 type ReadJob = (row: Row) => Job[]
@@ -298,7 +298,7 @@ const isSubmitted = (job: Job) => (job.status === 'submitted' ? 1 : 0)
 const columnsOf = (job: Job) =>
   [
     ...[job.revision, job.status, expiresAt(job)],
-    ...[isFinished(job) ? (job.finishedAt ?? 0) : null, owesStop(job) ? 1 : 0],
+    ...[isFinished(job) ? (job.finishedAt ?? 0) : null, hasPendingStop(job) ? 1 : 0],
   ] as const
 
 /** Every statement, prepared once. The tests ask the query planner about each. */
@@ -338,7 +338,7 @@ export function prepare(db: DatabaseSync) {
       stop: [owed('created_at', 'stop_owed = 1')],
       end: [owed('deadline_at', 'finished_at IS NULL')],
       removal: [owed('finished_at', 'finished_at IS NOT NULL AND stop_owed = 0', awaited)],
-    } satisfies Record<Owed, StatementSync[]>,
+    } satisfies Record<PendingWork, StatementSync[]>,
     deliveries: prepareDeliveries(db),
   }
 }

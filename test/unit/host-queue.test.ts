@@ -1,15 +1,15 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from 'vitest'
-import { createHostLines, type HostLinesOptions } from '../../src/jobs/webhooks/host-queue.ts'
+import { createHostQueues, type HostQueuesOptions } from '../../src/jobs/webhooks/host-queue.ts'
 
 /** Lines whose work runs until the test ends it. */
-function scene(options: Partial<HostLinesOptions> = {}) {
+function scene(options: Partial<HostQueuesOptions> = {}) {
   const began: string[] = []
   const running = new Map<string, () => void>()
   let drains = 0
-  const lines = createHostLines({
-    ...{ perHost: 2, maxWaiting: 100, drained: () => drains++ },
+  const lines = createHostQueues({
+    ...{ perHost: 2, maxQueued: 100, drained: () => drains++ },
     ...options,
   })
   const add = (name: string, caller = 'key:a') => {
@@ -61,7 +61,7 @@ describe('a line for each host', () => {
   })
 
   test('that is full takes no more, and tells when it is empty', async () => {
-    const { began, add, end, drains } = scene({ perHost: 1, maxWaiting: 2 })
+    const { began, add, end, drains } = scene({ perHost: 1, maxQueued: 2 })
     for (let n = 0; n < 6; n++) add(`a/${n}`)
     await end('a/0')
     expect(drains()).toBe(0)

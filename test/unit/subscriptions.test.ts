@@ -2,10 +2,10 @@ import { getEventListeners } from 'node:events'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type {} from '../../src/problems.ts'
 import { createEmitterBus } from '../../src/changes/emitter.ts'
-import type { EventBus } from '../../src/jobs/ports/changes.ts'
+import type { ChangeBus } from '../../src/jobs/ports/changes.ts'
 import type { Job } from '../../src/jobs/job.ts'
-import { untilEnded } from '../../src/jobs/long-poll.ts'
-import { createWatches, LOOK_EVERY_MS } from '../../src/jobs/subscriptions.ts'
+import { waitUntilFinished } from '../../src/jobs/long-poll.ts'
+import { createSubscriptions, READ_EVERY_MS } from '../../src/jobs/subscriptions.ts'
 import { aJob, after, failed, spawned, succeeded } from '../helpers/jobs.ts'
 import { recordingLog } from '../helpers/log.ts'
 
@@ -28,7 +28,7 @@ async function start() {
     gap: () => gaps.forEach((listener) => listener()),
     gaps,
   }
-  const events: Pick<EventBus, 'subscribe' | 'onGap'> = {
+  const events: Pick<ChangeBus, 'subscribe' | 'onGap'> = {
     subscribe(id, listener) {
       stand.listening++
       const stop = bus.subscribe(id, listener)
@@ -48,10 +48,10 @@ async function start() {
       return stand.get()
     },
   }
-  const watches = createWatches({ store, events, log })
+  const subscriptions = createSubscriptions({ store, events, log })
   const wait = (known = running, timeoutMs = 60_000, signal = forever) =>
-    untilEnded(watches, known, { timeoutMs, signal })
-  return { ...{ stand, watches, wait }, settle: () => vi.advanceTimersByTimeAsync(0) }
+    waitUntilFinished(subscriptions, known, { timeoutMs, signal })
+  return { ...{ stand, subscriptions, wait }, settle: () => vi.advanceTimersByTimeAsync(0) }
 }
 
 const isSettled = async (promise: Promise<unknown>) => {
@@ -119,15 +119,15 @@ describe('a wait', () => {
   })
 
   test('is not undone by what was read before the end and comes after it', async () => {
-    const { stand, watches, settle } = await start()
+    const { stand, subscriptions, settle } = await start()
     const told: (Job | undefined)[] = []
     const reading = Promise.withResolvers<Job>()
     stand.get = () => reading.promise
-    watches.watch(submitted, (job) => told.push(job))
+    subscriptions.subscribe(submitted, (job) => told.push(job))
     stand.bus.publish(ended)
     reading.resolve(running)
     await settle()
-    watches.watch(submitted, (job) => told.push(job))
+    subscriptions.subscribe(submitted, (job) => told.push(job))
     await settle()
     expect(told).toEqual([ended, ended])
   })
@@ -137,7 +137,7 @@ describe('a wait', () => {
     const waiting = wait()
     await settle()
     stand.stored = ended
-    await vi.advanceTimersByTimeAsync(LOOK_EVERY_MS - 1)
+    await vi.advanceTimersByTimeAsync(READ_EVERY_MS - 1)
     expect(await isSettled(waiting)).toBe(false)
     await vi.advanceTimersByTimeAsync(1)
     expect(await waiting).toBe(ended)
@@ -183,7 +183,7 @@ describe('a wait', () => {
     const waiting = wait()
     await settle()
     stand.get = async () => ended
-    await vi.advanceTimersByTimeAsync(LOOK_EVERY_MS)
+    await vi.advanceTimersByTimeAsync(READ_EVERY_MS)
     expect(await waiting).toBe(ended)
   })
 })
@@ -193,7 +193,7 @@ test('a thousand waits on one job listen once, read once, and all end with it', 
   const waiting = Array.from({ length: 1_000 }, () => wait())
   await settle()
   expect([stand.listening, stand.reads]).toEqual([1, 1])
-  await vi.advanceTimersByTimeAsync(2 * LOOK_EVERY_MS)
+  await vi.advanceTimersByTimeAsync(2 * READ_EVERY_MS)
   expect([stand.listening, stand.reads]).toEqual([1, 3])
   const from = performance.now()
   stand.bus.publish(ended)
@@ -204,44 +204,44 @@ test('a thousand waits on one job listen once, read once, and all end with it', 
 
 describe('a watch', () => {
   test('that comes later knows what the others know, and tells them what it knows', async () => {
-    const { stand, watches, settle } = await start()
+    const { stand, subscriptions, settle } = await start()
     const told = { first: [] as unknown[], second: [] as unknown[], third: [] as unknown[] }
-    watches.watch(submitted, (job) => told.first.push(job))
+    subscriptions.subscribe(submitted, (job) => told.first.push(job))
     stand.bus.publish(running)
-    watches.watch(submitted, (job) => told.second.push(job))
+    subscriptions.subscribe(submitted, (job) => told.second.push(job))
     expect(told.second).toEqual([])
-    watches.watch(ended, (job) => told.third.push(job))
+    subscriptions.subscribe(ended, (job) => told.third.push(job))
     await settle()
     expect(told).toEqual({ first: [running, ended], second: [ended], third: [] })
   })
 
   test('that brings news on which all others leave goes on hearing', async () => {
-    const { stand, watches } = await start()
-    const stop = watches.watch(submitted, () => stop())
+    const { stand, subscriptions } = await start()
+    const stop = subscriptions.subscribe(submitted, () => stop())
     const told: unknown[] = []
-    watches.watch(running, (job) => told.push(job))
+    subscriptions.subscribe(running, (job) => told.push(job))
     stand.bus.publish(ended)
     expect([told, stand.listening]).toEqual([[ended], 1])
   })
 
   test('that throws is logged, and the others go on', async () => {
-    const { stand, watches } = await start()
-    watches.watch(running, () => {
+    const { stand, subscriptions } = await start()
+    subscriptions.subscribe(running, () => {
       throw new Error('a watcher at fault')
     })
     const told: unknown[] = []
-    watches.watch(running, (job) => told.push(job))
+    subscriptions.subscribe(running, (job) => told.push(job))
     stand.bus.publish(ended)
     expect(told).toEqual([ended])
     expect(stand.lines.filter(({ level }) => level === 'error')).toMatchObject([{ job_id: running.id }])
   })
 
   test('of all jobs hears of those that its caller may see, and of a gap', async () => {
-    const { stand, watches } = await start()
+    const { stand, subscriptions } = await start()
     const hear = (id: string, seesAll: boolean) => {
       const heard = { jobs: [] as Job[], gaps: 0 }
-      const observer = { changed: (job: Job) => heard.jobs.push(job), missed: () => heard.gaps++ }
-      return { heard, stop: watches.watchAll({ id, seesAll }, observer) }
+      const subscriber = { onChange: (job: Job) => heard.jobs.push(job), onGap: () => heard.gaps++ }
+      return { heard, stop: subscriptions.subscribeAll({ id, seesAll }, subscriber) }
     }
     const [alice, root] = [hear('key:alice', false), hear('key:root', true)]
     const [hers, others] = [aJob({ caller: 'key:alice' }), aJob({ caller: 'key:bob' })]
@@ -255,12 +255,15 @@ describe('a watch', () => {
   })
 
   test('is over when all are closed', async () => {
-    const { stand, watches } = await start()
+    const { stand, subscriptions } = await start()
     const told: unknown[] = []
-    watches.watch(running, (job) => told.push(job))
-    watches.watchAll({ id: 'anonymous', seesAll: true }, { changed: (job) => told.push(job), missed: () => undefined })
-    await watches.close()
-    await watches.close()
+    subscriptions.subscribe(running, (job) => told.push(job))
+    subscriptions.subscribeAll(
+      { id: 'anonymous', seesAll: true },
+      { onChange: (job) => told.push(job), onGap: () => undefined },
+    )
+    await subscriptions.close()
+    await subscriptions.close()
     stand.bus.publish(ended)
     expect([told, stand.listening, stand.gaps.size, vi.getTimerCount()]).toEqual([[], 0, 0, 0])
   })
