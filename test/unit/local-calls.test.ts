@@ -53,13 +53,15 @@ describe('a call', () => {
 
   test('tells of its start when its turn has come and its child starts, to whoever waits by then or later', async () => {
     const { backend, spawn, letGo, history } = await startHeld(1)
-    const [first, second] = [await spawn(INPUT, 'first'), await spawn(INPUT, 'second')]
     const starts: [string, number][] = []
     const wait = (callId: string) =>
       backend.wait(callId, never, { isNeeded: false, onStart: (at) => starts.push([callId, at]) })
     const spawnedAt = Date.now()
-    const waits = [wait(first), wait(second)]
+    const first = await spawn(INPUT, 'first')
+    const waits = [wait(first)]
     await until(() => history() === '+')
+    const second = await spawn(INPUT, 'second')
+    waits.push(wait(second))
     expect(starts.map(([callId]) => callId)).toEqual([first])
     waits.push(wait(first))
     await until(() => starts.length === 2)

@@ -68,6 +68,7 @@ describe.skipIf(noSmallDisk !== undefined)('on a disk that is full', () => {
     const log = { ...silent, error: vi.fn() }
     const { backend, spawn } = await startLocal({ command, dataDir, log, maxProcesses: 1, pauseMs: 1500 })
     const first = backend.wait(await spawn(INPUT, 'first'), never)
+    await until(() => starts() === 1, 'the start of the first run')
     const second = backend.wait(await spawn(INPUT, 'second'), never)
     await until(() => log.error.mock.calls.length > 0, 'the end of the first run')
     rmSync(blocker)
