@@ -9,10 +9,10 @@ import { missingScopeRefusal, registerAuth } from './http/auth.ts'
 import { addSafeHeaders, crossSiteRefusal, registerCors } from './http/browsers.ts'
 import { registerCaller } from './http/caller.ts'
 import { failedBodyRefusal, limitArrival } from './http/arrival.ts'
-import { closeGently, closingRefusal } from './http/closing.ts'
+import { closedConnectionRefusal, closeGently } from './http/closing.ts'
 import { connectionOptions, limitConnections } from './http/connections.ts'
 import { collectRoutes, docsRoutes } from './http/docs.ts'
-import { endingRefusal } from './http/ending.ts'
+import { closingRefusal, createClosingSignal } from './http/ending.ts'
 import { eventRoutes } from './http/events.ts'
 import { healthRoutes } from './http/health.ts'
 import { inputRoutes } from './http/inputs.ts'
@@ -102,19 +102,20 @@ export async function buildApp({ log, http, authenticator, counter, ...parts }: 
   registerCaller(app)
   addSafeHeaders(app)
   await registerCors(app, http.corsOrigins)
+  const closing = createClosingSignal(app)
   const early = [
-    closingRefusal,
+    closedConnectionRefusal,
     reserveRefusal,
     ambiguousHeaderRefusal,
     crossSiteRefusal(http.corsOrigins),
-    endingRefusal(app),
+    closingRefusal(app, closing),
   ]
   refuse(app, early, limits.countAddress)
   registerPressure(app, http)
   registerAuth(app, { authenticator, failures: createFailureLimit(app) })
   limits.addTo(app)
   const whenOver = trackAnswers(app)
-  const held = createHeldAnswers(app, { ...http, whenOver, whenRevoked: watchRevocations(authenticator) })
+  const held = createHeldAnswers({ ...http, closing, whenOver, whenRevoked: watchRevocations(authenticator) })
   const unsent = limitUnsent(app, { ...http, whenOver })
   refuse(app, [missingScopeRefusal, headRefusal, failedBodyRefusal, unsent.refusal])
 

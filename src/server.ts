@@ -97,7 +97,13 @@ function endOnSignal(config: Config, log: Logger, { app, wired }: { app: Fastify
     async ({ err }) => {
       if (err) log.fatal({ err }, 'the process is in an unknown state and ends')
       wired.readiness.startShutdown()
-      await closeApp(app, config.SHUTDOWN_GRACE_SECONDS * 250)
+      // A hook that fails must not keep what is below the HTTP server from closing.
+      await closeApp(app, config.SHUTDOWN_GRACE_SECONDS * 250).catch((error: unknown) => {
+        log.warn(
+          { event: 'not_closed', part: 'http', err: error },
+          'a part of the server did not close; the others are closed',
+        )
+      })
       await wired.close()
       log.info('the server has ended')
     },

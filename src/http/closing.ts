@@ -40,7 +40,7 @@ export function closeGently(app: FastifyInstance, limits: LingerLimits): void {
 }
 
 /** What comes behind a request whose answer closes the connection is not served (RFC 9112 9.6), nor can be answered. */
-export const closingRefusal: Refusal = ({ raw }) =>
+export const closedConnectionRefusal: Refusal = ({ raw }) =>
   raw.socket.writableEnded ? problem('malformed_request', { detail: 'The connection is being closed.' }) : undefined
 
 /** Remembers that the body of a request is still to come. */

@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifyReply } from 'fastify'
+import type { FastifyReply } from 'fastify'
 import { invalidCredential, problem } from '../problems.ts'
 import { createShares } from '../lib/shares.ts'
 import { limitKeyOf } from './caller.ts'
@@ -17,6 +17,8 @@ export type HeldAnswers = {
 }
 
 export type HeldAnswersParts = {
+  /** Aborts when the server starts to shut down. */
+  readonly closing: AbortSignal
   readonly whenOver: WhenOver
   readonly whenRevoked: WhenRevoked
   /** 0: any number. */
@@ -26,17 +28,14 @@ export type HeldAnswersParts = {
 /** Long polls that one caller may have open; further ones are answered at once. */
 export const MAX_POLLS_PER_CALLER = 1_000
 
-export function createHeldAnswers(app: FastifyInstance, parts: HeldAnswersParts): HeldAnswers {
+export function createHeldAnswers(parts: HeldAnswersParts): HeldAnswers {
   const maxStreams = parts.maxStreamsPerCaller || Infinity
   const streams = createShares({ perKey: maxStreams, inAll: Infinity })
   const polls = createShares({ perKey: MAX_POLLS_PER_CALLER, inAll: Infinity })
   const open = new Set<AbortController>()
-  let isEnding = false
-  // Before the server waits for its answers.
-  app.addHook('preClose', (done) => {
-    isEnding = true
-    for (const answer of open) answer.abort(problem('server_ending'))
-    done()
+  const { closing } = parts
+  closing.addEventListener('abort', () => {
+    for (const answer of open) answer.abort(closing.reason)
   })
 
   /** `release`: gives back what the answer counts for. */
@@ -50,7 +49,7 @@ export function createHeldAnswers(app: FastifyInstance, parts: HeldAnswersParts)
       release()
       answer.abort()
     })
-    if (isEnding) answer.abort(problem('server_ending'))
+    if (closing.aborted) answer.abort(closing.reason)
     return answer.signal
   }
 

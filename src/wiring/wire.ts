@@ -52,7 +52,8 @@ export type Wired = {
 export async function wire(config: Config, log: Logger): Promise<Wired> {
   const { add, closeAll } = createClosers({
     timeoutMs: config.SHUTDOWN_GRACE_SECONDS * 250,
-    onFailure: (part, error) => log.warn({ part, ...(error !== undefined && { err: error }) }, NOT_CLOSED),
+    onFailure: (part, error) =>
+      log.warn({ event: 'not_closed', part, ...(error !== undefined && { err: error }) }, NOT_CLOSED),
   })
 
   if (config.backendAssumed) log.warn(ASSUMED_LOCAL)
@@ -136,7 +137,7 @@ const coreSettingsOf = (config: Config): CoreSettings => ({
   deliveryClaimMs: config.WEBHOOK_TIMEOUT_SECONDS * 1000 + CLAIM_MARGIN_MS,
 })
 
-const NOT_CLOSED = 'a part of the server did not close; the others are closed all the same'
+const NOT_CLOSED = 'a part of the server did not close; the others are closed'
 
 /** How long after the wiring Modal's client is loaded where no job needs it before, in ms. */
 const MODAL_LOAD_DELAY_MS = 1_000
