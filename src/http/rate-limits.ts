@@ -58,7 +58,7 @@ const storeOf = (counter: Counter) =>
     }
   }
 
-/** Bytes of an answer that count as much as a request: beyond them it costs its caller more than one. */
+/** Bytes of an answer, or read for one, that count as much as a request: beyond them it costs its caller more than one. */
 export const BYTES_PER_REQUEST = 64 * 1024
 
 /** Counts an answer that has been made as one more request of its caller for each `BYTES_PER_REQUEST` it has. */

@@ -348,3 +348,26 @@ test('a delete drops the ledger', async () => {
   await app.webhooks.sendDue()
   expect(sender.sent).toHaveLength(1)
 })
+
+test('the deliveries of a job that was retried often cost the rate limit more than one request', async () => {
+  app = await startApp()
+  const metadata = Object.fromEntries(Array.from({ length: 16 }, (_, n) => [`key-${n}`, 'm'.repeat(512)]))
+  const hook = { webhook_url: 'https://hooks.example/a', webhook_events: ['job.canceled'] }
+  const { job_id: id } = (await app.post('/jobs', { ...aBody, ...hook, metadata })).json<{ job_id: string }>()
+  for (let n = 0; n < 20; n++) {
+    await app.post(`/jobs/${id}/cancel`)
+    await app.post(`/jobs/${id}/retry`)
+  }
+  const { deliveries } = await ledgerOf(id)
+  expect(deliveries).toHaveLength(20)
+  const costOf = async (act: () => ReturnType<typeof app.get>) => {
+    const remaining = async () => Number((await app.get('/jobs?limit=1')).headers['ratelimit-remaining'])
+    const before = await remaining()
+    expect((await act()).statusCode).toBeLessThan(300)
+    return before - (await remaining()) - 1
+  }
+  // Each has a body of more than 8 KiB.
+  expect(await costOf(() => app.get(`/jobs/${id}/deliveries`))).toBeGreaterThanOrEqual(3)
+  await untilTried(id)
+  expect(await costOf(() => app.post(`/jobs/${id}/deliveries/1/redeliver`))).toBeGreaterThanOrEqual(3)
+})

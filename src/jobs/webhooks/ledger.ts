@@ -16,12 +16,15 @@ export type LedgerDependencies = {
 
 export type JobDeliveries = { readonly job: Job; readonly deliveries: readonly Delivery[] }
 
+/** A delivery that is tried once more, and all those of its job, as they were read for that. */
+export type Redelivery = { readonly delivery: Delivery; readonly deliveries: readonly Delivery[] }
+
 /** What a caller can see and ask of its jobs' webhooks. Foreign jobs are a `job_not_found`, as everywhere. */
 export type DeliveryLedger = {
   /** A job's deliveries, by number. */
   list(id: string, caller: Caller): Promise<JobDeliveries>
   /** Has a delivery tried once more, now. `delivery_not_found`; `delivery_in_progress` while a try runs or is due. */
-  redeliver(id: string, number: number, caller: Caller): Promise<Delivery>
+  redeliver(id: string, number: number, caller: Caller): Promise<Redelivery>
   /**
    * What verifies the webhooks of a caller, the newest first; never empty. `webhooks_not_configured`;
    * `webhook_secret_not_shown` where callers have no names, so that it would be the operator's own.
@@ -37,13 +40,14 @@ export function createLedger({ store, service, webhooks, now = Date.now }: Ledge
     async redeliver(id, number, caller) {
       await service.get(id, caller)
       for (;;) {
-        const delivery = (await store.deliveriesOf(id)).find((one) => one.number === number)
+        const all = await store.deliveriesOf(id)
+        const delivery = all.find((one) => one.number === number)
         if (!delivery) throw problem('delivery_not_found')
         const asked = requestRedelivery(delivery, now())
         if (!asked) throw problem('delivery_in_progress')
         if (!(await store.updateDelivery(asked, delivery.revision))) continue
         webhooks.wake(asked)
-        return asked
+        return { delivery: asked, deliveries: all }
       }
     },
     secrets({ id }) {
