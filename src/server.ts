@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import type { Config } from './config/config.ts'
+import { codeOf, messageOf } from './lib/errors.ts'
 import { beginBoot, endBoot } from './process/boot.ts'
 import type { Wired } from './wiring/wire.ts'
 
@@ -84,9 +85,8 @@ function portOf(app: FastifyInstance): number | undefined {
 }
 
 function listenFault(error: unknown, { HOST, PORT }: Config): string {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined
-  if (code === 'EADDRINUSE') return `port ${PORT} on ${HOST} is in use: stop what uses it, or set PORT`
-  return `cannot listen on ${HOST}:${PORT}: ${error instanceof Error ? error.message : String(error)}`
+  if (codeOf(error) === 'EADDRINUSE') return `port ${PORT} on ${HOST} is in use: stop what uses it, or set PORT`
+  return `cannot listen on ${HOST}:${PORT}: ${messageOf(error)}`
 }
 
 /** The first SIGTERM or SIGINT ends politely, within the grace; a later one ends at once. Gives whether the end has begun. */

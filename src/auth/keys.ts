@@ -3,6 +3,7 @@ import { BootError } from '../problems.ts'
 import type { Log } from '../jobs/log.ts'
 import { digestOf, type PlacedEntry, parseEntryFile, parseEntryList, findDuplicateKeys } from '../config/key-format.ts'
 import type { Authenticator, Credential, Identity } from '../jobs/ports/authenticator.ts'
+import { messageOf } from '../lib/errors.ts'
 
 export type KeyringOptions = {
   /** The text of `API_KEYS`. */
@@ -48,7 +49,7 @@ export async function createKeyring({ entries = '', file, log }: KeyringOptions)
       logKeys()
       for (const listener of listeners) listener()
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error)
+      const reason = messageOf(error)
       const fields = { event: 'api_keys_not_reloaded', reason, keys: identities.size }
       log.error(fields, 'cannot reload the API keys; the previous ones stay valid')
     }

@@ -2,6 +2,7 @@ import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } f
 import { problem } from '../problems.ts'
 import type { Log } from '../jobs/log.ts'
 import { fetchKeySet } from './issuer-documents.ts'
+import { messageOf } from '../lib/errors.ts'
 
 /** Age at which the keys are fetched again, in ms: a revoked key stays valid for up to this long. */
 export const KEYS_REFRESH_MS = 600_000
@@ -116,8 +117,6 @@ const ISSUER_FAILED =
 
 /** fetch() hides the reason ("fetch failed") in the cause. */
 function describe(error: unknown): string {
-  if (!(error instanceof Error)) return String(error)
-  const { cause } = error
-  if (!(cause instanceof Error)) return error.message
-  return `${error.message}: ${cause.message || ('code' in cause ? String(cause.code) : cause.name)}`
+  const message = messageOf(error)
+  return error instanceof Error && error.cause instanceof Error ? `${message}: ${messageOf(error.cause)}` : message
 }

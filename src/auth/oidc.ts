@@ -3,6 +3,7 @@ import { isProblem, problem } from '../problems.ts'
 import { isScope } from '../config/key-format.ts'
 import { createIssuerKeys, type IssuerKeysOptions } from './oidc-keys.ts'
 import type { Authenticator, Credential, Identity } from '../jobs/ports/authenticator.ts'
+import { messageOf } from '../lib/errors.ts'
 
 /** Maximum length of a token, in characters; a longer one is refused. */
 export const MAX_TOKEN_LENGTH = 8 * 1024
@@ -56,7 +57,7 @@ export function createOidc({ audience, ...options }: OidcOptions): Tokens {
       } catch (error) {
         if (isProblem(error, 'issuer_unavailable')) throw error
         if (!TOKEN_ERRORS.some((type) => error instanceof type)) throw problem('issuer_unavailable', { cause: error })
-        log.debug({ reason: error instanceof Error ? error.message : undefined }, 'refused a token')
+        log.debug({ reason: messageOf(error) }, 'refused a token')
         return undefined
       }
     },

@@ -1,5 +1,6 @@
 import type { Backend } from '../jobs/ports/backend.ts'
 import type { Metrics } from '../jobs/ports/metrics.ts'
+import { createOnce } from '../lib/single-flight.ts'
 
 /** A backend whose code is loaded when it is first needed, so that loading it does not hold up the server's start. */
 export type DeferredBackend = Backend & {
@@ -9,18 +10,9 @@ export type DeferredBackend = Backend & {
 
 /** Wraps what `open` makes. `name` and `check` must be known before it is loaded. */
 export function deferBackend(known: Pick<Backend, 'name' | 'check'>, open: () => Promise<Backend>): DeferredBackend {
-  let opened: Promise<Backend> | undefined
   let current: Backend | undefined
-  const load = () => {
-    opened ??= open().then(
-      (backend) => (current = backend),
-      (error: unknown) => {
-        opened = undefined
-        throw error
-      },
-    )
-    return opened
-  }
+  const opened = createOnce(async () => (current = await open()))
+  const load = opened.get
   return {
     ...known,
     load,
@@ -32,7 +24,7 @@ export function deferBackend(known: Pick<Backend, 'name' | 'check'>, open: () =>
     },
     degradation: () => current?.degradation(),
     async close() {
-      await (await opened?.catch(() => undefined))?.close()
+      await (await opened.current?.catch(() => undefined))?.close()
     },
   }
 }

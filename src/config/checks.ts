@@ -5,6 +5,7 @@ import { checkIssuerUrl, parseOrigins, parseTrustedProxies } from './addresses.t
 import { parseEntryList, findDuplicateKeys } from './key-format.ts'
 import { parseCommand } from './command-template.ts'
 import { parseWebhookSecrets } from './webhook-secrets.ts'
+import { messageOf } from '../lib/errors.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
@@ -95,7 +96,7 @@ function checkFormats(env: Environment): string[] {
       if (env[name]) parse(env[name])
       return []
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error)
+      const message = messageOf(error)
       return [`${name}: ${mayContainPassword(env[name]) ? 'is not valid' : message}`]
     }
   })

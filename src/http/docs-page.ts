@@ -8,6 +8,7 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyContextConfig } from 'fastify'
 import { NoQuery } from './schemas/parts.ts'
 import { ProblemReply } from './schemas/problem.ts'
+import { createOnce } from '../lib/single-flight.ts'
 
 // Relative, so that the page also works behind a proxy that serves the server under a path.
 const PAGE = `<!doctype html>
@@ -88,7 +89,7 @@ export const docsPageRoutes: FastifyPluginAsyncTypebox<Required<Pick<FastifyCont
   await app.register(helmet, HEADERS)
   const config = { access }
   const hidden = { config, schema: { hide: true, querystring: NoQuery } }
-  const script = loadOnce()
+  const script = createScriptLoader()
 
   app.get(
     '/docs',
@@ -120,7 +121,7 @@ const LOAD_TIMEOUT_MS = 60_000
 const MAX_SCRIPT_BYTES = 16 * 1024 * 1024
 
 /** Scalar's script, compressed: loaded when first asked for, and again after a failure. */
-function loadOnce(): () => Promise<Buffer> {
+function createScriptLoader(): () => Promise<Buffer> {
   const run = promisify(execFile)
   const limits = { timeout: LOAD_TIMEOUT_MS, maxBuffer: MAX_SCRIPT_BYTES }
   const load = async () => {
@@ -128,10 +129,5 @@ function loadOnce(): () => Promise<Buffer> {
     const { stdout } = await run(process.execPath, [path], { ...limits, encoding: 'buffer', env: {} })
     return stdout
   }
-  let loading: Promise<Buffer> | undefined
-  return () =>
-    (loading ??= load().catch((error: unknown) => {
-      loading = undefined
-      throw error
-    }))
+  return createOnce(load).get
 }

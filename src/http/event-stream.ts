@@ -1,6 +1,6 @@
 import type { FastifyReply } from 'fastify'
 import type { Job } from '../jobs/job.ts'
-import type { Turns } from '../lib/turns.ts'
+import type { Turns } from '../lib/fairness.ts'
 import { requestFieldsOf } from './request-log.ts'
 
 export type EventStreamParts = {

@@ -1,6 +1,6 @@
 import type { FastifyReply } from 'fastify'
 import { invalidCredential, problem } from '../problems.ts'
-import { createShares } from '../lib/shares.ts'
+import { createShares } from '../lib/fairness.ts'
 import { limitKeyOf } from './caller.ts'
 import type { WhenRevoked } from './revocation.ts'
 import type { WhenOver } from './when-over.ts'

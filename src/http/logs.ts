@@ -1,5 +1,4 @@
 import { Readable } from 'node:stream'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { JobService } from '../jobs/service.ts'
 import { callerOf } from './caller.ts'
@@ -7,6 +6,7 @@ import type { HeldAnswers } from './held-answers.ts'
 import { TextReply } from './schemas/job.ts'
 import { JobParams, LogsQuery } from './schemas/parameters.ts'
 import { ProblemReply } from './schemas/problem.ts'
+import { resolvesWithin } from '../lib/waits.ts'
 
 /** How long the status may wait for the first text, in ms: an error until then is a problem document. */
 export const FIRST_TEXT_MS = 5_000
@@ -40,19 +40,9 @@ async function* begunInTime(text: AsyncIterable<string>): AsyncGenerator<string>
   const pieces = text[Symbol.asyncIterator]()
   try {
     const first = pieces.next()
-    if (await isSlow(first)) yield ''
+    if (!(await resolvesWithin(first, FIRST_TEXT_MS))) yield ''
     for (let piece = await first; !piece.done; piece = await pieces.next()) yield piece.value
   } finally {
     await pieces.return?.()
-  }
-}
-
-async function isSlow(first: Promise<unknown>): Promise<boolean> {
-  const come = new AbortController()
-  const slow = sleep(FIRST_TEXT_MS, true, { ref: false, signal: come.signal }).catch(() => false)
-  try {
-    return await Promise.race([first.then(() => false), slow])
-  } finally {
-    come.abort()
   }
 }

@@ -2,7 +2,7 @@ import { STATUS_CODES } from 'node:http'
 import type { FastifyBaseLogger, FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type FieldError, invalidFields, isProblem, type Problem, problem, type ProblemCode } from '../problems.ts'
 import { createLogThrottle, errorFieldsOf } from '../jobs/log.ts'
-import { shortageOf } from '../lib/shortage.ts'
+import { shortageOf } from '../lib/errors.ts'
 import { SAFE_HEADERS } from './browsers.ts'
 import { fieldErrorsOf } from './validation.ts'
 

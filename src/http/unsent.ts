@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { problem } from '../problems.ts'
-import { createShares, type ShareLimits, type Shares } from '../lib/shares.ts'
+import { createShares, type ShareLimits, type Shares } from '../lib/fairness.ts'
 import { limitKeyOf } from './caller.ts'
 import { FileStream } from './file-stream.ts'
 import type { Refusal } from './refusals.ts'

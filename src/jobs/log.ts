@@ -1,4 +1,5 @@
 import { isProblem } from '../problems.ts'
+import { messageOf } from '../lib/errors.ts'
 
 type Write = (fields: object, message: string) => void
 
@@ -30,7 +31,7 @@ export function createThrottledWarning(log: Log): Write {
 /** An error in a few words, without its stack: those of its cause where it has one. */
 export function reasonOf(error: unknown): string {
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
-  return cause instanceof Error ? cause.message : String(cause)
+  return messageOf(cause)
 }
 
 /** What a line says of an error: of a store that is unavailable, which everything meets alike, only why it is. */

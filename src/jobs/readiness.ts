@@ -1,7 +1,8 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Backend } from './ports/backend.ts'
 import type { DegradedReason } from './job.ts'
 import type { JobStore } from './ports/store.ts'
+import { every } from '../lib/every.ts'
+import { resolvesWithin } from '../lib/waits.ts'
 
 /** How often the store is looked at, and how long it may take to answer, in ms. */
 const CHECK_EVERY_MS = 2_000
@@ -37,10 +38,9 @@ export function createReadiness({ store, backend }: ReadinessDependencies): Read
   let ending = false
 
   const check = async () => {
-    const late = sleep(CHECK_TIMEOUT_MS, false, { ref: false })
-    storeAnswers = await Promise.race([store.countSubmitted().then(() => true), late]).catch(() => false)
+    storeAnswers = await resolvesWithin(store.countSubmitted(), CHECK_TIMEOUT_MS).catch(() => false)
   }
-  const timer = setInterval(() => void check(), CHECK_EVERY_MS).unref()
+  const checks = every(CHECK_EVERY_MS, check)
 
   return {
     check,
@@ -56,8 +56,9 @@ export function createReadiness({ store, backend }: ReadinessDependencies): Read
     startShutdown() {
       ending = true
     },
+    // A check under way is not waited for: with a store that hangs it would hold up the shutdown.
     close() {
-      clearInterval(timer)
+      void checks.stop()
       return Promise.resolve()
     },
   }

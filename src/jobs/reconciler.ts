@@ -10,6 +10,7 @@ import type { Stopper } from './stopper.ts'
 import { logFieldsOf } from './trace.ts'
 import type { Transitions } from './transition.ts'
 import type { Outbox } from './webhooks/outbox.ts'
+import { every, type Repeated } from '../lib/every.ts'
 
 export type ReconcilerDependencies = Pick<Transitions, 'transition'> & {
   readonly store: Pick<JobStore, 'pending' | 'get' | 'remove'>
@@ -63,8 +64,8 @@ export function createReconciler(dependencies: ReconcilerDependencies): Reconcil
   const { store, queue, events, transition, stopper, artifacts, uploads, webhooks, log } = dependencies
   const { retentionSeconds, now = Date.now } = dependencies
   const closing = new AbortController()
-  const timers: NodeJS.Timeout[] = []
-  const underWay = new Set<Promise<void>>()
+  const repeated: Repeated[] = []
+  const drops = new Set<Promise<void>>()
   let unsubscribe = () => undefined as unknown
 
   const warnRarely = createThrottledWarning(log)
@@ -151,27 +152,13 @@ export function createReconciler(dependencies: ReconcilerDependencies): Reconcil
     await uploads.sweep({ before: now() - STRAY_UPLOAD_MS, isKnown })
   }
 
-  /** Begins a pass; `over` is called when it has ended, however it did. */
-  const begin = (pass: () => Promise<void>, over: () => void = () => undefined) => {
-    const work = pass()
-      .catch((error: unknown) => warn(error, {}, 'a pass of the reconciler failed; the next one will retry'))
-      .finally(() => {
-        underWay.delete(work)
-        over()
-      })
-    underWay.add(work)
-  }
+  const runPass = (pass: () => Promise<void>) =>
+    pass().catch((error: unknown) => warn(error, {}, 'a pass of the reconciler failed; the next one will retry'))
 
-  /** Runs a pass again and again, never beside itself. */
   const repeat = (pass: () => Promise<void>, everyMs: number) => {
-    let isBusy = false
-    const turn = () => {
-      if (isBusy || closing.signal.aborted) return
-      isBusy = true
-      begin(pass, () => (isBusy = false))
-    }
-    timers.push(setInterval(turn, everyMs).unref())
-    return turn
+    const passes = every(everyMs, () => runPass(pass))
+    repeated.push(passes)
+    return passes
   }
 
   return {
@@ -188,16 +175,18 @@ export function createReconciler(dependencies: ReconcilerDependencies): Reconcil
       repeat(resumeRuns, RESUME_SWEEP_MS)
       repeat(removeOld, RESUME_SWEEP_MS)
       // The first passes of these are made at once, but nothing waits for them.
-      repeat(sweepFiles, FILE_SWEEP_MS)()
-      repeat(stopCalls, RESUME_SWEEP_MS)()
-      repeat(() => webhooks.sendDue(), RESUME_SWEEP_MS)()
-      unsubscribe = events.onGap(() => begin(dequeueFinished))
+      repeat(sweepFiles, FILE_SWEEP_MS).run()
+      repeat(stopCalls, RESUME_SWEEP_MS).run()
+      repeat(() => webhooks.sendDue(), RESUME_SWEEP_MS).run()
+      unsubscribe = events.onGap(() => {
+        const work = runPass(dequeueFinished).finally(() => drops.delete(work))
+        drops.add(work)
+      })
     },
     async close() {
       closing.abort(new Error('the reconciler is closing'))
       unsubscribe()
-      timers.forEach(clearInterval)
-      await Promise.all(underWay)
+      await Promise.all([...repeated.map((passes) => passes.stop()), ...drops])
     },
   }
 }

@@ -19,6 +19,7 @@ import { createThrottledWarning, errorFieldsOf, type Log } from './log.ts'
 import type { Stopper } from './stopper.ts'
 import { logFieldsOf } from './trace.ts'
 import type { Transitioned, Transitions } from './transition.ts'
+import { backOffMs } from '../lib/back-off.ts'
 
 export type RunnerDependencies = Pick<Transitions, 'transition'> & {
   readonly store: Pick<JobStore, 'get'>
@@ -31,8 +32,7 @@ export type RunnerDependencies = Pick<Transitions, 'transition'> & {
 }
 
 /** First and longest pause before an event is written again, in ms. */
-const RECORD_RETRY_MS = 50
-const RECORD_RETRY_MAX_MS = 5_000
+const RECORD_RETRY = { firstMs: 50, maxMs: 5_000 }
 
 /** One attempt under way: the job as it was last read or written, undefined once it is removed, and the attempt's call. */
 type Run = {
@@ -68,10 +68,8 @@ export function createRunner(dependencies: RunnerDependencies): RunEntry {
         reportUnrecorded(run.job, event, { error, isLast: run.signal.aborted })
         if (run.signal.aborted) throw error
       }
-      const pauseMs = Math.min(RECORD_RETRY_MAX_MS, RECORD_RETRY_MS * 2 ** failures)
-      // Spread, so that thousands of runs do not all write in the moment in which the store is back.
-      const signal = run.signal
-      await sleep(pauseMs * (0.5 + Math.random() / 2), undefined, { ref: false, signal }).catch(() => undefined)
+      const options = { ref: false, signal: run.signal }
+      await sleep(backOffMs(failures, RECORD_RETRY), undefined, options).catch(() => undefined)
     }
     run.job = undefined
     return undefined

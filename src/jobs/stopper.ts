@@ -2,6 +2,7 @@ import type { Backend } from './ports/backend.ts'
 import { type Attempt, isStopPending, type Job } from './job.ts'
 import { createThrottledWarning, type Log } from './log.ts'
 import type { Transitions } from './transition.ts'
+import { messageOf } from '../lib/errors.ts'
 
 /** How long one request to stop a call may take, in ms; after that the reconciler's next pass tries again. */
 export const STOP_TIMEOUT_MS = 5_000
@@ -32,7 +33,7 @@ export function createStopper({ backend, transition, log }: StopperDependencies)
       await backend.stop(callId, AbortSignal.any([closing.signal, AbortSignal.timeout(STOP_TIMEOUT_MS)]))
       return true
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error)
+      const reason = messageOf(error)
       const fields = { event: 'stop_failed', job_id: jobId, call_id: callId, reason }
       warnRarely(fields, 'stopping a call failed; the reconciler will retry')
       return false

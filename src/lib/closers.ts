@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { resolvesWithin } from './waits.ts'
 
 export type Closable = { close(): Promise<void> }
 
@@ -14,9 +14,7 @@ export function createClosers({ timeoutMs, onFailure }: ClosersOptions) {
   const parts: { readonly name: string; readonly part: Closable }[] = []
 
   const closeInTime = async (name: string, part: Closable) => {
-    const late = sleep(timeoutMs, false, { ref: false })
-    const isClosed = await Promise.race([part.close().then(() => true), late])
-    if (!isClosed) onFailure(name, undefined)
+    if (!(await resolvesWithin(part.close(), timeoutMs))) onFailure(name, undefined)
   }
 
   return {

@@ -1,4 +1,5 @@
 import { hostname } from 'node:os'
+import { codeOf } from './errors.ts'
 
 /** Name of this process among those that share a data folder; a process id comes back, its start time does not. */
 export const PROCESS_NAME = `${hostname()}-${process.pid}-${Math.round(performance.timeOrigin)}`
@@ -14,6 +15,6 @@ function isAlive(pid: number): boolean {
   try {
     return process.kill(pid, 0)
   } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'EPERM'
+    return codeOf(error) === 'EPERM'
   }
 }

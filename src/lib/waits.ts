@@ -1,3 +1,54 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/** Waits for a promise until `signal` aborts, then rejects with the signal's reason. The work behind it goes on. */
+export async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted()
+  const aborted = Promise.withResolvers<never>()
+  const onAbort = () => aborted.reject(signal.reason)
+  signal.addEventListener('abort', onAbort)
+  try {
+    return await Promise.race([promise, aborted.promise])
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+  }
+}
+
+/** Whether a promise resolves within so long, in ms. Rejects if it rejects first. The work behind it goes on. */
+export async function resolvesWithin(promise: Promise<unknown>, ms: number): Promise<boolean> {
+  const late = Promise.withResolvers<false>()
+  const timer = setTimeout(() => late.resolve(false), ms).unref()
+  try {
+    return await Promise.race([promise.then(() => true), late.promise])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+export type TimeLimit = {
+  readonly limitMs: number
+  readonly signal: AbortSignal
+  /** Makes the error for work that took too long, given the error with which it then ended. */
+  readonly timeoutError: (cause: unknown) => Error
+}
+
+/**
+ * Runs work with a signal that aborts when time is up, and with `signal`. Rejects with the reason of `signal` if that
+ * aborts, with `timeoutError` when time is up, else as the work does.
+ */
+export async function limitTime<T>(limit: TimeLimit, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const { limitMs, signal, timeoutError } = limit
+  const deadline = new AbortController()
+  const timer = setTimeout(() => deadline.abort(), limitMs)
+  try {
+    return await work(AbortSignal.any([signal, deadline.signal]))
+  } catch (error) {
+    signal.throwIfAborted()
+    throw deadline.signal.aborted ? timeoutError(error) : error
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
 /** Waits under way, which can all be ended together. */
 export type Waits = {
   /**
@@ -43,6 +94,27 @@ export function createWaits(): Waits {
       }),
     rejectAll(reason) {
       for (const reject of rejections) reject(reason)
+    },
+  }
+}
+
+/** A time in which nobody should start anything, because it would fail alike. */
+export type Pause = {
+  /** Starts the pause, or starts it over. */
+  start(): void
+  /** Resolves when there is no pause. Rejects with the reason of `signal` if it aborts first. */
+  over(signal: AbortSignal): Promise<void>
+}
+
+/** `lengthMs`: how long it lasts from its last start. */
+export function createPause(lengthMs: number): Pause {
+  let endsAt = -Infinity
+  return {
+    start: () => void (endsAt = performance.now() + lengthMs),
+    async over(signal) {
+      for (let left = endsAt - performance.now(); left > 0; left = endsAt - performance.now()) {
+        await sleep(left, undefined, { signal }).catch(() => signal.throwIfAborted())
+      }
     },
   }
 }

@@ -1,5 +1,5 @@
 import { type Bytes, jpegSegments, type Part, pngChunks, riffChunks, withBytes } from './bytes.ts'
-import { shortageOf } from '../lib/shortage.ts'
+import { shortageOf } from '../lib/errors.ts'
 import { type Orientation, UPRIGHT } from './orientation.ts'
 
 /** The values 1 to 8 of the Orientation tag (Exif 3.0, 4.6.5.1). */

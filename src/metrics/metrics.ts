@@ -1,5 +1,6 @@
 import { recordFact, createInstruments } from './record.ts'
 import type { GaugeName, Metrics, GaugeReader, ServerFacts } from '../jobs/ports/metrics.ts'
+import { createOnce, shareInFlight } from '../lib/single-flight.ts'
 
 /**
  * Counts in plain objects from the start, and loads prom-client on the first scrape: it costs 2 MB and boot time, and
@@ -8,24 +9,16 @@ import type { GaugeName, Metrics, GaugeReader, ServerFacts } from '../jobs/ports
 export function createMetrics(facts: ServerFacts): Metrics {
   const instruments = createInstruments()
   const gauges: Partial<Record<GaugeName, GaugeReader>> = {}
-  let loading: Promise<() => Promise<string>> | undefined
-  let rendering: Promise<string> | undefined
 
-  const load = async () => {
+  const renderer = createOnce(async () => {
     const { createRender } = await import('./prometheus.ts')
     return createRender({ ...instruments, facts, gauges })
-  }
-
-  const render = async () => {
-    loading ??= load()
-    const write = await loading
-    return write()
-  }
+  })
 
   return {
     observe: (fact) => recordFact(fact, instruments),
     registerGauges: (more) => void Object.assign(gauges, more),
     // Concurrent scrapes share one text: many of them must not cost more than one.
-    render: () => (rendering ??= render().finally(() => (rendering = undefined))),
+    render: shareInFlight(async () => (await renderer.get())()),
   }
 }

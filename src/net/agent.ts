@@ -3,6 +3,7 @@ import type { LookupFunction } from 'node:net'
 import type { Agent } from 'undici'
 import { addressOfHost, isPublicAddress, type UrlRule } from './url-rule.ts'
 import { LookupUnavailable, type Resolve } from './resolver.ts'
+import { codeOf } from '../lib/errors.ts'
 
 /** Longest a connection may take to open, in ms; looking its host up is a part of that. */
 export const CONNECT_TIMEOUT_MS = 10_000
@@ -58,7 +59,7 @@ const NO_PUBLIC_HOST = 'its host is unknown or not public'
 export function describeError(error: unknown): string {
   if (error instanceof BlockedAddress) return NO_PUBLIC_HOST
   if (error instanceof LookupUnavailable) return 'its host could not be looked up'
-  const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error'
+  const code = codeOf(error) ?? 'unknown error'
   switch (code) {
     case 'ENOTFOUND':
       return NO_PUBLIC_HOST

@@ -4,11 +4,12 @@ import type { IncomingMessage } from 'node:http'
 import type { LookupFunction } from 'node:net'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { parseRetryAfter } from '../lib/retry-after.ts'
+import { parseRetryAfter } from '../lib/back-off.ts'
 import { createLookup, describeError } from './agent.ts'
 import { get, unpackerOf } from './get.ts'
 import { createResolver, LookupUnavailable, type Resolve } from './resolver.ts'
 import { type UrlRule, urlFault } from './url-rule.ts'
+import { limitTime } from '../lib/waits.ts'
 
 /** Redirects followed by one download; each is held to the same rule as the URL itself. */
 const MAX_REDIRECTS = 10
@@ -57,19 +58,19 @@ export function createGuard(rule: UrlRule, resolve: Resolve = createResolver()):
 
   return {
     async download(url, options) {
-      const deadline = new AbortController()
-      const timer = setTimeout(() => deadline.abort(), options.timeoutMs)
-      const signal = AbortSignal.any([options.signal, deadline.signal, closing.signal])
+      const { timeoutMs: limitMs, caller } = options
+      const lookup = createLookup({ rule, resolve, caller })
+      const endsAt = Date.now() + limitMs
+      const timeoutError = () => new DownloadError(url, `it took longer than ${limitMs / 1000} s`)
+      const signal = AbortSignal.any([options.signal, closing.signal])
       try {
-        const lookup = createLookup({ rule, resolve, caller: options.caller })
-        const way = { rule, lookup, signal, endsAt: Date.now() + options.timeoutMs }
-        await receive(await fetchWithRetry(url, way), options, signal)
+        await limitTime({ limitMs, signal, timeoutError }, async (limited) => {
+          const way = { rule, lookup, signal: limited, endsAt }
+          await receive(await fetchWithRetry(url, way), options, limited)
+        })
       } catch (error) {
         options.signal.throwIfAborted()
-        if (deadline.signal.aborted) throw new DownloadError(url, `it took longer than ${options.timeoutMs / 1000} s`)
         throw error instanceof DownloadError ? error : new DownloadError(url, describeError(error), { cause: error })
-      } finally {
-        clearTimeout(timer)
       }
     },
     close() {

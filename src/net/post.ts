@@ -1,11 +1,12 @@
 import type { Agent, Dispatcher, request as Request } from 'undici'
 import type { LookupAddress } from 'node:dns'
-import { createFairSemaphore, type FairSemaphore } from '../lib/fair-semaphore.ts'
+import { createFairSemaphore, type FairSemaphore } from '../lib/semaphore.ts'
 import { createLru } from '../lib/lru.ts'
-import { untilAborted } from '../lib/until-aborted.ts'
+import { limitTime, untilAborted } from '../lib/waits.ts'
 import { createAgent, describeError, findAddresses } from './agent.ts'
 import { createResolver, type Resolve } from './resolver.ts'
 import { type UrlRule, urlFault } from './url-rule.ts'
+import { createOnce } from '../lib/single-flight.ts'
 
 /** Most that is read of an answer, in bytes; the rest is cut off with its connection. */
 export const ANSWER_MAX_BYTES = 64 * 1024
@@ -48,11 +49,10 @@ export class PostError extends Error {
 }
 
 export function createPoster(rule: UrlRule, resolve: Resolve = createResolver()): Poster {
-  let client: Promise<Client> | undefined
   /** Addresses by host, as they were when the last request to it took its places: connections go there and nowhere else. */
   const counted = createLru<LookupAddress[]>(HOSTS_KEPT)
   // undici is loaded with the first request: an idle server does without it.
-  const open = () => (client ??= openClient(rule, (hostname) => Promise.resolve(counted.get(hostname) ?? [])))
+  const client = createOnce(() => openClient(rule, (hostname) => Promise.resolve(counted.get(hostname) ?? [])))
   const places = createPlaces()
 
   const exchange = async (url: string, post: Post, signal: AbortSignal): Promise<Posted> => {
@@ -61,11 +61,11 @@ export function createPoster(rule: UrlRule, resolve: Resolve = createResolver())
     const { caller } = post
     const { hostname } = new URL(url)
     const lookUp = findAddresses(hostname, { rule, resolve, caller })
-    const [client, addresses] = await untilAborted(Promise.all([open(), lookUp]), signal)
+    const [opened, addresses] = await untilAborted(Promise.all([client.get(), lookUp]), signal)
     const place = { addresses: addresses.map(({ address }) => address), caller, signal }
     return places.use(place, () => {
       counted.set(hostname, addresses, 1)
-      return send(client, url, { ...post, signal })
+      return send(opened, url, { ...post, signal })
     })
   }
 
@@ -80,22 +80,19 @@ export function createPoster(rule: UrlRule, resolve: Resolve = createResolver())
   }
 
   return {
-    prepare: () => void open().catch(() => undefined),
+    prepare: () => void client.get().catch(() => undefined),
     async post(url, post) {
-      const deadline = new AbortController()
-      const timer = setTimeout(() => deadline.abort(), post.timeoutMs)
+      const { timeoutMs: limitMs, signal } = post
+      const timeoutError = () => new PostError(`there was no answer within ${limitMs / 1000} s`)
       try {
-        return await exchange(url, post, AbortSignal.any([post.signal, deadline.signal]))
+        return await limitTime({ limitMs, signal, timeoutError }, (limited) => exchange(url, post, limited))
       } catch (error) {
-        post.signal.throwIfAborted()
-        if (deadline.signal.aborted) throw new PostError(`there was no answer within ${post.timeoutMs / 1000} s`)
+        signal.throwIfAborted()
         throw error instanceof PostError ? error : new PostError(describeError(error), { cause: error })
-      } finally {
-        clearTimeout(timer)
       }
     },
     async close() {
-      await (await client)?.agent.destroy()
+      await (await client.current)?.agent.destroy()
     },
   }
 }

@@ -1,8 +1,9 @@
 import type { LookupAddress } from 'node:dns'
 import { Resolver } from 'node:dns/promises'
 import { readFile } from 'node:fs/promises'
-import { createFairSemaphore } from '../lib/fair-semaphore.ts'
+import { createFairSemaphore } from '../lib/semaphore.ts'
 import { createLru } from '../lib/lru.ts'
+import { codeOf } from '../lib/errors.ts'
 
 /** All addresses of a name. `caller`: on whose behalf, which bounds how many it may look up at a time. */
 export type Resolve = (hostname: string, caller?: string) => Promise<LookupAddress[]>
@@ -114,8 +115,7 @@ async function query(resolver: Resolver, name: string): Promise<LookupAddress[]>
   return []
 }
 
-const hasCode = (error: unknown, codes: readonly string[]) =>
-  error instanceof Error && 'code' in error && codes.includes(String(error.code))
+const hasCode = (error: unknown, codes: readonly string[]) => codes.includes(codeOf(error) ?? '')
 
 const addressOf = (address: string): LookupAddress => ({ address, family: address.includes(':') ? 6 : 4 })
 

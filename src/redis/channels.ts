@@ -1,5 +1,4 @@
 import { EventEmitter } from 'node:events'
-import { setTimeout as sleep } from 'node:timers/promises'
 import {
   COMMAND_TIMEOUT_MS,
   connectBlocking,
@@ -8,6 +7,7 @@ import {
   runCommand,
   whenReady,
 } from './connection.ts'
+import { resolvesWithin } from '../lib/waits.ts'
 
 /** What replicas publish: jobs as just written, and runs that another replica must stop. */
 const TOPICS = ['jobs', 'drops'] as const
@@ -86,8 +86,7 @@ export async function openChannels({ prefix, ...settings }: ChannelsOptions): Pr
   listener.on('ready', () => void subscribeAll().catch(logFailure))
   listener.on('message', (channel: string, message: string) => received.emit(channel.slice(root.length), message))
   sender.on('ready', () => void announceGap())
-  const timeout = sleep(COMMAND_TIMEOUT_MS, undefined, { ref: false })
-  await Promise.all([Promise.race([subscribed.promise, timeout]), whenReady(sender)])
+  await Promise.all([resolvesWithin(subscribed.promise, COMMAND_TIMEOUT_MS), whenReady(sender)])
   isOpen = true
 
   return {

@@ -1,6 +1,8 @@
 import { Redis, type RedisOptions } from 'ioredis'
 import { problem } from '../problems.ts'
 import { createLogThrottle, type Log } from '../jobs/log.ts'
+import { backOffMs } from '../lib/back-off.ts'
+import { messageOf } from '../lib/errors.ts'
 
 /** How long a command waits for a connection, and then for its reply, in ms each; after that it rejects. */
 export const COMMAND_TIMEOUT_MS = 2_000
@@ -54,10 +56,10 @@ function open({ url, name, log }: RedisSettings, options: LongPollOptions & Rese
     maxLoadingRetryTime: RECONNECT_MAX_MS,
     // After a failover the old primary is a replica, and the host name points to the new one.
     reconnectOnError: (error) => error.message.includes('READONLY'),
-    retryStrategy: (times) => Math.min(50 * 2 ** Math.min(times, 10), RECONNECT_MAX_MS) * (0.5 + Math.random() / 2),
+    retryStrategy: (times) => backOffMs(times, { firstMs: 50, maxMs: RECONNECT_MAX_MS }),
   })
   const outage = outageLogOf(log)
-  redis.on('error', (error: Error) => outage.lost(redis, { connection: name, reason: describeError(error) }))
+  redis.on('error', (error: Error) => outage.lost(redis, { connection: name, reason: messageOf(error) }))
   redis.on('ready', () => outage.restored(redis))
   return redis
 }
@@ -105,12 +107,6 @@ function outageLogOf(log: Log): OutageLog {
 export async function closeRedis(redis: Redis): Promise<void> {
   if (redis.status === 'ready') await redis.quit().catch(() => undefined)
   if (redis.status !== 'end') redis.disconnect()
-}
-
-/** The message of an error; an `AggregateError` of several addresses has only a code. */
-export function describeError(error: unknown): string {
-  if (!(error instanceof Error)) return String(error)
-  return error.message || ('code' in error ? String(error.code) : error.name)
 }
 
 /** A connection that is being closed is still `ready`, but accepts no command. */

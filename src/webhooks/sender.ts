@@ -1,13 +1,13 @@
-import type * as StandardWebhooks from 'standardwebhooks'
 import type { DeliveryResult } from '../jobs/webhooks/delivery.ts'
 import type { Resolve } from '../net/resolver.ts'
 import { createPoster, PostError } from '../net/post.ts'
 import { urlAddressFault, type UrlRule } from '../net/url-rule.ts'
 import type { WebhookMessage, WebhookSender } from '../jobs/ports/webhook-sender.ts'
-import { parseRetryAfter } from '../lib/retry-after.ts'
+import { parseRetryAfter } from '../lib/back-off.ts'
 import { createHash, hkdfSync } from 'node:crypto'
 import { ANONYMOUS_ID } from '../jobs/caller.ts'
 import { bytesOfSecret, secretOf } from '../config/webhook-secrets.ts'
+import { createOnce } from '../lib/single-flight.ts'
 
 export type HttpSenderOptions = {
   /** The operator's secrets, the newest first; all of them sign. */
@@ -23,12 +23,11 @@ export type HttpSenderOptions = {
 export function createHttpSender({ secrets, urlRule, timeoutMs, resolve }: HttpSenderOptions): WebhookSender {
   const poster = createPoster(urlRule, resolve)
   const secretsOf = (caller: string) => callerSecrets(secrets, caller)
-  let library: Promise<typeof StandardWebhooks> | undefined
-  // With the first webhook and not before: a server that sends none does without it.
-  const loadLibrary = () => (library ??= import('standardwebhooks'))
+  // Loaded with the first webhook: a server that sends none does without it.
+  const library = createOnce(() => import('standardwebhooks'))
 
   const sign = async ({ id, at, body }: WebhookMessage, keys: readonly string[]): Promise<string[]> => {
-    const { Webhook } = await loadLibrary()
+    const { Webhook } = await library.get()
     return keys.map((key) => new Webhook(key).sign(id, new Date(at), body))
   }
 
@@ -36,7 +35,7 @@ export function createHttpSender({ secrets, urlRule, timeoutMs, resolve }: HttpS
     secretsOf,
     check(url) {
       // Whoever asks has a message coming, and the libraries take longer to load than a message to send.
-      loadLibrary().catch(() => undefined)
+      library.get().catch(() => undefined)
       poster.prepare()
       return urlAddressFault(url, urlRule)
     },

@@ -3,7 +3,6 @@ import { join, resolve } from 'node:path'
 import type { Logger } from 'pino'
 import { createArtifactsByBackend } from '../files/outputs-by-backend.ts'
 import type { Artifacts } from '../jobs/ports/outputs.ts'
-import type { ModalDownload } from '../backend/modal/download.ts'
 import { type Config, ConfigError, publicUrlOf } from '../config/config.ts'
 import { hasReplicas } from '../config/checks.ts'
 import { problem } from '../problems.ts'
@@ -11,6 +10,7 @@ import type { Uploads } from '../jobs/ports/uploads.ts'
 import { createLinkSigner, type LinkSigner } from '../jobs/links.ts'
 import type { Observe } from '../jobs/ports/metrics.ts'
 import type { SecretKeeper } from '../jobs/ports/store.ts'
+import { createOnce } from '../lib/single-flight.ts'
 
 /** Picks where outputs come from: the local backend's from its own folder, Modal's as the configuration says. */
 export async function openArtifacts(config: Config, log: Logger, observe: Observe): Promise<Artifacts> {
@@ -63,17 +63,16 @@ async function openS3(config: Config): Promise<Artifacts> {
 
 async function openDownloads(config: Config, log: Logger, observe: Observe): Promise<Artifacts> {
   const { createModalArtifacts } = await import('../files/outputs-modal.ts')
-  let opened: Promise<ModalDownload> | undefined
   // Modal's client is loaded by the first download, not before the server listens.
-  const load = () =>
-    (opened ??= import('../backend/modal/download.ts').then(({ createModalDownload }) =>
-      createModalDownload({
-        ...{ app: config.MODAL_APP, functionName: config.MODAL_DOWNLOAD_FUNCTION, log, observe },
-        maxBytes: config.OUTPUT_CACHE_BYTES,
-      }),
-    ))
+  const downloads = createOnce(async () => {
+    const { createModalDownload } = await import('../backend/modal/download.ts')
+    return createModalDownload({
+      ...{ app: config.MODAL_APP, functionName: config.MODAL_DOWNLOAD_FUNCTION, log, observe },
+      maxBytes: config.OUTPUT_CACHE_BYTES,
+    })
+  })
   const artifacts = createModalArtifacts({
-    download: async (run, path, signal) => (await load()).fetch(run, path, signal),
+    download: async (run, path, signal) => (await downloads.get()).fetch(run, path, signal),
     dataDir: resolve(config.DATA_DIR),
     maxBytes: config.OUTPUT_CACHE_BYTES,
     prefetches: config.OUTPUT_PREFETCH,
@@ -81,7 +80,7 @@ async function openDownloads(config: Config, log: Logger, observe: Observe): Pro
   })
   const close = async () => {
     await artifacts.close()
-    await (await opened)?.close()
+    await (await downloads.current)?.close()
   }
   return { ...artifacts, close }
 }

@@ -26,6 +26,7 @@ import { oldGenerationLimit, openFilesLimit } from '../process/boot.ts'
 import { parseWebhookSecrets } from '../config/webhook-secrets.ts'
 import { openArtifacts, openLinks, openUploads } from './files.ts'
 import { openChannels, openCounter, openEvents, openQueue, openStore, sqlitePathOf } from './stores.ts'
+import { messageOf } from '../lib/errors.ts'
 
 export type Wired = {
   readonly service: JobService
@@ -250,9 +251,7 @@ async function checkFolders({ MEDIA_ROOT, DATA_DIR, JOB_STORE }: Config): Promis
     await mkdir(DATA_DIR, { recursive: true })
     await access(DATA_DIR, constants.W_OK)
   } catch (error) {
-    errors.push(
-      `DATA_DIR: ${DATA_DIR} cannot be written to (${error instanceof Error ? error.message : String(error)})`,
-    )
+    errors.push(`DATA_DIR: ${DATA_DIR} cannot be written to (${messageOf(error)})`)
   }
   const path = sqlitePathOf({ JOB_STORE })
   if (path !== undefined && isFolder && (await isInside(dirname(path), MEDIA_ROOT))) {

@@ -1,4 +1,4 @@
-import { untilAborted } from '../../src/lib/until-aborted.ts'
+import { untilAborted } from '../../src/lib/waits.ts'
 import type {
   Backend,
   LoggedCall,

@@ -1,8 +1,6 @@
 import { setImmediate } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { createSerial } from '../../src/lib/serial.ts'
-import { createShares } from '../../src/lib/shares.ts'
-import { createTurns } from '../../src/lib/turns.ts'
+import { createSerial, createShares, createTurns } from '../../src/lib/fairness.ts'
 
 test('turns let so many go on in one turn of the event loop, first come, first served', async () => {
   const turns = createTurns(3)

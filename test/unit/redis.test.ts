@@ -1,7 +1,7 @@
 import { createServer, connect as connectSocket, type AddressInfo, type Socket } from 'node:net'
 import { once } from 'node:events'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { closeRedis, COMMAND_TIMEOUT_MS, connectRedis, runCommand, describeError } from '../../src/redis/connection.ts'
+import { closeRedis, COMMAND_TIMEOUT_MS, connectRedis, runCommand } from '../../src/redis/connection.ts'
 import { recordingLog } from '../helpers/log.ts'
 import { describeWithRedisServer } from '../helpers/redis.ts'
 import { until } from '../helpers/until.ts'
@@ -145,11 +145,4 @@ describeWithRedisServer('a connection for commands', (server) => {
     await closeRedis(redis)
     await expect(ping()).rejects.toMatchObject({ ...away, isAmbiguousWrite: false })
   })
-})
-
-test('an error without a message is described by its code or name', () => {
-  expect(describeError(new Error('connect ECONNREFUSED'))).toBe('connect ECONNREFUSED')
-  expect(describeError(Object.assign(new AggregateError([]), { code: 'ECONNREFUSED' }))).toBe('ECONNREFUSED')
-  expect(describeError(new AggregateError([]))).toBe('AggregateError')
-  expect(describeError('gone')).toBe('gone')
 })

@@ -6,6 +6,7 @@ import { PROCESS_NAME } from '../../lib/process-identity.ts'
 import { RunFailure } from './engine.ts'
 import { existsSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
+import { codeOf } from '../../lib/errors.ts'
 
 /** How much of a child's output is kept: the end of it. */
 const STDOUT_KEPT_BYTES = 4096
@@ -127,7 +128,7 @@ async function drain(child: ChildProcess, closed: Promise<unknown>) {
 }
 
 function describeStartError(name: string, error: unknown): unknown {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+  const code = codeOf(error) ?? ''
   if (!CANNOT_START.includes(code)) return error
   return new RunFailure('backend_rejected', `${name} could not be started (${code})`, { cause: error })
 }

@@ -1,5 +1,5 @@
 import { parseCommand } from '../../config/command-template.ts'
-import { shortageIn } from '../../lib/shortage.ts'
+import { shortageIn } from '../../lib/errors.ts'
 import { lastLines, runChild } from './child.ts'
 import { type Engine, MachineFailure, RunFailure } from './engine.ts'
 

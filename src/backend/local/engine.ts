@@ -1,6 +1,6 @@
 import type { ModelVersion, ErrorCode } from '../../jobs/job.ts'
 import type { MediaField, MediaKind } from '../../media/formats.ts'
-import type { Shortage } from '../../lib/shortage.ts'
+import type { Shortage } from '../../lib/errors.ts'
 
 /** An input file of an accepted type. */
 export type Medium = {

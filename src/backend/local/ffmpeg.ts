@@ -1,12 +1,13 @@
 import { stat, access, chmod, constants } from 'node:fs/promises'
 import { join, delimiter } from 'node:path'
-import { shortageIn } from '../../lib/shortage.ts'
+import { codeOf, shortageIn } from '../../lib/errors.ts'
 import { readMp4Tracks, resetDisplayMatrix } from '../../media/mp4-tracks.ts'
 import { type Ended, runChild, limitMemory } from './child.ts'
 import { type Engine, type Medium, type Task, inputFailure, MachineFailure, RunFailure } from './engine.ts'
 import { checkArguments, muxArguments, clipArguments, type ClipPlan } from './ffmpeg-arguments.ts'
 import { videoSize, videoRate } from './picture.ts'
 import { probeFace, type ProbedFace, probeSpeech, readProgress, type Run, type Speech, undecodable } from './probe.ts'
+import { limitTime } from '../../lib/waits.ts'
 
 export type FfmpegOptions = {
   /** The child's whole environment; ffmpeg is searched on its PATH. */
@@ -41,14 +42,16 @@ export function createFfmpegEngine(options: FfmpegOptions): Engine {
     const program = options.path ?? (await findFfmpeg(environment.PATH))
     await checkProgram(program)
     const child = { name: 'ffmpeg', environment, graceMs: 0, print: task.print }
-    const within = <T>(limitMs: number, { field }: Medium, work: (run: Run) => Promise<T>) =>
-      limitTime(Math.min(limitMs, options.timeLimitMs), stopSignal, (signal) =>
+    const within = <T>(phaseMs: number, { field }: Medium, work: (run: Run) => Promise<T>) => {
+      const limitMs = Math.min(phaseMs, options.timeLimitMs)
+      return limitTime({ limitMs, signal: stopSignal, timeoutError: tookTooLong(limitMs) }, (signal) =>
         work(async (args) => {
           const ended = await runChild({ ...child, ...limitMemory(program, args, MAX_MEMORY_BYTES) }, signal)
           refuseTooDemanding(field, ended)
           return ended
         }),
       )
+    }
 
     const face = await within(PROBE_FACE_MS, task.face, (run) => probeFace(task.face, run))
     // Last: it decodes the whole speech, while most bad inputs are refused at once.
@@ -60,19 +63,8 @@ export function createFfmpegEngine(options: FfmpegOptions): Engine {
   }
 }
 
-/** Runs work with a time limit; fails with a message that names the limit. */
-async function limitTime<T>(limitMs: number, stop: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const limit = new AbortController()
-  const timer = setTimeout(() => limit.abort(), limitMs)
-  try {
-    return await work(AbortSignal.any([stop, limit.signal]))
-  } catch (error) {
-    if (!limit.signal.aborted || stop.aborted) throw error
-    throw new RunFailure('inference_failed', `ffmpeg took longer than ${limitMs / 1000} s`, { cause: error })
-  } finally {
-    clearTimeout(timer)
-  }
-}
+const tookTooLong = (limitMs: number) => (cause: unknown) =>
+  new RunFailure('inference_failed', `ffmpeg took longer than ${limitMs / 1000} s`, { cause })
 
 type Making = {
   readonly task: Task
@@ -186,8 +178,7 @@ export async function findFfmpeg(searchPath = ''): Promise<string> {
 /** Rejects with `RunFailure` if a program cannot be started. */
 export async function checkProgram(path: string): Promise<void> {
   await access(path, constants.X_OK).catch((cause: unknown) => {
-    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : ''
-    throw new RunFailure('backend_rejected', `ffmpeg could not be started (${code})`, { cause })
+    throw new RunFailure('backend_rejected', `ffmpeg could not be started (${codeOf(cause) ?? ''})`, { cause })
   })
 }
 

@@ -9,8 +9,7 @@ import { DownloadError, type Guard } from '../../net/guard.ts'
 import { LOOKUP_MEMORY_MS } from '../../net/resolver.ts'
 import { type Medium, inputFailure, RunInterrupted } from './engine.ts'
 import type { SpawnRequest } from '../../jobs/ports/backend.ts'
-import type { FairSemaphore } from '../../lib/fair-semaphore.ts'
-import type { Semaphore } from '../../lib/semaphore.ts'
+import type { FairSemaphore, Semaphore } from '../../lib/semaphore.ts'
 
 export type InputSources = {
   readonly mediaRoot: string

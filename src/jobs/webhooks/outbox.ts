@@ -12,10 +12,11 @@ import {
   webhookIdOf,
   withdraw,
 } from './delivery.ts'
-import { createFairSemaphore } from '../../lib/fair-semaphore.ts'
+import { createFairSemaphore } from '../../lib/semaphore.ts'
 import { createHostQueues } from './host-queue.ts'
 import { createThrottledWarning, errorFieldsOf, type Log } from '../log.ts'
 import { childTraceparent, logFieldsOf } from '../trace.ts'
+import { shareInFlight } from '../../lib/single-flight.ts'
 
 export type OutboxDependencies = {
   readonly store: DeliveryStore
@@ -56,7 +57,6 @@ export function createOutbox(parts: OutboxDependencies): Outbox {
   const { store, sender, log, observe, claimMs, now = Date.now, random = Math.random } = parts
   const closing = new AbortController()
   let timer: { readonly dueAt: number; readonly handle: NodeJS.Timeout } | undefined
-  let looking: Promise<void> | undefined
   let gapMs = LOOK_GAP_MS
   const places = createFairSemaphore(ATTEMPTS_IN_TOTAL)
   const lines = createHostQueues({
@@ -79,14 +79,10 @@ export function createOutbox(parts: OutboxDependencies): Outbox {
   }
 
   /** One at a time: whoever asks meanwhile is served by the one under way, which meets what becomes due last. */
-  const sendDue = () => {
+  const sendDue = shareInFlight(async () => {
     const startedAt = performance.now()
-    looking ??= look().finally(() => {
-      looking = undefined
-      gapMs = Math.max(LOOK_GAP_MS, LOOK_GAP_FACTOR * (performance.now() - startedAt))
-    })
-    return looking
-  }
+    await look().finally(() => (gapMs = Math.max(LOOK_GAP_MS, LOOK_GAP_FACTOR * (performance.now() - startedAt))))
+  })
 
   const look = async () => {
     for await (const due of store.dueDeliveries(now() + TIMER_HORIZON_MS)) {

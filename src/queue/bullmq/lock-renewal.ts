@@ -29,21 +29,3 @@ export async function renewLocks(worker: Worker, runs: HeldRuns, lockDurationMs:
     for (const { key, token } of batch) if (lost.has(key)) runs.lose(key, token)
   }
 }
-
-/** Repeats work at an interval; a turn that takes longer delays the next. */
-export function repeat(everyMs: number, work: () => Promise<void>) {
-  let timer: NodeJS.Timeout | undefined
-  let isStopped = false
-  const turn = async () => {
-    await work()
-    if (!isStopped) schedule()
-  }
-  const schedule = () => (timer = setTimeout(() => void turn(), everyMs).unref())
-  schedule()
-  return {
-    stop() {
-      isStopped = true
-      clearTimeout(timer)
-    },
-  }
-}

@@ -1,4 +1,5 @@
 import type { Position } from '../../jobs/ports/queue.ts'
+import { shareInFlight } from '../../lib/single-flight.ts'
 
 /** How many times as long as a read took its answer is used: reads take at most a twentieth of the time. */
 const REUSE_FACTOR = 20
@@ -28,24 +29,28 @@ export type Positions = {
 export function createPositions({ readKeys, now = () => performance.now() }: PositionsOptions): Positions {
   let positions = new Map<string, number>()
   let freshUntil = -Infinity
-  let reading: Promise<void> | undefined
-  let appended: string[] = []
+  /** Entries enqueued during the read under way. */
+  let appended: string[] | undefined
 
-  const read = async () => {
+  const read = shareInFlight(async () => {
     const startedAt = now()
-    appended = []
-    const keys = new Set([...(await readKeys()), ...appended])
-    positions = new Map([...keys].map((key, index) => [key, index + 1]))
-    freshUntil = now() + Math.min(REUSE_FACTOR * (now() - startedAt), MAX_AGE_MS)
-  }
+    const later: string[] = (appended = [])
+    try {
+      const keys = new Set([...(await readKeys()), ...later])
+      positions = new Map([...keys].map((key, index) => [key, index + 1]))
+      freshUntil = now() + Math.min(REUSE_FACTOR * (now() - startedAt), MAX_AGE_MS)
+    } finally {
+      appended = undefined
+    }
+  })
 
   return {
     async get(key) {
-      if (now() >= freshUntil) await (reading ??= read().finally(() => (reading = undefined)))
+      if (now() >= freshUntil) await read()
       return positions.get(key)
     },
     append(key) {
-      if (reading) appended.push(key)
+      if (appended) appended.push(key)
       else if (now() < freshUntil && !positions.has(key)) positions.set(key, positions.size + 1)
     },
   }

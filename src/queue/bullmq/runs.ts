@@ -5,7 +5,9 @@ import { createThrottledWarning, type Log } from '../../jobs/log.ts'
 import { connectBlocking } from '../../redis/connection.ts'
 import type { RunEntry } from '../../jobs/ports/queue.ts'
 import { createHeldRuns, type HeldRuns } from './held-runs.ts'
-import { renewLocks, repeat } from './lock-renewal.ts'
+import { renewLocks } from './lock-renewal.ts'
+import { every } from '../../lib/every.ts'
+import { resolvesWithin } from '../../lib/waits.ts'
 
 export type RunsOptions = {
   readonly url: string
@@ -113,7 +115,7 @@ export function startRuns(options: RunsOptions): Runs {
   }
   void claimEntries()
 
-  const renewal = repeat(lockDurationMs / 3, async () => {
+  const renewal = every(lockDurationMs / 3, async () => {
     worker.concurrency = runs.size + CLAIMED_AHEAD
     await renewLocks(worker, runs, lockDurationMs).catch(logError)
   })
@@ -126,8 +128,8 @@ export function startRuns(options: RunsOptions): Runs {
       // First the worker, which would claim again what is handed over; without Redis it must not wait.
       const closed = worker.close(redis.status !== 'ready').catch(logError)
       await runs.close()
-      renewal.stop()
-      await Promise.race([closed, sleep(CLOSE_TIMEOUT_MS, undefined, { ref: false })])
+      void renewal.stop()
+      await resolvesWithin(closed, CLOSE_TIMEOUT_MS)
       redis.disconnect()
     },
   }

@@ -1,7 +1,8 @@
 import type { Redis } from 'ioredis'
 import { BootError } from '../../problems.ts'
-import { connectRedis, type RedisSettings, describeError } from '../../redis/connection.ts'
+import { connectRedis, type RedisSettings } from '../../redis/connection.ts'
 import { adviceOf, type Facts, factsOf } from './facts.ts'
+import { messageOf } from '../../lib/errors.ts'
 
 /** How long a Redis that does not answer is tried at boot, in ms: long enough for one that starts at the same time. */
 const BOOT_PATIENCE_MS = 10_000
@@ -59,11 +60,11 @@ export function refuseUnfit(facts: Facts) {
 
 /** An error in words for an operator. */
 export function describeFault({ options }: Redis, error: unknown): BootError {
-  const words = remedyOf(error) ?? describeError(error)
+  const words = remedyOf(error) ?? messageOf(error)
   return new BootError(`JOB_STORE: Redis at ${options.host}:${options.port}: ${words}`, { cause: error })
 }
 
-const remedyOf = (error: unknown) => REMEDIES.find(([pattern]) => pattern.test(describeError(error)))?.[1]
+const remedyOf = (error: unknown) => REMEDIES.find(([pattern]) => pattern.test(messageOf(error)))?.[1]
 
 const REMEDIES: readonly (readonly [RegExp, string])[] = [
   [/^NOAUTH/, 'it wants a password, and the URL has none'],

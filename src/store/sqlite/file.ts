@@ -3,6 +3,7 @@ import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { BootError } from '../../problems.ts'
+import { messageOf } from '../../lib/errors.ts'
 
 /** How long a second process waits for the first to let go of the file, in ms: long enough for a rolling restart. */
 const LOCK_WAIT_MS = 5_000
@@ -98,7 +99,7 @@ export function codeOf(error: unknown): number | undefined {
 
 /** An error of the file in words for an operator. */
 export function describeFault(path: string, error: unknown): BootError {
-  const words = error instanceof Error ? error.message : String(error)
+  const words = messageOf(error)
   return new BootError(`JOB_STORE: ${path}: ${REMEDIES[codeOf(error) ?? 0] ?? words}`, { cause: error })
 }
 

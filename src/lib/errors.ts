@@ -1,7 +1,17 @@
+/** An error's message; its code or name where it has none, as an `AggregateError` of several addresses has not. */
+export function messageOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  return error.message || (codeOf(error) ?? error.name)
+}
+
+/** The `code` of an error of Node or of a library; undefined where it has none. */
+export const codeOf = (error: unknown): string | undefined =>
+  error instanceof Error && 'code' in error ? String(error.code) : undefined
+
 /** What a machine can run out of. */
 export type Shortage = 'disk space' | 'file descriptors' | 'memory' | 'processes'
 
-/** By the code of a system error. A file that is larger than the machine allows (`EFBIG`) finds no room either. */
+/** By the code of a system error. `EFBIG`: the file is larger than the machine allows. */
 const BY_CODE: Readonly<Record<string, Shortage>> = {
   ENOSPC: 'disk space',
   EDQUOT: 'disk space',
@@ -15,10 +25,10 @@ const BY_CODE: Readonly<Record<string, Shortage>> = {
   ERR_INVALID_PACKAGE_CONFIG: 'file descriptors',
 }
 
-/** The shortage that an error, or what caused it, stems from: no fault of whoever made the request. */
+/** The shortage that caused an error, directly or through the causes of it; undefined: none. */
 export function shortageOf(error: unknown): Shortage | undefined {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    const shortage = 'code' in cause ? BY_CODE[String(cause.code)] : undefined
+    const shortage = BY_CODE[codeOf(cause) ?? '']
     if (shortage) return shortage
   }
   return undefined
@@ -31,6 +41,6 @@ const BY_MESSAGE: readonly (readonly [message: RegExp, shortage: Shortage])[] = 
   [/Resource temporarily unavailable/, 'processes'],
 ]
 
-/** The shortage that a program reports in what it prints. */
+/** The shortage that a program reports in its output. */
 export const shortageIn = (output: string): Shortage | undefined =>
   BY_MESSAGE.find(([message]) => message.test(output))?.[1]

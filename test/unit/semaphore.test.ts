@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { createFairSemaphore } from '../../src/lib/fair-semaphore.ts'
+import { createFairSemaphore } from '../../src/lib/semaphore.ts'
 
 const never = new AbortController().signal
 const settled = () => new Promise(setImmediate)

@@ -1,0 +1,29 @@
+/** Runs work at most once at a time: calls that come while it runs share its outcome. */
+export function shareInFlight<T>(work: () => Promise<T>): () => Promise<T> {
+  let underWay: Promise<T> | undefined
+  return () => (underWay ??= work().finally(() => (underWay = undefined)))
+}
+
+/** Work that is done once, when it is first needed. */
+export type Once<T> = {
+  /** Does the work, or gives back its result. Rejects as the work does; the next call tries again. */
+  get(): Promise<T>
+  /** The work that is under way or done; undefined where nobody has asked for it, or it failed. */
+  readonly current: Promise<T> | undefined
+}
+
+export function createOnce<T>(work: () => Promise<T>): Once<T> {
+  let current: Promise<T> | undefined
+  return {
+    get current() {
+      return current
+    },
+    get() {
+      current ??= work().catch((error: unknown) => {
+        current = undefined
+        throw error
+      })
+      return current
+    },
+  }
+}
