@@ -1,4 +1,4 @@
-import { boxes, type Bytes, riffChunks } from './bytes.ts'
+import { boxes, type Bytes, riffChunks, walk } from './bytes.ts'
 import { ID, readElement } from './matroska.ts'
 
 export const CUT_OFF = 'is cut off'
@@ -55,7 +55,73 @@ export async function checkMatroska(bytes: Bytes): Promise<string | undefined> {
   return (await readElement(bytes, end))?.id === ID.ebml ? SEVERAL : cutOffAt(end, bytes)
 }
 
+/** Reports another recording, by the signature it begins with, where the first ends. */
+const anotherAt = async (end: number, signature: Buffer, bytes: Bytes): Promise<string | undefined> =>
+  (await bytes.read(end, signature.length)).equals(signature) ? SEVERAL : undefined
+
+const AIFF = Buffer.from('FORM')
+
+/** AIFF: one chunk with all of the file, padded to an even length; of length 0 if its writer did not know it. */
+export async function checkAiff(bytes: Bytes): Promise<string | undefined> {
+  const head = await bytes.read(0, 8)
+  const length = head.length < 8 ? 0 : head.readUInt32BE(4)
+  return length > 0 ? anotherAt(8 + length + (length % 2), AIFF, bytes) : undefined
+}
+
+const CAF = Buffer.from('caff')
+
+/** Core Audio Format: an 8-byte header, then chunks with 64-bit lengths, -1 for unknown. */
+export async function checkCaf(bytes: Bytes): Promise<string | undefined> {
+  const chunks = walk(bytes, 8, (head, at) => {
+    if (head.length < 12) return undefined
+    const length = Number(head.readBigInt64BE(4))
+    return length < 0 ? undefined : { name: head.toString('latin1', 0, 4), at: at + 12, length, next: at + 12 + length }
+  })
+  for await (const { name, at, length } of chunks) {
+    const error = name === 'data' ? cutOffAt(at + length, bytes) : undefined
+    if (error !== undefined) return error
+    const another = await anotherAt(at + length, CAF, bytes)
+    if (another !== undefined) return another
+  }
+  return undefined
+}
+
+const FLV = Buffer.from('FLV\x01')
+const FLV_HEADER_BYTES = 9
+
+/** FLV (Adobe specification, annex E): a header, then tags, each with its length before it and behind it. */
+export async function checkFlv(bytes: Bytes): Promise<string | undefined> {
+  const tags = walk(bytes, FLV_HEADER_BYTES + 4, (head, at) => {
+    if (head.length < 11) return undefined
+    const length = head.readUIntBE(1, 3)
+    return { name: head.toString('latin1', 0, 4), at: at + 11, length, next: at + 11 + length + 4 }
+  })
+  for await (const { name } of tags) if (name === FLV.toString('latin1')) return SEVERAL
+  return undefined
+}
+
+/** RFC 9639 8.1: a file begins with this, and then the header of a block of 34 bytes, which may be the last block. */
+const FLAC = ['fLaC\0\0\0\x22', 'fLaC\x80\0\0\x22'].map((text) => Buffer.from(text, 'latin1'))
+const FLAC_BYTES = 8
+
+/** Frames do not state their length: only the beginning of another file, of which the first may be behind ID3 tags, tells. */
+export async function checkFlac(bytes: Bytes): Promise<string | undefined> {
+  let files = 0
+  for (let at = 0; at < bytes.size;) {
+    const piece = await bytes.read(at, bytes.size - at)
+    const [next] = FLAC.map((start) => piece.indexOf(start))
+      .filter((index) => index >= 0)
+      .toSorted((a, b) => a - b)
+    if (next !== undefined && ++files > 1) return SEVERAL
+    // The beginning of a file may span two reads.
+    at += next === undefined ? Math.max(1, piece.length - FLAC_BYTES + 1) : next + FLAC_BYTES
+  }
+  return undefined
+}
+
 const ASF_HEADER_BYTES = 30
+/** GUID of the Header object (ASF specification 3.1), which begins a file. */
+const ASF_HEADER = Buffer.from('3026b2758e66cf11a6d900aa0062ce6c', 'hex')
 /** GUID of the File Properties object (ASF specification 3.2). */
 const ASF_FILE_PROPERTIES = 'a1dcab8c47a9cf118ee400c00c205365'
 
@@ -67,7 +133,8 @@ export async function checkAsf(bytes: Bytes): Promise<string | undefined> {
     if (head.length < 92) return undefined
     if (head.toString('hex', 0, 16) === ASF_FILE_PROPERTIES) {
       const isBroadcast = (head.readUInt32LE(88) & 1) !== 0
-      return isBroadcast ? undefined : cutOffAt(Number(head.readBigUInt64LE(40)), bytes)
+      const end = Number(head.readBigUInt64LE(40))
+      return isBroadcast ? undefined : (cutOffAt(end, bytes) ?? anotherAt(end, ASF_HEADER, bytes))
     }
     at += Number(head.readBigUInt64LE(16))
   }

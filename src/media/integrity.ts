@@ -1,13 +1,16 @@
 import { type Bytes, withBytes, jpegSegments, type Part, pngChunks, walk } from './bytes.ts'
 import {
+  checkAiff,
   checkAsf,
   checkBoxes,
+  checkCaf,
+  checkFlac,
+  checkFlv,
   checkMatroska,
   checkMpeg,
   checkMpegTs,
   checkRiff,
   CUT_OFF,
-  cutOffAt,
   SEVERAL,
 } from './container-integrity.ts'
 
@@ -39,7 +42,10 @@ const CHECKS: Readonly<Record<string, Check>> = {
   'audio/ogg': checkOgg,
   'audio/ogg; codecs=opus': checkOgg,
   'application/ogg': checkOgg,
+  'audio/aiff': checkAiff,
   'audio/x-caf': checkCaf,
+  'audio/flac': checkFlac,
+  'video/x-flv': checkFlv,
   'video/x-ms-asf': checkAsf,
   'audio/x-ms-asf': checkAsf,
   'video/mp2t': checkMpegTs,
@@ -105,17 +111,6 @@ export async function checkGif(bytes: Bytes): Promise<string | undefined> {
     if (!(await skipBlocks())) return CUT_OFF
     if (isPicture) break
   }
-  return undefined
-}
-
-/** Core Audio Format: an 8-byte header, then chunks with 64-bit lengths, -1 for unknown. */
-export async function checkCaf(bytes: Bytes): Promise<string | undefined> {
-  const chunks = walk(bytes, 8, (head, at) => {
-    if (head.length < 12) return undefined
-    const length = Number(head.readBigInt64BE(4))
-    return length < 0 ? undefined : { name: head.toString('latin1', 0, 4), at: at + 12, length, next: at + 12 + length }
-  })
-  for await (const { name, at, length } of chunks) if (name === 'data') return cutOffAt(at + length, bytes)
   return undefined
 }
 

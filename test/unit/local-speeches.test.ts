@@ -136,6 +136,11 @@ const REFUSED: readonly (readonly [what: string, make: () => string, error: stri
     'audio_path: contains no sound that can be decoded',
   ],
   [
+    'is FLAC in two pieces',
+    joined('pieces.flac', tone('a.flac'), tone('a.flac')),
+    'audio_path: is several recordings, one after the other; send one',
+  ],
+  [
     'is WAV in pieces of different rates',
     joined('mixed.wav', wav, tone('low.wav', '-ar', '8000')),
     'audio_path: is several recordings of different formats, one after the other; send one',

@@ -118,9 +118,23 @@ describe('several recordings in one file', () => {
     ['a.mp4', FILM],
     ['a.webm', FILM],
     ['a.mkv', FILM],
+    ['a.flv', FILM],
+    ['a.wmv', FILM],
+    ['a.wma', SOUND],
+    ['a.aiff', SOUND],
+    ['odd.aiff', [...SOUND, '-c:a', 'pcm_s8', '-ar', '8001']],
+    ['a.caf', SOUND],
+    ['a.flac', SOUND],
+    ['long.flac', ['-f', 'lavfi', '-i', 'anoisesrc=d=2']],
   ])('are refused if programs would read only the first: %s', async (name, args) => {
     const one = await make(name, ...args)
+    expect(await errorOf(one)).toBeUndefined()
     expect(await errorOf(Buffer.concat([one, one]))).toBe(SEVERAL)
+  })
+
+  test('are not suspected in FLAC behind an ID3 tag', async () => {
+    const id3 = Buffer.from('ID3\x04\0\0\0\0\0\x0a0123456789', 'latin1')
+    expect(await errorOf(Buffer.concat([id3, await make('a.flac', ...SOUND)]))).toBeUndefined()
   })
 
   test('are accepted in Ogg if their codec is the same', async () => {
