@@ -17,7 +17,7 @@ await Promise.all([
     '../backend/local/backend.ts',
     '../backend/modal/backend.ts',
     '../backend/modal/download.ts',
-    '../http/reference/document.ts',
+    '../http/docs/document.ts',
     '../metrics/prometheus.ts',
     'close-with-grace',
   ].map((path) => import(path)),

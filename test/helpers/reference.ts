@@ -1,6 +1,6 @@
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js'
 import type { LightMyRequestResponse } from 'fastify'
-import type { OpenApi } from '../../src/http/reference/document.ts'
+import type { OpenApi } from '../../src/http/docs/document.ts'
 import type { TestApp } from './app.ts'
 
 /** Headers of answers that callers act on: where one comes, the reference must have said so. */

@@ -113,7 +113,7 @@ test('what makes the reference is loaded when somebody asks, and what makes the 
   const { stdout } = await run(process.execPath, ['--input-type=module', '-e', WATCH], { maxBuffer: 16e6 })
   const { idle, asked } = JSON.parse(stdout) as { idle: string[]; asked: string[] }
   const isOfReference = (url: string) => /@fastify\/swagger|src\/http\/reference\//.test(url)
-  expect(idle.some((url) => url.endsWith('src/http/docs.ts'))).toBe(true)
+  expect(idle.some((url) => url.endsWith('src/http/docs/routes.ts'))).toBe(true)
   expect(idle.filter(isOfReference)).toEqual([])
   expect(asked.some(isOfReference)).toBe(true)
   expect(asked.filter((url) => url.includes('@scalar'))).toEqual([])

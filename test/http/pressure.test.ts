@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, expect, test } from 'vitest'
-import { SAMPLE_MS } from '../../src/http/pressure.ts'
+import { SAMPLE_MS } from '../../src/http/plugins/pressure.ts'
 import { aBody, problemOf, shippedHttp, startApp, type TestApp } from '../helpers/app.ts'
 import { until } from '../helpers/until.ts'
 

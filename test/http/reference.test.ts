@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import packageJson from '../../package.json' with { type: 'json' }
 import { PROBLEM_CODES, problem } from '../../src/problems.ts'
-import { describeServer, type OpenApi } from '../../src/http/reference/document.ts'
+import { describeServer, type OpenApi } from '../../src/http/docs/document.ts'
 import { aBody, startApp, type TestApp } from '../helpers/app.ts'
 import { as, knownCallers } from '../helpers/callers.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'

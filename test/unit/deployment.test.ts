@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { ConfigSchema } from '../../src/config/config.ts'
-import { MAX_HEAD_BYTES } from '../../src/http/connections.ts'
+import { MAX_HEAD_BYTES } from '../../src/http/plugins/connections.ts'
 import { balancerConfig } from '../helpers/balancer.ts'
 
 const withoutComments = (text: string) => text.replace(/^\s*#.*$/gm, '')

@@ -1,5 +1,5 @@
-import { JOBS } from './examples.ts'
-import type { Operations } from './operation.ts'
+import { JOBS } from '../jobs/examples.ts'
+import type { Operations } from '../docs/operation.ts'
 
 const pending = {
   number: 1,

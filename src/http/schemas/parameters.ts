@@ -1,5 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import { JobId } from './job.ts'
+import { JobId } from '../jobs/job-schema.ts'
 import { OneOf, Text, Whole } from './parts.ts'
 
 const LinkParameters = {

@@ -1,5 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import { WebhookEventName, WebhookEvents } from './input.ts'
+import { WebhookEventName, WebhookEvents } from '../jobs/submit-schema.ts'
 import { OneOf, Text, Time, Whole } from './parts.ts'
 
 const TryReply = Type.Object(

@@ -1,0 +1,110 @@
+import type { HTTPMethods, RouteOptions } from 'fastify'
+import { type Problem, problem, type ProblemCode, PROBLEMS } from '../../problems.ts'
+import { documentOf, neitherJsonNorForm, PROBLEM_TYPE } from '../plugins/problems.ts'
+import { type HeaderName, headerRefs, RATE_LIMIT_HEADERS } from './headers.ts'
+import type { Answer, Operation } from './operation.ts'
+
+/** What the rest of the server says of a route. */
+export type Described = {
+  readonly route: RouteOptions
+  readonly operation: Operation
+  /** Whether the server asks for credentials at all. */
+  readonly authenticated: boolean
+}
+
+/** An answer as OpenAPI has it. `content` is by media type. */
+export type ResponseObject = {
+  description: string
+  headers?: Record<string, object>
+  content?: Record<string, { schema?: object; examples?: object }>
+}
+
+const READS: readonly (HTTPMethods | HTTPMethods[])[] = ['GET', 'HEAD']
+
+/** What any request may get before it is known what it asks for. */
+const BEFORE_THE_ROUTE = ['request_timeout', 'expectation_failed', 'headers_too_large', 'bad_request'] as const
+
+/** The problems of a route: those that its operation names, and those that follow from what the route is. */
+function problemsOf({ route, operation, authenticated }: Described): Set<ProblemCode> {
+  const { access = 'open', alwaysAnswered } = route.config ?? {}
+  const isGuarded = authenticated && access !== 'open'
+  return new Set<ProblemCode>([
+    ...(['malformed_request', 'invalid_request', 'unsupported_media_type'] as const),
+    ...(route.url.includes(':') ? (['malformed_url'] as const) : []),
+    ...(READS.includes(route.method) ? [] : OF_CHANGES),
+    ...(isGuarded ? (['unauthorized', 'rate_limited', 'issuer_unavailable'] as const) : []),
+    ...(isGuarded && access !== 'known' ? (['insufficient_scope'] as const) : []),
+    ...(alwaysAnswered ? [] : (['rate_limited', 'overloaded', 'store_unavailable', 'server_ending'] as const)),
+    ...(operation.problems ?? []),
+    'internal_error',
+  ])
+}
+
+const OF_CHANGES = ['invalid_json', 'body_too_large', 'cross_site_refused'] as const
+
+/** The error answers of a route by status: every code it can have, each with an example. */
+export function problemResponses(described: Described): Record<string, ResponseObject> {
+  const examples = examplesOf(problemsOf(described)).map((example) =>
+    described.operation.form && example.code === 'unsupported_media_type' ? neitherJsonNorForm() : example,
+  )
+  const byStatus = Map.groupBy(examples, ({ status }) => String(status))
+  const responses = [...byStatus].map(([status, ofStatus]) => {
+    // Who is refused for want of a credential is not counted.
+    const limits = status === '401' ? [] : limitsOf(described)
+    return [status, problemResponse(ofStatus, limits)] as const
+  })
+  return {
+    ...Object.fromEntries(responses),
+    default: {
+      ...problemResponse(examplesOf(BEFORE_THE_ROUTE), []),
+      description: 'Any other problem, such as those of a request that could not be read.',
+    },
+  }
+}
+
+/** What tells where a caller stands, on routes that are limited. */
+const limitsOf = ({ route }: Described): readonly HeaderName[] =>
+  route.config?.alwaysAnswered ? [] : RATE_LIMIT_HEADERS
+
+/** Each code as it looks with each of its statuses. */
+const examplesOf = (codes: Iterable<ProblemCode>): Problem[] =>
+  [...codes].flatMap((code) => {
+    const { also = [], example } = PROBLEMS[code]
+    return [problem(code, example), ...also.map(({ status }) => problem(code, { status }))]
+  })
+
+function problemResponse(examples: readonly Problem[], limits: readonly HeaderName[]): ResponseObject {
+  const headers = new Set(examples.flatMap(headersOf))
+  return {
+    description: examples.map(({ code }) => `- \`${code}\`: ${PROBLEMS[code].when}`).join('\n'),
+    headers: headerRefs([...headers, ...limits]),
+    content: {
+      [PROBLEM_TYPE]: {
+        schema: { $ref: '#/components/schemas/Problem' },
+        examples: Object.fromEntries(
+          examples.map((example) => [example.code, { summary: example.message, value: documentOf(example) }]),
+        ),
+      },
+    },
+  }
+}
+
+/** The headers that come with a problem. */
+const headersOf = ({ retryAfterSeconds, challenge }: Problem): HeaderName[] => [
+  ...(retryAfterSeconds === undefined ? [] : ['Retry-After' as const]),
+  ...(challenge === undefined ? [] : ['WWW-Authenticate' as const]),
+]
+
+/** A success as the operation tells it. */
+export function successResponse(
+  { description, headers = [], examples }: Answer,
+  { content }: Partial<ResponseObject>,
+  described: Described,
+): ResponseObject {
+  const told = Object.entries(content ?? {}).map(([type, media]) => [type, { ...media, ...(examples && { examples }) }])
+  return {
+    description,
+    headers: headerRefs([...headers, ...limitsOf(described)]),
+    ...(content && { content: Object.fromEntries(told) as NonNullable<ResponseObject['content']> }),
+  }
+}

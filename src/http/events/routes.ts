@@ -1,0 +1,111 @@
+import { fastifySSE } from '@fastify/sse'
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from '@sinclair/typebox'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { problem } from '../../problems.ts'
+import { isFinished, type Job } from '../../jobs/job.ts'
+import type { LinkSigner } from '../../jobs/links.ts'
+import type { JobService } from '../../jobs/service.ts'
+import type { Subscriptions } from '../../jobs/subscriptions.ts'
+import { createTurns } from '../../lib/fairness.ts'
+import { callerOf } from '../plugins/caller.ts'
+import { type EventStream, openEventStream } from './stream.ts'
+import type { HeldAnswers } from '../plugins/held-answers.ts'
+import { createEventFrames } from './frames.ts'
+import { createShow } from '../jobs/view.ts'
+import { EventsReply } from '../jobs/job-schema.ts'
+import { JobParams } from '../schemas/parameters.ts'
+import { NoQuery } from '../schemas/parts.ts'
+import { ProblemReply } from '../schemas/problem.ts'
+
+export type EventRoutesOptions = {
+  readonly service: JobService
+  readonly subscriptions: Subscriptions
+  readonly links: LinkSigner
+  readonly held: HeldAnswers
+}
+
+const READ = { access: 'jobs:read', untimed: true } as const
+// The heartbeat is ours: the plugin's goes on for a client that takes nothing.
+const SSE = { kind: 'only', heartbeat: false } as const
+
+/** Streams that are sent something in one turn of the event loop: of as many as there may be, some 3 ms of work. */
+const EVENTS_PER_TURN = 50
+
+/**
+ * `GET /jobs/:id/events` and `GET /events`: how jobs are now, told whenever it changes (server-sent events). An event
+ * is called `status`, has the job as data and its revision as id.
+ */
+export const eventRoutes: FastifyPluginAsyncTypebox<EventRoutesOptions> = async (app, options) => {
+  const { service, subscriptions, links, held } = options
+  const renderEvent = createEventFrames(createShow({ service, links }))
+  const turns = createTurns(EVENTS_PER_TURN)
+  await app.register(fastifySSE)
+  app.addHook('preSerialization', refuseOtherTypes)
+
+  const open = (request: FastifyRequest, reply: FastifyReply, idOf: (job: Job) => string): EventStream => {
+    const signal = held.openStream(reply)
+    const stream = openEventStream(reply, { turns, render: (job) => renderEvent(job, idOf(job), reply) })
+    if (signal.aborted) stream.end()
+    else signal.addEventListener('abort', stream.end, { once: true })
+    if (request.method === 'HEAD') stream.finish()
+    return stream
+  }
+
+  app.get(
+    '/jobs/:id/events',
+    {
+      config: READ,
+      sse: SSE,
+      schema: {
+        params: JobParams,
+        querystring: NoQuery,
+        response: { 200: EventsReply, 204: Type.Null(), '4xx': ProblemReply, '5xx': ProblemReply },
+      },
+    },
+    async (request, reply) => {
+      const job = await service.get(request.params.id, callerOf(request))
+      const seen = seenRevision(reply.sse.lastEventId)
+      if (isFinished(job) && job.revision <= seen) return reply.code(204).header('cache-control', 'no-store').send()
+      const stream = open(request, reply, ({ revision }) => String(revision))
+      const tell = (now: Job | undefined) => {
+        if (now) stream.push(now)
+        if (!now || isFinished(now)) stream.finish()
+      }
+      if (job.revision > seen) tell(job)
+      if (!isFinished(job)) stream.whenOver(subscriptions.subscribe(job, tell))
+      return reply
+    },
+  )
+
+  app.get(
+    '/events',
+    {
+      config: READ,
+      sse: SSE,
+      schema: { querystring: NoQuery, response: { 200: EventsReply, '4xx': ProblemReply, '5xx': ProblemReply } },
+    },
+    (request, reply) => {
+      const stream = open(request, reply, ({ id, revision }) => `${id}:${revision}`)
+      // Where changes were missed, the client has to read the jobs anew, as after any break.
+      const subscriber = { onChange: stream.push, onGap: stream.finish }
+      stream.whenOver(subscriptions.subscribeAll(callerOf(request), subscriber))
+      return reply
+    },
+  )
+}
+
+/** The revision that a client has; 0 where it says none, or one that is not ours. */
+const seenRevision = (lastEventId: string | null): number =>
+  lastEventId !== null && /^\d{1,15}$/.test(lastEventId) ? Number(lastEventId) : 0
+
+/** What the plugin refuses for its `Accept`, it refuses in plain JSON: the only such answer of these routes. */
+async function refuseOtherTypes(_request: FastifyRequest, reply: FastifyReply, payload: unknown): Promise<unknown> {
+  const isPlain = String(reply.getHeader('content-type')).startsWith('application/json')
+  if (reply.statusCode === 406 && isPlain) {
+    throw problem('not_acceptable', {
+      detail: 'This path has only text/event-stream, and the Accept header excludes it.',
+    })
+  }
+  return Promise.resolve(payload)
+}

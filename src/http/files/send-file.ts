@@ -1,0 +1,118 @@
+import { open, stat } from 'node:fs/promises'
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
+import { basename, dirname } from 'node:path'
+import type { Readable } from 'node:stream'
+import { send } from '@fastify/send'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { type Problem, problem } from '../../problems.ts'
+import { FileStream, PIECE_BYTES } from './file-stream.ts'
+import type { Unsent } from '../plugins/unsent.ts'
+
+/** A file to send: its path, what to call once nobody needs it any more, and what counts the bytes that it holds. */
+export type SentFile = { readonly path: string; release(): void; readonly unsent: Unsent }
+
+/** Of the library only what RFC 9110 asks for; the rest is ours to say. */
+const OPTIONS = { cacheControl: false, contentType: false, index: false, dotfiles: 'allow' } as const
+
+/**
+ * Sets status and headers for a file as the headers of the request ask for (RFC 9110 13 and 14: 200, 206, 304; 412 and
+ * 416 are thrown) and gives what is to be sent. The file is released when the last byte has gone, or the reader.
+ * Rejects with `overloaded` where too much of earlier answers is unsent.
+ */
+export async function prepareFile(request: FastifyRequest, reply: FastifyReply, file: SentFile): Promise<Readable> {
+  try {
+    const hold = (bytes: number) => {
+      const refusal = file.unsent.refusal(request)
+      if (refusal) throw refusal
+      file.unsent.count(request, reply, bytes)
+    }
+    const { type, statusCode, headers, stream } = await openFile(request, file.path, hold)
+    if (type === 'error') {
+      if (statusCode === 416) reply.header('content-range', headers['Content-Range'])
+      throw refusalOf(statusCode)
+    }
+    reply.code(statusCode).headers(headers)
+    if (headers.ETag !== undefined) reply.header('etag', strong(headers.ETag))
+    stream.once('close', () => file.release())
+    return stream
+  } catch (error) {
+    file.release()
+    throw error
+  }
+}
+
+type Sent = { type: string; statusCode: number; headers: Record<string, string | undefined>; stream: Readable }
+
+/** The library is asked for the head alone: what it would read the file with is not what is sent. */
+async function openFile(
+  { method, headers }: FastifyRequest,
+  path: string,
+  hold: (bytes: number) => void,
+): Promise<Sent> {
+  const { size, mtimeMs } = await stat(path).catch(gone)
+  const asked = {
+    method: 'HEAD',
+    headers: conditionsOf({ method, headers, size, mtimeMs }),
+  } as unknown as IncomingMessage
+  const sent = (await send(asked, encodeURIComponent(basename(path)), { ...OPTIONS, root: dirname(path) })) as Sent
+  if (method === 'HEAD' || sent.type === 'error' || sent.statusCode === 304) return sent
+  const start = Number(/^bytes (\d+)-/.exec(sent.headers['Content-Range'] ?? '')?.[1] ?? 0)
+  const bytes = Number(sent.headers['Content-Length'])
+  // Before it takes a descriptor.
+  hold(Math.min(bytes, PIECE_BYTES))
+  // It may have gone since it was looked at; while nothing is sent that can still be said.
+  const file = await open(path).catch(gone)
+  return { ...sent, stream: new FileStream(file, { start, bytes }) }
+}
+
+const gone = (cause: unknown): never => {
+  throw problem('output_unavailable', { detail: 'The file is not there any more.', cause })
+}
+
+type Asked = {
+  readonly method: string
+  readonly headers: IncomingHttpHeaders
+  readonly size: number
+  readonly mtimeMs: number
+}
+
+/**
+ * The headers that decide on the answer, such that the library, whose tags are weak, answers as the RFC says:
+ * a range is for GET only (14.2), several ranges get the whole, the last bytes may be more than there are (14.1.2), a
+ * tag in If-Range is compared strongly (13.1.5), and `Cache-Control: no-cache`, which is for caches on the way, keeps
+ * nobody from a 304.
+ */
+function conditionsOf({ method, size, mtimeMs, ...request }: Asked): IncomingHttpHeaders {
+  const headers = { ...request.headers }
+  const { range = '', 'if-range': ifRange, 'if-match': ifMatch } = headers
+  // The library takes what it can make of a number; a range that is none is refused.
+  if (/^ *bytes *=/.test(range) && !/^ *bytes *= *(\d+ *- *\d*|- *\d+) *$/.test(range)) headers.range = 'bytes=none'
+  const last = /^ *bytes= *-(\d+) *$/.exec(range)?.[1]
+  if (last !== undefined && Number(last) > size) headers.range = 'bytes=0-'
+  delete headers['cache-control']
+  if (method === 'HEAD' || range.includes(',') || String(ifRange).startsWith('W/')) delete headers.range
+  if (ifRange !== undefined && !/^(W\/)?"/.test(String(ifRange)) && !isTime(String(ifRange), mtimeMs))
+    delete headers.range
+  if (ifMatch !== undefined && ifMatch !== '*') headers['if-match'] = strongOf(ifMatch)
+  if (typeof ifRange === 'string' && ifRange.startsWith('"')) headers['if-range'] = `W/${ifRange}`
+  return headers
+}
+
+/** A date in If-Range is the file's own or another, never just a later one (RFC 9110 13.1.5). */
+const isTime = (date: string, mtimeMs: number) => Date.parse(date) === Math.floor(mtimeMs / 1000) * 1000
+
+/** Weak tags match nothing (13.1.1). */
+const strongOf = (tags: string) =>
+  tags
+    .split(',')
+    .filter((tag) => !tag.trim().startsWith('W/'))
+    .join() || '"none"'
+
+/** A file that is sent never changes, and has the same time on every server: its tag is as good as a digest. */
+const strong = (tag: string) => tag.replace(/^W\//, '')
+
+function refusalOf(status: number): Problem {
+  if (status === 416) return problem('range_not_satisfiable')
+  if (status === 412) return problem('precondition_failed')
+  return problem('output_unavailable', { detail: 'The file is not there any more.' })
+}

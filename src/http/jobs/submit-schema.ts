@@ -1,0 +1,138 @@
+import { Type } from '@sinclair/typebox'
+import { FACES, FACES_WITH_FILES, SPEECHES, SPEECHES_WITH_FILES } from '../../jobs/input.ts'
+import { WEBHOOK_EVENTS } from '../../jobs/job.ts'
+import { OneOf, Text, Whole } from '../schemas/parts.ts'
+
+const Url = (description: string, example: string) =>
+  Text({ description, example, minLength: 1, maxLength: 2048, format: 'uri' })
+const Path = (description: string, example: string) => Text({ description, example, minLength: 1, maxLength: 1024 })
+
+/** The fields of face and speech. */
+export const Input = {
+  video_url: Type.Optional(Url('Face: a video by http(s) URL.', 'https://media.example.com/face.mp4')),
+  image_url: Type.Optional(Url('Face: a still image by http(s) URL.', 'https://media.example.com/face.jpg')),
+  video_path: Type.Optional(
+    Path(
+      'Face: a video or image by path, relative to the media root (locally) or to the checkout of MuseTalk (Modal: letters, digits, `_`, `-`, `.` and `/` only).',
+      'face.mp4',
+    ),
+  ),
+  audio_url: Type.Optional(Url('Speech by http(s) URL.', 'https://media.example.com/speech.wav')),
+  audio_path: Type.Optional(Path('Speech by path, relative like `video_path`.', 'speech.wav')),
+}
+
+/** The core checks this rule and names the fields; the reference turns the keyword into one that JSON Schema knows. */
+const EXACTLY_ONE = { exactlyOneOf: [FACES, SPEECHES] }
+export const EXACTLY_ONE_WITH_FILES = { exactlyOneOf: [FACES_WITH_FILES, SPEECHES_WITH_FILES] }
+
+const InputFile = Type.Object(
+  {
+    size: Whole({ description: 'In bytes.', example: 203850, minimum: 1 }),
+    type: Text({ description: 'Its media type, by its content.', example: 'video/mp4' }),
+  },
+  { $id: 'InputFile', description: 'A file that came with the submit.' },
+)
+
+/** Face and speech as files, in answers. */
+export const InputFiles = {
+  video: Type.Optional(InputFile),
+  image: Type.Optional(InputFile),
+  audio: Type.Optional(InputFile),
+}
+
+/** Which model. */
+export const Version = OneOf(['v15', 'v1'], { description: 'The MuseTalk model.', examples: ['v15'] })
+
+/** An event by its name. */
+export const WebhookEventName = OneOf(WEBHOOK_EVENTS, {
+  description: 'What has happened.',
+  examples: ['job.succeeded'],
+})
+
+/** A caller's labels. */
+export const Metadata = Type.Unsafe<Record<string, string>>({
+  type: 'object',
+  maxProperties: 16,
+  propertyNames: { type: 'string', minLength: 1, maxLength: 64 },
+  additionalProperties: {
+    type: 'string',
+    maxLength: 512,
+    description: 'The value of a label.',
+    examples: ['12'],
+  },
+  description: 'Your own labels: up to 16 keys of 64 characters, values of 512.',
+  examples: [{ scene: '12' }],
+})
+
+/** What a webhook is told of. */
+export const WebhookEvents = Type.Array(WebhookEventName, {
+  minItems: 1,
+  maxItems: WEBHOOK_EVENTS.length,
+  uniqueItems: true,
+  description: 'What the webhook is told of; the three ends if not given.',
+  examples: [['job.running', 'job.succeeded', 'job.failed', 'job.canceled']],
+})
+
+/** In submits and in jobs. */
+export const RunTimeout = Whole({
+  description:
+    'Time the run may take from its start at the backend, where the backend tells the start: the wait for its turn does not count. Beyond it the job fails as `timed_out`. The server may have a default.',
+  example: 900,
+  minimum: 1,
+  maximum: 604_800,
+})
+
+/** See the keyword in `http/validation.ts`; the reference says it in types. */
+const NULL_IS_ABSENT = { nullIsAbsent: true }
+
+/** Body of `POST /jobs`. */
+export const NewJobBody = Type.Object(
+  {
+    ...Input,
+    version: Type.Optional({ ...Version, default: 'v15' }),
+    metadata: Type.Optional({ ...Metadata, ...NULL_IS_ABSENT }),
+    timeout_seconds: Type.Optional(
+      Whole({
+        description: 'Time the job has from its acceptance to its end; the server has a default.',
+        example: 3600,
+        minimum: 1,
+        maximum: 604_800,
+      }),
+    ),
+    run_timeout_seconds: Type.Optional(RunTimeout),
+    webhook_url: Type.Optional(
+      Url(
+        'Where to be told by a signed POST (Standard Webhooks): http or https, at a public address.',
+        'https://hooks.example.com/lip-sync',
+      ),
+    ),
+    webhook_events: Type.Optional(WebhookEvents),
+  },
+  {
+    ...EXACTLY_ONE,
+    ...NULL_IS_ABSENT,
+    $id: 'NewJob',
+    description: `What to make: exactly one face (\`${FACES.join('`, `')}\`) and exactly one speech (\`${SPEECHES.join('`, `')}\`). An optional field that is null counts as absent.`,
+    additionalProperties: false,
+  },
+)
+
+const File = (description: string) =>
+  Type.Optional(Type.Unsafe<never>({ type: 'string', format: 'binary', description, examples: ['(the bytes)'] }))
+
+/** Body of `POST /jobs` as multipart/form-data, for the reference: what is checked is `NewJobBody`. */
+export const NewJobForm = Type.Object(
+  {
+    video: File('Face: a video, as a file.'),
+    image: File('Face: a still image, as a file.'),
+    audio: File('Speech, as a file.'),
+    ...NewJobBody.properties,
+    metadata: Type.Optional(Metadata),
+  },
+  {
+    ...EXACTLY_ONE_WITH_FILES,
+    $id: 'NewJobForm',
+    description: `Like \`NewJob\`, and files: exactly one face (\`${FACES_WITH_FILES.join('`, `')}\`) and exactly one speech (\`${SPEECHES_WITH_FILES.join('`, `')}\`). Fields and files come in any order; \`metadata\` is a JSON object as text. A field without text and a file input without a file count as absent; a part of type application/json is read as JSON.`,
+    additionalProperties: false,
+  },
+)

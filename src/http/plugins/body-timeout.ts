@@ -1,0 +1,91 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { FastifyInstance } from 'fastify'
+import { type Problem, problem } from '../../problems.ts'
+import { discardRest, type LingerLimits, noteBody } from './lingering-close.ts'
+import type { Refusal } from './refusals.ts'
+
+/** How the body of a request has to arrive. */
+export type ArrivalLimits = LingerLimits & {
+  /** How long the body of a request may take, in ms, from the end of its head. */
+  readonly requestTimeoutMs: number
+  /** What an upload, which may take as long as it likes, has to bring every so many ms, in bytes. */
+  readonly uploadCheckMs: number
+  readonly uploadMinBytes: number
+}
+
+/** What a request may bring from now on, as long as it makes progress. */
+export type Progress = {
+  readonly maxBytes: number
+  /** Whether others were refused lately, for want of the place that it has. */
+  readonly isContended: () => boolean
+}
+
+/** How much faster an upload has to come while others are refused. */
+export const CONTENDED_FACTOR = 8
+
+type Watch = { expectProgress(progress: Progress): void }
+
+/** On the request itself: a `WeakMap` of all of them, which is collected slowly, was a third of what a submit cost. */
+const WATCH = Symbol('watch')
+const FAILURE = Symbol('failure')
+type Watched = IncomingMessage & { [WATCH]?: Watch; [FAILURE]?: Problem }
+
+/**
+ * Cuts off clients whose request does not arrive, with 408. Node's own `requestTimeout` is one for all requests, and
+ * an upload may take longer than anything else should.
+ */
+export function limitArrival(app: FastifyInstance, limits: ArrivalLimits): void {
+  app.server.prependListener('request', (request: Watched, response: ServerResponse) => {
+    if (!hasBody(request)) return
+    request[WATCH] = watch(request, response, limits)
+    noteBody(request)
+  })
+}
+
+const hasBody = ({ headers }: IncomingMessage) =>
+  headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
+
+function watch(request: IncomingMessage, response: ServerResponse, limits: ArrivalLimits): Watch {
+  const { socket } = request
+  let timer = setTimeout(() => failBody(request, problem('request_timeout')), limits.requestTimeoutMs).unref()
+  const stop = () => clearTimeout(timer)
+  request.once('end', stop).once('close', stop)
+  response.once('close', () => {
+    stop()
+    // Where the answer closes the connection, that is done already.
+    if (!request.complete && socket.writable) discardRest(request, limits)
+  })
+  return {
+    expectProgress({ maxBytes, isContended }) {
+      stop()
+      const begun = socket.bytesRead
+      let before = begun
+      timer = setInterval(() => {
+        // What has come and is not read yet is our delay, not the client's.
+        const minBytes = limits.uploadMinBytes * (isContended() ? CONTENDED_FACTOR : 1)
+        const isSlow = socket.bytesRead - before < minBytes && request.readableLength === 0
+        before = socket.bytesRead
+        if (isSlow) failBody(request, problem('request_timeout'))
+        else if (before - begun > maxBytes) failBody(request, problem('body_too_large'))
+      }, limits.uploadCheckMs).unref()
+    },
+  }
+}
+
+/**
+ * Ends the reading of a body with an error, which is answered as any other is. Where nobody has begun to read it, that
+ * is for `failedBodyRefusal` to do.
+ */
+export function failBody(request: Watched, error: Problem): void {
+  if (request.complete) return
+  if (request.listenerCount('error') > 0) request.emit('error', error)
+  else request[FAILURE] = error
+}
+
+/** Refuses a request whose body has failed before anybody wanted it. */
+export const failedBodyRefusal: Refusal = ({ raw }) => (raw as Watched)[FAILURE]
+
+/** From here on a request may take its time, as long as it makes progress and brings no more than so many bytes. */
+export function expectProgress(request: Watched, progress: Progress): void {
+  request[WATCH]?.expectProgress(progress)
+}

@@ -1,0 +1,71 @@
+import type { FastifyReply } from 'fastify'
+import { invalidCredential, problem } from '../../problems.ts'
+import { createShares } from '../../lib/fairness.ts'
+import { limitKeyOf } from './caller.ts'
+import type { WhenRevoked } from './revocation.ts'
+import type { WhenOver } from './when-over.ts'
+
+/**
+ * Answers that stay open: streams of events, logs, long polls. The signal of each aborts when it has to end: its client
+ * has left, its credential is no longer good (`unauthorized`), or the server is shutting down (`server_ending`).
+ */
+export type HeldAnswers = {
+  /** Throws `stream_limit_reached` where the caller has as many streams as it may have. */
+  openStream(reply: FastifyReply): AbortSignal
+  /** Undefined where the caller has `MAX_POLLS_PER_CALLER` already: the answer is not to wait. */
+  openPoll(reply: FastifyReply): AbortSignal | undefined
+}
+
+export type HeldAnswersParts = {
+  /** Aborts when the server starts to shut down. */
+  readonly closing: AbortSignal
+  readonly whenOver: WhenOver
+  readonly whenRevoked: WhenRevoked
+  /** 0: any number. */
+  readonly maxStreamsPerCaller: number
+}
+
+/** Long polls that one caller may have open; further ones are answered at once. */
+export const MAX_POLLS_PER_CALLER = 1_000
+
+export function createHeldAnswers(parts: HeldAnswersParts): HeldAnswers {
+  const maxStreams = parts.maxStreamsPerCaller || Infinity
+  const streams = createShares({ perKey: maxStreams, inAll: Infinity })
+  const polls = createShares({ perKey: MAX_POLLS_PER_CALLER, inAll: Infinity })
+  const open = new Set<AbortController>()
+  const { closing } = parts
+  closing.addEventListener('abort', () => {
+    for (const answer of open) answer.abort(closing.reason)
+  })
+
+  /** `release`: gives back what the answer counts for. */
+  const hold = (reply: FastifyReply, release: () => void): AbortSignal => {
+    const answer = new AbortController()
+    open.add(answer)
+    const unwatch = parts.whenRevoked(reply, () => answer.abort(invalidCredential()))
+    parts.whenOver(reply, () => {
+      open.delete(answer)
+      unwatch()
+      release()
+      answer.abort()
+    })
+    if (closing.aborted) answer.abort(closing.reason)
+    return answer.signal
+  }
+
+  return {
+    openStream(reply) {
+      const key = limitKeyOf(reply.request)
+      if (streams.isFull(() => key)) {
+        throw problem('stream_limit_reached', {
+          detail: `You have ${maxStreams} streams of events and logs open, as many as one caller may have. Close one first.`,
+        })
+      }
+      return hold(reply, streams.take(key, 1))
+    },
+    openPoll(reply) {
+      const key = limitKeyOf(reply.request)
+      return polls.isFull(() => key) ? undefined : hold(reply, polls.take(key, 1))
+    },
+  }
+}

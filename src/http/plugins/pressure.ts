@@ -1,0 +1,86 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { getHeapSpaceStatistics } from 'node:v8'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { problem } from '../../problems.ts'
+import { createLogThrottle } from '../../jobs/log.ts'
+
+export type PressureLimits = {
+  /** Mean delay of the event loop over a sample, in ms; 0: no limit. */
+  readonly maxEventLoopDelayMs: number
+  /** Use of V8's old generation, in bytes. */
+  readonly maxOldGenerationBytes: number
+}
+
+/** Shortest sample of the event loop's delay, in ms. */
+export const SAMPLE_MS = 1_000
+/** How precisely the delay is measured, in ms; it is a part of what is measured. */
+const RESOLUTION_MS = 10
+/** How long a reading of the heap is used, in ms. */
+const HEAP_READING_MS = 100
+
+type Measure = { readonly measure: string; readonly value: number }
+
+/**
+ * Answers 503 before the process drowns, except on routes that are `alwaysAnswered`.
+ *
+ * The delay is a mean over a second or more: stalls of a few hundred ms, which thousands of jobs in flight cause, and
+ * even a second's single stop hardly move it. It passes 1,000 ms where the loop took more than a second for every
+ * round: then answers come later than most callers wait, and taking on more only makes it worse. The loop's utilization
+ * is no measure here, since a server that is just busy is at 1; nor is resident memory, of which the kernel's limit is
+ * not known.
+ *
+ * Not by `@fastify/under-pressure`: its timer reads resident memory from a file, and an exception of a timer, such as
+ * for want of a file descriptor, ends the process. Nothing here opens a file.
+ */
+export function registerPressure(app: FastifyInstance, limits: PressureLimits): void {
+  const isDue = createLogThrottle()
+  const delay = watchEventLoop(app, limits.maxEventLoopDelayMs)
+  const oldGeneration = createHeapReading()
+
+  const excess = (): Measure | undefined => {
+    if (delay() > limits.maxEventLoopDelayMs) return { measure: 'eventLoopDelay', value: delay() }
+    const value = oldGeneration()
+    return value > limits.maxOldGenerationBytes ? { measure: 'oldGenerationBytes', value } : undefined
+  }
+
+  app.addHook('onRequest', (request: FastifyRequest, _reply, done) => {
+    const measured = request.routeOptions.config.alwaysAnswered ? undefined : excess()
+    if (measured && isDue()) {
+      request.log.warn(measured, 'the server is overloaded: requests are refused until it has recovered')
+    }
+    done(measured && problem('overloaded'))
+  })
+}
+
+/** Samples the mean delay of the event loop, in ms. 0 without a limit. */
+function watchEventLoop(app: FastifyInstance, limitMs: number): () => number {
+  if (limitMs === 0) return () => 0
+  const histogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS })
+  histogram.enable()
+  let delayMs = 0
+  const sample = () => {
+    // A sample in which the loop did not turn once has no mean: it must be at least as long as the delay that is borne.
+    delayMs = Number.isNaN(histogram.mean) ? Infinity : Math.max(0, histogram.mean / 1e6 - RESOLUTION_MS)
+    histogram.reset()
+  }
+  const timer = setInterval(sample, Math.max(SAMPLE_MS, limitMs)).unref()
+  app.addHook('onClose', (_app, done) => {
+    clearInterval(timer)
+    histogram.disable()
+    done()
+  })
+  return () => delayMs
+}
+
+/** Reads how much of the old generation is in use, in bytes, when it is asked and the last reading is old. */
+function createHeapReading(): () => number {
+  let [bytes, readAt] = [0, -Infinity]
+  return () => {
+    if (performance.now() - readAt < HEAP_READING_MS) return bytes
+    readAt = performance.now()
+    // The young generation has a limit of its own, and filling it does no harm.
+    const spaces = getHeapSpaceStatistics().filter(({ space_name: name }) => !name.startsWith('new_'))
+    bytes = spaces.reduce((sum, { space_used_size: used }) => sum + used, 0)
+    return bytes
+  }
+}

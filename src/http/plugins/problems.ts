@@ -1,0 +1,119 @@
+import { STATUS_CODES } from 'node:http'
+import type { FastifyBaseLogger, FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { type FieldError, invalidFields, isProblem, type Problem, problem, type ProblemCode } from '../../problems.ts'
+import { createLogThrottle, errorFieldsOf } from '../../jobs/log.ts'
+import { shortageOf } from '../../lib/errors.ts'
+import { SAFE_HEADERS } from './browsers.ts'
+import { fieldErrorsOf } from './validation.ts'
+
+/** A problem document (RFC 9457). `type` is `about:blank`: `code` tells problems of one status apart. */
+export type ProblemDocument = {
+  type: 'about:blank'
+  title: string
+  status: number
+  detail: string
+  code: ProblemCode
+  errors?: FieldError[]
+}
+
+export const PROBLEM_TYPE = 'application/problem+json'
+
+export const documentOf = ({ code, status, message, errors }: Problem): ProblemDocument => ({
+  type: 'about:blank',
+  title: STATUS_CODES[status] ?? 'Error',
+  status,
+  detail: message,
+  code,
+  ...(errors && { errors }),
+})
+
+/** For a body of another type where both are accepted. */
+export const neitherJsonNorForm = (): Problem =>
+  problem('unsupported_media_type', { detail: 'The body must be application/json or multipart/form-data.' })
+
+/** Answers every error of a route, and every unknown route, as a problem document. */
+export function registerProblems(app: FastifyInstance): void {
+  const isLineDue = createLogThrottle()
+  app.setErrorHandler<FastifyError>((error, request, reply) => answerError(error, request, reply, isLineDue))
+  app.setNotFoundHandler((_request, reply) => send(reply, problem('route_not_found')))
+}
+
+/** Fastify's `frameworkErrors`: what goes wrong before a route is found, such as a malformed URL. */
+export function answerError(
+  thrown: FastifyError | Problem,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  isLineDue: () => boolean = () => true,
+): void {
+  const error = problemOfShortage(thrown) ?? problemOf(thrown)
+  logProblem(error, request.log, isLineDue)
+  send(reply, isUnknownType(thrown) && acceptsForms(request) ? neitherJsonNorForm() : error)
+}
+
+/** What this machine is short of is not the client's error, whatever was made of it on the way. */
+function problemOfShortage(error: FastifyError | Problem): Problem | undefined {
+  const shortage = shortageOf(error)
+  if (shortage === undefined || isProblem(error, 'store_unavailable')) return undefined
+  if (shortage !== 'disk space') return problem('overloaded', { cause: error })
+  return isProblem(error) ? undefined : problem('storage_full', { cause: error })
+}
+
+/** `isLineDue`: whether a line about the store or about this machine is. All requests that need them fail alike. */
+function logProblem(error: Problem, log: FastifyBaseLogger, isLineDue: () => boolean): void {
+  const { code, message: detail, status, cause } = error
+  if (code === 'internal_error') log.error({ event: 'request_failed', err: cause }, 'request failed')
+  else if (code === 'store_unavailable' || shortageOf(error)) {
+    log[isLineDue() ? 'warn' : 'debug']({ code, ...errorFieldsOf(error) }, 'cannot answer a request')
+  } else if (status >= 500 && cause !== undefined && code !== 'issuer_unavailable') {
+    // What asks the issuer logs that it is unavailable, once and not for each request.
+    log.warn({ code, err: cause }, 'cannot answer a request')
+  } else log.debug({ code, detail }, 'request refused')
+}
+
+const isUnknownType = ({ code }: FastifyError | Problem) => code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE'
+
+/** Parsers are those of the scope that the route was registered in. */
+const acceptsForms = ({ server }: FastifyRequest) => server.hasContentTypeParser('multipart/form-data')
+
+function send(reply: FastifyReply, error: Problem) {
+  const { status, retryAfterSeconds, challenge } = error
+  if (retryAfterSeconds) reply.header('retry-after', retryAfterSeconds)
+  if (challenge) reply.header('www-authenticate', challenge)
+  // The rest of these requests may never come: after 408 it has not, and with 417 the client waits to send it.
+  if (status === 408 || status === 417) reply.header('connection', 'close')
+  // Without a route no hook has set them, and a route may have set others for what it meant to send.
+  reply.code(status).headers(SAFE_HEADERS).type(PROBLEM_TYPE).send(documentOf(error))
+}
+
+/** The problem of a request that Node cannot read; `code` is Node's own of what is wrong with it. */
+export function unreadableError(code = ''): Problem {
+  switch (code) {
+    case 'HPE_HEADER_OVERFLOW':
+      return problem('headers_too_large')
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return problem('request_timeout')
+    default:
+      return problem('malformed_request')
+  }
+}
+
+/** Fastify's own codes and the problems they are; those not listed are a `bad_request` of the status they have. */
+const FRAMEWORK_ERRORS: Readonly<Record<string, () => Problem>> = {
+  FST_ERR_BAD_URL: () => problem('malformed_url'),
+  FST_ERR_CTP_BODY_TOO_LARGE: () => problem('body_too_large'),
+  FST_ERR_CTP_EMPTY_JSON_BODY: () =>
+    problem('invalid_json', { detail: 'The body is empty; a JSON object is expected.' }),
+  FST_ERR_CTP_INVALID_JSON_BODY: () => problem('invalid_json'),
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: () => problem('unsupported_media_type'),
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: () =>
+    problem('malformed_request', { detail: 'The body is not as long as Content-Length says.' }),
+}
+
+/** Any error as the problem that a client sees. It reveals nothing of a defect. */
+export function problemOf(error: FastifyError | Problem): Problem {
+  if (isProblem(error)) return error
+  if (error.validation) return invalidFields(fieldErrorsOf(error.validation))
+  const status = error.statusCode ?? 500
+  if (status >= 500) return problem('internal_error', { cause: error })
+  return FRAMEWORK_ERRORS[error.code]?.() ?? problem('bad_request', { status, detail: error.message })
+}

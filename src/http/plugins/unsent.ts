@@ -1,0 +1,76 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { problem } from '../../problems.ts'
+import { createShares, type ShareLimits, type Shares } from '../../lib/fairness.ts'
+import { limitKeyOf } from './caller.ts'
+import { FileStream } from '../files/file-stream.ts'
+import type { Refusal } from './refusals.ts'
+import { isLink } from './signed-links.ts'
+import type { WhenOver } from './when-over.ts'
+
+/** Bytes of answers that clients have not taken yet: of one caller or one signed link, and of all of either. */
+export type UnsentLimits = { readonly unsentBytes: ShareLimits }
+
+export type UnsentParts = UnsentLimits & { readonly whenOver: WhenOver }
+
+/** What answers hold in memory until their clients have taken them. */
+export type Unsent = {
+  /** A refusal with 503 for whoever has its whole share unsent; never of routes that are `alwaysAnswered`. */
+  readonly refusal: Refusal
+  /** Counts bytes that an answer holds until it is sent or its connection is gone. */
+  count(request: FastifyRequest, reply: FastifyReply, bytes: number): void
+}
+
+/** Answers of fewer bytes are not counted: the system's own buffers take them, and rate limits bound their number. */
+const UNCOUNTED_BYTES = 2 * 1024
+/** What a text that is streamed holds at most, in bytes. */
+const STREAM_BYTES = 64 * 1024
+
+const OVER_SHARE = 'Too much of earlier answers has not been read yet; read it, or try again later.'
+
+/**
+ * Bounds what is kept in memory for clients that do not read, or read slowly. Counts from here on every answer but
+ * those of `FileStream`s, which whoever opens the file counts, and of streams of events.
+ */
+export function limitUnsent(app: FastifyInstance, { unsentBytes, whenOver }: UnsentParts): Unsent {
+  /** Holders of links, who may be strangers, have one of their own for each route: they cannot use up the callers'. */
+  const pools = new Map<string, Shares>()
+
+  const sharesOf = (request: FastifyRequest) => {
+    const pool = isLink(request) ? (request.routeOptions.url ?? '') : 'callers'
+    const shares = pools.get(pool) ?? createShares(unsentBytes)
+    pools.set(pool, shares)
+    return shares
+  }
+
+  const count: Unsent['count'] = (request, reply, bytes) => {
+    whenOver(reply, sharesOf(request).take(keyOf(request), bytes))
+  }
+
+  app.addHook('onSend', (request, reply, payload: unknown, done) => {
+    if (typeof payload === 'string' && payload.length >= UNCOUNTED_BYTES) {
+      // As a text it would be held several times over while it is unsent.
+      const bytes = Buffer.from(payload)
+      count(request, reply, bytes.length)
+      done(null, bytes)
+      return
+    }
+    if (isStream(payload) && !(payload instanceof FileStream)) count(request, reply, STREAM_BYTES)
+    done(null, payload)
+  })
+
+  return {
+    count,
+    refusal(request) {
+      const isFull = sharesOf(request).isFull(() => keyOf(request))
+      return isFull && !request.routeOptions.config.alwaysAnswered
+        ? problem('overloaded', { detail: OVER_SHARE })
+        : undefined
+    },
+  }
+}
+
+const keyOf = (request: FastifyRequest): string =>
+  isLink(request) ? (request.params as { id: string }).id : limitKeyOf(request)
+
+const isStream = (payload: unknown): boolean =>
+  typeof payload === 'object' && payload !== null && 'pipe' in payload && typeof payload.pipe === 'function'
