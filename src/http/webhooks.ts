@@ -1,7 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Delivery } from '../jobs/webhooks/delivery.ts'
-import type { DeliveryLedger } from '../jobs/webhooks/ledger.ts'
-import { presentDelivery } from '../jobs/webhooks/delivery-view.ts'
+import { type DeliveryLedger, presentDelivery } from '../jobs/webhooks/ledger.ts'
 import { callerOf } from './plugins/caller.ts'
 import type { ChargeAnswer } from './plugins/rate-limits.ts'
 import { DeliveryParams, JobParams } from './schemas/parameters.ts'

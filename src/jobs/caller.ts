@@ -1,12 +1,12 @@
-/** Who asks: `id` is `key:<name>`, `oidc:<iss>|<sub>` or `anonymous`. `seesAll`: the jobs of others are theirs to see and touch too. */
+/** The owner of jobs: `id` is `key:<name>`, `oidc:<iss>|<sub>` or `anonymous`. `seesAll`: may read and change all jobs. */
 export type Caller = { readonly id: string; readonly seesAll: boolean }
 
-/** Whether a job is this caller's to see and to touch. */
+/** Whether the caller may read and change a job. */
 export const maySee = ({ id, seesAll }: Caller, job: { readonly caller: string }): boolean =>
   seesAll || job.caller === id
 
-/** Whether somebody was given the right to see all; whoever owns an open server has it by nature. */
+/** Whether the caller has the scope `admin`. On a server without authentication everybody sees all, and nobody has it. */
 export const isAdmin = ({ id, seesAll }: Caller): boolean => seesAll && id !== ANONYMOUS_ID
 
-/** Whoever comes without credentials to a server that asks for none. */
+/** The caller of every request on a server without authentication. */
 export const ANONYMOUS_ID = 'anonymous'

@@ -20,7 +20,7 @@ export type SubmitChecks = {
 }
 
 /**
- * Refuses a submit with everything that is wrong with it, so that its caller can mend all in one go: one entry a field.
+ * Refuses a submit with all of its errors, so that its caller can fix them at once: one entry a field.
  * Throws `invalid_request` (`invalid_request`; `url_not_allowed` where nothing but URLs is wrong) or `webhooks_not_configured`.
  */
 export function checkSubmit(fields: SubmitFields, callerId: string, { backend, webhooks }: SubmitChecks): void {

@@ -19,7 +19,7 @@ import { createTransitions } from './transition.ts'
 import { createLedger } from './webhooks/ledger.ts'
 import { createOutbox } from './webhooks/outbox.ts'
 
-/** What the core stands on. Whoever opens these closes them, after the core; the queue alone is closed by the core. */
+/** The adapters of the core. The core closes the queue; the others are closed by their opener, after the core. */
 export type CorePorts = {
   readonly store: Store
   readonly queue: JobQueue

@@ -15,13 +15,13 @@ export function parseIdempotencyKey(header: string): string {
   throw invalidFields([{ path: '/Idempotency-Key', message }], 'invalid_idempotency_key')
 }
 
-type Asked = Pick<Job, 'input' | 'version' | 'metadata' | 'timeoutSeconds' | 'runTimeoutSeconds' | 'webhook'>
+type Requested = Pick<Job, 'input' | 'version' | 'metadata' | 'timeoutSeconds' | 'runTimeoutSeconds' | 'webhook'>
 
 /**
- * SHA-256, in hex, of what was asked for with its defaults: two requests of one fingerprint ask for the same job.
- * Fields that came later are in it only where they are given: those of jobs that are stored must not change.
+ * SHA-256, in hex, of a request with its defaults: two requests with one fingerprint are the same. Fields of later
+ * releases count only where they are given, so that the fingerprints of stored jobs stay valid.
  */
-export function fingerprintOf({ input, version, metadata, timeoutSeconds, ...later }: Asked): string {
+export function fingerprintOf({ input, version, metadata, timeoutSeconds, ...later }: Requested): string {
   const { runTimeoutSeconds, webhook } = later
   const text = JSON.stringify(
     sorted({
@@ -36,7 +36,7 @@ export function fingerprintOf({ input, version, metadata, timeoutSeconds, ...lat
   return createHash('sha256').update(text).digest('hex')
 }
 
-/** Files count by their content alone: what this server takes it for may change with the next release. */
+/** Files count by their content alone: the type that this server detects may change with the next release. */
 function identityOf(input: JobInput): object {
   const files = FILE_KINDS.flatMap((kind) => (input[kind] ? [[kind, { sha256: input[kind].sha256 }] as const] : []))
   return { ...namedInputOf(input), ...Object.fromEntries(files) }

@@ -9,11 +9,11 @@ export const SPEECHES = ['audio_url', 'audio_path'] as const
 export const FACES_WITH_FILES = [...FACES, 'video', 'image'] as const
 export const SPEECHES_WITH_FILES = [...SPEECHES, 'audio'] as const
 
-/** What is known of a submit beside its input. */
+/** What else is known of a submit. */
 export type InputContext = {
-  /** Errors found before. A field that one names was given, and is not in the input. */
+  /** Errors found before. A field with an error was given, and is not in the input. */
   readonly found?: readonly FieldError[]
-  /** Whether the client could have sent files: it is told of what it can do. */
+  /** Whether the request could carry files, so that the message names their fields too. */
   readonly canHaveFiles?: boolean
 }
 

@@ -1,7 +1,7 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import { currentAttempt, type FileKind, type Job } from './job.ts'
 
-/** What a link permits; one for one purpose is worth nothing for another. */
+/** What a link permits; it is valid for one purpose only. */
 export type LinkPurpose = 'output' | `input:${FileKind}`
 
 /** One attempt of one job. */
@@ -13,32 +13,32 @@ export type LinkQuery = { readonly expires?: string | undefined; readonly signat
 /** A link's parameters as they are made. */
 export type LinkParameters = { readonly expires: string; readonly signature: string }
 
-/** Makes and judges links that need no other permission until they expire. */
+/** Makes and verifies signed links, which need no other permission until they expire. */
 export type LinkSigner = {
-  /** Absolute URL of a job's output, good for `ttlSeconds` from now. */
+  /** Absolute URL of a job's output, valid for `ttlSeconds` from now. */
   outputUrl(job: Job): string
-  /** Absolute URL of a file that came with a job, for whoever runs the job: good until an hour after its deadline. */
+  /** Absolute URL of a job's uploaded file, for the backend: valid until an hour after the deadline. */
   inputUrl(job: Job, kind: FileKind): string
-  /** The parameters that permit something, good for `ttlSeconds` from now. */
+  /** The parameters of a link, valid for `ttlSeconds` from now. */
   sign(purpose: LinkPurpose, subject: LinkSubject): LinkParameters
-  /** Whether somebody with one of the secrets signed exactly this, and it has not expired. */
+  /** Whether one of the secrets signed exactly this, and it has not expired. */
   verify(purpose: LinkPurpose, subject: LinkSubject, query: LinkQuery): boolean
 }
 
 export type LinkSignerOptions = {
-  /** At least one. The first signs; the others are still believed. */
+  /** At least one. The first signs; all verify. */
   readonly secrets: readonly string[]
-  /** Where callers reach this server, without a slash at its end. */
+  /** Where clients reach this server, without a slash at its end. */
   readonly publicUrl: () => string
   readonly ttlSeconds: number
   /** Epoch ms. */
   readonly now?: () => number
 }
 
-/** A call that is stopped at the deadline may read on for a while: how much longer a link to an input is good, in s. */
+/** How long after the deadline a link to an input stays valid, in s: a call that is being stopped may still read. */
 const INPUT_LINK_GRACE_SECONDS = 3600
 
-/** What of a job a link is for. */
+/** The subject of a job's links: its current attempt. */
 export const linkSubjectOf = (job: Job): LinkSubject => ({ id: job.id, attempt: currentAttempt(job).attempt })
 
 export function createLinkSigner({ secrets, publicUrl, ttlSeconds, now = Date.now }: LinkSignerOptions): LinkSigner {
@@ -71,12 +71,12 @@ export function createLinkSigner({ secrets, publicUrl, ttlSeconds, now = Date.no
   }
 }
 
-/** None of the parts can hold a line break, so that no two subjects are signed alike. */
+/** No part can contain a line break, so that two subjects never have the same signature. */
 function signatureOf(secret: string, purpose: LinkPurpose, { id, attempt }: LinkSubject, expires: string): string {
   return createHmac('sha256', secret).update([purpose, id, attempt, expires].join('\n')).digest('base64url')
 }
 
-/** In a time that does not tell how much of it is right. */
+/** Constant-time comparison. */
 function isSame(given: string, expected: string): boolean {
   const [a, b] = [Buffer.from(given), Buffer.from(expected)]
   return a.length === b.length && timingSafeEqual(a, b)

@@ -20,18 +20,18 @@ export type LogQuery = { readonly job: Job; readonly attempt?: number | undefine
  * What an attempt printed and, while it runs, prints; nothing of one without a call. Throws `attempt_not_found` and
  * `logs_unavailable`. What is read throws the latter too, and soon after `signal` aborts.
  */
-export function openLogs(wish: LogQuery, parts: LogDependencies, signal: AbortSignal): AsyncIterable<string> {
-  const { job } = wish
-  const attempt = attemptOf(wish)
-  if (job.backend !== parts.backend.name) {
+export function openLogs(query: LogQuery, dependencies: LogDependencies, signal: AbortSignal): AsyncIterable<string> {
+  const { job } = query
+  const attempt = attemptOf(query)
+  if (job.backend !== dependencies.backend.name) {
     throw problem('logs_unavailable', {
       status: 409,
       detail: `The job belongs to the backend '${job.backend}', which this server does not use.`,
     })
   }
   return attempt.finishedAt === undefined
-    ? following({ job, attempt }, parts, signal)
-    : read({ job, attempt }, parts, signal)
+    ? following({ job, attempt }, dependencies, signal)
+    : read({ job, attempt }, dependencies, signal)
 }
 
 function attemptOf({ job, attempt: wanted }: LogQuery): Attempt {
@@ -68,7 +68,7 @@ async function* following(reading: Reading, parts: LogDependencies, signal: Abor
   const lookAgain = async () => look(await parts.get(reading.job.id))
   const stops = [
     parts.events.subscribe(reading.job.id, look),
-    // A store that is away now has its gap told of again when it is back.
+    // Where the store is unavailable now, the bus reports another gap when it is back.
     parts.events.onGap(() => void lookAgain().catch(() => undefined)),
   ]
   try {

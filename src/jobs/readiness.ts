@@ -4,11 +4,11 @@ import type { JobStore } from './ports/store.ts'
 import { every } from '../lib/every.ts'
 import { resolvesWithin } from '../lib/waits.ts'
 
-/** How often the store is looked at, and how long it may take to answer, in ms. */
+/** How often the store is checked, and how long it may take to answer, in ms. */
 const CHECK_EVERY_MS = 2_000
 const CHECK_TIMEOUT_MS = 1_500
 
-/** `status` is what an orchestrator goes by; the backend is told of and never makes the server unready. */
+/** Load balancers obey `status`; the backend is reported and never makes the server unready. */
 export type ReadinessReport = {
   readonly status: 'ready' | 'unavailable' | 'ending'
   readonly store: 'ok' | 'unavailable'
@@ -18,11 +18,11 @@ export type ReadinessReport = {
 }
 
 export type Readiness = {
-  /** As of the last look; costs nothing. */
+  /** As of the last check; makes no request. */
   report(): ReadinessReport
-  /** Looks now. Never rejects. */
+  /** Checks now. Never rejects. */
   check(): Promise<void>
-  /** From now on the server is not ready any more. */
+  /** The server reports that it is not ready from now on. */
   startShutdown(): void
   close(): Promise<void>
 }
@@ -32,10 +32,10 @@ export type ReadinessDependencies = {
   readonly backend: Pick<Backend, 'degradation'>
 }
 
-/** Whether this server should be given requests; looked at in the background, so that a probe is never slow. */
+/** Whether this server should receive requests; checked in the background, so that a probe is never slow. */
 export function createReadiness({ store, backend }: ReadinessDependencies): Readiness {
   let storeAnswers = true
-  let ending = false
+  let isShuttingDown = false
 
   const check = async () => {
     storeAnswers = await resolvesWithin(store.countSubmitted(), CHECK_TIMEOUT_MS).catch(() => false)
@@ -47,14 +47,14 @@ export function createReadiness({ store, backend }: ReadinessDependencies): Read
     report() {
       const reason = backend.degradation()
       return {
-        status: ending ? 'ending' : storeAnswers ? 'ready' : 'unavailable',
+        status: isShuttingDown ? 'ending' : storeAnswers ? 'ready' : 'unavailable',
         store: storeAnswers ? 'ok' : 'unavailable',
         backend: reason === undefined ? 'ok' : 'degraded',
         ...(reason !== undefined && { reason }),
       }
     },
     startShutdown() {
-      ending = true
+      isShuttingDown = true
     },
     // A check under way is not waited for: with a store that hangs it would hold up the shutdown.
     close() {

@@ -27,45 +27,45 @@ export type ReconcilerDependencies = Pick<Transitions, 'transition'> & {
   readonly now?: () => number
 }
 
-/** The passes; each also runs by itself once started. */
+/** The passes; once started, each is repeated at an interval. */
 export type Reconciler = {
-  /** Ends every job whose deadline has passed. */
+  /** Fails every job that has expired. */
   expireOverdue(): Promise<void>
-  /** Queues every unfinished job; what is queued already stays as it is. */
+  /** Enqueues every unfinished job; an entry that is queued already stays as it is. */
   resumeRuns(): Promise<void>
-  /** Lets go of every entry that runs here for an attempt that is over: nobody may have been heard who dropped it. */
+  /** Dequeues every entry that runs here for a finished attempt: the message that dequeued it may have been lost. */
   dequeueFinished(): Promise<void>
-  /** Stops every call that is owed a stop. */
+  /** Stops every call whose stop is pending. */
   stopCalls(): Promise<void>
-  /** Forgets jobs that ended longer ago than they are kept, a few at a time. */
+  /** Removes jobs that finished longer ago than the retention. */
   removeOld(): Promise<void>
   /** Removes files of jobs that are gone: outputs older than a job is kept, uploads older than a day. */
   sweepFiles(): Promise<void>
-  /** Makes the first pass over deadlines and runs, then repeats all. */
+  /** Makes the first pass over deadlines and runs, then repeats all passes. */
   start(): Promise<void>
-  /** Ends the passes and waits for those under way. Idempotent. */
+  /** Stops the passes and waits for those that run. Idempotent. */
   close(): Promise<void>
 }
 
-/** How often deadlines are looked at, and everything else that may be owed, in ms. */
+/** How often deadlines are checked, and all other pending work, in ms. */
 const DEADLINE_SWEEP_MS = 1_000
 export const RESUME_SWEEP_MS = 30_000
-/** How often files are looked for that a crash left behind, in ms. */
+/** How often files are searched that a crash left behind, in ms. */
 const FILE_SWEEP_MS = 3_600_000
-/** How old uploads of no job must be to go, in ms: those of a submit that is under way are of no job yet. */
+/** How old uploads without a job must be to be removed, in ms: a submit in progress has no job yet. */
 export const STRAY_UPLOAD_MS = 24 * 3_600_000
-/** How many jobs are seen to at the same time. */
+/** How many jobs are processed at the same time. */
 const BATCH = 100
 /** How many jobs' calls are stopped at the same time. */
 const STOPS_AT_ONCE = 32
 
-/** Finds what is owed and nobody is doing: what a crash, a lost message or an outage left behind. */
+/** Finds pending work that nothing is doing: what a crash, a lost message or an outage left behind. */
 export function createReconciler(dependencies: ReconcilerDependencies): Reconciler {
   const { store, queue, events, transition, stopper, artifacts, uploads, webhooks, log } = dependencies
   const { retentionSeconds, now = Date.now } = dependencies
   const closing = new AbortController()
   const repeated: Repeated[] = []
-  const drops = new Set<Promise<void>>()
+  const gapPasses = new Set<Promise<void>>()
   let unsubscribe = () => undefined as unknown
 
   const warnRarely = createThrottledWarning(log)
@@ -76,18 +76,22 @@ export function createReconciler(dependencies: ReconcilerDependencies): Reconcil
     write({ ...fields, ...errorFieldsOf(error) }, message)
   }
 
-  /** One job's trouble must not keep the others from what they are owed. */
-  const attempt = async (job: Job, act: (job: Job) => Promise<unknown>) => {
+  /** One job that fails must not keep the others from their pending work. */
+  const attemptJob = async (job: Job, act: (job: Job) => Promise<unknown>) => {
     try {
       await act(job)
     } catch (error) {
       if (!closing.signal.aborted)
-        warn(error, logFieldsOf(job), 'pending work of a job failed; the reconciler will retry')
+        warn(
+          error,
+          { ...logFieldsOf(job), event: 'reconciling_job_failed' },
+          'pending work of a job failed; the reconciler will retry',
+        )
     }
   }
 
-  /** A batch shares the store's writes; between batches others get their turn of the event loop. */
-  const each = async (jobs: AsyncIterable<Job>, act: (job: Job) => Promise<unknown>) => {
+  /** A batch shares the store's writes; between batches the event loop serves requests. */
+  const forEachJob = async (jobs: AsyncIterable<Job>, act: (job: Job) => Promise<unknown>) => {
     let batch: Promise<void>[] = []
     const settle = async () => {
       await Promise.all(batch)
@@ -96,17 +100,17 @@ export function createReconciler(dependencies: ReconcilerDependencies): Reconcil
     }
     for await (const job of jobs) {
       if (closing.signal.aborted) break
-      if (batch.push(attempt(job, act)) >= BATCH) await settle()
+      if (batch.push(attemptJob(job, act)) >= BATCH) await settle()
     }
     await settle()
   }
 
-  const expireOverdue = () => each(store.pending('end', now()), (job) => transition(job, { type: 'expired' }))
+  const expireOverdue = () => forEachJob(store.pending('end', now()), (job) => transition(job, { type: 'expired' }))
 
-  /** Calls that exist come first: they run already, and must not wait in the queue behind those that do not. */
+  /** Jobs that have a call come first: it runs already, and must not wait in the queue behind those without one. */
   const resumeRuns = async () => {
     const unstarted: QueueEntry[] = []
-    await each(store.pending('run', now()), async (job) => {
+    await forEachJob(store.pending('run', now()), async (job) => {
       const { attempt, callId } = currentAttempt(job)
       if (callId === undefined) unstarted.push({ id: job.id, attempt })
       else await queue.enqueue({ id: job.id, attempt })
@@ -121,17 +125,17 @@ export function createReconciler(dependencies: ReconcilerDependencies): Reconcil
     for (const [n, entry] of queue.running().entries()) {
       if (n % BATCH === 0) await new Promise(setImmediate)
       const job = await store.get(entry.id)
-      const isOver = !job || isFinished(job) || currentAttempt(job).attempt !== entry.attempt
-      if (isOver) await queue.dequeue(entry)
+      const isStale = !job || isFinished(job) || currentAttempt(job).attempt !== entry.attempt
+      if (isStale) await queue.dequeue(entry)
     }
   }
 
-  /** Several at once, each try bounded in time: calls that cannot be stopped must not keep others from their turn. */
+  /** Several at once, each bounded in time: calls that cannot be stopped must not block the others. */
   const stopCalls = async () => {
     const jobs = store.pending('stop', now())[Symbol.asyncIterator]()
     const worker = async () => {
       for (let next = await jobs.next(); !next.done && !closing.signal.aborted; next = await jobs.next()) {
-        await attempt(next.value, (job) => stopper.stopCalls(job))
+        await attemptJob(next.value, (job) => stopper.stopCalls(job))
       }
     }
     await Promise.all(Array.from({ length: STOPS_AT_ONCE }, worker))
@@ -139,13 +143,13 @@ export function createReconciler(dependencies: ReconcilerDependencies): Reconcil
   }
 
   const removeOld = () =>
-    each(store.pending('removal', now() - retentionSeconds * 1000), async (job) => {
+    forEachJob(store.pending('removal', now() - retentionSeconds * 1000), async (job) => {
       if (!(await store.remove(job.id, job.revision))) return
       await uploads.forget(job.id)
       await artifacts.forget(job)
     })
 
-  /** Only old files: another server that shares the folder may know the job, and would have let it go by then too. */
+  /** Only old files: another server on the same folder may have the job, and would have removed it by then too. */
   const sweepFiles = async () => {
     const isKnown = async (id: string) => (await store.get(id)) !== undefined
     await artifacts.sweep({ before: now() - retentionSeconds * 1000, isKnown })
@@ -153,7 +157,9 @@ export function createReconciler(dependencies: ReconcilerDependencies): Reconcil
   }
 
   const runPass = (pass: () => Promise<void>) =>
-    pass().catch((error: unknown) => warn(error, {}, 'a pass of the reconciler failed; the next one will retry'))
+    pass().catch((error: unknown) =>
+      warn(error, { event: 'reconciling_failed' }, 'a pass of the reconciler failed; the next one will retry'),
+    )
 
   const repeat = (pass: () => Promise<void>, everyMs: number) => {
     const passes = every(everyMs, () => runPass(pass))
@@ -179,14 +185,14 @@ export function createReconciler(dependencies: ReconcilerDependencies): Reconcil
       repeat(stopCalls, RESUME_SWEEP_MS).run()
       repeat(() => webhooks.sendDue(), RESUME_SWEEP_MS).run()
       unsubscribe = events.onGap(() => {
-        const work = runPass(dequeueFinished).finally(() => drops.delete(work))
-        drops.add(work)
+        const work = runPass(dequeueFinished).finally(() => gapPasses.delete(work))
+        gapPasses.add(work)
       })
     },
     async close() {
       closing.abort(new Error('the reconciler is closing'))
       unsubscribe()
-      await Promise.all([...repeated.map((passes) => passes.stop()), ...drops])
+      await Promise.all([...repeated.map((passes) => passes.stop()), ...gapPasses])
     },
   }
 }

@@ -150,8 +150,8 @@ export function createRunner(dependencies: RunnerDependencies): RunEntry {
     const onStart = (at: number) => {
       startRecorded = recordWithRetry(run, { type: 'started', attempt, at }).catch(() => undefined)
     }
-    const watch = { onStart, isNeeded: job.runTimeoutSeconds !== undefined }
-    const outcome = await backend.wait(run.callId, signal, watch)
+    const subscriber = { onStart, isNeeded: job.runTimeoutSeconds !== undefined }
+    const outcome = await backend.wait(run.callId, signal, subscriber)
     // A start that is recorded after the end is refused.
     await startRecorded
     const recorded = await recordWithRetry(run, eventOf(outcome, attempt, maxAttempts))

@@ -17,10 +17,10 @@ import type { Transitions } from './transition.ts'
 import { webhookOf } from './webhooks/options.ts'
 import type { Outbox } from './webhooks/outbox.ts'
 
-/** What a caller asks for. */
+/** A request for a new job. */
 export type NewJob = Omit<SubmitFields, 'input'> & {
   readonly input: NamedInput
-  /** Files that came with it: the service's from now on, which gives them to the job or discards them. */
+  /** Files that came with it, which the service keeps for the job or discards. */
   readonly upload?: Upload
   readonly version: Job['version']
   readonly metadata?: Readonly<Record<string, string>>
@@ -28,13 +28,13 @@ export type NewJob = Omit<SubmitFields, 'input'> & {
   readonly timeoutSeconds?: number
   /** Time that a run may take from its start at the backend; the server's default where it is not set. */
   readonly runTimeoutSeconds?: number
-  /** The caller's name for this submit; submitted again under it, the same request means the same job. */
+  /** The caller's key for this submit: the same request with the same key means the same job. */
   readonly idempotencyKey?: string
   /** As `readTraceparent` gives it. */
   readonly traceparent?: string
 }
 
-/** `replayed`: the job is one that an earlier submit of this idempotency key made. */
+/** `replayed`: an earlier submit with this idempotency key made the job. */
 export type Submitted = { readonly job: Job; readonly replayed: boolean }
 
 export type JobPage = { readonly jobs: Job[]; readonly next?: ListPosition }
@@ -61,7 +61,7 @@ export type ServiceDependencies = Transitions & {
 /** The verbs on jobs. */
 export type JobService = {
   /**
-   * Keeps a new job and queues it, or answers with the job that its idempotency key has made already. Rejects with
+   * Stores a new job and enqueues it, or gives back the job that its idempotency key has made already. Rejects with
    * `invalid_request` naming each faulty field, `webhooks_not_configured`, `idempotency_key_reused` (same key, another
    * request), `queue_full`, or `concurrency_limit_reached`.
    */
@@ -74,18 +74,18 @@ export type JobService = {
   get(id: string, caller: Caller): Promise<Job>
   /** The job if it succeeded; else `job_failed`, `job_canceled` or `job_not_finished`. */
   result(id: string, caller: Caller): Promise<Job & { outputPath: string }>
-  /** Ends a job now; its call is stopped in the background. Canceling twice is fine; another end is `job_finished`. */
+  /** Cancels a job at once; its call is stopped in the background. Idempotent; another end is `job_finished`. */
   cancel(id: string, caller: Caller): Promise<Job>
   /**
    * Starts a failed or canceled job over: same id, next attempt. Rejects with `job_finished` or `job_not_finished` in any other state, with
    * `retry_limit_reached`, and at the limits of a submit as that does.
    */
   retry(id: string, caller: Caller): Promise<Job>
-  /** The job's place among those held back, from 1; undefined where it is not held back. */
+  /** The job's position in the queue, from 1; undefined where it is not queued. */
   queuePosition(job: Job): Position | Promise<Position>
-  /** What an attempt, by default the current one, prints: see `openLogs`. */
+  /** The log of an attempt, by default the current one: see `openLogs`. */
   logs(
-    wish: { readonly id: string; readonly attempt?: number | undefined },
+    query: { readonly id: string; readonly attempt?: number | undefined },
     caller: Caller,
     signal: AbortSignal,
   ): Promise<AsyncIterable<string>>
@@ -101,18 +101,19 @@ export function createService(dependencies: ServiceDependencies): JobService {
     return job
   }
 
-  /** The job is gone whatever becomes of its files: what cannot be removed now is left to the sweep. */
+  /** The job is removed whether its files can be or not: the sweep removes what stays. */
   const forget = async (job: Job) => {
     log.info(logFieldsOf(job), 'job removed')
-    const stays = (error: unknown) => log.warn({ ...logFieldsOf(job), err: error }, FILES_STAY)
-    await uploads.forget(job.id).catch(stays)
-    await artifacts.forget(job).catch(stays)
+    const warn = (error: unknown) =>
+      log.warn({ ...logFieldsOf(job), event: 'files_not_removed', err: error }, NOT_REMOVED)
+    await uploads.forget(job.id).catch(warn)
+    await artifacts.forget(job).catch(warn)
   }
 
   const submit = async ({ upload, ...request }: NewJob, caller: Caller): Promise<Submitted> => {
     const input: JobInput = { ...request.input, ...upload?.files }
     checkSubmit({ ...request, input }, caller.id, { backend, webhooks })
-    const birth = {
+    const defaults = {
       id: newId(),
       caller: caller.id,
       backend: backend.name,
@@ -120,8 +121,8 @@ export function createService(dependencies: ServiceDependencies): JobService {
       timeoutSeconds,
       runTimeoutSeconds,
     }
-    const job = newJob({ ...request, input }, birth)
-    // Before the job is there: a crash in between leaves files of no job, which the sweep finds.
+    const job = newJob({ ...request, input }, defaults)
+    // Before the job is stored: a crash in between leaves files without a job, which the sweep removes.
     await upload?.keep(job.id)
     const kept = await insert(job)
     return kept === job ? { job, replayed: false } : replay(kept, job)
@@ -186,7 +187,7 @@ export function createService(dependencies: ServiceDependencies): JobService {
 }
 
 const NOTHING_TO_RETRY = 'The job has succeeded; there is nothing to retry.'
-const FILES_STAY = 'files of a job that was removed are still there'
+const NOT_REMOVED = 'removing the files of a removed job failed; the sweep will retry'
 
 function noResult(job: Job): Problem {
   if (job.status === 'failed') {
@@ -196,9 +197,9 @@ function noResult(job: Job): Problem {
   return problem('job_not_finished', { detail: `The job is ${job.status}; it has no result yet.` })
 }
 
-/** The same key with another request is a mistake of the caller's, and no job of either. */
-function replay(existing: Job, asked: Job): Submitted {
-  if (existing.fingerprint !== asked.fingerprint) throw problem('idempotency_key_reused')
+/** The same key with another request is refused. */
+function replay(existing: Job, requested: Job): Submitted {
+  if (existing.fingerprint !== requested.fingerprint) throw problem('idempotency_key_reused')
   return { job: existing, replayed: true }
 }
 
@@ -215,29 +216,29 @@ type CheckedSubmit = Omit<NewJob, 'input' | 'upload'> & { readonly input: JobInp
 
 function newJob(
   { input, version, metadata, idempotencyKey, traceparent, ...request }: CheckedSubmit,
-  birth: JobDefaults,
+  defaults: JobDefaults,
 ): Job {
   const webhook = webhookOf(request)
-  const runTimeoutSeconds = request.runTimeoutSeconds ?? birth.runTimeoutSeconds
-  const asked = {
+  const runTimeoutSeconds = request.runTimeoutSeconds ?? defaults.runTimeoutSeconds
+  const requested = {
     ...{ version, input },
     ...(metadata && { metadata }),
-    timeoutSeconds: request.timeoutSeconds ?? birth.timeoutSeconds,
+    timeoutSeconds: request.timeoutSeconds ?? defaults.timeoutSeconds,
     ...(runTimeoutSeconds !== undefined && { runTimeoutSeconds }),
     ...(webhook && { webhook }),
   }
   return {
-    id: birth.id,
-    caller: birth.caller,
-    backend: birth.backend,
+    id: defaults.id,
+    caller: defaults.caller,
+    backend: defaults.backend,
     status: 'submitted',
     revision: 1,
-    ...asked,
-    ...(idempotencyKey !== undefined && { idempotencyKey, fingerprint: fingerprintOf(asked) }),
-    // Not a part of what was asked for: the same request comes again in another trace.
+    ...requested,
+    ...(idempotencyKey !== undefined && { idempotencyKey, fingerprint: fingerprintOf(requested) }),
+    // Not part of the fingerprint: a repeated request belongs to another trace.
     ...(traceparent !== undefined && { traceparent }),
-    createdAt: birth.now,
-    deadlineAt: birth.now + asked.timeoutSeconds * 1000,
+    createdAt: defaults.now,
+    deadlineAt: defaults.now + requested.timeoutSeconds * 1000,
     attempts: [{ attempt: 1 }],
   }
 }

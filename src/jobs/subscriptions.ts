@@ -4,22 +4,22 @@ import { type Caller, maySee } from './caller.ts'
 import type { Job } from './job.ts'
 import type { Log } from './log.ts'
 
-/** Hears how a job is now; undefined: it is gone. */
+/** Called with a job as it now stands; with undefined once it is removed. */
 export type Subscriber = (job: Job | undefined) => void
 
-/** `missed`: some changes may have gone unheard. */
+/** `onGap`: some changes may have been missed. */
 export type AllJobsSubscriber = { readonly onChange: (job: Job) => void; readonly onGap: () => void }
 
-/** Who wants to know of changes as they come about. What a watcher throws is logged and harms nobody. */
+/** Notifies clients' streams and long polls of changes. What a subscriber throws is logged and affects no other. */
 export type Subscriptions = {
   /**
-   * Tells of the states of a job that are newer than `known`, until the returned function is called. States that come
-   * close together may be told as one, an older one is never told after a newer, and the last is never left out.
+   * Notifies of states of a job that are newer than `known`, until the returned function is called. States in quick
+   * succession may be merged into one; an older one never follows a newer, and the last is never left out.
    */
-  subscribe(known: Job, watcher: Subscriber): () => void
-  /** Tells of the changes of all jobs that the caller may see, until the returned function is called. */
-  subscribeAll(caller: Caller, observer: AllJobsSubscriber): () => void
-  /** Forgets all watchers. Idempotent. */
+  subscribe(known: Job, subscriber: Subscriber): () => void
+  /** Notifies of changes of all jobs that the caller may see, until the returned function is called. */
+  subscribeAll(caller: Caller, subscriber: AllJobsSubscriber): () => void
+  /** Removes all subscribers. Idempotent. */
   close(): Promise<void>
 }
 
@@ -29,92 +29,92 @@ export type SubscriptionsDependencies = {
   readonly log: Log
 }
 
-/** How often a watched job is read, in ms: the bus promises nothing. */
+/** How often a job with subscribers is read, in ms: the bus guarantees nothing. */
 export const READ_EVERY_MS = 15_000
 
-/** What all watchers of one job share. */
-type Watch = {
+/** What all subscribers of one job share. */
+type Topic = {
   latest: Job
-  /** Each with the revision that it knows. */
-  readonly watchers: Map<Subscriber, number>
+  /** Each with the revision that it has. */
+  readonly subscribers: Map<Subscriber, number>
   readonly stop: () => void
-  looking: 'no' | 'yes' | 'and again'
+  reading: 'no' | 'yes' | 'again'
 }
 
-/** However many watch a job, it is listened to once and read once. */
+/** However many subscribers a job has, it is subscribed to on the bus once and read once. */
 export function createSubscriptions({ store, events, log }: SubscriptionsDependencies): Subscriptions {
-  const watches = new Map<string, Watch>()
+  const topics = new Map<string, Topic>()
   const stops = new Set<() => void>()
 
-  const call = (watcher: Subscriber, id: string, job: Job | undefined) => {
+  const call = (subscriber: Subscriber, id: string, job: Job | undefined) => {
     try {
-      watcher(job)
+      subscriber(job)
     } catch (error) {
-      log.error({ job_id: id, err: error }, 'a watcher failed')
+      log.error({ job_id: id, event: 'subscriber_failed', err: error }, 'a subscriber failed')
     }
   }
 
-  /** Tells a watcher of the latest state, where it does not know it yet. */
-  const tell = (watcher: Subscriber, { watchers, latest }: Watch) => {
-    if (latest.revision <= (watchers.get(watcher) ?? Infinity)) return
-    watchers.set(watcher, latest.revision)
-    call(watcher, latest.id, latest)
+  /** Passes the latest state to a subscriber that does not have it yet. */
+  const notify = (subscriber: Subscriber, { subscribers, latest }: Topic) => {
+    if (latest.revision <= (subscribers.get(subscriber) ?? Infinity)) return
+    subscribers.set(subscriber, latest.revision)
+    call(subscriber, latest.id, latest)
   }
 
-  const take = (watch: Watch, job: Job) => {
-    if (job.revision <= watch.latest.revision) return
-    watch.latest = job
-    for (const watcher of watch.watchers.keys()) tell(watcher, watch)
+  const accept = (topic: Topic, job: Job) => {
+    if (job.revision <= topic.latest.revision) return
+    topic.latest = job
+    for (const subscriber of topic.subscribers.keys()) notify(subscriber, topic)
   }
 
-  /** A look that is wished for during another follows it: what that one sees may be too old. */
-  const look = async (watch: Watch) => {
-    if (watch.looking !== 'no') return void (watch.looking = 'and again')
-    const { id } = watch.latest
+  /** A read that is requested during another follows it: what the first one returns may be too old. */
+  const read = async (topic: Topic) => {
+    if (topic.reading !== 'no') return void (topic.reading = 'again')
+    const { id } = topic.latest
     do {
-      watch.looking = 'yes'
+      topic.reading = 'yes'
       try {
         const job = await store.get(id)
-        if (job) take(watch, job)
-        else for (const watcher of watch.watchers.keys()) call(watcher, id, undefined)
+        if (job) accept(topic, job)
+        else for (const subscriber of topic.subscribers.keys()) call(subscriber, id, undefined)
       } catch (error) {
-        log.debug({ job_id: id, err: error }, 'a watched job cannot be read; it is tried again')
+        log.debug({ job_id: id, err: error }, 'reading a job for its subscribers failed; retrying')
       }
-    } while ((watch.looking as Watch['looking']) === 'and again')
-    watch.looking = 'no'
+    } while ((topic.reading as Topic['reading']) === 'again')
+    topic.reading = 'no'
   }
 
-  /** Listens first and reads then: what happens in between is heard, and what happened before is read. */
-  const begin = (known: Job): Watch => {
-    const unsubscribe = events.subscribe(known.id, (job) => take(watch, job))
-    const timer = setInterval(() => void look(watch), READ_EVERY_MS).unref()
+  /** Subscribes first and reads then, so that no change in between is missed. */
+  const open = (known: Job): Topic => {
+    const unsubscribe = events.subscribe(known.id, (job) => accept(topic, job))
+    const timer = setInterval(() => void read(topic), READ_EVERY_MS).unref()
     const stop = () => {
       unsubscribe()
       clearInterval(timer)
-      watches.delete(known.id)
+      topics.delete(known.id)
     }
-    const watch: Watch = { latest: known, watchers: new Map(), stop, looking: 'no' }
-    watches.set(known.id, watch)
-    void look(watch)
-    return watch
+    const topic: Topic = { latest: known, subscribers: new Map(), stop, reading: 'no' }
+    topics.set(known.id, topic)
+    void read(topic)
+    return topic
   }
 
   const unsubscribeGaps = events.onGap(() => {
-    for (const watch of watches.values()) void look(watch)
+    for (const topic of topics.values()) void read(topic)
   })
 
   return {
-    subscribe(known, told) {
-      // The same function may watch twice.
-      const watcher: Subscriber = (job) => told(job)
-      const watch = watches.get(known.id) ?? begin(known)
-      // Before the others hear: where they leave on what it brings, the watch goes on for it.
-      watch.watchers.set(watcher, known.revision)
-      take(watch, known)
-      // Not before it has the means to stop.
-      if (watch.latest.revision > known.revision) queueMicrotask(() => tell(watcher, watch))
+    subscribe(known, callback) {
+      // The same function may subscribe twice.
+      const subscriber: Subscriber = (job) => callback(job)
+      const topic = topics.get(known.id) ?? open(known)
+      // Before `accept` notifies the others: where they all unsubscribe on it, the topic stays open for this one.
+      topic.subscribers.set(subscriber, known.revision)
+      accept(topic, known)
+      // Later, once the subscriber has the function that unsubscribes it.
+      if (topic.latest.revision > known.revision) queueMicrotask(() => notify(subscriber, topic))
       return () => {
-        if (watch.watchers.delete(watcher) && watch.watchers.size === 0) watch.stop()
+        if (topic.subscribers.delete(subscriber) && topic.subscribers.size === 0) topic.stop()
       }
     },
     subscribeAll(caller, { onChange, onGap }) {
@@ -131,8 +131,8 @@ export function createSubscriptions({ store, events, log }: SubscriptionsDepende
     close() {
       unsubscribeGaps()
       for (const stop of stops) stop()
-      for (const { stop, watchers } of watches.values()) {
-        watchers.clear()
+      for (const { stop, subscribers } of topics.values()) {
+        subscribers.clear()
         stop()
       }
       return Promise.resolve()

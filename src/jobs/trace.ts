@@ -17,14 +17,14 @@ export function readTraceparent(header: string): string | undefined {
   return `00-${traceId}-${parentId}-${known.toString(16).padStart(2, '0')}`
 }
 
-/** The trace, as lines of the log name it: the same from the caller's request to its webhooks. */
+/** The trace id in log lines: the same from the caller's request to its webhooks. */
 export const traceIdOf = (traceparent: string): string => traceparent.slice(3, 35)
 
-/** What a request carries that is made on behalf of the one that had `traceparent`: the same trace, a part of its own. */
+/** The header of a request that follows from one with `traceparent`: the same trace, a span of its own. */
 export const childTraceparent = (traceparent: string): string =>
   `00-${traceIdOf(traceparent)}-${randomBytes(8).toString('hex')}-${traceparent.slice(-2)}`
 
-/** What every line of a job's life says of it. */
+/** The fields of every log line about a job. */
 export const logFieldsOf = ({
   id,
   traceparent,

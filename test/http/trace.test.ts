@@ -27,7 +27,7 @@ async function aLife(headers: Record<string, string>) {
   const { answer, id } = await submit(headers)
   await app.untilStatus(id, 'running')
   app.backend.end(`fc-${id}-1`, aSuccess)
-  await until(() => app.lines.some(({ msg, job_id: of }) => msg === 'webhook delivered' && of === id))
+  await until(() => app.lines.some(({ event, job_id: of }) => event === 'webhook_delivered' && of === id))
   const [message] = sender.sent
   return { answer, id, message, lines: app.lines.filter((line) => line.job_id === id) }
 }
@@ -35,7 +35,7 @@ async function aLife(headers: Record<string, string>) {
 test('the trace of a submit is on the lines of its request and of its job, and goes on with its webhook', async () => {
   app = await startApp({ sender })
   const { id, message, lines } = await aLife({ traceparent: HEADER })
-  expect(lines.map(({ msg }) => msg)).toEqual(['job submitted', 'job changed', 'job changed', 'webhook delivered'])
+  expect(lines.map(({ event }) => event)).toEqual(['submitted', 'spawned', 'succeeded', 'webhook_delivered'])
   expect(lines.map(({ trace_id: trace }) => trace)).toEqual([TRACE, TRACE, TRACE, TRACE])
   const ofRequest = app.requestLines.filter(({ job_id: of }) => of === id)
   expect(ofRequest).toMatchObject([{ msg: 'request', status: 202, trace_id: TRACE }])

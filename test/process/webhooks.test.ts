@@ -130,7 +130,7 @@ test('the trace of a submit outlives the server that took it, on the way to the 
     [trace, '01'],
   ])
   expect(new Set([parent, before?.[2], after?.[2]]).size).toBe(3)
-  const line = await until(() => second.lines.find(({ msg }) => msg === 'webhook delivered'))
+  const line = await until(() => second.lines.find(({ event }) => event === 'webhook_delivered'))
   expect(line).toMatchObject({ job_id: id, trace_id: trace })
 })
 
@@ -153,7 +153,7 @@ test('killed in the middle of a try, the server makes it again: at least once, u
   const ids = receiver.received.map(({ headers }) => headers['webhook-id'])
   expect(ids).toEqual([`msg_${id}_1`, `msg_${id}_1`])
   expect((await ledgerOf(second, id))[0]?.tries).toMatchObject([
-    { error: 'the server ended during the try' },
+    { error: 'the server stopped during the attempt' },
     { status: 204 },
   ])
 }, 60_000)

@@ -88,7 +88,7 @@ describe('a try', () => {
     expect(begun).toMatchObject({ revision: 2, dueAt: 26_000, tries: [{ at: 1_000 }] })
     expect(isRunning(begun)).toBe(true)
     const again = startDeliveryAttempt(begun, 30_000, 25_000)
-    expect(again.tries).toEqual([{ at: 1_000, error: 'the server ended during the try' }, { at: 30_000 }])
+    expect(again.tries).toEqual([{ at: 1_000, error: 'the server stopped during the attempt' }, { at: 30_000 }])
     const ended = finishDeliveryAttempt(again, { status: 503 }, { now: 30_100, random: even })
     expect(ended).toMatchObject({ triesMade: 1, dueAt: 35_100 })
     expect(isRunning(ended)).toBe(false)
@@ -109,7 +109,7 @@ describe('a try', () => {
   test('that was lost before the delivery is withdrawn is not left as one that runs', () => {
     const withdrawn = withdraw(startDeliveryAttempt(fresh, 1, 25_000), 'nobody wants it', 30_000)
     expect(withdrawn.tries).toEqual([
-      { at: 1, error: 'the server ended during the try' },
+      { at: 1, error: 'the server stopped during the attempt' },
       { at: 30_000, error: 'nobody wants it' },
     ])
   })

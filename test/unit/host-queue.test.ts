@@ -9,7 +9,7 @@ function scene(options: Partial<HostQueuesOptions> = {}) {
   const running = new Map<string, () => void>()
   let drains = 0
   const lines = createHostQueues({
-    ...{ perHost: 2, maxQueued: 100, drained: () => drains++ },
+    ...{ perHost: 2, maxQueued: 100, onDrained: () => drains++ },
     ...options,
   })
   const add = (name: string, caller = 'key:a') => {

@@ -57,7 +57,11 @@ describe('a job that ends', () => {
     ])
     expect(JSON.parse(delivery.body)).toMatchObject({ type: 'job.succeeded', data: { job_id: id } })
     expect(delivery).toMatchObject({ state: 'delivered', event: 'job.succeeded', attempt: 1 })
-    expect(lines.find(({ msg }) => msg === 'webhook delivered')).toMatchObject({ job_id: id, delivery: 1, status: 200 })
+    expect(lines.find(({ event }) => event === 'webhook_delivered')).toMatchObject({
+      job_id: id,
+      delivery: 1,
+      status: 200,
+    })
   })
 
   test('is told of what it asked for, and again after a retry', async () => {
@@ -98,7 +102,7 @@ describe('a job that ends', () => {
       state: 'pending',
       tries: [{ error: 'the server could not make the request' }],
     })
-    expect(lines.find(({ msg }) => msg === 'a webhook could not be made')).toBeDefined()
+    expect(lines.find(({ event }) => event === 'webhook_defect')).toBeDefined()
   })
 
   test('without a webhook owes nothing', async () => {
@@ -181,7 +185,7 @@ describe('a delivery that fails', () => {
     await service.retry(id, anybody)
     expect(await cancelAndLook(2)).toMatchObject({
       state: 'failed',
-      tries: [{ error: expect.stringMatching(/^not sent: the receiver has answered 410/) }],
+      tries: [{ error: expect.stringMatching(/^not sent: the receiver answered 410/) }],
     })
     expect(sender.sent).toHaveLength(1)
 
@@ -261,7 +265,7 @@ describe('at least once', () => {
     await next.sendDue()
     const delivery = await untilTries(id, 2)
     expect(delivery.tries).toEqual([
-      { at: 1_000_000, error: 'the server ended during the try' },
+      { at: 1_000_000, error: 'the server stopped during the attempt' },
       { at: 1_025_000, status: 200, durationMs: 0 },
     ])
     expect(new Set(sender.sent.map((message) => message.id)).size).toBe(1)
@@ -285,7 +289,7 @@ describe('at least once', () => {
       return { status: 200 }
     }
     const id = await succeed()
-    await until(() => lines.some(({ msg }) => msg === 'webhooks have to wait'))
+    await until(() => lines.some(({ event }) => event === 'webhooks_delayed'))
     isAway = false
     sender.answerWith = async () => ({ status: 200 })
     clock.now += 25_000
@@ -303,7 +307,7 @@ describe('at least once', () => {
     await webhooks.close()
     expect((await store.deliveriesOf(id))[0]).toMatchObject({
       ...{ state: 'pending', dueAt: clock.now, triesMade: 0 },
-      tries: [{ error: 'the server ended during the try' }],
+      tries: [{ error: 'the server stopped during the attempt' }],
     })
     webhooks.wake({ jobId: id, number: 1, caller: 'anonymous', host: 'hooks.example' })
     await webhooks.sendDue()

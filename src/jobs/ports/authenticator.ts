@@ -2,7 +2,7 @@
 export const SCOPES = ['jobs:read', 'jobs:write', 'metrics:read', 'admin'] as const
 export type Scope = (typeof SCOPES)[number]
 
-/** Who a credential belongs to: `id` is `key:<name>` or `oidc:<iss>|<sub>`. `expiresAt`: when it ends, in epoch ms. */
+/** The owner of a credential: `id` is `key:<name>` or `oidc:<iss>|<sub>`. `expiresAt`: when it ends, in epoch ms. */
 export type Identity = { readonly id: string; readonly scopes: ReadonlySet<Scope>; readonly expiresAt?: number }
 
 /** A credential as it came: `bearer` from `Authorization`, `key` from `X-API-Key`. */
@@ -10,11 +10,11 @@ export type Credential = { readonly kind: 'bearer' | 'key'; readonly text: strin
 
 type Answer = Identity | undefined
 
-/** Tells whose a credential is. */
+/** Identifies the owner of a credential. */
 export type Authenticator = {
   /**
-   * Undefined where the credential is not known or no longer valid; a promise only where somebody else has to be asked,
-   * since every request passes here. Rejects with `issuer_unavailable` where it cannot be told just now.
+   * Undefined where the credential is not known or no longer valid; a promise only where the issuer has to be asked,
+   * since every request passes here. Rejects with `issuer_unavailable` while the issuer cannot be asked.
    */
   authenticate(credential: Credential): Answer | Promise<Answer>
   /** Calls back each time credentials that were good may no longer be. */

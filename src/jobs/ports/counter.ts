@@ -1,11 +1,10 @@
 /** How often something happened since its window began, and how long that goes on, in ms. */
 export type Count = { readonly current: number; readonly ttlMs: number }
 
-/** Counts for all servers that share it. */
+/** A counter that all replicas share. */
 export type Counter = {
   /**
-   * Counts once more under a key; its first count begins a window of `windowMs`. Rejects with `store_unavailable` where
-   * it cannot be counted.
+   * Adds one to a key; the first count starts a window of `windowMs`. Rejects with `store_unavailable`.
    */
   count(key: string, windowMs: number): Promise<Count>
   /** Releases what it holds. Idempotent. */

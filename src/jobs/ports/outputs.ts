@@ -4,11 +4,11 @@ import type { Job } from '../job.ts'
 /** A job that succeeded: only such a job has an output. */
 export type SucceededJob = Job & { readonly outputPath: string }
 
-/** What whoever asks for an output is going to do with it. */
+/** How an output is going to be served. */
 export type OutputOptions = {
   readonly method: 'GET' | 'HEAD'
   readonly contentType: string
-  /** Set where the output is to be saved under this name rather than shown. */
+  /** The name under which the client saves the output; undefined: it is displayed. */
   readonly filename?: string | undefined
 }
 
@@ -29,13 +29,13 @@ export class OutputTooLarge extends Problem {
   }
 }
 
-/** Tells which files of no job are old enough to go. Times are epoch ms. */
+/** Selects the files to remove: older than `before` (epoch ms) and of no known job. */
 export type Sweep = { readonly before: number; readonly isKnown: (jobId: string) => Promise<boolean> }
 
 /** Where the outputs of jobs come from, and what this server keeps of them. */
 export type Artifacts = {
   /** Rejects with `output_unavailable` where there is no output to be had now. */
-  open(job: SucceededJob, wish: OutputOptions): Promise<Output>
+  open(job: SucceededJob, options: OutputOptions): Promise<Output>
   /** Gets an output ready that is going to be asked for. Does not wait, and never fails. */
   prefetch(job: SucceededJob): void
   /** Removes what this server keeps of a job, all its attempts; what others keep, such as Modal, stays. Idempotent. */

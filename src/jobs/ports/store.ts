@@ -2,8 +2,8 @@ import type { Delivery, DueDelivery } from '../webhooks/delivery.ts'
 import type { Job, JobStatus } from '../job.ts'
 
 /**
- * What a job can be owed by whoever has time: `run` unfinished, so an entry belongs in the queue; `stop` a call to
- * end; `end` it has expired (`expiresAt`); `removal` it ended long ago.
+ * Pending work of a job: `run`, it is unfinished and needs an entry in the queue; `stop`, a call is to be stopped; `end`,
+ * it has expired (`expiresAt`); `removal`, it finished before the retention.
  */
 export type PendingWork = 'run' | 'stop' | 'end' | 'removal'
 
@@ -20,7 +20,7 @@ export type InsertLimits = {
   readonly maxActiveOfCaller?: number | undefined
 }
 
-/** What became of a job that is to run again; `stale`: its stored revision is another one. */
+/** The result of reopening a job; `stale`: its stored revision is another one. */
 export type Reopened = 'reopened' | 'stale' | 'full' | 'caller-full'
 
 /** Where a job stands in the list: by time of creation (epoch ms), then by id. */
@@ -44,7 +44,7 @@ export type JobStore = {
   get(id: string): Promise<Job | undefined>
   /**
    * Compare-and-set: replaces the job if its stored revision is `expectedRevision`; false, and no change, otherwise.
-   * `delivery` is a new one that the change owes, kept in the same step. Rejects when its number is taken.
+   * `delivery` is the new delivery of the change, written in the same step. Rejects when its number is taken.
    */
   update(job: Job, expectedRevision: number, delivery?: Delivery): Promise<boolean>
   /**
@@ -60,19 +60,19 @@ export type JobStore = {
   /** Up to `limit` jobs, newest first. A job is never shown twice, or left out, because others come or go. */
   list(query: ListQuery): Promise<Job[]>
   /**
-   * Every job that is owed this as of `now` (epoch ms), the oldest first; jobs may change while it is read. Owed a
-   * removal are jobs that ended at `now` or before, owe no stop and have no delivery pending.
+   * Every job with this pending work as of `now` (epoch ms), the oldest first; jobs may change while it is read. To be
+   * removed are jobs that finished at `now` or before, and have no pending stop and no pending delivery.
    */
   pending(what: PendingWork, now: number): AsyncIterable<Job>
-  /** How many jobs are `submitted`: accepted, and not yet at the backend. Cheap; rejects when the store is away. */
+  /** How many jobs are `submitted`: accepted, and not yet at the backend. Cheap; rejects while the store is unavailable. */
   countSubmitted(): Promise<number>
   /** Releases what the store holds. Idempotent. */
   close(): Promise<void>
 }
 
 /**
- * The outbox: what webhooks are owed, beside their jobs, whose revision it never changes. A delivery comes into being
- * by `JobStore.update` and goes with its job.
+ * The outbox: the deliveries of webhooks, next to their jobs, whose revision they never change. `JobStore.update` adds a
+ * delivery, and it is removed with its job.
  */
 export type DeliveryStore = {
   /** All of a job, by number. */

@@ -1,21 +1,21 @@
 import type { FileKind, UploadedFile } from '../job.ts'
 
-/** Files that come with one request, until a job has them. Nothing is left of one that is discarded. */
+/** The files of one request, until a job has them. Discarding removes all of them. */
 export type Upload = {
-  /** What has come so far, whole. */
+  /** The files received so far, each complete. */
   readonly files: Readonly<Partial<Record<FileKind, UploadedFile>>>
   /**
    * Takes one file as it comes. Rejects with `body_too_large`, `unsupported_media`, `storage_full`,
    * `invalid_request` where the file is empty, or what the stream of its bytes ends with.
    */
   add(kind: FileKind, bytes: AsyncIterable<Buffer>): Promise<void>
-  /** Gives the files to a job that is about to be: they are found under its id from now on. */
+  /** Keeps the files for a job that is about to be stored: they are found under its id from now on. */
   keep(jobId: string): Promise<void>
   /** Removes the files, wherever they are by now. Never fails, and is idempotent. */
   discard(): Promise<void>
 }
 
-/** Tells which files of no job are old enough to go. Times are epoch ms. */
+/** Selects the files to remove: older than `before` (epoch ms) and of no known job. */
 export type UploadSweep = { readonly before: number; readonly isKnown: (jobId: string) => Promise<boolean> }
 
 /** Where the files of jobs that came with their submit are kept. */

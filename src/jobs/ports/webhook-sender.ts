@@ -1,6 +1,6 @@
 import type { DeliveryResult } from '../webhooks/delivery.ts'
 
-/** One try, as it goes out. `at`: its time, in epoch ms. */
+/** One delivery attempt as it is sent. `at`: its time, in epoch ms. */
 export type WebhookMessage = {
   readonly id: string
   readonly at: number
@@ -8,7 +8,7 @@ export type WebhookMessage = {
   readonly body: string
   /** Whose secrets sign it. */
   readonly caller: string
-  /** The header of this name (W3C Trace Context), for who follows the trace on. */
+  /** The header of this name (W3C Trace Context). */
   readonly traceparent?: string
 }
 
@@ -19,10 +19,10 @@ export type WebhookSender = {
    * operator has set up no secret, so that nothing can be sent.
    */
   secretsOf(caller: string): readonly string[]
-  /** What keeps this server from sending to a URL, as far as the URL alone shows; reads on from a field's name. */
+  /** Why this server does not send to a URL, judged by the URL alone, as a message that follows a field's name. */
   check(url: string): string | undefined
-  /** Tries once. Whatever goes wrong is a result; rejects only with the signal's reason, when `signal` aborts. */
+  /** Makes one attempt. An error is a result; rejects only with the signal's reason, when `signal` aborts. */
   send(message: WebhookMessage, signal: AbortSignal): Promise<DeliveryResult>
-  /** Cuts what is being sent. Idempotent. */
+  /** Aborts what is being sent. Idempotent. */
   close(): Promise<void>
 }

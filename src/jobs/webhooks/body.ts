@@ -2,7 +2,7 @@ import type { Job, WebhookEvent } from '../job.ts'
 import type { LinkSigner } from '../links.ts'
 import { type JobView, presentJob } from '../view.ts'
 
-/** Largest body of a webhook, in bytes: receivers are promised less than 20 KB. */
+/** Largest body of a webhook, in bytes: the documentation promises less than 20 KB. */
 export const BODY_MAX_BYTES = 20_000
 
 /** Characters of an `error` that is too long for the body; escaped, each takes at most six bytes. */
@@ -12,10 +12,10 @@ const ERROR_KEPT = 500
 export type BodyContext = { readonly now: number; readonly links: Pick<LinkSigner, 'outputUrl'> }
 
 /**
- * What a webhook's body is: `{type, timestamp, data}`, data being the job in its wire form. Whatever a job holds in
- * plain ASCII fits (two URLs of 2 KB, metadata of 9 KB, an error of 2 KB twice). Other text can take six times its
- * length in JSON, and retries add up to forty attempts: then parts are left out, one after the other until it fits,
- * the ones first that a receiver is likely to know or can do without; `links.self` has them all.
+ * The body of a webhook: `{type, timestamp, data}`, where `data` is the job in its wire form. Any job in plain ASCII
+ * fits (two URLs of 2 KB, metadata of 9 KB, an error of 2 KB twice). Other text can take six times its length in JSON,
+ * and retries add up to forty attempts: then fields are left out, one after the other until the body fits, starting
+ * with those that a receiver is likely to have or can do without; `links.self` has them all.
  */
 export function webhookBodyOf(type: WebhookEvent, job: Job, { now, links }: BodyContext): string {
   const timestamp = new Date(now).toISOString()

@@ -1,40 +1,40 @@
 import type { WebhookEvent } from '../job.ts'
 
 /**
- * A delivery's life, written down once:
+ * The states of a delivery:
  *
- *   pending    to be tried at `dueAt`; while a try runs, `dueAt` is when it counts as lost and another may begin
+ *   pending    next attempt at `dueAt`; during an attempt, `dueAt` is when it counts as lost and another may start
  *   delivered  the receiver answered 2xx
- *   failed     every scheduled try was in vain, or the receiver answered 410
+ *   failed     every scheduled attempt failed, or the receiver answered 410
  *
- * A caller may ask for one try more in any of them. All functions here are pure and raise `revision`, which is the
- * counter of the store's compare-and-set: who writes a try down as begun is the only one to send it.
+ * A caller may request a redelivery in any of them. All functions here are pure and raise `revision`, which is the
+ * counter of the store's compare-and-set: only the process that records the start of an attempt sends it.
  */
 export type Delivery = {
   readonly jobId: string
   /** Per job, from 1. */
   readonly number: number
   readonly revision: number
-  /** Whose job it is: decides on the secret. */
+  /** The owner of the job, whose secret signs. */
   readonly caller: string
   readonly url: string
-  /** Host and port of the URL: what is tried at the same time is limited by it. */
+  /** Host and port of the URL, for which attempts at the same time are limited. */
   readonly host: string
   readonly event: WebhookEvent
-  /** The job's: each try is a part of its own in that trace. */
+  /** The job's: each attempt is a span of its own in that trace. */
   readonly traceparent?: string
-  /** The job's attempt that the event speaks of. */
+  /** The job's attempt that the event is about. */
   readonly attempt: number
-  /** What is sent, the same in every try. */
+  /** What is sent, the same in every attempt. */
   readonly body: string
   /** Epoch ms, as all times here. */
   readonly createdAt: number
   readonly state: 'pending' | 'delivered' | 'failed'
   /** Set as long as it is pending. */
   readonly dueAt?: number
-  /** Scheduled tries that have ended. */
+  /** Scheduled attempts that have finished. */
   readonly triesMade: number
-  /** Set while it is pending for a try that was asked for: what it goes back to where that fails. */
+  /** Set while a requested redelivery is pending: the state to restore where it fails. */
   readonly redelivery?: Pick<Delivery, 'state' | 'dueAt'>
   /** The last `TRIES_KEPT`; one that runs has neither status nor error. */
   readonly tries: readonly DeliveryAttempt[]
@@ -47,43 +47,43 @@ export type DeliveryAttempt = {
   readonly error?: string
 }
 
-/** What names a delivery, whose it is, and where it goes. */
+/** Identifies a delivery, its owner and its receiver. */
 export type DeliveryRef = Pick<Delivery, 'jobId' | 'number' | 'caller' | 'host'>
-/** One that is pending, as the store tells it. */
+/** A pending delivery, as the store lists it. */
 export type DueDelivery = DeliveryRef & { readonly dueAt: number }
 
-/** What came of a try: the status of the answer, or why there is none. `retryAfterMs`: the receiver's own wish. */
+/** The result of an attempt: the status of the answer, or why there is none. `retryAfterMs`: from `Retry-After`. */
 export type DeliveryResult = { readonly status?: number; readonly error?: string; readonly retryAfterMs?: number }
 
-/** The time before each scheduled try, in ms, from the end of the one before. */
+/** The back-off: the pause before each scheduled attempt, in ms, from the end of the one before. */
 export const DELIVERY_DELAYS_MS = [0, 5_000, 300_000, 1_800_000, 7_200_000, 18_000_000, 36_000_000, 36_000_000] as const
-/** Each is longer or shorter by up to this part, so that what failed together does not come back together. */
+/** The jitter: each pause is longer or shorter by up to this part, so that what failed together is not retried together. */
 const DELIVERY_JITTER = 0.1
-/** Longest `Retry-After` that is heeded, in ms. */
+/** Longest `Retry-After` that is obeyed, in ms. */
 export const RETRY_AFTER_MAX_MS = 86_400_000
-/** Tries shown; a caller may ask for any number. */
+/** Attempts kept; a caller may request any number. */
 export const DELIVERY_ATTEMPTS_KEPT = 50
 
-/** The Standard Webhooks `webhook-id`: the same in every try, so that a receiver knows a second one. */
+/** The Standard Webhooks `webhook-id`: the same in every attempt, so that a receiver recognizes a repetition. */
 export const webhookIdOf = ({ jobId, number }: Delivery): string => `msg_${jobId}_${number}`
 
 const isOpen = ({ status, error }: DeliveryAttempt) => status === undefined && error === undefined
 
-/** Whether a try is on record as begun and not as ended. */
+/** Whether the last attempt has started and not finished. */
 export const isRunning = ({ tries }: Delivery): boolean => tries.slice(-1).some(isOpen)
 
-/** Writes a try down as begun; it counts as lost after `claimMs`. A try before it that never ended was lost. */
+/** Claims an attempt; the claim expires after `claimMs`. An earlier attempt that never finished was lost. */
 export function startDeliveryAttempt(delivery: Delivery, now: number, claimMs: number): Delivery {
   const tries = [...closeOpenAttempts(delivery.tries, { error: LOST }), { at: now }].slice(-DELIVERY_ATTEMPTS_KEPT)
   return { ...delivery, revision: delivery.revision + 1, dueAt: now + claimMs, tries }
 }
 
-const LOST = 'the server ended during the try'
+const LOST = 'the server stopped during the attempt'
 
 /** `random` gives a number from 0 up to 1. */
 export type DeliveryClock = { readonly now: number; readonly random: () => number }
 
-/** Writes down how the try that runs has ended, and when the next is due. */
+/** Records the result of the running attempt, and when the next one is due. */
 export function finishDeliveryAttempt(delivery: Delivery, result: DeliveryResult, moment: DeliveryClock): Delivery {
   const { status, error = describeStatus(status) } = result
   const { dueAt, redelivery, ...rest } = delivery
@@ -113,18 +113,18 @@ function scheduleNext(ended: Delivery, result: DeliveryResult, { now, random }: 
   return { ...ended, dueAt: Math.max(now + spreadMs, notBefore(result, { now })) }
 }
 
-/** After a try that was asked for, in vain. What the receiver wishes holds for the next scheduled one too. */
+/** After a redelivery that failed. A `Retry-After` delays the next scheduled attempt too. */
 const restoreSchedule = (ended: Delivery, before: NonNullable<Delivery['redelivery']>, earliest: number): Delivery => ({
   ...ended,
   ...before,
   ...(before.dueAt !== undefined && { dueAt: Math.max(before.dueAt, earliest) }),
 })
 
-/** Until when the receiver asks to be left alone; 0 where it does not. */
+/** The earliest time that the receiver's `Retry-After` allows; 0 without one. */
 const notBefore = ({ retryAfterMs }: DeliveryResult, { now }: Pick<DeliveryClock, 'now'>): number =>
   retryAfterMs === undefined ? 0 : now + Math.min(retryAfterMs, RETRY_AFTER_MAX_MS)
 
-/** Gives the try that runs up: the next may begin at once. */
+/** Releases the claim of the running attempt: the next may start at once. */
 export function abandonDeliveryAttempt(delivery: Delivery, now: number): Delivery {
   return {
     ...delivery,
@@ -134,7 +134,7 @@ export function abandonDeliveryAttempt(delivery: Delivery, now: number): Deliver
   }
 }
 
-/** Ends a delivery that nobody wants any more, without a try. One that never ended was lost. */
+/** Finishes a delivery that the receiver does not want any more, without an attempt. */
 export function withdraw({ dueAt, ...delivery }: Delivery, error: string, now: number): Delivery {
   const tries = [...closeOpenAttempts(delivery.tries, { error: LOST }), { at: now, error }].slice(
     -DELIVERY_ATTEMPTS_KEPT,
@@ -142,7 +142,7 @@ export function withdraw({ dueAt, ...delivery }: Delivery, error: string, now: n
   return { ...delivery, revision: delivery.revision + 1, state: 'failed', tries }
 }
 
-/** Makes a try due now, beside the scheduled ones; undefined where one runs or is due already. */
+/** Makes an attempt due now, beside the scheduled ones; undefined where one runs or is due already. */
 export function requestRedelivery(delivery: Delivery, now: number): Delivery | undefined {
   const { state, dueAt } = delivery
   if (isRunning(delivery) || (dueAt !== undefined && dueAt <= now)) return undefined
@@ -150,7 +150,7 @@ export function requestRedelivery(delivery: Delivery, now: number): Delivery | u
   return { ...delivery, revision: delivery.revision + 1, state: 'pending', dueAt: now, redelivery }
 }
 
-/** Whether the last answer to any of a job's deliveries was 410: the receiver wants none of them any more. */
+/** Whether the last answer to any of a job's deliveries was 410 Gone: the receiver wants no more of them. */
 export function isGone(deliveries: readonly Delivery[]): boolean {
   const answered = deliveries.flatMap(({ tries }) => tries.filter(({ status }) => status !== undefined))
   return answered.toSorted((a, b) => a.at - b.at).at(-1)?.status === 410

@@ -1,94 +1,91 @@
 import { createFifo, type Fifo } from '../../lib/fifo.ts'
 
-/** A piece of work of a caller for a host, and the name by which it is waited for only once. */
+/** Work of a caller for a host. `key`: what is queued under a key is queued once. `run` must not reject. */
 export type HostWork = { readonly key: string; readonly caller: string; readonly host: string; run(): Promise<void> }
 
 export type HostQueues = {
   /**
-   * Lets work wait for its turn, unless it waits already or its line is full. What is added while work of its key runs
-   * takes its turn after that.
+   * Queues work, unless its key is queued already or its queue is full. What is added while work of its key runs is
+   * queued after that.
    */
   add(work: HostWork): void
-  /** Lets nothing more begin, and resolves when what runs has ended. */
+  /** Starts nothing more, and resolves when what runs has finished. */
   close(): Promise<void>
 }
 
 export type HostQueuesOptions = {
-  /** How much of a line may run at the same time. */
+  /** How much work of one queue may run at the same time. */
   readonly perHost: number
-  /** How much may wait in a line. */
+  /** How much work may be queued in one queue. */
   readonly maxQueued: number
-  /** Called when a line that was full is empty: there is more for it elsewhere. */
-  readonly drained: () => void
+  /** Called when a queue that was full is empty: the store may hold more for it. */
+  readonly onDrained: () => void
 }
 
-type HostQueue = { readonly name: string; readonly waiting: Fifo<HostWork>; running: number; wasFull: boolean }
+type HostQueue = { readonly name: string; readonly queued: Fifo<HostWork>; running: number; wasFull: boolean }
 
-/**
- * A line for each host of each caller: a host that takes its time holds up nobody but its own line. `run` must not
- * reject.
- */
-export function createHostQueues({ perHost, maxQueued, drained }: HostQueuesOptions): HostQueues {
-  const lines = new Map<string, HostQueue>()
-  const waiting = new Set<string>()
-  /** What runs, by key, and what was added meanwhile. */
+/** One queue for each host of each caller: a slow host delays nothing but its own queue. */
+export function createHostQueues({ perHost, maxQueued, onDrained }: HostQueuesOptions): HostQueues {
+  const queues = new Map<string, HostQueue>()
+  const queuedKeys = new Set<string>()
+  /** What runs, by key, with what was added for the key meanwhile. */
   const running = new Map<string, HostWork | undefined>()
-  const underWay = new Set<Promise<void>>()
+  const runs = new Set<Promise<void>>()
   let isClosed = false
 
-  const lineOf = ({ caller, host }: HostWork): HostQueue => {
+  const queueOf = ({ caller, host }: HostWork): HostQueue => {
     const name = JSON.stringify([caller, host])
-    const line = lines.get(name) ?? { name, waiting: createFifo(), running: 0, wasFull: false }
-    lines.set(name, line)
-    return line
+    const queue = queues.get(name) ?? { name, queued: createFifo(), running: 0, wasFull: false }
+    queues.set(name, queue)
+    return queue
   }
 
-  const begin = (line: HostQueue, work: HostWork) => {
-    line.running++
-    waiting.delete(work.key)
+  const start = (queue: HostQueue, work: HostWork) => {
+    queue.running++
+    queuedKeys.delete(work.key)
     running.set(work.key, undefined)
     const run = work.run().finally(() => {
-      line.running--
-      underWay.delete(run)
-      const again = running.get(work.key)
+      queue.running--
+      runs.delete(run)
+      const next = running.get(work.key)
       running.delete(work.key)
-      if (again) add(again)
-      serve(line)
+      if (next) add(next)
+      serve(queue)
     })
-    underWay.add(run)
+    runs.add(run)
   }
 
-  const serve = (line: HostQueue) => {
-    while (!isClosed && line.running < perHost) {
-      const work = line.waiting.shift()
+  const serve = (queue: HostQueue) => {
+    while (!isClosed && queue.running < perHost) {
+      const work = queue.queued.shift()
       if (!work) break
-      begin(line, work)
-      if (line.wasFull && line.waiting.size === 0) {
-        line.wasFull = false
-        drained()
+      start(queue, work)
+      if (queue.wasFull && queue.queued.size === 0) {
+        queue.wasFull = false
+        onDrained()
       }
     }
-    if (line.running === 0 && line.waiting.size === 0) lines.delete(line.name)
+    if (queue.running === 0 && queue.queued.size === 0) queues.delete(queue.name)
   }
 
   const add = (work: HostWork) => {
-    if (isClosed || waiting.has(work.key)) return
+    if (isClosed || queuedKeys.has(work.key)) return
     if (running.has(work.key)) return void running.set(work.key, work)
-    const line = lineOf(work)
-    if (line.waiting.size >= maxQueued) {
-      line.wasFull = true
+    const queue = queueOf(work)
+    if (queue.queued.size >= maxQueued) {
+      queue.wasFull = true
       return
     }
-    waiting.add(work.key)
-    line.waiting.add(work)
-    serve(line)
+    queuedKeys.add(work.key)
+    queue.queued.add(work)
+    serve(queue)
   }
 
   return {
     add,
     async close() {
       isClosed = true
-      await Promise.all(underWay)
+      await Promise.all(runs)
     },
   }
 }

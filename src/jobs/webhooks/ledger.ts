@@ -1,7 +1,7 @@
 import { problem } from '../../problems.ts'
 import type { DeliveryStore } from '../ports/store.ts'
 import { ANONYMOUS_ID, type Caller } from '../caller.ts'
-import { requestRedelivery, type Delivery } from './delivery.ts'
+import { type Delivery, type DeliveryAttempt, isRunning, requestRedelivery, webhookIdOf } from './delivery.ts'
 import type { Job } from '../job.ts'
 import type { JobService } from '../service.ts'
 import type { Outbox } from './outbox.ts'
@@ -16,18 +16,18 @@ export type LedgerDependencies = {
 
 export type JobDeliveries = { readonly job: Job; readonly deliveries: readonly Delivery[] }
 
-/** A delivery that is tried once more, and all those of its job, as they were read for that. */
+/** A delivery that is sent once more, and all those of its job, as they were read for that. */
 export type Redelivery = { readonly delivery: Delivery; readonly deliveries: readonly Delivery[] }
 
-/** What a caller can see and ask of its jobs' webhooks. Foreign jobs are a `job_not_found`, as everywhere. */
+/** A caller's view of the webhooks of its jobs. Rejects with `job_not_found` for jobs of others, as everywhere. */
 export type DeliveryLedger = {
   /** A job's deliveries, by number. */
   list(id: string, caller: Caller): Promise<JobDeliveries>
-  /** Has a delivery tried once more, now. `delivery_not_found`; `delivery_in_progress` while a try runs or is due. */
+  /** Sends a delivery once more, now. `delivery_not_found`; `delivery_in_progress` while an attempt runs or is due. */
   redeliver(id: string, number: number, caller: Caller): Promise<Redelivery>
   /**
-   * What verifies the webhooks of a caller, the newest first; never empty. `webhooks_not_configured`;
-   * `webhook_secret_not_shown` where callers have no names, so that it would be the operator's own.
+   * The secrets that verify the webhooks of a caller, the newest first; never empty. `webhooks_not_configured`;
+   * `webhook_secret_not_shown` on a server without authentication, where the secret is the operator's own.
    */
   secrets(caller: Caller): readonly string[]
 }
@@ -43,11 +43,11 @@ export function createLedger({ store, service, webhooks, now = Date.now }: Ledge
         const all = await store.deliveriesOf(id)
         const delivery = all.find((one) => one.number === number)
         if (!delivery) throw problem('delivery_not_found')
-        const asked = requestRedelivery(delivery, now())
-        if (!asked) throw problem('delivery_in_progress')
-        if (!(await store.updateDelivery(asked, delivery.revision))) continue
-        webhooks.wake(asked)
-        return { delivery: asked, deliveries: all }
+        const requested = requestRedelivery(delivery, now())
+        if (!requested) throw problem('delivery_in_progress')
+        if (!(await store.updateDelivery(requested, delivery.revision))) continue
+        webhooks.wake(requested)
+        return { delivery: requested, deliveries: all }
       }
     },
     secrets({ id }) {
@@ -58,3 +58,28 @@ export function createLedger({ store, service, webhooks, now = Date.now }: Ledge
     },
   }
 }
+
+/** A delivery in its wire form: snake_case, RFC 3339 times, absent rather than null. */
+export function presentDelivery(delivery: Delivery) {
+  const { number, event, attempt, state, createdAt, dueAt, tries } = delivery
+  return {
+    number,
+    webhook_id: webhookIdOf(delivery),
+    event,
+    attempt,
+    state,
+    created_at: time(createdAt),
+    // Whether there is a next one depends on the attempt that runs.
+    ...(dueAt !== undefined && !isRunning(delivery) && { next_try_at: time(dueAt) }),
+    tries: tries.map(presentAttempt),
+  }
+}
+
+const presentAttempt = ({ at, status, durationMs, error }: DeliveryAttempt) => ({
+  at: time(at),
+  ...(status !== undefined && { status }),
+  ...(durationMs !== undefined && { duration_ms: durationMs }),
+  ...(error !== undefined && { error }),
+})
+
+const time = (epochMs: number) => new Date(epochMs).toISOString()

@@ -4,13 +4,13 @@ import type { Delivery } from './delivery.ts'
 import { currentAttempt, isFinished, type Job, type Webhook, WEBHOOK_EVENTS, type WebhookEvent } from '../job.ts'
 import { type BodyContext, webhookBodyOf } from './body.ts'
 
-/** What a caller is told of where it does not say: the ends. */
+/** The events of a webhook where the request names none: the job finished. */
 export const DEFAULT_EVENTS: readonly WebhookEvent[] = ['job.succeeded', 'job.failed', 'job.canceled']
 
-/** The fields of a request that speak of its webhook. */
+/** The fields of a request for its webhook. */
 export type WebhookOptions = { readonly webhookUrl?: string; readonly webhookEvents?: readonly WebhookEvent[] }
 
-/** What is wrong with the form of a wish, each error with its field; `found` are errors of which it is known already. */
+/** The field errors of the options, as far as their form shows; `found`: errors known before. */
 export function checkWebhook(
   { webhookUrl, webhookEvents }: WebhookOptions,
   found: readonly FieldError[] = [],
@@ -23,20 +23,20 @@ export function checkWebhook(
   return message === undefined ? [] : [{ path: '/webhook_url', message }]
 }
 
-/** A wish with its defaults; two that ask for the same are the same. */
+/** The options with their defaults, in one form: equal options give equal results. */
 export function webhookOf({ webhookUrl, webhookEvents = DEFAULT_EVENTS }: WebhookOptions): Webhook | undefined {
   if (webhookUrl === undefined) return undefined
   return { url: webhookUrl, events: WEBHOOK_EVENTS.filter((event) => webhookEvents.includes(event)) }
 }
 
-/** What a change of a job means to its webhook. A second attempt of a job that runs already is no news. */
+/** The webhook event of a change; none for a further attempt of a job that runs already. */
 function eventOf(before: Job, after: Job): WebhookEvent | undefined {
   if (before.status === after.status) return undefined
   if (after.status === 'running') return 'job.running'
   return isFinished(after) && !isFinished(before) ? (`job.${after.status}` as WebhookEvent) : undefined
 }
 
-/** A change as it is written: the job counts its deliveries, and `delivery` is the one that the change owes, if any. */
+/** The job as it is written, with its deliveries counted, and the delivery of the change, if it has one. */
 export function withDelivery(before: Job, after: Job, parts: BodyContext): { job: Job; delivery?: Delivery } {
   const { webhook } = after
   const event = eventOf(before, after)

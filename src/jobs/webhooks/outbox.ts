@@ -22,9 +22,9 @@ export type OutboxDependencies = {
   readonly store: DeliveryStore
   readonly sender: WebhookSender
   readonly log: Log
-  /** Hears of each try, once it is on record. */
+  /** Called for each delivery attempt once it is recorded. */
   readonly observe?: Observe
-  /** After how long, in ms, a try that is not on record as ended counts as lost: longer than any try takes. */
+  /** After how long, in ms, an attempt whose end is not recorded counts as lost: longer than any attempt takes. */
   readonly claimMs: number
   /** Epoch ms. */
   readonly now?: () => number
@@ -32,59 +32,63 @@ export type OutboxDependencies = {
   readonly random?: () => number
 }
 
-/** Sends what the outbox holds: each delivery at least once, as long as its schedule lasts. */
+/** Sends each delivery at least once, until its schedule ends. */
 export type Outbox = Pick<WebhookSender, 'secretsOf' | 'check'> & {
-  /** Has a delivery sent that has just become due. Can be lost: `sendDue` makes up for it. */
+  /** Sends a delivery that has just become due. What a crash drops here, `sendDue` finds. */
   wake(delivery: DeliveryRef): void
-  /** Has everything sent that is due, and sets a timer for what is due next; resolves when all waits for its turn. */
+  /** Sends everything that is due, and sets a timer for what is due next; resolves when all of it is queued. */
   sendDue(): Promise<void>
-  /** Gives up the tries that run, to be made again, and begins no others. Idempotent. */
+  /** Aborts the attempts that run, which the next process repeats, and starts no others. Idempotent. */
   close(): Promise<void>
 }
 
-/** Tries at the same time to one host of one caller, and in all, of which one caller has its share. */
+/** Attempts at the same time to one host of one caller, and in total, which callers share fairly. */
 export const ATTEMPTS_PER_HOST = 16
 export const ATTEMPTS_IN_TOTAL = 512
-/** Deliveries that wait in memory for one host of one caller; further ones wait in the store. */
-const WAITING_PER_HOST = 10_000
-/** What is due within this time, in ms, has a timer; what is due later is found by the reconciler. */
+/** Deliveries queued in memory for one host of one caller; further ones wait in the store. */
+const QUEUED_PER_HOST = 10_000
+/** A delivery due within this time, in ms, has a timer; later ones are found by the reconciler. */
 const TIMER_HORIZON_MS = 60_000
-/** Looks for what is due leave so much time between them, in ms, and so many times what the last one took. */
-const LOOK_GAP_MS = 100
-const LOOK_GAP_FACTOR = 10
+/** The pause between scans for due deliveries: at least this long, in ms, and this many times as long as the last scan. */
+const SCAN_PAUSE_MS = 100
+const SCAN_PAUSE_FACTOR = 10
 
-export function createOutbox(parts: OutboxDependencies): Outbox {
-  const { store, sender, log, observe, claimMs, now = Date.now, random = Math.random } = parts
+export function createOutbox(dependencies: OutboxDependencies): Outbox {
+  const { store, sender, log, observe, claimMs, now = Date.now, random = Math.random } = dependencies
   const closing = new AbortController()
   let timer: { readonly dueAt: number; readonly handle: NodeJS.Timeout } | undefined
-  let gapMs = LOOK_GAP_MS
-  const places = createFairSemaphore(ATTEMPTS_IN_TOTAL)
-  const lines = createHostQueues({
+  let pauseMs = SCAN_PAUSE_MS
+  const semaphore = createFairSemaphore(ATTEMPTS_IN_TOTAL)
+  const queues = createHostQueues({
     perHost: ATTEMPTS_PER_HOST,
-    maxQueued: WAITING_PER_HOST,
-    drained: () => void sendDue().catch(tell),
+    maxQueued: QUEUED_PER_HOST,
+    onDrained: () => void sendDue().catch(warn),
   })
 
   const warnRarely = createThrottledWarning(log)
-  /** A store that is away is no news for each of thousands. */
-  const tell = (error: unknown) => {
-    if (!closing.signal.aborted) warnRarely(errorFieldsOf(error), 'webhooks have to wait')
+  /** An unavailable store fails thousands of attempts alike, which one line says. */
+  const warn = (error: unknown) => {
+    if (!closing.signal.aborted)
+      warnRarely(
+        { ...errorFieldsOf(error), event: 'webhooks_delayed' },
+        'sending webhooks failed; the reconciler will retry',
+      )
   }
 
   const wake = ({ jobId, number, caller, host }: DeliveryRef) => {
-    // Only these: a line of thousands must not hold their bodies.
+    // Without the body: thousands may be queued.
     const ref = { jobId, number, caller, host }
-    const run = () => places.use(caller, closing.signal, () => attempt(ref)).catch(tell)
-    lines.add({ key: `${jobId}/${number}`, caller, host, run })
+    const run = () => semaphore.use(caller, closing.signal, () => attempt(ref)).catch(warn)
+    queues.add({ key: `${jobId}/${number}`, caller, host, run })
   }
 
-  /** One at a time: whoever asks meanwhile is served by the one under way, which meets what becomes due last. */
+  /** A call during a scan shares it; the scan reaches what becomes due meanwhile last. */
   const sendDue = shareInFlight(async () => {
     const startedAt = performance.now()
-    await look().finally(() => (gapMs = Math.max(LOOK_GAP_MS, LOOK_GAP_FACTOR * (performance.now() - startedAt))))
+    await scan().finally(() => (pauseMs = Math.max(SCAN_PAUSE_MS, SCAN_PAUSE_FACTOR * (performance.now() - startedAt))))
   })
 
-  const look = async () => {
+  const scan = async () => {
     for await (const due of store.dueDeliveries(now() + TIMER_HORIZON_MS)) {
       if (closing.signal.aborted) return
       if (due.dueAt > now()) {
@@ -95,7 +99,7 @@ export function createOutbox(parts: OutboxDependencies): Outbox {
     }
   }
 
-  /** One timer, for what is due next: thousands may be due within a minute. */
+  /** One timer, for the delivery that is due next: thousands may be due within a minute. */
   const wakeAt = (dueAt: number) => {
     const delayMs = dueAt - now()
     if (closing.signal.aborted || delayMs > TIMER_HORIZON_MS || (timer && timer.dueAt <= dueAt)) return
@@ -103,14 +107,14 @@ export function createOutbox(parts: OutboxDependencies): Outbox {
     const handle = setTimeout(
       () => {
         timer = undefined
-        sendDue().catch(tell)
+        sendDue().catch(warn)
       },
-      Math.max(gapMs, delayMs),
+      Math.max(pauseMs, delayMs),
     ).unref()
     timer = { dueAt, handle }
   }
 
-  /** One try, if it is time for one and nobody else makes it. */
+  /** Makes one attempt, if it is due and no other replica makes it. */
   const attempt = async (ref: DeliveryRef) => {
     const deliveries = await store.deliveriesOf(ref.jobId)
     const delivery = deliveries.find(({ number }) => number === ref.number)
@@ -121,46 +125,47 @@ export function createOutbox(parts: OutboxDependencies): Outbox {
   }
 
   const claimAndSend = async (delivery: Delivery) => {
-    const begun = startDeliveryAttempt(delivery, now(), claimMs)
-    if (await store.updateDelivery(begun, delivery.revision)) await record(begun, await send(begun))
+    const started = startDeliveryAttempt(delivery, now(), claimMs)
+    if (await store.updateDelivery(started, delivery.revision)) await record(started, await send(started))
   }
 
   const withdrawUnsent = async (delivery: Delivery) => {
-    const withdrawn = withdraw(delivery, 'not sent: the receiver has answered 410 and wants no more of this job', now())
+    const withdrawn = withdraw(delivery, 'not sent: the receiver answered 410 to an earlier webhook of this job', now())
     if (!(await store.updateDelivery(withdrawn, delivery.revision))) return
-    logEnd(withdrawn)
+    logOutcome(withdrawn)
     observe?.({ type: 'webhook-withdrawn' })
   }
 
-  /** The delivery as it is after the try. */
-  const send = async (begun: Delivery): Promise<Delivery> => {
-    const { url, body, caller, traceparent } = begun
+  /** The delivery as it stands after the attempt. */
+  const send = async (started: Delivery): Promise<Delivery> => {
+    const { url, body, caller, traceparent } = started
     try {
       const trace = traceparent === undefined ? {} : { traceparent: childTraceparent(traceparent) }
-      const message = { id: webhookIdOf(begun), at: now(), url, body, caller, ...trace }
-      return finishDeliveryAttempt(begun, await sender.send(message, closing.signal), { now: now(), random })
+      const message = { id: webhookIdOf(started), at: now(), url, body, caller, ...trace }
+      return finishDeliveryAttempt(started, await sender.send(message, closing.signal), { now: now(), random })
     } catch (error) {
-      if (closing.signal.aborted) return abandonDeliveryAttempt(begun, now())
-      log.error({ ...fieldsOf(begun), err: error }, 'a webhook could not be made')
-      return finishDeliveryAttempt(begun, { error: 'the server could not make the request' }, { now: now(), random })
+      if (closing.signal.aborted) return abandonDeliveryAttempt(started, now())
+      log.error({ ...fieldsOf(started), event: 'webhook_defect', err: error }, 'making a webhook request failed')
+      return finishDeliveryAttempt(started, { error: 'the server could not make the request' }, { now: now(), random })
     }
   }
 
-  /** A record that cannot be made is made up for by the claim's end: the try is made once more. */
-  const record = async (begun: Delivery, ended: Delivery) => {
-    if (!(await store.updateDelivery(ended, begun.revision))) return
-    logEnd(ended)
-    if (!closing.signal.aborted) observe?.(factOf(begun, ended))
-    if (ended.dueAt !== undefined) wakeAt(ended.dueAt)
+  /** Where the write fails the claim expires, and the attempt is repeated. */
+  const record = async (started: Delivery, finished: Delivery) => {
+    if (!(await store.updateDelivery(finished, started.revision))) return
+    logOutcome(finished)
+    if (!closing.signal.aborted) observe?.(factOf(started, finished))
+    if (finished.dueAt !== undefined) wakeAt(finished.dueAt)
   }
 
-  const logEnd = (delivery: Delivery) => {
+  const logOutcome = (delivery: Delivery) => {
     const { state, event, tries } = delivery
     const { status, error, durationMs } = tries.at(-1) ?? {}
-    const fields = { ...fieldsOf(delivery), event, state, status, error, duration_ms: durationMs }
-    if (isSuccess(status)) log.info(fields, 'webhook delivered')
-    else if (state === 'pending') log.info(fields, 'webhook not delivered yet')
-    else log.warn(fields, 'webhook not delivered')
+    const result = { state, status, error, duration_ms: durationMs }
+    const fields = { ...fieldsOf(delivery), webhook_event: event, ...result }
+    if (isSuccess(status)) log.info({ ...fields, event: 'webhook_delivered' }, 'webhook delivered')
+    else if (state === 'pending') log.info({ ...fields, event: 'webhook_attempt_failed' }, 'webhook not delivered yet')
+    else log.warn({ ...fields, event: 'webhook_failed' }, 'webhook not delivered')
   }
 
   return {
@@ -169,9 +174,9 @@ export function createOutbox(parts: OutboxDependencies): Outbox {
     wake,
     sendDue,
     async close() {
-      closing.abort(new Error('the server is ending'))
+      closing.abort(new Error('the server is shutting down'))
       clearTimeout(timer?.handle)
-      await lines.close()
+      await queues.close()
     },
   }
 }
@@ -181,7 +186,7 @@ const fieldsOf = ({ jobId: id, number, traceparent }: Delivery) => ({
   delivery: number,
 })
 
-/** A try that was asked for ends a delivery only where it makes it another than it was. */
+/** A requested redelivery counts as an end only where it changes the delivery's state. */
 function factOf({ redelivery }: Delivery, { state, tries }: Delivery): Fact {
   const { status, durationMs = 0 } = tries.at(-1) ?? {}
   const end = state === 'pending' || state === redelivery?.state ? undefined : state
