@@ -4,6 +4,8 @@ import { reduceUrls } from '../../src/lib/reduce-urls.ts'
 test.each([
   ['403 for url: https://a.example/secret.mp4?sig=secret (try 2)', '403 for url: https://a.example/… (try 2)'],
   ["HTTPError('https://a.example:8443/x?y')", "HTTPError('https://a.example:8443/…')"],
+  ["HTTPError('https://a.example/it's?sig='secret')", "HTTPError('https://a.example/…')"],
+  ["exceeded with url: /it's?sig=secret (x)", 'exceeded with url: /… (x)'],
   ['http://user:secret@a.example/', 'http://a.example/…'],
   ['HTTPS://A.EXAMPLE', 'HTTPS://A.EXAMPLE/…'],
   ['s3://bucket/secret/key', 's3://bucket/…'],
