@@ -15,7 +15,7 @@ import type { JobInput } from '../jobs/job.ts'
 import { createClosers } from '../lib/closers.ts'
 import type { Uploads } from '../jobs/ports/uploads.ts'
 import type { LinkSigner } from '../jobs/links.ts'
-import { createIds } from '../jobs/ids.ts'
+import { createUuids } from '../lib/uuid.ts'
 import type { JobService } from '../jobs/service.ts'
 import type { Subscriptions } from '../jobs/subscriptions.ts'
 import { createMetrics } from '../metrics/metrics.ts'
@@ -82,7 +82,7 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
     {
       ...{ store, queue, events, backend, artifacts, uploads, sender, links, log, observe },
       // Ids that rise with time go to the end of an index; random ones cost the file a page each.
-      newId: createIds(),
+      newId: createUuids(),
     },
     coreSettingsOf(config),
   )

@@ -99,7 +99,7 @@ export const storeContract: readonly ContractCase<JobStore>[] = [
     },
   ],
   [
-    'lists a retried job as owed a run again',
+    'lists a retried job as pending a run again',
     async (open) => {
       const store = await open()
       const job = aJob()

@@ -31,7 +31,7 @@ describe('races', () => {
     expect(await store.get(job.id)).toMatchObject({ status: 'succeeded', revision: 3 })
   })
 
-  test('after a gap in what is told, runs whose job has ended elsewhere are let go, and no others', async () => {
+  test('after a gap on the change bus, runs whose job finished elsewhere are dequeued, and no others', async () => {
     const { backend, queue, reconciler, store, submit, announceGap, untilStatus } = await start()
     await reconciler.start()
     const [gone, over, on] = [await submit(), await submit(), await submit()]
@@ -104,7 +104,7 @@ describe('races', () => {
     expect(reads.filter((id) => id === canceled.id)).toHaveLength(3)
   })
 
-  test('an entry of an attempt that is over, or of a job that is gone, is let go', async () => {
+  test('an entry of a finished attempt, or of a removed job, runs nothing', async () => {
     const { backend, run, store } = await start({ running: false })
     const job = after(aJob(), { type: 'canceled' }, { type: 'retried' })
     await store.insert(job)
@@ -115,7 +115,7 @@ describe('races', () => {
 })
 
 describe('a store or a queue that fails', () => {
-  test('a store that is away when a call is made gets it written down when it is back, and no second call is made', async () => {
+  test('a call that is made while the store is unavailable is recorded when it is back, and not made again', async () => {
     const { backend, reconciler, store, submit, untilStatus } = await start()
     const { update } = store
     let failures = 3
@@ -127,7 +127,7 @@ describe('a store or a queue that fails', () => {
     expect(backend.requests).toHaveLength(1)
   })
 
-  test('a store that is away when a call ends hears of the end when it is back, and once the server ends no more is tried', async () => {
+  test('the end of a call while the store is unavailable is recorded when it is back, and not retried after a shutdown', async () => {
     const { backend, queue, lines, store, submit, untilStatus } = await start()
     const [first, second] = [await submit(), await submit()]
     for (const { id } of [first, second]) await untilStatus(id, 'running')
@@ -147,7 +147,7 @@ describe('a store or a queue that fails', () => {
     expect(lines.filter(({ level, event }) => level === 'warn' && event === 'outcome_not_recorded')).toHaveLength(1)
   })
 
-  test('calls that could not be written down before the end are each named in the log', async () => {
+  test('calls that are not recorded before the shutdown are each named in the log', async () => {
     const { lines, queue, store, submit } = await start()
     const refused = new Set<string>()
     store.update = ({ id }) => {
@@ -161,7 +161,7 @@ describe('a store or a queue that fails', () => {
     expect(named.map((line) => line.call_id).sort()).toEqual(jobs.map(({ id }) => callOf(id)).sort())
   })
 
-  test('a call whose record was made though its answer was lost is followed, and neither stopped nor made again', async () => {
+  test('a call that an ambiguous write recorded is followed, and neither stopped nor made again', async () => {
     const { backend, store, submit, untilStatus } = await start()
     const { update } = store
     let answersLost = 2
@@ -177,7 +177,7 @@ describe('a store or a queue that fails', () => {
     expect([backend.requests.length, backend.stopped]).toEqual([1, []])
   })
 
-  test('what follows from a write whose answer was lost follows once: all hear of it, and its run is let go', async () => {
+  test('an ambiguous write that was made is published once, and its run is dequeued', async () => {
     const { backend, events, store, service, queue, submit } = await start()
     const { id } = await submit()
     await until(() => backend.waiting.has(callOf(id)))
@@ -199,7 +199,7 @@ describe('a store or a queue that fails', () => {
     expect(backend.stopped).toEqual([callOf(id)])
   })
 
-  test('a submit whose answer was lost is told and run once the store turns out to have it', async () => {
+  test('an ambiguous submit that was made is published and run once', async () => {
     const { backend, events, lines, store, submit } = await start()
     const heard: string[] = []
     events.subscribe(undefined, ({ status }) => heard.push(status))
@@ -215,7 +215,7 @@ describe('a store or a queue that fails', () => {
     expect(lines.filter((line) => line.msg === 'job submitted')).toHaveLength(1)
   })
 
-  test('nothing follows from a write that was not made', async () => {
+  test('an ambiguous write that was not made is not published', async () => {
     const { backend, events, store, service, submit } = await start()
     const { id } = await submit()
     await until(() => backend.waiting.has(callOf(id)))

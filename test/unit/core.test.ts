@@ -101,7 +101,7 @@ describe('from submit to the end', () => {
     ])
   })
 
-  test('a job that ends before the backend had it has a duration and no run time; the line of its submit says whose it is', async () => {
+  test('a job that is canceled before the backend has it logs a duration and no run time; the line of its submit names the caller', async () => {
     const { clock, lines, submit, service } = await start({ running: false })
     const { id } = await submit()
     clock.now += 1_500
@@ -169,7 +169,7 @@ describe('from submit to the end', () => {
     ])
   })
 
-  test('a faulty input is refused before anything is kept, every field named', async () => {
+  test('an invalid input is refused before anything is stored, and the problem names every field', async () => {
     const { backend, submit, reconciler } = await start()
     const refused = submit({ input: { video_url: 'ftp://a.example/x', audio_path: '../speech.wav' } })
     await expect(refused).rejects.toMatchObject({ code: 'invalid_request' })
@@ -178,7 +178,7 @@ describe('from submit to the end', () => {
     expect(backend.requests).toEqual([])
   })
 
-  test('what the backend sees wrong with a URL is refused as url_not_allowed, and with a path as invalid_request', async () => {
+  test('a URL that the backend refuses is url_not_allowed, and a path invalid_request', async () => {
     const { backend, submit } = await start()
     backend.check = () => [{ path: '/video_url', message: 'is private' }]
     await expect(submit()).rejects.toMatchObject({ code: 'url_not_allowed', status: 400 })
@@ -249,7 +249,7 @@ test('a traceback is logged once, with the job, its URLs reduced; the job does n
 })
 
 describe('cancel', () => {
-  test('ends the job at once and stops its call', async () => {
+  test('finishes the job at once and stops its call', async () => {
     const { backend, service, submit, untilStatus, untilJob } = await start()
     const { id } = await submit()
     await untilStatus(id, 'running')
@@ -359,7 +359,7 @@ describe('cancel', () => {
     ])
   })
 
-  test('and a retry at once: the old call is stopped, the new attempt goes its own way', async () => {
+  test('followed by a retry at once stops the old call and leaves the new attempt running', async () => {
     const { backend, service, submit, untilStatus, untilJob } = await start()
     const { id } = await submit()
     await untilStatus(id, 'running')
@@ -402,7 +402,7 @@ describe('retry', () => {
   })
 })
 
-describe('retries without end', () => {
+describe('many retries', () => {
   test('a job that has been retried as often as one may be is a conflict', async () => {
     const { service, submit, store } = await start({ running: false, maxRetries: 2 })
     const { id } = await submit()
@@ -439,7 +439,7 @@ describe('retries without end', () => {
 const numbers = (first: number, last: number) => Array.from({ length: last - first + 1 }, (_, n) => first + n)
 
 describe('limits', () => {
-  test('jobs beyond the bound are held back in order, and know their place', async () => {
+  test('jobs beyond the limit are queued in order, each with its position', async () => {
     const { backend, service, submit, untilStatus } = await start({ maxConcurrentJobs: 1 })
     const jobs = [await submit(), await submit(), await submit()]
     const [first, second, third] = jobs.map((job) => job.id) as [string, string, string]
@@ -454,7 +454,7 @@ describe('limits', () => {
     expect(backend.requests.map((request) => request.jobId)).toEqual([first, third])
   })
 
-  test('a job held back beyond its deadline fails without ever having been at the backend', async () => {
+  test('a job that is queued until its deadline fails without a call', async () => {
     const { clock, reconciler, submit, untilStatus } = await start({ maxConcurrentJobs: 1 })
     const running = await submit({ timeoutSeconds: 1000 })
     await untilStatus(running.id, 'running')
@@ -476,7 +476,7 @@ describe('limits', () => {
     await expect(service.retry(running, anybody)).rejects.toMatchObject({ code: 'queue_full' })
   })
 
-  test('many retries at once take no more places than there are', async () => {
+  test('many retries at once are admitted only up to the limits', async () => {
     const { service, submit, store } = await start({ running: false, maxQueuedJobs: 10, maxActiveOfCaller: 6 })
     const ids: string[] = []
     for (let n = 0; n < 30; n++) {
@@ -493,7 +493,7 @@ describe('limits', () => {
     await service.retry(ids[0] ?? '', anybody)
   })
 
-  test('calls that exist are followed before jobs that were never started', async () => {
+  test('calls that exist are followed before jobs without a call are started', async () => {
     const { store, reconciler, backend } = await start({ maxConcurrentJobs: 1 })
     const [waiting, called] = [aJob({ createdAt: 1 }), after(aJob({ createdAt: 2 }), spawned(1, 'fc-old'))]
     backend.adopt('fc-old')
@@ -543,7 +543,7 @@ describe('what nobody was doing', () => {
     expect(backend.stopped).toEqual([])
   })
 
-  test('a deadline that passes ends the job and stops its call', async () => {
+  test('a deadline that passes fails the job and stops its call', async () => {
     const { backend, clock, reconciler, submit, untilStatus, untilJob } = await start()
     const { id } = await submit()
     await untilStatus(id, 'running')

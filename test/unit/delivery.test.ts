@@ -55,7 +55,7 @@ describe('the schedule', () => {
   })
 })
 
-describe('a try', () => {
+describe('a delivery attempt', () => {
   test.each([200, 201, 204, 299])('answered %i is a success', (status) => {
     const delivery = tryOnce(fresh, { status }, 5)
     expect(delivery).toMatchObject({ state: 'delivered', revision: 3, tries: [{ at: 5, status, durationMs: 100 }] })
@@ -83,7 +83,7 @@ describe('a try', () => {
     expect(isGone([delivery, tryOnce(fresh, { error: 'refused' }, 6)])).toBe(true)
   })
 
-  test('that runs is due again when it counts as lost, and does not take the place of a scheduled one', () => {
+  test('that runs is due again when it counts as lost, and replaces no scheduled one', () => {
     const begun = startDeliveryAttempt(fresh, 1_000, 25_000)
     expect(begun).toMatchObject({ revision: 2, dueAt: 26_000, tries: [{ at: 1_000 }] })
     expect(isRunning(begun)).toBe(true)
@@ -100,7 +100,7 @@ describe('a try', () => {
     expect(isRunning(given)).toBe(false)
   })
 
-  test('that is withdrawn was none: it says why, and ends the delivery', () => {
+  test('that is withdrawn is not made: it says why, and the delivery fails', () => {
     const withdrawn = withdraw(fresh, 'nobody wants it', 7)
     expect(withdrawn).toMatchObject({ state: 'failed', tries: [{ at: 7, error: 'nobody wants it' }] })
     expect(withdrawn).not.toHaveProperty('dueAt')
@@ -154,12 +154,12 @@ describe('a redelivery', () => {
     }
   })
 
-  test('answered 410 ends what was still to be tried, and takes nothing back', () => {
+  test('answered 410 cancels the scheduled attempts, and reverts nothing', () => {
     expect(tryOnce(requestRedelivery(waiting, 50)!, { status: 410 }, 60)).toMatchObject({ state: 'failed' })
     expect(tryOnce(requestRedelivery(delivered, 50)!, { status: 410 }, 60)).toMatchObject({ state: 'delivered' })
   })
 
-  test('is refused while a try runs or is due', () => {
+  test('is refused while an attempt runs or is due', () => {
     expect(requestRedelivery(startDeliveryAttempt(fresh, 0, 25_000), 50)).toBeUndefined()
     expect(requestRedelivery(fresh, 0)).toBeUndefined()
     expect(requestRedelivery(requestRedelivery(failed, 50)!, 50)).toBeUndefined()
@@ -170,7 +170,7 @@ describe('a redelivery', () => {
     expect(tryOnce(lost, { status: 500 }, 30_000)).toMatchObject({ triesMade: 1, dueAt: waiting.dueAt })
   })
 
-  test('any number of times keeps the last tries only', () => {
+  test('any number of times keeps the last attempts only', () => {
     let delivery = delivered
     for (let n = 1; n < 200; n++) delivery = tryOnce(requestRedelivery(delivery, n)!, { status: 500 }, n)
     expect(delivery.tries).toHaveLength(DELIVERY_ATTEMPTS_KEPT)
@@ -178,7 +178,7 @@ describe('a redelivery', () => {
   })
 })
 
-test('the schedule has eight tries', () => expect(DELIVERY_DELAYS_MS).toHaveLength(8))
+test('the schedule has eight attempts', () => expect(DELIVERY_DELAYS_MS).toHaveLength(8))
 
 describe('Retry-After', () => {
   const now = Date.UTC(2026, 0, 1)

@@ -44,7 +44,7 @@ describe('a line for each host', () => {
     expect(began).toEqual(['dead/0', 'dead/1', 'alive/1'])
   })
 
-  test('is one of its caller’s: that of another for the same host goes on', () => {
+  test('belongs to its caller: that of another caller for the same host goes on', () => {
     const { began, add } = scene()
     for (let n = 0; n < 50; n++) add(`shared/${n}`)
     add('shared/other', 'key:b')
@@ -60,7 +60,7 @@ describe('a line for each host', () => {
     expect(began).toEqual(['a/1', 'a/2', 'a/1'])
   })
 
-  test('that is full takes no more, and tells when it is empty', async () => {
+  test('that is full takes no more, and calls back when it is empty', async () => {
     const { began, add, end, drains } = scene({ perHost: 1, maxQueued: 2 })
     for (let n = 0; n < 6; n++) add(`a/${n}`)
     await end('a/0')
@@ -91,7 +91,7 @@ describe('a line for each host', () => {
     expect((await serve(50_000)) - before).toBeLessThan(50_000 * 100)
   })
 
-  test('that is closed begins nothing more, and waits for what runs', async () => {
+  test('that is closed starts nothing more, and waits for what runs', async () => {
     const { lines, add, end, running } = scene()
     add('a/1')
     let isClosed = false

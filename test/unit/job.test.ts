@@ -135,7 +135,7 @@ describe('the course of a job', () => {
     expect(currentAttempt(jobs.succeeded)).toMatchObject({ outcome: 'succeeded', finishedAt: 2_000 })
   })
 
-  test('failure is told on the job and on the attempt, cut to its greatest length', () => {
+  test('failure is recorded on the job and on the attempt, cut to its greatest length', () => {
     const job = after(running, { type: 'failed', attempt: 2, code: 'lost', error: 'x'.repeat(5_000) })
     const error = 'x'.repeat(ERROR_MAX_LENGTH)
     expect(job).toMatchObject({ status: 'failed', errorCode: 'lost', error, finishedAt: 2_000 })
@@ -178,7 +178,7 @@ describe('the course of a job', () => {
     expect(currentAttempt(jobs.canceled).stop).toBe('pending')
   })
 
-  test('a deadline that passed is timed_out where a call was made, and its call is owed a stop', () => {
+  test('a deadline that passed is timed_out where a call was made, and the stop of its call is pending', () => {
     const expired = after(running, { type: 'expired' })
     expect(expired).toMatchObject({ status: 'failed', errorCode: 'timed_out' })
     expect(currentAttempt(expired)).toMatchObject({ stop: 'pending', errorCode: 'timed_out' })
@@ -194,7 +194,7 @@ describe('the course of a job', () => {
     expect(after(aJob(), { type: 'expired' })).toMatchObject({ status: 'failed', errorCode: 'backend_unavailable' })
   })
 
-  test('a deadline that has not passed ends nothing', () => {
+  test('a deadline that has not passed changes nothing', () => {
     expect(applyEvent(running, { type: 'expired' }, running.deadlineAt - 1).accepted).toBe(false)
     expect(applyEvent(running, { type: 'expired' }, running.deadlineAt).accepted).toBe(true)
   })
@@ -263,12 +263,12 @@ describe('the course of a job', () => {
 describe('calls to stop', () => {
   const canceled = after(aJob(), { type: 'canceled' })
 
-  test('a call that came after the end is written down as owed a stop, and moves no state', () => {
+  test('a call that came after the end is recorded with a pending stop, and moves no state', () => {
     const late = after(canceled, { type: 'orphaned', attempt: 1, callId: 'fc-late' })
     expect(late).toMatchObject({ status: 'canceled', attempts: [{ callId: 'fc-late', stop: 'pending' }] })
   })
 
-  test('a late call of an earlier attempt is written down while a later attempt goes on', () => {
+  test('a late call of an earlier attempt is recorded while a later attempt goes on', () => {
     const retried = after(canceled, { type: 'retried' }, spawned(2))
     const late = after(retried, { type: 'orphaned', attempt: 1, callId: 'fc-late' })
     expect(late.attempts).toMatchObject([{ callId: 'fc-late', stop: 'pending' }, { callId: 'fc-2' }])

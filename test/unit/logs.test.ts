@@ -51,7 +51,7 @@ describe('a log whose backend does not see the end of the call', () => {
     expect(await next).toEqual({ done: true, value: undefined })
   })
 
-  test('ends also where the attempt had ended before it was listened to', async () => {
+  test('ends also where the attempt had finished before the read', async () => {
     const { pieces } = open(ended)
     await pieces.next()
     await pieces.next()
@@ -60,7 +60,7 @@ describe('a log whose backend does not see the end of the call', () => {
     expect(await next).toEqual({ done: true, value: undefined })
   })
 
-  test('ends also where the end of the attempt was missed, and only the gap is told of', async () => {
+  test('ends also where the end of the attempt was missed and only a gap is reported', async () => {
     const { stored, announceGap, pieces } = open()
     await pieces.next()
     await pieces.next()
@@ -92,7 +92,7 @@ describe('a log whose backend does not see the end of the call', () => {
   })
 })
 
-test('a failure of the backend is told without its words, which stay as the cause', async () => {
+test('a failure of the backend is reported without its message, which stays as the cause', async () => {
   const { backend, pieces } = open()
   const cause = new Error('connect ECONNREFUSED 10.0.0.7:443')
   backend.logsWith = () => {

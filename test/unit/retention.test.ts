@@ -83,7 +83,7 @@ test('a clock that jumps ahead ends jobs and removes them early, one that jumps 
 })
 
 describe.each(['memory', 'sqlite'])('retention in %s', (kind) => {
-  test('a job stays as long as a delivery is pending, and goes when that has ended', async () => {
+  test('a job stays as long as a delivery is pending, and is removed after that', async () => {
     const store = kind === 'memory' ? createMemoryStore() : await createSqliteStore({ path: ':memory:' })
     core = await startCore({ running: false, store })
     const { clock, reconciler } = core
@@ -158,7 +158,7 @@ test('memory counts the bytes of a job and its deliveries no longer than it has 
   }
 })
 
-test('memory tells of each job that it forgets for want of room', async () => {
+test('the memory store reports each job that it removes to make room', async () => {
   const forgotten: string[] = []
   const store = createMemoryStore({ maxFinished: 1, onForgotten: ({ id }) => void forgotten.push(id) })
   core = await startCore({ running: false, store })

@@ -132,7 +132,7 @@ describe('a wait', () => {
     expect(told).toEqual([ended, ended])
   })
 
-  test('sees an end of which nobody told, within the time between two looks', async () => {
+  test('sees an end that was not published with the next read', async () => {
     const { stand, wait, settle } = await start()
     const waiting = wait()
     await settle()
@@ -143,7 +143,7 @@ describe('a wait', () => {
     expect(await waiting).toBe(ended)
   })
 
-  test('sees at once an end that was lost while the bus was away, also if it is just looking', async () => {
+  test('sees at once an end that was lost in a gap of the bus, also during a read', async () => {
     const { stand, wait, settle } = await start()
     const reading = Promise.withResolvers<Job>()
     stand.get = () => reading.promise
@@ -161,14 +161,14 @@ describe('a wait', () => {
     expect(await next).toBe(ended)
   })
 
-  test('ends with a fault where the job is removed', async () => {
+  test('rejects where the job is removed', async () => {
     const { stand, wait } = await start()
     stand.stored = undefined
     await expect(wait()).rejects.toMatchObject({ code: 'job_not_found' })
     expect([stand.listening, vi.getTimerCount()]).toEqual([0, 0])
   })
 
-  test('ends with the end, though a retry follows at once', async () => {
+  test('resolves with the finished job, though a retry follows at once', async () => {
     const { stand, wait } = await start()
     const lost = after(running, failed())
     const waiting = wait()
@@ -177,7 +177,7 @@ describe('a wait', () => {
     expect(await waiting).toBe(lost)
   })
 
-  test('outlives a store that is away', async () => {
+  test('goes on while the store is unavailable', async () => {
     const { stand, wait, settle } = await start()
     stand.get = () => Promise.reject(new Error('the store is away'))
     const waiting = wait()
@@ -203,7 +203,7 @@ test('a thousand waits on one job listen once, read once, and all end with it', 
 })
 
 describe('a watch', () => {
-  test('that comes later knows what the others know, and tells them what it knows', async () => {
+  test('that comes later has the latest state, and brings its own to the others', async () => {
     const { stand, subscriptions, settle } = await start()
     const told = { first: [] as unknown[], second: [] as unknown[], third: [] as unknown[] }
     subscriptions.subscribe(submitted, (job) => told.first.push(job))
@@ -215,7 +215,7 @@ describe('a watch', () => {
     expect(told).toEqual({ first: [running, ended], second: [ended], third: [] })
   })
 
-  test('that brings news on which all others leave goes on hearing', async () => {
+  test('whose state makes all others unsubscribe stays subscribed', async () => {
     const { stand, subscriptions } = await start()
     const stop = subscriptions.subscribe(submitted, () => stop())
     const told: unknown[] = []
@@ -236,7 +236,7 @@ describe('a watch', () => {
     expect(stand.lines.filter(({ level }) => level === 'error')).toMatchObject([{ job_id: running.id }])
   })
 
-  test('of all jobs hears of those that its caller may see, and of a gap', async () => {
+  test('to all jobs is notified of those that its caller may see, and of a gap', async () => {
     const { stand, subscriptions } = await start()
     const hear = (id: string, seesAll: boolean) => {
       const heard = { jobs: [] as Job[], gaps: 0 }

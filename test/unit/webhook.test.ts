@@ -23,7 +23,7 @@ function owedBy(job: Job, ...events: JobEvent[]): string[] {
   return owed
 }
 
-describe('what a webhook is told', () => {
+describe('the body of a webhook', () => {
   test('a job that runs and succeeds', () => {
     expect(owedBy(hooked(), spawned(), succeeded())).toEqual(['job.running#1', 'job.succeeded#1'])
   })
@@ -132,8 +132,8 @@ describe('the body', () => {
   })
 })
 
-describe('a wish', () => {
-  test('for nothing in particular is for the ends; order and repetition do not count', () => {
+describe('the options of a webhook', () => {
+  test('without events are for the finished states; order and repetition do not count', () => {
     const webhookUrl = 'https://a.example'
     expect(webhookOf({ webhookUrl })?.events).toEqual(['job.succeeded', 'job.failed', 'job.canceled'])
     expect(webhookOf({ webhookUrl, webhookEvents: ['job.failed', 'job.running'] })?.events).toEqual([
@@ -143,7 +143,7 @@ describe('a wish', () => {
     expect(webhookOf({})).toBeUndefined()
   })
 
-  test('without a URL has none to be told at', () => {
+  test('without a URL are no webhook', () => {
     expect(checkWebhook({ webhookEvents: ['job.failed'] })).toEqual([
       { path: '/webhook_events', message: 'needs a webhook_url' },
     ])

@@ -47,8 +47,8 @@ async function start(options: Parameters<typeof startCore>[0] = {}) {
   }
 }
 
-describe('a job that ends', () => {
-  test('is told at once, by what stands in its ledger', async () => {
+describe('a job that finishes', () => {
+  test('sends its webhook at once, as listed in its ledger', async () => {
     const { sender, succeed, untilTries, lines } = await start()
     const id = await succeed()
     const delivery = await untilTries(id, 1)
@@ -64,7 +64,7 @@ describe('a job that ends', () => {
     })
   })
 
-  test('is told of what it asked for, and again after a retry', async () => {
+  test('sends the events that it subscribed to, and again after a retry', async () => {
     const { backend, service, submit, untilStatus, deliveriesOf, sender } = await start()
     const { id } = await submit({ webhookUrl: HOOK, webhookEvents: ['job.running', 'job.canceled', 'job.succeeded'] })
     await untilStatus(id, 'running')
@@ -92,7 +92,7 @@ describe('a job that ends', () => {
     expect(before.revision).toBe(3)
   })
 
-  test('ends whatever the sender does', async () => {
+  test('finishes whatever the sender does', async () => {
     const { sender, succeed, untilTries, lines } = await start()
     sender.answerWith = () => {
       throw new Error('a defect')
@@ -116,7 +116,7 @@ describe('a job that ends', () => {
 })
 
 describe('a delivery that fails', () => {
-  test('is tried again on time, the same each time, and ends after the last try', async () => {
+  test('is attempted again on time, the same each time, and fails after the last attempt', async () => {
     const { clock, sender, succeed, untilTries, webhooks } = await start()
     sender.answerWith = async () => ({ status: 503 })
     const id = await succeed()
@@ -155,7 +155,7 @@ describe('a delivery that fails', () => {
     await until(() => sender.sent.length === 2, 'the second try', 3_000)
   })
 
-  test('is not tried early, whoever wakes it', async () => {
+  test('is not attempted early, though it is woken', async () => {
     const { clock, sender, succeed, untilTries, webhooks } = await start()
     sender.answerWith = async () => ({ status: 500 })
     const id = await succeed()
@@ -172,7 +172,7 @@ describe('a delivery that fails', () => {
     expect((await untilTries(await succeed(), 1)).dueAt).toBe(clock.now + 3_600_000)
   })
 
-  test('with 410 ends, and so do the job’s later ones, until one that is asked for is taken', async () => {
+  test('with 410 fails, and so do the job’s later ones, until a redelivery succeeds', async () => {
     const { ledger, service, sender, submit, deliveriesOf } = await start({ running: false })
     let answer: DeliveryResult = { status: 410 }
     sender.answerWith = async () => answer
@@ -209,7 +209,7 @@ test('looks for what is due are made one at a time, however many ask', async () 
 })
 
 describe('hosts', () => {
-  test('one that hangs does not hold up another, and has so many tries at a time', async () => {
+  test('one that hangs does not delay another, and has a limited number of attempts at a time', async () => {
     const { sender, succeed, untilTries } = await start()
     const release = Promise.withResolvers<undefined>()
     onTestFinished(() => release.resolve(undefined))
@@ -246,7 +246,7 @@ describe('two replicas', () => {
 })
 
 describe('at least once', () => {
-  test('a try whose end was never written down is made again when its claim has expired, not before', async () => {
+  test('an attempt whose end was not recorded is made again when its claim has expired, not before', async () => {
     const { clock, sender, succeed, store, webhooks, untilTries } = await start()
     const dying = Promise.withResolvers<DeliveryResult>()
     sender.answerWith = () => dying.promise
@@ -275,7 +275,7 @@ describe('at least once', () => {
     expect((await store.deliveriesOf(id))[0]).toEqual(delivery)
   })
 
-  test('a store that cannot take the end of a try has it made again', async () => {
+  test('an attempt whose end cannot be recorded is made again', async () => {
     const store = createMemoryStore()
     let isAway = false
     const failing = {
@@ -298,7 +298,7 @@ describe('at least once', () => {
     expect(sender.sent).toHaveLength(2)
   })
 
-  test('a server that ends gives up its tries, to be made again at once by the next', async () => {
+  test('a server that shuts down aborts its attempts, and the next one makes them again at once', async () => {
     const { clock, sender, succeed, store, webhooks } = await start()
     sender.answerWith = (_message, signal) =>
       new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(new Error('ending'))))
@@ -315,7 +315,7 @@ describe('at least once', () => {
     expect(sender.sent).toHaveLength(1)
   })
 
-  test('a server that ends begins no try of what it is just reading', async () => {
+  test('a server that shuts down during a scan starts no attempt', async () => {
     const store = createMemoryStore()
     const reading = Promise.withResolvers<undefined>()
     let reads = 0
@@ -344,7 +344,7 @@ describe('at least once', () => {
 })
 
 describe('a caller with a host for each of its jobs, none of which answers', () => {
-  test('gets no more than its share of the places, and delays nobody else’s webhooks', async () => {
+  test('gets no more than its share of the attempts, and delays no other caller’s webhooks', async () => {
     const { sender, store, webhooks } = await start({ running: false })
     sender.answerWith = async ({ caller }, signal) => {
       if (caller === 'key:a') await once(signal, 'abort')
@@ -382,7 +382,7 @@ describe('a removal', () => {
     expect(sender.sent).toHaveLength(1)
   })
 
-  test('while a try runs leaves nothing behind', async () => {
+  test('during an attempt leaves nothing behind', async () => {
     const { sender, service, succeed, store, webhooks } = await start()
     const answer = Promise.withResolvers<DeliveryResult>()
     sender.answerWith = () => answer.promise
