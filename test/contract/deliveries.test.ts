@@ -108,7 +108,7 @@ testBites('a look at what is due that holds up everybody', {
 
 testBites('a removal that does not wait for deliveries', {
   cases,
-  promise: 'lists no job as owed a removal as long as a delivery is pending',
+  promise: 'lists no job for removal as long as a delivery is pending',
   open: broken((good) => ({
     async *pending(what, now) {
       if (what !== 'removal') yield* good.pending(what, now)

@@ -174,7 +174,7 @@ export const deliveriesContract: readonly ContractCase<Store>[] = [
     },
   ],
   [
-    'lists no job as owed a removal as long as a delivery is pending',
+    'lists no job for removal as long as a delivery is pending',
     async (open) => {
       const store = await open()
       const { job, delivery } = await owing(store)

@@ -62,7 +62,7 @@ testBites('a check of the limits and a retry that are not one step', {
 
 testBites('an index that forgets a stop after a retry', {
   cases,
-  promise: 'lists a job as owed a stop until every call of it is stopped',
+  promise: 'lists a job with a pending stop until every call of it is stopped',
   open: broken((good) => ({
     async *pending(what, now) {
       for await (const job of good.pending(what, now)) if (what !== 'stop' || job.status === 'canceled') yield job

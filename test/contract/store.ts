@@ -4,7 +4,7 @@ import type { JobStore, ListPosition, ListQuery, PendingWork } from '../../src/j
 import { aJob, after, interrupted, spawned, started, succeeded } from '../helpers/jobs.ts'
 import type { ContractCase } from './contract.ts'
 
-const idsOwed = async (store: JobStore, what: PendingWork, now = 0) => {
+const idsPending = async (store: JobStore, what: PendingWork, now = 0) => {
   const ids: string[] = []
   for await (const job of store.pending(what, now)) ids.push(job.id)
   return ids
@@ -84,7 +84,7 @@ export const storeContract: readonly ContractCase<JobStore>[] = [
     },
   ],
   [
-    'lists unfinished jobs, in order of creation, as owed a run',
+    'lists unfinished jobs, in order of creation, as pending a run',
     async (open) => {
       const store = await open()
       const jobs = [aJob({ createdAt: 1 }), aJob({ createdAt: 2 }), aJob({ createdAt: 3 }), aJob({ createdAt: 4 })]
@@ -95,7 +95,7 @@ export const storeContract: readonly ContractCase<JobStore>[] = [
       const running = after(third, spawned())
       await store.update(running, 1)
       await store.update(after(running, succeeded()), running.revision)
-      expect(await idsOwed(store, 'run')).toEqual([first.id, fourth.id])
+      expect(await idsPending(store, 'run')).toEqual([first.id, fourth.id])
     },
   ],
   [
@@ -107,28 +107,28 @@ export const storeContract: readonly ContractCase<JobStore>[] = [
       await store.insert(job)
       await store.update(canceled, job.revision)
       await store.update(after(canceled, { type: 'retried' }), canceled.revision)
-      expect(await idsOwed(store, 'run')).toEqual([job.id])
+      expect(await idsPending(store, 'run')).toEqual([job.id])
     },
   ],
   [
-    'lists a job as owed a stop until every call of it is stopped',
+    'lists a job with a pending stop until every call of it is stopped',
     async (open) => {
       const store = await open()
       const job = aJob()
       const canceled = after(job, spawned(), { type: 'canceled' })
       await store.insert(job)
-      expect(await idsOwed(store, 'stop')).toEqual([])
+      expect(await idsPending(store, 'stop')).toEqual([])
       await store.update(canceled, job.revision)
-      expect(await idsOwed(store, 'stop')).toEqual([job.id])
+      expect(await idsPending(store, 'stop')).toEqual([job.id])
       const retried = after(canceled, { type: 'retried' })
       await store.update(retried, canceled.revision)
-      expect(await idsOwed(store, 'stop')).toEqual([job.id])
+      expect(await idsPending(store, 'stop')).toEqual([job.id])
       await store.update(after(retried, { type: 'stopped', attempt: 1 }), retried.revision)
-      expect(await idsOwed(store, 'stop')).toEqual([])
+      expect(await idsPending(store, 'stop')).toEqual([])
     },
   ],
   [
-    'lists as owed an end only unfinished jobs whose deadline has passed',
+    'lists as expired only unfinished jobs whose deadline has passed',
     async (open) => {
       const store = await open()
       const [early, late, ended] = [aJob({ deadlineAt: 50 }), aJob({ deadlineAt: 60 }), aJob({ deadlineAt: 10 })]
@@ -136,23 +136,23 @@ export const storeContract: readonly ContractCase<JobStore>[] = [
       await store.update(after(ended, { type: 'canceled' }), 1)
       const trying = after(early, spawned(), interrupted())
       await store.update(trying, 1)
-      expect(await idsOwed(store, 'end', 49)).toEqual([])
-      expect(await idsOwed(store, 'end', 50)).toEqual([early.id])
-      expect((await idsOwed(store, 'end', 60)).toSorted()).toEqual([early.id, late.id].toSorted())
+      expect(await idsPending(store, 'end', 49)).toEqual([])
+      expect(await idsPending(store, 'end', 50)).toEqual([early.id])
+      expect((await idsPending(store, 'end', 60)).toSorted()).toEqual([early.id, late.id].toSorted())
     },
   ],
   [
-    'lists as owed an end a job whose run has taken longer than it may, from when its start is written',
+    'lists as expired a job whose run exceeds its time limit, once its start is recorded',
     async (open) => {
       const store = await open()
       const limited = aJob({ deadlineAt: 90_000, runTimeoutSeconds: 10 })
       await store.insert(limited)
       const running = after(limited, spawned())
       await store.update(running, 1)
-      expect(await idsOwed(store, 'end', 89_999)).toEqual([])
+      expect(await idsPending(store, 'end', 89_999)).toEqual([])
       await store.update(after(running, started(1, 1_500)), running.revision)
-      expect(await idsOwed(store, 'end', 11_499)).toEqual([])
-      expect(await idsOwed(store, 'end', 11_500)).toEqual([limited.id])
+      expect(await idsPending(store, 'end', 11_499)).toEqual([])
+      expect(await idsPending(store, 'end', 11_500)).toEqual([limited.id])
       expect(await store.get(limited.id)).toMatchObject({ runTimeoutSeconds: 10, attempts: [{ runStartedAt: 1_500 }] })
     },
   ],
@@ -227,7 +227,7 @@ export const storeContract: readonly ContractCase<JobStore>[] = [
       expect(await store.get(job.id)).toEqual(canceled)
       expect(await store.reopen(retried, canceled.revision)).toBe('reopened')
       expect(await store.get(job.id)).toEqual(retried)
-      expect(await idsOwed(store, 'run')).toEqual([job.id])
+      expect(await idsPending(store, 'run')).toEqual([job.id])
       expect(await store.countSubmitted()).toBe(1)
       expect(await store.reopen(aJob(), 1)).toBe('stale')
     },
@@ -290,7 +290,7 @@ export const storeContract: readonly ContractCase<JobStore>[] = [
       expect(await store.remove(job.id, canceled.revision)).toBe(false)
       expect(await store.get(job.id)).toBeUndefined()
       expect(await store.list({ limit: 10 })).toEqual([])
-      expect(await idsOwed(store, 'removal', 1e15)).toEqual([])
+      expect(await idsPending(store, 'removal', 1e15)).toEqual([])
       expect(await store.insert(aJob({ idempotencyKey: 'key' }))).toEqual({ kind: 'inserted' })
     },
   ],
@@ -347,15 +347,15 @@ export const storeContract: readonly ContractCase<JobStore>[] = [
     },
   ],
   [
-    'lists as owed a removal what ended by then and owes no stop',
+    'lists for removal what finished by then and has no pending stop',
     async (open) => {
       const store = await open()
       const [ended, stopping, running] = [aJob(), aJob(), aJob()]
       for (const job of [ended, stopping, running]) await store.insert(job)
       await store.update(after(ended, { type: 'canceled' }), 1)
       await store.update(after(stopping, spawned(), { type: 'canceled' }), 1)
-      expect(await idsOwed(store, 'removal', 1_999)).toEqual([])
-      expect(await idsOwed(store, 'removal', 2_000)).toEqual([ended.id])
+      expect(await idsPending(store, 'removal', 1_999)).toEqual([])
+      expect(await idsPending(store, 'removal', 2_000)).toEqual([ended.id])
     },
   ],
   [
@@ -375,7 +375,7 @@ export const storeContract: readonly ContractCase<JobStore>[] = [
     },
   ],
   [
-    'bears jobs changing while it lists what is owed',
+    'allows jobs to change while it lists pending work',
     async (open) => {
       const store = await open()
       const jobs = Array.from({ length: 50 }, (_, n) => aJob({ createdAt: n, deadlineAt: 1 }))
@@ -386,7 +386,7 @@ export const storeContract: readonly ContractCase<JobStore>[] = [
         await store.update(after(job, { type: 'expired' }), job.revision)
       }
       expect(seen.toSorted()).toEqual(jobs.map((job) => job.id).toSorted())
-      expect(await idsOwed(store, 'end', 10)).toEqual([])
+      expect(await idsPending(store, 'end', 10)).toEqual([])
     },
   ],
 ]
