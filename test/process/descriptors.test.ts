@@ -60,6 +60,17 @@ async function exhaust({ url }: ServerProcess): Promise<Socket[]> {
   return sockets
 }
 
+/** Closes them; the server may go on closing new connections until it has noticed. */
+async function release({ url }: ServerProcess, sockets: readonly Socket[]) {
+  for (const socket of sockets) socket.destroy()
+  const isServed = () =>
+    fetch(`${url}/healthz`).then(
+      ({ ok }) => ok,
+      () => false,
+    )
+  while (!(await isServed())) await sleep(100)
+}
+
 function uploadOf(file: Buffer): [body: Buffer, type: string] {
   const part = (name: string) => `--b\r\ncontent-disposition: form-data; name="${name}"; filename="a"\r\n\r\n`
   const end = '\r\n--b--\r\n'
@@ -84,7 +95,7 @@ describe.skipIf(noPrlimit !== undefined)('a server without file descriptors', { 
     expect((await send('GET', '/healthz')).status).toBe(200)
     expect(server.child.exitCode).toBe(null)
 
-    for (const socket of sockets) socket.destroy()
+    await release(server, sockets)
     const next = await server.submit(INPUT)
     await server.untilStatus(next.job_id, 'succeeded')
   })
@@ -100,7 +111,7 @@ describe.skipIf(noPrlimit !== undefined)('a server without file descriptors', { 
     expect((await send('GET', `/jobs/${id}`)).body).toMatchObject({ status: 'running' })
     expect(server.lines).toContainEqual(expect.objectContaining({ event: 'local_interrupted', job_id: id }))
 
-    for (const socket of sockets) socket.destroy()
+    await release(server, sockets)
     let job = await server.job(id)
     for (; job.status === 'running'; job = await server.job(id)) await sleep(500)
     expect(job).toMatchObject({
