@@ -10,8 +10,11 @@ import { createOnce } from '../lib/single-flight.ts'
 
 /** Most that is read of an answer, in bytes; the rest is cut off with its connection. */
 export const ANSWER_MAX_BYTES = 64 * 1024
-/** Requests at the same time to one address, of which one caller has its share: 16 where it is alone. */
-export const POSTS_PER_ADDRESS = 32
+/**
+ * Requests at the same time to one address, of which one caller has its share: 32 where it is alone. That is twice what
+ * it may have to one host, so that a dead host does not hold up another at its address, such as that of a CDN.
+ */
+export const POSTS_PER_ADDRESS = 64
 /** Hosts whose addresses are kept; far more than requests at the same time. */
 const HOSTS_KEPT = 10_000
 /** Longest an answer may go on after its status, in ms: by then it is known what it says. */
