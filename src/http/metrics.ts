@@ -1,10 +1,10 @@
 import { promisify } from 'node:util'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type Fact, type Metrics, METRICS_TYPE, type Observe } from '../jobs/ports/metrics.ts'
-import { MetricsReply } from './schemas/metrics.ts'
-import { NoQuery } from './schemas/parts.ts'
-import { ProblemReply } from './schemas/problem.ts'
+import type { Operations } from './docs/operation.ts'
+import { NoQuery, ProblemReply } from './schemas.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -16,6 +16,26 @@ declare module 'fastify' {
     heldMs: number
   }
 }
+
+/** Answer of `GET /metrics`. */
+export const MetricsReply = Type.Unsafe<string>({
+  content: {
+    'text/plain': {
+      schema: {
+        type: 'string',
+        description: 'Metrics in the text format of Prometheus.',
+        examples: [
+          [
+            '# HELP musetalk_jobs_submitted_total New jobs accepted.',
+            '# TYPE musetalk_jobs_submitted_total counter',
+            'musetalk_jobs_submitted_total 3',
+            '',
+          ].join('\n'),
+        ],
+      },
+    },
+  },
+})
 
 /** Counts every answer, by the pattern of its route. Call it before any route is added. */
 export function countRequests(
@@ -66,4 +86,14 @@ export const metricsRoutes: FastifyPluginAsyncTypebox<{ metrics: Pick<Metrics, '
         .send(await metrics.render()),
   )
   return Promise.resolve()
+}
+
+/** What the reference says of the metrics. */
+export const metricsOperations: Operations = {
+  'GET /metrics': {
+    ...{ operationId: 'getMetrics', tag: 'health', summary: 'Read the metrics' },
+    description:
+      'For Prometheus to scrape, in its text format: what was counted since the process began, and how it is now. Never limited.',
+    answers: { 200: { description: 'The metrics.' } },
+  },
 }

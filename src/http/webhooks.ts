@@ -1,12 +1,76 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from '@sinclair/typebox'
 import type { Delivery } from '../jobs/webhooks/delivery.ts'
 import { type DeliveryLedger, presentDelivery } from '../jobs/webhooks/ledger.ts'
+import type { Operations } from './docs/operation.ts'
+import { DeliveryParams, JobParams } from './jobs/parameters.ts'
+import { WebhookEventName, WebhookEvents } from './jobs/submit-schema.ts'
 import { callerOf } from './plugins/caller.ts'
 import type { ChargeAnswer } from './plugins/rate-limits.ts'
-import { DeliveryParams, JobParams } from './schemas/parameters.ts'
-import { NoBody, NoQuery } from './schemas/parts.ts'
-import { ProblemReply } from './schemas/problem.ts'
-import { DeliveriesReply, DeliveryReply, WebhookSecretReply } from './schemas/webhook.ts'
+import { NoBody, NoQuery, OneOf, ProblemReply, Text, Time, Whole } from './schemas.ts'
+
+const TryReply = Type.Object(
+  {
+    at: Time({ description: 'When it began.', example: '2026-01-31T12:01:30.010Z' }),
+    status: Type.Optional(Whole({ description: 'Status of the answer, where there was one.', example: 200 })),
+    duration_ms: Type.Optional(Whole({ description: 'How long it took.', example: 42, minimum: 0 })),
+    error: Type.Optional(Text({ description: 'Why it was in vain.', example: 'the receiver answered 503' })),
+  },
+  { $id: 'DeliveryTry', description: 'One POST. One that runs has neither status nor error.' },
+)
+
+/** One event's way to a webhook. */
+export const DeliveryReply = Type.Object(
+  {
+    number: Whole({ description: 'Counts the deliveries of the job.', example: 1, minimum: 1 }),
+    webhook_id: Text({
+      description: 'The `webhook-id` header, the same in every try.',
+      example: 'msg_0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11_1',
+    }),
+    event: WebhookEventName,
+    attempt: Whole({ description: 'The attempt of the job that it speaks of.', example: 1, minimum: 1 }),
+    state: OneOf(['pending', 'delivered', 'failed'], {
+      description: '`failed`: every try was in vain, or the receiver answered 410.',
+      examples: ['delivered'],
+    }),
+    created_at: Time({ description: 'When the event happened.', example: '2026-01-31T12:01:30.000Z' }),
+    next_try_at: Type.Optional(
+      Time({ description: 'When it is tried next, while it is pending.', example: '2026-01-31T12:01:35.000Z' }),
+    ),
+    tries: Type.Array(TryReply, {
+      description: 'The last 50 tries, oldest first.',
+      examples: [[{ at: '2026-01-31T12:01:30.010Z', status: 200, duration_ms: 42 }]],
+    }),
+  },
+  { $id: 'Delivery', description: "One event's way to the webhook of a job." },
+)
+
+/** Answer of `GET /jobs/:id/deliveries`. */
+export const DeliveriesReply = Type.Object(
+  {
+    webhook_url: Type.Optional(
+      Text({ description: 'Where the job tells of itself.', example: 'https://hooks.example.com/lip-sync' }),
+    ),
+    webhook_events: Type.Optional(WebhookEvents),
+    deliveries: Type.Array(DeliveryReply, { description: 'By number.' }),
+  },
+  { $id: 'DeliveryList', description: 'What became of the webhooks of a job.' },
+)
+
+/** Answer of `GET /webhooks/secret`. */
+export const WebhookSecretReply = Type.Object(
+  {
+    secret: Text({
+      description: 'Verifies your webhooks: `whsec_` and base64.',
+      example: 'whsec_c2VjcmV0LW9mLW9uZS1jYWxsZXItMDE=',
+    }),
+    secrets: Type.Array(Type.String(), {
+      description: 'All that sign at present, the newest first.',
+      examples: [['whsec_c2VjcmV0LW9mLW9uZS1jYWxsZXItMDE=']],
+    }),
+  },
+  { $id: 'WebhookSecret', description: 'What verifies the webhooks of a caller.' },
+)
 
 const READ = { access: 'jobs:read' } as const
 const WRITE = { access: 'jobs:write' } as const
@@ -68,4 +132,64 @@ export const webhookRoutes: FastifyPluginAsyncTypebox<WebhookRoutesOptions> = (a
     },
   )
   return Promise.resolve()
+}
+
+const pending = {
+  number: 1,
+  webhook_id: 'msg_0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11_1',
+  event: 'job.succeeded',
+  attempt: 1,
+  state: 'pending',
+  created_at: '2026-01-31T12:01:30.000Z',
+  next_try_at: '2026-01-31T12:01:35.000Z',
+  tries: [{ at: '2026-01-31T12:01:30.010Z', status: 503, duration_ms: 42, error: 'the receiver answered 503' }],
+}
+const secret = 'whsec_c2VjcmV0LW9mLW9uZS1jYWxsZXItMDE='
+
+/** What the reference says of webhooks. */
+export const webhookOperations: Operations = {
+  'GET /jobs/:id/deliveries': {
+    ...{ operationId: 'listDeliveries', tag: 'webhooks', summary: 'List the webhooks of a job' },
+    description: 'Each webhook that the job has been due, with its tries. Without a `webhook_url` there is none.',
+    answers: {
+      200: {
+        description: 'The deliveries.',
+        examples: {
+          pending: {
+            summary: 'One that is tried again soon',
+            value: {
+              webhook_url: 'https://hooks.example.com/lip-sync',
+              webhook_events: ['job.succeeded', 'job.failed', 'job.canceled'],
+              deliveries: [pending],
+            },
+          },
+        },
+      },
+    },
+    problems: ['job_not_found'],
+  },
+
+  'POST /jobs/:id/deliveries/:n/redeliver': {
+    ...{ operationId: 'redeliver', tag: 'webhooks', summary: 'Send a webhook once more' },
+    description: 'Makes one try more, now, whatever became of the delivery. Its schedule goes on beside it.',
+    answers: {
+      202: {
+        description: 'The delivery is due.',
+        examples: { due: { summary: 'Due now', value: { ...pending, next_try_at: '2026-01-31T12:01:31.000Z' } } },
+      },
+    },
+    problems: ['job_not_found', 'delivery_not_found', 'delivery_in_progress'],
+  },
+
+  'GET /webhooks/secret': {
+    ...{ operationId: 'getWebhookSecret', tag: 'webhooks', summary: 'Get the secret of your webhooks' },
+    description: 'What verifies your webhooks by Standard Webhooks; every caller has its own.',
+    answers: {
+      200: {
+        description: 'The secrets.',
+        examples: { secret: { summary: 'One secret', value: { secret, secrets: [secret] } } },
+      },
+    },
+    problems: ['webhooks_not_configured', 'webhook_secret_not_shown'],
+  },
 }

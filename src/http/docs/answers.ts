@@ -1,8 +1,7 @@
 import type { HTTPMethods, RouteOptions } from 'fastify'
 import { type Problem, problem, type ProblemCode, PROBLEMS } from '../../problems.ts'
 import { documentOf, neitherJsonNorForm, PROBLEM_TYPE } from '../plugins/problems.ts'
-import { type HeaderName, headerRefs, RATE_LIMIT_HEADERS } from './headers.ts'
-import type { Answer, Operation } from './operation.ts'
+import { type Answer, type HeaderName, headerRefs, type Operation, RATE_LIMIT_HEADERS } from './operation.ts'
 
 /** What the rest of the server says of a route. */
 export type Described = {

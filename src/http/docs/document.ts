@@ -1,13 +1,15 @@
 import swagger from '@fastify/swagger'
 import Fastify, { type FastifySchema, type RouteOptions } from 'fastify'
-import { NoBody } from '../schemas/parts.ts'
-import { ProblemReply } from '../schemas/problem.ts'
+import { eventOperations } from '../events/routes.ts'
+import { healthOperations } from '../health.ts'
+import { jobOperations } from '../jobs/reference.ts'
+import { metricsOperations } from '../metrics.ts'
+import { NoBody, ProblemReply } from '../schemas.ts'
+import { webhookOperations } from '../webhooks.ts'
 import { aboutServer, SECURITY_SCHEMES, SERVER } from './about.ts'
 import { type Described, problemResponses, type ResponseObject, successResponse } from './answers.ts'
-import { HEADERS } from './headers.ts'
 import { type NamedSchemas, nameSchemas } from './named-schemas.ts'
-import type { Examples } from './operation.ts'
-import { OPERATIONS } from './operations.ts'
+import { type Examples, HEADERS, type Operations } from './operation.ts'
 
 type OperationObject = {
   readonly operationId: string
@@ -95,7 +97,7 @@ const nameOf = ({ method, url }: RouteOptions) => `${String(method)} ${url}`
 function describeRoute(route: RouteOptions, authenticated: boolean): Described {
   const name = nameOf(route)
   const operation = OPERATIONS[name]
-  if (!operation) throw new Error(`${name} is not described: say what it does in http/docs/operations.ts`)
+  if (!operation) throw new Error(`${name} is not described: say what it does beside its route`)
   return { route, operation, authenticated }
 }
 
@@ -150,4 +152,27 @@ function complete(operation: OperationObject, described: Described): void {
     ...[status, successResponse(answer, operation.responses[status] ?? {}, described)],
   ])
   operation.responses = { ...problemResponses(described), ...(Object.fromEntries(successes) as object) }
+}
+
+const docsOperations: Operations = {
+  'GET /openapi.json': {
+    ...{ operationId: 'getReference', tag: 'reference', summary: 'This document' },
+    description: 'The reference of this server, as OpenAPI 3.1.',
+    answers: { 200: { description: 'The document.' } },
+  },
+  'GET /docs': {
+    ...{ operationId: 'readReference', tag: 'reference', summary: 'This document, to read' },
+    description: 'A page that shows the reference and sends requests. It loads nothing from anywhere else.',
+    answers: { 200: { description: 'The page.' } },
+  },
+}
+
+/** What the reference says, route by route. A route that is not here fails the tests. */
+export const OPERATIONS: Operations = {
+  ...jobOperations,
+  ...eventOperations,
+  ...webhookOperations,
+  ...healthOperations,
+  ...metricsOperations,
+  ...docsOperations,
 }

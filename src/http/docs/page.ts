@@ -6,8 +6,7 @@ import helmet from '@fastify/helmet'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import type { FastifyContextConfig } from 'fastify'
-import { NoQuery } from '../schemas/parts.ts'
-import { ProblemReply } from '../schemas/problem.ts'
+import { NoQuery, ProblemReply } from '../schemas.ts'
 import { createOnce } from '../../lib/single-flight.ts'
 
 // Relative, so that the page also works behind a proxy that serves the server under a path.

@@ -2,8 +2,7 @@ import type { FastifyInstance, FastifyPluginAsync, FastifyRequest, RouteOptions 
 import { Type } from '@sinclair/typebox'
 import { docsPageRoutes } from './page.ts'
 import type { OpenApi } from './document.ts'
-import { NoQuery } from '../schemas/parts.ts'
-import { ProblemReply } from '../schemas/problem.ts'
+import { NoQuery, ProblemReply } from '../schemas.ts'
 
 /** Gathers every route as it is added; call it before the first, and read what it returns after the last. */
 export function collectRoutes(app: FastifyInstance): readonly RouteOptions[] {

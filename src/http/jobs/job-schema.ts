@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream'
 import { Type } from '@sinclair/typebox'
 import { ATTEMPTS_KEPT, ERROR_CODES, JOB_STATUSES } from '../../jobs/job.ts'
 import { EXACTLY_ONE_WITH_FILES, Input, InputFiles, Metadata, RunTimeout, Version } from './submit-schema.ts'
-import { OneOf, Text, Time, Whole } from '../schemas/parts.ts'
+import { OneOf, Text, Time, Whole } from '../schemas.ts'
 
 const ErrorCode = OneOf(ERROR_CODES, {
   description: [

@@ -3,7 +3,7 @@ import { type FieldError, invalidFields, missingScope } from '../../problems.ts'
 import type { Caller } from '../../jobs/caller.ts'
 import { isJobId, JOB_STATUSES, type JobStatus } from '../../jobs/job.ts'
 import type { ListPosition, ListQuery } from '../../jobs/ports/store.ts'
-import type { ListJobsQuery } from '../schemas/parameters.ts'
+import type { ListJobsQuery } from './parameters.ts'
 
 /** RFC 3339 with a time zone. */
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/i

@@ -4,8 +4,8 @@ import type { JobService } from '../../jobs/service.ts'
 import { callerOf } from '../plugins/caller.ts'
 import type { HeldAnswers } from '../plugins/held-answers.ts'
 import { TextReply } from './job-schema.ts'
-import { JobParams, LogsQuery } from '../schemas/parameters.ts'
-import { ProblemReply } from '../schemas/problem.ts'
+import { JobParams, LogsQuery } from './parameters.ts'
+import { ProblemReply } from '../schemas.ts'
 import { resolvesWithin } from '../../lib/waits.ts'
 
 /** How long the status may wait for the first text, in ms: an error until then is a problem document. */

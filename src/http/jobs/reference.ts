@@ -1,6 +1,6 @@
 import { Type } from '@sinclair/typebox'
 import { NewJobForm } from './submit-schema.ts'
-import { Text } from '../schemas/parts.ts'
+import { Text } from '../schemas.ts'
 import { JOBS } from './examples.ts'
 import type { Operations } from '../docs/operation.ts'
 

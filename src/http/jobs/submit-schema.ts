@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox'
 import { FACES, FACES_WITH_FILES, SPEECHES, SPEECHES_WITH_FILES } from '../../jobs/input.ts'
 import { WEBHOOK_EVENTS } from '../../jobs/job.ts'
-import { OneOf, Text, Whole } from '../schemas/parts.ts'
+import { OneOf, Text, Whole } from '../schemas.ts'
 
 const Url = (description: string, example: string) =>
   Text({ description, example, minLength: 1, maxLength: 2048, format: 'uri' })

@@ -1,11 +1,12 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import type { Static } from '@sinclair/typebox'
 import type { FastifyRequest, FastifySchemaValidationError } from 'fastify'
-import { type FieldError, invalidFields } from '../../problems.ts'
 import { parseIdempotencyKey } from '../../jobs/idempotency.ts'
 import type { NewJob } from '../../jobs/service.ts'
-import type { NewJobBody } from './submit-schema.ts'
-import { traceparentOf } from './trace.ts'
+import { readTraceparent } from '../../jobs/trace.ts'
+import { type FieldError, invalidFields } from '../../problems.ts'
 import { fieldErrorsOf } from '../plugins/validation.ts'
+import type { NewJobBody } from './submit-schema.ts'
 
 /**
  * A submit as the core takes it. What the schema finds wrong goes along as `fieldErrors`, for the core to refuse together
@@ -59,3 +60,7 @@ function validFieldsOf(body: unknown, errors: readonly FieldError[]): Static<typ
   const wrong = new Set(errors.map(({ path }) => path.split('/')[1]))
   return Object.fromEntries(Object.entries(body).filter(([name]) => !wrong.has(name)))
 }
+
+/** The trace that a request is a part of, where it says so. A malformed `traceparent` is as none. */
+export const traceparentOf = ({ traceparent }: IncomingHttpHeaders): string | undefined =>
+  traceparent === undefined ? undefined : readTraceparent(String(traceparent))

@@ -5,7 +5,7 @@ import type { ChildLoggerOptions } from 'pino'
 import { createLogThrottle } from '../../jobs/log.ts'
 import { logFieldsOf, traceIdOf } from '../../jobs/trace.ts'
 import { isKnown } from './caller.ts'
-import { traceparentOf } from '../jobs/trace.ts'
+import { traceparentOf } from '../jobs/submit.ts'
 
 /** What a line says of a request: what it was, whose, and how long it has taken so far, in ms. */
 export const requestFieldsOf = (request: FastifyRequest, reply: FastifyReply) => ({

@@ -5,7 +5,7 @@ import { limitKeyOf } from './caller.ts'
 import { FileStream } from '../files/file-stream.ts'
 import type { Refusal } from './refusals.ts'
 import { isLink } from './signed-links.ts'
-import type { WhenOver } from './when-over.ts'
+import type { WhenOver } from './held-answers.ts'
 
 /** Bytes of answers that clients have not taken yet: of one caller or one signed link, and of all of either. */
 export type UnsentLimits = { readonly unsentBytes: ShareLimits }

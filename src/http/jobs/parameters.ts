@@ -1,6 +1,6 @@
 import { Type } from '@sinclair/typebox'
-import { JobId } from '../jobs/job-schema.ts'
-import { OneOf, Text, Whole } from './parts.ts'
+import { JobId } from './job-schema.ts'
+import { OneOf, Text, Whole } from '../schemas.ts'
 
 const LinkParameters = {
   expires: Type.Optional(
