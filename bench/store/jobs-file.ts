@@ -1,5 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto'
-import { applyEvent, type Job, type JobEvent } from '../../src/jobs/job.ts'
+import { applyEvent } from '../../src/jobs/apply-event.ts'
+import type { Job, JobEvent } from '../../src/jobs/job.ts'
 import { createSqliteStore } from '../../src/store/sqlite/store.ts'
 
 /** Jobs whose writes share a transaction. */

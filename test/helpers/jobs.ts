@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { applyEvent, type Job, type JobEvent } from '../../src/jobs/job.ts'
+import { applyEvent } from '../../src/jobs/apply-event.ts'
+import type { Job, JobEvent } from '../../src/jobs/job.ts'
 
 /** A fresh job, as a submit makes it, with what the test cares about. */
 export const aJob = (change: Partial<Job> = {}): Job => ({

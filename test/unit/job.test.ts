@@ -1,9 +1,8 @@
 import { describe, expect, test } from 'vitest'
+import { applyEvent, ERROR_MAX_LENGTH } from '../../src/jobs/apply-event.ts'
 import {
-  applyEvent,
   ATTEMPTS_KEPT,
   currentAttempt,
-  ERROR_MAX_LENGTH,
   expiresAt,
   type Job,
   type JobEvent,

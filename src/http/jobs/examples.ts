@@ -1,4 +1,5 @@
-import { applyEvent, type Job, type JobEvent } from '../../jobs/job.ts'
+import { applyEvent } from '../../jobs/apply-event.ts'
+import type { Job, JobEvent } from '../../jobs/job.ts'
 import { presentJob } from '../../jobs/view.ts'
 
 const submitted: Job = {
