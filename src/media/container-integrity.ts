@@ -96,7 +96,10 @@ export async function checkFlv(bytes: Bytes): Promise<string | undefined> {
     const length = head.readUIntBE(1, 3)
     return { name: head.toString('latin1', 0, 4), at: at + 11, length, next: at + 11 + length + 4 }
   })
-  for await (const { name } of tags) if (name === FLV.toString('latin1')) return SEVERAL
+  for await (const { name, at, length } of tags) {
+    if (name === FLV.toString('latin1')) return SEVERAL
+    if (at + length > bytes.size) return CUT_OFF
+  }
   return undefined
 }
 

@@ -38,6 +38,7 @@ describe('a file that is cut off', () => {
     ['a.mkv', FILM],
     ['a.webm', FILM],
     ['a.avi', FILM],
+    ['a.flv', FILM],
     ['a.wmv', FILM],
     ['a.mpg', FILM],
     ['a.ts', FILM],
