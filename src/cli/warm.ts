@@ -10,7 +10,7 @@ await Promise.all([
     '../wiring/wire.ts',
     '../app.ts',
     '../store/memory/store.ts',
-    '../files/outputs-local.ts',
+    '../files/outputs-directory.ts',
     '../files/outputs-modal.ts',
   ].map((path) => import(path)),
   ...[

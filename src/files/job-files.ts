@@ -1,7 +1,7 @@
 import { opendir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { currentAttempt, type Job } from '../jobs/job.ts'
-import type { Sweep } from '../jobs/ports/outputs.ts'
+import type { Sweep, SucceededJob } from '../jobs/ports/outputs.ts'
 
 /** What a file or folder of one attempt of a job is called, without an extension. */
 export const nameOf = (job: Pick<Job, 'id'>, attempt: number): string => `${job.id}-${attempt}`
@@ -22,4 +22,14 @@ export async function sweepFolder(folder: string, { before, isKnown }: Sweep): P
     const found = await stat(path).catch(() => undefined)
     if (found && found.mtimeMs < before && !(await isKnown(jobId))) await rm(path, { recursive: true, force: true })
   }
+}
+
+/** Where the deployed function sees the volume that it writes outputs to. */
+const MOUNT = '/shared/'
+
+/** An output's path within that volume; undefined where it is not in there. */
+export function sharedPathOf({ outputPath }: SucceededJob): string | undefined {
+  if (!outputPath.startsWith(MOUNT)) return undefined
+  const path = outputPath.slice(MOUNT.length)
+  return path.split('/').some((part) => part === '' || part === '.' || part === '..') ? undefined : path
 }

@@ -1,7 +1,8 @@
-import { realpath, stat } from 'node:fs/promises'
+import { realpath, stat, rm } from 'node:fs/promises'
 import { isAbsolute, join, relative, sep } from 'node:path'
 import { problem } from '../problems.ts'
 import type { Artifacts, SucceededJob } from '../jobs/ports/outputs.ts'
+import { namesOf, sweepFolder } from './job-files.ts'
 
 export type DirectoryOptions = {
   /** Folder that holds outputs. */
@@ -39,4 +40,26 @@ async function fileWithin(root: string, path: string): Promise<string> {
   const facts = await stat(file)
   if (!facts.isFile()) throw problem('output_unavailable', { detail: 'The output is not a file.' })
   return file
+}
+
+/** Outputs of the local backend, which are this server's own: they and the logs of their runs go with their job. */
+export function createLocalArtifacts(dataDir: string): Artifacts {
+  const [results, logs] = [join(dataDir, 'results'), join(dataDir, 'logs')]
+  return {
+    ...createDirectoryArtifacts({
+      root: results,
+      // Not by the path that the job shows: the folder may have been moved since.
+      locate: ({ runId, version }) => (runId === undefined ? undefined : join(runId, version, 'output.mp4')),
+    }),
+    async forget(job) {
+      for (const name of namesOf(job)) {
+        await rm(join(results, name), { recursive: true, force: true })
+        await rm(join(logs, `${name}.log`), { force: true })
+      }
+    },
+    async sweep(sweep) {
+      await sweepFolder(results, sweep)
+      await sweepFolder(logs, sweep)
+    },
+  }
 }

@@ -1,7 +1,7 @@
 import { AwsClient } from 'aws4fetch'
 import { problem } from '../problems.ts'
 import type { Artifacts, OutputOptions } from '../jobs/ports/outputs.ts'
-import { sharedPathOf } from './shared-path.ts'
+import { sharedPathOf } from './job-files.ts'
 
 export type S3Options = {
   /** Base URL of the store; buckets are named in the path. */

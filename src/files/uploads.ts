@@ -3,14 +3,14 @@ import { createWriteStream } from 'node:fs'
 import { mkdir, opendir, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
-import { invalidFields, problem } from '../problems.ts'
+import { invalidFields, problem, type Problem } from '../problems.ts'
 import { type FileKind, isJobId, type UploadedFile } from '../jobs/job.ts'
 import type { Log } from '../jobs/log.ts'
 import { shortageOf } from '../lib/errors.ts'
 import { inspectMedia } from '../media/formats.ts'
 import { isGone, PROCESS_NAME } from '../lib/process-identity.ts'
 import type { Upload, Uploads, UploadSweep } from '../jobs/ports/uploads.ts'
-import { createYoungCollector } from './young-garbage.ts'
+import { createYoungCollector } from '../lib/heap.ts'
 
 export type UploadsOptions = {
   /** Absolute. A folder per job, named by its id; `incoming` in it holds what is not a job's yet. */
@@ -147,3 +147,9 @@ async function lastChange(path: string): Promise<number> {
   )
   return found[0] ? Math.max(...found.map((facts) => facts?.mtimeMs ?? 0)) : Infinity
 }
+
+/** Takes no new files, as whoever runs the job could not have them; those that are there are still served. */
+export const refuseUploads = (uploads: Uploads, refusal: () => Problem): Uploads => ({
+  ...uploads,
+  create: () => Promise.reject(refusal()),
+})

@@ -1,4 +1,4 @@
-import { recordFact, createInstruments } from './record.ts'
+import { recordFact, createInstruments } from './instruments.ts'
 import type { GaugeName, Metrics, GaugeReader, ServerFacts } from '../jobs/ports/metrics.ts'
 import { createOnce, shareInFlight } from '../lib/single-flight.ts'
 

@@ -1,8 +1,7 @@
 import { AggregatorRegistry, collectDefaultMetrics, Counter, type PrometheusContentType, Registry } from 'prom-client'
-import type { Instruments } from './record.ts'
+import type { Instruments, CounterRow, HistogramRow } from './instruments.ts'
 import { COUNTERS, type Definition, HISTOGRAMS, type HistogramDefinition } from './definitions.ts'
 import { type GaugeName, GAUGES, type GaugeReader, type ServerFacts, STATES } from '../jobs/ports/metrics.ts'
-import type { CounterRow, HistogramRow } from './instruments.ts'
 
 /** A metric as a registry of prom-client serializes it for another process. */
 type Snapshot = {

@@ -14,7 +14,7 @@ import { createOnce } from '../lib/single-flight.ts'
 
 /** Picks where outputs come from: the local backend's from its own folder, Modal's as the configuration says. */
 export async function openArtifacts(config: Config, log: Logger, observe: Observe): Promise<Artifacts> {
-  const { createLocalArtifacts } = await import('../files/outputs-local.ts')
+  const { createLocalArtifacts } = await import('../files/outputs-directory.ts')
   const local = createLocalArtifacts(resolve(config.DATA_DIR))
   if (config.BACKEND === 'local') return createArtifactsByBackend({ local })
   return createArtifactsByBackend({ local, modal: await openModalArtifacts(config, log, observe) })
@@ -42,7 +42,7 @@ async function openDirectory({ OUTPUT_ROOT: root = '' }: Config): Promise<Artifa
   if (!isFolder) throw new ConfigError([`OUTPUT_ROOT: ${root} is not a folder`])
   const [{ createDirectoryArtifacts }, { sharedPathOf }] = await Promise.all([
     import('../files/outputs-directory.ts'),
-    import('../files/shared-path.ts'),
+    import('../files/job-files.ts'),
   ])
   return createDirectoryArtifacts({ root, locate: sharedPathOf })
 }
@@ -89,7 +89,7 @@ async function openDownloads(config: Config, log: Logger, observe: Observe): Pro
 export async function openUploads(config: Config, log: Logger): Promise<Uploads> {
   const [{ createUploads }, { refuseUploads }] = await Promise.all([
     import('../files/uploads.ts'),
-    import('../files/uploads-unreachable.ts'),
+    import('../files/uploads.ts'),
   ])
   const folder = join(resolve(config.DATA_DIR), 'uploads')
   const uploads = createUploads({ folder, maxBytes: config.MAX_UPLOAD_BYTES, log })

@@ -5,15 +5,26 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
 import { parseTrustedProxies } from '../../src/config/addresses.ts'
 import { problem } from '../../src/problems.ts'
-import { refuseUploads } from '../../src/files/uploads-unreachable.ts'
+import { refuseUploads } from '../../src/files/uploads.ts'
 import type { Uploads } from '../../src/jobs/ports/uploads.ts'
 import { problemOf, startApp, type TestApp } from '../helpers/app.ts'
 import { as, knownCallers } from '../helpers/callers.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
 import { listen } from '../helpers/listen.ts'
 import { createMemoryStore } from '../../src/store/memory/store.ts'
-import { FACE, face, field, filesIn, folderUploads, FORM_TYPE, formOf, type Part, PICTURE } from '../helpers/uploads.ts'
-import { SPEECH, speech } from '../helpers/uploads.ts'
+import {
+  FACE,
+  face,
+  field,
+  filesIn,
+  folderUploads,
+  FORM_TYPE,
+  formOf,
+  type Part,
+  PICTURE,
+  SPEECH,
+  speech,
+} from '../helpers/uploads.ts'
 import { until } from '../helpers/until.ts'
 
 let app: TestApp

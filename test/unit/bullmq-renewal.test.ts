@@ -7,7 +7,7 @@ import { until } from '../helpers/until.ts'
 /** A lock that is gone is noticed, and the entry claimed again, long before the first renewal. */
 const TIMES = { lockDuration: 2_000, stalledInterval: 50 }
 
-// Why `src/queue/bullmq/lock-renewal.ts` renews locks in place of BullMQ. When the first of these fails, BullMQ has
+// Why `src/queue/bullmq/held-runs.ts` renews locks in place of BullMQ. When the first of these fails, BullMQ has
 // learned to tell two claims of an entry apart, and that file can go.
 describeWithRedis('an entry that its process loses, and claims again before a renewal has failed', (redis) => {
   const { open, connect, openBullQueue } = replicasOn(redis.url)

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { createCircuitBreaker, FAILURES_TO_OPEN } from '../../src/backend/modal/circuit-breaker.ts'
-import type { Failure } from '../../src/backend/modal/failure.ts'
+import type { Failure } from '../../src/backend/modal/outcome.ts'
 import { ADMITTED_PER_SECOND } from '../../src/backend/modal/lane.ts'
 import { type LogLine, recordingLog } from '../helpers/log.ts'
 

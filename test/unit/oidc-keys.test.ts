@@ -1,9 +1,13 @@
 import type { ServerResponse } from 'node:http'
 import { describe, expect, test } from 'vitest'
-import { MAX_DOCUMENT_BYTES } from '../../src/auth/issuer-documents.ts'
+import {
+  MAX_DOCUMENT_BYTES,
+  FAILURE_PAUSE_MS,
+  KEYS_REFRESH_MS,
+  UNKNOWN_KEY_COOLDOWN_MS,
+} from '../../src/auth/oidc-keys.ts'
 import { checkIssuerUrl } from '../../src/config/addresses.ts'
 import { createOidc } from '../../src/auth/oidc.ts'
-import { FAILURE_PAUSE_MS, KEYS_REFRESH_MS, UNKNOWN_KEY_COOLDOWN_MS } from '../../src/auth/oidc-keys.ts'
 import type {} from '../../src/problems.ts'
 import { makeSigningKey } from '../helpers/issuer/issuer.ts'
 import { publicPart, startStand } from '../helpers/issuer/stand.ts'

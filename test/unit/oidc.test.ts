@@ -4,14 +4,13 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { joinAuthenticators } from '../../src/auth/joined.ts'
 import { digestOf, makeKey } from '../../src/config/key-format.ts'
 import { createKeyring } from '../../src/auth/keys.ts'
-import { CLOCK_TOLERANCE_SECONDS, createOidc, MAX_TOKEN_LENGTH } from '../../src/auth/oidc.ts'
+import { CLOCK_TOLERANCE_SECONDS, createOidc, MAX_TOKEN_LENGTH, type Tokens } from '../../src/auth/oidc.ts'
 import {
   FAILURE_PAUSE_MS,
   KEYS_MAX_AGE_MS,
   KEYS_REFRESH_MS,
   UNKNOWN_KEY_COOLDOWN_MS,
 } from '../../src/auth/oidc-keys.ts'
-import type { Tokens } from '../../src/auth/oidc.ts'
 import type {} from '../../src/problems.ts'
 import { type Issuer, makeSigningKey, startIssuer } from '../helpers/issuer/issuer.ts'
 import { publicPart } from '../helpers/issuer/stand.ts'

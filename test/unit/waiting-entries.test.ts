@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { createWaitingEntries } from '../../src/queue/in-process/waiting-entries.ts'
+import { createWaitingEntries } from '../../src/queue/in-process/queue.ts'
 
 test('waiting entries keep the order and the positions of a list, whatever is added, removed and shifted', () => {
   const step = fc.oneof(

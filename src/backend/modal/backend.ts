@@ -4,8 +4,7 @@ import type { NamedInput } from '../../jobs/job.ts'
 import type { Log } from '../../jobs/log.ts'
 import type { Metrics } from '../../jobs/ports/metrics.ts'
 import { argumentErrors, checkModalInput } from './check.ts'
-import { createLogReader, type Scope } from './logs.ts'
-import { createLogTail } from './log-tail.ts'
+import { createLogReader, type Scope, createLogTail } from './logs.ts'
 import {
   grpcCode,
   isOfDeployment,
@@ -16,10 +15,10 @@ import {
   endOfError,
   endOfValue,
   wordsOf,
+  failureOf,
 } from './outcome.ts'
 import { openClient, RPC_TIMEOUT_MS, type RpcContext, rpcContext } from './rpc.ts'
 import { createCircuitBreaker } from './circuit-breaker.ts'
-import { failureOf } from './failure.ts'
 import { createPollPool, type PollTurn } from './poll-pool.ts'
 import type { Backend, Outcome, Spawned, SpawnRequest, StartSubscriber } from '../../jobs/ports/backend.ts'
 

@@ -2,7 +2,7 @@ import type { DegradedReason } from '../../jobs/job.ts'
 import type { Log } from '../../jobs/log.ts'
 import { createWaits } from '../../lib/waits.ts'
 import { createDegradationLog } from './degradation-log.ts'
-import type { Failure } from './failure.ts'
+import type { Failure } from './outcome.ts'
 import { createWaitingLine, type Lane, type WaitingLine } from './lane.ts'
 
 /** First and longest pause before Modal is asked again, in ms; each is drawn evenly from 0 to a doubling bound. */

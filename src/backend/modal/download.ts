@@ -10,8 +10,7 @@ import { createFairSemaphore } from '../../lib/semaphore.ts'
 import type { Log } from '../../jobs/log.ts'
 import type { Observe } from '../../jobs/ports/metrics.ts'
 import { bytesOfCbor } from './cbor-bytes.ts'
-import { retryAfterOf } from './failure.ts'
-import { endOfResult, isOfDeployment, isPassing, isRefusal, RESULT_STATUS, wordsOf } from './outcome.ts'
+import { retryAfterOf, endOfResult, isOfDeployment, isPassing, isRefusal, RESULT_STATUS, wordsOf } from './outcome.ts'
 import { openClient, RPC_TIMEOUT_MS, type RpcContext, rpcContext } from './rpc.ts'
 
 export type ModalDownloadOptions = {

@@ -1,6 +1,6 @@
 import type { Log } from '../../jobs/log.ts'
 import { keyOfEntry, type JobQueue, type QueueEntry, type RunEntry } from '../../jobs/ports/queue.ts'
-import { createWaitingEntries } from './waiting-entries.ts'
+import { createFifo } from '../../lib/fifo.ts'
 
 type Running = { readonly entry: QueueEntry; readonly abort: AbortController; done: Promise<void> }
 
@@ -71,4 +71,78 @@ export function createInProcessQueue({ log, maxRunning = Infinity }: InProcessQu
     position: (entry) => waiting.position(keyOfEntry(entry)),
     close: () => (closing ??= closeAll()),
   }
+}
+
+/** A FIFO whose elements can be removed from anywhere and know their position. */
+export type WaitingEntries<T> = {
+  /** Adds an element at the end; a key that is there already keeps its position. */
+  add(key: string, value: T): void
+  /** Removes the first and gives it back; undefined where there is none. */
+  shift(): T | undefined
+  remove(key: string): void
+  /** 1 for the first; undefined for a key that is not there. O(log n). */
+  position(key: string): number | undefined
+}
+
+type Element<T> = { readonly key: string; readonly value: T; readonly ticket: number }
+
+/**
+ * Elements hold rising tickets. A position is the ticket less the number of elements that left before it: those that
+ * left from the front are counted, those that left from the middle are kept as a sorted list until the front has
+ * passed them.
+ */
+export function createWaitingEntries<T>(): WaitingEntries<T> {
+  const elements = new Map<string, { readonly element: Element<T>; readonly leave: () => void }>()
+  const order = createFifo<Element<T>>()
+  let gaps: number[] = []
+  let next = 0
+  let front = 0
+
+  /** The front has reached `ticket`: gaps behind it count no more. Trimmed in bulk, so that each is moved rarely. */
+  const moveFront = (ticket: number) => {
+    front = ticket
+    const passed = countBelow(gaps, front)
+    if (passed > 64 && passed > gaps.length / 2) gaps = gaps.slice(passed)
+  }
+
+  return {
+    add(key, value) {
+      if (elements.has(key)) return
+      const element: Element<T> = { key, value, ticket: next++ }
+      elements.set(key, { element, leave: order.add(element) })
+    },
+    shift() {
+      const first = order.shift()
+      if (!first) return undefined
+      elements.delete(first.key)
+      moveFront(first.ticket + 1)
+      return first.value
+    },
+    remove(key) {
+      const found = elements.get(key)
+      if (!found) return
+      found.leave()
+      elements.delete(key)
+      const { ticket } = found.element
+      gaps.splice(countBelow(gaps, ticket), 0, ticket)
+      // No position depends on the gaps any more.
+      if (elements.size === 0) moveFront(next)
+    },
+    position(key) {
+      const ticket = elements.get(key)?.element.ticket
+      if (ticket === undefined) return undefined
+      return ticket - front + 1 - (countBelow(gaps, ticket) - countBelow(gaps, front))
+    },
+  }
+}
+
+/** How many of a sorted list are below a value. */
+function countBelow(sorted: readonly number[], value: number): number {
+  let [low, high] = [0, sorted.length]
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if ((sorted[middle] ?? Infinity) < value) low = middle + 1
+    else high = middle
+  }
+  return low
 }

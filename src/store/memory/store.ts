@@ -1,5 +1,5 @@
 import type { Delivery, DueDelivery } from '../../jobs/webhooks/delivery.ts'
-import { createHeapMeter } from '../../lib/heap-size.ts'
+import { createHeapMeter } from '../../lib/heap.ts'
 import { isFinished, isOverdue, hasPendingStop, type Job } from '../../jobs/job.ts'
 import { createFifo } from '../../lib/fifo.ts'
 import { createDeliveryMaps, type DeliveryMaps } from './deliveries.ts'

@@ -18,7 +18,7 @@ import { createKeys, type Keys, placeOf, timeText, upTo } from './keys.ts'
 import { createPages, type Part } from './pages.ts'
 import { deliveryRecordOf, jobOf, recordOf } from './records.ts'
 import { createScripts, isDone } from './scripts.ts'
-import { createRedisSecrets } from './secrets.ts'
+import { newSecret } from '../secrets.ts'
 
 export type RedisStoreOptions = {
   /** What every key begins with; stores that share it share their jobs. */
@@ -129,5 +129,18 @@ function partsOf(what: PendingWork, { now, keys }: { now: number; keys: Keys }):
       return [{ lines: [keys.ended], ...passed }]
     default:
       return what satisfies never
+  }
+}
+
+/** Secrets beside the jobs, the same for every process that has these jobs: the first of several to ask makes one. */
+export function createRedisSecrets(redis: Redis, { secrets }: Keys): SecretKeeper {
+  const find = (name: string) => runCommand(redis, () => redis.hget(secrets, name))
+  return {
+    async secret(name) {
+      const known = await find(name)
+      if (known !== null) return known
+      await runCommand(redis, () => redis.hsetnx(secrets, name, newSecret()))
+      return String(await find(name))
+    },
   }
 }
