@@ -70,8 +70,16 @@ export function countUnreadable(observe: Observe, { method }: { method: string }
   observe({ type: 'request-answered', method, route: undefined, status, tookMs: undefined })
 }
 
-/** `GET /metrics`: asked for every few seconds, and needed most when the server has too much to do. */
+/**
+ * `GET /metrics`: asked for every few seconds, and needed most when the server has too much to do. It is not limited:
+ * requests at the same time share one rendering, which takes some ms.
+ */
 export const metricsRoutes: FastifyPluginAsyncTypebox<{ metrics: Pick<Metrics, 'render'> }> = (app, { metrics }) => {
+  let rendering: Promise<string> | undefined
+  const render = () =>
+    (rendering ??= metrics.render().finally(() => {
+      rendering = undefined
+    }))
   app.get(
     '/metrics',
     {
@@ -83,7 +91,7 @@ export const metricsRoutes: FastifyPluginAsyncTypebox<{ metrics: Pick<Metrics, '
       reply
         .type(METRICS_TYPE)
         .header('cache-control', 'no-store')
-        .send(await metrics.render()),
+        .send(await render()),
   )
   return Promise.resolve()
 }

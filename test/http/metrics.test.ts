@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import { METRICS_TYPE } from '../../src/jobs/ports/metrics.ts'
 import { aBody, startApp, type TestApp } from '../helpers/app.ts'
 import { as, knownCallers } from '../helpers/callers.ts'
@@ -45,6 +45,17 @@ test('GET /metrics includes what happened before the first scrape', async () => 
   const series = parseMetrics((await app.get('/metrics')).body)
   expect(series.get('musetalk_jobs_submitted_total')).toBe(1)
   expect(series.get('musetalk_jobs_ended_total{state="succeeded",error_code=""}')).toBe(1)
+})
+
+test('GET /metrics renders once for all requests that come at the same time', async () => {
+  app = await startApp()
+  const render = vi.spyOn(app.metrics, 'render')
+  const answers = await Promise.all(Array.from({ length: 20 }, () => app.get('/metrics')))
+  expect(answers.map(({ statusCode }) => statusCode)).toEqual(answers.map(() => 200))
+  expect(render.mock.calls.length).toBeLessThan(20)
+  const before = render.mock.calls.length
+  await app.get('/metrics')
+  expect(render).toHaveBeenCalledTimes(before + 1)
 })
 
 test('GET /metrics is neither rate limited nor refused by an overloaded server', async () => {
