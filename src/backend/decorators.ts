@@ -29,7 +29,7 @@ export function deferBackend(known: Pick<Backend, 'name' | 'check'>, open: () =>
   }
 }
 
-/** A backend that tells how many jobs it has of this process, and what keeps it from its work. */
+/** Reports as gauges how many jobs of this process are at the backend, and why it is degraded. */
 export function watchBackend(backend: Backend, metrics: Pick<Metrics, 'registerGauges'>): Backend {
   let inFlight = 0
   metrics.registerGauges({

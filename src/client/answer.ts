@@ -45,7 +45,7 @@ function retryAfterMs(header: string): number | undefined {
 
 /**
  * What comes of a body, piece by piece, to its end. Rejects where it is cut off, or brings nothing for `silenceMs`;
- * whoever stops reading leaves the connection.
+ * a reader that stops early closes the connection.
  */
 export async function* piecesOf(body: ReadableStream<Uint8Array>, silenceMs?: number): AsyncGenerator<Uint8Array> {
   const reader = body.getReader()

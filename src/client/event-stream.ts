@@ -2,7 +2,7 @@ import { piecesOf } from './answer.ts'
 import type { Job } from './schema.ts'
 import { backOffMs, MAX_PAUSE_MS, pause } from './transport.ts'
 
-/** A state of a job, and what to send as `Last-Event-ID` to be told only of later ones. */
+/** A state of a job, and what to send as `Last-Event-ID` to get only later ones. */
 export type StatusEvent = { readonly id: string; readonly job: Job }
 
 /** A stream that brings nothing for so long, in ms, is dead: the server shows every 15 s that it is there. */
@@ -35,11 +35,11 @@ function fieldsOf(block: string): Partial<Record<string, string>> {
 const HELD_MS = MAX_PAUSE_MS
 
 export type FollowOptions = {
-  /** Opens the stream, with headers of this kind; no body: there is nothing more to be told. */
+  /** Opens the stream, with headers of this kind; no body: no more events will come. */
   readonly open: (headers: Readonly<Record<string, string>>) => Promise<Response>
   /** Whether a state is the last that matters. */
   readonly isLast: (job: Job) => boolean
-  /** Whether what was missed comes after a break, to whoever says what it has. */
+  /** Whether the server replays missed events after a break, by `Last-Event-ID`. */
   readonly resumes: boolean
   /** Called once the stream is open again after a break. */
   readonly onGap?: (() => void) | undefined

@@ -34,7 +34,7 @@ export type SubmitOptions = CallOptions & { readonly idempotencyKey?: string | u
 export type LogOptions = CallOptions & { readonly attempt?: number | undefined }
 
 /**
- * `onGap` is called once the stream is open again after a broken connection: what changed meanwhile is not told, so list
+ * `onGap` is called once the stream is open again after a broken connection: changes in between are not replayed, so list
  * the jobs then.
  */
 export type EventsOptions = CallOptions & { readonly onGap?: (() => void) | undefined }

@@ -25,7 +25,7 @@ export type FileUse = { readonly path: string; release(): void }
 export type FileCache = {
   /** The file of this name; made where it is missing, once for all who ask meanwhile. Rejects with what `fill` does. */
   use(name: string, recipe: Recipe): Promise<FileUse>
-  /** Removes a file, at once: whoever has it open reads on. */
+  /** Removes a file at once; readers that have it open read on. */
   forget(name: string): Promise<void>
   /** Ends what is being made. Idempotent. */
   close(): Promise<void>

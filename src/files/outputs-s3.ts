@@ -21,7 +21,7 @@ export type S3Options = {
 const MAX_TTL_SECONDS = 604_800
 
 /**
- * Outputs in an S3-compatible store: whoever asks is sent there with a URL signed for them (AWS Signature Version 4 in
+ * Outputs in an S3-compatible store: clients are redirected there with a presigned URL (AWS Signature Version 4 in
  * the query, https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html). The store is not asked.
  */
 export function createS3Artifacts(options: S3Options): Artifacts {

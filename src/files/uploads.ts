@@ -148,7 +148,7 @@ async function lastChange(path: string): Promise<number> {
   return found[0] ? Math.max(...found.map((facts) => facts?.mtimeMs ?? 0)) : Infinity
 }
 
-/** Takes no new files, as whoever runs the job could not have them; those that are there are still served. */
+/** Refuses new files, which the backend could not reach, and still serves those that are there. */
 export const refuseUploads = (uploads: Uploads, refusal: () => Problem): Uploads => ({
   ...uploads,
   create: () => Promise.reject(refusal()),

@@ -1,7 +1,7 @@
 import { createFifo, type Fifo } from './fifo.ts'
 import { untilAborted } from './waits.ts'
 
-/** A number of places; whoever finds none free waits, first come first served. */
+/** A number of places; tasks that find none free wait, first come, first served. */
 export type Semaphore = {
   /** Runs the task once a place is free. Rejects with the signal's reason if it aborts while waiting. */
   use<T>(signal: AbortSignal, task: () => Promise<T>): Promise<T>

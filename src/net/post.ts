@@ -43,7 +43,7 @@ export type Poster = {
   close(): Promise<void>
 }
 
-/** A request that got no answer. The message is for the caller and tells nothing of the network. */
+/** A request that got no answer. The message is for the caller and reveals nothing of the network. */
 export class PostError extends Error {
   constructor(problem: string, options?: ErrorOptions) {
     super(problem, options)
@@ -74,7 +74,7 @@ export function createPoster(rule: UrlRule, resolve: Resolve = createResolver())
 
   const send = async ({ request, agent }: Client, url: string, { headers, body, signal }: Post): Promise<Posted> => {
     const asking = request(url, { method: 'POST', headers, body, signal, dispatcher: agent })
-    // undici hears of an abort only once there is a connection.
+    // undici handles an abort only once there is a connection.
     asking.catch(() => undefined)
     const response = await untilAborted(asking, signal)
     await drain(response)

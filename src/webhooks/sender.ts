@@ -34,7 +34,7 @@ export function createHttpSender({ secrets, urlRule, timeoutMs, resolve }: HttpS
   return {
     secretsOf,
     check(url) {
-      // Whoever asks has a message coming, and the libraries take longer to load than a message to send.
+      // A message follows soon, and the libraries take longer to load than a message to send.
       library.get().catch(() => undefined)
       poster.prepare()
       return urlAddressFault(url, urlRule)

@@ -20,7 +20,7 @@ import type { Backend, Outcome, SpawnRequest } from '../../jobs/ports/backend.ts
  */
 const MAX_DOWNLOADS = 16
 const MAX_INSPECTIONS = 8
-/** Outcomes remembered for whoever asks again; beyond these, only a finished video is found. */
+/** Number of outcomes kept for later waits; of an older call only the finished video is found. */
 export const OUTCOMES_KEPT = 1000
 const FFMPEG_TIME_LIMIT_MS = 3_600_000
 const MAX_OUTPUT_BYTES = 2 * 1024 ** 3

@@ -156,7 +156,7 @@ export function limitMemory(program: string, args: readonly string[], maxBytes: 
   return { program: SHELL, args: ['-c', SCRIPT, `${Math.floor(maxBytes / 1024)}`, program, ...args] }
 }
 
-/** The environment variable by which a child, and whatever it starts, can be told to be of a server process. */
+/** The environment variable that marks a child, and every process it starts, as owned by a server process. */
 export const OWNER_VARIABLE = 'MUSETALK_OWNER'
 
 /** Kills what the children of a process that is gone left running. Linux only: elsewhere nothing is found. */

@@ -31,7 +31,7 @@ export type Task = {
  */
 export type Engine = (task: Task, signal: AbortSignal) => Promise<void>
 
-/** A run that failed for a reason its caller can be told: becomes the job's `error_code` and `error`. */
+/** A run that failed for a reason that its caller may see: becomes the job's `error_code` and `error`. */
 export class RunFailure extends Error {
   readonly code: ErrorCode
 
