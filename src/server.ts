@@ -6,7 +6,7 @@ import { beginBoot, endBoot } from './process/boot.ts'
 import type { Wired } from './wiring/wire.ts'
 
 beginBoot()
-// From the first moment on: by default this signal ends the process.
+// As early as possible: by default this signal kills the process.
 let onHangUp = () => undefined as unknown
 process.on('SIGHUP', () => void onHangUp())
 
@@ -30,7 +30,7 @@ const [
   import('close-with-grace'),
 ])
 
-/** A terminal and npm both pass Ctrl-C on, so one press can arrive twice; repeats within this many ms are one. */
+/** A terminal and npm both forward Ctrl-C, so one press can arrive twice; repeats within this many ms count once. */
 const REPEAT_MS = 1_000
 
 async function main() {
@@ -38,7 +38,7 @@ async function main() {
     await serve(loadConfig())
   } catch (error) {
     if (!(error instanceof BootError || isProblem(error, 'store_unavailable'))) throw error
-    process.stderr.write(`${bootFault(error)}\n`)
+    process.stderr.write(`${describeBootError(error)}\n`)
     process.exit(1)
   }
 }
@@ -47,7 +47,7 @@ async function serve(config: Config) {
   const log = await createLogger(config)
   const wired = await wire(config, log)
   const app = await buildApp({ ...wired, log, http: httpSettingsOf(config) })
-  const isEnding = endOnSignal(config, log, { app, wired })
+  const isShuttingDown = shutDownOnSignal(config, log, { app, wired })
   try {
     await app.listen({
       host: config.HOST,
@@ -55,49 +55,53 @@ async function serve(config: Config) {
       listenTextResolver: (address) => `listening at ${address}`,
     })
   } catch (error) {
-    // What was closed while it began is at no fault, and the end is under way.
-    if (isEnding()) return
-    log.fatal(listenFault(error, config))
+    // A shutdown that started meanwhile closed the listener: that is no error.
+    if (isShuttingDown()) return
+    log.fatal(describeListenError(error, config))
     await wired.close()
     process.exit(1)
   }
-  if (isEnding()) return
+  if (isShuttingDown()) return
   try {
     await wired.start(portOf(app))
   } catch (error) {
-    if (isEnding()) return
-    log.fatal({ reason: reasonOf(error) }, 'the unfinished jobs cannot be read from the store that JOB_STORE names')
+    if (isShuttingDown()) return
+    log.fatal({ reason: reasonOf(error) }, 'cannot read the unfinished jobs from JOB_STORE; exiting')
     await wired.close()
     process.exit(1)
   }
   endBoot()
 }
 
-/** A store can go between the moment in which it is opened and the first that is asked of it. */
-function bootFault(error: Error): string {
-  return isProblem(error, 'store_unavailable') ? `JOB_STORE: the store has gone (${reasonOf(error)})` : error.message
+/** A store can become unavailable between opening it and the first read. */
+function describeBootError(error: Error): string {
+  return isProblem(error, 'store_unavailable')
+    ? `JOB_STORE: the store is unavailable (${reasonOf(error)})`
+    : error.message
 }
 
-/** The one it really listens on: `PORT=0` takes any. */
+/** The actual port: `PORT=0` picks a free one. */
 function portOf(app: FastifyInstance): number | undefined {
   const address = app.server.address()
   return typeof address === 'object' ? address?.port : undefined
 }
 
-function listenFault(error: unknown, { HOST, PORT }: Config): string {
+function describeListenError(error: unknown, { HOST, PORT }: Config): string {
   if (codeOf(error) === 'EADDRINUSE') return `port ${PORT} on ${HOST} is in use: stop what uses it, or set PORT`
   return `cannot listen on ${HOST}:${PORT}: ${messageOf(error)}`
 }
 
-/** The first SIGTERM or SIGINT ends politely, within the grace; a later one ends at once. Gives whether the end has begun. */
-function endOnSignal(config: Config, log: Logger, { app, wired }: { app: FastifyInstance; wired: Wired }) {
-  const logger = { error: (fault: unknown) => log.error({ err: fault }, 'the server does not end as it should') }
+/** The first SIGTERM or SIGINT starts a graceful shutdown, a later one exits at once. Gives whether it has started. */
+function shutDownOnSignal(config: Config, log: Logger, { app, wired }: { app: FastifyInstance; wired: Wired }) {
+  const logger = {
+    error: (error: unknown) => log.error({ event: 'shutdown_failed', err: error }, 'graceful shutdown failed; exiting'),
+  }
   const { close } = closeWithGrace(
     { delay: config.SHUTDOWN_GRACE_SECONDS * 1000, skip: ['SIGINT', 'SIGTERM', 'SIGHUP'], logger },
     async ({ err }) => {
-      if (err) log.fatal({ err }, 'the process is in an unknown state and ends')
+      if (err) log.fatal({ err }, 'uncaught error; shutting down')
       wired.readiness.startShutdown()
-      // A hook that fails must not keep what is below the HTTP server from closing.
+      // A hook that fails must not keep the other parts from closing.
       await closeApp(app, config.SHUTDOWN_GRACE_SECONDS * 250).catch((error: unknown) => {
         log.warn(
           { event: 'not_closed', part: 'http', err: error },
@@ -105,36 +109,36 @@ function endOnSignal(config: Config, log: Logger, { app, wired }: { app: Fastify
         )
       })
       await wired.close()
-      log.info('the server has ended')
+      log.info({ event: 'server_stopped' }, 'server stopped')
     },
   )
   let firstAt: number | undefined
   const onSignal = (signal: NodeJS.Signals) => {
     if (firstAt === undefined) {
       firstAt = performance.now()
-      log.info({ signal }, 'the server is ending')
+      log.info({ event: 'server_stopping', signal }, 'shutting down')
       close()
     } else if (performance.now() - firstAt > REPEAT_MS) {
       process.exit(1)
     }
   }
   process.on('SIGTERM', onSignal).on('SIGINT', onSignal)
-  // A file of keys is read again; a terminal that is closed ends a server that has none.
+  // SIGHUP reloads the key file; without one it means that the terminal was closed.
   onHangUp = () => (config.API_KEYS_FILE === undefined ? onSignal('SIGHUP') : wired.reload())
   return () => firstAt !== undefined
 }
 
-/** How often connections are closed that have become idle since the end began, such as after a download, in ms. */
+/** How often connections that became idle during the shutdown are closed, in ms. */
 const IDLE_CHECK_MS = 100
 
-/** Requests under way are answered; one that is not whole or not answered after `patienceMs` is cut off. */
-async function closeApp(app: FastifyInstance, patienceMs: number) {
+/** Answers requests in progress; cuts off those that are incomplete or unanswered after `timeoutMs`. */
+async function closeApp(app: FastifyInstance, timeoutMs: number) {
   const idleTimer = setInterval(() => app.server.closeIdleConnections(), IDLE_CHECK_MS)
-  const timer = setTimeout(() => app.server.closeAllConnections(), patienceMs)
+  const timer = setTimeout(() => app.server.closeAllConnections(), timeoutMs)
   await app.close()
   clearTimeout(timer)
   clearInterval(idleTimer)
 }
 
-// Last, when all above is there: the end can begin while this still waits.
+// Last, after all declarations: a shutdown can start while this still waits.
 await main()

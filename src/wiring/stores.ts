@@ -27,28 +27,28 @@ export async function openStore(config: Config, files: JobFiles, log: Logger): P
   return openMemory(config, files, log)
 }
 
-/** What lets replicas hear each other; undefined where there is this server only. */
+/** Pub/sub between replicas; undefined with a single server. */
 export type Channels = RedisChannels | undefined
 
-/** Opens what replicas talk on to each other. */
+/** Opens the pub/sub channels between replicas. */
 export async function openChannels(config: Config, log: Logger): Promise<Channels> {
   return hasReplicas(config) ? (await import('../redis/channels.ts')).openChannels(redisOf(config, log)) : undefined
 }
 
-/** Opens what tells of how jobs are, at all replicas. */
+/** Opens the change bus, across all replicas. */
 export async function openEvents(channels: Channels, log: Logger): Promise<ChangeBus> {
   if (channels) return (await import('../changes/redis.ts')).createRedisBus({ channels, log })
   return (await import('../changes/emitter.ts')).createEmitterBus(log)
 }
 
-/** Opens the queue of what is to be run; with replicas `MAX_CONCURRENT_JOBS` is for all of them together. */
+/** Opens the queue of runs; `MAX_CONCURRENT_JOBS` applies to all replicas together. */
 export async function openQueue(config: Config, channels: Channels, log: Logger): Promise<JobQueue> {
   const maxRunning = config.MAX_CONCURRENT_JOBS || undefined
   if (!channels) return (await import('../queue/in-process/queue.ts')).createInProcessQueue({ log, maxRunning })
   return (await import('../queue/bullmq/queue.ts')).createBullmqQueue({ ...redisOf(config, log), channels, maxRunning })
 }
 
-/** Opens what counts requests for all replicas; undefined where there is this server only. */
+/** Opens the counter of requests across replicas; undefined with a single server. */
 export async function openCounter(config: Config, log: Logger): Promise<Counter | undefined> {
   return hasReplicas(config)
     ? (await import('../counters/redis.ts')).createRedisCounter(redisOf(config, log))
@@ -66,29 +66,38 @@ async function openMemory(config: Config, { artifacts, uploads }: JobFiles, log:
     import('../store/secrets.ts'),
   ])
   const onForgotten = (job: Job) => {
-    const stay = (error: unknown) => log.warn({ job_id: job.id, err: error }, 'files of a job stay')
+    const stay = (error: unknown) => log.warn({ job_id: job.id, err: error }, 'cannot delete the files of a job')
     uploads.forget(job.id).catch(stay)
     artifacts.forget(job).catch(stay)
   }
   const maxBytes = oldGenerationLimit(nodeFlags()) * HEAP_SHARE
   const store = createMemoryStore({ maxFinished: config.MAX_FINISHED_JOBS || Infinity, maxBytes, onForgotten })
   const close = async () => {
-    await tellWhatIsLost(store, log)
+    await logLostWork(store, log)
     await store.close()
   }
   return { ...store, ...createMemorySecrets(), close }
 }
 
-/** The last chance to learn which calls run on, and what nobody will be told of. */
-async function tellWhatIsLost(store: Store, log: Logger): Promise<void> {
+/** Logs unfinished work before it is lost with the process. */
+async function logLostWork(store: Store, log: Logger): Promise<void> {
   for await (const job of store.pending('run', Date.now())) {
-    log.warn(factsOf(job), 'an unfinished job is forgotten: JOB_STORE=memory keeps nothing beyond the process')
+    log.warn(
+      { event: 'job_forgotten', ...factsOf(job) },
+      'an unfinished job is lost: JOB_STORE=memory keeps no jobs after the process exits',
+    )
   }
   for await (const job of store.pending('stop', Date.now())) {
-    log.warn(factsOf(job), 'a call that should have been stopped is forgotten, and may run on')
+    log.warn(
+      { event: 'call_forgotten', ...factsOf(job) },
+      'a call could not be stopped before the exit; it may continue',
+    )
   }
   for await (const { jobId, number } of store.dueDeliveries(Infinity)) {
-    log.warn({ job_id: jobId, delivery: number }, 'a webhook that was not delivered yet is forgotten')
+    log.warn(
+      { event: 'webhook_forgotten', job_id: jobId, delivery: number },
+      'a webhook was not delivered before the exit and is lost',
+    )
   }
 }
 

@@ -88,7 +88,7 @@ describe.each(Object.keys(MODES).filter(isHere))('with its jobs in %s', (name) =
     await plane.until(() => plane.stats().openPolls === 1)
     await wired.close()
     const callId = plane.calls()[1]?.callId ?? ''
-    const forgotten = lines.filter((line) => line.msg.includes('is forgotten'))
+    const forgotten = lines.filter((line) => String(line.event).endsWith('_forgotten'))
     if (name === 'memory') {
       expect(forgotten).toMatchObject([{ job_id: endless.id, call_ids: [callId] }])
       return
@@ -296,6 +296,6 @@ test('closing twice is once', async () => {
   await plane.until(() => plane.stats().openPolls === 1)
   await Promise.all([wired.close(), wired.close()])
   await wired.close()
-  expect(lines.filter((line) => line.msg.includes('is forgotten'))).toHaveLength(1)
+  expect(lines.filter((line) => String(line.event).endsWith('_forgotten'))).toHaveLength(1)
   await plane.until(() => plane.stats().openPolls === 0)
 })

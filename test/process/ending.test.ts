@@ -119,7 +119,7 @@ test('SIGTERM ends a server that has everything open, whole and in time, and the
   expect(streams.every(({ complete }) => complete)).toBe(true)
   await until(() => !scene.pids.some(isAlive), 'the end of the local processes')
   expect(server.lines.filter(({ level }) => level === 'error' || level === 'fatal')).toEqual([])
-  expect(server.lines.at(-1)?.msg).toBe('the server has ended')
+  expect(server.lines.at(-1)?.event).toBe('server_stopped')
 
   for (const receiver of [scene.hanging, scene.failing])
     receiver.answerWith = (response) => response.writeHead(204).end()
@@ -143,7 +143,7 @@ test('a second SIGTERM ends such a server at once, and the next one goes on with
   const { server, running } = scene
   for (const cut of [scene.log, ...scene.reads, ...scene.submits]) cut.catch(() => undefined)
   server.child.kill('SIGTERM')
-  const begun = await until(() => server.lines.find(({ msg }) => msg === 'the server is ending') && performance.now())
+  const begun = await until(() => server.lines.find(({ event }) => event === 'server_stopping') && performance.now())
   // Twice within a second is once.
   await until(() => performance.now() - begun > 1_200)
   // Held up, it takes in nobody new: a probe is refused as much as a caller.

@@ -144,12 +144,8 @@ suite('any replica answers for any job', () => {
 
 suite('a Redis that goes while a server begins', () => {
   test.each([
-    ['before its secrets are read', ':secrets', /^JOB_STORE: the store has gone \(/m],
-    [
-      'before its jobs are read',
-      ':deadlines',
-      /"the unfinished jobs cannot be read from the store that JOB_STORE names"/,
-    ],
+    ['before its secrets are read', ':secrets', /^JOB_STORE: the store is unavailable \(/m],
+    ['before its jobs are read', ':deadlines', /"cannot read the unfinished jobs from JOB_STORE; exiting"/],
   ])('%s ends it with the reason, and without a stack', TIMEOUT, async (_, key, words) => {
     const redis = await startRedis()
     onTestFinished(() => redis.close())
@@ -176,7 +172,7 @@ suite('a Redis that goes while a server begins', () => {
     await until(() => isReading)
     expect(await server.end(), server.output()).toBe(0)
     expect(server.lines.filter(({ level }) => level === 'error' || level === 'fatal')).toEqual([])
-    expect(server.lines.at(-1)?.msg).toBe('the server has ended')
+    expect(server.lines.at(-1)?.event).toBe('server_stopped')
   })
 })
 

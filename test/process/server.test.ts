@@ -199,12 +199,12 @@ describe('a boot that cannot be', () => {
   })
 })
 
-describe('the end', () => {
-  test.each(['SIGTERM', 'SIGINT'] as const)('%s ends politely, with exit code 0', async (signal) => {
+describe('the shutdown', () => {
+  test.each(['SIGTERM', 'SIGINT'] as const)('%s shuts the server down gracefully, with exit code 0', async (signal) => {
     const server = await start()
     const code = await server.end(signal)
     expect(code, server.output()).toBe(0)
-    expect(server.lines.at(-1)?.msg).toBe('the server has ended')
+    expect(server.lines.at(-1)?.event).toBe('server_stopped')
   })
 
   test('tells of what goes wrong in it', async () => {
@@ -212,7 +212,7 @@ describe('the end', () => {
     const env = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(broken)}` }
     const server = await start({ env })
     expect(await server.end()).toBe(1)
-    expect(server.lines.at(-1)).toMatchObject({ level: 'error', msg: 'the server does not end as it should' })
+    expect(server.lines.at(-1)).toMatchObject({ level: 'error', event: 'shutdown_failed' })
     expect(server.output()).toContain('a part is stuck')
   })
 
@@ -225,7 +225,7 @@ describe('the end', () => {
     expect(isAlive(pid)).toBe(true)
     expect(await server.end()).toBe(0)
     await until(() => !isAlive(pid), 'the child to be gone')
-    const line = server.lines.find((candidate) => candidate.job_id === id && candidate.msg.includes('forgotten'))
+    const line = server.lines.find((candidate) => candidate.job_id === id && candidate.event === 'job_forgotten')
     expect(line?.call_ids).toEqual([job.attempts[0]?.call_id])
   })
 

@@ -43,7 +43,7 @@ async function endTimed(server: ServerProcess) {
   return { code: await server.end(), ms: performance.now() - from }
 }
 
-const forgotten = ({ lines }: ServerProcess) => lines.filter((line) => line.msg.includes('is forgotten'))
+const forgotten = ({ lines }: ServerProcess) => lines.filter((line) => String(line.event).endsWith('_forgotten'))
 
 describe('SIGTERM', () => {
   test.each([
@@ -63,7 +63,7 @@ describe('SIGTERM', () => {
       expect(ms).toBeLessThan(GRACE_SECONDS * 1000)
       await until(() => !pids.some(isAlive), 'the end of the local processes', 2_000)
       expect(forgotten(server)).toMatchObject([{ job_id: id, call_ids: [expect.stringMatching(`-${id}-1$`)] }])
-      expect(server.lines.at(-1)?.msg).toBe('the server has ended')
+      expect(server.lines.at(-1)?.event).toBe('server_stopped')
     },
   )
 
@@ -108,7 +108,7 @@ describe('SIGTERM', () => {
     const pids = await started()
     await sendHalfARequest(server)
     server.child.kill('SIGTERM')
-    await until(() => server.lines.some((line) => line.msg === 'the server is ending'))
+    await until(() => server.lines.some((line) => line.event === 'server_stopping'))
     await sleep(1_200)
     const { code, ms } = await endTimed(server)
     expect(code).toBe(1)
@@ -120,9 +120,9 @@ describe('SIGTERM', () => {
     const server = await start({ SHUTDOWN_GRACE_SECONDS: String(GRACE_SECONDS) })
     await sendHalfARequest(server)
     server.child.kill('SIGTERM')
-    await until(() => server.lines.some((line) => line.msg === 'the server is ending'))
+    await until(() => server.lines.some((line) => line.event === 'server_stopping'))
     expect(await server.end()).toBe(0)
-    expect(server.lines.at(-1)?.msg).toBe('the server has ended')
+    expect(server.lines.at(-1)?.event).toBe('server_stopped')
   })
 })
 

@@ -234,7 +234,7 @@ test('in memory a webhook that was not delivered is named at the end', async () 
   await receiver.untilReceived(1)
   await until(async () => (await ledgerOf(server, id))[0]?.next_try_at)
   expect(await server.end()).toBe(0)
-  expect(server.lines.find(({ msg }) => msg === 'a webhook that was not delivered yet is forgotten')).toMatchObject({
+  expect(server.lines.find(({ event }) => event === 'webhook_forgotten')).toMatchObject({
     job_id: id,
     delivery: 1,
   })
