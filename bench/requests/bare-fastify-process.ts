@@ -6,7 +6,7 @@ import { NewJobBody } from '../../src/http/jobs/submit-schema.ts'
 import { JobReply } from '../../src/http/jobs/job-schema.ts'
 import { JobParams, JobQuery } from '../../src/http/jobs/parameters.ts'
 import { NoQuery } from '../../src/http/schemas.ts'
-import { createValidatorCompiler } from '../../src/http/plugins/validation.ts'
+import { createValidatorCompiler } from '../../src/http/plugins/bodies.ts'
 import { createLogger } from '../../src/process/log.ts'
 import { type PlainJob, plainJobOf } from './plain-job.ts'
 

@@ -5,7 +5,7 @@ import { parseIdempotencyKey } from '../../jobs/idempotency.ts'
 import type { NewJob } from '../../jobs/service.ts'
 import { readTraceparent } from '../../jobs/trace.ts'
 import { type FieldError, invalidFields } from '../../problems.ts'
-import { fieldErrorsOf } from '../plugins/validation.ts'
+import { fieldErrorsOf } from '../plugins/bodies.ts'
 import type { NewJobBody } from './submit-schema.ts'
 
 /**

@@ -5,7 +5,7 @@ import type { Authenticator, Credential, Identity, Scope } from '../../jobs/port
 import { invalidCredential, missingCredential, missingScope, problem } from '../../problems.ts'
 import type { FailureLimit } from './rate-limits.ts'
 import type { Refusal } from './refusals.ts'
-import { isLink } from './signed-links.ts'
+import { isLink } from './caller.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {

@@ -4,7 +4,7 @@ import { type FieldError, invalidFields, isProblem, type Problem, problem, type 
 import { createLogThrottle, errorFieldsOf } from '../../jobs/log.ts'
 import { shortageOf } from '../../lib/errors.ts'
 import { SAFE_HEADERS } from './browsers.ts'
-import { fieldErrorsOf } from './validation.ts'
+import { fieldErrorsOf } from './bodies.ts'
 
 /** A problem document (RFC 9457). `type` is `about:blank`: `code` tells problems of one status apart. */
 export type ProblemDocument = {

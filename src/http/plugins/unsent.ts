@@ -1,10 +1,9 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { problem } from '../../problems.ts'
 import { createShares, type ShareLimits, type Shares } from '../../lib/fairness.ts'
-import { limitKeyOf } from './caller.ts'
+import { isLink, limitKeyOf } from './caller.ts'
 import { FileStream } from '../files/file-stream.ts'
 import type { Refusal } from './refusals.ts'
-import { isLink } from './signed-links.ts'
 import type { WhenOver } from './held-answers.ts'
 
 /** Bytes of answers that clients have not taken yet: of one caller or one signed link, and of all of either. */
