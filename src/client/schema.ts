@@ -533,12 +533,12 @@ export interface components {
             run_timeout_seconds?: number;
             /**
              * Format: uri
-             * @description Where to be told by a signed POST (Standard Webhooks): http or https, at a public address.
+             * @description Where to be notified by a signed POST (Standard Webhooks): http or https, at a public address.
              * @example https://hooks.example.com/lip-sync
              */
             webhook_url?: string;
             /**
-             * @description What the webhook is told of; the three ends if not given.
+             * @description The events of which the webhook is notified; by default the three final ones.
              * @example [
              *       "job.running",
              *       "job.succeeded",
@@ -606,12 +606,12 @@ export interface components {
             run_timeout_seconds?: number | null;
             /**
              * Format: uri
-             * @description Where to be told by a signed POST (Standard Webhooks): http or https, at a public address.
+             * @description Where to be notified by a signed POST (Standard Webhooks): http or https, at a public address.
              * @example https://hooks.example.com/lip-sync
              */
             webhook_url?: string | null;
             /**
-             * @description What the webhook is told of; the three ends if not given.
+             * @description The events of which the webhook is notified; by default the three final ones.
              * @example [
              *       "job.running",
              *       "job.succeeded",
@@ -726,7 +726,7 @@ export interface components {
              */
             finished_at?: string;
             /**
-             * @description `interrupted`: the backend lost or stopped the run through no fault of the input.
+             * @description `interrupted`: the backend lost or stopped the run for a reason other than the input.
              * @example succeeded
              * @enum {string}
              */
@@ -797,7 +797,7 @@ export interface components {
              */
             job_id: string;
             /**
-             * @description Whose job it is; told to administrators only.
+             * @description Whose job it is; shown to administrators only.
              * @example key:studio
              */
             caller?: string;
@@ -968,7 +968,7 @@ export interface components {
              */
             duration_ms?: number;
             /**
-             * @description Why it was in vain.
+             * @description Why it failed.
              * @example the receiver answered 503
              */
             error?: string;
@@ -997,7 +997,7 @@ export interface components {
              */
             attempt: number;
             /**
-             * @description `failed`: every try was in vain, or the receiver answered 410.
+             * @description `failed`: every try failed, or the receiver answered 410.
              * @example delivered
              * @enum {string}
              */
@@ -1029,12 +1029,12 @@ export interface components {
         /** @description What became of the webhooks of a job. */
         DeliveryList: {
             /**
-             * @description Where the job tells of itself.
+             * @description Where the job sends its events.
              * @example https://hooks.example.com/lip-sync
              */
             webhook_url?: string;
             /**
-             * @description What the webhook is told of; the three ends if not given.
+             * @description The events of which the webhook is notified; by default the three final ones.
              * @example [
              *       "job.running",
              *       "job.succeeded",
@@ -1073,7 +1073,7 @@ export interface components {
         /** @description Whether this server should be given requests. */
         Readiness: {
             /**
-             * @description `unavailable` while the store does not answer, `ending` once the server has been told to end.
+             * @description `unavailable` while the store does not answer, `ending` while the server shuts down.
              * @example ready
              * @enum {string}
              */
@@ -3922,7 +3922,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description No: the store does not answer, or the server is ending. */
+            /** @description No: the store does not answer, or the server is shutting down. */
             503: {
                 headers: {
                     [name: string]: unknown;

@@ -15,7 +15,7 @@ export const HealthReply = Type.Object(
 export const ReadyReply = Type.Object(
   {
     status: OneOf(['ready', 'unavailable', 'ending'], {
-      description: '`unavailable` while the store does not answer, `ending` once the server has been told to end.',
+      description: '`unavailable` while the store does not answer, `ending` while the server shuts down.',
       examples: ['ready'],
     }),
     store: OneOf(['ok', 'unavailable'], { description: 'Whether the store of jobs answers.', examples: ['ok'] }),
@@ -84,7 +84,7 @@ export const healthOperations: Operations = {
         },
       },
       503: {
-        description: 'No: the store does not answer, or the server is ending.',
+        description: 'No: the store does not answer, or the server is shutting down.',
         examples: {
           ending: { summary: 'About to end', value: { status: 'ending', store: 'ok', backend: 'ok' } },
           unavailable: {

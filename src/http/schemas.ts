@@ -6,23 +6,23 @@ export const OneOf = <const T extends string>(names: readonly T[], options: obje
   Type.Unsafe<T>({ type: 'string', enum: names, ...options })
 
 /** What the reference says of a field: what it means, and a value that it may have. */
-type Told<T> = { readonly description: string; readonly example: T }
+type Described<T> = { readonly description: string; readonly example: T }
 
 /** A string with its description and an example; further keywords of JSON Schema as they are. */
-export const Text = ({ description, example, ...keywords }: Told<string> & Record<string, unknown>) =>
+export const Text = ({ description, example, ...keywords }: Described<string> & Record<string, unknown>) =>
   Type.String({ description, examples: [example], ...keywords })
 
 /** A whole number likewise. */
-export const Whole = ({ description, example, ...keywords }: Told<number> & Record<string, unknown>) =>
+export const Whole = ({ description, example, ...keywords }: Described<number> & Record<string, unknown>) =>
   Type.Integer({ description, examples: [example], ...keywords })
 
-/** A time as text. Formats are told to readers and not checked here: where a time is taken, its parser does that. */
-export const Time = (told: Told<string>) => Text({ ...told, format: 'date-time' })
+/** A time as text. The format is for readers; the parser of each time checks it. */
+export const Time = (described: Described<string>) => Text({ ...described, format: 'date-time' })
 
 /** For routes without a query: any parameter is refused. */
 export const NoQuery = Type.Object({}, { additionalProperties: false })
 
-/** For routes that take no body: an empty object is borne, since many clients send one. */
+/** For routes that take no body: an empty object is accepted, since many clients send one. */
 export const NoBody = Type.Union([Type.Null(), Type.Object({}, { additionalProperties: false })])
 
 const FieldError = Type.Object(

@@ -14,7 +14,7 @@ const TryReply = Type.Object(
     at: Time({ description: 'When it began.', example: '2026-01-31T12:01:30.010Z' }),
     status: Type.Optional(Whole({ description: 'Status of the answer, where there was one.', example: 200 })),
     duration_ms: Type.Optional(Whole({ description: 'How long it took.', example: 42, minimum: 0 })),
-    error: Type.Optional(Text({ description: 'Why it was in vain.', example: 'the receiver answered 503' })),
+    error: Type.Optional(Text({ description: 'Why it failed.', example: 'the receiver answered 503' })),
   },
   { $id: 'DeliveryTry', description: 'One POST. One that runs has neither status nor error.' },
 )
@@ -30,7 +30,7 @@ export const DeliveryReply = Type.Object(
     event: WebhookEventName,
     attempt: Whole({ description: 'The attempt of the job that it speaks of.', example: 1, minimum: 1 }),
     state: OneOf(['pending', 'delivered', 'failed'], {
-      description: '`failed`: every try was in vain, or the receiver answered 410.',
+      description: '`failed`: every try failed, or the receiver answered 410.',
       examples: ['delivered'],
     }),
     created_at: Time({ description: 'When the event happened.', example: '2026-01-31T12:01:30.000Z' }),
@@ -49,7 +49,7 @@ export const DeliveryReply = Type.Object(
 export const DeliveriesReply = Type.Object(
   {
     webhook_url: Type.Optional(
-      Text({ description: 'Where the job tells of itself.', example: 'https://hooks.example.com/lip-sync' }),
+      Text({ description: 'Where the job sends its events.', example: 'https://hooks.example.com/lip-sync' }),
     ),
     webhook_events: Type.Optional(WebhookEvents),
     deliveries: Type.Array(DeliveryReply, { description: 'By number.' }),

@@ -61,7 +61,7 @@ export function problemResponses(described: Described): Record<string, ResponseO
   }
 }
 
-/** What tells where a caller stands, on routes that are limited. */
+/** The headers that say how much of its limit a caller has left, on limited routes. */
 const limitsOf = ({ route }: Described): readonly HeaderName[] =>
   route.config?.alwaysAnswered ? [] : RATE_LIMIT_HEADERS
 
@@ -94,16 +94,19 @@ const headersOf = ({ retryAfterSeconds, challenge }: Problem): HeaderName[] => [
   ...(challenge === undefined ? [] : ['WWW-Authenticate' as const]),
 ]
 
-/** A success as the operation tells it. */
+/** A success answer, with the examples of the operation. */
 export function successResponse(
   { description, headers = [], examples }: Answer,
   { content }: Partial<ResponseObject>,
   described: Described,
 ): ResponseObject {
-  const told = Object.entries(content ?? {}).map(([type, media]) => [type, { ...media, ...(examples && { examples }) }])
+  const withExamples = Object.entries(content ?? {}).map(([type, media]) => [
+    type,
+    { ...media, ...(examples && { examples }) },
+  ])
   return {
     description,
     headers: headerRefs([...headers, ...limitsOf(described)]),
-    ...(content && { content: Object.fromEntries(told) as NonNullable<ResponseObject['content']> }),
+    ...(content && { content: Object.fromEntries(withExamples) as NonNullable<ResponseObject['content']> }),
   }
 }

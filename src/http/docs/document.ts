@@ -55,7 +55,7 @@ export async function describeServer({ routes, authenticated }: DescribedServer)
   return document
 }
 
-/** The document for whoever reaches the server at `url`, which has no slash at its end; empty: where the document is. */
+/** The document for clients that reach the server at `url`, which has no slash at its end; empty: where the document is. */
 export const addressedTo = (document: OpenApi, url: string): OpenApi => ({
   ...document,
   info: { ...document.info, description: document.info.description.replaceAll(SERVER, url) },

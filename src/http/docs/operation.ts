@@ -15,8 +15,8 @@ export type Examples = Readonly<Record<string, { readonly summary: string; reado
 /** The groups in which operations are shown, in their order. */
 export const TAGS = {
   jobs: 'Submit jobs, follow them, fetch what they made.',
-  events: 'Be told of changes instead of asking.',
-  webhooks: 'Be told by signed requests, and see what became of them.',
+  events: 'Be notified of changes instead of polling.',
+  webhooks: 'Be notified by signed requests, and see whether they arrived.',
   health: 'For load balancers, orchestrators and monitoring.',
   reference: 'This document.',
 } as const

@@ -32,7 +32,7 @@ const SSE = { kind: 'only', heartbeat: false } as const
 const EVENTS_PER_TURN = 50
 
 /**
- * `GET /jobs/:id/events` and `GET /events`: how jobs are now, told whenever it changes (server-sent events). An event
+ * `GET /jobs/:id/events` and `GET /events`: the state of jobs now and after every change (server-sent events). An event
  * is called `status`, has the job as data and its revision as id.
  */
 export const eventRoutes: FastifyPluginAsyncTypebox<EventRoutesOptions> = async (app, options) => {
@@ -67,12 +67,12 @@ export const eventRoutes: FastifyPluginAsyncTypebox<EventRoutesOptions> = async 
       const seen = seenRevision(reply.sse.lastEventId)
       if (isFinished(job) && job.revision <= seen) return reply.code(204).header('cache-control', 'no-store').send()
       const stream = open(request, reply, ({ revision }) => String(revision))
-      const tell = (now: Job | undefined) => {
+      const push = (now: Job | undefined) => {
         if (now) stream.push(now)
         if (!now || isFinished(now)) stream.finish()
       }
-      if (job.revision > seen) tell(job)
-      if (!isFinished(job)) stream.whenOver(subscriptions.subscribe(job, tell))
+      if (job.revision > seen) push(job)
+      if (!isFinished(job)) stream.whenOver(subscriptions.subscribe(job, push))
       return reply
     },
   )

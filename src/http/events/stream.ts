@@ -22,7 +22,7 @@ export type EventStream = {
   finish(): void
   /** Ends the stream now where its client does not take what is sent, else like `finish`. */
   end(): void
-  /** Calls back once the stream is over, whoever ended it. */
+  /** Calls back once the stream is over, on either side. */
   whenOver(callback: () => void): void
 }
 

@@ -33,7 +33,7 @@ const CONTENT_TYPES: Readonly<Record<string, string>> = {
   '.mkv': 'video/x-matroska',
 }
 
-/** `GET /jobs/:id/output`: the video, for its owner or whoever has a signed link. */
+/** `GET /jobs/:id/output`: the video, for its owner or the holder of a signed link. */
 export const outputRoutes: FastifyPluginAsyncTypebox<OutputParts> = (app, { service, artifacts, links, unsent }) => {
   const outputJobOf = async (request: OutputRequest) => {
     const { id } = request.params

@@ -33,7 +33,7 @@ const AttemptReply = Type.Object(
     finished_at: Type.Optional(Time({ description: 'When the attempt ended.', example: '2026-01-31T12:01:30.000Z' })),
     outcome: Type.Optional(
       OneOf(['succeeded', 'failed', 'canceled', 'interrupted'], {
-        description: '`interrupted`: the backend lost or stopped the run through no fault of the input.',
+        description: '`interrupted`: the backend lost or stopped the run for a reason other than the input.',
         examples: ['succeeded'],
       }),
     ),
@@ -86,7 +86,7 @@ export const JobReply = Type.Object(
   {
     job_id: JobId,
     caller: Type.Optional(
-      Text({ description: 'Whose job it is; told to administrators only.', example: 'key:studio' }),
+      Text({ description: 'Whose job it is; shown to administrators only.', example: 'key:studio' }),
     ),
     status: OneOf(JOB_STATUSES, {
       description:

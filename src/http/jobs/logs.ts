@@ -26,8 +26,8 @@ export const logRoutes: FastifyPluginAsyncTypebox<LogRoutesOptions> = (app, { se
       },
     },
     async (request, reply) => {
-      const wish = { id: request.params.id, attempt: request.query.attempt }
-      const text = await service.logs(wish, callerOf(request), held.openStream(reply))
+      const query = { id: request.params.id, attempt: request.query.attempt }
+      const text = await service.logs(query, callerOf(request), held.openStream(reply))
       reply.type('text/plain; charset=utf-8').header('cache-control', 'no-store')
       return reply.send(Readable.from(request.method === 'HEAD' ? [] : begunInTime(text)))
     },

@@ -67,7 +67,7 @@ export const ListJobsQuery = Type.Object(
 /** Path of every route of one job. */
 export const JobParams = Type.Object({ id: JobId })
 
-/** Path of a delivery. What no delivery can have as its number is none, rather than at fault. */
+/** Path of a delivery. A number that no delivery can have is unknown rather than invalid. */
 export const DeliveryParams = Type.Object({
   id: JobId,
   n: Text({ description: 'The number of the delivery.', example: '1' }),

@@ -64,12 +64,12 @@ export const Metadata = Type.Unsafe<Record<string, string>>({
   examples: [{ scene: '12' }],
 })
 
-/** What a webhook is told of. */
+/** The events of which a webhook is notified. */
 export const WebhookEvents = Type.Array(WebhookEventName, {
   minItems: 1,
   maxItems: WEBHOOK_EVENTS.length,
   uniqueItems: true,
-  description: 'What the webhook is told of; the three ends if not given.',
+  description: 'The events of which the webhook is notified; by default the three final ones.',
   examples: [['job.running', 'job.succeeded', 'job.failed', 'job.canceled']],
 })
 
@@ -102,7 +102,7 @@ export const NewJobBody = Type.Object(
     run_timeout_seconds: Type.Optional(RunTimeout),
     webhook_url: Type.Optional(
       Url(
-        'Where to be told by a signed POST (Standard Webhooks): http or https, at a public address.',
+        'Where to be notified by a signed POST (Standard Webhooks): http or https, at a public address.',
         'https://hooks.example.com/lip-sync',
       ),
     ),

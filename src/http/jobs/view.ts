@@ -12,7 +12,7 @@ import type { Unsent } from '../plugins/unsent.ts'
 import { JobReply } from './job-schema.ts'
 import { cursorOf } from './list-query.ts'
 
-/** A job as whoever asks may see it: the same in every answer and every event. At once where the queue knows at once. */
+/** A job as its client sees it, the same in every answer and event. Synchronous where the queue knows positions at once. */
 export type ShowJob = (job: Job, request: FastifyRequest) => JobView | Promise<JobView>
 
 export type ShowParts = {

@@ -9,7 +9,7 @@ import { isLink } from './caller.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Who may use the route: anybody, whoever has a valid credential, or whoever has the scope. Every route says it. */
+    /** Who may use the route: anybody, callers with a valid credential, or callers with the scope. Every route says it. */
     access?: 'open' | 'known' | Scope
   }
   interface FastifyRequest {
@@ -74,7 +74,7 @@ export function registerAuth(app: FastifyInstance, { authenticator, failures }: 
   })
 }
 
-/** Refuses with 403 whoever lacks the scope: after the limits, since a caller who is known is counted like any other. */
+/** Refuses with 403 a caller that lacks the scope: after the limits, since such a caller counts like any other. */
 export const missingScopeRefusal: Refusal = ({ lacks }) => (lacks === undefined ? undefined : missingScope(lacks))
 
 /** Whether a request that was let in would still be, as the same caller; rejects like `authenticate`. */

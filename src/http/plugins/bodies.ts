@@ -58,7 +58,7 @@ export const headRefusal: Refusal = ({ headers, raw }) => {
 
 const shared = {
   ...{ allErrors: true, removeAdditional: false, strict: false },
-  // They tell readers of the reference what a text is; who takes it checks it, and says more than that it does not match.
+  // Formats are for readers of the reference; the parser of each field checks it, with a better message.
   validateFormats: false,
 } as const
 

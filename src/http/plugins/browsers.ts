@@ -65,7 +65,7 @@ export async function registerCors(app: FastifyInstance, origins: readonly strin
 }
 
 /**
- * Refuses what a page of another site asks for, unless its origin is one of these: whoever opens a page must not start
+ * Refuses what a page of another site asks for, unless its origin is one of these: a visitor of a page must not start
  * GPU jobs on a server that only they can reach, on their own machine for instance. A page may send such a request
  * without a preflight; that it cannot read the answer does not undo it.
  */

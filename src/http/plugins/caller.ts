@@ -60,7 +60,7 @@ export function isLink(request: FastifyRequest): boolean {
   return (expires !== undefined || signature !== undefined) && request.routeOptions.config.takesLinks === true
 }
 
-/** Whoever holds a link: nobody in particular, and let near the one job that the link is for. */
+/** The holder of a link, who has no name and may read the one job that the link is for. */
 export const LINK_HOLDER: Caller = { id: 'link', seesAll: true }
 
 export type LinkParts = { readonly links: LinkSigner; readonly service: Pick<JobService, 'get'> }
@@ -70,7 +70,7 @@ export type Linked = { readonly id: string; readonly purpose: LinkPurpose }
 
 /**
  * The job of which a link permits to read something. Rejects with `link_invalid` (403), also where there is no such job: a
- * made-up link must not tell which jobs there are.
+ * made-up link must not reveal which jobs there are.
  */
 export async function jobOfLink(
   { id, purpose }: Linked,

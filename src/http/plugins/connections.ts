@@ -18,7 +18,7 @@ export type ConnectionLimits = {
 export const MAX_HEAD_BYTES = 16_384
 
 /**
- * Fastify's options against clients that are slow, by fault or on purpose: a request whose head does not arrive is
+ * Fastify's options against clients that are slow, by accident or on purpose: a request whose head does not arrive is
  * answered 408, and its connection closed; for its body see `limitArrival`. A connection that is idle between requests
  * is closed by Fastify after 72 s, which is longer than load balancers keep theirs.
  */
@@ -158,7 +158,7 @@ export function cutStalledClients(app: FastifyInstance, { stallTimeoutMs }: Prog
 }
 
 /**
- * Bytes that the system has taken from a connection. The socket tells only of whole writes, of which one can be a whole
+ * Bytes that the system has taken from a connection. The socket reports only whole writes, of which one can be a whole
  * page; Node's own timeout of sockets looks at its handle too.
  */
 function takenBytesOf(socket: Socket): number {

@@ -59,7 +59,7 @@ function watchEventLoop(app: FastifyInstance, limitMs: number): () => number {
   histogram.enable()
   let delayMs = 0
   const sample = () => {
-    // A sample in which the loop did not turn once has no mean: it must be at least as long as the delay that is borne.
+    // A sample in which the loop did not turn once has no mean: it must be at least as long as the delay that is allowed.
     delayMs = Number.isNaN(histogram.mean) ? Infinity : Math.max(0, histogram.mean / 1e6 - RESOLUTION_MS)
     histogram.reset()
   }

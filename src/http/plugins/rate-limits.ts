@@ -72,7 +72,7 @@ export type AddressLimit = (address: string | undefined) => Promise<Problem | un
 
 /** What the limits of an application are checked with. */
 export type RateLimits = {
-  /** Refuses, from this point of the hooks on, whoever asks too often. */
+  /** Refuses, from this point of the hooks on, clients that send too many requests. */
   addTo(app: FastifyInstance): void
   readonly chargeAnswer: ChargeAnswer
   readonly countAddress: AddressLimit

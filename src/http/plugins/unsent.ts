@@ -13,7 +13,7 @@ export type UnsentParts = UnsentLimits & { readonly whenOver: WhenOver }
 
 /** What answers hold in memory until their clients have taken them. */
 export type Unsent = {
-  /** A refusal with 503 for whoever has its whole share unsent; never of routes that are `alwaysAnswered`. */
+  /** A refusal with 503 for a client that has its whole share unsent; never of routes that are `alwaysAnswered`. */
   readonly refusal: Refusal
   /** Counts bytes that an answer holds until it is sent or its connection is gone. */
   count(request: FastifyRequest, reply: FastifyReply, bytes: number): void
@@ -28,7 +28,7 @@ const OVER_SHARE = 'Too much of earlier answers has not been read yet; read it, 
 
 /**
  * Bounds what is kept in memory for clients that do not read, or read slowly. Counts from here on every answer but
- * those of `FileStream`s, which whoever opens the file counts, and of streams of events.
+ * those of `FileStream`s, which are counted where the file is opened, and of streams of events.
  */
 export function limitUnsent(app: FastifyInstance, { unsentBytes, whenOver }: UnsentParts): Unsent {
   /** Holders of links, who may be strangers, have one of their own for each route: they cannot use up the callers'. */
