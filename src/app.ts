@@ -19,7 +19,13 @@ import { inputRoutes, outputRoutes } from './http/files/routes.ts'
 import { jobRoutes } from './http/jobs/routes.ts'
 import { logRoutes } from './http/jobs/logs.ts'
 import { countRequests, countUnreadable, metricsRoutes } from './http/metrics.ts'
-import { admitExpectations, ambiguousHeaderRefusal, createValidatorCompiler, headRefusal, registerBodies } from './http/plugins/bodies.ts'
+import {
+  admitExpectations,
+  ambiguousHeaderRefusal,
+  createValidatorCompiler,
+  headRefusal,
+  registerBodies,
+} from './http/plugins/bodies.ts'
 import { registerPressure } from './http/plugins/pressure.ts'
 import { answerError, registerProblems } from './http/plugins/problems.ts'
 import { createFailureLimit, createRateLimits, registerLimiter } from './http/plugins/rate-limits.ts'
