@@ -85,7 +85,7 @@ async function openDownloads(config: Config, log: Logger, observe: Observe): Pro
   return { ...artifacts, close }
 }
 
-/** Where files of submits are kept. Modal fetches them from here: it has to be told where that is. */
+/** Where files of submits are kept. Modal fetches them from here, which needs `PUBLIC_URL`. */
 export async function openUploads(config: Config, log: Logger): Promise<Uploads> {
   const [{ createUploads }, { refuseUploads }] = await Promise.all([
     import('../files/uploads.ts'),
@@ -93,7 +93,7 @@ export async function openUploads(config: Config, log: Logger): Promise<Uploads>
   ])
   const folder = join(resolve(config.DATA_DIR), 'uploads')
   const uploads = createUploads({ folder, maxBytes: config.MAX_UPLOAD_BYTES, log })
-  // In this order: what only one replica has is of no use, whoever could reach it.
+  // In this order: files on one replica only are of no use, even if Modal can reach it.
   if (hasReplicas(config) && !config.DATA_DIR_SHARED)
     return refuseUploads(uploads, () => problem('uploads_need_shared_storage'))
   const isOutOfReach = config.BACKEND === 'modal' && config.PUBLIC_URL === undefined
