@@ -73,16 +73,18 @@ type Waiting = Fifo<(release: () => void) => void>
 
 /**
  * A key may hold at most as many places as are left free (dynamic thresholds, Choudhury and Hahne 1998). So a key that
- * is alone gets half of them, two get a third each, and a key that comes later still finds a place.
+ * is alone gets half of them, two get a third each, and a key that comes later still finds a place. With `mayHoldAll`
+ * no place stays free while a key waits: one that comes later gets the next place instead.
  */
-export function createFairSemaphore(count: number): FairSemaphore {
+export function createFairSemaphore(count: number, { mayHoldAll = false } = {}): FairSemaphore {
   let free = count
   const held = new Map<string, number>()
   const waiting = new Map<string, Waiting>()
   /** The keys that wait, in the order of their turns. */
   const turns = createFifo<string>()
 
-  const hasPlace = (key: string) => (held.get(key) ?? 0) < free
+  const isWithinShare = (key: string) => (held.get(key) ?? 0) < free
+  const hasPlace = mayHoldAll ? () => free > 0 : isWithinShare
 
   const acquire = (key: string) => {
     let isHeld = true
@@ -92,27 +94,29 @@ export function createFairSemaphore(count: number): FairSemaphore {
       if (!isHeld) return
       isHeld = false
       free++
+      // The place still counts for its key here, so that those without any come before it.
+      if (mayHoldAll) serve(isWithinShare)
       const left = (held.get(key) ?? 0) - 1
       if (left > 0) held.set(key, left)
       else held.delete(key)
-      serve()
+      serve(hasPlace)
     }
   }
 
   /** Gives a key whose turn it is one place, and puts it at the end of the turns while it waits for more. */
-  const serveNext = (): boolean => {
+  const serveNext = (mayEnter: (key: string) => boolean): boolean => {
     const key = turns.shift() ?? ''
     const line = waiting.get(key)
-    const enter = line && hasPlace(key) ? line.shift() : undefined
+    const enter = line && mayEnter(key) ? line.shift() : undefined
     enter?.(acquire(key))
     if (line && line.size > 0) turns.add(key)
     else waiting.delete(key)
     return enter !== undefined
   }
 
-  const serve = () => {
+  const serve = (mayEnter: (key: string) => boolean) => {
     // A key that waits no more leaves the turns, so that it is those still to be asked that are counted.
-    for (let left = turns.size; free > 0 && left > 0;) left = serveNext() ? turns.size : left - 1
+    for (let left = turns.size; free > 0 && left > 0;) left = serveNext(mayEnter) ? turns.size : left - 1
   }
 
   const wait = async (key: string, signal: AbortSignal): Promise<() => void> => {

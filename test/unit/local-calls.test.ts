@@ -210,6 +210,25 @@ describe('children', () => {
     expect([now, most]).toEqual([0, 2])
   })
 
+  test('start for callers in turn: one run comes second to the five of another caller', async () => {
+    const { backend, spawn, run, letGo, history } = await startHeld(1)
+    const started: string[] = []
+    const ends: Promise<unknown>[] = []
+    const start = async (jobId: string, caller: string) => {
+      const callId = await spawn(INPUT, jobId, caller)
+      ends.push(backend.wait(callId, never, { isNeeded: false, onStart: () => started.push(caller) }))
+    }
+    await start('a-1', 'a')
+    await until(() => history() === '+', 'the start of the first run')
+    for (const jobId of ['a-2', 'a-3', 'a-4', 'a-5']) await start(jobId, 'a')
+    await start('b-1', 'b')
+    // Inputs of runs that came later have been looked at by now, so those above wait for their places.
+    for (let n = 0; n < 5; n++) await run({ ...INPUT, audio_path: 'missing.wav' })
+    letGo()
+    await Promise.all(ends)
+    expect(started).toEqual(['a', 'b', 'a', 'a', 'a', 'a'])
+  })
+
   test('get their places in the order in which they asked', async () => {
     const slots = createSemaphore(1)
     const order: string[] = []

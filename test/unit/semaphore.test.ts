@@ -5,8 +5,8 @@ const never = new AbortController().signal
 const settled = () => new Promise(setImmediate)
 
 /** Tasks that run until the test ends them. */
-function scene(count: number) {
-  const places = createFairSemaphore(count)
+function scene(count: number, options = {}) {
+  const places = createFairSemaphore(count, options)
   const began: string[] = []
   const running = new Map<string, () => void>()
   const start = (key: string, signal = never) => {
@@ -75,6 +75,34 @@ describe('places that keys share', () => {
     expect(places.isIdle).toBe(true)
     expect(places.tryAcquire('b')).toBeDefined()
     expect(places.tryAcquire('a')).toBeUndefined()
+  })
+
+  test('a key that may hold all places does so alone, and another gets the next place', async () => {
+    const { start, count, began, finishOne } = scene(3, { mayHoldAll: true })
+    for (let n = 0; n < 8; n++) void start('a')
+    await settled()
+    expect(count('a')).toBe(3)
+    for (const key of ['b', 'b', 'c']) void start(key)
+    for (let n = 0; n < 3; n++) await finishOne('a')
+    const order = began.map((name) => name.charAt(0)).join('')
+    expect(order).toMatch(/^aaabc[ab]$/)
+  })
+
+  test('a key with five tasks for one place lets a key with one task go second', async () => {
+    const { places, start, began, finishOne } = scene(1, { mayHoldAll: true })
+    for (const key of ['a', 'a', 'a', 'a', 'a', 'b']) void start(key)
+    await settled()
+    for (const key of ['a', 'b', 'a', 'a', 'a', 'a']) await finishOne(key)
+    expect(began.map((name) => name.charAt(0)).join('')).toBe('abaaaa')
+    expect(places.isIdle).toBe(true)
+  })
+
+  test('three keys that each have many tasks for one place take turns', async () => {
+    const { start, began, finishOne } = scene(1, { mayHoldAll: true })
+    for (const key of ['a', 'b', 'c']) for (let n = 0; n < 3; n++) void start(key)
+    await settled()
+    for (let n = 0; n < 8; n++) await finishOne(began.at(-1)!.charAt(0))
+    expect(began.map((name) => name.charAt(0)).join('')).toBe('abcabcabc')
   })
 
   test('a task that fails gives its place back, and one whose wait is aborted takes none', async () => {

@@ -10,7 +10,7 @@ import { createFfmpegEngine } from './ffmpeg.ts'
 import { createResults, createWorkFolders } from './folders.ts'
 import { createRunLogs } from './run-logs.ts'
 import { runAttempt } from './run.ts'
-import { createFairSemaphore, type FairSemaphore, createSemaphore, type Semaphore } from '../../lib/semaphore.ts'
+import { createFairSemaphore, type FairSemaphore } from '../../lib/semaphore.ts'
 import type { Resolve } from '../../net/resolver.ts'
 import type { Backend, Outcome, SpawnRequest } from '../../jobs/ports/backend.ts'
 
@@ -34,7 +34,7 @@ export type LocalOptions = {
   readonly mediaRoot: string
   /** LOCAL_COMMAND: a command to run instead of ffmpeg; see `parseCommand`. */
   readonly command?: string | undefined
-  /** Runs with a child process at the same time; the others wait in order. */
+  /** Runs with a child process at the same time; the others wait, callers in turn. */
   readonly maxProcesses: number
   readonly maxInputBytes: number
   readonly downloadTimeoutMs: number
@@ -75,11 +75,11 @@ export function createLocalBackend(options: LocalOptions): Backend {
       ...options,
       mediaRoot: resolve(options.mediaRoot),
       guard,
-      downloads: createPausedDownloads(pause),
-      inspections: createPausedSemaphore(MAX_INSPECTIONS, pause),
+      downloads: createPausedPlaces(createFairSemaphore(MAX_DOWNLOADS), pause),
+      inspections: createPausedPlaces(createFairSemaphore(MAX_INSPECTIONS, { mayHoldAll: true }), pause),
     },
     folders: createWorkFolders(resolve(options.dataDir, 'work')),
-    processes: createPausedSemaphore(options.maxProcesses, pause),
+    processes: createPausedPlaces(createFairSemaphore(options.maxProcesses, { mayHoldAll: true }), pause),
     ...{ results, logs, pauseMs },
     log: options.log,
   }
@@ -141,18 +141,11 @@ export function createLocalBackend(options: LocalOptions): Backend {
 }
 
 /**
- * A semaphore whose tasks do not start during a pause, which a task starts that finds this machine short of something. What a
+ * Places whose tasks do not start during a pause, which a task starts that finds this machine short of something. What a
  * child reports does not count: a caller's file could have made it say so, and would keep all others waiting.
  */
-function createPausedSemaphore(count: number, pause: Pause): Semaphore {
-  const semaphore = createSemaphore(count)
-  return { use: (signal, task) => semaphore.use(signal, () => runOutside(pause, signal, task)) }
-}
-
-/** The same for downloads, in which callers have their shares. */
-function createPausedDownloads(pause: Pause): Pick<FairSemaphore, 'use'> {
-  const semaphore = createFairSemaphore(MAX_DOWNLOADS)
-  return { use: (caller, signal, task) => semaphore.use(caller, signal, () => runOutside(pause, signal, task)) }
+function createPausedPlaces(places: FairSemaphore, pause: Pause): Pick<FairSemaphore, 'use'> {
+  return { use: (caller, signal, task) => places.use(caller, signal, () => runOutside(pause, signal, task)) }
 }
 
 async function runOutside<T>(pause: Pause, signal: AbortSignal, task: () => Promise<T>): Promise<T> {

@@ -9,7 +9,7 @@ import { DownloadError, type Guard } from '../../net/guard.ts'
 import { LOOKUP_MEMORY_MS } from '../../net/resolver.ts'
 import { type Medium, inputFailure, RunInterrupted } from './engine.ts'
 import type { SpawnRequest } from '../../jobs/ports/backend.ts'
-import type { FairSemaphore, Semaphore } from '../../lib/semaphore.ts'
+import type { FairSemaphore } from '../../lib/semaphore.ts'
 
 export type InputSources = {
   readonly mediaRoot: string
@@ -18,7 +18,7 @@ export type InputSources = {
   readonly guard: Guard
   readonly downloads: Pick<FairSemaphore, 'use'>
   /** Places for inspecting files, each of which takes a file descriptor. */
-  readonly inspections: Semaphore
+  readonly inspections: Pick<FairSemaphore, 'use'>
 }
 
 type Where = {
@@ -121,8 +121,8 @@ async function resolveUnder(mediaRoot: string, field: MediaField, relative: stri
 const isUnder = (root: string, path: string) => path.startsWith(root.endsWith(sep) ? root : root + sep)
 
 /** Checks the content of a file: accepted by the field, and complete. */
-const inspect = (field: MediaField, path: string, { sources, signal }: Where) =>
-  sources.inspections.use(signal, () => inspectFile(field, path))
+const inspect = (field: MediaField, path: string, { sources, caller, signal }: Where) =>
+  sources.inspections.use(caller, signal, () => inspectFile(field, path))
 
 async function inspectFile(field: MediaField, path: string): Promise<{ medium: Medium; extension: string }> {
   const unreadable = (error: unknown) => {
@@ -136,10 +136,10 @@ async function inspectFile(field: MediaField, path: string): Promise<{ medium: M
   return { medium: { field, path, mime, kind: format.kind, demuxer: format.demuxer }, extension }
 }
 
-async function joinPieces(audio: Medium, { sources, folder, signal }: Where): Promise<Medium> {
+async function joinPieces(audio: Medium, { sources, folder, caller, signal }: Where): Promise<Medium> {
   if (audio.mime !== 'audio/wav') return audio
   const path = join(folder, 'joined.wav')
-  const result = await sources.inspections.use(signal, () => joinWav(audio.path, path))
+  const result = await sources.inspections.use(caller, signal, () => joinWav(audio.path, path))
   if (result === 'mixed')
     throw inputFailure(audio.field, 'is several recordings of different formats, one after the other; send one')
   return result === 'joined' ? { ...audio, path } : audio

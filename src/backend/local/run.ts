@@ -10,7 +10,7 @@ import { type InputSources, openInputs } from './inputs.ts'
 import { checkIntegrity } from '../../media/integrity.ts'
 import { detectMedia } from '../../media/formats.ts'
 import type { Results, WorkFolders } from './folders.ts'
-import type { Semaphore } from '../../lib/semaphore.ts'
+import type { FairSemaphore } from '../../lib/semaphore.ts'
 
 export type RunParts = {
   readonly engine: Engine
@@ -19,7 +19,7 @@ export type RunParts = {
   readonly results: Results
   readonly logs: RunLogs
   /** Places for children. */
-  readonly processes: Semaphore
+  readonly processes: Pick<FairSemaphore, 'use'>
   /** How long a run that failed through this machine waits before its attempt ends, in ms. */
   readonly pauseMs: number
   readonly log: Log
@@ -80,7 +80,7 @@ async function makeVideo(request: SpawnRequest, run: Run): Promise<string> {
   const filter = createPathFilter(hidden, (text) => run.runLog.write(text))
   const print = (piece: Buffer) => filter.write(piece)
   try {
-    await processes.use(signal, async () => {
+    await processes.use(request.caller, signal, async () => {
       onStart?.()
       try {
         await engine({ ...media, output, folder, version, print }, signal)
