@@ -131,7 +131,7 @@ export async function buildApp({ log, http, authenticator, counter, ...parts }: 
   await app.register(eventRoutes, { service, subscriptions, links, held })
   await app.register(logRoutes, { service, held })
   await app.register(webhookRoutes, { ledger, chargeAnswer })
-  await app.register(metricsRoutes, { metrics })
+  await app.register(metricsRoutes, { metrics, unsent })
 
   const isOpen = authenticator === undefined
   const isPublic = http.publicDocs ?? isOpen

@@ -348,7 +348,7 @@ export interface paths {
         };
         /**
          * Read the metrics
-         * @description For Prometheus to scrape, in its text format: what was counted since the process began, and how it is now. Never limited.
+         * @description For Prometheus to scrape, in its text format: what was counted since the process began, and how it is now. Not rate limited; 503 while too much of earlier answers has not been read.
          *
          *     Needs the scope `metrics:read`.
          */
@@ -4020,7 +4020,10 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached. */
+            /**
+             * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
+             *     - `overloaded`: The server has more to do than it can, or you have not read too much of earlier answers.
+             */
             503: {
                 headers: {
                     "Retry-After": components["headers"]["Retry-After"];

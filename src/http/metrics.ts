@@ -4,6 +4,7 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type Fact, type Metrics, METRICS_TYPE, type Observe } from '../jobs/ports/metrics.ts'
 import type { Operations } from './docs/operation.ts'
+import type { Unsent } from './plugins/unsent.ts'
 import { NoQuery, ProblemReply } from './schemas.ts'
 
 declare module 'fastify' {
@@ -16,6 +17,8 @@ declare module 'fastify' {
     heldMs: number
   }
 }
+
+export type MetricsParts = { readonly metrics: Pick<Metrics, 'render'>; readonly unsent: Pick<Unsent, 'admit'> }
 
 /** Answer of `GET /metrics`. */
 export const MetricsReply = Type.Unsafe<string>({
@@ -71,10 +74,10 @@ export function countUnreadable(observe: Observe, { method }: { method: string }
 }
 
 /**
- * `GET /metrics`: asked for every few seconds, and needed most when the server has too much to do. It is not limited:
- * requests at the same time share one rendering, which takes some ms.
+ * `GET /metrics`: asked for every few seconds, and needed most when the server has too much to do. Its rate is not
+ * limited: requests at the same time share one rendering, which takes some ms. What is not read of it is.
  */
-export const metricsRoutes: FastifyPluginAsyncTypebox<{ metrics: Pick<Metrics, 'render'> }> = (app, { metrics }) => {
+export const metricsRoutes: FastifyPluginAsyncTypebox<MetricsParts> = (app, { metrics, unsent }) => {
   let rendering: Promise<string> | undefined
   const render = () =>
     (rendering ??= metrics.render().finally(() => {
@@ -87,11 +90,12 @@ export const metricsRoutes: FastifyPluginAsyncTypebox<{ metrics: Pick<Metrics, '
       config: { access: 'metrics:read', alwaysAnswered: true },
       schema: { querystring: NoQuery, response: { 200: MetricsReply, '4xx': ProblemReply, '5xx': ProblemReply } },
     },
-    async (_request, reply) =>
-      reply
-        .type(METRICS_TYPE)
-        .header('cache-control', 'no-store')
-        .send(await render()),
+    async (request, reply) => {
+      const text = await render()
+      // After the wait, so that requests at the same time are not all let in.
+      unsent.admit(request)
+      return reply.type(METRICS_TYPE).header('cache-control', 'no-store').send(text)
+    },
   )
   return Promise.resolve()
 }
@@ -101,7 +105,8 @@ export const metricsOperations: Operations = {
   'GET /metrics': {
     ...{ operationId: 'getMetrics', tag: 'health', summary: 'Read the metrics' },
     description:
-      'For Prometheus to scrape, in its text format: what was counted since the process began, and how it is now. Never limited.',
+      'For Prometheus to scrape, in its text format: what was counted since the process began, and how it is now. Not rate limited; 503 while too much of earlier answers has not been read.',
+    problems: ['overloaded'],
     answers: { 200: { description: 'The metrics.' } },
   },
 }

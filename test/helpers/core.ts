@@ -94,8 +94,8 @@ export async function startCore({ running = true, maxConcurrentJobs, ...options 
     announceGap: () => gaps.forEach((listener) => listener()),
     untilJob,
     untilStatus: (id: string, status: Job['status']) => untilJob(id, (job) => job.status === status, status),
-    submit: async (request: Partial<NewJob> = {}) =>
-      (await core.service.submit({ ...aRequest, ...request }, anybody)).job,
+    submit: async (request: Partial<NewJob> = {}, caller = anybody) =>
+      (await core.service.submit({ ...aRequest, ...request }, caller)).job,
     async close() {
       for (const part of Object.values(core.closables)) await part.close()
     },

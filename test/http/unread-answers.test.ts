@@ -63,8 +63,8 @@ describe('pages that nobody reads', () => {
     await use(await startApp({ maxConcurrentJobs: 1, authenticator: knownCallers, http }))
     for (let n = 0; n < JOBS; n++) await app.post('/jobs', { ...aBody, metadata }, as('alice'))
   }
-  const unread = (count: number) => {
-    const page = (headers = {}) => request('/jobs?limit=200', { ...as('alice'), ...headers })
+  const unread = (count: number, who = 'alice') => {
+    const page = (headers = {}) => request('/jobs?limit=200', { ...as(who), ...headers })
     return dial(page().repeat(count - 1) + page({ Connection: 'close' }))
   }
   const isRefused = async (who: string) => (await get('/jobs?limit=1', as(who))).statusCode === 503
@@ -84,6 +84,15 @@ describe('pages that nobody reads', () => {
     expect(answers.match(/HTTP\/1\.1 503/g)!.length).toBeGreaterThan(4)
     expect(answers.match(/HTTP\/1\.1/g)).toHaveLength(60)
     await until(async () => !(await isRefused('alice')), 'room again')
+  })
+
+  test('count against the metrics for their caller; other callers and probes are answered', async () => {
+    await start({ unsentBytes: { perKey: 4 * MiB, inAll: 1_000 * MiB } })
+    await Promise.all([unread(30, 'root'), unread(30, 'root')])
+    await until(() => isRefused('root'), 'a refusal', 10_000)
+    expect(problemOf(await get('/metrics', as('root')))).toMatchObject({ status: 503, code: 'overloaded' })
+    expect((await get('/metrics', as('metrics'))).statusCode).toBe(200)
+    for (const probe of ['/healthz', '/readyz']) expect((await get(probe, as('root'))).statusCode).toBe(200)
   })
 
   test('are 503 for everybody beyond what there is in all, and their clients are cut off', async () => {
@@ -128,6 +137,31 @@ describe('videos that nobody reads', () => {
     expect([whole.statusCode, whole.rawPayload.length]).toEqual([200, 16 * MiB])
   })
 
+  test('are 503 beyond the share of the owner of their jobs, and those of other owners are not', async () => {
+    await start(16 * MiB, { unsentBytes: { perKey: 8 * PIECE_BYTES, inAll: 12 * PIECE_BYTES } })
+    const linkOf = async (owner: string) => {
+      const submit = () => app.submit({}, { id: owner, seesAll: false })
+      const { pathname, search } = new URL(app.links.outputUrl(await aSucceededJob({ ...app, submit })))
+      return pathname + search
+    }
+    const [first, second, another] = [await linkOf('key:alice'), await linkOf('key:alice'), await linkOf('key:bob')]
+    const before = openFiles()
+    const clients = []
+    for (const link of [first, second]) for (let n = 0; n < 6; n++) clients.push(await dial(request(link)))
+    await until(async () => (await head(first)).statusCode === 503, 'a refusal')
+    expect((await head(second)).statusCode).toBe(503)
+    expect((await head(another)).statusCode).toBe(200)
+    expect(openFiles()).toBeLessThan(before + 2 * clients.length + 8 + 2)
+  })
+
+  test('are 503 beyond the share of their link alone where owners have no name', async () => {
+    const link = await start(16 * MiB, { unsentBytes: { perKey: 8 * PIECE_BYTES, inAll: 100 * MiB } })
+    const other = new URL(app.links.outputUrl(await aSucceededJob(app)))
+    for (let n = 0; n < 10; n++) await dial(request(link.pathname + link.search))
+    await until(async () => (await head(link.pathname + link.search)).statusCode === 503, 'a refusal')
+    expect((await head(other.pathname + other.search)).statusCode).toBe(200)
+  })
+
   test('are not cut off where they are read slowly, and arrive whole', async () => {
     const { pathname, search } = await start(24 * MiB, { stallTimeoutMs: 900 })
     const { socket } = await dial(request(pathname + search, { Connection: 'close' }))
@@ -141,6 +175,19 @@ describe('videos that nobody reads', () => {
     if (!socket.closed) await once(socket, 'close')
     expect(received).toBeGreaterThan(24 * MiB)
     expect(dropped()).toEqual([])
+  })
+})
+
+describe('scrapes that nobody reads', () => {
+  test('are 503 beyond the share of their caller', async () => {
+    await use(
+      await startApp({ authenticator: knownCallers, http: { unsentBytes: { perKey: 128 * 1024, inAll: 100 * MiB } } }),
+    )
+    const scrape = (headers = {}) => request('/metrics', { ...as('metrics'), ...headers })
+    const answers = await drain(await dial(scrape().repeat(200) + scrape({ Connection: 'close' })))
+    expect(answers.match(/HTTP\/1\.1 200/g)!.length).toBeGreaterThan(1)
+    expect(answers.match(/HTTP\/1\.1 503/g)!.length).toBeGreaterThan(100)
+    expect((await get('/metrics', as('metrics'))).statusCode).toBe(200)
   })
 })
 

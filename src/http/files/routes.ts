@@ -38,7 +38,7 @@ export const outputRoutes: FastifyPluginAsyncTypebox<OutputParts> = (app, { serv
   const outputJobOf = async (request: OutputRequest) => {
     const { id } = request.params
     if (!isLink(request)) return service.result(id, callerOf(request))
-    await jobOfLink({ id, purpose: 'output' }, request.query, { links, service })
+    unsent.admitLink(request, await jobOfLink({ id, purpose: 'output' }, request.query, { links, service }))
     return service.result(id, LINK_HOLDER)
   }
 
@@ -97,9 +97,11 @@ export const inputRoutes: FastifyPluginAsyncTypebox<InputParts> = (app, { servic
     async (request, reply) => {
       const { id } = request.params
       const kind = kindNamed(request.params.kind)
-      const ofLink = (): Promise<Job> => {
+      const ofLink = async (): Promise<Job> => {
         if (kind === undefined) throw problem('link_invalid')
-        return jobOfLink({ id, purpose: `input:${kind}` }, request.query, { links, service })
+        const job = await jobOfLink({ id, purpose: `input:${kind}` }, request.query, { links, service })
+        unsent.admitLink(request, job)
+        return job
       }
       const job = isLink(request) ? await ofLink() : await service.get(id, callerOf(request))
       const file = kind && job.input[kind]

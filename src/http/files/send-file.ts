@@ -22,8 +22,7 @@ const OPTIONS = { cacheControl: false, contentType: false, index: false, dotfile
 export async function prepareFile(request: FastifyRequest, reply: FastifyReply, file: SentFile): Promise<Readable> {
   try {
     const hold = (bytes: number) => {
-      const refusal = file.unsent.refusal(request)
-      if (refusal) throw refusal
+      file.unsent.admit(request)
       file.unsent.count(request, reply, bytes)
     }
     const { type, statusCode, headers, stream } = await openFile(request, file.path, hold)

@@ -70,8 +70,7 @@ export function createJobPages({ service, show, unsent }: JobPageParts): RenderP
 
   const renderWithinShare: RenderPage = async (query, request, reply) => {
     // Those before it may be unread.
-    const refusal = unsent.refusal(request)
-    if (refusal) throw refusal
+    unsent.admit(request)
     const page = await render(query, request, reply)
     unsent.count(request, reply, page.length)
     return page

@@ -1,12 +1,21 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { problem } from '../../problems.ts'
 import { createShares, type ShareLimits, type Shares } from '../../lib/fairness.ts'
+import { ANONYMOUS_ID } from '../../jobs/caller.ts'
+import type { Job } from '../../jobs/job.ts'
 import { isLink, limitKeyOf } from './caller.ts'
 import { FileStream } from '../files/file-stream.ts'
 import type { Refusal } from './refusals.ts'
 import type { WhenOver } from './held-answers.ts'
 
-/** Bytes of answers that clients have not taken yet: of one caller or one signed link, and of all of either. */
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Under what the answer to a signed link is counted; undefined until the link is known to be good. */
+    linkKey: string | undefined
+  }
+}
+
+/** Bytes of answers that clients have not taken yet: of one caller or of the links to its jobs, and of all of either. */
 export type UnsentLimits = { readonly unsentBytes: ShareLimits }
 
 export type UnsentParts = UnsentLimits & { readonly whenOver: WhenOver }
@@ -15,6 +24,10 @@ export type UnsentParts = UnsentLimits & { readonly whenOver: WhenOver }
 export type Unsent = {
   /** A refusal with 503 for a client that has its whole share unsent; never of routes that are `alwaysAnswered`. */
   readonly refusal: Refusal
+  /** Throws `overloaded` where whoever asks has its whole share unsent, on any route. */
+  admit(request: FastifyRequest): void
+  /** Admits a request with a good link, whose answer counts for the owner of the job from here on. */
+  admitLink(request: FastifyRequest, job: Pick<Job, 'id' | 'caller'>): void
   /** Counts bytes that an answer holds until it is sent or its connection is gone. */
   count(request: FastifyRequest, reply: FastifyReply, bytes: number): void
 }
@@ -41,10 +54,17 @@ export function limitUnsent(app: FastifyInstance, { unsentBytes, whenOver }: Uns
     return shares
   }
 
+  const isFull = (request: FastifyRequest) => sharesOf(request).isFull(() => keyOf(request))
+
+  const admit = (request: FastifyRequest) => {
+    if (isFull(request)) throw overShare()
+  }
+
   const count: Unsent['count'] = (request, reply, bytes) => {
     whenOver(reply, sharesOf(request).take(keyOf(request), bytes))
   }
 
+  app.decorateRequest('linkKey')
   app.addHook('onSend', (request, reply, payload: unknown, done) => {
     if (typeof payload === 'string' && payload.length >= UNCOUNTED_BYTES) {
       // As a text it would be held several times over while it is unsent.
@@ -59,17 +79,19 @@ export function limitUnsent(app: FastifyInstance, { unsentBytes, whenOver }: Uns
 
   return {
     count,
-    refusal(request) {
-      const isFull = sharesOf(request).isFull(() => keyOf(request))
-      return isFull && !request.routeOptions.config.alwaysAnswered
-        ? problem('overloaded', { detail: OVER_SHARE })
-        : undefined
+    admit,
+    admitLink(request, job) {
+      // Owners without a name are many: one must not use up the share of all.
+      request.linkKey = job.caller === ANONYMOUS_ID ? job.id : job.caller
+      admit(request)
     },
+    refusal: (request) => (isFull(request) && !request.routeOptions.config.alwaysAnswered ? overShare() : undefined),
   }
 }
 
-const keyOf = (request: FastifyRequest): string =>
-  isLink(request) ? (request.params as { id: string }).id : limitKeyOf(request)
+const overShare = () => problem('overloaded', { detail: OVER_SHARE })
+
+const keyOf = (request: FastifyRequest): string => request.linkKey ?? limitKeyOf(request)
 
 const isStream = (payload: unknown): boolean =>
   typeof payload === 'object' && payload !== null && 'pipe' in payload && typeof payload.pipe === 'function'
