@@ -95,7 +95,7 @@ export function createRunner(dependencies: RunnerDependencies): RunEntry {
     return recorded !== undefined && (recorded.accepted || hasCall(recorded.job, event))
   }
 
-  /** A file that is gone, with the folder it was in for instance, ends the job as any other missing input does. */
+  /** A deleted upload, with or without its folder, fails the job as `input_unavailable`. */
   const spawn = async (job: Job, { attempt, signal }: Run): Promise<Spawned> => {
     const files: Record<string, { path: string; url: string }> = {}
     for (const kind of FILE_KINDS.filter((candidate) => job.input[candidate])) {

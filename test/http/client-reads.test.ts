@@ -242,7 +242,7 @@ describe('a download', () => {
     }
   })
 
-  test('is read as any answer is, and nothing of it before somebody asks', async () => {
+  test('is read as text or into a file, and not before the caller reads its body', async () => {
     const { client, id } = await succeeded(Buffer.from('the video'))
     expect(await (await client.download(id)).text()).toBe('the video')
     const path = join(await temporaryFolder(), 'saved.mp4')

@@ -66,19 +66,19 @@ function versionOf(node: string): string {
 
 if (node20 === undefined) process.stdout.write('skipped: the client is not tried on Node 20, which is not in PATH\n')
 
-/** Submits, follows, waits and downloads, as any service would. */
+/** A service: submits, follows, waits and downloads. */
 const PROGRAM = `
 import { createClient, ProblemError } from 'musetalk-orchestrator/client'
 const client = createClient({ baseUrl: process.argv[2] })
 const { job_id: id } = await client.submit({ video_path: 'face.mp4', audio_path: 'speech.wav' })
-const told = []
-for await (const { status } of client.events(id)) told.push(status)
+const states = []
+for await (const { status } of client.events(id)) states.push(status)
 const { status } = await client.wait(id)
 const pieces = []
 for await (const piece of (await client.download(id)).body) pieces.push(piece)
 const video = Buffer.concat(pieces)
 const { code } = await client.get('none').catch((error) => error instanceof ProblemError && error)
-console.log(JSON.stringify({ told: told.at(-1), status, format: video.toString('latin1', 4, 8), code }))
+console.log(JSON.stringify({ lastState: states.at(-1), status, format: video.toString('latin1', 4, 8), code }))
 `
 
 describe('the packed client', () => {
@@ -106,7 +106,7 @@ describe('the packed client', () => {
     writeFileSync(join(consumer, 'program.mjs'), PROGRAM)
     const printed = run(node, ['program.mjs', server.url], consumer)
     expect(JSON.parse(printed)).toEqual({
-      ...{ told: 'succeeded', status: 'succeeded', format: 'ftyp', code: 'job_not_found' },
+      ...{ lastState: 'succeeded', status: 'succeeded', format: 'ftyp', code: 'job_not_found' },
     })
   })
 

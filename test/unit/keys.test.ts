@@ -197,7 +197,7 @@ describe('the keyring', () => {
     const keyring = await createKeyring({ entries: entryOf('alice', 'a'), file, log })
     writeFileSync(file, `${entryOf('carol', 'c')}\n${entryOf('dave', 'd')}`)
     expect(keyring.authenticate(asKey('c'))).toBeUndefined()
-    // One that has been used is as much out as any other.
+    // A used key is remembered: after the reload it must be refused too.
     expect(keyring.authenticate(asKey('b'))).toMatchObject({ id: 'key:bob' })
     expect(keyring.authenticate(asKey('b'))).toMatchObject({ id: 'key:bob' })
     await keyring.reload()

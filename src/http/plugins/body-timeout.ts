@@ -72,17 +72,14 @@ function watch(request: IncomingMessage, response: ServerResponse, limits: Arriv
   }
 }
 
-/**
- * Ends the reading of a body with an error, which is answered as any other is. Where nobody has begun to read it, that
- * is for `failedBodyRefusal` to do.
- */
+/** Fails the body of a request for its reader; if it has none yet, `failedBodyRefusal` answers with the error. */
 export function failBody(request: Watched, error: Problem): void {
   if (request.complete) return
   if (request.listenerCount('error') > 0) request.emit('error', error)
   else request[FAILURE] = error
 }
 
-/** Refuses a request whose body has failed before anybody wanted it. */
+/** Refuses a request whose body failed before anything read it. */
 export const failedBodyRefusal: Refusal = ({ raw }) => (raw as Watched)[FAILURE]
 
 /** From here on a request may take its time, as long as it makes progress and brings no more than so many bytes. */
