@@ -102,7 +102,7 @@ const RENEWED_AT_ONCE = 1_000
  * (https://docs.bullmq.io/guide/workers/cancelling-jobs). But it keeps one lock and one signal for each entry, not for
  * each claim. When a process loses an entry and claims it again before a renewal has failed, the first run is never
  * aborted, and when it finishes BullMQ forgets the second lock: the entry then runs on two replicas, and both may spawn
- * its call. `test/unit/bullmq-renewal.test.ts` shows it. Hence `skipLockRenewal`, and locks extended by their tokens as
+ * its call. `test/integration/bullmq-renewal.test.ts` shows it. Hence `skipLockRenewal`, and locks extended by their tokens as
  * for jobs that are processed manually (https://docs.bullmq.io/patterns/manually-fetching-jobs).
  */
 export async function renewLocks(worker: Worker, runs: HeldRuns, lockDurationMs: number): Promise<void> {

@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import type { JobStore } from '../../src/jobs/ports/store.ts'
 import { createSqliteStore } from '../../src/store/sqlite/store.ts'
 import { createMemoryStore } from '../../src/store/memory/store.ts'
-import { testBites, testContract } from './contract.ts'
-import { storeContract as cases } from './store.ts'
+import { testBites, testContract } from '../contract/contract.ts'
+import { storeContract as cases } from '../contract/store.ts'
 
 testContract('memory store', cases, createMemoryStore)
 testContract('SQLite store', cases, () => createSqliteStore({ path: ':memory:' }))

@@ -2,8 +2,8 @@ import { createRedisBus } from '../../src/changes/redis.ts'
 import { openChannels } from '../../src/redis/channels.ts'
 import { silentLog } from '../helpers/log.ts'
 import { describeWithRedis } from '../helpers/redis.ts'
-import { testContract } from './contract.ts'
-import { eventsContract } from './events.ts'
+import { testContract } from '../contract/contract.ts'
+import { eventsContract } from '../contract/events.ts'
 
 describeWithRedis('with Redis', (redis) => {
   testContract('Redis bus', eventsContract, async () => {

@@ -1,9 +1,9 @@
 import { openRedisStore } from '../../src/store/redis/store.ts'
 import { silentLog } from '../helpers/log.ts'
 import { describeWithRedis } from '../helpers/redis.ts'
-import { testContract } from './contract.ts'
-import { deliveriesContract } from './deliveries.ts'
-import { storeContract } from './store.ts'
+import { testContract } from '../contract/contract.ts'
+import { deliveriesContract } from '../contract/deliveries.ts'
+import { storeContract } from '../contract/store.ts'
 
 describeWithRedis('with Redis', (redis) => {
   const open = () => openRedisStore({ url: redis.url(), prefix: redis.newPrefix(), log: silentLog() })

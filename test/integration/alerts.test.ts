@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { noPromtool, promtool } from '../helpers/promtool.ts'
 
 const RULES = 'docs/alerts.yaml'
-const TESTS = 'test/unit/alerts.yaml'
+const TESTS = 'test/integration/alerts.yaml'
 
 test('every alert has one case that is quiet and one that fires', () => {
   const rules = [...readFileSync(RULES, 'utf8').matchAll(/- alert: (\w+)/g)].map(([, name]) => name)

@@ -1,8 +1,8 @@
 import { createInProcessQueue } from '../../src/queue/in-process/queue.ts'
 import type { JobQueue, QueueEntry } from '../../src/jobs/ports/queue.ts'
 import { silentLog } from '../helpers/log.ts'
-import { testBites, testContract } from './contract.ts'
-import { boundedQueueContract, queueContract as cases } from './queue.ts'
+import { testBites, testContract } from '../contract/contract.ts'
+import { boundedQueueContract, queueContract as cases } from '../contract/queue.ts'
 
 const open = () => createInProcessQueue({ log: silentLog() })
 testContract('in-process queue', cases, open)

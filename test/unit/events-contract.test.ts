@@ -1,8 +1,8 @@
 import { createEmitterBus } from '../../src/changes/emitter.ts'
 import type { ChangeBus } from '../../src/jobs/ports/changes.ts'
 import { silentLog } from '../helpers/log.ts'
-import { testBites, testContract } from './contract.ts'
-import { eventsContract as cases } from './events.ts'
+import { testBites, testContract } from '../contract/contract.ts'
+import { eventsContract as cases } from '../contract/events.ts'
 
 const open = () => createEmitterBus(silentLog())
 testContract('event emitter', cases, open)

@@ -2,8 +2,8 @@ import { createBullmqQueue } from '../../src/queue/bullmq/queue.ts'
 import { openChannels } from '../../src/redis/channels.ts'
 import { silentLog } from '../helpers/log.ts'
 import { describeWithRedis } from '../helpers/redis.ts'
-import { testContract } from './contract.ts'
-import { boundedQueueContract, queueContract } from './queue.ts'
+import { testContract } from '../contract/contract.ts'
+import { boundedQueueContract, queueContract } from '../contract/queue.ts'
 
 describeWithRedis('with Redis', (redis) => {
   const open = async (maxRunning?: number) => {

@@ -7,8 +7,8 @@ import { aSuccess, createFakeBackend } from '../helpers/fake-backend.ts'
 import { asking } from '../helpers/jobs.ts'
 import { SAMPLES, startLocal, temporaryFolder } from '../helpers/media.ts'
 import { startModal } from '../helpers/modal.ts'
-import { type BackendUnderTest, backendContract as cases, type Course } from './backend.ts'
-import { testBites, testContract } from './contract.ts'
+import { type BackendUnderTest, backendContract as cases, type Course } from '../contract/backend.ts'
+import { testBites, testContract } from '../contract/contract.ts'
 
 /** How long a call takes to succeed, in ms: long enough to do something in the meantime. */
 const MOMENT_MS = 200

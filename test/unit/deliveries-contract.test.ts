@@ -6,8 +6,8 @@ import { createMemoryStore } from '../../src/store/memory/store.ts'
 import type { Store } from '../../src/jobs/ports/store.ts'
 import { createSqliteStore } from '../../src/store/sqlite/store.ts'
 import { aDelivery } from '../helpers/deliveries.ts'
-import { testBites, testContract } from './contract.ts'
-import { deliveriesContract as cases } from './deliveries.ts'
+import { testBites, testContract } from '../contract/contract.ts'
+import { deliveriesContract as cases } from '../contract/deliveries.ts'
 
 testContract('memory outbox', cases, createMemoryStore)
 testContract('SQLite outbox', cases, () => createSqliteStore({ path: ':memory:' }))
