@@ -1,6 +1,6 @@
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
-import type { Artifacts } from './jobs/ports/outputs.ts'
+import type { Outputs } from './jobs/ports/outputs.ts'
 import type { Authenticator } from './jobs/ports/authenticator.ts'
 import type { TrustedProxies } from './config/addresses.ts'
 import type { HttpSettings } from './http/settings.ts'
@@ -46,7 +46,7 @@ export type AppParts = {
   readonly service: JobService
   readonly subscriptions: Subscriptions
   readonly ledger: DeliveryLedger
-  readonly artifacts: Pick<Artifacts, 'open'>
+  readonly outputs: Pick<Outputs, 'open'>
   readonly uploads: Pick<Uploads, 'create' | 'locate'>
   readonly links: LinkSigner
   readonly readiness: Pick<Readiness, 'report'>
@@ -61,7 +61,7 @@ export type AppParts = {
 
 /** The HTTP application, ready to listen or to be injected. It opens nothing itself: its parts are given and closed elsewhere. */
 export async function buildApp({ log, http, authenticator, counter, ...parts }: AppParts): Promise<FastifyInstance> {
-  const { service, subscriptions, ledger, readiness, metrics, artifacts, uploads, links } = parts
+  const { service, subscriptions, ledger, readiness, metrics, outputs, uploads, links } = parts
   const app = Fastify({
     loggerInstance: log,
     bodyLimit: http.bodyLimitBytes,
@@ -126,7 +126,7 @@ export async function buildApp({ log, http, authenticator, counter, ...parts }: 
   await app.register(healthRoutes, { readiness })
   const { chargeAnswer } = limits
   await app.register(jobRoutes, { service, subscriptions, links, uploads, limits: http, chargeAnswer, unsent, held })
-  await app.register(outputRoutes, { service, artifacts, links, unsent })
+  await app.register(outputRoutes, { service, outputs, links, unsent })
   await app.register(inputRoutes, { service, uploads, links, unsent })
   await app.register(eventRoutes, { service, subscriptions, links, held })
   await app.register(logRoutes, { service, held })

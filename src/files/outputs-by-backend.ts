@@ -1,11 +1,11 @@
 import { problem } from '../problems.ts'
 import type { BackendName, Job } from '../jobs/job.ts'
-import type { Artifacts } from '../jobs/ports/outputs.ts'
+import type { Outputs } from '../jobs/ports/outputs.ts'
 
 /** Jobs keep the backend they were made with, also when the server is started with another. */
-export function createArtifactsByBackend(sources: Readonly<Partial<Record<BackendName, Artifacts>>>): Artifacts {
+export function createOutputsByBackend(sources: Readonly<Partial<Record<BackendName, Outputs>>>): Outputs {
   const all = Object.values(sources)
-  const sourceOf = (job: Job): Artifacts | undefined => sources[job.backend]
+  const sourceOf = (job: Job): Outputs | undefined => sources[job.backend]
   return {
     async open(job, wish) {
       const source = sourceOf(job)

@@ -1,7 +1,7 @@
 import { realpath, stat, rm } from 'node:fs/promises'
 import { isAbsolute, join, relative, sep } from 'node:path'
 import { problem } from '../problems.ts'
-import type { Artifacts, SucceededJob } from '../jobs/ports/outputs.ts'
+import type { Outputs, SucceededJob } from '../jobs/ports/outputs.ts'
 import { namesOf, sweepFolder } from './job-files.ts'
 
 export type DirectoryOptions = {
@@ -12,7 +12,7 @@ export type DirectoryOptions = {
 }
 
 /** Outputs in a folder that somebody else fills and empties. Nothing outside it is ever opened, links included. */
-export function createDirectoryArtifacts({ root, locate }: DirectoryOptions): Artifacts {
+export function createDirectoryOutputs({ root, locate }: DirectoryOptions): Outputs {
   return {
     async open(job) {
       const path = locate(job)
@@ -43,10 +43,10 @@ async function fileWithin(root: string, path: string): Promise<string> {
 }
 
 /** Outputs of the local backend, which are this server's own: they and the logs of their runs go with their job. */
-export function createLocalArtifacts(dataDir: string): Artifacts {
+export function createLocalOutputs(dataDir: string): Outputs {
   const [results, logs] = [join(dataDir, 'results'), join(dataDir, 'logs')]
   return {
-    ...createDirectoryArtifacts({
+    ...createDirectoryOutputs({
       root: results,
       // Not by the path that the job shows: the folder may have been moved since.
       locate: ({ runId, version }) => (runId === undefined ? undefined : join(runId, version, 'output.mp4')),

@@ -5,12 +5,12 @@ import type { Log } from '../jobs/log.ts'
 import { createLru } from '../lib/lru.ts'
 import { createFileCache } from './cache.ts'
 import { nameOf, namesOf, sweepFolder } from './job-files.ts'
-import { OutputTooLarge, type Artifacts, type SucceededJob } from '../jobs/ports/outputs.ts'
+import { OutputTooLarge, type Outputs, type SucceededJob } from '../jobs/ports/outputs.ts'
 
 /** A run of the deployed function, by its own id, and the caller whose job it was. */
 export type ModalRun = { readonly runId: string; readonly version: ModelVersion; readonly caller: string }
 
-export type ModalArtifactsOptions = {
+export type ModalOutputsOptions = {
   /** Writes the output of a run to a file. Rejects with `output_unavailable`, or what the disk says. */
   readonly download: (run: ModalRun, path: string, signal: AbortSignal) => Promise<void>
   /** Outputs are kept in its folder `outputs`. */
@@ -28,7 +28,7 @@ const REMEMBERED = 10_000
 const DISK_RETRY_SECONDS = 60
 
 /** Outputs that Modal keeps: each is fetched once, for all who ask, and kept on disk as long as there is room. */
-export function createModalArtifacts(options: ModalArtifactsOptions): Artifacts {
+export function createModalOutputs(options: ModalOutputsOptions): Outputs {
   const { download, dataDir, maxBytes, prefetches, log } = options
   const folder = join(dataDir, 'outputs')
   const cache = createFileCache({ folder, maxBytes })

@@ -1,6 +1,6 @@
 import { AwsClient } from 'aws4fetch'
 import { problem } from '../problems.ts'
-import type { Artifacts, OutputOptions } from '../jobs/ports/outputs.ts'
+import type { Outputs, OutputOptions } from '../jobs/ports/outputs.ts'
 import { sharedPathOf } from './job-files.ts'
 
 export type S3Options = {
@@ -24,7 +24,7 @@ const MAX_TTL_SECONDS = 604_800
  * Outputs in an S3-compatible store: clients are redirected there with a presigned URL (AWS Signature Version 4 in
  * the query, https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html). The store is not asked.
  */
-export function createS3Artifacts(options: S3Options): Artifacts {
+export function createS3Outputs(options: S3Options): Outputs {
   const { accessKeyId, secretAccessKey, sessionToken, region } = options
   const credentials = { accessKeyId, secretAccessKey, ...(sessionToken !== undefined && { sessionToken }) }
   const client = new AwsClient({ ...credentials, service: 's3', region })

@@ -1,6 +1,6 @@
 import type { ChangeBus } from './ports/changes.ts'
 import type { Observe } from './ports/metrics.ts'
-import type { Artifacts } from './ports/outputs.ts'
+import type { Outputs } from './ports/outputs.ts'
 import type { JobQueue } from './ports/queue.ts'
 import { acceptedAt, currentAttempt, isFinished, type Job, type JobEvent } from './job.ts'
 import type { Log } from './log.ts'
@@ -24,7 +24,7 @@ export type SubscriberDependencies = {
   readonly observe: Observe
   readonly events: Pick<ChangeBus, 'publish'>
   readonly webhooks: Pick<Outbox, 'wake'>
-  readonly artifacts: Pick<Artifacts, 'prefetch'>
+  readonly outputs: Pick<Outputs, 'prefetch'>
   readonly queue: Pick<JobQueue, 'enqueue' | 'dequeue'>
 }
 
@@ -33,14 +33,14 @@ export type SubscriberDependencies = {
  * other from its work.
  */
 export function createPublisher(dependencies: SubscriberDependencies): (change: JobChange) => Promise<void> {
-  const { log, observe, events, webhooks, artifacts } = dependencies
+  const { log, observe, events, webhooks, outputs } = dependencies
   const subscribers: readonly ChangeSubscriber[] = [
     (change) => logChange(log, change),
     (change) => observe(factOf(change)),
     ({ after }) => events.publish(after),
     ({ delivery }) => delivery && webhooks.wake(delivery),
     ({ after, event }) => {
-      if (event?.type === 'succeeded') artifacts.prefetch({ ...after, outputPath: event.outputPath })
+      if (event?.type === 'succeeded') outputs.prefetch({ ...after, outputPath: event.outputPath })
     },
     (change) => updateQueue(dependencies, change),
   ]

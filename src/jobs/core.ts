@@ -1,7 +1,7 @@
 import type { Backend } from './ports/backend.ts'
 import type { ChangeBus } from './ports/changes.ts'
 import type { Observe } from './ports/metrics.ts'
-import type { Artifacts } from './ports/outputs.ts'
+import type { Outputs } from './ports/outputs.ts'
 import type { JobQueue } from './ports/queue.ts'
 import type { Store } from './ports/store.ts'
 import type { Uploads } from './ports/uploads.ts'
@@ -25,7 +25,7 @@ export type CorePorts = {
   readonly queue: JobQueue
   readonly events: ChangeBus
   readonly backend: Backend
-  readonly artifacts: Artifacts
+  readonly outputs: Outputs
   readonly uploads: Uploads
   readonly sender: WebhookSender
   readonly links: LinkSigner

@@ -1,4 +1,4 @@
-import type { Artifacts } from './ports/outputs.ts'
+import type { Outputs } from './ports/outputs.ts'
 import { isProblem } from '../problems.ts'
 import type { ChangeBus } from './ports/changes.ts'
 import type { Uploads } from './ports/uploads.ts'
@@ -17,7 +17,7 @@ export type ReconcilerDependencies = Pick<Transitions, 'transition'> & {
   readonly queue: Pick<JobQueue, 'enqueue' | 'running' | 'dequeue'>
   readonly events: Pick<ChangeBus, 'onGap'>
   readonly stopper: Stopper
-  readonly artifacts: Pick<Artifacts, 'forget' | 'sweep'>
+  readonly outputs: Pick<Outputs, 'forget' | 'sweep'>
   readonly uploads: Pick<Uploads, 'forget' | 'sweep'>
   readonly webhooks: Pick<Outbox, 'sendDue'>
   readonly log: Log
@@ -61,7 +61,7 @@ const STOPS_AT_ONCE = 32
 
 /** Finds pending work that nothing is doing: what a crash, a lost message or an outage left behind. */
 export function createReconciler(dependencies: ReconcilerDependencies): Reconciler {
-  const { store, queue, events, transition, stopper, artifacts, uploads, webhooks, log } = dependencies
+  const { store, queue, events, transition, stopper, outputs, uploads, webhooks, log } = dependencies
   const { retentionSeconds, now = Date.now } = dependencies
   const closing = new AbortController()
   const repeated: Repeated[] = []
@@ -146,13 +146,13 @@ export function createReconciler(dependencies: ReconcilerDependencies): Reconcil
     forEachJob(store.pending('removal', now() - retentionSeconds * 1000), async (job) => {
       if (!(await store.remove(job.id, job.revision))) return
       await uploads.forget(job.id)
-      await artifacts.forget(job)
+      await outputs.forget(job)
     })
 
   /** Only old files: another server on the same folder may have the job, and would have removed it by then too. */
   const sweepFiles = async () => {
     const isKnown = async (id: string) => (await store.get(id)) !== undefined
-    await artifacts.sweep({ before: now() - retentionSeconds * 1000, isKnown })
+    await outputs.sweep({ before: now() - retentionSeconds * 1000, isKnown })
     await uploads.sweep({ before: now() - STRAY_UPLOAD_MS, isKnown })
   }
 

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { Artifacts } from './ports/outputs.ts'
+import type { Outputs } from './ports/outputs.ts'
 import type { Backend } from './ports/backend.ts'
 import { isProblem, type Problem, problem } from '../problems.ts'
 import type { ChangeBus } from './ports/changes.ts'
@@ -44,7 +44,7 @@ export type ServiceDependencies = Transitions & {
   readonly queue: Pick<JobQueue, 'position'>
   readonly events: ChangeBus
   readonly backend: Pick<Backend, 'name' | 'check' | 'logs'>
-  readonly artifacts: Pick<Artifacts, 'forget'>
+  readonly outputs: Pick<Outputs, 'forget'>
   readonly uploads: Pick<Uploads, 'forget'>
   readonly webhooks: Pick<Outbox, 'secretsOf' | 'check'>
   readonly log: Log
@@ -92,7 +92,7 @@ export type JobService = {
 }
 
 export function createService(dependencies: ServiceDependencies): JobService {
-  const { store, queue, events, backend, artifacts, uploads, webhooks, insert, transition, log } = dependencies
+  const { store, queue, events, backend, outputs, uploads, webhooks, insert, transition, log } = dependencies
   const { timeoutSeconds, runTimeoutSeconds, maxRetries, newId = randomUUID, now = Date.now } = dependencies
 
   const get = async (id: string, caller?: Caller): Promise<Job> => {
@@ -107,7 +107,7 @@ export function createService(dependencies: ServiceDependencies): JobService {
     const warn = (error: unknown) =>
       log.warn({ ...logFieldsOf(job), event: 'files_not_removed', err: error }, NOT_REMOVED)
     await uploads.forget(job.id).catch(warn)
-    await artifacts.forget(job).catch(warn)
+    await outputs.forget(job).catch(warn)
   }
 
   const submit = async ({ upload, ...request }: NewJob, caller: Caller): Promise<Submitted> => {

@@ -1,8 +1,8 @@
 import { stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import type { Logger } from 'pino'
-import { createArtifactsByBackend } from '../files/outputs-by-backend.ts'
-import type { Artifacts } from '../jobs/ports/outputs.ts'
+import { createOutputsByBackend } from '../files/outputs-by-backend.ts'
+import type { Outputs } from '../jobs/ports/outputs.ts'
 import { type Config, ConfigError, publicUrlOf } from '../config/config.ts'
 import { hasReplicas } from '../config/checks.ts'
 import { problem } from '../problems.ts'
@@ -13,14 +13,14 @@ import type { SecretKeeper } from '../jobs/ports/store.ts'
 import { createOnce } from '../lib/single-flight.ts'
 
 /** Picks where outputs come from: the local backend's from its own folder, Modal's as the configuration says. */
-export async function openArtifacts(config: Config, log: Logger, observe: Observe): Promise<Artifacts> {
-  const { createLocalArtifacts } = await import('../files/outputs-directory.ts')
-  const local = createLocalArtifacts(resolve(config.DATA_DIR))
-  if (config.BACKEND === 'local') return createArtifactsByBackend({ local })
-  return createArtifactsByBackend({ local, modal: await openModalArtifacts(config, log, observe) })
+export async function openOutputs(config: Config, log: Logger, observe: Observe): Promise<Outputs> {
+  const { createLocalOutputs } = await import('../files/outputs-directory.ts')
+  const local = createLocalOutputs(resolve(config.DATA_DIR))
+  if (config.BACKEND === 'local') return createOutputsByBackend({ local })
+  return createOutputsByBackend({ local, modal: await openModalOutputs(config, log, observe) })
 }
 
-function openModalArtifacts(config: Config, log: Logger, observe: Observe): Promise<Artifacts> {
+function openModalOutputs(config: Config, log: Logger, observe: Observe): Promise<Outputs> {
   switch (config.OUTPUT_SOURCE) {
     case 'dir':
       return openDirectory(config)
@@ -34,22 +34,22 @@ function openModalArtifacts(config: Config, log: Logger, observe: Observe): Prom
   }
 }
 
-async function openDirectory({ OUTPUT_ROOT: root = '' }: Config): Promise<Artifacts> {
+async function openDirectory({ OUTPUT_ROOT: root = '' }: Config): Promise<Outputs> {
   const isFolder = await stat(root).then(
     (found) => found.isDirectory(),
     () => false,
   )
   if (!isFolder) throw new ConfigError([`OUTPUT_ROOT: ${root} is not a folder`])
-  const [{ createDirectoryArtifacts }, { sharedPathOf }] = await Promise.all([
+  const [{ createDirectoryOutputs }, { sharedPathOf }] = await Promise.all([
     import('../files/outputs-directory.ts'),
     import('../files/job-files.ts'),
   ])
-  return createDirectoryArtifacts({ root, locate: sharedPathOf })
+  return createDirectoryOutputs({ root, locate: sharedPathOf })
 }
 
-async function openS3(config: Config): Promise<Artifacts> {
-  const { createS3Artifacts } = await import('../files/outputs-s3.ts')
-  return createS3Artifacts({
+async function openS3(config: Config): Promise<Outputs> {
+  const { createS3Outputs } = await import('../files/outputs-s3.ts')
+  return createS3Outputs({
     endpoint: config.S3_ENDPOINT ?? `https://s3.${config.S3_REGION}.amazonaws.com`,
     bucket: config.S3_BUCKET ?? '',
     region: config.S3_REGION,
@@ -61,8 +61,8 @@ async function openS3(config: Config): Promise<Artifacts> {
   })
 }
 
-async function openDownloads(config: Config, log: Logger, observe: Observe): Promise<Artifacts> {
-  const { createModalArtifacts } = await import('../files/outputs-modal.ts')
+async function openDownloads(config: Config, log: Logger, observe: Observe): Promise<Outputs> {
+  const { createModalOutputs } = await import('../files/outputs-modal.ts')
   // Modal's client is loaded by the first download, not before the server listens.
   const downloads = createOnce(async () => {
     const { createModalDownload } = await import('../backend/modal/download.ts')
@@ -71,7 +71,7 @@ async function openDownloads(config: Config, log: Logger, observe: Observe): Pro
       maxBytes: config.OUTPUT_CACHE_BYTES,
     })
   })
-  const artifacts = createModalArtifacts({
+  const downloaded = createModalOutputs({
     download: async (run, path, signal) => (await downloads.get()).fetch(run, path, signal),
     dataDir: resolve(config.DATA_DIR),
     maxBytes: config.OUTPUT_CACHE_BYTES,
@@ -79,10 +79,10 @@ async function openDownloads(config: Config, log: Logger, observe: Observe): Pro
     log,
   })
   const close = async () => {
-    await artifacts.close()
+    await downloaded.close()
     await (await downloads.current)?.close()
   }
-  return { ...artifacts, close }
+  return { ...downloaded, close }
 }
 
 /** Where files of submits are kept. Modal fetches them from here, which needs `PUBLIC_URL`. */

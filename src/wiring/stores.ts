@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import type { Artifacts } from '../jobs/ports/outputs.ts'
+import type { Outputs } from '../jobs/ports/outputs.ts'
 import { type Config, nodeFlags } from '../config/config.ts'
 import { hasReplicas } from '../config/checks.ts'
 import type { Counter } from '../jobs/ports/counter.ts'
@@ -17,7 +17,7 @@ export const sqlitePathOf = ({ JOB_STORE }: Pick<Config, 'JOB_STORE'>): string |
   /^sqlite:(.+)$/.exec(JOB_STORE)?.[1]
 
 /** What goes with a job that is forgotten. */
-export type JobFiles = { readonly artifacts: Artifacts; readonly uploads: Uploads }
+export type JobFiles = { readonly outputs: Outputs; readonly uploads: Uploads }
 
 /** Opens where jobs are kept, as `JOB_STORE` says. */
 export async function openStore(config: Config, files: JobFiles, log: Logger): Promise<Store & SecretKeeper> {
@@ -60,7 +60,7 @@ const redisOf = ({ JOB_STORE: url, REDIS_PREFIX: prefix }: Config, log: Logger) 
 /** The part of the heap that jobs in memory may take; the rest is for running them and for requests. */
 const HEAP_SHARE = 0.5
 
-async function openMemory(config: Config, { artifacts, uploads }: JobFiles, log: Logger) {
+async function openMemory(config: Config, { outputs, uploads }: JobFiles, log: Logger) {
   const [{ createMemoryStore }, { createMemorySecrets }] = await Promise.all([
     import('../store/memory/store.ts'),
     import('../store/secrets.ts'),
@@ -68,7 +68,7 @@ async function openMemory(config: Config, { artifacts, uploads }: JobFiles, log:
   const onForgotten = (job: Job) => {
     const stay = (error: unknown) => log.warn({ job_id: job.id, err: error }, 'cannot delete the files of a job')
     uploads.forget(job.id).catch(stay)
-    artifacts.forget(job).catch(stay)
+    outputs.forget(job).catch(stay)
   }
   const maxBytes = oldGenerationLimit(nodeFlags()) * HEAP_SHARE
   const store = createMemoryStore({ maxFinished: config.MAX_FINISHED_JOBS || Infinity, maxBytes, onForgotten })

@@ -2,7 +2,7 @@ import { access, constants, mkdir, realpath, stat } from 'node:fs/promises'
 import { dirname, isAbsolute, relative, sep } from 'node:path'
 import type { Logger } from 'pino'
 import packageJson from '../../package.json' with { type: 'json' }
-import type { Artifacts } from '../jobs/ports/outputs.ts'
+import type { Outputs } from '../jobs/ports/outputs.ts'
 import type { Authenticator } from '../jobs/ports/authenticator.ts'
 import type { Backend } from '../jobs/ports/backend.ts'
 import { watchBackend } from '../backend/decorators.ts'
@@ -24,7 +24,7 @@ import { createResolver, type Resolve } from '../net/resolver.ts'
 import type { Readiness } from '../jobs/readiness.ts'
 import { oldGenerationLimit, openFilesLimit } from '../process/boot.ts'
 import { parseWebhookSecrets } from '../config/webhook-secrets.ts'
-import { openArtifacts, openLinks, openUploads } from './files.ts'
+import { openOutputs, openLinks, openUploads } from './files.ts'
 import { openChannels, openCounter, openEvents, openQueue, openStore, sqlitePathOf } from './stores.ts'
 import { messageOf } from '../lib/errors.ts'
 
@@ -34,7 +34,7 @@ export type Wired = {
   readonly ledger: DeliveryLedger
   readonly readiness: Readiness
   readonly metrics: Metrics
-  readonly artifacts: Artifacts
+  readonly outputs: Outputs
   readonly uploads: Uploads
   readonly links: LinkSigner
   /** Counts requests for all replicas; undefined: there is this server only. */
@@ -66,11 +66,11 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   let listeningAt = config.PORT
   const metrics = createMetrics(factsOfServer(config))
   const { observe } = metrics
-  const artifacts = add('outputs', await openArtifacts(config, log, observe))
+  const outputs = add('outputs', await openOutputs(config, log, observe))
   const uploads = add('uploads', await openUploads(config, log))
   const channels = await openChannels(config, log)
   if (channels) add('channels', channels)
-  const store = add('store', await openStore(config, { artifacts, uploads }, log))
+  const store = add('store', await openStore(config, { outputs, uploads }, log))
   const links = await openLinks(config, { secrets: store, port: () => listeningAt }, log)
   const events = add('changes', await openEvents(channels, log))
   // One for both: what a caller may look up at a time counts whatever it is for.
@@ -80,7 +80,7 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   const queue = await openQueue(config, channels, log)
   const core = createCore(
     {
-      ...{ store, queue, events, backend, artifacts, uploads, sender, links, log, observe },
+      ...{ store, queue, events, backend, outputs, uploads, sender, links, log, observe },
       // Ids that rise with time go to the end of an index; random ones cost the file a page each.
       newId: createUuids(),
     },
@@ -99,7 +99,7 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
     subscriptions: core.subscriptions,
     ledger: core.ledger,
     readiness: core.readiness,
-    ...{ metrics, artifacts, uploads, links, authenticator, counter, reload },
+    ...{ metrics, outputs, uploads, links, authenticator, counter, reload },
     async start(port = config.PORT) {
       listeningAt = port
       await core.start()

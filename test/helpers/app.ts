@@ -28,14 +28,14 @@ export async function startApp({ http, authenticator, counter, ...options }: App
   const metrics = createMetrics(someFacts)
   const core = await startCore({ ...options, observe: metrics.observe })
   const { log, lines, text } = await recordingLog()
-  const { service, subscriptions, ledger, readiness, artifacts, uploads, links } = core
+  const { service, subscriptions, ledger, readiness, outputs, uploads, links } = core
   const parts = {
     service,
     subscriptions,
     ledger,
     readiness,
     metrics,
-    artifacts,
+    outputs,
     uploads,
     links,
     log,

@@ -1,4 +1,4 @@
-import type { Artifacts } from '../../src/jobs/ports/outputs.ts'
+import type { Outputs } from '../../src/jobs/ports/outputs.ts'
 import type { WebhookSender } from '../../src/jobs/ports/webhook-sender.ts'
 import { problem } from '../../src/problems.ts'
 import { createEmitterBus } from '../../src/changes/emitter.ts'
@@ -23,7 +23,7 @@ export const anybody: Caller = { id: 'anonymous', seesAll: true }
 const aRequest: NewJob = { input: { video_path: 'face.mp4', audio_path: 'speech.wav' }, version: 'v15' }
 
 /** Outputs of jobs that have none. */
-export const noArtifacts: Artifacts = {
+export const noOutputs: Outputs = {
   open: () => Promise.reject(problem('output_unavailable', { detail: 'There are no outputs here.' })),
   prefetch: () => undefined,
   forget: () => Promise.resolve(),
@@ -45,7 +45,7 @@ type CoreOptions = Partial<CoreSettings> & {
   store?: Store
   sender?: WebhookSender
   maxConcurrentJobs?: number
-  artifacts?: Artifacts
+  outputs?: Outputs
   uploads?: Uploads
   observe?: Observe
 }
@@ -61,7 +61,7 @@ const defaultSettings: CoreSettings = {
 /** The whole core on its first adapters, with a backend and a clock in the test's hand. */
 export async function startCore({ running = true, maxConcurrentJobs, ...options }: CoreOptions = {}) {
   const { store = createMemoryStore(), sender = createFakeSender(), observe = () => undefined, ...others } = options
-  const { artifacts = noArtifacts, uploads = noUploads, ...settings } = others
+  const { outputs = noOutputs, uploads = noUploads, ...settings } = others
   const clock = { now: 1_000_000 }
   const now = () => clock.now
   const { log, lines } = await recordingLog()
@@ -75,7 +75,7 @@ export async function startCore({ running = true, maxConcurrentJobs, ...options 
   const links = createLinkSigner({
     ...{ secrets: ['new secret', 'old secret'], publicUrl: () => 'https://video.example', ttlSeconds: 3600, now },
   })
-  const ports = { store, queue, events, backend, artifacts, uploads, sender, links, log, observe }
+  const ports = { store, queue, events, backend, outputs, uploads, sender, links, log, observe }
   const core = createCore({ ...ports, now, random: () => 0.5 }, { ...defaultSettings, ...settings })
   if (running) await queue.start(core.run)
   const untilJob = (id: string, holds: (job: Job) => boolean, what: string) =>
@@ -89,7 +89,7 @@ export async function startCore({ running = true, maxConcurrentJobs, ...options 
     )
   return {
     ...core,
-    ...{ clock, lines, store, events, backend, artifacts, uploads, queue, links },
+    ...{ clock, lines, store, events, backend, outputs, uploads, queue, links },
     /** As after a connection broke on which changes are published. */
     announceGap: () => gaps.forEach((listener) => listener()),
     untilJob,

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Artifacts } from '../../src/jobs/ports/outputs.ts'
-import { createModalArtifacts, type ModalArtifactsOptions } from '../../src/files/outputs-modal.ts'
+import type { Outputs } from '../../src/jobs/ports/outputs.ts'
+import { createModalOutputs, type ModalOutputsOptions } from '../../src/files/outputs-modal.ts'
 import { aSuccess } from './fake-backend.ts'
 import { silentLog } from './log.ts'
 import { temporaryFolder } from './media.ts'
@@ -10,10 +10,10 @@ import { startApp, type TestApp } from './app.ts'
 /** What the outputs of these tests hold: 1,000 bytes, no two parts alike. */
 export const VIDEO = Buffer.from(Array.from({ length: 250 }, (_, n) => String(n).padStart(4, '0')).join(''))
 
-type Download = ModalArtifactsOptions['download']
+type Download = ModalOutputsOptions['download']
 
-/** The artifacts of Modal with a download in the test's hand, kept in a folder of the test's own. */
-export async function modalArtifacts(options: Partial<ModalArtifactsOptions> = {}) {
+/** The outputs of Modal with a download in the test's hand, kept in a folder of the test's own. */
+export async function modalOutputs(options: Partial<ModalOutputsOptions> = {}) {
   const dataDir = options.dataDir ?? (await temporaryFolder())
   const runs: string[] = []
   const write: Download = (_run, path) => writeFile(path, VIDEO)
@@ -23,14 +23,14 @@ export async function modalArtifacts(options: Partial<ModalArtifactsOptions> = {
     return download(run, path, signal)
   }
   const settings = { dataDir, maxBytes: 1_000_000, prefetches: false, log: silentLog(), ...others }
-  const artifacts = createModalArtifacts({ ...settings, download: counted })
-  return { artifacts, runs, folder: join(dataDir, 'outputs') }
+  const outputs = createModalOutputs({ ...settings, download: counted })
+  return { outputs, runs, folder: join(dataDir, 'outputs') }
 }
 
 /** The app with outputs. */
-export async function startOutputs(artifacts: Artifacts, options: Parameters<typeof startApp>[0] = {}) {
-  const app = await startApp({ ...options, artifacts })
-  return { ...app, close: async () => (await app.close(), artifacts.close()) }
+export async function startOutputs(outputs: Outputs, options: Parameters<typeof startApp>[0] = {}) {
+  const app = await startApp({ ...options, outputs })
+  return { ...app, close: async () => (await app.close(), outputs.close()) }
 }
 
 /** Submits a job and lets it succeed. */

@@ -10,7 +10,7 @@ import { as, knownCallers } from '../helpers/callers.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
 import { injectHead } from '../helpers/inject.ts'
 import { listen } from '../helpers/listen.ts'
-import { modalArtifacts } from '../helpers/outputs.ts'
+import { modalOutputs } from '../helpers/outputs.ts'
 import { createUploads } from '../../src/files/uploads.ts'
 import { silentLog } from '../helpers/log.ts'
 import { face, field, FORM_TYPE, formOf, speech } from '../helpers/uploads.ts'
@@ -56,9 +56,9 @@ const ROUTES: Readonly<Record<string, Route>> = {
 let app: TestApp
 beforeAll(async () => {
   const dataDir = mkdtempSync(join(tmpdir(), 'outputs-'))
-  const { artifacts } = await modalArtifacts({ dataDir })
+  const { outputs } = await modalOutputs({ dataDir })
   const uploads = createUploads({ folder: join(dataDir, 'uploads'), maxBytes: 10_000_000, log: silentLog() })
-  app = await startApp({ artifacts, uploads, authenticator: knownCallers, http: { limits: { read: 0, submit: 0 } } })
+  app = await startApp({ outputs, uploads, authenticator: knownCallers, http: { limits: { read: 0, submit: 0 } } })
 })
 afterAll(() => app.close())
 

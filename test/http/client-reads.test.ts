@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
-import type { Artifacts } from '../../src/jobs/ports/outputs.ts'
+import type { Outputs } from '../../src/jobs/ports/outputs.ts'
 import { createClient, type Download, type Job } from '../../src/client/index.ts'
 import { aBody, type TestApp } from '../helpers/app.ts'
 import { connected, rejection, running } from '../helpers/client.ts'
@@ -202,11 +202,11 @@ describe('a download', () => {
     const path = join(await temporaryFolder(), 'video.mp4')
     await writeFile(path, content)
     const release = vi.fn()
-    const artifacts: Artifacts = {
+    const outputs: Outputs = {
       open: () => Promise.resolve({ kind: 'file', path, release }),
       ...{ prefetch: () => undefined, forget: nothing, sweep: nothing, close: nothing },
     }
-    const all = await connected({ artifacts })
+    const all = await connected({ outputs })
     const id = await running(all)
     end(all.app, id)
     await all.client.wait(id)

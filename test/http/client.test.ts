@@ -418,14 +418,14 @@ describe('the other calls', () => {
     const port = await new Promise<number>((resolve) => {
       bucket.listen(0, '127.0.0.1', () => resolve((bucket.address() as { port: number }).port))
     })
-    const artifacts = {
+    const outputs = {
       open: async () => ({ kind: 'redirect' as const, url: `http://localhost:${port}/output.mp4` }),
       prefetch: () => undefined,
       forget: async () => undefined,
       sweep: async () => undefined,
       close: async () => undefined,
     }
-    const { app, client } = await connected({ artifacts, authenticator: knownCallers }, { apiKey: 'alice' })
+    const { app, client } = await connected({ outputs, authenticator: knownCallers }, { apiKey: 'alice' })
     const id = await running({ app, client })
     end(app, id)
     await client.wait(id)

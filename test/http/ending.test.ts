@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterEach, expect, test } from 'vitest'
-import type { Artifacts } from '../../src/jobs/ports/outputs.ts'
+import type { Outputs } from '../../src/jobs/ports/outputs.ts'
 import { listen } from '../helpers/listen.ts'
 import { temporaryFolder } from '../helpers/media.ts'
 import { aSucceededJob, startOutputs } from '../helpers/outputs.ts'
@@ -28,11 +28,11 @@ async function endingApp() {
   const path = join(await temporaryFolder(), 'large.mp4')
   await writeFile(path, LARGE)
   const nothing = () => Promise.resolve()
-  const artifacts: Artifacts = {
+  const outputs: Outputs = {
     open: () => Promise.resolve({ kind: 'file', path, release: () => undefined }),
     ...{ prefetch: () => undefined, forget: nothing, sweep: nothing, close: nothing },
   }
-  app = await startOutputs(artifacts)
+  app = await startOutputs(outputs)
   agent = new Agent({ keepAlive: true, maxSockets: 1 })
   const { id } = await aSucceededJob(app)
   const { port } = await listen(app.app)

@@ -3,10 +3,10 @@ import { readdir } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
 import { problem } from '../../src/problems.ts'
-import { OutputTooLarge, type Artifacts } from '../../src/jobs/ports/outputs.ts'
+import { OutputTooLarge, type Outputs } from '../../src/jobs/ports/outputs.ts'
 import { listen } from '../helpers/listen.ts'
 import { problemOf } from '../helpers/app.ts'
-import { aSucceededJob, modalArtifacts, startOutputs, VIDEO } from '../helpers/outputs.ts'
+import { aSucceededJob, modalOutputs, startOutputs, VIDEO } from '../helpers/outputs.ts'
 
 type Setting = Awaited<ReturnType<typeof startOutputs>>
 let setting: Setting
@@ -14,8 +14,8 @@ afterEach(() => setting.close())
 
 /** A job with an output, and how to ask for it. */
 async function anOutput() {
-  const { artifacts, runs, folder } = await modalArtifacts()
-  setting = await startOutputs(artifacts)
+  const { outputs, runs, folder } = await modalOutputs()
+  setting = await startOutputs(outputs)
   const job = await aSucceededJob(setting)
   const ask = (
     headers: Record<string, string> = {},
@@ -163,8 +163,8 @@ describe('conditions', () => {
 
 describe('signed links', () => {
   test('stand in the job and in its result once it has succeeded, and the link to the output always', async () => {
-    const { artifacts } = await modalArtifacts()
-    setting = await startOutputs(artifacts)
+    const { outputs } = await modalOutputs()
+    setting = await startOutputs(outputs)
     const { id } = await setting.submit()
     const before = (await setting.get(`/jobs/${id}`)).json<Record<string, unknown>>()
     expect(before).toMatchObject({ links: { output: `/jobs/${id}/output` } })
@@ -180,13 +180,13 @@ describe('signed links', () => {
   })
 
   test('let anybody read one output where credentials are asked for, until they expire', async () => {
-    const { artifacts } = await modalArtifacts()
+    const { outputs } = await modalOutputs()
     const nobody = {
       authenticate: () => Promise.resolve(undefined),
       onReload: () => undefined,
       close: () => Promise.resolve(),
     }
-    setting = await startOutputs(artifacts, { authenticator: nobody })
+    setting = await startOutputs(outputs, { authenticator: nobody })
     const job = await aSucceededJob(setting)
     const link = setting.links.outputUrl(job).replace('https://video.example', '')
     expect((await setting.get(link)).statusCode).toBe(200)
@@ -228,8 +228,8 @@ describe('signed links', () => {
 
 describe('no output', () => {
   test('of a job that has not succeeded', async () => {
-    const { artifacts } = await modalArtifacts()
-    setting = await startOutputs(artifacts)
+    const { outputs } = await modalOutputs()
+    setting = await startOutputs(outputs)
     const { id } = await setting.submit()
     const codeOf = async () => problemOf(await setting.get(`/jobs/${id}/output`)).code
     expect(await codeOf()).toBe('job_not_finished')
@@ -239,7 +239,7 @@ describe('no output', () => {
 
   test('that its source gives: 502 with when to come back, the cause in the log, and the next try works', async () => {
     let isAway = true
-    const { artifacts } = await modalArtifacts({
+    const { outputs } = await modalOutputs({
       download: async (_run, path) => {
         if (isAway)
           throw problem('output_unavailable', {
@@ -251,7 +251,7 @@ describe('no output', () => {
         await writeFile(path, VIDEO)
       },
     })
-    setting = await startOutputs(artifacts)
+    setting = await startOutputs(outputs)
     const { id } = await aSucceededJob(setting)
     const response = await setting.get(`/jobs/${id}/output`)
     expect([problemOf(response).code, response.headers['retry-after']]).toEqual(['output_unavailable', '10'])
@@ -261,8 +261,8 @@ describe('no output', () => {
   })
 
   test('that may be kept, as it is too large: 502 without a time to come back, and Modal is asked once', async () => {
-    const { artifacts, runs } = await modalArtifacts({ download: () => Promise.reject(new OutputTooLarge()) })
-    setting = await startOutputs(artifacts)
+    const { outputs, runs } = await modalOutputs({ download: () => Promise.reject(new OutputTooLarge()) })
+    setting = await startOutputs(outputs)
     const { id } = await aSucceededJob(setting)
     for (let n = 0; n < 2; n++) {
       const answer = await setting.get(`/jobs/${id}/output`)
@@ -273,9 +273,9 @@ describe('no output', () => {
   })
 
   test('in a file that vanishes between the look and the answer: 502, not half an answer', async () => {
-    const { artifacts } = await modalArtifacts()
-    const gone: Artifacts = {
-      ...artifacts,
+    const { outputs } = await modalOutputs()
+    const gone: Outputs = {
+      ...outputs,
       open: async () => ({ kind: 'file', path: '/nonexistent/output.mp4', release: () => undefined }),
     }
     setting = await startOutputs(gone)
@@ -294,9 +294,9 @@ test('two readers of an output that is not here yet cause one download', async (
 
 test('a redirect to where the output is goes to GET and HEAD alike, and is not kept', async () => {
   const wishes: unknown[] = []
-  const { artifacts } = await modalArtifacts()
-  const elsewhere: Artifacts = {
-    ...artifacts,
+  const { outputs } = await modalOutputs()
+  const elsewhere: Outputs = {
+    ...outputs,
     open: async (_job, wish) => (
       wishes.push(wish),
       { kind: 'redirect', url: 'https://s3.example/key?X-Amz-Signature=1' }
@@ -318,16 +318,16 @@ test('a redirect to where the output is goes to GET and HEAD alike, and is not k
 
 test('a reader that leaves midway lets the file go, and harms nobody', async () => {
   let uses = 0
-  const { artifacts } = await modalArtifacts({
+  const { outputs } = await modalOutputs({
     download: async (_run, path) => {
       const { writeFile } = await import('node:fs/promises')
       await writeFile(path, Buffer.alloc(20_000_000, 'v'))
     },
   })
-  const counting: Artifacts = {
-    ...artifacts,
+  const counting: Outputs = {
+    ...outputs,
     async open(job, wish) {
-      const output = await artifacts.open(job, wish)
+      const output = await outputs.open(job, wish)
       if (output.kind === 'redirect') return output
       uses++
       const release = () => {

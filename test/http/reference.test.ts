@@ -13,7 +13,7 @@ import { injectHead } from '../helpers/inject.ts'
 import { routesOf } from '../helpers/routes.ts'
 import { face, field, folderUploads, FORM_TYPE, formOf, speech } from '../helpers/uploads.ts'
 import { until } from '../helpers/until.ts'
-import { modalArtifacts } from '../helpers/outputs.ts'
+import { modalOutputs } from '../helpers/outputs.ts'
 
 let open: TestApp
 let guarded: TestApp
@@ -22,9 +22,9 @@ let openReference: OpenApi
 beforeAll(async () => {
   open = await startApp()
   const dataDir = mkdtempSync(join(tmpdir(), 'outputs-'))
-  const { artifacts } = await modalArtifacts({ dataDir })
+  const { outputs } = await modalOutputs({ dataDir })
   const { uploads } = await folderUploads({ folder: join(dataDir, 'uploads') })
-  guarded = await startApp({ artifacts, uploads, authenticator: knownCallers })
+  guarded = await startApp({ outputs, uploads, authenticator: knownCallers })
   reference = await referenceOf(guarded, as('nothing'))
   openReference = await referenceOf(open)
 })

@@ -8,7 +8,7 @@ import type { HttpSettings } from '../../src/http/settings.ts'
 import { PIECE_BYTES } from '../../src/http/files/file-stream.ts'
 import { aBody, problemOf, shippedHttp, startApp } from '../helpers/app.ts'
 import { as, knownCallers } from '../helpers/callers.ts'
-import { aSucceededJob, modalArtifacts, startOutputs } from '../helpers/outputs.ts'
+import { aSucceededJob, modalOutputs, startOutputs } from '../helpers/outputs.ts'
 import { until } from '../helpers/until.ts'
 
 const MiB = 1024 * 1024
@@ -109,11 +109,11 @@ describe('pages that nobody reads', () => {
 describe('videos that nobody reads', () => {
   const start = async (bytes: number, http: Partial<HttpSettings>) => {
     const video = Buffer.alloc(bytes, 'v')
-    const { artifacts } = await modalArtifacts({
+    const { outputs } = await modalOutputs({
       download: (_run, path) => writeFile(path, video),
       maxBytes: 1_000 * MiB,
     })
-    await use(await startOutputs(artifacts, { http }))
+    await use(await startOutputs(outputs, { http }))
     const job = await aSucceededJob(app)
     return new URL(app.links.outputUrl(job))
   }

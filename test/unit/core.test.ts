@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { namesOf } from '../../src/files/job-files.ts'
-import type { Artifacts } from '../../src/jobs/ports/outputs.ts'
+import type { Outputs } from '../../src/jobs/ports/outputs.ts'
 import type {} from '../../src/problems.ts'
 import type { Spawned } from '../../src/jobs/ports/backend.ts'
 import type { Store } from '../../src/jobs/ports/store.ts'
@@ -8,7 +8,7 @@ import { currentAttempt } from '../../src/jobs/job.ts'
 import { STOP_TIMEOUT_MS } from '../../src/jobs/stopper.ts'
 import { presentJob } from '../../src/jobs/view.ts'
 import { createMemoryStore } from '../../src/store/memory/store.ts'
-import { anybody, type Core, noArtifacts, startCore } from '../helpers/core.ts'
+import { anybody, type Core, noOutputs, startCore } from '../helpers/core.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
 import { after, aJob, spawned } from '../helpers/jobs.ts'
 import { until } from '../helpers/until.ts'
@@ -141,7 +141,7 @@ describe('from submit to the end', () => {
     }
     const { events, lines, submit, untilStatus } = await start({
       observe: broken,
-      artifacts: { ...noArtifacts, prefetch: broken },
+      outputs: { ...noOutputs, prefetch: broken },
     })
     const published: string[] = []
     events.subscribe(undefined, (job) => published.push(job.status))
@@ -417,8 +417,8 @@ describe('many retries', () => {
 
   test('a job retried a hundred times stays small, and removing it removes the files of every attempt', async () => {
     const forgotten: string[][] = []
-    const artifacts: Artifacts = { ...noArtifacts, forget: async (job) => void forgotten.push(namesOf(job)) }
-    const { backend, service, submit, untilStatus, untilJob, store } = await start({ artifacts })
+    const outputs: Outputs = { ...noOutputs, forget: async (job) => void forgotten.push(namesOf(job)) }
+    const { backend, service, submit, untilStatus, untilJob, store } = await start({ outputs })
     backend.spawnWith = async () => ({ kind: 'rejected', code: 'backend_rejected', error: 'x'.repeat(2_000) })
     const { id } = await submit()
     for (let attempt = 2; attempt <= 101; attempt++) {

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { RESUME_SWEEP_MS } from '../../src/jobs/reconciler.ts'
 import { createMemoryStore } from '../../src/store/memory/store.ts'
 import { createSqliteStore } from '../../src/store/sqlite/store.ts'
-import type { Artifacts } from '../../src/jobs/ports/outputs.ts'
+import type { Outputs } from '../../src/jobs/ports/outputs.ts'
 import { anybody, type Core, startCore } from '../helpers/core.ts'
 import { aDelivery, delivered } from '../helpers/deliveries.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
@@ -171,11 +171,11 @@ test('the memory store reports each job that it removes to make room', async () 
 })
 
 describe('files of jobs', () => {
-  /** What is asked of the artifacts; `forget` fails while it is told to. */
+  /** What is asked of the outputs; `forget` fails while it is told to. */
   const recorder = () => {
     const asked: unknown[] = []
     const state = { fails: false }
-    const artifacts: Artifacts = {
+    const outputs: Outputs = {
       open: () => Promise.reject(new Error('not asked for here')),
       prefetch: ({ id, outputPath }) => void asked.push(['prefetch', id, outputPath]),
       async forget({ id }) {
@@ -192,12 +192,12 @@ describe('files of jobs', () => {
       },
       close: () => Promise.resolve(),
     }
-    return { asked, state, artifacts }
+    return { asked, state, outputs }
   }
 
   test('are made ready at success, and go when a job is removed or too old', async () => {
-    const { asked, artifacts } = recorder()
-    core = await startCore({ artifacts })
+    const { asked, outputs } = recorder()
+    core = await startCore({ outputs })
     const jobs = [await core.submit(), await core.submit()]
     for (const { id } of jobs) {
       await core.untilStatus(id, 'running')
@@ -217,8 +217,8 @@ describe('files of jobs', () => {
   })
 
   test('that cannot be removed now do not keep a job from being removed', async () => {
-    const { state, artifacts } = recorder()
-    core = await startCore({ running: false, artifacts })
+    const { state, outputs } = recorder()
+    core = await startCore({ running: false, outputs })
     const { id } = await core.submit()
     await core.service.cancel(id, anybody)
     state.fails = true
@@ -228,8 +228,8 @@ describe('files of jobs', () => {
   })
 
   test('are looked for that nobody knows, as old as a job may be', async () => {
-    const { asked, artifacts } = recorder()
-    core = await startCore({ running: false, artifacts })
+    const { asked, outputs } = recorder()
+    core = await startCore({ running: false, outputs })
     await core.submit()
     await core.reconciler.sweepFiles()
     expect(asked).toEqual([['sweep', core.clock.now - 1_000_000, false, [true]]])

@@ -13,7 +13,7 @@ test('a part that fails to close is named in the log, and the parts opened befor
   const key = `studio:${'0'.repeat(64)}:jobs:read`
   const env = { BACKEND: 'local', DATA_DIR: folder, MEDIA_ROOT: folder, API_KEYS: key }
   const wired = await wire(loadConfig(env), log)
-  vi.spyOn(wired.artifacts, 'close').mockRejectedValue(new Error('the fetch did not end'))
+  vi.spyOn(wired.outputs, 'close').mockRejectedValue(new Error('the fetch did not end'))
   if (!wired.authenticator) throw new Error('API_KEYS gave no authenticator')
   const closed = vi.spyOn(wired.authenticator, 'close')
   await wired.close()

@@ -4,7 +4,7 @@ import { type Static, Type } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
 import { FILE_KINDS, type FileKind, type Job } from '../../jobs/job.ts'
 import type { LinkSigner } from '../../jobs/links.ts'
-import type { Artifacts } from '../../jobs/ports/outputs.ts'
+import type { Outputs } from '../../jobs/ports/outputs.ts'
 import type { Uploads } from '../../jobs/ports/uploads.ts'
 import type { JobService } from '../../jobs/service.ts'
 import { problem } from '../../problems.ts'
@@ -18,7 +18,7 @@ import { prepareFile } from './send-file.ts'
 
 export type OutputParts = {
   readonly service: JobService
-  readonly artifacts: Pick<Artifacts, 'open'>
+  readonly outputs: Pick<Outputs, 'open'>
   readonly links: LinkSigner
   readonly unsent: Unsent
 }
@@ -34,7 +34,7 @@ const CONTENT_TYPES: Readonly<Record<string, string>> = {
 }
 
 /** `GET /jobs/:id/output`: the video, for its owner or the holder of a signed link. */
-export const outputRoutes: FastifyPluginAsyncTypebox<OutputParts> = (app, { service, artifacts, links, unsent }) => {
+export const outputRoutes: FastifyPluginAsyncTypebox<OutputParts> = (app, { service, outputs, links, unsent }) => {
   const outputJobOf = async (request: OutputRequest) => {
     const { id } = request.params
     if (!isLink(request)) return service.result(id, callerOf(request))
@@ -58,7 +58,7 @@ export const outputRoutes: FastifyPluginAsyncTypebox<OutputParts> = (app, { serv
       const contentType = CONTENT_TYPES[extension] ?? 'application/octet-stream'
       const filename = request.query.download === '1' ? `${job.id}${extension.replace(/[^.\w]/g, '')}` : undefined
       const method = request.method === 'HEAD' ? 'HEAD' : 'GET'
-      const output = await artifacts.open(job, { method, contentType, filename })
+      const output = await outputs.open(job, { method, contentType, filename })
       // What the redirect names expires.
       if (output.kind === 'redirect') return reply.header('cache-control', 'no-store').redirect(output.url, 302)
 

@@ -33,7 +33,7 @@ export class OutputTooLarge extends Problem {
 export type Sweep = { readonly before: number; readonly isKnown: (jobId: string) => Promise<boolean> }
 
 /** Where the outputs of jobs come from, and what this server keeps of them. */
-export type Artifacts = {
+export type Outputs = {
   /** Rejects with `output_unavailable` where there is no output to be had now. */
   open(job: SucceededJob, options: OutputOptions): Promise<Output>
   /** Gets an output ready that is going to be asked for. Does not wait, and never fails. */

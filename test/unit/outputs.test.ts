@@ -2,13 +2,13 @@ import { execFileSync } from 'node:child_process'
 import { mkdir, readdir, rename, symlink, utimes, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { createArtifactsByBackend } from '../../src/files/outputs-by-backend.ts'
-import { createDirectoryArtifacts, createLocalArtifacts } from '../../src/files/outputs-directory.ts'
-import type { Artifacts, OutputOptions } from '../../src/jobs/ports/outputs.ts'
+import { createOutputsByBackend } from '../../src/files/outputs-by-backend.ts'
+import { createDirectoryOutputs, createLocalOutputs } from '../../src/files/outputs-directory.ts'
+import type { Outputs, OutputOptions } from '../../src/jobs/ports/outputs.ts'
 import { sharedPathOf } from '../../src/files/job-files.ts'
 import { aJob, after, failed, spawned, succeeded } from '../helpers/jobs.ts'
 import { temporaryFolder } from '../helpers/media.ts'
-import { modalArtifacts } from '../helpers/outputs.ts'
+import { modalOutputs } from '../helpers/outputs.ts'
 
 const wish: OutputOptions = { method: 'GET', contentType: 'video/mp4' }
 const jobAt = (outputPath: string) => ({ ...aJob(), outputPath })
@@ -25,8 +25,8 @@ describe('a mounted volume', () => {
     const root = join(folder, 'volume')
     await write(join(root, 'results/run/v15/output.mp4'))
     await write(join(folder, 'secret'), 'secret')
-    const artifacts = createDirectoryArtifacts({ root, locate: sharedPathOf })
-    return { folder, root, open: (path: string) => artifacts.open(jobAt(path), wish) }
+    const outputs = createDirectoryOutputs({ root, locate: sharedPathOf })
+    return { folder, root, open: (path: string) => outputs.open(jobAt(path), wish) }
   }
 
   test('has the output where the function put it', async () => {
@@ -67,8 +67,8 @@ describe('a mounted volume', () => {
     const { folder, root } = await openVolume()
     await symlink('results/run', join(root, 'latest'))
     await symlink(root, join(folder, 'mount'))
-    const artifacts = createDirectoryArtifacts({ root: join(folder, 'mount'), locate: sharedPathOf })
-    expect(await artifacts.open(jobAt('/shared/latest/v15/output.mp4'), wish)).toMatchObject({ kind: 'file' })
+    const outputs = createDirectoryOutputs({ root: join(folder, 'mount'), locate: sharedPathOf })
+    expect(await outputs.open(jobAt('/shared/latest/v15/output.mp4'), wish)).toMatchObject({ kind: 'file' })
   })
 
   test('gives nothing that is no file: a reader would wait for ever', async () => {
@@ -89,28 +89,28 @@ describe('the local backend', () => {
       await write(join(dataDir, 'logs', `${run}.log`))
     }
     const files = async () => [...(await readdir(join(dataDir, 'results'))), ...(await readdir(join(dataDir, 'logs')))]
-    return { dataDir, files, artifacts: createLocalArtifacts(dataDir) }
+    return { dataDir, files, outputs: createLocalOutputs(dataDir) }
   }
 
   test('has its outputs in the data folder, wherever that has been moved to', async () => {
     const { dataDir } = await openLocal()
     await rename(dataDir, `${dataDir}-moved`)
-    const output = await createLocalArtifacts(`${dataDir}-moved`).open(job, wish)
+    const output = await createLocalOutputs(`${dataDir}-moved`).open(job, wish)
     expect(output).toMatchObject({ kind: 'file', path: expect.stringContaining('-moved/results/') })
     await rename(`${dataDir}-moved`, dataDir)
   })
 
   test('has nothing left of a job that is forgotten: results and logs of every attempt, and no other job’s', async () => {
-    const { dataDir, artifacts, files } = await openLocal()
+    const { dataDir, outputs, files } = await openLocal()
     const other = `${aJob().id}-1`
     await write(join(dataDir, 'logs', `${other}.log`))
-    await artifacts.forget(job)
-    await artifacts.forget(job)
+    await outputs.forget(job)
+    await outputs.forget(job)
     expect(await files()).toEqual([`${other}.log`])
   })
 
   test('loses to a sweep what is old and of no job, and nothing else', async () => {
-    const { dataDir, artifacts, files } = await openLocal()
+    const { dataDir, outputs, files } = await openLocal()
     const [lost, young] = [`${aJob().id}-1`, `${aJob().id}-1`]
     for (const run of [lost, young]) {
       await write(join(dataDir, 'results', run, 'v15/output.mp4'))
@@ -119,7 +119,7 @@ describe('the local backend', () => {
     await write(join(dataDir, 'logs', 'mine.txt'))
     const old = ['logs/mine.txt', ...[lost, `${job.id}-1`].flatMap((run) => [`results/${run}`, `logs/${run}.log`])]
     for (const path of old) await utimes(join(dataDir, path), 1, 1)
-    await artifacts.sweep({ before: 2_000, isKnown: async (id) => id === job.id })
+    await outputs.sweep({ before: 2_000, isKnown: async (id) => id === job.id })
     const names = await files()
     expect(names).not.toContain(lost)
     expect(names).not.toContain(`${lost}.log`)
@@ -133,45 +133,45 @@ describe('outputs of Modal', () => {
 
   test('are fetched ahead where that is asked for, once, and a failure harms nobody', async () => {
     let fails = true
-    const { artifacts, runs, folder } = await modalArtifacts({
+    const { outputs, runs, folder } = await modalOutputs({
       prefetches: true,
       download: (_run, path) => (fails ? Promise.reject(new Error('away')) : writeFile(path, 'video')),
     })
-    artifacts.prefetch(job)
+    outputs.prefetch(job)
     await expect.poll(() => runs.length).toBe(1)
     fails = false
-    artifacts.prefetch(job)
+    outputs.prefetch(job)
     await expect.poll(() => readdir(folder)).toContain(`${job.id}-1.mp4`)
-    await artifacts.open(job, wish)
+    await outputs.open(job, wish)
     expect(runs).toHaveLength(2)
-    await artifacts.close()
+    await outputs.close()
   })
 
   test('are not fetched ahead where that is not asked for', async () => {
-    const { artifacts, runs } = await modalArtifacts()
-    artifacts.prefetch(job)
+    const { outputs, runs } = await modalOutputs()
+    outputs.prefetch(job)
     await new Promise(setImmediate)
     expect(runs).toEqual([])
-    await artifacts.close()
+    await outputs.close()
   })
 
   test('of a run that is not known cannot be had, and a disk that takes none may have room later', async () => {
     const full = Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' })
-    const { artifacts } = await modalArtifacts({ download: () => Promise.reject(full) })
+    const { outputs } = await modalOutputs({ download: () => Promise.reject(full) })
     const { runId, ...unknown } = job
-    await expect(artifacts.open(unknown, wish)).rejects.toMatchObject(unavailable)
-    await expect(artifacts.open(job, wish)).rejects.toMatchObject({
+    await expect(outputs.open(unknown, wish)).rejects.toMatchObject(unavailable)
+    await expect(outputs.open(job, wish)).rejects.toMatchObject({
       ...unavailable,
       retryAfterSeconds: 60,
       cause: full,
     })
-    await artifacts.close()
+    await outputs.close()
   })
 })
 
 test('each job has its files with its own backend, whichever the server uses now', async () => {
   const asked: string[] = []
-  const source = (name: string): Artifacts => ({
+  const source = (name: string): Outputs => ({
     open: async () => (asked.push(`open ${name}`), { kind: 'redirect', url: 'https://a.example' }),
     prefetch: () => void asked.push(`prefetch ${name}`),
     forget: async () => void asked.push(`forget ${name}`),
@@ -179,7 +179,7 @@ test('each job has its files with its own backend, whichever the server uses now
     close: async () => void asked.push(`close ${name}`),
   })
   const local = { ...jobAt('/x'), backend: 'local' as const }
-  const both = createArtifactsByBackend({ local: source('local'), modal: source('modal') })
+  const both = createOutputsByBackend({ local: source('local'), modal: source('modal') })
   await both.open(local, wish)
   both.prefetch(jobAt('/x'))
   await both.forget(local)
@@ -188,7 +188,7 @@ test('each job has its files with its own backend, whichever the server uses now
   expect(asked).toEqual([
     ...['open local', 'prefetch modal', 'forget local', 'sweep local', 'sweep modal', 'close local', 'close modal'],
   ])
-  const one = createArtifactsByBackend({ local: source('local') })
+  const one = createOutputsByBackend({ local: source('local') })
   await expect(one.open(jobAt('/x'), wish)).rejects.toMatchObject(unavailable)
   await one.forget(jobAt('/x'))
 })

@@ -2,7 +2,7 @@ import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { AwsV4Signer } from 'aws4fetch'
 import { expect, onTestFinished, test } from 'vitest'
-import { createS3Artifacts, type S3Options } from '../../src/files/outputs-s3.ts'
+import { createS3Outputs, type S3Options } from '../../src/files/outputs-s3.ts'
 import type { OutputOptions } from '../../src/jobs/ports/outputs.ts'
 import { aJob } from '../helpers/jobs.ts'
 
@@ -14,7 +14,7 @@ const aVideo: OutputOptions = { method: 'GET', contentType: 'video/mp4' }
 const jobAt = (outputPath: string) => ({ ...aJob(), outputPath })
 
 async function urlOf(outputPath: string, options: Partial<S3Options> = {}, wish: Partial<OutputOptions> = {}) {
-  const output = await createS3Artifacts({ ...OPTIONS, ...options }).open(jobAt(outputPath), { ...aVideo, ...wish })
+  const output = await createS3Outputs({ ...OPTIONS, ...options }).open(jobAt(outputPath), { ...aVideo, ...wish })
   if (output.kind !== 'redirect') throw new Error('not a redirect')
   return new URL(output.url)
 }
