@@ -1,8 +1,15 @@
 import { readFile } from 'node:fs/promises'
 import { BootError } from '../problems.ts'
 import type { Log } from '../jobs/log.ts'
-import { digestOf, type PlacedEntry, parseEntryFile, parseEntryList, findDuplicateKeys } from '../config/key-format.ts'
-import type { Authenticator, Credential, Identity } from '../jobs/ports/authenticator.ts'
+import {
+  digestOf,
+  type PlacedEntry,
+  parseEntryFile,
+  parseEntryList,
+  findDuplicateKeys,
+  hasKeyForm,
+} from '../config/key-format.ts'
+import type { Authenticator, Credential, Identity } from '../jobs/ports/access.ts'
 import { messageOf } from '../lib/errors.ts'
 
 export type KeyringOptions = {
@@ -88,5 +95,29 @@ async function readText(file: string): Promise<string> {
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause)
     throw new BootError(`API_KEYS_FILE: cannot be read (${reason})`, { cause })
+  }
+}
+
+export type JoinedOptions = {
+  readonly keys?: Keyring | undefined
+  /** Tokens are never reloaded: they expire. */
+  readonly tokens?: Omit<Authenticator, 'onReload'> | undefined
+}
+
+/**
+ * Combines keys and tokens. Every credential is looked up among the keys first, since an operator may have hashed a
+ * secret of another format. One with the format of a key, or sent as a key, is never tried as a token.
+ */
+export function joinAuthenticators({ keys, tokens }: JoinedOptions): Authenticator {
+  return {
+    authenticate(credential) {
+      const owner = keys?.authenticate(credential)
+      if (owner || credential.kind === 'key' || hasKeyForm(credential.text)) return owner
+      return tokens?.authenticate(credential)
+    },
+    onReload: (listener) => keys?.onReload(listener),
+    async close() {
+      await Promise.all([keys?.close(), tokens?.close()])
+    },
   }
 }

@@ -2,7 +2,7 @@ import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } f
 import { problem } from '../problems.ts'
 import type { Log } from '../jobs/log.ts'
 import { messageOf } from '../lib/errors.ts'
-import { isTrustworthyUrl } from '../config/addresses.ts'
+import { isTrustworthyUrl } from '../config/formats.ts'
 
 /** Age at which the keys are fetched again, in ms: a revoked key stays valid for up to this long. */
 export const KEYS_REFRESH_MS = 600_000

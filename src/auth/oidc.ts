@@ -2,7 +2,7 @@ import { decodeJwt, errors, type JWTPayload, jwtVerify } from 'jose'
 import { isProblem, problem } from '../problems.ts'
 import { isScope } from '../config/key-format.ts'
 import { createIssuerKeys, type IssuerKeysOptions } from './oidc-keys.ts'
-import type { Authenticator, Credential, Identity } from '../jobs/ports/authenticator.ts'
+import type { Authenticator, Credential, Identity } from '../jobs/ports/access.ts'
 import { messageOf } from '../lib/errors.ts'
 
 /** Maximum length of a token, in characters; a longer one is refused. */

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Job } from '../jobs/job.ts'
 import type { Log } from '../jobs/log.ts'
-import { createLru } from '../lib/lru.ts'
+import { createLru } from '../lib/collections.ts'
 import type { Channels } from '../redis/channels.ts'
 import { createEmitterBus } from './emitter.ts'
 import type { ChangeBus } from '../jobs/ports/changes.ts'

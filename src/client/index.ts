@@ -1,8 +1,6 @@
-import { type Download, openDownload } from './download.ts'
-import { follow } from './event-stream.ts'
-import { piecesOf, ProblemError } from './answer.ts'
+import { type Download, openDownload, follow } from './streams.ts'
+import { piecesOf, ProblemError, type Call, createTransport, RETRIES, type TransportOptions } from './transport.ts'
 import type { Delivery, DeliveryList, Job, JobList, NewJobForm, operations } from './schema.ts'
-import { type Call, createTransport, RETRIES, type TransportOptions } from './transport.ts'
 
 export type * from './schema.ts'
 export { type Download, ProblemError }

@@ -1,10 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { checkIssuerUrl, parseOrigins, parseTrustedProxies } from './addresses.ts'
+import { checkIssuerUrl, parseOrigins, parseTrustedProxies, parseCommand, parseWebhookSecrets } from './formats.ts'
 import { parseEntryList, findDuplicateKeys } from './key-format.ts'
-import { parseCommand } from './command-template.ts'
-import { parseWebhookSecrets } from './webhook-secrets.ts'
 import { messageOf } from '../lib/errors.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>

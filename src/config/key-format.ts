@@ -1,6 +1,6 @@
 import { hash, randomBytes } from 'node:crypto'
 import { crc32 } from 'node:zlib'
-import { type Scope, SCOPES } from '../jobs/ports/authenticator.ts'
+import { type Scope, SCOPES } from '../jobs/ports/access.ts'
 
 /** Every key starts with this, so that secret scanners and people recognize one. */
 const KEY_PREFIX = 'mto_'

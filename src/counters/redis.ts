@@ -1,5 +1,5 @@
 import { connectRedis, type RedisSettings, runCommand } from '../redis/connection.ts'
-import type { Counter } from '../jobs/ports/counter.ts'
+import type { Counter } from '../jobs/ports/access.ts'
 
 /** The window starts with the first count. A key without an expiry gets one, so that none counts for ever. */
 const COUNT_SCRIPT = `

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
-import { isGone, PROCESS_NAME } from '../lib/process-identity.ts'
+import { isGone, PROCESS_NAME } from '../lib/ids.ts'
 
 export type FileCacheOptions = {
   /** Made where it is missing. Other processes may use it too. */

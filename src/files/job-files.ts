@@ -1,7 +1,7 @@
 import { opendir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { currentAttempt, type Job } from '../jobs/job.ts'
-import type { Sweep, SucceededJob } from '../jobs/ports/outputs.ts'
+import type { Sweep, SucceededJob } from '../jobs/ports/files.ts'
 
 /** What a file or folder of one attempt of a job is called, without an extension. */
 export const nameOf = (job: Pick<Job, 'id'>, attempt: number): string => `${job.id}-${attempt}`

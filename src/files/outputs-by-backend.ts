@@ -1,6 +1,6 @@
 import { problem } from '../problems.ts'
 import type { BackendName, Job } from '../jobs/job.ts'
-import type { Outputs } from '../jobs/ports/outputs.ts'
+import type { Outputs } from '../jobs/ports/files.ts'
 
 /** Jobs keep the backend they were made with, also when the server is started with another. */
 export function createOutputsByBackend(sources: Readonly<Partial<Record<BackendName, Outputs>>>): Outputs {

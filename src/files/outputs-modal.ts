@@ -2,10 +2,10 @@ import { join } from 'node:path'
 import { isProblem, problem } from '../problems.ts'
 import { currentAttempt, type ModelVersion } from '../jobs/job.ts'
 import type { Log } from '../jobs/log.ts'
-import { createLru } from '../lib/lru.ts'
+import { createLru } from '../lib/collections.ts'
 import { createFileCache } from './cache.ts'
 import { nameOf, namesOf, sweepFolder } from './job-files.ts'
-import { OutputTooLarge, type Outputs, type SucceededJob } from '../jobs/ports/outputs.ts'
+import { OutputTooLarge, type Outputs, type SucceededJob } from '../jobs/ports/files.ts'
 
 /** A run of the deployed function, by its own id, and the caller whose job it was. */
 export type ModalRun = { readonly runId: string; readonly version: ModelVersion; readonly caller: string }

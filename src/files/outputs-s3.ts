@@ -1,6 +1,6 @@
 import { AwsClient } from 'aws4fetch'
 import { problem } from '../problems.ts'
-import type { Outputs, OutputOptions } from '../jobs/ports/outputs.ts'
+import type { Outputs, OutputOptions } from '../jobs/ports/files.ts'
 import { sharedPathOf } from './job-files.ts'
 
 export type S3Options = {

@@ -8,8 +8,8 @@ import { type FileKind, isJobId, type UploadedFile } from '../jobs/job.ts'
 import type { Log } from '../jobs/log.ts'
 import { shortageOf } from '../lib/errors.ts'
 import { inspectMedia } from '../media/formats.ts'
-import { isGone, PROCESS_NAME } from '../lib/process-identity.ts'
-import type { Upload, Uploads, UploadSweep } from '../jobs/ports/uploads.ts'
+import { isGone, PROCESS_NAME } from '../lib/ids.ts'
+import type { Upload, Uploads, Sweep } from '../jobs/ports/files.ts'
 import { createYoungCollector } from '../lib/heap.ts'
 
 export type UploadsOptions = {
@@ -122,7 +122,7 @@ function refuseFullDisk(error: unknown): never {
 const ownerOf = (name: string) => name.slice(0, name.lastIndexOf('~'))
 
 /** Half-received files of this process are somebody's still; those of a process that nobody can tell of go by their age. */
-async function sweepIncoming(folder: string, { before }: UploadSweep): Promise<void> {
+async function sweepIncoming(folder: string, { before }: Sweep): Promise<void> {
   for await (const { name } of await opendir(folder).catch(() => [])) {
     const owner = ownerOf(name)
     if (owner === PROCESS_NAME) continue
@@ -131,7 +131,7 @@ async function sweepIncoming(folder: string, { before }: UploadSweep): Promise<v
   }
 }
 
-async function sweepJobs(folder: string, { before, isKnown }: UploadSweep): Promise<void> {
+async function sweepJobs(folder: string, { before, isKnown }: Sweep): Promise<void> {
   for await (const { name } of await opendir(folder).catch(() => [])) {
     const path = join(folder, name)
     if (!isJobId(name) || (await lastChange(path)) >= before || (await isKnown(name))) continue

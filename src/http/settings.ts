@@ -1,4 +1,4 @@
-import { parseOrigins, parseTrustedProxies, type TrustedProxies } from '../config/addresses.ts'
+import { parseOrigins, parseTrustedProxies, type TrustedProxies } from '../config/formats.ts'
 import { type Config, nodeFlags, publicUrlOf } from '../config/config.ts'
 import type { ArrivalLimits } from './plugins/body-timeout.ts'
 import type { ConnectionLimits, ProgressLimits } from './plugins/connections.ts'

@@ -1,6 +1,6 @@
 import type { ChangeBus } from './ports/changes.ts'
 import type { Observe } from './ports/metrics.ts'
-import type { Outputs } from './ports/outputs.ts'
+import type { Outputs } from './ports/files.ts'
 import type { JobQueue } from './ports/queue.ts'
 import { acceptedAt, currentAttempt, isFinished, type Job, type JobEvent } from './job.ts'
 import type { Log } from './log.ts'

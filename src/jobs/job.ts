@@ -1,4 +1,4 @@
-import { reduceKnownUrls } from '../lib/reduce-urls.ts'
+import { reduceKnownUrls } from '../net/url-rule.ts'
 
 /**
  * The states of a job:

@@ -1,8 +1,7 @@
 import type { Backend } from './ports/backend.ts'
 import type { DegradedReason } from './job.ts'
 import type { JobStore } from './ports/store.ts'
-import { every } from '../lib/every.ts'
-import { resolvesWithin } from '../lib/waits.ts'
+import { every, resolvesWithin } from '../lib/timing.ts'
 
 /** How often the store is checked, and how long it may take to answer, in ms. */
 const CHECK_EVERY_MS = 2_000

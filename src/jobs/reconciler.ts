@@ -1,7 +1,6 @@
-import type { Outputs } from './ports/outputs.ts'
+import type { Outputs, Uploads } from './ports/files.ts'
 import { isProblem } from '../problems.ts'
 import type { ChangeBus } from './ports/changes.ts'
-import type { Uploads } from './ports/uploads.ts'
 import type { JobQueue, QueueEntry } from './ports/queue.ts'
 import type { JobStore } from './ports/store.ts'
 import { currentAttempt, isFinished, type Job } from './job.ts'
@@ -10,7 +9,7 @@ import type { Stopper } from './stopper.ts'
 import { logFieldsOf } from './trace.ts'
 import type { Transitions } from './transition.ts'
 import type { Outbox } from './webhooks/outbox.ts'
-import { every, type Repeated } from '../lib/every.ts'
+import { every, type Repeated } from '../lib/timing.ts'
 
 export type ReconcilerDependencies = Pick<Transitions, 'transition'> & {
   readonly store: Pick<JobStore, 'pending' | 'get' | 'remove'>

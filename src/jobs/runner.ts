@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Backend, Outcome, Spawned } from './ports/backend.ts'
 import { isProblem } from '../problems.ts'
-import type { Uploads } from './ports/uploads.ts'
+import type { Uploads } from './ports/files.ts'
 import type { RunEntry } from './ports/queue.ts'
 import type { JobStore } from './ports/store.ts'
 import {
@@ -19,7 +19,7 @@ import { createThrottledWarning, errorFieldsOf, type Log } from './log.ts'
 import type { Stopper } from './stopper.ts'
 import { logFieldsOf } from './trace.ts'
 import type { Transitioned, Transitions } from './transition.ts'
-import { backOffMs } from '../lib/back-off.ts'
+import { backOffMs } from '../lib/timing.ts'
 
 export type RunnerDependencies = Pick<Transitions, 'transition'> & {
   readonly store: Pick<JobStore, 'get'>

@@ -1,38 +1,18 @@
 import { randomUUID } from 'node:crypto'
-import type { Outputs } from './ports/outputs.ts'
+import type { Outputs, Uploads } from './ports/files.ts'
 import type { Backend } from './ports/backend.ts'
 import { isProblem, type Problem, problem } from '../problems.ts'
 import type { ChangeBus } from './ports/changes.ts'
-import type { Upload, Uploads } from './ports/uploads.ts'
 import type { JobQueue, Position } from './ports/queue.ts'
 import type { JobStore, ListPosition, ListQuery } from './ports/store.ts'
-import { type Caller, maySee } from './caller.ts'
-import { checkSubmit, type SubmitFields } from './check-submit.ts'
-import { fingerprintOf } from './idempotency.ts'
-import { currentAttempt, isFinished, isJobId, hasPendingStop, type Job, type JobInput, type NamedInput } from './job.ts'
+import { type Caller, maySee } from './ports/access.ts'
+import { checkSubmit, newJob, type NewJob } from './submit.ts'
+import { currentAttempt, isFinished, isJobId, hasPendingStop, type Job, type JobInput } from './job.ts'
 import type { Log } from './log.ts'
 import { openLogs } from './logs.ts'
 import { logFieldsOf } from './trace.ts'
 import type { Transitions } from './transition.ts'
-import { webhookOf } from './webhooks/options.ts'
 import type { Outbox } from './webhooks/outbox.ts'
-
-/** A request for a new job. */
-export type NewJob = Omit<SubmitFields, 'input'> & {
-  readonly input: NamedInput
-  /** Files that came with it, which the service keeps for the job or discards. */
-  readonly upload?: Upload
-  readonly version: Job['version']
-  readonly metadata?: Readonly<Record<string, string>>
-  /** Time from now to the job's deadline; the server's default where it is not set. */
-  readonly timeoutSeconds?: number
-  /** Time that a run may take from its start at the backend; the server's default where it is not set. */
-  readonly runTimeoutSeconds?: number
-  /** The caller's key for this submit: the same request with the same key means the same job. */
-  readonly idempotencyKey?: string
-  /** As `readTraceparent` gives it. */
-  readonly traceparent?: string
-}
 
 /** `replayed`: an earlier submit with this idempotency key made the job. */
 export type Submitted = { readonly job: Job; readonly replayed: boolean }
@@ -201,44 +181,4 @@ function noResult(job: Job): Problem {
 function replay(existing: Job, requested: Job): Submitted {
   if (existing.fingerprint !== requested.fingerprint) throw problem('idempotency_key_reused')
   return { job: existing, replayed: true }
-}
-
-type JobDefaults = {
-  readonly id: string
-  readonly caller: string
-  readonly backend: Job['backend']
-  readonly now: number
-  readonly timeoutSeconds: number
-  readonly runTimeoutSeconds: number | undefined
-}
-
-type CheckedSubmit = Omit<NewJob, 'input' | 'upload'> & { readonly input: JobInput }
-
-function newJob(
-  { input, version, metadata, idempotencyKey, traceparent, ...request }: CheckedSubmit,
-  defaults: JobDefaults,
-): Job {
-  const webhook = webhookOf(request)
-  const runTimeoutSeconds = request.runTimeoutSeconds ?? defaults.runTimeoutSeconds
-  const requested = {
-    ...{ version, input },
-    ...(metadata && { metadata }),
-    timeoutSeconds: request.timeoutSeconds ?? defaults.timeoutSeconds,
-    ...(runTimeoutSeconds !== undefined && { runTimeoutSeconds }),
-    ...(webhook && { webhook }),
-  }
-  return {
-    id: defaults.id,
-    caller: defaults.caller,
-    backend: defaults.backend,
-    status: 'submitted',
-    revision: 1,
-    ...requested,
-    ...(idempotencyKey !== undefined && { idempotencyKey, fingerprint: fingerprintOf(requested) }),
-    // Not part of the fingerprint: a repeated request belongs to another trace.
-    ...(traceparent !== undefined && { traceparent }),
-    createdAt: defaults.now,
-    deadlineAt: defaults.now + requested.timeoutSeconds * 1000,
-    attempts: [{ attempt: 1 }],
-  }
 }

@@ -1,8 +1,9 @@
 import type { ChangeBus } from './ports/changes.ts'
 import type { JobStore } from './ports/store.ts'
-import { type Caller, maySee } from './caller.ts'
-import type { Job } from './job.ts'
+import { type Caller, maySee } from './ports/access.ts'
+import { type Job, isFinished } from './job.ts'
 import type { Log } from './log.ts'
+import { problem } from '../problems.ts'
 
 /** Called with a job as it now stands; with undefined once it is removed. */
 export type Subscriber = (job: Job | undefined) => void
@@ -138,4 +139,34 @@ export function createSubscriptions({ store, events, log }: SubscriptionsDepende
       return Promise.resolve()
     },
   }
+}
+
+/** `signal`: ends the wait; the job goes on. */
+export type LongPollOptions = { readonly timeoutMs: number; readonly signal: AbortSignal }
+
+/**
+ * The job once it has finished; its latest known state after `timeoutMs`, or when `signal` aborts. `known` is the job as
+ * just read: a change since then is not missed. Rejects with `job_not_found` where the job has been removed.
+ */
+export async function waitUntilFinished(
+  subscriptions: Subscriptions,
+  known: Job,
+  { timeoutMs, signal }: LongPollOptions,
+): Promise<Job> {
+  if (isFinished(known) || timeoutMs === 0 || signal.aborted) return known
+  const finished = Promise.withResolvers<Job | undefined>()
+  let latest = known
+  const stop = subscriptions.subscribe(known, (job) => {
+    if (job && !isFinished(job)) latest = job
+    else finished.resolve(job)
+  })
+  const giveUp = () => finished.resolve(latest)
+  const timer = setTimeout(giveUp, timeoutMs)
+  signal.addEventListener('abort', giveUp)
+  const job = await finished.promise
+  stop()
+  clearTimeout(timer)
+  signal.removeEventListener('abort', giveUp)
+  if (!job) throw problem('job_not_found')
+  return job
 }

@@ -1,4 +1,4 @@
-import { resolvesWithin } from './waits.ts'
+import { resolvesWithin } from './timing.ts'
 
 export type Closable = { close(): Promise<void> }
 

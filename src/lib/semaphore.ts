@@ -1,5 +1,5 @@
-import { createFifo, type Fifo } from './fifo.ts'
-import { untilAborted } from './waits.ts'
+import { createFifo, type Fifo } from './collections.ts'
+import { untilAborted } from './timing.ts'
 
 /** A number of places; tasks that find none free wait, first come, first served. */
 export type Semaphore = {

@@ -1,6 +1,97 @@
-import { acceptedAt, currentAttempt, isFinished } from '../jobs/job.ts'
-import { COUNTERS, type Definition, HISTOGRAMS, type HistogramDefinition, DELIVERY_OUTCOMES } from './definitions.ts'
-import type { Fact } from '../jobs/ports/metrics.ts'
+import { ERROR_CODES } from '../jobs/job.ts'
+
+/** `labels` in order; `initial`: combinations of label values that are exported from the start, with 0. */
+export type Definition = {
+  readonly help: string
+  readonly labels?: readonly string[]
+  readonly initial?: readonly (readonly string[])[]
+}
+/** `bounds`: upper bounds of the buckets, in the metric's unit. */
+export type HistogramDefinition = Definition & { readonly bounds: readonly number[] }
+
+/** Requests and RPCs, in seconds. */
+const SHORT = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60] as const
+/** From a job that starts at once to one that waits for the end of an outage, in seconds. */
+const QUEUE_WAITS = [0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 7200] as const
+/** Runs, in seconds: a local mux takes one, Modal stops a call after an hour. */
+const RUNS = [1, 2.5, 5, 10, 30, 60, 120, 180, 300, 600, 900, 1800, 3600, 7200] as const
+
+/** Outcomes of a delivery attempt: the class of the response status, or `none` without a response. */
+export const DELIVERY_OUTCOMES = ['2xx', '3xx', '4xx', '5xx', 'other', 'none'] as const
+
+/** Counters; the exported name has the prefix `musetalk_`. */
+export const COUNTERS = {
+  jobs_submitted_total: { help: 'Jobs accepted, without retries.', initial: [[]] },
+  jobs_retried_total: { help: 'Retries of jobs by their callers.', initial: [[]] },
+  jobs_ended_total: {
+    help: 'Finished jobs by state, failed ones also by error code.',
+    labels: ['state', 'error_code'],
+    initial: [['succeeded', ''], ['canceled', ''], ...ERROR_CODES.map((code) => ['failed', code])],
+  },
+  attempts_interrupted_total: {
+    help: 'Attempts that the backend interrupted, for instance by preemption; the job has up to MAX_ATTEMPTS.',
+    initial: [[]],
+  },
+  modal_rpcs_total: {
+    help: 'RPCs to Modal by method and gRPC code; CANCELLED are those that this server canceled.',
+    labels: ['method', 'code'],
+  },
+  webhook_tries_total: {
+    help: 'Delivery attempts of webhooks by class of the response status; none: no response.',
+    labels: ['outcome'],
+    initial: DELIVERY_OUTCOMES.map((outcome) => [outcome]),
+  },
+  webhooks_ended_total: {
+    help: 'Finished webhooks: delivered, or failed after the last delivery attempt.',
+    labels: ['state'],
+    initial: [['delivered'], ['failed']],
+  },
+  http_requests_total: {
+    help: 'HTTP requests by method, route and status; the route is unknown if none matched, the status 499 if the client disconnected.',
+    labels: ['method', 'route', 'status'],
+  },
+} as const satisfies Record<string, Definition>
+
+/** Histograms, likewise. */
+export const HISTOGRAMS = {
+  job_submit_to_spawn_seconds: {
+    help: 'Time from the acceptance of a job, or of its retry, until the backend has it.',
+    bounds: QUEUE_WAITS,
+    initial: [[]],
+  },
+  job_spawn_to_end_seconds: {
+    help: "Time from the spawn of a job's last attempt until the job is finished, by its final state.",
+    labels: ['state'],
+    bounds: RUNS,
+    initial: [['succeeded'], ['failed'], ['canceled']],
+  },
+  modal_run_seconds: {
+    help: "Run time of calls in their containers, by Modal's clock, without queue and cold start.",
+    bounds: RUNS,
+    initial: [[]],
+  },
+  modal_end_to_notice_seconds: {
+    help: "Time from the end of a call, by Modal's clock, until this server sees it; includes the clock difference.",
+    bounds: SHORT,
+    initial: [[]],
+  },
+  modal_turn_wait_seconds: {
+    help: 'How long calls waited for a poll turn.',
+    bounds: SHORT,
+    initial: [[]],
+  },
+  modal_rpc_duration_seconds: {
+    help: 'Duration of RPCs to Modal; FunctionGetOutputs is a poll, which stays open until the call finishes.',
+    labels: ['method'],
+    bounds: SHORT,
+  },
+  webhook_try_duration_seconds: { help: 'Duration of delivery attempts of webhooks.', bounds: SHORT, initial: [[]] },
+  http_request_duration_seconds: {
+    help: 'Duration of HTTP requests, without the time a client asked to wait; streams, files and uploads are excluded.',
+    labels: ['method', 'route'],
+    bounds: SHORT,
+  },
+} as const satisfies Record<string, HistogramDefinition>
 
 /** A counter for each combination of label values. */
 export type LabeledCounter = {
@@ -79,78 +170,6 @@ export const createInstruments = (): Instruments => ({
   counters: mapValues(COUNTERS, ({ initial }: Definition) => createCounter(initial)),
   histograms: mapValues(HISTOGRAMS, ({ bounds, initial }: HistogramDefinition) => createHistogram(bounds, initial)),
 })
-
-/** Records a fact in the counters and histograms. No label value comes from outside: a client could make up any number. */
-export function recordFact(fact: Fact, instruments: Instruments): void {
-  const { counters, histograms } = instruments
-  switch (fact.type) {
-    case 'job-submitted':
-      counters.jobs_submitted_total.add()
-      break
-    case 'job-changed':
-      recordChange(fact, instruments)
-      break
-    case 'webhook-tried':
-      counters.webhook_tries_total.add(outcomeOf(fact.status))
-      histograms.webhook_try_duration_seconds.observe(fact.tookMs / 1000)
-      if (fact.end) counters.webhooks_ended_total.add(fact.end)
-      break
-    case 'webhook-withdrawn':
-      counters.webhooks_ended_total.add('failed')
-      break
-    case 'rpc-ended':
-      counters.modal_rpcs_total.add(fact.method, fact.code)
-      histograms.modal_rpc_duration_seconds.observe(fact.tookMs / 1000, fact.method)
-      break
-    case 'turn-taken':
-      histograms.modal_turn_wait_seconds.observe(fact.waitedMs / 1000)
-      break
-    case 'end-noticed':
-      if (fact.ranMs !== undefined) histograms.modal_run_seconds.observe(fact.ranMs / 1000)
-      // Modal's clock may be ahead of ours.
-      if (fact.lateMs !== undefined) histograms.modal_end_to_notice_seconds.observe(Math.max(0, fact.lateMs) / 1000)
-      break
-    case 'request-answered':
-      recordRequest(fact, instruments)
-      break
-    default:
-      fact satisfies never
-  }
-}
-
-function recordChange(
-  { before, after, event }: Fact & { type: 'job-changed' },
-  { counters, histograms }: Instruments,
-): void {
-  if (event === 'retried') counters.jobs_retried_total.add()
-  if (event === 'interrupted') counters.attempts_interrupted_total.add()
-  const { startedAt } = currentAttempt(after)
-  if (before.status === 'submitted' && after.status === 'running' && startedAt !== undefined) {
-    histograms.job_submit_to_spawn_seconds.observe((startedAt - acceptedAt(after)) / 1000)
-  }
-  if (isFinished(before) || !isFinished(after)) return
-  counters.jobs_ended_total.add(after.status, after.errorCode ?? '')
-  if (startedAt === undefined || after.finishedAt === undefined) return
-  histograms.job_spawn_to_end_seconds.observe((after.finishedAt - startedAt) / 1000, after.status)
-}
-
-function recordRequest(fact: Fact & { type: 'request-answered' }, { counters, histograms }: Instruments): void {
-  const { status, tookMs, route = 'unknown' } = fact
-  const method = KNOWN_METHODS.has(fact.method) ? fact.method : 'other'
-  counters.http_requests_total.add(method, route, String(status))
-  if (tookMs !== undefined) histograms.http_request_duration_seconds.observe(tookMs / 1000, method, route)
-}
-
-/** The methods of RFC 9110 and PATCH; any other that Node accepts counts as `other`. */
-const KNOWN_METHODS: ReadonlySet<string> = new Set([
-  ...['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH'],
-])
-
-function outcomeOf(status: number | undefined): (typeof DELIVERY_OUTCOMES)[number] {
-  if (status === undefined) return 'none'
-  const name = `${Math.floor(status / 100)}xx`
-  return DELIVERY_OUTCOMES.find((outcome) => outcome === name) ?? 'other'
-}
 
 const mapValues = <K extends string, V, R>(record: Readonly<Record<K, V>>, map: (value: V) => R) =>
   Object.fromEntries(Object.entries<V>(record).map(([key, value]) => [key, map(value)])) as Record<K, R>

@@ -1,6 +1,13 @@
 import { AggregatorRegistry, collectDefaultMetrics, Counter, type PrometheusContentType, Registry } from 'prom-client'
-import type { Instruments, CounterRow, HistogramRow } from './instruments.ts'
-import { COUNTERS, type Definition, HISTOGRAMS, type HistogramDefinition } from './definitions.ts'
+import {
+  type Instruments,
+  type CounterRow,
+  type HistogramRow,
+  COUNTERS,
+  type Definition,
+  HISTOGRAMS,
+  type HistogramDefinition,
+} from './instruments.ts'
 import { type GaugeName, GAUGES, type GaugeReader, type ServerFacts, STATES } from '../jobs/ports/metrics.ts'
 
 /** A metric as a registry of prom-client serializes it for another process. */

@@ -4,12 +4,10 @@ import type { IncomingMessage } from 'node:http'
 import type { LookupFunction } from 'node:net'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { parseRetryAfter } from '../lib/back-off.ts'
-import { createLookup, describeError } from './agent.ts'
-import { get, unpackerOf } from './get.ts'
+import { parseRetryAfter, limitTime } from '../lib/timing.ts'
+import { createLookup, describeError, get, unpackerOf } from './connections.ts'
 import { createResolver, LookupUnavailable, type Resolve } from './resolver.ts'
 import { type UrlRule, urlFault } from './url-rule.ts'
-import { limitTime } from '../lib/waits.ts'
 
 /** Redirects followed by one download; each is held to the same rule as the URL itself. */
 const MAX_REDIRECTS = 10

@@ -2,7 +2,7 @@ import type { LookupAddress } from 'node:dns'
 import { Resolver } from 'node:dns/promises'
 import { readFile } from 'node:fs/promises'
 import { createFairSemaphore } from '../lib/semaphore.ts'
-import { createLru } from '../lib/lru.ts'
+import { createLru } from '../lib/collections.ts'
 import { codeOf } from '../lib/errors.ts'
 
 /** All addresses of a name. `caller`: on whose behalf, which bounds how many it may look up at a time. */

@@ -7,7 +7,7 @@ import {
   runCommand,
   whenReady,
 } from './connection.ts'
-import { resolvesWithin } from '../lib/waits.ts'
+import { resolvesWithin } from '../lib/timing.ts'
 
 /** What replicas publish: jobs as just written, and runs that another replica must stop. */
 const TOPICS = ['jobs', 'drops'] as const

@@ -1,7 +1,7 @@
 import { Redis, type RedisOptions } from 'ioredis'
 import { problem } from '../problems.ts'
 import { createLogThrottle, type Log } from '../jobs/log.ts'
-import { backOffMs } from '../lib/back-off.ts'
+import { backOffMs } from '../lib/timing.ts'
 import { messageOf } from '../lib/errors.ts'
 
 /** How long a command waits for a connection, and then for its reply, in ms each; after that it rejects. */

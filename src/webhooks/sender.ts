@@ -3,10 +3,10 @@ import type { Resolve } from '../net/resolver.ts'
 import { createPoster, PostError } from '../net/post.ts'
 import { urlAddressFault, type UrlRule } from '../net/url-rule.ts'
 import type { WebhookMessage, WebhookSender } from '../jobs/ports/webhook-sender.ts'
-import { parseRetryAfter } from '../lib/back-off.ts'
+import { parseRetryAfter } from '../lib/timing.ts'
 import { createHash, hkdfSync } from 'node:crypto'
-import { ANONYMOUS_ID } from '../jobs/caller.ts'
-import { bytesOfSecret, secretOf } from '../config/webhook-secrets.ts'
+import { ANONYMOUS_ID } from '../jobs/ports/access.ts'
+import { bytesOfSecret, secretOf } from '../config/formats.ts'
 import { createOnce } from '../lib/single-flight.ts'
 
 export type HttpSenderOptions = {

@@ -1,21 +1,15 @@
-import { access, constants, mkdir, realpath, stat } from 'node:fs/promises'
-import { dirname, isAbsolute, relative, sep } from 'node:path'
 import type { Logger } from 'pino'
 import packageJson from '../../package.json' with { type: 'json' }
-import type { Outputs } from '../jobs/ports/outputs.ts'
-import type { Authenticator } from '../jobs/ports/authenticator.ts'
-import type { Backend } from '../jobs/ports/backend.ts'
+import type { Outputs, Uploads } from '../jobs/ports/files.ts'
+import type { Authenticator, Counter } from '../jobs/ports/access.ts'
 import { watchBackend } from '../backend/decorators.ts'
-import { childEnvironment, type Config, ConfigError, nodeFlags } from '../config/config.ts'
-import type { Counter } from '../jobs/ports/counter.ts'
+import { type Config, nodeFlags } from '../config/config.ts'
 import type { WebhookSender } from '../jobs/ports/webhook-sender.ts'
 import type { DeliveryLedger } from '../jobs/webhooks/ledger.ts'
 import { type CoreSettings, createCore } from '../jobs/core.ts'
-import type { JobInput } from '../jobs/job.ts'
 import { createClosers } from '../lib/closers.ts'
-import type { Uploads } from '../jobs/ports/uploads.ts'
 import type { LinkSigner } from '../jobs/links.ts'
-import { createUuids } from '../lib/uuid.ts'
+import { createUuids } from '../lib/ids.ts'
 import type { JobService } from '../jobs/service.ts'
 import type { Subscriptions } from '../jobs/subscriptions.ts'
 import { createMetrics } from '../metrics/metrics.ts'
@@ -23,10 +17,10 @@ import type { Metrics, ServerFacts } from '../jobs/ports/metrics.ts'
 import { createResolver, type Resolve } from '../net/resolver.ts'
 import type { Readiness } from '../jobs/readiness.ts'
 import { oldGenerationLimit, openFilesLimit } from '../process/boot.ts'
-import { parseWebhookSecrets } from '../config/webhook-secrets.ts'
+import { parseWebhookSecrets } from '../config/formats.ts'
+import { openBackend } from './backends.ts'
 import { openOutputs, openLinks, openUploads } from './files.ts'
-import { openChannels, openCounter, openEvents, openQueue, openStore, sqlitePathOf } from './stores.ts'
-import { messageOf } from '../lib/errors.ts'
+import { openChannels, openCounter, openEvents, openQueue, openStore } from './stores.ts'
 
 export type Wired = {
   readonly service: JobService
@@ -140,9 +134,6 @@ const coreSettingsOf = (config: Config): CoreSettings => ({
 
 const NOT_CLOSED = 'a part of the server did not close; the others are closed'
 
-/** How long after the wiring Modal's client is loaded where no job needs it before, in ms. */
-const MODAL_LOAD_DELAY_MS = 1_000
-
 const ASSUMED_LOCAL =
   'no Modal credentials were found: jobs run on the local backend, which muxes face and speech and moves no lips ' +
   '(set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET, or BACKEND=local to silence this)'
@@ -168,7 +159,7 @@ async function openAuth(config: Config, log: Logger): Promise<Auth> {
   const nothing = () => Promise.resolve()
   const hasKeys = entries !== undefined || file !== undefined
   if (!hasKeys && issuer === undefined) return { authenticator: undefined, reload: nothing }
-  const { joinAuthenticators } = await import('../auth/joined.ts')
+  const { joinAuthenticators } = await import('../auth/keys.ts')
   const openKeys = async () => (await import('../auth/keys.ts')).createKeyring({ entries, file, log })
   const openTokens = async (from: string) =>
     (await import('../auth/oidc.ts')).createOidc({ issuer: from, audience: audience ?? '', log })
@@ -185,84 +176,4 @@ async function openSender(config: Config, resolve: Resolve): Promise<WebhookSend
     timeoutMs: config.WEBHOOK_TIMEOUT_SECONDS * 1000,
     resolve,
   })
-}
-
-type BackendParts = { readonly log: Logger; readonly metrics: Metrics }
-
-async function openBackend(config: Config, resolve: Resolve, parts: BackendParts): Promise<Backend> {
-  const allowlist = config.INPUT_URL_ALLOWLIST?.split(',').map((host) => host.trim())
-  if (config.BACKEND === 'modal') return openModal(config, allowlist, parts)
-  const { createLocalBackend } = await import('../backend/local/backend.ts')
-  await checkFolders(config)
-  return createLocalBackend({
-    dataDir: config.DATA_DIR,
-    mediaRoot: config.MEDIA_ROOT,
-    maxProcesses: config.LOCAL_MAX_PROCESSES,
-    maxInputBytes: config.MAX_INPUT_BYTES,
-    downloadTimeoutMs: config.INPUT_TIMEOUT_SECONDS * 1000,
-    urlRule: { allowPrivate: config.INPUT_URL_ALLOW_PRIVATE, allowlist },
-    childEnvironment: childEnvironment(),
-    command: config.LOCAL_COMMAND,
-    resolve,
-    log: parts.log,
-  })
-}
-
-async function openModal(
-  config: Config,
-  allowlist: string[] | undefined,
-  { log, metrics }: BackendParts,
-): Promise<Backend> {
-  const [{ deferBackend }, { checkModalInput }] = await Promise.all([
-    import('../backend/decorators.ts'),
-    import('../backend/modal/check.ts'),
-  ])
-  const check = (input: JobInput) => checkModalInput(input, allowlist)
-  const backend = deferBackend({ name: 'modal', check }, async () => {
-    const { createModalBackend } = await import('../backend/modal/backend.ts')
-    return createModalBackend({
-      app: config.MODAL_APP,
-      functionName: config.MODAL_FUNCTION,
-      maxConnections: config.MODAL_MAX_CONNECTIONS,
-      pollsPerConnection: config.MODAL_POLLS_PER_CONNECTION,
-      credentialsGraceMs: config.MODAL_CREDENTIALS_GRACE_SECONDS * 1000,
-      ...{ check, log, metrics },
-    })
-  })
-  // Soon even without a job, to warn of a function that is not deployed; not now, to be ready sooner.
-  const loadFailed = (error: unknown) => log.error({ err: error }, "Modal's client cannot be set up")
-  const timer = setTimeout(() => void backend.load().catch(loadFailed), MODAL_LOAD_DELAY_MS).unref()
-  const close = () => {
-    clearTimeout(timer)
-    return backend.close()
-  }
-  return { ...backend, close }
-}
-
-/** What the local backend reads from and writes to; better found wanting at boot than by the first job. */
-async function checkFolders({ MEDIA_ROOT, DATA_DIR, JOB_STORE }: Config): Promise<void> {
-  const errors: string[] = []
-  const isFolder = await stat(MEDIA_ROOT).then(
-    (found) => found.isDirectory(),
-    () => false,
-  )
-  if (!isFolder) errors.push(`MEDIA_ROOT: ${MEDIA_ROOT} is not a folder`)
-  try {
-    await mkdir(DATA_DIR, { recursive: true })
-    await access(DATA_DIR, constants.W_OK)
-  } catch (error) {
-    errors.push(`DATA_DIR: ${DATA_DIR} cannot be written to (${messageOf(error)})`)
-  }
-  const path = sqlitePathOf({ JOB_STORE })
-  if (path !== undefined && isFolder && (await isInside(dirname(path), MEDIA_ROOT))) {
-    errors.push(`JOB_STORE: ${path} lies in MEDIA_ROOT, where jobs read their inputs; keep it elsewhere`)
-  }
-  if (errors.length > 0) throw new ConfigError(errors)
-}
-
-/** By real path; the folder, which may not exist yet, counts as where it would be. */
-async function isInside(folder: string, root: string): Promise<boolean> {
-  await mkdir(folder, { recursive: true })
-  const way = relative(await realpath(root), await realpath(folder))
-  return way.split(sep)[0] !== '..' && !isAbsolute(way)
 }

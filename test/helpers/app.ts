@@ -1,6 +1,5 @@
 import type { LightMyRequestResponse } from 'fastify'
-import type { Authenticator } from '../../src/jobs/ports/authenticator.ts'
-import type { Counter } from '../../src/jobs/ports/counter.ts'
+import type { Authenticator, Counter } from '../../src/jobs/ports/access.ts'
 import { buildApp } from '../../src/app.ts'
 import { loadConfig } from '../../src/config/config.ts'
 import { type HttpSettings, httpSettingsOf } from '../../src/http/settings.ts'

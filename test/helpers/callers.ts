@@ -1,4 +1,4 @@
-import type { Authenticator, Scope } from '../../src/jobs/ports/authenticator.ts'
+import type { Authenticator, Scope } from '../../src/jobs/ports/access.ts'
 
 /** Callers by their credential, for tests of what each may do. */
 const CALLERS: Readonly<Record<string, { id: string; scopes: readonly Scope[] }>> = {

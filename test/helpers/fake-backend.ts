@@ -1,4 +1,4 @@
-import { untilAborted } from '../../src/lib/waits.ts'
+import { untilAborted } from '../../src/lib/timing.ts'
 import type {
   Backend,
   LoggedCall,

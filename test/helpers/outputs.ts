@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Outputs } from '../../src/jobs/ports/outputs.ts'
+import type { Outputs } from '../../src/jobs/ports/files.ts'
 import { createModalOutputs, type ModalOutputsOptions } from '../../src/files/outputs-modal.ts'
 import { aSuccess } from './fake-backend.ts'
 import { silentLog } from './log.ts'

@@ -1,6 +1,6 @@
 import { createServer } from 'node:http'
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
-import { readEvents } from '../../src/client/event-stream.ts'
+import { readEvents } from '../../src/client/streams.ts'
 import { createClient, type ClientOptions, type Job, ProblemError } from '../../src/client/index.ts'
 import { MAX_RETRY_AFTER_MS } from '../../src/client/transport.ts'
 import { aBody, type startApp, type TestApp } from '../helpers/app.ts'

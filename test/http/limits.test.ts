@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { problem } from '../../src/problems.ts'
 import { FAILURES_PER_MINUTE, MAX_COUNTED, WINDOW_MS } from '../../src/http/plugins/rate-limits.ts'
-import { parseTrustedProxies } from '../../src/config/addresses.ts'
+import { parseTrustedProxies } from '../../src/config/formats.ts'
 import { aBody, problemOf, startApp } from '../helpers/app.ts'
 import { as, knownCallers } from '../helpers/callers.ts'
 

@@ -2,7 +2,7 @@ import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { LocalOptions } from '../../src/backend/local/backend.ts'
-import { parseCommand } from '../../src/config/command-template.ts'
+import { parseCommand } from '../../src/config/formats.ts'
 import { never, SAMPLES, startLocal, temporaryFolder, videoOf } from '../helpers/media.ts'
 import { until } from '../helpers/until.ts'
 

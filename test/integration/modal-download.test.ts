@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
 import { createModalDownload, type ModalDownload, type ModalDownloadOptions } from '../../src/backend/modal/download.ts'
-import { OutputTooLarge } from '../../src/jobs/ports/outputs.ts'
+import { OutputTooLarge } from '../../src/jobs/ports/files.ts'
 import { videoOf } from '../helpers/control-plane/behaviour.ts'
 import {
   type ControlPlane,

@@ -6,9 +6,9 @@ import {
   KEYS_REFRESH_MS,
   UNKNOWN_KEY_COOLDOWN_MS,
 } from '../../src/auth/oidc-keys.ts'
-import { checkIssuerUrl } from '../../src/config/addresses.ts'
+import { checkIssuerUrl } from '../../src/config/formats.ts'
 import { createOidc } from '../../src/auth/oidc.ts'
-import type {} from '../../src/problems.ts'
+
 import { makeSigningKey } from '../helpers/issuer/issuer.ts'
 import { publicPart, startStand } from '../helpers/issuer/stand.ts'
 import { AUDIENCE, signToken } from '../helpers/issuer/tokens.ts'

@@ -1,9 +1,8 @@
 import { createHmac, createPublicKey } from 'node:crypto'
 import fc from 'fast-check'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { joinAuthenticators } from '../../src/auth/joined.ts'
+import { joinAuthenticators, createKeyring } from '../../src/auth/keys.ts'
 import { digestOf, makeKey } from '../../src/config/key-format.ts'
-import { createKeyring } from '../../src/auth/keys.ts'
 import { CLOCK_TOLERANCE_SECONDS, createOidc, MAX_TOKEN_LENGTH, type Tokens } from '../../src/auth/oidc.ts'
 import {
   FAILURE_PAUSE_MS,
@@ -11,7 +10,7 @@ import {
   KEYS_REFRESH_MS,
   UNKNOWN_KEY_COOLDOWN_MS,
 } from '../../src/auth/oidc-keys.ts'
-import type {} from '../../src/problems.ts'
+
 import { type Issuer, makeSigningKey, startIssuer } from '../helpers/issuer/issuer.ts'
 import { publicPart } from '../helpers/issuer/stand.ts'
 import { assembleToken, AUDIENCE, secondsFromNow, signToken } from '../helpers/issuer/tokens.ts'

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { AwsV4Signer } from 'aws4fetch'
 import { expect, onTestFinished, test } from 'vitest'
 import { createS3Outputs, type S3Options } from '../../src/files/outputs-s3.ts'
-import type { OutputOptions } from '../../src/jobs/ports/outputs.ts'
+import type { OutputOptions } from '../../src/jobs/ports/files.ts'
 import { aJob } from '../helpers/jobs.ts'
 
 const OPTIONS: S3Options = {

@@ -1,7 +1,6 @@
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { namesOf } from '../../src/files/job-files.ts'
-import type { Outputs } from '../../src/jobs/ports/outputs.ts'
-import type {} from '../../src/problems.ts'
+import type { Outputs } from '../../src/jobs/ports/files.ts'
 import type { Spawned } from '../../src/jobs/ports/backend.ts'
 import type { Store } from '../../src/jobs/ports/store.ts'
 import { currentAttempt } from '../../src/jobs/job.ts'

@@ -14,7 +14,7 @@ import {
   webhookIdOf,
   withdraw,
 } from '../../src/jobs/webhooks/delivery.ts'
-import { parseRetryAfter } from '../../src/lib/back-off.ts'
+import { parseRetryAfter } from '../../src/lib/timing.ts'
 import { aDelivery } from '../helpers/deliveries.ts'
 
 const even = () => 0.5

@@ -1,6 +1,7 @@
 import { setImmediate } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { createSerial, createShares, createTurns } from '../../src/lib/fairness.ts'
+import { createShares, createTurns } from '../../src/lib/limits.ts'
+import { createSerial } from '../../src/lib/single-flight.ts'
 
 test('turns let so many go on in one turn of the event loop, first come, first served', async () => {
   const turns = createTurns(3)

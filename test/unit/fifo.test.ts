@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { createFifo } from '../../src/lib/fifo.ts'
+import { createFifo } from '../../src/lib/collections.ts'
 
 test('a queue behaves like an array, also when values leave from its middle', () => {
   const step = fc.oneof(fc.constant('shift' as const), fc.constant('add' as const), fc.nat(20))

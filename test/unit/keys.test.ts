@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { joinAuthenticators } from '../../src/auth/joined.ts'
+import { joinAuthenticators, createKeyring } from '../../src/auth/keys.ts'
 import {
   digestOf,
   formatEntry,
@@ -17,8 +17,7 @@ import {
   parseEntryList,
   findDuplicateKeys,
 } from '../../src/config/key-format.ts'
-import { createKeyring } from '../../src/auth/keys.ts'
-import { type Credential, type Scope, SCOPES } from '../../src/jobs/ports/authenticator.ts'
+import { type Credential, type Scope, SCOPES } from '../../src/jobs/ports/access.ts'
 import { BootError } from '../../src/problems.ts'
 import { recordingLog, silentLog } from '../helpers/log.ts'
 

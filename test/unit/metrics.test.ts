@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import { createMetrics } from '../../src/metrics/metrics.ts'
-import type { Fact } from '../../src/jobs/ports/metrics.ts'
 import { createCounter, createHistogram } from '../../src/metrics/instruments.ts'
+import type { Fact } from '../../src/jobs/ports/metrics.ts'
 import { anybody, type Core, startCore } from '../helpers/core.ts'
 import { createMemoryStore } from '../../src/store/memory/store.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'

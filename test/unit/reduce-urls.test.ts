@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { reduceUrls } from '../../src/lib/reduce-urls.ts'
+import { reduceUrls } from '../../src/net/url-rule.ts'
 
 test.each([
   ['403 for url: https://a.example/secret.mp4?sig=secret (try 2)', '403 for url: https://a.example/… (try 2)'],

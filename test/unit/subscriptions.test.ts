@@ -1,11 +1,10 @@
 import { getEventListeners } from 'node:events'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import type {} from '../../src/problems.ts'
+
 import { createEmitterBus } from '../../src/changes/emitter.ts'
 import type { ChangeBus } from '../../src/jobs/ports/changes.ts'
 import type { Job } from '../../src/jobs/job.ts'
-import { waitUntilFinished } from '../../src/jobs/long-poll.ts'
-import { createSubscriptions, READ_EVERY_MS } from '../../src/jobs/subscriptions.ts'
+import { waitUntilFinished, createSubscriptions, READ_EVERY_MS } from '../../src/jobs/subscriptions.ts'
 import { aJob, after, failed, spawned, succeeded } from '../helpers/jobs.ts'
 import { recordingLog } from '../helpers/log.ts'
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { createTokenBucket } from '../../src/lib/token-bucket.ts'
+import { createTokenBucket } from '../../src/lib/limits.ts'
 
 /** A bucket of 100 a second with a burst of a tenth of that, and the clock that it goes by. */
 function start() {

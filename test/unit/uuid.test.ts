@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { isJobId } from '../../src/jobs/job.ts'
-import { createUuids, uuidOfName } from '../../src/lib/uuid.ts'
+import { createUuids, uuidOfName } from '../../src/lib/ids.ts'
 
 test('the UUID of a name is that of RFC 9562, appendix A.4', () => {
   const dns = '6ba7b810-9dad-11d1-80b4-00c04fd430c8'

@@ -1,6 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { backOffMs } from '../../src/lib/back-off.ts'
-import { limitTime, resolvesWithin, untilAborted } from '../../src/lib/waits.ts'
+import { backOffMs, limitTime, resolvesWithin, untilAborted } from '../../src/lib/timing.ts'
 
 beforeEach(() => void vi.useFakeTimers())
 afterEach(() => void vi.useRealTimers())

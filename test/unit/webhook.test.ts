@@ -1,8 +1,14 @@
 import { describe, expect, test } from 'vitest'
-import { fingerprintOf } from '../../src/jobs/idempotency.ts'
+import { fingerprintOf } from '../../src/jobs/submit.ts'
 import type { Job, JobEvent, WebhookEvent } from '../../src/jobs/job.ts'
-import { checkWebhook, DEFAULT_EVENTS, webhookOf, withDelivery } from '../../src/jobs/webhooks/options.ts'
-import { BODY_MAX_BYTES, webhookBodyOf } from '../../src/jobs/webhooks/body.ts'
+import {
+  checkWebhook,
+  DEFAULT_EVENTS,
+  webhookOf,
+  withDelivery,
+  BODY_MAX_BYTES,
+  webhookBodyOf,
+} from '../../src/jobs/webhooks/options.ts'
 import { presentJob } from '../../src/jobs/view.ts'
 import { aJob, after, failed, interrupted, spawned, succeeded } from '../helpers/jobs.ts'
 

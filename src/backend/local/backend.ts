@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { join, resolve } from 'node:path'
 import type { Log } from '../../jobs/log.ts'
-import { createPause, type Pause, untilAborted } from '../../lib/waits.ts'
+import { createPause, type Pause, untilAborted } from '../../lib/timing.ts'
 import { shortageOf } from '../../lib/errors.ts'
 import { createGuard } from '../../net/guard.ts'
 import { inputUrlFaults, type UrlRule } from '../../net/url-rule.ts'

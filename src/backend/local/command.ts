@@ -1,4 +1,4 @@
-import { parseCommand } from '../../config/command-template.ts'
+import { parseCommand } from '../../config/formats.ts'
 import { shortageIn } from '../../lib/errors.ts'
 import { lastLines, runChild } from './child.ts'
 import { type Engine, MachineFailure, RunFailure } from './engine.ts'

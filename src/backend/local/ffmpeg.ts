@@ -7,7 +7,7 @@ import { type Engine, type Medium, type Task, inputFailure, MachineFailure, RunF
 import { checkArguments, muxArguments, clipArguments, type ClipPlan } from './ffmpeg-arguments.ts'
 import { videoSize, videoRate } from './picture.ts'
 import { probeFace, type ProbedFace, probeSpeech, readProgress, type Run, type Speech, undecodable } from './probe.ts'
-import { limitTime } from '../../lib/waits.ts'
+import { limitTime } from '../../lib/timing.ts'
 
 export type FfmpegOptions = {
   /** The child's whole environment; ffmpeg is searched on its PATH. */

@@ -1,6 +1,6 @@
 import { mkdir, mkdtemp, readdir, rm, access, rename } from 'node:fs/promises'
 import { join, dirname, resolve } from 'node:path'
-import { isGone, PROCESS_NAME } from '../../lib/process-identity.ts'
+import { isGone, PROCESS_NAME } from '../../lib/ids.ts'
 import { killOrphans } from './child.ts'
 import type { ModelVersion } from '../../jobs/job.ts'
 

@@ -2,7 +2,7 @@ import { appendFile, type FileHandle, mkdir, open, writeFile } from 'node:fs/pro
 import { join } from 'node:path'
 import { problem } from '../../problems.ts'
 import type { Log } from '../../jobs/log.ts'
-import { untilAborted } from '../../lib/waits.ts'
+import { untilAborted } from '../../lib/timing.ts'
 
 /** How much of what a run's children print is kept, in bytes: the beginning, and a last line that says that it is cut. */
 export const LOG_KEPT_BYTES = 1024 * 1024

@@ -1,5 +1,5 @@
 import { type Function_, FunctionCall, type ModalClient } from 'modal'
-import { uuidOfName } from '../../lib/uuid.ts'
+import { uuidOfName } from '../../lib/ids.ts'
 import type { NamedInput } from '../../jobs/job.ts'
 import type { Log } from '../../jobs/log.ts'
 import type { Metrics } from '../../jobs/ports/metrics.ts'

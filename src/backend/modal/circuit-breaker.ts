@@ -1,6 +1,6 @@
 import type { DegradedReason } from '../../jobs/job.ts'
 import type { Log } from '../../jobs/log.ts'
-import { createWaits } from '../../lib/waits.ts'
+import { createWaits } from '../../lib/timing.ts'
 import { createDegradationLog } from './degradation-log.ts'
 import type { Failure } from './outcome.ts'
 import { createWaitingLine, type Lane, type WaitingLine } from './lane.ts'

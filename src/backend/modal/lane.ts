@@ -1,5 +1,5 @@
-import { createFifo } from '../../lib/fifo.ts'
-import { createTokenBucket } from '../../lib/token-bucket.ts'
+import { createFifo } from '../../lib/collections.ts'
+import { createTokenBucket } from '../../lib/limits.ts'
 
 /** Spawns wait apart from everything else: a backend may refuse new calls and still answer for those it has. */
 export type Lane = 'spawn' | 'call'

@@ -1,6 +1,6 @@
 import { problem } from '../../problems.ts'
 import type { Backend, LoggedCall } from '../../jobs/ports/backend.ts'
-import { reduceUrls } from '../../lib/reduce-urls.ts'
+import { reduceUrls } from '../../net/url-rule.ts'
 import { createSemaphore } from '../../lib/semaphore.ts'
 
 /** Logs read at the same time: well below the 100 streams that a connection may be limited to. */

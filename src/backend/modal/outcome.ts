@@ -1,7 +1,7 @@
 import { inspect } from 'node:util'
 import { InvalidError, NotFoundError, TimeoutError } from 'modal'
 import { ClientError, Status } from 'nice-grpc'
-import { reduceUrls } from '../../lib/reduce-urls.ts'
+import { reduceUrls } from '../../net/url-rule.ts'
 import type { ErrorCode, DegradedReason } from '../../jobs/job.ts'
 import type { Outcome } from '../../jobs/ports/backend.ts'
 import type { Lane } from './lane.ts'

@@ -1,6 +1,6 @@
 import type { Observe } from '../../jobs/ports/metrics.ts'
-import { createFifo } from '../../lib/fifo.ts'
-import { createTokenBucket } from '../../lib/token-bucket.ts'
+import { createFifo } from '../../lib/collections.ts'
+import { createTokenBucket } from '../../lib/limits.ts'
 
 /** `connection`: the number of the connection to ask on, from 0. `waitMs`: how long to wait there, at most. */
 export type PollTurn = { readonly connection: number; readonly waitMs: number; readonly signal: AbortSignal }

@@ -1,6 +1,6 @@
 import type { Static } from '@sinclair/typebox'
 import { type FieldError, invalidFields, missingScope } from '../../problems.ts'
-import type { Caller } from '../../jobs/caller.ts'
+import type { Caller } from '../../jobs/ports/access.ts'
 import { isJobId, JOB_STATUSES, type JobStatus } from '../../jobs/job.ts'
 import type { ListPosition, ListQuery } from '../../jobs/ports/store.ts'
 import type { ListJobsQuery } from './parameters.ts'

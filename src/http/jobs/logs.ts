@@ -6,7 +6,7 @@ import type { HeldAnswers } from '../plugins/held-answers.ts'
 import { TextReply } from './job-schema.ts'
 import { JobParams, LogsQuery } from './parameters.ts'
 import { ProblemReply } from '../schemas.ts'
-import { resolvesWithin } from '../../lib/waits.ts'
+import { resolvesWithin } from '../../lib/timing.ts'
 
 /** How long the status may wait for the first text, in ms: an error until then is a problem document. */
 export const FIRST_TEXT_MS = 5_000

@@ -1,8 +1,7 @@
 import type { FastifyReply } from 'fastify'
 import { isProblem } from '../../problems.ts'
 import type { Job } from '../../jobs/job.ts'
-import { waitUntilFinished } from '../../jobs/long-poll.ts'
-import type { Subscriptions } from '../../jobs/subscriptions.ts'
+import { waitUntilFinished, type Subscriptions } from '../../jobs/subscriptions.ts'
 import type { HeldAnswers } from '../plugins/held-answers.ts'
 
 /** The longest that an answer is held back for a job's end. */

@@ -1,5 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import { FACES, FACES_WITH_FILES, SPEECHES, SPEECHES_WITH_FILES } from '../../jobs/input.ts'
+import { FACES, FACES_WITH_FILES, SPEECHES, SPEECHES_WITH_FILES } from '../../jobs/submit.ts'
 import { WEBHOOK_EVENTS } from '../../jobs/job.ts'
 import { OneOf, Text, Whole } from '../schemas.ts'
 

@@ -1,7 +1,7 @@
 import multipart from '@fastify/multipart'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { type FieldError, isProblem, problem } from '../../problems.ts'
-import type { Upload, Uploads } from '../../jobs/ports/uploads.ts'
+import type { Upload, Uploads } from '../../jobs/ports/files.ts'
 import { createFairSemaphore } from '../../lib/semaphore.ts'
 import { expectProgress } from '../plugins/body-timeout.ts'
 import { limitKeyOf } from '../plugins/caller.ts'

@@ -1,7 +1,13 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { ANONYMOUS_ID, type Caller } from '../../jobs/caller.ts'
-import type { Authenticator, Credential, Identity, Scope } from '../../jobs/ports/authenticator.ts'
+import {
+  ANONYMOUS_ID,
+  type Caller,
+  type Authenticator,
+  type Credential,
+  type Identity,
+  type Scope,
+} from '../../jobs/ports/access.ts'
 import { invalidCredential, missingCredential, missingScope, problem } from '../../problems.ts'
 import type { FailureLimit } from './rate-limits.ts'
 import type { Refusal } from './refusals.ts'

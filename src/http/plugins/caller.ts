@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import { normalizeIP } from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { ANONYMOUS_ID, type Caller } from '../../jobs/caller.ts'
+import { ANONYMOUS_ID, type Caller } from '../../jobs/ports/access.ts'
 import { isProblem, problem } from '../../problems.ts'
 import type { Job } from '../../jobs/job.ts'
 import { type LinkPurpose, type LinkQuery, type LinkSigner, linkSubjectOf } from '../../jobs/links.ts'

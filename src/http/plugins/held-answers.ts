@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import type { FastifyInstance, FastifyReply } from 'fastify'
-import { createShares } from '../../lib/fairness.ts'
+import { createShares } from '../../lib/limits.ts'
 import { invalidCredential, problem } from '../../problems.ts'
 import type { WhenRevoked } from './auth.ts'
 import { limitKeyOf } from './caller.ts'

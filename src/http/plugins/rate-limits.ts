@@ -1,6 +1,6 @@
 import rateLimit from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { Counter } from '../../jobs/ports/counter.ts'
+import type { Counter } from '../../jobs/ports/access.ts'
 import { type Problem, problem } from '../../problems.ts'
 import { addressOf, isKnown, limitKeyOf } from './caller.ts'
 

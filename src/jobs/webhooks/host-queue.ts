@@ -1,4 +1,4 @@
-import { createFifo, type Fifo } from '../../lib/fifo.ts'
+import { createFifo, type Fifo } from '../../lib/collections.ts'
 
 /** Work of a caller for a host. `key`: what is queued under a key is queued once. `run` must not reject. */
 export type HostWork = { readonly key: string; readonly caller: string; readonly host: string; run(): Promise<void> }

@@ -1,6 +1,6 @@
 import { problem } from '../../problems.ts'
 import type { DeliveryStore } from '../ports/store.ts'
-import { ANONYMOUS_ID, type Caller } from '../caller.ts'
+import { ANONYMOUS_ID, type Caller } from '../ports/access.ts'
 import { type Delivery, type DeliveryAttempt, isRunning, requestRedelivery, webhookIdOf } from './delivery.ts'
 import type { Job } from '../job.ts'
 import type { JobService } from '../service.ts'

@@ -5,8 +5,7 @@ import { createThrottledWarning, type Log } from '../../jobs/log.ts'
 import { connectBlocking } from '../../redis/connection.ts'
 import type { RunEntry } from '../../jobs/ports/queue.ts'
 import { createHeldRuns, type HeldRuns, renewLocks } from './held-runs.ts'
-import { every } from '../../lib/every.ts'
-import { resolvesWithin } from '../../lib/waits.ts'
+import { every, resolvesWithin } from '../../lib/timing.ts'
 
 export type RunsOptions = {
   readonly url: string

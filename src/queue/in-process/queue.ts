@@ -1,6 +1,6 @@
 import type { Log } from '../../jobs/log.ts'
 import { keyOfEntry, type JobQueue, type QueueEntry, type RunEntry } from '../../jobs/ports/queue.ts'
-import { createFifo } from '../../lib/fifo.ts'
+import { createFifo } from '../../lib/collections.ts'
 
 type Running = { readonly entry: QueueEntry; readonly abort: AbortController; done: Promise<void> }
 

@@ -1,7 +1,7 @@
 import type { Delivery, DueDelivery } from '../../jobs/webhooks/delivery.ts'
 import { createHeapMeter } from '../../lib/heap.ts'
 import { isFinished, isOverdue, hasPendingStop, type Job } from '../../jobs/job.ts'
-import { createFifo } from '../../lib/fifo.ts'
+import { createFifo } from '../../lib/collections.ts'
 import { createDeliveryMaps, type DeliveryMaps } from './deliveries.ts'
 import type { InsertLimits, PendingWork, Reopened, Store } from '../../jobs/ports/store.ts'
 import { createTimelines } from './timeline.ts'

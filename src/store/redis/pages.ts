@@ -1,6 +1,6 @@
 import type { Job } from '../../jobs/job.ts'
 import type { Log } from '../../jobs/log.ts'
-import { createLru } from '../../lib/lru.ts'
+import { createLru } from '../../lib/collections.ts'
 import { behind, idAt } from './keys.ts'
 import { jobOf, UnreadableRecord } from './records.ts'
 import type { Scripts } from './scripts.ts'

@@ -7,7 +7,7 @@ import { expiresAt, isFinished, type Job, JOB_STATUSES, hasPendingStop } from '.
 import type { Log } from '../../jobs/log.ts'
 import { createGroupCommit } from './group-commit.ts'
 import { codeOf, describeFault, openSqliteFile } from './file.ts'
-import { createLru } from '../../lib/lru.ts'
+import { createLru } from '../../lib/collections.ts'
 import type {
   InsertLimits,
   Inserted,

@@ -1,5 +1,5 @@
 import { Problem } from '../../problems.ts'
-import type { Job } from '../job.ts'
+import type { Job, FileKind, UploadedFile } from '../job.ts'
 
 /** A job that succeeded: only such a job has an output. */
 export type SucceededJob = Job & { readonly outputPath: string }
@@ -43,5 +43,34 @@ export type Outputs = {
   /** Removes what is kept of jobs that are not known any more: those that went while nobody could forget their files. */
   sweep(sweep: Sweep): Promise<void>
   /** Ends every fetch. Idempotent. */
+  close(): Promise<void>
+}
+
+/** The files of one request, until a job has them. Discarding removes all of them. */
+export type Upload = {
+  /** The files received so far, each complete. */
+  readonly files: Readonly<Partial<Record<FileKind, UploadedFile>>>
+  /**
+   * Takes one file as it comes. Rejects with `body_too_large`, `unsupported_media`, `storage_full`,
+   * `invalid_request` where the file is empty, or what the stream of its bytes ends with.
+   */
+  add(kind: FileKind, bytes: AsyncIterable<Buffer>): Promise<void>
+  /** Keeps the files for a job that is about to be stored: they are found under its id from now on. */
+  keep(jobId: string): Promise<void>
+  /** Removes the files, wherever they are by now. Never fails, and is idempotent. */
+  discard(): Promise<void>
+}
+
+/** Where the files of jobs that came with their submit are kept. */
+export type Uploads = {
+  /** Begins to take files. Rejects with `uploads_need_public_url` or `uploads_need_shared_storage` where nobody could run a job with them. */
+  create(): Promise<Upload>
+  /** Absolute path of a file of a job. Rejects with `input_not_found` where there is none, or none any more. */
+  locate(jobId: string, kind: FileKind): Promise<string>
+  /** Removes the files of a job. Idempotent. */
+  forget(jobId: string): Promise<void>
+  /** Removes files of jobs that are not known, and what ended processes left half-received. */
+  sweep(sweep: Sweep): Promise<void>
+  /** Removes what no job has got by now. Idempotent. */
   close(): Promise<void>
 }

@@ -22,3 +22,29 @@ export type Authenticator = {
   /** Releases what it holds. Idempotent. */
   close(): Promise<void>
 }
+
+/** The owner of jobs: `id` is `key:<name>`, `oidc:<iss>|<sub>` or `anonymous`. `seesAll`: may read and change all jobs. */
+export type Caller = { readonly id: string; readonly seesAll: boolean }
+
+/** Whether the caller may read and change a job. */
+export const maySee = ({ id, seesAll }: Caller, job: { readonly caller: string }): boolean =>
+  seesAll || job.caller === id
+
+/** Whether the caller has the scope `admin`. On a server without authentication everybody sees all, and nobody has it. */
+export const isAdmin = ({ id, seesAll }: Caller): boolean => seesAll && id !== ANONYMOUS_ID
+
+/** The caller of every request on a server without authentication. */
+export const ANONYMOUS_ID = 'anonymous'
+
+/** How often something happened since its window began, and how long that goes on, in ms. */
+export type Count = { readonly current: number; readonly ttlMs: number }
+
+/** A counter that all replicas share. */
+export type Counter = {
+  /**
+   * Adds one to a key; the first count starts a window of `windowMs`. Rejects with `store_unavailable`.
+   */
+  count(key: string, windowMs: number): Promise<Count>
+  /** Releases what it holds. Idempotent. */
+  close(): Promise<void>
+}

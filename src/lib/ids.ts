@@ -1,4 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto'
+import { hostname } from 'node:os'
+import { codeOf } from './errors.ts'
 
 /** The same UUID for the same name within a namespace, itself a UUID: version 5 of RFC 9562 (section 5.5). */
 export function uuidOfName(name: string, namespace: string): string {
@@ -32,5 +34,23 @@ export function createUuids(now: () => number = Date.now): () => string {
     const digits = millisecond.toString(16).padStart(12, '0')
     const [high, low] = [digits.slice(0, 8), digits.slice(8)]
     return `${high}-${low}-7${count.toString(16).padStart(3, '0')}${randomUUID().slice(VARIANT)}`
+  }
+}
+
+/** Name of this process among those that share a data folder; a process id comes back, its start time does not. */
+export const PROCESS_NAME = `${hostname()}-${process.pid}-${Math.round(performance.timeOrigin)}`
+
+/** Whether a process of this machine, by its name, is gone; those of other machines nobody here can tell of. */
+export function isGone(name: string): boolean {
+  const [, host, pid] = /^(.+)-(\d+)-\d+$/.exec(name) ?? []
+  if (host !== hostname() || name === PROCESS_NAME) return false
+  return Number(pid) === process.pid || !isAlive(Number(pid))
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch (error) {
+    return codeOf(error) === 'EPERM'
   }
 }

@@ -1,0 +1,154 @@
+import { piecesOf, backOffMs, pause, MAX_PAUSE_MS } from './transport.ts'
+import type { Job } from './schema.ts'
+
+/** A connection that brings nothing for so long, in ms, is dead: a stream of events brings something every 15 s. */
+const SILENCE_MS = 45_000
+
+/** The answer with a video, of which nothing is read yet. */
+export type Download = Response & { readonly body: ReadableStream<Uint8Array> & AsyncIterable<Uint8Array> }
+
+export type DownloadOptions = {
+  /** Asks for the video, or with headers of this kind for the rest of it. */
+  readonly open: (headers: Readonly<Record<string, string>>) => Promise<Response>
+  /** Connections in a row that may break without having brought anything. */
+  readonly retries: number
+  readonly signal?: AbortSignal | undefined
+}
+
+/**
+ * Opens a video whose body goes on after a broken connection where it was cut off (RFC 9110 14.2). Its reader gets the
+ * error where the rest cannot be had: the server does not give ranges, or has another video by now.
+ */
+export async function openDownload(options: DownloadOptions): Promise<Download> {
+  const first = await options.open({})
+  const pieces = resumed(first, options)
+  const body = new ReadableStream<Uint8Array>(
+    {
+      async pull(stream) {
+        const { done, value } = await pieces.next()
+        if (done) stream.close()
+        else stream.enqueue(value)
+      },
+      async cancel() {
+        await pieces.return(undefined)
+      },
+    },
+    // Nothing is read before somebody asks.
+    { highWaterMark: 0 },
+  )
+  const { status, statusText, headers } = first
+  const download = new Response(body, { status, statusText, headers }) as Download
+  // Not every browser can iterate over what it has read.
+  if (!(Symbol.asyncIterator in download.body)) {
+    Object.defineProperty(download.body, Symbol.asyncIterator, { value: () => piecesOf(download.body) })
+  }
+  return download
+}
+
+async function* resumed(first: Response, options: DownloadOptions): AsyncGenerator<Uint8Array, void> {
+  const { open, retries, signal } = options
+  const { headers } = first
+  // Of what a proxy has compressed, neither the length nor the place of a byte is known.
+  const isPlain = headers.get('content-encoding') === null
+  const length = headers.get('content-length')
+  const total = isPlain && length !== null ? Number(length) : undefined
+  const etag = headers.get('etag')
+  let { body } = first
+  let received = 0
+  for (let failures = 0; ;) {
+    try {
+      for await (const piece of body ? piecesOf(body, SILENCE_MS) : []) {
+        received += piece.length
+        failures = 0
+        yield piece
+      }
+      if (total === undefined || received >= total) return
+      throw new Error(`the video was cut off after ${received} of ${total} bytes`)
+    } catch (error) {
+      signal?.throwIfAborted()
+      if (received === total) return
+      if (!isPlain || ++failures > retries) throw error
+      await pause(backOffMs(failures - 1), signal)
+      const rest = await open({ range: `bytes=${received}-`, ...(etag?.startsWith('"') && { 'if-range': etag }) })
+      if (!continues(rest, received)) {
+        await rest.body?.cancel()
+        throw error
+      }
+      body = rest.body
+    }
+  }
+}
+
+const continues = ({ status, headers }: Response, from: number) =>
+  status === 206 && headers.get('content-range')?.startsWith(`bytes ${from}-`) === true
+
+/** A state of a job, and what to send as `Last-Event-ID` to get only later ones. */
+export type StatusEvent = { readonly id: string; readonly job: Job }
+
+/** Reads a stream of events (HTML standard, section 9.2) to its end. Rejects where it is cut off or falls silent. */
+export async function* readEvents(
+  body: ReadableStream<Uint8Array>,
+  silenceMs = SILENCE_MS,
+): AsyncGenerator<StatusEvent> {
+  const decoder = new TextDecoder()
+  let text = ''
+  for await (const piece of piecesOf(body, silenceMs)) {
+    text += decoder.decode(piece, { stream: true })
+    const blocks = text.split(/\r?\n\r?\n/)
+    text = blocks.pop() ?? ''
+    for (const block of blocks) {
+      const fields = fieldsOf(block)
+      if (fields.event === 'status') yield { id: fields.id ?? '', job: JSON.parse(fields.data ?? '') as Job }
+    }
+  }
+}
+
+/** The fields of an event, each of which the server writes in one line. */
+function fieldsOf(block: string): Partial<Record<string, string>> {
+  return Object.fromEntries(block.split(/\r?\n/).map((line) => line.split(/: ?(.*)/s, 2)) as [string, string][])
+}
+
+/** For how long a stream has held, in ms, that is not counted with those that broke before it. */
+const HELD_MS = MAX_PAUSE_MS
+
+export type FollowOptions = {
+  /** Opens the stream, with headers of this kind; no body: no more events will come. */
+  readonly open: (headers: Readonly<Record<string, string>>) => Promise<Response>
+  /** Whether a state is the last that matters. */
+  readonly isLast: (job: Job) => boolean
+  /** Whether the server replays missed events after a break, by `Last-Event-ID`. */
+  readonly resumes: boolean
+  /** Called once the stream is open again after a break. */
+  readonly onGap?: (() => void) | undefined
+  /** Streams in a row that may break. */
+  readonly retries: number
+  readonly signal?: AbortSignal | undefined
+}
+
+/** The jobs of a stream of events, across broken connections. */
+export async function* follow(options: FollowOptions): AsyncGenerator<Job, void> {
+  const { open, isLast, resumes, onGap, retries, signal } = options
+  let seen: string | undefined
+  let failures = 0
+  for (let isFirst = true; ; isFirst = false) {
+    const headers = { accept: 'text/event-stream', ...(resumes && seen && { 'last-event-id': seen }) }
+    const { body } = await open(headers)
+    // 204: the end is known already.
+    if (!body) return
+    const openedAt = Date.now()
+    if (!isFirst) onGap?.()
+    try {
+      for await (const event of readEvents(body)) {
+        seen = event.id
+        yield event.job
+        if (isLast(event.job)) return
+      }
+      throw new Error('the stream of events ended')
+    } catch (error) {
+      signal?.throwIfAborted()
+      failures = Date.now() - openedAt > HELD_MS ? 1 : failures + 1
+      if (failures > retries) throw error
+    }
+    await pause(backOffMs(failures - 1), signal)
+  }
+}

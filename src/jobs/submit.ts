@@ -1,0 +1,230 @@
+import { createHash } from 'node:crypto'
+import type { Backend } from './ports/backend.ts'
+import type { Upload } from './ports/files.ts'
+import { type FieldError, invalidFields, problem } from '../problems.ts'
+import { FILE_KINDS, type Job, type JobInput, type NamedInput, namedInputOf } from './job.ts'
+import { urlFormFault } from '../net/url-rule.ts'
+import { checkWebhook, webhookOf, type WebhookOptions } from './webhooks/options.ts'
+import type { Outbox } from './webhooks/outbox.ts'
+
+/** The part of a submit that can be wrong. */
+export type SubmitFields = WebhookOptions & {
+  readonly input: JobInput
+  /** Errors found before the core saw the submit: fields of the wrong type, unknown ones. Those are not in the input. */
+  readonly fieldErrors?: readonly FieldError[]
+  /** Whether it came as a form, in which files can come along. */
+  readonly isForm?: boolean
+}
+
+export type SubmitChecks = {
+  readonly backend: Pick<Backend, 'check'>
+  readonly webhooks: Pick<Outbox, 'secretsOf' | 'check'>
+}
+
+/**
+ * Refuses a submit with all of its errors, so that its caller can fix them at once: one entry a field.
+ * Throws `invalid_request` (`invalid_request`; `url_not_allowed` where nothing but URLs is wrong) or `webhooks_not_configured`.
+ */
+export function checkSubmit(fields: SubmitFields, callerId: string, { backend, webhooks }: SubmitChecks): void {
+  const { input, webhookUrl, fieldErrors = [], isForm = false } = fields
+  const ofForm = [
+    ...fieldErrors,
+    ...checkInput(input, { found: fieldErrors, canHaveFiles: isForm }),
+    ...checkWebhook(fields, fieldErrors),
+  ]
+  const urlError = webhookUrl === undefined ? undefined : webhooks.check(webhookUrl)
+  const ofAdapters = [
+    ...backend.check(input),
+    ...(urlError === undefined ? [] : [{ path: '/webhook_url', message: urlError }]),
+  ]
+  const isUnsigned = webhookUrl !== undefined && webhooks.secretsOf(callerId).length === 0
+  if (ofForm.length === 0 && ofAdapters.length === 0 && !isUnsigned) return
+
+  const unsigned = problem('webhooks_not_configured', { status: 400 })
+  const errors = mergeByField([...ofForm, ...(isUnsigned ? (unsigned.errors ?? []) : [])], ofAdapters)
+  if (ofForm.length > 0 || !ofAdapters.every(isOfUrl)) throw invalidFields(errors)
+  if (!isUnsigned) throw invalidFields(errors, 'url_not_allowed')
+  throw errors.length > 1 ? invalidFields(errors) : unsigned
+}
+
+const isOfUrl = ({ path }: FieldError) => path.endsWith('_url')
+
+/** One entry a field. `ofAdapters` says nothing of a field that is wrong anyway. */
+function mergeByField(errors: readonly FieldError[], ofAdapters: readonly FieldError[]): FieldError[] {
+  const messages = new Map<string, string[]>()
+  for (const { path, message } of errors) messages.set(path, [...(messages.get(path) ?? []), message])
+  for (const { path, message } of ofAdapters) if (!messages.has(path)) messages.set(path, [message])
+  return [...messages].map(([path, ofField]) => ({ path, message: ofField.join('; ') }))
+}
+
+/** The fields of which a job has exactly one: its face, and its speech. */
+export const FACES = ['video_url', 'image_url', 'video_path'] as const
+export const SPEECHES = ['audio_url', 'audio_path'] as const
+/** The same where files can come along. */
+export const FACES_WITH_FILES = [...FACES, 'video', 'image'] as const
+export const SPEECHES_WITH_FILES = [...SPEECHES, 'audio'] as const
+
+/** What else is known of a submit. */
+export type InputContext = {
+  /** Errors found before. A field with an error was given, and is not in the input. */
+  readonly found?: readonly FieldError[]
+  /** Whether the request could carry files, so that the message names their fields too. */
+  readonly canHaveFiles?: boolean
+}
+
+/** What is wrong with an input's form, on any backend; each error names its field. Touches neither network nor disk. */
+export function checkInput(input: JobInput, { found = [], canHaveFiles = false }: InputContext = {}): FieldError[] {
+  const withFiles = canHaveFiles || FILE_KINDS.some((kind) => input[kind] !== undefined)
+  const isGiven = (field: keyof JobInput) =>
+    input[field] !== undefined || found.some(({ path }) => path === `/${field}`)
+  return [
+    ...exactlyOne(withFiles ? FACES_WITH_FILES : FACES, isGiven),
+    ...exactlyOne(withFiles ? SPEECHES_WITH_FILES : SPEECHES, isGiven),
+    ...check(input, ['video_url', 'image_url', 'audio_url'], urlFormFault),
+    ...check(input, ['video_path', 'audio_path'], pathFault),
+  ]
+}
+
+function exactlyOne(fields: readonly (keyof JobInput)[], isGiven: (field: keyof JobInput) => boolean): FieldError[] {
+  const given = fields.filter(isGiven)
+  if (given.length === 1) return []
+  const rule = `exactly one of ${fields.join(', ')} is required`
+  const [first = fields[0]] = given
+  return [{ path: `/${first ?? ''}`, message: given.length === 0 ? rule : `${rule}, got ${given.join(' and ')}` }]
+}
+
+function check(input: JobInput, fields: (keyof NamedInput)[], faultOf: (value: string) => string | undefined) {
+  return fields.flatMap((field) => {
+    const value = input[field]
+    const message = value === undefined ? undefined : faultOf(value)
+    return message === undefined ? [] : [{ path: `/${field}`, message }]
+  })
+}
+
+/** Paths are relative to the media root and stay inside it, however they are written. */
+function pathFault(value: string): string | undefined {
+  if (/\p{Cc}/u.test(value)) return 'must not contain control characters'
+  if (value.includes('\\')) return 'must use forward slashes'
+  if (value.startsWith('/') || /^[a-z]:/i.test(value)) return 'must be relative to the media root'
+  const decoded = decode(value)
+  if (decoded === undefined) return 'is percent-encoded too many times'
+  if ([value, decoded].some((path) => path.split(/[/\\]/).includes('..'))) return 'must not climb out of the media root'
+  return decoded.startsWith('/') || decoded.includes('\0') ? 'must be a plain relative path' : undefined
+}
+
+/** Percent-decodes until nothing changes, as something further down may decode once more; undefined: no end to it. */
+function decode(value: string): string | undefined {
+  let current = value
+  for (let round = 0; round < 5; round++) {
+    const next = current.replace(/%[0-9a-f]{2}/gi, (code) => String.fromCharCode(Number.parseInt(code.slice(1), 16)))
+    if (next === current) return current
+    current = next
+  }
+  return undefined
+}
+
+/**
+ * Reads an `Idempotency-Key` header (IETF draft-ietf-httpapi-idempotency-key-header): a string in quotes, as the draft
+ * has it, or bare, as most clients send it. 1 to 255 visible ASCII characters, else `invalid_request`.
+ */
+export function parseIdempotencyKey(header: string): string {
+  const quoted = /^"((?:[^"\\]|\\["\\])*)"$/.exec(header)?.[1]
+  const key = quoted === undefined ? header : quoted.replace(/\\(["\\])/g, '$1')
+  const isBareQuote = quoted === undefined && key.includes('"')
+  if (/^[\x21-\x7e]{1,255}$/.test(key) && !isBareQuote) return key
+  const message = 'must be 1 to 255 visible ASCII characters, bare or in double quotes'
+  throw invalidFields([{ path: '/Idempotency-Key', message }], 'invalid_idempotency_key')
+}
+
+type Requested = Pick<Job, 'input' | 'version' | 'metadata' | 'timeoutSeconds' | 'runTimeoutSeconds' | 'webhook'>
+
+/**
+ * SHA-256, in hex, of a request with its defaults: two requests with one fingerprint are the same. Fields of later
+ * releases count only where they are given, so that the fingerprints of stored jobs stay valid.
+ */
+export function fingerprintOf({ input, version, metadata, timeoutSeconds, ...later }: Requested): string {
+  const { runTimeoutSeconds, webhook } = later
+  const text = JSON.stringify(
+    sorted({
+      input: identityOf(input),
+      version,
+      metadata,
+      timeoutSeconds,
+      ...(runTimeoutSeconds !== undefined && { runTimeoutSeconds }),
+      ...(webhook && { webhook }),
+    }),
+  )
+  return createHash('sha256').update(text).digest('hex')
+}
+
+/** Files count by their content alone: the type that this server detects may change with the next release. */
+function identityOf(input: JobInput): object {
+  const files = FILE_KINDS.flatMap((kind) => (input[kind] ? [[kind, { sha256: input[kind].sha256 }] as const] : []))
+  return { ...namedInputOf(input), ...Object.fromEntries(files) }
+}
+
+function sorted(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value
+  const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))
+  return entries.map(([key, member]) => [key, sorted(member)])
+}
+
+/** A request for a new job. */
+export type NewJob = Omit<SubmitFields, 'input'> & {
+  readonly input: NamedInput
+  /** Files that came with it, which the service keeps for the job or discards. */
+  readonly upload?: Upload
+  readonly version: Job['version']
+  readonly metadata?: Readonly<Record<string, string>>
+  /** Time from now to the job's deadline; the server's default where it is not set. */
+  readonly timeoutSeconds?: number
+  /** Time that a run may take from its start at the backend; the server's default where it is not set. */
+  readonly runTimeoutSeconds?: number
+  /** The caller's key for this submit: the same request with the same key means the same job. */
+  readonly idempotencyKey?: string
+  /** As `readTraceparent` gives it. */
+  readonly traceparent?: string
+}
+
+/** What a request leaves to the server. */
+export type JobDefaults = {
+  readonly id: string
+  readonly caller: string
+  readonly backend: Job['backend']
+  readonly now: number
+  readonly timeoutSeconds: number
+  readonly runTimeoutSeconds: number | undefined
+}
+
+/** A request without errors, with its files. */
+export type CheckedSubmit = Omit<NewJob, 'input' | 'upload'> & { readonly input: JobInput }
+
+/** The job of a request, as it is stored first. */
+export function newJob(
+  { input, version, metadata, idempotencyKey, traceparent, ...request }: CheckedSubmit,
+  defaults: JobDefaults,
+): Job {
+  const webhook = webhookOf(request)
+  const runTimeoutSeconds = request.runTimeoutSeconds ?? defaults.runTimeoutSeconds
+  const requested = {
+    ...{ version, input },
+    ...(metadata && { metadata }),
+    timeoutSeconds: request.timeoutSeconds ?? defaults.timeoutSeconds,
+    ...(runTimeoutSeconds !== undefined && { runTimeoutSeconds }),
+    ...(webhook && { webhook }),
+  }
+  return {
+    id: defaults.id,
+    caller: defaults.caller,
+    backend: defaults.backend,
+    status: 'submitted',
+    revision: 1,
+    ...requested,
+    ...(idempotencyKey !== undefined && { idempotencyKey, fingerprint: fingerprintOf(requested) }),
+    // Not part of the fingerprint: a repeated request belongs to another trace.
+    ...(traceparent !== undefined && { traceparent }),
+    createdAt: defaults.now,
+    deadlineAt: defaults.now + requested.timeoutSeconds * 1000,
+    attempts: [{ attempt: 1 }],
+  }
+}

@@ -1,0 +1,94 @@
+import { access, constants, mkdir, realpath, stat } from 'node:fs/promises'
+import { dirname, isAbsolute, relative, sep } from 'node:path'
+import type { Logger } from 'pino'
+import { childEnvironment, type Config, ConfigError } from '../config/config.ts'
+import type { JobInput } from '../jobs/job.ts'
+import type { Backend } from '../jobs/ports/backend.ts'
+import type { Metrics } from '../jobs/ports/metrics.ts'
+import { messageOf } from '../lib/errors.ts'
+import type { Resolve } from '../net/resolver.ts'
+import { sqlitePathOf } from './stores.ts'
+
+type BackendParts = { readonly log: Logger; readonly metrics: Metrics }
+
+/** Picks the backend of new jobs, as `BACKEND` says. */
+export async function openBackend(config: Config, resolve: Resolve, parts: BackendParts): Promise<Backend> {
+  const allowlist = config.INPUT_URL_ALLOWLIST?.split(',').map((host) => host.trim())
+  if (config.BACKEND === 'modal') return openModal(config, allowlist, parts)
+  const { createLocalBackend } = await import('../backend/local/backend.ts')
+  await checkFolders(config)
+  return createLocalBackend({
+    dataDir: config.DATA_DIR,
+    mediaRoot: config.MEDIA_ROOT,
+    maxProcesses: config.LOCAL_MAX_PROCESSES,
+    maxInputBytes: config.MAX_INPUT_BYTES,
+    downloadTimeoutMs: config.INPUT_TIMEOUT_SECONDS * 1000,
+    urlRule: { allowPrivate: config.INPUT_URL_ALLOW_PRIVATE, allowlist },
+    childEnvironment: childEnvironment(),
+    command: config.LOCAL_COMMAND,
+    resolve,
+    log: parts.log,
+  })
+}
+
+/** How long after the wiring Modal's client is loaded where no job needs it before, in ms. */
+const MODAL_LOAD_DELAY_MS = 1_000
+
+async function openModal(
+  config: Config,
+  allowlist: string[] | undefined,
+  { log, metrics }: BackendParts,
+): Promise<Backend> {
+  const [{ deferBackend }, { checkModalInput }] = await Promise.all([
+    import('../backend/decorators.ts'),
+    import('../backend/modal/check.ts'),
+  ])
+  const check = (input: JobInput) => checkModalInput(input, allowlist)
+  const backend = deferBackend({ name: 'modal', check }, async () => {
+    const { createModalBackend } = await import('../backend/modal/backend.ts')
+    return createModalBackend({
+      app: config.MODAL_APP,
+      functionName: config.MODAL_FUNCTION,
+      maxConnections: config.MODAL_MAX_CONNECTIONS,
+      pollsPerConnection: config.MODAL_POLLS_PER_CONNECTION,
+      credentialsGraceMs: config.MODAL_CREDENTIALS_GRACE_SECONDS * 1000,
+      ...{ check, log, metrics },
+    })
+  })
+  // Soon even without a job, to warn of a function that is not deployed; not now, to be ready sooner.
+  const loadFailed = (error: unknown) => log.error({ err: error }, "Modal's client cannot be set up")
+  const timer = setTimeout(() => void backend.load().catch(loadFailed), MODAL_LOAD_DELAY_MS).unref()
+  const close = () => {
+    clearTimeout(timer)
+    return backend.close()
+  }
+  return { ...backend, close }
+}
+
+/** What the local backend reads from and writes to; better found wanting at boot than by the first job. */
+async function checkFolders({ MEDIA_ROOT, DATA_DIR, JOB_STORE }: Config): Promise<void> {
+  const errors: string[] = []
+  const isFolder = await stat(MEDIA_ROOT).then(
+    (found) => found.isDirectory(),
+    () => false,
+  )
+  if (!isFolder) errors.push(`MEDIA_ROOT: ${MEDIA_ROOT} is not a folder`)
+  try {
+    await mkdir(DATA_DIR, { recursive: true })
+    await access(DATA_DIR, constants.W_OK)
+  } catch (error) {
+    errors.push(`DATA_DIR: ${DATA_DIR} cannot be written to (${messageOf(error)})`)
+  }
+  const path = sqlitePathOf({ JOB_STORE })
+  if (path !== undefined && isFolder && (await isInside(dirname(path), MEDIA_ROOT))) {
+    errors.push(`JOB_STORE: ${path} lies in MEDIA_ROOT, where jobs read their inputs; keep it elsewhere`)
+  }
+  if (errors.length > 0) throw new ConfigError(errors)
+}
+
+/** By real path; the folder, which may not exist yet, counts as where it would be. */
+async function isInside(folder: string, root: string): Promise<boolean> {
+  await mkdir(folder, { recursive: true })
+  const way = relative(await realpath(root), await realpath(folder))
+  return way.split(sep)[0] !== '..' && !isAbsolute(way)
+}
