@@ -60,12 +60,13 @@ export type AppParts = {
 /** The HTTP application, ready to listen or to be injected. It opens nothing itself: its parts are given and closed elsewhere. */
 export async function buildApp({ log, http, authenticator, counter, ...parts }: AppParts): Promise<FastifyInstance> {
   const { service, subscriptions, ledger, readiness, metrics, outputs, uploads, links } = parts
+  const requestLog = new RequestLog(log)
   const app = Fastify({
     loggerInstance: log,
     bodyLimit: http.bodyLimitBytes,
     trustProxy: trustProxyOf(http.trustedProxies),
     genReqId: requestIds(),
-    logController: new RequestLog(),
+    logController: requestLog,
     childLoggerFactory: logOfRequest,
     frameworkErrors(error, request, reply) {
       void limits.countAddress(request.ip).then((tooMany) => {
@@ -84,6 +85,7 @@ export async function buildApp({ log, http, authenticator, counter, ...parts }: 
 
   app.setValidatorCompiler(createValidatorCompiler())
   registerProblems(app)
+  requestLog.flushOnClose(app)
   await registerLimiter(app, http.limits, counter)
   const limits = createRateLimits(app, http.limits)
   const reserveRefusal = limitConnections(app, http)

@@ -13,7 +13,7 @@ import { type PlainJob, plainJobOf } from './plain-job.ts'
 // `node bare-fastify-process.ts`: two routes of the server in Fastify alone, on a free port, which it sends to its
 // parent: the same schemas, the same logger with the same line a request, and a Map. It ends with its parent.
 const log = await createLogger({ LOG_LEVEL: 'info', NODE_ENV: 'production' })
-const app = Fastify({ loggerInstance: log, logController: new RequestLog() }).withTypeProvider<TypeBoxTypeProvider>()
+const app = Fastify({ loggerInstance: log, logController: new RequestLog(log) }).withTypeProvider<TypeBoxTypeProvider>()
 app.setValidatorCompiler(createValidatorCompiler())
 const jobs = new Map<string, PlainJob>()
 

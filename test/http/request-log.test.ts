@@ -1,4 +1,5 @@
-import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { REFUSED_LINES } from '../../src/http/plugins/request-log.ts'
 import { aBody, startApp, type TestApp } from '../helpers/app.ts'
 import { as, knownCallers } from '../helpers/callers.ts'
 
@@ -35,6 +36,64 @@ describe('the line of a request', () => {
     await open.get('/jobs')
     for (const line of [...lines(), ...open.requestLines]) expect(line).not.toHaveProperty('caller')
     expect(lines().map(({ status }) => status)).toEqual([401, 401, 403])
+  })
+})
+
+describe('refused requests', () => {
+  const summaries = () => app.requestLines.filter(({ event }) => event === 'requests_suppressed')
+  const refusedOf = (caller: string) => lines().filter((line) => line.status === 429 && line.caller === caller)
+  /** Ends the window that lines are counted in; all of a request is done by then. */
+  const passWindow = () => vi.advanceTimersByTime(REFUSED_LINES.windowMs)
+
+  beforeEach(() => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    onTestFinished(() => void vi.useRealTimers())
+  })
+
+  test('of one caller have bounded lines and one summary, and those of another caller a line each', async () => {
+    app = await startApp({ authenticator: knownCallers, http: { limits: { read: 2, submit: 600 } } })
+    for (let n = 0; n < 2 + REFUSED_LINES.perSubject + 15; n++) await get('/jobs', 'alice')
+    for (let n = 0; n < 2 + REFUSED_LINES.perSubject; n++) await get('/jobs', 'bob')
+    expect(refusedOf('key:alice')).toHaveLength(REFUSED_LINES.perSubject)
+    expect(refusedOf('key:bob')).toHaveLength(REFUSED_LINES.perSubject)
+    expect(lines().filter(({ status }) => status === 200)).toHaveLength(4)
+    expect(summaries()).toEqual([])
+    passWindow()
+    expect(summaries()).toMatchObject([{ level: 'info', caller: 'key:alice', count: 15, by_status: { 429: 15 } }])
+    // A new window has lines again.
+    await get('/jobs', 'alice')
+    expect(refusedOf('key:alice')).toHaveLength(REFUSED_LINES.perSubject + 1)
+    passWindow()
+    expect(summaries()).toHaveLength(1)
+  })
+
+  test('without a credential are bounded by address, whatever the answer, and in all', async () => {
+    app = await startApp({ authenticator: knownCallers, http: { trustedProxies: 1 } })
+    const send = (url: string, address: string) => app.app.inject({ url, headers: { 'x-forwarded-for': address } })
+    for (let n = 0; n < REFUSED_LINES.perSubject + 3; n++) await send('/jobs', '2001:db8::1')
+    // The same /64.
+    for (let n = 0; n < 4; n++) await send('/nothing', `2001:db8::${n}`)
+    expect(lines()).toHaveLength(REFUSED_LINES.perSubject)
+    const others = REFUSED_LINES.maxSubjects + 10
+    for (let n = 0; n < 4 * others; n++) await send('/jobs', `10.1.${(n % others) >> 8}.${(n % others) & 255}`)
+    expect(lines()).toHaveLength(REFUSED_LINES.inAll)
+    // Those of callers are not among them.
+    await app.post('/jobs', aBody, as('alice-reads'))
+    expect(lines().slice(REFUSED_LINES.inAll)).toMatchObject([{ status: 403, caller: 'key:alice' }])
+    passWindow()
+    expect(summaries()).toHaveLength(REFUSED_LINES.maxSubjects + 1)
+    expect(summaries()[0]).toMatchObject({ count: 7, by_status: { 404: 4, 429: 3 } })
+    expect(summaries().at(-1)).not.toHaveProperty('remote_address')
+    const suppressed = summaries().reduce((sum, { count }) => sum + Number(count), 0)
+    expect(suppressed).toBe(REFUSED_LINES.perSubject + 7 + 4 * others - REFUSED_LINES.inAll)
+  })
+
+  test('are summarized at the end of the server', async () => {
+    app = await startApp({ authenticator: knownCallers })
+    for (let n = 0; n <= REFUSED_LINES.perSubject; n++) await get('/jobs')
+    expect(summaries()).toEqual([])
+    await app.app.close()
+    expect(summaries()).toMatchObject([{ remote_address: '127.0.0.1', count: 1 }])
   })
 })
 

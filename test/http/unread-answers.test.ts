@@ -3,8 +3,10 @@ import { readdirSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { type AddressInfo, connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import type { HttpSettings } from '../../src/http/settings.ts'
+import { DROP_LINES } from '../../src/http/plugins/connections.ts'
 import { PIECE_BYTES } from '../../src/http/files/file-stream.ts'
 import { aBody, problemOf, shippedHttp, startApp } from '../helpers/app.ts'
 import { as, knownCallers } from '../helpers/callers.ts'
@@ -100,7 +102,7 @@ describe('pages that nobody reads', () => {
     const client = await unread(30)
     await until(() => isRefused('bob'), 'a refusal', 10_000)
     await until(async () => !(await isRefused('bob')) && !(await isRefused('alice')), 'room again', 10_000)
-    expect(dropped()).toMatchObject([{ level: 'info', address: '127.0.0.1', unsent_bytes: expect.any(Number) }])
+    expect(dropped()).toMatchObject([{ level: 'info', remote_address: '127.0.0.1', unsent_bytes: expect.any(Number) }])
     await drain(client)
     expect(client.closed).toBe(true)
   })
@@ -206,6 +208,23 @@ describe('a client that takes nothing', () => {
     await until(() => dropped().length === 1, 'its end', 10_000)
     await drain(client)
     expect(client.closed).toBe(true)
+  })
+
+  test('has a bounded number of lines in the log, and one for the rest', async () => {
+    await start()
+    const { job_id: id } = (await app.post('/jobs', aBody)).json<{ job_id: string }>()
+    await app.untilStatus(id, 'running')
+    app.backend.logsWith = async function* () {
+      for (;;) yield await Promise.resolve('x'.repeat(60_000))
+    }
+    const clients = Array.from({ length: DROP_LINES.perSubject + 3 }, () => dial(request(`/jobs/${id}/logs`)))
+    await Promise.all(clients)
+    const openConnections = promisify(app.app.server.getConnections.bind(app.app.server))
+    await until(async () => (await openConnections()) === 0, 'the end of all', 10_000)
+    expect(dropped()).toHaveLength(DROP_LINES.perSubject)
+    await app.app.close()
+    const rest = app.requestLines.filter(({ event }) => event === 'answers_dropped')
+    expect(rest).toMatchObject([{ remote_address: '127.0.0.1', count: 3 }])
   })
 
   test('of the answers it waited for is cut off', async () => {

@@ -5,6 +5,7 @@ import { createLogThrottle } from '../../jobs/log.ts'
 import { problem } from '../../problems.ts'
 import { connectionAddressOf } from './caller.ts'
 import { pendingAnswer } from './lingering-close.ts'
+import { createLineLimit } from './line-limit.ts'
 import type { Refusal } from './refusals.ts'
 
 export type ConnectionLimits = {
@@ -118,6 +119,9 @@ export type ProgressLimits = {
   readonly stallTimeoutMs: number
 }
 
+/** Lines about clients that were cut off. A stranger can open new connections, and read nothing of them, for ever. */
+export const DROP_LINES = { perSubject: 20, inAll: 200, maxSubjects: 50, windowMs: 60_000 } as const
+
 /** What a connection had taken when that was last seen to grow, in bytes. */
 type Progress = { readonly taken: number; readonly since: number }
 
@@ -136,14 +140,23 @@ export function cutStalledClients(app: FastifyInstance, { stallTimeoutMs }: Prog
     })
   })
 
+  const lines = createLineLimit(DROP_LINES, (subject, { count }) => {
+    app.log.info({ event: 'answers_dropped', ...subject, count }, 'answers dropped without a line of their own')
+  })
+  const logDrop = (socket: Socket) => {
+    if (!lines.admits({ remote_address: connectionAddressOf(socket) }, 'dropped')) return
+    const { remoteAddress, writableLength } = socket
+    const fields = { event: 'answer_dropped', remote_address: remoteAddress, unsent_bytes: writableLength }
+    app.log.info(fields, 'answer dropped: the client takes nothing of it')
+  }
+
   const look = (socket: Socket, now: number) => {
     const taken = takenBytesOf(socket)
     const before = stalled.get(socket)
     if (socket.writableLength === 0) stalled.delete(socket)
     else if (before?.taken !== taken) stalled.set(socket, { taken, since: now })
     else if (now - before.since >= stallTimeoutMs) {
-      const fields = { event: 'answer_dropped', address: socket.remoteAddress, unsent_bytes: socket.writableLength }
-      app.log.info(fields, 'answer dropped: the client takes nothing of it')
+      logDrop(socket)
       socket.destroy()
     }
   }
@@ -153,6 +166,7 @@ export function cutStalledClients(app: FastifyInstance, { stallTimeoutMs }: Prog
   }, stallTimeoutMs / 6).unref()
   app.addHook('onClose', (_app, done) => {
     clearInterval(timer)
+    lines.flush()
     done()
   })
 }

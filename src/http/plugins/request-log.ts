@@ -1,10 +1,17 @@
 import { randomBytes } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
-import { type FastifyBaseLogger, type FastifyReply, type FastifyRequest, LogController } from 'fastify'
+import {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  LogController,
+} from 'fastify'
 import type { ChildLoggerOptions } from 'pino'
 import { createLogThrottle } from '../../jobs/log.ts'
 import { logFieldsOf, traceIdOf } from '../../jobs/trace.ts'
-import { isKnown } from './caller.ts'
+import { addressOf, isKnown } from './caller.ts'
+import { createLineLimit, type LineLimit } from './line-limit.ts'
 import { traceparentOf } from '../jobs/submit.ts'
 
 /** What a line says of a request: what it was, whose, and how long it has taken so far, in ms. */
@@ -15,15 +22,35 @@ export const requestFieldsOf = (request: FastifyRequest, reply: FastifyReply) =>
 })
 
 /**
- * One line a request, when it is answered: what was asked, what was answered, in how many ms. Probes and scrapes, which
+ * What the lines of refused requests are bounded by: as many of each caller or address, and of all together, as let a
+ * reader see what happens, however often they come.
+ */
+export const REFUSED_LINES = { perSubject: 60, inAll: 600, maxSubjects: 200, windowMs: 60_000 } as const
+
+/** Answers that cost a client nothing, and that no limit keeps it from causing. */
+const REFUSED: ReadonlySet<number> = new Set([401, 403, 408, 429, 431, 503])
+
+/**
+ * One line a request, when it is answered: what was asked, what was answered, in how many ms. Those of refused requests
+ * are bounded, and the rest of them summarized, so that nobody fills the disk with them. Probes and scrapes, which
  * come every few seconds, have none, unless they are refused: then one a minute for each route, since nobody sees else
  * why a dashboard stays empty.
  */
 export class RequestLog extends LogController {
   readonly #isDue = new Map<string, () => boolean>()
+  readonly #callers: LineLimit
+  /** Of their own: strangers, who may be many, must not use up the lines of callers. */
+  readonly #strangers: LineLimit
 
-  constructor() {
+  constructor(log: Pick<FastifyBaseLogger, 'info'>) {
     super({ requestIdLogLabel: 'request_id' })
+    const createLimit = () =>
+      createLineLimit(REFUSED_LINES, (subject, { count, byKind }) => {
+        const fields = { event: 'requests_suppressed', ...subject, count, by_status: byKind }
+        log.info(fields, 'refused requests without a line of their own')
+      })
+    this.#callers = createLimit()
+    this.#strangers = createLimit()
   }
 
   override incomingRequest(): void {
@@ -32,15 +59,33 @@ export class RequestLog extends LogController {
 
   override requestCompleted(error: Error | null, request: FastifyRequest, reply: FastifyReply): void {
     const { statusCode: status, log } = reply
+    const isProbe = status >= 400 && request.routeOptions.config.alwaysAnswered === true
+    if (!isProbe && !this.#admits(request, status)) return
     const fields = { ...requestFieldsOf(request, reply), status }
     if (error) log.error({ ...fields, err: error }, 'request broken off')
     else log.info(fields, 'request')
     // The log level of their routes leaves the line above out.
-    if (status >= 400 && status < 500) this.#warnOfProbe(request, reply, fields)
+    if (isProbe && status < 500) this.#warnOfProbe(request, reply, fields)
+  }
+
+  /** Writes the summaries of the last window when the application is closed. */
+  flushOnClose(app: FastifyInstance): void {
+    app.addHook('onClose', (_app, done) => {
+      this.#callers.flush()
+      this.#strangers.flush()
+      done()
+    })
+  }
+
+  /** Nobody without a credential gets far enough for an error that is worth a line each time. */
+  #admits(request: FastifyRequest, status: number): boolean {
+    if (status < 400 || (request.caller !== undefined && !REFUSED.has(status))) return true
+    if (isKnown(request)) return this.#callers.admits({ caller: request.caller.id }, status)
+    return this.#strangers.admits({ remote_address: addressOf(request) }, status)
   }
 
   #warnOfProbe({ routeOptions }: FastifyRequest, { log }: FastifyReply, fields: object): void {
-    if (routeOptions.config.alwaysAnswered !== true || !this.#limitOf(routeOptions.url)()) return
+    if (!this.#limitOf(routeOptions.url)()) return
     log.warn({ event: 'probe_refused', ...fields }, 'probe or scrape refused')
   }
 
