@@ -522,15 +522,15 @@ export interface components {
                 [key: string]: string;
             };
             /**
-             * @description Time the job has from its acceptance to its end; the server has a default.
-             * @example 3600
-             */
-            timeout_seconds?: number;
-            /**
              * @description Time the run may take from its start at the backend, where the backend tells the start: the wait for its turn does not count. Beyond it the job fails as `timed_out`. The server may have a default.
              * @example 900
              */
             run_timeout_seconds?: number;
+            /**
+             * @description Time the job has from its acceptance to its end; the server has a default.
+             * @example 3600
+             */
+            timeout_seconds?: number;
             /**
              * Format: uri
              * @description Where to be notified by a signed POST (Standard Webhooks): http or https, at a public address.
@@ -595,15 +595,15 @@ export interface components {
                 [key: string]: string | null;
             } | null;
             /**
-             * @description Time the job has from its acceptance to its end; the server has a default.
-             * @example 3600
-             */
-            timeout_seconds?: number | null;
-            /**
              * @description Time the run may take from its start at the backend, where the backend tells the start: the wait for its turn does not count. Beyond it the job fails as `timed_out`. The server may have a default.
              * @example 900
              */
             run_timeout_seconds?: number | null;
+            /**
+             * @description Time the job has from its acceptance to its end; the server has a default.
+             * @example 3600
+             */
+            timeout_seconds?: number | null;
             /**
              * Format: uri
              * @description Where to be notified by a signed POST (Standard Webhooks): http or https, at a public address.
@@ -835,6 +835,11 @@ export interface components {
                 [key: string]: string;
             };
             /**
+             * @description Time the run may take from its start at the backend, where the backend tells the start: the wait for its turn does not count. Beyond it the job fails as `timed_out`. The server may have a default.
+             * @example 900
+             */
+            run_timeout_seconds?: number;
+            /**
              * Format: date-time
              * @description When the job was accepted.
              * @example 2026-01-31T12:00:00.000Z
@@ -858,11 +863,6 @@ export interface components {
              * @example 2026-01-31T14:00:00.000Z
              */
             deadline_at: string;
-            /**
-             * @description Time the run may take from its start at the backend, where the backend tells the start: the wait for its turn does not count. Beyond it the job fails as `timed_out`. The server may have a default.
-             * @example 900
-             */
-            run_timeout_seconds?: number;
             /**
              * @description Position in the queue while the job waits; with several replicas it may be some moments old.
              * @example 3

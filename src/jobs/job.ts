@@ -72,27 +72,39 @@ export type Attempt = {
   readonly stop?: 'pending' | 'owed' | 'done'
 }
 
+/**
+ * What a caller asks for, with the server's defaults. Jobs keep it as it is, and a submit that repeats an idempotency key
+ * has to be equal in all of it.
+ */
+export type JobRequest = {
+  readonly version: ModelVersion
+  readonly input: JobInput
+  readonly metadata?: Readonly<Record<string, string>>
+  /** Time from acceptance, or from a retry, to the deadline. */
+  readonly timeoutSeconds: number
+  /** Time that a run may take from its start at the backend, where the start is known; undefined: any. */
+  readonly runTimeoutSeconds?: number
+  readonly webhook?: Webhook
+}
+
+/** The part of a request that goes to the backend beside face and speech. */
+export const runOptionsOf = ({ version }: JobRequest) => ({ version })
+export type RunOptions = Readonly<ReturnType<typeof runOptionsOf>>
+
 /** A job as it is stored. Times are epoch ms; `revision` counts accepted events and is the compare-and-set counter. */
-export type Job = {
+export type Job = JobRequest & {
   readonly id: string
   readonly caller: string
   readonly backend: BackendName
   readonly status: JobStatus
   readonly revision: number
-  readonly version: ModelVersion
-  readonly input: JobInput
-  readonly metadata?: Readonly<Record<string, string>>
   /** The caller's key of the submit, and the digest of its content: the same key again means the same job. */
   readonly idempotencyKey?: string
   readonly fingerprint?: string
   readonly createdAt: number
   readonly startedAt?: number
   readonly finishedAt?: number
-  /** Time from acceptance, or from a retry, to the deadline. */
-  readonly timeoutSeconds: number
   readonly deadlineAt: number
-  /** Time that a run may take from its start at the backend, where the start is known; undefined: any. */
-  readonly runTimeoutSeconds?: number
   readonly outputPath?: string
   /** The function's own id for the run, under which Modal keeps the output; not our job id. */
   readonly runId?: string
@@ -102,7 +114,6 @@ export type Job = {
   readonly firstAttempt?: number
   /** How often the job has been retried. */
   readonly retries?: number
-  readonly webhook?: Webhook
   /** The trace of its submit (W3C Trace Context, version 00), which its log lines and webhooks carry on. */
   readonly traceparent?: string
   /** How many deliveries the job has had, which is the number of the last one. */

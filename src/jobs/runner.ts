@@ -12,6 +12,7 @@ import {
   hasPendingStop,
   type Job,
   type JobEvent,
+  runOptionsOf,
   withoutInputPaths,
 } from './job.ts'
 import type { LinkSigner } from './links.ts'
@@ -107,8 +108,8 @@ export function createRunner(dependencies: RunnerDependencies): RunEntry {
       }
       files[kind] = { path, url: links.inputUrl(job, kind) }
     }
-    const { id: jobId, caller, version } = job
-    const request = { jobId, attempt, caller, input: namedInputOf(job.input), version }
+    const { id: jobId, caller } = job
+    const request = { jobId, attempt, caller, input: namedInputOf(job.input), ...runOptionsOf(job) }
     return backend.spawn({ ...request, ...(Object.keys(files).length > 0 && { files }) }, signal)
   }
 

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { Backend } from './ports/backend.ts'
 import type { Upload } from './ports/files.ts'
 import { type FieldError, invalidFields, problem } from '../problems.ts'
-import { FILE_KINDS, type Job, type JobInput, type NamedInput, namedInputOf } from './job.ts'
+import { FILE_KINDS, type Job, type JobInput, type JobRequest, type NamedInput, namedInputOf } from './job.ts'
 import { urlFormFault } from '../net/url-rule.ts'
 import { checkWebhook, webhookOf, type WebhookOptions } from './webhooks/options.ts'
 import type { Outbox } from './webhooks/outbox.ts'
@@ -136,24 +136,12 @@ export function parseIdempotencyKey(header: string): string {
   throw invalidFields([{ path: '/Idempotency-Key', message }], 'invalid_idempotency_key')
 }
 
-type Requested = Pick<Job, 'input' | 'version' | 'metadata' | 'timeoutSeconds' | 'runTimeoutSeconds' | 'webhook'>
-
 /**
- * SHA-256, in hex, of a request with its defaults: two requests with one fingerprint are the same. Fields of later
- * releases count only where they are given, so that the fingerprints of stored jobs stay valid.
+ * SHA-256, in hex, of a request with its defaults: two requests with one fingerprint are the same. What is not given is
+ * left out, so that the fingerprints of stored jobs stay valid when a release adds a field; `metadata` never was.
  */
-export function fingerprintOf({ input, version, metadata, timeoutSeconds, ...later }: Requested): string {
-  const { runTimeoutSeconds, webhook } = later
-  const text = JSON.stringify(
-    sorted({
-      input: identityOf(input),
-      version,
-      metadata,
-      timeoutSeconds,
-      ...(runTimeoutSeconds !== undefined && { runTimeoutSeconds }),
-      ...(webhook && { webhook }),
-    }),
-  )
+export function fingerprintOf({ input, ...options }: JobRequest): string {
+  const text = JSON.stringify(sorted({ metadata: undefined, ...options, input: identityOf(input) }))
   return createHash('sha256').update(text).digest('hex')
 }
 
@@ -169,22 +157,21 @@ function sorted(value: unknown): unknown {
   return entries.map(([key, member]) => [key, sorted(member)])
 }
 
+/** Where a time is not set, the server's default applies. */
+type NewJobOptions = Omit<JobRequest, 'input' | 'webhook' | 'timeoutSeconds'> &
+  Partial<Pick<JobRequest, 'timeoutSeconds'>>
+
 /** A request for a new job. */
-export type NewJob = Omit<SubmitFields, 'input'> & {
-  readonly input: NamedInput
-  /** Files that came with it, which the service keeps for the job or discards. */
-  readonly upload?: Upload
-  readonly version: Job['version']
-  readonly metadata?: Readonly<Record<string, string>>
-  /** Time from now to the job's deadline; the server's default where it is not set. */
-  readonly timeoutSeconds?: number
-  /** Time that a run may take from its start at the backend; the server's default where it is not set. */
-  readonly runTimeoutSeconds?: number
-  /** The caller's key for this submit: the same request with the same key means the same job. */
-  readonly idempotencyKey?: string
-  /** As `readTraceparent` gives it. */
-  readonly traceparent?: string
-}
+export type NewJob = Omit<SubmitFields, 'input'> &
+  NewJobOptions & {
+    readonly input: NamedInput
+    /** Files that came with it, which the service keeps for the job or discards. */
+    readonly upload?: Upload
+    /** The caller's key for this submit: the same request with the same key means the same job. */
+    readonly idempotencyKey?: string
+    /** As `readTraceparent` gives it. */
+    readonly traceparent?: string
+  }
 
 /** What a request leaves to the server. */
 export type JobDefaults = {
@@ -201,15 +188,15 @@ export type CheckedSubmit = Omit<NewJob, 'input' | 'upload'> & { readonly input:
 
 /** The job of a request, as it is stored first. */
 export function newJob(
-  { input, version, metadata, idempotencyKey, traceparent, ...request }: CheckedSubmit,
+  { idempotencyKey, traceparent, fieldErrors, isForm, ...request }: CheckedSubmit,
   defaults: JobDefaults,
 ): Job {
+  const { webhookUrl, webhookEvents, ...options } = request
   const webhook = webhookOf(request)
-  const runTimeoutSeconds = request.runTimeoutSeconds ?? defaults.runTimeoutSeconds
-  const requested = {
-    ...{ version, input },
-    ...(metadata && { metadata }),
-    timeoutSeconds: request.timeoutSeconds ?? defaults.timeoutSeconds,
+  const runTimeoutSeconds = options.runTimeoutSeconds ?? defaults.runTimeoutSeconds
+  const requested: JobRequest = {
+    ...options,
+    timeoutSeconds: options.timeoutSeconds ?? defaults.timeoutSeconds,
     ...(runTimeoutSeconds !== undefined && { runTimeoutSeconds }),
     ...(webhook && { webhook }),
   }

@@ -9,7 +9,6 @@ import type { JobInput } from '../../src/jobs/job.ts'
 import { STRAY_UPLOAD_MS } from '../../src/jobs/reconciler.ts'
 import { PROCESS_NAME } from '../../src/lib/ids.ts'
 import { startCore } from '../helpers/core.ts'
-import { aJob } from '../helpers/jobs.ts'
 import { FACE, filesIn, folderUploads, SPEECH } from '../helpers/uploads.ts'
 import { until } from '../helpers/until.ts'
 
@@ -144,7 +143,7 @@ describe('the sweep', () => {
 })
 
 describe('a fingerprint', () => {
-  const of = (input: JobInput) => fingerprintOf(aJob({ input, timeoutSeconds: 7200 }))
+  const of = (input: JobInput) => fingerprintOf({ version: 'v15', input, timeoutSeconds: 7200 })
   const file = { size: 10, type: 'video/mp4', sha256: 'a'.repeat(64) }
 
   test('of a job without files is what it was before there were any', () => {

@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream'
 import { Type } from '@sinclair/typebox'
 import { ATTEMPTS_KEPT, ERROR_CODES, JOB_STATUSES } from '../../jobs/job.ts'
-import { EXACTLY_ONE_WITH_FILES, Input, InputFiles, Metadata, RunTimeout, Version } from './submit-schema.ts'
+import { EXACTLY_ONE_WITH_FILES, Input, InputFiles, ShownOptions, Version } from './submit-schema.ts'
 import { OneOf, Text, Time, Whole } from '../schemas.ts'
 
 const ErrorCode = OneOf(ERROR_CODES, {
@@ -103,14 +103,13 @@ export const JobReply = Type.Object(
       { ...Input, ...InputFiles },
       { ...EXACTLY_ONE_WITH_FILES, $id: 'JobInput', description: 'Face and speech as they were given.' },
     ),
-    metadata: Type.Optional(Metadata),
+    ...ShownOptions,
     created_at: Time({ description: 'When the job was accepted.', example: '2026-01-31T12:00:00.000Z' }),
     started_at: Type.Optional(
       Time({ description: 'When the backend first took it.', example: '2026-01-31T12:00:01.000Z' }),
     ),
     finished_at: Type.Optional(Time({ description: 'When it ended.', example: '2026-01-31T12:01:30.000Z' })),
     deadline_at: Time({ description: 'When it ends at the latest.', example: '2026-01-31T14:00:00.000Z' }),
-    run_timeout_seconds: Type.Optional(RunTimeout),
     queue_position: Type.Optional(
       Whole({
         description: 'Position in the queue while the job waits; with several replicas it may be some moments old.',

@@ -1,5 +1,5 @@
-import { Type } from '@sinclair/typebox'
-import { NewJobForm } from './submit-schema.ts'
+import { type TSchema, Type } from '@sinclair/typebox'
+import { Input, NewJobBody, NewJobForm } from './submit-schema.ts'
 import { Text } from '../schemas.ts'
 import { JOBS } from './examples.ts'
 import type { Operations } from '../docs/operation.ts'
@@ -29,6 +29,15 @@ const OfSubmits = Type.Object({
   ),
 })
 
+const isOption = (field: string) => !(field in Input) && !field.startsWith('webhook_')
+
+/** Every option with the example of its schema, without those of webhooks, which need a receiver. */
+const OPTIONS_EXAMPLE = Object.fromEntries(
+  Object.entries<TSchema>(NewJobBody.properties).flatMap(([field, { examples }]) =>
+    isOption(field) ? [[field, (examples as unknown[])[0]] as const] : [],
+  ),
+)
+
 const OF_ACCEPTED = ['Location', 'Idempotent-Replayed', 'Preference-Applied'] as const
 const OF_FILES = ['ETag', 'Last-Modified', 'Accept-Ranges'] as const
 
@@ -49,10 +58,7 @@ export const jobOperations: Operations = {
     body: {
       example: {
         summary: 'Face and speech by path, with what is optional',
-        value: {
-          ...{ video_path: 'face.mp4', audio_path: 'speech.wav' },
-          ...{ version: 'v15', timeout_seconds: 3600, run_timeout_seconds: 900, metadata: { scene: '12' } },
-        },
+        value: { video_path: 'face.mp4', audio_path: 'speech.wav', ...OPTIONS_EXAMPLE },
       },
       urls: { summary: 'Face and speech by URL', value: JOBS.submitted.value.input },
     },

@@ -82,7 +82,13 @@ export const RunTimeout = Whole({
   maximum: 604_800,
 })
 
-/** See the keyword in `http/validation.ts`; the reference says it in types. */
+/** The optional fields of a submit that its job shows again. */
+export const ShownOptions = {
+  metadata: Type.Optional(Metadata),
+  run_timeout_seconds: Type.Optional(RunTimeout),
+}
+
+/** See the keyword in `plugins/bodies.ts`; the reference says it in types. */
 const NULL_IS_ABSENT = { nullIsAbsent: true }
 
 /** Body of `POST /jobs`. */
@@ -90,6 +96,7 @@ export const NewJobBody = Type.Object(
   {
     ...Input,
     version: Type.Optional({ ...Version, default: 'v15' }),
+    ...ShownOptions,
     metadata: Type.Optional({ ...Metadata, ...NULL_IS_ABSENT }),
     timeout_seconds: Type.Optional(
       Whole({
@@ -99,7 +106,6 @@ export const NewJobBody = Type.Object(
         maximum: 604_800,
       }),
     ),
-    run_timeout_seconds: Type.Optional(RunTimeout),
     webhook_url: Type.Optional(
       Url(
         'Where to be notified by a signed POST (Standard Webhooks): http or https, at a public address.',

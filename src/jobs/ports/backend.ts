@@ -1,11 +1,11 @@
 import type { FieldError } from '../../problems.ts'
-import type { BackendName, DegradedReason, ErrorCode, FileKind, JobInput, ModelVersion, NamedInput } from '../job.ts'
+import type { BackendName, DegradedReason, ErrorCode, FileKind, JobInput, NamedInput, RunOptions } from '../job.ts'
 
 /** A file that came with the job: where it is on this machine, and a link to it for a backend on another. */
 export type InputFile = { readonly path: string; readonly url: string }
 
 /** What a backend is asked to run: one attempt of one job. */
-export type SpawnRequest = {
+export type SpawnRequest = RunOptions & {
   readonly jobId: string
   readonly attempt: number
   /** The owner of the job: callers share the backend's capacity fairly. */
@@ -13,7 +13,6 @@ export type SpawnRequest = {
   readonly input: NamedInput
   /** The faces and speeches that are not in `input`. */
   readonly files?: Readonly<Partial<Record<FileKind, InputFile>>>
-  readonly version: ModelVersion
 }
 
 /** `rejected`: a permanent error; `code` and `error` become the job's. */
