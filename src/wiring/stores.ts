@@ -60,10 +60,7 @@ const redisOf = ({ JOB_STORE: url, REDIS_PREFIX: prefix }: Config, log: Logger) 
 const HEAP_SHARE = 0.5
 
 async function openMemory(config: Config, { outputs, uploads }: JobFiles, log: Logger) {
-  const [{ createMemoryStore }, { createMemorySecrets }] = await Promise.all([
-    import('../store/memory/store.ts'),
-    import('../store/secrets.ts'),
-  ])
+  const { createMemoryStore } = await import('../store/memory/store.ts')
   const onForgotten = (job: Job) => {
     const stay = (error: unknown) => log.warn({ job_id: job.id, err: error }, 'cannot delete the files of a job')
     uploads.forget(job.id).catch(stay)
@@ -75,7 +72,7 @@ async function openMemory(config: Config, { outputs, uploads }: JobFiles, log: L
     await logLostWork(store, log)
     await store.close()
   }
-  return { ...store, ...createMemorySecrets(), close }
+  return { ...store, close }
 }
 
 /** Logs unfinished work before it is lost with the process. */

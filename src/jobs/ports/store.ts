@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import type { Delivery, DueDelivery } from '../webhooks/delivery.ts'
 import type { Job, JobStatus } from '../job.ts'
 
@@ -25,6 +26,13 @@ export type Reopened = 'reopened' | 'stale' | 'full' | 'caller-full'
 
 /** Where a job stands in the list: by time of creation (epoch ms), then by id. */
 export type ListPosition = { readonly createdAt: number; readonly id: string }
+
+/** Newest last; the same millisecond is ordered by id. */
+export function comparePositions(a: ListPosition, b: ListPosition): number {
+  if (a.createdAt !== b.createdAt) return a.createdAt - b.createdAt
+  if (a.id === b.id) return 0
+  return a.id < b.id ? -1 : 1
+}
 
 /** Times are epoch ms and exclusive. `after`: the last job of the page before. What is not set, does not restrict. */
 export type ListQuery = {
@@ -91,3 +99,6 @@ export type SecretKeeper = {
   /** The secret of this name; made when it is first asked for. */
   secret(name: string): Promise<string>
 }
+
+/** 256 bits, as text. */
+export const newSecret = (): string => randomBytes(32).toString('base64url')

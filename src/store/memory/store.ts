@@ -2,9 +2,15 @@ import type { Delivery, DueDelivery } from '../../jobs/webhooks/delivery.ts'
 import { createHeapMeter } from '../../lib/heap.ts'
 import { isFinished, isOverdue, hasPendingStop, type Job } from '../../jobs/job.ts'
 import { createFifo } from '../../lib/collections.ts'
-import { createDeliveryMaps, type DeliveryMaps } from './deliveries.ts'
-import type { InsertLimits, PendingWork, Reopened, Store } from '../../jobs/ports/store.ts'
-import { createTimelines } from './timeline.ts'
+import {
+  newSecret,
+  type InsertLimits,
+  type PendingWork,
+  type Reopened,
+  type SecretKeeper,
+  type Store,
+} from '../../jobs/ports/store.ts'
+import { createDeliveryMaps, createTimelines, deliveryKeyOf, type DeliveryMaps } from './timeline.ts'
 
 /** What the indexes take for a job or a delivery, in bytes; measured. */
 const INDEX_BYTES = 300
@@ -27,7 +33,7 @@ export type MemoryStoreOptions = {
  * Jobs in a `Map`, gone with the process. What is owed is kept beside it in small indexes, so that looking for work
  * never walks over the finished jobs.
  */
-export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
+export function createMemoryStore(options: MemoryStoreOptions = {}): Store & SecretKeeper {
   const { maxFinished = Infinity, maxBytes = Infinity, onForgotten } = options
   const jobs = new Map<string, Job>()
   /** Jobs in order of creation, by state, and by state of each caller: no filter walks over what it leaves out. */
@@ -66,7 +72,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
 
   const keepDelivery = (delivery: Delivery) => {
     deliveries.set(delivery)
-    meter.set(nameOf(delivery), delivery)
+    meter.set(deliveryKeyOf(delivery), delivery)
   }
 
   /** Only what may be forgotten is listed: a job takes its place once nothing is owed to it any more. */
@@ -88,7 +94,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
     timelines.move(job, undefined)
     unlist(job.id)
     meter.delete(job.id)
-    for (const delivery of deliveries.of(job.id)) meter.delete(nameOf(delivery))
+    for (const delivery of deliveries.of(job.id)) meter.delete(deliveryKeyOf(delivery))
     deliveries.forget(job.id)
     for (const index of Object.values(indexes)) index.delete(job.id)
     if (job.idempotencyKey !== undefined) idsByKey.delete(keyOf(job))
@@ -169,12 +175,25 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
     dueDeliveries: (now) => duePages(deliveries, now),
     updateDelivery: (delivery, expectedRevision) => Promise.resolve(updateDelivery(delivery, expectedRevision)),
     countSubmitted: () => Promise.resolve(indexes.submitted.size),
+    ...createMemorySecrets(),
     close: () => Promise.resolve(),
   }
 
   function candidates(what: PendingWork): Map<string, Job> {
     if (what === 'stop') return indexes.stopping
     return what === 'removal' ? indexes.finished : indexes.unfinished
+  }
+}
+
+/** Secrets for as long as the process lives, like the jobs beside them. */
+function createMemorySecrets(): SecretKeeper {
+  const secrets = new Map<string, string>()
+  return {
+    secret(name) {
+      const secret = secrets.get(name) ?? newSecret()
+      secrets.set(name, secret)
+      return Promise.resolve(secret)
+    },
   }
 }
 
@@ -191,8 +210,6 @@ async function* duePages({ due }: DeliveryMaps, now: number): AsyncIterable<DueD
 
 /** Rejects where `work` throws. */
 const promised = <T>(work: () => T) => new Promise<T>((resolve) => resolve(work()))
-
-const nameOf = ({ jobId, number }: Delivery) => `${jobId}/${number}`
 
 const keyOf = ({ caller, idempotencyKey }: Job) => JSON.stringify([caller, idempotencyKey])
 

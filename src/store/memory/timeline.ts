@@ -1,7 +1,8 @@
 import { createRequire } from 'node:module'
 import type BTreeType from 'sorted-btree'
 import { type Job, JOB_STATUSES } from '../../jobs/job.ts'
-import type { ListPosition, ListQuery } from '../../jobs/ports/store.ts'
+import { comparePositions, type ListPosition, type ListQuery } from '../../jobs/ports/store.ts'
+import type { Delivery, DueDelivery } from '../../jobs/webhooks/delivery.ts'
 
 /** The places of jobs in the lists that can be asked for. */
 export type Timelines = {
@@ -15,9 +16,9 @@ export type Timelines = {
 const { default: BTree } = createRequire(import.meta.url)('sorted-btree') as { default: typeof BTreeType.default }
 
 /** Positions in order. */
-export type Line = BTreeType.default<ListPosition, undefined>
+type Line = BTreeType.default<ListPosition, undefined>
 
-export const createLine = (): Line => new BTree<ListPosition, undefined>(undefined, comparePositions)
+const createLine = (): Line => new BTree<ListPosition, undefined>(undefined, comparePositions)
 
 /** One timeline for each state, and one for each state of each caller; a page is put together from those it asks for. */
 export function createTimelines(): Timelines {
@@ -78,9 +79,60 @@ function* newestFirst(walks: readonly Iterator<ListPosition, unknown>[]): Genera
   }
 }
 
-/** Newest last; the same millisecond is ordered by id. */
-export function comparePositions(a: ListPosition, b: ListPosition): number {
-  if (a.createdAt !== b.createdAt) return a.createdAt - b.createdAt
-  if (a.id === b.id) return 0
-  return a.id < b.id ? -1 : 1
+/** Deliveries by job, and beside them the order in which the pending ones are due. */
+export type DeliveryMaps = {
+  /** Keeps a delivery, in place of the one of its number. */
+  set(delivery: Delivery): void
+  get(jobId: string, number: number): Delivery | undefined
+  /** By number. */
+  of(jobId: string): Delivery[]
+  isPending(jobId: string): boolean
+  forget(jobId: string): void
+  /** One page of what is due, the longest due first, from behind one on. */
+  due(after: DueDelivery | undefined, now: number, limit: number): DueDelivery[]
 }
+
+export function createDeliveryMaps(): DeliveryMaps {
+  const byJob = new Map<string, Map<number, Delivery>>()
+  const byKey = new Map<string, DueDelivery>()
+  const line = createLine()
+
+  const unlist = (key: string) => {
+    const known = byKey.get(key)
+    if (known) line.delete({ createdAt: known.dueAt, id: key })
+    byKey.delete(key)
+  }
+  const list = ({ jobId, number, caller, host, dueAt }: Delivery, key: string) => {
+    if (dueAt === undefined) return
+    byKey.set(key, { jobId, number, caller, host, dueAt })
+    line.set({ createdAt: dueAt, id: key }, undefined)
+  }
+  const of = (jobId: string) => [...(byJob.get(jobId)?.values() ?? [])]
+
+  return {
+    get: (jobId, number) => byJob.get(jobId)?.get(number),
+    of: (jobId) => of(jobId).sort((a, b) => a.number - b.number),
+    isPending: (jobId) => of(jobId).some(({ dueAt }) => dueAt !== undefined),
+    set(delivery) {
+      const some = byJob.get(delivery.jobId) ?? new Map<number, Delivery>()
+      byJob.set(delivery.jobId, some.set(delivery.number, delivery))
+      unlist(deliveryKeyOf(delivery))
+      list(delivery, deliveryKeyOf(delivery))
+    },
+    forget(jobId) {
+      for (const delivery of of(jobId)) unlist(deliveryKeyOf(delivery))
+      byJob.delete(jobId)
+    },
+    due(after, now, limit) {
+      // The least that is greater.
+      const from = after
+        ? { createdAt: after.dueAt, id: `${deliveryKeyOf(after)}\0` }
+        : { createdAt: -Infinity, id: '' }
+      const page = line.getRange(from, { createdAt: now + 1, id: '' }, false, limit)
+      return page.flatMap(([{ id }]) => byKey.get(id) ?? [])
+    },
+  }
+}
+
+/** Names a delivery. */
+export const deliveryKeyOf = ({ jobId, number }: Pick<Delivery, 'jobId' | 'number'>) => `${jobId}/${number}`

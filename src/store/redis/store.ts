@@ -3,14 +3,15 @@ import type { Delivery } from '../../jobs/webhooks/delivery.ts'
 import { type Job, JOB_STATUSES } from '../../jobs/job.ts'
 import type { Log } from '../../jobs/log.ts'
 import { closeRedis, runCommand } from '../../redis/connection.ts'
-import type {
-  InsertLimits,
-  Inserted,
-  ListQuery,
-  PendingWork,
-  Reopened,
-  SecretKeeper,
-  Store,
+import {
+  newSecret,
+  type InsertLimits,
+  type Inserted,
+  type ListQuery,
+  type PendingWork,
+  type Reopened,
+  type SecretKeeper,
+  type Store,
 } from '../../jobs/ports/store.ts'
 import { describeFault, openRedis } from './boot.ts'
 import { createDeliveries } from './deliveries.ts'
@@ -18,7 +19,6 @@ import { createKeys, type Keys, placeOf, timeText, upTo } from './keys.ts'
 import { createPages, type Part } from './pages.ts'
 import { deliveryRecordOf, jobOf, recordOf } from './records.ts'
 import { createScripts, isDone } from './scripts.ts'
-import { newSecret } from '../secrets.ts'
 
 export type RedisStoreOptions = {
   /** What every key begins with; stores that share it share their jobs. */

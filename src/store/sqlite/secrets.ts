@@ -1,6 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite'
-import type { SecretKeeper } from '../../jobs/ports/store.ts'
-import { newSecret } from '../secrets.ts'
+import { newSecret, type SecretKeeper } from '../../jobs/ports/store.ts'
 import { describeFault } from './file.ts'
 
 /** Secrets in the file of the jobs, whose schema is up to date. Asked for at boot: a fault of the file is a `BootError`. */

@@ -8,19 +8,19 @@ import type { Log } from '../../jobs/log.ts'
 import { createGroupCommit } from './group-commit.ts'
 import { codeOf, describeFault, openSqliteFile } from './file.ts'
 import { createLru } from '../../lib/collections.ts'
-import type {
-  InsertLimits,
-  Inserted,
-  ListPosition,
-  ListQuery,
-  PendingWork,
-  Reopened,
-  SecretKeeper,
-  Store,
+import {
+  comparePositions,
+  type InsertLimits,
+  type Inserted,
+  type ListPosition,
+  type ListQuery,
+  type PendingWork,
+  type Reopened,
+  type SecretKeeper,
+  type Store,
 } from '../../jobs/ports/store.ts'
 import { createSqliteSecrets } from './secrets.ts'
 import { createDeliveryRows, type DeliveryRows, prepareDeliveries } from './deliveries.ts'
-import { comparePositions } from '../memory/timeline.ts'
 
 /** Jobs read at once while looking for what is owed: enough to be quick, few enough not to hold up the loop. */
 const OWED_PAGE = 200
