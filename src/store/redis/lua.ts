@@ -1,4 +1,6 @@
-import { SCHEMA } from './records.ts'
+import type { Redis } from 'ioredis'
+import { runCommand } from '../../redis/connection.ts'
+import { SCHEMA, UnreadableRecord } from './records.ts'
 
 /**
  * Every write is one of these, so that nothing of it is seen before all of it is, and looks at all it depends on before
@@ -62,7 +64,7 @@ end
 `
 
 /** Job's key; root, id, record, most submitted jobs, most unfinished jobs of the caller. */
-export const INSERT = `${COMMON}
+const INSERT = `${COMMON}
 local record = ARGV[3]
 local job = job_of(record)
 local key = job.name ~= '-' and root .. 'idempotency:' .. job.name
@@ -79,7 +81,7 @@ return { 'inserted' }
 `
 
 /** Job's key; root, id, expected revision, record; of a delivery its number, record and body. */
-export const UPDATE = `${COMMON}
+const UPDATE = `${COMMON}
 local expected, record, number, delivery, body = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 local stored = stored_head(KEYS[1])
 if stored == '' then return 'stale' end
@@ -102,7 +104,7 @@ return 'done'
 `
 
 /** Job's key; root, id, expected revision, record, most submitted jobs, most unfinished jobs of the caller. */
-export const REOPEN = `${COMMON}
+const REOPEN = `${COMMON}
 local stored, after = stored_head(KEYS[1]), job_of(ARGV[4])
 if stored == '' then return 'stale' end
 local before = job_of(stored)
@@ -117,7 +119,7 @@ return 'done'
 `
 
 /** Job's key; root, id, expected revision. */
-export const REMOVE = `${COMMON}
+const REMOVE = `${COMMON}
 local stored = stored_head(KEYS[1])
 if stored == '' then return 'stale' end
 local job = job_of(stored)
@@ -142,7 +144,7 @@ return 'done'
 `
 
 /** Deliveries' key; root, job's id, number, expected revision, record. */
-export const UPDATE_DELIVERY = `${COMMON}
+const UPDATE_DELIVERY = `${COMMON}
 local number, expected, record = ARGV[3], ARGV[4], ARGV[5]
 local stored, head = redis.call('HGET', KEYS[1], number), stored_head(root .. 'job:' .. id)
 if not stored or head == '' then return 'stale' end
@@ -161,7 +163,7 @@ return 'done'
  * Lines; root, REV or nothing, first bound, last bound, how many. The places of a page and the records there, as they
  * are in one moment; a command of a script takes some thousand keys and no more. Places have one form, so that the order of Lua's locale is that of the lines.
  */
-export const PAGE = `
+const PAGE = `
 local root, order, first, last, limit = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local parts = {}
 for n, line in ipairs(KEYS) do
@@ -192,3 +194,45 @@ for n = 1, #keys, 1000 do
 end
 return { places, records }
 `
+
+/** `keys` are those that Redis is told of, `parameters` what else the script is given. */
+type Script<Answer> = (keys: readonly string[], parameters: readonly (string | number)[]) => Promise<Answer>
+
+/** What a write says that is bound to a revision: `taken` is a delivery's number, `unreadable` a record in its way. */
+export type WriteAnswer = 'done' | 'stale' | 'taken' | 'unreadable'
+
+/** Each one round trip. Rejects with `store_unavailable` when Redis is away. */
+export type Scripts = {
+  /** With `existing` come the id and the record of that job. */
+  readonly insert: Script<['inserted' | 'taken' | 'full' | 'caller-full'] | ['existing', string, string]>
+  readonly update: Script<WriteAnswer>
+  readonly reopen: Script<WriteAnswer | 'full' | 'caller-full'>
+  readonly remove: Script<WriteAnswer>
+  readonly updateDelivery: Script<WriteAnswer>
+  readonly page: Script<[places: string[], records: (string | null)[]]>
+}
+
+/** The scripts on a connection: sent by their digest, in full only where Redis does not know them. */
+export function createScripts(redis: Redis): Scripts {
+  const define = <Answer>(name: string, lua: string): Script<Answer> => {
+    redis.defineCommand(name, { lua })
+    const command = (redis as unknown as Record<string, (...args: unknown[]) => Promise<Answer>>)[name]
+    if (!command) throw new Error(`${name} is no command`)
+    return (keys, parameters) => runCommand(redis, () => command.call(redis, keys.length, ...keys, ...parameters))
+  }
+  return {
+    insert: define('storeInsert', INSERT),
+    update: define('storeUpdate', UPDATE),
+    reopen: define('storeReopen', REOPEN),
+    remove: define('storeRemove', REMOVE),
+    updateDelivery: define('storeUpdateDelivery', UPDATE_DELIVERY),
+    page: define('storePage', PAGE),
+  }
+}
+
+/** Whether a write was made; false where the stored revision is another one. Throws for what must not be written. */
+export function isDone(answer: WriteAnswer): boolean {
+  if (answer === 'unreadable') throw new UnreadableRecord('a record in the way of a write cannot be read')
+  if (answer === 'taken') throw new Error('a delivery of this number exists already')
+  return answer === 'done'
+}

@@ -1,9 +1,8 @@
 import type { Job } from '../../jobs/job.ts'
 import type { Log } from '../../jobs/log.ts'
 import { createLru } from '../../lib/collections.ts'
-import { behind, idAt } from './keys.ts'
-import { jobOf, UnreadableRecord } from './records.ts'
-import type { Scripts } from './scripts.ts'
+import type { Scripts } from './lua.ts'
+import { behind, idAt, jobOf, UnreadableRecord } from './records.ts'
 
 /** Jobs read at once while looking for what is owed: enough to be quick, few enough not to hold up Redis. */
 export const OWED_PAGE = 200

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis'
-import type { Delivery } from '../../jobs/webhooks/delivery.ts'
+import type { Delivery, DueDelivery } from '../../jobs/webhooks/delivery.ts'
 import { type Job, JOB_STATUSES } from '../../jobs/job.ts'
 import type { Log } from '../../jobs/log.ts'
 import { closeRedis, runCommand } from '../../redis/connection.ts'
@@ -12,13 +12,24 @@ import {
   type Reopened,
   type SecretKeeper,
   type Store,
+  type DeliveryStore,
 } from '../../jobs/ports/store.ts'
 import { describeFault, openRedis } from './boot.ts'
-import { createDeliveries } from './deliveries.ts'
-import { createKeys, type Keys, placeOf, timeText, upTo } from './keys.ts'
-import { createPages, type Part } from './pages.ts'
-import { deliveryRecordOf, jobOf, recordOf } from './records.ts'
-import { createScripts, isDone } from './scripts.ts'
+import { createScripts, isDone, type Scripts } from './lua.ts'
+import { createPages, OWED_PAGE, type Part } from './pages.ts'
+import {
+  behind,
+  createKeys,
+  deliveryOf,
+  deliveryRecordOf,
+  dueAtPlace,
+  jobOf,
+  type Keys,
+  placeOf,
+  recordOf,
+  timeText,
+  upTo,
+} from './records.ts'
 
 export type RedisStoreOptions = {
   /** What every key begins with; stores that share it share their jobs. */
@@ -132,8 +143,39 @@ function partsOf(what: PendingWork, { now, keys }: { now: number; keys: Keys }):
   }
 }
 
+/** The outbox. A try writes a delivery's record, never its body again. */
+function createDeliveries(redis: Redis, { keys, scripts }: { keys: Keys; scripts: Scripts }): DeliveryStore {
+  const duePage = (first: string, last: string) =>
+    runCommand(redis, () => redis.zrange(keys.due, first, last, 'BYLEX', 'LIMIT', 0, OWED_PAGE))
+
+  async function* due(now: number): AsyncIterable<DueDelivery> {
+    for (let first = '-'; ;) {
+      const places = await duePage(first, upTo(now))
+      yield* places.map(dueAtPlace)
+      const last = places.at(-1)
+      if (last === undefined || places.length < OWED_PAGE) return
+      first = behind(last)
+    }
+  }
+
+  return {
+    async deliveriesOf(jobId) {
+      const fields = await runCommand(redis, () => redis.hgetall(keys.deliveries(jobId)))
+      const numbers = Object.keys(fields).filter((field) => /^\d+$/.test(field))
+      const deliveries = numbers.map((number) => deliveryOf(fields[number] ?? '', fields[`${number}:body`] ?? ''))
+      return deliveries.sort((a, b) => a.number - b.number)
+    },
+    dueDeliveries: due,
+    async updateDelivery(delivery, expectedRevision) {
+      const { jobId, number } = delivery
+      const parameters = [keys.root, jobId, number, expectedRevision, deliveryRecordOf(delivery)]
+      return isDone(await scripts.updateDelivery([keys.deliveries(jobId)], parameters))
+    },
+  }
+}
+
 /** Secrets beside the jobs, the same for every process that has these jobs: the first of several to ask makes one. */
-export function createRedisSecrets(redis: Redis, { secrets }: Keys): SecretKeeper {
+function createRedisSecrets(redis: Redis, { secrets }: Keys): SecretKeeper {
   const find = (name: string) => runCommand(redis, () => redis.hget(secrets, name))
   return {
     async secret(name) {
