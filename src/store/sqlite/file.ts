@@ -1,8 +1,9 @@
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, statSync } from 'node:fs'
+import { stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { BootError } from '../../problems.ts'
+import { BootError, problem } from '../../problems.ts'
 import { messageOf } from '../../lib/errors.ts'
 
 /** How long a second process waits for the first to let go of the file, in ms: long enough for a rolling restart. */
@@ -91,6 +92,17 @@ function migrate(db: DatabaseSync) {
   db.exec(`PRAGMA user_version = ${MIGRATIONS.length}; COMMIT`)
 }
 
+/** Rejects once the file is gone, or another: SQLite would go on with what it holds in memory, and keep nothing. */
+export function watchFile(path: string): () => Promise<void> {
+  const { ino } = statSync(path)
+  return async () => {
+    const now = await stat(path).catch((cause: unknown) => Promise.reject(problem('store_unavailable', { cause })))
+    if (now.ino !== ino || now.size === 0) {
+      throw problem('store_unavailable', { cause: new Error(`${path} is not the file that was opened`) })
+    }
+  }
+}
+
 /** The result code of an error of SQLite, without its extension. */
 export function codeOf(error: unknown): number | undefined {
   const code: unknown = error instanceof Error && 'errcode' in error ? error.errcode : undefined
@@ -111,4 +123,86 @@ const REMEDIES: Readonly<Record<number, string>> = {
   [SQLITE.FULL]: 'the disk is full',
   [SQLITE.CANTOPEN]: 'the file cannot be opened; check that its folder exists and is writable',
   [SQLITE.NOTADB]: 'the file is no SQLite database, or damaged; move it away, or name another',
+}
+
+/** Runs writes in shared transactions. */
+export type GroupCommit = {
+  /**
+   * Runs `work` in the next transaction and resolves with its value once that is on disk. It may run twice: the second
+   * time after all that the first did was undone. A `work` that throws is undone alone. `committed` is called with the
+   * value in the very moment, in order of the writes and before anybody can read.
+   */
+  write<T>(work: () => T, committed?: (value: T) => void): Promise<T>
+  /** Resolves when nothing is pending any more. */
+  settled(): Promise<void>
+}
+
+type Pending = {
+  readonly run: () => unknown
+  readonly committed: ((value: never) => void) | undefined
+  readonly resolve: (value: never) => void
+  readonly reject: (error: unknown) => void
+}
+
+/**
+ * The writes of a turn of the event loop, and of the one after it, share one transaction and its fsync, which is what
+ * a commit costs; each is acknowledged only after it. The second turn is for those who were let go by the commit
+ * before: without it they come in two halves that keep missing each other. A writer alone pays two turns of the loop.
+ */
+export function createGroupCommit(db: DatabaseSync, begun: () => void = () => undefined): GroupCommit {
+  const [begin, commit, rollback] = [db.prepare('BEGIN IMMEDIATE'), db.prepare('COMMIT'), db.prepare('ROLLBACK')]
+  let batch: Pending[] = []
+
+  /** A full disk ends a transaction by itself, and a disk that is gone may refuse even this; the next one will tell. */
+  const rollBack = () => {
+    try {
+      if (db.isTransaction) rollback.run()
+    } catch {
+      // What was in it is told of the first error.
+    }
+  }
+
+  /** Does these writes in one transaction, and settles them. Throws, with nothing done, where one of them fails. */
+  const transact = (work: readonly Pending[]) => {
+    begun()
+    begin.run()
+    const values = work.map(({ run }) => run() as never)
+    commit.run()
+    for (const [n, { committed, resolve }] of work.entries()) {
+      const value = values[n] as never
+      committed?.(value)
+      resolve(value)
+    }
+  }
+
+  const attempt = (work: readonly Pending[]): { error: unknown } | undefined => {
+    try {
+      transact(work)
+      return undefined
+    } catch (error) {
+      rollBack()
+      return { error }
+    }
+  }
+
+  const flush = () => {
+    const work = batch
+    batch = []
+    if (!attempt(work)) return
+    // One is at fault, or the disk has no room for all: each for itself, so that nobody fails for another's sake.
+    for (const pending of work) {
+      const failed = attempt([pending])
+      if (failed) pending.reject(failed.error)
+    }
+  }
+
+  return {
+    write: <T>(run: () => T, committed?: (value: T) => void) =>
+      new Promise<T>((resolve, reject) => {
+        if (batch.push({ run, committed, resolve, reject }) === 1) setImmediate(setImmediate, flush)
+      }),
+    async settled() {
+      while (batch.length > 0) await new Promise(setImmediate)
+    },
+  }
 }

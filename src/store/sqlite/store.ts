@@ -1,29 +1,33 @@
-import { statSync } from 'node:fs'
-import { stat } from 'node:fs/promises'
-import type { DatabaseSync, StatementSync } from 'node:sqlite'
-import { problem } from '../../problems.ts'
-import type { Delivery, DueDelivery } from '../../jobs/webhooks/delivery.ts'
-import { expiresAt, isFinished, type Job, JOB_STATUSES, hasPendingStop } from '../../jobs/job.ts'
+import type { DatabaseSync } from 'node:sqlite'
+import type { Delivery } from '../../jobs/webhooks/delivery.ts'
+import { type Job, JOB_STATUSES } from '../../jobs/job.ts'
 import type { Log } from '../../jobs/log.ts'
-import { createGroupCommit } from './group-commit.ts'
-import { codeOf, describeFault, openSqliteFile } from './file.ts'
+import { createGroupCommit, describeFault, openSqliteFile, watchFile } from './file.ts'
 import { createLru } from '../../lib/collections.ts'
 import {
   comparePositions,
+  newSecret,
   type InsertLimits,
   type Inserted,
   type ListPosition,
   type ListQuery,
-  type PendingWork,
   type Reopened,
   type SecretKeeper,
   type Store,
 } from '../../jobs/ports/store.ts'
-import { createSqliteSecrets } from './secrets.ts'
-import { createDeliveryRows, type DeliveryRows, prepareDeliveries } from './deliveries.ts'
-
-/** Jobs read at once while looking for what is owed: enough to be quick, few enough not to hold up the loop. */
-const OWED_PAGE = 200
+import {
+  columnsOf,
+  createDeliveryRows,
+  createReader,
+  duePages,
+  jobOf,
+  pages,
+  positionOf,
+  prepare,
+  read,
+  type Row,
+  unavailable,
+} from './statements.ts'
 
 /**
  * How much of the jobs is kept parsed, as last written, in characters of their documents, of which most have under
@@ -59,17 +63,6 @@ export async function createSqliteStore({ path, log, ...options }: SqliteOptions
   } catch (error) {
     db.close()
     throw describeFault(path, error)
-  }
-}
-
-/** Rejects once the file is gone, or another: SQLite would go on with what it holds in memory, and keep nothing. */
-function watchFile(path: string): () => Promise<void> {
-  const { ino } = statSync(path)
-  return async () => {
-    const now = await stat(path).catch((cause: unknown) => Promise.reject(problem('store_unavailable', { cause })))
-    if (now.ino !== ino || now.size === 0) {
-      throw problem('store_unavailable', { cause: new Error(`${path} is not the file that was opened`) })
-    }
   }
 }
 
@@ -216,129 +209,29 @@ export function createStoreOn(db: DatabaseSync, log?: Log): Store {
   }
 }
 
-/** Page by page along the index, so that what changes meanwhile is neither missed nor met twice. */
-async function* pages(statements: readonly StatementSync[], { what, now, readJob }: Look): AsyncIterable<Job> {
-  for (const statement of statements) {
-    let [at, id] = [-1, '']
-    for (;;) {
-      const until = what === 'end' || what === 'removal' ? now : Number.MAX_SAFE_INTEGER
-      const [after, name] = [at, id]
-      const rows = await read(() => statement.all(after, name, until, OWED_PAGE))
-      for (const row of rows) {
-        if (row.is_awaited !== 1) yield* readJob(row)
-      }
-      const last = rows.at(-1)
-      if (!last || rows.length < OWED_PAGE) break
-      ;[at, id] = [Number(last.at), String(last.id)]
-      await new Promise(setImmediate)
-    }
-  }
-}
-
-async function* duePages(deliveries: DeliveryRows, now: number): AsyncIterable<DueDelivery> {
-  let after: DueDelivery | undefined = { dueAt: -1, jobId: '', number: 0, caller: '', host: '' }
-  while (after) {
-    const from: DueDelivery = after
-    const page = await read(() => deliveries.due(from, now, OWED_PAGE))
-    yield* page
-    after = page.length < OWED_PAGE ? undefined : page.at(-1)
-    await new Promise(setImmediate)
-  }
-}
-
-type Look = { readonly what: PendingWork; readonly now: number; readonly readJob: ReadJob }
-
-/** The job of a row; none where its record is damaged, so that the others are still served. */
-type ReadJob = (row: Row) => Job[]
-
-/** About so many damaged records are remembered as logged. */
-const LOGGED = 10_000
-
-/** Reads jobs and logs each damaged record once. */
-function createReader(log: Log | undefined): ReadJob {
-  const logged = createLru<true>(LOGGED)
-  return (row) => {
-    const id = String(row.id)
-    try {
-      return [jobOf(row)]
-    } catch (error) {
-      if (!logged.get(id)) log?.error({ job_id: id, err: error }, 'a job cannot be read: its record is damaged')
-      logged.set(id, true, 1)
-      return []
-    }
-  }
-}
-
-/** What the disk refuses, or gives back damaged, is for an operator to mend, and no fault of the request. */
-const unavailable = (error: unknown) =>
-  codeOf(error) === undefined && !(error instanceof SyntaxError)
-    ? error
-    : problem('store_unavailable', { cause: error })
-
-async function read<T>(look: () => T): Promise<T> {
-  try {
-    return await Promise.resolve(look())
-  } catch (error) {
-    throw unavailable(error)
-  }
-}
-
 /** What a write did: its value, by how much it changes the number of submitted jobs, what it leaves to be read. */
 type Change<T> = { readonly value: T; readonly delta: number; readonly keep?: Kept; readonly forget?: string }
 type Kept = { readonly job: Job; readonly characters: number }
 
 const ACTIVE_STATUSES = ['submitted', 'running'] as const
 
-type Row = Record<string, unknown>
-const jobOf = (row: Row) => JSON.parse(String(row.document)) as Job
-const positionOf = (row: Row): ListPosition => ({ createdAt: Number(row.at), id: String(row.id) })
 const wasSubmitted = (row: Row) => (row.status === 'submitted' ? 1 : 0)
 const isSubmitted = (job: Job) => (job.status === 'submitted' ? 1 : 0)
 
-const columnsOf = (job: Job) =>
-  [
-    ...[job.revision, job.status, expiresAt(job)],
-    ...[isFinished(job) ? (job.finishedAt ?? 0) : null, hasPendingStop(job) ? 1 : 0],
-  ] as const
-
-/** Every statement, prepared once. The tests ask the query planner about each. */
-export function prepare(db: DatabaseSync) {
-  const page = 'ORDER BY at, id LIMIT ?'
-  const owed = (column: string, condition: string, more = '') =>
-    db.prepare(
-      `SELECT document, id, ${column} AS at${more} FROM jobs WHERE ${condition} AND (${column}, id) > (?, ?) AND ${column} <= ? ${page}`,
-    )
-  // Told of each row rather than left out: looking for a page must not walk over thousands that are awaited.
-  const awaited = `, EXISTS (SELECT 1 FROM deliveries WHERE job_id = jobs.id AND due_at IS NOT NULL) AS is_awaited`
-  const range = 'created_at > ? AND (created_at, id) < (?, ?) ORDER BY created_at DESC, id DESC LIMIT ?'
+/** Secrets in the file of the jobs, whose schema is up to date. Asked for at boot: a fault of the file is a `BootError`. */
+function createSqliteSecrets(db: DatabaseSync, path: string): SecretKeeper {
+  const keep = db.prepare('INSERT INTO secrets (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING')
+  const find = db.prepare('SELECT value FROM secrets WHERE name = ?')
+  const valueOf = (name: string) => find.get(name)?.value
   return {
-    get: db.prepare('SELECT document, id FROM jobs WHERE id = ?'),
-    byKey: db.prepare('SELECT document FROM jobs WHERE caller = ? AND idempotency_key = ?'),
-    stateOf: db.prepare('SELECT revision, status FROM jobs WHERE id = ?'),
-    insert: db.prepare(
-      `INSERT INTO jobs (revision, status, deadline_at, finished_at, stop_owed, document, caller, created_at, idempotency_key, id)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-    ),
-    update: db.prepare(
-      'UPDATE jobs SET revision = ?, status = ?, deadline_at = ?, finished_at = ?, stop_owed = ?, document = ? WHERE id = ?',
-    ),
-    remove: db.prepare('DELETE FROM jobs WHERE id = ?'),
-    probe: db.prepare('SELECT id FROM jobs WHERE id = 0'),
-    countSubmitted: db.prepare("SELECT count(*) AS count FROM jobs WHERE status = 'submitted'"),
-    countOf: db.prepare(
-      'SELECT count(*) AS count FROM (SELECT 1 FROM jobs INDEXED BY jobs_by_caller WHERE caller = ? AND status = ? LIMIT ?)',
-    ),
-    list: db.prepare(`SELECT id, created_at AS at FROM jobs WHERE status = ? AND ${range}`),
-    // Named, since the planner takes the other index, and walks over everybody else's jobs.
-    listOf: db.prepare(
-      `SELECT id, created_at AS at FROM jobs INDEXED BY jobs_by_caller WHERE caller = ? AND status = ? AND ${range}`,
-    ),
-    owed: {
-      run: [owed('created_at', "status = 'running'"), owed('created_at', "status = 'submitted'")],
-      stop: [owed('created_at', 'stop_owed = 1')],
-      end: [owed('deadline_at', 'finished_at IS NULL')],
-      removal: [owed('finished_at', 'finished_at IS NOT NULL AND stop_owed = 0', awaited)],
-    } satisfies Record<PendingWork, StatementSync[]>,
-    deliveries: prepareDeliveries(db),
+    secret: async (name) => {
+      try {
+        // A full disk keeps no server from starting that has its secret already.
+        if (valueOf(name) === undefined) keep.run(name, newSecret())
+        return await Promise.resolve(String(valueOf(name)))
+      } catch (error) {
+        throw describeFault(path, error)
+      }
+    },
   }
 }

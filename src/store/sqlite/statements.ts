@@ -1,0 +1,189 @@
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import { expiresAt, hasPendingStop, isFinished, type Job } from '../../jobs/job.ts'
+import type { Log } from '../../jobs/log.ts'
+import type { ListPosition, PendingWork } from '../../jobs/ports/store.ts'
+import type { Delivery, DueDelivery } from '../../jobs/webhooks/delivery.ts'
+import { createLru } from '../../lib/lru.ts'
+import { problem } from '../../problems.ts'
+import { codeOf } from './file.ts'
+
+/** Jobs read at once while looking for what is owed: enough to be quick, few enough not to hold up the loop. */
+const OWED_PAGE = 200
+
+/** Every statement, prepared once. The tests ask the query planner about each. */
+export function prepare(db: DatabaseSync) {
+  const page = 'ORDER BY at, id LIMIT ?'
+  const owed = (column: string, condition: string, more = '') =>
+    db.prepare(
+      `SELECT document, id, ${column} AS at${more} FROM jobs WHERE ${condition} AND (${column}, id) > (?, ?) AND ${column} <= ? ${page}`,
+    )
+  // Told of each row rather than left out: looking for a page must not walk over thousands that are awaited.
+  const awaited = `, EXISTS (SELECT 1 FROM deliveries WHERE job_id = jobs.id AND due_at IS NOT NULL) AS is_awaited`
+  const range = 'created_at > ? AND (created_at, id) < (?, ?) ORDER BY created_at DESC, id DESC LIMIT ?'
+  return {
+    get: db.prepare('SELECT document, id FROM jobs WHERE id = ?'),
+    byKey: db.prepare('SELECT document FROM jobs WHERE caller = ? AND idempotency_key = ?'),
+    stateOf: db.prepare('SELECT revision, status FROM jobs WHERE id = ?'),
+    insert: db.prepare(
+      `INSERT INTO jobs (revision, status, deadline_at, finished_at, stop_owed, document, caller, created_at, idempotency_key, id)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    ),
+    update: db.prepare(
+      'UPDATE jobs SET revision = ?, status = ?, deadline_at = ?, finished_at = ?, stop_owed = ?, document = ? WHERE id = ?',
+    ),
+    remove: db.prepare('DELETE FROM jobs WHERE id = ?'),
+    probe: db.prepare('SELECT id FROM jobs WHERE id = 0'),
+    countSubmitted: db.prepare("SELECT count(*) AS count FROM jobs WHERE status = 'submitted'"),
+    countOf: db.prepare(
+      'SELECT count(*) AS count FROM (SELECT 1 FROM jobs INDEXED BY jobs_by_caller WHERE caller = ? AND status = ? LIMIT ?)',
+    ),
+    list: db.prepare(`SELECT id, created_at AS at FROM jobs WHERE status = ? AND ${range}`),
+    // Named, since the planner takes the other index, and walks over everybody else's jobs.
+    listOf: db.prepare(
+      `SELECT id, created_at AS at FROM jobs INDEXED BY jobs_by_caller WHERE caller = ? AND status = ? AND ${range}`,
+    ),
+    owed: {
+      run: [owed('created_at', "status = 'running'"), owed('created_at', "status = 'submitted'")],
+      stop: [owed('created_at', 'stop_owed = 1')],
+      end: [owed('deadline_at', 'finished_at IS NULL')],
+      removal: [owed('finished_at', 'finished_at IS NOT NULL AND stop_owed = 0', awaited)],
+    } satisfies Record<PendingWork, StatementSync[]>,
+    deliveries: prepareDeliveries(db),
+  }
+}
+
+const prepareDeliveries = (db: DatabaseSync) => ({
+  of: db.prepare('SELECT document, job_id, number, host, body FROM deliveries WHERE job_id = ? ORDER BY number'),
+  insert: db.prepare(
+    'INSERT INTO deliveries (revision, due_at, document, job_id, number, host, body) VALUES (?, ?, ?, ?, ?, ?, ?)',
+  ),
+  update: db.prepare(
+    'UPDATE deliveries SET revision = ?, due_at = ?, document = ? WHERE job_id = ? AND number = ? AND revision = ?',
+  ),
+  remove: db.prepare('DELETE FROM deliveries WHERE job_id = ?'),
+  due: db.prepare(
+    `SELECT due_at, job_id, number, host, caller FROM deliveries JOIN jobs ON jobs.id = job_id
+     WHERE (due_at, job_id, number) > (?, ?, ?) AND due_at <= ? ORDER BY due_at, job_id, number LIMIT ?`,
+  ),
+})
+
+export type Row = Record<string, unknown>
+export const jobOf = (row: Row) => JSON.parse(String(row.document)) as Job
+export const positionOf = (row: Row): ListPosition => ({ createdAt: Number(row.at), id: String(row.id) })
+
+export const columnsOf = (job: Job) =>
+  [
+    ...[job.revision, job.status, expiresAt(job)],
+    ...[isFinished(job) ? (job.finishedAt ?? 0) : null, hasPendingStop(job) ? 1 : 0],
+  ] as const
+
+/** The job of a row; none where its record is damaged, so that the others are still served. */
+export type ReadJob = (row: Row) => Job[]
+
+/** About so many damaged records are remembered as logged. */
+const LOGGED = 10_000
+
+/** Reads jobs and logs each damaged record once. */
+export function createReader(log: Log | undefined): ReadJob {
+  const logged = createLru<true>(LOGGED)
+  return (row) => {
+    const id = String(row.id)
+    try {
+      return [jobOf(row)]
+    } catch (error) {
+      if (!logged.get(id)) log?.error({ job_id: id, err: error }, 'a job cannot be read: its record is damaged')
+      logged.set(id, true, 1)
+      return []
+    }
+  }
+}
+
+/** The deliveries' part of the file. Who calls them sees to the transaction. */
+export type DeliveryRows = {
+  /** Throws where the number is taken. */
+  insert(delivery: Delivery): void
+  of(jobId: string): Delivery[]
+  /** False, and no change, unless the stored revision is the expected one. */
+  update(delivery: Delivery, expectedRevision: number): boolean
+  remove(jobId: string): void
+  /** One page of what is due, from behind one on. */
+  due(after: DueDelivery, now: number, limit: number): DueDelivery[]
+}
+
+export function createDeliveryRows(sql: ReturnType<typeof prepareDeliveries>): DeliveryRows {
+  return {
+    insert(delivery) {
+      const { jobId, number, host, body, ...document } = delivery
+      sql.insert.run(...deliveryColumnsOf(delivery), JSON.stringify(document), jobId, number, host, body)
+    },
+    of: (jobId) => sql.of.all(jobId).map(deliveryOf),
+    update(delivery, expectedRevision) {
+      const { jobId, number, host, body, ...document } = delivery
+      const { changes } = sql.update.run(
+        ...[...deliveryColumnsOf(delivery), JSON.stringify(document)],
+        ...[jobId, number, expectedRevision],
+      )
+      return Number(changes) === 1
+    },
+    remove: (jobId) => void sql.remove.run(jobId),
+    due: (after, now, limit) =>
+      sql.due.all(after.dueAt, after.jobId, after.number, now, limit).map((row) => ({
+        jobId: String(row.job_id),
+        number: Number(row.number),
+        caller: String(row.caller),
+        host: String(row.host),
+        dueAt: Number(row.due_at),
+      })),
+  }
+}
+
+const deliveryColumnsOf = ({ revision, dueAt }: Delivery) => [revision, dueAt ?? null] as const
+
+const deliveryOf = ({ document, job_id: jobId, number, host, body }: Record<string, unknown>) =>
+  ({ jobId, number, host, body, ...(JSON.parse(String(document)) as object) }) as Delivery
+
+/** Page by page along the index, so that what changes meanwhile is neither missed nor met twice. */
+export async function* pages(statements: readonly StatementSync[], { what, now, readJob }: Look): AsyncIterable<Job> {
+  for (const statement of statements) {
+    let [at, id] = [-1, '']
+    for (;;) {
+      const until = what === 'end' || what === 'removal' ? now : Number.MAX_SAFE_INTEGER
+      const [after, name] = [at, id]
+      const rows = await read(() => statement.all(after, name, until, OWED_PAGE))
+      for (const row of rows) {
+        if (row.is_awaited !== 1) yield* readJob(row)
+      }
+      const last = rows.at(-1)
+      if (!last || rows.length < OWED_PAGE) break
+      ;[at, id] = [Number(last.at), String(last.id)]
+      await new Promise(setImmediate)
+    }
+  }
+}
+
+export async function* duePages(deliveries: DeliveryRows, now: number): AsyncIterable<DueDelivery> {
+  let after: DueDelivery | undefined = { dueAt: -1, jobId: '', number: 0, caller: '', host: '' }
+  while (after) {
+    const from: DueDelivery = after
+    const page = await read(() => deliveries.due(from, now, OWED_PAGE))
+    yield* page
+    after = page.length < OWED_PAGE ? undefined : page.at(-1)
+    await new Promise(setImmediate)
+  }
+}
+
+type Look = { readonly what: PendingWork; readonly now: number; readonly readJob: ReadJob }
+
+/** What the disk refuses, or gives back damaged, is for an operator to mend, and no fault of the request. */
+export const unavailable = (error: unknown) =>
+  codeOf(error) === undefined && !(error instanceof SyntaxError)
+    ? error
+    : problem('store_unavailable', { cause: error })
+
+export async function read<T>(look: () => T): Promise<T> {
+  try {
+    return await Promise.resolve(look())
+  } catch (error) {
+    throw unavailable(error)
+  }
+}
