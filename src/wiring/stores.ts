@@ -36,8 +36,8 @@ export async function openChannels(config: Config, log: Logger): Promise<Channel
 
 /** Opens the change bus, across all replicas. */
 export async function openEvents(channels: Channels, log: Logger): Promise<ChangeBus> {
-  if (channels) return (await import('../changes/redis.ts')).createRedisBus({ channels, log })
-  return (await import('../changes/emitter.ts')).createEmitterBus(log)
+  const { createEmitterBus, createRedisBus } = await import('../changes/bus.ts')
+  return channels ? createRedisBus({ channels, log }) : createEmitterBus(log)
 }
 
 /** Opens the queue of runs; `MAX_CONCURRENT_JOBS` applies to all replicas together. */

@@ -1,7 +1,7 @@
 import type { Outputs, Uploads } from '../../src/jobs/ports/files.ts'
 import type { WebhookSender } from '../../src/jobs/ports/webhook-sender.ts'
 import { problem } from '../../src/problems.ts'
-import { createEmitterBus } from '../../src/changes/emitter.ts'
+import { createEmitterBus } from '../../src/changes/bus.ts'
 import { type CoreSettings, createCore } from '../../src/jobs/core.ts'
 import type { Caller } from '../../src/jobs/ports/access.ts'
 import type { Job } from '../../src/jobs/job.ts'

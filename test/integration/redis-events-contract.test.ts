@@ -1,4 +1,4 @@
-import { createRedisBus } from '../../src/changes/redis.ts'
+import { createRedisBus } from '../../src/changes/bus.ts'
 import { openChannels } from '../../src/redis/channels.ts'
 import { silentLog } from '../helpers/log.ts'
 import { describeWithRedis } from '../helpers/redis.ts'

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { createPositions } from '../../src/queue/bullmq/positions.ts'
+import { createPositions } from '../../src/queue/bullmq/queue.ts'
 
 function slowQueue(keys: string[], readMs = 10) {
   let clock = 0

@@ -1,4 +1,4 @@
-import { createEmitterBus } from '../../src/changes/emitter.ts'
+import { createEmitterBus } from '../../src/changes/bus.ts'
 import type { ChangeBus } from '../../src/jobs/ports/changes.ts'
 import { silentLog } from '../helpers/log.ts'
 import { testBites, testContract } from '../contract/contract.ts'

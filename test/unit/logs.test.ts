@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { createEmitterBus } from '../../src/changes/emitter.ts'
+import { createEmitterBus } from '../../src/changes/bus.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import { LOG_GRACE_MS, openLogs } from '../../src/jobs/logs.ts'
 import { createFakeBackend } from '../helpers/fake-backend.ts'

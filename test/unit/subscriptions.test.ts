@@ -1,7 +1,7 @@
 import { getEventListeners } from 'node:events'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-
-import { createEmitterBus } from '../../src/changes/emitter.ts'
+import type {} from '../../src/problems.ts'
+import { createEmitterBus } from '../../src/changes/bus.ts'
 import type { ChangeBus } from '../../src/jobs/ports/changes.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import { waitUntilFinished, createSubscriptions, READ_EVERY_MS } from '../../src/jobs/subscriptions.ts'
