@@ -1,6 +1,5 @@
 import { getEventListeners } from 'node:events'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import type {} from '../../src/problems.ts'
 import { createEmitterBus } from '../../src/changes/bus.ts'
 import type { ChangeBus } from '../../src/jobs/ports/changes.ts'
 import type { Job } from '../../src/jobs/job.ts'

@@ -3,7 +3,7 @@ import { expiresAt, hasPendingStop, isFinished, type Job } from '../../jobs/job.
 import type { Log } from '../../jobs/log.ts'
 import type { ListPosition, PendingWork } from '../../jobs/ports/store.ts'
 import type { Delivery, DueDelivery } from '../../jobs/webhooks/delivery.ts'
-import { createLru } from '../../lib/lru.ts'
+import { createLru } from '../../lib/collections.ts'
 import { problem } from '../../problems.ts'
 import { codeOf } from './file.ts'
 
