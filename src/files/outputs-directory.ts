@@ -2,7 +2,7 @@ import { realpath, stat, rm } from 'node:fs/promises'
 import { isAbsolute, join, relative, sep } from 'node:path'
 import { problem } from '../problems.ts'
 import type { Outputs, SucceededJob } from '../jobs/ports/files.ts'
-import { namesOf, sweepFolder } from './job-files.ts'
+import { namesOf, sweepFolder } from './outputs.ts'
 
 export type DirectoryOptions = {
   /** Folder that holds outputs. */

@@ -4,7 +4,7 @@ import { currentAttempt, type ModelVersion } from '../jobs/job.ts'
 import type { Log } from '../jobs/log.ts'
 import { createLru } from '../lib/collections.ts'
 import { createFileCache } from './cache.ts'
-import { nameOf, namesOf, sweepFolder } from './job-files.ts'
+import { nameOf, namesOf, sweepFolder } from './outputs.ts'
 import { OutputTooLarge, type Outputs, type SucceededJob } from '../jobs/ports/files.ts'
 
 /** A run of the deployed function, by its own id, and the caller whose job it was. */

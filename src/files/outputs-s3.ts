@@ -1,7 +1,7 @@
 import { AwsClient } from 'aws4fetch'
 import { problem } from '../problems.ts'
 import type { Outputs, OutputOptions } from '../jobs/ports/files.ts'
-import { sharedPathOf } from './job-files.ts'
+import { sharedPathOf } from './outputs.ts'
 
 export type S3Options = {
   /** Base URL of the store; buckets are named in the path. */

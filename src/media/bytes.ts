@@ -60,15 +60,7 @@ export async function* walk(bytes: Bytes, from: number, parse: ParsePart): Async
   }
 }
 
-const nameAt = (head: Buffer, at: number) => head.toString('latin1', at, at + 4)
-
-/** The chunks of a RIFF file, or those inside one of its chunks. */
-export const riffChunks = (bytes: Bytes, from: number) =>
-  walk(bytes, from, (head, at) => {
-    if (head.length < 8) return undefined
-    const length = head.readUInt32LE(4)
-    return { name: nameAt(head, 0), at: at + 8, length, next: at + 8 + length + (length % 2) }
-  })
+export const nameAt = (head: Buffer, at: number) => head.toString('latin1', at, at + 4)
 
 /** The chunks of a PNG file (RFC 2083 3.2). */
 export const pngChunks = (bytes: Bytes) =>
@@ -102,3 +94,11 @@ export const boxes = (bytes: Bytes, from = 0) =>
     if (whole < headLength) return undefined
     return { name: nameAt(head, 4), at: at + headLength, length: whole - headLength, next: at + whole }
   })
+
+/** What is wrong with a file, as phrases that follow a field's name. */
+export const CUT_OFF = 'is cut off'
+export const SEVERAL = 'is several recordings, one after the other; send one'
+
+/** Reports a file that is smaller than its header says, by more than `tolerated` bytes. */
+export const cutOffAt = (needed: number, { size }: Bytes, tolerated = 0): string | undefined =>
+  needed > size + tolerated ? `${CUT_OFF}: its header says ${needed} bytes, but it has ${size}` : undefined

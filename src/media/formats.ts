@@ -1,4 +1,4 @@
-import { type FileType, sniff, EMPTY } from './sniff.ts'
+import { type Bytes, withBytes } from './bytes.ts'
 
 /** `still`: one picture is used, even if the file has more (GIF, APNG). */
 export type MediaKind = 'still' | 'video' | 'audio'
@@ -125,4 +125,118 @@ function listFormats({ kinds }: Wanted): string {
   const names = [...new Set(listed.map(({ name }) => name))]
   if (kinds.includes('audio')) names.push('a video with sound')
   return `${names.slice(0, -1).join(', ')} or ${names.at(-1) ?? ''}`
+}
+
+/** The type of a file. `name`: how an error calls it if not by its MIME type, such as "an HTML page". */
+type FileType = { readonly mime: string; readonly extension: string; readonly name?: string }
+
+const HEAD_BYTES = 4096
+
+/**
+ * Detects what `file-type` does not, or not precisely enough. `known`: the MIME type it found. Undefined: nothing to add.
+ */
+const sniff = (path: string, known: string | undefined): Promise<FileType | undefined> =>
+  withBytes(path, async (bytes) => {
+    const head = await bytes.read(0, HEAD_BYTES)
+    if (known === 'image/webp') return isAnimatedWebp(head) ? ANIMATED_WEBP : undefined
+    if (known === 'application/xml') return sniffMarkup(head)
+    if (known !== undefined) return undefined
+    if (bytes.size === 0) return EMPTY
+    if (TIFF_HEADS.includes(head.toString('latin1', 0, 4))) return TIFF
+    return sniffSound(head) ?? sniffMarkup(head) ?? sniffText(head) ?? (await sniffMp3(bytes))
+  })
+
+/** MIME type as in the `file` command. */
+const EMPTY: FileType = { mime: 'inode/x-empty', extension: '', name: 'empty' }
+const ANIMATED_WEBP: FileType = { mime: 'image/webp; animated', extension: 'webp', name: 'an animated WebP' }
+
+/** A TIFF that is cut off: its directory often comes last, and `file-type` needs it. */
+const TIFF_HEADS = ['II*\0', 'MM\0*']
+const TIFF: FileType = { mime: 'image/tiff', extension: 'tif' }
+
+/** RFC 9649 2.7: the animation flag of the VP8X chunk. */
+const isAnimatedWebp = (head: Buffer) => head.toString('latin1', 12, 16) === 'VP8X' && ((head[20] ?? 0) & 0x02) !== 0
+
+/** 64-bit variants of WAV (EBU Tech 3306, BW64, Wave64), and AU. */
+function sniffSound(head: Buffer): FileType | undefined {
+  const [form, type] = [head.toString('latin1', 0, 4), head.toString('latin1', 8, 12)]
+  if (form === 'RF64' && type === 'WAVE') return { mime: 'audio/wav', extension: 'wav' }
+  if (form === 'BW64' && type === 'WAVE') return { mime: 'audio/x-bw64', extension: 'wav' }
+  if (form === 'riff' && head.toString('latin1', 24, 28) === 'wave') return { mime: 'audio/x-w64', extension: 'w64' }
+  return form === '.snd' ? { mime: 'audio/basic', extension: 'au' } : undefined
+}
+
+/** A link that needs a login or has expired often leads to a page. */
+function sniffMarkup(head: Buffer): FileType | undefined {
+  const text = decode(head)
+    .replace(/^(\s|<\?xml[^>]*>|<!--.*?-->)+/s, '')
+    .slice(0, 512)
+  if (/^<(!doctype\s+html|html|head|body|title|meta|script)\b/i.test(text))
+    return { mime: 'text/html', extension: 'html', name: 'an HTML page' }
+  if (/^(<!doctype\s+svg[^>]*>\s*)?<svg\b/i.test(text)) return { mime: 'image/svg+xml', extension: 'svg' }
+  return /^<[a-z!?]/i.test(text) ? { mime: 'application/xml', extension: 'xml', name: 'an XML document' } : undefined
+}
+
+function sniffText(head: Buffer): FileType | undefined {
+  const text = decode(head)
+  // Not text: invalid UTF-8 or control characters. The last character may be incomplete.
+  if (/\ufffd|[^\P{Cc}\s]/u.test(text.slice(0, -1))) return undefined
+  if (/^\s*(#EXTM3U|\[playlist\]|ffconcat)/i.test(text))
+    return { mime: 'application/vnd.apple.mpegurl', extension: 'm3u8', name: 'a playlist' }
+  if (/^\s*[{[]/.test(text)) return { mime: 'application/json', extension: 'json', name: 'JSON' }
+  return { mime: 'text/plain', extension: 'txt', name: 'text' }
+}
+
+/** By the byte order mark, else as UTF-8. */
+function decode(head: Buffer): string {
+  const encoding = head[0] === 0xff && head[1] === 0xfe ? 'utf-16le' : head[0] === 0xfe ? 'utf-16be' : 'utf-8'
+  return new TextDecoder(encoding).decode(head)
+}
+
+/** Junk skipped between the ID3 tags and the first MP3 frame, in bytes: ffmpeg skips 64 KiB. */
+const JUNK_MAX_BYTES = 60 * 1024
+const MP3: FileType = { mime: 'audio/mpeg', extension: 'mp3' }
+
+/** MP3 with junk before its first frame, which every player skips. Three consecutive frame headers are no coincidence. */
+async function sniffMp3(bytes: Bytes): Promise<FileType | undefined> {
+  const start = await skipId3(bytes)
+  const head = await bytes.read(start, JUNK_MAX_BYTES)
+  for (let at = head.indexOf(0xff); at >= 0; at = head.indexOf(0xff, at + 1)) {
+    const second = await nextFrame(bytes, start + at)
+    const third = second === undefined ? undefined : await nextFrame(bytes, second)
+    if (third !== undefined && (await nextFrame(bytes, third)) !== undefined) return MP3
+  }
+  return undefined
+}
+
+/** ID3v2.4 3.1: the size of a tag has seven bits per byte. There may be several tags. */
+async function skipId3(bytes: Bytes): Promise<number> {
+  let at = 0
+  for (let tags = 0; tags < 8; tags++) {
+    const head = await bytes.read(at, 10)
+    if (head.length < 10 || head.toString('latin1', 0, 3) !== 'ID3') break
+    at += 10 + head.subarray(6).reduce((length, byte) => length * 128 + (byte & 0x7f), 0)
+  }
+  return at
+}
+
+/** Bit rates in kbit/s by header index: MPEG-1 layer III; MPEG-2 and 2.5 layer III (ISO/IEC 13818-3). */
+const BIT_RATES_1 = [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320]
+const BIT_RATES_2 = [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160]
+const SAMPLE_RATES_1 = [44_100, 48_000, 32_000]
+
+/** The offset after the layer III frame at an offset; undefined: there is no such frame. */
+async function nextFrame(bytes: Bytes, at: number): Promise<number | undefined> {
+  const header = await bytes.read(at, 4)
+  if (header.length < 4) return undefined
+  const bits = header.readUInt32BE()
+  const version = (bits >> 19) & 3
+  const isLayer3 = bits >>> 21 === 0x7ff && ((bits >> 17) & 3) === 1 && version !== 1
+  const isVersion1 = version === 3
+  const bitRate = (isVersion1 ? BIT_RATES_1 : BIT_RATES_2)[(bits >> 12) & 15]
+  const sampleRate = SAMPLE_RATES_1[(bits >> 10) & 3]
+  if (!isLayer3 || !bitRate || sampleRate === undefined) return undefined
+  const divisor = isVersion1 ? 1 : version === 2 ? 2 : 4
+  const bytesOfFrame = ((isVersion1 ? 144 : 72) * bitRate * 1000) / (sampleRate / divisor)
+  return at + Math.floor(bytesOfFrame) + ((bits >> 9) & 1)
 }

@@ -1,11 +1,11 @@
-import { type Bytes, withBytes } from './bytes.ts'
+import { type Bytes, cutOffAt, SEVERAL, withBytes } from './bytes.ts'
 import { type Orientation, orientationOf, UPRIGHT } from './orientation.ts'
 
 /** An EBML element (RFC 8794): offset and length of its content, in bytes. `length` undefined: unknown length. */
-export type Element = { readonly id: number; readonly at: number; readonly length: number | undefined }
+type Element = { readonly id: number; readonly at: number; readonly length: number | undefined }
 
 /** Element ids (RFC 9559 5.1). */
-export const ID = {
+const ID = {
   ebml: 0x1a45dfa3,
   segment: 0x18538067,
   cluster: 0x1f43b675,
@@ -20,7 +20,7 @@ export const ID = {
 } as const
 
 /** Reads the header of the element at an offset; undefined: there is none. */
-export async function readElement(bytes: Bytes, start: number): Promise<Element | undefined> {
+async function readElement(bytes: Bytes, start: number): Promise<Element | undefined> {
   const head = await bytes.read(start, 12)
   const idBytes = vintBytes(head[0])
   const lengthBytes = vintBytes(head[idBytes])
@@ -106,3 +106,12 @@ async function readProjection(reader: Reader, track: Element): Promise<Orientati
 }
 
 const radians = (degrees: number) => (degrees * Math.PI) / 180
+
+/** RFC 8794, RFC 9559: an EBML header and one segment, of unknown length in browser recordings. */
+export async function checkMatroska(bytes: Bytes): Promise<string | undefined> {
+  const head = await readElement(bytes, 0)
+  const segment = head && (await readElement(bytes, head.at + (head.length ?? 0)))
+  if (segment?.id !== ID.segment || segment.length === undefined) return undefined
+  const end = segment.at + segment.length
+  return (await readElement(bytes, end))?.id === ID.ebml ? SEVERAL : cutOffAt(end, bytes)
+}

@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import type { Logger } from 'pino'
-import { createOutputsByBackend } from '../files/outputs-by-backend.ts'
+import { createOutputsByBackend, sharedPathOf } from '../files/outputs.ts'
 import type { Outputs, Uploads } from '../jobs/ports/files.ts'
 import { type Config, ConfigError, publicUrlOf } from '../config/config.ts'
 import { hasReplicas } from '../config/checks.ts'
@@ -39,10 +39,7 @@ async function openDirectory({ OUTPUT_ROOT: root = '' }: Config): Promise<Output
     () => false,
   )
   if (!isFolder) throw new ConfigError([`OUTPUT_ROOT: ${root} is not a folder`])
-  const [{ createDirectoryOutputs }, { sharedPathOf }] = await Promise.all([
-    import('../files/outputs-directory.ts'),
-    import('../files/job-files.ts'),
-  ])
+  const { createDirectoryOutputs } = await import('../files/outputs-directory.ts')
   return createDirectoryOutputs({ root, locate: sharedPathOf })
 }
 
@@ -86,10 +83,7 @@ async function openDownloads(config: Config, log: Logger, observe: Observe): Pro
 
 /** Where files of submits are kept. Modal fetches them from here, which needs `PUBLIC_URL`. */
 export async function openUploads(config: Config, log: Logger): Promise<Uploads> {
-  const [{ createUploads }, { refuseUploads }] = await Promise.all([
-    import('../files/uploads.ts'),
-    import('../files/uploads.ts'),
-  ])
+  const { createUploads, refuseUploads } = await import('../files/uploads.ts')
   const folder = join(resolve(config.DATA_DIR), 'uploads')
   const uploads = createUploads({ folder, maxBytes: config.MAX_UPLOAD_BYTES, log })
   // In this order: files on one replica only are of no use, even if Modal can reach it.

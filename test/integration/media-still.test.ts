@@ -1,8 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { type Orientation, UPRIGHT } from '../../src/media/orientation.ts'
-import { readStill } from '../../src/media/still.ts'
+import { type Orientation, readStill, UPRIGHT } from '../../src/media/orientation.ts'
 import { exifBlock, jpegWithExif, webpWithExif } from '../helpers/cards.ts'
 import { makeMedia, temporaryFolder } from '../helpers/media.ts'
 

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { joinWav } from '../../src/media/wav.ts'
+import { joinWav } from '../../src/media/riff.ts'
 import { temporaryFolder } from '../helpers/media.ts'
 
 const chunk = (name: string, content: Buffer) => {

@@ -1,7 +1,7 @@
 import { Encoder } from 'cbor-x'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { bytesOfCbor } from '../../src/backend/modal/cbor-bytes.ts'
+import { bytesOfCbor } from '../../src/backend/modal/wire-format.ts'
 
 const encoder = new Encoder({ tagUint8Array: false })
 

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
-import { namesOf } from '../../src/files/job-files.ts'
+import { namesOf } from '../../src/files/outputs.ts'
 import type { Outputs } from '../../src/jobs/ports/files.ts'
 import type { Spawned } from '../../src/jobs/ports/backend.ts'
 import type { Store } from '../../src/jobs/ports/store.ts'

@@ -2,14 +2,15 @@ import { randomBytes } from 'node:crypto'
 import { join, resolve } from 'node:path'
 import type { Log } from '../../jobs/log.ts'
 import { createPause, type Pause, untilAborted } from '../../lib/timing.ts'
-import { shortageOf } from '../../lib/errors.ts'
+import { parseCommand } from '../../config/formats.ts'
+import { shortageIn, shortageOf } from '../../lib/errors.ts'
 import { createGuard } from '../../net/guard.ts'
 import { inputUrlFaults, type UrlRule } from '../../net/url-rule.ts'
-import { createCommandEngine } from './command.ts'
+import { lastLines, runChild } from './child.ts'
+import { type Engine, MachineFailure, RunFailure } from './engine.ts'
 import { createFfmpegEngine } from './ffmpeg.ts'
-import { createResults, createWorkFolders } from './folders.ts'
 import { createRunLogs } from './run-logs.ts'
-import { runAttempt } from './run.ts'
+import { createResults, createWorkFolders, runAttempt } from './run.ts'
 import { createFairSemaphore, type FairSemaphore } from '../../lib/semaphore.ts'
 import type { Resolve } from '../../net/resolver.ts'
 import type { Backend, Outcome, SpawnRequest } from '../../jobs/ports/backend.ts'
@@ -24,6 +25,8 @@ const MAX_INSPECTIONS = 8
 export const OUTCOMES_KEPT = 1000
 const FFMPEG_TIME_LIMIT_MS = 3_600_000
 const MAX_OUTPUT_BYTES = 2 * 1024 ** 3
+/** What a stopped command gets to end by itself before it is killed. */
+const COMMAND_GRACE_MS = 2000
 /** How long nothing is started after this machine ran out of something, in ms. */
 const PAUSE_MS = 30_000
 
@@ -163,6 +166,22 @@ function createEngine({ command, childEnvironment: environment, log, ...options 
   log.info({}, 'the local backend puts face and speech together with ffmpeg; it does not move lips (see LOCAL_COMMAND)')
   const { ffmpegTimeLimitMs: timeLimitMs = FFMPEG_TIME_LIMIT_MS, maxOutputBytes = MAX_OUTPUT_BYTES } = options
   return createFfmpegEngine({ environment, path: options.ffmpegPath, timeLimitMs, maxOutputBytes })
+}
+
+/**
+ * An engine that runs the operator's own command (LOCAL_COMMAND), for instance MuseTalk on a local GPU. Throws on a
+ * template that cannot be used.
+ */
+function createCommandEngine(template: string, environment: Readonly<Record<string, string>>): Engine {
+  const fill = parseCommand(template)
+  return async ({ face, audio, output, version, print }, signal) => {
+    const [program = '', ...args] = fill({ face: face.path, audio: audio.path, output, version })
+    const options = { name: 'LOCAL_COMMAND', program, args, environment, print, graceMs: COMMAND_GRACE_MS }
+    const { ok, end, stderr } = await runChild(options, signal)
+    const shortage = ok ? undefined : shortageIn(stderr)
+    if (shortage) throw new MachineFailure(shortage)
+    if (!ok) throw new RunFailure('inference_failed', `the command ended with ${end}: ${lastLines(stderr)}`)
+  }
 }
 
 /** The name of a call's run; undefined for what is no call id of this backend. */

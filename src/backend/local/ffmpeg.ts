@@ -1,7 +1,7 @@
 import { stat, access, chmod, constants } from 'node:fs/promises'
 import { join, delimiter } from 'node:path'
 import { codeOf, shortageIn } from '../../lib/errors.ts'
-import { readMp4Tracks, resetDisplayMatrix } from '../../media/mp4-tracks.ts'
+import { readMp4Tracks, resetDisplayMatrix } from '../../media/mp4.ts'
 import { type Ended, runChild, limitMemory } from './child.ts'
 import { type Engine, type Medium, type Task, inputFailure, MachineFailure, RunFailure } from './engine.ts'
 import { checkArguments, muxArguments, clipArguments, type ClipPlan } from './ffmpeg-arguments.ts'

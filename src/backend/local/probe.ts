@@ -1,7 +1,6 @@
 import { readMatroskaOrientations } from '../../media/matroska.ts'
-import { readMp4Tracks } from '../../media/mp4-tracks.ts'
-import type { Orientation } from '../../media/orientation.ts'
-import { readStill } from '../../media/still.ts'
+import { readMp4Tracks } from '../../media/mp4.ts'
+import { type Orientation, readStill } from '../../media/orientation.ts'
 import type { Ended } from './child.ts'
 import { type Medium, inputFailure, type RunFailure } from './engine.ts'
 import {

@@ -9,7 +9,7 @@ import { reduceUrls } from '../../net/url-rule.ts'
 import { createFairSemaphore } from '../../lib/semaphore.ts'
 import type { Log } from '../../jobs/log.ts'
 import type { Observe } from '../../jobs/ports/metrics.ts'
-import { bytesOfCbor } from './cbor-bytes.ts'
+import { bytesOfCbor } from './wire-format.ts'
 import { retryAfterOf, endOfResult, isOfDeployment, isPassing, isRefusal, RESULT_STATUS, wordsOf } from './outcome.ts'
 import { openClient, RPC_TIMEOUT_MS, type RpcContext, rpcContext } from './rpc.ts'
 

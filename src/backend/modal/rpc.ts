@@ -4,9 +4,8 @@ import { ModalClient, type ModalClientParams } from 'modal'
 import { type CallOptions, ClientError, Metadata, Status } from 'nice-grpc'
 import type { Log } from '../../jobs/log.ts'
 import type { Observe } from '../../jobs/ports/metrics.ts'
-import { noteRetryAfter, CallExpired, type CallResult, RESULT_STATUS } from './outcome.ts'
-import { retryAfterMsOf } from './retry-policy.ts'
-import { type EmptyCall, type MapRequest, type MapResponse, putInput, type PutInputs } from './spawn-rpc.ts'
+import { CallExpired, type CallResult, grpcCode, isNotFound, noteRetryAfter, RESULT_STATUS } from './outcome.ts'
+import { retryAfterMsOf } from './wire-format.ts'
 
 /** Time limit of one RPC that answers at once, and what a long poll may take beyond its own wait, in ms. */
 export const RPC_TIMEOUT_MS = 30_000
@@ -25,6 +24,24 @@ const LOG_RPCS: Readonly<Record<string, number>> = {
 const REPEAT_EVERY_MS = 1000
 /** When a call that seems to have expired is asked for again, in ms. */
 const CONFIRM_EXPIRY_MS = 200
+
+/** FunctionMap, as far as it matters here. */
+type MapRequest = { readonly functionId: string; readonly pipelinedInputs: readonly unknown[] }
+type MapResponse = {
+  readonly functionCallId: string
+  readonly functionCallJwt: string
+  readonly pipelinedInputs: readonly unknown[]
+}
+/** FunctionPutInputs. */
+type PutRequest = {
+  readonly functionId: string
+  readonly functionCallId: string
+  readonly inputs: readonly unknown[]
+}
+type PutInputs = (request: PutRequest) => Promise<{ readonly inputs: readonly unknown[] }>
+
+/** A call that Modal has made without taking its input, as when the function's queue is full. */
+type EmptyCall = { readonly functionId: string; readonly made: MapResponse }
 
 /** What an RPC carries beyond what the client's methods let through. */
 export type RpcContext = {
@@ -126,6 +143,30 @@ const rpcMiddleware = (put: PutInputs): Middleware =>
         return yield* call.next(call.request, { ...bounded, ...ending })
     }
   }
+
+/**
+ * Gives a call its input, where Modal has not taken that with the call. The client expects it to be taken, and would
+ * fail the spawn, while another FunctionMap would make another call. Rejects with `UNAVAILABLE` while Modal takes no
+ * input, and after `forget` when the call is not known any more; then the spawn is worth another try.
+ */
+async function putInput(
+  { functionId, made }: EmptyCall,
+  { inputs, put, forget }: { inputs: readonly unknown[]; put: PutInputs; forget: () => void },
+): Promise<MapResponse> {
+  const { functionCallId } = made
+  try {
+    const { inputs: taken } = await put({ functionId, functionCallId, inputs })
+    if (taken.length > 0) return { ...made, pipelinedInputs: taken }
+  } catch (error) {
+    if (!isNotFound(error) && grpcCode(error) !== Status.FAILED_PRECONDITION) throw error
+    forget()
+    throw unavailable(`Modal does not know the call any more that it made without an input`)
+  }
+  throw unavailable("Modal takes no input: the function's queue seems to be full")
+}
+
+const unavailable = (words: string) =>
+  new ClientError('/modal.client.ModalClient/FunctionPutInputs', Status.UNAVAILABLE, words)
 
 function keyOf({ metadata: given }: CallOptions, { idempotencyKey }: RpcContext) {
   const metadata = Metadata(given)

@@ -1,5 +1,5 @@
 import { open } from 'node:fs/promises'
-import { boxes, type Bytes, type Part, withBytes } from './bytes.ts'
+import { boxes, type Bytes, CUT_OFF, cutOffAt, type Part, SEVERAL, withBytes } from './bytes.ts'
 import { type Matrix, type Orientation, orientationOf } from './orientation.ts'
 
 /** A track of MP4 or QuickTime. Tracks are in ffmpeg's stream order. */
@@ -132,3 +132,16 @@ const multiply = ([a, b, c, d]: Matrix, [e, f, g, h]: Matrix): Matrix => [
   c * e + d * g,
   c * f + d * h,
 ]
+
+/** ISO/IEC 14496-12: `mdat` holds the media and `moov`, of which there is exactly one, their index. */
+export async function checkBoxes(bytes: Bytes): Promise<string | undefined> {
+  let movies = 0
+  for await (const { name, at, length } of boxes(bytes)) {
+    if (name !== 'mdat' && name !== 'moov' && name !== 'moof') continue
+    const error = cutOffAt(at + length, bytes)
+    if (error !== undefined) return error
+    if (name === 'moov') movies++
+  }
+  if (movies > 1) return SEVERAL
+  return movies === 1 ? undefined : `${CUT_OFF} or damaged: it has no index (moov)`
+}

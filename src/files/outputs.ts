@@ -1,7 +1,31 @@
 import { opendir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { currentAttempt, type Job } from '../jobs/job.ts'
-import type { Sweep, SucceededJob } from '../jobs/ports/files.ts'
+import { type BackendName, currentAttempt, type Job } from '../jobs/job.ts'
+import type { Outputs, SucceededJob, Sweep } from '../jobs/ports/files.ts'
+import { problem } from '../problems.ts'
+
+/** Jobs keep the backend they were made with, also when the server is started with another. */
+export function createOutputsByBackend(sources: Readonly<Partial<Record<BackendName, Outputs>>>): Outputs {
+  const all = Object.values(sources)
+  const sourceOf = (job: Job): Outputs | undefined => sources[job.backend]
+  return {
+    async open(job, wish) {
+      const source = sourceOf(job)
+      if (source) return source.open(job, wish)
+      throw problem('output_unavailable', {
+        detail: `The output is with the backend '${job.backend}', which this server does not use.`,
+      })
+    },
+    prefetch: (job) => sourceOf(job)?.prefetch(job),
+    forget: async (job) => sourceOf(job)?.forget(job),
+    async sweep(sweep) {
+      for (const source of all) await source.sweep(sweep)
+    },
+    async close() {
+      await Promise.all(all.map((source) => source.close()))
+    },
+  }
+}
 
 /** What a file or folder of one attempt of a job is called, without an extension. */
 export const nameOf = (job: Pick<Job, 'id'>, attempt: number): string => `${job.id}-${attempt}`

@@ -1,6 +1,39 @@
 import { createReadStream, createWriteStream } from 'node:fs'
 import { pipeline } from 'node:stream/promises'
-import { type Bytes, riffChunks, withBytes } from './bytes.ts'
+import { type Bytes, cutOffAt, nameAt, walk, withBytes } from './bytes.ts'
+
+/** The chunks of a RIFF file, or those inside one of its chunks. */
+export const riffChunks = (bytes: Bytes, from: number) =>
+  walk(bytes, from, (head, at) => {
+    if (head.length < 8) return undefined
+    const length = head.readUInt32LE(4)
+    return { name: nameAt(head, 0), at: at + 8, length, next: at + 8 + length + (length % 2) }
+  })
+
+/** Lengths from here on mean "unknown" in WAV and AVI: the file was written as a stream. */
+const UNKNOWN_LENGTH = 0x7fff0000
+
+/** Checks the top-level RIFF chunks, and the `data` chunk of WAV, whose length is more reliable. */
+export async function checkRiff(bytes: Bytes, tolerated: number): Promise<string | undefined> {
+  let needed = 0
+  for await (const chunk of riffChunks(bytes, 0)) {
+    // Some writers append data of their own.
+    if (chunk.name !== 'RIFF' || chunk.length >= UNKNOWN_LENGTH) break
+    needed = chunk.at + chunk.length
+  }
+  let longLength = 0
+  for await (const chunk of riffChunks(bytes, 12)) {
+    // RF64 (EBU Tech 3306): 64-bit lengths.
+    if (chunk.name === 'ds64' && chunk.at + 16 <= bytes.size) {
+      longLength = Number((await bytes.read(chunk.at + 8, 8)).readBigUInt64LE())
+    }
+    if (chunk.name !== 'data') continue
+    const length = chunk.length < UNKNOWN_LENGTH ? chunk.length : longLength
+    needed = Math.max(needed, chunk.at + length)
+    break
+  }
+  return cutOffAt(needed, bytes, tolerated)
+}
 
 /** `length` bytes of samples at offset `at`. `format`: the content of the `fmt ` chunk. */
 type Recording = { readonly format: Buffer; readonly at: number; readonly length: number }
