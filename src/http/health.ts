@@ -40,7 +40,7 @@ export const ReadyReply = Type.Object(
 )
 
 /** Probes come every few seconds, which is not worth a line each, and a busy server is not to be restarted. */
-const PROBE = { logLevel: 'warn', config: { alwaysAnswered: true, access: 'open' } } as const
+const PROBE = { logLevel: 'warn', config: { alwaysAnswered: true, access: 'public' } } as const
 
 /** `GET /healthz`: the process answers. `GET /readyz`: it should be given requests; 503 where not. */
 export const healthRoutes: FastifyPluginAsyncTypebox<{ readiness: Pick<Readiness, 'report'> }> = (

@@ -18,8 +18,8 @@ import { routesOf } from '../helpers/routes.ts'
 import { until } from '../helpers/until.ts'
 
 type Route = {
-  /** Undefined: for anybody. `known`: for whoever has a valid credential. */
-  readonly scope?: 'jobs:read' | 'jobs:write' | 'metrics:read' | 'known'
+  /** Undefined: public. `authenticated`: any valid credential will do. */
+  readonly scope?: 'jobs:read' | 'jobs:write' | 'metrics:read' | 'authenticated'
   /** What the job has to be. */
   readonly job?: 'running' | 'succeeded' | 'canceled'
   readonly answer: number
@@ -32,10 +32,10 @@ const ROUTES: Readonly<Record<string, Route>> = {
   'GET /healthz': { answer: 200, hasNoOwner: true },
   'GET /readyz': { answer: 200, hasNoOwner: true },
   'GET /metrics': { scope: 'metrics:read', answer: 200, hasNoOwner: true },
-  'GET /openapi.json': { scope: 'known', answer: 200, hasNoOwner: true },
-  'GET /docs': { scope: 'known', answer: 200, hasNoOwner: true },
-  'GET /docs/scalar.js': { scope: 'known', answer: 200, hasNoOwner: true },
-  'GET /docs/start.js': { scope: 'known', answer: 200, hasNoOwner: true },
+  'GET /openapi.json': { scope: 'authenticated', answer: 200, hasNoOwner: true },
+  'GET /docs': { scope: 'authenticated', answer: 200, hasNoOwner: true },
+  'GET /docs/scalar.js': { scope: 'authenticated', answer: 200, hasNoOwner: true },
+  'GET /docs/start.js': { scope: 'authenticated', answer: 200, hasNoOwner: true },
   'POST /jobs': { scope: 'jobs:write', answer: 202, hasNoOwner: true },
   'GET /jobs': { scope: 'jobs:read', answer: 200, hasNoOwner: true },
   'GET /jobs/:id': { scope: 'jobs:read', job: 'running', answer: 200 },
@@ -90,7 +90,7 @@ test('every route is in the table, and the table has no other', async () => {
 
 describe.each(Object.entries(ROUTES))('%s', (name, { scope, job, answer, hasNoOwner }) => {
   const needs = scope ?? 'nothing'
-  const mayUse = (wanted: boolean) => (scope === undefined || scope === 'known' || wanted ? answer : 403)
+  const mayUse = (wanted: boolean) => (scope === undefined || scope === 'authenticated' || wanted ? answer : 403)
   const foreign = hasNoOwner ? answer : 404
 
   test.each([

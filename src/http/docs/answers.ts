@@ -25,14 +25,14 @@ const BEFORE_THE_ROUTE = ['request_timeout', 'expectation_failed', 'headers_too_
 
 /** The problems of a route: those that its operation names, and those that follow from what the route is. */
 function problemsOf({ route, operation, authenticated }: Described): Set<ProblemCode> {
-  const { access = 'open', alwaysAnswered } = route.config ?? {}
-  const isGuarded = authenticated && access !== 'open'
+  const { access = 'public', alwaysAnswered } = route.config ?? {}
+  const isGuarded = authenticated && access !== 'public'
   return new Set<ProblemCode>([
     ...(['malformed_request', 'invalid_request', 'unsupported_media_type'] as const),
     ...(route.url.includes(':') ? (['malformed_url'] as const) : []),
     ...(READS.includes(route.method) ? [] : OF_CHANGES),
     ...(isGuarded ? (['unauthorized', 'rate_limited', 'issuer_unavailable'] as const) : []),
-    ...(isGuarded && access !== 'known' ? (['insufficient_scope'] as const) : []),
+    ...(isGuarded && access !== 'authenticated' ? (['insufficient_scope'] as const) : []),
     ...(alwaysAnswered ? [] : (['rate_limited', 'overloaded', 'store_unavailable', 'server_ending'] as const)),
     ...(operation.problems ?? []),
     'internal_error',

@@ -104,8 +104,8 @@ function describeRoute(route: RouteOptions, authenticated: boolean): Described {
 /** The schemas of the route and the words of the operation, as `@fastify/swagger` takes them. */
 function schemaOf({ route, operation, authenticated }: Described): FastifySchema {
   const { body, querystring, params, response = {} } = (route.schema ?? {}) as { response?: object } & FastifySchema
-  const { access = 'open' } = route.config ?? {}
-  const scopes = access === 'open' || access === 'known' ? [] : [access]
+  const { access = 'public' } = route.config ?? {}
+  const scopes = access === 'public' || access === 'authenticated' ? [] : [access]
   const { operationId, tag, summary, description, headers } = operation
   const needs = authenticated && scopes.length > 0 ? `\n\nNeeds the scope \`${scopes.join()}\`.` : ''
   return {
@@ -115,7 +115,7 @@ function schemaOf({ route, operation, authenticated }: Described): FastifySchema
     ...(headers && { headers: withoutOffers(headers) }),
     ...(body !== undefined && body !== NoBody && { body }),
     response: Object.fromEntries(Object.entries(response).filter(([status]) => /^\d+$/.test(status))),
-    ...(authenticated && { security: access === 'open' ? [] : [{ bearer: scopes }, { apiKey: scopes }] }),
+    ...(authenticated && { security: access === 'public' ? [] : [{ bearer: scopes }, { apiKey: scopes }] }),
   }
 }
 

@@ -26,7 +26,7 @@ export type DocsParts = {
  * most servers are never asked.
  */
 export const docsRoutes: FastifyPluginAsync<DocsParts> = async (app, { isPublic, publicUrl, ...server }) => {
-  const config = { access: isPublic ? 'open' : 'known' } as const
+  const config = { access: isPublic ? 'public' : 'authenticated' } as const
   let document: OpenApi | undefined
 
   app.get(

@@ -15,12 +15,12 @@ import { isLink } from './caller.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Who may use the route: anybody, callers with a valid credential, or callers with the scope. Every route says it. */
-    access?: 'open' | 'known' | Scope
+    /** Who may use the route: everybody, callers with any valid credential, or callers with this scope. Every route sets it. */
+    access?: 'public' | 'authenticated' | Scope
   }
   interface FastifyRequest {
-    /** The scope of the route that the caller has not. */
-    lacks: Scope | undefined
+    /** The scope of the route, where the caller does not have it. */
+    missingScope: Scope | undefined
     /** When its credential ends, in epoch ms; undefined: not by itself. */
     expiresAt: number | undefined
   }
@@ -44,13 +44,13 @@ export function registerAuth(app: FastifyInstance, { authenticator, failures }: 
   app.addHook('onRoute', ({ method, url, config }) => {
     if (config?.access === undefined) throw new Error(`${String(method)} ${url} does not say who may use it`)
   })
-  app.decorateRequest('lacks')
+  app.decorateRequest('missingScope')
   app.decorateRequest('expiresAt')
   app.addHook('onRequest', (request, _reply, done) => {
     // Unknown routes have none: there is nothing to guard.
-    const { access = 'open' } = request.routeOptions.config
+    const { access = 'public' } = request.routeOptions.config
     if (!authenticator) request.caller = ANYBODY
-    if (!authenticator || access === 'open' || isLink(request)) {
+    if (!authenticator || access === 'public' || isLink(request)) {
       done()
       return
     }
@@ -62,7 +62,7 @@ export function registerAuth(app: FastifyInstance, { authenticator, failures }: 
         refuse(invalidCredential())
         return
       }
-      if (access !== 'known' && !mayUse(identity, access)) request.lacks = access
+      if (access !== 'authenticated' && !mayUse(identity, access)) request.missingScope = access
       request.caller = callerFrom(identity)
       request.expiresAt = identity.expiresAt
       done()
@@ -81,14 +81,15 @@ export function registerAuth(app: FastifyInstance, { authenticator, failures }: 
 }
 
 /** Refuses with 403 a caller that lacks the scope: after the limits, since such a caller counts like any other. */
-export const missingScopeRefusal: Refusal = ({ lacks }) => (lacks === undefined ? undefined : missingScope(lacks))
+export const missingScopeRefusal: Refusal = (request) =>
+  request.missingScope === undefined ? undefined : missingScope(request.missingScope)
 
 /** Whether a request that was let in would still be, as the same caller; rejects like `authenticate`. */
 export async function isStillAllowed(authenticator: Authenticator, request: FastifyRequest): Promise<boolean> {
-  const { access = 'open' } = request.routeOptions.config
-  if (access === 'open' || isLink(request)) return true
+  const { access = 'public' } = request.routeOptions.config
+  if (access === 'public' || isLink(request)) return true
   const identity = await authenticator.authenticate(credentialOf(request.headers))
-  if (!identity || (access !== 'known' && !mayUse(identity, access))) return false
+  if (!identity || (access !== 'authenticated' && !mayUse(identity, access))) return false
   const { id, seesAll } = callerFrom(identity)
   return id === request.caller?.id && seesAll === request.caller.seesAll
 }

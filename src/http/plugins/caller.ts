@@ -37,10 +37,10 @@ export const connectionAddressOf = ({ remoteAddress }: Socket): string => addres
 
 /** Under what a request is counted: its caller, or its address where that may be anybody. */
 export const limitKeyOf = (request: FastifyRequest): string =>
-  isKnown(request) ? request.caller.id : `address:${addressOf(request)}`
+  isAuthenticated(request) ? request.caller.id : `address:${addressOf(request)}`
 
 /** Whether the caller has a name, or may be anybody. */
-export const isKnown = (request: FastifyRequest): request is FastifyRequest & { caller: Caller } =>
+export const isAuthenticated = (request: FastifyRequest): request is FastifyRequest & { caller: Caller } =>
   request.caller !== undefined && request.caller.id !== ANONYMOUS_ID
 
 declare module 'fastify' {

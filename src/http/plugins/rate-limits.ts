@@ -2,7 +2,7 @@ import rateLimit from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Counter } from '../../jobs/ports/access.ts'
 import { type Problem, problem } from '../../problems.ts'
-import { addressOf, isKnown, limitKeyOf } from './caller.ts'
+import { addressOf, isAuthenticated, limitKeyOf } from './caller.ts'
 
 /** What a request counts as: `submit` starts work on a GPU, everything else is a `read`. */
 export type Bucket = 'read' | 'submit'
@@ -85,7 +85,7 @@ export type RateLimits = {
 export function createRateLimits(app: FastifyInstance, limits: RequestLimits): RateLimits {
   // Each has a memory of its own: strangers, who may be many, cannot make the server forget a caller's count.
   const [callers, addresses] = [app.createRateLimit({}), app.createRateLimit({})]
-  const count = (request: FastifyRequest) => (isKnown(request) ? callers : addresses)(request)
+  const count = (request: FastifyRequest) => (isAuthenticated(request) ? callers : addresses)(request)
   return {
     addTo(hooked) {
       if (limits.read === 0 && limits.submit === 0) return

@@ -42,7 +42,7 @@ export function collectMethods(app: FastifyInstance): () => void {
       app.route({
         url,
         method: others,
-        config: { access: 'open' },
+        config: { access: 'public' },
         schema: { hide: true },
         // Before the body is read: what is wrong with it does not matter here.
         onRequest: async (_request, reply) => {

@@ -10,7 +10,7 @@ import {
 import type { ChildLoggerOptions } from 'pino'
 import { createLogThrottle } from '../../jobs/log.ts'
 import { logFieldsOf, traceIdOf } from '../../jobs/trace.ts'
-import { addressOf, isKnown } from './caller.ts'
+import { addressOf, isAuthenticated } from './caller.ts'
 import { createLineLimit, type LineLimit } from './line-limit.ts'
 import { traceparentOf } from '../jobs/submit.ts'
 
@@ -18,7 +18,7 @@ import { traceparentOf } from '../jobs/submit.ts'
 export const requestFieldsOf = (request: FastifyRequest, reply: FastifyReply) => ({
   req: request,
   duration_ms: Math.round(reply.elapsedTime * 10) / 10,
-  ...(isKnown(request) && { caller: request.caller.id }),
+  ...(isAuthenticated(request) && { caller: request.caller.id }),
 })
 
 /**
@@ -80,7 +80,7 @@ export class RequestLog extends LogController {
   /** Nobody without a credential gets far enough for an error that is worth a line each time. */
   #admits(request: FastifyRequest, status: number): boolean {
     if (status < 400 || (request.caller !== undefined && !REFUSED.has(status))) return true
-    if (isKnown(request)) return this.#callers.admits({ caller: request.caller.id }, status)
+    if (isAuthenticated(request)) return this.#callers.admits({ caller: request.caller.id }, status)
     return this.#strangers.admits({ remote_address: addressOf(request) }, status)
   }
 
