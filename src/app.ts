@@ -71,7 +71,7 @@ export async function buildApp({ log, http, authenticator, counter, ...parts }: 
     frameworkErrors(error, request, reply) {
       void limits.countAddress(request.ip).then((tooMany) => {
         answerError(tooMany ?? error, request, reply)
-        countUnreadable(metrics.observe, request, reply.statusCode)
+        countUnreadable(metrics.record, request, reply.statusCode)
       })
     },
     ...connectionOptions(http),
@@ -92,7 +92,7 @@ export async function buildApp({ log, http, authenticator, counter, ...parts }: 
   closeGently(app, http)
   limitArrival(app, http)
   cutStalledClients(app, http)
-  answerUnreadable(app, { observe: metrics.observe, countAddress: limits.countAddress })
+  answerUnreadable(app, { recordMetric: metrics.record, countAddress: limits.countAddress })
   admitExpectations(app)
 
   // Hooks run in this order: answers to browsers have their headers whatever comes, nothing is done for who is refused,

@@ -2,10 +2,10 @@ import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import type { Config } from './config/config.ts'
 import { codeOf, messageOf } from './lib/errors.ts'
-import { beginBoot, endBoot } from './process/boot.ts'
+import { startBoot, finishBoot } from './process/boot.ts'
 import type { Wired } from './wiring/wire.ts'
 
-beginBoot()
+startBoot()
 // As early as possible: by default this signal kills the process.
 let onHangUp = () => undefined as unknown
 process.on('SIGHUP', () => void onHangUp())
@@ -70,7 +70,7 @@ async function serve(config: Config) {
     await wired.close()
     process.exit(1)
   }
-  endBoot()
+  finishBoot()
 }
 
 /** A store can become unavailable between opening it and the first read. */

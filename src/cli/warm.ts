@@ -1,8 +1,8 @@
 import { flushCompileCache } from 'node:module'
-import { beginBoot } from '../process/boot.ts'
+import { startBoot } from '../process/boot.ts'
 
 // Loads what the server loads and starts nothing: fills the compile cache, so that the first start is as fast as the next.
-beginBoot()
+startBoot()
 await Promise.all([
   ...[
     '../config/config.ts',

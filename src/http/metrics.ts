@@ -2,7 +2,7 @@ import { promisify } from 'node:util'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { type Fact, type Metrics, METRICS_TYPE, type Observe } from '../jobs/ports/metrics.ts'
+import { type MetricEvent, type Metrics, METRICS_TYPE, type RecordMetric } from '../jobs/ports/metrics.ts'
 import type { Operations } from './docs/operation.ts'
 import type { Unsent } from './plugins/unsent.ts'
 import { NoQuery, ProblemReply } from './schemas.ts'
@@ -43,19 +43,19 @@ export const MetricsReply = Type.Unsafe<string>({
 /** Counts every answer, by the pattern of its route. Call it before any route is added. */
 export function countRequests(
   app: FastifyInstance,
-  { observe, registerGauges }: Pick<Metrics, 'observe' | 'registerGauges'>,
+  { record: recordMetric, registerGauges }: Pick<Metrics, 'record' | 'registerGauges'>,
 ): void {
   const openConnections = promisify(app.server.getConnections.bind(app.server))
   registerGauges({ http_connections: () => openConnections() })
   app.decorateRequest('heldMs', 0)
   app.addHook('onRequest', (request, reply, done) => {
     // Fastify's `onResponse` does not hear of clients that leave.
-    reply.raw.on('close', () => observe(answerOf(request, reply)))
+    reply.raw.on('close', () => recordMetric(answerOf(request, reply)))
     done()
   })
 }
 
-function answerOf(request: FastifyRequest, reply: FastifyReply): Fact {
+function answerOf(request: FastifyRequest, reply: FastifyReply): MetricEvent {
   const { url, config } = request.routeOptions
   const status = reply.raw.headersSent ? reply.statusCode : BROKEN_OFF
   const isTimed = config.untimed !== true && status !== BROKEN_OFF && !isUpload(request)
@@ -69,8 +69,8 @@ const BROKEN_OFF = 499
 const isUpload = ({ headers }: FastifyRequest) => headers['content-type']?.startsWith('multipart/') === true
 
 /** Of a request whose URL, or anything of it, cannot be read Fastify runs no hook. */
-export function countUnreadable(observe: Observe, { method }: { method: string }, status: number): void {
-  observe({ type: 'request-answered', method, route: undefined, status, tookMs: undefined })
+export function countUnreadable(recordMetric: RecordMetric, { method }: { method: string }, status: number): void {
+  recordMetric({ type: 'request-answered', method, route: undefined, status, tookMs: undefined })
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { ChangeBus } from './ports/changes.ts'
-import type { Observe } from './ports/metrics.ts'
+import type { RecordMetric } from './ports/metrics.ts'
 import type { Outputs } from './ports/files.ts'
 import type { JobQueue } from './ports/queue.ts'
 import { acceptedAt, currentAttempt, isFinished, type Job, type JobEvent } from './job.ts'
@@ -21,7 +21,7 @@ export type ChangeSubscriber = (change: JobChange) => void | Promise<void>
 
 export type SubscriberDependencies = {
   readonly log: Log
-  readonly observe: Observe
+  readonly recordMetric: RecordMetric
   readonly events: Pick<ChangeBus, 'publish'>
   readonly webhooks: Pick<Outbox, 'wake'>
   readonly outputs: Pick<Outputs, 'prefetch'>
@@ -33,10 +33,10 @@ export type SubscriberDependencies = {
  * other from its work.
  */
 export function createPublisher(dependencies: SubscriberDependencies): (change: JobChange) => Promise<void> {
-  const { log, observe, events, webhooks, outputs } = dependencies
+  const { log, recordMetric, events, webhooks, outputs } = dependencies
   const subscribers: readonly ChangeSubscriber[] = [
     (change) => logChange(log, change),
-    (change) => observe(factOf(change)),
+    (change) => recordMetric(metricEventOf(change)),
     ({ after }) => events.publish(after),
     ({ delivery }) => delivery && webhooks.wake(delivery),
     ({ after, event }) => {
@@ -80,7 +80,7 @@ function durationsOf(job: Job) {
   }
 }
 
-const factOf = ({ before, after, event }: JobChange): Parameters<Observe>[0] =>
+const metricEventOf = ({ before, after, event }: JobChange): Parameters<RecordMetric>[0] =>
   before && event ? { type: 'job-changed', before, after, event: event.type } : { type: 'job-submitted' }
 
 /** Enqueues a new attempt, and dequeues one that a cancel or the time has ended: other ends come from its own run. */

@@ -1,6 +1,6 @@
 import type { Backend } from './ports/backend.ts'
 import type { ChangeBus } from './ports/changes.ts'
-import type { Observe } from './ports/metrics.ts'
+import type { RecordMetric } from './ports/metrics.ts'
 import type { Outputs, Uploads } from './ports/files.ts'
 import type { JobQueue } from './ports/queue.ts'
 import type { Store } from './ports/store.ts'
@@ -29,7 +29,7 @@ export type CorePorts = {
   readonly sender: WebhookSender
   readonly links: LinkSigner
   readonly log: Log
-  readonly observe: Observe
+  readonly recordMetric: RecordMetric
   /** Makes the id of a job: a UUID (RFC 9562). */
   readonly newId?: () => string
   /** Epoch ms. */

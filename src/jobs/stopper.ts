@@ -28,7 +28,7 @@ export function createStopper({ backend, transition, log }: StopperDependencies)
   const warnRarely = createThrottledWarning(log)
 
   /** False: not stopped yet. */
-  const tryStop = async (jobId: string, callId: string): Promise<boolean> => {
+  const requestStop = async (jobId: string, callId: string): Promise<boolean> => {
     try {
       await backend.stop(callId, AbortSignal.any([closing.signal, AbortSignal.timeout(STOP_TIMEOUT_MS)]))
       return true
@@ -43,7 +43,7 @@ export function createStopper({ backend, transition, log }: StopperDependencies)
   const stopAttempt = async (job: Job, { attempt, callId }: Attempt) => {
     // The call of another backend cannot be reached from here, so that its stop counts as done.
     const isOurs = callId !== undefined && job.backend === backend.name
-    if (isOurs && !(await tryStop(job.id, callId))) return
+    if (isOurs && !(await requestStop(job.id, callId))) return
     await transition(job, { type: 'stopped', attempt })
   }
 
@@ -52,7 +52,7 @@ export function createStopper({ backend, transition, log }: StopperDependencies)
       await Promise.all(job.attempts.filter(isStopPending).map((attempt) => stopAttempt(job, attempt)))
     },
     async stopCall(jobId, callId) {
-      await tryStop(jobId, callId)
+      await requestStop(jobId, callId)
     },
     close() {
       closing.abort(new Error('the server is shutting down'))

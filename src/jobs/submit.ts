@@ -3,7 +3,7 @@ import type { Backend } from './ports/backend.ts'
 import type { Upload } from './ports/files.ts'
 import { type FieldError, invalidFields, problem } from '../problems.ts'
 import { FILE_KINDS, type Job, type JobInput, type JobRequest, type NamedInput, namedInputOf } from './job.ts'
-import { urlFormFault } from '../net/url-rule.ts'
+import { checkUrlForm } from '../net/url-rule.ts'
 import { checkWebhook, webhookOf, type WebhookOptions } from './webhooks/options.ts'
 import type { Outbox } from './webhooks/outbox.ts'
 
@@ -80,8 +80,8 @@ export function checkInput(input: JobInput, { found = [], canHaveFiles = false }
   return [
     ...exactlyOne(withFiles ? FACES_WITH_FILES : FACES, isGiven),
     ...exactlyOne(withFiles ? SPEECHES_WITH_FILES : SPEECHES, isGiven),
-    ...check(input, ['video_url', 'image_url', 'audio_url'], urlFormFault),
-    ...check(input, ['video_path', 'audio_path'], pathFault),
+    ...check(input, ['video_url', 'image_url', 'audio_url'], checkUrlForm),
+    ...check(input, ['video_path', 'audio_path'], checkPath),
   ]
 }
 
@@ -93,16 +93,16 @@ function exactlyOne(fields: readonly (keyof JobInput)[], isGiven: (field: keyof 
   return [{ path: `/${first ?? ''}`, message: given.length === 0 ? rule : `${rule}, got ${given.join(' and ')}` }]
 }
 
-function check(input: JobInput, fields: (keyof NamedInput)[], faultOf: (value: string) => string | undefined) {
+function check(input: JobInput, fields: (keyof NamedInput)[], checkValue: (value: string) => string | undefined) {
   return fields.flatMap((field) => {
     const value = input[field]
-    const message = value === undefined ? undefined : faultOf(value)
+    const message = value === undefined ? undefined : checkValue(value)
     return message === undefined ? [] : [{ path: `/${field}`, message }]
   })
 }
 
 /** Paths are relative to the media root and stay inside it, however they are written. */
-function pathFault(value: string): string | undefined {
+function checkPath(value: string): string | undefined {
   if (/\p{Cc}/u.test(value)) return 'must not contain control characters'
   if (value.includes('\\')) return 'must use forward slashes'
   if (value.startsWith('/') || /^[a-z]:/i.test(value)) return 'must be relative to the media root'

@@ -1,4 +1,4 @@
-import type { GaugeName, Metrics, GaugeReader, ServerFacts, Fact } from '../jobs/ports/metrics.ts'
+import type { GaugeName, Metrics, GaugeReader, ServerInfo, MetricEvent } from '../jobs/ports/metrics.ts'
 import { createOnce, shareInFlight } from '../lib/single-flight.ts'
 import { acceptedAt, currentAttempt, isFinished } from '../jobs/job.ts'
 import { createInstruments, DELIVERY_OUTCOMES, type Instruments } from './instruments.ts'
@@ -7,63 +7,63 @@ import { createInstruments, DELIVERY_OUTCOMES, type Instruments } from './instru
  * Counts in plain objects from the start, and loads prom-client on the first scrape: it costs 2 MB and boot time, and
  * most servers on a laptop are never scraped.
  */
-export function createMetrics(facts: ServerFacts): Metrics {
+export function createMetrics(server: ServerInfo): Metrics {
   const instruments = createInstruments()
   const gauges: Partial<Record<GaugeName, GaugeReader>> = {}
 
   const renderer = createOnce(async () => {
     const { createRender } = await import('./prometheus.ts')
-    return createRender({ ...instruments, facts, gauges })
+    return createRender({ ...instruments, server, gauges })
   })
 
   return {
-    observe: (fact) => recordFact(fact, instruments),
+    record: (event) => recordEvent(event, instruments),
     registerGauges: (more) => void Object.assign(gauges, more),
     // Concurrent scrapes share one text: many of them must not cost more than one.
     render: shareInFlight(async () => (await renderer.get())()),
   }
 }
 
-/** Records a fact in the counters and histograms. No label value comes from outside: a client could make up any number. */
-export function recordFact(fact: Fact, instruments: Instruments): void {
+/** Records an event in the counters and histograms. No label value comes from outside: a client could make up any number. */
+export function recordEvent(event: MetricEvent, instruments: Instruments): void {
   const { counters, histograms } = instruments
-  switch (fact.type) {
+  switch (event.type) {
     case 'job-submitted':
       counters.jobs_submitted_total.add()
       break
     case 'job-changed':
-      recordChange(fact, instruments)
+      recordChange(event, instruments)
       break
-    case 'webhook-tried':
-      counters.webhook_tries_total.add(outcomeOf(fact.status))
-      histograms.webhook_try_duration_seconds.observe(fact.tookMs / 1000)
-      if (fact.end) counters.webhooks_ended_total.add(fact.end)
+    case 'webhook-attempted':
+      counters.webhook_tries_total.add(outcomeOf(event.status))
+      histograms.webhook_try_duration_seconds.observe(event.tookMs / 1000)
+      if (event.end) counters.webhooks_ended_total.add(event.end)
       break
     case 'webhook-withdrawn':
       counters.webhooks_ended_total.add('failed')
       break
-    case 'rpc-ended':
-      counters.modal_rpcs_total.add(fact.method, fact.code)
-      histograms.modal_rpc_duration_seconds.observe(fact.tookMs / 1000, fact.method)
+    case 'rpc-finished':
+      counters.modal_rpcs_total.add(event.method, event.code)
+      histograms.modal_rpc_duration_seconds.observe(event.tookMs / 1000, event.method)
       break
-    case 'turn-taken':
-      histograms.modal_turn_wait_seconds.observe(fact.waitedMs / 1000)
+    case 'poll-turn-started':
+      histograms.modal_turn_wait_seconds.observe(event.waitedMs / 1000)
       break
-    case 'end-noticed':
-      if (fact.ranMs !== undefined) histograms.modal_run_seconds.observe(fact.ranMs / 1000)
+    case 'call-finished':
+      if (event.ranMs !== undefined) histograms.modal_run_seconds.observe(event.ranMs / 1000)
       // Modal's clock may be ahead of ours.
-      if (fact.lateMs !== undefined) histograms.modal_end_to_notice_seconds.observe(Math.max(0, fact.lateMs) / 1000)
+      if (event.lateMs !== undefined) histograms.modal_end_to_notice_seconds.observe(Math.max(0, event.lateMs) / 1000)
       break
     case 'request-answered':
-      recordRequest(fact, instruments)
+      recordRequest(event, instruments)
       break
     default:
-      fact satisfies never
+      event satisfies never
   }
 }
 
 function recordChange(
-  { before, after, event }: Fact & { type: 'job-changed' },
+  { before, after, event }: MetricEvent & { type: 'job-changed' },
   { counters, histograms }: Instruments,
 ): void {
   if (event === 'retried') counters.jobs_retried_total.add()
@@ -78,9 +78,9 @@ function recordChange(
   histograms.job_spawn_to_end_seconds.observe((after.finishedAt - startedAt) / 1000, after.status)
 }
 
-function recordRequest(fact: Fact & { type: 'request-answered' }, { counters, histograms }: Instruments): void {
-  const { status, tookMs, route = 'unknown' } = fact
-  const method = KNOWN_METHODS.has(fact.method) ? fact.method : 'other'
+function recordRequest(event: MetricEvent & { type: 'request-answered' }, { counters, histograms }: Instruments): void {
+  const { status, tookMs, route = 'unknown' } = event
+  const method = KNOWN_METHODS.has(event.method) ? event.method : 'other'
   counters.http_requests_total.add(method, route, String(status))
   if (tookMs !== undefined) histograms.http_request_duration_seconds.observe(tookMs / 1000, method, route)
 }

@@ -8,7 +8,7 @@ import {
   HISTOGRAMS,
   type HistogramDefinition,
 } from './instruments.ts'
-import { type GaugeName, GAUGES, type GaugeReader, type ServerFacts, STATES } from '../jobs/ports/metrics.ts'
+import { type GaugeName, GAUGES, type GaugeReader, type ServerInfo, STATES } from '../jobs/ports/metrics.ts'
 
 /** A metric as a registry of prom-client serializes it for another process. */
 type Snapshot = {
@@ -25,17 +25,17 @@ type Sample = {
   readonly value: number
 }
 
-type Parts = Instruments & {
-  readonly facts: ServerFacts
+type Sources = Instruments & {
+  readonly server: ServerInfo
   readonly gauges: Readonly<Partial<Record<GaugeName, GaugeReader>>>
 }
 
 /** Gives a function that renders all metrics, those of the process included, in the text format of Prometheus. */
-export function createRender(parts: Parts): () => Promise<string> {
+export function createRender(sources: Sources): () => Promise<string> {
   const processMetrics = collectProcessMetrics()
   return async () => {
-    const current = [...(await snapshotGauges(parts)), ...(await snapshotStates(parts))]
-    const own = [...snapshotFacts(parts.facts), ...snapshotInstruments(parts), ...current]
+    const current = [...(await snapshotGauges(sources)), ...(await snapshotStates(sources))]
+    const own = [...snapshotServer(sources.server), ...snapshotInstruments(sources), ...current]
     const written = await AggregatorRegistry.aggregate<PrometheusContentType>([own]).metrics()
     return `${written}\n${await processMetrics.metrics()}`
   }
@@ -68,7 +68,7 @@ const snapshot = (
   values: readonly Sample[],
 ): Snapshot => ({ name: `musetalk_${name}`, help, type, aggregator: 'first', values })
 
-function snapshotFacts({ info, limits }: ServerFacts): Snapshot[] {
+function snapshotServer({ info, limits }: ServerInfo): Snapshot[] {
   const known = Object.entries(limits).map(([limit, value]) => ({
     labels: { limit },
     // No limit is infinity, so that a share of it can always be computed.
@@ -120,7 +120,7 @@ function sampleHistogram(name: string, { counts, sum }: HistogramRow, { labels, 
   ]
 }
 
-function snapshotGauges({ gauges }: Parts): Promise<Snapshot[]> {
+function snapshotGauges({ gauges }: Sources): Promise<Snapshot[]> {
   return Promise.all(
     keysOf(GAUGES).map(async (name) => {
       const value = await read(gauges[name])
@@ -129,7 +129,7 @@ function snapshotGauges({ gauges }: Parts): Promise<Snapshot[]> {
   )
 }
 
-function snapshotStates({ gauges }: Parts): Promise<Snapshot[]> {
+function snapshotStates({ gauges }: Sources): Promise<Snapshot[]> {
   return Promise.all(
     keysOf(STATES).map(async (name) => {
       const { help, label, values } = STATES[name]

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { parseRetryAfter, limitTime } from '../lib/timing.ts'
 import { createLookup, describeError, get, unpackerOf } from './connections.ts'
 import { createResolver, LookupUnavailable, type Resolve } from './resolver.ts'
-import { type UrlRule, urlFault } from './url-rule.ts'
+import { type UrlRule, checkUrl } from './url-rule.ts'
 
 /** Redirects followed by one download; each is held to the same rule as the URL itself. */
 const MAX_REDIRECTS = 10
@@ -109,7 +109,7 @@ function retryAfterMsOf({ statusCode, headers }: IncomingMessage): number | unde
 async function follow(start: string, { rule, lookup, signal }: Way): Promise<Reply> {
   let url = start
   for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
-    const fault = urlFault(url, rule)
+    const fault = checkUrl(url, rule)
     if (fault !== undefined) throw new DownloadError(url, `${redirects ? 'it was redirected to, and ' : ''}it ${fault}`)
     const response = await get(url, { lookup, signal })
     const { location } = response.headers

@@ -5,7 +5,7 @@ import { createLru } from '../lib/collections.ts'
 import { limitTime, untilAborted } from '../lib/timing.ts'
 import { createAgent, describeError, findAddresses } from './connections.ts'
 import { createResolver, type Resolve } from './resolver.ts'
-import { type UrlRule, urlFault } from './url-rule.ts'
+import { type UrlRule, checkUrl } from './url-rule.ts'
 import { createOnce } from '../lib/single-flight.ts'
 
 /** Most that is read of an answer, in bytes; the rest is cut off with its connection. */
@@ -59,7 +59,7 @@ export function createPoster(rule: UrlRule, resolve: Resolve = createResolver())
   const places = createPlaces()
 
   const exchange = async (url: string, post: Post, signal: AbortSignal): Promise<Posted> => {
-    const fault = urlFault(url, rule)
+    const fault = checkUrl(url, rule)
     if (fault !== undefined) throw new PostError(`the URL ${fault}`)
     const { caller } = post
     const { hostname } = new URL(url)

@@ -26,7 +26,7 @@ export function addressOfHost(hostname: string): string | undefined {
 export const URL_MAX_LENGTH = 2048
 
 /** What is wrong with a URL's form, for any fetcher: scheme, length, credentials. Reads on from the name of a field. */
-export function urlFormFault(url: string): string | undefined {
+export function checkUrlForm(url: string): string | undefined {
   if (url.length > URL_MAX_LENGTH) return `must be at most ${URL_MAX_LENGTH} characters`
   // The URL parser would strip or encode these; another fetcher might not.
   if (/[\p{Cc} \\]/u.test(url)) return 'must not contain spaces, control characters or backslashes'
@@ -45,14 +45,13 @@ export type UrlRule = {
 }
 
 /** What is wrong with a URL, without asking DNS; undefined: nothing. Reads on from the name of a field. */
-export const urlFault = (url: string, rule: UrlRule): string | undefined =>
-  urlFormFault(url) ?? urlAddressFault(url, rule)
+export const checkUrl = (url: string, rule: UrlRule): string | undefined => checkUrlForm(url) ?? checkUrlHost(url, rule)
 
 /**
  * The part of `urlFault` that holds where this server connects itself. The URL parser has by then brought every
  * spelling of an IPv4 address (decimal, octal, hex, short) into its dotted form. A URL of no valid form passes.
  */
-export function urlAddressFault(url: string, { allowPrivate, allowlist }: UrlRule): string | undefined {
+export function checkUrlHost(url: string, { allowPrivate, allowlist }: UrlRule): string | undefined {
   const host = hostOf(url)
   if (host === undefined) return undefined
   if (!allowPrivate && isLocalName(host)) return 'must not point to this machine'
@@ -79,13 +78,13 @@ function matchesHost(pattern: string, host: string): boolean {
 const URL_FIELDS = ['video_url', 'image_url', 'audio_url'] as const
 
 /** What is wrong with the URLs of a submit, by `urlAddressFault`, each with its field. */
-export function inputUrlFaults(
+export function checkInputUrls(
   urls: Readonly<Partial<Record<(typeof URL_FIELDS)[number], string | undefined>>>,
   rule: UrlRule,
 ): FieldError[] {
   return URL_FIELDS.flatMap((field) => {
     const url = urls[field]
-    const message = url === undefined ? undefined : urlAddressFault(url, rule)
+    const message = url === undefined ? undefined : checkUrlHost(url, rule)
     return message === undefined ? [] : [{ path: `/${field}`, message }]
   })
 }

@@ -7,13 +7,13 @@ import { getHeapStatistics, setFlagsFromString } from 'node:v8'
  * TypeScript and bytecode in `node_modules/.cache` (`npm ci` fills it). Keeps the young generation from growing until
  * `endBoot`: loading modules would grow it to several times what an idle server needs.
  */
-export function beginBoot(): void {
+export function startBoot(): void {
   setFlagsFromString('--semi-space-growth-factor=1')
   enableCompileCache(join(import.meta.dirname, '../../node_modules/.cache/compile'))
 }
 
 /** Lets the young generation grow with the load again, which is V8's default. */
-export function endBoot(): void {
+export function finishBoot(): void {
   setFlagsFromString('--semi-space-growth-factor=2')
 }
 

@@ -1,7 +1,7 @@
 import type { DeliveryResult } from '../jobs/webhooks/delivery.ts'
 import type { Resolve } from '../net/resolver.ts'
 import { createPoster, PostError } from '../net/post.ts'
-import { urlAddressFault, type UrlRule } from '../net/url-rule.ts'
+import { checkUrlHost, type UrlRule } from '../net/url-rule.ts'
 import type { WebhookMessage, WebhookSender } from '../jobs/ports/webhook-sender.ts'
 import { parseRetryAfter } from '../lib/timing.ts'
 import { createHash, hkdfSync } from 'node:crypto'
@@ -37,7 +37,7 @@ export function createHttpSender({ secrets, urlRule, timeoutMs, resolve }: HttpS
       // A message follows soon, and the libraries take longer to load than a message to send.
       library.get().catch(() => undefined)
       poster.prepare()
-      return urlAddressFault(url, urlRule)
+      return checkUrlHost(url, urlRule)
     },
     async send(message, signal): Promise<DeliveryResult> {
       const keys = secretsOf(message.caller)

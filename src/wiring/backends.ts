@@ -9,10 +9,10 @@ import { messageOf } from '../lib/errors.ts'
 import type { Resolve } from '../net/resolver.ts'
 import { sqlitePathOf } from './stores.ts'
 
-type BackendParts = { readonly log: Logger; readonly metrics: Metrics }
+type BackendDependencies = { readonly log: Logger; readonly metrics: Metrics }
 
 /** Picks the backend of new jobs, as `BACKEND` says. */
-export async function openBackend(config: Config, resolve: Resolve, parts: BackendParts): Promise<Backend> {
+export async function openBackend(config: Config, resolve: Resolve, parts: BackendDependencies): Promise<Backend> {
   const allowlist = config.INPUT_URL_ALLOWLIST?.split(',').map((host) => host.trim())
   if (config.BACKEND === 'modal') return openModal(config, allowlist, parts)
   const { createLocalBackend } = await import('../backend/local/backend.ts')
@@ -37,7 +37,7 @@ const MODAL_LOAD_DELAY_MS = 1_000
 async function openModal(
   config: Config,
   allowlist: string[] | undefined,
-  { log, metrics }: BackendParts,
+  { log, metrics }: BackendDependencies,
 ): Promise<Backend> {
   const [{ deferBackend }, { checkModalInput }] = await Promise.all([
     import('../backend/decorators.ts'),

@@ -7,19 +7,19 @@ import { type Config, ConfigError, publicUrlOf } from '../config/config.ts'
 import { hasReplicas } from '../config/checks.ts'
 import { problem } from '../problems.ts'
 import { createLinkSigner, type LinkSigner } from '../jobs/links.ts'
-import type { Observe } from '../jobs/ports/metrics.ts'
+import type { RecordMetric } from '../jobs/ports/metrics.ts'
 import type { SecretKeeper } from '../jobs/ports/store.ts'
 import { createOnce } from '../lib/single-flight.ts'
 
 /** Picks where outputs come from: the local backend's from its own folder, Modal's as the configuration says. */
-export async function openOutputs(config: Config, log: Logger, observe: Observe): Promise<Outputs> {
+export async function openOutputs(config: Config, log: Logger, recordMetric: RecordMetric): Promise<Outputs> {
   const { createLocalOutputs } = await import('../files/outputs-directory.ts')
   const local = createLocalOutputs(resolve(config.DATA_DIR))
   if (config.BACKEND === 'local') return createOutputsByBackend({ local })
-  return createOutputsByBackend({ local, modal: await openModalOutputs(config, log, observe) })
+  return createOutputsByBackend({ local, modal: await openModalOutputs(config, log, recordMetric) })
 }
 
-function openModalOutputs(config: Config, log: Logger, observe: Observe): Promise<Outputs> {
+function openModalOutputs(config: Config, log: Logger, recordMetric: RecordMetric): Promise<Outputs> {
   switch (config.OUTPUT_SOURCE) {
     case 'dir':
       return openDirectory(config)
@@ -27,7 +27,7 @@ function openModalOutputs(config: Config, log: Logger, observe: Observe): Promis
       return openS3(config)
     case 'modal':
     case undefined:
-      return openDownloads(config, log, observe)
+      return openDownloads(config, log, recordMetric)
     default:
       return config.OUTPUT_SOURCE satisfies never
   }
@@ -57,13 +57,13 @@ async function openS3(config: Config): Promise<Outputs> {
   })
 }
 
-async function openDownloads(config: Config, log: Logger, observe: Observe): Promise<Outputs> {
+async function openDownloads(config: Config, log: Logger, recordMetric: RecordMetric): Promise<Outputs> {
   const { createModalOutputs } = await import('../files/outputs-modal.ts')
   // Modal's client is loaded by the first download, not before the server listens.
   const downloads = createOnce(async () => {
     const { createModalDownload } = await import('../backend/modal/download.ts')
     return createModalDownload({
-      ...{ app: config.MODAL_APP, functionName: config.MODAL_DOWNLOAD_FUNCTION, log, observe },
+      ...{ app: config.MODAL_APP, functionName: config.MODAL_DOWNLOAD_FUNCTION, log, recordMetric },
       maxBytes: config.OUTPUT_CACHE_BYTES,
     })
   })

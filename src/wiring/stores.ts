@@ -79,13 +79,13 @@ async function openMemory(config: Config, { outputs, uploads }: JobFiles, log: L
 async function logLostWork(store: Store, log: Logger): Promise<void> {
   for await (const job of store.pending('run', Date.now())) {
     log.warn(
-      { event: 'job_forgotten', ...factsOf(job) },
+      { event: 'job_forgotten', ...logFieldsOfLost(job) },
       'an unfinished job is lost: JOB_STORE=memory keeps no jobs after the process exits',
     )
   }
   for await (const job of store.pending('stop', Date.now())) {
     log.warn(
-      { event: 'call_forgotten', ...factsOf(job) },
+      { event: 'call_forgotten', ...logFieldsOfLost(job) },
       'a call could not be stopped before the exit; it may continue',
     )
   }
@@ -97,7 +97,7 @@ async function logLostWork(store: Store, log: Logger): Promise<void> {
   }
 }
 
-const factsOf = (job: Job) => ({
+const logFieldsOfLost = (job: Job) => ({
   ...logFieldsOf(job),
   status: job.status,
   call_ids: job.attempts.flatMap(({ callId }) => callId ?? []),

@@ -13,7 +13,7 @@ import { createUuids } from '../lib/ids.ts'
 import type { JobService } from '../jobs/service.ts'
 import type { Subscriptions } from '../jobs/subscriptions.ts'
 import { createMetrics } from '../metrics/metrics.ts'
-import type { Metrics, ServerFacts } from '../jobs/ports/metrics.ts'
+import type { Metrics, ServerInfo } from '../jobs/ports/metrics.ts'
 import { createResolver, type Resolve } from '../net/resolver.ts'
 import type { Readiness } from '../jobs/readiness.ts'
 import { oldGenerationLimit, openFilesLimit } from '../process/boot.ts'
@@ -58,9 +58,9 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   const counter = await openCounter(config, log)
   if (counter) add('counter', counter)
   let listeningAt = config.PORT
-  const metrics = createMetrics(factsOfServer(config))
-  const { observe } = metrics
-  const outputs = add('outputs', await openOutputs(config, log, observe))
+  const metrics = createMetrics(serverInfoOf(config))
+  const { record: recordMetric } = metrics
+  const outputs = add('outputs', await openOutputs(config, log, recordMetric))
   const uploads = add('uploads', await openUploads(config, log))
   const channels = await openChannels(config, log)
   if (channels) add('channels', channels)
@@ -74,7 +74,7 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   const queue = await openQueue(config, channels, log)
   const core = createCore(
     {
-      ...{ store, queue, events, backend, outputs, uploads, sender, links, log, observe },
+      ...{ store, queue, events, backend, outputs, uploads, sender, links, log, recordMetric },
       // Ids that rise with time go to the end of an index; random ones cost the file a page each.
       newId: createUuids(),
     },
@@ -103,7 +103,7 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
 }
 
 /** What dashboards want to know of a server beside what it does. */
-const factsOfServer = (config: Config): ServerFacts => ({
+const serverInfoOf = (config: Config): ServerInfo => ({
   info: {
     version: packageJson.version,
     backend: config.BACKEND,

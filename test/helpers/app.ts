@@ -25,7 +25,7 @@ const defaultHttp: HttpSettings = { ...shippedHttp, maxEventLoopDelayMs: 0 }
 /** The shipped app on the whole core, with the backend in the test's hand; `http` is what is not as by default. */
 export async function startApp({ http, authenticator, counter, ...options }: AppOptions = {}) {
   const metrics = createMetrics(someFacts)
-  const core = await startCore({ ...options, observe: metrics.observe })
+  const core = await startCore({ ...options, recordMetric: metrics.record })
   const { log, lines, text } = await recordingLog()
   const { service, subscriptions, ledger, readiness, outputs, uploads, links } = core
   const parts = {

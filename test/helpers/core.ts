@@ -7,7 +7,7 @@ import type { Caller } from '../../src/jobs/ports/access.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import { createLinkSigner } from '../../src/jobs/links.ts'
 import type { NewJob } from '../../src/jobs/submit.ts'
-import type { Observe } from '../../src/jobs/ports/metrics.ts'
+import type { RecordMetric } from '../../src/jobs/ports/metrics.ts'
 import { createInProcessQueue } from '../../src/queue/in-process/queue.ts'
 import type { Store } from '../../src/jobs/ports/store.ts'
 import { createMemoryStore } from '../../src/store/memory/store.ts'
@@ -46,7 +46,7 @@ type CoreOptions = Partial<CoreSettings> & {
   maxConcurrentJobs?: number
   outputs?: Outputs
   uploads?: Uploads
-  observe?: Observe
+  recordMetric?: RecordMetric
 }
 
 const defaultSettings: CoreSettings = {
@@ -59,7 +59,12 @@ const defaultSettings: CoreSettings = {
 
 /** The whole core on its first adapters, with a backend and a clock in the test's hand. */
 export async function startCore({ running = true, maxConcurrentJobs, ...options }: CoreOptions = {}) {
-  const { store = createMemoryStore(), sender = createFakeSender(), observe = () => undefined, ...others } = options
+  const {
+    store = createMemoryStore(),
+    sender = createFakeSender(),
+    recordMetric = () => undefined,
+    ...others
+  } = options
   const { outputs = noOutputs, uploads = noUploads, ...settings } = others
   const clock = { now: 1_000_000 }
   const now = () => clock.now
@@ -74,7 +79,7 @@ export async function startCore({ running = true, maxConcurrentJobs, ...options 
   const links = createLinkSigner({
     ...{ secrets: ['new secret', 'old secret'], publicUrl: () => 'https://video.example', ttlSeconds: 3600, now },
   })
-  const ports = { store, queue, events, backend, outputs, uploads, sender, links, log, observe }
+  const ports = { store, queue, events, backend, outputs, uploads, sender, links, log, recordMetric }
   const core = createCore({ ...ports, now, random: () => 0.5 }, { ...defaultSettings, ...settings })
   if (running) await queue.start(core.run)
   const untilJob = (id: string, holds: (job: Job) => boolean, what: string) =>

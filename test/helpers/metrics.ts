@@ -1,7 +1,7 @@
-import type { Metrics, ServerFacts } from '../../src/jobs/ports/metrics.ts'
+import type { Metrics, ServerInfo } from '../../src/jobs/ports/metrics.ts'
 
 /** The facts of a server, if a test needs no particular ones. */
-export const someFacts: ServerFacts = {
+export const someFacts: ServerInfo = {
   info: { version: '1.2.3', backend: 'modal', store: 'memory' },
   limits: { max_concurrent_jobs: 0, max_queued_jobs: 7, max_connections: 0, modal_polls: 1280, heap_bytes: 1e9 },
 }

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
-import { inputUrlFaults, urlAddressFault } from '../../src/net/url-rule.ts'
+import { checkInputUrls, checkUrlHost } from '../../src/net/url-rule.ts'
 import { aBody, problemOf, startApp, type TestApp } from '../helpers/app.ts'
 import { createFakeSender } from '../helpers/fake-sender.ts'
 
@@ -10,8 +10,8 @@ const sender = createFakeSender()
 beforeAll(async () => {
   app = await startApp({ sender })
   // As on the local backend.
-  app.backend.check = (input) => inputUrlFaults(input, PUBLIC_ONLY)
-  sender.checkWith = (url) => urlAddressFault(url, PUBLIC_ONLY)
+  app.backend.check = (input) => checkInputUrls(input, PUBLIC_ONLY)
+  sender.checkWith = (url) => checkUrlHost(url, PUBLIC_ONLY)
 })
 afterAll(() => app.close())
 

@@ -62,7 +62,7 @@ let own: string[]
 beforeAll(async () => {
   const app = await startApp()
   await app.get('/jobs')
-  app.metrics.observe({ type: 'rpc-ended', method: 'FunctionMap', code: 'OK', tookMs: 1 })
+  app.metrics.record({ type: 'rpc-finished', method: 'FunctionMap', code: 'OK', tookMs: 1 })
   const { body } = await app.get('/metrics')
   await app.close()
   own = metricNamesOf(body).filter((name) => name.startsWith('musetalk_'))

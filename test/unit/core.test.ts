@@ -139,7 +139,7 @@ describe('from submit to the end', () => {
       throw new Error('a defect')
     }
     const { events, lines, submit, untilStatus } = await start({
-      observe: broken,
+      recordMetric: broken,
       outputs: { ...noOutputs, prefetch: broken },
     })
     const published: string[] = []

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { isPublicAddress, URL_MAX_LENGTH, urlFormFault, urlAddressFault, urlFault } from '../../src/net/url-rule.ts'
+import { isPublicAddress, URL_MAX_LENGTH, checkUrlForm, checkUrlHost, checkUrl } from '../../src/net/url-rule.ts'
 
 const STRICT = { allowPrivate: false }
 
@@ -58,9 +58,9 @@ const NOT_PUBLIC_HOSTS = [
 describe('the address rule', () => {
   test.each(NOT_PUBLIC_HOSTS)('refuses %s: %s', (_name, host) => {
     const url = `http://${host}:8080/a.mp4`
-    expect(urlFormFault(url)).toBeUndefined()
-    expect(urlFault(url, STRICT)).toMatch(/^must (not point to this machine|point to a public address)$/)
-    expect(urlFault(url, { allowPrivate: true })).toBeUndefined()
+    expect(checkUrlForm(url)).toBeUndefined()
+    expect(checkUrl(url, STRICT)).toMatch(/^must (not point to this machine|point to a public address)$/)
+    expect(checkUrl(url, { allowPrivate: true })).toBeUndefined()
   })
 
   test.each([
@@ -73,11 +73,11 @@ describe('the address rule', () => {
     'http://notlocalhost/',
     'https://bücher.example/',
   ])('lets %s pass', (url) => {
-    expect(urlFault(url, STRICT)).toBeUndefined()
+    expect(checkUrl(url, STRICT)).toBeUndefined()
   })
 
   test('leaves what is no URL to the form rule', () => {
-    expect(urlAddressFault('not a url', STRICT)).toBeUndefined()
+    expect(checkUrlHost('not a url', STRICT)).toBeUndefined()
   })
 })
 
@@ -100,12 +100,12 @@ describe('the form rule', () => {
     ['http://:secret@example.com/', 'must not contain credentials'],
     [`http://example.com/${'a'.repeat(URL_MAX_LENGTH)}`, 'must be at most 2048 characters'],
   ])('refuses %s', (url, fault) => {
-    expect(urlFormFault(url)).toBe(fault)
-    expect(urlFault(url, { allowPrivate: true })).toBe(fault)
+    expect(checkUrlForm(url)).toBe(fault)
+    expect(checkUrl(url, { allowPrivate: true })).toBe(fault)
   })
 
   test('takes a URL of exactly the longest length', () => {
-    expect(urlFormFault('http://example.com/'.padEnd(URL_MAX_LENGTH, 'a'))).toBeUndefined()
+    expect(checkUrlForm('http://example.com/'.padEnd(URL_MAX_LENGTH, 'a'))).toBeUndefined()
   })
 })
 
@@ -116,24 +116,24 @@ describe('the allowlist', () => {
   test.each(['media.example.com', 'MEDIA.example.com.', 'a.cdn.example', 'a.b.cdn.example', 'xn--bcher-kva.example'])(
     'lets %s pass',
     (host) => {
-      expect(urlFault(`https://${host}/a`, { allowPrivate: false, allowlist })).toBeUndefined()
+      expect(checkUrl(`https://${host}/a`, { allowPrivate: false, allowlist })).toBeUndefined()
     },
   )
 
   test.each(['example.com', 'cdn.example', 'evilcdn.example', 'media.example.com.evil.test', 'x.media.example.com'])(
     'refuses %s',
     (host) => {
-      expect(urlFault(`https://${host}/a`, { allowPrivate: false, allowlist })).toBe(refusal)
+      expect(checkUrl(`https://${host}/a`, { allowPrivate: false, allowlist })).toBe(refusal)
     },
   )
 
   test('does not lift the address rule', () => {
-    expect(urlFault('http://127.0.0.1/', { allowPrivate: false, allowlist: ['127.0.0.1'] })).toMatch(/public address/)
+    expect(checkUrl('http://127.0.0.1/', { allowPrivate: false, allowlist: ['127.0.0.1'] })).toMatch(/public address/)
   })
 
   test('that is empty allows nothing, and so does a pattern that is no host', () => {
-    expect(urlFault('http://example.com/', { allowPrivate: false, allowlist: [] })).toBe(refusal)
-    expect(urlFault('http://example.com/', { allowPrivate: false, allowlist: ['', '*.', '%'] })).toBe(refusal)
+    expect(checkUrl('http://example.com/', { allowPrivate: false, allowlist: [] })).toBe(refusal)
+    expect(checkUrl('http://example.com/', { allowPrivate: false, allowlist: ['', '*.', '%'] })).toBe(refusal)
   })
 })
 

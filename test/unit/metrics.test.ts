@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import { createMetrics } from '../../src/metrics/metrics.ts'
 import { createCounter, createHistogram } from '../../src/metrics/instruments.ts'
-import type { Fact } from '../../src/jobs/ports/metrics.ts'
+import type { MetricEvent } from '../../src/jobs/ports/metrics.ts'
 import { anybody, type Core, startCore } from '../helpers/core.ts'
 import { createMemoryStore } from '../../src/store/memory/store.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
@@ -17,7 +17,7 @@ afterEach(async () => {
 })
 async function start(options: Parameters<typeof startCore>[0] = {}) {
   const metrics = create()
-  const core = await startCore({ observe: metrics.observe, ...options })
+  const core = await startCore({ recordMetric: metrics.record, ...options })
   cores.push(core)
   return { core, metrics, counts: () => countsOf(metrics) }
 }
@@ -77,8 +77,8 @@ describe('the rendered text', () => {
 
   test('has cumulative buckets, as the format requires', async () => {
     const metrics = create()
-    const took = (waitedMs: number): Fact => ({ type: 'turn-taken', waitedMs })
-    for (const ms of [4, 40, 400, 400_000]) metrics.observe(took(ms))
+    const took = (waitedMs: number): MetricEvent => ({ type: 'poll-turn-started', waitedMs })
+    for (const ms of [4, 40, 400, 400_000]) metrics.record(took(ms))
     const series = parseMetrics(await metrics.render())
     const bucket = (le: string) => series.get(`musetalk_modal_turn_wait_seconds_bucket{le="${le}"}`)
     expect(['0.005', '0.05', '0.5', '60', '+Inf'].map(bucket)).toEqual([1, 2, 3, 3, 4])

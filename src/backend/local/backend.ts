@@ -5,7 +5,7 @@ import { createPause, type Pause, untilAborted } from '../../lib/timing.ts'
 import { parseCommand } from '../../config/formats.ts'
 import { shortageIn, shortageOf } from '../../lib/errors.ts'
 import { createGuard } from '../../net/guard.ts'
-import { inputUrlFaults, type UrlRule } from '../../net/url-rule.ts'
+import { checkInputUrls, type UrlRule } from '../../net/url-rule.ts'
 import { lastLines, runChild } from './child.ts'
 import { type Engine, MachineFailure, RunFailure } from './engine.ts'
 import { createFfmpegEngine } from './ffmpeg.ts'
@@ -116,7 +116,7 @@ export function createLocalBackend(options: LocalOptions): Backend {
 
   return {
     name: 'local',
-    check: (input) => inputUrlFaults(input, options.urlRule),
+    check: (input) => checkInputUrls(input, options.urlRule),
     async spawn(request, signal) {
       signal.throwIfAborted()
       if (closing) throw new Error('the local backend is closed')

@@ -26,7 +26,7 @@ export type ModalOptions = {
   readonly app: string
   readonly functionName: string
   readonly log: Log
-  readonly metrics?: Pick<Metrics, 'observe' | 'registerGauges'>
+  readonly metrics?: Pick<Metrics, 'record' | 'registerGauges'>
   /** Connections that polls may open, and polls that may be open on each: their product is the number of slots. */
   readonly maxConnections: number
   readonly pollsPerConnection: number
@@ -52,11 +52,11 @@ const POLL_MS = 55_000
  */
 export function createModalBackend(options: ModalOptions): Backend {
   const { app, functionName, log, metrics, maxConnections, pollsPerConnection, pollMs = POLL_MS } = options
-  const open = () => openClient({ log, observe: metrics?.observe })
+  const open = () => openClient({ log, recordMetric: metrics?.record })
   let control = open()
   const pollClients: ModalClient[] = []
   let logClient: ModalClient | undefined
-  const pool = createPollPool({ maxConnections, pollsPerConnection, longPollMs: pollMs, observe: metrics?.observe })
+  const pool = createPollPool({ maxConnections, pollsPerConnection, longPollMs: pollMs, recordMetric: metrics?.record })
   const breaker = createCircuitBreaker({
     probe: async (reason) => {
       if (reason !== 'credentials') return probe(control, options)

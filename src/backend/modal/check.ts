@@ -1,6 +1,6 @@
 import type { FieldError } from '../../problems.ts'
 import type { JobInput, NamedInput } from '../../jobs/job.ts'
-import { inputUrlFaults } from '../../net/url-rule.ts'
+import { checkInputUrls } from '../../net/url-rule.ts'
 
 /** The deployed function puts a path into a shell command, unquoted: no character of one may mean anything to a shell. */
 const SAFE_PATH = /^\w[\w.-]*(\/\w[\w.-]*)*$/
@@ -16,7 +16,7 @@ const URL_RULE = 'must not contain " < > ^ ` { | or }; percent-encode them'
  * is not this server's to say, but for `allowlist`.
  */
 export function checkModalInput(input: JobInput, allowlist?: readonly string[]): FieldError[] {
-  const errors = [...argumentErrors(input), ...inputUrlFaults(input, { allowPrivate: true, allowlist })]
+  const errors = [...argumentErrors(input), ...checkInputUrls(input, { allowPrivate: true, allowlist })]
   return [...new Map(errors.map((error) => [error.path, error])).values()]
 }
 

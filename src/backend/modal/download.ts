@@ -8,7 +8,7 @@ import type { ModelVersion } from '../../jobs/job.ts'
 import { reduceUrls } from '../../net/url-rule.ts'
 import { createFairSemaphore } from '../../lib/semaphore.ts'
 import type { Log } from '../../jobs/log.ts'
-import type { Observe } from '../../jobs/ports/metrics.ts'
+import type { RecordMetric } from '../../jobs/ports/metrics.ts'
 import { bytesOfCbor } from './wire-format.ts'
 import { retryAfterOf, endOfResult, isOfDeployment, isPassing, isRefusal, RESULT_STATUS, wordsOf } from './outcome.ts'
 import { openClient, RPC_TIMEOUT_MS, type RpcContext, rpcContext } from './rpc.ts'
@@ -17,7 +17,7 @@ export type ModalDownloadOptions = {
   readonly app: string
   readonly functionName: string
   readonly log: Log
-  readonly observe?: Observe
+  readonly recordMetric?: RecordMetric
   /** Largest output that is fetched; any where it is not set. */
   readonly maxBytes?: number
   /** How long a fetch may make no progress while others wait for its place, in ms. */
@@ -56,12 +56,12 @@ const RETRY_SECONDS = 10
 
 /** Calls the deployed function that hands out outputs, on a connection of its own. */
 export function createModalDownload(options: ModalDownloadOptions): ModalDownload {
-  const { app, functionName, log, observe, contendedStallMs = CONTENDED_STALL_MS, maxBytes = Infinity } = options
+  const { app, functionName, log, recordMetric, contendedStallMs = CONTENDED_STALL_MS, maxBytes = Infinity } = options
   let client: ModalClient | undefined
   let lookup: Promise<Function_> | undefined
   const places = createFairSemaphore(MAX_FETCHES)
 
-  const open = () => (client ??= openClient({ log, observe }))
+  const open = () => (client ??= openClient({ log, recordMetric }))
 
   /** One look-up for all; a failed one is forgotten. */
   const deployedFunction = () => {

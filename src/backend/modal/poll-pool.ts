@@ -1,4 +1,4 @@
-import type { Observe } from '../../jobs/ports/metrics.ts'
+import type { RecordMetric } from '../../jobs/ports/metrics.ts'
 import { createFifo } from '../../lib/collections.ts'
 import { createTokenBucket } from '../../lib/limits.ts'
 
@@ -49,7 +49,7 @@ export type PollPoolOptions = {
   readonly longPollMs?: number
   readonly maxPollsPerSecond?: number
   /** Hears how long each turn was waited for. */
-  readonly observe?: Observe | undefined
+  readonly recordMetric?: RecordMetric | undefined
   /** The shortest mean turn, in ms. */
   readonly minTurnMs?: number
   /** A clock that never goes back, in ms. */
@@ -84,7 +84,7 @@ type Turn = { readonly startedAt: number; readonly abort: AbortController; isEnd
 export function createPollPool(options: PollPoolOptions): PollPool {
   const { maxConnections, pollsPerConnection, longPollMs = 55_000, maxPollsPerSecond = 1_250 } = options
   const { now = () => performance.now(), random = Math.random, setTimer = unrefTimer, minTurnMs = 1_000 } = options
-  const { observe } = options
+  const { recordMetric } = options
   const slots = maxConnections * pollsPerConnection
   const turnMs = Math.max(minTurnMs, (1_000 * slots) / maxPollsPerSecond)
   const nextTurnMs = pairedJitter(turnMs, random)
@@ -144,7 +144,7 @@ export function createPollPool(options: PollPoolOptions): PollPool {
     if (isLong) turn.unlist = longPolls.add(turn)
     follower.leave = (reason) => end(turn, reason)
     occupy(connection, 1)
-    observe?.({ type: 'turn-taken', waitedMs: turn.startedAt - follower.waitsSince })
+    recordMetric?.({ type: 'poll-turn-started', waitedMs: turn.startedAt - follower.waitsSince })
     const waitMs = isLong ? longPollMs : Math.min(longPollMs, nextTurnMs())
     try {
       await follower.ask({ connection, waitMs, signal: turn.abort.signal })

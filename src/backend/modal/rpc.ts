@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { ModalClient, type ModalClientParams } from 'modal'
 import { type CallOptions, ClientError, Metadata, Status } from 'nice-grpc'
 import type { Log } from '../../jobs/log.ts'
-import type { Observe } from '../../jobs/ports/metrics.ts'
+import type { RecordMetric } from '../../jobs/ports/metrics.ts'
 import { CallExpired, type CallResult, grpcCode, isNotFound, noteRetryAfter, RESULT_STATUS } from './outcome.ts'
 import { retryAfterMsOf } from './wire-format.ts'
 
@@ -66,8 +66,8 @@ export type RpcContext = {
 }
 export const rpcContext = new AsyncLocalStorage<RpcContext>()
 
-/** `observe` hears of every RPC, and of the ends that polls bring. */
-export type ClientParts = { readonly log: Log; readonly observe?: Observe | undefined }
+/** `recordMetric` hears of every RPC, and of the ends that polls bring. */
+export type ClientParts = { readonly log: Log; readonly recordMetric?: RecordMetric | undefined }
 
 /** A client of Modal with a connection of its own (over TLS; without it the connections of a process are shared). */
 export function openClient(parts: ClientParts): ModalClient {
@@ -76,11 +76,11 @@ export function openClient(parts: ClientParts): ModalClient {
   return client
 }
 
-function clientParams({ log, observe }: ClientParts, put: PutInputs): ModalClientParams {
+function clientParams({ log, recordMetric }: ClientParts, put: PutInputs): ModalClientParams {
   return {
     maxThrottleWaitSecs: MAX_THROTTLE_WAIT_SECONDS,
     // The last is the outermost.
-    grpcMiddleware: [...(observe ? [observed(observe)] : []), readRetryPolicy, rpcMiddleware(put)],
+    grpcMiddleware: [...(recordMetric ? [observed(recordMetric)] : []), readRetryPolicy, rpcMiddleware(put)],
     logger: {
       debug: (message, ...details) => log.debug({ details }, message),
       info: (message, ...details) => log.debug({ details }, message),
@@ -191,7 +191,7 @@ const readRetryPolicy: Middleware = async function* (call, options) {
 }
 
 /** Observes each RPC that is sent. */
-const observed = (observe: Observe): Middleware =>
+const observed = (recordMetric: RecordMetric): Middleware =>
   async function* (call, options) {
     const method = methodOf(call)
     const startedAt = performance.now()
@@ -200,13 +200,13 @@ const observed = (observe: Observe): Middleware =>
     try {
       const response = yield* call.next(call.request, options)
       code = Status[Status.OK]
-      if (method === 'FunctionGetOutputs') tellOfEnd(response as OutputsResponse, observe)
+      if (method === 'FunctionGetOutputs') tellOfEnd(response as OutputsResponse, recordMetric)
       return response
     } catch (error) {
       code = codeNameOf(error)
       throw error
     } finally {
-      observe({ type: 'rpc-ended', method, code, tookMs: performance.now() - startedAt })
+      recordMetric({ type: 'rpc-finished', method, code, tookMs: performance.now() - startedAt })
     }
   }
 
@@ -226,12 +226,12 @@ type Output = {
   result?: (CallResult & { data?: Uint8Array | undefined; dataBlobId?: string | undefined }) | undefined
 }
 
-function tellOfEnd({ outputs = [] }: OutputsResponse, observe: Observe): void {
+function tellOfEnd({ outputs = [] }: OutputsResponse, recordMetric: RecordMetric): void {
   const [output] = outputs
   if (!output) return
   const { inputStartedAt: startedAt, outputCreatedAt: endedAt } = output
   const ranMs = startedAt > 0 && endedAt > 0 ? (endedAt - startedAt) * 1000 : undefined
-  observe({ type: 'end-noticed', ranMs, lateMs: endedAt > 0 ? Date.now() - endedAt * 1000 : undefined })
+  recordMetric({ type: 'call-finished', ranMs, lateMs: endedAt > 0 ? Date.now() - endedAt * 1000 : undefined })
 }
 
 const CBOR_NULL = Uint8Array.of(0xf6)

@@ -2,7 +2,7 @@ import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import type { Problem } from '../../problems.ts'
-import type { Observe } from '../../jobs/ports/metrics.ts'
+import type { RecordMetric } from '../../jobs/ports/metrics.ts'
 import { failBody } from './body-timeout.ts'
 import { SAFE_HEADERS } from './browsers.ts'
 import { abandonInput, closeAfterAnswers, isAnswered, pendingAnswer } from './lingering-close.ts'
@@ -13,13 +13,13 @@ import type { AddressLimit } from './rate-limits.ts'
 /** Node's code for a client that closes its side in the middle of a request. */
 const CUT_OFF = 'HPE_INVALID_EOF_STATE'
 
-export type UnreadableParts = { readonly observe: Observe; readonly countAddress: AddressLimit }
+export type UnreadableParts = { readonly recordMetric: RecordMetric; readonly countAddress: AddressLimit }
 
 /**
  * Answers what Node cannot read as a request (its `clientError`), once for each connection, and closes that. Such
  * requests are counted, and limited by address, like those that can be read.
  */
-export function answerUnreadable(app: FastifyInstance, { observe, countAddress }: UnreadableParts): void {
+export function answerUnreadable(app: FastifyInstance, { recordMetric, countAddress }: UnreadableParts): void {
   // In place of Fastify's own, which destroys the connection.
   app.server.removeAllListeners('clientError')
   app.server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
@@ -37,7 +37,7 @@ export function answerUnreadable(app: FastifyInstance, { observe, countAddress }
 
   const refuse = async (socket: Socket, error: Problem) => {
     const answered: Problem = (await countAddress(socket.remoteAddress)) ?? error
-    countUnreadable(observe, { method: '' }, answered.status)
+    countUnreadable(recordMetric, { method: '' }, answered.status)
     answerOn(socket, answered)
   }
 }

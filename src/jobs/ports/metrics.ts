@@ -1,27 +1,27 @@
 import { DEGRADED_REASONS, type Job, type JobEvent } from '../job.ts'
 
-/** Something that has happened in this process. Times are in ms. */
-export type Fact =
-  /** A new job was kept. */
+/** Something that happened in this process, to be counted. Durations are in ms. */
+export type MetricEvent =
+  /** A new job was stored. */
   | { readonly type: 'job-submitted' }
-  /** An event of a job was accepted and written, which one process alone can say, however many hear of it. */
+  /** This process wrote the change of a job: each change is counted once, however many replicas are notified of it. */
   | { readonly type: 'job-changed'; readonly before: Job; readonly after: Job; readonly event: JobEvent['type'] }
-  /** A try of a webhook has ended; no `status`: there was no answer. `end`: what that made of the delivery, if it ended. */
+  /** A delivery attempt finished. No `status`: there was no answer. `end`: the state of a delivery that it finished. */
   | {
-      readonly type: 'webhook-tried'
+      readonly type: 'webhook-attempted'
       readonly status: number | undefined
       readonly tookMs: number
       readonly end: 'delivered' | 'failed' | undefined
     }
-  /** A delivery that is no longer wanted has ended without a try. */
+  /** A delivery finished without an attempt, because its receiver wants no more of them. */
   | { readonly type: 'webhook-withdrawn' }
-  /** An RPC of Modal has ended; `code` is gRPC's, by name. */
-  | { readonly type: 'rpc-ended'; readonly method: string; readonly code: string; readonly tookMs: number }
-  /** A call had its turn to be polled. */
-  | { readonly type: 'turn-taken'; readonly waitedMs: number }
-  /** A poll has brought the end of a call. `ranMs`, `lateMs`: how long it ran, and ended ago, where Modal said so. */
-  | { readonly type: 'end-noticed'; readonly ranMs: number | undefined; readonly lateMs: number | undefined }
-  /** A request was answered, or broken off. No `route`: there is none. No `tookMs`: that was up to the client. */
+  /** An RPC to Modal finished; `code` is the name of its gRPC code. */
+  | { readonly type: 'rpc-finished'; readonly method: string; readonly code: string; readonly tookMs: number }
+  /** A call got its poll turn. */
+  | { readonly type: 'poll-turn-started'; readonly waitedMs: number }
+  /** A poll returned the outcome of a call. `ranMs`, `lateMs`: its run time and the time since its end, if Modal reports them. */
+  | { readonly type: 'call-finished'; readonly ranMs: number | undefined; readonly lateMs: number | undefined }
+  /** A request was answered, or its client disconnected. No `route`: none matched. No `tookMs`: it depended on the client. */
   | {
       readonly type: 'request-answered'
       readonly method: string
@@ -30,8 +30,8 @@ export type Fact =
       readonly tookMs: number | undefined
     }
 
-/** Counts a fact. Cheap, and never throws. */
-export type Observe = (fact: Fact) => void
+/** Counts an event. Cheap, and never throws. */
+export type RecordMetric = (event: MetricEvent) => void
 
 /** Gauges, read on each scrape; the exported name has the prefix `musetalk_`. */
 export const GAUGES = {
@@ -47,7 +47,7 @@ export const GAUGES = {
   http_connections: 'Open connections of clients.',
 } as const
 
-/** Gauges with one series for each value of a label: 1 for the current value, 0 for the others. */
+/** Gauges with one series per value of a label: 1 for the current value, 0 for the others. */
 export const STATES = {
   backend_degraded: {
     help: 'Why the backend is degraded, as seen by this process: 1 for the reason, 0 for the others.',
@@ -70,14 +70,14 @@ export const LIMITS = [
 ] as const
 
 /** What does not change while the process runs: labels of `musetalk_build_info`, and limits (0: no limit). */
-export type ServerFacts = {
+export type ServerInfo = {
   readonly info: Readonly<Record<'version' | 'backend' | 'store', string>>
   readonly limits: Readonly<Record<(typeof LIMITS)[number], number>>
 }
 
 /** The metrics of this process. */
 export type Metrics = {
-  readonly observe: Observe
+  readonly record: RecordMetric
   /** Registers how gauges are read. Until then they are 0. */
   registerGauges(readings: Readonly<Partial<Record<GaugeName, GaugeReader>>>): void
   /** Renders everything counted since the start of the process, and the gauges, as text of type `METRICS_TYPE`. */

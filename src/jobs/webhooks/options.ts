@@ -1,5 +1,5 @@
 import type { FieldError } from '../../problems.ts'
-import { urlFormFault } from '../../net/url-rule.ts'
+import { checkUrlForm } from '../../net/url-rule.ts'
 import type { Delivery } from './delivery.ts'
 import { currentAttempt, isFinished, type Job, type Webhook, WEBHOOK_EVENTS, type WebhookEvent } from '../job.ts'
 import type { LinkSigner } from '../links.ts'
@@ -20,7 +20,7 @@ export function checkWebhook(
     if (!webhookEvents || found.some(({ path }) => path === '/webhook_url')) return []
     return [{ path: '/webhook_events', message: 'needs a webhook_url' }]
   }
-  const message = urlFormFault(webhookUrl)
+  const message = checkUrlForm(webhookUrl)
   return message === undefined ? [] : [{ path: '/webhook_url', message }]
 }
 

@@ -1,5 +1,5 @@
 import type { WebhookSender } from '../ports/webhook-sender.ts'
-import type { Fact, Observe } from '../ports/metrics.ts'
+import type { MetricEvent, RecordMetric } from '../ports/metrics.ts'
 import type { DeliveryStore } from '../ports/store.ts'
 import {
   startDeliveryAttempt,
@@ -23,7 +23,7 @@ export type OutboxDependencies = {
   readonly sender: WebhookSender
   readonly log: Log
   /** Called for each delivery attempt once it is recorded. */
-  readonly observe?: Observe
+  readonly recordMetric?: RecordMetric
   /** After how long, in ms, an attempt whose end is not recorded counts as lost: longer than any attempt takes. */
   readonly claimMs: number
   /** Epoch ms. */
@@ -54,7 +54,7 @@ const SCAN_PAUSE_MS = 100
 const SCAN_PAUSE_FACTOR = 10
 
 export function createOutbox(dependencies: OutboxDependencies): Outbox {
-  const { store, sender, log, observe, claimMs, now = Date.now, random = Math.random } = dependencies
+  const { store, sender, log, recordMetric, claimMs, now = Date.now, random = Math.random } = dependencies
   const closing = new AbortController()
   let timer: { readonly dueAt: number; readonly handle: NodeJS.Timeout } | undefined
   let pauseMs = SCAN_PAUSE_MS
@@ -133,7 +133,7 @@ export function createOutbox(dependencies: OutboxDependencies): Outbox {
     const withdrawn = withdraw(delivery, 'not sent: the receiver answered 410 to an earlier webhook of this job', now())
     if (!(await store.updateDelivery(withdrawn, delivery.revision))) return
     logOutcome(withdrawn)
-    observe?.({ type: 'webhook-withdrawn' })
+    recordMetric?.({ type: 'webhook-withdrawn' })
   }
 
   /** The delivery as it stands after the attempt. */
@@ -154,7 +154,7 @@ export function createOutbox(dependencies: OutboxDependencies): Outbox {
   const record = async (started: Delivery, finished: Delivery) => {
     if (!(await store.updateDelivery(finished, started.revision))) return
     logOutcome(finished)
-    if (!closing.signal.aborted) observe?.(factOf(started, finished))
+    if (!closing.signal.aborted) recordMetric?.(metricEventOf(started, finished))
     if (finished.dueAt !== undefined) wakeAt(finished.dueAt)
   }
 
@@ -187,8 +187,8 @@ const fieldsOf = ({ jobId: id, number, traceparent }: Delivery) => ({
 })
 
 /** A requested redelivery counts as an end only where it changes the delivery's state. */
-function factOf({ redelivery }: Delivery, { state, tries }: Delivery): Fact {
+function metricEventOf({ redelivery }: Delivery, { state, tries }: Delivery): MetricEvent {
   const { status, durationMs = 0 } = tries.at(-1) ?? {}
   const end = state === 'pending' || state === redelivery?.state ? undefined : state
-  return { type: 'webhook-tried', status, tookMs: durationMs, end }
+  return { type: 'webhook-attempted', status, tookMs: durationMs, end }
 }
