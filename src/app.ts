@@ -21,7 +21,8 @@ import { countRequests, countUnreadable, metricsRoutes } from './http/metrics.ts
 import {
   admitExpectations,
   ambiguousHeaderRefusal,
-  createValidatorCompiler,
+  compileSerializer,
+  compileValidator,
   headRefusal,
   registerBodies,
 } from './http/plugins/bodies.ts'
@@ -83,7 +84,8 @@ export async function buildApp({ log, http, authenticator, counter, ...parts }: 
     return503OnClosing: false,
   }).withTypeProvider<TypeBoxTypeProvider>()
 
-  app.setValidatorCompiler(createValidatorCompiler())
+  app.setValidatorCompiler(compileValidator)
+  app.setSerializerCompiler(compileSerializer)
   registerProblems(app)
   requestLog.flushOnClose(app)
   await registerLimiter(app, http.limits, counter)

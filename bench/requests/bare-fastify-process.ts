@@ -6,7 +6,7 @@ import { NewJobBody } from '../../src/http/jobs/submit-schema.ts'
 import { JobReply } from '../../src/http/jobs/job-schema.ts'
 import { JobParams, JobQuery } from '../../src/http/jobs/parameters.ts'
 import { NoQuery } from '../../src/http/schemas.ts'
-import { createValidatorCompiler } from '../../src/http/plugins/bodies.ts'
+import { compileValidator } from '../../src/http/plugins/bodies.ts'
 import { createLogger } from '../../src/process/log.ts'
 import { type PlainJob, plainJobOf } from './plain-job.ts'
 
@@ -14,7 +14,7 @@ import { type PlainJob, plainJobOf } from './plain-job.ts'
 // parent: the same schemas, the same logger with the same line a request, and a Map. It ends with its parent.
 const log = await createLogger({ LOG_LEVEL: 'info', NODE_ENV: 'production' })
 const app = Fastify({ loggerInstance: log, logController: new RequestLog(log) }).withTypeProvider<TypeBoxTypeProvider>()
-app.setValidatorCompiler(createValidatorCompiler())
+app.setValidatorCompiler(compileValidator)
 const jobs = new Map<string, PlainJob>()
 
 app.get(

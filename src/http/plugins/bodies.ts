@@ -1,4 +1,5 @@
-import type { FastifyInstance, FastifySchemaCompiler } from 'fastify'
+import fastJsonStringify from 'fast-json-stringify'
+import type { FastifyInstance, FastifySchemaCompiler, FastifySerializerCompiler } from 'fastify'
 import { type FieldError, problem } from '../../problems.ts'
 import type { Refusal } from './refusals.ts'
 import { Ajv, type AnySchemaObject, type ErrorObject, type KeywordDefinition } from 'ajv'
@@ -62,14 +63,26 @@ const shared = {
   validateFormats: false,
 } as const
 
+const compilers = {
+  bodies: new Ajv({ ...shared, coerceTypes: false }),
+  texts: new Ajv({ ...shared, coerceTypes: 'array' }),
+}
+
 /**
  * Compiles request schemas: nothing is removed or guessed. Only what arrives as text anyway (query and path) is
- * turned into numbers and booleans.
+ * turned into numbers and booleans. Ajv keeps what it has compiled, so a schema that many routes share, or many apps
+ * of one process, is compiled once.
  */
-export function createValidatorCompiler(): FastifySchemaCompiler<object> {
-  const bodies = new Ajv({ ...shared, coerceTypes: false }).addKeyword(NULL_IS_ABSENT)
-  const texts = new Ajv({ ...shared, coerceTypes: 'array' })
-  return ({ schema, httpPart }) => (httpPart === 'body' ? bodies : texts).compile(schema)
+export const compileValidator: FastifySchemaCompiler<object> = ({ schema, httpPart }) =>
+  (httpPart === 'body' ? compilers.bodies : compilers.texts).compile(schema)
+
+const serializers = new WeakMap<object, (data: unknown) => string>()
+
+/** Compiles reply schemas as Fastify does, but each once: nearly every route has those of the problems. */
+export const compileSerializer: FastifySerializerCompiler<object> = ({ schema }) => {
+  const serialize = serializers.get(schema) ?? fastJsonStringify(schema)
+  serializers.set(schema, serialize)
+  return serialize
 }
 
 /**
@@ -97,6 +110,8 @@ const NULL_IS_ABSENT: KeywordDefinition = {
     }
   },
 }
+
+compilers.bodies.addKeyword(NULL_IS_ABSENT)
 
 type SchemaError = Pick<ErrorObject, 'instancePath' | 'keyword' | 'message' | 'propertyName'> & {
   params: Record<string, unknown>
