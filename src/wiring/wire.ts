@@ -2,7 +2,6 @@ import type { Logger } from 'pino'
 import packageJson from '../../package.json' with { type: 'json' }
 import type { Outputs, Uploads } from '../jobs/ports/files.ts'
 import type { Authenticator, Counter } from '../jobs/ports/access.ts'
-import { watchBackend } from '../backend/decorators.ts'
 import { type Config, nodeFlags } from '../config/config.ts'
 import type { WebhookSender } from '../jobs/ports/webhook-sender.ts'
 import type { DeliveryLedger } from '../jobs/webhooks/ledger.ts'
@@ -18,7 +17,7 @@ import { createResolver, type Resolve } from '../net/resolver.ts'
 import type { Readiness } from '../jobs/readiness.ts'
 import { oldGenerationLimit, openFilesLimit } from '../process/boot.ts'
 import { parseWebhookSecrets } from '../config/formats.ts'
-import { openBackend } from './backends.ts'
+import { measureBackend, openBackend } from './backends.ts'
 import { openOutputs, openLinks, openUploads } from './files.ts'
 import { openChannels, openCounter, openEvents, openQueue, openStore } from './stores.ts'
 
@@ -69,7 +68,7 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   const events = add('changes', await openEvents(channels, log))
   // One for both: what a caller may look up at a time counts whatever it is for.
   const resolve = createResolver()
-  const backend = add('backend', watchBackend(await openBackend(config, resolve, { log, metrics }), metrics))
+  const backend = add('backend', measureBackend(await openBackend(config, resolve, { log, metrics }), metrics))
   const sender = add('sender', await openSender(config, resolve))
   const queue = await openQueue(config, channels, log)
   const core = createCore(

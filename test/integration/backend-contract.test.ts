@@ -1,6 +1,6 @@
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { deferBackend } from '../../src/backend/decorators.ts'
+import { deferBackend } from '../../src/wiring/backends.ts'
 import type { Backend } from '../../src/jobs/ports/backend.ts'
 import { describe } from 'vitest'
 import { aSuccess, createFakeBackend } from '../helpers/fake-backend.ts'

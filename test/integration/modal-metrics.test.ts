@@ -1,6 +1,6 @@
 import { afterEach, expect, test } from 'vitest'
 import type { SpawnRequest } from '../../src/jobs/ports/backend.ts'
-import { watchBackend } from '../../src/backend/decorators.ts'
+import { measureBackend } from '../../src/wiring/backends.ts'
 import { createMetrics } from '../../src/metrics/metrics.ts'
 import { status as grpc } from '../helpers/control-plane/control-plane.ts'
 import { exactNow } from '../helpers/control-plane/calls.ts'
@@ -113,7 +113,7 @@ test('a gauge shows the calls that wait until Modal is available again', async (
 test('jobs in flight are those that this process follows, whatever their outcome', async () => {
   const metrics = createMetrics(someFacts)
   const backend = createFakeBackend()
-  const watched = watchBackend(backend, metrics)
+  const watched = measureBackend(backend, metrics)
   const inFlight = async () => (await countsOf(metrics)).musetalk_jobs_in_flight ?? 0
   const leaving = new AbortController()
   backend.adopt('a')
@@ -130,7 +130,7 @@ test('jobs in flight are those that this process follows, whatever their outcome
 test('a gauge shows why the backend is degraded; while throttled it still counts as up', async () => {
   const metrics = createMetrics(someFacts)
   const backend = createFakeBackend()
-  watchBackend(backend, metrics)
+  measureBackend(backend, metrics)
   const degraded = (reason: string) => `musetalk_backend_degraded{reason="${reason}"}`
   const reasons = ['spend_limit', 'throttled', 'unreachable', 'credentials'] as const
   for (const reason of reasons) {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { deferBackend } from '../../src/backend/decorators.ts'
+import { deferBackend } from '../../src/wiring/backends.ts'
 import { createFakeBackend } from '../helpers/fake-backend.ts'
 
 const forever = new AbortController().signal

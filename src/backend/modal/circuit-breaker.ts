@@ -1,9 +1,8 @@
 import type { DegradedReason } from '../../jobs/job.ts'
-import type { Log } from '../../jobs/log.ts'
+import { createLogThrottle, type Log } from '../../jobs/log.ts'
 import { createWaits } from '../../lib/timing.ts'
-import { createDegradationLog } from './degradation-log.ts'
 import type { Failure } from './outcome.ts'
-import { createWaitingLine, type Lane, type WaitingLine } from './lane.ts'
+import { createLane, type Lane, type LaneState, mainReason } from './lane.ts'
 
 /** First and longest pause before Modal is asked again, in ms; each is drawn evenly from 0 to a doubling bound. */
 const BACKOFF_BASE_MS = 500
@@ -42,20 +41,6 @@ export type BreakerOptions = {
 }
 
 /**
- * The states of a circuit breaker: `closed`, traffic flows; `open`, all wait and a probe looks; `half-open`, one of those
- * who wait has been let in to find out.
- */
-type LaneState = {
-  state: 'closed' | 'open' | 'half-open'
-  failures: number
-  /** Why it is not closed, and since when. */
-  reason: DegradedReason
-  reasonSince: number
-  throttledUntil: number
-  readonly line: WaitingLine
-}
-
-/**
  * What stands between a backend's outage and the thousands that wait for it. A lane opens after a few failures in a row,
  * or after one that concerns every request; then one timer sends one probe at a time, with full jitter. When the backend
  * answers, calls go on at once; one spawn goes ahead, and the others follow it, in order of arrival, at a bounded rate. A
@@ -63,7 +48,7 @@ type LaneState = {
  */
 export function createCircuitBreaker(options: BreakerOptions): CircuitBreaker {
   const { probe, classify, graceMs, log, random = Math.random } = options
-  const lanes: Record<Lane, LaneState> = { spawn: newLane(), call: newLane() }
+  const lanes: Record<Lane, LaneState> = { spawn: createLane(), call: createLane() }
   const all = Object.values(lanes)
   const waiting = () => all.reduce((sum, { line }) => sum + line.size, 0)
   const report = createDegradationLog(log, waiting)
@@ -264,20 +249,38 @@ export function createCircuitBreaker(options: BreakerOptions): CircuitBreaker {
 
 const closedError = () => new Error('the backend is closed')
 
-const newLane = (): LaneState => ({
-  state: 'closed',
-  failures: 0,
-  reason: 'unreachable',
-  reasonSince: 0,
-  throttledUntil: -Infinity,
-  line: createWaitingLine(),
-})
+const MESSAGES: Readonly<Record<DegradedReason, string>> = {
+  unreachable: 'Modal does not answer; jobs wait',
+  throttled: 'Modal asks to be called less often; requests wait',
+  spend_limit: 'Modal starts no calls, as a spend limit is reached; jobs wait until their deadlines',
+  credentials:
+    'Modal refuses the credentials: check MODAL_TOKEN_ID and MODAL_TOKEN_SECRET; jobs wait, and fail if it goes on',
+}
 
-/** In the order in which an operator has to act on them. */
-const BY_WEIGHT = ['credentials', 'spend_limit', 'unreachable'] as const
-
-function mainReason(lanes: readonly LaneState[]): DegradedReason | undefined {
-  const found = BY_WEIGHT.find((reason) => lanes.some((lane) => lane.state !== 'closed' && lane.reason === reason))
-  const isThrottled = lanes.some(({ throttledUntil }) => performance.now() < throttledUntil)
-  return found ?? (isThrottled ? 'throttled' : undefined)
+/** The log lines of an outage: at most one a minute for each reason, and one at the end of an outage that was logged. */
+function createDegradationLog(log: Log, waiting: () => number) {
+  const limits: Partial<Record<DegradedReason, () => boolean>> = {}
+  let since: number | undefined
+  let isLogged = false
+  const seconds = () => Math.round((performance.now() - (since ?? performance.now())) / 1_000)
+  return {
+    begin() {
+      since ??= performance.now()
+    },
+    /** `error`: what Modal says. */
+    degraded(reason: DegradedReason, error: string) {
+      const isDue = (limits[reason] ??= createLogThrottle())
+      if (!isDue()) return
+      // A throttle is no outage, whose end would be logged.
+      if (reason !== 'throttled') isLogged = true
+      const fields = { event: 'backend_degraded', reason, error, waiting: waiting(), for_seconds: seconds() }
+      log.warn(fields, MESSAGES[reason])
+    },
+    recovered() {
+      const fields = { event: 'backend_recovered', waiting: waiting(), after_seconds: seconds() }
+      if (isLogged) log.info(fields, 'Modal answers again')
+      since = undefined
+      isLogged = false
+    },
+  }
 }

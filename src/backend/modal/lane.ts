@@ -1,4 +1,5 @@
 import { createFifo } from '../../lib/collections.ts'
+import type { DegradedReason } from '../../jobs/job.ts'
 import { createTokenBucket } from '../../lib/limits.ts'
 
 /** Spawns wait apart from everything else: a backend may refuse new calls and still answer for those it has. */
@@ -13,7 +14,7 @@ export const ADMIT_EVERY_MS = 100
 type Waiter = { readonly arrival: number; readonly admit: () => void }
 
 /** Requests that wait for the backend, in order of arrival. */
-export type WaitingLine = {
+type WaitingLine = {
   readonly size: number
   /** `again`: it was admitted before, and goes ahead of new ones. What this returns takes the request out again. */
   add(waiter: Waiter, again: boolean): () => void
@@ -28,7 +29,7 @@ export type WaitingLine = {
   isHeld(): boolean
 }
 
-export function createWaitingLine(): WaitingLine {
+function createWaitingLine(): WaitingLine {
   /** Few: those that were under way when an outage began. */
   const returning: Waiter[] = []
   const arriving = createFifo<Waiter>()
@@ -66,4 +67,36 @@ export function createWaitingLine(): WaitingLine {
     isHeld: () => performance.now() < heldUntil,
   }
   return line
+}
+
+/**
+ * The states of a circuit breaker: `closed`, traffic flows; `open`, all wait and a probe looks; `half-open`, one of those
+ * who wait has been let in to find out.
+ */
+export type LaneState = {
+  state: 'closed' | 'open' | 'half-open'
+  failures: number
+  /** Why it is not closed, and since when. */
+  reason: DegradedReason
+  reasonSince: number
+  throttledUntil: number
+  readonly line: WaitingLine
+}
+
+export const createLane = (): LaneState => ({
+  state: 'closed',
+  failures: 0,
+  reason: 'unreachable',
+  reasonSince: 0,
+  throttledUntil: -Infinity,
+  line: createWaitingLine(),
+})
+
+/** In the order in which an operator has to act on them. */
+const BY_WEIGHT = ['credentials', 'spend_limit', 'unreachable'] as const
+
+export function mainReason(lanes: readonly LaneState[]): DegradedReason | undefined {
+  const found = BY_WEIGHT.find((reason) => lanes.some((lane) => lane.state !== 'closed' && lane.reason === reason))
+  const isThrottled = lanes.some(({ throttledUntil }) => performance.now() < throttledUntil)
+  return found ?? (isThrottled ? 'throttled' : undefined)
 }
