@@ -104,7 +104,7 @@ export function createReconciler(dependencies: ReconcilerDependencies): Reconcil
     await settle()
   }
 
-  const expireOverdue = () => forEachJob(store.pending('end', now()), (job) => transition(job, { type: 'expired' }))
+  const expireOverdue = () => forEachJob(store.pending('expiry', now()), (job) => transition(job, { type: 'expired' }))
 
   /** Jobs that have a call come first: it runs already, and must not wait in the queue behind those without one. */
   const resumeRuns = async () => {

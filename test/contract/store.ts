@@ -136,9 +136,9 @@ export const storeContract: readonly ContractCase<JobStore>[] = [
       await store.update(after(ended, { type: 'canceled' }), 1)
       const trying = after(early, spawned(), interrupted())
       await store.update(trying, 1)
-      expect(await idsPending(store, 'end', 49)).toEqual([])
-      expect(await idsPending(store, 'end', 50)).toEqual([early.id])
-      expect((await idsPending(store, 'end', 60)).toSorted()).toEqual([early.id, late.id].toSorted())
+      expect(await idsPending(store, 'expiry', 49)).toEqual([])
+      expect(await idsPending(store, 'expiry', 50)).toEqual([early.id])
+      expect((await idsPending(store, 'expiry', 60)).toSorted()).toEqual([early.id, late.id].toSorted())
     },
   ],
   [
@@ -149,10 +149,10 @@ export const storeContract: readonly ContractCase<JobStore>[] = [
       await store.insert(limited)
       const running = after(limited, spawned())
       await store.update(running, 1)
-      expect(await idsPending(store, 'end', 89_999)).toEqual([])
+      expect(await idsPending(store, 'expiry', 89_999)).toEqual([])
       await store.update(after(running, started(1, 1_500)), running.revision)
-      expect(await idsPending(store, 'end', 11_499)).toEqual([])
-      expect(await idsPending(store, 'end', 11_500)).toEqual([limited.id])
+      expect(await idsPending(store, 'expiry', 11_499)).toEqual([])
+      expect(await idsPending(store, 'expiry', 11_500)).toEqual([limited.id])
       expect(await store.get(limited.id)).toMatchObject({ runTimeoutSeconds: 10, attempts: [{ runStartedAt: 1_500 }] })
     },
   ],
@@ -381,12 +381,12 @@ export const storeContract: readonly ContractCase<JobStore>[] = [
       const jobs = Array.from({ length: 50 }, (_, n) => aJob({ createdAt: n, deadlineAt: 1 }))
       for (const job of jobs) await store.insert(job)
       const seen: string[] = []
-      for await (const job of store.pending('end', 10)) {
+      for await (const job of store.pending('expiry', 10)) {
         seen.push(job.id)
         await store.update(after(job, { type: 'expired' }), job.revision)
       }
       expect(seen.toSorted()).toEqual(jobs.map((job) => job.id).toSorted())
-      expect(await idsPending(store, 'end', 10)).toEqual([])
+      expect(await idsPending(store, 'expiry', 10)).toEqual([])
     },
   ],
 ]

@@ -135,7 +135,7 @@ describeWithRedisServer('the Redis store', (redis) => {
       await store.list({ limit: 50 })
       await store.list({ limit: 50, caller: 'key:1', statuses: ['submitted'], createdBefore: 90 })
       await store.countSubmitted()
-      for (const what of ['run', 'stop', 'end', 'removal'] as const) await firstOf(store.pending(what, 1e15))
+      for (const what of ['run', 'stop', 'expiry', 'removal'] as const) await firstOf(store.pending(what, 1e15))
       await firstOf(store.dueDeliveries(1))
       await store.remove(ended.id, 2)
       const stats = await raw.info('commandstats')
@@ -300,8 +300,8 @@ describeWithRedisServer('the Redis store', (redis) => {
     expect(await store.list({ limit: 9, createdBefore: LAST_TIME })).toEqual([job])
     expect(await store.list({ limit: 1, createdBefore: -1 })).toEqual([])
     expect(await store.list({ limit: 1, statuses: [] })).toEqual([])
-    expect(await owed(store, 'end', LAST_TIME - 1)).toEqual([])
-    expect(await owed(store, 'end', LAST_TIME)).toEqual([job.id])
+    expect(await owed(store, 'expiry', LAST_TIME - 1)).toEqual([])
+    expect(await owed(store, 'expiry', LAST_TIME)).toEqual([job.id])
   })
 
   describe('a Redis that cannot serve', () => {

@@ -63,7 +63,7 @@ describe('the file', () => {
   ])('that is %s is refused in plain words', async (_what, content) => {
     const path = join(mkdtempSync(join(tmpdir(), 'sqlite-')), 'jobs.db')
     writeFileSync(path, content)
-    await expect(createSqliteStore({ path })).rejects.toThrow(/JOB_STORE: .*(damaged|no SQLite database)/)
+    await expect(createSqliteStore({ path })).rejects.toThrow(/JOB_STORE: .*(damaged|not a SQLite database)/)
   })
 
   test('that is damaged in its middle is refused at boot or at the read that meets it, never taken for empty', async () => {

@@ -3,10 +3,10 @@ import type { Delivery, DueDelivery } from '../webhooks/delivery.ts'
 import type { Job, JobStatus } from '../job.ts'
 
 /**
- * Pending work of a job: `run`, it is unfinished and needs an entry in the queue; `stop`, a call is to be stopped; `end`,
- * it has expired (`expiresAt`); `removal`, it finished before the retention.
+ * Pending work of a job: `run`, it is unfinished and needs an entry in the queue; `stop`, a call is to be stopped; `expiry`,
+ * it is past `expiresAt`; `removal`, it finished before the retention.
  */
-export type PendingWork = 'run' | 'stop' | 'end' | 'removal'
+export type PendingWork = 'run' | 'stop' | 'expiry' | 'removal'
 
 /**
  * `existing`: the caller has a job of this idempotency key already. `full`: as many jobs are submitted as may be.
@@ -34,7 +34,7 @@ export function comparePositions(a: ListPosition, b: ListPosition): number {
   return a.id < b.id ? -1 : 1
 }
 
-/** Times are epoch ms and exclusive. `after`: the last job of the page before. What is not set, does not restrict. */
+/** Times are epoch ms and exclusive. `after`: the last job of the page before. A field that is not set does not restrict. */
 export type ListQuery = {
   readonly caller?: string
   readonly statuses?: readonly JobStatus[]
@@ -46,7 +46,7 @@ export type ListQuery = {
 
 /** Where jobs are kept. Every write is atomic and, once it resolves, as durable as the adapter promises. */
 export type JobStore = {
-  /** Keeps a new job: one step with the look at its idempotency key and at the limits. Rejects when its id is taken. */
+  /** Adds a new job: one step with the checks of its idempotency key and of the limits. Rejects when its id is taken. */
   insert(job: Job, limits?: InsertLimits): Promise<Inserted>
   /** The job as last written, or undefined. */
   get(id: string): Promise<Job | undefined>
@@ -61,21 +61,19 @@ export type JobStore = {
    */
   reopen(job: Job, expectedRevision: number, limits?: InsertLimits): Promise<Reopened>
   /**
-   * Forgets a job, and with it its idempotency key and its deliveries, if its stored revision is `expectedRevision`;
+   * Removes a job with its idempotency key and its deliveries, if its stored revision is `expectedRevision`;
    * false otherwise.
    */
   remove(id: string, expectedRevision: number): Promise<boolean>
-  /** Up to `limit` jobs, newest first. A job is never shown twice, or left out, because others come or go. */
+  /** Up to `limit` jobs, newest first. Jobs that come or go make no other job appear twice or not at all. */
   list(query: ListQuery): Promise<Job[]>
   /**
-   * Every job with this pending work as of `now` (epoch ms), the oldest first; jobs may change while it is read. To be
-   * removed are jobs that finished at `now` or before, and have no pending stop and no pending delivery.
+   * Every job with this pending work as of `now` (epoch ms), the oldest first; jobs may change while it is read. `removal`
+   * lists jobs that finished at `now` or before and have no pending stop and no pending delivery.
    */
   pending(what: PendingWork, now: number): AsyncIterable<Job>
   /** How many jobs are `submitted`: accepted, and not yet at the backend. Cheap; rejects while the store is unavailable. */
   countSubmitted(): Promise<number>
-  /** Releases what the store holds. Idempotent. */
-  close(): Promise<void>
 }
 
 /**
@@ -91,14 +89,18 @@ export type DeliveryStore = {
   updateDelivery(delivery: Delivery, expectedRevision: number): Promise<boolean>
 }
 
-/** What an adapter is: both ports on the same ground, so that one write can be of both. */
-export type Store = JobStore & DeliveryStore
+/** An adapter: both ports on the same data, so that one write can change both. */
+export type Store = JobStore &
+  DeliveryStore & {
+    /** Releases what the store holds. Idempotent. */
+    close(): Promise<void>
+  }
 
-/** Secrets that are kept with the jobs, the same for every process that has these jobs. */
+/** Secrets that are kept with the jobs: the same in every process that shares these jobs. */
 export type SecretKeeper = {
-  /** The secret of this name; made when it is first asked for. */
+  /** The secret of this name, made at the first call. */
   secret(name: string): Promise<string>
 }
 
-/** 256 bits, as text. */
+/** A random secret of 256 bits, as text. */
 export const newSecret = (): string => randomBytes(32).toString('base64url')

@@ -10,99 +10,98 @@ import {
   type SecretKeeper,
   type Store,
 } from '../../jobs/ports/store.ts'
-import { createDeliveryMaps, createTimelines, deliveryKeyOf, type DeliveryMaps } from './timeline.ts'
+import { createDeliveryTimeline, createTimelines, deliveryKeyOf, type DeliveryTimeline } from './timeline.ts'
 
 /** What the indexes take for a job or a delivery, in bytes; measured. */
 const INDEX_BYTES = 300
-/** Deliveries read at once while looking for what is due. */
+/** Due deliveries in one page. */
 const DUE_PAGE = 200
 
 export type MemoryStoreOptions = {
-  /** Finished jobs kept; beyond them the one that ended first is forgotten, unless something is still owed to it. */
+  /** Finished jobs kept. Beyond them the one that finished first is removed, unless it has pending work. */
   readonly maxFinished?: number
   /**
-   * Estimated bytes of all jobs and deliveries. Beyond them finished jobs are forgotten likewise, and where that makes no
-   * room, an insert is `full`.
+   * Estimated bytes of all jobs and deliveries. Beyond them finished jobs are removed likewise; where that is not enough,
+   * an insert is `full`.
    */
   readonly maxBytes?: number
-  /** Hears of each job that is forgotten for want of room. */
+  /** Called with each job that is removed to make room. */
   readonly onForgotten?: (job: Job) => void
 }
 
 /**
- * Jobs in a `Map`, gone with the process. What is owed is kept beside it in small indexes, so that looking for work
- * never walks over the finished jobs.
+ * Jobs in a `Map`, lost with the process. Pending work is in small indexes beside it, so that listing it never walks over
+ * finished jobs.
  */
 export function createMemoryStore(options: MemoryStoreOptions = {}): Store & SecretKeeper {
   const { maxFinished = Infinity, maxBytes = Infinity, onForgotten } = options
   const jobs = new Map<string, Job>()
-  /** Jobs in order of creation, by state, and by state of each caller: no filter walks over what it leaves out. */
   const timelines = createTimelines()
   const indexes = {
     unfinished: new Map<string, Job>(),
     stopping: new Map<string, Job>(),
     submitted: new Map<string, Job>(),
-    finished: new Map<string, Job>(),
+    removable: new Map<string, Job>(),
   }
-  /** The order in which jobs ended; by id, what takes one out of it. */
-  const ended = createFifo<string>()
-  const leaveEnded = new Map<string, () => void>()
+  /** Ids of removable jobs, the first to be removed first. */
+  const removalOrder = createFifo<string>()
+  /** By id: takes a job out of `removalOrder`. */
+  const leaveRemovalOrder = new Map<string, () => void>()
   const activeByCaller = new Map<string, number>()
   const idsByKey = new Map<string, string>()
-  const deliveries = createDeliveryMaps()
+  const deliveries = createDeliveryTimeline()
   const meter = createHeapMeter(INDEX_BYTES)
 
-  /** `by`: how many unfinished jobs more the caller has. */
-  const countActive = (caller: string, by: number) => {
+  const addActive = (caller: string, by: number) => {
     const count = (activeByCaller.get(caller) ?? 0) + by
     if (count > 0) activeByCaller.set(caller, count)
     else activeByCaller.delete(caller)
   }
 
   const write = (job: Job) => {
-    countActive(job.caller, Number(!isFinished(job)) - Number(indexes.unfinished.has(job.id)))
+    addActive(job.caller, Number(!isFinished(job)) - Number(indexes.unfinished.has(job.id)))
     timelines.move(jobs.get(job.id), job)
     jobs.set(job.id, job)
     meter.set(job.id, job)
-    keep(indexes.unfinished, job, !isFinished(job))
-    keep(indexes.stopping, job, hasPendingStop(job))
-    keep(indexes.submitted, job, job.status === 'submitted')
-    listEnded(job)
+    updateIndex(indexes.unfinished, job, !isFinished(job))
+    updateIndex(indexes.stopping, job, hasPendingStop(job))
+    updateIndex(indexes.submitted, job, job.status === 'submitted')
+    updateRemovable(job)
   }
 
-  const keepDelivery = (delivery: Delivery) => {
+  const writeDelivery = (delivery: Delivery) => {
     deliveries.set(delivery)
     meter.set(deliveryKeyOf(delivery), delivery)
   }
 
-  /** Only what may be forgotten is listed: a job takes its place once nothing is owed to it any more. */
-  const listEnded = (job: Job) => {
+  /** A job joins the end of the list when its last pending work is done. */
+  const updateRemovable = (job: Job) => {
     const isRemovable = isFinished(job) && !hasPendingStop(job) && !deliveries.isPending(job.id)
-    keep(indexes.finished, job, isRemovable)
-    if (!isRemovable) unlist(job.id)
-    else if (!leaveEnded.has(job.id)) leaveEnded.set(job.id, ended.add(job.id))
+    updateIndex(indexes.removable, job, isRemovable)
+    if (!isRemovable) keepFromRemoval(job.id)
+    else if (!leaveRemovalOrder.has(job.id)) leaveRemovalOrder.set(job.id, removalOrder.add(job.id))
   }
 
-  const unlist = (id: string) => {
-    leaveEnded.get(id)?.()
-    leaveEnded.delete(id)
+  const keepFromRemoval = (id: string) => {
+    leaveRemovalOrder.get(id)?.()
+    leaveRemovalOrder.delete(id)
   }
 
   const forget = (job: Job) => {
-    if (indexes.unfinished.has(job.id)) countActive(job.caller, -1)
+    if (indexes.unfinished.has(job.id)) addActive(job.caller, -1)
     jobs.delete(job.id)
     timelines.move(job, undefined)
-    unlist(job.id)
+    keepFromRemoval(job.id)
     meter.delete(job.id)
     for (const delivery of deliveries.of(job.id)) meter.delete(deliveryKeyOf(delivery))
     deliveries.forget(job.id)
     for (const index of Object.values(indexes)) index.delete(job.id)
-    if (job.idempotencyKey !== undefined) idsByKey.delete(keyOf(job))
+    if (job.idempotencyKey !== undefined) idsByKey.delete(idempotencyKeyOf(job))
   }
 
   const forgetBeyondLimit = () => {
-    while (indexes.finished.size > maxFinished || (meter.bytes > maxBytes && indexes.finished.size > 0)) {
-      const oldest = jobs.get(ended.first ?? '')
+    while (indexes.removable.size > maxFinished || (meter.bytes > maxBytes && indexes.removable.size > 0)) {
+      const oldest = jobs.get(removalOrder.first ?? '')
       if (!oldest) return
       forget(oldest)
       onForgotten?.(oldest)
@@ -115,13 +114,13 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store & Sec
   }
 
   const insert = (job: Job, limits: InsertLimits) => {
-    const existing = job.idempotencyKey === undefined ? undefined : jobs.get(idsByKey.get(keyOf(job)) ?? '')
+    const existing = job.idempotencyKey === undefined ? undefined : jobs.get(idsByKey.get(idempotencyKeyOf(job)) ?? '')
     if (existing) return { kind: 'existing', job: existing } as const
     if (jobs.has(job.id)) throw new Error(`job ${job.id} exists already`)
     const full = limitReached(job, limits)
     if (full) return { kind: full } as const
     write(job)
-    if (job.idempotencyKey !== undefined) idsByKey.set(keyOf(job), job.id)
+    if (job.idempotencyKey !== undefined) idsByKey.set(idempotencyKeyOf(job), job.id)
     forgetBeyondLimit()
     return { kind: 'inserted' } as const
   }
@@ -130,7 +129,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store & Sec
     if (jobs.get(job.id)?.revision !== expectedRevision) return false
     if (delivery && deliveries.get(job.id, delivery.number))
       throw new Error(`delivery ${delivery.number} exists already`)
-    if (delivery) keepDelivery(delivery)
+    if (delivery) writeDelivery(delivery)
     write(job)
     forgetBeyondLimit()
     return true
@@ -147,16 +146,16 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store & Sec
   const updateDelivery = (delivery: Delivery, expectedRevision: number) => {
     const job = jobs.get(delivery.jobId)
     if (!job || deliveries.get(job.id, delivery.number)?.revision !== expectedRevision) return false
-    keepDelivery(delivery)
-    listEnded(job)
+    writeDelivery(delivery)
+    updateRemovable(job)
     forgetBeyondLimit()
     return true
   }
 
   return {
-    insert: (job, limits = {}) => promised(() => insert(job, limits)),
+    insert: (job, limits = {}) => settle(() => insert(job, limits)),
     get: (id) => Promise.resolve(jobs.get(id)),
-    update: (job, expectedRevision, delivery) => promised(() => update(job, expectedRevision, delivery)),
+    update: (job, expectedRevision, delivery) => settle(() => update(job, expectedRevision, delivery)),
     reopen: (job, expectedRevision, limits = {}) => Promise.resolve(reopen(job, expectedRevision, limits)),
     remove(id, expectedRevision) {
       const job = jobs.get(id)
@@ -169,7 +168,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store & Sec
       return Promise.resolve(ids.flatMap((id) => jobs.get(id) ?? []))
     },
     async *pending(what, now) {
-      for (const job of [...candidates(what).values()]) if (isOwed(what, job, now)) yield await Promise.resolve(job)
+      for (const job of [...candidates(what).values()]) if (isPending(what, job, now)) yield await Promise.resolve(job)
     },
     deliveriesOf: (jobId) => Promise.resolve(deliveries.of(jobId)),
     dueDeliveries: (now) => duePages(deliveries, now),
@@ -181,11 +180,11 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store & Sec
 
   function candidates(what: PendingWork): Map<string, Job> {
     if (what === 'stop') return indexes.stopping
-    return what === 'removal' ? indexes.finished : indexes.unfinished
+    return what === 'removal' ? indexes.removable : indexes.unfinished
   }
 }
 
-/** Secrets for as long as the process lives, like the jobs beside them. */
+/** Lost with the process, as its jobs. */
 function createMemorySecrets(): SecretKeeper {
   const secrets = new Map<string, string>()
   return {
@@ -197,8 +196,8 @@ function createMemorySecrets(): SecretKeeper {
   }
 }
 
-/** Page by page: tens of thousands may be due at once, and others get their turn of the event loop. */
-async function* duePages({ due }: DeliveryMaps, now: number): AsyncIterable<DueDelivery> {
+/** Page by page: tens of thousands may be due at once, and the event loop must not be blocked. */
+async function* duePages({ due }: DeliveryTimeline, now: number): AsyncIterable<DueDelivery> {
   let after: DueDelivery | undefined
   do {
     const page = due(after, now, DUE_PAGE)
@@ -209,17 +208,17 @@ async function* duePages({ due }: DeliveryMaps, now: number): AsyncIterable<DueD
 }
 
 /** Rejects where `work` throws. */
-const promised = <T>(work: () => T) => new Promise<T>((resolve) => resolve(work()))
+const settle = <T>(work: () => T) => new Promise<T>((resolve) => resolve(work()))
 
-const keyOf = ({ caller, idempotencyKey }: Job) => JSON.stringify([caller, idempotencyKey])
+const idempotencyKeyOf = ({ caller, idempotencyKey }: Job) => JSON.stringify([caller, idempotencyKey])
 
-function isOwed(what: PendingWork, job: Job, now: number): boolean {
-  if (what === 'end') return isOverdue(job, now)
+function isPending(what: PendingWork, job: Job, now: number): boolean {
+  if (what === 'expiry') return isOverdue(job, now)
   return what !== 'removal' || (job.finishedAt ?? Infinity) <= now
 }
 
-// A value set again keeps its place in a Map, so iteration stays in the order in which jobs came into the index.
-function keep(index: Map<string, Job>, job: Job, belongs: boolean) {
+// A key set again keeps its position in a Map: iteration stays in the order in which jobs came into the index.
+function updateIndex(index: Map<string, Job>, job: Job, belongs: boolean) {
   if (belongs) index.set(job.id, job)
   else index.delete(job.id)
 }

@@ -4,9 +4,9 @@ import { type Job, JOB_STATUSES } from '../../jobs/job.ts'
 import { comparePositions, type ListPosition, type ListQuery } from '../../jobs/ports/store.ts'
 import type { Delivery, DueDelivery } from '../../jobs/webhooks/delivery.ts'
 
-/** The places of jobs in the lists that can be asked for. */
+/** Jobs in order of creation, for every filter that a list may have. */
 export type Timelines = {
-  /** A job is now `after`: new where there is no `before`, gone where there is no `after`. */
+  /** Records a change of a job: no `before` means that it is new, no `after` that it is removed. */
   move(before: Job | undefined, after: Job | undefined): void
   /** The ids of a page, newest first. */
   page(query: ListQuery): string[]
@@ -15,37 +15,37 @@ export type Timelines = {
 // CommonJS with a default export of its own: loaders disagree on what importing it gives.
 const { default: BTree } = createRequire(import.meta.url)('sorted-btree') as { default: typeof BTreeType.default }
 
-/** Positions in order. */
-type Line = BTreeType.default<ListPosition, undefined>
+/** A sorted set of positions. */
+type SortedPositions = BTreeType.default<ListPosition, undefined>
 
-const createLine = (): Line => new BTree<ListPosition, undefined>(undefined, comparePositions)
+const createSortedPositions = (): SortedPositions => new BTree<ListPosition, undefined>(undefined, comparePositions)
 
-/** One timeline for each state, and one for each state of each caller; a page is put together from those it asks for. */
+/** One sorted set for each state, and one for each state of each caller: a page merges those that its query names. */
 export function createTimelines(): Timelines {
-  const lines = new Map<string, Line>()
+  const timelines = new Map<string, SortedPositions>()
 
   const remove = (key: string, position: ListPosition) => {
-    const line = lines.get(key)
-    line?.delete(position)
-    if (line?.isEmpty) lines.delete(key)
+    const timeline = timelines.get(key)
+    timeline?.delete(position)
+    if (timeline?.isEmpty) timelines.delete(key)
   }
 
   const add = (key: string, position: ListPosition) => {
-    const line = lines.get(key) ?? createLine()
-    lines.set(key, line)
-    line.set(position, undefined)
+    const timeline = timelines.get(key) ?? createSortedPositions()
+    timelines.set(key, timeline)
+    timeline.set(position, undefined)
   }
 
   return {
     move(before, after) {
       if (before?.status === after?.status) return
-      if (before) for (const key of keysOf(before)) remove(key, before)
-      if (after) for (const key of keysOf(after)) add(key, { createdAt: after.createdAt, id: after.id })
+      if (before) for (const key of timelineKeysOf(before)) remove(key, before)
+      if (after) for (const key of timelineKeysOf(after)) add(key, { createdAt: after.createdAt, id: after.id })
     },
     page({ statuses = JOB_STATUSES, caller, createdAfter = -Infinity, limit, ...query }) {
-      const chosen = [...new Set(statuses)].flatMap((status) => lines.get(keyOf(status, caller)) ?? [])
+      const chosen = [...new Set(statuses)].flatMap((status) => timelines.get(timelineKeyOf(status, caller)) ?? [])
       const ids: string[] = []
-      for (const { id, createdAt } of newestFirst(chosen.map((line) => walk(line, query)))) {
+      for (const { id, createdAt } of mergeNewestFirst(chosen.map((timeline) => walk(timeline, query)))) {
         if (createdAt <= createdAfter || ids.length >= limit) break
         ids.push(id)
       }
@@ -54,17 +54,18 @@ export function createTimelines(): Timelines {
   }
 }
 
-const keyOf = (status: Job['status'], caller?: string) => (caller === undefined ? status : `${status} ${caller}`)
-const keysOf = ({ status, caller }: Job) => [keyOf(status), keyOf(status, caller)]
+const timelineKeyOf = (status: Job['status'], caller?: string) =>
+  caller === undefined ? status : `${status} ${caller}`
+const timelineKeysOf = ({ status, caller }: Job) => [timelineKeyOf(status), timelineKeyOf(status, caller)]
 
-/** From the newest on that the query's `after` and `createdBefore` allow. */
-function* walk(line: Line, { after, createdBefore }: Pick<ListQuery, 'after' | 'createdBefore'>) {
+/** Yields positions, newest first, from where the query's `after` or `createdBefore` starts. */
+function* walk(timeline: SortedPositions, { after, createdBefore }: Pick<ListQuery, 'after' | 'createdBefore'>) {
   const before = after ?? (createdBefore === undefined ? undefined : { createdAt: createdBefore, id: '' })
-  for (const [position] of line.entriesReversed(before, undefined, true)) yield position
+  for (const [position] of timeline.entriesReversed(before, undefined, true)) yield position
 }
 
-/** Puts walks together, each of which is newest first. */
-function* newestFirst(walks: readonly Iterator<ListPosition, unknown>[]): Generator<ListPosition> {
+/** Merges walks, each of which is newest first. */
+function* mergeNewestFirst(walks: readonly Iterator<ListPosition, unknown>[]): Generator<ListPosition> {
   const heads = walks.map((steps) => ({ steps, next: steps.next() }))
   for (;;) {
     let newest: { head: (typeof heads)[number]; position: ListPosition } | undefined
@@ -79,33 +80,33 @@ function* newestFirst(walks: readonly Iterator<ListPosition, unknown>[]): Genera
   }
 }
 
-/** Deliveries by job, and beside them the order in which the pending ones are due. */
-export type DeliveryMaps = {
-  /** Keeps a delivery, in place of the one of its number. */
+/** Deliveries by job, and the pending ones in the order in which they are due. */
+export type DeliveryTimeline = {
+  /** Adds a delivery, or replaces the one of its number. */
   set(delivery: Delivery): void
   get(jobId: string, number: number): Delivery | undefined
   /** By number. */
   of(jobId: string): Delivery[]
   isPending(jobId: string): boolean
   forget(jobId: string): void
-  /** One page of what is due, the longest due first, from behind one on. */
+  /** One page of the deliveries due by `now`, the longest due first, after `after`. */
   due(after: DueDelivery | undefined, now: number, limit: number): DueDelivery[]
 }
 
-export function createDeliveryMaps(): DeliveryMaps {
+export function createDeliveryTimeline(): DeliveryTimeline {
   const byJob = new Map<string, Map<number, Delivery>>()
-  const byKey = new Map<string, DueDelivery>()
-  const line = createLine()
+  const pending = new Map<string, DueDelivery>()
+  const order = createSortedPositions()
 
-  const unlist = (key: string) => {
-    const known = byKey.get(key)
-    if (known) line.delete({ createdAt: known.dueAt, id: key })
-    byKey.delete(key)
+  const removePending = (key: string) => {
+    const known = pending.get(key)
+    if (known) order.delete({ createdAt: known.dueAt, id: key })
+    pending.delete(key)
   }
-  const list = ({ jobId, number, caller, host, dueAt }: Delivery, key: string) => {
+  const addPending = ({ jobId, number, caller, host, dueAt }: Delivery, key: string) => {
     if (dueAt === undefined) return
-    byKey.set(key, { jobId, number, caller, host, dueAt })
-    line.set({ createdAt: dueAt, id: key }, undefined)
+    pending.set(key, { jobId, number, caller, host, dueAt })
+    order.set({ createdAt: dueAt, id: key }, undefined)
   }
   const of = (jobId: string) => [...(byJob.get(jobId)?.values() ?? [])]
 
@@ -114,25 +115,24 @@ export function createDeliveryMaps(): DeliveryMaps {
     of: (jobId) => of(jobId).sort((a, b) => a.number - b.number),
     isPending: (jobId) => of(jobId).some(({ dueAt }) => dueAt !== undefined),
     set(delivery) {
-      const some = byJob.get(delivery.jobId) ?? new Map<number, Delivery>()
-      byJob.set(delivery.jobId, some.set(delivery.number, delivery))
-      unlist(deliveryKeyOf(delivery))
-      list(delivery, deliveryKeyOf(delivery))
+      const ofJob = byJob.get(delivery.jobId) ?? new Map<number, Delivery>()
+      byJob.set(delivery.jobId, ofJob.set(delivery.number, delivery))
+      removePending(deliveryKeyOf(delivery))
+      addPending(delivery, deliveryKeyOf(delivery))
     },
     forget(jobId) {
-      for (const delivery of of(jobId)) unlist(deliveryKeyOf(delivery))
+      for (const delivery of of(jobId)) removePending(deliveryKeyOf(delivery))
       byJob.delete(jobId)
     },
     due(after, now, limit) {
-      // The least that is greater.
+      // `\0` makes the least key that is greater.
       const from = after
         ? { createdAt: after.dueAt, id: `${deliveryKeyOf(after)}\0` }
         : { createdAt: -Infinity, id: '' }
-      const page = line.getRange(from, { createdAt: now + 1, id: '' }, false, limit)
-      return page.flatMap(([{ id }]) => byKey.get(id) ?? [])
+      const page = order.getRange(from, { createdAt: now + 1, id: '' }, false, limit)
+      return page.flatMap(([{ id }]) => pending.get(id) ?? [])
     },
   }
 }
 
-/** Names a delivery. */
 export const deliveryKeyOf = ({ jobId, number }: Pick<Delivery, 'jobId' | 'number'>) => `${jobId}/${number}`

@@ -3,110 +3,112 @@ import { BootError } from '../../problems.ts'
 import { connectRedis, type RedisSettings } from '../../redis/connection.ts'
 import { messageOf } from '../../lib/errors.ts'
 
-/** How long a Redis that does not answer is tried at boot, in ms: long enough for one that starts at the same time. */
-const BOOT_PATIENCE_MS = 10_000
-/** The oldest release that has all commands that are used. */
+/** How long the boot waits for a Redis that does not answer, in ms: long enough for one that starts at the same time. */
+const BOOT_TIMEOUT_MS = 10_000
+/** The oldest release with all commands that the server uses. */
 const OLDEST_RELEASE = [6, 2] as const
 
 /**
- * Opens a connection to a Redis that can be used, and tells the log of what an operator should know of it. Rejects with
- * a `BootError`: at once where Redis refuses, and after `patienceMs` where it does not answer, since whoever starts
- * servers starts them again, and a server without its jobs is of no use to anybody.
+ * Opens a connection to Redis, checks that the server can use it, and warns of settings with which Redis can lose jobs.
+ * Rejects with a `BootError`: at once if Redis refuses the connection, after `bootTimeoutMs` if it does not answer.
+ * Supervisors restart a server that exits, and without its jobs it could not serve.
  */
-export async function openRedis(settings: RedisSettings & { readonly patienceMs?: number }): Promise<Redis> {
+export async function openRedis(settings: RedisSettings & { readonly bootTimeoutMs?: number }): Promise<Redis> {
   const redis = connectRedis(settings)
   try {
-    await answered(redis, settings.patienceMs ?? BOOT_PATIENCE_MS)
-    const facts = await factsOf(redis)
-    refuseUnfit(facts)
-    for (const { level, text } of await adviceOf(redis, facts)) settings.log[level]({}, text)
+    await waitUntilReady(redis, settings.bootTimeoutMs ?? BOOT_TIMEOUT_MS)
+    const info = await readServerInfo(redis)
+    assertSupported(info)
+    for (const { level, text } of await durabilityNotes(redis, info)) {
+      settings.log[level]({ event: 'redis_may_lose_jobs' }, text)
+    }
     return redis
   } catch (error) {
     redis.disconnect()
-    throw describeFault(redis, error)
+    throw bootErrorOf(redis, error)
   }
 }
 
-/** Resolves once the connection is ready; rejects with what Redis refuses, or in the end with what kept it. */
-function answered(redis: Redis, patienceMs: number): Promise<void> {
+/** Resolves once the connection is ready. Rejects when Redis refuses it, or after `timeoutMs` with the last error. */
+function waitUntilReady(redis: Redis, timeoutMs: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    let last = new Error('it does not answer')
-    const end = (settle: () => void) => {
+    let lastError = new Error('it does not answer')
+    const finish = (settle: () => void) => {
       clearTimeout(timer)
       redis.off('ready', onReady).off('error', onError)
       settle()
     }
-    const onReady = () => end(resolve)
+    const onReady = () => finish(resolve)
     const onError = (error: Error) => {
-      last = error
-      if (remedyOf(error) !== undefined) end(() => reject(error))
+      lastError = error
+      if (remedyOf(error) !== undefined) finish(() => reject(error))
     }
-    const timer = setTimeout(() => end(() => reject(last)), patienceMs)
+    const timer = setTimeout(() => finish(() => reject(lastError)), timeoutMs)
     redis.on('ready', onReady).on('error', onError)
   })
 }
 
-/** Throws a `BootError` for a Redis that cannot be used as it is; what it does not tell is not held against it. */
-export function refuseUnfit(facts: Facts) {
-  const release = facts.get('redis_version')
+/** Throws a `BootError` for a Redis that is too old or a replica. What `INFO` does not show counts as supported. */
+export function assertSupported(info: ServerInfo) {
+  const release = info.get('redis_version')
   const [major = 0, minor = 0] = (release ?? '').split('.').map(Number)
   const [oldestMajor, oldestMinor] = OLDEST_RELEASE
   if (release !== undefined && (major < oldestMajor || (major === oldestMajor && minor < oldestMinor))) {
     throw new BootError(`it is Redis ${release}; ${OLDEST_RELEASE.join('.')} or later is needed`)
   }
-  if (facts.get('role') === 'slave') throw new BootError('it is a replica, which takes no writes; name the primary')
+  if (info.get('role') === 'slave') throw new BootError('it is a replica, which accepts no writes; name the primary')
 }
 
-/** An error in words for an operator. */
-export function describeFault({ options }: Redis, error: unknown): BootError {
-  const words = remedyOf(error) ?? messageOf(error)
-  return new BootError(`JOB_STORE: Redis at ${options.host}:${options.port}: ${words}`, { cause: error })
+/** Says in an operator's words what is wrong with Redis, and what to do. */
+export function bootErrorOf({ options }: Redis, error: unknown): BootError {
+  const text = remedyOf(error) ?? messageOf(error)
+  return new BootError(`JOB_STORE: Redis at ${options.host}:${options.port}: ${text}`, { cause: error })
 }
 
 const remedyOf = (error: unknown) => REMEDIES.find(([pattern]) => pattern.test(messageOf(error)))?.[1]
 
 const REMEDIES: readonly (readonly [RegExp, string])[] = [
-  [/^NOAUTH/, 'it wants a password, and the URL has none'],
+  [/^NOAUTH/, 'it requires a password, and the URL has none'],
   [
     /^WRONGPASS|invalid password|AUTH .*called without any password/,
-    'it does not take the user and password of the URL',
+    'it does not accept the user and password of the URL',
   ],
-  [/^NOPERM/, 'the user of the URL may not do what is needed; it needs all commands on the keys of REDIS_PREFIX'],
+  [/^NOPERM/, 'the user of the URL lacks permissions; it needs all commands on the keys of REDIS_PREFIX'],
   [
     /^(MOVED|CLUSTERDOWN)/,
-    'it is a node of a cluster that has the keys of REDIS_PREFIX elsewhere; name a primary that has all',
+    'it is a node of a cluster, and the keys of REDIS_PREFIX are on another one; name the primary that has them',
   ],
   [/DB index/, 'it has no database of the number in the URL'],
 ]
 
-/** What `INFO` tells, by name; empty where it may not be asked. */
-export type Facts = ReadonlyMap<string, string>
+/** The fields of `INFO`; empty if the user may not call it. */
+type ServerInfo = ReadonlyMap<string, string>
 
-/** What an operator should know of a Redis that jobs are kept in: `warn` where jobs can be lost by more than a second's. */
-export type Advice = { readonly level: 'warn' | 'info'; readonly text: string }
+/** `warn` if Redis can lose more than the jobs of the last second. */
+type DurabilityNote = { readonly level: 'warn' | 'info'; readonly text: string }
 
-/** Never rejects: managed Redis and users with few rights forbid much, and who tells nothing is warned of nothing. */
-export async function factsOf(redis: Redis): Promise<Facts> {
+/** Never rejects: a managed Redis, or a user with few permissions, may forbid `INFO`. */
+async function readServerInfo(redis: Redis): Promise<ServerInfo> {
   const text = await redis.info().catch(() => '')
   return new Map([...text.matchAll(/^(\w+):(.*?)\r?$/gm)].map(([, name = '', value = '']) => [name, value]))
 }
 
-/** What should be said of how durably this Redis keeps jobs. Never rejects. */
-export async function adviceOf(redis: Redis, facts: Facts): Promise<Advice[]> {
-  const policy = facts.get('maxmemory_policy') ?? 'noeviction'
-  const advice = await adviceOnDisk(redis, facts)
-  return policy === 'noeviction' ? advice : [...advice, { level: 'warn', text: evicts(policy) }]
+/** How this Redis can lose jobs. Never rejects. */
+async function durabilityNotes(redis: Redis, info: ServerInfo): Promise<DurabilityNote[]> {
+  const policy = info.get('maxmemory_policy') ?? 'noeviction'
+  const notes = await persistenceNotes(redis, info)
+  return policy === 'noeviction' ? notes : [...notes, { level: 'warn', text: describeEviction(policy) }]
 }
 
-async function adviceOnDisk(redis: Redis, facts: Facts): Promise<Advice[]> {
-  const isLogged = facts.get('aof_enabled')
-  if (isLogged === undefined) return []
-  if (isLogged === '0') {
+async function persistenceNotes(redis: Redis, info: ServerInfo): Promise<DurabilityNote[]> {
+  const hasAppendOnlyFile = info.get('aof_enabled')
+  if (hasAppendOnlyFile === undefined) return []
+  if (hasAppendOnlyFile === '0') {
     const snapshots = await settingOf(redis, 'save')
-    return [{ level: 'warn', text: snapshots === '' ? KEEPS_NOTHING : NO_LOG }]
+    return [{ level: 'warn', text: snapshots === '' ? NO_PERSISTENCE : SNAPSHOTS_ONLY }]
   }
   const fsync = await settingOf(redis, 'appendfsync')
-  return fsync === undefined || fsync === 'always' ? [] : [{ level: 'info', text: syncs(fsync) }]
+  return fsync === undefined || fsync === 'always' ? [] : [{ level: 'info', text: describeSync(fsync) }]
 }
 
 const settingOf = async (redis: Redis, name: string): Promise<string | undefined> => {
@@ -114,11 +116,11 @@ const settingOf = async (redis: Redis, name: string): Promise<string | undefined
   return Array.isArray(answer) && typeof answer[1] === 'string' ? answer[1] : undefined
 }
 
-const KEEPS_NOTHING =
-  'Redis keeps nothing on disk: when it restarts, every job is lost (set appendonly yes, appendfsync always)'
-const NO_LOG =
-  'Redis writes no append-only file: when it dies, the jobs since its last snapshot are lost (set appendonly yes, appendfsync always)'
-const syncs = (fsync: string) =>
-  `Redis has appendfsync ${fsync}: when its machine dies, the jobs of the last ${fsync === 'everysec' ? 'second' : 'seconds'} may be lost ('always' loses none)`
-const evicts = (policy: string) =>
-  `Redis has maxmemory-policy ${policy}: once its memory is full it throws jobs away without a word (set noeviction)`
+const NO_PERSISTENCE =
+  'Redis keeps nothing on disk: all jobs are lost when it restarts (set appendonly yes, appendfsync always)'
+const SNAPSHOTS_ONLY =
+  'Redis writes no append-only file: the jobs since its last snapshot are lost when it crashes (set appendonly yes, appendfsync always)'
+const describeSync = (fsync: string) =>
+  `Redis has appendfsync ${fsync}: the jobs of the last ${fsync === 'everysec' ? 'second' : 'seconds'} may be lost when its machine crashes (set appendfsync always)`
+const describeEviction = (policy: string) =>
+  `Redis has maxmemory-policy ${policy}: it deletes jobs when its memory is full (set noeviction)`

@@ -3,14 +3,14 @@ import { runCommand } from '../../redis/connection.ts'
 import { SCHEMA, UnreadableRecord } from './records.ts'
 
 /**
- * Every write is one of these, so that nothing of it is seen before all of it is, and looks at all it depends on before
- * the first change: Redis undoes nothing. That first change is one that needs memory: Redis refuses it when it has
- * none left, and then nothing is done; what follows it is never refused.
+ * Each write is one script, so that it is visible as a whole or not at all. Redis rolls nothing back: a script reads and
+ * checks all that it depends on before its first change. That first change is one that needs memory. Redis refuses it when
+ * no memory is left, and then nothing has changed; it never refuses the later ones.
  */
 const COMMON = `
 local root, id = ARGV[1], ARGV[2]
 
--- What the first line of a record says; nil where this release must not touch it.
+-- The header of a record; nil if this release cannot read it.
 local function job_of(record)
   local revision, status, created, deadline, finished, stop, caller, name =
     string.match(record, '^${SCHEMA} (%d+) (%a+) (%d+) (%d+) (%S+) (%d) (%S+) (%S+)\\n')
@@ -28,32 +28,32 @@ local function count_pending(deliveries)
   return tonumber(redis.call('HGET', deliveries, 'pending') or '0')
 end
 
--- Which limit leaves no room for one more unfinished job; nil where none does.
+-- The limit that one more unfinished job would exceed; nil if there is none.
 local function limit_reached(job, max_submitted, max_active)
-  local function count(line) return redis.call('ZCARD', root .. line) end
+  local function count(index) return redis.call('ZCARD', root .. index) end
   if max_submitted and count('status:submitted') >= max_submitted then return 'full' end
   local own = 'caller:' .. job.caller .. ':'
   if max_active and count(own .. 'submitted') + count(own .. 'running') >= max_active then return 'caller-full' end
 end
 
--- The lines that a job stands in, and its place in each.
-local function places_of(job, pending)
-  local place = job.created .. ':' .. id
-  local places = { ['status:' .. job.status] = place, ['caller:' .. job.caller .. ':' .. job.status] = place }
-  if job.stop == '1' then places['stopping'] = place end
+-- The indexes that a job is in, and its position in each.
+local function positions_of(job, pending)
+  local created = job.created .. ':' .. id
+  local positions = { ['status:' .. job.status] = created, ['caller:' .. job.caller .. ':' .. job.status] = created }
+  if job.stop == '1' then positions['stopping'] = created end
   if job.finished == '-' then
-    places['deadlines'] = job.deadline .. ':' .. id
+    positions['deadlines'] = job.deadline .. ':' .. id
   elseif job.stop == '0' and pending == 0 then
-    places['ended'] = job.finished .. ':' .. id
+    positions['ended'] = job.finished .. ':' .. id
   end
-  return places
+  return positions
 end
 local function move(before, after)
-  for line, place in pairs(after) do
-    if before[line] ~= place then redis.call('ZADD', root .. line, 0, place) end
+  for index, position in pairs(after) do
+    if before[index] ~= position then redis.call('ZADD', root .. index, 0, position) end
   end
-  for line, place in pairs(before) do
-    if after[line] ~= place then redis.call('ZREM', root .. line, place) end
+  for index, position in pairs(before) do
+    if after[index] ~= position then redis.call('ZREM', root .. index, position) end
   end
 end
 local function move_due(before, after)
@@ -63,7 +63,7 @@ local function move_due(before, after)
 end
 `
 
-/** Job's key; root, id, record, most submitted jobs, most unfinished jobs of the caller. */
+/** KEYS: the job. ARGV: root, id, record, maximum of submitted jobs, maximum of the caller's unfinished jobs. */
 const INSERT = `${COMMON}
 local record = ARGV[3]
 local job = job_of(record)
@@ -76,11 +76,11 @@ local full = limit_reached(job, tonumber(ARGV[4]), tonumber(ARGV[5]))
 if full then return { full } end
 redis.call('SET', KEYS[1], record)
 if key then redis.call('SET', key, id) end
-move({}, places_of(job, 0))
+move({}, positions_of(job, 0))
 return { 'inserted' }
 `
 
-/** Job's key; root, id, expected revision, record; of a delivery its number, record and body. */
+/** KEYS: the job. ARGV: root, id, expected revision, record; with a delivery also its number, record and body. */
 const UPDATE = `${COMMON}
 local expected, record, number, delivery, body = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 local stored = stored_head(KEYS[1])
@@ -91,7 +91,7 @@ if before.revision ~= expected then return 'stale' end
 local deliveries = root .. 'deliveries:' .. id
 if number and redis.call('HEXISTS', deliveries, number) == 1 then return 'taken' end
 local pending = count_pending(deliveries)
-local places = places_of(before, pending)
+local positions = positions_of(before, pending)
 redis.call('SET', KEYS[1], record)
 if number then
   local due = delivery_of(delivery).due
@@ -99,11 +99,11 @@ if number then
   redis.call('HSET', deliveries, number, delivery, number .. ':body', body, 'pending', pending)
   move_due(nil, due)
 end
-move(places, places_of(after, pending))
+move(positions, positions_of(after, pending))
 return 'done'
 `
 
-/** Job's key; root, id, expected revision, record, most submitted jobs, most unfinished jobs of the caller. */
+/** KEYS: the job. ARGV: root, id, expected revision, record, and the limits as for `INSERT`. */
 const REOPEN = `${COMMON}
 local stored, after = stored_head(KEYS[1]), job_of(ARGV[4])
 if stored == '' then return 'stale' end
@@ -114,11 +114,11 @@ local full = limit_reached(after, tonumber(ARGV[5]), tonumber(ARGV[6]))
 if full then return full end
 local pending = count_pending(root .. 'deliveries:' .. id)
 redis.call('SET', KEYS[1], ARGV[4])
-move(places_of(before, pending), places_of(after, pending))
+move(positions_of(before, pending), positions_of(after, pending))
 return 'done'
 `
 
-/** Job's key; root, id, expected revision. */
+/** KEYS: the job. ARGV: root, id, expected revision. */
 const REMOVE = `${COMMON}
 local stored = stored_head(KEYS[1])
 if stored == '' then return 'stale' end
@@ -139,11 +139,11 @@ end
 redis.call('DEL', KEYS[1], deliveries)
 if job.name ~= '-' then redis.call('DEL', root .. 'idempotency:' .. job.name) end
 for _, due in ipairs(dues) do move_due(due, nil) end
-move(places_of(job, pending), {})
+move(positions_of(job, pending), {})
 return 'done'
 `
 
-/** Deliveries' key; root, job's id, number, expected revision, record. */
+/** KEYS: the deliveries of a job. ARGV: root, id of the job, number, expected revision, record. */
 const UPDATE_DELIVERY = `${COMMON}
 local number, expected, record = ARGV[3], ARGV[4], ARGV[5]
 local stored, head = redis.call('HGET', KEYS[1], number), stored_head(root .. 'job:' .. id)
@@ -152,72 +152,73 @@ local before, after, job = delivery_of(stored), delivery_of(record), job_of(head
 if not before or not job then return 'unreadable' end
 if before.revision ~= expected then return 'stale' end
 local pending = count_pending(KEYS[1])
-local still = pending - (before.due and 1 or 0) + (after.due and 1 or 0)
-redis.call('HSET', KEYS[1], number, record, 'pending', still)
+local remaining = pending - (before.due and 1 or 0) + (after.due and 1 or 0)
+redis.call('HSET', KEYS[1], number, record, 'pending', remaining)
 move_due(before.due, after.due)
-move(places_of(job, pending), places_of(job, still))
+move(positions_of(job, pending), positions_of(job, remaining))
 return 'done'
 `
 
 /**
- * Lines; root, REV or nothing, first bound, last bound, how many. The places of a page and the records there, as they
- * are in one moment; a command of a script takes some thousand keys and no more. Places have one form, so that the order of Lua's locale is that of the lines.
+ * KEYS: indexes. ARGV: root, `REV` or nothing, first bound, last bound, limit. Returns the positions of a page and their
+ * records, as of one moment. A command in a script takes only some thousand keys, hence `MGET` in parts. All positions have
+ * the same form, so that Lua, which compares by locale, orders them as Redis does.
  */
 const PAGE = `
 local root, order, first, last, limit = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
-local parts = {}
-for n, line in ipairs(KEYS) do
+local ranges = {}
+for n, index in ipairs(KEYS) do
   if order == 'REV' then
-    parts[n] = redis.call('ZRANGE', line, first, last, 'BYLEX', 'REV', 'LIMIT', 0, limit)
+    ranges[n] = redis.call('ZRANGE', index, first, last, 'BYLEX', 'REV', 'LIMIT', 0, limit)
   else
-    parts[n] = redis.call('ZRANGE', line, first, last, 'BYLEX', 'LIMIT', 0, limit)
+    ranges[n] = redis.call('ZRANGE', index, first, last, 'BYLEX', 'LIMIT', 0, limit)
   end
-  parts[n].next = 1
+  ranges[n].next = 1
 end
-local places, keys = {}, {}
-while #places < limit do
+local positions, keys = {}, {}
+while #positions < limit do
   local best
-  for _, part in ipairs(parts) do
-    if part[part.next] and (not best or part[part.next] > best[best.next]) then best = part end
+  for _, range in ipairs(ranges) do
+    if range[range.next] and (not best or range[range.next] > best[best.next]) then best = range end
   end
   if not best then break end
-  places[#places + 1] = best[best.next]
+  positions[#positions + 1] = best[best.next]
   keys[#keys + 1] = root .. 'job:' .. string.sub(best[best.next], 17)
   best.next = best.next + 1
 end
 local records = {}
 for n = 1, #keys, 1000 do
-  -- False stands for a record that is gone.
+  -- False stands for a record that was removed.
   for i, record in ipairs(redis.call('MGET', unpack(keys, n, math.min(n + 999, #keys)))) do
     records[n + i - 1] = record
   end
 end
-return { places, records }
+return { positions, records }
 `
 
-/** `keys` are those that Redis is told of, `parameters` what else the script is given. */
+/** `keys` becomes KEYS of the script, `parameters` ARGV. */
 type Script<Answer> = (keys: readonly string[], parameters: readonly (string | number)[]) => Promise<Answer>
 
-/** What a write says that is bound to a revision: `taken` is a delivery's number, `unreadable` a record in its way. */
-export type WriteAnswer = 'done' | 'stale' | 'taken' | 'unreadable'
+/** `stale`: the revision is another one. `taken`: the delivery's number exists. `unreadable`: a record that it depends on. */
+type WriteAnswer = 'done' | 'stale' | 'taken' | 'unreadable'
 
-/** Each one round trip. Rejects with `store_unavailable` when Redis is away. */
+/** Each is one round trip, and rejects with `store_unavailable` while Redis is unavailable. */
 export type Scripts = {
-  /** With `existing` come the id and the record of that job. */
+  /** After `existing`: the id and the record of that job. */
   readonly insert: Script<['inserted' | 'taken' | 'full' | 'caller-full'] | ['existing', string, string]>
   readonly update: Script<WriteAnswer>
   readonly reopen: Script<WriteAnswer | 'full' | 'caller-full'>
   readonly remove: Script<WriteAnswer>
   readonly updateDelivery: Script<WriteAnswer>
-  readonly page: Script<[places: string[], records: (string | null)[]]>
+  readonly page: Script<[positions: string[], records: (string | null)[]]>
 }
 
-/** The scripts on a connection: sent by their digest, in full only where Redis does not know them. */
+/** The scripts on a connection. Each is sent by its digest, and in full only if Redis does not know it. */
 export function createScripts(redis: Redis): Scripts {
   const define = <Answer>(name: string, lua: string): Script<Answer> => {
     redis.defineCommand(name, { lua })
     const command = (redis as unknown as Record<string, (...args: unknown[]) => Promise<Answer>>)[name]
-    if (!command) throw new Error(`${name} is no command`)
+    if (!command) throw new Error(`the command ${name} is not defined`)
     return (keys, parameters) => runCommand(redis, () => command.call(redis, keys.length, ...keys, ...parameters))
   }
   return {
@@ -230,9 +231,9 @@ export function createScripts(redis: Redis): Scripts {
   }
 }
 
-/** Whether a write was made; false where the stored revision is another one. Throws for what must not be written. */
+/** Whether a write was made: false if the stored revision is another one. Throws for the other answers. */
 export function isDone(answer: WriteAnswer): boolean {
-  if (answer === 'unreadable') throw new UnreadableRecord('a record in the way of a write cannot be read')
+  if (answer === 'unreadable') throw new UnreadableRecord('a record that a write depends on cannot be read')
   if (answer === 'taken') throw new Error('a delivery of this number exists already')
   return answer === 'done'
 }

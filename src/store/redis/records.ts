@@ -5,18 +5,19 @@ import { expiresAt, isFinished, type Job, hasPendingStop, type JobStatus } from 
 import type { ListPosition } from '../../jobs/ports/store.ts'
 
 /**
- * The names of all that is kept. `{prefix}` is a hash tag: on a cluster everything lies on one node, where a script
- * may reach it. The scripts make the same names from `root`; a line is a sorted set whose members sort as text.
+ * The names of all keys. `{prefix}` is a hash tag: on a cluster all keys are on one node, as a script requires. The
+ * scripts build the same names from `root`. An index is a sorted set whose members all have the score 0 and sort as text;
+ * a member, `<time>:<job id>`, is a job's position in it.
  *
  *   job:<id>                      the record of a job
- *   deliveries:<job id>           hash: `<number>` a delivery's record, `<number>:body` what it sends, `pending` how many are
- *   status:<status>               line of the jobs of this state, by time of creation
+ *   deliveries:<job id>           hash: `<number>` a delivery's record, `<number>:body` its body, `pending` the number of pending ones
+ *   status:<status>               index of the jobs of this state, by time of creation
  *   caller:<digest>:<status>      the same of one caller
- *   deadlines                     line of unfinished jobs, by deadline
- *   stopping                      line of jobs that owe a stop, by time of creation
- *   ended                         line of jobs to which nothing is owed any more, by time of end
- *   due                           line of pending deliveries, by the time they are due
- *   idempotency:<digest>          the id of the job that a caller's key has made
+ *   deadlines                     index of unfinished jobs, by expiry
+ *   stopping                      index of jobs with a pending stop, by time of creation
+ *   ended                         index of finished jobs without pending work, by time of finish
+ *   due                           index of pending deliveries, by the time they are due; see `duePositionOf`
+ *   idempotency:<digest>          the id of the job that was made with a caller's key
  *   secrets                       hash: secrets by name
  */
 export type Keys = ReturnType<typeof createKeys>
@@ -37,53 +38,54 @@ export function createKeys(prefix: string) {
   }
 }
 
-/** Names of callers and their keys can be long and hold any character: in names of keys and lines stands this. */
-export const digestOf = (text: string): string => hash('sha256', text, 'base64url')
+/** Stands for callers and idempotency keys, which may be long and hold any character. */
+const digestOf = (text: string): string => hash('sha256', text, 'base64url')
 
-/** Digits of a time in a line: enough for every `Date`. */
+/** Digits of a time in a position: enough for every `Date`. */
 const TIME_DIGITS = 15
 const LATEST = 10 ** TIME_DIGITS - 1
 
-/** A time (epoch ms) as text that sorts as times do; one beyond what can be written is the first or the last that can. */
+/** A time (epoch ms) as text that sorts as times do, limited to what `TIME_DIGITS` can express. */
 export const timeText = (at: number): string =>
   String(Math.min(Math.max(Math.floor(at), 0), LATEST)).padStart(TIME_DIGITS, '0')
 
-/** A job's place in a line. */
-export const placeOf = ({ createdAt, id }: ListPosition): string => `${timeText(createdAt)}:${id}`
-/** The id of the job at a place. */
-export const idAt = (place: string): string => place.slice(TIME_DIGITS + 1)
+/** A job's position in an index by time of creation. */
+export const positionOf = ({ createdAt, id }: ListPosition): string => `${timeText(createdAt)}:${id}`
+/** The id of the job at a position. */
+export const idAt = (position: string): string => position.slice(TIME_DIGITS + 1)
 
-/** The bound of a line's part that holds every time up to this one. */
-export const upTo = (at: number): string => `(${timeText(at + 1)}`
-/** The bound of a line's part that goes on behind this place. */
-export const behind = (place: string): string => `(${place}`
+/** A `BYLEX` bound: up to and with this time. */
+export const boundUpTo = (at: number): string => `(${timeText(at + 1)}`
+/** A `BYLEX` bound: after this position. */
+export const boundAfter = (position: string): string => `(${position}`
 
-/** The form of the records that this release writes, and the only one it touches. Raised when the form changes. */
+/** The version of the records that this release writes, and the only one that it reads or replaces. */
 export const SCHEMA = 1
 
-/** Nothing, where a line has to say something. */
+/** Stands for a field without a value. */
 const NONE = '-'
 
 /**
- * A job's record: a line for the scripts, which need not parse JSON, then the job. Its words: schema, revision, state,
- * times of creation, expiry and end, whether a stop is owed, digests of the caller and of the idempotency key.
+ * A job's record: a header line for the scripts, which then need not parse JSON, and the job. The fields of the header:
+ * schema, revision, status, times of creation, expiry and finish, whether a stop is pending, digests of the caller and of
+ * the idempotency key.
  */
 export function recordOf(job: Job): string {
   const { caller, idempotencyKey } = job
-  const end = isFinished(job) ? timeText(job.finishedAt ?? 0) : NONE
+  const finished = isFinished(job) ? timeText(job.finishedAt ?? 0) : NONE
   const key = idempotencyKey === undefined ? NONE : digestOf(JSON.stringify([caller, idempotencyKey]))
-  const times = [timeText(job.createdAt), timeText(expiresAt(job)), end]
-  const words = [SCHEMA, job.revision, job.status, ...times, hasPendingStop(job) ? 1 : 0, digestOf(caller), key]
-  return `${words.join(' ')}\n${JSON.stringify(job)}`
+  const times = [timeText(job.createdAt), timeText(expiresAt(job)), finished]
+  const header = [SCHEMA, job.revision, job.status, ...times, hasPendingStop(job) ? 1 : 0, digestOf(caller), key]
+  return `${header.join(' ')}\n${JSON.stringify(job)}`
 }
 
 export const jobOf = (record: string | null): Job => parse(record) as Job
 
-/** A delivery's record without its body, which never changes. The line: schema, revision, place among those due. */
+/** A delivery's record, without its body, which never changes. The header: schema, revision, position in `due`. */
 export function deliveryRecordOf({ body, host, ...delivery }: Delivery): string {
   const { jobId, number, revision, caller, dueAt } = delivery
-  const place = dueAt === undefined ? NONE : duePlaceOf({ jobId, number, caller, host, dueAt })
-  return `${SCHEMA} ${revision} ${place}\n${JSON.stringify({ ...delivery, host })}`
+  const position = dueAt === undefined ? NONE : duePositionOf({ jobId, number, caller, host, dueAt })
+  return `${SCHEMA} ${revision} ${position}\n${JSON.stringify({ ...delivery, host })}`
 }
 
 export const deliveryOf = (record: string, body: string): Delivery => ({
@@ -92,15 +94,15 @@ export const deliveryOf = (record: string, body: string): Delivery => ({
 })
 
 /**
- * The host comes last, since it may hold colons; a caller, which may hold anything, is encoded. The number is filled up,
- * so that the second comes before the tenth.
+ * The host comes last, since it may contain colons; a caller may contain any character and is encoded. The number is
+ * padded, so that the second comes before the tenth.
  */
-const duePlaceOf = ({ dueAt, jobId, number, caller, host }: DueDelivery): string =>
+const duePositionOf = ({ dueAt, jobId, number, caller, host }: DueDelivery): string =>
   [timeText(dueAt), jobId, String(number).padStart(10, '0'), encodeURIComponent(caller), host].join(':')
 
-/** Places of an earlier release lack the caller: what they give for it is a part of the host, and shared out alike. */
-export function dueAtPlace(place: string): DueDelivery {
-  const [dueAt, jobId = '', number, caller = '', ...host] = place.split(':')
+/** Positions written by an earlier release lack the caller: the first part of the host stands for it. */
+export function dueDeliveryAt(position: string): DueDelivery {
+  const [dueAt, jobId = '', number, caller = '', ...host] = position.split(':')
   return {
     dueAt: Number(dueAt),
     jobId,
@@ -110,9 +112,9 @@ export function dueAtPlace(place: string): DueDelivery {
   }
 }
 
-/** A record that this release cannot read, and leaves alone. */
+/** A record that this release cannot read; it is neither replaced nor removed. */
 export class UnreadableRecord extends Problem {
-  /** In words for an operator. */
+  /** For the operator. */
   readonly reason: string
 
   constructor(reason: string, options: ErrorOptions = {}) {
@@ -124,7 +126,8 @@ export class UnreadableRecord extends Problem {
 function parse(record: string | null): unknown {
   const [, schema] = /^(\d+) .*\n/.exec(record ?? '') ?? []
   if (record === null || schema === undefined) throw new UnreadableRecord('its record is damaged')
-  if (Number(schema) !== SCHEMA) throw new UnreadableRecord(`its record is of another release (schema ${schema})`)
+  if (Number(schema) !== SCHEMA)
+    throw new UnreadableRecord(`its record was written by another release (schema ${schema})`)
   try {
     return JSON.parse(record.slice(record.indexOf('\n') + 1)) as unknown
   } catch (cause) {

@@ -14,36 +14,36 @@ import {
   type Store,
   type DeliveryStore,
 } from '../../jobs/ports/store.ts'
-import { describeFault, openRedis } from './boot.ts'
+import { bootErrorOf, openRedis } from './boot.ts'
 import { createScripts, isDone, type Scripts } from './lua.ts'
-import { createPages, OWED_PAGE, type Part } from './pages.ts'
+import { createPages, PAGE_SIZE, type Range } from './pages.ts'
 import {
-  behind,
+  boundAfter,
+  boundUpTo,
   createKeys,
   deliveryOf,
   deliveryRecordOf,
-  dueAtPlace,
+  dueDeliveryAt,
   jobOf,
   type Keys,
-  placeOf,
+  positionOf,
   recordOf,
   timeText,
-  upTo,
 } from './records.ts'
 
 export type RedisStoreOptions = {
-  /** What every key begins with; stores that share it share their jobs. */
+  /** The prefix of all keys: stores with the same prefix share their jobs. */
   readonly prefix: string
-  /** Told of records that cannot be read. */
+  /** Gets one line for each record that cannot be read. */
   readonly log: Log
 }
 
 /**
- * The store on a connection of its own, which it closes. Rejects with a `BootError` where Redis refuses it, or does not
- * answer within `patienceMs`; the log is told of settings with which Redis would lose jobs.
+ * A store with a connection of its own, which it closes. Rejects with a `BootError` if Redis refuses the connection, or
+ * does not answer within `bootTimeoutMs`. Logs settings with which Redis can lose jobs.
  */
 export async function openRedisStore(
-  options: RedisStoreOptions & { readonly url: string; readonly patienceMs?: number },
+  options: RedisStoreOptions & { readonly url: string; readonly bootTimeoutMs?: number },
 ): Promise<Store & SecretKeeper> {
   const redis = await openRedis({ ...options, name: 'store' })
   const store = createRedisStore(redis, options)
@@ -51,16 +51,16 @@ export async function openRedisStore(
     await store.list({ limit: 1 })
   } catch (error) {
     await closeRedis(redis)
-    throw describeFault(redis, error)
+    throw bootErrorOf(redis, error)
   }
   return { ...store, close: () => closeRedis(redis) }
 }
 
 /**
- * Jobs in Redis, for any number of processes: each write is one script, and acknowledged once Redis has carried it out,
- * as durably as Redis is set up to. A write whose answer is lost, or late, rejects with `store_unavailable` although it
- * may have been carried out, or may be yet: who tries it again finds out by its revision, or its idempotency key.
- * Whose the connection is, closes it.
+ * Jobs in Redis, for any number of processes. Each write is one script, acknowledged once Redis has executed it, and as
+ * durable as Redis is configured to be. A write whose answer is lost or late rejects with `store_unavailable`, although
+ * Redis may have executed it, or may still do so: a retry finds out by the revision or the idempotency key. The caller
+ * closes the connection.
  */
 export function createRedisStore(redis: Redis, { prefix, log }: RedisStoreOptions): Store & SecretKeeper {
   const keys = createKeys(prefix)
@@ -68,21 +68,21 @@ export function createRedisStore(redis: Redis, { prefix, log }: RedisStoreOption
   const pages = createPages(scripts, { root: keys.root, log })
 
   const insert = async (job: Job, limits: InsertLimits): Promise<Inserted> => {
-    const parameters = [keys.root, job.id, recordOf(job), ...textsOf(limits)]
+    const parameters = [keys.root, job.id, recordOf(job), ...limitArguments(limits)]
     const [kind, , existing = ''] = await scripts.insert([keys.job(job.id)], parameters)
     if (kind === 'taken') throw new Error(`job ${job.id} exists already`)
     return kind === 'existing' ? { kind, job: jobOf(existing) } : { kind }
   }
 
   const update = async (job: Job, expectedRevision: number, delivery?: Delivery) => {
-    const owed = delivery ? [delivery.number, deliveryRecordOf(delivery), delivery.body] : []
+    const added = delivery ? [delivery.number, deliveryRecordOf(delivery), delivery.body] : []
     return isDone(
-      await scripts.update([keys.job(job.id)], [keys.root, job.id, expectedRevision, recordOf(job), ...owed]),
+      await scripts.update([keys.job(job.id)], [keys.root, job.id, expectedRevision, recordOf(job), ...added]),
     )
   }
 
   const reopen = async (job: Job, expectedRevision: number, limits: InsertLimits): Promise<Reopened> => {
-    const parameters = [keys.root, job.id, expectedRevision, recordOf(job), ...textsOf(limits)]
+    const parameters = [keys.root, job.id, expectedRevision, recordOf(job), ...limitArguments(limits)]
     const answer = await scripts.reopen([keys.job(job.id)], parameters)
     if (answer === 'full' || answer === 'caller-full') return answer
     return isDone(answer) ? 'reopened' : 'stale'
@@ -99,9 +99,9 @@ export function createRedisStore(redis: Redis, { prefix, log }: RedisStoreOption
     async remove(id, expectedRevision) {
       return isDone(await scripts.remove([keys.job(id)], [keys.root, id, expectedRevision]))
     },
-    list: (query) => pages.read(partOf(query, keys), query.limit),
+    list: (query) => pages.read(rangeOf(query, keys), query.limit),
     async *pending(what, now) {
-      for (const part of partsOf(what, { now, keys })) yield* pages.walk(part)
+      for (const range of rangesOf(what, { now, keys })) yield* pages.walk(range)
     },
     ...createDeliveries(redis, { keys, scripts }),
     countSubmitted: () => runCommand(redis, () => redis.zcard(keys.timeline('submitted'))),
@@ -110,51 +110,51 @@ export function createRedisStore(redis: Redis, { prefix, log }: RedisStoreOption
   }
 }
 
-/** Limits as the scripts take them: nothing stands for none. */
-const textsOf = ({ maxSubmitted = Infinity, maxActiveOfCaller = Infinity }: InsertLimits) =>
+/** Limits as arguments of a script; an empty text means no limit. */
+const limitArguments = ({ maxSubmitted = Infinity, maxActiveOfCaller = Infinity }: InsertLimits) =>
   [maxSubmitted, maxActiveOfCaller].map((limit) => (limit === Infinity ? '' : limit))
 
-/** One line per state, so that no filter ever walks over what it leaves out. */
-function partOf({ statuses = JOB_STATUSES, caller, after, ...query }: ListQuery, keys: Keys): Part {
+/** One index per state: no filter walks over jobs that it leaves out. */
+function rangeOf({ statuses = JOB_STATUSES, caller, after, ...query }: ListQuery, keys: Keys): Range {
   const { createdAfter = -Infinity, createdBefore = Infinity } = query
   return {
-    lines: [...new Set(statuses)].map((status) => keys.timeline(status, caller)),
-    first: `(${after ? placeOf(after) : timeText(createdBefore)}`,
+    indexes: [...new Set(statuses)].map((status) => keys.timeline(status, caller)),
+    first: `(${after ? positionOf(after) : timeText(createdBefore)}`,
     last: `[${timeText(createdAfter + 1)}`,
     newestFirst: true,
   }
 }
 
-/** What runs already comes before what does not. */
-function partsOf(what: PendingWork, { now, keys }: { now: number; keys: Keys }): Part[] {
+/** Running jobs come before submitted ones. */
+function rangesOf(what: PendingWork, { now, keys }: { now: number; keys: Keys }): Range[] {
   const all = { first: '-', last: '+' }
-  const passed = { first: '-', last: upTo(now) }
+  const past = { first: '-', last: boundUpTo(now) }
   switch (what) {
     case 'run':
-      return [keys.timeline('running'), keys.timeline('submitted')].map((line) => ({ lines: [line], ...all }))
+      return [keys.timeline('running'), keys.timeline('submitted')].map((index) => ({ indexes: [index], ...all }))
     case 'stop':
-      return [{ lines: [keys.stopping], ...all }]
-    case 'end':
-      return [{ lines: [keys.deadlines], ...passed }]
+      return [{ indexes: [keys.stopping], ...all }]
+    case 'expiry':
+      return [{ indexes: [keys.deadlines], ...past }]
     case 'removal':
-      return [{ lines: [keys.ended], ...passed }]
+      return [{ indexes: [keys.ended], ...past }]
     default:
       return what satisfies never
   }
 }
 
-/** The outbox. A try writes a delivery's record, never its body again. */
+/** The outbox. A delivery attempt rewrites the record of a delivery, not its body. */
 function createDeliveries(redis: Redis, { keys, scripts }: { keys: Keys; scripts: Scripts }): DeliveryStore {
   const duePage = (first: string, last: string) =>
-    runCommand(redis, () => redis.zrange(keys.due, first, last, 'BYLEX', 'LIMIT', 0, OWED_PAGE))
+    runCommand(redis, () => redis.zrange(keys.due, first, last, 'BYLEX', 'LIMIT', 0, PAGE_SIZE))
 
   async function* due(now: number): AsyncIterable<DueDelivery> {
     for (let first = '-'; ;) {
-      const places = await duePage(first, upTo(now))
-      yield* places.map(dueAtPlace)
-      const last = places.at(-1)
-      if (last === undefined || places.length < OWED_PAGE) return
-      first = behind(last)
+      const positions = await duePage(first, boundUpTo(now))
+      yield* positions.map(dueDeliveryAt)
+      const last = positions.at(-1)
+      if (last === undefined || positions.length < PAGE_SIZE) return
+      first = boundAfter(last)
     }
   }
 
@@ -174,7 +174,7 @@ function createDeliveries(redis: Redis, { keys, scripts }: { keys: Keys; scripts
   }
 }
 
-/** Secrets beside the jobs, the same for every process that has these jobs: the first of several to ask makes one. */
+/** Secrets beside the jobs. When several processes need a new one at once, the first makes it. */
 function createRedisSecrets(redis: Redis, { secrets }: Keys): SecretKeeper {
   const find = (name: string) => runCommand(redis, () => redis.hget(secrets, name))
   return {

@@ -6,16 +6,16 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { BootError, problem } from '../../problems.ts'
 import { messageOf } from '../../lib/errors.ts'
 
-/** How long a second process waits for the first to let go of the file, in ms: long enough for a rolling restart. */
+/** How long a second process waits until the first has closed the file, in ms: long enough for a rolling restart. */
 const LOCK_WAIT_MS = 5_000
 const LOCK_RETRY_MS = 50
 
-/** SQLite's result codes that are told in words (https://sqlite.org/rescode.html). */
+/** SQLite's result codes for which `REMEDIES` has a text (https://sqlite.org/rescode.html). */
 const SQLITE = { BUSY: 5, READONLY: 8, IOERR: 10, CORRUPT: 11, FULL: 13, CANTOPEN: 14, NOTADB: 26 } as const
 
 /**
- * One step per schema version; a file of version n takes the steps from n on. Steps are never changed once released.
- * A job is its document; the columns beside it are what is searched by.
+ * One step per schema version; a file of version n takes the steps from n on. A released step never changes.
+ * The document of a job is the whole job; the other columns are there to search by. `stop_owed`: it has a pending stop.
  */
 export const MIGRATIONS: readonly string[] = [
   `CREATE TABLE jobs (
@@ -37,7 +37,7 @@ export const MIGRATIONS: readonly string[] = [
    CREATE INDEX jobs_stopping ON jobs (created_at, id) WHERE stop_owed = 1;
    CREATE UNIQUE INDEX jobs_by_key ON jobs (caller, idempotency_key) WHERE idempotency_key IS NOT NULL;`,
   'CREATE TABLE secrets (name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) STRICT;',
-  // Beside the job and not in it: a try must not rewrite the job, nor its revision change.
+  // Not in the job's document: a delivery attempt must neither rewrite the job nor change its revision.
   `CREATE TABLE deliveries (
      job_id TEXT NOT NULL,
      number INTEGER NOT NULL,
@@ -62,7 +62,7 @@ export async function openSqliteFile(path: string, { lockWaitMs = LOCK_WAIT_MS }
     try {
       return openOnce(path)
     } catch (error) {
-      if (codeOf(error) !== SQLITE.BUSY || performance.now() > giveUpAt) throw describeFault(path, error)
+      if (codeOf(error) !== SQLITE.BUSY || performance.now() > giveUpAt) throw bootErrorOf(path, error)
     }
     await sleep(LOCK_RETRY_MS)
   }
@@ -92,7 +92,10 @@ function migrate(db: DatabaseSync) {
   db.exec(`PRAGMA user_version = ${MIGRATIONS.length}; COMMIT`)
 }
 
-/** Rejects once the file is gone, or another: SQLite would go on with what it holds in memory, and keep nothing. */
+/**
+ * Returns a check that rejects once the file was removed or replaced: SQLite would go on in memory, and the jobs would be
+ * lost.
+ */
 export function watchFile(path: string): () => Promise<void> {
   const { ino } = statSync(path)
   return async () => {
@@ -109,75 +112,76 @@ export function codeOf(error: unknown): number | undefined {
   return typeof code === 'number' ? code & 0xff : undefined
 }
 
-/** An error of the file in words for an operator. */
-export function describeFault(path: string, error: unknown): BootError {
-  const words = messageOf(error)
-  return new BootError(`JOB_STORE: ${path}: ${REMEDIES[codeOf(error) ?? 0] ?? words}`, { cause: error })
+/** Says in an operator's words what is wrong with the file, and what to do. */
+export function bootErrorOf(path: string, error: unknown): BootError {
+  const text = REMEDIES[codeOf(error) ?? 0] ?? messageOf(error)
+  return new BootError(`JOB_STORE: ${path}: ${text}`, { cause: error })
 }
 
 const REMEDIES: Readonly<Record<number, string>> = {
-  [SQLITE.BUSY]: 'another process has the file open; end it, or give this one a file of its own',
+  [SQLITE.BUSY]: 'another process has the file open; stop it, or give this one a file of its own',
   [SQLITE.READONLY]: 'the file cannot be written to; check its owner and permissions',
   [SQLITE.IOERR]: 'the file cannot be read or written; check the disk and the permissions',
-  [SQLITE.CORRUPT]: 'the file is damaged; restore a copy, or move it away to begin anew',
+  [SQLITE.CORRUPT]: 'the file is damaged; restore a copy, or move it away to start with an empty store',
   [SQLITE.FULL]: 'the disk is full',
   [SQLITE.CANTOPEN]: 'the file cannot be opened; check that its folder exists and is writable',
-  [SQLITE.NOTADB]: 'the file is no SQLite database, or damaged; move it away, or name another',
+  [SQLITE.NOTADB]: 'the file is not a SQLite database, or is damaged; move it away, or name another',
 }
 
 /** Runs writes in shared transactions. */
 export type GroupCommit = {
   /**
-   * Runs `work` in the next transaction and resolves with its value once that is on disk. It may run twice: the second
-   * time after all that the first did was undone. A `work` that throws is undone alone. `committed` is called with the
-   * value in the very moment, in order of the writes and before anybody can read.
+   * Runs `work` in the next transaction and resolves with its value once that is on disk. `work` may run twice, the
+   * second time after the first was rolled back. If it throws, only its own changes are rolled back. `onCommit` is called
+   * with the value right after the commit, in order of the writes and before anything is read.
    */
-  write<T>(work: () => T, committed?: (value: T) => void): Promise<T>
-  /** Resolves when nothing is pending any more. */
+  write<T>(work: () => T, onCommit?: (value: T) => void): Promise<T>
+  /** Resolves when no write is pending. */
   settled(): Promise<void>
 }
 
 type Pending = {
   readonly run: () => unknown
-  readonly committed: ((value: never) => void) | undefined
+  readonly onCommit: ((value: never) => void) | undefined
   readonly resolve: (value: never) => void
   readonly reject: (error: unknown) => void
 }
 
 /**
- * The writes of a turn of the event loop, and of the one after it, share one transaction and its fsync, which is what
- * a commit costs; each is acknowledged only after it. The second turn is for those who were let go by the commit
- * before: without it they come in two halves that keep missing each other. A writer alone pays two turns of the loop.
+ * The writes of two turns of the event loop share one transaction and its fsync, which is what a commit costs; each is
+ * acknowledged only after it. The second turn is for the callers that the previous commit has answered: without it they
+ * split into two halves, each with a commit of its own. A single writer waits for two turns of the loop.
+ * `onBegin` is called before each transaction.
  */
-export function createGroupCommit(db: DatabaseSync, begun: () => void = () => undefined): GroupCommit {
+export function createGroupCommit(db: DatabaseSync, onBegin: () => void = () => undefined): GroupCommit {
   const [begin, commit, rollback] = [db.prepare('BEGIN IMMEDIATE'), db.prepare('COMMIT'), db.prepare('ROLLBACK')]
   let batch: Pending[] = []
 
-  /** A full disk ends a transaction by itself, and a disk that is gone may refuse even this; the next one will tell. */
+  /** On a full disk SQLite rolls back by itself; on a broken one even this fails. The caller has the first error already. */
   const rollBack = () => {
     try {
       if (db.isTransaction) rollback.run()
     } catch {
-      // What was in it is told of the first error.
+      // The next transaction fails likewise.
     }
   }
 
-  /** Does these writes in one transaction, and settles them. Throws, with nothing done, where one of them fails. */
-  const transact = (work: readonly Pending[]) => {
-    begun()
+  /** Runs writes in one transaction and resolves them. Throws if one of them fails: then none is resolved. */
+  const commitAll = (work: readonly Pending[]) => {
+    onBegin()
     begin.run()
     const values = work.map(({ run }) => run() as never)
     commit.run()
-    for (const [n, { committed, resolve }] of work.entries()) {
+    for (const [n, { onCommit, resolve }] of work.entries()) {
       const value = values[n] as never
-      committed?.(value)
+      onCommit?.(value)
       resolve(value)
     }
   }
 
-  const attempt = (work: readonly Pending[]): { error: unknown } | undefined => {
+  const tryCommit = (work: readonly Pending[]): { error: unknown } | undefined => {
     try {
-      transact(work)
+      commitAll(work)
       return undefined
     } catch (error) {
       rollBack()
@@ -188,18 +192,18 @@ export function createGroupCommit(db: DatabaseSync, begun: () => void = () => un
   const flush = () => {
     const work = batch
     batch = []
-    if (!attempt(work)) return
-    // One is at fault, or the disk has no room for all: each for itself, so that nobody fails for another's sake.
+    if (!tryCommit(work)) return
+    // One of them fails, or the disk has no room for all: each alone, so that none fails because of another.
     for (const pending of work) {
-      const failed = attempt([pending])
+      const failed = tryCommit([pending])
       if (failed) pending.reject(failed.error)
     }
   }
 
   return {
-    write: <T>(run: () => T, committed?: (value: T) => void) =>
+    write: <T>(run: () => T, onCommit?: (value: T) => void) =>
       new Promise<T>((resolve, reject) => {
-        if (batch.push({ run, committed, resolve, reject }) === 1) setImmediate(setImmediate, flush)
+        if (batch.push({ run, onCommit, resolve, reject }) === 1) setImmediate(setImmediate, flush)
       }),
     async settled() {
       while (batch.length > 0) await new Promise(setImmediate)

@@ -7,18 +7,18 @@ import { createLru } from '../../lib/collections.ts'
 import { problem } from '../../problems.ts'
 import { codeOf } from './file.ts'
 
-/** Jobs read at once while looking for what is owed: enough to be quick, few enough not to hold up the loop. */
-const OWED_PAGE = 200
+/** Jobs or deliveries read at once: a compromise between speed and the time for which the event loop is blocked. */
+const PAGE_SIZE = 200
 
 /** Every statement, prepared once. The tests ask the query planner about each. */
 export function prepare(db: DatabaseSync) {
   const page = 'ORDER BY at, id LIMIT ?'
-  const owed = (column: string, condition: string, more = '') =>
+  const pending = (column: string, condition: string, more = '') =>
     db.prepare(
       `SELECT document, id, ${column} AS at${more} FROM jobs WHERE ${condition} AND (${column}, id) > (?, ?) AND ${column} <= ? ${page}`,
     )
-  // Told of each row rather than left out: looking for a page must not walk over thousands that are awaited.
-  const awaited = `, EXISTS (SELECT 1 FROM deliveries WHERE job_id = jobs.id AND due_at IS NOT NULL) AS is_awaited`
+  // A column, not a condition: reading a page must not walk over thousands of jobs with pending deliveries.
+  const hasDelivery = `, EXISTS (SELECT 1 FROM deliveries WHERE job_id = jobs.id AND due_at IS NOT NULL) AS has_pending_delivery`
   const range = 'created_at > ? AND (created_at, id) < (?, ?) ORDER BY created_at DESC, id DESC LIMIT ?'
   return {
     get: db.prepare('SELECT document, id FROM jobs WHERE id = ?'),
@@ -38,15 +38,15 @@ export function prepare(db: DatabaseSync) {
       'SELECT count(*) AS count FROM (SELECT 1 FROM jobs INDEXED BY jobs_by_caller WHERE caller = ? AND status = ? LIMIT ?)',
     ),
     list: db.prepare(`SELECT id, created_at AS at FROM jobs WHERE status = ? AND ${range}`),
-    // Named, since the planner takes the other index, and walks over everybody else's jobs.
+    // Names the index: the planner would take the other one and walk over the jobs of all callers.
     listOf: db.prepare(
       `SELECT id, created_at AS at FROM jobs INDEXED BY jobs_by_caller WHERE caller = ? AND status = ? AND ${range}`,
     ),
-    owed: {
-      run: [owed('created_at', "status = 'running'"), owed('created_at', "status = 'submitted'")],
-      stop: [owed('created_at', 'stop_owed = 1')],
-      end: [owed('deadline_at', 'finished_at IS NULL')],
-      removal: [owed('finished_at', 'finished_at IS NOT NULL AND stop_owed = 0', awaited)],
+    pending: {
+      run: [pending('created_at', "status = 'running'"), pending('created_at', "status = 'submitted'")],
+      stop: [pending('created_at', 'stop_owed = 1')],
+      expiry: [pending('deadline_at', 'finished_at IS NULL')],
+      removal: [pending('finished_at', 'finished_at IS NOT NULL AND stop_owed = 0', hasDelivery)],
     } satisfies Record<PendingWork, StatementSync[]>,
     deliveries: prepareDeliveries(db),
   }
@@ -71,42 +71,47 @@ export type Row = Record<string, unknown>
 export const jobOf = (row: Row) => JSON.parse(String(row.document)) as Job
 export const positionOf = (row: Row): ListPosition => ({ createdAt: Number(row.at), id: String(row.id) })
 
+/** In the order of the statements `insert` and `update`. */
 export const columnsOf = (job: Job) =>
   [
-    ...[job.revision, job.status, expiresAt(job)],
-    ...[isFinished(job) ? (job.finishedAt ?? 0) : null, hasPendingStop(job) ? 1 : 0],
+    job.revision,
+    job.status,
+    expiresAt(job),
+    isFinished(job) ? (job.finishedAt ?? 0) : null,
+    hasPendingStop(job) ? 1 : 0,
   ] as const
 
-/** The job of a row; none where its record is damaged, so that the others are still served. */
+/** The job of a row, or none if its record is damaged: the others must still be served. */
 export type ReadJob = (row: Row) => Job[]
 
-/** About so many damaged records are remembered as logged. */
-const LOGGED = 10_000
+/** Damaged records remembered as logged. */
+const MAX_LOGGED = 10_000
 
 /** Reads jobs and logs each damaged record once. */
 export function createReader(log: Log | undefined): ReadJob {
-  const logged = createLru<true>(LOGGED)
+  const logged = createLru<true>(MAX_LOGGED)
   return (row) => {
     const id = String(row.id)
     try {
       return [jobOf(row)]
     } catch (error) {
-      if (!logged.get(id)) log?.error({ job_id: id, err: error }, 'a job cannot be read: its record is damaged')
+      if (!logged.get(id))
+        log?.error({ event: 'job_unreadable', job_id: id, err: error }, 'a job cannot be read: its record is damaged')
       logged.set(id, true, 1)
       return []
     }
   }
 }
 
-/** The deliveries' part of the file. Who calls them sees to the transaction. */
+/** The deliveries in the file. Writes belong to the transaction of their caller. */
 export type DeliveryRows = {
-  /** Throws where the number is taken. */
+  /** Throws if the number is taken. */
   insert(delivery: Delivery): void
   of(jobId: string): Delivery[]
   /** False, and no change, unless the stored revision is the expected one. */
   update(delivery: Delivery, expectedRevision: number): boolean
   remove(jobId: string): void
-  /** One page of what is due, from behind one on. */
+  /** One page of the deliveries due by `now`, after `after`. */
   due(after: DueDelivery, now: number, limit: number): DueDelivery[]
 }
 
@@ -120,8 +125,11 @@ export function createDeliveryRows(sql: ReturnType<typeof prepareDeliveries>): D
     update(delivery, expectedRevision) {
       const { jobId, number, host, body, ...document } = delivery
       const { changes } = sql.update.run(
-        ...[...deliveryColumnsOf(delivery), JSON.stringify(document)],
-        ...[jobId, number, expectedRevision],
+        ...deliveryColumnsOf(delivery),
+        JSON.stringify(document),
+        jobId,
+        number,
+        expectedRevision,
       )
       return Number(changes) === 1
     },
@@ -139,51 +147,55 @@ export function createDeliveryRows(sql: ReturnType<typeof prepareDeliveries>): D
 
 const deliveryColumnsOf = ({ revision, dueAt }: Delivery) => [revision, dueAt ?? null] as const
 
-const deliveryOf = ({ document, job_id: jobId, number, host, body }: Record<string, unknown>) =>
+const deliveryOf = ({ document, job_id: jobId, number, host, body }: Row) =>
   ({ jobId, number, host, body, ...(JSON.parse(String(document)) as object) }) as Delivery
 
-/** Page by page along the index, so that what changes meanwhile is neither missed nor met twice. */
-export async function* pages(statements: readonly StatementSync[], { what, now, readJob }: Look): AsyncIterable<Job> {
+type PendingQuery = { readonly what: PendingWork; readonly now: number; readonly readJob: ReadJob }
+
+/** Page by page along an index: a job that changes meanwhile is neither missed nor listed twice. */
+export async function* pendingJobs(
+  statements: readonly StatementSync[],
+  { what, now, readJob }: PendingQuery,
+): AsyncIterable<Job> {
   for (const statement of statements) {
     let [at, id] = [-1, '']
     for (;;) {
-      const until = what === 'end' || what === 'removal' ? now : Number.MAX_SAFE_INTEGER
+      const until = what === 'expiry' || what === 'removal' ? now : Number.MAX_SAFE_INTEGER
       const [after, name] = [at, id]
-      const rows = await read(() => statement.all(after, name, until, OWED_PAGE))
+      const rows = await read(() => statement.all(after, name, until, PAGE_SIZE))
       for (const row of rows) {
-        if (row.is_awaited !== 1) yield* readJob(row)
+        if (row.has_pending_delivery !== 1) yield* readJob(row)
       }
       const last = rows.at(-1)
-      if (!last || rows.length < OWED_PAGE) break
+      if (!last || rows.length < PAGE_SIZE) break
       ;[at, id] = [Number(last.at), String(last.id)]
       await new Promise(setImmediate)
     }
   }
 }
 
-export async function* duePages(deliveries: DeliveryRows, now: number): AsyncIterable<DueDelivery> {
+export async function* dueDeliveries(deliveries: DeliveryRows, now: number): AsyncIterable<DueDelivery> {
   let after: DueDelivery | undefined = { dueAt: -1, jobId: '', number: 0, caller: '', host: '' }
   while (after) {
     const from: DueDelivery = after
-    const page = await read(() => deliveries.due(from, now, OWED_PAGE))
+    const page = await read(() => deliveries.due(from, now, PAGE_SIZE))
     yield* page
-    after = page.length < OWED_PAGE ? undefined : page.at(-1)
+    after = page.length < PAGE_SIZE ? undefined : page.at(-1)
     await new Promise(setImmediate)
   }
 }
 
-type Look = { readonly what: PendingWork; readonly now: number; readonly readJob: ReadJob }
-
-/** What the disk refuses, or gives back damaged, is for an operator to mend, and no fault of the request. */
-export const unavailable = (error: unknown) =>
+/** Errors of the disk and damaged records become `store_unavailable`: the operator has to act, the client did nothing wrong. */
+export const toProblem = (error: unknown) =>
   codeOf(error) === undefined && !(error instanceof SyntaxError)
     ? error
     : problem('store_unavailable', { cause: error })
 
-export async function read<T>(look: () => T): Promise<T> {
+/** Runs a read, and rejects as `toProblem` says. */
+export async function read<T>(query: () => T): Promise<T> {
   try {
-    return await Promise.resolve(look())
+    return await Promise.resolve(query())
   } catch (error) {
-    throw unavailable(error)
+    throw toProblem(error)
   }
 }

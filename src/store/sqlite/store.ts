@@ -2,7 +2,7 @@ import type { DatabaseSync } from 'node:sqlite'
 import type { Delivery } from '../../jobs/webhooks/delivery.ts'
 import { type Job, JOB_STATUSES } from '../../jobs/job.ts'
 import type { Log } from '../../jobs/log.ts'
-import { createGroupCommit, describeFault, openSqliteFile, watchFile } from './file.ts'
+import { bootErrorOf, createGroupCommit, openSqliteFile, watchFile } from './file.ts'
 import { createLru } from '../../lib/collections.ts'
 import {
   comparePositions,
@@ -19,50 +19,50 @@ import {
   columnsOf,
   createDeliveryRows,
   createReader,
-  duePages,
+  dueDeliveries,
   jobOf,
-  pages,
+  pendingJobs,
   positionOf,
   prepare,
   read,
   type Row,
-  unavailable,
+  toProblem,
 } from './statements.ts'
 
 /**
- * How much of the jobs is kept parsed, as last written, in characters of their documents, of which most have under
- * 1,000: those that callers ask for are nearly always among them.
+ * Size of the cache of parsed jobs, in characters of their documents, most of which have under 1,000: it nearly always has
+ * the jobs that clients ask for.
  */
-const RECENT_CHARACTERS = 20_000_000
+const CACHE_CHARACTERS = 20_000_000
 
 export type SqliteOptions = {
   /** Path of the file; `:memory:` for tests. */
   readonly path: string
   readonly lockWaitMs?: number
-  /** Told of records that cannot be read. */
+  /** Gets one line for each damaged record. */
   readonly log?: Log
 }
 
 /**
- * Jobs in one SQLite file, for one process: a write is acknowledged once it is on disk. Rejects with a `BootError`
- * where the file cannot be used; a write that the disk refuses later rejects with `store_unavailable`, and reads go on.
+ * Jobs in one SQLite file, for one process: a write is acknowledged once it is on disk. Rejects with a `BootError` if the
+ * file cannot be used. While the disk refuses writes, they reject with `store_unavailable`, and reads go on.
  */
 export async function createSqliteStore({ path, log, ...options }: SqliteOptions): Promise<Store & SecretKeeper> {
   const db = await openSqliteFile(path, options)
   try {
     const store = createStoreOn(db, log)
-    const isThere = path === ':memory:' ? () => Promise.resolve() : watchFile(path)
+    const checkFile = path === ':memory:' ? () => Promise.resolve() : watchFile(path)
     return {
       ...store,
       ...createSqliteSecrets(db, path),
       async countSubmitted() {
-        await isThere()
+        await checkFile()
         return store.countSubmitted()
       },
     }
   } catch (error) {
     db.close()
-    throw describeFault(path, error)
+    throw bootErrorOf(path, error)
   }
 }
 
@@ -72,33 +72,32 @@ export function createStoreOn(db: DatabaseSync, log?: Log): Store {
   const deliveries = createDeliveryRows(sql.deliveries)
   const commits = createGroupCommit(db, () => (pending = 0))
   let submitted = Number(sql.countSubmitted.get()?.count)
-  /** By how much the writes of the open transaction change that. */
+  /** By how much the open transaction changes that number. */
   let pending = 0
-  // Nobody else writes to the file, so what was committed last is what is in it.
-  const recent = createLru<Job>(RECENT_CHARACTERS)
+  // No other process writes to the file, so the job committed last is the job in the file.
+  const cache = createLru<Job>(CACHE_CHARACTERS)
   const readJob = createReader(log)
   let closing: Promise<void> | undefined
 
-  /** `delta`: by how much the number of submitted jobs changes, which counts only once it is on disk. */
   const write = async <T>(work: () => Change<T>): Promise<T> => {
-    const doIt = () => {
-      const done = work()
-      pending += done.delta
-      return done
+    const run = () => {
+      const change = work()
+      pending += change.delta
+      return change
     }
-    const committed = ({ delta, forget, keep }: Change<T>) => {
+    const onCommit = ({ delta, removed, written }: Change<T>) => {
       submitted += delta
-      if (forget !== undefined) recent.delete(forget)
-      if (keep) recent.set(keep.job.id, keep.job, keep.characters)
+      if (removed !== undefined) cache.delete(removed)
+      if (written) cache.set(written.job.id, written.job, written.characters)
     }
     try {
-      return (await commits.write(doIt, committed)).value
+      return (await commits.write(run, onCommit)).value
     } catch (error) {
-      throw unavailable(error)
+      throw toProblem(error)
     }
   }
 
-  /** Counted no further than `limit`, so that it costs no more than that. */
+  /** Counts up to `limit` of each state: counting further would only take longer. */
   const countActive = (caller: string, limit: number) =>
     ACTIVE_STATUSES.reduce((sum, status) => sum + Number(sql.countOf.get(caller, status, limit)?.count), 0)
 
@@ -115,7 +114,7 @@ export function createStoreOn(db: DatabaseSync, log?: Log): Store {
     if (full) return { value: { kind: full }, delta: 0 }
     const document = JSON.stringify(job)
     sql.insert.run(...columnsOf(job), document, job.caller, job.createdAt, job.idempotencyKey ?? null, job.id)
-    return { value: { kind: 'inserted' }, delta: isSubmitted(job), keep: { job, characters: document.length } }
+    return { value: { kind: 'inserted' }, delta: isSubmitted(job), written: { job, characters: document.length } }
   }
 
   const update = (job: Job, revision: number, delivery?: Delivery): Change<boolean> => {
@@ -125,7 +124,7 @@ export function createStoreOn(db: DatabaseSync, log?: Log): Store {
     sql.update.run(...columnsOf(job), document, job.id)
     if (delivery) deliveries.insert(delivery)
     const delta = isSubmitted(job) - wasSubmitted(before)
-    return { value: true, delta, keep: { job, characters: document.length } }
+    return { value: true, delta, written: { job, characters: document.length } }
   }
 
   const reopen = (job: Job, revision: number, limits: InsertLimits): Change<Reopened> => {
@@ -139,7 +138,7 @@ export function createStoreOn(db: DatabaseSync, log?: Log): Store {
     if (before?.revision !== revision) return { value: false, delta: 0 }
     deliveries.remove(id)
     sql.remove.run(id)
-    return { value: true, delta: -wasSubmitted(before), forget: id }
+    return { value: true, delta: -wasSubmitted(before), removed: id }
   }
 
   const updateDelivery = (delivery: Delivery, revision: number): Change<boolean> => ({
@@ -150,7 +149,7 @@ export function createStoreOn(db: DatabaseSync, log?: Log): Store {
   const positionsOf = (query: ListQuery): ListPosition[] => {
     const from = query.after ?? { createdAt: query.createdBefore ?? Number.MAX_SAFE_INTEGER, id: '' }
     const range = [query.createdAfter ?? -1, from.createdAt, from.id, query.limit] as const
-    // One look per state, each along an index, put together here: no filter ever walks over what it leaves out.
+    // One query per state, each along an index: no filter walks over jobs that it leaves out.
     const rows = (query.statuses ?? JOB_STATUSES).flatMap((status) =>
       query.caller === undefined ? sql.list.all(status, ...range) : sql.listOf.all(query.caller, status, ...range),
     )
@@ -158,9 +157,9 @@ export function createStoreOn(db: DatabaseSync, log?: Log): Store {
     return newestFirst.slice(0, query.limit)
   }
 
-  /** None of a job whose record is damaged. */
+  /** The job at a position, or none if its record is damaged. */
   const jobsAt = ({ id }: ListPosition): Job[] => {
-    const known = recent.get(id)
+    const known = cache.get(id)
     if (known) return [known]
     const row = sql.get.get(id)
     return row ? readJob(row) : []
@@ -169,7 +168,7 @@ export function createStoreOn(db: DatabaseSync, log?: Log): Store {
   const list = (query: ListQuery): Job[] => {
     const jobs: Job[] = []
     let { after } = query
-    // A second look only where a record was left out: a short page would mean that no more follow.
+    // Reads again only where a damaged record was left out: a short page means that it is the last one.
     for (;;) {
       const limit = query.limit - jobs.length
       const positions = positionsOf({ ...query, limit, ...(after && { after }) })
@@ -188,49 +187,49 @@ export function createStoreOn(db: DatabaseSync, log?: Log): Store {
     insert: (job, limits = {}) => write(() => insert(job, limits)),
     get: (id) =>
       read(() => {
-        const known = recent.get(id)
+        const known = cache.get(id)
         if (known) return known
         const row = sql.get.get(id)
         if (!row) return undefined
         const job = jobOf(row)
-        recent.set(id, job, String(row.document).length)
+        cache.set(id, job, String(row.document).length)
         return job
       }),
     update: (job, expectedRevision, delivery) => write(() => update(job, expectedRevision, delivery)),
     reopen: (job, expectedRevision, limits = {}) => write(() => reopen(job, expectedRevision, limits)),
     remove: (id, expectedRevision) => write(() => remove(id, expectedRevision)),
     list: (query) => read(() => list(query)),
-    pending: (what, now) => pages(sql.owed[what], { what, now, readJob }),
+    pending: (what, now) => pendingJobs(sql.pending[what], { what, now, readJob }),
     deliveriesOf: (jobId) => read(() => deliveries.of(jobId)),
-    dueDeliveries: (now) => duePages(deliveries, now),
+    dueDeliveries: (now) => dueDeliveries(deliveries, now),
     updateDelivery: (delivery, expectedRevision) => write(() => updateDelivery(delivery, expectedRevision)),
     countSubmitted: () => read(() => (sql.probe.get(), submitted)),
     close: () => (closing ??= closeFile()),
   }
 }
 
-/** What a write did: its value, by how much it changes the number of submitted jobs, what it leaves to be read. */
-type Change<T> = { readonly value: T; readonly delta: number; readonly keep?: Kept; readonly forget?: string }
-type Kept = { readonly job: Job; readonly characters: number }
+/** `delta`: by how much a write changes the number of submitted jobs. `removed`: the id of the job that it removed. */
+type Change<T> = { readonly value: T; readonly delta: number; readonly written?: Written; readonly removed?: string }
+type Written = { readonly job: Job; readonly characters: number }
 
 const ACTIVE_STATUSES = ['submitted', 'running'] as const
 
 const wasSubmitted = (row: Row) => (row.status === 'submitted' ? 1 : 0)
 const isSubmitted = (job: Job) => (job.status === 'submitted' ? 1 : 0)
 
-/** Secrets in the file of the jobs, whose schema is up to date. Asked for at boot: a fault of the file is a `BootError`. */
+/** Secrets in the file of the jobs. They are read at boot: an error of the file is a `BootError`. */
 function createSqliteSecrets(db: DatabaseSync, path: string): SecretKeeper {
-  const keep = db.prepare('INSERT INTO secrets (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING')
+  const insert = db.prepare('INSERT INTO secrets (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING')
   const find = db.prepare('SELECT value FROM secrets WHERE name = ?')
   const valueOf = (name: string) => find.get(name)?.value
   return {
     secret: async (name) => {
       try {
-        // A full disk keeps no server from starting that has its secret already.
-        if (valueOf(name) === undefined) keep.run(name, newSecret())
+        // Writes only where it must: a server that has its secrets starts on a full disk too.
+        if (valueOf(name) === undefined) insert.run(name, newSecret())
         return await Promise.resolve(String(valueOf(name)))
       } catch (error) {
-        throw describeFault(path, error)
+        throw bootErrorOf(path, error)
       }
     },
   }
