@@ -74,7 +74,7 @@ export type Client = {
 }
 
 /** How long the server holds an answer back for a job's end, in s: less than proxies wait. */
-const HOLD_SECONDS = 30
+const LONG_POLL_SECONDS = 30
 /** How long an answer may take, in ms, beside that. */
 const ANSWER_MS = 30_000
 /** How long a video may take to begin, in ms: the server may have to fetch it first. */
@@ -84,19 +84,27 @@ export function createClient(options: ClientOptions): Client {
   const send = createTransport(options)
   const { retries = RETRIES } = options
   const pathOf = (id: string, part = '') => `/jobs/${encodeURIComponent(id)}${part}`
-  const ask = <T>(method: Call['method'], path: string, more: Partial<Call> = {}) =>
+  const request = <T>(method: Call['method'], path: string, more: Partial<Call> = {}) =>
     send({ method, path, repeatable: true, timeoutMs: ANSWER_MS, ...more }, (response) => response.json() as Promise<T>)
   const open = (path: string, more: Partial<Call> = {}) =>
     send({ method: 'GET', path, repeatable: true, timeoutMs: ANSWER_MS, ...more }, (response) => response)
   const list = (query: ListQuery = {}, options?: CallOptions) =>
-    ask<JobList>('GET', `/jobs?${new URLSearchParams(given(query) as [string, string][]).toString()}`, options)
+    request<JobList>(
+      'GET',
+      `/jobs?${new URLSearchParams(givenFields(query) as [string, string][]).toString()}`,
+      options,
+    )
 
   return {
     submit(job, { idempotencyKey = randomKey(), signal } = {}) {
       const { headers, ...content } = contentOf(job)
-      return ask('POST', '/jobs', { ...content, headers: { ...headers, 'idempotency-key': idempotencyKey }, signal })
+      return request('POST', '/jobs', {
+        ...content,
+        headers: { ...headers, 'idempotency-key': idempotencyKey },
+        signal,
+      })
     },
-    get: (id, options) => ask('GET', pathOf(id), options),
+    get: (id, options) => request('GET', pathOf(id), options),
     list,
     async *pages(query = {}, options) {
       for (let cursor = query.cursor; ;) {
@@ -107,10 +115,10 @@ export function createClient(options: ClientOptions): Client {
       }
     },
     async wait(id, options) {
-      const timeoutMs = HOLD_SECONDS * 1000 + ANSWER_MS
+      const timeoutMs = LONG_POLL_SECONDS * 1000 + ANSWER_MS
       for (;;) {
-        const job = await ask<Job>('GET', pathOf(id, `?wait=${HOLD_SECONDS}`), { ...options, timeoutMs })
-        if (hasEnded(job)) return job
+        const job = await request<Job>('GET', pathOf(id, `?wait=${LONG_POLL_SECONDS}`), { ...options, timeoutMs })
+        if (hasFinished(job)) return job
       }
     },
     events(idOrOptions: string | EventsOptions = {}, forJob: CallOptions = {}) {
@@ -119,7 +127,7 @@ export function createClient(options: ClientOptions): Client {
       const path = id === undefined ? '/events' : pathOf(id, '/events')
       return follow({
         open: (headers) => open(path, { headers, signal }),
-        isLast: (job) => id !== undefined && hasEnded(job),
+        isLast: (job) => id !== undefined && hasFinished(job),
         resumes: id !== undefined,
         ...{ onGap, retries, signal },
       })
@@ -134,8 +142,8 @@ export function createClient(options: ClientOptions): Client {
         open(pathOf(id, '/output'), { headers, signal, timeoutMs: OUTPUT_MS })
       return openDownload({ open: ask, retries, signal })
     },
-    cancel: (id, options) => ask('POST', pathOf(id, '/cancel'), options),
-    retry: (id, options) => ask('POST', pathOf(id, '/retry'), { ...options, repeatable: false }),
+    cancel: (id, options) => request('POST', pathOf(id, '/cancel'), options),
+    retry: (id, options) => request('POST', pathOf(id, '/retry'), { ...options, repeatable: false }),
     async remove(id, options) {
       const call = { method: 'DELETE', path: pathOf(id), repeatable: true, timeoutMs: ANSWER_MS, ...options } as const
       const done = send(call, () => undefined)
@@ -143,15 +151,15 @@ export function createClient(options: ClientOptions): Client {
         if (!(error instanceof ProblemError && error.code === 'job_not_found')) throw error
       })
     },
-    deliveries: (id, options) => ask('GET', pathOf(id, '/deliveries'), options),
+    deliveries: (id, options) => request('GET', pathOf(id, '/deliveries'), options),
     redeliver: (id, number, options) =>
-      ask('POST', pathOf(id, `/deliveries/${number}/redeliver`), { ...options, repeatable: false }),
+      request('POST', pathOf(id, `/deliveries/${number}/redeliver`), { ...options, repeatable: false }),
   }
 }
 
-const hasEnded = (job: Job): job is EndedJob => job.status !== 'submitted' && job.status !== 'running'
+const hasFinished = (job: Job): job is EndedJob => job.status !== 'submitted' && job.status !== 'running'
 
-const given = (fields: object): [string, unknown][] =>
+const givenFields = (fields: object): [string, unknown][] =>
   Object.entries(fields).filter(([, value]) => value !== undefined && value !== null)
 
 /** `randomUUID` is not there on pages of plain http. */
@@ -160,7 +168,7 @@ const randomKey = () =>
 
 /** JSON; with files a form, in which what is no text is written as JSON, and which may take as long as it likes. */
 function contentOf(job: JobRequest): Partial<Call> {
-  const fields = given(job)
+  const fields = givenFields(job)
   if (!fields.some(([, value]) => value instanceof Blob)) {
     return { body: JSON.stringify(job), headers: { 'content-type': 'application/json' } }
   }

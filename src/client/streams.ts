@@ -70,7 +70,7 @@ async function* resumed(first: Response, options: DownloadOptions): AsyncGenerat
       if (!isPlain || ++failures > retries) throw error
       await pause(backOffMs(failures - 1), signal)
       const rest = await open({ range: `bytes=${received}-`, ...(etag?.startsWith('"') && { 'if-range': etag }) })
-      if (!continues(rest, received)) {
+      if (!isContinuation(rest, received)) {
         await rest.body?.cancel()
         throw error
       }
@@ -79,7 +79,7 @@ async function* resumed(first: Response, options: DownloadOptions): AsyncGenerat
   }
 }
 
-const continues = ({ status, headers }: Response, from: number) =>
+const isContinuation = ({ status, headers }: Response, from: number) =>
   status === 206 && headers.get('content-range')?.startsWith(`bytes ${from}-`) === true
 
 /** A state of a job, and what to send as `Last-Event-ID` to get only later ones. */

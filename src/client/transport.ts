@@ -37,7 +37,7 @@ export const MAX_RETRY_AFTER_MS = 60_000
 export const RETRIES = 5
 
 /** Answers of proxies whose server is away. */
-const AWAY = [502, 503, 504]
+const UNAVAILABLE = [502, 503, 504]
 
 /** Makes what sends requests. Throws a `TypeError` where the base URL is none, or has more than a place. */
 export function createTransport(options: TransportOptions): Send {
@@ -47,7 +47,7 @@ export function createTransport(options: TransportOptions): Send {
   const attempt = async <T>(call: Call, headers: Record<string, string>, read: (response: Response) => T) => {
     const { path, method, body, timeoutMs } = call
     const late = new AbortController()
-    const timer = timeoutMs && setTimeout(() => late.abort(lateness(timeoutMs)), timeoutMs)
+    const timer = timeoutMs && setTimeout(() => late.abort(timeoutError(timeoutMs)), timeoutMs)
     const signal = call.signal ? AbortSignal.any([call.signal, late.signal]) : late.signal
     try {
       const response = await fetch(base + path, { method, headers, signal, ...(body && { body }) })
@@ -83,20 +83,20 @@ function baseOf(text: string): string {
   return href.replace(/\/$/, '')
 }
 
-const lateness = (ms: number) => new DOMException(`There was no answer within ${ms} ms.`, 'TimeoutError')
+const timeoutError = (ms: number) => new DOMException(`There was no answer within ${ms} ms.`, 'TimeoutError')
 
 /** How long to wait before a request is sent again, in ms; undefined: it is not. */
 function pauseAfter(error: unknown, { repeatable }: Call, failures: number): number | undefined {
   if (!(error instanceof ProblemError)) return repeatable ? backOffMs(failures) : undefined
   const { status, retryAfterMs } = error
-  if (!repeatable && !isUntouched(error)) return undefined
-  if (retryAfterMs === undefined) return repeatable && AWAY.includes(status) ? backOffMs(failures) : undefined
+  if (!repeatable && !isRefused(error)) return undefined
+  if (retryAfterMs === undefined) return repeatable && UNAVAILABLE.includes(status) ? backOffMs(failures) : undefined
   // Those who were sent away together should not come back together.
   return retryAfterMs <= MAX_RETRY_AFTER_MS ? retryAfterMs + Math.random() * PAUSE_MS : undefined
 }
 
 /** Whether the server says that it has done nothing. A store that is away may have written what it does not confirm. */
-const isUntouched = ({ status, code }: ProblemError) =>
+const isRefused = ({ status, code }: ProblemError) =>
   status === 429 || (status === 503 && code !== undefined && code !== 'store_unavailable')
 
 /** The pause after so many failures before, in ms. */

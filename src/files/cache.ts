@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
-import { isGone, PROCESS_NAME } from '../lib/ids.ts'
+import { hasExited, PROCESS_NAME } from '../lib/ids.ts'
 
 export type FileCacheOptions = {
   /** Made where it is missing. Other processes may use it too. */
@@ -213,6 +213,6 @@ async function sweepParts(folder: string) {
   for (const name of await readdir(folder).catch(() => [])) {
     const path = join(folder, name)
     const age = Date.now() - ((await stat(path).catch(() => undefined))?.mtimeMs ?? Infinity)
-    if (isGone(name) || age > ABANDONED_MS) await rm(path, { recursive: true, force: true }).catch(() => undefined)
+    if (hasExited(name) || age > ABANDONED_MS) await rm(path, { recursive: true, force: true }).catch(() => undefined)
   }
 }

@@ -8,7 +8,7 @@ import { type FileKind, isJobId, type UploadedFile } from '../jobs/job.ts'
 import type { Log } from '../jobs/log.ts'
 import { shortageOf } from '../lib/errors.ts'
 import { inspectMedia } from '../media/formats.ts'
-import { isGone, PROCESS_NAME } from '../lib/ids.ts'
+import { hasExited, PROCESS_NAME } from '../lib/ids.ts'
 import type { Upload, Uploads, Sweep } from '../jobs/ports/files.ts'
 import { createYoungCollector } from '../lib/heap.ts'
 
@@ -127,7 +127,7 @@ async function sweepIncoming(folder: string, { before }: Sweep): Promise<void> {
     const owner = ownerOf(name)
     if (owner === PROCESS_NAME) continue
     const path = join(folder, name)
-    if (isGone(owner) || (await lastChange(path)) < before) await rm(path, { recursive: true, force: true })
+    if (hasExited(owner) || (await lastChange(path)) < before) await rm(path, { recursive: true, force: true })
   }
 }
 

@@ -17,7 +17,7 @@ export type Applied = { accepted: true; job: Job } | { accepted: false; reason: 
 /** The most characters of an `error`; what is beyond is cut. */
 export const ERROR_MAX_LENGTH = 2000
 
-/** Which events each state takes. `orphaned` and `stopped` are bookkeeping on one attempt and move no state. */
+/** The events that each state accepts. `orphaned` and `stopped` change one attempt and never the state. */
 const TRANSITIONS: Readonly<Record<JobStatus, readonly JobEvent['type'][]>> = {
   submitted: ['spawned', 'failed', 'canceled', 'expired', 'orphaned', 'stopped'],
   running: ['spawned', 'started', 'succeeded', 'failed', 'interrupted', 'canceled', 'expired', 'orphaned', 'stopped'],
@@ -26,14 +26,14 @@ const TRANSITIONS: Readonly<Record<JobStatus, readonly JobEvent['type'][]>> = {
   canceled: ['retried', 'orphaned', 'stopped'],
 }
 
-/** Applies one event to a job. Pure; `now` in epoch ms. A refusal says why and changes nothing. */
+/** Applies one event to a job, or refuses it with a reason. Pure; `now` in epoch ms. */
 export function applyEvent(job: Job, event: JobEvent, now: number): Applied {
   const refusal = refuse(job, event, now)
   if (refusal) return { accepted: false, reason: refusal }
   return { accepted: true, job: { ...withoutOldAttempts(move(job, event, now)), revision: job.revision + 1 } }
 }
 
-/** Every write contains all attempts, and retries add them without end. */
+/** Bounds the attempts, since every write contains all of them and a job may be retried often. */
 function withoutOldAttempts(job: Job): Job {
   const { attempts } = job
   if (attempts.length <= 2 * ATTEMPTS_KEPT) return job
@@ -60,7 +60,7 @@ function refuse(job: Job, event: JobEvent, now: number): string | undefined {
     case 'orphaned': {
       const attempt = findAttempt(job, event.attempt)
       if (!attempt || attempt.callId !== undefined) return `attempt ${event.attempt} cannot take a late call`
-      return attempt.finishedAt === undefined ? `attempt ${event.attempt} has not ended` : undefined
+      return attempt.finishedAt === undefined ? `attempt ${event.attempt} has not finished` : undefined
     }
     case 'stopped':
       return job.attempts.some((attempt) => attempt.attempt === event.attempt && isStopPending(attempt))
@@ -138,14 +138,14 @@ function fail(job: Job, errorCode: ErrorCode, message: string, now: number): Job
   return { ...changeCurrent(finish(job, 'failed', now), { error, errorCode }), error, errorCode }
 }
 
-/** A job's error is never empty, has URLs reduced to their host, and is bounded. */
+/** A job's error: never empty, bounded, its URLs reduced to their host. */
 const errorOf = (job: Job, message: string): string =>
   withoutInputPaths(job, message.slice(0, 10 * ERROR_MAX_LENGTH))
     .trim()
     .slice(0, ERROR_MAX_LENGTH) || 'The backend gave no reason.'
 
 function interrupt(job: Job, event: JobEvent & { type: 'interrupted' }, now: number): Job {
-  // An input that crashes its container would do so again, after as long.
+  // An input that crashes its container would crash the next one too, after as long.
   if (runExpiresAt(job) <= now) return fail(job, 'timed_out', describeExpiry(job), now)
   const attemptsMade = event.attempt - (job.firstAttempt ?? 1) + 1
   if (attemptsMade >= event.maxAttempts) return fail(job, 'backend_unavailable', event.error, now)
@@ -165,7 +165,7 @@ function expire(job: Job, now: number): Job {
   return currentAttempt(job).callId === undefined ? failed : changeCurrent(failed, { stop: 'pending' })
 }
 
-/** Which time limit was reached, and whether the run had started by then. */
+/** Describes which time limit was reached, and whether the run had started by then. */
 function describeExpiry(job: Job): string {
   const { attempt, callId, runStartedAt } = currentAttempt(job)
   if (runStartedAt !== undefined) {

@@ -8,7 +8,7 @@ import { logFieldsOf } from './trace.ts'
 import type { Delivery } from './webhooks/delivery.ts'
 import type { Outbox } from './webhooks/outbox.ts'
 
-/** A change of a job, as written. Without `before` and `event` the job is new. `delivery`: the webhook of the change. */
+/** A change of a job, as written. A new job has no `before` and no `event`. `delivery`: the webhook of the change. */
 export type JobChange = {
   readonly after: Job
   readonly before?: Job
@@ -16,7 +16,7 @@ export type JobChange = {
   readonly delivery?: Delivery | undefined
 }
 
-/** Does what follows from a change. It can be lost with the process: the reconciler makes up for it. */
+/** Is called after each change. A crash can skip it: the reconciler makes up for that. */
 export type ChangeSubscriber = (change: JobChange) => void | Promise<void>
 
 export type SubscriberDependencies = {
@@ -29,8 +29,8 @@ export type SubscriberDependencies = {
 }
 
 /**
- * Everything that follows from a change of a job, each started in this order. What one throws is logged and keeps no
- * other from its work.
+ * Gives the function that notifies all subscribers of a change, in this order. An error of one is logged and does not
+ * affect the others.
  */
 export function createPublisher(dependencies: SubscriberDependencies): (change: JobChange) => Promise<void> {
   const { log, recordMetric, events, webhooks, outputs } = dependencies
@@ -70,7 +70,7 @@ function logChange(log: Log, { before, after, event }: JobChange) {
   else log.info(fields, 'job changed')
 }
 
-/** How long a finished job took since it, or its last retry, was accepted, and since its attempt was at the backend. */
+/** The duration of a finished job since its acceptance, or that of its last retry, and since its start at the backend. */
 function durationsOf(job: Job) {
   const { startedAt, finishedAt } = currentAttempt(job)
   if (!isFinished(job) || finishedAt === undefined) return {}
@@ -83,7 +83,7 @@ function durationsOf(job: Job) {
 const metricEventOf = ({ before, after, event }: JobChange): Parameters<RecordMetric>[0] =>
   before && event ? { type: 'job-changed', before, after, event: event.type } : { type: 'job-submitted' }
 
-/** Enqueues a new attempt, and dequeues one that a cancel or the time has ended: other ends come from its own run. */
+/** Enqueues a new attempt, and dequeues one that was canceled or has expired: otherwise its own run finished it. */
 async function updateQueue({ queue, log }: SubscriberDependencies, { before, after, event }: JobChange) {
   const old = before && currentAttempt(before).attempt
   const current = currentAttempt(after).attempt
@@ -92,7 +92,7 @@ async function updateQueue({ queue, log }: SubscriberDependencies, { before, aft
       { ...logFieldsOf(after), event: 'queue_not_updated', err: error },
       'updating the queue failed; the reconciler will retry',
     )
-  const isEndedFromOutside = event?.type === 'canceled' || event?.type === 'expired'
-  if (old !== undefined && isEndedFromOutside) await queue.dequeue({ id: after.id, attempt: old }).catch(warn)
+  const isStoppedFromOutside = event?.type === 'canceled' || event?.type === 'expired'
+  if (old !== undefined && isStoppedFromOutside) await queue.dequeue({ id: after.id, attempt: old }).catch(warn)
   if (current !== old) await queue.enqueue({ id: after.id, attempt: current }).catch(warn)
 }

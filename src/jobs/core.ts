@@ -39,21 +39,21 @@ export type CorePorts = {
 }
 
 export type CoreSettings = {
-  /** Time from a submit or a retry to the deadline, where the request names none. */
+  /** Time from a submit or a retry to the deadline, unless the request sets one. */
   readonly timeoutSeconds: number
-  /** Time that a run may take from its start at the backend, where the request names none; undefined: any. */
+  /** Maximum duration of a run from its start at the backend, unless the request sets one. Undefined: no limit. */
   readonly runTimeoutSeconds?: number | undefined
-  /** Attempts of one job from its submit or retry on, before an interrupted run fails it. */
+  /** Maximum attempts after a submit or retry; then an interrupted run fails the job. */
   readonly maxAttempts: number
   /** How often one job may be retried. */
   readonly maxRetries: number
-  /** Jobs accepted but not yet at the backend, beyond which a submit is refused; undefined: any number. */
+  /** Maximum jobs accepted but not yet at the backend; beyond it submits are refused. Undefined: no limit. */
   readonly maxQueuedJobs?: number | undefined
-  /** Unfinished jobs of one caller, beyond which its submits are refused; undefined: any number. */
+  /** Maximum unfinished jobs of one caller; beyond it its submits are refused. Undefined: no limit. */
   readonly maxActiveOfCaller?: number | undefined
-  /** How long a job is kept after its end. */
+  /** How long a finished job is kept. */
   readonly retentionSeconds: number
-  /** How long a delivery attempt may take until it counts as lost, in ms: longer than the sender's own time limit. */
+  /** Time after which a delivery attempt counts as lost, in ms: longer than the sender's timeout. */
   readonly deliveryClaimMs: number
 }
 
@@ -74,12 +74,12 @@ export function createCore(ports: CorePorts, settings: CoreSettings) {
   const ledger = createLedger({ ...ports, service, webhooks })
   return {
     ...{ service, subscriptions, ledger, readiness, webhooks, transition, stopper, reconciler, run },
-    /** Runs jobs: those left unfinished, and those that come. */
+    /** Starts to run jobs: unfinished ones of an earlier process, and new ones. */
     async start() {
       await queue.start(run)
       await reconciler.start()
     },
-    /** What to close, in this order. The stopper comes before the reconciler, whose pass may be waiting for it. */
+    /** To be closed in this order. The stopper comes before the reconciler, whose pass may be waiting for it. */
     closables: { readiness, stopper, reconciler, queue, webhooks, subscriptions },
   }
 }

@@ -17,18 +17,18 @@ export const DEGRADED_REASONS = ['spend_limit', 'throttled', 'unreachable', 'cre
 export type DegradedReason = (typeof DEGRADED_REASONS)[number]
 export type ModelVersion = 'v15' | 'v1'
 
-/** Why a job failed. The README says what each means to a caller. */
+/** Why a job failed; the README explains each. */
 export const ERROR_CODES = [
   ...(['inference_failed', 'timed_out', 'input_unavailable', 'backend_unavailable'] as const),
   ...(['backend_rejected', 'lost', 'invalid_output'] as const),
 ] as const
 export type ErrorCode = (typeof ERROR_CODES)[number]
 
-/** What a file that comes with a submit is: a face (`video`, `image`) or the speech. */
+/** The kinds of files of a submit: a face (`video`, `image`) or the speech. */
 export const FILE_KINDS = ['video', 'image', 'audio'] as const
 export type FileKind = (typeof FILE_KINDS)[number]
 
-/** A file that came with the submit. `type` is its MIME type by content; where it is kept follows from the job's id. */
+/** A file that was uploaded with the submit. `type`: its MIME type, detected by content. */
 export type UploadedFile = { readonly size: number; readonly type: string; readonly sha256: string }
 
 /** Face and speech by name. */
@@ -49,14 +49,14 @@ export function namedInputOf(input: JobInput): NamedInput {
   return named
 }
 
-/** The events that a webhook can report, in the order in which they happen. */
+/** The events of webhooks, in the order in which they happen. */
 export const WEBHOOK_EVENTS = ['job.running', 'job.succeeded', 'job.failed', 'job.canceled'] as const
 export type WebhookEvent = (typeof WEBHOOK_EVENTS)[number]
 
 /** Where a job's webhooks go. `events`: which ones, never empty, in the order of `WEBHOOK_EVENTS`. */
 export type Webhook = { readonly url: string; readonly events: readonly WebhookEvent[] }
 
-/** One run at the backend. `stop` is the durable intent to stop a call that is not needed any more. Times are epoch ms. */
+/** One run at the backend. `stop`: the durable intent to stop a call that is no longer needed. Times are epoch ms. */
 export type Attempt = {
   readonly attempt: number
   readonly callId?: string
@@ -68,7 +68,7 @@ export type Attempt = {
   readonly outcome?: 'succeeded' | 'failed' | 'canceled' | 'interrupted'
   readonly error?: string
   readonly errorCode?: ErrorCode
-  /** `owed` is how earlier releases wrote `pending`. */
+  /** `owed`: `pending`, as earlier releases wrote it. */
   readonly stop?: 'pending' | 'owed' | 'done'
 }
 
@@ -110,37 +110,37 @@ export type Job = JobRequest & {
   readonly runId?: string
   readonly error?: string
   readonly errorCode?: ErrorCode
-  /** The attempt that the last retry began with: automatic attempts are counted from it. */
+  /** The first attempt after the last retry: automatic attempts are counted from it. */
   readonly firstAttempt?: number
   /** How often the job has been retried. */
   readonly retries?: number
   /** The trace of its submit (W3C Trace Context, version 00), which its log lines and webhooks carry on. */
   readonly traceparent?: string
-  /** How many deliveries the job has had, which is the number of the last one. */
+  /** The number of deliveries of the job, and so the number of the last one. */
   readonly deliveryCount?: number
   /** The first and the last `ATTEMPTS_KEPT` of all: never empty; the last is the current one. */
   readonly attempts: readonly Attempt[]
 }
 
-/** What can happen to a job. Events of a runner name their attempt. */
+/** An event in the life of a job. Events of a runner have their attempt. */
 export type JobEvent =
   | { type: 'spawned'; attempt: number; callId: string }
   /** The run of the attempt's call has started, at this time. */
   | { type: 'started'; attempt: number; at: number }
   | { type: 'succeeded'; attempt: number; outputPath: string; runId?: string }
   | { type: 'failed'; attempt: number; code: ErrorCode; error: string }
-  /** The backend lost the run, and the input is not the cause: it runs again, in up to `maxAttempts` attempts. */
+  /** The backend lost the run, not because of the input: the job runs again, in up to `maxAttempts` attempts. */
   | { type: 'interrupted'; attempt: number; error: string; maxAttempts: number }
   | { type: 'canceled' }
   | { type: 'expired' }
-  /** `maxRetries`: how often one job may be; undefined: any number of times. */
+  /** `maxRetries`: maximum retries of one job; undefined: no limit. */
   | { type: 'retried'; maxRetries?: number }
-  /** The backend started a call after its attempt had finished: recorded so that the call is stopped for certain. */
+  /** The backend started a call after its attempt had finished: recorded so that the call is stopped. */
   | { type: 'orphaned'; attempt: number; callId: string }
-  /** The backend confirmed that the attempt's call runs no more. */
+  /** The backend confirmed that the attempt's call no longer runs. */
   | { type: 'stopped'; attempt: number }
 
-/** How many of a job's first and of its last attempts are kept; those in between only while their stop is pending. */
+/** The number of first and of last attempts that are kept; those in between are kept only while their stop is pending. */
 export const ATTEMPTS_KEPT = 20
 
 /** The form of a job id: a UUID as this server writes it. */
@@ -151,7 +151,7 @@ export const isOverdue = (job: Job, now: number): boolean => !isFinished(job) &&
 export const isStopPending = ({ stop }: Attempt): boolean => stop === 'pending' || stop === 'owed'
 export const hasPendingStop = (job: Job): boolean => job.attempts.some(isStopPending)
 
-/** How many attempts between the first and the last ones are not kept. */
+/** The number of attempts that are not kept. */
 export const omittedAttempts = (job: Job): number => currentAttempt(job).attempt - job.attempts.length
 
 /** When the job expires: at its deadline, or earlier at the time limit of its run. Epoch ms. */

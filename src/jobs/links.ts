@@ -1,19 +1,19 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import { currentAttempt, type FileKind, type Job } from './job.ts'
 
-/** What a link permits; it is valid for one purpose only. */
+/** What a link gives access to. */
 export type LinkPurpose = 'output' | `input:${FileKind}`
 
 /** One attempt of one job. */
 export type LinkSubject = { readonly id: string; readonly attempt: number }
 
-/** The parameters of a signed link, as they come in a query; `expires` is in s since 1970. */
+/** The parameters of a signed link, as received; `expires`: epoch seconds. */
 export type LinkQuery = { readonly expires?: string | undefined; readonly signature?: string | undefined }
 
-/** A link's parameters as they are made. */
+/** The parameters of a new link. */
 export type LinkParameters = { readonly expires: string; readonly signature: string }
 
-/** Makes and verifies signed links, which need no other permission until they expire. */
+/** Makes and verifies signed links, which need no credential until they expire. */
 export type LinkSigner = {
   /** Absolute URL of a job's output, valid for `ttlSeconds` from now. */
   outputUrl(job: Job): string
@@ -21,21 +21,21 @@ export type LinkSigner = {
   inputUrl(job: Job, kind: FileKind): string
   /** The parameters of a link, valid for `ttlSeconds` from now. */
   sign(purpose: LinkPurpose, subject: LinkSubject): LinkParameters
-  /** Whether one of the secrets signed exactly this, and it has not expired. */
+  /** Whether one of the secrets signed exactly this and the link has not expired. */
   verify(purpose: LinkPurpose, subject: LinkSubject, query: LinkQuery): boolean
 }
 
 export type LinkSignerOptions = {
   /** At least one. The first signs; all verify. */
   readonly secrets: readonly string[]
-  /** Where clients reach this server, without a slash at its end. */
+  /** The URL at which clients reach this server, without a trailing slash. */
   readonly publicUrl: () => string
   readonly ttlSeconds: number
   /** Epoch ms. */
   readonly now?: () => number
 }
 
-/** How long after the deadline a link to an input stays valid, in s: a call that is being stopped may still read. */
+/** How long a link to an input stays valid after the deadline, in seconds: a call that is being stopped may still read. */
 const INPUT_LINK_GRACE_SECONDS = 3600
 
 /** The subject of a job's links: its current attempt. */
@@ -65,8 +65,8 @@ export function createLinkSigner({ secrets, publicUrl, ttlSeconds, now = Date.no
     },
     verify(purpose, subject, { expires, signature }) {
       if (expires === undefined || signature === undefined || !/^\d{1,12}$/.test(expires)) return false
-      const genuine = secrets.some((secret) => isSame(signature, signatureOf(secret, purpose, subject, expires)))
-      return genuine && Number(expires) * 1000 > now()
+      const isSigned = secrets.some((secret) => isSame(signature, signatureOf(secret, purpose, subject, expires)))
+      return isSigned && Number(expires) * 1000 > now()
     },
   }
 }

@@ -3,7 +3,7 @@ import { isProblem, problem } from '../problems.ts'
 import type { ChangeBus } from './ports/changes.ts'
 import { type Attempt, currentAttempt, type Job } from './job.ts'
 
-/** How long an ended attempt's log may keep silent, in ms, until it counts as ended too: a backend may miss the end. */
+/** Maximum silence of a finished attempt's log, in ms; then the log counts as finished: a backend may miss its end. */
 export const LOG_GRACE_MS = 10_000
 
 export type LogDependencies = {
@@ -17,8 +17,8 @@ export type LogDependencies = {
 export type LogQuery = { readonly job: Job; readonly attempt?: number | undefined }
 
 /**
- * What an attempt printed and, while it runs, prints; nothing of one without a call. Throws `attempt_not_found` and
- * `logs_unavailable`. What is read throws the latter too, and soon after `signal` aborts.
+ * The output of an attempt so far and, while it runs, as it comes; empty for an attempt without a call. Throws
+ * `attempt_not_found` and `logs_unavailable`. Reading throws the latter too, and the signal's reason after an abort.
  */
 export function openLogs(query: LogQuery, dependencies: LogDependencies, signal: AbortSignal): AsyncIterable<string> {
   const { job } = query
@@ -30,8 +30,8 @@ export function openLogs(query: LogQuery, dependencies: LogDependencies, signal:
     })
   }
   return attempt.finishedAt === undefined
-    ? following({ job, attempt }, dependencies, signal)
-    : read({ job, attempt }, dependencies, signal)
+    ? followLogs({ job, attempt }, dependencies, signal)
+    : readLogs({ job, attempt }, dependencies, signal)
 }
 
 function attemptOf({ job, attempt: wanted }: LogQuery): Attempt {
@@ -43,7 +43,7 @@ function attemptOf({ job, attempt: wanted }: LogQuery): Attempt {
 
 type Reading = { readonly job: Job; readonly attempt: Attempt }
 
-async function* read(
+async function* readLogs(
   { job, attempt }: Reading,
   { backend }: LogDependencies,
   signal: AbortSignal,
@@ -59,21 +59,21 @@ async function* read(
   }
 }
 
-/** Ends also when the attempt has ended and nothing comes any more. How long the reader takes does not count. */
-async function* following(reading: Reading, parts: LogDependencies, signal: AbortSignal): AsyncGenerator<string> {
+/** Also ends when the attempt has finished and its log stays silent. The time that the reader takes does not count. */
+async function* followLogs(reading: Reading, parts: LogDependencies, signal: AbortSignal): AsyncGenerator<string> {
   const silence = createSilence()
-  const look = (job: Job) => {
-    if (hasEnded(job, reading.attempt)) silence.limit()
+  const limitIfFinished = (job: Job) => {
+    if (hasFinished(job, reading.attempt)) silence.limit()
   }
-  const lookAgain = async () => look(await parts.get(reading.job.id))
+  const readAgain = async () => limitIfFinished(await parts.get(reading.job.id))
   const stops = [
-    parts.events.subscribe(reading.job.id, look),
-    // Where the store is unavailable now, the bus reports another gap when it is back.
-    parts.events.onGap(() => void lookAgain().catch(() => undefined)),
+    parts.events.subscribe(reading.job.id, limitIfFinished),
+    // If the store is unavailable now, the bus reports another gap when it is back.
+    parts.events.onGap(() => void readAgain().catch(() => undefined)),
   ]
   try {
-    await lookAgain()
-    for await (const text of read(reading, parts, AbortSignal.any([signal, silence.passed]))) {
+    await readAgain()
+    for await (const text of readLogs(reading, parts, AbortSignal.any([signal, silence.passed]))) {
       silence.stop()
       yield text
       silence.start()
@@ -86,10 +86,10 @@ async function* following(reading: Reading, parts: LogDependencies, signal: Abor
   }
 }
 
-const hasEnded = (job: Job, { attempt }: Attempt) =>
+const hasFinished = (job: Job, { attempt }: Attempt) =>
   job.attempts.some((candidate) => candidate.attempt === attempt && candidate.finishedAt !== undefined)
 
-/** Measures how long nothing comes. From `limit` on, too long a silence aborts `passed`. */
+/** Measures the silence. After `limit` was called, too long a silence aborts `passed`. */
 function createSilence() {
   const passed = new AbortController()
   let isLimited = false

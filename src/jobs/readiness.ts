@@ -3,11 +3,11 @@ import type { DegradedReason } from './job.ts'
 import type { JobStore } from './ports/store.ts'
 import { every, resolvesWithin } from '../lib/timing.ts'
 
-/** How often the store is checked, and how long it may take to answer, in ms. */
+/** Interval and timeout of the checks of the store, in ms. */
 const CHECK_EVERY_MS = 2_000
 const CHECK_TIMEOUT_MS = 1_500
 
-/** Load balancers obey `status`; the backend is reported and never makes the server unready. */
+/** Load balancers use `status`; a degraded backend is reported and does not change it. */
 export type ReadinessReport = {
   readonly status: 'ready' | 'unavailable' | 'ending'
   readonly store: 'ok' | 'unavailable'
@@ -17,11 +17,11 @@ export type ReadinessReport = {
 }
 
 export type Readiness = {
-  /** As of the last check; makes no request. */
+  /** The result of the last check; makes no request. */
   report(): ReadinessReport
   /** Checks now. Never rejects. */
   check(): Promise<void>
-  /** The server reports that it is not ready from now on. */
+  /** From now on the report is `ending`. */
   startShutdown(): void
   close(): Promise<void>
 }
@@ -55,7 +55,7 @@ export function createReadiness({ store, backend }: ReadinessDependencies): Read
     startShutdown() {
       isShuttingDown = true
     },
-    // A check under way is not waited for: with a store that hangs it would hold up the shutdown.
+    // Does not wait for a check under way: a store that hangs would delay the shutdown.
     close() {
       void checks.stop()
       return Promise.resolve()

@@ -26,11 +26,11 @@ export type ReconcilerDependencies = Pick<Transitions, 'transition'> & {
   readonly now?: () => number
 }
 
-/** The passes; once started, each is repeated at an interval. */
+/** The passes; `start` repeats each at an interval. */
 export type Reconciler = {
   /** Fails every job that has expired. */
   expireOverdue(): Promise<void>
-  /** Enqueues every unfinished job; an entry that is queued already stays as it is. */
+  /** Enqueues every unfinished job; an entry that is queued already does not change. */
   resumeRuns(): Promise<void>
   /** Dequeues every entry that runs here for a finished attempt: the message that dequeued it may have been lost. */
   dequeueFinished(): Promise<void>
@@ -38,7 +38,7 @@ export type Reconciler = {
   stopCalls(): Promise<void>
   /** Removes jobs that finished longer ago than the retention. */
   removeOld(): Promise<void>
-  /** Removes files of jobs that are gone: outputs older than a job is kept, uploads older than a day. */
+  /** Removes files of unknown jobs: outputs older than the retention, uploads older than a day. */
   sweepFiles(): Promise<void>
   /** Makes the first pass over deadlines and runs, then repeats all passes. */
   start(): Promise<void>
@@ -49,9 +49,9 @@ export type Reconciler = {
 /** How often deadlines are checked, and all other pending work, in ms. */
 const DEADLINE_SWEEP_MS = 1_000
 export const RESUME_SWEEP_MS = 30_000
-/** How often files are searched that a crash left behind, in ms. */
+/** Interval of the search for files that a crash left behind, in ms. */
 const FILE_SWEEP_MS = 3_600_000
-/** How old uploads without a job must be to be removed, in ms: a submit in progress has no job yet. */
+/** Age at which an upload without a job is removed, in ms: a submit in progress has no job yet. */
 export const STRAY_UPLOAD_MS = 24 * 3_600_000
 /** How many jobs are processed at the same time. */
 const BATCH = 100
@@ -69,13 +69,13 @@ export function createReconciler(dependencies: ReconcilerDependencies): Reconcil
 
   const warnRarely = createThrottledWarning(log)
 
-  /** A store that is unavailable fails every pass, one a second, in the same way. */
+  /** Throttles the errors of an unavailable store, which fails every pass, once a second. */
   const warn = (error: unknown, fields: object, message: string) => {
     const write = isProblem(error, 'store_unavailable') ? warnRarely : log.warn.bind(log)
     write({ ...fields, ...errorFieldsOf(error) }, message)
   }
 
-  /** One job that fails must not keep the others from their pending work. */
+  /** An error of one job must not stop the pass. */
   const attemptJob = async (job: Job, act: (job: Job) => Promise<unknown>) => {
     try {
       await act(job)
@@ -89,7 +89,7 @@ export function createReconciler(dependencies: ReconcilerDependencies): Reconcil
     }
   }
 
-  /** A batch shares the store's writes; between batches the event loop serves requests. */
+  /** Works in batches: a batch shares the store's writes, and between batches the event loop serves requests. */
   const forEachJob = async (jobs: AsyncIterable<Job>, act: (job: Job) => Promise<unknown>) => {
     let batch: Promise<void>[] = []
     const settle = async () => {
@@ -106,7 +106,7 @@ export function createReconciler(dependencies: ReconcilerDependencies): Reconcil
 
   const expireOverdue = () => forEachJob(store.pending('expiry', now()), (job) => transition(job, { type: 'expired' }))
 
-  /** Jobs that have a call come first: it runs already, and must not wait in the queue behind those without one. */
+  /** Jobs with a call come first: they run already, and must not wait in the queue behind jobs without one. */
   const resumeRuns = async () => {
     const unstarted: QueueEntry[] = []
     await forEachJob(store.pending('run', now()), async (job) => {
@@ -129,7 +129,7 @@ export function createReconciler(dependencies: ReconcilerDependencies): Reconcil
     }
   }
 
-  /** Several at once, each bounded in time: calls that cannot be stopped must not block the others. */
+  /** Several at the same time, each with a timeout: calls that cannot be stopped must not block the others. */
   const stopCalls = async () => {
     const jobs = store.pending('stop', now())[Symbol.asyncIterator]()
     const worker = async () => {
@@ -148,7 +148,7 @@ export function createReconciler(dependencies: ReconcilerDependencies): Reconcil
       await outputs.forget(job)
     })
 
-  /** Only old files: another server on the same folder may have the job, and would have removed it by then too. */
+  /** Only files older than the retention: another server on the same folder may still have the job of a newer one. */
   const sweepFiles = async () => {
     const isKnown = async (id: string) => (await store.get(id)) !== undefined
     await outputs.sweep({ before: now() - retentionSeconds * 1000, isKnown })
@@ -179,7 +179,7 @@ export function createReconciler(dependencies: ReconcilerDependencies): Reconcil
       repeat(expireOverdue, DEADLINE_SWEEP_MS)
       repeat(resumeRuns, RESUME_SWEEP_MS)
       repeat(removeOld, RESUME_SWEEP_MS)
-      // The first passes of these are made at once, but nothing waits for them.
+      // The first passes of these start at once, but nothing waits for them.
       repeat(sweepFiles, FILE_SWEEP_MS).run()
       repeat(stopCalls, RESUME_SWEEP_MS).run()
       repeat(() => webhooks.sendDue(), RESUME_SWEEP_MS).run()

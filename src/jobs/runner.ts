@@ -32,10 +32,10 @@ export type RunnerDependencies = Pick<Transitions, 'transition'> & {
   readonly log: Log
 }
 
-/** First and longest pause before an event is written again, in ms. */
+/** Back-off before an event is written again, in ms. */
 const RECORD_RETRY = { firstMs: 50, maxMs: 5_000 }
 
-/** One attempt under way: the job as it was last read or written, undefined once it is removed, and the attempt's call. */
+/** One attempt under way: the job as last read or written, undefined once it is removed, and the attempt's call. */
 type Run = {
   readonly id: string
   readonly attempt: number
@@ -45,9 +45,9 @@ type Run = {
 }
 
 /**
- * Follows one attempt of one job to its end: attaches to its call, or spawns it, awaits the outcome and records it.
- * May run twice for the same entry, also at the same time on two replicas: the store's compare-and-set decides. Where
- * nobody else touches the job, the store reads it once.
+ * Runs one attempt of one job: attaches to its call or spawns one, waits for the outcome and records it. May run twice
+ * for the same entry, also at the same time on two replicas: the store's compare-and-set decides. The job is read once
+ * unless somebody else changes it.
  */
 export function createRunner(dependencies: RunnerDependencies): RunEntry {
   const { store, transition, backend, uploads, links, stopper, maxAttempts, log } = dependencies
@@ -55,8 +55,8 @@ export function createRunner(dependencies: RunnerDependencies): RunEntry {
   const warnRarely = createThrottledWarning(log)
 
   /**
-   * Writes what the backend reported, which it reports once: while the store is unavailable it tries again. Undefined:
-   * the job has been removed. Rejects only where the store is still unavailable when the signal aborts.
+   * Writes an event of the backend, which reports it only once: retries while the store is unavailable. Undefined: the
+   * job has been removed. Rejects only if the store is still unavailable when the signal aborts.
    */
   const recordWithRetry = async (run: Run, event: JobEvent): Promise<Transitioned | undefined> => {
     for (let failures = 0; run.job; failures++) {
@@ -82,14 +82,14 @@ export function createRunner(dependencies: RunnerDependencies): RunEntry {
       { ...errorFieldsOf(error), ...fields, event: 'outcome_not_recorded' },
       "cannot record the job's outcome yet; retrying",
     )
-    // For each job: only the log knows of a call that no record names.
+    // Not throttled: only the log has a call that no record has.
     if (isLast)
       log.warn({ ...fields, event: 'outcome_dropped' }, "the job's outcome was not recorded before the shutdown")
   }
 
   /**
-   * A call that exists must be recorded, or it would be spawned again. An ambiguous write may have been made, and its
-   * repetition is then refused: what counts is whether the attempt has the call. False: it has not.
+   * Records a call, which would otherwise be spawned again. After an ambiguous write the repetition may be refused, so
+   * the result is whether the attempt has the call.
    */
   const recordCall = async (run: Run, event: CallEvent): Promise<boolean> => {
     const recorded = await recordWithRetry(run, event)
@@ -131,9 +131,9 @@ export function createRunner(dependencies: RunnerDependencies): RunEntry {
     }
     const { callId } = spawned
     if (await recordCall(run, { type: 'spawned', attempt, callId })) return callId
-    // The job ended while the backend was starting the call: the call is recorded first, then stopped.
+    // The job finished while the backend was starting the call: the call is recorded first, then stopped.
     const isRecorded = await recordCall(run, { type: 'orphaned', attempt, callId })
-    // The job is removed, or the attempt has another runner's call: no record names ours.
+    // The job is removed, or the attempt has another runner's call: no record has ours.
     if (!isRecorded) await stopper.stopCall(job.id, callId)
     return undefined
   }
@@ -153,10 +153,10 @@ export function createRunner(dependencies: RunnerDependencies): RunEntry {
     }
     const subscriber = { onStart, isNeeded: job.runTimeoutSeconds !== undefined }
     const outcome = await backend.wait(run.callId, signal, subscriber)
-    // A start that is recorded after the end is refused.
+    // A start is refused after the end.
     await startRecorded
     const recorded = await recordWithRetry(run, eventOf(outcome, attempt, maxAttempts))
-    // Of several that follow a call only one has its event accepted.
+    // Only one of several runners of a call has its event accepted.
     if (recorded?.accepted) logTraceback(job, run, outcome)
   }
 

@@ -38,23 +38,23 @@ export type ServiceDependencies = Transitions & {
   readonly now?: () => number
 }
 
-/** The verbs on jobs. */
+/** What callers can do with jobs. */
 export type JobService = {
   /**
-   * Stores a new job and enqueues it, or gives back the job that its idempotency key has made already. Rejects with
-   * `invalid_request` naming each faulty field, `webhooks_not_configured`, `idempotency_key_reused` (same key, another
-   * request), `queue_full`, or `concurrency_limit_reached`.
+   * Stores a new job and enqueues it, or gives back the job that an earlier submit with its idempotency key made. Rejects
+   * with `invalid_request` and an error for each invalid field, `webhooks_not_configured`, `idempotency_key_reused` (same
+   * key, another request), `queue_full`, or `concurrency_limit_reached`.
    */
   submit(request: NewJob, caller: Caller): Promise<Submitted>
   /** One page, newest first, with the position of its last job where more follow. */
   list(query: ListQuery): Promise<JobPage>
-  /** Forgets a job that has ended; `job_not_finished` where it has not, or while its call is still being stopped. */
+  /** Deletes a finished job. Rejects with `job_not_finished` for any other, and while its call is still being stopped. */
   remove(id: string, caller: Caller): Promise<void>
   /** Rejects with `job_not_found`, also for another caller's job. */
   get(id: string, caller: Caller): Promise<Job>
-  /** The job if it succeeded; else `job_failed`, `job_canceled` or `job_not_finished`. */
+  /** The job if it succeeded. Rejects with `job_failed`, `job_canceled` or `job_not_finished`. */
   result(id: string, caller: Caller): Promise<Job & { outputPath: string }>
-  /** Cancels a job at once; its call is stopped in the background. Idempotent; another end is `job_finished`. */
+  /** Cancels a job at once; its call is stopped in the background. Idempotent. Rejects with `job_finished`. */
   cancel(id: string, caller: Caller): Promise<Job>
   /**
    * Starts a failed or canceled job over: same id, next attempt. Rejects with `job_finished` or `job_not_finished` in any other state, with
@@ -81,11 +81,11 @@ export function createService(dependencies: ServiceDependencies): JobService {
     return job
   }
 
-  /** The job is removed whether its files can be or not: the sweep removes what stays. */
+  /** Files that cannot be removed now are left to the sweep. */
   const forget = async (job: Job) => {
     log.info(logFieldsOf(job), 'job removed')
     const warn = (error: unknown) =>
-      log.warn({ ...logFieldsOf(job), event: 'files_not_removed', err: error }, NOT_REMOVED)
+      log.warn({ ...logFieldsOf(job), event: 'files_not_removed', err: error }, FILES_NOT_REMOVED)
     await uploads.forget(job.id).catch(warn)
     await outputs.forget(job).catch(warn)
   }
@@ -104,8 +104,8 @@ export function createService(dependencies: ServiceDependencies): JobService {
     const job = newJob({ ...request, input }, defaults)
     // Before the job is stored: a crash in between leaves files without a job, which the sweep removes.
     await upload?.keep(job.id)
-    const kept = await insert(job)
-    return kept === job ? { job, replayed: false } : replay(kept, job)
+    const stored = await insert(job)
+    return stored === job ? { job, replayed: false } : replay(stored, job)
   }
 
   return {
@@ -127,9 +127,9 @@ export function createService(dependencies: ServiceDependencies): JobService {
     },
     async submit(request, caller) {
       const submitted = await submit(request, caller).catch(async (error: unknown) => {
-        // A job whose insert went unanswered may be there, and needs its files; where it is not, the sweep takes them.
-        const mayBeThere = isProblem(error, 'store_unavailable') && error.isAmbiguousWrite
-        if (!mayBeThere) await request.upload?.discard()
+        // After an ambiguous insert the job may exist and need its files; otherwise the sweep removes them.
+        const isAmbiguous = isProblem(error, 'store_unavailable') && error.isAmbiguousWrite
+        if (!isAmbiguous) await request.upload?.discard()
         throw error
       })
       if (submitted.replayed) await request.upload?.discard()
@@ -156,7 +156,7 @@ export function createService(dependencies: ServiceDependencies): JobService {
     async result(id, caller) {
       const job = await get(id, caller)
       if (job.outputPath !== undefined) return { ...job, outputPath: job.outputPath }
-      throw noResult(job)
+      throw noResultProblem(job)
     },
     async cancel(id, caller) {
       const { accepted, job } = await transition(await get(id, caller), { type: 'canceled' })
@@ -167,9 +167,9 @@ export function createService(dependencies: ServiceDependencies): JobService {
 }
 
 const NOTHING_TO_RETRY = 'The job has succeeded; there is nothing to retry.'
-const NOT_REMOVED = 'removing the files of a removed job failed; the sweep will retry'
+const FILES_NOT_REMOVED = 'removing the files of a removed job failed; the sweep will retry'
 
-function noResult(job: Job): Problem {
+function noResultProblem(job: Job): Problem {
   if (job.status === 'failed') {
     return problem('job_failed', { detail: `The job failed (${job.errorCode ?? 'unknown'}): ${job.error ?? ''}` })
   }
@@ -177,7 +177,7 @@ function noResult(job: Job): Problem {
   return problem('job_not_finished', { detail: `The job is ${job.status}; it has no result yet.` })
 }
 
-/** The same key with another request is refused. */
+/** The result of a repeated submit. Throws `idempotency_key_reused` if it is another request with the same key. */
 function replay(existing: Job, requested: Job): Submitted {
   if (existing.fingerprint !== requested.fingerprint) throw problem('idempotency_key_reused')
   return { job: existing, replayed: true }

@@ -4,7 +4,7 @@ import { createThrottledWarning, type Log } from './log.ts'
 import type { Transitions } from './transition.ts'
 import { messageOf } from '../lib/errors.ts'
 
-/** How long one request to stop a call may take, in ms; after that the reconciler's next pass tries again. */
+/** Timeout of one request to stop a call, in ms; then the reconciler's next pass repeats it. */
 export const STOP_TIMEOUT_MS = 5_000
 
 export type StopperDependencies = Pick<Transitions, 'transition'> & {
@@ -12,11 +12,11 @@ export type StopperDependencies = Pick<Transitions, 'transition'> & {
   readonly log: Log
 }
 
-/** Stops calls whose stop is pending: safe to repeat, and done only once the backend confirms it. */
+/** Stops calls whose stop is pending. Safe to repeat; done only once the backend confirms it. */
 export type Stopper = {
   /** Stops every call of a job whose stop is pending, and records each that the backend confirms. */
   stopCalls(job: Job): Promise<void>
-  /** Stops a call that no attempt records. Never rejects. */
+  /** Stops a call that no attempt has. Never rejects. */
   stopCall(jobId: string, callId: string): Promise<void>
   /** Aborts the requests that are open. Idempotent. */
   close(): Promise<void>
@@ -27,7 +27,7 @@ export function createStopper({ backend, transition, log }: StopperDependencies)
 
   const warnRarely = createThrottledWarning(log)
 
-  /** False: not stopped yet. */
+  /** Whether the call is stopped. */
   const requestStop = async (jobId: string, callId: string): Promise<boolean> => {
     try {
       await backend.stop(callId, AbortSignal.any([closing.signal, AbortSignal.timeout(STOP_TIMEOUT_MS)]))
@@ -41,7 +41,7 @@ export function createStopper({ backend, transition, log }: StopperDependencies)
   }
 
   const stopAttempt = async (job: Job, { attempt, callId }: Attempt) => {
-    // The call of another backend cannot be reached from here, so that its stop counts as done.
+    // A call of another backend cannot be stopped from here: its stop counts as done.
     const isOurs = callId !== undefined && job.backend === backend.name
     if (isOurs && !(await requestStop(job.id, callId))) return
     await transition(job, { type: 'stopped', attempt })

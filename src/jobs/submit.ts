@@ -7,12 +7,12 @@ import { checkUrlForm } from '../net/url-rule.ts'
 import { checkWebhook, webhookOf, type WebhookOptions } from './webhooks/options.ts'
 import type { Outbox } from './webhooks/outbox.ts'
 
-/** The part of a submit that can be wrong. */
+/** The fields of a submit that need a check. */
 export type SubmitFields = WebhookOptions & {
   readonly input: JobInput
-  /** Errors found before the core saw the submit: fields of the wrong type, unknown ones. Those are not in the input. */
+  /** Errors found by the schema: unknown fields, and fields of the wrong type. These are not in the input. */
   readonly fieldErrors?: readonly FieldError[]
-  /** Whether it came as a form, in which files can come along. */
+  /** Whether it was sent as a form, which can have files. */
   readonly isForm?: boolean
 }
 
@@ -22,57 +22,57 @@ export type SubmitChecks = {
 }
 
 /**
- * Refuses a submit with all of its errors, so that its caller can fix them at once: one entry a field.
+ * Refuses a submit with all of its errors, one entry per field, so that its caller can fix them at once.
  * Throws `invalid_request` (`invalid_request`; `url_not_allowed` where nothing but URLs is wrong) or `webhooks_not_configured`.
  */
 export function checkSubmit(fields: SubmitFields, callerId: string, { backend, webhooks }: SubmitChecks): void {
   const { input, webhookUrl, fieldErrors = [], isForm = false } = fields
-  const ofForm = [
+  const formErrors = [
     ...fieldErrors,
     ...checkInput(input, { found: fieldErrors, canHaveFiles: isForm }),
     ...checkWebhook(fields, fieldErrors),
   ]
   const urlError = webhookUrl === undefined ? undefined : webhooks.check(webhookUrl)
-  const ofAdapters = [
+  const adapterErrors = [
     ...backend.check(input),
     ...(urlError === undefined ? [] : [{ path: '/webhook_url', message: urlError }]),
   ]
   const isUnsigned = webhookUrl !== undefined && webhooks.secretsOf(callerId).length === 0
-  if (ofForm.length === 0 && ofAdapters.length === 0 && !isUnsigned) return
+  if (formErrors.length === 0 && adapterErrors.length === 0 && !isUnsigned) return
 
   const unsigned = problem('webhooks_not_configured', { status: 400 })
-  const errors = mergeByField([...ofForm, ...(isUnsigned ? (unsigned.errors ?? []) : [])], ofAdapters)
-  if (ofForm.length > 0 || !ofAdapters.every(isOfUrl)) throw invalidFields(errors)
+  const errors = mergeByField([...formErrors, ...(isUnsigned ? (unsigned.errors ?? []) : [])], adapterErrors)
+  if (formErrors.length > 0 || !adapterErrors.every(isUrlField)) throw invalidFields(errors)
   if (!isUnsigned) throw invalidFields(errors, 'url_not_allowed')
   throw errors.length > 1 ? invalidFields(errors) : unsigned
 }
 
-const isOfUrl = ({ path }: FieldError) => path.endsWith('_url')
+const isUrlField = ({ path }: FieldError) => path.endsWith('_url')
 
-/** One entry a field. `ofAdapters` says nothing of a field that is wrong anyway. */
-function mergeByField(errors: readonly FieldError[], ofAdapters: readonly FieldError[]): FieldError[] {
+/** One entry per field. Errors of adapters count only for fields without other errors. */
+function mergeByField(errors: readonly FieldError[], adapterErrors: readonly FieldError[]): FieldError[] {
   const messages = new Map<string, string[]>()
   for (const { path, message } of errors) messages.set(path, [...(messages.get(path) ?? []), message])
-  for (const { path, message } of ofAdapters) if (!messages.has(path)) messages.set(path, [message])
+  for (const { path, message } of adapterErrors) if (!messages.has(path)) messages.set(path, [message])
   return [...messages].map(([path, ofField]) => ({ path, message: ofField.join('; ') }))
 }
 
-/** The fields of which a job has exactly one: its face, and its speech. */
+/** A job has exactly one of the faces and one of the speeches. */
 export const FACES = ['video_url', 'image_url', 'video_path'] as const
 export const SPEECHES = ['audio_url', 'audio_path'] as const
-/** The same where files can come along. */
+/** The same with the fields of files. */
 export const FACES_WITH_FILES = [...FACES, 'video', 'image'] as const
 export const SPEECHES_WITH_FILES = [...SPEECHES, 'audio'] as const
 
-/** What else is known of a submit. */
+/** What is known about a submit beside its input. */
 export type InputContext = {
-  /** Errors found before. A field with an error was given, and is not in the input. */
+  /** Errors found before, whose fields are not in the input. */
   readonly found?: readonly FieldError[]
-  /** Whether the request could carry files, so that the message names their fields too. */
+  /** Whether the request can have files, so that messages name their fields too. */
   readonly canHaveFiles?: boolean
 }
 
-/** What is wrong with an input's form, on any backend; each error names its field. Touches neither network nor disk. */
+/** The field errors in an input's form, for any backend. Uses neither network nor disk. */
 export function checkInput(input: JobInput, { found = [], canHaveFiles = false }: InputContext = {}): FieldError[] {
   const withFiles = canHaveFiles || FILE_KINDS.some((kind) => input[kind] !== undefined)
   const isGiven = (field: keyof JobInput) =>
@@ -80,8 +80,8 @@ export function checkInput(input: JobInput, { found = [], canHaveFiles = false }
   return [
     ...exactlyOne(withFiles ? FACES_WITH_FILES : FACES, isGiven),
     ...exactlyOne(withFiles ? SPEECHES_WITH_FILES : SPEECHES, isGiven),
-    ...check(input, ['video_url', 'image_url', 'audio_url'], checkUrlForm),
-    ...check(input, ['video_path', 'audio_path'], checkPath),
+    ...checkFields(input, ['video_url', 'image_url', 'audio_url'], checkUrlForm),
+    ...checkFields(input, ['video_path', 'audio_path'], checkPath),
   ]
 }
 
@@ -93,7 +93,7 @@ function exactlyOne(fields: readonly (keyof JobInput)[], isGiven: (field: keyof 
   return [{ path: `/${first ?? ''}`, message: given.length === 0 ? rule : `${rule}, got ${given.join(' and ')}` }]
 }
 
-function check(input: JobInput, fields: (keyof NamedInput)[], checkValue: (value: string) => string | undefined) {
+function checkFields(input: JobInput, fields: (keyof NamedInput)[], checkValue: (value: string) => string | undefined) {
   return fields.flatMap((field) => {
     const value = input[field]
     const message = value === undefined ? undefined : checkValue(value)
@@ -101,7 +101,7 @@ function check(input: JobInput, fields: (keyof NamedInput)[], checkValue: (value
   })
 }
 
-/** Paths are relative to the media root and stay inside it, however they are written. */
+/** The error in a path, which must be relative to the media root and stay inside it in any encoding. */
 function checkPath(value: string): string | undefined {
   if (/\p{Cc}/u.test(value)) return 'must not contain control characters'
   if (value.includes('\\')) return 'must use forward slashes'
@@ -112,7 +112,7 @@ function checkPath(value: string): string | undefined {
   return decoded.startsWith('/') || decoded.includes('\0') ? 'must be a plain relative path' : undefined
 }
 
-/** Percent-decodes until nothing changes, as something further down may decode once more; undefined: no end to it. */
+/** Percent-decodes until nothing changes, since another program may decode again; undefined after too many rounds. */
 function decode(value: string): string | undefined {
   let current = value
   for (let round = 0; round < 5; round++) {
@@ -145,7 +145,7 @@ export function fingerprintOf({ input, ...options }: JobRequest): string {
   return createHash('sha256').update(text).digest('hex')
 }
 
-/** Files count by their content alone: the type that this server detects may change with the next release. */
+/** Files count only by their content: the detected type may change with the next release. */
 function identityOf(input: JobInput): object {
   const files = FILE_KINDS.flatMap((kind) => (input[kind] ? [[kind, { sha256: input[kind].sha256 }] as const] : []))
   return { ...namedInputOf(input), ...Object.fromEntries(files) }

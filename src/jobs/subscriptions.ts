@@ -11,11 +11,11 @@ export type Subscriber = (job: Job | undefined) => void
 /** `onGap`: some changes may have been missed. */
 export type AllJobsSubscriber = { readonly onChange: (job: Job) => void; readonly onGap: () => void }
 
-/** Notifies clients' streams and long polls of changes. What a subscriber throws is logged and affects no other. */
+/** Notifies streams and long polls of changes. An error of a subscriber is logged and does not affect the others. */
 export type Subscriptions = {
   /**
-   * Notifies of states of a job that are newer than `known`, until the returned function is called. States in quick
-   * succession may be merged into one; an older one never follows a newer, and the last is never left out.
+   * Notifies of states of a job that are newer than `known`, until the returned function is called. May skip states in
+   * quick succession, but never the last one; an older state never follows a newer one.
    */
   subscribe(known: Job, subscriber: Subscriber): () => void
   /** Notifies of changes of all jobs that the caller may see, until the returned function is called. */
@@ -30,19 +30,19 @@ export type SubscriptionsDependencies = {
   readonly log: Log
 }
 
-/** How often a job with subscribers is read, in ms: the bus guarantees nothing. */
+/** How often a job with subscribers is read, in ms: the bus may lose messages. */
 export const READ_EVERY_MS = 15_000
 
 /** What all subscribers of one job share. */
 type Topic = {
   latest: Job
-  /** Each with the revision that it has. */
+  /** Each with the revision that it was notified of. */
   readonly subscribers: Map<Subscriber, number>
   readonly stop: () => void
   reading: 'no' | 'yes' | 'again'
 }
 
-/** However many subscribers a job has, it is subscribed to on the bus once and read once. */
+/** All subscribers of a job share one subscription on the bus and its reads. */
 export function createSubscriptions({ store, events, log }: SubscriptionsDependencies): Subscriptions {
   const topics = new Map<string, Topic>()
   const stops = new Set<() => void>()
@@ -68,7 +68,7 @@ export function createSubscriptions({ store, events, log }: SubscriptionsDepende
     for (const subscriber of topic.subscribers.keys()) notify(subscriber, topic)
   }
 
-  /** A read that is requested during another follows it: what the first one returns may be too old. */
+  /** A read that is requested during another follows it: the result of the first may be too old. */
   const read = async (topic: Topic) => {
     if (topic.reading !== 'no') return void (topic.reading = 'again')
     const { id } = topic.latest
@@ -85,7 +85,7 @@ export function createSubscriptions({ store, events, log }: SubscriptionsDepende
     topic.reading = 'no'
   }
 
-  /** Subscribes first and reads then, so that no change in between is missed. */
+  /** Subscribes before it reads, so that no change in between is missed. */
   const open = (known: Job): Topic => {
     const unsubscribe = events.subscribe(known.id, (job) => accept(topic, job))
     const timer = setInterval(() => void read(topic), READ_EVERY_MS).unref()
@@ -109,10 +109,10 @@ export function createSubscriptions({ store, events, log }: SubscriptionsDepende
       // The same function may subscribe twice.
       const subscriber: Subscriber = (job) => callback(job)
       const topic = topics.get(known.id) ?? open(known)
-      // Before `accept` notifies the others: where they all unsubscribe on it, the topic stays open for this one.
+      // Before `accept` notifies the others: if they all unsubscribe then, the topic stays open for this one.
       topic.subscribers.set(subscriber, known.revision)
       accept(topic, known)
-      // Later, once the subscriber has the function that unsubscribes it.
+      // Later, once the subscriber has its unsubscribe function.
       if (topic.latest.revision > known.revision) queueMicrotask(() => notify(subscriber, topic))
       return () => {
         if (topic.subscribers.delete(subscriber) && topic.subscribers.size === 0) topic.stop()
@@ -141,12 +141,12 @@ export function createSubscriptions({ store, events, log }: SubscriptionsDepende
   }
 }
 
-/** `signal`: ends the wait; the job goes on. */
+/** `signal` ends the wait; the job continues. */
 export type LongPollOptions = { readonly timeoutMs: number; readonly signal: AbortSignal }
 
 /**
- * The job once it has finished; its latest known state after `timeoutMs`, or when `signal` aborts. `known` is the job as
- * just read: a change since then is not missed. Rejects with `job_not_found` where the job has been removed.
+ * The job once it has finished, or its latest known state after `timeoutMs` or when `signal` aborts. `known`: the job
+ * as just read; changes since then are not missed. Rejects with `job_not_found` if the job is removed.
  */
 export async function waitUntilFinished(
   subscriptions: Subscriptions,

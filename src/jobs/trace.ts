@@ -1,13 +1,13 @@
 import { randomBytes } from 'node:crypto'
 
-/** version "-" trace-id "-" parent-id "-" flags; what follows is for versions that are not known yet. */
+/** version "-" trace-id "-" parent-id "-" flags; only later versions may have more. */
 const FORM = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/
 /** Sampled, and that the trace id is random; the others must be 0 where they are passed on. */
 const KNOWN_FLAGS = 0b11
 
 /**
- * Reads a `traceparent` header (W3C Trace Context, https://www.w3.org/TR/trace-context/) as one of version 00, which
- * is what a later version is to be taken for. Undefined where it is malformed: the standard wants it ignored then.
+ * Reads a `traceparent` header (W3C Trace Context, https://www.w3.org/TR/trace-context/); later versions are read as
+ * version 00. Undefined if it is malformed: by the standard it is then ignored.
  */
 export function readTraceparent(header: string): string | undefined {
   const [, version, traceId = '', parentId = '', flags = '', more] = FORM.exec(header) ?? []
@@ -20,7 +20,7 @@ export function readTraceparent(header: string): string | undefined {
 /** The trace id in log lines: the same from the caller's request to its webhooks. */
 export const traceIdOf = (traceparent: string): string => traceparent.slice(3, 35)
 
-/** The header of a request that follows from one with `traceparent`: the same trace, a span of its own. */
+/** The header of a request caused by one with `traceparent`: the same trace, a new span. */
 export const childTraceparent = (traceparent: string): string =>
   `00-${traceIdOf(traceparent)}-${randomBytes(8).toString('hex')}-${traceparent.slice(-2)}`
 

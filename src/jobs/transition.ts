@@ -99,7 +99,7 @@ const LAST_PAUSE_MS = 64_000
 /** A state of a job that is to be written, and what follows once it is. `followUp` never rejects. */
 export type Write = { readonly store: Pick<JobStore, 'get'>; readonly job: Job; readonly followUp: () => Promise<void> }
 
-/** Rejects as `write` does. Where that leaves open whether `job` was written, the follow-up waits for the store to show it. */
+/** Rejects as `write` does. After an ambiguous write the follow-up waits until the store shows the job as written. */
 export async function writeWithFollowUp(pending: Write, write: () => Promise<boolean>): Promise<boolean> {
   const isWritten = await write().catch((error: unknown) => {
     if (isProblem(error, 'store_unavailable') && error.isAmbiguousWrite) void resolveAmbiguity(pending)
@@ -109,7 +109,7 @@ export async function writeWithFollowUp(pending: Write, write: () => Promise<boo
   return isWritten
 }
 
-/** Never rejects. A write may be made long after it was sent; another state of that revision, or a later one, is not ours. */
+/** Never rejects. The store may apply a write long after it was sent. Another state of the same revision is not ours. */
 async function resolveAmbiguity({ store, job, followUp }: Write): Promise<void> {
   const text = JSON.stringify(job)
   for (let pauseMs = FIRST_PAUSE_MS; pauseMs <= LAST_PAUSE_MS; pauseMs *= 2) {

@@ -5,7 +5,7 @@ export type PresentOptions = {
   readonly queuePosition?: number | undefined
   /** Makes the link to the output of a job that has one. */
   readonly links?: Pick<LinkSigner, 'outputUrl'>
-  /** Whether to say whose the job is, which is for administrators. */
+  /** Whether to include the caller, which only administrators see. */
   readonly withCaller?: boolean
 }
 
@@ -38,7 +38,7 @@ export function presentJob(job: Job, { queuePosition, links, withCaller = false 
 
 export type JobView = ReturnType<typeof presentJob>
 
-/** As it was given; of a file what it is. */
+/** As submitted; a file is shown by its size and type. */
 const presentInput = (input: JobInput) =>
   absent({
     ...input,
@@ -75,8 +75,8 @@ type Optional<T> = { [K in keyof T]: undefined extends T[K] ? K : never }[keyof 
 type Absent<T> = { [K in Exclude<keyof T, Optional<T>>]: T[K] } & { [K in Optional<T>]?: Exclude<T[K], undefined> }
 
 /**
- * What is undefined is absent once it is JSON. Until then it is there, since views of one shape are made and written
- * several times as fast as those of many, which is most of what an answer costs.
+ * JSON leaves out undefined properties. The object keeps them: objects of one shape are created and serialized several
+ * times as fast as objects of many shapes, and that is most of the cost of an answer.
  */
 const absent = <T extends object>(view: T) => view as Absent<T>
 

@@ -5,7 +5,7 @@ export type Closable = { close(): Promise<void> }
 export type ClosersOptions = {
   /** How long one part may take to close, in ms; after that the next one is closed. */
   readonly timeoutMs: number
-  /** Called for a part that did not close: with why, or with undefined where it took too long. */
+  /** Called for a part that did not close: with the error, or with undefined if it took too long. */
   readonly onFailure: (part: string, error: unknown) => void
 }
 

@@ -5,9 +5,9 @@
 export type Fifo<T> = {
   readonly size: number
   readonly first: T | undefined
-  /** Puts a value at the tail. What it returns takes the value out again, from wherever it is; idempotent. */
+  /** Adds a value at the tail. The function that it returns removes the value, wherever it is by then; idempotent. */
   add(value: T): () => void
-  /** Takes the first out; undefined where there is none. */
+  /** Takes out the first value; undefined if there is none. */
   shift(): T | undefined
 }
 
@@ -47,10 +47,10 @@ export function createFifo<T>(): Fifo<T> {
   }
 }
 
-/** Values kept while they are among the recently used ones. */
+/** A cache that drops the least recently used values. */
 export type Lru<T> = {
   get(key: string): T | undefined
-  /** `weight`: what it counts for, in whatever the limit is meant in. */
+  /** `weight`: what the value counts for, in the unit of the limit. */
   set(key: string, value: T, weight: number): void
   delete(key: string): void
 }

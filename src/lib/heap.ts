@@ -47,8 +47,8 @@ export function createHeapMeter(overhead: number): HeapMeter {
 type Collect = (options: { type: 'minor' }) => void
 
 /**
- * Counts bytes that have come and gone, and has V8 collect its young generation every so many. Buffers lie outside of
- * the heap, where V8 lets 64 MB of dead ones gather before it collects; a minor collection takes about a millisecond.
+ * Counts bytes that were allocated and freed, and makes V8 collect its young generation every `everyBytes`. Buffers lie
+ * outside of the heap, where V8 lets 64 MB of garbage pile up; a minor collection takes about a millisecond.
  * `npm run bench -- output` measures the memory that uploads take (bench/output/upload.ts).
  */
 export function createYoungCollector(everyBytes: number): (bytes: number) => void {
@@ -63,7 +63,7 @@ export function createYoungCollector(everyBytes: number): (bytes: number) => voi
   }
 }
 
-/** A new context has what the flag says; this one was made before it. */
+/** The flag affects only contexts that are created after it was set. */
 function exposeCollector(): Collect {
   setFlagsFromString('--expose-gc')
   return runInNewContext('gc') as Collect

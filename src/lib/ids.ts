@@ -37,11 +37,11 @@ export function createUuids(now: () => number = Date.now): () => string {
   }
 }
 
-/** Name of this process among those that share a data folder; a process id comes back, its start time does not. */
+/** Name of this process among those that share a data folder. Process ids are reused, so it has the start time too. */
 export const PROCESS_NAME = `${hostname()}-${process.pid}-${Math.round(performance.timeOrigin)}`
 
-/** Whether a process of this machine, by its name, is gone; those of other machines nobody here can tell of. */
-export function isGone(name: string): boolean {
+/** Whether a process of this machine has exited, by its name; false for processes of other machines. */
+export function hasExited(name: string): boolean {
   const [, host, pid] = /^(.+)-(\d+)-\d+$/.exec(name) ?? []
   if (host !== hostname() || name === PROCESS_NAME) return false
   return Number(pid) === process.pid || !isAlive(Number(pid))

@@ -12,8 +12,8 @@ export type TokenBucket = {
   take(): void
   /** How long until there are `wanted` tokens, in ms; infinite when it never holds so many. */
   msUntil(wanted: number): number
-  /** Gives none for so long, in ms; after that they come one by one, at half the rate, which recovers gradually. */
-  hold(ms: number): void
+  /** Gives no tokens for so long, in ms; after that they come one by one, at half the rate, which recovers gradually. */
+  pause(ms: number): void
 }
 
 /** `now`: a clock that never goes back, in ms. */
@@ -22,12 +22,12 @@ export function createTokenBucket(perSecond: number, now: () => number = () => p
   let capacity = perSecond
   let tokens = perSecond
   let filledAt = now()
-  let heldUntil = -Infinity
+  let pausedUntil = -Infinity
 
   return {
     refill(burstSeconds) {
-      // Nothing comes in while it is held, and the rate does not recover.
-      const elapsedSeconds = Math.max(0, now() - Math.max(filledAt, heldUntil)) / 1_000
+      // During a pause no tokens come in, and the rate does not recover.
+      const elapsedSeconds = Math.max(0, now() - Math.max(filledAt, pausedUntil)) / 1_000
       filledAt = now()
       rate = Math.min(perSecond, rate * RECOVERY_PER_SECOND ** elapsedSeconds)
       capacity = Math.max(1, rate * burstSeconds)
@@ -38,34 +38,34 @@ export function createTokenBucket(perSecond: number, now: () => number = () => p
     },
     msUntil(wanted) {
       if (wanted > capacity) return Infinity
-      const heldMs = Math.max(0, heldUntil - now())
-      return Math.max(heldMs, heldMs + ((wanted - tokens) * 1_000) / rate)
+      const pausedMs = Math.max(0, pausedUntil - now())
+      return Math.max(pausedMs, pausedMs + ((wanted - tokens) * 1_000) / rate)
     },
-    hold(ms) {
+    pause(ms) {
       // Requests that are refused together are one reason to slow down.
-      if (now() >= heldUntil) rate = Math.max(MIN_PER_SECOND, rate / 2)
-      heldUntil = Math.max(heldUntil, now() + ms)
+      if (now() >= pausedUntil) rate = Math.max(MIN_PER_SECOND, rate / 2)
+      pausedUntil = Math.max(pausedUntil, now() + ms)
       tokens = Math.min(tokens, 1)
     },
   }
 }
 
-/** Turns of the event loop, in each of which only so much is done, so that everything else is served in between. */
+/** Bounds the work in one turn of the event loop, so that everything else runs in between. */
 export type Turns = {
-  /** Resolves at once where there is room in this turn, else in a later one; first come, first served. */
+  /** Resolves at once if this turn has room, else in a later turn; first come, first served. */
   next(): Promise<void>
 }
 
-/** `perTurn`: how many go on in one turn. */
+/** `perTurn`: how many calls of `next` resolve in one turn. */
 export function createTurns(perTurn: number): Turns {
   const waiting = createFifo<() => void>()
   let used = 0
 
   const take = () => {
-    if (used === 0) setImmediate(begin)
+    if (used === 0) setImmediate(startTurn)
     used++
   }
-  const begin = () => {
+  const startTurn = () => {
     used = 0
     while (used < perTurn && waiting.size > 0) {
       take()
@@ -81,11 +81,11 @@ export function createTurns(perTurn: number): Turns {
   }
 }
 
-/** A resource that many draw on, with a bound for each of them and one in all. */
+/** A shared resource, with a limit for each key and one for all keys together. */
 export type Shares = {
-  /** Whether one has its whole share already, or all have what there is; `keyOf` is called where it can matter. */
+  /** Whether the key, or all keys together, have reached their limit; `keyOf` is called only if it can matter. */
   isFull(keyOf: () => string): boolean
-  /** Takes an amount, whether or not it is there. What it returns gives the amount back; idempotent. */
+  /** Takes an amount, even beyond the limits. The function that it returns gives the amount back; idempotent. */
   take(key: string, amount: number): () => void
 }
 

@@ -8,7 +8,7 @@ export function shareInFlight<T>(work: () => Promise<T>): () => Promise<T> {
 export type Once<T> = {
   /** Does the work, or gives back its result. Rejects as the work does; the next call tries again. */
   get(): Promise<T>
-  /** The work that is under way or done; undefined where nobody has asked for it, or it failed. */
+  /** The work that is under way or done; undefined before the first call, and after a failure. */
   readonly current: Promise<T> | undefined
 }
 
@@ -34,7 +34,7 @@ export type Serial = <T>(key: string, work: () => Promise<T>) => Promise<T>
 export function createSerial(): Serial {
   const last = new Map<string, Promise<unknown>>()
   return async (key, work) => {
-    // One that failed holds up nobody.
+    // Work that failed does not block the next.
     const run = (last.get(key) ?? Promise.resolve()).then(work, work)
     last.set(key, run)
     try {

@@ -49,13 +49,13 @@ export async function limitTime<T>(limit: TimeLimit, work: (signal: AbortSignal)
   }
 }
 
-/** Waits under way, which can all be ended together. */
+/** Waits that can all be rejected together. */
 export type Waits = {
   /**
-   * Waits until what `begin` is given is called. Rejects with the signal's reason, or with that of `rejectAll`, after
-   * calling what `begin` returned, which undoes it.
+   * Calls `start` and waits until the function passed to it is called. Rejects with the signal's reason, or with that
+   * of `rejectAll`, after calling the function that `start` returned, which undoes it.
    */
-  until(signal: AbortSignal, begin: (release: () => void) => () => void): Promise<void>
+  until(signal: AbortSignal, start: (release: () => void) => () => void): Promise<void>
   /** Waits for so long, in ms, likewise. */
   pause(ms: number, signal: AbortSignal): Promise<void>
   /** Ends every wait under way. */
@@ -65,7 +65,7 @@ export type Waits = {
 export function createWaits(): Waits {
   const rejections = new Set<(reason: Error) => void>()
 
-  const until: Waits['until'] = (signal, begin) =>
+  const until: Waits['until'] = (signal, start) =>
     new Promise((resolve, reject) => {
       const settle = () => {
         signal.removeEventListener('abort', onAbort)
@@ -77,7 +77,7 @@ export function createWaits(): Waits {
         reject(reason)
       }
       const onAbort = () => fail(signal.reason as Error)
-      const undo = begin(() => {
+      const undo = start(() => {
         settle()
         resolve()
       })
@@ -98,12 +98,12 @@ export function createWaits(): Waits {
   }
 }
 
-/** A time in which nobody should start anything, because it would fail alike. */
+/** A period in which no work should start, because it would fail like the last. */
 export type Pause = {
   /** Starts the pause, or starts it over. */
   start(): void
-  /** Resolves when there is no pause. Rejects with the reason of `signal` if it aborts first. */
-  over(signal: AbortSignal): Promise<void>
+  /** Resolves once the pause is over. Rejects with the reason of `signal` if it aborts first. */
+  waitUntilOver(signal: AbortSignal): Promise<void>
 }
 
 /** `lengthMs`: how long it lasts from its last start. */
@@ -111,7 +111,7 @@ export function createPause(lengthMs: number): Pause {
   let endsAt = -Infinity
   return {
     start: () => void (endsAt = performance.now() + lengthMs),
-    async over(signal) {
+    async waitUntilOver(signal) {
       for (let left = endsAt - performance.now(); left > 0; left = endsAt - performance.now()) {
         await sleep(left, undefined, { signal }).catch(() => signal.throwIfAborted())
       }
@@ -123,16 +123,16 @@ export function createPause(lengthMs: number): Pause {
 export type BackOff = { readonly firstMs: number; readonly maxMs: number }
 
 /**
- * The pause after so many failures before this one, in ms, with jitter: between half of it and all of it, so that those
- * who failed together do not retry together.
+ * The pause before the next attempt, in ms, where `failures` counts the failures before the last one. The jitter takes
+ * off up to half of it, so that those who failed together do not retry together.
  */
 export function backOffMs(failures: number, { firstMs, maxMs }: BackOff, random: () => number = Math.random): number {
   return Math.min(firstMs * 2 ** failures, maxMs) * (0.5 + random() / 2)
 }
 
 /**
- * How long a receiver asks to be left alone, in ms, by its `Retry-After` (RFC 9110 10.2.3): seconds, or a date in the
- * form of HTTP. Undefined where it is neither.
+ * The time to wait that a `Retry-After` header (RFC 9110 10.2.3) asks for, in ms: it has seconds or an HTTP date.
+ * Undefined if it has neither.
  */
 export function parseRetryAfter(header: string, now: number): number | undefined {
   const text = header.trim()

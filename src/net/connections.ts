@@ -18,16 +18,16 @@ class BlockedAddress extends Error {}
 /** Looks names up for sockets, on behalf of a caller. */
 export type CheckedLookup = { readonly rule: UrlRule; readonly resolve: Resolve; readonly caller?: string }
 
-/** The addresses of a URL's host, none of which the rule forbids; never empty. Rejects as `describeError` describes. */
+/** The addresses of a URL's host, all allowed by the rule; never empty. Rejects with errors that `describeError` knows. */
 export async function findAddresses(
   hostname: string,
   { rule, resolve, caller }: CheckedLookup,
 ): Promise<LookupAddress[]> {
-  const written = addressOfHost(hostname)
+  const literal = addressOfHost(hostname)
   const addresses =
-    written === undefined
+    literal === undefined
       ? await resolve(hostname, caller)
-      : [{ address: written, family: written.includes(':') ? 6 : 4 }]
+      : [{ address: literal, family: literal.includes(':') ? 6 : 4 }]
   const isBlocked = !rule.allowPrivate && addresses.some(({ address }) => !isPublicAddress(address))
   if (isBlocked || addresses.length === 0) throw new BlockedAddress()
   return addresses
@@ -35,7 +35,7 @@ export async function findAddresses(
 
 /**
  * A look-up for sockets that returns checked addresses only; the socket connects to what it returns. An address in the URL
- * itself is not looked up: `urlFault` checks it before the request.
+ * itself is not looked up: `checkUrl` checks it before the request.
  */
 export function createLookup(lookup: CheckedLookup): LookupFunction {
   return (hostname, options, callback) => {
@@ -56,10 +56,10 @@ export async function createAgent(rule: UrlRule, resolve: Resolve): Promise<Agen
   return new Agent({ connect: { timeout: CONNECT_TIMEOUT_MS, lookup: createLookup({ rule, resolve }) } })
 }
 
-/** The same for a name that does not exist and for one of the private network: nobody finds out what there is in there. */
+/** The same for a name that does not exist and for one of the private network, so that the answer reveals neither. */
 const NO_PUBLIC_HOST = 'its host is unknown or not public'
 
-/** What went wrong with a transfer, in words for a caller. */
+/** Describes the error of a transfer, for a caller. */
 export function describeError(error: unknown): string {
   if (error instanceof BlockedAddress) return NO_PUBLIC_HOST
   if (error instanceof LookupUnavailable) return 'its host could not be looked up'
@@ -128,7 +128,7 @@ type CreateDecompressor = (first: Buffer) => Transform
 const DECOMPRESSORS: Readonly<Record<string, CreateDecompressor>> = {
   gzip: () => createGunzip(),
   'x-gzip': () => createGunzip(),
-  // Means the zlib format, but many servers send raw deflate; the first byte tells (RFC 1950 2.2).
+  // Means the zlib format, but many servers send raw deflate; the first byte distinguishes them (RFC 1950 2.2).
   deflate: (first) => (((first[0] ?? 0) & 0x0f) === 8 ? createInflate() : createInflateRaw()),
   br: () => createBrotliDecompress(),
   zstd: () => createZstdDecompress(),

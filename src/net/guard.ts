@@ -9,9 +9,9 @@ import { createLookup, describeError, get, unpackerOf } from './connections.ts'
 import { createResolver, LookupUnavailable, type Resolve } from './resolver.ts'
 import { type UrlRule, checkUrl } from './url-rule.ts'
 
-/** Redirects followed by one download; each is held to the same rule as the URL itself. */
+/** Redirects followed by one download; the rule applies to each target. */
 const MAX_REDIRECTS = 10
-/** Shortest pause before a busy server is asked again, in ms. */
+/** Minimum pause before a request to a busy server is repeated, in ms. */
 const MIN_RETRY_MS = 500
 
 export type DownloadOptions = {
@@ -22,11 +22,11 @@ export type DownloadOptions = {
   /** For the whole download, redirects, retries and body included. */
   readonly timeoutMs: number
   readonly signal: AbortSignal
-  /** On whose behalf: its look-ups are bounded. */
+  /** On whose behalf; bounds the look-ups of one caller. */
   readonly caller: string
 }
 
-/** Fetches what callers name, and only from where the rule allows. */
+/** Fetches URLs of callers, only from hosts that the rule allows. */
 export type Guard = {
   /**
    * Fetches a URL into a file and undoes its content encoding; the file exists afterwards only if it is complete. Retries a
@@ -34,18 +34,18 @@ export type Guard = {
    * when `signal` aborts.
    */
   download(url: string, options: DownloadOptions): Promise<void>
-  /** Cuts the connections that are open. Idempotent. */
+  /** Closes the open connections. Idempotent. */
   close(): Promise<void>
 }
 
-/** A download that did not work. The message is for the caller: of the URL, which can be a secret, it shows the host only. */
+/** A download failed. The message is for the caller and shows only the host of the URL, which may be secret. */
 export class DownloadError extends Error {
   constructor(url: string, problem: string, options?: ErrorOptions) {
     super(`could not be fetched from ${URL.parse(url)?.host ?? 'a malformed address'}: ${problem}`, options)
     this.name = 'DownloadError'
   }
 
-  /** Whether the URL is not to blame: its host could not be looked up, which may work later. */
+  /** Whether a later download may succeed: the host could not be looked up. */
   get isTransient(): boolean {
     return this.cause instanceof LookupUnavailable
   }
@@ -63,8 +63,8 @@ export function createGuard(rule: UrlRule, resolve: Resolve = createResolver()):
       const signal = AbortSignal.any([options.signal, closing.signal])
       try {
         await limitTime({ limitMs, signal, timeoutError }, async (limited) => {
-          const way = { rule, lookup, signal: limited, endsAt }
-          await receive(await fetchWithRetry(url, way), options, limited)
+          const context = { rule, lookup, signal: limited, endsAt }
+          await receive(await fetchWithRetry(url, context), options, limited)
         })
       } catch (error) {
         options.signal.throwIfAborted()
@@ -80,17 +80,17 @@ export function createGuard(rule: UrlRule, resolve: Resolve = createResolver()):
 
 type Reply = { readonly url: string; readonly response: IncomingMessage }
 /** `endsAt`: end of the time limit, in epoch ms. */
-type Way = {
+type FetchContext = {
   readonly rule: UrlRule
   readonly lookup: LookupFunction
   readonly signal: AbortSignal
   readonly endsAt: number
 }
 
-/** Sends the request again as long as the server is busy and says when to retry. */
-async function fetchWithRetry(url: string, way: Way): Promise<Reply> {
+/** Repeats the request while the server is busy and says when to retry. */
+async function fetchWithRetry(url: string, way: FetchContext): Promise<Reply> {
   for (;;) {
-    const reply = await follow(url, way)
+    const reply = await followRedirects(url, way)
     const waitMs = retryAfterMsOf(reply.response)
     if (waitMs === undefined || Date.now() + waitMs >= way.endsAt) return reply
     discard(reply.response)
@@ -105,12 +105,12 @@ function retryAfterMsOf({ statusCode, headers }: IncomingMessage): number | unde
   return waitMs === undefined ? undefined : Math.max(MIN_RETRY_MS, waitMs)
 }
 
-/** Sends a GET and follows its redirects by hand, so that each target is held to the whole rule. */
-async function follow(start: string, { rule, lookup, signal }: Way): Promise<Reply> {
+/** Sends a GET and follows its redirects itself, so that the rule applies to each target. */
+async function followRedirects(start: string, { rule, lookup, signal }: FetchContext): Promise<Reply> {
   let url = start
   for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
-    const fault = checkUrl(url, rule)
-    if (fault !== undefined) throw new DownloadError(url, `${redirects ? 'it was redirected to, and ' : ''}it ${fault}`)
+    const error = checkUrl(url, rule)
+    if (error !== undefined) throw new DownloadError(url, `${redirects ? 'it was redirected to, and ' : ''}it ${error}`)
     const response = await get(url, { lookup, signal })
     const { location } = response.headers
     const { statusCode = 0 } = response
@@ -121,21 +121,21 @@ async function follow(start: string, { rule, lookup, signal }: Way): Promise<Rep
   throw new DownloadError(start, `it was redirected more than ${MAX_REDIRECTS} times`)
 }
 
-/** Writes a reply's body to the file, never more than `maxBytes` of it, and removes the file if anything goes wrong. */
+/** Writes a response's body to the file, at most `maxBytes` of it, and removes the file if anything fails. */
 async function receive({ url, response }: Reply, { to, maxBytes }: DownloadOptions, signal: AbortSignal) {
   const refuse = (problem: string) => {
     discard(response)
     return new DownloadError(url, problem)
   }
   const { statusCode, headers } = response
-  // Any other 2xx is a part (206), empty (204) or not the file itself.
+  // Any other 2xx is partial (206), empty (204) or not the file itself.
   if (statusCode !== 200) throw refuse(`the server answered ${statusCode}`)
   const bytes = Number(headers['content-length'])
   if (bytes > maxBytes) throw refuse(`it has ${bytes} bytes, more than the limit of ${maxBytes}`)
   const encoding = headers['content-encoding']
   const unpack = unpackerOf(encoding)
   if (!unpack) throw refuse(`its content-encoding ${JSON.stringify(encoding)} is not supported`)
-  // On both sides: a few compressed bytes can expand without bound, and endless ones to nothing.
+  // On both sides: a few compressed bytes can expand without bound, and an endless stream can expand to nothing.
   const limited = limitTo(maxBytes, () => new DownloadError(url, `it has more than the limit of ${maxBytes} bytes`))
   try {
     await pipeline(response, limited, unpack, limited, createWriteStream(to), { signal })
@@ -155,5 +155,5 @@ const limitTo = (maxBytes: number, tooLarge: () => Error) =>
     }
   }
 
-/** Ends a reply whose body nobody wants; the error that this makes of it is expected. */
+/** Drops a response whose body is not needed; the error that this causes is expected. */
 const discard = (response: IncomingMessage) => void response.on('error', () => undefined).destroy()

@@ -8,16 +8,16 @@ import { createResolver, type Resolve } from './resolver.ts'
 import { type UrlRule, checkUrl } from './url-rule.ts'
 import { createOnce } from '../lib/single-flight.ts'
 
-/** Most that is read of an answer, in bytes; the rest is cut off with its connection. */
+/** Maximum bytes read of a response; beyond it the connection is closed. */
 export const ANSWER_MAX_BYTES = 64 * 1024
 /**
- * Requests at the same time to one address, of which one caller has its share: 32 where it is alone. That is twice what
- * it may have to one host, so that a dead host does not hold up another at its address, such as that of a CDN.
+ * Requests at the same time to one address, shared fairly by callers: 32 for a caller that is alone. That is twice its
+ * limit for one host, so that a dead host does not block another host at the same address, such as a CDN's.
  */
 export const POSTS_PER_ADDRESS = 64
-/** Hosts whose addresses are kept; far more than requests at the same time. */
+/** Hosts whose addresses are cached; far more than requests at the same time. */
 const HOSTS_KEPT = 10_000
-/** Longest an answer may go on after its status, in ms: by then it is known what it says. */
+/** Maximum time for the body after the status, in ms: only the status matters. */
 const ANSWER_MAX_MS = 1_000
 
 export type Post = {
@@ -26,24 +26,24 @@ export type Post = {
   /** For the whole exchange up to the answer's status. */
   readonly timeoutMs: number
   readonly signal: AbortSignal
-  /** On whose behalf: its look-ups are bounded. */
+  /** On whose behalf; bounds the look-ups of one caller. */
   readonly caller: string
 }
 
-/** An answer's status, and its `Retry-After` as it came. */
+/** The status of a response, and its `Retry-After` as received. */
 export type Posted = { readonly status: number; readonly retryAfter?: string }
 
-/** Posts to URLs that callers name, and only to where the rule allows. Redirects are answers like any other. */
+/** Posts to URLs of callers, only to hosts that the rule allows. Redirects are not followed. */
 export type Poster = {
-  /** Loads what the first request needs, which would otherwise wait for it. */
+  /** Loads the HTTP client ahead of the first request. */
   prepare(): void
   /** Rejects with `PostError`, or with the signal's reason when `signal` aborts. */
   post(url: string, post: Post): Promise<Posted>
-  /** Cuts the connections that are open. Idempotent. */
+  /** Closes the open connections. Idempotent. */
   close(): Promise<void>
 }
 
-/** A request that got no answer. The message is for the caller and reveals nothing of the network. */
+/** A request without a response. The message is for the caller and reveals nothing about the network. */
 export class PostError extends Error {
   constructor(problem: string, options?: ErrorOptions) {
     super(problem, options)
@@ -52,31 +52,31 @@ export class PostError extends Error {
 }
 
 export function createPoster(rule: UrlRule, resolve: Resolve = createResolver()): Poster {
-  /** Addresses by host, as they were when the last request to it took its places: connections go there and nowhere else. */
-  const counted = createLru<LookupAddress[]>(HOSTS_KEPT)
+  /** Addresses by host, as checked when the last request to it took its slots: connections go only there. */
+  const admitted = createLru<LookupAddress[]>(HOSTS_KEPT)
   // undici is loaded with the first request: an idle server does without it.
-  const client = createOnce(() => openClient(rule, (hostname) => Promise.resolve(counted.get(hostname) ?? [])))
-  const places = createPlaces()
+  const client = createOnce(() => openClient(rule, (hostname) => Promise.resolve(admitted.get(hostname) ?? [])))
+  const slots = createAddressSlots()
 
   const exchange = async (url: string, post: Post, signal: AbortSignal): Promise<Posted> => {
-    const fault = checkUrl(url, rule)
-    if (fault !== undefined) throw new PostError(`the URL ${fault}`)
+    const error = checkUrl(url, rule)
+    if (error !== undefined) throw new PostError(`the URL ${error}`)
     const { caller } = post
     const { hostname } = new URL(url)
     const lookUp = findAddresses(hostname, { rule, resolve, caller })
     const [opened, addresses] = await untilAborted(Promise.all([client.get(), lookUp]), signal)
-    const place = { addresses: addresses.map(({ address }) => address), caller, signal }
-    return places.use(place, () => {
-      counted.set(hostname, addresses, 1)
+    const request = { addresses: addresses.map(({ address }) => address), caller, signal }
+    return slots.use(request, () => {
+      admitted.set(hostname, addresses, 1)
       return send(opened, url, { ...post, signal })
     })
   }
 
   const send = async ({ request, agent }: Client, url: string, { headers, body, signal }: Post): Promise<Posted> => {
-    const asking = request(url, { method: 'POST', headers, body, signal, dispatcher: agent })
+    const responding = request(url, { method: 'POST', headers, body, signal, dispatcher: agent })
     // undici handles an abort only once there is a connection.
-    asking.catch(() => undefined)
-    const response = await untilAborted(asking, signal)
+    responding.catch(() => undefined)
+    const response = await untilAborted(responding, signal)
     await drain(response)
     const { 'retry-after': retryAfter } = response.headers
     return { status: response.statusCode, ...(typeof retryAfter === 'string' && { retryAfter }) }
@@ -100,13 +100,13 @@ export function createPoster(rule: UrlRule, resolve: Resolve = createResolver())
   }
 }
 
-type Place = { readonly addresses: readonly string[]; readonly caller: string; readonly signal: AbortSignal }
+type SlotRequest = { readonly addresses: readonly string[]; readonly caller: string; readonly signal: AbortSignal }
 
-/** Places at each address, by whatever name it is reached, of which one caller has its share. */
-function createPlaces() {
+/** Slots at each address, whatever the host's name, shared fairly by callers. */
+function createAddressSlots() {
   const semaphores = new Map<string, FairSemaphore>()
 
-  const useOne = async <T>(address: string, { caller, signal }: Place, task: () => Promise<T>): Promise<T> => {
+  const useOne = async <T>(address: string, { caller, signal }: SlotRequest, task: () => Promise<T>): Promise<T> => {
     const semaphore = semaphores.get(address) ?? createFairSemaphore(POSTS_PER_ADDRESS)
     semaphores.set(address, semaphore)
     try {
@@ -116,9 +116,9 @@ function createPlaces() {
     }
   }
   return {
-    /** Takes a place at each address, since the connection may be to any, in their order, so that nobody waits for ever. */
-    use: <T>(place: Place, task: () => Promise<T>): Promise<T> =>
-      place.addresses.toSorted().reduce((inner, address) => () => useOne(address, place, inner), task)(),
+    /** Takes a slot at each address, since the connection may be to any; in sorted order, so that there is no deadlock. */
+    use: <T>(request: SlotRequest, task: () => Promise<T>): Promise<T> =>
+      request.addresses.toSorted().reduce((inner, address) => () => useOne(address, request, inner), task)(),
   }
 }
 
@@ -129,10 +129,10 @@ async function openClient(rule: UrlRule, resolve: Resolve): Promise<Client> {
   return { request, agent }
 }
 
-/** Reads an answer to its end, so that its connection can be used again, where that is near. Its status is what counts. */
+/** Reads a short response to its end, so that its connection can be reused; closes the connection of a long one. */
 async function drain({ body }: Dispatcher.ResponseData): Promise<void> {
-  const cut = () => body.on('error', () => undefined).destroy()
-  const timer = setTimeout(cut, ANSWER_MAX_MS)
-  await body.dump({ limit: ANSWER_MAX_BYTES }).catch(cut)
+  const close = () => body.on('error', () => undefined).destroy()
+  const timer = setTimeout(close, ANSWER_MAX_MS)
+  await body.dump({ limit: ANSWER_MAX_BYTES }).catch(close)
   clearTimeout(timer)
 }

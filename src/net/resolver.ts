@@ -5,10 +5,10 @@ import { createFairSemaphore } from '../lib/semaphore.ts'
 import { createLru } from '../lib/collections.ts'
 import { codeOf } from '../lib/errors.ts'
 
-/** All addresses of a name. `caller`: on whose behalf, which bounds how many it may look up at a time. */
+/** All addresses of a name. `caller`: on whose behalf; bounds the concurrent look-ups of one caller. */
 export type Resolve = (hostname: string, caller?: string) => Promise<LookupAddress[]>
 
-/** Whether a name has an address is not known: DNS did not answer, or failed. The same look-up may work later. */
+/** DNS did not answer, or failed, so that it is unknown whether the name has an address. A later look-up may succeed. */
 export class LookupUnavailable extends Error {
   constructor(options?: ErrorOptions) {
     super('the host name could not be looked up', options)
@@ -16,15 +16,15 @@ export class LookupUnavailable extends Error {
   }
 }
 
-/** Longest wait for the answer of one DNS server, in ms. */
+/** Timeout of a query to one DNS server, in ms. */
 const QUERY_TIMEOUT_MS = 2_000
-/** Names looked up at the same time, of which one caller has its share, and the longest wait for a place, in ms. */
+/** Concurrent look-ups, shared fairly by callers, and the maximum wait for a slot, in ms. */
 const MAX_LOOKUPS = 128
-const PLACE_TIMEOUT_MS = 3_000
-/** How long what came of a look-up holds, in ms, and for how many names. */
+const SLOT_TIMEOUT_MS = 3_000
+/** How long the outcome of a look-up is cached, in ms, and for how many names. */
 export const LOOKUP_MEMORY_MS = 5_000
 const NAMES_KEPT = 10_000
-/** Addresses of each family that are used of a name. */
+/** Maximum addresses of a name per family. */
 const MAX_ADDRESSES = 4
 
 export type ResolverOptions = {
@@ -41,7 +41,7 @@ type Remembered = { readonly until: number; readonly addresses: Promise<LookupAd
  * process until DNS has answered. Rejects with `LookupUnavailable`, or with the code `ENOTFOUND` for an unknown name.
  */
 export function createResolver(options: ResolverOptions = {}): Resolve {
-  const places = createFairSemaphore(MAX_LOOKUPS)
+  const semaphore = createFairSemaphore(MAX_LOOKUPS)
   const memory = createLru<Remembered>(NAMES_KEPT)
   const lookUp = createLookUp(options)
 
@@ -50,7 +50,7 @@ export function createResolver(options: ResolverOptions = {}): Resolve {
     return known && performance.now() < known.until ? known.addresses : undefined
   }
 
-  /** One look-up for all who ask while it runs, and for a while after. */
+  /** Requests for a name share one look-up while it runs, and its outcome for a while after. */
   const lookUpOnce = (name: string) => {
     const known = recall(name)
     if (known) return known
@@ -67,8 +67,8 @@ export function createResolver(options: ResolverOptions = {}): Resolve {
     const known = recall(name)
     if (known) return known
     try {
-      // That a caller has no place is not remembered: it says nothing of the name, which others may ask for.
-      return await places.use(caller, AbortSignal.timeout(PLACE_TIMEOUT_MS), () => lookUpOnce(name))
+      // A timeout of this wait is not cached: it says nothing about the name.
+      return await semaphore.use(caller, AbortSignal.timeout(SLOT_TIMEOUT_MS), () => lookUpOnce(name))
     } catch (error) {
       throw error instanceof DOMException ? new LookupUnavailable({ cause: error }) : error
     }
@@ -78,7 +78,7 @@ export function createResolver(options: ResolverOptions = {}): Resolve {
 function createLookUp({ servers, hostsFile = '/etc/hosts', resolvConf = '/etc/resolv.conf' }: ResolverOptions) {
   let client: { readonly settings: string; readonly resolver: Resolver } | undefined
 
-  /** A client reads its servers when it is made: it is made again when the network is another one. */
+  /** A client reads its servers when it is created; a new one is created when resolv.conf has changed. */
   const clientFor = (settings: string) => {
     if (client?.settings === settings) return client.resolver
     const resolver = new Resolver({ timeout: QUERY_TIMEOUT_MS, tries: 1 })
@@ -100,7 +100,7 @@ function createLookUp({ servers, hostsFile = '/etc/hosts', resolvConf = '/etc/re
   }
 }
 
-/** Empty for a name that does not exist, or has no address. */
+/** Empty if the name does not exist or has no address. */
 async function query(resolver: Resolver, name: string): Promise<LookupAddress[]> {
   const answers = await Promise.allSettled([resolver.resolve4(name), resolver.resolve6(name)])
   const addresses = answers.flatMap((answer) =>
@@ -108,7 +108,7 @@ async function query(resolver: Resolver, name: string): Promise<LookupAddress[]>
   )
   if (addresses.length > 0) return addresses.map(addressOf)
   const errors = answers.flatMap((answer) => (answer.status === 'rejected' ? [answer.reason as unknown] : []))
-  // That a name does not exist holds for both families.
+  // A name that does not exist has no address of either family.
   if (errors.some((error) => hasCode(error, ['ENOTFOUND', 'EBADNAME']))) return []
   const failure = errors.find((error) => !hasCode(error, ['ENODATA']))
   if (failure !== undefined) throw new LookupUnavailable({ cause: failure })
@@ -138,7 +138,7 @@ const addressesIn = (hosts: string, name: string): LookupAddress[] =>
 /** RFC 6761 6.3: these are never looked up in DNS. */
 const isLoopbackName = (name: string) => /(^|\.)localhost\.?$/.test(name)
 
-/** A name as it is and with the suffixes that resolv.conf(5) has; one without a dot is most likely a local one. */
+/** A name as it is and with the search suffixes of resolv.conf(5); a name without a dot is most likely local. */
 function candidatesFor(name: string, settings: string): string[] {
   if (name.endsWith('.')) return [name]
   const [, ...suffixes] = linesOf(settings).findLast(([word]) => word === 'search' || word === 'domain') ?? []

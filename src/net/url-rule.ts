@@ -6,8 +6,8 @@ const GLOBAL_UNICAST = ipaddr.IPv6.parse('2000::')
 const GLOBAL_UNICAST_BITS = 3
 
 /**
- * Whether an IP address is one anybody on the internet could reach. False for private, loopback, link-local, reserved
- * and translated (IPv4-compatible, NAT64, 6to4) addresses; an IPv4-mapped one counts as the IPv4 address in it.
+ * Whether an IP address is reachable from the internet. False for private, loopback, link-local, reserved and
+ * translated (IPv4-compatible, NAT64, 6to4) addresses; an IPv4-mapped one counts as the IPv4 address in it.
  */
 export function isPublicAddress(address: string): boolean {
   if (!ipaddr.isValid(address)) return false
@@ -16,7 +16,7 @@ export function isPublicAddress(address: string): boolean {
   return parsed instanceof ipaddr.IPv4 || parsed.match(GLOBAL_UNICAST, GLOBAL_UNICAST_BITS)
 }
 
-/** The IP address that a URL's host is, without brackets; undefined for a name. */
+/** The IP address of a URL's host, without brackets; undefined for a name. */
 export function addressOfHost(hostname: string): string | undefined {
   const bare = hostname.replace(/^\[|\]$/g, '')
   return ipaddr.isValid(bare) ? bare : undefined
@@ -25,7 +25,7 @@ export function addressOfHost(hostname: string): string | undefined {
 /** Longest URL accepted, in characters. */
 export const URL_MAX_LENGTH = 2048
 
-/** What is wrong with a URL's form, for any fetcher: scheme, length, credentials. Reads on from the name of a field. */
+/** The error in a URL's form, for any fetcher: scheme, length, credentials. The text continues a field's name. */
 export function checkUrlForm(url: string): string | undefined {
   if (url.length > URL_MAX_LENGTH) return `must be at most ${URL_MAX_LENGTH} characters`
   // The URL parser would strip or encode these; another fetcher might not.
@@ -44,12 +44,12 @@ export type UrlRule = {
   readonly allowlist?: readonly string[] | undefined
 }
 
-/** What is wrong with a URL, without asking DNS; undefined: nothing. Reads on from the name of a field. */
+/** The error in a URL, without a DNS look-up; undefined if there is none. The text continues a field's name. */
 export const checkUrl = (url: string, rule: UrlRule): string | undefined => checkUrlForm(url) ?? checkUrlHost(url, rule)
 
 /**
- * The part of `urlFault` that holds where this server connects itself. The URL parser has by then brought every
- * spelling of an IPv4 address (decimal, octal, hex, short) into its dotted form. A URL of no valid form passes.
+ * The part of `checkUrl` that applies when this server itself connects. The URL parser normalizes every spelling of an
+ * IPv4 address (decimal, octal, hex, short) to the dotted form. A URL that is malformed passes.
  */
 export function checkUrlHost(url: string, { allowPrivate, allowlist }: UrlRule): string | undefined {
   const host = hostOf(url)
@@ -77,7 +77,7 @@ function matchesHost(pattern: string, host: string): boolean {
 
 const URL_FIELDS = ['video_url', 'image_url', 'audio_url'] as const
 
-/** What is wrong with the URLs of a submit, by `urlAddressFault`, each with its field. */
+/** The field errors of the URLs of a submit, by `checkUrlHost`. */
 export function checkInputUrls(
   urls: Readonly<Partial<Record<(typeof URL_FIELDS)[number], string | undefined>>>,
   rule: UrlRule,
@@ -90,21 +90,21 @@ export function checkInputUrls(
 }
 
 /**
- * Scheme, credentials, host and the rest of a URL, wherever it stands in a text. An apostrophe may be a part of a URL
- * (RFC 3986 2.2), or the quote that ends it: what follows tells.
+ * Scheme, credentials, host and the rest of a URL within a text. An apostrophe may be part of a URL (RFC 3986 2.2) or
+ * the quote that ends it, depending on the next character.
  */
 const URL_IN_TEXT =
   /\b([a-z][a-z\d+.-]{1,20}:\/\/)(?:[^\s/?#@'"<>\\]*@)?([^\s/?#'"<>\\]*)(?:[^\s'"<>\\]|'(?=[\w%/?&=#]))*/gi
-/** Python's urllib3 names a host and a path apart: `Max retries exceeded with url: /face.mp4?signature=...`. */
+/** Python's urllib3 prints host and path separately: `Max retries exceeded with url: /face.mp4?signature=...`. */
 const PATH_IN_TEXT = /\b(with url: )\/(?:[^\s'"<>\\]|'(?=[\w%/?&=#]))*/gi
 
 /** Reduces every URL in a text to its scheme and host: its path or its query may be a secret. Idempotent. */
 export const reduceUrls = (text: string): string => text.replace(URL_IN_TEXT, '$1$2/…').replace(PATH_IN_TEXT, '$1/…')
 
-/** Shorter paths are no secret, and are a part of many a word. */
+/** Shorter paths are not secret, and occur within ordinary words. */
 const PATH_MIN_LENGTH = 6
 
-/** As `reduceUrls`, and removes the paths and queries of these URLs also where they stand without their host. */
+/** As `reduceUrls`; also removes the paths and queries of these URLs where they occur without their host. */
 export function reduceKnownUrls(text: string, urls: readonly string[]): string {
   const parts = urls.flatMap((url) => {
     const { pathname = '', search = '' } = URL.parse(url) ?? {}

@@ -25,7 +25,7 @@ test('a bucket gives a burst, then one at a time at its rate', () => {
 test('a bucket that is held gives nothing for so long, then one at once and the others at half the rate', () => {
   const { bucket, takeAll } = start()
   takeAll(10)
-  bucket.hold(2_000)
+  bucket.pause(2_000)
   expect(bucket.msUntil(1)).toBeGreaterThanOrEqual(2_000)
   const [first = 0, second = 0, third = 0] = takeAll(3)
   expect([first, second - first, third - second].map((ms) => Math.round(ms / 10) * 10)).toEqual([2_020, 20, 20])
@@ -33,7 +33,7 @@ test('a bucket that is held gives nothing for so long, then one at once and the 
 
 test('a bucket that many hold together is cut once, and held for the longest', () => {
   const { bucket, takeAll } = start()
-  for (const ms of [1_000, 3_000, 2_000]) bucket.hold(ms)
+  for (const ms of [1_000, 3_000, 2_000]) bucket.pause(ms)
   const [first = 0, second = 0] = takeAll(2)
   expect([first, second]).toEqual([3_000, 3_020])
 })
@@ -41,7 +41,7 @@ test('a bucket that many hold together is cut once, and held for the longest', (
 test('a rate that was cut again and again stays above one a second, and recovers within a minute', () => {
   const { clock, bucket, takeAll } = start()
   for (let n = 0; n < 20; n++) {
-    bucket.hold(1_000)
+    bucket.pause(1_000)
     clock.now += 1_000
   }
   takeAll(1)

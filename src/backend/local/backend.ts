@@ -152,7 +152,7 @@ function createPausedPlaces(places: FairSemaphore, pause: Pause): Pick<FairSemap
 }
 
 async function runOutside<T>(pause: Pause, signal: AbortSignal, task: () => Promise<T>): Promise<T> {
-  await pause.over(signal)
+  await pause.waitUntilOver(signal)
   try {
     return await task()
   } catch (error) {

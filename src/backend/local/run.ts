@@ -9,7 +9,7 @@ import { createPathFilter, type HiddenPath, hidePaths, type RunLog, type RunLogs
 import { type InputSources, openInputs } from './inputs.ts'
 import { checkIntegrity } from '../../media/integrity.ts'
 import { detectMedia } from '../../media/formats.ts'
-import { isGone, PROCESS_NAME } from '../../lib/ids.ts'
+import { hasExited, PROCESS_NAME } from '../../lib/ids.ts'
 import type { ModelVersion } from '../../jobs/job.ts'
 import { killOrphans } from './child.ts'
 import type { FairSemaphore } from '../../lib/semaphore.ts'
@@ -164,7 +164,7 @@ export function createWorkFolders(root: string): WorkFolders {
 
 /** Ends and removes what earlier processes of this machine left behind when they were killed. */
 async function sweep(root: string) {
-  const left = (await readdir(root).catch(() => [])).filter(isGone)
+  const left = (await readdir(root).catch(() => [])).filter(hasExited)
   await Promise.all(left.map(killOrphans))
   // What cannot be removed, another user's for instance, is not worth a job.
   await Promise.allSettled(left.map((name) => rm(join(root, name), { recursive: true, force: true })))

@@ -60,7 +60,7 @@ function createWaitingLine(): WaitingLine {
       while (bucket.msUntil(1) === 0 && line.admitNext()) bucket.take()
     },
     hold(ms) {
-      bucket.hold(ms)
+      bucket.pause(ms)
       heldUntil = Math.max(heldUntil, performance.now() + ms)
     },
     idleMs: () => (line.size === 0 ? Infinity : Math.max(ADMIT_EVERY_MS, bucket.msUntil(1))),

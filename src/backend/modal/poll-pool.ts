@@ -239,7 +239,7 @@ export function createPollPool(options: PollPoolOptions): PollPool {
     },
     stats: () => ({ open, waiting: waiting.size, connections: load.length }),
     hold(ms) {
-      bucket.hold(ms)
+      bucket.pause(ms)
       pump()
     },
     close() {

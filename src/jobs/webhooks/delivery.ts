@@ -84,10 +84,10 @@ const LOST = 'the server stopped during the attempt'
 export type DeliveryClock = { readonly now: number; readonly random: () => number }
 
 /** Records the result of the running attempt, and when the next one is due. */
-export function finishDeliveryAttempt(delivery: Delivery, result: DeliveryResult, moment: DeliveryClock): Delivery {
+export function finishDeliveryAttempt(delivery: Delivery, result: DeliveryResult, clock: DeliveryClock): Delivery {
   const { status, error = describeStatus(status) } = result
   const { dueAt, redelivery, ...rest } = delivery
-  const startedAt = delivery.tries.at(-1)?.at ?? moment.now
+  const startedAt = delivery.tries.at(-1)?.at ?? clock.now
   const ended: Delivery = {
     ...rest,
     revision: delivery.revision + 1,
@@ -95,15 +95,13 @@ export function finishDeliveryAttempt(delivery: Delivery, result: DeliveryResult
     tries: closeOpenAttempts(delivery.tries, {
       ...(status !== undefined && { status }),
       ...(error !== undefined && { error }),
-      durationMs: moment.now - startedAt,
+      durationMs: clock.now - startedAt,
     }),
   }
   if (isSuccess(status)) return { ...ended, state: 'delivered' }
   if (redelivery?.state === 'delivered') return { ...ended, ...redelivery }
   if (status === 410) return { ...ended, state: 'failed' }
-  return redelivery
-    ? restoreSchedule(ended, redelivery, notBefore(result, moment))
-    : scheduleNext(ended, result, moment)
+  return redelivery ? restoreSchedule(ended, redelivery, notBefore(result, clock)) : scheduleNext(ended, result, clock)
 }
 
 function scheduleNext(ended: Delivery, result: DeliveryResult, { now, random }: DeliveryClock): Delivery {
