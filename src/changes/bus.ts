@@ -8,7 +8,7 @@ import type { ChangeBus, JobSubscriber } from '../jobs/ports/changes.ts'
 
 const ALL = Symbol('every job')
 
-/** The change bus of a single process. */
+/** The change bus of a single server. */
 export function createEmitterBus(log: Log): ChangeBus {
   const emitter = new EventEmitter()
   emitter.setMaxListeners(0)
@@ -42,22 +42,22 @@ export function createEmitterBus(log: Log): ChangeBus {
   }
 }
 
-export type RedisBusParts = { readonly channels: Channels; readonly log: Log }
+export type RedisBusOptions = { readonly channels: Channels; readonly log: Log }
 
 /** The version of the message format; messages of a newer release are ignored. */
 const SCHEMA = 1
-/** Jobs whose last published revision is remembered; enough for all that change within a moment. */
+/** Jobs whose last published revision is remembered: more than change at the same time. */
 const MAX_TRACKED_JOBS = 20_000
 
 /**
  * The change bus of all replicas. Subscribers of this process are notified at once, others through Redis. Each change is
  * published once, and never after a newer one of the same job.
  */
-export function createRedisBus({ channels, log }: RedisBusParts): ChangeBus {
+export function createRedisBus({ channels, log }: RedisBusOptions): ChangeBus {
   const local = createEmitterBus(log)
   const publishedRevisions = createLru<number>(MAX_TRACKED_JOBS)
   const head = JSON.stringify({ schema: SCHEMA, sender: randomUUID() }).slice(0, -1)
-  const stops = new Set<() => void>()
+  const unsubscribes = new Set<() => void>()
 
   const publishLocally = (job: Job) => {
     if (job.revision <= (publishedRevisions.get(job.id) ?? -Infinity)) return
@@ -70,31 +70,32 @@ export function createRedisBus({ channels, log }: RedisBusParts): ChangeBus {
     if (message.startsWith(head)) return
     const job = readJob(message)
     if (job) publishLocally(job)
-    else log.debug({ message: message.slice(0, 200) }, 'ignored a message in an unknown format')
+    else
+      log.debug({ event: 'message_ignored', message: message.slice(0, 200) }, 'ignored a message in an unknown format')
   }
-  stops.add(channels.subscribe('jobs', receive))
+  unsubscribes.add(channels.subscribe('jobs', receive))
 
   return {
     publish(job) {
       publishLocally(job)
-      const lost = (error: unknown) =>
+      const logFailure = (error: unknown) =>
         log.debug(
           { event: 'change_not_published', job_id: job.id, err: error },
           'cannot publish a change to other replicas; announcing a gap later',
         )
-      channels.publish('jobs', `${head},"job":${JSON.stringify(job)}}`).catch(lost)
+      channels.publish('jobs', `${head},"job":${JSON.stringify(job)}}`).catch(logFailure)
     },
     subscribe: local.subscribe,
     onGap(listener) {
-      const stop = channels.onGap(listener)
-      stops.add(stop)
+      const unsubscribe = channels.onGap(listener)
+      unsubscribes.add(unsubscribe)
       return () => {
-        stops.delete(stop)
-        stop()
+        unsubscribes.delete(unsubscribe)
+        unsubscribe()
       }
     },
     close() {
-      for (const stop of stops) stop()
+      for (const unsubscribe of unsubscribes) unsubscribe()
       return local.close()
     },
   }

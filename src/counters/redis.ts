@@ -1,7 +1,7 @@
 import { connectRedis, type RedisSettings, runCommand } from '../redis/connection.ts'
 import type { Counter } from '../jobs/ports/access.ts'
 
-/** The window starts with the first count. A key without an expiry gets one, so that none counts for ever. */
+/** The window starts with the first count. A key without an expiry gets one: otherwise it would count for ever. */
 const COUNT_SCRIPT = `
   local current = redis.call('INCR', KEYS[1])
   local ttl = redis.call('PTTL', KEYS[1])
@@ -11,7 +11,7 @@ const COUNT_SCRIPT = `
   end
   return {current, ttl}`
 
-/** `prefix`: the prefix of its keys. */
+/** `prefix`: the prefix of all keys. */
 export type RedisCounterOptions = Omit<RedisSettings, 'name'> & { readonly prefix: string }
 
 /** Counts in Redis; a key expires with its window. */

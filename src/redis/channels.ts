@@ -9,17 +9,17 @@ import {
 } from './connection.ts'
 import { resolvesWithin } from '../lib/timing.ts'
 
-/** What replicas publish: jobs as just written, and runs that another replica must stop. */
+/** `jobs`: jobs as just written. `drops`: entries that were dequeued while another replica runs them. */
 const TOPICS = ['jobs', 'drops'] as const
 export type Topic = (typeof TOPICS)[number]
 
-/** Pub/sub between the replicas that share a Redis and a prefix. A replica receives its own messages too; none is stored. */
+/** Pub/sub between the replicas that share a Redis and a prefix. A replica also receives its own messages. */
 export type Channels = {
   /** Resolves once Redis has the message. Rejects with `store_unavailable` if it may be lost. */
   publish(topic: Topic, message: string): Promise<void>
   /** Subscribes from now on, until the returned function is called. What a subscriber throws is logged. */
   subscribe(topic: Topic, listener: (message: string) => void): () => void
-  /** Calls `listener` once messages arrive again after some may have been lost, until the returned function is called. */
+  /** Calls `listener` when messages may have been lost and arrive again, until the returned function is called. */
   onGap(listener: () => void): () => void
   /** Idempotent. */
   close(): Promise<void>
@@ -27,7 +27,7 @@ export type Channels = {
 
 export type ChannelsOptions = Omit<RedisSettings, 'name'> & { readonly prefix: string }
 
-/** A replica announces here that it could not publish for a while, which the others cannot notice themselves. */
+/** A replica announces here that it could not publish for a while: the others cannot notice that. */
 const GAPS = 'gaps'
 
 /**
@@ -44,7 +44,7 @@ export async function openChannels({ prefix, ...settings }: ChannelsOptions): Pr
   const subscribed = Promise.withResolvers<true>()
   let [isOpen, generation, hasLostMessages] = [false, 0, false]
 
-  /** If the connection is lost meanwhile, the next subscription reports the gap. */
+  /** If the connection is lost meanwhile, the next call reports the gap. */
   const subscribeAll = async () => {
     const current = ++generation
     await listener.subscribe(...[...TOPICS, GAPS].map((topic) => root + topic))

@@ -8,7 +8,7 @@ import { messageOf } from '../lib/errors.ts'
 export const COMMAND_TIMEOUT_MS = 2_000
 /** Without a reply for this long, in ms, a connection counts as lost: a dead network closes no socket. */
 const SOCKET_TIMEOUT_MS = 2 * COMMAND_TIMEOUT_MS
-/** The same for a blocking connection, in ms: longer than BullMQ's blocking commands. */
+/** The same for a blocking connection, in ms: longer than BullMQ's blocking commands take. */
 const BLOCKING_SOCKET_TIMEOUT_MS = 15_000
 /** Maximum pause before a lost connection is opened again, in ms. */
 const RECONNECT_MAX_MS = 1_000
@@ -22,8 +22,8 @@ export type RedisSettings = {
 }
 
 /**
- * A connection for commands that a request waits for. A command sent while it is down waits for at most
- * `COMMAND_TIMEOUT_MS`; one whose reply is lost rejects and is never sent again: it may have been executed. Use
+ * A connection for commands that a request waits for. While it is lost, a command waits for at most
+ * `COMMAND_TIMEOUT_MS`. A command whose reply is lost rejects and is never sent again: Redis may have executed it. Use
  * `runCommand`, which rejects with `store_unavailable` while Redis is unavailable.
  */
 export function connectRedis(settings: RedisSettings): Redis {
@@ -45,10 +45,10 @@ export function connectBlocking(settings: RedisSettings): Redis {
   })
 }
 
-type LongPollOptions = Pick<RedisOptions, 'commandTimeout' | 'socketTimeout' | 'maxRetriesPerRequest'>
-type Resending = Pick<RedisOptions, 'enableOfflineQueue' | 'autoResendUnfulfilledCommands' | 'autoResubscribe'>
+type TimeoutOptions = Pick<RedisOptions, 'commandTimeout' | 'socketTimeout' | 'maxRetriesPerRequest'>
+type ResendOptions = Pick<RedisOptions, 'enableOfflineQueue' | 'autoResendUnfulfilledCommands' | 'autoResubscribe'>
 
-function open({ url, name, log }: RedisSettings, options: LongPollOptions & Resending): Redis {
+function open({ url, name, log }: RedisSettings, options: TimeoutOptions & ResendOptions): Redis {
   const redis = new Redis(url, {
     ...options,
     connectionName: `musetalk:${name}`,
@@ -66,7 +66,7 @@ function open({ url, name, log }: RedisSettings, options: LongPollOptions & Rese
 
 /** Logs outages of Redis once for all connections of the process: they are lost and restored together. */
 type OutageLog = {
-  /** At most one line a minute, so that a flapping Redis does not fill the log. */
+  /** At most one line a minute: a flapping Redis must not fill the log. */
   lost(redis: Redis, fields: object): void
   /** One line once all lost connections are restored, if their loss was logged. */
   restored(redis: Redis): void
@@ -86,9 +86,9 @@ function outageLogOf(log: Log): OutageLog {
     lost(redis, fields) {
       if (lost.size === 0) since = performance.now()
       lost.add(redis)
-      const isLine = isDue()
-      isLogged ||= isLine
-      const level = isLine ? 'warn' : 'debug'
+      const isLogDue = isDue()
+      isLogged ||= isLogDue
+      const level = isLogDue ? 'warn' : 'debug'
       log[level]({ event: 'redis_unavailable', ...fields }, 'cannot reach Redis; reconnecting')
     },
     restored(redis) {
@@ -112,12 +112,12 @@ export async function closeRedis(redis: Redis): Promise<void> {
 /** A connection that is being closed is still `ready`, but accepts no command. */
 const isUsable = ({ status, stream }: Redis) => status === 'ready' && stream.writable
 
-/** By lost connection: resolves when it is restored or the wait for it is over. */
+/** By lost connection: resolves when it is restored, or after `COMMAND_TIMEOUT_MS`. */
 const reconnects = new WeakMap<Redis, Promise<void>>()
 
 /**
- * Waits for a lost connection, for at most `COMMAND_TIMEOUT_MS` after the first wait: in a longer outage commands do
- * not wait any more, so that nothing piles up.
+ * Waits for a lost connection, for at most `COMMAND_TIMEOUT_MS` after the first such wait: in a longer outage commands
+ * no longer wait, so that they do not pile up.
  */
 export function whenReady(redis: Redis): Promise<void> {
   if (isUsable(redis) || redis.status === 'end') return Promise.resolve()
@@ -125,23 +125,23 @@ export function whenReady(redis: Redis): Promise<void> {
   if (known) return known
   const outage = new Promise<void>((resolve) => {
     const timer = setTimeout(resolve, COMMAND_TIMEOUT_MS).unref()
-    const end = () => {
+    const finish = () => {
       clearTimeout(timer)
-      redis.off('ready', end).off('end', end)
+      redis.off('ready', finish).off('end', finish)
       reconnects.delete(redis)
       resolve()
     }
-    redis.once('ready', end).once('end', end)
+    redis.once('ready', finish).once('end', finish)
   })
   reconnects.set(redis, outage)
   return outage
 }
 
-/** An error reply, as opposed to a lost connection: `WRONGTYPE`, `NOSCRIPT` and the like. */
+/** Whether Redis replied with an error such as `WRONGTYPE`, as opposed to a lost connection. */
 const isReply = (error: unknown): error is Error => error instanceof Error && error.name === 'ReplyError'
 /**
- * Error replies of a Redis that cannot serve now. Before Redis 7 a script wraps them in another error. EXECABORT is the
- * reply to a transaction with a command that was refused for one of the other reasons.
+ * Error replies of a Redis that cannot serve now. Before Redis 7 a script wraps them in another error. EXECABORT answers
+ * a transaction with a command that was refused for one of the other reasons.
  */
 const TRANSIENT = /(^|: -)(LOADING|OOM|READONLY|MISCONF|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|NOREPLICAS|EXECABORT)\b/
 
@@ -160,7 +160,7 @@ export async function runCommand<T>(redis: Redis, command: () => Promise<T>): Pr
   }
 }
 
-/** Sends the commands of one turn of the event loop in one write: the system call is half of the cost of a read. */
+/** Sends the commands of one turn of the event loop in one write: the system call is half the cost of a read. */
 function batchWrites({ stream }: Redis) {
   if (stream.writableCorked > 0) return
   stream.cork()

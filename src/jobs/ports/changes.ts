@@ -9,8 +9,8 @@ export type ChangeBus = {
   /** Subscribes to one job, or to all when `id` is undefined, until the returned function is called. */
   subscribe(id: string | undefined, listener: JobSubscriber): () => void
   /**
-   * Calls `listener` when messages may have been lost and the connection is back: states received before are to be read
-   * again. Until the returned function is called.
+   * Calls `listener` when messages may have been lost and arrive again, until the returned function is called: what was
+   * received before may be stale and must be read again.
    */
   onGap(listener: () => void): () => void
   /** Removes all subscribers. Idempotent. */

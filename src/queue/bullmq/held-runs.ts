@@ -8,7 +8,7 @@ export type HeldRun = {
   /** What BullMQ has stored as the lock's value when this process claimed the entry. */
   readonly token: string
   readonly entry: QueueEntry
-  /** The lock is gone: another process has the entry or will have it, and this one must not finish it. */
+  /** The lock is lost: another process has the entry or will claim it, and this one must not finish it. */
   readonly isLost: boolean
   /** Resolves when the run has stopped; never rejects. */
   readonly done: Promise<void>
@@ -20,15 +20,15 @@ export type HeldRuns = {
   start(key: string, token: string): HeldRun
   /** Aborts the run of an entry that was dequeued. */
   abort(key: string): void
-  /** Aborts a run whose lock is gone. */
+  /** Aborts the run with this lock, which is lost. */
   lose(key: string, token: string): void
-  /** Aborts all, also those that start from now on, and waits until they have stopped. */
+  /** Aborts all runs, also those that start from now on, and waits until they have stopped. */
   close(): Promise<void>
 }
 
 type Held = { -readonly [K in keyof HeldRun]: HeldRun[K] } & { readonly abort: AbortController }
 
-/** The runs of one process, at most one of each entry at the same time. */
+/** The runs of one process: at most one of each entry at the same time. */
 export function createHeldRuns({ run, log }: { readonly run: RunEntry; readonly log: Log }): HeldRuns {
   const runs = new Map<string, Held>()
   let isClosing = false
@@ -56,7 +56,7 @@ export function createHeldRuns({ run, log }: { readonly run: RunEntry; readonly 
     all: () => [...runs.values()],
     start(key, token) {
       const earlier = runs.get(key)
-      // Lost, and claimed again by the same process before a renewal has failed.
+      // This process has lost the entry and claimed it again before a renewal has failed.
       if (earlier) lose(earlier)
       const held: Held = {
         key,
@@ -80,7 +80,7 @@ export function createHeldRuns({ run, log }: { readonly run: RunEntry; readonly 
     },
     async close() {
       isClosing = true
-      // The newest first: BullMQ finds an entry that is handed over from this end of its list.
+      // The newest first: BullMQ searches its list of active entries from that end.
       for (const { abort } of [...runs.values()].reverse()) abort.abort(new Error('the queue is closing'))
       while (runs.size > 0) await Promise.all([...runs.values()].map(({ done }) => done))
     },
@@ -92,11 +92,11 @@ function entryOf(key: string): QueueEntry {
   return { id: key.slice(0, end), attempt: Number(key.slice(end + 1)) }
 }
 
-/** Locks renewed by one command: more would keep Redis from its other clients for too long. */
-const RENEWED_AT_ONCE = 1_000
+/** Locks renewed by one command: more would block Redis for too long. */
+const RENEWAL_BATCH = 1_000
 
 /**
- * Renews all locks for `lockDurationMs` from now, and aborts each run whose lock is gone.
+ * Renews all locks for `lockDurationMs` from now, and aborts each run whose lock is lost.
  *
  * BullMQ could do this itself, with `lockRenewalFailed` and `cancelJob` for what is lost
  * (https://docs.bullmq.io/guide/workers/cancelling-jobs). But it keeps one lock and one signal for each entry, not for
@@ -107,16 +107,10 @@ const RENEWED_AT_ONCE = 1_000
  */
 export async function renewLocks(worker: Worker, runs: HeldRuns, lockDurationMs: number): Promise<void> {
   const held = runs.all()
-  for (let from = 0; from < held.length; from += RENEWED_AT_ONCE) {
-    const batch = held.slice(from, from + RENEWED_AT_ONCE)
-    const of = <T>(part: (one: HeldRun) => T) => batch.map(part)
-    const lost = new Set(
-      await worker.extendJobLocks(
-        of(({ key }) => key),
-        of(({ token }) => token),
-        lockDurationMs,
-      ),
-    )
+  for (let from = 0; from < held.length; from += RENEWAL_BATCH) {
+    const batch = held.slice(from, from + RENEWAL_BATCH)
+    const [keys, tokens] = [batch.map(({ key }) => key), batch.map(({ token }) => token)]
+    const lost = new Set(await worker.extendJobLocks(keys, tokens, lockDurationMs))
     for (const { key, token } of batch) if (lost.has(key)) runs.lose(key, token)
   }
 }

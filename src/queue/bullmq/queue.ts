@@ -6,7 +6,7 @@ import { shareInFlight } from '../../lib/single-flight.ts'
 import { QUEUE_NAME, type Runs, type RunsOptions, startRuns } from './runs.ts'
 
 export type BullmqQueueOptions = Omit<RunsOptions, 'run' | 'prefix' | 'prepare'> & {
-  /** What every key starts with. */
+  /** The prefix of all keys. */
   readonly prefix: string
   readonly channels: Channels
   /** Entries that run at the same time, on all replicas together; undefined: all. The last replica to start decides. */
@@ -53,23 +53,25 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
   return {
     start(run) {
       runs = startRuns({ ...options, prefix, run, prepare: setBound })
-      // A Redis that restarts without its data has forgotten the bound.
+      // A Redis that restarts without its data has lost the bound.
       redis.on('ready', () => {
-        setBound().catch((error: unknown) => log.debug({ err: error }, 'cannot set the bound of the queue'))
+        setBound().catch((error: unknown) =>
+          log.debug({ event: 'queue_bound_not_set', err: error }, 'cannot set the bound of the queue'),
+        )
       })
       return Promise.resolve()
     },
     async enqueue(entry) {
       const key = keyOfEntry(entry)
       await runCommand(redis, () => queue.add('run', {}, { jobId: key }))
-      // Without a bound it is claimed at once.
+      // Without a bound an entry is claimed at once.
       if (maxRunning) positions.append(key)
     },
     async dequeue(entry) {
       const key = keyOfEntry(entry)
       runs?.abort(key)
       const removed = await runCommand(redis, () => queue.remove(key))
-      // It is claimed. A run that has yet to start, here or elsewhere, will find that the attempt is over.
+      // A process has claimed it. A run that has not started yet will see that the attempt is finished.
       if (removed === 0) await channels.publish('drops', key)
     },
     position: (entry) => positions.get(keyOfEntry(entry)),
@@ -78,9 +80,9 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
   }
 }
 
-/** How many times as long as a read took its answer is used: reads take at most a twentieth of the time. */
+/** An answer is used for so many times as long as its read took: then reads take at most a twentieth of the time. */
 const REUSE_FACTOR = 20
-/** Longest use of an answer, in ms: a read takes long also when Redis has paused. */
+/** Longest use of an answer, in ms: a read also takes long when Redis was paused. */
 const MAX_AGE_MS = 5_000
 
 type PositionsOptions = {
@@ -98,15 +100,14 @@ type Positions = {
 }
 
 /**
- * Positions in a queue that can only be read whole, as BullMQ's getters do it
- * (https://docs.bullmq.io/guide/jobs/getters): with 10,000 waiting entries that takes Redis 3 ms, with 100,000 80 ms.
- * However many clients ask, one read is under way, and a longer one is used for longer: a position is the older, the
- * more entries wait.
+ * Positions in a queue that BullMQ's getters can only read as a whole (https://docs.bullmq.io/guide/jobs/getters): with
+ * 10,000 waiting entries that takes Redis 3 ms, with 100,000 80 ms. However many clients ask, there is one read at a time,
+ * and the longer it took, the longer its answer is used: with more waiting entries positions are older.
  */
 export function createPositions({ readKeys, now = () => performance.now() }: PositionsOptions): Positions {
   let positions = new Map<string, number>()
   let freshUntil = -Infinity
-  /** Entries enqueued during the read under way. */
+  /** Entries enqueued during the current read. */
   let appended: string[] | undefined
 
   const read = shareInFlight(async () => {

@@ -13,24 +13,24 @@ export type RunsOptions = {
   readonly prefix: string
   readonly log: Log
   readonly run: RunEntry
-  /** Called before the first claim, and again after it has rejected. */
+  /** Called before the first claim, and again after it rejects. */
   readonly prepare: () => Promise<unknown>
-  /** How long a claim holds without renewal, in ms. */
+  /** How long a claim is valid without renewal, in ms. */
   readonly lockDurationMs?: number | undefined
-  /** How often BullMQ looks for entries whose lock has expired, in ms: the second look finds one. */
+  /** How often BullMQ checks for entries whose lock has expired, in ms: the second check finds one. */
   readonly stalledIntervalMs?: number | undefined
 }
 
-/** What this process runs of the queue. */
+/** The entries that this process runs. */
 export type Runs = Pick<HeldRuns, 'all' | 'abort' | 'close'>
 
 /** BullMQ's name of the queue, part of every key. */
 export const QUEUE_NAME = 'runs'
 const LOCK_DURATION_MS = 30_000
 const STALLED_INTERVAL_MS = 15_000
-/** BullMQ claims as many entries as `concurrency` allows before it processes the first: this many. */
+/** BullMQ claims as many entries as `concurrency` allows before it processes the first; so many more than run now. */
 const CLAIMED_AHEAD = 10
-/** How long an idle worker waits for BullMQ's marker, in s: one that a dying replica has consumed delays no entry longer. */
+/** How long an idle worker waits for BullMQ's marker, in s: the longest delay by a marker that a crashing replica consumed. */
 const DRAIN_DELAY_SECONDS = 1
 /** Pause after an error of Redis, in ms. */
 const ERROR_PAUSE_MS = 1_000
@@ -52,20 +52,23 @@ export function startRuns(options: RunsOptions): Runs {
     worker.concurrency = Math.max(worker.concurrency, runs.size + CLAIMED_AHEAD)
     await held.done
     if (isClosing && !held.isLost) await handOver(job, token)
-    // Tells BullMQ not to finish the entry: it waits again, or another process has it.
+    // BullMQ then does not finish the entry: it waits again, or another process has it.
     if (isClosing || held.isLost) throw new WaitingError()
   }
 
   /**
-   * Puts an entry back at the head of the queue (https://docs.bullmq.io/patterns/manual-retrying): a run outlives the
-   * time that a shutdown has. Where that fails, others recover the entry once its lock has expired.
+   * Puts an entry back at the head of the queue (https://docs.bullmq.io/patterns/manual-retrying): runs take longer than
+   * a shutdown may. If that fails, other processes recover the entry once its lock has expired.
    */
   const handOver = async (job: BullJob, token: string) => {
     if (redis.status !== 'ready') return
     try {
       await job.moveToWait(token)
     } catch (error) {
-      log.debug({ entry: job.id, err: error }, 'cannot hand over an entry; its lock expires')
+      log.debug(
+        { event: 'entry_not_handed_over', entry: job.id, err: error },
+        'cannot hand over an entry; its lock will expire',
+      )
     }
   }
 
@@ -78,19 +81,19 @@ export function startRuns(options: RunsOptions): Runs {
     // See `renewLocks`.
     skipLockRenewal: true,
     stalledInterval: options.stalledIntervalMs ?? STALLED_INTERVAL_MS,
-    // Each crash of a replica stalls its entries once; whether a job is run again is for its attempts to say.
+    // Each crash of a replica stalls its entries once; the attempts of a job limit how often it runs.
     maxStalledCount: Number.MAX_SAFE_INTEGER,
     drainDelay: DRAIN_DELAY_SECONDS,
     removeOnComplete: { count: 0 },
     removeOnFail: { count: 0 },
-    // A check that fails, as it does for a Redis user who must not read INFO, leaves the worker dead.
+    // If the check fails, as for a Redis user who may not read INFO, the worker never runs.
     skipVersionCheck: true,
   })
   worker.on('error', (error) => {
     if (logError(error) === 'unexpected') void pauseClaims()
   })
 
-  /** BullMQ asks again at once after an error, which a Redis that is out of memory, say, cannot do with. */
+  /** BullMQ retries at once after an error, which would overload a Redis that is out of memory, for example. */
   const pauseClaims = async () => {
     if (worker.isPaused()) return
     await worker.pause(true)
@@ -123,7 +126,7 @@ export function startRuns(options: RunsOptions): Runs {
     abort: runs.abort,
     async close() {
       isClosing = true
-      // First the worker, which would claim again what is handed over; without Redis it must not wait.
+      // The worker first: it would claim again what is handed over. Without Redis it must not wait.
       const closed = worker.close(redis.status !== 'ready').catch(logError)
       await runs.close()
       void renewal.stop()
@@ -133,7 +136,7 @@ export function startRuns(options: RunsOptions): Runs {
   }
 }
 
-/** BullMQ's codes for an entry that this process cannot finish: another one has it, or it was removed. */
+/** BullMQ's codes for an entry that this process cannot finish: another process has it, or it was removed. */
 const LOST_ENTRY: readonly unknown[] = [
   ErrorCode.JobNotExist,
   ErrorCode.JobLockNotExist,
@@ -143,7 +146,7 @@ const LOST_ENTRY: readonly unknown[] = [
 
 const STEP_FAILED = 'a step of the queue failed; retrying'
 
-/** Logs BullMQ's errors. Lost entries and connections are expected: `src/redis/connection.ts` logs that Redis is unavailable. */
+/** Logs BullMQ's errors. Lost entries and connections are expected; `src/redis/connection.ts` logs that Redis is unavailable. */
 function createErrorLog(log: Log) {
   const warnRarely = createThrottledWarning(log)
   return (error: unknown): 'expected' | 'unexpected' => {
@@ -151,8 +154,9 @@ function createErrorLog(log: Log) {
     const isConnection =
       syscall !== undefined || message === 'Connection is closed.' || isProblem(error, 'store_unavailable')
     const isExpected = isConnection || LOST_ENTRY.includes(code)
-    if (isExpected) log.debug({ err: error }, STEP_FAILED)
-    else warnRarely({ err: error }, STEP_FAILED)
+    const fields = { event: 'queue_step_failed', err: error }
+    if (isExpected) log.debug(fields, STEP_FAILED)
+    else warnRarely(fields, STEP_FAILED)
     return isExpected ? 'expected' : 'unexpected'
   }
 }

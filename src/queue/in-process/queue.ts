@@ -17,7 +17,7 @@ export function createInProcessQueue({ log, maxRunning = Infinity }: InProcessQu
   let run: RunEntry | undefined
   let closing: Promise<void> | undefined
 
-  /** Starts what has waited longest, as far as the bound allows. */
+  /** Starts the entries that have waited longest, as far as the bound allows. */
   const startNext = () => {
     while (run && !closing && running.size < maxRunning) {
       const entry = waiting.shift()
@@ -77,7 +77,7 @@ export function createInProcessQueue({ log, maxRunning = Infinity }: InProcessQu
 export type WaitingEntries<T> = {
   /** Adds an element at the end; a key that is there already keeps its position. */
   add(key: string, value: T): void
-  /** Removes the first and gives it back; undefined where there is none. */
+  /** Removes and returns the first; undefined if there is none. */
   shift(): T | undefined
   remove(key: string): void
   /** 1 for the first; undefined for a key that is not there. O(log n). */
@@ -87,18 +87,18 @@ export type WaitingEntries<T> = {
 type Element<T> = { readonly key: string; readonly value: T; readonly ticket: number }
 
 /**
- * Elements hold rising tickets. A position is the ticket less the number of elements that left before it: those that
- * left from the front are counted, those that left from the middle are kept as a sorted list until the front has
+ * Elements have rising tickets. A position is the ticket less the number of elements with a lower ticket that left. Those
+ * that left at the front are only counted; those that left elsewhere are gaps, kept as a sorted list until the front has
  * passed them.
  */
 export function createWaitingEntries<T>(): WaitingEntries<T> {
-  const elements = new Map<string, { readonly element: Element<T>; readonly leave: () => void }>()
+  const elements = new Map<string, { readonly element: Element<T>; readonly removeFromOrder: () => void }>()
   const order = createFifo<Element<T>>()
   let gaps: number[] = []
   let next = 0
   let front = 0
 
-  /** The front has reached `ticket`: gaps behind it count no more. Trimmed in bulk, so that each is moved rarely. */
+  /** Gaps before `ticket` no longer count. They are dropped in bulk: each removal copies the list. */
   const moveFront = (ticket: number) => {
     front = ticket
     const passed = countBelow(gaps, front)
@@ -109,7 +109,7 @@ export function createWaitingEntries<T>(): WaitingEntries<T> {
     add(key, value) {
       if (elements.has(key)) return
       const element: Element<T> = { key, value, ticket: next++ }
-      elements.set(key, { element, leave: order.add(element) })
+      elements.set(key, { element, removeFromOrder: order.add(element) })
     },
     shift() {
       const first = order.shift()
@@ -121,11 +121,11 @@ export function createWaitingEntries<T>(): WaitingEntries<T> {
     remove(key) {
       const found = elements.get(key)
       if (!found) return
-      found.leave()
+      found.removeFromOrder()
       elements.delete(key)
       const { ticket } = found.element
       gaps.splice(countBelow(gaps, ticket), 0, ticket)
-      // No position depends on the gaps any more.
+      // Then no position depends on the gaps.
       if (elements.size === 0) moveFront(next)
     },
     position(key) {
@@ -136,7 +136,7 @@ export function createWaitingEntries<T>(): WaitingEntries<T> {
   }
 }
 
-/** How many of a sorted list are below a value. */
+/** How many numbers of a sorted list are below a value: a binary search. */
 function countBelow(sorted: readonly number[], value: number): number {
   let [low, high] = [0, sorted.length]
   while (low < high) {
