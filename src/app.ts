@@ -15,8 +15,10 @@ import { closingRefusal, collectMethods, createClosingSignal, refuse } from './h
 import { eventRoutes } from './http/events/routes.ts'
 import { healthRoutes } from './http/health.ts'
 import { inputRoutes, outputRoutes } from './http/files/routes.ts'
-import { jobRoutes } from './http/jobs/routes.ts'
+import { jobRoutes } from './http/jobs/job.ts'
+import { listRoutes } from './http/jobs/list.ts'
 import { logRoutes } from './http/jobs/logs.ts'
+import { submitRoutes } from './http/jobs/submit.ts'
 import { countRequests, countUnreadable, metricsRoutes } from './http/metrics.ts'
 import {
   admitExpectations,
@@ -41,7 +43,7 @@ import type { Subscriptions } from './jobs/subscriptions.ts'
 import type { Metrics } from './jobs/ports/metrics.ts'
 import type { Readiness } from './jobs/readiness.ts'
 
-export type AppParts = {
+export type AppDependencies = {
   readonly service: JobService
   readonly subscriptions: Subscriptions
   readonly ledger: DeliveryLedger
@@ -58,9 +60,15 @@ export type AppParts = {
   readonly authenticator?: Authenticator | undefined
 }
 
-/** The HTTP application, ready to listen or to be injected. It opens nothing itself: its parts are given and closed elsewhere. */
-export async function buildApp({ log, http, authenticator, counter, ...parts }: AppParts): Promise<FastifyInstance> {
-  const { service, subscriptions, ledger, readiness, metrics, outputs, uploads, links } = parts
+/** The HTTP application, ready to listen or to be injected. It opens nothing itself: what it depends on is opened and closed elsewhere. */
+export async function buildApp({
+  log,
+  http,
+  authenticator,
+  counter,
+  ...dependencies
+}: AppDependencies): Promise<FastifyInstance> {
+  const { metrics } = dependencies
   const requestLog = new RequestLog(log)
   const app = Fastify({
     loggerInstance: log,
@@ -125,15 +133,18 @@ export async function buildApp({ log, http, authenticator, counter, ...parts }: 
   const refuseOtherMethods = collectMethods(app)
   const routes = collectRoutes(app)
 
-  await app.register(healthRoutes, { readiness })
   const { chargeAnswer } = limits
-  await app.register(jobRoutes, { service, subscriptions, links, uploads, limits: http, chargeAnswer, unsent, held })
-  await app.register(outputRoutes, { service, outputs, links, unsent })
-  await app.register(inputRoutes, { service, uploads, links, unsent })
-  await app.register(eventRoutes, { service, subscriptions, links, held })
-  await app.register(logRoutes, { service, held })
-  await app.register(webhookRoutes, { ledger, chargeAnswer })
-  await app.register(metricsRoutes, { metrics, unsent })
+  const options = { ...dependencies, limits: http, chargeAnswer, unsent, held }
+  await app.register(submitRoutes, options)
+  await app.register(listRoutes, options)
+  await app.register(jobRoutes, options)
+  await app.register(outputRoutes, options)
+  await app.register(inputRoutes, options)
+  await app.register(logRoutes, options)
+  await app.register(eventRoutes, options)
+  await app.register(webhookRoutes, options)
+  await app.register(healthRoutes, options)
+  await app.register(metricsRoutes, options)
 
   const isOpen = authenticator === undefined
   const isPublic = http.publicDocs ?? isOpen

@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import { DEGRADED_REASONS } from '../jobs/job.ts'
 import type { Readiness } from '../jobs/readiness.ts'
-import type { Operations } from './docs/operation.ts'
+import type { Operation } from './docs/operation.ts'
 import { NoQuery, OneOf } from './schemas.ts'
 
 /** Answer of `GET /healthz`. */
@@ -39,38 +39,19 @@ export const ReadyReply = Type.Object(
   { $id: 'Readiness', description: 'Whether this server should be given requests.' },
 )
 
-/** Probes come every few seconds, which is not worth a line each, and a busy server is not to be restarted. */
-const PROBE = { logLevel: 'warn', config: { alwaysAnswered: true, access: 'public' } } as const
-
-/** `GET /healthz`: the process answers. `GET /readyz`: it should be given requests; 503 where not. */
-export const healthRoutes: FastifyPluginAsyncTypebox<{ readiness: Pick<Readiness, 'report'> }> = (
-  app,
-  { readiness },
-) => {
-  app.get('/healthz', { ...PROBE, schema: { querystring: NoQuery, response: { 200: HealthReply } } }, () => ({
-    status: 'ok' as const,
-  }))
-  app.get(
-    '/readyz',
-    { ...PROBE, schema: { querystring: NoQuery, response: { 200: ReadyReply, 503: ReadyReply } } },
-    (_request, reply) => {
-      const report = readiness.report()
-      if (report.status !== 'ready') reply.code(503)
-      return report
-    },
-  )
-  return Promise.resolve()
-}
-
-/** What the reference says of the probes. */
-export const healthOperations: Operations = {
-  'GET /healthz': {
-    ...{ operationId: 'getHealth', tag: 'health', summary: 'Is the process alive?' },
+const docs: Record<'health' | 'readiness', Operation> = {
+  health: {
+    operationId: 'getHealth',
+    tag: 'health',
+    summary: 'Is the process alive?',
     description: 'Answers as long as the process does, also under load. Never limited.',
     answers: { 200: { description: 'It is.', examples: { ok: { summary: 'Alive', value: { status: 'ok' } } } } },
   },
-  'GET /readyz': {
-    ...{ operationId: 'getReadiness', tag: 'health', summary: 'Should it be given requests?' },
+
+  readiness: {
+    operationId: 'getReadiness',
+    tag: 'health',
+    summary: 'Should it be given requests?',
     description: 'Looked at in the background every two seconds. A backend that is away does not make it unready.',
     answers: {
       200: {
@@ -95,4 +76,39 @@ export const healthOperations: Operations = {
       },
     },
   },
+}
+
+/** Probes come every few seconds, which is not worth a line each, and a busy server is not to be restarted. */
+const PROBE = { alwaysAnswered: true, access: 'public' } as const
+
+/** `GET /healthz`: the process answers. `GET /readyz`: it should be given requests; 503 where not. */
+export const healthRoutes: FastifyPluginAsyncTypebox<{ readiness: Pick<Readiness, 'report'> }> = (
+  app,
+  { readiness },
+) => {
+  app.get(
+    '/healthz',
+    {
+      logLevel: 'warn',
+      config: { ...PROBE, docs: docs.health },
+      schema: { querystring: NoQuery, response: { 200: HealthReply } },
+    },
+    () => ({
+      status: 'ok' as const,
+    }),
+  )
+  app.get(
+    '/readyz',
+    {
+      logLevel: 'warn',
+      config: { ...PROBE, docs: docs.readiness },
+      schema: { querystring: NoQuery, response: { 200: ReadyReply, 503: ReadyReply } },
+    },
+    (_request, reply) => {
+      const report = readiness.report()
+      if (report.status !== 'ready') reply.code(503)
+      return report
+    },
+  )
+  return Promise.resolve()
 }

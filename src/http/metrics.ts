@@ -3,7 +3,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type MetricEvent, type Metrics, METRICS_TYPE, type RecordMetric } from '../jobs/ports/metrics.ts'
-import type { Operations } from './docs/operation.ts'
+import type { Operation } from './docs/operation.ts'
 import type { Unsent } from './plugins/unsent.ts'
 import { NoQuery, ProblemReply } from './schemas.ts'
 
@@ -13,8 +13,8 @@ declare module 'fastify' {
     untimed?: true
   }
   interface FastifyRequest {
-    /** How long its answer was held back because it asked for that, in ms. */
-    heldMs: number
+    /** How long its answer waited because the client asked for that, in ms. */
+    longPollMs: number
   }
 }
 
@@ -40,6 +40,16 @@ export const MetricsReply = Type.Unsafe<string>({
   },
 })
 
+const docs: Operation = {
+  operationId: 'getMetrics',
+  tag: 'health',
+  summary: 'Read the metrics',
+  description:
+    'For Prometheus to scrape, in its text format: what was counted since the process began, and how it is now. Not rate limited; 503 while too much of earlier answers has not been read.',
+  problems: ['overloaded'],
+  answers: { 200: { description: 'The metrics.' } },
+}
+
 /** Counts every answer, by the pattern of its route. Call it before any route is added. */
 export function countRequests(
   app: FastifyInstance,
@@ -47,7 +57,7 @@ export function countRequests(
 ): void {
   const openConnections = promisify(app.server.getConnections.bind(app.server))
   registerGauges({ http_connections: () => openConnections() })
-  app.decorateRequest('heldMs', 0)
+  app.decorateRequest('longPollMs', 0)
   app.addHook('onRequest', (request, reply, done) => {
     // Fastify's `onResponse` does not hear of clients that leave.
     reply.raw.on('close', () => recordMetric(answerOf(request, reply)))
@@ -59,7 +69,7 @@ function answerOf(request: FastifyRequest, reply: FastifyReply): MetricEvent {
   const { url, config } = request.routeOptions
   const status = reply.raw.headersSent ? reply.statusCode : BROKEN_OFF
   const isTimed = config.untimed !== true && status !== BROKEN_OFF && !isUpload(request)
-  const tookMs = isTimed ? reply.elapsedTime - request.heldMs : undefined
+  const tookMs = isTimed ? reply.elapsedTime - request.longPollMs : undefined
   return { type: 'request-answered', method: request.method, route: url, status, tookMs }
 }
 
@@ -87,7 +97,7 @@ export const metricsRoutes: FastifyPluginAsyncTypebox<MetricsParts> = (app, { me
     '/metrics',
     {
       logLevel: 'warn',
-      config: { access: 'metrics:read', alwaysAnswered: true },
+      config: { access: 'metrics:read', alwaysAnswered: true, docs },
       schema: { querystring: NoQuery, response: { 200: MetricsReply, '4xx': ProblemReply, '5xx': ProblemReply } },
     },
     async (request, reply) => {
@@ -98,15 +108,4 @@ export const metricsRoutes: FastifyPluginAsyncTypebox<MetricsParts> = (app, { me
     },
   )
   return Promise.resolve()
-}
-
-/** What the reference says of the metrics. */
-export const metricsOperations: Operations = {
-  'GET /metrics': {
-    ...{ operationId: 'getMetrics', tag: 'health', summary: 'Read the metrics' },
-    description:
-      'For Prometheus to scrape, in its text format: what was counted since the process began, and how it is now. Not rate limited; 503 while too much of earlier answers has not been read.',
-    problems: ['overloaded'],
-    answers: { 200: { description: 'The metrics.' } },
-  },
 }

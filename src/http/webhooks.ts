@@ -2,8 +2,8 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import type { Delivery } from '../jobs/webhooks/delivery.ts'
 import { type DeliveryLedger, presentDelivery } from '../jobs/webhooks/ledger.ts'
-import type { Operations } from './docs/operation.ts'
-import { DeliveryParams, JobParams } from './jobs/parameters.ts'
+import type { Operation } from './docs/operation.ts'
+import { JobId, JobParams } from './jobs/job-schema.ts'
 import { WebhookEventName, WebhookEvents } from './jobs/submit-schema.ts'
 import { callerOf } from './plugins/caller.ts'
 import type { ChargeAnswer } from './plugins/rate-limits.ts'
@@ -19,8 +19,14 @@ const TryReply = Type.Object(
   { $id: 'DeliveryTry', description: 'One POST. One that runs has neither status nor error.' },
 )
 
+/** Path of a delivery. A number that no delivery can have is unknown rather than invalid. */
+const DeliveryParams = Type.Object({
+  id: JobId,
+  n: Text({ description: 'The number of the delivery.', example: '1' }),
+})
+
 /** One event's way to a webhook. */
-export const DeliveryReply = Type.Object(
+const DeliveryReply = Type.Object(
   {
     number: Whole({ description: 'Counts the deliveries of the job.', example: 1, minimum: 1 }),
     webhook_id: Text({
@@ -46,7 +52,7 @@ export const DeliveryReply = Type.Object(
 )
 
 /** Answer of `GET /jobs/:id/deliveries`. */
-export const DeliveriesReply = Type.Object(
+const DeliveriesReply = Type.Object(
   {
     webhook_url: Type.Optional(
       Text({ description: 'Where the job sends its events.', example: 'https://hooks.example.com/lip-sync' }),
@@ -58,7 +64,7 @@ export const DeliveriesReply = Type.Object(
 )
 
 /** Answer of `GET /webhooks/secret`. */
-export const WebhookSecretReply = Type.Object(
+const WebhookSecretReply = Type.Object(
   {
     secret: Text({
       description: 'Verifies your webhooks: `whsec_` and base64.',
@@ -72,68 +78,6 @@ export const WebhookSecretReply = Type.Object(
   { $id: 'WebhookSecret', description: 'What verifies the webhooks of a caller.' },
 )
 
-const READ = { access: 'jobs:read' } as const
-const WRITE = { access: 'jobs:write' } as const
-
-export type WebhookRoutesOptions = { readonly ledger: DeliveryLedger; readonly chargeAnswer: ChargeAnswer }
-
-/** About what the store read, in bytes: a job that was retried often has hundreds of deliveries, each with a job as its body. */
-const bytesOf = (deliveries: readonly Delivery[]) =>
-  deliveries.reduce((sum, { body, tries }) => sum + body.length + BYTES_PER_TRY * tries.length, 0)
-const BYTES_PER_TRY = 100
-
-/** The ledger of a job's webhooks, and what verifies them. Two verbs read all of it, and are charged for its size. */
-export const webhookRoutes: FastifyPluginAsyncTypebox<WebhookRoutesOptions> = (app, { ledger, chargeAnswer }) => {
-  app.get(
-    '/jobs/:id/deliveries',
-    {
-      config: READ,
-      schema: { params: JobParams, querystring: NoQuery, response: { 200: DeliveriesReply, '4xx': ProblemReply } },
-    },
-    async (request, reply) => {
-      const { job, deliveries } = await ledger.list(request.params.id, callerOf(request))
-      await chargeAnswer(request, reply, bytesOf(deliveries))
-      const { webhook } = job
-      return {
-        ...(webhook && { webhook_url: webhook.url, webhook_events: [...webhook.events] }),
-        deliveries: deliveries.map(presentDelivery),
-      }
-    },
-  )
-
-  app.post(
-    '/jobs/:id/deliveries/:n/redeliver',
-    {
-      config: WRITE,
-      schema: {
-        params: DeliveryParams,
-        querystring: NoQuery,
-        body: NoBody,
-        response: { 202: DeliveryReply, '4xx': ProblemReply, '5xx': ProblemReply },
-      },
-    },
-    async (request, reply) => {
-      const { id, n } = request.params
-      const number = /^[1-9]\d{0,8}$/.test(n) ? Number(n) : 0
-      const { delivery, deliveries } = await ledger.redeliver(id, number, callerOf(request))
-      await chargeAnswer(request, reply, bytesOf(deliveries))
-      reply.code(202)
-      return presentDelivery(delivery)
-    },
-  )
-
-  app.get(
-    '/webhooks/secret',
-    { config: WRITE, schema: { querystring: NoQuery, response: { 200: WebhookSecretReply, '4xx': ProblemReply } } },
-    (request, reply) => {
-      const [secret = '', ...older] = ledger.secrets(callerOf(request))
-      reply.header('cache-control', 'no-store')
-      return { secret, secrets: [secret, ...older] }
-    },
-  )
-  return Promise.resolve()
-}
-
 const pending = {
   number: 1,
   webhook_id: 'msg_0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11_1',
@@ -146,10 +90,11 @@ const pending = {
 }
 const secret = 'whsec_c2VjcmV0LW9mLW9uZS1jYWxsZXItMDE='
 
-/** What the reference says of webhooks. */
-export const webhookOperations: Operations = {
-  'GET /jobs/:id/deliveries': {
-    ...{ operationId: 'listDeliveries', tag: 'webhooks', summary: 'List the webhooks of a job' },
+const docs: Record<'list' | 'redeliver' | 'secret', Operation> = {
+  list: {
+    operationId: 'listDeliveries',
+    tag: 'webhooks',
+    summary: 'List the webhooks of a job',
     description: 'Each webhook that the job has been due, with its tries. Without a `webhook_url` there is none.',
     answers: {
       200: {
@@ -169,8 +114,10 @@ export const webhookOperations: Operations = {
     problems: ['job_not_found'],
   },
 
-  'POST /jobs/:id/deliveries/:n/redeliver': {
-    ...{ operationId: 'redeliver', tag: 'webhooks', summary: 'Send a webhook once more' },
+  redeliver: {
+    operationId: 'redeliver',
+    tag: 'webhooks',
+    summary: 'Send a webhook once more',
     description: 'Makes one try more, now, whatever became of the delivery. Its schedule goes on beside it.',
     answers: {
       202: {
@@ -181,8 +128,10 @@ export const webhookOperations: Operations = {
     problems: ['job_not_found', 'delivery_not_found', 'delivery_in_progress'],
   },
 
-  'GET /webhooks/secret': {
-    ...{ operationId: 'getWebhookSecret', tag: 'webhooks', summary: 'Get the secret of your webhooks' },
+  secret: {
+    operationId: 'getWebhookSecret',
+    tag: 'webhooks',
+    summary: 'Get the secret of your webhooks',
     description: 'What verifies your webhooks by Standard Webhooks; every caller has its own.',
     answers: {
       200: {
@@ -192,4 +141,66 @@ export const webhookOperations: Operations = {
     },
     problems: ['webhooks_not_configured', 'webhook_secret_not_shown'],
   },
+}
+
+export type WebhookRoutesOptions = { readonly ledger: DeliveryLedger; readonly chargeAnswer: ChargeAnswer }
+
+/** About what the store read, in bytes: a job that was retried often has hundreds of deliveries, each with a job as its body. */
+const bytesOf = (deliveries: readonly Delivery[]) =>
+  deliveries.reduce((sum, { body, tries }) => sum + body.length + BYTES_PER_TRY * tries.length, 0)
+const BYTES_PER_TRY = 100
+
+/** The ledger of a job's webhooks, and what verifies them. Two verbs read all of it, and are charged for its size. */
+export const webhookRoutes: FastifyPluginAsyncTypebox<WebhookRoutesOptions> = (app, { ledger, chargeAnswer }) => {
+  app.get(
+    '/jobs/:id/deliveries',
+    {
+      config: { access: 'jobs:read', docs: docs.list },
+      schema: { params: JobParams, querystring: NoQuery, response: { 200: DeliveriesReply, '4xx': ProblemReply } },
+    },
+    async (request, reply) => {
+      const { job, deliveries } = await ledger.list(request.params.id, callerOf(request))
+      await chargeAnswer(request, reply, bytesOf(deliveries))
+      const { webhook } = job
+      return {
+        ...(webhook && { webhook_url: webhook.url, webhook_events: [...webhook.events] }),
+        deliveries: deliveries.map(presentDelivery),
+      }
+    },
+  )
+
+  app.post(
+    '/jobs/:id/deliveries/:n/redeliver',
+    {
+      config: { access: 'jobs:write', docs: docs.redeliver },
+      schema: {
+        params: DeliveryParams,
+        querystring: NoQuery,
+        body: NoBody,
+        response: { 202: DeliveryReply, '4xx': ProblemReply, '5xx': ProblemReply },
+      },
+    },
+    async (request, reply) => {
+      const { id, n } = request.params
+      const number = /^[1-9]\d{0,8}$/.test(n) ? Number(n) : 0
+      const { delivery, deliveries } = await ledger.redeliver(id, number, callerOf(request))
+      await chargeAnswer(request, reply, bytesOf(deliveries))
+      reply.code(202)
+      return presentDelivery(delivery)
+    },
+  )
+
+  app.get(
+    '/webhooks/secret',
+    {
+      config: { access: 'jobs:write', docs: docs.secret },
+      schema: { querystring: NoQuery, response: { 200: WebhookSecretReply, '4xx': ProblemReply } },
+    },
+    (request, reply) => {
+      const [secret = '', ...older] = ledger.secrets(callerOf(request))
+      reply.header('cache-control', 'no-store')
+      return { secret, secrets: [secret, ...older] }
+    },
+  )
+  return Promise.resolve()
 }

@@ -112,7 +112,7 @@ test('what makes the reference is loaded when somebody asks, and what makes the 
   const run = promisify(execFile)
   const { stdout } = await run(process.execPath, ['--input-type=module', '-e', WATCH], { maxBuffer: 16e6 })
   const { idle, asked } = JSON.parse(stdout) as { idle: string[]; asked: string[] }
-  const isOfReference = (url: string) => /@fastify\/swagger|src\/http\/reference\//.test(url)
+  const isOfReference = (url: string) => /@fastify\/swagger|src\/http\/docs\/(document|openapi)/.test(url)
   expect(idle.some((url) => url.endsWith('src/http/docs/routes.ts'))).toBe(true)
   expect(idle.filter(isOfReference)).toEqual([])
   expect(asked.some(isOfReference)).toBe(true)

@@ -1,15 +1,17 @@
 import swagger from '@fastify/swagger'
 import Fastify, { type FastifySchema, type RouteOptions } from 'fastify'
-import { eventOperations } from '../events/routes.ts'
-import { healthOperations } from '../health.ts'
-import { jobOperations } from '../jobs/reference.ts'
-import { metricsOperations } from '../metrics.ts'
+import { PROBLEM_CODES, PROBLEMS } from '../../problems.ts'
+import packageJson from '../../../package.json' with { type: 'json' }
 import { NoBody, ProblemReply } from '../schemas.ts'
-import { webhookOperations } from '../webhooks.ts'
-import { aboutServer, SECURITY_SCHEMES, SERVER } from './about.ts'
-import { type Described, problemResponses, type ResponseObject, successResponse } from './answers.ts'
-import { type NamedSchemas, nameSchemas } from './named-schemas.ts'
-import { type Examples, HEADERS, type Operations } from './operation.ts'
+import {
+  type Described,
+  type NamedSchemas,
+  nameSchemas,
+  problemResponses,
+  type ResponseObject,
+  successResponse,
+} from './openapi.ts'
+import { type Examples, HEADERS, TAGS } from './operation.ts'
 
 type OperationObject = {
   readonly operationId: string
@@ -34,15 +36,15 @@ export type DescribedServer = { readonly routes: readonly RouteOptions[]; readon
 
 /**
  * Describes a server in OpenAPI 3.1. `@fastify/swagger` would have to be there before the first route is added, and
- * costs memory; so it is given the same routes again, in an application of its own that never runs. Rejects where
- * `OPERATIONS` says nothing of a route.
+ * costs memory; so it is given the same routes again, in an application of its own that never runs. Rejects where a route
+ * has no `docs`.
  */
 export async function describeServer({ routes, authenticated }: DescribedServer): Promise<OpenApi> {
-  const order = Object.keys(OPERATIONS)
+  const order = Object.keys(TAGS)
   const described = routes
     .filter(isPublished)
     .map((route) => describeRoute(route, authenticated))
-    .sort((a, b) => order.indexOf(nameOf(a.route)) - order.indexOf(nameOf(b.route)))
+    .sort((a, b) => order.indexOf(a.operation.tag) - order.indexOf(b.operation.tag))
   const document = await writeDocument(described, authenticated)
   const byId = new Map(described.map((one) => [one.operation.operationId, one]))
   for (const operation of Object.values(document.paths).flatMap((path) => Object.values(path))) {
@@ -92,12 +94,9 @@ async function writeDocument(described: readonly Described[], authenticated: boo
 /** Fastify answers HEAD where it answers GET. Hidden are parts of pages, and what is not for callers. */
 const isPublished = ({ method, schema }: RouteOptions) => method !== 'HEAD' && schema?.hide !== true
 
-const nameOf = ({ method, url }: RouteOptions) => `${String(method)} ${url}`
-
 function describeRoute(route: RouteOptions, authenticated: boolean): Described {
-  const name = nameOf(route)
-  const operation = OPERATIONS[name]
-  if (!operation) throw new Error(`${name} is not described: say what it does beside its route`)
+  const operation = route.config?.docs
+  if (!operation) throw new Error(`${String(route.method)} ${route.url} is not described: it needs \`docs\``)
   return { route, operation, authenticated }
 }
 
@@ -154,25 +153,59 @@ function complete(operation: OperationObject, described: Described): void {
   operation.responses = { ...problemResponses(described), ...(Object.fromEntries(successes) as object) }
 }
 
-const docsOperations: Operations = {
-  'GET /openapi.json': {
-    ...{ operationId: 'getReference', tag: 'reference', summary: 'This document' },
-    description: 'The reference of this server, as OpenAPI 3.1.',
-    answers: { 200: { description: 'The document.' } },
-  },
-  'GET /docs': {
-    ...{ operationId: 'readReference', tag: 'reference', summary: 'This document, to read' },
-    description: 'A page that shows the reference and sends requests. It loads nothing from anywhere else.',
-    answers: { 200: { description: 'The page.' } },
-  },
-}
+/** Stands for the URL of the server, which is not known before somebody asks. */
+const SERVER = 'SERVER_URL'
 
-/** What the reference says, route by route. A route that is not here fails the tests. */
-export const OPERATIONS: Operations = {
-  ...jobOperations,
-  ...eventOperations,
-  ...webhookOperations,
-  ...healthOperations,
-  ...metricsOperations,
-  ...docsOperations,
-}
+const intro = `A REST job server for lip-sync video: post a face (video or image) and speech, and fetch a video in which the face speaks.
+
+    curl -s ${SERVER}/jobs -H 'content-type: application/json' \\
+      -d '{"video_path": "face.mp4", "audio_path": "speech.wav"}'
+
+A job is \`submitted\`, then \`running\`, then \`succeeded\`, \`failed\` or \`canceled\`. It ends by its deadline at the latest.
+
+## Requests
+
+Fields and parameters that are not in this document are refused, as are values out of range: nothing is guessed or ignored. JSON is read in UTF-8; null for an optional field counts as absent, and so does an input of a form that was left empty. A slash at the end of a path changes nothing.
+
+## Errors
+
+Every error is a problem document (RFC 9457) with a stable \`code\`; its \`detail\` is for people. \`errors\` names every field that is wrong, and says all that is wrong with it. The list of codes is at the end of this page.
+`
+
+const access = `## Access
+
+Give an API key or an access token as \`Authorization: Bearer ...\`, or an API key as \`X-API-Key\`, and not both. Each operation names the scope it needs; \`admin\` is good for all. You see and touch only your own jobs: another caller's are \`job_not_found\`, like those that do not exist.
+`
+
+/** Every code, and when it comes: long, and looked at when one has come. */
+const codes = () =>
+  PROBLEM_CODES.map((code) => {
+    const { when, status, also = [] } = PROBLEMS[code]
+    const statuses = [status, ...also.map((variant) => variant.status)].sort()
+    return `- \`${code}\` (${statuses.join(', ')}): ${when}`
+  }).join('\n')
+
+/** How credentials are given. */
+const SECURITY_SCHEMES = {
+  bearer: {
+    type: 'http',
+    scheme: 'bearer',
+    description: 'An API key, or an access token of the OpenID Connect issuer that the server trusts.',
+  },
+  apiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key', description: 'An API key.' },
+} as const
+
+/** What the document says of the server as a whole. */
+const aboutServer = ({ authenticated }: { authenticated: boolean }) => ({
+  info: {
+    title: 'MuseTalk Orchestrator',
+    version: packageJson.version,
+    description: [intro, ...(authenticated ? [access] : [])].join('\n'),
+    license: { name: 'MIT', identifier: 'MIT' },
+  },
+  servers: [{ url: '/', description: 'This server.' }],
+  tags: [
+    ...Object.entries(TAGS).map(([name, description]) => ({ name, description })),
+    { name: 'problems', description: codes() },
+  ],
+})

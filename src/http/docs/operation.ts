@@ -39,8 +39,12 @@ export type Operation = {
   readonly problems?: readonly ProblemCode[]
 }
 
-/** By method and path as the route has it: `GET /jobs/:id`. */
-export type Operations = Readonly<Record<string, Operation>>
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** What the reference says of the route, beside its schemas and its access. */
+    docs?: Operation
+  }
+}
 
 /** Headers of answers. */
 export const HEADERS = {

@@ -8,14 +8,60 @@ import type { JobService } from '../../jobs/service.ts'
 import type { Subscriptions } from '../../jobs/subscriptions.ts'
 import { createTurns } from '../../lib/limits.ts'
 import { problem } from '../../problems.ts'
-import type { Operations } from '../docs/operation.ts'
-import { EventsReply } from '../jobs/job-schema.ts'
-import { JobParams } from '../jobs/parameters.ts'
-import { createShow } from '../jobs/view.ts'
+import type { Operation } from '../docs/operation.ts'
+import { JobParams } from '../jobs/job-schema.ts'
+import { createPresenter } from '../jobs/view.ts'
 import { callerOf } from '../plugins/caller.ts'
 import type { HeldAnswers } from '../plugins/held-answers.ts'
 import { NoQuery, ProblemReply, Text } from '../schemas.ts'
 import { createEventFrames, type EventStream, openEventStream } from './stream.ts'
+
+/** An answer of events, each with a job as its data. */
+const EventsReply = Type.Unsafe<unknown>({
+  content: {
+    'text/event-stream': {
+      schema: {
+        type: 'string',
+        description: 'Events named `status`, with a job as `data`, and comments that keep the connection alive.',
+        examples: [
+          'id: 2\nevent: status\ndata: {"job_id":"0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11", ...}\n\n: heartbeat\n\n',
+        ],
+      },
+    },
+  },
+})
+
+const LastEventId = Type.Object({
+  'Last-Event-ID': Type.Optional(
+    Text({ description: 'The last event that you have; an `EventSource` says it by itself.', example: '2' }),
+  ),
+})
+
+const docs: Record<'ofJob' | 'ofAll', Operation> = {
+  ofJob: {
+    operationId: 'followJob',
+    tag: 'events',
+    summary: 'Follow a job',
+    description:
+      'Server-sent events named `status`: the job as it is now and after every change, until its end, which ends the stream. The `id` is the revision. States that follow each other closely may come as one; the end always comes.',
+    headers: LastEventId,
+    answers: {
+      200: { description: 'The events, as they come.' },
+      204: { description: 'The job has ended, and `Last-Event-ID` says that you know: do not connect again.' },
+    },
+    problems: ['job_not_found', 'not_acceptable', 'stream_limit_reached'],
+  },
+
+  ofAll: {
+    operationId: 'followJobs',
+    tag: 'events',
+    summary: 'Follow all your jobs',
+    description:
+      'Server-sent events named `status`: each of your jobs after every change from now on. The `id` is `<job>:<revision>`. States that follow each other closely may come as one. The past is not shown: after a break, list the jobs.',
+    answers: { 200: { description: 'The events, as they come.' } },
+    problems: ['not_acceptable', 'stream_limit_reached'],
+  },
+}
 
 export type EventRoutesOptions = {
   readonly service: JobService
@@ -37,7 +83,7 @@ const EVENTS_PER_TURN = 50
  */
 export const eventRoutes: FastifyPluginAsyncTypebox<EventRoutesOptions> = async (app, options) => {
   const { service, subscriptions, links, held } = options
-  const renderEvent = createEventFrames(createShow({ service, links }))
+  const renderEvent = createEventFrames(createPresenter({ service, links }))
   const turns = createTurns(EVENTS_PER_TURN)
   await app.register(fastifySSE)
   app.addHook('preSerialization', refuseOtherTypes)
@@ -54,7 +100,7 @@ export const eventRoutes: FastifyPluginAsyncTypebox<EventRoutesOptions> = async 
   app.get(
     '/jobs/:id/events',
     {
-      config: READ,
+      config: { ...READ, docs: docs.ofJob },
       sse: SSE,
       schema: {
         params: JobParams,
@@ -80,7 +126,7 @@ export const eventRoutes: FastifyPluginAsyncTypebox<EventRoutesOptions> = async 
   app.get(
     '/events',
     {
-      config: READ,
+      config: { ...READ, docs: docs.ofAll },
       sse: SSE,
       schema: { querystring: NoQuery, response: { 200: EventsReply, '4xx': ProblemReply, '5xx': ProblemReply } },
     },
@@ -107,33 +153,4 @@ async function refuseOtherTypes(_request: FastifyRequest, reply: FastifyReply, p
     })
   }
   return Promise.resolve(payload)
-}
-
-const LastEventId = Type.Object({
-  'Last-Event-ID': Type.Optional(
-    Text({ description: 'The last event that you have; an `EventSource` says it by itself.', example: '2' }),
-  ),
-})
-
-/** What the reference says of the streams of events. */
-export const eventOperations: Operations = {
-  'GET /jobs/:id/events': {
-    ...{ operationId: 'followJob', tag: 'events', summary: 'Follow a job' },
-    description:
-      'Server-sent events named `status`: the job as it is now and after every change, until its end, which ends the stream. The `id` is the revision. States that follow each other closely may come as one; the end always comes.',
-    headers: LastEventId,
-    answers: {
-      200: { description: 'The events, as they come.' },
-      204: { description: 'The job has ended, and `Last-Event-ID` says that you know: do not connect again.' },
-    },
-    problems: ['job_not_found', 'not_acceptable', 'stream_limit_reached'],
-  },
-
-  'GET /events': {
-    ...{ operationId: 'followJobs', tag: 'events', summary: 'Follow all your jobs' },
-    description:
-      'Server-sent events named `status`: each of your jobs after every change from now on. The `id` is `<job>:<revision>`. States that follow each other closely may come as one. The past is not shown: after a break, list the jobs.',
-    answers: { 200: { description: 'The events, as they come.' } },
-    problems: ['not_acceptable', 'stream_limit_reached'],
-  },
 }

@@ -4,7 +4,7 @@ import type { Job } from '../../jobs/job.ts'
 import type { Turns } from '../../lib/limits.ts'
 import { createLru } from '../../lib/collections.ts'
 import { JobReply } from '../jobs/job-schema.ts'
-import type { ShowJob } from '../jobs/view.ts'
+import type { Presenter } from '../jobs/view.ts'
 import { requestFieldsOf } from '../plugins/request-log.ts'
 
 export type EventStreamParts = {
@@ -145,12 +145,12 @@ const KEPT_BYTES = 4 * 1024 * 1024
 type Kept = { readonly frame: Promise<Buffer>; readonly at: number }
 
 /** Makes what renders events: once for all streams that see the same of a job. */
-export function createEventFrames(show: ShowJob): RenderEvent {
+export function createEventFrames(present: Presenter): RenderEvent {
   const kept = createLru<Kept>(KEPT_BYTES)
 
   const render: RenderEvent = async (job, id, reply) => {
     // Through the schema, like the answer of GET.
-    const data = reply.serializeInput(await show(job, reply.request), JobReply)
+    const data = reply.serializeInput(await present(job, reply.request), JobReply)
     return Buffer.from(`id: ${id}\nevent: status\ndata: ${data}\n\n`)
   }
 

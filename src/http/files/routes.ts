@@ -1,4 +1,5 @@
 import { extname } from 'node:path'
+import type { Readable } from 'node:stream'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { type Static, Type } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
@@ -7,13 +8,61 @@ import type { LinkSigner } from '../../jobs/links.ts'
 import type { Outputs, Uploads } from '../../jobs/ports/files.ts'
 import type { JobService } from '../../jobs/service.ts'
 import { problem } from '../../problems.ts'
-import { FileReply, VideoReply } from '../jobs/job-schema.ts'
-import { InputParams, JobParams, LinkQuery, OutputQuery } from '../jobs/parameters.ts'
+import type { Operation } from '../docs/operation.ts'
+import { JobId, JobParams } from '../jobs/job-schema.ts'
 import { EMBEDDABLE } from '../plugins/browsers.ts'
 import { callerOf, isLink, jobOfLink, LINK_HOLDER } from '../plugins/caller.ts'
 import type { Unsent } from '../plugins/unsent.ts'
-import { ProblemReply } from '../schemas.ts'
+import { OneOf, ProblemReply, Text } from '../schemas.ts'
 import { prepareFile } from './send-file.ts'
+
+const LinkParameters = {
+  expires: Type.Optional(
+    Text({ description: 'Of a signed link: when it ends, in s since 1970.', example: '1769864400', maxLength: 20 }),
+  ),
+  signature: Type.Optional(
+    Text({
+      description: 'Of a signed link.',
+      example: '2sJ0c3bq5u8VZk4m1xYw7dLr9aTnQeGhPfUoBiHyKtM',
+      maxLength: 100,
+    }),
+  ),
+}
+
+/** Query of `GET /jobs/:id/output`. */
+const OutputQuery = Type.Object(
+  {
+    download: Type.Optional(
+      OneOf(['0', '1'], { description: '`1`: to be saved to a file, not shown.', examples: ['1'] }),
+    ),
+    ...LinkParameters,
+  },
+  { additionalProperties: false },
+)
+
+/** A video, or a part of one. */
+const VideoReply = Type.Unsafe<Readable>({
+  content: { 'video/mp4': { schema: { type: 'string', format: 'binary', description: 'The bytes.' } } },
+})
+
+const OF_FILES = ['ETag', 'Last-Modified', 'Accept-Ranges'] as const
+
+const outputDocs: Operation = {
+  operationId: 'getOutput',
+  tag: 'jobs',
+  summary: 'Get the video',
+  description:
+    'The video of a job that succeeded, whole or by a single `Range`, with conditional requests. With `expires` and `signature`, as `output_url` has them, no other permission is asked for.',
+  answers: {
+    200: { description: 'The video.', headers: [...OF_FILES, 'Content-Disposition'] },
+    206: { description: 'The range that was asked for.', headers: [...OF_FILES, 'Content-Range'] },
+    302: { description: 'The video is elsewhere; the address expires soon.', headers: ['Location'] },
+  },
+  problems: [
+    ...(['job_not_found', 'job_not_finished', 'job_failed', 'job_canceled', 'link_invalid'] as const),
+    ...(['range_not_satisfiable', 'precondition_failed', 'output_unavailable'] as const),
+  ],
+}
 
 export type OutputParts = {
   readonly service: JobService
@@ -44,7 +93,7 @@ export const outputRoutes: FastifyPluginAsyncTypebox<OutputParts> = (app, { serv
   app.get(
     '/jobs/:id/output',
     {
-      config: { access: 'jobs:read', takesLinks: true, untimed: true },
+      config: { access: 'jobs:read', takesLinks: true, untimed: true, docs: outputDocs },
       schema: {
         params: JobParams,
         querystring: OutputQuery,
@@ -72,6 +121,36 @@ export const outputRoutes: FastifyPluginAsyncTypebox<OutputParts> = (app, { serv
   return Promise.resolve()
 }
 
+/** Path of `GET /jobs/:id/inputs/:kind`. A kind that is none is 404, as one that the job does not have. */
+const InputParams = Type.Object({
+  id: JobId,
+  kind: Text({ description: 'Which file: `video`, `image` or `audio`.', example: 'video' }),
+})
+
+/** Query of a route that takes signed links, and nothing else. */
+const LinkQuery = Type.Object(LinkParameters, { additionalProperties: false })
+
+/** A file that came with a job, or a part of it. */
+const FileReply = Type.Unsafe<Readable>({
+  content: { '*/*': { schema: { type: 'string', format: 'binary', description: 'The bytes.' } } },
+})
+
+const inputDocs: Operation = {
+  operationId: 'getInput',
+  tag: 'jobs',
+  summary: 'Get an uploaded file',
+  description:
+    'A file that came with the job, whole or by a single `Range`, with conditional requests. The function fetches it by a signed link (`expires`, `signature`), which needs no other permission.',
+  answers: {
+    200: { description: 'The file.', headers: OF_FILES },
+    206: { description: 'The range that was asked for.', headers: [...OF_FILES, 'Content-Range'] },
+  },
+  problems: [
+    ...(['job_not_found', 'input_not_found', 'link_invalid'] as const),
+    ...(['range_not_satisfiable', 'precondition_failed', 'output_unavailable'] as const),
+  ],
+}
+
 export type InputParts = {
   readonly service: JobService
   readonly uploads: Pick<Uploads, 'locate'>
@@ -86,7 +165,7 @@ export const inputRoutes: FastifyPluginAsyncTypebox<InputParts> = (app, { servic
   app.get(
     '/jobs/:id/inputs/:kind',
     {
-      config: { access: 'jobs:read', takesLinks: true, untimed: true },
+      config: { access: 'jobs:read', takesLinks: true, untimed: true, docs: inputDocs },
       schema: {
         params: InputParams,
         querystring: LinkQuery,

@@ -1,6 +1,7 @@
-import type { Readable } from 'node:stream'
 import { Type } from '@sinclair/typebox'
-import { ATTEMPTS_KEPT, ERROR_CODES, JOB_STATUSES } from '../../jobs/job.ts'
+import { applyEvent } from '../../jobs/apply-event.ts'
+import { ATTEMPTS_KEPT, ERROR_CODES, type Job, JOB_STATUSES, type JobEvent } from '../../jobs/job.ts'
+import { presentJob } from '../../jobs/view.ts'
 import { EXACTLY_ONE_WITH_FILES, Input, InputFiles, ShownOptions, Version } from './submit-schema.ts'
 import { OneOf, Text, Time, Whole } from '../schemas.ts'
 
@@ -70,12 +71,16 @@ export const JobId = Text({
   example: '0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11',
   format: 'uuid',
 })
-const OutputPath = Text({
+
+/** Path of every route of one job. */
+export const JobParams = Type.Object({ id: JobId })
+
+export const OutputPath = Text({
   description: 'Where the backend put the video.',
   example: '/shared/results/0198a6f0/v15/output.mp4',
 })
 
-const OutputUrl = Text({
+export const OutputUrl = Text({
   description: 'Link to the video that needs no other permission until it expires.',
   example:
     'https://jobs.example.com/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/output?expires=1769864400&signature=2sJ0c3bq5u8VZk4m1xYw7dLr9aTnQeGhPfUoBiHyKtM',
@@ -133,63 +138,47 @@ export const JobReply = Type.Object(
   { $id: 'Job', description: 'A job. What does not apply is absent rather than null.' },
 )
 
-/** Answer of `GET /jobs`, newest first; the route renders the JSON itself, job by job. */
-export const JobsReply = Type.Unsafe<Buffer>(
-  Type.Object(
-    {
-      jobs: Type.Array(JobReply, { description: 'Newest first.' }),
-      next_cursor: Type.Optional(
-        Text({
-          description: 'Names the next page; absent on the last.',
-          example: 'MTc2OTg2MDgwMDAwMC4wMTk4YTZmMC03YzFlLTdhNTItOWQ1Yi0zZjFmNWEwYzJiMTE',
-        }),
-      ),
-    },
-    { $id: 'JobList', description: 'One page of jobs.' },
-  ),
-)
+const submitted: Job = {
+  id: '0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11',
+  caller: 'key:studio',
+  backend: 'modal',
+  status: 'submitted',
+  revision: 1,
+  version: 'v15',
+  input: { video_url: 'https://media.example.com/face.mp4', audio_url: 'https://media.example.com/speech.wav' },
+  metadata: { scene: '12' },
+  createdAt: Date.parse('2026-01-31T12:00:00Z'),
+  timeoutSeconds: 7200,
+  deadlineAt: Date.parse('2026-01-31T14:00:00Z'),
+  attempts: [{ attempt: 1 }],
+}
 
-/** Answer of `GET /jobs/:id/result`. */
-export const ResultReply = Type.Object(
-  {
-    job_id: JobId,
-    status: OneOf(['succeeded'], { description: 'Others have no result.', examples: ['succeeded'] }),
-    output_path: OutputPath,
-    output_url: OutputUrl,
-  },
-  { $id: 'Result', description: 'The result of a job that succeeded.' },
-)
+/** The job after an event, so many seconds after its submit. */
+function after(job: Job, seconds: number, event: JobEvent): Job {
+  const applied = applyEvent(job, event, submitted.createdAt + seconds * 1000)
+  if (!applied.accepted) throw new Error(`an example of the reference cannot be: ${applied.reason}`)
+  return applied.job
+}
 
-/** A video, or a part of one. */
-export const VideoReply = Type.Unsafe<Readable>({
-  content: { 'video/mp4': { schema: { type: 'string', format: 'binary', description: 'The bytes.' } } },
+const running = after(submitted, 1, { type: 'spawned', attempt: 1, callId: 'fc-01K3QJ8Z5W' })
+const succeeded = after(running, 90, {
+  ...({ type: 'succeeded', attempt: 1 } as const),
+  outputPath: '/shared/results/0198a6f0/v15/output.mp4',
 })
-
-/** A file that came with a job, or a part of it. */
-export const FileReply = Type.Unsafe<Readable>({
-  content: { '*/*': { schema: { type: 'string', format: 'binary', description: 'The bytes.' } } },
+const failed = after(running, 30, {
+  ...({ type: 'failed', attempt: 1, code: 'inference_failed' } as const),
+  error: 'No face was found in the first frame.',
 })
+const canceled = after(running, 20, { type: 'canceled' })
 
-/** An answer of lines, in pieces as they come. */
-export const TextReply = Type.Unsafe<Readable>({
-  content: {
-    'text/plain': {
-      schema: { type: 'string', description: 'The lines.', examples: ['load the model\nframe 1 of 250\n'] },
-    },
-  },
-})
+const OUTPUT_URL = `https://jobs.example.com/jobs/${submitted.id}/output?expires=1769864490&signature=2sJ0c3bq5u8VZk4m1xYw7dLr9aTnQeGhPfUoBiHyKtM`
 
-/** An answer of events, each with a job as its data. */
-export const EventsReply = Type.Unsafe<unknown>({
-  content: {
-    'text/event-stream': {
-      schema: {
-        type: 'string',
-        description: 'Events named `status`, with a job as `data`, and comments that keep the connection alive.',
-        examples: [
-          'id: 2\nevent: status\ndata: {"job_id":"0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11", ...}\n\n: heartbeat\n\n',
-        ],
-      },
-    },
-  },
-})
+/** One job through its life, made by the code that makes jobs and their answers. */
+export const JOBS = {
+  submitted: { summary: 'Accepted', value: presentJob(submitted) },
+  running: { summary: 'The backend has it', value: presentJob(running) },
+  succeeded: { summary: 'It succeeded', value: { ...presentJob(succeeded), output_url: OUTPUT_URL } },
+  failed: { summary: 'It failed', value: presentJob(failed) },
+  canceled: { summary: 'It was canceled', value: presentJob(canceled) },
+  retried: { summary: 'It starts over', value: presentJob(after(failed, 60, { type: 'retried' })) },
+} as const

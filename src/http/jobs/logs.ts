@@ -1,12 +1,42 @@
 import { Readable } from 'node:stream'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from '@sinclair/typebox'
 import type { JobService } from '../../jobs/service.ts'
+import { resolvesWithin } from '../../lib/timing.ts'
+import type { Operation } from '../docs/operation.ts'
 import { callerOf } from '../plugins/caller.ts'
 import type { HeldAnswers } from '../plugins/held-answers.ts'
-import { TextReply } from './job-schema.ts'
-import { JobParams, LogsQuery } from './parameters.ts'
-import { ProblemReply } from '../schemas.ts'
-import { resolvesWithin } from '../../lib/timing.ts'
+import { ProblemReply, Whole } from '../schemas.ts'
+import { JobParams } from './job-schema.ts'
+
+/** Query of `GET /jobs/:id/logs`. */
+const LogsQuery = Type.Object(
+  {
+    attempt: Type.Optional(
+      Whole({ description: 'Which attempt; the current one by default.', example: 1, minimum: 1 }),
+    ),
+  },
+  { additionalProperties: false },
+)
+
+/** An answer of lines, in pieces as they come. */
+const TextReply = Type.Unsafe<Readable>({
+  content: {
+    'text/plain': {
+      schema: { type: 'string', description: 'The lines.', examples: ['load the model\nframe 1 of 250\n'] },
+    },
+  },
+})
+
+const docs: Operation = {
+  operationId: 'getLogs',
+  tag: 'jobs',
+  summary: 'Read the log',
+  description:
+    'What the function has printed. While it runs the answer goes on, and ends with it; an answer that is cut off is an error of the backend.',
+  answers: { 200: { description: 'The lines, in pieces as they come.' } },
+  problems: ['job_not_found', 'attempt_not_found', 'logs_unavailable', 'stream_limit_reached'],
+}
 
 /** How long the status may wait for the first text, in ms: an error until then is a problem document. */
 export const FIRST_TEXT_MS = 5_000
@@ -18,7 +48,7 @@ export const logRoutes: FastifyPluginAsyncTypebox<LogRoutesOptions> = (app, { se
   app.get(
     '/jobs/:id/logs',
     {
-      config: { access: 'jobs:read', untimed: true },
+      config: { access: 'jobs:read', untimed: true, docs },
       schema: {
         params: JobParams,
         querystring: LogsQuery,
@@ -29,14 +59,14 @@ export const logRoutes: FastifyPluginAsyncTypebox<LogRoutesOptions> = (app, { se
       const query = { id: request.params.id, attempt: request.query.attempt }
       const text = await service.logs(query, callerOf(request), held.openStream(reply))
       reply.type('text/plain; charset=utf-8').header('cache-control', 'no-store')
-      return reply.send(Readable.from(request.method === 'HEAD' ? [] : begunInTime(text)))
+      return reply.send(Readable.from(request.method === 'HEAD' ? [] : startedInTime(text)))
     },
   )
   return Promise.resolve()
 }
 
 /** The pieces; before the first an empty one where it takes long, which sends status and headers. */
-async function* begunInTime(text: AsyncIterable<string>): AsyncGenerator<string> {
+async function* startedInTime(text: AsyncIterable<string>): AsyncGenerator<string> {
   const pieces = text[Symbol.asyncIterator]()
   try {
     const first = pieces.next()

@@ -1,12 +1,139 @@
-import type { IncomingHttpHeaders } from 'node:http'
-import type { Static } from '@sinclair/typebox'
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { type Static, type TSchema, Type } from '@sinclair/typebox'
 import type { FastifyRequest, FastifySchemaValidationError } from 'fastify'
-import type { NamedInput } from '../../jobs/job.ts'
+import { isFinished, type NamedInput } from '../../jobs/job.ts'
 import { parseIdempotencyKey, type NewJob } from '../../jobs/submit.ts'
-import { readTraceparent } from '../../jobs/trace.ts'
+import type { JobService } from '../../jobs/service.ts'
 import { type FieldError, invalidFields } from '../../problems.ts'
+import type { Operation } from '../docs/operation.ts'
 import { fieldErrorsOf } from '../plugins/bodies.ts'
-import { Input, NewJobBody } from './submit-schema.ts'
+import { callerOf } from '../plugins/caller.ts'
+import { nameJob, traceparentOf } from '../plugins/request-log.ts'
+import { NoQuery, ProblemReply, Text } from '../schemas.ts'
+import { JobReply, JOBS } from './job-schema.ts'
+import { Input, NewJobBody, NewJobForm } from './submit-schema.ts'
+import { registerUploads, type UploadParts } from './uploads.ts'
+import { createLongPoll, createPresenter, type LongPollParts, type PresenterParts, preferredWait } from './view.ts'
+
+const OfSubmits = Type.Object({
+  'Idempotency-Key': Type.Optional(
+    Text({
+      description:
+        'Makes the submit safe to repeat: the same request under the same key answers with the job it made. 1 to 255 visible ASCII characters, bare or in double quotes. A key lives as long as its job.',
+      example: 'scene-12-take-3',
+      maxLength: 512,
+    }),
+  ),
+  Prefer: Type.Optional(
+    Text({
+      description:
+        '`wait=N` (RFC 7240) holds the answer until the job has ended, at most N seconds and never more than 60.',
+      example: 'wait=30',
+    }),
+  ),
+  traceparent: Type.Optional(
+    Text({
+      description:
+        "The trace that the request is a part of (W3C Trace Context). Its id is on the server's log lines of the request and of the job, and goes on with the job's webhooks. One that is malformed is ignored.",
+      example: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01',
+    }),
+  ),
+})
+
+const isOption = (field: string) => !(field in Input) && !field.startsWith('webhook_')
+
+/** Every option with the example of its schema, without those of webhooks, which need a receiver. */
+const OPTIONS_EXAMPLE = Object.fromEntries(
+  Object.entries<TSchema>(NewJobBody.properties).flatMap(([field, { examples }]) =>
+    isOption(field) ? [[field, (examples as unknown[])[0]] as const] : [],
+  ),
+)
+
+const OF_ACCEPTED = ['Location', 'Idempotent-Replayed', 'Preference-Applied'] as const
+
+const docs: Operation = {
+  operationId: 'submitJob',
+  tag: 'jobs',
+  summary: 'Submit a job',
+  description:
+    'Takes a job and answers at once, without waiting for the backend, unless `Prefer` asks to wait for its end. Follow `Location` to see how it goes. An accepted job ends by its deadline at the latest. Face and speech may come along as files, in multipart/form-data; an upload may take as long as it likes while it makes progress.',
+  headers: OfSubmits,
+  form: {
+    schema: NewJobForm,
+    // As curl takes it: `--form video=@face.mp4`. On the page a person chooses the files.
+    examples: {
+      example: { summary: 'Face and speech as files', value: { video: '@face.mp4', audio: '@speech.wav' } },
+    },
+  },
+  body: {
+    example: {
+      summary: 'Face and speech by path, with what is optional',
+      value: { video_path: 'face.mp4', audio_path: 'speech.wav', ...OPTIONS_EXAMPLE },
+    },
+    urls: { summary: 'Face and speech by URL', value: JOBS.submitted.value.input },
+  },
+  answers: {
+    200: {
+      description: 'The job has ended within the time of `Prefer: wait`.',
+      headers: [...OF_ACCEPTED],
+      examples: { succeeded: JOBS.succeeded, failed: JOBS.failed },
+    },
+    202: {
+      description: 'The job is accepted, or was before under this `Idempotency-Key`.',
+      headers: [...OF_ACCEPTED],
+      examples: { submitted: JOBS.submitted },
+    },
+  },
+  problems: [
+    ...(['invalid_idempotency_key', 'url_not_allowed', 'webhooks_not_configured', 'idempotency_key_reused'] as const),
+    ...(['concurrency_limit_reached', 'queue_full'] as const),
+    ...([
+      'invalid_multipart',
+      'unsupported_media',
+      'uploads_need_public_url',
+      'uploads_need_shared_storage',
+      'storage_full',
+    ] as const),
+  ],
+}
+
+export type SubmitParts = UploadParts & PresenterParts & LongPollParts & { readonly service: JobService }
+
+/** `POST /jobs`, in JSON or as a form with files. */
+export const submitRoutes: FastifyPluginAsyncTypebox<SubmitParts> = async (app, parts) => {
+  const { service } = parts
+  const present = createPresenter(parts)
+  const longPoll = createLongPoll(parts)
+  await registerUploads(app, parts)
+
+  app.post(
+    '/jobs',
+    {
+      config: { access: 'jobs:write', bucket: 'submit', docs },
+      // The core refuses what the schema does, together with what it finds itself.
+      attachValidation: true,
+      schema: {
+        body: NewJobBody,
+        querystring: NoQuery,
+        response: { 200: JobReply, 202: JobReply, '4xx': ProblemReply, '5xx': ProblemReply },
+      },
+    },
+    async (request, reply) => {
+      const submit = newJobOf(request)
+      // From here on the service takes care of the files.
+      request.upload = null
+      const { job, replayed } = await service.submit(submit, callerOf(request))
+      if (replayed) reply.header('idempotent-replayed', 'true')
+      nameJob(request, reply, job.id)
+      reply.code(202).header('location', `/jobs/${job.id}`)
+      const wait = preferredWait(request.headers.prefer)
+      if (wait === undefined) return present(job, request)
+      const latest = await longPoll(job, wait, reply)
+      reply.code(isFinished(latest) ? 200 : 202).header('preference-applied', `wait=${wait}`)
+      return present(latest, request)
+    },
+  )
+}
 
 /**
  * A submit as the core takes it. What the schema finds wrong goes along as `fieldErrors`, for the core to refuse together
@@ -73,7 +200,3 @@ function validFieldsOf(body: unknown, errors: readonly FieldError[]): Fields {
   const wrong = new Set(errors.map(({ path }) => path.split('/')[1]))
   return Object.fromEntries(Object.entries(body).filter(([name]) => !wrong.has(name)))
 }
-
-/** The trace that a request is a part of, where it says so. A malformed `traceparent` is as none. */
-export const traceparentOf = ({ traceparent }: IncomingHttpHeaders): string | undefined =>
-  traceparent === undefined ? undefined : readTraceparent(String(traceparent))

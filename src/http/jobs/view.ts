@@ -3,27 +3,22 @@ import { isAdmin } from '../../jobs/ports/access.ts'
 import type { Job } from '../../jobs/job.ts'
 import type { LinkSigner } from '../../jobs/links.ts'
 import type { Position } from '../../jobs/ports/queue.ts'
-import type { ListQuery } from '../../jobs/ports/store.ts'
 import type { JobService } from '../../jobs/service.ts'
+import { waitUntilFinished, type Subscriptions } from '../../jobs/subscriptions.ts'
 import { type JobView, presentJob } from '../../jobs/view.ts'
-import { createTurns } from '../../lib/limits.ts'
-import { createSerial } from '../../lib/single-flight.ts'
-import { limitKeyOf } from '../plugins/caller.ts'
-import type { Unsent } from '../plugins/unsent.ts'
-import { JobReply } from './job-schema.ts'
-import { cursorOf } from './list-query.ts'
+import { isProblem } from '../../problems.ts'
+import type { HeldAnswers } from '../plugins/held-answers.ts'
 
 /** A job as its client sees it, the same in every answer and event. Synchronous where the queue knows positions at once. */
-export type ShowJob = (job: Job, request: FastifyRequest) => JobView | Promise<JobView>
+export type Presenter = (job: Job, request: FastifyRequest) => JobView | Promise<JobView>
 
-export type ShowParts = {
+export type PresenterParts = {
   readonly service: Pick<JobService, 'queuePosition'>
   readonly links: Pick<LinkSigner, 'outputUrl'>
 }
 
-/** Makes what shows jobs. */
-export const createShow =
-  ({ service, links }: ShowParts): ShowJob =>
+export const createPresenter =
+  ({ service, links }: PresenterParts): Presenter =>
   (job, { caller }) => {
     const withCaller = caller ? isAdmin(caller) : false
     const view = (queuePosition: Position) => presentJob(job, { queuePosition, links, withCaller })
@@ -31,85 +26,44 @@ export const createShow =
     return position instanceof Promise ? position.then(view) : view(position)
   }
 
-/** A page ends before the job with which it would have more bytes than this, whatever its `limit`. */
-export const MAX_PAGE_BYTES = 1024 * 1024
+/** The longest that an answer waits until its job finishes. */
+const MAX_WAIT_SECONDS = 60
 
-/** Jobs read and rendered in one turn of the event loop: with as much metadata as a job may have, some 5 ms of work. */
-const JOBS_PER_TURN = 25
-
-export type JobPageParts = {
-  readonly service: Pick<JobService, 'list'>
-  readonly show: ShowJob
-  readonly unsent: Unsent
-}
-
-/** Renders one page of jobs as JSON: `JobsReply`. Rejects with `Overloaded` where too much of earlier answers is unsent. */
-export type RenderPage = (query: ListQuery, request: FastifyRequest, reply: FastifyReply) => Promise<Buffer>
+/** One preference of a `Prefer` header; a comma within quotes is part of it. It cannot fail, so it never goes back. */
+const PREFERENCE = /(?:[^,"]|"(?:[^"\\]|\\.?)*"?)+/g
 
 /**
- * Makes what renders pages: for each caller one at a time, and of all callers together a part of one page in a turn of
- * the event loop. However many are asked for, other requests wait for no more than a part, and one caller's pages
- * neither fill the memory nor delay those of others.
+ * The seconds of `Prefer: wait=N` (RFC 7240 4.3), at most `MAX_WAIT_SECONDS`; undefined where it is not there, or is
+ * malformed, which the RFC wants ignored. Of several the first counts.
  */
-export function createJobPages({ service, show, unsent }: JobPageParts): RenderPage {
-  const turns = createTurns(1)
-  const oneOfEach = createSerial()
-
-  /** The query's jobs, a few at a time, in a turn in which they may be rendered; none for a client that has left. */
-  async function* readParts({ limit, ...query }: ListQuery, { raw }: FastifyReply) {
-    let { after } = query
-    for (let missing = limit; missing > 0 && !raw.destroyed;) {
-      await turns.next()
-      const part = await service.list({ ...query, limit: Math.min(missing, JOBS_PER_TURN), ...(after && { after }) })
-      await turns.next()
-      yield part
-      if (!part.next) return
-      missing -= part.jobs.length
-      after = part.next
-    }
-  }
-
-  const renderWithinShare: RenderPage = async (query, request, reply) => {
-    // Those before it may be unread.
-    unsent.admit(request)
-    const page = await render(query, request, reply)
-    unsent.count(request, reply, page.length)
-    return page
-  }
-
-  const render: RenderPage = async (query, request, reply) => {
-    const page = createPage()
-    const rowOf = async (job: Job) => Buffer.from(reply.serializeInput(await show(job, request), JobReply))
-    let hasMore = false
-    for await (const { jobs, next } of readParts(query, reply)) {
-      for (const job of jobs) if (!page.add(job, await rowOf(job))) return page.body(true)
-      hasMore = next !== undefined
-    }
-    return page.body(hasMore)
-  }
-  return (query, request, reply) => oneOfEach(limitKeyOf(request), () => renderWithinShare(query, request, reply))
+export function preferredWait(prefer: string | string[] | undefined): number | undefined {
+  if (prefer === undefined) return undefined
+  const preferences = [prefer].flat().join(',').match(PREFERENCE) ?? []
+  const wait = preferences.find((preference) => /^\s*wait\s*(?:[=;]|$)/i.test(preference))
+  const [, , seconds] = /^\s*wait\s*=\s*("?)(\d+)\1\s*(?:;|$)/i.exec(wait ?? '') ?? []
+  return seconds === undefined ? undefined : Math.min(Number(seconds), MAX_WAIT_SECONDS)
 }
 
-/** Collects the jobs of a page, each as JSON, up to `MAX_PAGE_BYTES`; the first always finds room. */
-function createPage() {
-  const rows: Buffer[] = []
-  let bytes = 0
-  let last: Job | undefined
-  return {
-    /** False where there is no room for the job. */
-    add(job: Job, row: Buffer): boolean {
-      if (last && bytes + row.length > MAX_PAGE_BYTES) return false
-      if (last) rows.push(COMMA)
-      rows.push(row)
-      bytes += row.length + COMMA.length
-      last = job
-      return true
-    },
-    body(hasMore: boolean): Buffer {
-      const cursor = hasMore && last ? `,"next_cursor":${JSON.stringify(cursorOf(last))}` : ''
-      return Buffer.concat([Buffer.from('{"jobs":['), ...rows, Buffer.from(`]${cursor}}`)])
-    },
-  }
-}
+/** Waits until the job finishes or the seconds have passed; gives the job as it is then. */
+export type LongPoll = (job: Job, seconds: number, reply: FastifyReply) => Promise<Job>
 
-const COMMA = Buffer.from(',')
+export type LongPollParts = { readonly held: HeldAnswers; readonly subscriptions: Subscriptions }
+
+/**
+ * Makes the long poll of an application. It ends early when the client leaves or the server shuts down, and does not wait
+ * at all beyond the number that a caller may have. Rejects with `unauthorized` where the credential is revoked meanwhile.
+ */
+export const createLongPoll =
+  ({ held, subscriptions }: LongPollParts): LongPoll =>
+  async (job, seconds, reply) => {
+    const signal = seconds === 0 ? undefined : held.openPoll(reply)
+    if (!signal) return job
+    const startedAt = performance.now()
+    try {
+      const latest = await waitUntilFinished(subscriptions, job, { timeoutMs: seconds * 1000, signal })
+      if (isProblem(signal.reason, 'unauthorized')) throw signal.reason
+      return latest
+    } finally {
+      reply.request.longPollMs += performance.now() - startedAt
+    }
+  }

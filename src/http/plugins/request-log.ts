@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import type { IncomingMessage } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import {
   type FastifyBaseLogger,
   type FastifyInstance,
@@ -9,10 +9,9 @@ import {
 } from 'fastify'
 import type { ChildLoggerOptions } from 'pino'
 import { createLogThrottle } from '../../jobs/log.ts'
-import { logFieldsOf, traceIdOf } from '../../jobs/trace.ts'
+import { logFieldsOf, readTraceparent, traceIdOf } from '../../jobs/trace.ts'
 import { addressOf, isAuthenticated } from './caller.ts'
 import { createLineLimit, type LineLimit } from './line-limit.ts'
-import { traceparentOf } from '../jobs/submit.ts'
 
 /** What a line says of a request: what it was, whose, and how long it has taken so far, in ms. */
 export const requestFieldsOf = (request: FastifyRequest, reply: FastifyReply) => ({
@@ -135,3 +134,7 @@ export function nameJob(request: FastifyRequest, reply: FastifyReply, id: string
     ...logFieldsOf({ id, traceparent: traceparentOf(request.headers) }),
   })
 }
+
+/** The trace that a request is a part of, where it names one. A malformed `traceparent` counts as none. */
+export const traceparentOf = ({ traceparent }: IncomingHttpHeaders): string | undefined =>
+  traceparent === undefined ? undefined : readTraceparent(String(traceparent))

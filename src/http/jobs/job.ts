@@ -1,0 +1,190 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from '@sinclair/typebox'
+import type { JobService } from '../../jobs/service.ts'
+import type { Operation } from '../docs/operation.ts'
+import { callerOf } from '../plugins/caller.ts'
+import { NoBody, NoQuery, OneOf, ProblemReply, Whole } from '../schemas.ts'
+import { JobId, JobParams, JobReply, JOBS, OutputPath, OutputUrl } from './job-schema.ts'
+import { createLongPoll, createPresenter, type LongPollParts, type PresenterParts } from './view.ts'
+
+/** Query of `GET /jobs/:id`. */
+export const JobQuery = Type.Object(
+  {
+    wait: Type.Optional(
+      Whole({
+        description: 'Seconds that the answer may wait for the end of the job.',
+        example: 30,
+        minimum: 0,
+        maximum: 60,
+      }),
+    ),
+  },
+  { additionalProperties: false },
+)
+
+/** Answer of `GET /jobs/:id/result`. */
+const ResultReply = Type.Object(
+  {
+    job_id: JobId,
+    status: OneOf(['succeeded'], { description: 'Others have no result.', examples: ['succeeded'] }),
+    output_path: OutputPath,
+    output_url: OutputUrl,
+  },
+  { $id: 'Result', description: 'The result of a job that succeeded.' },
+)
+
+const docs: Record<'get' | 'remove' | 'result' | 'cancel' | 'retry', Operation> = {
+  get: {
+    operationId: 'getJob',
+    tag: 'jobs',
+    summary: 'Get a job',
+    description: 'The job as it is now; with `wait`, as it is at its end, or when the time has passed.',
+    answers: {
+      200: {
+        description: 'The job.',
+        examples: { running: JOBS.running, succeeded: JOBS.succeeded, failed: JOBS.failed },
+      },
+    },
+    problems: ['job_not_found'],
+  },
+
+  remove: {
+    operationId: 'deleteJob',
+    tag: 'jobs',
+    summary: 'Delete a job',
+    description:
+      'Forgets a job that has ended, the files that came with it, and its video here; what Modal keeps stays until it expires there. Its `Idempotency-Key` is free again.',
+    answers: { 204: { description: 'The job is forgotten.' } },
+    problems: ['job_not_found', 'job_not_finished'],
+  },
+
+  result: {
+    operationId: 'getResult',
+    tag: 'jobs',
+    summary: 'Get the result',
+    description: 'The result of a job that succeeded.',
+    answers: {
+      200: {
+        description: 'The result.',
+        examples: {
+          result: {
+            summary: 'Where the video is',
+            value: {
+              job_id: JOBS.succeeded.value.job_id,
+              status: 'succeeded',
+              output_path: JOBS.succeeded.value.output_path,
+              output_url: JOBS.succeeded.value.output_url,
+            },
+          },
+        },
+      },
+    },
+    problems: ['job_not_found', 'job_not_finished', 'job_failed', 'job_canceled'],
+  },
+
+  cancel: {
+    operationId: 'cancelJob',
+    tag: 'jobs',
+    summary: 'Cancel a job',
+    description: 'Ends the job at once; its call is stopped in the background. Canceling again is no error.',
+    answers: { 200: { description: 'The job is canceled.', examples: { canceled: JOBS.canceled } } },
+    problems: ['job_not_found', 'job_finished'],
+  },
+
+  retry: {
+    operationId: 'retryJob',
+    tag: 'jobs',
+    summary: 'Retry a job',
+    description:
+      'Starts a failed or canceled job over: the same id, a next attempt, a new deadline. A job may be retried `MAX_RETRIES` times (100 unless the operator says otherwise).',
+    answers: { 202: { description: 'The job starts over.', examples: { retried: JOBS.retried } } },
+    problems: [
+      ...(['job_not_found', 'job_not_finished', 'job_finished', 'retry_limit_reached'] as const),
+      ...(['concurrency_limit_reached', 'queue_full'] as const),
+    ],
+  },
+}
+
+export type JobParts = PresenterParts & LongPollParts & { readonly service: JobService }
+
+/** The routes of one job. Handlers take the request apart, call one verb of the core and present what it gives back. */
+export const jobRoutes: FastifyPluginAsyncTypebox<JobParts> = (app, parts) => {
+  const { service, links } = parts
+  const present = createPresenter(parts)
+  const longPoll = createLongPoll(parts)
+
+  app.get(
+    '/jobs/:id',
+    {
+      config: { access: 'jobs:read', docs: docs.get },
+      schema: { params: JobParams, querystring: JobQuery, response: { 200: JobReply, '4xx': ProblemReply } },
+    },
+    async (request, reply) => {
+      const job = await service.get(request.params.id, callerOf(request))
+      const { wait = 0 } = request.query
+      return present(wait > 0 ? await longPoll(job, wait, reply) : job, request)
+    },
+  )
+
+  app.delete(
+    '/jobs/:id',
+    {
+      config: { access: 'jobs:write', docs: docs.remove },
+      schema: {
+        params: JobParams,
+        querystring: NoQuery,
+        body: NoBody,
+        response: { 204: Type.Null(), '4xx': ProblemReply },
+      },
+    },
+    async (request, reply) => {
+      await service.remove(request.params.id, callerOf(request))
+      reply.code(204)
+      return null
+    },
+  )
+
+  app.get(
+    '/jobs/:id/result',
+    {
+      config: { access: 'jobs:read', docs: docs.result },
+      schema: { params: JobParams, querystring: NoQuery, response: { 200: ResultReply, '4xx': ProblemReply } },
+    },
+    async (request) => {
+      const job = await service.result(request.params.id, callerOf(request))
+      const output = { output_path: job.outputPath, output_url: links.outputUrl(job) }
+      return { job_id: job.id, status: 'succeeded' as const, ...output }
+    },
+  )
+
+  app.post(
+    '/jobs/:id/cancel',
+    {
+      config: { access: 'jobs:write', docs: docs.cancel },
+      schema: {
+        params: JobParams,
+        querystring: NoQuery,
+        body: NoBody,
+        response: { 200: JobReply, '4xx': ProblemReply },
+      },
+    },
+    async (request) => present(await service.cancel(request.params.id, callerOf(request)), request),
+  )
+
+  app.post(
+    '/jobs/:id/retry',
+    {
+      config: { access: 'jobs:write', bucket: 'submit', docs: docs.retry },
+      schema: {
+        params: JobParams,
+        querystring: NoQuery,
+        body: NoBody,
+        response: { 202: JobReply, '4xx': ProblemReply, '5xx': ProblemReply },
+      },
+    },
+    async (request, reply) =>
+      reply.code(202).send(await present(await service.retry(request.params.id, callerOf(request)), request)),
+  )
+
+  return Promise.resolve()
+}

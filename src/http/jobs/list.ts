@@ -1,0 +1,174 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { type Static, Type } from '@sinclair/typebox'
+import { JOB_STATUSES, type JobStatus } from '../../jobs/job.ts'
+import type { Caller } from '../../jobs/ports/access.ts'
+import type { ListQuery } from '../../jobs/ports/store.ts'
+import type { JobService } from '../../jobs/service.ts'
+import { type FieldError, invalidFields, missingScope } from '../../problems.ts'
+import type { Operation } from '../docs/operation.ts'
+import { callerOf } from '../plugins/caller.ts'
+import type { ChargeAnswer } from '../plugins/rate-limits.ts'
+import type { Unsent } from '../plugins/unsent.ts'
+import { ProblemReply, Text, Whole } from '../schemas.ts'
+import { JobReply, JOBS } from './job-schema.ts'
+import { createJobPages, parseCursor } from './pages.ts'
+import { createPresenter, type PresenterParts } from './view.ts'
+
+/** Query of `GET /jobs`. What is in the texts is checked by `listQueryOf`. */
+const ListJobsQuery = Type.Object(
+  {
+    status: Type.Optional(
+      Text({ description: 'States, separated by commas.', example: 'submitted,running', maxLength: 100 }),
+    ),
+    created_after: Type.Optional(
+      Text({
+        description: 'Only jobs accepted later (RFC 3339).',
+        example: '2026-01-31T00:00:00Z',
+        format: 'date-time',
+        maxLength: 40,
+      }),
+    ),
+    created_before: Type.Optional(
+      Text({
+        description: 'Only jobs accepted before (RFC 3339).',
+        example: '2026-02-01T00:00:00Z',
+        format: 'date-time',
+        maxLength: 40,
+      }),
+    ),
+    limit: Type.Optional(
+      Whole({
+        description: 'Jobs on a page, 50 if not given; fewer where they have more than 1 MiB.',
+        example: 20,
+        minimum: 1,
+        maximum: 200,
+      }),
+    ),
+    caller: Type.Optional(
+      Text({
+        description: 'Only jobs of this caller; for administrators.',
+        example: 'key:studio',
+        minLength: 1,
+        maxLength: 1024,
+      }),
+    ),
+    cursor: Type.Optional(
+      Text({
+        description: 'The `next_cursor` of the page before.',
+        example: 'MTc2OTg2MDgwMDAwMC4wMTk4YTZmMC03YzFlLTdhNTItOWQ1Yi0zZjFmNWEwYzJiMTE',
+        maxLength: 100,
+      }),
+    ),
+  },
+  { additionalProperties: false },
+)
+
+/** Answer of `GET /jobs`, newest first; the route renders the JSON itself, job by job. */
+const JobsReply = Type.Unsafe<Buffer>(
+  Type.Object(
+    {
+      jobs: Type.Array(JobReply, { description: 'Newest first.' }),
+      next_cursor: Type.Optional(
+        Text({
+          description: 'Names the next page; absent on the last.',
+          example: 'MTc2OTg2MDgwMDAwMC4wMTk4YTZmMC03YzFlLTdhNTItOWQ1Yi0zZjFmNWEwYzJiMTE',
+        }),
+      ),
+    },
+    { $id: 'JobList', description: 'One page of jobs.' },
+  ),
+)
+
+const docs: Operation = {
+  operationId: 'listJobs',
+  tag: 'jobs',
+  summary: 'List jobs',
+  description:
+    'Your jobs, newest first. Ask for the next page with the `next_cursor` of the one before, and the same filters.',
+  answers: {
+    200: {
+      description: 'One page.',
+      examples: {
+        page: {
+          summary: 'A page with more to come',
+          value: {
+            jobs: [JOBS.running.value],
+            next_cursor: 'MTc2OTg2MDgwMDAwMC4wMTk4YTZmMC03YzFlLTdhNTItOWQ1Yi0zZjFmNWEwYzJiMTE',
+          },
+        },
+      },
+    },
+  },
+}
+
+/** What Fastify calls the JSON that it makes itself. */
+const JSON_TYPE = 'application/json; charset=utf-8'
+
+export type ListParts = PresenterParts & {
+  readonly service: Pick<JobService, 'list'>
+  readonly chargeAnswer: ChargeAnswer
+  readonly unsent: Unsent
+}
+
+/** `GET /jobs`: the caller's jobs, page by page. */
+export const listRoutes: FastifyPluginAsyncTypebox<ListParts> = (app, { service, links, chargeAnswer, unsent }) => {
+  const renderPage = createJobPages({ service, present: createPresenter({ service, links }), unsent })
+
+  app.get(
+    '/jobs',
+    {
+      config: { access: 'jobs:read', docs },
+      schema: { querystring: ListJobsQuery, response: { 200: JobsReply, '4xx': ProblemReply } },
+    },
+    async (request, reply) => {
+      const page = await renderPage(listQueryOf(request.query, callerOf(request)), request, reply)
+      await chargeAnswer(request, reply, page.length)
+      return reply.type(JSON_TYPE).send(page)
+    },
+  )
+  return Promise.resolve()
+}
+
+/** RFC 3339 with a time zone. */
+const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/i
+
+/** The query of `GET /jobs` as the core takes it. Throws `invalid_request` naming every invalid parameter. */
+function listQueryOf(query: Static<typeof ListJobsQuery>, caller: Caller): ListQuery {
+  const errors: FieldError[] = []
+  const read = <T>(
+    name: 'status' | 'created_after' | 'created_before' | 'cursor',
+    parse: (text: string) => T | string,
+  ) => {
+    const text = query[name]
+    const value = text === undefined ? undefined : parse(text)
+    if (typeof value === 'string') errors.push({ path: `/${name}`, message: value })
+    return typeof value === 'string' ? undefined : value
+  }
+  const statuses = read('status', parseStatuses)
+  const createdAfter = read('created_after', parseTime)
+  const createdBefore = read('created_before', parseTime)
+  const after = read('cursor', parseCursor)
+  if (errors.length > 0) throw invalidFields(errors)
+  if (query.caller !== undefined && !caller.seesAll) throw missingScope('admin')
+  const whose = caller.seesAll ? query.caller : caller.id
+  return {
+    limit: query.limit ?? 50,
+    ...(whose !== undefined && { caller: whose }),
+    ...(statuses && { statuses }),
+    ...(createdAfter !== undefined && { createdAfter }),
+    ...(createdBefore !== undefined && { createdBefore }),
+    ...(after && { after }),
+  }
+}
+
+/** Each parser gives a value, or what is wrong. */
+function parseStatuses(text: string): JobStatus[] | string {
+  const names = new Set(text.split(','))
+  const known = JOB_STATUSES.filter((status) => names.has(status))
+  return known.length === names.size ? known : `must be some of ${JOB_STATUSES.join(', ')}, separated by commas`
+}
+
+function parseTime(text: string): number | string {
+  const time = TIME.test(text) ? Date.parse(text) : Number.NaN
+  return Number.isNaN(time) ? 'must be a time of RFC 3339, such as 2026-01-31T12:00:00Z' : time
+}
