@@ -1,8 +1,8 @@
-import { execFileSync } from 'node:child_process'
+import { digestOf, formatEntry, makeKey as newKey, parseScopes } from '../../src/config/key-format.ts'
 
-/** What the command of the README prints: a key, and its entry in `API_KEYS`. */
+/** What `npm run keys -- create NAME` prints: a key, and its entry in `API_KEYS`. */
 export function makeKey(name: string, scopes = 'jobs:read,jobs:write'): { key: string; entry: string } {
-  const printed = execFileSync(process.execPath, ['src/cli/keys.ts', 'create', name, '--scopes', scopes]).toString()
-  const [, key = '', entry = ''] = /^key=(\S+)\nAPI_KEYS=(\S+)\n$/.exec(printed) ?? []
-  return { key, entry }
+  const [key, parsed] = [newKey(), parseScopes(scopes.split(','))]
+  if (typeof parsed === 'string') throw new Error(parsed)
+  return { key, entry: formatEntry({ name, digest: digestOf(key), scopes: parsed }) }
 }

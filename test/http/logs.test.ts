@@ -230,9 +230,9 @@ describe('a log that is followed', () => {
   test('is read no faster than the client takes it', async () => {
     const id = await submit()
     let given = 0
-    const text = 'x'.repeat(65_536)
+    const [text, MAX_PIECES] = ['x'.repeat(65_536), 500]
     app.backend.logsWith = async function* () {
-      for (; given < 2_000; given++) yield text
+      for (; given < MAX_PIECES; given++) yield text
     }
     const response = await open(`/jobs/${id}/logs`)
     response.pause()
@@ -243,10 +243,10 @@ describe('a log that is followed', () => {
       await new Promise((resolve) => setTimeout(resolve, 200))
       return false
     })
-    expect(given).toBeLessThan(1_000)
+    expect(given).toBeLessThan(MAX_PIECES / 2)
     response.resume()
     await once(response, 'end')
-    expect(response.text.length).toBe(2_000 * 65_536)
+    expect(response.text.length).toBe(MAX_PIECES * text.length)
   })
 
   test('does not hold up a shutdown', async () => {

@@ -40,7 +40,7 @@ test('metrics, settings and codes that it names are there', async () => {
   const known: readonly string[] = [...PROBLEM_CODES, ...ERROR_CODES, ...events]
   const fields = [
     ...['job_id', 'request_id', 'trace_id', 'call_id', 'error_code', 'next_cursor'],
-    ...['duration_ms', 'run_ms', 'unavailable_ms'],
+    ...['duration_ms', 'run_ms', 'unavailable_ms', 'remote_address', 'by_status'],
     // Of submits, and the reasons of `/readyz`.
     ...['run_timeout_seconds', ...DEGRADED_REASONS],
   ]
