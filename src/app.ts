@@ -7,32 +7,30 @@ import type { HttpSettings } from './http/settings.ts'
 import { missingScopeRefusal, registerAuth, watchRevocations } from './http/plugins/auth.ts'
 import { addSafeHeaders, crossSiteRefusal, registerCors } from './http/plugins/browsers.ts'
 import { registerCaller } from './http/plugins/caller.ts'
-import { failedBodyRefusal, limitArrival } from './http/plugins/body-timeout.ts'
 import { closedConnectionRefusal, closeGently } from './http/plugins/lingering-close.ts'
 import { connectionOptions, cutStalledClients, limitConnections } from './http/plugins/connections.ts'
 import { collectRoutes, docsRoutes } from './http/docs/routes.ts'
 import { closingRefusal, collectMethods, createClosingSignal, refuse } from './http/plugins/refusals.ts'
 import { eventRoutes } from './http/events/routes.ts'
-import { healthRoutes } from './http/health.ts'
 import { inputRoutes, outputRoutes } from './http/files/routes.ts'
 import { jobRoutes } from './http/jobs/job.ts'
 import { listRoutes } from './http/jobs/list.ts'
 import { logRoutes } from './http/jobs/logs.ts'
 import { submitRoutes } from './http/jobs/submit.ts'
-import { countRequests, countUnreadable, metricsRoutes } from './http/metrics.ts'
+import { countRequests, countUnreadable, healthRoutes, metricsRoutes } from './http/monitoring.ts'
 import {
   admitExpectations,
   ambiguousHeaderRefusal,
-  compileSerializer,
-  compileValidator,
+  enforceBodyTimeout,
+  failedBodyRefusal,
   headRefusal,
   registerBodies,
 } from './http/plugins/bodies.ts'
+import { compileSerializer, compileValidator } from './http/schemas.ts'
 import { registerPressure } from './http/plugins/pressure.ts'
-import { answerError, registerProblems } from './http/plugins/problems.ts'
+import { answerError, answerUnreadable, registerProblems } from './http/plugins/problems.ts'
 import { createFailureLimit, createRateLimits, registerLimiter } from './http/plugins/rate-limits.ts'
 import { logOfRequest, requestIds, RequestLog } from './http/plugins/request-log.ts'
-import { answerUnreadable } from './http/plugins/unreadable.ts'
 import { limitUnsent } from './http/plugins/unsent.ts'
 import { createHeldAnswers, trackAnswers } from './http/plugins/held-answers.ts'
 import { webhookRoutes } from './http/webhooks.ts'
@@ -100,7 +98,7 @@ export async function buildApp({
   const limits = createRateLimits(app, http.limits)
   const reserveRefusal = limitConnections(app, http)
   closeGently(app, http)
-  limitArrival(app, http)
+  enforceBodyTimeout(app, http)
   cutStalledClients(app, http)
   answerUnreadable(app, { recordMetric: metrics.record, countAddress: limits.countAddress })
   admitExpectations(app)

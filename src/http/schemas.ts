@@ -1,5 +1,8 @@
 import { Type } from '@sinclair/typebox'
-import { MAX_FIELD_ERRORS, PROBLEM_CODES } from '../problems.ts'
+import { Ajv, type AnySchemaObject, type ErrorObject, type KeywordDefinition } from 'ajv'
+import fastJsonStringify from 'fast-json-stringify'
+import type { FastifySchemaCompiler, FastifySerializerCompiler } from 'fastify'
+import { type FieldError, MAX_FIELD_ERRORS, PROBLEM_CODES } from '../problems.ts'
 
 /** A closed set of strings: `enum` reads better in the reference than a union of constants. */
 export const OneOf = <const T extends string>(names: readonly T[], options: object = {}) =>
@@ -25,7 +28,7 @@ export const NoQuery = Type.Object({}, { additionalProperties: false })
 /** For routes that take no body: an empty object is accepted, since many clients send one. */
 export const NoBody = Type.Union([Type.Null(), Type.Object({}, { additionalProperties: false })])
 
-const FieldError = Type.Object(
+const FieldErrorReply = Type.Object(
   {
     path: Text({ description: 'The field, as a JSON Pointer (RFC 6901) into body or query.', example: '/version' }),
     message: Text({ description: 'What is wrong with it.', example: 'must be one of v15, v1' }),
@@ -45,7 +48,7 @@ export const ProblemReply = Type.Object(
       examples: ['invalid_request'],
     }),
     errors: Type.Optional(
-      Type.Array(FieldError, {
+      Type.Array(FieldErrorReply, {
         description: 'Each invalid field, up to 20.',
         maxItems: MAX_FIELD_ERRORS,
         examples: [[{ path: '/version', message: 'must be one of v15, v1' }]],
@@ -54,3 +57,99 @@ export const ProblemReply = Type.Object(
   },
   { $id: 'Problem', description: 'An error (RFC 9457), as application/problem+json.' },
 )
+
+const shared = {
+  ...{ allErrors: true, removeAdditional: false, strict: false },
+  // Formats are for readers of the reference; the parser of each field checks it, with a better message.
+  validateFormats: false,
+} as const
+
+const compilers = {
+  bodies: new Ajv({ ...shared, coerceTypes: false }),
+  texts: new Ajv({ ...shared, coerceTypes: 'array' }),
+}
+
+/**
+ * Compiles request schemas: nothing is removed or guessed. Only what arrives as text anyway (query and path) is
+ * turned into numbers and booleans. Ajv keeps what it has compiled, so a schema that many routes share, or many apps
+ * of one process, is compiled once.
+ */
+export const compileValidator: FastifySchemaCompiler<object> = ({ schema, httpPart }) =>
+  (httpPart === 'body' ? compilers.bodies : compilers.texts).compile(schema)
+
+const serializers = new WeakMap<object, (data: unknown) => string>()
+
+/** Compiles reply schemas as Fastify does, but each once: nearly every route has those of the problems. */
+export const compileSerializer: FastifySerializerCompiler<object> = ({ schema }) => {
+  const serialize = serializers.get(schema) ?? fastJsonStringify(schema)
+  serializers.set(schema, serialize)
+  return serialize
+}
+
+/**
+ * `nullIsAbsent: true` takes an optional member that is null for one that is not there, as clients write it who have a
+ * field for everything. It is removed before the rest of the schema looks; null for a required or unknown one stays.
+ */
+const NULL_IS_ABSENT: KeywordDefinition = {
+  keyword: 'nullIsAbsent',
+  type: 'object',
+  schemaType: 'boolean',
+  modifying: true,
+  before: 'maxProperties',
+  errors: false,
+  compile: (_isOn, { properties = {}, required = [], additionalProperties }: AnySchemaObject) => {
+    const isOptional = (name: string) =>
+      Object.hasOwn(properties as object, name)
+        ? !(required as string[]).includes(name)
+        : typeof additionalProperties === 'object'
+    return (data: Record<string, unknown>) => {
+      for (const name of Object.keys(data)) {
+        // `__proto__` is refused where JSON is read.
+        if (data[name] === null && isOptional(name)) Reflect.deleteProperty(data, name)
+      }
+      return true
+    }
+  },
+}
+
+compilers.bodies.addKeyword(NULL_IS_ABSENT)
+
+type SchemaError = Pick<ErrorObject, 'instancePath' | 'keyword' | 'message' | 'propertyName'> & {
+  params: Record<string, unknown>
+}
+
+/** Ajv's errors with the names of fields that a client knows, one a field. */
+export function fieldErrorsOf(errors: readonly SchemaError[]): FieldError[] {
+  // A union, or a rule on names, reports itself after what broke it; that says it better.
+  const found = errors.filter(({ keyword }) => keyword !== 'anyOf' && keyword !== 'propertyNames').map(fieldErrorOf)
+  return [...new Map(found.map((error) => [error.path, error])).values()]
+}
+
+function fieldErrorOf({
+  instancePath,
+  keyword,
+  params,
+  propertyName,
+  message = 'is not valid',
+}: SchemaError): FieldError {
+  if (propertyName !== undefined) {
+    return { path: `${instancePath}${pointerTo(propertyName)}`, message: 'a key has 1 to 64 characters' }
+  }
+  switch (keyword) {
+    case 'additionalProperties':
+      return { path: `${instancePath}${pointerTo(params.additionalProperty)}`, message: 'unknown field' }
+    case 'required':
+      return { path: `${instancePath}${pointerTo(params.missingProperty)}`, message: 'is required' }
+    case 'enum':
+      return { path: instancePath, message: `must be one of ${(params.allowedValues as string[]).join(', ')}` }
+    case 'maxLength':
+      return { path: instancePath, message: `must be at most ${String(params.limit)} characters` }
+    case 'minLength':
+      return { path: instancePath, message: 'must not be empty' }
+    default:
+      return { path: instancePath, message }
+  }
+}
+
+/** A member of an object, as the end of a JSON Pointer (RFC 6901). */
+export const pointerTo = (name: unknown): string => `/${String(name).replaceAll('~', '~0').replaceAll('/', '~1')}`

@@ -1,6 +1,6 @@
 import { parseOrigins, parseTrustedProxies, type TrustedProxies } from '../config/formats.ts'
 import { type Config, nodeFlags, publicUrlOf } from '../config/config.ts'
-import type { ArrivalLimits } from './plugins/body-timeout.ts'
+import type { BodyTimeouts } from './plugins/bodies.ts'
 import type { ConnectionLimits, ProgressLimits } from './plugins/connections.ts'
 import type { PressureLimits } from './plugins/pressure.ts'
 import type { RequestLimits } from './plugins/rate-limits.ts'
@@ -10,7 +10,7 @@ import { oldGenerationLimit } from '../process/boot.ts'
 
 /** What an operator can say of the HTTP side. */
 export type HttpSettings = ConnectionLimits &
-  ArrivalLimits &
+  BodyTimeouts &
   UploadLimits &
   PressureLimits &
   ProgressLimits &

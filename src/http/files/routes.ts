@@ -2,7 +2,7 @@ import { extname } from 'node:path'
 import type { Readable } from 'node:stream'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { type Static, Type } from '@sinclair/typebox'
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { FILE_KINDS, type FileKind, type Job } from '../../jobs/job.ts'
 import type { LinkSigner } from '../../jobs/links.ts'
 import type { Outputs, Uploads } from '../../jobs/ports/files.ts'
@@ -46,6 +46,12 @@ const VideoReply = Type.Unsafe<Readable>({
 })
 
 const OF_FILES = ['ETag', 'Last-Modified', 'Accept-Ranges'] as const
+
+/** Counts what a file that is sent holds in memory. */
+const countOf = (request: FastifyRequest, reply: FastifyReply, unsent: Unsent) => (bytes: number) => {
+  unsent.admit(request)
+  unsent.count(request, reply, bytes)
+}
 
 const outputDocs: Operation = {
   operationId: 'getOutput',
@@ -110,7 +116,7 @@ export const outputRoutes: FastifyPluginAsyncTypebox<OutputParts> = (app, { serv
       // What the redirect names expires.
       if (output.kind === 'redirect') return reply.header('cache-control', 'no-store').redirect(output.url, 302)
 
-      const video = await prepareFile(request, reply, { ...output, unsent })
+      const video = await prepareFile(request, reply, { ...output, count: countOf(request, reply, unsent) })
       // A browser asks again each time, which costs a 304, so that a job that is removed or a link that has expired is so at once.
       reply.headers(EMBEDDABLE)
       if (reply.statusCode !== 304) reply.type(contentType)
@@ -185,7 +191,11 @@ export const inputRoutes: FastifyPluginAsyncTypebox<InputParts> = (app, { servic
       const file = kind && job.input[kind]
       if (!kind || !file) throw problem('input_not_found')
       const path = await uploads.locate(id, kind)
-      const content = await prepareFile(request, reply, { path, release: () => undefined, unsent })
+      const content = await prepareFile(request, reply, {
+        path,
+        release: () => undefined,
+        count: countOf(request, reply, unsent),
+      })
       reply.headers(EMBEDDABLE)
       // By its content, and nothing that a browser would run.
       if (reply.statusCode !== 304) reply.type(file.type)

@@ -1,31 +1,29 @@
-import { open, stat } from 'node:fs/promises'
+import { type FileHandle, open, stat } from 'node:fs/promises'
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import { basename, dirname } from 'node:path'
-import type { Readable } from 'node:stream'
+import { Readable, type Writable } from 'node:stream'
 import { send } from '@fastify/send'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { type Problem, problem } from '../../problems.ts'
-import { FileStream, PIECE_BYTES } from './file-stream.ts'
-import type { Unsent } from '../plugins/unsent.ts'
 
-/** A file to send: its path, what to call once nobody needs it any more, and what counts the bytes that it holds. */
-export type SentFile = { readonly path: string; release(): void; readonly unsent: Unsent }
+export type SentFile = {
+  readonly path: string
+  /** Called once nobody needs the file any more. */
+  release(): void
+  /** Counts the bytes that are in memory while the file is sent; throws `overloaded` where they are too many. */
+  count(bytes: number): void
+}
 
 /** Of the library only what RFC 9110 asks for; the rest is ours to say. */
 const OPTIONS = { cacheControl: false, contentType: false, index: false, dotfiles: 'allow' } as const
 
 /**
  * Sets status and headers for a file as the headers of the request ask for (RFC 9110 13 and 14: 200, 206, 304; 412 and
- * 416 are thrown) and gives what is to be sent. The file is released when the last byte has gone, or the reader.
- * Rejects with `overloaded` where too much of earlier answers is unsent.
+ * 416 are thrown) and gives what is to be sent. The file is released when the last byte is sent, or the client leaves.
  */
 export async function prepareFile(request: FastifyRequest, reply: FastifyReply, file: SentFile): Promise<Readable> {
   try {
-    const hold = (bytes: number) => {
-      file.unsent.admit(request)
-      file.unsent.count(request, reply, bytes)
-    }
-    const { type, statusCode, headers, stream } = await openFile(request, file.path, hold)
+    const { type, statusCode, headers, stream } = await openFile(request, file)
     if (type === 'error') {
       if (statusCode === 416) reply.header('content-range', headers['Content-Range'])
       throw refusalOf(statusCode)
@@ -43,11 +41,7 @@ export async function prepareFile(request: FastifyRequest, reply: FastifyReply, 
 type Sent = { type: string; statusCode: number; headers: Record<string, string | undefined>; stream: Readable }
 
 /** The library is asked for the head alone: what it would read the file with is not what is sent. */
-async function openFile(
-  { method, headers }: FastifyRequest,
-  path: string,
-  hold: (bytes: number) => void,
-): Promise<Sent> {
+async function openFile({ method, headers }: FastifyRequest, { path, count }: SentFile): Promise<Sent> {
   const { size, mtimeMs } = await stat(path).catch(gone)
   const asked = {
     method: 'HEAD',
@@ -58,7 +52,7 @@ async function openFile(
   const start = Number(/^bytes (\d+)-/.exec(sent.headers['Content-Range'] ?? '')?.[1] ?? 0)
   const bytes = Number(sent.headers['Content-Length'])
   // Before it takes a descriptor.
-  hold(Math.min(bytes, PIECE_BYTES))
+  count(Math.min(bytes, PIECE_BYTES))
   // It may have gone since it was looked at; while nothing is sent that can still be said.
   const file = await open(path).catch(gone)
   return { ...sent, stream: new FileStream(file, { start, bytes }) }
@@ -115,3 +109,60 @@ function refusalOf(status: number): Problem {
   if (status === 412) return problem('precondition_failed')
   return problem('output_unavailable', { detail: 'The file is not there any more.' })
 }
+
+/** What of a file is sent: `bytes` of it from `start` on. */
+export type Slice = { readonly start: number; readonly bytes: number }
+
+/** How much is read and written at a time, and held meanwhile, in bytes. */
+export const PIECE_BYTES = 128 * 1024
+
+/**
+ * A part of a file, for `pipe` alone, which it does through one buffer that is used again once its bytes have been
+ * handed to the network. Node's own streams take a new one for every piece, of which tens of MB lie about until they
+ * are collected. Closes the file in the end.
+ */
+export class FileStream extends Readable {
+  readonly #file: FileHandle
+  readonly #slice: Slice
+
+  constructor(file: FileHandle, slice: Slice) {
+    super({ read: () => undefined })
+    this.#file = file
+    this.#slice = slice
+  }
+
+  override pipe<T extends NodeJS.WritableStream>(destination: T): T {
+    this.#send(destination as unknown as Writable).then(
+      () => {
+        // Its end is not in what it reads, but it ends.
+        this.push(null)
+        this.resume()
+      },
+      (error: unknown) => this.destroy(error as Error),
+    )
+    return destination
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    this.#file.close().then(
+      () => done(error),
+      () => done(error),
+    )
+  }
+
+  async #send(destination: Writable) {
+    const { start, bytes } = this.#slice
+    const buffer = Buffer.allocUnsafeSlow(Math.min(PIECE_BYTES, bytes))
+    for (let sent = 0; sent < bytes && !this.destroyed;) {
+      const { bytesRead } = await this.#file.read(buffer, 0, Math.min(buffer.length, bytes - sent), start + sent)
+      if (bytesRead === 0) throw new Error('the file has become shorter while it was sent')
+      sent += bytesRead
+      await written(destination, buffer.subarray(0, bytesRead))
+    }
+    if (!this.destroyed) destination.end()
+  }
+}
+
+/** Resolves when the bytes are needed no more: they have gone, or nobody takes them. */
+const written = (destination: Writable, bytes: Buffer) =>
+  new Promise<void>((resolve, reject) => destination.write(bytes, (error) => (error ? reject(error) : resolve())))

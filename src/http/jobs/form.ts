@@ -3,7 +3,7 @@ import type { TSchema } from '@sinclair/typebox'
 import { type FieldError, invalidFields } from '../../problems.ts'
 import { FILE_KINDS, type FileKind } from '../../jobs/job.ts'
 import { NewJobBody } from './submit-schema.ts'
-import { pointerTo } from '../plugins/bodies.ts'
+import { pointerTo } from '../schemas.ts'
 
 /** What a form says beside its files: a body as JSON would have it, and what is wrong with it so far. */
 export type Form = { readonly body: Record<string, unknown>; readonly errors: readonly FieldError[] }

@@ -88,7 +88,7 @@ export const ShownOptions = {
   run_timeout_seconds: Type.Optional(RunTimeout),
 }
 
-/** See the keyword in `plugins/bodies.ts`; the reference says it in types. */
+/** See the keyword in `http/schemas.ts`; the reference shows it as types. */
 const NULL_IS_ABSENT = { nullIsAbsent: true }
 
 /** Body of `POST /jobs`. */

@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { type FieldError, isProblem, problem } from '../../problems.ts'
 import type { Upload, Uploads } from '../../jobs/ports/files.ts'
 import { createFairSemaphore } from '../../lib/semaphore.ts'
-import { expectProgress } from '../plugins/body-timeout.ts'
+import { expectProgress } from '../plugins/bodies.ts'
 import { limitKeyOf } from '../plugins/caller.ts'
 import { comesAsStream, readForm } from './form.ts'
 

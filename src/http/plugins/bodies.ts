@@ -1,8 +1,8 @@
-import fastJsonStringify from 'fast-json-stringify'
-import type { FastifyInstance, FastifySchemaCompiler, FastifySerializerCompiler } from 'fastify'
-import { type FieldError, problem } from '../../problems.ts'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { FastifyInstance } from 'fastify'
+import { type Problem, problem } from '../../problems.ts'
+import { discardRest, type LingerLimits, noteBody } from './lingering-close.ts'
 import type { Refusal } from './refusals.ts'
-import { Ajv, type AnySchemaObject, type ErrorObject, type KeywordDefinition } from 'ajv'
 
 const unsupported = (message: string) => problem('unsupported_media_type', { detail: message })
 
@@ -57,98 +57,85 @@ export const headRefusal: Refusal = ({ headers, raw }) => {
   return encoding !== undefined && encoding !== 'identity' ? unsupported('Compressed bodies are not read.') : undefined
 }
 
-const shared = {
-  ...{ allErrors: true, removeAdditional: false, strict: false },
-  // Formats are for readers of the reference; the parser of each field checks it, with a better message.
-  validateFormats: false,
-} as const
-
-const compilers = {
-  bodies: new Ajv({ ...shared, coerceTypes: false }),
-  texts: new Ajv({ ...shared, coerceTypes: 'array' }),
+/** How the body of a request has to arrive. */
+export type BodyTimeouts = LingerLimits & {
+  /** How long the body of a request may take, in ms, from the end of its head. */
+  readonly requestTimeoutMs: number
+  /** What an upload, which may take as long as it likes, has to bring every so many ms, in bytes. */
+  readonly uploadCheckMs: number
+  readonly uploadMinBytes: number
 }
+
+/** What a request may bring from now on, as long as it makes progress. */
+export type Progress = {
+  readonly maxBytes: number
+  /** Whether others were refused lately, for want of the place that it has. */
+  readonly isContended: () => boolean
+}
+
+/** How much faster an upload has to come while others are refused. */
+export const CONTENDED_FACTOR = 8
+
+type Watch = { expectProgress(progress: Progress): void }
+
+/** On the request itself: a `WeakMap` of all of them, which is collected slowly, was a third of what a submit cost. */
+const WATCH = Symbol('watch')
+const FAILURE = Symbol('failure')
+type Watched = IncomingMessage & { [WATCH]?: Watch; [FAILURE]?: Problem }
 
 /**
- * Compiles request schemas: nothing is removed or guessed. Only what arrives as text anyway (query and path) is
- * turned into numbers and booleans. Ajv keeps what it has compiled, so a schema that many routes share, or many apps
- * of one process, is compiled once.
+ * Cuts off clients whose request does not arrive, with 408. Node's own `requestTimeout` is one for all requests, and
+ * an upload may take longer than anything else should.
  */
-export const compileValidator: FastifySchemaCompiler<object> = ({ schema, httpPart }) =>
-  (httpPart === 'body' ? compilers.bodies : compilers.texts).compile(schema)
-
-const serializers = new WeakMap<object, (data: unknown) => string>()
-
-/** Compiles reply schemas as Fastify does, but each once: nearly every route has those of the problems. */
-export const compileSerializer: FastifySerializerCompiler<object> = ({ schema }) => {
-  const serialize = serializers.get(schema) ?? fastJsonStringify(schema)
-  serializers.set(schema, serialize)
-  return serialize
+export function enforceBodyTimeout(app: FastifyInstance, limits: BodyTimeouts): void {
+  app.server.prependListener('request', (request: Watched, response: ServerResponse) => {
+    if (!hasBody(request)) return
+    request[WATCH] = watch(request, response, limits)
+    noteBody(request)
+  })
 }
 
-/**
- * `nullIsAbsent: true` takes an optional member that is null for one that is not there, as clients write it who have a
- * field for everything. It is removed before the rest of the schema looks; null for a required or unknown one stays.
- */
-const NULL_IS_ABSENT: KeywordDefinition = {
-  keyword: 'nullIsAbsent',
-  type: 'object',
-  schemaType: 'boolean',
-  modifying: true,
-  before: 'maxProperties',
-  errors: false,
-  compile: (_isOn, { properties = {}, required = [], additionalProperties }: AnySchemaObject) => {
-    const isOptional = (name: string) =>
-      Object.hasOwn(properties as object, name)
-        ? !(required as string[]).includes(name)
-        : typeof additionalProperties === 'object'
-    return (data: Record<string, unknown>) => {
-      for (const name of Object.keys(data)) {
-        // `__proto__` is refused where JSON is read.
-        if (data[name] === null && isOptional(name)) Reflect.deleteProperty(data, name)
-      }
-      return true
-    }
-  },
-}
+const hasBody = ({ headers }: IncomingMessage) =>
+  headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 
-compilers.bodies.addKeyword(NULL_IS_ABSENT)
-
-type SchemaError = Pick<ErrorObject, 'instancePath' | 'keyword' | 'message' | 'propertyName'> & {
-  params: Record<string, unknown>
-}
-
-/** Ajv's errors with the names of fields that a client knows, one a field. */
-export function fieldErrorsOf(errors: readonly SchemaError[]): FieldError[] {
-  // A union, or a rule on names, reports itself after what broke it; that says it better.
-  const found = errors.filter(({ keyword }) => keyword !== 'anyOf' && keyword !== 'propertyNames').map(fieldErrorOf)
-  return [...new Map(found.map((error) => [error.path, error])).values()]
-}
-
-function fieldErrorOf({
-  instancePath,
-  keyword,
-  params,
-  propertyName,
-  message = 'is not valid',
-}: SchemaError): FieldError {
-  if (propertyName !== undefined) {
-    return { path: `${instancePath}${pointerTo(propertyName)}`, message: 'a key has 1 to 64 characters' }
-  }
-  switch (keyword) {
-    case 'additionalProperties':
-      return { path: `${instancePath}${pointerTo(params.additionalProperty)}`, message: 'unknown field' }
-    case 'required':
-      return { path: `${instancePath}${pointerTo(params.missingProperty)}`, message: 'is required' }
-    case 'enum':
-      return { path: instancePath, message: `must be one of ${(params.allowedValues as string[]).join(', ')}` }
-    case 'maxLength':
-      return { path: instancePath, message: `must be at most ${String(params.limit)} characters` }
-    case 'minLength':
-      return { path: instancePath, message: 'must not be empty' }
-    default:
-      return { path: instancePath, message }
+function watch(request: IncomingMessage, response: ServerResponse, limits: BodyTimeouts): Watch {
+  const { socket } = request
+  let timer = setTimeout(() => failBody(request, problem('request_timeout')), limits.requestTimeoutMs).unref()
+  const stop = () => clearTimeout(timer)
+  request.once('end', stop).once('close', stop)
+  response.once('close', () => {
+    stop()
+    // Where the answer closes the connection, that is done already.
+    if (!request.complete && socket.writable) discardRest(request, limits)
+  })
+  return {
+    expectProgress({ maxBytes, isContended }) {
+      stop()
+      const begun = socket.bytesRead
+      let before = begun
+      timer = setInterval(() => {
+        // What has come and is not read yet is our delay, not the client's.
+        const minBytes = limits.uploadMinBytes * (isContended() ? CONTENDED_FACTOR : 1)
+        const isSlow = socket.bytesRead - before < minBytes && request.readableLength === 0
+        before = socket.bytesRead
+        if (isSlow) failBody(request, problem('request_timeout'))
+        else if (before - begun > maxBytes) failBody(request, problem('body_too_large'))
+      }, limits.uploadCheckMs).unref()
+    },
   }
 }
 
-/** A member of an object, as the end of a JSON Pointer (RFC 6901). */
-export const pointerTo = (name: unknown): string => `/${String(name).replaceAll('~', '~0').replaceAll('/', '~1')}`
+/** Fails the body of a request for its reader; if it has none yet, `failedBodyRefusal` answers with the error. */
+export function failBody(request: Watched, error: Problem): void {
+  if (request.complete) return
+  if (request.listenerCount('error') > 0) request.emit('error', error)
+  else request[FAILURE] = error
+}
+
+/** Refuses a request whose body failed before anything read it. */
+export const failedBodyRefusal: Refusal = ({ raw }) => (raw as Watched)[FAILURE]
+
+/** From here on a request may take its time, as long as it makes progress and brings no more than so many bytes. */
+export function expectProgress(request: Watched, progress: Progress): void {
+  request[WATCH]?.expectProgress(progress)
+}

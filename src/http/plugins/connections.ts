@@ -20,7 +20,7 @@ export const MAX_HEAD_BYTES = 16_384
 
 /**
  * Fastify's options against clients that are slow, by accident or on purpose: a request whose head does not arrive is
- * answered 408, and its connection closed; for its body see `limitArrival`. A connection that is idle between requests
+ * answered 408, and its connection closed; for its body see `enforceBodyTimeout`. A connection that is idle between requests
  * is closed by Fastify after 72 s, which is longer than load balancers keep theirs.
  */
 export const connectionOptions = ({ headersTimeoutMs }: ConnectionLimits) =>

@@ -1,10 +1,16 @@
 import { STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
 import type { FastifyBaseLogger, FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type FieldError, invalidFields, isProblem, type Problem, problem, type ProblemCode } from '../../problems.ts'
 import { createLogThrottle, errorFieldsOf } from '../../jobs/log.ts'
 import { shortageOf } from '../../lib/errors.ts'
+import type { RecordMetric } from '../../jobs/ports/metrics.ts'
+import { countUnreadable } from '../monitoring.ts'
+import { fieldErrorsOf } from '../schemas.ts'
+import { failBody } from './bodies.ts'
 import { SAFE_HEADERS } from './browsers.ts'
-import { fieldErrorsOf } from './bodies.ts'
+import { abandonInput, closeAfterAnswers, isAnswered, pendingAnswer } from './lingering-close.ts'
+import type { AddressLimit } from './rate-limits.ts'
 
 /** A problem document (RFC 9457). `type` is `about:blank`: `code` tells problems of one status apart. */
 export type ProblemDocument = {
@@ -85,18 +91,6 @@ function send(reply: FastifyReply, error: Problem) {
   reply.code(status).headers(SAFE_HEADERS).type(PROBLEM_TYPE).send(documentOf(error))
 }
 
-/** The problem of a request that Node cannot read; `code` is Node's own of what is wrong with it. */
-export function unreadableError(code = ''): Problem {
-  switch (code) {
-    case 'HPE_HEADER_OVERFLOW':
-      return problem('headers_too_large')
-    case 'ERR_HTTP_REQUEST_TIMEOUT':
-      return problem('request_timeout')
-    default:
-      return problem('malformed_request')
-  }
-}
-
 /** Fastify's own codes and the problems they are; those not listed are a `bad_request` of the status they have. */
 const FRAMEWORK_ERRORS: Readonly<Record<string, () => Problem>> = {
   FST_ERR_BAD_URL: () => problem('malformed_url'),
@@ -116,4 +110,63 @@ export function problemOf(error: FastifyError | Problem): Problem {
   const status = error.statusCode ?? 500
   if (status >= 500) return problem('internal_error', { cause: error })
   return FRAMEWORK_ERRORS[error.code]?.() ?? problem('bad_request', { status, detail: error.message })
+}
+
+/** Node's code for a client that closes its side in the middle of a request. */
+const CUT_OFF = 'HPE_INVALID_EOF_STATE'
+
+export type UnreadableParts = { readonly recordMetric: RecordMetric; readonly countAddress: AddressLimit }
+
+/**
+ * Answers what Node cannot read as a request (its `clientError`), once for each connection, and closes that. Such
+ * requests are counted, and limited by address, like those that can be read.
+ */
+export function answerUnreadable(app: FastifyInstance, { recordMetric, countAddress }: UnreadableParts): void {
+  // In place of Fastify's own, which destroys the connection.
+  app.server.removeAllListeners('clientError')
+  app.server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+    if (error.code === 'ECONNRESET' || socket.destroyed || abandonInput(socket)) return
+    const [pending, unreadable] = [pendingAnswer(socket), unreadableError(error.code)]
+    if (pending && (pending.headersSent || error.code !== CUT_OFF)) {
+      // What is wrong is the body of a request that has been let in, or what comes behind it.
+      failBody(pending.req, unreadable)
+      closeAfterAnswers(socket)
+    } else if (isAnswered(socket)) socket.destroySoon()
+    // A request that is cut off before its answer is counted by itself, and a connection that brought nothing is none.
+    else if (pending || socket.bytesRead === 0) answerOn(socket, unreadable)
+    else void refuse(socket, unreadable)
+  })
+
+  const refuse = async (socket: Socket, error: Problem) => {
+    const answered: Problem = (await countAddress(socket.remoteAddress)) ?? error
+    countUnreadable(recordMetric, { method: '' }, answered.status)
+    answerOn(socket, answered)
+  }
+}
+
+/** Writes a whole answer straight on the connection, and closes that. */
+function answerOn(socket: Socket, error: Problem): void {
+  const { status, retryAfterSeconds } = error
+  const body = JSON.stringify(documentOf(error))
+  const headers = {
+    ...{ 'content-type': PROBLEM_TYPE, 'content-length': Buffer.byteLength(body) },
+    ...SAFE_HEADERS,
+    ...(retryAfterSeconds && { 'retry-after': retryAfterSeconds }),
+    connection: 'close',
+  }
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
+  if (socket.writable) socket.write(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}\r\n${body}`)
+  socket.destroySoon()
+}
+
+/** The problem of a request that Node cannot read; `code` is Node's own of what is wrong with it. */
+function unreadableError(code = ''): Problem {
+  switch (code) {
+    case 'HPE_HEADER_OVERFLOW':
+      return problem('headers_too_large')
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return problem('request_timeout')
+    default:
+      return problem('malformed_request')
+  }
 }

@@ -4,7 +4,7 @@ import { createShares, type ShareLimits, type Shares } from '../../lib/limits.ts
 import { ANONYMOUS_ID } from '../../jobs/ports/access.ts'
 import type { Job } from '../../jobs/job.ts'
 import { isLink, limitKeyOf } from './caller.ts'
-import { FileStream } from '../files/file-stream.ts'
+import { FileStream } from '../files/send-file.ts'
 import type { Refusal } from './refusals.ts'
 import type { WhenOver } from './held-answers.ts'
 
