@@ -1,17 +1,17 @@
 /** One invalid field of a body or query. `path` is a JSON Pointer (RFC 6901) into it, such as `/video_url`. */
 export type FieldError = { path: string; message: string }
 
-/** What one occurrence of a problem says beyond what the table says of all. */
+/** What an occurrence of a problem adds to the table. */
 export type ProblemOptions = {
-  /** One of the statuses that the code has; its first unless given. */
+  /** One of the statuses of the code; by default the first. */
   readonly status?: number
   readonly detail?: string
   readonly errors?: FieldError[]
-  /** When a new request may help, in s. */
+  /** When a new request may succeed, in seconds. */
   readonly retryAfterSeconds?: number
   /** The value of `WWW-Authenticate` (RFC 9110 11.6.1). */
   readonly challenge?: string
-  /** A write was sent and its answer was lost: it may have been made, or may be made yet. */
+  /** A write was sent and its answer was lost: it may have been applied, or may be applied later. */
   readonly isAmbiguousWrite?: boolean
   readonly cause?: unknown
 }
@@ -24,22 +24,22 @@ type Variant = {
 }
 
 type Definition = Variant & {
-  /** When it comes, for the reference. */
+  /** When it occurs, for the reference. */
   readonly when: string
   /** The other statuses of the code. */
   readonly also?: readonly Variant[]
-  /** What the example of the reference says in place of `detail`, where an occurrence says more. */
+  /** The options of the reference's example, if occurrences have their own `detail`. */
   readonly example?: ProblemOptions
 }
 
-/** Field errors that one answer names: a body of a thousand unknown fields must not make an answer of that size. */
+/** Maximum field errors in one answer: a body with a thousand unknown fields must not cause an answer of that size. */
 export const MAX_FIELD_ERRORS = 20
 
 const CHALLENGE = 'Bearer realm="musetalk-orchestrator"'
 
 /**
- * Every problem, by the `code` that tells it from others of its status. A new problem is a line here; errors and the
- * reference are both made from it. The title is the phrase of the status, as RFC 9457 4.2.1 has it for `about:blank`.
+ * Every problem by its `code`. A new problem is one entry here: errors and the reference are both made from it. The
+ * title is the phrase of the status, as RFC 9457 4.2.1 requires for `about:blank`.
  */
 const DEFINITIONS = {
   attempt_not_found: {
@@ -160,7 +160,7 @@ const DEFINITIONS = {
   },
   job_not_found: {
     status: 404,
-    // Also for another caller's job and for what is no id: a client cannot tell the three apart.
+    // The same for another caller's job and for a malformed id, so that a client cannot distinguish the three.
     detail: 'There is no job with this id.',
     when: 'You have no job with this id.',
   },
@@ -334,7 +334,7 @@ export const PROBLEMS: Readonly<Record<ProblemCode, Definition>> = DEFINITIONS
 
 export const PROBLEM_CODES = Object.keys(PROBLEMS) as ProblemCode[]
 
-/** An error as sent to a client (RFC 9457). Any other error that a request meets is a defect, and answers 500. */
+/** An error as sent to a client (RFC 9457). Any other error during a request is a defect and answered 500. */
 export class Problem extends Error {
   readonly code: ProblemCode
   readonly status: number
@@ -357,14 +357,14 @@ export class Problem extends Error {
   }
 }
 
-/** The problem of a code, to be thrown or given to a reply. */
+/** A problem by its code, to be thrown or passed to a reply. */
 export const problem = (code: ProblemCode, options?: ProblemOptions): Problem => new Problem(code, options)
 
-/** Whether an error is a problem, of this code where one is given. */
+/** Whether an error is a problem, and has this code if one is given. */
 export const isProblem = (error: unknown, code?: ProblemCode): error is Problem =>
   error instanceof Problem && (code === undefined || error.code === code)
 
-/** A problem whose detail is its field errors, of which it names the first `MAX_FIELD_ERRORS`. */
+/** A problem with field errors, the first `MAX_FIELD_ERRORS` of which are in its detail. */
 export const invalidFields = (errors: FieldError[], code: ProblemCode = 'invalid_request'): Problem =>
   problem(code, errorOptions(errors))
 
@@ -393,7 +393,7 @@ function missingScopeOptions(scope: string) {
   return { detail: `This needs the scope ${scope}.`, challenge }
 }
 
-/** What keeps the server from starting, in words for an operator. */
+/** The server cannot start; the message is for the operator. */
 export class BootError extends Error {
   constructor(message: string, options?: ErrorOptions) {
     super(message, options)

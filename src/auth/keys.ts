@@ -83,7 +83,8 @@ async function readKeys(list: string, file: string | undefined): Promise<Readonl
   const parsed = [parseEntryList(list), ...(file === undefined ? [] : [parseEntryFile(await readText(file))])]
   const entries = parsed.flatMap((part) => part.entries)
   const errors = [...parsed.flatMap((part) => part.errors), ...findDuplicateKeys(entries)]
-  if (errors.length > 0) throw new BootError(`The API keys are invalid:\n${errors.map((f) => `  ${f}`).join('\n')}`)
+  if (errors.length > 0)
+    throw new BootError(`The API keys are invalid:\n${errors.map((error) => `  ${error}`).join('\n')}`)
   return new Map(entries.map((entry) => [entry.digest, identityOf(entry)]))
 }
 
@@ -106,7 +107,7 @@ export type JoinedOptions = {
 
 /**
  * Combines keys and tokens. Every credential is looked up among the keys first, since an operator may have hashed a
- * secret of another format. One with the format of a key, or sent as a key, is never tried as a token.
+ * secret of another format. A credential in the format of a key, or sent as a key, is never verified as a token.
  */
 export function joinAuthenticators({ keys, tokens }: JoinedOptions): Authenticator {
   return {

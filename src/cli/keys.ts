@@ -8,7 +8,7 @@ The key is shown only once: the entry contains just its digest.`
 
 const DEFAULT_SCOPES = 'jobs:read,jobs:write'
 
-/** The command line is wrong; the message is for its user. */
+/** The command line is invalid; the message is for its user. */
 class UsageError extends Error {}
 
 try {

@@ -1,7 +1,7 @@
 import { flushCompileCache } from 'node:module'
 import { startBoot } from '../process/boot.ts'
 
-// Loads what the server loads and starts nothing: fills the compile cache, so that the first start is as fast as the next.
+// Loads the modules of the server without starting it, which fills the compile cache for the first start.
 startBoot()
 await Promise.all([
   ...[

@@ -7,79 +7,78 @@ export { type Download, ProblemError }
 
 export type ClientOptions = TransportOptions
 
-/** How a job can end. */
+/** A finished job. */
 export type EndedJob = Job & { status: Exclude<Job['status'], 'submitted' | 'running'> }
 
-/** Ends a call early, which rejects with the signal's reason: `AbortSignal.timeout(600_000)` after ten minutes. */
+/** `signal` aborts the call, which rejects with its reason: `AbortSignal.timeout(600_000)` after ten minutes. */
 export type CallOptions = { readonly signal?: AbortSignal | undefined }
 
-/** What may be left out may also be undefined. */
+/** Optional properties may also be undefined. */
 type Lenient<T> = { [K in keyof T]: undefined extends T[K] ? T[K] | undefined : T[K] }
 
-/** Or null, as in a row of a table. */
+/** Optional properties may also be null, as in a row of a table. */
 type Nullable<T> = { [K in keyof T]: undefined extends T[K] ? T[K] | null | undefined : T[K] }
 
-/** A job to be made; with files (`video`, `image`, `audio`) it is an upload. */
+/** A new job; with files (`video`, `image`, `audio`) it is sent as a form. */
 export type JobRequest = Nullable<NewJobForm>
 
-/** What to list. */
+/** Filters of a list. */
 export type ListQuery = Lenient<NonNullable<operations['listJobs']['parameters']['query']>>
 
-/** Without a key of its own a submit gets a random one, so that it can be sent again and makes one job all the same. */
+/** Without an idempotency key a submit gets a random one, so that repeating it does not make a second job. */
 export type SubmitOptions = CallOptions & { readonly idempotencyKey?: string | undefined }
 
-/** `attempt`: which one; the current one by default. */
+/** `attempt`: its number; by default the current one. */
 export type LogOptions = CallOptions & { readonly attempt?: number | undefined }
 
 /**
- * `onGap` is called once the stream is open again after a broken connection: changes in between are not replayed, so list
+ * `onGap` is called when the stream is open again after a broken connection. Changes in between are not replayed: list
  * the jobs then.
  */
 export type EventsOptions = CallOptions & { readonly onGap?: (() => void) | undefined }
 
 /**
- * Jobs of one server. What fails is sent again as the server's `Retry-After` asks, and after a broken connection where
- * that can do no harm. Then a call rejects: with a `ProblemError` where there was an answer, else as `fetch` does.
+ * Jobs of one server. A failed request is repeated after the server's `Retry-After`, and after a broken connection if
+ * that is safe. Then the call rejects: with a `ProblemError` if there was an answer, else as `fetch` does.
  */
 export type Client = {
-  /** Accepts a job. In Node, `fs.openAsBlob` makes a file of a path. */
+  /** Submits a job. In Node, `fs.openAsBlob` opens a file. */
   submit(job: JobRequest, options?: SubmitOptions): Promise<Job>
   get(id: string, options?: CallOptions): Promise<Job>
   /** One page, newest first. */
   list(query?: ListQuery, options?: CallOptions): Promise<JobList>
-  /** Page after page of `list`, to the last. */
+  /** All pages of `list`. */
   pages(query?: ListQuery, options?: CallOptions): AsyncGenerator<JobList, void>
-  /** The job once it has ended. One that failed is an answer like any other: look at its `status`. */
+  /** The job once it has finished. A failed job does not reject: check its `status`. */
   wait(id: string, options?: CallOptions): Promise<EndedJob>
-  /** The job now and after every change, up to its end, across broken connections; `retries` is how many in a row. */
+  /** The job now and after every change, until it has finished; `retries` bounds broken connections in a row. */
   events(id: string, options?: CallOptions): AsyncGenerator<Job, void>
-  /** Each of your jobs after every change from now on, without an end of its own; `retries` likewise. */
+  /** Each of your jobs after every change from now on, without an end; `retries` likewise. */
   events(options?: EventsOptions): AsyncGenerator<Job, void>
-  /** What an attempt has printed and, while it runs, prints, in pieces of any size. One that is cut off rejects. */
+  /** The output of an attempt so far and, while it runs, as it comes, in pieces of any size. Rejects if it is cut off. */
   logs(id: string, options?: LogOptions): AsyncGenerator<string, void>
   /**
-   * The video, as it comes, across broken connections: it goes on where it was cut off. Of a job that has none, 409 with
-   * the reason.
+   * The video as it arrives; it continues after a broken connection. Rejects with 409 and the reason if the job has none.
    */
   download(id: string, options?: CallOptions): Promise<Download>
   cancel(id: string, options?: CallOptions): Promise<Job>
-  /** Starts a failed or canceled job over. The only call that is sent again only where the server has not begun it. */
+  /** Starts a failed or canceled job again. Repeated only if the server has certainly not started it. */
   retry(id: string, options?: CallOptions): Promise<Job>
-  /** Forgets a job that has ended. That it is gone already is fine. */
+  /** Deletes a finished job. Resolves also if it does not exist. */
   remove(id: string, options?: CallOptions): Promise<void>
-  /** The webhooks of a job, with their tries. */
+  /** The webhooks of a job, with their delivery attempts. */
   deliveries(id: string, options?: CallOptions): Promise<DeliveryList>
-  /** Sends a webhook once more, by its number. Like `retry` it is sent again only where the server has not begun it. */
+  /** Sends a webhook again, by its number. Repeated like `retry`. */
   redeliver(id: string, number: number, options?: CallOptions): Promise<Delivery>
 }
 
-/** How long the server holds an answer back for a job's end, in s: less than proxies wait. */
+/** Duration of a long poll, in seconds: less than the timeout of proxies. */
 const LONG_POLL_SECONDS = 30
-/** How long an answer may take, in ms, beside that. */
+/** Timeout of an answer beyond that, in ms. */
 const ANSWER_MS = 30_000
-/** How long a video may take to begin, in ms: the server may have to fetch it first. */
+/** Timeout until a video starts, in ms: the server may have to fetch it first. */
 const OUTPUT_MS = 120_000
-/** Makes a client; nothing is sent yet. Throws a `TypeError` where the base URL is none. */
+/** Creates a client; sends nothing yet. Throws a `TypeError` if the base URL is invalid. */
 export function createClient(options: ClientOptions): Client {
   const send = createTransport(options)
   const { retries = RETRIES } = options
@@ -162,11 +161,11 @@ const hasFinished = (job: Job): job is EndedJob => job.status !== 'submitted' &&
 const givenFields = (fields: object): [string, unknown][] =>
   Object.entries(fields).filter(([, value]) => value !== undefined && value !== null)
 
-/** `randomUUID` is not there on pages of plain http. */
+/** Not `randomUUID`, which is missing on pages of plain http. */
 const randomKey = () =>
   Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('')
 
-/** JSON; with files a form, in which what is no text is written as JSON, and which may take as long as it likes. */
+/** JSON; with files a form without a timeout, whose values other than texts and files are JSON. */
 function contentOf(job: JobRequest): Partial<Call> {
   const fields = givenFields(job)
   if (!fields.some(([, value]) => value instanceof Blob)) {

@@ -4,20 +4,20 @@ import type { Job } from './schema.ts'
 /** A connection that brings nothing for so long, in ms, is dead: a stream of events brings something every 15 s. */
 const SILENCE_MS = 45_000
 
-/** The answer with a video, of which nothing is read yet. */
+/** The answer with a video, whose body is not read yet. */
 export type Download = Response & { readonly body: ReadableStream<Uint8Array> & AsyncIterable<Uint8Array> }
 
 export type DownloadOptions = {
-  /** Asks for the video, or with headers of this kind for the rest of it. */
+  /** Requests the video, or the rest of it with a `range` header. */
   readonly open: (headers: Readonly<Record<string, string>>) => Promise<Response>
-  /** Connections in a row that may break without having brought anything. */
+  /** Maximum connections in a row that break without a byte. */
   readonly retries: number
   readonly signal?: AbortSignal | undefined
 }
 
 /**
- * Opens a video whose body goes on after a broken connection where it was cut off (RFC 9110 14.2). Its reader gets the
- * error where the rest cannot be had: the server does not give ranges, or has another video by now.
+ * Opens a video whose body continues after a broken connection (RFC 9110 14.2). Its reader gets the error if the rest
+ * cannot be fetched: the server does not support ranges, or has another video by now.
  */
 export async function openDownload(options: DownloadOptions): Promise<Download> {
   const first = await options.open({})
@@ -33,12 +33,12 @@ export async function openDownload(options: DownloadOptions): Promise<Download> 
         await pieces.return(undefined)
       },
     },
-    // Nothing is read before somebody asks.
+    // Nothing is read before the reader asks for it.
     { highWaterMark: 0 },
   )
   const { status, statusText, headers } = first
   const download = new Response(body, { status, statusText, headers }) as Download
-  // Not every browser can iterate over what it has read.
+  // Not every browser can iterate over a body.
   if (!(Symbol.asyncIterator in download.body)) {
     Object.defineProperty(download.body, Symbol.asyncIterator, { value: () => piecesOf(download.body) })
   }
@@ -48,7 +48,7 @@ export async function openDownload(options: DownloadOptions): Promise<Download> 
 async function* resumed(first: Response, options: DownloadOptions): AsyncGenerator<Uint8Array, void> {
   const { open, retries, signal } = options
   const { headers } = first
-  // Of what a proxy has compressed, neither the length nor the place of a byte is known.
+  // If a proxy has compressed it, neither the length nor the offset of a byte is known.
   const isPlain = headers.get('content-encoding') === null
   const length = headers.get('content-length')
   const total = isPlain && length !== null ? Number(length) : undefined
@@ -82,10 +82,10 @@ async function* resumed(first: Response, options: DownloadOptions): AsyncGenerat
 const isContinuation = ({ status, headers }: Response, from: number) =>
   status === 206 && headers.get('content-range')?.startsWith(`bytes ${from}-`) === true
 
-/** A state of a job, and what to send as `Last-Event-ID` to get only later ones. */
+/** A state of a job, and the `Last-Event-ID` that requests only later ones. */
 export type StatusEvent = { readonly id: string; readonly job: Job }
 
-/** Reads a stream of events (HTML standard, section 9.2) to its end. Rejects where it is cut off or falls silent. */
+/** Reads a stream of events (HTML standard, section 9.2) to its end. Rejects if it is cut off or falls silent. */
 export async function* readEvents(
   body: ReadableStream<Uint8Array>,
   silenceMs = SILENCE_MS,
@@ -103,16 +103,16 @@ export async function* readEvents(
   }
 }
 
-/** The fields of an event, each of which the server writes in one line. */
+/** The fields of an event; the server writes each in one line. */
 function fieldsOf(block: string): Partial<Record<string, string>> {
   return Object.fromEntries(block.split(/\r?\n/).map((line) => line.split(/: ?(.*)/s, 2)) as [string, string][])
 }
 
-/** For how long a stream has held, in ms, that is not counted with those that broke before it. */
+/** A stream that lasted for so long, in ms, resets the count of failures. */
 const HELD_MS = MAX_PAUSE_MS
 
 export type FollowOptions = {
-  /** Opens the stream, with headers of this kind; no body: no more events will come. */
+  /** Opens the stream; an answer without a body has no more events. */
   readonly open: (headers: Readonly<Record<string, string>>) => Promise<Response>
   /** Whether a state is the last that matters. */
   readonly isLast: (job: Job) => boolean
@@ -120,7 +120,7 @@ export type FollowOptions = {
   readonly resumes: boolean
   /** Called once the stream is open again after a break. */
   readonly onGap?: (() => void) | undefined
-  /** Streams in a row that may break. */
+  /** Maximum streams in a row that break. */
   readonly retries: number
   readonly signal?: AbortSignal | undefined
 }
@@ -133,7 +133,7 @@ export async function* follow(options: FollowOptions): AsyncGenerator<Job, void>
   for (let isFirst = true; ; isFirst = false) {
     const headers = { accept: 'text/event-stream', ...(resumes && seen && { 'last-event-id': seen }) }
     const { body } = await open(headers)
-    // 204: the end is known already.
+    // 204: the client has the last state already.
     if (!body) return
     const openedAt = Date.now()
     if (!isFirst) onGap?.()

@@ -1,15 +1,15 @@
 import type { Problem } from './schema.ts'
 
-/** Where the server is and who asks. */
+/** The server's URL and the caller's credential. */
 export type TransportOptions = {
-  /** Where the server is, with the path before its routes if there is one: `https://jobs.example.com/lip-sync`. */
+  /** URL of the server, with the path before its routes if there is one: `https://jobs.example.com/lip-sync`. */
   readonly baseUrl: string
-  /** An API key, or an access token; a function is asked before each request, for tokens that expire. */
+  /** An API key, or an access token; a function is called before each request, for tokens that expire. */
   readonly apiKey?: string | undefined
   readonly token?: string | (() => string | Promise<string>) | undefined
-  /** How often a request is sent again before its failure is the caller's; 5 by default, which takes 4 to 8 s. */
+  /** Maximum repetitions of a failed request; 5 by default, which takes 4 to 8 s. */
   readonly retries?: number | undefined
-  /** In place of the global `fetch`. */
+  /** Used instead of the global `fetch`. */
   readonly fetch?: typeof fetch | undefined
 }
 
@@ -21,25 +21,25 @@ export type Call = {
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: string | FormData
   readonly signal?: AbortSignal | undefined
-  /** Whether twice is as good as once: then it is sent again also where nobody knows whether it has arrived. */
+  /** Whether it is idempotent: then it is sent again even if it is unknown whether it arrived. */
   readonly repeatable: boolean
-  /** How long an answer may take, in ms, until it is read; undefined: as long as it likes. */
+  /** Timeout until the answer is read, in ms; undefined: no timeout. */
   readonly timeoutMs?: number | undefined
 }
 
-/** Sends a request until it has an answer that `read` can read. Rejects with a `ProblemError`, or as `fetch` does. */
+/** Sends a request until `read` has read its answer. Rejects with a `ProblemError`, or as `fetch` does. */
 export type Send = <T>(call: Call, read: (response: Response) => T | Promise<T>) => Promise<T>
 
-/** The first pause where the server does not say how long, and the longest, in ms; each is twice the one before. */
+/** The first and the longest pause without a `Retry-After`, in ms; each is twice the one before. */
 export const [PAUSE_MS, MAX_PAUSE_MS] = [250, 8_000]
-/** Who is asked to stay away for longer, in ms, gets the error instead. */
+/** A longer `Retry-After`, in ms, is not waited for: the call rejects. */
 export const MAX_RETRY_AFTER_MS = 60_000
 export const RETRIES = 5
 
-/** Answers of proxies whose server is away. */
+/** Answers of proxies whose server is unavailable. */
 const UNAVAILABLE = [502, 503, 504]
 
-/** Makes what sends requests. Throws a `TypeError` where the base URL is none, or has more than a place. */
+/** Creates the function that sends requests. Throws a `TypeError` if the base URL is invalid. */
 export function createTransport(options: TransportOptions): Send {
   const { apiKey, token = apiKey, retries = RETRIES, fetch = globalThis.fetch } = options
   const base = baseOf(options.baseUrl)
@@ -61,9 +61,9 @@ export function createTransport(options: TransportOptions): Send {
   return async (call, read) => {
     for (let failures = 0; ; failures++) {
       const credential = typeof token === 'function' ? await token() : token
-      // Not as X-API-Key: a redirect to where the output is would take that along to another host.
+      // Not as X-API-Key: a redirect to another host, such as that of the outputs, would carry that header along.
       const headers = { ...call.headers, ...(credential && { authorization: `Bearer ${credential}` }) }
-      // What no header can have is the caller's mistake, and not a broken connection.
+      // Throws for a value that no header can have, which is not a broken connection.
       new Headers(headers)
       try {
         return await attempt(call, headers, read)
@@ -85,17 +85,17 @@ function baseOf(text: string): string {
 
 const timeoutError = (ms: number) => new DOMException(`There was no answer within ${ms} ms.`, 'TimeoutError')
 
-/** How long to wait before a request is sent again, in ms; undefined: it is not. */
+/** The pause before a request is sent again, in ms; undefined if it is not. */
 function pauseAfter(error: unknown, { repeatable }: Call, failures: number): number | undefined {
   if (!(error instanceof ProblemError)) return repeatable ? backOffMs(failures) : undefined
   const { status, retryAfterMs } = error
   if (!repeatable && !isRefused(error)) return undefined
   if (retryAfterMs === undefined) return repeatable && UNAVAILABLE.includes(status) ? backOffMs(failures) : undefined
-  // Those who were sent away together should not come back together.
+  // Jitter: clients that were refused together should not come back together.
   return retryAfterMs <= MAX_RETRY_AFTER_MS ? retryAfterMs + Math.random() * PAUSE_MS : undefined
 }
 
-/** Whether the server says that it has done nothing. A store that is away may have written what it does not confirm. */
+/** Whether the server did nothing. An unavailable store may have applied a write that it did not confirm. */
 const isRefused = ({ status, code }: ProblemError) =>
   status === 429 || (status === 503 && code !== undefined && code !== 'store_unavailable')
 
@@ -103,7 +103,7 @@ const isRefused = ({ status, code }: ProblemError) =>
 export const backOffMs = (failures: number): number =>
   Math.min(PAUSE_MS * 2 ** failures, MAX_PAUSE_MS) * (0.5 + Math.random() / 2)
 
-/** Resolves after so many ms; rejects with the reason of `signal` if that comes first. */
+/** Resolves after so many ms; rejects with the reason of `signal` if it aborts first. */
 export async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
   signal?.throwIfAborted()
   await new Promise<void>((resolve) => {
@@ -118,14 +118,14 @@ export async function pause(ms: number, signal: AbortSignal | undefined): Promis
   signal?.throwIfAborted()
 }
 
-/** An error answer: of the server a problem document (RFC 9457), whose `detail` is the message; of a proxy before it any. */
+/** An error answer: a problem document (RFC 9457) of the server, whose `detail` is the message, or any answer of a proxy. */
 export class ProblemError extends Error {
   readonly status: number
-  /** The stable name of the problem; undefined where the answer is not one of the server's own. */
+  /** The stable name of the problem; undefined if the answer is not the server's own. */
   readonly code: Problem['code'] | undefined
-  /** Each faulty field, where fields are at fault. */
+  /** One entry per invalid field; empty if the problem is another. */
   readonly errors: NonNullable<Problem['errors']>
-  /** When asking again may help, in ms. */
+  /** When a new request may succeed, in ms. */
   readonly retryAfterMs: number | undefined
 
   constructor({ status, headers }: Response, problem?: Problem) {
@@ -145,7 +145,7 @@ export async function problemErrorOf(response: Response): Promise<ProblemError> 
   return new ProblemError(response, isProblem ? parse(text) : undefined)
 }
 
-/** Undefined where it is cut off: the status alone says enough. */
+/** Undefined if it is cut off: the status is enough. */
 function parse(text: string): Problem | undefined {
   try {
     return JSON.parse(text) as Problem
@@ -162,8 +162,8 @@ function retryAfterMs(header: string): number | undefined {
 }
 
 /**
- * What comes of a body, piece by piece, to its end. Rejects where it is cut off, or brings nothing for `silenceMs`;
- * a reader that stops early closes the connection.
+ * The pieces of a body, to its end. Rejects if it is cut off, or if no piece arrives for `silenceMs`; a reader that
+ * stops early closes the connection.
  */
 export async function* piecesOf(body: ReadableStream<Uint8Array>, silenceMs?: number): AsyncGenerator<Uint8Array> {
   const reader = body.getReader()

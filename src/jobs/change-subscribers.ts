@@ -90,7 +90,7 @@ async function updateQueue({ queue, log }: SubscriberDependencies, { before, aft
   const warn = (error: unknown) =>
     log.warn(
       { ...logFieldsOf(after), event: 'queue_not_updated', err: error },
-      'updating the queue failed; the reconciler will retry',
+      'cannot update the queue; the reconciler will retry',
     )
   const isStoppedFromOutside = event?.type === 'canceled' || event?.type === 'expired'
   if (old !== undefined && isStoppedFromOutside) await queue.dequeue({ id: after.id, attempt: old }).catch(warn)

@@ -83,7 +83,7 @@ export function createService(dependencies: ServiceDependencies): JobService {
 
   /** Files that cannot be removed now are left to the sweep. */
   const forget = async (job: Job) => {
-    log.info(logFieldsOf(job), 'job removed')
+    log.info({ ...logFieldsOf(job), event: 'removed' }, 'job removed')
     const warn = (error: unknown) =>
       log.warn({ ...logFieldsOf(job), event: 'files_not_removed', err: error }, FILES_NOT_REMOVED)
     await uploads.forget(job.id).catch(warn)

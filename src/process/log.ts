@@ -19,7 +19,7 @@ export async function createLogger(config: LogConfig, out: Output = process.stdo
       req: ({ method, url, ip }: RequestLike) => ({ method, url: url?.split('?', 1)[0], remote_address: ip }),
     },
   }
-  // The reader of the log may disappear; that must not stop the server.
+  // A reader of the log that exits must not stop the server.
   out.on('error', () => undefined)
   return pino(options, (await prettyStream(config, out)) ?? out)
 }

@@ -32,7 +32,7 @@ export async function openBackend(config: Config, resolve: Resolve, parts: Backe
   })
 }
 
-/** How long after the wiring Modal's client is loaded where no job needs it before, in ms. */
+/** Delay after which Modal's client is loaded even without a job, in ms. */
 const MODAL_LOAD_DELAY_MS = 1_000
 
 async function openModal(
@@ -53,8 +53,9 @@ async function openModal(
       ...{ check, log, metrics },
     })
   })
-  // Soon even without a job, to warn of a function that is not deployed; not now, to be ready sooner.
-  const loadFailed = (error: unknown) => log.error({ err: error }, "Modal's client cannot be set up")
+  // Soon, to warn about a function that is not deployed, but not now, so that the server is ready sooner.
+  const loadFailed = (error: unknown) =>
+    log.error({ event: 'modal_not_loaded', err: error }, "cannot set up Modal's client; the next job will retry")
   const timer = setTimeout(() => void backend.load().catch(loadFailed), MODAL_LOAD_DELAY_MS).unref()
   const close = () => {
     clearTimeout(timer)
@@ -63,7 +64,7 @@ async function openModal(
   return { ...backend, close }
 }
 
-/** What the local backend reads from and writes to; better found wanting at boot than by the first job. */
+/** Checks the folders of the local backend at boot, before the first job needs them. */
 async function checkFolders({ MEDIA_ROOT, DATA_DIR, JOB_STORE }: Config): Promise<void> {
   const errors: string[] = []
   const isFolder = await stat(MEDIA_ROOT).then(
@@ -84,20 +85,20 @@ async function checkFolders({ MEDIA_ROOT, DATA_DIR, JOB_STORE }: Config): Promis
   if (errors.length > 0) throw new ConfigError(errors)
 }
 
-/** By real path; the folder, which may not exist yet, counts as where it would be. */
+/** By real path; creates the folder if it does not exist. */
 async function isInside(folder: string, root: string): Promise<boolean> {
   await mkdir(folder, { recursive: true })
-  const way = relative(await realpath(root), await realpath(folder))
-  return way.split(sep)[0] !== '..' && !isAbsolute(way)
+  const path = relative(await realpath(root), await realpath(folder))
+  return path.split(sep)[0] !== '..' && !isAbsolute(path)
 }
 
-/** A backend whose code is loaded when it is first needed, so that loading it does not hold up the server's start. */
+/** A backend whose code is loaded on first use, so that it does not delay the server's start. */
 export type DeferredBackend = Backend & {
-  /** Loads it now, if nothing has yet. Rejects when it cannot be made; the next need tries again. */
+  /** Loads it now, unless it is loaded. Rejects if that fails; the next use tries again. */
   load(): Promise<Backend>
 }
 
-/** Wraps what `open` makes. `name` and `check` must be known before it is loaded. */
+/** Wraps the backend that `open` creates. `name` and `check` are needed before it is loaded. */
 export function deferBackend(known: Pick<Backend, 'name' | 'check'>, open: () => Promise<Backend>): DeferredBackend {
   let current: Backend | undefined
   const opened = createOnce(async () => (current = await open()))

@@ -11,7 +11,7 @@ import type { RecordMetric } from '../jobs/ports/metrics.ts'
 import type { SecretKeeper } from '../jobs/ports/store.ts'
 import { createOnce } from '../lib/single-flight.ts'
 
-/** Picks where outputs come from: the local backend's from its own folder, Modal's as the configuration says. */
+/** Opens the sources of outputs: those of the local backend are in its folder, those of Modal in `OUTPUT_SOURCE`. */
 export async function openOutputs(config: Config, log: Logger, recordMetric: RecordMetric): Promise<Outputs> {
   const { createLocalOutputs } = await import('../files/outputs-directory.ts')
   const local = createLocalOutputs(resolve(config.DATA_DIR))
@@ -59,7 +59,7 @@ async function openS3(config: Config): Promise<Outputs> {
 
 async function openDownloads(config: Config, log: Logger, recordMetric: RecordMetric): Promise<Outputs> {
   const { createModalOutputs } = await import('../files/outputs-modal.ts')
-  // Modal's client is loaded by the first download, not before the server listens.
+  // The first download loads Modal's client, which would delay the server's start.
   const downloads = createOnce(async () => {
     const { createModalDownload } = await import('../backend/modal/download.ts')
     return createModalDownload({
@@ -81,26 +81,26 @@ async function openDownloads(config: Config, log: Logger, recordMetric: RecordMe
   return { ...downloaded, close }
 }
 
-/** Where files of submits are kept. Modal fetches them from here, which needs `PUBLIC_URL`. */
+/** Opens the store of uploaded files. Modal fetches them from this server, which needs `PUBLIC_URL`. */
 export async function openUploads(config: Config, log: Logger): Promise<Uploads> {
   const { createUploads, refuseUploads } = await import('../files/uploads.ts')
   const folder = join(resolve(config.DATA_DIR), 'uploads')
   const uploads = createUploads({ folder, maxBytes: config.MAX_UPLOAD_BYTES, log })
-  // In this order: files on one replica only are of no use, even if Modal can reach it.
+  // In this order: files on a single replica are useless even if Modal can reach it.
   if (hasReplicas(config) && !config.DATA_DIR_SHARED)
     return refuseUploads(uploads, () => problem('uploads_need_shared_storage'))
   const isOutOfReach = config.BACKEND === 'modal' && config.PUBLIC_URL === undefined
   return isOutOfReach ? refuseUploads(uploads, () => problem('uploads_need_public_url')) : uploads
 }
 
-/** `port`: where the server listens, for links of a server that does not know its name. */
+/** `port`: the port of the server, for links without `PUBLIC_URL`. */
 export type LinkSettings = { readonly secrets: SecretKeeper; readonly port: () => number }
 
-/** Makes what signs links, with a secret that the configuration gives or the jobs' store keeps. */
+/** Creates the signer of links, with the secrets of the configuration or one that is stored with the jobs. */
 export async function openLinks(config: Config, { secrets, port }: LinkSettings, log: Logger): Promise<LinkSigner> {
   const isProduction = config.NODE_ENV === 'production'
-  if (isProduction && config.PUBLIC_URL === undefined) log.warn(NO_PUBLIC_URL)
-  if (isProduction && config.SIGNING_SECRET === undefined) log.warn(NO_SIGNING_SECRET)
+  if (isProduction && config.PUBLIC_URL === undefined) log.warn({ event: 'no_public_url' }, NO_PUBLIC_URL)
+  if (isProduction && config.SIGNING_SECRET === undefined) log.warn({ event: 'no_signing_secret' }, NO_SIGNING_SECRET)
   const publicUrl = publicUrlOf(config)
   return createLinkSigner({
     secrets: config.SIGNING_SECRET?.split(',').map((secret) => secret.trim()) ?? [await secrets.secret('links')],
@@ -109,6 +109,6 @@ export async function openLinks(config: Config, { secrets, port }: LinkSettings,
   })
 }
 
-const NO_PUBLIC_URL = 'PUBLIC_URL is not set: links to outputs lead to localhost, where only this machine finds them'
+const NO_PUBLIC_URL = 'PUBLIC_URL is not set; links to outputs point to localhost and work only on this machine'
 const NO_SIGNING_SECRET =
-  'SIGNING_SECRET is not set: links are signed with a secret that is kept with the jobs and lives no longer than they do'
+  'SIGNING_SECRET is not set; links are signed with a secret that is stored with the jobs and is lost with them'

@@ -11,14 +11,14 @@ import type { Channels as RedisChannels } from '../redis/channels.ts'
 import { oldGenerationLimit } from '../process/boot.ts'
 import type { SecretKeeper, Store } from '../jobs/ports/store.ts'
 
-/** The path of a store in a file; undefined for any other. */
+/** The path of an SQLite store; undefined for any other store. */
 export const sqlitePathOf = ({ JOB_STORE }: Pick<Config, 'JOB_STORE'>): string | undefined =>
   /^sqlite:(.+)$/.exec(JOB_STORE)?.[1]
 
-/** What goes with a job that is forgotten. */
+/** The files that are deleted with a job. */
 export type JobFiles = { readonly outputs: Outputs; readonly uploads: Uploads }
 
-/** Opens where jobs are kept, as `JOB_STORE` says. */
+/** Opens the store of jobs that `JOB_STORE` selects. */
 export async function openStore(config: Config, files: JobFiles, log: Logger): Promise<Store & SecretKeeper> {
   const path = sqlitePathOf(config)
   if (path !== undefined) return (await import('../store/sqlite/store.ts')).createSqliteStore({ path, log })
@@ -56,15 +56,16 @@ export async function openCounter(config: Config, log: Logger): Promise<Counter 
 
 const redisOf = ({ JOB_STORE: url, REDIS_PREFIX: prefix }: Config, log: Logger) => ({ url, prefix, log })
 
-/** The part of the heap that jobs in memory may take; the rest is for running them and for requests. */
+/** The share of the heap for jobs in memory; the rest is for running them and for requests. */
 const HEAP_SHARE = 0.5
 
 async function openMemory(config: Config, { outputs, uploads }: JobFiles, log: Logger) {
   const { createMemoryStore } = await import('../store/memory/store.ts')
   const onForgotten = (job: Job) => {
-    const stay = (error: unknown) => log.warn({ job_id: job.id, err: error }, 'cannot delete the files of a job')
-    uploads.forget(job.id).catch(stay)
-    outputs.forget(job).catch(stay)
+    const warn = (error: unknown) =>
+      log.warn({ event: 'files_not_removed', job_id: job.id, err: error }, 'cannot remove the files of a removed job')
+    uploads.forget(job.id).catch(warn)
+    outputs.forget(job).catch(warn)
   }
   const maxBytes = oldGenerationLimit(nodeFlags()) * HEAP_SHARE
   const store = createMemoryStore({ maxFinished: config.MAX_FINISHED_JOBS || Infinity, maxBytes, onForgotten })

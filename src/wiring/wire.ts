@@ -30,19 +30,19 @@ export type Wired = {
   readonly outputs: Outputs
   readonly uploads: Uploads
   readonly links: LinkSigner
-  /** Counts requests for all replicas; undefined: there is this server only. */
+  /** Counts requests of all replicas; undefined with a single server. */
   readonly counter: Counter | undefined
-  /** Undefined: the server is open to anybody. */
+  /** Undefined: the server is open to every client. */
   readonly authenticator: Authenticator | undefined
-  /** Reads again what may change while the server runs: the file of API keys. */
+  /** Reloads the file of API keys. */
   reload(): Promise<void>
-  /** Begins to run jobs: those left unfinished, and those that come. Call it once the server listens, with its port. */
+  /** Starts to run jobs. To be called once the server listens, with its port. */
   start(port?: number): Promise<void>
   /** Closes everything that was opened, last opened first. Idempotent. */
   close(): Promise<void>
 }
 
-/** Picks the adapters the configuration asks for and joins them to the core. The only file that knows modes exist. */
+/** Opens the adapters that the configuration selects, and builds the core with them. Only `wiring/` knows the modes. */
 export async function wire(config: Config, log: Logger): Promise<Wired> {
   const { add, closeAll } = createClosers({
     timeoutMs: config.SHUTDOWN_GRACE_SECONDS * 250,
@@ -50,7 +50,7 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
       log.warn({ event: 'not_closed', part, ...(error !== undefined && { err: error }) }, NOT_CLOSED),
   })
 
-  if (config.backendAssumed) log.warn(ASSUMED_LOCAL)
+  if (config.backendAssumed) log.warn({ event: 'local_assumed' }, ASSUMED_LOCAL)
   warnOfFewDescriptors(config, log)
   const { authenticator, reload } = await openAuth(config, log)
   if (authenticator) add('authenticator', authenticator)
@@ -66,15 +66,24 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   const store = add('store', await openStore(config, { outputs, uploads }, log))
   const links = await openLinks(config, { secrets: store, port: () => listeningAt }, log)
   const events = add('changes', await openEvents(channels, log))
-  // One for both: what a caller may look up at a time counts whatever it is for.
+  // One for both: the limit of a caller's look-ups applies to inputs and webhooks together.
   const resolve = createResolver()
   const backend = add('backend', measureBackend(await openBackend(config, resolve, { log, metrics }), metrics))
   const sender = add('sender', await openSender(config, resolve))
   const queue = await openQueue(config, channels, log)
   const core = createCore(
     {
-      ...{ store, queue, events, backend, outputs, uploads, sender, links, log, recordMetric },
-      // Ids that rise with time go to the end of an index; random ones cost the file a page each.
+      store,
+      queue,
+      events,
+      backend,
+      outputs,
+      uploads,
+      sender,
+      links,
+      log,
+      recordMetric,
+      // Ascending ids are appended to an index; each random one would change a page of its own.
       newId: createUuids(),
     },
     coreSettingsOf(config),
@@ -85,14 +94,20 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
     store_up: () => Number(core.readiness.report().store === 'ok'),
   })
 
-  if (!authenticator) log.warn(OPEN_SERVER)
+  if (!authenticator) log.warn({ event: 'server_open' }, OPEN_SERVER)
   let closing: Promise<void> | undefined
   return {
     service: core.service,
     subscriptions: core.subscriptions,
     ledger: core.ledger,
     readiness: core.readiness,
-    ...{ metrics, outputs, uploads, links, authenticator, counter, reload },
+    metrics,
+    outputs,
+    uploads,
+    links,
+    authenticator,
+    counter,
+    reload,
     async start(port = config.PORT) {
       listeningAt = port
       await core.start()
@@ -101,7 +116,7 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   }
 }
 
-/** What dashboards want to know of a server beside what it does. */
+/** Labels and limits for dashboards. */
 const serverInfoOf = (config: Config): ServerInfo => ({
   info: {
     version: packageJson.version,
@@ -117,7 +132,7 @@ const serverInfoOf = (config: Config): ServerInfo => ({
   },
 })
 
-/** A webhook's claim lasts this much longer than the sender's time limit, in ms, for the write that ends it. */
+/** A delivery's claim outlasts the sender's timeout by so much, in ms, for the write of the result. */
 const CLAIM_MARGIN_MS = 5_000
 
 const coreSettingsOf = (config: Config): CoreSettings => ({
@@ -134,13 +149,13 @@ const coreSettingsOf = (config: Config): CoreSettings => ({
 const NOT_CLOSED = 'a part of the server did not close; the others are closed'
 
 const ASSUMED_LOCAL =
-  'no Modal credentials were found: jobs run on the local backend, which muxes face and speech and moves no lips ' +
+  'found no Modal credentials; jobs run on the local backend, which combines face and speech and does not move lips ' +
   '(set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET, or BACKEND=local to silence this)'
 
 const OPEN_SERVER =
-  'anybody who reaches the port may use this server: it asks for no key and no token (see API_KEYS, OIDC_ISSUER)'
+  'authentication is off: every client that reaches the port may use this server (see API_KEYS, OIDC_ISSUER)'
 
-/** A connection can need a second descriptor: a file that is sent or received, a connection to Modal, Redis or a receiver. */
+/** A connection can need a second descriptor: of a file, or of a connection to Modal, Redis or a receiver. */
 const DESCRIPTORS_PER_CONNECTION = 2
 
 function warnOfFewDescriptors({ MAX_CONNECTIONS: connections }: Config, log: Logger) {
@@ -148,7 +163,10 @@ function warnOfFewDescriptors({ MAX_CONNECTIONS: connections }: Config, log: Log
   const needed = connections * DESCRIPTORS_PER_CONNECTION
   if (limit === undefined || limit >= needed) return
   const fields = { event: 'few_descriptors', open_files: limit, max_connections: connections, needed }
-  log.warn(fields, 'the limit of open files is too low for MAX_CONNECTIONS: raise it (ulimit -n), or lower that')
+  log.warn(
+    fields,
+    'the limit of open files is too low for MAX_CONNECTIONS; raise the limit (ulimit -n) or lower MAX_CONNECTIONS',
+  )
 }
 
 type Auth = { readonly authenticator: Authenticator | undefined; reload(): Promise<void> }
@@ -158,11 +176,10 @@ async function openAuth(config: Config, log: Logger): Promise<Auth> {
   const nothing = () => Promise.resolve()
   const hasKeys = entries !== undefined || file !== undefined
   if (!hasKeys && issuer === undefined) return { authenticator: undefined, reload: nothing }
-  const { joinAuthenticators } = await import('../auth/keys.ts')
-  const openKeys = async () => (await import('../auth/keys.ts')).createKeyring({ entries, file, log })
+  const { createKeyring, joinAuthenticators } = await import('../auth/keys.ts')
   const openTokens = async (from: string) =>
     (await import('../auth/oidc.ts')).createOidc({ issuer: from, audience: audience ?? '', log })
-  const keys = hasKeys ? await openKeys() : undefined
+  const keys = hasKeys ? await createKeyring({ entries, file, log }) : undefined
   const tokens = issuer === undefined ? undefined : await openTokens(issuer)
   return { authenticator: joinAuthenticators({ keys, tokens }), reload: keys?.reload ?? nothing }
 }

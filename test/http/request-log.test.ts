@@ -100,7 +100,7 @@ describe('refused requests', () => {
 test('the line of a submitted job says whose it is', async () => {
   app = await startApp({ authenticator: knownCallers })
   await app.post('/jobs', aBody, as('alice'))
-  expect(app.lines[0]).toMatchObject({ msg: 'job submitted', event: 'submitted', caller: 'key:alice' })
+  expect(app.lines[0]).toMatchObject({ event: 'submitted', caller: 'key:alice' })
 })
 
 describe('a probe or scrape that is refused', () => {

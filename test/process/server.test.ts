@@ -35,7 +35,7 @@ describe('the main job', () => {
         .subarray(4, 8)
         .toString(),
     ).toBe('ftyp')
-    expect(server.lines.find((line) => line.msg.includes('moves no lips'))?.level).toBe('warn')
+    expect(server.lines.find((line) => line.event === 'local_assumed')?.level).toBe('warn')
   })
 
   test('with Modal credentials the same server drives the deployed function', async () => {

@@ -212,7 +212,7 @@ describe('a store or a queue that fails', () => {
     expect(heard).toEqual([])
     await until(() => backend.waiting.size > 0)
     expect(heard).toEqual(['submitted', 'running'])
-    expect(lines.filter((line) => line.msg === 'job submitted')).toHaveLength(1)
+    expect(lines.filter((line) => line.event === 'submitted')).toHaveLength(1)
   })
 
   test('an ambiguous write that was not made is not published', async () => {

@@ -2,7 +2,7 @@
 export const SCOPES = ['jobs:read', 'jobs:write', 'metrics:read', 'admin'] as const
 export type Scope = (typeof SCOPES)[number]
 
-/** The owner of a credential: `id` is `key:<name>` or `oidc:<iss>|<sub>`. `expiresAt`: when it ends, in epoch ms. */
+/** The owner of a credential: `id` is `key:<name>` or `oidc:<iss>|<sub>`. `expiresAt`: when it expires, in epoch ms. */
 export type Identity = { readonly id: string; readonly scopes: ReadonlySet<Scope>; readonly expiresAt?: number }
 
 /** A credential as it came: `bearer` from `Authorization`, `key` from `X-API-Key`. */
@@ -13,11 +13,11 @@ type Answer = Identity | undefined
 /** Identifies the owner of a credential. */
 export type Authenticator = {
   /**
-   * Undefined where the credential is not known or no longer valid; a promise only where the issuer has to be asked,
-   * since every request passes here. Rejects with `issuer_unavailable` while the issuer cannot be asked.
+   * Undefined if the credential is unknown or no longer valid. A promise only if an issuer may have to be called, since
+   * this is called for every request. Rejects with `issuer_unavailable` while the issuer is unavailable.
    */
   authenticate(credential: Credential): Answer | Promise<Answer>
-  /** Calls back each time credentials that were good may no longer be. */
+  /** Calls `listener` each time that valid credentials may have become invalid. */
   onReload(listener: () => void): void
   /** Releases what it holds. Idempotent. */
   close(): Promise<void>
@@ -30,16 +30,16 @@ export type Caller = { readonly id: string; readonly seesAll: boolean }
 export const maySee = ({ id, seesAll }: Caller, job: { readonly caller: string }): boolean =>
   seesAll || job.caller === id
 
-/** Whether the caller has the scope `admin`. On a server without authentication everybody sees all, and nobody has it. */
+/** Whether the caller has the scope `admin`. Without authentication every client sees all jobs, and none has the scope. */
 export const isAdmin = ({ id, seesAll }: Caller): boolean => seesAll && id !== ANONYMOUS_ID
 
 /** The caller of every request on a server without authentication. */
 export const ANONYMOUS_ID = 'anonymous'
 
-/** How often something happened since its window began, and how long that goes on, in ms. */
+/** The count in the current window, and the time until the window ends, in ms. */
 export type Count = { readonly current: number; readonly ttlMs: number }
 
-/** A counter that all replicas share. */
+/** Counts for all replicas together, for rate limits. */
 export type Counter = {
   /**
    * Adds one to a key; the first count starts a window of `windowMs`. Rejects with `store_unavailable`.

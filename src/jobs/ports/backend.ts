@@ -1,10 +1,10 @@
 import type { FieldError } from '../../problems.ts'
 import type { BackendName, DegradedReason, ErrorCode, FileKind, JobInput, NamedInput, RunOptions } from '../job.ts'
 
-/** A file that came with the job: where it is on this machine, and a link to it for a backend on another. */
+/** An uploaded file: its path on this machine, and a link to it for a backend on another machine. */
 export type InputFile = { readonly path: string; readonly url: string }
 
-/** What a backend is asked to run: one attempt of one job. */
+/** One attempt of one job, to be run by a backend. */
 export type SpawnRequest = RunOptions & {
   readonly jobId: string
   readonly attempt: number
@@ -21,8 +21,8 @@ export type Spawned =
   | { readonly kind: 'rejected'; readonly code: ErrorCode; readonly error: string }
 
 /**
- * How a call finished. `interrupted`: the backend lost the run, and the input is not the cause; another attempt may work.
- * `error` is never empty. `traceback` is where the run raised, for the operator's log.
+ * How a call finished. `interrupted`: the backend lost the run, not because of the input; another attempt may succeed.
+ * `error` is never empty. `traceback`: of an exception of the run, for the operator's log.
  */
 export type Outcome =
   | { readonly kind: 'succeeded'; readonly outputPath: string; readonly runId?: string }
@@ -33,7 +33,7 @@ export type Outcome =
 export type StartSubscriber = {
   /** Called at most once, with the time in epoch ms. */
   readonly onStart: (startedAt: number) => void
-  /** Whether something depends on the time, so that it is worth a request of its own. */
+  /** Whether the time matters, so that it is worth an additional request. */
   readonly isNeeded: boolean
 }
 
@@ -46,7 +46,7 @@ export type LoggedCall = { readonly callId: string; readonly startedAt: number; 
  */
 export type Backend = {
   readonly name: BackendName
-  /** The field errors that this backend finds at submit, without network or disk. */
+  /** The field errors of a submit for this backend. Uses neither network nor disk. */
   check(input: JobInput): FieldError[]
   /** Starts a run and answers with its call id. */
   spawn(request: SpawnRequest, signal: AbortSignal): Promise<Spawned>
@@ -55,16 +55,16 @@ export type Backend = {
    * start of the run, before its end, by a backend that knows it.
    */
   wait(callId: string, signal: AbortSignal, subscriber?: StartSubscriber): Promise<Outcome>
-  /** Ends a call. Resolves when it runs no more or the backend does not know it; idempotent. */
+  /** Stops a call. Resolves when it no longer runs or the backend does not know it. Idempotent. */
   stop(callId: string, signal: AbortSignal): Promise<void>
   /**
-   * What a call has printed and, until it ends, prints: text in pieces, each asked for when the last was taken. Best
-   * effort, unlike the other verbs: throws what keeps the backend from going on, `logs_unavailable` (410) when it does
-   * not know the call or its log any more, and soon after `signal` aborts.
+   * The output of a call so far and, until it finishes, as it comes, in pieces; each is fetched when the one before was
+   * consumed. Unlike the other methods it does not retry: throws the error, `logs_unavailable` (410) when the backend no
+   * longer knows the call or its log, and the reason of `signal` soon after it aborts.
    */
   logs(call: LoggedCall, signal: AbortSignal): AsyncIterable<string>
-  /** Why the backend is degraded, as far as is known, so that jobs wait for it. Undefined: it is not. */
+  /** Why the backend is degraded, so that jobs wait for it; undefined if it is not, as far as this process knows. */
   degradation(): DegradedReason | undefined
-  /** Releases connections, ends local children and every open wait. Idempotent. */
+  /** Closes connections, ends local children and rejects every open wait. Idempotent. */
   close(): Promise<void>
 }

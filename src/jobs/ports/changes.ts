@@ -2,7 +2,7 @@ import type { Job } from '../job.ts'
 
 export type JobSubscriber = (job: Job) => void
 
-/** Publishes changes of jobs to subscribers on every replica. Best effort: the store has the truth. */
+/** Publishes changes of jobs to subscribers on every replica. Messages may be lost: the store has the current state. */
 export type ChangeBus = {
   /** Publishes a job as just written. A subscriber that throws affects neither the publisher nor other subscribers. */
   publish(job: Job): void

@@ -1,10 +1,10 @@
 import { Problem } from '../../problems.ts'
 import type { Job, FileKind, UploadedFile } from '../job.ts'
 
-/** A job that succeeded: only such a job has an output. */
+/** A job that succeeded, and so has an output. */
 export type SucceededJob = Job & { readonly outputPath: string }
 
-/** How an output is going to be served. */
+/** How an output will be served. */
 export type OutputOptions = {
   readonly method: 'GET' | 'HEAD'
   readonly contentType: string
@@ -13,14 +13,14 @@ export type OutputOptions = {
 }
 
 /**
- * Where an output is: in a file of this machine, which stays until `release` is called (idempotent), or at a URL that
- * needs no further permission.
+ * Where an output is: in a file of this machine, which is kept until `release` is called (idempotent), or at a
+ * presigned URL.
  */
 export type Output =
   | { readonly kind: 'file'; readonly path: string; release(): void }
   | { readonly kind: 'redirect'; readonly url: string }
 
-/** The output is larger than all outputs that the server may keep: another request does not help. */
+/** The output is larger than the cache of outputs: a repeated request fails too. */
 export class OutputTooLarge extends Problem {
   constructor() {
     super('output_unavailable', {
@@ -32,45 +32,45 @@ export class OutputTooLarge extends Problem {
 /** Selects the files to remove: older than `before` (epoch ms) and of no known job. */
 export type Sweep = { readonly before: number; readonly isKnown: (jobId: string) => Promise<boolean> }
 
-/** Where the outputs of jobs come from, and what this server keeps of them. */
+/** The outputs of jobs, and the copies that this server keeps. */
 export type Outputs = {
-  /** Rejects with `output_unavailable` where there is no output to be had now. */
+  /** Rejects with `output_unavailable` if the output cannot be fetched now. */
   open(job: SucceededJob, options: OutputOptions): Promise<Output>
-  /** Gets an output ready that is going to be asked for. Does not wait, and never fails. */
+  /** Starts to fetch an output before it is requested. Never throws. */
   prefetch(job: SucceededJob): void
-  /** Removes what this server keeps of a job, all its attempts; what others keep, such as Modal, stays. Idempotent. */
+  /** Removes the files of all attempts of a job from this server, but not from Modal or S3. Idempotent. */
   forget(job: Job): Promise<void>
-  /** Removes what is kept of jobs that are not known any more: those that went while nobody could forget their files. */
+  /** Removes files of unknown jobs, whose files could not be removed with them. */
   sweep(sweep: Sweep): Promise<void>
-  /** Ends every fetch. Idempotent. */
+  /** Aborts every fetch. Idempotent. */
   close(): Promise<void>
 }
 
-/** The files of one request, until a job has them. Discarding removes all of them. */
+/** The files of one request, until they belong to a job. */
 export type Upload = {
   /** The files received so far, each complete. */
   readonly files: Readonly<Partial<Record<FileKind, UploadedFile>>>
   /**
-   * Takes one file as it comes. Rejects with `body_too_large`, `unsupported_media`, `storage_full`,
-   * `invalid_request` where the file is empty, or what the stream of its bytes ends with.
+   * Stores one file while it is received. Rejects with `body_too_large`, `unsupported_media`, `storage_full`,
+   * `invalid_request` if the file is empty, or the error of `bytes`.
    */
   add(kind: FileKind, bytes: AsyncIterable<Buffer>): Promise<void>
-  /** Keeps the files for a job that is about to be stored: they are found under its id from now on. */
+  /** Assigns the files to a job that is about to be stored: from now on they are found by its id. */
   keep(jobId: string): Promise<void>
-  /** Removes the files, wherever they are by now. Never fails, and is idempotent. */
+  /** Removes all files. Never rejects. Idempotent. */
   discard(): Promise<void>
 }
 
-/** Where the files of jobs that came with their submit are kept. */
+/** The files that were uploaded with submits. */
 export type Uploads = {
-  /** Begins to take files. Rejects with `uploads_need_public_url` or `uploads_need_shared_storage` where nobody could run a job with them. */
+  /** Starts an upload. Rejects with `uploads_need_public_url` or `uploads_need_shared_storage` if no backend could read it. */
   create(): Promise<Upload>
-  /** Absolute path of a file of a job. Rejects with `input_not_found` where there is none, or none any more. */
+  /** Absolute path of a file of a job. Rejects with `input_not_found` if there is none, or if it was deleted. */
   locate(jobId: string, kind: FileKind): Promise<string>
   /** Removes the files of a job. Idempotent. */
   forget(jobId: string): Promise<void>
-  /** Removes files of jobs that are not known, and what ended processes left half-received. */
+  /** Removes files of unknown jobs, and incomplete files of processes that have exited. */
   sweep(sweep: Sweep): Promise<void>
-  /** Removes what no job has got by now. Idempotent. */
+  /** Removes files that belong to no job yet. Idempotent. */
   close(): Promise<void>
 }

@@ -1,7 +1,7 @@
 /** One attempt of one job, to be run or followed. */
 export type QueueEntry = { readonly id: string; readonly attempt: number }
 
-/** Names an entry. */
+/** The key of an entry in a queue. */
 export const keyOfEntry = ({ id, attempt }: QueueEntry): string => `${id}-${attempt}`
 
 /** 1 for the waiting entry that runs next; undefined for an entry that does not wait. */
@@ -21,7 +21,7 @@ export type RunEntry = (entry: QueueEntry, signal: AbortSignal) => Promise<void>
 export type JobQueue = {
   /** Starts running entries. Called once, before or after the first `enqueue`. */
   start(run: RunEntry): Promise<void>
-  /** An entry that already waits or runs stays as it is. */
+  /** Adds an entry, unless it waits or runs already. */
   enqueue(entry: QueueEntry): Promise<void>
   /** For a finished attempt: removes a waiting entry, aborts a running one on any replica, ignores an unknown one. */
   dequeue(entry: QueueEntry): Promise<void>
@@ -29,6 +29,6 @@ export type JobQueue = {
   position(entry: QueueEntry): Position | Promise<Position>
   /** The entries that this process runs. */
   running(): readonly QueueEntry[]
-  /** Claims nothing more, aborts what runs here and waits until it has stopped. Idempotent. */
+  /** Claims no more entries, aborts those that run here and waits until they have stopped. Idempotent. */
   close(): Promise<void>
 }

@@ -9,13 +9,13 @@ import type { Job, JobStatus } from '../job.ts'
 export type PendingWork = 'run' | 'stop' | 'expiry' | 'removal'
 
 /**
- * `existing`: the caller has a job of this idempotency key already. `full`: as many jobs are submitted as may be.
- * `caller-full`: the caller has as many unfinished jobs as one may have.
+ * `existing`: the caller has a job with this idempotency key already. `full`: the limit of submitted jobs is reached.
+ * `caller-full`: the limit of the caller's unfinished jobs is reached.
  */
 export type Inserted =
   { kind: 'inserted' } | { kind: 'existing'; job: Job } | { kind: 'full' } | { kind: 'caller-full' }
 
-/** How many jobs may be `submitted` in all, and how many of one caller's unfinished; undefined: any number. */
+/** Maximum `submitted` jobs in total, and maximum unfinished jobs of one caller; undefined: no limit. */
 export type InsertLimits = {
   readonly maxSubmitted?: number | undefined
   readonly maxActiveOfCaller?: number | undefined
@@ -24,7 +24,7 @@ export type InsertLimits = {
 /** The result of reopening a job; `stale`: its stored revision is another one. */
 export type Reopened = 'reopened' | 'stale' | 'full' | 'caller-full'
 
-/** Where a job stands in the list: by time of creation (epoch ms), then by id. */
+/** The position of a job in the list, which is sorted by time of creation (epoch ms), then by id. */
 export type ListPosition = { readonly createdAt: number; readonly id: string }
 
 /** Newest last; the same millisecond is ordered by id. */
@@ -56,8 +56,8 @@ export type JobStore = {
    */
   update(job: Job, expectedRevision: number, delivery?: Delivery): Promise<boolean>
   /**
-   * As `update`, for a finished job that is to run again: one step with the check of the limits, of which every process
-   * with these jobs counts the same. Beyond a limit nothing changes.
+   * As `update`, for a finished job that will run again; atomic with the check of the limits, which count the jobs of
+   * all processes. Beyond a limit nothing changes.
    */
   reopen(job: Job, expectedRevision: number, limits?: InsertLimits): Promise<Reopened>
   /**
@@ -72,18 +72,18 @@ export type JobStore = {
    * lists jobs that finished at `now` or before and have no pending stop and no pending delivery.
    */
   pending(what: PendingWork, now: number): AsyncIterable<Job>
-  /** How many jobs are `submitted`: accepted, and not yet at the backend. Cheap; rejects while the store is unavailable. */
+  /** The number of `submitted` jobs: accepted, and not yet at the backend. Cheap. Rejects while the store is unavailable. */
   countSubmitted(): Promise<number>
 }
 
 /**
- * The outbox: the deliveries of webhooks, next to their jobs, whose revision they never change. `JobStore.update` adds a
- * delivery, and it is removed with its job.
+ * The deliveries of webhooks, stored with their jobs. `JobStore.update` adds a delivery; `remove` deletes those of a
+ * job. A delivery never changes its job's revision.
  */
 export type DeliveryStore = {
-  /** All of a job, by number. */
+  /** All deliveries of a job, by number. */
   deliveriesOf(jobId: string): Promise<Delivery[]>
-  /** Every delivery with a `dueAt` of `now` (epoch ms) or before, the longest due first; they may change meanwhile. */
+  /** Every delivery that is due at `now` (epoch ms), the longest due first; they may change during the iteration. */
   dueDeliveries(now: number): AsyncIterable<DueDelivery>
   /** Compare-and-set, as for jobs: false, and no change, unless its stored revision is `expectedRevision`. */
   updateDelivery(delivery: Delivery, expectedRevision: number): Promise<boolean>

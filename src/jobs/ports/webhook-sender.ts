@@ -15,13 +15,13 @@ export type WebhookMessage = {
 /** Signs and sends by the Standard Webhooks specification (https://www.standardwebhooks.com). */
 export type WebhookSender = {
   /**
-   * What the messages of a caller are signed with, the newest first, each `whsec_` and base64; empty where the
-   * operator has set up no secret, so that nothing can be sent.
+   * The secrets that sign the messages of a caller, the newest first, each `whsec_` and base64; empty if the operator
+   * has set no secret, so that nothing can be sent.
    */
   secretsOf(caller: string): readonly string[]
-  /** Why this server does not send to a URL, judged by the URL alone, as a message that follows a field's name. */
+  /** The error in a URL to which this server may not send; judged by the URL alone. The text continues a field's name. */
   check(url: string): string | undefined
-  /** Makes one attempt. An error is a result; rejects only with the signal's reason, when `signal` aborts. */
+  /** Makes one attempt. An error is a result; rejects only when `signal` aborts, with its reason. */
   send(message: WebhookMessage, signal: AbortSignal): Promise<DeliveryResult>
   /** Aborts what is being sent. Idempotent. */
   close(): Promise<void>

@@ -18,10 +18,10 @@ export type Delivery = {
   /** The owner of the job, whose secret signs. */
   readonly caller: string
   readonly url: string
-  /** Host and port of the URL, for which attempts at the same time are limited. */
+  /** Host and port of the URL; concurrent attempts per host are limited. */
   readonly host: string
   readonly event: WebhookEvent
-  /** The job's: each attempt is a span of its own in that trace. */
+  /** That of the job: each attempt is a span in its trace. */
   readonly traceparent?: string
   /** The job's attempt that the event is about. */
   readonly attempt: number
@@ -52,14 +52,14 @@ export type DeliveryRef = Pick<Delivery, 'jobId' | 'number' | 'caller' | 'host'>
 /** A pending delivery, as the store lists it. */
 export type DueDelivery = DeliveryRef & { readonly dueAt: number }
 
-/** The result of an attempt: the status of the answer, or why there is none. `retryAfterMs`: from `Retry-After`. */
+/** The result of an attempt: the status of the response, or the error without one. `retryAfterMs`: from `Retry-After`. */
 export type DeliveryResult = { readonly status?: number; readonly error?: string; readonly retryAfterMs?: number }
 
 /** The back-off: the pause before each scheduled attempt, in ms, from the end of the one before. */
 export const DELIVERY_DELAYS_MS = [0, 5_000, 300_000, 1_800_000, 7_200_000, 18_000_000, 36_000_000, 36_000_000] as const
-/** The jitter: each pause is longer or shorter by up to this part, so that what failed together is not retried together. */
+/** The jitter: each pause varies by up to this fraction, so that what failed together is not retried together. */
 const DELIVERY_JITTER = 0.1
-/** Longest `Retry-After` that is obeyed, in ms. */
+/** Maximum `Retry-After` that is respected, in ms. */
 export const RETRY_AFTER_MAX_MS = 86_400_000
 /** Attempts kept; a caller may request any number. */
 export const DELIVERY_ATTEMPTS_KEPT = 50
@@ -111,7 +111,7 @@ function scheduleNext(ended: Delivery, result: DeliveryResult, { now, random }: 
   return { ...ended, dueAt: Math.max(now + spreadMs, notBefore(result, { now })) }
 }
 
-/** After a redelivery that failed. A `Retry-After` delays the next scheduled attempt too. */
+/** After a failed redelivery. A `Retry-After` also delays the next scheduled attempt. */
 const restoreSchedule = (ended: Delivery, before: NonNullable<Delivery['redelivery']>, earliest: number): Delivery => ({
   ...ended,
   ...before,
@@ -132,7 +132,7 @@ export function abandonDeliveryAttempt(delivery: Delivery, now: number): Deliver
   }
 }
 
-/** Finishes a delivery that the receiver does not want any more, without an attempt. */
+/** Finishes a delivery without an attempt, because the receiver wants no more of them. */
 export function withdraw({ dueAt, ...delivery }: Delivery, error: string, now: number): Delivery {
   const tries = [...closeOpenAttempts(delivery.tries, { error: LOST }), { at: now, error }].slice(
     -DELIVERY_ATTEMPTS_KEPT,
@@ -140,7 +140,7 @@ export function withdraw({ dueAt, ...delivery }: Delivery, error: string, now: n
   return { ...delivery, revision: delivery.revision + 1, state: 'failed', tries }
 }
 
-/** Makes an attempt due now, beside the scheduled ones; undefined where one runs or is due already. */
+/** Makes an attempt due now, in addition to the scheduled ones; undefined if one runs or is due already. */
 export function requestRedelivery(delivery: Delivery, now: number): Delivery | undefined {
   const { state, dueAt } = delivery
   if (isRunning(delivery) || (dueAt !== undefined && dueAt <= now)) return undefined

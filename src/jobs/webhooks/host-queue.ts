@@ -1,34 +1,34 @@
 import { createFifo, type Fifo } from '../../lib/collections.ts'
 
-/** Work of a caller for a host. `key`: what is queued under a key is queued once. `run` must not reject. */
+/** Work of a caller for a host. A key is queued only once. `run` must not reject. */
 export type HostWork = { readonly key: string; readonly caller: string; readonly host: string; run(): Promise<void> }
 
 export type HostQueues = {
   /**
-   * Queues work, unless its key is queued already or its queue is full. What is added while work of its key runs is
-   * queued after that.
+   * Queues work, unless its key is queued already or its queue is full. Work that is added while work of the same key
+   * runs is queued when that finishes.
    */
   add(work: HostWork): void
-  /** Starts nothing more, and resolves when what runs has finished. */
+  /** Starts no more work, and resolves when the running work has finished. */
   close(): Promise<void>
 }
 
 export type HostQueuesOptions = {
-  /** How much work of one queue may run at the same time. */
+  /** Maximum work of one queue that runs at the same time. */
   readonly perHost: number
-  /** How much work may be queued in one queue. */
+  /** Maximum length of one queue. */
   readonly maxQueued: number
-  /** Called when a queue that was full is empty: the store may hold more for it. */
+  /** Called when a queue that was full is empty: the store may have more work for it. */
   readonly onDrained: () => void
 }
 
 type HostQueue = { readonly name: string; readonly queued: Fifo<HostWork>; running: number; wasFull: boolean }
 
-/** One queue for each host of each caller: a slow host delays nothing but its own queue. */
+/** One queue for each host of each caller: a slow host delays only its own queue. */
 export function createHostQueues({ perHost, maxQueued, onDrained }: HostQueuesOptions): HostQueues {
   const queues = new Map<string, HostQueue>()
   const queuedKeys = new Set<string>()
-  /** What runs, by key, with what was added for the key meanwhile. */
+  /** The keys that run, each with the work that was added for it meanwhile. */
   const running = new Map<string, HostWork | undefined>()
   const runs = new Set<Promise<void>>()
   let isClosed = false

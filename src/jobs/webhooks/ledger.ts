@@ -16,18 +16,18 @@ export type LedgerDependencies = {
 
 export type JobDeliveries = { readonly job: Job; readonly deliveries: readonly Delivery[] }
 
-/** A delivery that is sent once more, and all those of its job, as they were read for that. */
+/** A delivery that will be sent again, and all deliveries of its job, as read before. */
 export type Redelivery = { readonly delivery: Delivery; readonly deliveries: readonly Delivery[] }
 
 /** A caller's view of the webhooks of its jobs. Rejects with `job_not_found` for jobs of others, as everywhere. */
 export type DeliveryLedger = {
   /** A job's deliveries, by number. */
   list(id: string, caller: Caller): Promise<JobDeliveries>
-  /** Sends a delivery once more, now. `delivery_not_found`; `delivery_in_progress` while an attempt runs or is due. */
+  /** Sends a delivery again, now. Rejects with `delivery_not_found`, or with `delivery_in_progress` while an attempt runs or is due. */
   redeliver(id: string, number: number, caller: Caller): Promise<Redelivery>
   /**
-   * The secrets that verify the webhooks of a caller, the newest first; never empty. `webhooks_not_configured`;
-   * `webhook_secret_not_shown` on a server without authentication, where the secret is the operator's own.
+   * The secrets that verify the webhooks of a caller, the newest first; never empty. Throws `webhooks_not_configured`,
+   * or `webhook_secret_not_shown` without authentication, because the secret is then the operator's own.
    */
   secrets(caller: Caller): readonly string[]
 }
@@ -69,7 +69,7 @@ export function presentDelivery(delivery: Delivery) {
     attempt,
     state,
     created_at: time(createdAt),
-    // Whether there is a next one depends on the attempt that runs.
+    // While an attempt runs, its result decides whether there is a next one.
     ...(dueAt !== undefined && !isRunning(delivery) && { next_try_at: time(dueAt) }),
     tries: tries.map(presentAttempt),
   }

@@ -5,13 +5,13 @@ import { currentAttempt, isFinished, type Job, type Webhook, WEBHOOK_EVENTS, typ
 import type { LinkSigner } from '../links.ts'
 import { type JobView, presentJob } from '../view.ts'
 
-/** The events of a webhook where the request names none: the job finished. */
+/** The events of a webhook unless the request names some: the job finished. */
 export const DEFAULT_EVENTS: readonly WebhookEvent[] = ['job.succeeded', 'job.failed', 'job.canceled']
 
 /** The fields of a request for its webhook. */
 export type WebhookOptions = { readonly webhookUrl?: string; readonly webhookEvents?: readonly WebhookEvent[] }
 
-/** The field errors of the options, as far as their form shows; `found`: errors known before. */
+/** The field errors in the form of the options; `found`: errors found before. */
 export function checkWebhook(
   { webhookUrl, webhookEvents }: WebhookOptions,
   found: readonly FieldError[] = [],
@@ -24,20 +24,20 @@ export function checkWebhook(
   return message === undefined ? [] : [{ path: '/webhook_url', message }]
 }
 
-/** The options with their defaults, in one form: equal options give equal results. */
+/** The options with their defaults, normalized: equal options give equal results. */
 export function webhookOf({ webhookUrl, webhookEvents = DEFAULT_EVENTS }: WebhookOptions): Webhook | undefined {
   if (webhookUrl === undefined) return undefined
   return { url: webhookUrl, events: WEBHOOK_EVENTS.filter((event) => webhookEvents.includes(event)) }
 }
 
-/** The webhook event of a change; none for a further attempt of a job that runs already. */
+/** The webhook event of a change; none for another attempt of a running job. */
 function eventOf(before: Job, after: Job): WebhookEvent | undefined {
   if (before.status === after.status) return undefined
   if (after.status === 'running') return 'job.running'
   return isFinished(after) && !isFinished(before) ? (`job.${after.status}` as WebhookEvent) : undefined
 }
 
-/** The job as it is written, with its deliveries counted, and the delivery of the change, if it has one. */
+/** The job to be written, with its new delivery counted, and the delivery of the change, if it has one. */
 export function withDelivery(before: Job, after: Job, parts: BodyContext): { job: Job; delivery?: Delivery } {
   const { webhook } = after
   const event = eventOf(before, after)
@@ -63,20 +63,20 @@ export function withDelivery(before: Job, after: Job, parts: BodyContext): { job
   return { job: { ...after, deliveryCount: number }, delivery }
 }
 
-/** Largest body of a webhook, in bytes: the documentation promises less than 20 KB. */
+/** Maximum body of a webhook, in bytes: the documentation promises less than 20 KB. */
 export const BODY_MAX_BYTES = 20_000
 
-/** Characters of an `error` that is too long for the body; escaped, each takes at most six bytes. */
+/** Characters that are kept of an `error` that is too long for the body; escaped, each takes at most six bytes. */
 const ERROR_KEPT = 500
 
-/** `now`: epoch ms. `links`: makes the link to the output of a job that succeeded. */
+/** `now`: epoch ms. `links`: for the link to the output of a job that succeeded. */
 export type BodyContext = { readonly now: number; readonly links: Pick<LinkSigner, 'outputUrl'> }
 
 /**
  * The body of a webhook: `{type, timestamp, data}`, where `data` is the job in its wire form. Any job in plain ASCII
  * fits (two URLs of 2 KB, metadata of 9 KB, an error of 2 KB twice). Other text can take six times its length in JSON,
- * and retries add up to forty attempts: then fields are left out, one after the other until the body fits, starting
- * with those that a receiver is likely to have or can do without; `links.self` has them all.
+ * and retries add up to forty attempts: then fields are left out one after the other until the body fits, the least
+ * useful to a receiver first; `links.self` has them all.
  */
 export function webhookBodyOf(type: WebhookEvent, job: Job, { now, links }: BodyContext): string {
   const timestamp = new Date(now).toISOString()

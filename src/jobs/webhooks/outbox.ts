@@ -22,9 +22,9 @@ export type OutboxDependencies = {
   readonly store: DeliveryStore
   readonly sender: WebhookSender
   readonly log: Log
-  /** Called for each delivery attempt once it is recorded. */
+  /** Called after each delivery attempt is recorded. */
   readonly recordMetric?: RecordMetric
-  /** After how long, in ms, an attempt whose end is not recorded counts as lost: longer than any attempt takes. */
+  /** Time after which an attempt without a recorded end counts as lost, in ms: longer than any attempt takes. */
   readonly claimMs: number
   /** Epoch ms. */
   readonly now?: () => number
@@ -32,24 +32,24 @@ export type OutboxDependencies = {
   readonly random?: () => number
 }
 
-/** Sends each delivery at least once, until its schedule ends. */
+/** Sends each delivery at least once, until its back-off schedule ends. */
 export type Outbox = Pick<WebhookSender, 'secretsOf' | 'check'> & {
-  /** Sends a delivery that has just become due. What a crash drops here, `sendDue` finds. */
+  /** Sends a delivery that has just become due. After a crash `sendDue` finds it. */
   wake(delivery: DeliveryRef): void
-  /** Sends everything that is due, and sets a timer for what is due next; resolves when all of it is queued. */
+  /** Sends all due deliveries, and sets a timer for the next one; resolves when they are queued. */
   sendDue(): Promise<void>
-  /** Aborts the attempts that run, which the next process repeats, and starts no others. Idempotent. */
+  /** Aborts running attempts, which the next process repeats, and starts no others. Idempotent. */
   close(): Promise<void>
 }
 
-/** Attempts at the same time to one host of one caller, and in total, which callers share fairly. */
+/** Maximum concurrent attempts to one host of one caller, and in total, shared fairly by callers. */
 export const ATTEMPTS_PER_HOST = 16
 export const ATTEMPTS_IN_TOTAL = 512
-/** Deliveries queued in memory for one host of one caller; further ones wait in the store. */
+/** Maximum deliveries queued in memory for one host of one caller; further ones wait in the store. */
 const QUEUED_PER_HOST = 10_000
-/** A delivery due within this time, in ms, has a timer; later ones are found by the reconciler. */
+/** A delivery due within this time, in ms, gets a timer; the reconciler finds later ones. */
 const TIMER_HORIZON_MS = 60_000
-/** The pause between scans for due deliveries: at least this long, in ms, and this many times as long as the last scan. */
+/** Pause between scans for due deliveries: at least this long, in ms, and this many times as long as the last scan. */
 const SCAN_PAUSE_MS = 100
 const SCAN_PAUSE_FACTOR = 10
 
@@ -66,7 +66,7 @@ export function createOutbox(dependencies: OutboxDependencies): Outbox {
   })
 
   const warnRarely = createThrottledWarning(log)
-  /** An unavailable store fails thousands of attempts alike, which one line says. */
+  /** Throttled: an unavailable store fails thousands of attempts. */
   const warn = (error: unknown) => {
     if (!closing.signal.aborted)
       warnRarely(
@@ -82,7 +82,7 @@ export function createOutbox(dependencies: OutboxDependencies): Outbox {
     queues.add({ key: `${jobId}/${number}`, caller, host, run })
   }
 
-  /** A call during a scan shares it; the scan reaches what becomes due meanwhile last. */
+  /** A call during a scan shares that scan, which reaches deliveries that become due meanwhile last. */
   const sendDue = shareInFlight(async () => {
     const startedAt = performance.now()
     await scan().finally(() => (pauseMs = Math.max(SCAN_PAUSE_MS, SCAN_PAUSE_FACTOR * (performance.now() - startedAt))))
@@ -99,7 +99,7 @@ export function createOutbox(dependencies: OutboxDependencies): Outbox {
     }
   }
 
-  /** One timer, for the delivery that is due next: thousands may be due within a minute. */
+  /** One timer for the next due delivery: thousands may be due within a minute. */
   const wakeAt = (dueAt: number) => {
     const delayMs = dueAt - now()
     if (closing.signal.aborted || delayMs > TIMER_HORIZON_MS || (timer && timer.dueAt <= dueAt)) return
@@ -114,7 +114,7 @@ export function createOutbox(dependencies: OutboxDependencies): Outbox {
     timer = { dueAt, handle }
   }
 
-  /** Makes one attempt, if it is due and no other replica makes it. */
+  /** Makes one attempt if it is due and no other replica makes it. */
   const attempt = async (ref: DeliveryRef) => {
     const deliveries = await store.deliveriesOf(ref.jobId)
     const delivery = deliveries.find(({ number }) => number === ref.number)
@@ -136,7 +136,7 @@ export function createOutbox(dependencies: OutboxDependencies): Outbox {
     recordMetric?.({ type: 'webhook-withdrawn' })
   }
 
-  /** The delivery as it stands after the attempt. */
+  /** Makes the attempt and gives the delivery with its result. */
   const send = async (started: Delivery): Promise<Delivery> => {
     const { url, body, caller, traceparent } = started
     try {
@@ -150,7 +150,7 @@ export function createOutbox(dependencies: OutboxDependencies): Outbox {
     }
   }
 
-  /** Where the write fails the claim expires, and the attempt is repeated. */
+  /** If the write fails, the claim expires and the attempt is repeated. */
   const record = async (started: Delivery, finished: Delivery) => {
     if (!(await store.updateDelivery(finished, started.revision))) return
     logOutcome(finished)
@@ -186,7 +186,7 @@ const fieldsOf = ({ jobId: id, number, traceparent }: Delivery) => ({
   delivery: number,
 })
 
-/** A requested redelivery counts as an end only where it changes the delivery's state. */
+/** A redelivery counts as an end only if it changes the delivery's state. */
 function metricEventOf({ redelivery }: Delivery, { state, tries }: Delivery): MetricEvent {
   const { status, durationMs = 0 } = tries.at(-1) ?? {}
   const end = state === 'pending' || state === redelivery?.state ? undefined : state
