@@ -1,4 +1,4 @@
-import { promisify } from 'node:util'
+import type { Socket } from 'node:net'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
@@ -165,8 +165,13 @@ export function countRequests(
   app: FastifyInstance,
   { record: recordMetric, registerGauges }: Pick<Metrics, 'record' | 'registerGauges'>,
 ): void {
-  const openConnections = promisify(app.server.getConnections.bind(app.server))
-  registerGauges({ http_connections: () => openConnections() })
+  let openConnections = 0
+  // The server itself counts those of its own listening socket, of several.
+  app.server.on('connection', (socket: Socket) => {
+    openConnections++
+    socket.once('close', () => openConnections--)
+  })
+  registerGauges({ http_connections: () => openConnections })
   app.decorateRequest('longPollMs', 0)
   app.addHook('onRequest', (request, reply, done) => {
     // Fastify's `onResponse` does not hear of clients that leave.
