@@ -16,8 +16,8 @@ export function testContract<Port extends Closable>(
   })
 }
 
-/** Registers a test that the contract bites: the case named by `promise` must fail for this broken adapter. */
-export function testBites<Port extends Closable>(
+/** Registers a test of the contract itself: the case named by `promise` must fail for this broken adapter. */
+export function testContractCatches<Port extends Closable>(
   broken: string,
   { cases, promise, open }: { cases: readonly ContractCase<Port>[]; promise: string; open: () => Port },
 ): void {

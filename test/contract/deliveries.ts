@@ -6,17 +6,17 @@ import { aDelivery, delivered, dueOf } from '../helpers/deliveries.ts'
 import { aJob, after } from '../helpers/jobs.ts'
 import type { ContractCase } from './contract.ts'
 
-/** A job that has ended, in the store, with one pending delivery. */
-async function owing(store: Store, change: Parameters<typeof aDelivery>[1] = {}) {
+/** Stores a finished job with one pending delivery. */
+async function insertWithDelivery(store: Store, change: Parameters<typeof aDelivery>[1] = {}) {
   const job = aJob({ caller: change.caller ?? 'anonymous' })
-  const ended = after(job, { type: 'canceled' })
+  const finished = after(job, { type: 'canceled' })
   const delivery = aDelivery(job, change)
   await store.insert(job)
-  await store.update(ended, job.revision, delivery)
-  return { job: ended, delivery }
+  await store.update(finished, job.revision, delivery)
+  return { job: finished, delivery }
 }
 
-const removable = async (store: Store) => {
+const idsRemovable = async (store: Store) => {
   const ids: string[] = []
   for await (const job of store.pending('removal', 1e15)) ids.push(job.id)
   return ids
@@ -25,10 +25,10 @@ const removable = async (store: Store) => {
 /** What every outbox promises. */
 export const deliveriesContract: readonly ContractCase<Store>[] = [
   [
-    'keeps a delivery as it was given, with the change that owes it',
+    'stores a delivery as it was given, together with its change',
     async (open) => {
       const store = await open()
-      const { job, delivery } = await owing(store, {
+      const { job, delivery } = await insertWithDelivery(store, {
         body: '{"error":"caf\u00e9 \u{1f3ac}"}',
         tries: [{ at: 1, status: 500 }],
       })
@@ -38,25 +38,25 @@ export const deliveriesContract: readonly ContractCase<Store>[] = [
     },
   ],
   [
-    'never shows a change without the delivery that it owes',
+    'never shows a change without its delivery',
     async (open) => {
       const store = await open()
       const jobs = Array.from({ length: 10 }, () => aJob())
       for (const job of jobs) await store.insert(job)
       const writing = jobs.map((job) => store.update(after(job, { type: 'canceled' }), job.revision, aDelivery(job)))
-      const look = async (job: Job) => {
+      const readOnceChanged = async (job: Job) => {
         while ((await store.get(job.id))?.revision === job.revision) await new Promise(setImmediate)
         return store.deliveriesOf(job.id)
       }
-      for (const seen of await Promise.all(jobs.map(look))) expect(seen).toHaveLength(1)
+      for (const seen of await Promise.all(jobs.map(readOnceChanged))) expect(seen).toHaveLength(1)
       await Promise.all(writing)
     },
   ],
   [
-    'keeps no delivery of a change that is not made',
+    'stores no delivery of a change that is not made',
     async (open) => {
       const store = await open()
-      const { job } = await owing(store)
+      const { job } = await insertWithDelivery(store)
       const late = aDelivery(job, { number: 2 })
       expect(await store.update(after(job, { type: 'retried' }), job.revision - 1, late)).toBe(false)
       expect(await store.deliveriesOf(job.id)).toHaveLength(1)
@@ -64,10 +64,10 @@ export const deliveriesContract: readonly ContractCase<Store>[] = [
     },
   ],
   [
-    'makes no change whose delivery has a number that is taken',
+    'rejects a change whose delivery has a taken number',
     async (open) => {
       const store = await open()
-      const { job, delivery } = await owing(store)
+      const { job, delivery } = await insertWithDelivery(store)
       const change = after(job, { type: 'retried' })
       await expect(store.update(change, job.revision, { ...delivery, body: 'other' })).rejects.toThrow()
       expect(await store.get(job.id)).toEqual(job)
@@ -78,18 +78,18 @@ export const deliveriesContract: readonly ContractCase<Store>[] = [
     'lists a job’s deliveries by number',
     async (open) => {
       const store = await open()
-      const { job } = await owing(store)
-      await owing(store)
+      const { job } = await insertWithDelivery(store)
+      await insertWithDelivery(store)
       for (const number of [2, 10, 3]) await store.update(job, job.revision, aDelivery(job, { number }))
       expect((await store.deliveriesOf(job.id)).map(({ number }) => number)).toEqual([1, 2, 3, 10])
     },
   ],
   [
-    'tells what is due, the longest due first, and nothing that is due later or never',
+    'lists due deliveries, the longest due first, and none that is due later or not pending',
     async (open) => {
       const store = await open()
-      for (const dueAt of [30, 10, 20]) await owing(store, { dueAt, host: `h${dueAt}` })
-      const { delivery } = await owing(store, { dueAt: 5, host: 'done' })
+      for (const dueAt of [30, 10, 20]) await insertWithDelivery(store, { dueAt, host: `h${dueAt}` })
+      const { delivery } = await insertWithDelivery(store, { dueAt: 5, host: 'done' })
       await store.updateDelivery(delivered(delivery), delivery.revision)
       expect(await dueOf(store, 9)).toEqual([])
       expect(await dueOf(store, 20)).toEqual(['1@h10/10', '1@h20/20'])
@@ -97,21 +97,23 @@ export const deliveriesContract: readonly ContractCase<Store>[] = [
     },
   ],
   [
-    'tells whose each due delivery is, whatever a caller is called',
+    'lists each due delivery with its caller and its host, whatever characters they contain',
     async (open) => {
       const store = await open()
       const caller = 'oidc:https://issuer.example/|用户:1 %2F'
-      const { job } = await owing(store, { host: '[2001:db8::1]:8443', caller })
+      const { job } = await insertWithDelivery(store, { host: '[2001:db8::1]:8443', caller })
       const found: DueDelivery[] = []
       for await (const due of store.dueDeliveries(0)) found.push(due)
       expect(found).toEqual([{ jobId: job.id, number: 1, caller, host: '[2001:db8::1]:8443', dueAt: 0 }])
     },
   ],
   [
-    'tells all that is due, however much, while it changes',
+    'lists all due deliveries, more than one page of them, while they change',
     async (open) => {
       const store = await open()
-      const all = await Promise.all(Array.from({ length: 450 }, (_, n) => owing(store, { dueAt: n % 3, host: `${n}` })))
+      const all = await Promise.all(
+        Array.from({ length: 450 }, (_, n) => insertWithDelivery(store, { dueAt: n % 3, host: `${n}` })),
+      )
       const seen: string[] = []
       for await (const { jobId, host } of store.dueDeliveries(10)) {
         seen.push(host)
@@ -123,27 +125,28 @@ export const deliveriesContract: readonly ContractCase<Store>[] = [
     },
   ],
   [
-    'lets others have their turn while it tells of much that is due',
+    'does not block the event loop while it lists many due deliveries',
     async (open) => {
       const store = await open()
-      for (let n = 0; n < 1_000; n += 100) await Promise.all(Array.from({ length: 100 }, () => owing(store)))
-      let [turns, seen, isOver] = [0, 0, false]
+      for (let n = 0; n < 1_000; n += 100)
+        await Promise.all(Array.from({ length: 100 }, () => insertWithDelivery(store)))
+      let [turns, seen, isFinished] = [0, 0, false]
       const turn = () => {
         turns++
-        if (!isOver) setImmediate(turn)
+        if (!isFinished) setImmediate(turn)
       }
       setImmediate(turn)
       for await (const due of store.dueDeliveries(10)) seen += due.number
-      isOver = true
+      isFinished = true
       expect(seen).toBe(1_000)
       expect(turns).toBeGreaterThan(2)
     },
   ],
   [
-    'lets exactly one of many that begin a try win',
+    'lets exactly one of many processes start a delivery attempt',
     async (open) => {
       const store = await open()
-      const { job, delivery } = await owing(store)
+      const { job, delivery } = await insertWithDelivery(store)
       const rivals = Array.from({ length: 20 }, (_, n) => startDeliveryAttempt(delivery, n, 1_000))
       const won = await Promise.all(rivals.map((rival) => store.updateDelivery(rival, delivery.revision)))
       expect(won.filter(Boolean)).toHaveLength(1)
@@ -152,10 +155,10 @@ export const deliveriesContract: readonly ContractCase<Store>[] = [
     },
   ],
   [
-    'changes nothing when the delivery’s revision is another one, and creates none',
+    'changes nothing if the delivery’s stored revision is another one, and creates none',
     async (open) => {
       const store = await open()
-      const { job, delivery } = await owing(store)
+      const { job, delivery } = await insertWithDelivery(store)
       expect(await store.updateDelivery(delivered(delivery), 7)).toBe(false)
       expect(await store.updateDelivery(aDelivery(job, { number: 2 }), 1)).toBe(false)
       expect(await store.updateDelivery(aDelivery(aJob()), 1)).toBe(false)
@@ -164,39 +167,39 @@ export const deliveriesContract: readonly ContractCase<Store>[] = [
     },
   ],
   [
-    'never touches the job when a delivery changes',
+    'leaves the job as it is when a delivery changes',
     async (open) => {
       const store = await open()
-      const { job, delivery } = await owing(store)
+      const { job, delivery } = await insertWithDelivery(store)
       expect(await store.updateDelivery(delivered(delivery), delivery.revision)).toBe(true)
       expect(await store.get(job.id)).toEqual(job)
       expect(await store.list({ limit: 1 })).toEqual([job])
     },
   ],
   [
-    'lists no job for removal as long as a delivery is pending',
+    'lists no job for removal while a delivery is pending',
     async (open) => {
       const store = await open()
-      const { job, delivery } = await owing(store)
-      const other = await owing(store)
+      const { job, delivery } = await insertWithDelivery(store)
+      const other = await insertWithDelivery(store)
       await store.update(job, job.revision, aDelivery(job, { number: 2 }))
       await store.updateDelivery(delivered(delivery), 1)
-      expect(await removable(store)).toEqual([])
+      expect(await idsRemovable(store)).toEqual([])
       await store.updateDelivery(delivered(aDelivery(job, { number: 2 })), 1)
-      expect(await removable(store)).toEqual([job.id])
+      expect(await idsRemovable(store)).toEqual([job.id])
       const again = { ...delivered(delivery), revision: 3, state: 'pending', dueAt: 5 } as const
       await store.updateDelivery(again, 2)
-      expect(await removable(store)).toEqual([])
+      expect(await idsRemovable(store)).toEqual([])
       await store.updateDelivery(delivered(again), 3)
       await store.updateDelivery(delivered(other.delivery), 1)
-      expect((await removable(store)).toSorted()).toEqual([job.id, other.job.id].toSorted())
+      expect((await idsRemovable(store)).toSorted()).toEqual([job.id, other.job.id].toSorted())
     },
   ],
   [
-    'drops a job’s deliveries with it, at the expected revision only',
+    'removes a job’s deliveries with it, at the expected revision only',
     async (open) => {
       const store = await open()
-      const { job, delivery } = await owing(store)
+      const { job, delivery } = await insertWithDelivery(store)
       expect(await store.remove(job.id, 1)).toBe(false)
       expect(await store.deliveriesOf(job.id)).toEqual([delivery])
       expect(await store.remove(job.id, job.revision)).toBe(true)

@@ -10,7 +10,7 @@ const listen = (bus: ChangeBus, id: string | undefined) => {
   return { received, stop: bus.subscribe(id, (job) => received.push(job)) }
 }
 
-/** What every event bus promises. */
+/** What every change bus promises. */
 export const eventsContract: readonly ContractCase<ChangeBus>[] = [
   [
     'notifies a subscriber of its job and of no other',
@@ -36,19 +36,19 @@ export const eventsContract: readonly ContractCase<ChangeBus>[] = [
     },
   ],
   [
-    'notifies no one after unsubscribing, while other subscribers go on',
+    'notifies a subscriber no more after it unsubscribes, and still notifies the others',
     async (open) => {
       const bus = await open()
       const job = aJob()
-      const [leaver, stayer] = [listen(bus, job.id), listen(bus, job.id)]
-      leaver.stop()
+      const [unsubscribed, other] = [listen(bus, job.id), listen(bus, job.id)]
+      unsubscribed.stop()
       bus.publish(job)
-      await until(() => stayer.received.length > 0)
-      expect(leaver.received).toEqual([])
+      await until(() => other.received.length > 0)
+      expect(unsubscribed.received).toEqual([])
     },
   ],
   [
-    'goes on when a subscriber throws',
+    'notifies the other subscribers when one throws',
     async (open) => {
       const bus = await open()
       const job = aJob()

@@ -8,8 +8,8 @@ import type { ContractCase } from './contract.ts'
 
 const anEntry = (attempt = 1): QueueEntry => ({ id: randomUUID(), attempt })
 
-/** A runner that holds every entry until it is released or aborted. */
-function holdingRunner() {
+/** A runner whose runs finish only when they are released or aborted. */
+function createRunner() {
   const started: QueueEntry[] = []
   const finished: QueueEntry[] = []
   const releases = new Map<string, () => void>()
@@ -24,8 +24,8 @@ function holdingRunner() {
   return { run, started, finished, release: (entry: QueueEntry) => releases.get(entry.id)?.() }
 }
 
-const startAndHold = async (queue: JobQueue, entries: QueueEntry[]) => {
-  const runner = holdingRunner()
+const startRunner = async (queue: JobQueue, entries: QueueEntry[]) => {
+  const runner = createRunner()
   await queue.start(runner.run)
   for (const entry of entries) await queue.enqueue(entry)
   await until(() => runner.started.length > 0)
@@ -38,7 +38,7 @@ export const boundedQueueContract: readonly ContractCase<JobQueue>[] = [
     'runs no more than the bound, the others in order of arrival',
     async (open) => {
       const [queue, entries] = [await open(), [anEntry(), anEntry(), anEntry()]]
-      const runner = await startAndHold(queue, entries)
+      const runner = await startRunner(queue, entries)
       for (const [n, entry] of entries.entries()) {
         await until(() => runner.started.length > n)
         expect(runner.started).toEqual(entries.slice(0, n + 1))
@@ -47,12 +47,12 @@ export const boundedQueueContract: readonly ContractCase<JobQueue>[] = [
     },
   ],
   [
-    'gives each waiting entry its position, also after others were dequeued',
+    'gives each waiting entry its position, also after another was dequeued',
     async (open) => {
       const [queue, entries] = [await open(), Array.from({ length: 6 }, () => anEntry())]
       const positions = () => Promise.all(entries.map(async (entry) => queue.position(entry)))
-      const runner = await startAndHold(queue, entries)
-      // Where a position comes from afar it may be some moments old.
+      const runner = await startRunner(queue, entries)
+      // A position that is read from Redis may be some moments old.
       await expect.poll(positions).toEqual([undefined, 1, 2, 3, 4, 5])
       await queue.dequeue(entries[2]!)
       await expect.poll(positions).toEqual([undefined, 1, undefined, 2, 3, 4])
@@ -66,7 +66,7 @@ export const boundedQueueContract: readonly ContractCase<JobQueue>[] = [
     'runs the next entry after a running one was dequeued',
     async (open) => {
       const [queue, entries] = [await open(), [anEntry(), anEntry()]]
-      const runner = await startAndHold(queue, entries)
+      const runner = await startRunner(queue, entries)
       await queue.dequeue(entries[0]!)
       await until(() => runner.started.length === 2)
     },
@@ -78,7 +78,7 @@ export const queueContract: readonly ContractCase<JobQueue>[] = [
   [
     'runs an entry that is enqueued after the start',
     async (open) => {
-      const [queue, runner, entry] = [await open(), holdingRunner(), anEntry()]
+      const [queue, runner, entry] = [await open(), createRunner(), anEntry()]
       await queue.start(runner.run)
       await queue.enqueue(entry)
       await until(() => runner.started.length > 0)
@@ -88,7 +88,7 @@ export const queueContract: readonly ContractCase<JobQueue>[] = [
   [
     'runs an entry that was enqueued before the start',
     async (open) => {
-      const [queue, runner, entry] = [await open(), holdingRunner(), anEntry()]
+      const [queue, runner, entry] = [await open(), createRunner(), anEntry()]
       await queue.enqueue(entry)
       await queue.start(runner.run)
       await until(() => runner.started.length > 0)
@@ -98,7 +98,7 @@ export const queueContract: readonly ContractCase<JobQueue>[] = [
   [
     'does not run an entry a second time when it is enqueued while it waits or runs',
     async (open) => {
-      const [queue, runner, entry, next] = [await open(), holdingRunner(), anEntry(), anEntry()]
+      const [queue, runner, entry, next] = [await open(), createRunner(), anEntry(), anEntry()]
       await queue.enqueue(entry)
       await queue.enqueue(entry)
       await queue.start(runner.run)
@@ -112,7 +112,7 @@ export const queueContract: readonly ContractCase<JobQueue>[] = [
   [
     'runs an entry again when it is enqueued after its run has finished',
     async (open) => {
-      const [queue, runner, entry] = [await open(), holdingRunner(), anEntry()]
+      const [queue, runner, entry] = [await open(), createRunner(), anEntry()]
       await queue.start(runner.run)
       await queue.enqueue(entry)
       await until(() => runner.started.length === 1)
@@ -126,7 +126,7 @@ export const queueContract: readonly ContractCase<JobQueue>[] = [
   [
     'dequeues one attempt of a job and not the other',
     async (open) => {
-      const [queue, runner, first] = [await open(), holdingRunner(), anEntry(1)]
+      const [queue, runner, first] = [await open(), createRunner(), anEntry(1)]
       const second = { ...first, attempt: 2 }
       await queue.start(runner.run)
       await queue.enqueue(first)
@@ -140,7 +140,7 @@ export const queueContract: readonly ContractCase<JobQueue>[] = [
   [
     'aborts a running entry that is dequeued, and no other',
     async (open) => {
-      const [queue, runner, dequeued, kept] = [await open(), holdingRunner(), anEntry(), anEntry()]
+      const [queue, runner, dequeued, kept] = [await open(), createRunner(), anEntry(), anEntry()]
       await queue.start(runner.run)
       await queue.enqueue(dequeued)
       await queue.enqueue(kept)
@@ -153,7 +153,7 @@ export const queueContract: readonly ContractCase<JobQueue>[] = [
   [
     'never runs an entry that was dequeued while it waited',
     async (open) => {
-      const [queue, runner, dequeued, kept] = [await open(), holdingRunner(), anEntry(), anEntry()]
+      const [queue, runner, dequeued, kept] = [await open(), createRunner(), anEntry(), anEntry()]
       await queue.enqueue(dequeued)
       await queue.dequeue(dequeued)
       await queue.enqueue(kept)
@@ -163,7 +163,7 @@ export const queueContract: readonly ContractCase<JobQueue>[] = [
     },
   ],
   [
-    'survives a run that rejects, and runs its entry again when it is enqueued again',
+    'goes on after a run that rejects, and runs its entry again when it is enqueued again',
     async (open) => {
       const [queue, entry] = [await open(), anEntry()]
       let runs = 0
@@ -180,9 +180,9 @@ export const queueContract: readonly ContractCase<JobQueue>[] = [
     },
   ],
   [
-    'lists an entry as running from its start to its end',
+    'lists an entry as running from the start of its run until it has finished',
     async (open) => {
-      const [queue, runner, entry] = [await open(), holdingRunner(), anEntry()]
+      const [queue, runner, entry] = [await open(), createRunner(), anEntry()]
       expect(queue.running()).toEqual([])
       await queue.enqueue(entry)
       await queue.start(runner.run)
@@ -193,9 +193,9 @@ export const queueContract: readonly ContractCase<JobQueue>[] = [
     },
   ],
   [
-    'gives no position to an entry that runs or is unknown',
+    'gives no position to a running or unknown entry',
     async (open) => {
-      const [queue, runner, entry] = [await open(), holdingRunner(), anEntry()]
+      const [queue, runner, entry] = [await open(), createRunner(), anEntry()]
       await queue.start(runner.run)
       await queue.enqueue(entry)
       await until(() => runner.started.length > 0)
@@ -203,9 +203,9 @@ export const queueContract: readonly ContractCase<JobQueue>[] = [
     },
   ],
   [
-    'lists what it runs: not what waits, and nothing that has finished',
+    'lists running entries, and neither waiting nor finished ones',
     async (open) => {
-      const [queue, runner, first, second] = [await open(), holdingRunner(), anEntry(), anEntry()]
+      const [queue, runner, first, second] = [await open(), createRunner(), anEntry(), anEntry()]
       await queue.enqueue(first)
       await queue.enqueue(second)
       expect(queue.running()).toEqual([])
@@ -218,7 +218,7 @@ export const queueContract: readonly ContractCase<JobQueue>[] = [
     },
   ],
   [
-    'waits when it closes for a run that stops slowly',
+    'resolves a close only after a run that stops slowly has stopped',
     async (open) => {
       const queue = await open()
       const happened: string[] = []
@@ -237,9 +237,9 @@ export const queueContract: readonly ContractCase<JobQueue>[] = [
     },
   ],
   [
-    'aborts what runs and waits for it when it closes, and runs nothing more',
+    'aborts its runs and waits for them when it closes, and starts no other',
     async (open) => {
-      const [queue, runner, entry] = [await open(), holdingRunner(), anEntry()]
+      const [queue, runner, entry] = [await open(), createRunner(), anEntry()]
       await queue.start(runner.run)
       await queue.enqueue(entry)
       await until(() => runner.started.length > 0)

@@ -13,7 +13,7 @@ const idsPending = async (store: JobStore, what: PendingWork, now = 0) => {
 /** What every job store promises. */
 export const storeContract: readonly ContractCase<JobStore>[] = [
   [
-    'gives back a job as it was inserted',
+    'returns a job as it was inserted',
     async (open) => {
       const store = await open()
       const job = aJob({ metadata: { team: 'dubbing' }, input: { image_url: 'https://a.example/x', audio_path: 'b' } })
@@ -22,7 +22,7 @@ export const storeContract: readonly ContractCase<JobStore>[] = [
     },
   ],
   [
-    'knows nothing of an id that was never inserted',
+    'returns nothing for an id that was never inserted',
     async (open) => {
       const store = await open()
       await store.insert(aJob())
@@ -51,7 +51,7 @@ export const storeContract: readonly ContractCase<JobStore>[] = [
     },
   ],
   [
-    'changes nothing when the revision is another one',
+    'changes nothing if the stored revision is another one',
     async (open) => {
       const store = await open()
       const job = aJob()
@@ -131,11 +131,10 @@ export const storeContract: readonly ContractCase<JobStore>[] = [
     'lists as expired only unfinished jobs whose deadline has passed',
     async (open) => {
       const store = await open()
-      const [early, late, ended] = [aJob({ deadlineAt: 50 }), aJob({ deadlineAt: 60 }), aJob({ deadlineAt: 10 })]
-      for (const job of [early, late, ended]) await store.insert(job)
-      await store.update(after(ended, { type: 'canceled' }), 1)
-      const trying = after(early, spawned(), interrupted())
-      await store.update(trying, 1)
+      const [early, late, finished] = [aJob({ deadlineAt: 50 }), aJob({ deadlineAt: 60 }), aJob({ deadlineAt: 10 })]
+      for (const job of [early, late, finished]) await store.insert(job)
+      await store.update(after(finished, { type: 'canceled' }), 1)
+      await store.update(after(early, spawned(), interrupted()), 1)
       expect(await idsPending(store, 'expiry', 49)).toEqual([])
       expect(await idsPending(store, 'expiry', 50)).toEqual([early.id])
       expect((await idsPending(store, 'expiry', 60)).toSorted()).toEqual([early.id, late.id].toSorted())
@@ -157,7 +156,7 @@ export const storeContract: readonly ContractCase<JobStore>[] = [
     },
   ],
   [
-    'gives the caller’s job of the same idempotency key in place of inserting a second',
+    'returns the caller’s job of the same idempotency key instead of inserting a second',
     async (open) => {
       const store = await open()
       const first = aJob({ idempotencyKey: 'key', fingerprint: 'a' })
@@ -189,7 +188,7 @@ export const storeContract: readonly ContractCase<JobStore>[] = [
     },
   ],
   [
-    'refuses an insert beyond the limit, but still finds the job of a known key',
+    'refuses an insert beyond the limit of submitted jobs, but still returns the job of a known key',
     async (open) => {
       const store = await open()
       const first = aJob({ idempotencyKey: 'key' })
@@ -206,7 +205,7 @@ export const storeContract: readonly ContractCase<JobStore>[] = [
     },
   ],
   [
-    'keeps the limit under many inserts at once',
+    'keeps the limit of submitted jobs under many inserts at the same time',
     async (open) => {
       const store = await open()
       const results = await Promise.all(Array.from({ length: 20 }, () => store.insert(aJob(), { maxSubmitted: 7 })))
@@ -233,7 +232,7 @@ export const storeContract: readonly ContractCase<JobStore>[] = [
     },
   ],
   [
-    'reopens no more jobs at once than the limits of an insert leave room for',
+    'reopens no more jobs at the same time than the limits of an insert allow',
     async (open) => {
       const store = await open()
       const canceled = Array.from({ length: 12 }, (_, n) =>
@@ -253,7 +252,7 @@ export const storeContract: readonly ContractCase<JobStore>[] = [
     },
   ],
   [
-    'keeps the limit of one caller’s unfinished jobs, also under many inserts at once',
+    'keeps the limit of one caller’s unfinished jobs under many inserts at the same time',
     async (open) => {
       const store = await open()
       const limits = { maxActiveOfCaller: 3 }
@@ -277,7 +276,7 @@ export const storeContract: readonly ContractCase<JobStore>[] = [
     },
   ],
   [
-    'forgets a removed job with its key, and only at the expected revision',
+    'removes a job with its idempotency key, at the expected revision only',
     async (open) => {
       const store = await open()
       const job = aJob({ idempotencyKey: 'key' })
@@ -295,7 +294,7 @@ export const storeContract: readonly ContractCase<JobStore>[] = [
     },
   ],
   [
-    'lists jobs newest first, and by caller, state and time of creation',
+    'lists jobs newest first, filtered by caller, state and time of creation',
     async (open) => {
       const store = await open()
       const jobs = Array.from({ length: 12 }, (_, n) =>
@@ -304,20 +303,20 @@ export const storeContract: readonly ContractCase<JobStore>[] = [
       for (const job of jobs.toSorted((a, b) => a.id.localeCompare(b.id))) await store.insert(job)
       for (const job of jobs.slice(0, 4)) await store.update(after(job, spawned()), 1)
       for (const job of jobs.slice(4, 6)) await store.update(after(job, { type: 'canceled' }), 1)
-      const places = async (query: Partial<ListQuery>) =>
+      const listed = async (query: Partial<ListQuery>) =>
         (await store.list({ limit: 100, ...query })).map((found) => jobs.findIndex(({ id }) => id === found.id))
-      expect(await places({})).toEqual([11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0])
-      expect(await places({ limit: 2 })).toEqual([11, 10])
-      expect(await places({ caller: 'key:bob' })).toEqual([11, 9, 7, 5, 3, 1])
-      expect(await places({ statuses: ['running', 'canceled'] })).toEqual([5, 4, 3, 2, 1, 0])
-      expect(await places({ statuses: ['running'], caller: 'anonymous' })).toEqual([2, 0])
-      expect(await places({ createdAfter: 103, createdBefore: 107 })).toEqual([6, 5, 4])
-      expect(await places({ createdBefore: 100 })).toEqual([])
-      expect(await places({ after: { createdAt: 105, id: jobs[5]!.id }, createdAfter: 102 })).toEqual([4, 3])
+      expect(await listed({})).toEqual([11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0])
+      expect(await listed({ limit: 2 })).toEqual([11, 10])
+      expect(await listed({ caller: 'key:bob' })).toEqual([11, 9, 7, 5, 3, 1])
+      expect(await listed({ statuses: ['running', 'canceled'] })).toEqual([5, 4, 3, 2, 1, 0])
+      expect(await listed({ statuses: ['running'], caller: 'anonymous' })).toEqual([2, 0])
+      expect(await listed({ createdAfter: 103, createdBefore: 107 })).toEqual([6, 5, 4])
+      expect(await listed({ createdBefore: 100 })).toEqual([])
+      expect(await listed({ after: { createdAt: 105, id: jobs[5]!.id }, createdAfter: 102 })).toEqual([4, 3])
     },
   ],
   [
-    'pages through a list without showing a job twice or leaving one out while jobs come and go',
+    'lists no job twice and leaves none out when jobs are inserted and removed between two pages',
     async (open) => {
       const store = await open()
       // Many of one millisecond, as a burst makes them, and a clock that jumps back.
@@ -347,19 +346,19 @@ export const storeContract: readonly ContractCase<JobStore>[] = [
     },
   ],
   [
-    'lists for removal what finished by then and has no pending stop',
+    'lists for removal jobs that finished by the given time and have no pending stop',
     async (open) => {
       const store = await open()
-      const [ended, stopping, running] = [aJob(), aJob(), aJob()]
-      for (const job of [ended, stopping, running]) await store.insert(job)
-      await store.update(after(ended, { type: 'canceled' }), 1)
+      const [finished, stopping, running] = [aJob(), aJob(), aJob()]
+      for (const job of [finished, stopping, running]) await store.insert(job)
+      await store.update(after(finished, { type: 'canceled' }), 1)
       await store.update(after(stopping, spawned(), { type: 'canceled' }), 1)
       expect(await idsPending(store, 'removal', 1_999)).toEqual([])
-      expect(await idsPending(store, 'removal', 2_000)).toEqual([ended.id])
+      expect(await idsPending(store, 'removal', 2_000)).toEqual([finished.id])
     },
   ],
   [
-    'counts the jobs that are submitted',
+    'counts the submitted jobs',
     async (open) => {
       const store = await open()
       const [one, two] = [aJob(), aJob()]

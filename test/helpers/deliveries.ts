@@ -21,12 +21,12 @@ export const aDelivery = (job: Pick<Job, 'id'>, change: Partial<Delivery> = {}):
   ...change,
 })
 
-/** A delivery whose last try was answered. */
+/** A delivery whose last attempt was answered. */
 export function delivered({ dueAt, ...delivery }: Delivery): Delivery {
   return { ...delivery, revision: delivery.revision + 1, state: 'delivered', tries: [{ at: 1, status: 200 }] }
 }
 
-/** What is due, as `<number>@<host>/<time>`, in the order in which the store tells it. */
+/** The due deliveries, as `<number>@<host>/<time>`, in the order in which the store lists them. */
 export async function dueOf(store: Pick<Store, 'dueDeliveries'>, now: number): Promise<string[]> {
   const found: string[] = []
   for await (const { number, host, dueAt } of store.dueDeliveries(now)) found.push(`${number}@${host}/${dueAt}`)

@@ -8,7 +8,7 @@ import { asking } from '../helpers/jobs.ts'
 import { SAMPLES, startLocal, temporaryFolder } from '../helpers/media.ts'
 import { startModal } from '../helpers/modal.ts'
 import { type BackendUnderTest, backendContract as cases, type Course } from '../contract/backend.ts'
-import { testBites, testContract } from '../contract/contract.ts'
+import { testContractCatches, testContract } from '../contract/contract.ts'
 
 /** How long a call takes to succeed, in ms: long enough to do something in the meantime. */
 const MOMENT_MS = 200
@@ -78,19 +78,19 @@ const forever = new AbortController().signal
 
 // All at once: several end when the contract has waited long enough.
 describe.concurrent('the contract', () => {
-  testBites('a success without the id of its run', {
+  testContractCatches('a success without the id of its run', {
     cases,
     promise: 'answers a spawn with a call id that wait understands; a success has a path and the id of its run',
     open: broken(() => ({ wait: async () => ({ kind: 'succeeded', outputPath: '/output.mp4' }) })),
   })
 
-  testBites('a spawn that does not look at its signal', {
+  testContractCatches('a spawn that does not look at its signal', {
     cases,
     promise: 'spawns nothing with a signal that has aborted',
     open: broken((good) => ({ spawn: (request) => good.spawn(request, forever) })),
   })
 
-  testBites('an outcome that is told once', {
+  testContractCatches('an outcome that is told once', {
     cases,
     promise: 'may be asked by many at once how a call ends, and again when it has ended',
     open: broken((good) => {
@@ -106,19 +106,19 @@ describe.concurrent('the contract', () => {
     }),
   })
 
-  testBites('ids of calls that collide', {
+  testContractCatches('ids of calls that collide', {
     cases,
     promise: 'tells two calls apart',
     open: broken((good) => ({ spawn: (request, signal) => good.spawn({ ...request, jobId: 'same' }, signal) })),
   })
 
-  testBites('a wait that does not listen to its signal', {
+  testContractCatches('a wait that does not listen to its signal', {
     cases,
     promise: 'gives up a wait with the reason of its signal, and the call goes on',
     open: broken((good) => ({ wait: (callId) => good.wait(callId, forever) })),
   })
 
-  testBites('a wait that takes its call with it', {
+  testContractCatches('a wait that takes its call with it', {
     cases,
     promise: 'gives up a wait with the reason of its signal, and the call goes on',
     open: broken((good) => ({
@@ -130,13 +130,13 @@ describe.concurrent('the contract', () => {
     })),
   })
 
-  testBites('a stop that does nothing', {
+  testContractCatches('a stop that does nothing', {
     cases,
     promise: 'ends a call that it is to stop, and the wait for it',
     open: broken(() => ({ stop: async () => undefined })),
   })
 
-  testBites('a stop that is refused for a call that has been stopped', {
+  testContractCatches('a stop that is refused for a call that has been stopped', {
     cases,
     promise: 'stops a call as often as it is asked, and one that it does not know',
     open: broken((good) => {
@@ -151,7 +151,7 @@ describe.concurrent('the contract', () => {
     }),
   })
 
-  testBites('a stop that is refused for a call that is not known', {
+  testContractCatches('a stop that is refused for a call that is not known', {
     cases,
     promise: 'stops a call as often as it is asked, and one that it does not know',
     open: broken((good) => ({
@@ -162,7 +162,7 @@ describe.concurrent('the contract', () => {
     })),
   })
 
-  testBites('a stop that undoes a success', {
+  testContractCatches('a stop that undoes a success', {
     cases,
     promise: 'does not change by a stop how a call has ended',
     open: broken((good) => {
@@ -175,13 +175,13 @@ describe.concurrent('the contract', () => {
     }),
   })
 
-  testBites('a wait without end for a call that is not known', {
+  testContractCatches('a wait without end for a call that is not known', {
     cases,
     promise: 'ends the wait for a call that it does not know',
     open: broken(() => ({ wait: () => new Promise(() => undefined) })),
   })
 
-  testBites('a close that leaves waits behind', {
+  testContractCatches('a close that leaves waits behind', {
     cases,
     promise: 'ends every wait when it closes, which it may be told again',
     open: broken(() => ({ close: async () => undefined })),

@@ -6,7 +6,7 @@ import { createMemoryStore } from '../../src/store/memory/store.ts'
 import type { Store } from '../../src/jobs/ports/store.ts'
 import { createSqliteStore } from '../../src/store/sqlite/store.ts'
 import { aDelivery } from '../helpers/deliveries.ts'
-import { testBites, testContract } from '../contract/contract.ts'
+import { testContractCatches, testContract } from '../contract/contract.ts'
 import { deliveriesContract as cases } from '../contract/deliveries.ts'
 
 testContract('memory outbox', cases, createMemoryStore)
@@ -20,9 +20,9 @@ const broken = (change: (good: Store) => Partial<Store>) => () => {
   return { ...good, ...change(good) }
 }
 
-testBites('a change and its delivery that are two steps', {
+testContractCatches('a change and its delivery that are two steps', {
   cases,
-  promise: 'never shows a change without the delivery that it owes',
+  promise: 'never shows a change without its delivery',
   open: broken((good) => ({
     async update(job, expected, delivery) {
       const isMade = await good.update(job, expected)
@@ -33,9 +33,9 @@ testBites('a change and its delivery that are two steps', {
   })),
 })
 
-testBites('a delivery that is written before it is known whether the change is made', {
+testContractCatches('a delivery that is written before the revision is checked', {
   cases,
-  promise: 'keeps no delivery of a change that is not made',
+  promise: 'stores no delivery of a change that is not made',
   open: broken((good) => ({
     async update(job, expected, delivery) {
       const before = await good.get(job.id)
@@ -45,15 +45,15 @@ testBites('a delivery that is written before it is known whether the change is m
   })),
 })
 
-testBites('a delivery that is forgotten', {
+testContractCatches('a delivery that is not written', {
   cases,
-  promise: 'keeps a delivery as it was given, with the change that owes it',
+  promise: 'stores a delivery as it was given, together with its change',
   open: broken((good) => ({ update: (job, expected) => good.update(job, expected) })),
 })
 
-testBites('a delivery that replaces one of its number', {
+testContractCatches('a delivery that replaces the one of its number', {
   cases,
-  promise: 'makes no change whose delivery has a number that is taken',
+  promise: 'rejects a change whose delivery has a taken number',
   open: broken((good) => ({
     async update(job, expected, delivery) {
       const [known] = await good.deliveriesOf(job.id)
@@ -64,9 +64,9 @@ testBites('a delivery that replaces one of its number', {
   })),
 })
 
-testBites('a claim that is read and written in two steps', {
+testContractCatches('a claim that is read and written in two steps', {
   cases,
-  promise: 'lets exactly one of many that begin a try win',
+  promise: 'lets exactly one of many processes start a delivery attempt',
   open: broken((good) => ({
     async updateDelivery(delivery, expected) {
       const stored = (await good.deliveriesOf(delivery.jobId)).find(({ number }) => number === delivery.number)
@@ -76,9 +76,9 @@ testBites('a claim that is read and written in two steps', {
   })),
 })
 
-testBites('a claim that ignores the revision', {
+testContractCatches('a claim that ignores the revision', {
   cases,
-  promise: 'changes nothing when the delivery’s revision is another one, and creates none',
+  promise: 'changes nothing if the delivery’s stored revision is another one, and creates none',
   open: broken((good) => ({
     async updateDelivery(delivery) {
       const stored = (await good.deliveriesOf(delivery.jobId)).find(({ number }) => number === delivery.number)
@@ -87,15 +87,15 @@ testBites('a claim that ignores the revision', {
   })),
 })
 
-testBites('a look at what is due that knows no time', {
+testContractCatches('a list of due deliveries that ignores the time', {
   cases,
-  promise: 'tells what is due, the longest due first, and nothing that is due later or never',
+  promise: 'lists due deliveries, the longest due first, and none that is due later or not pending',
   open: broken((good) => ({ dueDeliveries: () => good.dueDeliveries(Infinity) })),
 })
 
-testBites('a look at what is due that holds up everybody', {
+testContractCatches('a list of due deliveries that blocks the event loop', {
   cases,
-  promise: 'lets others have their turn while it tells of much that is due',
+  promise: 'does not block the event loop while it lists many due deliveries',
   open: broken((good) => ({
     async *dueDeliveries() {
       for (const { id } of await good.list({ limit: 2_000 })) {
@@ -106,9 +106,9 @@ testBites('a look at what is due that holds up everybody', {
   })),
 })
 
-testBites('a removal that does not wait for deliveries', {
+testContractCatches('a list of removable jobs that ignores pending deliveries', {
   cases,
-  promise: 'lists no job for removal as long as a delivery is pending',
+  promise: 'lists no job for removal while a delivery is pending',
   open: broken((good) => ({
     async *pending(what, now) {
       if (what !== 'removal') yield* good.pending(what, now)
@@ -117,9 +117,9 @@ testBites('a removal that does not wait for deliveries', {
   })),
 })
 
-testBites('a removal that leaves the deliveries', {
+testContractCatches('a removal that leaves the deliveries', {
   cases,
-  promise: 'drops a job’s deliveries with it, at the expected revision only',
+  promise: 'removes a job’s deliveries with it, at the expected revision only',
   open: broken((good) => {
     const left = new Map<string, Delivery>()
     return {

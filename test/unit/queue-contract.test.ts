@@ -1,7 +1,7 @@
 import { createInProcessQueue } from '../../src/queue/in-process/queue.ts'
 import type { JobQueue, QueueEntry } from '../../src/jobs/ports/queue.ts'
 import { silentLog } from '../helpers/log.ts'
-import { testBites, testContract } from '../contract/contract.ts'
+import { testContractCatches, testContract } from '../contract/contract.ts'
 import { boundedQueueContract, queueContract as cases } from '../contract/queue.ts'
 
 const open = () => createInProcessQueue({ log: silentLog() })
@@ -15,7 +15,7 @@ const broken = (change: (good: JobQueue) => Partial<JobQueue>) => () => {
   return { ...good, ...change(good) }
 }
 
-testBites('a dequeue that ignores the attempt', {
+testContractCatches('a dequeue that ignores the attempt', {
   cases,
   promise: 'dequeues one attempt of a job and not the other',
   open: broken((good) => ({
@@ -27,7 +27,7 @@ testBites('a dequeue that ignores the attempt', {
   })),
 })
 
-testBites('a queue that runs what it already runs', {
+testContractCatches('a queue that runs a running entry again', {
   cases,
   promise: 'does not run an entry a second time when it is enqueued while it waits or runs',
   open: broken((good) => {
@@ -42,15 +42,15 @@ testBites('a queue that runs what it already runs', {
   }),
 })
 
-testBites('a close that does not wait for what runs', {
+testContractCatches('a close that does nothing', {
   cases,
-  promise: 'aborts what runs and waits for it when it closes, and runs nothing more',
+  promise: 'aborts its runs and waits for them when it closes, and starts no other',
   open: broken(() => ({ close: () => Promise.resolve() })),
 })
 
-testBites('a close that aborts what runs and does not wait', {
+testContractCatches('a close that aborts runs and does not wait for them', {
   cases,
-  promise: 'waits when it closes for a run that stops slowly',
+  promise: 'resolves a close only after a run that stops slowly has stopped',
   open: broken((good) => ({
     async close() {
       void good.close()
@@ -58,9 +58,9 @@ testBites('a close that aborts what runs and does not wait', {
   })),
 })
 
-testBites('a queue that lists finished runs as running', {
+testContractCatches('a queue that lists finished runs as running', {
   cases,
-  promise: 'lists what it runs: not what waits, and nothing that has finished',
+  promise: 'lists running entries, and neither waiting nor finished ones',
   open: broken((good) => {
     const ran: QueueEntry[] = []
     return {
@@ -74,7 +74,7 @@ testBites('a queue that lists finished runs as running', {
   }),
 })
 
-testBites('a queue without a bound', {
+testContractCatches('a queue without a bound', {
   cases: boundedQueueContract,
   promise: 'runs no more than the bound, the others in order of arrival',
   open,

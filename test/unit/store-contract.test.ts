@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { JobStore } from '../../src/jobs/ports/store.ts'
 import { createSqliteStore } from '../../src/store/sqlite/store.ts'
 import { createMemoryStore } from '../../src/store/memory/store.ts'
-import { testBites, testContract } from '../contract/contract.ts'
+import { testContractCatches, testContract } from '../contract/contract.ts'
 import { storeContract as cases } from '../contract/store.ts'
 
 testContract('memory store', cases, createMemoryStore)
@@ -18,9 +18,9 @@ const broken = (change: (good: JobStore) => Partial<JobStore>) => () => {
   return { ...good, ...change(good) }
 }
 
-testBites('an update that ignores the revision', {
+testContractCatches('an update that ignores the revision', {
   cases,
-  promise: 'changes nothing when the revision is another one',
+  promise: 'changes nothing if the stored revision is another one',
   open: broken((good) => ({
     async update(job) {
       const stored = await good.get(job.id)
@@ -29,13 +29,13 @@ testBites('an update that ignores the revision', {
   })),
 })
 
-testBites('an update that reports success and does nothing', {
+testContractCatches('an update that reports success and does nothing', {
   cases,
   promise: 'replaces a job whose revision is the expected one',
   open: broken(() => ({ update: () => Promise.resolve(true) })),
 })
 
-testBites('a check and a write that are not one step', {
+testContractCatches('a check and a write that are not one step', {
   cases,
   promise: 'lets exactly one of many writers racing for one revision win',
   open: broken((good) => ({
@@ -47,9 +47,9 @@ testBites('a check and a write that are not one step', {
   })),
 })
 
-testBites('a check of the limits and a retry that are not one step', {
+testContractCatches('a check of the limits and a retry that are not one step', {
   cases,
-  promise: 'reopens no more jobs at once than the limits of an insert leave room for',
+  promise: 'reopens no more jobs at the same time than the limits of an insert allow',
   open: broken((good) => ({
     async reopen(job, expected, limits) {
       const active = await good.list({ caller: job.caller, statuses: ['submitted', 'running'], limit: 100 })
@@ -60,7 +60,7 @@ testBites('a check of the limits and a retry that are not one step', {
   })),
 })
 
-testBites('an index that forgets a stop after a retry', {
+testContractCatches('an index that forgets a stop after a retry', {
   cases,
   promise: 'lists a job with a pending stop until every call of it is stopped',
   open: broken((good) => ({
@@ -70,13 +70,13 @@ testBites('an index that forgets a stop after a retry', {
   })),
 })
 
-testBites('a remove that does nothing', {
+testContractCatches('a remove that does nothing', {
   cases,
-  promise: 'forgets a removed job with its key, and only at the expected revision',
+  promise: 'removes a job with its idempotency key, at the expected revision only',
   open: broken(() => ({ remove: () => Promise.resolve(true) })),
 })
 
-testBites('a look at the key and an insert that are not one step', {
+testContractCatches('a check of the key and an insert that are not one step', {
   cases,
   promise: 'lets exactly one of many inserts racing for one idempotency key win',
   open: broken((good) => ({
@@ -88,9 +88,9 @@ testBites('a look at the key and an insert that are not one step', {
   })),
 })
 
-testBites('pages by offset', {
+testContractCatches('pages by offset', {
   cases,
-  promise: 'pages through a list without showing a job twice or leaving one out while jobs come and go',
+  promise: 'lists no job twice and leaves none out when jobs are inserted and removed between two pages',
   open: broken((good) => {
     let offset = 0
     return {
