@@ -12,11 +12,11 @@ export const entries = (count: number): QueueEntry[] =>
 
 export const anEntry = (): QueueEntry => ({ id: randomUUID(), attempt: 1 })
 
-type OnStage = { readonly release: () => void; readonly replica: string }
+type OpenRun = { readonly release: () => void; readonly replica: string }
 
-/** All runs on any replica, each until it is released or aborted; keeps count. */
-export function createStage() {
-  const current = new Map<string, OnStage>()
+/** Runs of all replicas, each until it is released or aborted, and their counts. */
+export function createRunTracker() {
+  const current = new Map<string, OpenRun>()
   const counts = { started: 0, most: 0, doubles: 0 }
   const runnerOf =
     (replica: string): RunEntry =>
@@ -33,8 +33,10 @@ export function createStage() {
       if (current.get(entry.id) === run) current.delete(entry.id)
     }
   return {
-    ...{ current, counts, runnerOf },
-    /** The ids of what runs on a replica. */
+    current,
+    counts,
+    runnerOf,
+    /** The ids of the runs on a replica. */
     on: (replica: string) => [...current].filter(([, run]) => run.replica === replica).map(([id]) => id),
     releaseAll: () => current.forEach(({ release }) => release()),
   }
@@ -60,15 +62,15 @@ export function replicasOn(url: () => string) {
   }
   return {
     open,
-    /** Two replicas that run what they claim. */
+    /** Two replicas that run entries. */
     async openPair(options: Partial<BullmqQueueOptions> = {}) {
-      const [prefix, stage] = [randomUUID(), createStage()]
+      const [prefix, runs] = [randomUUID(), createRunTracker()]
       const [a, b] = [await open(prefix, options), await open(prefix, options)]
-      await a.start(stage.runnerOf('a'))
-      await b.start(stage.runnerOf('b'))
-      return { prefix, stage, a, b }
+      await a.start(runs.runnerOf('a'))
+      await b.start(runs.runnerOf('b'))
+      return { prefix, runs, a, b }
     },
-    /** A connection to look behind the scenes. */
+    /** A connection of the test's own, to read and change keys. */
     connect,
     /** BullMQ's own view of the queue. */
     openBullQueue(prefix: string) {

@@ -26,9 +26,9 @@ export const noRedis = process.env.TEST_REDIS_URL ? undefined : noRedisServer
 export type TestRedis = {
   readonly url: string
   readonly port: number
-  /** Ends it without a word, as a crash does. */
+  /** Kills it, as a crash does. */
   kill(): Promise<void>
-  /** Starts it again, on the same port and the same files. */
+  /** Starts it again with the same port and files. */
   restart(): Promise<void>
   close(): Promise<void>
 }
@@ -58,7 +58,9 @@ export async function startRedis(flags: readonly string[] = ['--appendonly', 'ye
   }
   await start()
   const redis: TestRedis = {
-    ...{ url, port, kill },
+    url,
+    port,
+    kill,
     restart: start,
     async close() {
       await kill()
@@ -68,13 +70,13 @@ export async function startRedis(flags: readonly string[] = ['--appendonly', 'ye
   return redis
 }
 
-/** Where `reason` is set, the suite is skipped, and the output says why. */
+/** Skips the suite if `reason` is set, and prints it. */
 function describeUnless(reason: string | undefined, name: string, suite: () => void) {
   if (reason !== undefined) process.stderr.write(`skipped: ${name}: ${reason}\n`)
   describe.skipIf(reason !== undefined)(name, suite)
 }
 
-/** A suite with a Redis of its own, which it may do anything to. */
+/** A suite with a Redis of its own, which it may kill and configure. */
 export function describeWithRedisServer(name: string, suite: (redis: () => TestRedis) => void): void {
   describeUnless(noRedisServer, name, () => {
     let redis: TestRedis | undefined
@@ -89,7 +91,7 @@ export function describeWithRedisServer(name: string, suite: (redis: () => TestR
   })
 }
 
-/** A Redis that others may use too: each case takes a prefix of its own. */
+/** A Redis that others may use too: each test takes a prefix of its own. */
 export type SharedRedis = { url(): string; newPrefix(): string }
 
 /** A suite that needs some Redis: that of `TEST_REDIS_URL`, else one started for it, which keeps nothing on disk. */
@@ -107,7 +109,7 @@ export function describeWithRedis(name: string, suite: (redis: SharedRedis) => v
   })
 }
 
-/** Leaves a Redis that is not the test's own as it was. */
+/** Removes the keys of a run from a Redis that is not the test's own. */
 async function removeKeys(url: string, pattern: string) {
   const redis = new Redis(url)
   for await (const keys of redis.scanStream({ match: pattern, count: 1_000 }) as AsyncIterable<string[]>) {

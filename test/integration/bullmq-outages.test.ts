@@ -4,12 +4,12 @@ import { isProblem } from '../../src/problems.ts'
 import type { JobQueue, QueueEntry } from '../../src/jobs/ports/queue.ts'
 import { openChannels } from '../../src/redis/channels.ts'
 import { recordingLog, silentLog } from '../helpers/log.ts'
-import { anEntry, createStage, entries, replicasOn } from '../helpers/queues.ts'
+import { anEntry, createRunTracker, entries, replicasOn } from '../helpers/queues.ts'
 import { describeWithRedisServer } from '../helpers/redis.ts'
 import { openRelay } from '../helpers/relay.ts'
 import { until } from '../helpers/until.ts'
 
-describeWithRedisServer('queues whose Redis is unavailable', (redis) => {
+describeWithRedisServer('a queue and its Redis', (redis) => {
   const { open, openPair, connect, openBullQueue } = replicasOn(() => redis().url)
 
   const expectUnavailable = async (queue: JobQueue) => {
@@ -31,94 +31,94 @@ describeWithRedisServer('queues whose Redis is unavailable', (redis) => {
       ),
     )
 
-  test('a queue whose Redis does not answer rejects in time, and runs on when Redis answers', async () => {
-    const { stage, a, b } = await openPair()
+  test('a queue whose Redis does not answer rejects in time, and goes on when Redis answers', async () => {
+    const { runs, a, b } = await openPair()
     const [running, later] = [anEntry(), anEntry()]
     await a.enqueue(running)
-    await until(() => stage.current.size === 1)
+    await until(() => runs.current.size === 1)
     await connect().call('CLIENT', 'PAUSE', '2500', 'ALL')
     await expectUnavailable(a)
     await enqueueWithRetry(b, later)
-    await until(() => stage.current.has(later.id))
-    expect(stage.current.has(running.id)).toBe(true)
-    expect(stage.counts.doubles).toBe(0)
+    await until(() => runs.current.has(later.id))
+    expect(runs.current.has(running.id)).toBe(true)
+    expect(runs.counts.doubles).toBe(0)
   })
 
-  test('a queue whose Redis was killed rejects in time, and runs on when Redis is back', async () => {
-    const { stage, a, b } = await openPair()
+  test('a queue whose Redis was killed rejects in time, and goes on after the restart', async () => {
+    const { runs, a, b } = await openPair()
     const [running, later] = [anEntry(), anEntry()]
     await a.enqueue(running)
-    await until(() => stage.current.size === 1)
+    await until(() => runs.current.size === 1)
     await redis().kill()
     await expectUnavailable(a)
     await redis().restart()
     await enqueueWithRetry(b, later)
-    await until(() => stage.current.has(later.id))
-    expect(stage.current.has(running.id)).toBe(true)
-    expect(stage.counts.doubles).toBe(0)
+    await until(() => runs.current.has(later.id))
+    expect(runs.current.has(running.id)).toBe(true)
+    expect(runs.counts.doubles).toBe(0)
   })
 
-  test('a replica on a network that swallows everything reconnects and claims again', async () => {
+  test('a replica reconnects and claims again after a network that dropped all packets', async () => {
     const relay = await openRelay(redis().port)
-    const [prefix, stage] = [randomUUID(), createStage()]
+    const [prefix, runs] = [randomUUID(), createRunTracker()]
     const channels = await openChannels({ url: redis().url, prefix, log: silentLog() })
     onTestFinished(() => channels.close())
     const [a, b] = [await open(prefix, { url: relay.url.replace('http', 'redis'), channels }), await open(prefix)]
-    await a.start(stage.runnerOf('a'))
+    await a.start(runs.runnerOf('a'))
     const [running, later] = [anEntry(), anEntry()]
     await b.enqueue(running)
-    await until(() => stage.current.has(running.id))
+    await until(() => runs.current.has(running.id))
     relay.swallow()
     await b.enqueue(later)
-    await until(() => stage.current.has(later.id), 'a run after the outage', 40_000)
-    expect(stage.counts.doubles).toBe(0)
+    await until(() => runs.current.has(later.id), 'a run after the outage', 40_000)
+    expect(runs.counts.doubles).toBe(0)
   }, 60_000)
 
-  test('a queue that is started before Redis sets its bound, and again in a Redis that has lost its data', async () => {
-    const [prefix, stage, log] = [randomUUID(), createStage(), silentLog()]
+  test('a queue sets its bound when Redis becomes available, and again when Redis has lost its data', async () => {
+    const [prefix, runs, log] = [randomUUID(), createRunTracker(), silentLog()]
     const channels = await openChannels({ url: redis().url, prefix, log })
     await redis().kill()
     const queue = await open(prefix, { maxRunning: 1, channels })
-    await queue.start(stage.runnerOf('only'))
+    await queue.start(runs.runnerOf('only'))
     await redis().restart()
     const bullQueue = openBullQueue(prefix)
     const isSet = async () => (await bullQueue.getGlobalConcurrency()) === 1
     await until(isSet)
     for (const entry of entries(2)) await enqueueWithRetry(queue, entry)
-    await until(() => stage.current.size === 1)
-    stage.releaseAll()
-    await until(() => stage.counts.started === 2)
-    expect(stage.counts.most).toBe(1)
+    await until(() => runs.current.size === 1)
+    runs.releaseAll()
+    await until(() => runs.counts.started === 2)
+    expect(runs.counts.most).toBe(1)
     await connect().flushall()
     await redis().kill()
     await redis().restart()
     await until(isSet)
   })
 
-  test('a close without Redis resolves in time, and waits for what runs', async () => {
+  test('a close without Redis resolves in time, after its runs have stopped', async () => {
     const { log, lines } = await recordingLog()
-    const { stage, a, b } = await openPair({ log })
+    const { runs, a, b } = await openPair({ log })
     for (const entry of entries(20)) await a.enqueue(entry)
-    await until(() => stage.current.size === 20)
+    await until(() => runs.current.size === 20)
     await redis().kill()
     const startedAt = performance.now()
     await Promise.all([a.close(), b.close()])
     expect(performance.now() - startedAt).toBeLessThan(4_000)
-    expect(stage.current.size).toBe(0)
+    expect(runs.current.size).toBe(0)
     expect(lines.filter(({ level }) => level === 'error')).toEqual([])
     await redis().restart()
   })
 
   test('a close while Redis does not answer resolves in time', async () => {
-    const { stage, a } = await openPair()
+    const { runs, a } = await openPair()
     for (const entry of entries(5)) await a.enqueue(entry)
-    await until(() => stage.current.size === 5)
+    await until(() => runs.current.size === 5)
     const admin = connect()
     await admin.call('CLIENT', 'PAUSE', '3500', 'ALL')
     const startedAt = performance.now()
     await a.close()
     expect(performance.now() - startedAt).toBeLessThan(3_000)
-    expect(stage.on('a')).toEqual([])
+    expect(runs.on('a')).toEqual([])
     await admin.ping()
   })
 
@@ -132,14 +132,14 @@ describeWithRedisServer('queues whose Redis is unavailable', (redis) => {
     await redis().restart()
   })
 
-  test('a Redis that answers with errors is asked once a second; when it serves again every entry runs', async () => {
+  test('a queue whose Redis answers with errors retries once a second, and runs every entry afterwards', async () => {
     const { log, lines } = await recordingLog()
     const [prefix, admin] = [randomUUID(), connect()]
     const queue = await open(prefix, { log })
     await Promise.all(entries(500).map((entry) => queue.enqueue(entry)))
     const started = new Set<string>()
     await queue.start(async ({ id }) => {
-      // In full flow, while some entries are claimed and others finished.
+      // In the middle, while some entries are claimed and others finished.
       if (started.add(id).size === 100) await admin.set(`{${prefix}}:runs:meta`, 'no hash')
     })
     const errors = () => lines.filter(({ err }) => JSON.stringify(err ?? '').includes('WRONGTYPE'))
@@ -156,28 +156,28 @@ describeWithRedisServer('queues whose Redis is unavailable', (redis) => {
   test('a Redis user who must not read INFO can run a queue', async () => {
     await connect().call('ACL', 'SETUSER', 'limited', 'on', '>secret', '~*', '&*', '+@all', '-info')
     const url = redis().url.replace('redis://', 'redis://limited:secret@')
-    // ioredis says there that it skips its own check.
+    // ioredis warns there that it skips its own check.
     const warn = vi.spyOn(console, 'warn').mockReturnValue(undefined)
     onTestFinished(() => warn.mockRestore())
-    const [entry, stage] = [anEntry(), createStage()]
+    const [entry, runs] = [anEntry(), createRunTracker()]
     const queue = await open(randomUUID(), { url })
-    await queue.start(stage.runnerOf('only'))
+    await queue.start(runs.runnerOf('only'))
     await queue.enqueue(entry)
-    await until(() => stage.current.has(entry.id))
+    await until(() => runs.current.has(entry.id))
   })
 
   test('an entry whose lock is lost when it finishes makes no warning', async () => {
     const { log, lines } = await recordingLog()
-    const [prefix, stage] = [randomUUID(), createStage()]
+    const [prefix, runs] = [randomUUID(), createRunTracker()]
     const queue = await open(prefix, { log })
-    await queue.start(stage.runnerOf('only'))
+    await queue.start(runs.runnerOf('only'))
     const [entry, next] = [anEntry(), anEntry()]
     await queue.enqueue(entry)
-    await until(() => stage.current.size === 1)
+    await until(() => runs.current.size === 1)
     await connect().del(`{${prefix}}:runs:${entry.id}-1:lock`)
-    stage.releaseAll()
+    runs.releaseAll()
     await queue.enqueue(next)
-    await until(() => stage.current.has(next.id) && lines.length > 0)
+    await until(() => runs.current.has(next.id) && lines.length > 0)
     expect(lines.map(({ level }) => level)).toEqual(lines.map(() => 'debug'))
   })
 })

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
 import type { Position, QueueEntry } from '../../src/jobs/ports/queue.ts'
 import type { QueueProcessOptions } from '../helpers/queue-process.ts'
-import { anEntry, createStage, entries, replicasOn } from '../helpers/queues.ts'
+import { anEntry, createRunTracker, entries, replicasOn } from '../helpers/queues.ts'
 import { describeWithRedis } from '../helpers/redis.ts'
 import { until } from '../helpers/until.ts'
 
@@ -15,102 +15,102 @@ const SHORT_TIMES = { lockDurationMs: 1_000, stalledIntervalMs: 300 }
 
 const idsOf = (some: readonly QueueEntry[]) => some.map(({ id }) => id).sort()
 
-describeWithRedis('queues of many replicas', (redis) => {
+describeWithRedis('a queue of several replicas', (redis) => {
   const { open, openPair, connect, openBullQueue } = replicasOn(redis.url)
 
   test('a bound holds for all replicas together, and a finished run makes room for the next', async () => {
-    const { stage, a, b } = await openPair({ maxRunning: 3 })
+    const { runs, a, b } = await openPair({ maxRunning: 3 })
     const many = entries(12)
     for (const entry of many) await a.enqueue(entry)
     for (let finished = 0; finished < 12; finished++) {
       // Full again, as long as entries wait.
-      await until(() => stage.current.size === Math.min(3, 12 - finished))
-      const [[id, run] = []] = stage.current
+      await until(() => runs.current.size === Math.min(3, 12 - finished))
+      const [[id, run] = []] = runs.current
       run?.release()
-      await until(() => id !== undefined && !stage.current.has(id))
+      await until(() => id !== undefined && !runs.current.has(id))
     }
-    expect(stage.counts).toEqual({ started: 12, most: 3, doubles: 0 })
+    expect(runs.counts).toEqual({ started: 12, most: 3, doubles: 0 })
     expect(await Promise.all(many.map(async (entry) => b.position(entry)))).toEqual(many.map(() => undefined))
   })
 
-  test('runs that finish at the same moment are followed by as many', async () => {
-    const { stage, a } = await openPair({ maxRunning: 150 })
+  test('runs that finish at the same time are followed by as many others', async () => {
+    const { runs, a } = await openPair({ maxRunning: 150 })
     await Promise.all(entries(300).map((entry) => a.enqueue(entry)))
-    await until(() => stage.current.size === 150)
-    stage.releaseAll()
-    await until(() => stage.counts.started === 300 && stage.current.size === 150)
-    expect(stage.counts).toEqual({ started: 300, most: 150, doubles: 0 })
+    await until(() => runs.current.size === 150)
+    runs.releaseAll()
+    await until(() => runs.counts.started === 300 && runs.current.size === 150)
+    expect(runs.counts).toEqual({ started: 300, most: 150, doubles: 0 })
   })
 
   test('a replica that is started without a bound removes it for all', async () => {
-    const [prefix, stage] = [redis.newPrefix(), createStage()]
+    const [prefix, runs] = [redis.newPrefix(), createRunTracker()]
     const bounded = await open(prefix, { maxRunning: 1 })
-    await bounded.start(stage.runnerOf('bounded'))
+    await bounded.start(runs.runnerOf('bounded'))
     for (const entry of entries(3)) await bounded.enqueue(entry)
-    await until(() => stage.current.size === 1)
-    await (await open(prefix)).start(stage.runnerOf('free'))
-    await until(() => stage.current.size === 3)
+    await until(() => runs.current.size === 1)
+    await (await open(prefix)).start(runs.runnerOf('free'))
+    await until(() => runs.current.size === 3)
   })
 
   test('without a bound an entry that was just enqueued has no position, however many come', async () => {
-    const { stage, a } = await openPair()
+    const { runs, a } = await openPair()
     const many = entries(20)
     const positions: Position[] = []
     for (const entry of many) {
       await a.enqueue(entry)
-      await until(() => stage.current.has(entry.id))
+      await until(() => runs.current.has(entry.id))
       positions.push(await a.position(entry))
     }
     expect(positions).toEqual(many.map(() => undefined))
   })
 
   test('an entry that is dequeued on one replica is aborted on another, and no other entry is', async () => {
-    const { stage, a, b } = await openPair()
+    const { runs, a, b } = await openPair()
     const [dequeued, kept] = [anEntry(), anEntry()]
     await a.enqueue(dequeued)
     await a.enqueue(kept)
-    await until(() => stage.current.size === 2)
-    const bystander = stage.current.get(dequeued.id)?.replica === 'a' ? b : a
+    await until(() => runs.current.size === 2)
+    const bystander = runs.current.get(dequeued.id)?.replica === 'a' ? b : a
     await bystander.dequeue(dequeued)
-    await until(() => !stage.current.has(dequeued.id))
-    expect([...stage.current.keys()]).toEqual([kept.id])
+    await until(() => !runs.current.has(dequeued.id))
+    expect([...runs.current.keys()]).toEqual([kept.id])
     expect([...a.running(), ...b.running()]).toContainEqual(kept)
     await until(async () => {
       await a.enqueue(dequeued)
-      return stage.current.has(dequeued.id)
+      return runs.current.has(dequeued.id)
     })
   })
 
   test('a replica that closes hands its entries over to the other at once, and none runs twice at the same time', async () => {
-    const { stage, a, b } = await openPair()
+    const { runs, a, b } = await openPair()
     const many = entries(100)
     await Promise.all(many.map((entry) => a.enqueue(entry)))
-    await until(() => stage.current.size === 100)
+    await until(() => runs.current.size === 100)
     const startedAt = performance.now()
     await a.close()
-    await until(() => stage.on('b').length === 100)
+    await until(() => runs.on('b').length === 100)
     expect(performance.now() - startedAt).toBeLessThan(2_000)
-    expect(stage.counts.doubles).toBe(0)
+    expect(runs.counts.doubles).toBe(0)
     expect(idsOf(b.running())).toEqual(idsOf(many))
     expect(a.running()).toEqual([])
   })
 
-  test('entries that are handed over under a bound run before those that have only waited', async () => {
-    const { prefix, stage, a, b } = await openPair({ maxRunning: 2 })
+  test('under a bound, entries that were handed over run before those that have only waited', async () => {
+    const { prefix, runs, a, b } = await openPair({ maxRunning: 2 })
     const many = entries(6)
     for (const entry of many) await a.enqueue(entry)
-    await until(() => stage.current.size === 2)
-    const first = [...stage.current.keys()].sort()
+    await until(() => runs.current.size === 2)
+    const first = [...runs.current.keys()].sort()
     await Promise.all([a.close(), b.close()])
-    expect(stage.current.size).toBe(0)
+    expect(runs.current.size).toBe(0)
     const c = await open(prefix, { maxRunning: 2 })
     expect(await Promise.all(many.slice(2).map(async (entry) => c.position(entry)))).toEqual([3, 4, 5, 6])
-    await c.start(stage.runnerOf('c'))
-    await until(() => stage.current.size === 2)
-    expect(stage.on('c').sort()).toEqual(first)
+    await c.start(runs.runnerOf('c'))
+    await until(() => runs.current.size === 2)
+    expect(runs.on('c').sort()).toEqual(first)
   })
 
-  test('the first of a long queue runs before the last is claimed', async () => {
+  test('the first entry of a long queue runs before the last is claimed', async () => {
     const queue = await open(redis.newPrefix())
     await Promise.all(entries(1_000).map((entry) => queue.enqueue(entry)))
     const last = anEntry()
@@ -125,20 +125,20 @@ describeWithRedis('queues of many replicas', (redis) => {
     expect(await waiting[0]).toBeGreaterThan(500)
   })
 
-  test('a run whose lock is gone is aborted, and its entry runs again once no process holds it', async () => {
-    const [prefix, stage, admin] = [redis.newPrefix(), createStage(), connect()]
+  test('a run whose lock is lost is aborted, and its entry runs again once it has stopped', async () => {
+    const [prefix, runs, admin] = [redis.newPrefix(), createRunTracker(), connect()]
     const queue = await open(prefix, SHORT_TIMES)
-    await queue.start(stage.runnerOf('only'))
+    await queue.start(runs.runnerOf('only'))
     const many = entries(10)
     const locks = many.map(({ id }) => `{${prefix}}:runs:${id}-1:lock`)
     const tokens = () => admin.mget(locks)
     for (const entry of many) await queue.enqueue(entry)
-    await until(() => stage.current.size === 10)
+    await until(() => runs.current.size === 10)
     const before = await tokens()
     await admin.del(locks)
-    await until(() => stage.counts.started === 20 && stage.current.size === 10)
-    expect(stage.counts.doubles).toBe(0)
-    // The new locks are renewed: they outlive one claim.
+    await until(() => runs.counts.started === 20 && runs.current.size === 10)
+    expect(runs.counts.doubles).toBe(0)
+    // The new locks are renewed: they stay longer than a claim is valid.
     const after = await tokens()
     expect(after.filter((token) => token !== null && !before.includes(token))).toHaveLength(10)
     let [left, renewals] = [Infinity, 0]
@@ -151,22 +151,22 @@ describeWithRedis('queues of many replicas', (redis) => {
     expect(await tokens()).toEqual(after)
   })
 
-  test('a run whose entry another replica has claimed is aborted and does not finish it', async () => {
-    const { prefix, stage, a, b } = await openPair(SHORT_TIMES)
+  test('a run whose entry another replica has claimed is aborted and does not finish the entry', async () => {
+    const { prefix, runs, a, b } = await openPair(SHORT_TIMES)
     const [entry, admin] = [anEntry(), connect()]
     await a.enqueue(entry)
-    await until(() => stage.current.size === 1)
+    await until(() => runs.current.size === 1)
     // Forged: as if another replica had it.
     await admin.set(`{${prefix}}:runs:${entry.id}-1:lock`, 'of another', 'KEEPTTL')
-    await until(() => stage.current.size === 0)
+    await until(() => runs.current.size === 0)
     expect([...a.running(), ...b.running()]).toEqual([])
-    // It is not finished either: that is for the other replica.
+    // It is not finished either: only the other replica may do that.
     expect(await openBullQueue(prefix).getActiveCount()).toBe(1)
-    await until(() => stage.current.size === 1)
+    await until(() => runs.current.size === 1)
   })
 
-  test('a replica that is killed loses its entries to others, again and again', async () => {
-    const [prefix, stage] = [randomUUID(), createStage()]
+  test('the entries of a killed replica run on others, again and again', async () => {
+    const [prefix, runs] = [randomUUID(), createRunTracker()]
     const settings: QueueProcessOptions = { url: redis.url(), prefix, ...SHORT_TIMES }
     const queue = await open(prefix, { ...SHORT_TIMES, maxRunning: 4 })
     const many = entries(6)
@@ -180,16 +180,16 @@ describeWithRedis('queues of many replicas', (redis) => {
       child.kill('SIGKILL')
       await once(child, 'exit')
     }
-    await queue.start(stage.runnerOf('survivor'))
-    await until(() => stage.current.size === 4)
+    await queue.start(runs.runnerOf('survivor'))
+    await until(() => runs.current.size === 4)
     // Entries that a dead replica has lost come before those that were only enqueued.
-    const returned = many.filter(({ id }) => !stage.current.has(id))
+    const returned = many.filter(({ id }) => !runs.current.has(id))
     await queue.enqueue(anEntry())
     expect((await Promise.all(returned.map(async (entry) => queue.position(entry)))).sort()).toEqual([1, 2])
     const last = anEntry()
     await queue.enqueue(last)
     expect(await queue.position(last)).toBe(4)
-    stage.releaseAll()
-    await until(() => stage.counts.started === 8)
+    runs.releaseAll()
+    await until(() => runs.counts.started === 8)
   })
 })

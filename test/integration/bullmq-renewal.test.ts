@@ -1,18 +1,18 @@
 import { Worker } from 'bullmq'
 import { expect, onTestFinished, test } from 'vitest'
-import { anEntry, createStage, replicasOn } from '../helpers/queues.ts'
+import { anEntry, createRunTracker, replicasOn } from '../helpers/queues.ts'
 import { describeWithRedis } from '../helpers/redis.ts'
 import { until } from '../helpers/until.ts'
 
-/** A lock that is gone is noticed, and the entry claimed again, long before the first renewal. */
+/** A lost lock is detected, and the entry claimed again, long before the first renewal. */
 const TIMES = { lockDuration: 2_000, stalledInterval: 50 }
 
 // Why `src/queue/bullmq/held-runs.ts` renews locks in place of BullMQ. When the first of these fails, BullMQ has
-// learned to tell two claims of an entry apart, and that file can go.
-describeWithRedis('an entry that its process loses, and claims again before a renewal has failed', (redis) => {
+// learned to distinguish two claims of an entry, and that file can go.
+describeWithRedis('an entry that its process loses and claims again before a renewal fails', (redis) => {
   const { open, connect, openBullQueue } = replicasOn(redis.url)
 
-  test('under the renewal that BullMQ offers, runs twice at the same time and loses its second lock', async () => {
+  test('runs twice at the same time and loses its second lock, if BullMQ renews its locks', async () => {
     const [prefix, connection] = [redis.newPrefix(), connect()]
     const runs: { readonly signal: AbortSignal; readonly release: () => void }[] = []
     const renewed: string[][] = []
@@ -48,17 +48,17 @@ describeWithRedis('an entry that its process loses, and claims again before a re
     expect(runs[1]?.signal.aborted).toBe(false)
   })
 
-  test('under the renewal of the queue, runs once at a time and keeps its second lock', async () => {
-    const [prefix, stage, admin] = [redis.newPrefix(), createStage(), connect()]
+  test('runs once at a time and keeps its second lock, if the queue renews its locks', async () => {
+    const [prefix, runs, admin] = [redis.newPrefix(), createRunTracker(), connect()]
     const { lockDuration: lockDurationMs, stalledInterval: stalledIntervalMs } = TIMES
     const queue = await open(prefix, { lockDurationMs, stalledIntervalMs })
-    await queue.start(stage.runnerOf('only'))
+    await queue.start(runs.runnerOf('only'))
     const entry = anEntry()
     const lock = `{${prefix}}:runs:${entry.id}-1:lock`
     await queue.enqueue(entry)
-    await until(() => stage.current.size === 1)
+    await until(() => runs.current.size === 1)
     await admin.del(lock)
-    await until(() => stage.counts.started === 2 && stage.current.size === 1)
+    await until(() => runs.counts.started === 2 && runs.current.size === 1)
     const token = await admin.get(lock)
     let [left, renewals] = [Infinity, 0]
     await until(async () => {
@@ -68,6 +68,6 @@ describeWithRedis('an entry that its process loses, and claims again before a re
       return renewals === 4
     })
     expect(await admin.get(lock)).toBe(token)
-    expect(stage.counts).toEqual({ started: 2, most: 1, doubles: 0 })
+    expect(runs.counts).toEqual({ started: 2, most: 1, doubles: 0 })
   })
 })

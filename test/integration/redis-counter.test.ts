@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { createRedisCounter } from '../../src/counters/redis.ts'
-import type {} from '../../src/problems.ts'
 import { problemOf, startApp } from '../helpers/app.ts'
 import { silentLog } from '../helpers/log.ts'
 import { noRedisServer, startRedis, type TestRedis } from '../helpers/redis.ts'

@@ -2,7 +2,7 @@ import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { COMMAND_TIMEOUT_MS } from '../../src/redis/connection.ts'
 import type { Job } from '../../src/jobs/job.ts'
-import { comparePositions, type Store } from '../../src/jobs/ports/store.ts'
+import { comparePositions, type PendingWork, type Store } from '../../src/jobs/ports/store.ts'
 import { createRedisStore, openRedisStore } from '../../src/store/redis/store.ts'
 import { aDelivery, delivered, dueOf } from '../helpers/deliveries.ts'
 import { aJob, after, spawned, succeeded } from '../helpers/jobs.ts'
@@ -12,12 +12,19 @@ import { until } from '../helpers/until.ts'
 
 /** The last millisecond that RFC 3339 can write. */
 const LAST_TIME = 253_402_300_799_999
-const away = { code: 'store_unavailable', status: 503 }
+const unavailable = { code: 'store_unavailable', status: 503 }
 
-const owed = async (store: Store, ...[what, now = 1e15]: [Parameters<Store['pending']>[0], number?]) => {
+const idsPending = async (store: Store, what: PendingWork, now = 1e15) => {
   const ids: string[] = []
   for await (const job of store.pending(what, now)) ids.push(job.id)
   return ids
+}
+
+/** In batches: on a busy machine a larger one takes longer than a command may. */
+const insertAll = async (store: Store, jobs: readonly Job[], batch = 500) => {
+  for (let from = 0; from < jobs.length; from += batch) {
+    await Promise.all(jobs.slice(from, from + batch).map((job) => store.insert(job)))
+  }
 }
 
 const firstOf = async <T>(all: AsyncIterable<T>) => (await all[Symbol.asyncIterator]().next()) as unknown
@@ -49,115 +56,118 @@ describeWithRedisServer('the Redis store', (redis) => {
   const idOfConnection = async () =>
     /^id=(\d+) .* name=musetalk:store /m.exec(String(await raw.client('LIST')))?.[1] ?? expect.unreachable()
 
-  /** Writes a stored record over. */
-  const harm = async (key: string, change: (record: string) => string) => {
+  /** Replaces a stored record. */
+  const changeRecord = async (key: string, change: (record: string) => string) => {
     await raw.set(key, change((await raw.get(key)) ?? ''))
   }
-  const ofLaterRelease = (record: string) => record.replace(/^1 /, '2 ')
+  const toLaterRelease = (record: string) => record.replace(/^1 /, '2 ')
 
   describe('a record', () => {
     test.each([
-      ['of a later release', ofLaterRelease, /schema 2/],
+      ['of a later release', toLaterRelease, /schema 2/],
       ['whose JSON is cut off', (record: string) => record.slice(0, -5), /damaged/],
-      ['that is no record', () => 'something else', /damaged/],
-    ])('%s is 503 where it is asked for, and told of once where it is passed over', async (_what, change, reason) => {
+      ['without a header', () => 'something else', /damaged/],
+    ])('%s makes a read of its job fail, and is left out of lists and logged once', async (_what, change, reason) => {
       const { store, lines, key } = await open()
       const jobs = Array.from({ length: 5 }, (_, n) => aJob({ createdAt: n, idempotencyKey: `${n}` }))
-      const [, , odd = aJob()] = jobs
+      const [, , unreadable = aJob()] = jobs
       for (const job of jobs) await store.insert(job)
-      await harm(key(`job:${odd.id}`), change)
-      await expect(store.get(odd.id)).rejects.toMatchObject(away)
-      await expect(store.insert(aJob({ idempotencyKey: '2' }))).rejects.toMatchObject(away)
-      const others = jobs.map(({ id }) => id).filter((id) => id !== odd.id)
-      for (let n = 0; n < 3; n++) expect(await owed(store, 'run')).toEqual(others)
+      await changeRecord(key(`job:${unreadable.id}`), change)
+      await expect(store.get(unreadable.id)).rejects.toMatchObject(unavailable)
+      await expect(store.insert(aJob({ idempotencyKey: '2' }))).rejects.toMatchObject(unavailable)
+      const others = jobs.map(({ id }) => id).filter((id) => id !== unreadable.id)
+      for (let n = 0; n < 3; n++) expect(await idsPending(store, 'run')).toEqual(others)
       const page = await store.list({ limit: 3 })
       expect(page.map(({ id }) => id)).toEqual(others.toReversed().slice(0, 3))
-      expect(lines).toMatchObject([{ level: 'error', job_id: odd.id, reason: expect.stringMatching(reason) }])
+      expect(lines).toMatchObject([
+        { level: 'error', event: 'job_unreadable', job_id: unreadable.id, reason: expect.stringMatching(reason) },
+      ])
     })
 
-    test('of a later release is never written over, nor removed', async () => {
+    test('of a later release is neither replaced nor removed', async () => {
       const { store, key } = await open()
       const job = aJob()
       await store.insert(job)
-      await harm(key(`job:${job.id}`), ofLaterRelease)
+      await changeRecord(key(`job:${job.id}`), toLaterRelease)
       const record = await raw.get(key(`job:${job.id}`))
-      await expect(store.update(after(job, spawned()), 1)).rejects.toMatchObject(away)
-      await expect(store.remove(job.id, 1)).rejects.toMatchObject(away)
+      await expect(store.update(after(job, spawned()), 1)).rejects.toMatchObject(unavailable)
+      await expect(store.remove(job.id, 1)).rejects.toMatchObject(unavailable)
       await expect(store.insert(job)).rejects.toThrow(/exists already/)
       expect(await raw.get(key(`job:${job.id}`))).toBe(record)
       expect(await store.countSubmitted()).toBe(1)
     })
 
-    test('that is gone is passed over where its place is left', async () => {
+    test('that was removed is left out of lists, although its position is still there', async () => {
       const { store, lines, key } = await open()
-      const [gone, kept] = [aJob({ createdAt: 1 }), aJob({ createdAt: 2 })]
-      for (const job of [gone, kept]) await store.insert(job)
-      await raw.del(key(`job:${gone.id}`))
-      expect(await store.get(gone.id)).toBeUndefined()
+      const [removed, kept] = [aJob({ createdAt: 1 }), aJob({ createdAt: 2 })]
+      for (const job of [removed, kept]) await store.insert(job)
+      await raw.del(key(`job:${removed.id}`))
+      expect(await store.get(removed.id)).toBeUndefined()
       expect(await store.list({ limit: 9 })).toEqual([kept])
-      expect(lines).toMatchObject([{ job_id: gone.id }])
+      expect(lines).toMatchObject([{ job_id: removed.id }])
     })
 
-    test('of a delivery of a later release is left alone, with its job', async () => {
+    test('of a delivery of a later release is neither replaced nor removed, nor is its job', async () => {
       const { store, key } = await open()
       const job = aJob()
-      const ended = after(job, { type: 'canceled' })
+      const finished = after(job, { type: 'canceled' })
       const delivery = aDelivery(job)
       await store.insert(job)
-      await store.update(ended, 1, delivery)
+      await store.update(finished, 1, delivery)
       const deliveries = key(`deliveries:${job.id}`)
-      const record = ofLaterRelease((await raw.hget(deliveries, '1')) ?? '')
+      const record = toLaterRelease((await raw.hget(deliveries, '1')) ?? '')
       await raw.hset(deliveries, '1', record)
-      await expect(store.deliveriesOf(job.id)).rejects.toMatchObject(away)
-      await expect(store.updateDelivery(delivered(delivery), 1)).rejects.toMatchObject(away)
-      await expect(store.remove(job.id, ended.revision)).rejects.toMatchObject(away)
+      await expect(store.deliveriesOf(job.id)).rejects.toMatchObject(unavailable)
+      await expect(store.updateDelivery(delivered(delivery), 1)).rejects.toMatchObject(unavailable)
+      await expect(store.remove(job.id, finished.revision)).rejects.toMatchObject(unavailable)
       expect(await raw.hget(deliveries, '1')).toBe(record)
-      expect(await store.get(job.id)).toEqual(ended)
+      expect(await store.get(job.id)).toEqual(finished)
     })
   })
 
-  test('nothing that is asked for costs more for how many jobs there are', async () => {
+  test('every operation takes the same Redis commands with 300 jobs and with 10,000', async () => {
     const { store, key } = await open()
     const fill = (from: number, to: number) =>
-      Promise.all(
+      insertAll(
+        store,
         Array.from({ length: to - from }, (_, n) =>
-          store.insert(aJob({ createdAt: from + n, caller: `key:${n % 3}`, deadlineAt: from + n })),
+          aJob({ createdAt: from + n, caller: `key:${n % 3}`, deadlineAt: from + n }),
         ),
       )
-    /** The commands that Redis has carried out for one of everything. */
-    const costs = async () => {
-      const [job, ended] = [aJob({ createdAt: 1, idempotencyKey: `${Math.random()}` }), aJob({ createdAt: 2 })]
+    /** The commands that Redis executes for one call of each operation. */
+    const countCommands = async () => {
+      const [job, finished] = [aJob({ createdAt: 1, idempotencyKey: `${Math.random()}` }), aJob({ createdAt: 2 })]
       await raw.config('RESETSTAT')
       await store.insert(job, { maxSubmitted: 1e6, maxActiveOfCaller: 1e6 })
-      await store.insert(ended)
+      await store.insert(finished)
       await store.get(job.id)
-      await store.update(after(ended, { type: 'canceled' }), 1, aDelivery(ended))
+      await store.update(after(finished, { type: 'canceled' }), 1, aDelivery(finished))
       await store.list({ limit: 50 })
       await store.list({ limit: 50, caller: 'key:1', statuses: ['submitted'], createdBefore: 90 })
       await store.countSubmitted()
       for (const what of ['run', 'stop', 'expiry', 'removal'] as const) await firstOf(store.pending(what, 1e15))
       await firstOf(store.dueDeliveries(1))
-      await store.remove(ended.id, 2)
+      await store.remove(finished.id, 2)
       const stats = await raw.info('commandstats')
       const found = [...stats.matchAll(/^cmdstat_([^:]+):calls=(\d+)/gm)]
       const calls = new Map(found.map(([, name = '', times]) => [name, Number(times)]))
-      // A script goes in full at first, and by its digest from then on.
+      // A script is sent in full once, then by its digest.
       calls.set('evalsha', (calls.get('eval') ?? 0) + (calls.get('evalsha') ?? 0)).delete('eval')
       return calls
     }
     await fill(0, 300)
-    const few = await costs()
+    const few = await countCommands()
     await fill(300, 10_000)
-    const many = await costs()
+    const many = await countCommands()
     expect(many).toEqual(few)
     for (const walk of ['keys', 'scan', 'hscan', 'zscan', 'sort']) expect(few.has(walk)).toBe(false)
     expect(await raw.zcard(key('deadlines'))).toBe(10_002)
   })
 
-  test('a page is put together from all states in order, also one of a thousand jobs', async () => {
+  test('a page of a thousand jobs has all states in order', async () => {
     const { store } = await open()
     const jobs = Array.from({ length: 1_200 }, (_, n) => aJob({ createdAt: Math.floor(n / 3) }))
-    await Promise.all(jobs.map((job) => store.insert(job)))
+    await insertAll(store, jobs)
     const running = jobs.filter((_, n) => n % 4 === 0)
     await Promise.all(running.map((job) => store.update(after(job, spawned()), 1)))
     const page = await store.list({ limit: 1_000 })
@@ -170,38 +180,38 @@ describeWithRedisServer('the Redis store', (redis) => {
     )
   })
 
-  test('a page may hold more jobs than a script can name at once: as many as a caller may have under way', async () => {
+  test('a page of 9,000 jobs is complete: more than a script may name in one command', async () => {
     const { store } = await open()
     const jobs = Array.from({ length: 9_000 }, (_, n) => aJob({ createdAt: n }))
-    await Promise.all(jobs.map((job) => store.insert(job)))
+    await insertAll(store, jobs)
     const page = await store.list({ limit: 10_000 })
     expect(page.map(({ id }) => id)).toEqual(jobs.map(({ id }) => id).reverse())
   })
 
-  test('a job that changes its state is in every page once, and as it is', async () => {
+  test('a job that changes its state is in every page once, with its current state', async () => {
     const { store, other } = await open(2)
     const jobs = Array.from({ length: 20 }, (_, n) => aJob({ createdAt: n }))
     for (const job of jobs) await store.insert(job)
-    let isOver = false
-    const look = async () => {
-      while (!isOver) {
+    let isFinished = false
+    const readPages = async () => {
+      while (!isFinished) {
         const page = await other.list({ limit: 50 })
         expect(new Set(page.map(({ id }) => id)).size).toBe(20)
         for (const { status } of await other.list({ limit: 50, statuses: ['running'] })) expect(status).toBe('running')
       }
     }
-    const looking = look()
+    const reading = readPages()
     for (const job of jobs) {
       const running = after(job, spawned())
       await store.update(running, 1)
       await store.update(after(running, succeeded()), 2)
     }
-    isOver = true
-    await looking
+    isFinished = true
+    await reading
   })
 
   describe('two servers', () => {
-    test('that race for one revision, one key, one place: one of them wins', async () => {
+    test('that race for one revision, one key or the last free place have one winner', async () => {
       const { store, other } = await open(2)
       const stores = Array.from({ length: 20 }, (_, n) => (n % 2 ? store : other))
       const job = aJob()
@@ -217,7 +227,7 @@ describeWithRedisServer('the Redis store', (redis) => {
       expect(await other.countSubmitted()).toBe(8)
     })
 
-    test('have the same secrets, each name its own', async () => {
+    test('have the same secret for a name, and another for another name', async () => {
       const { store, other } = await open(2)
       const [one, two] = await Promise.all([store.secret('links'), other.secret('links')])
       expect(one).toMatch(/^[\w-]{43}$/)
@@ -227,9 +237,9 @@ describeWithRedisServer('the Redis store', (redis) => {
     })
   })
 
-  test('callers and keys may be long and hold any character, and are told apart', async () => {
+  test('callers and keys of any length and with any characters are kept apart', async () => {
     const { store, key } = await open()
-    const odd = [
+    const texts = [
       'a b',
       'a:b',
       'a*',
@@ -241,7 +251,7 @@ describeWithRedisServer('the Redis store', (redis) => {
       'x'.repeat(10_000),
       `${'x'.repeat(9_999)}y`,
     ]
-    const jobs = odd.map((text) => aJob({ caller: `oidc:https://i.example|${text}`, idempotencyKey: text }))
+    const jobs = texts.map((text) => aJob({ caller: `oidc:https://i.example|${text}`, idempotencyKey: text }))
     for (const job of jobs) expect(await store.insert(job)).toEqual({ kind: 'inserted' })
     for (const job of jobs) {
       const again = aJob({ caller: job.caller, idempotencyKey: job.idempotencyKey! })
@@ -254,38 +264,38 @@ describeWithRedisServer('the Redis store', (redis) => {
     expect(names).toEqual([])
   })
 
-  test('a host may hold colons, and a job ten deliveries', async () => {
+  test('a host with colons and a tenth delivery are listed as due, in order', async () => {
     const { store, key } = await open()
     const job = aJob()
-    const ended = after(job, { type: 'canceled' })
+    const finished = after(job, { type: 'canceled' })
     await store.insert(job)
-    await store.update(ended, 1)
+    await store.update(finished, 1)
     for (const number of [10, 9, 2]) {
-      await store.update(ended, 2, aDelivery(job, { number, host: '[2001:db8::1]:8443', dueAt: 7 }))
+      await store.update(finished, 2, aDelivery(job, { number, host: '[2001:db8::1]:8443', dueAt: 7 }))
     }
     expect(await dueOf(store, 7)).toEqual([2, 9, 10].map((number) => `${number}@[2001:db8::1]:8443/7`))
     expect(await store.remove(job.id, 2)).toBe(true)
     expect(await raw.exists(key('due'), key('deadlines'), key('ended'), key(`deliveries:${job.id}`))).toBe(0)
   })
 
-  test('a delivery that an earlier release has put in its place, without the caller, is found and updated', async () => {
+  test('a due delivery whose position an earlier release wrote, without the caller, is listed and updated', async () => {
     const { store, key } = await open()
     const job = after(aJob(), { type: 'canceled' })
     const delivery = aDelivery(job, { host: 'hooks.example:8443' })
     await store.insert(job)
     await store.update(job, 2, delivery)
-    const [place = ''] = await raw.zrange(key('due'), 0, '-1')
-    const older = place.replace(':anonymous:', ':')
+    const [position = ''] = await raw.zrange(key('due'), 0, '-1')
+    const older = position.replace(':anonymous:', ':')
     await raw.zadd(key('due'), 0, older)
-    await raw.zrem(key('due'), place)
+    await raw.zrem(key('due'), position)
     const record = (await raw.hget(key(`deliveries:${job.id}`), '1')) ?? ''
-    await raw.hset(key(`deliveries:${job.id}`), '1', record.replace(place, older))
+    await raw.hset(key(`deliveries:${job.id}`), '1', record.replace(position, older))
     for await (const { jobId, number } of store.dueDeliveries(0)) expect([jobId, number]).toEqual([job.id, 1])
     expect(await store.updateDelivery(delivered(delivery), delivery.revision)).toBe(true)
     expect(await raw.zcard(key('due'))).toBe(0)
   })
 
-  test('times of any year are borne in what is asked for', async () => {
+  test('times of any year are accepted in queries and as deadlines', async () => {
     const { store } = await open()
     const [job, last] = [
       aJob({ createdAt: 0, deadlineAt: LAST_TIME }),
@@ -300,24 +310,24 @@ describeWithRedisServer('the Redis store', (redis) => {
     expect(await store.list({ limit: 9, createdBefore: LAST_TIME })).toEqual([job])
     expect(await store.list({ limit: 1, createdBefore: -1 })).toEqual([])
     expect(await store.list({ limit: 1, statuses: [] })).toEqual([])
-    expect(await owed(store, 'expiry', LAST_TIME - 1)).toEqual([])
-    expect(await owed(store, 'expiry', LAST_TIME)).toEqual([job.id])
+    expect(await idsPending(store, 'expiry', LAST_TIME - 1)).toEqual([])
+    expect(await idsPending(store, 'expiry', LAST_TIME)).toEqual([job.id])
   })
 
   describe('a Redis that cannot serve', () => {
-    test('that is out of memory refuses writes with nothing half-made, and reads and removals go on', async () => {
+    test('that is out of memory refuses writes as a whole, and reads and removals go on', async () => {
       const { store } = await open()
       const [one, two] = [aJob({ idempotencyKey: 'k' }), aJob()]
       for (const job of [one, two]) await store.insert(job)
-      const ended = after(one, { type: 'canceled' })
-      await store.update(ended, 1, aDelivery(one))
+      const finished = after(one, { type: 'canceled' })
+      await store.update(finished, 1, aDelivery(one))
       onTestFinished(async () => {
         await raw.config('SET', 'maxmemory', '0')
       })
       await raw.config('SET', 'maxmemory', '1')
-      await expect(store.insert(aJob({ idempotencyKey: 'new' }))).rejects.toMatchObject(away)
-      await expect(store.update(after(two, spawned()), 1, aDelivery(two))).rejects.toMatchObject(away)
-      await expect(store.updateDelivery(delivered(aDelivery(one)), 1)).rejects.toMatchObject(away)
+      await expect(store.insert(aJob({ idempotencyKey: 'new' }))).rejects.toMatchObject(unavailable)
+      await expect(store.update(after(two, spawned()), 1, aDelivery(two))).rejects.toMatchObject(unavailable)
+      await expect(store.updateDelivery(delivered(aDelivery(one)), 1)).rejects.toMatchObject(unavailable)
       expect(await store.get(two.id)).toEqual(two)
       expect(await store.list({ limit: 9 })).toHaveLength(2)
       expect(await store.deliveriesOf(two.id)).toEqual([])
@@ -328,20 +338,20 @@ describeWithRedisServer('the Redis store', (redis) => {
       expect(await store.update(after(two, spawned()), 1, aDelivery(two))).toBe(true)
     })
 
-    test('that has become a replica is left, and found again as a primary', async () => {
+    test('that has become a replica is disconnected, and used again as a primary', async () => {
       const { store } = await open()
       onTestFinished(async () => {
         await raw.replicaof('NO', 'ONE')
       })
       const connection = await idOfConnection()
       await raw.replicaof('127.0.0.1', 1)
-      await expect(store.insert(aJob())).rejects.toMatchObject(away)
+      await expect(store.insert(aJob())).rejects.toMatchObject(unavailable)
       await raw.replicaof('NO', 'ONE')
       expect(await store.insert(aJob())).toEqual({ kind: 'inserted' })
       expect(await idOfConnection()).not.toBe(connection)
     })
 
-    test('that has forgotten the scripts is told them again', async () => {
+    test('that has lost the scripts gets them again', async () => {
       const { store } = await open()
       await store.insert(aJob())
       await raw.script('FLUSH')
@@ -349,35 +359,35 @@ describeWithRedisServer('the Redis store', (redis) => {
       expect(await store.countSubmitted()).toBe(3)
     })
 
-    test('that is paused makes every verb reject within its time-out, and all goes on afterwards', async () => {
+    test('that is paused makes every operation reject within the command timeout, and all work afterwards', async () => {
       const { store } = await open()
       const job = aJob()
       await store.insert(job)
       await raw.client('PAUSE', COMMAND_TIMEOUT_MS + 300)
       const at = performance.now()
-      const verbs = [store.insert(aJob()), store.update(after(job, spawned()), 1), store.remove(job.id, 1)]
-      const looks = [
+      const writes = [store.insert(aJob()), store.update(after(job, spawned()), 1), store.remove(job.id, 1)]
+      const reads = [
         store.get(job.id),
         store.list({ limit: 1 }),
-        owed(store, 'run'),
+        idsPending(store, 'run'),
         dueOf(store, 0),
         store.countSubmitted(),
       ]
-      const results = await Promise.allSettled([...verbs, ...looks, store.deliveriesOf(job.id), store.secret('links')])
+      const results = await Promise.allSettled([...writes, ...reads, store.deliveriesOf(job.id), store.secret('links')])
       expect(performance.now() - at).toBeLessThan(COMMAND_TIMEOUT_MS + 250)
-      for (const result of results) expect(result).toMatchObject({ status: 'rejected', reason: away })
-      // What nobody waits for any more may be carried out yet: the connection was not lost.
+      for (const result of results) expect(result).toMatchObject({ status: 'rejected', reason: unavailable })
+      // Redis may still execute those commands: the connection was not lost.
       expect(await until(() => store.countSubmitted().catch(() => undefined))).toBeTypeOf('number')
       expect(await store.insert(aJob())).toEqual({ kind: 'inserted' })
     })
 
-    test('that is killed at any moment and started again has every job that was acknowledged', async () => {
+    test('that is killed at any moment and restarted has every acknowledged job', async () => {
       const { store } = await open()
       const acknowledged: Job[] = []
       const refused: unknown[] = []
-      let isOver = false
+      let isFinished = false
       const writer = async () => {
-        while (!isOver) {
+        while (!isFinished) {
           const job = aJob()
           await store.insert(job).then(
             () => acknowledged.push(job),
@@ -392,16 +402,16 @@ describeWithRedisServer('the Redis store', (redis) => {
         await redis().restart()
       }
       await until(() => acknowledged.length > 300)
-      isOver = true
+      isFinished = true
       await writing
-      for (const error of refused) expect(error).toMatchObject(away)
+      for (const error of refused) expect(error).toMatchObject(unavailable)
       for (const job of acknowledged) expect(await store.get(job.id)).toEqual(job)
       expect(await store.countSubmitted()).toBeGreaterThanOrEqual(acknowledged.length)
       expect(await store.countSubmitted()).toBeLessThanOrEqual(acknowledged.length + refused.length)
     })
   })
 
-  test('a store on somebody else’s connection leaves it open', async () => {
+  test('a store on a given connection leaves it open when it closes', async () => {
     const { log } = await recordingLog()
     const store = createRedisStore(raw, { prefix: 'guest', log })
     await store.insert(aJob())
@@ -409,12 +419,12 @@ describeWithRedisServer('the Redis store', (redis) => {
     expect(await raw.ping()).toBe('PONG')
   })
 
-  test('a store that is closed answers what was asked before, and nothing after', async () => {
+  test('a closed store answers earlier requests and refuses later ones', async () => {
     const { store } = await open()
     const job = aJob()
     const [inserted] = await Promise.all([store.insert(job), store.close()])
     expect(inserted).toEqual({ kind: 'inserted' })
     await store.close()
-    await expect(store.get(job.id)).rejects.toMatchObject(away)
+    await expect(store.get(job.id)).rejects.toMatchObject(unavailable)
   })
 })

@@ -6,7 +6,7 @@ import { recordingLog } from '../helpers/log.ts'
 import { describeWithRedisServer } from '../helpers/redis.ts'
 import { until } from '../helpers/until.ts'
 
-const away = { code: 'store_unavailable', status: 503, retryAfterSeconds: 10 }
+const unavailable = { code: 'store_unavailable', status: 503, retryAfterSeconds: 10 }
 
 describeWithRedisServer('a connection for commands', (server) => {
   const connect = async (url = server().url) => {
@@ -54,9 +54,9 @@ describeWithRedisServer('a connection for commands', (server) => {
     const at = performance.now()
     const refused = await Promise.allSettled(Array.from({ length: 20 }, ping))
     expect(performance.now() - at).toBeLessThan(COMMAND_TIMEOUT_MS + 250)
-    for (const one of refused) expect(one).toMatchObject({ status: 'rejected', reason: away })
+    for (const one of refused) expect(one).toMatchObject({ status: 'rejected', reason: unavailable })
     const later = performance.now()
-    await expect(ping()).rejects.toMatchObject({ ...away, isAmbiguousWrite: false })
+    await expect(ping()).rejects.toMatchObject({ ...unavailable, isAmbiguousWrite: false })
     expect(performance.now() - later).toBeLessThan(50)
     await server().restart()
     await until(() => ping().catch(() => undefined))
@@ -111,7 +111,7 @@ describeWithRedisServer('a connection for commands', (server) => {
       for (const socket of [...swallowed, ...sockets]) socket.destroy()
       proxy.close()
     })
-    await expect(ping()).rejects.toMatchObject({ ...away, isAmbiguousWrite: true })
+    await expect(ping()).rejects.toMatchObject({ ...unavailable, isAmbiguousWrite: true })
     expect(await until(() => ping().catch(() => undefined))).toBe('PONG')
   })
 
@@ -131,7 +131,7 @@ describeWithRedisServer('a connection for commands', (server) => {
     await redis.config('SET', 'maxmemory', '1')
     const transaction = runCommand(redis, () => redis.multi().set('text', 'x').exec())
     await expect(transaction).rejects.toMatchObject({
-      ...away,
+      ...unavailable,
       cause: { message: expect.stringMatching(/^EXECABORT/) },
     })
     await redis.config('SET', 'maxmemory', '0')
@@ -143,6 +143,6 @@ describeWithRedisServer('a connection for commands', (server) => {
     const [answer] = await Promise.all([ping(), closeRedis(redis)])
     expect(answer).toBe('PONG')
     await closeRedis(redis)
-    await expect(ping()).rejects.toMatchObject({ ...away, isAmbiguousWrite: false })
+    await expect(ping()).rejects.toMatchObject({ ...unavailable, isAmbiguousWrite: false })
   })
 })

@@ -12,8 +12,8 @@ import { aJob, after, spawned } from '../helpers/jobs.ts'
 
 const newPath = () => join(mkdtempSync(join(tmpdir(), 'sqlite-')), 'deep', 'jobs.db')
 
-describe('the file', () => {
-  test('is made with its folder, and keeps what was written after it is closed', async () => {
+describe('the file of a SQLite store', () => {
+  test('is created with its folder, and has all jobs when it is opened again', async () => {
     const path = newPath()
     const first = await createSqliteStore({ path })
     const job = aJob()
@@ -28,7 +28,7 @@ describe('the file', () => {
     await second.close()
   })
 
-  test('a write is on disk when it is acknowledged, and one turn’s writes share a commit', async () => {
+  test('has a write on disk when it is acknowledged; writes of the same moment share a commit', async () => {
     const path = newPath()
     const db = await openSqliteFile(path)
     const store = createStoreOn(db)
@@ -40,12 +40,12 @@ describe('the file', () => {
     await Promise.all(Array.from({ length: 30 }, () => store.insert(aJob())))
     const shared = commits() - before
     for (let n = 0; n < 30; n++) await store.insert(aJob())
-    // Thirty commits write pages over and over that one commit writes once.
+    // Thirty commits write the same pages again and again; one commit writes each once.
     expect(shared).toBeLessThan((commits() - before - shared) / 2)
     await store.close()
   })
 
-  test('is closed to a second process, which waits for it, then says so', async () => {
+  test('is locked for a second process, which waits, then is refused', async () => {
     const path = newPath()
     const first = await createSqliteStore({ path })
     await expect(createSqliteStore({ path, lockWaitMs: 150 })).rejects.toThrow(/JOB_STORE.*another process/)
@@ -60,13 +60,13 @@ describe('the file', () => {
       'this is not a database, not at all, but it is long enough to be read as a header of one ..........',
     ],
     ['a damaged header', `SQLite format 3\0${'x'.repeat(4_000)}`],
-  ])('that is %s is refused in plain words', async (_what, content) => {
+  ])('that has %s is refused with an explanation', async (_what, content) => {
     const path = join(mkdtempSync(join(tmpdir(), 'sqlite-')), 'jobs.db')
     writeFileSync(path, content)
     await expect(createSqliteStore({ path })).rejects.toThrow(/JOB_STORE: .*(damaged|not a SQLite database)/)
   })
 
-  test('that is damaged in its middle is refused at boot or at the read that meets it, never taken for empty', async () => {
+  test('that is damaged in its middle is refused, not taken for empty', async () => {
     const path = newPath()
     const store = await createSqliteStore({ path })
     for (let n = 0; n < 50; n++) await store.insert(aJob())
@@ -77,20 +77,23 @@ describe('the file', () => {
     await expect(createSqliteStore({ path })).rejects.toThrow(/JOB_STORE: .*damaged/)
   })
 
-  test('that cannot be written is refused in plain words', async () => {
+  test('that cannot be written is refused with an explanation', async () => {
     const path = newPath()
     await (await createSqliteStore({ path })).close()
     chmodSync(path, 0o444)
     const open = `import { createSqliteStore } from './src/store/sqlite/store.ts'
       await createSqliteStore({ path: process.argv[1] }).catch((error) => console.log(error.message))`
-    // Root may write to anything: the look is taken as somebody else, where there is somebody else.
+    // Root may write to any file, so root opens it as another user.
     const uid = process.getuid?.() === 0 ? { uid: 65_534 } : {}
     chmodSync(join(path, '..', '..'), 0o755)
-    const said = execFileSync(process.execPath, ['--input-type=module', '-e', open, path], { ...uid, encoding: 'utf8' })
-    expect(said).toMatch(/JOB_STORE: .*(cannot be written to|cannot be opened|read or written)/)
+    const output = execFileSync(process.execPath, ['--input-type=module', '-e', open, path], {
+      ...uid,
+      encoding: 'utf8',
+    })
+    expect(output).toMatch(/JOB_STORE: .*(cannot be written to|cannot be opened|read or written)/)
   })
 
-  test('of a later release is refused', async () => {
+  test('that a later release wrote is refused', async () => {
     const path = newPath()
     await (await createSqliteStore({ path })).close()
     const db = new DatabaseSync(path)
@@ -99,27 +102,24 @@ describe('the file', () => {
     await expect(createSqliteStore({ path })).rejects.toThrow(/later release/)
   })
 
-  test.each(MIGRATIONS.map((_step, version) => version))(
-    'of schema version %i is brought up to date',
-    async (version) => {
-      const path = join(mkdtempSync(join(tmpdir(), 'sqlite-')), 'jobs.db')
-      const db = new DatabaseSync(path)
-      for (const step of MIGRATIONS.slice(0, version)) db.exec(step)
-      db.exec(`PRAGMA user_version = ${version}`)
-      db.close()
-      const store = await createSqliteStore({ path })
-      const job = aJob()
-      await store.insert(job)
-      expect(await store.list({ limit: 1 })).toEqual([job])
-      await store.close()
-      const again = await openSqliteFile(path)
-      expect(again.prepare('PRAGMA user_version').get()).toEqual({ user_version: MIGRATIONS.length })
-      again.close()
-    },
-  )
+  test.each(MIGRATIONS.map((_step, version) => version))('of schema version %i is migrated', async (version) => {
+    const path = join(mkdtempSync(join(tmpdir(), 'sqlite-')), 'jobs.db')
+    const db = new DatabaseSync(path)
+    for (const step of MIGRATIONS.slice(0, version)) db.exec(step)
+    db.exec(`PRAGMA user_version = ${version}`)
+    db.close()
+    const store = await createSqliteStore({ path })
+    const job = aJob()
+    await store.insert(job)
+    expect(await store.list({ limit: 1 })).toEqual([job])
+    await store.close()
+    const again = await openSqliteFile(path)
+    expect(again.prepare('PRAGMA user_version').get()).toEqual({ user_version: MIGRATIONS.length })
+    again.close()
+  })
 })
 
-test('a page of one caller does not walk over the jobs of others', () => {
+test('a list of one caller’s jobs uses the index by caller', () => {
   const db = new DatabaseSync(':memory:')
   for (const step of MIGRATIONS) db.exec(step)
   const { listOf } = prepare(db)
@@ -128,7 +128,7 @@ test('a page of one caller does not walk over the jobs of others', () => {
   db.close()
 })
 
-test('a damaged record is 503 where it is asked for, left out of lists, logged once, and keeps no other job waiting', async () => {
+test('a damaged record makes a read of its job fail, and is left out of lists and logged once', async () => {
   const db = await openSqliteFile(':memory:')
   const { log, lines } = await recordingLog()
   const store = createStoreOn(db, log)
@@ -140,15 +140,15 @@ test('a damaged record is 503 where it is asked for, left out of lists, logged o
   await expect(reopened.get(damaged.id)).rejects.toMatchObject({ code: 'store_unavailable' })
   for (let n = 0; n < 2; n++) expect(await reopened.list({ limit: 2 })).toEqual([jobs[2], jobs[0]])
   expect(await reopened.list({ limit: 2, caller: damaged.caller })).toEqual([jobs[2], jobs[0]])
-  const owed: string[] = []
-  for await (const job of reopened.pending('run', 9)) owed.push(job.id)
-  expect(owed).toEqual([jobs[0]?.id, jobs[2]?.id])
-  expect(lines).toMatchObject([{ level: 'error', job_id: damaged.id }])
+  const pending: string[] = []
+  for await (const job of reopened.pending('run', 9)) pending.push(job.id)
+  expect(pending).toEqual([jobs[0]?.id, jobs[2]?.id])
+  expect(lines).toMatchObject([{ level: 'error', event: 'job_unreadable', job_id: damaged.id }])
   await store.close()
 })
 
-test('a file that was removed, replaced or emptied is noticed by the probe', async () => {
-  for (const harm of [
+test('a removed, replaced or emptied file makes the probe fail', async () => {
+  for (const damage of [
     (path: string) => rmSync(path),
     (path: string) => {
       renameSync(path, `${path}.old`)
@@ -160,13 +160,13 @@ test('a file that was removed, replaced or emptied is noticed by the probe', asy
     const store = await createSqliteStore({ path })
     await store.insert(aJob())
     expect(await store.countSubmitted()).toBe(1)
-    harm(path)
+    damage(path)
     await expect(store.countSubmitted()).rejects.toMatchObject({ code: 'store_unavailable' })
     await store.close().catch(() => undefined)
   }
 })
 
-test('what is read is what was written last, also beyond the jobs that are kept parsed', async () => {
+test('a read returns the job as last written, also when it is no longer cached', async () => {
   const store = await createSqliteStore({ path: ':memory:' })
   const jobs = Array.from({ length: 21_000 }, (_, n) => aJob({ createdAt: n }))
   await Promise.all(jobs.map((job) => store.insert(job)))
@@ -186,7 +186,7 @@ test('what is read is what was written last, also beyond the jobs that are kept 
   await store.close()
 })
 
-test('a secret is made once and stays with the jobs, each name its own', async () => {
+test('a secret stays the same when the file is opened again, and differs from that of another name', async () => {
   const path = newPath()
   const first = await createSqliteStore({ path })
   const [links, other] = [await first.secret('links'), await first.secret('other')]
@@ -198,8 +198,8 @@ test('a secret is made once and stays with the jobs, each name its own', async (
   await second.close()
 })
 
-describe('a disk that is full', () => {
-  test('refuses writes with nothing half-made, and reads go on', async () => {
+describe('a full disk', () => {
+  test('refuses writes as a whole, and reads go on', async () => {
     const db = await openSqliteFile(newPath())
     const store = createStoreOn(db)
     const job = aJob()
@@ -216,8 +216,8 @@ describe('a disk that is full', () => {
     const kept = results.length - refused.length + 2
     expect(await store.list({ limit: 100 })).toHaveLength(kept)
     expect(await store.countSubmitted()).toBe(kept)
-    const beside = await Promise.allSettled([store.insert(big()), store.insert(aJob(key)), store.remove(job.id, 1)])
-    expect(beside).toMatchObject([{ status: 'rejected' }, { value: { kind: 'existing' } }, { value: true }])
+    const others = await Promise.allSettled([store.insert(big()), store.insert(aJob(key)), store.remove(job.id, 1)])
+    expect(others).toMatchObject([{ status: 'rejected' }, { value: { kind: 'existing' } }, { value: true }])
     const other = aJob()
     await store.insert(other)
     const change = { ...other, revision: 2, metadata: { notes: 'x'.repeat(30_000) } }
@@ -229,7 +229,7 @@ describe('a disk that is full', () => {
     await store.close()
   })
 
-  test('an error that is no fault of the disk is told as it is, and undone alone', async () => {
+  test('a write that fails for another reason rejects with its own error, and only it is rolled back', async () => {
     const store = await createSqliteStore({ path: ':memory:' })
     const job = aJob()
     await store.insert(job)
@@ -240,7 +240,7 @@ describe('a disk that is full', () => {
   })
 })
 
-test('no statement scans the table or sorts', async () => {
+test('no statement of the SQLite store scans a table or sorts', async () => {
   const db = await openSqliteFile(':memory:')
   const Statement = db.prepare('SELECT 1').constructor
   const flat = (value: StatementSync | object): StatementSync[] =>
@@ -254,9 +254,11 @@ test('no statement scans the table or sorts', async () => {
       .map(({ detail }) => String(detail))
       .filter((detail) => !/CO-ROUTINE|\(subquery|^CORRELATED SCALAR SUBQUERY/.test(detail))
     for (const detail of details) expect(detail, sql).toMatch(/^SEARCH (jobs|deliveries) USING (COVERING )?INDEX/)
-    // What a statement asks for is what it walks along: a filter beside the index would walk over other jobs.
-    const asked = [...sql.matchAll(/(?<!SET[^W]*)\b(caller|status|idempotency_key) = /g)].map(([, column]) => column)
-    for (const column of asked) expect(details.join(), sql).toContain(`${column}=?`)
+    // Every condition is part of the index: else the statement would walk over other jobs.
+    const conditions = [...sql.matchAll(/(?<!SET[^W]*)\b(caller|status|idempotency_key) = /g)].map(
+      ([, column]) => column,
+    )
+    for (const column of conditions) expect(details.join(), sql).toContain(`${column}=?`)
   }
   db.close()
 })

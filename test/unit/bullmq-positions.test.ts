@@ -15,7 +15,7 @@ function slowQueue(keys: string[], readMs = 10) {
   return { positions, reads: () => reads, wait: (ms: number) => (clock += ms) }
 }
 
-test('a read answers all that ask while it is under way, and for twenty times as long as it took', async () => {
+test('one read of positions answers all requests during it, and for twenty times as long as it took', async () => {
   const keys = ['a', 'b']
   const { positions, reads, wait } = slowQueue(keys)
   expect(await Promise.all(['a', 'b', 'c'].map((key) => positions.get(key)))).toEqual([1, 2, undefined])
@@ -29,7 +29,7 @@ test('a read answers all that ask while it is under way, and for twenty times as
   expect(reads()).toBe(2)
 })
 
-test('a read is used for 5 s at most, however long it took', async () => {
+test('positions are used for at most 5 s, however long their read took', async () => {
   const { positions, reads, wait } = slowQueue(['a'], 2_000)
   await positions.get('a')
   wait(4_999)
@@ -40,7 +40,7 @@ test('a read is used for 5 s at most, however long it took', async () => {
   expect(reads()).toBe(2)
 })
 
-test('an entry that was just enqueued stands at the end until the next read, and again only once', async () => {
+test('a just enqueued entry has the last position until the next read', async () => {
   const { positions, reads, wait } = slowQueue(['a', 'b'])
   await positions.get('a')
   positions.append('c')
@@ -53,18 +53,18 @@ test('an entry that was just enqueued stands at the end until the next read, and
   expect(await positions.get('c')).toBeUndefined()
 })
 
-test('an entry that was enqueued during a read has a position, whether the read has seen it or not', async () => {
+test('an entry enqueued during a read has a position, whether that read returns it or not', async () => {
   const keys = ['a']
   const { promise, resolve } = Promise.withResolvers<string[]>()
   const positions = createPositions({ readKeys: () => promise })
-  const asked = [positions.get('a'), positions.get('seen'), positions.get('late')]
+  const answers = [positions.get('a'), positions.get('seen'), positions.get('late')]
   positions.append('seen')
   positions.append('late')
   resolve([...keys, 'seen'])
-  expect(await Promise.all(asked)).toEqual([1, 2, 3])
+  expect(await Promise.all(answers)).toEqual([1, 2, 3])
 })
 
-test('a read that fails rejects for those who ask, and the next one is tried', async () => {
+test('a failed read of positions rejects its requests, and the next request reads again', async () => {
   const answers = [Promise.reject(new Error('unavailable')), Promise.resolve(['a'])]
   const positions = createPositions({ readKeys: () => answers.shift()! })
   await expect(positions.get('a')).rejects.toThrow('unavailable')

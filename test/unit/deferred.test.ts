@@ -2,11 +2,11 @@ import { expect, test } from 'vitest'
 import { deferBackend } from '../../src/wiring/backends.ts'
 import { createFakeBackend } from '../helpers/fake-backend.ts'
 
-const forever = new AbortController().signal
+const { signal } = new AbortController()
 const known = { name: 'modal' as const, check: () => [] }
 const request = { jobId: 'job', attempt: 1, caller: 'anonymous', input: {}, version: 'v15' as const }
 
-test('the backend is loaded once, at its first use, and does all the work', async () => {
+test('a deferred backend loads the backend once, at its first use, and passes all calls to it', async () => {
   const fake = createFakeBackend()
   let loads = 0
   const deferred = deferBackend(known, async () => {
@@ -14,21 +14,21 @@ test('the backend is loaded once, at its first use, and does all the work', asyn
     return fake
   })
   expect(loads).toBe(0)
-  const spawned = await Promise.all([deferred.spawn(request, forever), deferred.spawn(request, forever)])
+  const spawned = await Promise.all([deferred.spawn(request, signal), deferred.spawn(request, signal)])
   expect(spawned).toEqual(Array(2).fill({ kind: 'spawned', callId: 'fc-job-1' }))
   fake.end('fc-job-1', { kind: 'interrupted', error: 'x' })
-  expect(await deferred.wait('fc-job-1', forever)).toEqual({ kind: 'interrupted', error: 'x' })
-  await deferred.stop('fc-job-1', forever)
+  expect(await deferred.wait('fc-job-1', signal)).toEqual({ kind: 'interrupted', error: 'x' })
+  await deferred.stop('fc-job-1', signal)
   fake.logsWith = async function* ({ callId }) {
     yield `log of ${callId}`
   }
   const log: string[] = []
-  for await (const text of deferred.logs({ callId: 'fc-job-1', startedAt: 0 }, forever)) log.push(text)
+  for await (const text of deferred.logs({ callId: 'fc-job-1', startedAt: 0 }, signal)) log.push(text)
   expect(log).toEqual(['log of fc-job-1'])
   expect([loads, fake.stopped]).toEqual([1, ['fc-job-1']])
 })
 
-test('a load that failed is tried again, and a close loads nothing', async () => {
+test('a deferred backend loads again after a failed load, and loads nothing to close', async () => {
   let loads = 0
   const deferred = deferBackend(known, () =>
     loads++ === 0 ? Promise.reject(new Error('no')) : Promise.resolve(createFakeBackend()),
@@ -37,5 +37,5 @@ test('a load that failed is tried again, and a close loads nothing', async () =>
   expect(loads).toBe(0)
   await expect(deferred.load()).rejects.toThrow('no')
   await deferred.close()
-  expect(await deferred.spawn(request, forever)).toMatchObject({ kind: 'spawned' })
+  expect(await deferred.spawn(request, signal)).toMatchObject({ kind: 'spawned' })
 })

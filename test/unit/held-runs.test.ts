@@ -4,8 +4,8 @@ import { keyOfEntry, type QueueEntry } from '../../src/jobs/ports/queue.ts'
 import { silentLog } from '../helpers/log.ts'
 import { until } from '../helpers/until.ts'
 
-/** Runs that hold until they are aborted, and then until `release` is called. */
-function scene() {
+/** Runs that stop only when they are aborted and `release` is called. */
+function createRuns() {
   const started: QueueEntry[] = []
   const finished: QueueEntry[] = []
   const releases: (() => void)[] = []
@@ -25,7 +25,7 @@ const entry = { id: 'a-b-c', attempt: 2 }
 const key = keyOfEntry(entry)
 
 test('an entry that is lost and claimed again starts only when its first run has stopped', async () => {
-  const { runs, started, finished, stopping, release } = scene()
+  const { runs, started, finished, stopping, release } = createRuns()
   const first = runs.start(key, 'first')
   await until(() => started.length === 1)
   const second = runs.start(key, 'second')
@@ -43,8 +43,8 @@ test('an entry that is lost and claimed again starts only when its first run has
   expect(runs.all()).toEqual([second])
 })
 
-test('a lost lock of an earlier claim leaves the present run alone', async () => {
-  const { runs, started, stopping } = scene()
+test('a lost lock of an earlier claim does not abort the current run', async () => {
+  const { runs, started, stopping } = createRuns()
   runs.start(key, 'second')
   await until(() => started.length === 1)
   runs.lose(key, 'first')
@@ -54,8 +54,8 @@ test('a lost lock of an earlier claim leaves the present run alone', async () =>
   await until(() => stopping() === 1)
 })
 
-test('a dequeued entry is aborted, and no other', async () => {
-  const { runs, started, stopping } = scene()
+test('a run whose entry was dequeued is aborted, and no other', async () => {
+  const { runs, started, stopping } = createRuns()
   runs.start(key, 'first')
   await until(() => started.length === 1)
   runs.abort('another-1')
@@ -64,8 +64,8 @@ test('a dequeued entry is aborted, and no other', async () => {
   await until(() => stopping() === 1)
 })
 
-test('a close aborts also what starts while it waits', async () => {
-  const { runs, started, stopping, release } = scene()
+test('a close also aborts runs that start while it waits', async () => {
+  const { runs, started, stopping, release } = createRuns()
   runs.start(key, 'first')
   await until(() => started.length === 1)
   const closing = runs.close()

@@ -13,7 +13,7 @@ let core: Core
 afterEach(() => core.close())
 
 describe.each(['memory', 'sqlite'])('retention in %s', (kind) => {
-  test('jobs go when they ended long enough ago, in batches that leave the loop free', async () => {
+  test('jobs are removed after their retention, at most 100 at the same time', async () => {
     const store = kind === 'memory' ? createMemoryStore() : await createSqliteStore({ path: ':memory:' })
     core = await startCore({ running: false, store })
     const { clock, reconciler } = core
@@ -24,7 +24,7 @@ describe.each(['memory', 'sqlite'])('retention in %s', (kind) => {
     }
     const kept = aJob()
     await store.insert(kept)
-    // Jobs of the helpers end at 2,000 ms; they are kept for 1,000 s.
+    // Jobs of the helpers finish at 2,000 ms; they are kept for 1,000 s.
     clock.now = 2_000 + 1_000_000 - 1
     await reconciler.removeOld()
     expect(await store.list({ limit: 1_000 })).toHaveLength(231)
@@ -43,7 +43,7 @@ describe.each(['memory', 'sqlite'])('retention in %s', (kind) => {
   })
 })
 
-test('a server that runs removes old jobs by itself, again and again', async () => {
+test('a running server removes old jobs in every sweep', async () => {
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
   onTestFinished(() => void vi.useRealTimers())
   const store = createMemoryStore()
@@ -59,7 +59,7 @@ test('a server that runs removes old jobs by itself, again and again', async () 
   }
 })
 
-test('a clock that jumps ahead ends jobs and removes them early, one that jumps back keeps them, and none is stuck', async () => {
+test('a clock that jumps back expires and removes no job early, and one that jumps ahead leaves none behind', async () => {
   const store = createMemoryStore()
   core = await startCore({ store })
   const { clock, reconciler, submit, untilStatus, backend, service } = core
@@ -72,8 +72,8 @@ test('a clock that jumps ahead ends jobs and removes them early, one that jumps 
   await untilStatus(young.id, 'running')
   const { attempts, createdAt } = await service.get(id, anybody)
   backend.end(attempts[0]?.callId ?? '', aSuccess)
-  const ended = await untilStatus(id, 'succeeded')
-  expect(ended.finishedAt).toBeLessThan(createdAt)
+  const finished = await untilStatus(id, 'succeeded')
+  expect(finished.finishedAt).toBeLessThan(createdAt)
   expect((await service.list({ limit: 5 })).jobs.map((job) => job.id)).toEqual([id, young.id])
   clock.now += 7_200_000
   await reconciler.expireOverdue()
@@ -83,38 +83,38 @@ test('a clock that jumps ahead ends jobs and removes them early, one that jumps 
 })
 
 describe.each(['memory', 'sqlite'])('retention in %s', (kind) => {
-  test('a job stays as long as a delivery is pending, and is removed after that', async () => {
+  test('a job with a pending delivery is kept, and removed after that is delivered', async () => {
     const store = kind === 'memory' ? createMemoryStore() : await createSqliteStore({ path: ':memory:' })
     core = await startCore({ running: false, store })
     const { clock, reconciler } = core
     const job = aJob()
-    const ended = after(job, spawned(), succeeded())
+    const finished = after(job, spawned(), succeeded())
     await store.insert(job)
-    await store.update(ended, job.revision, aDelivery(job, { dueAt: 1e12 }))
+    await store.update(finished, job.revision, aDelivery(job, { dueAt: 1e12 }))
     clock.now = 1e10
     await reconciler.removeOld()
-    expect(await store.get(job.id)).toEqual(ended)
+    expect(await store.get(job.id)).toEqual(finished)
     await store.updateDelivery(delivered(aDelivery(job)), 1)
     await reconciler.removeOld()
     expect(await store.get(job.id)).toBeUndefined()
   })
 })
 
-test('memory forgets no job with a delivery pending, and takes it among the others when that has ended', async () => {
+test('the memory store removes no job with a pending delivery to make room, until that is delivered', async () => {
   const store = createMemoryStore({ maxFinished: 2 })
   core = await startCore({ running: false, store })
   const jobs = Array.from({ length: 5 }, (_, n) => aJob({ createdAt: n }))
   for (const job of jobs) await store.insert(job)
-  const [owing = aJob(), ...others] = jobs
-  await store.update(after(owing, { type: 'canceled' }), 1, aDelivery(owing))
+  const [undelivered = aJob(), ...others] = jobs
+  await store.update(after(undelivered, { type: 'canceled' }), 1, aDelivery(undelivered))
   for (const job of others) await store.update(after(job, { type: 'canceled' }), 1)
   const left = async () => (await store.list({ limit: 10 })).map(({ createdAt }) => createdAt)
   expect(await left()).toEqual([4, 3, 0])
-  await store.updateDelivery(delivered(aDelivery(owing)), 1)
+  await store.updateDelivery(delivered(aDelivery(undelivered)), 1)
   expect(await left()).toEqual([4, 0])
 })
 
-test('memory keeps at most so many finished jobs, those that ended last', async () => {
+test('the memory store keeps the jobs that finished last, up to its maximum', async () => {
   const store = createMemoryStore({ maxFinished: 3 })
   core = await startCore({ running: false, store })
   const jobs = Array.from({ length: 6 }, (_, n) => aJob({ createdAt: n }))
@@ -124,7 +124,7 @@ test('memory keeps at most so many finished jobs, those that ended last', async 
   expect(left).toEqual([5, 2, 1, 0])
 })
 
-test('memory beyond its bytes forgets finished jobs, and refuses new ones where there are none', async () => {
+test('the memory store beyond its bytes removes finished jobs, and refuses new ones if there are none', async () => {
   const big = () => aJob({ metadata: { text: 'x'.repeat(10_000) } })
   const store = createMemoryStore({ maxBytes: 60_000 })
   core = await startCore({ running: false, store })
@@ -147,7 +147,7 @@ test('memory beyond its bytes forgets finished jobs, and refuses new ones where 
   expect(await store.insert(refused)).toEqual({ kind: 'inserted' })
 })
 
-test('memory counts the bytes of a job and its deliveries no longer than it has them', async () => {
+test('the memory store no longer counts the bytes of a removed job and its deliveries', async () => {
   const store = createMemoryStore({ maxBytes: 30_000 })
   core = await startCore({ running: false, store })
   for (let n = 0; n < 20; n++) {
@@ -171,19 +171,19 @@ test('the memory store reports each job that it removes to make room', async () 
 })
 
 describe('files of jobs', () => {
-  /** What is asked of the outputs; `forget` fails while it is told to. */
+  /** Records the calls of the outputs; `forget` fails while `state.fails`. */
   const recorder = () => {
-    const asked: unknown[] = []
+    const calls: unknown[] = []
     const state = { fails: false }
     const outputs: Outputs = {
-      open: () => Promise.reject(new Error('not asked for here')),
-      prefetch: ({ id, outputPath }) => void asked.push(['prefetch', id, outputPath]),
+      open: () => Promise.reject(new Error('not called here')),
+      prefetch: ({ id, outputPath }) => void calls.push(['prefetch', id, outputPath]),
       async forget({ id }) {
-        asked.push(['forget', id])
+        calls.push(['forget', id])
         if (state.fails) throw new Error('the disk is read-only')
       },
       async sweep({ before, isKnown }) {
-        asked.push([
+        calls.push([
           'sweep',
           before,
           await isKnown(aJob().id),
@@ -192,11 +192,11 @@ describe('files of jobs', () => {
       },
       close: () => Promise.resolve(),
     }
-    return { asked, state, outputs }
+    return { calls, state, outputs }
   }
 
-  test('are made ready at success, and go when a job is removed or too old', async () => {
-    const { asked, outputs } = recorder()
+  test('are prefetched when a job succeeds, and deleted when it is removed or too old', async () => {
+    const { calls, outputs } = recorder()
     core = await startCore({ outputs })
     const jobs = [await core.submit(), await core.submit()]
     for (const { id } of jobs) {
@@ -205,18 +205,18 @@ describe('files of jobs', () => {
       await core.untilStatus(id, 'succeeded')
     }
     const [first, second] = jobs.map(({ id }) => id)
-    expect(asked).toEqual([first, second].map((id) => ['prefetch', id, '/shared/results/run/v15/output.mp4']))
-    asked.length = 0
+    expect(calls).toEqual([first, second].map((id) => ['prefetch', id, '/shared/results/run/v15/output.mp4']))
+    calls.length = 0
     await core.service.remove(first!, anybody)
     core.clock.now += 1_000_000
     await core.reconciler.removeOld()
-    expect(asked).toEqual([
+    expect(calls).toEqual([
       ['forget', first],
       ['forget', second],
     ])
   })
 
-  test('that cannot be removed now do not keep a job from being removed', async () => {
+  test('that cannot be deleted do not keep a job from being removed', async () => {
     const { state, outputs } = recorder()
     core = await startCore({ running: false, outputs })
     const { id } = await core.submit()
@@ -227,11 +227,11 @@ describe('files of jobs', () => {
     expect(core.lines).toContainEqual(expect.objectContaining({ level: 'warn', job_id: id }))
   })
 
-  test('are looked for that nobody knows, as old as a job may be', async () => {
-    const { asked, outputs } = recorder()
+  test('of unknown jobs are swept, if they are older than any job may be', async () => {
+    const { calls, outputs } = recorder()
     core = await startCore({ running: false, outputs })
     await core.submit()
     await core.reconciler.sweepFiles()
-    expect(asked).toEqual([['sweep', core.clock.now - 1_000_000, false, [true]]])
+    expect(calls).toEqual([['sweep', core.clock.now - 1_000_000, false, [true]]])
   })
 })

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { createWaitingEntries } from '../../src/queue/in-process/queue.ts'
 
-test('waiting entries keep the order and the positions of a list, whatever is added, removed and shifted', () => {
+test('waiting entries have the order and the positions of a list, whatever is added, removed and shifted', () => {
   const step = fc.oneof(
     fc.record({ verb: fc.constant('add' as const), key: fc.nat(30) }),
     fc.record({ verb: fc.constant('remove' as const), key: fc.nat(30) }),
