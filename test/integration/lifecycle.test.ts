@@ -150,7 +150,7 @@ describe.each(Object.keys(MODES).filter(isHere))('with its jobs in %s', (name) =
     const plane = await startPlane()
     plane.undeploy('musetalk-poc', 'run_inference')
     const { lines } = await start({ ...mode, ...plane.env })
-    await until(() => lines.some((line) => line.msg.includes('not available yet')))
+    await until(() => lines.some((line) => line.event === 'modal_function_unavailable'))
   })
 })
 

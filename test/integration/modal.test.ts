@@ -49,7 +49,7 @@ describe('spawn', () => {
     const refused = await backend.spawn(aRequest, forever)
     expect(refused).toMatchObject({ kind: 'rejected', code: 'backend_rejected' })
     expect(refused.kind === 'rejected' && refused.error).toContain('run_inference')
-    expect(lines.some((line) => line.msg.includes('not available yet'))).toBe(true)
+    expect(lines.some((line) => line.event === 'modal_function_unavailable')).toBe(true)
     plane.deploy('musetalk-poc', 'run_inference')
     expect(await spawn()).toMatch(/^fc-/)
   })
@@ -375,7 +375,7 @@ describe('stop', () => {
     plane.fault({ method: 'FunctionCallCancel', code: grpc.FAILED_PRECONDITION, message: 'it has ended' })
     await backend.stop(callId, forever)
     expect(plane.stats()).toMatchObject({ rpcs: { FunctionCallCancel: 1 } })
-    const refusals = lines.filter((line) => line.msg === 'Modal refuses to cancel a call')
+    const refusals = lines.filter((line) => line.event === 'modal_cancel_refused')
     expect(refusals).toMatchObject([{ level: 'warn', call_id: callId, reason: 'it has ended' }])
   })
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { retryAfterMsOf } from '../../src/backend/modal/wire-format.ts'
+import { parseRetryPolicy } from '../../src/backend/modal/wire-format.ts'
 import { status } from '../helpers/control-plane/control-plane.ts'
 import { retryAfterTrailer } from '../helpers/control-plane/wire.ts'
 
@@ -13,18 +13,18 @@ test.each([
   [60, 60_000],
   [1e9, 600_000],
 ])('a policy of %d s asks for %d ms, ten minutes at most', (seconds, ms) => {
-  expect(retryAfterMsOf(trailer(seconds))).toBe(ms)
-  expect(retryAfterMsOf(trailer(seconds, 'x'.repeat(5_000)))).toBe(ms)
+  expect(parseRetryPolicy(trailer(seconds))).toBe(ms)
+  expect(parseRetryPolicy(trailer(seconds, 'x'.repeat(5_000)))).toBe(ms)
 })
 
 test.each([0, -1, NaN])('a policy of %d s asks for nothing', (seconds) => {
-  expect(retryAfterMsOf(trailer(seconds))).toBeUndefined()
+  expect(parseRetryPolicy(trailer(seconds))).toBeUndefined()
 })
 
 test('a detail of another type is passed over', () => {
   const other = Buffer.from(trailer(5).toString('latin1').replace('RPCRetryPolicy', 'RPCOtherPolicy'), 'latin1')
-  expect(retryAfterMsOf(other)).toBeUndefined()
-  expect(retryAfterMsOf(Buffer.concat([other, trailer(7)]))).toBe(7_000)
+  expect(parseRetryPolicy(other)).toBeUndefined()
+  expect(parseRetryPolicy(Buffer.concat([other, trailer(7)]))).toBe(7_000)
 })
 
 test('bytes of any kind are read to an end, and ask for a time that a server may ask for or for none', () => {
@@ -35,7 +35,7 @@ test('bytes of any kind are read to an end, and ask for a time that a server may
     .map(([at, byte]) => Buffer.from(whole.map((was, index) => (index === at ? byte : was))))
   fc.assert(
     fc.property(fc.oneof(fc.uint8Array({ maxLength: 200 }), broken, changed), (bytes) => {
-      const ms = retryAfterMsOf(bytes)
+      const ms = parseRetryPolicy(bytes)
       expect(ms === undefined || (ms > 0 && ms <= 600_000)).toBe(true)
     }),
     { numRuns: 2_000 },

@@ -24,8 +24,8 @@ async function start({ random = () => 0.5, graceMs = 120_000 }: { random?: () =>
   const breaker = createCircuitBreaker({
     ...{ log, random },
     classify: (error): Failure => {
-      const { message: words, cause } = error as Error
-      return cause ? { ...(cause as Failure), words } : { reason: 'unreachable', words }
+      const { message, cause } = error as Error
+      return cause ? { ...(cause as Failure), message } : { reason: 'unreachable', message }
     },
     graceMs,
     probe: async (reason) => {
@@ -249,7 +249,7 @@ function failing(times: number, cause: Partial<Failure>, words = 'no') {
 }
 
 describe('a throttle', () => {
-  const slowDown = { reason: 'throttled', holdMs: 3_000 } as const
+  const slowDown = { reason: 'throttled', retryAfterMs: 3_000 } as const
 
   test('holds its lane for that long, lets in at a lower rate those who waited, and leaves the other lane alone', async () => {
     const { breaker, ask, state } = await start()

@@ -531,7 +531,7 @@ test('a pool that is held starts no poll for so long, then one at a time, at hal
   for (let id = 0; id < 50; id++) void world.follow(id, 60_000)
   await world.runUntil(100)
   expect(world.starts).toHaveLength(50)
-  world.pool.hold(5_000)
+  world.pool.pause(5_000)
   const beforeHold = world.starts.length
   await world.runUntil(5_099)
   expect(world.starts).toHaveLength(beforeHold)

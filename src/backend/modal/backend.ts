@@ -7,15 +7,15 @@ import { argumentErrors, checkModalInput } from './check.ts'
 import { createLogReader, type Scope, createLogTail } from './logs.ts'
 import {
   grpcCode,
-  isOfDeployment,
-  isPassing,
-  isRefusal,
-  isUnknown,
-  type CallEnd,
-  endOfError,
-  endOfValue,
-  wordsOf,
-  failureOf,
+  isDeploymentError,
+  isTransient,
+  isCredentialsError,
+  isUnknownCall,
+  type CallOutcome,
+  outcomeOfError,
+  outcomeOfValue,
+  modalMessageOf,
+  classifyError,
 } from './outcome.ts'
 import { openClient, RPC_TIMEOUT_MS, type RpcContext, rpcContext } from './rpc.ts'
 import { createCircuitBreaker } from './circuit-breaker.ts'
@@ -30,7 +30,7 @@ export type ModalOptions = {
   /** Connections that polls may open, and polls that may be open on each: their product is the number of slots. */
   readonly maxConnections: number
   readonly pollsPerConnection: number
-  /** What is refused of an input at submit; `checkModalInput` unless set. */
+  /** Checks an input at submit; `checkModalInput` unless set. */
   readonly check?: Backend['check']
   /** How long spawns wait while Modal refuses the credentials, before they fail, in ms. */
   readonly credentialsGraceMs?: number
@@ -38,17 +38,18 @@ export type ModalOptions = {
   readonly pollMs?: number
 }
 
-type Followed = { readonly callId: string; readonly watch: StartSubscriber | undefined }
+type FollowedCall = { readonly callId: string; readonly watch: StartSubscriber | undefined }
 
-/** How long Modal may take to show that it is back, in ms. */
+/** Time limit of a probe, in ms. */
 const PROBE_TIMEOUT_MS = 10_000
-/** A token may be refreshed, a clock be set, an account be mended meanwhile, in ms. */
+/** How long spawns wait while Modal refuses the credentials, in ms: a token may be refreshed or a clock set meanwhile. */
 const CREDENTIALS_GRACE_MS = 120_000
-/** The longest long poll Modal grants, in ms. */
+/** The longest long poll that Modal allows, in ms. */
 const POLL_MS = 55_000
+
 /**
  * Runs the deployed GPU function through Modal's own client.
- * Spawns, cancels and look-ups have a connection of their own: polls, which fill theirs, never stand in their way.
+ * Spawns, cancels and look-ups have a connection of their own: polls fill theirs and would block them.
  */
 export function createModalBackend(options: ModalOptions): Backend {
   const { app, functionName, log, metrics, maxConnections, pollsPerConnection, pollMs = POLL_MS } = options
@@ -60,12 +61,12 @@ export function createModalBackend(options: ModalOptions): Backend {
   const breaker = createCircuitBreaker({
     probe: async (reason) => {
       if (reason !== 'credentials') return probe(control, options)
-      // A client keeps the token that its credentials were once good for.
+      // A client keeps the token that it got while its credentials were valid.
       const fresh = open()
       await probe(fresh, options)
       renewTokens(fresh)
     },
-    classify: failureOf,
+    classify: classifyError,
     graceMs: options.credentialsGraceMs ?? CREDENTIALS_GRACE_MS,
     log,
   })
@@ -81,103 +82,106 @@ export function createModalBackend(options: ModalOptions): Backend {
     for (const client of [control, ...pollClients, logClient]) client?.close()
   }
 
-  /** Closing a client makes it forget its token; its connection stays, and what is open on it. */
+  /** Closing a client makes it forget its token; its connection and open requests stay. */
   const renewTokens = (fresh: ModalClient) => {
     closeClients()
     control = fresh
     lookup = undefined
   }
 
-  /** One look-up for all; a failed one is forgotten, so that the next spawn looks again. */
+  /** One look-up for all; a failed one is forgotten, so that the next spawn looks the function up again. */
   const deployedFunction = () => {
     if (lookup) return lookup
-    const looking = control.functions.fromName(app, functionName)
-    lookup = looking
-    looking.catch(() => forgetLookup(looking))
-    return looking
+    const started = control.functions.fromName(app, functionName)
+    lookup = started
+    started.catch(() => forgetLookup(started))
+    return started
   }
 
-  const forgetLookup = (looked: Promise<Function_>) => {
-    if (lookup === looked) lookup = undefined
+  const forgetLookup = (used: Promise<Function_>) => {
+    if (lookup === used) lookup = undefined
   }
 
   deployedFunction().catch((error: unknown) => {
-    // It is logged what that means for all.
+    // The breaker logs what that means for all.
     if (breaker.failed('spawn', error) === 'credentials') return
-    log.warn({ app, function: functionName, reason: wordsOf(error) }, 'the Modal function is not available yet')
+    const fields = { event: 'modal_function_unavailable', app, function: functionName, reason: modalMessageOf(error) }
+    log.warn(fields, 'the Modal function is not available yet; the next spawn looks it up again')
   })
 
-  const spawnOnce = async (request: SpawnRequest, context: RpcContext, hasLookedAgain = false): Promise<Spawned> => {
-    const kwargs = { ...request.input, ...linksOf(request), version: request.version }
-    const looked = deployedFunction()
+  const spawnOnce = async (request: SpawnRequest, context: RpcContext, isSecondLookup = false): Promise<Spawned> => {
+    const kwargs = { ...request.input, ...fileUrlsOf(request), version: request.version }
+    const lookedUp = deployedFunction()
     try {
-      const deployed = await looked
+      const deployed = await lookedUp
       const call = await rpcContext.run(context, () => deployed.spawn([], kwargs))
       return { kind: 'spawned', callId: call.functionCallId }
     } catch (error) {
-      if (isOfDeployment(error)) {
-        forgetLookup(looked)
-        if (!hasLookedAgain) return spawnOnce(request, context, true)
+      if (isDeploymentError(error)) {
+        forgetLookup(lookedUp)
+        if (!isSecondLookup) return spawnOnce(request, context, true)
       }
-      if (isPassing(error) || isRefusal(error)) throw error
-      forgetLookup(looked)
+      if (isTransient(error) || isCredentialsError(error)) throw error
+      forgetLookup(lookedUp)
       return rejected(error)
     }
   }
 
   const spawn: Backend['spawn'] = async (request, signal) => {
-    const [wrong] = argumentErrors(request.input)
-    if (wrong) return { kind: 'rejected', code: 'input_unavailable', error: `${wrong.path.slice(1)} ${wrong.message}` }
-    const context: RpcContext = { idempotencyKey: keyOfAttempt(request) }
+    const [error] = argumentErrors(request.input)
+    if (error) return { kind: 'rejected', code: 'input_unavailable', error: `${error.path.slice(1)} ${error.message}` }
+    const context: RpcContext = { idempotencyKey: idempotencyKeyOf(request) }
     try {
-      // What is under way is never cut off by the signal: a spawn may have reached Modal already.
+      // The signal never aborts a spawn under way: it may have reached Modal already.
       return await breaker.run('spawn', () => spawnOnce(request, context), signal)
     } catch (error) {
-      if (isRefusal(error)) return rejected(error)
+      if (isCredentialsError(error)) return rejected(error)
       throw error
     }
   }
 
-  /** Polls are throttled together: all wait, in their places. False: it is no throttle. */
-  const slowDown = (error: unknown): boolean => {
-    const { reason, holdMs } = failureOf(error, 'call')
-    if (reason !== 'throttled' || holdMs === undefined) return false
+  /** Pauses all polls, which keep their place in the queue. False: the error is no throttle. */
+  const pausePolls = (error: unknown): boolean => {
+    const { reason, retryAfterMs } = classifyError(error, 'call')
+    if (reason !== 'throttled' || retryAfterMs === undefined) return false
     breaker.failed('call', error)
-    pool.hold(holdMs)
+    pool.pause(retryAfterMs)
     return true
   }
 
-  /** One turn of a poll is one RPC, since the client is told to ask once; undefined: the call runs on. */
+  /** Polls once: one RPC, since the time limit for the client is 0. Undefined: the call is still running. */
   const poll = async (
-    { callId, watch }: Followed,
+    { callId, watch }: FollowedCall,
     { connection, waitMs, signal }: PollTurn,
-  ): Promise<CallEnd | undefined> => {
+  ): Promise<CallOutcome | undefined> => {
     const client = (pollClients[connection] ??= open())
     const context: RpcContext = { signal, pollMs: waitMs, timeoutMs: waitMs + RPC_TIMEOUT_MS }
-    const end = await rpcContext
+    const outcome = await rpcContext
       .run(context, () => new FunctionCall(client, callId, '', '').get({ timeoutMs: 0 }))
-      .then(endOfValue, (error: unknown) => endOfError(error, context.result))
+      .then(outcomeOfValue, (error: unknown) => outcomeOfError(error, context.result))
       .catch((error: unknown): undefined => {
-        if (signal.aborted || !slowDown(error)) throw error
+        if (signal.aborted || !pausePolls(error)) throw error
       })
-    // Modal tells the start with the end: too late to end the run by, in time to make no other of it.
+    // Modal says when the run started only when it has finished: too late to stop the run, in time to start no other.
     if (watch?.isNeeded && context.runStartedAt) watch.onStart(context.runStartedAt)
     breaker.answered('call')
-    return end
+    return outcome
   }
 
-  /** That Modal refuses to cancel a call for good, because it has ended for instance, is as good as a cancel. */
+  /** A permanent refusal, for instance because the call has finished, counts as a cancel. */
   const cancelOnce = async (callId: string, signal: AbortSignal) => {
     try {
       await rpcContext.run({ signal }, () => new FunctionCall(control, callId, '', '').cancel())
     } catch (error) {
-      if (grpcCode(error) === undefined || isPassing(error) || isRefusal(error)) throw error
-      if (!isUnknown(error)) log.warn({ call_id: callId, reason: wordsOf(error) }, 'Modal refuses to cancel a call')
+      if (grpcCode(error) === undefined || isTransient(error) || isCredentialsError(error)) throw error
+      if (isUnknownCall(error)) return
+      const fields = { event: 'modal_cancel_refused', call_id: callId, reason: modalMessageOf(error) }
+      log.warn(fields, 'Modal refuses to cancel a call; it counts as stopped')
     }
   }
 
-  const logParts = {
-    // The streams of lines have a connection of their own too.
+  const logOptions = {
+    // Streams of lines have a connection of their own too.
     async open(callId: string) {
       logClient ??= open()
       return (await logClient.functionCalls.fromId(callId)).logs
@@ -187,12 +191,12 @@ export function createModalBackend(options: ModalOptions): Backend {
       return (work) => rpcContext.run(context, work)
     },
   }
-  const logs = createLogReader({ ...logParts, isUnknown })
-  const readLogTail = createLogTail(logParts)
+  const logs = createLogReader({ ...logOptions, isUnknownCall })
+  const readLogTail = createLogTail(logOptions)
 
-  /** A function that says no reason has often printed one: MuseTalk logs what it raises, and goes on. */
+  /** A function that gives no reason has often printed one: MuseTalk logs what it raises, and goes on. */
   const explain = async (
-    { outcome, isUnexplained }: CallEnd,
+    { outcome, isUnexplained }: CallOutcome,
     callId: string,
     signal: AbortSignal,
   ): Promise<Outcome> => {
@@ -202,8 +206,8 @@ export function createModalBackend(options: ModalOptions): Backend {
   }
 
   const wait: Backend['wait'] = async (callId, signal, watch) => {
-    const end = await breaker.run('call', () => pool.follow((turn) => poll({ callId, watch }, turn), signal), signal)
-    return explain(end, callId, signal)
+    const polled = () => pool.follow((turn) => poll({ callId, watch }, turn), signal)
+    return explain(await breaker.run('call', polled, signal), callId, signal)
   }
 
   return {
@@ -223,16 +227,20 @@ export function createModalBackend(options: ModalOptions): Backend {
   }
 }
 
-/** Any UUID of our own: the names within it are jobs and attempts. */
+/** A namespace of our own: its names are jobs and attempts. */
 const KEY_NAMESPACE = '7c1f5a34-6c0e-4f3b-9d55-0e9b7b1d2a68'
 
-/** What all tries at one spawn have in common, in the form in which Modal's own clients give it. */
-const keyOfAttempt = ({ jobId, attempt }: SpawnRequest) => uuidOfName(`${jobId}/${attempt}`, KEY_NAMESPACE)
+/** The same for every attempt to send one spawn; a UUID, as Modal's own clients send. */
+const idempotencyKeyOf = ({ jobId, attempt }: SpawnRequest) => uuidOfName(`${jobId}/${attempt}`, KEY_NAMESPACE)
 
-const rejected = (error: unknown): Spawned => ({ kind: 'rejected', code: 'backend_rejected', error: wordsOf(error) })
+const rejected = (error: unknown): Spawned => ({
+  kind: 'rejected',
+  code: 'backend_rejected',
+  error: modalMessageOf(error),
+})
 
-/** The function fetches files as it does any URL. */
-function linksOf({ files = {} }: SpawnRequest): NamedInput {
+/** The function fetches files like any other URL. */
+function fileUrlsOf({ files = {} }: SpawnRequest): NamedInput {
   return {
     ...(files.video && { video_url: files.video.url }),
     ...(files.image && { image_url: files.image.url }),
@@ -240,11 +248,11 @@ function linksOf({ files = {} }: SpawnRequest): NamedInput {
   }
 }
 
-/** Whether Modal answers at all; that it does not know the function is an answer, that it refuses us is none. */
+/** Resolves if Modal answers at all: `not found` is an answer, refused credentials are none. */
 async function probe(client: ModalClient, { app, functionName }: ModalOptions): Promise<void> {
   try {
     await rpcContext.run({ timeoutMs: PROBE_TIMEOUT_MS }, () => client.functions.fromName(app, functionName))
   } catch (error) {
-    if (isPassing(error) || isRefusal(error)) throw error
+    if (isTransient(error) || isCredentialsError(error)) throw error
   }
 }

@@ -1,30 +1,28 @@
 import type { DegradedReason } from '../../jobs/job.ts'
 import { createLogThrottle, type Log } from '../../jobs/log.ts'
 import { createWaits } from '../../lib/timing.ts'
+import { createLane, type Lane, type LaneName, mainReason } from './lane.ts'
 import type { Failure } from './outcome.ts'
-import { createLane, type Lane, type LaneState, mainReason } from './lane.ts'
 
 /** First and longest pause before Modal is asked again, in ms; each is drawn evenly from 0 to a doubling bound. */
 const BACKOFF_BASE_MS = 500
 const BACKOFF_MAX_MS = 30_000
 /** So many failures in a row, with no answer between them, are an outage and no longer one call's bad luck. */
 export const FAILURES_TO_OPEN = 3
-/** How long a throttle is reported after it has passed, in ms: another one often follows. */
-const THROTTLE_REPORTED_MS = 5_000
 
 export type CircuitBreaker = {
   /**
-   * Does `work` until it does not reject, waiting while the backend is away. Rejects with the reason of `signal`, once
-   * the breaker is shut down, or, for a spawn, with the refusal of credentials that were refused longer than `graceMs`.
+   * Does `work` until it does not reject, waiting while the backend is unavailable. Rejects with the reason of `signal`,
+   * once the breaker is shut down, or, for a spawn, when the credentials have been rejected for longer than `graceMs`.
    */
-  run<T>(lane: Lane, work: () => Promise<T>, signal: AbortSignal): Promise<T>
-  /** Notes an answer that is not the end of a `run`, such as a long poll that found nothing yet. */
-  answered(lane: Lane): void
+  run<T>(lane: LaneName, work: () => Promise<T>, signal: AbortSignal): Promise<T>
+  /** Notes an answer that does not finish a `run`, such as a long poll that found nothing yet. */
+  answered(lane: LaneName): void
   /** Notes a failure outside a `run`, and returns what it says of the backend. */
-  failed(lane: Lane, error: unknown): DegradedReason | undefined
+  failed(lane: LaneName, error: unknown): DegradedReason | undefined
   /** `reason`: what keeps the backend from its work; undefined: nothing. */
   stats(): { readonly reason: DegradedReason | undefined; readonly waiting: number }
-  /** Lets nothing wait any longer. */
+  /** Rejects everything that waits. */
   close(): void
 }
 
@@ -32,8 +30,8 @@ export type BreakerOptions = {
   /** Asks the backend for something small; resolves when it answers at all. `reason`: why it has to. */
   readonly probe: (reason: DegradedReason) => Promise<void>
   /** What a failure means for the others of its lane. */
-  readonly classify: (error: unknown, lane: Lane) => Failure
-  /** How long spawns wait while the credentials are refused, in ms. */
+  readonly classify: (error: unknown, lane: LaneName) => Failure
+  /** How long spawns wait while the credentials are rejected, in ms. */
   readonly graceMs: number
   readonly log: Log
   /** 0 to 1. */
@@ -41,17 +39,18 @@ export type BreakerOptions = {
 }
 
 /**
- * What stands between a backend's outage and the thousands that wait for it. A lane opens after a few failures in a row,
- * or after one that concerns every request; then one timer sends one probe at a time, with full jitter. When the backend
- * answers, calls go on at once; one spawn goes ahead, and the others follow it, in order of arrival, at a bounded rate. A
- * throttle does not open a lane: it is held for as long as the backend asks, and then admits at a rate what waited.
+ * Protects a backend in an outage from the thousands of requests that wait for it. A lane opens after a few failures in
+ * a row, or after one that concerns every request; then one timer sends one probe at a time, with full jitter. When the
+ * backend answers, calls go on at once; one spawn goes ahead, and the others follow it, in order of arrival, at a
+ * bounded rate. A throttle does not open a lane: it pauses it for as long as the backend asks, and the queued requests
+ * are then admitted at a rate.
  */
 export function createCircuitBreaker(options: BreakerOptions): CircuitBreaker {
   const { probe, classify, graceMs, log, random = Math.random } = options
-  const lanes: Record<Lane, LaneState> = { spawn: createLane(), call: createLane() }
+  const lanes: Record<LaneName, Lane> = { spawn: createLane(graceMs), call: createLane(Infinity) }
   const all = Object.values(lanes)
-  const waiting = () => all.reduce((sum, { line }) => sum + line.size, 0)
-  const report = createDegradationLog(log, waiting)
+  const waiting = () => all.reduce((sum, { size }) => sum + size, 0)
+  const outageLog = createOutageLog(log, waiting)
   const waits = createWaits()
   let probeTimer: NodeJS.Timeout | undefined
   let admitTimer: NodeJS.Timeout | undefined
@@ -60,21 +59,15 @@ export function createCircuitBreaker(options: BreakerOptions): CircuitBreaker {
   let isProbing = false
   let probes = 0
   let arrivals = 0
-  let isShut = false
+  let isShutDown = false
 
   const isOpen = () => all.some(({ state }) => state !== 'closed')
-  const jitterMs = (tries: number) => random() * Math.min(BACKOFF_MAX_MS, BACKOFF_BASE_MS * 2 ** tries)
-  const graceEndsAt = (lane: LaneState) =>
-    lane === lanes.spawn && lane.state !== 'closed' && lane.reason === 'credentials'
-      ? lane.reasonSince + graceMs
-      : Infinity
-  const isGraceOver = (lane: LaneState) => graceEndsAt(lane) <= performance.now()
-  const flows = (lane: LaneState) => lane.state === 'closed' || isGraceOver(lane)
+  const jitterMs = (failures: number) => random() * Math.min(BACKOFF_MAX_MS, BACKOFF_BASE_MS * 2 ** failures)
 
   const schedule = () => {
-    if (isShut) return
-    if (isOpen() && !isProbing) probeTimer ??= setTimeout(() => void look(), probeDelayMs()).unref()
-    const delayMs = Math.min(...all.map(admitDelayMs))
+    if (isShutDown) return
+    if (isOpen() && !isProbing) probeTimer ??= setTimeout(() => void sendProbe(), probeDelayMs()).unref()
+    const delayMs = Math.min(...all.map((lane) => lane.admitDelayMs()))
     const at = performance.now() + delayMs
     if (delayMs === Infinity || at >= admitAt) return
     clearTimeout(admitTimer)
@@ -84,19 +77,13 @@ export function createCircuitBreaker(options: BreakerOptions): CircuitBreaker {
 
   const probeDelayMs = () => jitterMs(probes++)
 
-  const admitDelayMs = (lane: LaneState) => {
-    if (lane.state === 'closed' || lane.line.size === 0) return lane.line.idleMs()
-    return Math.max(lane.line.idleMs(), graceEndsAt(lane) - performance.now())
-  }
-
   const admitSome = () => {
     admitAt = Infinity
-    for (const lane of all) if (flows(lane)) lane.line.admitSome()
+    for (const lane of all) if (lane.isPassable()) lane.admitSome()
     schedule()
   }
 
-  /** The one probe. */
-  const look = async () => {
+  const sendProbe = async () => {
     probeTimer = undefined
     isProbing = true
     const error = await probe(mainReason(all) ?? 'unreachable').then(
@@ -105,53 +92,36 @@ export function createCircuitBreaker(options: BreakerOptions): CircuitBreaker {
     )
     isProbing = false
     if (error) probeFailed(classify(error.cause, 'spawn'))
-    else comeBack()
+    else probeAnswered()
     schedule()
   }
 
   const probeFailed = (failure: Failure) => {
-    const { reason = 'unreachable', words } = failure
+    const { reason = 'unreachable', message } = failure
     for (const lane of all.filter(({ state }) => state !== 'closed')) {
       if (reason === 'throttled') throttle(lane, failure)
-      else setReason(lane, reason)
+      else lane.setReason(reason)
     }
-    report.degraded(reason, words)
+    outageLog.degraded(reason, message)
   }
 
-  /** A throttle is an answer, and no outage. */
-  const throttle = (lane: LaneState, { holdMs = 0 }: Failure) => {
-    close(lane)
-    lane.line.hold(holdMs)
-    lane.throttledUntil = performance.now() + holdMs + THROTTLE_REPORTED_MS
-  }
-
-  const setReason = (lane: LaneState, reason: DegradedReason) => {
-    if (lane.reason !== reason) lane.reasonSince = performance.now()
-    lane.reason = reason
-  }
-
-  const comeBack = () => {
+  const probeAnswered = () => {
     const { spawn, call } = lanes
     close(call)
-    admitAll(call)
+    call.admitAll()
     if (spawn.state === 'closed') return
     // A backend that answers may still refuse to start anything: one spawn finds out for all.
-    if (spawn.line.admitNext()) spawn.state = 'half-open'
+    if (spawn.admitNext()) spawn.state = 'half-open'
     else close(spawn)
   }
 
-  const admitAll = ({ line }: LaneState) => {
-    while (!line.isHeld() && line.admitNext());
+  /** A throttle is an answer, and no outage. */
+  const throttle = (lane: Lane, { retryAfterMs = 0 }: Failure) => {
+    close(lane)
+    lane.throttle(retryAfterMs)
   }
 
-  const open = (lane: LaneState, reason: DegradedReason) => {
-    lane.state = 'open'
-    lane.reason = reason
-    lane.reasonSince = performance.now()
-    report.begin()
-  }
-
-  const close = (lane: LaneState) => {
+  const close = (lane: Lane) => {
     lane.failures = 0
     if (lane.state === 'closed') return
     lane.state = 'closed'
@@ -160,60 +130,59 @@ export function createCircuitBreaker(options: BreakerOptions): CircuitBreaker {
     // The timer is for a probe that nobody needs any more.
     clearTimeout(probeTimer)
     probeTimer = undefined
-    report.recovered()
+    outageLog.recovered()
   }
 
-  const answered = (name: Lane) => {
+  const answered = (name: LaneName) => {
     const lane = lanes[name]
     const wasClosed = lane.state === 'closed'
     close(lane)
     if (wasClosed) return
-    if (name === 'call') admitAll(lane)
+    if (name === 'call') lane.admitAll()
     schedule()
   }
 
-  const failed = (name: Lane, error: unknown) => {
+  const failed = (name: LaneName, error: unknown) => {
     const failure = classify(error, name)
     const lane = lanes[name]
     if (failure.reason === 'throttled') {
       throttle(lane, failure)
-      report.degraded(failure.reason, failure.words)
+      outageLog.degraded(failure.reason, failure.message)
     } else if (failure.reason !== undefined) {
-      countFailure(lane, failure.reason, failure.words)
+      countFailure(lane, failure.reason, failure.message)
     }
     schedule()
     return failure.reason
   }
 
-  const countFailure = (lane: LaneState, reason: DegradedReason, words: string) => {
+  const countFailure = (lane: Lane, reason: DegradedReason, message: string) => {
     lane.failures++
     // To a spawn such an answer concerns every other one; to a poll it may be about an old token of its connection.
     const concernsAll = lane === lanes.spawn && reason !== 'unreachable'
     const wasClosed = lane.state === 'closed'
     if (wasClosed && !concernsAll && lane.failures < FAILURES_TO_OPEN) return
-    if (wasClosed) open(lane, reason)
+    lane.setReason(reason)
     lane.state = 'open'
-    setReason(lane, reason)
+    if (wasClosed) outageLog.opened()
     // What opens a lane may pass as fast as a lost connection.
-    if (concernsAll || !wasClosed) report.degraded(reason, words)
+    if (concernsAll || !wasClosed) outageLog.degraded(reason, message)
   }
 
   type Entry = { readonly arrival: number; readonly again: boolean; readonly signal: AbortSignal }
 
-  /** Waits for the lane; who has been in it before goes before who comes now. */
-  const enter = (lane: LaneState, { arrival, again, signal }: Entry) => {
-    const { line } = lane
-    if (flows(lane) && !line.isHeld() && (again || line.size === 0)) return undefined
+  /** Waits until the lane admits the request; one that was admitted before goes ahead of new ones. */
+  const enter = (lane: Lane, { arrival, again, signal }: Entry) => {
+    if (lane.isPassable() && !lane.isPaused() && (again || lane.size === 0)) return undefined
     return waits.until(signal, (admit) => {
-      const leave = line.add({ arrival, admit }, again)
+      const leave = lane.add({ arrival, admit }, again)
       schedule()
       return leave
     })
   }
 
-  const throwIfOver = (signal: AbortSignal) => {
+  const throwIfClosed = (signal: AbortSignal) => {
     signal.throwIfAborted()
-    if (isShut) throw closedError()
+    if (isShutDown) throw closedError()
   }
 
   return {
@@ -221,7 +190,7 @@ export function createCircuitBreaker(options: BreakerOptions): CircuitBreaker {
       const lane = lanes[name]
       const arrival = arrivals++
       for (let failures = 0; ; failures++) {
-        throwIfOver(signal)
+        throwIfClosed(signal)
         await enter(lane, { arrival, again: failures > 0, signal })
         try {
           const result = await work()
@@ -229,17 +198,17 @@ export function createCircuitBreaker(options: BreakerOptions): CircuitBreaker {
           return result
         } catch (error) {
           signal.throwIfAborted()
-          if (isShut) throw error
-          if (failed(name, error) === 'credentials' && isGraceOver(lane)) throw error
+          if (isShutDown) throw error
+          if (failed(name, error) === 'credentials' && lane.isGraceOver()) throw error
         }
-        if (flows(lane) && !lane.line.isHeld()) await waits.pause(jitterMs(failures), signal)
+        if (lane.isPassable() && !lane.isPaused()) await waits.pause(jitterMs(failures), signal)
       }
     },
     answered,
     failed,
     stats: () => ({ reason: mainReason(all), waiting: waiting() }),
     close() {
-      isShut = true
+      isShutDown = true
       clearTimeout(probeTimer)
       clearTimeout(admitTimer)
       waits.rejectAll(closedError())
@@ -257,21 +226,21 @@ const MESSAGES: Readonly<Record<DegradedReason, string>> = {
     'Modal refuses the credentials: check MODAL_TOKEN_ID and MODAL_TOKEN_SECRET; jobs wait, and fail if it goes on',
 }
 
-/** The log lines of an outage: at most one a minute for each reason, and one at the end of an outage that was logged. */
-function createDegradationLog(log: Log, waiting: () => number) {
-  const limits: Partial<Record<DegradedReason, () => boolean>> = {}
+/** The log lines of an outage: at most one a minute for each reason, and one when an outage that was logged is over. */
+function createOutageLog(log: Log, waiting: () => number) {
+  const throttles: Partial<Record<DegradedReason, () => boolean>> = {}
   let since: number | undefined
   let isLogged = false
   const seconds = () => Math.round((performance.now() - (since ?? performance.now())) / 1_000)
   return {
-    begin() {
+    opened() {
       since ??= performance.now()
     },
-    /** `error`: what Modal says. */
+    /** `error`: Modal's own message. */
     degraded(reason: DegradedReason, error: string) {
-      const isDue = (limits[reason] ??= createLogThrottle())
+      const isDue = (throttles[reason] ??= createLogThrottle())
       if (!isDue()) return
-      // A throttle is no outage, whose end would be logged.
+      // A throttle is no outage: nothing is logged when it passes.
       if (reason !== 'throttled') isLogged = true
       const fields = { event: 'backend_degraded', reason, error, waiting: waiting(), for_seconds: seconds() }
       log.warn(fields, MESSAGES[reason])

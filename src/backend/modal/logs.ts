@@ -5,12 +5,12 @@ import { createSemaphore } from '../../lib/semaphore.ts'
 
 /** Logs read at the same time: well below the 100 streams that a connection may be limited to. */
 export const MAX_LOG_READERS = 60
-/** How far a finished call's lines may lie outside its times: two clocks, and lines that were sent on late. In ms. */
+/** How far outside its times a finished call's lines may lie (two clocks, lines forwarded late), in ms. */
 const LOG_MARGIN_MS = 600_000
 
 type Entry = { readonly message: string }
 
-/** The log of one call, as its backend gives it: lines of a range of time, or all of them as they come. */
+/** The log of one call: lines of a range of time, or all of them as they come. */
 export type CallLog = {
   fetch(range: { since: Date; until: Date }): AsyncIterable<Entry>
   /** The last so many pieces, in the order in which they were printed. */
@@ -18,19 +18,19 @@ export type CallLog = {
   stream(): AsyncIterable<Entry>
 }
 
-/** Runs work such that what it asks of the network ends with the signal of the read. */
+/** Runs work so that the signal of the read aborts its requests. */
 export type Scope = <T>(work: () => T) => T
 
-export type LogReaderParts = {
+export type LogReaderOptions = {
   readonly open: (callId: string) => Promise<CallLog>
   /** A scope for one read. */
   readonly scope: (signal: AbortSignal) => Scope
-  /** Whether an error says that the call is not known any more. */
-  readonly isUnknown: (error: unknown) => boolean
+  /** Whether an error says that Modal no longer knows the call. */
+  readonly isUnknownCall: (error: unknown) => boolean
 }
 
-/** Reads the logs of calls of a remote backend: a finished call's once, a running one's until it ends. */
-export function createLogReader({ open, scope, isUnknown }: LogReaderParts): Backend['logs'] {
+/** Reads the logs of calls: a finished call's once, a running one's until it finishes. */
+export function createLogReader({ open, scope, isUnknownCall }: LogReaderOptions): Backend['logs'] {
   let reading = 0
   return async function* read(call, signal) {
     if (reading >= MAX_LOG_READERS) throw problem('logs_unavailable', { status: 503 })
@@ -41,7 +41,7 @@ export function createLogReader({ open, scope, isUnknown }: LogReaderParts): Bac
       for await (const { message } of everyWithin(within, entriesOf(log, call))) yield message
     } catch (error) {
       signal.throwIfAborted()
-      throw isUnknown(error)
+      throw isUnknownCall(error)
         ? problem('logs_unavailable', { status: 410, detail: 'Modal no longer knows the call.', cause: error })
         : error
     } finally {
@@ -50,14 +50,14 @@ export function createLogReader({ open, scope, isUnknown }: LogReaderParts): Bac
   }
 }
 
-/** Up to now at the latest, as the future may be refused. */
+/** Not beyond now: Modal may refuse a time in the future. */
 function entriesOf(log: CallLog, { startedAt, finishedAt }: LoggedCall): AsyncIterable<Entry> {
   if (finishedAt === undefined) return log.stream()
   const until = new Date(Math.min(finishedAt + LOG_MARGIN_MS, Date.now()))
   return log.fetch({ since: new Date(startedAt - LOG_MARGIN_MS), until })
 }
 
-/** A generator does its work in the scope of whoever asks it for the next value, not of whoever made it. */
+/** A generator runs in the scope of the code that asks for its next value, not of the code that created it. */
 async function* everyWithin<T>(within: Scope, values: AsyncIterable<T>): AsyncGenerator<T> {
   const iterator = within(() => values[Symbol.asyncIterator]())
   try {
@@ -71,24 +71,24 @@ async function* everyWithin<T>(within: Scope, values: AsyncIterable<T>): AsyncGe
   }
 }
 
-/** How many pieces of a log are asked for, and how many of its last lines are given, each cut to this length. */
+/** How many pieces of a log are requested, and how many of its last lines are returned, each cut to this length. */
 const ENTRIES = 50
 const LINES = 5
 const LINE_MAX_LENGTH = 300
-/** How long the whole may take, in ms, and how many logs are read at the same time: an end does not wait longer. */
+/** How long a read may take, in ms, and how many logs are read at the same time: a job's outcome waits for it. */
 const TAIL_TIMEOUT_MS = 5_000
 const TAILS_AT_ONCE = 8
 
-export type LogTailParts = {
+export type LogTailOptions = {
   readonly open: (callId: string) => Promise<Pick<CallLog, 'tail'>>
   /** A scope for one read. */
   readonly scope: (signal: AbortSignal) => Scope
 }
 
-/** Gives the last lines of a call's log, one below the other. Best effort: empty where they are not to be had soon. */
+/** Resolves with the last lines of a call's log, joined by line feeds. Best effort: empty if they cannot be read soon. */
 export type ReadLogTail = (callId: string, signal: AbortSignal) => Promise<string>
 
-export function createLogTail({ open, scope }: LogTailParts): ReadLogTail {
+export function createLogTail({ open, scope }: LogTailOptions): ReadLogTail {
   const semaphore = createSemaphore(TAILS_AT_ONCE)
 
   const read = async (callId: string, signal: AbortSignal) => {
@@ -107,14 +107,14 @@ export function createLogTail({ open, scope }: LogTailParts): ReadLogTail {
   }
 }
 
-/** A bar of tqdm, which overwrites itself and says nothing of an end: ` 45%|####      | 9/20 [00:03<00:04]`. */
+/** A progress bar of tqdm, which overwrites itself and explains nothing: ` 45%|####      | 9/20 [00:03<00:04]`. */
 const PROGRESS_BAR = /\d+%\|/
 
-/** Of a line that was overwritten the last state counts, as on a terminal. */
+/** Of a line that was overwritten, the last state counts, as on a terminal. */
 function lastLinesOf(text: string): string {
   const lines = text
     .split(/\r?\n/)
     .map((line) => (line.split('\r').findLast((state) => state.trim() !== '') ?? '').trim())
-  const telling = lines.filter((line) => line !== '' && !PROGRESS_BAR.test(line)).slice(-LINES)
-  return telling.map((line) => reduceUrls(line).slice(0, LINE_MAX_LENGTH)).join('\n')
+  const meaningful = lines.filter((line) => line !== '' && !PROGRESS_BAR.test(line)).slice(-LINES)
+  return meaningful.map((line) => reduceUrls(line).slice(0, LINE_MAX_LENGTH)).join('\n')
 }

@@ -1,15 +1,15 @@
-// What Modal's client does not pass on, or would hold in memory as a whole, read from the bytes on the wire.
+// Decoders for what Modal's client does not pass on, or would hold in memory as a whole.
 
-/** Longest pause that Modal is granted, in s. */
+/** Longest pause that Modal may ask for, in s. */
 const MAX_RETRY_AFTER_SECONDS = 600
 const POLICY_TYPE = '/modal.client.RPCRetryPolicy'
 
 /**
- * How long a server wants no requests, in ms, by the trailer `grpc-status-details-bin` of a failed RPC; undefined: it
+ * How long a server wants no requests, in ms, from the trailer `grpc-status-details-bin` of a failed RPC; undefined: it
  * does not say. The trailer is a `google.rpc.Status {details[3] Any {type_url[1], value[2]}}`, one of whose details is
  * Modal's `RPCRetryPolicy {retry_after_secs[1] float}`; the client reads it too, but does not pass it on.
  */
-export function retryAfterMsOf(trailer: Uint8Array): number | undefined {
+export function parseRetryPolicy(trailer: Uint8Array): number | undefined {
   for (const detail of fieldsOf(trailer, 3)) {
     const [type] = fieldsOf(detail, 1)
     const [policy] = fieldsOf(detail, 2)
@@ -23,7 +23,7 @@ export function retryAfterMsOf(trailer: Uint8Array): number | undefined {
 
 const FLOAT_IN_FIELD_1 = (1 << 3) | 5
 
-/** The fields of this number that have a length, in a message of Protocol Buffers; what breaks off ends it. */
+/** The length-delimited fields of this number in a message of Protocol Buffers, up to where it is cut off. */
 function* fieldsOf(message: Uint8Array, wanted: number): Generator<Uint8Array> {
   let at = 0
   const varint = () => {
@@ -66,8 +66,8 @@ const BYTE_STRING = 2
 
 /**
  * The content of one CBOR byte string of known length (RFC 8949 3.1, major type 2) as it arrives, never held as a
- * whole. Throws where the bytes are anything else, or not as many as they say. `checkLength` is called with how many
- * they say before any is given, and may throw.
+ * whole. Throws if the bytes are anything else, or not as many as their head says. `checkLength` is called with that
+ * number before any byte is yielded, and may throw.
  */
 export async function* bytesOfCbor(
   chunks: AsyncIterable<Uint8Array>,
@@ -93,7 +93,7 @@ export async function* bytesOfCbor(
   if (head ?? left > 0) throw new Error('the value has fewer bytes than it says')
 }
 
-/** Counts the first byte; 1 until it is there. */
+/** Includes the first byte; 1 until it is there. */
 function headSizeOf(head: Buffer): number {
   const first = head[0]
   if (first === undefined) return 1
