@@ -1,7 +1,6 @@
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { createModalDownload, type ModalDownload, type ModalDownloadOptions } from '../../src/backend/modal/download.ts'
 import { OutputTooLarge } from '../../src/jobs/ports/files.ts'
 import { videoOf } from '../helpers/control-plane/behaviour.ts'
@@ -209,6 +208,8 @@ describe('fetches that hang', () => {
 
   test('give their places up while others wait, and only then', async () => {
     const { fetch } = await start(hanging, { contendedStallMs: 500 })
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'performance'] })
+    onTestFinished(() => void vi.useRealTimers())
     const ending = new AbortController()
     const outcomes: unknown[] = []
     const hang = (caller: string) =>
@@ -216,9 +217,11 @@ describe('fetches that hang', () => {
     for (const [caller, fetches] of Object.entries({ 'key:a': 8, 'key:b': 4, 'key:c': 2, 'key:d': 1, 'key:e': 1 }))
       for (let n = 0; n < fetches; n++) void hang(caller)
     await plane.until(() => plane.calls().length === 16)
-    await sleep(1_500)
+    await vi.advanceTimersByTimeAsync(5_000)
     expect(outcomes).toEqual([])
-    await fetch('run', never, 'key:f')
+    const fetched = fetch('run', never, 'key:f')
+    await vi.advanceTimersByTimeAsync(500)
+    await fetched
     expect(outcomes[0]).toMatchObject({ code: 'output_unavailable', retryAfterSeconds: 10 })
     expect(String(outcomes[0])).toMatch(/it made no progress while others waited/)
     ending.abort(new Error('the server is ending'))

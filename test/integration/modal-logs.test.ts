@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import { MAX_LOG_READERS } from '../../src/backend/modal/logs.ts'
 import type { LoggedCall } from '../../src/jobs/ports/backend.ts'
 import { status as grpc } from '../helpers/control-plane/control-plane.ts'
@@ -8,7 +8,21 @@ import { until } from '../helpers/until.ts'
 
 let modal: Awaited<ReturnType<typeof startModal>>
 const start = async (setting?: Parameters<typeof startModal>[0]) => (modal = await startModal(setting))
-afterEach(() => modal.close())
+afterEach(async () => {
+  vi.useRealTimers()
+  await modal.close()
+})
+
+/** Takes the place of the clock by which the client asks again. */
+const holdClock = () => vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+
+/** Lets seconds pass, and what is asked for in them arrive: an RPC of the test's own comes after it. */
+async function pass(seconds: number) {
+  for (let passed = 0; passed < seconds; passed++) {
+    await vi.advanceTimersByTimeAsync(1_000)
+    await spawn()
+  }
+}
 
 const forever = new AbortController().signal
 const never = { end: { kind: 'never' } } as const
@@ -97,6 +111,7 @@ describe('the log of a call that runs', () => {
 
   test('is given up with its signal: no stream and no question stays open', async () => {
     const { plane } = await start({ behave: () => never })
+    holdClock()
     const call = await spawn()
     const leave = new AbortController()
     const { seen, end } = follow(call, leave.signal)
@@ -107,12 +122,13 @@ describe('the log of a call that runs', () => {
     await expect(end).rejects.toBe(reason)
     const before = asked()
     plane.log(call.callId, 'another')
-    await sleep(1500)
-    expect([asked(), seen]).toEqual([before, ['a line\n']])
+    await pass(3)
+    expect({ asked: asked(), seen }).toEqual({ asked: before, seen: ['a line\n'] })
   })
 
   test('is given up by one who stops reading', async () => {
     const { plane, backend } = await start({ behave: () => never })
+    holdClock()
     const call = await spawn()
     plane.log(call.callId, 'a line')
     for await (const text of backend.logs(call, forever)) {
@@ -120,7 +136,7 @@ describe('the log of a call that runs', () => {
       break
     }
     const before = asked()
-    await sleep(1500)
+    await pass(3)
     expect(asked()).toEqual(before)
   })
 
@@ -133,6 +149,7 @@ describe('the log of a call that runs', () => {
     plane.forget(call.callId)
     await plane.stop()
     await plane.start()
+    // A rate is measured, so in real time.
     await sleep(1500)
     leave.abort(new Error('enough'))
     await expect(end).rejects.toThrow('enough')

@@ -9,6 +9,7 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import type { JobView } from '../../src/jobs/view.ts'
 import { SAMPLES } from '../helpers/media.ts'
 import { type ServerProcess, startServer } from '../helpers/server.ts'
+import { until } from '../helpers/until.ts'
 
 /** Enough for an idle server, a few connections and the children of one job. */
 const OPEN_FILES = 96
@@ -107,9 +108,8 @@ describe.skipIf(noPrlimit !== undefined)('a server without file descriptors', { 
     const sockets = await exhaust(server)
     const { body } = await send('POST', '/jobs', JSON.stringify(INPUT))
     const { job_id: id } = body as JobView
-    await sleep(2500)
+    await until(() => server.lines.some((line) => line.event === 'local_interrupted' && line.job_id === id))
     expect((await send('GET', `/jobs/${id}`)).body).toMatchObject({ status: 'running' })
-    expect(server.lines).toContainEqual(expect.objectContaining({ event: 'local_interrupted', job_id: id }))
 
     await release(server, sockets)
     let job = await server.job(id)

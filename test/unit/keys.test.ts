@@ -1,10 +1,9 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { open } from 'node:fs/promises'
+import { open, readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { joinAuthenticators, createKeyring } from '../../src/auth/keys.ts'
@@ -249,8 +248,8 @@ describe('the keyring', () => {
     rmSync(file)
     writeFileSync(file, entryOf('dave', 'd'))
     const second = keyring.reload()
-    // Time for the second to overtake the first, were it let.
-    await sleep(50)
+    // As long as the second takes to read it, were it let overtake the first.
+    for (let n = 0; n < 3; n++) await readFile(file)
     await slow.writeFile(entryOf('carol', 'c'))
     await slow.close()
     await Promise.all([first, second])
