@@ -89,3 +89,20 @@ export function createLru<T>(maxWeight: number): Lru<T> {
     },
   }
 }
+
+/**
+ * All items of a source that is read in pages. `read` returns up to `size` items that follow `after`, the last item of
+ * the page before; a shorter page is the last one. Between two pages the event loop is free for other work.
+ */
+export async function* readPages<T>(
+  size: number,
+  read: (after: T | undefined) => readonly T[] | Promise<readonly T[]>,
+): AsyncGenerator<T, void> {
+  let after: T | undefined
+  do {
+    const page = await read(after)
+    yield* page
+    after = page.length < size ? undefined : page.at(-1)
+    await new Promise(setImmediate)
+  } while (after !== undefined)
+}

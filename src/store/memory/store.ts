@@ -1,7 +1,7 @@
 import type { Delivery, DueDelivery } from '../../jobs/webhooks/delivery.ts'
 import { createHeapMeter } from '../../lib/heap.ts'
 import { isFinished, isOverdue, hasPendingStop, type Job } from '../../jobs/job.ts'
-import { createFifo } from '../../lib/collections.ts'
+import { createFifo, readPages } from '../../lib/collections.ts'
 import {
   newSecret,
   type InsertLimits,
@@ -10,11 +10,11 @@ import {
   type SecretKeeper,
   type Store,
 } from '../../jobs/ports/store.ts'
-import { createDeliveryTimeline, createTimelines, deliveryKeyOf, type DeliveryTimeline } from './timeline.ts'
+import { createDeliveryTimeline, createTimelines, deliveryKeyOf } from './timeline.ts'
 
 /** What the indexes take for a job or a delivery, in bytes; measured. */
 const INDEX_BYTES = 300
-/** Due deliveries in one page. */
+/** Due deliveries in one page: tens of thousands may be due, and the event loop must not be blocked. */
 const DUE_PAGE = 200
 
 export type MemoryStoreOptions = {
@@ -171,7 +171,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store & Sec
       for (const job of [...candidates(what).values()]) if (isPending(what, job, now)) yield await Promise.resolve(job)
     },
     deliveriesOf: (jobId) => Promise.resolve(deliveries.of(jobId)),
-    dueDeliveries: (now) => duePages(deliveries, now),
+    dueDeliveries: (now) => readPages<DueDelivery>(DUE_PAGE, (after) => deliveries.due(after, now, DUE_PAGE)),
     updateDelivery: (delivery, expectedRevision) => Promise.resolve(updateDelivery(delivery, expectedRevision)),
     countSubmitted: () => Promise.resolve(indexes.submitted.size),
     ...createMemorySecrets(),
@@ -194,17 +194,6 @@ function createMemorySecrets(): SecretKeeper {
       return Promise.resolve(secret)
     },
   }
-}
-
-/** Page by page: tens of thousands may be due at once, and the event loop must not be blocked. */
-async function* duePages({ due }: DeliveryTimeline, now: number): AsyncIterable<DueDelivery> {
-  let after: DueDelivery | undefined
-  do {
-    const page = due(after, now, DUE_PAGE)
-    yield* page
-    after = page.length < DUE_PAGE ? undefined : page.at(-1)
-    await new Promise(setImmediate)
-  } while (after)
 }
 
 /** Rejects where `work` throws. */

@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis'
 import type { Delivery, DueDelivery } from '../../jobs/webhooks/delivery.ts'
 import { type Job, JOB_STATUSES } from '../../jobs/job.ts'
 import type { Log } from '../../jobs/log.ts'
+import { readPages } from '../../lib/collections.ts'
 import { closeRedis, runCommand } from '../../redis/connection.ts'
 import {
   newSecret,
@@ -145,17 +146,12 @@ function rangesOf(what: PendingWork, { now, keys }: { now: number; keys: Keys })
 
 /** The outbox. A delivery attempt rewrites the record of a delivery, not its body. */
 function createDeliveries(redis: Redis, { keys, scripts }: { keys: Keys; scripts: Scripts }): DeliveryStore {
-  const duePage = (first: string, last: string) =>
-    runCommand(redis, () => redis.zrange(keys.due, first, last, 'BYLEX', 'LIMIT', 0, PAGE_SIZE))
-
   async function* due(now: number): AsyncIterable<DueDelivery> {
-    for (let first = '-'; ;) {
-      const positions = await duePage(first, boundUpTo(now))
-      yield* positions.map(dueDeliveryAt)
-      const last = positions.at(-1)
-      if (last === undefined || positions.length < PAGE_SIZE) return
-      first = boundAfter(last)
-    }
+    const positions = readPages<string>(PAGE_SIZE, (after) => {
+      const first = after === undefined ? '-' : boundAfter(after)
+      return runCommand(redis, () => redis.zrange(keys.due, first, boundUpTo(now), 'BYLEX', 'LIMIT', 0, PAGE_SIZE))
+    })
+    for await (const position of positions) yield dueDeliveryAt(position)
   }
 
   return {

@@ -3,7 +3,7 @@ import { expiresAt, hasPendingStop, isFinished, type Job } from '../../jobs/job.
 import type { Log } from '../../jobs/log.ts'
 import type { ListPosition, PendingWork } from '../../jobs/ports/store.ts'
 import type { Delivery, DueDelivery } from '../../jobs/webhooks/delivery.ts'
-import { createLru } from '../../lib/collections.ts'
+import { createLru, readPages } from '../../lib/collections.ts'
 import { problem } from '../../problems.ts'
 import { codeOf } from './file.ts'
 
@@ -112,7 +112,7 @@ export type DeliveryRows = {
   update(delivery: Delivery, expectedRevision: number): boolean
   remove(jobId: string): void
   /** One page of the deliveries due by `now`, after `after`. */
-  due(after: DueDelivery, now: number, limit: number): DueDelivery[]
+  due(after: DueDelivery | undefined, now: number, limit: number): DueDelivery[]
 }
 
 export function createDeliveryRows(sql: ReturnType<typeof prepareDeliveries>): DeliveryRows {
@@ -135,7 +135,7 @@ export function createDeliveryRows(sql: ReturnType<typeof prepareDeliveries>): D
     },
     remove: (jobId) => void sql.remove.run(jobId),
     due: (after, now, limit) =>
-      sql.due.all(after.dueAt, after.jobId, after.number, now, limit).map((row) => ({
+      sql.due.all(after?.dueAt ?? -1, after?.jobId ?? '', after?.number ?? 0, now, limit).map((row) => ({
         jobId: String(row.job_id),
         number: Number(row.number),
         caller: String(row.caller),
@@ -157,33 +157,18 @@ export async function* pendingJobs(
   statements: readonly StatementSync[],
   { what, now, readJob }: PendingQuery,
 ): AsyncIterable<Job> {
+  const until = what === 'expiry' || what === 'removal' ? now : Number.MAX_SAFE_INTEGER
   for (const statement of statements) {
-    let [at, id] = [-1, '']
-    for (;;) {
-      const until = what === 'expiry' || what === 'removal' ? now : Number.MAX_SAFE_INTEGER
-      const [after, name] = [at, id]
-      const rows = await read(() => statement.all(after, name, until, PAGE_SIZE))
-      for (const row of rows) {
-        if (row.has_pending_delivery !== 1) yield* readJob(row)
-      }
-      const last = rows.at(-1)
-      if (!last || rows.length < PAGE_SIZE) break
-      ;[at, id] = [Number(last.at), String(last.id)]
-      await new Promise(setImmediate)
-    }
+    const rows = readPages<Row>(PAGE_SIZE, (after) => {
+      const { createdAt: at, id } = after ? positionOf(after) : { createdAt: -1, id: '' }
+      return read(() => statement.all(at, id, until, PAGE_SIZE))
+    })
+    for await (const row of rows) if (row.has_pending_delivery !== 1) yield* readJob(row)
   }
 }
 
-export async function* dueDeliveries(deliveries: DeliveryRows, now: number): AsyncIterable<DueDelivery> {
-  let after: DueDelivery | undefined = { dueAt: -1, jobId: '', number: 0, caller: '', host: '' }
-  while (after) {
-    const from: DueDelivery = after
-    const page = await read(() => deliveries.due(from, now, PAGE_SIZE))
-    yield* page
-    after = page.length < PAGE_SIZE ? undefined : page.at(-1)
-    await new Promise(setImmediate)
-  }
-}
+export const dueDeliveries = (deliveries: DeliveryRows, now: number): AsyncIterable<DueDelivery> =>
+  readPages<DueDelivery>(PAGE_SIZE, (after) => read(() => deliveries.due(after, now, PAGE_SIZE)))
 
 /** Errors of the disk and damaged records become `store_unavailable`: the operator has to act, the client did nothing wrong. */
 export const toProblem = (error: unknown) =>
