@@ -3,28 +3,28 @@ import { expect } from 'vitest'
 import type { Backend, SpawnRequest } from '../../src/jobs/ports/backend.ts'
 import type { ContractCase } from './contract.ts'
 
-/** How a call goes: it succeeds after a moment, fails, or never ends by itself. */
-export type Course = 'succeeds' | 'fails' | 'never-ends'
+/** What a call does: it succeeds after a moment, fails, or never finishes by itself. */
+export type Course = 'succeeds' | 'fails' | 'never-finishes'
 
-/** A backend, and what makes its calls go as a case needs them. */
+/** A backend, and how a case makes calls of each course. */
 export type BackendUnderTest = {
   readonly backend: Backend
-  /** What is asked for, apart from the job's id. */
+  /** The input that makes a call take this course. */
   readonly request: (course: Course) => Pick<SpawnRequest, 'input'>
-  /** Of the right form, but of no call. */
+  /** A valid id of a call that does not exist. */
   readonly unknownCallId: string
   close(): Promise<void>
 }
 
 const forever = new AbortController().signal
-/** How long anything may take that is to happen soon, in ms. */
+/** Limit for every step of a case, in ms. */
 const SOON_MS = 4_000
 
 const soon = <T>(promise: Promise<T>): Promise<T> =>
   Promise.race([
     promise,
     sleep(SOON_MS, undefined, { ref: false }).then(() => {
-      throw new Error(`it did not come about within ${SOON_MS} ms`)
+      throw new Error(`it did not happen within ${SOON_MS} ms`)
     }),
   ])
 
@@ -38,14 +38,16 @@ async function spawn({ backend, request }: BackendUnderTest, course: Course, job
 
 const aSuccess = { kind: 'succeeded', outputPath: expect.stringMatching(/./), runId: expect.stringMatching(/./) }
 const aFailure: unknown = expect.objectContaining({
-  ...{ kind: 'failed', code: 'inference_failed', error: expect.stringMatching(/./) as unknown },
+  kind: 'failed',
+  code: 'inference_failed',
+  error: expect.stringMatching(/./) as unknown,
 })
 const anEnd = { kind: expect.stringMatching(/^(failed|interrupted)$/), error: expect.stringMatching(/./) }
 
 /** What every backend promises of its calls. */
 export const backendContract: readonly ContractCase<BackendUnderTest>[] = [
   [
-    'answers a spawn with a call id that wait understands; a success has a path and the id of its run',
+    'returns from a spawn a call id that wait accepts; a success has a path and the id of its run',
     async (open) => {
       const under = await open()
       const callId = await spawn(under, 'succeeds')
@@ -53,7 +55,7 @@ export const backendContract: readonly ContractCase<BackendUnderTest>[] = [
     },
   ],
   [
-    'says why a call failed',
+    'gives the reason of a failed call',
     async (open) => {
       const under = await open()
       const callId = await spawn(under, 'fails')
@@ -61,7 +63,7 @@ export const backendContract: readonly ContractCase<BackendUnderTest>[] = [
     },
   ],
   [
-    'spawns nothing with a signal that has aborted',
+    'spawns nothing if the signal has aborted',
     async (open) => {
       const { backend, request } = await open()
       const reason = new Error('too late')
@@ -70,7 +72,7 @@ export const backendContract: readonly ContractCase<BackendUnderTest>[] = [
     },
   ],
   [
-    'may be asked by many at once how a call ends, and again when it has ended',
+    'gives several waits for a call the same outcome, also after it has finished',
     async (open) => {
       const under = await open()
       const callId = await spawn(under, 'succeeds')
@@ -81,19 +83,19 @@ export const backendContract: readonly ContractCase<BackendUnderTest>[] = [
     },
   ],
   [
-    'tells two calls apart',
+    'gives each call its own outcome, and stops only the given one',
     async (open) => {
       const under = await open()
       const callIds = [await spawn(under, 'succeeds', 'one'), await spawn(under, 'fails', 'two')]
       const outcomes = await Promise.all(callIds.map((callId) => soon(under.backend.wait(callId, forever))))
       expect(outcomes).toEqual([aSuccess, aFailure])
-      const [stopped, going] = [await spawn(under, 'never-ends', 'three'), await spawn(under, 'succeeds', 'four')]
+      const [stopped, going] = [await spawn(under, 'never-finishes', 'three'), await spawn(under, 'succeeds', 'four')]
       await soon(under.backend.stop(stopped, forever))
       expect(await soon(under.backend.wait(going, forever))).toEqual(aSuccess)
     },
   ],
   [
-    'gives up a wait with the reason of its signal, and the call goes on',
+    'rejects a wait with the reason of its signal, and the call goes on',
     async (open) => {
       const under = await open()
       const callId = await spawn(under, 'succeeds')
@@ -106,10 +108,10 @@ export const backendContract: readonly ContractCase<BackendUnderTest>[] = [
     },
   ],
   [
-    'ends a call that it is to stop, and the wait for it',
+    'finishes a stopped call, and the wait for it',
     async (open) => {
       const under = await open()
-      const callId = await spawn(under, 'never-ends')
+      const callId = await spawn(under, 'never-finishes')
       const waiting = under.backend.wait(callId, forever)
       waiting.catch(() => undefined)
       await soon(under.backend.stop(callId, forever))
@@ -118,18 +120,18 @@ export const backendContract: readonly ContractCase<BackendUnderTest>[] = [
     },
   ],
   [
-    'stops a call as often as it is asked, and one that it does not know',
+    'accepts repeated stops of a call, and a stop of an unknown one',
     async (open) => {
       const under = await open()
       const { backend, unknownCallId } = under
-      const callId = await spawn(under, 'never-ends')
+      const callId = await spawn(under, 'never-finishes')
       await soon(Promise.all([backend.stop(callId, forever), backend.stop(callId, forever)]))
       await soon(backend.stop(callId, forever))
       await soon(backend.stop(unknownCallId, forever))
     },
   ],
   [
-    'does not change by a stop how a call has ended',
+    'keeps the outcome of a finished call that is stopped',
     async (open) => {
       const under = await open()
       const callId = await spawn(under, 'succeeds')
@@ -139,7 +141,7 @@ export const backendContract: readonly ContractCase<BackendUnderTest>[] = [
     },
   ],
   [
-    'ends the wait for a call that it does not know',
+    'finishes the wait for an unknown call',
     async (open) => {
       const { backend, unknownCallId } = await open()
       const outcome = await soon(backend.wait(unknownCallId, forever))
@@ -148,10 +150,10 @@ export const backendContract: readonly ContractCase<BackendUnderTest>[] = [
     },
   ],
   [
-    'ends every wait when it closes, which it may be told again',
+    'settles every wait when it closes; closing again does nothing',
     async (open) => {
       const under = await open()
-      const callId = await spawn(under, 'never-ends')
+      const callId = await spawn(under, 'never-finishes')
       const waits = [under.backend.wait(callId, forever), under.backend.wait(callId, forever)].map((wait) =>
         wait.then(
           () => 'settled',

@@ -18,7 +18,7 @@ testContract('modal, on a stand-in', cases, async (): Promise<BackendUnderTest> 
   const names: Record<Course, string> = {
     succeeds: `after=${MOMENT_MS}`,
     fails: 'end=raise,message=no%20face',
-    'never-ends': 'end=never',
+    'never-finishes': 'end=never',
   }
   const request = (course: Course) => ({ input: asking(names[course]) })
   return { backend, request, unknownCallId: 'fc-nobody-knows', close }
@@ -28,7 +28,7 @@ testContract('local, with a command', cases, async (): Promise<BackendUnderTest>
   const folder = await temporaryFolder()
   const mediaRoot = join(folder, 'media')
   mkdirSync(mediaRoot)
-  for (const course of ['succeeds', 'fails', 'never-ends']) {
+  for (const course of ['succeeds', 'fails', 'never-finishes']) {
     copyFileSync(join(SAMPLES, 'speech.wav'), join(mediaRoot, `${course}.wav`))
   }
   copyFileSync(join(SAMPLES, 'face.mp4'), join(mediaRoot, 'face.mp4'))
@@ -80,19 +80,19 @@ const forever = new AbortController().signal
 describe.concurrent('the contract', () => {
   testContractCatches('a success without the id of its run', {
     cases,
-    promise: 'answers a spawn with a call id that wait understands; a success has a path and the id of its run',
+    promise: 'returns from a spawn a call id that wait accepts; a success has a path and the id of its run',
     open: broken(() => ({ wait: async () => ({ kind: 'succeeded', outputPath: '/output.mp4' }) })),
   })
 
   testContractCatches('a spawn that does not look at its signal', {
     cases,
-    promise: 'spawns nothing with a signal that has aborted',
+    promise: 'spawns nothing if the signal has aborted',
     open: broken((good) => ({ spawn: (request) => good.spawn(request, forever) })),
   })
 
   testContractCatches('an outcome that is told once', {
     cases,
-    promise: 'may be asked by many at once how a call ends, and again when it has ended',
+    promise: 'gives several waits for a call the same outcome, also after it has finished',
     open: broken((good) => {
       let isTold = false
       return {
@@ -108,19 +108,19 @@ describe.concurrent('the contract', () => {
 
   testContractCatches('ids of calls that collide', {
     cases,
-    promise: 'tells two calls apart',
+    promise: 'gives each call its own outcome, and stops only the given one',
     open: broken((good) => ({ spawn: (request, signal) => good.spawn({ ...request, jobId: 'same' }, signal) })),
   })
 
   testContractCatches('a wait that does not listen to its signal', {
     cases,
-    promise: 'gives up a wait with the reason of its signal, and the call goes on',
+    promise: 'rejects a wait with the reason of its signal, and the call goes on',
     open: broken((good) => ({ wait: (callId) => good.wait(callId, forever) })),
   })
 
   testContractCatches('a wait that takes its call with it', {
     cases,
-    promise: 'gives up a wait with the reason of its signal, and the call goes on',
+    promise: 'rejects a wait with the reason of its signal, and the call goes on',
     open: broken((good) => ({
       wait: (callId, signal) =>
         good.wait(callId, signal).catch(async (error: unknown) => {
@@ -132,13 +132,13 @@ describe.concurrent('the contract', () => {
 
   testContractCatches('a stop that does nothing', {
     cases,
-    promise: 'ends a call that it is to stop, and the wait for it',
+    promise: 'finishes a stopped call, and the wait for it',
     open: broken(() => ({ stop: async () => undefined })),
   })
 
   testContractCatches('a stop that is refused for a call that has been stopped', {
     cases,
-    promise: 'stops a call as often as it is asked, and one that it does not know',
+    promise: 'accepts repeated stops of a call, and a stop of an unknown one',
     open: broken((good) => {
       const stopped = new Set<string>()
       return {
@@ -153,7 +153,7 @@ describe.concurrent('the contract', () => {
 
   testContractCatches('a stop that is refused for a call that is not known', {
     cases,
-    promise: 'stops a call as often as it is asked, and one that it does not know',
+    promise: 'accepts repeated stops of a call, and a stop of an unknown one',
     open: broken((good) => ({
       async stop(callId, signal) {
         if (callId === 'fc-nobody-knows') throw new Error('There is no such call.')
@@ -164,7 +164,7 @@ describe.concurrent('the contract', () => {
 
   testContractCatches('a stop that undoes a success', {
     cases,
-    promise: 'does not change by a stop how a call has ended',
+    promise: 'keeps the outcome of a finished call that is stopped',
     open: broken((good) => {
       const stopped = new Set<string>()
       return {
@@ -177,13 +177,13 @@ describe.concurrent('the contract', () => {
 
   testContractCatches('a wait without end for a call that is not known', {
     cases,
-    promise: 'ends the wait for a call that it does not know',
+    promise: 'finishes the wait for an unknown call',
     open: broken(() => ({ wait: () => new Promise(() => undefined) })),
   })
 
   testContractCatches('a close that leaves waits behind', {
     cases,
-    promise: 'ends every wait when it closes, which it may be told again',
+    promise: 'settles every wait when it closes; closing again does nothing',
     open: broken(() => ({ close: async () => undefined })),
   })
 })
