@@ -42,7 +42,7 @@ export function createEmitterBus(log: Log): ChangeBus {
   }
 }
 
-export type RedisBusOptions = { readonly channels: Channels; readonly log: Log }
+type RedisBusOptions = { readonly channels: Channels; readonly log: Log }
 
 /** The version of the message format; messages of a newer release are ignored. */
 const SCHEMA = 1

@@ -12,7 +12,7 @@ const COUNT_SCRIPT = `
   return {current, ttl}`
 
 /** `prefix`: the prefix of all keys. */
-export type RedisCounterOptions = Omit<RedisSettings, 'name'> & { readonly prefix: string }
+type RedisCounterOptions = Omit<RedisSettings, 'name'> & { readonly prefix: string }
 
 /** Counts in Redis; a key expires with its window. */
 export function createRedisCounter({ prefix, ...settings }: RedisCounterOptions): Counter {

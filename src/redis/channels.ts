@@ -25,7 +25,7 @@ export type Channels = {
   close(): Promise<void>
 }
 
-export type ChannelsOptions = Omit<RedisSettings, 'name'> & { readonly prefix: string }
+type ChannelsOptions = Omit<RedisSettings, 'name'> & { readonly prefix: string }
 
 /** A replica announces here that it could not publish for a while: the others cannot notice that. */
 const GAPS = 'gaps'

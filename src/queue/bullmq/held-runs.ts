@@ -3,7 +3,7 @@ import type { QueueEntry, RunEntry } from '../../jobs/ports/queue.ts'
 import type { Worker } from 'bullmq'
 
 /** A run of this process, under a lock that other processes respect while it is renewed. */
-export type HeldRun = {
+type HeldRun = {
   readonly key: string
   /** What BullMQ has stored as the lock's value when this process claimed the entry. */
   readonly token: string
@@ -102,8 +102,8 @@ const RENEWAL_BATCH = 1_000
  * (https://docs.bullmq.io/guide/workers/cancelling-jobs). But it keeps one lock and one signal for each entry, not for
  * each claim. When a process loses an entry and claims it again before a renewal has failed, the first run is never
  * aborted, and when it finishes BullMQ forgets the second lock: the entry then runs on two replicas, and both may spawn
- * its call. `test/integration/bullmq-renewal.test.ts` shows it. Hence `skipLockRenewal`, and locks extended by their tokens as
- * for jobs that are processed manually (https://docs.bullmq.io/patterns/manually-fetching-jobs).
+ * its call. `test/integration/bullmq-renewal.test.ts` shows it. Hence `skipLockRenewal`, and locks extended by their
+ * tokens as for jobs that are processed manually (https://docs.bullmq.io/patterns/manually-fetching-jobs).
  */
 export async function renewLocks(worker: Worker, runs: HeldRuns, lockDurationMs: number): Promise<void> {
   const held = runs.all()

@@ -4,7 +4,7 @@ import { createFifo } from '../../lib/collections.ts'
 
 type Running = { readonly entry: QueueEntry; readonly abort: AbortController; done: Promise<void> }
 
-export type InProcessQueueOptions = {
+type InProcessQueueOptions = {
   readonly log: Log
   /** Entries that run at the same time; undefined: all. */
   readonly maxRunning?: number | undefined
@@ -74,7 +74,7 @@ export function createInProcessQueue({ log, maxRunning = Infinity }: InProcessQu
 }
 
 /** A FIFO whose elements can be removed from anywhere and know their position. */
-export type WaitingEntries<T> = {
+type WaitingEntries<T> = {
   /** Adds an element at the end; a key that is there already keeps its position. */
   add(key: string, value: T): void
   /** Removes and returns the first; undefined if there is none. */

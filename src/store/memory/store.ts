@@ -17,7 +17,7 @@ const INDEX_BYTES = 300
 /** Due deliveries in one page: tens of thousands may be due, and the event loop must not be blocked. */
 const DUE_PAGE = 200
 
-export type MemoryStoreOptions = {
+type MemoryStoreOptions = {
   /** Finished jobs kept. Beyond them the one that finished first is removed, unless it has pending work. */
   readonly maxFinished?: number
   /**

@@ -5,7 +5,7 @@ import { comparePositions, type ListPosition, type ListQuery } from '../../jobs/
 import type { Delivery, DueDelivery } from '../../jobs/webhooks/delivery.ts'
 
 /** Jobs in order of creation, for every filter that a list may have. */
-export type Timelines = {
+type Timelines = {
   /** Records a change of a job: no `before` means that it is new, no `after` that it is removed. */
   move(before: Job | undefined, after: Job | undefined): void
   /** The ids of a page, newest first. */
@@ -81,7 +81,7 @@ function* mergeNewestFirst(walks: readonly Iterator<ListPosition, unknown>[]): G
 }
 
 /** Deliveries by job, and the pending ones in the order in which they are due. */
-export type DeliveryTimeline = {
+type DeliveryTimeline = {
   /** Adds a delivery, or replaces the one of its number. */
   set(delivery: Delivery): void
   get(jobId: string, number: number): Delivery | undefined

@@ -32,7 +32,7 @@ import {
   timeText,
 } from './records.ts'
 
-export type RedisStoreOptions = {
+type RedisStoreOptions = {
   /** The prefix of all keys: stores with the same prefix share their jobs. */
   readonly prefix: string
   /** Gets one line for each record that cannot be read. */

@@ -129,7 +129,7 @@ const REMEDIES: Readonly<Record<number, string>> = {
 }
 
 /** Runs writes in shared transactions. */
-export type GroupCommit = {
+type GroupCommit = {
   /**
    * Runs `work` in the next transaction and resolves with its value once that is on disk. `work` may run twice, the
    * second time after the first was rolled back. If it throws, only its own changes are rolled back. `onCommit` is called

@@ -82,7 +82,7 @@ export const columnsOf = (job: Job) =>
   ] as const
 
 /** The job of a row, or none if its record is damaged: the others must still be served. */
-export type ReadJob = (row: Row) => Job[]
+type ReadJob = (row: Row) => Job[]
 
 /** Damaged records remembered as logged. */
 const MAX_LOGGED = 10_000
@@ -104,7 +104,7 @@ export function createReader(log: Log | undefined): ReadJob {
 }
 
 /** The deliveries in the file. Writes belong to the transaction of their caller. */
-export type DeliveryRows = {
+type DeliveryRows = {
   /** Throws if the number is taken. */
   insert(delivery: Delivery): void
   of(jobId: string): Delivery[]

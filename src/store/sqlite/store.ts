@@ -35,7 +35,7 @@ import {
  */
 const CACHE_CHARACTERS = 20_000_000
 
-export type SqliteOptions = {
+type SqliteOptions = {
   /** Path of the file; `:memory:` for tests. */
   readonly path: string
   readonly lockWaitMs?: number
