@@ -16,9 +16,8 @@ import {
   withoutInputPaths,
 } from './job.ts'
 import type { LinkSigner } from './links.ts'
-import { createThrottledWarning, errorFieldsOf, type Log } from './log.ts'
+import { createThrottledWarning, errorFieldsOf, type Log, logFieldsOf } from './log.ts'
 import type { Stopper } from './stopper.ts'
-import { logFieldsOf } from './trace.ts'
 import type { Transitioned, Transitions } from './transition.ts'
 import { backOffMs } from '../lib/timing.ts'
 

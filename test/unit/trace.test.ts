@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { childTraceparent, logFieldsOf, readTraceparent, traceIdOf } from '../../src/jobs/trace.ts'
+import { childTraceparent, logFieldsOf, readTraceparent, traceIdOf } from '../../src/jobs/log.ts'
 
 // The example of the standard.
 const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736'

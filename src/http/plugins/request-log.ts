@@ -8,8 +8,7 @@ import {
   LogController,
 } from 'fastify'
 import type { ChildLoggerOptions } from 'pino'
-import { createLogThrottle } from '../../jobs/log.ts'
-import { logFieldsOf, readTraceparent, traceIdOf } from '../../jobs/trace.ts'
+import { createLogThrottle, logFieldsOf, readTraceparent, traceIdOf } from '../../jobs/log.ts'
 import { addressOf, isAuthenticated } from './caller.ts'
 import { createLineLimit, type LineLimit } from './line-limit.ts'
 

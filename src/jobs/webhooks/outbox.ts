@@ -14,8 +14,7 @@ import {
 } from './delivery.ts'
 import { createFairSemaphore } from '../../lib/semaphore.ts'
 import { createHostQueues } from './host-queue.ts'
-import { createThrottledWarning, errorFieldsOf, type Log } from '../log.ts'
-import { childTraceparent, logFieldsOf } from '../trace.ts'
+import { createThrottledWarning, errorFieldsOf, type Log, childTraceparent, logFieldsOf } from '../log.ts'
 import { shareInFlight } from '../../lib/single-flight.ts'
 
 export type OutboxDependencies = {
