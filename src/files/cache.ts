@@ -4,37 +4,37 @@ import { join } from 'node:path'
 import { hasExited, PROCESS_NAME } from '../lib/ids.ts'
 
 export type FileCacheOptions = {
-  /** Made where it is missing. Other processes may use it too. */
+  /** Created if missing. Other processes may use it too. */
   readonly folder: string
-  /** Size of all files together, beyond which those used longest ago go. */
+  /** Size of all files together, in bytes; beyond it the least recently used are removed. */
   readonly maxBytes: number
 }
 
-/** How a file comes to be. */
+/** How a file is made. */
 export type Recipe = {
   /** Writes the file. Rejects soon after `signal` aborts. */
   readonly fill: (path: string, signal: AbortSignal) => Promise<void>
-  /** What its time of change is to be, in epoch ms: the same on every server and after every fetch. */
+  /** Its modification time, in epoch ms: the same on every server and after every fetch. */
   readonly modifiedAt: number
 }
 
 /** A file in use: it stays until `release` is called, which is idempotent. */
 export type FileUse = { readonly path: string; release(): void }
 
-/** Files that can be had again, at a cost. */
+/** Files that can be fetched again, at a cost. */
 export type FileCache = {
-  /** The file of this name; made where it is missing, once for all who ask meanwhile. Rejects with what `fill` does. */
+  /** The file of this name; fetched if missing, once for all concurrent uses. Rejects as `fill` does. */
   use(name: string, recipe: Recipe): Promise<FileUse>
-  /** Removes a file at once; readers that have it open read on. */
+  /** Removes a file at once; readers that have it open can read on. */
   forget(name: string): Promise<void>
-  /** Ends what is being made. Idempotent. */
+  /** Aborts every fetch. Idempotent. */
   close(): Promise<void>
 }
 
-/** How old, in ms, a half-made file of a process that nobody can tell of must be to go. A fetch takes minutes. */
+/** Age at which a partial file of an unknown process is removed, in ms. A fetch takes minutes. */
 const ABANDONED_MS = 24 * 3_600_000
 
-/** `fetches`: how many have ended. */
+/** `fetches`: how many have finished. */
 type Entry = {
   readonly name: string
   bytes: number
@@ -45,22 +45,22 @@ type Entry = {
 }
 
 /**
- * Keeps files in a folder, within a size. A file has its name once it is whole and on the disk, never before. One that
- * is used or made now is never removed to make room: while it is, the folder may be larger than it should be.
+ * Keeps files in a folder, within a size. A file gets its name once it is complete and on the disk, never before. A file
+ * in use or being fetched is never removed to make room: the folder may be larger for as long.
  */
 export function createFileCache({ folder, maxBytes }: FileCacheOptions): FileCache {
   const parts = join(folder, 'parts', PROCESS_NAME)
   const closing = new AbortController()
-  /** The one used longest ago first. */
+  /** The least recently used first. */
   const entries = new Map<string, Entry>()
   const fetching = new Set<Promise<void>>()
-  /** By name: a file that goes must be gone before one of its name is looked for. */
+  /** By name: a removal must finish before a file of that name is used again. */
   const removals = new Map<string, Promise<void>>()
   let bytes = 0
 
   const pathOf = (name: string) => join(folder, name)
 
-  const enter = (name: string): Entry => {
+  const takeEntry = (name: string): Entry => {
     const entry = entries.get(name) ?? newEntry(name)
     entries.delete(name)
     entries.set(name, entry)
@@ -87,12 +87,12 @@ export function createFileCache({ folder, maxBytes }: FileCacheOptions): FileCac
   const makeRoom = () => {
     for (const entry of entries.values()) {
       if (bytes <= maxBytes) return
-      // What cannot be removed, another user's for instance, is not worth an output.
+      // A file that cannot be removed, another user's for instance, must not fail an output.
       if (entry.users === 0 && !entry.fetch) drop(entry).catch(() => undefined)
     }
   }
 
-  const leave = (entry: Entry) => {
+  const releaseEntry = (entry: Entry) => {
     entry.users--
     if (entry.users === 0 && entry.bytes === 0 && entries.get(entry.name) === entry) entries.delete(entry.name)
     makeRoom()
@@ -103,7 +103,7 @@ export function createFileCache({ folder, maxBytes }: FileCacheOptions): FileCac
     try {
       await mkdir(parts, { recursive: true })
       await fill(part, closing.signal)
-      await settle(part, modifiedAt)
+      await syncToDisk(part, modifiedAt)
       if (entry.isForgotten) throw new Error('the file was forgotten while it was fetched')
       await rename(part, pathOf(entry.name))
       resize(entry, (await stat(pathOf(entry.name))).size)
@@ -112,7 +112,7 @@ export function createFileCache({ folder, maxBytes }: FileCacheOptions): FileCac
     }
   }
 
-  const begin = (entry: Entry, recipe: Recipe) => {
+  const startFetch = (entry: Entry, recipe: Recipe) => {
     closing.signal.throwIfAborted()
     const fetch = make(entry, recipe).finally(() => {
       entry.fetch = undefined
@@ -123,17 +123,17 @@ export function createFileCache({ folder, maxBytes }: FileCacheOptions): FileCac
     return fetch
   }
 
-  const provide = async (entry: Entry, recipe: Recipe): Promise<void> => {
+  const ensureFile = async (entry: Entry, recipe: Recipe): Promise<void> => {
     const { fetches } = entry
-    const size = await touch(pathOf(entry.name))
+    const size = await markUsed(pathOf(entry.name))
     if (size !== undefined) resize(entry, size)
-    // Made between the look and now: it is worth another look.
-    else if (entry.fetches !== fetches && !entry.fetch) await provide(entry, recipe)
-    else await (entry.fetch ??= begin(entry, recipe))
+    // A fetch has finished since the check: check again.
+    else if (entry.fetches !== fetches && !entry.fetch) await ensureFile(entry, recipe)
+    else await (entry.fetch ??= startFetch(entry, recipe))
   }
 
-  const found = scan(folder).then((files) => {
-    for (const { name, size } of files) resize(enter(name), size)
+  const found = listFiles(folder).then((files) => {
+    for (const { name, size } of files) resize(takeEntry(name), size)
     makeRoom()
   })
 
@@ -141,11 +141,11 @@ export function createFileCache({ folder, maxBytes }: FileCacheOptions): FileCac
     async use(name, recipe) {
       await found
       await removals.get(name)?.catch(() => undefined)
-      const entry = enter(name)
+      const entry = takeEntry(name)
       entry.users++
-      const release = once(() => leave(entry))
+      const release = once(() => releaseEntry(entry))
       try {
-        await provide(entry, recipe)
+        await ensureFile(entry, recipe)
       } catch (error) {
         release()
         throw error
@@ -158,7 +158,7 @@ export function createFileCache({ folder, maxBytes }: FileCacheOptions): FileCac
       await drop(entries.get(name) ?? newEntry(name))
     },
     async close() {
-      closing.abort(new Error('the server is ending'))
+      closing.abort(new Error('the server is shutting down'))
       await Promise.allSettled([found, ...fetching, ...removals.values()])
     },
   }
@@ -176,8 +176,8 @@ function once(act: () => void): () => void {
   }
 }
 
-/** On the disk before it has its name: a file that a power cut left empty would be served for ever. */
-async function settle(path: string, modifiedAt: number) {
+/** Before it gets its name: a file that a power cut left empty would be served for ever. */
+async function syncToDisk(path: string, modifiedAt: number) {
   const file = await open(path, 'r+')
   try {
     await file.utimes(new Date(), new Date(modifiedAt))
@@ -187,24 +187,24 @@ async function settle(path: string, modifiedAt: number) {
   }
 }
 
-/** Notes that a file is used, for the next process, and gives its size; undefined where there is none. */
-async function touch(path: string): Promise<number | undefined> {
+/** Records the use of a file for the next process, and returns its size; undefined: there is none. */
+async function markUsed(path: string): Promise<number | undefined> {
   const found = await stat(path).catch(() => undefined)
-  // Where the disk takes no times, the order is that of an earlier use.
+  // If the file system refuses times, the order is that of an earlier use.
   if (found) await utimes(path, new Date(), found.mtime).catch(() => undefined)
   return found?.size
 }
 
-type Found = { readonly name: string; readonly size: number; readonly usedAt: number }
+type FoundFile = { readonly name: string; readonly size: number; readonly usedAt: number }
 
-/** What is in the folder, the file used longest ago first, without what processes that are gone left half-made. */
-async function scan(folder: string): Promise<Found[]> {
+/** The files of the folder, the least recently used first, after removing partial files of exited processes. */
+async function listFiles(folder: string): Promise<FoundFile[]> {
   await sweepParts(join(folder, 'parts'))
   const files = (await readdir(folder, { withFileTypes: true }).catch(() => [])).filter((entry) => entry.isFile())
-  const found: Found[] = []
+  const found: FoundFile[] = []
   for (const { name } of files) {
-    const facts = await stat(join(folder, name)).catch(() => undefined)
-    if (facts) found.push({ name, size: facts.size, usedAt: facts.atimeMs })
+    const stats = await stat(join(folder, name)).catch(() => undefined)
+    if (stats) found.push({ name, size: stats.size, usedAt: stats.atimeMs })
   }
   return found.sort((a, b) => a.usedAt - b.usedAt)
 }

@@ -7,11 +7,11 @@ import { namesOf, sweepFolder } from './outputs.ts'
 export type DirectoryOptions = {
   /** Folder that holds outputs. */
   readonly root: string
-  /** Where in it the output of a job is; undefined where it cannot be. */
+  /** The path of a job's output in it; undefined if there can be none. */
   readonly locate: (job: SucceededJob) => string | undefined
 }
 
-/** Outputs in a folder that somebody else fills and empties. Nothing outside it is ever opened, links included. */
+/** Outputs in a folder that another program fills and empties. Never opens a file outside of it, also through links. */
 export function createDirectoryOutputs({ root, locate }: DirectoryOptions): Outputs {
   return {
     async open(job) {
@@ -27,28 +27,28 @@ export function createDirectoryOutputs({ root, locate }: DirectoryOptions): Outp
   }
 }
 
-/** The real path of a regular file, which may be named through links as long as it is in the folder after all. */
+/** The real path of a regular file; links may lead to it, as long as it is inside the folder. */
 async function fileWithin(root: string, path: string): Promise<string> {
   const [folder, file] = await Promise.all([realpath(root), realpath(join(root, path))]).catch((cause: unknown) => {
-    throw problem('output_unavailable', { detail: 'The output is not there, or not any more.', cause })
+    throw problem('output_unavailable', { detail: 'The output does not exist, or no longer exists.', cause })
   })
   const inside = relative(folder, file)
   if (isAbsolute(inside) || inside.split(sep)[0] === '..') {
     const cause = new Error(`the output path leads out of the folder of outputs, to ${file}`)
     throw problem('output_unavailable', { detail: 'The output is not where outputs are kept.', cause })
   }
-  const facts = await stat(file)
-  if (!facts.isFile()) throw problem('output_unavailable', { detail: 'The output is not a file.' })
+  const stats = await stat(file)
+  if (!stats.isFile()) throw problem('output_unavailable', { detail: 'The output is not a file.' })
   return file
 }
 
-/** Outputs of the local backend, which are this server's own: they and the logs of their runs go with their job. */
+/** Outputs of the local backend, which belong to this server: they and the logs of their runs are deleted with their job. */
 export function createLocalOutputs(dataDir: string): Outputs {
   const [results, logs] = [join(dataDir, 'results'), join(dataDir, 'logs')]
   return {
     ...createDirectoryOutputs({
       root: results,
-      // Not by the path that the job shows: the folder may have been moved since.
+      // Not by the path in the job: the folder may have been moved since.
       locate: ({ runId, version }) => (runId === undefined ? undefined : join(runId, version, 'output.mp4')),
     }),
     async forget(job) {

@@ -11,35 +11,35 @@ import { OutputTooLarge, type Outputs, type SucceededJob } from '../jobs/ports/f
 export type ModalRun = { readonly runId: string; readonly version: ModelVersion; readonly caller: string }
 
 export type ModalOutputsOptions = {
-  /** Writes the output of a run to a file. Rejects with `output_unavailable`, or what the disk says. */
+  /** Writes the output of a run to a file. Rejects with `output_unavailable`, or with the error of the disk. */
   readonly download: (run: ModalRun, path: string, signal: AbortSignal) => Promise<void>
   /** Outputs are kept in its folder `outputs`. */
   readonly dataDir: string
   readonly maxBytes: number
-  /** Whether an output is fetched when its job succeeds, not when it is first asked for. */
+  /** Whether an output is fetched when its job succeeds, not when it is first requested. */
   readonly prefetches: boolean
   readonly log: Log
 }
 
-/** About so many outputs that are too large are remembered. */
+/** How many too large outputs are remembered, about. */
 const REMEMBERED = 10_000
 
-/** When a disk that could not take an output may have room again, in s. */
+/** When a full disk may have room again, in s. */
 const DISK_RETRY_SECONDS = 60
 
-/** Outputs that Modal keeps: each is fetched once, for all who ask, and kept on disk as long as there is room. */
+/** Outputs that Modal keeps: each is fetched once for all requests, and kept on disk as long as there is room. */
 export function createModalOutputs(options: ModalOutputsOptions): Outputs {
   const { download, dataDir, maxBytes, prefetches, log } = options
   const folder = join(dataDir, 'outputs')
   const cache = createFileCache({ folder, maxBytes })
-  /** By file: asking Modal again would be another call of the function, with the same result. */
+  /** By file: another fetch would be another call of the function, with the same result. */
   const tooLarge = createLru<OutputTooLarge>(REMEMBERED)
   const fileOf = (name: string) => `${name}.mp4`
 
   const use = async (job: SucceededJob) => {
     const { id, runId, version, finishedAt = job.createdAt } = job
     if (runId === undefined)
-      throw problem('output_unavailable', { detail: 'The run of the job is not known, under which Modal keeps it.' })
+      throw problem('output_unavailable', { detail: 'The job has no run id, by which Modal keeps the output.' })
     const fill = async (path: string, signal: AbortSignal) => {
       const startedAt = performance.now()
       await download({ runId, version, caller: job.caller }, path, signal)
@@ -54,7 +54,7 @@ export function createModalOutputs(options: ModalOutputsOptions): Outputs {
       if (error instanceof OutputTooLarge) tooLarge.set(file, error, 1)
       if (isProblem(error, 'output_unavailable')) throw error
       const retry = { cause: error, retryAfterSeconds: DISK_RETRY_SECONDS }
-      throw problem('output_unavailable', { detail: 'The output could not be fetched and kept.', ...retry })
+      throw problem('output_unavailable', { detail: 'The output could not be stored on this server.', ...retry })
     }
   }
 
@@ -63,7 +63,7 @@ export function createModalOutputs(options: ModalOutputsOptions): Outputs {
     prefetch(job) {
       if (!prefetches) return
       const failed = (error: unknown) => {
-        log.warn({ job_id: job.id, err: error }, 'the output was not fetched ahead; it will be when it is asked for')
+        log.warn({ job_id: job.id, err: error }, 'prefetching the output failed; the first request will fetch it')
       }
       use(job).then(({ release }) => release(), failed)
     },

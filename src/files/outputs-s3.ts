@@ -8,16 +8,16 @@ export type S3Options = {
   readonly endpoint: string
   readonly bucket: string
   readonly region: string
-  /** Put before the output's path as it is, so it ends with a slash where it is a folder. */
+  /** Put before the output's path unchanged: that of a folder ends with a slash. */
   readonly prefix: string
   readonly accessKeyId: string
   readonly secretAccessKey: string
   readonly sessionToken?: string | undefined
-  /** How long a signed URL may be used; S3 takes a week at most. */
+  /** How long a presigned URL is valid; S3 allows a week at most. */
   readonly ttlSeconds: number
 }
 
-/** The longest that S3 lets a signed URL live. */
+/** The longest that S3 allows for a presigned URL. */
 const MAX_TTL_SECONDS = 604_800
 
 /**
@@ -29,12 +29,12 @@ export function createS3Outputs(options: S3Options): Outputs {
   const credentials = { accessKeyId, secretAccessKey, ...(sessionToken !== undefined && { sessionToken }) }
   const client = new AwsClient({ ...credentials, service: 's3', region })
   return {
-    async open(job, wish) {
+    async open(job, request) {
       const path = sharedPathOf(job)
       if (path === undefined)
         throw problem('output_unavailable', { detail: 'The output is not where outputs are kept.' })
-      const url = urlOf(options.prefix + path, wish, options)
-      const signed = await client.sign(url, { method: wish.method, aws: { signQuery: true } })
+      const url = urlOf(options.prefix + path, request, options)
+      const signed = await client.sign(url, { method: request.method, aws: { signQuery: true } })
       return { kind: 'redirect', url: signed.url }
     },
     prefetch: () => undefined,
@@ -48,7 +48,7 @@ function urlOf(key: string, { contentType, filename }: OutputOptions, { endpoint
   const path = [bucket, ...key.split('/')].map(encodeURIComponent).join('/')
   const url = new URL(`${endpoint.replace(/\/+$/, '')}/${path}`)
   url.searchParams.set('X-Amz-Expires', String(Math.min(ttlSeconds, MAX_TTL_SECONDS)))
-  // Whatever type the object was stored with.
+  // Overrides the type that the object was stored with.
   url.searchParams.set('response-content-type', contentType)
   if (filename !== undefined) url.searchParams.set('response-content-disposition', `attachment; filename="${filename}"`)
   return url.href

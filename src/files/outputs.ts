@@ -4,14 +4,14 @@ import { type BackendName, currentAttempt, type Job } from '../jobs/job.ts'
 import type { Outputs, SucceededJob, Sweep } from '../jobs/ports/files.ts'
 import { problem } from '../problems.ts'
 
-/** Jobs keep the backend they were made with, also when the server is started with another. */
+/** A job keeps the backend it was submitted with, also when the server is started with another. */
 export function createOutputsByBackend(sources: Readonly<Partial<Record<BackendName, Outputs>>>): Outputs {
   const all = Object.values(sources)
   const sourceOf = (job: Job): Outputs | undefined => sources[job.backend]
   return {
-    async open(job, wish) {
+    async open(job, options) {
       const source = sourceOf(job)
-      if (source) return source.open(job, wish)
+      if (source) return source.open(job, options)
       throw problem('output_unavailable', {
         detail: `The output is with the backend '${job.backend}', which this server does not use.`,
       })
@@ -27,16 +27,16 @@ export function createOutputsByBackend(sources: Readonly<Partial<Record<BackendN
   }
 }
 
-/** What a file or folder of one attempt of a job is called, without an extension. */
+/** The name of a file or folder of one attempt of a job, without an extension. */
 export const nameOf = (job: Pick<Job, 'id'>, attempt: number): string => `${job.id}-${attempt}`
 
-/** The names of all attempts of a job, those included that it no longer lists. */
+/** The names of all attempts of a job, also those that it no longer lists. */
 export const namesOf = (job: Job): string[] =>
   Array.from({ length: currentAttempt(job).attempt }, (_, index) => nameOf(job, index + 1))
 
 const JOB_ID = /^([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-\d+(\.\w+)?$/
 
-/** Removes those entries of a folder, which need not be there, that are named after a job and meet the sweep. */
+/** Removes the entries of a folder that are named after a job and match the sweep. The folder may be missing. */
 export async function sweepFolder(folder: string, { before, isKnown }: Sweep): Promise<void> {
   const entries = await opendir(folder).catch(() => [])
   for await (const { name } of entries) {
@@ -48,10 +48,10 @@ export async function sweepFolder(folder: string, { before, isKnown }: Sweep): P
   }
 }
 
-/** Where the deployed function sees the volume that it writes outputs to. */
+/** Where the deployed function mounts the volume that it writes outputs to. */
 const MOUNT = '/shared/'
 
-/** An output's path within that volume; undefined where it is not in there. */
+/** An output's path within that volume; undefined if it is elsewhere. */
 export function sharedPathOf({ outputPath }: SucceededJob): string | undefined {
   if (!outputPath.startsWith(MOUNT)) return undefined
   const path = outputPath.slice(MOUNT.length)

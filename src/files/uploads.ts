@@ -13,14 +13,14 @@ import type { Upload, Uploads, Sweep } from '../jobs/ports/files.ts'
 import { createYoungCollector } from '../lib/heap.ts'
 
 export type UploadsOptions = {
-  /** Absolute. A folder per job, named by its id; `incoming` in it holds what is not a job's yet. */
+  /** Absolute. It has a folder per job, named by its id; `incoming` has the files that belong to no job yet. */
   readonly folder: string
-  /** The files of one request together. */
+  /** Size of all files of one request together, in bytes. */
   readonly maxBytes: number
   readonly log: Log
 }
 
-/** Uploads in a folder. Of what callers call their files nothing is used: a file is named by its kind and its content. */
+/** Uploads in a folder. File names of callers are not used: a file is named by its kind and its detected type. */
 export function createUploads({ folder, maxBytes, log }: UploadsOptions): Uploads {
   const incoming = join(folder, 'incoming')
   const folderOf = (jobId: string) => join(folder, jobId)
@@ -28,11 +28,11 @@ export function createUploads({ folder, maxBytes, log }: UploadsOptions): Upload
   return {
     async create() {
       const path = join(incoming, `${PROCESS_NAME}~${randomBytes(8).toString('hex')}`)
-      await mkdir(path, { recursive: true }).catch(refuseFullDisk)
+      await mkdir(path, { recursive: true }).catch(throwStorageFull)
       return createUpload(path, { maxBytes, folderOf, log })
     },
     async locate(jobId, kind) {
-      const names = isJobId(jobId) ? await readdir(folderOf(jobId)).catch(noneIfMissing) : []
+      const names = isJobId(jobId) ? await readdir(folderOf(jobId)).catch(emptyIfMissing) : []
       const name = names.find((candidate) => candidate.startsWith(`${kind}.`))
       if (name === undefined) throw problem('input_not_found')
       return join(folderOf(jobId), name)
@@ -51,18 +51,18 @@ export function createUploads({ folder, maxBytes, log }: UploadsOptions): Upload
   }
 }
 
-/** Of all uploads together: what they leave behind is one heap's. */
+/** Shared by all uploads, since they share one heap. */
 const countGarbage = createYoungCollector(16_000_000)
 
-type Setting = Pick<UploadsOptions, 'maxBytes' | 'log'> & { readonly folderOf: (jobId: string) => string }
+type UploadSettings = Pick<UploadsOptions, 'maxBytes' | 'log'> & { readonly folderOf: (jobId: string) => string }
 
-function createUpload(folder: string, { maxBytes, folderOf, log }: Setting): Upload {
+function createUpload(folder: string, { maxBytes, folderOf, log }: UploadSettings): Upload {
   const files: Partial<Record<FileKind, UploadedFile>> = {}
-  let place = folder
+  let path = folder
   let received = 0
 
-  /** Passes the bytes on, looking at each once. */
-  const examine = (hash: { update(piece: Buffer): unknown }) =>
+  /** Counts, limits and hashes the bytes that pass. */
+  const inspectPieces = (hash: { update(piece: Buffer): unknown }) =>
     async function* (bytes: AsyncIterable<Buffer>) {
       for await (const piece of bytes) {
         received += piece.length
@@ -79,25 +79,25 @@ function createUpload(folder: string, { maxBytes, folderOf, log }: Setting): Upl
     async add(kind, bytes) {
       const before = received
       const hash = createHash('sha256')
-      const partial = join(place, `${kind}.part`)
-      // `flush`: a job that is accepted has its files on the disk, as it has itself.
-      await pipeline(bytes, examine(hash), createWriteStream(partial, { flush: true })).catch(refuseFullDisk)
+      const partial = join(path, `${kind}.part`)
+      // `flush`: the files of an accepted job are on the disk, as the job itself is.
+      await pipeline(bytes, inspectPieces(hash), createWriteStream(partial, { flush: true })).catch(throwStorageFull)
       const size = received - before
       if (size === 0) throw invalidFields([{ path: `/${kind}`, message: 'is empty' }])
       const { mime, extension } = await inspect(kind, partial)
-      await rename(partial, join(place, `${kind}.${extension}`))
+      await rename(partial, join(path, `${kind}.${extension}`))
       files[kind] = { size, type: mime, sha256: hash.digest('hex') }
     },
     async keep(jobId) {
-      // The sweep goes by this time; the files may have been long on their way.
+      // The sweep goes by this time; receiving the files may have taken long.
       const now = new Date()
-      await utimes(place, now, now)
-      await rename(place, folderOf(jobId))
-      place = folderOf(jobId)
+      await utimes(path, now, now)
+      await rename(path, folderOf(jobId))
+      path = folderOf(jobId)
     },
     async discard() {
-      await rm(place, { recursive: true, force: true }).catch((error: unknown) => {
-        log.warn({ err: error }, 'what is left of an upload cannot be removed; the sweep will try again')
+      await rm(path, { recursive: true, force: true }).catch((error: unknown) => {
+        log.warn({ err: error }, 'cannot remove an upload; the sweep will try again')
       })
     },
   }
@@ -109,19 +109,19 @@ async function inspect(kind: FileKind, path: string): Promise<{ mime: string; ex
   return found
 }
 
-/** Only of a folder that is not there: one that cannot be read now may have the file. */
-function noneIfMissing(error: NodeJS.ErrnoException): string[] {
+/** Only for a missing folder: one that cannot be read now may have the file. */
+function emptyIfMissing(error: NodeJS.ErrnoException): string[] {
   if (error.code !== 'ENOENT') throw error
   return []
 }
 
-function refuseFullDisk(error: unknown): never {
+function throwStorageFull(error: unknown): never {
   throw shortageOf(error) === 'disk space' ? problem('storage_full', { cause: error }) : error
 }
 
 const ownerOf = (name: string) => name.slice(0, name.lastIndexOf('~'))
 
-/** Half-received files of this process are somebody's still; those of a process that nobody can tell of go by their age. */
+/** Partial files of this process are still in use; those of an exited process are removed, those of an unknown one by age. */
 async function sweepIncoming(folder: string, { before }: Sweep): Promise<void> {
   for await (const { name } of await opendir(folder).catch(() => [])) {
     const owner = ownerOf(name)
@@ -139,17 +139,17 @@ async function sweepJobs(folder: string, { before, isKnown }: Sweep): Promise<vo
   }
 }
 
-/** In epoch ms; what is gone by now counts as new, as there is nothing to remove. */
+/** In epoch ms; a path that no longer exists counts as new, as there is nothing to remove. */
 async function lastChange(path: string): Promise<number> {
   const names = await readdir(path).catch(() => [])
   const found = await Promise.all(
     [path, ...names.map((name) => join(path, name))].map((one) => stat(one).catch(() => undefined)),
   )
-  return found[0] ? Math.max(...found.map((facts) => facts?.mtimeMs ?? 0)) : Infinity
+  return found[0] ? Math.max(...found.map((stats) => stats?.mtimeMs ?? 0)) : Infinity
 }
 
-/** Refuses new files, which the backend could not reach, and still serves those that are there. */
-export const refuseUploads = (uploads: Uploads, refusal: () => Problem): Uploads => ({
+/** Refuses new files, which the backend could not reach, and still serves existing ones. */
+export const refuseUploads = (uploads: Uploads, error: () => Problem): Uploads => ({
   ...uploads,
-  create: () => Promise.reject(refusal()),
+  create: () => Promise.reject(error()),
 })

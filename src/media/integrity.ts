@@ -112,8 +112,8 @@ const oggPages = (bytes: Bytes) =>
     const count = head[26] ?? 0
     if (head.toString('latin1', 0, 4) !== 'OggS' || head.length < 27) return undefined
     const length = head.subarray(27, 27 + count).reduce((sum, segment) => sum + segment, 0)
-    const begin = at + 27 + count
-    return { name: (head[5] ?? 0) & BEGINS_STREAM ? 'first' : 'other', at: begin, length, next: begin + length }
+    const start = at + 27 + count
+    return { name: (head[5] ?? 0) & BEGINS_STREAM ? 'first' : 'other', at: start, length, next: start + length }
   })
 
 /**
@@ -136,7 +136,7 @@ async function checkOgg(bytes: Bytes): Promise<string | undefined> {
   return undefined
 }
 
-/** Reports another recording, by the signature it begins with, where the first ends. */
+/** Reports another recording, by its signature, where the first ends. */
 const anotherAt = async (end: number, signature: Buffer, bytes: Bytes): Promise<string | undefined> =>
   (await bytes.read(end, signature.length)).equals(signature) ? SEVERAL : undefined
 
@@ -188,7 +188,7 @@ async function checkFlv(bytes: Bytes): Promise<string | undefined> {
 const FLAC = ['fLaC\0\0\0\x22', 'fLaC\x80\0\0\x22'].map((text) => Buffer.from(text, 'latin1'))
 const FLAC_BYTES = 8
 
-/** Frames do not state their length: only the beginning of another file, of which the first may be behind ID3 tags, tells. */
+/** Frames do not state their length: the only sign is a second file header. The first may follow ID3 tags. */
 async function checkFlac(bytes: Bytes): Promise<string | undefined> {
   let files = 0
   for (let at = 0; at < bytes.size;) {

@@ -93,10 +93,10 @@ async function readTrack(bytes: Bytes, track: Part): Promise<TrackHead | undefin
   const head = box && (await bytes.read(box.at, HEAD_BYTES))
   if (!head || head.length < HEAD_BYTES) return undefined
   const isLong = head[0] === 1
-  const place = isLong ? 52 : 40
+  const matrixOffset = isLong ? 52 : 40
   const duration = isLong ? Number(head.readBigUInt64BE(28)) : head.readUInt32BE(20)
   const edited = await readEditedDuration(bytes, track)
-  return { duration: edited ?? duration, matrix: readMatrix(head, place), matrixAt: box.at + place }
+  return { duration: edited ?? duration, matrix: readMatrix(head, matrixOffset), matrixAt: box.at + matrixOffset }
 }
 
 /**

@@ -34,7 +34,7 @@ const ORIENTATIONS: readonly Orientation[] = [
   { rotation: 270, flip: false },
 ]
 
-/** Facts about a still. `width` and `height`: as stored, before rotation, in pixels; 0: unknown. */
+/** What the header of a still says. `width` and `height`: as stored, before rotation, in pixels; 0: unknown. */
 export type Still = { readonly width: number; readonly height: number; readonly orientation: Orientation }
 
 /** Reads the header and the EXIF of a still without decoding it. What cannot be read is unknown, or upright. */
@@ -51,24 +51,24 @@ export const readStill = (path: string, mime: string): Promise<Still> =>
       case 'image/tiff':
         return readTiff(bytes, 0)
       case 'image/gif':
-        return unturned(await bytes.read(6, 4), (head) => [head.readUInt16LE(0), head.readUInt16LE(2)])
+        return uprightStill(await bytes.read(6, 4), (head) => [head.readUInt16LE(0), head.readUInt16LE(2)])
       case 'image/bmp':
-        return unturned(await bytes.read(18, 8), (head) => [head.readInt32LE(0), Math.abs(head.readInt32LE(4))])
+        return uprightStill(await bytes.read(18, 8), (head) => [head.readInt32LE(0), Math.abs(head.readInt32LE(4))])
       default:
         return UNKNOWN
     }
-  }).catch(unknownUnlessShort)
+  }).catch(unknownUnlessShortage)
 
 const UNKNOWN: Still = { width: 0, height: 0, orientation: UPRIGHT }
 
-/** What this machine is short of says nothing of the file. */
-function unknownUnlessShort(error: unknown): Still {
+/** A shortage of this machine says nothing about the file. */
+function unknownUnlessShortage(error: unknown): Still {
   if (shortageOf(error)) throw error
   return UNKNOWN
 }
 
-const unturned = (head: Buffer, videoSize: (head: Buffer) => [width: number, height: number]): Still => {
-  const [width, height] = videoSize(head)
+const uprightStill = (head: Buffer, readSize: (head: Buffer) => [width: number, height: number]): Still => {
+  const [width, height] = readSize(head)
   return { width, height, orientation: UPRIGHT }
 }
 
@@ -82,19 +82,19 @@ async function readJpeg(bytes: Bytes): Promise<Still> {
     // APP1 also carries XMP.
     if (segment.name === 'e1' && (await startsWithExif(bytes, segment.at))) exif ??= segment.at
     if (!isFrame(segment)) continue
-    still = unturned(await bytes.read(segment.at, 5), (head) => [head.readUInt16BE(3), head.readUInt16BE(1)])
+    still = uprightStill(await bytes.read(segment.at, 5), (head) => [head.readUInt16BE(3), head.readUInt16BE(1)])
   }
   return { ...still, orientation: await readExif(bytes, exif) }
 }
 
 async function readPng(bytes: Bytes): Promise<Still> {
-  const still = unturned(await bytes.read(16, 8), (head) => [head.readUInt32BE(0), head.readUInt32BE(4)])
+  const still = uprightStill(await bytes.read(16, 8), (head) => [head.readUInt32BE(0), head.readUInt32BE(4)])
   return { ...still, orientation: await readExif(bytes, await find(pngChunks(bytes), 'eXIf')) }
 }
 
 /** RFC 9649: the first chunk, of one of three kinds, has the size. */
 async function readWebp(bytes: Bytes): Promise<Still> {
-  const still = unturned(await bytes.read(12, 18), (head) => {
+  const still = uprightStill(await bytes.read(12, 18), (head) => {
     switch (head.toString('latin1', 0, 4)) {
       case 'VP8 ':
         return [head.readUInt16LE(14) & 0x3fff, head.readUInt16LE(16) & 0x3fff]

@@ -13,17 +13,17 @@ export type HttpSenderOptions = {
   /** The operator's secrets, the newest first; all of them sign. */
   readonly secrets: readonly string[]
   readonly urlRule: UrlRule
-  /** For one try, up to the answer's status. */
+  /** Time limit of one delivery attempt, up to the answer's status. */
   readonly timeoutMs: number
-  /** Looks hosts up; a resolver of its own if undefined. */
+  /** Resolves hosts; by default with a resolver of its own. */
   readonly resolve?: Resolve
 }
 
-/** Sends by HTTP, to public addresses unless the rule lifts that, signed by the specification's own library. */
+/** Sends by HTTP, to public addresses unless the rule allows others, signed by the library of the specification. */
 export function createHttpSender({ secrets, urlRule, timeoutMs, resolve }: HttpSenderOptions): WebhookSender {
   const poster = createPoster(urlRule, resolve)
   const secretsOf = (caller: string) => callerSecrets(secrets, caller)
-  // Loaded with the first webhook: a server that sends none does without it.
+  // Loaded with the first webhook: a server that sends none does not need it.
   const library = createOnce(() => import('standardwebhooks'))
 
   const sign = async ({ id, at, body }: WebhookMessage, keys: readonly string[]): Promise<string[]> => {
@@ -34,7 +34,7 @@ export function createHttpSender({ secrets, urlRule, timeoutMs, resolve }: HttpS
   return {
     secretsOf,
     check(url) {
-      // A message follows soon, and the libraries take longer to load than a message to send.
+      // A message follows soon, and loading the libraries takes longer than sending it.
       library.get().catch(() => undefined)
       poster.prepare()
       return checkUrlHost(url, urlRule)
@@ -72,13 +72,13 @@ const headersOf = ({ id, at, traceparent }: WebhookMessage, signatures: readonly
 })
 
 const BYTES = 32
-/** Longest info that Node derives from, in bytes: the name of a caller of an issuer can be a little longer. */
+/** Longest info that Node derives a key from, in bytes: the name of an OIDC caller can be a little longer. */
 const INFO_MAX_BYTES = 1024
 
 /**
- * What a caller's messages are signed with, given the operator's secrets. Each caller has its own (HKDF-SHA256 of
- * RFC 5869, no salt, the caller as info, by its SHA-256 where it is too long), so that none can sign in another's name. Callers without a name, as on an
- * open server, are the operator's own: theirs are the secrets themselves.
+ * The secrets that sign a caller's messages, derived from the operator's. Each caller has its own (HKDF-SHA256 of
+ * RFC 5869, no salt, the caller as info, by its SHA-256 if it is too long), so that none can sign in another's name. The
+ * anonymous caller of an open server has the operator's secrets themselves.
  */
 export function callerSecrets(secrets: readonly string[], caller: string): readonly string[] {
   if (caller === ANONYMOUS_ID) return secrets

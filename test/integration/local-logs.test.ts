@@ -205,7 +205,7 @@ test('a disk that takes no log does not harm the run, and the log of the server 
   await expect(logOf()).rejects.toMatchObject({ status: 410 })
   await expect(read('local-00-job-1-1')).rejects.toMatchObject({ status: 410 })
   expect(existsSync(join(dataDir, 'results', 'job-1-1', 'v15', 'output.mp4'))).toBe(true)
-  expect(warn).toHaveBeenCalledExactlyOnceWith({ err: expect.any(Error) }, 'the log of a run was not kept')
+  expect(warn).toHaveBeenCalledExactlyOnceWith({ event: 'run_log_failed', err: expect.any(Error) }, expect.any(String))
 })
 
 test('what ffmpeg says is the log of its run', async () => {

@@ -45,7 +45,7 @@ describe.skipIf(noSmallDisk !== undefined)('on a disk that is full', () => {
     expect(await workFolders()).toEqual([])
   })
 
-  test('a run that fetches its input is interrupted, and the log tells the operator', async () => {
+  test('a run that fetches its input is interrupted, and logged for the operator', async () => {
     const server = createServer((_request, response) => response.end(Buffer.alloc(4_000_000)))
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     onTestFinished(() => new Promise((resolve) => void server.close(() => resolve())))
@@ -54,8 +54,11 @@ describe.skipIf(noSmallDisk !== undefined)('on a disk that is full', () => {
     const { run } = await startLocal({ log, dataDir: mountDisk(SMALL_KIB), pauseMs: 1 })
     expect(await run({ video_url, audio_path: 'speech.wav' })).toEqual(NO_ROOM)
     expect(log.error).toHaveBeenCalledExactlyOnceWith(
-      expect.objectContaining({ event: 'local_interrupted', job_id: 'job-1', attempt: 1, pause_ms: 1 }),
-      'this machine has run out of something; the run is interrupted',
+      expect.objectContaining({
+        ...{ event: 'local_interrupted', job_id: 'job-1', attempt: 1, pause_ms: 1 },
+        err: expect.objectContaining({ name: 'MachineFailure' }) as Error,
+      }),
+      expect.any(String),
     )
   })
 

@@ -173,7 +173,7 @@ test('a file that is forgotten while it is made is not kept', async () => {
   expect([await files(), await halfMade()]).toEqual([[], []])
 })
 
-test('a close ends what is being made, and leaves nothing half-made', async () => {
+test('a close aborts every fetch, and leaves no partial file', async () => {
   const { cache, halfMade } = await openCache()
   const begun = Promise.withResolvers<undefined>()
   const using = cache.use('a', {
@@ -185,10 +185,10 @@ test('a close ends what is being made, and leaves nothing half-made', async () =
     },
     modifiedAt: 0,
   })
-  const failed = expect(using).rejects.toThrow('ending')
+  const failed = expect(using).rejects.toThrow('shutting down')
   await begun.promise
   await cache.close()
   await failed
   expect(await halfMade()).toEqual([])
-  await expect(cache.use('b', of(1))).rejects.toThrow('ending')
+  await expect(cache.use('b', of(1))).rejects.toThrow('shutting down')
 })

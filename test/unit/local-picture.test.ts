@@ -151,7 +151,7 @@ Stream mapping:
 `
 
   test('is parsed as the build of 2018 prints it', () => {
-    const { pictures, sounds, claimedSeconds, endsEarly, tooLarge } = readStreams(OF_2018)
+    const { pictures, sounds, statedSeconds, endsEarly, tooLarge } = readStreams(OF_2018)
     expect(pictures).toHaveLength(2)
     expect(pickPicture(pictures)).toEqual({
       ...STREAM,
@@ -168,11 +168,11 @@ Stream mapping:
       orientation: { rotation: 90, flip: false },
     })
     expect(sounds).toEqual([{ index: 2, codec: 'aac', layout: '5.1(side)' }])
-    expect([claimedSeconds, endsEarly, tooLarge]).toEqual([62.5, false, undefined])
+    expect([statedSeconds, endsEarly, tooLarge]).toEqual([62.5, false, undefined])
   })
 
   test('is parsed as later builds print it', () => {
-    const { pictures, sounds, claimedSeconds } = readStreams(OF_2022)
+    const { pictures, sounds, statedSeconds } = readStreams(OF_2022)
     expect(pickPicture(pictures)).toMatchObject({
       codec: 'vp9',
       isDefault: false,
@@ -186,7 +186,7 @@ Stream mapping:
     })
     expect(pictures[1]).toMatchObject({ isAttached: true, pixelFormat: 'rgba', isFullRange: true })
     expect(sounds).toEqual([{ index: 2, codec: 'pcm_s16le', layout: '4 channels' }])
-    expect(claimedSeconds).toBeUndefined()
+    expect(statedSeconds).toBeUndefined()
   })
 
   test('reports a picture that is too large, and a file that ends inside an element', () => {

@@ -16,36 +16,36 @@ import type { Resolve } from '../../net/resolver.ts'
 import type { Backend, Outcome, SpawnRequest } from '../../jobs/ports/backend.ts'
 
 /**
- * Inputs fetched at the same time, of which one caller has its share, whatever `maxProcesses` is: a slow host must not
- * keep the children waiting.
+ * Inputs fetched at the same time, apart from `maxProcesses`, so that a slow host does not keep child processes waiting;
+ * one caller may have its share of them.
  */
 const MAX_DOWNLOADS = 16
 const MAX_INSPECTIONS = 8
-/** Number of outcomes kept for later waits; of an older call only the finished video is found. */
+/** Number of outcomes kept for later waits; of an older call only its finished video is found. */
 export const OUTCOMES_KEPT = 1000
 const FFMPEG_TIME_LIMIT_MS = 3_600_000
 const MAX_OUTPUT_BYTES = 2 * 1024 ** 3
-/** What a stopped command gets to end by itself before it is killed. */
+/** How long a stopped command may take to exit before it is killed, in ms. */
 const COMMAND_GRACE_MS = 2000
-/** How long nothing is started after this machine ran out of something, in ms. */
+/** How long no task starts after this machine ran out of a resource, in ms. */
 const PAUSE_MS = 30_000
 
 export type LocalOptions = {
-  /** Folder for finished videos (`results/`), runs on their way (`work/`) and what they print (`logs/`). */
+  /** Folder for finished videos (`results/`), runs under way (`work/`) and their output (`logs/`). */
   readonly dataDir: string
   /** Folder under which `*_path` inputs are found. */
   readonly mediaRoot: string
   /** LOCAL_COMMAND: a command to run instead of ffmpeg; see `parseCommand`. */
   readonly command?: string | undefined
-  /** Runs with a child process at the same time; the others wait, callers in turn. */
+  /** Runs with a child process at the same time; others wait, and callers take turns. */
   readonly maxProcesses: number
   readonly maxInputBytes: number
   readonly downloadTimeoutMs: number
   /** Where inputs may be fetched from. */
   readonly urlRule: UrlRule
-  /** Looks their hosts up; a resolver of its own if undefined. */
+  /** Resolves their hosts; by default with a resolver of its own. */
   readonly resolve?: Resolve
-  /** All that children see of the environment. */
+  /** The whole environment of child processes. */
   readonly childEnvironment: Readonly<Record<string, string>>
   readonly ffmpegPath?: string | undefined
   readonly ffmpegTimeLimitMs?: number
@@ -62,9 +62,9 @@ type Call = {
 }
 
 /**
- * The backend without account and GPU: child processes on this machine. ffmpeg only puts face and speech together and
- * moves no lips; `command` replaces it by anything that does. A call lives as long as this process: asked about one of
- * an earlier process it finds the finished video, or the call is `interrupted`. Throws on an unusable `command`.
+ * The backend without account and GPU: child processes on this machine. ffmpeg only joins face and speech and moves no
+ * lips; `command` runs any other program instead. A call lives as long as this process: of a call of an earlier process
+ * only the finished video is found, otherwise the call is `interrupted`. Throws on an unusable `command`.
  */
 export function createLocalBackend(options: LocalOptions): Backend {
   const guard = createGuard(options.urlRule, options.resolve)
@@ -72,30 +72,30 @@ export function createLocalBackend(options: LocalOptions): Backend {
   const logs = createRunLogs(resolve(options.dataDir, 'logs'), options.log)
   const { pauseMs = PAUSE_MS } = options
   const pause = createPause(pauseMs)
-  const parts = {
+  const dependencies = {
     engine: createEngine(options),
     sources: {
       ...options,
       mediaRoot: resolve(options.mediaRoot),
       guard,
-      downloads: createPausedPlaces(createFairSemaphore(MAX_DOWNLOADS), pause),
-      inspections: createPausedPlaces(createFairSemaphore(MAX_INSPECTIONS, { mayHoldAll: true }), pause),
+      downloads: pauseOnShortage(createFairSemaphore(MAX_DOWNLOADS), pause),
+      inspections: pauseOnShortage(createFairSemaphore(MAX_INSPECTIONS, { mayHoldAll: true }), pause),
     },
     folders: createWorkFolders(resolve(options.dataDir, 'work')),
-    processes: createPausedPlaces(createFairSemaphore(options.maxProcesses, { mayHoldAll: true }), pause),
+    processes: pauseOnShortage(createFairSemaphore(options.maxProcesses, { mayHoldAll: true }), pause),
     ...{ results, logs, pauseMs },
     log: options.log,
   }
   const instance = randomBytes(4).toString('hex')
   const running = new Map<string, Call>()
-  const ended = new Map<string, Outcome>()
+  const finished = new Map<string, Outcome>()
   let closing: Promise<void> | undefined
 
   const remember = (callId: string, outcome: Outcome) => {
     running.delete(callId)
-    ended.set(callId, outcome)
-    const [oldest] = ended.keys()
-    if (ended.size > OUTCOMES_KEPT && oldest !== undefined) ended.delete(oldest)
+    finished.set(callId, outcome)
+    const [oldest] = finished.keys()
+    if (finished.size > OUTCOMES_KEPT && oldest !== undefined) finished.delete(oldest)
     return outcome
   }
 
@@ -103,7 +103,9 @@ export function createLocalBackend(options: LocalOptions): Backend {
     const abort = new AbortController()
     const start = Promise.withResolvers<number>()
     const onStart = () => start.resolve(Date.now())
-    const outcome = runAttempt(request, { ...parts, onStart }, abort.signal).then((end) => remember(callId, end))
+    const outcome = runAttempt(request, { ...dependencies, onStart }, abort.signal).then((result) =>
+      remember(callId, result),
+    )
     running.set(callId, { outcome, start: start.promise, abort })
   }
 
@@ -121,8 +123,8 @@ export function createLocalBackend(options: LocalOptions): Backend {
       signal.throwIfAborted()
       if (closing) throw new Error('the local backend is closed')
       const callId = `local-${instance}-${request.jobId}-${request.attempt}`
-      // Asked twice for the same attempt, for instance by a runner that runs again: one run is enough.
-      if (!running.has(callId) && !ended.has(callId)) start(callId, request)
+      // A runner that runs again may spawn the same attempt twice: one run is enough.
+      if (!running.has(callId) && !finished.has(callId)) start(callId, request)
       return Promise.resolve({ kind: 'spawned', callId })
     },
     async wait(callId, signal, watch) {
@@ -130,7 +132,7 @@ export function createLocalBackend(options: LocalOptions): Backend {
       const call = running.get(callId)
       void call?.start.then(watch?.onStart)
       if (call) return untilAborted(call.outcome, signal)
-      return ended.get(callId) ?? findOutcome(callId, results)
+      return finished.get(callId) ?? findOutcome(callId, results)
     },
     async stop(callId, signal) {
       const call = running.get(callId)
@@ -144,14 +146,14 @@ export function createLocalBackend(options: LocalOptions): Backend {
 }
 
 /**
- * Places whose tasks do not start during a pause, which a task starts that finds this machine short of something. What a
- * child reports does not count: a caller's file could have made it say so, and would keep all others waiting.
+ * Makes a semaphore start no task during a pause, and starts the pause when a task finds this machine short of a resource.
+ * What a child process reports does not count: a caller's file could cause it, and would keep all others waiting.
  */
-function createPausedPlaces(places: FairSemaphore, pause: Pause): Pick<FairSemaphore, 'use'> {
-  return { use: (caller, signal, task) => places.use(caller, signal, () => runOutside(pause, signal, task)) }
+function pauseOnShortage(semaphore: FairSemaphore, pause: Pause): Pick<FairSemaphore, 'use'> {
+  return { use: (caller, signal, task) => semaphore.use(caller, signal, () => runUnlessPaused(pause, signal, task)) }
 }
 
-async function runOutside<T>(pause: Pause, signal: AbortSignal, task: () => Promise<T>): Promise<T> {
+async function runUnlessPaused<T>(pause: Pause, signal: AbortSignal, task: () => Promise<T>): Promise<T> {
   await pause.waitUntilOver(signal)
   try {
     return await task()
@@ -177,17 +179,17 @@ function createCommandEngine(template: string, environment: Readonly<Record<stri
   return async ({ face, audio, output, version, print }, signal) => {
     const [program = '', ...args] = fill({ face: face.path, audio: audio.path, output, version })
     const options = { name: 'LOCAL_COMMAND', program, args, environment, print, graceMs: COMMAND_GRACE_MS }
-    const { ok, end, stderr } = await runChild(options, signal)
+    const { ok, exit, stderr } = await runChild(options, signal)
     const shortage = ok ? undefined : shortageIn(stderr)
     if (shortage) throw new MachineFailure(shortage)
-    if (!ok) throw new RunFailure('inference_failed', `the command ended with ${end}: ${lastLines(stderr)}`)
+    if (!ok) throw new RunFailure('inference_failed', `the command ended with ${exit}: ${lastLines(stderr)}`)
   }
 }
 
-/** The name of a call's run; undefined for what is no call id of this backend. */
+/** The run id of a call; undefined if it is no call id of this backend. */
 const runIdOf = (callId: string): string | undefined => /^local-[0-9a-f]+-([\w-]+-\d+)$/.exec(callId)?.[1]
 
-/** What became of a call of an earlier process. */
+/** The outcome of a call of an earlier process. */
 async function findOutcome(
   callId: string,
   results: { find(runId: string): Promise<string | undefined> },

@@ -11,16 +11,16 @@ import { codeOf } from '../../lib/errors.ts'
 /** How much of a child's output is kept: the end of it. */
 const STDOUT_KEPT_BYTES = 4096
 const STDERR_KEPT_BYTES = 64 * 1024
-/** How long the processes of a killed group may take to vanish before they are left to the system. */
+/** How long to wait until the processes of a killed group have exited, in ms; then they are left to the system. */
 const GROUP_GONE_MS = 2000
-/** How long the pipes of an ended child may stay open in hands that left its group. */
+/** How long a process that left the group may keep the pipes of an exited child open, in ms. */
 const DRAIN_MS = 1000
 const POLL_MS = 10
-/** Errors of `spawn` that another attempt would meet again. */
+/** Errors of `spawn` that another attempt would get again. */
 const CANNOT_START = ['ENOENT', 'EACCES', 'ENOEXEC', 'ENOTDIR']
 
 export type ChildOptions = {
-  /** What the child is called in an error. */
+  /** Names the child in errors. */
   readonly name: string
   readonly program: string
   readonly args: readonly string[]
@@ -28,18 +28,23 @@ export type ChildOptions = {
   readonly environment: Readonly<Record<string, string>>
   /** Time between SIGTERM and SIGKILL on abort, in ms; 0: SIGKILL at once. */
   readonly graceMs: number
-  /** Takes all that the child prints to stderr, as it comes. */
+  /** Called with all that the child prints to stderr, as it comes. */
   readonly print: (piece: Buffer) => void
 }
 
-/** `end`: "code 1" or "signal SIGKILL". Only the ends of the outputs are kept. */
-export type Ended = { readonly ok: boolean; readonly end: string; readonly stdout: string; readonly stderr: string }
+/** `exit`: "code 1" or "signal SIGKILL". Only the last bytes of the outputs are kept. */
+export type ChildResult = {
+  readonly ok: boolean
+  readonly exit: string
+  readonly stdout: string
+  readonly stderr: string
+}
 
 /**
- * Runs a program, without a shell, in a process group of its own, and waits until that whole group is gone: whatever
- * the program started ends with it. On abort the group is killed first; then it rejects with the signal's reason.
+ * Runs a program, without a shell, in a process group of its own, and waits until the whole group has exited: what the
+ * program started is killed with it. On abort it kills the group first, then rejects with the signal's reason.
  */
-export async function runChild(options: ChildOptions, signal: AbortSignal): Promise<Ended> {
+export async function runChild(options: ChildOptions, signal: AbortSignal): Promise<ChildResult> {
   signal.throwIfAborted()
   const { program, args, environment, graceMs } = options
   const child: ChildProcess = spawn(program, args, {
@@ -56,25 +61,25 @@ export async function runChild(options: ChildOptions, signal: AbortSignal): Prom
   child.stderr?.on('data', options.print)
 
   children.add(child)
-  const endTermination = terminateOnAbort(child, graceMs, signal)
+  const cancelTermination = terminateOnAbort(child, graceMs, signal)
   try {
     const [code, endSignal] = (await exited) as [number | null, string | null]
-    await endGroup(child)
+    await killRest(child)
     await drain(child, closed)
     signal.throwIfAborted()
     return {
       ok: code === 0,
-      end: endSignal ? `signal ${endSignal}` : `code ${code}`,
+      exit: endSignal ? `signal ${endSignal}` : `code ${code}`,
       stdout: stdout(),
       stderr: stderr(),
     }
   } finally {
-    endTermination()
+    cancelTermination()
     children.delete(child)
   }
 }
 
-/** However this process ends, short of being killed itself, no child outlives it. */
+/** No child outlives this process, unless that is killed itself. */
 const children = new Set<ChildProcess>()
 process.on('exit', () => {
   for (const child of children) killGroup(child, 'SIGKILL')
@@ -87,7 +92,7 @@ function keepEnd(stream: Readable | null, maxBytes: number): () => string {
   return () => kept.toString()
 }
 
-/** Answers with the function that calls it off. */
+/** Returns a function that cancels it. */
 function terminateOnAbort(child: ChildProcess, graceMs: number, signal: AbortSignal): () => void {
   let timer: NodeJS.Timeout | undefined
   const terminate = () => {
@@ -101,13 +106,13 @@ function terminateOnAbort(child: ChildProcess, graceMs: number, signal: AbortSig
   }
 }
 
-/** Ends what a program left behind in its group, and waits for that; `0` only asks whether there is anything left. */
-async function endGroup(child: ChildProcess) {
+/** Kills what a program left running in its group, and waits until it has exited. */
+async function killRest(child: ChildProcess) {
   const until = Date.now() + GROUP_GONE_MS
   while (killGroup(child, 'SIGKILL') && Date.now() < until) await sleep(POLL_MS)
 }
 
-/** False: there is no such group any more. */
+/** False: the group no longer exists. */
 function killGroup({ pid }: ChildProcess, name: NodeJS.Signals): boolean {
   if (pid === undefined) return false
   try {
@@ -117,7 +122,7 @@ function killGroup({ pid }: ChildProcess, name: NodeJS.Signals): boolean {
   }
 }
 
-/** Waits for the last of the output; a process that left the group may hold the pipes open for ever. */
+/** Waits for the last output; a process that left the group could keep the pipes open for ever. */
 async function drain(child: ChildProcess, closed: Promise<unknown>) {
   const timer = setTimeout(() => {
     child.stdout?.destroy()
@@ -143,13 +148,13 @@ export const lastLines = (output: string): string =>
     .slice(-1500)
 
 const SHELL = '/bin/sh'
-/** The arguments are never parsed. A limit that the system does not know or grant is left out. */
+/** The shell never parses the arguments. A limit that the system does not support is left out. */
 const SCRIPT = 'ulimit -d "$0" 2>/dev/null; exec "$@"'
 const hasShell = existsSync(SHELL)
 
 /**
  * The command that runs a program with a limit on the memory it may write to (RLIMIT_DATA), in bytes. Only Linux counts
- * all of that memory; elsewhere the limits on pixels and on time are all there is.
+ * all of that memory; other systems have the limits on pixels and time only.
  */
 export function limitMemory(program: string, args: readonly string[], maxBytes: number) {
   if (!hasShell) return { program, args }
@@ -159,7 +164,7 @@ export function limitMemory(program: string, args: readonly string[], maxBytes: 
 /** The environment variable that marks a child, and every process it starts, as owned by a server process. */
 export const OWNER_VARIABLE = 'MUSETALK_OWNER'
 
-/** Kills what the children of a process that is gone left running. Linux only: elsewhere nothing is found. */
+/** Kills what the children of an exited server process left running. Linux only: elsewhere nothing is found. */
 export async function killOrphans(owner: string): Promise<void> {
   const pids = (await readdir('/proc').catch(() => [])).filter((name) => /^\d+$/.test(name)).map(Number)
   await Promise.all(pids.map((pid) => killIfOwned(pid, owner)))
@@ -171,6 +176,6 @@ async function killIfOwned(pid: number, owner: string) {
   try {
     process.kill(pid, 'SIGKILL')
   } catch {
-    // It ended in the meantime.
+    // It has exited in the meantime.
   }
 }

@@ -21,12 +21,12 @@ export type Task = {
   /** A folder for temporary files; the caller removes it. */
   readonly folder: string
   readonly version: ModelVersion
-  /** Takes what the child processes print to stderr, as it comes. */
+  /** Called with what the child processes print to stderr, as it comes. */
   readonly print: (piece: Buffer) => void
 }
 
 /**
- * Makes the video of one task with child processes, which are gone when it returns. Rejects with `RunFailure`, or with
+ * Makes the video of one task with child processes, which have exited when it returns. Rejects with `RunFailure`, or with
  * the signal's reason when `signal` aborts.
  */
 export type Engine = (task: Task, signal: AbortSignal) => Promise<void>
@@ -42,7 +42,7 @@ export class RunFailure extends Error {
   }
 }
 
-/** A run that was lost through no fault of its inputs; another attempt may work. The message becomes the attempt's `error`. */
+/** A run that failed for a transient reason; another attempt may work. The message becomes the attempt's `error`. */
 export class RunInterrupted extends Error {
   constructor(message: string, options?: ErrorOptions) {
     super(message, options)
@@ -50,7 +50,7 @@ export class RunInterrupted extends Error {
   }
 }
 
-/** A run that failed through this machine; another attempt may work. The message becomes the attempt's `error`. */
+/** A run that failed because this machine ran short; another attempt may work. The message becomes the attempt's `error`. */
 export class MachineFailure extends Error {
   constructor(shortage: Shortage, options?: ErrorOptions) {
     super(`The server ran out of ${shortage}.`, options)
@@ -58,6 +58,6 @@ export class MachineFailure extends Error {
   }
 }
 
-/** An input that cannot be used; `problem` reads on from the field's name. */
+/** An input that cannot be used; `problem` is a phrase that follows the field's name. */
 export const inputFailure = (field: string, problem: string, options?: ErrorOptions): RunFailure =>
   new RunFailure('input_unavailable', `${field}: ${problem}`, options)

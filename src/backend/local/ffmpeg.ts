@@ -2,7 +2,7 @@ import { stat, access, chmod, constants } from 'node:fs/promises'
 import { join, delimiter } from 'node:path'
 import { codeOf, shortageIn } from '../../lib/errors.ts'
 import { readMp4Tracks, resetDisplayMatrix } from '../../media/mp4.ts'
-import { type Ended, runChild, limitMemory } from './child.ts'
+import { type ChildResult, runChild, limitMemory } from './child.ts'
 import { type Engine, type Medium, type Task, inputFailure, MachineFailure, RunFailure } from './engine.ts'
 import { checkArguments, muxArguments, clipArguments, type ClipPlan } from './ffmpeg-arguments.ts'
 import { videoSize, videoRate } from './picture.ts'
@@ -46,15 +46,15 @@ export function createFfmpegEngine(options: FfmpegOptions): Engine {
       const limitMs = Math.min(phaseMs, options.timeLimitMs)
       return limitTime({ limitMs, signal: stopSignal, timeoutError: tookTooLong(limitMs) }, (signal) =>
         work(async (args) => {
-          const ended = await runChild({ ...child, ...limitMemory(program, args, MAX_MEMORY_BYTES) }, signal)
-          refuseTooDemanding(field, ended)
-          return ended
+          const result = await runChild({ ...child, ...limitMemory(program, args, MAX_MEMORY_BYTES) }, signal)
+          refuseTooDemanding(field, result)
+          return result
         }),
       )
     }
 
     const face = await within(PROBE_FACE_MS, task.face, (run) => probeFace(task.face, run))
-    // Last: it decodes the whole speech, while most bad inputs are refused at once.
+    // Last, because it decodes the whole speech, while most bad inputs are refused at once.
     const speech = await within(PROBE_SPEECH_MS, task.audio, (run) => probeSpeech(task.audio, run))
     await within(MAKE_MS + MAKE_MS_PER_SECOND * speech.seconds, task.face, async (make) => {
       await makeVideo({ task, face, speech, maxBytes: maxOutputBytes }, make)
@@ -66,14 +66,14 @@ export function createFfmpegEngine(options: FfmpegOptions): Engine {
 const tookTooLong = (limitMs: number) => (cause: unknown) =>
   new RunFailure('inference_failed', `ffmpeg took longer than ${limitMs / 1000} s`, { cause })
 
-type Making = {
+type VideoJob = {
   readonly task: Task
   readonly face: ProbedFace
   readonly speech: Speech
   readonly maxBytes: number
 }
 
-async function makeVideo({ task, face: { face, rate }, speech, maxBytes }: Making, run: Run): Promise<void> {
+async function makeVideo({ task, face: { face, rate }, speech, maxBytes }: VideoJob, run: Run): Promise<void> {
   const size = videoSize(face)
   if ('error' in size) throw inputFailure(task.face.field, size.error)
   const clip = join(task.folder, 'clip.mp4')
@@ -82,7 +82,7 @@ async function makeVideo({ task, face: { face, rate }, speech, maxBytes }: Makin
   await makeClip({ medium: task.face, plan, target: { path: clip, seconds, maxBytes } }, run)
   const target = { path: task.output, seconds: speech.seconds, maxBytes }
   const muxed = await run(muxArguments({ clip, audio: task.audio, sound: speech.stream }, target))
-  throwIfShort(muxed)
+  throwOnShortage(muxed)
   if (!muxed.ok) throw ffmpegFailure(muxed)
   await refuseOversized(task.output, maxBytes)
 }
@@ -95,14 +95,14 @@ type ClipJob = {
 
 async function makeClip({ medium, plan, target }: ClipJob, run: Run): Promise<void> {
   const made = await run(clipArguments(medium, plan, target))
-  throwIfShort(made)
+  throwOnShortage(made)
   if (/No such filter: '(zscale|tonemap)'/.test(made.stderr)) {
     throw inputFailure(
       medium.field,
       'is video in BT.2020 (HDR), which the ffmpeg of this server cannot convert; send BT.709 (SDR)',
     )
   }
-  if (!made.ok && isOwnFault(made)) throw ffmpegFailure(made)
+  if (!made.ok && isServerError(made)) throw ffmpegFailure(made)
   const isEmpty = readProgress(made.stdout).frames === 0
   if (!made.ok || isEmpty || isDamaged(medium, made)) throw undecodable(medium, 'picture', plan.face.stream)
   await refuseOversized(target.path, target.maxBytes)
@@ -110,17 +110,17 @@ async function makeClip({ medium, plan, target }: ClipJob, run: Run): Promise<vo
 }
 
 /** The decoders of TIFF and GIF report damage but return the picture all the same. */
-const isDamaged = ({ demuxer }: Medium, { stderr }: Ended) =>
+const isDamaged = ({ demuxer }: Medium, { stderr }: ChildResult) =>
   (demuxer === 'tiff_pipe' || demuxer === 'gif') && stderr.trim() !== ''
 
-/** Whether ffmpeg failed because of this machine rather than the input. A crash is the input's fault: damaged files cause it. */
-const isOwnFault = ({ end, stderr }: Ended) =>
-  /SIGKILL|SIGTERM/.test(end) || /Unknown encoder|Unrecognized option/.test(stderr)
+/** Whether ffmpeg failed because of this machine rather than the input. Damaged files cause crashes, so those do not count. */
+const isServerError = ({ exit, stderr }: ChildResult) =>
+  /SIGKILL|SIGTERM/.test(exit) || /Unknown encoder|Unrecognized option/.test(stderr)
 
-/** An allocation that failed, in the words of the C library, of ffmpeg and of x264. */
+/** The messages of the C library, ffmpeg and x264 for a failed allocation. */
 const OUT_OF_MEMORY = /Cannot allocate memory|malloc of size \d+ failed|Failed to allocate/
 
-function refuseTooDemanding(field: string, { ok, stdout, stderr }: Ended) {
+function refuseTooDemanding(field: string, { ok, stdout, stderr }: ChildResult) {
   const hasFailed = !ok || readProgress(stdout).frames === 0
   if (!hasFailed || !OUT_OF_MEMORY.test(stderr)) return
   const limit = `${MAX_MEMORY_BYTES / 1024 ** 2} MiB`
@@ -128,14 +128,14 @@ function refuseTooDemanding(field: string, { ok, stdout, stderr }: Ended) {
 }
 
 /** ffmpeg that cannot write the end of a file may exit with success. */
-function throwIfShort({ stderr }: Ended) {
+function throwOnShortage({ stderr }: ChildResult) {
   const shortage = shortageIn(stderr)
   if (shortage) throw new MachineFailure(shortage)
 }
 
 /** Errors do not quote ffmpeg; the job's log has its output. */
-const ffmpegFailure = ({ end }: Ended) =>
-  new RunFailure('inference_failed', `ffmpeg ended with ${end}; the log of the job has what it printed`)
+const ffmpegFailure = ({ exit }: ChildResult) =>
+  new RunFailure('inference_failed', `ffmpeg ended with ${exit}; the log of the job has what it printed`)
 
 /** ffmpeg exits with success when it stops at its size limit. */
 async function refuseOversized(output: string, maxBytes: number) {
@@ -158,7 +158,7 @@ async function checkVideo(output: string, seconds: number, run: Run): Promise<vo
   if (!checked.ok) throw new RunFailure('invalid_output', 'the video that was made cannot be decoded')
 }
 
-/** Looks on PATH, then for the development dependency. Not remembered when missing: it may be installed any time. */
+/** Searches PATH, then the development dependency. A missing one is not cached: it may be installed any time. */
 export async function findFfmpeg(searchPath = ''): Promise<string> {
   for (const folder of searchPath.split(delimiter).filter(Boolean)) {
     const candidate = join(folder, 'ffmpeg')
@@ -166,7 +166,7 @@ export async function findFfmpeg(searchPath = ''): Promise<string> {
   }
   try {
     const { path } = (await import('@ffmpeg-installer/ffmpeg')).default
-    // An install that ran no scripts leaves it without the executable bit.
+    // An install without scripts leaves it without the executable bit.
     if (!(await isProgram(path))) await chmod(path, 0o755)
     return path
   } catch (cause) {

@@ -17,53 +17,62 @@ export type InputSources = {
   readonly downloadTimeoutMs: number
   readonly guard: Guard
   readonly downloads: Pick<FairSemaphore, 'use'>
-  /** Places for inspecting files, each of which takes a file descriptor. */
+  /** Limits the inspections of files, each of which needs a file descriptor. */
   readonly inspections: Pick<FairSemaphore, 'use'>
 }
 
-type Where = {
+type InputContext = {
   readonly sources: InputSources
   readonly folder: string
   readonly caller: string
   readonly signal: AbortSignal
 }
 
-type Given = Pick<SpawnRequest, 'input' | 'files' | 'caller'>
+type InputRequest = Pick<SpawnRequest, 'input' | 'files' | 'caller'>
 
-/** Pause before a host is looked up again, in ms: longer than its failure is remembered. */
+/** Pause before a host is looked up again, in ms: longer than the resolver caches the failure. */
 const LOOKUP_RETRY_MS = LOOKUP_MEMORY_MS + 1_000
 
 /** Finds or fetches the two inputs of a job; what is fetched goes into `folder`. Rejects with `RunFailure` or `RunInterrupted`. */
 export async function openInputs(
-  { input, files = {}, caller }: Given,
-  place: Omit<Where, 'caller'>,
+  { input, files = {}, caller }: InputRequest,
+  inputContext: Omit<InputContext, 'caller'>,
 ): Promise<{ face: Medium; audio: Medium }> {
-  const where = { ...place, caller }
-  const faceFile = (await openFile('video', files, where)) ?? (await openFile('image', files, where))
-  const face = faceFile ?? (await openFirst(input, ['video_url', 'image_url', 'video_path'], where))
-  const audio = (await openFile('audio', files, where)) ?? (await openFirst(input, ['audio_url', 'audio_path'], where))
-  return { face, audio: await joinPieces(audio, where) }
+  const context = { ...inputContext, caller }
+  const faceFile = (await openFile('video', files, context)) ?? (await openFile('image', files, context))
+  const face = faceFile ?? (await openFirst(input, ['video_url', 'image_url', 'video_path'], context))
+  const audio =
+    (await openFile('audio', files, context)) ?? (await openFirst(input, ['audio_url', 'audio_path'], context))
+  return { face, audio: await joinPieces(audio, context) }
 }
 
-/** A file that came with the job lies where this server put it; it is looked at all the same before ffmpeg opens it. */
-async function openFile(kind: FileKind, files: NonNullable<Given['files']>, where: Where): Promise<Medium | undefined> {
+/** A file that was uploaded with the job; it is inspected again before ffmpeg opens it. */
+async function openFile(
+  kind: FileKind,
+  files: NonNullable<InputRequest['files']>,
+  context: InputContext,
+): Promise<Medium | undefined> {
   const path = files[kind]?.path
-  return path === undefined ? undefined : (await inspect(kind, path, where)).medium
+  return path === undefined ? undefined : (await inspect(kind, path, context)).medium
 }
 
-async function openFirst(input: NamedInput, fields: readonly (keyof NamedInput)[], where: Where): Promise<Medium> {
+async function openFirst(
+  input: NamedInput,
+  fields: readonly (keyof NamedInput)[],
+  context: InputContext,
+): Promise<Medium> {
   for (const field of fields) {
     const value = input[field]
     if (value === undefined) continue
-    return field.endsWith('_url') ? fetchInput(field, value, where) : findInput(field, value, where)
+    return field.endsWith('_url') ? fetchInput(field, value, context) : findInput(field, value, context)
   }
   throw inputFailure(fields.join(' or '), 'is required')
 }
 
-async function fetchInput(field: MediaField, url: string, where: Where): Promise<Medium> {
-  const to = join(where.folder, field)
+async function fetchInput(field: MediaField, url: string, context: InputContext): Promise<Medium> {
+  const to = join(context.folder, field)
   try {
-    await download(url, to, where)
+    await download(url, to, context)
   } catch (error) {
     if (!(error instanceof DownloadError)) throw error
     const options = { cause: error }
@@ -71,15 +80,15 @@ async function fetchInput(field: MediaField, url: string, where: Where): Promise
       ? new RunInterrupted(`${field}: ${error.message}`, options)
       : inputFailure(field, error.message, options)
   }
-  const { medium, extension } = await inspect(field, to, where)
-  // Many a command of LOCAL_COMMAND, MuseTalk's own among them, goes by the extension.
+  const { medium, extension } = await inspect(field, to, context)
+  // Many programs of LOCAL_COMMAND, MuseTalk included, go by the extension.
   const path = `${to}.${extension}`
   await rename(to, path)
   return { ...medium, path }
 }
 
-/** Has no place of others while it waits for DNS: a host that cannot be looked up must not keep them from theirs. */
-async function download(url: string, to: string, { sources, caller, signal }: Where): Promise<void> {
+/** Leaves the semaphore while it waits for DNS: a host that cannot be looked up must not keep others waiting. */
+async function download(url: string, to: string, { sources, caller, signal }: InputContext): Promise<void> {
   const { guard, downloads, maxInputBytes: maxBytes, downloadTimeoutMs: timeoutMs } = sources
   const options = { to, maxBytes, timeoutMs, signal, caller }
   const endsAt = performance.now() + timeoutMs
@@ -95,18 +104,18 @@ async function download(url: string, to: string, { sources, caller, signal }: Wh
   }
 }
 
-async function findInput(field: MediaField, relative: string, where: Where): Promise<Medium> {
-  const { sources } = where
+async function findInput(field: MediaField, relative: string, context: InputContext): Promise<Medium> {
+  const { sources } = context
   const path = await resolveUnder(sources.mediaRoot, field, relative)
   const file = await stat(path)
   if (!file.isFile()) throw inputFailure(field, 'is not a file')
   if (file.size > sources.maxInputBytes) {
     throw inputFailure(field, `has ${file.size} bytes, more than the limit of ${sources.maxInputBytes}`)
   }
-  return (await inspect(field, path, where)).medium
+  return (await inspect(field, path, context)).medium
 }
 
-/** Refuses by the way it is written first: nobody learns from the answer what exists outside of the root. */
+/** Checks the path as written first: the error must not reveal what exists outside of the root. */
 async function resolveUnder(mediaRoot: string, field: MediaField, relative: string): Promise<string> {
   const outside = inputFailure(field, 'is outside of the media root')
   const written = resolve(mediaRoot, relative)
@@ -121,7 +130,7 @@ async function resolveUnder(mediaRoot: string, field: MediaField, relative: stri
 const isUnder = (root: string, path: string) => path.startsWith(root.endsWith(sep) ? root : root + sep)
 
 /** Checks the content of a file: accepted by the field, and complete. */
-const inspect = (field: MediaField, path: string, { sources, caller, signal }: Where) =>
+const inspect = (field: MediaField, path: string, { sources, caller, signal }: InputContext) =>
   sources.inspections.use(caller, signal, () => inspectFile(field, path))
 
 async function inspectFile(field: MediaField, path: string): Promise<{ medium: Medium; extension: string }> {
@@ -136,7 +145,7 @@ async function inspectFile(field: MediaField, path: string): Promise<{ medium: M
   return { medium: { field, path, mime, kind: format.kind, demuxer: format.demuxer }, extension }
 }
 
-async function joinPieces(audio: Medium, { sources, folder, caller, signal }: Where): Promise<Medium> {
+async function joinPieces(audio: Medium, { sources, folder, caller, signal }: InputContext): Promise<Medium> {
   if (audio.mime !== 'audio/wav') return audio
   const path = join(folder, 'joined.wav')
   const result = await sources.inspections.use(caller, signal, () => joinWav(audio.path, path))

@@ -1,7 +1,7 @@
 import { readMatroskaOrientations } from '../../media/matroska.ts'
 import { readMp4Tracks } from '../../media/mp4.ts'
 import { type Orientation, readStill } from '../../media/orientation.ts'
-import type { Ended } from './child.ts'
+import type { ChildResult } from './child.ts'
 import { type Medium, inputFailure, type RunFailure } from './engine.ts'
 import {
   countArguments,
@@ -22,7 +22,7 @@ import {
 } from './streams.ts'
 
 /** Runs ffmpeg; its stderr goes to the job's log too. */
-export type Run = (args: string[]) => Promise<Ended>
+export type Run = (args: string[]) => Promise<ChildResult>
 
 /** How much of a stream is counted to find its frame rate, in seconds. */
 const COUNTED_SECONDS = 60
@@ -37,9 +37,9 @@ export type Speech = { readonly stream: SoundStream; readonly seconds: number }
 
 /** Finds the audio stream of a speech and decodes all of it to measure its length. Rejects with `RunFailure`. */
 export async function probeSpeech(audio: Medium, run: Run): Promise<Speech> {
-  const { sounds, claimedSeconds } = await describe(audio, run)
+  const { sounds, statedSeconds } = await describe(audio, run)
   // Before it is decoded. A video may well be longer than its sound.
-  if (audio.kind === 'audio') refuseTooLong(audio, claimedSeconds ?? 0)
+  if (audio.kind === 'audio') refuseTooLong(audio, statedSeconds ?? 0)
   const [stream] = sounds
   if (!stream) throw inputFailure(audio.field, 'contains no sound that can be decoded')
   const channels = namelessChannels(stream.layout)
@@ -121,17 +121,17 @@ async function describe(medium: Medium, run: Run): Promise<Streams> {
 }
 
 /** Formats that state their duration but not their size (see `checkIntegrity`). */
-const SAYS_LENGTH = new Set(['flv', 'flac', 'mp3', 'aiff', 'au'])
+const STATES_DURATION = new Set(['flv', 'flac', 'mp3', 'aiff', 'au'])
 /** Packets arrive in decoding order: the end may lie this many pictures behind the last timestamp. */
 const REORDERED_PICTURES = 6
 
 /** Compares the stated duration of a file with how far its packets reach, in seconds. */
-function refuseCutOff({ field, demuxer }: Medium, { claimedSeconds, pictures }: Streams, seconds: number) {
-  if (claimedSeconds === undefined || !SAYS_LENGTH.has(demuxer)) return
+function refuseCutOff({ field, demuxer }: Medium, { statedSeconds, pictures }: Streams, seconds: number) {
+  if (statedSeconds === undefined || !STATES_DURATION.has(demuxer)) return
   const rates = pictures.flatMap(({ averageRate }) => averageRate ?? [])
-  const tolerated = 0.5 + claimedSeconds * 0.05 + REORDERED_PICTURES / Math.min(...rates)
-  if (seconds >= claimedSeconds - tolerated) return
-  const [says, has] = [claimedSeconds, seconds].map((length) => length.toFixed(1))
+  const tolerated = 0.5 + statedSeconds * 0.05 + REORDERED_PICTURES / Math.min(...rates)
+  if (seconds >= statedSeconds - tolerated) return
+  const [says, has] = [statedSeconds, seconds].map((length) => length.toFixed(1))
   throw inputFailure(field, `is cut off: it should last ${says} s, but ends after ${has} s`)
 }
 

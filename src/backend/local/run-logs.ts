@@ -4,24 +4,24 @@ import { problem } from '../../problems.ts'
 import type { Log } from '../../jobs/log.ts'
 import { untilAborted } from '../../lib/timing.ts'
 
-/** How much of what a run's children print is kept, in bytes: the beginning, and a last line that says that it is cut. */
+/** How much of a run's log is kept, in bytes: its first bytes, and a last line that says that it is cut. */
 export const LOG_KEPT_BYTES = 1024 * 1024
 const CUT_LINE = Buffer.from(`\n[cut here: no more than ${LOG_KEPT_BYTES} bytes of a log are kept]\n`)
 const READ_BYTES = 64 * 1024
 
-/** The log of a run under way. */
+/** The log of a running attempt. */
 export type RunLog = {
-  /** Adds text, in order, without waiting for the disk. A disk that takes none does not harm the run. */
+  /** Appends text, in order, without waiting for the disk. An error of the disk does not fail the run. */
   write(text: string): void
-  /** Resolves when all of it is on the disk; who reads it then comes to its end. */
+  /** Resolves when all of it is on the disk; its readers then finish. */
   close(): Promise<void>
 }
 
 /** What the children of each run printed to stderr: one file a run, kept after it and readable while it grows. */
 export type RunLogs = {
-  /** Begins a log, in place of an earlier one of the run. */
+  /** Starts a log, replacing an earlier one of the run. */
   open(runId: string): RunLog
-  /** The text so far, and of a log that is open what comes until it is closed. Throws `logs_unavailable` for no log. */
+  /** Yields the text so far and, of an open log, all until it is closed. Throws `logs_unavailable` if there is no log. */
   read(runId: string, signal: AbortSignal): AsyncIterable<string>
 }
 
@@ -35,19 +35,24 @@ export function createRunLogs(root: string, log: Log): RunLogs {
   return {
     open(runId) {
       const path = pathOf(runId)
-      const writer: Writer = { written: begin(root, path), changed: Promise.withResolvers() }
+      const writer: Writer = { written: create(root, path), changed: Promise.withResolvers() }
       writers.set(runId, writer)
       const bounded = createBound()
       return {
         write(text) {
           const bytes = bounded(text)
-          writer.written = writer.written.then(() => appendFile(path, bytes)).then(() => tell(writer))
+          writer.written = writer.written.then(() => appendFile(path, bytes)).then(() => notifyReaders(writer))
           writer.written.catch(() => undefined)
         },
         async close() {
-          await writer.written.catch((error: unknown) => log.warn({ err: error }, 'the log of a run was not kept'))
+          await writer.written.catch((error: unknown) =>
+            log.warn(
+              { event: 'run_log_failed', err: error },
+              'the log of a run could not be written; it is incomplete',
+            ),
+          )
           writers.delete(runId)
-          tell(writer)
+          notifyReaders(writer)
         },
       }
     },
@@ -63,19 +68,19 @@ export function createRunLogs(root: string, log: Log): RunLogs {
   }
 }
 
-/** From the first write on a reader finds the file, empty as it may be. */
-function begin(root: string, path: string): Promise<void> {
-  const begun = mkdir(root, { recursive: true }).then(() => writeFile(path, ''))
-  begun.catch(() => undefined)
-  return begun
+/** Creates the empty file, so that readers find it before the first write. */
+function create(root: string, path: string): Promise<void> {
+  const created = mkdir(root, { recursive: true }).then(() => writeFile(path, ''))
+  created.catch(() => undefined)
+  return created
 }
 
-function tell(writer: Writer) {
+function notifyReaders(writer: Writer) {
   writer.changed.resolve(undefined)
   writer.changed = Promise.withResolvers()
 }
 
-/** Answers with what there is room for; at the limit with the line that says so, then with nothing. */
+/** Returns what there is room for; at the limit the line that says so, then nothing. */
 function createBound(): (text: string) => Buffer {
   let room = LOG_KEPT_BYTES - CUT_LINE.length
   let isCut = false
@@ -89,7 +94,7 @@ function createBound(): (text: string) => Buffer {
   }
 }
 
-/** The first bytes, at most so many, not ending within a character: the others of a character begin with the bits 10. */
+/** The first bytes, at most so many, without a partial character: its later bytes begin with the bits 10 (UTF-8). */
 function wholeCharacters(bytes: Buffer, atMost: number): Buffer {
   let end = atMost
   while (end > 0 && ((bytes[end] ?? 0) & 0xc0) === 0x80) end--
@@ -100,11 +105,11 @@ async function openToRead(path: string): Promise<FileHandle> {
   try {
     return await open(path)
   } catch (cause) {
-    throw problem('logs_unavailable', { status: 410, detail: 'The log is not there any more.', cause })
+    throw problem('logs_unavailable', { status: 410, detail: 'The log no longer exists.', cause })
   }
 }
 
-/** Reads on as long as there is a next change to wait for. `next` is asked first: a change while reading is not missed. */
+/** Reads as long as there is a next change to wait for. `next` is called before reading, so that no change is missed. */
 async function* follow(file: FileHandle, next: () => Promise<unknown> | undefined, signal: AbortSignal) {
   const decoder = new TextDecoder()
   const buffer = Buffer.alloc(READ_BYTES)
@@ -118,28 +123,28 @@ async function* follow(file: FileHandle, next: () => Promise<unknown> | undefine
   }
 }
 
-/** A path of this machine, and what its caller reads in its place. */
+/** A path of this machine, and the name that replaces it in the log. */
 export type HiddenPath = readonly [path: string, name: string]
 
-/** A line longer than this, in characters, is passed on before its end has come. */
+/** A line longer than this, in characters, is passed on before it is complete. */
 const LINE_MAX_LENGTH = 8192
 
 /** Puts the names in place of the paths. */
 export const hidePaths = (text: string, paths: readonly HiddenPath[]): string =>
   paths.reduce((hidden, [path, name]) => hidden.replaceAll(`file:${path}`, name).replaceAll(path, name), text)
 
-/** Hides paths in what comes in pieces, which may end anywhere, also within a path or a character. */
+/** Hides paths in text that comes in pieces, which may be cut anywhere, also within a path or a character. */
 export type PathFilter = {
   write(piece: Buffer): void
-  /** Passes on what is left: a last line without an end. */
+  /** Passes on the rest: a last line without a line feed. */
   end(): void
 }
 
 /** Passes text on to `sink` line by line; a carriage return ends a line too, as progress bars use it. */
 export function createPathFilter(paths: readonly HiddenPath[], sink: (text: string) => void): PathFilter {
   const decoder = new TextDecoder()
-  // What is passed on before a line ends leaves back so much that a path whose end has not come is in it as a whole.
-  const heldBack = Math.max(0, ...paths.map(([path]) => `file:${path}`.length))
+  // Of an incomplete line so much is kept back that it contains any path that is not complete yet.
+  const keptBack = Math.max(0, ...paths.map(([path]) => `file:${path}`.length))
   let rest = ''
   const pass = (text: string) => {
     if (text !== '') sink(text)
@@ -152,8 +157,8 @@ export function createPathFilter(paths: readonly HiddenPath[], sink: (text: stri
       rest = rest.slice(lineEnd)
       if (rest.length < LINE_MAX_LENGTH) return
       rest = hidePaths(rest, paths)
-      pass(rest.slice(0, -heldBack || undefined))
-      rest = heldBack > 0 ? rest.slice(-heldBack) : ''
+      pass(rest.slice(0, -keptBack || undefined))
+      rest = keptBack > 0 ? rest.slice(-keptBack) : ''
     },
     end() {
       pass(hidePaths(rest + decoder.decode(), paths))

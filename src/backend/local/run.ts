@@ -14,64 +14,68 @@ import type { ModelVersion } from '../../jobs/job.ts'
 import { killOrphans } from './child.ts'
 import type { FairSemaphore } from '../../lib/semaphore.ts'
 
-export type RunParts = {
+export type RunDependencies = {
   readonly engine: Engine
   readonly sources: InputSources
   readonly folders: WorkFolders
   readonly results: Results
   readonly logs: RunLogs
-  /** Places for children. */
+  /** Limits the child processes. */
   readonly processes: Pick<FairSemaphore, 'use'>
-  /** How long a run that failed through this machine waits before its attempt ends, in ms. */
+  /** How long an interrupted run waits before its outcome is returned, in ms. */
   readonly pauseMs: number
   readonly log: Log
-  /** Called when the attempt has its place and its first child starts. */
+  /** Called when the first child process of the attempt starts. */
   readonly onStart?: () => void
 }
 
 /**
  * Takes one attempt from its inputs to its outcome. Never rejects; `interrupted` when `signal` aborts, and, after a pause,
- * when this machine is at fault.
+ * when this machine failed.
  */
-export async function runAttempt(request: SpawnRequest, parts: RunParts, signal: AbortSignal): Promise<Outcome> {
-  const outcome = await runOnce(request, parts, signal)
-  // The next attempt follows at once, and would meet the same.
-  if (outcome.kind === 'interrupted') await sleep(parts.pauseMs, undefined, { signal }).catch(() => undefined)
+export async function runAttempt(
+  request: SpawnRequest,
+  dependencies: RunDependencies,
+  signal: AbortSignal,
+): Promise<Outcome> {
+  const outcome = await runOnce(request, dependencies, signal)
+  // The next attempt follows at once, and would fail alike.
+  if (outcome.kind === 'interrupted') await sleep(dependencies.pauseMs, undefined, { signal }).catch(() => undefined)
   return outcome
 }
 
-async function runOnce(request: SpawnRequest, parts: RunParts, signal: AbortSignal): Promise<Outcome> {
+async function runOnce(request: SpawnRequest, dependencies: RunDependencies, signal: AbortSignal): Promise<Outcome> {
   const runId = `${request.jobId}-${request.attempt}`
-  const runLog = parts.logs.open(runId)
+  const runLog = dependencies.logs.open(runId)
   try {
-    return await parts.folders.use(runId, async (folder): Promise<Outcome> => {
-      const output = await makeVideo(request, { ...parts, folder, runLog, signal })
-      return { kind: 'succeeded', outputPath: await parts.results.keep(runId, request.version, output), runId }
+    return await dependencies.folders.use(runId, async (folder): Promise<Outcome> => {
+      const output = await makeVideo(request, { ...dependencies, folder, runLog, signal })
+      return { kind: 'succeeded', outputPath: await dependencies.results.keep(runId, request.version, output), runId }
     })
   } catch (error) {
     if (signal.aborted) return { kind: 'interrupted', error: 'The run was stopped.' }
     if (error instanceof RunFailure && !shortageOf(error))
       return { kind: 'failed', code: error.code, error: error.message }
     if (error instanceof RunInterrupted) return { kind: 'interrupted', error: error.message }
-    return interrupted(request, error, parts)
+    return interrupted(request, error, dependencies)
   } finally {
     await runLog.close()
   }
 }
 
-function interrupted({ jobId, attempt }: SpawnRequest, error: unknown, { log, pauseMs }: RunParts): Outcome {
+function interrupted({ jobId, attempt }: SpawnRequest, error: unknown, { log, pauseMs }: RunDependencies): Outcome {
   const shortage = shortageOf(error)
   const failure = shortage ? new MachineFailure(shortage, { cause: error }) : error
   const fields = { event: 'local_interrupted', job_id: jobId, attempt, err: failure, pause_ms: pauseMs }
   if (failure instanceof MachineFailure) {
-    log.error(fields, 'this machine has run out of something; the run is interrupted')
+    log.error(fields, 'this machine has run out of a resource; the run is interrupted')
     return { kind: 'interrupted', error: failure.message }
   }
   log.error(fields, 'the local backend failed unexpectedly; the run is interrupted')
   return { kind: 'interrupted', error: 'The local backend failed; the log of the server says why.' }
 }
 
-type Run = RunParts & { readonly folder: string; readonly runLog: RunLog; readonly signal: AbortSignal }
+type Run = RunDependencies & { readonly folder: string; readonly runLog: RunLog; readonly signal: AbortSignal }
 
 async function makeVideo(request: SpawnRequest, run: Run): Promise<string> {
   const { engine, processes, signal, folder, onStart } = run
@@ -129,7 +133,7 @@ async function checkOutput(output: string) {
 
 type Files = { readonly face: Medium; readonly audio: Medium; readonly output: string }
 
-/** What a child prints names files of this machine: its caller reads the names of the fields in their place. */
+/** Child processes print paths of this machine: the log has the names of the fields instead. */
 const hiddenPaths = ({ face, audio, output }: Files, { folder, sources }: Run): HiddenPath[] => [
   [face.path, face.field],
   [audio.path, audio.field],
@@ -138,9 +142,9 @@ const hiddenPaths = ({ face, audio, output }: Files, { folder, sources }: Run): 
   [sources.mediaRoot, 'media'],
 ]
 
-/** Folders for what a run writes on its way. */
+/** Folders for what a run writes while it runs. */
 export type WorkFolders = {
-  /** Makes an empty folder, hands it to the task and removes it with all that is in it, however the task ends. */
+  /** Creates an empty folder, passes it to the task, and removes it with its content, also when the task rejects. */
   use<T>(name: string, task: (folder: string) => Promise<T>): Promise<T>
 }
 
@@ -155,24 +159,24 @@ export function createWorkFolders(root: string): WorkFolders {
       try {
         return await task(folder)
       } finally {
-        // What cannot be removed is left to the sweep of a later process: the result of the task counts.
+        // A folder that cannot be removed is left to the sweep of a later process: the result of the task counts.
         await rm(folder, { recursive: true, force: true }).catch(() => undefined)
       }
     },
   }
 }
 
-/** Ends and removes what earlier processes of this machine left behind when they were killed. */
+/** Kills and removes what earlier processes of this machine left behind when they were killed. */
 async function sweep(root: string) {
   const left = (await readdir(root).catch(() => [])).filter(hasExited)
   await Promise.all(left.map(killOrphans))
-  // What cannot be removed, another user's for instance, is not worth a job.
+  // A folder that cannot be removed, another user's for instance, must not fail a job.
   await Promise.allSettled(left.map((name) => rm(join(root, name), { recursive: true, force: true })))
 }
 
 /** The videos that were finished, one per attempt: `<root>/<run id>/<version>/output.mp4`, the layout of the function. */
 export type Results = {
-  /** Moves a finished video, from the same file system, to its place in one step; answers with its absolute path. */
+  /** Moves a finished video, on the same file system, to its final path in one step. Resolves with its absolute path. */
   keep(runId: string, version: ModelVersion, file: string): Promise<string>
   /** Absolute path of an attempt's finished video. */
   find(runId: string): Promise<string | undefined>

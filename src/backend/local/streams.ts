@@ -38,7 +38,7 @@ export type Streams = {
   readonly pictures: readonly PictureStream[]
   readonly sounds: readonly SoundStream[]
   /** Stated duration, in seconds; undefined: not stated, or estimated by ffmpeg. */
-  readonly claimedSeconds: number | undefined
+  readonly statedSeconds: number | undefined
   /** The demuxer found the file to end inside an element. */
   readonly endsEarly: boolean
   /** Size of a picture that ffmpeg refused as too large. */
@@ -53,11 +53,11 @@ const STREAM = /^ {2,4}Stream #0:(\d+)(?:\[\w+\])?(?:\([^)]*\))?: (Video|Audio):
 /** Parses what ffmpeg prints about its first input. */
 export function readStreams(text: string): Streams {
   const [input = ''] = text.split(/^(?:Output #|Stream mapping:)/m, 1)
-  const found = [...input.matchAll(STREAM)].map(([, index, kind, about = '', more = '']) => ({
+  const found = [...input.matchAll(STREAM)].map(([, index, kind, description = '', details = '']) => ({
     index: Number(index),
     kind,
-    parts: splitParts(about),
-    more,
+    parts: splitParts(description),
+    details,
   }))
   const [, width, height] = /Picture size (\d+)x(\d+) exceeds/.exec(text) ?? []
   return {
@@ -65,7 +65,7 @@ export function readStreams(text: string): Streams {
     sounds: found
       .filter(({ kind, parts }) => kind === 'Audio' && codecOf(parts) !== 'none')
       .map(({ index, parts }) => ({ index, codec: codecOf(parts), layout: layoutOf(parts) })),
-    claimedSeconds: readDuration(input),
+    statedSeconds: readDuration(input),
     endsEarly: /\] (?:File ended prematurely|Read error$)/m.test(text),
     tooLarge: width === undefined ? undefined : { width: Number(width), height: Number(height) },
   }
@@ -83,7 +83,7 @@ export const mayBeCoverArt = ({ codec }: PictureStream): boolean => STILL_CODECS
 /** Number of channels if their positions are unknown, else 0. */
 export const namelessChannels = (layout: string): number => Number(/^(\d+) channels$/.exec(layout)?.[1] ?? 0)
 
-type Found = { readonly index: number; readonly parts: readonly string[]; readonly more: string }
+type Found = { readonly index: number; readonly parts: readonly string[]; readonly details: string }
 
 /** Splits at commas outside of brackets. */
 const splitParts = (about: string) => about.split(/, (?![^([]*[)\]])/)
@@ -91,13 +91,13 @@ const splitParts = (about: string) => about.split(/, (?![^([]*[)\]])/)
 const codecOf = (parts: readonly string[]) => /^\w+/.exec(parts[0] ?? '')?.[0] ?? 'none'
 const layoutOf = (parts: readonly string[]) => parts[2] ?? ''
 
-function readPicture({ index, parts, more }: Found): PictureStream {
-  const [, pixelFormat = '', details = ''] = /^(\w+)(?:\((.*)\))?$/.exec(parts[1] ?? '') ?? []
-  const notes = details.split(', ')
+function readPicture({ index, parts, details }: Found): PictureStream {
+  const [, pixelFormat = '', properties = ''] = /^(\w+)(?:\((.*)\))?$/.exec(parts[1] ?? '') ?? []
+  const notes = properties.split(', ')
   const [matrix, primaries, transfer] = coloursOf(notes)
   const sized = parts.find((part) => /^\d+x\d+/.test(part)) ?? ''
   const [, width, height] = /^(\d+)x(\d+)/.exec(sized) ?? []
-  const rotation = /displaymatrix: rotation of (-?\d+)/.exec(more)?.[1]
+  const rotation = /displaymatrix: rotation of (-?\d+)/.exec(details)?.[1]
   return {
     index,
     codec: codecOf(parts),
@@ -114,7 +114,7 @@ function readPicture({ index, parts, more }: Found): PictureStream {
     transfer,
     averageRate: rateOf(parts, 'fps'),
     baseRate: rateOf(parts, 'tbr'),
-    hasAlphaLayer: /^ *alpha_mode *: 1$/im.test(more),
+    hasAlphaLayer: /^ *alpha_mode *: 1$/im.test(details),
     orientation: rotation === undefined ? UPRIGHT : { rotation: quarterTurns(-Number(rotation)), flip: false },
   }
 }
