@@ -16,6 +16,15 @@ export function testContract<Port extends Closable>(
   })
 }
 
+/** Makes adapters in which a test replaces some members of a good one by broken ones. */
+export const brokenFrom =
+  <Port>(open: () => Port) =>
+  (change: (good: Port) => Partial<Port>) =>
+  (): Port => {
+    const good = open()
+    return { ...good, ...change(good) }
+  }
+
 /** Registers a test of the contract itself: the case named by `promise` must fail for this broken adapter. */
 export function testContractCatches<Port extends Closable>(
   broken: string,

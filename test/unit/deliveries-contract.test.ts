@@ -3,10 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Delivery } from '../../src/jobs/webhooks/delivery.ts'
 import { createMemoryStore } from '../../src/store/memory/store.ts'
-import type { Store } from '../../src/jobs/ports/store.ts'
 import { createSqliteStore } from '../../src/store/sqlite/store.ts'
 import { aDelivery } from '../helpers/deliveries.ts'
-import { testContractCatches, testContract } from '../contract/contract.ts'
+import { brokenFrom, testContractCatches, testContract } from '../contract/contract.ts'
 import { deliveriesContract as cases } from '../contract/deliveries.ts'
 
 testContract('memory outbox', cases, createMemoryStore)
@@ -15,10 +14,7 @@ testContract('SQLite outbox in a file', cases, () =>
   createSqliteStore({ path: join(mkdtempSync(join(tmpdir(), 'outbox-')), 'jobs.db') }),
 )
 
-const broken = (change: (good: Store) => Partial<Store>) => () => {
-  const good = createMemoryStore()
-  return { ...good, ...change(good) }
-}
+const broken = brokenFrom(() => createMemoryStore())
 
 testContractCatches('a change and its delivery that are two steps', {
   cases,

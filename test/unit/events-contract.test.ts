@@ -1,16 +1,12 @@
 import { createEmitterBus } from '../../src/changes/bus.ts'
-import type { ChangeBus } from '../../src/jobs/ports/changes.ts'
 import { silentLog } from '../helpers/log.ts'
-import { testContractCatches, testContract } from '../contract/contract.ts'
+import { brokenFrom, testContractCatches, testContract } from '../contract/contract.ts'
 import { eventsContract as cases } from '../contract/events.ts'
 
 const open = () => createEmitterBus(silentLog())
 testContract('in-process bus', cases, open)
 
-const broken = (change: (good: ChangeBus) => Partial<ChangeBus>) => () => {
-  const good = open()
-  return { ...good, ...change(good) }
-}
+const broken = brokenFrom(open)
 
 testContractCatches('a bus that notifies every subscriber of every job', {
   cases,

@@ -1,7 +1,7 @@
 import { createInProcessQueue } from '../../src/queue/in-process/queue.ts'
-import type { JobQueue, QueueEntry } from '../../src/jobs/ports/queue.ts'
+import type { QueueEntry } from '../../src/jobs/ports/queue.ts'
 import { silentLog } from '../helpers/log.ts'
-import { testContractCatches, testContract } from '../contract/contract.ts'
+import { brokenFrom, testContractCatches, testContract } from '../contract/contract.ts'
 import { boundedQueueContract, queueContract as cases } from '../contract/queue.ts'
 
 const open = () => createInProcessQueue({ log: silentLog() })
@@ -10,10 +10,7 @@ testContract('in-process queue, bounded', boundedQueueContract, () =>
   createInProcessQueue({ log: silentLog(), maxRunning: 1 }),
 )
 
-const broken = (change: (good: JobQueue) => Partial<JobQueue>) => () => {
-  const good = open()
-  return { ...good, ...change(good) }
-}
+const broken = brokenFrom(open)
 
 testContractCatches('a dequeue that ignores the attempt', {
   cases,

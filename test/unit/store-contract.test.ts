@@ -1,10 +1,9 @@
 import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { JobStore } from '../../src/jobs/ports/store.ts'
 import { createSqliteStore } from '../../src/store/sqlite/store.ts'
 import { createMemoryStore } from '../../src/store/memory/store.ts'
-import { testContractCatches, testContract } from '../contract/contract.ts'
+import { brokenFrom, testContractCatches, testContract } from '../contract/contract.ts'
 import { storeContract as cases } from '../contract/store.ts'
 
 testContract('memory store', cases, createMemoryStore)
@@ -13,10 +12,7 @@ testContract('SQLite store in a file', cases, () =>
   createSqliteStore({ path: join(mkdtempSync(join(tmpdir(), 'store-')), 'jobs.db') }),
 )
 
-const broken = (change: (good: JobStore) => Partial<JobStore>) => () => {
-  const good = createMemoryStore()
-  return { ...good, ...change(good) }
-}
+const broken = brokenFrom(() => createMemoryStore())
 
 testContractCatches('an update that ignores the revision', {
   cases,
