@@ -40,7 +40,8 @@ export function createHeldRuns({ run, log }: { readonly run: RunEntry; readonly 
       await run(entry, signal)
     } catch (error) {
       // BullMQ finishes the entry; the reconciler enqueues it again if the job is still unfinished.
-      log.error({ job_id: entry.id, attempt: entry.attempt, err: error }, 'running a job failed unexpectedly')
+      const fields = { event: 'run_failed', job_id: entry.id, attempt: entry.attempt, err: error }
+      log.error(fields, 'running a job failed unexpectedly')
     }
   }
 

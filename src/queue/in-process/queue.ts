@@ -41,7 +41,8 @@ export function createInProcessQueue({ log, maxRunning = Infinity }: InProcessQu
       await work(entry, signal)
     } catch (error) {
       // The entry is finished; the reconciler enqueues it again if the job is still unfinished.
-      log.error({ job_id: entry.id, attempt: entry.attempt, err: error }, 'running a job failed unexpectedly')
+      const fields = { event: 'run_failed', job_id: entry.id, attempt: entry.attempt, err: error }
+      log.error(fields, 'running a job failed unexpectedly')
     }
   }
 
