@@ -52,13 +52,13 @@ export type AppDependencies = {
   readonly metrics: Metrics
   readonly log: FastifyBaseLogger
   readonly http: HttpSettings
-  /** Counts requests for all replicas; undefined: there is this server only. */
+  /** Counts requests for all replicas; undefined: this is the only server. */
   readonly counter?: Counter | undefined
-  /** Undefined: the server is open to anybody. */
+  /** Undefined: the server is public. */
   readonly authenticator?: Authenticator | undefined
 }
 
-/** The HTTP application, ready to listen or to be injected. It opens nothing itself: what it depends on is opened and closed elsewhere. */
+/** The HTTP application, ready to listen or to be injected. Its dependencies are opened and closed elsewhere. */
 export async function buildApp({
   log,
   http,
@@ -82,11 +82,11 @@ export async function buildApp({
       })
     },
     ...connectionOptions(http),
-    // A job id of any length is ours to refuse. A slash too many, as clients put before or after a path, names nothing else.
+    // Job ids of any length reach our own check. Clients put superfluous slashes before or after a path.
     routerOptions: { maxParamLength: 16_384, ignoreTrailingSlash: true, ignoreDuplicateSlashes: true },
-    // Keep-alive connections that are idle must not hold up a shutdown.
+    // Idle keep-alive connections must not delay a shutdown.
     forceCloseConnections: 'idle',
-    // Ours to refuse, with a problem document.
+    // We refuse these requests ourselves, with a problem.
     return503OnClosing: false,
   }).withTypeProvider<TypeBoxTypeProvider>()
 
@@ -103,8 +103,8 @@ export async function buildApp({
   answerUnreadable(app, { recordMetric: metrics.record, countAddress: limits.countAddress })
   admitExpectations(app)
 
-  // Hooks run in this order: answers to browsers have their headers whatever comes, nothing is done for who is refused,
-  // and who asks too often does not get as far as a body.
+  // Hooks run in this order: every answer has its headers for browsers, a refused request costs nothing more, and the rate
+  // limit comes before the body is read.
   countRequests(app, metrics)
   registerCaller(app)
   addSafeHeaders(app)
@@ -146,7 +146,7 @@ export async function buildApp({
 
   const isOpen = authenticator === undefined
   const isPublic = http.publicDocs ?? isOpen
-  // On an open server nobody has a credential to show.
+  // On a public server there are no credentials, so only a public reference makes sense.
   if (isPublic || !isOpen)
     await app.register(docsRoutes, { routes, authenticated: !isOpen, isPublic, publicUrl: http.publicUrl })
 
@@ -155,6 +155,6 @@ export async function buildApp({
   return app
 }
 
-/** Fastify trusts nobody where it is given a number, so hops are counted here: the first is the connection's own. */
+/** Given a number, Fastify trusts no proxy, so hops are counted here: the first is the connection's own. */
 const trustProxyOf = (proxies: TrustedProxies | undefined) =>
   typeof proxies === 'number' ? (_address: string, hop: number) => hop < proxies : proxies ? [...proxies] : false

@@ -10,7 +10,7 @@ export interface paths {
         };
         /**
          * List jobs
-         * @description Your jobs, newest first. Ask for the next page with the `next_cursor` of the one before, and the same filters.
+         * @description Your jobs, newest first. For the next page, send the `next_cursor` of this one and the same filters.
          *
          *     Needs the scope `jobs:read`.
          */
@@ -18,7 +18,7 @@ export interface paths {
         put?: never;
         /**
          * Submit a job
-         * @description Takes a job and answers at once, without waiting for the backend, unless `Prefer` asks to wait for its end. Follow `Location` to see how it goes. An accepted job ends by its deadline at the latest. Face and speech may come along as files, in multipart/form-data; an upload may take as long as it likes while it makes progress.
+         * @description Accepts a job and answers at once, without waiting for the backend, unless `Prefer` asks to wait until it finishes. Poll `Location` for its state. An accepted job finishes by its deadline at the latest. Face and speech may be files, in multipart/form-data; an upload has no time limit while it makes progress.
          *
          *     Needs the scope `jobs:write`.
          */
@@ -38,7 +38,7 @@ export interface paths {
         };
         /**
          * Get a job
-         * @description The job as it is now; with `wait`, as it is at its end, or when the time has passed.
+         * @description The job as it is now; with `wait`, as it is when it finishes or the time is over.
          *
          *     Needs the scope `jobs:read`.
          */
@@ -47,7 +47,7 @@ export interface paths {
         post?: never;
         /**
          * Delete a job
-         * @description Forgets a job that has ended, the files that came with it, and its video here; what Modal keeps stays until it expires there. Its `Idempotency-Key` is free again.
+         * @description Deletes a finished job, its uploaded files, and its video on this server; files at Modal stay until they expire there. Its `Idempotency-Key` is free again.
          *
          *     Needs the scope `jobs:write`.
          */
@@ -90,7 +90,7 @@ export interface paths {
         put?: never;
         /**
          * Cancel a job
-         * @description Ends the job at once; its call is stopped in the background. Canceling again is no error.
+         * @description Cancels the job at once; its call is stopped in the background. Canceling again is no error.
          *
          *     Needs the scope `jobs:write`.
          */
@@ -112,7 +112,7 @@ export interface paths {
         put?: never;
         /**
          * Retry a job
-         * @description Starts a failed or canceled job over: the same id, a next attempt, a new deadline. A job may be retried `MAX_RETRIES` times (100 unless the operator says otherwise).
+         * @description Starts a failed or canceled job again: the same id, the next attempt, a new deadline. A job may be retried `MAX_RETRIES` times (100 by default).
          *
          *     Needs the scope `jobs:write`.
          */
@@ -132,7 +132,7 @@ export interface paths {
         };
         /**
          * Get the video
-         * @description The video of a job that succeeded, whole or by a single `Range`, with conditional requests. With `expires` and `signature`, as `output_url` has them, no other permission is asked for.
+         * @description The video of a job that succeeded, whole or as a single `Range`, with conditional requests. With the `expires` and `signature` of `output_url` it needs no credential.
          *
          *     Needs the scope `jobs:read`.
          */
@@ -154,7 +154,7 @@ export interface paths {
         };
         /**
          * Get an uploaded file
-         * @description A file that came with the job, whole or by a single `Range`, with conditional requests. The function fetches it by a signed link (`expires`, `signature`), which needs no other permission.
+         * @description A file that was uploaded with the job, whole or as a single `Range`, with conditional requests. The function fetches it by a signed link (`expires`, `signature`), which needs no credential.
          *
          *     Needs the scope `jobs:read`.
          */
@@ -176,7 +176,7 @@ export interface paths {
         };
         /**
          * Read the log
-         * @description What the function has printed. While it runs the answer goes on, and ends with it; an answer that is cut off is an error of the backend.
+         * @description What the function has printed. While it runs, the answer is a stream that ends with the run. An answer that is cut off means an error of the backend.
          *
          *     Needs the scope `jobs:read`.
          */
@@ -198,7 +198,7 @@ export interface paths {
         };
         /**
          * Follow a job
-         * @description Server-sent events named `status`: the job as it is now and after every change, until its end, which ends the stream. The `id` is the revision. States that follow each other closely may come as one; the end always comes.
+         * @description Server-sent events named `status`: the job as it is now and after every change. The stream ends when the job finishes. The `id` is the revision. States in quick succession may be merged; the final state always comes.
          *
          *     Needs the scope `jobs:read`.
          */
@@ -220,7 +220,7 @@ export interface paths {
         };
         /**
          * Follow all your jobs
-         * @description Server-sent events named `status`: each of your jobs after every change from now on. The `id` is `<job>:<revision>`. States that follow each other closely may come as one. The past is not shown: after a break, list the jobs.
+         * @description Server-sent events named `status`: each of your jobs after every change from now on. The `id` is `<job>:<revision>`. States in quick succession may be merged. Past changes are not repeated: after a break, list the jobs.
          *
          *     Needs the scope `jobs:read`.
          */
@@ -241,8 +241,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List the webhooks of a job
-         * @description Each webhook that the job has been due, with its tries. Without a `webhook_url` there is none.
+         * List the webhook deliveries of a job
+         * @description Every delivery of the job, with its POSTs. A job without a `webhook_url` has none.
          *
          *     Needs the scope `jobs:read`.
          */
@@ -265,8 +265,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Send a webhook once more
-         * @description Makes one try more, now, whatever became of the delivery. Its schedule goes on beside it.
+         * Send a webhook again
+         * @description Sends the delivery once more, now, whatever its state. Its schedule continues.
          *
          *     Needs the scope `jobs:write`.
          */
@@ -286,7 +286,7 @@ export interface paths {
         };
         /**
          * Get the secret of your webhooks
-         * @description What verifies your webhooks by Standard Webhooks; every caller has its own.
+         * @description The secret that verifies your webhooks (Standard Webhooks). Every caller has its own.
          *
          *     Needs the scope `jobs:write`.
          */
@@ -308,7 +308,7 @@ export interface paths {
         };
         /**
          * Is the process alive?
-         * @description Answers as long as the process does, also under load. Never limited.
+         * @description Answers while the process runs, also under load. Never limited.
          */
         get: operations["getHealth"];
         put?: never;
@@ -327,8 +327,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Should it be given requests?
-         * @description Looked at in the background every two seconds. A backend that is away does not make it unready.
+         * Should it get requests?
+         * @description Checked in the background every two seconds. An unavailable backend does not make the server unready.
          */
         get: operations["getReadiness"];
         put?: never;
@@ -348,7 +348,7 @@ export interface paths {
         };
         /**
          * Read the metrics
-         * @description For Prometheus to scrape, in its text format: what was counted since the process began, and how it is now. Not rate limited; 503 while too much of earlier answers has not been read.
+         * @description For Prometheus, in its text format: counts since the process started, and current values. Not rate limited; 503 while too much of earlier answers is unread.
          *
          *     Needs the scope `metrics:read`.
          */
@@ -389,8 +389,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * This document, to read
-         * @description A page that shows the reference and sends requests. It loads nothing from anywhere else.
+         * This document as a page
+         * @description A page that shows the reference and sends requests. It loads nothing from other servers.
          */
         get: operations["readReference"];
         put?: never;
@@ -441,7 +441,7 @@ export interface components {
              */
             detail: string;
             /**
-             * @description The stable name of the problem, for programs. New ones may come.
+             * @description The stable name of the problem, for programs. New codes may be added.
              * @example invalid_request
              * @enum {string}
              */
@@ -522,12 +522,12 @@ export interface components {
                 [key: string]: string;
             };
             /**
-             * @description Time the run may take from its start at the backend, where the backend tells the start: the wait for its turn does not count. Beyond it the job fails as `timed_out`. The server may have a default.
+             * @description Longest time from the start of the run at the backend, if the backend reports the start; its queue does not count. Then the job fails with `timed_out`. The server may have a default.
              * @example 900
              */
             run_timeout_seconds?: number;
             /**
-             * @description Time the job has from its acceptance to its end; the server has a default.
+             * @description Longest time from the acceptance of the job until it finishes; the server has a default.
              * @example 3600
              */
             timeout_seconds?: number;
@@ -538,7 +538,7 @@ export interface components {
              */
             webhook_url?: string;
             /**
-             * @description The events of which the webhook is notified; by default the three final ones.
+             * @description The events that the webhook reports; by default the three final ones.
              * @example [
              *       "job.running",
              *       "job.succeeded",
@@ -595,12 +595,12 @@ export interface components {
                 [key: string]: string | null;
             } | null;
             /**
-             * @description Time the run may take from its start at the backend, where the backend tells the start: the wait for its turn does not count. Beyond it the job fails as `timed_out`. The server may have a default.
+             * @description Longest time from the start of the run at the backend, if the backend reports the start; its queue does not count. Then the job fails with `timed_out`. The server may have a default.
              * @example 900
              */
             run_timeout_seconds?: number | null;
             /**
-             * @description Time the job has from its acceptance to its end; the server has a default.
+             * @description Longest time from the acceptance of the job until it finishes; the server has a default.
              * @example 3600
              */
             timeout_seconds?: number | null;
@@ -611,7 +611,7 @@ export interface components {
              */
             webhook_url?: string | null;
             /**
-             * @description The events of which the webhook is notified; by default the three final ones.
+             * @description The events that the webhook reports; by default the three final ones.
              * @example [
              *       "job.running",
              *       "job.succeeded",
@@ -654,7 +654,7 @@ export interface components {
              */
             audio_path: string;
         }));
-        /** @description A file that came with the submit. */
+        /** @description An uploaded file. */
         InputFile: {
             /**
              * @description In bytes.
@@ -662,7 +662,7 @@ export interface components {
              */
             size: number;
             /**
-             * @description Its media type, by its content.
+             * @description Its media type, detected from its content.
              * @example video/mp4
              */
             type: string;
@@ -701,7 +701,7 @@ export interface components {
             image?: components["schemas"]["InputFile"];
             audio?: components["schemas"]["InputFile"];
         } & ((unknown | unknown | unknown | unknown | unknown) & (unknown | unknown | unknown));
-        /** @description One try at the backend. */
+        /** @description One run at the backend. */
         Attempt: {
             /**
              * @description Its number.
@@ -715,13 +715,13 @@ export interface components {
             call_id?: string;
             /**
              * Format: date-time
-             * @description When the backend took the call.
+             * @description When the backend accepted the call.
              * @example 2026-01-31T12:00:01.000Z
              */
             started_at?: string;
             /**
              * Format: date-time
-             * @description When the attempt ended.
+             * @description When the attempt finished.
              * @example 2026-01-31T12:01:30.000Z
              */
             finished_at?: string;
@@ -732,7 +732,7 @@ export interface components {
              */
             outcome?: "succeeded" | "failed" | "canceled" | "interrupted";
             /**
-             * @description What went wrong, in words. Of a URL it shows the host only.
+             * @description What went wrong, in words. URLs are reduced to their host.
              * @example audio_path: there is no such file
              */
             error?: string;
@@ -768,7 +768,7 @@ export interface components {
              */
             output: string;
             /**
-             * @description Its changes, as they come.
+             * @description Its changes, as a stream.
              * @example /jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/events
              */
             events: string;
@@ -783,12 +783,12 @@ export interface components {
              */
             cancel: string;
             /**
-             * @description Its webhooks, where it has any.
+             * @description Its webhook deliveries, if it has a webhook.
              * @example /jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/deliveries
              */
             deliveries?: string;
         };
-        /** @description A job. What does not apply is absent rather than null. */
+        /** @description A job. A field that does not apply is absent, not null. */
         Job: {
             /**
              * Format: uuid
@@ -797,12 +797,12 @@ export interface components {
              */
             job_id: string;
             /**
-             * @description Whose job it is; shown to administrators only.
+             * @description The owner of the job; shown to administrators only.
              * @example key:studio
              */
             caller?: string;
             /**
-             * @description `submitted` (accepted), `running` (the backend has it; waiting there counts), then one of the three ends.
+             * @description `submitted` (accepted), `running` (the backend has it; its own queue counts), then one of the three final states.
              * @example running
              * @enum {string}
              */
@@ -814,13 +814,13 @@ export interface components {
              */
             version: "v15" | "v1";
             /**
-             * @description Who works on it; fixed when the job is accepted.
+             * @description The backend that runs it; fixed when the job is accepted.
              * @example modal
              * @enum {string}
              */
             backend: "modal" | "local";
             /**
-             * @description Grows with every change of the job.
+             * @description Increases with every change of the job.
              * @example 2
              */
             revision: number;
@@ -835,7 +835,7 @@ export interface components {
                 [key: string]: string;
             };
             /**
-             * @description Time the run may take from its start at the backend, where the backend tells the start: the wait for its turn does not count. Beyond it the job fails as `timed_out`. The server may have a default.
+             * @description Longest time from the start of the run at the backend, if the backend reports the start; its queue does not count. Then the job fails with `timed_out`. The server may have a default.
              * @example 900
              */
             run_timeout_seconds?: number;
@@ -847,39 +847,39 @@ export interface components {
             created_at: string;
             /**
              * Format: date-time
-             * @description When the backend first took it.
+             * @description When the backend first accepted it.
              * @example 2026-01-31T12:00:01.000Z
              */
             started_at?: string;
             /**
              * Format: date-time
-             * @description When it ended.
+             * @description When it finished.
              * @example 2026-01-31T12:01:30.000Z
              */
             finished_at?: string;
             /**
              * Format: date-time
-             * @description When it ends at the latest.
+             * @description When it finishes at the latest.
              * @example 2026-01-31T14:00:00.000Z
              */
             deadline_at: string;
             /**
-             * @description Position in the queue while the job waits; with several replicas it may be some moments old.
+             * @description Position in the queue while the job waits; with several replicas it may lag a little.
              * @example 3
              */
             queue_position?: number;
             /**
-             * @description Where the backend put the video.
+             * @description Where the backend stored the video.
              * @example /shared/results/0198a6f0/v15/output.mp4
              */
             output_path?: string;
             /**
-             * @description Link to the video that needs no other permission until it expires.
+             * @description Link to the video that needs no credential until it expires.
              * @example https://jobs.example.com/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/output?expires=1769864400&signature=2sJ0c3bq5u8VZk4m1xYw7dLr9aTnQeGhPfUoBiHyKtM
              */
             output_url?: string;
             /**
-             * @description What went wrong, in words. Of a URL it shows the host only.
+             * @description What went wrong, in words. URLs are reduced to their host.
              * @example audio_path: there is no such file
              */
             error?: string;
@@ -897,7 +897,7 @@ export interface components {
              */
             error_code?: "inference_failed" | "timed_out" | "input_unavailable" | "backend_unavailable" | "backend_rejected" | "lost" | "invalid_output";
             /**
-             * @description Attempts at the backend, of more than 40 the first and the last 20; the last is the current one.
+             * @description Attempts at the backend; of more than 40, the first and the last 20. The last one is current.
              * @example [
              *       {
              *         "attempt": 1,
@@ -908,7 +908,7 @@ export interface components {
              */
             attempts: components["schemas"]["Attempt"][];
             /**
-             * @description How many attempts between these are no longer kept.
+             * @description How many attempts between these are no longer stored.
              * @example 3
              */
             attempts_omitted?: number;
@@ -939,26 +939,26 @@ export interface components {
              */
             status: "succeeded";
             /**
-             * @description Where the backend put the video.
+             * @description Where the backend stored the video.
              * @example /shared/results/0198a6f0/v15/output.mp4
              */
             output_path: string;
             /**
-             * @description Link to the video that needs no other permission until it expires.
+             * @description Link to the video that needs no credential until it expires.
              * @example https://jobs.example.com/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/output?expires=1769864400&signature=2sJ0c3bq5u8VZk4m1xYw7dLr9aTnQeGhPfUoBiHyKtM
              */
             output_url: string;
         };
-        /** @description One POST. One that runs has neither status nor error. */
+        /** @description One POST to the receiver. While it runs, it has neither status nor error. */
         DeliveryTry: {
             /**
              * Format: date-time
-             * @description When it began.
+             * @description When it started.
              * @example 2026-01-31T12:01:30.010Z
              */
             at: string;
             /**
-             * @description Status of the answer, where there was one.
+             * @description Status of the answer, if there was one.
              * @example 200
              */
             status?: number;
@@ -973,15 +973,15 @@ export interface components {
              */
             error?: string;
         };
-        /** @description One event's way to the webhook of a job. */
+        /** @description The delivery of one event to the webhook of a job. */
         Delivery: {
             /**
-             * @description Counts the deliveries of the job.
+             * @description Its number among the deliveries of the job.
              * @example 1
              */
             number: number;
             /**
-             * @description The `webhook-id` header, the same in every try.
+             * @description The `webhook-id` header, the same for every POST.
              * @example msg_0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11_1
              */
             webhook_id: string;
@@ -992,12 +992,12 @@ export interface components {
              */
             event: "job.running" | "job.succeeded" | "job.failed" | "job.canceled";
             /**
-             * @description The attempt of the job that it speaks of.
+             * @description The attempt of the job that the event is about.
              * @example 1
              */
             attempt: number;
             /**
-             * @description `failed`: every try failed, or the receiver answered 410.
+             * @description `failed`: every POST failed, or the receiver answered 410.
              * @example delivered
              * @enum {string}
              */
@@ -1010,12 +1010,12 @@ export interface components {
             created_at: string;
             /**
              * Format: date-time
-             * @description When it is tried next, while it is pending.
+             * @description When the next POST is due, while it is pending.
              * @example 2026-01-31T12:01:35.000Z
              */
             next_try_at?: string;
             /**
-             * @description The last 50 tries, oldest first.
+             * @description The last 50 POSTs, oldest first.
              * @example [
              *       {
              *         "at": "2026-01-31T12:01:30.010Z",
@@ -1026,7 +1026,7 @@ export interface components {
              */
             tries: components["schemas"]["DeliveryTry"][];
         };
-        /** @description What became of the webhooks of a job. */
+        /** @description The webhook deliveries of a job. */
         DeliveryList: {
             /**
              * @description Where the job sends its events.
@@ -1034,7 +1034,7 @@ export interface components {
              */
             webhook_url?: string;
             /**
-             * @description The events of which the webhook is notified; by default the three final ones.
+             * @description The events that the webhook reports; by default the three final ones.
              * @example [
              *       "job.running",
              *       "job.succeeded",
@@ -1046,7 +1046,7 @@ export interface components {
             /** @description By number. */
             deliveries: components["schemas"]["Delivery"][];
         };
-        /** @description What verifies the webhooks of a caller. */
+        /** @description The secrets that verify the webhooks of a caller. */
         WebhookSecret: {
             /**
              * @description Verifies your webhooks: `whsec_` and base64.
@@ -1054,7 +1054,7 @@ export interface components {
              */
             secret: string;
             /**
-             * @description All that sign at present, the newest first.
+             * @description All that currently sign, the newest first.
              * @example [
              *       "whsec_c2VjcmV0LW9mLW9uZS1jYWxsZXItMDE="
              *     ]
@@ -1070,7 +1070,7 @@ export interface components {
              */
             status: "ok";
         };
-        /** @description Whether this server should be given requests. */
+        /** @description Whether this server should get requests. */
         Readiness: {
             /**
              * @description `unavailable` while the store does not answer, `ending` while the server shuts down.
@@ -1079,21 +1079,21 @@ export interface components {
              */
             status: "ready" | "unavailable" | "ending";
             /**
-             * @description Whether the store of jobs answers.
+             * @description Whether the job store answers.
              * @example ok
              * @enum {string}
              */
             store: "ok" | "unavailable";
             /**
-             * @description Whether the backend can be reached. Jobs are taken and kept either way.
+             * @description Whether the backend works. Jobs are accepted and kept either way.
              * @example ok
              * @enum {string}
              */
             backend: "ok" | "degraded";
             /**
              * @description Why the backend is degraded:
-             *     - `spend_limit`: it starts nothing, as its spend limit is reached
-             *     - `throttled`: it asks to be called less often
+             *     - `spend_limit`: its spend limit is reached, so it starts nothing
+             *     - `throttled`: it limits our requests
              *     - `unreachable`: it does not answer
              *     - `credentials`: it refuses the credentials of this server
              * @example unreachable
@@ -1112,12 +1112,12 @@ export interface components {
          */
         Location: string;
         /**
-         * @description Present where an earlier submit of this `Idempotency-Key` made the job.
+         * @description Present if an earlier submit with this `Idempotency-Key` created the job.
          * @example true
          */
         "Idempotent-Replayed": "true";
         /**
-         * @description Present where `Prefer` asked to wait: for how many seconds at most (RFC 7240).
+         * @description Present if `Prefer` asked to wait: the longest wait in seconds (RFC 7240).
          * @example wait=30
          */
         "Preference-Applied": string;
@@ -1127,42 +1127,42 @@ export interface components {
          */
         ETag: string;
         /**
-         * @description When the file was made.
+         * @description When the file was created.
          * @example Sat, 31 Jan 2026 12:01:30 GMT
          */
         "Last-Modified": string;
         /**
-         * @description Ranges of bytes may be asked for.
+         * @description The server supports byte ranges.
          * @example bytes
          */
         "Accept-Ranges": string;
         /**
-         * @description Which bytes these are, of how many.
+         * @description The range of this answer, and the size of the whole.
          * @example bytes 0-1023/203850
          */
         "Content-Range": string;
         /**
-         * @description With `download=1`: the name to save it under.
+         * @description With `download=1`: the file name for the download.
          * @example attachment; filename="0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11.mp4"
          */
         "Content-Disposition": string;
         /**
-         * @description Requests of this kind that you may make in a minute.
+         * @description Requests of this kind that you may send per minute.
          * @example 6000
          */
         "RateLimit-Limit": number;
         /**
-         * @description How many of them are left.
+         * @description How many of them remain.
          * @example 5999
          */
         "RateLimit-Remaining": number;
         /**
-         * @description When the minute is over, in seconds.
+         * @description Seconds until the minute is over.
          * @example 60
          */
         "RateLimit-Reset": number;
         /**
-         * @description When to ask again, in seconds.
+         * @description Seconds to wait before the next request.
          * @example 10
          */
         "Retry-After": number;
@@ -1211,15 +1211,15 @@ export interface operations {
             query?: {
                 /** @description States, separated by commas. For example `submitted,running`. */
                 status?: string;
-                /** @description Only jobs accepted later (RFC 3339). For example `2026-01-31T00:00:00Z`. */
+                /** @description Only jobs accepted after this time (RFC 3339). For example `2026-01-31T00:00:00Z`. */
                 created_after?: string;
-                /** @description Only jobs accepted before (RFC 3339). For example `2026-02-01T00:00:00Z`. */
+                /** @description Only jobs accepted before this time (RFC 3339). For example `2026-02-01T00:00:00Z`. */
                 created_before?: string;
-                /** @description Jobs on a page, 50 if not given; fewer where they have more than 1 MiB. For example `20`. */
+                /** @description Jobs on a page, 50 by default; fewer if they have more than 1 MiB. For example `20`. */
                 limit?: number;
                 /** @description Only jobs of this caller; for administrators. For example `key:studio`. */
                 caller?: string;
-                /** @description The `next_cursor` of the page before. For example `MTc2OTg2MDgwMDAwMC4wMTk4YTZmMC03YzFlLTdhNTItOWQ1Yi0zZjFmNWEwYzJiMTE`. */
+                /** @description The `next_cursor` of the previous page. For example `MTc2OTg2MDgwMDAwMC4wMTk4YTZmMC03YzFlLTdhNTItOWQ1Yi0zZjFmNWEwYzJiMTE`. */
                 cursor?: string;
             };
             header?: never;
@@ -1333,7 +1333,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Any other problem, such as those of a request that could not be read. */
+            /** @description Any other problem, such as that of an unreadable request. */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -1348,11 +1348,11 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the submit safe to repeat: the same request under the same key answers with the job it made. 1 to 255 visible ASCII characters, bare or in double quotes. A key lives as long as its job. For example `scene-12-take-3`. */
+                /** @description Makes the submit safe to repeat: the same request with the same key answers with the job that it created. 1 to 255 visible ASCII characters, bare or in double quotes. A key lives as long as its job. For example `scene-12-take-3`. */
                 "Idempotency-Key"?: string;
-                /** @description `wait=N` (RFC 7240) holds the answer until the job has ended, at most N seconds and never more than 60. For example `wait=30`. */
+                /** @description `wait=N` (RFC 7240): the answer waits until the job finishes, for at most N seconds and never more than 60. For example `wait=30`. */
                 Prefer?: string;
-                /** @description The trace that the request is a part of (W3C Trace Context). Its id is on the server's log lines of the request and of the job, and goes on with the job's webhooks. One that is malformed is ignored. For example `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01`. */
+                /** @description The trace of the request (W3C Trace Context). Its id is on the server's log lines for the request and the job, and the job's webhooks continue it. A malformed header is ignored. For example `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01`. */
                 traceparent?: string;
             };
             path?: never;
@@ -1365,7 +1365,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The job has ended within the time of `Prefer: wait`. */
+            /** @description The job finished within the time of `Prefer: wait`. */
             200: {
                 headers: {
                     Location: components["headers"]["Location"];
@@ -1380,7 +1380,7 @@ export interface operations {
                     "application/json": components["schemas"]["Job"];
                 };
             };
-            /** @description The job is accepted, or was before under this `Idempotency-Key`. */
+            /** @description The job is accepted, now or earlier with this `Idempotency-Key`. */
             202: {
                 headers: {
                     Location: components["headers"]["Location"];
@@ -1554,7 +1554,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Any other problem, such as those of a request that could not be read. */
+            /** @description Any other problem, such as that of an unreadable request. */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -1568,7 +1568,7 @@ export interface operations {
     getJob: {
         parameters: {
             query?: {
-                /** @description Seconds that the answer may wait for the end of the job. For example `30`. */
+                /** @description Seconds that the answer may wait for the job to finish. For example `30`. */
                 wait?: number;
             };
             header?: never;
@@ -1701,7 +1701,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Any other problem, such as those of a request that could not be read. */
+            /** @description Any other problem, such as that of an unreadable request. */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -1727,7 +1727,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The job is forgotten. */
+            /** @description The job is deleted. */
             204: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -1871,7 +1871,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Any other problem, such as those of a request that could not be read. */
+            /** @description Any other problem, such as that of an unreadable request. */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -2031,7 +2031,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Any other problem, such as those of a request that could not be read. */
+            /** @description Any other problem, such as that of an unreadable request. */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -2203,7 +2203,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Any other problem, such as those of a request that could not be read. */
+            /** @description Any other problem, such as that of an unreadable request. */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -2229,7 +2229,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The job starts over. */
+            /** @description The job starts again. */
             202: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -2383,7 +2383,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Any other problem, such as those of a request that could not be read. */
+            /** @description Any other problem, such as that of an unreadable request. */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -2397,9 +2397,9 @@ export interface operations {
     getOutput: {
         parameters: {
             query?: {
-                /** @description `1`: to be saved to a file, not shown. For example `1`. */
+                /** @description `1`: as a download, not for display. For example `1`. */
                 download?: "0" | "1";
-                /** @description Of a signed link: when it ends, in s since 1970. For example `1769864400`. */
+                /** @description Of a signed link: when it expires, in seconds since 1970. For example `1769864400`. */
                 expires?: string;
                 /** @description Of a signed link. For example `2sJ0c3bq5u8VZk4m1xYw7dLr9aTnQeGhPfUoBiHyKtM`. */
                 signature?: string;
@@ -2432,7 +2432,7 @@ export interface operations {
                     "video/mp4": Blob;
                 };
             };
-            /** @description The range that was asked for. */
+            /** @description The requested range. */
             206: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -2448,7 +2448,7 @@ export interface operations {
                     "video/mp4": Blob;
                 };
             };
-            /** @description The video is elsewhere; the address expires soon. */
+            /** @description The video is at another address, which expires soon. */
             302: {
                 headers: {
                     Location: components["headers"]["Location"];
@@ -2621,7 +2621,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Any other problem, such as those of a request that could not be read. */
+            /** @description Any other problem, such as that of an unreadable request. */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -2635,7 +2635,7 @@ export interface operations {
     getInput: {
         parameters: {
             query?: {
-                /** @description Of a signed link: when it ends, in s since 1970. For example `1769864400`. */
+                /** @description Of a signed link: when it expires, in seconds since 1970. For example `1769864400`. */
                 expires?: string;
                 /** @description Of a signed link. For example `2sJ0c3bq5u8VZk4m1xYw7dLr9aTnQeGhPfUoBiHyKtM`. */
                 signature?: string;
@@ -2672,7 +2672,7 @@ export interface operations {
                     "*/*": Blob;
                 };
             };
-            /** @description The range that was asked for. */
+            /** @description The requested range. */
             206: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -2837,7 +2837,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Any other problem, such as those of a request that could not be read. */
+            /** @description Any other problem, such as that of an unreadable request. */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -2866,7 +2866,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The lines, in pieces as they come. */
+            /** @description The lines, as a stream. */
             200: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -3027,7 +3027,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Any other problem, such as those of a request that could not be read. */
+            /** @description Any other problem, such as that of an unreadable request. */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -3042,7 +3042,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The last event that you have; an `EventSource` says it by itself. For example `2`. */
+                /** @description The id of the last event that you received; an `EventSource` sends it by itself. For example `2`. */
                 "Last-Event-ID"?: string;
             };
             path: {
@@ -3056,7 +3056,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The events, as they come. */
+            /** @description The stream of events. */
             200: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -3068,7 +3068,7 @@ export interface operations {
                     "text/event-stream": string;
                 };
             };
-            /** @description The job has ended, and `Last-Event-ID` says that you know: do not connect again. */
+            /** @description The job has finished, and by `Last-Event-ID` you have its last event: do not connect again. */
             204: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -3199,7 +3199,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Any other problem, such as those of a request that could not be read. */
+            /** @description Any other problem, such as that of an unreadable request. */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -3219,7 +3219,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The events, as they come. */
+            /** @description The stream of events. */
             200: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -3339,7 +3339,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Any other problem, such as those of a request that could not be read. */
+            /** @description Any other problem, such as that of an unreadable request. */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -3483,7 +3483,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Any other problem, such as those of a request that could not be read. */
+            /** @description Any other problem, such as that of an unreadable request. */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -3663,7 +3663,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Any other problem, such as those of a request that could not be read. */
+            /** @description Any other problem, such as that of an unreadable request. */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -3804,7 +3804,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Any other problem, such as those of a request that could not be read. */
+            /** @description Any other problem, such as that of an unreadable request. */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -3824,7 +3824,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description It is. */
+            /** @description Yes. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3863,7 +3863,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Any other problem, such as those of a request that could not be read. */
+            /** @description Any other problem, such as that of an unreadable request. */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -3931,7 +3931,7 @@ export interface operations {
                     "application/json": components["schemas"]["Readiness"];
                 };
             };
-            /** @description Any other problem, such as those of a request that could not be read. */
+            /** @description Any other problem, such as that of an unreadable request. */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -4033,7 +4033,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Any other problem, such as those of a request that could not be read. */
+            /** @description Any other problem, such as that of an unreadable request. */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -4152,7 +4152,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Any other problem, such as those of a request that could not be read. */
+            /** @description Any other problem, such as that of an unreadable request. */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -4264,7 +4264,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Any other problem, such as those of a request that could not be read. */
+            /** @description Any other problem, such as that of an unreadable request. */
             default: {
                 headers: {
                     [name: string]: unknown;

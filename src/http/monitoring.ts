@@ -22,17 +22,17 @@ const ReadyReply = Type.Object(
       description: '`unavailable` while the store does not answer, `ending` while the server shuts down.',
       examples: ['ready'],
     }),
-    store: OneOf(['ok', 'unavailable'], { description: 'Whether the store of jobs answers.', examples: ['ok'] }),
+    store: OneOf(['ok', 'unavailable'], { description: 'Whether the job store answers.', examples: ['ok'] }),
     backend: OneOf(['ok', 'degraded'], {
-      description: 'Whether the backend can be reached. Jobs are taken and kept either way.',
+      description: 'Whether the backend works. Jobs are accepted and kept either way.',
       examples: ['ok'],
     }),
     reason: Type.Optional(
       OneOf(DEGRADED_REASONS, {
         description: [
           'Why the backend is degraded:',
-          '- `spend_limit`: it starts nothing, as its spend limit is reached',
-          '- `throttled`: it asks to be called less often',
+          '- `spend_limit`: its spend limit is reached, so it starts nothing',
+          '- `throttled`: it limits our requests',
           '- `unreachable`: it does not answer',
           '- `credentials`: it refuses the credentials of this server',
         ].join('\n'),
@@ -40,7 +40,7 @@ const ReadyReply = Type.Object(
       }),
     ),
   },
-  { $id: 'Readiness', description: 'Whether this server should be given requests.' },
+  { $id: 'Readiness', description: 'Whether this server should get requests.' },
 )
 
 const probeDocs: Record<'health' | 'readiness', Operation> = {
@@ -48,15 +48,16 @@ const probeDocs: Record<'health' | 'readiness', Operation> = {
     operationId: 'getHealth',
     tag: 'health',
     summary: 'Is the process alive?',
-    description: 'Answers as long as the process does, also under load. Never limited.',
-    answers: { 200: { description: 'It is.', examples: { ok: { summary: 'Alive', value: { status: 'ok' } } } } },
+    description: 'Answers while the process runs, also under load. Never limited.',
+    answers: { 200: { description: 'Yes.', examples: { ok: { summary: 'Alive', value: { status: 'ok' } } } } },
   },
 
   readiness: {
     operationId: 'getReadiness',
     tag: 'health',
-    summary: 'Should it be given requests?',
-    description: 'Looked at in the background every two seconds. A backend that is away does not make it unready.',
+    summary: 'Should it get requests?',
+    description:
+      'Checked in the background every two seconds. An unavailable backend does not make the server unready.',
     answers: {
       200: {
         description: 'Yes.',
@@ -71,9 +72,9 @@ const probeDocs: Record<'health' | 'readiness', Operation> = {
       503: {
         description: 'No: the store does not answer, or the server is shutting down.',
         examples: {
-          ending: { summary: 'About to end', value: { status: 'ending', store: 'ok', backend: 'ok' } },
+          ending: { summary: 'Shutting down', value: { status: 'ending', store: 'ok', backend: 'ok' } },
           unavailable: {
-            summary: 'The store is away',
+            summary: 'The store is unavailable',
             value: { status: 'unavailable', store: 'unavailable', backend: 'ok' },
           },
         },
@@ -82,10 +83,10 @@ const probeDocs: Record<'health' | 'readiness', Operation> = {
   },
 }
 
-/** Probes come every few seconds, which is not worth a line each, and a busy server is not to be restarted. */
+/** Probes come every few seconds: they have no log line, and get an answer under load, so that nothing restarts a busy server. */
 const PROBE = { alwaysAnswered: true, access: 'public' } as const
 
-/** `GET /healthz`: the process answers. `GET /readyz`: it should be given requests; 503 where not. */
+/** `GET /healthz`: the process answers. `GET /readyz`: it should get requests; 503 if not. */
 export const healthRoutes: FastifyPluginAsyncTypebox<{ readiness: Pick<Readiness, 'report'> }> = (
   app,
   { readiness },
@@ -119,16 +120,16 @@ export const healthRoutes: FastifyPluginAsyncTypebox<{ readiness: Pick<Readiness
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** How long an answer takes is up to its client, or to a job: it is not timed. */
+    /** The duration of an answer depends on its client or on a job, so it is not measured. */
     untimed?: true
   }
   interface FastifyRequest {
-    /** How long its answer waited because the client asked for that, in ms. */
+    /** How long the answer waited as a long poll, in ms. */
     longPollMs: number
   }
 }
 
-export type MetricsParts = { readonly metrics: Pick<Metrics, 'render'>; readonly unsent: Pick<Unsent, 'admit'> }
+export type MetricsRoutesOptions = { readonly metrics: Pick<Metrics, 'render'>; readonly unsent: Pick<Unsent, 'admit'> }
 
 /** Answer of `GET /metrics`. */
 const MetricsReply = Type.Unsafe<string>({
@@ -155,7 +156,7 @@ const metricsDocs: Operation = {
   tag: 'health',
   summary: 'Read the metrics',
   description:
-    'For Prometheus to scrape, in its text format: what was counted since the process began, and how it is now. Not rate limited; 503 while too much of earlier answers has not been read.',
+    'For Prometheus, in its text format: counts since the process started, and current values. Not rate limited; 503 while too much of earlier answers is unread.',
   problems: ['overloaded'],
   answers: { 200: { description: 'The metrics.' } },
 }
@@ -174,7 +175,7 @@ export function countRequests(
   registerGauges({ http_connections: () => openConnections })
   app.decorateRequest('longPollMs', 0)
   app.addHook('onRequest', (request, reply, done) => {
-    // Fastify's `onResponse` does not hear of clients that leave.
+    // Fastify runs no `onResponse` when a client leaves.
     reply.raw.on('close', () => recordMetric(answerOf(request, reply)))
     done()
   })
@@ -188,21 +189,21 @@ function answerOf(request: FastifyRequest, reply: FastifyReply): MetricEvent {
   return { type: 'request-answered', method: request.method, route: url, status, tookMs }
 }
 
-/** What nginx made the usual name for a request whose client did not wait for the answer. */
+/** nginx's status for a client that left before the answer. */
 const BROKEN_OFF = 499
 
 const isUpload = ({ headers }: FastifyRequest) => headers['content-type']?.startsWith('multipart/') === true
 
-/** Of a request whose URL, or anything of it, cannot be read Fastify runs no hook. */
+/** Counts an unreadable request, for which Fastify runs no hook. */
 export function countUnreadable(recordMetric: RecordMetric, { method }: { method: string }, status: number): void {
   recordMetric({ type: 'request-answered', method, route: undefined, status, tookMs: undefined })
 }
 
 /**
- * `GET /metrics`: asked for every few seconds, and needed most when the server has too much to do. Its rate is not
- * limited: requests at the same time share one rendering, which takes some ms. What is not read of it is.
+ * `GET /metrics`: scraped every few seconds, and needed most under load. Its rate is not limited: simultaneous requests
+ * share one rendering, which takes some ms. Its unread bytes are limited.
  */
-export const metricsRoutes: FastifyPluginAsyncTypebox<MetricsParts> = (app, { metrics, unsent }) => {
+export const metricsRoutes: FastifyPluginAsyncTypebox<MetricsRoutesOptions> = (app, { metrics, unsent }) => {
   let rendering: Promise<string> | undefined
   const render = () =>
     (rendering ??= metrics.render().finally(() => {
@@ -217,7 +218,7 @@ export const metricsRoutes: FastifyPluginAsyncTypebox<MetricsParts> = (app, { me
     },
     async (request, reply) => {
       const text = await render()
-      // After the wait, so that requests at the same time are not all let in.
+      // After the rendering, so that simultaneous requests count each other.
       unsent.admit(request)
       return reply.type(METRICS_TYPE).header('cache-control', 'no-store').send(text)
     },

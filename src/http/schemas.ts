@@ -4,22 +4,22 @@ import fastJsonStringify from 'fast-json-stringify'
 import type { FastifySchemaCompiler, FastifySerializerCompiler } from 'fastify'
 import { type FieldError, MAX_FIELD_ERRORS, PROBLEM_CODES } from '../problems.ts'
 
-/** A closed set of strings: `enum` reads better in the reference than a union of constants. */
+/** One of several strings, as an `enum`: it reads better in the reference than a union of constants. */
 export const OneOf = <const T extends string>(names: readonly T[], options: object = {}) =>
   Type.Unsafe<T>({ type: 'string', enum: names, ...options })
 
-/** What the reference says of a field: what it means, and a value that it may have. */
+/** The words of a field in the reference: its meaning and an example. */
 type Described<T> = { readonly description: string; readonly example: T }
 
-/** A string with its description and an example; further keywords of JSON Schema as they are. */
+/** A string with its description and an example; other JSON Schema keywords pass through. */
 export const Text = ({ description, example, ...keywords }: Described<string> & Record<string, unknown>) =>
   Type.String({ description, examples: [example], ...keywords })
 
-/** A whole number likewise. */
+/** An integer likewise. */
 export const Whole = ({ description, example, ...keywords }: Described<number> & Record<string, unknown>) =>
   Type.Integer({ description, examples: [example], ...keywords })
 
-/** A time as text. The format is for readers; the parser of each time checks it. */
+/** A time as text. The format is documentation; each time's parser checks it. */
 export const Time = (described: Described<string>) => Text({ ...described, format: 'date-time' })
 
 /** For routes without a query: any parameter is refused. */
@@ -44,7 +44,7 @@ export const ProblemReply = Type.Object(
     status: Whole({ description: 'The HTTP status.', example: 400, minimum: 400, maximum: 599 }),
     detail: Text({ description: 'What went wrong, in a sentence.', example: 'version: must be one of v15, v1' }),
     code: OneOf(PROBLEM_CODES, {
-      description: 'The stable name of the problem, for programs. New ones may come.',
+      description: 'The stable name of the problem, for programs. New codes may be added.',
       examples: ['invalid_request'],
     }),
     errors: Type.Optional(
@@ -60,7 +60,7 @@ export const ProblemReply = Type.Object(
 
 const shared = {
   ...{ allErrors: true, removeAdditional: false, strict: false },
-  // Formats are for readers of the reference; the parser of each field checks it, with a better message.
+  // Formats are documentation; each field's parser checks it, with a better message.
   validateFormats: false,
 } as const
 
@@ -87,8 +87,8 @@ export const compileSerializer: FastifySerializerCompiler<object> = ({ schema })
 }
 
 /**
- * `nullIsAbsent: true` takes an optional member that is null for one that is not there, as clients write it who have a
- * field for everything. It is removed before the rest of the schema looks; null for a required or unknown one stays.
+ * `nullIsAbsent: true`: an optional member that is null counts as absent, as some clients send every field. It is removed
+ * before the other keywords apply; null for a required or unknown member stays.
  */
 const NULL_IS_ABSENT: KeywordDefinition = {
   keyword: 'nullIsAbsent',
@@ -118,9 +118,9 @@ type SchemaError = Pick<ErrorObject, 'instancePath' | 'keyword' | 'message' | 'p
   params: Record<string, unknown>
 }
 
-/** Ajv's errors with the names of fields that a client knows, one a field. */
+/** Ajv's errors as field errors, one a field. */
 export function fieldErrorsOf(errors: readonly SchemaError[]): FieldError[] {
-  // A union, or a rule on names, reports itself after what broke it; that says it better.
+  // A union, or a rule on names, reports itself after its cause, which is the better message.
   const found = errors.filter(({ keyword }) => keyword !== 'anyOf' && keyword !== 'propertyNames').map(fieldErrorOf)
   return [...new Map(found.map((error) => [error.path, error])).values()]
 }

@@ -8,7 +8,7 @@ import type { UnsentLimits } from './plugins/unsent.ts'
 import type { UploadLimits } from './jobs/uploads.ts'
 import { oldGenerationLimit } from '../process/boot.ts'
 
-/** What an operator can say of the HTTP side. */
+/** The settings of the HTTP application. */
 export type HttpSettings = ConnectionLimits &
   BodyTimeouts &
   UploadLimits &
@@ -20,34 +20,34 @@ export type HttpSettings = ConnectionLimits &
     readonly maxStreamsPerCaller: number
     /** Origins whose pages may use the API. */
     readonly corsOrigins: readonly string[]
-    /** Undefined: nobody is believed, and the address of a caller is the one of its connection. */
+    /** Undefined: no proxy is trusted, and the address of a client is that of its connection. */
     readonly trustedProxies: TrustedProxies | undefined
-    /** Whether anybody may read the reference; undefined: where anybody may do everything. */
+    /** Whether the reference is public; undefined: only if the whole server is. */
     readonly publicDocs: boolean | undefined
-    /** Where callers reach the server, without a slash at its end; undefined: nobody has said. */
+    /** The URL of the server for callers, without a final slash; undefined: not configured. */
     readonly publicUrl: string | undefined
   }
 
-/** How long the head of a request may take to arrive, and how long its body, in ms. */
+/** Time limits for the arrival of a request's head and of its body, in ms. */
 export const HEADERS_TIMEOUT_MS = 15_000
 export const REQUEST_TIMEOUT_MS = 60_000
 /**
- * How long what is left of an answered request is read, so that its sender sees the answer, and how long it may pause
- * meanwhile, in ms: as nginx has it.
+ * How long the rest of an answered request is read, so that its client sees the answer, and the longest pause in it, in ms:
+ * nginx's values.
  */
 const LINGER_MS = 30_000
 const LINGER_READ_MS = 5_000
-/** An upload is looked at every so many ms, and has to have brought so many bytes: 16 KiB a second. */
+/** Interval of the progress check of uploads, in ms, and the bytes that have to arrive in it: 16 KiB a second. */
 const UPLOAD_CHECK_MS = 30_000
 const UPLOAD_MIN_BYTES = 30 * 16 * 1024
-/** How long a client may take nothing of its answer, in ms. */
+/** How long a client may read nothing of its answer, in ms. */
 const STALL_TIMEOUT_MS = 30_000
-/** What answers may hold in memory until they are sent, in bytes: 128 downloads or 16 large pages of one caller. */
+/** Memory for unsent answers, in bytes: 128 downloads or 16 large pages of one caller. */
 const UNSENT_BYTES = { perKey: 16 * 1024 * 1024, inAll: 64 * 1024 * 1024 }
 
 /**
- * The part of the old generation from which on requests are refused. V8 collects at the latest halfway between what is
- * alive and its limit, so that then seven tenths are alive; what is left is for the requests that were let in.
+ * The share of the old generation in use beyond which requests are refused. V8 collects at the latest halfway between the
+ * live bytes and its limit, so at this share seven tenths are alive; the rest is for the requests under way.
  */
 const OLD_GENERATION_SHARE = 0.85
 

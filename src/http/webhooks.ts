@@ -11,44 +11,44 @@ import { NoBody, NoQuery, OneOf, ProblemReply, Text, Time, Whole } from './schem
 
 const TryReply = Type.Object(
   {
-    at: Time({ description: 'When it began.', example: '2026-01-31T12:01:30.010Z' }),
-    status: Type.Optional(Whole({ description: 'Status of the answer, where there was one.', example: 200 })),
+    at: Time({ description: 'When it started.', example: '2026-01-31T12:01:30.010Z' }),
+    status: Type.Optional(Whole({ description: 'Status of the answer, if there was one.', example: 200 })),
     duration_ms: Type.Optional(Whole({ description: 'How long it took.', example: 42, minimum: 0 })),
     error: Type.Optional(Text({ description: 'Why it failed.', example: 'the receiver answered 503' })),
   },
-  { $id: 'DeliveryTry', description: 'One POST. One that runs has neither status nor error.' },
+  { $id: 'DeliveryTry', description: 'One POST to the receiver. While it runs, it has neither status nor error.' },
 )
 
-/** Path of a delivery. A number that no delivery can have is unknown rather than invalid. */
+/** Path of a delivery. A number of another form is an unknown delivery, not an invalid request. */
 const DeliveryParams = Type.Object({
   id: JobId,
   n: Text({ description: 'The number of the delivery.', example: '1' }),
 })
 
-/** One event's way to a webhook. */
+/** The delivery of one event to a webhook. */
 const DeliveryReply = Type.Object(
   {
-    number: Whole({ description: 'Counts the deliveries of the job.', example: 1, minimum: 1 }),
+    number: Whole({ description: 'Its number among the deliveries of the job.', example: 1, minimum: 1 }),
     webhook_id: Text({
-      description: 'The `webhook-id` header, the same in every try.',
+      description: 'The `webhook-id` header, the same for every POST.',
       example: 'msg_0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11_1',
     }),
     event: WebhookEventName,
-    attempt: Whole({ description: 'The attempt of the job that it speaks of.', example: 1, minimum: 1 }),
+    attempt: Whole({ description: 'The attempt of the job that the event is about.', example: 1, minimum: 1 }),
     state: OneOf(['pending', 'delivered', 'failed'], {
-      description: '`failed`: every try failed, or the receiver answered 410.',
+      description: '`failed`: every POST failed, or the receiver answered 410.',
       examples: ['delivered'],
     }),
     created_at: Time({ description: 'When the event happened.', example: '2026-01-31T12:01:30.000Z' }),
     next_try_at: Type.Optional(
-      Time({ description: 'When it is tried next, while it is pending.', example: '2026-01-31T12:01:35.000Z' }),
+      Time({ description: 'When the next POST is due, while it is pending.', example: '2026-01-31T12:01:35.000Z' }),
     ),
     tries: Type.Array(TryReply, {
-      description: 'The last 50 tries, oldest first.',
+      description: 'The last 50 POSTs, oldest first.',
       examples: [[{ at: '2026-01-31T12:01:30.010Z', status: 200, duration_ms: 42 }]],
     }),
   },
-  { $id: 'Delivery', description: "One event's way to the webhook of a job." },
+  { $id: 'Delivery', description: 'The delivery of one event to the webhook of a job.' },
 )
 
 /** Answer of `GET /jobs/:id/deliveries`. */
@@ -60,7 +60,7 @@ const DeliveriesReply = Type.Object(
     webhook_events: Type.Optional(WebhookEvents),
     deliveries: Type.Array(DeliveryReply, { description: 'By number.' }),
   },
-  { $id: 'DeliveryList', description: 'What became of the webhooks of a job.' },
+  { $id: 'DeliveryList', description: 'The webhook deliveries of a job.' },
 )
 
 /** Answer of `GET /webhooks/secret`. */
@@ -71,11 +71,11 @@ const WebhookSecretReply = Type.Object(
       example: 'whsec_c2VjcmV0LW9mLW9uZS1jYWxsZXItMDE=',
     }),
     secrets: Type.Array(Type.String(), {
-      description: 'All that sign at present, the newest first.',
+      description: 'All that currently sign, the newest first.',
       examples: [['whsec_c2VjcmV0LW9mLW9uZS1jYWxsZXItMDE=']],
     }),
   },
-  { $id: 'WebhookSecret', description: 'What verifies the webhooks of a caller.' },
+  { $id: 'WebhookSecret', description: 'The secrets that verify the webhooks of a caller.' },
 )
 
 const pending = {
@@ -94,14 +94,14 @@ const docs: Record<'list' | 'redeliver' | 'secret', Operation> = {
   list: {
     operationId: 'listDeliveries',
     tag: 'webhooks',
-    summary: 'List the webhooks of a job',
-    description: 'Each webhook that the job has been due, with its tries. Without a `webhook_url` there is none.',
+    summary: 'List the webhook deliveries of a job',
+    description: 'Every delivery of the job, with its POSTs. A job without a `webhook_url` has none.',
     answers: {
       200: {
         description: 'The deliveries.',
         examples: {
           pending: {
-            summary: 'One that is tried again soon',
+            summary: 'One that will be sent again soon',
             value: {
               webhook_url: 'https://hooks.example.com/lip-sync',
               webhook_events: ['job.succeeded', 'job.failed', 'job.canceled'],
@@ -117,8 +117,8 @@ const docs: Record<'list' | 'redeliver' | 'secret', Operation> = {
   redeliver: {
     operationId: 'redeliver',
     tag: 'webhooks',
-    summary: 'Send a webhook once more',
-    description: 'Makes one try more, now, whatever became of the delivery. Its schedule goes on beside it.',
+    summary: 'Send a webhook again',
+    description: 'Sends the delivery once more, now, whatever its state. Its schedule continues.',
     answers: {
       202: {
         description: 'The delivery is due.',
@@ -132,7 +132,7 @@ const docs: Record<'list' | 'redeliver' | 'secret', Operation> = {
     operationId: 'getWebhookSecret',
     tag: 'webhooks',
     summary: 'Get the secret of your webhooks',
-    description: 'What verifies your webhooks by Standard Webhooks; every caller has its own.',
+    description: 'The secret that verifies your webhooks (Standard Webhooks). Every caller has its own.',
     answers: {
       200: {
         description: 'The secrets.',
@@ -145,12 +145,12 @@ const docs: Record<'list' | 'redeliver' | 'secret', Operation> = {
 
 export type WebhookRoutesOptions = { readonly ledger: DeliveryLedger; readonly chargeAnswer: ChargeAnswer }
 
-/** About what the store read, in bytes: a job that was retried often has hundreds of deliveries, each with a job as its body. */
+/** About how much the store read, in bytes: a job with many retries has hundreds of deliveries, each with a job as its body. */
 const bytesOf = (deliveries: readonly Delivery[]) =>
   deliveries.reduce((sum, { body, tries }) => sum + body.length + BYTES_PER_TRY * tries.length, 0)
 const BYTES_PER_TRY = 100
 
-/** The ledger of a job's webhooks, and what verifies them. Two verbs read all of it, and are charged for its size. */
+/** The deliveries of a job, and the secrets that verify them. Two routes read all deliveries, and are charged for their size. */
 export const webhookRoutes: FastifyPluginAsyncTypebox<WebhookRoutesOptions> = (app, { ledger, chargeAnswer }) => {
   app.get(
     '/jobs/:id/deliveries',

@@ -27,7 +27,7 @@ test('a blocked event loop answers 503 until it runs again, except on the probes
     expect(answer.headers).toMatchObject({ 'retry-after': '10', 'x-content-type-options': 'nosniff' })
   }
   for (const url of ['/healthz', '/readyz']) expect((await app.get(url)).statusCode).toBe(200)
-  expect(app.requestLines.filter(({ msg }) => msg.startsWith('the server is overloaded'))).toHaveLength(1)
+  expect(app.requestLines.filter(({ event }) => event === 'server_overloaded')).toHaveLength(1)
   await until(async () => (await app.get('/jobs')).statusCode === 200, 'a server that has recovered')
 })
 

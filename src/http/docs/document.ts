@@ -22,7 +22,7 @@ type OperationObject = {
   responses: Record<string, ResponseObject>
 }
 
-/** The parts of an OpenAPI document that are looked at here. */
+/** The parts of an OpenAPI document that this server reads or changes. */
 export type OpenApi = {
   readonly openapi: string
   readonly info: { readonly description: string }
@@ -31,13 +31,13 @@ export type OpenApi = {
   readonly components: { readonly schemas: Record<string, object>; headers?: object }
 }
 
-/** What is said of a server: its routes, and whether it asks for credentials. */
+/** A server as the document describes it. `authenticated`: it requires credentials. */
 export type DescribedServer = { readonly routes: readonly RouteOptions[]; readonly authenticated: boolean }
 
 /**
- * Describes a server in OpenAPI 3.1. `@fastify/swagger` would have to be there before the first route is added, and
- * costs memory; so it is given the same routes again, in an application of its own that never runs. Rejects where a route
- * has no `docs`.
+ * Describes a server in OpenAPI 3.1. `@fastify/swagger` must be registered before the first route, and costs memory
+ * from then on. So the routes are added once more, on the first request for the document, to an application that never
+ * runs. Rejects if a route has no `docs`.
  */
 export async function describeServer({ routes, authenticated }: DescribedServer): Promise<OpenApi> {
   const order = Object.keys(TAGS)
@@ -57,7 +57,7 @@ export async function describeServer({ routes, authenticated }: DescribedServer)
   return document
 }
 
-/** The document for clients that reach the server at `url`, which has no slash at its end; empty: where the document is. */
+/** The document for clients that reach the server at `url` (without a final slash); empty: relative to the document. */
 export const addressedTo = (document: OpenApi, url: string): OpenApi => ({
   ...document,
   info: { ...document.info, description: document.info.description.replaceAll(SERVER, url) },
@@ -91,7 +91,7 @@ async function writeDocument(described: readonly Described[], authenticated: boo
   return document
 }
 
-/** Fastify answers HEAD where it answers GET. Hidden are parts of pages, and what is not for callers. */
+/** Fastify adds HEAD to every GET. Routes that only a page or the router uses are hidden. */
 const isPublished = ({ method, schema }: RouteOptions) => method !== 'HEAD' && schema?.hide !== true
 
 function describeRoute(route: RouteOptions, authenticated: boolean): Described {
@@ -119,8 +119,7 @@ function schemaOf({ route, operation, authenticated }: Described): FastifySchema
 }
 
 /**
- * Parameters whose examples are in their descriptions, where they are optional: as an example of its own each would be
- * filled in by the page, and sent.
+ * Moves the examples of optional parameters into their descriptions: the page would fill in each example, and send it.
  */
 function withoutOffers(schema: unknown): object {
   const { properties = {}, required = [], ...rest } = schema as ParametersSchema
@@ -138,7 +137,7 @@ type ParametersSchema = {
   readonly required?: readonly string[]
 }
 
-/** What `@fastify/swagger` does not take: headers, examples and every problem. */
+/** Adds what `@fastify/swagger` cannot express: headers, examples and problems. */
 function complete(operation: OperationObject, described: Described): void {
   const { body, form, answers } = described.operation
   const media = Object.values(operation.requestBody?.content ?? {})
@@ -153,7 +152,7 @@ function complete(operation: OperationObject, described: Described): void {
   operation.responses = { ...problemResponses(described), ...(Object.fromEntries(successes) as object) }
 }
 
-/** Stands for the URL of the server, which is not known before somebody asks. */
+/** Stands for the URL of the server, which only a request shows. */
 const SERVER = 'SERVER_URL'
 
 const intro = `A REST job server for lip-sync video: post a face (video or image) and speech, and fetch a video in which the face speaks.
@@ -161,23 +160,23 @@ const intro = `A REST job server for lip-sync video: post a face (video or image
     curl -s ${SERVER}/jobs -H 'content-type: application/json' \\
       -d '{"video_path": "face.mp4", "audio_path": "speech.wav"}'
 
-A job is \`submitted\`, then \`running\`, then \`succeeded\`, \`failed\` or \`canceled\`. It ends by its deadline at the latest.
+A job is \`submitted\`, then \`running\`, then \`succeeded\`, \`failed\` or \`canceled\`. It finishes by its deadline at the latest.
 
 ## Requests
 
-Fields and parameters that are not in this document are refused, as are values out of range: nothing is guessed or ignored. JSON is read in UTF-8; null for an optional field counts as absent, and so does an input of a form that was left empty. A slash at the end of a path changes nothing.
+Unknown fields and parameters are refused, and so are values out of range: the server guesses and ignores nothing. JSON is UTF-8. Null for an optional field counts as absent, and so does an empty input of a form. A slash at the end of a path changes nothing.
 
 ## Errors
 
-Every error is a problem document (RFC 9457) with a stable \`code\`; its \`detail\` is for people. \`errors\` names every field that is wrong, and says all that is wrong with it. The list of codes is at the end of this page.
+Every error is a problem document (RFC 9457) with a stable \`code\`; its \`detail\` is for people. \`errors\` names every invalid field, with everything that is wrong with it. The list of codes is at the end of this page.
 `
 
 const access = `## Access
 
-Give an API key or an access token as \`Authorization: Bearer ...\`, or an API key as \`X-API-Key\`, and not both. Each operation names the scope it needs; \`admin\` is good for all. You see and touch only your own jobs: another caller's are \`job_not_found\`, like those that do not exist.
+Send an API key or an access token as \`Authorization: Bearer ...\`, or an API key as \`X-API-Key\`, but not both. Each operation names the scope it needs; \`admin\` includes all scopes. You see and change only your own jobs: the job of another caller is \`job_not_found\`, like one that does not exist.
 `
 
-/** Every code, and when it comes: long, and looked at when one has come. */
+/** Every code and its meaning. The list is long, so it stands at the end. */
 const codes = () =>
   PROBLEM_CODES.map((code) => {
     const { when, status, also = [] } = PROBLEMS[code]
@@ -185,7 +184,7 @@ const codes = () =>
     return `- \`${code}\` (${statuses.join(', ')}): ${when}`
   }).join('\n')
 
-/** How credentials are given. */
+/** How a request carries its credential. */
 const SECURITY_SCHEMES = {
   bearer: {
     type: 'http',
@@ -195,7 +194,7 @@ const SECURITY_SCHEMES = {
   apiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key', description: 'An API key.' },
 } as const
 
-/** What the document says of the server as a whole. */
+/** The part of the document about the server as a whole. */
 const aboutServer = ({ authenticated }: { authenticated: boolean }) => ({
   info: {
     title: 'MuseTalk Orchestrator',

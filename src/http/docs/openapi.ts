@@ -6,7 +6,7 @@ import { type Answer, type HeaderName, headerRefs, type Operation, RATE_LIMIT_HE
 /** Schemas by their `$id`. */
 export type NamedSchemas = Map<string, object>
 
-/** Keywords that JSON Schema does not know. */
+/** Our own keywords. */
 type OwnKeywords = {
   readonly $id?: string
   readonly exactlyOneOf?: readonly (readonly string[])[]
@@ -14,8 +14,8 @@ type OwnKeywords = {
 }
 
 /**
- * A copy in which every schema that has an `$id`, however deep, is a reference to it, and the schema itself is among
- * `named`. Rules that are ours are said in the words of JSON Schema.
+ * Copies a schema. Each schema in it that has an `$id`, however deep, becomes a reference, and is put into `named`. Our
+ * own keywords become JSON Schema.
  */
 export function nameSchemas(schema: unknown, named: NamedSchemas): unknown {
   if (Array.isArray(schema)) return schema.map((one) => nameSchemas(one, named))
@@ -31,7 +31,7 @@ export function nameSchemas(schema: unknown, named: NamedSchemas): unknown {
   return { $ref: `${$id}#` }
 }
 
-/** `properties`: what each is like where it is given, as far as that has to be said. */
+/** `properties` restricts the field that is given: null does not count. */
 const oneGiven = (fields: readonly string[], { properties = {} }: ObjectSchema) => ({
   oneOf: fields.map((field) => ({
     required: [field],
@@ -46,7 +46,7 @@ type ObjectSchema = {
 }
 type Member = { readonly type?: string; readonly enum?: readonly unknown[] }
 
-/** `nullIsAbsent` in types: every member that need not be there may be null. */
+/** `nullIsAbsent` as types: every optional member may be null. */
 function withNulls(schema: object): object {
   const { properties = {}, required = [], additionalProperties } = schema as ObjectSchema
   const members = Object.entries(properties).map(([name, member]) => [
@@ -66,11 +66,11 @@ const nullable = (member: Member) => ({
   ...(member.enum && { enum: [...member.enum, null] }),
 })
 
-/** What the rest of the server says of a route. */
+/** A route and its words. */
 export type Described = {
   readonly route: RouteOptions
   readonly operation: Operation
-  /** Whether the server asks for credentials at all. */
+  /** Whether the server requires credentials at all. */
   readonly authenticated: boolean
 }
 
@@ -83,10 +83,10 @@ export type ResponseObject = {
 
 const READS: readonly (HTTPMethods | HTTPMethods[])[] = ['GET', 'HEAD']
 
-/** What any request may get before it is known what it asks for. */
+/** Problems that any request can meet before it has a route. */
 const BEFORE_THE_ROUTE = ['request_timeout', 'expectation_failed', 'headers_too_large', 'bad_request'] as const
 
-/** The problems of a route: those that its operation names, and those that follow from what the route is. */
+/** The problems of a route: those that its operation names, and those that follow from its method, path and access. */
 function problemsOf({ route, operation, authenticated }: Described): Set<ProblemCode> {
   const { access = 'public', alwaysAnswered } = route.config ?? {}
   const isGuarded = authenticated && access !== 'public'
@@ -104,14 +104,14 @@ function problemsOf({ route, operation, authenticated }: Described): Set<Problem
 
 const OF_CHANGES = ['invalid_json', 'body_too_large', 'cross_site_refused'] as const
 
-/** The error answers of a route by status: every code it can have, each with an example. */
+/** The error answers of a route by status, with an example of every code. */
 export function problemResponses(described: Described): Record<string, ResponseObject> {
   const examples = examplesOf(problemsOf(described)).map((example) =>
     described.operation.form && example.code === 'unsupported_media_type' ? neitherJsonNorForm() : example,
   )
   const byStatus = Map.groupBy(examples, ({ status }) => String(status))
   const responses = [...byStatus].map(([status, ofStatus]) => {
-    // Who is refused for want of a credential is not counted.
+    // Requests without a valid credential are not counted against a rate limit.
     const limits = status === '401' ? [] : limitsOf(described)
     return [status, problemResponse(ofStatus, limits)] as const
   })
@@ -119,16 +119,16 @@ export function problemResponses(described: Described): Record<string, ResponseO
     ...Object.fromEntries(responses),
     default: {
       ...problemResponse(examplesOf(BEFORE_THE_ROUTE), []),
-      description: 'Any other problem, such as those of a request that could not be read.',
+      description: 'Any other problem, such as that of an unreadable request.',
     },
   }
 }
 
-/** The headers that say how much of its limit a caller has left, on limited routes. */
+/** The headers of the rate limit, on routes that have one. */
 const limitsOf = ({ route }: Described): readonly HeaderName[] =>
   route.config?.alwaysAnswered ? [] : RATE_LIMIT_HEADERS
 
-/** Each code as it looks with each of its statuses. */
+/** An example of each code with each of its statuses. */
 const examplesOf = (codes: Iterable<ProblemCode>): Problem[] =>
   [...codes].flatMap((code) => {
     const { also = [], example } = PROBLEMS[code]

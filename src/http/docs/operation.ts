@@ -1,10 +1,10 @@
 import type { TObject } from '@sinclair/typebox'
 import type { ProblemCode } from '../../problems.ts'
 
-/** What one answer says beside its schema, which is the route's. */
+/** The words of one answer. Its schema is the route's. */
 export type Answer = {
   readonly description: string
-  /** Headers of this answer, beside those that limits bring. */
+  /** Headers of this answer, beside those of the rate limit. */
   readonly headers?: readonly HeaderName[]
   /** Bodies by a short name. */
   readonly examples?: Examples
@@ -14,14 +14,14 @@ export type Examples = Readonly<Record<string, { readonly summary: string; reado
 
 /** The groups in which operations are shown, in their order. */
 export const TAGS = {
-  jobs: 'Submit jobs, follow them, fetch what they made.',
+  jobs: 'Submit jobs, follow them, fetch their results.',
   events: 'Be notified of changes instead of polling.',
-  webhooks: 'Be notified by signed requests, and see whether they arrived.',
+  webhooks: 'Be notified by signed requests, and check their delivery.',
   health: 'For load balancers, orchestrators and monitoring.',
   reference: 'This document.',
 } as const
 
-/** What the reference says of a route. What the route says itself (schemas, who may use it) is not repeated here. */
+/** The words of a route in the reference. Its schemas and its access come from the route itself. */
 export type Operation = {
   readonly operationId: string
   readonly tag: keyof typeof TAGS
@@ -31,17 +31,17 @@ export type Operation = {
   readonly headers?: TObject
   /** Bodies by a short name. */
   readonly body?: Examples
-  /** The body as multipart/form-data, where the route takes that as well, with such bodies by a short name. */
+  /** The body as multipart/form-data, where the route accepts that too, with examples by a short name. */
   readonly form?: { readonly schema: TObject; readonly examples: Examples }
   /** By status. */
   readonly answers: Readonly<Record<number, Answer>>
-  /** Problems of this operation. Those that come with access, limits, bodies and paths are added. */
+  /** Problems of this operation. Those of access, limits, bodies and paths are added. */
   readonly problems?: readonly ProblemCode[]
 }
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** What the reference says of the route, beside its schemas and its access. */
+    /** The words of the route in the reference. */
     docs?: Operation
   }
 }
@@ -54,44 +54,44 @@ export const HEADERS = {
     example: '/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11',
   },
   'Idempotent-Replayed': {
-    description: 'Present where an earlier submit of this `Idempotency-Key` made the job.',
+    description: 'Present if an earlier submit with this `Idempotency-Key` created the job.',
     schema: { type: 'string', enum: ['true'] },
     example: 'true',
   },
   'Preference-Applied': {
-    description: 'Present where `Prefer` asked to wait: for how many seconds at most (RFC 7240).',
+    description: 'Present if `Prefer` asked to wait: the longest wait in seconds (RFC 7240).',
     schema: { type: 'string' },
     example: 'wait=30',
   },
   ETag: { description: 'Names this content (RFC 9110).', schema: { type: 'string' }, example: '"31c4a-19c1a2b3c4d"' },
   'Last-Modified': {
-    description: 'When the file was made.',
+    description: 'When the file was created.',
     schema: { type: 'string' },
     example: 'Sat, 31 Jan 2026 12:01:30 GMT',
   },
-  'Accept-Ranges': { description: 'Ranges of bytes may be asked for.', schema: { type: 'string' }, example: 'bytes' },
+  'Accept-Ranges': { description: 'The server supports byte ranges.', schema: { type: 'string' }, example: 'bytes' },
   'Content-Range': {
-    description: 'Which bytes these are, of how many.',
+    description: 'The range of this answer, and the size of the whole.',
     schema: { type: 'string' },
     example: 'bytes 0-1023/203850',
   },
   'Content-Disposition': {
-    description: 'With `download=1`: the name to save it under.',
+    description: 'With `download=1`: the file name for the download.',
     schema: { type: 'string' },
     example: 'attachment; filename="0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11.mp4"',
   },
   'RateLimit-Limit': {
-    description: 'Requests of this kind that you may make in a minute.',
+    description: 'Requests of this kind that you may send per minute.',
     schema: { type: 'integer' },
     example: 6000,
   },
   'RateLimit-Remaining': {
-    description: 'How many of them are left.',
+    description: 'How many of them remain.',
     schema: { type: 'integer' },
     example: 5999,
   },
-  'RateLimit-Reset': { description: 'When the minute is over, in seconds.', schema: { type: 'integer' }, example: 60 },
-  'Retry-After': { description: 'When to ask again, in seconds.', schema: { type: 'integer' }, example: 10 },
+  'RateLimit-Reset': { description: 'Seconds until the minute is over.', schema: { type: 'integer' }, example: 60 },
+  'Retry-After': { description: 'Seconds to wait before the next request.', schema: { type: 'integer' }, example: 10 },
   'WWW-Authenticate': {
     description: 'How to authenticate (RFC 6750).',
     schema: { type: 'string' },
@@ -101,7 +101,7 @@ export const HEADERS = {
 
 export type HeaderName = keyof typeof HEADERS
 
-/** What comes with every answer of a route that is limited (draft-ietf-httpapi-ratelimit-headers-03). */
+/** Headers of every answer of a rate-limited route (draft-ietf-httpapi-ratelimit-headers-03). */
 export const RATE_LIMIT_HEADERS = ['RateLimit-Limit', 'RateLimit-Remaining', 'RateLimit-Reset'] as const
 
 /** Header objects that point to the components of these names. */

@@ -11,7 +11,7 @@ import { NoQuery, ProblemReply } from '../schemas.ts'
 import type { OpenApi } from './document.ts'
 import type { Operation } from './operation.ts'
 
-/** Gathers every route as it is added; call it before the first, and read what it returns after the last. */
+/** Collects every route as it is added. Call it before the first route; the list is complete after the last. */
 export function collectRoutes(app: FastifyInstance): readonly RouteOptions[] {
   const routes: RouteOptions[] = []
   app.addHook('onRoute', (route) => void routes.push(route))
@@ -37,27 +37,27 @@ const docs: Record<'document' | 'page', Operation> = {
   page: {
     operationId: 'readReference',
     tag: 'reference',
-    summary: 'This document, to read',
-    description: 'A page that shows the reference and sends requests. It loads nothing from anywhere else.',
+    summary: 'This document as a page',
+    description: 'A page that shows the reference and sends requests. It loads nothing from other servers.',
     answers: { 200: { description: 'The page.' } },
   },
 }
 
-export type DocsParts = {
+export type DocsRoutesOptions = {
   readonly routes: readonly RouteOptions[]
-  /** Whether the server asks for credentials. */
+  /** Whether the server requires credentials. */
   readonly authenticated: boolean
-  /** Whether anybody may read, or any valid credential is asked for. */
+  /** Whether the reference is public; otherwise it needs any valid credential. */
   readonly isPublic: boolean
-  /** Where callers reach the server, without a slash at its end; undefined: where each request has. */
+  /** The URL of the server for callers, without a final slash; undefined: that of each request. */
   readonly publicUrl: string | undefined
 }
 
 /**
- * `GET /openapi.json`: the reference, and `GET /docs`, its page. What makes them is loaded when somebody first asks:
- * most servers are never asked.
+ * `GET /openapi.json`: the reference, and `GET /docs`, its page. Their libraries are loaded on the first request: most
+ * servers never get one.
  */
-export const docsRoutes: FastifyPluginAsync<DocsParts> = async (app, { isPublic, publicUrl, ...server }) => {
+export const docsRoutes: FastifyPluginAsync<DocsRoutesOptions> = async (app, { isPublic, publicUrl, ...server }) => {
   const config = { access: isPublic ? 'public' : 'authenticated' } as const
   let document: OpenApi | undefined
 
@@ -77,10 +77,10 @@ export const docsRoutes: FastifyPluginAsync<DocsParts> = async (app, { isPublic,
   await app.register(docsPageRoutes, config)
 }
 
-/** Where the client has reached this server, as far as its request says so; else empty. */
+/** The URL under which the client reached this server; empty if the request does not show it. */
 const urlOf = ({ protocol, host }: FastifyRequest): string => URL.parse(`${protocol}://${host}`)?.origin ?? ''
 
-// Relative, so that the page also works behind a proxy that serves the server under a path.
+// Relative URLs, so that the page also works behind a proxy that serves this server under a path.
 const PAGE = `<!doctype html>
 <html lang="en">
   <head>
@@ -97,7 +97,7 @@ const PAGE = `<!doctype html>
 </html>
 `
 
-/** Scalar as a plain reader: what would load fonts or send the document to its makers on a click is off. */
+/** Scalar's features that would load fonts, or send the document to its vendor on a click, are off. */
 const SETTINGS = {
   url: 'openapi.json',
   withDefaultFonts: false,
@@ -108,17 +108,17 @@ const SETTINGS = {
   showDeveloperTools: 'never',
   proxyUrl: '',
   orderSchemaPropertiesBy: 'preserve',
-  // Where the server asks for a credential, there is a field for one from the start.
+  // If the server requires a credential, the page shows a field for one at once.
   authentication: { preferredSecurityScheme: 'bearer' },
 }
 
-/** Requests of the page go to where it was loaded from, whatever path a proxy serves the server under. */
+/** The page sends requests to where it was loaded from, also under a path of a proxy. */
 const START = `const settings = ${JSON.stringify(SETTINGS)}
 settings.servers = [{ url: new URL('.', location.href).href.replace(/[/]$/, ''), description: 'This server.' }]
 Scalar.createApiReference('#reference', settings)
 `
 
-/** The page talks to this server alone, whatever a script on it tries. Its styles come from the script. */
+/** Scripts on the page can reach this server only. Its styles come from the script. */
 const HEADERS = {
   contentSecurityPolicy: {
     useDefaults: false,
@@ -126,7 +126,7 @@ const HEADERS = {
       defaultSrc: ["'none'"],
       scriptSrc: ["'self'"],
       styleSrc: ["'unsafe-inline'"],
-      // What it has fetched, it shows from memory.
+      // It shows fetched files from memory.
       imgSrc: ["'self'", 'data:', 'blob:'],
       mediaSrc: ['blob:'],
       connectSrc: ["'self'"],
@@ -136,9 +136,9 @@ const HEADERS = {
     },
   },
   xFrameOptions: { action: 'deny' } as const,
-  // Whether a host is always reached by https is for its proxy to say, and would bind its other pages too.
+  // Only the proxy knows whether the host always has https, and the header would bind its other pages too.
   strictTransportSecurity: false,
-  // Over plain http browsers ignore both, and complain of it.
+  // Over plain http browsers ignore both, and log a warning.
   crossOriginOpenerPolicy: false,
   originAgentCluster: false,
 }
@@ -151,7 +151,7 @@ const Page = Type.Unsafe<string>({
   },
 })
 
-/** `GET /docs`: the reference as a page, by Scalar. `access` says who may see it. */
+/** `GET /docs`: the reference as a page, by Scalar. */
 const docsPageRoutes: FastifyPluginAsyncTypebox<Required<Pick<FastifyContextConfig, 'access'>>> = async (
   app,
   { access },
@@ -167,7 +167,7 @@ const docsPageRoutes: FastifyPluginAsyncTypebox<Required<Pick<FastifyContextConf
       schema: { querystring: NoQuery, response: { 200: Page, '4xx': ProblemReply } },
     },
     async (request, reply) => {
-      // With a slash at its end the path would be a folder, in which the page looks for its scripts.
+      // With a final slash, the page would look for its scripts one folder too deep.
       const slashes = /\/+$/.exec(request.url.split('?', 1)[0] ?? '')?.[0].length ?? 0
       if (slashes > 0) return reply.redirect(`${'../'.repeat(slashes)}docs`, 302)
       return reply.type('text/html; charset=utf-8').send(PAGE)
@@ -188,11 +188,11 @@ const docsPageRoutes: FastifyPluginAsyncTypebox<Required<Pick<FastifyContextConf
 
 const JAVASCRIPT = 'text/javascript; charset=utf-8'
 
-/** How long the script may take to come, in ms. It takes about one second. */
+/** How long loading the script may take, in ms. It takes about one second. */
 const LOAD_TIMEOUT_MS = 60_000
 const MAX_SCRIPT_BYTES = 16 * 1024 * 1024
 
-/** Scalar's script, compressed: loaded when first asked for, and again after a failure. */
+/** Scalar's script, compressed: loaded on the first request, and again after a failure. */
 function createScriptLoader(): () => Promise<Buffer> {
   const run = promisify(execFile)
   const limits = { timeout: LOAD_TIMEOUT_MS, maxBuffer: MAX_SCRIPT_BYTES }

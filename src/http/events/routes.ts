@@ -16,7 +16,7 @@ import type { HeldAnswers } from '../plugins/held-answers.ts'
 import { NoQuery, ProblemReply, Text } from '../schemas.ts'
 import { createEventFrames, type EventStream, openEventStream } from './stream.ts'
 
-/** An answer of events, each with a job as its data. */
+/** A stream of server-sent events, each with a job as its data. */
 const EventsReply = Type.Unsafe<unknown>({
   content: {
     'text/event-stream': {
@@ -33,7 +33,10 @@ const EventsReply = Type.Unsafe<unknown>({
 
 const LastEventId = Type.Object({
   'Last-Event-ID': Type.Optional(
-    Text({ description: 'The last event that you have; an `EventSource` says it by itself.', example: '2' }),
+    Text({
+      description: 'The id of the last event that you received; an `EventSource` sends it by itself.',
+      example: '2',
+    }),
   ),
 })
 
@@ -43,11 +46,13 @@ const docs: Record<'ofJob' | 'ofAll', Operation> = {
     tag: 'events',
     summary: 'Follow a job',
     description:
-      'Server-sent events named `status`: the job as it is now and after every change, until its end, which ends the stream. The `id` is the revision. States that follow each other closely may come as one; the end always comes.',
+      'Server-sent events named `status`: the job as it is now and after every change. The stream ends when the job finishes. The `id` is the revision. States in quick succession may be merged; the final state always comes.',
     headers: LastEventId,
     answers: {
-      200: { description: 'The events, as they come.' },
-      204: { description: 'The job has ended, and `Last-Event-ID` says that you know: do not connect again.' },
+      200: { description: 'The stream of events.' },
+      204: {
+        description: 'The job has finished, and by `Last-Event-ID` you have its last event: do not connect again.',
+      },
     },
     problems: ['job_not_found', 'not_acceptable', 'stream_limit_reached'],
   },
@@ -57,8 +62,8 @@ const docs: Record<'ofJob' | 'ofAll', Operation> = {
     tag: 'events',
     summary: 'Follow all your jobs',
     description:
-      'Server-sent events named `status`: each of your jobs after every change from now on. The `id` is `<job>:<revision>`. States that follow each other closely may come as one. The past is not shown: after a break, list the jobs.',
-    answers: { 200: { description: 'The events, as they come.' } },
+      'Server-sent events named `status`: each of your jobs after every change from now on. The `id` is `<job>:<revision>`. States in quick succession may be merged. Past changes are not repeated: after a break, list the jobs.',
+    answers: { 200: { description: 'The stream of events.' } },
     problems: ['not_acceptable', 'stream_limit_reached'],
   },
 }
@@ -71,10 +76,10 @@ export type EventRoutesOptions = {
 }
 
 const READ = { access: 'jobs:read', untimed: true } as const
-// The heartbeat is ours: the plugin's goes on for a client that takes nothing.
+// We send our own heartbeat: the plugin's does not stop for a client that reads nothing.
 const SSE = { kind: 'only', heartbeat: false } as const
 
-/** Streams that are sent something in one turn of the event loop: of as many as there may be, some 3 ms of work. */
+/** Streams that get an event in one turn of the event loop: about 3 ms of work. */
 const EVENTS_PER_TURN = 50
 
 /**
@@ -132,7 +137,7 @@ export const eventRoutes: FastifyPluginAsyncTypebox<EventRoutesOptions> = async 
     },
     (request, reply) => {
       const stream = open(request, reply, ({ id, revision }) => `${id}:${revision}`)
-      // Where changes were missed, the client has to read the jobs anew, as after any break.
+      // After missed changes the client has to list its jobs, as after any break.
       const subscriber = { onChange: stream.push, onGap: stream.finish }
       stream.whenOver(subscriptions.subscribeAll(callerOf(request), subscriber))
       return reply
@@ -140,11 +145,11 @@ export const eventRoutes: FastifyPluginAsyncTypebox<EventRoutesOptions> = async 
   )
 }
 
-/** The revision that a client has; 0 where it says none, or one that is not ours. */
+/** The revision that a client has; 0 if it names none, or one of another form. */
 const seenRevision = (lastEventId: string | null): number =>
   lastEventId !== null && /^\d{1,15}$/.test(lastEventId) ? Number(lastEventId) : 0
 
-/** What the plugin refuses for its `Accept`, it refuses in plain JSON: the only such answer of these routes. */
+/** The plugin refuses an `Accept` header in plain JSON, the only such answer of these routes. */
 async function refuseOtherTypes(_request: FastifyRequest, reply: FastifyReply, payload: unknown): Promise<unknown> {
   const isPlain = String(reply.getHeader('content-type')).startsWith('application/json')
   if (reply.statusCode === 406 && isPlain) {

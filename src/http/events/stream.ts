@@ -7,37 +7,37 @@ import { JobReply } from '../jobs/job-schema.ts'
 import type { Presenter } from '../jobs/view.ts'
 import { requestFieldsOf } from '../plugins/request-log.ts'
 
-export type EventStreamParts = {
-  /** Turns in which something is sent, shared by all streams. */
+export type EventStreamOptions = {
+  /** Turns for sending, shared by all streams. */
   readonly turns: Turns
-  /** The event of a job, as its bytes. */
+  /** Renders the event of a job. */
   readonly render: (job: Job) => Promise<Buffer>
 }
 
-/** Events on their way to one client. */
+/** The event stream of one client. */
 export type EventStream = {
-  /** Sends how a job is as soon as the client takes it, in place of an earlier state of it that has not been sent. */
+  /** Sends the state of a job as soon as the client reads it. Replaces an earlier state of the job that is not sent yet. */
   push(job: Job): void
-  /** Ends the stream once everything that was pushed is sent; nothing more is taken. */
+  /** Ends the stream once everything that was pushed is sent; later pushes are ignored. */
   finish(): void
-  /** Ends the stream now where its client does not take what is sent, else like `finish`. */
+  /** Ends the stream at once if its client is not reading, otherwise like `finish`. */
   end(): void
-  /** Calls back once the stream is over, on either side. */
+  /** Calls back once either side has closed the stream. */
   whenOver(callback: () => void): void
 }
 
-/** How often a stream shows that it is alive, in ms: less than proxies wait before they cut a silent one. */
+/** Interval of the heartbeat, in ms: shorter than the idle timeout of proxies. */
 export const HEARTBEAT_MS = 15_000
 
-/** Jobs whose states may wait for a client that reads slower than they change. */
+/** Jobs whose states may wait for a slow client. */
 export const MAX_WAITING = 10_000
 
 /**
- * Begins a stream of events (HTML standard, section 9.2) as the answer to a request. What `@fastify/sse` leaves open
- * is done here: the head is sent at once, and a client that does not take what it is sent is dropped: with
- * `MAX_WAITING` states waiting, or when it has taken nothing between two heartbeats.
+ * Starts a stream of events (HTML standard, section 9.2) as the answer to a request. Beyond `@fastify/sse`, it sends the
+ * head at once, and drops a client that does not read: with `MAX_WAITING` states waiting, or when the client has read
+ * nothing between two heartbeats.
  */
-export function openEventStream(reply: FastifyReply, { turns, render }: EventStreamParts): EventStream {
+export function openEventStream(reply: FastifyReply, { turns, render }: EventStreamOptions): EventStream {
   const { raw, sse } = reply
   const waiting = new Map<string, Job>()
   let isSending = false
@@ -73,7 +73,7 @@ export function openEventStream(reply: FastifyReply, { turns, render }: EventStr
       waiting.delete(id)
       const frame = job && (await render(job))
       if (!frame || !sse.isConnected) return
-      // Settles never where the client leaves before it has taken this. Nobody but the connection holds it then.
+      // Never settles if the client leaves first; then only the connection refers to it, and both are collected.
       if (!raw.write(frame)) await new Promise((resolve) => raw.once('drain', resolve))
       sent++
     }
@@ -84,14 +84,14 @@ export function openEventStream(reply: FastifyReply, { turns, render }: EventStr
   const send = () => {
     if (isSending) return
     sendWaiting().catch((error: unknown) => {
-      reply.log.warn({ err: error }, 'an event cannot be sent')
+      reply.log.warn({ event: 'event_stream_failed', err: error }, 'sending an event failed; the stream is closed')
       cutOff()
     })
   }
 
   const beat = () => {
     if (!raw.writableNeedDrain) raw.write(': heartbeat\n\n')
-    else if (sent === sentBefore) drop('the client takes no events')
+    else if (sent === sentBefore) drop('the client reads nothing')
     sentBefore = sent
   }
 
@@ -99,7 +99,7 @@ export function openEventStream(reply: FastifyReply, { turns, render }: EventStr
     push(job) {
       if (isLast || !sse.isConnected) return
       waiting.set(job.id, job)
-      if (waiting.size > MAX_WAITING) drop('the client takes events too slowly')
+      if (waiting.size > MAX_WAITING) drop('the client reads too slowly')
       else send()
     },
     finish() {
@@ -116,17 +116,17 @@ export function openEventStream(reply: FastifyReply, { turns, render }: EventStr
     },
   }
 
-  // Fastify leaves the reply to the stream from here on, and the plugin does not end it with the handler.
+  // From here on Fastify leaves the reply to the stream, and the plugin does not end it with the handler.
   reply.hijack()
   sse.keepAlive()
-  // The connection ends with its stream: kept open, it would hold up the end of the server.
+  // The connection closes with its stream: kept alive, it would delay a shutdown.
   reply.headers({ 'cache-control': 'no-store, no-transform', connection: 'close' })
   sse.sendHeaders()
   raw.flushHeaders()
   const heart = setInterval(beat, HEARTBEAT_MS).unref()
   stream.whenOver(() => {
     clearInterval(heart)
-    // A stream that is sent to its end has the line of its request.
+    // A complete stream has the log line of its request.
     if (isClosedHere) return
     const fields = { event: 'event_stream_closed_by_client', ...requestFieldsOf(reply.request, reply) }
     reply.log.info(fields, 'client closed the event stream')
@@ -134,22 +134,22 @@ export function openEventStream(reply: FastifyReply, { turns, render }: EventStr
   return stream
 }
 
-/** Renders the event of a state of a job for a stream, as its bytes (HTML standard, section 9.2). */
+/** Renders the event of a job's state (HTML standard, section 9.2). */
 export type RenderEvent = (job: Job, id: string, reply: FastifyReply) => Promise<Buffer>
 
-/** How long an event serves further streams, in ms: the place of its job in the queue and its link are of a moment. */
+/** How long a rendered event is reused for other streams, in ms: queue position and link go out of date. */
 const FRESH_MS = 1_000
-/** Events that are kept meanwhile, in bytes. */
+/** Size of the cache of rendered events, in bytes. */
 const KEPT_BYTES = 4 * 1024 * 1024
 
 type Kept = { readonly frame: Promise<Buffer>; readonly at: number }
 
-/** Makes what renders events: once for all streams that see the same of a job. */
+/** Renders each event once for all streams that see the same of a job. */
 export function createEventFrames(present: Presenter): RenderEvent {
   const kept = createLru<Kept>(KEPT_BYTES)
 
   const render: RenderEvent = async (job, id, reply) => {
-    // Through the schema, like the answer of GET.
+    // By the schema, like the answer of GET.
     const data = reply.serializeInput(await present(job, reply.request), JobReply)
     return Buffer.from(`id: ${id}\nevent: status\ndata: ${data}\n\n`)
   }

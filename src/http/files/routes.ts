@@ -18,7 +18,11 @@ import { prepareFile } from './send-file.ts'
 
 const LinkParameters = {
   expires: Type.Optional(
-    Text({ description: 'Of a signed link: when it ends, in s since 1970.', example: '1769864400', maxLength: 20 }),
+    Text({
+      description: 'Of a signed link: when it expires, in seconds since 1970.',
+      example: '1769864400',
+      maxLength: 20,
+    }),
   ),
   signature: Type.Optional(
     Text({
@@ -33,7 +37,7 @@ const LinkParameters = {
 const OutputQuery = Type.Object(
   {
     download: Type.Optional(
-      OneOf(['0', '1'], { description: '`1`: to be saved to a file, not shown.', examples: ['1'] }),
+      OneOf(['0', '1'], { description: '`1`: as a download, not for display.', examples: ['1'] }),
     ),
     ...LinkParameters,
   },
@@ -47,7 +51,7 @@ const VideoReply = Type.Unsafe<Readable>({
 
 const OF_FILES = ['ETag', 'Last-Modified', 'Accept-Ranges'] as const
 
-/** Counts what a file that is sent holds in memory. */
+/** Counts the memory that sending a file takes. */
 const countOf = (request: FastifyRequest, reply: FastifyReply, unsent: Unsent) => (bytes: number) => {
   unsent.admit(request)
   unsent.count(request, reply, bytes)
@@ -58,11 +62,11 @@ const outputDocs: Operation = {
   tag: 'jobs',
   summary: 'Get the video',
   description:
-    'The video of a job that succeeded, whole or by a single `Range`, with conditional requests. With `expires` and `signature`, as `output_url` has them, no other permission is asked for.',
+    'The video of a job that succeeded, whole or as a single `Range`, with conditional requests. With the `expires` and `signature` of `output_url` it needs no credential.',
   answers: {
     200: { description: 'The video.', headers: [...OF_FILES, 'Content-Disposition'] },
-    206: { description: 'The range that was asked for.', headers: [...OF_FILES, 'Content-Range'] },
-    302: { description: 'The video is elsewhere; the address expires soon.', headers: ['Location'] },
+    206: { description: 'The requested range.', headers: [...OF_FILES, 'Content-Range'] },
+    302: { description: 'The video is at another address, which expires soon.', headers: ['Location'] },
   },
   problems: [
     ...(['job_not_found', 'job_not_finished', 'job_failed', 'job_canceled', 'link_invalid'] as const),
@@ -70,7 +74,7 @@ const outputDocs: Operation = {
   ],
 }
 
-export type OutputParts = {
+export type OutputRoutesOptions = {
   readonly service: JobService
   readonly outputs: Pick<Outputs, 'open'>
   readonly links: LinkSigner
@@ -79,7 +83,7 @@ export type OutputParts = {
 
 type OutputRequest = FastifyRequest<{ Params: Static<typeof JobParams>; Querystring: Static<typeof OutputQuery> }>
 
-/** By extension, and nothing that a browser would run. */
+/** By extension; none that a browser would execute. */
 const CONTENT_TYPES: Readonly<Record<string, string>> = {
   '.mp4': 'video/mp4',
   '.mov': 'video/quicktime',
@@ -88,7 +92,10 @@ const CONTENT_TYPES: Readonly<Record<string, string>> = {
 }
 
 /** `GET /jobs/:id/output`: the video, for its owner or the holder of a signed link. */
-export const outputRoutes: FastifyPluginAsyncTypebox<OutputParts> = (app, { service, outputs, links, unsent }) => {
+export const outputRoutes: FastifyPluginAsyncTypebox<OutputRoutesOptions> = (
+  app,
+  { service, outputs, links, unsent },
+) => {
   const outputJobOf = async (request: OutputRequest) => {
     const { id } = request.params
     if (!isLink(request)) return service.result(id, callerOf(request))
@@ -113,11 +120,11 @@ export const outputRoutes: FastifyPluginAsyncTypebox<OutputParts> = (app, { serv
       const filename = request.query.download === '1' ? `${job.id}${extension.replace(/[^.\w]/g, '')}` : undefined
       const method = request.method === 'HEAD' ? 'HEAD' : 'GET'
       const output = await outputs.open(job, { method, contentType, filename })
-      // What the redirect names expires.
+      // The target of the redirect expires.
       if (output.kind === 'redirect') return reply.header('cache-control', 'no-store').redirect(output.url, 302)
 
       const video = await prepareFile(request, reply, { ...output, count: countOf(request, reply, unsent) })
-      // A browser asks again each time, which costs a 304, so that a job that is removed or a link that has expired is so at once.
+      // A browser revalidates each time, at the cost of a 304, so that a removed job or an expired link counts at once.
       reply.headers(EMBEDDABLE)
       if (reply.statusCode !== 304) reply.type(contentType)
       if (filename !== undefined) reply.header('content-disposition', `attachment; filename="${filename}"`)
@@ -127,16 +134,16 @@ export const outputRoutes: FastifyPluginAsyncTypebox<OutputParts> = (app, { serv
   return Promise.resolve()
 }
 
-/** Path of `GET /jobs/:id/inputs/:kind`. A kind that is none is 404, as one that the job does not have. */
+/** Path of `GET /jobs/:id/inputs/:kind`. An unknown kind is 404, like one that the job does not have. */
 const InputParams = Type.Object({
   id: JobId,
   kind: Text({ description: 'Which file: `video`, `image` or `audio`.', example: 'video' }),
 })
 
-/** Query of a route that takes signed links, and nothing else. */
+/** Query of a route that has no parameters but those of a signed link. */
 const LinkQuery = Type.Object(LinkParameters, { additionalProperties: false })
 
-/** A file that came with a job, or a part of it. */
+/** An uploaded file, or a part of it. */
 const FileReply = Type.Unsafe<Readable>({
   content: { '*/*': { schema: { type: 'string', format: 'binary', description: 'The bytes.' } } },
 })
@@ -146,10 +153,10 @@ const inputDocs: Operation = {
   tag: 'jobs',
   summary: 'Get an uploaded file',
   description:
-    'A file that came with the job, whole or by a single `Range`, with conditional requests. The function fetches it by a signed link (`expires`, `signature`), which needs no other permission.',
+    'A file that was uploaded with the job, whole or as a single `Range`, with conditional requests. The function fetches it by a signed link (`expires`, `signature`), which needs no credential.',
   answers: {
     200: { description: 'The file.', headers: OF_FILES },
-    206: { description: 'The range that was asked for.', headers: [...OF_FILES, 'Content-Range'] },
+    206: { description: 'The requested range.', headers: [...OF_FILES, 'Content-Range'] },
   },
   problems: [
     ...(['job_not_found', 'input_not_found', 'link_invalid'] as const),
@@ -157,7 +164,7 @@ const inputDocs: Operation = {
   ],
 }
 
-export type InputParts = {
+export type InputRoutesOptions = {
   readonly service: JobService
   readonly uploads: Pick<Uploads, 'locate'>
   readonly links: LinkSigner
@@ -166,8 +173,11 @@ export type InputParts = {
 
 const kindNamed = (name: string): FileKind | undefined => FILE_KINDS.find((kind) => kind === name)
 
-/** `GET /jobs/:id/inputs/:kind`: a file that came with the job, for its owner or for the function, which has a link. */
-export const inputRoutes: FastifyPluginAsyncTypebox<InputParts> = (app, { service, uploads, links, unsent }) => {
+/** `GET /jobs/:id/inputs/:kind`: an uploaded file, for its owner or for the function, which has a signed link. */
+export const inputRoutes: FastifyPluginAsyncTypebox<InputRoutesOptions> = (
+  app,
+  { service, uploads, links, unsent },
+) => {
   app.get(
     '/jobs/:id/inputs/:kind',
     {
@@ -197,7 +207,7 @@ export const inputRoutes: FastifyPluginAsyncTypebox<InputParts> = (app, { servic
         count: countOf(request, reply, unsent),
       })
       reply.headers(EMBEDDABLE)
-      // By its content, and nothing that a browser would run.
+      // Detected from its content; never one that a browser would execute.
       if (reply.statusCode !== 304) reply.type(file.type)
       return reply.send(content)
     },

@@ -8,13 +8,13 @@ import { type Problem, problem } from '../../problems.ts'
 
 export type SentFile = {
   readonly path: string
-  /** Called once nobody needs the file any more. */
+  /** Called once the file is no longer needed. */
   release(): void
-  /** Counts the bytes that are in memory while the file is sent; throws `overloaded` where they are too many. */
+  /** Counts the bytes in memory while the file is sent; throws `overloaded` beyond the limit. */
   count(bytes: number): void
 }
 
-/** Of the library only what RFC 9110 asks for; the rest is ours to say. */
+/** The library handles only what RFC 9110 demands; all else is set here. */
 const OPTIONS = { cacheControl: false, contentType: false, index: false, dotfiles: 'allow' } as const
 
 /**
@@ -40,7 +40,7 @@ export async function prepareFile(request: FastifyRequest, reply: FastifyReply, 
 
 type Sent = { type: string; statusCode: number; headers: Record<string, string | undefined>; stream: Readable }
 
-/** The library is asked for the head alone: what it would read the file with is not what is sent. */
+/** Uses only the head that the library makes; the bytes are read by `FileStream`. */
 async function openFile({ method, headers }: FastifyRequest, { path, count }: SentFile): Promise<Sent> {
   const { size, mtimeMs } = await stat(path).catch(gone)
   const asked = {
@@ -51,15 +51,15 @@ async function openFile({ method, headers }: FastifyRequest, { path, count }: Se
   if (method === 'HEAD' || sent.type === 'error' || sent.statusCode === 304) return sent
   const start = Number(/^bytes (\d+)-/.exec(sent.headers['Content-Range'] ?? '')?.[1] ?? 0)
   const bytes = Number(sent.headers['Content-Length'])
-  // Before it takes a descriptor.
+  // Before a descriptor is opened.
   count(Math.min(bytes, PIECE_BYTES))
-  // It may have gone since it was looked at; while nothing is sent that can still be said.
+  // The file may have been deleted meanwhile. While nothing is sent, the answer can still be an error.
   const file = await open(path).catch(gone)
   return { ...sent, stream: new FileStream(file, { start, bytes }) }
 }
 
 const gone = (cause: unknown): never => {
-  throw problem('output_unavailable', { detail: 'The file is not there any more.', cause })
+  throw problem('output_unavailable', { detail: 'The file no longer exists.', cause })
 }
 
 type Asked = {
@@ -70,15 +70,15 @@ type Asked = {
 }
 
 /**
- * The headers that decide on the answer, such that the library, whose tags are weak, answers as the RFC says:
- * a range is for GET only (14.2), several ranges get the whole, the last bytes may be more than there are (14.1.2), a
- * tag in If-Range is compared strongly (13.1.5), and `Cache-Control: no-cache`, which is for caches on the way, keeps
- * nobody from a 304.
+ * Adapts the request's headers so that the library, whose tags are weak, answers as the RFC demands: a range counts for
+ * GET only (14.2), several ranges get the whole file, a suffix range may be longer than the file (14.1.2), a tag in
+ * If-Range is compared strongly (13.1.5), and `Cache-Control: no-cache`, which is for caches in between, does not prevent
+ * a 304.
  */
 function conditionsOf({ method, size, mtimeMs, ...request }: Asked): IncomingHttpHeaders {
   const headers = { ...request.headers }
   const { range = '', 'if-range': ifRange, 'if-match': ifMatch } = headers
-  // The library takes what it can make of a number; a range that is none is refused.
+  // The library parses numbers leniently; a malformed range is refused.
   if (/^ *bytes *=/.test(range) && !/^ *bytes *= *(\d+ *- *\d*|- *\d+) *$/.test(range)) headers.range = 'bytes=none'
   const last = /^ *bytes= *-(\d+) *$/.exec(range)?.[1]
   if (last !== undefined && Number(last) > size) headers.range = 'bytes=0-'
@@ -91,7 +91,7 @@ function conditionsOf({ method, size, mtimeMs, ...request }: Asked): IncomingHtt
   return headers
 }
 
-/** A date in If-Range is the file's own or another, never just a later one (RFC 9110 13.1.5). */
+/** A date in If-Range has to be exactly the file's own, not a later one (RFC 9110 13.1.5). */
 const isTime = (date: string, mtimeMs: number) => Date.parse(date) === Math.floor(mtimeMs / 1000) * 1000
 
 /** Weak tags match nothing (13.1.1). */
@@ -101,25 +101,24 @@ const strongOf = (tags: string) =>
     .filter((tag) => !tag.trim().startsWith('W/'))
     .join() || '"none"'
 
-/** A file that is sent never changes, and has the same time on every server: its tag is as good as a digest. */
+/** A file never changes and has the same time on every server, so its tag is as good as a digest. */
 const strong = (tag: string) => tag.replace(/^W\//, '')
 
 function refusalOf(status: number): Problem {
   if (status === 416) return problem('range_not_satisfiable')
   if (status === 412) return problem('precondition_failed')
-  return problem('output_unavailable', { detail: 'The file is not there any more.' })
+  return problem('output_unavailable', { detail: 'The file no longer exists.' })
 }
 
-/** What of a file is sent: `bytes` of it from `start` on. */
+/** A part of a file: `bytes` bytes from `start` on. */
 export type Slice = { readonly start: number; readonly bytes: number }
 
-/** How much is read and written at a time, and held meanwhile, in bytes. */
+/** How much is read and written at a time, and is in memory meanwhile, in bytes. */
 export const PIECE_BYTES = 128 * 1024
 
 /**
- * A part of a file, for `pipe` alone, which it does through one buffer that is used again once its bytes have been
- * handed to the network. Node's own streams take a new one for every piece, of which tens of MB lie about until they
- * are collected. Closes the file in the end.
+ * A part of a file, for `pipe` only. It reuses one buffer once the network has taken its bytes: Node's own streams
+ * allocate a buffer a piece, so that tens of MB wait for collection. Closes the file at the end.
  */
 export class FileStream extends Readable {
   readonly #file: FileHandle
@@ -134,7 +133,7 @@ export class FileStream extends Readable {
   override pipe<T extends NodeJS.WritableStream>(destination: T): T {
     this.#send(destination as unknown as Writable).then(
       () => {
-        // Its end is not in what it reads, but it ends.
+        // It never pushes data, but `end` and `close` have to be emitted.
         this.push(null)
         this.resume()
       },
@@ -155,7 +154,7 @@ export class FileStream extends Readable {
     const buffer = Buffer.allocUnsafeSlow(Math.min(PIECE_BYTES, bytes))
     for (let sent = 0; sent < bytes && !this.destroyed;) {
       const { bytesRead } = await this.#file.read(buffer, 0, Math.min(buffer.length, bytes - sent), start + sent)
-      if (bytesRead === 0) throw new Error('the file has become shorter while it was sent')
+      if (bytesRead === 0) throw new Error('the file became shorter while it was being sent')
       sent += bytesRead
       await written(destination, buffer.subarray(0, bytesRead))
     }
@@ -163,6 +162,6 @@ export class FileStream extends Readable {
   }
 }
 
-/** Resolves when the bytes are needed no more: they have gone, or nobody takes them. */
+/** Resolves when the buffer may be reused; rejects if the write failed. */
 const written = (destination: Writable, bytes: Buffer) =>
   new Promise<void>((resolve, reject) => destination.write(bytes, (error) => (error ? reject(error) : resolve())))

@@ -5,12 +5,12 @@ import { FILE_KINDS, type FileKind } from '../../jobs/job.ts'
 import { NewJobBody } from './submit-schema.ts'
 import { pointerTo } from '../schemas.ts'
 
-/** What a form says beside its files: a body as JSON would have it, and what is wrong with it so far. */
+/** A form without its files: the body as JSON would have it, and the errors found so far. */
 export type Form = { readonly body: Record<string, unknown>; readonly errors: readonly FieldError[] }
 
 export type FormOptions = {
-  /** Takes a file as it comes. */
-  readonly takeFile: (kind: FileKind, bytes: AsyncIterable<Buffer>) => Promise<void>
+  /** Receives a file as it arrives. */
+  readonly addFile: (kind: FileKind, bytes: AsyncIterable<Buffer>) => Promise<void>
   /** Longest field that is not a file, in bytes. */
   readonly maxFieldBytes: number
 }
@@ -19,35 +19,35 @@ type Part = MultipartFile | MultipartValue
 type Content = string | AsyncIterable<Buffer>
 
 /**
- * Busboy's `isPartAFile`: which parts come as streams. All but plain text without a file name do: whether one of them is
- * a file or a field follows from its name, since `FormData` gives a file name to every Blob, also to one that is JSON.
+ * Busboy's `isPartAFile`: whether a part is read as a stream. All are but plain text without a file name. Whether a stream
+ * is a file or a field follows from its name, since `FormData` gives every Blob a file name, also one with JSON.
  */
-export const comesAsStream = (_name?: string, type?: string, filename?: string): boolean =>
+export const isReadAsStream = (_name?: string, type?: string, filename?: string): boolean =>
   filename !== undefined || type !== 'text/plain'
 
 /**
- * Reads a form part by part. Fields that are wrong are collected, so that one answer names them all. A file that is not
- * taken ends the reading with `invalid_request`: nobody should have to send its bytes to the end.
+ * Reads a form part by part. Invalid fields are collected, so that one answer names them all. An unexpected file ends the
+ * reading with `invalid_request`, so that its client need not send the rest.
  */
-export async function readForm(parts: AsyncIterable<Part>, { takeFile, maxFieldBytes }: FormOptions): Promise<Form> {
+export async function readForm(parts: AsyncIterable<Part>, { addFile, maxFieldBytes }: FormOptions): Promise<Form> {
   const body: Record<string, unknown> = {}
   const errors: FieldError[] = []
   const seen = new Set<string>()
 
   for await (const part of parts) {
-    // One without a name has none, whatever the type of the parser says.
+    // Undefined for a part without a name, against the type of the parser.
     const name = (part.fieldname as string | undefined) ?? ''
     const content = await contentOf(part)
     const isKnown = isKind(name) || TYPES.has(name)
     if (isKnown && content === undefined) continue
     const isRepeated = seen.has(name) && !isList(name)
-    const mistake = !isKnown ? unknown(part) : isRepeated ? 'is given twice' : mistakeOf(part)
+    const partError = !isKnown ? unknown(part) : isRepeated ? 'is given twice' : partErrorOf(part)
     seen.add(name)
-    if (mistake !== undefined) {
-      errors.push({ path: pointerTo(name), message: mistake })
+    if (partError !== undefined) {
+      errors.push({ path: pointerTo(name), message: partError })
       if (part.type === 'file') throw invalidFields(errors)
     } else if (isKind(name)) {
-      await takeFile(name, content as AsyncIterable<Buffer>)
+      await addFile(name, content as AsyncIterable<Buffer>)
     } else {
       const field = await readField(part, content ?? '', maxFieldBytes)
       if ('value' in field) body[name] = isList(name) ? joined(body[name], field.value) : field.value
@@ -63,14 +63,14 @@ const TOO_LONG = 'is too long'
 const TYPES: ReadonlyMap<string, unknown> = new Map(
   Object.entries<TSchema>(NewJobBody.properties).map(([name, { type }]) => [name, type as unknown]),
 )
-/** Lists come once for each of their values, as checkboxes of one name do, or once with all of them. */
+/** A list comes as one part for each value, like checkboxes of one name, or as one part with all of them. */
 const isList = (name: string) => TYPES.get(name) === 'array'
 const isKind = (name: string): name is FileKind => (FILE_KINDS as readonly string[]).includes(name)
 
 const unknown = (part: Part) => (part.type === 'file' && part.filename ? 'unknown file' : 'unknown field')
 
-/** What is wrong with a part that is known and there, before it is read. */
-function mistakeOf(part: Part): string | undefined {
+/** The error of a known part, as far as its head shows. */
+function partErrorOf(part: Part): string | undefined {
   if (part.type === 'field') {
     if (isKind(part.fieldname)) return 'must be a file'
     return part.valueTruncated ? TOO_LONG : undefined
@@ -80,8 +80,8 @@ function mistakeOf(part: Part): string | undefined {
 }
 
 /**
- * The text of a field, or the bytes of a stream; undefined where the user of a page left the input empty: a text that is
- * empty, or a file that has neither name nor bytes.
+ * The text of a field, or the bytes of a stream; undefined if the user of a page left the input empty: an empty text, or a
+ * file with neither name nor bytes.
  */
 async function contentOf(part: Part): Promise<Content | undefined> {
   if (part.type === 'field') return part.value === '' ? undefined : String(part.value)
@@ -106,7 +106,7 @@ async function readField({ fieldname, mimetype }: Part, content: Content, maxByt
     : { value: valueOf(fieldname, text) }
 }
 
-/** Undefined where it is longer than that: then it is read all the same, for what comes after it. */
+/** Undefined if it is longer than `maxBytes`. It is read to its end all the same, to reach the next part. */
 async function textOf(stream: AsyncIterable<Buffer>, maxBytes: number): Promise<string | undefined> {
   const pieces: Buffer[] = []
   let bytes = 0
@@ -117,14 +117,14 @@ async function textOf(stream: AsyncIterable<Buffer>, maxBytes: number): Promise<
   return bytes > maxBytes ? undefined : Buffer.concat(pieces).toString()
 }
 
-/** Null is nothing to add; what is no list stays, for the schema to refuse. */
+/** Null adds nothing. A value that is not a list stays as it is, for the schema to refuse. */
 function joined(before: unknown, value: unknown): unknown {
   if (value === null) return before
   if (before === undefined || !Array.isArray(value)) return value
   return Array.isArray(before) ? [...(before as unknown[]), ...(value as unknown[])] : before
 }
 
-/** Text as the field's own type, where it is written as one; what is not stays text, and is refused as such. */
+/** The text as the field's type. Text of another form stays text, for the schema to refuse. */
 function valueOf(name: string, text: string): unknown {
   switch (TYPES.get(name)) {
     case 'integer':
@@ -143,7 +143,7 @@ function jsonOrText(text: string): unknown {
   return json ? json.value : text
 }
 
-/** Undefined where it is not JSON, or has a key that a body in JSON may not have. */
+/** Undefined if it is not JSON, or has a key that a JSON body may not have. */
 function parseJson(text: string): { value: unknown } | undefined {
   try {
     return { value: JSON.parse(text, refusePrototype) as unknown }
@@ -152,7 +152,7 @@ function parseJson(text: string): { value: unknown } | undefined {
   }
 }
 
-/** As in a body that is JSON: however it is spelled, this is no key. */
+/** As for a JSON body: `__proto__`, however it is escaped, is not allowed as a key. */
 function refusePrototype(key: string, value: unknown): unknown {
   if (key === '__proto__') throw new SyntaxError('a key that is not allowed')
   return value

@@ -20,7 +20,7 @@ const ErrorCode = OneOf(ERROR_CODES, {
 })
 
 const ErrorText = Text({
-  description: 'What went wrong, in words. Of a URL it shows the host only.',
+  description: 'What went wrong, in words. URLs are reduced to their host.',
   example: 'audio_path: there is no such file',
 })
 
@@ -29,9 +29,11 @@ const AttemptReply = Type.Object(
     attempt: Whole({ description: 'Its number.', example: 1, minimum: 1 }),
     call_id: Type.Optional(Text({ description: "The backend's id of the call.", example: 'fc-01K3QJ8Z5W' })),
     started_at: Type.Optional(
-      Time({ description: 'When the backend took the call.', example: '2026-01-31T12:00:01.000Z' }),
+      Time({ description: 'When the backend accepted the call.', example: '2026-01-31T12:00:01.000Z' }),
     ),
-    finished_at: Type.Optional(Time({ description: 'When the attempt ended.', example: '2026-01-31T12:01:30.000Z' })),
+    finished_at: Type.Optional(
+      Time({ description: 'When the attempt finished.', example: '2026-01-31T12:01:30.000Z' }),
+    ),
     outcome: Type.Optional(
       OneOf(['succeeded', 'failed', 'canceled', 'interrupted'], {
         description: '`interrupted`: the backend lost or stopped the run for a reason other than the input.',
@@ -41,7 +43,7 @@ const AttemptReply = Type.Object(
     error: Type.Optional(ErrorText),
     error_code: Type.Optional(ErrorCode),
   },
-  { $id: 'Attempt', description: 'One try at the backend.' },
+  { $id: 'Attempt', description: 'One run at the backend.' },
 )
 
 const Links = Type.Object(
@@ -50,14 +52,14 @@ const Links = Type.Object(
     result: Text({ description: 'Its result.', example: '/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/result' }),
     output: Text({ description: 'Its video.', example: '/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/output' }),
     events: Text({
-      description: 'Its changes, as they come.',
+      description: 'Its changes, as a stream.',
       example: '/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/events',
     }),
     logs: Text({ description: 'Its log.', example: '/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/logs' }),
     cancel: Text({ description: 'Where to cancel it.', example: '/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/cancel' }),
     deliveries: Type.Optional(
       Text({
-        description: 'Its webhooks, where it has any.',
+        description: 'Its webhook deliveries, if it has a webhook.',
         example: '/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/deliveries',
       }),
     ),
@@ -76,12 +78,12 @@ export const JobId = Text({
 export const JobParams = Type.Object({ id: JobId })
 
 export const OutputPath = Text({
-  description: 'Where the backend put the video.',
+  description: 'Where the backend stored the video.',
   example: '/shared/results/0198a6f0/v15/output.mp4',
 })
 
 export const OutputUrl = Text({
-  description: 'Link to the video that needs no other permission until it expires.',
+  description: 'Link to the video that needs no credential until it expires.',
   example:
     'https://jobs.example.com/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/output?expires=1769864400&signature=2sJ0c3bq5u8VZk4m1xYw7dLr9aTnQeGhPfUoBiHyKtM',
 })
@@ -91,19 +93,19 @@ export const JobReply = Type.Object(
   {
     job_id: JobId,
     caller: Type.Optional(
-      Text({ description: 'Whose job it is; shown to administrators only.', example: 'key:studio' }),
+      Text({ description: 'The owner of the job; shown to administrators only.', example: 'key:studio' }),
     ),
     status: OneOf(JOB_STATUSES, {
       description:
-        '`submitted` (accepted), `running` (the backend has it; waiting there counts), then one of the three ends.',
+        '`submitted` (accepted), `running` (the backend has it; its own queue counts), then one of the three final states.',
       examples: ['running'],
     }),
     version: Version,
     backend: OneOf(['modal', 'local'], {
-      description: 'Who works on it; fixed when the job is accepted.',
+      description: 'The backend that runs it; fixed when the job is accepted.',
       examples: ['modal'],
     }),
-    revision: Whole({ description: 'Grows with every change of the job.', example: 2, minimum: 1 }),
+    revision: Whole({ description: 'Increases with every change of the job.', example: 2, minimum: 1 }),
     input: Type.Object(
       { ...Input, ...InputFiles },
       { ...EXACTLY_ONE_WITH_FILES, $id: 'JobInput', description: 'Face and speech as they were given.' },
@@ -111,13 +113,13 @@ export const JobReply = Type.Object(
     ...ShownOptions,
     created_at: Time({ description: 'When the job was accepted.', example: '2026-01-31T12:00:00.000Z' }),
     started_at: Type.Optional(
-      Time({ description: 'When the backend first took it.', example: '2026-01-31T12:00:01.000Z' }),
+      Time({ description: 'When the backend first accepted it.', example: '2026-01-31T12:00:01.000Z' }),
     ),
-    finished_at: Type.Optional(Time({ description: 'When it ended.', example: '2026-01-31T12:01:30.000Z' })),
-    deadline_at: Time({ description: 'When it ends at the latest.', example: '2026-01-31T14:00:00.000Z' }),
+    finished_at: Type.Optional(Time({ description: 'When it finished.', example: '2026-01-31T12:01:30.000Z' })),
+    deadline_at: Time({ description: 'When it finishes at the latest.', example: '2026-01-31T14:00:00.000Z' }),
     queue_position: Type.Optional(
       Whole({
-        description: 'Position in the queue while the job waits; with several replicas it may be some moments old.',
+        description: 'Position in the queue while the job waits; with several replicas it may lag a little.',
         example: 3,
         minimum: 1,
       }),
@@ -127,15 +129,15 @@ export const JobReply = Type.Object(
     error: Type.Optional(ErrorText),
     error_code: Type.Optional(ErrorCode),
     attempts: Type.Array(AttemptReply, {
-      description: `Attempts at the backend, of more than ${2 * ATTEMPTS_KEPT} the first and the last ${ATTEMPTS_KEPT}; the last is the current one.`,
+      description: `Attempts at the backend; of more than ${2 * ATTEMPTS_KEPT}, the first and the last ${ATTEMPTS_KEPT}. The last one is current.`,
       examples: [[{ attempt: 1, call_id: 'fc-01K3QJ8Z5W', started_at: '2026-01-31T12:00:01.000Z' }]],
     }),
     attempts_omitted: Type.Optional(
-      Whole({ description: 'How many attempts between these are no longer kept.', example: 3, minimum: 1 }),
+      Whole({ description: 'How many attempts between these are no longer stored.', example: 3, minimum: 1 }),
     ),
     links: Links,
   },
-  { $id: 'Job', description: 'A job. What does not apply is absent rather than null.' },
+  { $id: 'Job', description: 'A job. A field that does not apply is absent, not null.' },
 )
 
 const submitted: Job = {
@@ -153,10 +155,10 @@ const submitted: Job = {
   attempts: [{ attempt: 1 }],
 }
 
-/** The job after an event, so many seconds after its submit. */
+/** The job after an event, `seconds` after its submit. */
 function after(job: Job, seconds: number, event: JobEvent): Job {
   const applied = applyEvent(job, event, submitted.createdAt + seconds * 1000)
-  if (!applied.accepted) throw new Error(`an example of the reference cannot be: ${applied.reason}`)
+  if (!applied.accepted) throw new Error(`an example of the reference is impossible: ${applied.reason}`)
   return applied.job
 }
 
@@ -173,12 +175,12 @@ const canceled = after(running, 20, { type: 'canceled' })
 
 const OUTPUT_URL = `https://jobs.example.com/jobs/${submitted.id}/output?expires=1769864490&signature=2sJ0c3bq5u8VZk4m1xYw7dLr9aTnQeGhPfUoBiHyKtM`
 
-/** One job through its life, made by the code that makes jobs and their answers. */
+/** One job in each of its states, made by the same code as real jobs and answers. */
 export const JOBS = {
   submitted: { summary: 'Accepted', value: presentJob(submitted) },
   running: { summary: 'The backend has it', value: presentJob(running) },
   succeeded: { summary: 'It succeeded', value: { ...presentJob(succeeded), output_url: OUTPUT_URL } },
   failed: { summary: 'It failed', value: presentJob(failed) },
   canceled: { summary: 'It was canceled', value: presentJob(canceled) },
-  retried: { summary: 'It starts over', value: presentJob(after(failed, 60, { type: 'retried' })) },
+  retried: { summary: 'It starts again', value: presentJob(after(failed, 60, { type: 'retried' })) },
 } as const

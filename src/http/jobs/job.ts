@@ -5,14 +5,14 @@ import type { Operation } from '../docs/operation.ts'
 import { callerOf } from '../plugins/caller.ts'
 import { NoBody, NoQuery, OneOf, ProblemReply, Whole } from '../schemas.ts'
 import { JobId, JobParams, JobReply, JOBS, OutputPath, OutputUrl } from './job-schema.ts'
-import { createLongPoll, createPresenter, type LongPollParts, type PresenterParts } from './view.ts'
+import { createLongPoll, createPresenter, type LongPollDependencies, type PresenterDependencies } from './view.ts'
 
 /** Query of `GET /jobs/:id`. */
 export const JobQuery = Type.Object(
   {
     wait: Type.Optional(
       Whole({
-        description: 'Seconds that the answer may wait for the end of the job.',
+        description: 'Seconds that the answer may wait for the job to finish.',
         example: 30,
         minimum: 0,
         maximum: 60,
@@ -38,7 +38,7 @@ const docs: Record<'get' | 'remove' | 'result' | 'cancel' | 'retry', Operation> 
     operationId: 'getJob',
     tag: 'jobs',
     summary: 'Get a job',
-    description: 'The job as it is now; with `wait`, as it is at its end, or when the time has passed.',
+    description: 'The job as it is now; with `wait`, as it is when it finishes or the time is over.',
     answers: {
       200: {
         description: 'The job.',
@@ -53,8 +53,8 @@ const docs: Record<'get' | 'remove' | 'result' | 'cancel' | 'retry', Operation> 
     tag: 'jobs',
     summary: 'Delete a job',
     description:
-      'Forgets a job that has ended, the files that came with it, and its video here; what Modal keeps stays until it expires there. Its `Idempotency-Key` is free again.',
-    answers: { 204: { description: 'The job is forgotten.' } },
+      'Deletes a finished job, its uploaded files, and its video on this server; files at Modal stay until they expire there. Its `Idempotency-Key` is free again.',
+    answers: { 204: { description: 'The job is deleted.' } },
     problems: ['job_not_found', 'job_not_finished'],
   },
 
@@ -86,7 +86,7 @@ const docs: Record<'get' | 'remove' | 'result' | 'cancel' | 'retry', Operation> 
     operationId: 'cancelJob',
     tag: 'jobs',
     summary: 'Cancel a job',
-    description: 'Ends the job at once; its call is stopped in the background. Canceling again is no error.',
+    description: 'Cancels the job at once; its call is stopped in the background. Canceling again is no error.',
     answers: { 200: { description: 'The job is canceled.', examples: { canceled: JOBS.canceled } } },
     problems: ['job_not_found', 'job_finished'],
   },
@@ -96,8 +96,8 @@ const docs: Record<'get' | 'remove' | 'result' | 'cancel' | 'retry', Operation> 
     tag: 'jobs',
     summary: 'Retry a job',
     description:
-      'Starts a failed or canceled job over: the same id, a next attempt, a new deadline. A job may be retried `MAX_RETRIES` times (100 unless the operator says otherwise).',
-    answers: { 202: { description: 'The job starts over.', examples: { retried: JOBS.retried } } },
+      'Starts a failed or canceled job again: the same id, the next attempt, a new deadline. A job may be retried `MAX_RETRIES` times (100 by default).',
+    answers: { 202: { description: 'The job starts again.', examples: { retried: JOBS.retried } } },
     problems: [
       ...(['job_not_found', 'job_not_finished', 'job_finished', 'retry_limit_reached'] as const),
       ...(['concurrency_limit_reached', 'queue_full'] as const),
@@ -105,13 +105,13 @@ const docs: Record<'get' | 'remove' | 'result' | 'cancel' | 'retry', Operation> 
   },
 }
 
-export type JobParts = PresenterParts & LongPollParts & { readonly service: JobService }
+export type JobRoutesOptions = PresenterDependencies & LongPollDependencies & { readonly service: JobService }
 
-/** The routes of one job. Handlers take the request apart, call one verb of the core and present what it gives back. */
-export const jobRoutes: FastifyPluginAsyncTypebox<JobParts> = (app, parts) => {
-  const { service, links } = parts
-  const present = createPresenter(parts)
-  const longPoll = createLongPoll(parts)
+/** The routes of one job. A handler takes the request apart, calls one verb of the core and presents the result. */
+export const jobRoutes: FastifyPluginAsyncTypebox<JobRoutesOptions> = (app, options) => {
+  const { service, links } = options
+  const present = createPresenter(options)
+  const longPoll = createLongPoll(options)
 
   app.get(
     '/jobs/:id',

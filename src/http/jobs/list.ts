@@ -12,9 +12,9 @@ import type { Unsent } from '../plugins/unsent.ts'
 import { ProblemReply, Text, Whole } from '../schemas.ts'
 import { JobReply, JOBS } from './job-schema.ts'
 import { createJobPages, parseCursor } from './pages.ts'
-import { createPresenter, type PresenterParts } from './view.ts'
+import { createPresenter, type PresenterDependencies } from './view.ts'
 
-/** Query of `GET /jobs`. What is in the texts is checked by `listQueryOf`. */
+/** Query of `GET /jobs`. `listQueryOf` checks the texts. */
 const ListJobsQuery = Type.Object(
   {
     status: Type.Optional(
@@ -22,7 +22,7 @@ const ListJobsQuery = Type.Object(
     ),
     created_after: Type.Optional(
       Text({
-        description: 'Only jobs accepted later (RFC 3339).',
+        description: 'Only jobs accepted after this time (RFC 3339).',
         example: '2026-01-31T00:00:00Z',
         format: 'date-time',
         maxLength: 40,
@@ -30,7 +30,7 @@ const ListJobsQuery = Type.Object(
     ),
     created_before: Type.Optional(
       Text({
-        description: 'Only jobs accepted before (RFC 3339).',
+        description: 'Only jobs accepted before this time (RFC 3339).',
         example: '2026-02-01T00:00:00Z',
         format: 'date-time',
         maxLength: 40,
@@ -38,7 +38,7 @@ const ListJobsQuery = Type.Object(
     ),
     limit: Type.Optional(
       Whole({
-        description: 'Jobs on a page, 50 if not given; fewer where they have more than 1 MiB.',
+        description: 'Jobs on a page, 50 by default; fewer if they have more than 1 MiB.',
         example: 20,
         minimum: 1,
         maximum: 200,
@@ -54,7 +54,7 @@ const ListJobsQuery = Type.Object(
     ),
     cursor: Type.Optional(
       Text({
-        description: 'The `next_cursor` of the page before.',
+        description: 'The `next_cursor` of the previous page.',
         example: 'MTc2OTg2MDgwMDAwMC4wMTk4YTZmMC03YzFlLTdhNTItOWQ1Yi0zZjFmNWEwYzJiMTE',
         maxLength: 100,
       }),
@@ -83,14 +83,13 @@ const docs: Operation = {
   operationId: 'listJobs',
   tag: 'jobs',
   summary: 'List jobs',
-  description:
-    'Your jobs, newest first. Ask for the next page with the `next_cursor` of the one before, and the same filters.',
+  description: 'Your jobs, newest first. For the next page, send the `next_cursor` of this one and the same filters.',
   answers: {
     200: {
       description: 'One page.',
       examples: {
         page: {
-          summary: 'A page with more to come',
+          summary: 'A page that is not the last',
           value: {
             jobs: [JOBS.running.value],
             next_cursor: 'MTc2OTg2MDgwMDAwMC4wMTk4YTZmMC03YzFlLTdhNTItOWQ1Yi0zZjFmNWEwYzJiMTE',
@@ -101,17 +100,20 @@ const docs: Operation = {
   },
 }
 
-/** What Fastify calls the JSON that it makes itself. */
+/** The type of Fastify's own JSON. */
 const JSON_TYPE = 'application/json; charset=utf-8'
 
-export type ListParts = PresenterParts & {
+export type ListRoutesOptions = PresenterDependencies & {
   readonly service: Pick<JobService, 'list'>
   readonly chargeAnswer: ChargeAnswer
   readonly unsent: Unsent
 }
 
 /** `GET /jobs`: the caller's jobs, page by page. */
-export const listRoutes: FastifyPluginAsyncTypebox<ListParts> = (app, { service, links, chargeAnswer, unsent }) => {
+export const listRoutes: FastifyPluginAsyncTypebox<ListRoutesOptions> = (
+  app,
+  { service, links, chargeAnswer, unsent },
+) => {
   const renderPage = createJobPages({ service, present: createPresenter({ service, links }), unsent })
 
   app.get(
@@ -161,7 +163,7 @@ function listQueryOf(query: Static<typeof ListJobsQuery>, caller: Caller): ListQ
   }
 }
 
-/** Each parser gives a value, or what is wrong. */
+/** Each parser returns a value, or the error as text. */
 function parseStatuses(text: string): JobStatus[] | string {
   const names = new Set(text.split(','))
   const known = JOB_STATUSES.filter((status) => names.has(status))

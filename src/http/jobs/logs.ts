@@ -19,7 +19,7 @@ const LogsQuery = Type.Object(
   { additionalProperties: false },
 )
 
-/** An answer of lines, in pieces as they come. */
+/** Lines, streamed as they come. */
 const TextReply = Type.Unsafe<Readable>({
   content: {
     'text/plain': {
@@ -33,17 +33,17 @@ const docs: Operation = {
   tag: 'jobs',
   summary: 'Read the log',
   description:
-    'What the function has printed. While it runs the answer goes on, and ends with it; an answer that is cut off is an error of the backend.',
-  answers: { 200: { description: 'The lines, in pieces as they come.' } },
+    'What the function has printed. While it runs, the answer is a stream that ends with the run. An answer that is cut off means an error of the backend.',
+  answers: { 200: { description: 'The lines, as a stream.' } },
   problems: ['job_not_found', 'attempt_not_found', 'logs_unavailable', 'stream_limit_reached'],
 }
 
-/** How long the status may wait for the first text, in ms: an error until then is a problem document. */
+/** How long the status waits for the first text, in ms. An error before that is still answered as a problem. */
 export const FIRST_TEXT_MS = 5_000
 
 export type LogRoutesOptions = { readonly service: JobService; readonly held: HeldAnswers }
 
-/** `GET /jobs/:id/logs`: what an attempt printed, as text, streamed while it runs. An end that is cut is an error. */
+/** `GET /jobs/:id/logs`: what an attempt printed, as text, streamed while it runs. After an error the answer is cut off. */
 export const logRoutes: FastifyPluginAsyncTypebox<LogRoutesOptions> = (app, { service, held }) => {
   app.get(
     '/jobs/:id/logs',
@@ -65,7 +65,7 @@ export const logRoutes: FastifyPluginAsyncTypebox<LogRoutesOptions> = (app, { se
   return Promise.resolve()
 }
 
-/** The pieces; before the first an empty one where it takes long, which sends status and headers. */
+/** The pieces. If the first takes long, an empty one comes before it, so that status and headers are sent. */
 async function* startedInTime(text: AsyncIterable<string>): AsyncGenerator<string> {
   const pieces = text[Symbol.asyncIterator]()
   try {

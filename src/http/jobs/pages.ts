@@ -9,31 +9,31 @@ import type { Unsent } from '../plugins/unsent.ts'
 import { JobReply } from './job-schema.ts'
 import type { Presenter } from './view.ts'
 
-/** A page ends before the job with which it would have more bytes than this, whatever its `limit`. */
+/** Largest page, in bytes, whatever its `limit`; a single job may be larger. */
 export const MAX_PAGE_BYTES = 1024 * 1024
 
-/** Jobs read and rendered in one turn of the event loop: with as much metadata as a job may have, some 5 ms of work. */
+/** Jobs read and rendered in one turn of the event loop: about 5 ms of work with the largest metadata. */
 const JOBS_PER_TURN = 25
 
-export type JobPageParts = {
+export type PageDependencies = {
   readonly service: Pick<JobService, 'list'>
   readonly present: Presenter
   readonly unsent: Unsent
 }
 
-/** Renders one page of jobs as JSON: `JobsReply`. Rejects with `Overloaded` where too much of earlier answers is unsent. */
+/** Renders one page of jobs as JSON: `JobsReply`. Rejects with `overloaded` if too much of earlier answers is unsent. */
 export type RenderPage = (query: ListQuery, request: FastifyRequest, reply: FastifyReply) => Promise<Buffer>
 
 /**
- * Makes what renders pages: for each caller one at a time, and of all callers together a part of one page in a turn of
- * the event loop. However many are asked for, other requests wait for no more than a part, and one caller's pages
- * neither fill the memory nor delay those of others.
+ * Renders one page at a time for each caller, and one part of a page in each turn of the event loop for all of them. So
+ * other requests never wait for more than a part, and one caller's pages neither fill the memory nor delay those of
+ * others.
  */
-export function createJobPages({ service, present, unsent }: JobPageParts): RenderPage {
+export function createJobPages({ service, present, unsent }: PageDependencies): RenderPage {
   const turns = createTurns(1)
   const oneOfEach = createSerial()
 
-  /** The query's jobs, a few at a time, in a turn in which they may be rendered; none for a client that has left. */
+  /** The query's jobs, part by part, each in its turn; stops when the client leaves. */
   async function* readParts({ limit, ...query }: ListQuery, { raw }: FastifyReply) {
     let { after } = query
     for (let missing = limit; missing > 0 && !raw.destroyed;) {
@@ -48,7 +48,7 @@ export function createJobPages({ service, present, unsent }: JobPageParts): Rend
   }
 
   const renderWithinShare: RenderPage = async (query, request, reply) => {
-    // Those before it may be unread.
+    // Earlier pages may be unread.
     unsent.admit(request)
     const page = await render(query, request, reply)
     unsent.count(request, reply, page.length)
@@ -68,13 +68,13 @@ export function createJobPages({ service, present, unsent }: JobPageParts): Rend
   return (query, request, reply) => oneOfEach(limitKeyOf(request), () => renderWithinShare(query, request, reply))
 }
 
-/** Collects the jobs of a page, each as JSON, up to `MAX_PAGE_BYTES`; the first always finds room. */
+/** Collects the jobs of a page as JSON, up to `MAX_PAGE_BYTES`; the first always fits. */
 function createPage() {
   const rows: Buffer[] = []
   let bytes = 0
   let last: Job | undefined
   return {
-    /** False where there is no room for the job. */
+    /** False if the job does not fit. */
     add(job: Job, row: Buffer): boolean {
       if (last && bytes + row.length > MAX_PAGE_BYTES) return false
       if (last) rows.push(COMMA)
@@ -92,12 +92,12 @@ function createPage() {
 
 const COMMA = Buffer.from(',')
 
-/** The position that a cursor names, or what is wrong with it. */
+/** The position that a cursor names, or the error as text. */
 export function parseCursor(text: string): ListPosition | string {
   const [, at, id = ''] = /^(\d{1,15})\.(.*)$/.exec(Buffer.from(text, 'base64url').toString()) ?? []
   if (at === undefined || !isJobId(id)) return 'must be a next_cursor of an earlier answer'
   return { createdAt: Number(at), id }
 }
 
-/** A position as callers see it: opaque. */
+/** A position in its wire form, opaque to clients. */
 const cursorOf = ({ createdAt, id }: ListPosition): string => Buffer.from(`${createdAt}.${id}`).toString('base64url')

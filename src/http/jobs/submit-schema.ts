@@ -21,16 +21,16 @@ export const Input = {
   audio_path: Type.Optional(Path('Speech by path, relative like `video_path`.', 'speech.wav')),
 }
 
-/** The core checks this rule and names the fields; the reference turns the keyword into one that JSON Schema knows. */
+/** The core checks this rule and names the fields; the reference shows it as JSON Schema. */
 const EXACTLY_ONE = { exactlyOneOf: [FACES, SPEECHES] }
 export const EXACTLY_ONE_WITH_FILES = { exactlyOneOf: [FACES_WITH_FILES, SPEECHES_WITH_FILES] }
 
 const InputFile = Type.Object(
   {
     size: Whole({ description: 'In bytes.', example: 203850, minimum: 1 }),
-    type: Text({ description: 'Its media type, by its content.', example: 'video/mp4' }),
+    type: Text({ description: 'Its media type, detected from its content.', example: 'video/mp4' }),
   },
-  { $id: 'InputFile', description: 'A file that came with the submit.' },
+  { $id: 'InputFile', description: 'An uploaded file.' },
 )
 
 /** Face and speech as files, in answers. */
@@ -43,7 +43,7 @@ export const InputFiles = {
 /** Which model. */
 export const Version = OneOf(['v15', 'v1'], { description: 'The MuseTalk model.', examples: ['v15'] })
 
-/** An event by its name. */
+/** The name of a webhook event. */
 export const WebhookEventName = OneOf(WEBHOOK_EVENTS, {
   description: 'What has happened.',
   examples: ['job.succeeded'],
@@ -64,19 +64,19 @@ export const Metadata = Type.Unsafe<Record<string, string>>({
   examples: [{ scene: '12' }],
 })
 
-/** The events of which a webhook is notified. */
+/** The events that a webhook reports. */
 export const WebhookEvents = Type.Array(WebhookEventName, {
   minItems: 1,
   maxItems: WEBHOOK_EVENTS.length,
   uniqueItems: true,
-  description: 'The events of which the webhook is notified; by default the three final ones.',
+  description: 'The events that the webhook reports; by default the three final ones.',
   examples: [['job.running', 'job.succeeded', 'job.failed', 'job.canceled']],
 })
 
 /** In submits and in jobs. */
 export const RunTimeout = Whole({
   description:
-    'Time the run may take from its start at the backend, where the backend tells the start: the wait for its turn does not count. Beyond it the job fails as `timed_out`. The server may have a default.',
+    'Longest time from the start of the run at the backend, if the backend reports the start; its queue does not count. Then the job fails with `timed_out`. The server may have a default.',
   example: 900,
   minimum: 1,
   maximum: 604_800,
@@ -100,7 +100,7 @@ export const NewJobBody = Type.Object(
     metadata: Type.Optional({ ...Metadata, ...NULL_IS_ABSENT }),
     timeout_seconds: Type.Optional(
       Whole({
-        description: 'Time the job has from its acceptance to its end; the server has a default.',
+        description: 'Longest time from the acceptance of the job until it finishes; the server has a default.',
         example: 3600,
         minimum: 1,
         maximum: 604_800,
@@ -126,7 +126,7 @@ export const NewJobBody = Type.Object(
 const File = (description: string) =>
   Type.Optional(Type.Unsafe<never>({ type: 'string', format: 'binary', description, examples: ['(the bytes)'] }))
 
-/** Body of `POST /jobs` as multipart/form-data, for the reference: what is checked is `NewJobBody`. */
+/** Body of `POST /jobs` as multipart/form-data, for the reference; the server validates by `NewJobBody`. */
 export const NewJobForm = Type.Object(
   {
     video: File('Face: a video, as a file.'),

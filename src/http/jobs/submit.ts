@@ -11,14 +11,20 @@ import { nameJob, traceparentOf } from '../plugins/request-log.ts'
 import { fieldErrorsOf, NoQuery, ProblemReply, Text } from '../schemas.ts'
 import { JobReply, JOBS } from './job-schema.ts'
 import { Input, NewJobBody, NewJobForm } from './submit-schema.ts'
-import { registerUploads, type UploadParts } from './uploads.ts'
-import { createLongPoll, createPresenter, type LongPollParts, type PresenterParts, preferredWait } from './view.ts'
+import { registerUploads, type UploadOptions } from './uploads.ts'
+import {
+  createLongPoll,
+  createPresenter,
+  type LongPollDependencies,
+  type PresenterDependencies,
+  preferredWait,
+} from './view.ts'
 
 const OfSubmits = Type.Object({
   'Idempotency-Key': Type.Optional(
     Text({
       description:
-        'Makes the submit safe to repeat: the same request under the same key answers with the job it made. 1 to 255 visible ASCII characters, bare or in double quotes. A key lives as long as its job.',
+        'Makes the submit safe to repeat: the same request with the same key answers with the job that it created. 1 to 255 visible ASCII characters, bare or in double quotes. A key lives as long as its job.',
       example: 'scene-12-take-3',
       maxLength: 512,
     }),
@@ -26,14 +32,14 @@ const OfSubmits = Type.Object({
   Prefer: Type.Optional(
     Text({
       description:
-        '`wait=N` (RFC 7240) holds the answer until the job has ended, at most N seconds and never more than 60.',
+        '`wait=N` (RFC 7240): the answer waits until the job finishes, for at most N seconds and never more than 60.',
       example: 'wait=30',
     }),
   ),
   traceparent: Type.Optional(
     Text({
       description:
-        "The trace that the request is a part of (W3C Trace Context). Its id is on the server's log lines of the request and of the job, and goes on with the job's webhooks. One that is malformed is ignored.",
+        "The trace of the request (W3C Trace Context). Its id is on the server's log lines for the request and the job, and the job's webhooks continue it. A malformed header is ignored.",
       example: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01',
     }),
   ),
@@ -41,7 +47,7 @@ const OfSubmits = Type.Object({
 
 const isOption = (field: string) => !(field in Input) && !field.startsWith('webhook_')
 
-/** Every option with the example of its schema, without those of webhooks, which need a receiver. */
+/** Every option with the example of its schema, except those of webhooks, which need a receiver. */
 const OPTIONS_EXAMPLE = Object.fromEntries(
   Object.entries<TSchema>(NewJobBody.properties).flatMap(([field, { examples }]) =>
     isOption(field) ? [[field, (examples as unknown[])[0]] as const] : [],
@@ -55,30 +61,30 @@ const docs: Operation = {
   tag: 'jobs',
   summary: 'Submit a job',
   description:
-    'Takes a job and answers at once, without waiting for the backend, unless `Prefer` asks to wait for its end. Follow `Location` to see how it goes. An accepted job ends by its deadline at the latest. Face and speech may come along as files, in multipart/form-data; an upload may take as long as it likes while it makes progress.',
+    'Accepts a job and answers at once, without waiting for the backend, unless `Prefer` asks to wait until it finishes. Poll `Location` for its state. An accepted job finishes by its deadline at the latest. Face and speech may be files, in multipart/form-data; an upload has no time limit while it makes progress.',
   headers: OfSubmits,
   form: {
     schema: NewJobForm,
-    // As curl takes it: `--form video=@face.mp4`. On the page a person chooses the files.
+    // In curl's notation: `--form video=@face.mp4`. On the page a person chooses the files.
     examples: {
       example: { summary: 'Face and speech as files', value: { video: '@face.mp4', audio: '@speech.wav' } },
     },
   },
   body: {
     example: {
-      summary: 'Face and speech by path, with what is optional',
+      summary: 'Face and speech by path, with all options',
       value: { video_path: 'face.mp4', audio_path: 'speech.wav', ...OPTIONS_EXAMPLE },
     },
     urls: { summary: 'Face and speech by URL', value: JOBS.submitted.value.input },
   },
   answers: {
     200: {
-      description: 'The job has ended within the time of `Prefer: wait`.',
+      description: 'The job finished within the time of `Prefer: wait`.',
       headers: [...OF_ACCEPTED],
       examples: { succeeded: JOBS.succeeded, failed: JOBS.failed },
     },
     202: {
-      description: 'The job is accepted, or was before under this `Idempotency-Key`.',
+      description: 'The job is accepted, now or earlier with this `Idempotency-Key`.',
       headers: [...OF_ACCEPTED],
       examples: { submitted: JOBS.submitted },
     },
@@ -96,20 +102,22 @@ const docs: Operation = {
   ],
 }
 
-export type SubmitParts = UploadParts & PresenterParts & LongPollParts & { readonly service: JobService }
+export type SubmitRoutesOptions = UploadOptions &
+  PresenterDependencies &
+  LongPollDependencies & { readonly service: JobService }
 
 /** `POST /jobs`, in JSON or as a form with files. */
-export const submitRoutes: FastifyPluginAsyncTypebox<SubmitParts> = async (app, parts) => {
-  const { service } = parts
-  const present = createPresenter(parts)
-  const longPoll = createLongPoll(parts)
-  await registerUploads(app, parts)
+export const submitRoutes: FastifyPluginAsyncTypebox<SubmitRoutesOptions> = async (app, options) => {
+  const { service } = options
+  const present = createPresenter(options)
+  const longPoll = createLongPoll(options)
+  await registerUploads(app, options)
 
   app.post(
     '/jobs',
     {
       config: { access: 'jobs:write', bucket: 'submit', docs },
-      // The core refuses what the schema does, together with what it finds itself.
+      // The core reports the schema's errors together with its own.
       attachValidation: true,
       schema: {
         body: NewJobBody,
@@ -135,9 +143,9 @@ export const submitRoutes: FastifyPluginAsyncTypebox<SubmitParts> = async (app, 
 }
 
 /**
- * A submit as the core takes it. What the schema finds wrong goes along as `fieldErrors`, for the core to refuse together
- * with what it finds itself; the route therefore has `attachValidation`. Throws `invalid_request` where the body is no
- * object, or the `Idempotency-Key` is malformed.
+ * The submit as a request to the core. The schema's errors go along as `fieldErrors`, so that the core reports them
+ * together with its own; the route therefore has `attachValidation`. Throws `invalid_request` if the body is not an
+ * object, and `invalid_idempotency_key` if that header is malformed.
  */
 export function newJobOf(request: FastifyRequest): NewJob {
   const { headers, upload, formErrors } = request
@@ -160,7 +168,7 @@ type CamelCase<Name extends string> = Name extends `${infer Head}_${infer Tail}`
   ? `${Head}${Capitalize<CamelCase<Tail>>}`
   : Name
 
-/** The core has every option under the name of its field, in camel case. */
+/** The core's name of every option: the name of its field in camel case. */
 const OPTION_NAMES: ReadonlyMap<string, string> = new Map(
   Object.keys(NewJobBody.properties)
     .filter((field) => !(field in Input))
@@ -179,20 +187,20 @@ function splitFields(fields: Fields): { input: NamedInput; options: Options } {
   return { input, options }
 }
 
-/** What the route's schemas find wrong. A validator that fails is a defect, and no error of the request. */
+/** The errors of the route's schemas. A validator that throws is a defect, not an error of the request. */
 function schemaErrorsOf(request: FastifyRequest): FieldError[] {
   const { validationError } = request
   if (!validationError) return []
   // Fastify's type of it is any.
   const errors = validationError.validation as FastifySchemaValidationError[] | undefined
   if (!errors) throw validationError
-  // Fastify looks at the query only where the body is right.
+  // Fastify checks the query only if the body is valid.
   const check = request.getValidationFunction('querystring')
   const isQueryWrong = validationError.validationContext === 'body' && check && !check(request.query)
   return fieldErrorsOf(isQueryWrong ? [...errors, ...(check.errors ?? [])] : errors)
 }
 
-/** The fields that no error names: these are as the schema has them. */
+/** The fields without an error: these have the types of the schema. */
 function validFieldsOf(body: unknown, errors: readonly FieldError[]): Fields {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) throw invalidFields([...errors])
   if (errors.length === 0) return body

@@ -12,13 +12,13 @@ import type { HeldAnswers } from '../plugins/held-answers.ts'
 /** A job as its client sees it, the same in every answer and event. Synchronous where the queue knows positions at once. */
 export type Presenter = (job: Job, request: FastifyRequest) => JobView | Promise<JobView>
 
-export type PresenterParts = {
+export type PresenterDependencies = {
   readonly service: Pick<JobService, 'queuePosition'>
   readonly links: Pick<LinkSigner, 'outputUrl'>
 }
 
 export const createPresenter =
-  ({ service, links }: PresenterParts): Presenter =>
+  ({ service, links }: PresenterDependencies): Presenter =>
   (job, { caller }) => {
     const withCaller = caller ? isAdmin(caller) : false
     const view = (queuePosition: Position) => presentJob(job, { queuePosition, links, withCaller })
@@ -29,12 +29,12 @@ export const createPresenter =
 /** The longest that an answer waits until its job finishes. */
 const MAX_WAIT_SECONDS = 60
 
-/** One preference of a `Prefer` header; a comma within quotes is part of it. It cannot fail, so it never goes back. */
+/** One preference of a `Prefer` header; a comma within quotes is part of it. It never backtracks. */
 const PREFERENCE = /(?:[^,"]|"(?:[^"\\]|\\.?)*"?)+/g
 
 /**
- * The seconds of `Prefer: wait=N` (RFC 7240 4.3), at most `MAX_WAIT_SECONDS`; undefined where it is not there, or is
- * malformed, which the RFC wants ignored. Of several the first counts.
+ * The seconds of `Prefer: wait=N` (RFC 7240 4.3), at most `MAX_WAIT_SECONDS`; undefined if it is absent, or malformed,
+ * which the RFC wants ignored. The first of several counts.
  */
 export function preferredWait(prefer: string | string[] | undefined): number | undefined {
   if (prefer === undefined) return undefined
@@ -47,14 +47,14 @@ export function preferredWait(prefer: string | string[] | undefined): number | u
 /** Waits until the job finishes or the seconds have passed; gives the job as it is then. */
 export type LongPoll = (job: Job, seconds: number, reply: FastifyReply) => Promise<Job>
 
-export type LongPollParts = { readonly held: HeldAnswers; readonly subscriptions: Subscriptions }
+export type LongPollDependencies = { readonly held: HeldAnswers; readonly subscriptions: Subscriptions }
 
 /**
- * Makes the long poll of an application. It ends early when the client leaves or the server shuts down, and does not wait
- * at all beyond the number that a caller may have. Rejects with `unauthorized` where the credential is revoked meanwhile.
+ * A long poll ends early when the client leaves or the server shuts down. Beyond the number that a caller may have open, it
+ * does not wait at all. Rejects with `unauthorized` if the credential is revoked meanwhile.
  */
 export const createLongPoll =
-  ({ held, subscriptions }: LongPollParts): LongPoll =>
+  ({ held, subscriptions }: LongPollDependencies): LongPoll =>
   async (job, seconds, reply) => {
     const signal = seconds === 0 ? undefined : held.openPoll(reply)
     if (!signal) return job

@@ -21,35 +21,35 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** The scope of the route, where the caller does not have it. */
     missingScope: Scope | undefined
-    /** When its credential ends, in epoch ms; undefined: not by itself. */
+    /** When its credential expires, in epoch ms; undefined: never by itself. */
     expiresAt: number | undefined
   }
 }
 
-/** Everybody, where no credentials are asked for: one caller, who owns all jobs. */
-const ANYBODY: Caller = { id: ANONYMOUS_ID, seesAll: true }
+/** The one caller of a public server, who owns all jobs. */
+const ANONYMOUS: Caller = { id: ANONYMOUS_ID, seesAll: true }
 
-export type AuthParts = {
-  /** Undefined: the server is open, and credentials that come along are not looked at. */
+export type AuthOptions = {
+  /** Undefined: the server is public and ignores credentials. */
   readonly authenticator?: Authenticator | undefined
   readonly failures: FailureLimit
 }
 
 /**
- * Says who asks, before anything else is done for a request: sets `request.caller`, or refuses with 401
- * (`WWW-Authenticate` as in RFC 6750), or 429 after too many refusals of one address. Call it
- * before any route is added: one that does not say who may use it is a mistake that keeps the server from starting.
+ * Authenticates each request: sets `request.caller`, or refuses with 401 (`WWW-Authenticate` as in RFC 6750), or with 429
+ * after too many refusals of one address. Call it before any route is added: a route without `access` keeps the server
+ * from starting.
  */
-export function registerAuth(app: FastifyInstance, { authenticator, failures }: AuthParts): void {
+export function registerAuth(app: FastifyInstance, { authenticator, failures }: AuthOptions): void {
   app.addHook('onRoute', ({ method, url, config }) => {
-    if (config?.access === undefined) throw new Error(`${String(method)} ${url} does not say who may use it`)
+    if (config?.access === undefined) throw new Error(`${String(method)} ${url} has no \`access\`: say who may use it`)
   })
   app.decorateRequest('missingScope')
   app.decorateRequest('expiresAt')
   app.addHook('onRequest', (request, _reply, done) => {
-    // Unknown routes have none: there is nothing to guard.
+    // Unknown routes have none: there is nothing to protect.
     const { access = 'public' } = request.routeOptions.config
-    if (!authenticator) request.caller = ANYBODY
+    if (!authenticator) request.caller = ANONYMOUS
     if (!authenticator || access === 'public' || isLink(request)) {
       done()
       return
@@ -74,17 +74,17 @@ export function registerAuth(app: FastifyInstance, { authenticator, failures }: 
       refuse(error as Error)
       return
     }
-    // A key is known at once: a turn of promises would cost each request a tenth of its time.
+    // Keys are checked synchronously: a promise would cost each request a tenth of its time.
     if (answer instanceof Promise) answer.then(admit, refuse)
     else admit(answer)
   })
 }
 
-/** Refuses with 403 a caller that lacks the scope: after the limits, since such a caller counts like any other. */
+/** Refuses with 403 a caller without the scope. It comes after the rate limit, which counts such requests too. */
 export const missingScopeRefusal: Refusal = (request) =>
   request.missingScope === undefined ? undefined : missingScope(request.missingScope)
 
-/** Whether a request that was let in would still be, as the same caller; rejects like `authenticate`. */
+/** Whether the credential of an admitted request would still admit it, as the same caller; rejects like `authenticate`. */
 export async function isStillAllowed(authenticator: Authenticator, request: FastifyRequest): Promise<boolean> {
   const { access = 'public' } = request.routeOptions.config
   if (access === 'public' || isLink(request)) return true
@@ -98,10 +98,10 @@ const callerFrom = ({ id, scopes }: Identity): Caller => ({ id, seesAll: scopes.
 
 const mayUse = ({ scopes }: Identity, scope: Scope) => scopes.has(scope) || scopes.has('admin')
 
-/** Some proxies send a header that they have nothing for. */
+/** Some proxies send empty headers. */
 const given = (header: string | string[] | undefined) => (header === '' ? undefined : header)
 
-/** The one credential of a request. Throws a 401 where it has none, and a 400 for two, which could mean either caller. */
+/** The one credential of a request. Throws a 401 for none, and a 400 for two, which could mean two callers. */
 function credentialOf(headers: IncomingHttpHeaders): Credential {
   const [authorization, key] = [given(headers.authorization), given(headers['x-api-key'])]
   const bearer = /^bearer +([^\s]+) *$/i.exec(String(authorization ?? ''))?.[1]
@@ -114,8 +114,8 @@ function credentialOf(headers: IncomingHttpHeaders): Credential {
 }
 
 /**
- * Calls back when the credential of a request no longer permits what it was let in for: the keys were read again
- * without it, or its token has expired. Not after what it returns has been called.
+ * Calls back when the credential of a request is revoked: the keys were read again without it, or its token has expired.
+ * Returns a function that stops watching.
  */
 export type WhenRevoked = (reply: FastifyReply, callback: () => void) => () => void
 
@@ -128,7 +128,7 @@ export function watchRevocations(authenticator: Authenticator | undefined): When
   let reloadedAt = -Infinity
 
   const check = async (callback: () => void, request: FastifyRequest) => {
-    // An issuer that cannot be asked now takes nothing back.
+    // While the issuer is unavailable, nothing is revoked.
     const isAllowed = await isStillAllowed(authenticator, request).catch(() => true)
     if (!isAllowed && watched.has(callback)) callback()
   }
@@ -142,7 +142,7 @@ export function watchRevocations(authenticator: Authenticator | undefined): When
     const { expiresAt } = request
     const endsInMs = Math.min((expiresAt ?? Infinity) - Date.now(), MAX_TIMER_MS)
     const timer = expiresAt === undefined ? undefined : setTimeout(callback, endsInMs).unref()
-    // It may have been let in just before.
+    // The keys may have been read again just after the request was admitted.
     if (reloadedAt >= performance.now() - elapsedTime) void check(callback, request)
     return () => {
       watched.delete(callback)

@@ -7,8 +7,8 @@ import type { Refusal } from './refusals.ts'
 const unsupported = (message: string) => problem('unsupported_media_type', { detail: message })
 
 /**
- * What the server reads: JSON in UTF-8, not compressed. An empty JSON body counts as none, since many clients name the
- * type on every request; whether a body is needed is the schema's to say.
+ * Bodies are JSON in UTF-8, not compressed. An empty JSON body counts as absent, since many clients send the type with
+ * every request; the schema decides whether a body is needed.
  */
 export function registerBodies(app: FastifyInstance): void {
   app.removeContentTypeParser(['text/plain', 'application/json'])
@@ -25,7 +25,7 @@ const malformed = (message: string) => problem('malformed_request', { detail: me
 
 /**
  * Refuses a request without a host, or with two (RFC 9112 3.2), and one with two credentials (RFC 9110 5.3): a proxy and
- * this server may each take it for another one. Node's `headers` keep the first of several only.
+ * this server might read it differently. Node's `headers` keep only the first of several.
  */
 export const ambiguousHeaderRefusal: Refusal = ({ headers, raw }) => {
   if (headers.host === undefined && raw.httpVersion === '1.1') return malformed('The Host header is missing.')
@@ -40,52 +40,52 @@ export const ambiguousHeaderRefusal: Refusal = ({ headers, raw }) => {
   return credentials > 1 ? malformed('There is more than one Authorization header.') : undefined
 }
 
-/** As Node recognizes it. */
+/** Node's own pattern. */
 const CONTINUE = /(?:^|\W)100-continue(?:$|\W)/i
 
-/** Lets requests with an expectation that Node does not know go the way of all others, up to `headRefusal`. */
+/** Passes on requests with an expectation that Node does not know; `headRefusal` refuses them. */
 export function admitExpectations(app: FastifyInstance): void {
   app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response))
 }
 
-/** What of a request is no good before its body is looked at (RFC 9110 8.4, 10.1.1). */
+/** Refuses an expectation or a content encoding that the server does not support (RFC 9110 8.4, 10.1.1). */
 export const headRefusal: Refusal = ({ headers, raw }) => {
   const { 'content-encoding': encoding, expect } = headers
-  // HTTP/1.0 knows none, and takes no notice.
+  // HTTP/1.0 has no expectations, and ignores them.
   const isUnknown = expect !== undefined && raw.httpVersion === '1.1' && !CONTINUE.test(expect)
   if (isUnknown) return problem('expectation_failed')
   return encoding !== undefined && encoding !== 'identity' ? unsupported('Compressed bodies are not read.') : undefined
 }
 
-/** How the body of a request has to arrive. */
+/** Time limits for the body of a request. */
 export type BodyTimeouts = LingerLimits & {
-  /** How long the body of a request may take, in ms, from the end of its head. */
+  /** How long the body may take to arrive, from the end of the head, in ms. An upload instead has to make progress. */
   readonly requestTimeoutMs: number
-  /** What an upload, which may take as long as it likes, has to bring every so many ms, in bytes. */
+  /** Interval of the progress check of uploads, in ms, and the bytes that have to arrive in it. */
   readonly uploadCheckMs: number
   readonly uploadMinBytes: number
 }
 
-/** What a request may bring from now on, as long as it makes progress. */
+/** The limits of an upload. */
 export type Progress = {
   readonly maxBytes: number
-  /** Whether others were refused lately, for want of the place that it has. */
+  /** Whether other uploads were refused lately because too many are under way. */
   readonly isContended: () => boolean
 }
 
-/** How much faster an upload has to come while others are refused. */
+/** How much faster an upload has to arrive while others are refused. */
 export const CONTENDED_FACTOR = 8
 
 type Watch = { expectProgress(progress: Progress): void }
 
-/** On the request itself: a `WeakMap` of all of them, which is collected slowly, was a third of what a submit cost. */
+/** Kept on the request itself: a `WeakMap`, which is collected slowly, took a third of the time of a submit. */
 const WATCH = Symbol('watch')
 const FAILURE = Symbol('failure')
 type Watched = IncomingMessage & { [WATCH]?: Watch; [FAILURE]?: Problem }
 
 /**
- * Cuts off clients whose request does not arrive, with 408. Node's own `requestTimeout` is one for all requests, and
- * an upload may take longer than anything else should.
+ * Answers 408 when the body of a request does not arrive in time. Node's own `requestTimeout` is the same for all requests,
+ * and an upload may take longer than any other.
  */
 export function enforceBodyTimeout(app: FastifyInstance, limits: BodyTimeouts): void {
   app.server.prependListener('request', (request: Watched, response: ServerResponse) => {
@@ -105,7 +105,7 @@ function watch(request: IncomingMessage, response: ServerResponse, limits: BodyT
   request.once('end', stop).once('close', stop)
   response.once('close', () => {
     stop()
-    // Where the answer closes the connection, that is done already.
+    // Not needed if the answer closes the connection.
     if (!request.complete && socket.writable) discardRest(request, limits)
   })
   return {
@@ -114,7 +114,7 @@ function watch(request: IncomingMessage, response: ServerResponse, limits: BodyT
       const begun = socket.bytesRead
       let before = begun
       timer = setInterval(() => {
-        // What has come and is not read yet is our delay, not the client's.
+        // Bytes that have arrived and are not read yet are our delay, not the client's.
         const minBytes = limits.uploadMinBytes * (isContended() ? CONTENDED_FACTOR : 1)
         const isSlow = socket.bytesRead - before < minBytes && request.readableLength === 0
         before = socket.bytesRead
@@ -135,7 +135,7 @@ export function failBody(request: Watched, error: Problem): void {
 /** Refuses a request whose body failed before anything read it. */
 export const failedBodyRefusal: Refusal = ({ raw }) => (raw as Watched)[FAILURE]
 
-/** From here on a request may take its time, as long as it makes progress and brings no more than so many bytes. */
+/** Replaces the body timeout of a request by the limits of an upload. */
 export function expectProgress(request: Watched, progress: Progress): void {
   request[WATCH]?.expectProgress(progress)
 }

@@ -13,7 +13,7 @@ export type PressureLimits = {
 
 /** Shortest sample of the event loop's delay, in ms. */
 export const SAMPLE_MS = 1_000
-/** How precisely the delay is measured, in ms; it is a part of what is measured. */
+/** Resolution of the measured delay, in ms, which the measurement includes. */
 const RESOLUTION_MS = 10
 /** How long a reading of the heap is used, in ms. */
 const HEAP_READING_MS = 100
@@ -21,16 +21,15 @@ const HEAP_READING_MS = 100
 type Measure = { readonly measure: string; readonly value: number }
 
 /**
- * Answers 503 before the process drowns, except on routes that are `alwaysAnswered`.
+ * Answers 503 while the process is overloaded, except on routes that are `alwaysAnswered`.
  *
- * The delay is a mean over a second or more: stalls of a few hundred ms, which thousands of jobs in flight cause, and
- * even a second's single stop hardly move it. It passes 1,000 ms where the loop took more than a second for every
- * round: then answers come later than most callers wait, and taking on more only makes it worse. The loop's utilization
- * is no measure here, since a server that is just busy is at 1; nor is resident memory, of which the kernel's limit is
- * not known.
+ * The delay is a mean over a second or more: stalls of a few hundred ms, which thousands of jobs in flight cause, or a
+ * single stop of a second hardly move it. It exceeds 1,000 ms if every round of the loop takes more than a second: then
+ * most clients have given up before their answer, and more requests make it worse. The loop's utilization is no measure,
+ * since a server that is merely busy is at 1; nor is resident memory, since the kernel's limit is not known.
  *
- * Not by `@fastify/under-pressure`: its timer reads resident memory from a file, and an exception of a timer, such as
- * for want of a file descriptor, ends the process. Nothing here opens a file.
+ * It is not `@fastify/under-pressure`: that reads resident memory from a file in a timer, and an exception in a timer, such
+ * as for lack of a file descriptor, ends the process. Nothing here opens a file.
  */
 export function registerPressure(app: FastifyInstance, limits: PressureLimits): void {
   const isDue = createLogThrottle()
@@ -46,7 +45,10 @@ export function registerPressure(app: FastifyInstance, limits: PressureLimits): 
   app.addHook('onRequest', (request: FastifyRequest, _reply, done) => {
     const measured = request.routeOptions.config.alwaysAnswered ? undefined : excess()
     if (measured && isDue()) {
-      request.log.warn(measured, 'the server is overloaded: requests are refused until it has recovered')
+      request.log.warn(
+        { event: 'server_overloaded', ...measured },
+        'server overloaded; requests are refused until it recovers',
+      )
     }
     done(measured && problem('overloaded'))
   })
@@ -59,7 +61,7 @@ function watchEventLoop(app: FastifyInstance, limitMs: number): () => number {
   histogram.enable()
   let delayMs = 0
   const sample = () => {
-    // A sample in which the loop did not turn once has no mean: it must be at least as long as the delay that is allowed.
+    // A sample without a single turn of the loop has no mean; the delay is then at least the length of the sample.
     delayMs = Number.isNaN(histogram.mean) ? Infinity : Math.max(0, histogram.mean / 1e6 - RESOLUTION_MS)
     histogram.reset()
   }
@@ -72,13 +74,13 @@ function watchEventLoop(app: FastifyInstance, limitMs: number): () => number {
   return () => delayMs
 }
 
-/** Reads how much of the old generation is in use, in bytes, when it is asked and the last reading is old. */
+/** Reads the use of the old generation, in bytes, at most once per `HEAP_READING_MS`. */
 function createHeapReading(): () => number {
   let [bytes, readAt] = [0, -Infinity]
   return () => {
     if (performance.now() - readAt < HEAP_READING_MS) return bytes
     readAt = performance.now()
-    // The young generation has a limit of its own, and filling it does no harm.
+    // The young generation has its own limit, and may be full.
     const spaces = getHeapSpaceStatistics().filter(({ space_name: name }) => !name.startsWith('new_'))
     bytes = spaces.reduce((sum, { space_used_size: used }) => sum + used, 0)
     return bytes

@@ -12,7 +12,7 @@ import { SAFE_HEADERS } from './browsers.ts'
 import { abandonInput, closeAfterAnswers, isAnswered, pendingAnswer } from './lingering-close.ts'
 import type { AddressLimit } from './rate-limits.ts'
 
-/** A problem document (RFC 9457). `type` is `about:blank`: `code` tells problems of one status apart. */
+/** A problem document (RFC 9457). `type` is `about:blank`; `code` distinguishes problems of one status. */
 export type ProblemDocument = {
   type: 'about:blank'
   title: string
@@ -33,7 +33,7 @@ export const documentOf = ({ code, status, message, errors }: Problem): ProblemD
   ...(errors && { errors }),
 })
 
-/** For a body of another type where both are accepted. */
+/** For a body of another type on a route that accepts both. */
 export const neitherJsonNorForm = (): Problem =>
   problem('unsupported_media_type', { detail: 'The body must be application/json or multipart/form-data.' })
 
@@ -44,7 +44,7 @@ export function registerProblems(app: FastifyInstance): void {
   app.setNotFoundHandler((_request, reply) => send(reply, problem('route_not_found')))
 }
 
-/** Fastify's `frameworkErrors`: what goes wrong before a route is found, such as a malformed URL. */
+/** Also Fastify's `frameworkErrors`: errors before a route is found, such as a malformed URL. */
 export function answerError(
   thrown: FastifyError | Problem,
   request: FastifyRequest,
@@ -56,7 +56,7 @@ export function answerError(
   send(reply, isUnknownType(thrown) && acceptsForms(request) ? neitherJsonNorForm() : error)
 }
 
-/** What this machine is short of is not the client's error, whatever was made of it on the way. */
+/** A shortage on this machine is not the client's error, whatever error it caused on the way. */
 function problemOfShortage(error: FastifyError | Problem): Problem | undefined {
   const shortage = shortageOf(error)
   if (shortage === undefined || isProblem(error, 'store_unavailable')) return undefined
@@ -64,34 +64,34 @@ function problemOfShortage(error: FastifyError | Problem): Problem | undefined {
   return isProblem(error) ? undefined : problem('storage_full', { cause: error })
 }
 
-/** `isLineDue`: whether a line about the store or about this machine is. All requests that need them fail alike. */
+/** `isLineDue`: whether a line about the store or this machine may be logged, since all requests that need them fail alike. */
 function logProblem(error: Problem, log: FastifyBaseLogger, isLineDue: () => boolean): void {
   const { code, message: detail, status, cause } = error
   if (code === 'internal_error') log.error({ event: 'request_failed', err: cause }, 'request failed')
   else if (code === 'store_unavailable' || shortageOf(error)) {
     log[isLineDue() ? 'warn' : 'debug']({ code, ...errorFieldsOf(error) }, 'cannot answer a request')
   } else if (status >= 500 && cause !== undefined && code !== 'issuer_unavailable') {
-    // What asks the issuer logs that it is unavailable, once and not for each request.
+    // The authenticator logs that the issuer is unavailable, once and not for each request.
     log.warn({ code, err: cause }, 'cannot answer a request')
   } else log.debug({ code, detail }, 'request refused')
 }
 
 const isUnknownType = ({ code }: FastifyError | Problem) => code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE'
 
-/** Parsers are those of the scope that the route was registered in. */
+/** The parsers of the route's Fastify scope. */
 const acceptsForms = ({ server }: FastifyRequest) => server.hasContentTypeParser('multipart/form-data')
 
 function send(reply: FastifyReply, error: Problem) {
   const { status, retryAfterSeconds, challenge } = error
   if (retryAfterSeconds) reply.header('retry-after', retryAfterSeconds)
   if (challenge) reply.header('www-authenticate', challenge)
-  // The rest of these requests may never come: after 408 it has not, and with 417 the client waits to send it.
+  // The rest of these requests may never arrive: after 408 it did not, and with 417 the client waits before it sends it.
   if (status === 408 || status === 417) reply.header('connection', 'close')
-  // Without a route no hook has set them, and a route may have set others for what it meant to send.
+  // Without a route no hook has set these headers, and a route may have set others for its own answer.
   reply.code(status).headers(SAFE_HEADERS).type(PROBLEM_TYPE).send(documentOf(error))
 }
 
-/** Fastify's own codes and the problems they are; those not listed are a `bad_request` of the status they have. */
+/** Problems for Fastify's own error codes; any other is a `bad_request` with Fastify's status. */
 const FRAMEWORK_ERRORS: Readonly<Record<string, () => Problem>> = {
   FST_ERR_BAD_URL: () => problem('malformed_url'),
   FST_ERR_CTP_BODY_TOO_LARGE: () => problem('body_too_large'),
@@ -100,10 +100,10 @@ const FRAMEWORK_ERRORS: Readonly<Record<string, () => Problem>> = {
   FST_ERR_CTP_INVALID_JSON_BODY: () => problem('invalid_json'),
   FST_ERR_CTP_INVALID_MEDIA_TYPE: () => problem('unsupported_media_type'),
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: () =>
-    problem('malformed_request', { detail: 'The body is not as long as Content-Length says.' }),
+    problem('malformed_request', { detail: 'The body is not as long as its Content-Length.' }),
 }
 
-/** Any error as the problem that a client sees. It reveals nothing of a defect. */
+/** Any error as the problem that a client gets. A defect reveals nothing. */
 export function problemOf(error: FastifyError | Problem): Problem {
   if (isProblem(error)) return error
   if (error.validation) return invalidFields(fieldErrorsOf(error.validation))
@@ -115,24 +115,24 @@ export function problemOf(error: FastifyError | Problem): Problem {
 /** Node's code for a client that closes its side in the middle of a request. */
 const CUT_OFF = 'HPE_INVALID_EOF_STATE'
 
-export type UnreadableParts = { readonly recordMetric: RecordMetric; readonly countAddress: AddressLimit }
+export type UnreadableOptions = { readonly recordMetric: RecordMetric; readonly countAddress: AddressLimit }
 
 /**
- * Answers what Node cannot read as a request (its `clientError`), once for each connection, and closes that. Such
- * requests are counted, and limited by address, like those that can be read.
+ * Answers unreadable requests (Node's `clientError`), one for each connection, which it closes. They are counted, and
+ * limited by address, like other requests.
  */
-export function answerUnreadable(app: FastifyInstance, { recordMetric, countAddress }: UnreadableParts): void {
-  // In place of Fastify's own, which destroys the connection.
+export function answerUnreadable(app: FastifyInstance, { recordMetric, countAddress }: UnreadableOptions): void {
+  // Replaces Fastify's listener, which destroys the connection.
   app.server.removeAllListeners('clientError')
   app.server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
     if (error.code === 'ECONNRESET' || socket.destroyed || abandonInput(socket)) return
     const [pending, unreadable] = [pendingAnswer(socket), unreadableError(error.code)]
     if (pending && (pending.headersSent || error.code !== CUT_OFF)) {
-      // What is wrong is the body of a request that has been let in, or what comes behind it.
+      // The error is in the body of an admitted request, or in what follows it.
       failBody(pending.req, unreadable)
       closeAfterAnswers(socket)
     } else if (isAnswered(socket)) socket.destroySoon()
-    // A request that is cut off before its answer is counted by itself, and a connection that brought nothing is none.
+    // A request that is cut off before its answer is counted elsewhere, and a connection without a byte is no request.
     else if (pending || socket.bytesRead === 0) answerOn(socket, unreadable)
     else void refuse(socket, unreadable)
   })
@@ -144,7 +144,7 @@ export function answerUnreadable(app: FastifyInstance, { recordMetric, countAddr
   }
 }
 
-/** Writes a whole answer straight on the connection, and closes that. */
+/** Writes a whole answer directly to the connection, and closes it. */
 function answerOn(socket: Socket, error: Problem): void {
   const { status, retryAfterSeconds } = error
   const body = JSON.stringify(documentOf(error))
@@ -159,7 +159,7 @@ function answerOn(socket: Socket, error: Problem): void {
   socket.destroySoon()
 }
 
-/** The problem of a request that Node cannot read; `code` is Node's own of what is wrong with it. */
+/** The problem of an unreadable request, by Node's error code. */
 function unreadableError(code = ''): Problem {
   switch (code) {
     case 'HPE_HEADER_OVERFLOW':
