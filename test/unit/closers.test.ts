@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { createClosers } from '../../src/lib/closers.ts'
 
-test('parts close last-in-first-out; one that hangs or rejects is named, and the others close all the same', async () => {
+test('parts close last-in-first-out; one that hangs or rejects is reported, and the others still close', async () => {
   const closed: string[] = []
   const failures: [string, unknown][] = []
   const broken = new Error('the connection broke')

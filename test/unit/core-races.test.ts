@@ -46,7 +46,7 @@ describe('races', () => {
     await until(() => backend.stopped.length === 2)
   })
 
-  test('a call that only this server can stop is stopped, though another has put the stop down as done', async () => {
+  test('a call that only this server can stop is stopped, even if another server recorded its stop as done', async () => {
     const { backend, queue, store, submit, transition, untilStatus } = await start()
     const { id } = await submit()
     await untilStatus(id, 'running')
@@ -71,7 +71,7 @@ describe('races', () => {
     expect(losses).toBe(-1)
   })
 
-  test('an event that a stale copy refuses, or takes though the job has changed, is judged by the job as stored', async () => {
+  test('an event for a stale copy is applied to the job as stored, whether the copy accepts or refuses it', async () => {
     const { store, transition } = await start({ running: false })
     const job = aJob()
     const running = after(job, spawned())
@@ -86,7 +86,7 @@ describe('races', () => {
     await expect(transition(running, failed())).rejects.toMatchObject({ code: 'job_not_found' })
   })
 
-  test('a run reads the store once where nobody else touches its job, and a cancel once', async () => {
+  test('a run reads the store once if nobody else changes its job, and so does a cancel', async () => {
     const kept = createMemoryStore()
     const reads: string[] = []
     const get: Store['get'] = (id) => (reads.push(id), kept.get(id))
@@ -115,7 +115,7 @@ describe('races', () => {
 })
 
 describe('a store or a queue that fails', () => {
-  test('a call that is made while the store is unavailable is recorded when it is back, and not made again', async () => {
+  test('a call that is spawned while the store is unavailable is recorded when it is back, and not spawned again', async () => {
     const { backend, reconciler, store, submit, untilStatus } = await start()
     const { update } = store
     let failures = 3
@@ -147,7 +147,7 @@ describe('a store or a queue that fails', () => {
     expect(lines.filter(({ level, event }) => level === 'warn' && event === 'outcome_not_recorded')).toHaveLength(1)
   })
 
-  test('calls that are not recorded before the shutdown are each named in the log', async () => {
+  test('each call that is not recorded before the shutdown is logged', async () => {
     const { lines, queue, store, submit } = await start()
     const refused = new Set<string>()
     store.update = ({ id }) => {
@@ -161,7 +161,7 @@ describe('a store or a queue that fails', () => {
     expect(named.map((line) => line.call_id).sort()).toEqual(jobs.map(({ id }) => callOf(id)).sort())
   })
 
-  test('a call that an ambiguous write recorded is followed, and neither stopped nor made again', async () => {
+  test('a call that an ambiguous write recorded is followed, and neither stopped nor spawned again', async () => {
     const { backend, store, submit, untilStatus } = await start()
     const { update } = store
     let answersLost = 2
@@ -177,12 +177,12 @@ describe('a store or a queue that fails', () => {
     expect([backend.requests.length, backend.stopped]).toEqual([1, []])
   })
 
-  test('an ambiguous write that was made is published once, and its run is dequeued', async () => {
+  test('an ambiguous write that was applied is published once, and its run is dequeued', async () => {
     const { backend, events, store, service, queue, submit } = await start()
     const { id } = await submit()
     await until(() => backend.waiting.has(callOf(id)))
-    const heard: string[] = []
-    events.subscribe(undefined, ({ status }) => heard.push(status))
+    const received: string[] = []
+    events.subscribe(undefined, ({ status }) => received.push(status))
     const { update, get } = store
     store.update = async (next, expected) => {
       Object.assign(store, { update })
@@ -192,35 +192,35 @@ describe('a store or a queue that fails', () => {
     await expect(service.cancel(id, anybody)).rejects.toMatchObject({ status: 503 })
     let reads = 0
     store.get = (asked) => (reads++ === 0 ? Promise.reject(problem('store_unavailable')) : get(asked))
-    expect(heard).toEqual([])
-    await until(() => heard.includes('canceled'))
+    expect(received).toEqual([])
+    await until(() => received.includes('canceled'))
     await until(() => queue.running().length === 0)
     await expect(service.cancel(id, anybody)).resolves.toMatchObject({ status: 'canceled' })
     expect(backend.stopped).toEqual([callOf(id)])
   })
 
-  test('an ambiguous submit that was made is published and run once', async () => {
+  test('an ambiguous submit that was applied is published and run once', async () => {
     const { backend, events, lines, store, submit } = await start()
-    const heard: string[] = []
-    events.subscribe(undefined, ({ status }) => heard.push(status))
+    const received: string[] = []
+    events.subscribe(undefined, ({ status }) => received.push(status))
     const { insert } = store
     store.insert = async (...job) => {
       await insert(...job)
       throw problem('store_unavailable', { isAmbiguousWrite: true })
     }
     await expect(submit()).rejects.toMatchObject({ status: 503 })
-    expect(heard).toEqual([])
+    expect(received).toEqual([])
     await until(() => backend.waiting.size > 0)
-    expect(heard).toEqual(['submitted', 'running'])
+    expect(received).toEqual(['submitted', 'running'])
     expect(lines.filter((line) => line.event === 'submitted')).toHaveLength(1)
   })
 
-  test('an ambiguous write that was not made is not published', async () => {
+  test('an ambiguous write that was not applied is not published', async () => {
     const { backend, events, store, service, submit } = await start()
     const { id } = await submit()
     await until(() => backend.waiting.has(callOf(id)))
-    const heard: number[] = []
-    events.subscribe(undefined, ({ revision }) => heard.push(revision))
+    const received: number[] = []
+    events.subscribe(undefined, ({ revision }) => received.push(revision))
     const { update } = store
     store.update = () => {
       Object.assign(store, { update })
@@ -232,12 +232,12 @@ describe('a store or a queue that fails', () => {
     let reads = 0
     store.get = (asked) => get(asked).finally(() => reads++)
     // The run reads nothing more: what reads is the search for the write.
-    await until(() => heard.length > 0 && reads > 0)
-    expect(heard).toEqual([3])
+    await until(() => received.length > 0 && reads > 0)
+    expect(received).toEqual([3])
     expect((await service.get(id, anybody)).status).toBe('succeeded')
   })
 
-  test('a queue that rejects makes neither a submit nor a cancel fail', async () => {
+  test('a submit and a cancel succeed although the queue rejects', async () => {
     const { queue, backend, reconciler, service, submit, untilStatus } = await start()
     const { enqueue, dequeue } = queue
     const rejects = () => Promise.reject(new Error('the queue is unavailable'))

@@ -35,7 +35,7 @@ describe('from submit to the end', () => {
     ])
   })
 
-  test('a rejected spawn fails the job in the words of the backend', async () => {
+  test('a rejected spawn fails the job with the backend’s error', async () => {
     const { backend, submit, untilStatus } = await start()
     backend.spawnWith = async () => ({ kind: 'rejected', code: 'backend_rejected', error: 'no such app' })
     const job = await untilStatus((await submit()).id, 'failed')
@@ -61,7 +61,7 @@ describe('from submit to the end', () => {
     expect(backend.requests.map((request) => request.attempt)).toEqual([1, 2])
   })
 
-  test('every line of a job’s life carries its id', async () => {
+  test('every log line of a job has its id', async () => {
     const { backend, lines, submit, untilStatus } = await start()
     const { id } = await submit()
     await untilStatus(id, 'running')
@@ -75,7 +75,7 @@ describe('from submit to the end', () => {
     expect(lines.every((line) => line.job_id === id)).toBe(true)
   })
 
-  test('the line of a job’s end says how long it took, and how long its attempt ran', async () => {
+  test('the log line of a finished job has its duration and the run time of its attempt', async () => {
     const { backend, clock, lines, submit, untilStatus, service } = await start()
     const durations = () => lines.map((line) => [line.event, line.duration_ms, line.run_ms])
     const { id } = await submit()
@@ -134,7 +134,7 @@ describe('from submit to the end', () => {
     await untilStatus(usual.id, 'running')
   })
 
-  test('a subscriber that fails is logged, and neither breaks the job nor keeps other subscribers', async () => {
+  test('a subscriber that throws is logged, and affects neither the job nor other subscribers', async () => {
     const broken = () => {
       throw new Error('a defect')
     }
@@ -153,15 +153,15 @@ describe('from submit to the end', () => {
     expect(failures.map(({ level, job_id: of }) => [level, of])).toEqual(Array(4).fill(['error', id]))
   })
 
-  test('each change is announced with its revision', async () => {
+  test('each change is published with its revision', async () => {
     const { backend, events, submit, untilStatus } = await start()
-    const heard: [string, number][] = []
-    events.subscribe(undefined, (job) => heard.push([job.status, job.revision]))
+    const received: [string, number][] = []
+    events.subscribe(undefined, (job) => received.push([job.status, job.revision]))
     const { id } = await submit()
     await untilStatus(id, 'running')
     backend.end(callOf(id), aSuccess)
     await untilStatus(id, 'succeeded')
-    expect(heard).toEqual([
+    expect(received).toEqual([
       ['submitted', 1],
       ['running', 2],
       ['succeeded', 3],
@@ -197,7 +197,7 @@ describe('from submit to the end', () => {
   })
 })
 
-test('an error shows of URLs the host only, to the caller and in the log', async () => {
+test('an error shows only the host of a URL, to the caller and in the log', async () => {
   const { backend, submit, untilStatus, lines } = await start()
   const { id } = await submit()
   const { attempts } = await untilStatus(id, 'running')
@@ -210,7 +210,7 @@ test('an error shows of URLs the host only, to the caller and in the log', async
   for (const secret of ['secret', 'user:pass']) expect(log).not.toContain(secret)
 })
 
-test('no line of the log has the path of an input URL, however an error writes it', async () => {
+test('no log line has the path of an input URL, in whatever form an error contains it', async () => {
   const { backend, submit, untilStatus, untilJob, lines } = await start()
   const { id } = await submit({
     input: {
@@ -257,7 +257,7 @@ describe('cancel', () => {
     expect(backend.stopped).toEqual([callOf(id)])
   })
 
-  test('stops a call that came into being after the cancel', async () => {
+  test('stops a call that is spawned after the cancel', async () => {
     const { backend, service, submit, untilJob } = await start()
     const spawning = Promise.withResolvers<Spawned>()
     backend.spawnWith = () => spawning.promise
@@ -269,7 +269,7 @@ describe('cancel', () => {
     expect(backend.stopped).toEqual(['fc-late'])
   })
 
-  test('and a removal while the call is being made: the call is stopped all the same', async () => {
+  test('and a removal during the spawn still stop the call', async () => {
     const { backend, service, submit } = await start()
     const spawning = Promise.withResolvers<Spawned>()
     backend.spawnWith = () => spawning.promise
@@ -290,7 +290,7 @@ describe('cancel', () => {
     expect(canceled.outputPath).toBeUndefined()
   })
 
-  test('twice is once, and another end is a conflict', async () => {
+  test('is idempotent, and a conflict for a job that finished otherwise', async () => {
     const { backend, service, submit, untilStatus } = await start()
     const [canceled, done] = [await submit(), await submit()]
     await service.cancel(canceled.id, anybody)
@@ -314,7 +314,7 @@ describe('cancel', () => {
     expect(currentAttempt((await store.get(id))!).stop).toBe('done')
   })
 
-  test('a pending stop as an earlier release recorded it is stopped too', async () => {
+  test('a pending stop in the form of an earlier release is done too', async () => {
     const { backend, store, reconciler } = await start({ running: false })
     const job = after(aJob(), spawned(1, 'fc-old'), { type: 'canceled' })
     await store.insert({ ...job, attempts: job.attempts.map((attempt) => ({ ...attempt, stop: 'owed' as const })) })
@@ -323,7 +323,7 @@ describe('cancel', () => {
     expect(await store.get(job.id)).toMatchObject({ attempts: [{ stop: 'done' }] })
   })
 
-  test('a stop that fails is a warning, and no failure of the run', async () => {
+  test('a stop that fails is logged as a warning, and the run does not fail', async () => {
     const { backend, lines, service, submit, untilStatus } = await start()
     backend.stopWith = () => Promise.reject(new Error('Modal is away'))
     const { id } = await submit()
@@ -335,7 +335,7 @@ describe('cancel', () => {
     expect(JSON.stringify(lines)).not.toMatch(/"(stack|err)"|"error"/)
   })
 
-  test('stops that hang do not keep others from their turn', async () => {
+  test('stops that hang do not block others', async () => {
     const { backend, store, reconciler } = await start()
     const timeout = AbortSignal.timeout.bind(AbortSignal)
     const timeouts = vi.spyOn(AbortSignal, 'timeout').mockImplementation((ms) => timeout(ms / 100))
@@ -373,7 +373,7 @@ describe('cancel', () => {
 })
 
 describe('retry', () => {
-  test('starts a failed job over, with a new attempt and a new deadline', async () => {
+  test('starts a failed job again, with a new attempt and a new deadline', async () => {
     const { backend, clock, service, submit, untilStatus } = await start()
     const { id } = await submit({ timeoutSeconds: 7 })
     await untilStatus(id, 'running')
@@ -402,7 +402,7 @@ describe('retry', () => {
 })
 
 describe('many retries', () => {
-  test('a job that has been retried as often as one may be is a conflict', async () => {
+  test('a retry beyond the limit is a conflict', async () => {
     const { service, submit, store } = await start({ running: false, maxRetries: 2 })
     const { id } = await submit()
     for (let retries = 0; retries < 2; retries++) {
@@ -463,7 +463,7 @@ describe('limits', () => {
     expect(await untilStatus(id, 'failed')).toMatchObject({ errorCode: 'backend_unavailable' })
   })
 
-  test('a submit beyond the bound of waiting jobs is refused, a retry too, until there is room', async () => {
+  test('a submit or retry beyond the limit of queued jobs is refused until there is room', async () => {
     const { service, submit, untilStatus } = await start({ maxConcurrentJobs: 1, maxQueuedJobs: 2 })
     const { id: running } = await submit()
     await untilStatus(running, 'running')
@@ -503,7 +503,7 @@ describe('limits', () => {
   })
 })
 
-describe('what nobody was doing', () => {
+describe('the reconciler', () => {
   test('a job with a call id is attached to, not spawned again', async () => {
     const { backend, store, reconciler, untilStatus } = await start()
     const job = after(aJob({ deadlineAt: 2_000_000 }), spawned(1, 'fc-old'))
@@ -533,7 +533,7 @@ describe('what nobody was doing', () => {
     expect(backend.requests).toEqual([])
   })
 
-  test('a call of another backend is not asked to stop', async () => {
+  test('a call of another backend is not stopped', async () => {
     const { backend, store, reconciler, untilJob } = await start()
     const job = after(aJob({ backend: 'local' }), spawned(), { type: 'canceled' })
     await store.insert(job)
@@ -542,7 +542,7 @@ describe('what nobody was doing', () => {
     expect(backend.stopped).toEqual([])
   })
 
-  test('a deadline that passes fails the job and stops its call', async () => {
+  test('a passed deadline fails the job and stops its call', async () => {
     const { backend, clock, reconciler, submit, untilStatus, untilJob } = await start()
     const { id } = await submit()
     await untilStatus(id, 'running')
@@ -555,7 +555,7 @@ describe('what nobody was doing', () => {
     expect(backend.stopped).toEqual([callOf(id)])
   })
 
-  test('the passes run by themselves once started', async () => {
+  test('its passes repeat by themselves once started', async () => {
     const { store, clock, reconciler, untilStatus } = await start({ running: false })
     await reconciler.start()
     const job = aJob({ deadlineAt: clock.now + 1 })
@@ -564,7 +564,7 @@ describe('what nobody was doing', () => {
     await untilStatus(job.id, 'failed')
   })
 
-  test('one job that cannot be helped does not keep the others waiting', async () => {
+  test('one job that fails does not block the others', async () => {
     const jobs = [aJob(), aJob(), aJob()]
     const kept = createMemoryStore()
     const update: Store['update'] = (...write) =>

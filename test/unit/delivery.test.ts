@@ -48,7 +48,7 @@ describe('the schedule', () => {
     ['waits as long as the receiver asks', 600_000, 600_000],
     ['waits no shorter than scheduled', 1_000, 5_000],
     ['waits no longer than a day', 10 * RETRY_AFTER_MAX_MS, RETRY_AFTER_MAX_MS],
-  ])('%s', (_what, retryAfterMs, waitMs) => {
+  ])('waits as long as a Retry-After asks: %s', (_what, retryAfterMs, waitMs) => {
     const delivery = tryOnce(fresh, { status: 429, retryAfterMs }, 0)
     expect(delivery.dueAt).toBe(100 + waitMs)
     expect(delivery.triesMade).toBe(1)
@@ -68,12 +68,12 @@ describe('a delivery attempt', () => {
     [{ status: 404 }, 'the receiver answered 404'],
     [{ status: 500 }, 'the receiver answered 500'],
     [{ error: 'the connection was refused' }, 'the connection was refused'],
-  ])('that brings %j is a failure, and says so', (result, error) => {
+  ])('with the result %j fails, and its error describes it', (result, error) => {
     const delivery = tryOnce(fresh, result, 5)
     expect(delivery).toMatchObject({ state: 'pending', dueAt: 5_105, tries: [{ at: 5, durationMs: 100, error }] })
   })
 
-  test('answered 410 is the last', () => {
+  test('answered 410 is the last one', () => {
     const delivery = tryOnce(fresh, { status: 410 }, 5)
     expect(delivery).toMatchObject({ state: 'failed', triesMade: 1 })
     expect(delivery).not.toHaveProperty('dueAt')
@@ -83,7 +83,7 @@ describe('a delivery attempt', () => {
     expect(isGone([delivery, tryOnce(fresh, { error: 'refused' }, 6)])).toBe(true)
   })
 
-  test('that runs is due again when it counts as lost, and replaces no scheduled one', () => {
+  test('that is running is due again when its claim expires, and replaces no scheduled one', () => {
     const begun = startDeliveryAttempt(fresh, 1_000, 25_000)
     expect(begun).toMatchObject({ revision: 2, dueAt: 26_000, tries: [{ at: 1_000 }] })
     expect(isRunning(begun)).toBe(true)
@@ -94,19 +94,19 @@ describe('a delivery attempt', () => {
     expect(isRunning(ended)).toBe(false)
   })
 
-  test('that is given up is due at once, and does not count', () => {
+  test('that is abandoned is due at once, and does not count', () => {
     const given = abandonDeliveryAttempt(startDeliveryAttempt(fresh, 1_000, 25_000), 2_000)
     expect(given).toMatchObject({ state: 'pending', dueAt: 2_000, triesMade: 0, revision: 3 })
     expect(isRunning(given)).toBe(false)
   })
 
-  test('that is withdrawn is not made: it says why, and the delivery fails', () => {
+  test('that is withdrawn is not made: it has the reason, and the delivery fails', () => {
     const withdrawn = withdraw(fresh, 'nobody wants it', 7)
     expect(withdrawn).toMatchObject({ state: 'failed', tries: [{ at: 7, error: 'nobody wants it' }] })
     expect(withdrawn).not.toHaveProperty('dueAt')
   })
 
-  test('that was lost before the delivery is withdrawn is not left as one that runs', () => {
+  test('that was lost is closed when the delivery is withdrawn', () => {
     const withdrawn = withdraw(startDeliveryAttempt(fresh, 1, 25_000), 'nobody wants it', 30_000)
     expect(withdrawn.tries).toEqual([
       { at: 1, error: 'the server stopped during the attempt' },
@@ -120,7 +120,7 @@ describe('a redelivery', () => {
   const delivered = tryOnce(fresh, { status: 200 }, 0)
   const waiting = tryOnce(fresh, { status: 500 }, 0)
 
-  test('is due now, and delivers what had failed', () => {
+  test('is due now, and can deliver a failed delivery', () => {
     const asked = requestRedelivery(failed, 50)!
     expect(asked).toMatchObject({ state: 'pending', dueAt: 50, revision: failed.revision + 1 })
     expect(webhookIdOf(asked)).toBe(webhookIdOf(failed))
@@ -133,7 +133,7 @@ describe('a redelivery', () => {
     ['failed', failed],
     ['delivered', delivered],
     ['pending', waiting],
-  ] as const)('in vain leaves what was %s as it was', (state, before) => {
+  ] as const)('that fails restores a delivery that was %s', (state, before) => {
     const ended = tryOnce(requestRedelivery(before, 50)!, { status: 500 }, 60)
     expect(ended.state).toBe(state)
     expect(ended.dueAt).toBe(before.dueAt)
@@ -145,7 +145,7 @@ describe('a redelivery', () => {
     ['later than the schedule', 600_000, 600_160],
     ['sooner than the schedule', 1_000, waiting.dueAt],
     ['in more than a day', 2 * RETRY_AFTER_MAX_MS, RETRY_AFTER_MAX_MS + 160],
-  ])('whose receiver asks to be left alone until %s', (_what, retryAfterMs, dueAt) => {
+  ])('respects a Retry-After until %s', (_what, retryAfterMs, dueAt) => {
     const ended = tryOnce(requestRedelivery(waiting, 50)!, { status: 429, retryAfterMs }, 60)
     expect(ended).toMatchObject({ state: 'pending', dueAt, triesMade: 1 })
     for (const before of [failed, delivered]) {
@@ -154,7 +154,7 @@ describe('a redelivery', () => {
     }
   })
 
-  test('answered 410 cancels the scheduled attempts, and reverts nothing', () => {
+  test('answered 410 cancels the scheduled attempts of a pending delivery only', () => {
     expect(tryOnce(requestRedelivery(waiting, 50)!, { status: 410 }, 60)).toMatchObject({ state: 'failed' })
     expect(tryOnce(requestRedelivery(delivered, 50)!, { status: 410 }, 60)).toMatchObject({ state: 'delivered' })
   })
@@ -165,12 +165,12 @@ describe('a redelivery', () => {
     expect(requestRedelivery(requestRedelivery(failed, 50)!, 50)).toBeUndefined()
   })
 
-  test('that was lost is made again, and still counts as none of the schedule', () => {
+  test('that was lost is repeated, and still does not count as a scheduled attempt', () => {
     const lost = startDeliveryAttempt(requestRedelivery(waiting, 50)!, 60, 25_000)
     expect(tryOnce(lost, { status: 500 }, 30_000)).toMatchObject({ triesMade: 1, dueAt: waiting.dueAt })
   })
 
-  test('any number of times keeps the last attempts only', () => {
+  test('keeps only the last attempts, however often it is requested', () => {
     let delivery = delivered
     for (let n = 1; n < 200; n++) delivery = tryOnce(requestRedelivery(delivery, n)!, { status: 500 }, n)
     expect(delivery.tries).toHaveLength(DELIVERY_ATTEMPTS_KEPT)
@@ -195,7 +195,7 @@ describe('Retry-After', () => {
     ['2026-01-02', undefined],
     ['Sunny', undefined],
     ['', undefined],
-  ])('%j', (header, expected) => {
+  ])('%j is parsed', (header, expected) => {
     expect(parseRetryAfter(header, now)).toBe(expected)
   })
 })

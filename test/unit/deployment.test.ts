@@ -38,7 +38,7 @@ test('the logs of every service of compose.yaml are rotated', () => {
   )
 })
 
-test('every service of compose.yaml runs without new privileges, and a replica with no more than it needs', () => {
+test('every service of compose.yaml runs without new privileges, and a replica with no more privileges than it needs', () => {
   for (const [name, text] of services()) {
     expect(text, name).toMatch(/^ +security_opt: \['no-new-privileges:true'\]$/m)
     if (!replicas().includes(name)) continue
@@ -78,7 +78,7 @@ test('the balancer of compose.yaml resolves every replica at run time', () => {
   expect(config).toMatch(/^ *resolver 127\.0\.0\.11 valid=\d+s/m)
 })
 
-test('the balancer of compose.yaml takes no replica from everybody, and no head that a replica would refuse', () => {
+test('the balancer of compose.yaml never takes a replica out of use, and refuses headers that a replica would refuse', () => {
   const config = balancerConfig()
   expect(config.match(/^ +server server-\d:9000 .*$/gm)).toHaveLength(2)
   expect(config.match(/^ +server server-\d:9000 .* max_fails=0;$/gm)).toHaveLength(2)
@@ -93,18 +93,18 @@ test('the balancer of compose.yaml compresses JSON and text, and never events', 
   expect(types).toEqual(['application/json', 'application/problem+json', 'application/openapi+json', 'text/plain'])
 })
 
-test('the probes of the manifest ask for paths that the server has', () => {
+test('the probes of the manifest request paths that the server has', () => {
   const paths = [...readRoot('docs/kubernetes.yaml').matchAll(/path: (\/\w+)/g)].map(([, path]) => path)
   expect(new Set(paths)).toEqual(new Set(['/healthz', '/readyz', '/metrics']))
 })
 
-test('the files that the README leads to exist', () => {
+test('the files that the README links to exist', () => {
   const links = [...readRoot('README.md').matchAll(/\]\((?!https?:)([^)#]+)/g)].map(([, path]) => path ?? '')
   expect(links.length).toBeGreaterThan(3)
   for (const link of links) expect(() => readRoot(link), link).not.toThrow()
 })
 
-test('the liveness probe of docs/kubernetes.yaml bears a server that is busy for some seconds', () => {
+test('the liveness probe of docs/kubernetes.yaml tolerates a server that is busy for some seconds', () => {
   const probe = /livenessProbe:\s*\{(.*)\}$/m.exec(readRoot('docs/kubernetes.yaml'))?.[1] ?? ''
   expect(Number(/timeoutSeconds: (\d+)/.exec(probe)?.[1])).toBeGreaterThanOrEqual(5)
 })

@@ -10,7 +10,7 @@ test.each([
   expect(messageOf(error)).toBe(message)
 })
 
-test('the code of an error is a text, and undefined where it has none', () => {
+test('the code of an error is a string, and undefined if it has none', () => {
   expect(codeOf(Object.assign(new Error('full'), { code: 'ENOSPC' }))).toBe('ENOSPC')
   expect(codeOf(Object.assign(new Error('gRPC'), { code: 14 }))).toBe('14')
   expect(codeOf(new Error('full'))).toBeUndefined()

@@ -27,13 +27,13 @@ test('repeated work does not overlap: turns during a run are skipped', async () 
   expect(runs).toHaveLength(2)
 })
 
-test('repeated work runs at once when asked to', () => {
+test('repeated work runs at once on request', () => {
   const { runs, work } = createWork()
   every(1_000, work).run()
   expect(runs).toHaveLength(1)
 })
 
-test('a stop waits for the run under way, and no further one starts', async () => {
+test('stop waits for the run under way, and no further one starts', async () => {
   const { runs, work } = createWork()
   const repeated = every(1_000, work)
   repeated.run()

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { createShares, createTurns } from '../../src/lib/limits.ts'
 import { createSerial } from '../../src/lib/single-flight.ts'
 
-test('turns let so many go on in one turn of the event loop, first come, first served', async () => {
+test('turns admit a limited number per turn of the event loop, first come, first served', async () => {
   const turns = createTurns(3)
   const seen: number[] = []
   for (let name = 0; name < 8; name++) void turns.next().then(() => seen.push(name))
@@ -18,7 +18,7 @@ test('turns let so many go on in one turn of the event loop, first come, first s
   expect(seen).toEqual([0, 1, 2, 3, 4, 5, 6, 7])
 })
 
-test('work of one key runs one after the other, also after a failure, and that of others meanwhile', async () => {
+test('work of one key runs serially, also after a failure, while work of other keys runs', async () => {
   const serial = createSerial()
   const done: string[] = []
   const work = (name: string) => async () => {
@@ -35,7 +35,7 @@ test('work of one key runs one after the other, also after a failure, and that o
   expect(done.indexOf('b starts')).toBeLessThan(done.indexOf('a1 stops'))
 })
 
-test('shares are full for one that has its own, and for all when there is no more', () => {
+test('shares are full for a key at its limit, and for all keys at the total limit', () => {
   const shares = createShares({ perKey: 10, inAll: 15 })
   const isFull = (key: string) => shares.isFull(() => key)
   const give = shares.take('a', 10)

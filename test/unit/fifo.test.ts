@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { createFifo } from '../../src/lib/collections.ts'
 
-test('a queue behaves like an array, also when values leave from its middle', () => {
+test('a FIFO behaves like an array, also when values are removed from its middle', () => {
   const step = fc.oneof(fc.constant('shift' as const), fc.constant('add' as const), fc.nat(20))
   const property = fc.property(fc.array(step, { maxLength: 200, size: 'max' }), (steps) => {
     const queue = createFifo<number>()

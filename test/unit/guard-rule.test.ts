@@ -72,11 +72,11 @@ describe('the address rule', () => {
     'http://localhost.example.com/',
     'http://notlocalhost/',
     'https://bücher.example/',
-  ])('lets %s pass', (url) => {
+  ])('accepts %s', (url) => {
     expect(checkUrl(url, STRICT)).toBeUndefined()
   })
 
-  test('leaves what is no URL to the form rule', () => {
+  test('leaves a malformed URL to the form rule', () => {
     expect(checkUrlHost('not a url', STRICT)).toBeUndefined()
   })
 })
@@ -99,12 +99,12 @@ describe('the form rule', () => {
     ['http://user@example.com/', 'must not contain credentials'],
     ['http://:secret@example.com/', 'must not contain credentials'],
     [`http://example.com/${'a'.repeat(URL_MAX_LENGTH)}`, 'must be at most 2048 characters'],
-  ])('refuses %s', (url, fault) => {
-    expect(checkUrlForm(url)).toBe(fault)
-    expect(checkUrl(url, { allowPrivate: true })).toBe(fault)
+  ])('refuses %s', (url, error) => {
+    expect(checkUrlForm(url)).toBe(error)
+    expect(checkUrl(url, { allowPrivate: true })).toBe(error)
   })
 
-  test('takes a URL of exactly the longest length', () => {
+  test('accepts a URL of exactly the maximum length', () => {
     expect(checkUrlForm('http://example.com/'.padEnd(URL_MAX_LENGTH, 'a'))).toBeUndefined()
   })
 })
@@ -114,7 +114,7 @@ describe('the allowlist', () => {
   const refusal = 'must be on one of the allowed hosts'
 
   test.each(['media.example.com', 'MEDIA.example.com.', 'a.cdn.example', 'a.b.cdn.example', 'xn--bcher-kva.example'])(
-    'lets %s pass',
+    'accepts %s',
     (host) => {
       expect(checkUrl(`https://${host}/a`, { allowPrivate: false, allowlist })).toBeUndefined()
     },
@@ -131,13 +131,13 @@ describe('the allowlist', () => {
     expect(checkUrl('http://127.0.0.1/', { allowPrivate: false, allowlist: ['127.0.0.1'] })).toMatch(/public address/)
   })
 
-  test('that is empty allows nothing, and so does a pattern that is no host', () => {
+  test('allows nothing if it is empty or has an invalid pattern', () => {
     expect(checkUrl('http://example.com/', { allowPrivate: false, allowlist: [] })).toBe(refusal)
     expect(checkUrl('http://example.com/', { allowPrivate: false, allowlist: ['', '*.', '%'] })).toBe(refusal)
   })
 })
 
-test('an address with a zone, and what is no address, is not public', () => {
+test('an address with a zone, and a text that is no address, are not public', () => {
   expect(isPublicAddress('fe80::1%eth0')).toBe(false)
   expect(isPublicAddress('example.com')).toBe(false)
 })

@@ -28,8 +28,8 @@ function scene(options: Partial<HostQueuesOptions> = {}) {
   return { lines, began, running, add, end, drains: () => drains }
 }
 
-describe('a line for each host', () => {
-  test('lets so many begin at a time, in their order', async () => {
+describe('the queue of a host', () => {
+  test('runs a limited number at the same time, in order', async () => {
     const { began, add, end } = scene()
     for (const name of ['a/1', 'a/2', 'a/3', 'a/4']) add(name)
     expect(began).toEqual(['a/1', 'a/2'])
@@ -37,21 +37,21 @@ describe('a line for each host', () => {
     expect(began).toEqual(['a/1', 'a/2', 'a/3'])
   })
 
-  test('holds up no other host', () => {
+  test('does not delay another host', () => {
     const { began, add } = scene()
     for (let n = 0; n < 50; n++) add(`dead/${n}`)
     add('alive/1')
     expect(began).toEqual(['dead/0', 'dead/1', 'alive/1'])
   })
 
-  test('belongs to its caller: that of another caller for the same host goes on', () => {
+  test('does not delay another caller’s queue for the same host', () => {
     const { began, add } = scene()
     for (let n = 0; n < 50; n++) add(`shared/${n}`)
     add('shared/other', 'key:b')
     expect(began).toEqual(['shared/0', 'shared/1', 'shared/other'])
   })
 
-  test('takes the same work once while it waits, and once more where it is added while it runs', async () => {
+  test('takes the same work once while it waits, and once more while it runs', async () => {
     const { began, add, end } = scene({ perHost: 1 })
     for (const name of ['a/1', 'a/2', 'a/2', 'a/1', 'a/1']) add(name)
     await end('a/1')
@@ -60,7 +60,7 @@ describe('a line for each host', () => {
     expect(began).toEqual(['a/1', 'a/2', 'a/1'])
   })
 
-  test('that is full takes no more, and calls back when it is empty', async () => {
+  test('takes no more when it is full, and calls back when it is empty', async () => {
     const { began, add, end, drains } = scene({ perHost: 1, maxQueued: 2 })
     for (let n = 0; n < 6; n++) add(`a/${n}`)
     await end('a/0')
@@ -74,7 +74,7 @@ describe('a line for each host', () => {
     expect(drains()).toBe(1)
   })
 
-  test('of which there is nothing left keeps nothing in memory, however many hosts there have been', async () => {
+  test('is dropped from memory when it is empty', async () => {
     setFlagsFromString('--expose-gc')
     const collect = runInNewContext('gc') as () => void
     const { lines } = scene()
@@ -91,7 +91,7 @@ describe('a line for each host', () => {
     expect((await serve(50_000)) - before).toBeLessThan(50_000 * 100)
   })
 
-  test('that is closed starts nothing more, and waits for what runs', async () => {
+  test('starts nothing after close, which waits for running work', async () => {
     const { lines, add, end, running } = scene()
     add('a/1')
     let isClosed = false

@@ -12,7 +12,7 @@ import { aJob, after, failed, interrupted, spawned, started, succeeded } from '.
 
 const NOW = 200_000
 
-/** A job of every state, its current attempt being 2 with a call, after a canceled first one whose stop is owed. */
+/** A job of every state, its current attempt being 2 with a call, after a canceled first one whose stop is pending. */
 const submitted = after(aJob(), spawned(), { type: 'canceled' }, { type: 'retried' })
 const running = after(submitted, spawned(2))
 const jobs: Record<JobStatus, Job> = {
@@ -124,7 +124,7 @@ describe('the table of states', () => {
   )
 })
 
-describe('the course of a job', () => {
+describe('the life of a job', () => {
   test('a call that is recorded sets the times of job and attempt', () => {
     expect(running).toMatchObject({ startedAt: 2_000, attempts: [{}, { callId: 'fc-2', startedAt: 2_000 }] })
   })
@@ -134,7 +134,7 @@ describe('the course of a job', () => {
     expect(currentAttempt(jobs.succeeded)).toMatchObject({ outcome: 'succeeded', finishedAt: 2_000 })
   })
 
-  test('failure is recorded on the job and on the attempt, cut to its greatest length', () => {
+  test('a failure is recorded on the job and on the attempt, cut to the maximum length', () => {
     const job = after(running, { type: 'failed', attempt: 2, code: 'lost', error: 'x'.repeat(5_000) })
     const error = 'x'.repeat(ERROR_MAX_LENGTH)
     expect(job).toMatchObject({ status: 'failed', errorCode: 'lost', error, finishedAt: 2_000 })
@@ -144,7 +144,7 @@ describe('the course of a job', () => {
   test.each([
     ['fails', { type: 'failed', attempt: 2, code: 'lost' } as const],
     ['is interrupted', { type: 'interrupted', attempt: 2, maxAttempts: 9 } as const],
-  ])('a job that %s with an empty error has words for it, and no URL in its error is whole', (_how, event) => {
+  ])('a job that %s with an empty error gets a message, and URLs in its error are reduced', (_how, event) => {
     const errorOf = (error: string) => after(running, { ...event, error }).attempts[1]?.error
     expect(errorOf(' ')).toBe('The backend gave no reason.')
     expect(errorOf('403 for https://a.example/secret?signature=secret')).toBe('403 for https://a.example/…')
@@ -159,7 +159,7 @@ describe('the course of a job', () => {
     expect(second.attempts).toHaveLength(2)
   })
 
-  test('automatic attempts are counted anew after a retry', () => {
+  test('automatic attempts are counted from the last retry', () => {
     const failed = after(aJob(), spawned(), interrupted(1, 2), spawned(2), interrupted(2, 2))
     const retried = after(failed, { type: 'retried' }, spawned(3), interrupted(3, 2))
     expect(retried).toMatchObject({ status: 'running', attempts: [{}, {}, {}, { attempt: 4 }] })
@@ -172,18 +172,18 @@ describe('the course of a job', () => {
     expect(applied.accepted && applied.job.startedAt).toBe(2_000)
   })
 
-  test('cancel before a call owes no stop, cancel of a call does', () => {
+  test('a cancel leaves a pending stop only if there is a call', () => {
     expect(currentAttempt(after(aJob(), { type: 'canceled' })).stop).toBeUndefined()
     expect(currentAttempt(jobs.canceled).stop).toBe('pending')
   })
 
-  test('a deadline that passed is timed_out where a call was made, and the stop of its call is pending', () => {
+  test('a passed deadline is timed_out if there was a call, and its stop is pending', () => {
     const expired = after(running, { type: 'expired' })
     expect(expired).toMatchObject({ status: 'failed', errorCode: 'timed_out' })
     expect(currentAttempt(expired)).toMatchObject({ stop: 'pending', errorCode: 'timed_out' })
   })
 
-  test('a deadline that passed while the second attempt had no call yet is timed_out too', () => {
+  test('a deadline that passed before the second attempt had a call is timed_out too', () => {
     const expired = after(aJob(), spawned(), interrupted(), { type: 'expired' })
     expect(expired.errorCode).toBe('timed_out')
     expect(currentAttempt(expired).stop).toBeUndefined()
@@ -198,12 +198,12 @@ describe('the course of a job', () => {
     expect(applyEvent(running, { type: 'expired' }, running.deadlineAt).accepted).toBe(true)
   })
 
-  describe('with a time limit of its run', () => {
+  describe('with run_timeout_seconds', () => {
     const limited = after(aJob({ runTimeoutSeconds: 10 }), spawned())
     const underWay = after(limited, started(1, 1_500))
     const expire = (job: Job, now: number) => applyEvent(job, { type: 'expired' }, now)
 
-    test('ends that long after the start of the run, and says when it started', () => {
+    test('expires that long after the start of the run, and its error has the time of the start', () => {
       expect([limited, underWay].map(expiresAt)).toEqual([100_000, 11_500])
       expect(expire(underWay, 11_499).accepted).toBe(false)
       const expired = expire(underWay, 11_500)
@@ -218,12 +218,12 @@ describe('the course of a job', () => {
       })
     })
 
-    test('waits at the backend until its deadline where its run does not start', () => {
+    test('waits at the backend until its deadline if its run does not start', () => {
       expect(expire(limited, 99_999).accepted).toBe(false)
       expect(expire(limited, 100_000)).toMatchObject({ job: { error: expect.stringContaining('not known to have') } })
     })
 
-    test('ends at its deadline where that comes first, in the words of the deadline', () => {
+    test('expires at its deadline if that is earlier, and its error names the deadline', () => {
       const late = after(limited, started(1, 1_500))
       const longer = { ...late, runTimeoutSeconds: 600 }
       expect(expiresAt(longer)).toBe(100_000)
@@ -231,7 +231,7 @@ describe('the course of a job', () => {
       expect(expire(longer, 900_000)).toMatchObject({ job: { error } })
     })
 
-    test('has the whole time again in its next attempt, but none where the one before has used it up', () => {
+    test('has the whole time again in its next attempt, but gets none after a run that used it up', () => {
       const again = after(underWay, interrupted())
       expect(again.attempts).toHaveLength(2)
       expect(expiresAt(again)).toBe(100_000)
@@ -240,11 +240,11 @@ describe('the course of a job', () => {
       expect(overrun.accepted && overrun.job.attempts[0]).not.toHaveProperty('stop')
     })
 
-    test('succeeds all the same where its result is there before the limit is seen to', () => {
+    test('succeeds if its result arrives before its expiry is applied', () => {
       expect(applyEvent(underWay, succeeded(), 50_000)).toMatchObject({ job: { status: 'succeeded' } })
     })
 
-    test('is not said to start in the future, by a backend whose clock is ahead, nor twice', () => {
+    test('never starts in the future, even if the backend’s clock is ahead, and starts only once', () => {
       const ahead = after(limited, started(1, 900_000))
       expect(currentAttempt(ahead).runStartedAt).toBe(2_000)
       expect(applyEvent(ahead, started(1, 2_500), 3_000).accepted).toBe(false)
@@ -262,19 +262,19 @@ describe('the course of a job', () => {
 describe('calls to stop', () => {
   const canceled = after(aJob(), { type: 'canceled' })
 
-  test('a call that came after the end is recorded with a pending stop, and moves no state', () => {
+  test('a call that arrives after the end is recorded with a pending stop, and does not change the state', () => {
     const late = after(canceled, { type: 'orphaned', attempt: 1, callId: 'fc-late' })
     expect(late).toMatchObject({ status: 'canceled', attempts: [{ callId: 'fc-late', stop: 'pending' }] })
   })
 
-  test('a late call of an earlier attempt is recorded while a later attempt goes on', () => {
+  test('a late call of an earlier attempt is recorded while a later attempt runs', () => {
     const retried = after(canceled, { type: 'retried' }, spawned(2))
     const late = after(retried, { type: 'orphaned', attempt: 1, callId: 'fc-late' })
     expect(late.attempts).toMatchObject([{ callId: 'fc-late', stop: 'pending' }, { callId: 'fc-2' }])
     expect(late.status).toBe('running')
   })
 
-  test('an attempt has one call: a second late one, or one of no attempt, is refused', () => {
+  test('a second late call of an attempt, or one of an unknown attempt, is refused', () => {
     const late = after(canceled, { type: 'orphaned', attempt: 1, callId: 'fc-late' })
     expect(applyEvent(late, { type: 'orphaned', attempt: 1, callId: 'fc-other' }, NOW).accepted).toBe(false)
     expect(applyEvent(canceled, { type: 'orphaned', attempt: 7, callId: 'fc-other' }, NOW).accepted).toBe(false)
@@ -298,7 +298,7 @@ describe('many attempts', () => {
   }
   const numbersOf = (job: Job) => job.attempts.map(({ attempt }) => attempt)
 
-  test('those whose call is not stopped yet are kept, and go once it is', () => {
+  test('are kept while their call is not stopped, and dropped afterwards', () => {
     const job = retriedTo(60)
     expect(numbersOf(job)).toHaveLength(60)
     const stopped = after(job, { type: 'stopped', attempt: 30 })
@@ -310,7 +310,7 @@ describe('many attempts', () => {
     ])
   })
 
-  test('a retry beyond the limit is refused, in whatever attempt the job is', () => {
+  test('a retry beyond the limit is refused in any attempt', () => {
     const job = after(retriedTo(3), { type: 'canceled' })
     expect(applyEvent(job, { type: 'retried', maxRetries: 2 }, NOW).accepted).toBe(false)
     expect(applyEvent(job, { type: 'retried', maxRetries: 3 }, NOW)).toMatchObject({ job: { retries: 3 } })

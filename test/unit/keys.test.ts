@@ -210,7 +210,7 @@ describe('the keyring', () => {
     expect(lines.at(-1)).toMatchObject({ level: 'info', keys: 3 })
   })
 
-  test.each(['missing', 'invalid'])('keeps its keys and logs an error when the file is %s', async (way) => {
+  test.each(['missing', 'invalid'])('keeps its keys and logs an error if the file is %s', async (way) => {
     const file = keyFile(entryOf('bob', 'b'))
     const { log, lines, text } = await recordingLog()
     const keyring = await createKeyring({ file, log })
@@ -227,7 +227,7 @@ describe('the keyring', () => {
     expect(keyring.authenticate(asKey('c'))).toMatchObject({ id: 'key:carol' })
   })
 
-  test('accepts no key, and logs a warning, when the file becomes empty', async () => {
+  test('accepts no key and logs a warning if the file becomes empty', async () => {
     const file = keyFile(entryOf('bob', 'b'))
     const { log, lines } = await recordingLog()
     const keyring = await createKeyring({ file, log })

@@ -8,7 +8,7 @@ const signer = (...secrets: string[]) =>
   createLinkSigner({ secrets, publicUrl: () => 'https://video.example', ttlSeconds: 60, now: () => clock.now })
 const subject = { id: aJob().id, attempt: 1 }
 
-test('a link names the job and its end, and is the HMAC-SHA256 of purpose, job, attempt and end', () => {
+test('a link has the job and its expiry, and the HMAC-SHA256 of purpose, job, attempt and expiry', () => {
   const job = aJob()
   const url = new URL(signer('secret').outputUrl(job))
   const signature = createHmac('sha256', 'secret').update(`output\n${job.id}\n1\n1700000060`).digest('base64url')
@@ -17,7 +17,7 @@ test('a link names the job and its end, and is the HMAC-SHA256 of purpose, job, 
   )
 })
 
-test('a link is good for its purpose, its job and its attempt until it ends, and for nothing else', () => {
+test('a link is valid only for its purpose, its job and its attempt, and until it expires', () => {
   const links = signer('secret')
   const query = links.sign('output', subject)
   expect(links.verify('output', subject, query)).toBe(true)
@@ -45,7 +45,7 @@ test.each([
   expect(links.verify('output', subject, { ...links.sign('output', subject), ...change })).toBe(false)
 })
 
-test('every change of one character of a signature is refused, those of its last bits too', () => {
+test('a signature with one changed character is refused, even if only its last bits differ', () => {
   const links = signer('secret')
   const { expires, signature } = links.sign('output', subject)
   for (const [at, given] of signature.split(/(?:)/).entries()) {
@@ -55,7 +55,7 @@ test('every change of one character of a signature is refused, those of its last
   }
 })
 
-test('the first secret signs, the others are believed, and those that are gone are not', () => {
+test('the first secret signs, all verify, and removed ones do not', () => {
   const before = signer('old').sign('output', subject)
   const both = signer('new', 'old')
   expect(both.verify('output', subject, before)).toBe(true)
@@ -63,7 +63,7 @@ test('the first secret signs, the others are believed, and those that are gone a
   expect(signer('new').verify('output', subject, before)).toBe(false)
 })
 
-test('a link is for the attempt that counts', () => {
+test('a link is for the current attempt', () => {
   const job = after(aJob(), spawned(), failed(), { type: 'retried' })
   expect(linkSubjectOf(job)).toEqual({ id: job.id, attempt: 2 })
 })

@@ -37,8 +37,8 @@ const settled = async (promise: Promise<unknown>) => {
   return race as Promise<boolean>
 }
 
-describe('a log whose backend does not see the end of the call', () => {
-  test('ends some time after the attempt has', async () => {
+describe('a log whose backend misses the end of the call', () => {
+  test('ends some time after the attempt has finished', async () => {
     const { events, pieces } = open()
     expect([await pieces.next(), await pieces.next()].map(({ value }) => value as string)).toEqual(['one\n', 'two\n'])
     const next = pieces.next()
@@ -51,7 +51,7 @@ describe('a log whose backend does not see the end of the call', () => {
     expect(await next).toEqual({ done: true, value: undefined })
   })
 
-  test('ends also where the attempt had finished before the read', async () => {
+  test('ends also if the attempt had finished before the read', async () => {
     const { pieces } = open(ended)
     await pieces.next()
     await pieces.next()
@@ -60,7 +60,7 @@ describe('a log whose backend does not see the end of the call', () => {
     expect(await next).toEqual({ done: true, value: undefined })
   })
 
-  test('ends also where the end of the attempt was missed and only a gap is reported', async () => {
+  test('ends also if only a gap of the bus reports the end of the attempt', async () => {
     const { stored, announceGap, pieces } = open()
     await pieces.next()
     await pieces.next()
@@ -71,7 +71,7 @@ describe('a log whose backend does not see the end of the call', () => {
     expect(await next).toEqual({ done: true, value: undefined })
   })
 
-  test('is not cut for a reader who takes long', async () => {
+  test('is not cut off for a slow reader', async () => {
     const { events, pieces } = open()
     await pieces.next()
     events.publish(ended)
@@ -79,7 +79,7 @@ describe('a log whose backend does not see the end of the call', () => {
     expect(await pieces.next()).toEqual({ done: false, value: 'two\n' })
   })
 
-  test('ends with its signal, leaving no timer behind', async () => {
+  test('ends when its signal aborts, and leaves no timer behind', async () => {
     const leave = new AbortController()
     const { pieces } = open(ended, leave.signal)
     await pieces.next()
@@ -92,7 +92,7 @@ describe('a log whose backend does not see the end of the call', () => {
   })
 })
 
-test('a failure of the backend is reported without its message, which stays as the cause', async () => {
+test('an error of the backend is reported without its message, which is kept as the cause', async () => {
   const { backend, pieces } = open()
   const cause = new Error('connect ECONNREFUSED 10.0.0.7:443')
   backend.logsWith = () => {

@@ -22,7 +22,7 @@ async function start(options: Parameters<typeof startCore>[0] = {}) {
   return { core, metrics, counts: () => countsOf(metrics) }
 }
 
-describe('the instruments', () => {
+describe('counters and histograms', () => {
   test('count by label values, and export initial ones with 0', () => {
     const counter = createCounter([['a', 'b']])
     counter.add('a', 'c')
@@ -159,7 +159,7 @@ describe('jobs', () => {
     expect(await counts()).not.toHaveProperty('musetalk_job_submit_to_spawn_seconds_sum')
   })
 
-  test('that are interrupted count one interruption and one submit to spawn; the run time is that of the last attempt', async () => {
+  test('that are interrupted count one interruption and one submit to spawn; their run time is that of the last attempt', async () => {
     const { core, counts } = await start()
     const { id } = await core.submit()
     await core.untilStatus(id, 'running')
@@ -186,7 +186,7 @@ describe('jobs', () => {
     expect(await counts()).toEqual({ musetalk_jobs_submitted_total: 1 })
   })
 
-  test('that several processes work on are counted once in all', async () => {
+  test('that several processes work on are counted once in total', async () => {
     const store = createMemoryStore()
     const replicas = [await start({ store, running: false }), await start({ store, running: false })]
     const jobs = await Promise.all(Array.from({ length: 20 }, (_, n) => replicas[n % 2]!.core.submit()))

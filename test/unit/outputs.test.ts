@@ -10,7 +10,7 @@ import { aJob, after, failed, spawned, succeeded } from '../helpers/jobs.ts'
 import { temporaryFolder } from '../helpers/media.ts'
 import { modalOutputs } from '../helpers/outputs.ts'
 
-const wish: OutputOptions = { method: 'GET', contentType: 'video/mp4' }
+const options: OutputOptions = { method: 'GET', contentType: 'video/mp4' }
 const jobAt = (outputPath: string) => ({ ...aJob(), outputPath })
 const unavailable = { code: 'output_unavailable', status: 502 }
 
@@ -26,7 +26,7 @@ describe('a mounted volume', () => {
     await write(join(root, 'results/run/v15/output.mp4'))
     await write(join(folder, 'secret'), 'secret')
     const outputs = createDirectoryOutputs({ root, locate: sharedPathOf })
-    return { folder, root, open: (path: string) => outputs.open(jobAt(path), wish) }
+    return { folder, root, open: (path: string) => outputs.open(jobAt(path), options) }
   }
 
   test('has the output where the function put it', async () => {
@@ -68,7 +68,7 @@ describe('a mounted volume', () => {
     await symlink('results/run', join(root, 'latest'))
     await symlink(root, join(folder, 'mount'))
     const outputs = createDirectoryOutputs({ root: join(folder, 'mount'), locate: sharedPathOf })
-    expect(await outputs.open(jobAt('/shared/latest/v15/output.mp4'), wish)).toMatchObject({ kind: 'file' })
+    expect(await outputs.open(jobAt('/shared/latest/v15/output.mp4'), options)).toMatchObject({ kind: 'file' })
   })
 
   test('gives nothing that is no file: a reader would wait for ever', async () => {
@@ -95,7 +95,7 @@ describe('the local backend', () => {
   test('has its outputs in the data folder, wherever that has been moved to', async () => {
     const { dataDir } = await openLocal()
     await rename(dataDir, `${dataDir}-moved`)
-    const output = await createLocalOutputs(`${dataDir}-moved`).open(job, wish)
+    const output = await createLocalOutputs(`${dataDir}-moved`).open(job, options)
     expect(output).toMatchObject({ kind: 'file', path: expect.stringContaining('-moved/results/') })
     await rename(`${dataDir}-moved`, dataDir)
   })
@@ -142,7 +142,7 @@ describe('outputs of Modal', () => {
     fails = false
     outputs.prefetch(job)
     await expect.poll(() => readdir(folder)).toContain(`${job.id}-1.mp4`)
-    await outputs.open(job, wish)
+    await outputs.open(job, options)
     expect(runs).toHaveLength(2)
     await outputs.close()
   })
@@ -159,8 +159,8 @@ describe('outputs of Modal', () => {
     const full = Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' })
     const { outputs } = await modalOutputs({ download: () => Promise.reject(full) })
     const { runId, ...unknown } = job
-    await expect(outputs.open(unknown, wish)).rejects.toMatchObject(unavailable)
-    await expect(outputs.open(job, wish)).rejects.toMatchObject({
+    await expect(outputs.open(unknown, options)).rejects.toMatchObject(unavailable)
+    await expect(outputs.open(job, options)).rejects.toMatchObject({
       ...unavailable,
       retryAfterSeconds: 60,
       cause: full,
@@ -180,7 +180,7 @@ test('each job has its files with its own backend, whichever the server uses now
   })
   const local = { ...jobAt('/x'), backend: 'local' as const }
   const both = createOutputsByBackend({ local: source('local'), modal: source('modal') })
-  await both.open(local, wish)
+  await both.open(local, options)
   both.prefetch(jobAt('/x'))
   await both.forget(local)
   await both.sweep({ before: 0, isKnown: async () => true })
@@ -189,6 +189,6 @@ test('each job has its files with its own backend, whichever the server uses now
     ...['open local', 'prefetch modal', 'forget local', 'sweep local', 'sweep modal', 'close local', 'close modal'],
   ])
   const one = createOutputsByBackend({ local: source('local') })
-  await expect(one.open(jobAt('/x'), wish)).rejects.toMatchObject(unavailable)
+  await expect(one.open(jobAt('/x'), options)).rejects.toMatchObject(unavailable)
   await one.forget(jobAt('/x'))
 })

@@ -16,12 +16,12 @@ test.each([
   ],
   ['https://a.example/\\nnext', 'https://a.example/…\\nnext'],
   ['no URL: a/b.mp4, 12:30', 'no URL: a/b.mp4, 12:30'],
-])('of %s remains %s, however often it is reduced', (text, reduced) => {
+])('%s is reduced to %s, idempotently', (text, reduced) => {
   expect(reduceUrls(text)).toBe(reduced)
   expect(reduceUrls(reduced)).toBe(reduced)
 })
 
-test('a long text without an end of its URL takes no time that grows with its square', () => {
+test('a long URL is reduced in linear time', () => {
   const text = `${'https://a'.repeat(50_000)} ${'a'.repeat(500_000)}`
   expect(reduceUrls(text).length).toBeLessThan(text.length)
 })

@@ -26,8 +26,8 @@ function scene(count: number, options = {}) {
   return { places, start, began, count: countOf, finishOne }
 }
 
-describe('places that keys share', () => {
-  test('a key that is alone gets half of them, and who comes later finds one still', async () => {
+describe('a fair semaphore', () => {
+  test('gives half of its slots to a key that is alone, so that a later key finds one', async () => {
     const { start, count } = scene(8)
     for (let n = 0; n < 10; n++) void start('a')
     for (let n = 0; n < 10; n++) void start('b')
@@ -36,7 +36,7 @@ describe('places that keys share', () => {
     expect([count('a'), count('b'), count('c'), count('d'), count('e')]).toEqual([4, 2, 1, 1, 0])
   })
 
-  test('a single place is for whoever comes', async () => {
+  test('gives a single slot to any key', async () => {
     const { start, count, finishOne } = scene(1)
     void start('a')
     void start('b')
@@ -46,7 +46,7 @@ describe('places that keys share', () => {
     expect(count('b')).toBe(1)
   })
 
-  test('keys that wait take turns, however many tasks one of them has', async () => {
+  test('lets waiting keys take turns, however many tasks one of them has', async () => {
     const { start, began, finishOne } = scene(2)
     for (let n = 0; n < 5; n++) void start('a')
     void start('b')
@@ -57,7 +57,7 @@ describe('places that keys share', () => {
     expect(began.some((name) => name.startsWith('c'))).toBe(true)
   })
 
-  test('a key that has its share lets those behind it go first', async () => {
+  test('passes over a key that has its share', async () => {
     const { start, count, finishOne } = scene(3)
     for (const key of ['a', 'a', 'b', 'a', 'c']) void start(key)
     await settled()
@@ -66,7 +66,7 @@ describe('places that keys share', () => {
     expect([count('a'), count('c')]).toEqual([2, 1])
   })
 
-  test('a place that was given back is free once, however often', () => {
+  test('frees a slot once, however often it is released', () => {
     const places = createFairSemaphore(1)
     const release = places.tryAcquire('a')
     expect(places.tryAcquire('b')).toBeUndefined()
@@ -77,7 +77,7 @@ describe('places that keys share', () => {
     expect(places.tryAcquire('a')).toBeUndefined()
   })
 
-  test('a key that may hold all places does so alone, and another gets the next place', async () => {
+  test('with mayHoldAll gives all slots to a key that is alone, and the next one to another key', async () => {
     const { start, count, began, finishOne } = scene(3, { mayHoldAll: true })
     for (let n = 0; n < 8; n++) void start('a')
     await settled()
@@ -88,7 +88,7 @@ describe('places that keys share', () => {
     expect(order).toMatch(/^aaabc[ab]$/)
   })
 
-  test('a key with five tasks for one place lets a key with one task go second', async () => {
+  test('serves a key with one task second, behind a key with five', async () => {
     const { places, start, began, finishOne } = scene(1, { mayHoldAll: true })
     for (const key of ['a', 'a', 'a', 'a', 'a', 'b']) void start(key)
     await settled()
@@ -97,7 +97,7 @@ describe('places that keys share', () => {
     expect(places.isIdle).toBe(true)
   })
 
-  test('three keys that each have many tasks for one place take turns', async () => {
+  test('lets three keys with many tasks for one slot take turns', async () => {
     const { start, began, finishOne } = scene(1, { mayHoldAll: true })
     for (const key of ['a', 'b', 'c']) for (let n = 0; n < 3; n++) void start(key)
     await settled()
@@ -105,7 +105,7 @@ describe('places that keys share', () => {
     expect(began.map((name) => name.charAt(0)).join('')).toBe('abcabcabc')
   })
 
-  test('a task that fails gives its place back, and one whose wait is aborted takes none', async () => {
+  test('frees the slot of a task that fails, and gives none to an aborted wait', async () => {
     const places = createFairSemaphore(1)
     const held = places.tryAcquire('a')
     const aborting = new AbortController()
@@ -118,7 +118,7 @@ describe('places that keys share', () => {
     expect(places.isIdle).toBe(true)
   })
 
-  test('a key behind others whose waits were aborted gets the place that is given back', async () => {
+  test('gives a freed slot to a key behind aborted waits', async () => {
     const { places, start, count, finishOne } = scene(1)
     const aborting = new AbortController()
     void start('a')
@@ -132,7 +132,7 @@ describe('places that keys share', () => {
     expect(places.isIdle).toBe(true)
   })
 
-  test('a place given in the moment of an abort is passed on', async () => {
+  test('passes on a slot that was granted just before an abort', async () => {
     const places = createFairSemaphore(1)
     const held = places.tryAcquire('a')
     const aborting = new AbortController()

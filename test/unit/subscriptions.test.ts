@@ -58,8 +58,8 @@ const isSettled = async (promise: Promise<unknown>) => {
   return first !== late
 }
 
-describe('a wait', () => {
-  test('ends with the job, and leaves nothing behind', async () => {
+describe('a long poll', () => {
+  test('resolves when the job finishes, and leaves nothing behind', async () => {
     const { stand, wait } = await start()
     const { signal } = new AbortController()
     const waiting = wait(running, 60_000, signal)
@@ -69,7 +69,7 @@ describe('a wait', () => {
     expect([stand.listening, vi.getTimerCount(), getEventListeners(signal, 'abort')]).toEqual([0, 0, []])
   })
 
-  test('gives the job as it is when the time is over', async () => {
+  test('resolves with the current job at its timeout', async () => {
     const { stand, wait } = await start()
     const waiting = wait(submitted, 5_000)
     stand.bus.publish(running)
@@ -80,7 +80,7 @@ describe('a wait', () => {
     expect([stand.listening, vi.getTimerCount()]).toEqual([0, 0])
   })
 
-  test('gives the job as it is when nobody waits any more', async () => {
+  test('resolves with the current job when its signal aborts', async () => {
     const { stand, wait } = await start()
     const leaving = new AbortController()
     const waiting = wait(running, 60_000, leaving.signal)
@@ -94,19 +94,19 @@ describe('a wait', () => {
     ['has ended', ended, 60_000, forever],
     ['may not wait', running, 0, forever],
     ['has been left', running, 60_000, AbortSignal.abort()],
-  ])('is none for one that %s', async (_which, job, timeoutMs, signal) => {
+  ])('resolves at once for a job that %s', async (_which, job, timeoutMs, signal) => {
     const { stand, wait } = await start()
     expect(await wait(job, timeoutMs, signal)).toBe(job)
     expect(stand.reads).toBe(0)
   })
 
-  test('sees an end that came between the reading of the job and the wait', async () => {
+  test('resolves if the job finished between its read and the wait', async () => {
     const { stand, wait } = await start()
     stand.stored = ended
     expect(await wait(running)).toBe(ended)
   })
 
-  test('sees an end that comes while the job is being read', async () => {
+  test('resolves if the job finishes during a read', async () => {
     const { stand, wait } = await start()
     const reading = Promise.withResolvers<Job>()
     stand.get = () => reading.promise
@@ -116,21 +116,21 @@ describe('a wait', () => {
     expect(await waiting).toBe(ended)
   })
 
-  test('is not undone by what was read before the end and comes after it', async () => {
+  test('ignores a stale read that arrives after the end', async () => {
     const { stand, subscriptions, settle } = await start()
-    const told: (Job | undefined)[] = []
+    const received: (Job | undefined)[] = []
     const reading = Promise.withResolvers<Job>()
     stand.get = () => reading.promise
-    subscriptions.subscribe(submitted, (job) => told.push(job))
+    subscriptions.subscribe(submitted, (job) => received.push(job))
     stand.bus.publish(ended)
     reading.resolve(running)
     await settle()
-    subscriptions.subscribe(submitted, (job) => told.push(job))
+    subscriptions.subscribe(submitted, (job) => received.push(job))
     await settle()
-    expect(told).toEqual([ended, ended])
+    expect(received).toEqual([ended, ended])
   })
 
-  test('sees an end that was not published with the next read', async () => {
+  test('resolves at the next read if the end was not published', async () => {
     const { stand, wait, settle } = await start()
     const waiting = wait()
     await settle()
@@ -141,7 +141,7 @@ describe('a wait', () => {
     expect(await waiting).toBe(ended)
   })
 
-  test('sees at once an end that was lost in a gap of the bus, also during a read', async () => {
+  test('resolves at once after a gap of the bus in which the job finished, also during a read', async () => {
     const { stand, wait, settle } = await start()
     const reading = Promise.withResolvers<Job>()
     stand.get = () => reading.promise
@@ -159,7 +159,7 @@ describe('a wait', () => {
     expect(await next).toBe(ended)
   })
 
-  test('rejects where the job is removed', async () => {
+  test('rejects when the job is removed', async () => {
     const { stand, wait } = await start()
     stand.stored = undefined
     await expect(wait()).rejects.toMatchObject({ code: 'job_not_found' })
@@ -175,7 +175,7 @@ describe('a wait', () => {
     expect(await waiting).toBe(lost)
   })
 
-  test('goes on while the store is unavailable', async () => {
+  test('continues while the store is unavailable', async () => {
     const { stand, wait, settle } = await start()
     stand.get = () => Promise.reject(new Error('the store is away'))
     const waiting = wait()
@@ -186,7 +186,7 @@ describe('a wait', () => {
   })
 })
 
-test('a thousand waits on one job listen once, read once, and all end with it', async () => {
+test('a thousand long polls of one job share one subscription and one read, and all resolve with it', async () => {
   const { stand, wait, settle } = await start()
   const waiting = Array.from({ length: 1_000 }, () => wait())
   await settle()
@@ -200,46 +200,46 @@ test('a thousand waits on one job listen once, read once, and all end with it', 
   expect([stand.listening, vi.getTimerCount()]).toEqual([0, 0])
 })
 
-describe('a watch', () => {
-  test('that comes later has the latest state, and brings its own to the others', async () => {
+describe('a subscription', () => {
+  test('that is added later gets the latest state, and notifies the others of a newer one', async () => {
     const { stand, subscriptions, settle } = await start()
-    const told = { first: [] as unknown[], second: [] as unknown[], third: [] as unknown[] }
-    subscriptions.subscribe(submitted, (job) => told.first.push(job))
+    const received = { first: [] as unknown[], second: [] as unknown[], third: [] as unknown[] }
+    subscriptions.subscribe(submitted, (job) => received.first.push(job))
     stand.bus.publish(running)
-    subscriptions.subscribe(submitted, (job) => told.second.push(job))
-    expect(told.second).toEqual([])
-    subscriptions.subscribe(ended, (job) => told.third.push(job))
+    subscriptions.subscribe(submitted, (job) => received.second.push(job))
+    expect(received.second).toEqual([])
+    subscriptions.subscribe(ended, (job) => received.third.push(job))
     await settle()
-    expect(told).toEqual({ first: [running, ended], second: [ended], third: [] })
+    expect(received).toEqual({ first: [running, ended], second: [ended], third: [] })
   })
 
-  test('whose state makes all others unsubscribe stays subscribed', async () => {
+  test('stays open when its state makes all others unsubscribe', async () => {
     const { stand, subscriptions } = await start()
     const stop = subscriptions.subscribe(submitted, () => stop())
-    const told: unknown[] = []
-    subscriptions.subscribe(running, (job) => told.push(job))
+    const received: unknown[] = []
+    subscriptions.subscribe(running, (job) => received.push(job))
     stand.bus.publish(ended)
-    expect([told, stand.listening]).toEqual([[ended], 1])
+    expect([received, stand.listening]).toEqual([[ended], 1])
   })
 
-  test('that throws is logged, and the others go on', async () => {
+  test('that throws is logged, and the others are notified', async () => {
     const { stand, subscriptions } = await start()
     subscriptions.subscribe(running, () => {
-      throw new Error('a watcher at fault')
+      throw new Error('a broken subscriber')
     })
-    const told: unknown[] = []
-    subscriptions.subscribe(running, (job) => told.push(job))
+    const received: unknown[] = []
+    subscriptions.subscribe(running, (job) => received.push(job))
     stand.bus.publish(ended)
-    expect(told).toEqual([ended])
+    expect(received).toEqual([ended])
     expect(stand.lines.filter(({ level }) => level === 'error')).toMatchObject([{ job_id: running.id }])
   })
 
   test('to all jobs is notified of those that its caller may see, and of a gap', async () => {
     const { stand, subscriptions } = await start()
     const hear = (id: string, seesAll: boolean) => {
-      const heard = { jobs: [] as Job[], gaps: 0 }
-      const subscriber = { onChange: (job: Job) => heard.jobs.push(job), onGap: () => heard.gaps++ }
-      return { heard, stop: subscriptions.subscribeAll({ id, seesAll }, subscriber) }
+      const received = { jobs: [] as Job[], gaps: 0 }
+      const subscriber = { onChange: (job: Job) => received.jobs.push(job), onGap: () => received.gaps++ }
+      return { received, stop: subscriptions.subscribeAll({ id, seesAll }, subscriber) }
     }
     const [alice, root] = [hear('key:alice', false), hear('key:root', true)]
     const [hers, others] = [aJob({ caller: 'key:alice' }), aJob({ caller: 'key:bob' })]
@@ -248,21 +248,21 @@ describe('a watch', () => {
     alice.stop()
     stand.bus.publish(hers)
     stand.gap()
-    expect(alice.heard).toEqual({ jobs: [hers], gaps: 1 })
-    expect(root.heard).toEqual({ jobs: [hers, others, hers], gaps: 2 })
+    expect(alice.received).toEqual({ jobs: [hers], gaps: 1 })
+    expect(root.received).toEqual({ jobs: [hers, others, hers], gaps: 2 })
   })
 
-  test('is over when all are closed', async () => {
+  test('ends when all are closed', async () => {
     const { stand, subscriptions } = await start()
-    const told: unknown[] = []
-    subscriptions.subscribe(running, (job) => told.push(job))
+    const received: unknown[] = []
+    subscriptions.subscribe(running, (job) => received.push(job))
     subscriptions.subscribeAll(
       { id: 'anonymous', seesAll: true },
-      { onChange: (job) => told.push(job), onGap: () => undefined },
+      { onChange: (job) => received.push(job), onGap: () => undefined },
     )
     await subscriptions.close()
     await subscriptions.close()
     stand.bus.publish(ended)
-    expect([told, stand.listening, stand.gaps.size, vi.getTimerCount()]).toEqual([[], 0, 0, 0])
+    expect([received, stand.listening, stand.gaps.size, vi.getTimerCount()]).toEqual([[], 0, 0, 0])
   })
 })

@@ -22,7 +22,7 @@ test('a bucket gives a burst, then one at a time at its rate', () => {
   expect(takeAll(13)).toEqual([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10, 20, 30])
 })
 
-test('a bucket that is held gives nothing for so long, then one at once and the others at half the rate', () => {
+test('a paused bucket gives nothing for so long, then one token at once and the others at half the rate', () => {
   const { bucket, takeAll } = start()
   takeAll(10)
   bucket.pause(2_000)
@@ -31,14 +31,14 @@ test('a bucket that is held gives nothing for so long, then one at once and the 
   expect([first, second - first, third - second].map((ms) => Math.round(ms / 10) * 10)).toEqual([2_020, 20, 20])
 })
 
-test('a bucket that many hold together is cut once, and held for the longest', () => {
+test('concurrent pauses of a bucket halve its rate once, and last as long as the longest', () => {
   const { bucket, takeAll } = start()
   for (const ms of [1_000, 3_000, 2_000]) bucket.pause(ms)
   const [first = 0, second = 0] = takeAll(2)
   expect([first, second]).toEqual([3_000, 3_020])
 })
 
-test('a rate that was cut again and again stays above one a second, and recovers within a minute', () => {
+test('a rate that is halved repeatedly stays above one per second, and recovers within a minute', () => {
   const { clock, bucket, takeAll } = start()
   for (let n = 0; n < 20; n++) {
     bucket.pause(1_000)

@@ -13,7 +13,7 @@ describe('a traceparent', () => {
     ['keeps the flags that are known, and no others', HEADER.replace(/01$/, 'ff'), HEADER.replace(/01$/, '03')],
     ['of a later version is taken for one of 00', HEADER.replace(/^00/, 'cc'), HEADER],
     ['of a later version may go on', `${HEADER.replace(/^00/, 'cc')}-what-the-future-will-be-like`, HEADER],
-  ])('%s', (_what, header, read) => {
+  ])('is read: %s', (_what, header, read) => {
     expect(readTraceparent(header)).toBe(read)
   })
 
@@ -32,11 +32,11 @@ describe('a traceparent', () => {
     ['two of them', `${HEADER}, ${HEADER}`],
     ['space around', ` ${HEADER} `],
     ['a line more', `${HEADER}\n`],
-  ])('is none: %s', (_what, header) => {
+  ])('is ignored: %s', (_what, header) => {
     expect(readTraceparent(header)).toBeUndefined()
   })
 
-  test('whatever comes, what is read is of the form that is passed on', () => {
+  test('read from any text is well-formed', () => {
     fc.assert(
       fc.property(
         fc.oneof(fc.string(), fc.stringMatching(/^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.{0,9})?$/)),
@@ -50,7 +50,7 @@ describe('a traceparent', () => {
     )
   })
 
-  test('of what is asked for in turn is of the same trace and flags, and a part of its own each time', () => {
+  test('of a further request has the same trace and flags, and a new span each time', () => {
     const children = Array.from({ length: 100 }, () => childTraceparent(HEADER))
     expect(new Set([HEADER, ...children]).size).toBe(101)
     for (const child of children) {
@@ -60,7 +60,7 @@ describe('a traceparent', () => {
   })
 })
 
-test('the lines of a job without a trace say nothing of one', () => {
+test('the log lines of a job without a trace have no trace_id', () => {
   expect(logFieldsOf({ id: 'a' })).toEqual({ job_id: 'a' })
   expect(logFieldsOf({ id: 'a', traceparent: HEADER })).toEqual({ job_id: 'a', trace_id: TRACE })
 })

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { isJobId } from '../../src/jobs/job.ts'
 import { createUuids, uuidOfName } from '../../src/lib/ids.ts'
 
-test('the UUID of a name is that of RFC 9562, appendix A.4', () => {
+test('the UUID of a name is the one in RFC 9562, appendix A.4', () => {
   const dns = '6ba7b810-9dad-11d1-80b4-00c04fd430c8'
   expect(uuidOfName('www.example.com', dns)).toBe('2ed6657d-e927-568b-95e1-2665a8aea6a2')
 })
@@ -13,7 +13,7 @@ const millisecondOf = (id: string) => Number.parseInt(id.slice(0, 13).replace('-
 const countOf = (id: string) => Number.parseInt(id.slice(15, 18), 16)
 
 describe('UUIDs of version 7', () => {
-  test('have the time at which they are made', () => {
+  test('have the time of their creation', () => {
     const id = createUuids(() => NOW)()
     expect(id).toMatch(/^01a212e7-5348-7000-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
     expect(isJobId(id)).toBe(true)
@@ -26,7 +26,7 @@ describe('UUIDs of version 7', () => {
     expect(millisecond).toBeLessThanOrEqual(Date.now())
   })
 
-  test('count within a millisecond, and start again in the next', () => {
+  test('count within a millisecond, and start at 0 in the next', () => {
     const times = [0, 0, 1, 1].map((later) => NOW + later)
     const ids = many(
       4,
@@ -40,7 +40,7 @@ describe('UUIDs of version 7', () => {
     ])
   })
 
-  test('rise and are different, however many are made in a millisecond', () => {
+  test('ascend and are unique, however many are created in a millisecond', () => {
     const ids = many(
       10_000,
       createUuids(() => NOW),
@@ -50,7 +50,7 @@ describe('UUIDs of version 7', () => {
     expect(ids.every(isJobId)).toBe(true)
   })
 
-  test('rise though the clock goes back', () => {
+  test('ascend even if the clock goes back', () => {
     let clock = NOW
     const ids = many(
       100,
@@ -59,7 +59,7 @@ describe('UUIDs of version 7', () => {
     expect(ids).toEqual([...ids].sort())
   })
 
-  test('of two servers are different', () => {
+  test('of two servers differ', () => {
     const [one, other] = [createUuids(() => NOW)(), createUuids(() => NOW)()]
     expect(one.slice(18)).not.toBe(other.slice(18))
   })

@@ -13,7 +13,7 @@ const untilSignal = (signal: AbortSignal) =>
     signal.addEventListener('abort', () => reject(new Error('aborted')))
   })
 
-test('a promise that resolves, rejects or hangs within a time', async () => {
+test('resolvesWithin gives true, rejects, or gives false for a promise that resolves, rejects or hangs', async () => {
   expect(await resolvesWithin(Promise.resolve(false), 1_000)).toBe(true)
   await expect(resolvesWithin(Promise.reject(new Error('broken')), 1_000)).rejects.toThrow('broken')
   const hanging = resolvesWithin(never, 1_000)
@@ -22,7 +22,7 @@ test('a promise that resolves, rejects or hangs within a time', async () => {
   expect(vi.getTimerCount()).toBe(0)
 })
 
-test('a wait ends with the reason of its signal', async () => {
+test('a wait rejects with the reason of its signal', async () => {
   const abort = new AbortController()
   const wait = untilAborted(never, abort.signal)
   abort.abort(new Error('shutting down'))
@@ -50,7 +50,7 @@ test('work whose signal aborts rejects with its reason, and work that fails with
   expect(vi.getTimerCount()).toBe(0)
 })
 
-test('a back-off doubles up to its longest pause, with jitter down to half of it', () => {
+test('a back-off doubles up to its maximum, with jitter down to half of it', () => {
   const limits = { firstMs: 100, maxMs: 1_000 }
   const pauses = (random: number) => [0, 1, 2, 3, 4, 60].map((failures) => backOffMs(failures, limits, () => random))
   expect(pauses(1)).toEqual([100, 200, 400, 800, 1_000, 1_000])

@@ -18,36 +18,36 @@ const all: WebhookEvent[] = ['job.running', 'job.succeeded', 'job.failed', 'job.
 const hooked = (events: readonly WebhookEvent[] = all, change: Partial<Job> = {}) =>
   aJob({ webhook: { url: 'https://hooks.example:8443/a?b', events }, ...change })
 
-/** What each event of a job's life owes, as `<event>#<attempt>`. */
-function owedBy(job: Job, ...events: JobEvent[]): string[] {
-  const owed: string[] = []
+/** The deliveries of each event in the life of a job, as `<event>#<attempt>`. */
+function deliveriesOf(job: Job, ...events: JobEvent[]): string[] {
+  const deliveries: string[] = []
   for (const event of events) {
     const { job: next, delivery } = withDelivery(job, after(job, event), at)
-    if (delivery) owed.push(`${delivery.event}#${delivery.attempt}`)
+    if (delivery) deliveries.push(`${delivery.event}#${delivery.attempt}`)
     job = next
   }
-  return owed
+  return deliveries
 }
 
-describe('the body of a webhook', () => {
-  test('a job that runs and succeeds', () => {
-    expect(owedBy(hooked(), spawned(), succeeded())).toEqual(['job.running#1', 'job.succeeded#1'])
+describe('the deliveries of a job', () => {
+  test('are two for a job that runs and succeeds', () => {
+    expect(deliveriesOf(hooked(), spawned(), succeeded())).toEqual(['job.running#1', 'job.succeeded#1'])
   })
 
-  test('a second attempt of a job that runs is no news; its end is', () => {
+  test('do not include a second attempt of a running job, only its end', () => {
     const events = [spawned(), interrupted(), spawned(2), failed(2)]
-    expect(owedBy(hooked(), ...events)).toEqual(['job.running#1', 'job.failed#2'])
+    expect(deliveriesOf(hooked(), ...events)).toEqual(['job.running#1', 'job.failed#2'])
   })
 
-  test('an end by cancel, by deadline, before it ran', () => {
-    expect(owedBy(hooked(), { type: 'canceled' })).toEqual(['job.canceled#1'])
-    expect(owedBy(hooked(), spawned(), { type: 'expired' })).toEqual(['job.running#1', 'job.failed#1'])
-    expect(owedBy(hooked(), failed())).toEqual(['job.failed#1'])
+  test('include an end by cancel, by deadline, and before it ran', () => {
+    expect(deliveriesOf(hooked(), { type: 'canceled' })).toEqual(['job.canceled#1'])
+    expect(deliveriesOf(hooked(), spawned(), { type: 'expired' })).toEqual(['job.running#1', 'job.failed#1'])
+    expect(deliveriesOf(hooked(), failed())).toEqual(['job.failed#1'])
   })
 
-  test('a retried job’s next end, with its attempt and the next numbers', () => {
+  test('include the next end of a retried job, with its attempt and the next numbers', () => {
     const events = [failed(), { type: 'retried' }, spawned(2), succeeded(2)] as JobEvent[]
-    expect(owedBy(hooked(), ...events)).toEqual(['job.failed#1', 'job.running#2', 'job.succeeded#2'])
+    expect(deliveriesOf(hooked(), ...events)).toEqual(['job.failed#1', 'job.running#2', 'job.succeeded#2'])
     let job = hooked(DEFAULT_EVENTS)
     const numbers: (number | undefined)[] = []
     for (const event of events) {
@@ -59,14 +59,14 @@ describe('the body of a webhook', () => {
     expect(job.deliveryCount).toBe(2)
   })
 
-  test('nothing that it does not want, and nothing of what is done after the end', () => {
-    expect(owedBy(hooked(['job.failed']), spawned(), succeeded())).toEqual([])
+  test('include neither events that it did not subscribe to nor events after the end', () => {
+    expect(deliveriesOf(hooked(['job.failed']), spawned(), succeeded())).toEqual([])
     const stopping = [spawned(), { type: 'canceled' }, { type: 'stopped', attempt: 1 }] as JobEvent[]
-    expect(owedBy(hooked(), ...stopping)).toEqual(['job.running#1', 'job.canceled#1'])
-    expect(owedBy(aJob(), spawned(), succeeded())).toEqual([])
+    expect(deliveriesOf(hooked(), ...stopping)).toEqual(['job.running#1', 'job.canceled#1'])
+    expect(deliveriesOf(aJob(), spawned(), succeeded())).toEqual([])
   })
 
-  test('a delivery is due at once, for the caller of the job, at the host of the URL', () => {
+  test('are due at once, for the caller of the job, at the host of the URL', () => {
     const job = hooked(all, { caller: 'key:alice' })
     const { delivery } = withDelivery(job, after(job, spawned()), at)
     expect(delivery).toMatchObject({
@@ -76,8 +76,8 @@ describe('the body of a webhook', () => {
   })
 })
 
-describe('the body', () => {
-  test('is type, timestamp and the job as it is shown', () => {
+describe('the body of a webhook', () => {
+  test('is type, timestamp and the job in its wire form', () => {
     const job = after(hooked(all, { metadata: { a: 'b' } }), spawned(), succeeded())
     expect(JSON.parse(webhookBodyOf('job.succeeded', job, at))).toEqual({
       type: 'job.succeeded',
@@ -101,7 +101,7 @@ describe('the body', () => {
     return job
   }
 
-  test('of the fullest job of plain text is complete', () => {
+  test('is complete for the largest job in plain ASCII', () => {
     const job = full('x')
     const body = webhookBodyOf('job.failed', job, at)
     expect(JSON.parse(body)).toMatchObject({ data: JSON.parse(JSON.stringify(presentJob(job, at))) })
@@ -115,7 +115,7 @@ describe('the body', () => {
     ['\u00e9', 1, 'x', ['error']],
     ['\u0001', 3, 'x', ['error']],
     ['\ud800', 200, '\ud800', ['error']],
-  ])('is below 20 KB whatever the job holds (%j, %i attempts, %j in URLs)', (character, attempts, inUrls, kept) => {
+  ])('is below 20 KB for any job (%j, %i attempts, %j in URLs)', (character, attempts, inUrls, kept) => {
     const job = full(character, attempts, inUrls)
     const body = webhookBodyOf('job.failed', job, at)
     expect(Buffer.byteLength(body)).toBeLessThanOrEqual(BODY_MAX_BYTES)
@@ -130,7 +130,7 @@ describe('the body', () => {
     expect(data.attempts).toHaveLength(1)
   })
 
-  test('of a job whose output path alone is too long says where to look', () => {
+  test('has only id, status and links for a job whose output path alone is too long', () => {
     const job = { ...after(hooked(), spawned(), succeeded()), outputPath: 'x'.repeat(30_000) }
     expect(JSON.parse(webhookBodyOf('job.succeeded', job, at))).toMatchObject({
       data: { job_id: job.id, status: 'succeeded', links: { self: `/jobs/${job.id}` } },
@@ -139,7 +139,7 @@ describe('the body', () => {
 })
 
 describe('the options of a webhook', () => {
-  test('without events are for the finished states; order and repetition do not count', () => {
+  test('default to the finished states, and ignore order and repetition', () => {
     const webhookUrl = 'https://a.example'
     expect(webhookOf({ webhookUrl })?.events).toEqual(['job.succeeded', 'job.failed', 'job.canceled'])
     expect(webhookOf({ webhookUrl, webhookEvents: ['job.failed', 'job.running'] })?.events).toEqual([
@@ -149,14 +149,14 @@ describe('the options of a webhook', () => {
     expect(webhookOf({})).toBeUndefined()
   })
 
-  test('without a URL are no webhook', () => {
+  test('without a URL make no webhook', () => {
     expect(checkWebhook({ webhookEvents: ['job.failed'] })).toEqual([
       { path: '/webhook_events', message: 'needs a webhook_url' },
     ])
     expect(checkWebhook({})).toEqual([])
   })
 
-  test('is part of the fingerprint where there is one; without one that is what it always was', () => {
+  test('are part of the fingerprint; without a webhook the fingerprint does not change', () => {
     const asked = { input: { video_path: 'a', audio_path: 'b' }, version: 'v15', timeoutSeconds: 60 } as const
     expect(fingerprintOf(asked)).toBe('cc33816fe99f61685df64a074e8fe01dfc0390c667c72f28ff6dfa5228d10cdb')
     expect(fingerprintOf({ ...asked, metadata: { a: 'b' } })).toBe(

@@ -105,7 +105,7 @@ describe('a job that finishes', () => {
     expect(lines.find(({ event }) => event === 'webhook_defect')).toBeDefined()
   })
 
-  test('without a webhook owes nothing', async () => {
+  test('without a webhook has no delivery', async () => {
     const { submit, untilStatus, backend, sender, deliveriesOf } = await start()
     const { id } = await submit()
     await untilStatus(id, 'running')
@@ -140,7 +140,7 @@ describe('a delivery that fails', () => {
     expect(sender.sent).toHaveLength(8)
   })
 
-  test('is tried again by the timer, also of a server that has just begun, without a pass of the reconciler', async () => {
+  test('is attempted again by the timer, also of a server that has just started, without a pass of the reconciler', async () => {
     const { clock, sender, succeed, untilTries, store, webhooks } = await start()
     sender.answerWith = async () => ({ status: 500 })
     const { dueAt } = await untilTries(await succeed(), 1)
@@ -197,7 +197,7 @@ describe('a delivery that fails', () => {
   })
 })
 
-test('looks for what is due are made one at a time, however many ask', async () => {
+test('concurrent calls of sendDue share one scan', async () => {
   const store = createMemoryStore()
   let looks = 0
   const counted = { ...store, dueDeliveries: (now: number) => (looks++, store.dueDeliveries(now)) }
@@ -208,8 +208,8 @@ test('looks for what is due are made one at a time, however many ask', async () 
   expect(looks).toBe(2)
 })
 
-describe('hosts', () => {
-  test('one that hangs does not delay another, and has a limited number of attempts at a time', async () => {
+describe('a host', () => {
+  test('that hangs does not delay another host, and has a limited number of concurrent attempts', async () => {
     const { sender, succeed, untilTries } = await start()
     const release = Promise.withResolvers<undefined>()
     onTestFinished(() => release.resolve(undefined))
@@ -226,7 +226,7 @@ describe('hosts', () => {
 })
 
 describe('two replicas', () => {
-  test.each(['memory', 'sqlite'])('on one %s store never send one try twice', async (kind) => {
+  test.each(['memory', 'sqlite'])('on one %s store never send the same attempt twice', async (kind) => {
     const store = kind === 'memory' ? createMemoryStore() : await createSqliteStore({ path: ':memory:' })
     const { succeed, sender, webhooks } = await start({ store })
     sender.answerWith = async () => ({ status: 500 })
@@ -246,7 +246,7 @@ describe('two replicas', () => {
 })
 
 describe('at least once', () => {
-  test('an attempt whose end was not recorded is made again when its claim has expired, not before', async () => {
+  test('an attempt without a recorded result is repeated when its claim has expired, not before', async () => {
     const { clock, sender, succeed, store, webhooks, untilTries } = await start()
     const dying = Promise.withResolvers<DeliveryResult>()
     sender.answerWith = () => dying.promise
@@ -275,7 +275,7 @@ describe('at least once', () => {
     expect((await store.deliveriesOf(id))[0]).toEqual(delivery)
   })
 
-  test('an attempt whose end cannot be recorded is made again', async () => {
+  test('an attempt whose result cannot be recorded is repeated', async () => {
     const store = createMemoryStore()
     let isAway = false
     const failing = {
@@ -298,7 +298,7 @@ describe('at least once', () => {
     expect(sender.sent).toHaveLength(2)
   })
 
-  test('a server that shuts down aborts its attempts, and the next one makes them again at once', async () => {
+  test('a server that shuts down aborts its attempts, and the next server repeats them at once', async () => {
     const { clock, sender, succeed, store, webhooks } = await start()
     sender.answerWith = (_message, signal) =>
       new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(new Error('ending'))))
@@ -333,7 +333,7 @@ describe('at least once', () => {
     expect([sender.sent, (await store.deliveriesOf(id))[0]?.tries]).toEqual([[], []])
   })
 
-  test('what nothing woke is found by the reconciler, at its start', async () => {
+  test('a due delivery that was not woken is found by the first pass of the reconciler', async () => {
     const { reconciler, sender, store } = await start({ running: false })
     const job = aJob()
     await store.insert(job)
@@ -344,7 +344,7 @@ describe('at least once', () => {
 })
 
 describe('a caller with a host for each of its jobs, none of which answers', () => {
-  test('gets no more than its share of the attempts, and delays no other caller’s webhooks', async () => {
+  test('gets only its share of the attempts, and does not delay the webhooks of another caller', async () => {
     const { sender, store, webhooks } = await start({ running: false })
     sender.answerWith = async ({ caller }, signal) => {
       if (caller === 'key:a') await once(signal, 'abort')
@@ -368,7 +368,7 @@ describe('a caller with a host for each of its jobs, none of which answers', () 
 })
 
 describe('a removal', () => {
-  test('drops what is still to be delivered', async () => {
+  test('of a job drops its pending deliveries', async () => {
     const { clock, sender, service, succeed, untilTries, store, webhooks } = await start()
     sender.answerWith = async () => ({ status: 500 })
     const id = await succeed()
@@ -382,7 +382,7 @@ describe('a removal', () => {
     expect(sender.sent).toHaveLength(1)
   })
 
-  test('during an attempt leaves nothing behind', async () => {
+  test('of a job during a delivery attempt leaves nothing behind', async () => {
     const { sender, service, succeed, store, webhooks } = await start()
     const answer = Promise.withResolvers<DeliveryResult>()
     sender.answerWith = () => answer.promise
