@@ -1,9 +1,10 @@
 import { spawnSync } from 'node:child_process'
 import { cpSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, test, vi } from 'vitest'
+import { beforeAll, describe, expect, test, vi } from 'vitest'
 import { inspectArguments } from '../../src/backend/local/ffmpeg-arguments.ts'
 import { createLocalBackend } from '../../src/backend/local/backend.ts'
+import { SPEECH_SECONDS as SHORT_SECONDS, useInputs } from '../helpers/faces.ts'
 import {
   ffmpegs,
   makeMedia,
@@ -16,6 +17,13 @@ import {
   temporaryFolder,
   videoOf,
 } from '../helpers/media.ts'
+
+/** Smaller and shorter than the samples, which take most of the time of a run. */
+const short = useInputs()
+beforeAll(() => {
+  short.make('face.mp4', '-i', join(SAMPLES, 'face.mp4'), '-vf', 'scale=96:96', '-t', '0.5')
+  short.make('face.jpg', '-i', join(SAMPLES, 'face.jpg'), '-vf', 'scale=96:96')
+})
 
 test('there is an ffmpeg to test with', () => {
   expect(ffmpegs).not.toEqual([])
@@ -45,11 +53,11 @@ describe.each(ffmpegs)('with %s, a video', (ffmpegPath) => {
 
   test.each(['png', 'gif', 'bmp', 'tiff'])('is made of a picture in %s, whatever it is called', async (format) => {
     const folder = await temporaryFolder()
-    makeMedia('-i', join(SAMPLES, 'face.jpg'), join(folder, `face.${format}`))
+    makeMedia('-i', short.path('face.jpg'), join(folder, `face.${format}`))
     cpSync(join(folder, `face.${format}`), join(folder, 'face %03d.mp4'))
-    cpSync(join(SAMPLES, 'speech.wav'), join(folder, 'speech.wav'))
+    cpSync(short.path('speech.wav'), join(folder, 'speech.wav'))
     const made = await make({ video_path: 'face %03d.mp4', audio_path: 'speech.wav' }, folder)
-    expect(Math.abs(made.seconds - SPEECH_SECONDS)).toBeLessThan(0.1)
+    expect(Math.abs(made.seconds - SHORT_SECONDS)).toBeLessThan(0.1)
   })
 
   test.each(['odd.mp4', 'odd.mkv', 'odd.avi', 'odd.mov'])(
@@ -57,11 +65,11 @@ describe.each(ffmpegs)('with %s, a video', (ffmpegPath) => {
     async (face) => {
       const folder = await temporaryFolder()
       const odd = ['-vf', 'scale=161:123', '-pix_fmt', 'yuv444p', '-c:v', face === 'odd.avi' ? 'ffv1' : 'libx264']
-      makeMedia('-i', join(SAMPLES, 'face.mp4'), ...odd, join(folder, face))
-      makeMedia('-i', join(SAMPLES, 'speech.wav'), join(folder, 'speech.mp3'))
+      makeMedia('-i', short.path('face.mp4'), ...odd, join(folder, face))
+      makeMedia('-i', short.path('speech.wav'), join(folder, 'speech.mp3'))
       const made = await make({ video_path: face, audio_path: 'speech.mp3' }, folder)
       expect(made).toMatchObject({ video: 'h264 yuv420p', audio: 'aac', width: 160, height: 122 })
-      expect(Math.abs(made.seconds - SPEECH_SECONDS)).toBeLessThan(0.1)
+      expect(Math.abs(made.seconds - SHORT_SECONDS)).toBeLessThan(0.1)
     },
   )
 
@@ -76,15 +84,15 @@ describe.each(ffmpegs)('with %s, a video', (ffmpegPath) => {
 
   test('is made with the sound of a video', async () => {
     const folder = await temporaryFolder()
-    const inputs = ['-i', join(SAMPLES, 'face.mp4'), '-i', join(SAMPLES, 'speech.wav')]
+    const inputs = ['-i', short.path('face.mp4'), '-i', short.path('speech.wav')]
     makeMedia(...inputs, join(folder, 'both.mp4'))
     const made = await make({ video_path: 'both.mp4', audio_path: 'both.mp4' }, folder)
-    expect(Math.abs(made.seconds - SPEECH_SECONDS)).toBeLessThan(0.1)
+    expect(Math.abs(made.seconds - SHORT_SECONDS)).toBeLessThan(0.1)
   })
 
   test('cannot be had from a playlist, though ffmpeg itself would follow one', async () => {
     const folder = await temporaryFolder()
-    makeMedia('-i', join(SAMPLES, 'speech.wav'), join(folder, 'secret.ts'))
+    makeMedia('-i', short.path('speech.wav'), join(folder, 'secret.ts'))
     const segments = '#EXTINF:4,\nsecret.ts\n#EXT-X-ENDLIST\n'
     writeFileSync(join(folder, 'hls.m3u8'), `#EXTM3U\n#EXT-X-TARGETDURATION:4\n${segments}`)
     writeFileSync(join(folder, 'concat.txt'), "ffconcat version 1.0\nfile 'secret.ts'\n")
@@ -120,7 +128,7 @@ describe.each(ffmpegs)('with %s, a video', (ffmpegPath) => {
 
   test('of speech without sound, or of what cannot be decoded, fails naming the field', async () => {
     const folder = await temporaryFolder()
-    cpSync(SAMPLES, folder, { recursive: true })
+    for (const name of ['face.mp4', 'face.jpg', 'speech.wav']) cpSync(short.path(name), join(folder, name))
     const broken = '\0\0\0\x18ftypisom\0\0\x02\0isommp41\0\0\0\x10moovgarbage!'
     writeFileSync(join(folder, 'broken.mp4'), Buffer.from(broken))
     const { run } = await startLocal({ ffmpegPath, mediaRoot: folder })
@@ -171,7 +179,7 @@ test('the output of a failing ffmpeg is in the log, with the names of the fields
 })
 
 test('an ffmpeg that was killed fails the job with inference_failed', async () => {
-  const { run } = await startLocal({ ffmpegPath: await ffmpegThat('libx264', 'kill -9 $$') })
+  const { run } = await startLocal({ mediaRoot: short.path(''), ffmpegPath: await ffmpegThat('libx264', 'kill -9 $$') })
   expect(await run(INPUT)).toEqual({
     kind: 'failed',
     code: 'inference_failed',
@@ -183,7 +191,11 @@ test.each(['libx264', '-stream_loop'])(
   'an ffmpeg that finds no room on the disk but exits with success (%s) interrupts the run',
   async (step) => {
     const script = "echo 'Error writing trailer: No space left on device' >&2"
-    const { run } = await startLocal({ ffmpegPath: await ffmpegThat(step, script), pauseMs: 1 })
+    const { run } = await startLocal({
+      mediaRoot: short.path(''),
+      ffmpegPath: await ffmpegThat(step, script),
+      pauseMs: 1,
+    })
     expect(await run(INPUT)).toEqual({ kind: 'interrupted', error: 'The server ran out of disk space.' })
   },
 )
@@ -192,7 +204,7 @@ test.each([
   ['gives up on', 'exit 1'],
   ['crashes on', 'kill -ABRT $$'],
 ])('an ffmpeg that %s the face fails the job with input_unavailable', async (_what, script) => {
-  const { run } = await startLocal({ ffmpegPath: await ffmpegThat('libx264', script) })
+  const { run } = await startLocal({ mediaRoot: short.path(''), ffmpegPath: await ffmpegThat('libx264', script) })
   expect(await run(INPUT)).toEqual({
     kind: 'failed',
     code: 'input_unavailable',
@@ -202,16 +214,16 @@ test.each([
 
 test('a video that is shorter than its speech is refused although ffmpeg succeeded', async () => {
   const once = 'for a; do shift; [ "$last" = -stream_loop ] && a=0; set -- "$@" "$a"; last=$a; done'
-  const { run } = await startLocal({ ffmpegPath: await ffmpegThat('-stream_loop', once) })
+  const { run } = await startLocal({ mediaRoot: short.path(''), ffmpegPath: await ffmpegThat('-stream_loop', once) })
   expect(await run(INPUT)).toEqual({
     kind: 'failed',
     code: 'invalid_output',
-    error: expect.stringMatching(/^the video that was made has 2\.\d\d s of picture for 3\.89 s of speech$/) as string,
+    error: expect.stringMatching(/^the video that was made has 0\.5\d s of picture for 0\.90 s of speech$/) as string,
   })
 })
 
 test('a finished video that cannot be decoded is refused', async () => {
-  const { run } = await startLocal({ ffmpegPath: await ffmpegThat('-xerror*-t', 'exit 1') })
+  const { run } = await startLocal({ mediaRoot: short.path(''), ffmpegPath: await ffmpegThat('-xerror*-t', 'exit 1') })
   expect(await run(INPUT)).toEqual({
     kind: 'failed',
     code: 'invalid_output',
@@ -220,7 +232,7 @@ test('a finished video that cannot be decoded is refused', async () => {
 })
 
 test('an empty PATH leaves the development dependency', async () => {
-  const { run } = await startLocal({ childEnvironment: { PATH: '' } })
+  const { run } = await startLocal({ mediaRoot: short.path(''), childEnvironment: { PATH: '' } })
   expect((await probe(videoOf(await run({ video_path: 'face.jpg', audio_path: 'speech.wav' })))).audio).toBe('aac')
 })
 
@@ -229,7 +241,7 @@ test('ffmpeg is taken from PATH first', async () => {
   symlinkSync(ffmpegs[0] ?? '', join(folder, 'real'))
   const script = `#!/bin/sh\n: > "${folder}/was-used"\nexec "${folder}/real" "$@"\n`
   writeFileSync(join(folder, 'ffmpeg'), script, { mode: 0o755 })
-  const { run } = await startLocal({ childEnvironment: { PATH: `/nowhere:${folder}` } })
+  const { run } = await startLocal({ mediaRoot: short.path(''), childEnvironment: { PATH: `/nowhere:${folder}` } })
   videoOf(await run({ video_path: 'face.jpg', audio_path: 'speech.wav' }))
   expect(statSync(join(folder, 'was-used')).isFile()).toBe(true)
 })
