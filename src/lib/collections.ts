@@ -99,10 +99,11 @@ export async function* readPages<T>(
   read: (after: T | undefined) => readonly T[] | Promise<readonly T[]>,
 ): AsyncGenerator<T, void> {
   let after: T | undefined
-  do {
+  for (;;) {
     const page = await read(after)
     yield* page
-    after = page.length < size ? undefined : page.at(-1)
+    if (page.length < size) return
+    after = page.at(-1)
     await new Promise(setImmediate)
-  } while (after !== undefined)
+  }
 }
