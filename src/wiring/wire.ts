@@ -6,7 +6,6 @@ import { type Config, nodeFlags } from '../config/config.ts'
 import type { WebhookSender } from '../jobs/ports/webhook-sender.ts'
 import type { DeliveryLedger } from '../jobs/webhooks/ledger.ts'
 import { type CoreSettings, createCore } from '../jobs/core.ts'
-import { createClosers } from '../lib/closers.ts'
 import type { LinkSigner } from '../jobs/links.ts'
 import { createUuids } from '../lib/ids.ts'
 import type { JobService } from '../jobs/service.ts'
@@ -20,6 +19,7 @@ import { parseWebhookSecrets } from '../config/formats.ts'
 import { measureBackend, openBackend } from './backends.ts'
 import { openOutputs, openLinks, openUploads } from './files.ts'
 import { openChannels, openCounter, openEvents, openQueue, openStore } from './stores.ts'
+import { resolvesWithin } from '../lib/timing.ts'
 
 export type Wired = {
   readonly service: JobService
@@ -192,4 +192,36 @@ async function openSender(config: Config, resolve: Resolve): Promise<WebhookSend
     timeoutMs: config.WEBHOOK_TIMEOUT_SECONDS * 1000,
     resolve,
   })
+}
+
+export type Closable = { close(): Promise<void> }
+
+export type ClosersOptions = {
+  /** How long one part may take to close, in ms; after that the next one is closed. */
+  readonly timeoutMs: number
+  /** Called for a part that did not close: with the error, or with undefined if it took too long. */
+  readonly onFailure: (part: string, error: unknown) => void
+}
+
+/** Closes parts last-in-first-out. A part that hangs or rejects does not keep the others from closing. */
+export function createClosers({ timeoutMs, onFailure }: ClosersOptions) {
+  const parts: { readonly name: string; readonly part: Closable }[] = []
+
+  const closeInTime = async (name: string, part: Closable) => {
+    if (!(await resolvesWithin(part.close(), timeoutMs))) onFailure(name, undefined)
+  }
+
+  return {
+    /** Gives back the part, which is closed before all that were added earlier. */
+    add<T extends Closable>(name: string, part: T): T {
+      parts.unshift({ name, part })
+      return part
+    },
+    /** Never rejects. */
+    async closeAll() {
+      for (const { name, part } of parts) {
+        await closeInTime(name, part).catch((error: unknown) => onFailure(name, error))
+      }
+    },
+  }
 }
