@@ -95,7 +95,7 @@ export const backendContract: readonly ContractCase<BackendUnderTest>[] = [
     },
   ],
   [
-    'rejects a wait with the reason of its signal, and the call goes on',
+    'rejects a wait with the reason of its signal, and the call continues',
     async (open) => {
       const under = await open()
       const callId = await spawn(under, 'succeeds')

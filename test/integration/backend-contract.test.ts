@@ -84,22 +84,22 @@ describe.concurrent('the contract', () => {
     open: broken(() => ({ wait: async () => ({ kind: 'succeeded', outputPath: '/output.mp4' }) })),
   })
 
-  testContractCatches('a spawn that does not look at its signal', {
+  testContractCatches('a spawn that ignores its signal', {
     cases,
     promise: 'spawns nothing if the signal has aborted',
     open: broken((good) => ({ spawn: (request) => good.spawn(request, forever) })),
   })
 
-  testContractCatches('an outcome that is told once', {
+  testContractCatches('an outcome that is returned once', {
     cases,
     promise: 'gives several waits for a call the same outcome, also after it has finished',
     open: broken((good) => {
-      let isTold = false
+      let wasReturned = false
       return {
         async wait(callId, signal) {
-          if (isTold) return { kind: 'interrupted', error: 'It has been told.' }
+          if (wasReturned) return { kind: 'interrupted', error: 'It was returned before.' }
           const outcome = await good.wait(callId, signal)
-          isTold = true
+          wasReturned = true
           return outcome
         },
       }
@@ -114,13 +114,13 @@ describe.concurrent('the contract', () => {
 
   testContractCatches('a wait that does not listen to its signal', {
     cases,
-    promise: 'rejects a wait with the reason of its signal, and the call goes on',
+    promise: 'rejects a wait with the reason of its signal, and the call continues',
     open: broken((good) => ({ wait: (callId) => good.wait(callId, forever) })),
   })
 
   testContractCatches('a wait that takes its call with it', {
     cases,
-    promise: 'rejects a wait with the reason of its signal, and the call goes on',
+    promise: 'rejects a wait with the reason of its signal, and the call continues',
     open: broken((good) => ({
       wait: (callId, signal) =>
         good.wait(callId, signal).catch(async (error: unknown) => {

@@ -40,7 +40,7 @@ async function startHeld(maxProcesses = 1) {
 }
 
 describe('a call', () => {
-  test('is answered with an id at once, and can be waited for more than once', async () => {
+  test('returns an id at once, and can be waited for more than once', async () => {
     const { backend, spawn, letGo, dataDir } = await startHeld()
     const callId = await spawn(INPUT, 'a-job')
     expect(callId).toMatch(/^local-[0-9a-f]{8}-a-job-1$/)
@@ -51,7 +51,7 @@ describe('a call', () => {
     expect(await Promise.all([...waits, backend.wait(callId, never)])).toEqual([outcome, outcome, outcome])
   })
 
-  test('tells of its start when its turn has come and its child starts, to whoever waits by then or later', async () => {
+  test('reports its start when its child process starts, also to later waits', async () => {
     const { backend, spawn, letGo, history } = await startHeld(1)
     const starts: [string, number][] = []
     const wait = (callId: string) =>
@@ -72,12 +72,12 @@ describe('a call', () => {
     expect(starts[2]![1]).toBeGreaterThan(starts[0]![1])
   })
 
-  test('goes on when a wait for it is given up', async () => {
+  test('continues when a wait for it is aborted', async () => {
     const { backend, spawn, letGo, history } = await startHeld()
     const callId = await spawn(INPUT)
     const stop = new AbortController()
     const wait = backend.wait(callId, stop.signal)
-    const reason = new Error('given up')
+    const reason = new Error('aborted by the test')
     stop.abort(reason)
     await expect(wait).rejects.toBe(reason)
     await expect(backend.wait(callId, stop.signal)).rejects.toBe(reason)
@@ -86,7 +86,7 @@ describe('a call', () => {
     expect(history()).toBe('+-')
   })
 
-  test('is run once, however often the same attempt is spawned', async () => {
+  test('runs once, however often the same attempt is spawned', async () => {
     const { backend, spawn, letGo, history } = await startHeld(2)
     const [first, second] = [await spawn(INPUT, 'a'), await spawn(INPUT, 'a')]
     letGo()
@@ -95,7 +95,7 @@ describe('a call', () => {
     expect(history()).toBe('+-')
   })
 
-  test('of an earlier process is interrupted, unless its video is there', async () => {
+  test('of an earlier process is interrupted, unless its video exists', async () => {
     const first = await startHeld()
     const { dataDir } = first
     const unfinished = await first.spawn(INPUT, 'unfinished')
@@ -118,7 +118,7 @@ describe('a call', () => {
     await backend.stop('fc-unknown', never)
   })
 
-  test('that is stopped while it waits for a place never starts', async () => {
+  test('that is stopped while it waits for a process slot never starts', async () => {
     const { backend, spawn, letGo, history } = await startHeld(1)
     const running = await spawn(INPUT)
     await until(() => history() === '+', 'the start of the command')
@@ -130,7 +130,7 @@ describe('a call', () => {
     expect(history()).toBe('+-')
   })
 
-  test('that is stopped while it downloads cuts the download', async () => {
+  test('that is stopped while it downloads aborts the download', async () => {
     const server = createServer((_request, response) => void response.write('RIFF'))
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
@@ -147,10 +147,12 @@ describe('a call', () => {
     expect(await workFolders()).toEqual([])
   })
 
-  test('is not forgotten by a stop that is given up', async () => {
+  test('is not forgotten when its stop is aborted', async () => {
     const { backend, spawn, letGo } = await startHeld()
     const callId = await spawn(INPUT)
-    await expect(backend.stop(callId, AbortSignal.abort(new Error('given up')))).rejects.toThrow('given up')
+    await expect(backend.stop(callId, AbortSignal.abort(new Error('aborted by the test')))).rejects.toThrow(
+      'aborted by the test',
+    )
     letGo()
     expect(await backend.wait(callId, never)).toMatchObject({ kind: 'interrupted' })
   })
@@ -174,7 +176,7 @@ describe('a call', () => {
     )
   })
 
-  test('is not taken by a closed backend, nor with a signal that has aborted', async () => {
+  test('is rejected by a closed backend, and with an aborted signal', async () => {
     const { backend, spawn } = await startLocal()
     const request = { jobId: 'a', attempt: 1, caller: 'anonymous', input: INPUT, version: 'v15' } as const
     await expect(backend.spawn(request, AbortSignal.abort(new Error('too late')))).rejects.toThrow('too late')
@@ -182,7 +184,7 @@ describe('a call', () => {
     await expect(spawn(INPUT)).rejects.toThrow('the local backend is closed')
   })
 
-  test('is remembered among the last so many', async () => {
+  test('is remembered among the last OUTCOMES_KEPT', async () => {
     const { backend, spawn } = await startLocal({ command: 'no-such-program {output}', mediaRoot: '/nowhere' })
     const callIds: string[] = []
     for (let job = 0; job <= OUTCOMES_KEPT; job++) {
@@ -210,7 +212,7 @@ describe('children', () => {
     expect([now, most]).toEqual([0, 2])
   })
 
-  test('start for callers in turn: one run comes second to the five of another caller', async () => {
+  test("take turns among callers: one caller's run starts second after five of another", async () => {
     const { backend, spawn, run, letGo, history } = await startHeld(1)
     const started: string[] = []
     const ends: Promise<unknown>[] = []
@@ -229,11 +231,11 @@ describe('children', () => {
     expect(started).toEqual(['a', 'b', 'a', 'a', 'a', 'a'])
   })
 
-  test('get their places in the order in which they asked', async () => {
+  test('get their slots in the order in which they asked', async () => {
     const slots = createSemaphore(1)
     const order: string[] = []
     const gate = Promise.withResolvers<undefined>()
-    const givenUp = new AbortController()
+    const aborted = new AbortController()
     const task = (name: string) => async () => {
       order.push(name)
       await gate.promise
@@ -241,33 +243,33 @@ describe('children', () => {
     const all = [
       slots.use(never, task('first')),
       slots.use(never, task('second')),
-      slots.use(givenUp.signal, task('given up')).catch(String),
+      slots.use(aborted.signal, task('aborted by the test')).catch(String),
       slots.use(never, async () => Promise.reject(new Error('failed'))).catch(String),
       slots.use(never, task('third')),
     ]
-    givenUp.abort('given up')
+    aborted.abort('aborted by the test')
     gate.resolve(undefined)
-    expect(await Promise.all(all)).toEqual([undefined, undefined, 'given up', 'Error: failed', undefined])
+    expect(await Promise.all(all)).toEqual([undefined, undefined, 'aborted by the test', 'Error: failed', undefined])
     expect(order).toEqual(['first', 'second', 'third'])
   })
 
   test.each([0, 1, 2, 3, 4, 5, 6, 7])('pass a place on that comes while giving up, %i ticks apart', async (ticks) => {
     const slots = createSemaphore(1)
     const first = Promise.withResolvers<undefined>()
-    const givenUp = new AbortController()
+    const aborted = new AbortController()
     const holding = slots.use(never, () => first.promise)
-    const late = slots.use(givenUp.signal, async () => 'ran').catch(String)
+    const late = slots.use(aborted.signal, async () => 'ran').catch(String)
     const last = slots.use(never, async () => 'last ran')
     first.resolve(undefined)
     for (let tick = 0; tick < ticks; tick++) await Promise.resolve()
-    givenUp.abort('given up')
+    aborted.abort('aborted by the test')
     await holding
-    expect(['ran', 'given up']).toContain(await late)
+    expect(['ran', 'aborted by the test']).toContain(await late)
     expect(await last).toBe('last ran')
   })
 })
 
-test('what killed processes of this machine left in the working folder is removed, and nothing else', async () => {
+test('files that killed processes left in the working folder are removed, and nothing else', async () => {
   const root = await temporaryFolder()
   const dead = `${hostname()}-999999999-1`
   const samePid = `${hostname()}-${process.pid}-1`

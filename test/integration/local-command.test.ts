@@ -29,7 +29,7 @@ const isAlive = (pid: number) => {
 }
 
 describe('a command', () => {
-  test('makes the video, from its arguments as they are: no shell takes part', async () => {
+  test('makes the video from its literal arguments, without a shell', async () => {
     const folder = await temporaryFolder()
     const report = join(folder, 'report.json')
     const program = `${WRITE_VIDEO} fs.writeFileSync(process.argv[3], JSON.stringify(process.argv.slice(4)))`
@@ -45,7 +45,7 @@ describe('a command', () => {
     expect(await workFolders()).toEqual([])
   })
 
-  test('gets the environment it was given and nothing of the server', async () => {
+  test("gets the configured environment and nothing of the server's", async () => {
     const folder = await temporaryFolder()
     const report = join(folder, 'environment.json')
     process.env.A_SECRET_OF_THE_SERVER = 'secret'
@@ -58,7 +58,7 @@ describe('a command', () => {
     expect(JSON.parse(readFileSync(report, 'utf8'))).toEqual({ ...childEnvironment, ...owner })
   })
 
-  test('that fails is quoted with its last lines, the fields named in place of paths', async () => {
+  test('that fails is quoted with its last lines, with field names in place of paths', async () => {
     const program = `
       for (let line = 0; line < 20_000; line++) fs.writeSync(2, 'line ' + line + '\\n')
       fs.writeSync(2, 'cannot use ' + process.argv.slice(2).join(' and '))
@@ -75,7 +75,7 @@ describe('a command', () => {
     expect(await workFolders()).toEqual([])
   })
 
-  test('that is killed says by which signal', async () => {
+  test('that is killed is reported with the signal', async () => {
     const { run } = await command("process.kill(process.pid, 'SIGKILL')")
     expect(await run(INPUT)).toMatchObject({
       code: 'inference_failed',
@@ -104,7 +104,7 @@ describe('a command', () => {
       'invalid_output',
       'the command wrote image/jpeg, not a video',
     ],
-  ])('that ends well but %s fails', async (_what, program, code, error) => {
+  ])('that exits with success but %s fails', async (_what, program, code, error) => {
     const { run, dataDir } = await command(program)
     expect(await run(INPUT)).toEqual({ kind: 'failed', code, error })
     expect(existsSync(join(dataDir, 'results'))).toBe(false)
@@ -116,7 +116,7 @@ describe('a command', () => {
     expect(await run(INPUT)).toEqual({ kind: 'failed', code: 'backend_rejected', error })
   })
 
-  test('reads nothing from the server, and drains whatever it prints', async () => {
+  test('reads nothing from the server, and may print any amount', async () => {
     const program = `
       process.stdin.on('data', () => process.exit(4)).on('end', () => {
         for (let i = 0; i < 500; i++) { fs.writeSync(1, 'x'.repeat(10_000)); fs.writeSync(2, 'y'.repeat(10_000)) }
@@ -145,7 +145,7 @@ describe('with all that a command started', () => {
     return { ...local, started }
   }
 
-  test('it ends when it is stopped, though it will not hear of it', async () => {
+  test('it is killed when it is stopped, even if it ignores SIGTERM', async () => {
     const { backend, spawn, started, workFolders } = await family("process.on('SIGTERM', () => {})")
     const callId = await spawn(INPUT)
     const outcome = backend.wait(callId, never)
@@ -157,7 +157,7 @@ describe('with all that a command started', () => {
     expect(await workFolders()).toEqual([])
   })
 
-  test('it ends when the backend is closed', async () => {
+  test('it is killed when the backend is closed', async () => {
     const { backend, spawn, started, workFolders } = await family('')
     await spawn(INPUT)
     const pids = await started()
@@ -166,13 +166,13 @@ describe('with all that a command started', () => {
     expect(await workFolders()).toEqual([])
   })
 
-  test('it ends when the command itself has ended', async () => {
+  test('it is killed when the command itself has exited', async () => {
     const { run, started } = await family(`${WRITE_VIDEO} process.exit(0)`)
     videoOf(await run(INPUT))
     expect((await started()).map(isAlive)).toEqual([false, false])
   })
 
-  test('a child that left the group and holds the pipes does not hold up the outcome', async () => {
+  test('a child that left the group and keeps the pipes open does not delay the outcome', async () => {
     const pid = join(await temporaryFolder(), 'pid')
     const program = `
       const child = spawn(process.execPath, ['-e', 'setTimeout(() => {}, 60_000)'], { detached: true, stdio: 'inherit' })
@@ -192,11 +192,11 @@ describe('a template', () => {
     ["run it's {output}", 'a quote is not closed'],
     ['run {output} {speech}', 'unknown placeholder {speech}; use {face}, {audio}, {output}, {version}'],
     ['run {face}', 'must contain {output}, the file to write'],
-  ])('%j is refused when the backend is made', async (template, message) => {
+  ])('%j is refused when the backend is created', async (template, message) => {
     await expect(startLocal({ command: template })).rejects.toThrow(new Error(message))
   })
 
-  test('takes values as they are, also those that look like a template', () => {
+  test('inserts values literally, also those that look like a template', () => {
     const fill = parseCommand('run "--in={face} x" {audio}{output}')
     const values = { face: 'a "b" {audio} $& $1', audio: '; rm', output: ' {face}', version: 'v1' }
     expect(fill(values)).toEqual(['run', '--in=a "b" {audio} $& $1 x', '; rm {face}'])

@@ -86,7 +86,7 @@ describe.each(ffmpegs)('with %s, a small file that asks for much', { timeout: 60
     expect(Math.abs(made.seconds - SPEECH_SECONDS)).toBeLessThan(0.1)
   })
 
-  test('is refused if it is a speech of more than an hour, also one that does not say so', async () => {
+  test('is refused if it is a speech of more than an hour, also if its header does not say so', async () => {
     const { folder, path } = await mediaFolder()
     const silence = (seconds: number) => ['-f', 'lavfi', '-i', 'anullsrc=r=8000:cl=mono', '-t', String(seconds)]
     makeMedia(...silence(3700), '-c:a', 'flac', path('long.flac'))
@@ -119,7 +119,7 @@ describe.each(ffmpegs)('with %s, a small file that asks for much', { timeout: 60
     expect(await run({ video_path: 'large.png', audio_path: 'speech.wav' })).toEqual(failed(error))
   })
 
-  test('is taken if it is a photo of 50 megapixels', async () => {
+  test('is accepted if it is a photo of 50 megapixels', async () => {
     const { folder, path } = await mediaFolder()
     makeMedia('-f', 'lavfi', '-i', 'testsrc2=s=8160x6120', '-frames:v', '1', path('phone.jpg'))
     const { run } = await startLocal({ ffmpegPath, mediaRoot: folder })
@@ -127,7 +127,7 @@ describe.each(ffmpegs)('with %s, a small file that asks for much', { timeout: 60
   })
 })
 
-test('a program under a limit gets its arguments as they are', () => {
+test('a program under a limit gets its arguments unchanged', () => {
   const args = ['-e', 'console.log(JSON.stringify(process.argv.slice(1)))', '--', '$(id)', '', "it's; touch $HOME", '*']
   const limited = limitMemory(process.execPath, args, 2 ** 33)
   const { stdout } = spawnSync(limited.program, limited.args, { encoding: 'utf8' })

@@ -90,7 +90,7 @@ describe.each(ffmpegs)('with %s, a video', (ffmpegPath) => {
     expect(Math.abs(made.seconds - SHORT_SECONDS)).toBeLessThan(0.1)
   })
 
-  test('cannot be had from a playlist, though ffmpeg itself would follow one', async () => {
+  test('is not made from a playlist, though ffmpeg itself would follow one', async () => {
     const folder = await temporaryFolder()
     makeMedia('-i', short.path('speech.wav'), join(folder, 'secret.ts'))
     const segments = '#EXTINF:4,\nsecret.ts\n#EXT-X-ENDLIST\n'
@@ -142,7 +142,7 @@ describe.each(ffmpegs)('with %s, a video', (ffmpegPath) => {
   })
 })
 
-test('ffmpeg that takes too long is ended', async () => {
+test('an ffmpeg that takes too long is killed', async () => {
   const { run, workFolders } = await startLocal({ ffmpegTimeLimitMs: 1 })
   expect(await run({ video_path: 'face.mp4', audio_path: 'speech.wav' })).toEqual({
     kind: 'failed',
@@ -231,7 +231,7 @@ test('a finished video that cannot be decoded is refused', async () => {
   })
 })
 
-test('an empty PATH leaves the development dependency', async () => {
+test('with an empty PATH the development dependency is used', async () => {
   const { run } = await startLocal({ mediaRoot: short.path(''), childEnvironment: { PATH: '' } })
   expect((await probe(videoOf(await run({ video_path: 'face.jpg', audio_path: 'speech.wav' })))).audio).toBe('aac')
 })
@@ -246,7 +246,7 @@ test('ffmpeg is taken from PATH first', async () => {
   expect(statSync(join(folder, 'was-used')).isFile()).toBe(true)
 })
 
-test('the backend says once that it moves no lips', () => {
+test('the backend logs once that it moves no lips', () => {
   const log = { ...silent, info: vi.fn() }
   const [dataDir, urlRule] = ['/nowhere', { allowPrivate: false }]
   const options = { dataDir, urlRule, mediaRoot: SAMPLES, maxProcesses: 1, maxInputBytes: 1, downloadTimeoutMs: 1 }

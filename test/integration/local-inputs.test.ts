@@ -71,12 +71,12 @@ describe('a path', () => {
     '/etc/passwd',
     '..',
     '.',
-  ])('that leads out, %s, is refused by the way it is written', async (audio_path) => {
+  ])('that leads out of the media root, %s, is refused before it is resolved', async (audio_path) => {
     const { mediaRoot } = await mediaFolder()
     expect(await refusal({ ...FACE, audio_path }, { mediaRoot })).toBe(OUTSIDE)
   })
 
-  test('that leads out by a symbolic link is refused, be it the file or a folder', async () => {
+  test('that leads out by a symbolic link is refused, for a file and for a folder', async () => {
     const { folder, mediaRoot } = await mediaFolder()
     symlinkSync(join(folder, 'secret.wav'), join(mediaRoot, 'link.wav'))
     symlinkSync(folder, join(mediaRoot, 'link'))
@@ -84,7 +84,7 @@ describe('a path', () => {
     expect(await refusal({ ...FACE, audio_path: 'link/secret.wav' }, { mediaRoot })).toBe(OUTSIDE)
   })
 
-  test('may go by links that stay inside, and the media root may be one', async () => {
+  test('may follow links that stay inside, and the media root may be a link', async () => {
     const { folder, mediaRoot } = await mediaFolder()
     symlinkSync(join(mediaRoot, 'speech.wav'), join(mediaRoot, 'link.wav'))
     symlinkSync(mediaRoot, join(folder, 'root'))
@@ -110,7 +110,7 @@ describe('a path', () => {
     )
   })
 
-  test('to what is no media, or the wrong kind, is refused by its content', async () => {
+  test('to a file that is no media, or the wrong kind, is refused by its content', async () => {
     const { mediaRoot } = await mediaFolder()
     writeFileSync(join(mediaRoot, 'text.mp4'), 'not a video')
     writeFileSync(join(mediaRoot, 'empty.mp4'), '')
@@ -191,7 +191,7 @@ describe('a URL', () => {
     expect(slow).toBe(`audio_url: could not be fetched from ${host}: it took longer than 0.1 s`)
   })
 
-  test('that takes its time keeps no other caller from its inputs', async () => {
+  test('that is slow does not delay the inputs of other callers', async () => {
     const { url } = await serveMedia()
     const { backend, spawn } = await startLocal({ downloadTimeoutMs: 10_000 })
     const slow: Promise<string>[] = []
@@ -204,7 +204,7 @@ describe('a URL', () => {
     expect(await Promise.race([healthy, ...slow])).toBe('succeeded')
   })
 
-  test('that means this machine is refused at submit and, should it come that far, when fetched', async () => {
+  test('that points to this machine is refused at submit, and again when fetched', async () => {
     const { url, paths } = await serveMedia()
     const options = { urlRule: { allowPrivate: false } }
     const { backend } = await startLocal(options)
@@ -229,7 +229,7 @@ describe('a host that cannot be looked up', () => {
     return { dns, resolve: createResolver({ servers: [dns.server] }) }
   }
 
-  test('interrupts the run once the time for its download is over, and is no fault of the input', async () => {
+  test('interrupts the run when the time limit of the download is over, and does not blame the input', async () => {
     const { resolve } = await withDns()
     const { run } = await startLocal({ resolve, downloadTimeoutMs: 3_000, pauseMs: 0 })
     expect(await run({ video_url: 'http://face.silent/secret-path.mp4', ...SPEECH })).toEqual({
@@ -247,7 +247,7 @@ describe('a host that cannot be looked up', () => {
     expect(dns.queries).toHaveLength(4)
   })
 
-  test('does not keep the jobs of other callers from their inputs', async () => {
+  test('does not delay the inputs of other callers', async () => {
     const { resolve } = await withDns()
     const { url } = await serveMedia()
     const { backend, spawn } = await startLocal({ resolve, downloadTimeoutMs: 60_000 })

@@ -10,7 +10,7 @@ import { until } from '../helpers/until.ts'
 const INPUT = { video_path: 'face.mp4', audio_path: 'speech.wav' }
 const WRITE_VIDEO = `fs.copyFileSync(${JSON.stringify(join(SAMPLES, 'face.mp4'))}, output);`
 
-/** A backend whose command is a Node program, with `print` and `told(what)`, which waits for a word of the test. */
+/** A backend whose command is a Node program, with `print` and `signal(name)`, which waits for a signal of the test. */
 async function command(program: string, options: Partial<LocalOptions> = {}) {
   const folder = await temporaryFolder()
   const script = join(folder, 'program.mjs')
@@ -20,7 +20,7 @@ async function command(program: string, options: Partial<LocalOptions> = {}) {
     import { setTimeout as sleep } from 'node:timers/promises'
     const [output, face, audio] = process.argv.slice(2)
     const print = (text) => fs.writeSync(2, text)
-    const told = async (word) => { while (!fs.existsSync(${JSON.stringify(folder)} + '/' + word)) await sleep(5) }
+    const signal = async (word) => { while (!fs.existsSync(${JSON.stringify(folder)} + '/' + word)) await sleep(5) }
     ${program}`,
   )
   const local = await startLocal({ command: `"${process.execPath}" "${script}" {output} {face} {audio}`, ...options })
@@ -32,7 +32,7 @@ async function command(program: string, options: Partial<LocalOptions> = {}) {
   return {
     ...local,
     ...{ folder, read },
-    tell: (word: string) => writeFileSync(join(folder, word), ''),
+    signal: (word: string) => writeFileSync(join(folder, word), ''),
     /** The log of a run, once it has ended. */
     async logOf() {
       const callId = await local.spawn(INPUT)
@@ -53,16 +53,18 @@ function follow({ backend }: { readonly backend: Backend }, callId: string, sign
 }
 
 describe('the log of a command', () => {
-  test('comes while it runs, to every reader from the start, and ends with it', async () => {
-    const local = await command(`print('one\\n'); await told('go'); print('two\\n'); await told('end'); ${WRITE_VIDEO}`)
+  test('is streamed while it runs, to every reader from the start, until it exits', async () => {
+    const local = await command(
+      `print('one\\n'); await signal('go'); print('two\\n'); await signal('end'); ${WRITE_VIDEO}`,
+    )
     const callId = await local.spawn(INPUT)
     const first = follow(local, callId)
     await until(() => first.seen.text === 'one\n')
-    local.tell('go')
+    local.signal('go')
     await until(() => first.seen.text === 'one\ntwo\n')
     const second = follow(local, callId)
     await until(() => second.seen.text === 'one\ntwo\n')
-    local.tell('end')
+    local.signal('end')
     expect(await Promise.all([first.end, second.end])).toEqual(['one\ntwo\n', 'one\ntwo\n'])
     videoOf(await local.backend.wait(callId, never))
   })
@@ -77,7 +79,7 @@ describe('the log of a command', () => {
     expect(await later.read('local-00000000-job-1-1')).toBe('one\ntwo')
   })
 
-  test('that fails has the whole of what it said', async () => {
+  test('that fails has all of its output', async () => {
     const { logOf } = await command(
       `for (let line = 0; line < 1000; line++) print('line ' + line + '\\n'); process.exit(3)`,
     )
@@ -96,7 +98,7 @@ describe('the log of a command', () => {
     expect((await none.logOf()).text).toBe('')
   })
 
-  test('names the fields in place of the paths of this machine', async () => {
+  test('has field names in place of the paths of this machine', async () => {
     const { logOf, dataDir } = await command(`
       print('reads ' + face.slice(0, 5)); await sleep(50)
       print(face.slice(5) + ' and ' + audio + ',\\rwrites ' + output + ' in file:' + output.replace('/output.mp4', ''))
@@ -106,22 +108,22 @@ describe('the log of a command', () => {
     expect(text).not.toContain(dataDir)
   })
 
-  test('shows the progress of a line that is written over', async () => {
-    const local = await command(`print('10 %\\r'); await told('go'); print('20 %\\n'); ${WRITE_VIDEO}`)
+  test('shows the progress of a line that is overwritten', async () => {
+    const local = await command(`print('10 %\\r'); await signal('go'); print('20 %\\n'); ${WRITE_VIDEO}`)
     const { seen, end } = follow(local, await local.spawn(INPUT))
     await until(() => seen.text === '10 %\r')
-    local.tell('go')
+    local.signal('go')
     expect(await end).toBe('10 %\r20 %\n')
   })
 
-  test('keeps characters that come in two pieces', async () => {
+  test('keeps characters that arrive in two pieces', async () => {
     const { logOf } = await command(`
       const bytes = Buffer.from('Grüße 👋\\n'); fs.writeSync(2, bytes, 0, 3); await sleep(50)
       fs.writeSync(2, bytes, 3, 8); await sleep(50); fs.writeSync(2, bytes, 11); ${WRITE_VIDEO}`)
     expect((await logOf()).text).toBe('Grüße 👋\n')
   })
 
-  test('is bounded, which its last line says', async () => {
+  test('is bounded, and its last line says so', async () => {
     const program = `const line = 'é'.repeat(499) + '\\n'; for (let n = 0; n < 2000; n++) print(line); ${WRITE_VIDEO}`
     const { logOf, dataDir } = await command(program)
     const { text } = await logOf()
@@ -133,7 +135,7 @@ describe('the log of a command', () => {
     expect([size <= LOG_KEPT_BYTES, size > LOG_KEPT_BYTES - 4]).toEqual([true, true])
   })
 
-  test('of an attempt that is run again by a later process begins anew', async () => {
+  test('starts anew when a later process runs the attempt again', async () => {
     const first = await command(`print('first\\n'); ${WRITE_VIDEO}`)
     await first.logOf()
     const second = await command(`print('2\\n'); ${WRITE_VIDEO}`, { dataDir: first.dataDir })
@@ -142,16 +144,16 @@ describe('the log of a command', () => {
 })
 
 describe('a reader', () => {
-  test('before the command has its turn waits for it', async () => {
-    const local = await command(`print('at last'); await told('go'); ${WRITE_VIDEO}`, { maxProcesses: 1 })
+  test('that comes before the command starts waits for it', async () => {
+    const local = await command(`print('at last'); await signal('go'); ${WRITE_VIDEO}`, { maxProcesses: 1 })
     await local.spawn(INPUT)
     const waiting = follow(local, await local.spawn(INPUT))
-    local.tell('go')
+    local.signal('go')
     expect(await waiting.end).toBe('at last')
   })
 
-  test('comes to the end when the run is stopped, and when the backend is closed', async () => {
-    const local = await command(`print('up\\n'); await told('never')`)
+  test('finishes when the run is stopped, and when the backend is closed', async () => {
+    const local = await command(`print('up\\n'); await signal('never')`)
     const [stopped, closed] = [await local.spawn(INPUT), await local.spawn(INPUT)]
     const [first, second] = [follow(local, stopped), follow(local, closed)]
     await until(() => first.seen.text === 'up\n' && second.seen.text === 'up\n')
@@ -161,8 +163,8 @@ describe('a reader', () => {
     expect(await second.end).toBe('up\n')
   })
 
-  test('leaves with its signal, and the command runs on', async () => {
-    const local = await command(`print('up\\n'); await told('go'); ${WRITE_VIDEO}`)
+  test('stops when its signal aborts, and the command continues', async () => {
+    const local = await command(`print('up\\n'); await signal('go'); ${WRITE_VIDEO}`)
     const callId = await local.spawn(INPUT)
     const leave = new AbortController()
     const { seen, end } = follow(local, callId, leave.signal)
@@ -170,7 +172,7 @@ describe('a reader', () => {
     const reason = new Error('the client has left')
     leave.abort(reason)
     await expect(end).rejects.toBe(reason)
-    local.tell('go')
+    local.signal('go')
     videoOf(await local.backend.wait(callId, never))
   })
 
@@ -183,7 +185,7 @@ describe('a reader', () => {
   )
 })
 
-test('every write reaches a reader who is up with it', async () => {
+test('every write reaches a reader that has read everything before it', async () => {
   const logs = createRunLogs(await temporaryFolder(), silent)
   const log = logs.open('run')
   let seen = 0
@@ -196,7 +198,7 @@ test('every write reaches a reader who is up with it', async () => {
   expect(seen).toBe(2000)
 })
 
-test('a disk that takes no log does not harm the run, and the log of the server says so', async () => {
+test('a disk that refuses the log does not fail the run, and the server logs a warning', async () => {
   const dataDir = await temporaryFolder()
   mkdirSync(dataDir, { recursive: true })
   writeFileSync(join(dataDir, 'logs'), 'a file in its place')
@@ -208,7 +210,7 @@ test('a disk that takes no log does not harm the run, and the log of the server 
   expect(warn).toHaveBeenCalledExactlyOnceWith({ event: 'run_log_failed', err: expect.any(Error) }, expect.any(String))
 })
 
-test('what ffmpeg says is the log of its run', async () => {
+test('the output of ffmpeg is the log of its run', async () => {
   const mediaRoot = await temporaryFolder()
   writeFileSync(join(mediaRoot, 'speech.wav'), readFileSync(join(SAMPLES, 'speech.wav')))
   writeFileSync(join(mediaRoot, 'face.mp4'), Buffer.from('\0\0\0\x18ftypisom\0\0\x02\0isommp41\0\0\0\x10moovgarbage!'))
@@ -236,7 +238,7 @@ describe('hiding paths in pieces', () => {
     expect(out).toBe(`a video_path b\nhome/x\r${'long '.repeat(4000)}video_path${'/'.repeat(9000)}`)
   })
 
-  test('does not hold back a long line that has no end yet', () => {
+  test('passes on a long line before it is complete', () => {
     let out = ''
     const filter = createPathFilter(paths, (piece) => (out += piece))
     for (let n = 0; n < 100; n++) filter.write(Buffer.from('x'.repeat(1000)))

@@ -5,7 +5,7 @@ vi.mock('@ffmpeg-installer/ffmpeg', () => {
   throw new Error('Cannot find package')
 })
 
-test('without any ffmpeg a job fails with what to do about it', async () => {
+test('without ffmpeg a job fails and its error says how to install it', async () => {
   const { run, workFolders } = await startLocal({ childEnvironment: { PATH: '/nowhere' } })
   expect(await run({ video_path: 'face.mp4', audio_path: 'speech.wav' })).toEqual({
     kind: 'failed',
@@ -16,7 +16,7 @@ test('without any ffmpeg a job fails with what to do about it', async () => {
   expect(await workFolders()).toEqual([])
 })
 
-test('an ffmpeg that cannot be started is the same kind of failure', async () => {
+test('an ffmpeg that cannot be started fails with the same code', async () => {
   const { run } = await startLocal({ ffmpegPath: '/nowhere/ffmpeg' })
   expect(await run({ video_path: 'face.mp4', audio_path: 'speech.wav' })).toEqual({
     kind: 'failed',

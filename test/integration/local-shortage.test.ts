@@ -62,7 +62,7 @@ describe.skipIf(noSmallDisk !== undefined)('on a disk that is full', () => {
     )
   })
 
-  test('other runs wait until the pause is over, and then find the room that was made', async () => {
+  test('other runs wait until the pause is over, and then use the space that was freed', async () => {
     const dataDir = mountDisk(SMALL_KIB)
     const [blocker, marker] = [join(dataDir, 'blocker'), join(await temporaryFolder(), 'started')]
     writeFileSync(blocker, Buffer.alloc((SMALL_KIB - 200) * 1024))
@@ -81,7 +81,7 @@ describe.skipIf(noSmallDisk !== undefined)('on a disk that is full', () => {
   })
 })
 
-describe('what a child says of this machine', () => {
+describe('a shortage that a child process reports', () => {
   test.each([
     ['No space left on device', 'disk space'],
     ['OSError: [Errno 122] Disk quota exceeded: /tmp/x', 'disk space'],
@@ -92,7 +92,7 @@ describe('what a child says of this machine', () => {
     expect(await run(INPUT)).toEqual({ kind: 'interrupted', error: `The server ran out of ${shortage}.` })
   })
 
-  test('does not keep other runs waiting, since a file may have made it say so', async () => {
+  test('does not delay other runs, since a file may have caused the report', async () => {
     const command = `sh -c 'case "$0" in *.jpg) echo "No space left on device" >&2; exit 1;; esac; cp "$0" "$1"' {face} {output}`
     const { backend, run, spawn } = await startLocal({ command, pauseMs: 60_000 })
     const paused = backend.wait(await spawn({ ...INPUT, video_path: 'face.jpg' }, 'paused'), never)

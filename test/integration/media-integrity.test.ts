@@ -63,13 +63,13 @@ describe('a file that is cut off', () => {
     expect(await errorOf(wav.subarray(0, 1000))).toBe(error)
   })
 
-  test('is detected if it is an MP4 whose index came last', async () => {
+  test('is detected in an MP4 whose index comes last', async () => {
     const mp4 = await make('a.mp4', ...FILM)
     const index = mp4.lastIndexOf('moov') - 4
     expect(await errorOf(mp4.subarray(0, index))).toBe('is cut off or damaged: it has no index (moov)')
   })
 
-  test('is detected if it is a JPEG that ends before its scan', async () => {
+  test('is detected in a JPEG that stops before its scan', async () => {
     const jpeg = await make('a.jpg', ...PICTURE)
     expect(await errorOf(jpeg.subarray(0, 100))).toBe('is cut off or damaged: it contains no picture')
   })
@@ -133,7 +133,7 @@ describe('several recordings in one file', () => {
     expect(await errorOf(Buffer.concat([one, one]))).toBe(SEVERAL)
   })
 
-  test('are not suspected in FLAC behind an ID3 tag', async () => {
+  test('are not reported in FLAC after an ID3 tag', async () => {
     const id3 = Buffer.from('ID3\x04\0\0\0\0\0\x0a0123456789', 'latin1')
     expect(await errorOf(Buffer.concat([id3, await make('a.flac', ...SOUND)]))).toBeUndefined()
   })

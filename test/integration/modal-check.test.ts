@@ -30,7 +30,7 @@ describe('a submit for Modal', () => {
     expect(checkModalInput({ ...face, audio_path: path })).toMatchObject([{ path: '/audio_path' }])
   })
 
-  test('has no character in a path that a shell or ffmpeg reads as more than a name', () => {
+  test('has no character in a path that is special to a shell or ffmpeg', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary', minLength: 1, maxLength: 12 }), (path) => {
         const isTaken = checkModalInput({ video_path: path, ...speech }).length === 0
@@ -54,13 +54,13 @@ describe('a submit for Modal', () => {
     }
   })
 
-  test('has one error a field, also where a host is not on the list', () => {
+  test('has one error a field, also if a host is not on the list', () => {
     const found = checkModalInput({ video_url: url('`id`'), audio_url: url('speech.wav') }, ['other.example'])
     expect(found.map(({ path }) => path)).toEqual(['/video_url', '/audio_url'])
   })
 })
 
-test('a job that an earlier server kept with a path for a shell never reaches the function', async () => {
+test('a stored job with a path that is special to a shell never reaches the function', async () => {
   const { backend, plane, close } = await startModal()
   const input = { video_path: 'data/video/$(id).mp4', ...speech }
   const signal = new AbortController().signal

@@ -36,7 +36,7 @@ async function start(options: PlaneOptions = {}, own: Partial<ModalDownloadOptio
   return { fetch, path }
 }
 
-test('a small output comes with the answer, called for by the id of the run', async () => {
+test('a small output is part of the answer, requested by the id of the run', async () => {
   const { fetch, path } = await start()
   await fetch()
   expect(await readFile(path)).toEqual(videoOf('run'))
@@ -45,7 +45,7 @@ test('a small output comes with the answer, called for by the id of the run', as
   ])
 })
 
-test('a large output, which Modal keeps apart, is the same bytes and is never held in memory', async () => {
+test('a large output, which Modal keeps as a blob, arrives unchanged and is never held in memory', async () => {
   const { fetch, path } = await start()
   const runId = 'run-60000000'
   // The stand-in, which is in this process, holds it before as well as after.
@@ -72,13 +72,13 @@ test.each([
   expect(plane.calls()).toHaveLength(1)
 })
 
-test('an output of just the size that may be kept is fetched', async () => {
+test('an output of exactly the largest size is fetched', async () => {
   const { fetch, path } = await start({ blobThresholdBytes: 1 }, { maxBytes: videoOf('run').length })
   await fetch()
   expect(await readFile(path)).toEqual(videoOf('run'))
 })
 
-test('an output is fetched though a connection to its store breaks', async () => {
+test('an output is fetched even if a connection to its store breaks', async () => {
   const { fetch, path } = await start({ blobThresholdBytes: 1 })
   plane.fault({ method: 'DOWNLOAD', times: 1, dropConnection: true })
   plane.fault({ method: 'DOWNLOAD', times: 1 })
@@ -86,14 +86,14 @@ test('an output is fetched though a connection to its store breaks', async () =>
   expect(await readFile(path)).toEqual(videoOf('run'))
 })
 
-test('a store that stays away, or Modal itself, may be back later', async () => {
+test('an unavailable store, or Modal, is a 502 that asks to retry', async () => {
   const { fetch } = await start({ blobThresholdBytes: 1 })
-  const away = { code: 'output_unavailable', status: 502, retryAfterSeconds: 10 }
+  const unavailable = { code: 'output_unavailable', status: 502, retryAfterSeconds: 10 }
   plane.fault({ method: 'DOWNLOAD' })
-  await expect(fetch()).rejects.toMatchObject(away)
+  await expect(fetch()).rejects.toMatchObject(unavailable)
   plane.clearFaults()
   plane.fault({ method: 'FunctionMap', code: status.UNAVAILABLE })
-  await expect(fetch()).rejects.toMatchObject(away)
+  await expect(fetch()).rejects.toMatchObject(unavailable)
   plane.clearFaults()
   await fetch()
 })
@@ -112,7 +112,7 @@ test.each([
   expect(String(error)).toMatch(words)
 })
 
-test('a run whose result has expired has no output to give, and is not asked for without end', async () => {
+test('a run whose result has expired has no output, and is not polled for ever', async () => {
   const { fetch } = await start({ behave: () => ({ end: { kind: 'never' } }) })
   const failed = expect(fetch()).rejects.toMatchObject({ code: 'output_unavailable', retryAfterSeconds: undefined })
   await plane.until(() => plane.stats().openPolls > 0)
@@ -121,7 +121,7 @@ test('a run whose result has expired has no output to give, and is not asked for
   expect(plane.stats().rpcs.FunctionGetOutputs).toBeLessThanOrEqual(3)
 })
 
-test('an output is waited for with one RPC a second where Modal answers early and empty', async () => {
+test('an output is polled once a second while Modal answers early and empty', async () => {
   const { fetch } = await start({ behave: () => ({ afterMs: 10 }) })
   plane.fault({ method: 'FunctionGetOutputs', empty: true, times: 2 })
   const from = performance.now()
@@ -130,19 +130,19 @@ test('an output is waited for with one RPC a second where Modal answers early an
   expect(plane.stats().rpcs.FunctionGetOutputs).toBe(3)
 })
 
-test('a run that Modal stopped may give its output when it is asked again', async () => {
+test('a run that Modal stopped asks to retry', async () => {
   const { fetch } = await start({ behave: () => ({ end: { kind: 'terminated', message: '' } }) })
   const error: unknown = await fetch().catch((reason: unknown) => reason)
   expect(error).toMatchObject({ code: 'output_unavailable', retryAfterSeconds: 10 })
   expect(String(error)).toMatch('stopped at Modal')
 })
 
-test('a large value that is no bytes is refused', async () => {
+test('a large value that is not bytes is refused', async () => {
   const { fetch } = await start({ blobThresholdBytes: 1, behave: () => ({ end: { kind: 'return', value: 'text' } }) })
   await expect(fetch()).rejects.toThrow('no byte string')
 })
 
-test('a function that is not deployed is told, and found again once it is, under any id', async () => {
+test('a function that is not deployed is reported, and found once it is deployed, under any id', async () => {
   const { fetch } = await start({ functions: { 'musetalk-poc': ['run_inference'] } })
   await expect(fetch()).rejects.toMatchObject({ code: 'output_unavailable', retryAfterSeconds: undefined })
   plane.deploy('musetalk-poc', 'download_result')
@@ -152,26 +152,26 @@ test('a function that is not deployed is told, and found again once it is, under
   await fetch()
 })
 
-test('a throttle is told with the time after which Modal may be asked again', async () => {
+test('a throttle is reported with the time after which to retry', async () => {
   const { fetch } = await start()
   plane.fault({ method: 'FunctionMap', times: 1, retryAfterSeconds: 41.5 })
   await expect(fetch()).rejects.toMatchObject({ code: 'output_unavailable', retryAfterSeconds: 42 })
   await fetch()
 })
 
-test('a token that is not valid any more is fetched anew, and credentials that are refused are tried twice', async () => {
+test('an expired token is fetched anew, and refused credentials are sent twice', async () => {
   const { fetch } = await start()
   await fetch()
   plane.revokeTokens()
   await fetch()
-  plane.fault({ method: 'FunctionMap', code: status.UNAUTHENTICATED, message: 'who are you' })
+  plane.fault({ method: 'FunctionMap', code: status.UNAUTHENTICATED, message: 'unknown token' })
   const before = plane.stats().rpcs.FunctionMap ?? 0
-  const refused = { code: 'output_unavailable', message: expect.stringContaining('who are you') as string }
+  const refused = { code: 'output_unavailable', message: expect.stringContaining('unknown token') as string }
   await expect(fetch()).rejects.toMatchObject(refused)
   expect(plane.stats().rpcs.FunctionMap).toBe(before + 2)
 })
 
-test('a signal ends a fetch', async () => {
+test('a signal aborts a fetch', async () => {
   const { fetch } = await start({ behave: () => ({ end: { kind: 'never' } }) })
   const abort = new AbortController()
   const failed = expect(fetch('run', abort.signal)).rejects.toThrow('ending')
@@ -180,7 +180,7 @@ test('a signal ends a fetch', async () => {
   await failed
 })
 
-test('a disk that is full is told as it is', async () => {
+test('a full disk rejects with the error of the disk', async () => {
   await start()
   const fetch = (runId: string) => downloads.fetch({ runId, version: 'v1', caller: 'anonymous' }, '/dev/full', never)
   await expect(fetch('run')).rejects.toMatchObject({ code: 'ENOSPC' })
@@ -193,7 +193,7 @@ describe('fetches that hang', () => {
     behave: (kwargs) => (String(kwargs.job_id).startsWith('hung') ? { end: { kind: 'never' } } : {}),
   }
 
-  test('of one caller do not keep others from their outputs', async () => {
+  test('of one caller do not delay the outputs of others', async () => {
     const { fetch, path } = await start(hanging)
     const ending = new AbortController()
     const hung = Array.from({ length: 40 }, (_, n) => fetch(`hung-${n}`, ending.signal, 'key:a'))
@@ -206,7 +206,7 @@ describe('fetches that hang', () => {
     await failed
   })
 
-  test('give their places up while others wait, and only then', async () => {
+  test('are aborted while others wait, and only then', async () => {
     const { fetch } = await start(hanging, { contendedStallMs: 500 })
     vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'performance'] })
     onTestFinished(() => void vi.useRealTimers())

@@ -55,7 +55,7 @@ function follow(call: LoggedCall, signal = forever) {
   return { seen, end: read() }
 }
 
-describe('the log of a call that has ended', () => {
+describe('the log of a finished call', () => {
   test('is fetched, all of it', async () => {
     const { backend } = await start({ behave: () => ({ afterMs: 60, logs: ['one', 'two', 'three'] }) })
     const call = await spawn()
@@ -64,7 +64,7 @@ describe('the log of a call that has ended', () => {
     expect(modal.plane.stats().rpcs.AppGetLogs).toBeUndefined()
   })
 
-  test('is found though its lines lie minutes outside the times of the attempt', async () => {
+  test('is found even if its lines lie minutes outside the times of the attempt', async () => {
     const { plane } = await start({ behave: () => never })
     const { callId } = await spawn()
     plane.log(callId, 'a line')
@@ -82,8 +82,8 @@ describe('the log of a call that has ended', () => {
   })
 })
 
-describe('the log of a call that runs', () => {
-  test('comes line by line, and ends with the call, nothing lost or twice', async () => {
+describe('the log of a running call', () => {
+  test('is streamed line by line until the call finishes, with no line lost or repeated', async () => {
     const { plane } = await start({ behave: () => ({ ...never, logs: ['at once'] }) })
     const call = await spawn()
     const { seen, end } = follow(call)
@@ -95,7 +95,7 @@ describe('the log of a call that runs', () => {
     expect(await end).toEqual(['at once\n', 'later\n', 'last\n'])
   })
 
-  test('goes on after the connection broke, with the line after the last', async () => {
+  test('continues after the connection broke, with the line after the last', async () => {
     const { plane } = await start({ behave: () => never })
     const call = await spawn()
     const { seen, end } = follow(call)
@@ -109,7 +109,7 @@ describe('the log of a call that runs', () => {
     expect(await end).toEqual(['before\n', 'meanwhile\n'])
   })
 
-  test('is given up with its signal: no stream and no question stays open', async () => {
+  test('is aborted by its signal: no stream and no request stays open', async () => {
     const { plane } = await start({ behave: () => never })
     holdClock()
     const call = await spawn()
@@ -126,7 +126,7 @@ describe('the log of a call that runs', () => {
     expect({ asked: asked(), seen }).toEqual({ asked: before, seen: ['a line\n'] })
   })
 
-  test('is given up by one who stops reading', async () => {
+  test('is closed when its reader stops reading', async () => {
     const { plane, backend } = await start({ behave: () => never })
     holdClock()
     const call = await spawn()
@@ -140,7 +140,7 @@ describe('the log of a call that runs', () => {
     expect(asked()).toEqual(before)
   })
 
-  test('is not asked for in a tight loop where its stream ends at once', async () => {
+  test('is not requested in a tight loop when its stream ends at once', async () => {
     const { plane } = await start({ behave: () => never })
     const call = await spawn()
     const leave = new AbortController()
@@ -158,7 +158,7 @@ describe('the log of a call that runs', () => {
 })
 
 describe('there is no log', () => {
-  test('of a call that Modal does not know (any more)', async () => {
+  test('for a call that Modal does not know or no longer knows', async () => {
     const { plane } = await start({ behave: () => never })
     const call = await spawn()
     plane.forget(call.callId)
@@ -167,14 +167,14 @@ describe('there is no log', () => {
     }
   })
 
-  test('while Modal cannot be reached, which is said within seconds', async () => {
+  test('while Modal is unavailable, which is reported within seconds', async () => {
     const { plane } = await start({ behave: () => never })
     const call = await spawn()
     await plane.stop()
     await expect(follow(call).end).rejects.toMatchObject({ code: grpc.UNAVAILABLE })
   })
 
-  test('for one reader too many, until another leaves', async () => {
+  test('for one reader too many, until another stops', async () => {
     const { plane } = await start({ behave: () => never })
     const call = await spawn()
     plane.log(call.callId, 'a line')
@@ -188,10 +188,10 @@ describe('there is no log', () => {
     expect(await follow(ended(call)).end).toEqual(['a line\n'])
   })
 
-  test('with a signal that has aborted', async () => {
+  test('with an aborted signal', async () => {
     const { plane } = await start({ behave: () => never })
     const call = await spawn()
-    await expect(follow(call, AbortSignal.abort(new Error('gone'))).end).rejects.toThrow('gone')
+    await expect(follow(call, AbortSignal.abort(new Error('aborted'))).end).rejects.toThrow('aborted')
     expect(plane.stats().rpcs.AppGetLogs).toBeUndefined()
   })
 })

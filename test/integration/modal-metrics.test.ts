@@ -92,7 +92,7 @@ test('gauges show open polls, connections and calls that wait for a poll turn', 
     musetalk_modal_polls_waiting: 3,
     musetalk_modal_poll_connections: 2,
   })
-  // Those who had to wait get their turn, and that is told when they have it.
+  // The calls that had to wait get their turn, and are counted when they have it.
   await until(async () => (await counts()).musetalk_modal_turn_wait_seconds_count! >= 7)
   expect((await counts()).musetalk_modal_turn_wait_seconds_sum).toBeGreaterThan(1)
   leaving.abort()

@@ -29,7 +29,7 @@ const SECRET = { MODAL_TOKEN_SECRET: 'as-wrong' }
 const endless = () => ({ end: { kind: 'never' } }) as const
 
 describe('a throttle', () => {
-  test('holds all spawns for as long as Modal asks, and not longer', async () => {
+  test('pauses all spawns for as long as Modal asks, and not longer', async () => {
     const { plane, backend } = await start()
     await spawn({ jobId: 'first' })
     plane.fault({ method: 'FunctionMap', times: 1, retryAfterSeconds: 1.5, message: 'slow down' })
@@ -47,7 +47,7 @@ describe('a throttle', () => {
     expect(degraded()).toMatchObject([{ reason: 'throttled', error: 'slow down', level: 'warn' }])
   })
 
-  test('holds all polls, which keep their places, and leaves the breaker closed', async () => {
+  test('pauses all polls, which keep their order, and leaves the breaker closed', async () => {
     const { plane, backend } = await start({ behave: endless })
     const callIds = (await spawnAll(40)).map((spawned) => (spawned.kind === 'spawned' ? spawned.callId : ''))
     plane.fault({ method: 'FunctionGetOutputs', times: 40, retryAfterSeconds: 1 })
@@ -61,7 +61,7 @@ describe('a throttle', () => {
     for (const outcome of await Promise.all(waits)) expect(outcome.kind).toBe('succeeded')
   })
 
-  test('holds cancels, and is read whatever status it comes with', async () => {
+  test('pauses cancels, and is read with any status', async () => {
     const { plane, backend } = await start({ behave: endless })
     const callId = await callOf()
     plane.fault({ method: 'FunctionCallCancel', times: 1, code: grpc.UNAVAILABLE, retryAfterSeconds: 1 })
@@ -71,7 +71,7 @@ describe('a throttle', () => {
     expect(rpcs('FunctionCallCancel')).toBe(2)
   })
 
-  test('of polls beyond so many a second refuses few of them, and every end is noticed', async () => {
+  test('of polls rejects few of them, and every finished call is noticed', async () => {
     const [calls, perSecond, forMs] = [300, 20, 4_000]
     const metrics = createMetrics(someFacts)
     const { plane, backend } = await start({ behave: () => ({ afterMs: forMs }), backend: { metrics } })
@@ -91,7 +91,7 @@ describe('a throttle', () => {
 describe('a spend limit', () => {
   const LIMIT = 'workspace billing cycle spend limit reached'
 
-  test('keeps spawns waiting, is told in Modal’s words, and leaves the polls alone', async () => {
+  test('keeps spawns waiting, is logged in Modal’s words, and does not affect polls', async () => {
     const { plane, backend } = await start({ behave: endless })
     const callId = await callOf()
     const wait = backend.wait(callId, forever)
@@ -109,7 +109,7 @@ describe('a spend limit', () => {
     expect(modal.lines.some(({ event }) => event === 'backend_recovered')).toBe(true)
   })
 
-  test('lets the deadline end a spawn', async () => {
+  test('does not outlast the deadline of a spawn', async () => {
     const { plane } = await start()
     plane.fault({ method: 'FunctionMap', code: grpc.RESOURCE_EXHAUSTED, message: LIMIT })
     const end = new AbortController()
@@ -140,7 +140,7 @@ test.each(['FAILED_PRECONDITION', 'PERMISSION_DENIED', 'UNIMPLEMENTED', 'OUT_OF_
 )
 
 describe('credentials that Modal refuses', () => {
-  test('are named at once, before there is a job', async () => {
+  test('are logged at once, before there is a job', async () => {
     const { backend } = await start({ env: SECRET })
     await until(() => degraded().length > 0)
     expect(degraded()[0]).toMatchObject({ reason: 'credentials', level: 'warn' })
@@ -148,7 +148,7 @@ describe('credentials that Modal refuses', () => {
     expect(backend.degradation()).toBe('credentials')
   })
 
-  test('keep spawns waiting for the time of grace, and then fail all, and each that comes', async () => {
+  test('keep spawns waiting for the grace period, and then fail all of them and each new one', async () => {
     await start({ env: SECRET, backend: { credentialsGraceMs: 1_500 } })
     const from = performance.now()
     const refused = { kind: 'rejected', code: 'backend_rejected', error: 'Token validation failed.' }
@@ -161,7 +161,7 @@ describe('credentials that Modal refuses', () => {
     expect(modal.backend.degradation()).toBe('credentials')
   })
 
-  test('fail a spawn at once without a time of grace', async () => {
+  test('fail a spawn at once without a grace period', async () => {
     await start({ env: SECRET, backend: { credentialsGraceMs: 0 } })
     expect(await spawn()).toMatchObject({ kind: 'rejected', code: 'backend_rejected' })
   })
@@ -174,7 +174,7 @@ describe('credentials that Modal refuses', () => {
     expect(backend.degradation()).toBeUndefined()
   })
 
-  test('are read again for each probe, and tokens fetched, which polls and cancels have from then on too', async () => {
+  test('are read again for each probe, and polls and cancels use the new token', async () => {
     const { plane, backend } = await start({ behave: endless })
     const callId = await callOf()
     plane.revokeTokens()
@@ -187,7 +187,7 @@ describe('credentials that Modal refuses', () => {
     expect(await wait).toMatchObject({ kind: 'interrupted' })
   })
 
-  test('of a poll alone are replaced as well', async () => {
+  test('are replaced as well if only a poll was refused', async () => {
     const { plane, backend } = await start({ behave: endless })
     const callId = await callOf()
     const wait = backend.wait(callId, forever)
@@ -201,7 +201,7 @@ describe('credentials that Modal refuses', () => {
   })
 })
 
-describe('a deployment that is not as it was looked up', () => {
+describe('a deployment that changed after its look-up', () => {
   test.each(['FAILED_PRECONDITION', 'ABORTED', 'NOT_FOUND'] as const)(
     'by %s of a spawn is looked up once more',
     async (code) => {
@@ -221,7 +221,7 @@ describe('a deployment that is not as it was looked up', () => {
     expect([rpcs('FunctionGet'), rpcs('FunctionMap')]).toEqual([2, 2])
   })
 
-  test('by ABORTED more than twice is tried again after a pause', async () => {
+  test('that answers ABORTED more than twice is spawned on again after a pause', async () => {
     const { plane } = await start()
     plane.fault({ method: 'FunctionMap', code: grpc.ABORTED, times: 3 })
     expect(await spawn()).toMatchObject({ kind: 'spawned' })

@@ -30,7 +30,7 @@ const withStatus = (status: number, exception?: string): Ending => ({
   ...(exception !== undefined && { exception }),
 })
 
-describe('a status of Modal ends a run', () => {
+describe('a status of Modal decides the outcome', () => {
   const rows: [status: number, name: string, outcome: object, words: RegExp][] = [
     [2, 'FAILURE', { kind: 'failed', code: 'inference_failed' }, /without a reason/],
     [3, 'TERMINATED', { kind: 'interrupted' }, /stopped at Modal/],
@@ -54,11 +54,11 @@ describe('a status of Modal ends a run', () => {
   })
 })
 
-test('a text of blanks counts as none', async () => {
+test('a blank text counts as none', async () => {
   expect(await outcomeOf({ end: withStatus(2, ' \n') })).toMatchObject({ error: expect.stringMatching(/\w/) })
 })
 
-test('a failure without a text names the exit code where there is one', async () => {
+test('a failure without a text names the exit code if there is one', async () => {
   expect(await outcomeOf({ end: { kind: 'status', status: 2, exitcode: 137 } })).toMatchObject({
     error: 'the function failed without a reason (exit code 137)',
   })
@@ -73,7 +73,7 @@ test('an image without cbor2 is backend_rejected, and the error says what to ins
   })
 })
 
-test('what was raised is not fetched from its blob: the answer has its words', async () => {
+test('an exception is not fetched from its blob: the answer has its text', async () => {
   const { plane } = await start({ behave: () => ({ blob: true, end: { kind: 'raise', message: 'no face' } }) })
   expect(await endOf()).toMatchObject({ code: 'inference_failed', error: "RuntimeError('no face')" })
   expect(plane.stats().rpcs).not.toHaveProperty('BlobGet')
@@ -88,7 +88,7 @@ describe('a traceback', () => {
     })
   })
 
-  test('that is very long keeps its end, which says what was raised', async () => {
+  test('that is very long keeps its last lines, which say what was raised', async () => {
     const traceback = `Traceback\n${'  File "a.py", line 1\n'.repeat(5_000)}ValueError: the end`
     const outcome = await outcomeOf({ end: { kind: 'status', status: 2, exception: 'ValueError()', traceback } })
     const kept = outcome.kind === 'failed' ? (outcome.traceback ?? '') : ''
@@ -122,7 +122,7 @@ describe('a function that gives no reason', () => {
     )
   })
 
-  test('ends all the same where its log cannot be read', async () => {
+  test('still has an outcome if its log cannot be read', async () => {
     const { plane } = await start({ behave: () => ({ end: unknown, logs }) })
     plane.fault({ method: 'AppFetchLogs', code: status.NOT_FOUND })
     expect(await endOf()).toEqual({
@@ -132,7 +132,7 @@ describe('a function that gives no reason', () => {
     })
   })
 
-  test('that gives one is believed, and its log is not read', async () => {
+  test('that gives one is quoted, and its log is not read', async () => {
     await outcomeOf({ end: { kind: 'raise', message: 'no face' }, logs })
     expect(modal.plane.stats().rpcs).not.toHaveProperty('AppFetchLogs')
   })

@@ -44,7 +44,7 @@ describe('spawn', () => {
     expect(plane.stats()).toMatchObject({ rpcs: { FunctionGet: 1, FunctionMap: 20 } })
   })
 
-  test('is rejected in the words of Modal when the function is not deployed, and looks again afterwards', async () => {
+  test("is rejected in Modal's words if the function is not deployed, and later spawns look it up again", async () => {
     const { plane, backend, lines } = await start({ functions: {} })
     const refused = await backend.spawn(aRequest, forever)
     expect(refused).toMatchObject({ kind: 'rejected', code: 'backend_rejected' })
@@ -75,7 +75,7 @@ describe('spawn', () => {
     expect(await backend.spawn(aRequest, forever)).toMatchObject({ kind: 'rejected', error: 'no such argument' })
   })
 
-  test('goes on through passing faults until it works, under one idempotency key', async () => {
+  test('is sent again after transient errors until it works, with one idempotency key', async () => {
     const { plane } = await start()
     await spawn({ jobId: 'first' })
     plane.fault({ method: 'FunctionMap', code: grpc.UNAVAILABLE, times: 2, loseAnswer: true })
@@ -88,7 +88,7 @@ describe('spawn', () => {
     expect(plane.stats().spawnsLeftUnanswered).toBe(2)
   })
 
-  test('has a key that another process would give the same attempt, and no other attempt', async () => {
+  test('has the same key in every process, and another for another attempt', async () => {
     const { plane } = await start()
     for (const attempt of [1, 1, 2]) await spawn({ jobId: '0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11', attempt })
     await spawn({ jobId: '0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b12' })
@@ -97,7 +97,7 @@ describe('spawn', () => {
     expect(new Set(keys).size).toBe(3)
   })
 
-  test('a call that Modal made without its input is given the input, and no other call is made', async () => {
+  test('a call that Modal created without its input is sent the input, and no other call is created', async () => {
     const { plane, backend } = await start()
     plane.fault({ method: 'FunctionMap', empty: true, times: 1 })
     const callId = await spawn()
@@ -110,7 +110,7 @@ describe('spawn', () => {
     ['takes no input for a while', { empty: true }],
     ['is unreachable for a while', { code: grpc.UNAVAILABLE }],
     ['loses the answer', { loseAnswer: true }],
-  ])('Modal %s after it made a call without an input: that call is given it later', async (_what, fault) => {
+  ])('if Modal %s after it created a call without an input, that call is sent it later', async (_what, fault) => {
     const { plane, backend } = await start()
     plane.fault({ method: 'FunctionMap', empty: true, times: 1 })
     plane.fault({ method: 'FunctionPutInputs', times: 2, ...fault })
@@ -120,7 +120,7 @@ describe('spawn', () => {
     expect(plane.stats().rpcs).toMatchObject({ FunctionMap: 1, FunctionPutInputs: 3 })
   })
 
-  test('a call without an input that Modal forgets is made anew', async () => {
+  test('a call without an input that Modal forgets is created anew', async () => {
     const { plane, backend } = await start()
     plane.fault({ method: 'FunctionMap', empty: true, times: 1 })
     plane.fault({ method: 'FunctionPutInputs', code: grpc.NOT_FOUND, times: 1 })
@@ -138,7 +138,7 @@ describe('spawn', () => {
   })
 })
 
-describe('how a call ends', () => {
+describe('the outcome of a call', () => {
   test('success, with the path and the id of the run', async () => {
     const outcome = await outcomeOf({})
     expect(outcome).toMatchObject({ kind: 'succeeded', runId: expect.stringMatching(/^[0-9a-f]{32}$/) })
@@ -189,7 +189,7 @@ describe('how a call ends', () => {
     expect(await outcomeOf({ end })).toEqual({ kind: 'interrupted', error: 'worker died' })
   })
 
-  test('a result so large that it travels through a blob', async () => {
+  test('a result so large that it comes as a blob', async () => {
     const value = { job_id: 'r', status: 'succeeded', output_path: '/x', frames: 'f'.repeat(3_000_000) }
     const { plane, backend } = await start({ behave: () => returning(value) })
     expect(await backend.wait(await spawn(), forever)).toEqual({ kind: 'succeeded', outputPath: '/x', runId: 'r' })
@@ -202,7 +202,7 @@ describe('how a call ends', () => {
     ['the function answers in pickle', { data: Buffer.from('\x80\x04N.', 'latin1'), format: dataFormat.pickle }],
     ['the format is unknown', { data: encodeValue({ status: 'succeeded' }), format: 99 }],
     ['a number is none that JSON knows', { data: encodeValue({ job_id: 'r', status: 2n ** 60n, output_path: '/x' }) }],
-  ])('a result that cannot be read, and is asked for once: %s', async (_what, raw) => {
+  ])('a result that cannot be read, and is polled for once: %s', async (_what, raw) => {
     const { plane, backend } = await start({ behave: () => ({ end: { kind: 'raw', ...raw } }) })
     expect(await backend.wait(await spawn(), forever)).toMatchObject({ kind: 'failed', code: 'invalid_output' })
     expect(plane.stats()).toMatchObject({ rpcs: { FunctionGetOutputs: 1 } })
@@ -211,7 +211,7 @@ describe('how a call ends', () => {
   test.each([
     ['is refused', {}],
     ['breaks off', { dropConnection: true }],
-  ])('a result whose download %s, as often as the client tries, is asked for again', async (_how, fault) => {
+  ])('a result whose download %s, as often as the client repeats it, is polled for again', async (_how, fault) => {
     const value = { job_id: 'r', status: 'succeeded', output_path: '/x' }
     const { plane, backend } = await start({ behave: () => ({ ...returning(value), blob: true }) })
     plane.fault({ method: 'DOWNLOAD', times: 5, ...fault })
@@ -219,14 +219,14 @@ describe('how a call ends', () => {
     expect(plane.stats()).toMatchObject({ rpcs: { FunctionGetOutputs: 2 } })
   })
 
-  test('a call that Modal does not know any more is lost', async () => {
+  test('a call that Modal no longer knows is lost', async () => {
     const { plane, backend } = await start()
     const callId = await spawn()
     plane.forget(callId)
     expect(await backend.wait(callId, forever)).toMatchObject({ kind: 'failed', code: 'lost' })
   })
 
-  test('a call whose id Modal does not take for one is lost', async () => {
+  test('a call whose id Modal refuses is lost', async () => {
     const { plane, backend } = await start()
     const callId = await spawn()
     plane.fault({ method: 'FunctionGetOutputs', code: grpc.INVALID_ARGUMENT, message: 'no such id' })
@@ -260,7 +260,7 @@ describe('a call whose result has expired', () => {
     expect(plane.stats().rpcs.FunctionGetOutputs).toBeLessThanOrEqual(3)
   })
 
-  test('is not lost by one such answer alone', async () => {
+  test('is not lost after one such answer alone', async () => {
     const { plane, backend } = await start({ behave: () => ({ afterMs: 500 }) })
     const callId = await spawn()
     plane.fault({ method: 'FunctionGetOutputs', expired: true, times: 1 })
@@ -269,7 +269,7 @@ describe('a call whose result has expired', () => {
 })
 
 describe('wait', () => {
-  test('asks once a second where polls are answered early and empty', async () => {
+  test('polls once a second while Modal answers early and empty', async () => {
     const { plane, backend } = await start({ behave: () => ({ end: { kind: 'never' } }) })
     const callIds = [await spawn(), await spawn({ jobId: 'other' })]
     plane.fault({ method: 'FunctionGetOutputs', empty: true })
@@ -284,7 +284,7 @@ describe('wait', () => {
     expect(plane.stats().rpcs.FunctionGetOutputs).toBeLessThanOrEqual(8)
   })
 
-  test('outlasts many long polls', async () => {
+  test('continues over many long polls', async () => {
     const { plane, backend } = await start({ behave: () => ({ end: { kind: 'never' } }), backend: { pollMs: 50 } })
     const callId = await spawn()
     const waiting = backend.wait(callId, forever)
@@ -293,7 +293,7 @@ describe('wait', () => {
     expect(await waiting).toMatchObject({ kind: 'succeeded' })
   })
 
-  test('goes on through failing polls, and costs no RPC but the poll when it attaches', async () => {
+  test('continues after failed polls, and needs no RPC but the poll to attach', async () => {
     const { plane, backend } = await start({ behave: () => ({ end: { kind: 'never' } }) })
     const callId = await spawn()
     plane.fault({ method: 'FunctionGetOutputs', code: grpc.UNAVAILABLE, times: 2 })
@@ -315,14 +315,14 @@ describe('wait', () => {
     },
   )
 
-  test('a credential that is refused meanwhile does not end the job', async () => {
+  test('credentials that are refused meanwhile do not fail the job', async () => {
     const { plane, backend } = await start()
     const callId = await spawn()
     plane.fault({ method: 'FunctionGetOutputs', code: grpc.UNAUTHENTICATED, times: 1 })
     expect(await backend.wait(callId, forever)).toMatchObject({ kind: 'succeeded' })
   })
 
-  test('its signal ends the open poll at once, on the wire too, and no other poll', async () => {
+  test('its signal aborts the open poll at once, on the wire too, and no other poll', async () => {
     const { plane, backend } = await start({ behave: () => ({ end: { kind: 'never' } }) })
     const [first, second] = [await spawn(), await spawn({ jobId: 'other' })]
     const end = new AbortController()
@@ -336,7 +336,7 @@ describe('wait', () => {
     expect(await going).toMatchObject({ kind: 'succeeded' })
   })
 
-  test('tells the start that Modal tells with the end, to whom it matters', async () => {
+  test('reports the start that Modal sends with the result, to the subscribers that need it', async () => {
     const { plane, backend } = await start({ behave: () => ({ startsAfterMs: 100, afterMs: 200 }) })
     const callId = await spawn()
     const starts: number[] = []
@@ -347,7 +347,7 @@ describe('wait', () => {
     expect(starts).toEqual([expect.closeTo(plane.calls()[0]?.startedAt ?? 0, 0)])
   })
 
-  test('can be asked again for a call that has ended', async () => {
+  test('can be repeated for a finished call', async () => {
     const { backend } = await start()
     const callId = await spawn()
     expect(await backend.wait(callId, forever)).toEqual(await backend.wait(callId, forever))
@@ -355,7 +355,7 @@ describe('wait', () => {
 })
 
 describe('stop', () => {
-  test('ends the call', async () => {
+  test('cancels the call', async () => {
     const { plane, backend } = await start({ behave: () => ({ end: { kind: 'never' } }) })
     const callId = await spawn()
     await backend.stop(callId, forever)
@@ -364,12 +364,12 @@ describe('stop', () => {
     expect(await backend.wait(callId, forever)).toMatchObject({ kind: 'interrupted' })
   })
 
-  test('of a call that Modal does not know is done', async () => {
+  test('of a call that Modal does not know succeeds', async () => {
     const { backend } = await start()
     await backend.stop('fc-nobody-knows', forever)
   })
 
-  test('that Modal refuses for good is done, and told of', async () => {
+  test('that Modal refuses for good succeeds, and is logged', async () => {
     const { plane, backend, lines } = await start({ behave: () => ({ end: { kind: 'never' } }) })
     const callId = await spawn()
     plane.fault({ method: 'FunctionCallCancel', code: grpc.FAILED_PRECONDITION, message: 'it has ended' })
@@ -392,7 +392,7 @@ describe('stop', () => {
     expect(performance.now() - from).toBeLessThan(2_000)
   })
 
-  test('goes on through passing faults', async () => {
+  test('is sent again after transient errors', async () => {
     const { plane, backend } = await start({ behave: () => ({ end: { kind: 'never' } }) })
     const callId = await spawn()
     plane.fault({ method: 'FunctionCallCancel', code: grpc.INTERNAL, times: 6 })

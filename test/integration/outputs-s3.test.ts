@@ -13,8 +13,8 @@ const OPTIONS: S3Options = {
 const aVideo: OutputOptions = { method: 'GET', contentType: 'video/mp4' }
 const jobAt = (outputPath: string) => ({ ...aJob(), outputPath })
 
-async function urlOf(outputPath: string, options: Partial<S3Options> = {}, wish: Partial<OutputOptions> = {}) {
-  const output = await createS3Outputs({ ...OPTIONS, ...options }).open(jobAt(outputPath), { ...aVideo, ...wish })
+async function urlOf(outputPath: string, options: Partial<S3Options> = {}, request: Partial<OutputOptions> = {}) {
+  const output = await createS3Outputs({ ...OPTIONS, ...options }).open(jobAt(outputPath), { ...aVideo, ...request })
   if (output.kind !== 'redirect') throw new Error('not a redirect')
   return new URL(output.url)
 }
@@ -26,7 +26,7 @@ async function startStore() {
   return `http://127.0.0.1:${port}`
 }
 
-test('what is signed is what AWS signs: its published example', async () => {
+test("the signature of AWS's published example is the same", async () => {
   const signer = new AwsV4Signer({
     url: 'https://examplebucket.s3.amazonaws.com/test.txt?X-Amz-Expires=86400',
     ...{ accessKeyId: 'AKIAIOSFODNN7EXAMPLE', secretAccessKey: 'wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY' },
@@ -38,7 +38,7 @@ test('what is signed is what AWS signs: its published example', async () => {
   )
 })
 
-test('the key is the prefix and the path below /shared/, and everything that decides is signed', async () => {
+test('the key is the prefix and the path below /shared/, and every parameter is signed', async () => {
   const url = await urlOf('/shared/results/a b+c/v15/output.mp4', { prefix: 'videos/', sessionToken: 'token' })
   expect(url.origin + url.pathname).toBe('https://s3.example/outputs/videos/results/a%20b%2Bc/v15/output.mp4')
   const query = Object.fromEntries(url.searchParams)
@@ -77,11 +77,11 @@ test.each([
   '/shared//a',
   'shared/a',
   '/sharedx/a',
-])('an output at %s is none', async (path) => {
+])('an output at %s is unavailable', async (path) => {
   await expect(urlOf(path)).rejects.toMatchObject({ code: 'output_unavailable' })
 })
 
-test('a store gives the object, its parts and its head to whoever has the URL, until that ends', async () => {
+test('a store serves the object, its ranges and its head by the URL, until it expires', async () => {
   const endpoint = await startStore()
   const bytes = Buffer.from('a video, or what stands for one')
   const path = '/shared/results/räksmörgås (1)/v15/output.mp4'

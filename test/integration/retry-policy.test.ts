@@ -21,13 +21,13 @@ test.each([0, -1, NaN])('a policy of %d s asks for nothing', (seconds) => {
   expect(parseRetryPolicy(trailer(seconds))).toBeUndefined()
 })
 
-test('a detail of another type is passed over', () => {
+test('a detail of another type is skipped', () => {
   const other = Buffer.from(trailer(5).toString('latin1').replace('RPCRetryPolicy', 'RPCOtherPolicy'), 'latin1')
   expect(parseRetryPolicy(other)).toBeUndefined()
   expect(parseRetryPolicy(Buffer.concat([other, trailer(7)]))).toBe(7_000)
 })
 
-test('bytes of any kind are read to an end, and ask for a time that a server may ask for or for none', () => {
+test('any bytes are parsed without an error, into a valid pause or none', () => {
   const whole = trailer(3)
   const broken = fc.nat(whole.length).map((length) => whole.subarray(0, length))
   const changed = fc

@@ -85,7 +85,7 @@ describe('a message', () => {
   })
 })
 
-describe('what comes of a try', () => {
+describe('the result of a delivery attempt', () => {
   test.each([
     ['seconds', '120', 120_000],
     ['a date', new Date(Date.now() + 60_000).toUTCString(), 60_000],
@@ -99,7 +99,7 @@ describe('what comes of a try', () => {
     else expect(Math.abs(retryAfterMs! - expected)).toBeLessThan(3_000)
   })
 
-  test('nobody listens, nobody answers, the address is not allowed: an error in words', async () => {
+  test('a refused connection, a timeout and a forbidden address are errors in words', async () => {
     const receiver = await startReceiver()
     receiver.answerWith = () => undefined
     expect(await senderOf().send(aMessage(), never)).toEqual({ error: 'the connection was refused' })
@@ -110,7 +110,7 @@ describe('what comes of a try', () => {
     expect(receiver.received).toHaveLength(1)
   })
 
-  test('names of one caller that nobody answers for do not delay the webhooks of another', async () => {
+  test('unresolvable hosts of one caller do not delay the webhooks of another', async () => {
     const receiver = await startReceiver()
     const dns = await startDns()
     dns.addresses.set('live.example', '127.0.0.1')
@@ -125,19 +125,19 @@ describe('what comes of a try', () => {
     for (const result of await Promise.all(silent)) expect(result).toEqual({ error: 'its host could not be looked up' })
   })
 
-  test('rejects when the server ends', async () => {
+  test('rejects when the server shuts down', async () => {
     const receiver = await startReceiver()
     receiver.answerWith = () => undefined
     const ending = new AbortController()
     const sending = senderOf().send(aMessage({ url: receiver.url }), ending.signal)
     await receiver.untilReceived(1)
-    ending.abort(new Error('the server is ending'))
-    await expect(sending).rejects.toThrow('the server is ending')
+    ending.abort(new Error('the server is shutting down'))
+    await expect(sending).rejects.toThrow('the server is shutting down')
   })
 })
 
 describe('the setting', () => {
-  test('takes several, the first being the newest', () => {
+  test('accepts several secrets, the newest first', () => {
     expect(parseWebhookSecrets(`${newer}, ${older}`)).toEqual([newer, older])
     for (const bytes of [24, 64]) expect(parseWebhookSecrets(aSecret(bytes))).toHaveLength(1)
   })

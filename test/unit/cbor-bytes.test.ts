@@ -15,7 +15,7 @@ async function read(pieces: AsyncIterable<Uint8Array>): Promise<Buffer> {
   return Buffer.concat(read)
 }
 
-test('whatever pieces it comes in, the content is what was encoded', async () => {
+test('the content is what was encoded, however it is cut into pieces', async () => {
   const lengths = fc.oneof(fc.constantFrom(0, 1, 23, 24, 255, 256, 65_535, 65_536), fc.nat(300))
   await fc.assert(
     fc.asyncProperty(lengths, fc.integer({ min: 1, max: 70_000 }), async (length, size) => {

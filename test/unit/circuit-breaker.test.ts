@@ -9,7 +9,7 @@ afterEach(() => vi.useRealTimers())
 
 const forever = new AbortController().signal
 
-/** A breaker before a backend that the test takes away and brings back. */
+/** A breaker before a backend that the test makes unavailable and available. */
 async function start({ random = () => 0.5, graceMs = 120_000 }: { random?: () => number; graceMs?: number } = {}) {
   const { log, lines } = await recordingLog()
   const state = {
@@ -46,13 +46,13 @@ async function start({ random = () => 0.5, graceMs = 120_000 }: { random?: () =>
       signal,
     )
   const early: Promise<string>[] = []
-  const takeAway = async () => {
+  const startOutage = async () => {
     state.down = true
     early.push(...Array.from({ length: FAILURES_TO_OPEN }, (_, n) => ask(`early-${n}`)))
     await vi.advanceTimersByTimeAsync(0)
     expect(breaker.stats().reason).toBe('unreachable')
   }
-  return { breaker, state, lines, ask, takeAway, early }
+  return { breaker, state, lines, ask, startOutage, early }
 }
 
 const said = (lines: LogLine[]) => lines.map((line) => line.msg)
@@ -65,7 +65,7 @@ describe('a backend that answers', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  test('one call’s bad luck is tried again by itself and is no outage', async () => {
+  test('one failing call is repeated by itself and is no outage', async () => {
     const { breaker, lines } = await start()
     let tries = 0
     const unlucky = breaker.run('call', async () => (++tries < 9 ? Promise.reject(new Error('odd')) : 'done'), forever)
@@ -79,9 +79,9 @@ describe('a backend that answers', () => {
 })
 
 describe('an outage', () => {
-  test('is met with one probe at a time, further and further apart, whatever waits', async () => {
-    const { state, ask, takeAway, breaker } = await start({ random: () => 1 })
-    await takeAway()
+  test('sends one probe at a time, further and further apart, however many wait', async () => {
+    const { state, ask, startOutage, breaker } = await start({ random: () => 1 })
+    await startOutage()
     for (let n = 0; n < 1000; n++) void ask(`late-${n}`)
     await vi.advanceTimersByTimeAsync(200_000)
     expect(vi.getTimerCount()).toBe(1)
@@ -91,9 +91,9 @@ describe('an outage', () => {
     expect(pauses.slice(0, 7)).toEqual([1000, 2000, 4000, 8000, 16_000, 30_000, 30_000])
   })
 
-  test('has one probe at a time also while a lane closes and opens during it', async () => {
-    const { state, ask, breaker, takeAway } = await start()
-    await takeAway()
+  test('sends one probe at a time also while a lane closes and opens during it', async () => {
+    const { state, ask, breaker, startOutage } = await start()
+    await startOutage()
     let [open, most] = [0, 0]
     state.hold = async () => {
       most = Math.max(most, ++open)
@@ -108,19 +108,19 @@ describe('an outage', () => {
     expect(most).toBe(1)
   })
 
-  test('its pauses have full jitter', async () => {
-    // The first two failures pause by themselves; the third begins the outage.
+  test('pauses with full jitter', async () => {
+    // The first two failures pause by themselves; the third starts the outage.
     const draws = [0, 0, 0, 0.25, 1]
-    const { state, takeAway } = await start({ random: () => draws.shift() ?? 0.5 })
-    await takeAway()
+    const { state, startOutage } = await start({ random: () => draws.shift() ?? 0.5 })
+    await startOutage()
     await vi.advanceTimersByTimeAsync(2_300)
     const [first = 0, second = 0, third = 0] = state.probes
     expect([second - first, third - second].map(Math.round)).toEqual([250, 2000])
   })
 
-  test('ends for spawns in order of arrival, the first alone, the others at a bounded rate', async () => {
-    const { state, ask, takeAway, early } = await start()
-    await takeAway()
+  test('admits spawns in order of arrival when it is over, the first alone, the others at a bounded rate', async () => {
+    const { state, ask, startOutage, early } = await start()
+    await startOutage()
     const late = Array.from({ length: 150 }, (_, n) => ask(`late-${n}`))
     state.asked.length = 0
     state.spawnsRefused = true
@@ -135,9 +135,9 @@ describe('an outage', () => {
     expect(state.asked).toEqual([...[0, 1, 2].map((n) => `early-${n}`), ...late.map((_, n) => `late-${n}`)])
   })
 
-  test('lets no more spawns go in a second than the bound, and later comers queue behind', async () => {
-    const { state, ask, takeAway } = await start()
-    await takeAway()
+  test('admits no more spawns a second than the bound, and later ones queue behind', async () => {
+    const { state, ask, startOutage } = await start()
+    await startOutage()
     for (let n = 0; n < 500; n++) void ask(`late-${n}`)
     state.asked.length = 0
     state.down = false
@@ -150,7 +150,7 @@ describe('an outage', () => {
     expect(state.asked.at(-1)).toBe('last')
   })
 
-  test('ends for calls at once, all of them', async () => {
+  test('admits all calls at once when it is over', async () => {
     const { state, ask } = await start()
     state.down = true
     const calls = Array.from({ length: 200 }, (_, n) => ask(`call-${n}`, 'call'))
@@ -160,7 +160,7 @@ describe('an outage', () => {
     expect(await Promise.all(calls)).toHaveLength(200)
   })
 
-  test('of spawns alone leaves the calls alone', async () => {
+  test('of spawns alone does not affect calls', async () => {
     const { state, ask, breaker } = await start()
     state.spawnsRefused = true
     for (let n = 0; n < 5; n++) void ask(`spawn-${n}`)
@@ -169,7 +169,7 @@ describe('an outage', () => {
     expect(await ask('call', 'call')).toBe('call')
   })
 
-  test('an answer to a call under way ends it without a probe', async () => {
+  test('is over without a probe when a call under way is answered', async () => {
     const { state, ask, breaker } = await start({ random: () => 1 })
     state.down = true
     const calls = Array.from({ length: 5 }, (_, n) => ask(`call-${n}`, 'call'))
@@ -181,12 +181,12 @@ describe('an outage', () => {
     expect(state.probes).toEqual([])
   })
 
-  test('is left at once by whoever’s signal aborts, waiting or pausing', async () => {
-    const { state, ask, breaker, takeAway } = await start()
+  test('rejects a request at once when its signal aborts, waiting or pausing', async () => {
+    const { state, ask, breaker, startOutage } = await start()
     const end = new AbortController()
     state.down = true
     const pausing = expect(ask('pausing', 'call', end.signal)).rejects.toThrow('the deadline')
-    await takeAway()
+    await startOutage()
     const waiting = expect(ask('waiting', 'spawn', end.signal)).rejects.toThrow('the deadline')
     await vi.advanceTimersByTimeAsync(0)
     end.abort(new Error('the deadline'))
@@ -196,9 +196,9 @@ describe('an outage', () => {
     await expect(ask('too late', 'spawn', end.signal)).rejects.toThrow('the deadline')
   })
 
-  test('is one line a minute, and one at its end, however many wait', async () => {
-    const { state, ask, lines, takeAway } = await start()
-    await takeAway()
+  test('is logged once a minute, and once when it is over, however many wait', async () => {
+    const { state, ask, lines, startOutage } = await start()
+    await startOutage()
     for (let n = 0; n < 500; n++) void ask(`late-${n}`)
     await vi.advanceTimersByTimeAsync(10 * 60_000)
     expect(said(lines).filter((line) => line === 'Modal does not answer; jobs wait').length).toBeLessThanOrEqual(11)
@@ -209,9 +209,9 @@ describe('an outage', () => {
     expect(said(lines).filter((line) => line === 'Modal answers again')).toHaveLength(1)
   })
 
-  test('leaves no timer and nobody behind when the breaker is shut down', async () => {
-    const { breaker, ask, state, takeAway, early } = await start()
-    await takeAway()
+  test('leaves no timer and no waiting request when the breaker is closed', async () => {
+    const { breaker, ask, state, startOutage, early } = await start()
+    await startOutage()
     await vi.advanceTimersByTimeAsync(1_000)
     expect(vi.getTimerCount()).toBe(1)
     const pausing = ask('pausing', 'call')
@@ -226,7 +226,7 @@ describe('an outage', () => {
     await expect(ask('too late', 'call')).rejects.toThrow('the backend is closed')
   })
 
-  test('does not try again what fails once the breaker is shut down', async () => {
+  test('does not repeat a failed request once the breaker is closed', async () => {
     const { breaker } = await start()
     const tries: PromiseWithResolvers<string>[] = []
     const running = breaker.run('call', () => (tries[tries.length] = Promise.withResolvers()).promise, forever)
@@ -238,7 +238,7 @@ describe('an outage', () => {
   })
 })
 
-/** Fails as often as it is told, in this way, and then succeeds; keeps when it was tried. */
+/** Fails a given number of times, in this way, and then succeeds; keeps when it was called. */
 function failing(times: number, cause: Partial<Failure>, words = 'no') {
   const tries: number[] = []
   const work = () => {
@@ -251,7 +251,7 @@ function failing(times: number, cause: Partial<Failure>, words = 'no') {
 describe('a throttle', () => {
   const slowDown = { reason: 'throttled', retryAfterMs: 3_000 } as const
 
-  test('holds its lane for that long, lets in at a lower rate those who waited, and leaves the other lane alone', async () => {
+  test('pauses its lane for that long, then admits at a lower rate, and does not affect the other lane', async () => {
     const { breaker, ask, state } = await start()
     const { work } = failing(1, slowDown)
     const first = breaker.run('spawn', work, forever)
@@ -273,7 +273,7 @@ describe('a throttle', () => {
     expect([state.probes, vi.getTimerCount()]).toEqual([[], 0])
   })
 
-  test('is no failure: however often it comes, it opens nothing, and each is waited out', async () => {
+  test('is no failure: however often it comes, it opens no lane, and each is waited out', async () => {
     const { breaker, state, lines } = await start()
     const { tries, work } = failing(6, slowDown, 'slow down')
     const run = breaker.run('call', work, forever)
@@ -286,7 +286,7 @@ describe('a throttle', () => {
     expect(lines).toMatchObject([{ event: 'backend_degraded', reason: 'throttled', error: 'slow down' }])
   })
 
-  test('outlasts an outage of its lane that begins and ends meanwhile', async () => {
+  test('outlasts an outage of its lane that starts and passes meanwhile', async () => {
     const { breaker, state, ask } = await start({ random: () => 1 })
     breaker.failed('call', new Error('slow down', { cause: slowDown }))
     const held = Array.from({ length: 20 }, (_, n) => ask(`held-${n}`, 'call'))
@@ -299,9 +299,9 @@ describe('a throttle', () => {
     expect(await Promise.all(held)).toHaveLength(20)
   })
 
-  test('of a probe ends the outage, and holds what waited', async () => {
-    const { breaker, state, takeAway, early } = await start()
-    await takeAway()
+  test('of a probe ends the outage, and pauses what waited', async () => {
+    const { breaker, state, startOutage, early } = await start()
+    await startOutage()
     state.probeCause = slowDown
     const probes = state.probes.length
     await vi.advanceTimersByTimeAsync(600)
@@ -315,7 +315,7 @@ describe('a throttle', () => {
   })
 })
 
-describe('what speaks for all', () => {
+describe('a failure that concerns all', () => {
   test('opens the lane of the spawns at once, and is logged at once', async () => {
     const { breaker, lines, ask } = await start()
     const { work } = failing(1, { reason: 'spend_limit' }, 'spend limit reached')
@@ -329,7 +329,7 @@ describe('what speaks for all', () => {
     expect(breaker.stats().reason).toBeUndefined()
   })
 
-  test('is one line a minute for as long as it lasts', async () => {
+  test('is logged once a minute for as long as it lasts', async () => {
     const { breaker, lines } = await start()
     const end = new AbortController()
     const { work } = failing(Infinity, { reason: 'spend_limit' })
@@ -341,7 +341,7 @@ describe('what speaks for all', () => {
     await Promise.all(runs)
   })
 
-  test('credentials that are refused keep spawns waiting for the grace and no longer, and calls for ever', async () => {
+  test('refused credentials keep spawns waiting for the grace period and no longer, and calls for ever', async () => {
     const { breaker, state } = await start({ graceMs: 20_000 })
     const refused = { reason: 'credentials' } as const
     Object.assign(state, { down: true, probeCause: refused })
@@ -367,7 +367,7 @@ describe('what speaks for all', () => {
   })
 })
 
-test('an error that is about one call alone counts for nobody else', async () => {
+test('an error that concerns one call alone does not count for others', async () => {
   const { breaker, ask, lines } = await start()
   const { tries, work } = failing(8, {})
   const run = breaker.run('call', work, forever)

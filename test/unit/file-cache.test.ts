@@ -25,7 +25,7 @@ async function openCache(options: Partial<FileCacheOptions> = {}) {
 const of = (size: number): Recipe => ({ fill: (path) => writeFile(path, Buffer.alloc(size)), modifiedAt: MODIFIED_AT })
 const never: Recipe = { fill: () => Promise.reject(new Error('not to be made')), modifiedAt: 0 }
 
-test('a file is made once for all who ask for it meanwhile, and not again for who asks later', async () => {
+test('a file is fetched once for concurrent uses, and not again for later ones', async () => {
   const { cache, halfMade } = await openCache()
   const go = Promise.withResolvers<undefined>()
   let made = 0
@@ -45,7 +45,7 @@ test('a file is made once for all who ask for it meanwhile, and not again for wh
   expect((await stat(first!.path)).mtimeMs).toBe(MODIFIED_AT)
 })
 
-test('the files used longest ago go first when there is no room', async () => {
+test('the least recently used files are removed first when there is no room', async () => {
   const { keep, files } = await openCache()
   await keep('a', 40)
   await keep('b', 40)
@@ -54,7 +54,7 @@ test('the files used longest ago go first when there is no room', async () => {
   await expect.poll(files).toEqual(['a', 'c'])
 })
 
-test('a file in use stays, however little room there is, and goes when it is let go', async () => {
+test('a file in use stays, however little room there is, and is removed when it is released', async () => {
   const { cache, keep, files } = await openCache()
   const used = await cache.use('a', of(90))
   await keep('b', 90)
@@ -70,7 +70,7 @@ test('a file in use stays, however little room there is, and goes when it is let
   await expect.poll(files).toEqual(['c', 'e'])
 })
 
-test('a file larger than all the room is handed out, and goes after that', async () => {
+test('a file larger than the cache is handed out, and removed after its release', async () => {
   const { cache, files } = await openCache()
   const { release } = await cache.use('a', of(500))
   expect(await files()).toEqual(['a'])
@@ -78,7 +78,7 @@ test('a file larger than all the room is handed out, and goes after that', async
   await expect.poll(files).toEqual([])
 })
 
-test('a file that could not be made leaves nothing behind, and is made for the next who asks', async () => {
+test('a failed fetch leaves nothing behind, and the next use fetches again', async () => {
   const { cache, files, halfMade } = await openCache()
   const broken: Recipe = {
     async fill(path) {
@@ -94,7 +94,7 @@ test('a file that could not be made leaves nothing behind, and is made for the n
   expect(await files()).toEqual(['a'])
 })
 
-test('a disk that is full leaves nothing behind', async () => {
+test('a full disk leaves nothing behind', async () => {
   const { cache, files, halfMade } = await openCache()
   const full: Recipe = {
     async fill(path) {
@@ -109,7 +109,7 @@ test('a disk that is full leaves nothing behind', async () => {
   expect([await files(), await halfMade()]).toEqual([[], []])
 })
 
-test('what an earlier process kept is found, in the order of its use', async () => {
+test('the files of an earlier process are found, in the order of their use', async () => {
   const { folder, keep, cache } = await openCache()
   for (const name of ['a', 'b', 'c']) await keep(name, 30)
   await cache.close()
@@ -120,7 +120,7 @@ test('what an earlier process kept is found, in the order of its use', async () 
   await expect.poll(next.files).toEqual(['a', 'c', 'd'])
 })
 
-test('what processes that are gone left half-made is removed, and what others make is not', async () => {
+test('partial files of exited processes are removed, and those of running ones are not', async () => {
   const folder = await temporaryFolder()
   const child = spawn('true')
   await once(child, 'exit')
@@ -135,7 +135,7 @@ test('what processes that are gone left half-made is removed, and what others ma
   expect(await readdir(join(folder, 'parts'))).toEqual([parts.other])
 })
 
-test('a file that somebody else removed is made again', async () => {
+test('a file that was removed from outside is fetched again', async () => {
   const { cache, folder, keep } = await openCache()
   await keep('a', 10)
   await rm(join(folder, 'a'))
@@ -143,7 +143,7 @@ test('a file that somebody else removed is made again', async () => {
   expect((await stat(path)).size).toBe(20)
 })
 
-test('a file that goes while it is asked for again is made anew', async () => {
+test('a file that is removed while it is used again is fetched anew', async () => {
   const { cache, keep } = await openCache()
   await keep('a', 60)
   const going = keep('b', 60)
@@ -152,20 +152,20 @@ test('a file that goes while it is asked for again is made anew', async () => {
   expect((await stat(path)).size).toBe(7)
 })
 
-test('a file that is forgotten while it is made is not kept', async () => {
+test('a file that is forgotten while it is fetched is not kept', async () => {
   const { cache, files, halfMade } = await openCache()
-  const begun = Promise.withResolvers<undefined>()
+  const started = Promise.withResolvers<undefined>()
   const go = Promise.withResolvers<undefined>()
   const using = cache.use('a', {
     async fill(path) {
-      begun.resolve(undefined)
+      started.resolve(undefined)
       await go.promise
       await writeFile(path, 'video')
     },
     modifiedAt: 0,
   })
   const failed = expect(using).rejects.toThrow('forgotten')
-  await begun.promise
+  await started.promise
   await cache.forget('a')
   await cache.forget('a')
   go.resolve(undefined)
@@ -175,18 +175,18 @@ test('a file that is forgotten while it is made is not kept', async () => {
 
 test('a close aborts every fetch, and leaves no partial file', async () => {
   const { cache, halfMade } = await openCache()
-  const begun = Promise.withResolvers<undefined>()
+  const started = Promise.withResolvers<undefined>()
   const using = cache.use('a', {
     async fill(path, signal) {
       await writeFile(path, 'half')
-      begun.resolve(undefined)
+      started.resolve(undefined)
       await once(signal, 'abort')
       signal.throwIfAborted()
     },
     modifiedAt: 0,
   })
   const failed = expect(using).rejects.toThrow('shutting down')
-  await begun.promise
+  await started.promise
   await cache.close()
   await failed
   expect(await halfMade()).toEqual([])

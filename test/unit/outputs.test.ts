@@ -48,12 +48,12 @@ describe('a mounted volume', () => {
     '/shared/results/run',
     '/shared/results/none/v15/output.mp4',
     '/shared/results/run/v15/output.mp4/more',
-  ])('gives nothing for %s', async (path) => {
+  ])('refuses %s', async (path) => {
     const { open } = await openVolume()
     await expect(open(path)).rejects.toMatchObject(unavailable)
   })
 
-  test('gives nothing through a link that leads out of it, of a file or of a folder', async () => {
+  test('refuses a link that leads out of it, of a file or of a folder', async () => {
     const { folder, root, open } = await openVolume()
     await symlink(join(folder, 'secret'), join(root, 'file.mp4'))
     await symlink(folder, join(root, 'up'))
@@ -63,7 +63,7 @@ describe('a mounted volume', () => {
     }
   })
 
-  test('follows links that stay in it, and may be behind one itself', async () => {
+  test('follows links that stay in it, and may be a link itself', async () => {
     const { folder, root } = await openVolume()
     await symlink('results/run', join(root, 'latest'))
     await symlink(root, join(folder, 'mount'))
@@ -71,7 +71,7 @@ describe('a mounted volume', () => {
     expect(await outputs.open(jobAt('/shared/latest/v15/output.mp4'), options)).toMatchObject({ kind: 'file' })
   })
 
-  test('gives nothing that is no file: a reader would wait for ever', async () => {
+  test('refuses a path that is no file: a reader would wait for ever', async () => {
     const { root, open } = await openVolume()
     execFileSync('mkfifo', [join(root, 'pipe.mp4')])
     await expect(open('/shared/pipe.mp4')).rejects.toMatchObject(unavailable)
@@ -92,7 +92,7 @@ describe('the local backend', () => {
     return { dataDir, files, outputs: createLocalOutputs(dataDir) }
   }
 
-  test('has its outputs in the data folder, wherever that has been moved to', async () => {
+  test('has its outputs in the data folder, also after that was moved', async () => {
     const { dataDir } = await openLocal()
     await rename(dataDir, `${dataDir}-moved`)
     const output = await createLocalOutputs(`${dataDir}-moved`).open(job, options)
@@ -100,7 +100,7 @@ describe('the local backend', () => {
     await rename(`${dataDir}-moved`, dataDir)
   })
 
-  test('has nothing left of a job that is forgotten: results and logs of every attempt, and no other job’s', async () => {
+  test('deletes results and logs of every attempt of a forgotten job, and of no other job', async () => {
     const { dataDir, outputs, files } = await openLocal()
     const other = `${aJob().id}-1`
     await write(join(dataDir, 'logs', `${other}.log`))
@@ -109,7 +109,7 @@ describe('the local backend', () => {
     expect(await files()).toEqual([`${other}.log`])
   })
 
-  test('loses to a sweep what is old and of no job, and nothing else', async () => {
+  test('sweeps files that are old and of no job, and nothing else', async () => {
     const { dataDir, outputs, files } = await openLocal()
     const [lost, young] = [`${aJob().id}-1`, `${aJob().id}-1`]
     for (const run of [lost, young]) {
@@ -131,7 +131,7 @@ describe('outputs of Modal', () => {
   const ended = after(aJob(), spawned(), succeeded())
   const job = { ...ended, outputPath: '/shared/results/run/v15/output.mp4' }
 
-  test('are fetched ahead where that is asked for, once, and a failure harms nobody', async () => {
+  test('are prefetched once if that is configured, and a failure is harmless', async () => {
     let fails = true
     const { outputs, runs, folder } = await modalOutputs({
       prefetches: true,
@@ -147,7 +147,7 @@ describe('outputs of Modal', () => {
     await outputs.close()
   })
 
-  test('are not fetched ahead where that is not asked for', async () => {
+  test('are not prefetched unless that is configured', async () => {
     const { outputs, runs } = await modalOutputs()
     outputs.prefetch(job)
     await new Promise(setImmediate)
@@ -155,7 +155,7 @@ describe('outputs of Modal', () => {
     await outputs.close()
   })
 
-  test('of a run that is not known cannot be had, and a disk that takes none may have room later', async () => {
+  test('of an unknown run are unavailable, and those that the disk refuses ask to retry', async () => {
     const full = Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' })
     const { outputs } = await modalOutputs({ download: () => Promise.reject(full) })
     const { runId, ...unknown } = job
@@ -169,7 +169,7 @@ describe('outputs of Modal', () => {
   })
 })
 
-test('each job has its files with its own backend, whichever the server uses now', async () => {
+test("each job's files are with its own backend, whichever the server uses now", async () => {
   const asked: string[] = []
   const source = (name: string): Outputs => ({
     open: async () => (asked.push(`open ${name}`), { kind: 'redirect', url: 'https://a.example' }),

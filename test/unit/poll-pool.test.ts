@@ -128,7 +128,7 @@ const noticeBoundMs = (options: PollPoolOptions, followers: number, roundTripMs:
   return (followers / slotsOf(options)) * (turnMs + roundTripMs) + 1.25 * turnMs + roundTripMs
 }
 
-/** The most starts within any second that begins at `fromMs` or later. */
+/** The most starts within any second that starts at `fromMs` or later. */
 function busiestSecond(starts: readonly Start[], fromMs = -1): number {
   let most = 0
   let first = 0
@@ -164,7 +164,7 @@ const manners = fc.record({
   afterMs: fc.integer({ min: 0, max: 30 }),
 })
 
-test('with a slot for everyone each long-polls again and again, and no timer is set', async () => {
+test('with a slot for everyone, each follower long-polls repeatedly, and no timer is set', async () => {
   const world = createWorld({ maxConnections: 2, pollsPerConnection: 2 })
   for (const id of [0, 1, 2, 3]) void world.follow(id, 120_000 + id)
   await world.runUntil(130_000)
@@ -174,7 +174,7 @@ test('with a slot for everyone each long-polls again and again, and no timer is 
   expect(world.used.timersSet).toBe(0)
 })
 
-test('connections grow on demand, and the lowest with room comes first', async () => {
+test('connections are opened on demand, and the lowest with room is used first', async () => {
   const world = createWorld({ maxConnections: 3, pollsPerConnection: 2 })
   const leaving = new AbortController()
   expect(world.pool.stats()).toEqual({ open: 0, waiting: 0, connections: 0 })
@@ -188,7 +188,7 @@ test('connections grow on demand, and the lowest with room comes first', async (
   expect(world.pool.stats()).toEqual({ open: 6, waiting: 1, connections: 3 })
 })
 
-test('a crowd ends the long polls, oldest first, once they have had their turn; room brings them back', async () => {
+test('more followers than slots abort the long polls, oldest first, after their turn; free slots bring them back', async () => {
   const world = createWorld({ maxConnections: 1, pollsPerConnection: 2 })
   const third = new AbortController()
   void world.follow(0)
@@ -215,7 +215,7 @@ test('a crowd ends the long polls, oldest first, once they have had their turn; 
   expect(world.used.timers).toBe(0)
 })
 
-test('one more than there are slots ends one long poll, not all', async () => {
+test('one follower more than slots aborts one long poll, not all', async () => {
   const world = createWorld({ maxConnections: 1, pollsPerConnection: 20 }, { manner: { kind: 'reject', afterMs: 50 } })
   for (let id = 0; id < 20; id++) void world.follow(id)
   await world.runUntil(30_000)
@@ -234,7 +234,7 @@ async function crowdOfLongPolls(manner: Manner) {
   return { world, endedIds }
 }
 
-test('long polls are ended only as fast as others may start in their place', async () => {
+test('long polls are aborted only as fast as others may start in their place', async () => {
   const { world, endedIds } = await crowdOfLongPolls({ kind: 'reject', afterMs: 0 })
   expect(endedIds()).toEqual([0, 1])
   await world.runUntil(30_100)
@@ -242,7 +242,7 @@ test('long polls are ended only as fast as others may start in their place', asy
   expect(endedIds()).toEqual([0, 1, 2, 3, 4, 5, 6])
 })
 
-test('while ended polls take their time to go, no timer goes round', async () => {
+test('while aborted polls have not settled, no timer repeats', async () => {
   const { world, endedIds } = await crowdOfLongPolls({ kind: 'reject', afterMs: 400 })
   const { timersSet } = world.used
   await world.runUntil(30_399)
@@ -250,14 +250,14 @@ test('while ended polls take their time to go, no timer goes round', async () =>
   expect(world.used.timersSet - timersSet).toBeLessThanOrEqual(1)
 })
 
-test('a slot that comes free is taken as soon as the rate allows', async () => {
+test('a free slot is used as soon as the rate allows', async () => {
   const world = createWorld({ maxConnections: 1, pollsPerConnection: 4, maxPollsPerSecond: 4, minTurnMs: 10_000 })
   for (let id = 0; id < 6; id++) void world.follow(id, id === 0 ? 10 : Infinity)
   await world.runUntil(300)
   expect(world.starts.map(({ id, at }) => [id, at]).slice(4)).toEqual([[4, 250]])
 })
 
-test('the timer goes when the one who waited does', async () => {
+test('the timer is cleared when the waiting follower leaves', async () => {
   const world = createWorld({ maxConnections: 1, pollsPerConnection: 1 })
   const leaving = new AbortController()
   void world.follow(0)
@@ -284,7 +284,7 @@ test('a turn is as long as the rate demands, and 25 % longer or shorter in pairs
   expect(waits.slice(0, 8)).toEqual([1_500, 2_500, 2_000, 2_000, 2_500, 1_500, 1_750, 2_250])
 })
 
-test('an end is noticed within the stated bound, whatever the numbers, the luck and the manners', async () => {
+test('a finished call is noticed within the stated bound, for any numbers, jitter and poll behaviour', async () => {
   const property = fc.asyncProperty(
     ...([poolOptions, calls, luck, manners, fc.integer({ min: 0, max: 200 })] as const),
     async (options, followers, random, manner, roundTripMs) => {
@@ -306,7 +306,7 @@ test('an end is noticed within the stated bound, whatever the numbers, the luck 
   await fc.assert(property, { ...deterministic, numRuns: 250 })
 })
 
-test('no connection ever has more polls open than allowed, also while aborted ones take their time', async () => {
+test('no connection ever has more polls open than allowed, also while aborted ones have not settled', async () => {
   const property = fc.asyncProperty(poolOptions, calls, luck, manners, async (options, followers, random, manner) => {
     const world = createWorld({ ...options, random }, { roundTripMs: 10, manner })
     for (const [id, { joinsAt, lastsMs }] of followers.entries()) {
@@ -324,7 +324,7 @@ test('no connection ever has more polls open than allowed, also while aborted on
   await fc.assert(property, deterministic)
 })
 
-test('no second has more polls than the rate and its burst, also when polls come back empty at once', async () => {
+test('no second has more polls than the rate and its burst, also when polls return empty at once', async () => {
   const idleMs = 20_000
   const property = fc.asyncProperty(poolOptions, fc.integer({ min: 1, max: 80 }), luck, async (options, n, random) => {
     const world = createWorld({ ...options, random })
@@ -341,7 +341,7 @@ test('no second has more polls than the rate and its burst, also when polls come
   await fc.assert(property, { ...deterministic, numRuns: 60 })
 })
 
-test('between two turns of a follower everyone who waited at the first has one', async () => {
+test('between two turns of a follower, everyone who waited at the first has one', async () => {
   const property = fc.asyncProperty(
     poolOptions,
     fc.integer({ min: 1, max: 40 }),
@@ -381,7 +381,7 @@ test('without jitter nobody is ever more than one turn ahead', async () => {
   await fc.assert(property, { ...deterministic, numRuns: 40 })
 })
 
-test('every value arrives, however a poll takes its abort and however the instants coincide', async () => {
+test('every value arrives, however a poll handles its abort and however the instants coincide', async () => {
   // Everything happens at multiples of a turn, so that ends and aborts meet.
   const meeting = fc.array(fc.record({ joinsAt: fc.nat(5), lasts: fc.nat(8) }), { minLength: 2, maxLength: 20 })
   const property = fc.asyncProperty(meeting, manners, async (followers, manner) => {
@@ -424,7 +424,7 @@ test.each([0, 1, 500])('a value that comes %i ms after the turn was ended is not
   expect(world.starts[0]).toMatchObject({ id: 1, at: 2_000 + afterMs })
 })
 
-test('what a poll rejects with after its turn was ended is not an error, before that it is', async () => {
+test('a rejection after a poll was aborted is not an error, before that it is', async () => {
   const poll = vi.fn<Poll<string>>(
     ({ signal }) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('CANCELLED')))),
   )
@@ -452,7 +452,7 @@ test('a poll that throws or rejects frees its slot for the next', async () => {
   expect(world.pool.stats()).toMatchObject({ open: 0, waiting: 0 })
 })
 
-test('a follower that leaves rejects with the reason at once, and leaves neither poll, place nor listener', async () => {
+test('a follower whose signal aborts rejects at once, and leaves neither poll, queue entry nor listener', async () => {
   const world = createWorld({ maxConnections: 1, pollsPerConnection: 1 }, { manner: { kind: 'reject', afterMs: 20 } })
   const [first, second] = [new AbortController(), new AbortController()]
   const open = world.follow(0, Infinity, first.signal)
@@ -494,7 +494,7 @@ test('a follower whose signal aborts in the instant of its failure does not cost
   expect(world.starts.map(({ id }) => id)).toEqual([1, 2, 1])
 })
 
-test('listeners on a signal that outlives its follower are taken off', async () => {
+test('listeners on a signal that outlives its follower are removed', async () => {
   const world = createWorld({ maxConnections: 1, pollsPerConnection: 1 })
   const { signal } = new AbortController()
   const followed = [0, 1, 2].map((id) => world.follow(id, 100, signal))
@@ -503,13 +503,13 @@ test('listeners on a signal that outlives its follower are taken off', async () 
   expect(getEventListeners(signal, 'abort')).toEqual([])
 })
 
-test('a signal that has aborted starts no poll', async () => {
+test('an aborted signal starts no poll', async () => {
   const world = createWorld({ maxConnections: 1, pollsPerConnection: 1 })
-  await expect(world.follow(0, 0, AbortSignal.abort(new Error('gone')))).rejects.toThrow('gone')
+  await expect(world.follow(0, 0, AbortSignal.abort(new Error('aborted')))).rejects.toThrow('aborted')
   expect(world.starts).toEqual([])
 })
 
-test('close aborts what is open, rejects everyone and leaves no timer', async () => {
+test('close aborts open polls, rejects every follower and leaves no timer', async () => {
   const world = createWorld({ maxConnections: 1, pollsPerConnection: 2 })
   const followed = [0, 1, 2, 3].map((id) => world.follow(id))
   expect(world.used.timers).toBe(1)
@@ -525,7 +525,7 @@ test('close aborts what is open, rejects everyone and leaves no timer', async ()
   expect(world.used.timers).toBe(0)
 })
 
-test('a pool that is held starts no poll for so long, then one at a time, at half its rate, with nobody forgotten', async () => {
+test('a paused pool starts no poll for that long, then one at a time, at half its rate, and forgets no follower', async () => {
   const options = { maxConnections: 1, pollsPerConnection: 100, maxPollsPerSecond: 100, longPollMs: 1_000 }
   const world = createWorld(options)
   for (let id = 0; id < 50; id++) void world.follow(id, 60_000)
@@ -545,7 +545,7 @@ test('a pool that is held starts no poll for so long, then one at a time, at hal
   expect(world.noticed.size).toBe(50)
 })
 
-test('with the real clock the one timer does not hold the process, and turns go round', async () => {
+test('with the real clock the timer does not keep the process alive, and turns rotate', async () => {
   const pool = createPollPool({ maxConnections: 1, pollsPerConnection: 1, minTurnMs: 5 })
   onTestFinished(() => pool.close())
   const asked = [0, 0, 0]
@@ -610,7 +610,7 @@ function watchWalks(): () => string[] {
   }
 }
 
-test('10,000 followers: a turn costs what it costs with 2,000, and no long list is walked or moved', async () => {
+test('a turn of 10,000 followers costs what it costs with 2,000', async () => {
   const walks = watchWalks()
   const few = await effortOf(2_000, 4_000)
   const many = await effortOf(10_000, 10_000)
@@ -622,7 +622,7 @@ test('10,000 followers: a turn costs what it costs with 2,000, and no long list 
   expect(new Set(many.starts.map(({ id }) => id)).size).toBe(10_000)
 }, 60_000)
 
-test('followers that are through are forgotten', async () => {
+test('finished followers are forgotten', async () => {
   const world = createWorld({ maxConnections: 10, pollsPerConnection: 80 })
   await Promise.all([...Array.from({ length: 600 }, (_, id) => world.follow(id, 1)), world.runUntil(10)])
   const walks = watchWalks()
@@ -630,7 +630,7 @@ test('followers that are through are forgotten', async () => {
   expect(walks()).toEqual([])
 })
 
-test('a poll that ends early and empty is repeated a second after its start, one that ends in time at once', async () => {
+test('a poll that returns early and empty is repeated a second after its start, one that returns in time at once', async () => {
   const options = { maxConnections: 1, pollsPerConnection: 10, longPollMs: 5_000 }
   const world = createWorld(options)
   const starts: number[] = []
@@ -650,7 +650,7 @@ test('a poll that ends early and empty is repeated a second after its start, one
   expect(starts.slice(5)).toEqual([5_000, 10_000])
 })
 
-test('a follower that rests after an early answer leaves with its signal, and with the pool', async () => {
+test('a follower that pauses after an early answer leaves with its signal, and with the pool', async () => {
   const world = createWorld({ maxConnections: 1, pollsPerConnection: 10 })
   const empty: Poll<never> = () => Promise.resolve(undefined)
   const leave = new AbortController()
@@ -665,7 +665,7 @@ test('a follower that rests after an early answer leaves with its signal, and wi
   expect(world.used.timers).toBe(0)
 })
 
-test('polls that all end early stay within the rate of the pool', async () => {
+test('polls that all return early stay within the rate of the pool', async () => {
   const options = { maxConnections: 1, pollsPerConnection: 500, maxPollsPerSecond: 100 }
   const world = createWorld(options)
   let polls = 0

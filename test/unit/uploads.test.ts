@@ -22,7 +22,7 @@ async function* pieces(file: Buffer, failsWith?: Error) {
 }
 
 describe('an upload', () => {
-  test('tells of each file its size, type and digest, and has its name only once it is whole', async () => {
+  test('reports size, type and digest of each file, and names it only once it is complete', async () => {
     const { uploads, folder } = await folderUploads()
     const upload = await uploads.create()
     const names: string[] = []
@@ -56,7 +56,7 @@ describe('an upload', () => {
     expect(filesIn(folder)).toEqual([])
   })
 
-  test('ends with what its stream ends with, and is gone once it is discarded', async () => {
+  test('rejects with the error of its stream, and leaves nothing after it is discarded', async () => {
     const { uploads, folder } = await folderUploads()
     const upload = await uploads.create()
     await expect(upload.add('video', pieces(FACE, new Error('cut off')))).rejects.toThrow('cut off')
@@ -64,7 +64,7 @@ describe('an upload', () => {
     expect(filesIn(folder)).toEqual([])
   })
 
-  test('may have as many bytes as are allowed, and not one more', async () => {
+  test('may have exactly the allowed number of bytes', async () => {
     const { uploads } = await folderUploads({ maxBytes: FACE.length })
     await (await uploads.create()).add('video', pieces(FACE))
     const { uploads: smaller } = await folderUploads({ maxBytes: FACE.length - 1 })
@@ -100,7 +100,7 @@ describe('the sweep', () => {
     expect(filesIn(folder)).toEqual([`${known}/video.mp4`, `${young}/video.mp4`, 'notes/of the operator'].sort())
   })
 
-  test('removes what ended processes half received, at once; what is being received stays', async () => {
+  test('removes partial uploads of exited processes at once, and keeps those under way', async () => {
     const { uploads, folder } = await folderUploads()
     const upload = await uploads.create()
     await upload.add('audio', pieces(SPEECH))
@@ -117,7 +117,7 @@ describe('the sweep', () => {
     expect(filesIn(folder)).toEqual(['incoming/another-1-1~b/video.part'])
   })
 
-  test('counts the age of files from when a job took them', async () => {
+  test('counts the age of files from when they were kept for a job', async () => {
     const { uploads, folder } = await folderUploads()
     const upload = await uploads.create()
     await upload.add('audio', pieces(SPEECH))
@@ -128,7 +128,7 @@ describe('the sweep', () => {
     expect(filesIn(folder)).toHaveLength(1)
   })
 
-  test('of the reconciler asks for what is older than a day, and which jobs there are', async () => {
+  test('of the reconciler selects files older than a day, by the jobs that exist', async () => {
     const { uploads } = await folderUploads()
     const asked: { before: number; isKnown: (id: string) => Promise<boolean> }[] = []
     const sweep = (one: (typeof asked)[number]) => Promise.resolve(void asked.push(one))
@@ -146,7 +146,7 @@ describe('a fingerprint', () => {
   const of = (input: JobInput) => fingerprintOf({ version: 'v15', input, timeoutSeconds: 7200 })
   const file = { size: 10, type: 'video/mp4', sha256: 'a'.repeat(64) }
 
-  test('of a job without files is what it was before there were any', () => {
+  test('of a job without files is what it was before uploads existed', () => {
     expect(of({ video_path: 'face.mp4', audio_path: 'speech.wav' })).toBe(
       '92345c402242f5e30cb5422340df25c47552d41e04cc864fd32436d21c60cb4f',
     )
