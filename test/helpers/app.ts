@@ -5,6 +5,7 @@ import { loadConfig } from '../../src/config/config.ts'
 import { type HttpSettings, httpSettingsOf } from '../../src/http/settings.ts'
 import { createMetrics } from '../../src/metrics/metrics.ts'
 import { startCore } from './core.ts'
+import { lateBound } from './late-bound.ts'
 import { recordingLog } from './log.ts'
 import { someFacts } from './metrics.ts'
 
@@ -29,14 +30,14 @@ export async function startApp({ http, authenticator, counter, ...options }: App
   const { log, lines, text } = await recordingLog()
   const { service, subscriptions, ledger, readiness, outputs, uploads, links } = core
   const parts = {
-    service,
-    subscriptions,
-    ledger,
+    service: lateBound(service),
+    subscriptions: lateBound(subscriptions),
+    ledger: lateBound(ledger),
+    metrics: lateBound(metrics),
+    outputs: lateBound(outputs),
+    uploads: lateBound(uploads),
+    links: lateBound(links),
     readiness,
-    metrics,
-    outputs,
-    uploads,
-    links,
     log,
     authenticator,
     counter,

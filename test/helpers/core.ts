@@ -13,6 +13,7 @@ import type { Store } from '../../src/jobs/ports/store.ts'
 import { createMemoryStore } from '../../src/store/memory/store.ts'
 import { createFakeBackend } from './fake-backend.ts'
 import { createFakeSender } from './fake-sender.ts'
+import { lateBound } from './late-bound.ts'
 import { recordingLog } from './log.ts'
 import { until } from './until.ts'
 
@@ -57,7 +58,10 @@ const defaultSettings: CoreSettings = {
   deliveryClaimMs: 25_000,
 }
 
-/** The whole core on its first adapters, with a backend and a clock in the test's hand. */
+/**
+ * The whole core on its first adapters, with a backend and a clock in the test's hand. A test may also replace methods
+ * of the adapters it gives back.
+ */
 export async function startCore({ running = true, maxConcurrentJobs, ...options }: CoreOptions = {}) {
   const {
     store = createMemoryStore(),
@@ -79,8 +83,17 @@ export async function startCore({ running = true, maxConcurrentJobs, ...options 
   const links = createLinkSigner({
     ...{ secrets: ['new secret', 'old secret'], publicUrl: () => 'https://video.example', ttlSeconds: 3600, now },
   })
-  const ports = { store, queue, events, backend, outputs, uploads, sender, links, log, recordMetric }
-  const core = createCore({ ...ports, now, random: () => 0.5 }, { ...defaultSettings, ...settings })
+  const ports = {
+    store: lateBound(store),
+    queue: lateBound(queue),
+    events: lateBound(events),
+    backend: lateBound(backend),
+    outputs: lateBound(outputs),
+    uploads: lateBound(uploads),
+    sender: lateBound(sender),
+    links: lateBound(links),
+  }
+  const core = createCore({ ...ports, log, recordMetric, now, random: () => 0.5 }, { ...defaultSettings, ...settings })
   if (running) await queue.start(core.run)
   const untilJob = (id: string, holds: (job: Job) => boolean, what: string) =>
     until(
