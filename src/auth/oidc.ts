@@ -11,17 +11,20 @@ export const MAX_TOKEN_LENGTH = 8 * 1024
 export const CLOCK_TOLERANCE_SECONDS = 5
 
 /** Asymmetric only: with HMAC the issuer's public key would be the secret (RFC 8725, section 2.1). */
-const ALGORITHMS = [
-  ...['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'],
-  ...['ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'],
-]
+const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519']
 
 /** jose's errors about the token itself; all others are about the issuer's documents. */
 const TOKEN_ERRORS = [
-  ...[errors.JWTClaimValidationFailed, errors.JWTExpired, errors.JWTInvalid, errors.JWSInvalid],
-  ...[errors.JWSSignatureVerificationFailed, errors.JOSEAlgNotAllowed, errors.JOSENotSupported],
+  errors.JWTClaimValidationFailed,
+  errors.JWTExpired,
+  errors.JWTInvalid,
+  errors.JWSInvalid,
+  errors.JWSSignatureVerificationFailed,
+  errors.JOSEAlgNotAllowed,
+  errors.JOSENotSupported,
   // If the issuer has several keys, a token must name one (OpenID Connect Core 1.0, section 10.1).
-  ...[errors.JWKSNoMatchingKey, errors.JWKSMultipleMatchingKeys],
+  errors.JWKSNoMatchingKey,
+  errors.JWKSMultipleMatchingKeys,
 ]
 
 export type OidcOptions = IssuerKeysOptions & {
@@ -42,7 +45,8 @@ export function createOidc({ audience, ...options }: OidcOptions): Tokens {
   const { issuer, log } = options
   const keys = createIssuerKeys(options)
   const rule = {
-    ...{ issuer, audience },
+    issuer,
+    audience,
     algorithms: ALGORITHMS,
     requiredClaims: ['exp', 'sub'],
     clockTolerance: CLOCK_TOLERANCE_SECONDS,

@@ -128,7 +128,9 @@ export function createClient(options: ClientOptions): Client {
         open: (headers) => open(path, { headers, signal }),
         isLast: (job) => id !== undefined && hasFinished(job),
         resumes: id !== undefined,
-        ...{ onGap, retries, signal },
+        onGap,
+        retries,
+        signal,
       })
     },
     async *logs(id, { attempt, signal } = {}) {

@@ -93,8 +93,8 @@ function move(job: Job, event: JobEvent, now: number): Job {
       return changeAttempt(job, event.attempt, { runStartedAt: Math.min(event.at, now) })
     case 'succeeded': {
       const { outputPath, runId } = event
-      const ended = finish(job, 'succeeded', now)
-      return { ...ended, outputPath, ...(runId !== undefined && { runId }) }
+      const finished = finish(job, 'succeeded', now)
+      return { ...finished, outputPath, ...(runId !== undefined && { runId }) }
     }
     case 'failed':
       return fail(job, event.code, event.error, now)
@@ -125,12 +125,12 @@ const changeCurrent = (job: Job, change: Partial<Attempt>) => changeAttempt(job,
 /** Finishes the job and its attempt. The stop of a call is pending unless the backend reported its end. */
 function finish(job: Job, status: 'succeeded' | 'failed' | 'canceled', now: number): Job {
   const { callId } = currentAttempt(job)
-  const ended = changeCurrent(job, {
+  const finished = changeCurrent(job, {
     finishedAt: now,
     outcome: status,
     ...(status === 'canceled' && callId !== undefined && { stop: 'pending' }),
   })
-  return { ...ended, status, finishedAt: now }
+  return { ...finished, status, finishedAt: now }
 }
 
 function fail(job: Job, errorCode: ErrorCode, message: string, now: number): Job {
@@ -149,12 +149,12 @@ function interrupt(job: Job, event: JobEvent & { type: 'interrupted' }, now: num
   if (runExpiresAt(job) <= now) return fail(job, 'timed_out', describeExpiry(job), now)
   const attemptsMade = event.attempt - (job.firstAttempt ?? 1) + 1
   if (attemptsMade >= event.maxAttempts) return fail(job, 'backend_unavailable', event.error, now)
-  const ended = changeCurrent(job, {
+  const finished = changeCurrent(job, {
     finishedAt: now,
     outcome: 'interrupted',
     error: errorOf(job, event.error),
   })
-  return { ...ended, attempts: [...ended.attempts, { attempt: event.attempt + 1 }] }
+  return { ...finished, attempts: [...finished.attempts, { attempt: event.attempt + 1 }] }
 }
 
 function expire(job: Job, now: number): Job {

@@ -73,7 +73,15 @@ export function createCore(ports: CorePorts, settings: CoreSettings) {
   const run = createRunner({ ...ports, ...settings, transition, stopper })
   const ledger = createLedger({ ...ports, service, webhooks })
   return {
-    ...{ service, subscriptions, ledger, readiness, webhooks, transition, stopper, reconciler, run },
+    service,
+    subscriptions,
+    ledger,
+    readiness,
+    webhooks,
+    transition,
+    stopper,
+    reconciler,
+    run,
     /** Starts to run jobs: unfinished ones of an earlier process, and new ones. */
     async start() {
       await queue.start(run)

@@ -19,8 +19,13 @@ export type ModelVersion = 'v15' | 'v1'
 
 /** Why a job failed; the README explains each. */
 export const ERROR_CODES = [
-  ...(['inference_failed', 'timed_out', 'input_unavailable', 'backend_unavailable'] as const),
-  ...(['backend_rejected', 'lost', 'invalid_output'] as const),
+  'inference_failed',
+  'timed_out',
+  'input_unavailable',
+  'backend_unavailable',
+  'backend_rejected',
+  'lost',
+  'invalid_output',
 ] as const
 export type ErrorCode = (typeof ERROR_CODES)[number]
 
@@ -62,7 +67,7 @@ export type Attempt = {
   readonly callId?: string
   /** When the backend took the call. */
   readonly startedAt?: number
-  /** When the run left the backend's own queue, where the backend says so before the end. */
+  /** When the run left the backend's own queue, if the backend reports it before the end. */
   readonly runStartedAt?: number
   readonly finishedAt?: number
   readonly outcome?: 'succeeded' | 'failed' | 'canceled' | 'interrupted'
@@ -82,12 +87,12 @@ export type JobRequest = {
   readonly metadata?: Readonly<Record<string, string>>
   /** Time from acceptance, or from a retry, to the deadline. */
   readonly timeoutSeconds: number
-  /** Time that a run may take from its start at the backend, where the start is known; undefined: any. */
+  /** Maximum duration of a run from its start at the backend, if the start is known. Undefined: no limit. */
   readonly runTimeoutSeconds?: number
   readonly webhook?: Webhook
 }
 
-/** The part of a request that goes to the backend beside face and speech. */
+/** The options of a request for the backend, without face and speech. */
 export const runOptionsOf = ({ version }: JobRequest) => ({ version })
 export type RunOptions = Readonly<ReturnType<typeof runOptionsOf>>
 
@@ -157,7 +162,7 @@ export const omittedAttempts = (job: Job): number => currentAttempt(job).attempt
 /** When the job expires: at its deadline, or earlier at the time limit of its run. Epoch ms. */
 export const expiresAt = (job: Job): number => Math.min(job.deadlineAt, runExpiresAt(job))
 
-/** When the run of the current attempt expires; Infinity where it has not started or has no time limit. Epoch ms. */
+/** When the run of the current attempt expires, in epoch ms; Infinity if it has not started or has no time limit. */
 export function runExpiresAt(job: Job): number {
   const { runStartedAt = Infinity } = currentAttempt(job)
   return runStartedAt + (job.runTimeoutSeconds ?? Infinity) * 1000

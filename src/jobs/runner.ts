@@ -103,7 +103,7 @@ export function createRunner(dependencies: RunnerDependencies): RunEntry {
         if (!isProblem(error, 'input_not_found')) throw error
       })
       if (path === undefined) {
-        return { kind: 'rejected', code: 'input_unavailable', error: `${kind}: the file is not there any more` }
+        return { kind: 'rejected', code: 'input_unavailable', error: `${kind}: the file has been deleted` }
       }
       files[kind] = { path, url: links.inputUrl(job, kind) }
     }
@@ -160,17 +160,17 @@ export function createRunner(dependencies: RunnerDependencies): RunEntry {
   }
 
   /**
-   * Stops the call of a job that ended during its run. Another server may have recorded the stop as done, where its
-   * backend knows no such call because the call is a child of this process: it is stopped all the same.
+   * Stops the call of a job that finished during its run, even if another server has recorded the stop as done: a call
+   * of the local backend is a child of this process, which that server does not know.
    */
-  const stopEnded = async (run: Run) => {
+  const stopFinished = async (run: Run) => {
     const { id, attempt, callId, signal } = run
     // Aborted by a change of the job that is not in the copy at hand, or by a shutdown.
     if (signal.aborted) run.job = await store.get(id)
     const { job } = run
     if (job && hasPendingStop(job)) return stopper.stopCalls(job)
-    const isOver = !job || isFinished(job) || currentAttempt(job).attempt !== attempt
-    if (signal.aborted && isOver && callId !== undefined) await stopper.stopCall(id, callId)
+    const hasFinished = !job || isFinished(job) || currentAttempt(job).attempt !== attempt
+    if (signal.aborted && hasFinished && callId !== undefined) await stopper.stopCall(id, callId)
   }
 
   return async ({ id, attempt }, signal) => {
@@ -182,7 +182,7 @@ export function createRunner(dependencies: RunnerDependencies): RunEntry {
     } catch (error) {
       if (!signal.aborted) throw error
     }
-    await stopEnded(run)
+    await stopFinished(run)
   }
 }
 

@@ -60,7 +60,7 @@ export type JobService = {
    * `retry_limit_reached`, and at the limits of a submit as that does.
    */
   retry(id: string, caller: Caller): Promise<Job>
-  /** The job's position in the queue, from 1; undefined where it is not queued. */
+  /** The job's position in the queue, from 1; undefined if it is not queued. */
   queuePosition(job: Job): Position | Promise<Position>
   /** The log of an attempt, by default the current one: see `openLogs`. */
   logs(
@@ -122,7 +122,9 @@ export function createService(dependencies: ServiceDependencies): JobService {
           detail: `The job has been retried ${maxRetries} times, as often as a job may be. Submit a new one.`,
         })
       }
-      throw problem('job_not_finished', { detail: `The job is ${job.status}; only one that has ended is retried.` })
+      throw problem('job_not_finished', {
+        detail: `The job is ${job.status}; only a failed or canceled job can be retried.`,
+      })
     },
     async submit(request, caller) {
       const submitted = await submit(request, caller).catch(async (error: unknown) => {

@@ -64,7 +64,7 @@ export const SPEECHES = ['audio_url', 'audio_path'] as const
 export const FACES_WITH_FILES = [...FACES, 'video', 'image'] as const
 export const SPEECHES_WITH_FILES = [...SPEECHES, 'audio'] as const
 
-/** What is known about a submit beside its input. */
+/** What is known about a submit in addition to its input. */
 export type InputContext = {
   /** Errors found before, whose fields are not in the input. */
   readonly found?: readonly FieldError[]

@@ -30,9 +30,8 @@ export type Transitions = {
    */
   insert(job: Job): Promise<Job>
   /**
-   * Applies an event to a job that was read before, however long ago: the job is read again only where that copy is
-   * stale or refuses the event. Rejects with `job_not_found` where it has been removed; a retry also at the limits of a
-   * submit.
+   * Applies an event to a job that was read before, however long ago: the job is read again only if that copy is stale
+   * or refuses the event. Rejects with `job_not_found` if it has been removed; a retry also as `insert` does.
    */
   transition(job: Job, event: JobEvent): Promise<Transitioned>
 }

@@ -1,17 +1,17 @@
-/** An error's message; its code or name where it has none, as an `AggregateError` of several addresses has not. */
+/** An error's message, else its code, else its name. An `AggregateError` of several addresses has no message. */
 export function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   return error.message || (codeOf(error) ?? error.name)
 }
 
-/** The `code` of an error of Node or of a library; undefined where it has none. */
+/** The `code` of an error of Node or of a library; undefined if it has none. */
 export const codeOf = (error: unknown): string | undefined =>
   error instanceof Error && 'code' in error ? String(error.code) : undefined
 
 /** What a machine can run out of. */
 export type Shortage = 'disk space' | 'file descriptors' | 'memory' | 'processes'
 
-/** By the code of a system error. `EFBIG`: the file is larger than the machine allows. */
+/** By the code of a system error. `EFBIG`: the file is larger than the operating system allows. */
 const BY_CODE: Readonly<Record<string, Shortage>> = {
   ENOSPC: 'disk space',
   EDQUOT: 'disk space',

@@ -22,7 +22,7 @@ export type HeapMeter = {
   delete(key: string): void
 }
 
-/** `overhead`: what keeping a value takes beside the value, in bytes. */
+/** `overhead`: bytes for each value in addition to the value itself. */
 export function createHeapMeter(overhead: number): HeapMeter {
   const sizes = new Map<string, number>()
   let bytes = 0

@@ -28,7 +28,7 @@ export function createOnce<T>(work: () => Promise<T>): Once<T> {
   }
 }
 
-/** Runs work of the same key one after the other, in order; work of other keys goes on meanwhile. */
+/** Runs work of the same key one after the other, in order; work of different keys runs concurrently. */
 export type Serial = <T>(key: string, work: () => Promise<T>) => Promise<T>
 
 export function createSerial(): Serial {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** Waits for a promise until `signal` aborts, then rejects with the signal's reason. The work behind it goes on. */
+/** Waits for a promise until `signal` aborts, then rejects with the signal's reason. The work itself continues. */
 export async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   signal.throwIfAborted()
   const aborted = Promise.withResolvers<never>()
@@ -13,7 +13,7 @@ export async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal):
   }
 }
 
-/** Whether a promise resolves within so long, in ms. Rejects if it rejects first. The work behind it goes on. */
+/** Whether a promise resolves within so long, in ms. Rejects if it rejects first. The work itself continues. */
 export async function resolvesWithin(promise: Promise<unknown>, ms: number): Promise<boolean> {
   const late = Promise.withResolvers<false>()
   const timer = setTimeout(() => late.resolve(false), ms).unref()
@@ -27,7 +27,7 @@ export async function resolvesWithin(promise: Promise<unknown>, ms: number): Pro
 export type TimeLimit = {
   readonly limitMs: number
   readonly signal: AbortSignal
-  /** Makes the error for work that took too long, given the error with which it then ended. */
+  /** Makes the error for work that took too long; `cause` is the error with which the aborted work rejected. */
   readonly timeoutError: (cause: unknown) => Error
 }
 
@@ -56,7 +56,7 @@ export type Waits = {
    * of `rejectAll`, after calling the function that `start` returned, which undoes it.
    */
   until(signal: AbortSignal, start: (release: () => void) => () => void): Promise<void>
-  /** Waits for so long, in ms, likewise. */
+  /** Waits for `ms`; rejects as `until` does. */
   pause(ms: number, signal: AbortSignal): Promise<void>
   /** Ends every wait under way. */
   rejectAll(reason: Error): void

@@ -87,7 +87,15 @@ function recordRequest(event: MetricEvent & { type: 'request-answered' }, { coun
 
 /** The methods of RFC 9110 and PATCH; any other that Node accepts counts as `other`. */
 const KNOWN_METHODS: ReadonlySet<string> = new Set([
-  ...['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH'],
+  'GET',
+  'HEAD',
+  'POST',
+  'PUT',
+  'DELETE',
+  'CONNECT',
+  'OPTIONS',
+  'TRACE',
+  'PATCH',
 ])
 
 function outcomeOf(status: number | undefined): (typeof DELIVERY_OUTCOMES)[number] {

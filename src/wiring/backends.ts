@@ -50,7 +50,9 @@ async function openModal(
       maxConnections: config.MODAL_MAX_CONNECTIONS,
       pollsPerConnection: config.MODAL_POLLS_PER_CONNECTION,
       credentialsGraceMs: config.MODAL_CREDENTIALS_GRACE_SECONDS * 1000,
-      ...{ check, log, metrics },
+      check,
+      log,
+      metrics,
     })
   })
   // Soon, to warn about a function that is not deployed, but not now, so that the server is ready sooner.

@@ -63,7 +63,10 @@ async function openDownloads(config: Config, log: Logger, recordMetric: RecordMe
   const downloads = createOnce(async () => {
     const { createModalDownload } = await import('../backend/modal/download.ts')
     return createModalDownload({
-      ...{ app: config.MODAL_APP, functionName: config.MODAL_DOWNLOAD_FUNCTION, log, recordMetric },
+      app: config.MODAL_APP,
+      functionName: config.MODAL_DOWNLOAD_FUNCTION,
+      log,
+      recordMetric,
       maxBytes: config.OUTPUT_CACHE_BYTES,
     })
   })

@@ -435,7 +435,7 @@ describe('the files of a job', () => {
     expect(problemOf(await inputOf(id, 'video')).code).toBe('input_not_found')
     await app.queue.start(app.run)
     expect(await app.untilStatus(id, 'failed')).toMatchObject({
-      ...{ errorCode: 'input_unavailable', error: 'video: the file is not there any more' },
+      ...{ errorCode: 'input_unavailable', error: 'video: the file has been deleted' },
     })
     expect(app.backend.requests).toEqual([])
   })

@@ -34,7 +34,7 @@ export type Delivery = {
   readonly dueAt?: number
   /** Scheduled attempts that have finished. */
   readonly triesMade: number
-  /** Set while a requested redelivery is pending: the state to restore where it fails. */
+  /** Set while a requested redelivery is pending: the state to restore if it fails. */
   readonly redelivery?: Pick<Delivery, 'state' | 'dueAt'>
   /** The last `TRIES_KEPT`; one that runs has neither status nor error. */
   readonly tries: readonly DeliveryAttempt[]
@@ -88,7 +88,7 @@ export function finishDeliveryAttempt(delivery: Delivery, result: DeliveryResult
   const { status, error = describeStatus(status) } = result
   const { dueAt, redelivery, ...rest } = delivery
   const startedAt = delivery.tries.at(-1)?.at ?? clock.now
-  const ended: Delivery = {
+  const finished: Delivery = {
     ...rest,
     revision: delivery.revision + 1,
     triesMade: delivery.triesMade + (redelivery ? 0 : 1),
@@ -98,22 +98,28 @@ export function finishDeliveryAttempt(delivery: Delivery, result: DeliveryResult
       durationMs: clock.now - startedAt,
     }),
   }
-  if (isSuccess(status)) return { ...ended, state: 'delivered' }
-  if (redelivery?.state === 'delivered') return { ...ended, ...redelivery }
-  if (status === 410) return { ...ended, state: 'failed' }
-  return redelivery ? restoreSchedule(ended, redelivery, notBefore(result, clock)) : scheduleNext(ended, result, clock)
+  if (isSuccess(status)) return { ...finished, state: 'delivered' }
+  if (redelivery?.state === 'delivered') return { ...finished, ...redelivery }
+  if (status === 410) return { ...finished, state: 'failed' }
+  return redelivery
+    ? restoreSchedule(finished, redelivery, notBefore(result, clock))
+    : scheduleNext(finished, result, clock)
 }
 
-function scheduleNext(ended: Delivery, result: DeliveryResult, { now, random }: DeliveryClock): Delivery {
-  const delayMs = DELIVERY_DELAYS_MS[ended.triesMade]
-  if (delayMs === undefined) return { ...ended, state: 'failed' }
+function scheduleNext(finished: Delivery, result: DeliveryResult, { now, random }: DeliveryClock): Delivery {
+  const delayMs = DELIVERY_DELAYS_MS[finished.triesMade]
+  if (delayMs === undefined) return { ...finished, state: 'failed' }
   const spreadMs = Math.round(delayMs * (1 + DELIVERY_JITTER * (2 * random() - 1)))
-  return { ...ended, dueAt: Math.max(now + spreadMs, notBefore(result, { now })) }
+  return { ...finished, dueAt: Math.max(now + spreadMs, notBefore(result, { now })) }
 }
 
 /** After a failed redelivery. A `Retry-After` also delays the next scheduled attempt. */
-const restoreSchedule = (ended: Delivery, before: NonNullable<Delivery['redelivery']>, earliest: number): Delivery => ({
-  ...ended,
+const restoreSchedule = (
+  finished: Delivery,
+  before: NonNullable<Delivery['redelivery']>,
+  earliest: number,
+): Delivery => ({
+  ...finished,
   ...before,
   ...(before.dueAt !== undefined && { dueAt: Math.max(before.dueAt, earliest) }),
 })
