@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { createWriteStream } from 'node:fs'
-import { mkdir, opendir, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
+import { mkdir, open, opendir, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { invalidFields, problem, type Problem } from '../problems.ts'
@@ -9,6 +9,7 @@ import type { Log } from '../jobs/log.ts'
 import { shortageOf } from '../lib/errors.ts'
 import { inspectMedia } from '../media/formats.ts'
 import { hasExited, PROCESS_NAME } from '../lib/ids.ts'
+import { createSemaphore } from '../lib/semaphore.ts'
 import type { Upload, Uploads, Sweep } from '../jobs/ports/files.ts'
 import { createYoungCollector } from '../lib/heap.ts'
 
@@ -51,6 +52,21 @@ export function createUploads({ folder, maxBytes, log }: UploadsOptions): Upload
   }
 }
 
+/**
+ * Files that are flushed to the disk at a time: half of the four threads that libuv has for files. On a slow disk each
+ * takes seconds, in which nobody else's file would be read.
+ */
+export const MAX_FLUSHES = 2
+const flushes = createSemaphore(MAX_FLUSHES)
+const NEVER_ABORTED = new AbortController().signal
+
+/** A job that is accepted has its files on the disk, as it has itself. */
+const flush = (path: string) =>
+  flushes.use(NEVER_ABORTED, async () => {
+    const file = await open(path, 'r+')
+    await file.sync().finally(() => file.close())
+  })
+
 /** Shared by all uploads, since they share one heap. */
 const countGarbage = createYoungCollector(16_000_000)
 
@@ -80,8 +96,8 @@ function createUpload(folder: string, { maxBytes, folderOf, log }: UploadSetting
       const before = received
       const hash = createHash('sha256')
       const partial = join(path, `${kind}.part`)
-      // `flush`: the files of an accepted job are on the disk, as the job itself is.
-      await pipeline(bytes, inspectPieces(hash), createWriteStream(partial, { flush: true })).catch(throwStorageFull)
+      await pipeline(bytes, inspectPieces(hash), createWriteStream(partial)).catch(throwStorageFull)
+      await flush(partial).catch(throwStorageFull)
       const size = received - before
       if (size === 0) throw invalidFields([{ path: `/${kind}`, message: 'is empty' }])
       const { mime, extension } = await inspect(kind, partial)

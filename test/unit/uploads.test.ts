@@ -1,9 +1,11 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { mkdirSync, utimesSync, writeFileSync } from 'node:fs'
+import { type FileHandle, open } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
-import { setImmediate } from 'node:timers/promises'
-import { describe, expect, test } from 'vitest'
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { MAX_FLUSHES } from '../../src/files/uploads.ts'
 import { fingerprintOf } from '../../src/jobs/submit.ts'
 import type { JobInput } from '../../src/jobs/job.ts'
 import { STRAY_UPLOAD_MS } from '../../src/jobs/reconciler.ts'
@@ -39,6 +41,26 @@ describe('an upload', () => {
     expect(filesIn(folder)).toEqual([expect.stringMatching(/^incoming\/.*\/video\.mp4$/)])
     const sha256 = createHash('sha256').update(FACE).digest('hex')
     expect(upload.files).toEqual({ video: { size: FACE.length, type: 'video/mp4', sha256 } })
+  })
+
+  test('is flushed beside one other at most, so that a slow disk leaves threads for those who read', async () => {
+    const { uploads } = await folderUploads()
+    const file = await open(process.execPath)
+    await file.close()
+    const prototype = Object.getPrototypeOf(file) as FileHandle
+    const { sync } = prototype
+    let [flushing, most, flushed] = [0, 0, 0]
+    const slowSync = vi.spyOn(prototype, 'sync').mockImplementation(async function (this: FileHandle) {
+      most = Math.max(most, ++flushing)
+      await sleep(20)
+      await sync.call(this)
+      flushing--
+      flushed++
+    })
+    onTestFinished(() => slowSync.mockRestore())
+    const add = async () => (await uploads.create()).add('audio', pieces(SPEECH))
+    await Promise.all(Array.from({ length: 8 }, add))
+    expect([flushed, most]).toEqual([8, MAX_FLUSHES])
   })
 
   test('is found under the job that keeps it, and nowhere after it is discarded, however often', async () => {
