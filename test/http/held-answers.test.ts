@@ -6,7 +6,7 @@ import { get, type IncomingMessage } from 'node:http'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { joinAuthenticators, createKeyring } from '../../src/auth/keys.ts'
 import type { Authenticator, Scope } from '../../src/jobs/ports/access.ts'
-import { MAX_POLLS_PER_CALLER } from '../../src/http/plugins/held-answers.ts'
+import { MAX_POLLS, MAX_POLLS_PER_CALLER } from '../../src/http/plugins/held-answers.ts'
 import type { JobView } from '../../src/jobs/view.ts'
 import { aBody, problemOf, startApp, type TestApp } from '../helpers/app.ts'
 import { as } from '../helpers/callers.ts'
@@ -148,6 +148,21 @@ test('long polls of one caller beyond 1,000 are answered at once', async () => {
   await app.post(`/jobs/${id}/cancel`)
   const answers = await Promise.all(polls)
   expect(answers.every((answer) => answer.json<JobView>().status === 'canceled')).toBe(true)
+})
+
+test('long polls of all callers beyond 10,000 are answered at once', { timeout: 60_000 }, async () => {
+  const app = await startApp({ http: { trustedProxies: 1 } })
+  onTestFinished(() => app.close())
+  const id = (await app.submit()).id
+  await app.untilStatus(id, 'running')
+  const watch = vi.spyOn(app.subscriptions, 'subscribe')
+  const poll = (address: string) =>
+    app.app.inject({ url: `/jobs/${id}?wait=60`, headers: { 'x-forwarded-for': address } })
+  const polls = Array.from({ length: MAX_POLLS }, (_, n) => poll(`10.0.0.${Math.floor(n / MAX_POLLS_PER_CALLER)}`))
+  await until(() => watch.mock.calls.length === MAX_POLLS, 'all of them to wait', 30_000)
+  expect((await poll('10.0.1.1')).json()).toMatchObject({ status: 'running' })
+  await app.post(`/jobs/${id}/cancel`)
+  await Promise.all(polls)
 })
 
 test('logs count as streams of their caller', async () => {

@@ -12,7 +12,7 @@ import { limitKeyOf } from './caller.ts'
 export type HeldAnswers = {
   /** Throws `stream_limit_reached` where the caller has as many streams as it may have. */
   openStream(reply: FastifyReply): AbortSignal
-  /** Undefined where the caller has `MAX_POLLS_PER_CALLER` already: the answer is not to wait. */
+  /** Undefined where the caller, or all, have as many as there may be: the answer is not to wait. */
   openPoll(reply: FastifyReply): AbortSignal | undefined
 }
 
@@ -27,11 +27,13 @@ export type HeldAnswersParts = {
 
 /** Long polls that one caller may have open; further ones are answered at once. */
 export const MAX_POLLS_PER_CALLER = 1_000
+/** Long polls of all callers; one connection can have many. */
+export const MAX_POLLS = 10_000
 
 export function createHeldAnswers(parts: HeldAnswersParts): HeldAnswers {
   const maxStreams = parts.maxStreamsPerCaller || Infinity
   const streams = createShares({ perKey: maxStreams, inAll: Infinity })
-  const polls = createShares({ perKey: MAX_POLLS_PER_CALLER, inAll: Infinity })
+  const polls = createShares({ perKey: MAX_POLLS_PER_CALLER, inAll: MAX_POLLS })
   const open = new Set<AbortController>()
   const { closing } = parts
   closing.addEventListener('abort', () => {
