@@ -4,7 +4,7 @@ import { type Behave, type Behaviour, type ControlPlane, type Fault, status } fr
 /** What must become of an attempt; a code of an error fails its job. */
 export type Right = 'succeeded' | 'interrupted' | ErrorCode
 
-/** An end of a call that Modal may tell, with or without a text, and what is right to make of it. */
+/** A result that Modal may answer for a call, with or without a text, and the outcome that is right for it. */
 export type Answer = {
   readonly name: string
   readonly behaviour: Behaviour
@@ -66,7 +66,7 @@ export const ANSWERS: readonly Answer[] = [
   { name: 'the call is forgotten', behaviour: never, then: 'forget', right: 'lost' },
 ]
 
-const passing = [
+const transient = [
   ...([
     status.UNAVAILABLE,
     status.INTERNAL,
@@ -79,7 +79,7 @@ const passing = [
 /** A throttle, and a spend limit. */
 const exhausted = [{ retryAfterSeconds: 0.3 }, { code: status.RESOURCE_EXHAUSTED, message: 'spend limit reached' }]
 const refused = [{ code: status.UNAUTHENTICATED }, { code: status.PERMISSION_DENIED }]
-/** What a spawn meets where the deployment is gone or stopped: it is looked up once more, and then believed. */
+/** The errors of a spawn on a stopped or removed deployment: it is looked up once more, then the error counts. */
 export const stopped = [status.NOT_FOUND, status.FAILED_PRECONDITION].map((code) => ({ code }))
 
 /** What a spawn, the input of a call, and a poll may meet on the way. None of it ends a job by itself, but for two of `stopped` in a row. */
@@ -91,7 +91,7 @@ export const FAULTS: Readonly<
     { empty: true },
     { loseAnswer: true },
     { dropConnection: true },
-    ...passing,
+    ...transient,
     ...exhausted,
     ...refused,
     ...stopped,
@@ -100,13 +100,13 @@ export const FAULTS: Readonly<
     { empty: true },
     { loseAnswer: true },
     { code: status.NOT_FOUND },
-    ...passing,
+    ...transient,
     ...exhausted,
     ...refused,
   ],
   FunctionGetOutputs: [
     ...[{ empty: true }, { expired: true }, { loseAnswer: true }, { dropConnection: true }],
-    ...[...passing, ...exhausted, ...refused, { code: status.FAILED_PRECONDITION }],
+    ...[...transient, ...exhausted, ...refused, { code: status.FAILED_PRECONDITION }],
   ],
 }
 
@@ -137,7 +137,7 @@ export function createDraw(draw: () => Answer, afterMs: () => number) {
   }
   return {
     ...{ behave, answers },
-    /** To be told where the calls are, some of which vanish. */
+    /** Sets the stand-in that has the calls, some of which vanish. */
     bind: (to: ControlPlane) => void (plane = to),
   }
 }

@@ -12,7 +12,7 @@ import { never, SAMPLES, silent, startLocal, temporaryFolder, videoOf } from '..
 import { until } from '../helpers/until.ts'
 
 const INPUT = { video_path: 'face.mp4', audio_path: 'speech.wav' }
-const GONE = { kind: 'interrupted', error: 'The process that ran the job is gone.' }
+const LOST = { kind: 'interrupted', error: 'The process that ran the job is gone.' }
 
 /** A backend whose command says that it started and ends with a video as soon as the test lets it. */
 async function startHeld(maxProcesses = 1) {
@@ -110,9 +110,9 @@ describe('a call', () => {
 
     const { backend } = await startLocal({ dataDir })
     expect(await backend.wait(finished, never)).toEqual({ kind: 'succeeded', outputPath, runId: 'finished-2' })
-    expect(await backend.wait(unfinished, never)).toEqual(GONE)
+    expect(await backend.wait(unfinished, never)).toEqual(LOST)
     for (const callId of ['', 'fc-123', 'local-x', 'local-00-../../finished-2', finished.replace(/2$/, '1')]) {
-      expect(await backend.wait(callId, never)).toEqual(GONE)
+      expect(await backend.wait(callId, never)).toEqual(LOST)
     }
     await backend.stop(finished, never)
     await backend.stop('fc-unknown', never)
@@ -192,7 +192,7 @@ describe('a call', () => {
       await backend.wait(callId, never)
       callIds.push(callId)
     }
-    expect(await backend.wait(callIds[0] ?? '', never)).toEqual(GONE)
+    expect(await backend.wait(callIds[0] ?? '', never)).toEqual(LOST)
     expect(await backend.wait(callIds[1] ?? '', never)).toMatchObject({ kind: 'failed', code: 'input_unavailable' })
   })
 })

@@ -95,11 +95,11 @@ describe.each(ffmpegs)('with %s, a small file that asks for much', { timeout: 60
     makeMedia(...silence(60), '-c:a', 'flac', path('minute.flac'))
     writeFileSync(path('day.flac'), claimHours(readFileSync(path('minute.flac')), 24))
     const { run } = await startLocal({ ffmpegPath, mediaRoot: folder, maxInputBytes: 20_000_000 })
-    const refusal = async (audio_path: string) => run({ video_path: 'face.jpg', audio_path })
+    const errorOf = async (audio_path: string) => run({ video_path: 'face.jpg', audio_path })
     const tooLong = /^audio_path: lasts 3\d\d\d s, more than the limit of 3600 s$/
-    expect(await refusal('long.flac')).toEqual(failed(tooLong))
-    expect(await refusal('long.ts')).toEqual(failed(tooLong))
-    expect(await refusal('day.flac')).toEqual(failed(/^audio_path: is cut off/))
+    expect(await errorOf('long.flac')).toEqual(failed(tooLong))
+    expect(await errorOf('long.ts')).toEqual(failed(tooLong))
+    expect(await errorOf('day.flac')).toEqual(failed(/^audio_path: is cut off/))
   })
 
   test('is refused if it is a video of more pixels than 8K', async () => {

@@ -23,7 +23,7 @@ const FACE = { video_path: 'face.jpg' }
 const SPEECH = { audio_path: 'speech.wav' }
 
 /** Runs a job that must fail for its input; answers with the error, after the field's name. */
-async function refusal(input: JobInput, options: Partial<LocalOptions> = {}): Promise<string> {
+async function errorOf(input: JobInput, options: Partial<LocalOptions> = {}): Promise<string> {
   const { run, workFolders, dataDir } = await startLocal(options)
   const outcome = await run(input)
   expect(outcome).toMatchObject({ kind: 'failed', code: 'input_unavailable' })
@@ -73,15 +73,15 @@ describe('a path', () => {
     '.',
   ])('that leads out of the media root, %s, is refused before it is resolved', async (audio_path) => {
     const { mediaRoot } = await mediaFolder()
-    expect(await refusal({ ...FACE, audio_path }, { mediaRoot })).toBe(OUTSIDE)
+    expect(await errorOf({ ...FACE, audio_path }, { mediaRoot })).toBe(OUTSIDE)
   })
 
   test('that leads out by a symbolic link is refused, for a file and for a folder', async () => {
     const { folder, mediaRoot } = await mediaFolder()
     symlinkSync(join(folder, 'secret.wav'), join(mediaRoot, 'link.wav'))
     symlinkSync(folder, join(mediaRoot, 'link'))
-    expect(await refusal({ ...FACE, audio_path: 'link.wav' }, { mediaRoot })).toBe(OUTSIDE)
-    expect(await refusal({ ...FACE, audio_path: 'link/secret.wav' }, { mediaRoot })).toBe(OUTSIDE)
+    expect(await errorOf({ ...FACE, audio_path: 'link.wav' }, { mediaRoot })).toBe(OUTSIDE)
+    expect(await errorOf({ ...FACE, audio_path: 'link/secret.wav' }, { mediaRoot })).toBe(OUTSIDE)
   })
 
   test('may follow links that stay inside, and the media root may be a link', async () => {
@@ -93,19 +93,19 @@ describe('a path', () => {
   })
 
   test.each(['none.wav', 'speech.wav/x', 'a\0b', 'x'.repeat(300)])('to nothing is refused: %j', async (audio_path) => {
-    expect(await refusal({ ...FACE, audio_path })).toBe(MISSING)
+    expect(await errorOf({ ...FACE, audio_path })).toBe(MISSING)
   })
 
   test('to a folder or a pipe is refused', async () => {
     const { mediaRoot } = await mediaFolder()
     mkdirSync(join(mediaRoot, 'folder'))
     execFileSync('mkfifo', [join(mediaRoot, 'pipe')])
-    expect(await refusal({ ...FACE, audio_path: 'folder' }, { mediaRoot })).toBe('audio_path: is not a file')
-    expect(await refusal({ ...FACE, audio_path: 'pipe' }, { mediaRoot })).toBe('audio_path: is not a file')
+    expect(await errorOf({ ...FACE, audio_path: 'folder' }, { mediaRoot })).toBe('audio_path: is not a file')
+    expect(await errorOf({ ...FACE, audio_path: 'pipe' }, { mediaRoot })).toBe('audio_path: is not a file')
   })
 
   test('to a file that is too large is refused', async () => {
-    expect(await refusal({ ...FACE, ...SPEECH }, { maxInputBytes: 50_000 })).toBe(
+    expect(await errorOf({ ...FACE, ...SPEECH }, { maxInputBytes: 50_000 })).toBe(
       `audio_path: has ${statSync(join(SAMPLES, 'speech.wav')).size} bytes, more than the limit of 50000`,
     )
   })
@@ -115,14 +115,14 @@ describe('a path', () => {
     writeFileSync(join(mediaRoot, 'text.mp4'), 'not a video')
     writeFileSync(join(mediaRoot, 'empty.mp4'), '')
     writeFileSync(join(mediaRoot, 'document.mp4'), '%PDF-1.7\n')
-    const ofFace = (video_path: string) => refusal({ video_path, ...SPEECH }, { mediaRoot })
+    const ofFace = (video_path: string) => errorOf({ video_path, ...SPEECH }, { mediaRoot })
     expect(await ofFace('text.mp4')).toMatch(
       /^video_path: is text, not a video or an image; send JPEG, PNG, .* or Ogg$/,
     )
     expect(await ofFace('empty.mp4')).toMatch(/^video_path: is empty; send /)
     expect(await ofFace('document.mp4')).toMatch(/^video_path: is application\/pdf, not a video or an image; send /)
     expect(await ofFace('speech.wav')).toMatch(/^video_path: is audio\/wav, not a video or an image; send /)
-    expect(await refusal({ ...FACE, audio_path: 'face.jpg' })).toMatch(
+    expect(await errorOf({ ...FACE, audio_path: 'face.jpg' })).toMatch(
       /^audio_path: is image\/jpeg, not audio; send WAV/,
     )
   })
@@ -141,11 +141,11 @@ describe('a path', () => {
     const face = readFileSync(join(SAMPLES, 'face.mp4'))
     writeFileSync(join(mediaRoot, 'two.mp4'), Buffer.concat([face, face]))
     const options = { mediaRoot, command: 'no-such-program {output}' }
-    expect(await refusal({ ...FACE, audio_path: 'cut.wav' }, options)).toBe(
+    expect(await errorOf({ ...FACE, audio_path: 'cut.wav' }, options)).toBe(
       `audio_path: is cut off: its header says ${speech.length} bytes, but it has 1000`,
     )
     const several = 'video_path: is several recordings, one after the other; send one'
-    expect(await refusal({ video_path: 'two.mp4', ...SPEECH }, options)).toBe(several)
+    expect(await errorOf({ video_path: 'two.mp4', ...SPEECH }, options)).toBe(several)
   })
 })
 
@@ -168,26 +168,26 @@ describe('a URL', () => {
 
   test('whose content is of another kind than its field is refused', async () => {
     const { url } = await serveMedia()
-    expect(await refusal({ video_url: url('face.jpg'), ...SPEECH })).toMatch(
+    expect(await errorOf({ video_url: url('face.jpg'), ...SPEECH })).toMatch(
       /^video_url: is image\/jpeg, not a video; send MP4, /,
     )
-    expect(await refusal({ image_url: url('face.mp4'), ...SPEECH })).toBe(
+    expect(await errorOf({ image_url: url('face.mp4'), ...SPEECH })).toBe(
       'image_url: is video/mp4, not an image; send JPEG, PNG, WebP, BMP, TIFF or GIF',
     )
-    expect(await refusal({ ...FACE, audio_url: url('page') })).toMatch(
+    expect(await errorOf({ ...FACE, audio_url: url('page') })).toMatch(
       /^audio_url: is an HTML page, not audio; send WAV, /,
     )
   })
 
   test('that cannot be fetched is refused, naming its host only', async () => {
     const { url, host } = await serveMedia()
-    const gone = await refusal({ ...FACE, audio_url: url('gone?signature=secret') })
-    expect(gone).toBe(`audio_url: could not be fetched from ${host}: the server answered 404`)
-    const large = await refusal({ video_url: url('face.mp4'), ...SPEECH }, { maxInputBytes: 1000 })
+    const missing = await errorOf({ ...FACE, audio_url: url('gone?signature=secret') })
+    expect(missing).toBe(`audio_url: could not be fetched from ${host}: the server answered 404`)
+    const large = await errorOf({ video_url: url('face.mp4'), ...SPEECH }, { maxInputBytes: 1000 })
     expect(large).toBe(
       `video_url: could not be fetched from ${host}: it has ${statSync(join(SAMPLES, 'face.mp4')).size} bytes, more than the limit of 1000`,
     )
-    const slow = await refusal({ ...FACE, audio_url: url('slow') }, { downloadTimeoutMs: 100 })
+    const slow = await errorOf({ ...FACE, audio_url: url('slow') }, { downloadTimeoutMs: 100 })
     expect(slow).toBe(`audio_url: could not be fetched from ${host}: it took longer than 0.1 s`)
   })
 
@@ -216,7 +216,7 @@ describe('a URL', () => {
     expect(backend.check({ image_url: 'http://[::1]/', ...SPEECH })).toHaveLength(1)
     expect(backend.check({ ...FACE, audio_url: 'https://example.com/speech.wav' })).toEqual([])
     expect(backend.check({ video_path: '../any', audio_path: '/path' })).toEqual([])
-    expect(await refusal(input, options)).toMatch(/^video_url: could not be fetched from .* public address$/)
+    expect(await errorOf(input, options)).toMatch(/^video_url: could not be fetched from .* public address$/)
     expect(paths).toEqual([])
   })
 })
@@ -263,5 +263,5 @@ describe('a host that cannot be looked up', () => {
 })
 
 test('a job without a face is refused', async () => {
-  expect(await refusal(SPEECH)).toBe('video_url or image_url or video_path: is required')
+  expect(await errorOf(SPEECH)).toBe('video_url or image_url or video_path: is required')
 })

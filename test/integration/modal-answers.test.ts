@@ -91,10 +91,10 @@ function boundsOf({ jobs, faults }: Script, calls: number): Record<Method, numbe
   }
 }
 
-/** What of a spawn's faults sends it to look the function up once more. */
+/** The faults of a spawn after which the function is looked up once more. */
 const OF_DEPLOYMENT = new Set<Fault['code']>([grpc.ABORTED, ...stopped.map(({ code }) => code)])
 
-/** Of the faults that meet whoever comes, two of a kind may meet the same job, and then mean what they say. */
+/** Two faults of a kind may meet the same job, and then decide its outcome. */
 const counts = ({ faults }: Script) => ({
   expired: faults.filter(({ expired }) => expired).length,
   stopped: faults.filter(({ method, code }) => method === 'FunctionMap' && OF_DEPLOYMENT.has(code)).length,

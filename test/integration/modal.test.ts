@@ -375,8 +375,8 @@ describe('stop', () => {
     plane.fault({ method: 'FunctionCallCancel', code: grpc.FAILED_PRECONDITION, message: 'it has ended' })
     await backend.stop(callId, forever)
     expect(plane.stats()).toMatchObject({ rpcs: { FunctionCallCancel: 1 } })
-    const refusals = lines.filter((line) => line.event === 'modal_cancel_refused')
-    expect(refusals).toMatchObject([{ level: 'warn', call_id: callId, reason: 'it has ended' }])
+    const warnings = lines.filter((line) => line.event === 'modal_cancel_refused')
+    expect(warnings).toMatchObject([{ level: 'warn', call_id: callId, reason: 'it has ended' }])
   })
 
   test('ends with its signal while Modal does not answer', async () => {

@@ -84,7 +84,7 @@ export class Calls {
     const info = { callId, functionName: spawn.functionName, index: this.#spawned }
     const behaviour = this.#behave?.(spawn.kwargs, info) ?? steeredBehaviour(spawn.kwargs)
     const startedAtMs = Date.now()
-    const lines = plannedLines(startedAtMs, lastingMs(behaviour), behaviour.logs ?? [])
+    const lines = plannedLines(startedAtMs, durationMs(behaviour), behaviour.logs ?? [])
     const call: Call = {
       callId,
       ...spawn,
@@ -110,7 +110,7 @@ export class Calls {
     const { end = { kind: 'return' }, startsAfterMs = 0 } = call.behaviour
     if (startsAfterMs === 0) call.startedAt = call.inputAt
     else call.timers.push(setTimeout(() => (call.startedAt = exactNow()), startsAfterMs))
-    if (end.kind !== 'never') call.timers.push(setTimeout(() => this.end(call, end), lastingMs(call.behaviour)))
+    if (end.kind !== 'never') call.timers.push(setTimeout(() => this.end(call, end), durationMs(call.behaviour)))
   }
 
   find(callId: string): Call | undefined {
@@ -133,7 +133,7 @@ export class Calls {
         : ending
     // What a call cut short had not yet printed is never printed.
     call.lines = visibleLines(call.lines)
-    this.#tell(call)
+    this.#notify(call)
   }
 
   /** A request to cancel: an open call ends as terminated, an ended one stays as it is. */
@@ -148,7 +148,7 @@ export class Calls {
   /** Adds a log line to a call, printed now. */
   log(call: Call, text: string): void {
     call.lines.push(...plannedLines(Date.now(), 0, [text]))
-    this.#tell(call)
+    this.#notify(call)
   }
 
   /** Lets the output of a call expire: the call stays known, and there is nothing to wait for. */
@@ -156,7 +156,7 @@ export class Calls {
     call.timers.forEach(clearTimeout)
     this.#open.delete(call)
     call.isExpired = true
-    this.#tell(call)
+    this.#notify(call)
   }
 
   /** Makes a call unknown. */
@@ -164,7 +164,7 @@ export class Calls {
     call.timers.forEach(clearTimeout)
     this.#open.delete(call)
     this.#calls.delete(call.callId)
-    this.#tell(call)
+    this.#notify(call)
   }
 
   /** Stops every timer. */
@@ -173,12 +173,12 @@ export class Calls {
     this.#open.clear()
   }
 
-  #tell(call: Call): void {
+  #notify(call: Call): void {
     for (const listener of call.listeners ?? []) listener()
     this.#changed()
   }
 }
 
-function lastingMs(behaviour: Behaviour): number {
+function durationMs(behaviour: Behaviour): number {
   return behaviour.afterMs ?? (behaviour.end?.kind === 'never' ? 0 : DEFAULT_AFTER_MS)
 }

@@ -35,7 +35,7 @@ export class Connections {
    */
   confirm(rpc: Rpc): void {
     const connection = this.#connections.get(rpc.peer)
-    // gRPC goes on handing out, and answering, the RPCs that it had read before the connection was cut.
+    // gRPC still dispatches and answers the RPCs that it had read before the connection was cut.
     if (!connection) {
       this.#answers.cut(rpc)
       return

@@ -90,7 +90,7 @@ export async function startControlPlane(options: PlaneOptions = {}): Promise<Con
   const credentials = { tokenId: options.tokenId ?? 'ak-test', tokenSecret: options.tokenSecret ?? 'as-test' }
   const tokens = new Tokens(credentials, options.tokenLifetimeSeconds ?? 1200)
   const watchers = new Watchers()
-  const changed = () => watchers.look()
+  const changed = () => watchers.check()
   const faults = new Faults()
   const state = await stateOf(options, { faults, tokens, changed })
   const { calls, functions, meters, answers, blobs } = state
@@ -177,7 +177,7 @@ function environment(url: string, { tokenId, tokenSecret }: Credentials, certifi
     MODAL_SERVER_URL: url,
     MODAL_TOKEN_ID: tokenId,
     MODAL_TOKEN_SECRET: tokenSecret,
-    // The profile of whoever runs the tests must not show through.
+    // The developer's own Modal profile must not be used.
     MODAL_CONFIG_PATH: '/nonexistent/modal.toml',
     ...(certificate && { GRPC_DEFAULT_SSL_ROOTS_FILE_PATH: certificate.caFile }),
   }
@@ -191,7 +191,7 @@ function recordOf(call: Call): CallRecord {
 class Watchers {
   readonly #watchers = new Set<() => void>()
 
-  look(): void {
+  check(): void {
     for (const watcher of this.#watchers) watcher()
   }
 

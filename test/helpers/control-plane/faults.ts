@@ -32,13 +32,13 @@ export type Fault = {
   readonly empty?: boolean
   readonly expired?: boolean
   readonly dropConnection?: boolean
-  /** Tells the client, in the way Modal does, to try again only after so many seconds. */
+  /** Asks the client, as Modal does, to retry only after so many seconds. */
   readonly retryAfterSeconds?: number
   /** Meets only the RPCs beyond so many a second, with a burst of one second's worth. */
   readonly perSecond?: number
 }
 
-/** The faults in force. The oldest that fits an RPC is the one that meets it. */
+/** The injected faults. The oldest that matches an RPC is applied to it. */
 export class Faults {
   #faults: { readonly fault: Fault; left: number; allowed: number; allowedAt: number }[] = []
 

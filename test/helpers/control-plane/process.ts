@@ -7,7 +7,7 @@ import { startControlPlane, type PlaneOptions } from './control-plane.ts'
 import type { Ready, RemoteVerbs } from './remote.ts'
 
 // A stand-in in a process of its own: `node process.ts '{"maxConcurrentStreams":100}'`. It prints a line of JSON that
-// tells where it is, also sent as a message to a parent that forked it. Control: POST /<verb> with a JSON array of
+// prints its address, also sent as a message to a parent that forked it. Control: POST /<verb> with a JSON array of
 // arguments; the answer is JSON. It ends with its parent, or at SIGTERM.
 const plane = await startControlPlane(JSON.parse(process.argv[2] ?? '{}') as PlaneOptions)
 

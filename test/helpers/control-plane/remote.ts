@@ -20,7 +20,7 @@ type Verb =
   | 'stop'
   | 'start'
 
-/** What a stand-in can be told from another process: the same verbs, all asynchronous. */
+/** What another process can call on a stand-in: the same verbs, all asynchronous. */
 export type RemoteVerbs = {
   readonly [V in Verb]: (...args: Parameters<ControlPlane[V]>) => Promise<Awaited<ReturnType<ControlPlane[V]>>>
 }
@@ -75,13 +75,13 @@ export async function forkControlPlane(options: Omit<PlaneOptions, 'behave'> = {
 
 /** Speaks to the control port of a stand-in that somebody else started. */
 function verbsAt(controlUrl: string): RemoteVerbs {
-  const tell = async (verb: Verb, args: unknown[]): Promise<unknown> => {
+  const post = async (verb: Verb, args: unknown[]): Promise<unknown> => {
     const response = await fetch(`${controlUrl}/${verb}`, { method: 'POST', body: JSON.stringify(args) })
     const answer: unknown = await response.json()
     if (!response.ok) throw new Error(String(answer))
     return answer
   }
-  const verb = <V extends Verb>(name: V) => ((...args: unknown[]) => tell(name, args)) as RemoteVerbs[V]
+  const verb = <V extends Verb>(name: V) => ((...args: unknown[]) => post(name, args)) as RemoteVerbs[V]
   return {
     calls: verb('calls'),
     stats: verb('stats'),

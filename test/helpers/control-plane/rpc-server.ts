@@ -31,7 +31,7 @@ export type Rpc = {
   readonly metadata: Metadata
   /** What a fault wants the answer to be: it holds nothing, and nothing is to come. */
   emptiness: 'none' | 'empty' | 'expired'
-  /** Runs `listener` when the stream is over: answered, given up by the client, or cut. */
+  /** Runs `listener` when the stream has finished: answered, aborted by the client, or cut. */
   onOver(listener: () => void): void
 }
 

@@ -60,7 +60,7 @@ export function unaryRpcs(state: State): Record<string, Handler> {
       const call = known ?? calls.spawn({ ...deployed, kwargs, idempotencyKey })
       if (state.honourIdempotencyKeys) callsByKey.set(idempotencyKey, call)
       state.meters.spawned(idempotencyKey)
-      state.answers.owed(rpc)
+      state.answers.expected(rpc)
       return { functionCallId: call.callId, pipelinedInputs: takeInput(calls, call, rpc) }
     },
 
@@ -121,7 +121,7 @@ export function unaryRpcs(state: State): Record<string, Handler> {
 
 const isOpen = (call: Call) => call.end === undefined && !call.isExpired
 
-/** Gives a call its input, unless a fault wants it refused; what the client is told of it. */
+/** Gives a call its input, unless a fault refuses it; returns the answer for the client. */
 function takeInput(calls: Calls, call: Call, { emptiness }: Rpc): object[] {
   if (emptiness !== 'none') return []
   calls.takeInput(call)

@@ -9,16 +9,16 @@ export type SpawnAnswerCounts = {
 }
 
 /**
- * Whether the answers of spawns arrived. An answer is owed from the moment its call exists, then sent, then confirmed;
- * a cut ends it in whatever state it is.
+ * Whether the answers of spawns arrived. An answer is pending once its call exists, then sent, then confirmed; a cut
+ * connection loses it in any state.
  */
 export class SpawnAnswers {
-  readonly #pending = new Map<Rpc, 'owed' | 'sent'>()
+  readonly #pending = new Map<Rpc, 'pending' | 'sent'>()
   #unanswered = 0
   #unconfirmed = 0
 
-  owed(rpc: Rpc): void {
-    this.#pending.set(rpc, 'owed')
+  expected(rpc: Rpc): void {
+    this.#pending.set(rpc, 'pending')
   }
 
   sent(rpc: Rpc): void {
@@ -38,7 +38,7 @@ export class SpawnAnswers {
   cut(rpc: Rpc): void {
     const state = this.#pending.get(rpc)
     if (!this.#pending.delete(rpc)) return
-    if (state === 'owed') this.#unanswered += 1
+    if (state === 'pending') this.#unanswered += 1
     else this.#unconfirmed += 1
   }
 

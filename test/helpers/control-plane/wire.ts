@@ -33,7 +33,7 @@ export function notFound(message: string): RpcError {
   return new RpcError(status.NOT_FOUND, message)
 }
 
-/** The trailer by which a server tells the client when to try again; the client obeys it inside one call. */
+/** The trailer by which a server asks the client to retry later; the client obeys it within one call. */
 export function retryAfterTrailer(code: status, message: string, retryAfterSeconds: number): Metadata {
   const encode = trailerCodec.Encode
   if (!encode) throw new Error('modal.proto has lost Trailer.Encode')
