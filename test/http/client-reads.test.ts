@@ -232,7 +232,8 @@ describe('a download', () => {
   test('goes on where it was cut off, again and again, and is whole', async () => {
     const { client, relay, id, asked } = await succeeded()
     const video = await client.download(id)
-    expect([video.status, video.headers.get('content-length')]).toEqual([200, String(VIDEO.length)])
+    expect(video.status).toBe(200)
+    expect(video.headers.get('content-length')).toEqual(String(VIDEO.length))
     const bytes = await readSteps(video, 8_000_000, () => relay.cut())
     expect(digestOf(bytes)).toBe(digestOf(VIDEO))
     expect(asked().length).toBeGreaterThan(2)
@@ -256,7 +257,8 @@ describe('a download', () => {
     const { client, id, release } = await succeeded()
     const video = await client.download(id)
     for await (const piece of video.body) {
-      expect([piece.length > 0, release.mock.calls.length]).toEqual([true, 0])
+      expect(piece.length > 0).toBe(true)
+      expect(release.mock.calls).toHaveLength(0)
       break
     }
     await until(() => release.mock.calls.length === 1, 'the file released')
@@ -334,7 +336,8 @@ describe('a download', () => {
   test('is an error once too many connections in a row brought nothing', async () => {
     const nothingMore = () => cutOff({ status: 206, headers: { 'content-range': 'bytes 3-5/6' } }, '')
     const { text, asked } = await readAll([cutOff(six), nothingMore(), nothingMore(), nothingMore()])
-    expect([text, asked]).toEqual(['Error: cut off', 3])
+    expect(text).toBe('Error: cut off')
+    expect(asked).toBe(3)
   })
 
   test('can be iterated over where streams of the browser cannot', async () => {

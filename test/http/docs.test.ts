@@ -27,7 +27,7 @@ describe('who may read the reference', () => {
     for (const url of ['/openapi.json', '/docs', '/docs/start.js']) {
       for (const [name, caller] of Object.entries(callers)) {
         const answer = await server.app.inject({ method: 'GET', url, headers: as(caller) })
-        expect([url, name, answer.statusCode]).toEqual([url, name, expected[name as keyof typeof expected]])
+        expect(answer.statusCode, `${name} ${url}`).toBe(expected[name as keyof typeof expected])
         if (answer.statusCode >= 400) problemOf(answer)
       }
     }
@@ -38,7 +38,7 @@ describe('who may read the reference', () => {
 describe('the page', () => {
   test('talks to this server only, and has no script of its own in it', async () => {
     const page = await app.get('/docs')
-    expect([page.statusCode, page.headers['content-type']]).toEqual([200, 'text/html; charset=utf-8'])
+    expect(page).toMatchObject({ statusCode: 200, headers: { 'content-type': 'text/html; charset=utf-8' } })
     expect(page.headers).toMatchObject({
       'x-content-type-options': 'nosniff',
       'x-frame-options': 'DENY',
@@ -70,7 +70,7 @@ describe('the page', () => {
   test('has its script from this server, compressed or not', async () => {
     const url = '/docs/scalar.js'
     const plain = await app.get(url)
-    expect([plain.statusCode, plain.headers['content-type']]).toEqual([200, 'text/javascript; charset=utf-8'])
+    expect(plain).toMatchObject({ statusCode: 200, headers: { 'content-type': 'text/javascript; charset=utf-8' } })
     expect(plain.headers).not.toHaveProperty('content-encoding')
     expect(plain.body).toContain('createApiReference')
     const compressed = await app.app.inject({ method: 'GET', url, headers: { 'accept-encoding': 'br, gzip' } })

@@ -78,7 +78,7 @@ test.each([
   const asked = next(url)
   await text(output)
   const { answer } = await asked
-  expect([answer.statusCode, answer.headers.connection]).toEqual([status, 'close'])
+  expect(answer).toMatchObject({ statusCode: status, headers: { connection: 'close' } })
   expect(await text(answer)).toContain(what)
   await ended
 })

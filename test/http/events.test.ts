@@ -83,7 +83,8 @@ describe('GET /jobs/:id/events', () => {
     end(id)
     await until(() => client.closed)
     expect(client.events[2]).toEqual({ id: '3', event: 'status', job: (await app.get(`/jobs/${id}`)).json() })
-    expect([client.events.length, client.complete]).toEqual([3, true])
+    expect(client.events).toHaveLength(3)
+    expect(client.complete).toBe(true)
   })
 
   test('has a head that keeps proxies from holding it back or keeping it, and comes at once', async () => {
@@ -132,7 +133,7 @@ describe('GET /jobs/:id/events', () => {
     const get = (seen: string) =>
       app.app.inject({ method: 'GET', url: `/jobs/${id}/events`, headers: { 'last-event-id': seen } })
     const again = await get('3')
-    expect([again.statusCode, again.body, again.headers['cache-control']]).toEqual([204, '', 'no-store'])
+    expect(again).toMatchObject({ statusCode: 204, body: '', headers: { 'cache-control': 'no-store' } })
     expect((await get('2')).body).toContain('event: status')
   })
 
@@ -178,7 +179,8 @@ describe('GET /jobs/:id/events', () => {
     await app.store.remove(id, job.revision + 1)
     await vi.advanceTimersByTimeAsync(HEARTBEAT_MS)
     await until(() => client.closed)
-    expect([client.complete, client.events.length]).toEqual([true, 1])
+    expect(client.complete).toBe(true)
+    expect(client.events).toHaveLength(1)
   })
 
   test('shows that it is alive every fifteen seconds, and reads the job: an end of which nobody told comes then', async () => {
@@ -205,7 +207,7 @@ describe('GET /jobs/:id/events', () => {
       await vi.advanceTimersByTimeAsync(HEARTBEAT_MS)
       await until(() => client.comments.length === count)
     }
-    expect([client.comments, client.closed]).toEqual([[': heartbeat', ': heartbeat', ': heartbeat'], false])
+    expect(client).toMatchObject({ comments: [': heartbeat', ': heartbeat', ': heartbeat'], closed: false })
   })
 
   test('lasts longer than a request may take to arrive', async () => {
@@ -295,7 +297,9 @@ describe('GET /jobs/:id/events', () => {
   test.each(['/jobs/:id/events', '/events'])('HEAD %s answers with the head of GET, and ends', async (path) => {
     const url = path.replace(':id', await submit())
     const { headers, statusCode, body } = await app.app.inject({ method: 'HEAD', url })
-    expect([statusCode, body, headers['content-type']]).toEqual([200, '', 'text/event-stream'])
+    expect(statusCode).toBe(200)
+    expect(body).toBe('')
+    expect(headers['content-type']).toBe('text/event-stream')
   })
 })
 
@@ -370,7 +374,8 @@ describe('GET /events', () => {
     expect(client.closed).toBe(false)
     missed[0]?.()
     await until(() => client.closed)
-    expect([client.complete, shown(client).at(-1)]).toEqual([true, [`${id}:2`, 'running']])
+    expect(client.complete).toBe(true)
+    expect(shown(client).at(-1)).toEqual([`${id}:2`, 'running'])
   })
 })
 

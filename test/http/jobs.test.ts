@@ -95,7 +95,7 @@ describe('GET /jobs/:id and its result', () => {
   test('HEAD answers like GET, without a body', async () => {
     const { job_id: id } = await submit()
     const response = await app.app.inject({ method: 'HEAD', url: `/jobs/${id}` })
-    expect([response.statusCode, response.body]).toEqual([200, ''])
+    expect(response).toMatchObject({ statusCode: 200, body: '' })
   })
 })
 
@@ -104,7 +104,8 @@ describe('POST /jobs/:id/cancel', () => {
     const { job_id: id } = await submit()
     for (const body of [undefined, {}, '{}', '']) {
       const response = await app.post(`/jobs/${id}/cancel`, body)
-      expect([response.statusCode, response.json<JobView>().status]).toEqual([200, 'canceled'])
+      expect(response.statusCode).toBe(200)
+      expect(response.json<JobView>().status).toBe('canceled')
     }
     expect(problemOf(await app.get(`/jobs/${id}/result`))).toMatchObject({ status: 409, code: 'job_canceled' })
   })
@@ -159,7 +160,7 @@ test('jobs held back show their place, and a full queue answers 503 with Retry-A
 
 test('GET /healthz answers exactly {"status":"ok"}', async () => {
   const response = await app.get('/healthz')
-  expect([response.statusCode, response.body]).toEqual([200, '{"status":"ok"}'])
+  expect(response).toMatchObject({ statusCode: 200, body: '{"status":"ok"}' })
 })
 
 test('probes and scrapes leave no line, and other requests do', async () => {

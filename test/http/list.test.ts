@@ -94,7 +94,7 @@ describe.each(Object.entries(STORES))('on %s', (_name, openStore) => {
       app.backend.end(`fc-${id}-1`, aSuccess)
       await app.untilStatus(id, 'succeeded')
       const response = await app.app.inject({ method: 'DELETE', url: `/jobs/${id}` })
-      expect([response.statusCode, response.body]).toEqual([204, ''])
+      expect(response).toMatchObject({ statusCode: 204, body: '' })
       expect(problemOf(await app.get(`/jobs/${id}`))).toMatchObject({ status: 404 })
       expect(problemOf(await app.app.inject({ method: 'DELETE', url: `/jobs/${id}` }))).toMatchObject({ status: 404 })
     })

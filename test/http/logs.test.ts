@@ -86,7 +86,8 @@ describe('GET /jobs/:id/logs', () => {
     expect(log.left).toBe(false)
     log.end()
     await once(response, 'end')
-    expect([response.complete, log.left]).toEqual([true, true])
+    expect(response.complete).toBe(true)
+    expect(log.left).toBe(true)
   })
 
   test('gives the log of a finished job, of the attempt that is asked for', async () => {
@@ -111,7 +112,9 @@ describe('GET /jobs/:id/logs', () => {
     app = await startApp({ running: false })
     const { job_id: id, links } = (await app.post('/jobs', aBody)).json<{ job_id: string; links: { logs: string } }>()
     const response = await app.get(links.logs)
-    expect([links.logs, response.statusCode, response.body]).toEqual([`/jobs/${id}/logs`, 200, ''])
+    expect(links.logs).toEqual(`/jobs/${id}/logs`)
+    expect(response.statusCode).toBe(200)
+    expect(response.body).toBe('')
     expect(response.headers['content-type']).toBe('text/plain; charset=utf-8')
   })
 
@@ -129,7 +132,7 @@ describe('GET /jobs/:id/logs', () => {
     expect(hasHead).toBe(false)
     await vi.advanceTimersByTimeAsync(1)
     const response = await opening
-    expect([response.statusCode, response.text]).toEqual([200, ''])
+    expect(response).toMatchObject({ statusCode: 200, text: '' })
     log.print('at last\n')
     log.end()
     await once(response, 'end')
@@ -140,7 +143,9 @@ describe('GET /jobs/:id/logs', () => {
     const id = await submit()
     const log = holdLogs()
     const response = await app.app.inject({ method: 'HEAD', url: `/jobs/${id}/logs` })
-    expect([response.statusCode, response.body, response.headers['content-length']]).toEqual([200, '', undefined])
+    expect(response.statusCode).toBe(200)
+    expect(response.body).toBe('')
+    expect(response.headers['content-length']).toBeUndefined()
     expect(response.headers['content-type']).toBe('text/plain; charset=utf-8')
     expect(log.asked).toBeUndefined()
   })
@@ -167,7 +172,7 @@ describe('a log that cannot be given', () => {
       expect(problemOf(await app.get(`/jobs/${unknown}/logs`))).toMatchObject({ status: 404, code: 'job_not_found' })
     }
     const refused = await app.post(`/jobs/${id}/logs`)
-    expect([refused.statusCode, refused.headers.allow]).toEqual([405, 'GET, HEAD'])
+    expect(refused).toMatchObject({ statusCode: 405, headers: { allow: 'GET, HEAD' } })
   })
 
   test('the job belongs to another backend', async () => {
@@ -197,7 +202,7 @@ describe('a log that cannot be given', () => {
     await until(() => response.text === 'one\n')
     log.fail(new Error('the connection broke'))
     await until(() => response.closed)
-    expect([response.text, response.complete]).toEqual(['one\n', false])
+    expect(response).toMatchObject({ text: 'one\n', complete: false })
   })
 })
 
@@ -208,7 +213,7 @@ describe('a log that is followed', () => {
     log.print('one\n')
     const response = await open(`/jobs/${id}/logs`)
     await until(() => response.text === 'one\n')
-    expect([log.left, log.aborted]).toEqual([false, false])
+    expect(log).toMatchObject({ left: false, aborted: false })
     response.destroy()
     await until(() => log.left && log.aborted, 'the end of the log', 2_000)
     await until(() => app.requestLines.some(({ msg }) => msg === 'stream closed prematurely'))
@@ -246,7 +251,7 @@ describe('a log that is followed', () => {
     expect(given).toBeLessThan(MAX_PIECES / 2)
     response.resume()
     await once(response, 'end')
-    expect(response.text.length).toBe(MAX_PIECES * text.length)
+    expect(response.text).toHaveLength(MAX_PIECES * text.length)
   })
 
   test('does not hold up a shutdown', async () => {
@@ -257,6 +262,8 @@ describe('a log that is followed', () => {
     await until(() => response.text === 'one\n')
     await app.app.close()
     await until(() => response.closed)
-    expect([response.complete, log.left, log.aborted]).toEqual([false, true, true])
+    expect(response.complete).toBe(false)
+    expect(log.left).toBe(true)
+    expect(log.aborted).toBe(true)
   })
 })

@@ -30,7 +30,7 @@ const timed = async () =>
 test('GET /metrics answers in the text format of Prometheus and must not be cached', async () => {
   app = await startApp()
   const answer = await app.get('/metrics')
-  expect([answer.statusCode, answer.headers['content-type']]).toEqual([200, METRICS_TYPE])
+  expect(answer).toMatchObject({ statusCode: 200, headers: { 'content-type': METRICS_TYPE } })
   expect(answer.headers['cache-control']).toBe('no-store')
   expect(parseMetrics(answer.body).get('musetalk_jobs_submitted_total')).toBe(0)
   expect((await app.app.inject({ method: 'HEAD', url: '/metrics' })).headers['content-type']).toBe(METRICS_TYPE)

@@ -28,7 +28,8 @@ describe('what is answered', () => {
   test('the whole video with what a player and a cache need', async () => {
     const { ask } = await anOutput()
     const response = await ask()
-    expect([response.statusCode, response.rawPayload.equals(VIDEO)]).toEqual([200, true])
+    expect(response.statusCode).toBe(200)
+    expect(response.rawPayload.equals(VIDEO)).toBe(true)
     expect(response.headers).toMatchObject({
       'content-type': 'video/mp4',
       'content-length': '1000',
@@ -47,7 +48,8 @@ describe('what is answered', () => {
     const whole = await ask()
     for (const headers of [{}, { range: 'bytes=0-9' }, { range: 'bytes=5000-' }]) {
       const response = await ask(headers, { method: 'HEAD' })
-      expect([response.statusCode, response.rawPayload.length]).toEqual([200, 0])
+      expect(response.statusCode).toBe(200)
+      expect(response.rawPayload).toHaveLength(0)
       expect(response.headers).toMatchObject({ 'content-length': '1000', etag: whole.headers.etag })
     }
   })
@@ -106,7 +108,7 @@ describe('ranges', () => {
   test.each(['bytes=1000-', 'bytes=2000-3000', 'bytes=-0'])('%s is beyond the video', async (range) => {
     const { ask } = await anOutput()
     const response = await ask({ range })
-    expect([response.statusCode, response.headers['content-range']]).toEqual([416, 'bytes */1000'])
+    expect(response).toMatchObject({ statusCode: 416, headers: { 'content-range': 'bytes */1000' } })
     expect(problemOf(response).code).toBe('range_not_satisfiable')
   })
 
@@ -117,7 +119,8 @@ describe('ranges', () => {
   ])('%s get the whole', async (_what, range) => {
     const { ask } = await anOutput()
     const response = await ask({ range })
-    expect([response.statusCode, response.rawPayload.equals(VIDEO)]).toEqual([200, true])
+    expect(response.statusCode).toBe(200)
+    expect(response.rawPayload.equals(VIDEO)).toBe(true)
   })
 })
 
@@ -136,7 +139,9 @@ describe('conditions', () => {
       { 'if-modified-since': modified },
     ]) {
       const response = await ask(headers)
-      expect([response.statusCode, response.rawPayload.length, response.headers.etag]).toEqual([304, 0, etag])
+      expect(response.statusCode).toBe(304)
+      expect(response.rawPayload).toHaveLength(0)
+      expect(response.headers.etag).toEqual(etag)
     }
     for (const headers of [{ 'if-none-match': '"other"' }, { 'if-modified-since': new Date(0).toUTCString() }]) {
       expect((await ask(headers as Record<string, string>)).statusCode).toBe(200)
@@ -254,7 +259,8 @@ describe('no output', () => {
     setting = await startOutputs(outputs)
     const { id } = await aSucceededJob(setting)
     const response = await setting.get(`/jobs/${id}/output`)
-    expect([problemOf(response).code, response.headers['retry-after']]).toEqual(['output_unavailable', '10'])
+    expect(problemOf(response).code).toBe('output_unavailable')
+    expect(response.headers['retry-after']).toBe('10')
     expect(setting.requestLog()).toContain('ECONNREFUSED')
     isAway = false
     expect((await setting.get(`/jobs/${id}/output`)).statusCode).toBe(200)
@@ -306,7 +312,8 @@ test('a redirect to where the output is goes to GET and HEAD alike, and is not k
   const { id } = await aSucceededJob(setting)
   for (const method of ['GET', 'HEAD'] as const) {
     const { statusCode, headers } = await setting.app.inject({ method, url: `/jobs/${id}/output?download=1` })
-    expect([statusCode, headers.location]).toEqual([302, 'https://s3.example/key?X-Amz-Signature=1'])
+    expect(statusCode).toBe(302)
+    expect(headers.location).toBe('https://s3.example/key?X-Amz-Signature=1')
     expect(headers['cache-control']).toBe('no-store')
   }
   const wish = { contentType: 'video/mp4', filename: `${id}.mp4` }

@@ -111,7 +111,7 @@ describe('the document', () => {
         const payload = isForm ? formOf(form) : (value as object)
         const headers = { ...as('alice'), 'content-type': isForm ? FORM_TYPE : type }
         const answer = await guarded.app.inject({ method: 'POST', url: '/jobs', payload, headers })
-        expect([answer.statusCode, answer.body.slice(0, 100)]).toEqual([202, expect.any(String)])
+        expect(answer.statusCode, answer.body).toBe(202)
       }
     },
   )
@@ -190,7 +190,7 @@ describe('the document', () => {
     ]
     for (const body of bodies) {
       const { statusCode } = await open.post('/jobs', body)
-      expect([body, isFine(body)]).toEqual([body, statusCode === 202])
+      expect(isFine(body), JSON.stringify(body)).toBe(statusCode === 202)
     }
     expect(JSON.stringify(reference.components.schemas.Job)).not.toContain('"null"')
     expect(JSON.stringify(reference.components.schemas.NewJobForm)).not.toContain('"null"')
@@ -422,9 +422,15 @@ describe('real answers are as the reference tells', () => {
   test('every operation is asked for, in a good and in a bad case', () => {
     const withErrors = operations().filter(({ name }) => name !== 'GET /readyz')
     for (const { name } of operations())
-      expect(cases.some(([route, status]) => route === name && status < 300)).toBe(true)
+      expect(
+        cases.some(([route, status]) => route === name && status < 300),
+        name,
+      ).toBe(true)
     for (const { name } of withErrors) {
-      expect([name, cases.some(([route, status]) => route === name && status >= 400)]).toEqual([name, true])
+      expect(
+        cases.some(([route, status]) => route === name && status >= 400),
+        name,
+      ).toBe(true)
     }
   })
 
@@ -436,7 +442,8 @@ describe('real answers are as the reference tells', () => {
     for (const answer of answers) expect(faultsOf('POST /jobs', answer)).toEqual([])
     few.readiness.startShutdown()
     const ready = await few.get('/readyz')
-    expect([ready.statusCode, faultsOf('GET /readyz', ready)]).toEqual([503, []])
+    expect(ready.statusCode).toBe(503)
+    expect(faultsOf('GET /readyz', ready)).toEqual([])
     await few.close()
   })
 
@@ -445,6 +452,7 @@ describe('real answers are as the reference tells', () => {
     guarded.service.get = () => Promise.reject(new Error('a defect'))
     const answer = await ask('GET /jobs/:id', unknown)
     guarded.service.get = original
-    expect([answer.statusCode, createReferee(reference).faultsOf('GET /jobs/:id', answer)]).toEqual([500, []])
+    expect(answer.statusCode).toBe(500)
+    expect(createReferee(reference).faultsOf('GET /jobs/:id', answer)).toEqual([])
   })
 })
