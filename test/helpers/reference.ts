@@ -4,7 +4,7 @@ import type { OpenApi } from '../../src/http/docs/document.ts'
 import type { TestApp } from './app.ts'
 
 /** Headers of answers that callers act on: where one comes, the reference must have said so. */
-const TOLD = [
+const DOCUMENTED = [
   ...['location', 'idempotent-replayed', 'ratelimit-limit', 'ratelimit-remaining', 'ratelimit-reset'],
   ...['retry-after', 'www-authenticate'],
 ]
@@ -22,7 +22,7 @@ export async function referenceOf({ app }: TestApp, headers: Record<string, stri
   return answer.json()
 }
 
-/** Holds answers against a reference. */
+/** Compares answers with a reference. */
 export function createReferee(reference: OpenApi) {
   const ajv = new Ajv2020({ strict: false, allErrors: true, formats })
   ajv.addSchema(reference, 'reference')
@@ -35,38 +35,40 @@ export function createReferee(reference: OpenApi) {
   }
 
   /** What is wrong with a value, by a schema of the reference; empty where nothing is. */
-  const faultsBy = (value: unknown, ...path: string[]): string[] => {
+  const errorsBy = (value: unknown, ...path: string[]): string[] => {
     const validate = compile(...path)
     return validate(value) ? [] : (validate.errors ?? []).map((error) => `${error.instancePath} ${error.message ?? ''}`)
   }
 
   return {
-    faultsBy,
-    /** What an answer of a route (`GET /jobs/:id`) has that the reference does not say. */
-    faultsOf(route: string, answer: LightMyRequestResponse): string[] {
+    errorsBy,
+    /** What of an answer of a route (`GET /jobs/:id`) the reference does not document. */
+    mismatchesOf(route: string, answer: LightMyRequestResponse): string[] {
       const [method = '', url = ''] = route.toLowerCase().split(' ')
       const path = url.replaceAll(/:(\w+)/g, '{$1}')
       const { responses } = reference.paths[path]![method]!
       const status = String(answer.statusCode)
-      const told = responses[status]
-      if (!told) return [`the status ${status} is not told`]
-      const headers = Object.keys(told.headers ?? {}).map((name) => name.toLowerCase())
-      const untold = TOLD.filter((name) => answer.headers[name] !== undefined && !headers.includes(name))
-      const faults = untold.map((name) => `the header ${name} is not told`)
+      const documented = responses[status]
+      if (!documented) return [`the status ${status} is not documented`]
+      const headers = Object.keys(documented.headers ?? {}).map((name) => name.toLowerCase())
+      const undocumented = DOCUMENTED.filter((name) => answer.headers[name] !== undefined && !headers.includes(name))
+      const mismatches = undocumented.map((name) => `the header ${name} is not documented`)
       // A log may have no line, and a stream no event yet.
-      const mayBeEmpty = !told.content || 'text/plain' in told.content || 'text/event-stream' in told.content
-      if (answer.body === '') return mayBeEmpty ? faults : [...faults, 'there is no body']
+      const mayBeEmpty =
+        !documented.content || 'text/plain' in documented.content || 'text/event-stream' in documented.content
+      if (answer.body === '') return mayBeEmpty ? mismatches : [...mismatches, 'there is no body']
       const [type = ''] = String(answer.headers['content-type']).split(';')
-      // A range of media types (OpenAPI 3.1, Media Type Object) is for those that are not told by name.
-      const toldType = told.content?.[type] ? type : '*/*'
-      const media = told.content?.[toldType]
-      if (!media) return [...faults, `the type ${type} is not told`]
+      // A range of media types (OpenAPI 3.1, Media Type Object) is for those that are not documented by name.
+      const toldType = documented.content?.[type] ? type : '*/*'
+      const media = documented.content?.[toldType]
+      if (!media) return [...mismatches, `the type ${type} is not documented`]
       const isJson = type.endsWith('json')
       const body: unknown = isJson ? answer.json() : answer.body
       const code = type.startsWith('application/problem') ? answer.json<{ code: string }>().code : undefined
-      if (code !== undefined && !Object.keys(media.examples ?? {}).includes(code)) faults.push(`${code} is not told`)
+      if (code !== undefined && !Object.keys(media.examples ?? {}).includes(code))
+        mismatches.push(`${code} is not documented`)
       const schemaPath = ['paths', path, method, 'responses', status, 'content', toldType, 'schema']
-      return [...faults, ...faultsBy(body, ...schemaPath)]
+      return [...mismatches, ...errorsBy(body, ...schemaPath)]
     },
   }
 }

@@ -120,14 +120,14 @@ describe.each(Object.entries(ROUTES))('%s', (name, { scope, job, answer, hasNoOw
   })
 })
 
-test('a request with two hosts is refused before anybody asks whose it is', async () => {
+test('a request with two hosts is refused before authentication', async () => {
   const { port } = await listen(app.app)
   const socket = connect(port, '127.0.0.1')
   socket.end('GET /jobs HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n')
   expect(await text(socket)).toMatch(/^HTTP\/1\.1 400 .*"code":"malformed_request"/s)
 })
 
-test('a wrong key and one that nobody has are answered alike, and nothing is said of jobs', async () => {
+test('a wrong key and an unknown key get the same answer, which reveals no job', async () => {
   const id = await aJobOfAlice()
   const answers = await Promise.all([
     ask('GET /jobs/:id', 'alice-', id),
@@ -140,7 +140,7 @@ test('a wrong key and one that nobody has are answered alike, and nothing is sai
   for (const other of others) expect(other).toEqual(first)
 })
 
-test('a key may come as X-API-Key; two credentials at once are refused', async () => {
+test('a key may be sent as X-API-Key; two credentials at once are refused', async () => {
   const get = (headers: Record<string, string>) => app.app.inject({ method: 'GET', url: '/jobs', headers })
   expect((await get({ 'x-api-key': 'alice' })).statusCode).toBe(200)
   expect((await get({ authorization: 'bearer alice' })).statusCode).toBe(200)
@@ -150,7 +150,7 @@ test('a key may come as X-API-Key; two credentials at once are refused', async (
   expect(problemOf(both)).toMatchObject({ status: 400, code: 'invalid_request' })
 })
 
-test('a list shows the caller’s own; an administrator sees all, whose they are, and may choose a caller', async () => {
+test('a list has the caller’s own jobs; an administrator sees all with their callers, and can filter by caller', async () => {
   app.clock.now += 1_000
   const [ofAlice, ofBob] = await Promise.all(
     ['alice', 'bob'].map(async (caller) => (await app.post('/jobs', aBody, as(caller))).json<{ job_id: string }>()),
@@ -183,12 +183,12 @@ test('an idempotency key is the caller’s own', async () => {
   expect(others).not.toBe(first)
 })
 
-test('who is not let in has no body read and takes nothing of anybody’s rate', async () => {
+test('an unauthenticated request is refused before its body is read, and counts for no caller', async () => {
   const response = await app.post('/jobs', '{"video_path": ', { 'content-type': 'application/json' })
   expect(problemOf(response)).toMatchObject({ status: 401 })
 })
 
-test('more than sixty wrong credentials a minute of one address are 429, and a good one passes all the same', async () => {
+test('more than sixty wrong credentials a minute from one address are 429, and a valid one still passes', async () => {
   const limited = await startApp({ authenticator: knownCallers })
   const get = (caller?: string) =>
     limited.app.inject({ method: 'GET', url: '/jobs', headers: as(caller), remoteAddress: '192.0.2.7' })
@@ -203,13 +203,13 @@ test('more than sixty wrong credentials a minute of one address are 429, and a g
   await limited.close()
 })
 
-test('jobs made on an open server are an administrator’s only, once callers have names', async () => {
+test('jobs of a public server belong to administrators only, once authentication is on', async () => {
   const { id } = await app.submit()
   expect((await ask('GET /jobs/:id', 'alice', id)).statusCode).toBe(404)
   expect((await ask('GET /jobs/:id', 'root', id)).json()).toMatchObject({ job_id: id, caller: 'anonymous' })
 })
 
-test('a caller has no more unfinished jobs than allowed; the others are not touched by it', async () => {
+test('a caller cannot exceed its number of unfinished jobs, which does not affect other callers', async () => {
   const few = await startApp({ authenticator: knownCallers, maxActiveOfCaller: 2 })
   const submit = (caller: string, headers = {}) => few.post('/jobs', aBody, { ...as(caller), ...headers })
   const { job_id: id } = (await submit('alice', { 'idempotency-key': 'first' })).json<{ job_id: string }>()
@@ -226,7 +226,7 @@ test('a caller has no more unfinished jobs than allowed; the others are not touc
   await few.close()
 })
 
-test('an open server asks for nothing and looks at no credential', async () => {
+test('a public server needs no credential and ignores any', async () => {
   const open = await startApp()
   const response = await open.post('/jobs', aBody, as('mallory'))
   expect(response.statusCode).toBe(202)

@@ -22,7 +22,7 @@ const speech = { audio_path: 'speech.wav' }
 const nullLabels = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, n) => [`k${n}`, null]))
 const long = (length: number) => `https://a.example/${'x'.repeat(length - 18)}`
 
-describe('a body that is refused names the fields', () => {
+describe('a refused body has an error for each field', () => {
   const cases: [what: string, body: unknown, paths: string[]][] = [
     ['no face', speech, ['/video_url']],
     ['two faces', { ...face, image_url: 'https://a.example/x.png', ...speech }, ['/image_url']],
@@ -84,7 +84,7 @@ describe('a body that is refused names the fields', () => {
     ['null', 'null', ['']],
     ['a number', '17', ['']],
     [
-      'several faults at once',
+      'several errors at once',
       { video_path: 7, audio_path: 8, version: 'v9', x: 1 },
       ['/audio_path', '/version', '/video_path', '/x'],
     ],
@@ -132,20 +132,20 @@ describe('a body that is refused names the fields', () => {
     for (const path of paths) expect(problem.detail).toContain(path.slice(1))
   })
 
-  test('one entry says all that is wrong with a field', async () => {
+  test('one error lists everything that is wrong with a field', async () => {
     const { errors } = problemOf(await app.post('/jobs', { image_url: 5, video_path: 'face.mp4', ...speech }))
     const rule = 'exactly one of video_url, image_url, video_path is required, got image_url and video_path'
     expect(errors).toEqual([{ path: '/image_url', message: `must be string; ${rule}` }])
   })
 
-  test('names the first 20 fields in error, and how many more there are', async () => {
+  test('has errors for the first 20 fields, and the number of the others', async () => {
     const unknown = Object.fromEntries(Array.from({ length: 30 }, (_, n) => [`x${n}`, n]))
     const { errors, detail } = problemOf(await app.post('/jobs', { ...aBody, ...unknown }))
     expect(errors?.map(({ path }) => path)).toEqual(Array.from({ length: 20 }, (_, n) => `/x${n}`))
     expect(detail).toMatch(/x19: unknown field; and 10 more$/)
   })
 
-  test('an unknown parameter is named beside the fields of the body', async () => {
+  test('an unknown parameter has an error beside those of the body', async () => {
     const problem = problemOf(await app.post('/jobs?colour=red', { ...face, version: 'v2' }))
     expect(problem.paths.toSorted()).toEqual(['/audio_url', '/colour', '/version'])
   })
@@ -156,7 +156,7 @@ describe('a body that is refused names the fields', () => {
     expect(problem.paths.toSorted()).toEqual(['/audio_url', '/version'])
   })
 
-  test('URLs alone that are not allowed are url_not_allowed, and a webhook alone that nobody signs webhooks_not_configured', async () => {
+  test('only forbidden URLs are url_not_allowed, and only an unsigned webhook is webhooks_not_configured', async () => {
     const url = { video_url: 'http://10.0.0.1/face.mp4', ...speech }
     expect(problemOf(await app.post('/jobs', url))).toMatchObject({ code: 'url_not_allowed', paths: ['/video_url'] })
     const { secrets } = sender
@@ -169,11 +169,11 @@ describe('a body that is refused names the fields', () => {
     expect(both).toMatchObject({ code: 'invalid_request', paths: ['/webhook_url', '/video_url'] })
   })
 
-  test('the longest URL that is allowed passes', async () => {
+  test('the longest allowed URL passes', async () => {
     expect((await app.post('/jobs', { ...face, audio_url: long(2048) })).statusCode).toBe(202)
   })
 
-  test('a rule that several fields share names them all', async () => {
+  test('a rule over several fields names them all', async () => {
     const { errors } = problemOf(await app.post('/jobs', speech))
     expect(errors?.[0]?.message).toBe('exactly one of video_url, image_url, video_path is required')
   })
@@ -207,7 +207,7 @@ describe('null for an optional field counts as absent', () => {
   })
 })
 
-describe('a request that cannot be read', () => {
+describe('an unreadable request', () => {
   const json = { 'content-type': 'application/json' }
   test.each<[string, () => Promise<Awaited<ReturnType<TestApp['get']>>>, number, string]>([
     ['not JSON', () => app.post('/jobs', '{"video_path":', json), 400, 'invalid_json'],
@@ -357,7 +357,7 @@ describe('bytes that are not HTTP', () => {
   })
 })
 
-test('a fault of our own is a 500 that tells nothing of it, and is logged', async () => {
+test('a defect is a 500 without details, and is logged', async () => {
   const { get } = app.service
   app.service.get = () => Promise.reject(new Error('the disk has secrets'))
   const response = await app.get(`/jobs/${crypto.randomUUID()}`)

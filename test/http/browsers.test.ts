@@ -62,7 +62,7 @@ describe('a request that changes something', () => {
     expect(problemOf(await app.app.inject({ method, url, headers })).code).toBe('cross_site_refused')
   })
 
-  test('a look is not one: what a page may read of it is the browser’s to decide', async () => {
+  test('a GET does not: the browser decides what a page may read', async () => {
     const headers = { 'sec-fetch-site': 'cross-site', origin: FOREIGN }
     const answer = await app.app.inject({ method: 'GET', url: '/jobs', headers })
     expect(answer.statusCode).toBe(200)
@@ -71,7 +71,7 @@ describe('a request that changes something', () => {
 })
 
 describe('CORS', () => {
-  test('is off by default: a preflight is a method that the path does not take', async () => {
+  test('is off by default: a preflight is 405 like any unsupported method', async () => {
     const answer = await options(app, '/jobs', preflightOf(ORIGIN))
     expect(problemOf(answer)).toMatchObject({ status: 405, code: 'method_not_allowed' })
     expect(Object.keys(answer.headers).filter((name) => name.startsWith('access-control'))).toEqual([])
@@ -96,18 +96,18 @@ describe('CORS', () => {
     expect(answer.headers).not.toHaveProperty('access-control-allow-origin')
   })
 
-  test('an OPTIONS of a listed origin that is no preflight is no fault', async () => {
+  test('an OPTIONS of a listed origin without a preflight’s headers is answered as well', async () => {
     expect((await options(open, '/jobs', { origin: ORIGIN })).statusCode).toBe(204)
   })
 
-  test('unknown paths stay unknown, for every method', async () => {
+  test('an unknown path is 404 for every method', async () => {
     for (const method of ['GET', 'POST', 'PUT', 'OPTIONS'] as const) {
       expect(problemOf(await open.app.inject({ method, url: '/nothing' }))).toMatchObject({ status: 404 })
     }
     expect(problemOf(await options(open, '/jobs', {}))).toMatchObject({ status: 405 })
   })
 
-  test('every answer may be read by a listed origin, errors and refusals too', async () => {
+  test('a listed origin may read every answer, errors and refusals too', async () => {
     const statuses: number[] = []
     for (const url of ['/jobs', '/jobs/x', '/nothing', ...Array.from({ length: 40 }, () => '/jobs')]) {
       const answer = await open.app.inject({ method: 'GET', url, headers: { origin: ORIGIN } })
@@ -122,7 +122,7 @@ describe('CORS', () => {
   })
 })
 
-describe('an answer says that it is not sniffed, stored or embedded', () => {
+describe('an answer has headers against sniffing, storing and embedding', () => {
   const SAFE = {
     'x-content-type-options': 'nosniff',
     'cache-control': 'no-store',
@@ -135,7 +135,7 @@ describe('an answer says that it is not sniffed, stored or embedded', () => {
     ['an unknown route', 'GET', '/nothing', 404],
     ['a malformed URL', 'GET', '/jobs/%ff', 400],
     ['a method that is not allowed', 'PUT', '/jobs', 405],
-    ['a faulty submit', 'POST', '/jobs', 400],
+    ['a invalid submit', 'POST', '/jobs', 400],
   ] as const)('%s', async (_what, method, url, status) => {
     const answer = await app.app.inject({ method, url })
     expect(answer.statusCode).toBe(status)

@@ -16,49 +16,49 @@ describe('the events of all jobs', () => {
   /** Follows in the background until the test is over. */
   async function following(options: Parameters<typeof connected>[0] = {}) {
     const all = await connected(options)
-    const told: string[] = []
+    const seen: string[] = []
     const gaps = vi.fn()
     const begun = vi.spyOn(all.app.subscriptions, 'subscribeAll')
     const controller = new AbortController()
     const follow = async () => {
       for await (const { job_id: id, status } of all.client.events({ onGap: gaps, signal: controller.signal })) {
-        told.push(`${id} ${status}`)
+        seen.push(`${id} ${status}`)
       }
     }
     const followed = rejection(follow())
     onTestFinished(() => controller.abort())
     await until(() => begun.mock.calls.length === 1, 'a stream')
     const streams = () => all.relay.sent.match(/GET \/events HTTP/g)?.length
-    return { ...all, told, gaps, controller, followed, streams }
+    return { ...all, seen, gaps, controller, followed, streams }
   }
 
-  test('tell each change of each, and do not end with a job', async () => {
-    const { app, client, told } = await following()
+  test('report each change of each job, and do not end with a job', async () => {
+    const { app, client, seen } = await following()
     const ids = [await running({ app, client }), await running({ app, client })]
     for (const id of ids) end(app, id)
-    await until(() => told.filter((text) => text.endsWith('succeeded')).length === 2, 'both ends')
-    expect(new Set(told.map((text) => text.split(' ')[0]))).toEqual(new Set(ids))
+    await until(() => seen.filter((text) => text.endsWith('succeeded')).length === 2, 'both ends')
+    expect(new Set(seen.map((text) => text.split(' ')[0]))).toEqual(new Set(ids))
   })
 
-  test('go on after a broken connection, and say that something may have been missed', async () => {
-    const { app, client, relay, told, gaps, streams } = await following()
+  test('continue after a broken connection, and announce a possible gap', async () => {
+    const { app, client, relay, seen, gaps, streams } = await following()
     const id = await running({ app, client })
-    await until(() => told.includes(`${id} running`), 'the first change')
+    await until(() => seen.includes(`${id} running`), 'the first change')
     expect(gaps).not.toHaveBeenCalled()
     relay.cut()
     await until(() => streams() === 2 && gaps.mock.calls.length === 1, 'another stream')
     expect(relay.sent).not.toMatch(/last-event-id/i)
-    // What is asked for from then on is complete: what the list does not have, the stream tells.
+    // What is asked for from then on is complete: what the list does not have, the stream reports.
     end(app, id)
-    await until(() => told.includes(`${id} succeeded`), 'the end')
+    await until(() => seen.includes(`${id} succeeded`), 'the end')
   })
 
-  test('go on also where the server ends them, as it does when it has missed something itself', async () => {
-    const { app, client, told, gaps } = await following()
+  test('continue when the server ends them, as it does after a gap of its own', async () => {
+    const { app, client, seen, gaps } = await following()
     app.announceGap()
     await until(() => gaps.mock.calls.length === 1, 'another stream')
     const id = await running({ app, client })
-    await until(() => told.includes(`${id} running`), 'a change')
+    await until(() => seen.includes(`${id} running`), 'a change')
   })
 
   test('end with their signal, and leave the connection', async () => {
@@ -87,7 +87,7 @@ describe('a log', () => {
     return text
   }
 
-  test('comes as it is printed, in any language, to its end', async () => {
+  test('is streamed as it is printed, in any language, to its end', async () => {
     const { app, client } = await connected()
     const more = Promise.withResolvers<undefined>()
     app.backend.logsWith = async function* () {
@@ -102,7 +102,7 @@ describe('a log', () => {
     expect(await read(pieces)).toBe('frame 1 of 250\n')
   })
 
-  test('is of the attempt that is asked for; of one that there is not it is a problem', async () => {
+  test('is that of the requested attempt; an unknown attempt is a problem', async () => {
     const { app, client } = await connected()
     app.backend.logsWith = async function* ({ callId }) {
       yield callId
@@ -112,7 +112,7 @@ describe('a log', () => {
     expect(await rejection(client.logs(id, { attempt: 2 }).next())).toMatchObject({ code: 'attempt_not_found' })
   })
 
-  test('that is cut off rejects, and one whose reader leaves is left', async () => {
+  test('that is cut off rejects, and the request ends when its reader stops', async () => {
     const { app, client, relay } = await connected()
     const left = vi.fn()
     app.backend.logsWith = async function* (_call, signal) {
@@ -136,7 +136,7 @@ describe('a log', () => {
 describe('the webhooks of a job', () => {
   const webhook = { webhook_url: 'https://hooks.example/a' }
 
-  test('are listed with their tries, and sent once more', async () => {
+  test('are listed with their POSTs, and sent again', async () => {
     const { app, client } = await connected()
     const { job_id: id } = await client.submit({ ...aBody, ...webhook })
     expect(await client.deliveries(id)).toMatchObject({ ...webhook, deliveries: [] })
@@ -152,7 +152,7 @@ describe('the webhooks of a job', () => {
     expect(await rejection(client.redeliver(id, 2))).toMatchObject({ status: 404, code: 'delivery_not_found' })
   })
 
-  test('are not sent twice where an answer is lost', async () => {
+  test('are not sent twice when an answer is lost', async () => {
     const { client, relay } = await connected()
     const { job_id: id } = await client.submit({ ...aBody, ...webhook })
     relay.loseAnswers(1)
@@ -162,7 +162,7 @@ describe('the webhooks of a job', () => {
 })
 
 describe('pages', () => {
-  test('follow each other to the last, with the same filters', async () => {
+  test('are read one after the other to the last, with the same filters', async () => {
     const { app, client } = await connected({ maxConcurrentJobs: 4 })
     const ids: string[] = []
     for (let n = 0; n < 5; n++) {
@@ -179,7 +179,7 @@ describe('pages', () => {
     expect(all.map((job) => job.job_id)).toEqual(ids)
   })
 
-  test('are asked for one by one: a reader that stops asks for no other, and an empty list is one page', async () => {
+  test('are requested one by one: a reader that stops requests no more, and an empty list is one page', async () => {
     const { client, relay } = await connected()
     expect((await client.pages().next()).value).toEqual({ jobs: [] })
     for (let n = 0; n < 3; n++) await client.submit(aBody)
@@ -229,7 +229,7 @@ describe('a download', () => {
     return Buffer.concat(pieces)
   }
 
-  test('goes on where it was cut off, again and again, and is whole', async () => {
+  test('continues where it was cut off, again and again, and is complete', async () => {
     const { client, relay, id, asked } = await succeeded()
     const video = await client.download(id)
     expect(video.status).toBe(200)
@@ -243,7 +243,7 @@ describe('a download', () => {
     }
   })
 
-  test('is read as text or into a file, and not before the caller reads its body', async () => {
+  test('can be read as text or into a file, and starts when the caller reads its body', async () => {
     const { client, id } = await succeeded(Buffer.from('the video'))
     expect(await (await client.download(id)).text()).toBe('the video')
     const path = join(await temporaryFolder(), 'saved.mp4')
@@ -253,7 +253,7 @@ describe('a download', () => {
     await unread.body.cancel()
   })
 
-  test('whose reader leaves is not sent any further', async () => {
+  test('stops when its reader leaves', async () => {
     const { client, id, release } = await succeeded()
     const video = await client.download(id)
     for await (const piece of video.body) {
@@ -264,7 +264,7 @@ describe('a download', () => {
     await until(() => release.mock.calls.length === 1, 'the file released')
   })
 
-  test('of a video that is another one by now is an error, and no mixture of both', async () => {
+  test('of a video that has been replaced is an error, not a mixture of both', async () => {
     const { client, relay, id, path } = await succeeded()
     const video = await client.download(id)
     const replaced = async () => {
@@ -275,7 +275,7 @@ describe('a download', () => {
     expect(await rejection(readSteps(video, 8_000_000, replaced))).toBeInstanceOf(Error)
   })
 
-  test('of a job that is gone by now is the problem that says so', async () => {
+  test('of a job that has been deleted meanwhile is job_not_found', async () => {
     const { app, client, relay, id } = await succeeded()
     const video = await client.download(id)
     const removed = async () => {
@@ -333,7 +333,7 @@ describe('a download', () => {
     expect(await readAll(answers)).toEqual({ text, asked })
   })
 
-  test('is an error once too many connections in a row brought nothing', async () => {
+  test('is an error after too many connections in a row without a byte', async () => {
     const nothingMore = () => cutOff({ status: 206, headers: { 'content-range': 'bytes 3-5/6' } }, '')
     const { text, asked } = await readAll([cutOff(six), nothingMore(), nothingMore(), nothingMore()])
     expect(text).toBe('Error: cut off')

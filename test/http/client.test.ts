@@ -40,7 +40,7 @@ async function untilRefused(fetch: ReturnType<typeof fetchOf>) {
 const end = (app: TestApp, id: string) => app.backend.end(`fc-${id}-1`, aSuccess)
 
 describe('a submit', () => {
-  test('has a key of its own each time, also where there is no randomUUID, as on pages of plain http', async () => {
+  test('has its own key each time, also without randomUUID, as on pages over plain http', async () => {
     vi.stubGlobal('crypto', { getRandomValues: crypto.getRandomValues.bind(crypto) })
     onTestFinished(() => void vi.unstubAllGlobals())
     const fetch = vi.fn<typeof globalThis.fetch>(async () => new Response('{}'))
@@ -64,7 +64,7 @@ describe('a submit', () => {
     expect(relay.sent.match(/POST \/jobs HTTP/g)).toHaveLength(3)
   })
 
-  test('of the same content twice makes two jobs, unless a key of the caller says that they are one', async () => {
+  test('of the same content twice makes two jobs, unless the caller gives one key for both', async () => {
     const { client } = await connected()
     const ids = [await client.submit(aBody), await client.submit(aBody)].map((job) => job.job_id)
     expect(new Set(ids).size).toBe(2)
@@ -73,7 +73,7 @@ describe('a submit', () => {
     expect(new Set(again).size).toBe(1)
   })
 
-  test('takes files, with other fields beside them, and sends them again where the connection breaks', async () => {
+  test('accepts files beside other fields, and sends them again after a broken connection', async () => {
     const { uploads } = await folderUploads()
     const { app, relay, client } = await connected({ uploads })
     relay.loseAnswers(1)
@@ -89,7 +89,7 @@ describe('a submit', () => {
     expect((await app.store.list({ limit: 5 })).map(({ id }) => id)).toEqual([job.job_id])
   })
 
-  test('may have null for what is not given, as JSON and with files', async () => {
+  test('may have null for an optional field, as JSON and with files', async () => {
     const { uploads } = await folderUploads()
     const { client } = await connected({ uploads })
     const nothing = { image_url: null, version: null, metadata: null, timeout_seconds: null }
@@ -98,7 +98,7 @@ describe('a submit', () => {
     expect(Object.keys(input)).toEqual(['audio_path', 'video'])
   })
 
-  test('that is faulty rejects at once with the problem and its fields', async () => {
+  test('that is invalid rejects at once with the problem and its fields', async () => {
     const { relay, client } = await connected()
     const error = await rejection(client.submit({ video_path: 'face.mp4', image_url: 'https://a.example/b.jpg' }))
     expect(error).toBeInstanceOf(ProblemError)
@@ -109,8 +109,8 @@ describe('a submit', () => {
   })
 })
 
-describe('what fails', () => {
-  test('is sent again when the server says, and not before', async () => {
+describe('a failed request', () => {
+  test('is sent again after Retry-After, and not before', async () => {
     const { fetch, client } = await clocked({ http: { limits: { submit: 1, read: 0 } } })
     await client.submit(aBody)
     const second = client.submit(aBody)
@@ -122,7 +122,7 @@ describe('what fails', () => {
     expect(fetch).toHaveBeenCalledTimes(3)
   })
 
-  test('is the caller’s after so many tries, with what the server said', async () => {
+  test('rejects after the last retry, with the server’s problem', async () => {
     const { fetch, client } = await clocked({ maxConcurrentJobs: 1, maxQueuedJobs: 1 })
     await client.submit(aBody)
     await client.submit(aBody)
@@ -135,7 +135,7 @@ describe('what fails', () => {
     expect(await refused).toMatchObject({ status: 503, code: 'queue_full', retryAfterMs: 30_000 })
   })
 
-  test('is the caller’s at once where the server asks for more patience than anybody has', async () => {
+  test('rejects at once when Retry-After is longer than the client waits', async () => {
     const seconds = String(MAX_RETRY_AFTER_MS / 1000 + 1)
     const fetch = vi.fn<typeof globalThis.fetch>(async () => {
       return new Response('busy', { status: 503, headers: { 'retry-after': seconds } })
@@ -146,7 +146,7 @@ describe('what fails', () => {
     expect(fetch).toHaveBeenCalledTimes(1)
   })
 
-  test('may say when to come again by a date, and a proxy whose server is away need not say it', async () => {
+  test('is sent again after a Retry-After date, and after a proxy’s 502 without one', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'], now: 1_000_000 })
     const answers = [
       new Response('busy', { status: 429, headers: { 'retry-after': new Date(1_020_000).toUTCString() } }),
@@ -161,7 +161,7 @@ describe('what fails', () => {
     expect((await job).status).toBe('running')
   })
 
-  test('is not sent again where that could do something twice', async () => {
+  test('is not sent again when that could have an effect twice', async () => {
     const { app, relay, client } = await connected()
     const id = await running({ app, client })
     await client.cancel(id)
@@ -187,19 +187,19 @@ describe('what fails', () => {
     expect(fetch).toHaveBeenCalledTimes(sent)
   })
 
-  test('is a problem of its status where the document is cut off', async () => {
+  test('is a problem with its status when the document is cut off', async () => {
     const cutOff = () =>
       new Response('{"status":', { status: 404, headers: { 'content-type': 'application/problem+json' } })
     const client = createClient({ baseUrl: 'http://jobs.example', fetch: async () => cutOff() })
     expect(await rejection(client.get('x'))).toMatchObject({ name: 'ProblemError', status: 404, code: undefined })
   })
 
-  test('is the caller’s where nobody listens, with what fetch says', async () => {
+  test('rejects with the error of fetch when no server listens', async () => {
     const client = createClient({ baseUrl: 'http://127.0.0.1:1', retries: 1 })
     await expect(client.get('x')).rejects.toThrow('fetch failed')
   })
 
-  test('is no longer sent once the signal says so, also within a pause', async () => {
+  test('is not sent again once its signal aborts, also during a pause', async () => {
     const { fetch, client } = await clocked({ http: { limits: { submit: 0, read: 1 } } })
     await client.list()
     const caller = new AbortController()
@@ -212,7 +212,7 @@ describe('what fails', () => {
     expect(fetch).toHaveBeenCalledTimes(2)
   })
 
-  test('is a request whose answer does not come, too', async () => {
+  test('includes a request without an answer', async () => {
     const answers = [() => new Promise<Response>(() => undefined), async () => new Response('{"jobs":[]}')]
     const fetch = vi.fn<typeof globalThis.fetch>(async (_url, init) => {
       const aborted = new Promise<never>((_resolve, reject) => {
@@ -228,7 +228,7 @@ describe('what fails', () => {
 })
 
 describe('a wait', () => {
-  test('gives the job as it ended, across broken connections', async () => {
+  test('resolves with the finished job, across broken connections', async () => {
     const { app, relay, client } = await connected()
     const id = await running({ app, client })
     const ended = client.wait(id)
@@ -239,7 +239,7 @@ describe('a wait', () => {
     expect((await ended).status).toBe('succeeded')
   })
 
-  test('gives a job that failed like any other', async () => {
+  test('resolves with a failed job as well', async () => {
     const { app, client } = await connected()
     const id = await running({ app, client })
     app.backend.end(`fc-${id}-1`, { kind: 'failed', code: 'inference_failed', error: 'no face' })
@@ -258,34 +258,34 @@ describe('a wait', () => {
 })
 
 describe('events', () => {
-  const statuses = async (jobs: AsyncIterable<Job>, told: string[] = []) => {
-    for await (const job of jobs) told.push(`${job.revision} ${job.status}`)
-    return told
+  const statuses = async (jobs: AsyncIterable<Job>, seen: string[] = []) => {
+    for await (const job of jobs) seen.push(`${job.revision} ${job.status}`)
+    return seen
   }
 
   test('come as the job changes, and end with it', async () => {
     const { app, client } = await connected()
     const id = await running({ app, client })
-    const told: string[] = []
-    const all = statuses(client.events(id), told)
-    await until(() => told.length === 1, 'the present state')
+    const seen: string[] = []
+    const all = statuses(client.events(id), seen)
+    await until(() => seen.length === 1, 'the present state')
     end(app, id)
     expect(await all).toEqual(['2 running', '3 succeeded'])
   })
 
-  test('go on after a broken connection with what came since, and tell nothing twice', async () => {
+  test('continue after a broken connection with later changes only', async () => {
     const { app, relay, client } = await connected()
     const id = await running({ app, client })
-    const told: string[] = []
-    const all = statuses(client.events(id), told)
-    await until(() => told.length === 1, 'the present state')
+    const seen: string[] = []
+    const all = statuses(client.events(id), seen)
+    await until(() => seen.length === 1, 'the present state')
     relay.cut()
     await until(() => /^last-event-id: 2\r$/im.test(relay.sent), 'another connection')
     end(app, id)
     expect(await all).toEqual(['2 running', '3 succeeded'])
   })
 
-  test('tell of the end also where it is what was lost with the connection', async () => {
+  test('include the final state also when it was lost with the connection', async () => {
     const { app, client, relay } = await connected()
     const id = await running({ app, client })
     const events = client.events(id)
@@ -320,7 +320,7 @@ describe('events', () => {
     expect((await next)?.message).toBe('enough')
   })
 
-  test('of a job that is not there are a problem, and those of a server that hangs up again and again an error', async () => {
+  test('of an unknown job are a problem, and those of a server that disconnects again and again an error', async () => {
     const { client } = await connected()
     expect(await rejection(client.events(crypto.randomUUID()).next())).toMatchObject({ code: 'job_not_found' })
     const fetch = vi.fn<typeof globalThis.fetch>(async () => new Response(': heartbeat\n\n'))
@@ -329,7 +329,7 @@ describe('events', () => {
     expect(fetch).toHaveBeenCalledTimes(3)
   })
 
-  test('go on for as long as a job takes: connections that held are not counted with those before them', async () => {
+  test('continue as long as the job takes: a connection that worked resets the count of failures', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] })
     let connections = 0
     const held = async () => {
@@ -351,18 +351,18 @@ describe('events', () => {
           }),
         ),
     )
-    const told: string[] = []
+    const seen: string[] = []
     const follow = async () => {
       const client = createClient({ baseUrl: 'http://jobs.example', fetch, retries: 1 })
-      for await (const { status } of client.events('x')) told.push(status)
+      for await (const { status } of client.events('x')) seen.push(status)
     }
     const followed = follow()
     for (let n = 0; n < 10; n++) await vi.advanceTimersByTimeAsync(1_000)
     await followed
-    expect(told).toEqual([...Array.from({ length: 5 }, () => 'running'), 'succeeded'])
+    expect(seen).toEqual([...Array.from({ length: 5 }, () => 'running'), 'succeeded'])
   })
 
-  test('that fall silent are taken for lost', async () => {
+  test('reconnect when no heartbeat comes', async () => {
     const cancel = vi.fn()
     const silent = new ReadableStream<Uint8Array>({
       start: (stream) => stream.enqueue(Buffer.from('id: 1\nevent: status\r\ndata: {"status":"running"}\r\n\r')),
@@ -373,7 +373,7 @@ describe('events', () => {
     expect(cancel).toHaveBeenCalledOnce()
   })
 
-  test('are read from pieces of any size, and only those that tell of a state', async () => {
+  test('are read from pieces of any size, and only `status` events count', async () => {
     const job = { status: 'running', error: 'größer: 1' }
     const text = `: heartbeat\r\n\r\nid: 7\r\nevent: status\r\ndata: ${JSON.stringify(job)}\r\n\r\nevent: other\ndata: 1\n\n`
     const body = new ReadableStream<Uint8Array>({
@@ -389,7 +389,7 @@ describe('events', () => {
 })
 
 describe('the other calls', () => {
-  test('cancel, retry, forget, and list with what is asked for', async () => {
+  test('cancel, retry, delete, and list with filters', async () => {
     const { app, client } = await connected()
     const id = await running({ app, client })
     expect((await client.cancel(id)).status).toBe('canceled')
@@ -405,7 +405,7 @@ describe('the other calls', () => {
     expect(await rejection(client.get(id))).toMatchObject({ status: 404, code: 'job_not_found' })
   })
 
-  test('show the credential, asked for before each request where it can expire', async () => {
+  test('send the credential, which a function can supply for each request', async () => {
     const app = await startAppOfTest({ authenticator: knownCallers })
     const { url } = await listen(app.app)
     const as = (options: Partial<ClientOptions>) => createClient({ baseUrl: `${url}/`, ...options })
@@ -417,7 +417,7 @@ describe('the other calls', () => {
     expect(await rejection(as({}).list())).toMatchObject({ status: 401 })
   })
 
-  test('download from where the server redirects to, which is not shown the credential', async () => {
+  test('follow a redirect of a download without sending the credential there', async () => {
     const seen: object[] = []
     const bucket = createServer(({ headers }, response) => {
       seen.push(headers)
@@ -454,7 +454,7 @@ describe('the other calls', () => {
     expect(() => createClient({ baseUrl })).toThrow(TypeError)
   })
 
-  test('have an end where nothing is answered', async () => {
+  test('time out without an answer', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] })
     const timeouts = vi.spyOn(globalThis, 'setTimeout')
     onTestFinished(() => timeouts.mockRestore())
@@ -484,7 +484,7 @@ describe('the other calls', () => {
     }
   })
 
-  test('reject at once where they could never be sent', async () => {
+  test('reject at once when they can never be sent', async () => {
     const fetch = vi.fn<typeof globalThis.fetch>()
     const client = createClient({ baseUrl: 'http://jobs.example', fetch })
     await expect(client.submit(aBody, { idempotencyKey: 'ключ' })).rejects.toThrow(TypeError)

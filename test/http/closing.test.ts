@@ -88,7 +88,7 @@ describe('a request refused before its end', () => {
     expect(counts.map(([name, count]) => [/status="(\d+)"/.exec(name)?.[1], count])).toEqual([[String(status), 1]])
   })
 
-  test('is closed at the end of its body, whether or not its client closes', async () => {
+  test('closes its connection at the end of its body, whether or not its client does', async () => {
     await start()
     const client = await dial()
     client.socket.write(postOf(4 * MB))
@@ -99,7 +99,7 @@ describe('a request refused before its end', () => {
     expect(client.error).toBeUndefined()
   })
 
-  test('is closed when nothing more of it comes, or when that takes too long', async () => {
+  test('closes its connection when the rest of it pauses or takes too long', async () => {
     await start({ lingerReadMs: 100, lingerMs: 400 })
     const [silent, slow] = [await dial(), await dial()]
     silent.socket.write(postOf(4 * MB))
@@ -109,7 +109,7 @@ describe('a request refused before its end', () => {
     await untilClosed().finally(() => clearInterval(timer))
   })
 
-  test('gives its connection to the next request where it does not close it', async () => {
+  test('leaves its connection to the next request when it does not close it', async () => {
     await start()
     const form = formOf([{ name: 'unknown', value: Buffer.alloc(300_000), filename: 'a.bin' }])
     const client = await dial()
@@ -123,7 +123,7 @@ describe('a request refused before its end', () => {
     expect(client.error).toBeUndefined()
   })
 
-  test('does not close its connection later, once the rest of it has come', async () => {
+  test('does not close its connection once the rest of it has arrived', async () => {
     await start({ lingerReadMs: 50, lingerMs: 100 })
     const client = await dial()
     const form = formOf([{ name: 'unknown', value: Buffer.alloc(300_000), filename: 'a.bin' }])
@@ -137,7 +137,7 @@ describe('a request refused before its end', () => {
     expect(client.ended).toBe(false)
   })
 
-  test('is the last that is served where its answer closes the connection', async () => {
+  test('is the last one on its connection when its answer closes that', async () => {
     await start()
     const client = await dial()
     client.socket.write(postOf(MB))
@@ -150,8 +150,8 @@ describe('a request refused before its end', () => {
   })
 })
 
-describe('a connection that brings what cannot be read', () => {
-  test('in the body of a request has that answered by its route, once', async () => {
+describe('an unreadable request on a connection', () => {
+  test('in the body of another is answered once, by the route of that', async () => {
     await start()
     const client = await dial()
     client.socket.write(head('POST /jobs', { 'content-type': 'application/json', 'transfer-encoding': 'chunked' }))
@@ -165,7 +165,7 @@ describe('a connection that brings what cannot be read', () => {
     expect(await counted('method="other",route="unknown",status="400"')).toBeUndefined()
   })
 
-  test('behind a request has that answered whole, and nothing else', async () => {
+  test('behind another leaves the answer to that complete, and gets none', async () => {
     await start()
     const { job_id: id } = (await app.post('/jobs', aBody)).json<{ job_id: string }>()
     const client = await dial()
@@ -179,7 +179,7 @@ describe('a connection that brings what cannot be read', () => {
     expect(client.received).toContain(id)
   })
 
-  test('after its answer gets no other', async () => {
+  test('gets one answer, however much follows', async () => {
     await start()
     const client = await dial()
     client.socket.write(head('POST /jobs', { 'content-type': 'text/plain', 'transfer-encoding': 'chunked' }))
@@ -190,7 +190,7 @@ describe('a connection that brings what cannot be read', () => {
     expect(client.error).toBeUndefined()
   })
 
-  test('is counted, and limited by address together with requests', async () => {
+  test('is counted, and limited by address together with readable ones', async () => {
     await start({ limits: { read: 3, submit: 3 } })
     const refused = async (begin: string) => {
       const client = await dial()
@@ -210,7 +210,7 @@ describe('a connection that brings what cannot be read', () => {
     expect(await counted('method="other",route="unknown",status="429"')).toBe(1)
   })
 
-  test('and nothing at all is no request', async () => {
+  test('is not one when nothing was sent', async () => {
     await start({ headersTimeoutMs: 100 })
     const client = await dial()
     await untilAnswers(client, 1)
@@ -219,7 +219,7 @@ describe('a connection that brings what cannot be read', () => {
   })
 })
 
-test('a body that does not arrive is 408 of its route, and closes the connection', async () => {
+test('a body that does not arrive in time is answered 408 by its route, and closes the connection', async () => {
   await start({ requestTimeoutMs: 200 })
   const client = await dial()
   client.socket.write(postOf(10_000))

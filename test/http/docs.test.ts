@@ -36,7 +36,7 @@ describe('who may read the reference', () => {
 })
 
 describe('the page', () => {
-  test('talks to this server only, and has no script of its own in it', async () => {
+  test('reaches this server only, and has no inline script', async () => {
     const page = await app.get('/docs')
     expect(page).toMatchObject({ statusCode: 200, headers: { 'content-type': 'text/html; charset=utf-8' } })
     expect(page.headers).toMatchObject({
@@ -61,13 +61,13 @@ describe('the page', () => {
     })
   })
 
-  test('binds no other page of its host to https', async () => {
+  test('does not bind other pages of its host to https', async () => {
     const { headers } = await app.get('/docs')
     expect(headers).not.toHaveProperty('strict-transport-security')
     expect(headers['content-security-policy']).not.toContain('upgrade-insecure-requests')
   })
 
-  test('has its script from this server, compressed or not', async () => {
+  test('gets its script from this server, compressed or not', async () => {
     const url = '/docs/scalar.js'
     const plain = await app.get(url)
     expect(plain).toMatchObject({ statusCode: 200, headers: { 'content-type': 'text/javascript; charset=utf-8' } })
@@ -79,13 +79,13 @@ describe('the page', () => {
     expect(compressed.rawPayload.length).toBeLessThan(2_000_000)
   })
 
-  test.each(['/docs/', '/docs//', '/docs/?'])('is where its scripts are: %s leads there', async (url) => {
+  test.each(['/docs/', '/docs//', '/docs/?'])('%s redirects to the path beside its scripts', async (url) => {
     const moved = await app.get(url)
     expect(moved.statusCode).toBe(302)
     expect(new URL(String(moved.headers.location), `http://a/lip-sync${url}`).href).toBe('http://a/lip-sync/docs')
   })
 
-  test('has its scripts where the page looks for them', async () => {
+  test('refers to the paths of its scripts', async () => {
     const { body } = await app.get('/docs')
     const scripts = [...body.matchAll(/src="([^"]+)"/g)].map(([, src = '']) => new URL(src, 'http://a/docs').pathname)
     expect(scripts).toEqual(['/docs/scalar.js', '/docs/start.js'])

@@ -69,7 +69,7 @@ const isOfEvents = (req: unknown) => (req as { url: string }).url.endsWith('/eve
 const logged = (event: string) => app.requestLines.filter((line) => line.event === event)
 
 describe('GET /jobs/:id/events', () => {
-  test('tells how the job is, each change, and the end, with which it ends', async () => {
+  test('sends the current state, each change and the final state, and ends', async () => {
     await restart({ maxConcurrentJobs: 1 })
     const before = await submit()
     const { job_id: id, links } = (await app.post('/jobs', aBody)).json<JobView>()
@@ -87,7 +87,7 @@ describe('GET /jobs/:id/events', () => {
     expect(client.complete).toBe(true)
   })
 
-  test('has a head that keeps proxies from holding it back or keeping it, and comes at once', async () => {
+  test('sends its head at once, which keeps proxies from buffering and storing it', async () => {
     const id = await submit()
     const client = await open(`/jobs/${id}/events`, { 'last-event-id': '2' })
     expect(client.response.statusCode).toBe(200)
@@ -103,7 +103,7 @@ describe('GET /jobs/:id/events', () => {
     expect(client.events).toEqual([])
   })
 
-  test('has the head that lets a page of an allowed origin read it', async () => {
+  test('has the headers of CORS for an allowed origin', async () => {
     await restart({ http: { corsOrigins: ['https://app.example.com'] } })
     const id = await finished()
     const client = await open(`/jobs/${id}/events`, { origin: 'https://app.example.com' })
@@ -125,7 +125,7 @@ describe('GET /jobs/:id/events', () => {
     expect(client.events.map((event) => event.id)).toEqual(expected)
   })
 
-  test('shows a job that has ended, once: with its revision the answer is 204', async () => {
+  test('sends the state of a finished job once: with its revision the answer is 204', async () => {
     const id = await finished()
     const client = await open(`/jobs/${id}/events`)
     await until(() => client.closed)
@@ -137,7 +137,7 @@ describe('GET /jobs/:id/events', () => {
     expect((await get('2')).body).toContain('event: status')
   })
 
-  test('misses no end that comes while the job is being read', async () => {
+  test('misses no final state that comes while the job is being read', async () => {
     const id = await submit()
     const slow = Promise.withResolvers<undefined>()
     const { get } = app.service
@@ -158,7 +158,7 @@ describe('GET /jobs/:id/events', () => {
     expect(shown(client).at(-1)).toEqual(['3', 'succeeded'])
   })
 
-  test('ends with the end, though a retry follows at once', async () => {
+  test('ends with the final state, though a retry follows at once', async () => {
     const id = await submit()
     const client = await open(`/jobs/${id}/events`)
     await untilShown(client, 1)
@@ -169,7 +169,7 @@ describe('GET /jobs/:id/events', () => {
     expect(client.events.map(({ job }) => job.status)).toEqual(['running', 'failed'])
   })
 
-  test('ends where the job is removed', async () => {
+  test('ends when the job is deleted', async () => {
     const id = await submit()
     holdIntervals()
     const client = await open(`/jobs/${id}/events`)
@@ -183,7 +183,7 @@ describe('GET /jobs/:id/events', () => {
     expect(client.events).toHaveLength(1)
   })
 
-  test('shows that it is alive every fifteen seconds, and reads the job: an end of which nobody told comes then', async () => {
+  test('sends a heartbeat every fifteen seconds, and rereads the job: a final state without a notification comes then', async () => {
     const id = await submit()
     holdIntervals()
     const client = await open(`/jobs/${id}/events`)
@@ -199,7 +199,7 @@ describe('GET /jobs/:id/events', () => {
     expect(shown(client).at(-1)).toEqual(['3', 'succeeded'])
   })
 
-  test('goes on being alive', async () => {
+  test('continues its heartbeat', async () => {
     const id = await submit()
     holdIntervals()
     const client = await open(`/jobs/${id}/events`)
@@ -210,7 +210,7 @@ describe('GET /jobs/:id/events', () => {
     expect(client).toMatchObject({ comments: [': heartbeat', ': heartbeat', ': heartbeat'], closed: false })
   })
 
-  test('lasts longer than a request may take to arrive', async () => {
+  test('lasts longer than the body timeout', async () => {
     await restart({ http: { headersTimeoutMs: 150, requestTimeoutMs: 300 } })
     const id = await submit()
     const client = await open(`/jobs/${id}/events`)
@@ -224,7 +224,7 @@ describe('GET /jobs/:id/events', () => {
     expect(ofEvent(LEFT)).toEqual([])
   })
 
-  test('is let go when the client leaves, and the job goes on', async () => {
+  test('is released when the client leaves, and the job continues', async () => {
     const id = await submit()
     const { subscribe } = app.subscriptions
     const left = vi.fn()
@@ -259,7 +259,7 @@ describe('GET /jobs/:id/events', () => {
     await until(() => vi.getTimerCount() === 0, 'the end of the heartbeat and of the looks')
   })
 
-  test('is let go when the client leaves before it begins', async () => {
+  test('is released when the client leaves before it starts', async () => {
     const id = await submit()
     const slow = Promise.withResolvers<undefined>()
     const { get } = app.service
@@ -288,7 +288,7 @@ describe('GET /jobs/:id/events', () => {
     if (status === 406) expect(problemOf(response)).toMatchObject({ code: 'not_acceptable' })
   })
 
-  test('is a problem document where there is no such job, or a query', async () => {
+  test('is a problem for an unknown job and for a query', async () => {
     expect(problemOf(await app.get('/jobs/x/events'))).toMatchObject({ status: 404, code: 'job_not_found' })
     expect(problemOf(await app.get(`/jobs/${await submit()}/events?wait=5`))).toMatchObject({ paths: ['/wait'] })
     expect(problemOf(await app.get('/events?status=failed'))).toMatchObject({ status: 400, paths: ['/status'] })
@@ -330,7 +330,7 @@ test('an EventSource sees every state once, over a break, and stops after the en
 })
 
 describe('GET /events', () => {
-  test('tells of the changes of all jobs from now on', async () => {
+  test('sends the changes of all jobs from now on', async () => {
     await submit()
     const client = await open('/events', { 'last-event-id': 'x:1' })
     const id = await submit({}, { ...aBody, metadata: { text: 'a\nb: ü' } })
@@ -345,7 +345,7 @@ describe('GET /events', () => {
     expect(client.closed).toBe(false)
   })
 
-  test('shows callers their own jobs, and an administrator all and whose they are', async () => {
+  test('shows callers their own jobs, and an administrator all with their callers', async () => {
     await restart({ authenticator: knownCallers })
     const [alice, bob, root] = [
       await open('/events', as('alice')),
@@ -361,7 +361,7 @@ describe('GET /events', () => {
     expect(alice.events[0]?.job).not.toHaveProperty('caller')
   })
 
-  test('ends where changes may have been missed, so that its client reads the jobs anew', async () => {
+  test('ends when changes may have been missed, so that its client lists the jobs again', async () => {
     const { subscribeAll } = app.subscriptions
     const missed: (() => void)[] = []
     vi.spyOn(app.subscriptions, 'subscribeAll').mockImplementation((caller, observer) => {
@@ -394,7 +394,7 @@ test('a state of a job is rendered once for all streams that see the same of it'
   expect(rendered).toHaveBeenCalledTimes(2)
 })
 
-describe('a client that takes nothing', () => {
+describe('a client that reads nothing', () => {
   const large = { metadata: Object.fromEntries(Array.from({ length: 16 }, (_, n) => [`key-${n}`, 'x'.repeat(512)])) }
   const publish = async (count: number) => {
     for (let n = 0; n < count; n++) {
@@ -403,7 +403,7 @@ describe('a client that takes nothing', () => {
     }
   }
 
-  test('is dropped once too much waits for it, and another goes on', async () => {
+  test('is dropped once too much waits for it, and another continues', async () => {
     const { subscribeAll } = app.subscriptions
     const begun = vi.spyOn(app.subscriptions, 'subscribeAll').mockImplementation(subscribeAll)
     const deaf = await dialAndNotRead('/events')
@@ -425,7 +425,7 @@ describe('a client that takes nothing', () => {
     expect(good.closed).toBe(false)
   })
 
-  test('is dropped when it has taken nothing between two heartbeats, however little waits', async () => {
+  test('is dropped when it has read nothing between two heartbeats, however little waits', async () => {
     holdIntervals()
     const { subscribeAll } = app.subscriptions
     const begun = vi.spyOn(app.subscriptions, 'subscribeAll').mockImplementation(subscribeAll)
@@ -442,7 +442,7 @@ describe('a client that takes nothing', () => {
     expect(good.closed).toBe(false)
   })
 
-  test('gets only the last of the states that a job went through meanwhile', async () => {
+  test('gets only the latest state of a job', async () => {
     const { subscribeAll } = app.subscriptions
     const begun = vi.spyOn(app.subscriptions, 'subscribeAll').mockImplementation(subscribeAll)
     const client = await open('/events')
@@ -459,7 +459,7 @@ describe('a client that takes nothing', () => {
 })
 
 describe('the number of streams', () => {
-  test('of one caller is limited where the operator says so; one that ends makes room', async () => {
+  test('of one caller is limited by the setting; a stream that ends makes room', async () => {
     await restart({ authenticator: knownCallers, http: { maxStreamsPerCaller: 2 } })
     const id = await submit(as('alice'))
     const first = await open(`/jobs/${id}/events`, as('alice'))
@@ -478,7 +478,7 @@ describe('the number of streams', () => {
 
   test('of one caller is 200 by default', () => expect(shippedHttp.maxStreamsPerCaller).toBe(200))
 
-  test('is limited by requests as well: each counts as one', async () => {
+  test('is limited by the rate limit as well: each counts as a request', async () => {
     await restart({ http: { limits: { read: 20, submit: 0 } } })
     await portOf()
     const answers = await Promise.all(Array.from({ length: 21 }, () => open('/events')))
@@ -487,9 +487,9 @@ describe('the number of streams', () => {
   })
 })
 
-test('an event that cannot be made ends its stream, and is logged', async () => {
+test('an event that cannot be rendered closes its stream, and is logged', async () => {
   const client = await open('/events')
-  vi.spyOn(app.service, 'queuePosition').mockRejectedValueOnce(new Error('the queue is away'))
+  vi.spyOn(app.service, 'queuePosition').mockRejectedValueOnce(new Error('the queue is unavailable'))
   app.events.publish(aJob())
   await until(() => client.closed)
   expect(client.complete).toBe(false)
@@ -498,7 +498,7 @@ test('an event that cannot be made ends its stream, and is logged', async () => 
 })
 
 describe('a shutdown', () => {
-  test('ends all streams, whole, and is not held up by them or by who takes nothing', async () => {
+  test('ends all streams completely, and is not delayed by them or by a client that reads nothing', async () => {
     const id = await submit()
     const clients = [await open(`/jobs/${id}/events`), await open('/events')]
     const { subscribeAll } = app.subscriptions
@@ -521,7 +521,7 @@ describe('a shutdown', () => {
     expect(app.requestLines.filter(({ msg, req }) => msg === 'request' && isOfEvents(req))).toHaveLength(2)
   })
 
-  test('ends also a stream that is just about to begin', async () => {
+  test('also ends a stream that is about to start', async () => {
     const id = await submit()
     const slow = Promise.withResolvers<undefined>()
     const { get } = app.service

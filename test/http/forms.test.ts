@@ -62,7 +62,7 @@ describe('an input of a page that its user left empty counts as absent', () => {
     expect(problemOf(await post([face(''), speech()]))).toMatchObject({ status: 400, paths: ['/video'] })
   })
 
-  test('a form in which nothing is chosen is told of the fields that a form can have', async () => {
+  test('an empty form has errors that name the fields of a form', async () => {
     const { errors } = problemOf(await post([notChosen('video'), notChosen('audio')]))
     expect(errors).toEqual([
       {
@@ -73,7 +73,7 @@ describe('an input of a page that its user left empty counts as absent', () => {
     ])
   })
 
-  test('but a field that there is not stays an error', async () => {
+  test('but an unknown field stays an error', async () => {
     const problem = problemOf(await post([...PATHS, field('colour', '')]))
     expect(problem).toMatchObject({ status: 400, paths: ['/colour'] })
     expect(problemOf(await post([notChosen('subtitles'), ...PATHS])).paths).toEqual(['/subtitles'])
@@ -125,7 +125,7 @@ describe('a part of type application/json is read as a field', () => {
     expect(problem).toMatchObject({ status: 400, errors: [{ path: '/metadata', message }] })
   })
 
-  test('is no file, where one is asked for', async () => {
+  test('does not count as a file', async () => {
     const refused = problemOf(await post([{ ...face('{}'), type: 'application/json' }, speech()]))
     expect(refused).toMatchObject({ status: 415, code: 'unsupported_media', paths: ['/video'] })
   })
@@ -155,7 +155,7 @@ test('events of a webhook come together, with commas or as JSON, or each by itse
   )
 })
 
-test('a file in place of a text is an error that names the field and what it may be; a part without a file name is text', async () => {
+test('a file in place of text is an error that names the field and its type; a part without a file name is text', async () => {
   const file = { name: 'metadata', value: '{"a": "b"}', filename: 'labels.json' }
   expect(problemOf(await post([...PATHS, file])).errors).toEqual([
     { path: '/metadata', message: 'must be text, or a part of type application/json' },
@@ -164,7 +164,7 @@ test('a file in place of a text is an error that names the field and what it may
   expect(await inputOf([...PATHS, bytes])).toMatchObject({ metadata: { a: 'b' } })
 })
 
-test('every field of a form that is wrong is named, with what the schema and the core find', async () => {
+test('every invalid field of a form has its errors of the schema and of the core', async () => {
   const problem = problemOf(
     await post([
       ...[field('video', 'face.mp4'), field('colour', 'red'), field('version', 'v2'), field('version', 'v1')],
@@ -190,7 +190,7 @@ test('a part without a name is an unknown field', async () => {
   expect(problemOf(response).errors).toEqual([{ path: '/', message: 'unknown field' }])
 })
 
-test('a file that is not taken ends the reading, and the answer also names what was wrong before it', async () => {
+test('an unexpected file ends the reading, and the answer has the errors before it as well', async () => {
   const problem = problemOf(await post([field('colour/a', 'red'), { ...face(), name: 'subtitles' }, speech()]))
   expect(problem.errors).toEqual([
     { path: '/colour~1a', message: 'unknown field' },
@@ -200,7 +200,7 @@ test('a file that is not taken ends the reading, and the answer also names what 
 })
 
 test.each(['multipart/form-data', 'multipart/form-data; charset=utf-8', 'multipart/form-data; boundary='])(
-  'a form of type %s is told that it has no boundary',
+  'a form of type %s is refused for its missing boundary',
   async (type) => {
     const problem = problemOf(await post([face(), speech()], type))
     expect(problem).toMatchObject({ status: 400, code: 'invalid_multipart' })

@@ -122,13 +122,16 @@ function expectSound({ status, contentType, content }: { status: number; content
     code: expect.stringMatching(/^[a-z_]+$/) as string,
     ...(problem.errors !== undefined && { errors: expect.any(Array) as unknown[] }),
   })
-  for (const fault of (problem.errors ?? []) as unknown[]) {
-    expect(fault).toEqual({ path: expect.stringMatching(/^(\/|$)/) as string, message: expect.any(String) as string })
+  for (const fieldError of (problem.errors ?? []) as unknown[]) {
+    expect(fieldError).toEqual({
+      path: expect.stringMatching(/^(\/|$)/) as string,
+      message: expect.any(String) as string,
+    })
   }
 }
 
 test(
-  'whatever is asked, the answer is no fault of the server, and a refusal is a problem document',
+  'any request gets an answer without a server error, and a refusal is a problem',
   { timeout: 600_000 },
   async () => {
     const statuses = new Map<number, number>()

@@ -21,7 +21,7 @@ async function submitAndEnd(outcome: Parameters<TestApp['backend']['end']>[1]) {
 }
 
 describe('POST /jobs', () => {
-  test('answers 202 with the job, its place and its links', async () => {
+  test('answers 202 with the job, its queue position and its links', async () => {
     const response = await app.post('/jobs', { ...aBody, metadata: { team: 'dubbing', 'a b': '' } })
     expect(response.statusCode).toBe(202)
     const job = response.json<JobView>()
@@ -81,7 +81,7 @@ describe('GET /jobs/:id and its result', () => {
     })
   })
 
-  test('tell why a job failed', async () => {
+  test('show why a job failed', async () => {
     const id = await submitAndEnd({ kind: 'failed', code: 'inference_failed', error: 'no face in frame 3' })
     expect((await app.get(`/jobs/${id}`)).json()).toMatchObject({
       ...{ status: 'failed', error: 'no face in frame 3', error_code: 'inference_failed' },
@@ -110,7 +110,7 @@ describe('POST /jobs/:id/cancel', () => {
     expect(problemOf(await app.get(`/jobs/${id}/result`))).toMatchObject({ status: 409, code: 'job_canceled' })
   })
 
-  test('is a conflict after another end', async () => {
+  test('is a conflict after another final state', async () => {
     const id = await submitAndEnd(aSuccess)
     expect(problemOf(await app.post(`/jobs/${id}/cancel`))).toMatchObject({ status: 409, code: 'job_finished' })
   })
@@ -125,7 +125,7 @@ describe('POST /jobs/:id/retry', () => {
     expect(response.json()).not.toHaveProperty('error')
   })
 
-  test('is a conflict for a job that runs or has succeeded', async () => {
+  test('is a conflict for a running job and for one that succeeded', async () => {
     const { job_id: running } = await submit()
     expect(problemOf(await app.post(`/jobs/${running}/retry`))).toMatchObject({ code: 'job_not_finished', status: 409 })
     const done = await submitAndEnd(aSuccess)
@@ -133,7 +133,7 @@ describe('POST /jobs/:id/retry', () => {
   })
 })
 
-test('run_timeout_seconds is shown where there is one, and moves no deadline', async () => {
+test('run_timeout_seconds is shown if given, and does not move the deadline', async () => {
   expect(await submit()).not.toHaveProperty('run_timeout_seconds')
   const job = await submit({ ...aBody, run_timeout_seconds: 604_800 })
   expect(job.run_timeout_seconds).toBe(604_800)
@@ -145,7 +145,7 @@ test('timeout_seconds sets the deadline', async () => {
   expect(Date.parse(job.deadline_at) - Date.parse(job.created_at)).toBe(5_000)
 })
 
-test('jobs held back show their place, and a full queue answers 503 with Retry-After', async () => {
+test('queued jobs show their position, and a full queue answers 503 with Retry-After', async () => {
   const full = await startApp({ maxConcurrentJobs: 1, maxQueuedJobs: 1 })
   const first = (await full.post('/jobs', aBody)).json<JobView>()
   await full.untilStatus(first.job_id, 'running')
@@ -163,7 +163,7 @@ test('GET /healthz answers exactly {"status":"ok"}', async () => {
   expect(response).toMatchObject({ statusCode: 200, body: '{"status":"ok"}' })
 })
 
-test('probes and scrapes leave no line, and other requests do', async () => {
+test('probes and scrapes have no log line, other requests do', async () => {
   const before = app.requestLines.length
   for (const url of ['/healthz', '/readyz', '/metrics', '/jobs']) expect((await app.get(url)).statusCode).toBe(200)
   expect(app.requestLines.slice(before)).toMatchObject([{ msg: 'request', req: { url: '/jobs' } }])

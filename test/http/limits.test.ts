@@ -21,7 +21,7 @@ const id = crypto.randomUUID()
 const limits = { submit: 2, read: 3 }
 
 describe('rate limits', () => {
-  test('answers tell where a caller stands, and one too many is a problem that says when to come again', async () => {
+  test('answers have the state of the limit, and a request beyond it is a problem with Retry-After', async () => {
     const app = await start({ http: { limits } })
     const first = await app.get('/jobs')
     expect(first.headers).toMatchObject({
@@ -35,7 +35,7 @@ describe('rate limits', () => {
     expect(refused.headers).toMatchObject({ 'retry-after': '50', 'ratelimit-remaining': '0', 'ratelimit-reset': '50' })
   })
 
-  test('the window ends for who is over it too', async () => {
+  test('the window ends also for a caller beyond the limit', async () => {
     const app = await start({ http: { limits } })
     for (let n = 0; n < 4; n++) await app.get('/jobs')
     vi.advanceTimersByTime(WINDOW_MS - 1)
@@ -61,7 +61,7 @@ describe('rate limits', () => {
     expect(others.map(({ headers }) => headers['ratelimit-remaining'])).toEqual(['5', '4', '3', '2', '1', '0'])
   })
 
-  test('what is not a route counts, and what is no method of one', async () => {
+  test('unknown routes and methods count', async () => {
     const app = await start({ http: { limits } })
     expect((await app.get('/admin')).statusCode).toBe(404)
     expect((await app.get('/admin.php')).headers['ratelimit-remaining']).toBe('1')
@@ -70,10 +70,10 @@ describe('rate limits', () => {
     expect((await app.app.inject({ method: 'PUT', url: '/jobs' })).statusCode).toBe(429)
   })
 
-  test('a faulty submit counts, and one over the limit is refused before its body is looked at', async () => {
+  test('an invalid submit counts, and one beyond the limit is refused before its body is read', async () => {
     const app = await start({ http: { limits } })
-    const faulty = () => app.post('/jobs', 'not json', { 'content-type': 'application/json' })
-    expect([await faulty(), await faulty(), await faulty()].map(({ statusCode }) => statusCode)).toEqual([
+    const invalid = () => app.post('/jobs', 'not json', { 'content-type': 'application/json' })
+    expect([await invalid(), await invalid(), await invalid()].map(({ statusCode }) => statusCode)).toEqual([
       400, 400, 429,
     ])
     const compressed = await app.post('/jobs', '{}', { 'content-encoding': 'gzip' })
@@ -91,7 +91,7 @@ describe('rate limits', () => {
     }
   })
 
-  test('0 limits nothing, of either kind', async () => {
+  test('0 means no limit, for either kind', async () => {
     const app = await start({ http: { limits: { submit: 0, read: 1 } } })
     for (let n = 0; n < 5; n++) expect((await app.post('/jobs', aBody)).headers).not.toHaveProperty('ratelimit-limit')
     expect((await app.get('/jobs')).headers).toHaveProperty('ratelimit-limit', '1')
@@ -99,7 +99,7 @@ describe('rate limits', () => {
     expect((await free.get('/jobs')).headers).not.toHaveProperty('ratelimit-limit')
   })
 
-  test('each address has its own count, an IPv6 network of 64 bits one', async () => {
+  test('each address has its own count, an IPv6 /64 network a single one', async () => {
     const app = await start({ http: { limits: { submit: 1, read: 1 } } })
     const from = async (remoteAddress: string) =>
       (await app.app.inject({ method: 'GET', url: '/jobs', remoteAddress })).statusCode
@@ -117,14 +117,14 @@ describe('with authentication', () => {
     return { ask, status: async (...args: Parameters<typeof ask>) => (await ask(...args)).statusCode }
   }
 
-  test('each caller has its own count, wherever it asks from, and whatever it may', async () => {
+  test('each caller has its own count, whatever its address and its scopes', async () => {
     const { status } = await startGuarded(1)
     expect([await status('alice', '192.0.2.1'), await status('bob', '192.0.2.1')]).toEqual([200, 200])
     expect([await status('alice', '192.0.2.2'), await status('bob', '192.0.2.3')]).toEqual([429, 429])
     expect([await status('nothing', '192.0.2.1'), await status('nothing', '192.0.2.1')]).toEqual([403, 429])
   })
 
-  test('strangers of any number cannot make the server forget how often a caller has asked', async () => {
+  test('any number of unauthenticated clients cannot evict the count of a caller', async () => {
     const { status } = await startGuarded(1)
     await status('alice', '192.0.2.1')
     for (let n = 0; n < MAX_COUNTED + 1; n++)
@@ -152,7 +152,7 @@ describe('with authentication', () => {
     expect((await ask(headers)).statusCode).toBe(refused)
   })
 
-  test('an issuer that is away is not asked about, and not told of, more often than that', async () => {
+  test('an unavailable issuer is asked and logged no more often than that', async () => {
     const authenticator = {
       ...knownCallers,
       authenticate: () => Promise.reject(problem('issuer_unavailable', { cause: 'x' })),
@@ -189,7 +189,13 @@ describe('X-Forwarded-For', () => {
     ['is believed of an IPv4 proxy on an IPv6 socket', '10.0.0.0/8', '::ffff:10.9.9.9', two, ['2', '2']],
     ['is not believed of others', '10.0.0.0/8', '11.0.0.1', two, ['2', '1']],
     ['is believed by hops', '1', '10.0.0.1', two, ['2', '2']],
-    ['counts by what the proxy saw, not by what it was told', '10.0.0.0/8', '10.0.0.1', spoofed, ['2', '1']],
+    [
+      'counts by the address that the proxy saw, not by the client’s header',
+      '10.0.0.0/8',
+      '10.0.0.1',
+      spoofed,
+      ['2', '1'],
+    ],
     ['counts by what the first of the hops saw', '1', '10.0.0.1', spoofed, ['2', '1']],
     ['counts by what is before two hops', '2', '10.0.0.1', spoofed, ['2', '2']],
   ])('%s', async (_what, trusted, remoteAddress, forwarded, expected) => {

@@ -16,7 +16,7 @@ describe('a page of large jobs', () => {
   })
   afterAll(() => large.close())
 
-  test('ends at 1 MiB, and the next ones have the rest, each job once', async () => {
+  test('ends at 1 MiB, and the next pages have the rest, each job once', async () => {
     const seen: string[] = []
     let query = '?limit=200'
     for (let pages = 1; ; pages++) {
@@ -32,7 +32,7 @@ describe('a page of large jobs', () => {
     expect(new Set(seen).size).toEqual(JOBS)
   })
 
-  test('has one job at least, however large it is', async () => {
+  test('has at least one job, however large', async () => {
     const app = await startApp({ maxConcurrentJobs: 1 })
     onTestFinished(() => app.close())
     const huge = { ...aJob(), error: 'x'.repeat(2 * MAX_PAGE_BYTES) }
@@ -44,7 +44,7 @@ describe('a page of large jobs', () => {
     expect('next_cursor' in second).toBe(false)
   })
 
-  test('does not hold up other requests, however many ask for one', async () => {
+  test('does not delay other requests, however many clients want one', async () => {
     const order: string[] = []
     const pages = Array.from({ length: 20 }, async () =>
       order.push(String((await large.get('/jobs?limit=200')).statusCode)),
@@ -57,7 +57,7 @@ describe('a page of large jobs', () => {
     expect(order.filter((status) => status === '200')).toHaveLength(20)
   })
 
-  test('costs the rate limit a request for each 64 KiB beyond its own', async () => {
+  test('counts as one more request for each 64 KiB', async () => {
     const { headers, rawPayload } = await large.get('/jobs?limit=200')
     const { headers: next } = await large.get('/jobs?limit=1')
     const [before, after] = [headers, next].map((of) => Number(of['ratelimit-remaining']))
@@ -66,7 +66,7 @@ describe('a page of large jobs', () => {
     expect(Number(again['ratelimit-remaining'])).toBe(after! - 1 - Math.floor(rawPayload.length / (64 * 1024)))
   })
 
-  test('of one caller is made after its others, and keeps no other caller waiting', async () => {
+  test('of one caller is rendered after its other pages, and delays no other caller', async () => {
     const app = await startApp({ maxConcurrentJobs: 1, authenticator: knownCallers })
     onTestFinished(() => app.close())
     for (let n = 0; n < 100; n++) await app.post('/jobs', { ...aBody, metadata }, as(n % 2 ? 'alice' : 'bob'))

@@ -53,7 +53,7 @@ describe.each(Object.entries(STORES))('on %s', (_name, openStore) => {
       expect(job).toEqual((await app.get(`/jobs/${made[2]}`)).json())
     })
 
-    test('is narrowed by state and by time of acceptance', async () => {
+    test('filters by state and by time of acceptance', async () => {
       expect((await list('?status=canceled')).jobs.map((job) => job.job_id)).toEqual([made[2]])
       expect((await list('?status=succeeded,failed')).jobs).toEqual([])
       const [newer, older] = await Promise.all(
@@ -88,7 +88,7 @@ describe.each(Object.entries(STORES))('on %s', (_name, openStore) => {
   })
 
   describe('DELETE /jobs/:id', () => {
-    test('forgets a job that has ended', async () => {
+    test('deletes a finished job', async () => {
       const { job_id: id } = (await submit()).json<JobView>()
       await app.untilStatus(id, 'running')
       app.backend.end(`fc-${id}-1`, aSuccess)
@@ -115,7 +115,7 @@ describe.each(Object.entries(STORES))('on %s', (_name, openStore) => {
   })
 
   describe('Idempotency-Key', () => {
-    test('the same request again answers with the job as it is now', async () => {
+    test('the same request again answers with the current job', async () => {
       const first = await submit({ 'idempotency-key': 'take-1' })
       const { job_id: id } = first.json<JobView>()
       expect(first.headers['idempotent-replayed']).toBeUndefined()
@@ -160,7 +160,7 @@ describe.each(Object.entries(STORES))('on %s', (_name, openStore) => {
       expect(again.json<JobView>().job_id).toBe(first.json<JobView>().job_id)
     })
 
-    test('a refused body does not use the key up, a retry keeps it, a removed job frees it', async () => {
+    test('a refused body does not use the key, a retry keeps it, deleting the job frees it', async () => {
       await submit({ 'idempotency-key': 'k' }, { ...aBody, version: 'v9' })
       const { job_id: id } = (await submit({ 'idempotency-key': 'k' })).json<JobView>()
       await app.post(`/jobs/${id}/cancel`)
@@ -233,7 +233,7 @@ describe.each(Object.entries(STORES))('on %s', (_name, openStore) => {
       expect((await app.get('/readyz')).statusCode).toBe(200)
     })
 
-    test('is 503 once the server is ending', async () => {
+    test('is 503 once the server shuts down', async () => {
       app.readiness.startShutdown()
       expect((await app.get('/readyz')).json()).toMatchObject({ status: 'ending' })
     })

@@ -68,7 +68,7 @@ async function open(path: string): Promise<IncomingMessage & { text: string }> {
 }
 
 describe('GET /jobs/:id/logs', () => {
-  test('streams what a running job prints, and ends with its call', async () => {
+  test('streams the output of a running job, and ends with its call', async () => {
     const id = await submit()
     const log = holdLogs()
     log.print('one\n')
@@ -90,7 +90,7 @@ describe('GET /jobs/:id/logs', () => {
     expect(log.left).toBe(true)
   })
 
-  test('gives the log of a finished job, of the attempt that is asked for', async () => {
+  test('has the log of a finished job, of the requested attempt', async () => {
     const id = await submit()
     app.clock.now += 5_000
     app.backend.end(`fc-${id}-1`, { kind: 'interrupted', error: 'the container died' })
@@ -118,7 +118,7 @@ describe('GET /jobs/:id/logs', () => {
     expect(response.headers['content-type']).toBe('text/plain; charset=utf-8')
   })
 
-  test('sends its head in time though nothing is printed', async () => {
+  test('sends its head in time without any output', async () => {
     const id = await submit()
     const log = holdLogs()
     if (!app.app.server.listening) await app.app.listen({ host: '127.0.0.1', port: 0 })
@@ -151,7 +151,7 @@ describe('GET /jobs/:id/logs', () => {
   })
 })
 
-describe('a log that cannot be given', () => {
+describe('a log that is not available', () => {
   test.each(['0', '-1', '1.5', 'one', ''])('?attempt=%s is refused', async (attempt) => {
     const id = await submit()
     const problem = problemOf(await app.get(`/jobs/${id}/logs?attempt=${attempt}`))
@@ -194,7 +194,7 @@ describe('a log that cannot be given', () => {
     expect(app.requestLog()).toContain('10.0.0.7')
   })
 
-  test('the backend fails after it: the stream is cut', async () => {
+  test('the backend fails after it: the stream is cut off', async () => {
     const id = await submit()
     const log = holdLogs()
     log.print('one\n')
@@ -207,7 +207,7 @@ describe('a log that cannot be given', () => {
 })
 
 describe('a log that is followed', () => {
-  test('is let go when the client leaves', async () => {
+  test('is released when the client leaves', async () => {
     const id = await submit()
     const log = holdLogs()
     log.print('one\n')
@@ -220,7 +220,7 @@ describe('a log that is followed', () => {
     expect(app.requestLines.filter(({ level }) => level !== 'info')).toEqual([])
   })
 
-  test('is let go when the client leaves before the first byte', async () => {
+  test('is released when the client leaves before the first byte', async () => {
     const id = await submit()
     const log = holdLogs()
     const opening = open(`/jobs/${id}/logs`).catch(() => undefined)
@@ -232,7 +232,7 @@ describe('a log that is followed', () => {
     await opening
   })
 
-  test('is read no faster than the client takes it', async () => {
+  test('is read no faster than the client reads it', async () => {
     const id = await submit()
     let given = 0
     const [text, MAX_PIECES] = ['x'.repeat(65_536), 500]
@@ -254,7 +254,7 @@ describe('a log that is followed', () => {
     expect(response.text).toHaveLength(MAX_PIECES * text.length)
   })
 
-  test('does not hold up a shutdown', async () => {
+  test('does not delay a shutdown', async () => {
     const id = await submit()
     const log = holdLogs()
     log.print('one\n')

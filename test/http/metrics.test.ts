@@ -66,7 +66,7 @@ test('GET /metrics is neither rate limited nor refused by an overloaded server',
 
 test('GET /metrics leaves out only the gauge of an unavailable store', async () => {
   app = await startApp()
-  app.metrics.registerGauges({ jobs_waiting: () => Promise.reject(new Error('away')), store_up: () => 0 })
+  app.metrics.registerGauges({ jobs_waiting: () => Promise.reject(new Error('unavailable')), store_up: () => 0 })
   const { statusCode, body } = await app.get('/metrics')
   expect(statusCode).toBe(200)
   expect(parseMetrics(body).get('musetalk_store_up')).toBe(0)

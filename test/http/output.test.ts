@@ -24,8 +24,8 @@ async function anOutput() {
   return { job, ask, runs, folder }
 }
 
-describe('what is answered', () => {
-  test('the whole video with what a player and a cache need', async () => {
+describe('the answer', () => {
+  test('has the whole video, and the headers for players and caches', async () => {
     const { ask } = await anOutput()
     const response = await ask()
     expect(response.statusCode).toBe(200)
@@ -43,7 +43,7 @@ describe('what is answered', () => {
     expect(response.headers).not.toHaveProperty('content-disposition')
   })
 
-  test('HEAD the same without the video, and without a range', async () => {
+  test('to HEAD is the same without the video, and without a range', async () => {
     const { ask } = await anOutput()
     const whole = await ask()
     for (const headers of [{}, { range: 'bytes=0-9' }, { range: 'bytes=5000-' }]) {
@@ -54,7 +54,7 @@ describe('what is answered', () => {
     }
   })
 
-  test('?download=1 is saved under the name of the job', async () => {
+  test('with ?download=1 names the file after the job', async () => {
     const { ask, job } = await anOutput()
     const name = `attachment; filename="${job.id}.mp4"`
     expect((await ask({}, { query: '?download=1' })).headers['content-disposition']).toBe(name)
@@ -126,7 +126,7 @@ describe('ranges', () => {
 
 /** RFC 9110 13. */
 describe('conditions', () => {
-  test('who has the video is told so, by tag before date, also by fetch, which asks caches to look again', async () => {
+  test('a client that has the video gets 304, by tag before date, also with the Cache-Control of fetch', async () => {
     const { ask } = await anOutput()
     const { etag = '', 'last-modified': modified = '' } = (await ask()).headers as Record<string, string>
     for (const headers of [
@@ -148,7 +148,7 @@ describe('conditions', () => {
     }
   })
 
-  test('a range of another video is the whole of this one', async () => {
+  test('If-Range with another video’s tag answers with the whole video', async () => {
     const { ask } = await anOutput()
     const { etag = '', 'last-modified': modified = '' } = (await ask()).headers as Record<string, string>
     const statusOf = async (ifRange: string) => (await ask({ range: 'bytes=0-9', 'if-range': ifRange })).statusCode
@@ -167,7 +167,7 @@ describe('conditions', () => {
 })
 
 describe('signed links', () => {
-  test('stand in the job and in its result once it has succeeded, and the link to the output always', async () => {
+  test('are in the job and in its result once it has succeeded; the path of the output always', async () => {
     const { outputs } = await modalOutputs()
     setting = await startOutputs(outputs)
     const { id } = await setting.submit()
@@ -184,7 +184,7 @@ describe('signed links', () => {
     }
   })
 
-  test('let anybody read one output where credentials are asked for, until they expire', async () => {
+  test('permit reading one output without a credential, until they expire', async () => {
     const { outputs } = await modalOutputs()
     const nobody = {
       authenticate: () => Promise.resolve(undefined),
@@ -206,7 +206,7 @@ describe('signed links', () => {
     expect(problemOf(await setting.get(link)).code).toBe('link_invalid')
   })
 
-  test('that are changed, or of another job, or of none, are 403, whoever asks', async () => {
+  test('that are changed, or of another or unknown job, are 403, with any credential', async () => {
     const { ask, job } = await anOutput()
     const other = await aSucceededJob(setting)
     const query = (of: typeof job) => setting.links.outputUrl(of).replace(/^[^?]*/, '')
@@ -242,13 +242,13 @@ describe('no output', () => {
     expect(await codeOf()).toBe('job_canceled')
   })
 
-  test('that its source gives: 502 with when to come back, the cause in the log, and the next try works', async () => {
+  test('that its source gives: 502 with Retry-After, the cause in the log, and the next request works', async () => {
     let isAway = true
     const { outputs } = await modalOutputs({
       download: async (_run, path) => {
         if (isAway)
           throw problem('output_unavailable', {
-            detail: 'away',
+            detail: 'unavailable',
             cause: new Error('ECONNREFUSED'),
             retryAfterSeconds: 10,
           })
@@ -266,7 +266,7 @@ describe('no output', () => {
     expect((await setting.get(`/jobs/${id}/output`)).statusCode).toBe(200)
   })
 
-  test('that may be kept, as it is too large: 502 without a time to come back, and Modal is asked once', async () => {
+  test('because it is too large to keep: 502 without Retry-After, and Modal is asked once', async () => {
     const { outputs, runs } = await modalOutputs({ download: () => Promise.reject(new OutputTooLarge()) })
     setting = await startOutputs(outputs)
     const { id } = await aSucceededJob(setting)
@@ -278,7 +278,7 @@ describe('no output', () => {
     expect(runs).toHaveLength(1)
   })
 
-  test('in a file that vanishes between the look and the answer: 502, not half an answer', async () => {
+  test('in a file that is deleted just before the answer: 502, not half an answer', async () => {
     const { outputs } = await modalOutputs()
     const gone: Outputs = {
       ...outputs,
@@ -290,7 +290,7 @@ describe('no output', () => {
   })
 })
 
-test('two readers of an output that is not here yet cause one download', async () => {
+test('two readers of an output that is not cached cause one download', async () => {
   const { ask, runs } = await anOutput()
   const both = await Promise.all([ask(), ask({ range: 'bytes=10-19' })])
   expect(both.map(({ statusCode }) => statusCode)).toEqual([200, 206])
@@ -298,13 +298,13 @@ test('two readers of an output that is not here yet cause one download', async (
   expect(runs).toEqual(['run/v15'])
 })
 
-test('a redirect to where the output is goes to GET and HEAD alike, and is not kept', async () => {
-  const wishes: unknown[] = []
+test('a redirect to the output answers GET and HEAD alike, and is not cached', async () => {
+  const queries: unknown[] = []
   const { outputs } = await modalOutputs()
   const elsewhere: Outputs = {
     ...outputs,
-    open: async (_job, wish) => (
-      wishes.push(wish),
+    open: async (_job, query) => (
+      queries.push(query),
       { kind: 'redirect', url: 'https://s3.example/key?X-Amz-Signature=1' }
     ),
   }
@@ -316,14 +316,14 @@ test('a redirect to where the output is goes to GET and HEAD alike, and is not k
     expect(headers.location).toBe('https://s3.example/key?X-Amz-Signature=1')
     expect(headers['cache-control']).toBe('no-store')
   }
-  const wish = { contentType: 'video/mp4', filename: `${id}.mp4` }
-  expect(wishes).toEqual([
-    { method: 'GET', ...wish },
-    { method: 'HEAD', ...wish },
+  const query = { contentType: 'video/mp4', filename: `${id}.mp4` }
+  expect(queries).toEqual([
+    { method: 'GET', ...query },
+    { method: 'HEAD', ...query },
   ])
 })
 
-test('a reader that leaves midway lets the file go, and harms nobody', async () => {
+test('a reader that leaves midway releases the file, and does not affect others', async () => {
   let uses = 0
   const { outputs } = await modalOutputs({
     download: async (_run, path) => {
@@ -333,8 +333,8 @@ test('a reader that leaves midway lets the file go, and harms nobody', async () 
   })
   const counting: Outputs = {
     ...outputs,
-    async open(job, wish) {
-      const output = await outputs.open(job, wish)
+    async open(job, query) {
+      const output = await outputs.open(job, query)
       if (output.kind === 'redirect') return output
       uses++
       const release = () => {
@@ -358,7 +358,7 @@ test('a reader that leaves midway lets the file go, and harms nobody', async () 
   await expect.poll(() => uses).toBe(0)
 })
 
-test('a job that is removed takes its output with it', async () => {
+test('a deleted job loses its output too', async () => {
   const { ask, job, folder } = await anOutput()
   await ask()
   expect(await readdir(folder)).toContain(`${job.id}-1.mp4`)

@@ -31,7 +31,7 @@ test('a blocked event loop answers 503 until it runs again, except on the probes
   await until(async () => (await app.get('/jobs')).statusCode === 200, 'a server that has recovered')
 })
 
-test('stalls of some hundred ms, which many jobs cause, are borne', async () => {
+test('stalls of some hundred ms, which many jobs cause, refuse no request', async () => {
   const { maxEventLoopDelayMs } = shippedHttp
   app = await startApp({ http: { maxEventLoopDelayMs } })
   await stall(400, 2 * SAMPLE_MS)
@@ -44,7 +44,7 @@ test('without a limit nothing is refused, however late the loop runs', async () 
   expect((await app.get('/jobs')).statusCode).toBe(200)
 })
 
-test('a heap that is nearly full answers 503', async () => {
+test('a nearly full heap answers 503', async () => {
   app = await startApp({ http: { maxOldGenerationBytes: 1 } })
   await until(async () => (await app.get('/jobs')).statusCode === 503, 'a refusal')
   expect((await app.get('/healthz')).statusCode).toBe(200)

@@ -84,7 +84,7 @@ describe('the document', () => {
     expect(info.description).not.toContain('`internal_error`')
   })
 
-  test('offers nothing to send that is optional: its page would fill it in and send it', () => {
+  test('has no example on optional parameters: its page would fill it in and send it', () => {
     let parameters = 0
     for (const [path, object] of objectsOf(reference.paths)) {
       if (path.at(-2) !== 'parameters' || object.required === true) continue
@@ -123,7 +123,7 @@ describe('the document', () => {
     expect(operations()).toHaveLength(routes.length)
   })
 
-  test('says of every operation what it is: a name of its own, a group, a summary, a description, every answer', () => {
+  test('has a unique id, a group, a summary, a description and every answer for each operation', () => {
     const tags = (reference as unknown as { tags: { name: string }[] }).tags.map(({ name }) => name)
     for (const { name, operation } of operations()) {
       expect(operation, name).toMatchObject({ summary: expect.stringMatching(/^\S.{5,60}$/) })
@@ -137,7 +137,7 @@ describe('the document', () => {
     expect(new Set(ids).size).toBe(ids.length)
   })
 
-  test('says of every field what it means, with an example', () => {
+  test('has a description and an example for every field', () => {
     let fields = 0
     for (const [path, object] of objectsOf(reference)) {
       if (path.includes('examples') || path.includes('example')) continue
@@ -155,29 +155,29 @@ describe('the document', () => {
   })
 
   test('has examples that follow their own schemas', () => {
-    const { faultsBy } = createReferee(reference)
+    const { errorsBy } = createReferee(reference)
     let examples = 0
     for (const [path, media] of objectsOf(reference.paths)) {
       if (path.at(-2) !== 'content') continue
       for (const [name, { value }] of Object.entries((media.examples ?? {}) as Record<string, { value: unknown }>)) {
         examples++
-        expect(faultsBy(value, 'paths', ...path, 'schema'), `${path.join('/')} ${name}`).toEqual([])
+        expect(errorsBy(value, 'paths', ...path, 'schema'), `${path.join('/')} ${name}`).toEqual([])
       }
     }
     expect(examples).toBeGreaterThan(100)
   })
 
-  test('says that there is exactly one face and one speech', () => {
-    const { faultsBy } = createReferee(reference)
-    const faults = (body: object) => faultsBy(body, 'components', 'schemas', 'NewJob')
-    expect(faults(aBody)).toEqual([])
-    expect(faults({ ...aBody, image_url: 'https://a.example/x.png' })).not.toEqual([])
-    expect(faults({ video_path: 'face.mp4' })).not.toEqual([])
+  test('requires exactly one face and one speech', () => {
+    const { errorsBy } = createReferee(reference)
+    const errors = (body: object) => errorsBy(body, 'components', 'schemas', 'NewJob')
+    expect(errors(aBody)).toEqual([])
+    expect(errors({ ...aBody, image_url: 'https://a.example/x.png' })).not.toEqual([])
+    expect(errors({ video_path: 'face.mp4' })).not.toEqual([])
   })
 
-  test('says that a field of a submit may be null, and that null is no face and no speech, as the server has it', async () => {
-    const { faultsBy } = createReferee(reference)
-    const isFine = (body: object) => faultsBy(body, 'components', 'schemas', 'NewJob').length === 0
+  test('permits null for a field of a submit, but not as a face or a speech, like the server', async () => {
+    const { errorsBy } = createReferee(reference)
+    const isFine = (body: object) => errorsBy(body, 'components', 'schemas', 'NewJob').length === 0
     const optional = ['video_url', 'image_url', 'audio_url', 'version', 'metadata', 'timeout_seconds', 'webhook_url']
     const bodies = [
       ...[...optional, 'webhook_events', 'colour'].map((name) => ({ ...aBody, [name]: null })),
@@ -196,7 +196,7 @@ describe('the document', () => {
     expect(JSON.stringify(reference.components.schemas.NewJobForm)).not.toContain('"null"')
   })
 
-  test('tells every code that a problem can have', () => {
+  test('lists every problem code', () => {
     const { tags } = reference as unknown as { tags: { name: string; description: string }[] }
     const description = tags.find(({ name }) => name === 'problems')?.description
     const shown = new Set<string>()
@@ -211,7 +211,7 @@ describe('the document', () => {
     }
   })
 
-  test('names the scope of each operation, and either way to give a credential', () => {
+  test('names the scope of each operation, and both ways to send a credential', () => {
     expect(reference.paths['/jobs']?.post).toMatchObject({
       security: [{ bearer: ['jobs:write'] }, { apiKey: ['jobs:write'] }],
       description: expect.stringContaining('`jobs:write`'),
@@ -222,18 +222,18 @@ describe('the document', () => {
     })
   })
 
-  test('of an open server asks for no credential', () => {
+  test('of a public server requires no credential', () => {
     expect(openReference).toMatchObject({ security: [] })
     expect(JSON.stringify(openReference)).not.toMatch(/securitySchemes|"401"|insufficient_scope":/)
   })
 
-  test('cannot be made while a route is not described', async () => {
+  test('cannot be made while a route has no docs', async () => {
     const route = { method: 'GET', url: '/new', handler: () => undefined } as const
     await expect(describeServer({ routes: [route], authenticated: false })).rejects.toThrow('GET /new is not described')
   })
 })
 
-describe('real answers are as the reference tells', () => {
+describe('real answers match the reference', () => {
   const json = { 'content-type': 'application/json' }
   type Answer = Awaited<ReturnType<TestApp['get']>>
 
@@ -269,7 +269,7 @@ describe('real answers are as the reference tells', () => {
   const lastSeen = (id: string) => ({ headers: { ...as('alice'), 'last-event-id': id } })
   const asJson = { headers: { ...as('alice'), accept: 'application/json' } }
 
-  /** A job of Alice's whose webhook has been told of its end. */
+  /** A job of Alice's whose webhook has been notified of its final state. */
   async function aToldJob(): Promise<string> {
     const { job_id: id } = (await submit({ ...aBody, webhook_url: 'https://hooks.example/a' })).json<{
       job_id: string
@@ -308,7 +308,7 @@ describe('real answers are as the reference tells', () => {
     ['POST /jobs', 202, 'replayed', () => submit({ ...aBody, metadata: { a: 'b' } }, { 'idempotency-key': 'one' })],
     ['POST /jobs', 422, 'the key of another request', () => submit(aBody, { 'idempotency-key': 'one' })],
     ['POST /jobs', 400, 'an odd key', () => submit(aBody, { 'idempotency-key': 'ä' })],
-    ['POST /jobs', 400, 'faulty fields', () => submit({ version: 'v2' })],
+    ['POST /jobs', 400, 'invalid fields', () => submit({ version: 'v2' })],
     ['POST /jobs', 400, 'no JSON', () => submit('{')],
     ['POST /jobs', 413, 'a large body', () => submit('x'.repeat(70_000))],
     ['POST /jobs', 415, 'a text', () => submit('x', { 'content-type': 'text/plain' })],
@@ -320,7 +320,7 @@ describe('real answers are as the reference tells', () => {
     ['POST /jobs', 400, 'a form with a stranger', () => form([field('colour', 'red')])],
     ['POST /jobs', 400, 'half a form', () => submit('x', { 'content-type': FORM_TYPE })],
     ['POST /jobs', 415, 'a form with a text for a face', () => form([face('hello'), speech()])],
-    ['POST /jobs', 202, 'waited for, in vain', () => submit(aBody, { prefer: 'wait=0' })],
+    ['POST /jobs', 202, 'waited for, and not finished in time', () => submit(aBody, { prefer: 'wait=0' })],
     ['POST /jobs', 200, 'waited for', waitedFor],
     ['GET /jobs', 200, 'a page', () => get('/jobs?limit=1', 'root')],
     ['GET /jobs', 400, 'no limit', () => get('/jobs?limit=0')],
@@ -403,10 +403,10 @@ describe('real answers are as the reference tells', () => {
   test.each(cases)('%s %i: %s', async (route, status, _what, send) => {
     const answer = await send()
     expect(answer.statusCode).toBe(status)
-    expect(createReferee(reference).faultsOf(route, answer)).toEqual([])
+    expect(createReferee(reference).mismatchesOf(route, answer)).toEqual([])
   })
 
-  test('a body of a type that is not taken is answered in the words of the reference, which name those that are', async () => {
+  test('an unsupported media type is answered in the words of the reference, which names the supported ones', async () => {
     for (const [path, url] of [
       ['/jobs', '/jobs'],
       ['/jobs/{id}/cancel', `/jobs/${unknown}/cancel`],
@@ -419,7 +419,7 @@ describe('real answers are as the reference tells', () => {
     }
   })
 
-  test('every operation is asked for, in a good and in a bad case', () => {
+  test('every operation has a case that succeeds and one that fails', () => {
     const withErrors = operations().filter(({ name }) => name !== 'GET /readyz')
     for (const { name } of operations())
       expect(
@@ -436,23 +436,23 @@ describe('real answers are as the reference tells', () => {
 
   test('limits', async () => {
     const few = await startApp({ http: { limits: { submit: 1, read: 1 } }, maxQueuedJobs: 0, running: false })
-    const { faultsOf } = createReferee(openReference)
+    const { mismatchesOf } = createReferee(openReference)
     const answers = [await few.post('/jobs', aBody), await few.post('/jobs', aBody)]
     expect(answers.map(({ statusCode }) => statusCode)).toEqual([503, 429])
-    for (const answer of answers) expect(faultsOf('POST /jobs', answer)).toEqual([])
+    for (const answer of answers) expect(mismatchesOf('POST /jobs', answer)).toEqual([])
     few.readiness.startShutdown()
     const ready = await few.get('/readyz')
     expect(ready.statusCode).toBe(503)
-    expect(faultsOf('GET /readyz', ready)).toEqual([])
+    expect(mismatchesOf('GET /readyz', ready)).toEqual([])
     await few.close()
   })
 
-  test('a fault of the server', async () => {
+  test('a defect of the server', async () => {
     const { get: original } = guarded.service
     guarded.service.get = () => Promise.reject(new Error('a defect'))
     const answer = await ask('GET /jobs/:id', unknown)
     guarded.service.get = original
     expect(answer.statusCode).toBe(500)
-    expect(createReferee(reference).faultsOf('GET /jobs/:id', answer)).toEqual([])
+    expect(createReferee(reference).mismatchesOf('GET /jobs/:id', answer)).toEqual([])
   })
 })

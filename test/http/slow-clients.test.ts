@@ -33,7 +33,7 @@ async function dial(localAddress = '127.0.0.1') {
 
 type Client = Awaited<ReturnType<typeof dial>>
 
-/** Sends a piece every so often until it is cut off, and tells after how many ms that was. */
+/** Sends a piece every so often until it is cut off; resolves with the ms until then. */
 async function drip(client: Client, piece: string) {
   const from = performance.now()
   while (!client.closed && performance.now() - from < 5_000) {
@@ -69,7 +69,7 @@ describe('a client that is slow', () => {
     expect(tookMs).toBeLessThan(atMostMs)
   })
 
-  test('keeps nobody else waiting', async () => {
+  test('does not delay others', async () => {
     await listen(timeouts)
     const slow = await Promise.all(Array.from({ length: 200 }, () => dial()))
     for (const { socket } of slow) socket.write(HEAD)
@@ -79,7 +79,7 @@ describe('a client that is slow', () => {
     await until(() => slow.every(({ closed }) => closed), 'the end of all that are slow')
   })
 
-  test('has the time that the README says', () => {
+  test('has the time limits of the README', () => {
     expect([HEADERS_TIMEOUT_MS, REQUEST_TIMEOUT_MS]).toEqual([15_000, 60_000])
   })
 })
@@ -98,7 +98,7 @@ describe('a connection too many', () => {
     return clients
   }
 
-  test('has the idle one closed that is the oldest of the address that has most', async () => {
+  test('closes the oldest idle connection of the address that has most', async () => {
     await listen({ maxConnections: 4 })
     const [few, many] = ['127.0.0.2', '127.0.0.3']
     const first = await dial(few)
@@ -113,7 +113,7 @@ describe('a connection too many', () => {
     expect(logged()).toHaveLength(1)
   })
 
-  test('does not take the place of one that has a request, nor of an address that has fewer', async () => {
+  test('does not displace one with a request, nor one of an address with fewer', async () => {
     await listen({ maxConnections: 4 })
     const held = await holdConnections(3, '127.0.0.2')
     const idle = await dial('127.0.0.3')
@@ -125,7 +125,7 @@ describe('a connection too many', () => {
     expect(next.answer).toMatch(/retry-after: 10/i)
   })
 
-  test('is answered where it is a probe, however many others come and say nothing', async () => {
+  test('is answered if it is a probe, however many silent ones come', async () => {
     await listen({ maxConnections: 2 })
     await holdConnections(2, '127.0.0.2')
     for (let n = 0; n < 100; n++) await dial('127.0.0.2')
@@ -137,7 +137,7 @@ describe('a connection too many', () => {
     expect(sockets.filter(({ destroyed }) => !destroyed).length).toBeLessThan(30)
   })
 
-  test('is served when one of the others ends', async () => {
+  test('is served when another one closes', async () => {
     await listen({ maxConnections: 2 })
     const [first] = await holdConnections(2)
     const next = await dial()
@@ -152,7 +152,7 @@ describe('a connection too many', () => {
     }, 'room for it')
   })
 
-  test('is none without a limit', async () => {
+  test('does not exist without a limit', async () => {
     await listen({ maxConnections: 0 })
     const clients = await Promise.all(Array.from({ length: 20 }, () => dial()))
     expect((await fetch(`http://127.0.0.1:${(app.app.server.address() as AddressInfo).port}/healthz`)).status).toBe(200)

@@ -32,7 +32,7 @@ async function aLife(headers: Record<string, string>) {
   return { answer, id, message, lines: app.lines.filter((line) => line.job_id === id) }
 }
 
-test('the trace of a submit is on the lines of its request and of its job, and goes on with its webhook', async () => {
+test('the trace of a submit is on the log lines of its request and its job, and continues with its webhook', async () => {
   app = await startApp({ sender })
   const { id, message, lines } = await aLife({ traceparent: HEADER })
   expect(lines.map(({ event }) => event)).toEqual(['submitted', 'spawned', 'succeeded', 'webhook_delivered'])
@@ -46,7 +46,7 @@ test('the trace of a submit is on the lines of its request and of its job, and g
   expect(parent).not.toBe(PARENT)
 })
 
-test('each try of a webhook is a part of its own in the trace', async () => {
+test('each POST of a webhook is its own span of the trace', async () => {
   app = await startApp({ sender })
   const { id } = await aLife({ traceparent: HEADER })
   await app.post(`/jobs/${id}/deliveries/1/redeliver`)
@@ -56,7 +56,7 @@ test('each try of a webhook is a part of its own in the trace', async () => {
   expect(second).not.toBe(first)
 })
 
-test('a job shows no trace, and the backend gets none: its call takes no headers', async () => {
+test('a job does not show its trace, and the backend does not get it: its calls have no headers', async () => {
   app = await startApp({ sender })
   const { answer, message } = await aLife({ traceparent: HEADER })
   expect(answer.body).not.toContain(TRACE)
@@ -77,7 +77,7 @@ test.each([
   expect(app.requestLog()).not.toContain(MALFORMED)
 })
 
-test('it is no part of what was asked for: the same key in another trace means the same job', async () => {
+test('the trace is not part of the request: the same key in another trace means the same job', async () => {
   app = await startApp({ sender })
   const key = { 'idempotency-key': 'one' }
   const first = await submit({ ...key, traceparent: HEADER }, aBody)

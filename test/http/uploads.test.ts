@@ -54,7 +54,7 @@ const aSubmit = async (parts: readonly Part[] = [face(), speech()], headers = {}
 const left = () => filesIn(folder)
 
 describe('a submit with files', () => {
-  test('makes a job of them, which shows what they are', async () => {
+  test('makes a job that shows their types', async () => {
     await start()
     const response = await post([face(), speech()])
     expect(response.statusCode).toBe(202)
@@ -72,7 +72,7 @@ describe('a submit with files', () => {
     expect(JSON.stringify(await app.store.get(job.job_id))).not.toContain(folder)
   })
 
-  test('takes fields before, between and after files, with the types they have in JSON', async () => {
+  test('accepts fields before, between and after files, with their types in JSON', async () => {
     await start()
     const { input, ...job } = (
       await post([
@@ -89,14 +89,14 @@ describe('a submit with files', () => {
     expect(input).toEqual({ image: { size: PICTURE.length, type: 'image/jpeg' }, audio_path: 'speech.wav' })
   })
 
-  test('needs no file: a form of fields is as good as JSON', async () => {
+  test('needs no file: a form of fields is the same as JSON', async () => {
     await start()
     const response = await post([field('video_path', 'face.mp4'), field('audio_path', 'speech.wav')])
     expect(response.statusCode).toBe(202)
     expect(left()).toEqual([])
   })
 
-  test('hands the files to the backend, by path and by a link', async () => {
+  test('passes the files to the backend, by path and by a link', async () => {
     await start()
     const { job_id: id } = await aSubmit([face(), field('audio_url', 'https://a.example/speech.wav')])
     await app.untilStatus(id, 'running')
@@ -111,7 +111,7 @@ describe('a submit with files', () => {
     })
   })
 
-  test('goes into no other route', async () => {
+  test('is refused by every other route', async () => {
     await start()
     const { job_id: id } = await aSubmit()
     const payload = formOf([face()])
@@ -121,7 +121,7 @@ describe('a submit with files', () => {
   })
 })
 
-describe('of a submit that is refused nothing stays', () => {
+describe('a refused submit leaves no file', () => {
   const zip = Buffer.concat([Buffer.from('504b0304140000000800', 'hex'), Buffer.alloc(500)])
   const cases: [what: string, parts: Part[], status: number, code: string, path: string | undefined][] = [
     ['a zip called .mp4', [face(zip), speech()], 415, 'unsupported_media', '/video'],
@@ -289,7 +289,7 @@ test('what files are called by their sender is of no effect', async () => {
   expect(left()).toHaveLength(names.length)
 })
 
-test('a submit whose answer the store owes leaves the files to the job that may be there, and the sweep the others', async () => {
+test('a submit with an ambiguous write keeps the files for the job that may exist, and the sweep removes the others', async () => {
   const store = createMemoryStore()
   const { insert } = store
   let arrives = true
@@ -310,7 +310,7 @@ test('a submit whose answer the store owes leaves the files to the job that may 
 
 describe('an idempotency key', () => {
   const headers = { 'idempotency-key': 'once' }
-  test('with the same files means the same job, and the second upload is thrown away', async () => {
+  test('with the same files means the same job, and the second upload is discarded', async () => {
     await start()
     const first = await post([face(), speech()], headers)
     const again = await post([speech(), face(FACE, 'other.mp4')], headers)
@@ -322,7 +322,7 @@ describe('an idempotency key', () => {
     expect(left()).toEqual([`${id}/audio.wav`, `${id}/video.mp4`])
   })
 
-  test('with other files is refused, and they are thrown away', async () => {
+  test('with other files is refused, and they are discarded', async () => {
     await start()
     const { job_id: id } = await aSubmit([face(), speech()], headers)
     const other = Buffer.concat([SPEECH, Buffer.from('x')])
@@ -465,7 +465,7 @@ async function dial(headers: Record<string, string | number>) {
 const http = { requestTimeoutMs: 400, uploadCheckMs: 300, uploadMinBytes: 1000 }
 
 describe('over a real connection', () => {
-  test('a client that goes away midway leaves nothing', async () => {
+  test('a client that leaves midway leaves no file', async () => {
     await start()
     const form = formOf([speech(), face()])
     const client = await dial({ 'content-length': form.length })

@@ -181,7 +181,7 @@ describe('GET /jobs/:id?wait=N', () => {
     expect(problem).toMatchObject({ status: 400, code: 'invalid_request', paths: ['/wait'] })
   })
 
-  test('misses no end that comes while the job is being read', async () => {
+  test('misses no final state that comes while the job is being read', async () => {
     const store = createMemoryStore()
     const asked = { count: 0 }
     const slow = Promise.withResolvers<undefined>()

@@ -314,7 +314,7 @@ describe('the secret', () => {
     for (const other of [SECRET, ofBob.json<{ secret: string }>().secret]) expect(() => verify(other)).toThrow()
   })
 
-  test('of the operator is not told to strangers', async () => {
+  test('of the operator is not shown to callers', async () => {
     await start()
     const refused = await secretOf()
     expect(problemOf(refused)).toMatchObject({ status: 403, code: 'webhook_secret_not_shown' })

@@ -9,7 +9,7 @@ import { isReadAsStream, readForm } from './form.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Uploaded files that belong to no job yet. Whoever passes them on sets it to null. */
+    /** Uploaded files that belong to no job yet. The handler that passes them on sets it to null. */
     upload: Upload | null
     /** The errors of a form's parts; null: the request is not a form. */
     formErrors: readonly FieldError[] | null
