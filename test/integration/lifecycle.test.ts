@@ -143,7 +143,10 @@ describe.each(Object.keys(MODES).filter(isHere))('with its jobs in %s', (name) =
     await next.wired.ledger.redeliver(id, 1, anybody)
     await until(async () => (await ledger(next.wired)).deliveries[0]?.state === 'delivered')
     const [first, second] = receiver.received
-    expect([second?.body, second?.headers['webhook-id']]).toEqual([first?.body, first?.headers['webhook-id']])
+    expect({ body: second?.body, webhookId: second?.headers['webhook-id'] }).toEqual({
+      body: first?.body,
+      webhookId: first?.headers['webhook-id'],
+    })
   })
 
   test('Modal’s client is loaded soon even without a job, and tells of a function that is not deployed', async () => {
@@ -194,7 +197,7 @@ describe('settings', () => {
     const { id } = await submit(wired, asking('end=internal,message=died'))
     const job = await ended(wired, id)
     expect(job).toMatchObject({ status: 'failed', errorCode: 'backend_unavailable', error: 'died' })
-    expect([job.attempts.length, plane.calls().length]).toEqual([attempts, attempts])
+    expect({ attempts: job.attempts.length, calls: plane.calls().length }).toEqual({ attempts, calls: attempts })
   })
 
   test('JOB_TIMEOUT_SECONDS is the time to the deadline of a job that names none', async () => {

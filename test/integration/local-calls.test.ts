@@ -209,7 +209,7 @@ describe('children', () => {
       now += sign === '+' ? 1 : -1
       most = Math.max(most, now)
     }
-    expect([now, most]).toEqual([0, 2])
+    expect({ now, most }).toEqual({ now: 0, most: 2 })
   })
 
   test("take turns among callers: one caller's run starts second after five of another", async () => {

@@ -51,7 +51,7 @@ describe('WAV files one after the other', () => {
 
   test('are not joined if their formats differ', async () => {
     const { result, to } = await joined(Buffer.concat([wav('abcd'), wav('efgh', 16_000)]))
-    expect([result, existsSync(to)]).toEqual(['mixed', false])
+    expect({ result, isWritten: existsSync(to) }).toEqual({ result: 'mixed', isWritten: false })
   })
 
   test.each([
@@ -63,6 +63,6 @@ describe('WAV files one after the other', () => {
     ['no WAV at all', Buffer.from('hello')],
   ])('are not found in %s', async (_what, content) => {
     const { result, to } = await joined(content)
-    expect([result, existsSync(to)]).toEqual(['one', false])
+    expect({ result, isWritten: existsSync(to) }).toEqual({ result: 'one', isWritten: false })
   })
 })

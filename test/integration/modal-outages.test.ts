@@ -130,7 +130,7 @@ test.each(['FAILED_PRECONDITION', 'PERMISSION_DENIED', 'UNIMPLEMENTED', 'OUT_OF_
     const left = expect(backend.wait(odd!, leaving.signal)).rejects.toThrow('enough')
     await until(() => rpcs('FunctionGetOutputs') >= 4)
     expect(backend.degradation()).toBeUndefined()
-    expect([rpcs('FunctionGet'), degraded()]).toEqual([1, []])
+    expect({ functionGet: rpcs('FunctionGet'), degraded: degraded() }).toEqual({ functionGet: 1, degraded: [] })
     const wait = backend.wait(other!, forever)
     plane.end(other!, { kind: 'return' })
     expect(await wait).toMatchObject({ kind: 'succeeded' })
@@ -209,7 +209,10 @@ describe('a deployment that changed after its look-up', () => {
       await spawn({ jobId: 'first' })
       plane.fault({ method: 'FunctionMap', code: grpc[code], times: 1 })
       expect(await spawn()).toMatchObject({ kind: 'spawned' })
-      expect([rpcs('FunctionGet'), rpcs('FunctionMap')]).toEqual([2, 3])
+      expect({ functionGet: rpcs('FunctionGet'), functionMap: rpcs('FunctionMap') }).toEqual({
+        functionGet: 2,
+        functionMap: 3,
+      })
     },
   )
 
@@ -218,7 +221,10 @@ describe('a deployment that changed after its look-up', () => {
     plane.fault({ method: 'FunctionMap', code: grpc[code], message: 'the app is stopped' })
     const refused = { kind: 'rejected', code: 'backend_rejected', error: 'the app is stopped' }
     expect(await spawn()).toEqual(refused)
-    expect([rpcs('FunctionGet'), rpcs('FunctionMap')]).toEqual([2, 2])
+    expect({ functionGet: rpcs('FunctionGet'), functionMap: rpcs('FunctionMap') }).toEqual({
+      functionGet: 2,
+      functionMap: 2,
+    })
   })
 
   test('that answers ABORTED more than twice is spawned on again after a pause', async () => {

@@ -215,7 +215,7 @@ describe('only where the rule allows', () => {
     let lookups = 0
     const resolve: Resolve = async () => [{ address: lookups++ === 0 ? '127.0.0.1' : '127.0.0.2', family: 4 }]
     expect(await posterOf({ rule: STRICT, resolve })(`http://rebinding.example:${port}/`)).toEqual({ status: 200 })
-    expect([bodies.length, lookups]).toEqual([1, 1])
+    expect({ bodies: bodies.length, lookups }).toEqual({ bodies: 1, lookups: 1 })
   })
 
   test('the connection goes to the address that was checked, and a name is looked up once for many at a time', async () => {

@@ -290,7 +290,8 @@ describeWithRedisServer('the Redis store', (redis) => {
     await raw.zrem(key('due'), position)
     const record = (await raw.hget(key(`deliveries:${job.id}`), '1')) ?? ''
     await raw.hset(key(`deliveries:${job.id}`), '1', record.replace(position, older))
-    for await (const { jobId, number } of store.dueDeliveries(0)) expect([jobId, number]).toEqual([job.id, 1])
+    for await (const { jobId, number } of store.dueDeliveries(0))
+      expect({ jobId, number }).toEqual({ jobId: job.id, number: 1 })
     expect(await store.updateDelivery(delivered(delivery), delivery.revision)).toBe(true)
     expect(await raw.zcard(key('due'))).toBe(0)
   })

@@ -58,15 +58,18 @@ describeInBrowser('the page of the reference, in a browser', (open) => {
         const client = await openClient(page, operation, tags[0])
         const { request, status } = await send(page, client)
         const url = path.replace('{id}', EXAMPLE_ID).replace('{kind}', 'video').replace('{n}', '1')
-        expect([operation, request.method(), request.url()]).toEqual([
+        expect({ operation, method: request.method(), url: request.url() }).toEqual({
           operation,
-          method.toUpperCase(),
-          server.url + url,
-        ])
+          method: method.toUpperCase(),
+          url: server.url + url,
+        })
         const headers = Object.keys(await request.allHeaders()).filter((name) => OPTIONAL.includes(name))
-        expect([operation, headers]).toEqual([operation, []])
+        expect({ operation, headers }).toEqual({ operation, headers: [] })
         // There is no job of the example's id, and no webhook; nothing that was sent is at fault.
-        expect([operation, status]).toEqual([operation, expect.toSatisfy((n) => [200, 202, 404].includes(n as number))])
+        expect({ operation, status }).toEqual({
+          operation,
+          status: expect.toSatisfy((n) => [200, 202, 404].includes(n as number)),
+        })
         await page.keyboard.press('Escape')
         await client.waitFor({ state: 'hidden' })
       }
@@ -78,7 +81,7 @@ describeInBrowser('the page of the reference, in a browser', (open) => {
     const first = page.locator('aside').getByText('HTTP Method').first()
     expect(await first.locator('xpath=ancestor::a[1]').textContent()).toContain('Submit a job')
     const { request, status } = await send(page, await openClient(page, 'post /jobs'))
-    expect([request.postDataJSON(), status]).toEqual([expect.objectContaining(aJob), 202])
+    expect({ body: request.postDataJSON(), status }).toEqual({ body: expect.objectContaining(aJob), status: 202 })
   })
 
   test('uploads the files that a person chooses, though it sends every other field empty', async () => {
@@ -96,10 +99,10 @@ describeInBrowser('the page of the reference, in a browser', (open) => {
       await client.getByText(file, { exact: true }).first().waitFor()
     }
     const { status, response } = await send(page, client)
-    expect([status, await response?.json()]).toMatchObject([
-      202,
-      { input: { video: { type: 'video/mp4' }, audio: { type: 'audio/wav' } } },
-    ])
+    expect({ status, body: await response?.json() }).toMatchObject({
+      status: 202,
+      body: { input: { video: { type: 'video/mp4' }, audio: { type: 'audio/wav' } } },
+    })
   })
 
   test('asks for a key where the server does, sends it, and plays the video of a job', async () => {
@@ -124,7 +127,10 @@ describeInBrowser('the page of the reference, in a browser', (open) => {
     await page.keyboard.press('ControlOrMeta+A')
     await page.keyboard.type(id)
     const { request, status: answered } = await send(page, client)
-    expect([answered, await request.headerValue('authorization')]).toEqual([200, `Bearer ${key}`])
+    expect({ answered, authorization: await request.headerValue('authorization') }).toEqual({
+      answered: 200,
+      authorization: `Bearer ${key}`,
+    })
     const width = () => page.evaluate(`document.querySelector('[role=dialog] video')?.videoWidth ?? 0`)
     await expect.poll(width, { timeout: 15_000 }).toBeGreaterThan(0)
     expect(refused).toEqual([])
@@ -147,7 +153,7 @@ describeInBrowser('the page of the reference, in a browser', (open) => {
     // With a slash as one without.
     const page = await open(`${url}/docs/`)
     const { request, status } = await send(page, await openClient(page, 'get /jobs'))
-    expect([request.url(), status]).toEqual([`${url}/jobs`, 200])
+    expect({ url: request.url(), status }).toEqual({ url: `${url}/jobs`, status: 200 })
   })
 })
 
@@ -174,7 +180,10 @@ describeInBrowser('a form of a page, in a browser', (open) => {
       page.waitForResponse((response) => response.request().method() === 'POST'),
       page.getByText('Send').click(),
     ])
-    expect([answer.status(), await answer.json()]).toMatchObject([202, { version: 'v15' }])
+    expect({ status: answer.status(), body: await answer.json() }).toMatchObject({
+      status: 202,
+      body: { version: 'v15' },
+    })
     const { input } = (await answer.json()) as JobView
     expect(input).toEqual({ image: { size: expect.any(Number), type: 'image/jpeg' }, audio_path: 'speech.wav' })
   })

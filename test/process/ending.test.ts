@@ -106,10 +106,13 @@ test('SIGTERM ends a server that has everything open, whole and in time, and the
 
   for (const answer of await Promise.all(scene.reads)) {
     expect(answer.headers.get('connection')).toBe('close')
-    expect([answer.status, ((await answer.json()) as JobView).status]).toEqual([200, 'running'])
+    expect({ status: answer.status, job: await answer.json() }).toMatchObject({
+      status: 200,
+      job: { status: 'running' },
+    })
   }
   const log = await scene.log
-  expect([log.status, await log.json()]).toMatchObject([503, { code: 'server_ending' }])
+  expect({ status: log.status, body: await log.json() }).toMatchObject({ status: 503, body: { code: 'server_ending' } })
   const submitted = await Promise.all(scene.submits)
   expect(submitted.map(({ status }) => status)).toEqual(scene.submits.map(() => 202))
   await until(

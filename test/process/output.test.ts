@@ -33,7 +33,10 @@ test(
 
     const second = await serverOfTest(env)
     const again = await fetch(second.url + link.pathname + link.search, { headers: { range: 'bytes=0-9' } })
-    expect([again.status, await again.text()]).toEqual([206, videoOf(runIdOf(job)).toString('latin1', 0, 10)])
+    expect({ status: again.status, body: await again.text() }).toEqual({
+      status: 206,
+      body: videoOf(runIdOf(job)).toString('latin1', 0, 10),
+    })
     const downloads = (await plane.calls()).filter(({ functionName }) => functionName === 'download_result')
     expect(downloads.map(({ kwargs }) => kwargs)).toEqual([{ job_id: runIdOf(job), version: 'v15' }])
     const outputs = () => readdirSync(join(folder, 'outputs')).filter((name) => name !== 'parts')

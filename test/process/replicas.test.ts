@@ -134,7 +134,10 @@ suite('any replica answers for any job', () => {
     await b.untilStatus(id, 'succeeded')
     for (const server of [a, b]) {
       const video = await ask(server, `/jobs/${id}/output`)
-      expect([video.status, video.headers.get('content-type')]).toEqual([200, 'video/mp4'])
+      expect({ status: video.status, contentType: video.headers.get('content-type') }).toEqual({
+        status: 200,
+        contentType: 'video/mp4',
+      })
       await video.body?.cancel()
     }
   })
@@ -247,7 +250,10 @@ suite('Redis away', () => {
     await until(() => a.lines.some(({ event }) => event === 'redis_available'), 'the line of its return')
     const lines = a.lines.slice(before)
     const count = (event: string) => lines.filter((line) => line.event === event).length
-    expect([count('redis_unavailable'), count('redis_available')]).toEqual([1, 1])
+    expect({ redisUnavailable: count('redis_unavailable'), redisAvailable: count('redis_available') }).toEqual({
+      redisUnavailable: 1,
+      redisAvailable: 1,
+    })
     // One of the reconciler, one of all requests; webhooks have theirs where they are looked at just then.
     expect(count('store_unavailable')).toBeGreaterThanOrEqual(2)
     expect(count('store_unavailable')).toBeLessThanOrEqual(3)

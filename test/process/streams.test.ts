@@ -64,7 +64,10 @@ test.each(['memory', 'sqlite'])(
     expect(await server.end()).toBe(0)
     expect(performance.now() - from).toBeLessThan((GRACE_SECONDS * 1000) / 2)
     for (const answer of await Promise.all(reads)) {
-      expect([answer.status, ((await answer.json()) as JobView).status]).toEqual([200, 'running'])
+      expect({ status: answer.status, job: await answer.json() }).toMatchObject({
+        status: 200,
+        job: { status: 'running' },
+      })
     }
     for (const answer of await Promise.all(submits)) expect(answer.status).toBe(202)
     await until(() => streams.every(({ closed }) => closed))
@@ -78,7 +81,7 @@ test('a wait, a stream of the job and the stream of all see the end of a real ru
   const all = await openEvents(`${server.url}/events`)
   const answer = await post(server, { prefer: 'wait=15' })
   const job = (await answer.json()) as JobView
-  expect([answer.status, job.status]).toEqual([200, 'succeeded'])
+  expect({ status: answer.status, job }).toMatchObject({ status: 200, job: { status: 'succeeded' } })
   await until(() => all.events.at(-1)?.job.status === 'succeeded')
   expect(all.events.at(-1)?.id).toBe(`${job.job_id}:${job.revision}`)
   const one = await openEvents(`${server.url}${job.links.events}`)

@@ -84,10 +84,10 @@ test('Modal without PUBLIC_URL refuses files, and takes names as ever', TIMEOUT,
   const [plane, folder] = [await planeOfTest(), folderOfTest()]
   const server = await serverOfTest({ ...plane.env, BACKEND: 'modal', DATA_DIR: folder })
   const refused = await post(server, [face(), speech()])
-  expect([refused.status, await refused.json()]).toEqual([
-    400,
-    expect.objectContaining({ code: 'uploads_need_public_url' }),
-  ])
+  expect({ status: refused.status, body: await refused.json() }).toEqual({
+    status: 400,
+    body: expect.objectContaining({ code: 'uploads_need_public_url' }),
+  })
   expect((await server.submit({ video_path: 'a.mp4', audio_path: 'b.wav' })).status).toBe('submitted')
   expect(filesIn(folder)).toEqual([])
 })
@@ -101,7 +101,7 @@ test(
     const limits = { MAX_UPLOAD_BYTES: String(FACE.length + SPEECH.length), MAX_FINISHED_JOBS: '1' }
     const server = await serverOfTest({ BACKEND: 'local', DATA_DIR: folder, ...limits })
     const larger = await post(server, [face(Buffer.concat([FACE, Buffer.alloc(1)])), speech()])
-    expect([larger.status, uploads()]).toEqual([413, []])
+    expect({ status: larger.status, uploads: uploads() }).toEqual({ status: 413, uploads: [] })
     const first = await submit(server, [face(), speech()])
     await server.untilStatus(first.job_id, 'succeeded')
     const second = await submit(server, [face(), speech()])

@@ -234,7 +234,7 @@ describe('an outage', () => {
     breaker.close()
     tries[0]?.reject(new Error('cut off'))
     await expect(running).rejects.toThrow()
-    expect([tries.length, vi.getTimerCount()]).toEqual([1, 0])
+    expect({ tries: tries.length, timers: vi.getTimerCount() }).toEqual({ tries: 1, timers: 0 })
   })
 })
 
@@ -270,7 +270,7 @@ describe('a throttle', () => {
     await Promise.all(others)
     expect(state.asked.slice(1)).toEqual(others.map((_, n) => `other-${n}`))
     expect(breaker.stats()).toEqual({ reason: undefined, waiting: 0 })
-    expect([state.probes, vi.getTimerCount()]).toEqual([[], 0])
+    expect({ probes: state.probes, timers: vi.getTimerCount() }).toEqual({ probes: [], timers: 0 })
   })
 
   test('is no failure: however often it comes, it opens no lane, and each is waited out', async () => {

@@ -32,7 +32,10 @@ describe('the configuration', () => {
 
   test('numbers and booleans are read from text', () => {
     const config = load({ PORT: '8080', INPUT_URL_ALLOW_PRIVATE: 'true' })
-    expect([config.PORT, config.INPUT_URL_ALLOW_PRIVATE]).toEqual([8080, true])
+    expect({ PORT: config.PORT, INPUT_URL_ALLOW_PRIVATE: config.INPUT_URL_ALLOW_PRIVATE }).toEqual({
+      PORT: 8080,
+      INPUT_URL_ALLOW_PRIVATE: true,
+    })
   })
 
   test('lists of origins and proxies are parsed', () => {

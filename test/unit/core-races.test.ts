@@ -174,7 +174,7 @@ describe('a store or a queue that fails', () => {
     await until(() => backend.waiting.has(callOf(id)))
     backend.end(callOf(id), aSuccess)
     await untilStatus(id, 'succeeded')
-    expect([backend.requests.length, backend.stopped]).toEqual([1, []])
+    expect({ requests: backend.requests.length, stopped: backend.stopped }).toEqual({ requests: 1, stopped: [] })
   })
 
   test('an ambiguous write that was applied is published once, and its run is dequeued', async () => {

@@ -115,7 +115,7 @@ describe('from submit to the end', () => {
   test('a run that takes longer than run_timeout_seconds from its start is stopped, however long it waited before', async () => {
     const { backend, clock, reconciler, submit, untilJob, untilStatus } = await start({ runTimeoutSeconds: 600 })
     const [own, usual] = [await submit({ runTimeoutSeconds: 5 }), await submit()]
-    expect([own.runTimeoutSeconds, usual.runTimeoutSeconds]).toEqual([5, 600])
+    expect({ own: own.runTimeoutSeconds, usual: usual.runTimeoutSeconds }).toEqual({ own: 5, usual: 600 })
     await untilStatus(own.id, 'running')
     clock.now += 30_000
     await reconciler.expireOverdue()

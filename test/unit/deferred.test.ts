@@ -25,7 +25,7 @@ test('a deferred backend loads the backend once, at its first use, and passes al
   const log: string[] = []
   for await (const text of deferred.logs({ callId: 'fc-job-1', startedAt: 0 }, signal)) log.push(text)
   expect(log).toEqual(['log of fc-job-1'])
-  expect([loads, fake.stopped]).toEqual([1, ['fc-job-1']])
+  expect({ loads, stopped: fake.stopped }).toEqual({ loads: 1, stopped: ['fc-job-1'] })
 })
 
 test('a deferred backend loads again after a failed load, and loads nothing to close', async () => {

@@ -150,7 +150,7 @@ describe('a redelivery', () => {
     expect(ended).toMatchObject({ state: 'pending', dueAt, triesMade: 1 })
     for (const before of [failed, delivered]) {
       const asLittle = tryOnce(requestRedelivery(before, 50)!, { status: 429, retryAfterMs }, 60)
-      expect([asLittle.state, asLittle.dueAt]).toEqual([before.state, undefined])
+      expect({ state: asLittle.state, dueAt: asLittle.dueAt }).toEqual({ state: before.state, dueAt: undefined })
     }
   })
 

@@ -17,7 +17,7 @@ test('a FIFO behaves like an array, also when values are removed from its middle
       if (kind === 'add') model.push(leave.push(queue.add(leave.length)) - 1)
       else if (kind === 'shift') expect(queue.shift()).toBe(model.shift())
       else removed(kind)
-      expect([queue.size, queue.first]).toEqual([model.length, model[0]])
+      expect({ size: queue.size, first: queue.first }).toEqual({ size: model.length, first: model[0] })
     }
     const rest: number[] = []
     for (let first = queue.first; first !== undefined; first = queue.first) {

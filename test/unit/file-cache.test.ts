@@ -89,7 +89,7 @@ test('a failed fetch leaves nothing behind, and the next use fetches again', asy
   }
   const both = await Promise.allSettled([cache.use('a', broken), cache.use('a', broken)])
   expect(both.map(({ status }) => status)).toEqual(['rejected', 'rejected'])
-  expect([await files(), await halfMade()]).toEqual([[], []])
+  expect({ files: await files(), halfMade: await halfMade() }).toEqual({ files: [], halfMade: [] })
   await cache.use('a', of(3))
   expect(await files()).toEqual(['a'])
 })
@@ -106,7 +106,7 @@ test('a full disk leaves nothing behind', async () => {
     modifiedAt: 0,
   }
   await expect(cache.use('a', full)).rejects.toMatchObject({ code: 'ENOSPC' })
-  expect([await files(), await halfMade()]).toEqual([[], []])
+  expect({ files: await files(), halfMade: await halfMade() }).toEqual({ files: [], halfMade: [] })
 })
 
 test('the files of an earlier process are found, in the order of their use', async () => {
@@ -170,7 +170,7 @@ test('a file that is forgotten while it is fetched is not kept', async () => {
   await cache.forget('a')
   go.resolve(undefined)
   await failed
-  expect([await files(), await halfMade()]).toEqual([[], []])
+  expect({ files: await files(), halfMade: await halfMade() }).toEqual({ files: [], halfMade: [] })
 })
 
 test('a close aborts every fetch, and leaves no partial file', async () => {

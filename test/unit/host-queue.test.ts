@@ -98,7 +98,7 @@ describe('the queue of a host', () => {
     const closing = lines.close().then(() => (isClosed = true))
     add('a/2')
     await new Promise(setImmediate)
-    expect([isClosed, running.size]).toEqual([false, 1])
+    expect({ isClosed, running: running.size }).toEqual({ isClosed: false, running: 1 })
     await end('a/1')
     await closing
     expect(isClosed).toBe(true)

@@ -168,7 +168,11 @@ Stream mapping:
       orientation: { rotation: 90, flip: false },
     })
     expect(sounds).toEqual([{ index: 2, codec: 'aac', layout: '5.1(side)' }])
-    expect([statedSeconds, endsEarly, tooLarge]).toEqual([62.5, false, undefined])
+    expect({ statedSeconds, endsEarly, tooLarge }).toEqual({
+      statedSeconds: 62.5,
+      endsEarly: false,
+      tooLarge: undefined,
+    })
   })
 
   test('is parsed as later builds print it', () => {

@@ -33,7 +33,13 @@ describe('a fair semaphore', () => {
     for (let n = 0; n < 10; n++) void start('b')
     for (const key of ['c', 'd', 'e']) void start(key)
     await settled()
-    expect([count('a'), count('b'), count('c'), count('d'), count('e')]).toEqual([4, 2, 1, 1, 0])
+    expect({ a: count('a'), b: count('b'), c: count('c'), d: count('d'), e: count('e') }).toEqual({
+      a: 4,
+      b: 2,
+      c: 1,
+      d: 1,
+      e: 0,
+    })
   })
 
   test('gives a single slot to any key', async () => {
@@ -41,7 +47,7 @@ describe('a fair semaphore', () => {
     void start('a')
     void start('b')
     await settled()
-    expect([count('a'), count('b')]).toEqual([1, 0])
+    expect({ a: count('a'), b: count('b') }).toEqual({ a: 1, b: 0 })
     await finishOne('a')
     expect(count('b')).toBe(1)
   })
@@ -61,9 +67,9 @@ describe('a fair semaphore', () => {
     const { start, count, finishOne } = scene(3)
     for (const key of ['a', 'a', 'b', 'a', 'c']) void start(key)
     await settled()
-    expect([count('a'), count('b'), count('c')]).toEqual([2, 1, 0])
+    expect({ a: count('a'), b: count('b'), c: count('c') }).toEqual({ a: 2, b: 1, c: 0 })
     await finishOne('b')
-    expect([count('a'), count('c')]).toEqual([2, 1])
+    expect({ a: count('a'), c: count('c') }).toEqual({ a: 2, c: 1 })
   })
 
   test('frees a slot once, however often it is released', () => {

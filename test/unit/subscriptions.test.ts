@@ -66,7 +66,11 @@ describe('a long poll', () => {
     expect(await isSettled(waiting)).toBe(false)
     stand.bus.publish(ended)
     expect(await waiting).toBe(ended)
-    expect([stand.listening, vi.getTimerCount(), getEventListeners(signal, 'abort')]).toEqual([0, 0, []])
+    expect({
+      listening: stand.listening,
+      timers: vi.getTimerCount(),
+      listeners: getEventListeners(signal, 'abort'),
+    }).toEqual({ listening: 0, timers: 0, listeners: [] })
   })
 
   test('resolves with the current job at its timeout', async () => {
@@ -77,7 +81,7 @@ describe('a long poll', () => {
     expect(await isSettled(waiting)).toBe(false)
     await vi.advanceTimersByTimeAsync(1)
     expect(await waiting).toBe(running)
-    expect([stand.listening, vi.getTimerCount()]).toEqual([0, 0])
+    expect({ listening: stand.listening, timers: vi.getTimerCount() }).toEqual({ listening: 0, timers: 0 })
   })
 
   test('resolves with the current job when its signal aborts', async () => {
@@ -87,7 +91,7 @@ describe('a long poll', () => {
     expect(await isSettled(waiting)).toBe(false)
     leaving.abort()
     expect(await waiting).toBe(running)
-    expect([stand.listening, vi.getTimerCount()]).toEqual([0, 0])
+    expect({ listening: stand.listening, timers: vi.getTimerCount() }).toEqual({ listening: 0, timers: 0 })
   })
 
   test.each([
@@ -163,7 +167,7 @@ describe('a long poll', () => {
     const { stand, wait } = await start()
     stand.stored = undefined
     await expect(wait()).rejects.toMatchObject({ code: 'job_not_found' })
-    expect([stand.listening, vi.getTimerCount()]).toEqual([0, 0])
+    expect({ listening: stand.listening, timers: vi.getTimerCount() }).toEqual({ listening: 0, timers: 0 })
   })
 
   test('resolves with the finished job, though a retry follows at once', async () => {
@@ -190,14 +194,14 @@ test('a thousand long polls of one job share one subscription and one read, and 
   const { stand, wait, settle } = await start()
   const waiting = Array.from({ length: 1_000 }, () => wait())
   await settle()
-  expect([stand.listening, stand.reads]).toEqual([1, 1])
+  expect({ listening: stand.listening, reads: stand.reads }).toEqual({ listening: 1, reads: 1 })
   await vi.advanceTimersByTimeAsync(2 * READ_EVERY_MS)
-  expect([stand.listening, stand.reads]).toEqual([1, 3])
+  expect({ listening: stand.listening, reads: stand.reads }).toEqual({ listening: 1, reads: 3 })
   const from = performance.now()
   stand.bus.publish(ended)
   expect(new Set(await Promise.all(waiting))).toEqual(new Set([ended]))
   expect(performance.now() - from).toBeLessThan(200)
-  expect([stand.listening, vi.getTimerCount()]).toEqual([0, 0])
+  expect({ listening: stand.listening, timers: vi.getTimerCount() }).toEqual({ listening: 0, timers: 0 })
 })
 
 describe('a subscription', () => {
@@ -219,7 +223,7 @@ describe('a subscription', () => {
     const received: unknown[] = []
     subscriptions.subscribe(running, (job) => received.push(job))
     stand.bus.publish(ended)
-    expect([received, stand.listening]).toEqual([[ended], 1])
+    expect({ received, listening: stand.listening }).toEqual({ received: [ended], listening: 1 })
   })
 
   test('that throws is logged, and the others are notified', async () => {
@@ -263,6 +267,11 @@ describe('a subscription', () => {
     await subscriptions.close()
     await subscriptions.close()
     stand.bus.publish(ended)
-    expect([received, stand.listening, stand.gaps.size, vi.getTimerCount()]).toEqual([[], 0, 0, 0])
+    expect({ received, listening: stand.listening, gaps: stand.gaps.size, timers: vi.getTimerCount() }).toEqual({
+      received: [],
+      listening: 0,
+      gaps: 0,
+      timers: 0,
+    })
   })
 })

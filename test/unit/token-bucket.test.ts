@@ -35,7 +35,7 @@ test('concurrent pauses of a bucket halve its rate once, and last as long as the
   const { bucket, takeAll } = start()
   for (const ms of [1_000, 3_000, 2_000]) bucket.pause(ms)
   const [first = 0, second = 0] = takeAll(2)
-  expect([first, second]).toEqual([3_000, 3_020])
+  expect({ first, second }).toEqual({ first: 3_000, second: 3_020 })
 })
 
 test('a rate that is halved repeatedly stays above one per second, and recovers within a minute', () => {

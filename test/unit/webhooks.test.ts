@@ -330,7 +330,7 @@ describe('at least once', () => {
     const closing = webhooks.close()
     reading.resolve(undefined)
     await closing
-    expect([sender.sent, (await store.deliveriesOf(id))[0]?.tries]).toEqual([[], []])
+    expect({ sent: sender.sent, tries: (await store.deliveriesOf(id))[0]?.tries }).toEqual({ sent: [], tries: [] })
   })
 
   test('a due delivery that was not woken is found by the first pass of the reconciler', async () => {
