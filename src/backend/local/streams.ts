@@ -77,7 +77,7 @@ export const pickPicture = (pictures: readonly PictureStream[]): PictureStream |
 
 const rank = (picture: PictureStream) => (mayBeCoverArt(picture) ? 2 : 0) + (picture.isDefault ? 0 : 1)
 
-/** Some writers of MP4 store cover art as an ordinary track; only its single picture tells it from video. */
+/** Some writers of MP4 store cover art as an ordinary track; only its single picture distinguishes it from video. */
 export const mayBeCoverArt = ({ codec }: PictureStream): boolean => STILL_CODECS.test(codec)
 
 /** Number of channels if their positions are unknown, else 0. */
