@@ -7,7 +7,7 @@ import { describe, expect, test } from 'vitest'
 import { childEnvironment, ConfigError, ConfigSchema, loadConfig } from '../../src/config/config.ts'
 import { httpSettingsOf } from '../../src/http/settings.ts'
 
-/** So that no credentials of the user leak into a test. */
+/** Keeps the user's credentials out of the tests. */
 const MODAL_CONFIG_PATH = '/nonexistent/modal.toml'
 const load = (env: Record<string, string> = {}) => loadConfig({ MODAL_CONFIG_PATH, ...env })
 const tokens = { MODAL_TOKEN_ID: 'ak-1', MODAL_TOKEN_SECRET: 'as-hush' }

@@ -34,15 +34,15 @@ describe('races', () => {
   test('after a gap on the change bus, runs whose job finished elsewhere are dequeued, and no others', async () => {
     const { backend, queue, reconciler, store, submit, announceGap, untilStatus } = await start()
     await reconciler.start()
-    const [gone, over, on] = [await submit(), await submit(), await submit()]
-    for (const { id } of [gone, over, on]) await untilStatus(id, 'running')
-    const canceled = after((await store.get(over.id))!, { type: 'canceled' })
+    const [removed, finished, running] = [await submit(), await submit(), await submit()]
+    for (const { id } of [removed, finished, running]) await untilStatus(id, 'running')
+    const canceled = after((await store.get(finished.id))!, { type: 'canceled' })
     await store.update(canceled, canceled.revision - 1)
-    await store.remove(gone.id, (await store.get(gone.id))!.revision)
+    await store.remove(removed.id, (await store.get(removed.id))!.revision)
     expect(queue.running()).toHaveLength(3)
     announceGap()
     await until(() => queue.running().length === 1)
-    expect(queue.running()).toEqual([{ id: on.id, attempt: 1 }])
+    expect(queue.running()).toEqual([{ id: running.id, attempt: 1 }])
     await until(() => backend.stopped.length === 2)
   })
 
@@ -99,7 +99,7 @@ describe('races', () => {
     expect(await kept.get(ends.id)).toMatchObject({ status: 'succeeded', revision: 4 })
     expect(reads.filter((id) => id === ends.id)).toHaveLength(1)
     await service.cancel(canceled.id, anybody)
-    // Its run, the cancel, and the run once more, which the cancel has ended.
+    // The read of the run, that of the cancel, and another of the run, which the cancel aborted.
     await until(() => backend.stopped.length === 1)
     expect(reads.filter((id) => id === canceled.id)).toHaveLength(3)
   })
@@ -231,7 +231,7 @@ describe('a store or a queue that fails', () => {
     const { get } = store
     let reads = 0
     store.get = (asked) => get(asked).finally(() => reads++)
-    // The run reads nothing more: what reads is the search for the write.
+    // The run makes no more reads: these are the reads after the ambiguous write.
     await until(() => received.length > 0 && reads > 0)
     expect(received).toEqual([3])
     expect((await service.get(id, anybody)).status).toBe('succeeded')

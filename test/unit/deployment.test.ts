@@ -7,7 +7,7 @@ import { balancerConfig } from '../helpers/balancer.ts'
 const withoutComments = (text: string) => text.replace(/^\s*#.*$/gm, '')
 const readRoot = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
 
-/** What Docker and Kubernetes themselves call so. */
+/** Names of Docker and Kubernetes themselves. */
 const OTHERS = new Set(['WITH_FFMPEG', 'NODE_IMAGE'])
 
 test.each(['compose.yaml', 'docs/kubernetes.yaml', 'Dockerfile'])(
@@ -20,7 +20,7 @@ test.each(['compose.yaml', 'docs/kubernetes.yaml', 'Dockerfile'])(
   },
 )
 
-/** The services of compose.yaml by name, as text; one that is `*server` is the block that it points to. */
+/** The services of compose.yaml by name, as text; the alias `*server` is resolved. */
 function services(): Map<string, string> {
   const compose = readRoot('compose.yaml')
   const section = (name: string) => new RegExp(`^${name}:.*\n((?: .*\n|\n)+)`, 'm').exec(compose)?.[1] ?? ''
@@ -74,7 +74,7 @@ test('the balancer of compose.yaml resolves every replica at run time', () => {
   const servers = [...upstream.matchAll(/^ +server (\S+) (\w+) /gm)].map(([, address, first]) => [address, first])
   expect(servers).toEqual(replicas().map((name) => [`${name}:9000`, 'resolve']))
   expect(upstream).toMatch(/^ +zone \w+ \d+k;$/m)
-  // Docker's DNS, and no trust in how long it says that an address lasts.
+  // Docker's DNS, with a TTL of our own.
   expect(config).toMatch(/^ *resolver 127\.0\.0\.11 valid=\d+s/m)
 })
 
@@ -83,7 +83,7 @@ test('the balancer of compose.yaml never takes a replica out of use, and refuses
   expect(config.match(/^ +server server-\d:9000 .*$/gm)).toHaveLength(2)
   expect(config.match(/^ +server server-\d:9000 .* max_fails=0;$/gm)).toHaveLength(2)
   const [, count, kilobytes] = /^ +large_client_header_buffers (\d+) (\d+)k;$/m.exec(config) ?? []
-  // The first buffer of nginx, and what it adds.
+  // The first buffer of nginx, and the headers that it adds.
   const [firstBytes, addedBytes] = [1024, 512]
   expect(firstBytes + Number(count) * Number(kilobytes) * 1024 + addedBytes).toBeLessThan(MAX_HEAD_BYTES)
 })

@@ -13,7 +13,7 @@ test('turns admit a limited number per turn of the event loop, first come, first
     counts.push(seen.length)
     await setImmediate()
   }
-  // The immediates of a turn come after what it began with.
+  // The immediates of a turn run after the work that started it.
   expect(counts).toEqual([3, 6, 8, 8])
   expect(seen).toEqual([0, 1, 2, 3, 4, 5, 6, 7])
 })

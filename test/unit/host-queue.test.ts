@@ -3,7 +3,7 @@ import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from 'vitest'
 import { createHostQueues, type HostQueuesOptions } from '../../src/jobs/webhooks/host-queue.ts'
 
-/** Lines whose work runs until the test ends it. */
+/** Queues whose work runs until the test finishes it. */
 function scene(options: Partial<HostQueuesOptions> = {}) {
   const began: string[] = []
   const running = new Map<string, () => void>()
@@ -87,7 +87,7 @@ describe('the queue of a host', () => {
       return process.memoryUsage().heapUsed
     }
     const before = await serve(2_000)
-    // A line takes about 300 bytes.
+    // A queue takes about 300 bytes.
     expect((await serve(50_000)) - before).toBeLessThan(50_000 * 100)
   })
 

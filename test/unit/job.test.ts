@@ -12,7 +12,7 @@ import { aJob, after, failed, interrupted, spawned, started, succeeded } from '.
 
 const NOW = 200_000
 
-/** A job of every state, its current attempt being 2 with a call, after a canceled first one whose stop is pending. */
+/** A job in each state. Its current attempt is 2 and has a call; the first was canceled and its stop is pending. */
 const submitted = after(aJob(), spawned(), { type: 'canceled' }, { type: 'retried' })
 const running = after(submitted, spawned(2))
 const jobs: Record<JobStatus, Job> = {
@@ -36,7 +36,7 @@ const events: Record<JobEvent['type'], JobEvent> = {
   stopped: { type: 'stopped', attempt: 1 },
 }
 
-/** The state after each event; undefined where the event is refused. Each pair stands here, none is derived. */
+/** The state after each event; undefined if the event is refused. Every pair is listed, none is derived. */
 const table: Record<JobStatus, Record<JobEvent['type'], JobStatus | undefined>> = {
   submitted: {
     spawned: 'running',
@@ -289,7 +289,7 @@ describe('calls to stop', () => {
 })
 
 describe('many attempts', () => {
-  /** Canceled while it ran, so that the call of each attempt has to be stopped. */
+  /** Canceled while it ran, so that the call of each attempt must be stopped. */
   const retriedTo = (last: number) => {
     let job = aJob()
     for (let attempt = 1; attempt < last; attempt++)

@@ -40,7 +40,7 @@ describe('a key', () => {
       expect(key).toMatch(/^mto_[0-9A-Za-z]{49}$/)
       expect(hasKeyForm(key)).toBe(true)
     }
-    // Every digit of the secret is drawn: none of its 43 places is always the same.
+    // Every digit of the secret is random: none of its 43 positions is always the same.
     for (let at = 4; at < 47; at++) expect(new Set(keys.map((key) => key[at])).size).toBeGreaterThan(5)
   })
 
@@ -200,7 +200,7 @@ describe('the keyring', () => {
     const keyring = await createKeyring({ entries: entryOf('alice', 'a'), file, log })
     writeFileSync(file, `${entryOf('carol', 'c')}\n${entryOf('dave', 'd')}`)
     expect(keyring.authenticate(asKey('c'))).toBeUndefined()
-    // A used key is remembered: after the reload it must be refused too.
+    // A used key is cached: after the reload it must be refused too.
     expect(keyring.authenticate(asKey('b'))).toMatchObject({ id: 'key:bob' })
     expect(keyring.authenticate(asKey('b'))).toMatchObject({ id: 'key:bob' })
     await keyring.reload()
@@ -243,12 +243,12 @@ describe('the keyring', () => {
     rmSync(file)
     execFileSync('mkfifo', [file])
     const first = keyring.reload()
-    // Opens once the reader has.
+    // Resolves once the reader has opened the file.
     const slow = await open(file, 'w')
     rmSync(file)
     writeFileSync(file, entryOf('dave', 'd'))
     const second = keyring.reload()
-    // As long as the second takes to read it, were it let overtake the first.
+    // Long enough for the second reload to overtake the first, if that were possible.
     for (let n = 0; n < 3; n++) await readFile(file)
     await slow.writeFile(entryOf('carol', 'c'))
     await slow.close()

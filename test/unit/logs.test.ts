@@ -13,7 +13,7 @@ const forever = new AbortController().signal
 const running = after(aJob(), spawned())
 const ended = after(running, succeeded())
 
-/** A log of which the backend gives two pieces and no end; `look` is the job as the store has it then. */
+/** A log with two pieces and without an end; `look` is the job as the store has it then. */
 function open(look: Job = running, signal = forever) {
   const bus = createEmitterBus(silentLog())
   let gap = (): void => undefined

@@ -9,7 +9,7 @@ import { metricNamesOf, someFacts } from '../helpers/metrics.ts'
 
 const page = readFileSync('docs/operations.md', 'utf8')
 const alerts = readFileSync('docs/alerts.yaml', 'utf8')
-/** What stands in backticks within the text, without blocks of commands. */
+/** The texts in backticks, without blocks of commands. */
 const quoted = [...page.replace(/^ *```[^]*?^ *```/gm, '').matchAll(/`([^`\n]+)`/g)].map(([, text = '']) => text)
 const source = readdirSync('src', { recursive: true, encoding: 'utf8' })
   .filter((name) => name.endsWith('.ts'))
@@ -41,7 +41,7 @@ test('metrics, settings and codes that it names are there', async () => {
   const fields = [
     ...['job_id', 'request_id', 'trace_id', 'call_id', 'error_code', 'next_cursor'],
     ...['duration_ms', 'run_ms', 'unavailable_ms', 'remote_address', 'by_status'],
-    // Of submits, and the reasons of `/readyz`.
+    // Fields of submits, and the reasons of `/readyz`.
     ...['run_timeout_seconds', ...DEGRADED_REASONS],
   ]
   expect(codes.filter((name) => !known.includes(name) && !fields.includes(name))).toEqual([])

@@ -4,14 +4,14 @@ import { createFairSemaphore } from '../../src/lib/semaphore.ts'
 const never = new AbortController().signal
 const settled = () => new Promise(setImmediate)
 
-/** Tasks that run until the test ends them. */
+/** Tasks that run until the test finishes them. */
 function scene(count: number, options = {}) {
-  const places = createFairSemaphore(count, options)
+  const semaphore = createFairSemaphore(count, options)
   const began: string[] = []
   const running = new Map<string, () => void>()
   const start = (key: string, signal = never) => {
     const name = `${key}${[...began].filter((one) => one.startsWith(key)).length}`
-    return places.use(key, signal, () => {
+    return semaphore.use(key, signal, () => {
       began.push(name)
       return new Promise<void>((resolve) => running.set(`${key}${running.size}`, resolve))
     })
@@ -23,7 +23,7 @@ function scene(count: number, options = {}) {
     finish?.()
     await settled()
   }
-  return { places, start, began, count: countOf, finishOne }
+  return { semaphore, start, began, count: countOf, finishOne }
 }
 
 describe('a fair semaphore', () => {
@@ -73,14 +73,14 @@ describe('a fair semaphore', () => {
   })
 
   test('frees a slot once, however often it is released', () => {
-    const places = createFairSemaphore(1)
-    const release = places.tryAcquire('a')
-    expect(places.tryAcquire('b')).toBeUndefined()
+    const semaphore = createFairSemaphore(1)
+    const release = semaphore.tryAcquire('a')
+    expect(semaphore.tryAcquire('b')).toBeUndefined()
     release?.()
     release?.()
-    expect(places.isIdle).toBe(true)
-    expect(places.tryAcquire('b')).toBeDefined()
-    expect(places.tryAcquire('a')).toBeUndefined()
+    expect(semaphore.isIdle).toBe(true)
+    expect(semaphore.tryAcquire('b')).toBeDefined()
+    expect(semaphore.tryAcquire('a')).toBeUndefined()
   })
 
   test('with mayHoldAll gives all slots to a key that is alone, and the next one to another key', async () => {
@@ -95,12 +95,12 @@ describe('a fair semaphore', () => {
   })
 
   test('serves a key with one task second, behind a key with five', async () => {
-    const { places, start, began, finishOne } = scene(1, { mayHoldAll: true })
+    const { semaphore, start, began, finishOne } = scene(1, { mayHoldAll: true })
     for (const key of ['a', 'a', 'a', 'a', 'a', 'b']) void start(key)
     await settled()
     for (const key of ['a', 'b', 'a', 'a', 'a', 'a']) await finishOne(key)
     expect(began.map((name) => name.charAt(0)).join('')).toBe('abaaaa')
-    expect(places.isIdle).toBe(true)
+    expect(semaphore.isIdle).toBe(true)
   })
 
   test('lets three keys with many tasks for one slot take turns', async () => {
@@ -112,20 +112,20 @@ describe('a fair semaphore', () => {
   })
 
   test('frees the slot of a task that fails, and gives none to an aborted wait', async () => {
-    const places = createFairSemaphore(1)
-    const held = places.tryAcquire('a')
+    const semaphore = createFairSemaphore(1)
+    const held = semaphore.tryAcquire('a')
     const aborting = new AbortController()
-    const waiting = places.use('b', aborting.signal, () => Promise.resolve('ran'))
+    const waiting = semaphore.use('b', aborting.signal, () => Promise.resolve('ran'))
     aborting.abort(new Error('no longer'))
     await expect(waiting).rejects.toThrow('no longer')
     held?.()
-    await expect(places.use('b', never, () => Promise.reject(new Error('failed')))).rejects.toThrow('failed')
-    expect(await places.use('b', never, () => Promise.resolve('ran'))).toBe('ran')
-    expect(places.isIdle).toBe(true)
+    await expect(semaphore.use('b', never, () => Promise.reject(new Error('failed')))).rejects.toThrow('failed')
+    expect(await semaphore.use('b', never, () => Promise.resolve('ran'))).toBe('ran')
+    expect(semaphore.isIdle).toBe(true)
   })
 
   test('gives a freed slot to a key behind aborted waits', async () => {
-    const { places, start, count, finishOne } = scene(1)
+    const { semaphore, start, count, finishOne } = scene(1)
     const aborting = new AbortController()
     void start('a')
     const aborted = ['b', 'c'].map((key) => start(key, aborting.signal))
@@ -135,19 +135,19 @@ describe('a fair semaphore', () => {
     await finishOne('a')
     expect(count('d')).toBe(1)
     await finishOne('d')
-    expect(places.isIdle).toBe(true)
+    expect(semaphore.isIdle).toBe(true)
   })
 
   test('passes on a slot that was granted just before an abort', async () => {
-    const places = createFairSemaphore(1)
-    const held = places.tryAcquire('a')
+    const semaphore = createFairSemaphore(1)
+    const held = semaphore.tryAcquire('a')
     const aborting = new AbortController()
-    const waiting = places.use('b', aborting.signal, () => Promise.resolve('ran'))
-    const next = places.use('c', never, () => Promise.resolve('next'))
+    const waiting = semaphore.use('b', aborting.signal, () => Promise.resolve('ran'))
+    const next = semaphore.use('c', never, () => Promise.resolve('next'))
     held?.()
     aborting.abort(new Error('no longer'))
     await Promise.allSettled([waiting])
     expect(await next).toBe('next')
-    expect(places.isIdle).toBe(true)
+    expect(semaphore.isIdle).toBe(true)
   })
 })

@@ -15,7 +15,7 @@ const running = after(submitted, spawned())
 const ended = after(running, succeeded())
 const forever = new AbortController().signal
 
-/** Watches on a store and a bus in the test's hand, which are counted: `reads`, and who is `listening`. */
+/** Subscriptions on a store and a bus that the test controls; counts `reads` and `listening` subscribers. */
 async function start() {
   const { log, lines } = await recordingLog()
   const bus = createEmitterBus(log)

@@ -7,7 +7,7 @@ afterEach(() => void vi.useRealTimers())
 const never = new Promise<never>(() => undefined)
 const timeoutError = (cause: unknown) => new Error('too slow', { cause })
 
-/** Work that ends, with an error of its own, only when it is aborted. */
+/** Work that rejects with its own error, and only when it is aborted. */
 const untilSignal = (signal: AbortSignal) =>
   new Promise<never>((_resolve, reject) => {
     signal.addEventListener('abort', () => reject(new Error('aborted')))

@@ -33,7 +33,7 @@ async function start(options: Parameters<typeof startCore>[0] = {}) {
       await untilStatus(id, 'succeeded')
       return id
     },
-    /** The first delivery, once it has so many tries that ended. */
+    /** The first delivery, once it has so many finished attempts. */
     untilTries: (id: string, count: number) =>
       until(
         async () => {
@@ -41,7 +41,7 @@ async function start(options: Parameters<typeof startCore>[0] = {}) {
           const ended = first?.tries.filter(({ status, error }) => (status ?? error) !== undefined)
           return ended?.length === count && first
         },
-        `${count} tries`,
+        `${count} attempts`,
         3_000,
       ),
   }
@@ -252,7 +252,7 @@ describe('at least once', () => {
     sender.answerWith = () => dying.promise
     const id = await succeed()
     await until(() => sender.sent.length === 1)
-    // Another process: it knows nothing of the try but what is written down.
+    // Another process, which knows only what the store has about the attempt.
     const log = (await recordingLog()).log
     const next = createOutbox({ store, sender, log, claimMs: 25_000, now: () => clock.now })
     onTestFinished(() => next.close())
@@ -269,7 +269,7 @@ describe('at least once', () => {
       { at: 1_025_000, status: 200, durationMs: 0 },
     ])
     expect(new Set(sender.sent.map((message) => message.id)).size).toBe(1)
-    // The first, should it come back, changes nothing.
+    // A late result of the first process changes nothing.
     dying.resolve({ status: 500 })
     await webhooks.close()
     expect((await store.deliveriesOf(id))[0]).toEqual(delivery)
