@@ -18,6 +18,9 @@ async function command(program: string, rest = '{output}', options: Partial<Loca
 }
 
 const WRITE_VIDEO = `fs.copyFileSync(${JSON.stringify(join(SAMPLES, 'face.mp4'))}, process.argv[2]);`
+const hasPrlimit = existsSync('/usr/bin/prlimit')
+if (!hasPrlimit) process.stdout.write('skipped: the limit on the memory of a command needs prlimit\n')
+
 const isAlive = (pid: number) => {
   try {
     process.kill(pid, 0)
@@ -108,6 +111,19 @@ describe('a command', () => {
     const { run, dataDir } = await command(program)
     expect(await run(INPUT)).toEqual({ kind: 'failed', code, error })
     expect(existsSync(join(dataDir, 'results'))).toBe(false)
+  })
+
+  test.skipIf(!hasPrlimit)('under `prlimit` that takes more memory than it may fails', async () => {
+    const folder = await temporaryFolder()
+    const script = join(folder, 'greedy.mjs')
+    writeFileSync(script, 'for (const kept = []; ; ) kept.push(Buffer.alloc(2 ** 28, 1))')
+    const { run } = await startLocal({
+      command: `prlimit --data=2147483648 "${process.execPath}" "${script}" {output}`,
+    })
+    expect(await run(INPUT)).toMatchObject({
+      code: 'inference_failed',
+      error: expect.stringContaining('allocat'),
+    })
   })
 
   test('that does not exist is rejected', async () => {
