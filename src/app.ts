@@ -122,7 +122,7 @@ export async function buildApp({
   registerAuth(app, { authenticator, failures: createFailureLimit(app) })
   limits.addTo(app)
   const whenOver = trackAnswers(app)
-  const held = createHeldAnswers({ ...http, closing, whenOver, whenRevoked: watchRevocations(authenticator) })
+  const openAnswers = createHeldAnswers({ ...http, closing, whenOver, whenRevoked: watchRevocations(authenticator) })
   const unsent = limitUnsent(app, { ...http, whenOver })
   refuse(app, [missingScopeRefusal, headRefusal, failedBodyRefusal, unsent.refusal])
 
@@ -132,7 +132,7 @@ export async function buildApp({
   const routes = collectRoutes(app)
 
   const { chargeAnswer } = limits
-  const options = { ...dependencies, limits: http, chargeAnswer, unsent, held }
+  const options = { ...dependencies, limits: http, chargeAnswer, unsent, openAnswers }
   await app.register(submitRoutes, options)
   await app.register(listRoutes, options)
   await app.register(jobRoutes, options)

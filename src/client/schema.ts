@@ -421,7 +421,7 @@ export interface components {
         /** @description An error (RFC 9457), as application/problem+json. */
         Problem: {
             /**
-             * @description Always `about:blank`: look at `code`.
+             * @description Always `about:blank`: see `code`.
              * @example about:blank
              */
             type: string;
@@ -738,9 +738,9 @@ export interface components {
             error?: string;
             /**
              * @description Why it failed:
-             *     - `inference_failed`: the function said so or raised, or the local command failed
+             *     - `inference_failed`: the function reported it or raised, or the local command failed
              *     - `timed_out`: the job's deadline, `run_timeout_seconds` or the function's own time limit passed
-             *     - `input_unavailable`: an input is missing, refused, too large, damaged, or of a kind that is not taken
+             *     - `input_unavailable`: an input is missing, refused, too large, damaged, or of an unsupported kind
              *     - `backend_unavailable`: the backend could not be reached by the deadline, or lost or stopped the run again and again
              *     - `backend_rejected`: credentials, app, function or arguments were refused, its container cannot start, or ffmpeg is missing
              *     - `lost`: the backend no longer knows the call
@@ -885,9 +885,9 @@ export interface components {
             error?: string;
             /**
              * @description Why it failed:
-             *     - `inference_failed`: the function said so or raised, or the local command failed
+             *     - `inference_failed`: the function reported it or raised, or the local command failed
              *     - `timed_out`: the job's deadline, `run_timeout_seconds` or the function's own time limit passed
-             *     - `input_unavailable`: an input is missing, refused, too large, damaged, or of a kind that is not taken
+             *     - `input_unavailable`: an input is missing, refused, too large, damaged, or of an unsupported kind
              *     - `backend_unavailable`: the backend could not be reached by the deadline, or lost or stopped the run again and again
              *     - `backend_rejected`: credentials, app, function or arguments were refused, its container cannot start, or ffmpeg is missing
              *     - `lost`: the backend no longer knows the call

@@ -39,7 +39,7 @@ const FieldErrorReply = Type.Object(
 /** An error answer (RFC 9457), with a stable `code` and, for invalid fields, `errors`. */
 export const ProblemReply = Type.Object(
   {
-    type: Text({ description: 'Always `about:blank`: look at `code`.', example: 'about:blank' }),
+    type: Text({ description: 'Always `about:blank`: see `code`.', example: 'about:blank' }),
     title: Text({ description: 'The name of the status.', example: 'Bad Request' }),
     status: Whole({ description: 'The HTTP status.', example: 400, minimum: 400, maximum: 599 }),
     detail: Text({ description: 'What went wrong, in a sentence.', example: 'version: must be one of v15, v1' }),

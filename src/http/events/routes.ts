@@ -72,7 +72,7 @@ export type EventRoutesOptions = {
   readonly service: JobService
   readonly subscriptions: Subscriptions
   readonly links: LinkSigner
-  readonly held: HeldAnswers
+  readonly openAnswers: HeldAnswers
 }
 
 const READ = { access: 'jobs:read', untimed: true } as const
@@ -87,14 +87,14 @@ const EVENTS_PER_TURN = 50
  * is called `status`, has the job as data and its revision as id.
  */
 export const eventRoutes: FastifyPluginAsyncTypebox<EventRoutesOptions> = async (app, options) => {
-  const { service, subscriptions, links, held } = options
+  const { service, subscriptions, links, openAnswers } = options
   const renderEvent = createEventFrames(createPresenter({ service, links }))
   const turns = createTurns(EVENTS_PER_TURN)
   await app.register(fastifySSE)
   app.addHook('preSerialization', refuseOtherTypes)
 
   const open = (request: FastifyRequest, reply: FastifyReply, idOf: (job: Job) => string): EventStream => {
-    const signal = held.openStream(reply)
+    const signal = openAnswers.openStream(reply)
     const stream = openEventStream(reply, { turns, render: (job) => renderEvent(job, idOf(job), reply) })
     if (signal.aborted) stream.end()
     else signal.addEventListener('abort', stream.end, { once: true })

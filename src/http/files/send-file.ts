@@ -42,27 +42,27 @@ type Sent = { type: string; statusCode: number; headers: Record<string, string |
 
 /** Uses only the head that the library makes; the bytes are read by `FileStream`. */
 async function openFile({ method, headers }: FastifyRequest, { path, count }: SentFile): Promise<Sent> {
-  const { size, mtimeMs } = await stat(path).catch(gone)
-  const asked = {
+  const { size, mtimeMs } = await stat(path).catch(throwUnavailable)
+  const request = {
     method: 'HEAD',
     headers: conditionsOf({ method, headers, size, mtimeMs }),
   } as unknown as IncomingMessage
-  const sent = (await send(asked, encodeURIComponent(basename(path)), { ...OPTIONS, root: dirname(path) })) as Sent
+  const sent = (await send(request, encodeURIComponent(basename(path)), { ...OPTIONS, root: dirname(path) })) as Sent
   if (method === 'HEAD' || sent.type === 'error' || sent.statusCode === 304) return sent
   const start = Number(/^bytes (\d+)-/.exec(sent.headers['Content-Range'] ?? '')?.[1] ?? 0)
   const bytes = Number(sent.headers['Content-Length'])
   // Before a descriptor is opened.
   count(Math.min(bytes, PIECE_BYTES))
   // The file may have been deleted meanwhile. While nothing is sent, the answer can still be an error.
-  const file = await open(path).catch(gone)
+  const file = await open(path).catch(throwUnavailable)
   return { ...sent, stream: new FileStream(file, { start, bytes }) }
 }
 
-const gone = (cause: unknown): never => {
+const throwUnavailable = (cause: unknown): never => {
   throw problem('output_unavailable', { detail: 'The file no longer exists.', cause })
 }
 
-type Asked = {
+type Conditions = {
   readonly method: string
   readonly headers: IncomingHttpHeaders
   readonly size: number
@@ -75,7 +75,7 @@ type Asked = {
  * If-Range is compared strongly (13.1.5), and `Cache-Control: no-cache`, which is for caches in between, does not prevent
  * a 304.
  */
-function conditionsOf({ method, size, mtimeMs, ...request }: Asked): IncomingHttpHeaders {
+function conditionsOf({ method, size, mtimeMs, ...request }: Conditions): IncomingHttpHeaders {
   const headers = { ...request.headers }
   const { range = '', 'if-range': ifRange, 'if-match': ifMatch } = headers
   // The library parses numbers leniently; a malformed range is refused.

@@ -8,9 +8,9 @@ import { OneOf, Text, Time, Whole } from '../schemas.ts'
 const ErrorCode = OneOf(ERROR_CODES, {
   description: [
     'Why it failed:',
-    '- `inference_failed`: the function said so or raised, or the local command failed',
+    '- `inference_failed`: the function reported it or raised, or the local command failed',
     "- `timed_out`: the job's deadline, `run_timeout_seconds` or the function's own time limit passed",
-    '- `input_unavailable`: an input is missing, refused, too large, damaged, or of a kind that is not taken',
+    '- `input_unavailable`: an input is missing, refused, too large, damaged, or of an unsupported kind',
     '- `backend_unavailable`: the backend could not be reached by the deadline, or lost or stopped the run again and again',
     '- `backend_rejected`: credentials, app, function or arguments were refused, its container cannot start, or ffmpeg is missing',
     '- `lost`: the backend no longer knows the call',

@@ -11,8 +11,7 @@ import type { ChargeAnswer } from '../plugins/rate-limits.ts'
 import type { Unsent } from '../plugins/unsent.ts'
 import { ProblemReply, Text, Whole } from '../schemas.ts'
 import { JobReply, JOBS } from './job-schema.ts'
-import { createJobPages, parseCursor } from './pages.ts'
-import { createPresenter, type PresenterDependencies } from './view.ts'
+import { createJobPages, createPresenter, parseCursor, type PresenterDependencies } from './view.ts'
 
 /** Query of `GET /jobs`. `listQueryOf` checks the texts. */
 const ListJobsQuery = Type.Object(

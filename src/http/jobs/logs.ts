@@ -41,10 +41,10 @@ const docs: Operation = {
 /** How long the status waits for the first text, in ms. An error before that is still answered as a problem. */
 export const FIRST_TEXT_MS = 5_000
 
-export type LogRoutesOptions = { readonly service: JobService; readonly held: HeldAnswers }
+export type LogRoutesOptions = { readonly service: JobService; readonly openAnswers: HeldAnswers }
 
 /** `GET /jobs/:id/logs`: what an attempt printed, as text, streamed while it runs. After an error the answer is cut off. */
-export const logRoutes: FastifyPluginAsyncTypebox<LogRoutesOptions> = (app, { service, held }) => {
+export const logRoutes: FastifyPluginAsyncTypebox<LogRoutesOptions> = (app, { service, openAnswers }) => {
   app.get(
     '/jobs/:id/logs',
     {
@@ -57,7 +57,7 @@ export const logRoutes: FastifyPluginAsyncTypebox<LogRoutesOptions> = (app, { se
     },
     async (request, reply) => {
       const query = { id: request.params.id, attempt: request.query.attempt }
-      const text = await service.logs(query, callerOf(request), held.openStream(reply))
+      const text = await service.logs(query, callerOf(request), openAnswers.openStream(reply))
       reply.type('text/plain; charset=utf-8').header('cache-control', 'no-store')
       return reply.send(Readable.from(request.method === 'HEAD' ? [] : startedInTime(text)))
     },

@@ -111,15 +111,15 @@ function watch(request: IncomingMessage, response: ServerResponse, limits: BodyT
   return {
     expectProgress({ maxBytes, isContended }) {
       stop()
-      const begun = socket.bytesRead
-      let before = begun
+      const bytesAtStart = socket.bytesRead
+      let bytesBefore = bytesAtStart
       timer = setInterval(() => {
         // Bytes that have arrived and are not read yet are our delay, not the client's.
         const minBytes = limits.uploadMinBytes * (isContended() ? CONTENDED_FACTOR : 1)
-        const isSlow = socket.bytesRead - before < minBytes && request.readableLength === 0
-        before = socket.bytesRead
+        const isSlow = socket.bytesRead - bytesBefore < minBytes && request.readableLength === 0
+        bytesBefore = socket.bytesRead
         if (isSlow) failBody(request, problem('request_timeout'))
-        else if (before - begun > maxBytes) failBody(request, problem('body_too_large'))
+        else if (bytesBefore - bytesAtStart > maxBytes) failBody(request, problem('body_too_large'))
       }, limits.uploadCheckMs).unref()
     },
   }
