@@ -76,5 +76,5 @@ export function problemOf(response: LightMyRequestResponse) {
     errors?: { path: string; message: string }[]
   }>()
   if (problem.status !== response.statusCode) throw new Error(`status ${problem.status} in a ${response.statusCode}`)
-  return { ...problem, paths: problem.errors?.map((fault) => fault.path) ?? [] }
+  return { ...problem, paths: problem.errors?.map(({ path }) => path) ?? [] }
 }

@@ -17,7 +17,7 @@ import { lateBound } from './late-bound.ts'
 import { recordingLog } from './log.ts'
 import { until } from './until.ts'
 
-/** Who comes to an open server. */
+/** The caller of every request to an open server. */
 export const anybody: Caller = { id: 'anonymous', seesAll: true }
 
 const aRequest: NewJob = { input: { video_path: 'face.mp4', audio_path: 'speech.wav' }, version: 'v15' }

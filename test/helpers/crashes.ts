@@ -77,7 +77,7 @@ function rowsIn(file: string, query: string): Record<string, unknown>[] {
 export type Load = {
   /** Where the server is, or was. */
   url: string
-  /** The jobs that were answered 202, each with the states it may end in, as far as its caller was told. */
+  /** The jobs that were answered 202, each with the states it may end in, as far as its caller knows. */
   readonly acknowledged: ReadonlyMap<string, readonly JobStatus[]>
   /** Answers that no crash explains. */
   readonly oddities: readonly string[]

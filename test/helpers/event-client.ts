@@ -15,7 +15,7 @@ export type EventClient = {
   readonly complete: boolean
 }
 
-/** Opens a stream over a socket of its own: an injected one is not told when its client leaves. */
+/** Opens a stream over a socket of its own: an injected one does not notice that its client leaves. */
 export async function openEvents(url: string, headers: Record<string, string> = {}): Promise<EventClient> {
   // Like a browser, it would keep the connection.
   const agent = new Agent({ keepAlive: true })

@@ -78,7 +78,7 @@ const aJob = () => {
   return JSON.stringify({ ...input, metadata, webhook_url, webhook_events: ['job.running', 'job.succeeded'] })
 }
 
-/** A WAV file of silence (RIFF), which is told from its head. */
+/** A WAV file of silence (RIFF), recognized by its head. */
 function silentWav(bytes: number): Buffer {
   const wav = Buffer.alloc(bytes)
   wav.write('RIFF', 0).toString()
@@ -112,7 +112,7 @@ hold('files', 200, headOf('files', `GET /jobs/${large?.job_id ?? ''}/inputs/audi
 
 hold('streams', 400, headOf('streams', 'GET /events', 'accept: text/event-stream'))
 
-// Just more than the slowest pace that is borne.
+// Just faster than the slowest pace that is accepted.
 const slowly = (socket: Socket) => {
   socket.write(part('audio', '; filename="a.wav"') + silentWav(44).toString('latin1'))
   const timer = setInterval(() => socket.write(Buffer.alloc(17_000)), 1000)

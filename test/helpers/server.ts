@@ -29,7 +29,7 @@ type Start = {
   nodeFlags?: readonly string[]
 }
 
-/** An environment of which nothing leaks in from whoever runs the tests. */
+/** The environment of a server, without the settings of the shell that runs the tests. */
 export const cleanEnvironment = (env: Record<string, string> = {}): Record<string, string> => ({
   PATH: process.env.PATH ?? '',
   HOME: tmpdir(),

@@ -78,7 +78,7 @@ describe.each(Object.keys(MODES).filter(isHere))('with its jobs in %s', (name) =
     })
   })
 
-  test('a job runs on Modal to its result; what is unfinished at the end is taken up again, or named with its call', async () => {
+  test('a job runs on Modal to its result; what is unfinished at a shutdown is continued, or logged with its call', async () => {
     const plane = await startPlane()
     const { wired, lines } = await start({ ...mode, ...plane.env })
     const submit = async (behaviour: string) =>
@@ -101,7 +101,7 @@ describe.each(Object.keys(MODES).filter(isHere))('with its jobs in %s', (name) =
     expect(plane.calls()).toHaveLength(2)
   })
 
-  test('a canceled job stops its call, is started over, listed, and removed with all that it had', async () => {
+  test('a canceled job stops its call, is retried, listed, and removed with all its data', async () => {
     const plane = await startPlane()
     const { wired } = await start({ ...mode, ...plane.env })
     const input = asking('end=never')
@@ -122,7 +122,7 @@ describe.each(Object.keys(MODES).filter(isHere))('with its jobs in %s', (name) =
     expect(await wired.service.submit(request, anybody)).toMatchObject({ replayed: false })
   })
 
-  test('a webhook that its receiver does not take is owed beyond the end of the server', async () => {
+  test('a webhook that its receiver refuses stays pending beyond the end of the server', async () => {
     const receiver = await startReceiver()
     receiver.answerWith = (response) => response.writeHead(500).end()
     const plane = await startPlane()
@@ -149,7 +149,7 @@ describe.each(Object.keys(MODES).filter(isHere))('with its jobs in %s', (name) =
     })
   })
 
-  test('Modal’s client is loaded soon even without a job, and tells of a function that is not deployed', async () => {
+  test('Modal’s client is loaded soon even without a job, and logs a function that is not deployed', async () => {
     const plane = await startPlane()
     plane.undeploy('musetalk-poc', 'run_inference')
     const { lines } = await start({ ...mode, ...plane.env })
@@ -171,7 +171,7 @@ describe('settings', () => {
     return { plane, ...(await start({ ...plane.env, ...env })) }
   }
 
-  test('RUN_TIMEOUT_SECONDS ends a run that takes longer, and not one that waits for its turn', async () => {
+  test('RUN_TIMEOUT_SECONDS ends a run that takes longer, and no run that is queued', async () => {
     const command = { LOCAL_COMMAND: "sh -c 'sleep 1000' {output} {face} {audio}", LOCAL_MAX_PROCESSES: '1' }
     const { wired } = await start({ ...command, RUN_TIMEOUT_SECONDS: '1', JOB_TIMEOUT_SECONDS: '600' })
     const submitted = [await submit(wired, faceAndSpeech), await submit(wired, faceAndSpeech)]
@@ -200,7 +200,7 @@ describe('settings', () => {
     expect({ attempts: job.attempts.length, calls: plane.calls().length }).toEqual({ attempts, calls: attempts })
   })
 
-  test('JOB_TIMEOUT_SECONDS is the time to the deadline of a job that names none', async () => {
+  test('JOB_TIMEOUT_SECONDS sets the deadline of a job without timeout_seconds', async () => {
     const { wired } = await startOnModal({ JOB_TIMEOUT_SECONDS: '77' })
     const { createdAt, deadlineAt } = await submit(wired, endless)
     expect(deadlineAt - createdAt).toBe(77_000)
@@ -233,7 +233,7 @@ describe('settings', () => {
     expect(plane.calls()).toHaveLength(2)
   })
 
-  test('MAX_FINISHED_JOBS and JOB_RETENTION_SECONDS say how long what has ended is kept', async () => {
+  test('MAX_FINISHED_JOBS and JOB_RETENTION_SECONDS bound how long finished jobs are kept', async () => {
     vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'Date'] })
     onTestFinished(() => void vi.useRealTimers())
     const { wired } = await startOnModal({ MAX_FINISHED_JOBS: '2', JOB_RETENTION_SECONDS: '50' })
@@ -268,7 +268,7 @@ describe('settings', () => {
     expect(plane.stats().maxOpenPolls).toBe(6)
   })
 
-  test('BACKEND decides which paths a submit may have: on Modal none that a shell reads as more than a name', async () => {
+  test('BACKEND decides which paths a submit may have: on Modal none with characters that a shell interprets', async () => {
     const { plane, wired: modal } = await startOnModal({ BACKEND: 'modal' })
     const { wired: local } = await startOnModal({ BACKEND: 'local' })
     const input = { video_path: 'data/$(id).mp4', audio_path: 'a b.wav' }
@@ -278,7 +278,7 @@ describe('settings', () => {
     expect(await submit(local, input)).toMatchObject({ status: 'submitted', input })
   })
 
-  test.each(['modal', 'local'])('INPUT_URL_ALLOWLIST is seen to at submit with BACKEND=%s', async (BACKEND) => {
+  test.each(['modal', 'local'])('INPUT_URL_ALLOWLIST is enforced at submit with BACKEND=%s', async (BACKEND) => {
     const { wired } = await startOnModal({ BACKEND, INPUT_URL_ALLOWLIST: 'a.example, *.b.example' })
     const from = (host: string) => ({ image_url: `https://${host}/face.png`, audio_path: 'b.wav' })
     const refusal = { code: 'url_not_allowed', errors: [{ path: '/image_url' }] }
@@ -291,7 +291,7 @@ describe('settings', () => {
   })
 })
 
-test('closing twice is once', async () => {
+test('a second close does nothing', async () => {
   const plane = await startPlane()
   const { wired, lines } = await start(plane.env)
   const input = asking('end=never')

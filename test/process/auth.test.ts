@@ -69,7 +69,7 @@ test(
   },
 )
 
-test('keys of a file are read again on SIGHUP; a faulty file leaves the old ones', async () => {
+test('SIGHUP reads the keys of a file again; an invalid file leaves the old ones', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'keys-'))
   onTestFinished(() => rmSync(folder, { recursive: true }))
   const file = join(folder, 'keys')
@@ -86,7 +86,7 @@ test('keys of a file are read again on SIGHUP; a faulty file leaves the old ones
 
   writeFileSync(file, 'carol:not-a-digest:jobs:read\n')
   server.child.kill('SIGHUP')
-  await until(() => server.lines.some(({ level }) => level === 'error'), 'the fault')
+  await until(() => server.lines.some(({ level }) => level === 'error'), 'the error')
   expect((await ask(`/jobs/${id}`, fresh.key)).status).toBe(200)
 
   const streams = await Promise.all(

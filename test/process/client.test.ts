@@ -22,7 +22,7 @@ const folder = mkdtempSync(join(tmpdir(), 'client-'))
 const consumer = join(folder, 'consumer')
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-/** Runs a program where nothing leaks in from whoever runs the tests; gives what it prints. */
+/** Runs a program in a clean environment; gives what it prints. */
 function run(program: string, args: readonly string[], cwd: string): string {
   const env = { PATH: process.env.PATH, HOME: folder, npm_config_cache: join(folder, 'cache') }
   const { status, stdout, stderr, error } = spawnSync(program, args, { cwd, env, encoding: 'utf8' })
@@ -36,7 +36,7 @@ const COMPILERS = ['node_modules/typescript', 'test/oldest-typescript/node_modul
   path: join(process.cwd(), folder, 'bin/tsc'),
 }))
 
-/** Fails where a compiler finds fault with a module of the consumer's. */
+/** Fails where a compiler reports an error in a module of the consumer's. */
 function compile(compiler: string, source: string, options: readonly string[]): void {
   writeFileSync(join(consumer, 'consumer.mts'), source)
   run(process.execPath, [compiler, '--strict', '--noEmit', '--target', 'es2022', ...options, 'consumer.mts'], consumer)

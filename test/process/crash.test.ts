@@ -108,7 +108,7 @@ function expectNothingLost({ acknowledged }: Load, jobs: readonly JobView[]) {
 type Spawns = ReturnType<typeof spawnsOf>
 type Course = { readonly lives: readonly Round[]; readonly jobs: readonly JobView[]; readonly lastLifeAt: number }
 
-/** The calls that Modal made, told apart by the life they were made in, and by whether a job has them on record. */
+/** The calls that Modal made, by the life they were made in, and by whether a job has them on record. */
 function spawnsOf(calls: readonly CallRecord[], { lives, jobs, lastLifeAt }: Course) {
   const recorded = new Set(jobs.flatMap(({ attempts }) => attempts.flatMap(({ call_id: callId }) => callId ?? [])))
   const isRecorded = ({ callId }: CallRecord) => recorded.has(callId)

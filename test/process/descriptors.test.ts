@@ -120,7 +120,7 @@ describe.skipIf(noPrlimit !== undefined)('a server without file descriptors', { 
     })
   })
 
-  test('warned at boot that the limit is too low for MAX_CONNECTIONS', async () => {
+  test('logs a warning at boot when the limit is too low for MAX_CONNECTIONS', async () => {
     const warning = { event: 'few_descriptors', open_files: OPEN_FILES, max_connections: 10_000, needed: 20_000 }
     expect((await startLimited()).lines).toContainEqual(expect.objectContaining(warning))
     const enough = await startServer({ env: { MAX_CONNECTIONS: '100' } })

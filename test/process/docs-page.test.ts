@@ -49,7 +49,7 @@ describeInBrowser('the page of the reference, in a browser', (open) => {
     await server.end('SIGKILL')
   })
 
-  test('sends for every operation what a person expects: what is required, and nothing that is optional', async () => {
+  test('sends what is required for every operation, and nothing optional', async () => {
     const page = await open(`${server.url}/docs`)
     const { paths } = (await (await fetch(`${server.url}/openapi.json`)).json()) as OpenApi
     for (const [path, methods] of Object.entries(paths)) {
@@ -65,7 +65,7 @@ describeInBrowser('the page of the reference, in a browser', (open) => {
         })
         const headers = Object.keys(await request.allHeaders()).filter((name) => OPTIONAL.includes(name))
         expect({ operation, headers }).toEqual({ operation, headers: [] })
-        // There is no job of the example's id, and no webhook; nothing that was sent is at fault.
+        // There is no job of the example's id, and no webhook; nothing that was sent is wrong.
         expect({ operation, status }).toEqual({
           operation,
           status: expect.toSatisfy((n) => [200, 202, 404].includes(n as number)),
@@ -76,7 +76,7 @@ describeInBrowser('the page of the reference, in a browser', (open) => {
     }
   })
 
-  test('begins with the submit of a job, whose example is accepted as it is', async () => {
+  test('starts with the submit of a job, whose example is accepted unchanged', async () => {
     const page = await open(`${server.url}/docs`)
     const first = page.locator('aside').getByText('HTTP Method').first()
     expect(await first.locator('xpath=ancestor::a[1]').textContent()).toContain('Submit a job')
@@ -168,7 +168,7 @@ const FORM = `
   </form>`
 
 describeInBrowser('a form of a page, in a browser', (open) => {
-  test('makes a job of what its user filled in, and nothing of what was left empty', async () => {
+  test('submits what its user filled in, and nothing that was left empty', async () => {
     const server = await startServer({ env: { BACKEND: 'local' } })
     onTestFinished(async () => {
       await server.end('SIGKILL')

@@ -97,7 +97,7 @@ async function busyServer({ graceSeconds = GRACE_SECONDS, deafToSigterm = false 
   return { server, start, pids, running, canceled, hanging, failing, streams, sockets, log, reads, submits }
 }
 
-test('SIGTERM ends a server that has everything open, whole and in time, and the next one goes on with all of it', async () => {
+test('SIGTERM shuts down a server with everything open completely and in time, and the next server continues all of it', async () => {
   const scene = await busyServer()
   const { server, running, streams, sockets } = scene
   const from = performance.now()
@@ -135,13 +135,13 @@ test('SIGTERM ends a server that has everything open, whole and in time, and the
     [scene.canceled, 1],
   ] as const) {
     await until(async () => {
-      const told = await deliveriesOf(next, id)
-      return told.length === count && told.every(({ state }) => state === 'delivered')
+      const deliveries = await deliveriesOf(next, id)
+      return deliveries.length === count && deliveries.every(({ state }) => state === 'delivered')
     }, `the webhooks of ${id}`)
   }
 }, 60_000)
 
-test('a second SIGTERM ends such a server at once, and the next one goes on with all of it too', async () => {
+test('a second SIGTERM exits such a server at once, and the next server continues all of it', async () => {
   const scene = await busyServer({ graceSeconds: 60, deafToSigterm: true })
   const { server, running } = scene
   for (const cut of [scene.log, ...scene.reads, ...scene.submits]) cut.catch(() => undefined)

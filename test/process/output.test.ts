@@ -47,7 +47,7 @@ test(
 )
 
 test(
-  'with OUTPUT_PREFETCH an output is here before anybody asks; a download cut off by kill -9 leaves nothing',
+  'OUTPUT_PREFETCH fetches an output before any request; a download cut off by kill -9 leaves nothing',
   { timeout: 60_000 },
   async () => {
     const [plane, folder] = [await planeOfTest(), folderOfTest()]
@@ -82,7 +82,7 @@ async function findChromium(): Promise<string | undefined> {
   return undefined
 }
 
-/** Plays, seeks near the end and back, and tells of it. */
+/** Plays, seeks near the end and back, and reports what it saw. */
 const PAGE = (url: string) => `<!doctype html><video muted src="${url}"></video><script>
   const video = document.querySelector('video'), seen = []
   const tell = (what) => fetch('/', { method: 'POST', body: JSON.stringify({ seen, ...what }) })
@@ -110,9 +110,9 @@ test.skipIf(CHROMIUM === undefined)(
     const server = await serverOfTest({ BACKEND: 'local', DATA_DIR: folder })
     const { job_id: id } = await server.submit({ video_path: 'face.mp4', audio_path: 'speech.wav' })
     const { output_url: link = '' } = await server.untilStatus(id, 'succeeded')
-    const told = Promise.withResolvers<string>()
+    const report = Promise.withResolvers<string>()
     const site = createServer((request, response) => {
-      if (request.method === 'POST') told.resolve(text(request))
+      if (request.method === 'POST') report.resolve(text(request))
       response.setHeader('content-type', 'text/html').end(request.url === '/' ? PAGE(link) : '')
     })
     site.listen(0, '127.0.0.1')
@@ -131,6 +131,6 @@ test.skipIf(CHROMIUM === undefined)(
       browser.kill()
       await once(browser, 'exit')
     })
-    expect(JSON.parse(await told.promise)).toMatchObject({ seen: [true, true], duration: expect.closeTo(3.9, 1) })
+    expect(JSON.parse(await report.promise)).toMatchObject({ seen: [true, true], duration: expect.closeTo(3.9, 1) })
   },
 )

@@ -58,7 +58,7 @@ function expectNoSecondSpawn(jobs: readonly JobView[], calls: Calls) {
   expect(second).toEqual([])
 }
 
-/** The line that tells of a success was written by one replica, once. */
+/** Each success was logged by one replica, once. */
 function expectEndedOnce(servers: readonly ServerProcess[]) {
   const ends = servers.flatMap(({ lines }) => lines.filter((line) => line.event === 'succeeded'))
   expect(new Set(ends.map((line) => line.job_id)).size).toBe(ends.length)

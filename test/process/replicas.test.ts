@@ -28,7 +28,7 @@ async function startPair(env: Record<string, string> = {}) {
   const [a, b] = replicas as [ServerProcess, ServerProcess]
   const runs = (id: string) => (server: ServerProcess) =>
     server.lines.some((line) => line.job_id === id && line.msg === 'job changed')
-  /** Submits to one, and tells which of them runs the job. */
+  /** Submits to one; gives the one that runs the job. */
   const running = async (behaviour: string, more: object = {}) => {
     const { job_id: id } = await a.submit({ ...asking(behaviour), ...more })
     await a.untilStatus(id, 'running')
@@ -111,7 +111,7 @@ suite('any replica answers for any job', () => {
     await a.untilStatus((await a.submit(asking('after=10'))).job_id, 'succeeded')
   })
 
-  test('MAX_CONCURRENT_JOBS is for all of them together, and a place in line is told by any', TIMEOUT, async () => {
+  test('MAX_CONCURRENT_JOBS applies to all of them together, and each knows the queue positions', TIMEOUT, async () => {
     const { a, b, plane } = await startPair({ MAX_CONCURRENT_JOBS: '2' })
     const jobs: JobView[] = []
     for (let n = 0; n < 6; n++) jobs.push(await [a, b][n % 2]!.submit(asking('end=never')))
@@ -143,11 +143,11 @@ suite('any replica answers for any job', () => {
   })
 })
 
-suite('a Redis that goes while a server begins', () => {
+suite('a Redis that becomes unavailable while a server boots', () => {
   test.each([
     ['before its secrets are read', ':secrets', /^JOB_STORE: the store is unavailable \(/m],
     ['before its jobs are read', ':deadlines', /"cannot read the unfinished jobs from JOB_STORE; exiting"/],
-  ])('%s ends it with the reason, and without a stack', TIMEOUT, async (_, key, words) => {
+  ])('%s: the server exits with the reason and without a stack', TIMEOUT, async (_, key, words) => {
     const redis = await startRedis()
     onTestFinished(() => redis.close())
     const relay = await openRelay(redis.port)
@@ -159,7 +159,7 @@ suite('a Redis that goes while a server begins', () => {
     expect(server.output()).not.toMatch(/^ +at /m)
   })
 
-  test('a server that is told to end while it reads its jobs ends politely', TIMEOUT, async () => {
+  test('SIGTERM while a server reads its jobs shuts it down gracefully', TIMEOUT, async () => {
     const redis = await startRedis()
     onTestFinished(() => redis.close())
     const relay = await openRelay(redis.port)
@@ -177,8 +177,8 @@ suite('a Redis that goes while a server begins', () => {
   })
 })
 
-suite('a Redis that wants it', () => {
-  test('is spoken to over TLS, with a password, in a database of its own', TIMEOUT, async () => {
+suite('a Redis with TLS and a password', () => {
+  test('is used in a database of its own', TIMEOUT, async () => {
     const certificate = makeCertificate()
     onTestFinished(() => certificate.remove())
     const tlsPort = await freePort()
@@ -217,8 +217,8 @@ suite('a Redis that wants it', () => {
   })
 })
 
-suite('a replica that ends', () => {
-  test('politely hands its jobs over at once, and their calls are followed on', TIMEOUT, async () => {
+suite('a replica that shuts down', () => {
+  test('hands its jobs over at once, and another follows their calls', TIMEOUT, async () => {
     const { plane, running } = await startPair()
     const { id, runner, other } = await running('end=never')
     await until(async () => (await plane.stats()).openPolls === 1)
@@ -231,8 +231,8 @@ suite('a replica that ends', () => {
   })
 })
 
-suite('Redis away', () => {
-  test('is one line of the log, its return another, and no stack comes with either', TIMEOUT, async () => {
+suite('an unavailable Redis', () => {
+  test('is logged in one line, its return in another, both without a stack', TIMEOUT, async () => {
     const { redis, a } = await startPair()
     const { job_id: id } = await a.submit(asking('end=never'))
     await a.untilStatus(id, 'running')
@@ -269,7 +269,7 @@ suite('Redis away', () => {
   }
 
   test.each(['paused', 'killed'] as const)(
-    '%s: requests are told to come again, running calls go on, and so does all when it is back',
+    '%s: requests are answered 503, running calls continue, and all continues when Redis is back',
     TIMEOUT,
     async (how) => {
       const { redis, plane, running, a, b } = await startPair()

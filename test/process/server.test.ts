@@ -69,7 +69,7 @@ describe('the main job', () => {
   })
 })
 
-test('a deadline that passes ends the job and its call, without anybody asking', async () => {
+test('a deadline that passes ends the job and its call without a request', async () => {
   const plane = await forkControlPlane()
   try {
     const server = await start({ env: plane.env })
@@ -83,10 +83,10 @@ test('a deadline that passes ends the job and its call, without anybody asking',
   }
 })
 
-describe('what keeps Modal from its work', () => {
+describe('a degraded Modal', () => {
   const readiness = async ({ url }: ServerProcess) => (await (await fetch(`${url}/readyz`)).json()) as object
 
-  test('is told by /readyz, while jobs are taken and wait, and no more once it is over', async () => {
+  test('is reported by /readyz until it is over, while jobs are accepted and wait', async () => {
     const plane = await forkControlPlane()
     onTestFinished(() => plane.close())
     const server = await start({ env: plane.env })
@@ -103,7 +103,7 @@ describe('what keeps Modal from its work', () => {
     })
   })
 
-  test('is said at boot of a wrong token, which after MODAL_CREDENTIALS_GRACE_SECONDS fails the jobs', async () => {
+  test('with a wrong token is logged at boot, and fails the jobs after MODAL_CREDENTIALS_GRACE_SECONDS', async () => {
     const plane = await forkControlPlane()
     onTestFinished(() => plane.close())
     const env = { ...plane.env, MODAL_TOKEN_SECRET: 'as-wrong', MODAL_CREDENTIALS_GRACE_SECONDS: '2' }
@@ -153,8 +153,8 @@ test('a local command gets its files, what programs need of the environment, and
   expect(environment).toEqual({ ...passed, ...always })
 })
 
-describe('a boot that cannot be', () => {
-  test('names every faulty variable at once, in plain words', async () => {
+describe('a boot that fails', () => {
+  test('names every invalid variable at once, in plain words', async () => {
     const env = { PORT: 'eighty', LOG_LEVEL: 'loud', MODAL_TOKEN_SECRET: 'as-hush' }
     const server = await start({ until: 'exit', env })
     expect(server.child.exitCode).toBe(1)
@@ -181,11 +181,11 @@ describe('a boot that cannot be', () => {
   ])('names %s, which cannot be %s, and nothing else', async (name, value) => {
     const server = await start({ until: 'exit', env: { BACKEND: 'local', [name]: value } })
     expect(server.child.exitCode).toBe(1)
-    const faults = server.output().trim().split('\n').slice(1)
-    expect(faults).toEqual([expect.stringMatching(new RegExp(`^ +${name}: .*${value}`))])
+    const errors = server.output().trim().split('\n').slice(1)
+    expect(errors).toEqual([expect.stringMatching(new RegExp(`^ +${name}: .*${value}`))])
   })
 
-  test('says in one line that the port is in use', async () => {
+  test('reports in one line that the port is in use', async () => {
     const holder = createServer().listen(0, '127.0.0.1')
     await until(() => holder.listening)
     const { port } = holder.address() as AddressInfo
@@ -207,7 +207,7 @@ describe('the shutdown', () => {
     expect(server.lines.at(-1)?.event).toBe('server_stopped')
   })
 
-  test('tells of what goes wrong in it', async () => {
+  test('logs what goes wrong in it', async () => {
     const broken = "import{Server}from'node:http';Server.prototype.close=()=>{throw Error('a part is stuck')}"
     const env = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(broken)}` }
     const server = await start({ env })
@@ -251,7 +251,7 @@ describe('the shutdown', () => {
   })
 })
 
-/** The process whose parent is `pid`, as Linux tells. */
+/** The process whose parent is `pid` (Linux). */
 function childOf(pid: number): number | undefined {
   const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim()
   return children ? Number(children.split(' ')[0]) : undefined

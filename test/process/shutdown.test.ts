@@ -37,7 +37,7 @@ async function sendHalfARequest({ url }: ServerProcess) {
   await (await fetch(`${url}/healthz`)).text()
 }
 
-/** Ends the server as an orchestrator does, and tells how long that took, in ms. */
+/** Ends the server as an orchestrator does; gives its exit code and how long that took, in ms. */
 async function endTimed(server: ServerProcess) {
   const from = performance.now()
   return { code: await server.end(), ms: performance.now() - from }
@@ -50,7 +50,7 @@ describe('SIGTERM', () => {
     ['that hear of it', false],
     ['that do not listen', true],
   ])(
-    'ends within the grace, with half a request on the line and with local processes %s',
+    'shuts down within the grace with half a request received and local processes %s',
     async (_which, deafToSigterm) => {
       const { command, started } = endlessFamily({ deafToSigterm })
       const server = await start({ LOCAL_COMMAND: command, SHUTDOWN_GRACE_SECONDS: String(GRACE_SECONDS) })
@@ -67,20 +67,23 @@ describe('SIGTERM', () => {
     },
   )
 
-  test.each(['FunctionGet', 'FunctionMap'])('ends within the grace while Modal does not answer %s', async (method) => {
-    const plane = await forkControlPlane()
-    closers.push(() => plane.close())
-    await plane.fault({ method, delayMs: 20_000 })
-    const server = await start({ ...plane.env, SHUTDOWN_GRACE_SECONDS: String(GRACE_SECONDS) })
-    const { job_id: id } = await server.submit(sample)
-    await plane.until(async () => ((await plane.stats()).rpcs[method] ?? 0) > 0)
-    const { code, ms } = await endTimed(server)
-    expect(code).toBe(0)
-    expect(ms).toBeLessThan(GRACE_SECONDS * 1000)
-    expect(forgotten(server)).toMatchObject([{ job_id: id, status: 'submitted', call_ids: [] }])
-  })
+  test.each(['FunctionGet', 'FunctionMap'])(
+    'shuts down within the grace while Modal does not answer %s',
+    async (method) => {
+      const plane = await forkControlPlane()
+      closers.push(() => plane.close())
+      await plane.fault({ method, delayMs: 20_000 })
+      const server = await start({ ...plane.env, SHUTDOWN_GRACE_SECONDS: String(GRACE_SECONDS) })
+      const { job_id: id } = await server.submit(sample)
+      await plane.until(async () => ((await plane.stats()).rpcs[method] ?? 0) > 0)
+      const { code, ms } = await endTimed(server)
+      expect(code).toBe(0)
+      expect(ms).toBeLessThan(GRACE_SECONDS * 1000)
+      expect(forgotten(server)).toMatchObject([{ job_id: id, status: 'submitted', call_ids: [] }])
+    },
+  )
 
-  test('ends within the grace while Modal does not answer a cancel', async () => {
+  test('shuts down within the grace while Modal does not answer a cancel', async () => {
     const plane = await forkControlPlane()
     closers.push(() => plane.close())
     const server = await start({ ...plane.env, SHUTDOWN_GRACE_SECONDS: String(GRACE_SECONDS) })
@@ -101,7 +104,7 @@ describe('SIGTERM', () => {
     expect(unstopped).toMatchObject([{ job_id: canceled?.job_id, call_id: canceled?.attempts[0]?.call_id }])
   })
 
-  test('a second one ends at once, with exit code 1, and no local process is left', async () => {
+  test('a second one exits at once with code 1, and no local process is left', async () => {
     const { command, started } = endlessFamily({ deafToSigterm: true })
     const server = await start({ LOCAL_COMMAND: command, SHUTDOWN_GRACE_SECONDS: '60' })
     await server.submit(sample)
@@ -116,7 +119,7 @@ describe('SIGTERM', () => {
     await until(() => !pids.some(isAlive), 'the end of the local processes', 2_000)
   })
 
-  test('twice within a second is once', async () => {
+  test('twice within a second counts as once', async () => {
     const server = await start({ SHUTDOWN_GRACE_SECONDS: String(GRACE_SECONDS) })
     await sendHalfARequest(server)
     server.child.kill('SIGTERM')
@@ -127,7 +130,7 @@ describe('SIGTERM', () => {
 })
 
 test.runIf(process.platform === 'linux')(
-  'what a killed server left running is killed by the next one on the same folder',
+  'a server kills what a killed one left running on the same folder',
   async () => {
     const DATA_DIR = mkdtempSync(join(tmpdir(), 'server-'))
     onTestFinished(() => rmSync(DATA_DIR, { recursive: true, force: true }))
@@ -142,7 +145,7 @@ test.runIf(process.platform === 'linux')(
   },
 )
 
-test('the server goes on when whoever reads its log goes away', async () => {
+test('the server keeps running when the reader of its log disappears', async () => {
   const server = await start({ LOG_LEVEL: 'trace' })
   server.child.stdout?.destroy()
   const { job_id: id } = await server.submit(sample)

@@ -38,7 +38,7 @@ const succeeds = { kind: 'return' } as const
 /** Longer than a server needs to listen, and shorter than it waits for the file of another. */
 const OVERLAP_MS = 2_500
 
-test('a restart goes on with every job: calls are attached again, what was held back is spawned', async () => {
+test('a restart continues every job: it attaches to calls again and spawns what was queued', async () => {
   const { plane, start } = await modalScene()
   const first = await start()
   const running = await first.untilStatus((await first.submit(endless)).job_id, 'running')
@@ -61,7 +61,7 @@ test('a restart goes on with every job: calls are attached again, what was held 
   }
 })
 
-test('a second server waits for the file while the first ends, and goes on with its jobs', async () => {
+test('a second server waits for the file while the first shuts down, and continues its jobs', async () => {
   const { plane, start } = await modalScene()
   const first = await start()
   const job = await first.untilStatus((await first.submit(endless)).job_id, 'running')
@@ -98,7 +98,7 @@ test('a second server on the file of one that stays gives up, in one line, and l
   expect(await first.end()).toBe(0)
 })
 
-test('a local job that runs when the server is told to end runs again after the restart', async () => {
+test('a local job that runs at a SIGTERM runs again after the restart', async () => {
   const marker = join(mkdtempSync(join(tmpdir(), 'marker-')), 'pid')
   onTestFinished(() => rmSync(join(marker, '..'), { recursive: true, force: true }))
   // The first run never ends, the second copies the face.
@@ -121,7 +121,7 @@ test('a local job that runs when the server is told to end runs again after the 
   ])
 })
 
-test('jobs held back begin in their order of arrival, also after a restart', async () => {
+test('queued jobs start in their order of arrival, also after a restart', async () => {
   const { plane, start } = await modalScene({ MAX_CONCURRENT_JOBS: '1' })
   const first = await start()
   const jobs = [await first.untilStatus((await first.submit(endless)).job_id, 'running')]
@@ -140,7 +140,7 @@ test('jobs held back begin in their order of arrival, also after a restart', asy
   }
 })
 
-test('a file that is damaged in its middle is told of in one line at boot, or answers 503 where it is read', async () => {
+test('a file that is damaged in its middle is reported in one line at boot, or answers 503 where it is read', async () => {
   const { folder, start } = scene({ BACKEND: 'local' })
   const first = await start()
   for (let n = 0; n < 60; n++) await first.submit({ video_path: 'no-such.mp4', ...speech })
@@ -153,10 +153,10 @@ test('a file that is damaged in its middle is told of in one line at boot, or an
 
   const second = await start('exit')
   expect(second.child.exitCode).toBe(1)
-  const told = second.output().trim().split('\n')
+  const printed = second.output().trim().split('\n')
   expect(
-    told.filter((line) => /damaged|malformed/.test(line)),
-    told.join('\n'),
+    printed.filter((line) => /damaged|malformed/.test(line)),
+    printed.join('\n'),
   ).toHaveLength(1)
   expect(second.output()).not.toMatch(/\n\s+at /)
 })

@@ -35,7 +35,7 @@ async function countReads({ url }: ServerProcess): Promise<number> {
 }
 
 test.each(['memory', 'sqlite'])(
-  'SIGTERM answers who waits and ends all streams, whole, in time (%s)',
+  'SIGTERM answers long polls and ends all streams completely and in time (%s)',
   async (store) => {
     const folder = mkdtempSync(join(tmpdir(), 'streams-'))
     onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
@@ -76,7 +76,7 @@ test.each(['memory', 'sqlite'])(
   },
 )
 
-test('a wait, a stream of the job and the stream of all see the end of a real run', async () => {
+test('a long poll, the stream of the job and the stream of all jobs see the end of a real run', async () => {
   const server = await start({})
   const all = await openEvents(`${server.url}/events`)
   const answer = await post(server, { prefer: 'wait=15' })

@@ -43,44 +43,40 @@ test('the curl line of the README makes a video that plays, and deleting the job
   expect(filesIn(join(folder, 'uploads'))).toEqual([])
 })
 
-test(
-  'Modal gets links under PUBLIC_URL that read the very bytes, also after a restart and a retry',
-  TIMEOUT,
-  async () => {
-    const [plane, folder] = [await planeOfTest(), folderOfTest()]
-    const env = {
-      ...{ ...plane.env, BACKEND: 'modal', DATA_DIR: folder, JOB_STORE: `sqlite:${join(folder, 'jobs.db')}` },
-      ...{ PUBLIC_URL: 'https://jobs.example/api/', API_KEYS: '', AUTH: 'none' },
-    }
-    const first = await serverOfTest(env)
-    const kept = await submit(first, [face(), field('audio_url', 'https://media.example/behave/end=failed.wav')])
-    await first.untilStatus(kept.job_id, 'failed')
-    const both = await submit(first, [face(), speech()])
-    await first.untilStatus(both.job_id, 'succeeded')
-    const linksOf = async (n: number) => (await plane.calls())[n]?.kwargs as Record<string, string>
-    const read = async (server: ServerProcess, link = '') => {
-      expect(link).toMatch(/^https:\/\/jobs\.example\/api\/jobs\//)
-      return Buffer.from(await (await fetch(link.replace('https://jobs.example/api', server.url))).arrayBuffer())
-    }
-    const spawned = await linksOf(1)
-    expect(Object.keys(spawned).sort()).toEqual(['audio_url', 'version', 'video_url'])
-    expect((await read(first, spawned.video_url)).equals(FACE)).toBe(true)
-    expect((await read(first, spawned.audio_url)).equals(SPEECH)).toBe(true)
-    expect(await first.end('SIGKILL')).toBe('SIGKILL')
+test('Modal gets links under PUBLIC_URL to the exact bytes, also after a restart and a retry', TIMEOUT, async () => {
+  const [plane, folder] = [await planeOfTest(), folderOfTest()]
+  const env = {
+    ...{ ...plane.env, BACKEND: 'modal', DATA_DIR: folder, JOB_STORE: `sqlite:${join(folder, 'jobs.db')}` },
+    ...{ PUBLIC_URL: 'https://jobs.example/api/', API_KEYS: '', AUTH: 'none' },
+  }
+  const first = await serverOfTest(env)
+  const kept = await submit(first, [face(), field('audio_url', 'https://media.example/behave/end=failed.wav')])
+  await first.untilStatus(kept.job_id, 'failed')
+  const both = await submit(first, [face(), speech()])
+  await first.untilStatus(both.job_id, 'succeeded')
+  const linksOf = async (n: number) => (await plane.calls())[n]?.kwargs as Record<string, string>
+  const read = async (server: ServerProcess, link = '') => {
+    expect(link).toMatch(/^https:\/\/jobs\.example\/api\/jobs\//)
+    return Buffer.from(await (await fetch(link.replace('https://jobs.example/api', server.url))).arrayBuffer())
+  }
+  const spawned = await linksOf(1)
+  expect(Object.keys(spawned).sort()).toEqual(['audio_url', 'version', 'video_url'])
+  expect((await read(first, spawned.video_url)).equals(FACE)).toBe(true)
+  expect((await read(first, spawned.audio_url)).equals(SPEECH)).toBe(true)
+  expect(await first.end('SIGKILL')).toBe('SIGKILL')
 
-    const second = await serverOfTest(env)
-    expect((await read(second, spawned.video_url)).equals(FACE)).toBe(true)
-    expect((await fetch(`${second.url}/jobs/${kept.job_id}/retry`, { method: 'POST' })).status).toBe(202)
-    await until(async () => (await plane.calls()).length === 3, 'a second call')
-    const again = await linksOf(2)
-    expect((await read(second, again.video_url)).equals(FACE)).toBe(true)
-    // The link of the attempt before is of no more use.
-    const old = (await linksOf(0)).video_url ?? ''
-    expect((await fetch(old.replace('https://jobs.example/api', second.url))).status).toBe(403)
-  },
-)
+  const second = await serverOfTest(env)
+  expect((await read(second, spawned.video_url)).equals(FACE)).toBe(true)
+  expect((await fetch(`${second.url}/jobs/${kept.job_id}/retry`, { method: 'POST' })).status).toBe(202)
+  await until(async () => (await plane.calls()).length === 3, 'a second call')
+  const again = await linksOf(2)
+  expect((await read(second, again.video_url)).equals(FACE)).toBe(true)
+  // The link of the attempt before is of no more use.
+  const old = (await linksOf(0)).video_url ?? ''
+  expect((await fetch(old.replace('https://jobs.example/api', second.url))).status).toBe(403)
+})
 
-test('Modal without PUBLIC_URL refuses files, and takes names as ever', TIMEOUT, async () => {
+test('Modal without PUBLIC_URL refuses files and accepts paths', TIMEOUT, async () => {
   const [plane, folder] = [await planeOfTest(), folderOfTest()]
   const server = await serverOfTest({ ...plane.env, BACKEND: 'modal', DATA_DIR: folder })
   const refused = await post(server, [face(), speech()])
@@ -93,7 +89,7 @@ test('Modal without PUBLIC_URL refuses files, and takes names as ever', TIMEOUT,
 })
 
 test(
-  'MAX_UPLOAD_BYTES holds, and finished jobs beyond MAX_FINISHED_JOBS take their files with them',
+  'MAX_UPLOAD_BYTES bounds an upload, and finished jobs beyond MAX_FINISHED_JOBS are removed with their files',
   TIMEOUT,
   async () => {
     const folder = folderOfTest()
@@ -111,7 +107,7 @@ test(
   },
 )
 
-test('kill -9 in the middle of an upload leaves what the next start removes', TIMEOUT, async () => {
+test('files left by a kill -9 during an upload are removed by the next start', TIMEOUT, async () => {
   const folder = folderOfTest()
   const uploads = () => filesIn(join(folder, 'uploads'))
   const env = { BACKEND: 'local', DATA_DIR: folder, JOB_STORE: `sqlite:${join(folder, 'jobs.db')}` }
@@ -131,7 +127,7 @@ test('kill -9 in the middle of an upload leaves what the next start removes', TI
   expect((await second.untilStatus(kept.job_id, 'succeeded')).input).toEqual(kept.input)
 })
 
-test('SIGTERM in the middle of an upload ends it in time and leaves nothing', TIMEOUT, async () => {
+test('SIGTERM during an upload ends it in time and leaves nothing', TIMEOUT, async () => {
   const folder = folderOfTest()
   const uploads = () => filesIn(join(folder, 'uploads'))
   const server = await serverOfTest({ BACKEND: 'local', DATA_DIR: folder, SHUTDOWN_GRACE_SECONDS: '2' })

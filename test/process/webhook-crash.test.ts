@@ -29,7 +29,7 @@ const SECRET = `whsec_${randomBytes(32).toString('base64')}`
 const TIMEOUT_SECONDS = 3
 
 test.skipIf(ROUNDS === 0).each(FILES)(
-  'killed at $rounds random instants, with a receiver that fails now and then, it delivers every webhook it owes, the same in every try (file $number)',
+  'killed at $rounds random instants, with a receiver that fails now and then, it delivers every pending webhook, with the same body in every attempt (file $number)',
   { timeout: 180_000 },
   async ({ number, rounds }) => {
     const folder = mkdtempSync(join(tmpdir(), 'webhook-crash-'))

@@ -55,7 +55,7 @@ type Ledger = { deliveries: { state: string; next_try_at?: string; tries: { stat
 const ledgerOf = async ({ url }: ServerProcess, id: string) =>
   ((await (await fetch(`${url}/jobs/${id}/deliveries`)).json()) as Ledger).deliveries
 
-test('a webhook that was owed when the server was killed is delivered after the restart', async () => {
+test('a webhook that was pending when the server was killed is delivered after the restart', async () => {
   const { start } = await scene()
   const receiver = await startReceiver()
   receiver.answerWith = (response) => response.writeHead(500).end()
@@ -134,7 +134,7 @@ test('the trace of a submit outlives the server that took it, on the way to the 
   expect(line).toMatchObject({ job_id: id, trace_id: trace })
 })
 
-test('killed in the middle of a try, the server makes it again: at least once, under the same id', async () => {
+test('a delivery attempt that a kill cut off is made again: at least once, under the same id', async () => {
   const { start } = await scene()
   const receiver = await startReceiver()
   receiver.answerWith = () => undefined
@@ -158,12 +158,12 @@ test('killed in the middle of a try, the server makes it again: at least once, u
   ])
 }, 60_000)
 
-test('killed at any instant after the end, no webhook is lost', async () => {
+test('no webhook is lost by a kill at any instant after the job finished', async () => {
   const { start } = await scene()
   const receiver = await startReceiver()
   const first = await start()
   const jobs = await Promise.all(Array.from({ length: 60 }, () => first.submit(body(receiver.url, 'after=100'))))
-  // Some have ended and were told, some have ended and were not, some go on.
+  // Some have finished with a webhook delivered, some without, some run.
   await receiver.untilReceived(5)
   expect(await first.end('SIGKILL')).toBe('SIGKILL')
   await start()
@@ -188,7 +188,7 @@ async function startTlsReceiver(createTlsServer: (tls: Tls) => Server, { caFile,
   return { versions, url: `https://localhost:${(receiver.address() as AddressInfo).port}/hook` }
 }
 
-test('a receiver over TLS is told, by HTTP/2 where it knows that, and not where its certificate is not trusted', async () => {
+test('a receiver over TLS gets the webhook, by HTTP/2 where it supports that, and none where its certificate is not trusted', async () => {
   const [trusted, stranger] = [makeCertificate(), makeCertificate()]
   onTestFinished(() => [trusted, stranger].forEach((certificate) => certificate.remove()))
   const { start } = await scene({ NODE_EXTRA_CA_CERTS: trusted.caFile })
@@ -211,7 +211,7 @@ test('a receiver over TLS is told, by HTTP/2 where it knows that, and not where 
   expect(receivers.map(({ versions }) => versions)).toEqual([['1.1'], ['2.0'], []])
 })
 
-test('SIGTERM does not wait for a receiver that hangs, and the next server tells it', async () => {
+test('SIGTERM does not wait for a receiver that hangs; the next server delivers', async () => {
   const { start } = await scene({ WEBHOOK_TIMEOUT_SECONDS: '60' })
   const receiver = await startReceiver()
   receiver.answerWith = () => undefined
@@ -225,7 +225,7 @@ test('SIGTERM does not wait for a receiver that hangs, and the next server tells
   await receiver.untilReceived(2)
 })
 
-test('in memory a webhook that was not delivered is named at the end', async () => {
+test('in memory mode an undelivered webhook is logged at the shutdown', async () => {
   const { start } = await scene({ JOB_STORE: 'memory' })
   const receiver = await startReceiver()
   receiver.answerWith = (response) => response.writeHead(500).end()
@@ -241,7 +241,7 @@ test('in memory a webhook that was not delivered is named at the end', async () 
   expect(server.output()).not.toContain(SECRET)
 })
 
-test('a try takes no longer than the setting says', async () => {
+test('a delivery attempt takes no longer than WEBHOOK_TIMEOUT_SECONDS', async () => {
   const { start } = await scene()
   const receiver = await startReceiver()
   receiver.answerWith = () => undefined
@@ -254,7 +254,7 @@ test('a try takes no longer than the setting says', async () => {
   expect(delivery?.tries[0]).toMatchObject({ error: `there was no answer within ${TIMEOUT_SECONDS} s` })
 })
 
-test('a receiver is tried again after five seconds, by the server’s own clock', async () => {
+test('a second delivery attempt follows after five seconds, by the server’s own clock', async () => {
   const { start } = await scene()
   const receiver = await startReceiver()
   receiver.answerWith = (response) => response.writeHead(500).end()

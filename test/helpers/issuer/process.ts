@@ -2,7 +2,7 @@ import Provider from 'oidc-provider'
 import type { IssuerOptions } from './issuer.ts'
 
 // A real OpenID provider in a process of its own: `node process.ts '{"port":…,"keys":[…],"clients":[…]}'`, forked. It
-// tells its parent when it listens and ends with it. Access tokens are JWTs for whatever resource is asked for.
+// notifies its parent when it listens, and exits with it. Access tokens are JWTs for whatever resource is asked for.
 const { port, keys, clients } = JSON.parse(process.argv[2] ?? '{}') as IssuerOptions
 
 const provider = new Provider(`http://127.0.0.1:${port}`, {

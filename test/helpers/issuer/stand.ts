@@ -9,7 +9,7 @@ const DISCOVERY = '/.well-known/openid-configuration'
 
 type Answer = (response: ServerResponse) => void
 
-/** A server that publishes what an issuer does, counts who asks, and can be told to do it badly. */
+/** A server that publishes what an issuer does, counts requests, and can be made to answer badly. */
 export type IssuerStand = {
   readonly url: string
   /** What is signed with; the stand publishes its public part. Put another in its place to rotate. */
