@@ -1,6 +1,7 @@
 import { type Static, type TSchema, Type } from '@sinclair/typebox'
 import { Ajv, type ErrorObject } from 'ajv'
 import { backendOf, type Environment, hasModalCredentials, findErrors, mayContainPassword } from './checks.ts'
+import { BACKEND_NAMES, type BackendName } from '../jobs/job.ts'
 import { BootError } from '../problems.ts'
 
 const text = (description: string, options: object = {}) => Type.String({ minLength: 1, description, ...options })
@@ -74,7 +75,7 @@ export const ConfigSchema = Type.Object({
   ),
   BACKEND: Type.Optional(
     choice(
-      ['modal', 'local'],
+      BACKEND_NAMES,
       '`modal` runs the deployed GPU function, `local` a child process. Unset: `modal` if Modal credentials are found, else `local`; in production an error.',
     ),
   ),
@@ -284,7 +285,7 @@ export const ConfigSchema = Type.Object({
 })
 
 export type Config = Readonly<Omit<Static<typeof ConfigSchema>, 'BACKEND'>> & {
-  readonly BACKEND: 'modal' | 'local'
+  readonly BACKEND: BackendName
   /** True when `BACKEND` was not set and no Modal credentials were found, so that `local` was chosen. */
   readonly backendAssumed: boolean
 }

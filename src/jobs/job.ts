@@ -11,7 +11,8 @@ import { reduceKnownUrls } from '../net/url-rule.ts'
  */
 export const JOB_STATUSES = ['submitted', 'running', 'succeeded', 'failed', 'canceled'] as const
 export type JobStatus = (typeof JOB_STATUSES)[number]
-export type BackendName = 'modal' | 'local'
+export const BACKEND_NAMES = ['modal', 'local'] as const
+export type BackendName = (typeof BACKEND_NAMES)[number]
 /** Why a backend is degraded, as `/readyz` and the metrics name it. */
 export const DEGRADED_REASONS = ['spend_limit', 'throttled', 'unreachable', 'credentials'] as const
 export type DegradedReason = (typeof DEGRADED_REASONS)[number]

@@ -1,6 +1,6 @@
 import { Type } from '@sinclair/typebox'
 import { applyEvent } from '../../jobs/apply-event.ts'
-import { ATTEMPTS_KEPT, ERROR_CODES, type Job, JOB_STATUSES, type JobEvent } from '../../jobs/job.ts'
+import { ATTEMPTS_KEPT, BACKEND_NAMES, ERROR_CODES, type Job, JOB_STATUSES, type JobEvent } from '../../jobs/job.ts'
 import { presentJob } from '../../jobs/view.ts'
 import { EXACTLY_ONE_WITH_FILES, Input, InputFiles, ShownOptions, Version } from './submit-schema.ts'
 import { OneOf, Text, Time, Whole } from '../schemas.ts'
@@ -101,7 +101,7 @@ export const JobReply = Type.Object(
       examples: ['running'],
     }),
     version: Version,
-    backend: OneOf(['modal', 'local'], {
+    backend: OneOf(BACKEND_NAMES, {
       description: 'The backend that runs it; fixed when the job is accepted.',
       examples: ['modal'],
     }),
