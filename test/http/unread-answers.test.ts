@@ -220,7 +220,7 @@ describe('a client that takes nothing', () => {
     const clients = Array.from({ length: DROP_LINES.perSubject + 3 }, () => dial(request(`/jobs/${id}/logs`)))
     await Promise.all(clients)
     const openConnections = promisify(app.app.server.getConnections.bind(app.app.server))
-    await until(async () => (await openConnections()) === 0, 'the end of all', 10_000)
+    await until(async () => dropped().length > 0 && (await openConnections()) === 0, 'the end of all', 10_000)
     expect(dropped()).toHaveLength(DROP_LINES.perSubject)
     await app.app.close()
     const rest = app.requestLines.filter(({ event }) => event === 'answers_dropped')

@@ -75,12 +75,12 @@ test(
 )
 
 test('a cancel during an outage stops the call when Modal is back', { timeout: 60_000 }, async () => {
-  const { plane, submit, get, service } = await start(1e9)
+  const { plane, lines, submit, get, service } = await start(1e9)
   const job = await submit()
   await until(async () => (await get(job)).status === 'running')
   await plane.stop()
   expect(await service.cancel(job.id, anybody)).toMatchObject({ status: 'canceled', attempts: [{ stop: 'pending' }] })
-  await sleep(500)
+  await until(() => lines.some(({ event }) => event === 'backend_degraded'), 'the outage to be noticed')
   await plane.start()
   await until(async () => currentAttempt(await get(job)).stop === 'done', 'the stop', 45_000)
   expect(plane.calls()[0]?.cancelledAt).toBeDefined()
