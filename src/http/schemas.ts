@@ -59,7 +59,9 @@ export const ProblemReply = Type.Object(
 )
 
 const shared = {
-  ...{ allErrors: true, removeAdditional: false, strict: false },
+  allErrors: true,
+  removeAdditional: false,
+  strict: false,
   // Formats are documentation; each field's parser checks it, with a better message.
   validateFormats: false,
 } as const

@@ -108,7 +108,10 @@ function schemaOf({ route, operation, authenticated }: Described): FastifySchema
   const { operationId, tag, summary, description, headers } = operation
   const needs = authenticated && scopes.length > 0 ? `\n\nNeeds the scope \`${scopes.join()}\`.` : ''
   return {
-    ...{ operationId, summary, tags: [tag], description: description + needs },
+    operationId,
+    summary,
+    tags: [tag],
+    description: description + needs,
     ...(querystring !== undefined && { querystring: withoutOffers(querystring) }),
     ...(params !== undefined && { params }),
     ...(headers && { headers: withoutOffers(headers) }),

@@ -69,8 +69,14 @@ const outputDocs: Operation = {
     302: { description: 'The video is at another address, which expires soon.', headers: ['Location'] },
   },
   problems: [
-    ...(['job_not_found', 'job_not_finished', 'job_failed', 'job_canceled', 'link_invalid'] as const),
-    ...(['range_not_satisfiable', 'precondition_failed', 'output_unavailable'] as const),
+    'job_not_found',
+    'job_not_finished',
+    'job_failed',
+    'job_canceled',
+    'link_invalid',
+    'range_not_satisfiable',
+    'precondition_failed',
+    'output_unavailable',
   ],
 }
 
@@ -159,8 +165,12 @@ const inputDocs: Operation = {
     206: { description: 'The requested range.', headers: [...OF_FILES, 'Content-Range'] },
   },
   problems: [
-    ...(['job_not_found', 'input_not_found', 'link_invalid'] as const),
-    ...(['range_not_satisfiable', 'precondition_failed', 'output_unavailable'] as const),
+    'job_not_found',
+    'input_not_found',
+    'link_invalid',
+    'range_not_satisfiable',
+    'precondition_failed',
+    'output_unavailable',
   ],
 }
 

@@ -99,8 +99,12 @@ const docs: Record<'get' | 'remove' | 'result' | 'cancel' | 'retry', Operation> 
       'Starts a failed or canceled job again: the same id, the next attempt, a new deadline. A job may be retried `MAX_RETRIES` times (100 by default).',
     answers: { 202: { description: 'The job starts again.', examples: { retried: JOBS.retried } } },
     problems: [
-      ...(['job_not_found', 'job_not_finished', 'job_finished', 'retry_limit_reached'] as const),
-      ...(['concurrency_limit_reached', 'queue_full'] as const),
+      'job_not_found',
+      'job_not_finished',
+      'job_finished',
+      'retry_limit_reached',
+      'concurrency_limit_reached',
+      'queue_full',
     ],
   },
 }

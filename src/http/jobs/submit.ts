@@ -90,15 +90,17 @@ const docs: Operation = {
     },
   },
   problems: [
-    ...(['invalid_idempotency_key', 'url_not_allowed', 'webhooks_not_configured', 'idempotency_key_reused'] as const),
-    ...(['concurrency_limit_reached', 'queue_full'] as const),
-    ...([
-      'invalid_multipart',
-      'unsupported_media',
-      'uploads_need_public_url',
-      'uploads_need_shared_storage',
-      'storage_full',
-    ] as const),
+    'invalid_idempotency_key',
+    'url_not_allowed',
+    'webhooks_not_configured',
+    'idempotency_key_reused',
+    'concurrency_limit_reached',
+    'queue_full',
+    'invalid_multipart',
+    'unsupported_media',
+    'uploads_need_public_url',
+    'uploads_need_shared_storage',
+    'storage_full',
   ],
 }
 
@@ -154,8 +156,11 @@ export function newJobOf(request: FastifyRequest): NewJob {
   const key = headers['idempotency-key']
   const traceparent = traceparentOf(headers)
   return {
-    ...{ version: 'v15', ...options },
-    ...{ input, fieldErrors, isForm: formErrors !== null },
+    version: 'v15',
+    ...options,
+    input,
+    fieldErrors,
+    isForm: formErrors !== null,
     ...(upload && { upload }),
     ...(key !== undefined && { idempotencyKey: parseIdempotencyKey(String(key)) }),
     ...(traceparent !== undefined && { traceparent }),

@@ -5,15 +5,37 @@ import type { Refusal } from './refusals.ts'
 
 /** Answer headers that a page of another origin may read, beside those that it always may. */
 const EXPOSED = [
-  ...['Accept-Ranges', 'Content-Disposition', 'Content-Length', 'Content-Range', 'ETag', 'Idempotent-Replayed'],
-  ...['Link', 'Location', 'Preference-Applied', 'RateLimit-Limit', 'RateLimit-Remaining', 'RateLimit-Reset'],
-  ...['Retry-After', 'WWW-Authenticate'],
+  'Accept-Ranges',
+  'Content-Disposition',
+  'Content-Length',
+  'Content-Range',
+  'ETag',
+  'Idempotent-Replayed',
+  'Link',
+  'Location',
+  'Preference-Applied',
+  'RateLimit-Limit',
+  'RateLimit-Remaining',
+  'RateLimit-Reset',
+  'Retry-After',
+  'WWW-Authenticate',
 ]
 
 /** Request headers that it may send. */
 const ALLOWED = [
-  ...['Authorization', 'Content-Type', 'Idempotency-Key', 'If-Match', 'If-Modified-Since', 'If-None-Match', 'If-Range'],
-  ...['If-Unmodified-Since', 'Last-Event-ID', 'Prefer', 'Range', 'Traceparent', 'X-API-Key'],
+  'Authorization',
+  'Content-Type',
+  'Idempotency-Key',
+  'If-Match',
+  'If-Modified-Since',
+  'If-None-Match',
+  'If-Range',
+  'If-Unmodified-Since',
+  'Last-Event-ID',
+  'Prefer',
+  'Range',
+  'Traceparent',
+  'X-API-Key',
 ]
 
 /** How long a browser may cache a preflight, in seconds: Chrome's maximum. */

@@ -149,7 +149,8 @@ function answerOn(socket: Socket, error: Problem): void {
   const { status, retryAfterSeconds } = error
   const body = JSON.stringify(documentOf(error))
   const headers = {
-    ...{ 'content-type': PROBLEM_TYPE, 'content-length': Buffer.byteLength(body) },
+    'content-type': PROBLEM_TYPE,
+    'content-length': Buffer.byteLength(body),
     ...SAFE_HEADERS,
     ...(retryAfterSeconds && { 'retry-after': retryAfterSeconds }),
     connection: 'close',
