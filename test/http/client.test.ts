@@ -457,7 +457,11 @@ describe('the other calls', () => {
   test('time out without an answer', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] })
     const timeouts = vi.spyOn(globalThis, 'setTimeout')
-    onTestFinished(() => timeouts.mockRestore())
+    onTestFinished(() => {
+      // In this order: the spy stands on the clock of the test, and gives that back.
+      timeouts.mockRestore()
+      vi.useRealTimers()
+    })
     const fetch = vi.fn<typeof globalThis.fetch>(async () => new Response('{}'))
     const client = createClient({ baseUrl: 'http://jobs.example', fetch })
     const calls = [
