@@ -31,8 +31,7 @@ import { registerPressure } from './http/plugins/pressure.ts'
 import { answerError, answerUnreadable, registerProblems } from './http/plugins/problems.ts'
 import { createFailureLimit, createRateLimits, registerLimiter } from './http/plugins/rate-limits.ts'
 import { logOfRequest, requestIds, RequestLog } from './http/plugins/request-log.ts'
-import { limitUnsent } from './http/plugins/unsent.ts'
-import { createHeldAnswers, trackAnswers } from './http/plugins/held-answers.ts'
+import { createOpenAnswers, limitUnsent, trackAnswers } from './http/plugins/open-answers.ts'
 import { webhookRoutes } from './http/webhooks.ts'
 import type { DeliveryLedger } from './jobs/webhooks/ledger.ts'
 import type { LinkSigner } from './jobs/links.ts'
@@ -121,9 +120,14 @@ export async function buildApp({
   registerPressure(app, http)
   registerAuth(app, { authenticator, failures: createFailureLimit(app) })
   limits.addTo(app)
-  const whenOver = trackAnswers(app)
-  const openAnswers = createHeldAnswers({ ...http, closing, whenOver, whenRevoked: watchRevocations(authenticator) })
-  const unsent = limitUnsent(app, { ...http, whenOver })
+  const whenFinished = trackAnswers(app)
+  const openAnswers = createOpenAnswers({
+    ...http,
+    closing,
+    whenFinished,
+    whenRevoked: watchRevocations(authenticator),
+  })
+  const unsent = limitUnsent(app, { ...http, whenFinished })
   refuse(app, [missingScopeRefusal, headRefusal, failedBodyRefusal, unsent.refusal])
 
   registerBodies(app)

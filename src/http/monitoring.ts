@@ -6,7 +6,7 @@ import { DEGRADED_REASONS } from '../jobs/job.ts'
 import { type MetricEvent, type Metrics, METRICS_TYPE, type RecordMetric } from '../jobs/ports/metrics.ts'
 import type { Readiness } from '../jobs/readiness.ts'
 import type { Operation } from './docs/operation.ts'
-import type { Unsent } from './plugins/unsent.ts'
+import type { Unsent } from './plugins/open-answers.ts'
 import { NoQuery, OneOf, ProblemReply } from './schemas.ts'
 
 /** Answer of `GET /healthz`. */

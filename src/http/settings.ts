@@ -4,7 +4,7 @@ import type { BodyTimeouts } from './plugins/bodies.ts'
 import type { ConnectionLimits, ProgressLimits } from './plugins/connections.ts'
 import type { PressureLimits } from './plugins/pressure.ts'
 import type { RequestLimits } from './plugins/rate-limits.ts'
-import type { UnsentLimits } from './plugins/unsent.ts'
+import type { UnsentLimits } from './plugins/open-answers.ts'
 import type { UploadLimits } from './jobs/uploads.ts'
 import { oldGenerationLimit } from '../process/boot.ts'
 

@@ -2,7 +2,7 @@ import { createHook } from 'node:async_hooks'
 import { once } from 'node:events'
 import { type AddressInfo, connect } from 'node:net'
 import { expect, onTestFinished, test } from 'vitest'
-import { MAX_POLLS_PER_CALLER } from '../../src/http/plugins/held-answers.ts'
+import { MAX_POLLS_PER_CALLER } from '../../src/http/plugins/open-answers.ts'
 import { aBody, startApp } from '../helpers/app.ts'
 import { until } from '../helpers/until.ts'
 

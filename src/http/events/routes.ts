@@ -12,7 +12,7 @@ import type { Operation } from '../docs/operation.ts'
 import { JobParams } from '../jobs/job-schema.ts'
 import { createPresenter } from '../jobs/view.ts'
 import { callerOf } from '../plugins/caller.ts'
-import type { HeldAnswers } from '../plugins/held-answers.ts'
+import type { OpenAnswers } from '../plugins/open-answers.ts'
 import { NoQuery, ProblemReply, Text } from '../schemas.ts'
 import { createEventFrames, type EventStream, openEventStream } from './stream.ts'
 
@@ -72,7 +72,7 @@ export type EventRoutesOptions = {
   readonly service: JobService
   readonly subscriptions: Subscriptions
   readonly links: LinkSigner
-  readonly openAnswers: HeldAnswers
+  readonly openAnswers: OpenAnswers
 }
 
 const READ = { access: 'jobs:read', untimed: true } as const

@@ -12,7 +12,7 @@ import type { Operation } from '../docs/operation.ts'
 import { JobId, JobParams } from '../jobs/job-schema.ts'
 import { EMBEDDABLE } from '../plugins/browsers.ts'
 import { callerOf, isLink, jobOfLink, LINK_HOLDER } from '../plugins/caller.ts'
-import type { Unsent } from '../plugins/unsent.ts'
+import type { Unsent } from '../plugins/open-answers.ts'
 import { OneOf, ProblemReply, Text } from '../schemas.ts'
 import { prepareFile } from './send-file.ts'
 

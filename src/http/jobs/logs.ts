@@ -5,7 +5,7 @@ import type { JobService } from '../../jobs/service.ts'
 import { resolvesWithin } from '../../lib/timing.ts'
 import type { Operation } from '../docs/operation.ts'
 import { callerOf } from '../plugins/caller.ts'
-import type { HeldAnswers } from '../plugins/held-answers.ts'
+import type { OpenAnswers } from '../plugins/open-answers.ts'
 import { ProblemReply, Whole } from '../schemas.ts'
 import { JobParams } from './job-schema.ts'
 
@@ -41,7 +41,7 @@ const docs: Operation = {
 /** How long the status waits for the first text, in ms. An error before that is still answered as a problem. */
 export const FIRST_TEXT_MS = 5_000
 
-export type LogRoutesOptions = { readonly service: JobService; readonly openAnswers: HeldAnswers }
+export type LogRoutesOptions = { readonly service: JobService; readonly openAnswers: OpenAnswers }
 
 /** `GET /jobs/:id/logs`: what an attempt printed, as text, streamed while it runs. After an error the answer is cut off. */
 export const logRoutes: FastifyPluginAsyncTypebox<LogRoutesOptions> = (app, { service, openAnswers }) => {

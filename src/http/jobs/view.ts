@@ -11,8 +11,7 @@ import { createTurns } from '../../lib/limits.ts'
 import { createSerial } from '../../lib/single-flight.ts'
 import { isProblem } from '../../problems.ts'
 import { limitKeyOf } from '../plugins/caller.ts'
-import type { HeldAnswers } from '../plugins/held-answers.ts'
-import type { Unsent } from '../plugins/unsent.ts'
+import type { OpenAnswers, Unsent } from '../plugins/open-answers.ts'
 import { JobReply } from './job-schema.ts'
 
 /** A job as its client sees it, the same in every answer and event. Synchronous where the queue knows positions at once. */
@@ -53,7 +52,7 @@ export function preferredWait(prefer: string | string[] | undefined): number | u
 /** Waits until the job finishes or the seconds have passed; gives the job as it is then. */
 export type LongPoll = (job: Job, seconds: number, reply: FastifyReply) => Promise<Job>
 
-export type LongPollDependencies = { readonly openAnswers: HeldAnswers; readonly subscriptions: Subscriptions }
+export type LongPollDependencies = { readonly openAnswers: OpenAnswers; readonly subscriptions: Subscriptions }
 
 /**
  * A long poll ends early when the client leaves or the server shuts down. Beyond the number that a caller may have open, it
