@@ -457,11 +457,6 @@ describe('the other calls', () => {
   test('time out without an answer', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] })
     const timeouts = vi.spyOn(globalThis, 'setTimeout')
-    onTestFinished(() => {
-      // In this order: the spy stands on the clock of the test, and gives that back.
-      timeouts.mockRestore()
-      vi.useRealTimers()
-    })
     const fetch = vi.fn<typeof globalThis.fetch>(async () => new Response('{}'))
     const client = createClient({ baseUrl: 'http://jobs.example', fetch })
     const calls = [
@@ -486,6 +481,8 @@ describe('the other calls', () => {
       await answer
       expect(timeouts.mock.calls[0]?.[1], String(call)).toBeGreaterThanOrEqual(30_000)
     }
+    // Before the clock is given back, which the spy stands on.
+    timeouts.mockRestore()
   })
 
   test('reject at once when they can never be sent', async () => {
