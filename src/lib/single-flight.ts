@@ -44,3 +44,40 @@ export function createSerial(): Serial {
     }
   }
 }
+
+/**
+ * Does what is asked in one turn of the event loop at once. `work` gets up to `maxSize` requests and resolves with an
+ * answer to each, in order; an `Error` rejects that request, and if `work` rejects, all are rejected.
+ */
+export function createBatch<Request, Answer>(
+  work: (requests: readonly Request[]) => Promise<readonly (Answer | Error)[]>,
+  maxSize: number,
+): (request: Request) => Promise<Answer> {
+  type Pending = { readonly request: Request } & Pick<PromiseWithResolvers<Answer>, 'resolve' | 'reject'>
+  let open: Pending[] = []
+
+  const flush = async (batch: readonly Pending[]) => {
+    try {
+      const answers = await work(batch.map(({ request }) => request))
+      for (const [n, { resolve, reject }] of batch.entries()) {
+        const answer = answers[n]
+        if (answer instanceof Error) reject(answer)
+        else resolve(answer as Answer)
+      }
+    } catch (error) {
+      for (const { reject } of batch) reject(error)
+    }
+  }
+
+  return (request) =>
+    new Promise((resolve, reject) => {
+      if (open.length === maxSize) open = []
+      const batch = open
+      batch.push({ request, resolve, reject })
+      if (batch.length > 1) return
+      setImmediate(() => {
+        if (open === batch) open = []
+        void flush(batch)
+      })
+    })
+}

@@ -103,8 +103,9 @@ function outageLogOf(log: Log): OutageLog {
   return outage
 }
 
-/** Closes a connection after the replies to earlier commands, if Redis is available. Idempotent. */
+/** Closes a connection after the replies to earlier commands, also those of this turn, if Redis is available. Idempotent. */
 export async function closeRedis(redis: Redis): Promise<void> {
+  await new Promise(setImmediate)
   if (redis.status === 'ready') await redis.quit().catch(() => undefined)
   if (redis.status !== 'end') redis.disconnect()
 }
@@ -145,18 +146,26 @@ const isReply = (error: unknown): error is Error => error instanceof Error && er
  */
 const TRANSIENT = /(^|: -)(LOADING|OOM|READONLY|MISCONF|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|NOREPLICAS|EXECABORT)\b/
 
+/** The error that Redis has replied with: `store_unavailable` if Redis cannot serve now. */
+export const problemOfReply = (message: string, cause = new Error(message)): Error =>
+  TRANSIENT.test(message) ? problem('store_unavailable', { cause }) : cause
+
 /** Runs a command. Rejects with `store_unavailable` if Redis is unavailable, and with the reply for any other error. */
-export async function runCommand<T>(redis: Redis, command: () => Promise<T>): Promise<T> {
+export const runCommand = <T>(redis: Redis, command: () => Promise<T>): Promise<T> => run(redis, command, batchWrites)
+
+/** As `runCommand`, for a command at the end of a turn of the event loop, which waits for no others. */
+export const runBatch = <T>(redis: Redis, command: () => Promise<T>): Promise<T> => run(redis, command)
+
+async function run<T>(redis: Redis, command: () => Promise<T>, prepare?: (redis: Redis) => void): Promise<T> {
   let isSent = false
   try {
     if (!isUsable(redis)) await whenReady(redis)
     isSent = isUsable(redis)
-    if (isSent) batchWrites(redis)
+    if (isSent) prepare?.(redis)
     return await command()
   } catch (error) {
-    const isAnswered = isReply(error)
-    if (isAnswered && !TRANSIENT.test(error.message)) throw error
-    throw problem('store_unavailable', { cause: error, isAmbiguousWrite: isSent && !isAnswered })
+    if (isReply(error)) throw problemOfReply(error.message, error)
+    throw problem('store_unavailable', { cause: error, isAmbiguousWrite: isSent })
   }
 }
 

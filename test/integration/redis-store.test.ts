@@ -315,6 +315,65 @@ describeWithRedisServer('the Redis store', (redis) => {
     expect(await idsPending(store, 'expiry', LAST_TIME)).toEqual([job.id])
   })
 
+  describe('writes and reads of one turn', () => {
+    const countCommands = async () => {
+      const stats = await raw.info('commandstats')
+      const calls = (name: string) => Number(new RegExp(`^cmdstat_${name}:calls=(\\d+)`, 'm').exec(stats)?.[1] ?? 0)
+      return { scripts: calls('eval') + calls('evalsha'), reads: calls('mget') }
+    }
+
+    test('share one command each', async () => {
+      const { store } = await open()
+      await store.insert(aJob())
+      const jobs = Array.from({ length: 20 }, () => aJob())
+      const before = await countCommands()
+      await Promise.all(jobs.map((job) => store.insert(job)))
+      const stored = await Promise.all(jobs.map(({ id }) => store.get(id)))
+      const now = await countCommands()
+      expect(stored).toEqual(jobs)
+      expect([now.scripts - before.scripts, now.reads - before.reads]).toEqual([1, 1])
+    })
+
+    test('are checked against each other: one idempotency key makes one job, and limits hold', async () => {
+      const { store } = await open()
+      const [first, second] = [aJob({ idempotencyKey: 'k' }), aJob({ idempotencyKey: 'k' })]
+      const limits = { maxSubmitted: 2 }
+      const inserted = await Promise.all([first, second, aJob(), aJob()].map((job) => store.insert(job, limits)))
+      expect(inserted.map(({ kind }) => kind)).toEqual(['inserted', 'existing', 'inserted', 'full'])
+    })
+
+    test('a write that fails does not affect the others', async () => {
+      const { store, key } = await open()
+      const [good, bad, unreadable] = [aJob(), aJob({ idempotencyKey: 'k' }), aJob()]
+      await store.insert(unreadable)
+      await changeRecord(key(`job:${unreadable.id}`), toLaterRelease)
+      await raw.hset(key(`job:${bad.id}`), 'not', 'text')
+      const attempts = [
+        store.insert(good),
+        store.update(after(bad, spawned()), 1),
+        store.update(after(unreadable, spawned()), 1),
+        store.insert(aJob()),
+      ]
+      expect(await Promise.allSettled(attempts)).toMatchObject([
+        { value: { kind: 'inserted' } },
+        { reason: { message: expect.stringContaining('WRONGTYPE') as string } },
+        { reason: unavailable },
+        { value: { kind: 'inserted' } },
+      ])
+      expect(await store.get(good.id)).toEqual(good)
+    })
+
+    test('a read gives what another process has written, and the same object while nothing changes', async () => {
+      const { store, other } = await open(2)
+      const job = aJob()
+      await store.insert(job)
+      const read = await store.get(job.id)
+      expect(await store.get(job.id)).toBe(read)
+      await other.update(after(job, spawned()), 1)
+      expect(await store.get(job.id)).toEqual(after(job, spawned()))
+    })
+  })
+
   describe('a Redis that cannot serve', () => {
     test('that is out of memory refuses writes as a whole, and reads and removals go on', async () => {
       const { store } = await open()

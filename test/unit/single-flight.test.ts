@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { createOnce, shareInFlight } from '../../src/lib/single-flight.ts'
+import { createBatch, createOnce, shareInFlight } from '../../src/lib/single-flight.ts'
 
 function createWork() {
   const runs: PromiseWithResolvers<number>[] = []
@@ -46,4 +46,40 @@ test('work that is done once keeps its result, and is done again only after a fa
   runs[1]?.resolve(2)
   expect(await Promise.all([...calls, once.get(), once.current])).toEqual([2, 2, 2, 2])
   expect(runs).toHaveLength(2)
+})
+
+function createEcho(maxSize = 10) {
+  const batches: (readonly number[])[] = []
+  const ask = createBatch<number, string>((numbers) => {
+    batches.push(numbers)
+    if (numbers.includes(-1)) return Promise.reject(new Error('the batch failed'))
+    return Promise.resolve(numbers.map((number) => (number === 0 ? new Error('one failed') : `answer ${number}`)))
+  }, maxSize)
+  return { batches, ask }
+}
+
+test('requests of one turn are one batch, and each gets its own answer', async () => {
+  const { batches, ask } = createEcho()
+  const first = Promise.all([ask(1), ask(2), Promise.resolve().then(() => ask(3))])
+  expect(await first).toEqual(['answer 1', 'answer 2', 'answer 3'])
+  expect(await ask(4)).toBe('answer 4')
+  expect(batches).toEqual([[1, 2, 3], [4]])
+})
+
+test('a batch has at most its maximum size', async () => {
+  const { batches, ask } = createEcho(2)
+  expect(await Promise.all([1, 2, 3, 4, 5].map(ask))).toHaveLength(5)
+  expect(batches).toEqual([[1, 2], [3, 4], [5]])
+})
+
+test('an error in the answers rejects its request only, and a batch that rejects all of them', async () => {
+  const { ask } = createEcho()
+  expect(await Promise.allSettled([ask(1), ask(0)])).toMatchObject([
+    { value: 'answer 1' },
+    { reason: { message: 'one failed' } },
+  ])
+  expect(await Promise.allSettled([ask(1), ask(-1)])).toMatchObject([
+    { reason: { message: 'the batch failed' } },
+    { reason: { message: 'the batch failed' } },
+  ])
 })

@@ -1,14 +1,19 @@
 import type { Redis } from 'ioredis'
-import { runCommand } from '../../redis/connection.ts'
+import { createBatch } from '../../lib/single-flight.ts'
+import { problemOfReply, runBatch, runCommand } from '../../redis/connection.ts'
 import { SCHEMA, UnreadableRecord } from './records.ts'
 
 /**
- * Each write is one script, so that it is visible as a whole or not at all. Redis rolls nothing back: a script reads and
- * checks all that it depends on before its first change. That first change is one that needs memory. Redis refuses it when
- * no memory is left, and then nothing has changed; it never refuses the later ones.
+ * A write, named by `WRITES`, is visible as a whole or not at all. One script makes all writes of a turn of the event loop:
+ * a command costs a server and Redis more than what it does. KEYS: for each write, the job or, of `updateDelivery`, its
+ * deliveries. ARGV: root, then for each write its name, the number of its arguments, and these, the job's id first.
+ *
+ * Redis rolls nothing back: a write reads and checks all that it depends on before its first change. That first change is
+ * one that needs memory. Redis refuses it when no memory is left, and then nothing has changed; it never refuses the later
+ * ones. A write that fails does not affect the others; if all fail, the script does.
  */
-const COMMON = `
-local root, id = ARGV[1], ARGV[2]
+const WRITE = `
+local root, id = ARGV[1], nil
 
 -- The header of a record; nil if this release cannot read it.
 local function job_of(record)
@@ -61,102 +66,114 @@ local function move_due(before, after)
   if after then redis.call('ZADD', root .. 'due', 0, after) end
   if before then redis.call('ZREM', root .. 'due', before) end
 end
-`
 
-/** KEYS: the job. ARGV: root, id, record, maximum of submitted jobs, maximum of the caller's unfinished jobs. */
-const INSERT = `${COMMON}
-local record = ARGV[3]
-local job = job_of(record)
-local key = job.name ~= '-' and root .. 'idempotency:' .. job.name
-local known = key and redis.call('GET', key)
-local existing = known and redis.call('GET', root .. 'job:' .. known)
-if existing then return { 'existing', known, existing } end
-if redis.call('EXISTS', KEYS[1]) == 1 then return { 'taken' } end
-local full = limit_reached(job, tonumber(ARGV[4]), tonumber(ARGV[5]))
-if full then return { full } end
-redis.call('SET', KEYS[1], record)
-if key then redis.call('SET', key, id) end
-move({}, positions_of(job, 0))
-return { 'inserted' }
-`
+local WRITES = {}
 
-/** KEYS: the job. ARGV: root, id, expected revision, record; with a delivery also its number, record and body. */
-const UPDATE = `${COMMON}
-local expected, record, number, delivery, body = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
-local stored = stored_head(KEYS[1])
-if stored == '' then return 'stale' end
-local before, after = job_of(stored), job_of(record)
-if not before then return 'unreadable' end
-if before.revision ~= expected then return 'stale' end
-local deliveries = root .. 'deliveries:' .. id
-if number and redis.call('HEXISTS', deliveries, number) == 1 then return 'taken' end
-local pending = count_pending(deliveries)
-local positions = positions_of(before, pending)
-redis.call('SET', KEYS[1], record)
-if number then
-  local due = delivery_of(delivery).due
-  if due then pending = pending + 1 end
-  redis.call('HSET', deliveries, number, delivery, number .. ':body', body, 'pending', pending)
-  move_due(nil, due)
+function WRITES.insert(key, record, max_submitted, max_active)
+  local job = job_of(record)
+  local name = job.name ~= '-' and root .. 'idempotency:' .. job.name
+  local known = name and redis.call('GET', name)
+  local existing = known and redis.call('GET', root .. 'job:' .. known)
+  if existing then return { 'existing', existing } end
+  if redis.call('EXISTS', key) == 1 then return 'taken' end
+  local full = limit_reached(job, tonumber(max_submitted), tonumber(max_active))
+  if full then return full end
+  redis.call('SET', key, record)
+  if name then redis.call('SET', name, id) end
+  move({}, positions_of(job, 0))
+  return 'done'
 end
-move(positions, positions_of(after, pending))
-return 'done'
-`
 
-/** KEYS: the job. ARGV: root, id, expected revision, record, and the limits as for `INSERT`. */
-const REOPEN = `${COMMON}
-local stored, after = stored_head(KEYS[1]), job_of(ARGV[4])
-if stored == '' then return 'stale' end
-local before = job_of(stored)
-if not before then return 'unreadable' end
-if before.revision ~= ARGV[3] then return 'stale' end
-local full = limit_reached(after, tonumber(ARGV[5]), tonumber(ARGV[6]))
-if full then return full end
-local pending = count_pending(root .. 'deliveries:' .. id)
-redis.call('SET', KEYS[1], ARGV[4])
-move(positions_of(before, pending), positions_of(after, pending))
-return 'done'
-`
+-- With a delivery also its number, record and body.
+function WRITES.update(key, expected, record, number, delivery, body)
+  local stored = stored_head(key)
+  if stored == '' then return 'stale' end
+  local before, after = job_of(stored), job_of(record)
+  if not before then return 'unreadable' end
+  if before.revision ~= expected then return 'stale' end
+  local deliveries = root .. 'deliveries:' .. id
+  if number and redis.call('HEXISTS', deliveries, number) == 1 then return 'taken' end
+  local pending = count_pending(deliveries)
+  local positions = positions_of(before, pending)
+  redis.call('SET', key, record)
+  if number then
+    local due = delivery_of(delivery).due
+    if due then pending = pending + 1 end
+    redis.call('HSET', deliveries, number, delivery, number .. ':body', body, 'pending', pending)
+    move_due(nil, due)
+  end
+  move(positions, positions_of(after, pending))
+  return 'done'
+end
 
-/** KEYS: the job. ARGV: root, id, expected revision. */
-const REMOVE = `${COMMON}
-local stored = stored_head(KEYS[1])
-if stored == '' then return 'stale' end
-local job = job_of(stored)
-if not job then return 'unreadable' end
-if job.revision ~= ARGV[3] then return 'stale' end
-local deliveries = root .. 'deliveries:' .. id
-local pending, dues = count_pending(deliveries), {}
-if pending > 0 then
-  for _, field in ipairs(redis.call('HKEYS', deliveries)) do
-    if string.find(field, '^%d+$') then
-      local delivery = delivery_of(redis.call('HGET', deliveries, field))
-      if not delivery then return 'unreadable' end
-      if delivery.due then dues[#dues + 1] = delivery.due end
+function WRITES.reopen(key, expected, record, max_submitted, max_active)
+  local stored, after = stored_head(key), job_of(record)
+  if stored == '' then return 'stale' end
+  local before = job_of(stored)
+  if not before then return 'unreadable' end
+  if before.revision ~= expected then return 'stale' end
+  local full = limit_reached(after, tonumber(max_submitted), tonumber(max_active))
+  if full then return full end
+  local pending = count_pending(root .. 'deliveries:' .. id)
+  redis.call('SET', key, record)
+  move(positions_of(before, pending), positions_of(after, pending))
+  return 'done'
+end
+
+function WRITES.remove(key, expected)
+  local stored = stored_head(key)
+  if stored == '' then return 'stale' end
+  local job = job_of(stored)
+  if not job then return 'unreadable' end
+  if job.revision ~= expected then return 'stale' end
+  local deliveries = root .. 'deliveries:' .. id
+  local pending, dues = count_pending(deliveries), {}
+  if pending > 0 then
+    for _, field in ipairs(redis.call('HKEYS', deliveries)) do
+      if string.find(field, '^%d+$') then
+        local delivery = delivery_of(redis.call('HGET', deliveries, field))
+        if not delivery then return 'unreadable' end
+        if delivery.due then dues[#dues + 1] = delivery.due end
+      end
     end
   end
+  redis.call('DEL', key, deliveries)
+  if job.name ~= '-' then redis.call('DEL', root .. 'idempotency:' .. job.name) end
+  for _, due in ipairs(dues) do move_due(due, nil) end
+  move(positions_of(job, pending), {})
+  return 'done'
 end
-redis.call('DEL', KEYS[1], deliveries)
-if job.name ~= '-' then redis.call('DEL', root .. 'idempotency:' .. job.name) end
-for _, due in ipairs(dues) do move_due(due, nil) end
-move(positions_of(job, pending), {})
-return 'done'
-`
 
-/** KEYS: the deliveries of a job. ARGV: root, id of the job, number, expected revision, record. */
-const UPDATE_DELIVERY = `${COMMON}
-local number, expected, record = ARGV[3], ARGV[4], ARGV[5]
-local stored, head = redis.call('HGET', KEYS[1], number), stored_head(root .. 'job:' .. id)
-if not stored or head == '' then return 'stale' end
-local before, after, job = delivery_of(stored), delivery_of(record), job_of(head)
-if not before or not job then return 'unreadable' end
-if before.revision ~= expected then return 'stale' end
-local pending = count_pending(KEYS[1])
-local remaining = pending - (before.due and 1 or 0) + (after.due and 1 or 0)
-redis.call('HSET', KEYS[1], number, record, 'pending', remaining)
-move_due(before.due, after.due)
-move(positions_of(job, pending), positions_of(job, remaining))
-return 'done'
+function WRITES.updateDelivery(key, number, expected, record)
+  local stored, head = redis.call('HGET', key, number), stored_head(root .. 'job:' .. id)
+  if not stored or head == '' then return 'stale' end
+  local before, after, job = delivery_of(stored), delivery_of(record), job_of(head)
+  if not before or not job then return 'unreadable' end
+  if before.revision ~= expected then return 'stale' end
+  local pending = count_pending(key)
+  local remaining = pending - (before.due and 1 or 0) + (after.due and 1 or 0)
+  redis.call('HSET', key, number, record, 'pending', remaining)
+  move_due(before.due, after.due)
+  move(positions_of(job, pending), positions_of(job, remaining))
+  return 'done'
+end
+
+local answers, at, failures, message = {}, 2, 0, nil
+for n = 1, #KEYS do
+  local count = tonumber(ARGV[at + 1])
+  id = ARGV[at + 2]
+  local is_done, answer = pcall(WRITES[ARGV[at]], KEYS[n], unpack(ARGV, at + 3, at + 1 + count))
+  if not is_done then
+    -- Before Redis 7 an error is a text.
+    message = type(answer) == 'table' and answer.err or tostring(answer)
+    failures = failures + 1
+    answer = { 'failed', message }
+  end
+  answers[n] = answer
+  at = at + 2 + count
+end
+if failures == #KEYS then return { err = message } end
+return answers
 `
 
 /**
@@ -196,44 +213,65 @@ end
 return { positions, records }
 `
 
-/** `keys` becomes KEYS of the script, `parameters` ARGV. */
-type Script<Answer> = (keys: readonly string[], parameters: readonly (string | number)[]) => Promise<Answer>
-
-/** `stale`: the revision is another one. `taken`: the delivery's number exists. `unreadable`: a record that it depends on. */
-type WriteAnswer = 'done' | 'stale' | 'taken' | 'unreadable'
-
-/** Each is one round trip, and rejects with `store_unavailable` while Redis is unavailable. */
-export type Scripts = {
-  /** After `existing`: the id and the record of that job. */
-  readonly insert: Script<['inserted' | 'taken' | 'full' | 'caller-full'] | ['existing', string, string]>
-  readonly update: Script<WriteAnswer>
-  readonly reopen: Script<WriteAnswer | 'full' | 'caller-full'>
-  readonly remove: Script<WriteAnswer>
-  readonly updateDelivery: Script<WriteAnswer>
-  readonly page: Script<[positions: string[], records: (string | null)[]]>
+/** A write of a job, as `WRITE` has it. */
+type Write = {
+  readonly name: 'insert' | 'update' | 'reopen' | 'remove' | 'updateDelivery'
+  readonly key: string
+  readonly jobId: string
+  readonly parameters: readonly (string | number)[]
 }
 
+/**
+ * `stale`: the revision is another one. `taken`: the id, or the delivery's number, exists. `unreadable`: a record that it
+ * depends on. After `existing`: the record of that job.
+ */
+type Refusal = 'stale' | 'taken' | 'unreadable' | 'full' | 'caller-full'
+export type WriteAnswer = 'done' | Refusal | [kind: 'existing', record: string]
+type Failure = [kind: 'failed', message: string]
+type PageAnswer = [positions: string[], records: (string | null)[]]
+
+/** Each rejects with `store_unavailable` while Redis is unavailable. */
+export type Scripts = {
+  /** Shares its round trip with the other writes of the turn. */
+  write(write: Write): Promise<WriteAnswer>
+  /** `keys` becomes KEYS of the script, `parameters` ARGV. */
+  page(keys: readonly string[], parameters: readonly (string | number)[]): Promise<PageAnswer>
+}
+
+const isFailure = (answer: WriteAnswer | Failure): answer is Failure => answer[0] === 'failed'
+
+/** Writes made by one script: more would block Redis for too long. */
+const MAX_WRITES = 64
+
 /** The scripts on a connection. Each is sent by its digest, and in full only if Redis does not know it. */
-export function createScripts(redis: Redis): Scripts {
-  const define = <Answer>(name: string, lua: string): Script<Answer> => {
+export function createScripts(redis: Redis, root: string): Scripts {
+  const define = <Answer>(name: string, lua: string): ((...args: unknown[]) => Promise<Answer>) => {
     redis.defineCommand(name, { lua })
     const command = (redis as unknown as Record<string, (...args: unknown[]) => Promise<Answer>>)[name]
     if (!command) throw new Error(`the command ${name} is not defined`)
-    return (keys, parameters) => runCommand(redis, () => command.call(redis, keys.length, ...keys, ...parameters))
+    return command.bind(redis)
   }
+  const writeAll = define<(WriteAnswer | Failure)[]>('storeWrite', WRITE)
+  const page = define<PageAnswer>('storePage', PAGE)
   return {
-    insert: define('storeInsert', INSERT),
-    update: define('storeUpdate', UPDATE),
-    reopen: define('storeReopen', REOPEN),
-    remove: define('storeRemove', REMOVE),
-    updateDelivery: define('storeUpdateDelivery', UPDATE_DELIVERY),
-    page: define('storePage', PAGE),
+    write: createBatch<Write, WriteAnswer>(async (writes) => {
+      const keys = writes.map(({ key }) => key)
+      const parameters = writes.flatMap((write) => [
+        write.name,
+        write.parameters.length + 1,
+        write.jobId,
+        ...write.parameters,
+      ])
+      const answers = await runBatch(redis, () => writeAll(keys.length, ...keys, root, ...parameters))
+      return answers.map((answer) => (isFailure(answer) ? problemOfReply(answer[1]) : answer))
+    }, MAX_WRITES),
+    page: (keys, parameters) => runCommand(redis, () => page(keys.length, ...keys, ...parameters)),
   }
 }
 
 /** Whether a write was made: false if the stored revision is another one. Throws for the other answers. */
 export function isDone(answer: WriteAnswer): boolean {
   if (answer === 'unreadable') throw new UnreadableRecord('a record that a write depends on cannot be read')
-  if (answer === 'taken') throw new Error('a delivery of this number exists already')
+  if (answer === 'taken') throw new Error('a job of this id, or a delivery of this number, exists already')
   return answer === 'done'
 }

@@ -2,8 +2,9 @@ import type { Redis } from 'ioredis'
 import type { Delivery, DueDelivery } from '../../jobs/webhooks/delivery.ts'
 import { type Job, JOB_STATUSES } from '../../jobs/job.ts'
 import type { Log } from '../../jobs/log.ts'
-import { readPages } from '../../lib/collections.ts'
-import { closeRedis, runCommand } from '../../redis/connection.ts'
+import { createLru, readPages } from '../../lib/collections.ts'
+import { createBatch } from '../../lib/single-flight.ts'
+import { closeRedis, runBatch, runCommand } from '../../redis/connection.ts'
 import {
   newSecret,
   type InsertLimits,
@@ -65,40 +66,40 @@ export async function openRedisStore(
  */
 export function createRedisStore(redis: Redis, { prefix, log }: RedisStoreOptions): Store & SecretKeeper {
   const keys = createKeys(prefix)
-  const scripts = createScripts(redis)
+  const scripts = createScripts(redis, keys.root)
   const pages = createPages(scripts, { root: keys.root, log })
+  const readJob = createReader(redis)
+
+  const write = (name: 'insert' | 'update' | 'reopen' | 'remove', jobId: string, parameters: (string | number)[]) =>
+    scripts.write({ name, key: keys.job(jobId), jobId, parameters })
 
   const insert = async (job: Job, limits: InsertLimits): Promise<Inserted> => {
-    const parameters = [keys.root, job.id, recordOf(job), ...limitArguments(limits)]
-    const [kind, , existing = ''] = await scripts.insert([keys.job(job.id)], parameters)
-    if (kind === 'taken') throw new Error(`job ${job.id} exists already`)
-    return kind === 'existing' ? { kind, job: jobOf(existing) } : { kind }
+    const answer = await write('insert', job.id, [recordOf(job), ...limitArguments(limits)])
+    if (answer === 'full' || answer === 'caller-full') return { kind: answer }
+    if (typeof answer === 'object') return { kind: 'existing', job: jobOf(answer[1]) }
+    if (!isDone(answer)) throw new Error(`job ${job.id} was not inserted`)
+    return { kind: 'inserted' }
   }
 
   const update = async (job: Job, expectedRevision: number, delivery?: Delivery) => {
     const added = delivery ? [delivery.number, deliveryRecordOf(delivery), delivery.body] : []
-    return isDone(
-      await scripts.update([keys.job(job.id)], [keys.root, job.id, expectedRevision, recordOf(job), ...added]),
-    )
+    return isDone(await write('update', job.id, [expectedRevision, recordOf(job), ...added]))
   }
 
   const reopen = async (job: Job, expectedRevision: number, limits: InsertLimits): Promise<Reopened> => {
-    const parameters = [keys.root, job.id, expectedRevision, recordOf(job), ...limitArguments(limits)]
-    const answer = await scripts.reopen([keys.job(job.id)], parameters)
+    const parameters = [expectedRevision, recordOf(job), ...limitArguments(limits)]
+    const answer = await write('reopen', job.id, parameters)
     if (answer === 'full' || answer === 'caller-full') return answer
     return isDone(answer) ? 'reopened' : 'stale'
   }
 
   return {
     insert: (job, limits = {}) => insert(job, limits),
-    async get(id) {
-      const record = await runCommand(redis, () => redis.get(keys.job(id)))
-      return record === null ? undefined : jobOf(record)
-    },
+    get: (id) => readJob(keys.job(id)),
     update,
     reopen: (job, expectedRevision, limits = {}) => reopen(job, expectedRevision, limits),
     async remove(id, expectedRevision) {
-      return isDone(await scripts.remove([keys.job(id)], [keys.root, id, expectedRevision]))
+      return isDone(await write('remove', id, [expectedRevision]))
     },
     list: (query) => pages.read(rangeOf(query, keys), query.limit),
     async *pending(what, now) {
@@ -108,6 +109,32 @@ export function createRedisStore(redis: Redis, { prefix, log }: RedisStoreOption
     countSubmitted: () => runCommand(redis, () => redis.zcard(keys.timeline('submitted'))),
     ...createRedisSecrets(redis, keys),
     close: () => Promise.resolve(),
+  }
+}
+
+/** Jobs read by one command: more would block Redis for too long. */
+const MAX_READS = 200
+/**
+ * Size of the cache of parsed jobs, in characters of their records, most of which have under 1,000: it nearly always has the
+ * jobs that clients ask for.
+ */
+const CACHE_CHARACTERS = 20_000_000
+
+/**
+ * Reads the job under a key, in one round trip with the other reads of the turn. Every read asks Redis, since other
+ * processes write to it too; a record that has not changed is not parsed again.
+ */
+function createReader(redis: Redis): (key: string) => Promise<Job | undefined> {
+  const cache = createLru<{ readonly record: string; readonly job: Job }>(CACHE_CHARACTERS)
+  const readRecord = createBatch<string, string | null>((keys) => runBatch(redis, () => redis.mget(...keys)), MAX_READS)
+  return async (key) => {
+    const record = await readRecord(key)
+    if (record === null) return undefined
+    const known = cache.get(key)
+    if (known?.record === record) return known.job
+    const job = jobOf(record)
+    cache.set(key, { record, job }, record.length)
+    return job
   }
 }
 
@@ -164,8 +191,8 @@ function createDeliveries(redis: Redis, { keys, scripts }: { keys: Keys; scripts
     dueDeliveries: due,
     async updateDelivery(delivery, expectedRevision) {
       const { jobId, number } = delivery
-      const parameters = [keys.root, jobId, number, expectedRevision, deliveryRecordOf(delivery)]
-      return isDone(await scripts.updateDelivery([keys.deliveries(jobId)], parameters))
+      const parameters = [number, expectedRevision, deliveryRecordOf(delivery)]
+      return isDone(await scripts.write({ name: 'updateDelivery', key: keys.deliveries(jobId), jobId, parameters }))
     },
   }
 }
