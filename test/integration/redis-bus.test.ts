@@ -64,6 +64,21 @@ describeWithRedisServer('the change bus of several replicas', (redis) => {
     ])
   })
 
+  test('changes of one turn are published by one message, and in order', async () => {
+    const [a, b] = await openTwo()
+    const messages: string[] = []
+    const listener = new Redis(redis().url)
+    onTestFinished(() => listener.disconnect())
+    listener.on('pmessage', (_pattern, _channel, message: string) => messages.push(message))
+    await listener.psubscribe('*')
+    const job = aJob()
+    const states = [job, after(job, spawned()), aJob(), after(job, spawned(), succeeded())]
+    for (const state of states) a.bus.publish(state)
+    await until(() => b.received.length === 4)
+    expect(b.received).toEqual(states)
+    expect(messages).toHaveLength(1)
+  })
+
   test('a change that arrives after a newer one of its job is dropped', async () => {
     const [a, b] = await openTwo()
     const job = aJob()
@@ -93,7 +108,13 @@ describeWithRedisServer('the change bus of several replicas', (redis) => {
     const { log, lines } = await recordingLog()
     const { bus, received } = await open(prefix, { log })
     const job = aJob()
-    const messages = [{ schema: 2, job }, { schema: 1 }, { schema: 1, job: { id: 1 } }, null]
+    const messages = [
+      { schema: 2, job },
+      { schema: 1 },
+      { schema: 1, job: { id: 1 } },
+      { schema: 1, jobs: [job, null] },
+      null,
+    ]
     const channel = `{${prefix}}:0:jobs`
     for (const message of messages) await command('PUBLISH', channel, JSON.stringify(message))
     await command('PUBLISH', channel, 'no JSON')
@@ -165,7 +186,9 @@ describeWithRedisServer('the change bus of several replicas', (redis) => {
     const job = aJob()
     bus.publish(job)
     expect(received).toEqual([job])
-    await until(() => lines.some(({ job_id: id }) => id === job.id))
+    await until(() =>
+      lines.some(({ event, job_ids: ids }) => event === 'change_not_published' && String(ids) === job.id),
+    )
     expect(lines.filter(({ level }) => level === 'error')).toEqual([])
     await redis().restart()
   })

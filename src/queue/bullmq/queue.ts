@@ -1,8 +1,8 @@
 import { Queue } from 'bullmq'
 import type { Channels } from '../../redis/channels.ts'
-import { connectRedis, runCommand } from '../../redis/connection.ts'
+import { connectRedis, runBatch, runCommand } from '../../redis/connection.ts'
 import { keyOfEntry, type JobQueue, type Position } from '../../jobs/ports/queue.ts'
-import { shareInFlight } from '../../lib/single-flight.ts'
+import { createBatch, shareInFlight } from '../../lib/single-flight.ts'
 import { QUEUE_NAME, type Runs, type RunsOptions, startRuns } from './runs.ts'
 
 export type BullmqQueueOptions = Omit<RunsOptions, 'run' | 'prefix' | 'prepare'> & {
@@ -12,6 +12,9 @@ export type BullmqQueueOptions = Omit<RunsOptions, 'run' | 'prefix' | 'prepare'>
   /** Entries that run at the same time, on all replicas together; undefined: all. The last replica to start decides. */
   readonly maxRunning?: number | undefined
 }
+
+/** Entries added by one call, which sends them together. */
+const MAX_ADDS = 100
 
 /**
  * The queue of all replicas, in Redis by BullMQ; each replica runs what it can claim. `enqueue`, `dequeue` and
@@ -31,6 +34,11 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
   })
   // Errors of the connection, which logs them itself.
   queue.on('error', (error) => log.debug({ err: error }, 'the queue cannot reach Redis'))
+  const add = createBatch<string, unknown>(async (keys) => {
+    const entries = keys.map((jobId) => ({ name: 'run', data: {}, opts: { jobId } }))
+    await runBatch(redis, () => queue.addBulk(entries))
+    return []
+  }, MAX_ADDS)
   const positions = createPositions({
     readKeys: () => runCommand(redis, () => queue.getRanges(['waiting'], 0, -1, true)),
   })
@@ -63,7 +71,7 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
     },
     async enqueue(entry) {
       const key = keyOfEntry(entry)
-      await runCommand(redis, () => queue.add('run', {}, { jobId: key }))
+      await add(key)
       // Without a bound an entry is claimed at once.
       if (maxRunning) positions.append(key)
     },
