@@ -12,10 +12,22 @@ import { sqlitePathOf } from './stores.ts'
 
 type BackendDependencies = { readonly log: Logger; readonly metrics: Metrics }
 
-/** Picks the backend of new jobs, as `BACKEND` says. */
+/** Opens the backend of new jobs, as `BACKEND` says. */
 export async function openBackend(config: Config, resolve: Resolve, parts: BackendDependencies): Promise<Backend> {
   const allowlist = config.INPUT_URL_ALLOWLIST?.split(',').map((host) => host.trim())
-  if (config.BACKEND === 'modal') return openModal(config, allowlist, parts)
+  switch (config.BACKEND) {
+    case 'modal':
+      return openModal(config, allowlist, parts)
+    case 'local':
+      return openLocal(config, { resolve, allowlist, log: parts.log })
+    default:
+      return config.BACKEND satisfies never
+  }
+}
+
+type LocalDependencies = { readonly resolve: Resolve; readonly allowlist: string[] | undefined; readonly log: Logger }
+
+async function openLocal(config: Config, { resolve, allowlist, log }: LocalDependencies): Promise<Backend> {
   const { createLocalBackend } = await import('../backend/local/backend.ts')
   await checkFolders(config)
   return createLocalBackend({
@@ -28,7 +40,7 @@ export async function openBackend(config: Config, resolve: Resolve, parts: Backe
     childEnvironment: childEnvironment(),
     command: config.LOCAL_COMMAND,
     resolve,
-    log: parts.log,
+    log,
   })
 }
 
