@@ -3,7 +3,7 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { checkIssuerUrl, parseOrigins, parseTrustedProxies, parseCommand, parseWebhookSecrets } from './formats.ts'
 import { parseEntryList, findDuplicateKeys } from './key-format.ts'
-import type { BackendName } from '../jobs/job.ts'
+import { BACKEND_NAMES, type BackendName } from '../jobs/job.ts'
 import { messageOf } from '../lib/errors.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
@@ -36,8 +36,8 @@ function checkBackend({ BACKEND, NODE_ENV }: Record<string, unknown>, env: Envir
 }
 
 /** The backend of new jobs: `BACKEND`, else `modal` if credentials are found, else `local`. */
-export const backendOf = ({ BACKEND }: Readonly<Record<string, unknown>>, env: Environment): BackendName =>
-  BACKEND === 'modal' || (BACKEND === undefined && hasModalCredentials(env)) ? 'modal' : 'local'
+export const backendOf = ({ BACKEND }: { readonly BACKEND?: unknown }, env: Environment): BackendName =>
+  BACKEND_NAMES.find((name) => name === BACKEND) ?? (hasModalCredentials(env) ? 'modal' : 'local')
 
 /** Whether other servers may share the jobs. */
 export const hasReplicas = ({ JOB_STORE }: { readonly JOB_STORE?: unknown }): boolean =>
