@@ -8,7 +8,7 @@ import { missingScopeRefusal, registerAuth, watchRevocations } from './http/plug
 import { addSafeHeaders, crossSiteRefusal, registerCors } from './http/plugins/browsers.ts'
 import { registerCaller } from './http/plugins/caller.ts'
 import { closedConnectionRefusal, closeGently } from './http/plugins/lingering-close.ts'
-import { connectionOptions, cutStalledClients, limitConnections } from './http/plugins/connections.ts'
+import { connectionOptions, disconnectStalledClients, limitConnections } from './http/plugins/connections.ts'
 import { collectRoutes, docsRoutes } from './http/docs/routes.ts'
 import { closingRefusal, collectMethods, createClosingSignal, refuse } from './http/plugins/refusals.ts'
 import { eventRoutes } from './http/events/routes.ts'
@@ -98,7 +98,7 @@ export async function buildApp({
   const reserveRefusal = limitConnections(app, http)
   closeGently(app, http)
   enforceBodyTimeout(app, http)
-  cutStalledClients(app, http)
+  disconnectStalledClients(app, http)
   answerUnreadable(app, { recordMetric: metrics.record, countAddress: limits.countAddress })
   admitExpectations(app)
 

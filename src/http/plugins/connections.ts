@@ -5,62 +5,62 @@ import { createLogThrottle } from '../../jobs/log.ts'
 import { problem } from '../../problems.ts'
 import { connectionAddressOf } from './caller.ts'
 import { pendingAnswer } from './lingering-close.ts'
-import { createLineLimit } from './line-limit.ts'
 import type { Refusal } from './refusals.ts'
+import { createLineLimit } from './request-log.ts'
 
 export type ConnectionLimits = {
-  /** Connections at a time, those that probes may have in addition left out. 0: no limit. */
+  /** Maximum open connections, without the reserve for probes. 0: no limit. */
   readonly maxConnections: number
-  /** How long the head of a request may take to arrive, in ms. */
+  /** Time for the head of a request to arrive, in ms. */
   readonly headersTimeoutMs: number
 }
 
-/** URL and headers of a request together, in bytes; Node's own default, stated since callers depend on it. */
+/** Maximum size of the URL and the headers of a request together, in bytes: Node's default, on which clients rely. */
 export const MAX_HEAD_BYTES = 16_384
 
 /**
- * Fastify's options against clients that are slow, by accident or on purpose: a request whose head does not arrive is
- * answered 408, and its connection closed; for its body see `enforceBodyTimeout`. A connection that is idle between requests
- * is closed by Fastify after 72 s, which is longer than load balancers keep theirs.
+ * Fastify's options against slow clients: a request whose head does not arrive is answered 408, and its connection is
+ * closed; `enforceBodyTimeout` does the same for bodies. Fastify closes a connection that is idle between requests after
+ * 72 s, which is longer than load balancers keep theirs.
  */
 export const connectionOptions = ({ headersTimeoutMs }: ConnectionLimits) =>
   ({
     requestTimeout: 0,
     http: {
       headersTimeout: headersTimeoutMs,
-      // Node looks only every 30 s otherwise: a limit of 15 s would be one of 45.
+      // By default Node checks only every 30 s, so that 15 s would become 45 s.
       connectionsCheckingInterval: Math.ceil(headersTimeoutMs / 3),
       maxHeaderSize: MAX_HEAD_BYTES,
-      // Ours to refuse, with a problem document.
+      // We refuse these requests ourselves, with a problem.
       requireHostHeader: false,
     },
   }) satisfies FastifyServerOptions & { http: object }
 
-/** Connections beyond the limit on which probes are answered, and all else is refused. */
+/** Connections beyond the limit, on which only probes are served. */
 const RESERVE = 16
-/** Of the idle connections of one address so many are closed at a time: looking for them costs more than closing. */
+/** The part of the idle connections of an address that is closed at a time: finding them costs more than closing them. */
 const CLOSED_SHARE = 1 / 100
 
 /**
- * Keeps the number of connections within its limit. When it is reached, idle ones of the address that has most make
- * room, so that nobody can lock out others by holding connections. Where none is idle that belongs to an address with
- * as many as the new one's, the new one gets a place of the reserve. Returns the refusal for what is no probe there, as
- * long as there is no room.
+ * Limits the number of connections. At the limit, it closes idle connections of the address that has most, so that no
+ * client can lock out others by keeping connections open. If no address that has at least as many as the new
+ * connection's own has an idle one, the new connection uses the reserve. Returns the refusal for all requests in the
+ * reserve but probes, until there is room again.
  */
 export function limitConnections(app: FastifyInstance, { maxConnections }: ConnectionLimits): Refusal {
   if (maxConnections === 0) return () => undefined
   const open = openConnections(app.server)
   const reserved = new Set<Socket>()
-  const isDue = createLogThrottle()
+  const isLineDue = createLogThrottle()
   const warn = (message: string) => {
-    if (isDue()) app.log.warn({ event: 'connections_full', max_connections: maxConnections }, message)
+    if (isLineDue()) app.log.warn({ event: 'connections_full', max_connections: maxConnections }, message)
   }
-  // What is closed still counts for Node for a moment.
+  // Node counts a closed connection for a moment longer.
   app.server.maxConnections = maxConnections + 2 * RESERVE
   app.server.on('drop', () => warn('too many connections: new ones are closed'))
   app.server.on('connection', (socket: Socket) => {
     if (open.size() <= maxConnections) return
-    const idle = idleOfGreediest(open.byAddress, socket)
+    const idle = idleOfLargest(open.byAddress, socket)
     for (const victim of idle.slice(0, Math.ceil(idle.length * CLOSED_SHARE))) open.close(victim)
     if (idle.length > 0) warn('too many connections: idle ones of the address that has most are closed')
     else warn('too many connections: new ones are refused, except for probes')
@@ -80,7 +80,7 @@ export function limitConnections(app: FastifyInstance, { maxConnections }: Conne
   }
 }
 
-/** The connections that are open, by the address of their client, each in the order they came. */
+/** The open connections by client address, in order of arrival. */
 function openConnections(server: Server) {
   const byAddress = new Map<string, Set<Socket>>()
   const addresses = new Map<Socket, string>()
@@ -102,8 +102,8 @@ function openConnections(server: Server) {
   return { byAddress, close, size: () => addresses.size }
 }
 
-/** Idle connections of the address that has most, and at least as many as that of the newcomer; the oldest first. */
-function idleOfGreediest(byAddress: ReadonlyMap<string, ReadonlySet<Socket>>, newcomer: Socket): Socket[] {
+/** Idle connections, oldest first, of the address that has most, if it has at least as many as the newcomer's address. */
+function idleOfLargest(byAddress: ReadonlyMap<string, ReadonlySet<Socket>>, newcomer: Socket): Socket[] {
   let least = byAddress.get(connectionAddressOf(newcomer))?.size ?? 0
   let found: Socket[] = []
   for (const sockets of byAddress.values()) {
@@ -115,21 +115,21 @@ function idleOfGreediest(byAddress: ReadonlyMap<string, ReadonlySet<Socket>>, ne
 }
 
 export type ProgressLimits = {
-  /** How long a client may take nothing of what is sent to it, in ms. */
+  /** Time without progress after which a client that does not read is disconnected, in ms. */
   readonly stallTimeoutMs: number
 }
 
-/** Lines about clients that were cut off. A stranger can open new connections, and read nothing of them, for ever. */
+/** Maximum log lines about disconnected clients, which can open new connections again and again. */
 export const DROP_LINES = { perSubject: 20, inAll: 200, maxSubjects: 50, windowMs: 60_000 } as const
 
-/** What a connection had taken when that was last seen to grow, in bytes. */
-type Progress = { readonly taken: number; readonly since: number }
+/** The bytes that the client had read when they last increased, and when that was, in ms. */
+type Progress = { readonly read: number; readonly since: number }
 
 /**
- * Cuts off clients that take nothing of an answer for `stallTimeoutMs`, whatever the answer is. Connections are looked
- * at and not answers, since one that is refused, or follows another, has unsent bytes too.
+ * Disconnects clients that read nothing of an answer for `stallTimeoutMs`. It checks connections and not answers, since a
+ * refusal, or an answer behind another one, has unsent bytes too.
  */
-export function cutStalledClients(app: FastifyInstance, { stallTimeoutMs }: ProgressLimits): void {
+export function disconnectStalledClients(app: FastifyInstance, { stallTimeoutMs }: ProgressLimits): void {
   const open = new Set<Socket>()
   const stalled = new Map<Socket, Progress>()
   app.server.on('connection', (socket) => {
@@ -141,20 +141,20 @@ export function cutStalledClients(app: FastifyInstance, { stallTimeoutMs }: Prog
   })
 
   const lines = createLineLimit(DROP_LINES, (subject, { count }) => {
-    app.log.info({ event: 'answers_dropped', ...subject, count }, 'answers dropped without a line of their own')
+    app.log.info({ event: 'answers_dropped', ...subject, count }, 'more answers dropped')
   })
   const logDrop = (socket: Socket) => {
     if (!lines.admits({ remote_address: connectionAddressOf(socket) }, 'dropped')) return
     const { remoteAddress, writableLength } = socket
     const fields = { event: 'answer_dropped', remote_address: remoteAddress, unsent_bytes: writableLength }
-    app.log.info(fields, 'answer dropped: the client takes nothing of it')
+    app.log.info(fields, 'answer dropped: the client does not read it')
   }
 
-  const look = (socket: Socket, now: number) => {
-    const taken = takenBytesOf(socket)
+  const checkProgress = (socket: Socket, now: number) => {
+    const read = readBytesOf(socket)
     const before = stalled.get(socket)
     if (socket.writableLength === 0) stalled.delete(socket)
-    else if (before?.taken !== taken) stalled.set(socket, { taken, since: now })
+    else if (before?.read !== read) stalled.set(socket, { read, since: now })
     else if (now - before.since >= stallTimeoutMs) {
       logDrop(socket)
       socket.destroy()
@@ -162,7 +162,7 @@ export function cutStalledClients(app: FastifyInstance, { stallTimeoutMs }: Prog
   }
   const timer = setInterval(() => {
     const now = performance.now()
-    for (const socket of open) look(socket, now)
+    for (const socket of open) checkProgress(socket, now)
   }, stallTimeoutMs / 6).unref()
   app.addHook('onClose', (_app, done) => {
     clearInterval(timer)
@@ -172,10 +172,10 @@ export function cutStalledClients(app: FastifyInstance, { stallTimeoutMs }: Prog
 }
 
 /**
- * Bytes that the system has taken from a connection. The socket reports only whole writes, of which one can be a whole
- * page; Node's own timeout of sockets looks at its handle too.
+ * Bytes that the kernel has accepted on a connection, as the client reads. The socket counts only whole writes, of which
+ * one can be a whole page; Node's own socket timeout reads the handle too.
  */
-function takenBytesOf(socket: Socket): number {
+function readBytesOf(socket: Socket): number {
   const { _handle: handle } = socket as { _handle?: { bytesWritten: number; writeQueueSize: number } | null }
   return handle ? handle.bytesWritten - handle.writeQueueSize : 0
 }

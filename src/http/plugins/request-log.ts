@@ -10,34 +10,106 @@ import {
 import type { ChildLoggerOptions } from 'pino'
 import { createLogThrottle, logFieldsOf, readTraceparent, traceIdOf } from '../../jobs/log.ts'
 import { addressOf, isAuthenticated } from './caller.ts'
-import { createLineLimit, type LineLimit } from './line-limit.ts'
 
-/** What a line says of a request: what it was, whose, and how long it has taken so far, in ms. */
+/** The subject of a log line: a caller, or the address of an unauthenticated client. */
+export type Subject = { readonly caller: string } | { readonly remote_address: string }
+
+export type LineLimits = {
+  /** Maximum lines in a window for one subject, and for all. */
+  readonly perSubject: number
+  readonly inAll: number
+  /** Maximum subjects counted separately in a window; the others count as one. */
+  readonly maxSubjects: number
+  readonly windowMs: number
+}
+
+/** The suppressed lines of a subject in a window, in all and by kind. */
+export type Suppressed = { readonly count: number; readonly byKind: Readonly<Record<string, number>> }
+
+/**
+ * Limits log lines that clients can cause as often as they like. Lines beyond the limit are counted, and summarized once
+ * per window for each subject.
+ */
+export type LineLimit = {
+  /** Whether to write a line; if not, it is counted under `kind`, of which there are few. */
+  admits(subject: Subject, kind: string | number): boolean
+  /** Ends the window and writes its summaries. */
+  flush(): void
+}
+
+/** The key of all subjects beyond `maxSubjects`. */
+const OTHERS = ''
+
+type Counted = { readonly subject: Subject | undefined; written: number; count: number; byKind: Record<string, number> }
+
+/** `summarize` writes the summary of a subject; an undefined subject stands for all beyond `maxSubjects`. */
+export function createLineLimit(
+  { perSubject, inAll, maxSubjects, windowMs }: LineLimits,
+  summarize: (subject: Subject | undefined, suppressed: Suppressed) => void,
+): LineLimit {
+  let subjects = new Map<string, Counted>()
+  let written = 0
+  let timer: NodeJS.Timeout | undefined
+
+  const flush = () => {
+    clearTimeout(timer)
+    timer = undefined
+    const counted = subjects
+    subjects = new Map()
+    written = 0
+    for (const { subject, count, byKind } of counted.values()) if (count > 0) summarize(subject, { count, byKind })
+  }
+
+  const countedOf = (subject: Subject): Counted => {
+    const key = JSON.stringify(subject)
+    const isOther = subjects.size >= maxSubjects && !subjects.has(key)
+    const known = subjects.get(isOther ? OTHERS : key)
+    if (known) return known
+    const counted = { subject: isOther ? undefined : subject, written: 0, count: 0, byKind: {} }
+    subjects.set(isOther ? OTHERS : key, counted)
+    return counted
+  }
+
+  return {
+    flush,
+    admits(subject, kind) {
+      // The window starts with the first line, so that no timer runs without one.
+      timer ??= setTimeout(flush, windowMs).unref()
+      const counted = countedOf(subject)
+      if (counted.written < perSubject && written < inAll) {
+        counted.written++
+        written++
+        return true
+      }
+      counted.count++
+      counted.byKind[kind] = (counted.byKind[kind] ?? 0) + 1
+      return false
+    },
+  }
+}
+
+/** The fields of a request in a log line: the request, its duration so far in ms, and its caller. */
 export const requestFieldsOf = (request: FastifyRequest, reply: FastifyReply) => ({
   req: request,
   duration_ms: Math.round(reply.elapsedTime * 10) / 10,
   ...(isAuthenticated(request) && { caller: request.caller.id }),
 })
 
-/**
- * What the lines of refused requests are bounded by: as many of each caller or address, and of all together, as let a
- * reader see what happens, however often they come.
- */
+/** Maximum log lines of refused requests: enough of each caller or address, and of all together, to see what happens. */
 export const REFUSED_LINES = { perSubject: 60, inAll: 600, maxSubjects: 200, windowMs: 60_000 } as const
 
-/** Answers that cost a client nothing, and that no limit keeps it from causing. */
+/** Statuses that a client can cause as often as it likes, at no cost. */
 const REFUSED: ReadonlySet<number> = new Set([401, 403, 408, 429, 431, 503])
 
 /**
- * One line a request, when it is answered: what was asked, what was answered, in how many ms. Those of refused requests
- * are bounded, and the rest of them summarized, so that nobody fills the disk with them. Probes and scrapes, which
- * come every few seconds, have none, unless they are refused: then one a minute for each route, since nobody sees else
- * why a dashboard stays empty.
+ * Logs one line for each request when it is answered, with status and duration. The lines of refused requests are
+ * limited, and the rest summarized, so that no client fills the disk. Probes and scrapes come every few seconds and have
+ * no line, unless they are refused: then one a minute for each route, which explains an empty dashboard.
  */
 export class RequestLog extends LogController {
-  readonly #isDue = new Map<string, () => boolean>()
+  readonly #probeThrottles = new Map<string, () => boolean>()
   readonly #callers: LineLimit
-  /** Of their own: strangers, who may be many, must not use up the lines of callers. */
+  /** Separate: unauthenticated clients may be many, and must not use up the lines of callers. */
   readonly #strangers: LineLimit
 
   constructor(log: Pick<FastifyBaseLogger, 'info'>) {
@@ -45,14 +117,14 @@ export class RequestLog extends LogController {
     const createLimit = () =>
       createLineLimit(REFUSED_LINES, (subject, { count, byKind }) => {
         const fields = { event: 'requests_suppressed', ...subject, count, by_status: byKind }
-        log.info(fields, 'refused requests without a line of their own')
+        log.info(fields, 'more refused requests')
       })
     this.#callers = createLimit()
     this.#strangers = createLimit()
   }
 
   override incomingRequest(): void {
-    // Said with the answer.
+    // Logged with the answer.
   }
 
   override requestCompleted(error: Error | null, request: FastifyRequest, reply: FastifyReply): void {
@@ -62,11 +134,11 @@ export class RequestLog extends LogController {
     const fields = { ...requestFieldsOf(request, reply), status }
     if (error) log.error({ ...fields, err: error }, 'request broken off')
     else log.info(fields, 'request')
-    // The log level of their routes leaves the line above out.
+    // The log level of probe routes suppresses the line above.
     if (isProbe && status < 500) this.#warnOfProbe(request, reply, fields)
   }
 
-  /** Writes the summaries of the last window when the application is closed. */
+  /** Logs the summaries of the last window when the application closes. */
   flushOnClose(app: FastifyInstance): void {
     app.addHook('onClose', (_app, done) => {
       this.#callers.flush()
@@ -75,7 +147,7 @@ export class RequestLog extends LogController {
     })
   }
 
-  /** Nobody without a credential gets far enough for an error that is worth a line each time. */
+  /** An error of an unauthenticated client is never worth a line each time. */
   #admits(request: FastifyRequest, status: number): boolean {
     if (status < 400 || (request.caller !== undefined && !REFUSED.has(status))) return true
     if (isAuthenticated(request)) return this.#callers.admits({ caller: request.caller.id }, status)
@@ -83,21 +155,21 @@ export class RequestLog extends LogController {
   }
 
   #warnOfProbe({ routeOptions }: FastifyRequest, { log }: FastifyReply, fields: object): void {
-    if (!this.#limitOf(routeOptions.url)()) return
+    if (!this.#isProbeLineDue(routeOptions.url)) return
     log.warn({ event: 'probe_refused', ...fields }, 'probe or scrape refused')
   }
 
-  /** There are as many as routes. */
-  #limitOf(url = ''): () => boolean {
-    const limit = this.#isDue.get(url) ?? createLogThrottle()
-    this.#isDue.set(url, limit)
-    return limit
+  /** One throttle for each route. */
+  #isProbeLineDue(url = ''): boolean {
+    const isLineDue = this.#probeThrottles.get(url) ?? createLogThrottle()
+    this.#probeThrottles.set(url, isLineDue)
+    return isLineDue()
   }
 }
 
 /**
- * Fastify's `genReqId`: ids that no other request of any server has. They are counted, since a UUID is put together from
- * twenty pieces for each request.
+ * Fastify's `genReqId`: ids that are unique over all servers. A random prefix and a counter: a UUID for each request
+ * would be slower.
  */
 export function requestIds(): () => string {
   const server = randomBytes(6).toString('hex')
@@ -105,10 +177,10 @@ export function requestIds(): () => string {
   return () => `${server}-${(++count).toString(36)}`
 }
 
-/** The path of a job, and of what it has. */
+/** The path of a job and of its subresources. */
 const JOB_PATH = /^\/jobs\/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?=[/?]|$)/
 
-/** Fastify's `childLoggerFactory`: the ids of its job and of its trace go on every line of a request. */
+/** Fastify's `childLoggerFactory`: adds the ids of the job and of the trace to every line of a request. */
 export function logOfRequest(
   log: FastifyBaseLogger,
   bindings: Record<string, unknown>,
@@ -117,15 +189,15 @@ export function logOfRequest(
 ): FastifyBaseLogger {
   const id = JOB_PATH.exec(url)?.[1]
   const traceparent = traceparentOf(headers)
-  // Fastify made the bindings for this request alone.
+  // Safe to change: Fastify made the bindings for this request alone.
   if (id !== undefined) bindings.job_id = id
   if (traceparent !== undefined) bindings.trace_id = traceIdOf(traceparent)
   return log.child(bindings, options)
 }
 
 /**
- * Puts the id of a job on the lines of a request from here on. Its logger is again a child of the server's and not of
- * its own: each child of a child is of a kind of its own for V8, which makes every use of any logger slow.
+ * Adds the id of a job to the lines of a request from now on. The new logger is a child of the server's and not of the
+ * request's: for V8 each child of a child has another hidden class, which slows down every use of any logger.
  */
 export function nameJob(request: FastifyRequest, reply: FastifyReply, id: string): void {
   reply.log = request.log = request.server.log.child({
@@ -134,6 +206,6 @@ export function nameJob(request: FastifyRequest, reply: FastifyReply, id: string
   })
 }
 
-/** The trace that a request is a part of, where it names one. A malformed `traceparent` counts as none. */
+/** The `traceparent` of a request; undefined if it is missing or malformed. */
 export const traceparentOf = ({ traceparent }: IncomingHttpHeaders): string | undefined =>
   traceparent === undefined ? undefined : readTraceparent(String(traceparent))
