@@ -6,6 +6,7 @@ import { getHeapStatistics, setFlagsFromString } from 'node:v8'
  * Prepares the Node process for a fast and small start; call it before loading any other module. Caches stripped
  * TypeScript and bytecode in `node_modules/.cache` (`npm ci` fills it). Keeps the young generation from growing until
  * `finishBoot`: loading modules would grow it to several times what an idle server needs.
+ * Idle memory, with: 115 MB, without: 132 MB (`npm run bench -- requests/idle`).
  */
 export function startBoot(): void {
   setFlagsFromString('--semi-space-growth-factor=1')
