@@ -50,9 +50,7 @@ export function recordEvent(event: MetricEvent, instruments: Instruments): void 
       histograms.modal_turn_wait_seconds.observe(event.waitedMs / 1000)
       break
     case 'call-finished':
-      if (event.ranMs !== undefined) histograms.modal_run_seconds.observe(event.ranMs / 1000)
-      // Modal's clock may be ahead of ours.
-      if (event.lateMs !== undefined) histograms.modal_end_to_notice_seconds.observe(Math.max(0, event.lateMs) / 1000)
+      recordCall(event, instruments)
       break
     case 'request-answered':
       recordRequest(event, instruments)
@@ -76,6 +74,16 @@ function recordChange(
   counters.jobs_ended_total.add(after.status, after.errorCode ?? '')
   if (startedAt === undefined || after.finishedAt === undefined) return
   histograms.job_spawn_to_end_seconds.observe((after.finishedAt - startedAt) / 1000, after.status)
+}
+
+/** Modal's times are not checked, and one that is no number would spoil the sum for good. */
+function recordCall(
+  { ranMs = NaN, lateMs = NaN }: MetricEvent & { type: 'call-finished' },
+  { histograms }: Instruments,
+) {
+  if (Number.isFinite(ranMs)) histograms.modal_run_seconds.observe(ranMs / 1000)
+  // Modal's clock may be ahead of ours.
+  if (Number.isFinite(lateMs)) histograms.modal_end_to_notice_seconds.observe(Math.max(0, lateMs) / 1000)
 }
 
 function recordRequest(event: MetricEvent & { type: 'request-answered' }, { counters, histograms }: Instruments): void {

@@ -86,6 +86,18 @@ describe('the rendered text', () => {
     expect(series.get('musetalk_modal_turn_wait_seconds_sum')).toBeCloseTo(400.444)
   })
 
+  test('leaves out times of Modal that are no numbers', async () => {
+    const metrics = create()
+    metrics.record({ type: 'call-finished', ranMs: Infinity, lateMs: NaN })
+    metrics.record({ type: 'call-finished', ranMs: undefined, lateMs: undefined })
+    metrics.record({ type: 'call-finished', ranMs: 2_000, lateMs: -1 })
+    expect(await countsOf(metrics)).toEqual({
+      musetalk_modal_run_seconds_sum: 2,
+      musetalk_modal_run_seconds_count: 1,
+      musetalk_modal_end_to_notice_seconds_count: 1,
+    })
+  })
+
   test('is rendered once for concurrent scrapes, and again for a later one', async () => {
     const metrics = create()
     let readings = 0
