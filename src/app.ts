@@ -17,6 +17,7 @@ import { jobRoutes } from './http/jobs/job.ts'
 import { listRoutes } from './http/jobs/list.ts'
 import { logRoutes } from './http/jobs/logs.ts'
 import { submitRoutes } from './http/jobs/submit.ts'
+import { createRenderer } from './http/jobs/view.ts'
 import { countRequests, countUnreadable, healthRoutes, metricsRoutes } from './http/monitoring.ts'
 import {
   admitExpectations,
@@ -136,7 +137,8 @@ export async function buildApp({
   const routes = collectRoutes(app)
 
   const { chargeAnswer } = limits
-  const options = { ...dependencies, limits: http, chargeAnswer, unsent, openAnswers }
+  const renderer = createRenderer(dependencies)
+  const options = { ...dependencies, renderer, limits: http, chargeAnswer, unsent, openAnswers }
   await app.register(submitRoutes, options)
   await app.register(listRoutes, options)
   await app.register(jobRoutes, options)

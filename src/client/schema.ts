@@ -38,7 +38,7 @@ export interface paths {
         };
         /**
          * Get a job
-         * @description The job as it is now; with `wait`, as it is when it finishes or the time is over.
+         * @description The job as it is now; with `wait`, as it is when it finishes or the time is over. With `If-None-Match` a long poll that ends with the job as you have it is answered 304.
          *
          *     Needs the scope `jobs:read`.
          */
@@ -1122,8 +1122,8 @@ export interface components {
          */
         "Preference-Applied": string;
         /**
-         * @description Names this content (RFC 9110).
-         * @example "31c4a-19c1a2b3c4d"
+         * @description Names this content, for `If-None-Match` (RFC 9110).
+         * @example "pNk8xkV1uZrYc0mD"
          */
         ETag: string;
         /**
@@ -1222,7 +1222,10 @@ export interface operations {
                 /** @description The `next_cursor` of the previous page. For example `MTc2OTg2MDgwMDAwMC4wMTk4YTZmMC03YzFlLTdhNTItOWQ1Yi0zZjFmNWEwYzJiMTE`. */
                 cursor?: string;
             };
-            header?: never;
+            header?: {
+                /** @description The `ETag` of an answer that you have, or several: 304 without a body if it is still right. For example `"pNk8xkV1uZrYc0mD"`. */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -1231,6 +1234,7 @@ export interface operations {
             /** @description One page. */
             200: {
                 headers: {
+                    ETag: components["headers"]["ETag"];
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
                     "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
                     "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
@@ -1239,6 +1243,17 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["JobList"];
                 };
+            };
+            /** @description Your answer is still right. */
+            304: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
@@ -1571,7 +1586,10 @@ export interface operations {
                 /** @description Seconds that the answer may wait for the job to finish. For example `30`. */
                 wait?: number;
             };
-            header?: never;
+            header?: {
+                /** @description The `ETag` of an answer that you have, or several: 304 without a body if it is still right. For example `"pNk8xkV1uZrYc0mD"`. */
+                "If-None-Match"?: string;
+            };
             path: {
                 /**
                  * @description The id of the job.
@@ -1586,6 +1604,7 @@ export interface operations {
             /** @description The job. */
             200: {
                 headers: {
+                    ETag: components["headers"]["ETag"];
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
                     "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
                     "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
@@ -1594,6 +1613,17 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Job"];
                 };
+            };
+            /** @description Your answer is still right. */
+            304: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
@@ -1885,7 +1915,10 @@ export interface operations {
     getResult: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `ETag` of an answer that you have, or several: 304 without a body if it is still right. For example `"pNk8xkV1uZrYc0mD"`. */
+                "If-None-Match"?: string;
+            };
             path: {
                 /**
                  * @description The id of the job.
@@ -1900,6 +1933,7 @@ export interface operations {
             /** @description The result. */
             200: {
                 headers: {
+                    ETag: components["headers"]["ETag"];
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
                     "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
                     "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
@@ -1908,6 +1942,17 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Result"];
                 };
+            };
+            /** @description Your answer is still right. */
+            304: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.

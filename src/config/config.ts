@@ -243,11 +243,14 @@ export const ConfigSchema = Type.Object({
     'For `modal`: maximum size of the output cache in `DATA_DIR`, in bytes; beyond it the least recently read outputs are deleted. A single larger output is answered 502.',
     { default: 10 * 1024 * MiB, minimum: MiB, maximum: 1024 ** 5 },
   ),
-  OUTPUT_URL_TTL_SECONDS: integer('How long a link to an output is valid, in seconds.', {
-    default: 3600,
-    minimum: 1,
-    maximum: 604_800,
-  }),
+  OUTPUT_URL_TTL_SECONDS: integer(
+    'How long a link to an output is valid at least, in seconds; at most a quarter longer.',
+    {
+      default: 3600,
+      minimum: 1,
+      maximum: 604_800,
+    },
+  ),
   SIGNING_SECRET: Type.Optional(
     text(
       'Secrets that sign links, comma-separated: the first signs, all are accepted. Unset: a random one, stored with the jobs.',

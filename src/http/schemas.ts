@@ -4,6 +4,9 @@ import fastJsonStringify from 'fast-json-stringify'
 import type { FastifySchemaCompiler, FastifySerializerCompiler } from 'fastify'
 import { type FieldError, MAX_FIELD_ERRORS, PROBLEM_CODES } from '../problems.ts'
 
+/** The type of JSON as Fastify sends it. */
+export const JSON_TYPE = 'application/json; charset=utf-8'
+
 /** One of several strings, as an `enum`: it reads better in the reference than a union of constants. */
 export const OneOf = <const T extends string>(names: readonly T[], options: object = {}) =>
   Type.Unsafe<T>({ type: 'string', enum: names, ...options })

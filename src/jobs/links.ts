@@ -15,11 +15,13 @@ export type LinkParameters = { readonly expires: string; readonly signature: str
 
 /** Makes and verifies signed links, which need no credential until they expire. */
 export type LinkSigner = {
-  /** Absolute URL of a job's output, valid for `ttlSeconds` from now. */
+  /** Absolute URL of a job's output, valid for `ttlSeconds` from now at the least; the same while `expiresAt` is. */
   outputUrl(job: Job): string
+  /** When links to outputs that are made now expire, in epoch seconds. */
+  expiresAt(): number
   /** Absolute URL of a job's uploaded file, for the backend: valid until an hour after the deadline. */
   inputUrl(job: Job, kind: FileKind): string
-  /** The parameters of a link, valid for `ttlSeconds` from now. */
+  /** The parameters of a link that expires at `expiresAt`. */
   sign(purpose: LinkPurpose, subject: LinkSubject): LinkParameters
   /** Whether one of the secrets signed exactly this and the link has not expired. */
   verify(purpose: LinkPurpose, subject: LinkSubject, query: LinkQuery): boolean
@@ -30,10 +32,17 @@ export type LinkSignerOptions = {
   readonly secrets: readonly string[]
   /** The URL at which clients reach this server, without a trailing slash. */
   readonly publicUrl: () => string
+  /** The least time for which a link to an output is valid. */
   readonly ttlSeconds: number
   /** Epoch ms. */
   readonly now?: () => number
 }
+
+/**
+ * Links to outputs that are made within a window, this part of their time to live, expire together: then a rendered job
+ * stays the same for a while, on every replica.
+ */
+const WINDOWS_IN_TTL = 4
 
 /** How long a link to an input stays valid after the deadline, in seconds: a call that is being stopped may still read. */
 const INPUT_LINK_GRACE_SECONDS = 3600
@@ -49,11 +58,14 @@ export function createLinkSigner({ secrets, publicUrl, ttlSeconds, now = Date.no
     const expires = String(expiresAt)
     return { expires, signature: signatureOf(newest, purpose, subject, expires) }
   }
-  const sign = (purpose: LinkPurpose, subject: LinkSubject) =>
-    signUntil(purpose, subject, Math.floor(now() / 1000) + ttlSeconds)
+  const windowSeconds = Math.ceil(ttlSeconds / WINDOWS_IN_TTL)
+  /** `ttlSeconds` after the end of the current window. */
+  const expiresAt = () => (Math.floor(now() / 1000 / windowSeconds) + 1) * windowSeconds + ttlSeconds
+  const sign = (purpose: LinkPurpose, subject: LinkSubject) => signUntil(purpose, subject, expiresAt())
 
   return {
     sign,
+    expiresAt,
     outputUrl(job) {
       const query = new URLSearchParams(sign('output', linkSubjectOf(job)))
       return `${publicUrl()}/jobs/${job.id}/output?${query.toString()}`

@@ -6,7 +6,7 @@ import type { TestApp } from './app.ts'
 /** Headers of answers that callers act on: where one comes, the reference must have said so. */
 const DOCUMENTED = [
   ...['location', 'idempotent-replayed', 'ratelimit-limit', 'ratelimit-remaining', 'ratelimit-reset'],
-  ...['retry-after', 'www-authenticate'],
+  ...['retry-after', 'www-authenticate', 'etag'],
 ]
 
 const formats = {

@@ -203,6 +203,8 @@ describe('signed links', () => {
     expect((await setting.get(link.replace('/output', ''))).statusCode).toBe(401)
     expect((await setting.app.inject({ method: 'DELETE', url: link })).statusCode).toBe(405)
     setting.clock.now += 3_600_000
+    expect((await setting.get(link)).statusCode).toBe(200)
+    setting.clock.now += 900_000
     expect(problemOf(await setting.get(link)).code).toBe('link_invalid')
   })
 

@@ -263,6 +263,10 @@ describe('real answers match the reference', () => {
     return guarded.app.inject({ method: 'GET', url, headers: { ...as('alice'), ...headers } })
   }
   const get = (url: string, caller = 'alice') => guarded.app.inject({ method: 'GET', url, headers: as(caller) })
+  const again = async (url: string) => {
+    const headers = { ...as('alice'), 'if-none-match': String((await get(url)).headers.etag) }
+    return guarded.app.inject({ method: 'GET', url, headers })
+  }
   const unknown = crypto.randomUUID()
   const ranged = (range: string) => ({ headers: { ...as('alice'), range } })
 
@@ -323,6 +327,9 @@ describe('real answers match the reference', () => {
     ['POST /jobs', 202, 'waited for, and not finished in time', () => submit(aBody, { prefer: 'wait=0' })],
     ['POST /jobs', 200, 'waited for', waitedFor],
     ['GET /jobs', 200, 'a page', () => get('/jobs?limit=1', 'root')],
+    ['GET /jobs', 304, 'a page that the caller has', () => again('/jobs?limit=1')],
+    ['GET /jobs/:id', 304, 'that the caller has', async () => again(`/jobs/${await aJob('failed')}`)],
+    ['GET /jobs/:id/result', 304, 'that the caller has', async () => again(`/jobs/${await aJob('succeeded')}/result`)],
     ['GET /jobs', 400, 'no limit', () => get('/jobs?limit=0')],
     ['GET /jobs', 403, 'the jobs of another', () => get('/jobs?caller=key:bob')],
     ['GET /jobs/:id', 200, 'running', async () => ask('GET /jobs/:id', await aJob())],

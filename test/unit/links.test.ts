@@ -11,9 +11,9 @@ const subject = { id: aJob().id, attempt: 1 }
 test('a link has the job and its expiry, and the HMAC-SHA256 of purpose, job, attempt and expiry', () => {
   const job = aJob()
   const url = new URL(signer('secret').outputUrl(job))
-  const signature = createHmac('sha256', 'secret').update(`output\n${job.id}\n1\n1700000060`).digest('base64url')
+  const signature = createHmac('sha256', 'secret').update(`output\n${job.id}\n1\n1700000070`).digest('base64url')
   expect(url.href).toBe(
-    `https://video.example/jobs/${job.id}/output?expires=1700000060&signature=${encodeURIComponent(signature)}`,
+    `https://video.example/jobs/${job.id}/output?expires=1700000070&signature=${encodeURIComponent(signature)}`,
   )
 })
 
@@ -24,12 +24,39 @@ test('a link is valid only for its purpose, its job and its attempt, and until i
   expect(links.verify('input:video', subject, query)).toBe(false)
   expect(links.verify('output', { ...subject, attempt: 2 }, query)).toBe(false)
   expect(links.verify('output', { ...subject, id: aJob().id }, query)).toBe(false)
-  clock.now += 59_499
+  clock.now += 69_499
   expect(links.verify('output', subject, query)).toBe(true)
   clock.now += 1
   expect(links.verify('output', subject, query)).toBe(false)
-  clock.now -= 59_500
+  clock.now -= 69_500
 })
+
+test.each([1, 2, 3, 59, 60, 3600, 604_800])(
+  'a link is the same within a window, and valid for %i s and at most a quarter longer whenever it is made',
+  (ttlSeconds) => {
+    const time = { now: 0 }
+    const links = createLinkSigner({ secrets: ['s'], publicUrl: () => '', ttlSeconds, now: () => time.now })
+    const windowMs = Math.ceil(ttlSeconds / 4) * 1000
+    const edge = Math.ceil(1_700_000_000_000 / windowMs) * windowMs
+    const madeAt = (at: number) => {
+      time.now = at
+      return links.sign('output', subject)
+    }
+    const holdsAt = (at: number, query: ReturnType<typeof madeAt>) => {
+      time.now = at
+      return links.verify('output', subject, query)
+    }
+    for (const at of [edge, edge + 1, edge + Math.floor(windowMs / 2), edge + windowMs - 1]) {
+      const link = madeAt(at)
+      expect(link).toEqual(madeAt(edge))
+      expect(links.expiresAt()).toBe(Number(link.expires))
+      expect(holdsAt(at + ttlSeconds * 1000, link)).toBe(true)
+      expect(holdsAt(at + ttlSeconds * 1000 + windowMs, link)).toBe(false)
+    }
+    expect(madeAt(edge - 1)).not.toEqual(madeAt(edge))
+    expect(madeAt(edge + windowMs)).not.toEqual(madeAt(edge))
+  },
+)
 
 test.each([
   ['another end', { expires: '1900000000' }],

@@ -63,7 +63,11 @@ export const HEADERS = {
     schema: { type: 'string' },
     example: 'wait=30',
   },
-  ETag: { description: 'Names this content (RFC 9110).', schema: { type: 'string' }, example: '"31c4a-19c1a2b3c4d"' },
+  ETag: {
+    description: 'Names this content, for `If-None-Match` (RFC 9110).',
+    schema: { type: 'string' },
+    example: '"pNk8xkV1uZrYc0mD"',
+  },
   'Last-Modified': {
     description: 'When the file was created.',
     schema: { type: 'string' },

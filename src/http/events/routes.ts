@@ -3,14 +3,13 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { isFinished, type Job } from '../../jobs/job.ts'
-import type { LinkSigner } from '../../jobs/links.ts'
 import type { JobService } from '../../jobs/service.ts'
 import type { Subscriptions } from '../../jobs/subscriptions.ts'
 import { createTurns } from '../../lib/limits.ts'
 import { problem } from '../../problems.ts'
 import type { Operation } from '../docs/operation.ts'
 import { JobParams } from '../jobs/job-schema.ts'
-import { createPresenter } from '../jobs/view.ts'
+import type { Renderer } from '../jobs/view.ts'
 import { callerOf } from '../plugins/caller.ts'
 import type { OpenAnswers } from '../plugins/open-answers.ts'
 import { NoQuery, ProblemReply, Text } from '../schemas.ts'
@@ -71,7 +70,7 @@ const docs: Record<'ofJob' | 'ofAll', Operation> = {
 export type EventRoutesOptions = {
   readonly service: JobService
   readonly subscriptions: Subscriptions
-  readonly links: LinkSigner
+  readonly renderer: Pick<Renderer, 'render'>
   readonly openAnswers: OpenAnswers
 }
 
@@ -87,15 +86,15 @@ const EVENTS_PER_TURN = 50
  * is called `status`, has the job as data and its revision as id.
  */
 export const eventRoutes: FastifyPluginAsyncTypebox<EventRoutesOptions> = async (app, options) => {
-  const { service, subscriptions, links, openAnswers } = options
-  const renderEvent = createEventFrames(createPresenter({ service, links }))
+  const { service, subscriptions, renderer, openAnswers } = options
+  const renderEvent = createEventFrames(renderer)
   const turns = createTurns(EVENTS_PER_TURN)
   await app.register(fastifySSE)
   app.addHook('preSerialization', refuseOtherTypes)
 
   const open = (request: FastifyRequest, reply: FastifyReply, idOf: (job: Job) => string): EventStream => {
     const signal = openAnswers.openStream(reply)
-    const stream = openEventStream(reply, { turns, render: (job) => renderEvent(job, idOf(job), reply) })
+    const stream = openEventStream(reply, { turns, render: (job) => renderEvent(job, idOf(job), request.caller) })
     if (signal.aborted) stream.end()
     else signal.addEventListener('abort', stream.end, { once: true })
     if (request.method === 'HEAD') stream.finish()

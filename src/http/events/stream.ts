@@ -1,10 +1,9 @@
 import type { FastifyReply } from 'fastify'
-import { isAdmin } from '../../jobs/ports/access.ts'
+import { type Caller, isAdmin } from '../../jobs/ports/access.ts'
 import type { Job } from '../../jobs/job.ts'
 import type { Turns } from '../../lib/limits.ts'
 import { createLru } from '../../lib/collections.ts'
-import { JobReply } from '../jobs/job-schema.ts'
-import type { Presenter } from '../jobs/view.ts'
+import type { Renderer } from '../jobs/view.ts'
 import { requestFieldsOf } from '../plugins/request-log.ts'
 
 export type EventStreamOptions = {
@@ -135,36 +134,24 @@ export function openEventStream(reply: FastifyReply, { turns, render }: EventStr
 }
 
 /** Renders the event of a job's state (HTML standard, section 9.2). */
-export type RenderEvent = (job: Job, id: string, reply: FastifyReply) => Promise<Buffer>
+export type RenderEvent = (job: Job, id: string, caller: Caller | undefined) => Promise<Buffer>
 
-/** How long a rendered event is reused for other streams, in ms: queue position and link go out of date. */
-const FRESH_MS = 1_000
 /** Size of the cache of rendered events, in bytes. */
 const KEPT_BYTES = 4 * 1024 * 1024
 
-type Kept = { readonly frame: Promise<Buffer>; readonly at: number }
+type Kept = { readonly text: string; readonly frame: Buffer }
 
-/** Renders each event once for all streams that see the same of a job. */
-export function createEventFrames(present: Presenter): RenderEvent {
+/** Makes the bytes of an event once for all streams that are sent the same text. */
+export function createEventFrames(renderer: Pick<Renderer, 'render'>): RenderEvent {
   const kept = createLru<Kept>(KEPT_BYTES)
 
-  const render: RenderEvent = async (job, id, reply) => {
-    // By the schema, like the answer of GET.
-    const data = reply.serializeInput(await present(job, reply.request), JobReply)
-    return Buffer.from(`id: ${id}\nevent: status\ndata: ${data}\n\n`)
-  }
-
-  return (job, id, reply) => {
-    const { caller } = reply.request
-    const key = `${job.id} ${job.revision} ${id} ${caller !== undefined && isAdmin(caller)}`
+  return async (job, id, caller) => {
+    const { text } = await renderer.render(job, caller)
+    const key = `${job.id} ${id} ${caller !== undefined && isAdmin(caller)}`
     const known = kept.get(key)
-    if (known && performance.now() - known.at < FRESH_MS) return known.frame
-    const rendered = { frame: render(job, id, reply), at: performance.now() }
-    kept.set(key, rendered, 0)
-    rendered.frame.then(
-      ({ length }) => kept.set(key, rendered, length),
-      () => kept.delete(key),
-    )
-    return rendered.frame
+    if (known?.text === text) return known.frame
+    const frame = Buffer.from(`id: ${id}\nevent: status\ndata: ${text}\n\n`)
+    kept.set(key, { text, frame }, frame.length)
+    return frame
   }
 }

@@ -140,6 +140,30 @@ export const JobReply = Type.Object(
   { $id: 'Job', description: 'A job. A field that does not apply is absent, not null.' },
 )
 
+/** Answer of `GET /jobs/:id/result`. */
+export const ResultReply = Type.Object(
+  {
+    job_id: JobId,
+    status: OneOf(['succeeded'], { description: 'Others have no result.', examples: ['succeeded'] }),
+    output_path: OutputPath,
+    output_url: OutputUrl,
+  },
+  { $id: 'Result', description: 'The result of a job that succeeded.' },
+)
+
+/** The header of a conditional request for JSON that `sendTagged` answers. */
+export const IfNoneMatch = Type.Object({
+  'If-None-Match': Type.Optional(
+    Text({
+      description: 'The `ETag` of an answer that you have, or several: 304 without a body if it is still right.',
+      example: '"pNk8xkV1uZrYc0mD"',
+    }),
+  ),
+})
+
+/** The answer to one whose answer has not changed. */
+export const NOT_MODIFIED = { description: 'Your answer is still right.', headers: ['ETag' as const] }
+
 const submitted: Job = {
   id: '0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11',
   caller: 'key:studio',

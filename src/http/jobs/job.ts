@@ -3,9 +3,9 @@ import { Type } from '@sinclair/typebox'
 import type { JobService } from '../../jobs/service.ts'
 import type { Operation } from '../docs/operation.ts'
 import { callerOf } from '../plugins/caller.ts'
-import { NoBody, NoQuery, OneOf, ProblemReply, Whole } from '../schemas.ts'
-import { JobId, JobParams, JobReply, JOBS, OutputPath, OutputUrl } from './job-schema.ts'
-import { createLongPoll, createPresenter, type LongPollDependencies, type PresenterDependencies } from './view.ts'
+import { NoBody, NoQuery, ProblemReply, Whole } from '../schemas.ts'
+import { IfNoneMatch, JobParams, JobReply, JOBS, NOT_MODIFIED, ResultReply } from './job-schema.ts'
+import { createLongPoll, type LongPollDependencies, type Renderer, sendTagged } from './view.ts'
 
 /** Query of `GET /jobs/:id`. */
 export const JobQuery = Type.Object(
@@ -22,28 +22,21 @@ export const JobQuery = Type.Object(
   { additionalProperties: false },
 )
 
-/** Answer of `GET /jobs/:id/result`. */
-const ResultReply = Type.Object(
-  {
-    job_id: JobId,
-    status: OneOf(['succeeded'], { description: 'Others have no result.', examples: ['succeeded'] }),
-    output_path: OutputPath,
-    output_url: OutputUrl,
-  },
-  { $id: 'Result', description: 'The result of a job that succeeded.' },
-)
-
 const docs: Record<'get' | 'remove' | 'result' | 'cancel' | 'retry', Operation> = {
   get: {
     operationId: 'getJob',
     tag: 'jobs',
     summary: 'Get a job',
-    description: 'The job as it is now; with `wait`, as it is when it finishes or the time is over.',
+    description:
+      'The job as it is now; with `wait`, as it is when it finishes or the time is over. With `If-None-Match` a long poll that ends with the job as you have it is answered 304.',
+    headers: IfNoneMatch,
     answers: {
       200: {
         description: 'The job.',
+        headers: ['ETag'],
         examples: { running: JOBS.running, succeeded: JOBS.succeeded, failed: JOBS.failed },
       },
+      304: NOT_MODIFIED,
     },
     problems: ['job_not_found'],
   },
@@ -63,9 +56,11 @@ const docs: Record<'get' | 'remove' | 'result' | 'cancel' | 'retry', Operation> 
     tag: 'jobs',
     summary: 'Get the result',
     description: 'The result of a job that succeeded.',
+    headers: IfNoneMatch,
     answers: {
       200: {
         description: 'The result.',
+        headers: ['ETag'],
         examples: {
           result: {
             summary: 'Where the video is',
@@ -78,6 +73,7 @@ const docs: Record<'get' | 'remove' | 'result' | 'cancel' | 'retry', Operation> 
           },
         },
       },
+      304: NOT_MODIFIED,
     },
     problems: ['job_not_found', 'job_not_finished', 'job_failed', 'job_canceled'],
   },
@@ -109,24 +105,28 @@ const docs: Record<'get' | 'remove' | 'result' | 'cancel' | 'retry', Operation> 
   },
 }
 
-export type JobRoutesOptions = PresenterDependencies & LongPollDependencies & { readonly service: JobService }
+export type JobRoutesOptions = LongPollDependencies & { readonly service: JobService; readonly renderer: Renderer }
 
 /** The routes of one job. A handler takes the request apart, calls one verb of the core and presents the result. */
 export const jobRoutes: FastifyPluginAsyncTypebox<JobRoutesOptions> = (app, options) => {
-  const { service, links } = options
-  const present = createPresenter(options)
+  const { service, renderer } = options
   const longPoll = createLongPoll(options)
 
   app.get(
     '/jobs/:id',
     {
       config: { access: 'jobs:read', docs: docs.get },
-      schema: { params: JobParams, querystring: JobQuery, response: { 200: JobReply, '4xx': ProblemReply } },
+      schema: {
+        params: JobParams,
+        querystring: JobQuery,
+        response: { 200: JobReply, 304: Type.Null(), '4xx': ProblemReply },
+      },
     },
     async (request, reply) => {
       const job = await service.get(request.params.id, callerOf(request))
       const { wait = 0 } = request.query
-      return present(wait > 0 ? await longPoll(job, wait, reply) : job, request)
+      const latest = wait > 0 ? await longPoll(job, wait, reply) : job
+      return sendTagged(request, reply, await renderer.render(latest, request.caller))
     },
   )
 
@@ -142,7 +142,9 @@ export const jobRoutes: FastifyPluginAsyncTypebox<JobRoutesOptions> = (app, opti
       },
     },
     async (request, reply) => {
-      await service.remove(request.params.id, callerOf(request))
+      const { id } = request.params
+      await service.remove(id, callerOf(request))
+      renderer.forget(id)
       reply.code(204)
       return null
     },
@@ -152,12 +154,15 @@ export const jobRoutes: FastifyPluginAsyncTypebox<JobRoutesOptions> = (app, opti
     '/jobs/:id/result',
     {
       config: { access: 'jobs:read', docs: docs.result },
-      schema: { params: JobParams, querystring: NoQuery, response: { 200: ResultReply, '4xx': ProblemReply } },
+      schema: {
+        params: JobParams,
+        querystring: NoQuery,
+        response: { 200: ResultReply, 304: Type.Null(), '4xx': ProblemReply },
+      },
     },
-    async (request) => {
+    async (request, reply) => {
       const job = await service.result(request.params.id, callerOf(request))
-      const output = { output_path: job.outputPath, output_url: links.outputUrl(job) }
-      return { job_id: job.id, status: 'succeeded' as const, ...output }
+      return sendTagged(request, reply, renderer.renderResult(job))
     },
   )
 
@@ -172,7 +177,7 @@ export const jobRoutes: FastifyPluginAsyncTypebox<JobRoutesOptions> = (app, opti
         response: { 200: JobReply, '4xx': ProblemReply },
       },
     },
-    async (request) => present(await service.cancel(request.params.id, callerOf(request)), request),
+    async (request) => renderer.present(await service.cancel(request.params.id, callerOf(request)), request.caller),
   )
 
   app.post(
@@ -187,7 +192,9 @@ export const jobRoutes: FastifyPluginAsyncTypebox<JobRoutesOptions> = (app, opti
       },
     },
     async (request, reply) =>
-      reply.code(202).send(await present(await service.retry(request.params.id, callerOf(request)), request)),
+      reply
+        .code(202)
+        .send(await renderer.present(await service.retry(request.params.id, callerOf(request)), request.caller)),
   )
 
   return Promise.resolve()

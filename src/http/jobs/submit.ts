@@ -12,13 +12,7 @@ import { fieldErrorsOf, NoQuery, ProblemReply, Text } from '../schemas.ts'
 import { JobReply, JOBS } from './job-schema.ts'
 import { Input, NewJobBody, NewJobForm } from './submit-schema.ts'
 import { registerUploads, type UploadOptions } from './uploads.ts'
-import {
-  createLongPoll,
-  createPresenter,
-  type LongPollDependencies,
-  type PresenterDependencies,
-  preferredWait,
-} from './view.ts'
+import { createLongPoll, type LongPollDependencies, preferredWait, type Renderer } from './view.ts'
 
 const OfSubmits = Type.Object({
   'Idempotency-Key': Type.Optional(
@@ -105,13 +99,11 @@ const docs: Operation = {
 }
 
 export type SubmitRoutesOptions = UploadOptions &
-  PresenterDependencies &
-  LongPollDependencies & { readonly service: JobService }
+  LongPollDependencies & { readonly service: JobService; readonly renderer: Pick<Renderer, 'present'> }
 
 /** `POST /jobs`, in JSON or as a form with files. */
 export const submitRoutes: FastifyPluginAsyncTypebox<SubmitRoutesOptions> = async (app, options) => {
-  const { service } = options
-  const present = createPresenter(options)
+  const { service, renderer } = options
   const longPoll = createLongPoll(options)
   await registerUploads(app, options)
 
@@ -136,10 +128,10 @@ export const submitRoutes: FastifyPluginAsyncTypebox<SubmitRoutesOptions> = asyn
       nameJob(request, reply, job.id)
       reply.code(202).header('location', `/jobs/${job.id}`)
       const wait = preferredWait(request.headers.prefer)
-      if (wait === undefined) return present(job, request)
+      if (wait === undefined) return renderer.present(job, request.caller)
       const latest = await longPoll(job, wait, reply)
       reply.code(isFinished(latest) ? 200 : 202).header('preference-applied', `wait=${wait}`)
-      return present(latest, request)
+      return renderer.present(latest, request.caller)
     },
   )
 }

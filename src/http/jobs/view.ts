@@ -1,35 +1,165 @@
+import { hash } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { isAdmin } from '../../jobs/ports/access.ts'
-import { type Job, isJobId } from '../../jobs/job.ts'
+import { createLru } from '../../lib/collections.ts'
+import { type Caller, isAdmin } from '../../jobs/ports/access.ts'
+import type { Job } from '../../jobs/job.ts'
 import type { LinkSigner } from '../../jobs/links.ts'
 import type { Position } from '../../jobs/ports/queue.ts'
-import type { ListPosition, ListQuery } from '../../jobs/ports/store.ts'
 import type { JobService } from '../../jobs/service.ts'
 import { waitUntilFinished, type Subscriptions } from '../../jobs/subscriptions.ts'
 import { type JobView, presentJob } from '../../jobs/view.ts'
-import { createTurns } from '../../lib/limits.ts'
-import { createSerial } from '../../lib/single-flight.ts'
 import { isProblem } from '../../problems.ts'
-import { limitKeyOf } from '../plugins/caller.ts'
-import type { OpenAnswers, Unsent } from '../plugins/open-answers.ts'
-import { JobReply } from './job-schema.ts'
+import type { OpenAnswers } from '../plugins/open-answers.ts'
+import { compileSerializer, JSON_TYPE } from '../schemas.ts'
+import { JobReply, ResultReply } from './job-schema.ts'
 
-/** A job as its client sees it, the same in every answer and event. Synchronous where the queue knows positions at once. */
-export type Presenter = (job: Job, request: FastifyRequest) => JobView | Promise<JobView>
+/** An answer as JSON text. */
+export class Rendering {
+  readonly text: string
+  readonly bytes: number
+  #etag: string | undefined
 
-export type PresenterDependencies = {
-  readonly service: Pick<JobService, 'queuePosition'>
-  readonly links: Pick<LinkSigner, 'outputUrl'>
+  constructor(text: string) {
+    this.text = text
+    this.bytes = Buffer.byteLength(text)
+  }
+
+  /**
+   * Strong tag (RFC 9110 8.8.3). It is a digest of the text, so it changes with whatever the text is made of: the revision,
+   * the queue position, the window of the link, the signing secret, and the fields that a version of this server shows.
+   */
+  get etag(): string {
+    return (this.#etag ??= tagOf(this.text))
+  }
 }
 
-export const createPresenter =
-  ({ service, links }: PresenterDependencies): Presenter =>
-  (job, { caller }) => {
-    const withCaller = caller ? isAdmin(caller) : false
-    const view = (queuePosition: Position) => presentJob(job, { queuePosition, links, withCaller })
-    const position = service.queuePosition(job)
-    return position instanceof Promise ? position.then(view) : view(position)
+/** The strong tag of an answer; 96 bits of its digest. */
+export const tagOf = (content: string | Buffer): string => `"${hash('sha256', content, 'base64url').slice(0, 16)}"`
+
+export type RendererDependencies = {
+  readonly service: Pick<JobService, 'queuePosition'>
+  readonly links: Pick<LinkSigner, 'outputUrl' | 'expiresAt'>
+}
+
+type Succeeded = Job & { readonly outputPath: string }
+
+/** Makes a job as its client sees it, the same in every answer and event. */
+export type Renderer = {
+  /** For an answer that is sent once. Synchronous where the queue knows positions at once, like `render`. */
+  present(job: Job, caller: Caller | undefined): JobView | Promise<JobView>
+  /** Rendered once, and kept until the job changes, its link expires in part, or its queue position changes. */
+  render(job: Job, caller: Caller | undefined): Rendering | Promise<Rendering>
+  /** The result of a job, likewise. */
+  renderResult(job: Succeeded): Rendering
+  /** Drops what is kept of a removed job. */
+  forget(id: string): void
+}
+
+/** Size of the cache of rendered jobs, in bytes: more than ten thousand without metadata. */
+export const KEPT_BYTES = 16 * 1024 * 1024
+/** About what an entry takes beside its text, in bytes. */
+const ENTRY_BYTES = 300
+
+/** What a text is made of, beside what never changes of a job. `linkExpiresAt`: 0 without a link. */
+type Facts = { readonly revision: number; readonly queuePosition: Position; readonly linkExpiresAt: number }
+
+type Kept = Facts & { readonly rendering: Rendering }
+
+/**
+ * One for the whole server. A text does not say who may read it: it is looked up by the job that the core has given to a
+ * caller, and administrators, who see more of a job, have texts of their own.
+ */
+export function createRenderer({ service, links }: RendererDependencies): Renderer {
+  const kept = createLru<Kept>(KEPT_BYTES)
+  const serializeJob = compileSerializer({ schema: JobReply, method: 'GET', url: '' })
+  const serializeResult = compileSerializer({ schema: ResultReply, method: 'GET', url: '' })
+
+  const reuse = (key: string, job: Job, queuePosition: Position, render: () => string): Rendering => {
+    const { revision } = job
+    const linkExpiresAt = job.outputPath === undefined ? 0 : links.expiresAt()
+    const known = kept.get(key)
+    if (
+      known?.revision === revision &&
+      known.queuePosition === queuePosition &&
+      known.linkExpiresAt === linkExpiresAt
+    ) {
+      return known.rendering
+    }
+    const rendering = new Rendering(render())
+    const { bytes, text } = rendering
+    // V8 has two bytes for each character of a text with one beyond Latin-1.
+    const textBytes = bytes === text.length ? bytes : 2 * text.length
+    kept.set(key, { revision, queuePosition, linkExpiresAt, rendering }, textBytes + ENTRY_BYTES)
+    return rendering
   }
+
+  const view = (job: Job, withCaller: boolean, queuePosition: Position) =>
+    presentJob(job, { queuePosition, links, withCaller })
+
+  const renderAt = (job: Job, withCaller: boolean, queuePosition: Position) =>
+    reuse(withCaller ? adminKeyOf(job.id) : job.id, job, queuePosition, () =>
+      serializeJob(view(job, withCaller, queuePosition)),
+    )
+
+  return {
+    present(job, caller) {
+      const withCaller = caller !== undefined && isAdmin(caller)
+      const position = service.queuePosition(job)
+      return position instanceof Promise
+        ? position.then((at) => view(job, withCaller, at))
+        : view(job, withCaller, position)
+    },
+    render(job, caller) {
+      const withCaller = caller !== undefined && isAdmin(caller)
+      const position = service.queuePosition(job)
+      return position instanceof Promise
+        ? position.then((at) => renderAt(job, withCaller, at))
+        : renderAt(job, withCaller, position)
+    },
+    renderResult: (job) =>
+      reuse(resultKeyOf(job.id), job, undefined, () =>
+        serializeResult({
+          job_id: job.id,
+          status: job.status,
+          output_path: job.outputPath,
+          output_url: links.outputUrl(job),
+        }),
+      ),
+    forget(id) {
+      for (const key of [id, adminKeyOf(id), resultKeyOf(id)]) kept.delete(key)
+    },
+  }
+}
+
+const adminKeyOf = (id: string) => `admin ${id}`
+const resultKeyOf = (id: string) => `result ${id}`
+
+/** A client may keep an answer, and asks each time whether it is still right, at the cost of a 304. */
+const REVALIDATED = 'private, no-cache'
+
+/** Entity tags of a list (RFC 9110 8.8.3), which may have commas within their quotes; without the `W/` of weak ones. */
+const TAGS = /"[\x21\x23-\x7e\x80-\xff]*"/g
+
+/** Whether `If-None-Match` names the tag or is `*` (RFC 9110 13.1.2). Weak tags count: a proxy that compresses makes one. */
+export function isNotModified(ifNoneMatch: string | undefined, etag: string): boolean {
+  if (ifNoneMatch === undefined) return false
+  return ifNoneMatch === etag || ifNoneMatch.trim() === '*' || (ifNoneMatch.match(TAGS)?.includes(etag) ?? false)
+}
+
+/** What is sent: JSON, and its tag. */
+type Tagged = { readonly text: string | Buffer; readonly etag: string }
+
+/**
+ * Sends JSON with its tag, or 304 to a client that has it. It needs no `Vary`: no shared cache stores it, and a browser asks
+ * with the credential of the request in hand, which must have the same text to get a 304.
+ */
+export function sendTagged(request: FastifyRequest, reply: FastifyReply, { text, etag }: Tagged): FastifyReply {
+  reply.header('etag', etag).header('cache-control', REVALIDATED)
+  const isKnown = isNotModified(request.headers['if-none-match'], etag)
+  if (isKnown) reply.code(304)
+  // Fastify takes the length that HEAD answers from the body that GET would have.
+  return isKnown && request.method !== 'HEAD' ? reply.send() : reply.type(JSON_TYPE).send(text)
+}
 
 /** The longest that an answer waits until its job finishes. */
 const MAX_WAIT_SECONDS = 60
@@ -72,96 +202,3 @@ export const createLongPoll =
       reply.request.longPollMs += performance.now() - startedAt
     }
   }
-
-/** Largest page, in bytes, whatever its `limit`; a single job may be larger. */
-export const MAX_PAGE_BYTES = 1024 * 1024
-
-/** Jobs read and rendered in one turn of the event loop: about 5 ms of work with the largest metadata. */
-const JOBS_PER_TURN = 25
-
-export type PageDependencies = {
-  readonly service: Pick<JobService, 'list'>
-  readonly present: Presenter
-  readonly unsent: Unsent
-}
-
-/** Renders one page of jobs as JSON: `JobsReply`. Rejects with `overloaded` if too much of earlier answers is unsent. */
-export type RenderPage = (query: ListQuery, request: FastifyRequest, reply: FastifyReply) => Promise<Buffer>
-
-/**
- * Renders one page at a time for each caller, and one part of a page in each turn of the event loop for all of them. So
- * other requests never wait for more than a part, and one caller's pages neither fill the memory nor delay those of
- * others.
- */
-export function createJobPages({ service, present, unsent }: PageDependencies): RenderPage {
-  const turns = createTurns(1)
-  const oneOfEach = createSerial()
-
-  /** The query's jobs, part by part, each in its turn; stops when the client leaves. */
-  async function* readParts({ limit, ...query }: ListQuery, { raw }: FastifyReply) {
-    let { after } = query
-    for (let missing = limit; missing > 0 && !raw.destroyed;) {
-      await turns.next()
-      const part = await service.list({ ...query, limit: Math.min(missing, JOBS_PER_TURN), ...(after && { after }) })
-      await turns.next()
-      yield part
-      if (!part.next) return
-      missing -= part.jobs.length
-      after = part.next
-    }
-  }
-
-  const renderWithinShare: RenderPage = async (query, request, reply) => {
-    // Earlier pages may be unread.
-    unsent.admit(request)
-    const page = await render(query, request, reply)
-    unsent.count(request, reply, page.length)
-    return page
-  }
-
-  const render: RenderPage = async (query, request, reply) => {
-    const page = createPage()
-    const rowOf = async (job: Job) => Buffer.from(reply.serializeInput(await present(job, request), JobReply))
-    let hasMore = false
-    for await (const { jobs, next } of readParts(query, reply)) {
-      for (const job of jobs) if (!page.add(job, await rowOf(job))) return page.body(true)
-      hasMore = next !== undefined
-    }
-    return page.body(hasMore)
-  }
-  return (query, request, reply) => oneOfEach(limitKeyOf(request), () => renderWithinShare(query, request, reply))
-}
-
-/** Collects the jobs of a page as JSON, up to `MAX_PAGE_BYTES`; the first always fits. */
-function createPage() {
-  const rows: Buffer[] = []
-  let bytes = 0
-  let last: Job | undefined
-  return {
-    /** False if the job does not fit. */
-    add(job: Job, row: Buffer): boolean {
-      if (last && bytes + row.length > MAX_PAGE_BYTES) return false
-      if (last) rows.push(COMMA)
-      rows.push(row)
-      bytes += row.length + COMMA.length
-      last = job
-      return true
-    },
-    body(hasMore: boolean): Buffer {
-      const cursor = hasMore && last ? `,"next_cursor":${JSON.stringify(cursorOf(last))}` : ''
-      return Buffer.concat([Buffer.from('{"jobs":['), ...rows, Buffer.from(`]${cursor}}`)])
-    },
-  }
-}
-
-const COMMA = Buffer.from(',')
-
-/** The position that a cursor names, or the error as text. */
-export function parseCursor(text: string): ListPosition | string {
-  const [, at, id = ''] = /^(\d{1,15})\.(.*)$/.exec(Buffer.from(text, 'base64url').toString()) ?? []
-  if (at === undefined || !isJobId(id)) return 'must be a next_cursor of an earlier answer'
-  return { createdAt: Number(at), id }
-}
-
-/** A position in its wire form, opaque to clients. */
-const cursorOf = ({ createdAt, id }: ListPosition): string => Buffer.from(`${createdAt}.${id}`).toString('base64url')
