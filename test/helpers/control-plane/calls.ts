@@ -22,6 +22,8 @@ export type CallRecord = {
   readonly createdAt: number
   /** When its input was taken: with the spawn, or later, or not yet. */
   inputAt?: number
+  /** When it got a GPU, on which its container starts. */
+  gpuAt?: number
   /** When its input reached a container. */
   startedAt?: number
   endedAt?: number
@@ -37,6 +39,8 @@ export type Call = CallRecord & {
   readonly startedAtMs: number
   /** Whether its output has expired: nothing is left to wait for. */
   isExpired: boolean
+  /** Whether it occupies a GPU. */
+  onGpu: boolean
   lines: LogLine[]
   timers: NodeJS.Timeout[]
   blobId?: string
@@ -58,13 +62,21 @@ export function exactNow(): number {
 export class Calls {
   readonly #calls = new Map<string, Call>()
   readonly #open = new Set<Call>()
+  /** In the order in which their inputs were taken, which is that of the queue. */
+  readonly #withInput: Call[] = []
+  /** Those that wait for a GPU, the oldest first; some may have ended meanwhile. */
+  readonly #queue: Call[] = []
   readonly #behave: Behave | undefined
   readonly #changed: () => void
+  readonly #gpus: number
+  #running = 0
   #spawned = 0
 
-  constructor(behave: Behave | undefined, changed: () => void) {
+  /** `gpus`: how many calls run at a time; the others wait in a queue. */
+  constructor(behave: Behave | undefined, changed: () => void, gpus = Infinity) {
     this.#behave = behave
     this.#changed = changed
+    this.#gpus = gpus
   }
 
   get spawned(): number {
@@ -94,6 +106,7 @@ export class Calls {
       behaviour,
       startedAtMs,
       isExpired: false,
+      onGpu: false,
       lines,
       timers: [],
     }
@@ -103,14 +116,52 @@ export class Calls {
     return call
   }
 
-  /** Gives a call its one input, from which its times count; does nothing for one that has it. */
+  /** Gives a call its one input, from which its times count, if it need not wait for a GPU; does nothing for one that has it. */
   takeInput(call: Call): void {
     if (call.inputAt !== undefined) return
     call.inputAt = exactNow()
+    this.#withInput.push(call)
+    if (this.#running >= this.#gpus) this.#queue.push(call)
+    else this.#run(call)
+  }
+
+  #run(call: Call): void {
+    this.#running += 1
+    call.onGpu = true
+    call.gpuAt = exactNow()
     const { end = { kind: 'return' }, startsAfterMs = 0 } = call.behaviour
-    if (startsAfterMs === 0) call.startedAt = call.inputAt
+    if (startsAfterMs === 0) call.startedAt = exactNow()
     else call.timers.push(setTimeout(() => (call.startedAt = exactNow()), startsAfterMs))
     if (end.kind !== 'never') call.timers.push(setTimeout(() => this.end(call, end), durationMs(call.behaviour)))
+  }
+
+  /** Gives the GPU of a call that has ended to the next one in the queue. */
+  #freeGpu(call: Call): void {
+    if (!call.onGpu) return
+    call.onGpu = false
+    this.#running -= 1
+    for (let next = this.#queue.shift(); next; next = this.#queue.shift()) {
+      if (!this.#open.has(next)) continue
+      this.#run(next)
+      return
+    }
+  }
+
+  /** Calls of a function whose inputs were taken in a range of time, oldest first. Times as of `exactNow`. */
+  listed(functionId: string, { since, until, limit }: { since: number; until: number; limit: number }): Call[] {
+    let [low, high] = [0, this.#withInput.length]
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if ((this.#withInput[middle]?.inputAt ?? 0) < since) low = middle + 1
+      else high = middle
+    }
+    const found: Call[] = []
+    for (let at = low; at < this.#withInput.length && found.length < limit; at++) {
+      const call = this.#withInput[at]
+      if (!call || (call.inputAt ?? 0) >= until) break
+      if (call.functionId === functionId) found.push(call)
+    }
+    return found
   }
 
   find(callId: string): Call | undefined {
@@ -133,6 +184,7 @@ export class Calls {
         : ending
     // What a call cut short had not yet printed is never printed.
     call.lines = visibleLines(call.lines)
+    this.#freeGpu(call)
     this.#notify(call)
   }
 
@@ -155,6 +207,7 @@ export class Calls {
   expire(call: Call): void {
     call.timers.forEach(clearTimeout)
     this.#open.delete(call)
+    this.#freeGpu(call)
     call.isExpired = true
     this.#notify(call)
   }
@@ -163,6 +216,7 @@ export class Calls {
   forget(call: Call): void {
     call.timers.forEach(clearTimeout)
     this.#open.delete(call)
+    this.#freeGpu(call)
     this.#calls.delete(call.callId)
     this.#notify(call)
   }

@@ -34,6 +34,10 @@ export type PlaneOptions = {
   readonly blobThresholdBytes?: number
   /** Whether a repeated FunctionMap under one `x-idempotency-key` makes no second call. Off: nothing may need it. */
   readonly honourIdempotencyKeys?: boolean
+  /** How many calls run at a time; the others wait, oldest first. Unlimited by default: none waits. */
+  readonly gpus?: number
+  /** How late the listing of calls (FunctionCallFetch) is, in ms; 0 by default. A fault can refuse it, or throttle it. */
+  readonly listingLagMs?: number
   /** What HTTP/2 allows on one connection; unlimited by default. */
   readonly maxConcurrentStreams?: number
   /** Serves TLS, with a certificate made for it or a given one. */
@@ -60,6 +64,8 @@ export type ControlPlane = {
   stats(): PlaneStats
   /** Resolves once `check` holds; it is asked again after everything that happens. */
   until(check: () => boolean): Promise<void>
+  /** Makes calls of `run_inference` that end so long after their start, in ms, drawn evenly; gives their ids. */
+  preload(count: number, afterMs: { readonly from: number; readonly to: number }): string[]
   /** Ends an open call by hand. */
   end(callId: string, ending: Ending): void
   /** Prints a log line of a call. */
@@ -134,6 +140,15 @@ export async function startControlPlane(options: PlaneOptions = {}): Promise<Con
       connections: server?.connections() ?? 0,
     }),
     until: (check) => watchers.until(check),
+    preload(count, { from, to }) {
+      const deployed = functions.named('musetalk-poc', 'run_inference')
+      return Array.from({ length: count }, () => {
+        const kwargs = { video_url: `https://media.example/behave/after=${from + Math.random() * (to - from)}.mp4` }
+        const call = calls.spawn({ ...deployed, kwargs, idempotencyKey: '' })
+        calls.takeInput(call)
+        return call.callId
+      })
+    },
     end: (callId, ending) => calls.end(find(callId), ending),
     log: (callId, line) => calls.log(find(callId), line),
     expire: (callId) => calls.expire(find(callId)),
@@ -159,7 +174,7 @@ async function stateOf(options: PlaneOptions, { faults, tokens, changed }: Parts
     for (const name of names) functions.deploy(appName, name)
   }
   return {
-    calls: new Calls(options.behave, changed),
+    calls: new Calls(options.behave, changed, options.gpus),
     functions,
     blobs: await openBlobs(faults),
     meters: new Meters(),
@@ -167,6 +182,7 @@ async function stateOf(options: PlaneOptions, { faults, tokens, changed }: Parts
     changed,
     blobThresholdBytes: options.blobThresholdBytes ?? 8 * 1024,
     honourIdempotencyKeys: options.honourIdempotencyKeys ?? false,
+    listingLagMs: options.listingLagMs ?? 0,
     tokens,
     inputFormats: options.inputFormats ?? [1, 4],
   }
@@ -184,7 +200,7 @@ function environment(url: string, { tokenId, tokenSecret }: Credentials, certifi
 }
 
 function recordOf(call: Call): CallRecord {
-  const { timers, listeners, lines, behaviour, isExpired, startedAtMs, blobId, ...record } = call
+  const { timers, listeners, lines, behaviour, isExpired, onGpu, startedAtMs, blobId, ...record } = call
   return record
 }
 

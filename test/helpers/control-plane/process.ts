@@ -14,6 +14,7 @@ const plane = await startControlPlane(JSON.parse(process.argv[2] ?? '{}') as Pla
 const verbs: RemoteVerbs = {
   calls: async () => plane.calls(),
   stats: async () => plane.stats(),
+  preload: async (count, afterMs) => plane.preload(count, afterMs),
   end: async (callId, ending) => plane.end(callId, ending),
   log: async (callId, line) => plane.log(callId, line),
   expire: async (callId) => plane.expire(callId),

@@ -8,6 +8,7 @@ import type { ControlPlane, PlaneOptions } from './control-plane.ts'
 type Verb =
   | 'calls'
   | 'stats'
+  | 'preload'
   | 'end'
   | 'log'
   | 'expire'
@@ -85,6 +86,7 @@ function verbsAt(controlUrl: string): RemoteVerbs {
   return {
     calls: verb('calls'),
     stats: verb('stats'),
+    preload: verb('preload'),
     end: verb('end'),
     log: verb('log'),
     expire: verb('expire'),

@@ -2,13 +2,23 @@ import { status } from '@grpc/grpc-js'
 
 import { resultOf, type Ending, type Kwargs } from './behaviour.ts'
 import type { Blobs } from './blobs.ts'
-import type { Call, Calls } from './calls.ts'
+import { type Call, type Calls, exactNow } from './calls.ts'
 import type { Functions } from './functions.ts'
 import type { Meters } from './meters.ts'
 import type { Handler, Rpc } from './rpc-server.ts'
 import type { SpawnAnswers } from './spawn-answers.ts'
 import type { Tokens } from './tokens.ts'
-import { dataFormat, decodeValue, encodeValue, notFound, RpcError } from './wire.ts'
+import {
+  dataFormat,
+  decodeValue,
+  encodeValue,
+  fromWireTime,
+  notFound,
+  resultStatus,
+  RpcError,
+  toWireTime,
+  type WireTime,
+} from './wire.ts'
 
 /** What the methods work on. It outlives the server. */
 export type State = {
@@ -20,11 +30,14 @@ export type State = {
   readonly changed: () => void
   readonly blobThresholdBytes: number
   readonly honourIdempotencyKeys: boolean
+  readonly listingLagMs: number
   readonly tokens: Tokens
   readonly inputFormats: readonly number[]
 }
 
 const MAX_POLL_MS = 55_000
+/** How many inputs one listing may ask for. */
+const MAX_LISTED = 20_000
 
 type AboutCall = { readonly functionCallId: string }
 type AboutFunction = { readonly functionId: string }
@@ -33,6 +46,10 @@ type FunctionMap = { readonly functionId: string; readonly pipelinedInputs: read
 type FunctionPutInputs = AboutCall & { readonly inputs: readonly { readonly idx: number; readonly input: Input }[] }
 type Input = { readonly args: Uint8Array; readonly argsBlobId: string }
 type FunctionGetOutputs = AboutCall & { readonly timeout: number }
+
+type FunctionCallFetch = AboutFunction & {
+  readonly range: { readonly since: WireTime | null; readonly until: WireTime | null; readonly limit: number } | null
+}
 
 /** The methods that answer once. */
 export function unaryRpcs(state: State): Record<string, Handler> {
@@ -91,6 +108,17 @@ export function unaryRpcs(state: State): Record<string, Handler> {
       return { functionCallId, numInputs: 1, metadata: { appId, functionId } }
     },
 
+    FunctionCallFetch({ functionId, range }: FunctionCallFetch) {
+      const limit = range?.limit ?? 0
+      if (!range || limit < 1 || limit > MAX_LISTED) {
+        throw new RpcError(status.INVALID_ARGUMENT, `A listing needs a range of at most ${MAX_LISTED} inputs.`)
+      }
+      const asOf = exactNow() - state.listingLagMs
+      const until = Math.min(asOf, fromWireTime(range.until, Infinity))
+      const listed = calls.listed(functionId, { since: fromWireTime(range.since, 0), until, limit })
+      return { functionCallInputs: listed.map((call) => listingOf(call, asOf)) }
+    },
+
     FunctionCallCancel({ functionCallId }: AboutCall) {
       calls.cancel(find(functionCallId))
       return {}
@@ -116,6 +144,45 @@ export function unaryRpcs(state: State): Record<string, Handler> {
       if (!blobs.get(blobId)) throw notFound(`Blob '${blobId}' not found.`)
       return { downloadUrl: blobs.urlOf(blobId) }
     },
+  }
+}
+
+/** What a listing shows of a call, as it was at a point in time. */
+function listingOf(call: Call, asOf: number): object {
+  const { callId: functionCallId, inputAt = 0, gpuAt = Infinity, startedAt = Infinity, endedAt = Infinity } = call
+  const listed = {
+    functionCallId,
+    enqueuedAt: toWireTime(inputAt),
+    ...(gpuAt <= asOf && { containerId: `ta-${functionCallId}` }),
+    ...(startedAt <= asOf && { startedAt: toWireTime(startedAt) }),
+  }
+  if (call.end && endedAt <= asOf) return { ...listed, status: listedEnd(call.end) }
+  return { ...listed, status: startedAt <= asOf ? LISTED.running : LISTED.pending }
+}
+
+/** `FunctionCallInputStatus`. */
+const LISTED = {
+  pending: 1,
+  running: 2,
+  success: 3,
+  failure: 4,
+  timeout: 5,
+  terminated: 6,
+  internalFailure: 8,
+} as const
+
+function listedEnd(end: Ending): number {
+  switch (resultOf(end).status) {
+    case resultStatus.success:
+      return LISTED.success
+    case resultStatus.timeout:
+      return LISTED.timeout
+    case resultStatus.terminated:
+      return LISTED.terminated
+    case resultStatus.internalFailure:
+      return LISTED.internalFailure
+    default:
+      return LISTED.failure
   }
 }
 
