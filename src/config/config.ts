@@ -91,6 +91,14 @@ export const ConfigSchema = Type.Object({
     'Maximum open polls on one of these connections; calls beyond all of them are polled in turn.',
     { default: 80, minimum: 1, maximum: 1000 },
   ),
+  MODAL_MAX_POLLS_PER_SECOND: integer(
+    'Maximum polls that one server starts per second. 100 is half of what Modal allows a new workspace (200 requests a second): the other half is for spawns, cancels and whatever else uses the workspace. Divide it by the number of replicas; raise it with your limit at Modal.',
+    { default: 100, minimum: 1, maximum: 10_000 },
+  ),
+  MODAL_MAX_POLL_INTERVAL_SECONDS: integer(
+    "Within how many seconds each call is polled at least once, also one that waits in Modal's queue. N calls that need more than `MODAL_MAX_POLLS_PER_SECOND` take longer: N divided by that.",
+    { default: 60, minimum: 1, maximum: 3600 },
+  ),
   MODAL_TOKEN_ID: Type.Optional(text("Modal's own: token id. Unset: from `~/.modal.toml`.")),
   MODAL_TOKEN_SECRET: Type.Optional(text("Modal's own: token secret.", { secret: true })),
   MODAL_ENVIRONMENT: Type.Optional(text("Modal's own: environment of the app. Unset: the default environment.")),

@@ -150,7 +150,11 @@ export function createRunner(dependencies: RunnerDependencies): RunEntry {
     const onStart = (at: number) => {
       startRecorded = recordWithRetry(run, { type: 'started', attempt, at }).catch(() => undefined)
     }
-    const subscriber = { onStart, isNeeded: job.runTimeoutSeconds !== undefined }
+    const subscriber = {
+      spawnedAt: run.job && currentAttempt(run.job).startedAt,
+      onStart,
+      isNeeded: job.runTimeoutSeconds !== undefined,
+    }
     const outcome = await backend.wait(run.callId, signal, subscriber)
     // A start is refused after the end.
     await startRecorded

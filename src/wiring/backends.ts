@@ -61,6 +61,8 @@ async function openModal(
       functionName: config.MODAL_FUNCTION,
       maxConnections: config.MODAL_MAX_CONNECTIONS,
       pollsPerConnection: config.MODAL_POLLS_PER_CONNECTION,
+      maxPollsPerSecond: config.MODAL_MAX_POLLS_PER_SECOND,
+      maxPollIntervalMs: config.MODAL_MAX_POLL_INTERVAL_SECONDS * 1000,
       credentialsGraceMs: config.MODAL_CREDENTIALS_GRACE_SECONDS * 1000,
       check,
       log,

@@ -12,15 +12,15 @@ import {
   isCredentialsError,
   isUnknownCall,
   type CallOutcome,
-  outcomeOfError,
-  outcomeOfValue,
   modalMessageOf,
   classifyError,
 } from './outcome.ts'
-import { openClient, RPC_TIMEOUT_MS, type RpcContext, rpcContext } from './rpc.ts'
+import { openClient, openPollClient, type RpcContext, rpcContext, WITHOUT_RETRIES } from './rpc.ts'
 import { createCircuitBreaker } from './circuit-breaker.ts'
+import { createPoller, type Finish } from './poll.ts'
 import { createPollPool, type PollTurn } from './poll-pool.ts'
-import type { Backend, Outcome, Spawned, SpawnRequest, StartSubscriber } from '../../jobs/ports/backend.ts'
+import { createStageTracker } from './stage-tracker.ts'
+import type { Backend, Outcome, Spawned, SpawnRequest } from '../../jobs/ports/backend.ts'
 
 export type ModalOptions = {
   readonly app: string
@@ -30,6 +30,10 @@ export type ModalOptions = {
   /** Connections that polls may open, and polls that may be open on each: their product is the number of slots. */
   readonly maxConnections: number
   readonly pollsPerConnection: number
+  /** Polls that may start in a second; 1,250 unless set. */
+  readonly maxPollsPerSecond?: number
+  /** Within which every call is polled, in ms, as far as `maxPollsPerSecond` allows; 60 s unless set. */
+  readonly maxPollIntervalMs?: number
   /** Checks an input at submit; `checkModalInput` unless set. */
   readonly check?: Backend['check']
   /** How long spawns wait while Modal refuses the credentials, before they fail, in ms. */
@@ -38,7 +42,7 @@ export type ModalOptions = {
   readonly pollMs?: number
 }
 
-type FollowedCall = { readonly callId: string; readonly watch: StartSubscriber | undefined }
+type FollowedCall = { readonly callId: string; readonly onRunStart: (startedAt: number) => void }
 
 /** Time limit of a probe, in ms. */
 const PROBE_TIMEOUT_MS = 10_000
@@ -53,11 +57,27 @@ const POLL_MS = 55_000
  */
 export function createModalBackend(options: ModalOptions): Backend {
   const { app, functionName, log, metrics, maxConnections, pollsPerConnection, pollMs = POLL_MS } = options
-  const open = () => openClient({ log, recordMetric: metrics?.record })
+  const clientOptions = { log, recordMetric: metrics?.record }
+  const open = () => openClient(clientOptions)
   let control = open()
   const pollClients: ModalClient[] = []
   let logClient: ModalClient | undefined
-  const pool = createPollPool({ maxConnections, pollsPerConnection, longPollMs: pollMs, recordMetric: metrics?.record })
+  const { maxPollsPerSecond, maxPollIntervalMs } = options
+  const pool = createPollPool({
+    maxConnections,
+    pollsPerConnection,
+    longPollMs: pollMs,
+    ...(maxPollsPerSecond !== undefined && { maxPollsPerSecond }),
+    ...(maxPollIntervalMs !== undefined && { maxIntervalMs: maxPollIntervalMs }),
+    recordMetric: metrics?.record,
+  })
+  const stages = createStageTracker({
+    async list(range) {
+      const { functionId } = await deployedFunction()
+      const request = { functionId, range, allVariants: false }
+      return (await control.cpClient.functionCallFetch(request, WITHOUT_RETRIES)).functionCallInputs
+    },
+  })
   const breaker = createCircuitBreaker({
     probe: async (reason) => {
       if (reason !== 'credentials') return probe(control, options)
@@ -149,23 +169,21 @@ export function createModalBackend(options: ModalOptions): Backend {
     return true
   }
 
-  /** Polls once: one RPC, since the time limit for the client is 0. Undefined: the call is still running. */
-  const poll = async (
-    { callId, watch }: FollowedCall,
-    { connection, waitMs, signal }: PollTurn,
-  ): Promise<CallOutcome | undefined> => {
-    const client = (pollClients[connection] ??= open())
-    const context: RpcContext = { signal, pollMs: waitMs, timeoutMs: waitMs + RPC_TIMEOUT_MS }
-    const outcome = await rpcContext
-      .run(context, () => new FunctionCall(client, callId, '', '').get({ timeoutMs: 0 }))
-      .then(outcomeOfValue, (error: unknown) => outcomeOfError(error, context.result))
-      .catch((error: unknown): undefined => {
-        if (signal.aborted || !pausePolls(error)) throw error
-      })
-    // Modal says when the run started only when it has finished: too late to stop the run, in time to start no other.
-    if (watch?.isNeeded && context.runStartedAt) watch.onStart(context.runStartedAt)
+  const pollOnce = createPoller()
+
+  /** Undefined: the call is still running. */
+  const poll = async ({ callId, onRunStart }: FollowedCall, turn: PollTurn): Promise<CallOutcome | undefined> => {
+    const client = (pollClients[turn.connection] ??= openPollClient(clientOptions))
+    let finish: Finish | undefined
+    try {
+      finish = await pollOnce(client, callId, turn)
+    } catch (error) {
+      if (turn.signal.aborted || !pausePolls(error)) throw error
+    }
+    // Where no listing has said it before: too late to stop the run, in time to start no other.
+    if (finish?.runStartedAt) onRunStart(finish.runStartedAt)
     breaker.answered('call')
-    return outcome
+    return finish
   }
 
   /** A permanent refusal, for instance because the call has finished, counts as a cancel. */
@@ -205,9 +223,23 @@ export function createModalBackend(options: ModalOptions): Backend {
     return lines === '' ? outcome : { ...outcome, error: `${outcome.error}; the last lines of its log:\n${lines}` }
   }
 
-  const wait: Backend['wait'] = async (callId, signal, watch) => {
-    const polled = () => pool.follow((turn) => poll({ callId, watch }, turn), signal)
-    return explain(await breaker.run('call', polled, signal), callId, signal)
+  const wait: Backend['wait'] = async (callId, signal, subscriber) => {
+    let isStartKnown = !subscriber?.isNeeded
+    const onRunStart = (startedAt: number) => {
+      if (isStartKnown) return
+      isStartKnown = true
+      subscriber?.onStart(startedAt)
+    }
+    const tracked = stages.add(callId, {
+      spawnedAt: subscriber?.spawnedAt,
+      onStage: (_stage, startedAt) => startedAt !== undefined && onRunStart(startedAt),
+    })
+    const polled = () => pool.follow((turn) => poll({ callId, onRunStart }, turn), signal, tracked)
+    try {
+      return await explain(await breaker.run('call', polled, signal), callId, signal)
+    } finally {
+      tracked.remove()
+    }
   }
 
   return {
@@ -220,7 +252,9 @@ export function createModalBackend(options: ModalOptions): Backend {
     degradation: () => breaker.stats().reason,
     close() {
       breaker.close()
+      stages.close()
       pool.close()
+      pollOnce.close()
       closeClients()
       return Promise.resolve()
     },

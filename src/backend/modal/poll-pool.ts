@@ -1,9 +1,19 @@
 import type { RecordMetric } from '../../jobs/ports/metrics.ts'
+import type { CallStage } from './stage-tracker.ts'
 import { createFifo } from '../../lib/collections.ts'
 import { createTokenBucket } from '../../lib/limits.ts'
 
-/** `connection`: the number of the connection to poll on, from 0. `waitMs`: how long to wait there, at most. */
-export type PollTurn = { readonly connection: number; readonly waitMs: number; readonly signal: AbortSignal }
+/** One poll of one follower. */
+export type PollTurn = {
+  /** The number of the connection to poll on, from 0. */
+  readonly connection: number
+  /** How long to wait there, at most. */
+  readonly waitMs: number
+  /** Aborts when the turn must give up its slot, and by `abort`. */
+  readonly signal: AbortSignal
+  /** Gives the poll up with an error, which is that of its follower. */
+  abort(error: Error): void
+}
 
 /**
  * Polls once. Undefined: not finished yet. It should settle soon after the turn's signal aborts, since its slot is taken
@@ -11,20 +21,31 @@ export type PollTurn = { readonly connection: number; readonly waitMs: number; r
  */
 export type Poll<T> = (turn: PollTurn) => Promise<T | undefined>
 
-/** `open`: polls under way. `waiting`: followers without one. `connections`: how many have been used so far. */
+/** `open`: polls under way. `waiting`: followers that want a turn. `connections`: how many have been used so far. */
 export type PollPoolStats = { readonly open: number; readonly waiting: number; readonly connections: number }
+
+/** Where a call is believed to be. The pool sets `onChange`, which is to be called when `stage` has changed. */
+export type StageHint = { readonly stage: CallStage | undefined; onChange?: (() => void) | undefined }
 
 /**
  * Shares the slots of a few connections among any number of followers.
  *
  * With S slots (`maxConnections` x `pollsPerConnection`) and N followers: while N <= S each has a slot and long-polls,
- * and a finished call is noticed at once. With N > S they take turns, first come first served, of w = max(`minTurnMs`,
- * S / `maxPollsPerSecond`), 25 % longer or shorter so that they do not fall into step; a long poll then gives up its slot
- * once it is w old. With a round trip of r, a finished call is noticed within
+ * and a finished call is noticed at once. With N > S turns go to calls that are believed to have ended, then to running
+ * ones, then to those of which nothing is known, each in order of arrival. Running calls long-poll while there are slots
+ * for them; one of which nothing is known has a turn of w = max(`minTurnMs`, S / `maxPollsPerSecond`), 25 % longer or
+ * shorter so that they do not fall into step. A long poll gives up its slot once it is w old, if that is needed. Calls in
+ * Modal's queue cannot end by themselves: they take no slot, and are polled without waiting at an even pace, all of
+ * them once in `maxIntervalMs`. A hint may be wrong or missing; whoever has waited longest gets every other turn once
+ * that pace, or `maxIntervalMs`, demands it. So, with a round trip of r, a finished call is noticed within
  *
- *     (N / S) x (w + r) + 1.25 w + r
+ *     (N / S) x (w + r) + 1.25 w + r                                    without hints
+ *     `maxIntervalMs` + 3 N / `maxPollsPerSecond` + 2.25 w + r          whatever the hints say
  *
- * which is N / `maxPollsPerSecond` + 1.25 w, and N / S + 1 round trips, where S is large enough to use up that rate.
+ * The first is N / `maxPollsPerSecond` + 1.25 w, and N / S + 1 round trips, where S is large enough to use up that rate.
+ * Beyond 4 S calls that want turns, no poll waits: a turn would cover little of the time, and a poll that is answered at
+ * once leaves less garbage.
+ *
  * Never more than `maxPollsPerSecond` + burst polls start within a second; the burst is one second's worth while
  * N <= S and 4 % of that while N > S. After a poll that returned early and without a value, as a server that shuts down
  * answers, the next one starts `minTurnMs` after it started at the earliest.
@@ -34,7 +55,7 @@ export type PollPool = {
    * Polls until `poll` gives a value. Rejects with what `poll` rejects with (the caller decides whether to follow again),
    * with the signal's reason as soon as it aborts, or with an error once the pool is closed.
    */
-  follow<T>(poll: Poll<T>, signal: AbortSignal): Promise<T>
+  follow<T>(poll: Poll<T>, signal: AbortSignal, hint?: StageHint): Promise<T>
   stats(): PollPoolStats
   /** Starts no poll for so long, in ms, and after that fewer a second, until none is throttled for a while. */
   pause(ms: number): void
@@ -48,7 +69,9 @@ export type PollPoolOptions = {
   /** How long a poll waits while there are slots for all, in ms; also the upper limit of a turn. */
   readonly longPollMs?: number
   readonly maxPollsPerSecond?: number
-  /** Hears how long each turn was waited for. */
+  /** Within which every call is polled, in ms, as far as `maxPollsPerSecond` allows. */
+  readonly maxIntervalMs?: number
+  /** Is called with how long each turn was waited for. */
   readonly recordMetric?: RecordMetric | undefined
   /** The shortest mean turn, in ms. */
   readonly minTurnMs?: number
@@ -66,58 +89,129 @@ const JITTER = 0.25
 const CROWDED_BURST = 0.04
 /** How much too early a poll may return, in ms, because two clocks round. */
 const EARLY_TOLERANCE_MS = 50
+/** With so many times more followers than slots a turn covers so little of the time that polls do not wait. */
+const WAITLESS_CROWD = 4
+/** How far the pace of the round may catch up, in ms. */
+const CATCH_UP_MS = 100
 
 type Follower = {
+  readonly hint: StageHint | undefined
   isFinished: boolean
+  /** Whether it is said to have ended, and a poll has found no end. */
+  isDoubted: boolean
   /** When it began to wait for a turn. */
   queuedAt: number
+  isWaiting: boolean
+  /** Leaves the queue of its stage. */
+  leaveStage: () => void
   /** One turn; settles the follower when there is a value. */
   poll: (turn: PollTurn) => Promise<void>
   fail: (reason: unknown) => void
-  /** Leaves the queue, or aborts the open poll. */
+  /** Leaves the queues, or aborts the open poll. */
   leave: (reason: unknown) => void
 }
 
-type Turn = { readonly startedAt: number; readonly abort: AbortController; isAborted: boolean; unlist: () => void }
+type Turn = PollTurn & {
+  readonly startedAt: number
+  readonly controller: AbortController
+  isAborted: boolean
+  unlist: () => void
+}
+
+const nothing = () => undefined
 
 /** Makes the pool; connections are numbers, which the caller turns into clients when they first occur. */
 export function createPollPool(options: PollPoolOptions): PollPool {
   const { maxConnections, pollsPerConnection, longPollMs = 55_000, maxPollsPerSecond = 1_250 } = options
   const { now = () => performance.now(), random = Math.random, setTimer = unrefTimer, minTurnMs = 1_000 } = options
-  const { recordMetric } = options
+  const { recordMetric, maxIntervalMs = 60_000 } = options
   const slots = maxConnections * pollsPerConnection
   const turnMs = Math.max(minTurnMs, (1_000 * slots) / maxPollsPerSecond)
   const nextTurnMs = pairedJitter(turnMs, random)
   const bucket = createTokenBucket(maxPollsPerSecond, now)
   const followers = new Set<Follower>()
-  const waiting = createFifo<Follower>()
+  /** Everyone who waits; whoever has waited longest is the first. */
+  const round = createFifo<Follower>()
+  /** Those of them that want a turn also when there are more followers than slots, by stage. */
+  const ended = createFifo<Follower>()
+  const running = createFifo<Follower>()
+  const unknown = createFifo<Follower>()
   /** Long polls that have not been aborted, the oldest first. */
   const longPolls = createFifo<Turn>()
+  /** Of finished polls, to be used again: to make one for each poll would be most of its garbage. */
+  const spareControllers: AbortController[] = []
   /** Open polls by connection; grows with the connections in use. */
   const load: number[] = []
   let open = 0
   /** Polls that were aborted and still hold their slots. */
   let aborted = 0
   let timer: { readonly at: number; readonly cancel: () => void } | undefined
+  /** When the round had its last turn. */
+  let lastRoundAt = now()
+  /** Whether the last turn was out of order while the first of the round was due. */
+  let isRoundNext = false
   let isClosed = false
 
+  const isCrowded = () => followers.size > slots
+  const preferred = () => ended.first ?? running.first ?? unknown.first
+
+  const roundDueAt = (oldest: Follower) =>
+    Math.min(lastRoundAt + maxIntervalMs / round.size, oldest.queuedAt + maxIntervalMs)
+  const isRoundDue = () => round.first !== undefined && now() >= roundDueAt(round.first)
+
+  /** How many want a turn. */
+  const wanting = () => {
+    if (!isCrowded()) return round.size
+    const hinted = ended.size + running.size + unknown.size
+    return hinted > 0 || !isRoundDue() ? hinted : 1
+  }
+
   /** How many slots are missing. */
-  const excess = () => open + waiting.size - slots
+  const excess = () => open + wanting() - slots
 
   const occupy = (connection: number, polls: 1 | -1) => {
     load[connection] = (load[connection] ?? 0) + polls
     open += polls
   }
 
+  const queueOf = ({ hint, isDoubted }: Follower) => {
+    switch (hint?.stage) {
+      case 'ended':
+        return isDoubted ? running : ended
+      case 'starting':
+      case 'running':
+        return running
+      case 'queued':
+        return undefined
+      case undefined:
+        return unknown
+    }
+  }
+
   const enqueue = (follower: Follower) => {
     follower.queuedAt = now()
-    follower.leave = waiting.add(follower)
+    follower.isWaiting = true
+    follower.leaveStage = queueOf(follower)?.add(follower) ?? nothing
+    const leaveRound = round.add(follower)
+    follower.leave = () => {
+      follower.isWaiting = false
+      follower.leaveStage()
+      leaveRound()
+    }
+  }
+
+  const changeStage = (follower: Follower) => {
+    follower.isDoubted = false
+    if (!follower.isWaiting) return
+    follower.leaveStage()
+    follower.leaveStage = queueOf(follower)?.add(follower) ?? nothing
+    startPolls()
   }
 
   /** Queues a follower again; after a poll that returned early only later, since the next would return early too. */
-  const requeue = (follower: Follower, turn: Turn, waitMs: number) => {
-    const isEarly = !turn.isAborted && now() < turn.startedAt + waitMs - EARLY_TOLERANCE_MS
-    const restMs = isEarly ? turn.startedAt + Math.min(waitMs, minTurnMs) - now() : 0
+  const requeue = (follower: Follower, turn: Turn) => {
+    const isEarly = !turn.isAborted && now() < turn.startedAt + turn.waitMs - EARLY_TOLERANCE_MS
+    const restMs = isEarly ? turn.startedAt + Math.min(turn.waitMs, minTurnMs) - now() : 0
     if (restMs <= 0) {
       enqueue(follower)
       return
@@ -134,27 +228,43 @@ export function createPollPool(options: PollPoolOptions): PollPool {
     turn.isAborted = true
     aborted++
     turn.unlist()
-    turn.abort.abort(reason)
+    turn.controller.abort(reason)
   }
 
-  const takeTurn = async (follower: Follower, isLong: boolean) => {
+  const waitOf = ({ hint }: Follower, isLong: boolean) => {
+    if (isLong) return longPollMs
+    const isWaitless = hint?.stage === 'queued' || excess() > (WAITLESS_CROWD - 1) * slots
+    return isWaitless ? 0 : Math.min(longPollMs, nextTurnMs())
+  }
+
+  const takeTurn = async (follower: Follower, waitMs: number) => {
     const free = load.findIndex((polls) => polls < pollsPerConnection)
     const connection = free === -1 ? load.length : free
-    const turn: Turn = { startedAt: now(), abort: new AbortController(), isAborted: false, unlist: () => undefined }
-    if (isLong) turn.unlist = longPolls.add(turn)
+    const controller = spareControllers.pop() ?? new AbortController()
+    const turn: Turn = {
+      connection,
+      waitMs,
+      signal: controller.signal,
+      controller,
+      startedAt: now(),
+      isAborted: false,
+      unlist: nothing,
+      abort: (error) => controller.abort(error),
+    }
+    if (waitMs === longPollMs) turn.unlist = longPolls.add(turn)
     follower.leave = (reason) => abortTurn(turn, reason)
     occupy(connection, 1)
-    recordMetric?.({ type: 'poll-turn-started', waitedMs: turn.startedAt - follower.queuedAt })
-    const waitMs = isLong ? longPollMs : Math.min(longPollMs, nextTurnMs())
     try {
-      await follower.poll({ connection, waitMs, signal: turn.abort.signal })
+      await follower.poll(turn)
     } catch (error) {
       if (!turn.isAborted) follower.fail(error)
     }
     turn.unlist()
     if (turn.isAborted) aborted--
+    if (!controller.signal.aborted) spareControllers.push(controller)
     occupy(connection, -1)
-    if (!follower.isFinished) requeue(follower, turn, waitMs)
+    follower.isDoubted = follower.hint?.stage === 'ended'
+    if (!follower.isFinished) requeue(follower, turn)
     startPolls()
   }
 
@@ -162,15 +272,38 @@ export function createPollPool(options: PollPoolOptions): PollPool {
   const mayAbort = (turn: Turn | undefined): turn is Turn =>
     turn !== undefined && excess() > aborted && bucket.msUntil(aborted + 1) === 0 && now() >= turn.startedAt + turnMs
 
+  /** Who is next, if anybody wants a turn now. */
+  const nextFollower = () => {
+    const oldest = round.first
+    if (!oldest) return undefined
+    if (!isCrowded()) return ended.first ?? running.first ?? oldest
+    const first = preferred()
+    if (first === oldest || !isRoundDue()) return first
+    return first && (first === ended.first || !isRoundNext) ? first : oldest
+  }
+
+  const startPoll = (follower: Follower) => {
+    const isOldest = follower === round.first
+    if (isCrowded()) {
+      isRoundNext = !isOldest && isRoundDue()
+      if (isOldest) lastRoundAt = Math.max(lastRoundAt + maxIntervalMs / round.size, now() - CATCH_UP_MS)
+    }
+    const isKnown = follower.hint?.stage !== undefined && follower.hint.stage !== 'queued'
+    const waitMs = waitOf(follower, excess() <= 0 && (isKnown || !isCrowded()))
+    // A call in Modal's queue is not late.
+    if (follower.hint?.stage !== 'queued' || !isCrowded())
+      recordMetric?.({ type: 'poll-turn-started', waitedMs: now() - follower.queuedAt })
+    follower.leave(undefined)
+    bucket.take()
+    void takeTurn(follower, waitMs)
+  }
+
   /** Starts and aborts the polls that are due now. Called after every change. */
   const startPolls = () => {
     if (isClosed) return
-    bucket.refill(excess() > 0 ? CROWDED_BURST : 1)
-    for (let next = waiting.first; next && open < slots && bucket.msUntil(1) === 0; next = waiting.first) {
-      const isLong = excess() <= 0
-      next.leave(undefined)
-      bucket.take()
-      void takeTurn(next, isLong)
+    bucket.refill(isCrowded() ? CROWDED_BURST : 1)
+    for (let next = nextFollower(); next && open < slots && bucket.msUntil(1) === 0; next = nextFollower()) {
+      startPoll(next)
     }
     for (let oldest = longPolls.first; mayAbort(oldest); oldest = longPolls.first) abortTurn(oldest)
     setNextTimer()
@@ -178,10 +311,14 @@ export function createPollPool(options: PollPoolOptions): PollPool {
 
   /** In how many ms there will be something to do that no returning poll triggers. */
   const idleMs = () => {
-    if (waiting.size > 0 && open < slots) return bucket.msUntil(1)
-    const oldest = longPolls.first
-    if (!oldest || excess() <= aborted) return Infinity
-    return Math.max(bucket.msUntil(aborted + 1), oldest.startedAt + turnMs - now())
+    const oldest = round.first
+    if (!oldest) return Infinity
+    const untilWantedMs = wanting() > 0 ? 0 : roundDueAt(oldest) - now()
+    if (open < slots) return Math.max(untilWantedMs, bucket.msUntil(1))
+    if (untilWantedMs > 0) return untilWantedMs
+    const oldestPoll = longPolls.first
+    if (!oldestPoll || excess() <= aborted) return Infinity
+    return Math.max(bucket.msUntil(aborted + 1), oldestPoll.startedAt + turnMs - now())
   }
 
   /** Keeps an earlier timer: it finds nothing to do and sets the next one. */
@@ -198,6 +335,12 @@ export function createPollPool(options: PollPoolOptions): PollPool {
     startPolls()
   }
 
+  const forget = (follower: Follower) => {
+    follower.isFinished = true
+    followers.delete(follower)
+    if (follower.hint) follower.hint.onChange = undefined
+  }
+
   const stop = (follower: Follower, reason: unknown) => {
     if (follower.isFinished) return
     follower.fail(reason)
@@ -206,38 +349,42 @@ export function createPollPool(options: PollPoolOptions): PollPool {
   }
 
   return {
-    async follow<T>(poll: Poll<T>, signal: AbortSignal) {
+    async follow<T>(poll: Poll<T>, signal: AbortSignal, hint?: StageHint) {
       signal.throwIfAborted()
       if (isClosed) throw closedError()
       const { promise, resolve, reject } = Promise.withResolvers<T>()
       const follower: Follower = {
+        hint,
         isFinished: false,
+        isDoubted: false,
         queuedAt: 0,
+        isWaiting: false,
+        leaveStage: nothing,
         async poll(turn) {
           const value = await poll(turn)
           if (value === undefined) return
-          follower.isFinished = true
+          forget(follower)
           resolve(value)
         },
         fail(reason) {
-          follower.isFinished = true
+          forget(follower)
           reject(reason)
         },
-        leave: () => undefined,
+        leave: nothing,
       }
       const onAbort = () => stop(follower, signal.reason)
       signal.addEventListener('abort', onAbort)
+      if (hint) hint.onChange = () => changeStage(follower)
       followers.add(follower)
       enqueue(follower)
       startPolls()
       try {
         return await promise
       } finally {
-        followers.delete(follower)
         signal.removeEventListener('abort', onAbort)
       }
     },
-    stats: () => ({ open, waiting: waiting.size, connections: load.length }),
+    stats: () => ({ open, waiting: wanting(), connections: load.length }),
     pause(ms) {
       bucket.pause(ms)
       startPolls()

@@ -52,35 +52,50 @@ export type RpcContext = {
   idempotencyKey?: string
   /** A call that the spawn created and whose input Modal has not accepted yet; kept for the next attempt to send it. */
   emptyCall?: EmptyCall | undefined
-  /** How long a poll may wait at Modal, in ms; unset: as the client says. */
-  pollMs?: number
   /** When an RPC that the client repeats by itself may be sent again. */
   nextRepeatAt?: number
   /** Set when a poll answered that the call finished: an error after that is one of reading its value. */
   result?: CallResult
-  /** When the run of a finished call started, in epoch ms; 0: Modal did not say. */
-  runStartedAt?: number
   /** Leaves a large value where it is: its id is put into `blobId`, and the client reads null. */
   leavesBlob?: boolean
   blobId?: string
 }
 export const rpcContext = new AsyncLocalStorage<RpcContext>()
 
-/** `recordMetric` hears of every RPC, and of the ends that polls bring. */
+/** `recordMetric` is called for every RPC, and for every end that a poll finds. */
 export type ClientOptions = { readonly log: Log; readonly recordMetric?: RecordMetric | undefined }
+
+/** The RPC that polls a call. */
+export const POLL_PATH = '/modal.client.ModalClient/FunctionGetOutputs'
 
 /** A client of Modal with a connection of its own (over TLS; without it the connections of a process are shared). */
 export function openClient(parts: ClientOptions): ModalClient {
   const put: PutInputs = (request) => client.cpClient.functionPutInputs(request as never)
-  const client = new ModalClient(clientParams(parts, put))
+  const client = new ModalClient(clientParams(parts, middlewareOf(parts, put)))
   return client
 }
 
-function clientParams({ log, recordMetric }: ClientOptions, put: PutInputs): ModalClientParams {
+/** A client for polls that bring their own signal and time limit (see `createPoller`): they pass one middleware, not three. */
+export function openPollClient(parts: ClientOptions): ModalClient {
+  const refuse: PutInputs = () => Promise.reject(new Error('a client for polls spawns nothing'))
+  const others = middlewareOf(parts, refuse).map((middleware): Middleware => {
+    return (call, options) =>
+      call.method.path === POLL_PATH ? call.next(call.request, options) : middleware(call, options)
+  })
+  return new ModalClient(clientParams(parts, [observePolls(parts.recordMetric), ...others]))
+}
+
+/** The last is the outermost. */
+const middlewareOf = ({ recordMetric }: ClientOptions, put: PutInputs): Middleware[] => [
+  ...(recordMetric ? [countRpcs(recordMetric)] : []),
+  readRetryPolicy,
+  rpcMiddleware(put),
+]
+
+function clientParams({ log }: ClientOptions, grpcMiddleware: Middleware[]): ModalClientParams {
   return {
     maxThrottleWaitSecs: MAX_THROTTLE_WAIT_SECONDS,
-    // The last is the outermost.
-    grpcMiddleware: [...(recordMetric ? [countRpcs(recordMetric)] : []), readRetryPolicy, rpcMiddleware(put)],
+    grpcMiddleware,
     logger: {
       debug: (message, ...details) => log.debug({ details }, message),
       info: (message, ...details) => log.debug({ details }, message),
@@ -108,9 +123,7 @@ const rpcMiddleware = (put: PutInputs): Middleware =>
     const abort = signals.length > 0 && { signal: signals.length > 1 ? AbortSignal.any(signals) : signals[0] }
     switch (method) {
       case 'FunctionGetOutputs': {
-        const { pollMs } = context
-        const request = { ...(call.request as object), ...(pollMs !== undefined && { timeout: pollMs / 1000 }) }
-        const poll = () => call.next(request as typeof call.request, { ...bounded, ...abort, ...WITHOUT_RETRIES })
+        const poll = () => call.next(call.request, { ...bounded, ...abort, ...WITHOUT_RETRIES })
         await spaceRepeats(context)
         let response = yield* poll()
         if (hasExpired(response as OutputsResponse)) {
@@ -198,6 +211,37 @@ const readRetryPolicy: Middleware = async function* (call, options) {
   }
 }
 
+/** Observes polls, and reads how long Modal wants none. */
+const observePolls = (recordMetric: RecordMetric | undefined): Middleware =>
+  async function* (call, options) {
+    if (call.method.path !== POLL_PATH) return yield* call.next(call.request, options)
+    const startedAt = performance.now()
+    let retryAfterMs: number | undefined
+    const onTrailer = (trailer: Metadata) => {
+      const details = trailer.get('grpc-status-details-bin')
+      if (details instanceof Uint8Array) retryAfterMs = parseRetryPolicy(details)
+    }
+    let code = Status[Status.CANCELLED]
+    try {
+      const response = yield* call.next(call.request, { ...options, onTrailer })
+      code = Status[Status.OK]
+      if (recordMetric) observeFinish(response as OutputsResponse, recordMetric)
+      return response
+    } catch (error) {
+      // The error is whatever the poll was aborted with.
+      if (error instanceof ClientError || !options.signal?.aborted) code = codeNameOf(error)
+      attachRetryAfter(error, retryAfterMs)
+      throw error
+    } finally {
+      recordMetric?.({
+        type: 'rpc-finished',
+        method: 'FunctionGetOutputs',
+        code,
+        tookMs: performance.now() - startedAt,
+      })
+    }
+  }
+
 /** Observes each RPC that is sent. */
 const countRpcs = (recordMetric: RecordMetric): Middleware =>
   async function* (call, options) {
@@ -245,13 +289,12 @@ function observeFinish({ outputs = [] }: OutputsResponse, recordMetric: RecordMe
 const CBOR_NULL = Uint8Array.of(0xf6)
 
 /** Whether there is neither a result nor an unfinished input: Modal keeps results for seven days. */
-const hasExpired = ({ outputs = [], numUnfinishedInputs = 0 }: OutputsResponse): boolean =>
+export const hasExpired = ({ outputs = [], numUnfinishedInputs = 0 }: OutputsResponse): boolean =>
   outputs.length === 0 && numUnfinishedInputs === 0
 
 /** Keeps how the call finished. The client reads the value of a success, unless that stays where it is. */
 function keepResult({ outputs: [output] = [] }: OutputsResponse, context: RpcContext): void {
   if (!output?.result) return
-  context.runStartedAt = output.inputStartedAt * 1000
   const { status, dataBlobId } = (context.result = output.result)
   if (status === RESULT_STATUS.success && !(context.leavesBlob && dataBlobId)) return
   if (dataBlobId) context.blobId = dataBlobId
@@ -259,7 +302,7 @@ function keepResult({ outputs: [output] = [] }: OutputsResponse, context: RpcCon
 }
 
 /** Turns off the client's own three repeats; it reads this option beyond gRPC's. */
-const WITHOUT_RETRIES: object = { retries: 0 }
+export const WITHOUT_RETRIES: object = { retries: 0 }
 
 async function spaceRepeats(context: RpcContext): Promise<void> {
   const waitMs = Math.max(0, (context.nextRepeatAt ?? 0) - performance.now())

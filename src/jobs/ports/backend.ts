@@ -31,6 +31,8 @@ export type Outcome =
 
 /** Notified when a run starts. */
 export type StartSubscriber = {
+  /** When the backend took the call, in epoch ms, if that is known. */
+  readonly spawnedAt?: number | undefined
   /** Called at most once, with the time in epoch ms. */
   readonly onStart: (startedAt: number) => void
   /** Whether the time matters, so that it is worth an additional request. */

@@ -1,0 +1,84 @@
+import { expect, onTestFinished, test } from 'vitest'
+import { status } from '../helpers/control-plane/control-plane.ts'
+import { startModal } from '../helpers/modal.ts'
+import { until } from '../helpers/until.ts'
+
+const forever = new AbortController().signal
+
+type Setting = Parameters<typeof startModal>[0]
+
+async function start(setting: Setting) {
+  const modal = await startModal(setting)
+  onTestFinished(() => modal.close())
+  const spawn = async (jobId: string) => {
+    const request = { jobId, attempt: 1, caller: 'anonymous', version: 'v15', input: {} } as const
+    const spawned = await modal.backend.spawn(request, forever)
+    if (spawned.kind !== 'spawned') throw new Error(spawned.error)
+    return spawned.callId
+  }
+  return { ...modal, spawn }
+}
+
+test('the start of a run is known from the listing, long before the run ends', async () => {
+  const { plane, backend, spawn } = await start({ behave: () => ({ end: { kind: 'never' } }) })
+  const callId = await spawn('a')
+  const starts: number[] = []
+  const subscriber = { spawnedAt: Date.now(), isNeeded: true, onStart: (at: number) => void starts.push(at) }
+  const wait = backend.wait(callId, forever, subscriber)
+  await until(() => starts.length > 0, 'a start')
+  const { startedAt = 0 } = plane.calls()[0]!
+  expect(Math.abs(starts[0]! - startedAt)).toBeLessThan(2)
+  plane.end(callId, { kind: 'return' })
+  expect(await wait).toMatchObject({ kind: 'succeeded' })
+  expect(starts).toHaveLength(1)
+})
+
+test('nothing is listed before a call is in flight, and nothing after the last has ended', async () => {
+  const { plane, backend, spawn } = await start({ behave: () => ({ end: { kind: 'never' } }) })
+  const callId = await spawn('a')
+  const wait = backend.wait(callId, forever)
+  await until(() => (plane.stats().rpcs.FunctionCallFetch ?? 0) > 0, 'a listing')
+  plane.end(callId, { kind: 'return' })
+  await wait
+  const { FunctionCallFetch: listings } = plane.stats().rpcs
+  await new Promise((resolve) => setTimeout(resolve, 2_500))
+  expect(plane.stats().rpcs.FunctionCallFetch).toBe(listings)
+})
+
+test.each([
+  ['does not know the listing', { code: status.UNIMPLEMENTED }],
+  ['throttles the listing', { retryAfterSeconds: 60 }],
+  ['does not answer the listing', { delayMs: 60_000 }],
+])('a control plane that %s leaves the end of a call as it is', async (_how, fault) => {
+  const { plane, backend, spawn } = await start({ behave: () => ({ end: { kind: 'never' } }) })
+  plane.fault({ method: 'FunctionCallFetch', ...fault })
+  const callId = await spawn('a')
+  const wait = backend.wait(callId, forever)
+  await until(() => (plane.stats().rpcs.FunctionCallFetch ?? 0) > 0, 'a listing')
+  plane.end(callId, { kind: 'return' })
+  expect(await wait).toMatchObject({ kind: 'succeeded' })
+  expect(plane.stats().rpcs.FunctionCallFetch).toBe(1)
+  expect(backend.degradation()).toBeUndefined()
+})
+
+test('with more calls than slots the running one long-polls, and those in the queue are polled without waiting', async () => {
+  const slots = { maxConnections: 1, pollsPerConnection: 2, maxPollsPerSecond: 20, maxPollIntervalMs: 2_000 }
+  const { plane, backend, spawn } = await start({ gpus: 1, backend: slots, behave: () => ({ end: { kind: 'never' } }) })
+  const callIds: string[] = []
+  for (let n = 0; n < 8; n++) callIds.push(await spawn(`job-${n}`))
+  const waits = callIds.map((callId) => backend.wait(callId, forever))
+  const polls = () => new Map(plane.calls().map((call) => [call.callId, call.polls]))
+  await until(() => (plane.stats().rpcs.FunctionCallFetch ?? 0) >= 2, 'two listings')
+  const before = polls()
+  await new Promise((resolve) => setTimeout(resolve, 4_500))
+  const asked = callIds.map((callId) => polls().get(callId)! - before.get(callId)!)
+  expect(asked[0]).toBeLessThanOrEqual(1)
+  expect(Math.min(...asked.slice(1))).toBeGreaterThanOrEqual(1)
+  expect(Math.max(...asked.slice(1))).toBeLessThanOrEqual(5)
+  const startedAt = performance.now()
+  plane.end(callIds[0]!, { kind: 'return' })
+  await waits[0]
+  expect(performance.now() - startedAt).toBeLessThan(500)
+  for (const callId of callIds.slice(1)) plane.end(callId, { kind: 'return' })
+  await Promise.all(waits)
+})
