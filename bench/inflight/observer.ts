@@ -7,14 +7,18 @@ import type { Stand } from './stand.ts'
 
 /** What is asked of the server while a crowd is in flight. */
 export type SteadyTargets = {
-  readonly pollRpcsPerSecond: number
+  readonly pollRpcsPerSecond?: number
+  /** RPCs of every kind. */
+  readonly rpcsPerSecond?: number
   /** Resident memory of the server, in MB of 1,000,000 bytes. */
   readonly residentMb: number
   /** `GET /jobs/:id`, p99, in ms. */
-  readonly getWithinMs: number
+  readonly getWithinMs?: number
 }
 
 type Steady = { report(targets: SteadyTargets): void }
+
+type Sample = { readonly at: number; readonly count: number }
 
 const SAMPLE_EVERY_MS = 1_000
 const GET_EVERY_MS = 10
@@ -23,7 +27,8 @@ const GET_EVERY_MS = 10
 export function observe(bench: Bench, { plane, server, client }: Stand, ids: readonly string[]): { stop(): Steady } {
   const getMs: number[] = []
   const residentMb: number[] = []
-  const polls: { at: number; count: number }[] = []
+  const polls: Sample[] = []
+  const all: Sample[] = []
   let failedGets = 0
 
   const get = async () => {
@@ -36,7 +41,9 @@ export function observe(bench: Bench, { plane, server, client }: Stand, ids: rea
     const askedAt = exactNow()
     const { rpcs } = await plane.stats()
     // The stand-in counted somewhere between question and answer.
-    polls.push({ at: (askedAt + exactNow()) / 2, count: rpcs.FunctionGetOutputs ?? 0 })
+    const at = (askedAt + exactNow()) / 2
+    polls.push({ at, count: rpcs.FunctionGetOutputs ?? 0 })
+    all.push({ at, count: Object.values(rpcs).reduce((sum, count) => sum + count, 0) })
   }
   const timers = [
     setInterval(() => void get().catch(() => (failedGets += 1)), GET_EVERY_MS),
@@ -52,12 +59,17 @@ export function observe(bench: Bench, { plane, server, client }: Stand, ids: rea
   bench.own(stop)
 
   const report = (targets: SteadyTargets) => {
-    const rate = { unit: 'RPC/s', target: { atMost: targets.pollRpcsPerSecond } }
+    const rateOf = (target: number | undefined) => ({
+      unit: 'RPC/s',
+      ...(target !== undefined && { target: { atMost: target } }),
+    })
+    const rate = rateOf(targets.pollRpcsPerSecond)
     const memory = { unit: 'MB', target: { atMost: targets.residentMb } }
-    const answer = { unit: 'ms', target: { atMost: targets.getWithinMs } }
+    const answer = { unit: 'ms', ...(targets.getWithinMs !== undefined && { target: { atMost: targets.getWithinMs } }) }
     bench.report({ name: 'poll RPCs: mean', value: mean(ratesOf(polls, 1)), ...rate })
     bench.report({ name: 'poll RPCs: most in 5 seconds, a second', value: Math.max(...ratesOf(polls, 5)), ...rate })
     bench.report({ name: 'poll RPCs: most in a second', value: Math.max(...ratesOf(polls, 1)), ...rate })
+    bench.report({ name: 'all RPCs: mean', value: mean(ratesOf(all, 1)), ...rateOf(targets.rpcsPerSecond) })
     bench.report({ name: 'resident memory: most meanwhile', value: Math.max(...residentMb), ...memory })
     bench.report({ name: 'resident memory: at the end', value: memoryMb(server.pid, 'VmRSS'), ...memory })
     bench.report({ name: 'resident memory: most ever', value: memoryMb(server.pid, 'VmHWM'), unit: 'MB' })
@@ -75,7 +87,7 @@ export function observe(bench: Bench, { plane, server, client }: Stand, ids: rea
 }
 
 /** The rates over every stretch of `seconds` samples, one after each sample. */
-function ratesOf(polls: readonly { at: number; count: number }[], seconds: number): number[] {
+function ratesOf(polls: readonly Sample[], seconds: number): number[] {
   return polls.slice(seconds).map(({ at, count }, index) => {
     const before = polls[index]!
     return ((count - before.count) * 1000) / (at - before.at)

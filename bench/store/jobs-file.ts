@@ -8,8 +8,13 @@ const BATCH = 5_000
 /** Over so long a time, up to now, the jobs were accepted, in ms. */
 const DAY_MS = 86_400_000
 
-/** Adds jobs to a file as a server would have: `finished` that ended in the last day, `submitted` of this moment. */
-export async function addJobs(path: string, { finished = 0, submitted = 0 }): Promise<void> {
+type Jobs = { readonly finished?: number; readonly submitted?: number; readonly running?: readonly string[] }
+
+/**
+ * Adds jobs to a file as a server would have: `finished` that ended in the last day, `submitted` of this moment, and
+ * `running` with these call ids.
+ */
+export async function addJobs(path: string, { finished = 0, submitted = 0, running = [] }: Jobs): Promise<void> {
   const store = await createSqliteStore({ path })
   const from = Date.now() - DAY_MS
   let batch: Promise<unknown>[] = []
@@ -20,6 +25,8 @@ export async function addJobs(path: string, { finished = 0, submitted = 0 }): Pr
   }
   for (let n = 0; n < finished; n++) await add(finishedJob(from + Math.floor((n / finished) * (DAY_MS - 60_000)), n))
   for (let n = 0; n < submitted; n++) await add(newJob(Date.now()))
+  for (const callId of running)
+    await add(applied(newJob(Date.now()), { type: 'spawned', attempt: 1, callId }, Date.now()))
   await Promise.all(batch)
   await store.close()
 }
@@ -43,14 +50,16 @@ const newJob = (createdAt: number): Job => ({
 /** Of ten jobs eight succeeded, one failed and one was canceled before it began; every third has a key. */
 function finishedJob(createdAt: number, n: number): Job {
   const key = n % 3 === 0 && { idempotencyKey: `order-${n}`, fingerprint: randomBytes(32).toString('hex') }
-  return eventsOf(n).reduce(
-    (job, event, index) => {
-      const applied = applyEvent(job, event, createdAt + (index + 1) * 20_000)
-      if (!applied.accepted) throw new Error(applied.reason)
-      return applied.job
-    },
-    { ...newJob(createdAt), ...key },
-  )
+  return eventsOf(n).reduce((job, event, index) => applied(job, event, createdAt + (index + 1) * 20_000), {
+    ...newJob(createdAt),
+    ...key,
+  })
+}
+
+function applied(job: Job, event: JobEvent, at: number): Job {
+  const result = applyEvent(job, event, at)
+  if (!result.accepted) throw new Error(result.reason)
+  return result.job
 }
 
 function eventsOf(n: number): JobEvent[] {

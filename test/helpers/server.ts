@@ -42,8 +42,12 @@ export const cleanEnvironment = (env: Record<string, string> = {}): Record<strin
   ...env,
 })
 
-/** For a crowd of callers that all come from one address. */
-export const UNLIMITED = { RATE_LIMIT_SUBMIT_PER_MINUTE: '0', RATE_LIMIT_READ_PER_MINUTE: '0' }
+/** For a crowd of callers that all come from one address, and a workspace at Modal that is not new. */
+export const UNLIMITED = {
+  RATE_LIMIT_SUBMIT_PER_MINUTE: '0',
+  RATE_LIMIT_READ_PER_MINUTE: '0',
+  MODAL_MAX_POLLS_PER_SECOND: '1250',
+}
 
 /** Runs the real entry in a process of its own; resolves once it listens (or, if asked, has exited). */
 export async function startServer(start: Start = {}): Promise<ServerProcess> {
