@@ -3,13 +3,13 @@ import { setImmediate } from 'node:timers/promises'
 import fc from 'fast-check'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import {
+  type CallStage,
   createPollPool,
   type Poll,
   type PollPoolOptions,
   type PollTurn,
   type StageHint,
 } from '../../src/backend/modal/poll-pool.ts'
-import type { CallStage } from '../../src/backend/modal/stage-tracker.ts'
 
 const forever = new AbortController().signal
 const deterministic = { seed: 3, numRuns: 150 }

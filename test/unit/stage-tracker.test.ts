@@ -1,8 +1,8 @@
 import { ClientError, Status } from 'nice-grpc'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { attachRetryAfter } from '../../src/backend/modal/outcome.ts'
+import type { CallStage } from '../../src/backend/modal/poll-pool.ts'
 import {
-  type CallStage,
   createStageTracker,
   INPUTS_PER_PAGE,
   LIST_EVERY_MS,

@@ -1,5 +1,4 @@
 import type { RecordMetric } from '../../jobs/ports/metrics.ts'
-import type { CallStage } from './stage-tracker.ts'
 import { createFifo } from '../../lib/collections.ts'
 import { createTokenBucket } from '../../lib/limits.ts'
 
@@ -23,6 +22,9 @@ export type Poll<T> = (turn: PollTurn) => Promise<T | undefined>
 
 /** `open`: polls under way. `waiting`: followers that want a turn. `connections`: how many have been used so far. */
 export type PollPoolStats = { readonly open: number; readonly waiting: number; readonly connections: number }
+
+/** Where a call is, as Modal's listing says: in its queue, in a container that starts, in a run, or ended. */
+export type CallStage = 'queued' | 'starting' | 'running' | 'ended'
 
 /** Where a call is believed to be. The pool sets `onChange`, which is to be called when `stage` has changed. */
 export type StageHint = { readonly stage: CallStage | undefined; onChange?: (() => void) | undefined }

@@ -1,9 +1,6 @@
 import { Status } from 'nice-grpc'
 import { grpcCode, retryAfterMsOf } from './outcome.ts'
-import type { StageHint } from './poll-pool.ts'
-
-/** Where a call is, as Modal's listing says: in its queue, in a container that starts, in a run, or ended. */
-export type CallStage = 'queued' | 'starting' | 'running' | 'ended'
+import type { CallStage, StageHint } from './poll-pool.ts'
 
 /** One input of the listing, as far as it matters here. */
 export type ListedInput = {

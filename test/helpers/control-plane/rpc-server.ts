@@ -75,6 +75,8 @@ export async function listen(port: number, options: ServerOptions): Promise<Runn
     'grpc.enable_channelz': 0,
     'grpc.max_receive_message_length': -1,
     'grpc.max_send_message_length': -1,
+    // Node's 10 MB are less than a long listing and its neighbours: streams would be refused with ENHANCE_YOUR_CALM.
+    'grpc-node.max_session_memory': 1_000,
     ...(maxConcurrentStreams !== undefined && { 'grpc.max_concurrent_streams': maxConcurrentStreams }),
   })
   grpc.addService(modalService, implement(options, connections, stopped.signal))
