@@ -35,9 +35,10 @@ export type OpenApi = {
 export type DescribedServer = { readonly routes: readonly RouteOptions[]; readonly authenticated: boolean }
 
 /**
- * Describes a server in OpenAPI 3.1. `@fastify/swagger` must be registered before the first route, and costs memory
- * from then on. So the routes are added once more, on the first request for the document, to an application that never
- * runs. Rejects if a route has no `docs`.
+ * Describes a server in OpenAPI 3.1. `@fastify/swagger` must be registered before the first route, and is loaded from
+ * then on. So the routes are added once more, on the first request for the document, to an application that never runs.
+ * Idle memory, with: 115 MB, without: 117 MB, at no difference in boot (`npm run bench -- requests/idle`).
+ * Rejects if a route has no `docs`.
  */
 export async function describeServer({ routes, authenticated }: DescribedServer): Promise<OpenApi> {
   const order = Object.keys(TAGS)
