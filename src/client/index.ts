@@ -44,6 +44,7 @@ export type EventsOptions = CallOptions & { readonly onGap?: (() => void) | unde
 export type Client = {
   /** Submits a job. In Node, `fs.openAsBlob` opens a file. */
   submit(job: JobRequest, options?: SubmitOptions): Promise<Job>
+  /** Like `wait`, cheap while the job has not changed: then the server does not send again what it sent before. */
   get(id: string, options?: CallOptions): Promise<Job>
   /** One page, newest first. */
   list(query?: ListQuery, options?: CallOptions): Promise<JobList>
@@ -78,6 +79,9 @@ const LONG_POLL_SECONDS = 30
 const ANSWER_MS = 30_000
 /** Timeout until a video starts, in ms: the server may have to fetch it first. */
 const OUTPUT_MS = 120_000
+/** Jobs of which the last answer is kept. */
+const MAX_KEPT = 100
+
 /** Creates a client; sends nothing yet. Throws a `TypeError` if the base URL is invalid. */
 export function createClient(options: ClientOptions): Client {
   const send = createTransport(options)
@@ -87,6 +91,23 @@ export function createClient(options: ClientOptions): Client {
     send({ method, path, repeatable: true, timeoutMs: ANSWER_MS, ...more }, (response) => response.json() as Promise<T>)
   const open = (path: string, more: Partial<Call> = {}) =>
     send({ method: 'GET', path, repeatable: true, timeoutMs: ANSWER_MS, ...more }, (response) => response)
+  /** By path, the one used last at the end: texts, so that a caller may change what it gets. */
+  const kept = new Map<string, { readonly etag: string; readonly text: string }>()
+  const getJob = (path: string, query: string, more: Partial<Call> = {}) => {
+    const known = kept.get(path)
+    const call = { method: 'GET', path: path + query, repeatable: true, timeoutMs: ANSWER_MS, ...more } as const
+    return send({ ...call, ...(known && { headers: { 'if-none-match': known.etag } }) }, async (response) => {
+      const isKnown = response.status === 304 && known !== undefined
+      const text = isKnown ? known.text : await response.text()
+      const etag = isKnown ? known.etag : response.headers.get('etag')
+      const job = JSON.parse(text) as Job
+      kept.delete(path)
+      if (etag !== null) kept.set(path, { etag, text })
+      const [oldest] = kept.keys()
+      if (kept.size > MAX_KEPT && oldest !== undefined) kept.delete(oldest)
+      return job
+    })
+  }
   const list = (query: ListQuery = {}, options?: CallOptions) =>
     request<JobList>(
       'GET',
@@ -103,7 +124,7 @@ export function createClient(options: ClientOptions): Client {
         signal,
       })
     },
-    get: (id, options) => request('GET', pathOf(id), options),
+    get: (id, options) => getJob(pathOf(id), '', options),
     list,
     async *pages(query = {}, options) {
       for (let cursor = query.cursor; ;) {
@@ -116,7 +137,7 @@ export function createClient(options: ClientOptions): Client {
     async wait(id, options) {
       const timeoutMs = LONG_POLL_SECONDS * 1000 + ANSWER_MS
       for (;;) {
-        const job = await request<Job>('GET', pathOf(id, `?wait=${LONG_POLL_SECONDS}`), { ...options, timeoutMs })
+        const job = await getJob(pathOf(id), `?wait=${LONG_POLL_SECONDS}`, { ...options, timeoutMs })
         if (hasFinished(job)) return job
       }
     },
@@ -146,6 +167,7 @@ export function createClient(options: ClientOptions): Client {
     cancel: (id, options) => request('POST', pathOf(id, '/cancel'), options),
     retry: (id, options) => request('POST', pathOf(id, '/retry'), { ...options, repeatable: false }),
     async remove(id, options) {
+      kept.delete(pathOf(id))
       const call = { method: 'DELETE', path: pathOf(id), repeatable: true, timeoutMs: ANSWER_MS, ...options } as const
       const done = send(call, () => undefined)
       await done.catch((error: unknown) => {

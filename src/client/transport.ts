@@ -51,7 +51,8 @@ export function createTransport(options: TransportOptions): Send {
     const signal = call.signal ? AbortSignal.any([call.signal, late.signal]) : late.signal
     try {
       const response = await fetch(base + path, { method, headers, signal, ...(body && { body }) })
-      if (!response.ok) throw await problemErrorOf(response)
+      const isNotModified = response.status === 304 && headers['if-none-match'] !== undefined
+      if (!response.ok && !isNotModified) throw await problemErrorOf(response)
       return await read(response)
     } finally {
       clearTimeout(timer)

@@ -351,3 +351,66 @@ describe('a download', () => {
     expect(Buffer.concat(pieces).toString()).toBe('the video')
   })
 })
+
+describe('a job that is read again', () => {
+  const tagsSent = (sent: string) => sent.match(/^if-none-match: .*/gim)?.length ?? 0
+
+  /** Reads on their way to the app, and the statuses of their answers. */
+  async function counted() {
+    const all = await connected()
+    const statuses: number[] = []
+    const counting: typeof fetch = async (...request) => {
+      const answer = await fetch(...request)
+      statuses.push(answer.status)
+      return answer
+    }
+    return { ...all, statuses, client: createClient({ baseUrl: all.relay.url, fetch: counting }) }
+  }
+
+  test('is sent once while it does not change, and again when it has', async () => {
+    const { app, client, relay, statuses } = await counted()
+    const id = await running({ app, client })
+    statuses.length = 0
+    const [first, second] = [await client.get(id), await client.get(id)]
+    expect(second).toEqual(first)
+    expect(second).not.toBe(first)
+    expect(statuses).toEqual([200, 304])
+    expect(tagsSent(relay.sent)).toBe(1)
+    end(app, id)
+    await app.untilStatus(id, 'succeeded')
+    expect(await client.get(id)).toMatchObject({ status: 'succeeded' })
+    expect(await client.wait(id)).toMatchObject({ status: 'succeeded' })
+    expect(statuses).toEqual([200, 304, 200, 304])
+  })
+
+  test('is what the server sent, whatever the caller does with its copy', async () => {
+    const { app, client } = await counted()
+    const id = await running({ app, client })
+    const copy = await client.get(id)
+    copy.status = 'failed'
+    expect(await client.get(id)).toMatchObject({ status: 'running' })
+  })
+
+  test('is not kept once it is removed, and no more than a hundred jobs are', async () => {
+    const { app, client, statuses } = await counted()
+    const id = await running({ app, client })
+    await client.get(id)
+    await client.cancel(id)
+    await app.untilJob(id, (job) => job.attempts.every(({ stop }) => stop !== 'pending'), 'stopped')
+    await client.remove(id)
+    expect(await rejection(client.get(id))).toMatchObject({ code: 'job_not_found' })
+    const ids = await Promise.all(Array.from({ length: 101 }, async () => (await client.submit(aBody)).job_id))
+    await Promise.all(ids.map((one) => app.untilStatus(one, 'running')))
+    for (const one of ids) await client.get(one)
+    statuses.length = 0
+    for (const one of [ids[0]!, ids[100]!]) await client.get(one)
+    expect(statuses).toEqual([200, 304])
+  })
+
+  test('needs no tag from the server, and accepts no 304 that it did not ask for', async () => {
+    const answers = [Response.json({ job_id: 'x' }), new Response(null, { status: 304 })]
+    const client = createClient({ baseUrl: 'http://jobs.example', retries: 0, fetch: async () => answers.shift()! })
+    expect(await client.get('x')).toEqual({ job_id: 'x' })
+    expect(await rejection(client.get('x'))).toMatchObject({ status: 304 })
+  })
+})
