@@ -146,9 +146,11 @@ async function report(): Promise<void> {
   process.exit(wrong.length + unended + endedTwice + duplicates + callsLeftRunning() > 0 ? 1 : 0)
 }
 
-/** What is written down of a call after the end of its job is no second end. */
-function isEnd({ msg, status, event }: LogLine): boolean {
-  return msg === 'job changed' && TERMINAL.has(String(status)) && !['stopped', 'orphaned'].includes(String(event))
+/** The events that can finish a job: others of a finished job, such as `stopped`, are about its call. */
+const FINISHING = new Set(['succeeded', 'failed', 'canceled', 'expired', 'interrupted'])
+
+function isEnd({ status, event }: LogLine): boolean {
+  return FINISHING.has(String(event)) && TERMINAL.has(String(status))
 }
 
 function endOf(job: JobView): string {

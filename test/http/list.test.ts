@@ -197,6 +197,10 @@ describe.each(Object.entries(STORES))('on %s', (_name, openStore) => {
     const metadata = Object.fromEntries(Array.from({ length: 16 }, (_, n) => [`key-${n}`, 'x'.repeat(512)]))
     const refused = await full.post('/jobs', { ...aBody, metadata })
     expect(problemOf(refused)).toMatchObject({ status: 503, code: 'store_unavailable' })
+    expect(full.requestLines.find(({ event }) => event === 'store_unavailable')).toMatchObject({
+      level: 'warn',
+      code: 'store_unavailable',
+    })
     expect(refused.headers['retry-after']).toBe('10')
     expect((await full.get(`/jobs/${id}`)).statusCode).toBe(200)
     expect((await full.get('/jobs')).json<Page>().jobs).toHaveLength(1)

@@ -28,7 +28,7 @@ type Started = Awaited<ReturnType<typeof start>>
 
 const portOf = ({ app }: Pick<Started, 'app'>) => (app.server.address() as AddressInfo).port
 
-/** A client on a bare socket, and what it is answered. */
+/** A client on a bare socket, with the answer so far. */
 function dial(port: number, request = '') {
   const socket = connect(port, HOST)
   onTestFinished(() => void socket.destroy())
@@ -65,7 +65,7 @@ describe.skipIf(!isLinux)('a server', () => {
       await new Promise((resolve) => setImmediate(resolve))
       turn++
     }
-    // The system distributes them by their port, so the fullest of 8 has not just an eighth.
+    // The kernel distributes them by a hash of their port, so the fullest of 8 has more than an eighth.
     expect(turns.size).toBeLessThan(clients.length / 2)
   })
 
@@ -75,13 +75,13 @@ describe.skipIf(!isLinux)('a server', () => {
     const clients = Array.from({ length: 40 }, () => dial(portOf(app), get('/healthz')))
     await until(() => clients.every(({ answer }) => answer.includes('200 OK')), 'the answers')
     expect(parseMetrics(await app.metrics.render()).get('musetalk_http_connections')).toBe(40)
-    // Idle ones make room.
+    // Idle ones are closed to make room.
     const more = Array.from({ length: 20 }, () => dial(portOf(app), get('/healthz')))
     await until(() => more.every(({ answer }) => answer.includes('200 OK')), 'the answers')
     expect(clients.filter(({ closed }) => closed).length).toBeGreaterThanOrEqual(20)
   })
 
-  test('that ends accepts nothing more, answers what it has accepted, and waits for that', async () => {
+  test('that shuts down accepts nothing more, and waits until it has answered accepted connections', async () => {
     const app = await start()
     await app.listen()
     const port = portOf(app)
@@ -97,12 +97,12 @@ describe.skipIf(!isLinux)('a server', () => {
     expect(isClosed).toBe(false)
     await Promise.all([closes, app.app.close()])
     expect(listening(port)).toBe(0)
-    await until(() => clients.every(({ closed }) => closed), 'their end')
-    // 503: it had not been read when the server ended.
+    await until(() => clients.every(({ closed }) => closed), 'the connections to close')
+    // 503: the request was read after the shutdown had started.
     for (const { answer } of clients) expect(answer).toMatch(/^HTTP\/1\.1 (200|503) /)
   })
 
-  test.each(['another program', 'another server'])('does not listen on a port that %s has', async (who) => {
+  test.each(['another program', 'another server'])('does not listen on a port that %s listens on', async (who) => {
     const app = await start()
     const other = who === 'another server' ? await start() : undefined
     const holder = other?.app.server ?? createServer().listen(0, HOST)
@@ -114,11 +114,11 @@ describe.skipIf(!isLinux)('a server', () => {
     expect(listening(port)).toBe(other ? LISTENERS : 1)
   })
 
-  test('that ends before it listens has no socket left', async () => {
+  test('that shuts down before it listens leaves no socket open', async () => {
     const app = await start()
     const listens = app.listen()
     await app.listeners.close()
     await listens
-    await until(() => listening(portOf(app)) === 1, 'the end of the others')
+    await until(() => listening(portOf(app)) === 1, 'the other sockets to close')
   })
 })

@@ -53,7 +53,7 @@ async function openLog(app: TestApp, id: string, key: string): Promise<IncomingM
   return response
 }
 
-test('streams, followed logs and long polls of a key end when the keys are read again without it', async () => {
+test('streams, followed logs and long polls of a key end when the key file is reloaded without it', async () => {
   const [alice, bob] = [makeKey('alice'), makeKey('bob')]
   const { app, change } = await startWithKeys(alice.entry, bob.entry)
   app.backend.logsWith = async function* (_call, signal) {
@@ -86,7 +86,7 @@ test('streams, followed logs and long polls of a key end when the keys are read 
   await until(() => kept.streams.every(({ events }) => events.at(-1)?.job.status === 'canceled'))
 })
 
-test('a stream ends when its key loses the scope for it, or to see the jobs of others', async () => {
+test('a stream ends when its key loses its scope, or `admin`', async () => {
   const [alice, root] = [makeKey('alice', 'jobs:read'), makeKey('root', 'admin')]
   const { app, change } = await startWithKeys(alice.entry, root.entry)
   const streams = [
@@ -97,7 +97,7 @@ test('a stream ends when its key loses the scope for it, or to see the jobs of o
   await until(() => streams.every(({ closed }) => closed))
 })
 
-test('a stream that is being opened while its key is taken away ends too', async () => {
+test('a stream that is being opened while its key is revoked ends too', async () => {
   const [alice, bob] = [makeKey('alice'), makeKey('bob')]
   const { app, change } = await startWithKeys(alice.entry, bob.entry)
   const id = await aRunningJob(app, alice.key)
@@ -175,7 +175,7 @@ test('logs count as streams of their caller', async () => {
   await until(async () => (await app.get(`/jobs/${id}/logs`)).statusCode !== 429, 'room for the log')
 })
 
-test('streams that wait behind another on one connection are released with it', async () => {
+test('pipelined streams behind another one are released when the connection closes', async () => {
   const app = await start({ http: { maxStreamsPerCaller: 3 } })
   const socket = connect(app.port, '127.0.0.1')
   await once(socket, 'connect')

@@ -10,8 +10,8 @@ const get = (url: string, caller?: string) => app.app.inject({ url, headers: as(
 const lines = () => app.requestLines.filter(({ msg }) => msg === 'request')
 const refused = () => app.requestLines.filter(({ event }) => event === 'probe_refused')
 
-describe('the line of a request', () => {
-  test('says whose it is, whatever the answer, where the caller is known', async () => {
+describe('the log line of a request', () => {
+  test('has the caller, whatever the answer', async () => {
     app = await startApp({ authenticator: knownCallers, http: { limits: { read: 3, submit: 1 } } })
     await app.post('/jobs', aBody, as('alice'))
     await app.post('/jobs', aBody, as('alice'))
@@ -26,7 +26,7 @@ describe('the line of a request', () => {
     ])
   })
 
-  test('names nobody where the caller is not known', async () => {
+  test('has no caller if the request is not authenticated', async () => {
     app = await startApp({ authenticator: knownCallers })
     await get('/jobs', 'mallory')
     await get('/jobs')
@@ -42,7 +42,7 @@ describe('the line of a request', () => {
 describe('refused requests', () => {
   const summaries = () => app.requestLines.filter(({ event }) => event === 'requests_suppressed')
   const refusedOf = (caller: string) => lines().filter((line) => line.status === 429 && line.caller === caller)
-  /** Ends the window that lines are counted in; all of a request is done by then. */
+  /** Ends the window of the limit on lines. */
   const passWindow = () => vi.advanceTimersByTime(REFUSED_LINES.windowMs)
 
   beforeEach(() => {
@@ -50,7 +50,7 @@ describe('refused requests', () => {
     onTestFinished(() => void vi.useRealTimers())
   })
 
-  test('of one caller have bounded lines and one summary, and those of another caller a line each', async () => {
+  test('of one caller have bounded log lines and one summary, without effect on another caller', async () => {
     app = await startApp({ authenticator: knownCallers, http: { limits: { read: 2, submit: 600 } } })
     for (let n = 0; n < 2 + REFUSED_LINES.perSubject + 15; n++) await get('/jobs', 'alice')
     for (let n = 0; n < 2 + REFUSED_LINES.perSubject; n++) await get('/jobs', 'bob')
@@ -67,7 +67,7 @@ describe('refused requests', () => {
     expect(summaries()).toHaveLength(1)
   })
 
-  test('without a credential are bounded by address, whatever the answer, and in all', async () => {
+  test('without a credential have bounded log lines by address and in all, whatever the answer', async () => {
     app = await startApp({ authenticator: knownCallers, http: { trustedProxies: 1 } })
     const send = (url: string, address: string) => app.app.inject({ url, headers: { 'x-forwarded-for': address } })
     for (let n = 0; n < REFUSED_LINES.perSubject + 3; n++) await send('/jobs', '2001:db8::1')
@@ -77,7 +77,7 @@ describe('refused requests', () => {
     const others = REFUSED_LINES.maxSubjects + 10
     for (let n = 0; n < 4 * others; n++) await send('/jobs', `10.1.${(n % others) >> 8}.${(n % others) & 255}`)
     expect(lines()).toHaveLength(REFUSED_LINES.inAll)
-    // Those of callers are not among them.
+    // The lines of callers are counted separately.
     await app.post('/jobs', aBody, as('alice-reads'))
     expect(lines().slice(REFUSED_LINES.inAll)).toMatchObject([{ status: 403, caller: 'key:alice' }])
     passWindow()
@@ -88,7 +88,7 @@ describe('refused requests', () => {
     expect(suppressed).toBe(REFUSED_LINES.perSubject + 7 + 4 * others - REFUSED_LINES.inAll)
   })
 
-  test('are summarized at the end of the server', async () => {
+  test('are summarized when the server closes', async () => {
     app = await startApp({ authenticator: knownCallers })
     for (let n = 0; n <= REFUSED_LINES.perSubject; n++) await get('/jobs')
     expect(summaries()).toEqual([])
@@ -97,14 +97,14 @@ describe('refused requests', () => {
   })
 })
 
-test('the line of a submitted job says whose it is', async () => {
+test('the log line of a submitted job has the caller', async () => {
   app = await startApp({ authenticator: knownCallers })
   await app.post('/jobs', aBody, as('alice'))
   expect(app.lines[0]).toMatchObject({ event: 'submitted', caller: 'key:alice' })
 })
 
-describe('a probe or scrape that is refused', () => {
-  test('is a warning, once a minute for each route, and one that is answered is none', async () => {
+describe('a refused probe or scrape', () => {
+  test('is logged as a warning once a minute for each route; a successful one is not logged', async () => {
     app = await startApp({ authenticator: knownCallers })
     const clock = vi.spyOn(performance, 'now')
     onTestFinished(() => clock.mockRestore())
@@ -126,13 +126,13 @@ describe('a probe or scrape that is refused', () => {
     expect(lines()).toEqual([])
   })
 
-  test('says whose credential it was', async () => {
+  test('is logged with its caller', async () => {
     app = await startApp({ authenticator: knownCallers })
     await get('/metrics', 'alice')
     expect(refused()).toMatchObject([{ status: 403, caller: 'key:alice' }])
   })
 
-  test('is not a server that says it is not ready', async () => {
+  test('is not a 503 of GET /readyz', async () => {
     app = await startApp()
     app.readiness.startShutdown()
     expect((await app.get('/readyz')).statusCode).toBe(503)

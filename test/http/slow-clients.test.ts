@@ -18,7 +18,7 @@ const listen = async (http: Partial<HttpSettings>) => {
   await app.app.listen({ port: 0, host: '127.0.0.1' })
 }
 
-/** A client on a bare socket, of an address of this machine. */
+/** A client on a bare socket, from an address of this machine. */
 async function dial(localAddress = '127.0.0.1') {
   const { port } = app.app.server.address() as AddressInfo
   const socket = connect({ port, host: '127.0.0.1', localAddress })
@@ -33,7 +33,7 @@ async function dial(localAddress = '127.0.0.1') {
 
 type Client = Awaited<ReturnType<typeof dial>>
 
-/** Sends a piece every so often until it is cut off; resolves with the ms until then. */
+/** Sends a piece every 20 ms until it is disconnected; resolves with the time until then, in ms. */
 async function drip(client: Client, piece: string) {
   const from = performance.now()
   while (!client.closed && performance.now() - from < 5_000) {
@@ -45,7 +45,7 @@ async function drip(client: Client, piece: string) {
 
 const HEAD = 'POST /jobs HTTP/1.1\r\nHost: a.example\r\nContent-Type: application/json\r\nContent-Length: 10000\r\n'
 
-describe('a client that is slow', () => {
+describe('a slow client', () => {
   const timeouts = { headersTimeoutMs: 300, requestTimeoutMs: 900 }
   const expectTimeout = (answer: string) => {
     const [head = '', body = ''] = answer.split('\r\n\r\n')
@@ -55,28 +55,28 @@ describe('a client that is slow', () => {
   }
 
   test.each([
-    ['its headers', 'GET /jobs HTTP/1.1\r\nHost: a.example\r\n', 'x-a: b\r\n', 300, 900],
-    ['its body', `${HEAD}\r\n{"video_path": "`, 'x', 900, 2_000],
-    ['anything at all', '', '', 300, 900],
-  ])('with %s is cut off with 408', async (_what, begin, piece, atLeastMs, atMostMs) => {
+    ['slow headers', 'GET /jobs HTTP/1.1\r\nHost: a.example\r\n', 'x-a: b\r\n', 300, 900],
+    ['a slow body', `${HEAD}\r\n{"video_path": "`, 'x', 900, 2_000],
+    ['no byte at all', '', '', 300, 900],
+  ])('with %s is answered 408 and disconnected', async (_what, begin, piece, atLeastMs, atMostMs) => {
     await listen(timeouts)
     const client = await dial()
     client.socket.write(begin)
     const tookMs = await drip(client, piece)
     expectTimeout(client.answer)
-    // The first of its bytes are there a little after the connection.
+    // The server measures from the first byte, a little after the connection.
     expect(tookMs).toBeGreaterThan(atLeastMs - 50)
     expect(tookMs).toBeLessThan(atMostMs)
   })
 
-  test('does not delay others', async () => {
+  test('does not delay other clients', async () => {
     await listen(timeouts)
     const slow = await Promise.all(Array.from({ length: 200 }, () => dial()))
     for (const { socket } of slow) socket.write(HEAD)
     const from = performance.now()
     expect((await app.get('/jobs')).statusCode).toBe(200)
     expect(performance.now() - from).toBeLessThan(200)
-    await until(() => slow.every(({ closed }) => closed), 'the end of all that are slow')
+    await until(() => slow.every(({ closed }) => closed), 'all slow clients to be disconnected')
   })
 
   test('has the time limits of the README', () => {
@@ -84,7 +84,7 @@ describe('a client that is slow', () => {
   })
 })
 
-describe('a connection too many', () => {
+describe('a connection beyond MAX_CONNECTIONS', () => {
   const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: a.example\r\n\r\n`
   const untilAnswered = (client: Client, status: number) =>
     until(() => client.answer.startsWith(`HTTP/1.1 ${status} `) && client.answer.endsWith('}'), `a ${status}`)
@@ -113,7 +113,7 @@ describe('a connection too many', () => {
     expect(logged()).toHaveLength(1)
   })
 
-  test('does not displace one with a request, nor one of an address with fewer', async () => {
+  test('is refused if the others are busy, or belong to addresses with fewer', async () => {
     await listen({ maxConnections: 4 })
     const held = await holdConnections(3, '127.0.0.2')
     const idle = await dial('127.0.0.3')
@@ -125,7 +125,7 @@ describe('a connection too many', () => {
     expect(next.answer).toMatch(/retry-after: 10/i)
   })
 
-  test('is answered if it is a probe, however many silent ones come', async () => {
+  test('is served if it is a probe, however many silent ones come', async () => {
     await listen({ maxConnections: 2 })
     await holdConnections(2, '127.0.0.2')
     for (let n = 0; n < 100; n++) await dial('127.0.0.2')
@@ -137,7 +137,7 @@ describe('a connection too many', () => {
     expect(sockets.filter(({ destroyed }) => !destroyed).length).toBeLessThan(30)
   })
 
-  test('is served when another one closes', async () => {
+  test('is served after another one closes', async () => {
     await listen({ maxConnections: 2 })
     const [first] = await holdConnections(2)
     const next = await dial()
@@ -152,7 +152,7 @@ describe('a connection too many', () => {
     }, 'room for it')
   })
 
-  test('does not exist without a limit', async () => {
+  test('does not exist if MAX_CONNECTIONS is 0', async () => {
     await listen({ maxConnections: 0 })
     const clients = await Promise.all(Array.from({ length: 20 }, () => dial()))
     expect((await fetch(`http://127.0.0.1:${(app.app.server.address() as AddressInfo).port}/healthz`)).status).toBe(200)

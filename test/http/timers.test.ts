@@ -38,7 +38,7 @@ async function start() {
 
 const get = (path: string) => `GET ${path} HTTP/1.1\r\nhost: a.example\r\n\r\n`
 const aPart = 'POST /jobs HTTP/1.1\r\nhost: a.example\r\ncontent-type: application/json\r\ncontent-length: 90\r\n\r\n{'
-/** Node's own for idle connections, of which each client of these has one, and what the test itself waits with. */
+/** Timers of Node for idle connections, one for each client, and timers of the test itself. */
 const SLACK = 10
 
 test.each([
@@ -49,9 +49,9 @@ test.each([
     MAX_POLLS_PER_CALLER,
   ],
   ['streams', () => get('/events').repeat(40), 1, 2 * 20],
-  ['bodies that do not come', () => aPart, 40, 40],
+  ['bodies that do not arrive', () => aPart, 40, 40],
 ] as const)(
-  '%s of one caller have a bounded number of timers, and none once it has left',
+  '%s of one caller have a bounded number of timers, and none after its connections close',
   async (_what, text, clients, most) => {
     const { app, dial, id } = await start()
     const timers = trackTimers()
@@ -63,7 +63,7 @@ test.each([
       peak = Math.max(peak, timers.size)
       return peak >= most / 2
     }, 'the timers')
-    // All that come in some more turns.
+    // Timers that are added in later turns count too.
     for (let turn = 0; turn < 200; turn++) {
       await new Promise((resolve) => setImmediate(resolve))
       peak = Math.max(peak, timers.size)
@@ -71,6 +71,6 @@ test.each([
     expect(requests.count).toBeGreaterThanOrEqual(most / 2)
     expect(peak).toBeLessThanOrEqual(most + clients + SLACK)
     for (const socket of sockets) socket.destroy()
-    await until(() => timers.size <= SLACK, 'the end of the timers')
+    await until(() => timers.size <= SLACK, 'the timers to be cleared')
   },
 )

@@ -23,7 +23,7 @@ async function use(started: typeof app) {
   await app.app.listen({ port: 0, host: '127.0.0.1' })
 }
 
-/** A client on a bare socket that sends requests and reads nothing until it is told to. */
+/** A client on a bare socket that sends requests and reads nothing before `drain`. */
 async function dial(requests: string) {
   const socket = connect((app.app.server.address() as AddressInfo).port, '127.0.0.1')
   onTestFinished(() => void socket.destroy())
@@ -36,7 +36,7 @@ async function dial(requests: string) {
 
 type Client = Awaited<ReturnType<typeof dial>>
 
-/** Reads what is left, and whether the server ended it. */
+/** Reads the rest, until the server closes the connection. */
 async function drain({ socket }: Client): Promise<string> {
   const chunks: Buffer[] = []
   socket.on('data', (chunk: Buffer) => chunks.push(chunk))
@@ -59,7 +59,7 @@ test('a client has 30 s, and a caller 16 MiB of 64', () => {
   expect(shippedHttp).toMatchObject({ stallTimeoutMs: 30_000, unsentBytes: { perKey: 16 * MiB, inAll: 64 * MiB } })
 })
 
-describe('pages that nobody reads', () => {
+describe('unread pages', () => {
   const JOBS = 100
   const start = async (http: Partial<HttpSettings>) => {
     await use(await startApp({ maxConcurrentJobs: 1, authenticator: knownCallers, http }))
@@ -71,7 +71,7 @@ describe('pages that nobody reads', () => {
   }
   const isRefused = async (who: string) => (await get('/jobs?limit=1', as(who))).statusCode === 503
 
-  test('are 503 beyond the share of their caller, who can read again once they are gone', async () => {
+  test('are answered 503 beyond the share of their caller, and 200 again once its clients have read', async () => {
     await start({ unsentBytes: { perKey: 4 * MiB, inAll: 1_000 * MiB } })
     const clients = [await unread(30), await unread(30)]
     await until(() => isRefused('alice'), 'a refusal', 10_000)
@@ -80,7 +80,7 @@ describe('pages that nobody reads', () => {
     expect(refused.headers['retry-after']).toBe('10')
     expect((await get('/jobs?limit=1', as('bob'))).statusCode).toBe(200)
     expect((await get('/healthz')).statusCode).toBe(200)
-    // What was answered before and what was refused, in order; nothing is cut off.
+    // All answers, served and refused, in order; none is incomplete.
     const answers = (await Promise.all(clients.map(drain))).join('')
     expect(answers.match(/HTTP\/1\.1 200/g)!.length).toBeGreaterThan(4)
     expect(answers.match(/HTTP\/1\.1 503/g)!.length).toBeGreaterThan(4)
@@ -88,7 +88,7 @@ describe('pages that nobody reads', () => {
     await until(async () => !(await isRefused('alice')), 'room again')
   })
 
-  test('count against the metrics for their caller; other callers and probes are answered', async () => {
+  test('make the metrics refuse their caller, but not other callers, nor probes', async () => {
     await start({ unsentBytes: { perKey: 4 * MiB, inAll: 1_000 * MiB } })
     await Promise.all([unread(30, 'root'), unread(30, 'root')])
     await until(() => isRefused('root'), 'a refusal', 10_000)
@@ -97,7 +97,7 @@ describe('pages that nobody reads', () => {
     for (const probe of ['/healthz', '/readyz']) expect((await get(probe, as('root'))).statusCode).toBe(200)
   })
 
-  test('are 503 for everybody beyond what there is in all, and their clients are cut off', async () => {
+  test('are answered 503 for all callers beyond the limit in all, until their clients are disconnected', async () => {
     await start({ unsentBytes: { perKey: 2 * MiB, inAll: 2 * MiB }, stallTimeoutMs: 600 })
     const client = await unread(30)
     await until(() => isRefused('bob'), 'a refusal', 10_000)
@@ -108,7 +108,7 @@ describe('pages that nobody reads', () => {
   })
 })
 
-describe('videos that nobody reads', () => {
+describe('unread videos', () => {
   const start = async (bytes: number, http: Partial<HttpSettings>) => {
     const video = Buffer.alloc(bytes, 'v')
     const { outputs } = await modalOutputs({
@@ -121,7 +121,7 @@ describe('videos that nobody reads', () => {
   }
   const openFiles = () => readdirSync('/proc/self/fd').length
 
-  test('are 503 beyond the share of their link, cut off with their files, and then open again', async () => {
+  test('are answered 503 beyond the share of their link, until the clients are disconnected and the files closed', async () => {
     const { pathname, search } = await start(16 * MiB, {
       unsentBytes: { perKey: 8 * PIECE_BYTES, inAll: 100 * MiB },
       stallTimeoutMs: 900,
@@ -129,7 +129,7 @@ describe('videos that nobody reads', () => {
     const before = openFiles()
     const clients = await Promise.all(Array.from({ length: 30 }, () => dial(request(pathname + search))))
     await until(async () => (await head(pathname + search)).statusCode === 503, 'a refusal')
-    // Both ends of each connection, and a file for each download that is let in.
+    // Both ends of each connection, and a file for each admitted download.
     expect(openFiles()).toBeLessThan(before + 2 * clients.length + 8 + 10)
     // Callers have a share of their own.
     expect((await get('/jobs')).statusCode).toBe(200)
@@ -139,7 +139,7 @@ describe('videos that nobody reads', () => {
     expect([whole.statusCode, whole.rawPayload.length]).toEqual([200, 16 * MiB])
   })
 
-  test('are 503 beyond the share of the owner of their jobs, and those of other owners are not', async () => {
+  test('are answered 503 beyond the share of the owner of their jobs, and 200 for other owners', async () => {
     await start(16 * MiB, { unsentBytes: { perKey: 8 * PIECE_BYTES, inAll: 12 * PIECE_BYTES } })
     const linkOf = async (owner: string) => {
       const submit = () => app.submit({}, { id: owner, seesAll: false })
@@ -156,7 +156,7 @@ describe('videos that nobody reads', () => {
     expect(openFiles()).toBeLessThan(before + 2 * clients.length + 8 + 2)
   })
 
-  test('are 503 beyond the share of their link alone where owners have no name', async () => {
+  test('are answered 503 beyond the share of their link alone on a public server', async () => {
     const link = await start(16 * MiB, { unsentBytes: { perKey: 8 * PIECE_BYTES, inAll: 100 * MiB } })
     const other = new URL(app.links.outputUrl(await aSucceededJob(app)))
     for (let n = 0; n < 10; n++) await dial(request(link.pathname + link.search))
@@ -164,7 +164,7 @@ describe('videos that nobody reads', () => {
     expect((await head(other.pathname + other.search)).statusCode).toBe(200)
   })
 
-  test('are not cut off where they are read slowly, and arrive whole', async () => {
+  test('arrive complete when they are read slowly', async () => {
     const { pathname, search } = await start(24 * MiB, { stallTimeoutMs: 900 })
     const { socket } = await dial(request(pathname + search, { Connection: 'close' }))
     let received = 0
@@ -180,8 +180,8 @@ describe('videos that nobody reads', () => {
   })
 })
 
-describe('scrapes that nobody reads', () => {
-  test('are 503 beyond the share of their caller', async () => {
+describe('unread scrapes', () => {
+  test('are answered 503 beyond the share of their caller', async () => {
     await use(
       await startApp({ authenticator: knownCallers, http: { unsentBytes: { perKey: 128 * 1024, inAll: 100 * MiB } } }),
     )
@@ -193,11 +193,11 @@ describe('scrapes that nobody reads', () => {
   })
 })
 
-describe('a client that takes nothing', () => {
+describe('a client that does not read', () => {
   const large = { ...aBody, metadata }
   const start = async () => use(await startApp({ http: { stallTimeoutMs: 600 } }))
 
-  test('of a log that it follows is cut off', async () => {
+  test('a log that it follows is disconnected', async () => {
     await start()
     const { job_id: id } = (await app.post('/jobs', aBody)).json<{ job_id: string }>()
     await app.untilStatus(id, 'running')
@@ -210,7 +210,7 @@ describe('a client that takes nothing', () => {
     expect(client.closed).toBe(true)
   })
 
-  test('has a bounded number of lines in the log, and one for the rest', async () => {
+  test('has a bounded number of log lines, and one for the rest', async () => {
     await start()
     const { job_id: id } = (await app.post('/jobs', aBody)).json<{ job_id: string }>()
     await app.untilStatus(id, 'running')
@@ -227,7 +227,7 @@ describe('a client that takes nothing', () => {
     expect(rest).toMatchObject([{ remote_address: '127.0.0.1', count: 3 }])
   })
 
-  test('of the answers it waited for is cut off', async () => {
+  test('the answers of its long polls is disconnected', async () => {
     await start()
     const { job_id: id } = (await app.post('/jobs', large)).json<{ job_id: string }>()
     await app.untilStatus(id, 'running')

@@ -103,6 +103,9 @@ const counts = ({ faults }: Script) => ({
 
 type Scene = Awaited<ReturnType<typeof start>>
 
+/** The events that can finish a job that nobody cancels. */
+const FINISHING = new Set(['succeeded', 'failed', 'expired', 'interrupted'])
+
 function expectRightEnds(script: Script, jobs: readonly Job[], { answers, lines }: Scene) {
   const { expired, stopped: refusals } = counts(script)
   const isExcused = ({ errorCode, attempts }: Job) =>
@@ -112,7 +115,7 @@ function expectRightEnds(script: Script, jobs: readonly Job[], { answers, lines 
   expect(judged.filter((wrong) => wrong !== undefined)).toEqual([])
   for (const { status, error } of jobs) expect(status === 'failed' ? error : 'a reason').toMatch(/\S/)
   const ends = lines.filter(
-    ({ msg, status }) => msg === 'job changed' && ['succeeded', 'failed'].includes(String(status)),
+    ({ event, status }) => FINISHING.has(String(event)) && ['succeeded', 'failed'].includes(String(status)),
   )
   expect(ends.map((line) => line.job_id).toSorted()).toEqual(jobs.map(({ id }) => id).toSorted())
 }

@@ -53,7 +53,7 @@ const failure = (posting: Promise<unknown>) =>
   )
 
 describe('an answer', () => {
-  test('is told by its status, and a connection serves the next request too', async () => {
+  test('gives its status, and its connection serves the next request too', async () => {
     const { url, bodies, connections } = await serve((request, response) => {
       response.writeHead(request.headers['x-one'] === '1' ? 204 : 400).end()
     })
@@ -70,7 +70,7 @@ describe('an answer', () => {
     expect(other.bodies).toEqual([])
   })
 
-  test('has its Retry-After told', async () => {
+  test('gives its Retry-After', async () => {
     const { url } = await serve((_request, response) => response.writeHead(503, { 'retry-after': '120' }).end('no'))
     expect(await posterOf()(url)).toEqual({ status: 503, retryAfter: '120' })
   })
@@ -158,7 +158,7 @@ describe('no answer', () => {
     expect(await posting).toBe('the transfer failed (UND_ERR_DESTROYED)')
   })
 
-  test('as whoever asked has gone: with the reason of the signal', async () => {
+  test('when its signal aborts: with the reason of the signal', async () => {
     const { url } = await serve(() => undefined)
     const leaving = new AbortController()
     const posting = posterOf({ signal: leaving.signal })(url)

@@ -102,7 +102,7 @@ describe('a caller whose names nobody answers for', () => {
     expect(await ofGreedy).toBeInstanceOf(LookupUnavailable)
     expect(await resolve('b.example', 'key:b')).toEqual([v4('192.0.2.2')])
     for (const error of await Promise.all(silent)) expect(error).toBeInstanceOf(LookupUnavailable)
-    // Its share of the places: names beyond it have waited in vain and were not asked for.
+    // Its share of the slots: names beyond it timed out while they waited, and were not looked up.
     expect(new Set(dns.queries.filter((query) => query.endsWith('.silent'))).size).toBeLessThan(500)
   })
 })

@@ -7,24 +7,24 @@ const LOOK_EVERY_MS = 500
 /** A sign of life while nothing changes, in ms. */
 const REASSURE_EVERY_MS = 30_000
 
-/** What is told: a state or a level, and words about it. */
-type Tell = (topic: string, words: string) => void
+/** Prints a line: a state or a log level, and a text. */
+type Print = (topic: string, text: string) => void
 
-/** Tells each state of a job once, and what its server warns of meanwhile; resolves with the job when it has ended. */
-export async function follow(server: ServerProcess, id: string, tell: Tell): Promise<JobView> {
-  let told = 0
+/** Prints each state of a job once, and the warnings of its server; resolves with the job when it has finished. */
+export async function follow(server: ServerProcess, id: string, print: Print): Promise<JobView> {
+  let printed = 0
   let warned = 0
-  let toldAt = performance.now()
+  let printedAt = performance.now()
   for (;;) {
     const job = await server.job(id)
     const warnings = server.lines.filter(isWarning)
     const states = statesOf(job)
-    const news = [...warnings.slice(warned).map(warningOf), ...states.slice(told)]
+    const news = [...warnings.slice(warned).map(warningOf), ...states.slice(printed)]
     warned = warnings.length
-    told = states.length
-    if (news.length === 0 && performance.now() - toldAt > REASSURE_EVERY_MS) news.push(['', `still ${job.status}`])
-    if (news.length > 0) toldAt = performance.now()
-    for (const [topic, words] of news) tell(topic, words)
+    printed = states.length
+    if (news.length === 0 && performance.now() - printedAt > REASSURE_EVERY_MS) news.push(['', `still ${job.status}`])
+    if (news.length > 0) printedAt = performance.now()
+    for (const [topic, text] of news) print(topic, text)
     if (job.finished_at !== undefined) return job
     await sleep(LOOK_EVERY_MS)
   }
@@ -40,8 +40,9 @@ function statesOf(job: JobView): [string, string][] {
   ]
 }
 
-// That the job changed is told from the job itself.
-const isWarning = ({ level, msg }: LogLine) => ['warn', 'error', 'fatal'].includes(level) && msg !== 'job changed'
+/** Changes of the job that are logged as warnings: its states are printed anyway. */
+const CHANGES = new Set<unknown>(['failed', 'expired', 'interrupted'])
+const isWarning = ({ level, event }: LogLine) => ['warn', 'error', 'fatal'].includes(level) && !CHANGES.has(event)
 
 function warningOf({ level, msg, reason, err }: LogLine): [string, string] {
   const why = reason ?? (err as Error | undefined)?.message

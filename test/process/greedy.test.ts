@@ -21,19 +21,19 @@ import { startReceiver } from '../helpers/receiver.ts'
 import { startServer } from '../helpers/server.ts'
 import { until } from '../helpers/until.ts'
 
-/** How long the round takes; none by default. `npm run test:soak` asks for one. */
+/** Duration of the soak, in s; skipped by default. `npm run test:soak` sets it. */
 const SECONDS = Number(process.env.GREEDY_SECONDS ?? 0)
-if (SECONDS === 0) process.stdout.write('skipped: honest callers beside greedy ones are for npm run test:soak\n')
+if (SECONDS === 0) process.stdout.write('skipped: run honest callers beside greedy ones with npm run test:soak\n')
 
 const MEMORY_BYTES = 1024 ** 3
 const JOBS_PER_SECOND = 20
-/** Honest callers that share them: each stays within the limits that the server has by default. */
+/** The honest callers, who share these jobs: each stays within the default limits. */
 const HONEST = ['honest-1', 'honest-2', 'honest-3']
-/** What an honest caller does beside its jobs, each once in so many jobs. */
+/** An honest caller uploads and reads once in so many jobs. */
 const [UPLOAD_EVERY, READ_EVERY] = [40, 4]
 const P99_MS = 1000
 const CONNECTIONS = 16
-/** Figures of requests that need a new connection are printed only: it is accepted after all that came before it. */
+/** The figures of requests on a new connection are only printed: it is accepted after all earlier ones. */
 const NEWCOMER = 'newcomer'
 const NEWCOMER_EVERY = 20
 
@@ -49,9 +49,9 @@ type Options = {
   readonly headers?: Record<string, string>
 }
 
-/** A client that notes how long each answer took, in ms, and which were not those that it had to get. */
+/** A client that records the time of each answer, in ms, and the unexpected answers. */
 function createHonest(url: string): Answers & { send: Send } {
-  // An address of its own: limits go by it where there is no key. A service keeps its connections.
+  // Another address than the greedy clients, since limits without a key count by address. A service keeps its connections.
   const connect = { localAddress: '127.0.0.2' }
   const dispatcher = new Agent({ connections: CONNECTIONS, keepAliveTimeout: 60_000, connect })
   onTestFinished(() => dispatcher.destroy())
@@ -89,7 +89,7 @@ async function startGreedy(options: GreedyOptions) {
   }
 }
 
-/** A listener that accepts whatever comes and never answers. */
+/** A server that accepts connections and never answers. */
 async function startSilent(): Promise<number> {
   const server = createServer((socket) => socket.on('error', () => undefined)).listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -113,7 +113,7 @@ function printFigures({ latencies }: Answers, report: GreedyReport, peakBytes: n
 }
 
 test.skipIf(SECONDS === 0)(
-  'honest callers beside greedy ones get no wrong and no late answer, in 1 GiB',
+  'honest callers beside greedy ones get correct answers in time, and the server stays within 1 GiB',
   { timeout: (SECONDS + 120) * 1000 },
   async () => {
     const folder = mkdtempSync(join(tmpdir(), 'greedy-'))
@@ -125,7 +125,7 @@ test.skipIf(SECONDS === 0)(
     const port = await freePort()
     const group = createMemoryGroup(MEMORY_BYTES)
     if (!group)
-      process.stdout.write('no cgroup can be made here: the heap is limited, and resident memory is looked at\n')
+      process.stdout.write('cannot create a cgroup: the heap is limited, and the resident memory is checked\n')
     const server = await startServer({
       env: {
         ...plane.env,

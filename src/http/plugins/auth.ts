@@ -15,13 +15,13 @@ import { isLink } from './caller.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Who may use the route: everybody, callers with any valid credential, or callers with this scope. Every route sets it. */
+    /** Who may use the route: all clients, callers with a valid credential, or callers with this scope. Always set. */
     access?: 'public' | 'authenticated' | Scope
   }
   interface FastifyRequest {
-    /** The scope of the route, where the caller does not have it. */
+    /** The scope of the route, if the caller does not have it. */
     missingScope: Scope | undefined
-    /** When its credential expires, in epoch ms; undefined: never by itself. */
+    /** When the credential expires, in epoch ms; undefined: never. */
     expiresAt: number | undefined
   }
 }
@@ -47,7 +47,7 @@ export function registerAuth(app: FastifyInstance, { authenticator, failures }: 
   app.decorateRequest('missingScope')
   app.decorateRequest('expiresAt')
   app.addHook('onRequest', (request, _reply, done) => {
-    // Unknown routes have none: there is nothing to protect.
+    // Unknown routes have no `access`, and nothing to protect.
     const { access = 'public' } = request.routeOptions.config
     if (!authenticator) request.caller = ANONYMOUS
     if (!authenticator || access === 'public' || isLink(request)) {
@@ -98,7 +98,7 @@ const callerFrom = ({ id, scopes }: Identity): Caller => ({ id, seesAll: scopes.
 
 const mayUse = ({ scopes }: Identity, scope: Scope) => scopes.has(scope) || scopes.has('admin')
 
-/** Some proxies send empty headers. */
+/** Ignores an empty header, as some proxies send it. */
 const given = (header: string | string[] | undefined) => (header === '' ? undefined : header)
 
 /** The one credential of a request. Throws a 401 for none, and a 400 for two, which could mean two callers. */
@@ -119,7 +119,7 @@ function credentialOf(headers: IncomingHttpHeaders): Credential {
  */
 export type WhenRevoked = (reply: FastifyReply, callback: () => void) => () => void
 
-/** The longest that a timer of Node can wait, in ms: 25 days. */
+/** The maximum delay of a timer in Node, in ms: 25 days. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 
 export function watchRevocations(authenticator: Authenticator | undefined): WhenRevoked {

@@ -35,7 +35,7 @@ export const addressOf = ({ ip }: { readonly ip: string | undefined }): string =
 /** The address of a connection, likewise; behind a proxy it is the proxy's. */
 export const connectionAddressOf = ({ remoteAddress }: Socket): string => addressOf({ ip: remoteAddress })
 
-/** The key by which limits count a request: its caller, or the address of an anonymous one. */
+/** The key under which limits count a request: its caller, or the address of an anonymous client. */
 export const limitKeyOf = (request: FastifyRequest): string =>
   isAuthenticated(request) ? request.caller.id : `address:${addressOf(request)}`
 
@@ -60,12 +60,12 @@ export function isLink(request: FastifyRequest): boolean {
   return (expires !== undefined || signature !== undefined) && request.routeOptions.config.takesLinks === true
 }
 
-/** The anonymous holder of a link, who may read the one job that the link is for. */
+/** The caller of a request with a signed link, which may read the one job of the link. */
 export const LINK_HOLDER: Caller = { id: 'link', seesAll: true }
 
 export type LinkDependencies = { readonly links: LinkSigner; readonly service: Pick<JobService, 'get'> }
 
-/** What a request wants to read by a link. */
+/** The target of a signed link. */
 export type Linked = { readonly id: string; readonly purpose: LinkPurpose }
 
 /**

@@ -4,23 +4,23 @@ import type { FastifyInstance } from 'fastify'
 import { problem } from '../../problems.ts'
 import type { Refusal } from './refusals.ts'
 
-// Closing a connection of which bytes are unread makes the kernel reset it, and the reset takes an answer with it that
-// the client has not read yet (RFC 9112 9.6). So what is left of a request is read and thrown away first.
+// If a connection is closed while received bytes are unread, the kernel resets it, and the client loses an answer that it
+// has not read yet (RFC 9112 9.6). So the rest of a request is read and discarded first.
 
 export type LingerLimits = {
-  /** How long at most the rest of a request that has its answer is read, in ms. */
+  /** Maximum time for reading the rest of an answered request, in ms. */
   readonly lingerMs: number
-  /** How long nothing of it may come meanwhile, in ms. */
+  /** Maximum pause between its bytes meanwhile, in ms. */
   readonly lingerReadMs: number
 }
 
-/** The request on a connection whose body has not been read to its end, and whether its parser has given up. */
+/** Properties of a connection: the request whose body is not completely read, and whether its parser has given up. */
 const BODY = Symbol('body')
 const ABANDONED = Symbol('abandoned')
-/** `_httpMessage` is Node's own, and undocumented: the answer that is being made or sent, of several the first. */
+/** `_httpMessage` is Node's own and undocumented: the pending answer, the first of several. */
 type Connection = Socket & { [BODY]?: IncomingMessage | undefined; [ABANDONED]?: true; _httpMessage?: ServerResponse }
 
-/** Makes the server close its connections without a reset. Call `noteBody` for every request that has a body. */
+/** Makes the server close its connections without a reset. Call `noteBody` for every request with a body. */
 export function closeGently(app: FastifyInstance, limits: LingerLimits): void {
   app.server.on('connection', (socket: Connection) => {
     const closeNow = socket.destroySoon.bind(socket)
@@ -39,11 +39,11 @@ export function closeGently(app: FastifyInstance, limits: LingerLimits): void {
   })
 }
 
-/** What comes behind a request whose answer closes the connection is not served (RFC 9112 9.6), nor can be answered. */
+/** A request behind one whose answer closes the connection is not served (RFC 9112 9.6), and cannot be answered. */
 export const closedConnectionRefusal: Refusal = ({ raw }) =>
   raw.socket.writableEnded ? problem('malformed_request', { detail: 'The connection is being closed.' }) : undefined
 
-/** Remembers that the body of a request is still to come. */
+/** Notes that the body of a request is not completely read yet. */
 export function noteBody(request: IncomingMessage): void {
   const socket: Connection = request.socket
   socket[BODY] = request
@@ -52,13 +52,13 @@ export function noteBody(request: IncomingMessage): void {
   })
 }
 
-/** The answer that is being made or sent on a connection, if any. */
+/** The answer in progress on a connection, if any. */
 export const pendingAnswer = (socket: Connection): ServerResponse | undefined => socket._httpMessage ?? undefined
 
-/** Whether the latest request on a connection has its answer, though it has not come to its end. */
+/** Whether the latest request on a connection is answered, but its body is not completely read. */
 export const isAnswered = (socket: Connection): boolean => socket[BODY] !== undefined && !pendingAnswer(socket)
 
-/** Reads what is still to come of a request that has its answer. After its end the connection goes on, or is closed. */
+/** Reads and discards the rest of an answered request. After that the connection is closed, or serves the next request. */
 export function discardRest(request: IncomingMessage, limits: LingerLimits): void {
   const { socket } = request
   const stop = limitLinger(socket, limits)
@@ -68,36 +68,36 @@ export function discardRest(request: IncomingMessage, limits: LingerLimits): voi
     if (socket.writableFinished) socket.destroy()
     else socket.once('finish', () => socket.destroy())
   })
-  // Whatever it is piped into takes no more of it.
+  // The stream that it was piped into gets no more of it.
   request.unpipe()
   request.resume()
 }
 
-/** Takes a connection from its parser, which cannot read on, and throws away all that comes. True: it is done already. */
+/** Detaches a connection from its parser, which has failed, and discards further input. True: that was done before. */
 export function abandonInput(socket: Connection): boolean {
   if (socket[ABANDONED]) return true
   socket[ABANDONED] = true
   for (const listener of socket.listeners('data')) socket.off('data', listener as () => void)
-  // A listener is what makes Node give the bytes to it instead of the parser.
+  // With a listener Node passes the bytes to it instead of the parser.
   socket.on('data', () => undefined).resume()
   return false
 }
 
-/** Closes a connection once all answers on it have gone. */
+/** Closes a connection once all answers on it are sent. */
 export function closeAfterAnswers(socket: Socket): void {
   const answer = pendingAnswer(socket)
   if (answer) answer.once('close', () => closeAfterAnswers(socket))
   else socket.destroySoon()
 }
 
-/** Destroys a connection on which nothing comes, or something for too long. Gives what ends that. */
+/** Destroys a connection that sends nothing for `lingerReadMs`, or sends for `lingerMs`; the returned function stops that. */
 function limitLinger(socket: Socket, { lingerMs, lingerReadMs }: LingerLimits): () => void {
   const startedAt = performance.now()
   let before = socket.bytesRead
   const timer = setInterval(() => {
-    const isOver = socket.bytesRead === before || performance.now() - startedAt >= lingerMs
+    const isExceeded = socket.bytesRead === before || performance.now() - startedAt >= lingerMs
     before = socket.bytesRead
-    if (isOver) socket.destroy()
+    if (isExceeded) socket.destroy()
   }, lingerReadMs).unref()
   const stop = () => {
     clearInterval(timer)

@@ -118,7 +118,7 @@ declare module 'fastify' {
   }
 }
 
-/** Maximum bytes of answers that clients have not read yet: of one caller or of the links to its jobs, and of all of either. */
+/** Maximum unread bytes of answers: of one caller or of the links to its jobs, and of all of either. */
 export type UnsentLimits = { readonly unsentBytes: ShareLimits }
 
 export type UnsentDependencies = UnsentLimits & { readonly whenFinished: WhenFinished }

@@ -64,15 +64,18 @@ function problemOfShortage(error: FastifyError | Problem): Problem | undefined {
   return isProblem(error) ? undefined : problem('storage_full', { cause: error })
 }
 
+const NOT_SERVED = 'the request cannot be served now'
+
 /** `isLineDue`: whether a line about the store or this machine may be logged, since all requests that need them fail alike. */
 function logProblem(error: Problem, log: FastifyBaseLogger, isLineDue: () => boolean): void {
   const { code, message: detail, status, cause } = error
   if (code === 'internal_error') log.error({ event: 'request_failed', err: cause }, 'request failed')
   else if (code === 'store_unavailable' || shortageOf(error)) {
-    log[isLineDue() ? 'warn' : 'debug']({ code, ...errorFieldsOf(error) }, 'cannot answer a request')
+    // An unavailable store has its own event.
+    log[isLineDue() ? 'warn' : 'debug']({ event: 'request_not_served', code, ...errorFieldsOf(error) }, NOT_SERVED)
   } else if (status >= 500 && cause !== undefined && code !== 'issuer_unavailable') {
     // The authenticator logs that the issuer is unavailable, once and not for each request.
-    log.warn({ code, err: cause }, 'cannot answer a request')
+    log.warn({ event: 'request_not_served', code, err: cause }, NOT_SERVED)
   } else log.debug({ code, detail }, 'request refused')
 }
 

@@ -4,35 +4,35 @@ import type { Counter } from '../../jobs/ports/access.ts'
 import { type Problem, problem } from '../../problems.ts'
 import { addressOf, isAuthenticated, limitKeyOf } from './caller.ts'
 
-/** What a request counts as: `submit` starts work on a GPU, everything else is a `read`. */
+/** The limit that counts a request: `submit` for work on a GPU, `read` for everything else. */
 export type Bucket = 'read' | 'submit'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** What requests of this route count as; `read` if not given. */
+    /** The limit that counts requests of this route; `read` by default. */
     bucket?: Bucket
-    /** For probes: neither limited nor refused under load. */
+    /** For probes: never rate limited, and never refused under load. */
     alwaysAnswered?: true
   }
 }
 
-/** Requests of each kind that a caller may make in a minute; 0: as many as it likes. */
+/** Maximum requests of a caller per minute, by kind; 0: no limit. */
 export type RequestLimits = Readonly<Record<Bucket, number>>
 
-/** Failed authentications of an address in a minute that are answered as such. */
+/** Maximum failed authentications of an address per minute; further ones are answered 429. */
 export const FAILURES_PER_MINUTE = 60
 
-/** What limits count in, in ms. It begins with a caller's first request. */
+/** The window of the limits, in ms. It starts with a caller's first request. */
 export const WINDOW_MS = 60_000
 
-/** Callers counted at a time, the one seen longest ago forgotten first: strangers must not fill the memory. */
+/** Maximum callers counted at the same time, in an LRU cache: unauthenticated clients must not fill the memory. */
 export const MAX_COUNTED = 10_000
 
 const bucketOf = (request: FastifyRequest): Bucket => request.routeOptions.config.bucket ?? 'read'
 
 /**
- * What counts requests; the other functions here need it. One store for all routes: one of a route's own shares nothing.
- * `counter`: counts for several servers together; else this one counts by itself.
+ * Registers the plugin that the other functions here need, with one store for all routes. `counter` counts for all
+ * replicas together; without it this process counts alone.
  */
 export async function registerLimiter(app: FastifyInstance, limits: RequestLimits, counter?: Counter): Promise<void> {
   await app.register(rateLimit, {
@@ -46,7 +46,7 @@ export async function registerLimiter(app: FastifyInstance, limits: RequestLimit
 
 type Answer = (error: Error | null, result?: { current: number; ttl: number }) => void
 
-/** A counter in the form of the plugin's stores, which it makes itself. Keys tell apart what is counted there. */
+/** A store class for the plugin, which creates its instances. All of them share the counter; the keys differ. */
 const storeOf = (counter: Counter) =>
   class {
     incr(key: string, done: Answer, windowMs = WINDOW_MS) {
@@ -58,32 +58,31 @@ const storeOf = (counter: Counter) =>
     }
   }
 
-/** Bytes of an answer, or read for one, that count as much as a request: beyond them it costs its caller more than one. */
+/** Bytes of an answer, or read for it, that count as one more request of its caller. */
 export const BYTES_PER_REQUEST = 64 * 1024
 
-/** Counts an answer that has been made as one more request of its caller for each `BYTES_PER_REQUEST` it has. */
+/** Counts an answer of so many bytes as one more request of its caller for each `BYTES_PER_REQUEST`. */
 export type ChargeAnswer = (request: FastifyRequest, reply: FastifyReply, bytes: number) => Promise<void>
 
 /**
- * Counts a request of which no more is known than its address. Resolves with the refusal where there were too many;
- * where counting fails, with nothing: such a request is refused in any case.
+ * Counts a refused request by its address alone. Resolves with `rate_limited` if the address has sent too many, and with
+ * undefined otherwise or if counting fails: the request is refused in any case.
  */
 export type AddressLimit = (address: string | undefined) => Promise<Problem | undefined>
 
-/** What the limits of an application are checked with. */
 export type RateLimits = {
-  /** Refuses, from this point of the hooks on, clients that send too many requests. */
+  /** Adds the hook that refuses clients beyond their limit, at this point of the hooks. */
   addTo(app: FastifyInstance): void
   readonly chargeAnswer: ChargeAnswer
   readonly countAddress: AddressLimit
 }
 
 /**
- * The limits on requests. A hook of the whole app and not of each route, so that it comes where it is added, and for
- * unknown routes too. It runs before a body is read.
+ * The limits on requests. One hook for the whole app and not one for each route, so that it runs where it is added, before
+ * the body is read, and for unknown routes too.
  */
 export function createRateLimits(app: FastifyInstance, limits: RequestLimits): RateLimits {
-  // Each has a memory of its own: strangers, who may be many, cannot make the server forget a caller's count.
+  // Two LRU caches: unauthenticated clients, who may be many, cannot evict a caller's count.
   const [callers, addresses] = [app.createRateLimit({}), app.createRateLimit({})]
   const count = (request: FastifyRequest) => (isAuthenticated(request) ? callers : addresses)(request)
   return {
@@ -110,7 +109,7 @@ export function createRateLimits(app: FastifyInstance, limits: RequestLimits): R
     },
     async countAddress(ip) {
       if (limits.read === 0) return undefined
-      // All that is looked at of a request, here and by the plugin.
+      // All that this code and the plugin read of a request.
       const request = { ip, caller: undefined, routeOptions: { config: {} } } as unknown as FastifyRequest
       const counted = await addresses(request).catch(() => undefined)
       return counted && refusalOf(counted, 'read')
@@ -131,13 +130,13 @@ const rateLimited = (reason: string, retryAfterSeconds: number): Problem =>
 
 const PLURALS = { read: 'requests', submit: 'submits' } as const
 
-/** Failed authentications by address, so that credentials cannot be tried out by the million. Good ones are not its business. */
+/** Limits failed authentications by address, so that credentials cannot be guessed. Valid credentials are not counted. */
 export type FailureLimit = {
-  /** Counts a failure. Rejects with `rate_limited` (429) where its address has had `FAILURES_PER_MINUTE` already. */
+  /** Counts a failure. Rejects with `rate_limited` (429) beyond `FAILURES_PER_MINUTE` of its address. */
   count(request: FastifyRequest): Promise<void>
 }
 
-/** For the hook that authenticates: call `count` where a credential is wrong, and never where it is good. */
+/** For the hook that authenticates: it calls `count` for an invalid credential only. */
 export function createFailureLimit(app: FastifyInstance): FailureLimit {
   const count = app.createRateLimit({
     max: FAILURES_PER_MINUTE,

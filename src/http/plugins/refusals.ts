@@ -2,13 +2,12 @@ import type { FastifyInstance, FastifyRequest, HTTPMethods } from 'fastify'
 import { problem } from '../../problems.ts'
 import type { AddressLimit } from './rate-limits.ts'
 
-/** Why a request is not served; undefined: it may be. */
+/** Gives the error that refuses a request, or undefined. */
 export type Refusal = (request: FastifyRequest) => Error | undefined
 
 /**
- * Refuses, from this point of the hooks on, what the first of these has a reason against. One hook for several: each
- * of Fastify's costs a request more than most reasons do. `limit` counts those refused here, before the limits of
- * callers count them.
+ * Adds a hook that refuses a request with the first of these refusals that applies. One hook for all: a hook costs a request
+ * more time than most refusals do. `limit` counts the requests refused here, which the limits of callers do not count.
  */
 export function refuse(app: FastifyInstance, refusals: readonly Refusal[], limit?: AddressLimit): void {
   app.addHook('onRequest', (request, _reply, done) => {
@@ -25,8 +24,8 @@ export function refuse(app: FastifyInstance, refusals: readonly Refusal[], limit
 }
 
 /**
- * Answers 405 with `Allow` (RFC 9110 15.5.6) where a path exists but not for this method. Call it before any route
- * is added; the returned function, called after the last, adds what is missing.
+ * Answers 405 with `Allow` (RFC 9110 15.5.6) if a path exists, but not for this method. Call it before the first route is
+ * added, and the returned function after the last one: it adds the missing methods.
  */
 export function collectMethods(app: FastifyInstance): () => void {
   const methods = new Map<string, Set<string>>()
@@ -44,7 +43,7 @@ export function collectMethods(app: FastifyInstance): () => void {
         method: others,
         config: { access: 'public' },
         schema: { hide: true },
-        // Before the body is read: what is wrong with it does not matter here.
+        // Before the body is read, whose errors do not matter here.
         onRequest: async (_request, reply) => {
           reply.header('allow', allow)
           return Promise.reject(problem('method_not_allowed', { detail: `This path supports ${allow}.` }))
@@ -55,10 +54,10 @@ export function collectMethods(app: FastifyInstance): () => void {
   }
 }
 
-/** Aborts, with the problem of requests that are refused from then on, when the server starts to shut down. */
+/** A signal that aborts when the server starts to shut down. Its reason is the problem for requests refused from then on. */
 export function createClosingSignal(app: FastifyInstance): AbortSignal {
   const closing = new AbortController()
-  // Before Fastify waits for the answers that are still open.
+  // This hook runs before Fastify waits for open answers.
   app.addHook('preClose', (done) => {
     closing.abort(problem('server_ending'))
     done()
@@ -67,9 +66,9 @@ export function createClosingSignal(app: FastifyInstance): AbortSignal {
 }
 
 /**
- * Refuses new requests while the server shuts down, on connections that were open already, except on routes that are
- * `alwaysAnswered`; every answer says that its connection closes. One that was kept would hold up the shutdown, and a
- * proxy would send its next request to a server that is about to exit.
+ * Refuses new requests on open connections during the shutdown, except on routes that are `alwaysAnswered`. Every answer
+ * has `Connection: close`: a connection kept open would delay the shutdown, and a proxy would send its next request to a
+ * server that is about to exit.
  */
 export function closingRefusal(app: FastifyInstance, closing: AbortSignal): Refusal {
   app.addHook('onSend', (_request, reply, _payload, done) => {
