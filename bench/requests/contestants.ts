@@ -1,7 +1,7 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import { digestOf, formatEntry, makeKey } from '../../src/config/key-format.ts'
+import { digestOf, formatEntry, makeKey } from '../../src/config/formats.ts'
 import { cleanEnvironment } from '../../test/helpers/server.ts'
 import type { Bench } from '../part.ts'
 import { openPlane } from '../plane.ts'

@@ -8,7 +8,7 @@ import {
   parseEntryList,
   findDuplicateKeys,
   hasKeyForm,
-} from '../config/key-format.ts'
+} from '../config/formats.ts'
 import type { Authenticator, Credential, Identity } from '../jobs/ports/access.ts'
 import { messageOf } from '../lib/errors.ts'
 

@@ -1,6 +1,6 @@
 import { decodeJwt, errors, type JWTPayload, jwtVerify } from 'jose'
 import { isProblem, problem } from '../problems.ts'
-import { isScope } from '../config/key-format.ts'
+import { isScope } from '../config/formats.ts'
 import { createIssuerKeys, type IssuerKeysOptions } from './oidc-keys.ts'
 import type { Authenticator, Credential, Identity } from '../jobs/ports/access.ts'
 import { messageOf } from '../lib/errors.ts'

@@ -3,9 +3,9 @@ import { EventEmitter } from 'node:events'
 import type { Job } from '../jobs/job.ts'
 import type { Log } from '../jobs/log.ts'
 import { createLru } from '../lib/collections.ts'
-import { createBatch } from '../lib/single-flight.ts'
+import { createBatch } from '../lib/concurrency.ts'
 import type { Channels } from '../redis/channels.ts'
-import type { ChangeBus, JobSubscriber } from '../jobs/ports/changes.ts'
+import type { ChangeBus, JobSubscriber } from '../jobs/ports/notifications.ts'
 
 const ALL = Symbol('every job')
 

@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import { digestOf, formatEntry, makeKey, checkKeyName, parseScopes } from '../config/key-format.ts'
+import { digestOf, formatEntry, makeKey, checkKeyName, parseScopes } from '../config/formats.ts'
 
 const USAGE = `Usage: npm run -s keys -- create NAME [--scopes jobs:read,jobs:write]
 

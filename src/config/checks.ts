@@ -1,8 +1,15 @@
 import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { checkIssuerUrl, parseOrigins, parseTrustedProxies, parseCommand, parseWebhookSecrets } from './formats.ts'
-import { parseEntryList, findDuplicateKeys } from './key-format.ts'
+import {
+  checkIssuerUrl,
+  parseOrigins,
+  parseTrustedProxies,
+  parseCommand,
+  parseWebhookSecrets,
+  parseEntryList,
+  findDuplicateKeys,
+} from './formats.ts'
 import { BACKEND_NAMES, type BackendName } from '../jobs/job.ts'
 import { messageOf } from '../lib/errors.ts'
 

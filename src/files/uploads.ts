@@ -9,7 +9,7 @@ import type { Log } from '../jobs/log.ts'
 import { shortageOf } from '../lib/errors.ts'
 import { inspectMedia } from '../media/formats.ts'
 import { hasExited, PROCESS_NAME } from '../lib/ids.ts'
-import { createSemaphore } from '../lib/semaphore.ts'
+import { createSemaphore } from '../lib/concurrency.ts'
 import type { Upload, Uploads, Sweep } from '../jobs/ports/files.ts'
 import { createYoungCollector } from '../lib/heap.ts'
 

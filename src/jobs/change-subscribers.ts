@@ -1,4 +1,4 @@
-import type { ChangeBus } from './ports/changes.ts'
+import type { ChangeBus } from './ports/notifications.ts'
 import type { RecordMetric } from './ports/metrics.ts'
 import type { Outputs } from './ports/files.ts'
 import type { JobQueue } from './ports/queue.ts'

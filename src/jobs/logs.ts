@@ -1,6 +1,6 @@
 import type { Backend } from './ports/backend.ts'
 import { isProblem, problem } from '../problems.ts'
-import type { ChangeBus } from './ports/changes.ts'
+import type { ChangeBus } from './ports/notifications.ts'
 import { type Attempt, currentAttempt, type Job } from './job.ts'
 
 /** Maximum silence of a finished attempt's log, in ms; then the log counts as finished: a backend may miss its end. */

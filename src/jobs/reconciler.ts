@@ -1,6 +1,6 @@
 import type { Outputs, Uploads } from './ports/files.ts'
 import { isProblem } from '../problems.ts'
-import type { ChangeBus } from './ports/changes.ts'
+import type { ChangeBus } from './ports/notifications.ts'
 import type { JobQueue, QueueEntry } from './ports/queue.ts'
 import type { JobStore } from './ports/store.ts'
 import { currentAttempt, isFinished, type Job } from './job.ts'

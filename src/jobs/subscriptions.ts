@@ -1,4 +1,4 @@
-import type { ChangeBus } from './ports/changes.ts'
+import type { ChangeBus } from './ports/notifications.ts'
 import type { JobStore } from './ports/store.ts'
 import { type Caller, maySee } from './ports/access.ts'
 import { type Job, isFinished } from './job.ts'

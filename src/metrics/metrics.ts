@@ -1,5 +1,5 @@
 import type { GaugeName, Metrics, GaugeReader, ServerInfo, MetricEvent } from '../jobs/ports/metrics.ts'
-import { createOnce, shareInFlight } from '../lib/single-flight.ts'
+import { createOnce, shareInFlight } from '../lib/concurrency.ts'
 import { acceptedAt, currentAttempt, isFinished } from '../jobs/job.ts'
 import { createInstruments, DELIVERY_OUTCOMES, type Instruments } from './instruments.ts'
 

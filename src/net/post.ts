@@ -1,12 +1,11 @@
 import type { Agent, Dispatcher, request as Request } from 'undici'
 import type { LookupAddress } from 'node:dns'
-import { createFairSemaphore, type FairSemaphore } from '../lib/semaphore.ts'
+import { createFairSemaphore, type FairSemaphore, createOnce } from '../lib/concurrency.ts'
 import { createLru } from '../lib/collections.ts'
 import { limitTime, untilAborted } from '../lib/timing.ts'
 import { createAgent, describeError, findAddresses } from './connections.ts'
 import { createResolver, type Resolve } from './resolver.ts'
 import { type UrlRule, checkUrl } from './url-rule.ts'
-import { createOnce } from '../lib/single-flight.ts'
 
 /** Maximum bytes read of a response; beyond it the connection is closed. */
 export const ANSWER_MAX_BYTES = 64 * 1024

@@ -1,7 +1,7 @@
 import type { LookupAddress } from 'node:dns'
 import { Resolver } from 'node:dns/promises'
 import { readFile } from 'node:fs/promises'
-import { createFairSemaphore } from '../lib/semaphore.ts'
+import { createFairSemaphore } from '../lib/concurrency.ts'
 import { createLru } from '../lib/collections.ts'
 import { codeOf } from '../lib/errors.ts'
 

@@ -2,12 +2,12 @@ import type { DeliveryResult } from '../jobs/webhooks/delivery.ts'
 import type { Resolve } from '../net/resolver.ts'
 import { createPoster, PostError } from '../net/post.ts'
 import { checkUrlHost, type UrlRule } from '../net/url-rule.ts'
-import type { WebhookMessage, WebhookSender } from '../jobs/ports/webhook-sender.ts'
+import type { WebhookMessage, WebhookSender } from '../jobs/ports/notifications.ts'
 import { parseRetryAfter } from '../lib/timing.ts'
 import { createHash, hkdfSync } from 'node:crypto'
 import { ANONYMOUS_ID } from '../jobs/ports/access.ts'
 import { bytesOfSecret, secretOf } from '../config/formats.ts'
-import { createOnce } from '../lib/single-flight.ts'
+import { createOnce } from '../lib/concurrency.ts'
 
 export type HttpSenderOptions = {
   /** The operator's secrets, the newest first; all of them sign. */

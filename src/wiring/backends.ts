@@ -6,7 +6,7 @@ import type { JobInput } from '../jobs/job.ts'
 import type { Backend } from '../jobs/ports/backend.ts'
 import type { Metrics } from '../jobs/ports/metrics.ts'
 import { messageOf } from '../lib/errors.ts'
-import { createOnce } from '../lib/single-flight.ts'
+import { createOnce } from '../lib/concurrency.ts'
 import type { Resolve } from '../net/resolver.ts'
 import { sqlitePathOf } from './stores.ts'
 

@@ -9,7 +9,7 @@ import { problem } from '../problems.ts'
 import { createLinkSigner, type LinkSigner } from '../jobs/links.ts'
 import type { RecordMetric } from '../jobs/ports/metrics.ts'
 import type { SecretKeeper } from '../jobs/ports/store.ts'
-import { createOnce } from '../lib/single-flight.ts'
+import { createOnce } from '../lib/concurrency.ts'
 
 /** Opens the sources of outputs: those of the local backend are in its folder, those of Modal in `OUTPUT_SOURCE`. */
 export async function openOutputs(config: Config, log: Logger, recordMetric: RecordMetric): Promise<Outputs> {

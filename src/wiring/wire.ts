@@ -3,7 +3,7 @@ import packageJson from '../../package.json' with { type: 'json' }
 import type { Outputs, Uploads } from '../jobs/ports/files.ts'
 import type { Authenticator, Counter } from '../jobs/ports/access.ts'
 import { type Config, nodeFlags } from '../config/config.ts'
-import type { WebhookSender } from '../jobs/ports/webhook-sender.ts'
+import type { WebhookSender } from '../jobs/ports/notifications.ts'
 import type { DeliveryLedger } from '../jobs/webhooks/ledger.ts'
 import { type CoreSettings, createCore } from '../jobs/core.ts'
 import type { LinkSigner } from '../jobs/links.ts'

@@ -1,5 +1,5 @@
 import { expect } from 'vitest'
-import type { ChangeBus } from '../../src/jobs/ports/changes.ts'
+import type { ChangeBus } from '../../src/jobs/ports/notifications.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import { aJob } from '../helpers/jobs.ts'
 import { until } from '../helpers/until.ts'

@@ -1,5 +1,5 @@
 import type { Outputs, Uploads } from '../../src/jobs/ports/files.ts'
-import type { WebhookSender } from '../../src/jobs/ports/webhook-sender.ts'
+import type { WebhookSender } from '../../src/jobs/ports/notifications.ts'
 import { problem } from '../../src/problems.ts'
 import { createEmitterBus } from '../../src/changes/bus.ts'
 import { type CoreSettings, createCore } from '../../src/jobs/core.ts'

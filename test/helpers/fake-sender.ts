@@ -1,4 +1,4 @@
-import type { WebhookMessage, WebhookSender } from '../../src/jobs/ports/webhook-sender.ts'
+import type { WebhookMessage, WebhookSender } from '../../src/jobs/ports/notifications.ts'
 import type { DeliveryResult } from '../../src/jobs/webhooks/delivery.ts'
 
 /** A sender for tests of the core: what is sent is recorded, and answered by `answerWith`, 200 at first. */

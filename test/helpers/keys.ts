@@ -1,4 +1,4 @@
-import { digestOf, formatEntry, makeKey as newKey, parseScopes } from '../../src/config/key-format.ts'
+import { digestOf, formatEntry, makeKey as newKey, parseScopes } from '../../src/config/formats.ts'
 
 /** What `npm run keys -- create NAME` prints: a key, and its entry in `API_KEYS`. */
 export function makeKey(name: string, scopes = 'jobs:read,jobs:write'): { key: string; entry: string } {

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { describe, expect, test } from 'vitest'
-import { hasKeyForm, parseEntryFile, parseEntryList } from '../../src/config/key-format.ts'
+import { hasKeyForm, parseEntryFile, parseEntryList } from '../../src/config/formats.ts'
 import { createKeyring } from '../../src/auth/keys.ts'
 import { silentLog } from '../helpers/log.ts'
 

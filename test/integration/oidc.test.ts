@@ -2,7 +2,7 @@ import { createHmac, createPublicKey } from 'node:crypto'
 import fc from 'fast-check'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { joinAuthenticators, createKeyring } from '../../src/auth/keys.ts'
-import { digestOf, makeKey } from '../../src/config/key-format.ts'
+import { digestOf, makeKey } from '../../src/config/formats.ts'
 import { CLOCK_TOLERANCE_SECONDS, createOidc, MAX_TOKEN_LENGTH, type Tokens } from '../../src/auth/oidc.ts'
 import {
   FAILURE_PAUSE_MS,

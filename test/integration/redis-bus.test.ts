@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { Redis } from 'ioredis'
 import { expect, onTestFinished, test } from 'vitest'
-import type { ChangeBus } from '../../src/jobs/ports/changes.ts'
+import type { ChangeBus } from '../../src/jobs/ports/notifications.ts'
 import { createRedisBus } from '../../src/changes/bus.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import { openChannels } from '../../src/redis/channels.ts'

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import packageJson from '../../package.json' with { type: 'json' }
-import { digestOf, formatEntry, makeKey } from '../../src/config/key-format.ts'
+import { digestOf, formatEntry, makeKey } from '../../src/config/formats.ts'
 import { parseMetrics, type Series } from '../helpers/metrics.ts'
 import { folderOfTest, planeOfTest, serverOfTest } from '../helpers/of-test.ts'
 import { noPromtool, promtool } from '../helpers/promtool.ts'

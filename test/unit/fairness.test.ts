@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { createShares, createTurns } from '../../src/lib/limits.ts'
-import { createSerial } from '../../src/lib/single-flight.ts'
+import { createSerial } from '../../src/lib/concurrency.ts'
 
 test('turns admit a limited number per turn of the event loop, first come, first served', async () => {
   const turns = createTurns(3)

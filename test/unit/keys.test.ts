@@ -15,7 +15,7 @@ import {
   parseEntryFile,
   parseEntryList,
   findDuplicateKeys,
-} from '../../src/config/key-format.ts'
+} from '../../src/config/formats.ts'
 import { type Credential, type Scope, SCOPES } from '../../src/jobs/ports/access.ts'
 import { BootError } from '../../src/problems.ts'
 import { recordingLog, silentLog } from '../helpers/log.ts'

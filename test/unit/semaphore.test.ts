@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { createFairSemaphore } from '../../src/lib/semaphore.ts'
+import { createFairSemaphore } from '../../src/lib/concurrency.ts'
 
 const never = new AbortController().signal
 const settled = () => new Promise(setImmediate)

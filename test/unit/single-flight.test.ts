@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { createBatch, createOnce, shareInFlight } from '../../src/lib/single-flight.ts'
+import { createBatch, createOnce, shareInFlight } from '../../src/lib/concurrency.ts'
 
 function createWork() {
   const runs: PromiseWithResolvers<number>[] = []

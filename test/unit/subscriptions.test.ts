@@ -1,7 +1,7 @@
 import { getEventListeners } from 'node:events'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { createEmitterBus } from '../../src/changes/bus.ts'
-import type { ChangeBus } from '../../src/jobs/ports/changes.ts'
+import type { ChangeBus } from '../../src/jobs/ports/notifications.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import { waitUntilFinished, createSubscriptions, READ_EVERY_MS } from '../../src/jobs/subscriptions.ts'
 import { aJob, after, failed, spawned, succeeded } from '../helpers/jobs.ts'

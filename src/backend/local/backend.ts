@@ -11,7 +11,7 @@ import { type Engine, MachineFailure, RunFailure } from './engine.ts'
 import { createFfmpegEngine } from './ffmpeg.ts'
 import { createRunLogs } from './run-logs.ts'
 import { createResults, createWorkFolders, runAttempt } from './run.ts'
-import { createFairSemaphore, type FairSemaphore } from '../../lib/semaphore.ts'
+import { createFairSemaphore, type FairSemaphore } from '../../lib/concurrency.ts'
 import type { Resolve } from '../../net/resolver.ts'
 import type { Backend, Outcome, SpawnRequest } from '../../jobs/ports/backend.ts'
 

@@ -9,7 +9,7 @@ import { DownloadError, type Guard } from '../../net/guard.ts'
 import { LOOKUP_MEMORY_MS } from '../../net/resolver.ts'
 import { type Medium, inputFailure, RunInterrupted } from './engine.ts'
 import type { SpawnRequest } from '../../jobs/ports/backend.ts'
-import type { FairSemaphore } from '../../lib/semaphore.ts'
+import type { FairSemaphore } from '../../lib/concurrency.ts'
 
 export type InputSources = {
   readonly mediaRoot: string

@@ -12,7 +12,7 @@ import { detectMedia } from '../../media/formats.ts'
 import { hasExited, PROCESS_NAME } from '../../lib/ids.ts'
 import type { ModelVersion } from '../../jobs/job.ts'
 import { killOrphans } from './child.ts'
-import type { FairSemaphore } from '../../lib/semaphore.ts'
+import type { FairSemaphore } from '../../lib/concurrency.ts'
 
 export type RunDependencies = {
   readonly engine: Engine

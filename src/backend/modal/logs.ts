@@ -1,7 +1,7 @@
 import { problem } from '../../problems.ts'
 import type { Backend, LoggedCall } from '../../jobs/ports/backend.ts'
 import { reduceUrls } from '../../net/url-rule.ts'
-import { createSemaphore } from '../../lib/semaphore.ts'
+import { createSemaphore } from '../../lib/concurrency.ts'
 
 /** Logs read at the same time: well below the 100 streams that a connection may be limited to. */
 export const MAX_LOG_READERS = 60

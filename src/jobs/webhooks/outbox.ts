@@ -1,4 +1,4 @@
-import type { WebhookSender } from '../ports/webhook-sender.ts'
+import type { WebhookSender } from '../ports/notifications.ts'
 import type { MetricEvent, RecordMetric } from '../ports/metrics.ts'
 import type { DeliveryStore } from '../ports/store.ts'
 import {
@@ -12,10 +12,9 @@ import {
   webhookIdOf,
   withdraw,
 } from './delivery.ts'
-import { createFairSemaphore } from '../../lib/semaphore.ts'
+import { createFairSemaphore, shareInFlight } from '../../lib/concurrency.ts'
 import { createHostQueues } from './host-queue.ts'
 import { createThrottledWarning, errorFieldsOf, type Log, childTraceparent, logFieldsOf } from '../log.ts'
-import { shareInFlight } from '../../lib/single-flight.ts'
 
 export type OutboxDependencies = {
   readonly store: DeliveryStore

@@ -2,7 +2,7 @@ import { Queue } from 'bullmq'
 import type { Channels } from '../../redis/channels.ts'
 import { connectRedis, runBatch, runCommand } from '../../redis/connection.ts'
 import { keyOfEntry, type JobQueue, type Position } from '../../jobs/ports/queue.ts'
-import { createBatch, shareInFlight } from '../../lib/single-flight.ts'
+import { createBatch, shareInFlight } from '../../lib/concurrency.ts'
 import { QUEUE_NAME, type Runs, type RunsOptions, startRuns } from './runs.ts'
 
 export type BullmqQueueOptions = Omit<RunsOptions, 'run' | 'prefix' | 'prepare'> & {

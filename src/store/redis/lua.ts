@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis'
-import { createBatch } from '../../lib/single-flight.ts'
+import { createBatch } from '../../lib/concurrency.ts'
 import { problemOfReply, runBatch, runCommand } from '../../redis/connection.ts'
 import { SCHEMA, UnreadableRecord } from './records.ts'
 

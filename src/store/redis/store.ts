@@ -3,7 +3,7 @@ import type { Delivery, DueDelivery } from '../../jobs/webhooks/delivery.ts'
 import { type Job, JOB_STATUSES } from '../../jobs/job.ts'
 import type { Log } from '../../jobs/log.ts'
 import { createLru, readPages } from '../../lib/collections.ts'
-import { createBatch } from '../../lib/single-flight.ts'
+import { createBatch } from '../../lib/concurrency.ts'
 import { closeRedis, runBatch, runCommand } from '../../redis/connection.ts'
 import {
   newSecret,
