@@ -5,7 +5,7 @@ import { type DeliveryLedger, presentDelivery } from '../jobs/webhooks/ledger.ts
 import type { Operation } from './docs/operation.ts'
 import { JobId, JobParams } from './jobs/job-schema.ts'
 import { WebhookEventName, WebhookEvents } from './jobs/submit-schema.ts'
-import { callerOf } from './plugins/caller.ts'
+import { callerOf } from './plugins/auth.ts'
 import type { ChargeAnswer } from './plugins/rate-limits.ts'
 import { NoBody, NoQuery, OneOf, ProblemReply, Text, Time, Whole } from './schemas.ts'
 

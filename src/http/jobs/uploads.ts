@@ -4,7 +4,7 @@ import { type FieldError, isProblem, problem } from '../../problems.ts'
 import type { Upload, Uploads } from '../../jobs/ports/files.ts'
 import { createFairSemaphore } from '../../lib/concurrency.ts'
 import { expectProgress } from '../plugins/bodies.ts'
-import { limitKeyOf } from '../plugins/caller.ts'
+import { limitKeyOf } from '../plugins/auth.ts'
 import { isReadAsStream, readForm } from './form.ts'
 
 declare module 'fastify' {

@@ -5,8 +5,7 @@ import { ANONYMOUS_ID } from '../../jobs/ports/access.ts'
 import { createShares, type ShareLimits, type Shares } from '../../lib/limits.ts'
 import { invalidCredential, problem } from '../../problems.ts'
 import { FileStream } from '../files/send-file.ts'
-import type { WhenRevoked } from './auth.ts'
-import { isLink, limitKeyOf } from './caller.ts'
+import { type WhenRevoked, isLink, limitKeyOf } from './auth.ts'
 import type { Refusal } from './refusals.ts'
 
 /**

@@ -2,7 +2,7 @@ import rateLimit from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Counter } from '../../jobs/ports/access.ts'
 import { type Problem, problem } from '../../problems.ts'
-import { addressOf, isAuthenticated, limitKeyOf } from './caller.ts'
+import { addressOf, type FailureLimit, isAuthenticated, limitKeyOf } from './auth.ts'
 
 /** The limit that counts a request: `submit` for work on a GPU, `read` for everything else. */
 export type Bucket = 'read' | 'submit'
@@ -129,12 +129,6 @@ const rateLimited = (reason: string, retryAfterSeconds: number): Problem =>
   problem('rate_limited', { detail: `${reason} Try again in ${retryAfterSeconds} s.`, retryAfterSeconds })
 
 const PLURALS = { read: 'requests', submit: 'submits' } as const
-
-/** Limits failed authentications by address, so that credentials cannot be guessed. Valid credentials are not counted. */
-export type FailureLimit = {
-  /** Counts a failure. Rejects with `rate_limited` (429) beyond `FAILURES_PER_MINUTE` of its address. */
-  count(request: FastifyRequest): Promise<void>
-}
 
 /** For the hook that authenticates: it calls `count` for an invalid credential only. */
 export function createFailureLimit(app: FastifyInstance): FailureLimit {

@@ -9,7 +9,7 @@ import {
 } from 'fastify'
 import type { ChildLoggerOptions } from 'pino'
 import { createLogThrottle, logFieldsOf, readTraceparent, traceIdOf } from '../../jobs/log.ts'
-import { addressOf, isAuthenticated } from './caller.ts'
+import { addressOf, isAuthenticated } from './auth.ts'
 
 /** The subject of a log line: a caller, or the address of an unauthenticated client. */
 export type Subject = { readonly caller: string } | { readonly remote_address: string }
