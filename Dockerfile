@@ -35,4 +35,6 @@ HEALTHCHECK --interval=30s --timeout=3s --start-period=10s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT || 9000}/healthz`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 
 # The process starts ffmpeg or LOCAL_COMMAND, whose own children need an init to end them: `docker run --init`.
+# Garbage is collected sooner than by default. Memory with 3,000 calls in flight, with: 340 MB, without: 600 to 660 MB
+# (BENCH_SCALE=0.3 npm run bench -- inflight/10,000). The flags of `npm start` are the same.
 CMD ["node", "--max-semi-space-size=8", "--heap-growing-percent=80", "src/server.ts"]
