@@ -101,8 +101,8 @@ type PositionsOptions = {
 }
 
 type Positions = {
-  /** Rejects as the read does. */
-  get(key: string): Promise<Position>
+  /** A promise only if positions have to be read; it rejects as the read does. */
+  get(key: string): Position | Promise<Position>
   /** Puts an entry that was just enqueued at the end, until the next read. */
   append(key: string): void
 }
@@ -131,10 +131,7 @@ export function createPositions({ readKeys, now = () => performance.now() }: Pos
   })
 
   return {
-    async get(key) {
-      if (now() >= freshUntil) await read()
-      return positions.get(key)
-    },
+    get: (key) => (now() < freshUntil ? positions.get(key) : read().then(() => positions.get(key))),
     append(key) {
       if (appended) appended.push(key)
       else if (now() < freshUntil && !positions.has(key)) positions.set(key, positions.size + 1)
