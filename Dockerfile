@@ -8,6 +8,9 @@ COPY package.json package-lock.json ./
 RUN npm ci --omit=dev --no-audit --no-fund
 COPY samples ./samples
 COPY src ./src
+# Node's compile cache serves the user that made it only. The code and the dependencies stay root's.
+RUN mkdir -p node_modules/.cache && chown -R node node_modules/.cache
+USER node
 RUN npm run -s prepare
 
 FROM ${NODE_IMAGE}
@@ -25,7 +28,7 @@ RUN rm -rf /usr/local/lib/node_modules /usr/local/bin/npm /usr/local/bin/npx /us
 WORKDIR /app
 COPY --from=build /app ./
 
-ENV NODE_ENV=production DATA_DIR=/data
+ENV NODE_ENV=production DATA_DIR=/data NODE_COMPILE_CACHE=node_modules/.cache/compile
 RUN mkdir /data && chown node:node /data
 VOLUME /data
 USER node

@@ -26,7 +26,7 @@ import {
   headRefusal,
   registerBodies,
 } from './http/plugins/bodies.ts'
-import { compileSerializer, compileValidator } from './http/schemas.ts'
+import { schemaCompilers } from './http/schemas.ts'
 import { registerPressure } from './http/plugins/pressure.ts'
 import { answerError, answerUnreadable, registerProblems } from './http/plugins/problems.ts'
 import { createFailureLimit, createRateLimits, registerLimiter } from './http/plugins/rate-limits.ts'
@@ -80,6 +80,7 @@ export async function buildApp({
         countUnreadable(metrics.record, request, reply.statusCode)
       })
     },
+    schemaController: { compilersFactory: schemaCompilers },
     ...connectionOptions(http),
     // Job ids of any length reach our own check. Clients put superfluous slashes before or after a path.
     routerOptions: { maxParamLength: 16_384, ignoreTrailingSlash: true, ignoreDuplicateSlashes: true },
@@ -89,8 +90,6 @@ export async function buildApp({
     return503OnClosing: false,
   }).withTypeProvider<TypeBoxTypeProvider>()
 
-  app.setValidatorCompiler(compileValidator)
-  app.setSerializerCompiler(compileSerializer)
   registerProblems(app)
   requestLog.flushOnClose(app)
   await registerLimiter(app, http.limits, counter)

@@ -142,5 +142,5 @@ async function closeApp({ app, listeners }: Pick<Running, 'app' | 'listeners'>, 
   clearInterval(idleTimer)
 }
 
-// Last, after all declarations: a shutdown can start while this still waits.
-await main()
+// Last, after all declarations: a shutdown can start while this still waits. `cli/warm.ts` only loads this file.
+if (import.meta.main) await main()

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Bench, Section } from '../part.ts'
+import type { Bench, Section, Target } from '../part.ts'
 import { median } from '../percentiles.ts'
 import { openPlane } from '../plane.ts'
 import { memoryMb } from '../process-facts.ts'
@@ -11,6 +11,7 @@ import { FASTAPI_MISSING, openFastApi } from './fastapi.ts'
 const BOOTS = 7
 /** By then whatever is loaded late is there. */
 const IDLE_MS = 5_000
+const BOOT_TARGET: Target = { atMost: 450 }
 
 /** What a server costs that nobody uses. */
 export const idle: Section = {
@@ -21,8 +22,8 @@ export const idle: Section = {
   deadlineMs: 180_000,
   async run(bench) {
     const plane = await openPlane(bench)
-    await measure(bench, 'local', { BACKEND: 'local' })
-    await measure(bench, 'modal', plane.env)
+    await measure(bench, { backend: 'local', env: { BACKEND: 'local' }, target: { atMost: 110 } })
+    await measure(bench, { backend: 'modal', env: plane.env, target: { atMost: 125 } })
     const bare = await openBare(bench)
     const fastApi = await openFastApi(bench)
     await sleep(bench.scaled(IDLE_MS))
@@ -32,7 +33,14 @@ export const idle: Section = {
   },
 }
 
-async function measure(bench: Bench, backend: string, env: Readonly<Record<string, string>>): Promise<void> {
+type Mode = {
+  readonly backend: string
+  readonly env: Readonly<Record<string, string>>
+  /** What may be resident. */
+  readonly target: Target
+}
+
+async function measure(bench: Bench, { backend, env, target }: Mode): Promise<void> {
   const boots: number[] = []
   const resident: number[] = []
   for (let n = 0; n < BOOTS; n++) {
@@ -46,6 +54,6 @@ async function measure(bench: Bench, backend: string, env: Readonly<Record<strin
     }
     await server.end()
   }
-  bench.report({ name: `BACKEND=${backend}: boot`, value: median(boots), unit: 'ms' })
-  bench.report({ name: `BACKEND=${backend}: resident`, value: median(resident), unit: 'MB' })
+  bench.report({ name: `BACKEND=${backend}: boot`, value: median(boots), unit: 'ms', target: BOOT_TARGET })
+  bench.report({ name: `BACKEND=${backend}: resident`, value: median(resident), unit: 'MB', target })
 }

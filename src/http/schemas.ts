@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox'
-import { Ajv, type AnySchemaObject, type ErrorObject, type KeywordDefinition } from 'ajv'
+import { Ajv, type AnySchemaObject, type ErrorObject, type KeywordDefinition, type ValidateFunction } from 'ajv'
 import fastJsonStringify from 'fast-json-stringify'
-import type { FastifySchemaCompiler, FastifySerializerCompiler } from 'fastify'
+import type { FastifySchemaCompiler, FastifySerializerCompiler, FastifyServerOptions } from 'fastify'
 import { type FieldError, MAX_FIELD_ERRORS, PROBLEM_CODES } from '../problems.ts'
 
 /** The type of JSON as Fastify sends it. */
@@ -67,6 +67,8 @@ const shared = {
   strict: false,
   // Formats are documentation; each field's parser checks it, with a better message.
   validateFormats: false,
+  // The schemas are our own, and `npm run check:reference` checks them; compiling the schema of schemas delays the boot.
+  ...{ meta: false, validateSchema: false },
 } as const
 
 const compilers = {
@@ -77,19 +79,38 @@ const compilers = {
 /**
  * Compiles request schemas: nothing is removed or guessed. Only what arrives as text anyway (query and path) is
  * turned into numbers and booleans. Ajv keeps what it has compiled, so a schema that many routes share, or many apps
- * of one process, is compiled once.
+ * of one process, is compiled once: by the first request that needs it, which takes some ms.
  */
-export const compileValidator: FastifySchemaCompiler<object> = ({ schema, httpPart }) =>
-  (httpPart === 'body' ? compilers.bodies : compilers.texts).compile(schema)
+export const compileValidator: FastifySchemaCompiler<object> = ({ schema, httpPart }) => {
+  let compiled: ValidateFunction | undefined
+  const validate: ReturnType<typeof compileValidator> = (data) => {
+    compiled ??= (httpPart === 'body' ? compilers.bodies : compilers.texts).compile(schema)
+    const isValid = compiled(data)
+    validate.errors = compiled.errors ?? null
+    return isValid
+  }
+  return validate
+}
 
 const serializers = new WeakMap<object, (data: unknown) => string>()
 
-/** Compiles reply schemas as Fastify does, but each once: nearly every route has those of the problems. */
+/** Compiles reply schemas as Fastify does, but each once, for its first reply: nearly every route has those of the problems. */
 export const compileSerializer: FastifySerializerCompiler<object> = ({ schema }) => {
-  const serialize = serializers.get(schema) ?? fastJsonStringify(schema)
-  serializers.set(schema, serialize)
-  return serialize
+  let serialize: ((data: unknown) => string) | undefined
+  return (data) => {
+    serialize ??= serializers.get(schema) ?? fastJsonStringify(schema)
+    serializers.set(schema, serialize)
+    return serialize(data)
+  }
 }
+
+type CompilersFactory = NonNullable<NonNullable<FastifyServerOptions['schemaController']>['compilersFactory']>
+
+/** Both compilers, in place of Fastify's own, which it would load at boot. Its types describe those, but it calls ours alike. */
+export const schemaCompilers = {
+  buildValidator: () => compileValidator,
+  buildSerializer: () => compileSerializer,
+} as unknown as CompilersFactory
 
 /**
  * `nullIsAbsent: true`: an optional member that is null counts as absent, as some clients send every field. It is removed

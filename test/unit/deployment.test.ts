@@ -7,8 +7,8 @@ import { balancerConfig } from '../helpers/balancer.ts'
 const withoutComments = (text: string) => text.replace(/^\s*#.*$/gm, '')
 const readRoot = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
 
-/** Names of Docker and Kubernetes themselves. */
-const OTHERS = new Set(['WITH_FFMPEG', 'NODE_IMAGE'])
+/** Names of Docker, Kubernetes and Node themselves. */
+const OTHERS = new Set(['WITH_FFMPEG', 'NODE_IMAGE', 'NODE_COMPILE_CACHE'])
 
 test.each(['compose.yaml', 'docs/kubernetes.yaml', 'Dockerfile'])(
   'every setting in %s is one that the server reads',
@@ -58,6 +58,22 @@ test('the final image has no package manager, and its base can be pinned by dige
   expect(final).not.toMatch(/^(RUN|CMD|ENTRYPOINT) .*\b(npm|npx) (?!\/)/m)
   // After the last step that needs root.
   expect(final.indexOf('\nUSER node')).toBeGreaterThan(final.lastIndexOf('\nRUN '))
+})
+
+test('the image fills the compile cache as the user, in the folder and with the flags of the server', () => {
+  const { scripts } = JSON.parse(readRoot('package.json')) as { scripts: Record<'start' | 'prepare', string> }
+  const flagsOf = (command: string) => command.match(/--(?:max|heap)-[\w-]+=\d+/g)
+  const folderOf = (text: string) => /NODE_COMPILE_CACHE=(\S+)/.exec(text)?.[1]
+  const dockerfile = withoutComments(readRoot('Dockerfile'))
+  const [, build = '', final = ''] = dockerfile.split(/^FROM /m)
+  for (const text of [scripts.start, scripts.prepare, final]) {
+    expect(folderOf(text)).toBe('node_modules/.cache/compile')
+    expect(flagsOf(text.replaceAll('", "', ' '))).toEqual(flagsOf(scripts.start))
+  }
+  const userAt = (stage: string, step: string) =>
+    /USER (\w+)\s*$/.exec(stage.slice(0, stage.indexOf(step)).trimEnd())?.[1]
+  expect(userAt(build, 'RUN npm run -s prepare')).toBe('node')
+  expect(/^USER (\w+)$/m.exec(final)?.[1]).toBe('node')
 })
 
 const replicas = () => [...services()].filter(([, text]) => text.includes('JOB_STORE')).map(([name]) => name)
