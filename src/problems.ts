@@ -211,7 +211,7 @@ const DEFINITIONS = {
     status: 503,
     detail: 'The server is overloaded. Try again later.',
     retryAfterSeconds: 10,
-    when: 'The server has more to do than it can, or you have not read too much of earlier answers.',
+    when: 'The server has more to do than it can, or too much of your earlier answers is still unread.',
   },
   precondition_failed: {
     status: 412,
@@ -231,7 +231,7 @@ const DEFINITIONS = {
   },
   rate_limited: {
     status: 429,
-    detail: 'These are too many requests. Try again later.',
+    detail: 'Too many requests. Try again later.',
     when: 'You sent more requests, or wrong credentials, than a minute allows.',
     example: { detail: 'These are more than 600 submits a minute. Try again in 27 s.', retryAfterSeconds: 27 },
   },

@@ -93,7 +93,7 @@ function describeListenError(error: unknown, { HOST, PORT }: Config): string {
 
 type Running = { readonly app: FastifyInstance; readonly listeners: Listeners; readonly wired: Wired }
 
-/** The first SIGTERM or SIGINT starts a graceful shutdown, a later one exits at once. Gives whether it has started. */
+/** The first SIGTERM or SIGINT starts a graceful shutdown, a later one, after a second, exits at once. Gives whether it has started. */
 function shutDownOnSignal(config: Config, log: Logger, { app, listeners, wired }: Running) {
   const logger = {
     error: (error: unknown) => log.error({ event: 'shutdown_failed', err: error }, 'graceful shutdown failed; exiting'),

@@ -17,7 +17,7 @@ export type Applied = { accepted: true; job: Job } | { accepted: false; reason: 
 /** The most characters of an `error`; what is beyond is cut. */
 export const ERROR_MAX_LENGTH = 2000
 
-/** The events that each state accepts. `orphaned` and `stopped` change one attempt and never the state. */
+/** The events that each state accepts. `started`, `orphaned` and `stopped` change one attempt and never the state. */
 const TRANSITIONS: Readonly<Record<JobStatus, readonly JobEvent['type'][]>> = {
   submitted: ['spawned', 'failed', 'canceled', 'expired', 'orphaned', 'stopped'],
   running: ['spawned', 'started', 'succeeded', 'failed', 'interrupted', 'canceled', 'expired', 'orphaned', 'stopped'],
@@ -145,7 +145,7 @@ const errorOf = (job: Job, message: string): string =>
     .slice(0, ERROR_MAX_LENGTH) || 'The backend gave no reason.'
 
 function interrupt(job: Job, event: JobEvent & { type: 'interrupted' }, now: number): Job {
-  // An input that crashes its container would crash the next one too, after as long.
+  // The next attempt would probably fail in the same way, after as much time.
   if (runExpiresAt(job) <= now) return fail(job, 'timed_out', describeExpiry(job), now)
   const attemptsMade = event.attempt - (job.firstAttempt ?? 1) + 1
   if (attemptsMade >= event.maxAttempts) return fail(job, 'backend_unavailable', event.error, now)

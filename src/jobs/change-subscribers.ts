@@ -21,22 +21,22 @@ export type ChangeSubscriber = (change: JobChange) => void | Promise<void>
 export type SubscriberDependencies = {
   readonly log: Log
   readonly recordMetric: RecordMetric
-  readonly events: Pick<ChangeBus, 'publish'>
+  readonly changes: Pick<ChangeBus, 'publish'>
   readonly webhooks: Pick<Outbox, 'wake'>
   readonly outputs: Pick<Outputs, 'prefetch'>
   readonly queue: Pick<JobQueue, 'enqueue' | 'dequeue'>
 }
 
 /**
- * Gives the function that notifies all subscribers of a change, in this order. An error of one is logged and does not
- * affect the others.
+ * Returns the function that notifies all subscribers of a change: starts them in this order and waits for all. An error
+ * of one is logged and does not affect the others.
  */
 export function createPublisher(dependencies: SubscriberDependencies): (change: JobChange) => Promise<void> {
-  const { log, recordMetric, events, webhooks, outputs } = dependencies
+  const { log, recordMetric, changes, webhooks, outputs } = dependencies
   const subscribers: readonly ChangeSubscriber[] = [
     (change) => logChange(log, change),
     (change) => recordMetric(metricEventOf(change)),
-    ({ after }) => events.publish(after),
+    ({ after }) => changes.publish(after),
     ({ delivery }) => delivery && webhooks.wake(delivery),
     ({ after, event }) => {
       if (event?.type === 'succeeded') outputs.prefetch({ ...after, outputPath: event.outputPath })
@@ -82,7 +82,7 @@ function durationsOf(job: Job) {
 const metricEventOf = ({ before, after, event }: JobChange): Parameters<RecordMetric>[0] =>
   before && event ? { type: 'job-changed', before, after, event: event.type } : { type: 'job-submitted' }
 
-/** Enqueues a new attempt, and dequeues one that was canceled or has expired: otherwise its own run finished it. */
+/** Enqueues a new attempt, and dequeues one that was canceled or has expired. A run that ended by itself needs no dequeue. */
 async function updateQueue({ queue, log }: SubscriberDependencies, { before, after, event }: JobChange) {
   const old = before && currentAttempt(before).attempt
   const current = currentAttempt(after).attempt

@@ -21,7 +21,7 @@ import { createOutbox } from './webhooks/outbox.ts'
 export type CorePorts = {
   readonly store: Store
   readonly queue: JobQueue
-  readonly events: ChangeBus
+  readonly changes: ChangeBus
   readonly backend: Backend
   readonly outputs: Outputs
   readonly uploads: Uploads

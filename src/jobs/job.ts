@@ -4,7 +4,7 @@ import { reduceKnownUrls } from '../net/url-rule.ts'
  * The states of a job:
  *
  *   submitted   accepted; the backend does not have the call yet
- *   running     the backend has the call (its own queue and cold start count as running)
+ *   running     the backend has taken a call (its own queue and cold start count); also between two attempts
  *   succeeded | failed | canceled   finished; only an explicit retry leaves these
  *
  * Only `applyEvent` (`apply-event.ts`) moves a job; `transition.ts` writes what it returns.

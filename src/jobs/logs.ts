@@ -8,7 +8,7 @@ export const LOG_GRACE_MS = 10_000
 
 export type LogDependencies = {
   readonly backend: Pick<Backend, 'name' | 'logs'>
-  readonly events: Pick<ChangeBus, 'subscribe' | 'onGap'>
+  readonly changes: Pick<ChangeBus, 'subscribe' | 'onGap'>
   /** The job as it is now. */
   readonly get: (id: string) => Promise<Job>
 }
@@ -67,9 +67,9 @@ async function* followLogs(reading: Reading, parts: LogDependencies, signal: Abo
   }
   const readAgain = async () => limitIfFinished(await parts.get(reading.job.id))
   const stops = [
-    parts.events.subscribe(reading.job.id, limitIfFinished),
+    parts.changes.subscribe(reading.job.id, limitIfFinished),
     // If the store is unavailable now, the bus reports another gap when it is back.
-    parts.events.onGap(() => void readAgain().catch(() => undefined)),
+    parts.changes.onGap(() => void readAgain().catch(() => undefined)),
   ]
   try {
     await readAgain()

@@ -13,7 +13,7 @@ import { every, type Repeated } from '../lib/timing.ts'
 export type ReconcilerDependencies = Pick<Transitions, 'transition'> & {
   readonly store: Pick<JobStore, 'pending' | 'get' | 'remove'>
   readonly queue: Pick<JobQueue, 'enqueue' | 'running' | 'dequeue'>
-  readonly events: Pick<ChangeBus, 'onGap'>
+  readonly changes: Pick<ChangeBus, 'onGap'>
   readonly stopper: Stopper
   readonly outputs: Pick<Outputs, 'forget' | 'sweep'>
   readonly uploads: Pick<Uploads, 'forget' | 'sweep'>
@@ -59,7 +59,7 @@ const STOPS_AT_ONCE = 32
 
 /** Finds pending work that nothing is doing: what a crash, a lost message or an outage left behind. */
 export function createReconciler(dependencies: ReconcilerDependencies): Reconciler {
-  const { store, queue, events, transition, stopper, outputs, uploads, webhooks, log } = dependencies
+  const { store, queue, changes, transition, stopper, outputs, uploads, webhooks, log } = dependencies
   const { retentionSeconds, now = Date.now } = dependencies
   const closing = new AbortController()
   const repeated: Repeated[] = []
@@ -182,7 +182,7 @@ export function createReconciler(dependencies: ReconcilerDependencies): Reconcil
       repeat(sweepFiles, FILE_SWEEP_MS).run()
       repeat(stopCalls, RESUME_SWEEP_MS).run()
       repeat(() => webhooks.sendDue(), RESUME_SWEEP_MS).run()
-      unsubscribe = events.onGap(() => {
+      unsubscribe = changes.onGap(() => {
         const work = runPass(dequeueFinished).finally(() => gapPasses.delete(work))
         gapPasses.add(work)
       })

@@ -21,7 +21,7 @@ export type JobPage = { readonly jobs: Job[]; readonly next?: ListPosition }
 export type ServiceDependencies = Transitions & {
   readonly store: Pick<JobStore, 'get' | 'list' | 'remove'>
   readonly queue: Pick<JobQueue, 'position'>
-  readonly events: ChangeBus
+  readonly changes: ChangeBus
   readonly backend: Pick<Backend, 'name' | 'check' | 'logs'>
   readonly outputs: Pick<Outputs, 'forget'>
   readonly uploads: Pick<Uploads, 'forget'>
@@ -41,7 +41,7 @@ export type ServiceDependencies = Transitions & {
 export type JobService = {
   /**
    * Stores a new job and enqueues it, or gives back the job that an earlier submit with its idempotency key made. Rejects
-   * with `invalid_request` and an error for each invalid field, `webhooks_not_configured`, `idempotency_key_reused` (same
+   * with `invalid_request` or `url_not_allowed` and an error for each invalid field, `webhooks_not_configured`, `idempotency_key_reused` (same
    * key, another request), `queue_full`, or `concurrency_limit_reached`.
    */
   submit(request: NewJob, caller: Caller): Promise<Submitted>
@@ -71,7 +71,7 @@ export type JobService = {
 }
 
 export function createService(dependencies: ServiceDependencies): JobService {
-  const { store, queue, events, backend, outputs, uploads, webhooks, insert, transition, log } = dependencies
+  const { store, queue, changes, backend, outputs, uploads, webhooks, insert, transition, log } = dependencies
   const { timeoutSeconds, runTimeoutSeconds, maxRetries, newId = randomUUID, now = Date.now } = dependencies
 
   const get = async (id: string, caller?: Caller): Promise<Job> => {
@@ -152,7 +152,7 @@ export function createService(dependencies: ServiceDependencies): JobService {
       }
     },
     async logs({ id, attempt }, caller, signal) {
-      return openLogs({ job: await get(id, caller), attempt }, { backend, events, get }, signal)
+      return openLogs({ job: await get(id, caller), attempt }, { backend, changes, get }, signal)
     },
     async result(id, caller) {
       const job = await get(id, caller)

@@ -23,7 +23,7 @@ export type SubmitChecks = {
 
 /**
  * Refuses a submit with all of its errors, one entry per field, so that its caller can fix them at once.
- * Throws `invalid_request` (`invalid_request`; `url_not_allowed` where nothing but URLs is wrong) or `webhooks_not_configured`.
+ * Throws `invalid_request`, `url_not_allowed` if only URLs are wrong, or `webhooks_not_configured`.
  */
 export function checkSubmit(fields: SubmitFields, callerId: string, { backend, webhooks }: SubmitChecks): void {
   const { input, webhookUrl, fieldErrors = [], isForm = false } = fields

@@ -26,7 +26,7 @@ export type Subscriptions = {
 
 export type SubscriptionsDependencies = {
   readonly store: Pick<JobStore, 'get'>
-  readonly events: Pick<ChangeBus, 'subscribe' | 'onGap'>
+  readonly changes: Pick<ChangeBus, 'subscribe' | 'onGap'>
   readonly log: Log
 }
 
@@ -43,7 +43,7 @@ type Topic = {
 }
 
 /** All subscribers of a job share one subscription on the bus and its reads. */
-export function createSubscriptions({ store, events, log }: SubscriptionsDependencies): Subscriptions {
+export function createSubscriptions({ store, changes, log }: SubscriptionsDependencies): Subscriptions {
   const topics = new Map<string, Topic>()
   const stops = new Set<() => void>()
 
@@ -87,7 +87,7 @@ export function createSubscriptions({ store, events, log }: SubscriptionsDepende
 
   /** Subscribes before it reads, so that no change in between is missed. */
   const open = (known: Job): Topic => {
-    const unsubscribe = events.subscribe(known.id, (job) => accept(topic, job))
+    const unsubscribe = changes.subscribe(known.id, (job) => accept(topic, job))
     const timer = setInterval(() => void read(topic), READ_EVERY_MS).unref()
     const stop = () => {
       unsubscribe()
@@ -100,7 +100,7 @@ export function createSubscriptions({ store, events, log }: SubscriptionsDepende
     return topic
   }
 
-  const unsubscribeGaps = events.onGap(() => {
+  const unsubscribeGaps = changes.onGap(() => {
     for (const topic of topics.values()) void read(topic)
   })
 
@@ -119,8 +119,8 @@ export function createSubscriptions({ store, events, log }: SubscriptionsDepende
       }
     },
     subscribeAll(caller, { onChange, onGap }) {
-      const unsubscribe = events.subscribe(undefined, (job) => maySee(caller, job) && onChange(job))
-      const unsubscribeGap = events.onGap(onGap)
+      const unsubscribe = changes.subscribe(undefined, (job) => maySee(caller, job) && onChange(job))
+      const unsubscribeGap = changes.onGap(onGap)
       const stop = () => {
         unsubscribe()
         unsubscribeGap()

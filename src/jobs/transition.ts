@@ -19,7 +19,7 @@ export type TransitionDependencies = {
   readonly now?: () => number
 }
 
-/** `accepted` false: the event came too late or names another attempt. `job`: as it now stands. */
+/** `accepted` false: the rules of `apply-event.ts` refused the event. `job`: as it now stands. */
 export type Transitioned = { readonly accepted: boolean; readonly job: Job }
 
 /** The only writer of jobs: each change is written once, by compare-and-set, and published after that. */

@@ -35,7 +35,7 @@ export async function openChannels(config: Config, log: Logger): Promise<Channel
 }
 
 /** Opens the change bus, across all replicas. */
-export async function openEvents(channels: Channels, log: Logger): Promise<ChangeBus> {
+export async function openChanges(channels: Channels, log: Logger): Promise<ChangeBus> {
   const { createEmitterBus, createRedisBus } = await import('../changes/bus.ts')
   return channels ? createRedisBus({ channels, log }) : createEmitterBus(log)
 }

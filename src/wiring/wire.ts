@@ -18,7 +18,7 @@ import { oldGenerationLimit, openFilesLimit } from '../process/boot.ts'
 import { parseWebhookSecrets } from '../config/formats.ts'
 import { measureBackend, openBackend } from './backends.ts'
 import { openOutputs, openLinks, openUploads } from './files.ts'
-import { openChannels, openCounter, openEvents, openQueue, openStore } from './stores.ts'
+import { openChannels, openCounter, openChanges, openQueue, openStore } from './stores.ts'
 import { resolvesWithin } from '../lib/timing.ts'
 
 export type Wired = {
@@ -65,7 +65,7 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   if (channels) add('channels', channels)
   const store = add('store', await openStore(config, { outputs, uploads }, log))
   const links = await openLinks(config, { secrets: store, port: () => listeningAt }, log)
-  const events = add('changes', await openEvents(channels, log))
+  const changes = add('changes', await openChanges(channels, log))
   // One for both: the limit of a caller's look-ups applies to inputs and webhooks together.
   const resolve = createResolver()
   const backend = add('backend', measureBackend(await openBackend(config, resolve, { log, metrics }), metrics))
@@ -75,7 +75,7 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
     {
       store,
       queue,
-      events,
+      changes,
       backend,
       outputs,
       uploads,

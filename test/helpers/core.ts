@@ -74,7 +74,7 @@ export async function startCore({ running = true, maxConcurrentJobs, ...options 
   const now = () => clock.now
   const { log, lines } = await recordingLog()
   const gaps = new Set<() => void>()
-  const events = {
+  const changes = {
     ...createEmitterBus(log),
     onGap: (listener: () => void) => (gaps.add(listener), () => gaps.delete(listener)),
   }
@@ -86,7 +86,7 @@ export async function startCore({ running = true, maxConcurrentJobs, ...options 
   const ports = {
     store: lateBound(store),
     queue: lateBound(queue),
-    events: lateBound(events),
+    changes: lateBound(changes),
     backend: lateBound(backend),
     outputs: lateBound(outputs),
     uploads: lateBound(uploads),
@@ -106,7 +106,7 @@ export async function startCore({ running = true, maxConcurrentJobs, ...options 
     )
   return {
     ...core,
-    ...{ clock, lines, store, events, backend, outputs, uploads, queue, links },
+    ...{ clock, lines, store, changes, backend, outputs, uploads, queue, links },
     /** As after a connection broke on which changes are published. */
     announceGap: () => gaps.forEach((listener) => listener()),
     untilJob,

@@ -16,7 +16,7 @@ export type EventClient = {
 }
 
 /** Opens a stream over a socket of its own: an injected one does not notice that its client leaves. */
-export async function openEvents(url: string, headers: Record<string, string> = {}): Promise<EventClient> {
+export async function openChanges(url: string, headers: Record<string, string> = {}): Promise<EventClient> {
   // Like a browser, it would keep the connection.
   const agent = new Agent({ keepAlive: true })
   onTestFinished(() => agent.destroy())

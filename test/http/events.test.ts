@@ -7,7 +7,7 @@ import { HEARTBEAT_MS, MAX_WAITING } from '../../src/http/events/stream.ts'
 import type { JobView } from '../../src/jobs/view.ts'
 import { aBody, problemOf, shippedHttp, startApp, type TestApp } from '../helpers/app.ts'
 import { as, knownCallers } from '../helpers/callers.ts'
-import { type EventClient, openEvents } from '../helpers/event-client.ts'
+import { type EventClient, openChanges } from '../helpers/event-client.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
 import { aJob, after, spawned, succeeded } from '../helpers/jobs.ts'
 import { until } from '../helpers/until.ts'
@@ -32,7 +32,7 @@ async function portOf(): Promise<number> {
 }
 
 const open = async (path: string, headers?: Record<string, string>) =>
-  openEvents(`http://127.0.0.1:${await portOf()}${path}`, headers)
+  openChanges(`http://127.0.0.1:${await portOf()}${path}`, headers)
 
 async function submit(headers: Record<string, string> = {}, body: object = aBody): Promise<string> {
   const { job_id: id } = (await app.post('/jobs', body, headers)).json<JobView>()
@@ -398,7 +398,7 @@ describe('a client that reads nothing', () => {
   const large = { metadata: Object.fromEntries(Array.from({ length: 16 }, (_, n) => [`key-${n}`, 'x'.repeat(512)])) }
   const publish = async (count: number) => {
     for (let n = 0; n < count; n++) {
-      app.events.publish(aJob(large))
+      app.changes.publish(aJob(large))
       if (n % 100 === 0) await sleep(0)
     }
   }
@@ -451,7 +451,7 @@ describe('a client that reads nothing', () => {
     await publish(2_000)
     const job = aJob()
     const [running, ended] = [after(job, spawned()), after(job, spawned(), succeeded())]
-    for (const state of [job, running, ended]) app.events.publish(state)
+    for (const state of [job, running, ended]) app.changes.publish(state)
     client.response.resume()
     await until(() => client.events.some((event) => event.id === `${job.id}:3`))
     expect(client.events.filter((event) => event.job.job_id === job.id)).toHaveLength(1)
@@ -490,7 +490,7 @@ describe('the number of streams', () => {
 test('an event that cannot be rendered closes its stream, and is logged', async () => {
   const client = await open('/events')
   vi.spyOn(app.service, 'queuePosition').mockRejectedValueOnce(new Error('the queue is unavailable'))
-  app.events.publish(aJob())
+  app.changes.publish(aJob())
   await until(() => client.closed)
   expect(client.complete).toBe(false)
   expect(logged('event_stream_failed')).toMatchObject([{ level: 'warn' }])
@@ -506,7 +506,7 @@ describe('a shutdown', () => {
     await dialAndNotRead('/events')
     await until(() => begun.mock.calls.length === 1)
     for (let n = 0; n < 2_000; n++) {
-      app.events.publish(aJob({ metadata: { text: 'x'.repeat(8_000) } }))
+      app.changes.publish(aJob({ metadata: { text: 'x'.repeat(8_000) } }))
       if (n % 100 === 0) await sleep(0)
     }
     await untilShown(clients[1]!, 2_000)

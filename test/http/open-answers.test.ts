@@ -10,7 +10,7 @@ import { MAX_POLLS, MAX_POLLS_PER_CALLER } from '../../src/http/plugins/open-ans
 import type { JobView } from '../../src/jobs/view.ts'
 import { aBody, problemOf, startApp, type TestApp } from '../helpers/app.ts'
 import { as } from '../helpers/callers.ts'
-import { openEvents } from '../helpers/event-client.ts'
+import { openChanges } from '../helpers/event-client.ts'
 import { makeKey } from '../helpers/keys.ts'
 import { silentLog } from '../helpers/log.ts'
 import { temporaryFolder } from '../helpers/media.ts'
@@ -64,8 +64,8 @@ test('streams, followed logs and long polls of a key end when the key file is re
   const [hers, his] = [await aRunningJob(app, alice.key), await aRunningJob(app, bob.key)]
   const openAll = async (id: string, key: string) => ({
     streams: [
-      await openEvents(`${urlOf(app)}/events`, as(key)),
-      await openEvents(`${urlOf(app)}/jobs/${id}/events`, as(key)),
+      await openChanges(`${urlOf(app)}/events`, as(key)),
+      await openChanges(`${urlOf(app)}/jobs/${id}/events`, as(key)),
     ],
     log: await openLog(app, id, key),
     poll: fetch(`${urlOf(app)}/jobs/${id}?wait=60`, { headers: as(key) }),
@@ -90,8 +90,8 @@ test('a stream ends when its key loses its scope, or `admin`', async () => {
   const [alice, root] = [makeKey('alice', 'jobs:read'), makeKey('root', 'admin')]
   const { app, change } = await startWithKeys(alice.entry, root.entry)
   const streams = [
-    await openEvents(`${urlOf(app)}/events`, as(alice.key)),
-    await openEvents(`${urlOf(app)}/events`, as(root.key)),
+    await openChanges(`${urlOf(app)}/events`, as(alice.key)),
+    await openChanges(`${urlOf(app)}/events`, as(root.key)),
   ]
   await change(alice.entry.replace('jobs:read', 'jobs:write'), root.entry.replace('admin', 'jobs:read'))
   await until(() => streams.every(({ closed }) => closed))
@@ -108,7 +108,7 @@ test('a stream that is being opened while its key is revoked ends too', async ()
     await go.promise
     return read(...args)
   })
-  const opening = openEvents(`${urlOf(app)}/jobs/${id}/events`, as(alice.key))
+  const opening = openChanges(`${urlOf(app)}/jobs/${id}/events`, as(alice.key))
   await asked.promise
   await change(bob.entry)
   go.resolve(undefined)
@@ -126,9 +126,9 @@ test('a stream and a long poll end when their token expires', async () => {
   }
   const app = await start({ authenticator: tokens })
   const id = await aRunningJob(app, 'token')
-  const lasting = await openEvents(`${urlOf(app)}/events`, as('token'))
+  const lasting = await openChanges(`${urlOf(app)}/events`, as('token'))
   expiresAt = Date.now() + 700
-  const stream = await openEvents(`${urlOf(app)}/events`, as('token'))
+  const stream = await openChanges(`${urlOf(app)}/events`, as('token'))
   const answer = await fetch(`${urlOf(app)}/jobs/${id}?wait=60`, { headers: as('token') })
   expect(answer.status).toBe(401)
   expect(Date.now()).toBeGreaterThanOrEqual(expiresAt)
@@ -169,7 +169,7 @@ test('logs count as streams of their caller', async () => {
   const app = await start({ http: { maxStreamsPerCaller: 1 } })
   const id = (await app.submit()).id
   await app.untilStatus(id, 'running')
-  const stream = await openEvents(`${urlOf(app)}/events`)
+  const stream = await openChanges(`${urlOf(app)}/events`)
   expect(problemOf(await app.get(`/jobs/${id}/logs`))).toMatchObject({ status: 429, code: 'stream_limit_reached' })
   stream.response.destroy()
   await until(async () => (await app.get(`/jobs/${id}/logs`)).statusCode !== 429, 'room for the log')

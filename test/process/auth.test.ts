@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { type JobView } from '../../src/jobs/view.ts'
-import { openEvents } from '../helpers/event-client.ts'
+import { openChanges } from '../helpers/event-client.ts'
 import { startIssuer } from '../helpers/issuer/issuer.ts'
 import { makeKey } from '../helpers/keys.ts'
 import { serverOfTest } from '../helpers/of-test.ts'
@@ -90,7 +90,7 @@ test('SIGHUP reads the keys of a file again; an invalid file leaves the old ones
   expect((await ask(`/jobs/${id}`, fresh.key)).status).toBe(200)
 
   const streams = await Promise.all(
-    [old, fresh].map(({ key }) => openEvents(`${server.url}/events`, { 'x-api-key': key })),
+    [old, fresh].map(({ key }) => openChanges(`${server.url}/events`, { 'x-api-key': key })),
   )
   writeFileSync(file, `${fresh.entry}\n`)
   server.child.kill('SIGHUP')

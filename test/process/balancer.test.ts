@@ -3,7 +3,7 @@ import { connect } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import type { JobView } from '../../src/jobs/view.ts'
 import { type Balancer, noNginx, noResolve, type Places, startBalancer } from '../helpers/balancer.ts'
-import { openEvents } from '../helpers/event-client.ts'
+import { openChanges } from '../helpers/event-client.ts'
 import { freePort } from '../helpers/free-port.ts'
 import { noRedisServer } from '../helpers/redis.ts'
 import { asking } from '../helpers/jobs.ts'
@@ -129,7 +129,7 @@ describe.skipIf(noBalancer !== undefined)('the load balancer of compose.yaml', (
 
   test('passes events on as they happen, uncompressed', TIMEOUT, async () => {
     const { balancer } = await startOne()
-    const stream = await openEvents(`${balancer.url}/events`, { 'accept-encoding': 'gzip' })
+    const stream = await openChanges(`${balancer.url}/events`, { 'accept-encoding': 'gzip' })
     expect(stream.response.headers['content-encoding']).toBeUndefined()
     for (let n = 0; n < 2; n++) {
       const { job_id: id } = await jobOf(balancer, 'end=never', 'running')

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import type { JobView } from '../../src/jobs/view.ts'
-import { openEvents } from '../helpers/event-client.ts'
+import { openChanges } from '../helpers/event-client.ts'
 import { parseMetrics } from '../helpers/metrics.ts'
 import { endlessFamily, isAlive } from '../helpers/processes.ts'
 import { startReceiver } from '../helpers/receiver.ts'
@@ -76,7 +76,7 @@ async function busyServer({ graceSeconds = GRACE_SECONDS, deafToSigterm = false 
 
   const streams = await Promise.all(
     [`/jobs/${running}/events`, '/events'].flatMap((path) =>
-      Array.from({ length: 5 }, () => openEvents(server.url + path)),
+      Array.from({ length: 5 }, () => openChanges(server.url + path)),
     ),
   )
   const idle = await Promise.all(

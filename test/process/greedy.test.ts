@@ -11,7 +11,7 @@ import { Agent, type Dispatcher, FormData, request } from 'undici'
 import { expect, onTestFinished, test } from 'vitest'
 import type { JobView } from '../../src/jobs/view.ts'
 import { forkControlPlane } from '../helpers/control-plane/remote.ts'
-import { openEvents } from '../helpers/event-client.ts'
+import { openChanges } from '../helpers/event-client.ts'
 import { freePort } from '../helpers/free-port.ts'
 import type { GreedyKind, GreedyOptions, GreedyReport } from '../helpers/greedy-process.ts'
 import { makeKey } from '../helpers/keys.ts'
@@ -148,7 +148,7 @@ test.skipIf(SECONDS === 0)(
     const honest = createHonest(server.url)
     const receiver = await startReceiver()
     const streams = await Promise.all(
-      honestKeys.map(({ key }) => openEvents(`${server.url}/events`, { authorization: `Bearer ${key}` })),
+      honestKeys.map(({ key }) => openChanges(`${server.url}/events`, { authorization: `Bearer ${key}` })),
     )
     const keys = Object.fromEntries(greedyKeys.map(([kind, { key }]) => [kind, key])) as GreedyOptions['keys']
     await Promise.all(

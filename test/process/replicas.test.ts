@@ -2,7 +2,7 @@ import { Redis } from 'ioredis'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import type { JobView } from '../../src/jobs/view.ts'
 import { makeCertificate } from '../helpers/control-plane/certificate.ts'
-import { openEvents } from '../helpers/event-client.ts'
+import { openChanges } from '../helpers/event-client.ts'
 import { startReceiver } from '../helpers/receiver.ts'
 import { freePort } from '../helpers/free-port.ts'
 import { openRelay } from '../helpers/relay.ts'
@@ -48,9 +48,9 @@ suite('any replica answers for any job', () => {
     const { id, runner, other } = await running('end=never,logs=2', { webhook_url: receiver.url })
     const [waited, stream] = [
       read<JobView>(other, `/jobs/${id}?wait=30`),
-      await openEvents(`${other.url}/jobs/${id}/events`),
+      await openChanges(`${other.url}/jobs/${id}/events`),
     ]
-    const all = await openEvents(`${other.url}/events`)
+    const all = await openChanges(`${other.url}/events`)
     const [call] = await plane.calls()
     await plane.end(call!.callId, { kind: 'return' })
     expect(await waited).toMatchObject({ job_id: id, status: 'succeeded' })

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, expect, onTestFinished, test } from 'vitest'
 import type { JobView } from '../../src/jobs/view.ts'
-import { openEvents } from '../helpers/event-client.ts'
+import { openChanges } from '../helpers/event-client.ts'
 import { endlessFamily } from '../helpers/processes.ts'
 import { type ServerProcess, startServer } from '../helpers/server.ts'
 import { until } from '../helpers/until.ts'
@@ -49,8 +49,8 @@ test.each(['memory', 'sqlite'])(
     await started()
     await server.untilStatus(id, 'running')
     const streams = [
-      ...(await Promise.all(Array.from({ length: 20 }, () => openEvents(`${server.url}/jobs/${id}/events`)))),
-      ...(await Promise.all(Array.from({ length: 20 }, () => openEvents(`${server.url}/events`)))),
+      ...(await Promise.all(Array.from({ length: 20 }, () => openChanges(`${server.url}/jobs/${id}/events`)))),
+      ...(await Promise.all(Array.from({ length: 20 }, () => openChanges(`${server.url}/events`)))),
     ]
     const before = await countReads(server)
     const reads = Array.from({ length: 100 }, () => fetch(`${server.url}/jobs/${id}?wait=60`))
@@ -78,13 +78,13 @@ test.each(['memory', 'sqlite'])(
 
 test('a long poll, the stream of the job and the stream of all jobs see the end of a real run', async () => {
   const server = await start({})
-  const all = await openEvents(`${server.url}/events`)
+  const all = await openChanges(`${server.url}/events`)
   const answer = await post(server, { prefer: 'wait=15' })
   const job = (await answer.json()) as JobView
   expect({ status: answer.status, job }).toMatchObject({ status: 200, job: { status: 'succeeded' } })
   await until(() => all.events.at(-1)?.job.status === 'succeeded')
   expect(all.events.at(-1)?.id).toBe(`${job.job_id}:${job.revision}`)
-  const one = await openEvents(`${server.url}${job.links.events}`)
+  const one = await openChanges(`${server.url}${job.links.events}`)
   await until(() => one.closed)
   expect(one.events).toEqual([{ id: String(job.revision), event: 'status', job }])
 })

@@ -178,11 +178,11 @@ describe('a store or a queue that fails', () => {
   })
 
   test('an ambiguous write that was applied is published once, and its run is dequeued', async () => {
-    const { backend, events, store, service, queue, submit } = await start()
+    const { backend, changes, store, service, queue, submit } = await start()
     const { id } = await submit()
     await until(() => backend.waiting.has(callOf(id)))
     const received: string[] = []
-    events.subscribe(undefined, ({ status }) => received.push(status))
+    changes.subscribe(undefined, ({ status }) => received.push(status))
     const { update, get } = store
     store.update = async (next, expected) => {
       Object.assign(store, { update })
@@ -200,9 +200,9 @@ describe('a store or a queue that fails', () => {
   })
 
   test('an ambiguous submit that was applied is published and run once', async () => {
-    const { backend, events, lines, store, submit } = await start()
+    const { backend, changes, lines, store, submit } = await start()
     const received: string[] = []
-    events.subscribe(undefined, ({ status }) => received.push(status))
+    changes.subscribe(undefined, ({ status }) => received.push(status))
     const { insert } = store
     store.insert = async (...job) => {
       await insert(...job)
@@ -216,11 +216,11 @@ describe('a store or a queue that fails', () => {
   })
 
   test('an ambiguous write that was not applied is not published', async () => {
-    const { backend, events, store, service, submit } = await start()
+    const { backend, changes, store, service, submit } = await start()
     const { id } = await submit()
     await until(() => backend.waiting.has(callOf(id)))
     const received: number[] = []
-    events.subscribe(undefined, ({ revision }) => received.push(revision))
+    changes.subscribe(undefined, ({ revision }) => received.push(revision))
     const { update } = store
     store.update = () => {
       Object.assign(store, { update })

@@ -138,12 +138,12 @@ describe('from submit to the end', () => {
     const broken = () => {
       throw new Error('a defect')
     }
-    const { events, lines, submit, untilStatus } = await start({
+    const { changes, lines, submit, untilStatus } = await start({
       recordMetric: broken,
       outputs: { ...noOutputs, prefetch: broken },
     })
     const published: string[] = []
-    events.subscribe(undefined, (job) => published.push(job.status))
+    changes.subscribe(undefined, (job) => published.push(job.status))
     const { id } = await submit()
     await untilStatus(id, 'running')
     core.backend.end(callOf(id), aSuccess)
@@ -154,9 +154,9 @@ describe('from submit to the end', () => {
   })
 
   test('each change is published with its revision', async () => {
-    const { backend, events, submit, untilStatus } = await start()
+    const { backend, changes, submit, untilStatus } = await start()
     const received: [string, number][] = []
-    events.subscribe(undefined, (job) => received.push([job.status, job.revision]))
+    changes.subscribe(undefined, (job) => received.push([job.status, job.revision]))
     const { id } = await submit()
     await untilStatus(id, 'running')
     backend.end(callOf(id), aSuccess)

@@ -17,7 +17,7 @@ const ended = after(running, succeeded())
 function open(look: Job = running, signal = forever) {
   const bus = createEmitterBus(silentLog())
   let gap = (): void => undefined
-  const events = { ...bus, onGap: (listener: () => void) => ((gap = listener), () => (gap = () => undefined)) }
+  const changes = { ...bus, onGap: (listener: () => void) => ((gap = listener), () => (gap = () => undefined)) }
   const backend = createFakeBackend()
   backend.logsWith = async function* (_call, backendSignal) {
     yield 'one\n'
@@ -28,8 +28,8 @@ function open(look: Job = running, signal = forever) {
     )
   }
   const stored = { job: look }
-  const text = openLogs({ job: running }, { backend, events, get: async () => stored.job }, signal)
-  return { events, backend, stored, announceGap: () => gap(), pieces: text[Symbol.asyncIterator]() }
+  const text = openLogs({ job: running }, { backend, changes, get: async () => stored.job }, signal)
+  return { changes, backend, stored, announceGap: () => gap(), pieces: text[Symbol.asyncIterator]() }
 }
 
 const settled = async (promise: Promise<unknown>) => {
@@ -39,12 +39,12 @@ const settled = async (promise: Promise<unknown>) => {
 
 describe('a log whose backend misses the end of the call', () => {
   test('ends some time after the attempt has finished', async () => {
-    const { events, pieces } = open()
+    const { changes, pieces } = open()
     expect([await pieces.next(), await pieces.next()].map(({ value }) => value as string)).toEqual(['one\n', 'two\n'])
     const next = pieces.next()
     await vi.advanceTimersByTimeAsync(10 * LOG_GRACE_MS)
     expect(await settled(next)).toBe(false)
-    events.publish(ended)
+    changes.publish(ended)
     await vi.advanceTimersByTimeAsync(LOG_GRACE_MS - 1)
     expect(await settled(next)).toBe(false)
     await vi.advanceTimersByTimeAsync(1)
@@ -72,9 +72,9 @@ describe('a log whose backend misses the end of the call', () => {
   })
 
   test('is not cut off for a slow reader', async () => {
-    const { events, pieces } = open()
+    const { changes, pieces } = open()
     await pieces.next()
-    events.publish(ended)
+    changes.publish(ended)
     await vi.advanceTimersByTimeAsync(10 * LOG_GRACE_MS)
     expect(await pieces.next()).toEqual({ done: false, value: 'two\n' })
   })

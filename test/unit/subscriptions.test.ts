@@ -26,7 +26,7 @@ async function start() {
     gap: () => gaps.forEach((listener) => listener()),
     gaps,
   }
-  const events: Pick<ChangeBus, 'subscribe' | 'onGap'> = {
+  const changes: Pick<ChangeBus, 'subscribe' | 'onGap'> = {
     subscribe(id, listener) {
       stand.listening++
       const stop = bus.subscribe(id, listener)
@@ -46,7 +46,7 @@ async function start() {
       return stand.get()
     },
   }
-  const subscriptions = createSubscriptions({ store, events, log })
+  const subscriptions = createSubscriptions({ store, changes, log })
   const wait = (known = running, timeoutMs = 60_000, signal = forever) =>
     waitUntilFinished(subscriptions, known, { timeoutMs, signal })
   return { ...{ stand, subscriptions, wait }, settle: () => vi.advanceTimersByTimeAsync(0) }

@@ -36,7 +36,7 @@ export type Delivery = {
   readonly triesMade: number
   /** Set while a requested redelivery is pending: the state to restore if it fails. */
   readonly redelivery?: Pick<Delivery, 'state' | 'dueAt'>
-  /** The last `TRIES_KEPT`; one that runs has neither status nor error. */
+  /** The last `DELIVERY_ATTEMPTS_KEPT`; one that runs has neither status nor error. */
   readonly tries: readonly DeliveryAttempt[]
 }
 

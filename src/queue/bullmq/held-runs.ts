@@ -57,7 +57,7 @@ export function createHeldRuns({ run, log }: { readonly run: RunEntry; readonly 
     all: () => [...runs.values()],
     start(key, token) {
       const earlier = runs.get(key)
-      // This process has lost the entry and claimed it again before a renewal has failed.
+      // This process had lost the entry and claimed it again before a renewal failed.
       if (earlier) lose(earlier)
       const held: Held = {
         key,
