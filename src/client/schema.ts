@@ -1332,7 +1332,7 @@ export interface operations {
             };
             /**
              * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
-             *     - `overloaded`: The server has more to do than it can, or you have not read too much of earlier answers.
+             *     - `overloaded`: The server has more to do than it can, or too much of your earlier answers is still unread.
              *     - `store_unavailable`: The job store is unavailable; try again later.
              *     - `server_ending`: The server is shutting down and accepts nothing new.
              */
@@ -1539,7 +1539,7 @@ export interface operations {
             };
             /**
              * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
-             *     - `overloaded`: The server has more to do than it can, or you have not read too much of earlier answers.
+             *     - `overloaded`: The server has more to do than it can, or too much of your earlier answers is still unread.
              *     - `store_unavailable`: The job store is unavailable; try again later.
              *     - `server_ending`: The server is shutting down and accepts nothing new.
              *     - `queue_full`: As many jobs are queued as the server accepts.
@@ -1715,7 +1715,7 @@ export interface operations {
             };
             /**
              * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
-             *     - `overloaded`: The server has more to do than it can, or you have not read too much of earlier answers.
+             *     - `overloaded`: The server has more to do than it can, or too much of your earlier answers is still unread.
              *     - `store_unavailable`: The job store is unavailable; try again later.
              *     - `server_ending`: The server is shutting down and accepts nothing new.
              */
@@ -1885,7 +1885,7 @@ export interface operations {
             };
             /**
              * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
-             *     - `overloaded`: The server has more to do than it can, or you have not read too much of earlier answers.
+             *     - `overloaded`: The server has more to do than it can, or too much of your earlier answers is still unread.
              *     - `store_unavailable`: The job store is unavailable; try again later.
              *     - `server_ending`: The server is shutting down and accepts nothing new.
              */
@@ -2060,7 +2060,7 @@ export interface operations {
             };
             /**
              * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
-             *     - `overloaded`: The server has more to do than it can, or you have not read too much of earlier answers.
+             *     - `overloaded`: The server has more to do than it can, or too much of your earlier answers is still unread.
              *     - `store_unavailable`: The job store is unavailable; try again later.
              *     - `server_ending`: The server is shutting down and accepts nothing new.
              */
@@ -2232,7 +2232,7 @@ export interface operations {
             };
             /**
              * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
-             *     - `overloaded`: The server has more to do than it can, or you have not read too much of earlier answers.
+             *     - `overloaded`: The server has more to do than it can, or too much of your earlier answers is still unread.
              *     - `store_unavailable`: The job store is unavailable; try again later.
              *     - `server_ending`: The server is shutting down and accepts nothing new.
              */
@@ -2411,7 +2411,7 @@ export interface operations {
             };
             /**
              * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
-             *     - `overloaded`: The server has more to do than it can, or you have not read too much of earlier answers.
+             *     - `overloaded`: The server has more to do than it can, or too much of your earlier answers is still unread.
              *     - `store_unavailable`: The job store is unavailable; try again later.
              *     - `server_ending`: The server is shutting down and accepts nothing new.
              *     - `queue_full`: As many jobs are queued as the server accepts.
@@ -2650,7 +2650,7 @@ export interface operations {
             };
             /**
              * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
-             *     - `overloaded`: The server has more to do than it can, or you have not read too much of earlier answers.
+             *     - `overloaded`: The server has more to do than it can, or too much of your earlier answers is still unread.
              *     - `store_unavailable`: The job store is unavailable; try again later.
              *     - `server_ending`: The server is shutting down and accepts nothing new.
              */
@@ -2866,7 +2866,7 @@ export interface operations {
             };
             /**
              * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
-             *     - `overloaded`: The server has more to do than it can, or you have not read too much of earlier answers.
+             *     - `overloaded`: The server has more to do than it can, or too much of your earlier answers is still unread.
              *     - `store_unavailable`: The job store is unavailable; try again later.
              *     - `server_ending`: The server is shutting down and accepts nothing new.
              */
@@ -3055,7 +3055,7 @@ export interface operations {
             };
             /**
              * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
-             *     - `overloaded`: The server has more to do than it can, or you have not read too much of earlier answers.
+             *     - `overloaded`: The server has more to do than it can, or too much of your earlier answers is still unread.
              *     - `store_unavailable`: The job store is unavailable; try again later.
              *     - `server_ending`: The server is shutting down and accepts nothing new.
              *     - `logs_unavailable`: There is no log: the job belongs to another backend (409), the log has been deleted (410), the backend failed (502), or too many logs are being read (503).
@@ -3228,7 +3228,7 @@ export interface operations {
             };
             /**
              * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
-             *     - `overloaded`: The server has more to do than it can, or you have not read too much of earlier answers.
+             *     - `overloaded`: The server has more to do than it can, or too much of your earlier answers is still unread.
              *     - `store_unavailable`: The job store is unavailable; try again later.
              *     - `server_ending`: The server is shutting down and accepts nothing new.
              */
@@ -3368,7 +3368,7 @@ export interface operations {
             };
             /**
              * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
-             *     - `overloaded`: The server has more to do than it can, or you have not read too much of earlier answers.
+             *     - `overloaded`: The server has more to do than it can, or too much of your earlier answers is still unread.
              *     - `store_unavailable`: The job store is unavailable; try again later.
              *     - `server_ending`: The server is shutting down and accepts nothing new.
              */
@@ -3512,7 +3512,7 @@ export interface operations {
             };
             /**
              * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
-             *     - `overloaded`: The server has more to do than it can, or you have not read too much of earlier answers.
+             *     - `overloaded`: The server has more to do than it can, or too much of your earlier answers is still unread.
              *     - `store_unavailable`: The job store is unavailable; try again later.
              *     - `server_ending`: The server is shutting down and accepts nothing new.
              */
@@ -3692,7 +3692,7 @@ export interface operations {
             };
             /**
              * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
-             *     - `overloaded`: The server has more to do than it can, or you have not read too much of earlier answers.
+             *     - `overloaded`: The server has more to do than it can, or too much of your earlier answers is still unread.
              *     - `store_unavailable`: The job store is unavailable; try again later.
              *     - `server_ending`: The server is shutting down and accepts nothing new.
              */
@@ -3833,7 +3833,7 @@ export interface operations {
             };
             /**
              * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
-             *     - `overloaded`: The server has more to do than it can, or you have not read too much of earlier answers.
+             *     - `overloaded`: The server has more to do than it can, or too much of your earlier answers is still unread.
              *     - `store_unavailable`: The job store is unavailable; try again later.
              *     - `server_ending`: The server is shutting down and accepts nothing new.
              */
@@ -4067,7 +4067,7 @@ export interface operations {
             };
             /**
              * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
-             *     - `overloaded`: The server has more to do than it can, or you have not read too much of earlier answers.
+             *     - `overloaded`: The server has more to do than it can, or too much of your earlier answers is still unread.
              */
             503: {
                 headers: {
@@ -4181,7 +4181,7 @@ export interface operations {
             };
             /**
              * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
-             *     - `overloaded`: The server has more to do than it can, or you have not read too much of earlier answers.
+             *     - `overloaded`: The server has more to do than it can, or too much of your earlier answers is still unread.
              *     - `store_unavailable`: The job store is unavailable; try again later.
              *     - `server_ending`: The server is shutting down and accepts nothing new.
              */
@@ -4293,7 +4293,7 @@ export interface operations {
             };
             /**
              * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
-             *     - `overloaded`: The server has more to do than it can, or you have not read too much of earlier answers.
+             *     - `overloaded`: The server has more to do than it can, or too much of your earlier answers is still unread.
              *     - `store_unavailable`: The job store is unavailable; try again later.
              *     - `server_ending`: The server is shutting down and accepts nothing new.
              */
