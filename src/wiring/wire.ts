@@ -44,11 +44,7 @@ export type Wired = {
 
 /** Opens the adapters that the configuration selects, and builds the core with them. Only `wiring/` knows the modes. */
 export async function wire(config: Config, log: Logger): Promise<Wired> {
-  const { add, closeAll } = createClosers({
-    timeoutMs: config.SHUTDOWN_GRACE_SECONDS * 250,
-    onFailure: (part, error) =>
-      log.warn({ event: 'not_closed', part, ...(error !== undefined && { err: error }) }, NOT_CLOSED),
-  })
+  const { add, closeAll } = createClosers(config.SHUTDOWN_GRACE_SECONDS * 250, log)
 
   if (config.backendAssumed) log.warn({ event: 'local_assumed' }, ASSUMED_LOCAL)
   warnOfFewDescriptors(config, log)
@@ -196,19 +192,15 @@ async function openSender(config: Config, resolve: Resolve): Promise<WebhookSend
 
 export type Closable = { close(): Promise<void> }
 
-export type ClosersOptions = {
-  /** How long one part may take to close, in ms; after that the next one is closed. */
-  readonly timeoutMs: number
-  /** Called for a part that did not close: with the error, or with undefined if it took too long. */
-  readonly onFailure: (part: string, error: unknown) => void
-}
-
-/** Closes parts last-in-first-out. A part that hangs or rejects does not keep the others from closing. */
-export function createClosers({ timeoutMs, onFailure }: ClosersOptions) {
+/**
+ * Closes parts last-in-first-out. A part that rejects, or takes longer than `timeoutMs`, is logged, and does not keep
+ * the others from closing.
+ */
+export function createClosers(timeoutMs: number, log: Logger) {
   const parts: { readonly name: string; readonly part: Closable }[] = []
 
-  const closeInTime = async (name: string, part: Closable) => {
-    if (!(await resolvesWithin(part.close(), timeoutMs))) onFailure(name, undefined)
+  const closeInTime = async (part: Closable) => {
+    if (!(await resolvesWithin(part.close(), timeoutMs))) throw new Error(`not closed within ${timeoutMs} ms`)
   }
 
   return {
@@ -220,7 +212,9 @@ export function createClosers({ timeoutMs, onFailure }: ClosersOptions) {
     /** Never rejects. */
     async closeAll() {
       for (const { name, part } of parts) {
-        await closeInTime(name, part).catch((error: unknown) => onFailure(name, error))
+        await closeInTime(part).catch((err: unknown) => {
+          log.warn({ event: 'not_closed', part: name, err }, NOT_CLOSED)
+        })
       }
     },
   }
