@@ -3,7 +3,6 @@ import { EventEmitter } from 'node:events'
 import type { Job } from '../jobs/job.ts'
 import type { Log } from '../jobs/log.ts'
 import { createLru } from '../lib/collections.ts'
-import { createBatch } from '../lib/concurrency.ts'
 import type { Channels } from '../redis/channels.ts'
 import type { ChangeBus, JobSubscriber } from '../jobs/ports/notifications.ts'
 
@@ -45,16 +44,17 @@ export function createEmitterBus(log: Log): ChangeBus {
 
 type RedisBusOptions = { readonly channels: Channels; readonly log: Log }
 
-/** The version of the message format; messages of a newer release are ignored. */
+/**
+ * The version of the message format. During an update replicas of two releases share the channel, and the older one
+ * ignores a format that it does not know, without a gap: a release that changes it must also publish the previous one.
+ */
 const SCHEMA = 1
-/** Changes published by one message. */
-const MAX_CHANGES = 100
 /** Jobs whose last published revision is remembered: more than change at the same time. */
 const MAX_TRACKED_JOBS = 20_000
 
 /**
- * The change bus of all replicas. Subscribers of this process are notified at once, others through Redis, by one message
- * for all changes of a turn of the event loop. Each change is published once, and never after a newer one of the same job.
+ * The change bus of all replicas. Subscribers of this process are notified at once, others through Redis. Each change is
+ * published once, and never after a newer one of the same job.
  */
 export function createRedisBus({ channels, log }: RedisBusOptions): ChangeBus {
   const local = createEmitterBus(log)
@@ -71,32 +71,22 @@ export function createRedisBus({ channels, log }: RedisBusOptions): ChangeBus {
   const receive = (message: string) => {
     // Skip our own messages without parsing them.
     if (message.startsWith(head)) return
-    const jobs = readJobs(message)
-    if (jobs) for (const job of jobs) publishLocally(job)
+    const job = readJob(message)
+    if (job) publishLocally(job)
     else
       log.debug({ event: 'message_ignored', message: message.slice(0, 200) }, 'ignored a message in an unknown format')
   }
   unsubscribes.add(channels.subscribe('jobs', receive))
 
-  /** Never rejects. */
-  const publishRemotely = createBatch<Job, unknown>(async (jobs) => {
-    // A single change as earlier releases publish and read it.
-    const body = jobs.length === 1 ? `"job":${JSON.stringify(jobs[0])}` : `"jobs":${JSON.stringify(jobs)}`
-    try {
-      await channels.publish('jobs', `${head},${body}}`)
-    } catch (error) {
-      log.debug(
-        { event: 'change_not_published', job_ids: jobs.map(({ id }) => id), err: error },
-        'cannot publish changes to other replicas; announcing a gap later',
-      )
-    }
-    return []
-  }, MAX_CHANGES)
-
   return {
     publish(job) {
       publishLocally(job)
-      void publishRemotely(job)
+      const logFailure = (error: unknown) =>
+        log.debug(
+          { event: 'change_not_published', job_id: job.id, err: error },
+          'cannot publish a change to other replicas; announcing a gap later',
+        )
+      channels.publish('jobs', `${head},"job":${JSON.stringify(job)}}`).catch(logFailure)
     },
     subscribe: local.subscribe,
     onGap(listener) {
@@ -114,16 +104,12 @@ export function createRedisBus({ channels, log }: RedisBusOptions): ChangeBus {
   }
 }
 
-function readJobs(message: string): Job[] | undefined {
+function readJob(message: string): Job | undefined {
   try {
-    const { schema, job, jobs = [job] } = JSON.parse(message) as { schema?: unknown; job?: unknown; jobs?: unknown[] }
-    return schema === SCHEMA && jobs.every(isJob) ? jobs : undefined
+    const { schema, job } = JSON.parse(message) as { schema?: unknown; job?: Partial<Job> }
+    const isJob = typeof job?.id === 'string' && typeof job.revision === 'number'
+    return schema === SCHEMA && isJob ? (job as Job) : undefined
   } catch {
     return undefined
   }
-}
-
-function isJob(value: unknown): value is Job {
-  const { id, revision } = (value ?? {}) as Partial<Job>
-  return typeof id === 'string' && typeof revision === 'number'
 }

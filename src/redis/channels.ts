@@ -4,7 +4,7 @@ import {
   connectBlocking,
   connectRedis,
   type RedisSettings,
-  runBatch,
+  runCommand,
   whenReady,
 } from './connection.ts'
 import { resolvesWithin } from '../lib/timing.ts'
@@ -55,7 +55,7 @@ export async function openChannels({ prefix, ...settings }: ChannelsOptions): Pr
 
   const send = async (topic: string, message: string) => {
     try {
-      await runBatch(sender, () => sender.publish(root + topic, message))
+      await runCommand(sender, () => sender.publish(root + topic, message))
     } catch (error) {
       hasLostMessages = true
       throw error

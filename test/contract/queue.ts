@@ -96,6 +96,17 @@ export const queueContract: readonly ContractCase<JobQueue>[] = [
     },
   ],
   [
+    'does not run an entry that is dequeued in the turn in which it is enqueued',
+    async (open) => {
+      const [queue, runner, dequeued, next] = [await open(), createRunner(), anEntry(), anEntry()]
+      await Promise.all([queue.enqueue(dequeued), queue.dequeue(dequeued)])
+      await queue.enqueue(next)
+      await queue.start(runner.run)
+      await until(() => runner.started.length > 0)
+      expect(runner.started).toEqual([next])
+    },
+  ],
+  [
     'does not run an entry a second time when it is enqueued while it waits or runs',
     async (open) => {
       const [queue, runner, entry, next] = [await open(), createRunner(), anEntry(), anEntry()]

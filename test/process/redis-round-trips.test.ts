@@ -71,8 +71,8 @@ describe.skipIf(noRedisServer !== undefined)('commands that Redis gets for a job
   test('a read takes one', async () => {
     const { server, commands } = await startOne()
     const { job_id: id } = await server.submit(asking('end=never'))
-    await server.untilStatus(id, 'running')
-    await commands.settle()
+    // The last command of a job that runs: the publication of its start.
+    await until(() => commands.with(id).filter((name) => name === 'publish').length === 2)
     const before = commands.with(id).length
     await server.job(id)
     await commands.settle()
@@ -88,19 +88,21 @@ describe.skipIf(noRedisServer !== undefined)('commands that Redis gets for a job
     expect(commands.with(id)).toHaveLength(9)
   })
 
-  test('submits of one turn share their write and their publication; each has its own entry in the queue', async () => {
+  test('submits of one turn share their write; each has its own publication and its own entry in the queue', async () => {
     const { server, commands } = await startOne({ MAX_CONCURRENT_JOBS: '1' })
     const ids = (await pipeline(server, POST, 20)).map(({ job_id: id }) => id)
     await commands.settle()
+    const names = commands.with(...ids)
+    expect(names.filter((name) => name === 'publish')).toHaveLength(20)
     // One turn as a rule; the kernel may hand over the requests in a few parts.
-    expect(commands.with(...ids).length).toBeLessThan(20 + 20)
+    expect(names.filter((name) => name === 'evalsha').length).toBeLessThan(20 + 20)
   })
 
   test('reads of one turn share their command', async () => {
     const { server, commands } = await startOne()
     const { job_id: id } = await server.submit(asking('end=never'))
-    await server.untilStatus(id, 'running')
-    await commands.settle()
+    // The last command of a job that runs: the publication of its start.
+    await until(() => commands.with(id).filter((name) => name === 'publish').length === 2)
     const before = commands.with(id).length
     await pipeline(server, `GET /jobs/${id} HTTP/1.1\r\nhost: a\r\n\r\n`, 20)
     await commands.settle()

@@ -2,7 +2,7 @@ import { Queue } from 'bullmq'
 import type { Channels } from '../../redis/channels.ts'
 import { connectRedis, runBatch, runCommand } from '../../redis/connection.ts'
 import { keyOfEntry, type JobQueue, type Position } from '../../jobs/ports/queue.ts'
-import { createBatch, shareInFlight } from '../../lib/concurrency.ts'
+import { createBatch, createSerial, shareInFlight } from '../../lib/concurrency.ts'
 import { QUEUE_NAME, type Runs, type RunsOptions, startRuns } from './runs.ts'
 
 export type BullmqQueueOptions = Omit<RunsOptions, 'run' | 'prefix' | 'prepare'> & {
@@ -39,6 +39,8 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
     await runBatch(redis, () => queue.addBulk(entries))
     return []
   }, MAX_ADDS)
+  /** By key: `add` waits for the end of the turn, and a dequeue must not overtake it. */
+  const inOrder = createSerial()
   const positions = createPositions({
     readKeys: () => runCommand(redis, () => queue.getRanges(['waiting'], 0, -1, true)),
   })
@@ -71,14 +73,14 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
     },
     async enqueue(entry) {
       const key = keyOfEntry(entry)
-      await add(key)
+      await inOrder(key, () => add(key))
       // Without a bound an entry is claimed at once.
       if (maxRunning) positions.append(key)
     },
     async dequeue(entry) {
       const key = keyOfEntry(entry)
       runs?.abort(key)
-      const removed = await runCommand(redis, () => queue.remove(key))
+      const removed = await inOrder(key, () => runCommand(redis, () => queue.remove(key)))
       // A process has claimed it. A run that has not started yet will see that the attempt is finished.
       if (removed === 0) await channels.publish('drops', key)
     },
@@ -88,7 +90,7 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
   }
 }
 
-/** An answer is used for so many times as long as its read took: then reads take at most a twentieth of the time. */
+/** An answer is reused for 20 times as long as its read took. */
 const REUSE_FACTOR = 20
 /** Longest use of an answer, in ms: a read also takes long when Redis was paused. */
 const MAX_AGE_MS = 5_000
