@@ -14,12 +14,14 @@ export type Comparison = {
   readonly warmUpMs: number
   /** So many jobs are submitted to either side first, and are what is asked for; undefined: jobs are submitted. */
   readonly jobs?: number
+  /** What one replica is to reach: the ratio of its rate to that of `memory`, and what a request costs a server, in ms. */
+  readonly targets: { readonly ratio: number; readonly serverMs?: number }
 }
 
 type Load = (urls: readonly string[]) => Promise<{ readonly perSecond: number; readonly answered: number }>
 
 /** Loads 1, 2 and 3 replicas, each in turns with a server of `memory` mode, their backend held back, and reports. */
-export async function compareReplicas(bench: Bench, { unit, rounds, roundMs, warmUpMs, jobs }: Comparison) {
+export async function compareReplicas(bench: Bench, { unit, rounds, roundMs, warmUpMs, jobs, targets }: Comparison) {
   const [plane, redis, generator] = [await openPlane(bench), await openRedis(bench), await forkGenerator(bench)]
   const env = { ...plane.env, ...HELD_BACK }
   const server = await startServer(env)
@@ -28,13 +30,19 @@ export async function compareReplicas(bench: Bench, { unit, rounds, roundMs, war
   const submit = async (urls: readonly string[]) =>
     jobs === undefined ? {} : { ids: (await generator.run(urls, { count: bench.scaled(jobs) })).ids }
   const ofMemory = await submit(memory.urls)
+  let capacityOfOne = 0
   for (const size of SIZES) {
     const replicas = await openCluster(bench, { redis, size, env })
     const ofReplicas = await submit(replicas.urls)
     const load = (durationMs: number) => (urls: readonly string[]) =>
       generator.run(urls, { ...(urls === memory.urls ? ofMemory : ofReplicas), durationMs: bench.scaled(durationMs) })
     await compare({ memory, replicas }, load(warmUpMs), 1)
-    reportComparison(bench, await compare({ memory, replicas }, load(roundMs), rounds), { size, unit })
+    const figures = await compare({ memory, replicas }, load(roundMs), rounds)
+    reportComparison(bench, figures, { size, unit, targets: size === 1 ? targets : undefined })
+    const perSecond = capacityOf(figures.replicas, size)
+    if (size === 1) capacityOfOne = perSecond
+    const row = { name: `${nameOf(size)}: with a core for each process`, value: perSecond, unit: `${unit}s/s` }
+    bench.report(size === 1 ? row : { ...row, target: { atLeast: capacityOfOne } })
     await replicas.end()
   }
 }
@@ -71,17 +79,29 @@ const summaryOf = ({ rates, answered, serversMs, redisMs }: ReturnType<typeof ne
   redisMsEach: redisMs / answered,
 })
 
+type Summary = ReturnType<typeof summaryOf>
+
+const nameOf = (size: number) => (size === 1 ? '1 replica' : `${size} replicas`)
+
+/** What the processor time allows where no process waits for a core, by whichever is the first to need all of its own. */
+const capacityOf = ({ serverMsEach, redisMsEach }: Summary, size: number) =>
+  Math.min((size * 1000) / serverMsEach, 1000 / redisMsEach)
+
+type Row = { readonly size: number; readonly unit: string; readonly targets: Comparison['targets'] | undefined }
+
 /** One row a figure: of `memory` once, of the replicas with their number. */
 function reportComparison(
   { report }: Bench,
   { memory, replicas }: Awaited<ReturnType<typeof compare>>,
-  { size, unit }: { size: number; unit: string },
+  { size, unit, targets }: Row,
 ): void {
-  const name = size === 1 ? '1 replica' : `${size} replicas`
+  const name = nameOf(size)
+  const ratio = { name: `${name} / memory`, value: replicas.perSecond / memory.perSecond, unit: '' }
+  const ofServers = { name: `${name}: processor time a ${unit}, all servers`, value: replicas.serverMsEach, unit: 'ms' }
   report({ name: `memory, beside ${name}`, value: memory.perSecond, unit: `${unit}s/s` })
   report({ name, value: replicas.perSecond, unit: `${unit}s/s` })
-  report({ name: `${name} / memory`, value: replicas.perSecond / memory.perSecond, unit: '' })
+  report(targets ? { ...ratio, target: { atLeast: targets.ratio } } : ratio)
   report({ name: `memory: processor time a ${unit}`, value: memory.serverMsEach, unit: 'ms' })
-  report({ name: `${name}: processor time a ${unit}, all servers`, value: replicas.serverMsEach, unit: 'ms' })
+  report(targets?.serverMs === undefined ? ofServers : { ...ofServers, target: { atMost: targets.serverMs } })
   report({ name: `${name}: processor time a ${unit}, Redis`, value: replicas.redisMsEach, unit: 'ms' })
 }

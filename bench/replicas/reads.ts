@@ -6,6 +6,7 @@ const ROUNDS = 3
 const ROUND_MS = 3_000
 const WARM_UP_MS = 2_000
 const JOBS = 10_000
+const TARGETS = { ratio: 0.5 }
 
 /** What replicas tell together. */
 export const reads: Section = {
@@ -16,5 +17,12 @@ export const reads: Section = {
     `${ROUNDS} rounds of ${ROUND_MS / 1000} s each, medians.`,
   deadlineMs: 180_000,
   run: (bench) =>
-    compareReplicas(bench, { unit: 'GET', rounds: ROUNDS, roundMs: ROUND_MS, warmUpMs: WARM_UP_MS, jobs: JOBS }),
+    compareReplicas(bench, {
+      unit: 'GET',
+      rounds: ROUNDS,
+      roundMs: ROUND_MS,
+      warmUpMs: WARM_UP_MS,
+      jobs: JOBS,
+      targets: TARGETS,
+    }),
 }
