@@ -198,7 +198,7 @@ export interface paths {
         };
         /**
          * Follow a job
-         * @description Server-sent events named `status`: the job as it is now and after every change. The stream ends when the job finishes. The `id` is the revision. States in quick succession may be merged; the final state always comes.
+         * @description Server-sent events named `status`: the job as it is now and after every change. The stream ends when the job finishes. The `id` is the revision. States in quick succession may be merged; the final state always comes. Events named `stage`, without an id, say where the running job is at the backend: `{"job_id", "stage"}`.
          *
          *     Needs the scope `jobs:read`.
          */
@@ -220,7 +220,7 @@ export interface paths {
         };
         /**
          * Follow all your jobs
-         * @description Server-sent events named `status`: each of your jobs after every change from now on. The `id` is `<job>:<revision>`. States in quick succession may be merged. Past changes are not repeated: after a break, list the jobs.
+         * @description Server-sent events named `status`: each of your jobs after every change from now on. The `id` is `<job>:<revision>`. States in quick succession may be merged. Events named `stage`, without an id, say where a running job is at the backend: `{"job_id", "stage"}`. Past changes are not repeated: after a break, list the jobs.
          *
          *     Needs the scope `jobs:read`.
          */
@@ -807,6 +807,12 @@ export interface components {
              * @enum {string}
              */
             status: "submitted" | "running" | "succeeded" | "failed" | "canceled";
+            /**
+             * @description Where a running job is at the backend: `queued` (the backend's own queue), `starting` (its container starts) or `running`. A hint, which may lag some seconds behind; absent when unknown, and on replicas that do not follow the job.
+             * @example running
+             * @enum {string}
+             */
+            stage?: "queued" | "starting" | "running";
             /**
              * @description The MuseTalk model.
              * @example v15

@@ -11,6 +11,7 @@ import { createReadiness } from './readiness.ts'
 import { createReconciler } from './reconciler.ts'
 import { createRunner } from './runner.ts'
 import { createService } from './service.ts'
+import { createStages } from './stages.ts'
 import { createStopper } from './stopper.ts'
 import { createSubscriptions } from './subscriptions.ts'
 import { createTransitions } from './transition.ts'
@@ -61,15 +62,16 @@ export type Core = ReturnType<typeof createCore>
 /** Builds everything that works on jobs. Nothing runs before `start`. */
 export function createCore(ports: CorePorts, settings: CoreSettings) {
   const { queue } = ports
-  const subscriptions = createSubscriptions(ports)
+  const stages = createStages()
+  const subscriptions = createSubscriptions({ ...ports, stages })
   const webhooks = createOutbox({ ...ports, claimMs: settings.deliveryClaimMs })
   const publish = createPublisher({ ...ports, webhooks })
   const { insert, transition } = createTransitions({ ...ports, ...settings, publish })
-  const service = createService({ ...ports, ...settings, insert, transition, webhooks })
+  const service = createService({ ...ports, ...settings, insert, transition, webhooks, stages })
   const stopper = createStopper({ ...ports, transition })
   const reconciler = createReconciler({ ...ports, ...settings, transition, stopper, webhooks })
   const readiness = createReadiness(ports)
-  const run = createRunner({ ...ports, ...settings, transition, stopper })
+  const run = createRunner({ ...ports, ...settings, transition, stopper, stages })
   const ledger = createLedger({ ...ports, service, webhooks })
   return {
     service,
@@ -79,6 +81,7 @@ export function createCore(ports: CorePorts, settings: CoreSettings) {
     webhooks,
     transition,
     stopper,
+    stages,
     reconciler,
     run,
     /** Starts to run jobs: unfinished ones of an earlier process, and new ones. */

@@ -12,6 +12,9 @@ import { reduceKnownUrls } from '../net/url-rule.ts'
 export const JOB_STATUSES = ['submitted', 'running', 'succeeded', 'failed', 'canceled'] as const
 export type JobStatus = (typeof JOB_STATUSES)[number]
 export const BACKEND_NAMES = ['modal', 'local'] as const
+/** Where a running job is at its backend: in its queue, in a container that starts, or in its run. */
+export const JOB_STAGES = ['queued', 'starting', 'running'] as const
+export type JobStage = (typeof JOB_STAGES)[number]
 export type BackendName = (typeof BACKEND_NAMES)[number]
 /** Why a backend is degraded, as `/readyz` and the metrics name it. */
 export const DEGRADED_REASONS = ['spend_limit', 'throttled', 'unreachable', 'credentials'] as const

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Backend, Outcome, Spawned } from './ports/backend.ts'
+import type { Backend, CallSubscriber, Outcome, Spawned } from './ports/backend.ts'
 import { isProblem } from '../problems.ts'
 import type { Uploads } from './ports/files.ts'
 import type { RunEntry } from './ports/queue.ts'
@@ -17,6 +17,7 @@ import {
 } from './job.ts'
 import type { LinkSigner } from './links.ts'
 import { createThrottledWarning, errorFieldsOf, type Log, logFieldsOf } from './log.ts'
+import type { Stages } from './stages.ts'
 import type { Stopper } from './stopper.ts'
 import type { Transitioned, Transitions } from './transition.ts'
 import { backOffMs } from '../lib/timing.ts'
@@ -27,6 +28,7 @@ export type RunnerDependencies = Pick<Transitions, 'transition'> & {
   readonly uploads: Pick<Uploads, 'locate'>
   readonly links: Pick<LinkSigner, 'inputUrl'>
   readonly stopper: Stopper
+  readonly stages: Pick<Stages, 'set'>
   readonly maxAttempts: number
   readonly log: Log
 }
@@ -49,7 +51,7 @@ type Run = {
  * unless somebody else changes it.
  */
 export function createRunner(dependencies: RunnerDependencies): RunEntry {
-  const { store, transition, backend, uploads, links, stopper, maxAttempts, log } = dependencies
+  const { store, transition, backend, uploads, links, stopper, stages, maxAttempts, log } = dependencies
 
   const warnRarely = createThrottledWarning(log)
 
@@ -137,6 +139,30 @@ export function createRunner(dependencies: RunnerDependencies): RunEntry {
     return undefined
   }
 
+  const waitForEnd = async (job: Job, run: Run, callId: string): Promise<Outcome> => {
+    let startRecorded: Promise<unknown> = Promise.resolve()
+    let isOver = false
+    const subscriber: CallSubscriber = {
+      spawnedAt: run.job && currentAttempt(run.job).startedAt,
+      onStage(stage) {
+        if (!isOver) stages.set(job, stage)
+      },
+      onStart(at) {
+        startRecorded = recordWithRetry(run, { type: 'started', attempt: run.attempt, at }).catch(() => undefined)
+      },
+      isNeeded: job.runTimeoutSeconds !== undefined,
+    }
+    try {
+      const outcome = await backend.wait(callId, run.signal, subscriber)
+      // A start is refused after the end.
+      await startRecorded
+      return outcome
+    } finally {
+      isOver = true
+      stages.set(job, undefined)
+    }
+  }
+
   const runAttempt = async (job: Job, run: Run) => {
     const { attempt, signal } = run
     if (job.backend !== backend.name) {
@@ -146,18 +172,7 @@ export function createRunner(dependencies: RunnerDependencies): RunEntry {
     }
     run.callId = currentAttempt(job).callId ?? (await obtainCall(job, run))
     if (run.callId === undefined || signal.aborted) return
-    let startRecorded: Promise<unknown> = Promise.resolve()
-    const onStart = (at: number) => {
-      startRecorded = recordWithRetry(run, { type: 'started', attempt, at }).catch(() => undefined)
-    }
-    const subscriber = {
-      spawnedAt: run.job && currentAttempt(run.job).startedAt,
-      onStart,
-      isNeeded: job.runTimeoutSeconds !== undefined,
-    }
-    const outcome = await backend.wait(run.callId, signal, subscriber)
-    // A start is refused after the end.
-    await startRecorded
+    const outcome = await waitForEnd(job, run, run.callId)
     const recorded = await recordWithRetry(run, eventOf(outcome, attempt, maxAttempts))
     // Only one of several runners of a call has its event accepted.
     if (recorded?.accepted) logTraceback(job, run, outcome)

@@ -7,9 +7,10 @@ import type { JobQueue, Position } from './ports/queue.ts'
 import type { JobStore, ListPosition, ListQuery } from './ports/store.ts'
 import { type Caller, maySee } from './ports/access.ts'
 import { checkSubmit, newJob, type NewJob } from './submit.ts'
-import { currentAttempt, isFinished, isJobId, hasPendingStop, type Job, type JobInput } from './job.ts'
+import { currentAttempt, isFinished, isJobId, hasPendingStop, type Job, type JobInput, type JobStage } from './job.ts'
 import { type Log, logFieldsOf } from './log.ts'
 import { openLogs } from './logs.ts'
+import type { Stages } from './stages.ts'
 import type { Transitions } from './transition.ts'
 import type { Outbox } from './webhooks/outbox.ts'
 
@@ -26,6 +27,7 @@ export type ServiceDependencies = Transitions & {
   readonly outputs: Pick<Outputs, 'forget'>
   readonly uploads: Pick<Uploads, 'forget'>
   readonly webhooks: Pick<Outbox, 'secretsOf' | 'check'>
+  readonly stages: Pick<Stages, 'get'>
   readonly log: Log
   readonly timeoutSeconds: number
   readonly runTimeoutSeconds?: number | undefined
@@ -60,6 +62,8 @@ export type JobService = {
    * `retry_limit_reached`, and at the limits of a submit as that does.
    */
   retry(id: string, caller: Caller): Promise<Job>
+  /** Where a running job is at its backend, if this process follows it and knows. */
+  stageOf(job: Job): JobStage | undefined
   /** The job's position in the queue, from 1; undefined if it is not queued. */
   queuePosition(job: Job): Position | Promise<Position>
   /** The log of an attempt, by default the current one: see `openLogs`. */
@@ -109,6 +113,7 @@ export function createService(dependencies: ServiceDependencies): JobService {
 
   return {
     get,
+    stageOf: (job) => dependencies.stages.get(job),
     queuePosition(job) {
       if (job.status !== 'submitted') return undefined
       return queue.position({ id: job.id, attempt: currentAttempt(job).attempt })

@@ -4,6 +4,7 @@ import { type Caller, maySee } from './ports/access.ts'
 import { type Job, isFinished } from './job.ts'
 import type { Log } from './log.ts'
 import { problem } from '../problems.ts'
+import type { Stages, StageSubscriber } from './stages.ts'
 
 /** Called with a job as it now stands; with undefined once it is removed. */
 export type Subscriber = (job: Job | undefined) => void
@@ -20,11 +21,16 @@ export type Subscriptions = {
   subscribe(known: Job, subscriber: Subscriber): () => void
   /** Notifies of changes of all jobs that the caller may see, until the returned function is called. */
   subscribeAll(caller: Caller, subscriber: AllJobsSubscriber): () => void
+  /**
+   * Notifies of each new stage of one job, or of all jobs that the caller may see, until the returned function is called.
+   */
+  subscribeStages(whose: { readonly id: string } | { readonly caller: Caller }, subscriber: StageSubscriber): () => void
   /** Removes all subscribers. Idempotent. */
   close(): Promise<void>
 }
 
 export type SubscriptionsDependencies = {
+  readonly stages: Pick<Stages, 'subscribe'>
   readonly store: Pick<JobStore, 'get'>
   readonly changes: Pick<ChangeBus, 'subscribe' | 'onGap'>
   readonly log: Log
@@ -43,7 +49,7 @@ type Topic = {
 }
 
 /** All subscribers of a job share one subscription on the bus and its reads. */
-export function createSubscriptions({ store, changes, log }: SubscriptionsDependencies): Subscriptions {
+export function createSubscriptions({ store, changes, stages, log }: SubscriptionsDependencies): Subscriptions {
   const topics = new Map<string, Topic>()
   const stops = new Set<() => void>()
 
@@ -124,6 +130,18 @@ export function createSubscriptions({ store, changes, log }: SubscriptionsDepend
       const stop = () => {
         unsubscribe()
         unsubscribeGap()
+        stops.delete(stop)
+      }
+      stops.add(stop)
+      return stop
+    },
+    subscribeStages(whose, subscriber) {
+      const unsubscribe =
+        'id' in whose
+          ? stages.subscribe(whose.id, subscriber)
+          : stages.subscribe(undefined, (job, stage) => maySee(whose.caller, job) && subscriber(job, stage))
+      const stop = () => {
+        unsubscribe()
         stops.delete(stop)
       }
       stops.add(stop)

@@ -1,7 +1,9 @@
-import { type Attempt, type Job, type JobInput, omittedAttempts, type UploadedFile } from './job.ts'
+import { type Attempt, type Job, type JobInput, type JobStage, omittedAttempts, type UploadedFile } from './job.ts'
 import type { LinkSigner } from './links.ts'
 
 export type PresentOptions = {
+  /** Where a running job is at its backend; undefined: not known. */
+  readonly stage?: JobStage | undefined
   readonly queuePosition?: number | undefined
   /** Makes the link to the output of a job that has one. */
   readonly links?: Pick<LinkSigner, 'outputUrl'>
@@ -10,10 +12,11 @@ export type PresentOptions = {
 }
 
 /** A job in its wire form: snake_case, RFC 3339 times, absent rather than null. The only place that makes it. */
-export function presentJob(job: Job, { queuePosition, links, withCaller = false }: PresentOptions = {}) {
+export function presentJob(job: Job, { stage, queuePosition, links, withCaller = false }: PresentOptions = {}) {
   return absent({
     job_id: job.id,
     status: job.status,
+    stage,
     caller: withCaller ? job.caller : undefined,
     version: job.version,
     backend: job.backend,

@@ -8,7 +8,7 @@ import {
   HISTOGRAMS,
   type HistogramDefinition,
 } from './instruments.ts'
-import { type GaugeName, GAUGES, type GaugeReader, type ServerInfo, STATES } from '../jobs/ports/metrics.ts'
+import { type GaugeName, GAUGES, type GaugeReader, GROUPS, type ServerInfo, STATES } from '../jobs/ports/metrics.ts'
 
 /** A metric as a registry of prom-client serializes it for another process. */
 type Snapshot = {
@@ -34,7 +34,11 @@ type Sources = Instruments & {
 export function createRender(sources: Sources): () => Promise<string> {
   const processMetrics = collectProcessMetrics()
   return async () => {
-    const current = [...(await snapshotGauges(sources)), ...(await snapshotStates(sources))]
+    const current = [
+      ...(await snapshotGauges(sources)),
+      ...(await snapshotStates(sources)),
+      ...(await snapshotGroups(sources)),
+    ]
     const own = [...snapshotServer(sources.server), ...snapshotInstruments(sources), ...current]
     const written = await AggregatorRegistry.aggregate<PrometheusContentType>([own]).metrics()
     return `${written}\n${await processMetrics.metrics()}`
@@ -140,8 +144,20 @@ function snapshotStates({ gauges }: Sources): Promise<Snapshot[]> {
   )
 }
 
+function snapshotGroups({ gauges }: Sources): Promise<Snapshot[]> {
+  return Promise.all(
+    keysOf(GROUPS).map(async (name) => {
+      const { help, label, values } = GROUPS[name]
+      const found = await read(gauges[name])
+      const counts = typeof found === 'object' ? found : {}
+      const samples = values.map((value) => ({ labels: { [label]: value }, value: counts[value] ?? 0 }))
+      return snapshot(['gauge', name], help, samples)
+    }),
+  )
+}
+
 /** Undefined if the gauge cannot be read now: a failure must not hide the other metrics. */
-async function read(reading: GaugeReader = () => 0): Promise<number | string | undefined> {
+async function read(reading: GaugeReader = () => 0): Promise<Awaited<ReturnType<GaugeReader>>> {
   try {
     return await reading()
   } catch {

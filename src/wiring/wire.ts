@@ -87,6 +87,7 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   for (const [name, part] of Object.entries(core.closables).reverse()) add(name, part)
   metrics.registerGauges({
     jobs_waiting: () => store.countSubmitted(),
+    jobs_in_stage: () => core.stages.counts(),
     store_up: () => Number(core.readiness.report().store === 'ok'),
   })
 

@@ -10,10 +10,15 @@ export type EventClient = {
   readonly response: IncomingMessage
   readonly events: ReceivedEvent[]
   readonly comments: string[]
+  /** What came of events named `stage`. */
+  readonly stages: unknown[]
   /** Whether the stream has ended, and whether it was whole. */
   readonly closed: boolean
   readonly complete: boolean
 }
+
+/** How an event of a stage begins, which has no id. */
+const STAGE = 'event: stage\ndata: '
 
 /** Opens a stream over a socket of its own: an injected one does not notice that its client leaves. */
 export async function openChanges(url: string, headers: Record<string, string> = {}): Promise<EventClient> {
@@ -22,13 +27,21 @@ export async function openChanges(url: string, headers: Record<string, string> =
   onTestFinished(() => agent.destroy())
   const request = get(url, { agent, headers: { accept: 'text/event-stream', ...headers } })
   const [response] = (await once(request, 'response')) as [IncomingMessage]
-  const client = { response, events: [] as ReceivedEvent[], comments: [] as string[], closed: false, complete: false }
+  const client = {
+    response,
+    events: [] as ReceivedEvent[],
+    comments: [] as string[],
+    stages: [] as unknown[],
+    closed: false,
+    complete: false,
+  }
   let text = ''
   response.setEncoding('utf8').on('data', (chunk: string) => {
     const blocks = (text + chunk).split('\n\n')
     text = blocks.pop() ?? ''
     for (const block of blocks) {
       if (block.startsWith(':')) client.comments.push(block)
+      else if (block.startsWith(STAGE)) client.stages.push(JSON.parse(block.slice(STAGE.length)))
       else client.events.push(eventOf(block))
     }
   })

@@ -1,11 +1,12 @@
 import { untilAborted } from '../../src/lib/timing.ts'
+import type { JobStage } from '../../src/jobs/job.ts'
 import type {
   Backend,
   LoggedCall,
   Outcome,
   Spawned,
   SpawnRequest,
-  StartSubscriber,
+  CallSubscriber,
 } from '../../src/jobs/ports/backend.ts'
 
 /**
@@ -21,8 +22,10 @@ export type FakeBackend = Backend & {
   adopt(callId: string): void
   /** Lets the run of a call start now, as of this time (epoch ms). */
   startRun(callId: string, at: number): void
+  /** Reports where a call is. */
+  changeStage(callId: string, stage: JobStage | undefined): void
   /** Who wants to know when the run of a call starts. */
-  watchOf(callId: string): StartSubscriber | undefined
+  watchOf(callId: string): CallSubscriber | undefined
   /** Ends a call; one that has ended stays as it is. */
   end(callId: string, outcome: Outcome): void
   spawnWith: (request: SpawnRequest) => Promise<Spawned>
@@ -34,7 +37,7 @@ export const aSuccess: Outcome = { kind: 'succeeded', outputPath: '/shared/resul
 
 export function createFakeBackend(): FakeBackend {
   const calls = new Map<string, PromiseWithResolvers<Outcome>>()
-  const watches = new Map<string, StartSubscriber | undefined>()
+  const watches = new Map<string, CallSubscriber | undefined>()
   const closed = Promise.withResolvers<never>()
   closed.promise.catch(() => undefined)
   const backend: FakeBackend = {
@@ -73,6 +76,9 @@ export function createFakeBackend(): FakeBackend {
     logs: (call, signal) => backend.logsWith(call, signal),
     startRun(callId, at) {
       watches.get(callId)?.onStart(at)
+    },
+    changeStage(callId, stage) {
+      watches.get(callId)?.onStage?.(stage)
     },
     watchOf: (callId) => watches.get(callId),
     end(callId, outcome) {

@@ -68,6 +68,68 @@ const ofEvent = (name: string) => app.requestLines.filter(({ event }) => event =
 const isOfEvents = (req: unknown) => (req as { url: string }).url.endsWith('/events')
 const logged = (event: string) => app.requestLines.filter((line) => line.event === event)
 
+describe('the stage of a running job', () => {
+  test('is on the job in every answer while it is known, and gone when the job has finished', async () => {
+    const id = await submit()
+    const read = async () => (await app.get(`/jobs/${id}`)).json<JobView>()
+    expect(await read()).not.toHaveProperty('stage')
+    for (const stage of ['queued', 'starting', 'running'] as const) {
+      app.backend.changeStage(`fc-${id}-1`, stage)
+      expect(await read()).toMatchObject({ status: 'running', revision: 2, stage })
+      expect((await app.get('/jobs')).json()).toMatchObject({ jobs: [{ job_id: id, stage }] })
+    }
+    app.backend.changeStage(`fc-${id}-1`, undefined)
+    expect(await read()).not.toHaveProperty('stage')
+    app.backend.changeStage(`fc-${id}-1`, 'running')
+    end(id)
+    await app.untilStatus(id, 'succeeded')
+    expect(await read()).not.toHaveProperty('stage')
+  })
+
+  test('has another entity tag than the stage before', async () => {
+    const id = await submit()
+    const { etag } = (await app.get(`/jobs/${id}`)).headers
+    const again = () =>
+      app.app.inject({ method: 'GET', url: `/jobs/${id}`, headers: { 'if-none-match': String(etag) } })
+    expect((await again()).statusCode).toBe(304)
+    app.backend.changeStage(`fc-${id}-1`, 'queued')
+    expect((await again()).statusCode).toBe(200)
+  })
+
+  test('is an event of its own, without an id, on the stream of the job and on that of all jobs', async () => {
+    const [id, other] = [await submit(), await submit()]
+    const [ofJob, ofAll] = [await open(`/jobs/${id}/events`), await open('/events')]
+    await untilShown(ofJob, 1)
+    for (const stage of ['queued', 'running', 'running'] as const) app.backend.changeStage(`fc-${id}-1`, stage)
+    await until(() => ofJob.stages.length > 0 && ofAll.stages.length > 0, 'a stage')
+    app.backend.changeStage(`fc-${other}-1`, 'starting')
+    await until(() => ofAll.stages.length > 1, 'the stage of another job')
+    end(id)
+    await until(() => ofJob.closed, 'the end of the stream')
+    // The first of two in quick succession is merged into the second.
+    expect(ofJob.stages).toEqual([{ job_id: id, stage: 'running' }])
+    expect(ofAll.stages).toEqual([
+      { job_id: id, stage: 'running' },
+      { job_id: other, stage: 'starting' },
+    ])
+    expect(shown(ofJob)).toEqual([
+      ['2', 'running'],
+      ['3', 'succeeded'],
+    ])
+  })
+
+  test('is not sent to callers who may not see the job', async () => {
+    await restart({ authenticator: knownCallers })
+    const id = await submit(as('alice'))
+    const [alice, bob] = [await open('/events', as('alice')), await open('/events', as('bob'))]
+    app.backend.changeStage(`fc-${id}-1`, 'running')
+    await until(() => alice.stages.length > 0, 'a stage')
+    end(id)
+    await until(() => alice.events.length > 0, 'the end')
+    expect(bob.stages).toEqual([])
+  })
+})
+
 describe('GET /jobs/:id/events', () => {
   test('sends the current state, each change and the final state, and ends', async () => {
     await restart({ maxConcurrentJobs: 1 })

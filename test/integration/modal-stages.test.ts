@@ -33,6 +33,24 @@ test('the start of a run is known from the listing, long before the run ends', a
   expect(starts).toHaveLength(1)
 })
 
+test('a call that waits for a GPU is queued, and running once it has it; its end is told by its outcome only', async () => {
+  const { plane, backend, spawn } = await start({ gpus: 1, behave: () => ({ end: { kind: 'never' } }) })
+  const stages: [string[], string[]] = [[], []]
+  const callIds = [await spawn('a'), await spawn('b')] as const
+  const waits = callIds.map((callId, n) => {
+    const onStage = (stage: string | undefined) => void stages[n]!.push(String(stage))
+    return backend.wait(callId, forever, { isNeeded: false, onStart: () => undefined, onStage })
+  })
+  await until(() => stages.every(({ length }) => length > 0), 'the stages')
+  expect(stages).toEqual([['running'], ['queued']])
+  plane.end(callIds[0], { kind: 'return' })
+  await waits[0]
+  await until(() => stages[1].length > 1, 'the next stage')
+  plane.end(callIds[1], { kind: 'return' })
+  await waits[1]
+  expect(stages).toEqual([['running'], ['queued', 'running']])
+})
+
 test('nothing is listed before a call is in flight, and nothing after the last has ended', async () => {
   const { plane, backend, spawn } = await start({ behave: () => ({ end: { kind: 'never' } }) })
   const callId = await spawn('a')

@@ -4,7 +4,7 @@ import { createRenderer, KEPT_BYTES, type Rendering } from '../../src/http/jobs/
 import { JobReply } from '../../src/http/jobs/job-schema.ts'
 import { compileSerializer } from '../../src/http/schemas.ts'
 import { applyEvent } from '../../src/jobs/apply-event.ts'
-import type { Job, JobEvent } from '../../src/jobs/job.ts'
+import { type Job, JOB_STAGES, type JobEvent, type JobStage } from '../../src/jobs/job.ts'
 import { createLinkSigner } from '../../src/jobs/links.ts'
 import { presentJob } from '../../src/jobs/view.ts'
 import { aJob, after, failed, interrupted, spawned, started, succeeded } from '../helpers/jobs.ts'
@@ -16,7 +16,11 @@ const [caller, admin] = [
 
 /** A renderer with its clock and its queue in the test's hand, and how often it made a link. */
 function aRenderer() {
-  const state = { now: 1_700_000_000_000, position: undefined as number | undefined }
+  const state = {
+    now: 1_700_000_000_000,
+    position: undefined as number | undefined,
+    stage: undefined as JobStage | undefined,
+  }
   const links = createLinkSigner({
     secrets: ['secret'],
     publicUrl: () => 'https://video.example',
@@ -24,7 +28,10 @@ function aRenderer() {
     now: () => state.now,
   })
   const made = vi.spyOn(links, 'outputUrl')
-  const service = { queuePosition: (job: Job) => (job.status === 'submitted' ? state.position : undefined) }
+  const service = {
+    queuePosition: (job: Job) => (job.status === 'submitted' ? state.position : undefined),
+    stageOf: (job: Job) => (job.status === 'running' ? state.stage : undefined),
+  }
   const renderer = createRenderer({ service, links })
   // This queue knows positions at once.
   const render = (job: Job, who: typeof caller) => renderer.render(job, who) as Rendering
@@ -50,18 +57,27 @@ test('a rendered job is the text of a fresh rendering, whatever happened to it b
     fc.property(
       events,
       fc.dictionary(hostile, hostile, { maxKeys: 3 }),
-      fc.array(fc.tuple(fc.constantFrom(caller, admin), fc.nat(2_000_000), fc.option(fc.nat(5)))),
+      fc.array(
+        fc.tuple(
+          fc.constantFrom(caller, admin),
+          fc.nat(2_000_000),
+          fc.option(fc.nat(5)),
+          fc.option(fc.constantFrom(...JOB_STAGES)),
+        ),
+      ),
       (happened, metadata, reads) => {
         const { render, state, links } = aRenderer()
         let job = aJob({ metadata, caller: caller.id })
         for (const event of [undefined, ...happened]) {
           const applied = event && applyEvent(job, event, job.deadlineAt)
           if (applied?.accepted) job = applied.job
-          for (const [who, laterMs, position] of reads) {
+          for (const [who, laterMs, position, known] of reads) {
             state.now += laterMs
             state.position = position ?? undefined
+            state.stage = known ?? undefined
             const queuePosition = job.status === 'submitted' ? state.position : undefined
-            const fresh = serialize(presentJob(job, { queuePosition, links, withCaller: who === admin }))
+            const stage = job.status === 'running' ? state.stage : undefined
+            const fresh = serialize(presentJob(job, { stage, queuePosition, links, withCaller: who === admin }))
             expect(render(job, who)).toMatchObject({ text: fresh, bytes: Buffer.byteLength(fresh) })
           }
         }

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { createEmitterBus } from '../../src/changes/bus.ts'
 import type { ChangeBus } from '../../src/jobs/ports/notifications.ts'
 import type { Job } from '../../src/jobs/job.ts'
+import { createStages } from '../../src/jobs/stages.ts'
 import { waitUntilFinished, createSubscriptions, READ_EVERY_MS } from '../../src/jobs/subscriptions.ts'
 import { aJob, after, failed, spawned, succeeded } from '../helpers/jobs.ts'
 import { recordingLog } from '../helpers/log.ts'
@@ -46,7 +47,7 @@ async function start() {
       return stand.get()
     },
   }
-  const subscriptions = createSubscriptions({ store, changes, log })
+  const subscriptions = createSubscriptions({ store, changes, stages: createStages(), log })
   const wait = (known = running, timeoutMs = 60_000, signal = forever) =>
     waitUntilFinished(subscriptions, known, { timeoutMs, signal })
   return { ...{ stand, subscriptions, wait }, settle: () => vi.advanceTimersByTimeAsync(0) }

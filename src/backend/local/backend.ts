@@ -130,7 +130,10 @@ export function createLocalBackend(options: LocalOptions): Backend {
     async wait(callId, signal, watch) {
       signal.throwIfAborted()
       const call = running.get(callId)
-      void call?.start.then(watch?.onStart)
+      void call?.start.then((startedAt) => {
+        watch?.onStage?.('running')
+        watch?.onStart(startedAt)
+      })
       if (call) return untilAborted(call.outcome, signal)
       return finished.get(callId) ?? findOutcome(callId, results)
     },

@@ -232,7 +232,11 @@ export function createModalBackend(options: ModalOptions): Backend {
     }
     const tracked = stages.add(callId, {
       spawnedAt: subscriber?.spawnedAt,
-      onStage: (_stage, startedAt) => startedAt !== undefined && onRunStart(startedAt),
+      onStage(stage, startedAt) {
+        // That it has ended is known when its outcome is.
+        if (stage !== 'ended') subscriber?.onStage?.(stage)
+        if (startedAt !== undefined) onRunStart(startedAt)
+      },
     })
     const polled = () => pool.follow((turn) => poll({ callId, onRunStart }, turn), signal, tracked)
     try {

@@ -55,9 +55,9 @@ export type StageTrackerOptions = {
 /** Time between two listings, in ms: the shortest, the longest, and what each listed input adds. */
 export const LIST_EVERY_MS = { min: 2_000, max: 10_000, perInput: 0.4 } as const
 /** Inputs of one RPC: fewer than the 20,000 that Modal allows, as decoding them blocks the event loop. */
-export const INPUTS_PER_PAGE = 5_000
+export const INPUTS_PER_PAGE = 2_000
 /** Pages of one listing: what lies beyond keeps the stage that it had. */
-const MAX_PAGES = 40
+const MAX_PAGES = 100
 /** Calls that end sooner are never listed, in ms. */
 const MIN_AGE_MS = 2_000
 /** How far Modal's clock may differ from ours before a listing has shown it, and by how much it may vary after that, in ms. */

@@ -21,7 +21,8 @@ const EventsReply = Type.Unsafe<unknown>({
     'text/event-stream': {
       schema: {
         type: 'string',
-        description: 'Events named `status`, with a job as `data`, and comments that keep the connection alive.',
+        description:
+          'Events named `status`, with a job as `data`; events named `stage`, with the id and the stage of a running job; and comments that keep the connection alive.',
         examples: [
           'id: 2\nevent: status\ndata: {"job_id":"0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11", ...}\n\n: heartbeat\n\n',
         ],
@@ -45,7 +46,7 @@ const docs: Record<'ofJob' | 'ofAll', Operation> = {
     tag: 'events',
     summary: 'Follow a job',
     description:
-      'Server-sent events named `status`: the job as it is now and after every change. The stream ends when the job finishes. The `id` is the revision. States in quick succession may be merged; the final state always comes.',
+      'Server-sent events named `status`: the job as it is now and after every change. The stream ends when the job finishes. The `id` is the revision. States in quick succession may be merged; the final state always comes. Events named `stage`, without an id, say where the running job is at the backend: `{"job_id", "stage"}`.',
     headers: LastEventId,
     answers: {
       200: { description: 'The stream of events.' },
@@ -61,7 +62,7 @@ const docs: Record<'ofJob' | 'ofAll', Operation> = {
     tag: 'events',
     summary: 'Follow all your jobs',
     description:
-      'Server-sent events named `status`: each of your jobs after every change from now on. The `id` is `<job>:<revision>`. States in quick succession may be merged. Past changes are not repeated: after a break, list the jobs.',
+      'Server-sent events named `status`: each of your jobs after every change from now on. The `id` is `<job>:<revision>`. States in quick succession may be merged. Events named `stage`, without an id, say where a running job is at the backend: `{"job_id", "stage"}`. Past changes are not repeated: after a break, list the jobs.',
     answers: { 200: { description: 'The stream of events.' } },
     problems: ['not_acceptable', 'stream_limit_reached'],
   },
@@ -122,7 +123,10 @@ export const eventRoutes: FastifyPluginAsyncTypebox<EventRoutesOptions> = async 
         if (!now || isFinished(now)) stream.finish()
       }
       if (job.revision > seen) push(job)
-      if (!isFinished(job)) stream.whenOver(subscriptions.subscribe(job, push))
+      if (!isFinished(job)) {
+        stream.whenOver(subscriptions.subscribe(job, push))
+        stream.whenOver(subscriptions.subscribeStages({ id: job.id }, stream.pushStage))
+      }
       return reply
     },
   )
@@ -138,7 +142,9 @@ export const eventRoutes: FastifyPluginAsyncTypebox<EventRoutesOptions> = async 
       const stream = open(request, reply, ({ id, revision }) => `${id}:${revision}`)
       // After missed changes the client has to list its jobs, as after any break.
       const subscriber = { onChange: stream.push, onGap: stream.finish }
-      stream.whenOver(subscriptions.subscribeAll(callerOf(request), subscriber))
+      const caller = callerOf(request)
+      stream.whenOver(subscriptions.subscribeAll(caller, subscriber))
+      stream.whenOver(subscriptions.subscribeStages({ caller }, stream.pushStage))
       return reply
     },
   )

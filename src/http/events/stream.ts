@@ -1,6 +1,6 @@
 import type { FastifyReply } from 'fastify'
 import { type Caller, isAdmin } from '../../jobs/ports/access.ts'
-import type { Job } from '../../jobs/job.ts'
+import type { Job, JobStage } from '../../jobs/job.ts'
 import type { Turns } from '../../lib/limits.ts'
 import { createLru } from '../../lib/collections.ts'
 import type { Renderer } from '../jobs/view.ts'
@@ -17,6 +17,8 @@ export type EventStreamOptions = {
 export type EventStream = {
   /** Sends the state of a job as soon as the client reads it. Replaces an earlier state of the job that is not sent yet. */
   push(job: Job): void
+  /** Sends the stage of a job, likewise: an event of its own, without an id, since it is no revision. */
+  pushStage(job: Job, stage: JobStage): void
   /** Ends the stream once everything that was pushed is sent; later pushes are ignored. */
   finish(): void
   /** Ends the stream at once if its client is not reading, otherwise like `finish`. */
@@ -38,7 +40,7 @@ export const MAX_WAITING = 10_000
  */
 export function openEventStream(reply: FastifyReply, { turns, render }: EventStreamOptions): EventStream {
   const { raw, sse } = reply
-  const waiting = new Map<string, Job>()
+  const waiting = new Map<string, Job | Buffer>()
   let isSending = false
   let isLast = false
   /** By this server, and not by its client. */
@@ -68,9 +70,9 @@ export function openEventStream(reply: FastifyReply, { turns, render }: EventStr
     isSending = true
     for (const id of waiting.keys()) {
       await turns.next()
-      const job = waiting.get(id)
+      const next = waiting.get(id)
       waiting.delete(id)
-      const frame = job && (await render(job))
+      const frame = next && (Buffer.isBuffer(next) ? next : await render(next))
       if (!frame || !sse.isConnected) return
       // Never settles if the client leaves first; then only the connection refers to it, and both are collected.
       if (!raw.write(frame)) await new Promise((resolve) => raw.once('drain', resolve))
@@ -94,13 +96,16 @@ export function openEventStream(reply: FastifyReply, { turns, render }: EventStr
     sentBefore = sent
   }
 
+  const add = (key: string, event: Job | Buffer) => {
+    if (isLast || !sse.isConnected) return
+    waiting.set(key, event)
+    if (waiting.size > MAX_WAITING) drop('the client reads too slowly')
+    else send()
+  }
+
   const stream: EventStream = {
-    push(job) {
-      if (isLast || !sse.isConnected) return
-      waiting.set(job.id, job)
-      if (waiting.size > MAX_WAITING) drop('the client reads too slowly')
-      else send()
-    },
+    push: (job) => add(job.id, job),
+    pushStage: ({ id }, stage) => add(`stage ${id}`, renderStage(id, stage)),
     finish() {
       isLast = true
       if (!isSending) close()
@@ -132,6 +137,9 @@ export function openEventStream(reply: FastifyReply, { turns, render }: EventStr
   })
   return stream
 }
+
+const renderStage = (id: string, stage: JobStage): Buffer =>
+  Buffer.from(`event: stage\ndata: ${JSON.stringify({ job_id: id, stage })}\n\n`)
 
 /** Renders the event of a job's state (HTML standard, section 9.2). */
 export type RenderEvent = (job: Job, id: string, caller: Caller | undefined) => Promise<Buffer>

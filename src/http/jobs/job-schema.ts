@@ -1,6 +1,14 @@
 import { Type } from '@sinclair/typebox'
 import { applyEvent } from '../../jobs/apply-event.ts'
-import { ATTEMPTS_KEPT, BACKEND_NAMES, ERROR_CODES, type Job, JOB_STATUSES, type JobEvent } from '../../jobs/job.ts'
+import {
+  ATTEMPTS_KEPT,
+  BACKEND_NAMES,
+  ERROR_CODES,
+  type Job,
+  JOB_STAGES,
+  JOB_STATUSES,
+  type JobEvent,
+} from '../../jobs/job.ts'
 import { presentJob } from '../../jobs/view.ts'
 import { EXACTLY_ONE_WITH_FILES, Input, InputFiles, ShownOptions, Version } from './submit-schema.ts'
 import { OneOf, Text, Time, Whole } from '../schemas.ts'
@@ -100,6 +108,13 @@ export const JobReply = Type.Object(
         '`submitted` (accepted), `running` (the backend has it; its own queue counts), then one of the three final states.',
       examples: ['running'],
     }),
+    stage: Type.Optional(
+      OneOf(JOB_STAGES, {
+        description:
+          "Where a running job is at the backend: `queued` (the backend's own queue), `starting` (its container starts) or `running`. A hint, which may lag some seconds behind; absent when unknown, and on replicas that do not follow the job.",
+        examples: ['running'],
+      }),
+    ),
     version: Version,
     backend: OneOf(BACKEND_NAMES, {
       description: 'The backend that runs it; fixed when the job is accepted.',

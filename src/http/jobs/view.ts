@@ -2,7 +2,7 @@ import { hash } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { createLru } from '../../lib/collections.ts'
 import { type Caller, isAdmin } from '../../jobs/ports/access.ts'
-import type { Job } from '../../jobs/job.ts'
+import type { Job, JobStage } from '../../jobs/job.ts'
 import type { LinkSigner } from '../../jobs/links.ts'
 import type { Position } from '../../jobs/ports/queue.ts'
 import type { JobService } from '../../jobs/service.ts'
@@ -37,7 +37,7 @@ export class Rendering {
 export const tagOf = (content: string | Buffer): string => `"${hash('sha256', content, 'base64url').slice(0, 16)}"`
 
 export type RendererDependencies = {
-  readonly service: Pick<JobService, 'queuePosition'>
+  readonly service: Pick<JobService, 'queuePosition' | 'stageOf'>
   readonly links: Pick<LinkSigner, 'outputUrl' | 'expiresAt'>
 }
 
@@ -47,7 +47,7 @@ type Succeeded = Job & { readonly outputPath: string }
 export type Renderer = {
   /** For an answer that is sent once. Synchronous where the queue knows positions at once, like `render`. */
   present(job: Job, caller: Caller | undefined): JobView | Promise<JobView>
-  /** Rendered once, and kept until the job changes, its link expires in part, or its queue position changes. */
+  /** Rendered once, and kept until the job, its stage or its queue position changes, or its link expires in part. */
   render(job: Job, caller: Caller | undefined): Rendering | Promise<Rendering>
   /** The result of a job, likewise. */
   renderResult(job: Succeeded): Rendering
@@ -61,7 +61,12 @@ export const KEPT_BYTES = 16 * 1024 * 1024
 const ENTRY_BYTES = 300
 
 /** What a text is made of, beside what never changes of a job. `linkExpiresAt`: 0 without a link. */
-type Facts = { readonly revision: number; readonly queuePosition: Position; readonly linkExpiresAt: number }
+type Facts = {
+  readonly revision: number
+  readonly stage: JobStage | undefined
+  readonly queuePosition: Position
+  readonly linkExpiresAt: number
+}
 
 type Kept = Facts & { readonly rendering: Rendering }
 
@@ -76,10 +81,12 @@ export function createRenderer({ service, links }: RendererDependencies): Render
 
   const reuse = (key: string, job: Job, queuePosition: Position, render: () => string): Rendering => {
     const { revision } = job
+    const stage = service.stageOf(job)
     const linkExpiresAt = job.outputPath === undefined ? 0 : links.expiresAt()
     const known = kept.get(key)
     if (
       known?.revision === revision &&
+      known.stage === stage &&
       known.queuePosition === queuePosition &&
       known.linkExpiresAt === linkExpiresAt
     ) {
@@ -89,12 +96,12 @@ export function createRenderer({ service, links }: RendererDependencies): Render
     const { bytes, text } = rendering
     // V8 has two bytes for each character of a text with one beyond Latin-1.
     const textBytes = bytes === text.length ? bytes : 2 * text.length
-    kept.set(key, { revision, queuePosition, linkExpiresAt, rendering }, textBytes + ENTRY_BYTES)
+    kept.set(key, { revision, stage, queuePosition, linkExpiresAt, rendering }, textBytes + ENTRY_BYTES)
     return rendering
   }
 
   const view = (job: Job, withCaller: boolean, queuePosition: Position) =>
-    presentJob(job, { queuePosition, links, withCaller })
+    presentJob(job, { stage: service.stageOf(job), queuePosition, links, withCaller })
 
   const renderAt = (job: Job, withCaller: boolean, queuePosition: Position) =>
     reuse(withCaller ? adminKeyOf(job.id) : job.id, job, queuePosition, () =>

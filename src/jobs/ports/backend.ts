@@ -1,5 +1,14 @@
 import type { FieldError } from '../../problems.ts'
-import type { BackendName, DegradedReason, ErrorCode, FileKind, JobInput, NamedInput, RunOptions } from '../job.ts'
+import type {
+  BackendName,
+  DegradedReason,
+  ErrorCode,
+  FileKind,
+  JobInput,
+  JobStage,
+  NamedInput,
+  RunOptions,
+} from '../job.ts'
 
 /** An uploaded file: its path on this machine, and a link to it for a backend on another machine. */
 export type InputFile = { readonly path: string; readonly url: string }
@@ -29,13 +38,15 @@ export type Outcome =
   | { readonly kind: 'failed'; readonly code: ErrorCode; readonly error: string; readonly traceback?: string }
   | { readonly kind: 'interrupted'; readonly error: string; readonly traceback?: string }
 
-/** Notified when a run starts. */
-export type StartSubscriber = {
+/** Notified of what happens to a call before it ends. */
+export type CallSubscriber = {
   /** When the backend took the call, in epoch ms, if that is known. */
   readonly spawnedAt?: number | undefined
-  /** Called at most once, with the time in epoch ms. */
+  /** Called with each new stage, by a backend that knows it; undefined: not known any more. */
+  readonly onStage?: (stage: JobStage | undefined) => void
+  /** Called at most once, when the run starts, with the time in epoch ms. */
   readonly onStart: (startedAt: number) => void
-  /** Whether the time matters, so that it is worth an additional request. */
+  /** Whether the time of the start matters. */
   readonly isNeeded: boolean
 }
 
@@ -53,10 +64,10 @@ export type Backend = {
   /** Starts a run and answers with its call id. */
   spawn(request: SpawnRequest, signal: AbortSignal): Promise<Spawned>
   /**
-   * Waits for the end of a call. May be called again for the same call, also by a later process. `subscriber` is notified of the
-   * start of the run, before its end, by a backend that knows it.
+   * Waits for the end of a call. May be called again for the same call, also by a later process. `subscriber` is
+   * notified of the start of the run, before its end, by a backend that knows it.
    */
-  wait(callId: string, signal: AbortSignal, subscriber?: StartSubscriber): Promise<Outcome>
+  wait(callId: string, signal: AbortSignal, subscriber?: CallSubscriber): Promise<Outcome>
   /** Stops a call. Resolves when it no longer runs or the backend does not know it. Idempotent. */
   stop(callId: string, signal: AbortSignal): Promise<void>
   /**

@@ -1,4 +1,4 @@
-import { DEGRADED_REASONS, type Job, type JobEvent } from '../job.ts'
+import { DEGRADED_REASONS, type Job, JOB_STAGES, type JobEvent } from '../job.ts'
 
 /** Something that happened in this process, to be counted. Durations are in ms. */
 export type MetricEvent =
@@ -55,10 +55,21 @@ export const STATES = {
     values: DEGRADED_REASONS,
   },
 } as const
-export type GaugeName = keyof typeof GAUGES | keyof typeof STATES
+/** Gauges with one series per value of a label, each with a number of its own. */
+export const GROUPS = {
+  jobs_in_stage: {
+    help: 'Running jobs that this process follows, by their stage at the backend, as far as it is known.',
+    label: 'stage',
+    values: JOB_STAGES,
+  },
+} as const
+export type GaugeName = keyof typeof GAUGES | keyof typeof STATES | keyof typeof GROUPS
 
-/** Reads a gauge, or the current value of a state. One that throws or rejects is left out of the scrape. */
-export type GaugeReader = () => number | string | undefined | Promise<number>
+/**
+ * Reads a gauge, the current value of a state, or the numbers of a group by the value of its label. One that throws or
+ * rejects is left out of the scrape.
+ */
+export type GaugeReader = () => number | string | Readonly<Record<string, number>> | undefined | Promise<number>
 
 /** Limits that dashboards compare with their usage: labels of `musetalk_limit`. */
 export const LIMITS = [
