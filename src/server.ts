@@ -1,7 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import type { Config } from './config/config.ts'
-import type { Listeners } from './http/listeners.ts'
 import { codeOf, messageOf } from './lib/errors.ts'
 import { startBoot, finishBoot } from './process/boot.ts'
 import type { Wired } from './wiring/wire.ts'
@@ -17,7 +16,7 @@ const [
   { createLogger },
   { wire },
   { buildApp },
-  { createListeners },
+  { openListeners },
   { httpSettingsOf },
   { reasonOf },
   { default: closeWithGrace },
@@ -50,10 +49,9 @@ async function serve(config: Config) {
   const log = await createLogger(config)
   const wired = await wire(config, log)
   const app = await buildApp({ ...wired, log, http: httpSettingsOf(config) })
-  const listeners = createListeners(app)
-  const isShuttingDown = shutDownOnSignal(config, log, { app, listeners, wired })
+  const isShuttingDown = shutDownOnSignal(config, log, { app, wired })
   try {
-    await listeners.listen({ host: config.HOST, port: config.PORT })
+    await openListeners(app, { host: config.HOST, port: config.PORT })
   } catch (error) {
     // A shutdown that started meanwhile closed the listener: that is no error.
     if (isShuttingDown()) return
@@ -91,10 +89,10 @@ function describeListenError(error: unknown, { HOST, PORT }: Config): string {
   return `cannot listen on ${HOST}:${PORT}: ${messageOf(error)}`
 }
 
-type Running = { readonly app: FastifyInstance; readonly listeners: Listeners; readonly wired: Wired }
+type Running = { readonly app: FastifyInstance; readonly wired: Wired }
 
 /** The first SIGTERM or SIGINT starts a graceful shutdown, a later one, after a second, exits at once. Gives whether it has started. */
-function shutDownOnSignal(config: Config, log: Logger, { app, listeners, wired }: Running) {
+function shutDownOnSignal(config: Config, log: Logger, { app, wired }: Running) {
   const logger = {
     error: (error: unknown) => log.error({ event: 'shutdown_failed', err: error }, 'graceful shutdown failed; exiting'),
   }
@@ -104,7 +102,7 @@ function shutDownOnSignal(config: Config, log: Logger, { app, listeners, wired }
       if (err) log.fatal({ err }, 'uncaught error; shutting down')
       wired.readiness.startShutdown()
       // A hook that fails must not keep the other parts from closing.
-      await closeApp({ app, listeners }, config.SHUTDOWN_GRACE_SECONDS * 250).catch((error: unknown) => {
+      await closeApp(app, config.SHUTDOWN_GRACE_SECONDS * 250).catch((error: unknown) => {
         log.warn(
           { event: 'not_closed', part: 'http', err: error },
           'a part of the server did not close; the others are closed',
@@ -134,10 +132,10 @@ function shutDownOnSignal(config: Config, log: Logger, { app, listeners, wired }
 const IDLE_CHECK_MS = 100
 
 /** Answers requests in progress; cuts off those that are incomplete or unanswered after `timeoutMs`. */
-async function closeApp({ app, listeners }: Pick<Running, 'app' | 'listeners'>, timeoutMs: number) {
+async function closeApp(app: FastifyInstance, timeoutMs: number) {
   const idleTimer = setInterval(() => app.server.closeIdleConnections(), IDLE_CHECK_MS)
   const timer = setTimeout(() => app.server.closeAllConnections(), timeoutMs)
-  await Promise.all([listeners.close(), app.close()])
+  await app.close()
   clearTimeout(timer)
   clearInterval(idleTimer)
 }

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { type AddressInfo, createServer, type ListenOptions, type Server } from 'node:net'
+import { createServer, type ListenOptions, type Server } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 
 /**
@@ -15,46 +15,44 @@ export const LISTENERS = 8
 
 export type ListenAddress = { readonly host: string; readonly port: number }
 
-/** The listening sockets of an application. Close them before the application or together with it. */
-export type Listeners = {
-  /** Rejects with Node's error if the application cannot listen. */
-  listen(address: ListenAddress): Promise<void>
-  close(): Promise<void>
+/**
+ * Makes an application listen with several sockets if the kernel distributes connections among them (`SO_REUSEPORT`), else
+ * with one. They close with the application. Rejects with Node's error if it cannot listen.
+ */
+export async function openListeners(app: FastifyInstance, { host, port }: ListenAddress): Promise<void> {
+  const reusePort = await canSharePort(host)
+  // Otherwise another server of this kind on the same port would be no error, and get half of the connections. Of two
+  // that start at the same moment both can still succeed.
+  if (reusePort && port !== 0) await reserve({ host, port })
+  const others = reusePort ? Array.from({ length: LISTENERS - 1 }, () => forwardConnections(app.server)) : []
+  const starts: Promise<void>[] = []
+  closeTogether(app.server, async () => {
+    await Promise.allSettled(starts)
+    await Promise.all(others.map(stopListening))
+  })
+  // In a variable, since Fastify's type lacks an option that it passes to Node.
+  const options = { host, port, reusePort, listenTextResolver: (address: string) => `listening at ${address}` }
+  await app.listen(options)
+  const address = app.server.address()
+  // Null: the application was closed meanwhile.
+  if (address === null || typeof address === 'string') return
+  starts.push(...others.map((other) => startListening(other, { host: address.address, port: address.port, reusePort })))
+  await Promise.all(starts)
 }
 
-/** Listens with several sockets if the kernel distributes connections among them (`SO_REUSEPORT`), else with one. */
-export function createListeners(app: FastifyInstance): Listeners {
-  const others = new Set<Server>()
-  let isClosed = false
+/** A further socket of an HTTP server, which counts and limits its connections. */
+function forwardConnections(server: Server): Server {
+  // The options of Node's HTTP server.
+  const other = createServer({ allowHalfOpen: true, noDelay: true })
+  return other.on('connection', (socket) => server.emit('connection', socket))
+}
 
-  const open = async ({ address, port }: AddressInfo) => {
-    // The options of Node's HTTP server.
-    const other = createServer({ allowHalfOpen: true, noDelay: true })
-    if (app.server.maxConnections) other.maxConnections = app.server.maxConnections
-    const forward = (event: string) => other.on(event, (...args: unknown[]) => app.server.emit(event, ...args))
-    forward('connection')
-    forward('drop')
-    await startListening(other, { host: address, port, reusePort: true })
-    forward('error')
-    if (isClosed) other.close()
-    else others.add(other)
-  }
-
-  return {
-    async listen({ host, port }) {
-      const reusePort = await canSharePort(host)
-      // Otherwise another server of this kind on the same port would be no error, and get half of the connections.
-      if (reusePort && port !== 0) await reserve({ host, port })
-      const options = { host, port, reusePort, listenTextResolver: (address: string) => `listening at ${address}` }
-      await app.listen(options)
-      const address = app.server.address()
-      if (!reusePort || address === null || typeof address === 'string') return
-      await Promise.all(Array.from({ length: LISTENERS - 1 }, () => open(address)))
-    },
-    async close() {
-      isClosed = true
-      await Promise.all([...others].map(stopListening))
-    },
+/** Makes `close` of a server call back only when `closeOthers` is done too: Fastify's `onClose` hooks come after that. */
+function closeTogether(server: Server, closeOthers: () => Promise<void>): void {
+  const close = server.close.bind(server)
+  server.close = (callback) => {
+    const closesOthers = closeOthers()
+    return close((error) => void closesOthers.then(() => callback?.(error)))
   }
 }
 

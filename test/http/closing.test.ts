@@ -1,6 +1,5 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
-import { promisify } from 'node:util'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { HttpSettings } from '../../src/http/settings.ts'
@@ -40,10 +39,10 @@ type Client = Awaited<ReturnType<typeof dial>>
 const statusesOf = ({ received }: Client) => [...received.matchAll(/HTTP\/1\.1 (\d+) /g)].map(([, status]) => status)
 const untilAnswers = (client: Client, count: number) =>
   until(() => statusesOf(client).length >= count && /[}\]]$/.test(client.received), `answer ${count}`)
-const connections = () => promisify(app.app.server.getConnections.bind(app.app.server))()
 const untilClosed = () => until(async () => (await connections()) === 0, 'no connection at the server', 5_000)
-const requests = async () => parseMetrics((await app.get('/metrics')).body)
-const counted = async (labels: string) => (await requests()).get(`musetalk_http_requests_total{${labels}}`)
+const metrics = async () => parseMetrics((await app.get('/metrics')).body)
+const connections = async () => (await metrics()).get('musetalk_http_connections')
+const counted = async (labels: string) => (await metrics()).get(`musetalk_http_requests_total{${labels}}`)
 
 const MB = 1_000_000
 const head = (line: string, headers: Record<string, string | number>) =>
@@ -84,7 +83,7 @@ describe('a request refused before its end', () => {
     client.socket.end()
     await untilClosed()
     expect(client.error).toBeUndefined()
-    const counts = [...(await requests())].filter(([name]) => /http_requests_total\{.*status="4/.test(name))
+    const counts = [...(await metrics())].filter(([name]) => /http_requests_total\{.*status="4/.test(name))
     expect(counts.map(([name, count]) => [/status="(\d+)"/.exec(name)?.[1], count])).toEqual([[String(status), 1]])
   })
 
@@ -215,7 +214,7 @@ describe('an unreadable request on a connection', () => {
     const client = await dial()
     await untilAnswers(client, 1)
     expect(statusesOf(client)).toEqual(['408'])
-    expect([...(await requests()).keys()].filter((name) => name.includes('408'))).toEqual([])
+    expect([...(await metrics()).keys()].filter((name) => name.includes('408'))).toEqual([])
   })
 })
 

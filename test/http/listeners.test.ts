@@ -1,9 +1,10 @@
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { type AddressInfo, connect, createServer } from 'node:net'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { describe, expect, onTestFinished, test } from 'vitest'
-import { createListeners, LISTENERS } from '../../src/http/listeners.ts'
+import { promisify } from 'node:util'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { LISTENERS, openListeners } from '../../src/http/listeners.ts'
 import type { HttpSettings } from '../../src/http/settings.ts'
 import { aBody, startApp } from '../helpers/app.ts'
 import { parseMetrics } from '../helpers/metrics.ts'
@@ -16,12 +17,8 @@ const HOST = '127.0.0.1'
 
 async function start(http: Partial<HttpSettings> = {}) {
   const app = await startApp({ http })
-  const listeners = createListeners(app.app)
-  onTestFinished(async () => {
-    await listeners.close()
-    await app.close()
-  })
-  return { ...app, listeners, listen: (port = 0) => listeners.listen({ host: HOST, port }) }
+  onTestFinished(() => app.close())
+  return { ...app, listen: (port = 0) => openListeners(app.app, { host: HOST, port }) }
 }
 
 type Started = Awaited<ReturnType<typeof start>>
@@ -38,6 +35,19 @@ function dial(port: number, request = '') {
   socket.on('close', () => (client.closed = true))
   if (request !== '') socket.write(request)
   return client
+}
+
+/** A client that another socket than the first one has accepted, which Node counts alone. */
+async function dialOther(app: Started) {
+  const { server } = app.app
+  for (;;) {
+    const accepted = once(server, 'connection')
+    const client = dial(portOf(app))
+    await accepted
+    if ((await promisify(server.getConnections.bind(server))()) === 0) return client
+    client.socket.destroy()
+    await until(async () => (await promisify(server.getConnections.bind(server))()) === 0, 'the connection to close')
+  }
 }
 
 const get = (path: string) => `GET ${path} HTTP/1.1\r\nhost: a.example\r\n\r\n`
@@ -81,25 +91,47 @@ describe.skipIf(!isLinux)('a server', () => {
     expect(clients.filter(({ closed }) => closed).length).toBeGreaterThanOrEqual(20)
   })
 
-  test('that shuts down accepts nothing more, and waits until it has answered accepted connections', async () => {
+  test('that shuts down accepts nothing more, and answers accepted connections', async () => {
     const app = await start()
     await app.listen()
     const port = portOf(app)
     const { job_id: id } = (await app.post('/jobs', aBody)).json<{ job_id: string }>()
     const clients = Array.from({ length: 32 }, () => dial(port, get(`/jobs/${id}?wait=60`)))
     let accepted = 0
-    let isClosed = false
     app.app.server.on('connection', () => accepted++)
     await until(() => accepted === clients.length, 'the connections')
-    const closes = app.listeners.close().then(() => (isClosed = true))
-    expect(listening(port)).toBe(1)
-    await sleep(100)
-    expect(isClosed).toBe(false)
-    await Promise.all([closes, app.app.close()])
+    await app.app.close()
     expect(listening(port)).toBe(0)
     await until(() => clients.every(({ closed }) => closed), 'the connections to close')
     // 503: the request was read after the shutdown had started.
     for (const { answer } of clients) expect(answer).toMatch(/^HTTP\/1\.1 (200|503) /)
+  })
+
+  test('that shuts down has closed only when the requests of all sockets are answered', async () => {
+    const app = await start()
+    await app.listen()
+    const { id } = await app.submit()
+    const asked = Promise.withResolvers<undefined>()
+    const go = Promise.withResolvers<undefined>()
+    const { get: read } = app.service
+    vi.spyOn(app.service, 'get').mockImplementation(async (...args) => {
+      asked.resolve(undefined)
+      await go.promise
+      return read(...args)
+    })
+    const client = await dialOther(app)
+    client.socket.write(get(`/jobs/${id}`))
+    await asked.promise
+    const port = portOf(app)
+    let isClosed = false
+    const closes = app.app.close().then(() => (isClosed = true))
+    await until(() => listening(port) === 0, 'the sockets to close')
+    await sleep(100)
+    expect(isClosed).toBe(false)
+    go.resolve(undefined)
+    await closes
+    await until(() => client.closed, 'the connection to close')
+    expect(client.answer).toMatch(/^HTTP\/1\.1 200 /)
   })
 
   test.each(['another program', 'another server'])('does not listen on a port that %s listens on', async (who) => {
@@ -114,11 +146,26 @@ describe.skipIf(!isLinux)('a server', () => {
     expect(listening(port)).toBe(other ? LISTENERS : 1)
   })
 
-  test('that shuts down before it listens leaves no socket open', async () => {
+  test('that shuts down while it starts to listen leaves no socket open', async () => {
     const app = await start()
     const listens = app.listen()
-    await app.listeners.close()
-    await listens
-    await until(() => listening(portOf(app)) === 1, 'the other sockets to close')
+    await once(app.app.server, 'listening')
+    const port = portOf(app)
+    await Promise.all([listens, app.app.close()])
+    expect(listening(port)).toBe(0)
+  })
+
+  test('has the same options for the connections of all sockets', async () => {
+    const app = await start()
+    await app.listen()
+    const options: unknown[] = []
+    app.app.server.on('connection', (socket: Socket) => {
+      // Node keeps whether it has set TCP_NODELAY in a private property.
+      const key = Object.getOwnPropertySymbols(socket).find(({ description }) => description === 'kSetNoDelay')
+      options.push([socket.allowHalfOpen, key && Reflect.get(socket, key)])
+    })
+    for (let n = 0; n < 32; n++) dial(portOf(app))
+    await until(() => options.length === 32, 'the connections')
+    expect(options).toEqual(options.map(() => [true, true]))
   })
 })
