@@ -1,12 +1,14 @@
 import { EventEmitter } from 'node:events'
+import type { Redis } from 'ioredis'
 import {
   COMMAND_TIMEOUT_MS,
   connectBlocking,
   connectRedis,
   type RedisSettings,
-  runCommand,
+  runBatch,
   whenReady,
 } from './connection.ts'
+import { createBatch } from '../lib/concurrency.ts'
 import { resolvesWithin } from '../lib/timing.ts'
 
 /** `jobs`: jobs as just written. `drops`: entries that were dequeued while another replica runs them. */
@@ -27,6 +29,25 @@ export type Channels = {
 
 type ChannelsOptions = Omit<RedisSettings, 'name'> & { readonly prefix: string }
 
+/** Messages published by one script: more would block Redis for too long. */
+const MAX_MESSAGES = 100
+
+/**
+ * Publishes messages by one script for all of a turn of the event loop: sending a command costs this process several times
+ * as much as another argument of one.
+ */
+function createSender(redis: Redis): (message: readonly [channel: string, text: string]) => Promise<unknown> {
+  redis.defineCommand('publishAll', {
+    numberOfKeys: 0,
+    lua: "for n = 1, #ARGV, 2 do redis.call('PUBLISH', ARGV[n], ARGV[n + 1]) end",
+  })
+  const { publishAll } = redis as unknown as { publishAll(...args: string[]): Promise<unknown> }
+  return createBatch(async (messages) => {
+    await runBatch(redis, () => publishAll.apply(redis, messages.flat()))
+    return []
+  }, MAX_MESSAGES)
+}
+
 /** A replica announces here that it could not publish for a while: the others cannot notice that. */
 const GAPS = 'gaps'
 
@@ -38,6 +59,7 @@ export async function openChannels({ prefix, ...settings }: ChannelsOptions): Pr
   const { log } = settings
   const listener = connectBlocking({ ...settings, name: 'listener' })
   const sender = connectRedis({ ...settings, name: 'sender' })
+  const publish = createSender(sender)
   const received = new EventEmitter().setMaxListeners(0)
   // Unlike keys, channels do not belong to a database.
   const root = `{${prefix}}:${listener.options.db ?? 0}:`
@@ -55,7 +77,7 @@ export async function openChannels({ prefix, ...settings }: ChannelsOptions): Pr
 
   const send = async (topic: string, message: string) => {
     try {
-      await runCommand(sender, () => sender.publish(root + topic, message))
+      await publish([root + topic, message])
     } catch (error) {
       hasLostMessages = true
       throw error
