@@ -55,7 +55,7 @@ async function serve(config: Config) {
   } catch (error) {
     // A shutdown that started meanwhile closed the listener: that is no error.
     if (isShuttingDown()) return
-    log.fatal(describeListenError(error, config))
+    log.fatal({ event: 'listen_failed', port: config.PORT, reason: codeOf(error) }, describeListenError(error, config))
     await wired.close()
     process.exit(1)
   }
@@ -64,7 +64,8 @@ async function serve(config: Config) {
     await wired.start(portOf(app))
   } catch (error) {
     if (isShuttingDown()) return
-    log.fatal({ reason: reasonOf(error) }, 'cannot read the unfinished jobs from JOB_STORE; exiting')
+    const fields = { event: 'jobs_not_read', reason: reasonOf(error) }
+    log.fatal(fields, 'cannot read the unfinished jobs from JOB_STORE; exiting')
     await wired.close()
     process.exit(1)
   }
@@ -99,7 +100,7 @@ function shutDownOnSignal(config: Config, log: Logger, { app, wired }: Running) 
   const { close } = closeWithGrace(
     { delay: config.SHUTDOWN_GRACE_SECONDS * 1000, skip: ['SIGINT', 'SIGTERM', 'SIGHUP'], logger },
     async ({ err }) => {
-      if (err) log.fatal({ err }, 'uncaught error; shutting down')
+      if (err) log.fatal({ event: 'uncaught_error', err }, 'uncaught error; shutting down')
       wired.readiness.startShutdown()
       // A hook that fails must not keep the other parts from closing.
       await closeApp(app, config.SHUTDOWN_GRACE_SECONDS * 250).catch((error: unknown) => {

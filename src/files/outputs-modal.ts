@@ -63,7 +63,8 @@ export function createModalOutputs(options: ModalOutputsOptions): Outputs {
     prefetch(job) {
       if (!prefetches) return
       const failed = (error: unknown) => {
-        log.warn({ job_id: job.id, err: error }, 'prefetching the output failed; the first request will fetch it')
+        const fields = { event: 'prefetch_failed', job_id: job.id, err: error }
+        log.warn(fields, 'prefetching the output failed; the first request will fetch it')
       }
       use(job).then(({ release }) => release(), failed)
     },

@@ -113,7 +113,7 @@ function createUpload(folder: string, { maxBytes, folderOf, log }: UploadSetting
     },
     async discard() {
       await rm(path, { recursive: true, force: true }).catch((error: unknown) => {
-        log.warn({ err: error }, 'cannot remove an upload; the sweep will try again')
+        log.warn({ event: 'upload_not_removed', err: error }, 'cannot remove an upload; the sweep will try again')
       })
     },
   }

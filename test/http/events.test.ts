@@ -580,7 +580,7 @@ describe('a shutdown', () => {
       expect(client.complete).toBe(true)
     }
     expect(ofEvent(LEFT)).toEqual([])
-    expect(app.requestLines.filter(({ msg, req }) => msg === 'request' && isOfEvents(req))).toHaveLength(2)
+    expect(app.requestLines.filter(({ event, req }) => event === 'request' && isOfEvents(req))).toHaveLength(2)
   })
 
   test('also ends a stream that is about to start', async () => {

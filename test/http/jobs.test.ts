@@ -166,7 +166,7 @@ test('GET /healthz answers exactly {"status":"ok"}', async () => {
 test('probes and scrapes have no log line, other requests do', async () => {
   const before = app.requestLines.length
   for (const url of ['/healthz', '/readyz', '/metrics', '/jobs']) expect((await app.get(url)).statusCode).toBe(200)
-  expect(app.requestLines.slice(before)).toMatchObject([{ msg: 'request', req: { url: '/jobs' } }])
+  expect(app.requestLines.slice(before)).toMatchObject([{ event: 'request', req: { url: '/jobs' } }])
 })
 
 test('every line of a request names the request and the job, and no line shows a query string', async () => {

@@ -7,7 +7,7 @@ let app: TestApp
 afterEach(() => app.close())
 
 const get = (url: string, caller?: string) => app.app.inject({ url, headers: as(caller) })
-const lines = () => app.requestLines.filter(({ msg }) => msg === 'request')
+const lines = () => app.requestLines.filter(({ event }) => event === 'request')
 const refused = () => app.requestLines.filter(({ event }) => event === 'probe_refused')
 
 describe('the log line of a request', () => {

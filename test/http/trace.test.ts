@@ -38,7 +38,7 @@ test('the trace of a submit is on the log lines of its request and its job, and 
   expect(lines.map(({ event }) => event)).toEqual(['submitted', 'spawned', 'succeeded', 'webhook_delivered'])
   expect(lines.map(({ trace_id: trace }) => trace)).toEqual([TRACE, TRACE, TRACE, TRACE])
   const ofRequest = app.requestLines.filter(({ job_id: of }) => of === id)
-  expect(ofRequest).toMatchObject([{ msg: 'request', status: 202, trace_id: TRACE }])
+  expect(ofRequest).toMatchObject([{ event: 'request', status: 202, trace_id: TRACE }])
   const [version, trace, parent, flags] = message!.traceparent!.split('-')
   expect(version).toBe('00')
   expect(trace).toEqual(TRACE)
@@ -98,7 +98,9 @@ test('every request is traced, refused ones too; other requests do not change th
   await app.app.inject({ url: '/nothing', headers })
   await app.post('/jobs', aBody, headers)
   await app.post(`/jobs/${id}/cancel`, undefined, headers)
-  const traced = app.requestLines.filter(({ msg, trace_id: trace }) => msg === 'request' && trace === 'a'.repeat(32))
+  const traced = app.requestLines.filter(
+    ({ event, trace_id: trace }) => event === 'request' && trace === 'a'.repeat(32),
+  )
   expect(traced.map(({ status }) => status)).toEqual([200, 404, 429, 200])
   expect(app.lines.at(-1)).toMatchObject({ job_id: id, trace_id: TRACE })
 })

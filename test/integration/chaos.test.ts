@@ -70,7 +70,8 @@ test(
     const { spawned, spawnsLeftUnanswered, spawnsUnconfirmed } = plane.stats()
     expect(spawned - recorded.length).toBeLessThanOrEqual(spawnsLeftUnanswered + spawnsUnconfirmed)
     // Outages of a few hundred ms with hundreds of jobs in flight: some lines, not hundreds.
-    expect(lines.filter((line) => line.msg.startsWith('the backend')).length).toBeLessThanOrEqual(4)
+    const ofOutages = lines.filter(({ event }) => event === 'backend_degraded' || event === 'backend_recovered')
+    expect(ofOutages.length).toBeLessThanOrEqual(4)
   },
 )
 

@@ -43,7 +43,7 @@ async function startOne() {
   return { balancer, replica }
 }
 
-const answeredBy = (replica: ServerProcess) => replica.lines.filter(({ msg }) => msg === 'request').length
+const answeredBy = (replica: ServerProcess) => replica.lines.filter(({ event }) => event === 'request').length
 
 /** Sends requests until the replica has answered one of them. */
 async function untilUsed({ url }: Balancer, replica: ServerProcess) {

@@ -108,7 +108,9 @@ describe('a degraded Modal', () => {
     onTestFinished(() => plane.close())
     const env = { ...plane.env, MODAL_TOKEN_SECRET: 'as-wrong', MODAL_CREDENTIALS_GRACE_SECONDS: '2' }
     const server = await start({ env })
-    await until(() => server.lines.some(({ msg }) => msg.includes('check MODAL_TOKEN_ID and MODAL_TOKEN_SECRET')))
+    await until(() =>
+      server.lines.some(({ event, reason }) => event === 'backend_degraded' && reason === 'credentials'),
+    )
     expect(await readiness(server)).toMatchObject({ status: 'ready', backend: 'degraded', reason: 'credentials' })
     const { job_id: id } = await server.submit(sample)
     const job = await server.untilStatus(id, 'failed')
@@ -193,9 +195,7 @@ describe('a boot that fails', () => {
     holder.close()
     expect(server.child.exitCode).toBe(1)
     const fatal = server.lines.filter((line) => line.level === 'fatal')
-    expect(fatal.map((line) => line.msg)).toEqual([
-      `port ${port} on 127.0.0.1 is in use: stop what uses it, or set PORT`,
-    ])
+    expect(fatal).toMatchObject([{ event: 'listen_failed', port, reason: 'EADDRINUSE' }])
   })
 })
 

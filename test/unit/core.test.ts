@@ -67,10 +67,10 @@ describe('from submit to the end', () => {
     await untilStatus(id, 'running')
     backend.end(callOf(id), aSuccess)
     await untilStatus(id, 'succeeded')
-    expect(lines.map((line) => [line.msg, line.status])).toEqual([
-      ['job submitted', undefined],
-      ['job changed', 'running'],
-      ['job changed', 'succeeded'],
+    expect(lines.map((line) => [line.event, line.status])).toEqual([
+      ['submitted', undefined],
+      ['spawned', 'running'],
+      ['succeeded', 'succeeded'],
     ])
     expect(lines.every((line) => line.job_id === id)).toBe(true)
   })

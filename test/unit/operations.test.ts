@@ -5,6 +5,7 @@ import { ConfigSchema } from '../../src/config/config.ts'
 import { PROBLEM_CODES } from '../../src/problems.ts'
 import { DEGRADED_REASONS, ERROR_CODES } from '../../src/jobs/job.ts'
 import { createMetrics } from '../../src/metrics/metrics.ts'
+import { loudLines } from '../helpers/logged-events.ts'
 import { metricNamesOf, someFacts } from '../helpers/metrics.ts'
 
 const page = readFileSync('docs/operations.md', 'utf8')
@@ -47,11 +48,29 @@ test('metrics, settings and codes that it names are there', async () => {
   expect(codes.filter((name) => !known.includes(name) && !fields.includes(name))).toEqual([])
 })
 
+const [, table = ''] = /^### Events of the log$([^]*?)^## /m.exec(page) ?? []
+const eventCells = [...table.matchAll(/^\| (`.*?) +\|(?! What)/gm)].map(([, cell]) => cell).join(', ')
+const listed = [...eventCells.matchAll(/`(\w+)`( \(info\))?/g)].map(([, name = '', info]) => ({ name, isInfo: !!info }))
+
 test('every event in its table is logged by the server', () => {
-  const [, table = ''] = /^### Events of the log$([^]*?)^## /m.exec(page) ?? []
-  const listed = [...table.matchAll(/`([a-z]+(?:_[a-z]+)+)`/g)].map(([, name]) => name)
   expect(listed.length).toBeGreaterThan(30)
-  expect(listed.filter((name) => !source.includes(`event: '${name}'`))).toEqual([])
+  expect(listed.filter(({ name }) => !source.includes(`event: '${name}'`))).toEqual([])
+})
+
+/** A job's line has the type of its event, and the throttle passes on the fields of others. */
+const EVENT_OF_CALLER = /^src\/jobs\/(change-subscribers|log)\.ts:/
+
+test('every line at level warn or above has an event, which its table lists', () => {
+  const lines = loudLines().filter(({ place }) => !EVENT_OF_CALLER.test(place))
+  expect(lines.length).toBeGreaterThan(40)
+  const names = listed.map(({ name }) => name)
+  expect(lines.filter(({ event }) => event === undefined || !names.includes(event))).toEqual([])
+})
+
+test('an event in its table is marked when it is logged at level info', () => {
+  const loud = new Set(loudLines().map(({ event }) => event))
+  const unmarked = listed.filter(({ name, isInfo }) => !isInfo && !loud.has(name) && name !== 'store_unavailable')
+  expect(unmarked).toEqual([])
 })
 
 test('its links lead somewhere', () => {

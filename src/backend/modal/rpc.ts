@@ -97,10 +97,10 @@ function clientParams({ log }: ClientOptions, grpcMiddleware: Middleware[]): Mod
     maxThrottleWaitSecs: MAX_THROTTLE_WAIT_SECONDS,
     grpcMiddleware,
     logger: {
-      debug: (message, ...details) => log.debug({ details }, message),
-      info: (message, ...details) => log.debug({ details }, message),
-      warn: (message, ...details) => log.warn({ details }, message),
-      error: (message, ...details) => log.error({ details }, message),
+      debug: (message, ...details) => log.debug({ event: 'modal_client', details }, message),
+      info: (message, ...details) => log.debug({ event: 'modal_client', details }, message),
+      warn: (message, ...details) => log.warn({ event: 'modal_client', details }, message),
+      error: (message, ...details) => log.error({ event: 'modal_client', details }, message),
     },
   }
 }

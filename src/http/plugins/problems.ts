@@ -78,7 +78,7 @@ function logProblem(error: Problem, log: FastifyBaseLogger, isLineDue: () => boo
   } else if (status >= 500 && cause !== undefined && code !== 'issuer_unavailable') {
     // The authenticator logs that the issuer is unavailable, once and not for each request.
     log.warn({ event: 'request_not_served', code, err: cause }, NOT_SERVED)
-  } else log.debug({ code, detail }, 'request refused')
+  } else log.debug({ event: 'request_refused', code, detail }, 'request refused')
 }
 
 const isUnknownType = ({ code }: FastifyError | Problem) => code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE'

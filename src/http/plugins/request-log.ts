@@ -131,8 +131,8 @@ export class RequestLog extends LogController {
     const { statusCode: status, log } = reply
     const isProbe = status >= 400 && request.routeOptions.config.alwaysAnswered === true
     if (!isProbe && !this.#admits(request, status)) return
-    const fields = { ...requestFieldsOf(request, reply), status }
-    if (error) log.error({ ...fields, err: error }, 'request broken off')
+    const fields = { event: 'request', ...requestFieldsOf(request, reply), status }
+    if (error) log.error({ ...fields, event: 'request_broken_off', err: error }, 'request broken off')
     else log.info(fields, 'request')
     // The log level of probe routes suppresses the line above.
     if (isProbe && status < 500) this.#warnOfProbe(request, reply, fields)
@@ -156,7 +156,7 @@ export class RequestLog extends LogController {
 
   #warnOfProbe({ routeOptions }: FastifyRequest, { log }: FastifyReply, fields: object): void {
     if (!this.#isProbeLineDue(routeOptions.url)) return
-    log.warn({ event: 'probe_refused', ...fields }, 'probe or scrape refused')
+    log.warn({ ...fields, event: 'probe_refused' }, 'probe or scrape refused')
   }
 
   /** One throttle for each route. */
