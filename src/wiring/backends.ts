@@ -123,7 +123,9 @@ export function deferBackend(known: Pick<Backend, 'name' | 'check'>, open: () =>
     ...known,
     load,
     spawn: async (request, signal) => (await load()).spawn(request, signal),
-    wait: async (callId, signal, watch) => (await load()).wait(callId, signal, watch),
+    // Thousands of calls are waited for: each async function on the way takes memory for as long.
+    wait: (callId, signal, watch) =>
+      current?.wait(callId, signal, watch) ?? load().then((backend) => backend.wait(callId, signal, watch)),
     stop: async (callId, signal) => (await load()).stop(callId, signal),
     async *logs(call, signal) {
       yield* (await load()).logs(call, signal)
@@ -138,6 +140,9 @@ export function deferBackend(known: Pick<Backend, 'name' | 'check'>, open: () =>
 /** Reports as gauges how many jobs of this process are at the backend, and why it is degraded. */
 export function measureBackend(backend: Backend, metrics: Pick<Metrics, 'registerGauges'>): Backend {
   let inFlight = 0
+  const leave = () => {
+    inFlight--
+  }
   metrics.registerGauges({
     jobs_in_flight: () => inFlight,
     backend_up: () => Number([undefined, 'throttled'].includes(backend.degradation())),
@@ -145,13 +150,11 @@ export function measureBackend(backend: Backend, metrics: Pick<Metrics, 'registe
   })
   return {
     ...backend,
-    async wait(callId, signal, watch) {
+    wait(callId, signal, watch) {
       inFlight++
-      try {
-        return await backend.wait(callId, signal, watch)
-      } finally {
-        inFlight--
-      }
+      const outcome = backend.wait(callId, signal, watch)
+      outcome.then(leave, leave)
+      return outcome
     },
   }
 }

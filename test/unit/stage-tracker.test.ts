@@ -77,7 +77,7 @@ test('nothing is listed while no call is in flight, nor for calls that end soon'
   for (let n = 0; n < 100; n++) {
     const call = tracker.add(`fc-${n}`, {})
     await run(500)
-    call.remove()
+    tracker.remove(`fc-${n}`, call)
   }
   await run(60_000)
   expect(ranges).toEqual([])
@@ -93,7 +93,7 @@ test('the range starts at the oldest call that is in flight', async () => {
   tracker.add('young', { spawnedAt: enqueuedAt.young.getTime() - 300 })
   await run(2_100)
   await run(2_100)
-  old.remove()
+  tracker.remove('old', old)
   await run(2_100)
   const since = ranges.map((range) => range.since.getTime())
   // Modal's clock is not known at first.
@@ -159,11 +159,11 @@ test('a throttled listing waits for as long as Modal asks, also when the last ca
   const throttled = new ClientError('FunctionCallFetch', Status.RESOURCE_EXHAUSTED, 'slow down')
   attachRetryAfter(throttled, 45_000)
   const { tracker, ranges, run } = createWorld(() => throttled)
-  tracker.add('fc-1', {}).remove()
+  tracker.remove('fc-1', tracker.add('fc-1', {}))
   const call = tracker.add('fc-2', {})
   await run(2_010)
   expect(ranges).toHaveLength(1)
-  call.remove()
+  tracker.remove('fc-2', call)
   await run(10_000)
   tracker.add('fc-3', {})
   await run(34_000)
@@ -191,7 +191,7 @@ test('stages are kept for 30 s while listings fail, and then forgotten', async (
 test('a call that is followed twice keeps its stage when the second follower leaves', async () => {
   const { tracker, run } = createWorld(() => [input('fc-1', PENDING)])
   const [first, second] = [tracker.add('fc-1', {}), tracker.add('fc-1', {})]
-  second.remove()
+  tracker.remove('fc-1', second)
   await run(2_010)
   expect([first.stage, second.stage]).toEqual(['queued', undefined])
 })

@@ -242,7 +242,7 @@ export function createModalBackend(options: ModalOptions): Backend {
     try {
       return await explain(await breaker.run('call', polled, signal), callId, signal)
     } finally {
-      tracked.remove()
+      stages.remove(callId, tracked)
     }
   }
 

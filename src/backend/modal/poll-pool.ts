@@ -106,9 +106,11 @@ type Follower = {
   isWaiting: boolean
   /** Leaves the queue of its stage. */
   leaveStage: () => void
-  /** One turn; settles the follower when there is a value. */
-  poll: (turn: PollTurn) => Promise<void>
-  fail: (reason: unknown) => void
+  readonly poll: Poll<unknown>
+  readonly resolve: (value: unknown) => void
+  readonly reject: (reason: unknown) => void
+  readonly signal: AbortSignal
+  readonly onAbort: () => void
   /** Leaves the queues, or aborts the open poll. */
   leave: (reason: unknown) => void
 }
@@ -239,6 +241,13 @@ export function createPollPool(options: PollPoolOptions): PollPool {
     return isWaitless ? 0 : Math.min(longPollMs, nextTurnMs())
   }
 
+  const forget = (follower: Follower) => {
+    follower.isFinished = true
+    follower.signal.removeEventListener('abort', follower.onAbort)
+    followers.delete(follower)
+    if (follower.hint) follower.hint.onChange = undefined
+  }
+
   const takeTurn = async (follower: Follower, waitMs: number) => {
     const free = load.findIndex((polls) => polls < pollsPerConnection)
     const connection = free === -1 ? load.length : free
@@ -257,9 +266,16 @@ export function createPollPool(options: PollPoolOptions): PollPool {
     follower.leave = (reason) => abortTurn(turn, reason)
     occupy(connection, 1)
     try {
-      await follower.poll(turn)
+      const value = await follower.poll(turn)
+      if (value !== undefined) {
+        forget(follower)
+        follower.resolve(value)
+      }
     } catch (error) {
-      if (!turn.isAborted) follower.fail(error)
+      if (!turn.isAborted) {
+        forget(follower)
+        follower.reject(error)
+      }
     }
     turn.unlist()
     if (turn.isAborted) aborted--
@@ -337,54 +353,39 @@ export function createPollPool(options: PollPoolOptions): PollPool {
     startPolls()
   }
 
-  const forget = (follower: Follower) => {
-    follower.isFinished = true
-    followers.delete(follower)
-    if (follower.hint) follower.hint.onChange = undefined
-  }
-
   const stop = (follower: Follower, reason: unknown) => {
     if (follower.isFinished) return
-    follower.fail(reason)
+    forget(follower)
+    follower.reject(reason)
     follower.leave(reason)
     startPolls()
   }
 
   return {
-    async follow<T>(poll: Poll<T>, signal: AbortSignal, hint?: StageHint) {
-      signal.throwIfAborted()
-      if (isClosed) throw closedError()
+    follow<T>(poll: Poll<T>, signal: AbortSignal, hint?: StageHint) {
+      if (signal.aborted) return Promise.reject(signal.reason as Error)
+      if (isClosed) return Promise.reject(closedError())
       const { promise, resolve, reject } = Promise.withResolvers<T>()
       const follower: Follower = {
         hint,
+        signal,
         isFinished: false,
         isDoubted: false,
         queuedAt: 0,
         isWaiting: false,
         leaveStage: nothing,
-        async poll(turn) {
-          const value = await poll(turn)
-          if (value === undefined) return
-          forget(follower)
-          resolve(value)
-        },
-        fail(reason) {
-          forget(follower)
-          reject(reason)
-        },
+        poll,
+        resolve: resolve as (value: unknown) => void,
+        reject,
+        onAbort: () => stop(follower, signal.reason),
         leave: nothing,
       }
-      const onAbort = () => stop(follower, signal.reason)
-      signal.addEventListener('abort', onAbort)
+      signal.addEventListener('abort', follower.onAbort)
       if (hint) hint.onChange = () => changeStage(follower)
       followers.add(follower)
       enqueue(follower)
       startPolls()
-      try {
-        return await promise
-      } finally {
-        signal.removeEventListener('abort', onAbort)
-      }
+      return promise
     },
     stats: () => ({ open, waiting: wanting(), connections: load.length }),
     pause(ms) {

@@ -23,7 +23,7 @@ export type TrackOptions = {
 }
 
 /** A call whose stage is tracked until it is removed. */
-export type TrackedCall = StageHint & { remove(): void }
+export type TrackedCall = StageHint
 
 /**
  * Lists from time to time which calls in flight wait, run or have ended. What it says is a hint: an end is only what
@@ -40,6 +40,8 @@ export type TrackedCall = StageHint & { remove(): void }
 export type StageTracker = {
   /** Follows a call. One that is tracked already is not tracked twice: the second has no stage. */
   add(callId: string, options: TrackOptions): TrackedCall
+  /** Follows a call no more. */
+  remove(callId: string, call: TrackedCall): void
   /** Stops. Idempotent. */
   close(): void
 }
@@ -199,13 +201,13 @@ export function createStageTracker(options: StageTrackerOptions): StageTracker {
         addedAt: now(),
         spawnedAt,
         onStage,
-        remove() {
-          if (entries.get(callId) === entry) entries.delete(callId)
-        },
       }
       if (!entries.has(callId)) entries.set(callId, entry)
       schedule(MIN_AGE_MS)
       return entry
+    },
+    remove(callId, call) {
+      if (entries.get(callId) === call) entries.delete(callId)
     },
     close() {
       isClosed = true
