@@ -2,7 +2,8 @@ import type { Part } from './part.ts'
 import { gets } from './requests/gets.ts'
 import { idle } from './requests/idle.ts'
 import { posts } from './requests/posts.ts'
+import { sameBytes } from './requests/same-bytes.ts'
 import { shares } from './requests/shares.ts'
 
 /** What the server costs beside the framework it is made of, and beside the design it replaced. */
-export const requests: Part = { name: 'requests', sections: [gets, posts, shares, idle] }
+export const requests: Part = { name: 'requests', sections: [gets, posts, sameBytes, shares, idle] }

@@ -64,14 +64,15 @@ async function openServer({ own }: Bench, env: Readonly<Record<string, string>>,
   return server
 }
 
-/** A server that sends its URL once it listens, with the flags of Node that the shipped server has. */
-async function openProcess({ own }: Bench, file: string) {
+/** A server that sends its URL once it listens, with the flags of Node that the shipped server has. It is sent `message`. */
+export async function openProcess({ own }: Bench, file: string, message?: object) {
   const child = fork(fileURLToPath(new URL(file, import.meta.url)), [], {
     execArgv: FLAGS,
     env: cleanEnvironment(),
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   })
   own(() => child.kill('SIGKILL'))
+  if (message) child.send(message)
   const [url] = (await once(child, 'message')) as [string]
   return { url, pid: child.pid ?? 0 }
 }

@@ -17,6 +17,10 @@ export type Order = {
   readonly ids?: readonly string[]
   /** Header lines of each request, each with its line break. */
   readonly headers?: string
+  /** What is submitted; by default a job that never ends. */
+  readonly body?: string
+  /** The status of every answer: by default 200 of a GET, 202 of a submit. */
+  readonly status?: number
 }
 
 /** Requests answered as they should be, and how many a second; of submissions, the ids. */
@@ -35,13 +39,14 @@ const BODY = JSON.stringify({
   video_url: 'https://media.example/behave/end=never.mp4',
   audio_path: 'data/audio/yongen.wav',
 })
-const CONTENT = `content-type: application/json\r\ncontent-length: ${BODY.length}`
-const postWith = (headers: string) => `POST /jobs HTTP/1.1\r\n${HOST}${headers}${CONTENT}${HEAD_END}${BODY}`
+const postWith = (headers: string, body: string) =>
+  `POST /jobs HTTP/1.1\r\n${HOST}${headers}content-type: application/json\r\ncontent-length: ${body.length}${HEAD_END}${body}`
 const getWith = (headers: string) => (id: string) => `GET /jobs/${id} HTTP/1.1\r\n${HOST}${headers}\r\n`
 
 async function obey(order: Order): Promise<Answer> {
-  const { ports, connections, durationMs = Infinity, count = Infinity, ids, headers = '' } = order
-  const [post, get] = [postWith(headers), getWith(headers)]
+  const { ports, connections, durationMs = Infinity, count = Infinity, ids, headers = '', body = BODY } = order
+  const { status = ids ? 200 : 202 } = order
+  const [post, get] = [postWith(headers, body), getWith(headers)]
   const sockets = Array.from({ length: connections }, (_, n) =>
     connect({ port: ports[n % ports.length]!, noDelay: true }),
   )
@@ -54,7 +59,7 @@ async function obey(order: Order): Promise<Answer> {
     while (begun < count && performance.now() - startedAt < durationMs) {
       begun += 1
       const answer = await ask(ids ? get(ids[Math.floor(Math.random() * ids.length)]!) : post)
-      if (!answer.startsWith(ids ? 'HTTP/1.1 200' : 'HTTP/1.1 202')) throw new Error(`unexpected answer: ${answer}`)
+      if (!answer.startsWith(`HTTP/1.1 ${status}`)) throw new Error(`unexpected answer: ${answer}`)
       if (!ids) made.push(/"job_id":"([^"]+)/.exec(answer)![1]!)
       answered += 1
     }
@@ -85,9 +90,10 @@ function askerOn(socket: Socket): (request: string) => Promise<string> {
   socket.setEncoding('latin1')
   socket.on('data', (text: string) => {
     received += text
+    if (!received.includes(HEAD_END)) return
     const bodyAt = received.indexOf(HEAD_END) + HEAD_END.length
     const head = received.slice(0, bodyAt)
-    const length = /^content-length: (\d+)/im.exec(head)?.[1]
+    const length = head.startsWith('HTTP/1.1 304') ? '0' : /^content-length: (\d+)/im.exec(head)?.[1]
     if (length === undefined || received.length < bodyAt + Number(length)) return
     answer?.resolve(received)
     received = ''

@@ -146,16 +146,26 @@ export function createHistogram(
   }
 }
 
-/** Rows by label values, created on first use. */
+type Branch<Row> = { row?: Row; readonly next: Map<string, Branch<Row>> }
+
+const newBranch = <Row>(): Branch<Row> => ({ next: new Map() })
+
+/**
+ * Rows by label values, created on first use. A map for each label: a text joined of all of them would be made and hashed
+ * for each request.
+ */
 function createRowMap<Row>(make: (labels: readonly string[]) => Row) {
-  const rows = new Map<string, Row>()
+  const root = newBranch<Row>()
+  const rows: Row[] = []
   const rowOf = (labels: readonly string[]): Row => {
-    const key = labels.join('\n')
-    const known = rows.get(key)
-    if (known) return known
-    const made = make(labels)
-    rows.set(key, made)
-    return made
+    let branch = root
+    for (const label of labels) {
+      const next = branch.next.get(label) ?? newBranch<Row>()
+      if (next.row === undefined && next.next.size === 0) branch.next.set(label, next)
+      branch = next
+    }
+    if (branch.row === undefined) rows.push((branch.row = make(labels)))
+    return branch.row
   }
   return Object.assign(rowOf, { all: () => rows.values() })
 }

@@ -126,7 +126,8 @@ export const jobRoutes: FastifyPluginAsyncTypebox<JobRoutesOptions> = (app, opti
       const job = await service.get(request.params.id, callerOf(request))
       const { wait = 0 } = request.query
       const latest = wait > 0 ? await longPoll(job, wait, reply) : job
-      return sendTagged(request, reply, await renderer.render(latest, request.caller))
+      const rendering = renderer.render(latest, request.caller)
+      return sendTagged(request, reply, rendering instanceof Promise ? await rendering : rendering)
     },
   )
 

@@ -71,11 +71,13 @@ export function limitConnections(app: FastifyInstance, { maxConnections }: Conne
       socket.once('close', () => reserved.delete(socket))
     }
   })
-  return ({ raw, routeOptions }) => {
-    if (reserved.size === 0 || !reserved.has(raw.socket) || routeOptions.config.alwaysAnswered) return undefined
+  // `routeOptions` is a getter that builds an object each time.
+  return (request) => {
+    if (reserved.size === 0 || !reserved.has(request.raw.socket) || request.routeOptions.config.alwaysAnswered)
+      return undefined
     if (open.size() > maxConnections)
       return problem('overloaded', { detail: 'The server has too many connections; try again later.' })
-    reserved.delete(raw.socket)
+    reserved.delete(request.raw.socket)
     return undefined
   }
 }

@@ -75,6 +75,6 @@ export function closingRefusal(app: FastifyInstance, closing: AbortSignal): Refu
     if (closing.aborted) reply.header('connection', 'close')
     done()
   })
-  return ({ routeOptions }) =>
-    closing.aborted && !routeOptions.config.alwaysAnswered ? (closing.reason as Error) : undefined
+  return (request) =>
+    closing.aborted && !request.routeOptions.config.alwaysAnswered ? (closing.reason as Error) : undefined
 }
