@@ -66,7 +66,7 @@ export const ConfigSchema = Type.Object({
     { default: 200, minimum: 0, maximum: 1_000_000 },
   ),
   MAX_EVENT_LOOP_DELAY_MS: integer(
-    'Maximum mean delay of the event loop, in ms; beyond it requests are answered 503 until it recovers. 0: no limit.',
+    'How long requests may wait for the event loop, in ms; if several in a row wait longer, they are answered 503 until one does not. 0: no limit.',
     { default: 1000, minimum: 0, maximum: 60_000 },
   ),
   SHUTDOWN_GRACE_SECONDS: integer(

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { spawnSync } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { SAMPLE_MS } from '../../src/http/plugins/pressure.ts'
+import { PROBE_MS } from '../../src/http/plugins/pressure.ts'
 import type { JobView } from '../../src/jobs/view.ts'
 import { SAMPLES } from '../helpers/media.ts'
 import { type ServerProcess, startServer } from '../helpers/server.ts'
@@ -93,7 +93,7 @@ describe.skipIf(noPrlimit !== undefined)('a server without file descriptors', { 
     expect(await send('GET', `/jobs/${finished.job_id}/output`)).toEqual(overloaded)
     expect(await send('POST', '/jobs', ...uploadOf(readFileSync(join(SAMPLES, 'face.mp4'))))).toEqual(overloaded)
     // Whatever samples the load has then done so twice.
-    await sleep(2 * SAMPLE_MS + 100)
+    await sleep(3 * PROBE_MS)
     expect((await send('GET', '/healthz')).status).toBe(200)
     expect(server.child.exitCode).toBe(null)
 

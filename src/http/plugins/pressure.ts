@@ -1,32 +1,38 @@
-import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { getHeapSpaceStatistics } from 'node:v8'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { problem } from '../../problems.ts'
 import { createLogThrottle } from '../../jobs/log.ts'
 
 export type PressureLimits = {
-  /** Mean delay of the event loop over a sample, in ms; 0: no limit. */
+  /** How long requests may wait for the event loop, in ms; 0: no limit. */
   readonly maxEventLoopDelayMs: number
   /** Use of V8's old generation, in bytes. */
   readonly maxOldGenerationBytes: number
 }
 
-/** Shortest sample of the event loop's delay, in ms. */
-export const SAMPLE_MS = 1_000
-/** Resolution of the measured delay, in ms, which the measurement includes. */
-const RESOLUTION_MS = 10
+/** How long after one probe the next is due, in ms. */
+export const PROBE_MS = 100
+/** So many late probes in a row are overload. */
+export const LATE_PROBES = 3
 /** How long a reading of the heap is used, in ms. */
 const HEAP_READING_MS = 100
 
-type Measure = { readonly measure: string; readonly value: number }
+type Measure = {
+  readonly measure: string
+  readonly value: number
+  /** When a new request may succeed, in seconds; by default as the problem says. */
+  readonly retryAfterSeconds?: number
+}
 
 /**
  * Answers 503 while the process is overloaded, except on routes that are `alwaysAnswered`.
  *
- * The delay is a mean over a second or more: stalls of a few hundred ms, which thousands of jobs in flight cause, or a
- * single stop of a second hardly move it. It exceeds 1,000 ms if every round of the loop takes more than a second: then
- * most clients have given up before their answer, and more requests make it worse. The loop's utilization is no measure,
- * since a server that is merely busy is at 1; nor is resident memory, since the kernel's limit is not known.
+ * The measure is how long a request waits. A timer stands for one that arrives `PROBE_MS` after the last was answered: its
+ * delay is the time that the loop was busy with what came earlier. As in CoDel (RFC 8289), a single delay is no overload,
+ * however long, such as a stop of the machine or a burst that is answered at once; several in a row are: the server no
+ * longer catches up, most clients give up before their answer, and more requests make it worse. The first probe that is
+ * on time ends it, since there was nothing left to do. The loop's utilization is no measure, since a server that is merely
+ * busy is at 1; nor is resident memory, since the kernel's limit is not known.
  *
  * It is not `@fastify/under-pressure`: that reads resident memory from a file in a timer, and an exception in a timer, such
  * as for lack of a file descriptor, ends the process. Nothing here opens a file.
@@ -37,41 +43,48 @@ export function registerPressure(app: FastifyInstance, limits: PressureLimits): 
   const oldGeneration = createHeapReading()
 
   const excess = (): Measure | undefined => {
-    if (delay() > limits.maxEventLoopDelayMs) return { measure: 'eventLoopDelay', value: delay() }
+    const delayMs = delay()
+    // By then what waits now is done, or there is more of it.
+    if (delayMs > 0) {
+      return { measure: 'eventLoopDelay', value: delayMs, retryAfterSeconds: Math.ceil(delayMs / 1000) }
+    }
     const value = oldGeneration()
     return value > limits.maxOldGenerationBytes ? { measure: 'oldGenerationBytes', value } : undefined
   }
 
   app.addHook('onRequest', (request: FastifyRequest, _reply, done) => {
     const measured = request.routeOptions.config.alwaysAnswered ? undefined : excess()
-    if (measured && isDue()) {
+    if (!measured) {
+      done()
+      return
+    }
+    const { retryAfterSeconds, ...fields } = measured
+    if (isDue()) {
       request.log.warn(
-        { event: 'server_overloaded', ...measured },
+        { event: 'server_overloaded', ...fields },
         'server overloaded; requests are refused until it recovers',
       )
     }
-    done(measured && problem('overloaded'))
+    done(problem('overloaded', retryAfterSeconds === undefined ? {} : { retryAfterSeconds }))
   })
 }
 
-/** Samples the mean delay of the event loop, in ms. 0 without a limit. */
+/** Gives how long requests wait while every one of them waits too long, in ms; otherwise, and without a limit, 0. */
 function watchEventLoop(app: FastifyInstance, limitMs: number): () => number {
   if (limitMs === 0) return () => 0
-  const histogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS })
-  histogram.enable()
-  let delayMs = 0
-  const sample = () => {
-    // A sample without a single turn of the loop has no mean; the delay is then at least the length of the sample.
-    delayMs = Number.isNaN(histogram.mean) ? Infinity : Math.max(0, histogram.mean / 1e6 - RESOLUTION_MS)
-    histogram.reset()
+  let [late, delayMs, dueAt] = [0, 0, performance.now() + PROBE_MS]
+  const probe = () => {
+    delayMs = performance.now() - dueAt
+    late = delayMs > limitMs ? late + 1 : 0
+    dueAt = performance.now() + PROBE_MS
+    timer.refresh()
   }
-  const timer = setInterval(sample, Math.max(SAMPLE_MS, limitMs)).unref()
+  const timer = setTimeout(probe, PROBE_MS).unref()
   app.addHook('onClose', (_app, done) => {
-    clearInterval(timer)
-    histogram.disable()
+    clearTimeout(timer)
     done()
   })
-  return () => delayMs
+  return () => (late >= LATE_PROBES ? delayMs : 0)
 }
 
 /** Reads the use of the old generation, in bytes, at most once per `HEAP_READING_MS`. */
