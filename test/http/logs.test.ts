@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { get, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { setImmediate } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { LoggedCall } from '../../src/jobs/ports/backend.ts'
 import { FIRST_TEXT_MS } from '../../src/http/jobs/logs.ts'
@@ -241,13 +242,13 @@ describe('a log that is followed', () => {
     }
     const response = await open(`/jobs/${id}/logs`)
     response.pause()
-    let before = -1
-    await until(async () => {
-      if (given === before) return true
-      before = given
-      await new Promise((resolve) => setTimeout(resolve, 200))
-      return false
-    })
+    // Both ends are in this process: what a hundred turns of its loop do not move has stopped.
+    const hasStopped = async () => {
+      const before = given
+      for (let turn = 0; turn < 100; turn++) await setImmediate()
+      return given > 0 && given === before
+    }
+    await until(hasStopped, 'a pause of the log')
     expect(given).toBeLessThan(MAX_PIECES / 2)
     response.resume()
     await once(response, 'end')
