@@ -47,8 +47,8 @@ const forgotten = ({ lines }: ServerProcess) => lines.filter((line) => String(li
 
 describe('SIGTERM', () => {
   test.each([
-    ['that hear of it', false],
-    ['that do not listen', true],
+    ['that end on SIGTERM', false],
+    ['that ignore SIGTERM', true],
   ])(
     'shuts down within the grace with half a request received and local processes %s',
     async (_which, deafToSigterm) => {
