@@ -9,8 +9,11 @@ export type Received = {
   readonly at: number
 }
 
-/** A receiver of webhooks on loopback, closed after the test. It answers 204 until `answerWith` is replaced. */
-export async function startReceiver(port = 0) {
+/**
+ * A receiver of webhooks on loopback, closed after the test. It answers 204 until `answerWith` is replaced. A concurrent
+ * test passes its own `onTestFinished`.
+ */
+export async function startReceiver(port = 0, afterTest = onTestFinished) {
   const received: Received[] = []
   let [atOnce, most] = [0, 0]
   const receiver = {
@@ -37,7 +40,7 @@ export async function startReceiver(port = 0) {
     })
   })
   await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
-  onTestFinished(() => new Promise((resolve) => (server.closeAllConnections(), server.close(() => resolve()))))
+  afterTest(() => new Promise((resolve) => (server.closeAllConnections(), server.close(() => resolve()))))
   receiver.port = (server.address() as AddressInfo).port
   receiver.url = `http://127.0.0.1:${receiver.port}/hook`
   return receiver

@@ -8,14 +8,17 @@ import type { AddressInfo, Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Webhook } from 'standardwebhooks'
-import { expect, onTestFinished, test } from 'vitest'
+import { afterAll, beforeAll, expect, test as sequentialTest, type TestContext, vi } from 'vitest'
 import { type Certificate, makeCertificate } from '../helpers/control-plane/certificate.ts'
-import { forkControlPlane } from '../helpers/control-plane/remote.ts'
+import { forkControlPlane, type RemoteControlPlane } from '../helpers/control-plane/remote.ts'
 import { makeKey } from '../helpers/keys.ts'
 import { startReceiver } from '../helpers/receiver.ts'
 import { type ServerProcess, startServer } from '../helpers/server.ts'
 import { until } from '../helpers/until.ts'
 import { asking } from '../helpers/jobs.ts'
+
+/** Waits most of its time, so others run meanwhile. Tests of what takes how long are sequential. */
+const test = sequentialTest.concurrent
 
 type Tls = { readonly cert: Buffer; readonly key: Buffer }
 
@@ -24,13 +27,21 @@ const TIMEOUT_SECONDS = 1
 /** A claim of the server lasts so long, in ms: the time of a try, and a margin. */
 const CLAIM_MS = TIMEOUT_SECONDS * 1000 + 5_000
 
-async function scene(env: Record<string, string> = {}) {
-  const plane = await forkControlPlane()
+let plane: RemoteControlPlane
+// Servers that start at the same time start slowly.
+vi.setConfig({ testTimeout: 60_000 })
+
+beforeAll(async () => {
+  plane = await forkControlPlane()
+})
+afterAll(() => plane.close())
+
+/** Servers that are started one after the other on one store, and what receives their webhooks. */
+function scene({ onTestFinished }: TestContext, env: Record<string, string> = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'webhooks-'))
   const servers: ServerProcess[] = []
   onTestFinished(async () => {
     await Promise.all(servers.map((server) => server.end('SIGKILL')))
-    await plane.close()
     rmSync(folder, { recursive: true, force: true })
   })
   const all = {
@@ -43,7 +54,7 @@ async function scene(env: Record<string, string> = {}) {
     servers.push(server)
     return server
   }
-  return { plane, start }
+  return { start, receive: () => startReceiver(0, onTestFinished) }
 }
 
 const body = (webhookUrl: string, behaviour = 'after=1') => ({
@@ -55,9 +66,9 @@ type Ledger = { deliveries: { state: string; next_try_at?: string; tries: { stat
 const ledgerOf = async ({ url }: ServerProcess, id: string) =>
   ((await (await fetch(`${url}/jobs/${id}/deliveries`)).json()) as Ledger).deliveries
 
-test('a webhook that was pending when the server was killed is delivered after the restart', async () => {
-  const { start } = await scene()
-  const receiver = await startReceiver()
+test('a webhook that was pending when the server was killed is delivered after the restart', async (context) => {
+  const { start, receive } = scene(context)
+  const receiver = await receive()
   receiver.answerWith = (response) => response.writeHead(500).end()
   const first = await start()
   const { job_id: id } = await first.submit(body(receiver.url))
@@ -79,10 +90,10 @@ test('a webhook that was pending when the server was killed is delivered after t
   })
 })
 
-test('a receiver that follows docs/webhooks.md believes what is sent to a caller with a key, and nothing else', async () => {
+test('a receiver that follows docs/webhooks.md believes what is sent to a caller with a key, and nothing else', async (context) => {
   const [alice, bob] = ['alice', 'bob'].map((name) => makeKey(name))
-  const { start } = await scene({ API_KEYS: `${alice!.entry},${bob!.entry}` })
-  const receiver = await startReceiver()
+  const { start, receive } = scene(context, { API_KEYS: `${alice!.entry},${bob!.entry}` })
+  const receiver = await receive()
   const server = await start()
   const ask = async <T>(path: string, key: string, init: RequestInit = {}) => {
     const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' }
@@ -106,9 +117,9 @@ test('a receiver that follows docs/webhooks.md believes what is sent to a caller
   }
 })
 
-test('the trace of a submit outlives the server that took it, on the way to the webhook and in the log', async () => {
-  const { start } = await scene()
-  const receiver = await startReceiver()
+test('the trace of a submit outlives the server that took it, on the way to the webhook and in the log', async (context) => {
+  const { start, receive } = scene(context)
+  const receiver = await receive()
   receiver.answerWith = (response) => response.writeHead(500).end()
   const [trace, parent] = ['4bf92f3577b34da6a3ce929d0e0e4736', '00f067aa0ba902b7']
   const first = await start()
@@ -134,33 +145,36 @@ test('the trace of a submit outlives the server that took it, on the way to the 
   expect(line).toMatchObject({ job_id: id, trace_id: trace })
 })
 
-test('a delivery attempt that a kill cut off is made again: at least once, under the same id', async () => {
-  const { start } = await scene()
-  const receiver = await startReceiver()
-  receiver.answerWith = () => undefined
-  const first = await start()
-  const { job_id: id } = await first.submit(body(receiver.url))
-  await receiver.untilReceived(1)
-  expect(await first.end('SIGKILL')).toBe('SIGKILL')
+sequentialTest(
+  'a delivery attempt that a kill cut off is made again: at least once, under the same id',
+  async (context) => {
+    const { start, receive } = scene(context)
+    const receiver = await receive()
+    receiver.answerWith = () => undefined
+    const first = await start()
+    const { job_id: id } = await first.submit(body(receiver.url))
+    await receiver.untilReceived(1)
+    expect(await first.end('SIGKILL')).toBe('SIGKILL')
 
-  receiver.answerWith = (response) => response.writeHead(204).end()
-  const second = await start()
-  expect(await second.untilStatus(id, 'succeeded')).toMatchObject({ revision: 3 })
-  await until(async () => (await ledgerOf(second, id))[0]?.state === 'delivered', 'delivered', CLAIM_MS + 10_000)
-  const [before, after] = receiver.received
-  // Not while another process might still be at it.
-  expect(after!.at - before!.at).toBeGreaterThan(CLAIM_MS / 2)
-  const ids = receiver.received.map(({ headers }) => headers['webhook-id'])
-  expect(ids).toEqual([`msg_${id}_1`, `msg_${id}_1`])
-  expect((await ledgerOf(second, id))[0]?.tries).toMatchObject([
-    { error: 'the server stopped during the attempt' },
-    { status: 204 },
-  ])
-}, 60_000)
+    receiver.answerWith = (response) => response.writeHead(204).end()
+    const second = await start()
+    expect(await second.untilStatus(id, 'succeeded')).toMatchObject({ revision: 3 })
+    await until(async () => (await ledgerOf(second, id))[0]?.state === 'delivered', 'delivered', CLAIM_MS + 10_000)
+    const [before, after] = receiver.received
+    // Not while another process might still be at it.
+    expect(after!.at - before!.at).toBeGreaterThan(CLAIM_MS / 2)
+    const ids = receiver.received.map(({ headers }) => headers['webhook-id'])
+    expect(ids).toEqual([`msg_${id}_1`, `msg_${id}_1`])
+    expect((await ledgerOf(second, id))[0]?.tries).toMatchObject([
+      { error: 'the server stopped during the attempt' },
+      { status: 204 },
+    ])
+  },
+)
 
-test('no webhook is lost by a kill at any instant after the job finished', async () => {
-  const { start } = await scene()
-  const receiver = await startReceiver()
+test('no webhook is lost by a kill at any instant after the job finished', async (context) => {
+  const { start, receive } = scene(context)
+  const receiver = await receive()
   const first = await start()
   const jobs = await Promise.all(Array.from({ length: 60 }, () => first.submit(body(receiver.url, 'after=100'))))
   // Some have finished with a webhook delivered, some without, some run.
@@ -173,10 +187,14 @@ test('no webhook is lost by a kill at any instant after the job finished', async
     return wanted.size
   }
   await until(() => missing() === 0, 'every webhook', CLAIM_MS + 15_000)
-}, 60_000)
+})
 
 /** A receiver over TLS, which notes by which version of HTTP it was asked. */
-async function startTlsReceiver(createTlsServer: (tls: Tls) => Server, { caFile, keyFile }: Certificate) {
+async function startTlsReceiver(
+  { onTestFinished }: TestContext,
+  createTlsServer: (tls: Tls) => Server,
+  { caFile, keyFile }: Certificate,
+) {
   const versions: string[] = []
   const receiver = createTlsServer({ cert: readFileSync(caFile), key: readFileSync(keyFile) })
   receiver.on('request', (request: IncomingMessage, response: ServerResponse) => {
@@ -188,14 +206,14 @@ async function startTlsReceiver(createTlsServer: (tls: Tls) => Server, { caFile,
   return { versions, url: `https://localhost:${(receiver.address() as AddressInfo).port}/hook` }
 }
 
-test('a receiver over TLS gets the webhook, by HTTP/2 where it supports that, and none where its certificate is not trusted', async () => {
+test('a receiver over TLS gets the webhook, by HTTP/2 where it supports that, and none where its certificate is not trusted', async (context) => {
   const [trusted, stranger] = [makeCertificate(), makeCertificate()]
-  onTestFinished(() => [trusted, stranger].forEach((certificate) => certificate.remove()))
-  const { start } = await scene({ NODE_EXTRA_CA_CERTS: trusted.caFile })
+  context.onTestFinished(() => [trusted, stranger].forEach((certificate) => certificate.remove()))
+  const { start } = scene(context, { NODE_EXTRA_CA_CERTS: trusted.caFile })
   const server = await start()
-  const old = await startTlsReceiver((tls) => createHttpsServer(tls), trusted)
-  const modern = await startTlsReceiver((tls) => createSecureServer(tls), trusted)
-  const unknown = await startTlsReceiver((tls) => createHttpsServer(tls), stranger)
+  const old = await startTlsReceiver(context, (tls) => createHttpsServer(tls), trusted)
+  const modern = await startTlsReceiver(context, (tls) => createSecureServer(tls), trusted)
+  const unknown = await startTlsReceiver(context, (tls) => createHttpsServer(tls), stranger)
   const receivers = [old, modern, unknown]
   const jobs = await Promise.all(receivers.map(({ url }) => server.submit(body(url))))
   const firstTries = async () => {
@@ -211,9 +229,9 @@ test('a receiver over TLS gets the webhook, by HTTP/2 where it supports that, an
   expect(receivers.map(({ versions }) => versions)).toEqual([['1.1'], ['2.0'], []])
 })
 
-test('SIGTERM does not wait for a receiver that hangs; the next server delivers', async () => {
-  const { start } = await scene({ WEBHOOK_TIMEOUT_SECONDS: '60' })
-  const receiver = await startReceiver()
+sequentialTest('SIGTERM does not wait for a receiver that hangs; the next server delivers', async (context) => {
+  const { start, receive } = scene(context, { WEBHOOK_TIMEOUT_SECONDS: '60' })
+  const receiver = await receive()
   receiver.answerWith = () => undefined
   const first = await start()
   await first.submit(body(receiver.url))
@@ -225,9 +243,9 @@ test('SIGTERM does not wait for a receiver that hangs; the next server delivers'
   await receiver.untilReceived(2)
 })
 
-test('in memory mode an undelivered webhook is logged at the shutdown', async () => {
-  const { start } = await scene({ JOB_STORE: 'memory' })
-  const receiver = await startReceiver()
+test('in memory mode an undelivered webhook is logged at the shutdown', async (context) => {
+  const { start, receive } = scene(context, { JOB_STORE: 'memory' })
+  const receiver = await receive()
   receiver.answerWith = (response) => response.writeHead(500).end()
   const server = await start()
   const { job_id: id } = await server.submit(body(receiver.url))
@@ -241,9 +259,9 @@ test('in memory mode an undelivered webhook is logged at the shutdown', async ()
   expect(server.output()).not.toContain(SECRET)
 })
 
-test('a delivery attempt takes no longer than WEBHOOK_TIMEOUT_SECONDS', async () => {
-  const { start } = await scene()
-  const receiver = await startReceiver()
+test('a delivery attempt takes no longer than WEBHOOK_TIMEOUT_SECONDS', async (context) => {
+  const { start, receive } = scene(context)
+  const receiver = await receive()
   receiver.answerWith = () => undefined
   const server = await start()
   const { job_id: id } = await server.submit(body(receiver.url))
@@ -254,9 +272,9 @@ test('a delivery attempt takes no longer than WEBHOOK_TIMEOUT_SECONDS', async ()
   expect(delivery?.tries[0]).toMatchObject({ error: `there was no answer within ${TIMEOUT_SECONDS} s` })
 })
 
-test('a second delivery attempt follows after five seconds, by the server’s own clock', async () => {
-  const { start } = await scene()
-  const receiver = await startReceiver()
+sequentialTest('a second delivery attempt follows after five seconds, by the server’s own clock', async (context) => {
+  const { start, receive } = scene(context)
+  const receiver = await receive()
   receiver.answerWith = (response) => response.writeHead(500).end()
   const server = await start()
   await server.submit(body(receiver.url))
