@@ -118,6 +118,18 @@ describe('the stage of a running job', () => {
     ])
   })
 
+  test('is left out for some when it changes for very many at once, and the stream of all jobs continues', async () => {
+    const id = await submit()
+    const client = await open('/events')
+    const some = aJob({ caller: 'anonymous' })
+    for (let n = 0; n < 2 * MAX_WAITING; n++) app.stages.set({ ...some, id: `job-${n}` }, 'queued')
+    end(id)
+    await untilShown(client, 1)
+    expect(shown(client)).toEqual([[`${id}:3`, 'succeeded']])
+    expect(client.stages.length).toBeLessThanOrEqual(1_001)
+    expect(client.closed).toBe(false)
+  })
+
   test('is not sent to callers who may not see the job', async () => {
     await restart({ authenticator: knownCallers })
     const id = await submit(as('alice'))

@@ -17,7 +17,7 @@ export type EventStreamOptions = {
 export type EventStream = {
   /** Sends the state of a job as soon as the client reads it. Replaces an earlier state of the job that is not sent yet. */
   push(job: Job): void
-  /** Sends the stage of a job, likewise: an event of its own, without an id, since it is no revision. */
+  /** Sends the stage of a job, unless much is waiting: an event of its own, without an id, since it is no revision. */
   pushStage(job: Job, stage: JobStage): void
   /** Ends the stream once everything that was pushed is sent; later pushes are ignored. */
   finish(): void
@@ -32,6 +32,8 @@ export const HEARTBEAT_MS = 15_000
 
 /** Jobs whose states may wait for a slow client. */
 export const MAX_WAITING = 10_000
+/** While so many events wait, stages are left out: one listing of the backend may change those of a hundred thousand jobs. */
+const MAX_WAITING_STAGES = 1_000
 
 /**
  * Starts a stream of events (HTML standard, section 9.2) as the answer to a request. Beyond `@fastify/sse`, it sends the
@@ -105,7 +107,9 @@ export function openEventStream(reply: FastifyReply, { turns, render }: EventStr
 
   const stream: EventStream = {
     push: (job) => add(job.id, job),
-    pushStage: ({ id }, stage) => add(`stage ${id}`, renderStage(id, stage)),
+    pushStage({ id }, stage) {
+      if (waiting.size < MAX_WAITING_STAGES) add(`stage ${id}`, renderStage(id, stage))
+    },
     finish() {
       isLast = true
       if (!isSending) close()
