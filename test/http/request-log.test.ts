@@ -88,6 +88,17 @@ describe('refused requests', () => {
     expect(suppressed).toBe(REFUSED_LINES.perSubject + 7 + 4 * others - REFUSED_LINES.inAll)
   })
 
+  test('of an open server have bounded log lines by address, whatever the answer', async () => {
+    app = await startApp({ http: { limits: { read: 0, submit: 0 } } })
+    for (let n = 0; n < REFUSED_LINES.perSubject; n++) await get('/nothing')
+    for (let n = 0; n < 3; n++) await get('/jobs?limit=x')
+    expect(lines().map(({ status }) => status)).toEqual(Array(REFUSED_LINES.perSubject).fill(404))
+    await get('/jobs')
+    expect(lines().at(-1)).toMatchObject({ status: 200 })
+    passWindow()
+    expect(summaries()).toMatchObject([{ remote_address: '127.0.0.1', count: 3, by_status: { 400: 3 } }])
+  })
+
   test('are summarized when the server closes', async () => {
     app = await startApp({ authenticator: knownCallers })
     for (let n = 0; n <= REFUSED_LINES.perSubject; n++) await get('/jobs')

@@ -147,9 +147,9 @@ export class RequestLog extends LogController {
     })
   }
 
-  /** An error of an unauthenticated client is never worth a line each time. */
+  /** An error of an unauthenticated client, as all are of an open server, is never worth a line each time. */
   #admits(request: FastifyRequest, status: number): boolean {
-    if (status < 400 || (request.caller !== undefined && !REFUSED.has(status))) return true
+    if (status < 400 || (isAuthenticated(request) && !REFUSED.has(status))) return true
     if (isAuthenticated(request)) return this.#callers.admits({ caller: request.caller.id }, status)
     return this.#strangers.admits({ remote_address: addressOf(request) }, status)
   }
