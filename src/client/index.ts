@@ -1,5 +1,14 @@
 import { type Download, openDownload, follow } from './streams.ts'
-import { piecesOf, ProblemError, type Call, createTransport, RETRIES, type TransportOptions } from './transport.ts'
+import {
+  backOffMs,
+  type Call,
+  createTransport,
+  pause,
+  piecesOf,
+  ProblemError,
+  RETRIES,
+  type TransportOptions,
+} from './transport.ts'
 import type { Delivery, DeliveryList, Job, JobList, NewJobForm, operations } from './schema.ts'
 
 export type * from './schema.ts'
@@ -75,7 +84,9 @@ export type Client = {
 
 /** Duration of a long poll, in seconds: less than the timeout of proxies. */
 const LONG_POLL_SECONDS = 30
-/** Timeout of an answer beyond that, in ms. */
+/** An unfinished job that is answered sooner, in ms, is asked for again after a pause: 1 s, then up to 8 s, with jitter. */
+const MIN_LONG_POLL_MS = (LONG_POLL_SECONDS - 5) * 1000
+/** Timeout of an answer beyond a long poll, in ms. */
 const ANSWER_MS = 30_000
 /** Timeout until a video starts, in ms: the server may have to fetch it first. */
 const OUTPUT_MS = 120_000
@@ -136,9 +147,13 @@ export function createClient(options: ClientOptions): Client {
     },
     async wait(id, options) {
       const timeoutMs = LONG_POLL_SECONDS * 1000 + ANSWER_MS
-      for (;;) {
+      for (let early = 0; ;) {
+        const startedAt = Date.now()
         const job = await getJob(pathOf(id), `?wait=${LONG_POLL_SECONDS}`, { ...options, timeoutMs })
         if (hasFinished(job)) return job
+        // A server that has too many long polls, or is shutting down, does not wait.
+        early = Date.now() - startedAt < MIN_LONG_POLL_MS ? early + 1 : 0
+        if (early > 0) await pause(backOffMs(early + 1), options?.signal)
       }
     },
     events(idOrOptions: string | EventsOptions = {}, forJob: CallOptions = {}) {

@@ -247,6 +247,41 @@ describe('a wait', () => {
     expect(await rejection(client.download(id))).toMatchObject({ status: 409, code: 'job_failed' })
   })
 
+  test('asks again after pauses that grow while the server answers an unfinished job at once', async () => {
+    const asked = vi.fn()
+    const fetch: typeof globalThis.fetch = async () => {
+      asked()
+      // Without pauses it would never end.
+      return asked.mock.calls.length > 100
+        ? new Response('', { status: 404 })
+        : new Response(JSON.stringify({ status }))
+    }
+    let status = 'running'
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] })
+    const ended = createClient({ baseUrl: 'http://jobs.example', fetch }).wait('a')
+    await vi.advanceTimersByTimeAsync(499)
+    expect(asked).toHaveBeenCalledTimes(1)
+    // Pauses of 0.5 to 1 s, 1 to 2 s, 2 to 4 s, then 4 to 8 s.
+    await vi.advanceTimersByTimeAsync(60_000)
+    expect(asked.mock.calls.length).toBeGreaterThanOrEqual(10)
+    expect(asked.mock.calls.length).toBeLessThanOrEqual(19)
+    status = 'succeeded'
+    await vi.advanceTimersByTimeAsync(8_000)
+    expect(await ended).toEqual({ status: 'succeeded' })
+  })
+
+  test('asks again at once after a long poll of full length', async () => {
+    let polls = 0
+    const fetch = async () => {
+      await new Promise((resolve) => setTimeout(resolve, 30_000))
+      return new Response(JSON.stringify({ status: ++polls < 3 ? 'running' : 'succeeded' }))
+    }
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] })
+    const ended = createClient({ baseUrl: 'http://jobs.example', fetch }).wait('a')
+    await vi.advanceTimersByTimeAsync(90_000)
+    expect(await ended).toEqual({ status: 'succeeded' })
+  })
+
   test('ends with its signal, and leaves the job alone', async () => {
     const { app, client } = await connected()
     const id = await running({ app, client })
