@@ -9,8 +9,8 @@ import type { Log } from '../jobs/log.ts'
 import { shortageOf } from '../lib/errors.ts'
 import { inspectMedia } from '../media/formats.ts'
 import { hasExited, PROCESS_NAME } from '../lib/ids.ts'
-import { createSemaphore } from '../lib/concurrency.ts'
-import type { Upload, Uploads, Sweep } from '../jobs/ports/files.ts'
+import { createFairSemaphore } from '../lib/concurrency.ts'
+import type { Receiving, Upload, Uploads, Sweep } from '../jobs/ports/files.ts'
 import { createYoungCollector } from '../lib/heap.ts'
 
 export type UploadsOptions = {
@@ -27,10 +27,10 @@ export function createUploads({ folder, maxBytes, log }: UploadsOptions): Upload
   const folderOf = (jobId: string) => join(folder, jobId)
 
   return {
-    async create() {
+    async create(receiving) {
       const path = join(incoming, `${PROCESS_NAME}~${randomBytes(8).toString('hex')}`)
       await mkdir(path, { recursive: true }).catch(throwStorageFull)
-      return createUpload(path, { maxBytes, folderOf, log })
+      return createUpload(path, { maxBytes, folderOf, log, receiving })
     },
     async locate(jobId, kind) {
       const names = isJobId(jobId) ? await readdir(folderOf(jobId)).catch(emptyIfMissing) : []
@@ -57,12 +57,11 @@ export function createUploads({ folder, maxBytes, log }: UploadsOptions): Upload
  * takes seconds, in which nobody else's file would be read.
  */
 export const MAX_FLUSHES = 2
-const flushes = createSemaphore(MAX_FLUSHES)
-const NEVER_ABORTED = new AbortController().signal
+const flushes = createFairSemaphore(MAX_FLUSHES, { mayHoldAll: true })
 
 /** A job that is accepted has its files on the disk, as it has itself. */
-const flush = (path: string) =>
-  flushes.use(NEVER_ABORTED, async () => {
+const flush = (path: string, { caller, signal }: Receiving) =>
+  flushes.use(caller, signal, async () => {
     const file = await open(path, 'r+')
     await file.sync().finally(() => file.close())
   })
@@ -70,9 +69,12 @@ const flush = (path: string) =>
 /** Shared by all uploads, since they share one heap. */
 const countGarbage = createYoungCollector(16_000_000)
 
-type UploadSettings = Pick<UploadsOptions, 'maxBytes' | 'log'> & { readonly folderOf: (jobId: string) => string }
+type UploadSettings = Pick<UploadsOptions, 'maxBytes' | 'log'> & {
+  readonly folderOf: (jobId: string) => string
+  readonly receiving: Receiving
+}
 
-function createUpload(folder: string, { maxBytes, folderOf, log }: UploadSettings): Upload {
+function createUpload(folder: string, { maxBytes, folderOf, log, receiving }: UploadSettings): Upload {
   const files: Partial<Record<FileKind, UploadedFile>> = {}
   let path = folder
   let received = 0
@@ -97,7 +99,7 @@ function createUpload(folder: string, { maxBytes, folderOf, log }: UploadSetting
       const hash = createHash('sha256')
       const partial = join(path, `${kind}.part`)
       await pipeline(bytes, inspectPieces(hash), createWriteStream(partial)).catch(throwStorageFull)
-      await flush(partial).catch(throwStorageFull)
+      await flush(partial, receiving).catch(throwStorageFull)
       const size = received - before
       if (size === 0) throw invalidFields([{ path: `/${kind}`, message: 'is empty' }])
       const { mime, extension } = await inspect(kind, partial)

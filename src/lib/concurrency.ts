@@ -158,17 +158,18 @@ type Waiting = Fifo<(release: () => void) => void>
 /**
  * A key may have at most as many slots as are left free (dynamic thresholds, Choudhury and Hahne 1998). So a key that
  * is alone gets half of them, two get a third each, and a key that comes later still finds a slot. With `mayHoldAll`
- * no slot stays free while a key waits: a key that comes later gets the next free slot instead.
+ * no slot stays free while a key waits: a key that comes later gets the next free slot instead. `perKey` limits the slots
+ * of a key in any case.
  */
-export function createFairSemaphore(count: number, { mayHoldAll = false } = {}): FairSemaphore {
+export function createFairSemaphore(count: number, { mayHoldAll = false, perKey = Infinity } = {}): FairSemaphore {
   let free = count
   const held = new Map<string, number>()
   const waiting = new Map<string, Waiting>()
   /** The keys that wait, in the order of their turns. */
   const turns = createFifo<string>()
 
-  const isWithinShare = (key: string) => (held.get(key) ?? 0) < free
-  const hasSlot = mayHoldAll ? () => free > 0 : isWithinShare
+  const isWithinShare = (key: string) => (held.get(key) ?? 0) < Math.min(free, perKey)
+  const hasSlot = mayHoldAll ? (key: string) => free > 0 && (held.get(key) ?? 0) < perKey : isWithinShare
 
   const acquire = (key: string) => {
     let isHeld = true

@@ -37,6 +37,9 @@ export function formOf(parts: readonly Part[]): Buffer {
   return Buffer.concat([...pieces, `--${BOUNDARY}--\r\n`].map((piece) => Buffer.from(piece)))
 }
 
+/** Who uploads, in tests where that does not matter. */
+export const aReceiving = { caller: 'key:alice', signal: new AbortController().signal }
+
 /** Uploads in a folder of the test's own. */
 export async function folderUploads(options: Partial<UploadsOptions> = {}) {
   const folder = options.folder ?? join(await temporaryFolder(), 'uploads')

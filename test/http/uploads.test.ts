@@ -231,8 +231,8 @@ describe('a refused submit leaves no file', () => {
     await start({
       wrap: (uploads) => ({
         ...uploads,
-        create: async () => {
-          const upload = await uploads.create()
+        create: async (receiving) => {
+          const upload = await uploads.create(receiving)
           return {
             ...upload,
             add: async (kind, bytes) => {

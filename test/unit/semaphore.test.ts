@@ -42,6 +42,17 @@ describe('a fair semaphore', () => {
     })
   })
 
+  test('gives a key no more slots than its limit, however many are free', async () => {
+    for (const mayHoldAll of [false, true]) {
+      const { start, count, finishOne } = scene(8, { perKey: 2, mayHoldAll })
+      for (const key of ['a', 'a', 'a', 'b']) void start(key)
+      await settled()
+      expect({ a: count('a'), b: count('b') }).toEqual({ a: 2, b: 1 })
+      await finishOne('a')
+      expect(count('a')).toBe(3)
+    }
+  })
+
   test('gives a single slot to any key', async () => {
     const { start, count, finishOne } = scene(1)
     void start('a')

@@ -11,7 +11,7 @@ import type { JobInput } from '../../src/jobs/job.ts'
 import { STRAY_UPLOAD_MS } from '../../src/jobs/reconciler.ts'
 import { PROCESS_NAME } from '../../src/lib/ids.ts'
 import { startCore } from '../helpers/core.ts'
-import { FACE, filesIn, folderUploads, SPEECH } from '../helpers/uploads.ts'
+import { aReceiving, FACE, filesIn, folderUploads, SPEECH } from '../helpers/uploads.ts'
 import { until } from '../helpers/until.ts'
 
 /** A file in pieces. */
@@ -26,7 +26,7 @@ async function* pieces(file: Buffer, failsWith?: Error) {
 describe('an upload', () => {
   test('reports size, type and digest of each file, and names it only once it is complete', async () => {
     const { uploads, folder } = await folderUploads()
-    const upload = await uploads.create()
+    const upload = await uploads.create(aReceiving)
     const names: string[] = []
     async function* watched() {
       let taken = 0
@@ -58,14 +58,45 @@ describe('an upload', () => {
       flushed++
     })
     onTestFinished(() => slowSync.mockRestore())
-    const add = async () => (await uploads.create()).add('audio', pieces(SPEECH))
+    const add = async () => (await uploads.create(aReceiving)).add('audio', pieces(SPEECH))
     await Promise.all(Array.from({ length: 8 }, add))
     expect([flushed, most]).toEqual([8, MAX_FLUSHES])
   })
 
+  test('waits for the disk in turn with other callers, and no longer than its client', async () => {
+    const { uploads } = await folderUploads()
+    const file = await open(process.execPath)
+    await file.close()
+    const flushed: string[] = []
+    const syncs = vi.fn()
+    const go = Promise.withResolvers<undefined>()
+    const slowSync = vi.spyOn(Object.getPrototypeOf(file) as FileHandle, 'sync').mockImplementation(() => {
+      syncs()
+      return go.promise
+    })
+    onTestFinished(() => slowSync.mockRestore())
+    const add = async (caller: string, signal = aReceiving.signal) => {
+      const upload = await uploads.create({ caller, signal })
+      await upload.add('audio', pieces(SPEECH))
+      flushed.push(caller)
+    }
+    const all = Array.from({ length: 8 }, () => add('key:greedy'))
+    await until(() => syncs.mock.calls.length === MAX_FLUSHES, 'the first files')
+    const leaves = new AbortController()
+    const left = add('key:left', leaves.signal)
+    left.catch(() => undefined)
+    const other = add('key:other')
+    await sleep(100)
+    leaves.abort()
+    await expect(left).rejects.toMatchObject({ name: 'AbortError' })
+    go.resolve(undefined)
+    await Promise.all([...all, other])
+    expect(flushed.indexOf('key:other')).toBeLessThan(5)
+  })
+
   test('is found under the job that keeps it, and nowhere after it is discarded, however often', async () => {
     const { uploads, folder } = await folderUploads()
-    const upload = await uploads.create()
+    const upload = await uploads.create(aReceiving)
     await upload.add('audio', pieces(SPEECH))
     const id = randomUUID()
     await upload.keep(id)
@@ -80,7 +111,7 @@ describe('an upload', () => {
 
   test('rejects with the error of its stream, and leaves nothing after it is discarded', async () => {
     const { uploads, folder } = await folderUploads()
-    const upload = await uploads.create()
+    const upload = await uploads.create(aReceiving)
     await expect(upload.add('video', pieces(FACE, new Error('cut off')))).rejects.toThrow('cut off')
     await upload.discard()
     expect(filesIn(folder)).toEqual([])
@@ -88,16 +119,16 @@ describe('an upload', () => {
 
   test('may have exactly the allowed number of bytes', async () => {
     const { uploads } = await folderUploads({ maxBytes: FACE.length })
-    await (await uploads.create()).add('video', pieces(FACE))
+    await (await uploads.create(aReceiving)).add('video', pieces(FACE))
     const { uploads: smaller } = await folderUploads({ maxBytes: FACE.length - 1 })
-    const refused = (await smaller.create()).add('video', pieces(FACE))
+    const refused = (await smaller.create(aReceiving)).add('video', pieces(FACE))
     await expect(refused).rejects.toMatchObject({ status: 413, code: 'body_too_large' })
   })
 
   test.each(['ENOSPC', 'EDQUOT'])('for which there is no room (%s) is 507', async (code) => {
     const { uploads } = await folderUploads()
     const full = Object.assign(new Error(code), { code })
-    const refused = (await uploads.create()).add('video', pieces(FACE, full))
+    const refused = (await uploads.create(aReceiving)).add('video', pieces(FACE, full))
     await expect(refused).rejects.toMatchObject({ status: 507, code: 'storage_full', cause: full })
   })
 })
@@ -124,7 +155,7 @@ describe('the sweep', () => {
 
   test('removes partial uploads of exited processes at once, and keeps those under way', async () => {
     const { uploads, folder } = await folderUploads()
-    const upload = await uploads.create()
+    const upload = await uploads.create(aReceiving)
     await upload.add('audio', pieces(SPEECH))
     put(folder, `incoming/${hostname()}-4194305-1~a/video.part`)
     put(folder, 'incoming/another-1-1~a/video.part', DAY_AGO)
@@ -141,7 +172,7 @@ describe('the sweep', () => {
 
   test('counts the age of files from when they were kept for a job', async () => {
     const { uploads, folder } = await folderUploads()
-    const upload = await uploads.create()
+    const upload = await uploads.create(aReceiving)
     await upload.add('audio', pieces(SPEECH))
     const [name = ''] = filesIn(folder)
     for (const path of [name, join(name, '..')]) utimesSync(join(folder, path), DAY_AGO, DAY_AGO)

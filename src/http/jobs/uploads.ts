@@ -92,17 +92,21 @@ const HAS_BOUNDARY = /;\s*boundary\s*=\s*(?:"[^"]|[^\s";])/i
 const NO_BOUNDARY =
   'The Content-Type says multipart/form-data without a boundary. Do not set the header yourself: your HTTP client sets it with the form.'
 
-type Receiving = { readonly uploads: UploadOptions['uploads']; readonly maxFieldBytes: number }
+type FormOptions = { readonly uploads: UploadOptions['uploads']; readonly maxFieldBytes: number }
 
 /** Reads the body to its end: its fields become the request's body, and its files `request.upload`. */
-async function receive(request: FastifyRequest, { uploads, maxFieldBytes }: Receiving): Promise<void> {
+async function receive(request: FastifyRequest, { uploads, maxFieldBytes }: FormOptions): Promise<void> {
+  const { socket } = request.raw
+  const left = new AbortController()
+  const abort = () => left.abort()
+  socket.once('close', abort)
   const form = await readForm(request.parts(), {
     maxFieldBytes,
     async addFile(kind, bytes) {
-      request.upload ??= await uploads.create()
+      request.upload ??= await uploads.create({ caller: limitKeyOf(request), signal: left.signal })
       await request.upload.add(kind, bytes)
     },
-  })
+  }).finally(() => socket.off('close', abort))
   request.body = form.body
   request.formErrors = form.errors
 }

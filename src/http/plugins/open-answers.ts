@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Job } from '../../jobs/job.ts'
 import { ANONYMOUS_ID } from '../../jobs/ports/access.ts'
+import { createFairSemaphore } from '../../lib/concurrency.ts'
 import { createShares, type ShareLimits, type Shares } from '../../lib/limits.ts'
 import { invalidCredential, problem } from '../../problems.ts'
 import { FileStream } from '../files/send-file.ts'
@@ -50,7 +51,7 @@ export function trackAnswers(app: FastifyInstance): WhenFinished {
 export type OpenAnswers = {
   /** Throws `stream_limit_reached` if the caller has its maximum of streams open. */
   openStream(reply: FastifyReply): AbortSignal
-  /** Undefined if the caller, or all callers together, have their maximum open: the answer must not wait. */
+  /** Undefined if the caller has its maximum, or its fair share of all, open: the answer must not wait. */
   openPoll(reply: FastifyReply): AbortSignal | undefined
 }
 
@@ -65,13 +66,13 @@ export type OpenAnswersDependencies = {
 
 /** Maximum open long polls of one caller; further ones are answered at once. */
 export const MAX_POLLS_PER_CALLER = 1_000
-/** Maximum open long polls of all callers; one connection can have many. */
+/** Maximum open long polls of all callers, shared fairly; one connection can have many. */
 export const MAX_POLLS = 10_000
 
 export function createOpenAnswers(dependencies: OpenAnswersDependencies): OpenAnswers {
   const maxStreams = dependencies.maxStreamsPerCaller || Infinity
   const streams = createShares({ perKey: maxStreams, inAll: Infinity })
-  const polls = createShares({ perKey: MAX_POLLS_PER_CALLER, inAll: MAX_POLLS })
+  const polls = createFairSemaphore(MAX_POLLS, { perKey: MAX_POLLS_PER_CALLER })
   const open = new Set<AbortController>()
   const { closing } = dependencies
   closing.addEventListener('abort', () => {
@@ -104,8 +105,8 @@ export function createOpenAnswers(dependencies: OpenAnswersDependencies): OpenAn
       return openAnswer(reply, streams.take(key, 1))
     },
     openPoll(reply) {
-      const key = limitKeyOf(reply.request)
-      return polls.isFull(() => key) ? undefined : openAnswer(reply, polls.take(key, 1))
+      const release = polls.tryAcquire(limitKeyOf(reply.request))
+      return release && openAnswer(reply, release)
     },
   }
 }

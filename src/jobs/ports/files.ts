@@ -52,7 +52,7 @@ export type Upload = {
   readonly files: Readonly<Partial<Record<FileKind, UploadedFile>>>
   /**
    * Stores one file while it is received. Rejects with `body_too_large`, `unsupported_media`, `storage_full`,
-   * `invalid_request` if the file is empty, or the error of `bytes`.
+   * `invalid_request` if the file is empty, the error of `bytes`, or the reason of the signal while it waits for the disk.
    */
   add(kind: FileKind, bytes: AsyncIterable<Buffer>): Promise<void>
   /** Assigns the files to a job that is about to be stored: from now on they are found by its id. */
@@ -61,10 +61,13 @@ export type Upload = {
   discard(): Promise<void>
 }
 
+/** Who uploads: `caller` is a key, for fairness; `signal` aborts when the client closes its connection. */
+export type Receiving = { readonly caller: string; readonly signal: AbortSignal }
+
 /** The files that were uploaded with submits. */
 export type Uploads = {
   /** Starts an upload. Rejects with `uploads_need_public_url` or `uploads_need_shared_storage` if no backend could read it. */
-  create(): Promise<Upload>
+  create(receiving: Receiving): Promise<Upload>
   /** Absolute path of a file of a job. Rejects with `input_not_found` if there is none, or if it was deleted. */
   locate(jobId: string, kind: FileKind): Promise<string>
   /** Removes the files of a job. Idempotent. */
