@@ -48,8 +48,8 @@ test('metrics, settings and codes that it names are there', async () => {
   expect(codes.filter((name) => !known.includes(name) && !fields.includes(name))).toEqual([])
 })
 
-const [, table = ''] = /^### Events of the log$([^]*?)^## /m.exec(page) ?? []
-const eventCells = [...table.matchAll(/^\| (`.*?) +\|(?! What)/gm)].map(([, cell]) => cell).join(', ')
+const [, table = ''] = /^### Events of the log$[^]*?^\| --- .*$([^]*?)^## /m.exec(page) ?? []
+const eventCells = [...table.matchAll(/^\| (`.*?) \|/gm)].map(([, cell]) => cell).join(', ')
 const listed = [...eventCells.matchAll(/`(\w+)`( \(info\))?/g)].map(([, name = '', info]) => ({ name, isInfo: !!info }))
 
 test('every event in its table is logged by the server', () => {
