@@ -130,7 +130,7 @@ type Document = Readonly<Record<string, unknown>>
  * Fetches an issuer's JSON Web Key Set (RFC 7517) through its discovery document (OpenID Connect Discovery 1.0,
  * section 4), which must name this issuer. Rejects with a message for the operator, or with the signal's reason.
  */
-export async function fetchKeySet(issuer: string, signal: AbortSignal): Promise<Document> {
+async function fetchKeySet(issuer: string, signal: AbortSignal): Promise<Document> {
   const discovery = await fetchDocument(`${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`, signal)
   if (discovery.issuer !== issuer) {
     throw new Error(`OIDC_ISSUER is ${issuer}, but its discovery document says ${JSON.stringify(discovery.issuer)}`)

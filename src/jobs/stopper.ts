@@ -27,7 +27,6 @@ export function createStopper({ backend, transition, log }: StopperDependencies)
 
   const warnRarely = createThrottledWarning(log)
 
-  /** Whether the call is stopped. */
   const requestStop = async (jobId: string, callId: string): Promise<boolean> => {
     try {
       await backend.stop(callId, AbortSignal.any([closing.signal, AbortSignal.timeout(STOP_TIMEOUT_MS)]))

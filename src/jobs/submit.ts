@@ -73,7 +73,7 @@ export type InputContext = {
 }
 
 /** The field errors in an input's form, for any backend. Uses neither network nor disk. */
-export function checkInput(input: JobInput, { found = [], canHaveFiles = false }: InputContext = {}): FieldError[] {
+function checkInput(input: JobInput, { found = [], canHaveFiles = false }: InputContext = {}): FieldError[] {
   const withFiles = canHaveFiles || FILE_KINDS.some((kind) => input[kind] !== undefined)
   const isGiven = (field: keyof JobInput) =>
     input[field] !== undefined || found.some(({ path }) => path === `/${field}`)

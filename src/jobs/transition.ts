@@ -99,7 +99,7 @@ const LAST_PAUSE_MS = 64_000
 export type Write = { readonly store: Pick<JobStore, 'get'>; readonly job: Job; readonly followUp: () => Promise<void> }
 
 /** Rejects as `write` does. After an ambiguous write the follow-up waits until the store shows the job as written. */
-export async function writeWithFollowUp(pending: Write, write: () => Promise<boolean>): Promise<boolean> {
+async function writeWithFollowUp(pending: Write, write: () => Promise<boolean>): Promise<boolean> {
   const isWritten = await write().catch((error: unknown) => {
     if (isProblem(error, 'store_unavailable') && error.isAmbiguousWrite) void resolveAmbiguity(pending)
     throw error

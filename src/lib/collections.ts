@@ -58,8 +58,8 @@ export type Lru<T> = {
 type Kept<T> = { readonly value: T; readonly weight: number }
 
 /**
- * Keeps what was used last, up to `maxWeight` in all, in two generations: what is used moves to the young one; when
- * that weighs half the limit, the old one is dropped whole. No verb costs more for how many there are.
+ * Keeps recently used values in two generations, up to `maxWeight` together; the old one is dropped when the young one
+ * reaches half the limit. The cost of a call does not grow with the number of values.
  */
 export function createLru<T>(maxWeight: number): Lru<T> {
   let [young, old] = [new Map<string, Kept<T>>(), new Map<string, Kept<T>>()]

@@ -5,7 +5,7 @@ import { runInNewContext } from 'node:vm'
 const [OBJECT, MEMBER, STRING, NUMBER] = [56, 16, 24, 12]
 
 /** Estimates how much of V8's heap a plain value takes, in bytes. Strings are taken to be Latin-1, as most are. */
-export function estimateHeapBytes(value: unknown): number {
+function estimateHeapBytes(value: unknown): number {
   if (typeof value === 'string') return STRING + value.length
   if (typeof value === 'number') return NUMBER
   if (typeof value !== 'object' || value === null) return 0

@@ -10,9 +10,9 @@ export type TokenBucket = {
   /** Adds what has come in since the last time, up to `burstSeconds` worth of tokens, and one at least. */
   refill(burstSeconds: number): void
   take(): void
-  /** How long until there are `wanted` tokens, in ms; infinite when it never holds so many. */
+  /** Time until `wanted` tokens are available, in ms; infinite if the bucket is too small. */
   msUntil(wanted: number): number
-  /** Gives no tokens for so long, in ms; after that they come one by one, at half the rate, which recovers gradually. */
+  /** Gives no tokens for this long, in ms; after that they come one by one, at half the rate, which recovers gradually. */
   pause(ms: number): void
 }
 

@@ -18,7 +18,7 @@ const audio = (demuxer: string, name: string): MediaFormat => ({ kind: 'audio', 
  * (playlists, `concat` scripts, numbered pictures) are left out on purpose; HEIC, AVIF, JPEG XL and animated WebP because
  * not every ffmpeg in use decodes them.
  */
-export const FORMATS: Readonly<Record<string, MediaFormat>> = {
+const FORMATS: Readonly<Record<string, MediaFormat>> = {
   'image/jpeg': still('jpeg_pipe', 'JPEG'),
   'image/png': still('png_pipe', 'PNG'),
   'image/apng': still('png_pipe', 'PNG'),

@@ -25,7 +25,7 @@ export function createMetrics(server: ServerInfo): Metrics {
 }
 
 /** Records an event in the counters and histograms. No label value comes from outside: a client could make up any number. */
-export function recordEvent(event: MetricEvent, instruments: Instruments): void {
+function recordEvent(event: MetricEvent, instruments: Instruments): void {
   const { counters, histograms } = instruments
   switch (event.type) {
     case 'job-submitted':

@@ -13,7 +13,7 @@ import { createBrotliDecompress, createGunzip, createInflate, createInflateRaw, 
 const { request: requestHttp } = process.getBuiltinModule('node:http')
 
 /** Longest a connection may take to open, in ms; looking its host up is a part of that. */
-export const CONNECT_TIMEOUT_MS = 10_000
+const CONNECT_TIMEOUT_MS = 10_000
 
 /** Raised inside a connection attempt, before anything was sent. */
 class BlockedAddress extends Error {}

@@ -80,7 +80,7 @@ const INFO_MAX_BYTES = 1024
  * RFC 5869, no salt, the caller as info, by its SHA-256 if it is too long), so that none can sign in another's name. The
  * anonymous caller of an open server has the operator's secrets themselves.
  */
-export function callerSecrets(secrets: readonly string[], caller: string): readonly string[] {
+function callerSecrets(secrets: readonly string[], caller: string): readonly string[] {
   if (caller === ANONYMOUS_ID) return secrets
   const isLong = Buffer.byteLength(caller) > INFO_MAX_BYTES
   const info = isLong ? createHash('sha256').update(caller).digest() : caller

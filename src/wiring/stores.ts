@@ -7,7 +7,7 @@ import type { ChangeBus } from '../jobs/ports/notifications.ts'
 import type { Job } from '../jobs/job.ts'
 import { logFieldsOf } from '../jobs/log.ts'
 import type { JobQueue } from '../jobs/ports/queue.ts'
-import type { Channels as RedisChannels } from '../redis/channels.ts'
+import type { Channels } from '../redis/channels.ts'
 import { oldGenerationLimit } from '../process/boot.ts'
 import type { SecretKeeper, Store } from '../jobs/ports/store.ts'
 
@@ -26,22 +26,19 @@ export async function openStore(config: Config, files: JobFiles, log: Logger): P
   return openMemory(config, files, log)
 }
 
-/** Pub/sub between replicas; undefined with a single server. */
-export type Channels = RedisChannels | undefined
-
-/** Opens the pub/sub channels between replicas. */
-export async function openChannels(config: Config, log: Logger): Promise<Channels> {
+/** Opens the pub/sub channels between replicas; undefined with a single server. */
+export async function openReplicaChannels(config: Config, log: Logger): Promise<Channels | undefined> {
   return hasReplicas(config) ? (await import('../redis/channels.ts')).openChannels(redisOf(config, log)) : undefined
 }
 
 /** Opens the change bus, across all replicas. */
-export async function openChanges(channels: Channels, log: Logger): Promise<ChangeBus> {
+export async function openChanges(channels: Channels | undefined, log: Logger): Promise<ChangeBus> {
   const { createEmitterBus, createRedisBus } = await import('../changes/bus.ts')
   return channels ? createRedisBus({ channels, log }) : createEmitterBus(log)
 }
 
 /** Opens the queue of runs; `MAX_CONCURRENT_JOBS` applies to all replicas together. */
-export async function openQueue(config: Config, channels: Channels, log: Logger): Promise<JobQueue> {
+export async function openQueue(config: Config, channels: Channels | undefined, log: Logger): Promise<JobQueue> {
   const maxRunning = config.MAX_CONCURRENT_JOBS || undefined
   if (!channels) return (await import('../queue/in-process/queue.ts')).createInProcessQueue({ log, maxRunning })
   return (await import('../queue/bullmq/queue.ts')).createBullmqQueue({ ...redisOf(config, log), channels, maxRunning })

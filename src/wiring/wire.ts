@@ -18,7 +18,7 @@ import { oldGenerationLimit, openFilesLimit } from '../process/boot.ts'
 import { parseWebhookSecrets } from '../config/formats.ts'
 import { measureBackend, openBackend } from './backends.ts'
 import { openOutputs, openLinks, openUploads } from './files.ts'
-import { openChannels, openCounter, openChanges, openQueue, openStore } from './stores.ts'
+import { openReplicaChannels, openCounter, openChanges, openQueue, openStore } from './stores.ts'
 import { resolvesWithin } from '../lib/timing.ts'
 
 export type Wired = {
@@ -57,7 +57,7 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   const { record: recordMetric } = metrics
   const outputs = add('outputs', await openOutputs(config, log, recordMetric))
   const uploads = add('uploads', await openUploads(config, log))
-  const channels = await openChannels(config, log)
+  const channels = await openReplicaChannels(config, log)
   if (channels) add('channels', channels)
   const store = add('store', await openStore(config, { outputs, uploads }, log))
   const links = await openLinks(config, { secrets: store, port: () => listeningAt }, log)

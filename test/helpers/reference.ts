@@ -59,15 +59,15 @@ export function createReferee(reference: OpenApi) {
       if (answer.body === '') return mayBeEmpty ? mismatches : [...mismatches, 'there is no body']
       const [type = ''] = String(answer.headers['content-type']).split(';')
       // A range of media types (OpenAPI 3.1, Media Type Object) is for those that are not documented by name.
-      const toldType = documented.content?.[type] ? type : '*/*'
-      const media = documented.content?.[toldType]
+      const documentedType = documented.content?.[type] ? type : '*/*'
+      const media = documented.content?.[documentedType]
       if (!media) return [...mismatches, `the type ${type} is not documented`]
       const isJson = type.endsWith('json')
       const body: unknown = isJson ? answer.json() : answer.body
       const code = type.startsWith('application/problem') ? answer.json<{ code: string }>().code : undefined
       if (code !== undefined && !Object.keys(media.examples ?? {}).includes(code))
         mismatches.push(`${code} is not documented`)
-      const schemaPath = ['paths', path, method, 'responses', status, 'content', toldType, 'schema']
+      const schemaPath = ['paths', path, method, 'responses', status, 'content', documentedType, 'schema']
       return [...mismatches, ...errorsBy(body, ...schemaPath)]
     },
   }

@@ -32,7 +32,7 @@ describe('the events of all jobs', () => {
     return { ...all, seen, gaps, controller, followed, streams }
   }
 
-  test('report each change of each job, and do not end with a job', async () => {
+  test('report each change of each job, and continue after a job has finished', async () => {
     const { app, client, seen } = await following()
     const ids = [await running({ app, client }), await running({ app, client })]
     for (const id of ids) end(app, id)
@@ -53,7 +53,7 @@ describe('the events of all jobs', () => {
     await until(() => seen.includes(`${id} succeeded`), 'the end')
   })
 
-  test('continue when the server ends them, as it does after a gap of its own', async () => {
+  test('continue when the server closes them, as it does after a gap of its own', async () => {
     const { app, client, seen, gaps } = await following()
     app.announceGap()
     await until(() => gaps.mock.calls.length === 1, 'another stream')
@@ -61,7 +61,7 @@ describe('the events of all jobs', () => {
     await until(() => seen.includes(`${id} running`), 'a change')
   })
 
-  test('end with their signal, and leave the connection', async () => {
+  test('stop when their signal aborts, and leave the connection', async () => {
     const { app, controller, followed } = await following()
     await until(() => app.app.server.listening)
     controller.abort(new Error('enough'))
@@ -112,7 +112,7 @@ describe('a log', () => {
     expect(await rejection(client.logs(id, { attempt: 2 }).next())).toMatchObject({ code: 'attempt_not_found' })
   })
 
-  test('that is cut off rejects, and the request ends when its reader stops', async () => {
+  test('that is cut off rejects, and the request is aborted when its reader stops', async () => {
     const { app, client, relay } = await connected()
     const left = vi.fn()
     app.backend.logsWith = async function* (_call, signal) {
@@ -285,7 +285,7 @@ describe('a download', () => {
     expect(await rejection(readSteps(video, 8_000_000, removed))).toMatchObject({ code: 'job_not_found' })
   })
 
-  test('ends with its signal', async () => {
+  test('stops when its signal aborts', async () => {
     const { client, id } = await succeeded()
     const controller = new AbortController()
     const video = await client.download(id, { signal: controller.signal })

@@ -143,7 +143,7 @@ describe('the stage of a running job', () => {
 })
 
 describe('GET /jobs/:id/events', () => {
-  test('sends the current state, each change and the final state, and ends', async () => {
+  test('sends the current state, each change and the final state, and closes', async () => {
     await restart({ maxConcurrentJobs: 1 })
     const before = await submit()
     const { job_id: id, links } = (await app.post('/jobs', aBody)).json<JobView>()
@@ -232,7 +232,7 @@ describe('GET /jobs/:id/events', () => {
     expect(shown(client).at(-1)).toEqual(['3', 'succeeded'])
   })
 
-  test('ends with the final state, though a retry follows at once', async () => {
+  test('closes after the final state, though a retry follows at once', async () => {
     const id = await submit()
     const client = await open(`/jobs/${id}/events`)
     await untilShown(client, 1)
@@ -243,7 +243,7 @@ describe('GET /jobs/:id/events', () => {
     expect(client.events.map(({ job }) => job.status)).toEqual(['running', 'failed'])
   })
 
-  test('ends when the job is deleted', async () => {
+  test('closes when the job is deleted', async () => {
     const id = await submit()
     holdIntervals()
     const client = await open(`/jobs/${id}/events`)
@@ -368,7 +368,7 @@ describe('GET /jobs/:id/events', () => {
     expect(problemOf(await app.get('/events?status=failed'))).toMatchObject({ status: 400, paths: ['/status'] })
   })
 
-  test.each(['/jobs/:id/events', '/events'])('HEAD %s answers with the head of GET, and ends', async (path) => {
+  test.each(['/jobs/:id/events', '/events'])('HEAD %s answers with the head of GET, and closes', async (path) => {
     const url = path.replace(':id', await submit())
     const { headers, statusCode, body } = await app.app.inject({ method: 'HEAD', url })
     expect(statusCode).toBe(200)
@@ -380,7 +380,7 @@ describe('GET /jobs/:id/events', () => {
 const connections = () =>
   new Promise<number>((resolve) => app.app.server.getConnections((_error, count) => resolve(count)))
 
-test('an EventSource sees every state once, over a break, and stops after the end', async () => {
+test('an EventSource sees every state once, also across a lost connection, and stops after the final state', async () => {
   const id = await submit()
   const port = await portOf()
   const asked: (string | undefined)[] = []
@@ -435,7 +435,7 @@ describe('GET /events', () => {
     expect(alice.events[0]?.job).not.toHaveProperty('caller')
   })
 
-  test('ends when changes may have been missed, so that its client lists the jobs again', async () => {
+  test('closes when changes may have been missed, so that its client lists the jobs again', async () => {
     const { subscribeAll } = app.subscriptions
     const missed: (() => void)[] = []
     vi.spyOn(app.subscriptions, 'subscribeAll').mockImplementation((caller, observer) => {
@@ -533,7 +533,7 @@ describe('a client that reads nothing', () => {
 })
 
 describe('the number of streams', () => {
-  test('of one caller is limited by the setting; a stream that ends makes room', async () => {
+  test('of one caller is limited by the setting; a stream that closes makes room', async () => {
     await restart({ authenticator: knownCallers, http: { maxStreamsPerCaller: 2 } })
     const id = await submit(as('alice'))
     const first = await open(`/jobs/${id}/events`, as('alice'))
@@ -572,7 +572,7 @@ test('an event that cannot be rendered closes its stream, and is logged', async 
 })
 
 describe('a shutdown', () => {
-  test('ends all streams completely, and is not delayed by them or by a client that reads nothing', async () => {
+  test('closes all streams completely, and is not delayed by them or by a client that reads nothing', async () => {
     const id = await submit()
     const clients = [await open(`/jobs/${id}/events`), await open('/events')]
     const { subscribeAll } = app.subscriptions
@@ -595,7 +595,7 @@ describe('a shutdown', () => {
     expect(app.requestLines.filter(({ event, req }) => event === 'request' && isOfEvents(req))).toHaveLength(2)
   })
 
-  test('also ends a stream that is about to start', async () => {
+  test('also closes a stream that is about to start', async () => {
     const id = await submit()
     const slow = Promise.withResolvers<undefined>()
     const { get } = app.service

@@ -103,7 +103,7 @@ describe('Prefer: wait=N', () => {
     expect(performance.now() - from).toBeLessThan(50)
   })
 
-  test('holds the answer until the job has ended: 200 with the end', async () => {
+  test('holds the answer until the job has finished: 200 with the final state', async () => {
     const answer = app.post('/jobs', aBody, { prefer: 'wait=30' })
     const { callId } = (await until(() => app.backend.requests[0] && app.store.get(app.backend.requests[0].jobId)))
       .attempts[0]!
@@ -116,7 +116,7 @@ describe('Prefer: wait=N', () => {
     expect(headers).toMatchObject({ 'preference-applied': 'wait=30', location: `/jobs/${job.job_id}` })
   })
 
-  test('answers 202 with the job as it is when the time is over', async () => {
+  test('answers 202 with the job as it is when the time has passed', async () => {
     const from = performance.now()
     const response = await app.post('/jobs', aBody, { prefer: 'wait=1' })
     expect(performance.now() - from).toBeGreaterThan(990)
@@ -138,7 +138,7 @@ describe('Prefer: wait=N', () => {
     expect(response.headers['preference-applied']).toBeUndefined()
   })
 
-  test('holds for a replay too: 200 once the job has ended, 202 before', async () => {
+  test('holds for a replay too: 200 once the job has finished, 202 before', async () => {
     const key = { 'idempotency-key': 'once' }
     const id = await submit(key)
     const early = await app.post('/jobs', aBody, { ...key, prefer: 'wait=0' })
@@ -157,7 +157,7 @@ describe('Prefer: wait=N', () => {
 })
 
 describe('GET /jobs/:id?wait=N', () => {
-  test('holds the answer until the job has ended', async () => {
+  test('holds the answer until the job has finished', async () => {
     const id = await submit()
     const answer = app.get(`/jobs/${id}?wait=30`)
     expect(await isHeld(answer)).toBe(true)
@@ -165,7 +165,7 @@ describe('GET /jobs/:id?wait=N', () => {
     expect((await answer).json()).toMatchObject({ job_id: id, status: 'succeeded', revision: 3 })
   })
 
-  test('answers with the job as it is when the time is over, and at once with one that has ended', async () => {
+  test('answers with the job as it is when the time has passed, and at once with one that has finished', async () => {
     const id = await submit()
     const from = performance.now()
     expect((await app.get(`/jobs/${id}?wait=1`)).json()).toMatchObject({ status: 'running' })
@@ -220,7 +220,7 @@ describe('GET /jobs/:id?wait=N', () => {
     for (const answer of answers) expect((await answer).statusCode).toBe(200)
   })
 
-  test('is answered to a thousand, soon after the end', async () => {
+  test('is answered to a thousand clients soon after the job has finished', async () => {
     await restart({ http: { limits: { read: 0, submit: 0 } } })
     const id = await submit()
     const waits = countWaits()
@@ -275,7 +275,7 @@ function slowRead() {
   return { begun: () => until(() => asked.mock.calls.length === 1), goOn: () => slow.resolve(undefined) }
 }
 
-test('a client that leaves before its wait begins is not waited for', async () => {
+test('a client that leaves before its wait starts is not waited for', async () => {
   const id = await submit()
   const waits = countWaits()
   const reading = slowRead()
@@ -292,7 +292,7 @@ const connectionsOf = () =>
   new Promise<number>((resolve) => app.app.server.getConnections((_error, count) => resolve(count)))
 
 describe('a shutdown', () => {
-  test('answers also who is just about to wait', async () => {
+  test('answers also a client that is just about to wait', async () => {
     const id = await submit()
     await app.app.listen({ host: '127.0.0.1', port: 0 })
     const reading = slowRead()
@@ -305,7 +305,7 @@ describe('a shutdown', () => {
     await closing
   })
 
-  test('has nothing to do with waits that are over', async () => {
+  test('has nothing to do with waits that have finished', async () => {
     const id = await submit()
     const answer = app.get(`/jobs/${id}?wait=60`)
     expect(await isHeld(answer)).toBe(true)
@@ -318,7 +318,7 @@ describe('a shutdown', () => {
     expect(aborted.mock.calls.filter(([reason]) => reason === undefined)).toEqual([])
   })
 
-  test('answers all who wait at once, with the job as it is', async () => {
+  test('answers all waiting clients at once, with the job as it is', async () => {
     const id = await submit()
     const answers = [app.get(`/jobs/${id}?wait=60`), app.post('/jobs', aBody, { prefer: 'wait=60' })]
     expect(await isHeld(Promise.race(answers))).toBe(true)

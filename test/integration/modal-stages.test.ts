@@ -33,7 +33,7 @@ test('the start of a run is known from the listing, long before the run ends', a
   expect(starts).toHaveLength(1)
 })
 
-test('a call that waits for a GPU is queued, and running once it has it; its end is told by its outcome only', async () => {
+test('a call that waits for a GPU is queued, and running once it has it; only its outcome says that it has finished', async () => {
   const { plane, backend, spawn } = await start({ gpus: 1, behave: () => ({ end: { kind: 'never' } }) })
   const stages: [string[], string[]] = [[], []]
   const callIds = [await spawn('a'), await spawn('b')] as const

@@ -10,6 +10,18 @@ test('docs/architecture.md names only files and folders that exist', () => {
   expect(missing).toEqual([])
 })
 
+test('the documentation names only files and folders of src and test that exist', () => {
+  const pages = ['README.md', ...readdirSync('docs').flatMap((name) => (name.endsWith('.md') ? [`docs/${name}`] : []))]
+  const named = pages.flatMap((name) =>
+    [...readFileSync(name, 'utf8').matchAll(/(?<![\w./-])(?:src|test)\/[\w./-]*\w\/?/g)].map(([path]) => ({
+      name,
+      path,
+    })),
+  )
+  expect(named.length).toBeGreaterThan(60)
+  expect(named.filter(({ path }) => !existsSync(path))).toEqual([])
+})
+
 test('docs/architecture.md lists every room of src in its import rule', () => {
   const rule = /\*\*The import rule\.\*\*.*/.exec(page)?.[0] ?? ''
   const rooms = readdirSync('src', { withFileTypes: true }).map(

@@ -162,7 +162,7 @@ export function limitMemory(program: string, args: readonly string[], maxBytes: 
 }
 
 /** The environment variable that marks a child, and every process it starts, as owned by a server process. */
-export const OWNER_VARIABLE = 'MUSETALK_OWNER'
+const OWNER_VARIABLE = 'MUSETALK_OWNER'
 
 /** Kills what the children of an exited server process left running. Linux only: elsewhere nothing is found. */
 export async function killOrphans(owner: string): Promise<void> {

@@ -159,7 +159,7 @@ async function checkVideo(output: string, seconds: number, run: Run): Promise<vo
 }
 
 /** Searches PATH, then the development dependency. A missing one is not cached: it may be installed any time. */
-export async function findFfmpeg(searchPath = ''): Promise<string> {
+async function findFfmpeg(searchPath = ''): Promise<string> {
   for (const folder of searchPath.split(delimiter).filter(Boolean)) {
     const candidate = join(folder, 'ffmpeg')
     if (await isProgram(candidate)) return candidate
@@ -176,7 +176,7 @@ export async function findFfmpeg(searchPath = ''): Promise<string> {
 }
 
 /** Rejects with `RunFailure` if a program cannot be started. */
-export async function checkProgram(path: string): Promise<void> {
+async function checkProgram(path: string): Promise<void> {
   await access(path, constants.X_OK).catch((cause: unknown) => {
     throw new RunFailure('backend_rejected', `ffmpeg could not be started (${codeOf(cause) ?? ''})`, { cause })
   })

@@ -143,7 +143,7 @@ export type PathFilter = {
 /** Passes text on to `sink` line by line; a carriage return ends a line too, as progress bars use it. */
 export function createPathFilter(paths: readonly HiddenPath[], sink: (text: string) => void): PathFilter {
   const decoder = new TextDecoder()
-  // Of an incomplete line so much is kept back that it contains any path that is not complete yet.
+  // Keeps back enough of an incomplete line to hold any partial path.
   const keptBack = Math.max(0, ...paths.map(([path]) => `file:${path}`.length))
   let rest = ''
   const pass = (text: string) => {

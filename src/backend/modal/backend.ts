@@ -4,7 +4,7 @@ import type { NamedInput } from '../../jobs/job.ts'
 import type { Log } from '../../jobs/log.ts'
 import type { Metrics } from '../../jobs/ports/metrics.ts'
 import { argumentErrors, checkModalInput } from './check.ts'
-import { createLogReader, type Scope, createLogTail } from './logs.ts'
+import { createLogReader, type AbortScope, createLogTail } from './logs.ts'
 import {
   grpcCode,
   isDeploymentError,
@@ -204,7 +204,7 @@ export function createModalBackend(options: ModalOptions): Backend {
       logClient ??= open()
       return (await logClient.functionCalls.fromId(callId)).logs
     },
-    scope: (signal: AbortSignal): Scope => {
+    scope: (signal: AbortSignal): AbortScope => {
       const context: RpcContext = { signal }
       return (work) => rpcContext.run(context, work)
     },

@@ -49,7 +49,7 @@ export type Lane = {
 
 /** `graceMs`: how long requests wait while the credentials are rejected, in ms; infinite: as long as that lasts. */
 export function createLane(graceMs: number): Lane {
-  /** Few: those that were under way when an outage began. */
+  /** Requests that were in flight when an outage started: few. */
   const returning: Waiter[] = []
   const arriving = createFifo<Waiter>()
   const bucket = createTokenBucket(ADMITTED_PER_SECOND)
@@ -115,7 +115,7 @@ export function createLane(graceMs: number): Lane {
 /** In the order in which an operator has to act on them. */
 const BY_WEIGHT = ['credentials', 'spend_limit', 'unreachable'] as const
 
-/** What keeps the backend from its work, over all lanes; undefined: nothing. */
+/** The main reason for degradation over all lanes. */
 export function mainReason(lanes: readonly Lane[]): DegradedReason | undefined {
   const found = BY_WEIGHT.find((reason) => lanes.some((lane) => lane.state !== 'closed' && lane.reason === reason))
   return found ?? (lanes.some((lane) => lane.isThrottled()) ? 'throttled' : undefined)

@@ -19,12 +19,11 @@ export type CallLog = {
 }
 
 /** Runs work so that the signal of the read aborts its requests. */
-export type Scope = <T>(work: () => T) => T
+export type AbortScope = <T>(work: () => T) => T
 
 export type LogReaderOptions = {
   readonly open: (callId: string) => Promise<CallLog>
-  /** A scope for one read. */
-  readonly scope: (signal: AbortSignal) => Scope
+  readonly scope: (signal: AbortSignal) => AbortScope
   /** Whether an error says that Modal no longer knows the call. */
   readonly isUnknownCall: (error: unknown) => boolean
 }
@@ -58,7 +57,7 @@ function entriesOf(log: CallLog, { startedAt, finishedAt }: LoggedCall): AsyncIt
 }
 
 /** A generator runs in the scope of the code that asks for its next value, not of the code that created it. */
-async function* everyWithin<T>(within: Scope, values: AsyncIterable<T>): AsyncGenerator<T> {
+async function* everyWithin<T>(within: AbortScope, values: AsyncIterable<T>): AsyncGenerator<T> {
   const iterator = within(() => values[Symbol.asyncIterator]())
   try {
     for (;;) {
@@ -81,8 +80,7 @@ const TAILS_AT_ONCE = 8
 
 export type LogTailOptions = {
   readonly open: (callId: string) => Promise<Pick<CallLog, 'tail'>>
-  /** A scope for one read. */
-  readonly scope: (signal: AbortSignal) => Scope
+  readonly scope: (signal: AbortSignal) => AbortScope
 }
 
 /** Resolves with the last lines of a call's log, joined by line feeds. Best effort: empty if they cannot be read soon. */

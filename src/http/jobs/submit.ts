@@ -141,7 +141,7 @@ export const submitRoutes: FastifyPluginAsyncTypebox<SubmitRoutesOptions> = asyn
  * together with its own; the route therefore has `attachValidation`. Throws `invalid_request` if the body is not an
  * object, and `invalid_idempotency_key` if that header is malformed.
  */
-export function newJobOf(request: FastifyRequest): NewJob {
+function newJobOf(request: FastifyRequest): NewJob {
   const { headers, upload, formErrors } = request
   const fieldErrors = [...(formErrors ?? []), ...schemaErrorsOf(request)]
   const { input, options } = splitFields(validFieldsOf(request.body, fieldErrors))

@@ -171,7 +171,7 @@ export const missingScopeRefusal = (request: FastifyRequest): Error | undefined 
   request.missingScope === undefined ? undefined : missingScope(request.missingScope)
 
 /** Whether the credential of an admitted request would still admit it, as the same caller; rejects like `authenticate`. */
-export async function isStillAllowed(authenticator: Authenticator, request: FastifyRequest): Promise<boolean> {
+async function isStillAllowed(authenticator: Authenticator, request: FastifyRequest): Promise<boolean> {
   const { access = 'public' } = request.routeOptions.config
   if (access === 'public' || isLink(request)) return true
   const identity = await authenticator.authenticate(credentialOf(request.headers))

@@ -74,7 +74,7 @@ export type Progress = {
 }
 
 /** How much faster an upload has to arrive while others are refused. */
-export const CONTENDED_FACTOR = 8
+const CONTENDED_FACTOR = 8
 
 type Watch = { expectProgress(progress: Progress): void }
 

@@ -59,7 +59,7 @@ const storeOf = (counter: Counter) =>
   }
 
 /** Bytes of an answer, or read for it, that count as one more request of its caller. */
-export const BYTES_PER_REQUEST = 64 * 1024
+const BYTES_PER_REQUEST = 64 * 1024
 
 /** Counts an answer of so many bytes as one more request of its caller for each `BYTES_PER_REQUEST`. */
 export type ChargeAnswer = (request: FastifyRequest, reply: FastifyReply, bytes: number) => Promise<void>

@@ -28,7 +28,7 @@ export type Runs = Pick<HeldRuns, 'all' | 'abort' | 'close'>
 export const QUEUE_NAME = 'runs'
 const LOCK_DURATION_MS = 30_000
 const STALLED_INTERVAL_MS = 15_000
-/** BullMQ claims as many entries as `concurrency` allows before it processes the first; so many more than run now. */
+/** BullMQ claims `concurrency` entries before it runs one; this many more than are running. */
 const CLAIMED_AHEAD = 10
 /** How long an idle worker waits for BullMQ's marker, in s: the longest delay by a marker that a crashing replica consumed. */
 const DRAIN_DELAY_SECONDS = 1

@@ -62,7 +62,7 @@ export async function openSqliteFile(path: string, { lockWaitMs = LOCK_WAIT_MS }
     try {
       return openOnce(path)
     } catch (error) {
-      if (codeOf(error) !== SQLITE.BUSY || performance.now() > giveUpAt) throw bootErrorOf(path, error)
+      if (sqliteCodeOf(error) !== SQLITE.BUSY || performance.now() > giveUpAt) throw bootErrorOf(path, error)
     }
     await sleep(LOCK_RETRY_MS)
   }
@@ -107,14 +107,14 @@ export function watchFile(path: string): () => Promise<void> {
 }
 
 /** The result code of an error of SQLite, without its extension. */
-export function codeOf(error: unknown): number | undefined {
+export function sqliteCodeOf(error: unknown): number | undefined {
   const code: unknown = error instanceof Error && 'errcode' in error ? error.errcode : undefined
   return typeof code === 'number' ? code & 0xff : undefined
 }
 
 /** Says in an operator's words what is wrong with the file, and what to do. */
 export function bootErrorOf(path: string, error: unknown): BootError {
-  const text = REMEDIES[codeOf(error) ?? 0] ?? messageOf(error)
+  const text = REMEDIES[sqliteCodeOf(error) ?? 0] ?? messageOf(error)
   return new BootError(`JOB_STORE: ${path}: ${text}`, { cause: error })
 }
 

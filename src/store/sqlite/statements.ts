@@ -5,7 +5,7 @@ import type { ListPosition, PendingWork } from '../../jobs/ports/store.ts'
 import type { Delivery, DueDelivery } from '../../jobs/webhooks/delivery.ts'
 import { createLru, readPages } from '../../lib/collections.ts'
 import { problem } from '../../problems.ts'
-import { codeOf } from './file.ts'
+import { sqliteCodeOf } from './file.ts'
 
 /** Jobs or deliveries read at once: a compromise between speed and the time for which the event loop is blocked. */
 const PAGE_SIZE = 200
@@ -172,7 +172,7 @@ export const dueDeliveries = (deliveries: DeliveryRows, now: number): AsyncItera
 
 /** Errors of the disk and damaged records become `store_unavailable`: the operator has to act, the client did nothing wrong. */
 export const toProblem = (error: unknown) =>
-  codeOf(error) === undefined && !(error instanceof SyntaxError)
+  sqliteCodeOf(error) === undefined && !(error instanceof SyntaxError)
     ? error
     : problem('store_unavailable', { cause: error })
 

@@ -24,7 +24,7 @@ const LARGE = Buffer.alloc(20_000_000, 'x')
  * The app about to end while an answer is on its way, and the client's one connection, on which what it asks for next
  * comes behind that answer, as it does behind a proxy.
  */
-async function endingApp() {
+async function closingApp() {
   const path = join(await temporaryFolder(), 'large.mp4')
   await writeFile(path, LARGE)
   const nothing = () => Promise.resolve()
@@ -49,9 +49,9 @@ async function endingApp() {
 }
 
 test.each(['/jobs', '/jobs/x/output', '/nothing'])(
-  'what comes on a connection that was open is refused: %s',
+  'a request on an open connection is refused during the shutdown: %s',
   async (url) => {
-    const { output, ended, next } = await endingApp()
+    const { output, ended, next } = await closingApp()
     const asked = next(url)
     expect((await text(output)).length).toBe(LARGE.length)
     const { answer } = await asked
@@ -73,8 +73,8 @@ test.each([
   ['/healthz', 200, '"ok"'],
   ['/readyz', 503, '"ending"'],
   ['/metrics', 200, 'musetalk_http_connections 1'],
-])('%s is answered to the last', async (url, status, what) => {
-  const { output, ended, next } = await endingApp()
+])('%s is answered until the shutdown is complete', async (url, status, what) => {
+  const { output, ended, next } = await closingApp()
   const asked = next(url)
   await text(output)
   const { answer } = await asked
