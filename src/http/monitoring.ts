@@ -167,7 +167,7 @@ export function countRequests(
   { record: recordMetric, registerGauges }: Pick<Metrics, 'record' | 'registerGauges'>,
 ): void {
   let openConnections = 0
-  // The server itself counts those of its own listening socket, of several.
+  // Node's own count covers only its first socket.
   app.server.on('connection', (socket: Socket) => {
     openConnections++
     socket.once('close', () => openConnections--)

@@ -18,8 +18,8 @@ export type SentFile = {
 const OPTIONS = { cacheControl: false, contentType: false, index: false, dotfiles: 'allow' } as const
 
 /**
- * Sets status and headers for a file as the headers of the request ask for (RFC 9110 13 and 14: 200, 206, 304; 412 and
- * 416 are thrown) and gives what is to be sent. The file is released when the last byte is sent, or the client leaves.
+ * Sets status and headers as the request's conditions and range require (RFC 9110 13 and 14: 200, 206, 304; 412 and 416
+ * are thrown), and returns the body. The file is released when the last byte is sent, or the client leaves.
  */
 export async function prepareFile(request: FastifyRequest, reply: FastifyReply, file: SentFile): Promise<Readable> {
   try {

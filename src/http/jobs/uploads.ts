@@ -27,10 +27,10 @@ export type UploadLimits = {
 
 export type UploadOptions = { readonly uploads: Pick<Uploads, 'create'>; readonly limits: UploadLimits }
 
-/** What a request may have beside its files, in bytes: fields and the boundaries between parts. */
+/** Maximum size of fields and boundaries, in bytes. */
 const OVERHEAD_BYTES = 1024 * 1024
 
-/** How long the refusal of an upload makes the others hurry, in ms: longer than until their next check. */
+/** How long a refused upload speeds up the others, in ms: longer than until their next check. */
 const CONTENDED_MS = 60_000
 
 /** More parts than any valid form has. */

@@ -186,7 +186,7 @@ export function preferredWait(prefer: string | string[] | undefined): number | u
   return seconds === undefined ? undefined : Math.min(Number(seconds), MAX_WAIT_SECONDS)
 }
 
-/** Waits until the job finishes or the seconds have passed; gives the job as it is then. */
+/** Waits until the job finishes or time is up; returns the job. */
 export type LongPoll = (job: Job, seconds: number, reply: FastifyReply) => Promise<Job>
 
 export type LongPollDependencies = { readonly openAnswers: OpenAnswers; readonly subscriptions: Subscriptions }

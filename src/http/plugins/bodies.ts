@@ -114,7 +114,7 @@ function watch(request: IncomingMessage, response: ServerResponse, limits: BodyT
       const bytesAtStart = socket.bytesRead
       let bytesBefore = bytesAtStart
       timer = setInterval(() => {
-        // Bytes that have arrived and are not read yet are our delay, not the client's.
+        // Unread bytes that have arrived are our delay.
         const minBytes = limits.uploadMinBytes * (isContended() ? CONTENDED_FACTOR : 1)
         const isSlow = socket.bytesRead - bytesBefore < minBytes && request.readableLength === 0
         bytesBefore = socket.bytesRead

@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { problem } from '../../problems.ts'
 import type { Refusal } from './refusals.ts'
 
-/** Answer headers that a page of another origin may read, beside those that it always may. */
+/** Response headers that pages of other origins may read, in addition to the default ones. */
 const EXPOSED = [
   'Accept-Ranges',
   'Content-Disposition',

@@ -4,20 +4,20 @@ import type { FastifyInstance } from 'fastify'
 import { problem } from '../../problems.ts'
 import type { Refusal } from './refusals.ts'
 
-// If a connection is closed while received bytes are unread, the kernel resets it, and the client loses an answer that it
-// has not read yet (RFC 9112 9.6). So the rest of a request is read and discarded first.
+// Closing a connection with unread bytes makes the kernel reset it, and the client may lose the answer (RFC 9112 9.6). So
+// the rest of the request is read and discarded first.
 
 export type LingerLimits = {
-  /** Maximum time for reading the rest of an answered request, in ms. */
+  /** Maximum time to read the rest of an answered request, in ms. */
   readonly lingerMs: number
-  /** Maximum pause between its bytes meanwhile, in ms. */
+  /** Maximum pause in it, in ms. */
   readonly lingerReadMs: number
 }
 
 /** Properties of a connection: the request whose body is not completely read, and whether its parser has given up. */
 const BODY = Symbol('body')
 const ABANDONED = Symbol('abandoned')
-/** `_httpMessage` is Node's own and undocumented: the pending answer, the first of several. */
+/** `_httpMessage` is private to Node: the first answer in progress. */
 type Connection = Socket & { [BODY]?: IncomingMessage | undefined; [ABANDONED]?: true; _httpMessage?: ServerResponse }
 
 /** Makes the server close its connections without a reset. Call `noteBody` for every request with a body. */
@@ -39,7 +39,7 @@ export function closeGently(app: FastifyInstance, limits: LingerLimits): void {
   })
 }
 
-/** A request behind one whose answer closes the connection is not served (RFC 9112 9.6), and cannot be answered. */
+/** Requests after an answer with `Connection: close` are not served (RFC 9112 9.6). */
 export const closedConnectionRefusal: Refusal = ({ raw }) =>
   raw.socket.writableEnded ? problem('malformed_request', { detail: 'The connection is being closed.' }) : undefined
 
@@ -55,10 +55,10 @@ export function noteBody(request: IncomingMessage): void {
 /** The answer in progress on a connection, if any. */
 export const pendingAnswer = (socket: Connection): ServerResponse | undefined => socket._httpMessage ?? undefined
 
-/** Whether the latest request on a connection is answered, but its body is not completely read. */
+/** Whether the latest request is answered although its body is incomplete. */
 export const isAnswered = (socket: Connection): boolean => socket[BODY] !== undefined && !pendingAnswer(socket)
 
-/** Reads and discards the rest of an answered request. After that the connection is closed, or serves the next request. */
+/** Reads the rest of an answered request, then keeps or closes the connection. */
 export function discardRest(request: IncomingMessage, limits: LingerLimits): void {
   const { socket } = request
   const stop = limitLinger(socket, limits)
@@ -73,7 +73,7 @@ export function discardRest(request: IncomingMessage, limits: LingerLimits): voi
   request.resume()
 }
 
-/** Detaches a connection from its parser, which has failed, and discards further input. True: that was done before. */
+/** Detaches the failed parser and discards further bytes. True: already done. */
 export function abandonInput(socket: Connection): boolean {
   if (socket[ABANDONED]) return true
   socket[ABANDONED] = true
@@ -90,7 +90,7 @@ export function closeAfterAnswers(socket: Socket): void {
   else socket.destroySoon()
 }
 
-/** Destroys a connection that sends nothing for `lingerReadMs`, or sends for `lingerMs`; the returned function stops that. */
+/** Destroys a connection that is silent or sends for too long. Returns a function that cancels this. */
 function limitLinger(socket: Socket, { lingerMs, lingerReadMs }: LingerLimits): () => void {
   const startedAt = performance.now()
   let before = socket.bytesRead

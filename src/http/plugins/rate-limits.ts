@@ -19,13 +19,13 @@ declare module 'fastify' {
 /** Maximum requests of a caller per minute, by kind; 0: no limit. */
 export type RequestLimits = Readonly<Record<Bucket, number>>
 
-/** Maximum failed authentications of an address per minute; further ones are answered 429. */
+/** Failed authentications per address and minute that get 401; beyond it 429. */
 export const FAILURES_PER_MINUTE = 60
 
-/** The window of the limits, in ms. It starts with a caller's first request. */
+/** Length of a counting window, in ms; it starts with a caller's first request. */
 export const WINDOW_MS = 60_000
 
-/** Maximum callers counted at the same time, in an LRU cache: unauthenticated clients must not fill the memory. */
+/** Maximum callers counted; the least recently seen is dropped. */
 export const MAX_COUNTED = 10_000
 
 const bucketOf = (request: FastifyRequest): Bucket => request.routeOptions.config.bucket ?? 'read'
@@ -58,15 +58,15 @@ const storeOf = (counter: Counter) =>
     }
   }
 
-/** Bytes of an answer, or read for it, that count as one more request of its caller. */
+/** Each such number of bytes, of an answer or read for it, costs its caller a request more. */
 const BYTES_PER_REQUEST = 64 * 1024
 
 /** Counts an answer of so many bytes as one more request of its caller for each `BYTES_PER_REQUEST`. */
 export type ChargeAnswer = (request: FastifyRequest, reply: FastifyReply, bytes: number) => Promise<void>
 
 /**
- * Counts a refused request by its address alone. Resolves with `rate_limited` if the address has sent too many, and with
- * undefined otherwise or if counting fails: the request is refused in any case.
+ * Counts a request by its address alone. Resolves with the refusal beyond the limit; with undefined below it, or if
+ * counting fails.
  */
 export type AddressLimit = (address: string | undefined) => Promise<Problem | undefined>
 
@@ -77,10 +77,7 @@ export type RateLimits = {
   readonly countAddress: AddressLimit
 }
 
-/**
- * The limits on requests. One hook for the whole app and not one for each route, so that it runs where it is added, before
- * the body is read, and for unknown routes too.
- */
+/** One hook for the app, so that it also covers unknown routes, and runs before the body is read. */
 export function createRateLimits(app: FastifyInstance, limits: RequestLimits): RateLimits {
   // Two LRU caches: unauthenticated clients, who may be many, cannot evict a caller's count.
   const [callers, addresses] = [app.createRateLimit({}), app.createRateLimit({})]

@@ -6,8 +6,8 @@ import type { AddressLimit } from './rate-limits.ts'
 export type Refusal = (request: FastifyRequest) => Error | undefined
 
 /**
- * Adds a hook that refuses a request with the first of these refusals that applies. One hook for all: a hook costs a request
- * more time than most refusals do. `limit` counts the requests refused here, which the limits of callers do not count.
+ * Refuses a request with the first reason that applies. One hook, since each Fastify hook costs more than most checks.
+ * `limit` counts the requests refused here, which the limits of callers do not count.
  */
 export function refuse(app: FastifyInstance, refusals: readonly Refusal[], limit?: AddressLimit): void {
   app.addHook('onRequest', (request, _reply, done) => {
@@ -54,7 +54,7 @@ export function collectMethods(app: FastifyInstance): () => void {
   }
 }
 
-/** A signal that aborts when the server starts to shut down. Its reason is the problem for requests refused from then on. */
+/** Aborts when shutdown starts; the reason is the problem for later requests. */
 export function createClosingSignal(app: FastifyInstance): AbortSignal {
   const closing = new AbortController()
   // This hook runs before Fastify waits for open answers.
