@@ -121,13 +121,13 @@ describe('an answer', () => {
   })
 })
 
-describe('no answer', () => {
-  test('in time', async () => {
+describe('a POST without an answer rejects', () => {
+  test('when none comes in time', async () => {
     const { url } = await serve(() => undefined)
     expect(await failure(posterOf({ timeoutMs: 100 })(url))).toBe('there was no answer within 0.1 s')
   })
 
-  test('in time, as the name is still being looked up', async () => {
+  test('when the look-up of the name takes too long', async () => {
     const resolve: Resolve = () => new Promise(() => undefined)
     const post = posterOf({ resolve, timeoutMs: 100 })
     const startedAt = performance.now()
@@ -135,7 +135,7 @@ describe('no answer', () => {
     expect(performance.now() - startedAt).toBeLessThan(3_000)
   })
 
-  test('as the connection is reset', async () => {
+  test('when the connection is reset', async () => {
     const server = createSocketServer((socket) => socket.on('data', () => socket.resetAndDestroy()))
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     closers.push(() => server.close())
@@ -143,11 +143,11 @@ describe('no answer', () => {
     expect(await failure(posterOf()(`http://127.0.0.1:${port}/`))).toBe('the connection was lost')
   })
 
-  test('as nobody listens', async () => {
+  test('when nothing listens', async () => {
     expect(await failure(posterOf()('http://127.0.0.1:1/'))).toBe('the connection was refused')
   })
 
-  test('as the poster is closed', async () => {
+  test('when the poster is closed', async () => {
     const { url, bodies } = await serve(() => undefined)
     const poster = createPoster(OPEN)
     const { signal } = new AbortController()
@@ -158,7 +158,7 @@ describe('no answer', () => {
     expect(await posting).toBe('the transfer failed (UND_ERR_DESTROYED)')
   })
 
-  test('when its signal aborts: with the reason of the signal', async () => {
+  test('with the reason of its signal when that aborts', async () => {
     const { url } = await serve(() => undefined)
     const leaving = new AbortController()
     const posting = posterOf({ signal: leaving.signal })(url)
@@ -167,7 +167,7 @@ describe('no answer', () => {
   })
 })
 
-describe('only where the rule allows', () => {
+describe('the rule for URLs', () => {
   test.each([
     ['http://127.0.0.2:1/', 'the URL must point to a public address'],
     ['http://[::1]:1/', 'the URL must point to a public address'],

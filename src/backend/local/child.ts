@@ -92,7 +92,6 @@ function keepEnd(stream: Readable | null, maxBytes: number): () => string {
   return () => kept.toString()
 }
 
-/** Returns a function that cancels it. */
 function terminateOnAbort(child: ChildProcess, graceMs: number, signal: AbortSignal): () => void {
   let timer: NodeJS.Timeout | undefined
   const terminate = () => {
