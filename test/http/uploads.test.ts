@@ -476,6 +476,34 @@ describe('over a real connection', () => {
     await until(() => left().length === 0, 'the end of what had come')
   })
 
+  test('a client that leaves after its last byte does not wait for the disk', async () => {
+    const waiting = Promise.withResolvers<AbortSignal>()
+    await start({
+      wrap: (uploads) => ({
+        ...uploads,
+        create: async (receiving) => {
+          const upload = await uploads.create(receiving)
+          return {
+            ...upload,
+            async add(kind, bytes) {
+              await upload.add(kind, bytes)
+              waiting.resolve(receiving.signal)
+              await once(receiving.signal, 'abort')
+              throw receiving.signal.reason
+            },
+          }
+        },
+      }),
+    })
+    const form = formOf([speech()])
+    const client = await dial({ 'content-length': form.length })
+    client.socket.write(form)
+    const signal = await waiting.promise
+    expect(signal.aborted).toBe(false)
+    client.socket.destroy()
+    await until(() => signal.aborted && left().length === 0, 'the files to be removed')
+  })
+
   test('an upload may take longer than any other request, and is cut off with 408 when it stops', async () => {
     await start({ http })
     const form = formOf([face(), speech()])
