@@ -18,7 +18,7 @@ function slowQueue(keys: string[], readMs = 10) {
 test('one read of positions answers all requests during it, and for twenty times as long as it took', async () => {
   const keys = ['a', 'b']
   const { positions, reads, wait } = slowQueue(keys)
-  expect(await Promise.all(['a', 'b', 'c'].map((key) => positions.get(key)))).toEqual([1, 2, undefined])
+  expect(await Promise.all(['a', 'b', 'c'].map(async (key) => positions.get(key)))).toEqual([1, 2, undefined])
   expect(reads()).toBe(1)
   keys.shift()
   wait(199)
@@ -47,7 +47,7 @@ test('a just enqueued entry has the last position until the next read', async ()
   positions.append('c')
   positions.append('a')
   positions.append('d')
-  expect(await Promise.all(['a', 'c', 'd'].map((key) => positions.get(key)))).toEqual([1, 3, 4])
+  expect(await Promise.all(['a', 'c', 'd'].map(async (key) => positions.get(key)))).toEqual([1, 3, 4])
   expect(reads()).toBe(1)
   wait(200)
   expect(await positions.get('c')).toBeUndefined()
@@ -57,7 +57,7 @@ test('an entry enqueued during a read has a position, whether that read returns 
   const keys = ['a']
   const { promise, resolve } = Promise.withResolvers<string[]>()
   const positions = createPositions({ readKeys: () => promise })
-  const answers = [positions.get('a'), positions.get('seen'), positions.get('late')]
+  const answers = ['a', 'seen', 'late'].map(async (key) => positions.get(key))
   positions.append('seen')
   positions.append('late')
   resolve([...keys, 'seen'])
