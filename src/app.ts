@@ -9,7 +9,13 @@ import { addSafeHeaders, crossSiteRefusal, registerCors } from './http/plugins/b
 import { closedConnectionRefusal, closeGently } from './http/plugins/lingering-close.ts'
 import { connectionOptions, disconnectStalledClients, limitConnections } from './http/plugins/connections.ts'
 import { collectRoutes, docsRoutes } from './http/docs/routes.ts'
-import { closingRefusal, collectMethods, createClosingSignal, refuse } from './http/plugins/refusals.ts'
+import {
+  closingRefusal,
+  collectMethods,
+  createClosingSignal,
+  refuse,
+  registerPressure,
+} from './http/plugins/refusals.ts'
 import { eventRoutes } from './http/events/routes.ts'
 import { inputRoutes, outputRoutes } from './http/files/routes.ts'
 import { jobRoutes } from './http/jobs/job.ts'
@@ -27,7 +33,6 @@ import {
   registerBodies,
 } from './http/plugins/bodies.ts'
 import { schemaCompilers } from './http/schemas.ts'
-import { registerPressure } from './http/plugins/pressure.ts'
 import { answerError, answerUnreadable, registerProblems } from './http/plugins/problems.ts'
 import { createFailureLimit, createRateLimits, registerLimiter } from './http/plugins/rate-limits.ts'
 import { logOfRequest, requestIds, RequestLog } from './http/plugins/request-log.ts'

@@ -2,7 +2,7 @@ import { parseOrigins, parseTrustedProxies, type TrustedProxies } from '../confi
 import { type Config, nodeFlags, publicUrlOf } from '../config/config.ts'
 import type { BodyTimeouts } from './plugins/bodies.ts'
 import type { ConnectionLimits, ProgressLimits } from './plugins/connections.ts'
-import type { PressureLimits } from './plugins/pressure.ts'
+import type { PressureLimits } from './plugins/refusals.ts'
 import type { RequestLimits } from './plugins/rate-limits.ts'
 import type { UnsentLimits } from './plugins/open-answers.ts'
 import type { UploadLimits } from './jobs/uploads.ts'

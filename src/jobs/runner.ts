@@ -17,7 +17,7 @@ import {
 } from './job.ts'
 import type { LinkSigner } from './links.ts'
 import { createThrottledWarning, errorFieldsOf, type Log, logFieldsOf } from './log.ts'
-import type { Stages } from './stages.ts'
+import type { Stages } from './subscriptions.ts'
 import type { Stopper } from './stopper.ts'
 import type { Transitioned, Transitions } from './transition.ts'
 import { backOffMs } from '../lib/timing.ts'

@@ -10,7 +10,7 @@ import { checkSubmit, newJob, type NewJob } from './submit.ts'
 import { currentAttempt, isFinished, isJobId, hasPendingStop, type Job, type JobInput, type JobStage } from './job.ts'
 import { type Log, logFieldsOf } from './log.ts'
 import { openLogs } from './logs.ts'
-import type { Stages } from './stages.ts'
+import type { Stages } from './subscriptions.ts'
 import type { Transitions } from './transition.ts'
 import type { Outbox } from './webhooks/outbox.ts'
 

@@ -1,10 +1,10 @@
+import { EventEmitter } from 'node:events'
 import type { ChangeBus } from './ports/notifications.ts'
 import type { JobStore } from './ports/store.ts'
 import { type Caller, maySee } from './ports/access.ts'
-import { type Job, isFinished } from './job.ts'
+import { type Job, type JobStage, isFinished } from './job.ts'
 import type { Log } from './log.ts'
 import { problem } from '../problems.ts'
-import type { Stages, StageSubscriber } from './stages.ts'
 
 /** Called with a job as it now stands; with undefined once it is removed. */
 export type Subscriber = (job: Job | undefined) => void
@@ -187,4 +187,52 @@ export async function waitUntilFinished(
   signal.removeEventListener('abort', giveUp)
   if (!job) throw problem('job_not_found')
   return job
+}
+
+/** Called with each new stage of a job, as it was when its run began. */
+export type StageSubscriber = (job: Job, stage: JobStage) => unknown
+
+/**
+ * Where the running jobs of this process are at their backend. A hint: it is neither stored nor sent to other replicas,
+ * so only the process that follows a job's call knows its stage.
+ */
+export type Stages = {
+  /** Undefined: the stage is not known, or not any more. */
+  set(job: Job, stage: JobStage | undefined): void
+  /** Undefined for a job that is not running here. */
+  get(job: Pick<Job, 'id' | 'status'>): JobStage | undefined
+  /** How many jobs are in each stage. */
+  counts(): Readonly<Record<JobStage, number>>
+  /** Notifies of the stages of one job, or of all when `id` is undefined, until the returned function is called. */
+  subscribe(id: string | undefined, subscriber: StageSubscriber): () => void
+}
+
+const ALL = Symbol('every job')
+
+export function createStages(): Stages {
+  const stages = new Map<string, JobStage>()
+  const counts: Record<JobStage, number> = { queued: 0, starting: 0, running: 0 }
+  const emitter = new EventEmitter().setMaxListeners(0)
+
+  return {
+    set(job, stage) {
+      const before = stages.get(job.id)
+      if (before === stage) return
+      if (before !== undefined) counts[before]--
+      if (stage === undefined) {
+        stages.delete(job.id)
+        return
+      }
+      counts[stage]++
+      stages.set(job.id, stage)
+      emitter.emit(job.id, job, stage)
+      emitter.emit(ALL, job, stage)
+    },
+    get: ({ id, status }) => (status === 'running' ? stages.get(id) : undefined),
+    counts: () => ({ ...counts }),
+    subscribe(id, subscriber) {
+      emitter.on(id ?? ALL, subscriber)
+      return () => emitter.off(id ?? ALL, subscriber)
+    },
+  }
 }

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, expect, test } from 'vitest'
-import { LATE_PROBES, PROBE_MS } from '../../src/http/plugins/pressure.ts'
+import { LATE_PROBES, PROBE_MS } from '../../src/http/plugins/refusals.ts'
 import { aBody, problemOf, shippedHttp, startApp, type TestApp } from '../helpers/app.ts'
 import { until } from '../helpers/until.ts'
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { createStages } from '../../src/jobs/stages.ts'
+import { createStages } from '../../src/jobs/subscriptions.ts'
 import { aJob, after, spawned, succeeded } from '../helpers/jobs.ts'
 
 test('each job is counted once, in the stage that it is in', () => {

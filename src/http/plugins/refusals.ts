@@ -1,4 +1,6 @@
+import { getHeapSpaceStatistics } from 'node:v8'
 import type { FastifyInstance, FastifyRequest, HTTPMethods } from 'fastify'
+import { createLogThrottle } from '../../jobs/log.ts'
 import { problem } from '../../problems.ts'
 import type { AddressLimit } from './rate-limits.ts'
 
@@ -77,4 +79,101 @@ export function closingRefusal(app: FastifyInstance, closing: AbortSignal): Refu
   })
   return (request) =>
     closing.aborted && !request.routeOptions.config.alwaysAnswered ? (closing.reason as Error) : undefined
+}
+
+export type PressureLimits = {
+  /** How long requests may wait for the event loop, in ms; 0: no limit. */
+  readonly maxEventLoopDelayMs: number
+  /** Use of V8's old generation, in bytes. */
+  readonly maxOldGenerationBytes: number
+}
+
+/** How long after one probe the next is due, in ms. */
+export const PROBE_MS = 100
+/** So many late probes in a row are overload. */
+export const LATE_PROBES = 3
+/** How long a reading of the heap is used, in ms. */
+const HEAP_READING_MS = 100
+
+type Measure = {
+  readonly measure: string
+  readonly value: number
+  /** When a new request may succeed, in seconds; by default as the problem says. */
+  readonly retryAfterSeconds?: number
+}
+
+/**
+ * Answers 503 while the process is overloaded, except on routes that are `alwaysAnswered`.
+ *
+ * The measure is how long a request waits. A timer stands for one that arrives `PROBE_MS` after the last was answered: its
+ * delay is the time that the loop was busy with what came earlier. As in CoDel (RFC 8289), a single delay is no overload,
+ * however long, such as a stop of the machine or a burst that is answered at once; several in a row are: the server no
+ * longer catches up, most clients give up before their answer, and more requests make it worse. The first probe that is
+ * on time ends it, since there was nothing left to do. The loop's utilization is no measure, since a server that is merely
+ * busy is at 1; nor is resident memory, since the kernel's limit is not known.
+ *
+ * It is not `@fastify/under-pressure`: that reads resident memory from a file in a timer, and an exception in a timer, such
+ * as for lack of a file descriptor, ends the process. Nothing here opens a file.
+ */
+export function registerPressure(app: FastifyInstance, limits: PressureLimits): void {
+  const isDue = createLogThrottle()
+  const delay = watchEventLoop(app, limits.maxEventLoopDelayMs)
+  const oldGeneration = createHeapReading()
+
+  const excess = (): Measure | undefined => {
+    const delayMs = delay()
+    // By then what waits now is done, or there is more of it.
+    if (delayMs > 0) {
+      return { measure: 'eventLoopDelay', value: delayMs, retryAfterSeconds: Math.ceil(delayMs / 1000) }
+    }
+    const value = oldGeneration()
+    return value > limits.maxOldGenerationBytes ? { measure: 'oldGenerationBytes', value } : undefined
+  }
+
+  app.addHook('onRequest', (request: FastifyRequest, _reply, done) => {
+    const measured = request.routeOptions.config.alwaysAnswered ? undefined : excess()
+    if (!measured) {
+      done()
+      return
+    }
+    const { retryAfterSeconds, ...fields } = measured
+    if (isDue()) {
+      request.log.warn(
+        { event: 'server_overloaded', ...fields },
+        'server overloaded; requests are refused until it recovers',
+      )
+    }
+    done(problem('overloaded', retryAfterSeconds === undefined ? {} : { retryAfterSeconds }))
+  })
+}
+
+/** Gives how long requests wait while every one of them waits too long, in ms; otherwise, and without a limit, 0. */
+function watchEventLoop(app: FastifyInstance, limitMs: number): () => number {
+  if (limitMs === 0) return () => 0
+  let [late, delayMs, dueAt] = [0, 0, performance.now() + PROBE_MS]
+  const probe = () => {
+    delayMs = performance.now() - dueAt
+    late = delayMs > limitMs ? late + 1 : 0
+    dueAt = performance.now() + PROBE_MS
+    timer.refresh()
+  }
+  const timer = setTimeout(probe, PROBE_MS).unref()
+  app.addHook('onClose', (_app, done) => {
+    clearTimeout(timer)
+    done()
+  })
+  return () => (late >= LATE_PROBES ? delayMs : 0)
+}
+
+/** Reads the use of the old generation, in bytes, at most once per `HEAP_READING_MS`. */
+function createHeapReading(): () => number {
+  let [bytes, readAt] = [0, -Infinity]
+  return () => {
+    if (performance.now() - readAt < HEAP_READING_MS) return bytes
+    readAt = performance.now()
+    // The young generation has its own limit, and may be full.
+    const spaces = getHeapSpaceStatistics().filter(({ space_name: name }) => !name.startsWith('new_'))
+    bytes = spaces.reduce((sum, { space_used_size: used }) => sum + used, 0)
+    return bytes
+  }
 }
