@@ -14,7 +14,8 @@ describeWithRedisServer('a queue and its Redis', (redis) => {
 
   const expectUnavailable = async (queue: JobQueue) => {
     const [entry, startedAt] = [anEntry(), performance.now()]
-    const asked = await Promise.allSettled([queue.enqueue(entry), queue.position(entry), queue.dequeue(entry)])
+    // Another entry: that of one that is being enqueued waits for its end.
+    const asked = await Promise.allSettled([queue.enqueue(entry), queue.position(entry), queue.dequeue(anEntry())])
     const rejections = asked.filter(
       (answer) => answer.status === 'rejected' && isProblem(answer.reason, 'store_unavailable'),
     )
