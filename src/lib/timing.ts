@@ -49,6 +49,15 @@ export async function limitTime<T>(limit: TimeLimit, work: (signal: AbortSignal)
   }
 }
 
+/** Calls `run` once after `delayMs`; what it returns prevents that. */
+export type SetTimer = (run: () => void, delayMs: number) => () => void
+
+/** Sets a timer that does not keep the process running. */
+export const setUnrefTimer: SetTimer = (run, delayMs) => {
+  const timer = setTimeout(run, delayMs).unref()
+  return () => clearTimeout(timer)
+}
+
 /** Waits that can all be rejected together. */
 export type Waits = {
   /**

@@ -1,6 +1,7 @@
 import type { RecordMetric } from '../../jobs/ports/metrics.ts'
 import { createFifo } from '../../lib/collections.ts'
 import { createTokenBucket } from '../../lib/limits.ts'
+import { type SetTimer, setUnrefTimer } from '../../lib/timing.ts'
 
 /** One poll of one follower. */
 export type PollTurn = {
@@ -81,8 +82,7 @@ export type PollPoolOptions = {
   readonly now?: () => number
   /** From 0 to 1. */
   readonly random?: () => number
-  /** Calls `run` once after `delayMs`; what it returns prevents that. */
-  readonly setTimer?: (run: () => void, delayMs: number) => () => void
+  readonly setTimer?: SetTimer
 }
 
 /** How much longer or shorter than the mean a turn may be. */
@@ -127,7 +127,7 @@ const nothing = () => undefined
 /** Makes the pool; connections are numbers, which the caller turns into clients when they first occur. */
 export function createPollPool(options: PollPoolOptions): PollPool {
   const { maxConnections, pollsPerConnection, longPollMs = 55_000, maxPollsPerSecond = 1_250 } = options
-  const { now = () => performance.now(), random = Math.random, setTimer = unrefTimer, minTurnMs = 1_000 } = options
+  const { now = () => performance.now(), random = Math.random, setTimer = setUnrefTimer, minTurnMs = 1_000 } = options
   const { recordMetric, maxIntervalMs = 60_000 } = options
   const slots = maxConnections * pollsPerConnection
   const turnMs = Math.max(minTurnMs, (1_000 * slots) / maxPollsPerSecond)
@@ -402,11 +402,6 @@ export function createPollPool(options: PollPoolOptions): PollPool {
 }
 
 const closedError = () => new Error('the poll pool is closed')
-
-const unrefTimer = (run: () => void, delayMs: number) => {
-  const timer = setTimeout(run, delayMs).unref()
-  return () => clearTimeout(timer)
-}
 
 /** Two turns in a row together last exactly two mean turns, so that no streak of long turns slows the queue down. */
 function pairedJitter(turnMs: number, random: () => number): () => number {

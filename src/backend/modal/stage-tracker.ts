@@ -1,4 +1,5 @@
 import { Status } from 'nice-grpc'
+import { type SetTimer, setUnrefTimer } from '../../lib/timing.ts'
 import { grpcCode, retryAfterMsOf } from './outcome.ts'
 import type { CallStage, StageHint } from './poll-pool.ts'
 
@@ -50,8 +51,7 @@ export type StageTrackerOptions = {
   readonly list: (range: ListRange) => Promise<readonly ListedInput[]>
   /** A monotonic clock, in ms. */
   readonly now?: () => number
-  /** Calls `run` once after `delayMs`; what it returns prevents that. */
-  readonly setTimer?: (run: () => void, delayMs: number) => () => void
+  readonly setTimer?: SetTimer
 }
 
 /** Time between two listings, in ms: the shortest, the longest, and what each listed input adds. */
@@ -90,7 +90,7 @@ type Entry = TrackedCall & {
 }
 
 export function createStageTracker(options: StageTrackerOptions): StageTracker {
-  const { list, now = () => performance.now(), setTimer = unrefTimer } = options
+  const { list, now = () => performance.now(), setTimer = setUnrefTimer } = options
   /** The longest tracked first. */
   const entries = new Map<string, Entry>()
   let cancelTimer: (() => void) | undefined
@@ -226,9 +226,4 @@ function stageOf({ status, startedAt, containerId }: ListedInput): CallStage | u
     default:
       return status > STATUS_RUNNING ? 'ended' : undefined
   }
-}
-
-const unrefTimer = (run: () => void, delayMs: number) => {
-  const timer = setTimeout(run, delayMs).unref()
-  return () => clearTimeout(timer)
 }
