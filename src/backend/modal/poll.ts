@@ -11,7 +11,7 @@ import {
   RESULT_STATUS,
 } from './outcome.ts'
 import type { PollTurn } from './poll-pool.ts'
-import { hasExpired, POLL_PATH, RPC_TIMEOUT_MS, WITHOUT_RETRIES } from './rpc.ts'
+import { CONFIRM_EXPIRY_MS, hasExpired, POLL_PATH, RPC_TIMEOUT_MS, WITHOUT_RETRIES } from './rpc.ts'
 
 /** How a call finished. `runStartedAt`: when its run started, in epoch ms, if Modal says so. */
 export type Finish = CallOutcome & { readonly runStartedAt?: number }
@@ -19,8 +19,6 @@ export type Finish = CallOutcome & { readonly runStartedAt?: number }
 /** Polls a call once. Undefined: it has not finished. Rejects with the error of the RPC, or with the reason of the turn's signal. */
 export type PollOnce = (client: ModalClient, callId: string, turn: PollTurn) => Promise<Finish | undefined>
 
-/** After how long a call that seems to have expired is polled again, in ms. */
-const CONFIRM_EXPIRY_MS = 200
 /** How often the deadlines of open polls are checked, in ms. */
 const CHECK_DEADLINES_EVERY_MS = 5_000
 

@@ -23,7 +23,7 @@ const LOG_RPCS: Readonly<Record<string, number>> = {
 /** The client repeats a stream or poll that was cut short at once; here only after this, in ms. */
 const REPEAT_EVERY_MS = 1000
 /** After how long a call that seems to have expired is polled again, in ms. */
-const CONFIRM_EXPIRY_MS = 200
+export const CONFIRM_EXPIRY_MS = 200
 
 /** Of FunctionMap: what matters here. */
 type MapRequest = { readonly functionId: string; readonly pipelinedInputs: readonly unknown[] }
@@ -121,6 +121,8 @@ const rpcMiddleware = (put: PutInputs): Middleware =>
     const bounded = { timeoutMs: LOG_RPCS[method] ?? context.timeoutMs ?? RPC_TIMEOUT_MS, ...options }
     const signals = [options.signal, ABORTABLE.has(method) ? context.signal : undefined].filter((one) => !!one)
     const abort = signals.length > 0 && { signal: signals.length > 1 ? AbortSignal.any(signals) : signals[0] }
+    const sendOnce = () =>
+      call.next(call.request, { ...bounded, ...withIdempotencyKey(options, context), ...WITHOUT_RETRIES })
     switch (method) {
       case 'FunctionGetOutputs': {
         const poll = () => call.next(call.request, { ...bounded, ...abort, ...WITHOUT_RETRIES })
@@ -137,11 +139,7 @@ const rpcMiddleware = (put: PutInputs): Middleware =>
       case 'FunctionMap': {
         const { functionId, pipelinedInputs: inputs } = call.request as MapRequest
         if (!context.emptyCall) {
-          const response = yield* call.next(call.request, {
-            ...bounded,
-            ...withIdempotencyKey(options, context),
-            ...WITHOUT_RETRIES,
-          })
+          const response = yield* sendOnce()
           const created = response as MapResponse
           if (created.pipelinedInputs.length > 0) return response
           context.emptyCall = { functionId, call: created }
@@ -150,11 +148,7 @@ const rpcMiddleware = (put: PutInputs): Middleware =>
         return (await putInput(context.emptyCall, { inputs, put, forget })) as never
       }
       case 'FunctionPutInputs':
-        return yield* call.next(call.request, {
-          ...bounded,
-          ...withIdempotencyKey(options, context),
-          ...WITHOUT_RETRIES,
-        })
+        return yield* sendOnce()
       case 'FunctionCallCancel':
         return yield* call.next(call.request, { ...bounded, ...abort, ...WITHOUT_RETRIES })
       case 'AppGetLogs':
@@ -195,12 +189,17 @@ function withIdempotencyKey({ metadata: given }: CallOptions, { idempotencyKey }
   return { metadata }
 }
 
+/** How long Modal wants no requests, in ms, from the trailer of a failed RPC. */
+function retryAfterIn(trailer: Metadata): number | undefined {
+  const details = trailer.get('grpc-status-details-bin')
+  return details instanceof Uint8Array ? parseRetryPolicy(details) : undefined
+}
+
 /** Reads how long Modal wants no requests, which the client does only where it repeats an RPC itself. */
 const readRetryPolicy: Middleware = async function* (call, options) {
   let retryAfterMs: number | undefined
   const onTrailer = (trailer: Metadata) => {
-    const details = trailer.get('grpc-status-details-bin')
-    if (details instanceof Uint8Array) retryAfterMs = parseRetryPolicy(details)
+    retryAfterMs = retryAfterIn(trailer) ?? retryAfterMs
     options.onTrailer?.(trailer)
   }
   try {
@@ -218,8 +217,7 @@ const observePolls = (recordMetric: RecordMetric | undefined): Middleware =>
     const startedAt = performance.now()
     let retryAfterMs: number | undefined
     const onTrailer = (trailer: Metadata) => {
-      const details = trailer.get('grpc-status-details-bin')
-      if (details instanceof Uint8Array) retryAfterMs = parseRetryPolicy(details)
+      retryAfterMs = retryAfterIn(trailer)
     }
     let code = Status[Status.CANCELLED]
     try {
@@ -247,7 +245,7 @@ const countRpcs = (recordMetric: RecordMetric): Middleware =>
   async function* (call, options) {
     const method = methodOf(call)
     const startedAt = performance.now()
-    // An RPC that nobody waits for any more returns without an error.
+    // An RPC whose caller no longer waits returns without an error.
     let code = Status[Status.CANCELLED]
     try {
       const response = yield* call.next(call.request, options)
