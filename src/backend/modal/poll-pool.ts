@@ -98,7 +98,6 @@ const CATCH_UP_MS = 100
 
 type Follower = {
   readonly hint: StageHint | undefined
-  isFinished: boolean
   /** Whether it is said to have ended, and a poll has found no end. */
   isDoubted: boolean
   /** When it began to wait for a turn. */
@@ -242,7 +241,6 @@ export function createPollPool(options: PollPoolOptions): PollPool {
   }
 
   const forget = (follower: Follower) => {
-    follower.isFinished = true
     follower.signal.removeEventListener('abort', follower.onAbort)
     followers.delete(follower)
     if (follower.hint) follower.hint.onChange = undefined
@@ -282,7 +280,7 @@ export function createPollPool(options: PollPoolOptions): PollPool {
     if (!controller.signal.aborted) spareControllers.push(controller)
     occupy(connection, -1)
     follower.isDoubted = follower.hint?.stage === 'ended'
-    if (!follower.isFinished) requeue(follower, turn)
+    if (followers.has(follower)) requeue(follower, turn)
     startPolls()
   }
 
@@ -354,7 +352,7 @@ export function createPollPool(options: PollPoolOptions): PollPool {
   }
 
   const stop = (follower: Follower, reason: unknown) => {
-    if (follower.isFinished) return
+    if (!followers.has(follower)) return
     forget(follower)
     follower.reject(reason)
     follower.leave(reason)
@@ -369,7 +367,6 @@ export function createPollPool(options: PollPoolOptions): PollPool {
       const follower: Follower = {
         hint,
         signal,
-        isFinished: false,
         isDoubted: false,
         queuedAt: 0,
         isWaiting: false,
