@@ -88,13 +88,13 @@ type FetchContext = {
 }
 
 /** Repeats the request while the server is busy and says when to retry. */
-async function fetchWithRetry(url: string, way: FetchContext): Promise<Reply> {
+async function fetchWithRetry(url: string, context: FetchContext): Promise<Reply> {
   for (;;) {
-    const reply = await followRedirects(url, way)
+    const reply = await followRedirects(url, context)
     const waitMs = retryAfterMsOf(reply.response)
-    if (waitMs === undefined || Date.now() + waitMs >= way.endsAt) return reply
+    if (waitMs === undefined || Date.now() + waitMs >= context.endsAt) return reply
     discard(reply.response)
-    await sleep(waitMs, undefined, { signal: way.signal })
+    await sleep(waitMs, undefined, { signal: context.signal })
   }
 }
 

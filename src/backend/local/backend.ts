@@ -83,7 +83,9 @@ export function createLocalBackend(options: LocalOptions): Backend {
     },
     folders: createWorkFolders(resolve(options.dataDir, 'work')),
     processes: pauseOnShortage(createFairSemaphore(options.maxProcesses, { mayHoldAll: true }), pause),
-    ...{ results, logs, pauseMs },
+    results,
+    logs,
+    pauseMs,
     log: options.log,
   }
   const instance = randomBytes(4).toString('hex')
@@ -127,12 +129,12 @@ export function createLocalBackend(options: LocalOptions): Backend {
       if (!running.has(callId) && !finished.has(callId)) start(callId, request)
       return Promise.resolve({ kind: 'spawned', callId })
     },
-    async wait(callId, signal, watch) {
+    async wait(callId, signal, subscriber) {
       signal.throwIfAborted()
       const call = running.get(callId)
       void call?.start.then((startedAt) => {
-        watch?.onStage?.('running')
-        watch?.onStart(startedAt)
+        subscriber?.onStage?.('running')
+        subscriber?.onStart(startedAt)
       })
       if (call) return untilAborted(call.outcome, signal)
       return finished.get(callId) ?? findOutcome(callId, results)

@@ -212,7 +212,7 @@ export function createModalBackend(options: ModalOptions): Backend {
   const logs = createLogReader({ ...logOptions, isUnknownCall })
   const readLogTail = createLogTail(logOptions)
 
-  /** A function that gives no reason has often printed one: MuseTalk logs what it raises, and goes on. */
+  /** A function that gives no reason has often printed one: MuseTalk logs what it raises, and continues. */
   const explain = async (
     { outcome, isUnexplained }: CallOutcome,
     callId: string,

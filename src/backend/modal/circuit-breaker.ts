@@ -127,7 +127,7 @@ export function createCircuitBreaker(options: BreakerOptions): CircuitBreaker {
     lane.state = 'closed'
     if (isOpen()) return
     probes = 0
-    // The timer is for a probe that nobody needs any more.
+    // The timer is for a probe that is no longer needed.
     clearTimeout(probeTimer)
     probeTimer = undefined
     outageLog.recovered()
@@ -226,7 +226,7 @@ const MESSAGES: Readonly<Record<DegradedReason, string>> = {
     'Modal refuses the credentials: check MODAL_TOKEN_ID and MODAL_TOKEN_SECRET; jobs wait, and fail if it goes on',
 }
 
-/** The log lines of an outage: at most one a minute for each reason, and one when an outage that was logged is over. */
+/** The log lines of an outage: at most one a minute for each reason, and one when an outage that was logged has passed. */
 function createOutageLog(log: Log, waiting: () => number) {
   const throttles: Partial<Record<DegradedReason, () => boolean>> = {}
   let since: number | undefined

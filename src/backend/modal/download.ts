@@ -83,7 +83,7 @@ export function createModalDownload(options: ModalDownloadOptions): ModalDownloa
     return lookup
   }
 
-  const spawn = async (kwargs: Record<string, unknown>, isSecondTry = false): Promise<string> => {
+  const spawn = async (kwargs: Record<string, unknown>, isRepeat = false): Promise<string> => {
     const wasLookedUp = lookup !== undefined
     try {
       return (await (await deployedFunction()).spawn([], kwargs)).functionCallId
@@ -92,7 +92,7 @@ export function createModalDownload(options: ModalDownloadOptions): ModalDownloa
       if (isCredentialsError(error)) forgetClient()
       // The deployment may have been stopped or replaced, or the token no longer be valid.
       const mayRepeat = isCredentialsError(error) || (wasLookedUp && isDeploymentError(error))
-      if (mayRepeat && !isSecondTry) return spawn(kwargs, true)
+      if (mayRepeat && !isRepeat) return spawn(kwargs, true)
       throw error
     }
   }
@@ -147,7 +147,9 @@ export function createModalDownload(options: ModalDownloadOptions): ModalDownloa
     async fetch(run, path, closing) {
       const signal = AbortSignal.any([closing, AbortSignal.timeout(FETCH_TIMEOUT_MS)])
       try {
-        await semaphore.use(run.caller, signal, () => abortIfStalled((watch) => download(run, path, watch), signal))
+        await semaphore.use(run.caller, signal, () =>
+          abortIfStalled((watchdog) => download(run, path, watchdog), signal),
+        )
       } catch (error) {
         closing.throwIfAborted()
         throw toProblem(error)

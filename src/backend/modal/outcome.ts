@@ -20,8 +20,13 @@ export type CallOutcome = { readonly outcome: Outcome; readonly isUnexplained?: 
 
 /** `GenericResult.GenericStatus` of Modal's protocol, as far as it means anything to a job. */
 export const RESULT_STATUS = {
-  ...{ success: 1, failure: 2, terminated: 3, timeout: 4 },
-  ...{ initFailure: 5, internalFailure: 6, memoryManagerEviction: 8 },
+  success: 1,
+  failure: 2,
+  terminated: 3,
+  timeout: 4,
+  initFailure: 5,
+  internalFailure: 6,
+  memoryManagerEviction: 8,
 } as const
 
 /** Modal has answered that a call has neither a result nor anything unfinished. */

@@ -39,8 +39,8 @@ export type StageHint = { readonly stage: CallStage | undefined; onChange?: (() 
  * for them; one of which nothing is known has a turn of w = max(`minTurnMs`, S / `maxPollsPerSecond`), 25 % longer or
  * shorter so that they do not fall into step. A long poll gives up its slot once it is w old, if that is needed. Calls in
  * Modal's queue cannot end by themselves: they take no slot, and are polled without waiting at an even pace, all of
- * them once in `maxIntervalMs`. A hint may be wrong or missing; whoever has waited longest gets every other turn once
- * that pace, or `maxIntervalMs`, demands it. So, with a round trip of r, a finished call is noticed within
+ * them once in `maxIntervalMs`. A hint may be wrong or missing; the follower that has waited longest gets every other
+ * turn once that pace, or `maxIntervalMs`, demands it. So, with a round trip of r, a finished call is noticed within
  *
  *     (N / S) x (w + r) + 1.25 w + r                                    without hints
  *     `maxIntervalMs` + 3 N / `maxPollsPerSecond` + 2.25 w + r          whatever the hints say
@@ -100,7 +100,7 @@ type Follower = {
   readonly hint: StageHint | undefined
   /** Whether it is said to have ended, and a poll has found no end. */
   isDoubted: boolean
-  /** When it began to wait for a turn. */
+  /** Since when it waits for a turn. */
   queuedAt: number
   isWaiting: boolean
   /** Leaves the queue of its stage. */
@@ -133,9 +133,9 @@ export function createPollPool(options: PollPoolOptions): PollPool {
   const nextTurnMs = pairedJitter(turnMs, random)
   const bucket = createTokenBucket(maxPollsPerSecond, now)
   const followers = new Set<Follower>()
-  /** Everyone who waits; whoever has waited longest is the first. */
+  /** All followers that wait for a turn, the longest waiting first. */
   const round = createFifo<Follower>()
-  /** Those of them that want a turn also when there are more followers than slots, by stage. */
+  /** Those of them that want a turn even when there are more followers than slots, by stage. */
   const ended = createFifo<Follower>()
   const running = createFifo<Follower>()
   const unknown = createFifo<Follower>()
@@ -162,7 +162,7 @@ export function createPollPool(options: PollPoolOptions): PollPool {
     Math.min(lastRoundAt + maxIntervalMs / round.size, oldest.queuedAt + maxIntervalMs)
   const isRoundDue = () => round.first !== undefined && now() >= roundDueAt(round.first)
 
-  /** How many want a turn. */
+  /** How many followers want a turn. */
   const wanting = () => {
     if (!isCrowded()) return round.size
     const hinted = ended.size + running.size + unknown.size
@@ -288,7 +288,7 @@ export function createPollPool(options: PollPoolOptions): PollPool {
   const mayAbort = (turn: Turn | undefined): turn is Turn =>
     turn !== undefined && excess() > aborted && bucket.msUntil(aborted + 1) === 0 && now() >= turn.startedAt + turnMs
 
-  /** Who is next, if anybody wants a turn now. */
+  /** The follower that has the next turn; undefined if none wants one now. */
   const nextFollower = () => {
     const oldest = round.first
     if (!oldest) return undefined
