@@ -52,7 +52,11 @@ export async function startApp({ http, authenticator, counter, ...options }: App
     })
   return {
     ...core,
-    ...{ app, post, metrics, requestLines: lines, requestLog: text },
+    app,
+    post,
+    metrics,
+    requestLines: lines,
+    requestLog: text,
     get: (url: string) => app.inject({ method: 'GET', url }),
     async close() {
       await app.close()

@@ -81,7 +81,10 @@ export async function startCore({ running = true, maxConcurrentJobs, ...options 
   const backend = createFakeBackend()
   const queue = createInProcessQueue({ log, maxRunning: maxConcurrentJobs })
   const links = createLinkSigner({
-    ...{ secrets: ['new secret', 'old secret'], publicUrl: () => 'https://video.example', ttlSeconds: 3600, now },
+    secrets: ['new secret', 'old secret'],
+    publicUrl: () => 'https://video.example',
+    ttlSeconds: 3600,
+    now,
   })
   const ports = {
     store: lateBound(store),
@@ -106,7 +109,15 @@ export async function startCore({ running = true, maxConcurrentJobs, ...options 
     )
   return {
     ...core,
-    ...{ clock, lines, store, changes, backend, outputs, uploads, queue, links },
+    clock,
+    lines,
+    store,
+    changes,
+    backend,
+    outputs,
+    uploads,
+    queue,
+    links,
     /** As after a connection broke on which changes are published. */
     announceGap: () => gaps.forEach((listener) => listener()),
     untilJob,

@@ -67,14 +67,12 @@ export const ANSWERS: readonly Answer[] = [
 ]
 
 const transient = [
-  ...([
-    status.UNAVAILABLE,
-    status.INTERNAL,
-    status.UNKNOWN,
-    status.DEADLINE_EXCEEDED,
-    status.CANCELLED,
-    status.ABORTED,
-  ] as const),
+  status.UNAVAILABLE,
+  status.INTERNAL,
+  status.UNKNOWN,
+  status.DEADLINE_EXCEEDED,
+  status.CANCELLED,
+  status.ABORTED,
 ].map((code) => ({ code }))
 /** A throttle, and a spend limit. */
 const exhausted = [{ retryAfterSeconds: 0.3 }, { code: status.RESOURCE_EXHAUSTED, message: 'spend limit reached' }]
@@ -136,7 +134,8 @@ export function createDraw(draw: () => Answer, afterMs: () => number) {
     return { afterMs: afterMs(), ...answer.behaviour }
   }
   return {
-    ...{ behave, answers },
+    behave,
+    answers,
     /** Sets the stand-in that has the calls, some of which vanish. */
     bind: (to: ControlPlane) => void (plane = to),
   }

@@ -25,7 +25,9 @@ export async function startModal({ backend: options, env, ...planeOptions }: Set
   const slots = { maxConnections: 2, pollsPerConnection: 50 }
   const backend = createModalBackend({ app: 'musetalk-poc', functionName: 'run_inference', log, ...slots, ...options })
   return {
-    ...{ plane, backend, lines },
+    plane,
+    backend,
+    lines,
     async close() {
       await backend.close()
       await plane.close()

@@ -8,7 +8,10 @@ type S3rver = new (options: object) => { run(): Promise<{ port: number }> }
 const Store = createRequire(import.meta.url)('s3rver') as S3rver
 
 const { port } = await new Store({
-  ...{ port: 0, address: '127.0.0.1', silent: true, directory: mkdtempSync(join(tmpdir(), 's3-')) },
+  port: 0,
+  address: '127.0.0.1',
+  silent: true,
+  directory: mkdtempSync(join(tmpdir(), 's3-')),
   configureBuckets: [{ name: 'outputs' }],
 }).run()
 process.once('disconnect', () => process.exit())

@@ -70,7 +70,10 @@ export async function startServer(start: Start = {}): Promise<ServerProcess> {
 
   const job = async (id: string) => (await (await fetch(`${url}/jobs/${id}`)).json()) as JobView
   return {
-    ...{ url, child, lines, job },
+    url,
+    child,
+    lines,
+    job,
     output: () => printed.join('\n'),
     async end(signal = 'SIGTERM') {
       if (child.exitCode === null && child.signalCode === null) child.kill(signal)

@@ -31,7 +31,8 @@ async function command(program: string, options: Partial<LocalOptions> = {}) {
   }
   return {
     ...local,
-    ...{ folder, read },
+    folder,
+    read,
     signal: (word: string) => writeFileSync(join(folder, word), ''),
     /** The log of a run, once it has ended. */
     async logOf() {

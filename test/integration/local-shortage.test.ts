@@ -55,7 +55,10 @@ describe.skipIf(noSmallDisk !== undefined)('on a disk that is full', () => {
     expect(await run({ video_url, audio_path: 'speech.wav' })).toEqual(NO_ROOM)
     expect(log.error).toHaveBeenCalledExactlyOnceWith(
       expect.objectContaining({
-        ...{ event: 'local_interrupted', job_id: 'job-1', attempt: 1, pause_ms: 1 },
+        event: 'local_interrupted',
+        job_id: 'job-1',
+        attempt: 1,
+        pause_ms: 1,
         err: expect.objectContaining({ name: 'MachineFailure' }) as Error,
       }),
       expect.any(String),

@@ -50,7 +50,10 @@ async function start({ answers, faults }: Script) {
   const wired = await wire(loadConfig({ DATA_DIR, MAX_ATTEMPTS: String(MAX_ATTEMPTS), ...plane.env }), log)
   await wired.start()
   return {
-    ...{ plane, lines, service: wired.service, answers: draw.answers },
+    plane,
+    lines,
+    service: wired.service,
+    answers: draw.answers,
     async close() {
       await wired.close()
       restore()
@@ -75,7 +78,9 @@ async function runJobs({ service }: Scene, count: number): Promise<Job[]> {
 }
 
 const endedOf = ({ status, errorCode, error, attempts }: Job) => ({
-  ...{ status, code: errorCode, error },
+  status,
+  code: errorCode,
+  error,
   callIds: attempts.map(({ callId }) => callId),
 })
 

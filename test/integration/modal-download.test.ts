@@ -27,7 +27,9 @@ async function start(options: PlaneOptions = {}, own: Partial<ModalDownloadOptio
   plane = await startControlPlane(options)
   restore = useEnvironment(plane.env)
   downloads = createModalDownload({
-    ...{ app: 'musetalk-poc', functionName: 'download_result', log: silentLog() },
+    app: 'musetalk-poc',
+    functionName: 'download_result',
+    log: silentLog(),
     ...own,
   })
   const path = join(await temporaryFolder(), 'output.mp4')

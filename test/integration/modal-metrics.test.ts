@@ -24,7 +24,10 @@ async function start({ backend, ...setting }: NonNullable<Parameters<typeof star
 
 const forever = new AbortController().signal
 const aRequest: SpawnRequest = {
-  ...{ jobId: 'job', attempt: 1, caller: 'anonymous', version: 'v15' },
+  jobId: 'job',
+  attempt: 1,
+  caller: 'anonymous',
+  version: 'v15',
   input: { video_path: 'face.mp4', audio_path: 'speech.wav' },
 }
 

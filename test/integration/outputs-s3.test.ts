@@ -7,8 +7,13 @@ import type { OutputOptions } from '../../src/jobs/ports/files.ts'
 import { aJob } from '../helpers/jobs.ts'
 
 const OPTIONS: S3Options = {
-  ...{ endpoint: 'https://s3.example', bucket: 'outputs', region: 'eu-central-1', prefix: '', ttlSeconds: 3600 },
-  ...{ accessKeyId: 'S3RVER', secretAccessKey: 'S3RVER' },
+  endpoint: 'https://s3.example',
+  bucket: 'outputs',
+  region: 'eu-central-1',
+  prefix: '',
+  ttlSeconds: 3600,
+  accessKeyId: 'S3RVER',
+  secretAccessKey: 'S3RVER',
 }
 const aVideo: OutputOptions = { method: 'GET', contentType: 'video/mp4' }
 const jobAt = (outputPath: string) => ({ ...aJob(), outputPath })
@@ -29,8 +34,12 @@ async function startStore() {
 test("the signature of AWS's published example is the same", async () => {
   const signer = new AwsV4Signer({
     url: 'https://examplebucket.s3.amazonaws.com/test.txt?X-Amz-Expires=86400',
-    ...{ accessKeyId: 'AKIAIOSFODNN7EXAMPLE', secretAccessKey: 'wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY' },
-    ...{ service: 's3', region: 'us-east-1', datetime: '20130524T000000Z', signQuery: true },
+    accessKeyId: 'AKIAIOSFODNN7EXAMPLE',
+    secretAccessKey: 'wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY',
+    service: 's3',
+    region: 'us-east-1',
+    datetime: '20130524T000000Z',
+    signQuery: true,
   })
   const { url } = await signer.sign()
   expect(url.searchParams.get('X-Amz-Signature')).toBe(
@@ -56,7 +65,12 @@ test('the key is the prefix and the path below /shared/, and every parameter is 
   const again = async (method: string) =>
     (
       await new AwsV4Signer({
-        ...{ url: unsigned.href, method, ...OPTIONS, service: 's3', signQuery: true, sessionToken: 'token' },
+        url: unsigned.href,
+        method,
+        ...OPTIONS,
+        service: 's3',
+        signQuery: true,
+        sessionToken: 'token',
         datetime: query['X-Amz-Date'] ?? '',
       }).sign()
     ).url.searchParams.get('X-Amz-Signature')

@@ -20,8 +20,12 @@ function senderOf(options: Partial<HttpSenderOptions> = {}) {
 }
 
 const aMessage = (change: Partial<WebhookMessage> = {}): WebhookMessage => ({
-  ...{ id: 'msg_1', at: Date.now(), url: 'http://127.0.0.1:1/', body: '{"type":"job.failed","é":"\u{1f3ac}"}' },
-  ...{ caller: 'anonymous', ...change },
+  id: 'msg_1',
+  at: Date.now(),
+  url: 'http://127.0.0.1:1/',
+  body: '{"type":"job.failed","é":"\u{1f3ac}"}',
+  caller: 'anonymous',
+  ...change,
 })
 
 describe('a message', () => {

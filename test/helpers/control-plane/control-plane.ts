@@ -106,7 +106,12 @@ export async function startControlPlane(options: PlaneOptions = {}): Promise<Con
     handlers: { ...unaryRpcs(state), ...logRpcs(calls) },
     streams: logStreams(calls, changed),
     authenticate: (method: string, metadata: Metadata) => tokens.check(method, metadata),
-    ...{ faults, meters, answers, changed, certificate, maxConcurrentStreams: options.maxConcurrentStreams },
+    faults,
+    meters,
+    answers,
+    changed,
+    certificate,
+    maxConcurrentStreams: options.maxConcurrentStreams,
   }
   let server: RunningServer | undefined = await listen(options.port ?? 0, serverOptions)
   const { port } = server
@@ -129,7 +134,9 @@ export async function startControlPlane(options: PlaneOptions = {}): Promise<Con
   }
   let closed: Promise<void> | undefined
   return {
-    ...{ url, port, caFile: certificate?.caFile },
+    url,
+    port,
+    caFile: certificate?.caFile,
     env: environment(url, credentials, certificate),
     calls: () => calls.list().map((call) => recordOf(call)),
     stats: () => ({

@@ -56,7 +56,9 @@ export async function startIssuer(...clients: string[]): Promise<Issuer> {
   await start()
 
   return {
-    ...{ url, stop, start },
+    url,
+    stop,
+    start,
     keys: () => keys,
     async token({ client, audience, scope = 'jobs:read' }) {
       const response = await fetch(`${url}/token`, {
