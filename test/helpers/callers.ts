@@ -12,7 +12,7 @@ const CALLERS: Readonly<Record<string, { id: string; scopes: readonly Scope[] }>
   root: { id: 'key:root', scopes: ['admin'] },
 }
 
-/** Knows a few callers by name, and nobody else. */
+/** Knows a few callers by name only. */
 export const knownCallers: Authenticator = {
   authenticate: ({ text }) => {
     const found = CALLERS[text]

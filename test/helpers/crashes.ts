@@ -73,7 +73,7 @@ function rowsIn(file: string, query: string): Record<string, unknown>[] {
   }
 }
 
-/** Callers that go on while the server comes and goes. */
+/** Callers that continue while the server stops and starts. */
 export type Load = {
   /** Where the server is, or was. */
   url: string

@@ -72,7 +72,7 @@ const headOf = (kind: GreedyKind, line: string, ...headers: string[]) =>
 const metadata = Object.fromEntries(Array.from({ length: 16 }, (_, n) => [`key-${n}`, 'x'.repeat(512)]))
 const input = { image_url: 'https://a.example/face.png', audio_url: 'https://a.example/speech.wav' }
 let jobs = 0
-/** Each with a webhook to a name of its own, where nobody answers. */
+/** Each with a webhook to a host name of its own, which does not answer. */
 const aJob = () => {
   const webhook_url = `http://greedy-${++jobs}.localhost:${silentPort}/hook`
   return JSON.stringify({ ...input, metadata, webhook_url, webhook_events: ['job.running', 'job.succeeded'] })

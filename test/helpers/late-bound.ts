@@ -1,6 +1,6 @@
 /**
- * Decorates a part before it is given to the core or the app: each call goes to the method that `part` has at that
- * moment. So a test may replace a method of `part` later, however those who were given the decorated one keep it.
+ * Decorates a part before the core or the app gets it: each call goes to the method that `part` has at that moment. So a
+ * test can replace a method of `part` later.
  */
 export function lateBound<Part extends object>(part: Part): Part {
   return new Proxy(part, {

@@ -24,7 +24,7 @@ export const noSmallDisk: string | undefined = (() => {
 })()
 if (noSmallDisk !== undefined) process.stderr.write(`tests on a full disk are skipped: ${noSmallDisk}\n`)
 
-/** A disk of its own, of a size in KiB, that is gone after the test. */
+/** A disk of its own, of a size in KiB, which is removed after the test. */
 export function mountDisk(kib: number): string {
   const folder = mkdtempSync(join(tmpdir(), 'disk-'))
   mount(folder, kib)

@@ -32,7 +32,7 @@ describeWithRedisServer('a queue and its Redis', (redis) => {
       ),
     )
 
-  test('a queue whose Redis does not answer rejects in time, and goes on when Redis answers', async () => {
+  test('a queue whose Redis does not answer rejects in time, and works again when Redis answers', async () => {
     const { runs, a, b } = await openPair()
     const [running, later] = [anEntry(), anEntry()]
     await a.enqueue(running)
@@ -45,7 +45,7 @@ describeWithRedisServer('a queue and its Redis', (redis) => {
     expect(runs.counts.doubles).toBe(0)
   })
 
-  test('a queue whose Redis was killed rejects in time, and goes on after the restart', async () => {
+  test('a queue whose Redis was killed rejects in time, and works again after the restart', async () => {
     const { runs, a, b } = await openPair()
     const [running, later] = [anEntry(), anEntry()]
     await a.enqueue(running)

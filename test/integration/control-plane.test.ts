@@ -348,7 +348,7 @@ describe('logs', () => {
 })
 
 describe('outages and limits', () => {
-  it('calls go on while the server is stopped, and are there when it starts again on the same port', async () => {
+  it('calls continue while the server is stopped, and are there when it starts again on the same port', async () => {
     const { plane, run } = await setUp({ behave: () => ({ afterMs: 50 }) })
     const call = await run.spawn()
     await plane.stop()

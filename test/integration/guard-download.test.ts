@@ -371,7 +371,7 @@ describe('a compressed body', () => {
     }
   })
 
-  test('that goes on without end and expands to nothing is cut off', async () => {
+  test('that does not end and expands to nothing is cut off', async () => {
     const { port } = await serve((_request, response) => {
       response.writeHead(200, { 'content-encoding': 'gzip' })
       const timer = setInterval(() => response.write(gzipSync('')), 1)

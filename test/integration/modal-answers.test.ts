@@ -108,7 +108,7 @@ const counts = ({ faults }: Script) => ({
 
 type Scene = Awaited<ReturnType<typeof start>>
 
-/** The events that can finish a job that nobody cancels. */
+/** The events that can finish a job that is not canceled. */
 const FINISHING = new Set(['succeeded', 'failed', 'expired', 'interrupted'])
 
 function expectRightEnds(script: Script, jobs: readonly Job[], { answers, lines }: Scene) {

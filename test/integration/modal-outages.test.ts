@@ -80,7 +80,7 @@ describe('a throttle', () => {
     const waits = Promise.all(callIds.map((callId) => backend.wait(callId, forever)))
     await plane.until(() => plane.stats().openCalls === 0)
     const refused = (await countsOf(metrics))[REFUSED_POLLS] ?? 0
-    // Each slot is refused once, before anybody knows; from then on a few a second.
+    // Each slot is refused once, before the pool knows; from then on a few a second.
     expect(refused).toBeGreaterThan(50)
     expect(refused).toBeLessThan(100 + (forMs / 1_000) * perSecond)
     plane.clearFaults()
@@ -121,7 +121,7 @@ describe('a spend limit', () => {
 })
 
 test.each(['FAILED_PRECONDITION', 'PERMISSION_DENIED', 'UNIMPLEMENTED', 'OUT_OF_RANGE', 'DATA_LOSS'] as const)(
-  'a poll that fails with %s again and again opens the breaker for nobody',
+  'a poll that fails with %s again and again does not open the breaker',
   async (code) => {
     const { plane, backend } = await start({ behave: endless })
     const [odd, other] = (await spawnAll(2)).map((spawned) => (spawned.kind === 'spawned' ? spawned.callId : ''))

@@ -165,7 +165,7 @@ describe('an issuer that fails', () => {
     expect(await present(good)).toMatchObject(carol)
     stand.failures.jwks = hang
     clock.now += KEYS_REFRESH_MS
-    // Who finds out waits once; nobody after that.
+    // The first request waits; those after it do not.
     expect(await present(good)).toMatchObject(carol)
     clock.now += FAILURE_PAUSE_MS
     const asked = stand.asked().jwks

@@ -205,12 +205,12 @@ describe('the rule for URLs', () => {
     posting.push(post('other', 'key:b'))
     await vi.waitUntil(() => bodies.includes('key:b'))
     expect(bodies.filter((caller) => caller === 'key:a')).toHaveLength(POSTS_PER_ADDRESS / 2)
-    ending.abort(new Error('the test is over'))
+    ending.abort(new Error('the test has finished'))
     await Promise.allSettled(posting)
     await poster.close()
   })
 
-  test('the connection goes to the address whose place was taken, though the name means another one by then', async () => {
+  test('the connection goes to the address whose slot was taken, though the name means another one by then', async () => {
     const { port, bodies } = await serve((_request, response) => response.end())
     let lookups = 0
     const resolve: Resolve = async () => [{ address: lookups++ === 0 ? '127.0.0.1' : '127.0.0.2', family: 4 }]

@@ -375,7 +375,7 @@ describeWithRedisServer('the Redis store', (redis) => {
   })
 
   describe('a Redis that cannot serve', () => {
-    test('that is out of memory refuses writes as a whole, and reads and removals go on', async () => {
+    test('that is out of memory refuses writes as a whole, and reads and removals still work', async () => {
       const { store } = await open()
       const [one, two] = [aJob({ idempotencyKey: 'k' }), aJob()]
       for (const job of [one, two]) await store.insert(job)

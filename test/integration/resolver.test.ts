@@ -40,7 +40,7 @@ describe('a look-up', () => {
     expect(performance.now() - startedAt).toBeLessThan(4_000)
   })
 
-  test('that DNS refuses, or whose server is gone, is unavailable', async () => {
+  test('that DNS refuses, or whose server has stopped, is unavailable', async () => {
     const { resolve } = await scene({ servers: ['127.0.0.1:1'] })
     await expect(resolve('a.example')).rejects.toBeInstanceOf(LookupUnavailable)
   })

@@ -199,7 +199,7 @@ test('a secret stays the same when the file is opened again, and differs from th
 })
 
 describe('a full disk', () => {
-  test('refuses writes as a whole, and reads go on', async () => {
+  test('refuses writes as a whole, and reads still work', async () => {
     const db = await openSqliteFile(newPath())
     const store = createStoreOn(db)
     const job = aJob()

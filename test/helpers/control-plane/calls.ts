@@ -33,7 +33,7 @@ export type CallRecord = {
   polls: number
 }
 
-/** A call with what makes it go on. `listeners` run at its end and at each log line added by hand. */
+/** A call with what drives it. `listeners` run at its end and at each log line added by hand. */
 export type Call = CallRecord & {
   readonly behaviour: Behaviour
   readonly startedAtMs: number
@@ -56,7 +56,7 @@ export function exactNow(): number {
 }
 
 /**
- * Every call ever spawned, and their ends. It outlives the server: calls go on while that is stopped, as Modal's
+ * Every call ever spawned, and their ends. It outlives the server: calls continue while that is stopped, as Modal's
  * containers do while its control plane is unreachable. Each open call costs at most one timer.
  */
 export class Calls {

@@ -81,7 +81,7 @@ export type ControlPlane = {
   undeploy(appName: string, functionName: string): void
   fault(fault: Fault): void
   clearFaults(): void
-  /** Destroys every connection and stops listening; the calls go on. Idempotent. */
+  /** Destroys every connection and stops listening; the calls continue. Idempotent. */
   stop(): Promise<void>
   /** Listens again on the same port. */
   start(): Promise<void>
