@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { EventEmitter } from 'node:events'
 import type { Job } from '../jobs/job.ts'
-import type { Log } from '../jobs/log.ts'
+import { callSubscriber, type Log } from '../jobs/log.ts'
 import { createLru } from '../lib/collections.ts'
 import type { Channels } from '../redis/channels.ts'
 import type { ChangeBus, JobSubscriber } from '../jobs/ports/notifications.ts'
@@ -15,13 +15,8 @@ export function createEmitterBus(log: Log): ChangeBus {
 
   const catchErrors =
     (listener: JobSubscriber): JobSubscriber =>
-    (job) => {
-      try {
-        listener(job)
-      } catch (error) {
-        log.error({ event: 'subscriber_failed', job_id: job.id, err: error }, 'a subscriber failed')
-      }
-    }
+    (job) =>
+      callSubscriber(log, { job_id: job.id }, () => listener(job))
 
   return {
     publish(job) {

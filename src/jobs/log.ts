@@ -29,6 +29,15 @@ export function createThrottledWarning(log: Log): Write {
   return (fields, message) => log[isDue() ? 'warn' : 'debug'](fields, message)
 }
 
+/** Calls a subscriber. What it throws is logged, and affects neither the publisher nor other subscribers. */
+export function callSubscriber(log: Log, fields: object, call: () => void): void {
+  try {
+    call()
+  } catch (error) {
+    log.error({ ...fields, event: 'subscriber_failed', err: error }, 'a subscriber failed')
+  }
+}
+
 /** The message of an error, or of its cause where it has one. */
 export function reasonOf(error: unknown): string {
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error

@@ -3,7 +3,7 @@ import type { ChangeBus } from './ports/notifications.ts'
 import type { JobStore } from './ports/store.ts'
 import { type Caller, maySee } from './ports/access.ts'
 import { type Job, type JobStage, isFinished } from './job.ts'
-import type { Log } from './log.ts'
+import { callSubscriber, type Log } from './log.ts'
 import { problem } from '../problems.ts'
 
 /** Called with a job as it now stands; with undefined once it is removed. */
@@ -53,12 +53,17 @@ export function createSubscriptions({ store, changes, stages, log }: Subscriptio
   const topics = new Map<string, Topic>()
   const stops = new Set<() => void>()
 
-  const call = (subscriber: Subscriber, id: string, job: Job | undefined) => {
-    try {
-      subscriber(job)
-    } catch (error) {
-      log.error({ job_id: id, event: 'subscriber_failed', err: error }, 'a subscriber failed')
+  const call = (subscriber: Subscriber, id: string, job: Job | undefined) =>
+    callSubscriber(log, { job_id: id }, () => subscriber(job))
+
+  /** Ends a subscription when the returned function is called, or when all are removed. */
+  const keep = (...unsubscribes: readonly (() => void)[]) => {
+    const stop = () => {
+      for (const unsubscribe of unsubscribes) unsubscribe()
+      stops.delete(stop)
     }
+    stops.add(stop)
+    return stop
   }
 
   /** Passes the latest state to a subscriber that does not have it yet. */
@@ -126,26 +131,16 @@ export function createSubscriptions({ store, changes, stages, log }: Subscriptio
     },
     subscribeAll(caller, { onChange, onGap }) {
       const unsubscribe = changes.subscribe(undefined, (job) => maySee(caller, job) && onChange(job))
-      const unsubscribeGap = changes.onGap(onGap)
-      const stop = () => {
-        unsubscribe()
-        unsubscribeGap()
-        stops.delete(stop)
-      }
-      stops.add(stop)
-      return stop
+      return keep(unsubscribe, changes.onGap(onGap))
     },
     subscribeStages(whose, subscriber) {
-      const unsubscribe =
+      const notifyStage: StageSubscriber = (job, stage) =>
+        callSubscriber(log, { job_id: job.id }, () => subscriber(job, stage))
+      return keep(
         'id' in whose
-          ? stages.subscribe(whose.id, subscriber)
-          : stages.subscribe(undefined, (job, stage) => maySee(whose.caller, job) && subscriber(job, stage))
-      const stop = () => {
-        unsubscribe()
-        stops.delete(stop)
-      }
-      stops.add(stop)
-      return stop
+          ? stages.subscribe(whose.id, notifyStage)
+          : stages.subscribe(undefined, (job, stage) => maySee(whose.caller, job) && notifyStage(job, stage)),
+      )
     },
     close() {
       unsubscribeGaps()

@@ -8,6 +8,7 @@ import {
   runBatch,
   whenReady,
 } from './connection.ts'
+import { callSubscriber } from '../jobs/log.ts'
 import { createBatch } from '../lib/concurrency.ts'
 import { resolvesWithin } from '../lib/timing.ts'
 
@@ -92,13 +93,7 @@ export async function openChannels({ prefix, ...settings }: ChannelsOptions): Pr
   }
 
   const on = (event: string, call: (message: string) => void) => {
-    const safe = (message: string) => {
-      try {
-        call(message)
-      } catch (error) {
-        log.error({ event: 'subscriber_failed', err: error }, 'a subscriber failed')
-      }
-    }
+    const safe = (message: string) => callSubscriber(log, {}, () => call(message))
     received.on(event, safe)
     return () => void received.off(event, safe)
   }
