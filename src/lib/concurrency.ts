@@ -7,27 +7,35 @@ export function shareInFlight<T>(work: () => Promise<T>): () => Promise<T> {
   return () => (underWay ??= work().finally(() => (underWay = undefined)))
 }
 
-/** Work that is done once, when it is first needed. */
+/** Work that is done once, when it is first needed, and once more after its result was forgotten. */
 export type Once<T> = {
   /** Does the work, or gives back its result. Rejects as the work does; the next call tries again. */
   get(): Promise<T>
   /** The work that is under way or done; undefined before the first call, and after a failure. */
   readonly current: Promise<T> | undefined
+  /** Forgets the work, or only this one: by then another may have replaced it. */
+  forget(used?: Promise<T>): void
 }
 
 export function createOnce<T>(work: () => Promise<T>): Once<T> {
   let current: Promise<T> | undefined
+  const forget = (used = current) => {
+    if (current === used) current = undefined
+  }
   return {
     get current() {
       return current
     },
     get() {
-      current ??= work().catch((error: unknown) => {
-        current = undefined
+      if (current) return current
+      const started = work().catch((error: unknown) => {
+        forget(started)
         throw error
       })
-      return current
+      current = started
+      return started
     },
+    forget,
   }
 }
 

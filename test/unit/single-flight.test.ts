@@ -48,6 +48,21 @@ test('work that is done once keeps its result, and is done again only after a fa
   expect(runs).toHaveLength(2)
 })
 
+test('work that is forgotten is done once more, and forgetting or failing later does not affect what replaced it', async () => {
+  const { runs, work } = createWork()
+  const once = createOnce(work)
+  const first = once.get()
+  once.forget(first)
+  const second = once.get()
+  once.forget(first)
+  runs[0]?.reject(new Error('first run'))
+  await expect(first).rejects.toThrow('first run')
+  expect(once.get()).toBe(second)
+  expect(runs).toHaveLength(2)
+  once.forget()
+  expect(once.current).toBeUndefined()
+})
+
 function createEcho(maxSize = 10) {
   const batches: (readonly number[])[] = []
   const ask = createBatch<number, string>((numbers) => {

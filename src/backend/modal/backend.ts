@@ -1,4 +1,5 @@
-import { type Function_, FunctionCall, type ModalClient } from 'modal'
+import { FunctionCall, type ModalClient } from 'modal'
+import { createOnce } from '../../lib/concurrency.ts'
 import { uuidOfName } from '../../lib/ids.ts'
 import type { NamedInput } from '../../jobs/job.ts'
 import type { Log } from '../../jobs/log.ts'
@@ -73,7 +74,7 @@ export function createModalBackend(options: ModalOptions): Backend {
   })
   const stages = createStageTracker({
     async list(range) {
-      const { functionId } = await deployedFunction()
+      const { functionId } = await lookup.get()
       const request = { functionId, range, allVariants: false }
       return (await control.cpClient.functionCallFetch(request, WITHOUT_RETRIES)).functionCallInputs
     },
@@ -90,7 +91,8 @@ export function createModalBackend(options: ModalOptions): Backend {
     graceMs: options.credentialsGraceMs ?? CREDENTIALS_GRACE_MS,
     log,
   })
-  let lookup: Promise<Function_> | undefined
+  /** One look-up for all; a failed one is forgotten, so that the next spawn looks the function up again. */
+  const lookup = createOnce(() => control.functions.fromName(app, functionName))
   metrics?.registerGauges({
     modal_calls_held: () => breaker.stats().waiting,
     modal_polls_open: () => pool.stats().open,
@@ -106,23 +108,10 @@ export function createModalBackend(options: ModalOptions): Backend {
   const renewTokens = (fresh: ModalClient) => {
     closeClients()
     control = fresh
-    lookup = undefined
+    lookup.forget()
   }
 
-  /** One look-up for all; a failed one is forgotten, so that the next spawn looks the function up again. */
-  const deployedFunction = () => {
-    if (lookup) return lookup
-    const started = control.functions.fromName(app, functionName)
-    lookup = started
-    started.catch(() => forgetLookup(started))
-    return started
-  }
-
-  const forgetLookup = (used: Promise<Function_>) => {
-    if (lookup === used) lookup = undefined
-  }
-
-  deployedFunction().catch((error: unknown) => {
+  lookup.get().catch((error: unknown) => {
     // The breaker logs what that means for all.
     if (breaker.failed('spawn', error) === 'credentials') return
     const fields = { event: 'modal_function_unavailable', app, function: functionName, reason: modalMessageOf(error) }
@@ -131,18 +120,18 @@ export function createModalBackend(options: ModalOptions): Backend {
 
   const spawnOnce = async (request: SpawnRequest, context: RpcContext, isSecondLookup = false): Promise<Spawned> => {
     const kwargs = { ...request.input, ...fileUrlsOf(request), version: request.version }
-    const lookedUp = deployedFunction()
+    const lookedUp = lookup.get()
     try {
       const deployed = await lookedUp
       const call = await rpcContext.run(context, () => deployed.spawn([], kwargs))
       return { kind: 'spawned', callId: call.functionCallId }
     } catch (error) {
       if (isDeploymentError(error)) {
-        forgetLookup(lookedUp)
+        lookup.forget(lookedUp)
         if (!isSecondLookup) return spawnOnce(request, context, true)
       }
       if (isTransient(error) || isCredentialsError(error)) throw error
-      forgetLookup(lookedUp)
+      lookup.forget(lookedUp)
       return rejected(error)
     }
   }

@@ -1,12 +1,12 @@
 import { createWriteStream } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { pipeline } from 'node:stream/promises'
-import { FunctionCall, type Function_, type ModalClient } from 'modal'
+import { FunctionCall, type ModalClient } from 'modal'
 import { isProblem, problem } from '../../problems.ts'
 import { OutputTooLarge } from '../../jobs/ports/files.ts'
 import type { ModelVersion } from '../../jobs/job.ts'
 import { reduceUrls } from '../../net/url-rule.ts'
-import { createFairSemaphore } from '../../lib/concurrency.ts'
+import { createFairSemaphore, createOnce } from '../../lib/concurrency.ts'
 import type { Log } from '../../jobs/log.ts'
 import type { RecordMetric } from '../../jobs/ports/metrics.ts'
 import { bytesOfCbor } from './wire-format.ts'
@@ -67,28 +67,18 @@ const RETRY_SECONDS = 10
 export function createModalDownload(options: ModalDownloadOptions): ModalDownload {
   const { app, functionName, log, recordMetric, contendedStallMs = CONTENDED_STALL_MS, maxBytes = Infinity } = options
   let client: ModalClient | undefined
-  let lookup: Promise<Function_> | undefined
   const semaphore = createFairSemaphore(MAX_FETCHES)
 
   const open = () => (client ??= openClient({ log, recordMetric }))
 
-  /** One look-up for all; a failed one is forgotten. */
-  const deployedFunction = () => {
-    lookup ??= open()
-      .functions.fromName(app, functionName)
-      .catch((error: unknown) => {
-        lookup = undefined
-        throw error
-      })
-    return lookup
-  }
+  const lookup = createOnce(() => open().functions.fromName(app, functionName))
 
   const spawn = async (kwargs: Record<string, unknown>, isRepeat = false): Promise<string> => {
-    const wasLookedUp = lookup !== undefined
+    const wasLookedUp = lookup.current !== undefined
     try {
-      return (await (await deployedFunction()).spawn([], kwargs)).functionCallId
+      return (await (await lookup.get()).spawn([], kwargs)).functionCallId
     } catch (error) {
-      lookup = undefined
+      lookup.forget()
       if (isCredentialsError(error)) forgetClient()
       // The deployment may have been stopped or replaced, or the token no longer be valid.
       const mayRepeat = isCredentialsError(error) || (wasLookedUp && isDeploymentError(error))
