@@ -47,8 +47,8 @@ type Run = {
 
 /**
  * Runs one attempt of one job: attaches to its call or spawns one, waits for the outcome and records it. May run twice
- * for the same entry, also at the same time on two replicas: the store's compare-and-set decides. The job is read once
- * unless somebody else changes it.
+ * for the same entry, also at the same time on two replicas: the store's compare-and-set decides. The job is read once,
+ * unless it changes elsewhere meanwhile.
  */
 export function createRunner(dependencies: RunnerDependencies): RunEntry {
   const { store, transition, backend, uploads, links, stopper, stages, maxAttempts, log } = dependencies

@@ -43,8 +43,8 @@ export type ServiceDependencies = Transitions & {
 export type JobService = {
   /**
    * Stores a new job and enqueues it, or gives back the job that an earlier submit with its idempotency key made. Rejects
-   * with `invalid_request` or `url_not_allowed` and an error for each invalid field, `webhooks_not_configured`, `idempotency_key_reused` (same
-   * key, another request), `queue_full`, or `concurrency_limit_reached`.
+   * with `invalid_request` or `url_not_allowed` and an error for each invalid field, `webhooks_not_configured`,
+   * `idempotency_key_reused` (same key, another request), `queue_full`, or `concurrency_limit_reached`.
    */
   submit(request: NewJob, caller: Caller): Promise<Submitted>
   /** One page, newest first, with the position of its last job where more follow. */
@@ -58,8 +58,8 @@ export type JobService = {
   /** Cancels a job at once; its call is stopped in the background. Idempotent. Rejects with `job_finished`. */
   cancel(id: string, caller: Caller): Promise<Job>
   /**
-   * Starts a failed or canceled job over: same id, next attempt. Rejects with `job_finished` or `job_not_finished` in any other state, with
-   * `retry_limit_reached`, and at the limits of a submit as that does.
+   * Starts a failed or canceled job over: same id, next attempt. Rejects with `job_finished` or `job_not_finished` in any
+   * other state, with `retry_limit_reached`, and at the limits of a submit as that does.
    */
   retry(id: string, caller: Caller): Promise<Job>
   /** Where a running job is at its backend, if this process follows it and knows. */

@@ -23,7 +23,10 @@ export type Redelivery = { readonly delivery: Delivery; readonly deliveries: rea
 export type DeliveryLedger = {
   /** A job's deliveries, by number. */
   list(id: string, caller: Caller): Promise<JobDeliveries>
-  /** Sends a delivery again, now. Rejects with `delivery_not_found`, or with `delivery_in_progress` while an attempt runs or is due. */
+  /**
+   * Sends a delivery again, now. Rejects with `delivery_not_found`, or with `delivery_in_progress` while an attempt runs
+   * or is due.
+   */
   redeliver(id: string, number: number, caller: Caller): Promise<Redelivery>
   /**
    * The secrets that verify the webhooks of a caller, the newest first; never empty. Throws `webhooks_not_configured`,

@@ -59,10 +59,10 @@ export async function openRedisStore(
 }
 
 /**
- * Jobs in Redis, for any number of processes. All writes of a turn of the event loop share one script, in
- * which each is atomic. A write is acknowledged once Redis has executed it, and as durable as Redis is configured to be. A write whose answer is lost or late rejects with `store_unavailable`, although
- * Redis may have executed it, or may still do so: a retry finds out by the revision or the idempotency key. The caller
- * closes the connection.
+ * Jobs in Redis, for any number of processes. All writes of a turn of the event loop share one script, in which each is
+ * atomic. A write is acknowledged once Redis has executed it, and as durable as Redis is configured to be. A write whose
+ * answer is lost or late rejects with `store_unavailable`, although Redis may have executed it, or may still do so: a
+ * retry finds out by the revision or the idempotency key. The caller closes the connection.
  */
 export function createRedisStore(redis: Redis, { prefix, log }: RedisStoreOptions): Store & SecretKeeper {
   const keys = createKeys(prefix)
