@@ -1,4 +1,4 @@
-import { access, constants, mkdir, realpath, stat } from 'node:fs/promises'
+import { access, constants, mkdir, realpath } from 'node:fs/promises'
 import { dirname, isAbsolute, relative, sep } from 'node:path'
 import type { Logger } from 'pino'
 import { childEnvironment, type Config, ConfigError } from '../config/config.ts'
@@ -8,6 +8,7 @@ import type { Metrics } from '../jobs/ports/metrics.ts'
 import { messageOf } from '../lib/errors.ts'
 import { createOnce } from '../lib/concurrency.ts'
 import type { Resolve } from '../net/resolver.ts'
+import { isFolder } from './files.ts'
 import { sqlitePathOf } from './stores.ts'
 
 type BackendDependencies = { readonly log: Logger; readonly metrics: Metrics }
@@ -83,11 +84,8 @@ async function openModal(
 /** Checks the folders of the local backend at boot, before the first job needs them. */
 async function checkFolders({ MEDIA_ROOT, DATA_DIR, JOB_STORE }: Config): Promise<void> {
   const errors: string[] = []
-  const isFolder = await stat(MEDIA_ROOT).then(
-    (found) => found.isDirectory(),
-    () => false,
-  )
-  if (!isFolder) errors.push(`MEDIA_ROOT: ${MEDIA_ROOT} is not a folder`)
+  const hasMedia = await isFolder(MEDIA_ROOT)
+  if (!hasMedia) errors.push(`MEDIA_ROOT: ${MEDIA_ROOT} is not a folder`)
   try {
     await mkdir(DATA_DIR, { recursive: true })
     await access(DATA_DIR, constants.W_OK)
@@ -95,7 +93,7 @@ async function checkFolders({ MEDIA_ROOT, DATA_DIR, JOB_STORE }: Config): Promis
     errors.push(`DATA_DIR: ${DATA_DIR} cannot be written to (${messageOf(error)})`)
   }
   const path = sqlitePathOf({ JOB_STORE })
-  if (path !== undefined && isFolder && (await isInside(dirname(path), MEDIA_ROOT))) {
+  if (path !== undefined && hasMedia && (await isInside(dirname(path), MEDIA_ROOT))) {
     errors.push(`JOB_STORE: ${path} lies in MEDIA_ROOT, where jobs read their inputs; keep it elsewhere`)
   }
   if (errors.length > 0) throw new ConfigError(errors)

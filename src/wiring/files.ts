@@ -33,12 +33,15 @@ function openModalOutputs(config: Config, log: Logger, recordMetric: RecordMetri
   }
 }
 
-async function openDirectory({ OUTPUT_ROOT: root = '' }: Config): Promise<Outputs> {
-  const isFolder = await stat(root).then(
+/** Whether there is a folder at this path. */
+export const isFolder = (path: string): Promise<boolean> =>
+  stat(path).then(
     (found) => found.isDirectory(),
     () => false,
   )
-  if (!isFolder) throw new ConfigError([`OUTPUT_ROOT: ${root} is not a folder`])
+
+async function openDirectory({ OUTPUT_ROOT: root = '' }: Config): Promise<Outputs> {
+  if (!(await isFolder(root))) throw new ConfigError([`OUTPUT_ROOT: ${root} is not a folder`])
   const { createDirectoryOutputs } = await import('../files/outputs-directory.ts')
   return createDirectoryOutputs({ root, locate: sharedPathOf })
 }

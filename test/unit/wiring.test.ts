@@ -1,5 +1,9 @@
-import { expect, test } from 'vitest'
-import { createClosers } from '../../src/wiring/wire.ts'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { loadConfig } from '../../src/config/config.ts'
+import { createClosers, wire } from '../../src/wiring/wire.ts'
 import { recordingLog } from '../helpers/log.ts'
 
 test('parts close last-in-first-out; one that hangs, rejects or throws is logged, and the others still close', async () => {
@@ -27,4 +31,20 @@ test('parts close last-in-first-out; one that hangs, rejects or throws is logged
     { level: 'warn', event: 'not_closed', part: 'queue', err: { message: 'the connection broke' } },
     { level: 'warn', event: 'not_closed', part: 'outputs', err: { message: 'there is no folder' } },
   ])
+})
+
+test.each([
+  ['MEDIA_ROOT', { BACKEND: 'local' }],
+  ['OUTPUT_ROOT', { BACKEND: 'modal', OUTPUT_SOURCE: 'dir' }],
+])('a server whose %s does not exist, or is a file, does not start', async (name, env) => {
+  const folder = mkdtempSync(join(tmpdir(), 'wired-'))
+  onTestFinished(() => rmSync(folder, { recursive: true }))
+  const file = join(folder, 'file')
+  writeFileSync(file, '')
+  const credentials = { MODAL_TOKEN_ID: 'ak-1', MODAL_TOKEN_SECRET: 'as-1' }
+  const { log } = await recordingLog()
+  for (const path of [join(folder, 'missing'), file]) {
+    const config = loadConfig({ ...credentials, ...env, DATA_DIR: folder, JOB_STORE: 'memory', [name]: path })
+    await expect(wire(config, log)).rejects.toMatchObject({ errors: [`${name}: ${path} is not a folder`] })
+  }
 })
