@@ -3,6 +3,9 @@ import type { Behave, PlaneOptions } from './control-plane/control-plane.ts'
 import { startControlPlane } from './control-plane/control-plane.ts'
 import { recordingLog } from './log.ts'
 
+/** The signal of a wait that is not aborted. */
+export const forever = new AbortController().signal
+
 /** Points the real Modal client of this process at a stand-in; call the returned function to undo it. */
 export function useEnvironment(env: Readonly<Record<string, string>>): () => void {
   const before = Object.fromEntries(Object.keys(env).map((name) => [name, process.env[name]]))

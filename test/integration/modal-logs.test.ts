@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test, vi } from 'vitest'
 import { MAX_LOG_READERS } from '../../src/backend/modal/logs.ts'
 import type { LoggedCall } from '../../src/jobs/ports/backend.ts'
 import { status as grpc } from '../helpers/control-plane/control-plane.ts'
-import { startModal } from '../helpers/modal.ts'
+import { forever, startModal } from '../helpers/modal.ts'
 import { until } from '../helpers/until.ts'
 
 let modal: Awaited<ReturnType<typeof startModal>>
@@ -24,7 +24,6 @@ async function pass(seconds: number) {
   }
 }
 
-const forever = new AbortController().signal
 const never = { end: { kind: 'never' } } as const
 
 async function spawn(): Promise<LoggedCall> {

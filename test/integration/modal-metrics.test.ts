@@ -6,7 +6,7 @@ import { status as grpc } from '../helpers/control-plane/control-plane.ts'
 import { exactNow } from '../helpers/control-plane/calls.ts'
 import { createFakeBackend, aSuccess } from '../helpers/fake-backend.ts'
 import { countsOf, parseMetrics, someFacts } from '../helpers/metrics.ts'
-import { startModal } from '../helpers/modal.ts'
+import { forever, startModal } from '../helpers/modal.ts'
 import { until } from '../helpers/until.ts'
 
 let modal: Awaited<ReturnType<typeof startModal>> | undefined
@@ -22,7 +22,6 @@ async function start({ backend, ...setting }: NonNullable<Parameters<typeof star
   return { ...scene, counts: () => countsOf(metrics, 'musetalk_modal_') }
 }
 
-const forever = new AbortController().signal
 const aRequest: SpawnRequest = {
   jobId: 'job',
   attempt: 1,

@@ -3,14 +3,13 @@ import type { SpawnRequest } from '../../src/jobs/ports/backend.ts'
 import { createMetrics } from '../../src/metrics/metrics.ts'
 import { status as grpc } from '../helpers/control-plane/control-plane.ts'
 import { countsOf, someFacts } from '../helpers/metrics.ts'
-import { startModal } from '../helpers/modal.ts'
+import { forever, startModal } from '../helpers/modal.ts'
 import { until } from '../helpers/until.ts'
 
 let modal: Awaited<ReturnType<typeof startModal>>
 const start = async (setting?: Parameters<typeof startModal>[0]) => (modal = await startModal(setting))
 afterEach(() => modal.close())
 
-const forever = new AbortController().signal
 const input = { video_path: 'data/video/yongen.mp4', audio_url: 'https://a.example/speech.wav' }
 const aRequest: SpawnRequest = { caller: 'anonymous', jobId: 'job', attempt: 1, input, version: 'v15' }
 

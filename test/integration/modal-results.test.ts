@@ -1,13 +1,12 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import type { Outcome } from '../../src/jobs/ports/backend.ts'
 import { type Behaviour, type Ending, status } from '../helpers/control-plane/control-plane.ts'
-import { startModal } from '../helpers/modal.ts'
+import { forever, startModal } from '../helpers/modal.ts'
 
 let modal: Awaited<ReturnType<typeof startModal>>
 const start = async (setting?: Parameters<typeof startModal>[0]) => (modal = await startModal(setting))
 afterEach(() => modal.close())
 
-const forever = new AbortController().signal
 const input = { video_path: 'face.mp4', audio_path: 'speech.wav' }
 
 async function endOf(): Promise<Outcome> {

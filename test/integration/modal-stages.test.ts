@@ -1,9 +1,7 @@
 import { expect, onTestFinished, test } from 'vitest'
 import { status } from '../helpers/control-plane/control-plane.ts'
-import { startModal } from '../helpers/modal.ts'
+import { forever, startModal } from '../helpers/modal.ts'
 import { until } from '../helpers/until.ts'
-
-const forever = new AbortController().signal
 
 type Setting = Parameters<typeof startModal>[0]
 

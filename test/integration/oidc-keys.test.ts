@@ -27,7 +27,7 @@ async function start(options: { path?: string; timeoutMs?: number; configured?: 
     const key = await makeSigningKey('ES256')
     return Promise.all(Array.from({ length: count }, (_, n) => token({ ...key, kid: `unknown-${n}` })))
   }
-  return { ...{ stand, lines, clock, oidc, present, token, unknownTokens } }
+  return { stand, lines, clock, oidc, present, token, unknownTokens }
 }
 
 const carol = { scopes: new Set(['jobs:read']) }
