@@ -2,13 +2,13 @@ import { ModalClient } from 'modal'
 import { exactNow } from '../../test/helpers/control-plane/calls.ts'
 import { inputOf } from '../inflight/client.ts'
 
-// The process behind `forkBareGets`. It is told how many calls; it answers with their ids once they are waited for, and
-// with the times at which their outputs came once all have come.
+// The process behind `forkBareGets`. Its argument is the number of calls. It sends their ids once it waits for them, and
+// the times at which their outputs came once all have come.
 
-/** What it says: first the calls, then when each was seen to end, as of `exactNow`. */
-export type Told = { readonly callIds: readonly string[] } | { readonly seenAt: readonly number[] }
+/** What it sends: first the calls, then when each was seen to end, as of `exactNow`. */
+export type BareMessage = { readonly callIds: readonly string[] } | { readonly seenAt: readonly number[] }
 
-const tell = (told: Told) => process.send?.(told)
+const send = (message: BareMessage) => process.send?.(message)
 process.once('disconnect', () => process.exit())
 
 const client = new ModalClient()
@@ -19,5 +19,5 @@ const seen = calls.map(async (call) => {
   await call.get()
   return exactNow()
 })
-tell({ callIds: calls.map(({ functionCallId }) => functionCallId) })
-tell({ seenAt: await Promise.all(seen) })
+send({ callIds: calls.map(({ functionCallId }) => functionCallId) })
+send({ seenAt: await Promise.all(seen) })

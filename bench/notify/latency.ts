@@ -7,7 +7,7 @@ import { median, p99 } from '../percentiles.ts'
 import { openPlane } from '../plane.ts'
 import { startServer } from '../server.ts'
 import { forkBareGets } from './bare-gets.ts'
-import { openEvents, openReceiver, waitForEach } from './watchers.ts'
+import { openEvents, openReceiver, waitForEach } from './subscribers.ts'
 
 const JOBS = 1_000
 /** As many as one connection of the SDK takes, with room for its other requests. */
@@ -19,7 +19,7 @@ const SETTLE_MS = 4_000
 const SECRET = `whsec_${Buffer.from('a secret of the benchmarks only').toString('base64')}`
 const SLOWER_BY_MS = 250
 
-/** How soon those are told who wait for the end of a job, each in a way of its own. */
+/** How soon a client is notified of the end of a job, by each way of waiting for it. */
 export const latency: Section = {
   name: 'latency',
   what:
@@ -49,10 +49,10 @@ export const latency: Section = {
     const ends = new Map((await plane.calls()).map(({ callId, endedAt = NaN }) => [callId, endedAt]))
     const bareMs = seen.map(({ id, at }) => at - (ends.get(id) ?? NaN))
     reportBare(bench, bareMs)
-    const told = { webhook: hooks, event: events, 'answer to ?wait=60': waits }
-    for (const [name, tidings] of Object.entries(told)) {
-      const times = [...callIds].map(([id, callId]) => (tidings.get(id) ?? Infinity) - (ends.get(callId) ?? NaN))
-      reportTimes(bench, { name, times, bareMs })
+    const notified = { webhook: hooks, event: events, 'answer to ?wait=60': waits }
+    for (const [name, times] of Object.entries(notified)) {
+      const delays = [...callIds].map(([id, callId]) => (times.get(id) ?? Infinity) - (ends.get(callId) ?? NaN))
+      reportDelays(bench, { name, delays, bareMs })
     }
   },
 }
@@ -78,11 +78,11 @@ function reportBare(bench: Bench, times: readonly number[]): void {
   bench.report({ name: "the bare SDK's get: p99", value: p99(times), unit: 'ms' })
 }
 
-type Told = { readonly name: string; readonly times: readonly number[]; readonly bareMs: readonly number[] }
+type Measured = { readonly name: string; readonly delays: readonly number[]; readonly bareMs: readonly number[] }
 
-function reportTimes(bench: Bench, { name, times, bareMs }: Told): void {
-  const more = p99(times) - p99(bareMs)
-  bench.report({ name: `${name}: median`, value: median(times), unit: 'ms' })
-  bench.report({ name: `${name}: p99`, value: p99(times), unit: 'ms' })
+function reportDelays(bench: Bench, { name, delays, bareMs }: Measured): void {
+  const more = p99(delays) - p99(bareMs)
+  bench.report({ name: `${name}: median`, value: median(delays), unit: 'ms' })
+  bench.report({ name: `${name}: p99`, value: p99(delays), unit: 'ms' })
   bench.report({ name: `${name}: p99 above the bare SDK's`, value: more, unit: 'ms', target: { atMost: SLOWER_BY_MS } })
 }
