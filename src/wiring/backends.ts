@@ -122,8 +122,8 @@ export function deferBackend(known: Pick<Backend, 'name' | 'check'>, open: () =>
     load,
     spawn: async (request, signal) => (await load()).spawn(request, signal),
     // Thousands of calls are waited for: each async function on the way takes memory for as long.
-    wait: (callId, signal, watch) =>
-      current?.wait(callId, signal, watch) ?? load().then((backend) => backend.wait(callId, signal, watch)),
+    wait: (callId, signal, subscriber) =>
+      current?.wait(callId, signal, subscriber) ?? load().then((backend) => backend.wait(callId, signal, subscriber)),
     stop: async (callId, signal) => (await load()).stop(callId, signal),
     async *logs(call, signal) {
       yield* (await load()).logs(call, signal)
@@ -148,9 +148,9 @@ export function measureBackend(backend: Backend, metrics: Pick<Metrics, 'registe
   })
   return {
     ...backend,
-    wait(callId, signal, watch) {
+    wait(callId, signal, subscriber) {
       inFlight++
-      const outcome = backend.wait(callId, signal, watch)
+      const outcome = backend.wait(callId, signal, subscriber)
       outcome.then(leave, leave)
       return outcome
     },

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { deferBackend } from '../../src/wiring/backends.ts'
+import { deferBackend, measureBackend } from '../../src/wiring/backends.ts'
 import { createFakeBackend } from '../helpers/fake-backend.ts'
 
 const { signal } = new AbortController()
@@ -38,4 +38,21 @@ test('a deferred backend loads again after a failed load, and loads nothing to c
   await expect(deferred.load()).rejects.toThrow('no')
   await deferred.close()
   expect(await deferred.spawn(request, signal)).toMatchObject({ kind: 'spawned' })
+})
+
+test('the subscriber of a call reaches the backend, before it is loaded and after', async () => {
+  const fake = createFakeBackend()
+  const deferred = measureBackend(
+    deferBackend(known, () => Promise.resolve(fake)),
+    { registerGauges: () => undefined },
+  )
+  for (const callId of ['fc-1', 'fc-2']) {
+    fake.adopt(callId)
+    const subscriber = { onStart: () => undefined, isNeeded: true }
+    const waiting = deferred.wait(callId, signal, subscriber)
+    await deferred.stop('fc-unknown', signal)
+    expect(fake.watchOf(callId)).toBe(subscriber)
+    fake.end(callId, { kind: 'interrupted', error: 'x' })
+    await waiting
+  }
 })
