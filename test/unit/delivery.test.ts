@@ -89,9 +89,9 @@ describe('a delivery attempt', () => {
     expect(isRunning(begun)).toBe(true)
     const again = startDeliveryAttempt(begun, 30_000, 25_000)
     expect(again.tries).toEqual([{ at: 1_000, error: 'the server stopped during the attempt' }, { at: 30_000 }])
-    const ended = finishDeliveryAttempt(again, { status: 503 }, { now: 30_100, random: even })
-    expect(ended).toMatchObject({ triesMade: 1, dueAt: 35_100 })
-    expect(isRunning(ended)).toBe(false)
+    const finished = finishDeliveryAttempt(again, { status: 503 }, { now: 30_100, random: even })
+    expect(finished).toMatchObject({ triesMade: 1, dueAt: 35_100 })
+    expect(isRunning(finished)).toBe(false)
   })
 
   test('that is abandoned is due at once, and does not count', () => {
@@ -124,9 +124,9 @@ describe('a redelivery', () => {
     const asked = requestRedelivery(failed, 50)!
     expect(asked).toMatchObject({ state: 'pending', dueAt: 50, revision: failed.revision + 1 })
     expect(webhookIdOf(asked)).toBe(webhookIdOf(failed))
-    const ended = tryOnce(asked, { status: 200 }, 60)
-    expect(ended).toMatchObject({ state: 'delivered', triesMade: 1 })
-    expect(ended).not.toHaveProperty('redelivery')
+    const finished = tryOnce(asked, { status: 200 }, 60)
+    expect(finished).toMatchObject({ state: 'delivered', triesMade: 1 })
+    expect(finished).not.toHaveProperty('redelivery')
   })
 
   test.each([
@@ -134,11 +134,11 @@ describe('a redelivery', () => {
     ['delivered', delivered],
     ['pending', waiting],
   ] as const)('that fails restores a delivery that was %s', (state, before) => {
-    const ended = tryOnce(requestRedelivery(before, 50)!, { status: 500 }, 60)
-    expect(ended.state).toBe(state)
-    expect(ended.dueAt).toBe(before.dueAt)
-    expect(ended.triesMade).toBe(before.triesMade)
-    expect(ended.tries).toHaveLength(2)
+    const finished = tryOnce(requestRedelivery(before, 50)!, { status: 500 }, 60)
+    expect(finished.state).toBe(state)
+    expect(finished.dueAt).toBe(before.dueAt)
+    expect(finished.triesMade).toBe(before.triesMade)
+    expect(finished.tries).toHaveLength(2)
   })
 
   test.each([
@@ -146,8 +146,8 @@ describe('a redelivery', () => {
     ['sooner than the schedule', 1_000, waiting.dueAt],
     ['in more than a day', 2 * RETRY_AFTER_MAX_MS, RETRY_AFTER_MAX_MS + 160],
   ])('respects a Retry-After until %s', (_what, retryAfterMs, dueAt) => {
-    const ended = tryOnce(requestRedelivery(waiting, 50)!, { status: 429, retryAfterMs }, 60)
-    expect(ended).toMatchObject({ state: 'pending', dueAt, triesMade: 1 })
+    const finished = tryOnce(requestRedelivery(waiting, 50)!, { status: 429, retryAfterMs }, 60)
+    expect(finished).toMatchObject({ state: 'pending', dueAt, triesMade: 1 })
     for (const before of [failed, delivered]) {
       const asLittle = tryOnce(requestRedelivery(before, 50)!, { status: 429, retryAfterMs }, 60)
       expect({ state: asLittle.state, dueAt: asLittle.dueAt }).toEqual({ state: before.state, dueAt: undefined })

@@ -12,7 +12,7 @@ afterEach(() => void vi.useRealTimers())
 
 const submitted = aJob()
 const running = after(submitted, spawned())
-const ended = after(running, succeeded())
+const finished = after(running, succeeded())
 const forever = new AbortController().signal
 
 /** Subscriptions on a store and a bus that the test controls; counts `reads` and `listening` subscribers. */
@@ -64,8 +64,8 @@ describe('a long poll', () => {
     const { signal } = new AbortController()
     const waiting = wait(running, 60_000, signal)
     expect(await isSettled(waiting)).toBe(false)
-    stand.bus.publish(ended)
-    expect(await waiting).toBe(ended)
+    stand.bus.publish(finished)
+    expect(await waiting).toBe(finished)
     expect({
       listening: stand.listening,
       timers: vi.getTimerCount(),
@@ -95,10 +95,10 @@ describe('a long poll', () => {
   })
 
   test.each([
-    ['has ended', ended, 60_000, forever],
-    ['may not wait', running, 0, forever],
-    ['has been left', running, 60_000, AbortSignal.abort()],
-  ])('resolves at once for a job that %s', async (_which, job, timeoutMs, signal) => {
+    ['the job has finished', finished, 60_000, forever],
+    ['its timeout is 0', running, 0, forever],
+    ['its signal has aborted', running, 60_000, AbortSignal.abort()],
+  ])('resolves at once if %s', async (_which, job, timeoutMs, signal) => {
     const { stand, wait } = await start()
     expect(await wait(job, timeoutMs, signal)).toBe(job)
     expect(stand.reads).toBe(0)
@@ -106,8 +106,8 @@ describe('a long poll', () => {
 
   test('resolves if the job finished between its read and the wait', async () => {
     const { stand, wait } = await start()
-    stand.stored = ended
-    expect(await wait(running)).toBe(ended)
+    stand.stored = finished
+    expect(await wait(running)).toBe(finished)
   })
 
   test('resolves if the job finishes during a read', async () => {
@@ -115,9 +115,9 @@ describe('a long poll', () => {
     const reading = Promise.withResolvers<Job>()
     stand.get = () => reading.promise
     const waiting = wait(running)
-    stand.bus.publish(ended)
+    stand.bus.publish(finished)
     reading.resolve(running)
-    expect(await waiting).toBe(ended)
+    expect(await waiting).toBe(finished)
   })
 
   test('ignores a stale read that arrives after the end', async () => {
@@ -126,23 +126,23 @@ describe('a long poll', () => {
     const reading = Promise.withResolvers<Job>()
     stand.get = () => reading.promise
     subscriptions.subscribe(submitted, (job) => received.push(job))
-    stand.bus.publish(ended)
+    stand.bus.publish(finished)
     reading.resolve(running)
     await settle()
     subscriptions.subscribe(submitted, (job) => received.push(job))
     await settle()
-    expect(received).toEqual([ended, ended])
+    expect(received).toEqual([finished, finished])
   })
 
   test('resolves at the next read if the end was not published', async () => {
     const { stand, wait, settle } = await start()
     const waiting = wait()
     await settle()
-    stand.stored = ended
+    stand.stored = finished
     await vi.advanceTimersByTimeAsync(READ_EVERY_MS - 1)
     expect(await isSettled(waiting)).toBe(false)
     await vi.advanceTimersByTimeAsync(1)
-    expect(await waiting).toBe(ended)
+    expect(await waiting).toBe(finished)
   })
 
   test('resolves at once after a gap of the bus in which the job finished, also during a read', async () => {
@@ -150,17 +150,17 @@ describe('a long poll', () => {
     const reading = Promise.withResolvers<Job>()
     stand.get = () => reading.promise
     const waiting = wait()
-    stand.get = async () => ended
+    stand.get = async () => finished
     stand.gap()
     reading.resolve(running)
-    expect(await waiting).toBe(ended)
+    expect(await waiting).toBe(finished)
     stand.stored = running
     stand.get = async () => stand.stored
     const next = wait()
     await settle()
-    stand.stored = ended
+    stand.stored = finished
     stand.gap()
-    expect(await next).toBe(ended)
+    expect(await next).toBe(finished)
   })
 
   test('rejects when the job is removed', async () => {
@@ -184,9 +184,9 @@ describe('a long poll', () => {
     stand.get = () => Promise.reject(new Error('the store is away'))
     const waiting = wait()
     await settle()
-    stand.get = async () => ended
+    stand.get = async () => finished
     await vi.advanceTimersByTimeAsync(READ_EVERY_MS)
-    expect(await waiting).toBe(ended)
+    expect(await waiting).toBe(finished)
   })
 })
 
@@ -198,8 +198,8 @@ test('a thousand long polls of one job share one subscription and one read, and 
   await vi.advanceTimersByTimeAsync(2 * READ_EVERY_MS)
   expect({ listening: stand.listening, reads: stand.reads }).toEqual({ listening: 1, reads: 3 })
   const from = performance.now()
-  stand.bus.publish(ended)
-  expect(new Set(await Promise.all(waiting))).toEqual(new Set([ended]))
+  stand.bus.publish(finished)
+  expect(new Set(await Promise.all(waiting))).toEqual(new Set([finished]))
   expect(performance.now() - from).toBeLessThan(200)
   expect({ listening: stand.listening, timers: vi.getTimerCount() }).toEqual({ listening: 0, timers: 0 })
 })
@@ -212,9 +212,9 @@ describe('a subscription', () => {
     stand.bus.publish(running)
     subscriptions.subscribe(submitted, (job) => received.second.push(job))
     expect(received.second).toEqual([])
-    subscriptions.subscribe(ended, (job) => received.third.push(job))
+    subscriptions.subscribe(finished, (job) => received.third.push(job))
     await settle()
-    expect(received).toEqual({ first: [running, ended], second: [ended], third: [] })
+    expect(received).toEqual({ first: [running, finished], second: [finished], third: [] })
   })
 
   test('stays open when its state makes all others unsubscribe', async () => {
@@ -222,8 +222,8 @@ describe('a subscription', () => {
     const stop = subscriptions.subscribe(submitted, () => stop())
     const received: unknown[] = []
     subscriptions.subscribe(running, (job) => received.push(job))
-    stand.bus.publish(ended)
-    expect({ received, listening: stand.listening }).toEqual({ received: [ended], listening: 1 })
+    stand.bus.publish(finished)
+    expect({ received, listening: stand.listening }).toEqual({ received: [finished], listening: 1 })
   })
 
   test('that throws is logged, and the others are notified', async () => {
@@ -233,8 +233,8 @@ describe('a subscription', () => {
     })
     const received: unknown[] = []
     subscriptions.subscribe(running, (job) => received.push(job))
-    stand.bus.publish(ended)
-    expect(received).toEqual([ended])
+    stand.bus.publish(finished)
+    expect(received).toEqual([finished])
     expect(stand.lines.filter(({ level }) => level === 'error')).toMatchObject([{ job_id: running.id }])
   })
 
@@ -266,7 +266,7 @@ describe('a subscription', () => {
     )
     await subscriptions.close()
     await subscriptions.close()
-    stand.bus.publish(ended)
+    stand.bus.publish(finished)
     expect({ received, listening: stand.listening, gaps: stand.gaps.size, timers: vi.getTimerCount() }).toEqual({
       received: [],
       listening: 0,
