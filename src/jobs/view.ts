@@ -23,10 +23,10 @@ export function presentJob(job: Job, { stage, queuePosition, links, withCaller =
     revision: job.revision,
     input: presentInput(job.input),
     metadata: job.metadata,
-    created_at: time(job.createdAt),
-    started_at: job.startedAt === undefined ? undefined : time(job.startedAt),
-    finished_at: job.finishedAt === undefined ? undefined : time(job.finishedAt),
-    deadline_at: time(job.deadlineAt),
+    created_at: formatTime(job.createdAt),
+    started_at: job.startedAt === undefined ? undefined : formatTime(job.startedAt),
+    finished_at: job.finishedAt === undefined ? undefined : formatTime(job.finishedAt),
+    deadline_at: formatTime(job.deadlineAt),
     run_timeout_seconds: job.runTimeoutSeconds,
     queue_position: queuePosition,
     output_path: job.outputPath,
@@ -56,8 +56,8 @@ const presentAttempt = (attempt: Attempt) =>
   absent({
     attempt: attempt.attempt,
     call_id: attempt.callId,
-    started_at: attempt.startedAt === undefined ? undefined : time(attempt.startedAt),
-    finished_at: attempt.finishedAt === undefined ? undefined : time(attempt.finishedAt),
+    started_at: attempt.startedAt === undefined ? undefined : formatTime(attempt.startedAt),
+    finished_at: attempt.finishedAt === undefined ? undefined : formatTime(attempt.finishedAt),
     outcome: attempt.outcome,
     error: attempt.error,
     error_code: attempt.errorCode,
@@ -83,4 +83,5 @@ type Absent<T> = { [K in Exclude<keyof T, Optional<T>>]: T[K] } & { [K in Option
  */
 const absent = <T extends object>(view: T) => view as Absent<T>
 
-const time = (epochMs: number) => new Date(epochMs).toISOString()
+/** A time on the wire (RFC 3339), from epoch ms. */
+export const formatTime = (epochMs: number) => new Date(epochMs).toISOString()

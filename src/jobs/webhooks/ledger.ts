@@ -4,6 +4,7 @@ import { ANONYMOUS_ID, type Caller } from '../ports/access.ts'
 import { type Delivery, type DeliveryAttempt, isRunning, requestRedelivery, webhookIdOf } from './delivery.ts'
 import type { Job } from '../job.ts'
 import type { JobService } from '../service.ts'
+import { formatTime } from '../view.ts'
 import type { Outbox } from './outbox.ts'
 
 export type LedgerDependencies = {
@@ -71,18 +72,16 @@ export function presentDelivery(delivery: Delivery) {
     event,
     attempt,
     state,
-    created_at: time(createdAt),
+    created_at: formatTime(createdAt),
     // While an attempt runs, its result decides whether there is a next one.
-    ...(dueAt !== undefined && !isRunning(delivery) && { next_try_at: time(dueAt) }),
+    ...(dueAt !== undefined && !isRunning(delivery) && { next_try_at: formatTime(dueAt) }),
     tries: tries.map(presentAttempt),
   }
 }
 
 const presentAttempt = ({ at, status, durationMs, error }: DeliveryAttempt) => ({
-  at: time(at),
+  at: formatTime(at),
   ...(status !== undefined && { status }),
   ...(durationMs !== undefined && { duration_ms: durationMs }),
   ...(error !== undefined && { error }),
 })
-
-const time = (epochMs: number) => new Date(epochMs).toISOString()

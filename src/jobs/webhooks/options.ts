@@ -3,7 +3,7 @@ import { checkUrlForm } from '../../net/url-rule.ts'
 import type { Delivery } from './delivery.ts'
 import { currentAttempt, isFinished, type Job, type Webhook, WEBHOOK_EVENTS, type WebhookEvent } from '../job.ts'
 import type { LinkSigner } from '../links.ts'
-import { type JobView, presentJob } from '../view.ts'
+import { formatTime, type JobView, presentJob } from '../view.ts'
 
 /** The events of a webhook unless the request names some: the job finished. */
 export const DEFAULT_EVENTS: readonly WebhookEvent[] = ['job.succeeded', 'job.failed', 'job.canceled']
@@ -79,7 +79,7 @@ export type BodyContext = { readonly now: number; readonly links: Pick<LinkSigne
  * useful to a receiver first; `links.self` has them all.
  */
 export function webhookBodyOf(type: WebhookEvent, job: Job, { now, links }: BodyContext): string {
-  const timestamp = new Date(now).toISOString()
+  const timestamp = formatTime(now)
   let data: Partial<JobView> = presentJob(job, { links })
   for (const shorten of [undefined, ...SHORTER]) {
     if (shorten) data = shorten(data)
