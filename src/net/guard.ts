@@ -57,9 +57,12 @@ export function createGuard(rule: UrlRule, resolve: Resolve = createResolver()):
   return {
     async download(url, options) {
       const { timeoutMs: limitMs, caller } = options
-      const lookup = createLookup({ rule, resolve, caller })
+      const lookups = countLookups(resolve)
+      const lookup = createLookup({ rule, resolve: lookups.resolve, caller })
       const endsAt = Date.now() + limitMs
-      const timeoutError = () => new DownloadError(url, `it took longer than ${limitMs / 1000} s`)
+      // A time limit that is over while DNS has not answered says nothing about the URL.
+      const timeoutError = () =>
+        lookups.isRunning() ? lookupError(url) : new DownloadError(url, `it took longer than ${limitMs / 1000} s`)
       const signal = AbortSignal.any([options.signal, closing.signal])
       try {
         await limitTime({ limitMs, signal, timeoutError }, async (limited) => {
@@ -76,6 +79,27 @@ export function createGuard(rule: UrlRule, resolve: Resolve = createResolver()):
       return Promise.resolve()
     },
   }
+}
+
+/** The same look-ups, and whether one of them has not been answered yet. */
+function countLookups(resolve: Resolve) {
+  let running = 0
+  return {
+    resolve: (async (hostname, caller) => {
+      running++
+      try {
+        return await resolve(hostname, caller)
+      } finally {
+        running--
+      }
+    }) satisfies Resolve,
+    isRunning: () => running > 0,
+  }
+}
+
+function lookupError(url: string): DownloadError {
+  const cause = new LookupUnavailable()
+  return new DownloadError(url, describeError(cause), { cause })
 }
 
 type Reply = { readonly url: string; readonly response: IncomingMessage }

@@ -229,9 +229,12 @@ describe('a host that cannot be looked up', () => {
     return { dns, resolve: createResolver({ servers: [dns.server] }) }
   }
 
-  test('interrupts the run when the time limit of the download is over, and does not blame the input', async () => {
+  test.each([
+    ['before DNS gives up', 500],
+    ['after DNS gave up', 3_000],
+  ])('interrupts the run when the download times out %s, and does not blame the input', async (_when, timeoutMs) => {
     const { resolve } = await withDns()
-    const { run } = await startLocal({ resolve, downloadTimeoutMs: 3_000, pauseMs: 0 })
+    const { run } = await startLocal({ resolve, downloadTimeoutMs: timeoutMs, pauseMs: 0 })
     expect(await run({ video_url: 'http://face.silent/secret-path.mp4', ...SPEECH })).toEqual({
       kind: 'interrupted',
       error: 'video_url: could not be fetched from face.silent: its host could not be looked up',
