@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 
-// What Linux tells of processes, as proc(5) describes it. Elsewhere every number is NaN.
+// Figures of processes from Linux's proc(5). On other systems every number is NaN.
 
 /** Processor time is counted in hundredths of a second. */
 const TICK_MS = 10

@@ -14,7 +14,7 @@ export type Server = {
   readonly pid: number
   /** From the start of the process to its first answer of 200 to what is asked every 5 ms, in ms. */
   readonly readyAfterMs: number
-  /** Kills it, unless a signal is given: nothing it does at a polite end is worth measuring. Idempotent. */
+  /** Kills it, unless a signal is given: a graceful shutdown is not measured. Idempotent. */
   end(signal?: NodeJS.Signals): Promise<void>
 }
 

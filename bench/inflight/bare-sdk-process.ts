@@ -4,7 +4,7 @@ import { perSecond } from './loop.ts'
 
 // The process behind `forkBareSdk`: orders come as messages, one at a time; each answer is a message too.
 
-/** What it is told to do. */
+/** The commands that it accepts. */
 export type Order =
   { readonly kind: 'once' } | { readonly kind: 'loop'; readonly concurrency: number; readonly durationMs: number }
 

@@ -36,7 +36,7 @@ export function crowd(options: CrowdOptions): Section {
     name,
     deadlineMs,
     what:
-      `${name} calls in flight that end only when told. ${probes} new jobs, one every ${probeEveryMs} ms: from POST sent until the stand-in has ` +
+      `${name} calls in flight that finish only on command. ${probes} new jobs, one every ${probeEveryMs} ms: from POST sent until the stand-in has ` +
       `the call. Then ${probes} ends of calls taken at random, one every ${probeEveryMs} ms: from the end until GET shows 'succeeded', ` +
       `each asked ${endPollMs} ms after the answer before.`,
     run: (bench) => run(bench, options),
@@ -66,7 +66,7 @@ async function reachTimes({ client }: Stand, submitted: readonly Submitted[], ca
   const reachedMs: number[] = []
   for (const { id, sentAt } of submitted) {
     const callId = (await client.job(id)).attempts.at(-1)?.call_id
-    // A job that has not reached Modal by now is as late as can be told.
+    // A job that has not reached Modal by now counts with the time until now.
     reachedMs.push((calls.get(callId ?? '')?.createdAt ?? Infinity) - sentAt)
   }
   return reachedMs

@@ -30,7 +30,7 @@ export const upload: Section = {
     const env = { ...plane.env, DATA_DIR: folder, PUBLIC_URL: 'http://localhost:9000' }
     const server = await startServer(env)
     bench.own(() => server.end())
-    // What tells media apart is loaded by the first upload, whatever its size.
+    // The first upload, of any size, loads the code that detects media types.
     await send(server.url, writeSpeech(join(folder, 'small.wav'), 1000))
     const path = writeSpeech(join(folder, 'speech.wav'), bench.scaled(UPLOAD_BYTES))
 

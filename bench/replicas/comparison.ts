@@ -49,7 +49,7 @@ export async function compareReplicas(bench: Bench, { unit, rounds, roundMs, war
 
 type Side = { readonly urls: readonly string[]; readonly pids: readonly number[] }
 
-/** Loads both sides in turns, `rounds` times; tells each one's rate and what a request costs in processor time. */
+/** Loads both sides in turns, `rounds` times; returns the rate of each and the CPU time of a request. */
 async function compare(sides: Readonly<Record<'memory' | 'replicas', Side>>, load: Load, rounds: number) {
   const seen = { memory: newTally(), replicas: newTally() }
   for (let n = 0; n < rounds; n++) {

@@ -8,7 +8,7 @@ import { type Cluster, type Env, openCluster, openRedis, type SharedRedis, SIZES
 
 /** Calls in flight: as many as one replica can follow with a poll of its own each. */
 const CALLS = 600
-/** What BullMQ's check for lost entries may take, and what a polite end may. */
+/** How long BullMQ's check for lost entries may take, and how long a graceful shutdown may. */
 const AFTER_KILL_MS = 60_000
 const AFTER_SIGTERM_MS = 2_000
 const PATIENCE_MS = 90_000

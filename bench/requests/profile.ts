@@ -12,7 +12,7 @@ type Frame = { readonly functionName: string; readonly url: string }
 const IDLE = '(idle)'
 const LOOP = 'node:http and the event loop'
 
-/** Whose time it is by function, where that tells more than the file. Natives have no file, nor has compiled code. */
+/** Names the function where that says more than the file. Native and compiled code has no file. */
 const BY_FUNCTION: readonly (readonly [part: string, name: RegExp])[] = [
   ['collecting garbage', /^\(garbage collector\)$/],
   ['handing the answer to the kernel', /^(writeUtf8String|writeLatin1String|writev)$/],

@@ -5,7 +5,7 @@ import { connect, type Socket } from 'node:net'
 // HTTP/1.1 over bare sockets: whatever a client does beyond that takes processor time from the server.
 
 /**
- * What it is told to do over `connections` at once, shared out among `ports`: to submit, until the time or the number
+ * A command: over `connections` at once, spread over `ports`, submit until the time or the number
  * is reached, or to look.
  */
 export type Order = {

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type ControlPlane, type Fault, status } from '../helpers/control-plane/control-plane.ts'
-import { FAULTS, stopped } from '../helpers/modal-answers.ts'
+import { type ControlPlane, type Disruption, status } from '../helpers/control-plane/control-plane.ts'
+import { DISRUPTIONS, stopped } from '../helpers/modal-answers.ts'
 
-/** A time of trouble at Modal: begins it, and resolves when it has passed. */
+/** A time of trouble at Modal. `run` resolves once it has passed. */
 type Spell = { readonly name: string; run(plane: ControlPlane): Promise<void> }
 
 export type Random = {
@@ -14,13 +14,13 @@ const POLL = 'FunctionGetOutputs'
 const SPAWN = 'FunctionMap'
 const LOOKUPS = [SPAWN, 'FunctionGet', 'AuthTokenGet'] as const
 
-/** Lets faults meet whatever comes within a time, in ms. */
-const during = (name: string, lastingMs: number, faults: readonly Fault[]): Spell => ({
+/** Disrupts every matching RPC for `lastingMs`. */
+const during = (name: string, lastingMs: number, disruptions: readonly Disruption[]): Spell => ({
   name,
   async run(plane) {
-    for (const fault of faults) plane.fault(fault)
+    for (const disruption of disruptions) plane.disrupt(disruption)
     await sleep(lastingMs)
-    plane.clearFaults()
+    plane.clearDisruptions()
   },
 })
 
@@ -76,13 +76,13 @@ const SUDDEN: readonly Spell[] = [
   },
   ...[status.NOT_FOUND, status.FAILED_PRECONDITION, status.ABORTED].map((code) => ({
     name: `one spawn refused with ${status[code]}`,
-    run: async (plane: ControlPlane) => plane.fault({ method: SPAWN, code, times: 1 }),
+    run: async (plane: ControlPlane) => plane.disrupt({ method: SPAWN, code, times: 1 }),
   })),
   {
     name: 'one answer without anything unfinished',
     async run(plane) {
       const open = plane.calls().findLast(({ endedAt }) => endedAt === undefined)
-      if (open) plane.fault({ method: POLL, callId: open.callId, expired: true, times: 1 })
+      if (open) plane.disrupt({ method: POLL, callId: open.callId, expired: true, times: 1 })
     },
   },
 ]
@@ -94,14 +94,14 @@ export async function castSpells(
   signal: AbortSignal,
 ): Promise<Map<string, number>> {
   const counts = new Map<string, number>()
-  const shortFaults = Object.entries(FAULTS).flatMap(([method, faults]) =>
-    faults
-      .filter((fault) => !fault.expired && !(method === SPAWN && stopped.includes(fault as never)))
-      .map((fault) => ({ ...fault, method })),
+  const shortDisruptions = Object.entries(DISRUPTIONS).flatMap(([method, disruptions]) =>
+    disruptions
+      .filter((disruption) => !disruption.expired && !(method === SPAWN && stopped.includes(disruption as never)))
+      .map((disruption) => ({ ...disruption, method })),
   )
   const shortSpell = (): Spell => ({
-    name: 'a few faulty answers of one kind',
-    run: async () => plane.fault({ ...pick(shortFaults), times: Math.ceil(between(0, 6)) }),
+    name: 'a few disruptions of one kind',
+    run: async () => plane.disrupt({ ...pick(shortDisruptions), times: Math.ceil(between(0, 6)) }),
   })
   while (!signal.aborted) {
     const spell = pick([pick(LASTING), pick(SUDDEN), shortSpell(), shortSpell()])
@@ -109,6 +109,6 @@ export async function castSpells(
     await spell.run(plane)
     await sleep(between(200, 2_500))
   }
-  plane.clearFaults()
+  plane.clearDisruptions()
   return counts
 }

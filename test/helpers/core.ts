@@ -18,7 +18,7 @@ import { recordingLog } from './log.ts'
 import { until } from './until.ts'
 
 /** The caller of every request to an open server. */
-export const anybody: Caller = { id: 'anonymous', seesAll: true }
+export const anyCaller: Caller = { id: 'anonymous', seesAll: true }
 
 const aRequest: NewJob = { input: { video_path: 'face.mp4', audio_path: 'speech.wav' }, version: 'v15' }
 
@@ -59,8 +59,8 @@ const defaultSettings: CoreSettings = {
 }
 
 /**
- * The whole core on its first adapters, with a backend and a clock in the test's hand. A test may also replace methods
- * of the adapters it gives back.
+ * The whole core on its first adapters, with a backend and a clock that the test controls. A test may also replace methods
+ * of the returned adapters.
  */
 export async function startCore({ running = true, maxConcurrentJobs, ...options }: CoreOptions = {}) {
   const {
@@ -118,11 +118,11 @@ export async function startCore({ running = true, maxConcurrentJobs, ...options 
     uploads,
     queue,
     links,
-    /** As after a connection broke on which changes are published. */
+    /** Reports a gap, as after the connection for changes broke. */
     announceGap: () => gaps.forEach((listener) => listener()),
     untilJob,
     untilStatus: (id: string, status: Job['status']) => untilJob(id, (job) => job.status === status, status),
-    submit: async (request: Partial<NewJob> = {}, caller = anybody) =>
+    submit: async (request: Partial<NewJob> = {}, caller = anyCaller) =>
       (await core.service.submit({ ...aRequest, ...request }, caller)).job,
     async close() {
       for (const part of Object.values(core.closables)) await part.close()

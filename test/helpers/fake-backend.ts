@@ -11,12 +11,12 @@ import type {
 
 /**
  * A backend for tests of the core: every call waits until the test ends it. `spawnWith`, `stopWith` and
- * `logsWith` may be replaced to hold a spawn, to fail a stop, to print.
+ * `logsWith` may be replaced to delay a spawn, to fail a stop, to print.
  */
 export type FakeBackend = Backend & {
   readonly requests: SpawnRequest[]
   readonly stopped: string[]
-  /** Calls that have been waited for. */
+  /** Calls that were waited for, also those that have finished. */
   readonly waiting: Set<string>
   /** Makes a call known, as one that an earlier process spawned. */
   adopt(callId: string): void
@@ -24,8 +24,8 @@ export type FakeBackend = Backend & {
   startRun(callId: string, at: number): void
   /** Reports where a call is. */
   changeStage(callId: string, stage: JobStage | undefined): void
-  /** Who wants to know when the run of a call starts. */
-  watchOf(callId: string): CallSubscriber | undefined
+  /** The subscriber that was passed with the latest wait for a call. */
+  subscriberOf(callId: string): CallSubscriber | undefined
   /** Ends a call; one that has ended stays as it is. */
   end(callId: string, outcome: Outcome): void
   spawnWith: (request: SpawnRequest) => Promise<Spawned>
@@ -37,7 +37,7 @@ export const aSuccess: Outcome = { kind: 'succeeded', outputPath: '/shared/resul
 
 export function createFakeBackend(): FakeBackend {
   const calls = new Map<string, PromiseWithResolvers<Outcome>>()
-  const watches = new Map<string, CallSubscriber | undefined>()
+  const subscribers = new Map<string, CallSubscriber | undefined>()
   const closed = Promise.withResolvers<never>()
   closed.promise.catch(() => undefined)
   const backend: FakeBackend = {
@@ -61,11 +61,11 @@ export function createFakeBackend(): FakeBackend {
       if (spawned.kind === 'spawned') backend.adopt(spawned.callId)
       return spawned
     },
-    async wait(callId, signal, watch) {
+    async wait(callId, signal, subscriber) {
       const call = calls.get(callId)
-      if (!call) return { kind: 'failed', code: 'lost', error: 'The call is not known.' }
+      if (!call) return { kind: 'failed', code: 'lost', error: 'The call is unknown.' }
       backend.waiting.add(callId)
-      watches.set(callId, watch)
+      subscribers.set(callId, subscriber)
       return untilAborted(Promise.race([call.promise, closed.promise]), signal)
     },
     async stop(callId, signal) {
@@ -75,12 +75,12 @@ export function createFakeBackend(): FakeBackend {
     },
     logs: (call, signal) => backend.logsWith(call, signal),
     startRun(callId, at) {
-      watches.get(callId)?.onStart(at)
+      subscribers.get(callId)?.onStart(at)
     },
     changeStage(callId, stage) {
-      watches.get(callId)?.onStage?.(stage)
+      subscribers.get(callId)?.onStage?.(stage)
     },
-    watchOf: (callId) => watches.get(callId),
+    subscriberOf: (callId) => subscribers.get(callId),
     end(callId, outcome) {
       const call = calls.get(callId)
       if (!call) throw new Error(`The fake backend knows no call ${callId}.`)

@@ -1,5 +1,11 @@
 import type { ErrorCode } from '../../src/jobs/job.ts'
-import { type Behave, type Behaviour, type ControlPlane, type Fault, status } from './control-plane/control-plane.ts'
+import {
+  type Behave,
+  type Behaviour,
+  type ControlPlane,
+  type Disruption,
+  status,
+} from './control-plane/control-plane.ts'
 
 /** What must become of an attempt; a code of an error fails its job. */
 export type Right = 'succeeded' | 'interrupted' | ErrorCode
@@ -80,9 +86,9 @@ const refused = [{ code: status.UNAUTHENTICATED }, { code: status.PERMISSION_DEN
 /** The errors of a spawn on a stopped or removed deployment: it is looked up once more, then the error counts. */
 export const stopped = [status.NOT_FOUND, status.FAILED_PRECONDITION].map((code) => ({ code }))
 
-/** What a spawn, the input of a call, and a poll may meet on the way. None of it ends a job by itself, but for two of `stopped` in a row. */
-export const FAULTS: Readonly<
-  Record<'FunctionMap' | 'FunctionPutInputs' | 'FunctionGetOutputs', readonly Omit<Fault, 'method'>[]>
+/** Disruptions of a spawn, of the input of a call, and of a poll. Only two of `stopped` in a row end a job. */
+export const DISRUPTIONS: Readonly<
+  Record<'FunctionMap' | 'FunctionPutInputs' | 'FunctionGetOutputs', readonly Omit<Disruption, 'method'>[]>
 > = {
   FunctionMap: [
     { empty: true },

@@ -20,14 +20,14 @@ import { until } from '../helpers/until.ts'
 type Route = {
   /** Undefined: public. `authenticated`: any valid credential will do. */
   readonly scope?: 'jobs:read' | 'jobs:write' | 'metrics:read' | 'authenticated'
-  /** What the job has to be. */
+  /** The status that the job must have. */
   readonly job?: 'running' | 'succeeded' | 'canceled'
   readonly answer: number
-  /** Whether everybody is answered the same, as there is no job of anybody in it. */
+  /** Whether the route is not about a job, so that the owner of a job makes no difference. */
   readonly hasNoOwner?: true
 }
 
-/** Every route there is. One that is missing here fails the tests. */
+/** All routes. A route that is missing here fails the tests. */
 const ROUTES: Readonly<Record<string, Route>> = {
   'GET /healthz': { answer: 200, hasNoOwner: true },
   'GET /readyz': { answer: 200, hasNoOwner: true },

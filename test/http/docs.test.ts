@@ -10,18 +10,18 @@ beforeAll(async () => {
 afterAll(() => app.close())
 
 describe('who may read the reference', () => {
-  const anybody = { nobody: 200, 'a wrong key': 200, 'a key without a scope': 200 }
-  const known = { nobody: 401, 'a wrong key': 401, 'a key without a scope': 200 }
-  const none = { nobody: 404, 'a wrong key': 404, 'a key without a scope': 404 }
+  const forAll = { nobody: 200, 'a wrong key': 200, 'a key without a scope': 200 }
+  const forAuthenticated = { nobody: 401, 'a wrong key': 401, 'a key without a scope': 200 }
+  const forNone = { nobody: 404, 'a wrong key': 404, 'a key without a scope': 404 }
   const callers = { nobody: undefined, 'a wrong key': 'mallory', 'a key without a scope': 'nothing' }
 
   test.each([
-    ['an open server', undefined, false, anybody],
-    ['an open server, PUBLIC_DOCS=true', true, false, anybody],
-    ['an open server, PUBLIC_DOCS=false', false, false, none],
-    ['a guarded server', undefined, true, known],
-    ['a guarded server, PUBLIC_DOCS=true', true, true, anybody],
-    ['a guarded server, PUBLIC_DOCS=false', false, true, known],
+    ['an open server', undefined, false, forAll],
+    ['an open server, PUBLIC_DOCS=true', true, false, forAll],
+    ['an open server, PUBLIC_DOCS=false', false, false, forNone],
+    ['a guarded server', undefined, true, forAuthenticated],
+    ['a guarded server, PUBLIC_DOCS=true', true, true, forAll],
+    ['a guarded server, PUBLIC_DOCS=false', false, true, forAuthenticated],
   ])('%s', async (_what, publicDocs, isGuarded, expected) => {
     const server = await startApp({ http: { publicDocs }, ...(isGuarded && { authenticator: knownCallers }) })
     for (const url of ['/openapi.json', '/docs', '/docs/start.js']) {

@@ -51,7 +51,7 @@ async function finished(): Promise<string> {
   return id
 }
 
-/** Takes the place of the clock that streams and watches go by. */
+/** Fakes the intervals of streams and subscriptions. */
 const holdIntervals = () => vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
 
 /** A client that asks for a stream and reads nothing of it. */

@@ -6,7 +6,7 @@ import { afterEach, expect, test } from 'vitest'
 import { loadConfig } from '../../src/config/config.ts'
 import { currentAttempt, type Job } from '../../src/jobs/job.ts'
 import { wire } from '../../src/wiring/wire.ts'
-import { anybody } from '../helpers/core.ts'
+import { anyCaller } from '../helpers/core.ts'
 import { startControlPlane } from '../helpers/control-plane/control-plane.ts'
 import { recordingLog } from '../helpers/log.ts'
 import { useEnvironment } from '../helpers/modal.ts'
@@ -30,8 +30,8 @@ async function start(lastingMs: number) {
   closers.push(() => wired.close())
   await wired.start()
   const input = { video_path: 'a.mp4', audio_path: 'b.wav' }
-  const submit = async () => (await wired.service.submit({ input, version: 'v15' }, anybody)).job
-  const get = (job: Job) => wired.service.get(job.id, anybody)
+  const submit = async () => (await wired.service.submit({ input, version: 'v15' }, anyCaller)).job
+  const get = (job: Job) => wired.service.get(job.id, anyCaller)
   return { plane, lines, submit, get, service: wired.service }
 }
 
@@ -80,7 +80,7 @@ test('a cancel during an outage stops the call when Modal is back', { timeout: 6
   const job = await submit()
   await until(async () => (await get(job)).status === 'running')
   await plane.stop()
-  expect(await service.cancel(job.id, anybody)).toMatchObject({ status: 'canceled', attempts: [{ stop: 'pending' }] })
+  expect(await service.cancel(job.id, anyCaller)).toMatchObject({ status: 'canceled', attempts: [{ stop: 'pending' }] })
   await until(() => lines.some(({ event }) => event === 'backend_degraded'), 'the outage to be noticed')
   await plane.start()
   await until(async () => currentAttempt(await get(job)).stop === 'done', 'the stop', 45_000)

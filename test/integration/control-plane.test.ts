@@ -289,11 +289,11 @@ describe('the answers on the wire', () => {
     expect(answers).toMatchObject([{ outputs: [], numUnfinishedInputs: 0 }])
   })
 
-  it('an early empty answer leaves its input unfinished; what meets one call leaves the others alone', async () => {
+  it('an early empty answer leaves its input unfinished; a disruption of one call leaves the others alone', async () => {
     const { plane, run, client, answers } = await listen('FunctionGetOutputs', {})
     const { functionCallId } = await run.spawn()
     const other = await run.spawn()
-    plane.fault({ method: 'FunctionGetOutputs', empty: true, callId: functionCallId })
+    plane.disrupt({ method: 'FunctionGetOutputs', empty: true, callId: functionCallId })
     const get = { functionCallId, maxValues: 1, timeout: 50, lastEntryId: '0-0', clearOnSuccess: false }
     await client.cpClient.functionGetOutputs({ ...get, requestedAt: 0 })
     expect(answers).toMatchObject([{ outputs: [], numUnfinishedInputs: 1 }])
@@ -302,13 +302,13 @@ describe('the answers on the wire', () => {
 
   it('a call whose input was not taken runs once FunctionPutInputs has put it there', async () => {
     const { plane, client, run, answers } = await listen('FunctionMap', {})
-    plane.fault({ method: 'FunctionMap', times: 1, empty: true })
+    plane.disrupt({ method: 'FunctionMap', times: 1, empty: true })
     await expect(run.spawn()).rejects.toThrow("Cannot read properties of undefined (reading 'inputJwt')")
     expect(answers).toMatchObject([{ functionCallId: plane.calls()[0]?.callId, pipelinedInputs: [] }])
     const { callId: functionCallId = '', functionId = '' } = plane.calls()[0] ?? {}
     const input = { args: encodeValue([[], {}]), dataFormat: 4, finalInput: true }
     const put = { functionId, functionCallId, inputs: [{ idx: 0, input }] }
-    plane.fault({ method: 'FunctionPutInputs', times: 1, empty: true })
+    plane.disrupt({ method: 'FunctionPutInputs', times: 1, empty: true })
     expect(await client.cpClient.functionPutInputs(put)).toMatchObject({ inputs: [] })
     expect(plane.calls()).toMatchObject([{ callId: functionCallId }])
     expect(plane.calls()[0]?.inputAt).toBeUndefined()
@@ -418,10 +418,10 @@ describe('outages and limits', () => {
   })
 })
 
-describe('faults', () => {
+describe('disruptions', () => {
   it.each([{}, { dropConnection: true }])('an answer to a spawn that is lost makes a second call %o', async (how) => {
     const { plane, run } = await setUp()
-    plane.fault({ method: 'FunctionMap', times: 1, loseAnswer: true, ...how })
+    plane.disrupt({ method: 'FunctionMap', times: 1, loseAnswer: true, ...how })
     const call = await run.spawn()
     await call.get()
     expect(plane.calls()).toHaveLength(2)
@@ -432,7 +432,7 @@ describe('faults', () => {
 
   it('no second call where idempotency keys are honoured', async () => {
     const { plane, run } = await setUp({ honourIdempotencyKeys: true })
-    plane.fault({ method: 'FunctionMap', times: 1, loseAnswer: true })
+    plane.disrupt({ method: 'FunctionMap', times: 1, loseAnswer: true })
     const call = await run.spawn()
     expect(plane.calls().map(({ callId }) => callId)).toEqual([call.functionCallId])
     expect(plane.stats().spawnsLeftUnanswered).toBe(1)
@@ -441,7 +441,7 @@ describe('faults', () => {
   it('a spawn in flight when the server is killed is counted as left unanswered', async () => {
     const { plane, run } = await setUp()
     await run.spawn()
-    plane.fault({ method: 'FunctionMap', times: 1, delayMs: 60_000 })
+    plane.disrupt({ method: 'FunctionMap', times: 1, delayMs: 60_000 })
     const spawning = run.spawn()
     await plane.until(() => plane.stats().spawned === 2)
     await plane.stop()
@@ -475,20 +475,20 @@ describe('faults', () => {
     expect(plane.stats()).toMatchObject({ spawned: 50, spawnsLeftUnanswered: 0, spawnsUnconfirmed: 0 })
   })
 
-  it('a failure does no work, meets as many RPCs as it says, and can be taken away', async () => {
+  it('a failure does no work, is limited to its number of RPCs, and can be cleared', async () => {
     const { plane, run } = await setUp()
-    plane.fault({ method: 'FunctionMap', times: 1, code: status.INVALID_ARGUMENT, message: 'too odd' })
+    plane.disrupt({ method: 'FunctionMap', times: 1, code: status.INVALID_ARGUMENT, message: 'too odd' })
     await expect(run.spawn()).rejects.toMatchObject({ code: status.INVALID_ARGUMENT, details: 'too odd' })
-    plane.fault({ method: 'FunctionMap', code: status.PERMISSION_DENIED })
+    plane.disrupt({ method: 'FunctionMap', code: status.PERMISSION_DENIED })
     await expect(run.spawn()).rejects.toMatchObject({ code: status.PERMISSION_DENIED })
-    plane.clearFaults()
+    plane.clearDisruptions()
     await run.spawn()
     expect(plane.stats()).toMatchObject({ spawned: 1, rpcs: { FunctionMap: 3 } })
   })
 
   it('a retry-after is obeyed by the client', async () => {
     const { plane, run } = await setUp()
-    plane.fault({ method: 'FunctionMap', times: 1, retryAfterSeconds: 0.3 })
+    plane.disrupt({ method: 'FunctionMap', times: 1, retryAfterSeconds: 0.3 })
     const startedMs = performance.now()
     await run.spawn()
     expect(performance.now() - startedMs).toBeGreaterThanOrEqual(290)

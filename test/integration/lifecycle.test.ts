@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFin
 import { loadConfig } from '../../src/config/config.ts'
 import type { Job, JobInput } from '../../src/jobs/job.ts'
 import { type Wired, wire } from '../../src/wiring/wire.ts'
-import { anybody } from '../helpers/core.ts'
+import { anyCaller } from '../helpers/core.ts'
 import { type ControlPlane, startControlPlane } from '../helpers/control-plane/control-plane.ts'
 import { asking } from '../helpers/jobs.ts'
 import { recordingLog } from '../helpers/log.ts'
@@ -38,7 +38,7 @@ async function startPlane(): Promise<ControlPlane> {
 
 const ended = (wired: Wired, id: string): Promise<Job> =>
   until(async () => {
-    const job = await wired.service.get(id, anybody)
+    const job = await wired.service.get(id, anyCaller)
     return job.finishedAt !== undefined && job
   })
 
@@ -70,10 +70,10 @@ describe.each(Object.keys(MODES).filter(isHere))('with its jobs in %s', (name) =
   test('a job runs on the local backend to a video', async () => {
     const { wired } = await start({ ...mode, INPUT_URL_ALLOWLIST: 'a.example, *.b.example' })
     const input = { video_path: 'face.jpg', audio_path: 'speech.wav' }
-    const { id } = (await wired.service.submit({ input, version: 'v1' }, anybody)).job
+    const { id } = (await wired.service.submit({ input, version: 'v1' }, anyCaller)).job
     expect(await ended(wired, id)).toMatchObject({ status: 'succeeded', runId: `${id}-1` })
     const elsewhere = { ...input, audio_path: undefined, audio_url: 'https://c.example/x.wav' }
-    await expect(wired.service.submit({ input: elsewhere, version: 'v1' } as never, anybody)).rejects.toMatchObject({
+    await expect(wired.service.submit({ input: elsewhere, version: 'v1' } as never, anyCaller)).rejects.toMatchObject({
       code: 'url_not_allowed',
     })
   })
@@ -82,7 +82,7 @@ describe.each(Object.keys(MODES).filter(isHere))('with its jobs in %s', (name) =
     const plane = await startPlane()
     const { wired, lines } = await start({ ...mode, ...plane.env })
     const submit = async (behaviour: string) =>
-      (await wired.service.submit({ input: asking(behaviour), version: 'v15' }, anybody)).job
+      (await wired.service.submit({ input: asking(behaviour), version: 'v15' }, anyCaller)).job
     const [{ id }, endless] = [await submit('after=10'), await submit('end=never')]
     expect(await ended(wired, id)).toMatchObject({ status: 'succeeded', backend: 'modal' })
     await plane.until(() => plane.stats().openPolls === 1)
@@ -106,20 +106,20 @@ describe.each(Object.keys(MODES).filter(isHere))('with its jobs in %s', (name) =
     const { wired } = await start({ ...mode, ...plane.env })
     const input = asking('end=never')
     const request = { input, version: 'v15' as const, idempotencyKey: 'one' }
-    const { id } = (await wired.service.submit(request, anybody)).job
-    await until(async () => (await wired.service.get(id, anybody)).status === 'running')
-    await wired.service.cancel(id, anybody)
+    const { id } = (await wired.service.submit(request, anyCaller)).job
+    await until(async () => (await wired.service.get(id, anyCaller)).status === 'running')
+    await wired.service.cancel(id, anyCaller)
     await plane.until(() => plane.calls()[0]?.cancelledAt !== undefined)
-    expect(await wired.service.submit(request, anybody)).toMatchObject({ job: { id }, replayed: true })
-    await wired.service.retry(id, anybody)
-    await until(async () => (await wired.service.get(id, anybody)).status === 'running')
+    expect(await wired.service.submit(request, anyCaller)).toMatchObject({ job: { id }, replayed: true })
+    await wired.service.retry(id, anyCaller)
+    await until(async () => (await wired.service.get(id, anyCaller)).status === 'running')
     plane.end(plane.calls()[1]?.callId ?? '', { kind: 'return' })
     expect(await ended(wired, id)).toMatchObject({ status: 'succeeded', attempts: [{ stop: 'done' }, {}] })
     const listed = () => wired.service.list({ statuses: ['succeeded'], limit: 10 })
     expect((await listed()).jobs).toMatchObject([{ id }])
-    await wired.service.remove(id, anybody)
+    await wired.service.remove(id, anyCaller)
     expect((await listed()).jobs).toEqual([])
-    expect(await wired.service.submit(request, anybody)).toMatchObject({ replayed: false })
+    expect(await wired.service.submit(request, anyCaller)).toMatchObject({ replayed: false })
   })
 
   test('a webhook that its receiver refuses stays pending beyond the end of the server', async () => {
@@ -133,14 +133,14 @@ describe.each(Object.keys(MODES).filter(isHere))('with its jobs in %s', (name) =
     const { wired } = await start({ ...mode, ...plane.env, ...secrets })
     const input = { video_path: 'a.mp4', audio_path: 'b.wav' }
     const request = { input, version: 'v15' as const, webhookUrl: receiver.url }
-    const { id } = (await wired.service.submit(request, anybody)).job
-    const ledger = (from: Wired) => from.ledger.list(id, anybody)
+    const { id } = (await wired.service.submit(request, anyCaller)).job
+    const ledger = (from: Wired) => from.ledger.list(id, anyCaller)
     await until(async () => (await ledger(wired)).deliveries[0]?.triesMade === 1)
     if (name === 'memory') return
     await wired.close()
     receiver.answerWith = (response) => response.writeHead(204).end()
     const next = await start({ ...mode, ...plane.env, ...secrets })
-    await next.wired.ledger.redeliver(id, 1, anybody)
+    await next.wired.ledger.redeliver(id, 1, anyCaller)
     await until(async () => (await ledger(next.wired)).deliveries[0]?.state === 'delivered')
     const [first, second] = receiver.received
     expect({ body: second?.body, webhookId: second?.headers['webhook-id'] }).toEqual({
@@ -162,8 +162,8 @@ describe('settings', () => {
   const faceAndSpeech = { video_path: 'face.mp4', audio_path: 'speech.wav' }
   const endless = asking('end=never')
   const submit = async (wired: Wired, input: JobInput) =>
-    (await wired.service.submit({ input, version: 'v15' }, anybody)).job
-  const get = (wired: Wired, { id }: Job) => wired.service.get(id, anybody)
+    (await wired.service.submit({ input, version: 'v15' }, anyCaller)).job
+  const get = (wired: Wired, { id }: Job) => wired.service.get(id, anyCaller)
   const running = (wired: Wired, job: Job) => until(async () => (await get(wired, job)).status === 'running')
 
   async function startOnModal(env: Record<string, string> = {}) {
@@ -228,7 +228,7 @@ describe('settings', () => {
     expect(await Promise.all(waiting.map(async (job) => wired.service.queuePosition(job)))).toEqual([1, 2])
     await expect(submit(wired, endless)).rejects.toMatchObject({ code: 'queue_full' })
     expect(plane.calls()).toHaveLength(1)
-    await wired.service.cancel(first.id, anybody)
+    await wired.service.cancel(first.id, anyCaller)
     await running(wired, waiting[0]!)
     expect(plane.calls()).toHaveLength(2)
   })
@@ -240,7 +240,7 @@ describe('settings', () => {
     const jobs = [await submit(wired, endless), await submit(wired, endless), await submit(wired, endless)]
     for (const job of jobs) {
       await running(wired, job)
-      await wired.service.cancel(job.id, anybody)
+      await wired.service.cancel(job.id, anyCaller)
       await until(async () => (await get(wired, job)).attempts[0]?.stop === 'done', 'the stop')
     }
     const left = async () => (await wired.service.list({ limit: 5 })).jobs.length
@@ -295,7 +295,7 @@ test('a second close does nothing', async () => {
   const plane = await startPlane()
   const { wired, lines } = await start(plane.env)
   const input = asking('end=never')
-  await wired.service.submit({ input, version: 'v15' }, anybody)
+  await wired.service.submit({ input, version: 'v15' }, anyCaller)
   await plane.until(() => plane.stats().openPolls === 1)
   await Promise.all([wired.close(), wired.close()])
   await wired.close()

@@ -6,28 +6,28 @@ import { afterEach, expect, test, vi } from 'vitest'
 import { loadConfig } from '../../src/config/config.ts'
 import { isFinished, type Job } from '../../src/jobs/job.ts'
 import { wire } from '../../src/wiring/wire.ts'
-import { type Fault, startControlPlane, status as grpc } from '../helpers/control-plane/control-plane.ts'
-import { anybody } from '../helpers/core.ts'
+import { type Disruption, startControlPlane, status as grpc } from '../helpers/control-plane/control-plane.ts'
+import { anyCaller } from '../helpers/core.ts'
 import { recordingLog } from '../helpers/log.ts'
 import { useEnvironment } from '../helpers/modal.ts'
-import { ANSWERS, createDraw, FAULTS, stopped, wrongIn } from '../helpers/modal-answers.ts'
+import { ANSWERS, createDraw, DISRUPTIONS, stopped, wrongIn } from '../helpers/modal-answers.ts'
 import { until } from '../helpers/until.ts'
 
 const RUNS = Number(process.env.MODAL_ANSWER_RUNS ?? 15)
 const MAX_ATTEMPTS = 2
-type Method = keyof typeof FAULTS
+type Method = keyof typeof DISRUPTIONS
 
-const faultsOf = (method: Method) =>
+const disruptionsOf = (method: Method) =>
   fc
-    .array(fc.constantFrom(...FAULTS[method]), { maxLength: 4 })
-    .map((faults) => faults.map((fault) => ({ ...fault, method })))
+    .array(fc.constantFrom(...DISRUPTIONS[method]), { maxLength: 4 })
+    .map((disruptions) => disruptions.map((disruption) => ({ ...disruption, method })))
 
 const aScript = fc.record({
   /** Of the calls, in the order in which they are made; then from the first again. */
   answers: fc.array(fc.constantFrom(...ANSWERS), { minLength: 6, maxLength: 16 }),
   jobs: fc.integer({ min: 1, max: 8 }),
-  faults: fc
-    .tuple(faultsOf('FunctionMap'), faultsOf('FunctionPutInputs'), faultsOf('FunctionGetOutputs'))
+  disruptions: fc
+    .tuple(disruptionsOf('FunctionMap'), disruptionsOf('FunctionPutInputs'), disruptionsOf('FunctionGetOutputs'))
     .map((all) => all.flat()),
 })
 type Script = typeof aScript extends fc.Arbitrary<infer T> ? T : never
@@ -35,7 +35,7 @@ type Script = typeof aScript extends fc.Arbitrary<infer T> ? T : never
 afterEach(() => vi.restoreAllMocks())
 
 /** A whole server without its HTTP side, on a stand-in that answers as the script says. */
-async function start({ answers, faults }: Script) {
+async function start({ answers, disruptions: disruptions }: Script) {
   let drawn = 0
   const draw = createDraw(
     () => answers[drawn++ % answers.length]!,
@@ -43,7 +43,7 @@ async function start({ answers, faults }: Script) {
   )
   const plane = await startControlPlane({ behave: draw.behave })
   draw.bind(plane)
-  for (const fault of faults) plane.fault({ ...fault, times: 1 })
+  for (const disruption of disruptions) plane.disrupt({ ...disruption, times: 1 })
   const restore = useEnvironment(plane.env)
   const { log, lines } = await recordingLog()
   const DATA_DIR = mkdtempSync(join(tmpdir(), 'answers-'))
@@ -65,11 +65,11 @@ async function start({ answers, faults }: Script) {
 async function runJobs({ service }: Scene, count: number): Promise<Job[]> {
   const input = { video_path: 'face.mp4', audio_path: 'speech.wav' }
   const submitted = await Promise.all(
-    Array.from({ length: count }, () => service.submit({ input, version: 'v15' }, anybody)),
+    Array.from({ length: count }, () => service.submit({ input, version: 'v15' }, anyCaller)),
   )
   return until(
     async () => {
-      const jobs = await Promise.all(submitted.map(({ job }) => service.get(job.id, anybody)))
+      const jobs = await Promise.all(submitted.map(({ job }) => service.get(job.id, anyCaller)))
       return jobs.every(isFinished) && jobs
     },
     'the end of every job',
@@ -84,10 +84,10 @@ const endedOf = ({ status, errorCode, error, attempts }: Job) => ({
   callIds: attempts.map(({ callId }) => callId),
 })
 
-/** RPCs that are called for: one for each call, one for each fault that met it, and one for each stream it cut off. */
-function boundsOf({ jobs, faults }: Script, calls: number): Record<Method, number> {
-  const met = (method: Method) => faults.filter((fault) => fault.method === method).length
-  const cut = faults.filter(({ dropConnection }) => dropConnection).length * jobs
+/** RPCs that are called for: one for each call, one for each disruption of it, and one for each stream that was cut. */
+function boundsOf({ jobs, disruptions: disruptions }: Script, calls: number): Record<Method, number> {
+  const met = (method: Method) => disruptions.filter((disruption) => disruption.method === method).length
+  const cut = disruptions.filter(({ dropConnection }) => dropConnection).length * jobs
   return {
     FunctionMap: calls + met('FunctionMap') + cut,
     FunctionPutInputs: met('FunctionMap') + met('FunctionPutInputs') + cut,
@@ -96,14 +96,14 @@ function boundsOf({ jobs, faults }: Script, calls: number): Record<Method, numbe
   }
 }
 
-/** The faults of a spawn after which the function is looked up once more. */
-const OF_DEPLOYMENT = new Set<Fault['code']>([grpc.ABORTED, ...stopped.map(({ code }) => code)])
+/** The disruptions of a spawn after which the function is looked up once more. */
+const OF_DEPLOYMENT = new Set<Disruption['code']>([grpc.ABORTED, ...stopped.map(({ code }) => code)])
 
-/** Two faults of a kind may meet the same job, and then decide its outcome. */
-const counts = ({ faults }: Script) => ({
-  expired: faults.filter(({ expired }) => expired).length,
-  stopped: faults.filter(({ method, code }) => method === 'FunctionMap' && OF_DEPLOYMENT.has(code)).length,
-  forgotten: faults.filter(({ method, code }) => method === 'FunctionPutInputs' && code === grpc.NOT_FOUND).length,
+/** Two disruptions of a kind may hit the same job, and then decide its outcome. */
+const counts = ({ disruptions: disruptions }: Script) => ({
+  expired: disruptions.filter(({ expired }) => expired).length,
+  stopped: disruptions.filter(({ method, code }) => method === 'FunctionMap' && OF_DEPLOYMENT.has(code)).length,
+  forgotten: disruptions.filter(({ method, code }) => method === 'FunctionPutInputs' && code === grpc.NOT_FOUND).length,
 })
 
 type Scene = Awaited<ReturnType<typeof start>>

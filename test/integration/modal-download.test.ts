@@ -82,8 +82,8 @@ test('an output of exactly the largest size is fetched', async () => {
 
 test('an output is fetched even if a connection to its store breaks', async () => {
   const { fetch, path } = await start({ blobThresholdBytes: 1 })
-  plane.fault({ method: 'DOWNLOAD', times: 1, dropConnection: true })
-  plane.fault({ method: 'DOWNLOAD', times: 1 })
+  plane.disrupt({ method: 'DOWNLOAD', times: 1, dropConnection: true })
+  plane.disrupt({ method: 'DOWNLOAD', times: 1 })
   await fetch()
   expect(await readFile(path)).toEqual(videoOf('run'))
 })
@@ -91,12 +91,12 @@ test('an output is fetched even if a connection to its store breaks', async () =
 test('an unavailable store, or Modal, is a 502 that asks to retry', async () => {
   const { fetch } = await start({ blobThresholdBytes: 1 })
   const unavailable = { code: 'output_unavailable', status: 502, retryAfterSeconds: 10 }
-  plane.fault({ method: 'DOWNLOAD' })
+  plane.disrupt({ method: 'DOWNLOAD' })
   await expect(fetch()).rejects.toMatchObject(unavailable)
-  plane.clearFaults()
-  plane.fault({ method: 'FunctionMap', code: status.UNAVAILABLE })
+  plane.clearDisruptions()
+  plane.disrupt({ method: 'FunctionMap', code: status.UNAVAILABLE })
   await expect(fetch()).rejects.toMatchObject(unavailable)
-  plane.clearFaults()
+  plane.clearDisruptions()
   await fetch()
 })
 
@@ -125,7 +125,7 @@ test('a run whose result has expired has no output, and is not polled for ever',
 
 test('an output is polled once a second while Modal answers early and empty', async () => {
   const { fetch } = await start({ behave: () => ({ afterMs: 10 }) })
-  plane.fault({ method: 'FunctionGetOutputs', empty: true, times: 2 })
+  plane.disrupt({ method: 'FunctionGetOutputs', empty: true, times: 2 })
   const from = performance.now()
   await fetch()
   expect(performance.now() - from).toBeGreaterThan(1_900)
@@ -156,7 +156,7 @@ test('a function that is not deployed is reported, and found once it is deployed
 
 test('a throttle is reported with the time after which to retry', async () => {
   const { fetch } = await start()
-  plane.fault({ method: 'FunctionMap', times: 1, retryAfterSeconds: 41.5 })
+  plane.disrupt({ method: 'FunctionMap', times: 1, retryAfterSeconds: 41.5 })
   await expect(fetch()).rejects.toMatchObject({ code: 'output_unavailable', retryAfterSeconds: 42 })
   await fetch()
 })
@@ -166,7 +166,7 @@ test('an expired token is fetched anew, and refused credentials are sent twice',
   await fetch()
   plane.revokeTokens()
   await fetch()
-  plane.fault({ method: 'FunctionMap', code: status.UNAUTHENTICATED, message: 'unknown token' })
+  plane.disrupt({ method: 'FunctionMap', code: status.UNAUTHENTICATED, message: 'unknown token' })
   const before = plane.stats().rpcs.FunctionMap ?? 0
   const refused = { code: 'output_unavailable', message: expect.stringContaining('unknown token') as string }
   await expect(fetch()).rejects.toMatchObject(refused)

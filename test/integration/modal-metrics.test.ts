@@ -39,7 +39,7 @@ const rpcs = (method: string, code: string) => `musetalk_modal_rpcs_total{method
 
 test('RPCs are counted by method and gRPC code, and timed', async () => {
   const { plane, backend, counts } = await start()
-  plane.fault({ method: 'FunctionMap', code: grpc.UNAVAILABLE, times: 1 })
+  plane.disrupt({ method: 'FunctionMap', code: grpc.UNAVAILABLE, times: 1 })
   await backend.wait(await spawn(backend), forever)
   expect(await counts()).toMatchObject({
     [rpcs('FunctionGet', 'OK')]: 1,

@@ -31,7 +31,7 @@ describe('a throttle', () => {
   test('pauses all spawns for as long as Modal asks, and not longer', async () => {
     const { plane, backend } = await start()
     await spawn({ jobId: 'first' })
-    plane.fault({ method: 'FunctionMap', times: 1, retryAfterSeconds: 1.5, message: 'slow down' })
+    plane.disrupt({ method: 'FunctionMap', times: 1, retryAfterSeconds: 1.5, message: 'slow down' })
     const from = performance.now()
     const throttled = spawn()
     await until(() => rpcs('FunctionMap') === 2)
@@ -49,7 +49,7 @@ describe('a throttle', () => {
   test('pauses all polls, which keep their order, and leaves the breaker closed', async () => {
     const { plane, backend } = await start({ behave: endless })
     const callIds = (await spawnAll(40)).map((spawned) => (spawned.kind === 'spawned' ? spawned.callId : ''))
-    plane.fault({ method: 'FunctionGetOutputs', times: 40, retryAfterSeconds: 1 })
+    plane.disrupt({ method: 'FunctionGetOutputs', times: 40, retryAfterSeconds: 1 })
     const waits = callIds.map((callId) => backend.wait(callId, forever))
     await until(() => rpcs('FunctionGetOutputs') === 40)
     await until(() => backend.degradation() === 'throttled')
@@ -63,7 +63,7 @@ describe('a throttle', () => {
   test('pauses cancels, and is read with any status', async () => {
     const { plane, backend } = await start({ behave: endless })
     const callId = await callOf()
-    plane.fault({ method: 'FunctionCallCancel', times: 1, code: grpc.UNAVAILABLE, retryAfterSeconds: 1 })
+    plane.disrupt({ method: 'FunctionCallCancel', times: 1, code: grpc.UNAVAILABLE, retryAfterSeconds: 1 })
     const from = performance.now()
     await backend.stop(callId, forever)
     expect(performance.now() - from).toBeGreaterThan(950)
@@ -75,14 +75,14 @@ describe('a throttle', () => {
     const metrics = createMetrics(someFacts)
     const { plane, backend } = await start({ behave: () => ({ afterMs: forMs }), backend: { metrics } })
     const callIds = (await spawnAll(calls)).map((spawned) => (spawned.kind === 'spawned' ? spawned.callId : ''))
-    plane.fault({ method: 'FunctionGetOutputs', perSecond, retryAfterSeconds: 1 })
+    plane.disrupt({ method: 'FunctionGetOutputs', perSecond, retryAfterSeconds: 1 })
     const waits = Promise.all(callIds.map((callId) => backend.wait(callId, forever)))
     await plane.until(() => plane.stats().openCalls === 0)
     const refused = (await countsOf(metrics))[REFUSED_POLLS] ?? 0
     // Each slot is refused once, before the pool knows; from then on a few a second.
     expect(refused).toBeGreaterThan(50)
     expect(refused).toBeLessThan(100 + (forMs / 1_000) * perSecond)
-    plane.clearFaults()
+    plane.clearDisruptions()
     for (const { kind } of await waits) expect(kind).toBe('succeeded')
   })
 })
@@ -94,14 +94,14 @@ describe('a spend limit', () => {
     const { plane, backend } = await start({ behave: endless })
     const callId = await callOf()
     const wait = backend.wait(callId, forever)
-    plane.fault({ method: 'FunctionMap', code: grpc.RESOURCE_EXHAUSTED, message: LIMIT })
+    plane.disrupt({ method: 'FunctionMap', code: grpc.RESOURCE_EXHAUSTED, message: LIMIT })
     const spawns = spawnAll(50)
     await until(() => backend.degradation() === 'spend_limit')
     plane.end(callId, { kind: 'return' })
     expect(await wait).toMatchObject({ kind: 'succeeded' })
     expect(backend.degradation()).toBe('spend_limit')
     await until(() => degraded().length > 0)
-    plane.clearFaults()
+    plane.clearDisruptions()
     for (const spawned of await spawns) expect(spawned.kind).toBe('spawned')
     expect(degraded()).toMatchObject([{ reason: 'spend_limit', error: LIMIT, level: 'warn' }])
     expect(backend.degradation()).toBeUndefined()
@@ -110,7 +110,7 @@ describe('a spend limit', () => {
 
   test('does not outlast the deadline of a spawn', async () => {
     const { plane } = await start()
-    plane.fault({ method: 'FunctionMap', code: grpc.RESOURCE_EXHAUSTED, message: LIMIT })
+    plane.disrupt({ method: 'FunctionMap', code: grpc.RESOURCE_EXHAUSTED, message: LIMIT })
     const end = new AbortController()
     const spawning = expect(spawn({}, end.signal)).rejects.toThrow('the deadline')
     await until(() => modal.backend.degradation() === 'spend_limit')
@@ -124,7 +124,7 @@ test.each(['FAILED_PRECONDITION', 'PERMISSION_DENIED', 'UNIMPLEMENTED', 'OUT_OF_
   async (code) => {
     const { plane, backend } = await start({ behave: endless })
     const [odd, other] = (await spawnAll(2)).map((spawned) => (spawned.kind === 'spawned' ? spawned.callId : ''))
-    plane.fault({ method: 'FunctionGetOutputs', callId: odd!, code: grpc[code] })
+    plane.disrupt({ method: 'FunctionGetOutputs', callId: odd!, code: grpc[code] })
     const leaving = new AbortController()
     const left = expect(backend.wait(odd!, leaving.signal)).rejects.toThrow('enough')
     await until(() => rpcs('FunctionGetOutputs') >= 4)
@@ -167,7 +167,7 @@ describe('credentials that Modal refuses', () => {
   test.each(['UNAUTHENTICATED', 'PERMISSION_DENIED'] as const)('by %s for a moment cost no job', async (code) => {
     const { plane, backend } = await start()
     await spawn({ jobId: 'first' })
-    for (const method of ['FunctionMap', 'FunctionGet']) plane.fault({ method, code: grpc[code], times: 2 })
+    for (const method of ['FunctionMap', 'FunctionGet']) plane.disrupt({ method, code: grpc[code], times: 2 })
     for (const spawned of await spawnAll(30)) expect(spawned.kind).toBe('spawned')
     expect(backend.degradation()).toBeUndefined()
   })
@@ -205,7 +205,7 @@ describe('a deployment that changed after its look-up', () => {
     async (code) => {
       const { plane } = await start()
       await spawn({ jobId: 'first' })
-      plane.fault({ method: 'FunctionMap', code: grpc[code], times: 1 })
+      plane.disrupt({ method: 'FunctionMap', code: grpc[code], times: 1 })
       expect(await spawn()).toMatchObject({ kind: 'spawned' })
       expect({ functionGet: rpcs('FunctionGet'), functionMap: rpcs('FunctionMap') }).toEqual({
         functionGet: 2,
@@ -216,7 +216,7 @@ describe('a deployment that changed after its look-up', () => {
 
   test.each(['FAILED_PRECONDITION', 'NOT_FOUND'] as const)('that fails with %s twice is refused', async (code) => {
     const { plane } = await start()
-    plane.fault({ method: 'FunctionMap', code: grpc[code], message: 'the app is stopped' })
+    plane.disrupt({ method: 'FunctionMap', code: grpc[code], message: 'the app is stopped' })
     const refused = { kind: 'rejected', code: 'backend_rejected', error: 'the app is stopped' }
     expect(await spawn()).toEqual(refused)
     expect({ functionGet: rpcs('FunctionGet'), functionMap: rpcs('FunctionMap') }).toEqual({
@@ -227,7 +227,7 @@ describe('a deployment that changed after its look-up', () => {
 
   test('that answers ABORTED more than twice is spawned on again after a pause', async () => {
     const { plane } = await start()
-    plane.fault({ method: 'FunctionMap', code: grpc.ABORTED, times: 3 })
+    plane.disrupt({ method: 'FunctionMap', code: grpc.ABORTED, times: 3 })
     expect(await spawn()).toMatchObject({ kind: 'spawned' })
     expect(rpcs('FunctionMap')).toBe(4)
   })

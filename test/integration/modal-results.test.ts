@@ -123,7 +123,7 @@ describe('a function that gives no reason', () => {
 
   test('still has an outcome if its log cannot be read', async () => {
     const { plane } = await start({ behave: () => ({ end: unknown, logs }) })
-    plane.fault({ method: 'AppFetchLogs', code: status.NOT_FOUND })
+    plane.disrupt({ method: 'AppFetchLogs', code: status.NOT_FOUND })
     expect(await endOf()).toEqual({
       kind: 'failed',
       code: 'inference_failed',

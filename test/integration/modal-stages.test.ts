@@ -65,9 +65,9 @@ test.each([
   ['does not know the listing', { code: status.UNIMPLEMENTED }],
   ['throttles the listing', { retryAfterSeconds: 60 }],
   ['does not answer the listing', { delayMs: 60_000 }],
-])('a control plane that %s leaves the end of a call as it is', async (_how, fault) => {
+])('a control plane that %s leaves the end of a call as it is', async (_how, disruption) => {
   const { plane, backend, spawn } = await start({ behave: () => ({ end: { kind: 'never' } }) })
-  plane.fault({ method: 'FunctionCallFetch', ...fault })
+  plane.disrupt({ method: 'FunctionCallFetch', ...disruption })
   const callId = await spawn('a')
   const wait = backend.wait(callId, forever)
   await until(() => (plane.stats().rpcs.FunctionCallFetch ?? 0) > 0, 'a listing')

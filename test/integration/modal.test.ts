@@ -70,14 +70,14 @@ describe('spawn', () => {
 
   test('is rejected when Modal refuses the arguments', async () => {
     const { plane, backend } = await start()
-    plane.fault({ method: 'FunctionMap', code: grpc.INVALID_ARGUMENT, message: 'no such argument', times: 1 })
+    plane.disrupt({ method: 'FunctionMap', code: grpc.INVALID_ARGUMENT, message: 'no such argument', times: 1 })
     expect(await backend.spawn(aRequest, forever)).toMatchObject({ kind: 'rejected', error: 'no such argument' })
   })
 
   test('is sent again after transient errors until it works, with one idempotency key', async () => {
     const { plane } = await start()
     await spawn({ jobId: 'first' })
-    plane.fault({ method: 'FunctionMap', code: grpc.UNAVAILABLE, times: 2, loseAnswer: true })
+    plane.disrupt({ method: 'FunctionMap', code: grpc.UNAVAILABLE, times: 2, loseAnswer: true })
     await spawn({ jobId: 'second', attempt: 3 })
     const [first, ...others] = plane.calls().map((call) => call.idempotencyKey)
     for (const key of [first, ...others])
@@ -98,7 +98,7 @@ describe('spawn', () => {
 
   test('a call that Modal created without its input is sent the input, and no other call is created', async () => {
     const { plane, backend } = await start()
-    plane.fault({ method: 'FunctionMap', empty: true, times: 1 })
+    plane.disrupt({ method: 'FunctionMap', empty: true, times: 1 })
     const callId = await spawn()
     expect(await backend.wait(callId, forever)).toMatchObject({ kind: 'succeeded' })
     expect(plane.calls()).toMatchObject([{ callId, kwargs: { ...input, version: 'v15' } }])
@@ -109,10 +109,10 @@ describe('spawn', () => {
     ['takes no input for a while', { empty: true }],
     ['is unreachable for a while', { code: grpc.UNAVAILABLE }],
     ['loses the answer', { loseAnswer: true }],
-  ])('if Modal %s after it created a call without an input, that call is sent it later', async (_what, fault) => {
+  ])('if Modal %s after it created a call without an input, that call is sent it later', async (_what, disruption) => {
     const { plane, backend } = await start()
-    plane.fault({ method: 'FunctionMap', empty: true, times: 1 })
-    plane.fault({ method: 'FunctionPutInputs', times: 2, ...fault })
+    plane.disrupt({ method: 'FunctionMap', empty: true, times: 1 })
+    plane.disrupt({ method: 'FunctionPutInputs', times: 2, ...disruption })
     const callId = await spawn()
     expect(await backend.wait(callId, forever)).toMatchObject({ kind: 'succeeded' })
     expect(plane.calls()).toMatchObject([{ callId }])
@@ -121,8 +121,8 @@ describe('spawn', () => {
 
   test('a call without an input that Modal forgets is created anew', async () => {
     const { plane, backend } = await start()
-    plane.fault({ method: 'FunctionMap', empty: true, times: 1 })
-    plane.fault({ method: 'FunctionPutInputs', code: grpc.NOT_FOUND, times: 1 })
+    plane.disrupt({ method: 'FunctionMap', empty: true, times: 1 })
+    plane.disrupt({ method: 'FunctionPutInputs', code: grpc.NOT_FOUND, times: 1 })
     expect(await backend.wait(await spawn(), forever)).toMatchObject({ kind: 'succeeded' })
     expect(plane.calls().map(({ inputAt }) => inputAt !== undefined)).toEqual([false, true])
   })
@@ -210,10 +210,10 @@ describe('the outcome of a call', () => {
   test.each([
     ['is refused', {}],
     ['breaks off', { dropConnection: true }],
-  ])('a result whose download %s, as often as the client repeats it, is polled for again', async (_how, fault) => {
+  ])('a result whose download %s, as often as the client repeats it, is polled for again', async (_how, disruption) => {
     const value = { job_id: 'r', status: 'succeeded', output_path: '/x' }
     const { plane, backend } = await start({ behave: () => ({ ...returning(value), blob: true }) })
-    plane.fault({ method: 'DOWNLOAD', times: 5, ...fault })
+    plane.disrupt({ method: 'DOWNLOAD', times: 5, ...disruption })
     expect(await backend.wait(await spawn(), forever)).toEqual({ kind: 'succeeded', outputPath: '/x', runId: 'r' })
     expect(plane.stats()).toMatchObject({ rpcs: { FunctionGetOutputs: 2 } })
   })
@@ -228,7 +228,7 @@ describe('the outcome of a call', () => {
   test('a call whose id Modal refuses is lost', async () => {
     const { plane, backend } = await start()
     const callId = await spawn()
-    plane.fault({ method: 'FunctionGetOutputs', code: grpc.INVALID_ARGUMENT, message: 'no such id' })
+    plane.disrupt({ method: 'FunctionGetOutputs', code: grpc.INVALID_ARGUMENT, message: 'no such id' })
     expect(await backend.wait(callId, forever)).toEqual({
       kind: 'failed',
       code: 'lost',
@@ -262,7 +262,7 @@ describe('a call whose result has expired', () => {
   test('is not lost after one such answer alone', async () => {
     const { plane, backend } = await start({ behave: () => ({ afterMs: 500 }) })
     const callId = await spawn()
-    plane.fault({ method: 'FunctionGetOutputs', expired: true, times: 1 })
+    plane.disrupt({ method: 'FunctionGetOutputs', expired: true, times: 1 })
     expect(await backend.wait(callId, forever)).toMatchObject({ kind: 'succeeded' })
   })
 })
@@ -271,13 +271,13 @@ describe('wait', () => {
   test('polls once a second while Modal answers early and empty', async () => {
     const { plane, backend } = await start({ behave: () => ({ end: { kind: 'never' } }) })
     const callIds = [await spawn(), await spawn({ jobId: 'other' })]
-    plane.fault({ method: 'FunctionGetOutputs', empty: true })
+    plane.disrupt({ method: 'FunctionGetOutputs', empty: true })
     const leave = new AbortController()
     const waits = callIds.map((callId) => backend.wait(callId, leave.signal).catch(() => undefined))
     await plane.until(() => plane.calls().every((call) => call.polls >= 3))
     const seconds = (Date.now() - Math.min(...plane.calls().map((call) => call.createdAt))) / 1_000
     for (const call of plane.calls()) expect(call.polls).toBeLessThanOrEqual(1 + seconds)
-    plane.clearFaults()
+    plane.clearDisruptions()
     for (const callId of callIds) plane.end(callId, { kind: 'return' })
     await Promise.all(waits)
     expect(plane.stats().rpcs.FunctionGetOutputs).toBeLessThanOrEqual(8)
@@ -295,7 +295,7 @@ describe('wait', () => {
   test('continues after failed polls, and needs no RPC but the poll to attach', async () => {
     const { plane, backend } = await start({ behave: () => ({ end: { kind: 'never' } }) })
     const callId = await spawn()
-    plane.fault({ method: 'FunctionGetOutputs', code: grpc.UNAVAILABLE, times: 2 })
+    plane.disrupt({ method: 'FunctionGetOutputs', code: grpc.UNAVAILABLE, times: 2 })
     const waiting = backend.wait(callId, forever)
     await until(() => plane.stats().openPolls > 0)
     plane.end(callId, { kind: 'return' })
@@ -308,7 +308,7 @@ describe('wait', () => {
     '%s passes, for a poll as for a spawn',
     async (code) => {
       const { plane, backend } = await start()
-      for (const method of ['FunctionMap', 'FunctionGetOutputs']) plane.fault({ method, code: grpc[code], times: 1 })
+      for (const method of ['FunctionMap', 'FunctionGetOutputs']) plane.disrupt({ method, code: grpc[code], times: 1 })
       expect(await backend.wait(await spawn(), forever)).toMatchObject({ kind: 'succeeded' })
       expect(plane.stats()).toMatchObject({ rpcs: { FunctionMap: 2, FunctionGetOutputs: 2 } })
     },
@@ -317,7 +317,7 @@ describe('wait', () => {
   test('credentials that are refused meanwhile do not fail the job', async () => {
     const { plane, backend } = await start()
     const callId = await spawn()
-    plane.fault({ method: 'FunctionGetOutputs', code: grpc.UNAUTHENTICATED, times: 1 })
+    plane.disrupt({ method: 'FunctionGetOutputs', code: grpc.UNAUTHENTICATED, times: 1 })
     expect(await backend.wait(callId, forever)).toMatchObject({ kind: 'succeeded' })
   })
 
@@ -371,7 +371,7 @@ describe('stop', () => {
   test('that Modal refuses for good succeeds, and is logged', async () => {
     const { plane, backend, lines } = await start({ behave: () => ({ end: { kind: 'never' } }) })
     const callId = await spawn()
-    plane.fault({ method: 'FunctionCallCancel', code: grpc.FAILED_PRECONDITION, message: 'it has ended' })
+    plane.disrupt({ method: 'FunctionCallCancel', code: grpc.FAILED_PRECONDITION, message: 'it has ended' })
     await backend.stop(callId, forever)
     expect(plane.stats()).toMatchObject({ rpcs: { FunctionCallCancel: 1 } })
     const warnings = lines.filter((line) => line.event === 'modal_cancel_refused')
@@ -381,7 +381,7 @@ describe('stop', () => {
   test('ends with its signal while Modal does not answer', async () => {
     const { plane, backend } = await start({ behave: () => ({ end: { kind: 'never' } }) })
     const callId = await spawn()
-    plane.fault({ method: 'FunctionCallCancel', delayMs: 20_000 })
+    plane.disrupt({ method: 'FunctionCallCancel', delayMs: 20_000 })
     const [end, reason] = [new AbortController(), new Error('shutting down')]
     const ended = expect(backend.stop(callId, end.signal)).rejects.toBe(reason)
     await until(() => plane.stats().rpcs.FunctionCallCancel === 1)
@@ -394,7 +394,7 @@ describe('stop', () => {
   test('is sent again after transient errors', async () => {
     const { plane, backend } = await start({ behave: () => ({ end: { kind: 'never' } }) })
     const callId = await spawn()
-    plane.fault({ method: 'FunctionCallCancel', code: grpc.INTERNAL, times: 6 })
+    plane.disrupt({ method: 'FunctionCallCancel', code: grpc.INTERNAL, times: 6 })
     await backend.stop(callId, forever)
     expect(plane.calls()[0]?.cancelledAt).toBeDefined()
   })

@@ -39,7 +39,7 @@ test.each(FILES)(
     const file = join(folder, 'jobs.db')
     const plane = await forkControlPlane()
     closers.push(() => plane.close())
-    await plane.fault({ method: 'FunctionMap', delayMs: SPAWN_ANSWER_MS })
+    await plane.disrupt({ method: 'FunctionMap', delayMs: SPAWN_ANSWER_MS })
     const env = { ...plane.env, BACKEND: 'modal', JOB_STORE: `sqlite:${file}` }
     const load = startLoad()
     closers.push(() => load.end())

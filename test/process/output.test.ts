@@ -57,7 +57,7 @@ test(
     await until(
       () => readdirSync(folder).includes('outputs') && readdirSync(join(folder, 'outputs')).includes(`${id}-1.mp4`),
     )
-    await plane.fault({ method: 'BlobGet', delayMs: 60_000 })
+    await plane.disrupt({ method: 'BlobGet', delayMs: 60_000 })
     await first.submit(aLargeJob)
     const downloads = async () => (await plane.calls()).filter(({ functionName }) => functionName === 'download_result')
     await until(async () => (await downloads()).length === 2)

@@ -90,12 +90,12 @@ describe('a degraded Modal', () => {
     const plane = await forkControlPlane()
     onTestFinished(() => plane.close())
     const server = await start({ env: plane.env })
-    await plane.fault({ method: 'FunctionMap', code: grpc.RESOURCE_EXHAUSTED, message: 'spend limit reached' })
+    await plane.disrupt({ method: 'FunctionMap', code: grpc.RESOURCE_EXHAUSTED, message: 'spend limit reached' })
     const { job_id: id } = await server.submit(sample)
     const degraded = { status: 'ready', store: 'ok', backend: 'degraded', reason: 'spend_limit' }
     await until(async () => JSON.stringify(await readiness(server)) === JSON.stringify(degraded))
     expect((await server.job(id)).status).toBe('submitted')
-    await plane.clearFaults()
+    await plane.clearDisruptions()
     await server.untilStatus(id, 'succeeded')
     expect(await readiness(server)).toEqual({ status: 'ready', store: 'ok', backend: 'ok' })
     expect(server.lines.find(({ event }) => event === 'backend_degraded')).toMatchObject({

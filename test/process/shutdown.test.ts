@@ -72,7 +72,7 @@ describe('SIGTERM', () => {
     async (method) => {
       const plane = await forkControlPlane()
       closers.push(() => plane.close())
-      await plane.fault({ method, delayMs: 20_000 })
+      await plane.disrupt({ method, delayMs: 20_000 })
       const server = await start({ ...plane.env, SHUTDOWN_GRACE_SECONDS: String(GRACE_SECONDS) })
       const { job_id: id } = await server.submit(sample)
       await plane.until(async () => ((await plane.stats()).rpcs[method] ?? 0) > 0)
@@ -89,7 +89,7 @@ describe('SIGTERM', () => {
     const server = await start({ ...plane.env, SHUTDOWN_GRACE_SECONDS: String(GRACE_SECONDS) })
     const jobs = [await server.submit(endless), await server.submit(endless)]
     const [going, canceled] = await Promise.all(jobs.map((job) => server.untilStatus(job.job_id, 'running')))
-    await plane.fault({ method: 'FunctionCallCancel', delayMs: 20_000 })
+    await plane.disrupt({ method: 'FunctionCallCancel', delayMs: 20_000 })
     await fetch(`${server.url}/jobs/${canceled?.job_id}/cancel`, { method: 'POST' })
     await plane.until(async () => (await plane.stats()).rpcs.FunctionCallCancel === 1)
     const { code, ms } = await endTimed(server)

@@ -9,17 +9,17 @@ afterEach(() => vi.useRealTimers())
 
 const forever = new AbortController().signal
 
-/** A breaker before a backend that the test makes unavailable and available. */
+/** A breaker for a backend that the test makes unavailable and available. */
 async function start({ random = () => 0.5, graceMs = 120_000 }: { random?: () => number; graceMs?: number } = {}) {
   const { log, lines } = await recordingLog()
   const state = {
-    down: false,
+    unavailable: false,
     spawnsRefused: false,
     probes: [] as number[],
     reasons: [] as string[],
     asked: [] as string[],
     probeCause: undefined as Partial<Failure> | undefined,
-    hold: undefined as (() => Promise<void>) | undefined,
+    beforeProbeEnds: undefined as (() => Promise<void>) | undefined,
   }
   const breaker = createCircuitBreaker({
     ...{ log, random },
@@ -31,8 +31,8 @@ async function start({ random = () => 0.5, graceMs = 120_000 }: { random?: () =>
     probe: async (reason) => {
       state.probes.push(performance.now())
       state.reasons.push(reason)
-      await state.hold?.()
-      if (state.down) throw new Error('connection refused', { cause: state.probeCause })
+      await state.beforeProbeEnds?.()
+      if (state.unavailable) throw new Error('connection refused', { cause: state.probeCause })
     },
   })
   const ask = (name: string, lane: 'spawn' | 'call' = 'spawn', signal = forever) =>
@@ -40,14 +40,14 @@ async function start({ random = () => 0.5, graceMs = 120_000 }: { random?: () =>
       lane,
       async () => {
         state.asked.push(name)
-        if (state.down || (lane === 'spawn' && state.spawnsRefused)) throw new Error('connection refused')
+        if (state.unavailable || (lane === 'spawn' && state.spawnsRefused)) throw new Error('connection refused')
         return name
       },
       signal,
     )
   const early: Promise<string>[] = []
   const startOutage = async () => {
-    state.down = true
+    state.unavailable = true
     early.push(...Array.from({ length: FAILURES_TO_OPEN }, (_, n) => ask(`early-${n}`)))
     await vi.advanceTimersByTimeAsync(0)
     expect(breaker.stats().reason).toBe('unreachable')
@@ -55,15 +55,15 @@ async function start({ random = () => 0.5, graceMs = 120_000 }: { random?: () =>
   return { breaker, state, lines, ask, startOutage, early }
 }
 
-describe('a backend that answers', () => {
-  test('is asked at once, and nothing waits', async () => {
+describe('while the backend is available', () => {
+  test('the breaker passes requests on at once', async () => {
     const { breaker, ask } = await start()
     expect(await Promise.all([ask('a'), ask('b', 'call')])).toEqual(['a', 'b'])
     expect(breaker.stats()).toEqual({ reason: undefined, waiting: 0 })
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  test('one failing call is repeated by itself and is no outage', async () => {
+  test('the breaker retries a single failing call and reports no outage', async () => {
     const { breaker, lines } = await start()
     let tries = 0
     const unlucky = breaker.run('call', async () => (++tries < 9 ? Promise.reject(new Error('odd')) : 'done'), forever)
@@ -76,8 +76,8 @@ describe('a backend that answers', () => {
   })
 })
 
-describe('an outage', () => {
-  test('sends one probe at a time, further and further apart, however many wait', async () => {
+describe('during an outage', () => {
+  test('the breaker sends one probe at a time with growing pauses, however many requests wait', async () => {
     const { state, ask, startOutage, breaker } = await start({ random: () => 1 })
     await startOutage()
     for (let n = 0; n < 1000; n++) void ask(`late-${n}`)
@@ -89,11 +89,11 @@ describe('an outage', () => {
     expect(pauses.slice(0, 7)).toEqual([1000, 2000, 4000, 8000, 16_000, 30_000, 30_000])
   })
 
-  test('sends one probe at a time also while a lane closes and opens during it', async () => {
+  test('the breaker sends one probe at a time even when a lane closes and opens meanwhile', async () => {
     const { state, ask, breaker, startOutage } = await start()
     await startOutage()
     let [open, most] = [0, 0]
-    state.hold = async () => {
+    state.beforeProbeEnds = async () => {
       most = Math.max(most, ++open)
       await new Promise((resolve) => setTimeout(resolve, 400))
       open--
@@ -106,8 +106,8 @@ describe('an outage', () => {
     expect(most).toBe(1)
   })
 
-  test('pauses with full jitter', async () => {
-    // The first two failures pause by themselves; the third starts the outage.
+  test('the pauses between probes have full jitter', async () => {
+    // The first two failures only pause; the third starts the outage.
     const draws = [0, 0, 0, 0.25, 1]
     const { state, startOutage } = await start({ random: () => draws.shift() ?? 0.5 })
     await startOutage()
@@ -116,15 +116,15 @@ describe('an outage', () => {
     expect([second - first, third - second].map(Math.round)).toEqual([250, 2000])
   })
 
-  test('admits spawns in order of arrival when it is over, the first alone, the others at a bounded rate', async () => {
+  test('spawns wait; afterwards the first is admitted alone, the others in order at a bounded rate', async () => {
     const { state, ask, startOutage, early } = await start()
     await startOutage()
     const late = Array.from({ length: 150 }, (_, n) => ask(`late-${n}`))
     state.asked.length = 0
     state.spawnsRefused = true
-    state.down = false
+    state.unavailable = false
     await vi.advanceTimersByTimeAsync(400)
-    // One finds out that nothing is started yet, and only one each probe.
+    // Each probe admits one spawn, which finds that spawns still fail.
     expect(state.asked.every((name) => name === 'early-0')).toBe(true)
     state.asked.length = 0
     state.spawnsRefused = false
@@ -133,12 +133,12 @@ describe('an outage', () => {
     expect(state.asked).toEqual([...[0, 1, 2].map((n) => `early-${n}`), ...late.map((_, n) => `late-${n}`)])
   })
 
-  test('admits no more spawns a second than the bound, and later ones queue behind', async () => {
+  test('spawns wait; afterwards at most the bound is admitted per second, and later spawns queue behind', async () => {
     const { state, ask, startOutage } = await start()
     await startOutage()
     for (let n = 0; n < 500; n++) void ask(`late-${n}`)
     state.asked.length = 0
-    state.down = false
+    state.unavailable = false
     await vi.advanceTimersByTimeAsync(250)
     void ask('last')
     await vi.advanceTimersByTimeAsync(1_000)
@@ -148,17 +148,17 @@ describe('an outage', () => {
     expect(state.asked.at(-1)).toBe('last')
   })
 
-  test('admits all calls at once when it is over', async () => {
+  test('calls wait; afterwards all are admitted at once', async () => {
     const { state, ask } = await start()
-    state.down = true
+    state.unavailable = true
     const calls = Array.from({ length: 200 }, (_, n) => ask(`call-${n}`, 'call'))
     await vi.advanceTimersByTimeAsync(0)
-    state.down = false
+    state.unavailable = false
     await vi.advanceTimersByTimeAsync(1_000)
     expect(await Promise.all(calls)).toHaveLength(200)
   })
 
-  test('of spawns alone does not affect calls', async () => {
+  test('calls are admitted if only spawns fail', async () => {
     const { state, ask, breaker } = await start()
     state.spawnsRefused = true
     for (let n = 0; n < 5; n++) void ask(`spawn-${n}`)
@@ -167,34 +167,34 @@ describe('an outage', () => {
     expect(await ask('call', 'call')).toBe('call')
   })
 
-  test('is over without a probe when a call under way is answered', async () => {
+  test('the answer to a call in flight closes the lane without a probe', async () => {
     const { state, ask, breaker } = await start({ random: () => 1 })
-    state.down = true
+    state.unavailable = true
     const calls = Array.from({ length: 5 }, (_, n) => ask(`call-${n}`, 'call'))
     await vi.advanceTimersByTimeAsync(0)
-    state.down = false
+    state.unavailable = false
     breaker.answered('call')
     await vi.advanceTimersByTimeAsync(500)
     expect(await Promise.all(calls)).toHaveLength(5)
     expect(state.probes).toEqual([])
   })
 
-  test('rejects a request at once when its signal aborts, waiting or pausing', async () => {
+  test('a waiting or pausing request rejects at once when its signal aborts', async () => {
     const { state, ask, breaker, startOutage } = await start()
     const end = new AbortController()
-    state.down = true
-    const pausing = expect(ask('pausing', 'call', end.signal)).rejects.toThrow('the deadline')
+    state.unavailable = true
+    const pausing = expect(ask('pausing', 'call', end.signal)).rejects.toThrow('deadline exceeded')
     await startOutage()
-    const waiting = expect(ask('waiting', 'spawn', end.signal)).rejects.toThrow('the deadline')
+    const waiting = expect(ask('waiting', 'spawn', end.signal)).rejects.toThrow('deadline exceeded')
     await vi.advanceTimersByTimeAsync(0)
-    end.abort(new Error('the deadline'))
+    end.abort(new Error('deadline exceeded'))
     await Promise.all([pausing, waiting])
     await vi.advanceTimersByTimeAsync(1_000)
     expect(breaker.stats().waiting).toBe(FAILURES_TO_OPEN)
-    await expect(ask('too late', 'spawn', end.signal)).rejects.toThrow('the deadline')
+    await expect(ask('too late', 'spawn', end.signal)).rejects.toThrow('deadline exceeded')
   })
 
-  test('is logged once a minute, and once when it is over, however many wait', async () => {
+  test('the breaker logs once a minute, and once on recovery, however many requests wait', async () => {
     const { state, ask, lines, startOutage } = await start()
     await startOutage()
     for (let n = 0; n < 500; n++) void ask(`late-${n}`)
@@ -202,12 +202,12 @@ describe('an outage', () => {
     expect(lines.filter(({ reason }) => reason === 'unreachable').length).toBeLessThanOrEqual(11)
     expect(lines.length).toBeGreaterThan(7)
     expect(lines[0]).toMatchObject({ level: 'warn', reason: 'unreachable', error: 'connection refused' })
-    state.down = false
+    state.unavailable = false
     await vi.advanceTimersByTimeAsync(60_000)
     expect(lines.filter(({ event }) => event === 'backend_recovered')).toHaveLength(1)
   })
 
-  test('leaves no timer and no waiting request when the breaker is closed', async () => {
+  test('close() leaves no timer and no waiting request', async () => {
     const { breaker, ask, state, startOutage, early } = await start()
     await startOutage()
     await vi.advanceTimersByTimeAsync(1_000)
@@ -220,11 +220,11 @@ describe('an outage', () => {
     expect(vi.getTimerCount()).toBe(0)
     const ends = (await left).map((end) => end.status === 'rejected' && (end.reason as Error).message)
     expect(ends).toEqual(Array(FAILURES_TO_OPEN + 1).fill('the backend is closed'))
-    state.down = false
+    state.unavailable = false
     await expect(ask('too late', 'call')).rejects.toThrow('the backend is closed')
   })
 
-  test('does not repeat a failed request once the breaker is closed', async () => {
+  test('no failed request is retried after close()', async () => {
     const { breaker } = await start()
     const tries: PromiseWithResolvers<string>[] = []
     const running = breaker.run('call', () => (tries[tries.length] = Promise.withResolvers()).promise, forever)
@@ -236,7 +236,7 @@ describe('an outage', () => {
   })
 })
 
-/** Fails a given number of times, in this way, and then succeeds; keeps when it was called. */
+/** Fails `times` times with `cause`, then succeeds; records the time of each run. */
 function failing(times: number, cause: Partial<Failure>, words = 'no') {
   const tries: number[] = []
   const work = () => {
@@ -249,7 +249,7 @@ function failing(times: number, cause: Partial<Failure>, words = 'no') {
 describe('a throttle', () => {
   const slowDown = { reason: 'throttled', retryAfterMs: 3_000 } as const
 
-  test('pauses its lane for that long, then admits at a lower rate, and does not affect the other lane', async () => {
+  test('pauses its lane for the requested time, then lowers its rate, and does not affect the other lane', async () => {
     const { breaker, ask, state } = await start()
     const { work } = failing(1, slowDown)
     const first = breaker.run('spawn', work, forever)
@@ -271,7 +271,7 @@ describe('a throttle', () => {
     expect({ probes: state.probes, timers: vi.getTimerCount() }).toEqual({ probes: [], timers: 0 })
   })
 
-  test('is no failure: however often it comes, it opens no lane, and each is waited out', async () => {
+  test('is waited out and never opens a lane, however often it is repeated', async () => {
     const { breaker, state, lines } = await start()
     const { tries, work } = failing(6, slowDown, 'slow down')
     const run = breaker.run('call', work, forever)
@@ -284,7 +284,7 @@ describe('a throttle', () => {
     expect(lines).toMatchObject([{ event: 'backend_degraded', reason: 'throttled', error: 'slow down' }])
   })
 
-  test('outlasts an outage of its lane that starts and passes meanwhile', async () => {
+  test('outlasts a shorter outage of its lane', async () => {
     const { breaker, state, ask } = await start({ random: () => 1 })
     breaker.failed('call', new Error('slow down', { cause: slowDown }))
     const held = Array.from({ length: 20 }, (_, n) => ask(`held-${n}`, 'call'))
@@ -297,14 +297,14 @@ describe('a throttle', () => {
     expect(await Promise.all(held)).toHaveLength(20)
   })
 
-  test('of a probe ends the outage, and pauses what waited', async () => {
+  test('of a probe ends the outage and pauses the waiting requests', async () => {
     const { breaker, state, startOutage, early } = await start()
     await startOutage()
     state.probeCause = slowDown
     const probes = state.probes.length
     await vi.advanceTimersByTimeAsync(600)
     expect(state.probes.length).toBe(probes + 1)
-    state.down = false
+    state.unavailable = false
     expect(breaker.stats().reason).toBe('throttled')
     await vi.advanceTimersByTimeAsync(2_000)
     expect(breaker.stats().waiting).toBe(FAILURES_TO_OPEN)
@@ -313,8 +313,8 @@ describe('a throttle', () => {
   })
 })
 
-describe('a failure that concerns all', () => {
-  test('opens the lane of the spawns at once, and is logged at once', async () => {
+describe('a failure that concerns all requests', () => {
+  test('opens the lane of spawns and is logged at once', async () => {
     const { breaker, lines, ask } = await start()
     const { work } = failing(1, { reason: 'spend_limit' }, 'spend limit reached')
     const run = breaker.run('spawn', work, forever)
@@ -327,7 +327,7 @@ describe('a failure that concerns all', () => {
     expect(breaker.stats().reason).toBeUndefined()
   })
 
-  test('is logged once a minute for as long as it lasts', async () => {
+  test('is logged once a minute while it lasts', async () => {
     const { breaker, lines } = await start()
     const end = new AbortController()
     const { work } = failing(Infinity, { reason: 'spend_limit' })
@@ -339,10 +339,10 @@ describe('a failure that concerns all', () => {
     await Promise.all(runs)
   })
 
-  test('refused credentials keep spawns waiting for the grace period and no longer, and calls for ever', async () => {
+  test('by refused credentials makes spawns wait for the grace period only, and calls without limit', async () => {
     const { breaker, state } = await start({ graceMs: 20_000 })
     const refused = { reason: 'credentials' } as const
-    Object.assign(state, { down: true, probeCause: refused })
+    Object.assign(state, { unavailable: true, probeCause: refused })
     const spawns = Array.from({ length: 30 }, () => breaker.run('spawn', failing(Infinity, refused).work, forever))
     const ended = Promise.allSettled(spawns)
     const end = new AbortController()
@@ -356,7 +356,7 @@ describe('a failure that concerns all', () => {
     expect(breaker.stats().waiting).toBe(1)
     end.abort()
     expect(await call).toBe('aborted')
-    state.down = false
+    state.unavailable = false
     await vi.advanceTimersByTimeAsync(60_000)
     expect(breaker.stats().reason).toBeUndefined()
     const again = breaker.run('spawn', failing(1, refused).work, forever)
@@ -365,7 +365,7 @@ describe('a failure that concerns all', () => {
   })
 })
 
-test('an error that concerns one call alone does not count for others', async () => {
+test('an error that concerns one call alone does not delay others', async () => {
   const { breaker, ask, lines } = await start()
   const { tries, work } = failing(8, {})
   const run = breaker.run('call', work, forever)

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, test } from 'vitest'
 import type { Store } from '../../src/jobs/ports/store.ts'
 import { problem } from '../../src/problems.ts'
 import { createMemoryStore } from '../../src/store/memory/store.ts'
-import { anybody, type Core, startCore } from '../helpers/core.ts'
+import { anyCaller, type Core, startCore } from '../helpers/core.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
 import { after, aJob, failed, spawned, succeeded } from '../helpers/jobs.ts'
 import { until } from '../helpers/until.ts'
@@ -98,7 +98,7 @@ describe('races', () => {
     await until(() => queue.running().length === 1)
     expect(await kept.get(ends.id)).toMatchObject({ status: 'succeeded', revision: 4 })
     expect(reads.filter((id) => id === ends.id)).toHaveLength(1)
-    await service.cancel(canceled.id, anybody)
+    await service.cancel(canceled.id, anyCaller)
     // The read of the run, that of the cancel, and another of the run, which the cancel aborted.
     await until(() => backend.stopped.length === 1)
     expect(reads.filter((id) => id === canceled.id)).toHaveLength(3)
@@ -189,13 +189,13 @@ describe('a store or a queue that fails', () => {
       await update(next, expected)
       throw problem('store_unavailable', { isAmbiguousWrite: true })
     }
-    await expect(service.cancel(id, anybody)).rejects.toMatchObject({ status: 503 })
+    await expect(service.cancel(id, anyCaller)).rejects.toMatchObject({ status: 503 })
     let reads = 0
     store.get = (asked) => (reads++ === 0 ? Promise.reject(problem('store_unavailable')) : get(asked))
     expect(received).toEqual([])
     await until(() => received.includes('canceled'))
     await until(() => queue.running().length === 0)
-    await expect(service.cancel(id, anybody)).resolves.toMatchObject({ status: 'canceled' })
+    await expect(service.cancel(id, anyCaller)).resolves.toMatchObject({ status: 'canceled' })
     expect(backend.stopped).toEqual([callOf(id)])
   })
 
@@ -226,7 +226,7 @@ describe('a store or a queue that fails', () => {
       Object.assign(store, { update })
       return Promise.reject(problem('store_unavailable', { isAmbiguousWrite: true }))
     }
-    await expect(service.cancel(id, anybody)).rejects.toMatchObject({ status: 503 })
+    await expect(service.cancel(id, anyCaller)).rejects.toMatchObject({ status: 503 })
     backend.end(callOf(id), aSuccess)
     const { get } = store
     let reads = 0
@@ -234,7 +234,7 @@ describe('a store or a queue that fails', () => {
     // The run makes no more reads: these are the reads after the ambiguous write.
     await until(() => received.length > 0 && reads > 0)
     expect(received).toEqual([3])
-    expect((await service.get(id, anybody)).status).toBe('succeeded')
+    expect((await service.get(id, anyCaller)).status).toBe('succeeded')
   })
 
   test('a submit and a cancel succeed although the queue rejects', async () => {
@@ -246,7 +246,7 @@ describe('a store or a queue that fails', () => {
     Object.assign(queue, { enqueue, dequeue: rejects })
     await reconciler.resumeRuns()
     await untilStatus(id, 'running')
-    expect(await service.cancel(id, anybody)).toMatchObject({ status: 'canceled' })
+    expect(await service.cancel(id, anyCaller)).toMatchObject({ status: 'canceled' })
     await reconciler.stopCalls()
     expect(backend.stopped).toEqual([callOf(id)])
     Object.assign(queue, { dequeue })

@@ -7,7 +7,7 @@ import { currentAttempt } from '../../src/jobs/job.ts'
 import { STOP_TIMEOUT_MS } from '../../src/jobs/stopper.ts'
 import { presentJob } from '../../src/jobs/view.ts'
 import { createMemoryStore } from '../../src/store/memory/store.ts'
-import { anybody, type Core, noOutputs, startCore } from '../helpers/core.ts'
+import { anyCaller, type Core, noOutputs, startCore } from '../helpers/core.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
 import { after, aJob, spawned } from '../helpers/jobs.ts'
 import { until } from '../helpers/until.ts'
@@ -84,10 +84,10 @@ describe('from submit to the end', () => {
     backend.end(callOf(id), { kind: 'failed', code: 'inference_failed', error: 'no face' })
     await untilStatus(id, 'failed')
     clock.now += 60_000
-    await service.retry(id, anybody)
+    await service.retry(id, anyCaller)
     await untilStatus(id, 'running')
     clock.now += 2_000
-    await service.cancel(id, anybody)
+    await service.cancel(id, anyCaller)
     await until(() => durations().length === 6, 'the end of the call')
     const none = [undefined, undefined]
     expect(durations()).toEqual([
@@ -104,7 +104,7 @@ describe('from submit to the end', () => {
     const { clock, lines, submit, service } = await start({ running: false })
     const { id } = await submit()
     clock.now += 1_500
-    await service.cancel(id, anybody)
+    await service.cancel(id, anyCaller)
     expect(lines).toMatchObject([
       { event: 'submitted', caller: 'anonymous' },
       { event: 'canceled', duration_ms: 1_500 },
@@ -120,7 +120,7 @@ describe('from submit to the end', () => {
     clock.now += 30_000
     await reconciler.expireOverdue()
     await until(() => backend.waiting.has(callOf(own.id)), 'a wait')
-    expect(backend.watchOf(callOf(own.id))?.isNeeded).toBe(true)
+    expect(backend.subscriberOf(callOf(own.id))?.isNeeded).toBe(true)
     backend.startRun(callOf(own.id), clock.now)
     await untilJob(own.id, (job) => job.attempts[0]?.runStartedAt === clock.now, 'started')
     clock.now += 4_999
@@ -252,7 +252,7 @@ describe('cancel', () => {
     const { backend, service, submit, untilStatus, untilJob } = await start()
     const { id } = await submit()
     await untilStatus(id, 'running')
-    expect(await service.cancel(id, anybody)).toMatchObject({ status: 'canceled' })
+    expect(await service.cancel(id, anyCaller)).toMatchObject({ status: 'canceled' })
     await untilJob(id, (job) => currentAttempt(job).stop === 'done', 'stopped')
     expect(backend.stopped).toEqual([callOf(id)])
   })
@@ -262,7 +262,7 @@ describe('cancel', () => {
     const spawning = Promise.withResolvers<Spawned>()
     backend.spawnWith = () => spawning.promise
     const { id } = await submit()
-    await service.cancel(id, anybody)
+    await service.cancel(id, anyCaller)
     spawning.resolve({ kind: 'spawned', callId: 'fc-late' })
     const job = await untilJob(id, (job) => currentAttempt(job).stop === 'done', 'stopped')
     expect(job).toMatchObject({ status: 'canceled', attempts: [{ callId: 'fc-late' }] })
@@ -274,8 +274,8 @@ describe('cancel', () => {
     const spawning = Promise.withResolvers<Spawned>()
     backend.spawnWith = () => spawning.promise
     const { id } = await submit()
-    await service.cancel(id, anybody)
-    await service.remove(id, anybody)
+    await service.cancel(id, anyCaller)
+    await service.remove(id, anyCaller)
     spawning.resolve({ kind: 'spawned', callId: 'fc-late' })
     await until(() => backend.stopped.includes('fc-late'))
   })
@@ -284,7 +284,7 @@ describe('cancel', () => {
     const { service, submit, transition, untilStatus } = await start()
     const { id } = await submit()
     const running = await untilStatus(id, 'running')
-    const canceled = await service.cancel(id, anybody)
+    const canceled = await service.cancel(id, anyCaller)
     const late = await transition(running, { type: 'succeeded', attempt: 1, outputPath: '/x' })
     expect(late).toMatchObject({ accepted: false, job: { status: 'canceled' } })
     expect(canceled.outputPath).toBeUndefined()
@@ -293,12 +293,12 @@ describe('cancel', () => {
   test('is idempotent, and a conflict for a job that finished otherwise', async () => {
     const { backend, service, submit, untilStatus } = await start()
     const [canceled, done] = [await submit(), await submit()]
-    await service.cancel(canceled.id, anybody)
-    expect(await service.cancel(canceled.id, anybody)).toMatchObject({ status: 'canceled' })
+    await service.cancel(canceled.id, anyCaller)
+    expect(await service.cancel(canceled.id, anyCaller)).toMatchObject({ status: 'canceled' })
     await untilStatus(done.id, 'running')
     backend.end(callOf(done.id), aSuccess)
     await untilStatus(done.id, 'succeeded')
-    await expect(service.cancel(done.id, anybody)).rejects.toMatchObject({ code: 'job_finished', status: 409 })
+    await expect(service.cancel(done.id, anyCaller)).rejects.toMatchObject({ code: 'job_finished', status: 409 })
   })
 
   test('a stop that fails is pending until a pass of the reconciler succeeds', async () => {
@@ -306,7 +306,7 @@ describe('cancel', () => {
     backend.stopWith = () => Promise.reject(new Error('Modal is away'))
     const { id } = await submit()
     await untilStatus(id, 'running')
-    await service.cancel(id, anybody)
+    await service.cancel(id, anyCaller)
     await reconciler.stopCalls()
     expect(currentAttempt((await store.get(id))!).stop).toBe('pending')
     backend.stopWith = async () => undefined
@@ -328,7 +328,7 @@ describe('cancel', () => {
     backend.stopWith = () => Promise.reject(new Error('Modal is away'))
     const { id } = await submit()
     await untilStatus(id, 'running')
-    await service.cancel(id, anybody)
+    await service.cancel(id, anyCaller)
     const line = await until(() => lines.find(({ event }) => event === 'stop_failed'))
     expect(line).toMatchObject({ level: 'warn', job_id: id, call_id: callOf(id), reason: 'Modal is away' })
     await new Promise(setImmediate)
@@ -362,8 +362,8 @@ describe('cancel', () => {
     const { backend, service, submit, untilStatus, untilJob } = await start()
     const { id } = await submit()
     await untilStatus(id, 'running')
-    await service.cancel(id, anybody)
-    expect(await service.retry(id, anybody)).toMatchObject({ status: 'submitted', attempts: [{}, { attempt: 2 }] })
+    await service.cancel(id, anyCaller)
+    expect(await service.retry(id, anyCaller)).toMatchObject({ status: 'submitted', attempts: [{}, { attempt: 2 }] })
     await untilJob(id, (job) => currentAttempt(job).callId === callOf(id, 2), 'in its second attempt')
     backend.end(callOf(id, 1), aSuccess)
     await untilJob(id, (job) => job.attempts[0]?.stop === 'done', 'stopped')
@@ -380,7 +380,7 @@ describe('retry', () => {
     backend.end(callOf(id), { kind: 'failed', code: 'inference_failed', error: 'no face' })
     await untilStatus(id, 'failed')
     clock.now += 50_000
-    const retried = await service.retry(id, anybody)
+    const retried = await service.retry(id, anyCaller)
     expect(retried).toMatchObject({ status: 'submitted', deadlineAt: clock.now + 7_000 })
     expect(retried).not.toHaveProperty('error')
     await untilStatus(id, 'running')
@@ -394,10 +394,10 @@ describe('retry', () => {
     const { backend, service, submit, untilStatus } = await start()
     const { id } = await submit()
     await untilStatus(id, 'running')
-    await expect(service.retry(id, anybody)).rejects.toMatchObject({ code: 'job_not_finished', status: 409 })
+    await expect(service.retry(id, anyCaller)).rejects.toMatchObject({ code: 'job_not_finished', status: 409 })
     backend.end(callOf(id), aSuccess)
     await untilStatus(id, 'succeeded')
-    await expect(service.retry(id, anybody)).rejects.toMatchObject({ code: 'job_finished', status: 409 })
+    await expect(service.retry(id, anyCaller)).rejects.toMatchObject({ code: 'job_finished', status: 409 })
   })
 })
 
@@ -406,11 +406,11 @@ describe('many retries', () => {
     const { service, submit, store } = await start({ running: false, maxRetries: 2 })
     const { id } = await submit()
     for (let retries = 0; retries < 2; retries++) {
-      await service.cancel(id, anybody)
-      await service.retry(id, anybody)
+      await service.cancel(id, anyCaller)
+      await service.retry(id, anyCaller)
     }
-    await service.cancel(id, anybody)
-    await expect(service.retry(id, anybody)).rejects.toMatchObject({ code: 'retry_limit_reached', status: 409 })
+    await service.cancel(id, anyCaller)
+    await expect(service.retry(id, anyCaller)).rejects.toMatchObject({ code: 'retry_limit_reached', status: 409 })
     expect(await store.get(id)).toMatchObject({ status: 'canceled', retries: 2 })
   })
 
@@ -422,14 +422,14 @@ describe('many retries', () => {
     const { id } = await submit()
     for (let attempt = 2; attempt <= 101; attempt++) {
       await untilStatus(id, 'failed')
-      await service.retry(id, anybody)
+      await service.retry(id, anyCaller)
       await untilJob(id, (job) => currentAttempt(job).attempt === attempt, `in attempt ${attempt}`)
     }
     const job = await untilStatus(id, 'failed')
     expect(JSON.stringify(job).length).toBeLessThan(100_000)
     expect(job.attempts.map(({ attempt }) => attempt)).toEqual([...numbers(1, 20), ...numbers(82, 101)])
     expect(presentJob(job)).toMatchObject({ attempts_omitted: 61 })
-    await service.remove(id, anybody)
+    await service.remove(id, anyCaller)
     expect(await store.get(id)).toBeUndefined()
     expect(forgotten).toEqual([numbers(1, 101).map((attempt) => `${id}-${attempt}`)])
   })
@@ -444,9 +444,9 @@ describe('limits', () => {
     const [first, second, third] = jobs.map((job) => job.id) as [string, string, string]
     await untilStatus(first, 'running')
     const positions = () =>
-      Promise.all(jobs.map(async ({ id }) => service.queuePosition(await service.get(id, anybody))))
+      Promise.all(jobs.map(async ({ id }) => service.queuePosition(await service.get(id, anyCaller))))
     expect(await positions()).toEqual([undefined, 1, 2])
-    await service.cancel(second, anybody)
+    await service.cancel(second, anyCaller)
     expect(await positions()).toEqual([undefined, undefined, 1])
     backend.end(callOf(first), aSuccess)
     await untilStatus(third, 'running')
@@ -469,10 +469,10 @@ describe('limits', () => {
     await untilStatus(running, 'running')
     const [first] = [await submit(), await submit()]
     await expect(submit()).rejects.toMatchObject({ code: 'queue_full', status: 503, retryAfterSeconds: 30 })
-    await service.cancel(running, anybody)
+    await service.cancel(running, anyCaller)
     await untilStatus(first.id, 'running')
     await submit()
-    await expect(service.retry(running, anybody)).rejects.toMatchObject({ code: 'queue_full' })
+    await expect(service.retry(running, anyCaller)).rejects.toMatchObject({ code: 'queue_full' })
   })
 
   test('many retries at once are admitted only up to the limits', async () => {
@@ -481,15 +481,15 @@ describe('limits', () => {
     for (let n = 0; n < 30; n++) {
       const { id } = await submit()
       ids.push(id)
-      await service.cancel(id, anybody)
+      await service.cancel(id, anyCaller)
     }
-    const results = await Promise.allSettled(ids.map((id) => service.retry(id, anybody)))
+    const results = await Promise.allSettled(ids.map((id) => service.retry(id, anyCaller)))
     expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(6)
     expect(await store.countSubmitted()).toBe(6)
     const refused = results.find((result) => result.status === 'rejected')
     expect(refused?.reason).toMatchObject({ code: 'concurrency_limit_reached', status: 429 })
-    await service.cancel(ids[0] ?? '', anybody)
-    await service.retry(ids[0] ?? '', anybody)
+    await service.cancel(ids[0] ?? '', anyCaller)
+    await service.retry(ids[0] ?? '', anyCaller)
   })
 
   test('calls that exist are followed before jobs without a call are started', async () => {

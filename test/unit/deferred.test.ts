@@ -51,7 +51,7 @@ test('the subscriber of a call reaches the backend, before it is loaded and afte
     const subscriber = { onStart: () => undefined, isNeeded: true }
     const waiting = deferred.wait(callId, signal, subscriber)
     await deferred.stop('fc-unknown', signal)
-    expect(fake.watchOf(callId)).toBe(subscriber)
+    expect(fake.subscriberOf(callId)).toBe(subscriber)
     fake.end(callId, { kind: 'interrupted', error: 'x' })
     await waiting
   }

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { createMetrics } from '../../src/metrics/metrics.ts'
 import { createCounter, createHistogram } from '../../src/metrics/instruments.ts'
 import type { MetricEvent } from '../../src/jobs/ports/metrics.ts'
-import { anybody, type Core, startCore } from '../helpers/core.ts'
+import { anyCaller, type Core, startCore } from '../helpers/core.ts'
 import { createMemoryStore } from '../../src/store/memory/store.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
 import { createFakeSender } from '../helpers/fake-sender.ts'
@@ -158,9 +158,9 @@ describe('jobs', () => {
     core.backend.end(`fc-${id}-1`, { kind: 'failed', code: 'invalid_output', error: 'no path' })
     await core.untilStatus(id, 'failed')
     core.clock.now += 50_000
-    await core.service.retry(id, anybody)
+    await core.service.retry(id, anyCaller)
     await core.untilStatus(id, 'running')
-    await core.service.cancel(id, anybody)
+    await core.service.cancel(id, anyCaller)
     expect(await counts()).toMatchObject({
       musetalk_jobs_submitted_total: 1,
       musetalk_jobs_retried_total: 1,
@@ -203,7 +203,7 @@ describe('jobs', () => {
     const replicas = [await start({ store, running: false }), await start({ store, running: false })]
     const jobs = await Promise.all(Array.from({ length: 20 }, (_, n) => replicas[n % 2]!.core.submit()))
     const cancelBy = (replica: (typeof replicas)[number]) =>
-      jobs.map(({ id }) => replica.core.service.cancel(id, anybody))
+      jobs.map(({ id }) => replica.core.service.cancel(id, anyCaller))
     await Promise.all(replicas.flatMap(cancelBy))
     const counted = await Promise.all(replicas.map(({ counts }) => counts()))
     const sum = (name: string) => counted.reduce((total, counts) => total + (counts[name] ?? 0), 0)
@@ -218,7 +218,7 @@ describe('webhooks', () => {
     const scene = await start({ sender })
     const { core } = scene
     const { id } = await core.submit({ webhookUrl: 'https://hooks.example/a' })
-    await core.service.cancel(id, anybody)
+    await core.service.cancel(id, anyCaller)
     await until(async () => (await core.store.deliveriesOf(id))[0]?.tries[0]?.durationMs !== undefined)
     return { ...scene, id }
   }
@@ -240,7 +240,7 @@ describe('webhooks', () => {
   test('that are redelivered count as finished once', async () => {
     const { core, counts, id } = await deliver({ status: 200 })
     await until(async () => (await counts())['musetalk_webhooks_ended_total{state="delivered"}'] === 1)
-    await core.ledger.redeliver(id, 1, anybody)
+    await core.ledger.redeliver(id, 1, anyCaller)
     await until(async () => (await counts())['musetalk_webhook_tries_total{outcome="2xx"}'] === 2)
     expect(await counts()).toMatchObject({ 'musetalk_webhooks_ended_total{state="delivered"}': 1 })
   })

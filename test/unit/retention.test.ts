@@ -3,7 +3,7 @@ import { RESUME_SWEEP_MS } from '../../src/jobs/reconciler.ts'
 import { createMemoryStore } from '../../src/store/memory/store.ts'
 import { createSqliteStore } from '../../src/store/sqlite/store.ts'
 import type { Outputs } from '../../src/jobs/ports/files.ts'
-import { anybody, type Core, startCore } from '../helpers/core.ts'
+import { anyCaller, type Core, startCore } from '../helpers/core.ts'
 import { aDelivery, delivered } from '../helpers/deliveries.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
 import { aJob, after, spawned, succeeded } from '../helpers/jobs.ts'
@@ -70,7 +70,7 @@ test('a clock that jumps back expires and removes no job early, and one that jum
   await reconciler.removeOld()
   const young = await submit({ timeoutSeconds: 100 })
   await untilStatus(young.id, 'running')
-  const { attempts, createdAt } = await service.get(id, anybody)
+  const { attempts, createdAt } = await service.get(id, anyCaller)
   backend.end(attempts[0]?.callId ?? '', aSuccess)
   const finished = await untilStatus(id, 'succeeded')
   expect(finished.finishedAt).toBeLessThan(createdAt)
@@ -207,7 +207,7 @@ describe('files of jobs', () => {
     const [first, second] = jobs.map(({ id }) => id)
     expect(calls).toEqual([first, second].map((id) => ['prefetch', id, '/shared/results/run/v15/output.mp4']))
     calls.length = 0
-    await core.service.remove(first!, anybody)
+    await core.service.remove(first!, anyCaller)
     core.clock.now += 1_000_000
     await core.reconciler.removeOld()
     expect(calls).toEqual([
@@ -220,10 +220,10 @@ describe('files of jobs', () => {
     const { state, outputs } = recorder()
     core = await startCore({ running: false, outputs })
     const { id } = await core.submit()
-    await core.service.cancel(id, anybody)
+    await core.service.cancel(id, anyCaller)
     state.fails = true
-    await core.service.remove(id, anybody)
-    await expect(core.service.get(id, anybody)).rejects.toThrow('no job')
+    await core.service.remove(id, anyCaller)
+    await expect(core.service.get(id, anyCaller)).rejects.toThrow('no job')
     expect(core.lines).toContainEqual(expect.objectContaining({ level: 'warn', job_id: id }))
   })
 

@@ -5,7 +5,7 @@ import { createOutbox, ATTEMPTS_IN_TOTAL, ATTEMPTS_PER_HOST } from '../../src/jo
 import { createMemoryStore } from '../../src/store/memory/store.ts'
 import { createSqliteStore } from '../../src/store/sqlite/store.ts'
 import type { DeliveryResult } from '../../src/jobs/webhooks/delivery.ts'
-import { anybody, type Core, startCore } from '../helpers/core.ts'
+import { anyCaller, type Core, startCore } from '../helpers/core.ts'
 import { aDelivery } from '../helpers/deliveries.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
 import { createFakeSender } from '../helpers/fake-sender.ts'
@@ -21,7 +21,7 @@ async function start(options: Parameters<typeof startCore>[0] = {}) {
   const sender = createFakeSender()
   core = await startCore({ sender, ...options })
   const { store, backend, submit, untilStatus } = core
-  const deliveriesOf = async (id: string) => (await core.ledger.list(id, anybody)).deliveries
+  const deliveriesOf = async (id: string) => (await core.ledger.list(id, anyCaller)).deliveries
   return {
     ...core,
     ...{ sender, deliveriesOf },
@@ -68,9 +68,9 @@ describe('a job that finishes', () => {
     const { backend, service, submit, untilStatus, deliveriesOf, sender } = await start()
     const { id } = await submit({ webhookUrl: HOOK, webhookEvents: ['job.running', 'job.canceled', 'job.succeeded'] })
     await untilStatus(id, 'running')
-    await service.cancel(id, anybody)
-    await until(async () => (await service.get(id, anybody)).attempts[0]?.stop === 'done')
-    await service.retry(id, anybody)
+    await service.cancel(id, anyCaller)
+    await until(async () => (await service.get(id, anyCaller)).attempts[0]?.stop === 'done')
+    await service.retry(id, anyCaller)
     await untilStatus(id, 'running')
     backend.end(`fc-${id}-2`, aSuccess)
     await until(() => sender.sent.length === 4)
@@ -86,9 +86,9 @@ describe('a job that finishes', () => {
     const { succeed, untilTries, service, sender } = await start()
     sender.answerWith = async () => ({ status: 500 })
     const id = await succeed()
-    const before = await service.get(id, anybody)
+    const before = await service.get(id, anyCaller)
     await untilTries(id, 1)
-    expect(await service.get(id, anybody)).toEqual(before)
+    expect(await service.get(id, anyCaller)).toEqual(before)
     expect(before.revision).toBe(3)
   })
 
@@ -178,11 +178,11 @@ describe('a delivery that fails', () => {
     sender.answerWith = async () => answer
     const { id } = await submit({ webhookUrl: HOOK })
     const cancelAndLook = async (number: number) => {
-      await service.cancel(id, anybody)
+      await service.cancel(id, anyCaller)
       return until(async () => (await deliveriesOf(id)).find((one) => one.number === number && one.state !== 'pending'))
     }
     expect(await cancelAndLook(1)).toMatchObject({ state: 'failed', tries: [{ status: 410 }] })
-    await service.retry(id, anybody)
+    await service.retry(id, anyCaller)
     expect(await cancelAndLook(2)).toMatchObject({
       state: 'failed',
       tries: [{ error: expect.stringMatching(/^not sent: the receiver answered 410/) }],
@@ -190,9 +190,9 @@ describe('a delivery that fails', () => {
     expect(sender.sent).toHaveLength(1)
 
     answer = { status: 200 }
-    await ledger.redeliver(id, 2, anybody)
+    await ledger.redeliver(id, 2, anyCaller)
     await until(async () => (await deliveriesOf(id))[1]?.state === 'delivered')
-    await service.retry(id, anybody)
+    await service.retry(id, anyCaller)
     expect(await cancelAndLook(3)).toMatchObject({ state: 'delivered' })
   })
 })
@@ -373,7 +373,7 @@ describe('a removal', () => {
     sender.answerWith = async () => ({ status: 500 })
     const id = await succeed()
     await untilTries(id, 1)
-    await service.remove(id, anybody)
+    await service.remove(id, anyCaller)
     expect(await store.deliveriesOf(id)).toEqual([])
     clock.now += 1e6
     await webhooks.sendDue()
@@ -388,7 +388,7 @@ describe('a removal', () => {
     sender.answerWith = () => answer.promise
     const id = await succeed()
     await until(() => sender.sent.length === 1)
-    await service.remove(id, anybody)
+    await service.remove(id, anyCaller)
     answer.resolve({ status: 200 })
     await webhooks.close()
     expect(await store.deliveriesOf(id)).toEqual([])

@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { buffer } from 'node:stream/consumers'
 
 import { portOf } from './address.ts'
-import type { Faults } from './faults.ts'
+import type { Disruptions } from './disruptions.ts'
 
 /** Where values too large for an RPC are kept: an HTTP server, as Modal's object storage is, apart from the RPCs. */
 export type Blobs = {
@@ -19,9 +19,9 @@ export type Blobs = {
 }
 
 /** Starts the blob server on a free port. */
-export async function openBlobs(faults: Faults): Promise<Blobs> {
+export async function openBlobs(disruptions: Disruptions): Promise<Blobs> {
   const blobs = new Map<string, Uint8Array>()
-  const server = createServer((request, response) => void serve({ blobs, faults }, request, response))
+  const server = createServer((request, response) => void serve({ blobs, disruptions: disruptions }, request, response))
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const origin = `http://127.0.0.1:${portOf(server)}`
@@ -44,7 +44,7 @@ export async function openBlobs(faults: Faults): Promise<Blobs> {
 }
 
 async function serve(
-  { blobs, faults }: { blobs: Map<string, Uint8Array>; faults: Faults },
+  { blobs, disruptions: disruptions }: { blobs: Map<string, Uint8Array>; disruptions: Disruptions },
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
@@ -54,12 +54,12 @@ async function serve(
     response.end()
     return
   }
-  const fault = faults.take('DOWNLOAD')
-  if (fault?.dropConnection) {
+  const disruption = disruptions.take('DOWNLOAD')
+  if (disruption?.dropConnection) {
     request.socket.destroy()
     return
   }
-  if (fault) {
+  if (disruption) {
     response.writeHead(503).end()
     return
   }

@@ -4,7 +4,7 @@ import type { Behave, Ending } from './behaviour.ts'
 import { openBlobs } from './blobs.ts'
 import { Calls, type Call, type CallRecord } from './calls.ts'
 import { makeCertificate, type Certificate } from './certificate.ts'
-import { Faults, type Fault } from './faults.ts'
+import { Disruptions, type Disruption } from './disruptions.ts'
 import { Functions } from './functions.ts'
 import { logRpcs, logStreams } from './log-rpcs.ts'
 import { Meters, type Counts } from './meters.ts'
@@ -16,7 +16,7 @@ import { Tokens, type Credentials } from './tokens.ts'
 export { status } from '@grpc/grpc-js'
 export type { Behave, Behaviour, CallInfo, Ending, Kwargs } from './behaviour.ts'
 export type { CallRecord } from './calls.ts'
-export type { Fault } from './faults.ts'
+export type { Disruption } from './disruptions.ts'
 
 /** Settings of a stand-in, all with defaults. Those that are not functions also work in a process of its own. */
 export type PlaneOptions = {
@@ -36,7 +36,7 @@ export type PlaneOptions = {
   readonly honourIdempotencyKeys?: boolean
   /** How many calls run at a time; the others wait, oldest first. Unlimited by default: none waits. */
   readonly gpus?: number
-  /** How late the listing of calls (FunctionCallFetch) is, in ms; 0 by default. A fault can refuse it, or throttle it. */
+  /** How late the listing of calls (FunctionCallFetch) is, in ms; 0 by default. A disruption can refuse or throttle it. */
   readonly listingLagMs?: number
   /** What HTTP/2 allows on one connection; unlimited by default. */
   readonly maxConcurrentStreams?: number
@@ -79,8 +79,8 @@ export type ControlPlane = {
   /** Deploys a function; one that is deployed keeps its id, one that was undeployed gets another. */
   deploy(appName: string, functionName: string): void
   undeploy(appName: string, functionName: string): void
-  fault(fault: Fault): void
-  clearFaults(): void
+  disrupt(disruption: Disruption): void
+  clearDisruptions(): void
   /** Destroys every connection and stops listening; the calls continue. Idempotent. */
   stop(): Promise<void>
   /** Listens again on the same port. */
@@ -97,8 +97,8 @@ export async function startControlPlane(options: PlaneOptions = {}): Promise<Con
   const tokens = new Tokens(credentials, options.tokenLifetimeSeconds ?? 1200)
   const watchers = new Watchers()
   const changed = () => watchers.check()
-  const faults = new Faults()
-  const state = await stateOf(options, { faults, tokens, changed })
+  const disruptions = new Disruptions()
+  const state = await stateOf(options, { disruptions: disruptions, tokens, changed })
   const { calls, functions, meters, answers, blobs } = state
   const ownCertificate = options.tls === true ? makeCertificate() : undefined
   const certificate = typeof options.tls === 'object' ? options.tls : ownCertificate
@@ -106,7 +106,7 @@ export async function startControlPlane(options: PlaneOptions = {}): Promise<Con
     handlers: { ...unaryRpcs(state), ...logRpcs(calls) },
     streams: logStreams(calls, changed),
     authenticate: (method: string, metadata: Metadata) => tokens.check(method, metadata),
-    faults,
+    disruptions: disruptions,
     meters,
     answers,
     changed,
@@ -163,8 +163,8 @@ export async function startControlPlane(options: PlaneOptions = {}): Promise<Con
     revokeTokens: () => tokens.revoke(),
     deploy: (appName, functionName) => functions.deploy(appName, functionName),
     undeploy: (appName, functionName) => functions.undeploy(appName, functionName),
-    fault: (fault) => faults.add(fault),
-    clearFaults: () => faults.clear(),
+    disrupt: (disruption) => disruptions.add(disruption),
+    clearDisruptions: () => disruptions.clear(),
     stop,
     async start() {
       server ??= await listen(port, serverOptions)
@@ -173,9 +173,9 @@ export async function startControlPlane(options: PlaneOptions = {}): Promise<Con
   }
 }
 
-type Parts = { readonly faults: Faults; readonly tokens: Tokens; readonly changed: () => void }
+type Parts = { readonly disruptions: Disruptions; readonly tokens: Tokens; readonly changed: () => void }
 
-async function stateOf(options: PlaneOptions, { faults, tokens, changed }: Parts): Promise<State> {
+async function stateOf(options: PlaneOptions, { disruptions: disruptions, tokens, changed }: Parts): Promise<State> {
   const functions = new Functions()
   for (const [appName, names] of Object.entries(options.functions ?? DEFAULT_FUNCTIONS)) {
     for (const name of names) functions.deploy(appName, name)
@@ -183,7 +183,7 @@ async function stateOf(options: PlaneOptions, { faults, tokens, changed }: Parts
   return {
     calls: new Calls(options.behave, changed, options.gpus),
     functions,
-    blobs: await openBlobs(faults),
+    blobs: await openBlobs(disruptions),
     meters: new Meters(),
     answers: new SpawnAnswers(),
     changed,

@@ -22,8 +22,8 @@ const verbs: RemoteVerbs = {
   revokeTokens: async () => plane.revokeTokens(),
   deploy: async (appName, functionName) => plane.deploy(appName, functionName),
   undeploy: async (appName, functionName) => plane.undeploy(appName, functionName),
-  fault: async (fault) => plane.fault(fault),
-  clearFaults: async () => plane.clearFaults(),
+  disrupt: async (disruption) => plane.disrupt(disruption),
+  clearDisruptions: async () => plane.clearDisruptions(),
   stop: () => plane.stop(),
   start: () => plane.start(),
 }

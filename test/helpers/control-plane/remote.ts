@@ -16,8 +16,8 @@ type Verb =
   | 'revokeTokens'
   | 'deploy'
   | 'undeploy'
-  | 'fault'
-  | 'clearFaults'
+  | 'disrupt'
+  | 'clearDisruptions'
   | 'stop'
   | 'start'
 
@@ -94,8 +94,8 @@ function verbsAt(controlUrl: string): RemoteVerbs {
     revokeTokens: verb('revokeTokens'),
     deploy: verb('deploy'),
     undeploy: verb('undeploy'),
-    fault: verb('fault'),
-    clearFaults: verb('clearFaults'),
+    disrupt: verb('disrupt'),
+    clearDisruptions: verb('clearDisruptions'),
     stop: verb('stop'),
     start: verb('start'),
   }

@@ -18,7 +18,7 @@ import {
 import { portOf } from './address.ts'
 import type { Certificate } from './certificate.ts'
 import { Connections } from './connections.ts'
-import { answers, doesWork, failureOf, type Fault, type Faults } from './faults.ts'
+import { answers, doesWork, failureOf, type Disruption, type Disruptions } from './disruptions.ts'
 import type { Meters } from './meters.ts'
 import type { SpawnAnswers } from './spawn-answers.ts'
 import { modalService, RpcError } from './wire.ts'
@@ -29,7 +29,7 @@ export type Rpc = {
   readonly peer: string
   readonly session: ServerHttp2Session
   readonly metadata: Metadata
-  /** What a fault wants the answer to be: it holds nothing, and nothing is to come. */
+  /** How empty a disruption makes the answer: `empty` has no content, `expired` also says that none will come. */
   emptiness: 'none' | 'empty' | 'expired'
   /** Runs `listener` when the stream has finished: answered, aborted by the client, or cut. */
   onOver(listener: () => void): void
@@ -47,7 +47,7 @@ export type ServerOptions = {
   readonly streams: Readonly<Record<string, StreamHandler>>
   /** Throws what refuses the RPC. */
   readonly authenticate: (method: string, metadata: Metadata) => void
-  readonly faults: Faults
+  readonly disruptions: Disruptions
   readonly meters: Meters
   readonly answers: SpawnAnswers
   readonly changed: () => void
@@ -153,7 +153,7 @@ function rpcOf(call: Unary | Streaming): Rpc {
 
 class DroppedConnection extends Error {}
 
-/** One RPC: counted, authenticated, put through the fault that it meets, and done. */
+/** One RPC: counted, authenticated, disrupted where a test asks for it, and done. */
 async function met<T>(
   options: ServerOptions,
   {
@@ -165,22 +165,22 @@ async function met<T>(
   work: () => Promise<T>,
 ) {
   options.meters.rpc(method)
-  const fault = options.faults.take(method, request.functionCallId)
-  rpc.emptiness = fault?.expired ? 'expired' : fault?.empty ? 'empty' : 'none'
+  const disruption = options.disruptions.take(method, request.functionCallId)
+  rpc.emptiness = disruption?.expired ? 'expired' : disruption?.empty ? 'empty' : 'none'
   try {
     options.authenticate(method, rpc.metadata)
-    const reply = doesWork(fault) ? await work() : undefined
+    const reply = doesWork(disruption) ? await work() : undefined
     options.changed()
-    if (fault?.delayMs !== undefined) await sleep(fault.delayMs, undefined, { signal: stopped })
-    if (fault && !answers(fault)) throw endOf(fault)
+    if (disruption?.delayMs !== undefined) await sleep(disruption.delayMs, undefined, { signal: stopped })
+    if (disruption && !answers(disruption)) throw endOf(disruption)
     return reply as T
   } finally {
     options.changed()
   }
 }
 
-function endOf(fault: Fault): Error {
-  return fault.dropConnection ? new DroppedConnection() : failureOf(fault)
+function endOf(disruption: Disruption): Error {
+  return disruption.dropConnection ? new DroppedConnection() : failureOf(disruption)
 }
 
 function giveUp(error: unknown, rpc: Rpc, connections: Connections, fail: (failure: RpcError) => void): void {

@@ -188,7 +188,7 @@ function listedEnd(end: Ending): number {
 
 const isOpen = (call: Call) => call.end === undefined && !call.isExpired
 
-/** Gives a call its input, unless a fault refuses it; returns the answer for the client. */
+/** Gives a call its input, unless a disruption refuses it; returns the answer for the client. */
 function takeInput(calls: Calls, call: Call, { emptiness }: Rpc): object[] {
   if (emptiness !== 'none') return []
   calls.takeInput(call)
