@@ -5,8 +5,7 @@ import { connect, type Socket } from 'node:net'
 // HTTP/1.1 over bare sockets: whatever a client does beyond that takes processor time from the server.
 
 /**
- * A command: over `connections` at once, spread over `ports`, submit until the time or the number
- * is reached, or to look.
+ * A command: send requests over `connections` at once, spread over `ports`, until the time or the number is reached.
  */
 export type Order = {
   readonly ports: readonly number[]
