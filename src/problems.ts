@@ -213,6 +213,12 @@ const DEFINITIONS = {
     retryAfterSeconds: 10,
     when: 'The server has more to do than it can, or too much of your earlier answers is still unread.',
   },
+  parameter_not_supported: {
+    status: 422,
+    detail: 'The backend does not take a parameter.',
+    when: 'The deployed function, or the program of the local backend, does not take one of the parameters.',
+    example: errorOptions([{ path: '/parameters/fps', message: 'is not taken by the deployed function' }]),
+  },
   precondition_failed: {
     status: 412,
     detail: 'The file is not the one that If-Match or If-Unmodified-Since names.',

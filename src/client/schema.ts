@@ -445,7 +445,7 @@ export interface components {
              * @example invalid_request
              * @enum {string}
              */
-            code: "attempt_not_found" | "bad_request" | "body_too_large" | "concurrency_limit_reached" | "cross_site_refused" | "delivery_in_progress" | "delivery_not_found" | "expectation_failed" | "headers_too_large" | "idempotency_key_reused" | "input_not_found" | "insufficient_scope" | "internal_error" | "invalid_idempotency_key" | "invalid_json" | "invalid_multipart" | "invalid_request" | "issuer_unavailable" | "job_canceled" | "job_failed" | "job_finished" | "job_not_finished" | "job_not_found" | "link_invalid" | "logs_unavailable" | "malformed_request" | "malformed_url" | "method_not_allowed" | "not_acceptable" | "output_unavailable" | "overloaded" | "precondition_failed" | "queue_full" | "range_not_satisfiable" | "rate_limited" | "request_timeout" | "retry_limit_reached" | "route_not_found" | "server_ending" | "storage_full" | "store_unavailable" | "stream_limit_reached" | "unauthorized" | "unsupported_media" | "unsupported_media_type" | "uploads_need_public_url" | "uploads_need_shared_storage" | "url_not_allowed" | "webhook_secret_not_shown" | "webhooks_not_configured";
+            code: "attempt_not_found" | "bad_request" | "body_too_large" | "concurrency_limit_reached" | "cross_site_refused" | "delivery_in_progress" | "delivery_not_found" | "expectation_failed" | "headers_too_large" | "idempotency_key_reused" | "input_not_found" | "insufficient_scope" | "internal_error" | "invalid_idempotency_key" | "invalid_json" | "invalid_multipart" | "invalid_request" | "issuer_unavailable" | "job_canceled" | "job_failed" | "job_finished" | "job_not_finished" | "job_not_found" | "link_invalid" | "logs_unavailable" | "malformed_request" | "malformed_url" | "method_not_allowed" | "not_acceptable" | "output_unavailable" | "overloaded" | "parameter_not_supported" | "precondition_failed" | "queue_full" | "range_not_satisfiable" | "rate_limited" | "request_timeout" | "retry_limit_reached" | "route_not_found" | "server_ending" | "storage_full" | "store_unavailable" | "stream_limit_reached" | "unauthorized" | "unsupported_media" | "unsupported_media_type" | "uploads_need_public_url" | "uploads_need_shared_storage" | "url_not_allowed" | "webhook_secret_not_shown" | "webhooks_not_configured";
             /**
              * @description Each invalid field, up to 20.
              * @example [
@@ -457,7 +457,7 @@ export interface components {
              */
             errors?: components["schemas"]["FieldError"][];
         };
-        /** @description Like `NewJob`, and files: exactly one face (`video_url`, `image_url`, `video_path`, `video`, `image`) and exactly one speech (`audio_url`, `audio_path`, `audio`). Fields and files come in any order; `metadata` is a JSON object as text. A field without text and a file input without a file count as absent; a part of type application/json is read as JSON. */
+        /** @description Like `NewJob`, and files: exactly one face (`video_url`, `image_url`, `video_path`, `video`, `image`) and exactly one speech (`audio_url`, `audio_path`, `audio`). Fields and files come in any order; `parameters` and `metadata` are JSON objects as text. A field without text and a file input without a file count as absent; a part of type application/json is read as JSON. */
         NewJobForm: {
             /**
              * Format: binary
@@ -512,6 +512,56 @@ export interface components {
              * @enum {string}
              */
             version?: "v15" | "v1";
+            /**
+             * @description How MuseTalk makes the video; each has a default of its own. One that the model does not know is an error of the field; one that the deployed function does not take is `parameter_not_supported`.
+             * @example {
+             *       "extra_margin": 12,
+             *       "parsing_mode": "jaw"
+             *     }
+             */
+            parameters?: {
+                /**
+                 * @description `v1` only: moves the edge of the mask, which opens or closes the mouth; pixels.
+                 * @example 5
+                 */
+                bbox_shift?: number;
+                /**
+                 * @description `v15` only: pixels below the face that are included, for the jaw.
+                 * @example 12
+                 */
+                extra_margin?: number;
+                /**
+                 * @description `v15` only: which part of the face is blended.
+                 * @example jaw
+                 * @enum {string}
+                 */
+                parsing_mode?: "jaw" | "raw" | "neck";
+                /**
+                 * @description `v15` only: width of the left cheek in the mask, in pixels.
+                 * @example 90
+                 */
+                left_cheek_width?: number;
+                /**
+                 * @description `v15` only: width of the right cheek in the mask, in pixels.
+                 * @example 90
+                 */
+                right_cheek_width?: number;
+                /**
+                 * @description Frames per step on the GPU.
+                 * @example 8
+                 */
+                batch_size?: number;
+                /**
+                 * @description Frames per second, if the face is a still image.
+                 * @example 25
+                 */
+                fps?: number;
+                /**
+                 * @description Whether to use half precision.
+                 * @example true
+                 */
+                use_float16?: boolean;
+            };
             /**
              * @description Your own labels: up to 16 keys of 64 characters, values of 512.
              * @example {
@@ -585,6 +635,56 @@ export interface components {
              * @enum {string|null}
              */
             version?: "v15" | "v1" | null;
+            /**
+             * @description How MuseTalk makes the video; each has a default of its own. One that the model does not know is an error of the field; one that the deployed function does not take is `parameter_not_supported`.
+             * @example {
+             *       "extra_margin": 12,
+             *       "parsing_mode": "jaw"
+             *     }
+             */
+            parameters?: {
+                /**
+                 * @description `v1` only: moves the edge of the mask, which opens or closes the mouth; pixels.
+                 * @example 5
+                 */
+                bbox_shift?: number | null;
+                /**
+                 * @description `v15` only: pixels below the face that are included, for the jaw.
+                 * @example 12
+                 */
+                extra_margin?: number | null;
+                /**
+                 * @description `v15` only: which part of the face is blended.
+                 * @example jaw
+                 * @enum {string|null}
+                 */
+                parsing_mode?: "jaw" | "raw" | "neck" | null;
+                /**
+                 * @description `v15` only: width of the left cheek in the mask, in pixels.
+                 * @example 90
+                 */
+                left_cheek_width?: number | null;
+                /**
+                 * @description `v15` only: width of the right cheek in the mask, in pixels.
+                 * @example 90
+                 */
+                right_cheek_width?: number | null;
+                /**
+                 * @description Frames per step on the GPU.
+                 * @example 8
+                 */
+                batch_size?: number | null;
+                /**
+                 * @description Frames per second, if the face is a still image.
+                 * @example 25
+                 */
+                fps?: number | null;
+                /**
+                 * @description Whether to use half precision.
+                 * @example true
+                 */
+                use_float16?: boolean | null;
+            } | null;
             /**
              * @description Your own labels: up to 16 keys of 64 characters, values of 512.
              * @example {
@@ -831,6 +931,56 @@ export interface components {
              */
             revision: number;
             input: components["schemas"]["JobInput"];
+            /**
+             * @description How MuseTalk makes the video; each has a default of its own. One that the model does not know is an error of the field; one that the deployed function does not take is `parameter_not_supported`.
+             * @example {
+             *       "extra_margin": 12,
+             *       "parsing_mode": "jaw"
+             *     }
+             */
+            parameters?: {
+                /**
+                 * @description `v1` only: moves the edge of the mask, which opens or closes the mouth; pixels.
+                 * @example 5
+                 */
+                bbox_shift?: number;
+                /**
+                 * @description `v15` only: pixels below the face that are included, for the jaw.
+                 * @example 12
+                 */
+                extra_margin?: number;
+                /**
+                 * @description `v15` only: which part of the face is blended.
+                 * @example jaw
+                 * @enum {string}
+                 */
+                parsing_mode?: "jaw" | "raw" | "neck";
+                /**
+                 * @description `v15` only: width of the left cheek in the mask, in pixels.
+                 * @example 90
+                 */
+                left_cheek_width?: number;
+                /**
+                 * @description `v15` only: width of the right cheek in the mask, in pixels.
+                 * @example 90
+                 */
+                right_cheek_width?: number;
+                /**
+                 * @description Frames per step on the GPU.
+                 * @example 8
+                 */
+                batch_size?: number;
+                /**
+                 * @description Frames per second, if the face is a still image.
+                 * @example 25
+                 */
+                fps?: number;
+                /**
+                 * @description Whether to use half precision.
+                 * @example true
+                 */
+                use_float16?: boolean;
+            };
             /**
              * @description Your own labels: up to 16 keys of 64 characters, values of 512.
              * @example {
@@ -1503,7 +1653,10 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `idempotency_key_reused`: The `Idempotency-Key` was used with another request. */
+            /**
+             * @description - `parameter_not_supported`: The deployed function, or the program of the local backend, does not take one of the parameters.
+             *     - `idempotency_key_reused`: The `Idempotency-Key` was used with another request.
+             */
             422: {
                 headers: {
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];

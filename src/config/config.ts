@@ -111,7 +111,7 @@ export const ConfigSchema = Type.Object({
   ),
   LOCAL_COMMAND: Type.Optional(
     text(
-      'Command that the local backend runs, without a shell; `{face}`, `{audio}`, `{output}` and `{version}` are replaced. Unset: ffmpeg.',
+      'Command that the local backend runs, without a shell; `{face}`, `{audio}`, `{output}`, `{version}` and each parameter (`{bbox_shift}`) are replaced. An argument with a parameter that a job does not set is left out. Unset: ffmpeg.',
     ),
   ),
   LOCAL_MAX_PROCESSES: integer('Maximum child processes of the local backend; further jobs wait.', {

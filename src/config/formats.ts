@@ -2,6 +2,7 @@ import { hash, randomBytes } from 'node:crypto'
 import { isIP } from 'node:net'
 import { crc32 } from 'node:zlib'
 import { parseArgsStringToArgv } from 'string-argv'
+import { PARAMETER_NAMES, type ParameterName } from '../jobs/job.ts'
 import { type Scope, SCOPES } from '../jobs/ports/access.ts'
 
 /** Proxies whose forwarded headers are trusted: their addresses and networks, or the number of hops. */
@@ -101,29 +102,48 @@ function checkSecret(secret: string): string | undefined {
   return undefined
 }
 
-const PLACEHOLDERS = ['face', 'audio', 'output', 'version'] as const
-type Values = Readonly<Record<string, string>>
+const PLACEHOLDERS = ['face', 'audio', 'output', 'version', ...PARAMETER_NAMES] as const
+type Values = Readonly<Partial<Record<(typeof PLACEHOLDERS)[number], string>>>
+
+/** A parsed template. */
+export type CommandTemplate = {
+  /** The parameters that it has a placeholder for. */
+  readonly parameters: readonly ParameterName[]
+  /** Its arguments with these values. An argument with a placeholder that has no value is left out. */
+  fill(values: Values): string[]
+}
 
 /**
  * Splits a template into arguments, by quotes and spaces, without a shell. Placeholders are replaced afterwards, so a
  * value with spaces, quotes or braces stays one argument. Throws on an invalid template; the message continues the name
  * of the setting.
  */
-export function parseCommand(template: string): (values: Values) => string[] {
+export function parseCommand(template: string): CommandTemplate {
   const argv = parseArgsStringToArgv(template)
   if (!argv[0]) throw new Error('is empty')
   // An unclosed quote would swallow the appended word.
   if (parseArgsStringToArgv(`${template} end`).at(-1) !== 'end') throw new Error('a quote is not closed')
-  const used = argv.flatMap((argument) => [...argument.matchAll(/\{(\w+)\}/g)].map(([, name = '']) => name))
-  const unknown = used.find((name) => !PLACEHOLDERS.some((known) => known === name))
+  const used = argv.flatMap(placeholdersIn)
+  const unknown = used.find((name) => !isPlaceholder(name))
   if (unknown !== undefined) {
     const known = PLACEHOLDERS.map((name) => `{${name}}`).join(', ')
     throw new Error(`unknown placeholder {${unknown}}; use ${known}`)
   }
   if (!used.includes('output')) throw new Error('must contain {output}, the file to write')
-  return (values) =>
-    argv.map((argument) => argument.replace(/\{(\w+)\}/g, (_whole, name: string) => values[name] ?? ''))
+  return {
+    parameters: PARAMETER_NAMES.filter((name) => used.includes(name)),
+    fill(values) {
+      const valueOf = (name: string) => (isPlaceholder(name) ? values[name] : undefined)
+      return argv
+        .filter((argument) => placeholdersIn(argument).every((name) => valueOf(name) !== undefined))
+        .map((argument) => argument.replace(PLACEHOLDER, (_whole, name: string) => valueOf(name) ?? ''))
+    },
+  }
 }
+
+const PLACEHOLDER = /\{(\w+)\}/g
+const placeholdersIn = (argument: string) => [...argument.matchAll(PLACEHOLDER)].map(([, name = '']) => name)
+const isPlaceholder = (name: string): name is keyof Values => PLACEHOLDERS.some((known) => known === name)
 
 /** Every key starts with this, so that secret scanners and people recognize one. */
 const KEY_PREFIX = 'mto_'

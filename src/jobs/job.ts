@@ -58,6 +58,36 @@ export function namedInputOf(input: JobInput): NamedInput {
   return named
 }
 
+/** How MuseTalk makes the video. Names and ranges are those of the deployed function (docs/function.md). */
+export type RunParameters = {
+  readonly bbox_shift?: number
+  readonly extra_margin?: number
+  readonly parsing_mode?: 'jaw' | 'raw' | 'neck'
+  readonly left_cheek_width?: number
+  readonly right_cheek_width?: number
+  readonly batch_size?: number
+  readonly fps?: number
+  readonly use_float16?: boolean
+}
+export type ParameterName = keyof RunParameters
+
+/** Every parameter, and the only model that has it; `any`: both have it. */
+export const PARAMETERS: Readonly<Record<ParameterName, ModelVersion | 'any'>> = {
+  bbox_shift: 'v1',
+  extra_margin: 'v15',
+  parsing_mode: 'v15',
+  left_cheek_width: 'v15',
+  right_cheek_width: 'v15',
+  batch_size: 'any',
+  fps: 'any',
+  use_float16: 'any',
+}
+export const PARAMETER_NAMES = Object.keys(PARAMETERS) as ParameterName[]
+
+/** The parameters that are set. */
+export const parametersIn = (parameters: RunParameters = {}): ParameterName[] =>
+  PARAMETER_NAMES.filter((name) => parameters[name] !== undefined)
+
 /** The events of webhooks, in the order in which they happen. */
 export const WEBHOOK_EVENTS = ['job.running', 'job.succeeded', 'job.failed', 'job.canceled'] as const
 export type WebhookEvent = (typeof WEBHOOK_EVENTS)[number]
@@ -88,6 +118,7 @@ export type Attempt = {
 export type JobRequest = {
   readonly version: ModelVersion
   readonly input: JobInput
+  readonly parameters?: RunParameters
   readonly metadata?: Readonly<Record<string, string>>
   /** Time from acceptance, or from a retry, to the deadline. */
   readonly timeoutSeconds: number
@@ -97,8 +128,11 @@ export type JobRequest = {
 }
 
 /** The options of a request for the backend, without face and speech. */
-export const runOptionsOf = ({ version }: JobRequest) => ({ version })
-export type RunOptions = Readonly<ReturnType<typeof runOptionsOf>>
+export type RunOptions = Pick<JobRequest, 'version' | 'parameters'>
+export const runOptionsOf = ({ version, parameters }: JobRequest): RunOptions => ({
+  version,
+  ...(parameters && { parameters }),
+})
 
 /** A job as it is stored. Times are epoch ms; `revision` counts accepted events and is the compare-and-set counter. */
 export type Job = JobRequest & {

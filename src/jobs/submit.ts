@@ -1,20 +1,31 @@
 import { createHash } from 'node:crypto'
 import type { Backend } from './ports/backend.ts'
 import type { Upload } from './ports/files.ts'
-import { type FieldError, invalidFields, problem } from '../problems.ts'
-import { FILE_KINDS, type Job, type JobInput, type JobRequest, type NamedInput, namedInputOf } from './job.ts'
+import { type FieldError, invalidFields, problem, type ProblemCode } from '../problems.ts'
+import {
+  FILE_KINDS,
+  type Job,
+  type JobInput,
+  type JobRequest,
+  type NamedInput,
+  namedInputOf,
+  PARAMETERS,
+  parametersIn,
+  type RunOptions,
+} from './job.ts'
 import { checkUrlForm } from '../net/url-rule.ts'
 import { checkWebhook, webhookOf, type WebhookOptions } from './webhooks/options.ts'
 import type { Outbox } from './webhooks/outbox.ts'
 
 /** The fields of a submit that need a check. */
-export type SubmitFields = WebhookOptions & {
-  readonly input: JobInput
-  /** Errors found by the schema: unknown fields, and fields of the wrong type. These are not in the input. */
-  readonly fieldErrors?: readonly FieldError[]
-  /** Whether it was sent as a form, which can have files. */
-  readonly isForm?: boolean
-}
+export type SubmitFields = WebhookOptions &
+  RunOptions & {
+    readonly input: JobInput
+    /** Errors found by the schema: unknown fields, and fields of the wrong type. These are not in the input. */
+    readonly fieldErrors?: readonly FieldError[]
+    /** Whether it was sent as a form, which can have files. */
+    readonly isForm?: boolean
+  }
 
 export type SubmitChecks = {
   readonly backend: Pick<Backend, 'check'>
@@ -23,18 +34,20 @@ export type SubmitChecks = {
 
 /**
  * Refuses a submit with all of its errors, one entry per field, so that its caller can fix them at once.
- * Throws `invalid_request`, `url_not_allowed` if only URLs are wrong, or `webhooks_not_configured`.
+ * Throws `invalid_request`, `url_not_allowed` if only URLs are wrong, `parameter_not_supported` if only the backend refuses
+ * parameters, or `webhooks_not_configured`.
  */
 export function checkSubmit(fields: SubmitFields, callerId: string, { backend, webhooks }: SubmitChecks): void {
-  const { input, webhookUrl, fieldErrors = [], isForm = false } = fields
+  const { input, parameters, webhookUrl, fieldErrors = [], isForm = false } = fields
   const formErrors = [
     ...fieldErrors,
     ...checkInput(input, { found: fieldErrors, canHaveFiles: isForm }),
+    ...checkParameters(fields, fieldErrors),
     ...checkWebhook(fields, fieldErrors),
   ]
   const urlError = webhookUrl === undefined ? undefined : webhooks.check(webhookUrl)
   const adapterErrors = [
-    ...backend.check(input),
+    ...backend.check(input, parameters),
     ...(urlError === undefined ? [] : [{ path: '/webhook_url', message: urlError }]),
   ]
   const isUnsigned = webhookUrl !== undefined && webhooks.secretsOf(callerId).length === 0
@@ -42,12 +55,18 @@ export function checkSubmit(fields: SubmitFields, callerId: string, { backend, w
 
   const unsigned = problem('webhooks_not_configured', { status: 400 })
   const errors = mergeByField([...formErrors, ...(isUnsigned ? (unsigned.errors ?? []) : [])], adapterErrors)
-  if (formErrors.length > 0 || !adapterErrors.every(isUrlField)) throw invalidFields(errors)
-  if (!isUnsigned) throw invalidFields(errors, 'url_not_allowed')
+  const code = formErrors.length > 0 ? undefined : adapterCodeOf(adapterErrors)
+  if (code === undefined || code === 'invalid_request') throw invalidFields(errors)
+  if (!isUnsigned) throw invalidFields(errors, code)
   throw errors.length > 1 ? invalidFields(errors) : unsigned
 }
 
-const isUrlField = ({ path }: FieldError) => path.endsWith('_url')
+/** The code of errors that only the backend or the webhooks have found. */
+function adapterCodeOf(errors: readonly FieldError[]): ProblemCode {
+  if (errors.every(({ path }) => path.endsWith('_url'))) return 'url_not_allowed'
+  if (errors.every(({ path }) => path.startsWith('/parameters/'))) return 'parameter_not_supported'
+  return 'invalid_request'
+}
 
 /** One entry per field. Errors of adapters count only for fields without other errors. */
 function mergeByField(errors: readonly FieldError[], adapterErrors: readonly FieldError[]): FieldError[] {
@@ -98,6 +117,20 @@ function checkFields(input: JobInput, fields: (keyof NamedInput)[], checkValue: 
     const value = input[field]
     const message = value === undefined ? undefined : checkValue(value)
     return message === undefined ? [] : [{ path: `/${field}`, message }]
+  })
+}
+
+/** The parameters that the model does not know, and a frame rate for a video, which has its own. */
+function checkParameters({ parameters, version, input }: SubmitFields, found: readonly FieldError[]): FieldError[] {
+  const isVersionWrong = found.some(({ path }) => path === '/version')
+  return parametersIn(parameters).flatMap((name) => {
+    const model = PARAMETERS[name]
+    const path = `/parameters/${name}`
+    if (model !== 'any' && model !== version && !isVersionWrong) {
+      return [{ path, message: `is not a parameter of ${version}, only of ${model}` }]
+    }
+    const isOfVideo = name === 'fps' && (input.video_url ?? input.video) !== undefined
+    return isOfVideo ? [{ path, message: 'is only for a still image; a video keeps its frame rate' }] : []
   })
 }
 

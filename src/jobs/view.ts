@@ -22,6 +22,7 @@ export function presentJob(job: Job, { stage, queuePosition, links, withCaller =
     backend: job.backend,
     revision: job.revision,
     input: presentInput(job.input),
+    parameters: job.parameters,
     metadata: job.metadata,
     created_at: formatTime(job.createdAt),
     started_at: job.startedAt === undefined ? undefined : formatTime(job.startedAt),

@@ -2,7 +2,6 @@ import { access, constants, mkdir, realpath } from 'node:fs/promises'
 import { dirname, isAbsolute, relative, sep } from 'node:path'
 import type { Logger } from 'pino'
 import { childEnvironment, type Config, ConfigError } from '../config/config.ts'
-import type { JobInput } from '../jobs/job.ts'
 import type { Backend } from '../jobs/ports/backend.ts'
 import type { Metrics } from '../jobs/ports/metrics.ts'
 import { messageOf } from '../lib/errors.ts'
@@ -54,7 +53,7 @@ async function openModal(
   { log, metrics }: BackendDependencies,
 ): Promise<Backend> {
   const { checkModalInput } = await import('../backend/modal/check.ts')
-  const check = (input: JobInput) => checkModalInput(input, allowlist)
+  const check: Backend['check'] = (input) => checkModalInput(input, allowlist)
   const backend = deferBackend({ name: 'modal', check }, async () => {
     const { createModalBackend } = await import('../backend/modal/backend.ts')
     return createModalBackend({

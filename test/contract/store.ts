@@ -16,7 +16,11 @@ export const storeContract: readonly ContractCase<JobStore>[] = [
     'returns a job as it was inserted',
     async (open) => {
       const store = await open()
-      const job = aJob({ metadata: { team: 'dubbing' }, input: { image_url: 'https://a.example/x', audio_path: 'b' } })
+      const job = aJob({
+        metadata: { team: 'dubbing' },
+        parameters: { extra_margin: 12, parsing_mode: 'neck', use_float16: false },
+        input: { image_url: 'https://a.example/x', audio_path: 'b' },
+      })
       await store.insert(job)
       expect(await store.get(job.id)).toEqual(job)
     },

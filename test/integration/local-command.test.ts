@@ -2,7 +2,9 @@ import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { LocalOptions } from '../../src/backend/local/backend.ts'
+import type { Backend } from '../../src/jobs/ports/backend.ts'
 import { parseCommand } from '../../src/config/formats.ts'
+import { PARAMETER_NAMES, type RunParameters } from '../../src/jobs/job.ts'
 import { never, SAMPLES, startLocal, temporaryFolder, videoOf } from '../helpers/media.ts'
 import { until } from '../helpers/until.ts'
 
@@ -199,6 +201,53 @@ describe('with all that a command started', () => {
   })
 })
 
+describe('parameters', () => {
+  const all: RunParameters = {
+    extra_margin: 0,
+    parsing_mode: 'neck',
+    left_cheek_width: 80,
+    right_cheek_width: 90,
+    batch_size: 4,
+    fps: 30,
+    use_float16: false,
+  }
+  const spawn = (backend: Backend, parameters: RunParameters, attempt = 1) =>
+    backend.spawn({ jobId: 'job', attempt, caller: 'anonymous', input: INPUT, version: 'v15', parameters }, never)
+
+  test('reach the command where it has their placeholders; an argument without its value is left out', async () => {
+    const folder = await temporaryFolder()
+    const report = join(folder, 'report.json')
+    const program = `${WRITE_VIDEO} fs.writeFileSync(process.argv[3], JSON.stringify(process.argv.slice(4)))`
+    const words = PARAMETER_NAMES.map((name) => `--${name}={${name}}`).join(' ')
+    const { backend } = await command(program, `{output} "${report}" ${words} last`)
+    let attempts = 0
+    const argumentsOf = async (parameters: RunParameters) => {
+      const spawned = await spawn(backend, parameters, ++attempts)
+      videoOf(await backend.wait(spawned.kind === 'spawned' ? spawned.callId : '', never))
+      return JSON.parse(readFileSync(report, 'utf8')) as string[]
+    }
+    const given = Object.entries(all).map(([name, value]) => `--${name}=${value}`)
+    expect(await argumentsOf(all)).toEqual([...given, 'last'])
+    expect(await argumentsOf({ bbox_shift: -7 })).toEqual(['--bbox_shift=-7', 'last'])
+    expect(await argumentsOf({})).toEqual(['last'])
+  })
+
+  test('without a placeholder are refused at the submit and at the start of a run', async () => {
+    const { backend } = await command(WRITE_VIDEO, '{output} --fps={fps}')
+    expect(backend.check(INPUT, { fps: 30 })).toEqual([])
+    const message = 'is not taken: LOCAL_COMMAND has no placeholder for it'
+    expect(backend.check(INPUT, { fps: 30, batch_size: 4 })).toEqual([{ path: '/parameters/batch_size', message }])
+    const error = `parameters/batch_size ${message}`
+    expect(await spawn(backend, { batch_size: 4 })).toEqual({ kind: 'rejected', code: 'backend_rejected', error })
+  })
+
+  test('are refused by ffmpeg, each of them', async () => {
+    const { backend } = await startLocal()
+    const refused = backend.check(INPUT, { bbox_shift: 1, ...all })
+    expect(refused.map(({ path }) => path)).toEqual(PARAMETER_NAMES.map((name) => `/parameters/${name}`))
+  })
+})
+
 describe('a template', () => {
   test.each([
     ['', 'is empty'],
@@ -206,14 +255,19 @@ describe('a template', () => {
     ['"" {output}', 'is empty'],
     ['run "{output}', 'a quote is not closed'],
     ["run it's {output}", 'a quote is not closed'],
-    ['run {output} {speech}', 'unknown placeholder {speech}; use {face}, {audio}, {output}, {version}'],
+    [
+      'run {output} {speech}',
+      expect.stringMatching(
+        /^unknown placeholder \{speech\}; use \{face\}, \{audio\}, \{output\}, \{version\}, \{bbox_shift\},/,
+      ) as string,
+    ],
     ['run {face}', 'must contain {output}, the file to write'],
   ])('%j is refused when the backend is created', async (template, message) => {
-    await expect(startLocal({ command: template })).rejects.toThrow(new Error(message))
+    await expect(startLocal({ command: template })).rejects.toMatchObject({ message })
   })
 
   test('inserts values literally, also those that look like a template', () => {
-    const fill = parseCommand('run "--in={face} x" {audio}{output}')
+    const { fill } = parseCommand('run "--in={face} x" {audio}{output}')
     const values = { face: 'a "b" {audio} $& $1', audio: '; rm', output: ' {face}', version: 'v1' }
     expect(fill(values)).toEqual(['run', '--in=a "b" {audio} $& $1 x', '; rm {face}'])
   })

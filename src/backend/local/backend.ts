@@ -13,7 +13,8 @@ import { createRunLogs } from './run-logs.ts'
 import { createResults, createWorkFolders, runAttempt } from './run.ts'
 import { createFairSemaphore, type FairSemaphore } from '../../lib/concurrency.ts'
 import type { Resolve } from '../../net/resolver.ts'
-import type { Backend, Outcome, SpawnRequest } from '../../jobs/ports/backend.ts'
+import { type Backend, type Outcome, type SpawnRequest, untakenParameters } from '../../jobs/ports/backend.ts'
+import { type ParameterName, parametersIn, type RunParameters } from '../../jobs/job.ts'
 
 /**
  * Inputs fetched at the same time, apart from `maxProcesses`, so that a slow host does not keep child processes waiting;
@@ -72,8 +73,11 @@ export function createLocalBackend(options: LocalOptions): Backend {
   const logs = createRunLogs(resolve(options.dataDir, 'logs'), options.log)
   const { pauseMs = PAUSE_MS } = options
   const pause = createPause(pauseMs)
+  const { engine, parameters: taken } = createEngine(options)
+  const untaken = (parameters: RunParameters | undefined) =>
+    untakenParameters(parameters, taken, options.command === undefined ? NOT_BY_FFMPEG : NOT_IN_COMMAND)
   const dependencies = {
-    engine: createEngine(options),
+    engine,
     sources: {
       ...options,
       mediaRoot: resolve(options.mediaRoot),
@@ -120,10 +124,13 @@ export function createLocalBackend(options: LocalOptions): Backend {
 
   return {
     name: 'local',
-    check: (input) => checkInputUrls(input, options.urlRule),
+    check: (input, parameters) => [...checkInputUrls(input, options.urlRule), ...untaken(parameters)],
     async spawn(request, signal) {
       signal.throwIfAborted()
       if (closing) throw new Error('the local backend is closed')
+      // Accepted under another LOCAL_COMMAND.
+      const [error] = untaken(request.parameters)
+      if (error) return { kind: 'rejected', code: 'backend_rejected', error: `${error.path.slice(1)} ${error.message}` }
       const callId = `local-${instance}-${request.jobId}-${request.attempt}`
       // A runner that runs again may spawn the same attempt twice: one run is enough.
       if (!running.has(callId) && !finished.has(callId)) start(callId, request)
@@ -168,28 +175,40 @@ async function runUnlessPaused<T>(pause: Pause, signal: AbortSignal, task: () =>
   }
 }
 
-function createEngine({ command, childEnvironment: environment, log, ...options }: LocalOptions) {
+const NOT_BY_FFMPEG = 'is not taken: without LOCAL_COMMAND the server runs ffmpeg, which moves no lips'
+const NOT_IN_COMMAND = 'is not taken: LOCAL_COMMAND has no placeholder for it'
+
+/** `parameters`: those that it takes. */
+type ChosenEngine = { readonly engine: Engine; readonly parameters: readonly ParameterName[] }
+
+function createEngine({ command, childEnvironment: environment, log, ...options }: LocalOptions): ChosenEngine {
   if (command !== undefined) return createCommandEngine(command, environment)
   log.info({}, 'the local backend puts face and speech together with ffmpeg; it does not move lips (see LOCAL_COMMAND)')
   const { ffmpegTimeLimitMs: timeLimitMs = FFMPEG_TIME_LIMIT_MS, maxOutputBytes = MAX_OUTPUT_BYTES } = options
-  return createFfmpegEngine({ environment, path: options.ffmpegPath, timeLimitMs, maxOutputBytes })
+  const engine = createFfmpegEngine({ environment, path: options.ffmpegPath, timeLimitMs, maxOutputBytes })
+  return { engine, parameters: [] }
 }
 
 /**
  * An engine that runs the operator's own command (LOCAL_COMMAND), for instance MuseTalk on a local GPU. Throws on a
  * template that cannot be used.
  */
-function createCommandEngine(template: string, environment: Readonly<Record<string, string>>): Engine {
-  const fill = parseCommand(template)
-  return async ({ face, audio, output, version, print }, signal) => {
-    const [program = '', ...args] = fill({ face: face.path, audio: audio.path, output, version })
+function createCommandEngine(template: string, environment: Readonly<Record<string, string>>): ChosenEngine {
+  const { fill, parameters } = parseCommand(template)
+  const engine: Engine = async ({ face, audio, output, version, print, ...task }, signal) => {
+    const values = { face: face.path, audio: audio.path, output, version, ...asText(task.parameters) }
+    const [program = '', ...args] = fill(values)
     const options = { name: 'LOCAL_COMMAND', program, args, environment, print, graceMs: COMMAND_GRACE_MS }
     const { ok, exit, stderr } = await runChild(options, signal)
     const shortage = ok ? undefined : shortageIn(stderr)
     if (shortage) throw new MachineFailure(shortage)
     if (!ok) throw new RunFailure('inference_failed', `the command ended with ${exit}: ${lastLines(stderr)}`)
   }
+  return { engine, parameters }
 }
+
+const asText = (parameters: RunParameters = {}): Partial<Record<ParameterName, string>> =>
+  Object.fromEntries(parametersIn(parameters).map((name) => [name, String(parameters[name])]))
 
 /** The run id of a call; undefined if it is no call id of this backend. */
 const runIdOf = (callId: string): string | undefined => /^local-[0-9a-f]+-([\w-]+-\d+)$/.exec(callId)?.[1]

@@ -1,4 +1,4 @@
-import type { ModelVersion, ErrorCode } from '../../jobs/job.ts'
+import type { ErrorCode, RunOptions } from '../../jobs/job.ts'
 import type { MediaField, MediaKind } from '../../media/formats.ts'
 import type { Shortage } from '../../lib/errors.ts'
 
@@ -13,14 +13,13 @@ export type Medium = {
   readonly demuxer: string
 }
 
-export type Task = {
+export type Task = RunOptions & {
   readonly face: Medium
   readonly audio: Medium
   /** Where the video is to be written. */
   readonly output: string
   /** A folder for temporary files; the caller removes it. */
   readonly folder: string
-  readonly version: ModelVersion
   /** Called with what the child processes print to stderr, as it comes. */
   readonly print: (piece: Buffer) => void
 }

@@ -10,7 +10,7 @@ import { type InputSources, openInputs } from './inputs.ts'
 import { checkIntegrity } from '../../media/integrity.ts'
 import { detectMedia } from '../../media/formats.ts'
 import { hasExited, PROCESS_NAME } from '../../lib/ids.ts'
-import type { ModelVersion } from '../../jobs/job.ts'
+import { type ModelVersion, type RunOptions } from '../../jobs/job.ts'
 import { killOrphans } from './child.ts'
 import type { FairSemaphore } from '../../lib/concurrency.ts'
 
@@ -79,7 +79,8 @@ type Run = RunDependencies & { readonly folder: string; readonly runLog: RunLog;
 
 async function makeVideo(request: SpawnRequest, run: Run): Promise<string> {
   const { engine, processes, signal, folder, onStart } = run
-  const { version } = request
+  const { version, parameters } = request
+  const options: RunOptions = { version, ...(parameters && { parameters }) }
   const media = await openInputs(request, run)
   const output = join(folder, 'output.mp4')
   const hidden = hiddenPaths({ ...media, output }, run)
@@ -89,7 +90,7 @@ async function makeVideo(request: SpawnRequest, run: Run): Promise<string> {
     await processes.use(request.caller, signal, async () => {
       onStart?.()
       try {
-        await engine({ ...media, output, folder, version, print }, signal)
+        await engine({ ...media, ...options, output, folder, print }, signal)
         await checkOutput(output)
       } catch (error) {
         throw (await isFull(folder)) ? noSpace(error) : error

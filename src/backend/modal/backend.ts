@@ -119,7 +119,8 @@ export function createModalBackend(options: ModalOptions): Backend {
   })
 
   const spawnOnce = async (request: SpawnRequest, context: RpcContext, isSecondLookup = false): Promise<Spawned> => {
-    const kwargs = { ...request.input, ...fileUrlsOf(request), version: request.version }
+    const { input, parameters, version } = request
+    const kwargs = { ...input, ...fileUrlsOf(request), version, ...parameters }
     const lookedUp = lookup.get()
     try {
       const deployed = await lookedUp
@@ -237,7 +238,7 @@ export function createModalBackend(options: ModalOptions): Backend {
 
   return {
     name: 'modal',
-    check: options.check ?? checkModalInput,
+    check: options.check ?? ((input) => checkModalInput(input)),
     spawn,
     wait,
     stop: (callId, signal) => breaker.run('call', () => cancelOnce(callId, signal), signal),

@@ -64,6 +64,39 @@ export const Metadata = Type.Unsafe<Record<string, string>>({
   examples: [{ scene: '12' }],
 })
 
+const Parameter = (description: string, example: number, minimum: number, maximum: number) =>
+  Type.Optional(Whole({ description, example, minimum, maximum }))
+
+/** How MuseTalk makes the video. */
+export const Parameters = Type.Object(
+  {
+    bbox_shift: Parameter(
+      '`v1` only: moves the edge of the mask, which opens or closes the mouth; pixels.',
+      5,
+      -50,
+      50,
+    ),
+    extra_margin: Parameter('`v15` only: pixels below the face that are included, for the jaw.', 12, 0, 40),
+    parsing_mode: Type.Optional(
+      OneOf(['jaw', 'raw', 'neck'], {
+        description: '`v15` only: which part of the face is blended.',
+        examples: ['jaw'],
+      }),
+    ),
+    left_cheek_width: Parameter('`v15` only: width of the left cheek in the mask, in pixels.', 90, 20, 160),
+    right_cheek_width: Parameter('`v15` only: width of the right cheek in the mask, in pixels.', 90, 20, 160),
+    batch_size: Parameter('Frames per step on the GPU.', 8, 1, 64),
+    fps: Parameter('Frames per second, if the face is a still image.', 25, 1, 60),
+    use_float16: Type.Optional(Type.Boolean({ description: 'Whether to use half precision.', examples: [true] })),
+  },
+  {
+    additionalProperties: false,
+    description:
+      'How MuseTalk makes the video; each has a default of its own. One that the model does not know is an error of the field; one that the deployed function does not take is `parameter_not_supported`.',
+    examples: [{ extra_margin: 12, parsing_mode: 'jaw' }],
+  },
+)
+
 /** The events that a webhook reports. */
 export const WebhookEvents = Type.Array(WebhookEventName, {
   minItems: 1,
@@ -84,6 +117,7 @@ export const RunTimeout = Whole({
 
 /** The optional fields of a submit that its job shows again. */
 export const ShownOptions = {
+  parameters: Type.Optional(Parameters),
   metadata: Type.Optional(Metadata),
   run_timeout_seconds: Type.Optional(RunTimeout),
 }
@@ -97,6 +131,7 @@ export const NewJobBody = Type.Object(
     ...Input,
     version: Type.Optional({ ...Version, default: 'v15' }),
     ...ShownOptions,
+    parameters: Type.Optional({ ...Parameters, ...NULL_IS_ABSENT }),
     metadata: Type.Optional({ ...Metadata, ...NULL_IS_ABSENT }),
     timeout_seconds: Type.Optional(
       Whole({
@@ -133,12 +168,13 @@ export const NewJobForm = Type.Object(
     image: File('Face: a still image, as a file.'),
     audio: File('Speech, as a file.'),
     ...NewJobBody.properties,
+    parameters: Type.Optional(Parameters),
     metadata: Type.Optional(Metadata),
   },
   {
     ...EXACTLY_ONE_WITH_FILES,
     $id: 'NewJobForm',
-    description: `Like \`NewJob\`, and files: exactly one face (\`${FACES_WITH_FILES.join('`, `')}\`) and exactly one speech (\`${SPEECHES_WITH_FILES.join('`, `')}\`). Fields and files come in any order; \`metadata\` is a JSON object as text. A field without text and a file input without a file count as absent; a part of type application/json is read as JSON.`,
+    description: `Like \`NewJob\`, and files: exactly one face (\`${FACES_WITH_FILES.join('`, `')}\`) and exactly one speech (\`${SPEECHES_WITH_FILES.join('`, `')}\`). Fields and files come in any order; \`parameters\` and \`metadata\` are JSON objects as text. A field without text and a file input without a file count as absent; a part of type application/json is read as JSON.`,
     additionalProperties: false,
   },
 )

@@ -39,9 +39,12 @@ const OfSubmits = Type.Object({
   ),
 })
 
-const isOption = (field: string) => !(field in Input) && !field.startsWith('webhook_')
+const isOption = (field: string) => !(field in Input) && !field.startsWith('webhook_') && field !== 'parameters'
 
-/** Every option with the example of its schema, except those of webhooks, which need a receiver. */
+/**
+ * Every option with the example of its schema, except those of webhooks, which need a receiver, and parameters, which not
+ * every backend takes.
+ */
 const OPTIONS_EXAMPLE = Object.fromEntries(
   Object.entries<TSchema>(NewJobBody.properties).flatMap(([field, { examples }]) =>
     isOption(field) ? [[field, (examples as unknown[])[0]] as const] : [],
@@ -86,6 +89,7 @@ const docs: Operation = {
   problems: [
     'invalid_idempotency_key',
     'url_not_allowed',
+    'parameter_not_supported',
     'webhooks_not_configured',
     'idempotency_key_reused',
     'concurrency_limit_reached',

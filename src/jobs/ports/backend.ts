@@ -1,14 +1,27 @@
 import type { FieldError } from '../../problems.ts'
-import type {
-  BackendName,
-  DegradedReason,
-  ErrorCode,
-  FileKind,
-  JobInput,
-  JobStage,
-  NamedInput,
-  RunOptions,
+import {
+  type BackendName,
+  type DegradedReason,
+  type ErrorCode,
+  type FileKind,
+  type JobInput,
+  type JobStage,
+  type NamedInput,
+  type ParameterName,
+  parametersIn,
+  type RunOptions,
+  type RunParameters,
 } from '../job.ts'
+
+/** A field error for each parameter that is set and that a backend does not take. */
+export const untakenParameters = (
+  parameters: RunParameters | undefined,
+  taken: readonly ParameterName[],
+  message: string,
+): FieldError[] =>
+  parametersIn(parameters)
+    .filter((name) => !taken.includes(name))
+    .map((name) => ({ path: `/parameters/${name}`, message }))
 
 /** An uploaded file: its path on this machine, and a link to it for a backend on another machine. */
 export type InputFile = { readonly path: string; readonly url: string }
@@ -59,8 +72,11 @@ export type LoggedCall = { readonly callId: string; readonly startedAt: number; 
  */
 export type Backend = {
   readonly name: BackendName
-  /** The field errors of a submit for this backend. Uses neither network nor disk. */
-  check(input: JobInput): FieldError[]
+  /**
+   * The field errors of a submit for this backend, those of parameters that it does not take included, as far as it
+   * knows. Uses neither network nor disk.
+   */
+  check(input: JobInput, parameters?: RunParameters): FieldError[]
   /** Starts a run and answers with its call id. */
   spawn(request: SpawnRequest, signal: AbortSignal): Promise<Spawned>
   /**
