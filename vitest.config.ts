@@ -2,11 +2,23 @@ import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
     // Most tests wait, for processes and timers of servers: more of them than processors are under way at a time.
     maxWorkers: '150%',
     testTimeout: 20_000,
     hookTimeout: 20_000,
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'fast',
+          include: ['test/{unit,http}/**/*.test.ts'],
+          // Files share a process and its modules: to load them for each file takes longer than most files' tests.
+          isolate: false,
+          setupFiles: ['test/helpers/shared-process.ts'],
+        },
+      },
+      { extends: true, test: { name: 'slow', include: ['test/{integration,process}/**/*.test.ts'] } },
+    ],
     coverage: {
       provider: 'v8',
       include: ['src/**'],

@@ -1,5 +1,4 @@
 import { getEventListeners } from 'node:events'
-import { setImmediate } from 'node:timers/promises'
 import fc from 'fast-check'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import {
@@ -11,13 +10,17 @@ import {
   type StageHint,
 } from '../../src/backend/modal/poll-pool.ts'
 
-const forever = new AbortController().signal
+/** A signal that never aborts. One for each follower: to add a listener takes as long as the signal has listeners. */
+const forever = () => new AbortController().signal
 const deterministic = { seed: 3, numRuns: 150 }
 
 type Event = { at: number; order: number; run: () => void }
 type Start = PollTurn & { at: number; id: number; no: number; endNo: number }
 /** What a poll does when its turn is ended: rejects (a while later), gives nothing, or ignores it. */
 type Manner = { kind: 'reject' | 'nothing' | 'ignore'; afterMs: number }
+
+/** Lets every promise settle that can. A turn of the event loop would do so too, and take most of the time of these tests. */
+const settlePromises = () => new Promise<void>((resolve) => process.nextTick(resolve))
 
 /** A clock, and calls that end at known times, polled over a network with a round trip of `roundTripMs`. */
 function createWorld(options: PollPoolOptions, network: { roundTripMs?: number; manner?: Manner } = {}) {
@@ -79,6 +82,7 @@ function createWorld(options: PollPoolOptions, network: { roundTripMs?: number; 
       const isEnd = endsAt <= arrivesAt + turn.waitMs
       const answersAt = isEnd ? Math.max(arrivesAt, endsAt) : arrivesAt + turn.waitMs
       const settle = (then: () => void) => () => {
+        turn.signal.removeEventListener('abort', onAbort)
         load[turn.connection]!--
         start.endNo = used.order++
         then()
@@ -87,13 +91,14 @@ function createWorld(options: PollPoolOptions, network: { roundTripMs?: number; 
         answersAt + roundTripMs / 2 - nowMs,
         settle(() => resolve(isEnd ? id : undefined)),
       )
-      turn.signal.addEventListener('abort', () => {
+      const onAbort = () => {
         if (manner.kind === 'ignore') return
         cancel()
         const finish = settle(() => (manner.kind === 'reject' ? reject(new Error('ended')) : resolve(undefined)))
         if (manner.afterMs === 0) finish()
         else schedule(manner.afterMs, finish)
-      })
+      }
+      turn.signal.addEventListener('abort', onAbort)
       return promise
     }
 
@@ -101,7 +106,7 @@ function createWorld(options: PollPoolOptions, network: { roundTripMs?: number; 
     ...{ pool, starts, noticed, used, call, schedule },
     now: () => nowMs,
     /** Follows a call until its end; its value is its own number. */
-    follow(id: number, endsAt = Infinity, signal = forever, hint?: StageHint) {
+    follow(id: number, endsAt = Infinity, signal = forever(), hint?: StageHint) {
       const followed = pool.follow(call(id, endsAt), signal, hint).then((value) => {
         expect(value).toBe(id)
         noticed.set(id, nowMs)
@@ -111,12 +116,12 @@ function createWorld(options: PollPoolOptions, network: { roundTripMs?: number; 
     },
     /** Lets everything happen that happens until `ms`. */
     async runUntil(ms: number) {
-      await setImmediate()
+      await settlePromises()
       while ((events.at(-1)?.at ?? Infinity) <= ms) {
         const event = events.pop()!
         nowMs = event.at
         event.run()
-        await setImmediate()
+        await settlePromises()
       }
       nowMs = ms
     },
@@ -185,7 +190,7 @@ test('connections are opened on demand, and the lowest with room is used first',
   const world = createWorld({ maxConnections: 3, pollsPerConnection: 2 })
   const leaving = new AbortController()
   expect(world.pool.stats()).toEqual({ open: 0, waiting: 0, connections: 0 })
-  for (const id of [0, 1, 2]) void world.follow(id, Infinity, id === 1 ? leaving.signal : forever)
+  for (const id of [0, 1, 2]) void world.follow(id, Infinity, id === 1 ? leaving.signal : forever())
   expect(world.starts.map(({ connection }) => connection)).toEqual([0, 0, 1])
   expect(world.pool.stats()).toEqual({ open: 3, waiting: 0, connections: 2 })
   leaving.abort()
@@ -339,7 +344,7 @@ test('no second has more polls than the rate and its burst, also when polls retu
     const hasty = (id: number) => (turn: PollTurn) =>
       id % 2 === 0 ? world.call(id, Infinity)({ ...turn, waitMs: 0 }) : world.call(id, Infinity)(turn)
     await world.runUntil(idleMs)
-    for (let id = 0; id < n; id++) void world.pool.follow(hasty(id), forever)
+    for (let id = 0; id < n; id++) void world.pool.follow(hasty(id), forever())
     await world.runUntil(idleMs + 4_000)
     const isCrowd = n > slotsOf(options)
     expect(busiestSecond(world.starts)).toBeLessThanOrEqual(2 * rate)
@@ -347,6 +352,20 @@ test('no second has more polls than the rate and its burst, also when polls retu
   })
   await fc.assert(property, { ...deterministic, numRuns: 60 })
 })
+
+/** Whoever waited when a follower had a turn, and had none before its next one. */
+function passedOver(own: readonly Start[], turns: readonly Start[][]): string[] {
+  return turns.flatMap((theirs, id) => {
+    let next = 0
+    return own.slice(1).flatMap(({ no: second }, nth) => {
+      const first = own[nth]!.no
+      while (next < theirs.length && theirs[next]!.no <= first) next++
+      const hasPoll = next > 0 && theirs[next - 1]!.endNo > first
+      const hasTurn = next < theirs.length && theirs[next]!.no < second
+      return hasPoll || hasTurn ? [] : [`${id} between ${first} and ${second}`]
+    })
+  })
+}
 
 test('between two turns of a follower, everyone who waited at the first has one', async () => {
   const property = fc.asyncProperty(
@@ -358,15 +377,9 @@ test('between two turns of a follower, everyone who waited at the first has one'
       const world = createWorld({ ...options, random }, { roundTripMs: 5 })
       for (let id = 0; id < n; id++) void world.follow(id)
       await world.runUntil(3 * noticeBoundMs(options, n, 5))
-      const turns = Array.from({ length: n }, (_, id) => world.starts.filter((start) => start.id === id))
-      for (const own of turns) {
-        for (const [nth, { no: second }] of own.slice(1).entries()) {
-          const first = own[nth]!.no
-          const waited = turns.filter((others) => !others.some(({ no, endNo }) => no <= first && endNo > first))
-          const passedOver = waited.filter((others) => !others.some(({ no }) => no > first && no < second))
-          expect(passedOver).toEqual([])
-        }
-      }
+      const turns = Array.from({ length: n }, (): Start[] => [])
+      for (const start of world.starts) turns[start.id]!.push(start)
+      expect(turns.flatMap((own) => passedOver(own, turns))).toEqual([])
     },
   )
   await fc.assert(property, { ...deterministic, numRuns: 60 })
@@ -407,7 +420,7 @@ test('every value arrives, however a poll handles its abort and however the inst
 /** A pool with one slot, whose long poll must make room for another follower; `poll` is what happens to it. */
 async function endTurnOf(poll: Poll<string>) {
   const world = createWorld({ maxConnections: 1, pollsPerConnection: 1 })
-  const followed = world.pool.follow(poll, forever)
+  const followed = world.pool.follow(poll, forever())
   followed.catch(() => undefined)
   await world.runUntil(2_000)
   void world.follow(1)
@@ -450,8 +463,8 @@ test('a poll that throws or rejects frees its slot for the next', async () => {
   const world = createWorld({ maxConnections: 1, pollsPerConnection: 1 })
   const thrown = world.pool.follow(() => {
     throw new Error('thrown')
-  }, forever)
-  const rejected = world.pool.follow(() => Promise.reject(new Error('rejected')), forever)
+  }, forever())
+  const rejected = world.pool.follow(() => Promise.reject(new Error('rejected')), forever())
   void world.follow(2, 10)
   await expect(thrown).rejects.toThrow('thrown')
   await expect(rejected).rejects.toThrow('rejected')
@@ -494,7 +507,7 @@ test('a follower whose signal aborts in the instant of its failure does not cost
   void world.pool.follow((turn) => {
     leaving.abort()
     return world.call(1, Infinity)(turn)
-  }, forever)
+  }, forever())
   await expect(failed).rejects.toThrow('failed')
   void world.follow(2)
   // Were the failed poll counted as about to end for ever, the open one would not be ended for the one who waits.
@@ -567,7 +580,7 @@ test('with the real clock the timer does not keep the process alive, and turns r
       return promise
     }
   const before = process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length
-  const followed = [0, 1, 2].map((id) => pool.follow(poll(id), forever))
+  const followed = [0, 1, 2].map((id) => pool.follow(poll(id), forever()))
   expect(process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout')).toHaveLength(before)
   expect(await Promise.all(followed)).toEqual([0, 1, 2])
 })
@@ -647,7 +660,7 @@ test('a poll that returns early and empty is repeated a second after its start, 
     starts.push(world.now())
     return new Promise((resolve) => world.schedule(answersAfterMs, () => resolve(undefined)))
   }
-  world.pool.follow(poll, forever).catch(() => undefined)
+  world.pool.follow(poll, forever()).catch(() => undefined)
   await world.runUntil(2_500)
   expect(starts).toEqual([0, 1_000, 2_000])
   answersAfterMs = 700
@@ -663,7 +676,7 @@ test('a follower that pauses after an early answer leaves with its signal, and w
   const empty: Poll<never> = () => Promise.resolve(undefined)
   const leave = new AbortController()
   const left = world.pool.follow(empty, leave.signal)
-  const closed = world.pool.follow(empty, forever)
+  const closed = world.pool.follow(empty, forever())
   await world.runUntil(100)
   leave.abort(new Error('not wanted'))
   await expect(left).rejects.toThrow('not wanted')
@@ -681,7 +694,7 @@ test('polls that all return early stay within the rate of the pool', async () =>
     polls++
     return Promise.resolve(undefined)
   }
-  for (let n = 0; n < 400; n++) world.pool.follow(empty, forever).catch(() => undefined)
+  for (let n = 0; n < 400; n++) world.pool.follow(empty, forever()).catch(() => undefined)
   await world.runUntil(10_000)
   expect(polls).toBeLessThanOrEqual(100 * 11)
   expect(polls).toBeGreaterThan(100 * 9)
@@ -714,7 +727,7 @@ test('whatever the hints say, each call is asked within the stated bound and no 
       const world = createWorld({ ...options, random }, { roundTripMs })
       for (const [id, { joinsAt, lastsMs, stages, changesEveryMs }] of followers.entries()) {
         const hint: { stage: CallStage | undefined; onChange?: () => void } = { stage: stages[0] }
-        world.schedule(joinsAt, () => void world.follow(id, joinsAt + lastsMs, forever, hint))
+        world.schedule(joinsAt, () => void world.follow(id, joinsAt + lastsMs, forever(), hint))
         for (const [nth, next] of stages.entries()) {
           world.schedule(joinsAt + nth * changesEveryMs, () => {
             hint.stage = next
@@ -737,7 +750,7 @@ test('whatever the hints say, each call is asked within the stated bound and no 
 test('calls in the queue are all asked once an interval, at an even pace, and hold no slot', async () => {
   const options = { maxConnections: 1, pollsPerConnection: 10, maxPollsPerSecond: 100, maxIntervalMs: 10_000 }
   const world = createWorld(options, { roundTripMs: 20 })
-  for (let id = 0; id < 200; id++) void world.follow(id, Infinity, forever, { stage: 'queued' })
+  for (let id = 0; id < 200; id++) void world.follow(id, Infinity, forever(), { stage: 'queued' })
   // By then those that came while there were slots for all have had their long polls.
   await world.runUntil(70_000)
   const from = world.starts.length
@@ -752,8 +765,8 @@ test('calls in the queue are all asked once an interval, at an even pace, and ho
 test('running calls long-poll while thousands wait in the queue, and their ends are noticed at once', async () => {
   const options = { maxConnections: 1, pollsPerConnection: 80, maxPollsPerSecond: 100, maxIntervalMs: 60_000 }
   const world = createWorld(options, { roundTripMs: 20 })
-  for (let id = 0; id < 2_000; id++) void world.follow(id, Infinity, forever, { stage: 'queued' })
-  for (let id = 2_000; id < 2_040; id++) void world.follow(id, 30_000 + id, forever, { stage: 'running' })
+  for (let id = 0; id < 2_000; id++) void world.follow(id, Infinity, forever(), { stage: 'queued' })
+  for (let id = 2_000; id < 2_040; id++) void world.follow(id, 30_000 + id, forever(), { stage: 'running' })
   await world.runUntil(40_000)
   const late = [...world.noticed].map(([id, at]) => at - 30_000 - id)
   expect(late).toHaveLength(40)
@@ -769,7 +782,7 @@ test('turns go to ended calls first, then to running ones, then to unknown ones'
   }))
   void world.follow(99)
   world.pool.pause(1_000)
-  for (const [id, hint] of hints.entries()) void world.follow(id, 0, forever, hint)
+  for (const [id, hint] of hints.entries()) void world.follow(id, 0, forever(), hint)
   await world.runUntil(5_000)
   expect(world.starts.map(({ id }) => id).filter((id) => id !== 99)).toEqual([3, 5, 2, 4, 0])
 })
@@ -778,8 +791,8 @@ test('a call in the queue that is found running gets its turn at once', async ()
   const options = { maxConnections: 1, pollsPerConnection: 20, maxPollsPerSecond: 100, maxIntervalMs: 60_000 }
   const world = createWorld(options)
   const hint: { stage: CallStage; onChange?: () => void } = { stage: 'queued' }
-  for (let id = 0; id < 100; id++) void world.follow(id, Infinity, forever, { stage: 'queued' })
-  void world.follow(100, 20_000, forever, hint)
+  for (let id = 0; id < 100; id++) void world.follow(id, Infinity, forever(), { stage: 'queued' })
+  void world.follow(100, 20_000, forever(), hint)
   await world.runUntil(10_000)
   hint.stage = 'running'
   hint.onChange?.()
