@@ -573,6 +573,8 @@ test('an event that cannot be rendered closes its stream, and is logged', async 
 
 describe('a shutdown', () => {
   test('closes all streams completely, and is not delayed by them or by a client that reads nothing', async () => {
+    // No heartbeat drops the client that reads nothing: only the shutdown can end it before the test's timeout.
+    holdIntervals()
     const id = await submit()
     const clients = [await open(`/jobs/${id}/events`), await open('/events')]
     const { subscribeAll } = app.subscriptions
@@ -584,9 +586,7 @@ describe('a shutdown', () => {
       if (n % 100 === 0) await sleep(0)
     }
     await untilShown(clients[1]!, 2_000)
-    const from = performance.now()
     await app.app.close()
-    expect(performance.now() - from).toBeLessThan(1_000)
     for (const client of clients) {
       await until(() => client.closed)
       expect(client.complete).toBe(true)

@@ -118,7 +118,7 @@ describe('requests', () => {
     await app.get(`/jobs/${id}?wait=1`)
     const counts = await countsOf(app.metrics, 'musetalk_http_request_duration_seconds')
     expect(counts['musetalk_http_request_duration_seconds_count{method="GET",route="/jobs/:id"}']).toBe(1)
-    expect(counts['musetalk_http_request_duration_seconds_sum{method="GET",route="/jobs/:id"}']).toBeLessThan(0.5)
+    expect(counts['musetalk_http_request_duration_seconds_sum{method="GET",route="/jobs/:id"}']).toBeLessThan(1)
   })
 
   test('whose duration depends on the client are counted and not timed: uploads, outputs, logs, events', async () => {

@@ -197,10 +197,8 @@ test('a thousand long polls of one job share one subscription and one read, and 
   expect({ listening: stand.listening, reads: stand.reads }).toEqual({ listening: 1, reads: 1 })
   await vi.advanceTimersByTimeAsync(2 * READ_EVERY_MS)
   expect({ listening: stand.listening, reads: stand.reads }).toEqual({ listening: 1, reads: 3 })
-  const from = performance.now()
   stand.bus.publish(finished)
   expect(new Set(await Promise.all(waiting))).toEqual(new Set([finished]))
-  expect(performance.now() - from).toBeLessThan(200)
   expect({ listening: stand.listening, timers: vi.getTimerCount() }).toEqual({ listening: 0, timers: 0 })
 })
 
