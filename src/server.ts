@@ -15,9 +15,8 @@ const [
   { BootError, isProblem },
   { createLogger },
   { wire },
-  { buildApp },
+  { buildApp, httpSettingsOf },
   { openListeners },
-  { httpSettingsOf },
   { reasonOf },
   { default: closeWithGrace },
 ] = await Promise.all([
@@ -27,7 +26,6 @@ const [
   import('./wiring/wire.ts'),
   import('./app.ts'),
   import('./http/listeners.ts'),
-  import('./http/settings.ts'),
   import('./jobs/log.ts'),
   import('close-with-grace'),
 ])

@@ -4,18 +4,18 @@ import type { RecordMetric } from './ports/metrics.ts'
 import type { Outputs, Uploads } from './ports/files.ts'
 import type { JobQueue } from './ports/queue.ts'
 import type { Store } from './ports/store.ts'
-import { createPublisher } from './change-subscribers.ts'
 import type { LinkSigner } from './links.ts'
-import type { Log } from './log.ts'
+import { type Log, logFieldsOf } from './log.ts'
 import { createReadiness } from './readiness.ts'
 import { createReconciler } from './reconciler.ts'
 import { createRunner } from './runner.ts'
 import { createService } from './service.ts'
 import { createStages, createSubscriptions } from './subscriptions.ts'
 import { createStopper } from './stopper.ts'
-import { createTransitions } from './transition.ts'
+import { createTransitions, type JobChange } from './transition.ts'
 import { createLedger } from './webhooks/ledger.ts'
-import { createOutbox } from './webhooks/outbox.ts'
+import { createOutbox, type Outbox } from './webhooks/outbox.ts'
+import { acceptedAt, currentAttempt, isFinished, type Job } from './job.ts'
 
 /** The adapters of the core. The core closes the queue; the others are closed by their opener, after the core. */
 export type CorePorts = {
@@ -91,4 +91,85 @@ export function createCore(ports: CorePorts, settings: CoreSettings) {
     /** To be closed in this order. The stopper comes before the reconciler, whose pass may be waiting for it. */
     closables: { readiness, stopper, reconciler, queue, webhooks, subscriptions },
   }
+}
+
+/** Is called after each change. A crash can skip it: the reconciler makes up for that. */
+type ChangeSubscriber = (change: JobChange) => void | Promise<void>
+
+type SubscriberDependencies = {
+  readonly log: Log
+  readonly recordMetric: RecordMetric
+  readonly changes: Pick<ChangeBus, 'publish'>
+  readonly webhooks: Pick<Outbox, 'wake'>
+  readonly outputs: Pick<Outputs, 'prefetch'>
+  readonly queue: Pick<JobQueue, 'enqueue' | 'dequeue'>
+}
+
+/**
+ * Returns the function that notifies all subscribers of a change: starts them in this order and waits for all. An error
+ * of one is logged and does not affect the others.
+ */
+function createPublisher(dependencies: SubscriberDependencies): (change: JobChange) => Promise<void> {
+  const { log, recordMetric, changes, webhooks, outputs } = dependencies
+  const subscribers: readonly ChangeSubscriber[] = [
+    (change) => logChange(log, change),
+    (change) => recordMetric(metricEventOf(change)),
+    ({ after }) => changes.publish(after),
+    ({ delivery }) => delivery && webhooks.wake(delivery),
+    ({ after, event }) => {
+      if (event?.type === 'succeeded') outputs.prefetch({ ...after, outputPath: event.outputPath })
+    },
+    (change) => updateQueue(dependencies, change),
+  ]
+  const call = async (subscriber: ChangeSubscriber, change: JobChange) => {
+    try {
+      await subscriber(change)
+    } catch (error) {
+      log.error({ ...logFieldsOf(change.after), event: 'subscriber_failed', err: error }, 'a subscriber failed')
+    }
+  }
+  return async (change) => {
+    await Promise.all(subscribers.map((subscriber) => call(subscriber, change)))
+  }
+}
+
+function logChange(log: Log, { before, after, event }: JobChange) {
+  if (!before || !event) {
+    const { caller, backend } = after
+    log.info({ ...logFieldsOf(after), event: 'submitted', caller, backend }, 'job submitted')
+    return
+  }
+  const { attempt, callId } = currentAttempt(after)
+  const took = isFinished(before) ? {} : durationsOf(after)
+  const fields = { ...logFieldsOf(after), event: event.type, status: after.status, attempt, call_id: callId, ...took }
+  const hasFailed = after.status === 'failed' && before.status !== 'failed'
+  if (hasFailed) log.warn({ ...fields, error_code: after.errorCode, error: after.error }, 'job changed')
+  else log.info(fields, 'job changed')
+}
+
+/** The duration of a finished job since its acceptance, or that of its last retry, and since its start at the backend. */
+function durationsOf(job: Job) {
+  const { startedAt, finishedAt } = currentAttempt(job)
+  if (!isFinished(job) || finishedAt === undefined) return {}
+  return {
+    duration_ms: finishedAt - acceptedAt(job),
+    ...(startedAt !== undefined && { run_ms: finishedAt - startedAt }),
+  }
+}
+
+const metricEventOf = ({ before, after, event }: JobChange): Parameters<RecordMetric>[0] =>
+  before && event ? { type: 'job-changed', before, after, event: event.type } : { type: 'job-submitted' }
+
+/** Enqueues a new attempt, and dequeues one that was canceled or has expired. A run that ended by itself needs no dequeue. */
+async function updateQueue({ queue, log }: SubscriberDependencies, { before, after, event }: JobChange) {
+  const old = before && currentAttempt(before).attempt
+  const current = currentAttempt(after).attempt
+  const warn = (error: unknown) =>
+    log.warn(
+      { ...logFieldsOf(after), event: 'queue_not_updated', err: error },
+      'cannot update the queue; the reconciler will retry',
+    )
+  const isStoppedFromOutside = event?.type === 'canceled' || event?.type === 'expired'
+  if (old !== undefined && isStoppedFromOutside) await queue.dequeue({ id: after.id, attempt: old }).catch(warn)
+  if (current !== old) await queue.enqueue({ id: after.id, attempt: current }).catch(warn)
 }

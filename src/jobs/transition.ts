@@ -1,11 +1,19 @@
 import { problem, isProblem } from '../problems.ts'
 import type { JobStore } from './ports/store.ts'
-import type { JobChange } from './change-subscribers.ts'
+import type { Delivery } from './webhooks/delivery.ts'
 import { applyEvent } from './apply-event.ts'
 import type { Job, JobEvent } from './job.ts'
 import type { LinkSigner } from './links.ts'
 import { withDelivery } from './webhooks/options.ts'
 import { setTimeout as sleep } from 'node:timers/promises'
+
+/** A change of a job, as written. A new job has no `before` and no `event`. `delivery`: the webhook of the change. */
+export type JobChange = {
+  readonly after: Job
+  readonly before?: Job
+  readonly event?: JobEvent
+  readonly delivery?: Delivery | undefined
+}
 
 export type TransitionDependencies = {
   readonly store: Pick<JobStore, 'insert' | 'get' | 'update' | 'reopen'>

@@ -107,3 +107,46 @@ export async function* readPages<T>(
     await new Promise(setImmediate)
   }
 }
+
+/** What V8 takes on a 64-bit machine, in bytes: for an object or array, for each of its members, for a string, for a number. */
+const [OBJECT, MEMBER, STRING, NUMBER] = [56, 16, 24, 12]
+
+/** Estimates how much of V8's heap a plain value takes, in bytes. Strings are taken to be Latin-1, as most are. */
+function estimateHeapBytes(value: unknown): number {
+  if (typeof value === 'string') return STRING + value.length
+  if (typeof value === 'number') return NUMBER
+  if (typeof value !== 'object' || value === null) return 0
+  let bytes = OBJECT
+  for (const key in value) bytes += MEMBER + estimateHeapBytes((value as Record<string, unknown>)[key])
+  return bytes
+}
+
+/** The estimated sizes of values that are kept by key. */
+export type HeapMeter = {
+  /** Bytes of all values together. */
+  readonly bytes: number
+  set(key: string, value: unknown): void
+  delete(key: string): void
+}
+
+/** `overhead`: bytes for each value in addition to the value itself. */
+export function createHeapMeter(overhead: number): HeapMeter {
+  const sizes = new Map<string, number>()
+  let bytes = 0
+  const remove = (key: string) => {
+    bytes -= sizes.get(key) ?? 0
+    sizes.delete(key)
+  }
+  return {
+    get bytes() {
+      return bytes
+    },
+    set(key, value) {
+      remove(key)
+      const size = overhead + estimateHeapBytes(value)
+      sizes.set(key, size)
+      bytes += size
+    },
+    delete: remove,
+  }
+}

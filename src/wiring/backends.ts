@@ -7,8 +7,7 @@ import type { Metrics } from '../jobs/ports/metrics.ts'
 import { messageOf } from '../lib/errors.ts'
 import { createOnce } from '../lib/concurrency.ts'
 import type { Resolve } from '../net/resolver.ts'
-import { isFolder } from './files.ts'
-import { sqlitePathOf } from './stores.ts'
+import { isFolder, sqlitePathOf } from './storage.ts'
 
 type BackendDependencies = { readonly log: Logger; readonly metrics: Metrics }
 

@@ -17,8 +17,16 @@ import type { Readiness } from '../jobs/readiness.ts'
 import { oldGenerationLimit, openFilesLimit } from '../process/boot.ts'
 import { parseWebhookSecrets } from '../config/formats.ts'
 import { measureBackend, openBackend } from './backends.ts'
-import { openOutputs, openLinks, openUploads } from './files.ts'
-import { openReplicaChannels, openCounter, openChanges, openQueue, openStore } from './stores.ts'
+import {
+  openOutputs,
+  openLinks,
+  openUploads,
+  openReplicaChannels,
+  openCounter,
+  openChanges,
+  openQueue,
+  openStore,
+} from './storage.ts'
 import { resolvesWithin } from '../lib/timing.ts'
 
 export type Wired = {

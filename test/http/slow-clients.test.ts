@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
-import { type HttpSettings, HEADERS_TIMEOUT_MS, REQUEST_TIMEOUT_MS } from '../../src/http/settings.ts'
+import { type HttpSettings, HEADERS_TIMEOUT_MS, REQUEST_TIMEOUT_MS } from '../../src/app.ts'
 import { startApp, type TestApp } from '../helpers/app.ts'
 import { until } from '../helpers/until.ts'
 

@@ -7,7 +7,7 @@ import { until } from '../helpers/until.ts'
 /** A lost lock is detected, and the entry claimed again, long before the first renewal. */
 const TIMES = { lockDuration: 2_000, stalledInterval: 50 }
 
-// Why `src/queue/bullmq/held-runs.ts` renews locks in place of BullMQ. When the first of these fails, BullMQ has
+// Why `src/queue/bullmq/runs.ts` renews locks in place of BullMQ. When the first of these fails, BullMQ has
 // learned to distinguish two claims of an entry, and that file can go.
 describeWithRedis('an entry that its process loses and claims again before a renewal fails', (redis) => {
   const { open, connect, openBullQueue } = replicasOn(redis.url)

@@ -5,9 +5,9 @@ import {
   FAILURE_PAUSE_MS,
   KEYS_REFRESH_MS,
   UNKNOWN_KEY_COOLDOWN_MS,
-} from '../../src/auth/oidc-keys.ts'
+  createOidc,
+} from '../../src/auth/oidc.ts'
 import { checkIssuerUrl } from '../../src/config/formats.ts'
-import { createOidc } from '../../src/auth/oidc.ts'
 
 import { makeSigningKey } from '../helpers/issuer/issuer.ts'
 import { publicPart, startStand } from '../helpers/issuer/stand.ts'

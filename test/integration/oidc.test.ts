@@ -3,13 +3,16 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { joinAuthenticators, createKeyring } from '../../src/auth/keys.ts'
 import { digestOf, makeKey } from '../../src/config/formats.ts'
-import { CLOCK_TOLERANCE_SECONDS, createOidc, MAX_TOKEN_LENGTH, type Tokens } from '../../src/auth/oidc.ts'
 import {
+  CLOCK_TOLERANCE_SECONDS,
+  createOidc,
+  MAX_TOKEN_LENGTH,
+  type Tokens,
   FAILURE_PAUSE_MS,
   KEYS_MAX_AGE_MS,
   KEYS_REFRESH_MS,
   UNKNOWN_KEY_COOLDOWN_MS,
-} from '../../src/auth/oidc-keys.ts'
+} from '../../src/auth/oidc.ts'
 
 import { type Issuer, makeSigningKey, startIssuer } from '../helpers/issuer/issuer.ts'
 import { publicPart } from '../helpers/issuer/stand.ts'

@@ -5,7 +5,7 @@ import { parseEnv } from 'node:util'
 import type { TSchema } from '@sinclair/typebox'
 import { describe, expect, test } from 'vitest'
 import { childEnvironment, ConfigError, ConfigSchema, loadConfig } from '../../src/config/config.ts'
-import { httpSettingsOf } from '../../src/http/settings.ts'
+import { httpSettingsOf } from '../../src/app.ts'
 
 /** Keeps the user's credentials out of the tests. */
 const MODAL_CONFIG_PATH = '/nonexistent/modal.toml'

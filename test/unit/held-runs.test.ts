@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { createHeldRuns } from '../../src/queue/bullmq/held-runs.ts'
+import { createHeldRuns } from '../../src/queue/bullmq/runs.ts'
 import { keyOfEntry, type QueueEntry } from '../../src/jobs/ports/queue.ts'
 import { silentLog } from '../helpers/log.ts'
 import { until } from '../helpers/until.ts'

@@ -58,7 +58,7 @@ test('every event in its table is logged by the server', () => {
 })
 
 /** A job's line has the type of its event, and the throttle passes on the fields of others. */
-const EVENT_OF_CALLER = /^src\/jobs\/(change-subscribers|log)\.ts:/
+const EVENT_OF_CALLER = /^src\/jobs\/(core|log)\.ts:/
 
 test('every line at level warn or above has an event, which its table lists', () => {
   const lines = loudLines().filter(({ place }) => !EVENT_OF_CALLER.test(place))

@@ -2,10 +2,13 @@ import { execFileSync } from 'node:child_process'
 import { mkdir, readdir, rename, symlink, utimes, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { createOutputsByBackend } from '../../src/files/outputs.ts'
-import { createDirectoryOutputs, createLocalOutputs } from '../../src/files/outputs-directory.ts'
+import {
+  createOutputsByBackend,
+  createDirectoryOutputs,
+  createLocalOutputs,
+  sharedPathOf,
+} from '../../src/files/outputs.ts'
 import type { Outputs, OutputOptions } from '../../src/jobs/ports/files.ts'
-import { sharedPathOf } from '../../src/files/outputs.ts'
 import { aJob, after, failed, spawned, succeeded } from '../helpers/jobs.ts'
 import { temporaryFolder } from '../helpers/media.ts'
 import { modalOutputs } from '../helpers/outputs.ts'

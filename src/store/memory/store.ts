@@ -1,7 +1,6 @@
 import type { Delivery, DueDelivery } from '../../jobs/webhooks/delivery.ts'
-import { createHeapMeter } from '../../lib/heap.ts'
 import { isFinished, isOverdue, hasPendingStop, type Job } from '../../jobs/job.ts'
-import { createFifo, readPages } from '../../lib/collections.ts'
+import { createFifo, createHeapMeter, readPages } from '../../lib/collections.ts'
 import {
   newSecret,
   type InsertLimits,
