@@ -13,6 +13,7 @@ const formats = {
   'date-time': /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/,
   uuid: /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/,
   uri: (text: string) => URL.canParse(text),
+  binary: true as const,
 }
 
 /** The reference as a caller gets it. */
