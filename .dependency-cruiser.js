@@ -26,6 +26,7 @@ const LIBRARIES = {
   standardwebhooks: 'webhooks/',
   'prom-client': 'metrics/',
   'undici|ipaddr\\.js': 'net/',
+  'mediabunny|file-type': 'media/',
 }
 
 const forbid = (name, from, to) => ({ name, severity: 'error', from, to })

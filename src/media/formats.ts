@@ -62,7 +62,19 @@ export async function detectMedia(path: string): Promise<MediaType | undefined> 
   // Loaded on first use: an idle server does not need it.
   const { fileTypeFromFile } = await import('file-type')
   const found = await fileTypeFromFile(path)
-  const type = (await sniff(path, found?.mime)) ?? (found && { mime: found.mime, extension: found.ext })
+  return withBytes(path, (bytes) => refineType(bytes, found))
+}
+
+/** The same by the first bytes of a file, for one that is elsewhere. Rejects as `bytes` does. */
+export async function detectMediaIn(bytes: Bytes): Promise<MediaType | undefined> {
+  const { fileTypeFromBuffer } = await import('file-type')
+  return refineType(bytes, await fileTypeFromBuffer(await bytes.read(0, bytes.size)))
+}
+
+type Found = { readonly mime: string; readonly ext: string } | undefined
+
+async function refineType(bytes: Bytes, found: Found): Promise<MediaType | undefined> {
+  const type = (await sniff(bytes, found?.mime)) ?? (found && { mime: found.mime, extension: found.ext })
   return type && { ...type, format: FORMATS[type.mime] }
 }
 
@@ -135,16 +147,15 @@ const HEAD_BYTES = 4096
 /**
  * Detects what `file-type` does not, or not precisely enough. `known`: the MIME type it found. Undefined: nothing to add.
  */
-const sniff = (path: string, known: string | undefined): Promise<FileType | undefined> =>
-  withBytes(path, async (bytes) => {
-    const head = await bytes.read(0, HEAD_BYTES)
-    if (known === 'image/webp') return isAnimatedWebp(head) ? ANIMATED_WEBP : undefined
-    if (known === 'application/xml') return sniffMarkup(head)
-    if (known !== undefined) return undefined
-    if (bytes.size === 0) return EMPTY
-    if (TIFF_HEADS.includes(head.toString('latin1', 0, 4))) return TIFF
-    return sniffSound(head) ?? sniffMarkup(head) ?? sniffText(head) ?? (await sniffMp3(bytes))
-  })
+async function sniff(bytes: Bytes, known: string | undefined): Promise<FileType | undefined> {
+  const head = await bytes.read(0, HEAD_BYTES)
+  if (known === 'image/webp') return isAnimatedWebp(head) ? ANIMATED_WEBP : undefined
+  if (known === 'application/xml') return sniffMarkup(head)
+  if (known !== undefined) return undefined
+  if (bytes.size === 0) return EMPTY
+  if (TIFF_HEADS.includes(head.toString('latin1', 0, 4))) return TIFF
+  return sniffSound(head) ?? sniffMarkup(head) ?? sniffText(head) ?? (await sniffMp3(bytes))
+}
 
 /** MIME type as in the `file` command. */
 const EMPTY: FileType = { mime: 'inode/x-empty', extension: '', name: 'empty' }

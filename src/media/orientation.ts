@@ -39,25 +39,28 @@ export type Still = { readonly width: number; readonly height: number; readonly 
 
 /** Reads the header and the EXIF of a still without decoding it. What cannot be read is unknown, or upright. */
 export const readStill = (path: string, mime: string): Promise<Still> =>
-  withBytes(path, async (bytes) => {
-    switch (mime) {
-      case 'image/jpeg':
-        return readJpeg(bytes)
-      case 'image/png':
-      case 'image/apng':
-        return readPng(bytes)
-      case 'image/webp':
-        return readWebp(bytes)
-      case 'image/tiff':
-        return readTiff(bytes, 0)
-      case 'image/gif':
-        return uprightStill(await bytes.read(6, 4), (head) => [head.readUInt16LE(0), head.readUInt16LE(2)])
-      case 'image/bmp':
-        return uprightStill(await bytes.read(18, 8), (head) => [head.readInt32LE(0), Math.abs(head.readInt32LE(4))])
-      default:
-        return UNKNOWN
-    }
-  }).catch(unknownUnlessShortage)
+  withBytes(path, (bytes) => readStillIn(bytes, mime)).catch(unknownUnlessShortage)
+
+/** The same of a file that is elsewhere. Rejects as `bytes` does, or if the header is damaged. */
+export async function readStillIn(bytes: Bytes, mime: string): Promise<Still> {
+  switch (mime) {
+    case 'image/jpeg':
+      return readJpeg(bytes)
+    case 'image/png':
+    case 'image/apng':
+      return readPng(bytes)
+    case 'image/webp':
+      return readWebp(bytes)
+    case 'image/tiff':
+      return readTiff(bytes, 0)
+    case 'image/gif':
+      return uprightStill(await bytes.read(6, 4), (head) => [head.readUInt16LE(0), head.readUInt16LE(2)])
+    case 'image/bmp':
+      return uprightStill(await bytes.read(18, 8), (head) => [head.readInt32LE(0), Math.abs(head.readInt32LE(4))])
+    default:
+      return UNKNOWN
+  }
+}
 
 const UNKNOWN: Still = { width: 0, height: 0, orientation: UPRIGHT }
 
