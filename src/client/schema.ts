@@ -1256,6 +1256,15 @@ export interface components {
              * @enum {string}
              */
             reason?: "spend_limit" | "throttled" | "unreachable" | "credentials";
+            /**
+             * @description The deployed function, as last looked up:
+             *     - `ok`: it is deployed and takes all arguments of the contract
+             *     - `missing`: it is not deployed
+             *     - `incompatible`: it lacks an argument of the contract, or needs another one; a warning in the log names it
+             * @example ok
+             * @enum {string}
+             */
+            function?: "ok" | "missing" | "incompatible";
         };
     };
     responses: never;

@@ -80,7 +80,9 @@ export const ConfigSchema = Type.Object({
     ),
   ),
   MODAL_APP: text('Name of the deployed Modal app.', { default: 'musetalk-poc' }),
-  MODAL_FUNCTION: text('Name of the function that runs the inference.', { default: 'run_inference' }),
+  MODAL_FUNCTION: text('Name of the function that runs the inference, or `Class.method`; see docs/function.md.', {
+    default: 'run_inference',
+  }),
   MODAL_DOWNLOAD_FUNCTION: text('Name of the function that returns an output.', { default: 'download_result' }),
   MODAL_MAX_CONNECTIONS: integer('Maximum connections to Modal for polling; opened on demand.', {
     default: 16,

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { DEGRADED_REASONS } from '../jobs/job.ts'
+import { DEGRADED_REASONS, FUNCTION_STATES } from '../jobs/job.ts'
 import { type MetricEvent, type Metrics, METRICS_TYPE, type RecordMetric } from '../jobs/ports/metrics.ts'
 import type { Readiness } from '../jobs/readiness.ts'
 import type { Operation } from './docs/operation.ts'
@@ -37,6 +37,17 @@ const ReadyReply = Type.Object(
           '- `credentials`: it refuses the credentials of this server',
         ].join('\n'),
         examples: ['unreachable'],
+      }),
+    ),
+    function: Type.Optional(
+      OneOf(FUNCTION_STATES, {
+        description: [
+          'The deployed function, as last looked up:',
+          '- `ok`: it is deployed and takes all arguments of the contract',
+          '- `missing`: it is not deployed',
+          '- `incompatible`: it lacks an argument of the contract, or needs another one; a warning in the log names it',
+        ].join('\n'),
+        examples: ['ok'],
       }),
     ),
   },

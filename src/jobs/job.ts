@@ -19,6 +19,9 @@ export type BackendName = (typeof BACKEND_NAMES)[number]
 /** Why a backend is degraded, as `/readyz` and the metrics name it. */
 export const DEGRADED_REASONS = ['spend_limit', 'throttled', 'unreachable', 'credentials'] as const
 export type DegradedReason = (typeof DEGRADED_REASONS)[number]
+/** What is known of the deployed function, as `/readyz` names it. */
+export const FUNCTION_STATES = ['ok', 'missing', 'incompatible'] as const
+export type FunctionState = (typeof FUNCTION_STATES)[number]
 export type ModelVersion = 'v15' | 'v1'
 
 /** Why a job failed; the README explains each. */

@@ -1,5 +1,5 @@
 import type { Backend } from './ports/backend.ts'
-import type { DegradedReason } from './job.ts'
+import type { DegradedReason, FunctionState } from './job.ts'
 import type { JobStore } from './ports/store.ts'
 import { every, resolvesWithin } from '../lib/timing.ts'
 
@@ -14,6 +14,8 @@ export type ReadinessReport = {
   readonly backend: 'ok' | 'degraded'
   /** Why the backend is degraded. */
   readonly reason?: DegradedReason
+  /** What is known of the deployed function. */
+  readonly function?: FunctionState
 }
 
 export type Readiness = {
@@ -28,7 +30,7 @@ export type Readiness = {
 
 export type ReadinessDependencies = {
   readonly store: Pick<JobStore, 'countSubmitted'>
-  readonly backend: Pick<Backend, 'degradation'>
+  readonly backend: Pick<Backend, 'health'>
 }
 
 /** Whether this server should receive requests; checked in the background, so that a probe is never slow. */
@@ -44,12 +46,13 @@ export function createReadiness({ store, backend }: ReadinessDependencies): Read
   return {
     check,
     report() {
-      const reason = backend.degradation()
+      const { degraded: reason, function: functionState } = backend.health()
       return {
         status: isShuttingDown ? 'ending' : storeAnswers ? 'ready' : 'unavailable',
         store: storeAnswers ? 'ok' : 'unavailable',
         backend: reason === undefined ? 'ok' : 'degraded',
         ...(reason !== undefined && { reason }),
+        ...(functionState !== undefined && { function: functionState }),
       }
     },
     startShutdown() {

@@ -2,6 +2,7 @@ import { access, constants, mkdir, realpath } from 'node:fs/promises'
 import { dirname, isAbsolute, relative, sep } from 'node:path'
 import type { Logger } from 'pino'
 import { childEnvironment, type Config, ConfigError } from '../config/config.ts'
+import type { JobInput } from '../jobs/job.ts'
 import type { Backend } from '../jobs/ports/backend.ts'
 import type { Metrics } from '../jobs/ports/metrics.ts'
 import { messageOf } from '../lib/errors.ts'
@@ -52,7 +53,7 @@ async function openModal(
   { log, metrics }: BackendDependencies,
 ): Promise<Backend> {
   const { checkModalInput } = await import('../backend/modal/check.ts')
-  const check: Backend['check'] = (input) => checkModalInput(input, allowlist)
+  const check = (input: JobInput) => checkModalInput(input, allowlist)
   const backend = deferBackend({ name: 'modal', check }, async () => {
     const { createModalBackend } = await import('../backend/modal/backend.ts')
     return createModalBackend({
@@ -110,13 +111,14 @@ export type DeferredBackend = Backend & {
   load(): Promise<Backend>
 }
 
-/** Wraps the backend that `open` creates. `name` and `check` are needed before it is loaded. */
+/** Wraps the backend that `open` creates. `name` and `check` are needed before it is loaded; then its own `check` knows more. */
 export function deferBackend(known: Pick<Backend, 'name' | 'check'>, open: () => Promise<Backend>): DeferredBackend {
   let current: Backend | undefined
   const opened = createOnce(async () => (current = await open()))
   const load = opened.get
   return {
-    ...known,
+    name: known.name,
+    check: (input, parameters) => (current ?? known).check(input, parameters),
     load,
     spawn: async (request, signal) => (await load()).spawn(request, signal),
     // Thousands of calls are waited for: each async function on the way takes memory for as long.
@@ -126,7 +128,7 @@ export function deferBackend(known: Pick<Backend, 'name' | 'check'>, open: () =>
     async *logs(call, signal) {
       yield* (await load()).logs(call, signal)
     },
-    degradation: () => current?.degradation(),
+    health: () => current?.health() ?? {},
     async close() {
       await (await opened.current?.catch(() => undefined))?.close()
     },
@@ -141,8 +143,8 @@ export function measureBackend(backend: Backend, metrics: Pick<Metrics, 'registe
   }
   metrics.registerGauges({
     jobs_in_flight: () => inFlight,
-    backend_up: () => Number([undefined, 'throttled'].includes(backend.degradation())),
-    backend_degraded: () => backend.degradation(),
+    backend_up: () => Number([undefined, 'throttled'].includes(backend.health().degraded)),
+    backend_degraded: () => backend.health().degraded,
   })
   return {
     ...backend,

@@ -86,7 +86,7 @@ export function createFakeBackend(): FakeBackend {
       if (!call) throw new Error(`The fake backend knows no call ${callId}.`)
       call.resolve(outcome)
     },
-    degradation: () => undefined,
+    health: () => ({}),
     async close() {
       closed.reject(new Error('the fake backend is closed'))
     },

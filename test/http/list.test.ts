@@ -212,7 +212,7 @@ describe.each(Object.entries(STORES))('on %s', (_name, openStore) => {
 
   describe('GET /readyz', () => {
     test('is 200 while the store answers, whatever the backend does', async () => {
-      app.backend.degradation = () => 'spend_limit'
+      app.backend.health = () => ({ degraded: 'spend_limit' })
       await app.readiness.check()
       const response = await app.get('/readyz')
       expect([response.statusCode, response.json()]).toEqual([
@@ -220,6 +220,17 @@ describe.each(Object.entries(STORES))('on %s', (_name, openStore) => {
         { status: 'ready', store: 'ok', backend: 'degraded', reason: 'spend_limit' },
       ])
     })
+
+    test.each(['ok', 'missing', 'incompatible'] as const)(
+      'is 200 while the function is %s, and says so',
+      async (state) => {
+        app.backend.health = () => ({ function: state })
+        await app.readiness.check()
+        const response = await app.get('/readyz')
+        const body = { status: 'ready', store: 'ok', backend: 'ok', function: state }
+        expect([response.statusCode, response.json()]).toEqual([200, body])
+      },
+    )
 
     test('is 503 while the store does not answer, or not in time, and 200 again after', async () => {
       const { countSubmitted } = app.store

@@ -136,7 +136,7 @@ test('a gauge shows why the backend is degraded; while throttled it still counts
   const degraded = (reason: string) => `musetalk_backend_degraded{reason="${reason}"}`
   const reasons = ['spend_limit', 'throttled', 'unreachable', 'credentials'] as const
   for (const reason of reasons) {
-    backend.degradation = () => reason
+    backend.health = () => ({ degraded: reason })
     const series = parseMetrics(await metrics.render())
     expect(reasons.map((other) => series.get(degraded(other)))).toEqual(
       reasons.map((other) => Number(other === reason)),

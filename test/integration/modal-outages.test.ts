@@ -35,7 +35,7 @@ describe('a throttle', () => {
     const from = performance.now()
     const throttled = spawn()
     await until(() => rpcs('FunctionMap') === 2)
-    await until(() => backend.degradation() === 'throttled')
+    await until(() => backend.health().degraded === 'throttled')
     // Those that come meanwhile wait too, and are not refused one by one.
     const later = spawnAll(20)
     await throttled
@@ -52,7 +52,7 @@ describe('a throttle', () => {
     plane.disrupt({ method: 'FunctionGetOutputs', times: 40, retryAfterSeconds: 1 })
     const waits = callIds.map((callId) => backend.wait(callId, forever))
     await until(() => rpcs('FunctionGetOutputs') === 40)
-    await until(() => backend.degradation() === 'throttled')
+    await until(() => backend.health().degraded === 'throttled')
     await plane.until(() => plane.stats().openPolls === 40)
     expect(rpcs('FunctionGetOutputs')).toBe(80)
     expect(rpcs('FunctionGet')).toBe(1)
@@ -96,15 +96,15 @@ describe('a spend limit', () => {
     const wait = backend.wait(callId, forever)
     plane.disrupt({ method: 'FunctionMap', code: grpc.RESOURCE_EXHAUSTED, message: LIMIT })
     const spawns = spawnAll(50)
-    await until(() => backend.degradation() === 'spend_limit')
+    await until(() => backend.health().degraded === 'spend_limit')
     plane.end(callId, { kind: 'return' })
     expect(await wait).toMatchObject({ kind: 'succeeded' })
-    expect(backend.degradation()).toBe('spend_limit')
+    expect(backend.health().degraded).toBe('spend_limit')
     await until(() => degraded().length > 0)
     plane.clearDisruptions()
     for (const spawned of await spawns) expect(spawned.kind).toBe('spawned')
     expect(degraded()).toMatchObject([{ reason: 'spend_limit', error: LIMIT, level: 'warn' }])
-    expect(backend.degradation()).toBeUndefined()
+    expect(backend.health().degraded).toBeUndefined()
     expect(modal.lines.some(({ event }) => event === 'backend_recovered')).toBe(true)
   })
 
@@ -113,7 +113,7 @@ describe('a spend limit', () => {
     plane.disrupt({ method: 'FunctionMap', code: grpc.RESOURCE_EXHAUSTED, message: LIMIT })
     const end = new AbortController()
     const spawning = expect(spawn({}, end.signal)).rejects.toThrow('the deadline')
-    await until(() => modal.backend.degradation() === 'spend_limit')
+    await until(() => modal.backend.health().degraded === 'spend_limit')
     end.abort(new Error('the deadline'))
     await spawning
   })
@@ -128,7 +128,7 @@ test.each(['FAILED_PRECONDITION', 'PERMISSION_DENIED', 'UNIMPLEMENTED', 'OUT_OF_
     const leaving = new AbortController()
     const left = expect(backend.wait(odd!, leaving.signal)).rejects.toThrow('enough')
     await until(() => rpcs('FunctionGetOutputs') >= 4)
-    expect(backend.degradation()).toBeUndefined()
+    expect(backend.health().degraded).toBeUndefined()
     expect({ functionGet: rpcs('FunctionGet'), degraded: degraded() }).toEqual({ functionGet: 1, degraded: [] })
     const wait = backend.wait(other!, forever)
     plane.end(other!, { kind: 'return' })
@@ -143,7 +143,7 @@ describe('credentials that Modal refuses', () => {
     const { backend } = await start({ env: SECRET })
     await until(() => degraded().length > 0)
     expect(degraded()[0]).toMatchObject({ reason: 'credentials', level: 'warn' })
-    expect(backend.degradation()).toBe('credentials')
+    expect(backend.health().degraded).toBe('credentials')
   })
 
   test('keep spawns waiting for the grace period, and then fail all of them and each new one', async () => {
@@ -156,7 +156,7 @@ describe('credentials that Modal refuses', () => {
     expect(await spawn()).toEqual(refused)
     expect(performance.now() - late).toBeLessThan(1_000)
     expect(degraded()).toHaveLength(1)
-    expect(modal.backend.degradation()).toBe('credentials')
+    expect(modal.backend.health().degraded).toBe('credentials')
   })
 
   test('fail a spawn at once without a grace period', async () => {
@@ -169,7 +169,7 @@ describe('credentials that Modal refuses', () => {
     await spawn({ jobId: 'first' })
     for (const method of ['FunctionMap', 'FunctionGet']) plane.disrupt({ method, code: grpc[code], times: 2 })
     for (const spawned of await spawnAll(30)) expect(spawned.kind).toBe('spawned')
-    expect(backend.degradation()).toBeUndefined()
+    expect(backend.health().degraded).toBeUndefined()
   })
 
   test('are read again for each probe, and polls and cancels use the new token', async () => {

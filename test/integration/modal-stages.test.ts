@@ -74,7 +74,7 @@ test.each([
   plane.end(callId, { kind: 'return' })
   expect(await wait).toMatchObject({ kind: 'succeeded' })
   expect(plane.stats().rpcs.FunctionCallFetch).toBe(1)
-  expect(backend.degradation()).toBeUndefined()
+  expect(backend.health().degraded).toBeUndefined()
 })
 
 test('with more calls than slots the running one long-polls, and those in the queue are polled without waiting', async () => {

@@ -1,5 +1,4 @@
 import { afterEach, describe, expect, test } from 'vitest'
-import { PARAMETER_NAMES, type RunParameters } from '../../src/jobs/job.ts'
 import type { Outcome, SpawnRequest } from '../../src/jobs/ports/backend.ts'
 import type { Behaviour } from '../helpers/control-plane/control-plane.ts'
 import { status as grpc } from '../helpers/control-plane/control-plane.ts'
@@ -36,13 +35,6 @@ describe('spawn', () => {
       ['run_inference', { ...input, version: 'v15' }],
       ['run_inference', { image_url: 'https://a.example/face.png', audio_path: 'b.wav', version: 'v1' }],
     ])
-  })
-
-  test.each(PARAMETER_NAMES)('sends the parameter %s as an argument of its own', async (name) => {
-    const { plane } = await start()
-    const parameters: RunParameters = { [name]: name === 'parsing_mode' ? 'jaw' : name === 'use_float16' ? false : 30 }
-    await spawn({ parameters })
-    expect(plane.calls()[0]?.kwargs).toEqual({ ...input, version: 'v15', ...parameters })
   })
 
   test('looks the function up once for all', async () => {

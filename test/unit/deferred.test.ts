@@ -56,3 +56,14 @@ test('the subscriber of a call reaches the backend, before it is loaded and afte
     await waiting
   }
 })
+
+test('a deferred backend checks by what is known before it is loaded, then by what the backend knows', async () => {
+  const fake = createFakeBackend()
+  fake.check = (_input, parameters) => [{ path: '/parameters/fps', message: String(parameters?.fps) }]
+  fake.health = () => ({ function: 'ok' })
+  const deferred = deferBackend(known, () => Promise.resolve(fake))
+  expect([deferred.check({}, { fps: 30 }), deferred.health()]).toEqual([[], {}])
+  await deferred.load()
+  const error = { path: '/parameters/fps', message: '30' }
+  expect([deferred.check({}, { fps: 30 }), deferred.health()]).toEqual([[error], { function: 'ok' }])
+})

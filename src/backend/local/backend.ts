@@ -152,7 +152,7 @@ export function createLocalBackend(options: LocalOptions): Backend {
       if (call) await untilAborted(call.outcome, signal)
     },
     logs: ({ callId }, signal) => logs.read(runIdOf(callId) ?? 'unknown', signal),
-    degradation: () => undefined,
+    health: () => ({}),
     close: () => (closing ??= stopAll()),
   }
 }

@@ -1,16 +1,20 @@
 import { FunctionCall, type ModalClient } from 'modal'
 import { createOnce } from '../../lib/concurrency.ts'
 import { uuidOfName } from '../../lib/ids.ts'
-import type { NamedInput } from '../../jobs/job.ts'
+import { type JobInput, type NamedInput, PARAMETER_NAMES } from '../../jobs/job.ts'
+import { every } from '../../lib/timing.ts'
 import type { Log } from '../../jobs/log.ts'
 import type { Metrics } from '../../jobs/ports/metrics.ts'
+import type { FieldError } from '../../problems.ts'
 import { argumentErrors, checkModalInput } from './check.ts'
+import { createContract, findFunction } from './contract.ts'
 import { createLogReader, type AbortScope, createLogTail } from './logs.ts'
 import {
   grpcCode,
   isDeploymentError,
   isTransient,
   isCredentialsError,
+  isNotFound,
   isUnknownCall,
   type CallOutcome,
   modalMessageOf,
@@ -21,7 +25,13 @@ import { createCircuitBreaker } from './circuit-breaker.ts'
 import { createPoller, type Finish } from './poll.ts'
 import { createPollPool, type PollTurn } from './poll-pool.ts'
 import { createStageTracker } from './stage-tracker.ts'
-import type { Backend, Outcome, Spawned, SpawnRequest } from '../../jobs/ports/backend.ts'
+import {
+  type Backend,
+  type Outcome,
+  type Spawned,
+  type SpawnRequest,
+  untakenParameters,
+} from '../../jobs/ports/backend.ts'
 
 export type ModalOptions = {
   readonly app: string
@@ -36,9 +46,11 @@ export type ModalOptions = {
   /** Within which every call is polled, in ms, as far as `maxPollsPerSecond` allows; 60 s unless set. */
   readonly maxPollIntervalMs?: number
   /** Checks an input at submit; `checkModalInput` unless set. */
-  readonly check?: Backend['check']
+  readonly check?: (input: JobInput) => FieldError[]
   /** How long spawns wait while Modal refuses the credentials, before they fail, in ms. */
   readonly credentialsGraceMs?: number
+  /** How often the function is looked up, to notice another deployment, in ms. */
+  readonly lookupEveryMs?: number
   /** How long one poll for an output may stay open, in ms. Modal answers after 55 s at the latest. */
   readonly pollMs?: number
 }
@@ -49,6 +61,8 @@ type FollowedCall = { readonly callId: string; readonly onRunStart: (startedAt: 
 const PROBE_TIMEOUT_MS = 10_000
 /** How long spawns wait while Modal refuses the credentials, in ms: a token may be refreshed or a clock set meanwhile. */
 const CREDENTIALS_GRACE_MS = 120_000
+/** How often the function is looked up, in ms: a user who has deployed it waits no longer for `/readyz` to say so. */
+const LOOKUP_EVERY_MS = 60_000
 /** The longest long poll that Modal allows, in ms. */
 const POLL_MS = 55_000
 
@@ -58,6 +72,7 @@ const POLL_MS = 55_000
  */
 export function createModalBackend(options: ModalOptions): Backend {
   const { app, functionName, log, metrics, maxConnections, pollsPerConnection, pollMs = POLL_MS } = options
+  const { check: checkInput = checkModalInput } = options
   const clientOptions = { log, recordMetric: metrics?.record }
   const open = () => openClient(clientOptions)
   let control = open()
@@ -92,7 +107,26 @@ export function createModalBackend(options: ModalOptions): Backend {
     log,
   })
   /** One look-up for all; a failed one is forgotten, so that the next spawn looks the function up again. */
-  const lookup = createOnce(() => control.functions.fromName(app, functionName))
+  const lookup = createOnce(() => find())
+  const contract = createContract({ app, function: functionName }, log)
+  const find = async () => {
+    try {
+      const { deployed, schema } = await findFunction(control, app, functionName)
+      contract.found(schema)
+      return deployed
+    } catch (error) {
+      if (isNotFound(error)) contract.notFound()
+      throw error
+    }
+  }
+  /** A new deployment may take other arguments; one after a stop has another id. */
+  const refresh = async () => {
+    if (breaker.stats().reason !== undefined) return
+    const known = await lookup.current?.catch(() => undefined)
+    const found = await find().catch(() => undefined)
+    if (found && known && found.functionId !== known.functionId) lookup.forget()
+  }
+  const refreshes = every(options.lookupEveryMs ?? LOOKUP_EVERY_MS, refresh)
   metrics?.registerGauges({
     modal_calls_held: () => breaker.stats().waiting,
     modal_polls_open: () => pool.stats().open,
@@ -120,10 +154,15 @@ export function createModalBackend(options: ModalOptions): Backend {
 
   const spawnOnce = async (request: SpawnRequest, context: RpcContext, isSecondLookup = false): Promise<Spawned> => {
     const { input, parameters, version } = request
-    const kwargs = { ...input, ...fileUrlsOf(request), version, ...parameters }
     const lookedUp = lookup.get()
     try {
       const deployed = await lookedUp
+      const kwargs = { ...input, ...fileUrlsOf(request), version, ...parameters }
+      const untaken = Object.keys(kwargs).find((name) => !contract.takes(name))
+      if (untaken !== undefined) {
+        lookup.forget(lookedUp)
+        return isSecondLookup ? notTaken(untaken) : await spawnOnce(request, context, true)
+      }
       const call = await rpcContext.run(context, () => deployed.spawn([], kwargs))
       return { kind: 'spawned', callId: call.functionCallId }
     } catch (error) {
@@ -238,13 +277,22 @@ export function createModalBackend(options: ModalOptions): Backend {
 
   return {
     name: 'modal',
-    check: options.check ?? ((input) => checkModalInput(input)),
+    check(input, parameters) {
+      const taken = PARAMETER_NAMES.filter((name) => contract.takes(name))
+      const untaken = untakenParameters(parameters, taken, 'is not taken by the deployed function')
+      return [...checkInput(input), ...untaken]
+    },
     spawn,
     wait,
     stop: (callId, signal) => breaker.run('call', () => cancelOnce(callId, signal), signal),
     logs,
-    degradation: () => breaker.stats().reason,
+    health() {
+      const degraded = breaker.stats().reason
+      const state = contract.state()
+      return { ...(degraded && { degraded }), ...(state && { function: state }) }
+    },
     close() {
+      void refreshes.stop()
       breaker.close()
       stages.close()
       pool.close()
@@ -267,6 +315,12 @@ const rejected = (error: unknown): Spawned => ({
   error: modalMessageOf(error),
 })
 
+const notTaken = (argument: string): Spawned => ({
+  kind: 'rejected',
+  code: 'backend_rejected',
+  error: `the deployed function does not take the argument ${argument}; deploy one that does, or submit the job without it`,
+})
+
 /** The function fetches files like any other URL. */
 function fileUrlsOf({ files = {} }: SpawnRequest): NamedInput {
   return {
@@ -279,7 +333,7 @@ function fileUrlsOf({ files = {} }: SpawnRequest): NamedInput {
 /** Resolves if Modal answers at all: `not found` is an answer, refused credentials are none. */
 async function probe(client: ModalClient, { app, functionName }: ModalOptions): Promise<void> {
   try {
-    await rpcContext.run({ timeoutMs: PROBE_TIMEOUT_MS }, () => client.functions.fromName(app, functionName))
+    await rpcContext.run({ timeoutMs: PROBE_TIMEOUT_MS }, () => findFunction(client, app, functionName))
   } catch (error) {
     if (isTransient(error) || isCredentialsError(error)) throw error
   }

@@ -9,6 +9,7 @@ import { reduceUrls } from '../../net/url-rule.ts'
 import { createFairSemaphore, createOnce } from '../../lib/concurrency.ts'
 import type { Log } from '../../jobs/log.ts'
 import type { RecordMetric } from '../../jobs/ports/metrics.ts'
+import { findFunction } from './contract.ts'
 import { bytesOfCbor } from './wire-format.ts'
 import {
   retryAfterMsOf,
@@ -71,7 +72,7 @@ export function createModalDownload(options: ModalDownloadOptions): ModalDownloa
 
   const open = () => (client ??= openClient({ log, recordMetric }))
 
-  const lookup = createOnce(() => open().functions.fromName(app, functionName))
+  const lookup = createOnce(async () => (await findFunction(open(), app, functionName)).deployed)
 
   const spawn = async (kwargs: Record<string, unknown>, isRepeat = false): Promise<string> => {
     const wasLookedUp = lookup.current !== undefined

@@ -43,6 +43,17 @@ type PutInputs = (request: PutRequest) => Promise<{ readonly inputs: readonly un
 /** A call that Modal created without accepting its input, for instance because the function's queue is full. */
 type EmptyCall = { readonly functionId: string; readonly call: MapResponse }
 
+/** What Modal says of the arguments of a function; `schemaType` 0: nothing. */
+export type FunctionSchema = {
+  readonly schemaType: number
+  readonly arguments: readonly { readonly name: string; readonly hasDefault: boolean }[]
+}
+/** What Modal says of a deployed function, or of a class and its methods. */
+export type FunctionHandle = {
+  readonly functionSchema?: FunctionSchema | undefined
+  readonly methodHandleMetadata?: Readonly<Record<string, FunctionHandle>>
+}
+
 /** Options and results of an RPC that the client's methods do not pass. */
 export type RpcContext = {
   /** Aborts a poll, a cancel or the reading of logs, also on the wire. */
@@ -59,6 +70,8 @@ export type RpcContext = {
   /** Leaves a large value where it is: its id is put into `blobId`, and the client reads null. */
   leavesBlob?: boolean
   blobId?: string
+  /** Set when a function or class was looked up; the client keeps it to itself. */
+  handle?: FunctionHandle | undefined
 }
 export const rpcContext = new AsyncLocalStorage<RpcContext>()
 
@@ -146,6 +159,11 @@ const rpcMiddleware = (put: PutInputs): Middleware =>
         }
         const forget = () => (context.emptyCall = undefined)
         return (await putInput(context.emptyCall, { inputs, put, forget })) as never
+      }
+      case 'FunctionGet': {
+        const response = yield* call.next(call.request, bounded)
+        context.handle = (response as { readonly handleMetadata?: FunctionHandle }).handleMetadata
+        return response
       }
       case 'FunctionPutInputs':
         return yield* sendOnce()

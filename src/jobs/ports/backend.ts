@@ -4,6 +4,7 @@ import {
   type DegradedReason,
   type ErrorCode,
   type FileKind,
+  type FunctionState,
   type JobInput,
   type JobStage,
   type NamedInput,
@@ -63,6 +64,14 @@ export type CallSubscriber = {
   readonly isNeeded: boolean
 }
 
+/** No `degraded`: it is not. No `function`: the backend has none, or has not looked it up yet. */
+export type BackendHealth = {
+  /** Why jobs wait for the backend. */
+  readonly degraded?: DegradedReason
+  /** Whether the function is deployed, and takes and needs what it should (docs/function.md). */
+  readonly function?: FunctionState
+}
+
 /** A call whose log is read. Times are epoch ms; no `finishedAt`: it may still run. */
 export type LoggedCall = { readonly callId: string; readonly startedAt: number; readonly finishedAt?: number }
 
@@ -92,8 +101,8 @@ export type Backend = {
    * longer knows the call or its log, and the reason of `signal` soon after it aborts.
    */
   logs(call: LoggedCall, signal: AbortSignal): AsyncIterable<string>
-  /** Why the backend is degraded, so that jobs wait for it; undefined if it is not, as far as this process knows. */
-  degradation(): DegradedReason | undefined
+  /** As far as this process knows. Makes no request. */
+  health(): BackendHealth
   /** Closes connections, ends local children and rejects every open wait. Idempotent. */
   close(): Promise<void>
 }

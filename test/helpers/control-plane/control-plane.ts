@@ -5,7 +5,7 @@ import { openBlobs } from './blobs.ts'
 import { Calls, type Call, type CallRecord } from './calls.ts'
 import { makeCertificate, type Certificate } from './certificate.ts'
 import { Disruptions, type Disruption } from './disruptions.ts'
-import { Functions } from './functions.ts'
+import { Functions, type Argument } from './functions.ts'
 import { logRpcs, logStreams } from './log-rpcs.ts'
 import { Meters, type Counts } from './meters.ts'
 import { listen, type RunningServer } from './rpc-server.ts'
@@ -15,6 +15,7 @@ import { Tokens, type Credentials } from './tokens.ts'
 
 export { status } from '@grpc/grpc-js'
 export type { Behave, Behaviour, CallInfo, Ending, Kwargs } from './behaviour.ts'
+export { contractArguments } from './functions.ts'
 export type { CallRecord } from './calls.ts'
 export type { Disruption } from './disruptions.ts'
 
@@ -27,6 +28,8 @@ export type PlaneOptions = {
   readonly tokenLifetimeSeconds?: number
   /** Deployed at the start, by app; `musetalk-poc` with `run_inference` and `download_result` by default. */
   readonly functions?: Readonly<Record<string, readonly string[]>>
+  /** The arguments of functions, by their name, as the deployed app says them; without an entry it says none. */
+  readonly schemas?: Readonly<Record<string, readonly Argument[]>>
   /** Formats in which the functions take arguments; `[1]` is one deployed by a Python SDK that is too old. */
   readonly inputFormats?: readonly number[]
   readonly behave?: Behave
@@ -76,8 +79,8 @@ export type ControlPlane = {
   forget(callId: string): void
   /** Makes every auth token issued so far invalid; the credentials stay valid. */
   revokeTokens(): void
-  /** Deploys a function; one that is deployed keeps its id, one that was undeployed gets another. */
-  deploy(appName: string, functionName: string): void
+  /** Deploys a function, with its arguments; one that is deployed keeps its id, one that was undeployed gets another. */
+  deploy(appName: string, functionName: string, schema?: readonly Argument[]): void
   undeploy(appName: string, functionName: string): void
   disrupt(disruption: Disruption): void
   clearDisruptions(): void
@@ -161,7 +164,7 @@ export async function startControlPlane(options: PlaneOptions = {}): Promise<Con
     expire: (callId) => calls.expire(find(callId)),
     forget: (callId) => calls.forget(find(callId)),
     revokeTokens: () => tokens.revoke(),
-    deploy: (appName, functionName) => functions.deploy(appName, functionName),
+    deploy: (appName, functionName, schema) => functions.deploy(appName, functionName, schema),
     undeploy: (appName, functionName) => functions.undeploy(appName, functionName),
     disrupt: (disruption) => disruptions.add(disruption),
     clearDisruptions: () => disruptions.clear(),
@@ -178,7 +181,7 @@ type Parts = { readonly disruptions: Disruptions; readonly tokens: Tokens; reado
 async function stateOf(options: PlaneOptions, { disruptions: disruptions, tokens, changed }: Parts): Promise<State> {
   const functions = new Functions()
   for (const [appName, names] of Object.entries(options.functions ?? DEFAULT_FUNCTIONS)) {
-    for (const name of names) functions.deploy(appName, name)
+    for (const name of names) functions.deploy(appName, name, options.schemas?.[name])
   }
   return {
     calls: new Calls(options.behave, changed, options.gpus),

@@ -3,7 +3,7 @@ import { status } from '@grpc/grpc-js'
 import { resultOf, type Ending, type Kwargs } from './behaviour.ts'
 import type { Blobs } from './blobs.ts'
 import { type Call, type Calls, exactNow } from './calls.ts'
-import type { Functions } from './functions.ts'
+import type { Deployed, Functions } from './functions.ts'
 import type { Meters } from './meters.ts'
 import type { Handler, Rpc } from './rpc-server.ts'
 import type { SpawnAnswers } from './spawn-answers.ts'
@@ -44,7 +44,7 @@ type AboutFunction = { readonly functionId: string }
 type FunctionGet = { readonly appName: string; readonly objectTag: string }
 type FunctionMap = { readonly functionId: string; readonly pipelinedInputs: readonly { readonly input: Input }[] }
 type FunctionPutInputs = AboutCall & { readonly inputs: readonly { readonly idx: number; readonly input: Input }[] }
-type Input = { readonly args: Uint8Array; readonly argsBlobId: string }
+type Input = { readonly args: Uint8Array; readonly argsBlobId: string; readonly methodName: string }
 type FunctionGetOutputs = AboutCall & { readonly timeout: number }
 
 type FunctionCallFetch = AboutFunction & {
@@ -64,13 +64,23 @@ export function unaryRpcs(state: State): Record<string, Handler> {
     AuthTokenGet: () => ({ token: state.tokens.issue() }),
 
     FunctionGet({ appName, objectTag }: FunctionGet) {
-      const { functionId, functionName, appId } = functions.named(appName, objectTag)
       const formats = { supportedInputFormats: state.inputFormats, supportedOutputFormats: [1, 4] }
-      return { functionId, handleMetadata: { functionName, appId, ...formats } }
+      if (!objectTag.endsWith('.*')) {
+        const deployed = functions.named(appName, objectTag)
+        return { functionId: deployed.functionId, handleMetadata: { ...metadataOf(deployed), ...formats } }
+      }
+      // What a client asks for to use a class.
+      const methods = functions.methodsOf(appName, objectTag.slice(0, -2))
+      const [first] = methods
+      if (!first) throw notFound(`Lookup failed for Cls '${objectTag}' from the '${appName}' app: not found.`)
+      const nameOf = ({ functionName }: Deployed) => functionName.split('.').at(-1) ?? ''
+      const handles = methods.map((method) => [nameOf(method), { ...metadataOf(method), ...formats }] as const)
+      const methodHandleMetadata = Object.fromEntries(handles)
+      return { functionId: first.functionId, handleMetadata: { functionName: objectTag, methodHandleMetadata } }
     },
 
     FunctionMap({ functionId, pipelinedInputs }: FunctionMap, rpc: Rpc) {
-      const deployed = functions.withId(functionId)
+      const deployed = functions.withId(functionId, pipelinedInputs[0]?.input.methodName)
       const idempotencyKey = String(rpc.metadata.get('x-idempotency-key')[0] ?? '')
       const known = state.honourIdempotencyKeys ? callsByKey.get(idempotencyKey) : undefined
       const kwargs = kwargsOf(pipelinedInputs[0]?.input, blobs)
@@ -145,6 +155,11 @@ export function unaryRpcs(state: State): Record<string, Handler> {
       return { downloadUrl: blobs.urlOf(blobId) }
     },
   }
+}
+
+function metadataOf({ functionName, appId, schema }: Deployed): object {
+  const all = schema?.map((one) => (typeof one === 'string' ? { name: one, hasDefault: true } : one))
+  return { functionName, appId, ...(all && { functionSchema: { schemaType: 1, arguments: all } }) }
 }
 
 /** What a listing shows of a call, as it was at a point in time. */
