@@ -239,7 +239,7 @@ const DEFINITIONS = {
     status: 429,
     detail: 'Too many requests. Try again later.',
     when: 'You sent more requests, or wrong credentials, than a minute allows.',
-    example: { detail: 'These are more than 600 submits a minute. Try again in 27 s.', retryAfterSeconds: 27 },
+    example: { detail: 'The limit is 600 submits a minute. Try again in 27 s.', retryAfterSeconds: 27 },
   },
   request_timeout: {
     status: 408,

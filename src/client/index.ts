@@ -53,7 +53,7 @@ export type EventsOptions = CallOptions & { readonly onGap?: (() => void) | unde
 export type Client = {
   /** Submits a job. In Node, `fs.openAsBlob` opens a file. */
   submit(job: JobRequest, options?: SubmitOptions): Promise<Job>
-  /** Like `wait`, cheap while the job has not changed: then the server does not send again what it sent before. */
+  /** Cheap while the job has not changed: the server then answers 304 without a body. So does `wait`. */
   get(id: string, options?: CallOptions): Promise<Job>
   /** One page, newest first. */
   list(query?: ListQuery, options?: CallOptions): Promise<JobList>
@@ -84,7 +84,7 @@ export type Client = {
 
 /** Duration of a long poll, in seconds: less than the timeout of proxies. */
 const LONG_POLL_SECONDS = 30
-/** An unfinished job that is answered sooner, in ms, is asked for again after a pause: 1 s, then up to 8 s, with jitter. */
+/** If a long poll answers sooner, in ms, with an unfinished job, the next one waits: 1 s, then up to 8 s, with jitter. */
 const MIN_LONG_POLL_MS = (LONG_POLL_SECONDS - 5) * 1000
 /** Timeout of an answer beyond a long poll, in ms. */
 const ANSWER_MS = 30_000
@@ -151,7 +151,7 @@ export function createClient(options: ClientOptions): Client {
         const startedAt = Date.now()
         const job = await getJob(pathOf(id), `?wait=${LONG_POLL_SECONDS}`, { ...options, timeoutMs })
         if (hasFinished(job)) return job
-        // A server that has too many long polls, or is shutting down, does not wait.
+        // A server with too many long polls, or one that is shutting down, answers at once.
         early = Date.now() - startedAt < MIN_LONG_POLL_MS ? early + 1 : 0
         if (early > 0) await pause(backOffMs(early + 1), options?.signal)
       }

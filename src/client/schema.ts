@@ -38,7 +38,7 @@ export interface paths {
         };
         /**
          * Get a job
-         * @description The job as it is now; with `wait`, as it is when it finishes or the time is over. With `If-None-Match` a long poll that ends with the job as you have it is answered 304.
+         * @description The job as it is now; with `wait`, as it is when it finishes or the time is up. With `If-None-Match` a long poll that ends with the job as you have it is answered 304.
          *
          *     Needs the scope `jobs:read`.
          */
@@ -47,7 +47,7 @@ export interface paths {
         post?: never;
         /**
          * Delete a job
-         * @description Deletes a finished job, its uploaded files, and its video on this server; files at Modal stay until they expire there. Its `Idempotency-Key` is free again.
+         * @description Deletes a finished job, its uploaded files, and its video on this server; files at Modal stay until they expire there. Its `Idempotency-Key` can be used again.
          *
          *     Needs the scope `jobs:write`.
          */
@@ -841,10 +841,10 @@ export interface components {
              *     - `inference_failed`: the function reported it or raised, or the local command failed
              *     - `timed_out`: the job's deadline, `run_timeout_seconds` or the function's own time limit passed
              *     - `input_unavailable`: an input is missing, refused, too large, damaged, or of an unsupported kind
-             *     - `backend_unavailable`: the backend could not be reached by the deadline, or lost or stopped the run again and again
+             *     - `backend_unavailable`: the backend could not be reached by the deadline, or lost or stopped the run repeatedly
              *     - `backend_rejected`: credentials, app, function or arguments were refused, its container cannot start, or ffmpeg is missing
              *     - `lost`: the backend no longer knows the call
-             *     - `invalid_output`: the function's result is not of the agreed shape
+             *     - `invalid_output`: the function's result does not have the expected fields
              * @example input_unavailable
              * @enum {string}
              */
@@ -1044,10 +1044,10 @@ export interface components {
              *     - `inference_failed`: the function reported it or raised, or the local command failed
              *     - `timed_out`: the job's deadline, `run_timeout_seconds` or the function's own time limit passed
              *     - `input_unavailable`: an input is missing, refused, too large, damaged, or of an unsupported kind
-             *     - `backend_unavailable`: the backend could not be reached by the deadline, or lost or stopped the run again and again
+             *     - `backend_unavailable`: the backend could not be reached by the deadline, or lost or stopped the run repeatedly
              *     - `backend_rejected`: credentials, app, function or arguments were refused, its container cannot start, or ffmpeg is missing
              *     - `lost`: the backend no longer knows the call
-             *     - `invalid_output`: the function's result is not of the agreed shape
+             *     - `invalid_output`: the function's result does not have the expected fields
              * @example input_unavailable
              * @enum {string}
              */
@@ -1322,7 +1322,7 @@ export interface components {
          */
         "RateLimit-Remaining": number;
         /**
-         * @description Seconds until the minute is over.
+         * @description Seconds until the minute ends.
          * @example 60
          */
         "RateLimit-Reset": number;
@@ -1388,7 +1388,7 @@ export interface operations {
                 cursor?: string;
             };
             header?: {
-                /** @description The `ETag` of an answer that you have, or several: 304 without a body if it is still right. For example `"pNk8xkV1uZrYc0mD"`. */
+                /** @description The `ETag` of an answer that you have, or several: 304 without a body if it is still current. For example `"pNk8xkV1uZrYc0mD"`. */
                 "If-None-Match"?: string;
             };
             path?: never;
@@ -1409,7 +1409,7 @@ export interface operations {
                     "application/json": components["schemas"]["JobList"];
                 };
             };
-            /** @description Your answer is still right. */
+            /** @description The answer that you have is still current. */
             304: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -1755,7 +1755,7 @@ export interface operations {
                 wait?: number;
             };
             header?: {
-                /** @description The `ETag` of an answer that you have, or several: 304 without a body if it is still right. For example `"pNk8xkV1uZrYc0mD"`. */
+                /** @description The `ETag` of an answer that you have, or several: 304 without a body if it is still current. For example `"pNk8xkV1uZrYc0mD"`. */
                 "If-None-Match"?: string;
             };
             path: {
@@ -1782,7 +1782,7 @@ export interface operations {
                     "application/json": components["schemas"]["Job"];
                 };
             };
-            /** @description Your answer is still right. */
+            /** @description The answer that you have is still current. */
             304: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -2084,7 +2084,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The `ETag` of an answer that you have, or several: 304 without a body if it is still right. For example `"pNk8xkV1uZrYc0mD"`. */
+                /** @description The `ETag` of an answer that you have, or several: 304 without a body if it is still current. For example `"pNk8xkV1uZrYc0mD"`. */
                 "If-None-Match"?: string;
             };
             path: {
@@ -2111,7 +2111,7 @@ export interface operations {
                     "application/json": components["schemas"]["Result"];
                 };
             };
-            /** @description Your answer is still right. */
+            /** @description The answer that you have is still current. */
             304: {
                 headers: {
                     ETag: components["headers"]["ETag"];

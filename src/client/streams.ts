@@ -1,7 +1,7 @@
 import { piecesOf, backOffMs, pause, MAX_PAUSE_MS } from './transport.ts'
 import type { Job } from './schema.ts'
 
-/** A connection that brings nothing for so long, in ms, is dead: a stream of events brings something every 15 s. */
+/** A connection without data for this time, in ms, counts as dead: an event stream has a heartbeat every 15 s. */
 const SILENCE_MS = 45_000
 
 /** The answer with a video, whose body is not read yet. */
@@ -108,8 +108,8 @@ function fieldsOf(block: string): Partial<Record<string, string>> {
   return Object.fromEntries(block.split(/\r?\n/).map((line) => line.split(/: ?(.*)/s, 2)) as [string, string][])
 }
 
-/** A stream that lasted for so long, in ms, resets the count of failures. */
-const HELD_MS = MAX_PAUSE_MS
+/** A stream that lasted longer than this, in ms, resets the count of failures. */
+const STABLE_MS = MAX_PAUSE_MS
 
 export type FollowOptions = {
   /** Opens the stream; an answer without a body has no more events. */
@@ -146,7 +146,7 @@ export async function* follow(options: FollowOptions): AsyncGenerator<Job, void>
       throw new Error('the stream of events ended')
     } catch (error) {
       signal?.throwIfAborted()
-      failures = Date.now() - openedAt > HELD_MS ? 1 : failures + 1
+      failures = Date.now() - openedAt > STABLE_MS ? 1 : failures + 1
       if (failures > retries) throw error
     }
     await pause(backOffMs(failures - 1), signal)

@@ -32,7 +32,7 @@ export type Send = <T>(call: Call, read: (response: Response) => T | Promise<T>)
 
 /** The first and the longest pause without a `Retry-After`, in ms; each is twice the one before. */
 export const [PAUSE_MS, MAX_PAUSE_MS] = [250, 8_000]
-/** A longer `Retry-After`, in ms, is not waited for: the call rejects. */
+/** The longest `Retry-After` that a call waits for, in ms; a longer one rejects it. */
 export const MAX_RETRY_AFTER_MS = 60_000
 export const RETRIES = 5
 
@@ -79,8 +79,8 @@ export function createTransport(options: TransportOptions): Send {
 
 function baseOf(text: string): string {
   const { protocol, username, search, hash, href } = new URL(text)
-  if (!/^https?:$/.test(protocol)) throw new TypeError(`The base URL begins with http:// or https://, not: ${text}`)
-  if (username || search || hash) throw new TypeError('The base URL has no credentials, no query and no fragment.')
+  if (!/^https?:$/.test(protocol)) throw new TypeError(`The base URL must begin with http:// or https://: ${text}`)
+  if (username || search || hash) throw new TypeError('The base URL must have no credentials, query or fragment.')
   return href.replace(/\/$/, '')
 }
 
@@ -100,21 +100,21 @@ function pauseAfter(error: unknown, { repeatable }: Call, failures: number): num
 const isRefused = ({ status, code }: ProblemError) =>
   status === 429 || (status === 503 && code !== undefined && code !== 'store_unavailable')
 
-/** The pause after so many failures before, in ms. */
+/** Back-off with jitter after this number of earlier failures, in ms. */
 export const backOffMs = (failures: number): number =>
   Math.min(PAUSE_MS * 2 ** failures, MAX_PAUSE_MS) * (0.5 + Math.random() / 2)
 
-/** Resolves after so many ms; rejects with the reason of `signal` if it aborts first. */
+/** Resolves after `ms`; rejects with the reason of `signal` if it aborts first. */
 export async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
   signal?.throwIfAborted()
   await new Promise<void>((resolve) => {
-    const over = () => {
+    const finish = () => {
       clearTimeout(timer)
-      signal?.removeEventListener('abort', over)
+      signal?.removeEventListener('abort', finish)
       resolve()
     }
-    const timer = setTimeout(over, ms)
-    signal?.addEventListener('abort', over)
+    const timer = setTimeout(finish, ms)
+    signal?.addEventListener('abort', finish)
   })
   signal?.throwIfAborted()
 }

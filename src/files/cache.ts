@@ -46,7 +46,7 @@ type Entry = {
 
 /**
  * Keeps files in a folder, within a size. A file gets its name once it is complete and on the disk, never before. A file
- * in use or being fetched is never removed to make room: the folder may be larger for as long.
+ * in use or being fetched is never removed to make room: until then the folder may exceed its size.
  */
 export function createFileCache({ folder, maxBytes }: FileCacheOptions): FileCache {
   const parts = join(folder, 'parts', PROCESS_NAME)
@@ -176,7 +176,7 @@ function once(act: () => void): () => void {
   }
 }
 
-/** Before it gets its name: a file that a power cut left empty would be served for ever. */
+/** Before it gets its name: a file that a power cut left empty would be served forever. */
 async function syncToDisk(path: string, modifiedAt: number) {
   const file = await open(path, 'r+')
   try {

@@ -21,13 +21,13 @@ export type ModalOutputsOptions = {
   readonly log: Log
 }
 
-/** How many too large outputs are remembered, about. */
+/** About how many outputs beyond the size limit are remembered. */
 const REMEMBERED = 10_000
 
-/** When a full disk may have room again, in s. */
+/** `Retry-After` of an output that could not be stored, in seconds. */
 const DISK_RETRY_SECONDS = 60
 
-/** Outputs that Modal keeps: each is fetched once for all requests, and kept on disk as long as there is room. */
+/** Outputs stored at Modal: each is fetched once for all requests, and cached on disk while there is room. */
 export function createModalOutputs(options: ModalOutputsOptions): Outputs {
   const { download, dataDir, maxBytes, prefetches, log } = options
   const folder = join(dataDir, 'outputs')
@@ -39,7 +39,7 @@ export function createModalOutputs(options: ModalOutputsOptions): Outputs {
   const use = async (job: SucceededJob) => {
     const { id, runId, version, finishedAt = job.createdAt } = job
     if (runId === undefined)
-      throw problem('output_unavailable', { detail: 'The job has no run id, by which Modal keeps the output.' })
+      throw problem('output_unavailable', { detail: 'The job has no run id, so its output at Modal cannot be found.' })
     const fill = async (path: string, signal: AbortSignal) => {
       const startedAt = performance.now()
       await download({ runId, version, caller: job.caller }, path, signal)

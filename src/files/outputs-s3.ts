@@ -8,7 +8,7 @@ export type S3Options = {
   readonly endpoint: string
   readonly bucket: string
   readonly region: string
-  /** Put before the output's path unchanged: that of a folder ends with a slash. */
+  /** Prepended to the output's path unchanged, so that of a folder needs a final slash. */
   readonly prefix: string
   readonly accessKeyId: string
   readonly secretAccessKey: string
@@ -22,7 +22,7 @@ const MAX_TTL_SECONDS = 604_800
 
 /**
  * Outputs in an S3-compatible store: clients are redirected there with a presigned URL (AWS Signature Version 4 in
- * the query, https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html). The store is not asked.
+ * the query, https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html). The server sends no request to the store.
  */
 export function createS3Outputs(options: S3Options): Outputs {
   const { accessKeyId, secretAccessKey, sessionToken, region } = options
@@ -32,7 +32,7 @@ export function createS3Outputs(options: S3Options): Outputs {
     async open(job, request) {
       const path = sharedPathOf(job)
       if (path === undefined)
-        throw problem('output_unavailable', { detail: 'The output is not where outputs are kept.' })
+        throw problem('output_unavailable', { detail: 'The output is not in the folder of outputs.' })
       const url = urlOf(options.prefix + path, request, options)
       const signed = await client.sign(url, { method: request.method, aws: { signQuery: true } })
       return { kind: 'redirect', url: signed.url }

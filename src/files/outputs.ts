@@ -4,7 +4,7 @@ import { type BackendName, currentAttempt, type Job } from '../jobs/job.ts'
 import type { Outputs, SucceededJob, Sweep } from '../jobs/ports/files.ts'
 import { problem } from '../problems.ts'
 
-/** A job keeps the backend it was submitted with, also when the server is started with another. */
+/** Opens outputs at the backend of their job, which may differ from the one that the server now uses for new jobs. */
 export function createOutputsByBackend(sources: Readonly<Partial<Record<BackendName, Outputs>>>): Outputs {
   const all = Object.values(sources)
   const sourceOf = (job: Job): Outputs | undefined => sources[job.backend]
@@ -13,7 +13,7 @@ export function createOutputsByBackend(sources: Readonly<Partial<Record<BackendN
       const source = sourceOf(job)
       if (source) return source.open(job, options)
       throw problem('output_unavailable', {
-        detail: `The output is with the backend '${job.backend}', which this server does not use.`,
+        detail: `The output is at the backend '${job.backend}', which this server does not use.`,
       })
     },
     prefetch: (job) => sourceOf(job)?.prefetch(job),
@@ -71,7 +71,7 @@ export function createDirectoryOutputs({ root, locate }: DirectoryOptions): Outp
     async open(job) {
       const path = locate(job)
       if (path === undefined)
-        throw problem('output_unavailable', { detail: 'The output is not where outputs are kept.' })
+        throw problem('output_unavailable', { detail: 'The output is not in the folder of outputs.' })
       return { kind: 'file', path: await fileWithin(root, path), release: () => undefined }
     },
     prefetch: () => undefined,
@@ -88,8 +88,8 @@ async function fileWithin(root: string, path: string): Promise<string> {
   })
   const inside = relative(folder, file)
   if (isAbsolute(inside) || inside.split(sep)[0] === '..') {
-    const cause = new Error(`the output path leads out of the folder of outputs, to ${file}`)
-    throw problem('output_unavailable', { detail: 'The output is not where outputs are kept.', cause })
+    const cause = new Error(`the output path leaves the folder of outputs: ${file}`)
+    throw problem('output_unavailable', { detail: 'The output is not in the folder of outputs.', cause })
   }
   const stats = await stat(file)
   if (!stats.isFile()) throw problem('output_unavailable', { detail: 'The output is not a file.' })

@@ -55,12 +55,12 @@ export function createUploads({ folder, maxBytes, log }: UploadsOptions): Upload
 
 /**
  * Files that are flushed to the disk at a time: half of the four threads that libuv has for files. On a slow disk each
- * takes seconds, in which nobody else's file would be read.
+ * takes seconds, during which no other file could be read.
  */
 export const MAX_FLUSHES = 2
 const flushes = createFairSemaphore(MAX_FLUSHES, { mayHoldAll: true })
 
-/** A job that is accepted has its files on the disk, as it has itself. */
+/** Flushed before the job is accepted: a crash of the machine must not lose the files of an accepted job. */
 const flush = (path: string, { caller, signal }: Receiving) =>
   flushes.use(caller, signal, async () => {
     const file = await open(path, 'r+')
@@ -108,7 +108,7 @@ function createUpload(folder: string, { maxBytes, folderOf, log, receiving }: Up
       files[kind] = { size, type: mime, sha256: hash.digest('hex') }
     },
     async keep(jobId) {
-      // The sweep goes by this time; receiving the files may have taken long.
+      // The sweep checks this time; receiving the files may have taken long.
       const now = new Date()
       await utimes(path, now, now)
       await rename(path, folderOf(jobId))

@@ -11,7 +11,7 @@ export const JSON_TYPE = 'application/json; charset=utf-8'
 export const OneOf = <const T extends string>(names: readonly T[], options: object = {}) =>
   Type.Unsafe<T>({ type: 'string', enum: names, ...options })
 
-/** The words of a field in the reference: its meaning and an example. */
+/** The documentation of a field in the reference: its meaning and an example. */
 type Described<T> = { readonly description: string; readonly example: T }
 
 /** A string with its description and an example; other JSON Schema keywords pass through. */
@@ -19,7 +19,7 @@ export const Text = ({ description, example, ...keywords }: Described<string> & 
   Type.String({ description, examples: [example], ...keywords })
 
 /** An integer likewise. */
-export const Whole = ({ description, example, ...keywords }: Described<number> & Record<string, unknown>) =>
+export const Integer = ({ description, example, ...keywords }: Described<number> & Record<string, unknown>) =>
   Type.Integer({ description, examples: [example], ...keywords })
 
 /** A time as text. The format is documentation; each time's parser checks it. */
@@ -44,7 +44,7 @@ export const ProblemReply = Type.Object(
   {
     type: Text({ description: 'Always `about:blank`: see `code`.', example: 'about:blank' }),
     title: Text({ description: 'The name of the status.', example: 'Bad Request' }),
-    status: Whole({ description: 'The HTTP status.', example: 400, minimum: 400, maximum: 599 }),
+    status: Integer({ description: 'The HTTP status.', example: 400, minimum: 400, maximum: 599 }),
     detail: Text({ description: 'What went wrong, in a sentence.', example: 'version: must be one of v15, v1' }),
     code: OneOf(PROBLEM_CODES, {
       description: 'The stable name of the problem, for programs. New codes may be added.',
@@ -159,7 +159,7 @@ function fieldErrorOf({
   message = 'is not valid',
 }: SchemaError): FieldError {
   if (propertyName !== undefined) {
-    return { path: `${instancePath}${pointerTo(propertyName)}`, message: 'a key has 1 to 64 characters' }
+    return { path: `${instancePath}${pointerTo(propertyName)}`, message: 'a key must have 1 to 64 characters' }
   }
   switch (keyword) {
     case 'additionalProperties':

@@ -7,13 +7,13 @@ import { JobId, JobParams } from './jobs/job-schema.ts'
 import { WebhookEventName, WebhookEvents } from './jobs/submit-schema.ts'
 import { callerOf } from './plugins/auth.ts'
 import type { ChargeAnswer } from './plugins/rate-limits.ts'
-import { NoBody, NoQuery, OneOf, ProblemReply, Text, Time, Whole } from './schemas.ts'
+import { NoBody, NoQuery, OneOf, ProblemReply, Text, Time, Integer } from './schemas.ts'
 
-const TryReply = Type.Object(
+const DeliveryAttemptReply = Type.Object(
   {
     at: Time({ description: 'When it started.', example: '2026-01-31T12:01:30.010Z' }),
-    status: Type.Optional(Whole({ description: 'Status of the answer, if there was one.', example: 200 })),
-    duration_ms: Type.Optional(Whole({ description: 'How long it took.', example: 42, minimum: 0 })),
+    status: Type.Optional(Integer({ description: 'Status of the answer, if there was one.', example: 200 })),
+    duration_ms: Type.Optional(Integer({ description: 'How long it took.', example: 42, minimum: 0 })),
     error: Type.Optional(Text({ description: 'Why it failed.', example: 'the receiver answered 503' })),
   },
   { $id: 'DeliveryTry', description: 'One POST to the receiver. While it runs, it has neither status nor error.' },
@@ -28,13 +28,13 @@ const DeliveryParams = Type.Object({
 /** The delivery of one event to a webhook. */
 const DeliveryReply = Type.Object(
   {
-    number: Whole({ description: 'Its number among the deliveries of the job.', example: 1, minimum: 1 }),
+    number: Integer({ description: 'Its number among the deliveries of the job.', example: 1, minimum: 1 }),
     webhook_id: Text({
       description: 'The `webhook-id` header, the same for every POST.',
       example: 'msg_0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11_1',
     }),
     event: WebhookEventName,
-    attempt: Whole({ description: 'The attempt of the job that the event is about.', example: 1, minimum: 1 }),
+    attempt: Integer({ description: 'The attempt of the job that the event is about.', example: 1, minimum: 1 }),
     state: OneOf(['pending', 'delivered', 'failed'], {
       description: '`failed`: every POST failed, or the receiver answered 410.',
       examples: ['delivered'],
@@ -43,7 +43,7 @@ const DeliveryReply = Type.Object(
     next_try_at: Type.Optional(
       Time({ description: 'When the next POST is due, while it is pending.', example: '2026-01-31T12:01:35.000Z' }),
     ),
-    tries: Type.Array(TryReply, {
+    tries: Type.Array(DeliveryAttemptReply, {
       description: 'The last 50 POSTs, oldest first.',
       examples: [[{ at: '2026-01-31T12:01:30.010Z', status: 200, duration_ms: 42 }]],
     }),
@@ -145,7 +145,7 @@ const docs: Record<'list' | 'redeliver' | 'secret', Operation> = {
 
 export type WebhookRoutesOptions = { readonly ledger: DeliveryLedger; readonly chargeAnswer: ChargeAnswer }
 
-/** About how much the store read, in bytes: a job with many retries has hundreds of deliveries, each with a job as its body. */
+/** Approximate bytes that the store read: a job with many retries has hundreds of deliveries, each with a job as its body. */
 const bytesOf = (deliveries: readonly Delivery[]) =>
   deliveries.reduce((sum, { body, tries }) => sum + body.length + BYTES_PER_TRY * tries.length, 0)
 const BYTES_PER_TRY = 100

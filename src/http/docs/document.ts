@@ -67,10 +67,10 @@ export const addressedTo = (document: OpenApi, url: string): OpenApi => ({
 
 /** The document as `@fastify/swagger` makes it. */
 async function writeDocument(described: readonly Described[], authenticated: boolean): Promise<OpenApi> {
-  const book = Fastify({ exposeHeadRoutes: false })
+  const app = Fastify({ exposeHeadRoutes: false })
     .setValidatorCompiler(() => () => true)
     .setSerializerCompiler(() => JSON.stringify)
-  await book.register(swagger, {
+  await app.register(swagger, {
     openapi: {
       openapi: '3.1.1',
       ...aboutServer({ authenticated }),
@@ -83,12 +83,12 @@ async function writeDocument(described: readonly Described[], authenticated: boo
   for (const { operation } of described) nameSchemas(operation.form?.schema, schemas)
   for (const one of described) {
     const { method, url } = one.route
-    book.route({ method, url, schema: nameSchemas(schemaOf(one), schemas) as FastifySchema, handler: () => undefined })
+    app.route({ method, url, schema: nameSchemas(schemaOf(one), schemas) as FastifySchema, handler: () => undefined })
   }
-  for (const schema of schemas.values()) book.addSchema(schema)
-  await book.ready()
-  const document = book.swagger() as unknown as OpenApi
-  await book.close()
+  for (const schema of schemas.values()) app.addSchema(schema)
+  await app.ready()
+  const document = app.swagger() as unknown as OpenApi
+  await app.close()
   return document
 }
 
@@ -101,7 +101,7 @@ function describeRoute(route: RouteOptions, authenticated: boolean): Described {
   return { route, operation, authenticated }
 }
 
-/** The schemas of the route and the words of the operation, as `@fastify/swagger` takes them. */
+/** The schemas of the route and the documentation of the operation, as `@fastify/swagger` takes them. */
 function schemaOf({ route, operation, authenticated }: Described): FastifySchema {
   const { body, querystring, params, response = {} } = (route.schema ?? {}) as { response?: object } & FastifySchema
   const { access = 'public' } = route.config ?? {}
@@ -113,9 +113,9 @@ function schemaOf({ route, operation, authenticated }: Described): FastifySchema
     summary,
     tags: [tag],
     description: description + needs,
-    ...(querystring !== undefined && { querystring: withoutOffers(querystring) }),
+    ...(querystring !== undefined && { querystring: withoutParameterExamples(querystring) }),
     ...(params !== undefined && { params }),
-    ...(headers && { headers: withoutOffers(headers) }),
+    ...(headers && { headers: withoutParameterExamples(headers) }),
     ...(body !== undefined && body !== NoBody && { body }),
     response: Object.fromEntries(Object.entries(response).filter(([status]) => /^\d+$/.test(status))),
     ...(authenticated && { security: access === 'public' ? [] : [{ bearer: scopes }, { apiKey: scopes }] }),
@@ -125,15 +125,15 @@ function schemaOf({ route, operation, authenticated }: Described): FastifySchema
 /**
  * Moves the examples of optional parameters into their descriptions: the page would fill in each example, and send it.
  */
-function withoutOffers(schema: unknown): object {
+function withoutParameterExamples(schema: unknown): object {
   const { properties = {}, required = [], ...rest } = schema as ParametersSchema
-  const offered = Object.entries(properties).map(([name, { examples, ...parameter }]) => [
+  const described = Object.entries(properties).map(([name, { examples, ...parameter }]) => [
     name,
     required.includes(name) || !examples
       ? { ...parameter, ...(examples && { examples }) }
       : { ...parameter, description: `${parameter.description} For example \`${String(examples[0])}\`.` },
   ])
-  return { ...rest, required, properties: Object.fromEntries(offered) as object }
+  return { ...rest, required, properties: Object.fromEntries(described) as object }
 }
 
 type ParametersSchema = {
@@ -156,7 +156,7 @@ function complete(operation: OperationObject, described: Described): void {
   operation.responses = { ...problemResponses(described), ...(Object.fromEntries(successes) as object) }
 }
 
-/** Stands for the URL of the server, which only a request shows. */
+/** Placeholder for the URL of the server, which is known from each request. */
 const SERVER = 'SERVER_URL'
 
 const intro = `A REST job server for lip-sync video: post a face (video or image) and speech, and fetch a video in which the face speaks.

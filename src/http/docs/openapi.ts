@@ -66,7 +66,7 @@ const nullable = (member: Member) => ({
   ...(member.enum && { enum: [...member.enum, null] }),
 })
 
-/** A route and its words. */
+/** A route and its documentation. */
 export type Described = {
   readonly route: RouteOptions
   readonly operation: Operation
@@ -93,7 +93,7 @@ function problemsOf({ route, operation, authenticated }: Described): Set<Problem
   return new Set<ProblemCode>([
     ...(['malformed_request', 'invalid_request', 'unsupported_media_type'] as const),
     ...(route.url.includes(':') ? (['malformed_url'] as const) : []),
-    ...(READS.includes(route.method) ? [] : OF_CHANGES),
+    ...(READS.includes(route.method) ? [] : CHANGE_PROBLEMS),
     ...(isGuarded ? (['unauthorized', 'rate_limited', 'issuer_unavailable'] as const) : []),
     ...(isGuarded && access !== 'authenticated' ? (['insufficient_scope'] as const) : []),
     ...(alwaysAnswered ? [] : (['rate_limited', 'overloaded', 'store_unavailable', 'server_ending'] as const)),
@@ -102,7 +102,7 @@ function problemsOf({ route, operation, authenticated }: Described): Set<Problem
   ])
 }
 
-const OF_CHANGES = ['invalid_json', 'body_too_large', 'cross_site_refused'] as const
+const CHANGE_PROBLEMS = ['invalid_json', 'body_too_large', 'cross_site_refused'] as const
 
 /** The error answers of a route by status, with an example of every code. */
 export function problemResponses(described: Described): Record<string, ResponseObject> {

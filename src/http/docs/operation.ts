@@ -1,7 +1,7 @@
 import type { TObject } from '@sinclair/typebox'
 import type { ProblemCode } from '../../problems.ts'
 
-/** The words of one answer. Its schema is the route's. */
+/** The documentation of one answer. Its schema is that of the route. */
 export type Answer = {
   readonly description: string
   /** Headers of this answer, beside those of the rate limit. */
@@ -21,7 +21,7 @@ export const TAGS = {
   reference: 'This document.',
 } as const
 
-/** The words of a route in the reference. Its schemas and its access come from the route itself. */
+/** The documentation of a route. Its schemas and its access come from the route itself. */
 export type Operation = {
   readonly operationId: string
   readonly tag: keyof typeof TAGS
@@ -41,7 +41,7 @@ export type Operation = {
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** The words of the route in the reference. */
+    /** The documentation of the route in the reference. */
     docs?: Operation
   }
 }
@@ -94,7 +94,7 @@ export const HEADERS = {
     schema: { type: 'integer' },
     example: 5999,
   },
-  'RateLimit-Reset': { description: 'Seconds until the minute is over.', schema: { type: 'integer' }, example: 60 },
+  'RateLimit-Reset': { description: 'Seconds until the minute ends.', schema: { type: 'integer' }, example: 60 },
   'Retry-After': { description: 'Seconds to wait before the next request.', schema: { type: 'integer' }, example: 10 },
   'WWW-Authenticate': {
     description: 'How to authenticate (RFC 6750).',

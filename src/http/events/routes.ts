@@ -124,8 +124,8 @@ export const eventRoutes: FastifyPluginAsyncTypebox<EventRoutesOptions> = async 
       }
       if (job.revision > seen) push(job)
       if (!isFinished(job)) {
-        stream.whenOver(subscriptions.subscribe(job, push))
-        stream.whenOver(subscriptions.subscribeStages({ id: job.id }, stream.pushStage))
+        stream.whenClosed(subscriptions.subscribe(job, push))
+        stream.whenClosed(subscriptions.subscribeStages({ id: job.id }, stream.pushStage))
       }
       return reply
     },
@@ -143,8 +143,8 @@ export const eventRoutes: FastifyPluginAsyncTypebox<EventRoutesOptions> = async 
       // After missed changes the client has to list its jobs, as after any break.
       const subscriber = { onChange: stream.push, onGap: stream.finish }
       const caller = callerOf(request)
-      stream.whenOver(subscriptions.subscribeAll(caller, subscriber))
-      stream.whenOver(subscriptions.subscribeStages({ caller }, stream.pushStage))
+      stream.whenClosed(subscriptions.subscribeAll(caller, subscriber))
+      stream.whenClosed(subscriptions.subscribeStages({ caller }, stream.pushStage))
       return reply
     },
   )

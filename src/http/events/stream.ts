@@ -24,7 +24,7 @@ export type EventStream = {
   /** Ends the stream at once if its client is not reading, otherwise like `finish`. */
   end(): void
   /** Calls back once either side has closed the stream. */
-  whenOver(callback: () => void): void
+  whenClosed(callback: () => void): void
 }
 
 /** Interval of the heartbeat, in ms: shorter than the idle timeout of proxies. */
@@ -32,7 +32,7 @@ export const HEARTBEAT_MS = 15_000
 
 /** Jobs whose states may wait for a slow client. */
 export const MAX_WAITING = 10_000
-/** While so many events wait, stages are left out: one listing of the backend may change those of a hundred thousand jobs. */
+/** With this many events waiting, stages are left out: one listing of the backend may change those of 100,000 jobs. */
 const MAX_WAITING_STAGES = 1_000
 
 /**
@@ -45,7 +45,7 @@ export function openEventStream(reply: FastifyReply, { turns, render }: EventStr
   const waiting = new Map<string, Job | Buffer>()
   let isSending = false
   let isLast = false
-  /** By this server, and not by its client. */
+  /** Closed by this server, not by its client. */
   let isClosedHere = false
   let sent = 0
   let sentBefore = 0
@@ -118,7 +118,7 @@ export function openEventStream(reply: FastifyReply, { turns, render }: EventStr
       if (raw.writableNeedDrain) cutOff()
       else stream.finish()
     },
-    whenOver(callback) {
+    whenClosed(callback) {
       if (sse.isConnected) sse.onClose(callback)
       else callback()
     },
@@ -132,7 +132,7 @@ export function openEventStream(reply: FastifyReply, { turns, render }: EventStr
   sse.sendHeaders()
   raw.flushHeaders()
   const heart = setInterval(beat, HEARTBEAT_MS).unref()
-  stream.whenOver(() => {
+  stream.whenClosed(() => {
     clearInterval(heart)
     // A complete stream has the log line of its request.
     if (isClosedHere) return

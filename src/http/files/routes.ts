@@ -49,7 +49,7 @@ const VideoReply = Type.Unsafe<Readable>({
   content: { 'video/mp4': { schema: { type: 'string', format: 'binary', description: 'The bytes.' } } },
 })
 
-const OF_FILES = ['ETag', 'Last-Modified', 'Accept-Ranges'] as const
+const FILE_HEADERS = ['ETag', 'Last-Modified', 'Accept-Ranges'] as const
 
 /** Counts the memory that sending a file takes. */
 const countOf = (request: FastifyRequest, reply: FastifyReply, unsent: Unsent) => (bytes: number) => {
@@ -64,8 +64,8 @@ const outputDocs: Operation = {
   description:
     'The video of a job that succeeded, whole or as a single `Range`, with conditional requests. With the `expires` and `signature` of `output_url` it needs no credential.',
   answers: {
-    200: { description: 'The video.', headers: [...OF_FILES, 'Content-Disposition'] },
-    206: { description: 'The requested range.', headers: [...OF_FILES, 'Content-Range'] },
+    200: { description: 'The video.', headers: [...FILE_HEADERS, 'Content-Disposition'] },
+    206: { description: 'The requested range.', headers: [...FILE_HEADERS, 'Content-Range'] },
     302: { description: 'The video is at another address, which expires soon.', headers: ['Location'] },
   },
   problems: [
@@ -161,8 +161,8 @@ const inputDocs: Operation = {
   description:
     'A file that was uploaded with the job, whole or as a single `Range`, with conditional requests. The function fetches it by a signed link (`expires`, `signature`), which needs no credential.',
   answers: {
-    200: { description: 'The file.', headers: OF_FILES },
-    206: { description: 'The requested range.', headers: [...OF_FILES, 'Content-Range'] },
+    200: { description: 'The file.', headers: FILE_HEADERS },
+    206: { description: 'The requested range.', headers: [...FILE_HEADERS, 'Content-Range'] },
   },
   problems: [
     'job_not_found',

@@ -11,7 +11,7 @@ import {
 } from '../../jobs/job.ts'
 import { presentJob } from '../../jobs/view.ts'
 import { EXACTLY_ONE_WITH_FILES, Input, InputFiles, ShownOptions, Version } from './submit-schema.ts'
-import { OneOf, Text, Time, Whole } from '../schemas.ts'
+import { OneOf, Text, Time, Integer } from '../schemas.ts'
 
 const ErrorCode = OneOf(ERROR_CODES, {
   description: [
@@ -19,10 +19,10 @@ const ErrorCode = OneOf(ERROR_CODES, {
     '- `inference_failed`: the function reported it or raised, or the local command failed',
     "- `timed_out`: the job's deadline, `run_timeout_seconds` or the function's own time limit passed",
     '- `input_unavailable`: an input is missing, refused, too large, damaged, or of an unsupported kind',
-    '- `backend_unavailable`: the backend could not be reached by the deadline, or lost or stopped the run again and again',
+    '- `backend_unavailable`: the backend could not be reached by the deadline, or lost or stopped the run repeatedly',
     '- `backend_rejected`: credentials, app, function or arguments were refused, its container cannot start, or ffmpeg is missing',
     '- `lost`: the backend no longer knows the call',
-    "- `invalid_output`: the function's result is not of the agreed shape",
+    "- `invalid_output`: the function's result does not have the expected fields",
   ].join('\n'),
   examples: ['input_unavailable'],
 })
@@ -34,7 +34,7 @@ const ErrorText = Text({
 
 const AttemptReply = Type.Object(
   {
-    attempt: Whole({ description: 'Its number.', example: 1, minimum: 1 }),
+    attempt: Integer({ description: 'Its number.', example: 1, minimum: 1 }),
     call_id: Type.Optional(Text({ description: "The backend's id of the call.", example: 'fc-01K3QJ8Z5W' })),
     started_at: Type.Optional(
       Time({ description: 'When the backend accepted the call.', example: '2026-01-31T12:00:01.000Z' }),
@@ -120,7 +120,7 @@ export const JobReply = Type.Object(
       description: 'The backend that runs it; fixed when the job is accepted.',
       examples: ['modal'],
     }),
-    revision: Whole({ description: 'Increases with every change of the job.', example: 2, minimum: 1 }),
+    revision: Integer({ description: 'Increases with every change of the job.', example: 2, minimum: 1 }),
     input: Type.Object(
       { ...Input, ...InputFiles },
       { ...EXACTLY_ONE_WITH_FILES, $id: 'JobInput', description: 'Face and speech as they were given.' },
@@ -133,7 +133,7 @@ export const JobReply = Type.Object(
     finished_at: Type.Optional(Time({ description: 'When it finished.', example: '2026-01-31T12:01:30.000Z' })),
     deadline_at: Time({ description: 'When it finishes at the latest.', example: '2026-01-31T14:00:00.000Z' }),
     queue_position: Type.Optional(
-      Whole({
+      Integer({
         description: 'Position in the queue while the job waits; with several replicas it may lag a little.',
         example: 3,
         minimum: 1,
@@ -148,7 +148,7 @@ export const JobReply = Type.Object(
       examples: [[{ attempt: 1, call_id: 'fc-01K3QJ8Z5W', started_at: '2026-01-31T12:00:01.000Z' }]],
     }),
     attempts_omitted: Type.Optional(
-      Whole({ description: 'How many attempts between these are no longer stored.', example: 3, minimum: 1 }),
+      Integer({ description: 'How many attempts between these are no longer stored.', example: 3, minimum: 1 }),
     ),
     links: Links,
   },
@@ -170,14 +170,14 @@ export const ResultReply = Type.Object(
 export const IfNoneMatch = Type.Object({
   'If-None-Match': Type.Optional(
     Text({
-      description: 'The `ETag` of an answer that you have, or several: 304 without a body if it is still right.',
+      description: 'The `ETag` of an answer that you have, or several: 304 without a body if it is still current.',
       example: '"pNk8xkV1uZrYc0mD"',
     }),
   ),
 })
 
-/** The answer to one whose answer has not changed. */
-export const NOT_MODIFIED = { description: 'Your answer is still right.', headers: ['ETag' as const] }
+/** The answer if the tag still matches. */
+export const NOT_MODIFIED = { description: 'The answer that you have is still current.', headers: ['ETag' as const] }
 
 const submitted: Job = {
   id: '0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11',

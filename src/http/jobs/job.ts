@@ -3,7 +3,7 @@ import { Type } from '@sinclair/typebox'
 import type { JobService } from '../../jobs/service.ts'
 import type { Operation } from '../docs/operation.ts'
 import { callerOf } from '../plugins/auth.ts'
-import { NoBody, NoQuery, ProblemReply, Whole } from '../schemas.ts'
+import { NoBody, NoQuery, ProblemReply, Integer } from '../schemas.ts'
 import { IfNoneMatch, JobParams, JobReply, JOBS, NOT_MODIFIED, ResultReply } from './job-schema.ts'
 import { createLongPoll, type LongPollDependencies, type Renderer, sendTagged } from './view.ts'
 import { Readable } from 'node:stream'
@@ -14,7 +14,7 @@ import type { OpenAnswers } from '../plugins/open-answers.ts'
 export const JobQuery = Type.Object(
   {
     wait: Type.Optional(
-      Whole({
+      Integer({
         description: 'Seconds that the answer may wait for the job to finish.',
         example: 30,
         minimum: 0,
@@ -31,7 +31,7 @@ const docs: Record<'get' | 'remove' | 'result' | 'cancel' | 'retry' | 'logs', Op
     tag: 'jobs',
     summary: 'Get a job',
     description:
-      'The job as it is now; with `wait`, as it is when it finishes or the time is over. With `If-None-Match` a long poll that ends with the job as you have it is answered 304.',
+      'The job as it is now; with `wait`, as it is when it finishes or the time is up. With `If-None-Match` a long poll that ends with the job as you have it is answered 304.',
     headers: IfNoneMatch,
     answers: {
       200: {
@@ -49,7 +49,7 @@ const docs: Record<'get' | 'remove' | 'result' | 'cancel' | 'retry' | 'logs', Op
     tag: 'jobs',
     summary: 'Delete a job',
     description:
-      'Deletes a finished job, its uploaded files, and its video on this server; files at Modal stay until they expire there. Its `Idempotency-Key` is free again.',
+      'Deletes a finished job, its uploaded files, and its video on this server; files at Modal stay until they expire there. Its `Idempotency-Key` can be used again.',
     answers: { 204: { description: 'The job is deleted.' } },
     problems: ['job_not_found', 'job_not_finished'],
   },
@@ -218,7 +218,7 @@ export const jobRoutes: FastifyPluginAsyncTypebox<JobRoutesOptions> = (app, opti
 const LogsQuery = Type.Object(
   {
     attempt: Type.Optional(
-      Whole({ description: 'Which attempt; the current one by default.', example: 1, minimum: 1 }),
+      Integer({ description: 'Which attempt; the current one by default.', example: 1, minimum: 1 }),
     ),
   },
   { additionalProperties: false },

@@ -12,7 +12,7 @@ import { createSerial } from '../../lib/concurrency.ts'
 import { callerOf, limitKeyOf } from '../plugins/auth.ts'
 import type { ChargeAnswer } from '../plugins/rate-limits.ts'
 import type { Unsent } from '../plugins/open-answers.ts'
-import { ProblemReply, Text, Whole } from '../schemas.ts'
+import { ProblemReply, Text, Integer } from '../schemas.ts'
 import { IfNoneMatch, JobReply, JOBS, NOT_MODIFIED } from './job-schema.ts'
 import { type Renderer, type Rendering, sendTagged, tagOf } from './view.ts'
 
@@ -39,7 +39,7 @@ const ListJobsQuery = Type.Object(
       }),
     ),
     limit: Type.Optional(
-      Whole({
+      Integer({
         description: 'Jobs on a page, 50 by default; fewer if they have more than 1 MiB.',
         example: 20,
         minimum: 1,
@@ -192,7 +192,7 @@ export type RenderPage = (query: ListQuery, request: FastifyRequest, reply: Fast
  */
 export function createJobPages({ service, renderer, unsent }: PageDependencies): RenderPage {
   const turns = createTurns(1)
-  const oneOfEach = createSerial()
+  const onePerCaller = createSerial()
 
   /** The query's jobs, part by part, each in its turn; stops when the client leaves. */
   async function* readParts({ limit, ...query }: ListQuery, { raw }: FastifyReply) {
@@ -226,7 +226,7 @@ export function createJobPages({ service, renderer, unsent }: PageDependencies):
     }
     return page.body(hasMore)
   }
-  return (query, request, reply) => oneOfEach(limitKeyOf(request), () => renderWithinShare(query, request, reply))
+  return (query, request, reply) => onePerCaller(limitKeyOf(request), () => renderWithinShare(query, request, reply))
 }
 
 /** Collects the jobs of a page as JSON, up to `MAX_PAGE_BYTES`; the first always fits. */

@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox'
 import { FACES, FACES_WITH_FILES, SPEECHES, SPEECHES_WITH_FILES } from '../../jobs/submit.ts'
 import { WEBHOOK_EVENTS } from '../../jobs/job.ts'
-import { OneOf, Text, Whole } from '../schemas.ts'
+import { OneOf, Text, Integer } from '../schemas.ts'
 
 const Url = (description: string, example: string) =>
   Text({ description, example, minLength: 1, maxLength: 2048, format: 'uri' })
@@ -27,7 +27,7 @@ export const EXACTLY_ONE_WITH_FILES = { exactlyOneOf: [FACES_WITH_FILES, SPEECHE
 
 const InputFile = Type.Object(
   {
-    size: Whole({ description: 'In bytes.', example: 203850, minimum: 1 }),
+    size: Integer({ description: 'In bytes.', example: 203850, minimum: 1 }),
     type: Text({ description: 'Its media type, detected from its content.', example: 'video/mp4' }),
   },
   { $id: 'InputFile', description: 'An uploaded file.' },
@@ -65,7 +65,7 @@ export const Metadata = Type.Unsafe<Record<string, string>>({
 })
 
 const Parameter = (description: string, example: number, minimum: number, maximum: number) =>
-  Type.Optional(Whole({ description, example, minimum, maximum }))
+  Type.Optional(Integer({ description, example, minimum, maximum }))
 
 /** How MuseTalk makes the video. */
 export const Parameters = Type.Object(
@@ -107,7 +107,7 @@ export const WebhookEvents = Type.Array(WebhookEventName, {
 })
 
 /** In submits and in jobs. */
-export const RunTimeout = Whole({
+export const RunTimeout = Integer({
   description:
     'Longest time from the start of the run at the backend, if the backend reports the start; its queue does not count. Then the job fails with `timed_out`. The server may have a default.',
   example: 900,
@@ -134,7 +134,7 @@ export const NewJobBody = Type.Object(
     parameters: Type.Optional({ ...Parameters, ...NULL_IS_ABSENT }),
     metadata: Type.Optional({ ...Metadata, ...NULL_IS_ABSENT }),
     timeout_seconds: Type.Optional(
-      Whole({
+      Integer({
         description: 'Longest time from the acceptance of the job until it finishes; the server has a default.',
         example: 3600,
         minimum: 1,

@@ -14,7 +14,7 @@ import { Input, NewJobBody, NewJobForm } from './submit-schema.ts'
 import { registerUploads, type UploadOptions } from './uploads.ts'
 import { createLongPoll, type LongPollDependencies, preferredWait, type Renderer } from './view.ts'
 
-const OfSubmits = Type.Object({
+const SubmitHeaders = Type.Object({
   'Idempotency-Key': Type.Optional(
     Text({
       description:
@@ -51,7 +51,7 @@ const OPTIONS_EXAMPLE = Object.fromEntries(
   ),
 )
 
-const OF_ACCEPTED = ['Location', 'Idempotent-Replayed', 'Preference-Applied'] as const
+const ACCEPTED_HEADERS = ['Location', 'Idempotent-Replayed', 'Preference-Applied'] as const
 
 const docs: Operation = {
   operationId: 'submitJob',
@@ -59,7 +59,7 @@ const docs: Operation = {
   summary: 'Submit a job',
   description:
     'Accepts a job and answers at once, without waiting for the backend, unless `Prefer` asks to wait until it finishes. Poll `Location` for its state. An accepted job finishes by its deadline at the latest. Face and speech may be files, in multipart/form-data; an upload has no time limit while it makes progress.',
-  headers: OfSubmits,
+  headers: SubmitHeaders,
   form: {
     schema: NewJobForm,
     // In curl's notation: `--form video=@face.mp4`. On the page a person chooses the files.
@@ -77,12 +77,12 @@ const docs: Operation = {
   answers: {
     200: {
       description: 'The job finished within the time of `Prefer: wait`.',
-      headers: [...OF_ACCEPTED],
+      headers: [...ACCEPTED_HEADERS],
       examples: { succeeded: JOBS.succeeded, failed: JOBS.failed },
     },
     202: {
       description: 'The job is accepted, now or earlier with this `Idempotency-Key`.',
-      headers: [...OF_ACCEPTED],
+      headers: [...ACCEPTED_HEADERS],
       examples: { submitted: JOBS.submitted },
     },
   },

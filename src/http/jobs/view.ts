@@ -47,28 +47,28 @@ type Succeeded = Job & { readonly outputPath: string }
 export type Renderer = {
   /** For an answer that is sent once. Synchronous where the queue knows positions at once, like `render`. */
   present(job: Job, caller: Caller | undefined): JobView | Promise<JobView>
-  /** Rendered once, and kept until the job, its stage or its queue position changes, or its link expires in part. */
+  /** Rendered once, and kept until the job, its stage or its queue position changes, or the expiry of its link moves on. */
   render(job: Job, caller: Caller | undefined): Rendering | Promise<Rendering>
   /** The result of a job, likewise. */
   renderResult(job: Succeeded): Rendering
-  /** Drops what is kept of a removed job. */
+  /** Removes a deleted job from the cache. */
   forget(id: string): void
 }
 
 /** Size of the cache of rendered jobs, in bytes: more than ten thousand without metadata. */
 export const KEPT_BYTES = 16 * 1024 * 1024
-/** About what an entry takes beside its text, in bytes. */
+/** Approximate size of an entry without its text, in bytes. */
 const ENTRY_BYTES = 300
 
-/** What a text is made of, beside what never changes of a job. `linkExpiresAt`: 0 without a link. */
-type Facts = {
+/** What a text depends on and can change. `linkExpiresAt`: 0 without a link. */
+type RenderedState = {
   readonly revision: number
   readonly stage: JobStage | undefined
   readonly queuePosition: Position
   readonly linkExpiresAt: number
 }
 
-type Kept = Facts & { readonly rendering: Rendering }
+type Kept = RenderedState & { readonly rendering: Rendering }
 
 /**
  * One for the whole server. A text does not say who may read it: it is looked up by the job that the core has given to a
@@ -141,7 +141,7 @@ export function createRenderer({ service, links }: RendererDependencies): Render
 const adminKeyOf = (id: string) => `admin ${id}`
 const resultKeyOf = (id: string) => `result ${id}`
 
-/** A client may keep an answer, and asks each time whether it is still right, at the cost of a 304. */
+/** A client may keep an answer, and revalidates it each time, at the cost of a 304. */
 const REVALIDATED = 'private, no-cache'
 
 /** Entity tags of a list (RFC 9110 8.8.3), which may have commas within their quotes; without the `W/` of weak ones. */
@@ -153,7 +153,7 @@ export function isNotModified(ifNoneMatch: string | undefined, etag: string): bo
   return ifNoneMatch === etag || ifNoneMatch.trim() === '*' || (ifNoneMatch.match(TAGS)?.includes(etag) ?? false)
 }
 
-/** What is sent: JSON, and its tag. */
+/** JSON and its tag. */
 type Tagged = { readonly text: string | Buffer; readonly etag: string }
 
 /**

@@ -192,7 +192,7 @@ function credentialOf(headers: IncomingHttpHeaders): Credential {
   const [authorization, key] = [given(headers.authorization), given(headers['x-api-key'])]
   const bearer = /^bearer +([^\s]+) *$/i.exec(String(authorization ?? ''))?.[1]
   if (authorization !== undefined && key !== undefined) {
-    throw problem('invalid_request', { detail: 'Give one credential: Authorization, or X-API-Key.' })
+    throw problem('invalid_request', { detail: 'Send one credential: Authorization or X-API-Key.' })
   }
   if (typeof key === 'string') return { kind: 'key', text: key }
   if (bearer === undefined) throw missingCredential()

@@ -15,7 +15,7 @@ export function registerBodies(app: FastifyInstance): void {
   const parseJson = app.getDefaultJsonParser('error', 'error')
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
     const charset = /charset\s*=\s*"?([^\s;"]+)/i.exec(request.headers['content-type'] ?? '')?.[1]
-    if (charset !== undefined && !/^utf-?8$/i.test(charset)) done(unsupported('JSON is read in UTF-8 only.'))
+    if (charset !== undefined && !/^utf-?8$/i.test(charset)) done(unsupported('JSON must be in UTF-8.'))
     else if (body === '') done(null, undefined)
     else void parseJson(request, body as string, done)
   })
@@ -54,7 +54,9 @@ export const headRefusal: Refusal = ({ headers, raw }) => {
   // HTTP/1.0 has no expectations, and ignores them.
   const isUnknown = expect !== undefined && raw.httpVersion === '1.1' && !CONTINUE.test(expect)
   if (isUnknown) return problem('expectation_failed')
-  return encoding !== undefined && encoding !== 'identity' ? unsupported('Compressed bodies are not read.') : undefined
+  return encoding !== undefined && encoding !== 'identity'
+    ? unsupported('Compressed bodies are not supported.')
+    : undefined
 }
 
 /** Time limits for the body of a request. */

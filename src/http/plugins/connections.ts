@@ -57,13 +57,13 @@ export function limitConnections(app: FastifyInstance, { maxConnections }: Conne
   }
   // Node counts a closed connection for a moment longer.
   app.server.maxConnections = maxConnections + 2 * RESERVE
-  app.server.on('drop', () => warn('too many connections: new ones are closed'))
+  app.server.on('drop', () => warn('too many connections; closing new ones'))
   app.server.on('connection', (socket: Socket) => {
     if (open.size() <= maxConnections) return
     const idle = idleOfLargest(open.byAddress, socket)
     for (const victim of idle.slice(0, Math.ceil(idle.length * CLOSED_SHARE))) open.close(victim)
-    if (idle.length > 0) warn('too many connections: idle ones of the address that has most are closed')
-    else warn('too many connections: new ones are refused, except for probes')
+    if (idle.length > 0) warn('too many connections; closing idle ones of the address with the most')
+    else warn('too many connections; refusing requests on new ones, except probes')
     const excess = open.size() - maxConnections
     if (excess > RESERVE) open.close(socket)
     else if (excess > 0) {
@@ -76,7 +76,7 @@ export function limitConnections(app: FastifyInstance, { maxConnections }: Conne
     if (reserved.size === 0 || !reserved.has(request.raw.socket) || request.routeOptions.config.alwaysAnswered)
       return undefined
     if (open.size() > maxConnections)
-      return problem('overloaded', { detail: 'The server has too many connections; try again later.' })
+      return problem('overloaded', { detail: 'The server has too many connections. Try again later.' })
     reserved.delete(request.raw.socket)
     return undefined
   }
@@ -121,7 +121,7 @@ export type ProgressLimits = {
   readonly stallTimeoutMs: number
 }
 
-/** Maximum log lines about disconnected clients, which can open new connections again and again. */
+/** Maximum log lines about disconnected clients, which can reconnect without limit. */
 export const DROP_LINES = { perSubject: 20, inAll: 200, maxSubjects: 50, windowMs: 60_000 } as const
 
 /** The bytes that the client had read when they last increased, and when that was, in ms. */

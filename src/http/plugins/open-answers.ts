@@ -79,7 +79,7 @@ export function createOpenAnswers(dependencies: OpenAnswersDependencies): OpenAn
     for (const answer of open) answer.abort(closing.reason)
   })
 
-  /** `release`: gives the answer's share back. */
+  /** `release` frees the answer's share. */
   const openAnswer = (reply: FastifyReply, release: () => void): AbortSignal => {
     const answer = new AbortController()
     open.add(answer)
@@ -140,14 +140,14 @@ const UNCOUNTED_BYTES = 2 * 1024
 /** Maximum bytes that a streamed text keeps in memory. */
 const STREAM_BYTES = 64 * 1024
 
-const OVER_SHARE = 'Too much of earlier answers has not been read yet; read it, or try again later.'
+const OVER_SHARE = 'Too many bytes of earlier answers are still unread. Read them, or try again later.'
 
 /**
  * Bounds the memory for clients that do not read, or read slowly. Counts every answer from now on, except `FileStream`s,
  * which are counted where the file is opened, and streams of events.
  */
 export function limitUnsent(app: FastifyInstance, { unsentBytes, whenFinished }: UnsentDependencies): Unsent {
-  /** Links have a pool for each route: their clients, who may be strangers, cannot use up the share of callers. */
+  /** Links have a pool for each route: their clients are not authenticated, and must not use up the share of callers. */
   const pools = new Map<string, Shares>()
 
   const sharesOf = (request: FastifyRequest) => {

@@ -58,7 +58,7 @@ export function answerError(
   send(reply, isUnknownType(thrown) && acceptsForms(request) ? neitherJsonNorForm() : error)
 }
 
-/** A shortage on this machine is not the client's error, whatever error it caused on the way. */
+/** A shortage on this machine is not the client's error, even if it surfaced as one. */
 function problemOfShortage(error: FastifyError | Problem): Problem | undefined {
   const shortage = shortageOf(error)
   if (shortage === undefined || isProblem(error, 'store_unavailable')) return undefined

@@ -58,10 +58,10 @@ const storeOf = (counter: Counter) =>
     }
   }
 
-/** Each such number of bytes, of an answer or read for it, costs its caller a request more. */
+/** Bytes of an answer, or read for it, that count as one more request of its caller. */
 const BYTES_PER_REQUEST = 64 * 1024
 
-/** Counts an answer of so many bytes as one more request of its caller for each `BYTES_PER_REQUEST`. */
+/** Counts an answer of `bytes` bytes as one more request of its caller for each `BYTES_PER_REQUEST`. */
 export type ChargeAnswer = (request: FastifyRequest, reply: FastifyReply, bytes: number) => Promise<void>
 
 /**
@@ -119,7 +119,7 @@ type Counted = Awaited<ReturnType<ReturnType<FastifyInstance['createRateLimit']>
 function refusalOf(counted: Counted, bucket: Bucket): Problem | undefined {
   if (counted.isAllowed || !counted.isExceeded) return undefined
   const { max, ttlInSeconds } = counted
-  return rateLimited(`These are more than ${max} ${PLURALS[bucket]} a minute.`, ttlInSeconds)
+  return rateLimited(`The limit is ${max} ${PLURALS[bucket]} a minute.`, ttlInSeconds)
 }
 
 const rateLimited = (reason: string, retryAfterSeconds: number): Problem =>
@@ -137,7 +137,7 @@ export function createFailureLimit(app: FastifyInstance): FailureLimit {
     async count(request) {
       const counted = await count(request)
       if (counted.isAllowed || !counted.isExceeded) return
-      throw rateLimited('Too many wrong credentials came from this address.', counted.ttlInSeconds)
+      throw rateLimited('Too many failed authentications from this address.', counted.ttlInSeconds)
     },
   }
 }

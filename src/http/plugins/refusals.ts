@@ -90,7 +90,7 @@ export type PressureLimits = {
 
 /** How long after one probe the next is due, in ms. */
 export const PROBE_MS = 100
-/** So many late probes in a row are overload. */
+/** Number of late probes in a row that counts as overload. */
 export const LATE_PROBES = 3
 /** How long a reading of the heap is used, in ms. */
 const HEAP_READING_MS = 100
@@ -122,7 +122,7 @@ export function registerPressure(app: FastifyInstance, limits: PressureLimits): 
 
   const excess = (): Measure | undefined => {
     const delayMs = delay()
-    // By then what waits now is done, or there is more of it.
+    // Once the requests that wait now are served, a new one may succeed.
     if (delayMs > 0) {
       return { measure: 'eventLoopDelay', value: delayMs, retryAfterSeconds: Math.ceil(delayMs / 1000) }
     }
@@ -147,7 +147,7 @@ export function registerPressure(app: FastifyInstance, limits: PressureLimits): 
   })
 }
 
-/** Gives how long requests wait while every one of them waits too long, in ms; otherwise, and without a limit, 0. */
+/** Returns a function that reads how long requests wait, in ms, during overload; 0 otherwise, and without a limit. */
 function watchEventLoop(app: FastifyInstance, limitMs: number): () => number {
   if (limitMs === 0) return () => 0
   let [late, delayMs, dueAt] = [0, 0, performance.now() + PROBE_MS]

@@ -110,17 +110,17 @@ export class RequestLog extends LogController {
   readonly #probeThrottles = new Map<string, () => boolean>()
   readonly #callers: LineLimit
   /** Separate: unauthenticated clients may be many, and must not use up the lines of callers. */
-  readonly #strangers: LineLimit
+  readonly #unauthenticated: LineLimit
 
   constructor(log: Pick<FastifyBaseLogger, 'info'>) {
     super({ requestIdLogLabel: 'request_id' })
     const createLimit = () =>
       createLineLimit(REFUSED_LINES, (subject, { count, byKind }) => {
         const fields = { event: 'requests_suppressed', ...subject, count, by_status: byKind }
-        log.info(fields, 'more refused requests')
+        log.info(fields, 'log lines of refused requests suppressed')
       })
     this.#callers = createLimit()
-    this.#strangers = createLimit()
+    this.#unauthenticated = createLimit()
   }
 
   override incomingRequest(): void {
@@ -135,26 +135,26 @@ export class RequestLog extends LogController {
     if (error) log.error({ ...fields, event: 'request_broken_off', err: error }, 'request broken off')
     else log.info(fields, 'request')
     // The log level of probe routes suppresses the line above.
-    if (isProbe && status < 500) this.#warnOfProbe(request, reply, fields)
+    if (isProbe && status < 500) this.#warnAboutProbe(request, reply, fields)
   }
 
   /** Logs the summaries of the last window when the application closes. */
   flushOnClose(app: FastifyInstance): void {
     app.addHook('onClose', (_app, done) => {
       this.#callers.flush()
-      this.#strangers.flush()
+      this.#unauthenticated.flush()
       done()
     })
   }
 
-  /** An error of an unauthenticated client, as all are of an open server, is never worth a line each time. */
+  /** Errors of unauthenticated clients, which are all clients of a public server, never have an unlimited number of lines. */
   #admits(request: FastifyRequest, status: number): boolean {
     if (status < 400 || (isAuthenticated(request) && !REFUSED.has(status))) return true
     if (isAuthenticated(request)) return this.#callers.admits({ caller: request.caller.id }, status)
-    return this.#strangers.admits({ remote_address: addressOf(request) }, status)
+    return this.#unauthenticated.admits({ remote_address: addressOf(request) }, status)
   }
 
-  #warnOfProbe({ routeOptions }: FastifyRequest, { log }: FastifyReply, fields: object): void {
+  #warnAboutProbe({ routeOptions }: FastifyRequest, { log }: FastifyReply, fields: object): void {
     if (!this.#isProbeLineDue(routeOptions.url)) return
     log.warn({ ...fields, event: 'probe_refused' }, 'probe or scrape refused')
   }
