@@ -22,7 +22,8 @@ const MAX_TTL_SECONDS = 604_800
 
 /**
  * Outputs in an S3-compatible store: clients are redirected there with a presigned URL (AWS Signature Version 4 in
- * the query, https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html). The server sends no request to the store.
+ * the query, https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html). The server itself sends no
+ * request to the store.
  */
 export function createS3Outputs(options: S3Options): Outputs {
   const { accessKeyId, secretAccessKey, sessionToken, region } = options
