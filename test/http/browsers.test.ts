@@ -28,7 +28,7 @@ const preflightOf = (origin: string): Headers => ({
 })
 const options = (to: TestApp, url: string, headers: Headers) => to.app.inject({ method: 'OPTIONS', url, headers })
 
-describe('a request that changes something', () => {
+describe('a request from a browser', () => {
   const cases: [what: string, headers: Headers, to: 'none' | 'listed', status: number][] = [
     ['of no browser', {}, 'none', 202],
     ['of a page of another site', { 'sec-fetch-site': 'cross-site', origin: FOREIGN }, 'none', 403],
@@ -57,12 +57,12 @@ describe('a request that changes something', () => {
   test.each([
     ['POST', `/jobs/${crypto.randomUUID()}/cancel`],
     ['DELETE', `/jobs/${crypto.randomUUID()}`],
-  ] as const)('is any but a look: %s', async (method, url) => {
+  ] as const)('that changes something from another site is refused: %s', async (method, url) => {
     const headers = { 'sec-fetch-site': 'cross-site' }
     expect(problemOf(await app.app.inject({ method, url, headers })).code).toBe('cross_site_refused')
   })
 
-  test('a GET does not: the browser decides what a page may read', async () => {
+  test('that only reads is not refused: the browser decides what a page may read', async () => {
     const headers = { 'sec-fetch-site': 'cross-site', origin: FOREIGN }
     const answer = await app.app.inject({ method: 'GET', url: '/jobs', headers })
     expect(answer.statusCode).toBe(200)
@@ -89,7 +89,7 @@ describe('CORS', () => {
     expect(answer.headers).not.toHaveProperty('access-control-allow-credentials')
   })
 
-  test('a preflight of another origin is not', async () => {
+  test('a preflight of another origin is not answered', async () => {
     const answer = await options(open, '/jobs', preflightOf(FOREIGN))
     expect(problemOf(answer)).toMatchObject({ status: 405 })
     expect(answer.headers.allow).toBe('GET, HEAD, POST')
@@ -107,7 +107,7 @@ describe('CORS', () => {
     expect(problemOf(await options(open, '/jobs', {}))).toMatchObject({ status: 405 })
   })
 
-  test('a listed origin may read every answer, errors and refusals too', async () => {
+  test('a listed origin may read every answer, also errors and refusals', async () => {
     const statuses: number[] = []
     for (const url of ['/jobs', '/jobs/x', '/nothing', ...Array.from({ length: 40 }, () => '/jobs')]) {
       const answer = await open.app.inject({ method: 'GET', url, headers: { origin: ORIGIN } })

@@ -72,7 +72,7 @@ describe('the events of all jobs', () => {
     )
   })
 
-  test('are an error once too many connections broke in a row', async () => {
+  test('reject after too many broken connections in a row', async () => {
     const fetch = vi.fn<typeof globalThis.fetch>(async () => new Response(': heartbeat\n\n'))
     const client = createClient({ baseUrl: 'http://jobs.example', fetch, retries: 2 })
     expect((await rejection(client.events().next()))?.message).toContain('the stream of events ended')
@@ -229,7 +229,7 @@ describe('a download', () => {
     return Buffer.concat(pieces)
   }
 
-  test('continues where it was cut off, again and again, and is complete', async () => {
+  test('resumes after each of several broken connections, and is complete', async () => {
     const { client, relay, id, asked } = await succeeded()
     const video = await client.download(id)
     expect(video.status).toBe(200)
@@ -253,7 +253,7 @@ describe('a download', () => {
     await unread.body.cancel()
   })
 
-  test('stops when its reader leaves', async () => {
+  test('stops when its reader stops', async () => {
     const { client, id, release } = await succeeded()
     const video = await client.download(id)
     for await (const piece of video.body) {
@@ -333,7 +333,7 @@ describe('a download', () => {
     expect(await readAll(answers)).toEqual({ text, asked })
   })
 
-  test('is an error after too many connections in a row without a byte', async () => {
+  test('rejects after too many connections in a row without a byte', async () => {
     const nothingMore = () => cutOff({ status: 206, headers: { 'content-range': 'bytes 3-5/6' } }, '')
     const { text, asked } = await readAll([cutOff(six), nothingMore(), nothingMore(), nothingMore()])
     expect(text).toBe('Error: cut off')
@@ -367,7 +367,7 @@ describe('a job that is read again', () => {
     return { ...all, statuses, client: createClient({ baseUrl: all.relay.url, fetch: counting }) }
   }
 
-  test('is sent once while it does not change, and again when it has', async () => {
+  test('is sent again only after it has changed', async () => {
     const { app, client, relay, statuses } = await counted()
     const id = await running({ app, client })
     statuses.length = 0
@@ -383,7 +383,7 @@ describe('a job that is read again', () => {
     expect(statuses).toEqual([200, 304, 200, 304])
   })
 
-  test('is what the server sent, whatever the caller does with its copy', async () => {
+  test('is not affected by what the caller does with its copy', async () => {
     const { app, client } = await counted()
     const id = await running({ app, client })
     const copy = await client.get(id)
@@ -407,7 +407,7 @@ describe('a job that is read again', () => {
     expect(statuses).toEqual([200, 304])
   })
 
-  test('needs no tag from the server, and accepts no 304 that it did not ask for', async () => {
+  test('works without a tag from the server, and rejects an unsolicited 304', async () => {
     const answers = [Response.json({ job_id: 'x' }), new Response(null, { status: 304 })]
     const client = createClient({ baseUrl: 'http://jobs.example', retries: 0, fetch: async () => answers.shift()! })
     expect(await client.get('x')).toEqual({ job_id: 'x' })

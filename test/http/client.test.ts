@@ -52,7 +52,7 @@ describe('a submit', () => {
     expect(keys[0]).not.toBe(keys[1])
   })
 
-  test('makes one job, however often its answer is lost on the way', async () => {
+  test('makes one job, however often its answer is lost', async () => {
     const { app, relay, client } = await connected()
     relay.loseAnswers(2)
     const job = await client.submit({ ...aBody, metadata: { scene: '12' } })
@@ -161,7 +161,7 @@ describe('a failed request', () => {
     expect((await job).status).toBe('running')
   })
 
-  test('is not sent again when that could have an effect twice', async () => {
+  test('is not sent again if it could take effect twice', async () => {
     const { app, relay, client } = await connected()
     const id = await running({ app, client })
     await client.cancel(id)
@@ -247,7 +247,7 @@ describe('a wait', () => {
     expect(await rejection(client.download(id))).toMatchObject({ status: 409, code: 'job_failed' })
   })
 
-  test('asks again after pauses that grow while the server answers an unfinished job at once', async () => {
+  test('polls with growing pauses while the server answers an unfinished job at once', async () => {
     const asked = vi.fn()
     const fetch: typeof globalThis.fetch = async () => {
       asked()
@@ -270,7 +270,7 @@ describe('a wait', () => {
     expect(await ended).toEqual({ status: 'succeeded' })
   })
 
-  test('asks again at once after a long poll of full length', async () => {
+  test('polls again at once after a long poll of full length', async () => {
     let polls = 0
     const fetch = async () => {
       await new Promise((resolve) => setTimeout(resolve, 30_000))
@@ -282,7 +282,7 @@ describe('a wait', () => {
     expect(await ended).toEqual({ status: 'succeeded' })
   })
 
-  test('ends with its signal, and leaves the job alone', async () => {
+  test('rejects when its signal aborts, and does not cancel the job', async () => {
     const { app, client } = await connected()
     const id = await running({ app, client })
     await expect(client.wait(id, { signal: AbortSignal.timeout(50) })).rejects.toThrow(
@@ -298,7 +298,7 @@ describe('events', () => {
     return seen
   }
 
-  test('come as the job changes, and end with it', async () => {
+  test('arrive as the job changes, and end when it finishes', async () => {
     const { app, client } = await connected()
     const id = await running({ app, client })
     const seen: string[] = []
@@ -344,7 +344,7 @@ describe('events', () => {
     )
   })
 
-  test('end with their signal', async () => {
+  test('reject when their signal aborts', async () => {
     const { app, client } = await connected()
     const id = await running({ app, client })
     const caller = new AbortController()
@@ -355,7 +355,7 @@ describe('events', () => {
     expect((await next)?.message).toBe('enough')
   })
 
-  test('of an unknown job are a problem, and those of a server that disconnects again and again an error', async () => {
+  test('of an unknown job reject with the problem, and those of a server that keeps disconnecting with an error', async () => {
     const { client } = await connected()
     expect(await rejection(client.events(crypto.randomUUID()).next())).toMatchObject({ code: 'job_not_found' })
     const fetch = vi.fn<typeof globalThis.fetch>(async () => new Response(': heartbeat\n\n'))
@@ -522,7 +522,7 @@ describe('the other calls', () => {
     }
   })
 
-  test('reject at once when they can never be sent', async () => {
+  test('reject at once if they can never be sent', async () => {
     const fetch = vi.fn<typeof globalThis.fetch>()
     const client = createClient({ baseUrl: 'http://jobs.example', fetch })
     await expect(client.submit(aBody, { idempotencyKey: 'ключ' })).rejects.toThrow(TypeError)

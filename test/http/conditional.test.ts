@@ -62,7 +62,7 @@ const tagOf = async (url: string, asked: Asked = {}) => String((await ask(url, a
 describe.each(['', '/result', 'list'])('GET /jobs/:id%s', (part) => {
   const urlOf = (id: string) => (part === 'list' ? '/jobs?limit=1' : `/jobs/${id}${part}`)
 
-  test('has a strong tag, may be kept by its client, and is 304 without a body to who has it', async () => {
+  test('has a strong tag, may be kept by its client, and is 304 without a body if the client has it', async () => {
     const url = urlOf(await submitAndSucceed())
     const answer = await ask(url)
     expect(answer).toMatchObject({
@@ -109,7 +109,7 @@ describe.each(['', '/result', 'list'])('GET /jobs/:id%s', (part) => {
 })
 
 describe('the tag of a job', () => {
-  test('changes with its revision, and is gone with the job', async () => {
+  test('changes with its revision; a deleted job is 404', async () => {
     const id = await submit()
     await app.untilStatus(id, 'running')
     const etag = await tagOf(`/jobs/${id}`)
@@ -156,7 +156,7 @@ describe('the tag of a job', () => {
 })
 
 describe('a long poll with If-None-Match', () => {
-  test('that ends with the job unchanged is 304', async () => {
+  test('is 304 if the job has not changed', async () => {
     const id = await submit()
     await app.untilStatus(id, 'running')
     const etag = await tagOf(`/jobs/${id}`)
@@ -165,7 +165,7 @@ describe('a long poll with If-None-Match', () => {
     expect(performance.now() - began).toBeGreaterThan(900)
   })
 
-  test('still waits for the finish, and then has the job', async () => {
+  test('waits until the job finishes, and then answers with the job', async () => {
     const id = await submit()
     await app.untilStatus(id, 'running')
     const answer = ask(`/jobs/${id}?wait=30`, { etag: await tagOf(`/jobs/${id}`) })

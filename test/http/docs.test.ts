@@ -36,7 +36,7 @@ describe('who may read the reference', () => {
 })
 
 describe('the page', () => {
-  test('reaches this server only, and has no inline script', async () => {
+  test('sends requests to this server only, and has no inline script', async () => {
     const page = await app.get('/docs')
     expect(page).toMatchObject({ statusCode: 200, headers: { 'content-type': 'text/html; charset=utf-8' } })
     expect(page.headers).toMatchObject({

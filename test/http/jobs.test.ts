@@ -100,7 +100,7 @@ describe('GET /jobs/:id and its result', () => {
 })
 
 describe('POST /jobs/:id/cancel', () => {
-  test('cancels, again and again, with or without an empty body', async () => {
+  test('cancels, also repeatedly, with or without an empty body', async () => {
     const { job_id: id } = await submit()
     for (const body of [undefined, {}, '{}', '']) {
       const response = await app.post(`/jobs/${id}/cancel`, body)

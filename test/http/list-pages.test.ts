@@ -44,7 +44,7 @@ describe('a page of large jobs', () => {
     expect('next_cursor' in second).toBe(false)
   })
 
-  test('does not delay other requests, however many clients want one', async () => {
+  test('does not delay other requests, however many clients request one', async () => {
     const order: string[] = []
     const pages = Array.from({ length: 20 }, async () =>
       order.push(String((await large.get('/jobs?limit=200')).statusCode)),

@@ -140,7 +140,7 @@ describe('GET /jobs/:id/logs', () => {
     expect(response.text).toBe('at last\n')
   })
 
-  test('answers HEAD without asking the backend', async () => {
+  test('answers HEAD without a request to the backend', async () => {
     const id = await submit()
     const log = holdLogs()
     const response = await app.app.inject({ method: 'HEAD', url: `/jobs/${id}/logs` })
@@ -164,7 +164,7 @@ describe('a log that is not available', () => {
     expect(problem).toMatchObject({ status: 400, paths: ['/follow'] })
   })
 
-  test('there is no such attempt, no such job, no such method', async () => {
+  test('an unknown attempt or job is 404, an unsupported method 405', async () => {
     const id = await submit()
     expect(problemOf(await app.get(`/jobs/${id}/logs?attempt=2`))).toMatchObject({
       ...{ status: 404, code: 'attempt_not_found', detail: 'The job has no attempt 2.' },
@@ -176,7 +176,7 @@ describe('a log that is not available', () => {
     expect(refused).toMatchObject({ statusCode: 405, headers: { allow: 'GET, HEAD' } })
   })
 
-  test('the job belongs to another backend', async () => {
+  test('a job of another backend is a problem', async () => {
     const job = await app.submit()
     const { id, revision } = await app.untilStatus(job.id, 'running')
     await app.store.update({ ...job, backend: 'local', revision: revision + 1 }, revision)
@@ -185,7 +185,7 @@ describe('a log that is not available', () => {
     expect(problem.detail).toContain('local')
   })
 
-  test('the backend fails before the first byte', async () => {
+  test('an error of the backend before the first byte is a problem', async () => {
     const id = await submit()
     const log = holdLogs()
     log.fail(new Error('14 UNAVAILABLE: 10.0.0.7:443'))
@@ -195,7 +195,7 @@ describe('a log that is not available', () => {
     expect(app.requestLog()).toContain('10.0.0.7')
   })
 
-  test('the backend fails after it: the stream is cut off', async () => {
+  test('an error of the backend after the first byte cuts the stream off', async () => {
     const id = await submit()
     const log = holdLogs()
     log.print('one\n')

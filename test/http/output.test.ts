@@ -233,7 +233,7 @@ describe('signed links', () => {
   })
 })
 
-describe('no output', () => {
+describe('an output that is not available', () => {
   test('of a job that has not succeeded', async () => {
     const { outputs } = await modalOutputs()
     setting = await startOutputs(outputs)
@@ -270,7 +270,7 @@ describe('no output', () => {
     expect((await setting.get(`/jobs/${id}/output`)).statusCode).toBe(200)
   })
 
-  test('because it is too large to keep: 502 without Retry-After, and Modal is asked once', async () => {
+  test('because it is too large to keep: 502 without Retry-After, and one call of the download function', async () => {
     const { outputs, runs } = await modalOutputs({ download: () => Promise.reject(new OutputTooLarge()) })
     setting = await startOutputs(outputs)
     const { id } = await aSucceededJob(setting)

@@ -288,7 +288,7 @@ describe('real answers match the reference', () => {
   const redeliver = (id: string, n: number) =>
     guarded.app.inject({ method: 'POST', url: `/jobs/${id}/deliveries/${n}/redeliver`, headers: as('alice') })
 
-  /** The answer to a submit that waits until somebody cancels the job. */
+  /** The answer to a submit that waits until the job is canceled. */
   async function waitedFor(): Promise<Answer> {
     const metadata = { waited: 'for' }
     const answer = submit({ ...aBody, metadata }, { prefer: 'wait=60' })
@@ -415,7 +415,7 @@ describe('real answers match the reference', () => {
     expect(createReferee(reference).mismatchesOf(route, answer)).toEqual([])
   })
 
-  test('an unsupported media type is answered in the words of the reference, which names the supported ones', async () => {
+  test('an unsupported media type has the problem of the reference, which names the supported ones', async () => {
     for (const [path, url] of [
       ['/jobs', '/jobs'],
       ['/jobs/{id}/cancel', `/jobs/${unknown}/cancel`],

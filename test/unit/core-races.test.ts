@@ -86,7 +86,7 @@ describe('races', () => {
     await expect(transition(running, failed())).rejects.toMatchObject({ code: 'job_not_found' })
   })
 
-  test('a run reads the store once if nobody else changes its job, and so does a cancel', async () => {
+  test('a run reads the store once if nothing else changes its job, and so does a cancel', async () => {
     const kept = createMemoryStore()
     const reads: string[] = []
     const get: Store['get'] = (id) => (reads.push(id), kept.get(id))
@@ -115,7 +115,7 @@ describe('races', () => {
 })
 
 describe('a store or a queue that fails', () => {
-  test('a call that is spawned while the store is unavailable is recorded when it is back, and not spawned again', async () => {
+  test('a call that is spawned while the store is unavailable is recorded once it is available again, and not spawned again', async () => {
     const { backend, reconciler, store, submit, untilStatus } = await start()
     const { update } = store
     let failures = 3
@@ -127,7 +127,7 @@ describe('a store or a queue that fails', () => {
     expect(backend.requests).toHaveLength(1)
   })
 
-  test('the end of a call while the store is unavailable is recorded when it is back, and not retried after a shutdown', async () => {
+  test('the outcome of a call is recorded once the store is available again, and not retried after a shutdown', async () => {
     const { backend, queue, lines, store, submit, untilStatus } = await start()
     const [first, second] = [await submit(), await submit()]
     for (const { id } of [first, second]) await untilStatus(id, 'running')

@@ -18,7 +18,7 @@ afterEach(() => core.close())
 
 const callOf = (id: string, attempt = 1) => `fc-${id}-${attempt}`
 
-describe('from submit to the end', () => {
+describe('from submit to finish', () => {
   test('a submit answers before the backend does, and the job then runs and succeeds', async () => {
     const { backend, submit, untilStatus } = await start()
     const spawning = Promise.withResolvers<Spawned>()
@@ -280,7 +280,7 @@ describe('cancel', () => {
     await until(() => backend.stopped.includes('fc-late'))
   })
 
-  test('is not undone by a success that arrives later', async () => {
+  test('stays canceled when a success arrives later', async () => {
     const { service, submit, transition, untilStatus } = await start()
     const { id } = await submit()
     const running = await untilStatus(id, 'running')
@@ -314,7 +314,7 @@ describe('cancel', () => {
     expect(currentAttempt((await store.get(id))!).stop).toBe('done')
   })
 
-  test('a pending stop in the form of an earlier release is done too', async () => {
+  test('a pending stop as an earlier release recorded it is done too', async () => {
     const { backend, store, reconciler } = await start({ running: false })
     const job = after(aJob(), spawned(1, 'fc-old'), { type: 'canceled' })
     await store.insert({ ...job, attempts: job.attempts.map((attempt) => ({ ...attempt, stop: 'owed' as const })) })
@@ -358,7 +358,7 @@ describe('cancel', () => {
     ])
   })
 
-  test('followed by a retry at once stops the old call and leaves the new attempt running', async () => {
+  test('followed by an immediate retry stops the old call and leaves the new attempt running', async () => {
     const { backend, service, submit, untilStatus, untilJob } = await start()
     const { id } = await submit()
     await untilStatus(id, 'running')
@@ -555,7 +555,7 @@ describe('the reconciler', () => {
     expect(backend.stopped).toEqual([callOf(id)])
   })
 
-  test('its passes repeat by themselves once started', async () => {
+  test('repeats its passes once started', async () => {
     const { store, clock, reconciler, untilStatus } = await start({ running: false })
     await reconciler.start()
     const job = aJob({ deadlineAt: clock.now + 1 })

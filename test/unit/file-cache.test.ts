@@ -135,7 +135,7 @@ test('partial files of exited processes are removed, and those of running ones a
   expect(await readdir(join(folder, 'parts'))).toEqual([parts.other])
 })
 
-test('a file that was removed from outside is fetched again', async () => {
+test('a file that another program removed is fetched again', async () => {
   const { cache, folder, keep } = await openCache()
   await keep('a', 10)
   await rm(join(folder, 'a'))
@@ -143,7 +143,7 @@ test('a file that was removed from outside is fetched again', async () => {
   expect((await stat(path)).size).toBe(20)
 })
 
-test('a file that is removed while it is used again is fetched anew', async () => {
+test('a file that is removed while it is used again is fetched again', async () => {
   const { cache, keep } = await openCache()
   await keep('a', 60)
   const going = keep('b', 60)

@@ -299,7 +299,7 @@ describe('keys and tokens together', () => {
     expect(asked).toEqual(['something else'])
   })
 
-  test('either may be missing', async () => {
+  test('either authenticator may be missing', async () => {
     const { keys, tokens } = await start()
     const onlyTokens = joinAuthenticators({ tokens })
     expect(await onlyTokens.authenticate(asBearer('token'))).toBe(tokenOwner)
@@ -309,7 +309,7 @@ describe('keys and tokens together', () => {
     expect((await onlyKeys.authenticate(asKey(own)))?.id).toBe('key:carol')
   })
 
-  test('both are closed', async () => {
+  test('both authenticators are closed', async () => {
     const { joined, closed } = await start()
     await joined.close()
     expect(closed()).toBe(1)

@@ -51,7 +51,7 @@ describe('a log whose backend misses the end of the call', () => {
     expect(await next).toEqual({ done: true, value: undefined })
   })
 
-  test('ends also if the attempt had finished before the read', async () => {
+  test('ends even if the attempt had finished before the read', async () => {
     const { pieces } = open(ended)
     await pieces.next()
     await pieces.next()
@@ -60,7 +60,7 @@ describe('a log whose backend misses the end of the call', () => {
     expect(await next).toEqual({ done: true, value: undefined })
   })
 
-  test('ends also if only a gap of the bus reports the end of the attempt', async () => {
+  test('ends even if only a gap of the bus reports that the attempt finished', async () => {
     const { stored, announceGap, pieces } = open()
     await pieces.next()
     await pieces.next()

@@ -86,7 +86,7 @@ describe('the rendered text', () => {
     expect(series.get('musetalk_modal_turn_wait_seconds_sum')).toBeCloseTo(400.444)
   })
 
-  test('leaves out times of Modal that are no numbers', async () => {
+  test('leaves out times of Modal that are not numbers', async () => {
     const metrics = create()
     metrics.record({ type: 'call-finished', ranMs: Infinity, lateMs: NaN })
     metrics.record({ type: 'call-finished', ranMs: undefined, lateMs: undefined })

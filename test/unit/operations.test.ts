@@ -25,7 +25,7 @@ test('every alert is explained, and no other', () => {
   for (const [name] of page.matchAll(/Musetalk\w+/g)) expect(rules).toContain(name)
 })
 
-test('metrics, settings and codes that it names are there', async () => {
+test('metrics, settings and codes that docs/operations.md names exist', async () => {
   const metrics = metricNamesOf(await createMetrics(someFacts).render())
   const named = quoted.filter((text) => /^musetalk_\w+$/.test(text))
   expect(named.length).toBeGreaterThan(8)
@@ -52,7 +52,7 @@ const [, table = ''] = /^### Events of the log$[^]*?^\| --- .*$([^]*?)^## /m.exe
 const eventCells = [...table.matchAll(/^\| (`.*?) \|/gm)].map(([, cell]) => cell).join(', ')
 const listed = [...eventCells.matchAll(/`(\w+)`( \(info\))?/g)].map(([, name = '', info]) => ({ name, isInfo: !!info }))
 
-test('every event in its table is logged by the server', () => {
+test('every event in the table of docs/operations.md is logged by the server', () => {
   expect(listed.length).toBeGreaterThan(30)
   expect(listed.filter(({ name }) => !source.includes(`event: '${name}'`))).toEqual([])
 })
@@ -60,20 +60,20 @@ test('every event in its table is logged by the server', () => {
 /** A job's line has the type of its event, and the throttle passes on the fields of others. */
 const EVENT_OF_CALLER = /^src\/jobs\/(core|log)\.ts:/
 
-test('every line at level warn or above has an event, which its table lists', () => {
+test('every line at level warn or above has an event, which the table of docs/operations.md lists', () => {
   const lines = loudLines().filter(({ place }) => !EVENT_OF_CALLER.test(place))
   expect(lines.length).toBeGreaterThan(40)
   const names = listed.map(({ name }) => name)
   expect(lines.filter(({ event }) => event === undefined || !names.includes(event))).toEqual([])
 })
 
-test('an event in its table is marked when it is logged at level info', () => {
+test('an event in the table of docs/operations.md is marked if it is logged at level info', () => {
   const loud = new Set(loudLines().map(({ event }) => event))
   const unmarked = listed.filter(({ name, isInfo }) => !isInfo && !loud.has(name) && name !== 'store_unavailable')
   expect(unmarked).toEqual([])
 })
 
-test('its links lead somewhere', () => {
+test('the links of docs/operations.md have a target', () => {
   const anchors = [...page.matchAll(/^#+ (.+)$/gm)].map(([, title = '']) =>
     title
       .toLowerCase()

@@ -32,7 +32,7 @@ describe('a mounted volume', () => {
     return { folder, root, open: (path: string) => outputs.open(jobAt(path), options) }
   }
 
-  test('has the output where the function put it', async () => {
+  test('finds the output at the path that the function reported', async () => {
     const { open } = await openVolume()
     const output = await open('/shared/results/run/v15/output.mp4')
     expect(output).toMatchObject({
@@ -56,7 +56,7 @@ describe('a mounted volume', () => {
     await expect(open(path)).rejects.toMatchObject(unavailable)
   })
 
-  test('refuses a link that leads out of it, of a file or of a folder', async () => {
+  test('refuses a link to a file or folder outside of it', async () => {
     const { folder, root, open } = await openVolume()
     await symlink(join(folder, 'secret'), join(root, 'file.mp4'))
     await symlink(folder, join(root, 'up'))
@@ -74,7 +74,7 @@ describe('a mounted volume', () => {
     expect(await outputs.open(jobAt('/shared/latest/v15/output.mp4'), options)).toMatchObject({ kind: 'file' })
   })
 
-  test('refuses a path that is no file: a reader would wait for ever', async () => {
+  test('refuses a path that is not a regular file: reading it could block forever', async () => {
     const { root, open } = await openVolume()
     execFileSync('mkfifo', [join(root, 'pipe.mp4')])
     await expect(open('/shared/pipe.mp4')).rejects.toMatchObject(unavailable)
@@ -134,7 +134,7 @@ describe('outputs of Modal', () => {
   const ended = after(aJob(), spawned(), succeeded())
   const job = { ...ended, outputPath: '/shared/results/run/v15/output.mp4' }
 
-  test('are prefetched once if that is configured, and a failure is harmless', async () => {
+  test('are prefetched once if that is configured; a failed prefetch affects nothing else', async () => {
     let fails = true
     const { outputs, runs, folder } = await modalOutputs({
       prefetches: true,
@@ -158,7 +158,7 @@ describe('outputs of Modal', () => {
     await outputs.close()
   })
 
-  test('of an unknown run are unavailable, and those that the disk refuses ask to retry', async () => {
+  test('of an unknown run are unavailable; those that cannot be stored have Retry-After', async () => {
     const full = Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' })
     const { outputs } = await modalOutputs({ download: () => Promise.reject(full) })
     const { runId, ...unknown } = job

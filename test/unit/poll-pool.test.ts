@@ -176,7 +176,7 @@ const manners = fc.record({
   afterMs: fc.integer({ min: 0, max: 30 }),
 })
 
-test('with a slot for everyone, each follower long-polls repeatedly, and no timer is set', async () => {
+test('with a slot for each follower, all long-poll repeatedly, and no timer is set', async () => {
   const world = createWorld({ maxConnections: 2, pollsPerConnection: 2 })
   for (const id of [0, 1, 2, 3]) void world.follow(id, 120_000 + id)
   await world.runUntil(130_000)
@@ -367,7 +367,7 @@ function passedOver(own: readonly Start[], turns: readonly Start[][]): string[] 
   })
 }
 
-test('between two turns of a follower, everyone who waited at the first has one', async () => {
+test('between two turns of a follower, each one that waited at the first has a turn', async () => {
   const property = fc.asyncProperty(
     poolOptions,
     fc.integer({ min: 1, max: 40 }),
@@ -385,7 +385,7 @@ test('between two turns of a follower, everyone who waited at the first has one'
   await fc.assert(property, { ...deterministic, numRuns: 60 })
 })
 
-test('without jitter nobody is ever more than one turn ahead', async () => {
+test('without jitter no follower is ever more than one turn ahead', async () => {
   const property = fc.asyncProperty(poolOptions, fc.integer({ min: 1, max: 40 }), async (options, more) => {
     const world = createWorld(options)
     // With more followers polls do not wait, and one that holds a slot from before may keep it.
@@ -428,22 +428,25 @@ async function endTurnOf(poll: Poll<string>) {
   return { world, followed }
 }
 
-test.each([0, 1, 500])('a value that comes %i ms after the turn was ended is not asked for again', async (afterMs) => {
-  const given: Poll<string> = ({ signal }) =>
-    new Promise((resolve) => signal.addEventListener('abort', () => later(() => resolve('value'))))
-  let later = (then: () => void) => then()
-  const poll = vi.fn(given)
-  if (afterMs > 0) later = (then) => void pending.push(then)
-  const pending: (() => void)[] = []
-  const { world, followed } = await endTurnOf(poll)
-  if (afterMs > 0) expect(world.starts).toHaveLength(0)
-  await world.runUntil(2_000 + afterMs)
-  for (const then of pending) then()
-  expect(await followed).toBe('value')
-  await world.runUntil(5_000)
-  expect(poll).toHaveBeenCalledTimes(1)
-  expect(world.starts[0]).toMatchObject({ id: 1, at: 2_000 + afterMs })
-})
+test.each([0, 1, 500])(
+  'a value that arrives %i ms after the end of the turn is not polled for again',
+  async (afterMs) => {
+    const given: Poll<string> = ({ signal }) =>
+      new Promise((resolve) => signal.addEventListener('abort', () => later(() => resolve('value'))))
+    let later = (then: () => void) => then()
+    const poll = vi.fn(given)
+    if (afterMs > 0) later = (then) => void pending.push(then)
+    const pending: (() => void)[] = []
+    const { world, followed } = await endTurnOf(poll)
+    if (afterMs > 0) expect(world.starts).toHaveLength(0)
+    await world.runUntil(2_000 + afterMs)
+    for (const then of pending) then()
+    expect(await followed).toBe('value')
+    await world.runUntil(5_000)
+    expect(poll).toHaveBeenCalledTimes(1)
+    expect(world.starts[0]).toMatchObject({ id: 1, at: 2_000 + afterMs })
+  },
+)
 
 test('a rejection after a poll was aborted is not an error, before that it is', async () => {
   const poll = vi.fn<Poll<string>>(
@@ -710,7 +713,7 @@ const hintedBoundMs = (options: PollPoolOptions, followers: number, roundTripMs:
 
 const stage = fc.constantFrom<CallStage | undefined>('queued', 'starting', 'running', 'ended', undefined)
 
-test('whatever the hints say, each call is asked within the stated bound and no rate is exceeded', async () => {
+test('whatever the hints say, each call is polled within the stated bound and no rate is exceeded', async () => {
   const crowd = fc.array(
     fc.record({
       joinsAt: fc.integer({ min: 0, max: 3_000 }),
@@ -747,7 +750,7 @@ test('whatever the hints say, each call is asked within the stated bound and no 
   await fc.assert(property, { ...deterministic, numRuns: 60 })
 }, 60_000)
 
-test('calls in the queue are all asked once an interval, at an even pace, and hold no slot', async () => {
+test('calls in the queue are each polled once an interval, at an even pace, and hold no slot', async () => {
   const options = { maxConnections: 1, pollsPerConnection: 10, maxPollsPerSecond: 100, maxIntervalMs: 10_000 }
   const world = createWorld(options, { roundTripMs: 20 })
   for (let id = 0; id < 200; id++) void world.follow(id, Infinity, forever(), { stage: 'queued' })
@@ -774,7 +777,7 @@ test('running calls long-poll while thousands wait in the queue, and their ends 
   expect(world.starts.filter(({ id }) => id >= 2_000).length).toBeLessThanOrEqual(80)
 })
 
-test('turns go to ended calls first, then to running ones, then to unknown ones', async () => {
+test('turns go to finished calls first, then to running ones, then to unknown ones', async () => {
   const options = { maxConnections: 1, pollsPerConnection: 1, maxPollsPerSecond: 10, minTurnMs: 100 }
   const world = createWorld(options)
   const hints = ([undefined, 'queued', 'running', 'ended', 'starting', 'ended'] as const).map((known) => ({

@@ -71,7 +71,7 @@ test('each call has the stage that the listing shows, and its subscriber the sta
   expect(changes).toHaveBeenCalledTimes(4)
 })
 
-test('nothing is listed while no call is in flight, nor for calls that end soon', async () => {
+test('nothing is listed while no call is in flight, nor for calls that finish soon', async () => {
   const { tracker, ranges, run } = createWorld(() => [])
   await run(60_000)
   for (let n = 0; n < 100; n++) {
@@ -101,7 +101,7 @@ test('the range starts at the oldest call that is in flight', async () => {
   expect(since.slice(1)).toEqual([enqueuedAt.old.getTime(), enqueuedAt.young.getTime()])
 })
 
-test('a call whose function is not listed does not keep the range open for ever', async () => {
+test('a call whose function is not listed does not keep the range open forever', async () => {
   const { tracker, ranges, run } = createWorld(() => [input('listed', RUNNING, { enqueuedAt: new Date(1e12) })])
   tracker.add('of-another-function', { spawnedAt: 1e12 - 3_600_000 })
   tracker.add('listed', { spawnedAt: 1e12 })
@@ -140,7 +140,7 @@ test('a page that is full of one instant does not repeat', async () => {
   expect(ranges).toHaveLength(3)
 })
 
-test('a control plane without the listing is asked again after ten minutes, and no stage is kept', async () => {
+test('a control plane without the listing gets the next request after ten minutes, and no stage is kept', async () => {
   let answer: Answer = [input('fc-1', RUNNING, { startedAt: new Date() })]
   const { tracker, ranges, run } = createWorld(() => answer)
   const call = tracker.add('fc-1', {})
