@@ -12,7 +12,7 @@ import { freePort } from './helpers/free-port.ts'
 
 /** Blocks that are not run, by what is in them. */
 const NEEDS: readonly (readonly [found: RegExp, needed: string])[] = [
-  [/MODAL_TOKEN_ID=|test:live/, 'a Modal account'],
+  [/MODAL_TOKEN_ID=|BACKEND=modal|modal deploy|data\/video\/yongen|test:live/, 'a Modal account'],
   [/\bdocker\b/, 'a Docker engine'],
   [/\bkubectl\b/, 'a Kubernetes cluster'],
   [/alice:9f86\.\.\./, "a key of one's own in place of the dots"],
