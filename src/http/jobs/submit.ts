@@ -129,7 +129,7 @@ export const submitRoutes: FastifyPluginAsyncTypebox<SubmitRoutesOptions> = asyn
       request.upload = null
       const { job, replayed } = await service.submit(submit, callerOf(request))
       if (replayed) reply.header('idempotent-replayed', 'true')
-      nameJob(request, reply, job.id)
+      nameJob(request, job.id)
       reply.code(202).header('location', `/jobs/${job.id}`)
       const wait = preferredWait(request.headers.prefer)
       if (wait === undefined) return renderer.present(job, request.caller)

@@ -1,4 +1,4 @@
-import multipart from '@fastify/multipart'
+import multipart, { type FastifyMultipartOptions } from '@fastify/multipart'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { type FieldError, isProblem, problem, invalidFields } from '../../problems.ts'
 import type { Upload, Uploads } from '../../jobs/ports/files.ts'
@@ -46,7 +46,7 @@ const MAX_PARTS = 30
  */
 export async function registerUploads(app: FastifyInstance, { uploads, limits }: UploadOptions): Promise<void> {
   const { maxUploads, maxUploadBytes, bodyLimitBytes } = limits
-  await app.register(multipart, {
+  await registerMultipart(app, {
     // The total size of the files is limited where they are written.
     limits: { fieldSize: bodyLimitBytes, fileSize: Infinity, parts: MAX_PARTS },
     isPartAFile: isReadAsStream,
@@ -89,6 +89,17 @@ export async function registerUploads(app: FastifyInstance, { uploads, limits }:
   })
   // Before the answer is sent: after a refusal no file is left.
   app.addHook('onError', async (request) => request.upload?.discard())
+}
+
+/**
+ * The plugin without its hooks. They delete files that it would save itself, which is not asked of it here, and each submit
+ * in JSON would pay for their promises.
+ */
+function registerMultipart(app: FastifyInstance, options: FastifyMultipartOptions): Promise<void> {
+  const hookless = Object.create(app, { addHook: { value: () => hookless } }) as FastifyInstance
+  return new Promise((resolve, reject) => {
+    multipart(hookless, options, (error) => (error ? reject(error) : resolve()))
+  })
 }
 
 /** RFC 2046 5.1.1: without a boundary, the parts of a form cannot be separated. */

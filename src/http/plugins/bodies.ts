@@ -83,17 +83,22 @@ type Watch = { expectProgress(progress: Progress): void }
 /** Kept on the request itself: a `WeakMap`, which is collected slowly, took a third of the time of a submit. */
 const WATCH = Symbol('watch')
 const FAILURE = Symbol('failure')
-type Watched = IncomingMessage & { [WATCH]?: Watch; [FAILURE]?: Problem }
+type Watched = IncomingMessage & { [WATCH]?: () => Watch; [FAILURE]?: Problem }
 
 /**
  * Answers 408 when the body of a request does not arrive in time. Node's own `requestTimeout` is the same for all requests,
- * and an upload may take longer than any other.
+ * and an upload may take longer than any other. A body that arrives with its head is not watched: Node reads both before
+ * the next tick, and a timer and its listeners would take longer than that.
  */
 export function enforceBodyTimeout(app: FastifyInstance, limits: BodyTimeouts): void {
   app.server.prependListener('request', (request: Watched, response: ServerResponse) => {
     if (!hasBody(request)) return
-    request[WATCH] = watch(request, response, limits)
-    noteBody(request)
+    let watched: Watch | undefined
+    const start = () => (watched ??= watch(request, response, limits))
+    request[WATCH] = start
+    process.nextTick(() => {
+      if (!request.complete) start()
+    })
   })
 }
 
@@ -102,6 +107,7 @@ const hasBody = ({ headers }: IncomingMessage) =>
 
 function watch(request: IncomingMessage, response: ServerResponse, limits: BodyTimeouts): Watch {
   const { socket } = request
+  noteBody(request)
   let timer = setTimeout(() => failBody(request, problem('request_timeout')), limits.requestTimeoutMs).unref()
   const stop = () => clearTimeout(timer)
   request.once('end', stop).once('close', stop)
@@ -139,5 +145,5 @@ export const failedBodyRefusal: Refusal = ({ raw }) => (raw as Watched)[FAILURE]
 
 /** Replaces the body timeout of a request by the limits of an upload. */
 export function expectProgress(request: Watched, progress: Progress): void {
-  request[WATCH]?.expectProgress(progress)
+  request[WATCH]?.().expectProgress(progress)
 }

@@ -20,7 +20,7 @@ const ABANDONED = Symbol('abandoned')
 /** `_httpMessage` is private to Node: the first answer in progress. */
 type Connection = Socket & { [BODY]?: IncomingMessage | undefined; [ABANDONED]?: true; _httpMessage?: ServerResponse }
 
-/** Makes the server close its connections without a reset. Call `noteBody` for every request with a body. */
+/** Makes the server close its connections without a reset. Call `noteBody` for each body that does not arrive with its head. */
 export function closeGently(app: FastifyInstance, limits: LingerLimits): void {
   app.server.on('connection', (socket: Connection) => {
     const closeNow = socket.destroySoon.bind(socket)
