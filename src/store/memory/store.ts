@@ -1,6 +1,6 @@
 import type { Delivery, DueDelivery } from '../../jobs/webhooks/delivery.ts'
 import { isFinished, isOverdue, hasPendingStop, type Job } from '../../jobs/job.ts'
-import { createFifo, createHeapMeter, readPages } from '../../lib/collections.ts'
+import { createFifo, readPages } from '../../lib/collections.ts'
 import {
   newSecret,
   type InsertLimits,
@@ -9,10 +9,17 @@ import {
   type SecretKeeper,
   type Store,
 } from '../../jobs/ports/store.ts'
-import { createDeliveryTimeline, createTimelines, deliveryKeyOf } from './timeline.ts'
+import { createDeliveryTimeline, createTimelines } from './timeline.ts'
 
-/** What the indexes take for a job or a delivery, in bytes; measured. */
-const INDEX_BYTES = 300
+/**
+ * What V8 takes on a 64-bit machine, in bytes: for a job with its indexes but without attempts and texts, for an attempt,
+ * for a delivery, for one attempt of a delivery, and for a member of an object. Texts are taken to be Latin-1, as most are.
+ */
+const JOB_BYTES = 1_100
+const ATTEMPT_BYTES = 250
+const DELIVERY_BYTES = 950
+const TRY_BYTES = 220
+const MEMBER_BYTES = 64
 /** Due deliveries in one page: tens of thousands may be due, and the event loop must not be blocked. */
 const DUE_PAGE = 200
 
@@ -49,7 +56,8 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store & Sec
   const activeByCaller = new Map<string, number>()
   const idsByKey = new Map<string, string>()
   const deliveries = createDeliveryTimeline()
-  const meter = createHeapMeter(INDEX_BYTES)
+  /** Estimated, of all jobs and deliveries. */
+  let bytes = 0
 
   const addActive = (caller: string, by: number) => {
     const count = (activeByCaller.get(caller) ?? 0) + by
@@ -59,9 +67,10 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store & Sec
 
   const write = (job: Job) => {
     addActive(job.caller, Number(!isFinished(job)) - Number(indexes.unfinished.has(job.id)))
-    timelines.move(jobs.get(job.id), job)
+    const before = jobs.get(job.id)
+    bytes += bytesOfJob(job) - (before ? bytesOfJob(before) : 0)
+    timelines.move(before, job)
     jobs.set(job.id, job)
-    meter.set(job.id, job)
     updateIndex(indexes.unfinished, job, !isFinished(job))
     updateIndex(indexes.stopping, job, hasPendingStop(job))
     updateIndex(indexes.submitted, job, job.status === 'submitted')
@@ -69,8 +78,9 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store & Sec
   }
 
   const writeDelivery = (delivery: Delivery) => {
+    const before = deliveries.get(delivery.jobId, delivery.number)
+    bytes += bytesOfDelivery(delivery) - (before ? bytesOfDelivery(before) : 0)
     deliveries.set(delivery)
-    meter.set(deliveryKeyOf(delivery), delivery)
   }
 
   /** A job joins the end of the list when its last pending work is done. */
@@ -91,15 +101,15 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store & Sec
     jobs.delete(job.id)
     timelines.move(job, undefined)
     keepFromRemoval(job.id)
-    meter.delete(job.id)
-    for (const delivery of deliveries.of(job.id)) meter.delete(deliveryKeyOf(delivery))
+    bytes -= bytesOfJob(job)
+    for (const delivery of deliveries.of(job.id)) bytes -= bytesOfDelivery(delivery)
     deliveries.forget(job.id)
     for (const index of Object.values(indexes)) index.delete(job.id)
     if (job.idempotencyKey !== undefined) idsByKey.delete(idempotencyKeyOf(job))
   }
 
   const forgetBeyondLimit = () => {
-    while (indexes.removable.size > maxFinished || (meter.bytes > maxBytes && indexes.removable.size > 0)) {
+    while (indexes.removable.size > maxFinished || (bytes > maxBytes && indexes.removable.size > 0)) {
       const oldest = jobs.get(removalOrder.first ?? '')
       if (!oldest) return
       forget(oldest)
@@ -108,7 +118,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store & Sec
   }
 
   const limitReached = (job: Job, { maxSubmitted = Infinity, maxActiveOfCaller = Infinity }: InsertLimits) => {
-    if (indexes.submitted.size >= maxSubmitted || meter.bytes > maxBytes) return 'full'
+    if (indexes.submitted.size >= maxSubmitted || bytes > maxBytes) return 'full'
     return (activeByCaller.get(job.caller) ?? 0) >= maxActiveOfCaller ? 'caller-full' : undefined
   }
 
@@ -197,6 +207,29 @@ function createMemorySecrets(): SecretKeeper {
 
 /** Rejects where `work` throws. */
 const settle = <T>(work: () => T) => new Promise<T>((resolve) => resolve(work()))
+
+/** The same for the same job, so that it need not be kept. Only texts and attempts vary much. */
+function bytesOfJob({ input, parameters, metadata, webhook, error = '', outputPath = '', attempts }: Job): number {
+  let bytes = JOB_BYTES + bytesOfMembers(input) + bytesOfMembers(parameters)
+  bytes += bytesOfMembers(metadata) + bytesOfMembers(webhook)
+  bytes += error.length + outputPath.length
+  for (const attempt of attempts) bytes += ATTEMPT_BYTES + (attempt.error?.length ?? 0)
+  return bytes
+}
+
+function bytesOfDelivery({ url, body, tries }: Delivery): number {
+  let bytes = DELIVERY_BYTES + url.length + body.length
+  for (const { error = '' } of tries) bytes += TRY_BYTES + error.length
+  return bytes
+}
+
+function bytesOfMembers(record: object = {}): number {
+  let bytes = 0
+  for (const [name, value] of Object.entries(record) as [string, unknown][]) {
+    bytes += MEMBER_BYTES + name.length + (typeof value === 'string' ? value.length : MEMBER_BYTES)
+  }
+  return bytes
+}
 
 const idempotencyKeyOf = ({ caller, idempotencyKey }: Job) => JSON.stringify([caller, idempotencyKey])
 

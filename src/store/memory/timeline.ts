@@ -135,4 +135,4 @@ export function createDeliveryTimeline(): DeliveryTimeline {
   }
 }
 
-export const deliveryKeyOf = ({ jobId, number }: Pick<Delivery, 'jobId' | 'number'>) => `${jobId}/${number}`
+const deliveryKeyOf = ({ jobId, number }: Pick<Delivery, 'jobId' | 'number'>) => `${jobId}/${number}`
