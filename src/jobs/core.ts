@@ -121,15 +121,20 @@ function createPublisher(dependencies: SubscriberDependencies): (change: JobChan
     },
     (change) => updateQueue(dependencies, change),
   ]
-  const call = async (subscriber: ChangeSubscriber, change: JobChange) => {
-    try {
-      await subscriber(change)
-    } catch (error) {
-      log.error({ ...logFieldsOf(change.after), event: 'subscriber_failed', err: error }, 'a subscriber failed')
-    }
-  }
+  const logFailure = (error: unknown, { after }: JobChange) =>
+    log.error({ ...logFieldsOf(after), event: 'subscriber_failed', err: error }, 'a subscriber failed')
   return async (change) => {
-    await Promise.all(subscribers.map((subscriber) => call(subscriber, change)))
+    const pending: Promise<void>[] = []
+    for (const subscriber of subscribers) {
+      try {
+        const done = subscriber(change)
+        // Most are done at once: a promise for each would cost more than its work.
+        if (done instanceof Promise) pending.push(done.catch((error: unknown) => logFailure(error, change)))
+      } catch (error) {
+        logFailure(error, change)
+      }
+    }
+    await Promise.all(pending)
   }
 }
 

@@ -93,18 +93,18 @@ export function createService(dependencies: ServiceDependencies): JobService {
     await outputs.forget(job).catch(warn)
   }
 
-  const submit = async ({ upload, ...request }: NewJob, caller: Caller): Promise<Submitted> => {
-    const input: JobInput = { ...request.input, ...upload?.files }
+  const submit = async (request: NewJob, caller: Caller): Promise<Submitted> => {
+    const { upload } = request
+    const input: JobInput = upload ? { ...request.input, ...upload.files } : request.input
     checkSubmit({ ...request, input }, caller.id, { backend, webhooks })
-    const defaults = {
+    const job = newJob(request, input, {
       id: newId(),
       caller: caller.id,
       backend: backend.name,
       now: now(),
       timeoutSeconds,
       runTimeoutSeconds,
-    }
-    const job = newJob({ ...request, input }, defaults)
+    })
     // Before the job is stored: a crash in between leaves files without a job, which the sweep removes.
     await upload?.keep(job.id)
     const stored = await insert(job)

@@ -134,6 +134,9 @@ function checkParameters({ parameters, version, input }: SubmitFields, found: re
   })
 }
 
+/** A step to the folder above. */
+const CLIMBS = /(?:^|[/\\])\.\.(?:[/\\]|$)/
+
 /** The error in a path, which must be relative to the media root and stay inside it in any encoding. */
 function checkPath(value: string): string | undefined {
   if (/\p{Cc}/u.test(value)) return 'must not contain control characters'
@@ -141,7 +144,7 @@ function checkPath(value: string): string | undefined {
   if (value.startsWith('/') || /^[a-z]:/i.test(value)) return 'must be relative to the media root'
   const decoded = decode(value)
   if (decoded === undefined) return 'is percent-encoded too many times'
-  if ([value, decoded].some((path) => path.split(/[/\\]/).includes('..'))) return 'must not climb out of the media root'
+  if (CLIMBS.test(value) || CLIMBS.test(decoded)) return 'must not climb out of the media root'
   return decoded.startsWith('/') || decoded.includes('\0') ? 'must be a plain relative path' : undefined
 }
 
@@ -216,19 +219,15 @@ export type JobDefaults = {
   readonly runTimeoutSeconds: number | undefined
 }
 
-/** A request without errors, with its files. */
-export type CheckedSubmit = Omit<NewJob, 'input' | 'upload'> & { readonly input: JobInput }
-
-/** The job of a request, as it is stored first. */
-export function newJob(
-  { idempotencyKey, traceparent, fieldErrors, isForm, ...request }: CheckedSubmit,
-  defaults: JobDefaults,
-): Job {
-  const { webhookUrl, webhookEvents, ...options } = request
+/** The job of a request without errors, as it is stored first. `input`: with its files. */
+export function newJob(request: NewJob, input: JobInput, defaults: JobDefaults): Job {
+  // What is left are the fields that a job keeps as they are.
+  const { fieldErrors, isForm, upload, idempotencyKey, traceparent, webhookUrl, webhookEvents, ...options } = request
   const webhook = webhookOf(request)
   const runTimeoutSeconds = options.runTimeoutSeconds ?? defaults.runTimeoutSeconds
   const requested: JobRequest = {
     ...options,
+    input,
     timeoutSeconds: options.timeoutSeconds ?? defaults.timeoutSeconds,
     ...(runTimeoutSeconds !== undefined && { runTimeoutSeconds }),
     ...(webhook && { webhook }),
