@@ -1,5 +1,7 @@
 import { isProblem } from '../problems.ts'
+import { createLru } from '../lib/collections.ts'
 import { messageOf } from '../lib/errors.ts'
+import type { QueueEntry } from './ports/queue.ts'
 import { randomBytes } from 'node:crypto'
 
 type Write = (fields: object, message: string) => void
@@ -27,6 +29,29 @@ export function createLogThrottle(): () => boolean {
 export function createThrottledWarning(log: Log): Write {
   const isDue = createLogThrottle()
   return (fields, message) => log[isDue() ? 'warn' : 'debug'](fields, message)
+}
+
+/** Unreadable records remembered as logged. */
+const MAX_LOGGED = 10_000
+
+/** Logs each record that a store cannot read once, by the id of its job: the others must still be served. */
+export function createUnreadableLog(log: Log | undefined): (jobId: string, reason: string) => void {
+  const logged = createLru<true>(MAX_LOGGED)
+  return (jobId, reason) => {
+    if (logged.get(jobId)) return
+    logged.set(jobId, true, 1)
+    log?.error({ event: 'job_unreadable', job_id: jobId, reason }, 'a job cannot be read and stays as it is')
+  }
+}
+
+/** Runs an entry of a queue. An unexpected error is logged: the reconciler enqueues the entry again if its job is unfinished. */
+export async function runLogged(log: Log, entry: QueueEntry, run: () => Promise<void>): Promise<void> {
+  try {
+    await run()
+  } catch (error) {
+    const fields = { event: 'run_failed', job_id: entry.id, attempt: entry.attempt, err: error }
+    log.error(fields, 'running a job failed unexpectedly')
+  }
 }
 
 /** Calls a subscriber. What it throws is logged, and affects neither the publisher nor other subscribers. */

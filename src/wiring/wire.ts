@@ -50,10 +50,21 @@ export type Wired = {
   close(): Promise<void>
 }
 
-/** Opens the adapters that the configuration selects, and builds the core with them. Only `wiring/` knows the modes. */
+/**
+ * Opens the adapters that the configuration selects, and builds the core with them. Only `wiring/` knows the modes. If a
+ * part cannot be opened, closes those that were opened before, and rejects with its error.
+ */
 export async function wire(config: Config, log: Logger): Promise<Wired> {
-  const { add, closeAll } = createClosers(config.SHUTDOWN_GRACE_SECONDS * 250, log)
+  const closers = createClosers(config.SHUTDOWN_GRACE_SECONDS * 250, log)
+  try {
+    return await openAll(config, log, closers)
+  } catch (error) {
+    await closers.closeAll()
+    throw error
+  }
+}
 
+async function openAll(config: Config, log: Logger, { add, closeAll }: Closers): Promise<Wired> {
   if (config.backendAssumed) log.warn({ event: 'local_assumed' }, ASSUMED_LOCAL)
   warnOfFewDescriptors(config, log)
   const { authenticator, reload } = await openAuth(config, log)
@@ -74,6 +85,7 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
   const resolve = createResolver()
   const backend = add('backend', measureBackend(await openBackend(config, resolve, { log, metrics }), metrics))
   const sender = add('sender', await openSender(config, resolve))
+  // Last of what can fail to open: the core has its closer, since it has to close in the middle of the core's parts.
   const queue = await openQueue(config, channels, log)
   const core = createCore(
     {
@@ -198,6 +210,8 @@ async function openSender(config: Config, resolve: Resolve): Promise<WebhookSend
     resolve,
   })
 }
+
+type Closers = ReturnType<typeof createClosers>
 
 export type Closable = { close(): Promise<void> }
 

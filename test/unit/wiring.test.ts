@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
@@ -47,4 +47,18 @@ test.each([
     const config = loadConfig({ ...credentials, ...env, DATA_DIR: folder, JOB_STORE: 'memory', [name]: path })
     await expect(wire(config, log)).rejects.toMatchObject({ errors: [`${name}: ${path} is not a folder`] })
   }
+})
+
+test('a server that cannot open a part closes those that it has opened', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'wired-'))
+  onTestFinished(() => rmSync(folder, { recursive: true }))
+  const media = join(folder, 'media')
+  const env = { BACKEND: 'local', DATA_DIR: join(folder, 'data'), JOB_STORE: `sqlite:${join(folder, 'jobs.db')}` }
+  const { log } = await recordingLog()
+  const config = loadConfig({ ...env, MEDIA_ROOT: media })
+  await expect(wire(config, log)).rejects.toMatchObject({ errors: [`MEDIA_ROOT: ${media} is not a folder`] })
+  // Two servers cannot have the store open at the same time.
+  mkdirSync(media)
+  const wired = await wire(config, log)
+  await wired.close()
 })

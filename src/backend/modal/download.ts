@@ -1,6 +1,7 @@
 import { createWriteStream } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { pipeline } from 'node:stream/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { FunctionCall, type ModalClient } from 'modal'
 import { isProblem, problem } from '../../problems.ts'
 import { OutputTooLarge } from '../../jobs/ports/files.ts'
@@ -183,7 +184,7 @@ async function saveBlob(
     } catch (error) {
       if (signal.aborted || attempt >= BLOB_ATTEMPTS || !isTransient(error)) throw error
     }
-    await new Promise((resolve) => setTimeout(resolve, BLOB_PAUSE_MS * attempt))
+    await sleep(BLOB_PAUSE_MS * attempt, undefined, { signal })
   }
 }
 

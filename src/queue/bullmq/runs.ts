@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Job as BullJob, ErrorCode, WaitingError, Worker } from 'bullmq'
 import { isProblem } from '../../problems.ts'
-import { createThrottledWarning, type Log } from '../../jobs/log.ts'
+import { createThrottledWarning, type Log, runLogged } from '../../jobs/log.ts'
 import { connectBlocking } from '../../redis/connection.ts'
 import type { RunEntry, QueueEntry } from '../../jobs/ports/queue.ts'
 import { every, resolvesWithin } from '../../lib/timing.ts'
@@ -193,14 +193,8 @@ export function createHeldRuns({ run, log }: { readonly run: RunEntry; readonly 
 
   const runAfter = async (earlier: Promise<void> | undefined, { entry, abort: { signal } }: Held) => {
     await earlier
-    if (signal.aborted) return
-    try {
-      await run(entry, signal)
-    } catch (error) {
-      // BullMQ finishes the entry; the reconciler enqueues it again if the job is still unfinished.
-      const fields = { event: 'run_failed', job_id: entry.id, attempt: entry.attempt, err: error }
-      log.error(fields, 'running a job failed unexpectedly')
-    }
+    // After an error BullMQ finishes the entry.
+    if (!signal.aborted) await runLogged(log, entry, () => run(entry, signal))
   }
 
   const lose = (held: Held) => {

@@ -1,4 +1,4 @@
-import type { Log } from '../../jobs/log.ts'
+import { type Log, runLogged } from '../../jobs/log.ts'
 import { keyOfEntry, type JobQueue, type QueueEntry, type RunEntry } from '../../jobs/ports/queue.ts'
 import { createFifo } from '../../lib/collections.ts'
 
@@ -30,20 +30,10 @@ export function createInProcessQueue({ log, maxRunning = Infinity }: InProcessQu
     const abort = new AbortController()
     const task: Running = { entry, abort, done: Promise.resolve() }
     running.set(keyOfEntry(entry), task)
-    task.done = runEntry(entry, work, abort.signal).finally(() => {
+    task.done = runLogged(log, entry, () => work(entry, abort.signal)).finally(() => {
       running.delete(keyOfEntry(entry))
       startNext()
     })
-  }
-
-  const runEntry = async (entry: QueueEntry, work: RunEntry, signal: AbortSignal) => {
-    try {
-      await work(entry, signal)
-    } catch (error) {
-      // The entry is finished; the reconciler enqueues it again if the job is still unfinished.
-      const fields = { event: 'run_failed', job_id: entry.id, attempt: entry.attempt, err: error }
-      log.error(fields, 'running a job failed unexpectedly')
-    }
   }
 
   const closeAll = async () => {

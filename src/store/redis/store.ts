@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis'
 import type { Delivery, DueDelivery } from '../../jobs/webhooks/delivery.ts'
 import { type Job, JOB_STATUSES } from '../../jobs/job.ts'
-import type { Log } from '../../jobs/log.ts'
+import { createUnreadableLog, type Log } from '../../jobs/log.ts'
 import { createLru, readPages } from '../../lib/collections.ts'
 import { createBatch } from '../../lib/concurrency.ts'
 import { closeRedis, runBatch, runCommand } from '../../redis/connection.ts'
@@ -213,8 +213,6 @@ function createRedisSecrets(redis: Redis, { secrets }: Keys): SecretKeeper {
 
 /** Jobs or deliveries read at once: a compromise between speed and the time for which Redis is blocked. */
 export const PAGE_SIZE = 200
-/** Unreadable records remembered as logged. */
-const MAX_LOGGED = 10_000
 
 /** A range of one or more indexes between two `BYLEX` bounds. With `newestFirst` the higher bound is the first. */
 export type Range = {
@@ -233,13 +231,7 @@ export type Pages = {
 }
 
 export function createPages({ page }: Pick<Scripts, 'page'>, { root, log }: { root: string; log: Log }): Pages {
-  const logged = createLru<true>(MAX_LOGGED)
-
-  const logOnce = (id: string, { reason }: UnreadableRecord) => {
-    if (logged.get(id)) return
-    logged.set(id, true, 1)
-    log.error({ event: 'job_unreadable', job_id: id, reason }, 'a job cannot be read and stays as it is')
-  }
+  const logUnreadable = createUnreadableLog(log)
 
   /** The job at a position, or none if it cannot be read. */
   const parse = (position: string, record: string | null): Job[] => {
@@ -247,7 +239,7 @@ export function createPages({ page }: Pick<Scripts, 'page'>, { root, log }: { ro
       return [jobOf(record)]
     } catch (error) {
       if (!(error instanceof UnreadableRecord)) throw error
-      logOnce(idAt(position), error)
+      logUnreadable(idAt(position), error.reason)
       return []
     }
   }

@@ -1,9 +1,10 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { expiresAt, hasPendingStop, isFinished, type Job } from '../../jobs/job.ts'
-import type { Log } from '../../jobs/log.ts'
+import { createUnreadableLog, type Log } from '../../jobs/log.ts'
 import type { ListPosition, PendingWork } from '../../jobs/ports/store.ts'
 import type { Delivery, DueDelivery } from '../../jobs/webhooks/delivery.ts'
-import { createLru, readPages } from '../../lib/collections.ts'
+import { readPages } from '../../lib/collections.ts'
+import { messageOf } from '../../lib/errors.ts'
 import { problem } from '../../problems.ts'
 import { sqliteCodeOf } from './file.ts'
 
@@ -84,20 +85,14 @@ export const columnsOf = (job: Job) =>
 /** The job of a row, or none if its record is damaged: the others must still be served. */
 type ReadJob = (row: Row) => Job[]
 
-/** Damaged records remembered as logged. */
-const MAX_LOGGED = 10_000
-
 /** Reads jobs and logs each damaged record once. */
 export function createReader(log: Log | undefined): ReadJob {
-  const logged = createLru<true>(MAX_LOGGED)
+  const logUnreadable = createUnreadableLog(log)
   return (row) => {
-    const id = String(row.id)
     try {
       return [jobOf(row)]
     } catch (error) {
-      if (!logged.get(id))
-        log?.error({ event: 'job_unreadable', job_id: id, err: error }, 'a job cannot be read: its record is damaged')
-      logged.set(id, true, 1)
+      logUnreadable(String(row.id), `its record is damaged: ${messageOf(error)}`)
       return []
     }
   }
