@@ -8,6 +8,7 @@ import io
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -237,6 +238,16 @@ class Runs(Case):
                 face = media.prepare_still("image", source, self.folder, None)
                 picture = streams(face.path)["video"]
                 self.assertEqual((picture["codec_name"], picture["width"], picture["height"]), ("png", 64, 48))
+
+    def test_a_photo_that_was_taken_upright_stays_upright(self) -> None:
+        # EXIF with one entry: orientation 6, a quarter turn.
+        tiff = b"MM\x00*" + struct.pack(">IHHHIHHI", 8, 1, 0x112, 3, 1, 6, 0, 0)
+        segment = b"Exif\x00\x00" + tiff
+        photo = self.image("photo.jpg")
+        source = self.folder / "face.input"
+        source.write_bytes(photo[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + photo[2:])
+        picture = streams(media.prepare_still("image", source, self.folder, None).path)["video"]
+        self.assertEqual((picture["width"], picture["height"]), (48, 64))
 
     def test_a_video_gets_whole_frames_a_second_at_most_30(self) -> None:
         speech = media.Speech(self.folder / "none", SPEECH_SECONDS)
