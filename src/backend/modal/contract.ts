@@ -61,7 +61,7 @@ export function createContract(names: { readonly app: string; readonly function:
       const all = schema?.arguments.map(({ name }) => name) ?? [...REQUIRED, ...OPTIONAL_OF_CONTRACT_0]
       optional = new Set(all.filter((name) => OPTIONAL.includes(name)))
       const lacking = all.includes('kwargs') ? [] : REQUIRED.filter((name) => !all.includes(name))
-      const needing = schema?.arguments.filter(isNeededInVain).map(({ name }) => name) ?? []
+      const needing = schema?.arguments.filter(isNeededButNeverSent).map(({ name }) => name) ?? []
       state = lacking.length + needing.length === 0 ? 'ok' : 'incompatible'
       const differences = JSON.stringify({ lacking, needing })
       if (state === 'incompatible' && differences !== warned) {
@@ -77,7 +77,7 @@ export function createContract(names: { readonly app: string; readonly function:
 }
 
 /** Whether calls must have an argument that the server never sends. */
-const isNeededInVain = ({ name, hasDefault }: FunctionSchema['arguments'][number]) =>
+const isNeededButNeverSent = ({ name, hasDefault }: FunctionSchema['arguments'][number]) =>
   !hasDefault && ![...REQUIRED, ...OPTIONAL, ...REST].includes(name)
 
 const wordsOf = (lacking: readonly string[], needing: readonly string[]) =>
