@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Backend, CallSubscriber, Outcome, Spawned } from './ports/backend.ts'
 import { isProblem } from '../problems.ts'
 import type { Uploads } from './ports/files.ts'
-import type { RunEntry } from './ports/queue.ts'
+import type { QueueEntry, RunEntry } from './ports/queue.ts'
 import type { JobStore } from './ports/store.ts'
 import {
   currentAttempt,
@@ -123,8 +123,16 @@ export function createRunner(dependencies: RunnerDependencies): RunEntry {
     )
   }
 
+  /** Undefined: there is nothing to wait for. */
   const obtainCall = async (job: Job, run: Run): Promise<string | undefined> => {
     const { attempt } = run
+    if (job.backend !== backend.name) {
+      const error = `The job belongs to the backend '${job.backend}', which this server does not run.`
+      await recordWithRetry(run, { type: 'failed', attempt, code: 'lost', error })
+      return undefined
+    }
+    const known = currentAttempt(job).callId
+    if (known !== undefined) return known
     const spawned = await spawn(job, run)
     if (spawned.kind === 'rejected') {
       await recordWithRetry(run, { type: 'failed', attempt, code: spawned.code, error: spawned.error })
@@ -143,7 +151,7 @@ export function createRunner(dependencies: RunnerDependencies): RunEntry {
     let startRecorded: Promise<unknown> = Promise.resolve()
     let isOver = false
     const subscriber: CallSubscriber = {
-      spawnedAt: run.job && currentAttempt(run.job).startedAt,
+      spawnedAt: currentAttempt(job).startedAt,
       onStage(stage) {
         if (!isOver) stages.set(job, stage)
       },
@@ -163,19 +171,16 @@ export function createRunner(dependencies: RunnerDependencies): RunEntry {
     }
   }
 
-  const runAttempt = async (job: Job, run: Run) => {
-    const { attempt, signal } = run
-    if (job.backend !== backend.name) {
-      const error = `The job belongs to the backend '${job.backend}', which this server does not run.`
-      await recordWithRetry(run, { type: 'failed', attempt, code: 'lost', error })
-      return
-    }
-    run.callId = currentAttempt(job).callId ?? (await obtainCall(job, run))
-    if (run.callId === undefined || signal.aborted) return
-    const outcome = await waitForEnd(job, run, run.callId)
-    const recorded = await recordWithRetry(run, eventOf(outcome, attempt, maxAttempts))
+  const recordEnd = async (run: Run, outcome: Outcome) => {
+    const recorded = await recordWithRetry(run, eventOf(outcome, run.attempt, maxAttempts))
     // Only one of several runners of a call has its event accepted.
-    if (recorded?.accepted) logTraceback(job, run, outcome)
+    if (recorded?.accepted) logTraceback(recorded.job, run, outcome)
+  }
+
+  const readRun = async ({ id, attempt }: QueueEntry, signal: AbortSignal): Promise<Run | undefined> => {
+    const job = await store.get(id)
+    if (!job || isFinished(job) || currentAttempt(job).attempt !== attempt) return undefined
+    return { id, attempt, signal, job, callId: undefined }
   }
 
   /**
@@ -192,12 +197,15 @@ export function createRunner(dependencies: RunnerDependencies): RunEntry {
     if (signal.aborted && hasFinished && callId !== undefined) await stopper.stopCall(id, callId)
   }
 
-  return async ({ id, attempt }, signal) => {
-    const job = await store.get(id)
-    if (!job || isFinished(job) || currentAttempt(job).attempt !== attempt) return
-    const run: Run = { id, attempt, signal, job, callId: undefined }
+  // Thousands of runs wait here: each async function on the way, and each job that one holds, takes memory for as long.
+  return async (entry, signal) => {
+    const run = await readRun(entry, signal)
+    if (!run?.job) return
     try {
-      await runAttempt(job, run)
+      run.callId = await obtainCall(run.job, run)
+      if (run.callId !== undefined && !signal.aborted) {
+        await recordEnd(run, await waitForEnd(run.job, run, run.callId))
+      }
     } catch (error) {
       if (!signal.aborted) throw error
     }

@@ -103,15 +103,16 @@ type Follower = {
   /** Since when it waits for a turn. */
   queuedAt: number
   isWaiting: boolean
-  /** Leaves the queue of its stage. */
+  /** Leaves the queue of its stage, and that of all. */
   leaveStage: () => void
+  leaveRound: () => void
   readonly poll: Poll<unknown>
   readonly resolve: (value: unknown) => void
   readonly reject: (reason: unknown) => void
   readonly signal: AbortSignal
   readonly onAbort: () => void
-  /** Leaves the queues, or aborts the open poll. */
-  leave: (reason: unknown) => void
+  /** While it does not wait: aborts the open poll, or ends the pause after one. */
+  interrupt: (reason: unknown) => void
 }
 
 type Turn = PollTurn & {
@@ -195,12 +196,14 @@ export function createPollPool(options: PollPoolOptions): PollPool {
     follower.queuedAt = now()
     follower.isWaiting = true
     follower.leaveStage = queueOf(follower)?.add(follower) ?? nothing
-    const leaveRound = round.add(follower)
-    follower.leave = () => {
-      follower.isWaiting = false
-      follower.leaveStage()
-      leaveRound()
-    }
+    follower.leaveRound = round.add(follower)
+    follower.interrupt = nothing
+  }
+
+  const dequeue = (follower: Follower) => {
+    follower.isWaiting = false
+    follower.leaveStage()
+    follower.leaveRound()
   }
 
   const changeStage = (follower: Follower) => {
@@ -223,7 +226,7 @@ export function createPollPool(options: PollPoolOptions): PollPool {
       enqueue(follower)
       startPolls()
     }
-    follower.leave = setTimer(returnToQueue, restMs)
+    follower.interrupt = setTimer(returnToQueue, restMs)
   }
 
   const abortTurn = (turn: Turn, reason?: unknown) => {
@@ -261,7 +264,7 @@ export function createPollPool(options: PollPoolOptions): PollPool {
       abort: (error) => controller.abort(error),
     }
     if (waitMs === longPollMs) turn.unlist = longPolls.add(turn)
-    follower.leave = (reason) => abortTurn(turn, reason)
+    follower.interrupt = (reason) => abortTurn(turn, reason)
     occupy(connection, 1)
     try {
       const value = await follower.poll(turn)
@@ -309,7 +312,7 @@ export function createPollPool(options: PollPoolOptions): PollPool {
     // A call in Modal's queue is not late.
     if (follower.hint?.stage !== 'queued' || !isCrowded())
       recordMetric?.({ type: 'poll-turn-started', waitedMs: now() - follower.queuedAt })
-    follower.leave(undefined)
+    dequeue(follower)
     bucket.take()
     void takeTurn(follower, waitMs)
   }
@@ -355,7 +358,8 @@ export function createPollPool(options: PollPoolOptions): PollPool {
     if (!followers.has(follower)) return
     forget(follower)
     follower.reject(reason)
-    follower.leave(reason)
+    if (follower.isWaiting) dequeue(follower)
+    else follower.interrupt(reason)
     startPolls()
   }
 
@@ -375,7 +379,8 @@ export function createPollPool(options: PollPoolOptions): PollPool {
         resolve: resolve as (value: unknown) => void,
         reject,
         onAbort: () => stop(follower, signal.reason),
-        leave: nothing,
+        leaveRound: nothing,
+        interrupt: nothing,
       }
       signal.addEventListener('abort', follower.onAbort)
       if (hint) hint.onChange = () => changeStage(follower)

@@ -27,11 +27,12 @@ export function createInProcessQueue({ log, maxRunning = Infinity }: InProcessQu
   }
 
   const startRun = (entry: QueueEntry, work: RunEntry) => {
+    const key = keyOfEntry(entry)
     const abort = new AbortController()
     const task: Running = { entry, abort, done: Promise.resolve() }
-    running.set(keyOfEntry(entry), task)
-    task.done = runLogged(log, entry, () => work(entry, abort.signal)).finally(() => {
-      running.delete(keyOfEntry(entry))
+    running.set(key, task)
+    task.done = runLogged(log, entry, () => work(entry, abort.signal)).then(() => {
+      running.delete(key)
       startNext()
     })
   }
