@@ -1,4 +1,5 @@
 import type { Part } from './part.ts'
+import { burst } from './requests/burst.ts'
 import { gets } from './requests/gets.ts'
 import { idle } from './requests/idle.ts'
 import { posts } from './requests/posts.ts'
@@ -6,4 +7,4 @@ import { sameBytes } from './requests/same-bytes.ts'
 import { shares } from './requests/shares.ts'
 
 /** What the server costs beside the framework it is made of, and beside the design it replaced. */
-export const requests: Part = { name: 'requests', sections: [gets, posts, sameBytes, shares, idle] }
+export const requests: Part = { name: 'requests', sections: [gets, posts, burst, sameBytes, shares, idle] }

@@ -20,10 +20,21 @@ export type Order = {
   readonly body?: string
   /** The status of every answer: by default 200 of a GET, 202 of a submit. */
   readonly status?: number
+  /** Counts answers of 503 as refused, and measures how long each answer takes. */
+  readonly mayBeRefused?: boolean
 }
 
-/** Requests answered as they should be, and how many a second; of submissions, the ids. */
-export type Answer = { readonly answered: number; readonly perSecond: number; readonly ids: string[] }
+/**
+ * Requests answered as they should be, and how many a second; of submissions, the ids. With `mayBeRefused` also the
+ * requests refused with 503, and the time of every answer, in ms.
+ */
+export type Answer = {
+  readonly answered: number
+  readonly perSecond: number
+  readonly ids: string[]
+  readonly refused: number
+  readonly tookMs: readonly number[]
+}
 
 /**
  * How long answers are left to gather before they are read, in ms. A process that sleeps on its sockets is woken by each
@@ -44,20 +55,27 @@ const getWith = (headers: string) => (id: string) => `GET /jobs/${id} HTTP/1.1\r
 
 async function obey(order: Order): Promise<Answer> {
   const { ports, connections, durationMs = Infinity, count = Infinity, ids, headers = '', body = BODY } = order
-  const { status = ids ? 200 : 202 } = order
+  const { status = ids ? 200 : 202, mayBeRefused = false } = order
   const [post, get] = [postWith(headers, body), getWith(headers)]
   const sockets = Array.from({ length: connections }, (_, n) =>
     connect({ port: ports[n % ports.length]!, noDelay: true }),
   )
   await Promise.all(sockets.map((socket) => once(socket, 'connect')))
   const made: string[] = []
-  let [begun, answered] = [0, 0]
+  const tookMs: number[] = []
+  let [begun, answered, refused] = [0, 0, 0]
   const startedAt = performance.now()
   const worker = async (socket: Socket) => {
     const ask = askerOn(socket)
     while (begun < count && performance.now() - startedAt < durationMs) {
       begun += 1
+      const askedAt = mayBeRefused ? performance.now() : 0
       const answer = await ask(ids ? get(ids[Math.floor(Math.random() * ids.length)]!) : post)
+      if (mayBeRefused) tookMs.push(performance.now() - askedAt)
+      if (mayBeRefused && answer.startsWith('HTTP/1.1 503')) {
+        refused += 1
+        continue
+      }
       if (!answer.startsWith(`HTTP/1.1 ${status}`)) throw new Error(`unexpected answer: ${answer}`)
       if (!ids) made.push(/"job_id":"([^"]+)/.exec(answer)![1]!)
       answered += 1
@@ -67,7 +85,7 @@ async function obey(order: Order): Promise<Answer> {
   await Promise.all(sockets.map(worker)).finally(stop)
   const perSecond = (answered * 1000) / (performance.now() - startedAt)
   for (const socket of sockets) socket.destroy()
-  return { answered, perSecond, ids: made }
+  return { answered, perSecond, ids: made, refused, tookMs }
 }
 
 /** Lets answers gather, round after round of the event loop, until it is stopped. */

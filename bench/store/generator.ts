@@ -8,8 +8,11 @@ import type { Answer, Order } from './generator-process.ts'
 /** Callers in a process of their own, so that what they cost is not mixed with what the bench itself does. */
 export type Generator = {
   readonly pid: number
-  /** Asks one server, or several in equal parts. */
-  run(urls: string | readonly string[], order: Omit<Order, 'ports' | 'connections'>): Promise<Answer>
+  /** Asks one server, or several in equal parts; over `CONNECTIONS` unless the order says how many. */
+  run(
+    urls: string | readonly string[],
+    order: Omit<Order, 'ports' | 'connections'> & Partial<Pick<Order, 'connections'>>,
+  ): Promise<Answer>
 }
 
 export const CONNECTIONS = 32
@@ -30,7 +33,7 @@ export async function forkGenerator({ own }: Bench): Promise<Generator> {
     pid: child.pid ?? 0,
     async run(urls, order) {
       const ports = [urls].flat().map((url) => Number(new URL(url).port))
-      child.send({ ...order, ports, connections: CONNECTIONS } satisfies Order)
+      child.send({ connections: CONNECTIONS, ...order, ports } satisfies Order)
       const [answer] = (await Promise.race([once(child, 'message'), died])) as [Answer]
       return answer
     },
