@@ -18,8 +18,8 @@ import {
   closingRefusal,
   collectMethods,
   createClosingSignal,
+  pressureRefusal,
   refuse,
-  registerPressure,
   type PressureLimits,
 } from './http/plugins/refusals.ts'
 import { eventRoutes } from './http/events/routes.ts'
@@ -134,8 +134,7 @@ export async function buildApp({
     crossSiteRefusal(http.corsOrigins),
     closingRefusal(app, closing),
   ]
-  refuse(app, early, limits.countAddress)
-  registerPressure(app, http)
+  refuse(app, [pressureRefusal(app, http)], { refusals: early, limit: limits.countAddress })
   registerAuth(app, { authenticator, failures: createFailureLimit(app) })
   limits.addTo(app)
   const whenFinished = trackAnswers(app)

@@ -133,10 +133,14 @@ export function registerAuth(app: FastifyInstance, { authenticator, failures }: 
   app.decorateRequest('missingScope')
   app.decorateRequest('expiresAt')
   app.addHook('onRequest', (request, _reply, done) => {
+    if (!authenticator) {
+      request.caller = ANONYMOUS
+      done()
+      return
+    }
     // Unknown routes have no `access`, and nothing to protect.
     const { access = 'public' } = request.routeOptions.config
-    if (!authenticator) request.caller = ANONYMOUS
-    if (!authenticator || access === 'public' || isLink(request)) {
+    if (access === 'public' || isLink(request)) {
       done()
       return
     }

@@ -7,22 +7,27 @@ import type { AddressLimit } from './rate-limits.ts'
 /** Gives the error that refuses a request, or undefined. */
 export type Refusal = (request: FastifyRequest) => Error | undefined
 
+/** `limit` counts by address the requests that these refuse, which the limits of callers do not count. */
+export type CountedRefusals = { readonly refusals: readonly Refusal[]; readonly limit: AddressLimit }
+
 /**
- * Refuses a request with the first reason that applies. One hook, since each Fastify hook costs more than most checks.
- * `limit` counts the requests refused here, which the limits of callers do not count.
+ * Refuses a request with the first reason that applies, those of `counted` first. One hook, since each Fastify hook costs
+ * more than most checks.
  */
-export function refuse(app: FastifyInstance, refusals: readonly Refusal[], limit?: AddressLimit): void {
+export function refuse(app: FastifyInstance, refusals: readonly Refusal[], counted?: CountedRefusals): void {
   app.addHook('onRequest', (request, _reply, done) => {
-    for (const refusal of refusals) {
-      const reason = refusal(request)
-      if (reason) {
-        if (limit) void limit(request.ip).then((tooMany) => done(tooMany ?? reason))
-        else done(reason)
-        return
-      }
-    }
-    done()
+    const reason = counted && firstReason(counted.refusals, request)
+    if (reason) void counted.limit(request.ip).then((tooMany) => done(tooMany ?? reason))
+    else done(firstReason(refusals, request))
   })
+}
+
+function firstReason(refusals: readonly Refusal[], request: FastifyRequest): Error | undefined {
+  for (const refusal of refusals) {
+    const reason = refusal(request)
+    if (reason) return reason
+  }
+  return undefined
 }
 
 /**
@@ -115,7 +120,7 @@ type Measure = {
  * It is not `@fastify/under-pressure`: that reads resident memory from a file in a timer, and an exception in a timer, such
  * as for lack of a file descriptor, ends the process. Nothing here opens a file.
  */
-export function registerPressure(app: FastifyInstance, limits: PressureLimits): void {
+export function pressureRefusal(app: FastifyInstance, limits: PressureLimits): Refusal {
   const isDue = createLogThrottle()
   const delay = watchEventLoop(app, limits.maxEventLoopDelayMs)
   const oldGeneration = createHeapReading()
@@ -130,12 +135,10 @@ export function registerPressure(app: FastifyInstance, limits: PressureLimits): 
     return value > limits.maxOldGenerationBytes ? { measure: 'oldGenerationBytes', value } : undefined
   }
 
-  app.addHook('onRequest', (request: FastifyRequest, _reply, done) => {
-    const measured = request.routeOptions.config.alwaysAnswered ? undefined : excess()
-    if (!measured) {
-      done()
-      return
-    }
+  return (request) => {
+    const measured = excess()
+    // Last, since `routeOptions` is a getter that builds an object each time.
+    if (!measured || request.routeOptions.config.alwaysAnswered) return undefined
     const { retryAfterSeconds, ...fields } = measured
     if (isDue()) {
       request.log.warn(
@@ -143,8 +146,8 @@ export function registerPressure(app: FastifyInstance, limits: PressureLimits): 
         'server overloaded; requests are refused until it recovers',
       )
     }
-    done(problem('overloaded', retryAfterSeconds === undefined ? {} : { retryAfterSeconds }))
-  })
+    return problem('overloaded', retryAfterSeconds === undefined ? {} : { retryAfterSeconds })
+  }
 }
 
 /** Returns a function that reads how long requests wait, in ms, during overload; 0 otherwise, and without a limit. */
