@@ -6,14 +6,16 @@ import { promisify } from 'node:util'
 import { expect, onTestFinished, test } from 'vitest'
 import type { JobView } from '../../src/jobs/view.ts'
 import { type ControlPlane, type Kwargs, startControlPlane } from '../helpers/control-plane/control-plane.ts'
+import type { Argument } from '../helpers/control-plane/functions.ts'
 import { freePort } from '../helpers/free-port.ts'
-import { SPEECH_SECONDS } from '../helpers/media.ts'
+import { SAMPLES, SPEECH_SECONDS } from '../helpers/media.ts'
 import { folderOfTest, serverOfTest } from '../helpers/of-test.ts'
 import { noPython } from '../helpers/python.ts'
 import { FACE, PICTURE, SPEECH } from '../helpers/uploads.ts'
 
 const DOCS = resolve(import.meta.dirname, '../../docs')
 const HELPERS = resolve(import.meta.dirname, '../helpers')
+const CALL = join(HELPERS, 'modal-stub', 'call.py')
 const TIMEOUT = { timeout: 300_000 }
 
 test.skipIf(noPython !== undefined)('the tests of modal_app/ in Python pass', TIMEOUT, async () => {
@@ -25,13 +27,17 @@ test.skipIf(noPython !== undefined)('the tests of modal_app/ in Python pass', TI
   if (code !== 0) throw new Error(report)
 })
 
-/** Runs every call of a control plane by the functions of modal_app/, each in a new process, as in a new container. */
+/** Deploys modal_app/ to a control plane, with the schemas of its functions, and runs every call them, each in a new process, as in a new container. */
 async function modalAppOfTest() {
   const folder = folderOfTest()
   const [checkout, volume] = [join(folder, 'MuseTalk'), join(folder, 'volume')]
   cpSync(join(HELPERS, 'musetalk'), checkout, { recursive: true })
   const returned: unknown[] = []
+  const declared = await promisify(execFile)('python3', [CALL])
+  const schemas = JSON.parse(declared.stdout) as Record<string, Argument[]>
   const plane: ControlPlane = await startControlPlane({
+    functions: { 'musetalk-poc': Object.keys(schemas) },
+    schemas,
     behave(kwargs, { callId, functionName }) {
       // The call is known once this has returned.
       setImmediate(() => void run(callId, functionName, kwargs))
@@ -42,9 +48,8 @@ async function modalAppOfTest() {
 
   async function run(callId: string, functionName: string, kwargs: Kwargs) {
     const result = join(folder, callId)
-    const script = join(HELPERS, 'modal-stub', 'call.py')
     const env = { PATH: process.env.PATH, MODAL_STUB_VOLUME: volume }
-    const child = spawn('python3', [script, functionName, result, checkout], { env, stdio: 'pipe' })
+    const child = spawn('python3', [CALL, functionName, result, checkout], { env, stdio: 'pipe' })
     const print = (piece: Buffer) => plane.log(callId, piece.toString())
     child.stdout.on('data', print)
     child.stderr.on('data', print)
@@ -117,6 +122,8 @@ test.skipIf(noPython !== undefined)(
       status: 200,
       type: 'video/mp4',
     })
+    const ready = (await (await fetch(`${server.url}/readyz`)).json()) as object
+    expect(ready).toMatchObject({ status: 'ready', function: 'ok' })
     expect(plane.calls().map(({ functionName }) => functionName)).toEqual(['run_inference', 'download_result'])
     expect(returned).toEqual([{ ...(returned[0] as object), status: 'succeeded' }, video])
     const path = join(folderOfTest(), 'output.mp4')
@@ -195,4 +202,15 @@ test.skipIf(noPython !== undefined)('the LOCAL_COMMAND of docs/local-gpu.md make
   const failed = await server.submit(input)
   const { error } = await server.untilStatus(failed.job_id, 'failed')
   expect(error).toMatch(/MuseTalk failed: CUDA out of memory$/)
+})
+
+test.skipIf(noPython !== undefined)('the method of the class runs as the function does', TIMEOUT, async () => {
+  const { plane, checkout } = await modalAppOfTest()
+  const server = await serverFor(plane, { MODAL_FUNCTION: 'MuseTalk.run_inference' })
+  cpSync(join(SAMPLES, 'face.jpg'), join(checkout, 'face.jpg'))
+  cpSync(join(SAMPLES, 'speech.wav'), join(checkout, 'speech.wav'))
+  const job = await server.submit({ video_path: 'face.jpg', audio_path: 'speech.wav' })
+  await server.untilStatus(job.job_id, 'succeeded')
+  expect((await fetch(`${server.url}/jobs/${job.job_id}/output`)).status).toBe(200)
+  expect(plane.calls().map(({ functionName }) => functionName)).toEqual(['MuseTalk.run_inference', 'download_result'])
 })

@@ -61,9 +61,6 @@ class Function:
     def __init__(self, raw: Callable[..., Any], options: dict[str, Any]) -> None:
         self.raw, self.options = raw, options
 
-    def local(self, *args: Any, **kwargs: Any) -> Any:
-        return self.raw(*args, **kwargs)
-
 
 class App:
     def __init__(self, name: str) -> None:
