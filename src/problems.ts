@@ -300,8 +300,9 @@ const DEFINITIONS = {
   },
   uploads_need_public_url: {
     status: 400,
-    detail: 'Files cannot be uploaded: the backend could not fetch them, because the server has no PUBLIC_URL.',
-    when: 'The server accepts no files, because it does not know a URL from which the backend could fetch them.',
+    detail:
+      'Files cannot get to the deployed function: set PUBLIC_URL, from which it can fetch them, or MODAL_INLINE_BYTES, with which they go with the call.',
+    when: 'The deployed function can neither fetch files, as the server has no PUBLIC_URL, nor get them with its call, as they are too large or as it does not take them.',
   },
   uploads_need_shared_storage: {
     status: 400,

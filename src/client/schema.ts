@@ -1583,7 +1583,7 @@ export interface operations {
              *     - `url_not_allowed`: The server may not fetch one of the URLs.
              *     - `webhooks_not_configured`: The server sends no webhooks: a submit that asks for one is refused (400), and there is no secret (404).
              *     - `invalid_multipart`: The body is not multipart/form-data, or is cut off.
-             *     - `uploads_need_public_url`: The server accepts no files, because it does not know a URL from which the backend could fetch them.
+             *     - `uploads_need_public_url`: The deployed function can neither fetch files, as the server has no PUBLIC_URL, nor get them with its call, as they are too large or as it does not take them.
              *     - `uploads_need_shared_storage`: The server accepts no files, because its replicas share no folder for them.
              */
             400: {

@@ -111,6 +111,10 @@ export const ConfigSchema = Type.Object({
     'How long new jobs wait while Modal refuses the credentials, in seconds; then they fail with `backend_rejected`. 0: they fail at once.',
     { default: 120, minimum: 0, maximum: 86_400 },
   ),
+  MODAL_INLINE_BYTES: integer(
+    'Maximum size of the files of one submit, together, that go with the call, so that it needs no `PUBLIC_URL`; only a function of contract 1 takes them (docs/function.md). Larger ones are fetched from `PUBLIC_URL`; without it they are refused. 0: all are.',
+    { default: 32 * MiB, minimum: 0, maximum: 256 * MiB },
+  ),
   LOCAL_COMMAND: Type.Optional(
     text(
       'Command that the local backend runs, without a shell; `{face}`, `{audio}`, `{output}`, `{version}` and each parameter (`{bbox_shift}`) are replaced. An argument with a parameter that a job does not set is left out. Unset: ffmpeg.',
@@ -234,9 +238,12 @@ export const ConfigSchema = Type.Object({
     { default: 120, minimum: 1, maximum: 3600 },
   ),
   PUBLIC_URL: Type.Optional(
-    text('URL at which clients reach the server, for links and the API reference. Unset: `http://localhost:PORT`.', {
-      pattern: URL_PATTERN,
-    }),
+    text(
+      'URL at which clients and Modal reach the server, for links and the API reference. Unset: `http://localhost:PORT`.',
+      {
+        pattern: URL_PATTERN,
+      },
+    ),
   ),
   OUTPUT_SOURCE: Type.Optional(
     choice(

@@ -19,11 +19,18 @@ export type UploadsOptions = {
   readonly folder: string
   /** Size of all files of one request together, in bytes. */
   readonly maxBytes: number
+  /** The error of larger ones; `body_too_large` unless set. */
+  readonly tooLarge?: () => Problem
   readonly log: Log
 }
 
 /** Uploads in a folder. File names of callers are not used: a file is named by its kind and its detected type. */
-export function createUploads({ folder, maxBytes, log }: UploadsOptions): Uploads {
+export function createUploads({
+  folder,
+  maxBytes,
+  tooLarge = () => tooLargeFor(maxBytes),
+  log,
+}: UploadsOptions): Uploads {
   const incoming = join(folder, 'incoming')
   const folderOf = (jobId: string) => join(folder, jobId)
 
@@ -31,7 +38,7 @@ export function createUploads({ folder, maxBytes, log }: UploadsOptions): Upload
     async create(receiving) {
       const path = join(incoming, `${PROCESS_NAME}~${randomBytes(8).toString('hex')}`)
       await mkdir(path, { recursive: true }).catch(throwStorageFull)
-      return createUpload(path, { maxBytes, folderOf, log, receiving })
+      return createUpload(path, { maxBytes, tooLarge, folderOf, log, receiving })
     },
     async locate(jobId, kind) {
       const names = isJobId(jobId) ? await readdir(folderOf(jobId)).catch(emptyIfMissing) : []
@@ -70,12 +77,15 @@ const flush = (path: string, { caller, signal }: Receiving) =>
 /** Shared by all uploads, since they share one heap. */
 const countGarbage = createYoungCollector(16_000_000)
 
-type UploadSettings = Pick<UploadsOptions, 'maxBytes' | 'log'> & {
+const tooLargeFor = (maxBytes: number) =>
+  problem('body_too_large', { detail: `The files of one request may have ${maxBytes} bytes in total.` })
+
+type UploadSettings = Required<Omit<UploadsOptions, 'folder'>> & {
   readonly folderOf: (jobId: string) => string
   readonly receiving: Receiving
 }
 
-function createUpload(folder: string, { maxBytes, folderOf, log, receiving }: UploadSettings): Upload {
+function createUpload(folder: string, { maxBytes, tooLarge, folderOf, log, receiving }: UploadSettings): Upload {
   const files: Partial<Record<FileKind, UploadedFile>> = {}
   let path = folder
   let received = 0
@@ -85,8 +95,7 @@ function createUpload(folder: string, { maxBytes, folderOf, log, receiving }: Up
     async function* (bytes: AsyncIterable<Buffer>) {
       for await (const piece of bytes) {
         received += piece.length
-        if (received > maxBytes)
-          throw problem('body_too_large', { detail: `The files of one request may have ${maxBytes} bytes in total.` })
+        if (received > maxBytes) throw tooLarge()
         hash.update(piece)
         countGarbage(piece.length)
         yield piece

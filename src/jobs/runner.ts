@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Backend, CallSubscriber, Outcome, Spawned } from './ports/backend.ts'
+import type { Backend, CallSubscriber, InputFile, Outcome, Spawned } from './ports/backend.ts'
 import { isProblem } from '../problems.ts'
 import type { Uploads } from './ports/files.ts'
 import type { QueueEntry, RunEntry } from './ports/queue.ts'
@@ -99,15 +99,17 @@ export function createRunner(dependencies: RunnerDependencies): RunEntry {
 
   /** A deleted upload, with or without its folder, fails the job as `input_unavailable`. */
   const spawn = async (job: Job, { attempt, signal }: Run): Promise<Spawned> => {
-    const files: Record<string, { path: string; url: string }> = {}
-    for (const kind of FILE_KINDS.filter((candidate) => job.input[candidate])) {
+    const files: Record<string, InputFile> = {}
+    for (const kind of FILE_KINDS) {
+      const file = job.input[kind]
+      if (!file) continue
       const path = await uploads.locate(job.id, kind).catch((error: unknown) => {
         if (!isProblem(error, 'input_not_found')) throw error
       })
       if (path === undefined) {
         return { kind: 'rejected', code: 'input_unavailable', error: `${kind}: the file has been deleted` }
       }
-      files[kind] = { path, url: links.inputUrl(job, kind) }
+      files[kind] = { path, size: file.size, url: links.inputUrl(job, kind) }
     }
     const { id: jobId, caller } = job
     const request = { jobId, attempt, caller, input: namedInputOf(job.input), ...runOptionsOf(job) }

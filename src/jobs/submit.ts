@@ -34,8 +34,8 @@ export type SubmitChecks = {
 
 /**
  * Refuses a submit with all of its errors, one entry per field, so that its caller can fix them at once.
- * Throws `invalid_request`, `url_not_allowed` if only URLs are wrong, `parameter_not_supported` if only the backend refuses
- * parameters, or `webhooks_not_configured`.
+ * Throws `invalid_request`, `url_not_allowed` if only URLs are wrong, `parameter_not_supported` or
+ * `uploads_need_public_url` if only the backend refuses parameters or files, or `webhooks_not_configured`.
  */
 export function checkSubmit(fields: SubmitFields, callerId: string, { backend, webhooks }: SubmitChecks): void {
   const { input, parameters, webhookUrl, fieldErrors = [], isForm = false } = fields
@@ -65,6 +65,7 @@ export function checkSubmit(fields: SubmitFields, callerId: string, { backend, w
 function adapterCodeOf(errors: readonly FieldError[]): ProblemCode {
   if (errors.every(({ path }) => path.endsWith('_url'))) return 'url_not_allowed'
   if (errors.every(({ path }) => path.startsWith('/parameters/'))) return 'parameter_not_supported'
+  if (errors.every(({ path }) => FILE_KINDS.some((kind) => path === `/${kind}`))) return 'uploads_need_public_url'
   return 'invalid_request'
 }
 

@@ -63,6 +63,8 @@ async function openModal(
       pollsPerConnection: config.MODAL_POLLS_PER_CONNECTION,
       maxPollsPerSecond: config.MODAL_MAX_POLLS_PER_SECOND,
       maxPollIntervalMs: config.MODAL_MAX_POLL_INTERVAL_SECONDS * 1000,
+      inlineBytes: config.MODAL_INLINE_BYTES,
+      hasPublicUrl: config.PUBLIC_URL !== undefined,
       credentialsGraceMs: config.MODAL_CREDENTIALS_GRACE_SECONDS * 1000,
       check,
       log,

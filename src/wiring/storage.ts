@@ -1,6 +1,7 @@
 import type { Logger } from 'pino'
 import type { Outputs, Uploads } from '../jobs/ports/files.ts'
 import { type Config, nodeFlags, ConfigError, publicUrlOf } from '../config/config.ts'
+import { needsPublicUrl } from '../backend/modal/files.ts'
 import { hasReplicas } from '../config/checks.ts'
 import type { Counter } from '../jobs/ports/access.ts'
 import type { ChangeBus } from '../jobs/ports/notifications.ts'
@@ -184,16 +185,18 @@ async function openDownloads(config: Config, log: Logger, recordMetric: RecordMe
   return { ...downloaded, close }
 }
 
-/** Opens the store of uploaded files. Modal fetches them from this server, which needs `PUBLIC_URL`. */
+/** Opens the store of uploaded files. Modal fetches them from `PUBLIC_URL`; without it they have to fit into the call. */
 export async function openUploads(config: Config, log: Logger): Promise<Uploads> {
   const { createUploads, refuseUploads } = await import('../files/uploads.ts')
   const folder = join(resolve(config.DATA_DIR), 'uploads')
-  const uploads = createUploads({ folder, maxBytes: config.MAX_UPLOAD_BYTES, log })
+  const { MAX_UPLOAD_BYTES: maxBytes, MODAL_INLINE_BYTES: inlineBytes } = config
+  const mustFit = config.BACKEND === 'modal' && config.PUBLIC_URL === undefined && inlineBytes < maxBytes
+  const tooLarge = () => problem('uploads_need_public_url', { detail: `The files ${needsPublicUrl(inlineBytes)}.` })
+  const uploads = createUploads({ folder, maxBytes, log, ...(mustFit && { maxBytes: inlineBytes, tooLarge }) })
   // In this order: files on a single replica are useless even if Modal can reach it.
   if (hasReplicas(config) && !config.DATA_DIR_SHARED)
     return refuseUploads(uploads, () => problem('uploads_need_shared_storage'))
-  const isOutOfReach = config.BACKEND === 'modal' && config.PUBLIC_URL === undefined
-  return isOutOfReach ? refuseUploads(uploads, () => problem('uploads_need_public_url')) : uploads
+  return mustFit && inlineBytes === 0 ? refuseUploads(uploads, () => problem('uploads_need_public_url')) : uploads
 }
 
 /** `port`: the port of the server, for links without `PUBLIC_URL`. */

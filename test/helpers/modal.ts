@@ -18,7 +18,7 @@ export function useEnvironment(env: Readonly<Record<string, string>>): () => voi
   }
 }
 
-type Setting = PlaneOptions & { backend?: Partial<ModalOptions>; env?: Record<string, string> }
+export type Setting = PlaneOptions & { backend?: Partial<ModalOptions>; env?: Record<string, string> }
 
 /** The Modal backend on the real client, and the stand-in it talks to. */
 export async function startModal({ backend: options, env, ...planeOptions }: Setting = {}) {

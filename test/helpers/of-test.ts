@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
+import type { PlaneOptions } from './control-plane/control-plane.ts'
 import { forkControlPlane, type RemoteControlPlane } from './control-plane/remote.ts'
 import { type ServerProcess, startServer } from './server.ts'
 
@@ -24,8 +25,8 @@ export function folderOfTest(): string {
 }
 
 /** A stand-in for Modal in a process of its own. */
-export async function planeOfTest(): Promise<RemoteControlPlane> {
-  const plane = await forkControlPlane()
+export async function planeOfTest(options: PlaneOptions = {}): Promise<RemoteControlPlane> {
+  const plane = await forkControlPlane(options)
   onTestFinished(() => plane.close())
   return plane
 }

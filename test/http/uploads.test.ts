@@ -106,6 +106,7 @@ describe('a submit with files', () => {
     expect(request?.files).toEqual({
       video: {
         path: `${folder}/${id}/video.mp4`,
+        size: FACE.length,
         url: expect.stringMatching(/^https:\/\/video\.example\/jobs\/.*\/inputs\/video\?/),
       },
     })

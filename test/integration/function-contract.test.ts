@@ -1,7 +1,10 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { outcomeOfValue } from '../../src/backend/modal/outcome.ts'
+import { contractArguments } from '../helpers/control-plane/control-plane.ts'
+import { temporaryFolder } from '../helpers/media.ts'
 import { forever, startModal } from '../helpers/modal.ts'
 
 const schema = JSON.parse(readFileSync(new URL('../../docs/function.schema.json', import.meta.url), 'utf8')) as object
@@ -76,6 +79,37 @@ describe('the schema of the arguments', () => {
     expect(call?.kwargs).toEqual({ ...input, version: 'v15' })
     expect(fits('arguments0', call?.kwargs)).toBe(true)
     expect(fits('arguments1', call?.kwargs)).toBe(true)
+  })
+
+  it('of contract 1 accepts files and parameters that come with the call, of contract 0 does not', async () => {
+    const folder = await temporaryFolder()
+    const path = join(folder, 'a file')
+    writeFileSync(path, 'content')
+    const file = { path, size: 7, url: 'https://here.example/file' }
+    for (const files of [
+      { video: file, audio: file },
+      { image: file, audio: file },
+    ]) {
+      const modal = await startModal({
+        schemas: { run_inference: contractArguments(1) },
+        backend: { inlineBytes: 14 },
+      })
+      onTestFinished(() => modal.close())
+      const parameters = { extra_margin: 1, parsing_mode: 'raw', batch_size: 4, use_float16: false } as const
+      const request = { jobId: 'job', attempt: 1, caller: 'anonymous', version: 'v15', input: {} } as const
+      await modal.backend.spawn({ ...request, parameters, files }, forever)
+      const [call] = modal.plane.calls()
+      expect(fits('arguments1', call?.kwargs)).toBe(true)
+      expect(fits('arguments0', call?.kwargs)).toBe(false)
+    }
+  })
+
+  it.each<[string, object]>([
+    ['a parameter of the other model', { ...inputs[0], version: 'v1', extra_margin: 1 }],
+    ['a frame rate for a video', { ...inputs[2], version: 'v15', fps: 30 }],
+    ['a margin out of range', { ...inputs[0], version: 'v15', extra_margin: 41 }],
+  ])('of contract 1 refuses %s', (_name, kwargs) => {
+    expect(fits('arguments1', kwargs)).toBe(false)
   })
 
   it.each<[string, object]>([

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process'
+import { hash } from 'node:crypto'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
@@ -9,6 +10,7 @@ import type { JobView } from '../../src/jobs/view.ts'
 import { probe, SAMPLES, SPEECH_SECONDS } from '../helpers/media.ts'
 import type { ServerProcess } from '../helpers/server.ts'
 import { FACE, face, field, filesIn, FORM_TYPE, formOf, type Part, SPEECH, speech } from '../helpers/uploads.ts'
+import { contractArguments } from '../helpers/control-plane/control-plane.ts'
 import { folderOfTest, planeOfTest, serverOfTest } from '../helpers/of-test.ts'
 import { until } from '../helpers/until.ts'
 
@@ -76,16 +78,60 @@ test('Modal gets links under PUBLIC_URL to the exact bytes, also after a restart
   expect((await fetch(old.replace('https://jobs.example/api', second.url))).status).toBe(403)
 })
 
-test('Modal without PUBLIC_URL refuses files and accepts paths', TIMEOUT, async () => {
-  const [plane, folder] = [await planeOfTest(), folderOfTest()]
-  const server = await serverOfTest({ ...plane.env, BACKEND: 'modal', DATA_DIR: folder })
-  const refused = await post(server, [face(), speech()])
-  expect({ status: refused.status, body: await refused.json() }).toEqual({
-    status: 400,
-    body: expect.objectContaining({ code: 'uploads_need_public_url' }),
-  })
-  expect((await server.submit({ video_path: 'a.mp4', audio_path: 'b.wav' })).status).toBe('submitted')
-  expect(filesIn(folder)).toEqual([])
+/** The digest of bytes, also of those that came as JSON from another process; anything else stays as it is. */
+const digestOf = (value: unknown): unknown => {
+  const bytes = Buffer.isBuffer(value) ? value : (value as { data?: number[] }).data
+  return bytes === undefined ? value : hash('sha256', Buffer.from(bytes))
+}
+
+const sizeOf = (...files: Buffer[]) => String(files.reduce((total, { length }) => total + length, 0))
+
+test.each([
+  ['0', /set PUBLIC_URL, .* or MODAL_INLINE_BYTES/],
+  [sizeOf(FACE), /larger than MODAL_INLINE_BYTES \(\d+ bytes together\); set PUBLIC_URL/],
+])(
+  'Modal without PUBLIC_URL refuses files beyond MODAL_INLINE_BYTES=%s and accepts paths',
+  TIMEOUT,
+  async (limit, detail) => {
+    const [plane, folder] = [await planeOfTest(), folderOfTest()]
+    const server = await serverOfTest({ ...plane.env, BACKEND: 'modal', DATA_DIR: folder, MODAL_INLINE_BYTES: limit })
+    const refused = await post(server, [face(), speech()])
+    expect({ status: refused.status, body: await refused.json() }).toEqual({
+      status: 400,
+      body: expect.objectContaining({
+        code: 'uploads_need_public_url',
+        detail: expect.stringMatching(detail) as string,
+      }) as object,
+    })
+    expect((await server.submit({ video_path: 'a.mp4', audio_path: 'b.wav' })).status).toBe('submitted')
+    expect(filesIn(folder)).toEqual([])
+  },
+)
+
+test('files go with the call of a function of contract 1, also after a restart and a retry', TIMEOUT, async () => {
+  const [plane, folder] = [await planeOfTest({ schemas: { run_inference: contractArguments(1) } }), folderOfTest()]
+  const env = {
+    ...{ ...plane.env, BACKEND: 'modal', DATA_DIR: folder, JOB_STORE: `sqlite:${join(folder, 'jobs.db')}` },
+    ...{ MODAL_INLINE_BYTES: sizeOf(FACE, SPEECH), API_KEYS: '', AUTH: 'none' },
+  }
+  const first = await serverOfTest(env)
+  const bytesOf = async (n: number) => {
+    const { version, ...kwargs } = (await plane.calls())[n]?.kwargs ?? {}
+    return Object.entries(kwargs).map(([name, value]) => [name, digestOf(value)])
+  }
+  const whole = await submit(first, [face(), speech()])
+  await first.untilStatus(whole.job_id, 'succeeded')
+  expect(await bytesOf(0)).toEqual([
+    ['video_bytes', digestOf(FACE)],
+    ['audio_bytes', digestOf(SPEECH)],
+  ])
+  const kept = await submit(first, [face(), field('audio_url', 'https://media.example/behave/end=failed.wav')])
+  await first.untilStatus(kept.job_id, 'failed')
+  expect(await first.end('SIGKILL')).toBe('SIGKILL')
+  const second = await serverOfTest(env)
+  expect((await fetch(`${second.url}/jobs/${kept.job_id}/retry`, { method: 'POST' })).status).toBe(202)
+  await until(async () => (await plane.calls()).length === 3, 'another call')
+  expect(await bytesOf(2)).toContainEqual(['video_bytes', digestOf(FACE)])
 })
 
 test(

@@ -1,13 +1,14 @@
 import { FunctionCall, type ModalClient } from 'modal'
 import { createOnce } from '../../lib/concurrency.ts'
 import { uuidOfName } from '../../lib/ids.ts'
-import { type JobInput, type NamedInput, PARAMETER_NAMES } from '../../jobs/job.ts'
+import { type JobInput, PARAMETER_NAMES, parametersIn } from '../../jobs/job.ts'
 import { every } from '../../lib/timing.ts'
 import type { Log } from '../../jobs/log.ts'
 import type { Metrics } from '../../jobs/ports/metrics.ts'
 import type { FieldError } from '../../problems.ts'
 import { argumentErrors, checkModalInput } from './check.ts'
 import { createContract, findFunction } from './contract.ts'
+import { createCallFiles } from './files.ts'
 import { createLogReader, type AbortScope, createLogTail } from './logs.ts'
 import {
   grpcCode,
@@ -49,11 +50,18 @@ export type ModalOptions = {
   readonly check?: (input: JobInput) => FieldError[]
   /** How long spawns wait while Modal refuses the credentials, before they fail, in ms. */
   readonly credentialsGraceMs?: number
+  /** Largest size of the files that go with a call, together; 0, and unless set: none do. */
+  readonly inlineBytes?: number
+  /** Whether the function can fetch files from this server; it can unless this says otherwise. */
+  readonly hasPublicUrl?: boolean
   /** How often the function is looked up, to notice another deployment, in ms. */
   readonly lookupEveryMs?: number
   /** How long one poll for an output may stay open, in ms. Modal answers after 55 s at the latest. */
   readonly pollMs?: number
 }
+
+/** `signal` ends the wait for room for files, never a spawn under way. */
+type SpawnAttempt = { readonly request: SpawnRequest; readonly context: RpcContext; readonly signal: AbortSignal }
 
 type FollowedCall = { readonly callId: string; readonly onRunStart: (startedAt: number) => void }
 
@@ -152,23 +160,42 @@ export function createModalBackend(options: ModalOptions): Backend {
     log.warn(fields, 'the Modal function is not available yet; the next spawn looks it up again')
   })
 
-  const spawnOnce = async (request: SpawnRequest, context: RpcContext, isSecondLookup = false): Promise<Spawned> => {
+  const callFiles = createCallFiles({
+    inlineBytes: options.inlineBytes ?? 0,
+    hasPublicUrl: options.hasPublicUrl ?? true,
+    takes: (argument) => contract.takes(argument),
+  })
+
+  /** Why a call cannot be made with what is known of the function. */
+  const obstacleOf = ({ files = {}, parameters = {} }: SpawnRequest): Spawned | undefined => {
+    const untaken = parametersIn(parameters).find((name) => !contract.takes(name))
+    if (untaken !== undefined) return notTaken(untaken)
+    const error = callFiles.errorOf(files)
+    return error === undefined ? undefined : { kind: 'rejected', code: 'backend_rejected', error: `the files ${error}` }
+  }
+
+  const spawnOnce = async (attempt: SpawnAttempt, isSecondLookup = false): Promise<Spawned> => {
+    const { request, context, signal } = attempt
     const { input, parameters, version } = request
     const lookedUp = lookup.get()
     try {
       const deployed = await lookedUp
-      const kwargs = { ...input, ...fileUrlsOf(request), version, ...parameters }
-      const untaken = Object.keys(kwargs).find((name) => !contract.takes(name))
-      if (untaken !== undefined) {
+      const obstacle = obstacleOf(request)
+      if (obstacle) {
         lookup.forget(lookedUp)
-        return isSecondLookup ? notTaken(untaken) : await spawnOnce(request, context, true)
+        return isSecondLookup ? obstacle : await spawnOnce(attempt, true)
       }
-      const call = await rpcContext.run(context, () => deployed.spawn([], kwargs))
-      return { kind: 'spawned', callId: call.functionCallId }
+      return await callFiles.use(request, signal, async (files) => {
+        const kwargs = { ...input, ...files, version, ...parameters }
+        const call = await rpcContext.run(context, () => deployed.spawn([], kwargs))
+        return { kind: 'spawned', callId: call.functionCallId }
+      })
     } catch (error) {
+      // Aborted while the files waited for room.
+      if (signal.aborted && error === signal.reason) throw error
       if (isDeploymentError(error)) {
         lookup.forget(lookedUp)
-        if (!isSecondLookup) return spawnOnce(request, context, true)
+        if (!isSecondLookup) return spawnOnce(attempt, true)
       }
       if (isTransient(error) || isCredentialsError(error)) throw error
       lookup.forget(lookedUp)
@@ -182,7 +209,7 @@ export function createModalBackend(options: ModalOptions): Backend {
     const context: RpcContext = { idempotencyKey: idempotencyKeyOf(request) }
     try {
       // The signal never aborts a spawn under way: it may have reached Modal already.
-      return await breaker.run('spawn', () => spawnOnce(request, context), signal)
+      return await breaker.run('spawn', () => spawnOnce({ request, context, signal }), signal)
     } catch (error) {
       if (isCredentialsError(error)) return rejected(error)
       throw error
@@ -280,7 +307,7 @@ export function createModalBackend(options: ModalOptions): Backend {
     check(input, parameters) {
       const taken = PARAMETER_NAMES.filter((name) => contract.takes(name))
       const untaken = untakenParameters(parameters, taken, 'is not taken by the deployed function')
-      return [...checkInput(input), ...untaken]
+      return [...checkInput(input), ...callFiles.check(input), ...untaken]
     },
     spawn,
     wait,
@@ -320,15 +347,6 @@ const notTaken = (argument: string): Spawned => ({
   code: 'backend_rejected',
   error: `the deployed function does not take the argument ${argument}; deploy one that does, or submit the job without it`,
 })
-
-/** The function fetches files like any other URL. */
-function fileUrlsOf({ files = {} }: SpawnRequest): NamedInput {
-  return {
-    ...(files.video && { video_url: files.video.url }),
-    ...(files.image && { image_url: files.image.url }),
-    ...(files.audio && { audio_url: files.audio.url }),
-  }
-}
 
 /** Resolves if Modal answers at all: `not found` is an answer, refused credentials are none. */
 async function probe(client: ModalClient, { app, functionName }: ModalOptions): Promise<void> {

@@ -154,7 +154,10 @@ export function isTransient(error: unknown): boolean {
   if (error instanceof NotFoundError || error instanceof InvalidError) return false
   const code = grpcCode(error)
   if (code !== undefined) return TRANSIENT_CODES.has(code)
-  return error instanceof Error && (error.cause instanceof Error || error.message.startsWith('Failed to download blob'))
+  return (
+    error instanceof Error &&
+    (error.cause instanceof Error || /^Failed (to download blob|blob upload)/.test(error.message))
+  )
 }
 
 /** Modal's own message, without the client's prefixes and with URLs reduced to their hosts. Never empty. */

@@ -24,8 +24,8 @@ export const untakenParameters = (
     .filter((name) => !taken.includes(name))
     .map((name) => ({ path: `/parameters/${name}`, message }))
 
-/** An uploaded file: its path on this machine, and a link to it for a backend on another machine. */
-export type InputFile = { readonly path: string; readonly url: string }
+/** An uploaded file: its path on this machine, its size in bytes, and a link to it for a backend on another machine. */
+export type InputFile = { readonly path: string; readonly size: number; readonly url: string }
 
 /** One attempt of one job, to be run by a backend. */
 export type SpawnRequest = RunOptions & {

@@ -51,7 +51,7 @@ export type Upload = {
   /** The files received so far, each complete. */
   readonly files: Readonly<Partial<Record<FileKind, UploadedFile>>>
   /**
-   * Stores one file while it is received. Rejects with `body_too_large`, `unsupported_media`, `storage_full`,
+   * Stores one file while it is received. Rejects with `body_too_large`, `uploads_need_public_url`, `unsupported_media`, `storage_full`,
    * `invalid_request` if the file is empty, the error of `bytes`, or the reason of the signal while it waits for the disk.
    */
   add(kind: FileKind, bytes: AsyncIterable<Buffer>): Promise<void>

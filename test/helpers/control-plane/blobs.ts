@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { buffer } from 'node:stream/consumers'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 import { portOf } from './address.ts'
 import type { Disruptions } from './disruptions.ts'
@@ -15,13 +16,16 @@ export type Blobs = {
   urlOf(blobId: string): string
   /** An id to write to. */
   reserve(): string
+  /** The most uploads at a time. */
+  uploadsPeak(): number
   close(): Promise<void>
 }
 
 /** Starts the blob server on a free port. */
 export async function openBlobs(disruptions: Disruptions): Promise<Blobs> {
   const blobs = new Map<string, Uint8Array>()
-  const server = createServer((request, response) => void serve({ blobs, disruptions: disruptions }, request, response))
+  const uploads = { open: 0, peak: 0 }
+  const server = createServer((request, response) => void serve({ blobs, uploads, disruptions }, request, response))
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const origin = `http://127.0.0.1:${portOf(server)}`
@@ -35,6 +39,7 @@ export async function openBlobs(disruptions: Disruptions): Promise<Blobs> {
     get: (blobId) => blobs.get(blobId),
     urlOf: (blobId) => `${origin}/${blobId}`,
     reserve,
+    uploadsPeak: () => uploads.peak,
     async close() {
       server.close()
       server.closeAllConnections()
@@ -43,14 +48,27 @@ export async function openBlobs(disruptions: Disruptions): Promise<Blobs> {
   }
 }
 
+type Store = {
+  readonly blobs: Map<string, Uint8Array>
+  readonly uploads: { open: number; peak: number }
+  readonly disruptions: Disruptions
+}
+
 async function serve(
-  { blobs, disruptions: disruptions }: { blobs: Map<string, Uint8Array>; disruptions: Disruptions },
+  { blobs, uploads, disruptions }: Store,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
   const blobId = (request.url ?? '').slice(1)
   if (request.method === 'PUT') {
-    blobs.set(blobId, await buffer(request))
+    uploads.open += 1
+    uploads.peak = Math.max(uploads.peak, uploads.open)
+    const bytes = await buffer(request)
+    const refusal = disruptions.take('UPLOAD')
+    if (refusal?.delayMs !== undefined) await sleep(refusal.delayMs)
+    else if (refusal) response.statusCode = 503
+    if (response.statusCode === 200) blobs.set(blobId, bytes)
+    uploads.open -= 1
     response.end()
     return
   }

@@ -53,6 +53,8 @@ export type PlaneStats = Counts &
     readonly spawned: number
     readonly openCalls: number
     readonly connections: number
+    /** The most blobs that were uploaded at a time. */
+    readonly uploadsPeak: number
   }
 
 /** A stand-in for Modal's control plane that the real `modal` client talks to over gRPC. */
@@ -148,6 +150,7 @@ export async function startControlPlane(options: PlaneOptions = {}): Promise<Con
       spawned: calls.spawned,
       openCalls: calls.open,
       connections: server?.connections() ?? 0,
+      uploadsPeak: blobs.uploadsPeak(),
     }),
     until: (check) => watchers.until(check),
     preload(count, { from, to }) {

@@ -7,7 +7,8 @@ import { retryAfterTrailer, RpcError } from './wire.ts'
  * work is done. With `loseAnswer` the work is done, then the RPC fails without its answer. `dropConnection` destroys
  * the connection with every stream on it instead of answering a failure. `delayMs` delays the answer or failure;
  * alone it only slows the answer: the work is done on arrival. The download of a blob, which is no RPC, has the method
- * `DOWNLOAD`: it is answered with 503, or with `dropConnection` not at all.
+ * `DOWNLOAD`: it is answered with 503, or with `dropConnection` not at all. Its upload has the method `UPLOAD`: it is
+ * answered with 503, or later with `delayMs`.
  *
  * With `empty` the answer comes at once and holds nothing: FunctionMap makes a call and accepts no input, FunctionPutInputs
  * accepts none, FunctionGetOutputs returns no output, whatever the call does; with `expired` it returns none either, and says

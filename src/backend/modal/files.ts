@@ -1,0 +1,97 @@
+import { readFile } from 'node:fs/promises'
+import type { FieldError } from '../../problems.ts'
+import { FILE_KINDS, type FileKind, type JobInput } from '../../jobs/job.ts'
+import type { Spawned, SpawnRequest } from '../../jobs/ports/backend.ts'
+import { createFairSemaphore } from '../../lib/concurrency.ts'
+
+/**
+ * Files of calls that are in memory at a time: one call takes about three times the size of its files while it is sent
+ * (`npm run bench -- output/inline`). Small files have slots of their own, so that they need not wait for large ones.
+ */
+const LARGE_SLOTS = 2
+const SMALL_SLOTS = 16
+const SMALL_BYTES = 1024 * 1024
+
+export type FilesOptions = {
+  /** Largest size of the files of one call that go with it, together; 0: none do. */
+  readonly inlineBytes: number
+  /** Whether the function can fetch files from this server. */
+  readonly hasPublicUrl: boolean
+  /** Whether the deployed function takes an argument; true if that is not known yet. */
+  readonly takes: (argument: string) => boolean
+}
+
+/** The arguments that hand a call its files, by content or by link. */
+export type FileArguments = Readonly<Record<string, Uint8Array | string>>
+
+/** How uploaded files get to the function: with the call, else by a link under `PUBLIC_URL`. */
+export type CallFiles = {
+  /** The errors of files that cannot get there, as far as it is known. */
+  check(input: JobInput): FieldError[]
+  /** Why the files of a call cannot get there. */
+  errorOf(files: Files): string | undefined
+  /** Runs `spawn` with the files of a call; those that it brings along are read anew each time, once there is room. */
+  use(request: SpawnRequest, signal: AbortSignal, spawn: (files: FileArguments) => Promise<Spawned>): Promise<Spawned>
+}
+
+type Files = NonNullable<SpawnRequest['files']>
+
+export const NEEDS_CONTRACT_1 =
+  'cannot get to the deployed function: set PUBLIC_URL, from which it can fetch files, or deploy a function of contract 1, which takes them with the call (docs/function.md)'
+/** Also for submits with files that are too large to be kept. */
+export const needsPublicUrl = (inlineBytes: number): string =>
+  `cannot get to the deployed function: the files of one request are larger than MODAL_INLINE_BYTES (${inlineBytes} bytes together); set PUBLIC_URL, from which it can fetch them, or send smaller ones`
+
+export function createCallFiles({ inlineBytes, hasPublicUrl, takes }: FilesOptions): CallFiles {
+  const large = createFairSemaphore(LARGE_SLOTS, { mayHoldAll: true })
+  const small = createFairSemaphore(SMALL_SLOTS, { mayHoldAll: true })
+
+  /** Why these files do not go with the call. */
+  const obstacleOf = (sizes: Partial<Record<FileKind, number>>): string | undefined => {
+    if (!Object.keys(sizes).every((kind) => takes(`${kind}_bytes`))) return NEEDS_CONTRACT_1
+    return sum(sizes) > inlineBytes ? needsPublicUrl(inlineBytes) : undefined
+  }
+
+  return {
+    check(input) {
+      const kinds = FILE_KINDS.filter((kind) => input[kind])
+      const message = hasPublicUrl ? undefined : obstacleOf(sizesOf(input))
+      return message === undefined ? [] : kinds.map((kind) => ({ path: `/${kind}`, message }))
+    },
+    errorOf: (files) => (hasPublicUrl ? undefined : obstacleOf(sizesOf(files))),
+    async use({ files = {}, caller }, signal, spawn) {
+      const sizes = sizesOf(files)
+      if (sum(sizes) === 0) return spawn({})
+      if (obstacleOf(sizes) !== undefined) return spawn(mapFiles(files, (kind, { url }) => [`${kind}_url`, url]))
+      const slots = sum(sizes) > SMALL_BYTES ? large : small
+      return slots.use(caller, signal, async () => {
+        const read = await readAll(files)
+        return 'kind' in read ? read : spawn(read.bytes)
+      })
+    },
+  }
+}
+
+async function readAll(files: Files): Promise<Spawned | { readonly bytes: FileArguments }> {
+  const bytes: Record<string, Uint8Array> = {}
+  for (const kind of FILE_KINDS) {
+    const path = files[kind]?.path
+    if (path === undefined) continue
+    try {
+      bytes[`${kind}_bytes`] = await readFile(path)
+    } catch {
+      return { kind: 'rejected', code: 'input_unavailable', error: `${kind}: the file cannot be read any more` }
+    }
+  }
+  return { bytes }
+}
+
+type Sized = Readonly<Partial<Record<FileKind, { readonly size: number }>>>
+
+const sizesOf = (files: Sized): Partial<Record<FileKind, number>> =>
+  Object.fromEntries(FILE_KINDS.flatMap((kind) => (files[kind] ? [[kind, files[kind].size]] : [])))
+
+const sum = (sizes: Partial<Record<FileKind, number>>) => Object.values(sizes).reduce((total, size) => total + size, 0)
+
+const mapFiles = (files: Files, map: (kind: FileKind, file: { readonly url: string }) => [string, string]) =>
+  Object.fromEntries(FILE_KINDS.flatMap((kind) => (files[kind] ? [map(kind, files[kind])] : [])))
