@@ -189,6 +189,12 @@ const DEFINITIONS = {
     detail: 'The URL is not valid percent-encoded UTF-8.',
     when: 'The URL is not valid percent-encoded UTF-8.',
   },
+  media_rejected: {
+    status: 422,
+    detail: 'A face or a speech will not do.',
+    when: 'A face has no picture or is larger than the server accepts, or a speech has no sound, has none to hear, or is longer than the server accepts; `errors` names each field, the fact and the limit.',
+    example: errorOptions([{ path: '/audio', message: 'lasts 75.2 s, more than the limit of 60 s' }]),
+  },
   method_not_allowed: {
     status: 405,
     detail: 'This path does not support the method.',

@@ -9,7 +9,7 @@ import {
   RETRIES,
   type TransportOptions,
 } from './transport.ts'
-import type { Delivery, DeliveryList, Job, JobList, NewJobForm, operations } from './schema.ts'
+import type { Delivery, DeliveryList, Job, JobCheck, JobList, NewJobForm, operations } from './schema.ts'
 
 export type * from './schema.ts'
 export { type Download, ProblemError }
@@ -53,6 +53,8 @@ export type EventsOptions = CallOptions & { readonly onGap?: (() => void) | unde
 export type Client = {
   /** Submits a job. In Node, `fs.openAsBlob` opens a file. */
   submit(job: JobRequest, options?: SubmitOptions): Promise<Job>
+  /** What `submit` would make of it, and what its files are. Nothing is created. Rejects as `submit` does. */
+  check(job: JobRequest, options?: CallOptions): Promise<JobCheck>
   /** Cheap while the job has not changed: the server then answers 304 without a body. So does `wait`. */
   get(id: string, options?: CallOptions): Promise<Job>
   /** One page, newest first. */
@@ -135,6 +137,7 @@ export function createClient(options: ClientOptions): Client {
         signal,
       })
     },
+    check: (job, { signal } = {}) => request('POST', '/jobs?dry_run=true', { ...contentOf(job), signal }),
     get: (id, options) => getJob(pathOf(id), '', options),
     list,
     async *pages(query = {}, options) {

@@ -445,7 +445,7 @@ export interface components {
              * @example invalid_request
              * @enum {string}
              */
-            code: "attempt_not_found" | "bad_request" | "body_too_large" | "concurrency_limit_reached" | "cross_site_refused" | "delivery_in_progress" | "delivery_not_found" | "expectation_failed" | "headers_too_large" | "idempotency_key_reused" | "input_not_found" | "insufficient_scope" | "internal_error" | "invalid_idempotency_key" | "invalid_json" | "invalid_multipart" | "invalid_request" | "issuer_unavailable" | "job_canceled" | "job_failed" | "job_finished" | "job_not_finished" | "job_not_found" | "link_invalid" | "logs_unavailable" | "malformed_request" | "malformed_url" | "method_not_allowed" | "not_acceptable" | "output_unavailable" | "overloaded" | "parameter_not_supported" | "precondition_failed" | "queue_full" | "range_not_satisfiable" | "rate_limited" | "request_timeout" | "retry_limit_reached" | "route_not_found" | "server_ending" | "storage_full" | "store_unavailable" | "stream_limit_reached" | "unauthorized" | "unsupported_media" | "unsupported_media_type" | "uploads_need_public_url" | "uploads_need_shared_storage" | "url_not_allowed" | "webhook_secret_not_shown" | "webhooks_not_configured";
+            code: "attempt_not_found" | "bad_request" | "body_too_large" | "concurrency_limit_reached" | "cross_site_refused" | "delivery_in_progress" | "delivery_not_found" | "expectation_failed" | "headers_too_large" | "idempotency_key_reused" | "input_not_found" | "insufficient_scope" | "internal_error" | "invalid_idempotency_key" | "invalid_json" | "invalid_multipart" | "invalid_request" | "issuer_unavailable" | "job_canceled" | "job_failed" | "job_finished" | "job_not_finished" | "job_not_found" | "link_invalid" | "logs_unavailable" | "malformed_request" | "malformed_url" | "media_rejected" | "method_not_allowed" | "not_acceptable" | "output_unavailable" | "overloaded" | "parameter_not_supported" | "precondition_failed" | "queue_full" | "range_not_satisfiable" | "rate_limited" | "request_timeout" | "retry_limit_reached" | "route_not_found" | "server_ending" | "storage_full" | "store_unavailable" | "stream_limit_reached" | "unauthorized" | "unsupported_media" | "unsupported_media_type" | "uploads_need_public_url" | "uploads_need_shared_storage" | "url_not_allowed" | "webhook_secret_not_shown" | "webhooks_not_configured";
             /**
              * @description Each invalid field, up to 20.
              * @example [
@@ -801,6 +801,69 @@ export interface components {
             image?: components["schemas"]["InputFile"];
             audio?: components["schemas"]["InputFile"];
         } & ((unknown | unknown | unknown | unknown | unknown) & (unknown | unknown | unknown));
+        /** @description What a file is. A fact that is absent is unknown. */
+        MediaFacts: {
+            /**
+             * @description Its format.
+             * @example MP4
+             */
+            container?: string;
+            /**
+             * @description Of the picture of a face or the sound of a speech, by ffmpeg's name.
+             * @example h264
+             */
+            codec?: string;
+            /**
+             * @description Of the same. A still has none.
+             * @example 10.72
+             */
+            duration_seconds?: number;
+            /**
+             * @description As stored, before rotation, in pixels.
+             * @example 704
+             */
+            width?: number;
+            /**
+             * @description As stored, before rotation, in pixels.
+             * @example 1216
+             */
+            height?: number;
+            /**
+             * @description By how many degrees a player turns the picture clockwise.
+             * @example 0
+             */
+            rotation?: number;
+            /**
+             * @description Pictures per second, on average, at the beginning.
+             * @example 25
+             */
+            frame_rate?: number;
+            /**
+             * @description In Hz.
+             * @example 48000
+             */
+            sample_rate?: number;
+            /**
+             * @description Channels of the sound.
+             * @example 2
+             */
+            channels?: number;
+            /**
+             * @description Whether there is a picture, still or moving.
+             * @example true
+             */
+            has_picture?: boolean;
+            /**
+             * @description Whether there is sound.
+             * @example false
+             */
+            has_sound?: boolean;
+        };
+        /** @description What face and speech were when the job was submitted: uploads, the paths of the local backend, and URLs where the server reads them. What is absent is unknown. */
+        JobMedia: {
+            face?: components["schemas"]["MediaFacts"];
+            audio?: components["schemas"]["MediaFacts"];
+        };
         /** @description One run at the backend. */
         Attempt: {
             /**
@@ -931,6 +994,7 @@ export interface components {
              */
             revision: number;
             input: components["schemas"]["JobInput"];
+            media?: components["schemas"]["JobMedia"];
             /**
              * @description How MuseTalk makes the video; each has a default of its own. One that the model does not know is an error of the field; one that the deployed function does not take is `parameter_not_supported`.
              * @example {
@@ -1069,6 +1133,87 @@ export interface components {
              */
             attempts_omitted?: number;
             links: components["schemas"]["JobLinks"];
+        };
+        /** @description What a submit would make, of a request that would be accepted. */
+        JobCheck: {
+            /**
+             * @description The MuseTalk model.
+             * @example v15
+             * @enum {string}
+             */
+            version: "v15" | "v1";
+            /**
+             * @description The backend that runs it; fixed when the job is accepted.
+             * @example modal
+             * @enum {string}
+             */
+            backend: "modal" | "local";
+            input: components["schemas"]["JobInput"];
+            media?: components["schemas"]["JobMedia"];
+            /**
+             * @description How MuseTalk makes the video; each has a default of its own. One that the model does not know is an error of the field; one that the deployed function does not take is `parameter_not_supported`.
+             * @example {
+             *       "extra_margin": 12,
+             *       "parsing_mode": "jaw"
+             *     }
+             */
+            parameters?: {
+                /**
+                 * @description `v1` only: moves the edge of the mask, which opens or closes the mouth; pixels.
+                 * @example 5
+                 */
+                bbox_shift?: number;
+                /**
+                 * @description `v15` only: pixels below the face that are included, for the jaw.
+                 * @example 12
+                 */
+                extra_margin?: number;
+                /**
+                 * @description `v15` only: which part of the face is blended.
+                 * @example jaw
+                 * @enum {string}
+                 */
+                parsing_mode?: "jaw" | "raw" | "neck";
+                /**
+                 * @description `v15` only: width of the left cheek in the mask, in pixels.
+                 * @example 90
+                 */
+                left_cheek_width?: number;
+                /**
+                 * @description `v15` only: width of the right cheek in the mask, in pixels.
+                 * @example 90
+                 */
+                right_cheek_width?: number;
+                /**
+                 * @description Frames per step on the GPU.
+                 * @example 8
+                 */
+                batch_size?: number;
+                /**
+                 * @description Frames per second, if the face is a still image.
+                 * @example 25
+                 */
+                fps?: number;
+                /**
+                 * @description Whether to use half precision.
+                 * @example true
+                 */
+                use_float16?: boolean;
+            };
+            /**
+             * @description Your own labels: up to 16 keys of 64 characters, values of 512.
+             * @example {
+             *       "scene": "12"
+             *     }
+             */
+            metadata?: {
+                [key: string]: string;
+            };
+            /**
+             * @description Longest time from the start of the run at the backend, if the backend reports the start; its queue does not count. Then the job fails with `timed_out`. The server may have a default.
+             * @example 900
+             */
+            run_timeout_seconds?: number;
         };
         /** @description One page of jobs. */
         JobList: {
@@ -1345,9 +1490,12 @@ export type NewJobForm = components['schemas']['NewJobForm'];
 export type NewJob = components['schemas']['NewJob'];
 export type InputFile = components['schemas']['InputFile'];
 export type JobInput = components['schemas']['JobInput'];
+export type MediaFacts = components['schemas']['MediaFacts'];
+export type JobMedia = components['schemas']['JobMedia'];
 export type Attempt = components['schemas']['Attempt'];
 export type JobLinks = components['schemas']['JobLinks'];
 export type Job = components['schemas']['Job'];
+export type JobCheck = components['schemas']['JobCheck'];
 export type JobList = components['schemas']['JobList'];
 export type Result = components['schemas']['Result'];
 export type DeliveryTry = components['schemas']['DeliveryTry'];
@@ -1526,7 +1674,10 @@ export interface operations {
     };
     submitJob: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Whether only to check the request: everything is checked as for a job, files are read, and nothing is created or kept. The `Idempotency-Key` is not used, and the limits on numbers of jobs are not checked, since they may have changed by the time of the submit; a dry run counts against the rate limit. For example `true`. */
+                dry_run?: boolean;
+            };
             header?: {
                 /** @description Makes the submit safe to repeat: the same request with the same key answers with the job that it created. 1 to 255 visible ASCII characters, bare or in double quotes. A key lives as long as its job. For example `scene-12-take-3`. */
                 "Idempotency-Key"?: string;
@@ -1545,7 +1696,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The job finished within the time of `Prefer: wait`. */
+            /** @description The job finished within the time of `Prefer: wait`; or with `dry_run=true`, the request would be accepted. */
             200: {
                 headers: {
                     Location: components["headers"]["Location"];
@@ -1557,7 +1708,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Job"];
+                    "application/json": components["schemas"]["Job"] | components["schemas"]["JobCheck"];
                 };
             };
             /** @description The job is accepted, now or earlier with this `Idempotency-Key`. */
@@ -1665,6 +1816,7 @@ export interface operations {
             /**
              * @description - `parameter_not_supported`: The deployed function, or the program of the local backend, does not take one of the parameters.
              *     - `idempotency_key_reused`: The `Idempotency-Key` was used with another request.
+             *     - `media_rejected`: A face has no picture or is larger than the server accepts, or a speech has no sound, has none to hear, or is longer than the server accepts; `errors` names each field, the fact and the limit.
              */
             422: {
                 headers: {

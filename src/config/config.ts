@@ -220,6 +220,19 @@ export const ConfigSchema = Type.Object({
     default: false,
     description: 'Whether inputs may be fetched from private and loopback addresses.',
   }),
+  PREFLIGHT_URLS: Type.Boolean({
+    default: false,
+    description:
+      'Whether a submit reads what the files at its URLs are, by a few ranges of them, for at most 2 s. What cannot be read is not refused.',
+  }),
+  MAX_SPEECH_SECONDS: integer(
+    'Maximum duration of the speech of a job, in seconds; a longer one is answered 422, if its duration is known. 0: no limit.',
+    { default: 0, minimum: 0, maximum: 604_800 },
+  ),
+  MAX_FACE_PIXELS: integer(
+    'Maximum width times height of a face; a larger one is answered 422, if its size is known. The default is 8192 times 4320: H.264 has no larger pictures, and a video is as large as its face. 0: no limit.',
+    { default: 8192 * 4320, minimum: 0, maximum: 1_000_000_000 },
+  ),
   MAX_UPLOAD_BYTES: integer('Maximum size of all files of one submit together, in bytes; beyond it 413.', {
     default: 512 * MiB,
     minimum: 1024,

@@ -87,6 +87,7 @@ type UploadSettings = Required<Omit<UploadsOptions, 'folder'>> & {
 
 function createUpload(folder: string, { maxBytes, tooLarge, folderOf, log, receiving }: UploadSettings): Upload {
   const files: Partial<Record<FileKind, UploadedFile>> = {}
+  const names: Partial<Record<FileKind, string>> = {}
   let path = folder
   let received = 0
 
@@ -104,6 +105,10 @@ function createUpload(folder: string, { maxBytes, tooLarge, folderOf, log, recei
 
   return {
     files,
+    pathOf(kind) {
+      const name = names[kind]
+      return name === undefined ? undefined : join(path, name)
+    },
     async add(kind, bytes) {
       const before = received
       const hash = createHash('sha256')
@@ -113,7 +118,9 @@ function createUpload(folder: string, { maxBytes, tooLarge, folderOf, log, recei
       const size = received - before
       if (size === 0) throw invalidFields([{ path: `/${kind}`, message: 'is empty' }])
       const { mime, extension } = await inspect(kind, partial)
-      await rename(partial, join(path, `${kind}.${extension}`))
+      const name = `${kind}.${extension}`
+      await rename(partial, join(path, name))
+      names[kind] = name
       files[kind] = { size, type: mime, sha256: hash.digest('hex') }
     },
     async keep(jobId) {

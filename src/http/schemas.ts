@@ -94,11 +94,14 @@ export const compileValidator: FastifySchemaCompiler<object> = ({ schema, httpPa
 
 const serializers = new WeakMap<object, (data: unknown) => string>()
 
-/** Compiles reply schemas as Fastify does, but each once, for its first reply: nearly every route has those of the problems. */
+/**
+ * Compiles reply schemas as Fastify does, but each once, for its first reply: nearly every route has those of the problems.
+ * A reply of one of several schemas is written as it is: fast-json-stringify would have to validate it against each.
+ */
 export const compileSerializer: FastifySerializerCompiler<object> = ({ schema }) => {
   let serialize: ((data: unknown) => string) | undefined
   return (data) => {
-    serialize ??= serializers.get(schema) ?? fastJsonStringify(schema)
+    serialize ??= serializers.get(schema) ?? ('anyOf' in schema ? JSON.stringify : fastJsonStringify(schema))
     serializers.set(schema, serialize)
     return serialize(data)
   }

@@ -1,7 +1,7 @@
 import type { Backend } from './ports/backend.ts'
 import type { ChangeBus, WebhookSender } from './ports/notifications.ts'
 import type { RecordMetric } from './ports/metrics.ts'
-import type { Outputs, Uploads } from './ports/files.ts'
+import type { MediaReader, Outputs, Uploads } from './ports/files.ts'
 import type { JobQueue } from './ports/queue.ts'
 import type { Store } from './ports/store.ts'
 import type { LinkSigner } from './links.ts'
@@ -12,6 +12,7 @@ import { createRunner } from './runner.ts'
 import { createService } from './service.ts'
 import { createStages, createSubscriptions } from './subscriptions.ts'
 import { createStopper } from './stopper.ts'
+import type { MediaLimits } from './submit.ts'
 import { createTransitions, type JobChange } from './transition.ts'
 import { createLedger } from './webhooks/ledger.ts'
 import { createOutbox, type Outbox } from './webhooks/outbox.ts'
@@ -25,6 +26,7 @@ export type CorePorts = {
   readonly backend: Backend
   readonly outputs: Outputs
   readonly uploads: Uploads
+  readonly media: MediaReader
   readonly sender: WebhookSender
   readonly links: LinkSigner
   readonly log: Log
@@ -42,6 +44,8 @@ export type CoreSettings = {
   readonly timeoutSeconds: number
   /** Maximum duration of a run from its start at the backend, unless the request sets one. Undefined: no limit. */
   readonly runTimeoutSeconds?: number | undefined
+  /** What the media of a job may be. */
+  readonly mediaLimits: MediaLimits
   /** Maximum attempts after a submit or retry; then an interrupted run fails the job. */
   readonly maxAttempts: number
   /** How often one job may be retried. */

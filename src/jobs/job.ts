@@ -1,3 +1,4 @@
+import type { MediaFacts, MediaRole } from '../media/facts.ts'
 import { reduceKnownUrls } from '../net/url-rule.ts'
 
 /**
@@ -54,6 +55,9 @@ export type NamedInput = {
 
 /** The face and the speech as the caller gave them: exactly one of each, by name or as a file. */
 export type JobInput = NamedInput & Readonly<Partial<Record<FileKind, UploadedFile>>>
+
+/** What was known of face and speech when the job was accepted. Of what is absent nothing was known. */
+export type JobMedia = Readonly<Partial<Record<MediaRole, MediaFacts>>>
 
 /** The part of an input that is given by name. */
 export function namedInputOf(input: JobInput): NamedInput {
@@ -160,6 +164,7 @@ export type Job = JobRequest & {
   readonly firstAttempt?: number
   /** How often the job has been retried. */
   readonly retries?: number
+  readonly media?: JobMedia
   /** The trace of its submit (W3C Trace Context, version 00), which its log lines and webhooks carry on. */
   readonly traceparent?: string
   /** The number of deliveries of the job, and so the number of the last one. */

@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto'
-import type { Outputs, Uploads } from './ports/files.ts'
+import type { MediaReader, Outputs, Uploads } from './ports/files.ts'
 import type { Backend } from './ports/backend.ts'
 import { isProblem, type Problem, problem } from '../problems.ts'
 import type { ChangeBus } from './ports/notifications.ts'
 import type { JobQueue, Position } from './ports/queue.ts'
 import type { JobStore, ListPosition, ListQuery } from './ports/store.ts'
 import { type Caller, maySee } from './ports/access.ts'
-import { checkSubmit, newJob, type NewJob } from './submit.ts'
+import { checkMedia, checkSubmit, type MediaLimits, newJob, type NewJob } from './submit.ts'
 import { currentAttempt, isFinished, isJobId, hasPendingStop, type Job, type JobInput, type JobStage } from './job.ts'
 import { type Log, logFieldsOf } from './log.ts'
 import { openLogs } from './logs.ts'
@@ -26,11 +26,13 @@ export type ServiceDependencies = Transitions & {
   readonly backend: Pick<Backend, 'name' | 'check' | 'logs'>
   readonly outputs: Pick<Outputs, 'forget'>
   readonly uploads: Pick<Uploads, 'forget'>
+  readonly media: Pick<MediaReader, 'read'>
   readonly webhooks: Pick<Outbox, 'secretsOf' | 'check'>
   readonly stages: Pick<Stages, 'get'>
   readonly log: Log
   readonly timeoutSeconds: number
   readonly runTimeoutSeconds?: number | undefined
+  readonly mediaLimits: MediaLimits
   /** How often one job may be retried. */
   readonly maxRetries: number
   /** Makes the id of a job: a UUID (RFC 9562). */
@@ -43,10 +45,16 @@ export type ServiceDependencies = Transitions & {
 export type JobService = {
   /**
    * Stores a new job and enqueues it, or gives back the job that an earlier submit with its idempotency key made. Rejects
-   * with `invalid_request` or `url_not_allowed` and an error for each invalid field, `webhooks_not_configured`,
-   * `idempotency_key_reused` (same key, another request), `queue_full`, or `concurrency_limit_reached`.
+   * as `check` does, and with `idempotency_key_reused` (same key, another request), `queue_full`, or
+   * `concurrency_limit_reached`.
    */
   submit(request: NewJob, caller: Caller): Promise<Submitted>
+  /**
+   * The job that a submit would make. Nothing is stored, and its files are discarded; its idempotency key and the limits
+   * on numbers of jobs do not matter. Rejects with `invalid_request`, `url_not_allowed`, `parameter_not_supported` or
+   * `media_rejected` and an error for each field, or with `webhooks_not_configured`.
+   */
+  check(request: NewJob, caller: Caller): Promise<Job>
   /** One page, newest first, with the position of its last job where more follow. */
   list(query: ListQuery): Promise<JobPage>
   /** Deletes a finished job. Rejects with `job_not_finished` for any other, and while its call is still being stopped. */
@@ -75,8 +83,15 @@ export type JobService = {
 }
 
 export function createService(dependencies: ServiceDependencies): JobService {
-  const { store, queue, changes, backend, outputs, uploads, webhooks, insert, transition, log } = dependencies
-  const { timeoutSeconds, runTimeoutSeconds, maxRetries, newId = randomUUID, now = Date.now } = dependencies
+  const { store, queue, changes, backend, outputs, uploads, media, webhooks, insert, transition, log } = dependencies
+  const {
+    timeoutSeconds,
+    runTimeoutSeconds,
+    mediaLimits,
+    maxRetries,
+    newId = randomUUID,
+    now = Date.now,
+  } = dependencies
 
   const get = async (id: string, caller?: Caller): Promise<Job> => {
     const job = isJobId(id) ? await store.get(id) : undefined
@@ -93,20 +108,28 @@ export function createService(dependencies: ServiceDependencies): JobService {
     await outputs.forget(job).catch(warn)
   }
 
-  const submit = async (request: NewJob, caller: Caller): Promise<Submitted> => {
+  const check = async (request: NewJob, caller: Caller): Promise<Job> => {
     const { upload } = request
     const input: JobInput = upload ? { ...request.input, ...upload.files } : request.input
     checkSubmit({ ...request, input }, caller.id, { backend, webhooks })
-    const job = newJob(request, input, {
+    const reading = media.read(input, upload, caller.id)
+    const facts = reading && (await reading)
+    if (facts) checkMedia(input, facts, mediaLimits)
+    return newJob(request, input, {
       id: newId(),
       caller: caller.id,
       backend: backend.name,
       now: now(),
       timeoutSeconds,
       runTimeoutSeconds,
+      media: facts,
     })
+  }
+
+  const submit = async (request: NewJob, caller: Caller): Promise<Submitted> => {
+    const job = await check(request, caller)
     // Before the job is stored: a crash in between leaves files without a job, which the sweep removes.
-    await upload?.keep(job.id)
+    await request.upload?.keep(job.id)
     const stored = await insert(job)
     return stored === job ? { job, replayed: false } : replay(stored, job)
   }
@@ -130,6 +153,13 @@ export function createService(dependencies: ServiceDependencies): JobService {
       throw problem('job_not_finished', {
         detail: `The job is ${job.status}; only a failed or canceled job can be retried.`,
       })
+    },
+    async check(request, caller) {
+      try {
+        return await check(request, caller)
+      } finally {
+        await request.upload?.discard()
+      }
     },
     async submit(request, caller) {
       const submitted = await submit(request, caller).catch(async (error: unknown) => {

@@ -6,6 +6,7 @@ import {
   FILE_KINDS,
   type Job,
   type JobInput,
+  type JobMedia,
   type JobRequest,
   type NamedInput,
   namedInputOf,
@@ -160,6 +161,49 @@ function decode(value: string): string | undefined {
   return undefined
 }
 
+/** What the media of a job may be. Undefined: no limit. */
+export type MediaLimits = {
+  readonly maxSpeechSeconds?: number | undefined
+  readonly maxFacePixels?: number | undefined
+}
+
+/** Throws `media_rejected` if it is known of a face or a speech that it will not do. */
+export function checkMedia(input: JobInput, media: JobMedia, limits: MediaLimits): void {
+  const errors = [
+    ...fieldErrors(input, FACES_WITH_FILES, faceError(media, limits)),
+    ...fieldErrors(input, SPEECHES_WITH_FILES, speechError(media, limits)),
+  ]
+  if (errors.length > 0) throw invalidFields(errors, 'media_rejected')
+}
+
+const fieldErrors = (
+  input: JobInput,
+  fields: readonly (keyof JobInput)[],
+  message: string | undefined,
+): FieldError[] =>
+  message === undefined
+    ? []
+    : fields.filter((field) => input[field] !== undefined).map((field) => ({ path: `/${field}`, message }))
+
+function faceError({ face = {}, audio }: JobMedia, { maxFacePixels = Infinity }: MediaLimits): string | undefined {
+  const { width = 0, height = 0, container } = face
+  const isSwapped = audio?.hasPicture === true && face.hasSound === true
+  if (face.hasPicture === false) return `is ${container} and has no picture${isSwapped ? SWAPPED : ''}`
+  if (width * height <= maxFacePixels) return undefined
+  return `has ${width}x${height} pixels (${width * height}), more than the limit of ${maxFacePixels}`
+}
+
+const SWAPPED = '; face and speech seem to be swapped'
+
+function speechError({ face, audio = {} }: JobMedia, { maxSpeechSeconds = Infinity }: MediaLimits): string | undefined {
+  const { durationSeconds = 1, container } = audio
+  const isSwapped = audio.hasPicture === true && face?.hasPicture === false
+  if (audio.hasSound === false) return `is ${container} and has no sound${isSwapped ? SWAPPED : ''}`
+  if (durationSeconds === 0) return 'has a sound that lasts 0 s: there is nothing to speak'
+  if (durationSeconds <= maxSpeechSeconds) return undefined
+  return `lasts ${durationSeconds} s, more than the limit of ${maxSpeechSeconds} s`
+}
+
 /**
  * Reads an `Idempotency-Key` header (IETF draft-ietf-httpapi-idempotency-key-header): a string in quotes, as the draft
  * has it, or bare, as most clients send it. 1 to 255 visible ASCII characters, else `invalid_request`.
@@ -218,6 +262,7 @@ export type JobDefaults = {
   readonly now: number
   readonly timeoutSeconds: number
   readonly runTimeoutSeconds: number | undefined
+  readonly media: JobMedia | undefined
 }
 
 /** The job of a request without errors, as it is stored first. `input`: with its files. */
@@ -241,7 +286,8 @@ export function newJob(request: NewJob, input: JobInput, defaults: JobDefaults):
     revision: 1,
     ...requested,
     ...(idempotencyKey !== undefined && { idempotencyKey, fingerprint: fingerprintOf(requested) }),
-    // Not part of the fingerprint: a repeated request belongs to another trace.
+    // Not part of the fingerprint: a repeated request belongs to another trace, and may find another file at its URL.
+    ...(defaults.media && { media: defaults.media }),
     ...(traceparent !== undefined && { traceparent }),
     createdAt: defaults.now,
     deadlineAt: defaults.now + requested.timeoutSeconds * 1000,

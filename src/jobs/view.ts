@@ -1,4 +1,13 @@
-import { type Attempt, type Job, type JobInput, type JobStage, omittedAttempts, type UploadedFile } from './job.ts'
+import {
+  type Attempt,
+  type Job,
+  type JobInput,
+  type JobMedia,
+  type JobStage,
+  omittedAttempts,
+  type UploadedFile,
+} from './job.ts'
+import type { MediaFacts } from '../media/facts.ts'
 import type { LinkSigner } from './links.ts'
 
 export type PresentOptions = {
@@ -22,6 +31,7 @@ export function presentJob(job: Job, { stage, queuePosition, links, withCaller =
     backend: job.backend,
     revision: job.revision,
     input: presentInput(job.input),
+    media: job.media && presentMedia(job.media),
     parameters: job.parameters,
     metadata: job.metadata,
     created_at: formatTime(job.createdAt),
@@ -42,6 +52,18 @@ export function presentJob(job: Job, { stage, queuePosition, links, withCaller =
 
 export type JobView = ReturnType<typeof presentJob>
 
+/** What a submit would make, without what a job has only once it exists. */
+export const presentCheck = (job: Job) =>
+  absent({
+    version: job.version,
+    backend: job.backend,
+    input: presentInput(job.input),
+    media: job.media && presentMedia(job.media),
+    parameters: job.parameters,
+    metadata: job.metadata,
+    run_timeout_seconds: job.runTimeoutSeconds,
+  })
+
 /** As submitted; a file is shown by its size and type. */
 const presentInput = (input: JobInput) =>
   absent({
@@ -49,6 +71,24 @@ const presentInput = (input: JobInput) =>
     video: presentFile(input.video),
     image: presentFile(input.image),
     audio: presentFile(input.audio),
+  })
+
+const presentMedia = ({ face, audio }: JobMedia) =>
+  absent({ face: face && presentFacts(face), audio: audio && presentFacts(audio) })
+
+const presentFacts = (facts: MediaFacts) =>
+  absent({
+    container: facts.container,
+    codec: facts.codec,
+    duration_seconds: facts.durationSeconds,
+    width: facts.width,
+    height: facts.height,
+    rotation: facts.rotation,
+    frame_rate: facts.frameRate,
+    sample_rate: facts.sampleRate,
+    channels: facts.channels,
+    has_picture: facts.hasPicture,
+    has_sound: facts.hasSound,
   })
 
 const presentFile = (file: UploadedFile | undefined) => file && { size: file.size, type: file.type }

@@ -100,6 +100,8 @@ export type GetOptions = {
   /** Resolves to checked addresses only. */
   readonly lookup: LookupFunction
   readonly signal: AbortSignal
+  /** A `Range` (RFC 9110 14.2). */
+  readonly range?: string | undefined
 }
 
 /**
@@ -107,10 +109,11 @@ export type GetOptions = {
  * undici fails if a server closes the connection after the response without announcing it. The body fails with
  * `ECONNRESET` if it is shorter than its Content-Length.
  */
-export async function get(url: string, { lookup, signal }: GetOptions): Promise<IncomingMessage> {
+export async function get(url: string, { lookup, signal, range }: GetOptions): Promise<IncomingMessage> {
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>()
   const isSecure = new URL(url).protocol === 'https:'
-  const options = { lookup, signal, headers: HEADERS, agent: false, maxHeaderSize: MAX_HEADER_BYTES } as const
+  const headers = range === undefined ? HEADERS : { ...HEADERS, range }
+  const options = { lookup, signal, headers, agent: false, maxHeaderSize: MAX_HEADER_BYTES } as const
   const request = (isSecure ? requestHttps : requestHttp)(url, options)
   const timer = setTimeout(() => request.destroy(timedOut()), CONNECT_TIMEOUT_MS)
   request.once('socket', (socket) => socket.once(isSecure ? 'secureConnect' : 'connect', () => clearTimeout(timer)))

@@ -5,7 +5,7 @@ import type { LookupFunction } from 'node:net'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseRetryAfter, limitTime } from '../lib/timing.ts'
-import { createLookup, describeError, get, unpackerOf } from './connections.ts'
+import { createLookup, describeError, get, type GetOptions, unpackerOf } from './connections.ts'
 import { createResolver, LookupUnavailable, type Resolve } from './resolver.ts'
 import { type UrlRule, checkUrl } from './url-rule.ts'
 
@@ -26,6 +26,12 @@ export type DownloadOptions = {
   readonly caller: string
 }
 
+/** The bytes from offset `from` up to `to`. */
+export type RangeOptions = Pick<DownloadOptions, 'signal' | 'caller'> & { readonly from: number; readonly to: number }
+
+/** `bytes`: fewer at the end of the file. `size`: of the whole file. `url`: where the redirects led. */
+export type FetchedRange = { readonly url: string; readonly size: number; readonly bytes: Buffer }
+
 /** Fetches URLs of callers, only from hosts that the rule allows. */
 export type Guard = {
   /**
@@ -34,6 +40,11 @@ export type Guard = {
    * when `signal` aborts.
    */
   download(url: string, options: DownloadOptions): Promise<void>
+  /**
+   * Fetches some bytes of the file at a URL. Rejects with `DownloadError` also if the server does not say how long the file
+   * is, or does not support ranges and `from` is not 0; with the signal's reason when `signal` aborts.
+   */
+  fetchRange(url: string, options: RangeOptions): Promise<FetchedRange>
   /** Closes the open connections. Idempotent. */
   close(): Promise<void>
 }
@@ -69,6 +80,18 @@ export function createGuard(rule: UrlRule, resolve: Resolve = createResolver()):
           const context = { rule, lookup, signal: limited, endsAt }
           await receive(await fetchWithRetry(url, context), options, limited)
         })
+      } catch (error) {
+        options.signal.throwIfAborted()
+        throw error instanceof DownloadError ? error : new DownloadError(url, describeError(error), { cause: error })
+      }
+    },
+    async fetchRange(url, options) {
+      const { from, to, caller } = options
+      const signal = AbortSignal.any([options.signal, closing.signal])
+      const lookup = createLookup({ rule, resolve, caller })
+      try {
+        const reply = await followRedirects(url, { rule, lookup, signal, range: `bytes=${from}-${to - 1}` })
+        return await receiveRange(reply, options)
       } catch (error) {
         options.signal.throwIfAborted()
         throw error instanceof DownloadError ? error : new DownloadError(url, describeError(error), { cause: error })
@@ -110,6 +133,7 @@ type FetchContext = {
   readonly signal: AbortSignal
   readonly endsAt: number
 }
+type RedirectContext = Omit<FetchContext, 'endsAt'> & Pick<GetOptions, 'range'>
 
 /** Repeats the request while the server is busy and says when to retry. */
 async function fetchWithRetry(url: string, context: FetchContext): Promise<Reply> {
@@ -130,12 +154,12 @@ function retryAfterMsOf({ statusCode, headers }: IncomingMessage): number | unde
 }
 
 /** Sends a GET and follows its redirects itself, so that the rule applies to each target. */
-async function followRedirects(start: string, { rule, lookup, signal }: FetchContext): Promise<Reply> {
+async function followRedirects(start: string, { rule, lookup, signal, range }: RedirectContext): Promise<Reply> {
   let url = start
   for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
     const error = checkUrl(url, rule)
     if (error !== undefined) throw new DownloadError(url, `${redirects ? 'it was redirected to, and ' : ''}it ${error}`)
-    const response = await get(url, { lookup, signal })
+    const response = await get(url, { lookup, signal, range })
     const { location } = response.headers
     const { statusCode = 0 } = response
     if (statusCode < 300 || statusCode > 399 || location === undefined) return { url, response }
@@ -166,6 +190,34 @@ async function receive({ url, response }: Reply, { to, maxBytes }: DownloadOptio
   } catch (error) {
     await rm(to, { force: true })
     throw error
+  }
+}
+
+/** Codings of a body whose bytes are those of the file. */
+const PLAIN = /^(identity|aws-chunked)?$/i
+
+/** Reads the bytes of a range (RFC 9110 14.4), or the first ones of a whole file, and closes the connection. */
+async function receiveRange({ url, response }: Reply, { from, to }: RangeOptions): Promise<FetchedRange> {
+  const { statusCode, headers } = response
+  const [, first, total] = /^bytes (\d+)-\d+\/(\d+)$/.exec(headers['content-range'] ?? '') ?? []
+  const isPart = statusCode === 206 && Number(first) === from
+  const isWhole = statusCode === 200 && from === 0
+  const size = Number(isPart ? total : headers['content-length'])
+  try {
+    if (!(isPart || isWhole) || !Number.isSafeInteger(size) || !PLAIN.test(headers['content-encoding'] ?? '')) {
+      throw new DownloadError(url, `the server answered ${statusCode} without the range`)
+    }
+    const length = Math.max(0, Math.min(to, size) - from)
+    const bytes = Buffer.alloc(length)
+    let received = 0
+    for await (const chunk of response as AsyncIterable<Buffer>) {
+      received += chunk.copy(bytes, received)
+      if (received === length) break
+    }
+    if (received < length) throw new DownloadError(url, 'the connection was lost')
+    return { url, size, bytes }
+  } finally {
+    discard(response)
   }
 }
 

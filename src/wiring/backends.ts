@@ -1,33 +1,55 @@
 import { access, constants, mkdir, realpath } from 'node:fs/promises'
-import { dirname, isAbsolute, relative, sep } from 'node:path'
+import { dirname, isAbsolute, relative, resolve, sep } from 'node:path'
 import type { Logger } from 'pino'
 import { childEnvironment, type Config, ConfigError } from '../config/config.ts'
 import type { JobInput } from '../jobs/job.ts'
 import type { Backend } from '../jobs/ports/backend.ts'
+import type { MediaReader } from '../jobs/ports/files.ts'
 import type { Metrics } from '../jobs/ports/metrics.ts'
 import { messageOf } from '../lib/errors.ts'
 import { createOnce } from '../lib/concurrency.ts'
 import type { Resolve } from '../net/resolver.ts'
+import type { UrlRule } from '../net/url-rule.ts'
 import { isFolder, sqlitePathOf } from './storage.ts'
 
 type BackendDependencies = { readonly log: Logger; readonly metrics: Metrics }
 
 /** Opens the backend of new jobs, as `BACKEND` says. */
 export async function openBackend(config: Config, resolve: Resolve, parts: BackendDependencies): Promise<Backend> {
-  const allowlist = config.INPUT_URL_ALLOWLIST?.split(',').map((host) => host.trim())
+  const urlRule = urlRuleOf(config)
   switch (config.BACKEND) {
     case 'modal':
-      return openModal(config, allowlist, parts)
+      return openModal(config, urlRule.allowlist, parts)
     case 'local':
-      return openLocal(config, { resolve, allowlist, log: parts.log })
+      return openLocal(config, { resolve, urlRule, log: parts.log })
     default:
       return config.BACKEND satisfies never
   }
 }
 
-type LocalDependencies = { readonly resolve: Resolve; readonly allowlist: string[] | undefined; readonly log: Logger }
+/** Where inputs may be fetched from. */
+const urlRuleOf = (config: Config): UrlRule => ({
+  allowPrivate: config.INPUT_URL_ALLOW_PRIVATE,
+  allowlist: config.INPUT_URL_ALLOWLIST?.split(',').map((host) => host.trim()),
+})
 
-async function openLocal(config: Config, { resolve, allowlist, log }: LocalDependencies): Promise<Backend> {
+/** Opens the reader of what inputs are: uploads, the paths of the local backend, and URLs if `PREFLIGHT_URLS` is set. */
+export async function openMediaReader(config: Config, resolveHost: Resolve): Promise<MediaReader> {
+  const { createMediaReader } = await import('../files/media.ts')
+  const openGuard = async () => (await import('../net/guard.ts')).createGuard(urlRuleOf(config), resolveHost)
+  const locate = async (field: 'video_path' | 'audio_path', path: string) => {
+    const { resolveUnder } = await import('../backend/local/inputs.ts')
+    return resolveUnder(resolve(config.MEDIA_ROOT), field, path)
+  }
+  return createMediaReader({
+    locate: config.BACKEND === 'local' ? locate : undefined,
+    guard: config.PREFLIGHT_URLS ? await openGuard() : undefined,
+  })
+}
+
+type LocalDependencies = { readonly resolve: Resolve; readonly urlRule: UrlRule; readonly log: Logger }
+
+async function openLocal(config: Config, { resolve, urlRule, log }: LocalDependencies): Promise<Backend> {
   const { createLocalBackend } = await import('../backend/local/backend.ts')
   await checkFolders(config)
   return createLocalBackend({
@@ -36,7 +58,7 @@ async function openLocal(config: Config, { resolve, allowlist, log }: LocalDepen
     maxProcesses: config.LOCAL_MAX_PROCESSES,
     maxInputBytes: config.MAX_INPUT_BYTES,
     downloadTimeoutMs: config.INPUT_TIMEOUT_SECONDS * 1000,
-    urlRule: { allowPrivate: config.INPUT_URL_ALLOW_PRIVATE, allowlist },
+    urlRule,
     childEnvironment: childEnvironment(),
     command: config.LOCAL_COMMAND,
     resolve,
@@ -49,7 +71,7 @@ const MODAL_LOAD_DELAY_MS = 1_000
 
 async function openModal(
   config: Config,
-  allowlist: string[] | undefined,
+  allowlist: UrlRule['allowlist'],
   { log, metrics }: BackendDependencies,
 ): Promise<Backend> {
   const { checkModalInput } = await import('../backend/modal/check.ts')

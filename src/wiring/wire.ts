@@ -16,7 +16,7 @@ import { createResolver, type Resolve } from '../net/resolver.ts'
 import type { Readiness } from '../jobs/readiness.ts'
 import { oldGenerationLimit, openFilesLimit } from '../process/boot.ts'
 import { parseWebhookSecrets } from '../config/formats.ts'
-import { measureBackend, openBackend } from './backends.ts'
+import { measureBackend, openBackend, openMediaReader } from './backends.ts'
 import {
   openOutputs,
   openLinks,
@@ -84,6 +84,7 @@ async function openAll(config: Config, log: Logger, { add, closeAll }: Closers):
   // One for both: the limit of a caller's look-ups applies to inputs and webhooks together.
   const resolve = createResolver()
   const backend = add('backend', measureBackend(await openBackend(config, resolve, { log, metrics }), metrics))
+  const media = add('media', await openMediaReader(config, resolve))
   const sender = add('sender', await openSender(config, resolve))
   // Last of what can fail to open: the core has its closer, since it has to close in the middle of the core's parts.
   const queue = await openQueue(config, channels, log)
@@ -95,6 +96,7 @@ async function openAll(config: Config, log: Logger, { add, closeAll }: Closers):
       backend,
       outputs,
       uploads,
+      media,
       sender,
       links,
       log,
@@ -155,6 +157,10 @@ const CLAIM_MARGIN_MS = 5_000
 const coreSettingsOf = (config: Config): CoreSettings => ({
   timeoutSeconds: config.JOB_TIMEOUT_SECONDS,
   runTimeoutSeconds: config.RUN_TIMEOUT_SECONDS,
+  mediaLimits: {
+    maxSpeechSeconds: config.MAX_SPEECH_SECONDS || undefined,
+    maxFacePixels: config.MAX_FACE_PIXELS || undefined,
+  },
   maxAttempts: config.MAX_ATTEMPTS,
   maxRetries: config.MAX_RETRIES,
   maxQueuedJobs: config.MAX_QUEUED_JOBS || undefined,

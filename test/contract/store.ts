@@ -20,6 +20,7 @@ export const storeContract: readonly ContractCase<JobStore>[] = [
         metadata: { team: 'dubbing' },
         parameters: { extra_margin: 12, parsing_mode: 'neck', use_float16: false },
         input: { image_url: 'https://a.example/x', audio_path: 'b' },
+        media: { audio: { container: 'WAV', durationSeconds: 3.894, hasPicture: false, hasSound: true } },
       })
       await store.insert(job)
       expect(await store.get(job.id)).toEqual(job)

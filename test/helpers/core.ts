@@ -1,4 +1,4 @@
-import type { Outputs, Uploads } from '../../src/jobs/ports/files.ts'
+import type { MediaReader, Outputs, Uploads } from '../../src/jobs/ports/files.ts'
 import type { WebhookSender } from '../../src/jobs/ports/notifications.ts'
 import { problem } from '../../src/problems.ts'
 import { createEmitterBus } from '../../src/changes/bus.ts'
@@ -40,6 +40,9 @@ const noUploads: Uploads = {
   close: () => Promise.resolve(),
 }
 
+/** A reader of media that knows nothing. */
+const noMedia: MediaReader = { read: () => undefined, close: () => Promise.resolve() }
+
 type CoreOptions = Partial<CoreSettings> & {
   running?: boolean
   store?: Store
@@ -47,11 +50,13 @@ type CoreOptions = Partial<CoreSettings> & {
   maxConcurrentJobs?: number
   outputs?: Outputs
   uploads?: Uploads
+  media?: MediaReader
   recordMetric?: RecordMetric
 }
 
 const defaultSettings: CoreSettings = {
   timeoutSeconds: 60,
+  mediaLimits: {},
   maxAttempts: 2,
   maxRetries: 100,
   retentionSeconds: 1_000,
@@ -69,7 +74,7 @@ export async function startCore({ running = true, maxConcurrentJobs, ...options 
     recordMetric = () => undefined,
     ...others
   } = options
-  const { outputs = noOutputs, uploads = noUploads, ...settings } = others
+  const { outputs = noOutputs, uploads = noUploads, media = noMedia, ...settings } = others
   const clock = { now: 1_000_000 }
   const now = () => clock.now
   const { log, lines } = await recordingLog()
@@ -93,6 +98,7 @@ export async function startCore({ running = true, maxConcurrentJobs, ...options 
     backend: lateBound(backend),
     outputs: lateBound(outputs),
     uploads: lateBound(uploads),
+    media,
     sender: lateBound(sender),
     links: lateBound(links),
   }

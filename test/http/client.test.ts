@@ -73,6 +73,14 @@ describe('a submit', () => {
     expect(new Set(again).size).toBe(1)
   })
 
+  test('can be checked, which makes no job', async () => {
+    const { client } = await connected()
+    expect(await client.check({ ...aBody, version: 'v1' })).toEqual({ version: 'v1', backend: 'modal', input: aBody })
+    expect((await client.list()).jobs).toEqual([])
+    const wrong = { video_path: '../face.mp4', audio_path: 'speech.wav' }
+    expect(await rejection(client.check(wrong))).toMatchObject({ status: 400, code: 'invalid_request' })
+  })
+
   test('accepts files beside other fields, and sends them again after a broken connection', async () => {
     const { uploads } = await folderUploads()
     const { app, relay, client } = await connected({ uploads })

@@ -438,3 +438,91 @@ test('closing a guard that fetched nothing, or twice, is fine', async () => {
   await guard.close()
   await guard.close()
 })
+
+describe('some bytes of a file', () => {
+  const FILE = Buffer.from('0123456789')
+
+  const ranged: RequestListener = (request, response) => {
+    const [, from, to] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '') ?? []
+    const [first, last] = [Number(from), Math.min(Number(to), FILE.length - 1)]
+    if (first >= FILE.length) response.writeHead(416, { 'content-range': `bytes */${FILE.length}` }).end()
+    else {
+      response.writeHead(206, { 'content-range': `bytes ${first}-${last}/${FILE.length}` })
+      response.end(FILE.subarray(first, last + 1))
+    }
+  }
+
+  function fetchRange(
+    url: string,
+    from: number,
+    to: number,
+    { rule = OPEN, signal = new AbortController().signal } = {},
+  ) {
+    const guard = createGuard(rule)
+    closers.push(() => guard.close())
+    return guard.fetchRange(url, { from, to, signal, caller: 'key:a' })
+  }
+
+  test('are fetched with the size of the whole, up to its end', async () => {
+    const url = `http://127.0.0.1:${(await serve(ranged)).port}/a`
+    expect(await fetchRange(url, 2, 5)).toEqual({ url, size: 10, bytes: Buffer.from('234') })
+    expect(await fetchRange(url, 8, 100)).toEqual({ url, size: 10, bytes: Buffer.from('89') })
+  })
+
+  test('are the first ones of a server without ranges, of which no more is read', async () => {
+    const { port } = await serve((_request, response) => {
+      response.writeHead(200, { 'content-length': 1e9 })
+      response.write(FILE)
+    })
+    const url = `http://127.0.0.1:${port}/`
+    expect(await fetchRange(url, 0, 4)).toEqual({ url, size: 1e9, bytes: Buffer.from('0123') })
+    await expect(fetchRange(url, 1, 4)).rejects.toThrow(DownloadError)
+  })
+
+  test.each<[string, RequestListener]>([
+    ['other bytes', (_, response) => response.writeHead(206, { 'content-range': 'bytes 1-4/10' }).end('1234')],
+    ['fewer bytes', (_, response) => response.writeHead(206, { 'content-range': 'bytes 0-3/10' }).end('01')],
+    ['no size', (_, response) => response.writeHead(206, { 'content-range': 'bytes 0-3/*' }).end('0123')],
+    [
+      'a size beyond all',
+      (_, response) => response.writeHead(206, { 'content-range': `bytes 0-3/${'9'.repeat(30)}` }).end(),
+    ],
+    ['a body of unknown length', (_, response) => response.writeHead(200).end('0123')],
+    [
+      'a coded body',
+      (_, response) => response.writeHead(200, { 'content-encoding': 'br', 'content-length': 4 }).end('0123'),
+    ],
+    ['a problem', (_, response) => response.writeHead(503, { 'retry-after': '0' }).end('0123')],
+    ['nothing', (request) => request.socket.destroy()],
+  ])('are not taken from an answer with %s', async (_name, listener) => {
+    await expect(fetchRange(`http://127.0.0.1:${(await serve(listener)).port}/`, 0, 4)).rejects.toThrow(DownloadError)
+  })
+
+  test('are fetched where redirects lead, each of which the rule allows', async () => {
+    const { port } = await serve(ranged)
+    const to =
+      (url: string): RequestListener =>
+      (_request, response) =>
+        response.writeHead(302, { location: url }).end()
+    const first = await serve(to(`http://127.0.0.1:${port}/b`))
+    const url = `http://127.0.0.1:${first.port}/a`
+    expect(await fetchRange(url, 0, 1)).toMatchObject({ url: `http://127.0.0.1:${port}/b`, size: 10 })
+    const hidden = await serve(ranged, PRIVATE)
+    const host = PRIVATE.includes(':') ? `[${PRIVATE}]` : PRIVATE
+    const inside = await serve(to(`http://${host}:${hidden.port}/`))
+    await expect(fetchRange(`http://127.0.0.1:${inside.port}/`, 0, 1, { rule: STRICT })).rejects.toThrow(
+      'public address',
+    )
+    expect(hidden.paths).toEqual([])
+  })
+
+  test('are given up when the signal aborts', async () => {
+    const arrived = Promise.withResolvers<undefined>()
+    const { port } = await serve(() => arrived.resolve(undefined))
+    const abort = new AbortController()
+    const fetching = fetchRange(`http://127.0.0.1:${port}/`, 0, 1, { signal: abort.signal })
+    await arrived.promise
+    abort.abort(new Error('too late'))
+    await expect(fetching).rejects.toThrow('too late')
+  })
+})

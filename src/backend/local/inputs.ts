@@ -115,8 +115,11 @@ async function findInput(field: MediaField, relative: string, context: InputCont
   return (await inspect(field, path, context)).medium
 }
 
-/** Checks the path as written first: the error must not reveal what exists outside of the root. */
-async function resolveUnder(mediaRoot: string, field: MediaField, relative: string): Promise<string> {
+/**
+ * The real path of a file under the root. Rejects with `RunFailure` for any other. Checks the path as written first: the
+ * error must not reveal what exists outside of the root.
+ */
+export async function resolveUnder(mediaRoot: string, field: MediaField, relative: string): Promise<string> {
   const outside = inputFailure(field, 'is outside of the media root')
   const written = resolve(mediaRoot, relative)
   if (!isUnder(resolve(mediaRoot), written)) throw outside

@@ -9,7 +9,7 @@ import {
   JOB_STATUSES,
   type JobEvent,
 } from '../../jobs/job.ts'
-import { presentJob } from '../../jobs/view.ts'
+import { presentCheck, presentJob } from '../../jobs/view.ts'
 import { EXACTLY_ONE_WITH_FILES, Input, InputFiles, ShownOptions, Version } from './submit-schema.ts'
 import { OneOf, Text, Time, Integer } from '../schemas.ts'
 
@@ -75,6 +75,42 @@ const Links = Type.Object(
   { $id: 'JobLinks', description: 'Where the parts of a job are, relative to this server.' },
 )
 
+const Fact = (description: string, example: number) => Type.Optional(Type.Number({ description, examples: [example] }))
+
+const MediaFacts = Type.Object(
+  {
+    container: Type.Optional(Text({ description: 'Its format.', example: 'MP4' })),
+    codec: Type.Optional(
+      Text({ description: "Of the picture of a face or the sound of a speech, by ffmpeg's name.", example: 'h264' }),
+    ),
+    duration_seconds: Fact('Of the same. A still has none.', 10.72),
+    width: Type.Optional(Integer({ description: 'As stored, before rotation, in pixels.', example: 704, minimum: 1 })),
+    height: Type.Optional(
+      Integer({ description: 'As stored, before rotation, in pixels.', example: 1216, minimum: 1 }),
+    ),
+    rotation: Type.Optional(
+      Integer({ description: 'By how many degrees a player turns the picture clockwise.', example: 0, maximum: 270 }),
+    ),
+    frame_rate: Fact('Pictures per second, on average, at the beginning.', 25),
+    sample_rate: Type.Optional(Integer({ description: 'In Hz.', example: 48_000, minimum: 1 })),
+    channels: Type.Optional(Integer({ description: 'Channels of the sound.', example: 2, minimum: 1 })),
+    has_picture: Type.Optional(
+      Type.Boolean({ description: 'Whether there is a picture, still or moving.', examples: [true] }),
+    ),
+    has_sound: Type.Optional(Type.Boolean({ description: 'Whether there is sound.', examples: [false] })),
+  },
+  { $id: 'MediaFacts', description: 'What a file is. A fact that is absent is unknown.' },
+)
+
+const JobMedia = Type.Object(
+  { face: Type.Optional(MediaFacts), audio: Type.Optional(MediaFacts) },
+  {
+    $id: 'JobMedia',
+    description:
+      'What face and speech were when the job was submitted: uploads, the paths of the local backend, and URLs where the server reads them. What is absent is unknown.',
+  },
+)
+
 /** In bodies and in paths. */
 export const JobId = Text({
   description: 'The id of the job.',
@@ -125,6 +161,7 @@ export const JobReply = Type.Object(
       { ...Input, ...InputFiles },
       { ...EXACTLY_ONE_WITH_FILES, $id: 'JobInput', description: 'Face and speech as they were given.' },
     ),
+    media: Type.Optional(JobMedia),
     ...ShownOptions,
     created_at: Time({ description: 'When the job was accepted.', example: '2026-01-31T12:00:00.000Z' }),
     started_at: Type.Optional(
@@ -153,6 +190,18 @@ export const JobReply = Type.Object(
     links: Links,
   },
   { $id: 'Job', description: 'A job. A field that does not apply is absent, not null.' },
+)
+
+/** Answer of a dry run. */
+export const CheckReply = Type.Object(
+  {
+    version: JobReply.properties.version,
+    backend: JobReply.properties.backend,
+    input: JobReply.properties.input,
+    media: JobReply.properties.media,
+    ...ShownOptions,
+  },
+  { $id: 'JobCheck', description: 'What a submit would make, of a request that would be accepted.' },
 )
 
 /** Answer of `GET /jobs/:id/result`. */
@@ -187,6 +236,16 @@ const submitted: Job = {
   revision: 1,
   version: 'v15',
   input: { video_url: 'https://media.example.com/face.mp4', audio_url: 'https://media.example.com/speech.wav' },
+  media: {
+    face: {
+      ...{ container: 'MP4', codec: 'h264', durationSeconds: 10.72, width: 704, height: 1216, rotation: 0 },
+      ...{ frameRate: 25, hasPicture: true, hasSound: false },
+    },
+    audio: {
+      ...{ container: 'WAV', codec: 'pcm_s16le', durationSeconds: 8, sampleRate: 48_000, channels: 2 },
+      ...{ hasPicture: false, hasSound: true },
+    },
+  },
   metadata: { scene: '12' },
   createdAt: Date.parse('2026-01-31T12:00:00Z'),
   timeoutSeconds: 7200,
@@ -221,5 +280,6 @@ export const JOBS = {
   succeeded: { summary: 'It succeeded', value: { ...presentJob(succeeded), output_url: OUTPUT_URL } },
   failed: { summary: 'It failed', value: presentJob(failed) },
   canceled: { summary: 'It was canceled', value: presentJob(canceled) },
+  checked: { summary: 'It would be accepted', value: presentCheck(submitted) },
   retried: { summary: 'It starts again', value: presentJob(after(failed, 60, { type: 'retried' })) },
 } as const

@@ -4,12 +4,13 @@ import type { FastifyRequest, FastifySchemaValidationError } from 'fastify'
 import { isFinished, type NamedInput } from '../../jobs/job.ts'
 import { parseIdempotencyKey, type NewJob } from '../../jobs/submit.ts'
 import type { JobService } from '../../jobs/service.ts'
+import { presentCheck } from '../../jobs/view.ts'
 import { type FieldError, invalidFields } from '../../problems.ts'
 import type { Operation } from '../docs/operation.ts'
 import { callerOf } from '../plugins/auth.ts'
 import { nameJob, traceparentOf } from '../plugins/request-log.ts'
-import { fieldErrorsOf, NoQuery, ProblemReply, Text } from '../schemas.ts'
-import { JobReply, JOBS } from './job-schema.ts'
+import { fieldErrorsOf, ProblemReply, Text } from '../schemas.ts'
+import { CheckReply, JobReply, JOBS } from './job-schema.ts'
 import { Input, NewJobBody, NewJobForm } from './submit-schema.ts'
 import { registerUploads, type UploadOptions } from './uploads.ts'
 import { createLongPoll, type LongPollDependencies, preferredWait, type Renderer } from './view.ts'
@@ -38,6 +39,19 @@ const SubmitHeaders = Type.Object({
     }),
   ),
 })
+
+const SubmitQuery = Type.Object(
+  {
+    dry_run: Type.Optional(
+      Type.Boolean({
+        description:
+          'Whether only to check the request: everything is checked as for a job, files are read, and nothing is created or kept. The `Idempotency-Key` is not used, and the limits on numbers of jobs are not checked, since they may have changed by the time of the submit; a dry run counts against the rate limit.',
+        examples: [true],
+      }),
+    ),
+  },
+  { additionalProperties: false },
+)
 
 const isOption = (field: string) => !(field in Input) && !field.startsWith('webhook_') && field !== 'parameters'
 
@@ -76,9 +90,10 @@ const docs: Operation = {
   },
   answers: {
     200: {
-      description: 'The job finished within the time of `Prefer: wait`.',
+      description:
+        'The job finished within the time of `Prefer: wait`; or with `dry_run=true`, the request would be accepted.',
       headers: [...ACCEPTED_HEADERS],
-      examples: { succeeded: JOBS.succeeded, failed: JOBS.failed },
+      examples: { succeeded: JOBS.succeeded, failed: JOBS.failed, checked: JOBS.checked },
     },
     202: {
       description: 'The job is accepted, now or earlier with this `Idempotency-Key`.',
@@ -96,6 +111,7 @@ const docs: Operation = {
     'queue_full',
     'invalid_multipart',
     'unsupported_media',
+    'media_rejected',
     'uploads_need_public_url',
     'uploads_need_shared_storage',
     'storage_full',
@@ -119,14 +135,18 @@ export const submitRoutes: FastifyPluginAsyncTypebox<SubmitRoutesOptions> = asyn
       attachValidation: true,
       schema: {
         body: NewJobBody,
-        querystring: NoQuery,
-        response: { 200: JobReply, 202: JobReply, '4xx': ProblemReply, '5xx': ProblemReply },
+        querystring: SubmitQuery,
+        response: { 200: Type.Union([JobReply, CheckReply]), 202: JobReply, '4xx': ProblemReply, '5xx': ProblemReply },
       },
     },
     async (request, reply) => {
       const submit = newJobOf(request)
       // From here on the service takes care of the files.
       request.upload = null
+      if (request.query.dry_run) {
+        reply.code(200)
+        return presentCheck(await service.check(submit, callerOf(request)))
+      }
       const { job, replayed } = await service.submit(submit, callerOf(request))
       if (replayed) reply.header('idempotent-replayed', 'true')
       nameJob(request, job.id)

@@ -1,5 +1,5 @@
 import { Problem } from '../../problems.ts'
-import type { Job, FileKind, UploadedFile } from '../job.ts'
+import type { Job, FileKind, JobInput, JobMedia, UploadedFile } from '../job.ts'
 
 /** A job that succeeded, and so has an output. */
 export type SucceededJob = Job & { readonly outputPath: string }
@@ -50,6 +50,8 @@ export type Outputs = {
 export type Upload = {
   /** The files received so far, each complete. */
   readonly files: Readonly<Partial<Record<FileKind, UploadedFile>>>
+  /** Where one of them is until it is kept or discarded: an absolute path. */
+  pathOf(kind: FileKind): string | undefined
   /**
    * Stores one file while it is received. Rejects with `body_too_large`, `uploads_need_public_url`, `unsupported_media`, `storage_full`,
    * `invalid_request` if the file is empty, the error of `bytes`, or the reason of the signal while it waits for the disk.
@@ -75,5 +77,20 @@ export type Uploads = {
   /** Removes files of unknown jobs, and incomplete files of processes that have exited. */
   sweep(sweep: Sweep): Promise<void>
   /** Removes files that belong to no job yet. Idempotent. */
+  close(): Promise<void>
+}
+
+/** Reads what face and speech of a submit are, before there is a job. */
+export type MediaReader = {
+  /**
+   * What can be known in a short time, at most 2 s for URLs; undefined: nothing, at once if nothing is read. Never rejects:
+   * what cannot be read is unknown. `caller`: on whose behalf, since callers take turns.
+   */
+  read(
+    input: JobInput,
+    upload: Pick<Upload, 'pathOf'> | undefined,
+    caller: string,
+  ): Promise<JobMedia | undefined> | undefined
+  /** Ends what it started. Idempotent. */
   close(): Promise<void>
 }

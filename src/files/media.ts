@@ -1,0 +1,108 @@
+import type { FileKind, JobInput, JobMedia, NamedInput } from '../jobs/job.ts'
+import type { MediaReader, Upload } from '../jobs/ports/files.ts'
+import { createFairSemaphore, createOnce } from '../lib/concurrency.ts'
+import type { MediaFacts, MediaRole } from '../media/facts.ts'
+import type { Guard } from '../net/guard.ts'
+
+/** How long a submit may wait for a file on this machine, in ms: the reading process may have to start. */
+const FILE_LIMIT_MS = 5_000
+/** How long it may wait for a URL, in ms. */
+const URL_LIMIT_MS = 2_000
+/** URLs read at the same time; one caller may have its share of them. Beyond it they are unknown. */
+const MAX_URLS = 32
+
+export type MediaReaderOptions = {
+  /** Finds the file of a path that a caller gave; rejects if there is none. Undefined: paths are not read. */
+  readonly locate?: ((field: PathField, relative: string) => Promise<string>) | undefined
+  /** Fetches from URLs. Undefined: URLs are not read. Closed with the reader. */
+  readonly guard?: Pick<Guard, 'fetchRange' | 'close'> | undefined
+  /** For tests on a busy machine. */
+  readonly fileLimitMs?: number
+  readonly urlLimitMs?: number
+}
+
+type PathField = 'video_path' | 'audio_path'
+
+type Fields = {
+  readonly files: readonly FileKind[]
+  readonly path: PathField
+  readonly urls: readonly (keyof NamedInput)[]
+}
+
+const FIELDS: Readonly<Record<MediaRole, Fields>> = {
+  face: { files: ['video', 'image'], path: 'video_path', urls: ['video_url', 'image_url'] },
+  audio: { files: ['audio'], path: 'audio_path', urls: ['audio_url'] },
+}
+
+/** What is read, on whose behalf. */
+type Reading = { readonly role: MediaRole; readonly caller: string }
+
+/** Reads uploads, paths that `locate` finds, and URLs by a few ranges of them. */
+export function createMediaReader(options: MediaReaderOptions): MediaReader {
+  const { locate, guard, fileLimitMs = FILE_LIMIT_MS, urlLimitMs = URL_LIMIT_MS } = options
+  // Loaded with the first file: many servers get none.
+  const facts = createOnce(async () => {
+    const { createFactsReader } = await import('../media/facts-reader.ts')
+    return createFactsReader(fileLimitMs === FILE_LIMIT_MS ? {} : { timeLimitMs: fileLimitMs })
+  })
+  const urls = createFairSemaphore(MAX_URLS)
+
+  const readFile = async (path: string, reading: Reading): Promise<MediaFacts> => {
+    const signal = AbortSignal.timeout(fileLimitMs)
+    return (await facts.get()).ofFile(path, { ...reading, signal })
+  }
+
+  const readUrl = async (start: string, reading: Reading, guard: Pick<Guard, 'fetchRange'>): Promise<MediaFacts> => {
+    const release = urls.tryAcquire(reading.caller)
+    if (!release) return {}
+    const signal = AbortSignal.timeout(urlLimitMs)
+    let url = start
+    try {
+      return await (
+        await facts.get()
+      ).ofRanges(
+        async (from, to) => {
+          const fetched = await guard.fetchRange(url, { from, to, signal, caller: reading.caller })
+          // Not through all redirects again.
+          url = fetched.url
+          return fetched
+        },
+        { ...reading, signal },
+      )
+    } finally {
+      release()
+    }
+  }
+
+  /** Undefined if it is not to be read. */
+  const readOne = (input: JobInput, upload: Pick<Upload, 'pathOf'> | undefined, reading: Reading) => {
+    const { files, path, urls } = FIELDS[reading.role]
+    const [file] = upload ? files.flatMap((kind) => upload.pathOf(kind) ?? []) : []
+    if (file !== undefined) return readFile(file, reading)
+    const relative = input[path]
+    if (relative !== undefined) return locate?.(path, relative).then((located) => readFile(located, reading))
+    const [url] = guard ? urls.flatMap((field) => input[field] ?? []) : []
+    return url !== undefined && guard ? readUrl(url, reading, guard) : undefined
+  }
+
+  return {
+    read(input, upload, caller) {
+      const readings = (['face', 'audio'] as const).map((role) => readOne(input, upload, { role, caller }))
+      return readings.some((reading) => reading !== undefined) ? join(readings) : undefined
+    },
+    async close() {
+      await guard?.close()
+      await (await facts.current)?.close()
+    },
+  }
+}
+
+async function join(readings: readonly (Promise<MediaFacts> | undefined)[]): Promise<JobMedia | undefined> {
+  const unknown = (): MediaFacts => ({})
+  const [face, audio] = await Promise.all(readings.map(async (reading) => reading?.catch(unknown)))
+  const media = { ...(isKnown(face) && { face }), ...(isKnown(audio) && { audio }) }
+  return Object.keys(media).length > 0 ? media : undefined
+}
+
+const isKnown = (facts: MediaFacts | undefined): facts is MediaFacts =>
+  facts !== undefined && Object.keys(facts).length > 0
