@@ -1,14 +1,8 @@
 import { getEventListeners } from 'node:events'
 import fc from 'fast-check'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import {
-  type CallStage,
-  createPollPool,
-  type Poll,
-  type PollPoolOptions,
-  type PollTurn,
-  type StageHint,
-} from '../../src/backend/modal/poll-pool.ts'
+import { createPollPool, type Poll, type PollPoolOptions, type PollTurn } from '../../src/backend/modal/poll-pool.ts'
+import type { CallStage, StageHint } from '../../src/backend/modal/poll-queue.ts'
 
 /** A signal that never aborts. One for each follower: to add a listener takes as long as the signal has listeners. */
 const forever = () => new AbortController().signal
@@ -353,7 +347,7 @@ test('no second has more polls than the rate and its burst, also when polls retu
   await fc.assert(property, { ...deterministic, numRuns: 60 })
 })
 
-/** Whoever waited when a follower had a turn, and had none before its next one. */
+/** The followers that waited when another had a turn, and had none before its next one. */
 function passedOver(own: readonly Start[], turns: readonly Start[][]): string[] {
   return turns.flatMap((theirs, id) => {
     let next = 0

@@ -1,7 +1,7 @@
 import { ClientError, Status } from 'nice-grpc'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { attachRetryAfter } from '../../src/backend/modal/outcome.ts'
-import type { CallStage } from '../../src/backend/modal/poll-pool.ts'
+import type { CallStage } from '../../src/backend/modal/poll-queue.ts'
 import {
   createStageTracker,
   INPUTS_PER_PAGE,

@@ -2,6 +2,7 @@ import type { RecordMetric } from '../../jobs/ports/metrics.ts'
 import { createFifo } from '../../lib/collections.ts'
 import { createTokenBucket } from '../../lib/limits.ts'
 import { type SetTimer, setUnrefTimer } from '../../lib/timing.ts'
+import { createPollQueue, type QueueEntry, type StageHint } from './poll-queue.ts'
 
 /** One poll of one follower. */
 export type PollTurn = {
@@ -23,12 +24,6 @@ export type Poll<T> = (turn: PollTurn) => Promise<T | undefined>
 
 /** `open`: polls under way. `waiting`: followers that want a turn. `connections`: how many have been used so far. */
 export type PollPoolStats = { readonly open: number; readonly waiting: number; readonly connections: number }
-
-/** Where a call is, as Modal's listing says: in its queue, in a container that starts, in a run, or ended. */
-export type CallStage = 'queued' | 'starting' | 'running' | 'ended'
-
-/** Where a call is believed to be. The pool sets `onChange`, which is to be called when `stage` has changed. */
-export type StageHint = { readonly stage: CallStage | undefined; onChange?: (() => void) | undefined }
 
 /**
  * Shares the slots of a few connections among any number of followers.
@@ -93,19 +88,8 @@ const CROWDED_BURST = 0.04
 const EARLY_TOLERANCE_MS = 50
 /** With so many times more followers than slots a turn covers so little of the time that polls do not wait. */
 const WAITLESS_CROWD = 4
-/** How far the pace of the round may catch up, in ms. */
-const CATCH_UP_MS = 100
 
-type Follower = {
-  readonly hint: StageHint | undefined
-  /** Whether it is said to have ended, and a poll has found no end. */
-  isDoubted: boolean
-  /** Since when it waits for a turn. */
-  queuedAt: number
-  isWaiting: boolean
-  /** Leaves the queue of its stage, and that of all. */
-  leaveStage: () => void
-  leaveRound: () => void
+type Follower = QueueEntry & {
   readonly poll: Poll<unknown>
   readonly resolve: (value: unknown) => void
   readonly reject: (reason: unknown) => void
@@ -134,12 +118,8 @@ export function createPollPool(options: PollPoolOptions): PollPool {
   const nextTurnMs = pairedJitter(turnMs, random)
   const bucket = createTokenBucket(maxPollsPerSecond, now)
   const followers = new Set<Follower>()
-  /** All followers that wait for a turn, the longest waiting first. */
-  const round = createFifo<Follower>()
-  /** Those of them that want a turn even when there are more followers than slots, by stage. */
-  const ended = createFifo<Follower>()
-  const running = createFifo<Follower>()
-  const unknown = createFifo<Follower>()
+  const isCrowded = () => followers.size > slots
+  const queue = createPollQueue<Follower>({ maxIntervalMs, isCrowded, now })
   /** Long polls that have not been aborted, the oldest first. */
   const longPolls = createFifo<Turn>()
   /** Of finished polls, to be used again: to make one for each poll would be most of its garbage. */
@@ -150,68 +130,19 @@ export function createPollPool(options: PollPoolOptions): PollPool {
   /** Polls that were aborted and still hold their slots. */
   let aborted = 0
   let timer: { readonly at: number; readonly cancel: () => void } | undefined
-  /** When the round had its last turn. */
-  let lastRoundAt = now()
-  /** Whether the last turn was out of order while the first of the round was due. */
-  let isRoundNext = false
   let isClosed = false
 
-  const isCrowded = () => followers.size > slots
-  const preferred = () => ended.first ?? running.first ?? unknown.first
-
-  const roundDueAt = (oldest: Follower) =>
-    Math.min(lastRoundAt + maxIntervalMs / round.size, oldest.queuedAt + maxIntervalMs)
-  const isRoundDue = () => round.first !== undefined && now() >= roundDueAt(round.first)
-
-  /** How many followers want a turn. */
-  const wanting = () => {
-    if (!isCrowded()) return round.size
-    const hinted = ended.size + running.size + unknown.size
-    return hinted > 0 || !isRoundDue() ? hinted : 1
-  }
-
   /** How many slots are missing. */
-  const excess = () => open + wanting() - slots
+  const excess = () => open + queue.wanting() - slots
 
   const occupy = (connection: number, polls: 1 | -1) => {
     load[connection] = (load[connection] ?? 0) + polls
     open += polls
   }
 
-  const queueOf = ({ hint, isDoubted }: Follower) => {
-    switch (hint?.stage) {
-      case 'ended':
-        return isDoubted ? running : ended
-      case 'starting':
-      case 'running':
-        return running
-      case 'queued':
-        return undefined
-      case undefined:
-        return unknown
-    }
-  }
-
   const enqueue = (follower: Follower) => {
-    follower.queuedAt = now()
-    follower.isWaiting = true
-    follower.leaveStage = queueOf(follower)?.add(follower) ?? nothing
-    follower.leaveRound = round.add(follower)
     follower.interrupt = nothing
-  }
-
-  const dequeue = (follower: Follower) => {
-    follower.isWaiting = false
-    follower.leaveStage()
-    follower.leaveRound()
-  }
-
-  const changeStage = (follower: Follower) => {
-    follower.isDoubted = false
-    if (!follower.isWaiting) return
-    follower.leaveStage()
-    follower.leaveStage = queueOf(follower)?.add(follower) ?? nothing
-    startPolls()
+    queue.add(follower)
   }
 
   /** Queues a follower again; after a poll that returned early only later, since the next would return early too. */
@@ -291,28 +222,13 @@ export function createPollPool(options: PollPoolOptions): PollPool {
   const mayAbort = (turn: Turn | undefined): turn is Turn =>
     turn !== undefined && excess() > aborted && bucket.msUntil(aborted + 1) === 0 && now() >= turn.startedAt + turnMs
 
-  /** The follower that has the next turn; undefined if none wants one now. */
-  const nextFollower = () => {
-    const oldest = round.first
-    if (!oldest) return undefined
-    if (!isCrowded()) return ended.first ?? running.first ?? oldest
-    const first = preferred()
-    if (first === oldest || !isRoundDue()) return first
-    return first && (first === ended.first || !isRoundNext) ? first : oldest
-  }
-
   const startPoll = (follower: Follower) => {
-    const isOldest = follower === round.first
-    if (isCrowded()) {
-      isRoundNext = !isOldest && isRoundDue()
-      if (isOldest) lastRoundAt = Math.max(lastRoundAt + maxIntervalMs / round.size, now() - CATCH_UP_MS)
-    }
     const isKnown = follower.hint?.stage !== undefined && follower.hint.stage !== 'queued'
     const waitMs = waitOf(follower, excess() <= 0 && (isKnown || !isCrowded()))
     // A call in Modal's queue is not late.
     if (follower.hint?.stage !== 'queued' || !isCrowded())
       recordMetric?.({ type: 'poll-turn-started', waitedMs: now() - follower.queuedAt })
-    dequeue(follower)
+    queue.take(follower)
     bucket.take()
     void takeTurn(follower, waitMs)
   }
@@ -321,7 +237,7 @@ export function createPollPool(options: PollPoolOptions): PollPool {
   const startPolls = () => {
     if (isClosed) return
     bucket.refill(isCrowded() ? CROWDED_BURST : 1)
-    for (let next = nextFollower(); next && open < slots && bucket.msUntil(1) === 0; next = nextFollower()) {
+    for (let next = queue.next(); next && open < slots && bucket.msUntil(1) === 0; next = queue.next()) {
       startPoll(next)
     }
     for (let oldest = longPolls.first; mayAbort(oldest); oldest = longPolls.first) abortTurn(oldest)
@@ -330,9 +246,7 @@ export function createPollPool(options: PollPoolOptions): PollPool {
 
   /** In how many ms there will be something to do that no returning poll triggers. */
   const idleMs = () => {
-    const oldest = round.first
-    if (!oldest) return Infinity
-    const untilWantedMs = wanting() > 0 ? 0 : roundDueAt(oldest) - now()
+    const untilWantedMs = queue.msUntilWanted()
     if (open < slots) return Math.max(untilWantedMs, bucket.msUntil(1))
     if (untilWantedMs > 0) return untilWantedMs
     const oldestPoll = longPolls.first
@@ -358,7 +272,7 @@ export function createPollPool(options: PollPoolOptions): PollPool {
     if (!followers.has(follower)) return
     forget(follower)
     follower.reject(reason)
-    if (follower.isWaiting) dequeue(follower)
+    if (follower.isWaiting) queue.remove(follower)
     else follower.interrupt(reason)
     startPolls()
   }
@@ -375,21 +289,26 @@ export function createPollPool(options: PollPoolOptions): PollPool {
         queuedAt: 0,
         isWaiting: false,
         leaveStage: nothing,
+        leaveRound: nothing,
         poll,
         resolve: resolve as (value: unknown) => void,
         reject,
         onAbort: () => stop(follower, signal.reason),
-        leaveRound: nothing,
         interrupt: nothing,
       }
       signal.addEventListener('abort', follower.onAbort)
-      if (hint) hint.onChange = () => changeStage(follower)
+      if (hint) {
+        hint.onChange = () => {
+          queue.changeStage(follower)
+          if (follower.isWaiting) startPolls()
+        }
+      }
       followers.add(follower)
       enqueue(follower)
       startPolls()
       return promise
     },
-    stats: () => ({ open, waiting: wanting(), connections: load.length }),
+    stats: () => ({ open, waiting: queue.wanting(), connections: load.length }),
     pause(ms) {
       bucket.pause(ms)
       startPolls()

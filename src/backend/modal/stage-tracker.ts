@@ -1,7 +1,7 @@
 import { Status } from 'nice-grpc'
 import { type SetTimer, setUnrefTimer } from '../../lib/timing.ts'
 import { grpcCode, retryAfterMsOf } from './outcome.ts'
-import type { CallStage, StageHint } from './poll-pool.ts'
+import type { CallStage, StageHint } from './poll-queue.ts'
 
 /** One input of the listing, as far as it matters here. */
 export type ListedInput = {
