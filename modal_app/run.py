@@ -61,6 +61,7 @@ def render(
         speech = prepare_speech(speech_name, folder / "speech.input", folder, settings)
         face = prepare_face(request, folder / "face.input", speech, folder)
         check_memory(face_name, face, speech, settings)
+        progress.report("models")
         reader = OutputReader(progress, log_line)
         musetalk.run(script_arguments(request, face.path, speech.path, folder), reader)
         output = folder / "results" / request.version / OUTPUT_NAME
