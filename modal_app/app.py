@@ -214,9 +214,11 @@ def download_result(job_id: str, version: str = "v15") -> bytes:
 
 
 @app.local_entrypoint()
-def main(video: str = "samples/face.mp4", audio: str = "samples/speech.wav", output: str = "video.mp4") -> None:
-    """`modal run modal_app/app.py`: makes one video of two files of this machine, and fetches it."""
-    made = run_inference.remote(video_bytes=Path(video).read_bytes(), audio_bytes=Path(audio).read_bytes())
+def main(video: str = "", audio: str = "", output: str = "video.mp4") -> None:
+    """`modal run modal_app/app.py`: makes one video of two files of this machine, or of two of MuseTalk's, and fetches it."""
+    face = {"video_bytes": Path(video).read_bytes()} if video else {"video_path": "data/video/yongen.mp4"}
+    speech = {"audio_bytes": Path(audio).read_bytes()} if audio else {"audio_path": "data/audio/yongen.wav"}
+    made = run_inference.remote(**face, **speech)
     if made["status"] != "succeeded":
         raise SystemExit(f"failed: {made['error']}")
     Path(output).write_bytes(download_result.remote(job_id=made["job_id"]))

@@ -586,6 +586,24 @@ class Command(Case):
         self.assertEqual(done.stderr.splitlines()[-1], "bbox_shift: only for version v1")
 
 
+class EntryPoint(Case):
+    def test_modal_run_makes_a_video_of_two_files_or_of_those_of_musetalk(self) -> None:
+        volume = self.folder / "volume"
+        os.environ["MODAL_STUB_VOLUME"] = str(volume)
+        self.addCleanup(os.environ.pop, "MODAL_STUB_VOLUME")
+        for name, value in (("SETTINGS", self.settings), ("musetalk", self.musetalk)):
+            self.addCleanup(setattr, app, name, getattr(app, name))
+            setattr(app, name, value)
+        app.volume.mount = self.settings.results
+        self.video(), self.speech()
+        output = self.folder / "video.mp4"
+        app.main(str(self.files / "face.mp4"), str(self.files / "speech.wav"), str(output))
+        self.assertIn("video", streams(output))
+        self.assertEqual(len([*volume.glob("*/v15/output.mp4")]), 1)
+        with self.assertRaisesRegex(SystemExit, "failed: audio_path: no such file"):
+            app.main(output=str(output))
+
+
 class Declared(unittest.TestCase):
     """What app.py declares, by the stub of Modal."""
 

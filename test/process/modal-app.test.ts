@@ -53,7 +53,9 @@ async function modalAppOfTest() {
     const print = (piece: Buffer) => plane.log(callId, piece.toString())
     child.stdout.on('data', print)
     child.stderr.on('data', print)
-    child.stdin.end(JSON.stringify(kwargs, asBase64))
+    child.stdin.end(
+      JSON.stringify(Object.fromEntries(Object.entries(kwargs).map(([key, value]) => [key, asBase64(value)]))),
+    )
     await once(child, 'close')
     const outcome = JSON.parse(readFileSync(result, 'utf8')) as { value?: unknown; type?: string; message?: string }
     const value = bytesOrSame(outcome.value)
@@ -74,10 +76,8 @@ async function modalAppOfTest() {
   }
 }
 
-function asBase64(_key: string, value: unknown): unknown {
-  const isBuffer = typeof value === 'object' && value !== null && 'type' in value && value.type === 'Buffer'
-  return isBuffer ? { base64: Buffer.from((value as unknown as { data: number[] }).data).toString('base64') } : value
-}
+const asBase64 = (value: unknown) =>
+  value instanceof Uint8Array ? { base64: Buffer.from(value).toString('base64') } : value
 
 const bytesOrSame = (value: unknown) =>
   typeof value === 'object' && value !== null && 'base64' in value ? Buffer.from(String(value.base64), 'base64') : value
@@ -89,11 +89,14 @@ async function probe(path: string) {
   return Object.fromEntries(streams.map((stream) => [stream.codec_type, stream]))
 }
 
-/** A server that is reached by the app at its `PUBLIC_URL`. */
-async function serverFor(plane: ControlPlane, env: Record<string, string> = {}) {
+/** Without a `PUBLIC_URL`: files go with the call. */
+const serverFor = (plane: ControlPlane, env: Record<string, string> = {}) =>
+  serverOfTest({ ...plane.env, BACKEND: 'modal', DATA_DIR: folderOfTest(), ...env })
+
+/** One from which the function fetches files. */
+async function publicServerFor(plane: ControlPlane) {
   const PORT = String(await freePort())
-  const PUBLIC_URL = `http://127.0.0.1:${PORT}`
-  return serverOfTest({ ...plane.env, BACKEND: 'modal', PORT, PUBLIC_URL, DATA_DIR: folderOfTest(), ...env })
+  return serverFor(plane, { PORT, PUBLIC_URL: `http://127.0.0.1:${PORT}`, MODAL_INLINE_BYTES: '0' })
 }
 
 const formWith = (files: Record<string, [Buffer, string]>, fields: Record<string, string> = {}) => {
@@ -106,7 +109,7 @@ const formWith = (files: Record<string, [Buffer, string]>, fields: Record<string
 }
 
 test.skipIf(noPython !== undefined)(
-  'a submit of files runs run_inference in Python, and its video comes back through download_result',
+  'files go with the call to run_inference in Python, and its video comes back through download_result',
   TIMEOUT,
   async () => {
     const { plane, returned } = await modalAppOfTest()
@@ -125,6 +128,7 @@ test.skipIf(noPython !== undefined)(
     const ready = (await (await fetch(`${server.url}/readyz`)).json()) as object
     expect(ready).toMatchObject({ status: 'ready', function: 'ok' })
     expect(plane.calls().map(({ functionName }) => functionName)).toEqual(['run_inference', 'download_result'])
+    expect(Object.keys(plane.calls()[0]?.kwargs ?? {}).sort()).toEqual(['audio_bytes', 'version', 'video_bytes'])
     expect(returned).toEqual([{ ...(returned[0] as object), status: 'succeeded' }, video])
     const path = join(folderOfTest(), 'output.mp4')
     writeFileSync(path, video)
@@ -159,7 +163,7 @@ test.skipIf(noPython !== undefined)(
 
 test.skipIf(noPython !== undefined)('the parameters of a submit reach the script of MuseTalk', TIMEOUT, async () => {
   const { plane, runs } = await modalAppOfTest()
-  const server = await serverFor(plane)
+  const server = await publicServerFor(plane)
   const parameters = { extra_margin: 3, parsing_mode: 'raw', left_cheek_width: 30, right_cheek_width: 31 }
   const still = { ...parameters, batch_size: 2, fps: 10, use_float16: false }
   const body = formWith(
@@ -169,6 +173,7 @@ test.skipIf(noPython !== undefined)('the parameters of a submit reach the script
   const first = (await (await fetch(`${server.url}/jobs`, { method: 'POST', body })).json()) as JobView
   await server.untilStatus(first.job_id, 'succeeded')
   expect(runs()[0]?.args).toMatchObject({ ...still, version: 'v15' })
+  expect(Object.keys(plane.calls()[0]?.kwargs ?? {})).toEqual(expect.arrayContaining(['image_url', 'audio_url']))
 
   const shifted = formWith(
     { image: [PICTURE, 'face.jpg'], audio: [SPEECH, 'speech.wav'] },

@@ -61,6 +61,9 @@ class Function:
     def __init__(self, raw: Callable[..., Any], options: dict[str, Any]) -> None:
         self.raw, self.options = raw, options
 
+    def remote(self, **kwargs: Any) -> Any:
+        return self.raw(**kwargs)
+
 
 class App:
     def __init__(self, name: str) -> None:
