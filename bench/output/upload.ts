@@ -48,14 +48,14 @@ export const upload: Section = {
 }
 
 /** A file that begins as a WAV file does, and goes on with anything. */
-function writeSpeech(path: string, bytes: number): string {
+export function writeSpeech(path: string, bytes: number): string {
   const file = openSync(path, 'w')
   writeSync(file, Buffer.from('RIFF\0\0\0\0WAVEfmt ', 'latin1'))
   for (let left = bytes; left > 0; left -= PIECE.length) writeSync(file, PIECE, 0, Math.min(left, PIECE.length))
   return path
 }
 
-async function send(url: string, path: string): Promise<void> {
+export async function send(url: string, path: string): Promise<void> {
   const disposition = '\r\ncontent-disposition: form-data; name='
   const head = `--${BOUNDARY}${disposition}"video_path"\r\n\r\nface.mp4\r\n--${BOUNDARY}${disposition}"audio"; filename="a.wav"\r\n\r\n`
   const end = `\r\n--${BOUNDARY}--\r\n`

@@ -4,13 +4,17 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { type Config, ConfigError, loadConfig } from '../../src/config/config.ts'
 import type { JobView } from '../../src/jobs/view.ts'
-import { startServer } from '../helpers/server.ts'
+import { type ServerProcess, startServer } from '../helpers/server.ts'
 import { adviceFor } from './advice.ts'
 import { follow } from './follow.ts'
+import { askModal, type Questions } from './questions.ts'
+import { until } from '../helpers/until.ts'
 
 // `npm run test:live`: one real submission through the whole server to the deployed app, which costs GPU minutes.
 // Input: --video-path, --audio-path, --version, or LIVE_VIDEO_PATH, LIVE_AUDIO_PATH, LIVE_VERSION; paths are relative
-// to the MuseTalk checkout in the deployed image. LIVE_TIMEOUT_SECONDS bounds the job.
+// to the MuseTalk checkout in the deployed image. LIVE_TIMEOUT_SECONDS bounds the job. Then it prints whether the function
+// fits docs/function.md, and what this account shows of Modal: it spawns two more calls, canceled at once, and sends a burst
+// of requests that others of the workspace may notice. LIVE_EXPIRED_CALL: a call older than seven days.
 // Exits 0 when the job succeeded or there are no credentials, else 1.
 
 /** How long the job may take, in seconds: a cold start that loads the models, then minutes on a T4. */
@@ -37,7 +41,7 @@ async function main(): Promise<number> {
   printHead(config, input)
   const folder = mkdtempSync(join(tmpdir(), 'live-'))
   try {
-    return await submission(input, folder)
+    return await submission(input, folder, config)
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
@@ -72,12 +76,17 @@ function printHead(config: Config, input: Input): void {
   print('  (paths in the deployed image; a cold start and a clip of 30 seconds take minutes)\n')
 }
 
-async function submission(input: Input, folder: string): Promise<number> {
+async function submission(input: Input, folder: string, config: Config): Promise<number> {
   const server = await startServer({ env: serverEnvironment(folder) })
   try {
     tell('server', server.url)
     const { job_id: id } = await server.submit(input)
+    const questions = askModal(config.MODAL_APP, config.MODAL_FUNCTION)
+    const lag = callOf(server, id).then((callId) => questions.listingLag(callId))
+    lag.catch(() => undefined)
     const job = await follow(server, id, tell)
+    await reportContract(server)
+    await printAnswers({ ...questions, listingLag: () => lag }, input).finally(() => questions.close())
     if (job.status !== 'succeeded') return reportFailure(job)
     const result = (await (await fetch(`${server.url}/jobs/${id}/result`)).json()) as { output_path: string }
     print(`\nIt works. Result: ${result.output_path}`)
@@ -85,6 +94,35 @@ async function submission(input: Input, folder: string): Promise<number> {
     return 0
   } finally {
     await server.end()
+  }
+}
+
+/** The id of the job's call, once Modal has taken it. */
+async function callOf(server: ServerProcess, id: string): Promise<string> {
+  let callId: string | undefined
+  await until(async () => (callId = (await server.job(id)).attempts.at(-1)?.call_id) !== undefined, 'a call', 600_000)
+  return callId ?? ''
+}
+
+/** How the deployed function compares with docs/function.md. */
+async function reportContract(server: ServerProcess): Promise<void> {
+  const { function: state } = (await (await fetch(`${server.url}/readyz`)).json()) as { function?: string }
+  print(`\nThe deployed function: ${state ?? 'not looked up yet'} (see docs/function.md).`)
+}
+
+/** Prints what this account has shown of what no document of Modal says. */
+async function printAnswers(questions: Questions, input: Input): Promise<void> {
+  print('\nWhat only an account can show:')
+  // One after the other, and the throttle last, which could delay the rest.
+  const asked: [string, () => Promise<string>][] = [
+    ['listing lag', () => questions.listingLag('')],
+    ['expired call', () => questions.expiredCall(process.env.LIVE_EXPIRED_CALL)],
+    ['idempotency key', () => questions.idempotencyKey(input)],
+    ['throttle', () => questions.throttle()],
+  ]
+  for (const [question, ask] of asked) {
+    const words = await ask().catch((error: unknown) => `no answer: ${String(error)}`)
+    print(`  ${question.padEnd(16)} ${words}`)
   }
 }
 
