@@ -1,9 +1,8 @@
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { createModalDownload, type ModalDownload, type ModalDownloadOptions } from '../../src/backend/modal/download.ts'
-import type { RecordMetric } from '../../src/jobs/ports/metrics.ts'
 import { OutputTooLarge } from '../../src/jobs/ports/files.ts'
 import { videoOf } from '../helpers/control-plane/behaviour.ts'
 import {
@@ -185,21 +184,19 @@ test('a signal aborts a fetch', async () => {
 })
 
 test('a signal aborts the pause before the next attempt to download a large output', async () => {
-  let requests = 0
-  const second = Promise.withResolvers<undefined>()
-  const recordMetric: RecordMetric = (event) => {
-    if (event.type === 'rpc-finished' && event.method === 'BlobGet' && ++requests === 2) second.resolve(undefined)
-  }
-  const { fetch } = await start({ blobThresholdBytes: 1 }, { recordMetric })
+  const { fetch } = await start({ blobThresholdBytes: 1 })
+  const requested = vi.spyOn(globalThis, 'fetch')
+  onTestFinished(() => requested.mockRestore())
   plane.disrupt({ method: 'DOWNLOAD' })
   const abort = new AbortController()
   const failed = expect(fetch('run', abort.signal)).rejects.toThrow('ending')
-  await second.promise
-  // Into the second pause, of 500 ms; a download that is still open would be aborted by itself.
-  await sleep(100)
+  // A download that is still open would be aborted by itself.
+  await vi.waitFor(() => expect(requested.mock.settledResults).toHaveLength(2))
+  await nextTurn()
   abort.abort(new Error('the server is ending'))
   await failed
-  expect(requests).toBe(2)
+  expect(requested.mock.calls).toHaveLength(2)
+  expect(plane.stats().rpcs.BlobGet).toBe(2)
 })
 
 test('a full disk rejects with the error of the disk', async () => {

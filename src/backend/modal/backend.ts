@@ -21,7 +21,7 @@ import {
   modalMessageOf,
   classifyError,
 } from './outcome.ts'
-import { openClient, openPollClient, type RpcContext, rpcContext, WITHOUT_RETRIES } from './rpc.ts'
+import { openClient, type RpcContext, rpcContext, WITHOUT_RETRIES } from './rpc.ts'
 import { createCircuitBreaker } from './circuit-breaker.ts'
 import { createPoller, type Finish } from './poll.ts'
 import { createPollPool, type PollTurn } from './poll-pool.ts'
@@ -225,14 +225,14 @@ export function createModalBackend(options: ModalOptions): Backend {
     return true
   }
 
-  const pollOnce = createPoller()
+  const poller = createPoller()
 
   /** Undefined: the call is still running. */
   const poll = async ({ callId, onRunStart }: FollowedCall, turn: PollTurn): Promise<CallOutcome | undefined> => {
-    const client = (pollClients[turn.connection] ??= openPollClient(clientOptions))
+    const client = (pollClients[turn.connection] ??= open())
     let finish: Finish | undefined
     try {
-      finish = await pollOnce(client, callId, turn)
+      finish = await poller.pollFinish(client, callId, turn)
     } catch (error) {
       if (turn.signal.aborted || !pausePolls(error)) throw error
     }
@@ -323,7 +323,7 @@ export function createModalBackend(options: ModalOptions): Backend {
       breaker.close()
       stages.close()
       pool.close()
-      pollOnce.close()
+      poller.close()
       closeClients()
       return Promise.resolve()
     },

@@ -2,7 +2,7 @@ import { createWriteStream } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { FunctionCall, type ModalClient } from 'modal'
+import type { ModalClient } from 'modal'
 import { isProblem, problem } from '../../problems.ts'
 import { OutputTooLarge } from '../../jobs/ports/files.ts'
 import type { ModelVersion } from '../../jobs/job.ts'
@@ -21,7 +21,9 @@ import {
   RESULT_STATUS,
   modalMessageOf,
 } from './outcome.ts'
-import { openClient, RPC_TIMEOUT_MS, type RpcContext, rpcContext } from './rpc.ts'
+import { type Answer, createPoller, resultOf, valueOf } from './poll.ts'
+import { createPollPool } from './poll-pool.ts'
+import { openClient } from './rpc.ts'
 
 export type ModalDownloadOptions = {
   readonly app: string
@@ -70,6 +72,8 @@ export function createModalDownload(options: ModalDownloadOptions): ModalDownloa
   const { app, functionName, log, recordMetric, contendedStallMs = CONTENDED_STALL_MS, maxBytes = Infinity } = options
   let client: ModalClient | undefined
   const semaphore = createFairSemaphore(MAX_FETCHES)
+  const pool = createPollPool({ maxConnections: 1, pollsPerConnection: MAX_FETCHES })
+  const poller = createPoller()
 
   const open = () => (client ??= openClient({ log, recordMetric }))
 
@@ -101,18 +105,14 @@ export function createModalDownload(options: ModalDownloadOptions): ModalDownloa
 
   const download = async ({ runId, version }: Run, path: string, { signal, onProgress }: Watchdog) => {
     const callId = await spawn({ job_id: runId, version })
-    const context: RpcContext = { signal, timeoutMs: FUNCTION_TIMEOUT_MS + RPC_TIMEOUT_MS, leavesBlob: true }
-    const value: unknown = await rpcContext
-      .run(context, () => new FunctionCall(open(), callId, '', '').get({ timeoutMs: FUNCTION_TIMEOUT_MS }))
-      .catch((error: unknown) => {
-        throw problemOf(error, context)
-      })
-    if (context.blobId !== undefined)
-      await saveBlob(open(), { blobId: context.blobId, path, onProgress, checkLength }, signal)
-    else if (value instanceof Uint8Array) {
-      checkLength(value.length)
-      await writeFile(path, value, { signal })
-    } else throw new Error('the function returned no bytes')
+    const timeLimited = AbortSignal.any([signal, AbortSignal.timeout(FUNCTION_TIMEOUT_MS)])
+    const answer = await pool.follow((turn) => poller.pollAnswer(open(), callId, turn), timeLimited)
+    const blobId = blobIdOf(answer)
+    if (blobId !== undefined) return saveBlob(open(), { blobId, path, onProgress, checkLength }, signal)
+    const value = await valueOf(open(), callId, answer)
+    if (!(value instanceof Uint8Array)) throw new Error('the function returned no bytes')
+    checkLength(value.length)
+    await writeFile(path, value, { signal })
   }
 
   /** Aborts a fetch that makes no progress while others wait for it. */
@@ -148,6 +148,8 @@ export function createModalDownload(options: ModalDownloadOptions): ModalDownloa
       }
     },
     close() {
+      pool.close()
+      poller.close()
       client?.close()
       return Promise.resolve()
     },
@@ -196,15 +198,15 @@ const reportProgress = (onProgress: () => unknown) =>
     }
   }
 
-/** The result that Modal answered counts, not the error that its client makes of it. */
-function problemOf(error: unknown, { result }: RpcContext): unknown {
-  if (!result || result.status === RESULT_STATUS.success) return error
+/** Where a large value is; undefined: it is part of the answer. Throws `output_unavailable` if the call has none. */
+function blobIdOf(answer: Answer): string | undefined {
+  const result = resultOf(answer)
+  if (!result || result.status === RESULT_STATUS.success) return result?.dataBlobId
   const { outcome } = outcomeOfResult(result)
-  if (outcome.kind === 'succeeded') return error
+  if (outcome.kind === 'succeeded') return undefined
   const retry = outcome.kind === 'interrupted' && { retryAfterSeconds: RETRY_SECONDS }
-  return problem('output_unavailable', {
+  throw problem('output_unavailable', {
     detail: `Modal did not give the output: ${reduceUrls(outcome.error)}`,
-    cause: error,
     ...retry,
   })
 }

@@ -11,24 +11,33 @@ import {
   RESULT_STATUS,
 } from './outcome.ts'
 import type { PollTurn } from './poll-pool.ts'
-import { CONFIRM_EXPIRY_MS, hasExpired, POLL_PATH, RPC_TIMEOUT_MS, WITHOUT_RETRIES } from './rpc.ts'
+import { POLL_PATH, RPC_TIMEOUT_MS, WITHOUT_RETRIES } from './rpc.ts'
 
 /** How a call finished. `runStartedAt`: when its run started, in epoch ms, if Modal says so. */
 export type Finish = CallOutcome & { readonly runStartedAt?: number }
 
-/** Polls a call once. Undefined: it has not finished. Rejects with the error of the RPC, or with the reason of the turn's signal. */
-export type PollOnce = (client: ModalClient, callId: string, turn: PollTurn) => Promise<Finish | undefined>
+/** Asks once whether a call has finished. Each rejects with the reason of the turn's signal. */
+export type Poller = {
+  /** How the call finished; undefined: it has not. Rejects with the error of the RPC if that says nothing of the call. */
+  pollFinish(client: ModalClient, callId: string, turn: PollTurn): Promise<Finish | undefined>
+  /** What Modal answers once the call has finished; undefined: it has not. Rejects with `CallExpired`, or as the RPC does. */
+  pollAnswer(client: ModalClient, callId: string, turn: PollTurn): Promise<Answer | undefined>
+  close(): void
+}
+
+/** The answer for a call that has finished; it has one output. */
+export type Answer = Awaited<ReturnType<ModalClient['cpClient']['functionGetOutputs']>>
 
 /** How often the deadlines of open polls are checked, in ms. */
 const CHECK_DEADLINES_EVERY_MS = 5_000
-
-type Response = Awaited<ReturnType<ModalClient['cpClient']['functionGetOutputs']>>
+/** After how long a call that seems to have expired is polled again, in ms. */
+const CONFIRM_EXPIRY_MS = 200
 
 /**
  * Polls by the client's own stub. `FunctionCall.get` makes an abort controller, a timer and an error object for each poll
  * that finds nothing; with thousands of calls in flight that is most of the garbage. One timer limits the time of all.
  */
-export function createPoller(): PollOnce & { close(): void } {
+export function createPoller(): Poller {
   /** When each open poll has taken too long; on a monotonic clock, in ms. */
   const deadlines = new Map<PollTurn, number>()
   let timer: NodeJS.Timeout | undefined
@@ -38,7 +47,7 @@ export function createPoller(): PollOnce & { close(): void } {
     for (const [turn, deadline] of deadlines) if (deadline <= now) turn.abort(pollTimeout())
   }
 
-  const request = async (client: ModalClient, callId: string, turn: PollTurn): Promise<Response> => {
+  const request = async (client: ModalClient, callId: string, turn: PollTurn): Promise<Answer> => {
     deadlines.set(turn, performance.now() + turn.waitMs + RPC_TIMEOUT_MS)
     timer ??= setInterval(abortOverdue, CHECK_DEADLINES_EVERY_MS).unref()
     try {
@@ -59,45 +68,58 @@ export function createPoller(): PollOnce & { close(): void } {
     }
   }
 
-  const poll: PollOnce = async (client, callId, turn) => {
-    let response: Response | undefined
-    try {
-      response = await request(client, callId, turn)
-      if (hasExpired(response)) {
-        await sleep(CONFIRM_EXPIRY_MS, undefined, { signal: turn.signal })
-        response = await request(client, callId, turn)
-        if (hasExpired(response)) throw new CallExpired()
-      }
-      const [output] = response.outputs
-      if (!output) return undefined
-      const result: CallResult | undefined = output.result
-      if (result && result.status !== RESULT_STATUS.success) return finishOf(response, outcomeOfResult(result))
-      return finishOf(response, outcomeOfValue(await valueOf(client, callId, response)))
-    } catch (error) {
-      const outcome = outcomeOfError(error, response?.outputs[0]?.result)
-      return outcome && finishOf(response, outcome)
+  const pollAnswer: Poller['pollAnswer'] = async (client, callId, turn) => {
+    let answer = await request(client, callId, turn)
+    if (hasExpired(answer)) {
+      await sleep(CONFIRM_EXPIRY_MS, undefined, { signal: turn.signal })
+      answer = await request(client, callId, turn)
+      if (hasExpired(answer)) throw new CallExpired()
     }
+    return answer.outputs.length > 0 ? answer : undefined
   }
 
-  return Object.assign(poll, {
+  return {
+    pollAnswer,
+    async pollFinish(client, callId, turn) {
+      let answer: Answer | undefined
+      try {
+        answer = await pollAnswer(client, callId, turn)
+        if (!answer) return undefined
+        const result = resultOf(answer)
+        if (result && result.status !== RESULT_STATUS.success) return finishOf(answer, outcomeOfResult(result))
+        return finishOf(answer, outcomeOfValue(await valueOf(client, callId, answer)))
+      } catch (error) {
+        const outcome = outcomeOfError(error, answer && resultOf(answer))
+        return outcome && finishOf(answer, outcome)
+      }
+    },
     close() {
       clearInterval(timer)
       timer = undefined
     },
-  })
+  }
 }
+
+/** Whether there is neither a result nor an unfinished input: Modal keeps results for seven days. */
+const hasExpired = ({ outputs, numUnfinishedInputs }: Answer): boolean =>
+  outputs.length === 0 && numUnfinishedInputs === 0
+
+/** How the call of an answer finished. `dataBlobId`: where its value is, unless that is part of the answer. */
+export const resultOf = ({
+  outputs,
+}: Answer): (CallResult & { readonly dataBlobId?: string | undefined }) | undefined => outputs[0]?.result
 
 const pollTimeout = () => new ClientError(POLL_PATH, Status.DEADLINE_EXCEEDED, 'Modal does not answer a poll')
 
-function finishOf(response: Response | undefined, outcome: CallOutcome): Finish {
-  const startedAt = response?.outputs[0]?.inputStartedAt ?? 0
+function finishOf(answer: Answer | undefined, outcome: CallOutcome): Finish {
+  const startedAt = answer?.outputs[0]?.inputStartedAt ?? 0
   return startedAt > 0 ? { ...outcome, runStartedAt: startedAt * 1_000 } : outcome
 }
 
 /** Reads the value of a success as the SDK does, from the answer at hand, which it takes for that of its own request. */
-async function valueOf(client: ModalClient, callId: string, response: Response): Promise<unknown> {
+export async function valueOf(client: ModalClient, callId: string, answer: Answer): Promise<unknown> {
   const cpClient: Partial<ModalClient['cpClient']> = {
-    functionGetOutputs: () => Promise.resolve(response),
+    functionGetOutputs: () => Promise.resolve(answer),
     blobGet: (request, options) => client.cpClient.blobGet(request, options),
   }
   const answered = { cpClient, logger: client.logger } as Partial<ModalClient> as never

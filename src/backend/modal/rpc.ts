@@ -4,7 +4,7 @@ import { ModalClient, type ModalClientParams } from 'modal'
 import { type CallOptions, ClientError, Metadata, Status } from 'nice-grpc'
 import type { Log } from '../../jobs/log.ts'
 import type { RecordMetric } from '../../jobs/ports/metrics.ts'
-import { CallExpired, type CallResult, grpcCode, isNotFound, attachRetryAfter, RESULT_STATUS } from './outcome.ts'
+import { grpcCode, isNotFound, attachRetryAfter } from './outcome.ts'
 import { parseRetryPolicy } from './wire-format.ts'
 
 /** Time limit of one RPC that answers at once, and what a long poll may take beyond its own wait, in ms. */
@@ -20,10 +20,8 @@ const LOG_RPCS: Readonly<Record<string, number>> = {
   AppFetchLogs: LOG_RPC_TIMEOUT_MS,
   AppGetLogs: 55_000 + LOG_RPC_TIMEOUT_MS,
 }
-/** The client repeats a stream or poll that was cut short at once; here only after this, in ms. */
+/** The client repeats a stream that was cut short at once; here only after this, in ms. */
 const REPEAT_EVERY_MS = 1000
-/** After how long a call that seems to have expired is polled again, in ms. */
-export const CONFIRM_EXPIRY_MS = 200
 
 /** Of FunctionMap: what matters here. */
 type MapRequest = { readonly functionId: string; readonly pipelinedInputs: readonly unknown[] }
@@ -56,20 +54,15 @@ export type FunctionHandle = {
 
 /** Options and results of an RPC that the client's methods do not pass. */
 export type RpcContext = {
-  /** Aborts a poll, a cancel or the reading of logs, also on the wire. */
+  /** Aborts a cancel or the reading of logs, also on the wire. */
   signal?: AbortSignal
   timeoutMs?: number
   /** The same for every attempt to send one spawn. */
   idempotencyKey?: string
   /** A call that the spawn created and whose input Modal has not accepted yet; kept for the next attempt to send it. */
   emptyCall?: EmptyCall | undefined
-  /** When an RPC that the client repeats by itself may be sent again. */
+  /** When a stream that the client repeats by itself may be opened again. */
   nextRepeatAt?: number
-  /** Set when a poll answered that the call finished: an error after that is one of reading its value. */
-  result?: CallResult
-  /** Leaves a large value where it is: its id is put into `blobId`, and the client reads null. */
-  leavesBlob?: boolean
-  blobId?: string
   /** Set when a function or class was looked up; the client keeps it to itself. */
   handle?: FunctionHandle | undefined
 }
@@ -81,31 +74,24 @@ export type ClientOptions = { readonly log: Log; readonly recordMetric?: RecordM
 /** The RPC that polls a call. */
 export const POLL_PATH = '/modal.client.ModalClient/FunctionGetOutputs'
 
-/** A client of Modal with a connection of its own (over TLS; without it the connections of a process are shared). */
-export function openClient(parts: ClientOptions): ModalClient {
+/**
+ * A client of Modal with a connection of its own (over TLS; without it the connections of a process are shared). Polls,
+ * which bring their own signal and time limit (see `createPoller`), pass one middleware, not three.
+ */
+export function openClient({ log, recordMetric }: ClientOptions): ModalClient {
   const put: PutInputs = (request) => client.cpClient.functionPutInputs(request as never)
-  const client = new ModalClient(clientParams(parts, middlewareOf(parts, put)))
+  const others = [...(recordMetric ? [countRpcs(recordMetric)] : []), readRetryPolicy, rpcMiddleware(put)]
+  // The last is the outermost.
+  const client = new ModalClient(clientParams(log, [observePolls(recordMetric), ...others.map(exceptPolls)]))
   return client
 }
 
-/** A client for polls that bring their own signal and time limit (see `createPoller`): they pass one middleware, not three. */
-export function openPollClient(parts: ClientOptions): ModalClient {
-  const refuse: PutInputs = () => Promise.reject(new Error('a client for polls spawns nothing'))
-  const others = middlewareOf(parts, refuse).map((middleware): Middleware => {
-    return (call, options) =>
-      call.method.path === POLL_PATH ? call.next(call.request, options) : middleware(call, options)
-  })
-  return new ModalClient(clientParams(parts, [observePolls(parts.recordMetric), ...others]))
-}
+const exceptPolls =
+  (middleware: Middleware): Middleware =>
+  (call, options) =>
+    call.method.path === POLL_PATH ? call.next(call.request, options) : middleware(call, options)
 
-/** The last is the outermost. */
-const middlewareOf = ({ recordMetric }: ClientOptions, put: PutInputs): Middleware[] => [
-  ...(recordMetric ? [countRpcs(recordMetric)] : []),
-  readRetryPolicy,
-  rpcMiddleware(put),
-]
-
-function clientParams({ log }: ClientOptions, grpcMiddleware: Middleware[]): ModalClientParams {
+function clientParams(log: Log, grpcMiddleware: Middleware[]): ModalClientParams {
   return {
     maxThrottleWaitSecs: MAX_THROTTLE_WAIT_SECONDS,
     grpcMiddleware,
@@ -121,11 +107,11 @@ function clientParams({ log }: ClientOptions, grpcMiddleware: Middleware[]): Mod
 type Middleware = NonNullable<ModalClientParams['grpcMiddleware']>[number]
 
 /** RPCs that the signal of their context may abort; the others are shared, or may have had their effect already. */
-const ABORTABLE = new Set(['FunctionGetOutputs', 'FunctionCallCancel', ...Object.keys(LOG_RPCS)])
+const ABORTABLE = new Set(['FunctionCallCancel', ...Object.keys(LOG_RPCS)])
 
 /**
- * Outermost around every RPC. Limits its time; aborts it by the signal where that is allowed (not the fetch of a token,
- * which is shared with others); leaves repeats of polls, spawns and cancels to our own back-off; gives a spawn its key.
+ * Outermost around every RPC but polls. Limits its time; aborts it by the signal where that is allowed (not the fetch of a token,
+ * which is shared with others); leaves repeats of spawns and cancels to our own back-off; gives a spawn its key.
  */
 const rpcMiddleware = (put: PutInputs): Middleware =>
   async function* (call, options) {
@@ -137,18 +123,6 @@ const rpcMiddleware = (put: PutInputs): Middleware =>
     const sendOnce = () =>
       call.next(call.request, { ...bounded, ...withIdempotencyKey(options, context), ...WITHOUT_RETRIES })
     switch (method) {
-      case 'FunctionGetOutputs': {
-        const poll = () => call.next(call.request, { ...bounded, ...abort, ...WITHOUT_RETRIES })
-        await spaceRepeats(context)
-        let response = yield* poll()
-        if (hasExpired(response as OutputsResponse)) {
-          await sleep(CONFIRM_EXPIRY_MS, undefined, { signal: context.signal })
-          response = yield* poll()
-          if (hasExpired(response as OutputsResponse)) throw new CallExpired()
-        }
-        keepResult(response as OutputsResponse, context)
-        return response
-      }
       case 'FunctionMap': {
         const { functionId, pipelinedInputs: inputs } = call.request as MapRequest
         if (!context.emptyCall) {
@@ -258,7 +232,7 @@ const observePolls = (recordMetric: RecordMetric | undefined): Middleware =>
     }
   }
 
-/** Observes each RPC that is sent. */
+/** Observes each RPC that is sent, but polls. */
 const countRpcs = (recordMetric: RecordMetric): Middleware =>
   async function* (call, options) {
     const method = methodOf(call)
@@ -268,7 +242,6 @@ const countRpcs = (recordMetric: RecordMetric): Middleware =>
     try {
       const response = yield* call.next(call.request, options)
       code = Status[Status.OK]
-      if (method === 'FunctionGetOutputs') observeFinish(response as OutputsResponse, recordMetric)
       return response
     } catch (error) {
       code = codeNameOf(error)
@@ -287,11 +260,8 @@ function codeNameOf(error: unknown): string {
 }
 
 /** Modal's times are in seconds since the epoch; 0: not known. */
-type OutputsResponse = { readonly outputs?: readonly Output[]; readonly numUnfinishedInputs?: number }
-type Output = {
-  readonly inputStartedAt: number
-  readonly outputCreatedAt: number
-  result?: (CallResult & { data?: Uint8Array | undefined; dataBlobId?: string | undefined }) | undefined
+type OutputsResponse = {
+  readonly outputs?: readonly { readonly inputStartedAt: number; readonly outputCreatedAt: number }[]
 }
 
 function observeFinish({ outputs = [] }: OutputsResponse, recordMetric: RecordMetric): void {
@@ -300,21 +270,6 @@ function observeFinish({ outputs = [] }: OutputsResponse, recordMetric: RecordMe
   const { inputStartedAt: startedAt, outputCreatedAt: endedAt } = output
   const ranMs = startedAt > 0 && endedAt > 0 ? (endedAt - startedAt) * 1000 : undefined
   recordMetric({ type: 'call-finished', ranMs, lateMs: endedAt > 0 ? Date.now() - endedAt * 1000 : undefined })
-}
-
-const CBOR_NULL = Uint8Array.of(0xf6)
-
-/** Whether there is neither a result nor an unfinished input: Modal keeps results for seven days. */
-export const hasExpired = ({ outputs = [], numUnfinishedInputs = 0 }: OutputsResponse): boolean =>
-  outputs.length === 0 && numUnfinishedInputs === 0
-
-/** Keeps how the call finished. The client reads the value of a success, unless that stays where it is. */
-function keepResult({ outputs: [output] = [] }: OutputsResponse, context: RpcContext): void {
-  if (!output?.result) return
-  const { status, dataBlobId } = (context.result = output.result)
-  if (status === RESULT_STATUS.success && !(context.leavesBlob && dataBlobId)) return
-  if (dataBlobId) context.blobId = dataBlobId
-  output.result = { ...output.result, data: CBOR_NULL }
 }
 
 /** Turns off the client's own three repeats; it reads this option beyond gRPC's. */
