@@ -89,7 +89,9 @@ export function createFactsReader({ timeLimitMs = TIME_LIMIT_MS } = {}): FactsRe
       })
       if (!missing) return
       const from = Math.floor(missing.from / WINDOW_BYTES) * WINDOW_BYTES
-      const to = Math.min(size, Math.ceil(missing.to / WINDOW_BYTES) * WINDOW_BYTES)
+      // Twice as much each time, for a file that has to be read from its start to its end.
+      const wanted = Math.min(left, 2 ** (pieces.length - 1) * WINDOW_BYTES)
+      const to = Math.min(size, Math.max(from + wanted, Math.ceil(missing.to / WINDOW_BYTES) * WINDOW_BYTES))
       if (to - from > left) return
       const next = await fetch(from, to)
       if (next.size !== size) return

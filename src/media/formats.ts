@@ -208,17 +208,42 @@ function decode(head: Buffer): string {
 const JUNK_MAX_BYTES = 60 * 1024
 const MP3: FileType = { mime: 'audio/mpeg', extension: 'mp3' }
 
-/** MP3 with junk before its first frame, which every player skips. Three consecutive frame headers are no coincidence. */
-async function sniffMp3(bytes: Bytes): Promise<FileType | undefined> {
+/** MP3 with junk before its first frame, which every player skips. */
+const sniffMp3 = async (bytes: Bytes): Promise<FileType | undefined> =>
+  (await findFrames(bytes)) === undefined ? undefined : MP3
+
+/** The offset of the first MP3 frame. Three consecutive frame headers are no coincidence. */
+async function findFrames(bytes: Bytes): Promise<number | undefined> {
   const start = await skipId3(bytes)
   const head = await bytes.read(start, JUNK_MAX_BYTES)
   for (let at = head.indexOf(0xff); at >= 0; at = head.indexOf(0xff, at + 1)) {
-    const second = await nextFrame(bytes, start + at)
-    const third = second === undefined ? undefined : await nextFrame(bytes, second)
-    if (third !== undefined && (await nextFrame(bytes, third)) !== undefined) return MP3
+    const second = (await readFrame(bytes, start + at))?.next
+    const third = second === undefined ? undefined : (await readFrame(bytes, second))?.next
+    if (third !== undefined && (await readFrame(bytes, third)) !== undefined) return start + at
   }
   return undefined
 }
+
+/**
+ * The duration of an MP3, in seconds: the sum of its frames, since few files state it. Undefined if more than tags follows
+ * the last frame.
+ */
+export async function readMp3Seconds(bytes: Bytes): Promise<number | undefined> {
+  const first = await findFrames(bytes)
+  if (first === undefined) return undefined
+  // A first frame that describes the others has no sound.
+  let seconds = INFO_FRAME.test((await bytes.read(first, INFO_BYTES)).toString('latin1')) ? -1 : 0
+  for (let at = first; ;) {
+    const frame = await readFrame(bytes, at)
+    if (!frame) return bytes.size - at <= JUNK_MAX_BYTES ? seconds : undefined
+    seconds = seconds < 0 ? 0 : seconds + frame.seconds
+    at = frame.next
+  }
+}
+
+/** Xing's, in variable and in constant bit rate, and Fraunhofer's; each lies within so many bytes of the frame's start. */
+const INFO_FRAME = /Xing|Info|VBRI/
+const INFO_BYTES = 40
 
 /** ID3v2.4 3.1: the size of a tag has seven bits per byte. There may be several tags. */
 async function skipId3(bytes: Bytes): Promise<number> {
@@ -236,8 +261,8 @@ const BIT_RATES_1 = [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256
 const BIT_RATES_2 = [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160]
 const SAMPLE_RATES_1 = [44_100, 48_000, 32_000]
 
-/** The offset after the layer III frame at an offset; undefined: there is no such frame. */
-async function nextFrame(bytes: Bytes, at: number): Promise<number | undefined> {
+/** The layer III frame at an offset: how long it lasts, and the offset after it. Undefined: there is no such frame. */
+async function readFrame(bytes: Bytes, at: number) {
   const header = await bytes.read(at, 4)
   if (header.length < 4) return undefined
   const bits = header.readUInt32BE()
@@ -248,6 +273,8 @@ async function nextFrame(bytes: Bytes, at: number): Promise<number | undefined> 
   const sampleRate = SAMPLE_RATES_1[(bits >> 10) & 3]
   if (!isLayer3 || !bitRate || sampleRate === undefined) return undefined
   const divisor = isVersion1 ? 1 : version === 2 ? 2 : 4
-  const bytesOfFrame = ((isVersion1 ? 144 : 72) * bitRate * 1000) / (sampleRate / divisor)
-  return at + Math.floor(bytesOfFrame) + ((bits >> 9) & 1)
+  const samples = isVersion1 ? 1152 : 576
+  const bytesOfFrame = ((samples / 8) * bitRate * 1000) / (sampleRate / divisor)
+  const next = at + Math.floor(bytesOfFrame) + ((bits >> 9) & 1)
+  return { next, seconds: samples / (sampleRate / divisor) }
 }

@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { open, readFile, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import fc from 'fast-check'
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest'
 import type { MediaFacts, MediaRole } from '../../src/media/facts.ts'
 import { createFactsReader, type FactsReader, MAX_FETCHED_BYTES } from '../../src/media/facts-reader.ts'
@@ -222,6 +223,63 @@ describe('a file that lies', () => {
     const { ofFile } = startReader({ timeLimitMs: 0 })
     for (const role of ['face', 'audio'] as const) expect((await ofFile(sample, role)).container).toBe('MP4')
   })
+})
+
+describe('the duration of an MP3', () => {
+  const long = ['-f', 'lavfi', '-i', 'anoisesrc=duration=5', '-c:a', 'libmp3lame', '-b:a', '128k', '-write_xing', '0']
+  /** The same frames again and again: such files can be joined. */
+  const repeat = async (path: string, times: number) => {
+    const once = await readFile(path)
+    await writeFile(path, Buffer.concat(Array<Buffer>(times).fill(once)))
+  }
+
+  test('of an hour without a header is the sum of its frames', async () => {
+    const path = await make('a.mp3', ...long, '-id3v2_version', '0')
+    const { ofFile, ofRanges } = startReader()
+    const { durationSeconds: once = 0 } = await ofFile(path, 'audio')
+    await repeat(path, 700)
+    const { durationSeconds = 0 } = await ofFile(path, 'audio')
+    expect(durationSeconds).toBeCloseTo(700 * once, 0)
+    expect((await ofRanges(path, 'audio')).facts).not.toHaveProperty('durationSeconds')
+  })
+
+  test('is unknown where something else follows its frames', async () => {
+    const path = await make('a.mp3', ...long)
+    await writeFile(path, Buffer.concat([await readFile(path), Buffer.alloc(200_000)]))
+    const facts = await startReader().ofFile(path, 'audio')
+    expect(facts).toMatchObject({ container: 'MP3', codec: 'mp3' })
+    expect(facts).not.toHaveProperty('durationSeconds')
+  })
+})
+
+test('any damage leaves facts that can be true, and a reader that works', async () => {
+  const paths = [
+    await make('a.mp4', ...PICTURE, ...SOUND, '-c:v', 'libx264', '-c:a', 'aac', '-movflags', 'faststart', '-t', '0.4'),
+    await make('a.mkv', ...PICTURE, ...SOUND, '-c:v', 'libx264', '-c:a', 'aac', '-t', '0.4'),
+    await make('a.ts', ...PICTURE, ...SOUND, '-c:v', 'libx264', '-c:a', 'aac', '-t', '0.4'),
+    await make('a.wav', ...SOUND, '-t', '0.4'),
+    await make('a.mp3', ...SOUND, '-t', '0.4'),
+    await make('a.ogg', ...SOUND, '-c:a', 'libopus', '-t', '0.4'),
+    await make('a.flac', ...SOUND, '-t', '0.4'),
+  ]
+  const samples = await Promise.all(paths.map((path) => readFile(path)))
+  const damaged = join(await temporaryFolder(), 'damaged')
+  const { ofFile } = startReader({ timeLimitMs: 500 })
+  const damage = fc.array(fc.tuple(fc.nat(1200), fc.nat(255)), { minLength: 1, maxLength: 6 })
+  await fc.assert(
+    fc.asyncProperty(fc.nat(samples.length - 1), damage, async (which, changes) => {
+      const bytes = Buffer.from(samples[which] ?? expect.unreachable())
+      for (const [at, value] of changes) bytes[at] = value
+      await writeFile(damaged, bytes)
+      for (const role of ['face', 'audio'] as const) {
+        const { container, codec, rotation, hasPicture, hasSound, ...numbers } = await ofFile(damaged, role)
+        for (const value of Object.values(numbers)) expect(value).toSatisfy((n) => Number.isFinite(n) && n >= 0)
+        expect(numbers.durationSeconds ?? 0).toBeLessThanOrEqual(bytes.length)
+      }
+    }),
+    { numRuns: 150 },
+  )
+  expect(await ofFile(join(SAMPLES, 'face.mp4'), 'face')).toMatchObject({ container: 'MP4', hasPicture: true })
 })
 
 test('of a large file elsewhere few bytes are fetched, and never more than the limit', async () => {
