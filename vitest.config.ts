@@ -4,8 +4,8 @@ export default defineConfig({
   test: {
     // Most tests wait, for processes and timers of servers: more of them than processors are under way at a time.
     maxWorkers: '150%',
-    testTimeout: 20_000,
-    hookTimeout: 20_000,
+    testTimeout: 45_000,
+    hookTimeout: 45_000,
     projects: [
       {
         extends: true,

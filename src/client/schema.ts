@@ -457,7 +457,7 @@ export interface components {
              */
             errors?: components["schemas"]["FieldError"][];
         };
-        /** @description Like `NewJob`, and files: exactly one face (`video_url`, `image_url`, `video_path`, `video`, `image`) and exactly one speech (`audio_url`, `audio_path`, `audio`). Fields and files come in any order; `parameters` and `metadata` are JSON objects as text. A field without text and a file input without a file count as absent; a part of type application/json is read as JSON. */
+        /** @description Like `NewJob`, and files: exactly one face (`video_url`, `image_url`, `video_path`, `video`, `image`) and exactly one speech (`audio_url`, `audio_path`, `audio`). Fields and files come in any order; `parameters` and `metadata` are JSON objects as text. A field without text, a parameter that is an empty text, and a file input without a file count as absent; a part of type application/json is read as JSON. */
         NewJobForm: {
             /**
              * Format: binary

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 export async function until<T>(
   probe: () => T | undefined | false | Promise<T | undefined | false>,
   what = 'the awaited fact',
-  timeoutMs = 15_000,
+  timeoutMs = 30_000,
 ): Promise<T> {
   const end = performance.now() + timeoutMs
   for (;;) {

@@ -73,6 +73,14 @@ describe('parameters of a submit', () => {
     expect((await app.post('/jobs', { ...aBody, parameters: null })).json()).not.toHaveProperty('parameters')
   })
 
+  test('are absent if a form has them as empty texts', async () => {
+    const withParameters = async (parameters: object) =>
+      (await postForm({ ...aBody, parameters: JSON.stringify(parameters) })).json<JobView>()
+    const some = await withParameters({ fps: 30, bbox_shift: '', parsing_mode: '' })
+    expect(some.parameters).toEqual({ fps: 30 })
+    expect(await withParameters({ bbox_shift: '' })).not.toHaveProperty('parameters')
+  })
+
   test('that the backend does not take are parameter_not_supported, each of them named', async () => {
     const { check } = app.backend
     app.backend.check = (_input, parameters) => untakenParameters(parameters, ['bbox_shift'], 'is not taken')

@@ -3,6 +3,7 @@ import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
 import type { JobView } from '../../src/jobs/view.ts'
 import { status as grpc } from '../helpers/control-plane/control-plane.ts'
@@ -92,12 +93,12 @@ describe('a degraded Modal', () => {
     const server = await start({ env: plane.env })
     await plane.disrupt({ method: 'FunctionMap', code: grpc.RESOURCE_EXHAUSTED, message: 'spend limit reached' })
     const { job_id: id } = await server.submit(sample)
-    const degraded = { status: 'ready', store: 'ok', backend: 'degraded', reason: 'spend_limit' }
-    await until(async () => JSON.stringify(await readiness(server)) === JSON.stringify(degraded))
+    const degraded = { status: 'ready', store: 'ok', backend: 'degraded', reason: 'spend_limit', function: 'ok' }
+    await until(async () => isDeepStrictEqual(await readiness(server), degraded))
     expect((await server.job(id)).status).toBe('submitted')
     await plane.clearDisruptions()
     await server.untilStatus(id, 'succeeded')
-    expect(await readiness(server)).toEqual({ status: 'ready', store: 'ok', backend: 'ok' })
+    expect(await readiness(server)).toEqual({ status: 'ready', store: 'ok', backend: 'ok', function: 'ok' })
     expect(server.lines.find(({ event }) => event === 'backend_degraded')).toMatchObject({
       error: 'spend limit reached',
     })

@@ -230,9 +230,16 @@ type Field = { readonly value: unknown } | { readonly message: string }
 async function readField({ fieldname, mimetype }: Part, content: Content, maxBytes: number): Promise<Field> {
   const text = typeof content === 'string' ? content : await textOf(content, maxBytes)
   if (text === undefined) return { message: TOO_LONG }
-  return mimetype === JSON_TYPE
-    ? (parseJson(text) ?? { message: 'is not valid JSON' })
-    : { value: valueOf(fieldname, text) }
+  const field = mimetype === JSON_TYPE ? parseJson(text) : { value: valueOf(fieldname, text) }
+  if (!field) return { message: 'is not valid JSON' }
+  return fieldname === 'parameters' ? { value: withoutEmptyTexts(field.value) } : field
+}
+
+/** The page of the reference sends an empty text for each parameter that its user left empty. */
+function withoutEmptyTexts(parameters: unknown): unknown {
+  if (parameters === null || typeof parameters !== 'object' || Array.isArray(parameters)) return parameters
+  const given = Object.entries(parameters).filter(([, value]) => value !== '')
+  return given.length === 0 ? undefined : Object.fromEntries(given)
 }
 
 /** Undefined if it is longer than `maxBytes`. It is read to its end all the same, to reach the next part. */
