@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vit
 import { checkInputUrls, checkUrlHost } from '../../src/net/url-rule.ts'
 import { aBody, problemOf, startApp, type TestApp } from '../helpers/app.ts'
 import { createFakeSender } from '../helpers/fake-sender.ts'
+import { listen } from '../helpers/listen.ts'
 
 let app: TestApp
 const sender = createFakeSender()
@@ -391,7 +392,7 @@ describe('bytes that are not HTTP', () => {
     ],
     ['no host', 'GET /nothing HTTP/1.1\r\nconnection: close\r\n\r\n', ...MALFORMED],
   ])('%s get a problem document and a closed connection', async (_what, bytes, status, code) => {
-    await app.app.listen({ port: 0, host: '127.0.0.1' }).catch(() => undefined)
+    await listen(app.app)
     const [head = '', body = ''] = (await talk(bytes)).split('\r\n\r\n')
     expect(head).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `))
     expect(head).toContain('application/problem+json')

@@ -1,7 +1,8 @@
 import { once } from 'node:events'
-import { type AddressInfo, connect } from 'node:net'
+import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { aBody, problemOf, startApp, type TestApp } from '../helpers/app.ts'
+import { listen } from '../helpers/listen.ts'
 
 const ORIGIN = 'https://app.example.com'
 const FOREIGN = 'https://evil.example'
@@ -150,8 +151,8 @@ describe('an answer has headers against sniffing, storing and embedding', () => 
     ['what is not HTTP', 'hello there\r\n\r\n', 400],
     ['an expectation that cannot be met', 'GET / HTTP/1.1\r\nHost: x\r\nExpect: cake\r\n\r\n', 417],
   ])('%s', async (_what, bytes, status) => {
-    await app.app.listen({ port: 0, host: '127.0.0.1' }).catch(() => undefined)
-    const socket = connect((app.app.server.address() as AddressInfo).port, '127.0.0.1')
+    const { port } = await listen(app.app)
+    const socket = connect(port, '127.0.0.1')
     let answer = ''
     socket.on('data', (chunk: Buffer) => (answer += chunk.toString()))
     socket.write(bytes)

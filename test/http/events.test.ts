@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { connect, type AddressInfo } from 'node:net'
+import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EventSource } from 'eventsource'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
@@ -10,6 +10,7 @@ import { as, knownCallers } from '../helpers/callers.ts'
 import { type EventClient, openChanges } from '../helpers/event-client.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
 import { aJob, after, spawned, succeeded } from '../helpers/jobs.ts'
+import { listenOnOneSocket } from '../helpers/listen.ts'
 import { until } from '../helpers/until.ts'
 
 let app: TestApp
@@ -27,8 +28,7 @@ const restart = async (options: Parameters<typeof startApp>[0]) => {
 }
 
 async function portOf(): Promise<number> {
-  if (!app.app.server.listening) await app.app.listen({ host: '127.0.0.1', port: 0 })
-  return (app.app.server.address() as AddressInfo).port
+  return (await listenOnOneSocket(app.app)).port
 }
 
 const open = async (path: string, headers?: Record<string, string>) =>

@@ -1,10 +1,11 @@
 import { once } from 'node:events'
-import { type AddressInfo, connect } from 'node:net'
+import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { startApp, type TestApp } from '../helpers/app.ts'
 import { as, knownCallers } from '../helpers/callers.ts'
+import { listen } from '../helpers/listen.ts'
 
 /** How many requests: a few thousand with every run of the tests, more in a soak. A tenth goes through real sockets. */
 const REQUESTS = Number(process.env.FUZZ_REQUESTS ?? 3_000)
@@ -19,8 +20,7 @@ beforeAll(async () => {
     authenticator: knownCallers,
     http: { limits: { read: 0, submit: 0 }, bodyLimitBytes: 20_000 },
   })
-  await app.app.listen({ host: '127.0.0.1', port: 0 })
-  port = (app.app.server.address() as AddressInfo).port
+  port = (await listen(app.app)).port
   jobId = (await app.submit()).id
 })
 afterAll(() => app.close())

@@ -1,19 +1,15 @@
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { problem } from '../../src/problems.ts'
 import { FAILURES_PER_MINUTE, MAX_COUNTED, WINDOW_MS } from '../../src/http/plugins/rate-limits.ts'
 import { parseTrustedProxies } from '../../src/config/formats.ts'
 import { aBody, problemOf, startApp } from '../helpers/app.ts'
 import { as, knownCallers } from '../helpers/callers.ts'
 
-const closers: (() => Promise<unknown>)[] = []
 beforeEach(() => vi.useFakeTimers({ toFake: ['Date'] }))
-afterEach(async () => {
-  vi.useRealTimers()
-  for (const close of closers.splice(0)) await close()
-})
+afterEach(() => void vi.useRealTimers())
 const start = async (options?: Parameters<typeof startApp>[0]) => {
   const app = await startApp(options)
-  closers.push(() => app.close())
+  onTestFinished(() => app.close())
   return app
 }
 

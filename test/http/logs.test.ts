@@ -1,12 +1,12 @@
 import { once } from 'node:events'
 import { get, type IncomingMessage } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { setImmediate } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { LoggedCall } from '../../src/jobs/ports/backend.ts'
 import { FIRST_TEXT_MS } from '../../src/http/jobs/job.ts'
 import { aBody, problemOf, startApp, type TestApp } from '../helpers/app.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
+import { listen } from '../helpers/listen.ts'
 import { until } from '../helpers/until.ts'
 
 let app: TestApp
@@ -58,8 +58,8 @@ function holdLogs() {
 
 /** Asks over a real socket. */
 async function open(path: string): Promise<IncomingMessage & { text: string }> {
-  if (!app.app.server.listening) await app.app.listen({ host: '127.0.0.1', port: 0 })
-  const request = get({ port: (app.app.server.address() as AddressInfo).port, path, agent: false })
+  const { port } = await listen(app.app)
+  const request = get({ port, path, agent: false })
   onTestFinished(() => void request.destroy())
   const [response] = (await once(request, 'response')) as [IncomingMessage & { text: string }]
   response.text = ''
@@ -122,7 +122,7 @@ describe('GET /jobs/:id/logs', () => {
   test('sends its head in time without any output', async () => {
     const id = await submit()
     const log = holdLogs()
-    if (!app.app.server.listening) await app.app.listen({ host: '127.0.0.1', port: 0 })
+    await listen(app.app)
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
     onTestFinished(() => void vi.useRealTimers())
     let hasHead = false

@@ -12,6 +12,7 @@ import { aBody, problemOf, startApp, type TestApp } from '../helpers/app.ts'
 import { as } from '../helpers/callers.ts'
 import { openChanges } from '../helpers/event-client.ts'
 import { makeKey } from '../helpers/keys.ts'
+import { listen } from '../helpers/listen.ts'
 import { silentLog } from '../helpers/log.ts'
 import { temporaryFolder } from '../helpers/media.ts'
 import { until } from '../helpers/until.ts'
@@ -19,8 +20,7 @@ import { until } from '../helpers/until.ts'
 async function start(options: Parameters<typeof startApp>[0]) {
   const app = await startApp(options)
   onTestFinished(() => app.close())
-  await app.app.listen({ host: '127.0.0.1', port: 0 })
-  return { ...app, port: (app.app.server.address() as AddressInfo).port }
+  return { ...app, port: (await listen(app.app)).port }
 }
 const urlOf = ({ app }: TestApp) => `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`
 

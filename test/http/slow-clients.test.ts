@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
 import { type HttpSettings, HEADERS_TIMEOUT_MS, REQUEST_TIMEOUT_MS } from '../../src/app.ts'
 import { startApp, type TestApp } from '../helpers/app.ts'
+import { listen } from '../helpers/listen.ts'
 import { until } from '../helpers/until.ts'
 
 let app: TestApp
@@ -13,9 +14,9 @@ afterEach(async () => {
   await app.close()
 })
 
-const listen = async (http: Partial<HttpSettings>) => {
+const start = async (http: Partial<HttpSettings>) => {
   app = await startApp({ http })
-  await app.app.listen({ port: 0, host: '127.0.0.1' })
+  await listen(app.app)
 }
 
 /** A client on a bare socket, from an address of this machine. */
@@ -59,7 +60,7 @@ describe('a slow client', () => {
     ['a slow body', `${HEAD}\r\n{"video_path": "`, 'x', 900, 2_000],
     ['no byte at all', '', '', 300, 900],
   ])('with %s is answered 408 and disconnected', async (_what, begin, piece, atLeastMs, atMostMs) => {
-    await listen(timeouts)
+    await start(timeouts)
     const client = await dial()
     client.socket.write(begin)
     const tookMs = await drip(client, piece)
@@ -70,7 +71,7 @@ describe('a slow client', () => {
   })
 
   test('does not delay other clients', async () => {
-    await listen(timeouts)
+    await start(timeouts)
     const slow = await Promise.all(Array.from({ length: 200 }, () => dial()))
     for (const { socket } of slow) socket.write(HEAD)
     const from = performance.now()
@@ -99,7 +100,7 @@ describe('a connection beyond MAX_CONNECTIONS', () => {
   }
 
   test('closes the oldest idle connection of the address that has most', async () => {
-    await listen({ maxConnections: 4 })
+    await start({ maxConnections: 4 })
     const [few, many] = ['127.0.0.2', '127.0.0.3']
     const first = await dial(few)
     const others = [await dial(many), await dial(many), await dial(many)]
@@ -114,7 +115,7 @@ describe('a connection beyond MAX_CONNECTIONS', () => {
   })
 
   test('is refused if the others are busy, or belong to addresses with fewer', async () => {
-    await listen({ maxConnections: 4 })
+    await start({ maxConnections: 4 })
     const held = await holdConnections(3, '127.0.0.2')
     const idle = await dial('127.0.0.3')
     const next = await dial('127.0.0.2')
@@ -126,7 +127,7 @@ describe('a connection beyond MAX_CONNECTIONS', () => {
   })
 
   test('is served if it is a probe, however many silent ones come', async () => {
-    await listen({ maxConnections: 2 })
+    await start({ maxConnections: 2 })
     await holdConnections(2, '127.0.0.2')
     for (let n = 0; n < 100; n++) await dial('127.0.0.2')
     for (const path of ['/healthz', '/readyz']) {
@@ -138,7 +139,7 @@ describe('a connection beyond MAX_CONNECTIONS', () => {
   })
 
   test('is served after another one closes', async () => {
-    await listen({ maxConnections: 2 })
+    await start({ maxConnections: 2 })
     const [first] = await holdConnections(2)
     const next = await dial()
     next.socket.write(get('/jobs'))
@@ -153,7 +154,7 @@ describe('a connection beyond MAX_CONNECTIONS', () => {
   })
 
   test('does not exist if MAX_CONNECTIONS is 0', async () => {
-    await listen({ maxConnections: 0 })
+    await start({ maxConnections: 0 })
     const clients = await Promise.all(Array.from({ length: 20 }, () => dial()))
     expect((await fetch(`http://127.0.0.1:${(app.app.server.address() as AddressInfo).port}/healthz`)).status).toBe(200)
     expect(clients.some(({ closed }) => closed)).toBe(false)

@@ -4,6 +4,7 @@ import { type AddressInfo, connect } from 'node:net'
 import { expect, onTestFinished, test } from 'vitest'
 import { MAX_POLLS_PER_CALLER } from '../../src/http/plugins/open-answers.ts'
 import { aBody, startApp } from '../helpers/app.ts'
+import { listen } from '../helpers/listen.ts'
 import { until } from '../helpers/until.ts'
 
 /** The timers of this process that have not fired or been cleared, by their ids. */
@@ -22,7 +23,7 @@ function trackTimers(): Set<number> {
 async function start() {
   const app = await startApp({ http: { maxStreamsPerCaller: 20 } })
   onTestFinished(() => app.close())
-  await app.app.listen({ host: '127.0.0.1', port: 0 })
+  await listen(app.app)
   const dial = async (text: string) => {
     const socket = connect((app.app.server.address() as AddressInfo).port, '127.0.0.1')
     onTestFinished(() => void socket.destroy())

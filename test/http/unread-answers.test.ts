@@ -10,6 +10,7 @@ import { DROP_LINES } from '../../src/http/plugins/connections.ts'
 import { PIECE_BYTES } from '../../src/http/files/send-file.ts'
 import { aBody, problemOf, shippedHttp, startApp } from '../helpers/app.ts'
 import { as, knownCallers } from '../helpers/callers.ts'
+import { listenOnOneSocket } from '../helpers/listen.ts'
 import { aSucceededJob, modalOutputs, startOutputs } from '../helpers/outputs.ts'
 import { until } from '../helpers/until.ts'
 
@@ -20,7 +21,7 @@ let app: Awaited<ReturnType<typeof startApp>>
 async function use(started: typeof app) {
   app = started
   onTestFinished(() => started.close())
-  await app.app.listen({ port: 0, host: '127.0.0.1' })
+  await listenOnOneSocket(app.app)
 }
 
 /** A client on a bare socket that sends requests and reads nothing before `drain`. */

@@ -1,6 +1,5 @@
 import { once } from 'node:events'
 import { type ClientRequest, request } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { preferredWait } from '../../src/http/jobs/view.ts'
@@ -9,6 +8,7 @@ import { createMemoryStore } from '../../src/store/memory/store.ts'
 import { aBody, problemOf, startApp, type TestApp } from '../helpers/app.ts'
 import { as, knownCallers } from '../helpers/callers.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
+import { listenOnOneSocket } from '../helpers/listen.ts'
 import { until } from '../helpers/until.ts'
 
 let app: TestApp
@@ -34,8 +34,7 @@ const isHeld = async (answer: Promise<unknown>) =>
 
 /** Sends a request over a socket, to be left before its answer. */
 async function send(method: string, path: string, headers: Record<string, string> = {}): Promise<ClientRequest> {
-  if (!app.app.server.listening) await app.app.listen({ host: '127.0.0.1', port: 0 })
-  const { port } = app.app.server.address() as AddressInfo
+  const { port } = await listenOnOneSocket(app.app)
   const sent = request({
     port,
     method,
@@ -294,7 +293,7 @@ const connectionsOf = () =>
 describe('a shutdown', () => {
   test('answers also a client that is just about to wait', async () => {
     const id = await submit()
-    await app.app.listen({ host: '127.0.0.1', port: 0 })
+    await listenOnOneSocket(app.app)
     const reading = slowRead()
     const answer = app.get(`/jobs/${id}?wait=60`)
     await reading.begun()
@@ -334,8 +333,7 @@ describe('a shutdown', () => {
 
   test('is not held up by connections whose clients would keep them', async () => {
     const id = await submit()
-    await app.app.listen({ host: '127.0.0.1', port: 0 })
-    const { port } = app.app.server.address() as AddressInfo
+    const { port } = await listenOnOneSocket(app.app)
     const waits = countWaits()
     const answer = fetch(`http://127.0.0.1:${port}/jobs/${id}?wait=60`)
     await until(() => waits.begun() === 1)

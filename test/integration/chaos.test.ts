@@ -2,7 +2,7 @@ import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterEach, expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { loadConfig } from '../../src/config/config.ts'
 import { currentAttempt, type Job } from '../../src/jobs/job.ts'
 import { wire } from '../../src/wiring/wire.ts'
@@ -12,22 +12,18 @@ import { recordingLog } from '../helpers/log.ts'
 import { useEnvironment } from '../helpers/modal.ts'
 import { until } from '../helpers/until.ts'
 
-const closers: (() => unknown)[] = []
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close()
-})
-
 const TERMINAL = new Set(['succeeded', 'failed', 'canceled'])
 const between = (low: number, high: number) => low + Math.random() * (high - low)
 
 /** A whole server without its HTTP side, on a stand-in whose calls take up to `lastingMs`. */
 async function start(lastingMs: number) {
   const plane = await startControlPlane({ behave: () => ({ afterMs: between(10, lastingMs) }) })
-  closers.push(() => plane.close(), useEnvironment(plane.env))
+  onTestFinished(() => plane.close())
+  onTestFinished(useEnvironment(plane.env))
   const { log, lines } = await recordingLog()
   const DATA_DIR = mkdtempSync(join(tmpdir(), 'chaos-'))
   const wired = await wire(loadConfig({ DATA_DIR, ...plane.env }), log)
-  closers.push(() => wired.close())
+  onTestFinished(() => wired.close())
   await wired.start()
   const input = { video_path: 'a.mp4', audio_path: 'b.wav' }
   const submit = async () => (await wired.service.submit({ input, version: 'v15' }, anyCaller)).job

@@ -9,7 +9,7 @@ import {
   RemoteError,
   TimeoutError,
 } from 'modal'
-import { afterAll, afterEach, describe, expect, it, vi } from 'vitest'
+import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 
 import {
   startControlPlane,
@@ -29,14 +29,9 @@ const certificate = await vi.hoisted(async () => {
 })
 afterAll(() => certificate.remove())
 
-const closers: (() => void | Promise<void>)[] = []
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close()
-})
-
 async function open(options: PlaneOptions = {}): Promise<ControlPlane> {
   const plane = await startControlPlane(options)
-  closers.push(() => plane.close())
+  onTestFinished(() => plane.close())
   return plane
 }
 
@@ -47,7 +42,7 @@ function connect({ env }: Pick<ControlPlane, 'env'>, options?: ClientOptions): M
   for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value)
   const client = new ModalClient({ logLevel: 'error', ...options })
   vi.unstubAllEnvs()
-  closers.push(() => client.close())
+  onTestFinished(() => client.close())
   return client
 }
 
@@ -498,7 +493,7 @@ describe('disruptions', () => {
 
 it('in a process of its own it is steered by arguments and by its control port', async () => {
   const plane = await forkControlPlane()
-  closers.push(() => plane.close())
+  onTestFinished(() => plane.close())
   const client = connect(plane)
   const run = await client.functions.fromName('musetalk-poc', 'run_inference')
   const call = await run.spawn([], { video_path: 'behave/end=never.mp4' })

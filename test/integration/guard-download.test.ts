@@ -6,7 +6,7 @@ import { createServer as createSocketServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib'
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { Resolve } from '../../src/net/resolver.ts'
 import { createGuard, DownloadError, type DownloadOptions } from '../../src/net/guard.ts'
 import type * as addresses from '../../src/net/url-rule.ts'
@@ -24,7 +24,6 @@ vi.mock('../../src/net/url-rule.ts', async (load) => {
 const PRIVATE = process.platform === 'darwin' ? '::1' : '127.0.0.2'
 const OPEN = { allowPrivate: true }
 const STRICT = { allowPrivate: false }
-const closers: (() => unknown)[] = []
 let folder: string
 let to: string
 
@@ -32,13 +31,9 @@ beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'guard-'))
   to = join(folder, 'file')
 })
+afterEach(() => rm(folder, { recursive: true }))
 
-afterEach(async () => {
-  for (const close of closers.splice(0)) await close()
-  await rm(folder, { recursive: true })
-})
-
-type Served = { port: number; paths: string[] }
+type Served = { port: number; paths: string[]; close: () => Promise<void> }
 
 async function serve(listener: RequestListener, host = '127.0.0.1', atPort = 0): Promise<Served> {
   const paths: string[] = []
@@ -47,15 +42,17 @@ async function serve(listener: RequestListener, host = '127.0.0.1', atPort = 0):
     listener(request, response)
   })
   await new Promise<void>((resolve) => server.listen(atPort, host, resolve))
-  closers.push(() => new Promise((resolve) => (server.closeAllConnections(), server.close(resolve))))
-  return { port: (server.address() as AddressInfo).port, paths }
+  const { port } = server.address() as AddressInfo
+  const close = () => new Promise<void>((resolve) => (server.closeAllConnections(), server.close(() => resolve())))
+  onTestFinished(close)
+  return { port, paths, close }
 }
 
 type Fetch = Partial<DownloadOptions> & { rule?: UrlRule; resolve?: Resolve }
 
 function fetchFile(url: string, { rule = OPEN, resolve, ...options }: Fetch = {}) {
   const guard = createGuard(rule, resolve)
-  closers.push(() => guard.close())
+  onTestFinished(() => guard.close())
   const signal = new AbortController().signal
   return guard.download(url, { caller: 'key:a', to, maxBytes: 1000, timeoutMs: 5000, signal, ...options })
 }
@@ -106,10 +103,10 @@ describe('a download', () => {
         })
       })
       await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-      closers.push(() => new Promise((resolve) => server.close(resolve)))
+      onTestFinished(() => new Promise((resolve) => server.close(() => resolve())))
       const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/a`
       const guard = createGuard(OPEN)
-      closers.push(() => guard.close())
+      onTestFinished(() => guard.close())
       const options = {
         caller: 'key:a',
         to,
@@ -130,7 +127,7 @@ describe('a download', () => {
     remove()
     const server = createSecureServer({ cert, key }, (_request, response) => response.end('x'))
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-    closers.push(() => new Promise((resolve) => server.close(resolve)))
+    onTestFinished(() => new Promise((resolve) => server.close(() => resolve())))
     const message = await failure(fetchFile(`https://localhost:${(server.address() as AddressInfo).port}/a`))
     expect(message).toMatch(/: its certificate is not valid \(DEPTH_ZERO_SELF_SIGNED_CERT\)$/)
   })
@@ -141,7 +138,7 @@ describe('a download', () => {
       socket.end('220 mail.example ESMTP\r\n')
     })
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-    closers.push(() => new Promise((resolve) => server.close(resolve)))
+    onTestFinished(() => new Promise((resolve) => server.close(() => resolve())))
     const message = await failure(fetchFile(`http://127.0.0.1:${(server.address() as AddressInfo).port}/a`))
     expect(message).toMatch(/: the server answered what is not HTTP$/)
   })
@@ -212,8 +209,8 @@ describe('a download', () => {
   })
 
   test('from a closed port is refused', async () => {
-    const { port } = await serve((_request, response) => response.end())
-    await (closers.pop() as () => Promise<void>)()
+    const { port, close } = await serve((_request, response) => response.end())
+    await close()
     expect(await failure(fetchFile(`http://127.0.0.1:${port}/a`))).toMatch(/: the connection was refused$/)
   })
 
@@ -459,7 +456,7 @@ describe('some bytes of a file', () => {
     { rule = OPEN, signal = new AbortController().signal } = {},
   ) {
     const guard = createGuard(rule)
-    closers.push(() => guard.close())
+    onTestFinished(() => guard.close())
     return guard.fetchRange(url, { from, to, signal, caller: 'key:a' })
   }
 

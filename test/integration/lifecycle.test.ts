@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { loadConfig } from '../../src/config/config.ts'
 import type { Job, JobInput } from '../../src/jobs/job.ts'
 import { type Wired, wire } from '../../src/wiring/wire.ts'
@@ -15,24 +15,20 @@ import { startReceiver } from '../helpers/receiver.ts'
 import { noRedis, startRedis, type TestRedis } from '../helpers/redis.ts'
 import { until } from '../helpers/until.ts'
 
-const closers: (() => unknown)[] = []
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close()
-})
-
 async function start(env: Record<string, string>) {
   const { log, lines } = await recordingLog()
   const DATA_DIR = mkdtempSync(join(tmpdir(), 'wired-'))
   const config = loadConfig({ PATH: process.env.PATH, MODAL_CONFIG_PATH: '/nonexistent', DATA_DIR, ...env })
   const wired = await wire(config, log)
   await wired.start()
-  closers.push(() => wired.close())
+  onTestFinished(() => wired.close())
   return { wired, lines }
 }
 
 async function startPlane(): Promise<ControlPlane> {
   const plane = await startControlPlane()
-  closers.push(useEnvironment(plane.env), () => plane.close())
+  onTestFinished(useEnvironment(plane.env))
+  onTestFinished(() => plane.close())
   return plane
 }
 

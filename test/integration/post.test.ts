@@ -1,6 +1,6 @@
 import { createServer, type RequestListener } from 'node:http'
 import { type AddressInfo, createServer as createSocketServer } from 'node:net'
-import { afterEach, describe, expect, test, vi } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import type * as addresses from '../../src/net/url-rule.ts'
 import { createResolver, type Resolve } from '../../src/net/resolver.ts'
 import { ANSWER_MAX_BYTES, createPoster, POSTS_PER_ADDRESS, PostError } from '../../src/net/post.ts'
@@ -15,11 +15,6 @@ vi.mock('../../src/net/url-rule.ts', async (load) => {
 
 const OPEN = { allowPrivate: true }
 const STRICT = { allowPrivate: false }
-const closers: (() => unknown)[] = []
-afterEach(async () => {
-  for (const close of closers.splice(0)) await close()
-})
-
 async function serve(listener: RequestListener) {
   const bodies: string[] = []
   let connections = 0
@@ -32,7 +27,7 @@ async function serve(listener: RequestListener) {
     })
   }).on('connection', () => connections++)
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  closers.push(() => new Promise((resolve) => (server.closeAllConnections(), server.close(resolve))))
+  onTestFinished(() => new Promise<void>((resolve) => (server.closeAllConnections(), server.close(() => resolve()))))
   const { port } = server.address() as AddressInfo
   return { port, bodies, url: `http://127.0.0.1:${port}/hook`, connections: () => connections }
 }
@@ -41,7 +36,7 @@ type Options = { rule?: UrlRule; resolve?: Resolve; timeoutMs?: number; signal?:
 
 function posterOf({ rule = OPEN, resolve, timeoutMs = 5_000, signal = new AbortController().signal }: Options = {}) {
   const poster = createPoster(rule, resolve)
-  closers.push(() => poster.close())
+  onTestFinished(() => poster.close())
   return (url: string) =>
     poster.post(url, { headers: { 'x-one': '1' }, body: '{"a":1}', timeoutMs, signal, caller: 'key:a' })
 }
@@ -138,7 +133,7 @@ describe('a POST without an answer rejects', () => {
   test('when the connection is reset', async () => {
     const server = createSocketServer((socket) => socket.on('data', () => socket.resetAndDestroy()))
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-    closers.push(() => server.close())
+    onTestFinished(() => void server.close())
     const { port } = server.address() as AddressInfo
     expect(await failure(posterOf()(`http://127.0.0.1:${port}/`))).toBe('the connection was lost')
   })

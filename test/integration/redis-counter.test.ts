@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { createRedisCounter } from '../../src/counters/redis.ts'
 import { problemOf, startApp } from '../helpers/app.ts'
 import { silentLog } from '../helpers/log.ts'
@@ -7,11 +7,6 @@ import { noRedisServer, startRedis, type TestRedis } from '../helpers/redis.ts'
 import { until } from '../helpers/until.ts'
 
 if (noRedisServer !== undefined) process.stderr.write(`counters in Redis are not tested: ${noRedisServer}\n`)
-
-const closers: (() => Promise<unknown>)[] = []
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close()
-})
 
 describe.skipIf(noRedisServer !== undefined)('a counter in Redis', () => {
   let redis: TestRedis
@@ -22,7 +17,7 @@ describe.skipIf(noRedisServer !== undefined)('a counter in Redis', () => {
 
   const open = (prefix: string = randomUUID()) => {
     const counter = createRedisCounter({ url: redis.url, prefix, log: silentLog() })
-    closers.push(() => counter.close())
+    onTestFinished(() => counter.close())
     return counter
   }
 
@@ -41,7 +36,7 @@ describe.skipIf(noRedisServer !== undefined)('a counter in Redis', () => {
     const prefix = randomUUID()
     const start = async () => {
       const app = await startApp({ counter: open(prefix), http: { limits: { submit: 2, read: 3 } } })
-      closers.push(() => app.close())
+      onTestFinished(() => app.close())
       return app
     }
     const [a, b] = [await start(), await start()]
@@ -59,9 +54,9 @@ describe.skipIf(noRedisServer !== undefined)('a counter in Redis', () => {
     const own = await startRedis()
     onTestFinished(() => own.close())
     const counter = createRedisCounter({ url: own.url, prefix: 'p', log: silentLog() })
-    closers.push(() => counter.close())
+    onTestFinished(() => counter.close())
     const app = await startApp({ counter, http: { limits: { submit: 100, read: 100 } } })
-    closers.push(() => app.close())
+    onTestFinished(() => app.close())
     expect((await app.get('/jobs')).statusCode).toBe(200)
     await own.kill()
     await expect(counter.count('x', 1000)).rejects.toMatchObject({ code: 'store_unavailable' })
