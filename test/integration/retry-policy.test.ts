@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { parseRetryPolicy } from '../../src/backend/modal/wire-format.ts'
+import { parseRetryPolicy } from '../../src/backend/modal/rpc-observers.ts'
 import { status } from '../helpers/control-plane/control-plane.ts'
 import { retryAfterTrailer } from '../helpers/control-plane/wire.ts'
 

@@ -1,7 +1,7 @@
 import { Encoder } from 'cbor-x'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { bytesOfCbor } from '../../src/backend/modal/wire-format.ts'
+import { bytesOfCbor } from '../../src/backend/modal/download.ts'
 
 const encoder = new Encoder({ tagUint8Array: false })
 

@@ -11,7 +11,8 @@ import {
   RESULT_STATUS,
 } from './outcome.ts'
 import type { PollTurn } from './poll-pool.ts'
-import { POLL_PATH, RPC_TIMEOUT_MS, WITHOUT_RETRIES } from './rpc.ts'
+import { RPC_TIMEOUT_MS, WITHOUT_RETRIES } from './rpc.ts'
+import { POLL_PATH } from './rpc-observers.ts'
 
 /** How a call finished. `runStartedAt`: when its run started, in epoch ms, if Modal says so. */
 export type Finish = CallOutcome & { readonly runStartedAt?: number }

@@ -4,8 +4,8 @@ import { ModalClient, type ModalClientParams } from 'modal'
 import { type CallOptions, ClientError, Metadata, Status } from 'nice-grpc'
 import type { Log } from '../../jobs/log.ts'
 import type { RecordMetric } from '../../jobs/ports/metrics.ts'
-import { grpcCode, isNotFound, attachRetryAfter } from './outcome.ts'
-import { parseRetryPolicy } from './wire-format.ts'
+import { grpcCode, isNotFound } from './outcome.ts'
+import { countRpcs, methodOf, type Middleware, observePolls, POLL_PATH, readRetryPolicy } from './rpc-observers.ts'
 
 /** Time limit of one RPC that answers at once, and what a long poll may take beyond its own wait, in ms. */
 export const RPC_TIMEOUT_MS = 30_000
@@ -71,9 +71,6 @@ export const rpcContext = new AsyncLocalStorage<RpcContext>()
 /** `recordMetric` is called for every RPC, and for every end that a poll finds. */
 export type ClientOptions = { readonly log: Log; readonly recordMetric?: RecordMetric | undefined }
 
-/** The RPC that polls a call. */
-export const POLL_PATH = '/modal.client.ModalClient/FunctionGetOutputs'
-
 /**
  * A client of Modal with a connection of its own (over TLS; without it the connections of a process are shared). Polls,
  * which bring their own signal and time limit (see `createPoller`), pass one middleware, not three.
@@ -103,8 +100,6 @@ function clientParams(log: Log, grpcMiddleware: Middleware[]): ModalClientParams
     },
   }
 }
-
-type Middleware = NonNullable<ModalClientParams['grpcMiddleware']>[number]
 
 /** RPCs that the signal of their context may abort; the others are shared, or may have had their effect already. */
 const ABORTABLE = new Set(['FunctionCallCancel', ...Object.keys(LOG_RPCS)])
@@ -179,97 +174,6 @@ function withIdempotencyKey({ metadata: given }: CallOptions, { idempotencyKey }
   const metadata = Metadata(given)
   if (idempotencyKey) metadata.set('x-idempotency-key', idempotencyKey)
   return { metadata }
-}
-
-/** How long Modal wants no requests, in ms, from the trailer of a failed RPC. */
-function retryAfterIn(trailer: Metadata): number | undefined {
-  const details = trailer.get('grpc-status-details-bin')
-  return details instanceof Uint8Array ? parseRetryPolicy(details) : undefined
-}
-
-/** Reads how long Modal wants no requests, which the client does only where it repeats an RPC itself. */
-const readRetryPolicy: Middleware = async function* (call, options) {
-  let retryAfterMs: number | undefined
-  const onTrailer = (trailer: Metadata) => {
-    retryAfterMs = retryAfterIn(trailer) ?? retryAfterMs
-    options.onTrailer?.(trailer)
-  }
-  try {
-    return yield* call.next(call.request, { ...options, onTrailer })
-  } catch (error) {
-    attachRetryAfter(error, retryAfterMs)
-    throw error
-  }
-}
-
-/** Observes polls, and reads how long Modal wants none. */
-const observePolls = (recordMetric: RecordMetric | undefined): Middleware =>
-  async function* (call, options) {
-    if (call.method.path !== POLL_PATH) return yield* call.next(call.request, options)
-    const startedAt = performance.now()
-    let retryAfterMs: number | undefined
-    const onTrailer = (trailer: Metadata) => {
-      retryAfterMs = retryAfterIn(trailer)
-    }
-    let code = Status[Status.CANCELLED]
-    try {
-      const response = yield* call.next(call.request, { ...options, onTrailer })
-      code = Status[Status.OK]
-      if (recordMetric) observeFinish(response as OutputsResponse, recordMetric)
-      return response
-    } catch (error) {
-      // The error is whatever the poll was aborted with.
-      if (error instanceof ClientError || !options.signal?.aborted) code = codeNameOf(error)
-      attachRetryAfter(error, retryAfterMs)
-      throw error
-    } finally {
-      recordMetric?.({
-        type: 'rpc-finished',
-        method: 'FunctionGetOutputs',
-        code,
-        tookMs: performance.now() - startedAt,
-      })
-    }
-  }
-
-/** Observes each RPC that is sent, but polls. */
-const countRpcs = (recordMetric: RecordMetric): Middleware =>
-  async function* (call, options) {
-    const method = methodOf(call)
-    const startedAt = performance.now()
-    // An RPC whose caller no longer waits returns without an error.
-    let code = Status[Status.CANCELLED]
-    try {
-      const response = yield* call.next(call.request, options)
-      code = Status[Status.OK]
-      return response
-    } catch (error) {
-      code = codeNameOf(error)
-      throw error
-    } finally {
-      recordMetric({ type: 'rpc-finished', method, code, tookMs: performance.now() - startedAt })
-    }
-  }
-
-const methodOf = (call: { readonly method: { readonly path: string } }) => call.method.path.split('/').at(-1) ?? ''
-
-/** gRPC's name of an error; `NONE` if the RPC was not sent, for lack of credentials for instance. */
-function codeNameOf(error: unknown): string {
-  if (error instanceof ClientError) return Status[error.code]
-  return error instanceof Error && error.name === 'AbortError' ? Status[Status.CANCELLED] : 'NONE'
-}
-
-/** Modal's times are in seconds since the epoch; 0: not known. */
-type OutputsResponse = {
-  readonly outputs?: readonly { readonly inputStartedAt: number; readonly outputCreatedAt: number }[]
-}
-
-function observeFinish({ outputs = [] }: OutputsResponse, recordMetric: RecordMetric): void {
-  const [output] = outputs
-  if (!output) return
-  const { inputStartedAt: startedAt, outputCreatedAt: endedAt } = output
-  const ranMs = startedAt > 0 && endedAt > 0 ? (endedAt - startedAt) * 1000 : undefined
-  recordMetric({ type: 'call-finished', ranMs, lateMs: endedAt > 0 ? Date.now() - endedAt * 1000 : undefined })
 }
 
 /** Turns off the client's own three repeats; it reads this option beyond gRPC's. */
