@@ -136,6 +136,8 @@ SIGNATURES = (
     *((0, bytes((0xFF, second))) for second in range(0xE0, 0x100)),  # MP3, AAC
     *((0, word) for word in (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\x00", b"MM\x00*")),
 )
+
+
 def check_content(name: str, path: Path) -> None:
     """Refuses what does not begin as a media file: an error page, a playlist that names other files."""
     with path.open("rb") as file:

@@ -169,7 +169,7 @@ class MuseTalk:
 
 def clean_environment() -> dict[str, str]:
     """MuseTalk passes paths to a shell: its environment has no credentials."""
-    secret = re.compile("TOKEN|SECRET|PASSWORD|ACCESS_KEY|^MODAL_")
+    secret = re.compile("TOKEN|SECRET|PASSW|CREDENTIAL|KEY|^MODAL_")
     return {name: value for name, value in os.environ.items() if not secret.search(name)}
 
 

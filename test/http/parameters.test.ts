@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { PARAMETER_NAMES } from '../../src/jobs/job.ts'
-import { untakenParameters } from '../../src/jobs/ports/backend.ts'
+import { unsupportedParameters } from '../../src/jobs/ports/backend.ts'
 import type { JobView } from '../../src/jobs/view.ts'
 import { aBody, problemOf, startApp, type TestApp } from '../helpers/app.ts'
 import { field, FORM_TYPE, formOf } from '../helpers/uploads.ts'
@@ -83,7 +83,7 @@ describe('parameters of a submit', () => {
 
   test('that the backend does not take are parameter_not_supported, each of them named', async () => {
     const { check } = app.backend
-    app.backend.check = (_input, parameters) => untakenParameters(parameters, ['bbox_shift'], 'is not taken')
+    app.backend.check = (_input, parameters) => unsupportedParameters(parameters, ['bbox_shift'], 'is not taken')
     try {
       const bodies = [{ parameters: ofV15 }, { version: 'v1', parameters: { batch_size: 1 } }]
       for (const { parameters, version } of bodies) {

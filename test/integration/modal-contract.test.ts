@@ -61,23 +61,29 @@ test.each([
 })
 
 test('an argument of the contract that is missing is one warning that names it; jobs are tried all the same', async () => {
-  const lacking = contractArguments(1).filter((name) => name !== 'image_url' && name !== 'version')
-  const modal = await start({ schemas: { [NAME]: lacking }, backend: { lookupEveryMs: 5 } })
+  const others = contractArguments(1).filter((name) => name !== 'image_url' && name !== 'version')
+  const modal = await start({ schemas: { [NAME]: others }, backend: { lookupEveryMs: 5 } })
   await lookedUp(modal)
   await until(() => (modal.plane.stats().rpcs.FunctionGet ?? 0) > 3)
   expect(modal.backend.health()).toEqual({ function: 'incompatible' })
   expect(modal.events('modal_function_incompatible')).toMatchObject([
-    { level: 'warn', app: APP, function: NAME, lacking: ['image_url', 'version'], needing: [] },
+    { level: 'warn', app: APP, function: NAME, missing: ['image_url', 'version'], without_default: [] },
   ])
   expect(await modal.backend.spawn(aRequest, forever)).toMatchObject({ kind: 'spawned' })
 })
 
-test('so is one that every call must have and that the server never sends', async () => {
-  const modal = await start({ schemas: { [NAME]: [...contractArguments(1), { name: 'prompt', hasDefault: false }] } })
-  await lookedUp(modal)
-  expect(modal.backend.health()).toEqual({ function: 'incompatible' })
-  expect(modal.events('modal_function_incompatible')).toMatchObject([{ lacking: [], needing: ['prompt'] }])
-})
+test.each(['prompt', 'batch_size', 'use_float16'])(
+  'so is an argument without a default that not every job has: %s',
+  async (name) => {
+    const others = contractArguments(1).filter((one) => one !== name)
+    const modal = await start({ schemas: { [NAME]: [...others, { name, hasDefault: false }] } })
+    await lookedUp(modal)
+    expect(modal.backend.health()).toEqual({ function: 'incompatible' })
+    const warnings = modal.events('modal_function_incompatible')
+    expect(warnings).toMatchObject([{ missing: [], without_default: [name] }])
+    expect(warnings[0]?.msg).toContain(`it has no default for ${name}; change it and deploy it again`)
+  },
+)
 
 test('a function with **kwargs lacks nothing of contract 0, and takes of contract 1 what it names', async () => {
   const modal = await start({ schemas: { [NAME]: ['fps', { name: 'kwargs', hasDefault: false }] } })

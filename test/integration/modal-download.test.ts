@@ -155,6 +155,22 @@ test('a function that is not deployed is reported, and found once it is deployed
   await fetch()
 })
 
+test('MODAL_DOWNLOAD_FUNCTION may name a method of a class, also after another deployment', async () => {
+  const functionName = 'Results.download_result'
+  const app = 'musetalk-poc'
+  const { fetch, path } = await start({ functions: { [app]: [functionName, 'Results.other'] } }, { functionName })
+  await fetch('first')
+  expect(await readFile(path)).toEqual(videoOf('first'))
+  plane.undeploy(app, functionName)
+  await expect(fetch('second')).rejects.toMatchObject({ code: 'output_unavailable' })
+  plane.deploy(app, functionName)
+  await fetch('third')
+  expect(plane.calls().map((call) => [call.functionName, call.kwargs])).toEqual([
+    [functionName, { job_id: 'first', version: 'v1' }],
+    [functionName, { job_id: 'third', version: 'v1' }],
+  ])
+})
+
 test('a throttle is reported with the time after which to retry', async () => {
   const { fetch } = await start()
   plane.disrupt({ method: 'FunctionMap', times: 1, retryAfterSeconds: 41.5 })

@@ -13,7 +13,7 @@ import { createRunLogs } from './run-logs.ts'
 import { createResults, createWorkFolders, runAttempt } from './run.ts'
 import { createFairSemaphore, type FairSemaphore } from '../../lib/concurrency.ts'
 import type { Resolve } from '../../net/resolver.ts'
-import { type Backend, type Outcome, type SpawnRequest, untakenParameters } from '../../jobs/ports/backend.ts'
+import { type Backend, type Outcome, type SpawnRequest, unsupportedParameters } from '../../jobs/ports/backend.ts'
 import { type ParameterName, parametersIn, type RunParameters } from '../../jobs/job.ts'
 
 /**
@@ -74,8 +74,8 @@ export function createLocalBackend(options: LocalOptions): Backend {
   const { pauseMs = PAUSE_MS } = options
   const pause = createPause(pauseMs)
   const { engine, parameters: taken } = createEngine(options)
-  const untaken = (parameters: RunParameters | undefined) =>
-    untakenParameters(parameters, taken, options.command === undefined ? NOT_BY_FFMPEG : NOT_IN_COMMAND)
+  const unsupported = (parameters: RunParameters | undefined) =>
+    unsupportedParameters(parameters, taken, options.command === undefined ? NOT_BY_FFMPEG : NOT_IN_COMMAND)
   const dependencies = {
     engine,
     sources: {
@@ -124,12 +124,12 @@ export function createLocalBackend(options: LocalOptions): Backend {
 
   return {
     name: 'local',
-    check: (input, parameters) => [...checkInputUrls(input, options.urlRule), ...untaken(parameters)],
+    check: (input, parameters) => [...checkInputUrls(input, options.urlRule), ...unsupported(parameters)],
     async spawn(request, signal) {
       signal.throwIfAborted()
       if (closing) throw new Error('the local backend is closed')
       // Accepted under another LOCAL_COMMAND.
-      const [error] = untaken(request.parameters)
+      const [error] = unsupported(request.parameters)
       if (error) return { kind: 'rejected', code: 'backend_rejected', error: `${error.path.slice(1)} ${error.message}` }
       const callId = `local-${instance}-${request.jobId}-${request.attempt}`
       // A runner that runs again may spawn the same attempt twice: one run is enough.

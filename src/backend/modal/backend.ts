@@ -31,7 +31,7 @@ import {
   type Outcome,
   type Spawned,
   type SpawnRequest,
-  untakenParameters,
+  unsupportedParameters,
 } from '../../jobs/ports/backend.ts'
 
 export type ModalOptions = {
@@ -168,8 +168,8 @@ export function createModalBackend(options: ModalOptions): Backend {
 
   /** Why a call cannot be made with what is known of the function. */
   const obstacleOf = ({ files = {}, parameters = {} }: SpawnRequest): Spawned | undefined => {
-    const untaken = parametersIn(parameters).find((name) => !contract.takes(name))
-    if (untaken !== undefined) return notTaken(untaken)
+    const unsupported = parametersIn(parameters).find((name) => !contract.takes(name))
+    if (unsupported !== undefined) return notTaken(unsupported)
     const error = callFiles.errorOf(files)
     return error === undefined ? undefined : { kind: 'rejected', code: 'backend_rejected', error: `the files ${error}` }
   }
@@ -306,8 +306,8 @@ export function createModalBackend(options: ModalOptions): Backend {
     name: 'modal',
     check(input, parameters) {
       const taken = PARAMETER_NAMES.filter((name) => contract.takes(name))
-      const untaken = untakenParameters(parameters, taken, 'is not taken by the deployed function')
-      return [...checkInput(input), ...callFiles.check(input), ...untaken]
+      const unsupported = unsupportedParameters(parameters, taken, 'is not taken by the deployed function')
+      return [...checkInput(input), ...callFiles.check(input), ...unsupported]
     },
     spawn,
     wait,

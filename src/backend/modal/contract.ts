@@ -60,13 +60,14 @@ export function createContract(names: { readonly app: string; readonly function:
     found(schema) {
       const all = schema?.arguments.map(({ name }) => name) ?? [...REQUIRED, ...OPTIONAL_OF_CONTRACT_0]
       optional = new Set(all.filter((name) => OPTIONAL.includes(name)))
-      const lacking = all.includes('kwargs') ? [] : REQUIRED.filter((name) => !all.includes(name))
-      const needing = schema?.arguments.filter(isNeededButNeverSent).map(({ name }) => name) ?? []
-      state = lacking.length + needing.length === 0 ? 'ok' : 'incompatible'
-      const differences = JSON.stringify({ lacking, needing })
+      const missing = all.includes('kwargs') ? [] : REQUIRED.filter((name) => !all.includes(name))
+      const withoutDefault = schema?.arguments.filter(needsDefault).map(({ name }) => name) ?? []
+      state = missing.length + withoutDefault.length === 0 ? 'ok' : 'incompatible'
+      const differences = JSON.stringify({ missing, withoutDefault })
       if (state === 'incompatible' && differences !== warned) {
-        const fields = { event: 'modal_function_incompatible', ...names, lacking, needing }
-        log.warn(fields, `the Modal function does not fit (see docs/function.md): it ${wordsOf(lacking, needing)}`)
+        const fields = { event: 'modal_function_incompatible', ...names, missing, without_default: withoutDefault }
+        const reason = describeDifferences(missing, withoutDefault)
+        log.warn(fields, `the Modal function does not fit docs/function.md: ${reason}; change it and deploy it again`)
       }
       warned = state === 'ok' ? '' : differences
     },
@@ -76,12 +77,12 @@ export function createContract(names: { readonly app: string; readonly function:
   }
 }
 
-/** Whether calls must have an argument that the server never sends. */
-const isNeededButNeverSent = ({ name, hasDefault }: FunctionSchema['arguments'][number]) =>
-  !hasDefault && ![...REQUIRED, ...OPTIONAL, ...REST].includes(name)
+/** Whether an argument lacks the default that it needs, as jobs of every kind are sent without it. */
+const needsDefault = ({ name, hasDefault }: FunctionSchema['arguments'][number]) =>
+  !hasDefault && ![...REQUIRED, ...REST].includes(name)
 
-const wordsOf = (lacking: readonly string[], needing: readonly string[]) =>
+const describeDifferences = (missing: readonly string[], withoutDefault: readonly string[]) =>
   [
-    ...(lacking.length > 0 ? [`does not take ${lacking.join(', ')}`] : []),
-    ...(needing.length > 0 ? [`needs ${needing.join(', ')}`] : []),
-  ].join(' and ')
+    ...(missing.length > 0 ? [`it does not take ${missing.join(', ')}`] : []),
+    ...(withoutDefault.length > 0 ? [`it has no default for ${withoutDefault.join(', ')}`] : []),
+  ].join(', and ')

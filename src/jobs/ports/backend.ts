@@ -14,8 +14,8 @@ import {
   type RunParameters,
 } from '../job.ts'
 
-/** A field error for each parameter that is set and that a backend does not take. */
-export const untakenParameters = (
+/** A field error for each parameter that is set and not among those that a backend takes. */
+export const unsupportedParameters = (
   parameters: RunParameters | undefined,
   taken: readonly ParameterName[],
   message: string,

@@ -141,7 +141,7 @@ function pythonRepr(text: string): string {
 
 /** What the deployed functions return: the run's own record, or the bytes of the video of a run. */
 export function usualResult(functionName: string, kwargs: Kwargs): unknown {
-  return functionName === 'download_result' ? videoOf(String(kwargs.job_id)) : runResult(kwargs)
+  return functionName.endsWith('download_result') ? videoOf(String(kwargs.job_id)) : runResult(kwargs)
 }
 
 /** The bytes that stand for the video of a run, different for each; as many as its id ends with, where it does. */
