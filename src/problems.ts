@@ -388,6 +388,10 @@ function errorOptions(all: FieldError[]) {
   return { errors, detail: sentences.join('; ') }
 }
 
+/** The error of files that are too large for a call and that the deployed function cannot fetch; `inlineBytes`: the limit. */
+export const needsPublicUrl = (inlineBytes: number): string =>
+  `cannot get to the deployed function: the files of one request are larger than MODAL_INLINE_BYTES (${inlineBytes} bytes together); set PUBLIC_URL, from which it can fetch them, or send smaller ones`
+
 /** 401 of a request without a credential. */
 export const missingCredential = (): Problem => problem('unauthorized', { challenge: CHALLENGE })
 

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import type { FieldError } from '../../problems.ts'
+import { type FieldError, needsPublicUrl } from '../../problems.ts'
 import { FILE_KINDS, type FileKind, type JobInput } from '../../jobs/job.ts'
 import type { Spawned, SpawnRequest } from '../../jobs/ports/backend.ts'
 import { createFairSemaphore } from '../../lib/concurrency.ts'
@@ -38,9 +38,6 @@ type Files = NonNullable<SpawnRequest['files']>
 
 export const NEEDS_CONTRACT_1 =
   'cannot get to the deployed function: set PUBLIC_URL, from which it can fetch files, or deploy a function of contract 1, which takes them with the call (docs/function.md)'
-/** Also for submits with files that are too large to be kept. */
-export const needsPublicUrl = (inlineBytes: number): string =>
-  `cannot get to the deployed function: the files of one request are larger than MODAL_INLINE_BYTES (${inlineBytes} bytes together); set PUBLIC_URL, from which it can fetch them, or send smaller ones`
 
 export function createCallFiles({ inlineBytes, hasPublicUrl, takes }: FilesOptions): CallFiles {
   const large = createFairSemaphore(LARGE_SLOTS, { mayHoldAll: true })
