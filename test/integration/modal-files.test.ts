@@ -101,6 +101,21 @@ test("the spawn is sent again, and the files read again, while Modal's store of 
   expect(plane.stats().rpcs.BlobCreate).toBe(2)
 })
 
+test('a job that is canceled during the upload of its files is not sent, and its files keep their slot until it ends', async () => {
+  const { backend, request, plane } = await start({ video: 2_000_000, audio: 10 })
+  plane.disrupt({ method: 'UPLOAD', delayMs: 300, times: 2 })
+  const abort = new AbortController()
+  const spawn = (jobId: string, signal: AbortSignal) => backend.spawn({ ...request, jobId }, signal)
+  const abandoned = ['a', 'b'].map((jobId) => spawn(jobId, abort.signal))
+  const others = ['c', 'd'].map((jobId) => spawn(jobId, forever))
+  await until(() => plane.stats().uploadsPeak === 2)
+  abort.abort(new Error('canceled'))
+  for (const spawned of abandoned) await expect(spawned).rejects.toThrow('canceled')
+  // Each needs the slot of one of these, and gets it when that one has ended.
+  expect(await Promise.all(others)).toMatchObject(Array(2).fill({ kind: 'spawned' }))
+  expect(plane.stats()).toMatchObject({ uploadsPeak: 2, rpcs: { BlobCreate: 4, FunctionMap: 2 } })
+})
+
 test('few calls have their files in memory at a time; others wait, and can be aborted', async () => {
   const { backend, request, plane } = await start({ video: 2_000_000, audio: 10 })
   plane.disrupt({ method: 'UPLOAD', delayMs: 100 })

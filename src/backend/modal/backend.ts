@@ -60,7 +60,7 @@ export type ModalOptions = {
   readonly pollMs?: number
 }
 
-/** `signal` ends the wait for room for files, never a spawn under way. */
+/** `signal` ends the wait for room for files and for their upload, never a spawn that Modal may have. */
 type SpawnAttempt = { readonly request: SpawnRequest; readonly context: RpcContext; readonly signal: AbortSignal }
 
 type FollowedCall = { readonly callId: string; readonly onRunStart: (startedAt: number) => void }
@@ -185,13 +185,14 @@ export function createModalBackend(options: ModalOptions): Backend {
         lookup.forget(lookedUp)
         return isSecondLookup ? obstacle : await spawnOnce(attempt, true)
       }
-      return await callFiles.use(request, signal, async (files) => {
+      return await callFiles.use(request, signal, async (files, beforeSend) => {
         const kwargs = { ...input, ...files, version, ...parameters }
+        context.beforeSend = beforeSend
         const call = await rpcContext.run(context, () => deployed.spawn([], kwargs))
         return { kind: 'spawned', callId: call.functionCallId }
       })
     } catch (error) {
-      // Aborted while the files waited for room.
+      // Aborted while the files waited for room, or were uploaded.
       if (signal.aborted && error === signal.reason) throw error
       if (isDeploymentError(error)) {
         lookup.forget(lookedUp)
@@ -208,7 +209,7 @@ export function createModalBackend(options: ModalOptions): Backend {
     if (error) return { kind: 'rejected', code: 'input_unavailable', error: `${error.path.slice(1)} ${error.message}` }
     const context: RpcContext = { idempotencyKey: idempotencyKeyOf(request) }
     try {
-      // The signal never aborts a spawn under way: it may have reached Modal already.
+      // The signal never aborts a spawn that has been sent: it may have reached Modal already.
       return await breaker.run('spawn', () => spawnOnce({ request, context, signal }), signal)
     } catch (error) {
       if (isCredentialsError(error)) return rejected(error)

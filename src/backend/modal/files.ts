@@ -30,9 +30,15 @@ export type CallFiles = {
   check(input: JobInput): FieldError[]
   /** Why the files of a call cannot get there. */
   errorOf(files: Files): string | undefined
-  /** Runs `spawn` with the files of a call; those that it brings along are read anew each time, once there is room. */
-  use(request: SpawnRequest, signal: AbortSignal, spawn: (files: FileArguments) => Promise<Spawned>): Promise<Spawned>
+  /**
+   * Runs `spawn` with the files of a call; those that it brings along are read anew each time, once there is room. Rejects
+   * with the signal's reason if it aborts before `spawn` calls `beforeSend`, which must be called before Modal gets the call.
+   */
+  use(request: SpawnRequest, signal: AbortSignal, spawn: SpawnWithFiles): Promise<Spawned>
 }
+
+/** `beforeSend` throws if the call must not be sent any more. */
+type SpawnWithFiles = (files: FileArguments, beforeSend?: () => void) => Promise<Spawned>
 
 type Files = NonNullable<SpawnRequest['files']>
 
@@ -61,12 +67,31 @@ export function createCallFiles({ inlineBytes, hasPublicUrl, takes }: FilesOptio
       if (sum(sizes) === 0) return spawn({})
       if (obstacleOf(sizes) !== undefined) return spawn(mapFiles(files, (kind, { url }) => [`${kind}_url`, url]))
       const slots = sum(sizes) > SMALL_BYTES ? large : small
-      return slots.use(caller, signal, async () => {
-        const read = await readAll(files)
-        return 'kind' in read ? read : spawn(read.bytes)
-      })
+      return abortUntilSent(signal, (beforeSend) =>
+        slots.use(caller, signal, async () => {
+          const read = await readAll(files)
+          return 'kind' in read ? read : spawn(read.bytes, beforeSend)
+        }),
+      )
     },
   }
+}
+
+/**
+ * Rejects once the signal aborts, unless the call may have been sent by then. Modal's client offers no way to abort an
+ * upload: an abandoned one keeps its slot, as its files stay in memory, until Modal's store answers or has sent nothing for
+ * 300 s (the default of `fetch`; the client tries three times).
+ */
+function abortUntilSent(signal: AbortSignal, work: (beforeSend: () => void) => Promise<Spawned>): Promise<Spawned> {
+  const abandoned = Promise.withResolvers<never>()
+  const abandon = () => abandoned.reject(signal.reason)
+  const stopListening = () => signal.removeEventListener('abort', abandon)
+  signal.addEventListener('abort', abandon)
+  const beforeSend = () => {
+    signal.throwIfAborted()
+    stopListening()
+  }
+  return Promise.race([work(beforeSend), abandoned.promise]).finally(stopListening)
 }
 
 async function readAll(files: Files): Promise<Spawned | { readonly bytes: FileArguments }> {

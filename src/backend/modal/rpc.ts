@@ -59,6 +59,8 @@ export type RpcContext = {
   timeoutMs?: number
   /** The same for every attempt to send one spawn. */
   idempotencyKey?: string
+  /** Called before a spawn is sent, when its arguments have been uploaded; throws if it must not be sent any more. */
+  beforeSend?: (() => void) | undefined
   /** A call that the spawn created and whose input Modal has not accepted yet; kept for the next attempt to send it. */
   emptyCall?: EmptyCall | undefined
   /** When a stream that the client repeats by itself may be opened again. */
@@ -119,6 +121,7 @@ const rpcMiddleware = (put: PutInputs): Middleware =>
       call.next(call.request, { ...bounded, ...withIdempotencyKey(options, context), ...WITHOUT_RETRIES })
     switch (method) {
       case 'FunctionMap': {
+        context.beforeSend?.()
         const { functionId, pipelinedInputs: inputs } = call.request as MapRequest
         if (!context.emptyCall) {
           const response = yield* sendOnce()
