@@ -88,7 +88,7 @@ describe('from submit to finish', () => {
     await untilStatus(id, 'running')
     clock.now += 2_000
     await service.cancel(id, anyCaller)
-    await until(() => durations().length === 6, 'the end of the call')
+    await until(() => durations().length === 7, 'the stop of the call')
     const none = [undefined, undefined]
     expect(durations()).toEqual([
       ['submitted', ...none],
@@ -97,6 +97,7 @@ describe('from submit to finish', () => {
       ['retried', ...none],
       ['spawned', ...none],
       ['canceled', 2_000, 2_000],
+      ['stopped', ...none],
     ])
   })
 
