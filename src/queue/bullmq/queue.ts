@@ -1,5 +1,4 @@
-import { createIORedisClient, type IRedisClient, type IRedisTransaction, Queue } from 'bullmq'
-import type { Redis } from 'ioredis'
+import { Queue } from 'bullmq'
 import type { Channels } from '../../redis/channels.ts'
 import { connectRedis, runBatch, runCommand } from '../../redis/connection.ts'
 import { keyOfEntry, type JobQueue, type Position } from '../../jobs/ports/queue.ts'
@@ -14,7 +13,7 @@ export type BullmqQueueOptions = Omit<RunsOptions, 'run' | 'prefix' | 'prepare'>
   readonly maxRunning?: number | undefined
 }
 
-/** Entries added by one script: more would block Redis for too long. */
+/** Entries added by one call, which sends them together. */
 const MAX_ADDS = 100
 
 /**
@@ -26,7 +25,7 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
   const redis = connectRedis({ url: options.url, name: 'queue', log })
   const prefix = `{${options.prefix}}`
   const queue = new Queue(QUEUE_NAME, {
-    connection: createClient(redis),
+    connection: redis,
     prefix,
     // Without these a queue that is created while Redis is unavailable rejects for ever:
     // https://docs.bullmq.io/patterns/failing-fast-when-redis-is-down
@@ -97,52 +96,6 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
     running: () => runs?.all().map(({ entry }) => entry) ?? [],
     close: () => (closing ??= closeAll()),
   }
-}
-
-/** The name of BullMQ's script that adds one entry; its version follows. */
-const ADD_ONE = 'addStandardJob:'
-
-/** Runs that script for each entry: KEYS are the same for all, and ARGV has three of each. */
-const addAllScript = (addOne: string) => `
-local function add(KEYS, ARGV)
-${addOne}
-end
-local ids = {}
-for n = 1, #ARGV, 3 do
-  ids[#ids + 1] = add(KEYS, { ARGV[n], ARGV[n + 1], ARGV[n + 2] })
-end
-return ids
-`
-
-/**
- * BullMQ's client for a queue, in which the entries of one `addBulk` share one command. In BullMQ's pipeline each has its
- * own, which costs a server and Redis more than the rest of an entry. Here nothing else uses a pipeline.
- */
-function createClient(redis: Redis): IRedisClient {
-  const client: IRedisClient = createIORedisClient(redis)
-  const define = redis.defineCommand.bind(redis)
-  let keyCount = 0
-  client.defineCommand = (name, script) => {
-    define(name, script)
-    if (!name.startsWith(ADD_ONE)) return
-    keyCount = script.numberOfKeys
-    define('addAll', { numberOfKeys: keyCount, lua: addAllScript(script.lua) })
-  }
-  client.pipeline = () => {
-    const args: unknown[] = []
-    const pipeline: Pick<IRedisTransaction, 'runCommand' | 'exec'> = {
-      runCommand(_name, added: unknown[]) {
-        args.push(...(args.length === 0 ? added : added.slice(keyCount)))
-        return this as IRedisTransaction
-      },
-      async exec() {
-        const ids = (await client.runCommand('addAll', args)) as string[]
-        return ids.map((id) => [null, id])
-      },
-    }
-    return pipeline as IRedisTransaction
-  }
-  return client
 }
 
 /** An answer is reused for 20 times as long as its read took. */
