@@ -41,7 +41,7 @@ test('metrics, settings and codes that docs/operations.md names exist', async ()
   const known: readonly string[] = [...PROBLEM_CODES, ...ERROR_CODES, ...events]
   const fields = [
     ...['job_id', 'request_id', 'trace_id', 'call_id', 'error_code', 'next_cursor'],
-    ...['duration_ms', 'run_ms', 'unavailable_ms', 'remote_address', 'by_status'],
+    ...['duration_ms', 'run_ms', 'unavailable_ms', 'remote_address', 'by_status', 'without_default'],
     // Fields of submits, and the reasons of `/readyz`.
     ...['run_timeout_seconds', ...DEGRADED_REASONS],
   ]
