@@ -1,6 +1,6 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, openAsBlob, rmSync } from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { type Config, ConfigError, loadConfig } from '../../src/config/config.ts'
 import type { JobView } from '../../src/jobs/view.ts'
@@ -14,8 +14,9 @@ import { until } from '../helpers/until.ts'
 // Input: --video-path, --audio-path, --version, or LIVE_VIDEO_PATH, LIVE_AUDIO_PATH, LIVE_VERSION; paths are relative
 // to the MuseTalk checkout in the deployed image. LIVE_TIMEOUT_SECONDS bounds the job. Then it prints whether the function
 // fits docs/function.md, and what this account shows of Modal: it spawns two more calls, canceled at once, and sends a burst
-// of requests that others of the workspace may notice. LIVE_EXPIRED_CALL: a call older than seven days.
-// Exits 0 when the job succeeded or there are no credentials, else 1.
+// of requests that others of the workspace may notice. LIVE_EXPIRED_CALL: a call older than seven days. LIVE_FACE and
+// LIVE_SPEECH: files of this machine for a second submission, in which they go with the call, and a parameter with them.
+// Exits 0 when the jobs succeeded or there are no credentials, else 1.
 
 /** How long the job may take, in seconds: a cold start that loads the models, then minutes on a T4. */
 const JOB_TIMEOUT_SECONDS = 1800
@@ -91,10 +92,35 @@ async function submission(input: Input, folder: string, config: Config): Promise
     const result = (await (await fetch(`${server.url}/jobs/${id}/result`)).json()) as { output_path: string }
     print(`\nIt works. Result: ${result.output_path}`)
     print(`From submission to result ${tookOf(job.created_at, job)}, of it on Modal ${tookOf(job.started_at, job)}.`)
-    return 0
+    return await submitFiles(server, input.version)
   } finally {
     await server.end()
   }
+}
+
+/** Submits the files of LIVE_FACE and LIVE_SPEECH with a parameter, and follows the job. */
+async function submitFiles(server: ServerProcess, version: string): Promise<number> {
+  const { LIVE_FACE: face, LIVE_SPEECH: speech } = process.env
+  if (face === undefined || speech === undefined) {
+    print('\nFiles and parameters: not tried: set LIVE_FACE and LIVE_SPEECH to files of this machine.')
+    return 0
+  }
+  print(`\nFiles and parameters: ${face}, ${speech}, batch_size 4`)
+  const form = new FormData()
+  form.set(/\.(jpe?g|png|webp)$/i.test(face) ? 'image' : 'video', await openAsBlob(face), basename(face))
+  form.set('audio', await openAsBlob(speech), basename(speech))
+  form.set('version', version)
+  form.set('parameters', JSON.stringify({ batch_size: 4 }))
+  const answer = await fetch(`${server.url}/jobs`, { method: 'POST', body: form })
+  const body = (await answer.json()) as { job_id: string; detail?: string }
+  if (answer.status !== 202) {
+    print(`  refused with ${answer.status}: ${body.detail ?? ''}`)
+    return 1
+  }
+  const job = await follow(server, body.job_id, tell)
+  if (job.status !== 'succeeded') return reportFailure(job)
+  print('\nThe files went with the call, and the function took the parameter.')
+  return 0
 }
 
 /** The id of the job's call, once Modal has taken it. */
