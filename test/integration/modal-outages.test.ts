@@ -46,6 +46,16 @@ describe('a throttle', () => {
     expect(degraded()).toMatchObject([{ reason: 'throttled', error: 'slow down', level: 'warn' }])
   })
 
+  test('is none if a connection has no room for a poll, which has another turn', async () => {
+    const { plane, backend } = await start({ behave: () => ({ after: 300, end: { kind: 'return' } }) })
+    const callId = await callOf()
+    const message = 'Bandwidth exhausted or memory limit exceeded'
+    plane.disrupt({ method: 'FunctionGetOutputs', times: 2, code: grpc.RESOURCE_EXHAUSTED, message })
+    expect(await backend.wait(callId, forever)).toMatchObject({ kind: 'succeeded' })
+    expect(rpcs('FunctionGetOutputs')).toBeGreaterThanOrEqual(3)
+    expect(degraded()).toEqual([])
+  })
+
   test('pauses all polls, which keep their order, and leaves the breaker closed', async () => {
     const { plane, backend } = await start({ behave: endless })
     const callIds = (await spawnAll(40)).map((spawned) => (spawned.kind === 'spawned' ? spawned.callId : ''))

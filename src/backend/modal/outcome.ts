@@ -195,6 +195,15 @@ export type Failure = {
   readonly message: string
 }
 
+/**
+ * Whether a connection refused one more stream with ENHANCE_YOUR_CALM (RFC 9113 7), in grpc-js's words: the server counts
+ * a poll that was aborted until it learns of that. It says nothing of the call, nor of what Modal allows an account.
+ */
+export const isStreamRefused = (error: unknown): boolean =>
+  error instanceof ClientError &&
+  error.code === Status.RESOURCE_EXHAUSTED &&
+  error.details === 'Bandwidth exhausted or memory limit exceeded'
+
 const retryAfters = new WeakMap<object, number>()
 
 /** Attaches to an error of an RPC how long Modal wants no requests, in ms. */
@@ -214,6 +223,7 @@ export function classifyError(error: unknown, lane: LaneName): Failure {
   const message = modalMessageOf(error)
   const retryAfterMs = retryAfterMsOf(error)
   if (retryAfterMs !== undefined) return { reason: 'throttled', retryAfterMs, message }
+  if (isStreamRefused(error)) return { reason: 'unreachable', message }
   const code = grpcCode(error)
   if (code === Status.RESOURCE_EXHAUSTED) {
     return lane === 'spawn'

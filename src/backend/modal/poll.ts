@@ -5,6 +5,7 @@ import {
   CallExpired,
   type CallOutcome,
   type CallResult,
+  isStreamRefused,
   outcomeOfError,
   outcomeOfResult,
   outcomeOfValue,
@@ -21,7 +22,10 @@ export type Finish = CallOutcome & { readonly runStartedAt?: number }
 export type Poller = {
   /** How the call finished; undefined: it has not. Rejects with the error of the RPC if that says nothing of the call. */
   pollFinish(client: ModalClient, callId: string, turn: PollTurn): Promise<Finish | undefined>
-  /** What Modal answers once the call has finished; undefined: it has not. Rejects with `CallExpired`, or as the RPC does. */
+  /**
+   * What Modal answers once the call has finished; undefined: it has not, or its connection had no room for the poll.
+   * Rejects with `CallExpired`, or as the RPC does.
+   */
   pollAnswer(client: ModalClient, callId: string, turn: PollTurn): Promise<Answer | undefined>
   close(): void
 }
@@ -70,7 +74,13 @@ export function createPoller(): Poller {
   }
 
   const pollAnswer: Poller['pollAnswer'] = async (client, callId, turn) => {
-    let answer = await request(client, callId, turn)
+    let answer: Answer
+    try {
+      answer = await request(client, callId, turn)
+    } catch (error) {
+      if (isStreamRefused(error)) return undefined
+      throw error
+    }
     if (hasExpired(answer)) {
       await sleep(CONFIRM_EXPIRY_MS, undefined, { signal: turn.signal })
       answer = await request(client, callId, turn)
