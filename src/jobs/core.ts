@@ -169,10 +169,7 @@ function durationsOf(job: Job) {
 const metricEventOf = ({ before, after, event }: JobChange): Parameters<RecordMetric>[0] =>
   before && event ? { type: 'job-changed', before, after, event: event.type } : { type: 'job-submitted' }
 
-/**
- * Enqueues a new attempt, and dequeues one that was canceled or has expired. A run that ended by itself needs no dequeue.
- * A client does not wait for the entry in the queue: its job is stored, and the reconciler enqueues what is lost.
- */
+/** Enqueues a new attempt, and dequeues one that was canceled or has expired. A run that ended by itself needs no dequeue. */
 async function updateQueue({ queue, log }: SubscriberDependencies, { before, after, event }: JobChange) {
   const old = before && currentAttempt(before).attempt
   const current = currentAttempt(after).attempt
@@ -183,5 +180,5 @@ async function updateQueue({ queue, log }: SubscriberDependencies, { before, aft
     )
   const isStoppedFromOutside = event?.type === 'canceled' || event?.type === 'expired'
   if (old !== undefined && isStoppedFromOutside) await queue.dequeue({ id: after.id, attempt: old }).catch(warn)
-  if (current !== old) void queue.enqueue({ id: after.id, attempt: current }).catch(warn)
+  if (current !== old) await queue.enqueue({ id: after.id, attempt: current }).catch(warn)
 }

@@ -52,20 +52,6 @@ describeWithRedis('a queue of several replicas', (redis) => {
     await until(() => runs.current.size === 3)
   })
 
-  test('under a bound an entry has its position at once, and is still added when its queue closes', async () => {
-    const prefix = randomUUID()
-    const [a, b] = [await open(prefix, { maxRunning: 1 }), await open(prefix, { maxRunning: 1 })]
-    const [first, second, last] = [anEntry(), anEntry(), anEntry()]
-    const added = [a.enqueue(first)]
-    expect(await a.position(first)).toBe(1)
-    added.push(a.enqueue(second))
-    expect(await a.position(second)).toBe(2)
-    await Promise.all(added)
-    void a.enqueue(last)
-    await a.close()
-    expect(await b.position(last)).toBe(3)
-  })
-
   test('without a bound an entry that was just enqueued has no position, however many come', async () => {
     const { runs, a } = await openPair()
     const many = entries(20)

@@ -237,12 +237,6 @@ describe('a store or a queue that fails', () => {
     expect((await service.get(id, anyCaller)).status).toBe('succeeded')
   })
 
-  test('a submit does not wait for its entry in the queue', async () => {
-    const { queue, submit } = await startCore()
-    Object.assign(queue, { enqueue: () => new Promise(() => undefined) })
-    expect(await submit()).toMatchObject({ status: 'submitted' })
-  })
-
   test('a submit and a cancel succeed although the queue rejects', async () => {
     const { queue, backend, reconciler, service, submit, untilStatus } = await start()
     const { enqueue, dequeue } = queue

@@ -42,14 +42,8 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
   /** By key: `add` waits for the end of the turn, and a dequeue must not overtake it. */
   const inOrder = createSerial()
   const positions = createPositions({
-    async readKeys() {
-      // After the entries of this turn, which are added at its end, and `inOrder` a moment before.
-      await Promise.resolve()
-      await new Promise(setImmediate)
-      return runCommand(redis, () => queue.getRanges(['waiting'], 0, -1, true))
-    },
+    readKeys: () => runCommand(redis, () => queue.getRanges(['waiting'], 0, -1, true)),
   })
-  let lastAdd: Promise<unknown> = Promise.resolve()
   let runs: Runs | undefined
   let closing: Promise<void> | undefined
 
@@ -62,8 +56,6 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
   const closeAll = async () => {
     await runs?.close()
     unsubscribe()
-    // Entries are added in order.
-    await lastAdd.catch(() => undefined)
     await queue.close()
     redis.disconnect()
   }
@@ -81,9 +73,9 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
     },
     async enqueue(entry) {
       const key = keyOfEntry(entry)
+      await inOrder(key, () => add(key))
       // Without a bound an entry is claimed at once.
       if (maxRunning) positions.append(key)
-      await (lastAdd = inOrder(key, () => add(key)))
     },
     async dequeue(entry) {
       const key = keyOfEntry(entry)
