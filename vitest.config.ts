@@ -14,8 +14,9 @@ export default defineConfig({
           include: ['test/{unit,http}/**/*.test.ts'],
           // Files share a process and its modules: to load them for each file takes longer than most files' tests.
           isolate: false,
-          // Each test makes an app and drops it: most of the garbage is young.
-          execArgv: ['--max-semi-space-size=64'],
+          // Each test makes an app and drops it: most of the garbage is young, and with a young generation that starts
+          // small V8 collects it several times as often (30 s for all, instead of 27).
+          execArgv: ['--max-semi-space-size=64', '--min-semi-space-size=32'],
           setupFiles: ['test/helpers/shared-process.ts'],
         },
       },
