@@ -11,6 +11,7 @@ import {
   runExpiresAt,
   withoutInputPaths,
 } from './job.ts'
+import { sumCosts, sumTimes } from './usage.ts'
 
 export type Applied = { accepted: true; job: Job } | { accepted: false; reason: string }
 
@@ -39,7 +40,15 @@ function withoutOldAttempts(job: Job): Job {
   if (attempts.length <= 2 * ATTEMPTS_KEPT) return job
   const isKept = (attempt: Attempt, index: number) =>
     index < ATTEMPTS_KEPT || index >= attempts.length - ATTEMPTS_KEPT || isStopPending(attempt)
-  return { ...job, attempts: attempts.filter(isKept) }
+  const dropped = attempts.filter((attempt, index) => !isKept(attempt, index))
+  if (dropped.length === 0) return job
+  const usage = sumTimes([job.omitted?.usage, ...dropped.map((attempt) => attempt.usage)])
+  const costs = sumCosts([...(job.omitted?.costs ?? []), ...dropped.map((attempt) => attempt.cost)])
+  return {
+    ...job,
+    attempts: attempts.filter(isKept),
+    ...(usage && { omitted: { usage, costs } }),
+  }
 }
 
 function refuse(job: Job, event: JobEvent, now: number): string | undefined {

@@ -102,6 +102,15 @@ export type WebhookEvent = (typeof WEBHOOK_EVENTS)[number]
 /** Where a job's webhooks go. `events`: which ones, never empty, in the order of `WEBHOOK_EVENTS`. */
 export type Webhook = { readonly url: string; readonly events: readonly WebhookEvent[] }
 
+/**
+ * How long an attempt took at its backend, in whole ms: in its queue, in the start of a container or the fetch of inputs,
+ * and in its run. What the backend does not say is absent; a start that it does not tell apart is part of `queuedMs`.
+ */
+export type RunTimes = { readonly queuedMs?: number; readonly startupMs?: number; readonly runMs?: number }
+
+/** `amount`: a decimal with two to nine digits after the point. `currency`: by ISO 4217. */
+export type Cost = { readonly amount: string; readonly currency: string }
+
 /** One run at the backend. `stop`: the durable intent to stop a call that is no longer needed. Times are epoch ms. */
 export type Attempt = {
   readonly attempt: number
@@ -114,6 +123,9 @@ export type Attempt = {
   readonly outcome?: 'succeeded' | 'failed' | 'canceled' | 'interrupted'
   readonly error?: string
   readonly errorCode?: ErrorCode
+  /** Since its end. The cost is that of the price at this time. */
+  readonly usage?: RunTimes
+  readonly cost?: Cost
   /** `owed`: `pending`, as earlier releases wrote it. */
   readonly stop?: 'pending' | 'owed' | 'done'
 }
@@ -171,17 +183,19 @@ export type Job = JobRequest & {
   readonly deliveryCount?: number
   /** The first and the last `ATTEMPTS_KEPT` of all: never empty; the last is the current one. */
   readonly attempts: readonly Attempt[]
+  /** The sums over the attempts that are not kept. */
+  readonly omitted?: { readonly usage: RunTimes; readonly costs: readonly Cost[] }
 }
 
-/** An event in the life of a job. Events of a runner have their attempt. */
+/** An event in the life of a job. Events of a runner have their attempt. `times`: as the backend has measured them. */
 export type JobEvent =
   | { type: 'spawned'; attempt: number; callId: string }
   /** The run of the attempt's call has started, at this time. */
   | { type: 'started'; attempt: number; at: number }
-  | { type: 'succeeded'; attempt: number; outputPath: string; runId?: string }
-  | { type: 'failed'; attempt: number; code: ErrorCode; error: string }
+  | { type: 'succeeded'; attempt: number; outputPath: string; runId?: string; times?: RunTimes }
+  | { type: 'failed'; attempt: number; code: ErrorCode; error: string; times?: RunTimes }
   /** The backend lost the run, not because of the input: the job runs again, in up to `maxAttempts` attempts. */
-  | { type: 'interrupted'; attempt: number; error: string; maxAttempts: number }
+  | { type: 'interrupted'; attempt: number; error: string; maxAttempts: number; times?: RunTimes }
   | { type: 'canceled' }
   | { type: 'expired' }
   /** `maxRetries`: maximum retries of one job; undefined: no limit. */

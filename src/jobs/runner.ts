@@ -222,15 +222,17 @@ const hasCall = ({ attempts }: Job, { attempt, callId }: CallEvent) =>
   attempts.some((candidate) => candidate.attempt === attempt && candidate.callId === callId)
 
 function eventOf(outcome: Outcome, attempt: number, maxAttempts: number): JobEvent {
+  const { times } = outcome
+  const end = { attempt, ...(times && { times }) }
   switch (outcome.kind) {
     case 'succeeded': {
       const { outputPath, runId } = outcome
-      return { type: 'succeeded', attempt, outputPath, ...(runId !== undefined && { runId }) }
+      return { type: 'succeeded', ...end, outputPath, ...(runId !== undefined && { runId }) }
     }
     case 'failed':
-      return { type: 'failed', attempt, code: outcome.code, error: outcome.error }
+      return { type: 'failed', ...end, code: outcome.code, error: outcome.error }
     case 'interrupted':
-      return { type: 'interrupted', attempt, error: outcome.error, maxAttempts }
+      return { type: 'interrupted', ...end, error: outcome.error, maxAttempts }
     default:
       return outcome satisfies never
   }

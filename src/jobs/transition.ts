@@ -5,6 +5,7 @@ import { applyEvent } from './apply-event.ts'
 import type { Job, JobEvent } from './job.ts'
 import type { LinkSigner } from './links.ts'
 import { withDelivery } from './webhooks/options.ts'
+import { account, type Price } from './usage.ts'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /** A change of a job, as written. A new job has no `before` and no `event`. `delivery`: the webhook of the change. */
@@ -23,6 +24,8 @@ export type TransitionDependencies = {
   readonly publish: (change: JobChange) => Promise<void>
   readonly maxQueuedJobs?: number | undefined
   readonly maxActiveOfCaller?: number | undefined
+  /** Undefined: costs are not known. */
+  readonly price?: Price | undefined
   /** Epoch ms. */
   readonly now?: () => number
 }
@@ -45,7 +48,7 @@ export type Transitions = {
 }
 
 export function createTransitions(dependencies: TransitionDependencies): Transitions {
-  const { store, links, publish, maxQueuedJobs, maxActiveOfCaller, now = Date.now } = dependencies
+  const { store, links, publish, maxQueuedJobs, maxActiveOfCaller, price, now = Date.now } = dependencies
   const limits = { maxSubmitted: maxQueuedJobs, maxActiveOfCaller }
 
   const refuseBeyondLimits = (result: string) => {
@@ -66,10 +69,14 @@ export function createTransitions(dependencies: TransitionDependencies): Transit
 
   /** The job as written; undefined: `before` is stale. */
   const write = async (before: Job, moved: Job, event: JobEvent): Promise<Job | undefined> => {
-    const { job, delivery } = withDelivery(before, moved, { now: now(), links })
+    const { job: accounted, usage } = account(before, moved, event, price)
+    const { job, delivery } = withDelivery(before, accounted, { now: now(), links })
     const isWritten = await writeWithFollowUp(
       { store, job, followUp: () => publish({ before, after: job, event, delivery }) },
-      () => (event.type === 'retried' ? reopen(job, before.revision) : store.update(job, before.revision, delivery)),
+      () =>
+        event.type === 'retried'
+          ? reopen(job, before.revision)
+          : store.update(job, before.revision, { delivery, usage }),
     )
     return isWritten ? job : undefined
   }

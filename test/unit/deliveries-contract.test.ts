@@ -20,11 +20,11 @@ testContractCatches('a change and its delivery that are two steps', {
   cases,
   promise: 'never shows a change without its delivery',
   open: broken((good) => ({
-    async update(job, expected, delivery) {
+    async update(job, expected, additions) {
       const isMade = await good.update(job, expected)
       await new Promise(setImmediate)
       await new Promise(setImmediate)
-      return isMade && good.update(job, job.revision, delivery)
+      return isMade && good.update(job, job.revision, additions)
     },
   })),
 })
@@ -33,9 +33,9 @@ testContractCatches('a delivery that is written before the revision is checked',
   cases,
   promise: 'stores no delivery of a change that is not made',
   open: broken((good) => ({
-    async update(job, expected, delivery) {
+    async update(job, expected, additions) {
       const before = await good.get(job.id)
-      if (before && delivery) await good.update(before, before.revision, delivery)
+      if (before && additions?.delivery) await good.update(before, before.revision, additions)
       return good.update(job, expected)
     },
   })),
@@ -51,9 +51,10 @@ testContractCatches('a delivery that replaces the one of its number', {
   cases,
   promise: 'rejects a change whose delivery has a taken number',
   open: broken((good) => ({
-    async update(job, expected, delivery) {
+    async update(job, expected, additions) {
+      const delivery = additions?.delivery
       const [known] = await good.deliveriesOf(job.id)
-      if (!known || !delivery) return good.update(job, expected, delivery)
+      if (!known || !delivery) return good.update(job, expected, additions)
       await good.updateDelivery({ ...delivery, revision: known.revision }, known.revision)
       return good.update(job, expected)
     },
@@ -119,9 +120,9 @@ testContractCatches('a removal that leaves the deliveries', {
   open: broken((good) => {
     const left = new Map<string, Delivery>()
     return {
-      update(job, expected, delivery) {
-        if (delivery) left.set(job.id, delivery)
-        return good.update(job, expected, delivery)
+      update(job, expected, additions) {
+        if (additions?.delivery) left.set(job.id, additions.delivery)
+        return good.update(job, expected, additions)
       },
       deliveriesOf: (jobId) => Promise.resolve([left.get(jobId)].filter((one) => one !== undefined)),
     }

@@ -3,14 +3,19 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createSqliteStore } from '../../src/store/sqlite/store.ts'
 import { createMemoryStore } from '../../src/store/memory/store.ts'
+import { aJob } from '../helpers/jobs.ts'
 import { brokenFrom, testContractCatches, testContract } from '../contract/contract.ts'
 import { storeContract as cases } from '../contract/store.ts'
+import { usageContract } from '../contract/usage.ts'
 
 testContract('memory store', cases, createMemoryStore)
 testContract('SQLite store', cases, () => createSqliteStore({ path: ':memory:' }))
 testContract('SQLite store in a file', cases, () =>
   createSqliteStore({ path: join(mkdtempSync(join(tmpdir(), 'store-')), 'jobs.db') }),
 )
+
+testContract('daily sums in memory', usageContract, createMemoryStore)
+testContract('daily sums in SQLite', usageContract, () => createSqliteStore({ path: ':memory:' }))
 
 const broken = brokenFrom(() => createMemoryStore())
 
@@ -97,4 +102,29 @@ testContractCatches('pages by offset', {
       },
     }
   }),
+})
+
+testContractCatches('sums that are added before the revision is checked', {
+  cases: usageContract,
+  promise: 'adds nothing with a change that is not made',
+  open: broken((good) => ({
+    async update(job, expected, additions) {
+      const other = aJob()
+      await good.insert(other)
+      await good.update(other, other.revision, additions)
+      return good.update(job, expected)
+    },
+  })),
+})
+
+testContractCatches('sums that are not added', {
+  cases: usageContract,
+  promise: 'adds an attempt to the sums of each of its groups',
+  open: broken((good) => ({ update: (job, expected) => good.update(job, expected) })),
+})
+
+testContractCatches('a removal that leaves old days', {
+  cases: usageContract,
+  promise: 'removes the sums of the days before the given one',
+  open: broken(() => ({ removeUsage: () => Promise.resolve() })),
 })

@@ -337,7 +337,7 @@ describe('at least once', () => {
     const { reconciler, sender, store } = await start({ running: false })
     const job = aJob()
     await store.insert(job)
-    await store.update(after(job, { type: 'canceled' }), job.revision, aDelivery(job))
+    await store.update(after(job, { type: 'canceled' }), job.revision, { delivery: aDelivery(job) })
     await reconciler.start()
     await until(() => sender.sent.length === 1)
   })
@@ -354,7 +354,7 @@ describe('a caller with a host for each of its jobs, none of which answers', () 
     const owe = async (caller: string, host: string) => {
       const job = aJob({ caller })
       await store.insert(job)
-      await store.update(after(job, { type: 'canceled' }), job.revision, aDelivery(job, { caller, host }))
+      await store.update(after(job, { type: 'canceled' }), job.revision, { delivery: aDelivery(job, { caller, host }) })
       return job.id
     }
     for (let n = 0; n < 600; n++) await owe('key:a', `${n}.example`)

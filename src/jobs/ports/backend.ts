@@ -12,6 +12,7 @@ import {
   parametersIn,
   type RunOptions,
   type RunParameters,
+  type RunTimes,
 } from '../job.ts'
 
 /** A field error for each parameter that is set and not among those that a backend takes. */
@@ -45,12 +46,14 @@ export type Spawned =
 
 /**
  * How a call finished. `interrupted`: the backend lost the run, not because of the input; another attempt may succeed.
- * `error` is never empty. `traceback`: of an exception of the run, for the operator's log.
+ * `error` is never empty. `traceback`: of an exception of the run, for the operator's log. `times`: as far as the backend
+ * knows them, each measured on one clock.
  */
-export type Outcome =
+export type Outcome = { readonly times?: RunTimes | undefined } & (
   | { readonly kind: 'succeeded'; readonly outputPath: string; readonly runId?: string }
   | { readonly kind: 'failed'; readonly code: ErrorCode; readonly error: string; readonly traceback?: string }
   | { readonly kind: 'interrupted'; readonly error: string; readonly traceback?: string }
+)
 
 /** Notified of what happens to a call before it ends. */
 export type CallSubscriber = {

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Delivery, DueDelivery } from '../webhooks/delivery.ts'
-import type { Job, JobStatus } from '../job.ts'
+import type { Job, JobStatus, ModelVersion } from '../job.ts'
+import type { UsageRecord, UsageRow } from '../usage.ts'
 
 /**
  * Pending work of a job: `run`, it is unfinished and needs an entry in the queue; `stop`, a call is to be stopped; `expiry`,
@@ -44,6 +45,9 @@ export type ListQuery = {
   readonly limit: number
 }
 
+/** What an update writes beside the job: the new delivery of the change, and what the attempt that it ended adds. */
+export type Additions = { readonly delivery?: Delivery | undefined; readonly usage?: UsageRecord | undefined }
+
 /** Where jobs are kept. Every write is atomic and, once it resolves, as durable as the adapter promises. */
 export type JobStore = {
   /** Adds a new job: one step with the checks of its idempotency key and of the limits. Rejects when its id is taken. */
@@ -52,9 +56,9 @@ export type JobStore = {
   get(id: string): Promise<Job | undefined>
   /**
    * Compare-and-set: replaces the job if its stored revision is `expectedRevision`; false, and no change, otherwise.
-   * `delivery` is the new delivery of the change, written in the same step. Rejects when its number is taken.
+   * `additions` are written in the same step. Rejects when the number of the delivery is taken.
    */
-  update(job: Job, expectedRevision: number, delivery?: Delivery): Promise<boolean>
+  update(job: Job, expectedRevision: number, additions?: Additions): Promise<boolean>
   /**
    * As `update`, for a finished job that will run again; atomic with the check of the limits, which count the jobs of
    * all processes. Beyond a limit nothing changes.
@@ -89,9 +93,26 @@ export type DeliveryStore = {
   updateDelivery(delivery: Delivery, expectedRevision: number): Promise<boolean>
 }
 
-/** An adapter: both ports on the same data, so that one write can change both. */
+/** `caller`: only its sums; undefined: those of all. */
+export type UsageQuery = { readonly dimension: string; readonly caller?: string | undefined }
+
+/**
+ * Daily sums over the attempts that have finished, and samples of the last runs. `JobStore.update` adds to them; they
+ * outlive their jobs. Processes that share jobs share them.
+ */
+export type UsageStore = {
+  /** The sums of a day, such as `2026-11-26`, in no order. */
+  usageOn(day: string, query: UsageQuery): Promise<UsageRow[]>
+  /** Removes the sums of all days before `day`. */
+  removeUsage(day: string): Promise<void>
+  /** The last `SAMPLES_KEPT` runs that succeeded, each in ms for a second of speech, the newest first. */
+  recentRuns(version: ModelVersion): Promise<number[]>
+}
+
+/** An adapter: all ports on the same data, so that one write can change several. */
 export type Store = JobStore &
-  DeliveryStore & {
+  DeliveryStore &
+  UsageStore & {
     /** Releases what the store holds. Idempotent. */
     close(): Promise<void>
   }

@@ -3,13 +3,14 @@ import { isFinished, isOverdue, hasPendingStop, type Job } from '../../jobs/job.
 import { createFifo, readPages } from '../../lib/collections.ts'
 import {
   newSecret,
+  type Additions,
   type InsertLimits,
   type PendingWork,
   type Reopened,
   type SecretKeeper,
   type Store,
 } from '../../jobs/ports/store.ts'
-import { createDeliveryTimeline, createTimelines } from './timeline.ts'
+import { createDeliveryTimeline, createTimelines, createUsageSums } from './timeline.ts'
 
 /**
  * What V8 takes on a 64-bit machine, in bytes: for a job with its indexes but without attempts and texts, for an attempt,
@@ -56,6 +57,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store & Sec
   const activeByCaller = new Map<string, number>()
   const idsByKey = new Map<string, string>()
   const deliveries = createDeliveryTimeline()
+  const sums = createUsageSums()
   /** Estimated, of all jobs and deliveries. */
   let bytes = 0
 
@@ -134,11 +136,12 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store & Sec
     return { kind: 'inserted' } as const
   }
 
-  const update = (job: Job, expectedRevision: number, delivery?: Delivery) => {
+  const update = (job: Job, expectedRevision: number, { delivery, usage }: Additions) => {
     if (jobs.get(job.id)?.revision !== expectedRevision) return false
     if (delivery && deliveries.get(job.id, delivery.number))
       throw new Error(`delivery ${delivery.number} exists already`)
     if (delivery) writeDelivery(delivery)
+    if (usage) sums.add(usage)
     write(job)
     forgetBeyondLimit()
     return true
@@ -164,7 +167,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store & Sec
   return {
     insert: (job, limits = {}) => settle(() => insert(job, limits)),
     get: (id) => Promise.resolve(jobs.get(id)),
-    update: (job, expectedRevision, delivery) => settle(() => update(job, expectedRevision, delivery)),
+    update: (job, expectedRevision, additions = {}) => settle(() => update(job, expectedRevision, additions)),
     reopen: (job, expectedRevision, limits = {}) => Promise.resolve(reopen(job, expectedRevision, limits)),
     remove(id, expectedRevision) {
       const job = jobs.get(id)
@@ -182,6 +185,9 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store & Sec
     deliveriesOf: (jobId) => Promise.resolve(deliveries.of(jobId)),
     dueDeliveries: (now) => readPages<DueDelivery>(DUE_PAGE, (after) => deliveries.due(after, now, DUE_PAGE)),
     updateDelivery: (delivery, expectedRevision) => Promise.resolve(updateDelivery(delivery, expectedRevision)),
+    usageOn: (day, query) => Promise.resolve(sums.on(day, query)),
+    removeUsage: (day) => settle(() => sums.removeBefore(day)),
+    recentRuns: (version) => Promise.resolve(sums.recentRuns(version)),
     countSubmitted: () => Promise.resolve(indexes.submitted.size),
     ...createMemorySecrets(),
     close: () => Promise.resolve(),

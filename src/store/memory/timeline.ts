@@ -1,7 +1,16 @@
 import { createRequire } from 'node:module'
 import type BTreeType from 'sorted-btree'
-import { type Job, JOB_STATUSES } from '../../jobs/job.ts'
-import { comparePositions, type ListPosition, type ListQuery } from '../../jobs/ports/store.ts'
+import { type Job, JOB_STATUSES, type ModelVersion } from '../../jobs/job.ts'
+import { comparePositions, type ListPosition, type ListQuery, type UsageStore } from '../../jobs/ports/store.ts'
+import {
+  OUTCOME_DIMENSION,
+  SAMPLES_KEPT,
+  type UsageGroup,
+  type UsageRecord,
+  type UsageRow,
+  VALUES_PER_DAY,
+  VALUES_PER_DIMENSION,
+} from '../../jobs/usage.ts'
 import type { Delivery, DueDelivery } from '../../jobs/webhooks/delivery.ts'
 
 /** Jobs in order of creation, for every filter that a list may have. */
@@ -136,3 +145,67 @@ export function createDeliveryTimeline(): DeliveryTimeline {
 }
 
 const deliveryKeyOf = ({ jobId, number }: Pick<Delivery, 'jobId' | 'number'>) => `${jobId}/${number}`
+
+/** Daily sums, lost with the process. */
+type UsageSums = {
+  add(record: UsageRecord): void
+  on(...query: Parameters<UsageStore['usageOn']>): UsageRow[]
+  removeBefore(day: string): void
+  recentRuns(version: ModelVersion): number[]
+}
+
+export function createUsageSums(): UsageSums {
+  /** By day, then by caller, then by group and currency. */
+  const days = new Map<string, Map<string, Map<string, UsageRow>>>()
+  const samples = new Map<ModelVersion, number[]>()
+
+  const addTo = (rows: Map<string, UsageRow>, group: UsageGroup, record: UsageRecord) => {
+    const key = JSON.stringify([group.dimension, group.value, record.currency])
+    const before = rows.get(key)
+    if (!before && !hasRoom(rows, group)) return
+    rows.set(key, sumOf(group, record, before))
+  }
+
+  return {
+    add(record) {
+      const ofDay = days.get(record.day) ?? new Map<string, Map<string, UsageRow>>()
+      const rows = ofDay.get(record.caller) ?? new Map<string, UsageRow>()
+      days.set(record.day, ofDay.set(record.caller, rows))
+      for (const group of record.groups) addTo(rows, group, record)
+      if (!record.sample) return
+      const { version, msPerSecond } = record.sample
+      samples.set(version, [msPerSecond, ...(samples.get(version) ?? [])].slice(0, SAMPLES_KEPT))
+    },
+    on(day, { dimension, caller }) {
+      const ofDay = days.get(day)
+      const chosen = caller === undefined ? [...(ofDay?.values() ?? [])] : [ofDay?.get(caller)]
+      return chosen.flatMap((rows) => [...(rows?.values() ?? [])].filter((row) => row.dimension === dimension))
+    },
+    removeBefore(day) {
+      for (const known of days.keys()) if (known < day) days.delete(known)
+    },
+    recentRuns: (version) => samples.get(version) ?? [],
+  }
+}
+
+function hasRoom(rows: Map<string, UsageRow>, { dimension }: UsageGroup): boolean {
+  if (dimension === OUTCOME_DIMENSION) return true
+  const alike = [...rows.values()].filter((row) => row.dimension === dimension)
+  return alike.length < VALUES_PER_DIMENSION && rows.size < VALUES_PER_DAY
+}
+
+function sumOf(group: UsageGroup, record: UsageRecord, before?: UsageRow): UsageRow {
+  const { day, caller, currency, jobs, attempts, queuedMs, startupMs, runMs, nanos } = record
+  return {
+    ...group,
+    day,
+    caller,
+    currency,
+    jobs: jobs + (before?.jobs ?? 0),
+    attempts: attempts + (before?.attempts ?? 0),
+    queuedMs: queuedMs + (before?.queuedMs ?? 0),
+    startupMs: startupMs + (before?.startupMs ?? 0),
+    runMs: runMs + (before?.runMs ?? 0),
+    nanos: nanos + (before?.nanos ?? 0n),
+  }
+}

@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis'
 import { createBatch } from '../../lib/concurrency.ts'
 import { problemOfReply, runBatch, runCommand } from '../../redis/connection.ts'
 import { SCHEMA, UnreadableRecord } from './records.ts'
+import { ADD_USAGE } from './usage.ts'
 
 /**
  * A write, named by `WRITES`, is visible as a whole or not at all. One script makes all writes of a turn of the event loop:
@@ -84,8 +85,9 @@ function WRITES.insert(key, record, max_submitted, max_active)
   return 'done'
 end
 
--- With a delivery also its number, record and body.
-function WRITES.update(key, expected, record, number, delivery, body)
+${ADD_USAGE}
+-- \`usage\`: what an attempt adds to the sums, as JSON, or nothing. With a delivery also its number, record and body.
+function WRITES.update(key, expected, record, usage, number, delivery, body)
   local stored = stored_head(key)
   if stored == '' then return 'stale' end
   local before, after = job_of(stored), job_of(record)
@@ -93,6 +95,7 @@ function WRITES.update(key, expected, record, number, delivery, body)
   if before.revision ~= expected then return 'stale' end
   local deliveries = root .. 'deliveries:' .. id
   if number and redis.call('HEXISTS', deliveries, number) == 1 then return 'taken' end
+  local added = usage ~= '' and cjson.decode(usage)
   local pending = count_pending(deliveries)
   local positions = positions_of(before, pending)
   redis.call('SET', key, record)
@@ -103,6 +106,7 @@ function WRITES.update(key, expected, record, number, delivery, body)
     move_due(nil, due)
   end
   move(positions, positions_of(after, pending))
+  if added then add_usage(added) end
   return 'done'
 end
 

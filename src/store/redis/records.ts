@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 import { Problem } from '../../problems.ts'
 import type { Delivery, DueDelivery } from '../../jobs/webhooks/delivery.ts'
-import { expiresAt, isFinished, type Job, hasPendingStop, type JobStatus } from '../../jobs/job.ts'
+import { expiresAt, isFinished, type Job, hasPendingStop, type JobStatus, type ModelVersion } from '../../jobs/job.ts'
 import type { ListPosition } from '../../jobs/ports/store.ts'
 
 /**
@@ -18,6 +18,11 @@ import type { ListPosition } from '../../jobs/ports/store.ts'
  *   ended                         index of finished jobs without pending work, by time of finish
  *   due                           index of pending deliveries, by the time they are due; see `duePositionOf`
  *   idempotency:<digest>          the id of the job that was made with a caller's key
+ *   usage                         sorted set of the days that have sums
+ *   usage:<day>                   set of the callers that have sums of this day
+ *   usage:<day>:<caller digest>   hash: how many values each dimension has, and all (`values`)
+ *   usage:<day>:<caller digest>:<dimension>   hash: `<sum> <group>`, see `usageArgument`
+ *   runs:<version>                list of the last runs of a model, in ms for a second of speech
  *   secrets                       hash: secrets by name
  */
 export type Keys = ReturnType<typeof createKeys>
@@ -34,12 +39,17 @@ export function createKeys(prefix: string) {
     stopping: `${root}stopping`,
     ended: `${root}ended`,
     due: `${root}due`,
+    usageDays: `${root}usage`,
+    usageCallers: (day: string) => `${root}usage:${day}`,
+    usageDimensions: (day: string, caller: string) => `${root}usage:${day}:${digestOf(caller)}`,
+    usage: (day: string, caller: string, dimension: string) => `${root}usage:${day}:${digestOf(caller)}:${dimension}`,
+    runs: (version: ModelVersion) => `${root}runs:${version}`,
     secrets: `${root}secrets`,
   }
 }
 
 /** Stands for callers and idempotency keys, which may be long and hold any character. */
-const digestOf = (text: string): string => hash('sha256', text, 'base64url')
+export const digestOf = (text: string): string => hash('sha256', text, 'base64url')
 
 /** Digits of a time in a position: enough for every `Date`. */
 const TIME_DIGITS = 15

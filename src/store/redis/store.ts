@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis'
-import type { Delivery, DueDelivery } from '../../jobs/webhooks/delivery.ts'
+import type { DueDelivery } from '../../jobs/webhooks/delivery.ts'
 import { type Job, JOB_STATUSES } from '../../jobs/job.ts'
 import { createUnreadableLog, type Log } from '../../jobs/log.ts'
 import { createLru, readPages } from '../../lib/collections.ts'
@@ -7,6 +7,7 @@ import { createBatch } from '../../lib/concurrency.ts'
 import { closeRedis, runBatch, runCommand } from '../../redis/connection.ts'
 import {
   newSecret,
+  type Additions,
   type InsertLimits,
   type Inserted,
   type ListQuery,
@@ -33,6 +34,7 @@ import {
   idAt,
   UnreadableRecord,
 } from './records.ts'
+import { createUsage, usageArgument } from './usage.ts'
 
 type RedisStoreOptions = {
   /** The prefix of all keys: stores with the same prefix share their jobs. */
@@ -82,9 +84,10 @@ export function createRedisStore(redis: Redis, { prefix, log }: RedisStoreOption
     return { kind: 'inserted' }
   }
 
-  const update = async (job: Job, expectedRevision: number, delivery?: Delivery) => {
+  const update = async (job: Job, expectedRevision: number, { delivery, usage }: Additions = {}) => {
     const added = delivery ? [delivery.number, deliveryRecordOf(delivery), delivery.body] : []
-    return isDone(await write('update', job.id, [expectedRevision, recordOf(job), ...added]))
+    const parameters = [expectedRevision, recordOf(job), usage ? usageArgument(usage) : '', ...added]
+    return isDone(await write('update', job.id, parameters))
   }
 
   const reopen = async (job: Job, expectedRevision: number, limits: InsertLimits): Promise<Reopened> => {
@@ -107,6 +110,7 @@ export function createRedisStore(redis: Redis, { prefix, log }: RedisStoreOption
       for (const range of rangesOf(what, { now, keys })) yield* pages.walk(range)
     },
     ...createDeliveries(redis, { keys, scripts }),
+    ...createUsage(redis, keys),
     countSubmitted: () => runCommand(redis, () => redis.zcard(keys.timeline('submitted'))),
     ...createRedisSecrets(redis, keys),
     close: () => Promise.resolve(),

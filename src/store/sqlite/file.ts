@@ -50,6 +50,27 @@ export const MIGRATIONS: readonly string[] = [
    ) STRICT;
    CREATE INDEX deliveries_due ON deliveries (due_at, job_id, number, host) WHERE due_at IS NOT NULL;
    CREATE INDEX deliveries_pending ON deliveries (job_id) WHERE due_at IS NOT NULL;`,
+  // Daily sums over attempts, which outlive their jobs, and how long the last runs took.
+  `CREATE TABLE usage (
+     day TEXT NOT NULL,
+     caller TEXT NOT NULL,
+     dimension TEXT NOT NULL,
+     value TEXT NOT NULL,
+     currency TEXT NOT NULL,
+     jobs INTEGER NOT NULL,
+     attempts INTEGER NOT NULL,
+     queued_ms INTEGER NOT NULL,
+     startup_ms INTEGER NOT NULL,
+     run_ms INTEGER NOT NULL,
+     nanos INTEGER NOT NULL,
+     PRIMARY KEY (day, caller, dimension, value, currency)
+   ) STRICT, WITHOUT ROWID;
+   CREATE TABLE recent_runs (
+     version TEXT NOT NULL,
+     number INTEGER NOT NULL,
+     ms_per_second INTEGER NOT NULL,
+     PRIMARY KEY (version, number)
+   ) STRICT, WITHOUT ROWID;`,
 ]
 
 /**

@@ -1,7 +1,16 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
-import { expiresAt, hasPendingStop, isFinished, type Job } from '../../jobs/job.ts'
+import { expiresAt, hasPendingStop, isFinished, type Job, type ModelVersion } from '../../jobs/job.ts'
 import { createUnreadableLog, type Log } from '../../jobs/log.ts'
-import type { ListPosition, PendingWork } from '../../jobs/ports/store.ts'
+import type { ListPosition, PendingWork, UsageStore } from '../../jobs/ports/store.ts'
+import {
+  OUTCOME_DIMENSION,
+  SAMPLES_KEPT,
+  type UsageGroup,
+  type UsageRecord,
+  type UsageRow,
+  VALUES_PER_DAY,
+  VALUES_PER_DIMENSION,
+} from '../../jobs/usage.ts'
 import type { Delivery, DueDelivery } from '../../jobs/webhooks/delivery.ts'
 import { readPages } from '../../lib/collections.ts'
 import { messageOf } from '../../lib/errors.ts'
@@ -50,6 +59,7 @@ export function prepare(db: DatabaseSync) {
       removal: [pending('finished_at', 'finished_at IS NOT NULL AND stop_owed = 0', hasDelivery)],
     } satisfies Record<PendingWork, StatementSync[]>,
     deliveries: prepareDeliveries(db),
+    usage: prepareUsage(db),
   }
 }
 
@@ -177,5 +187,82 @@ export async function read<T>(query: () => T): Promise<T> {
     return await Promise.resolve(query())
   } catch (error) {
     throw toProblem(error)
+  }
+}
+
+/** The largest integer of a column: a sum beyond would become a float, and the write would fail. */
+const MAX_INTEGER = '9223372036854775807'
+const SUMS = ['jobs', 'attempts', 'queued_ms', 'startup_ms', 'run_ms', 'nanos'] as const
+const COLUMNS = `day, caller, dimension, value, currency, ${SUMS.join(', ')}`
+
+function prepareUsage(db: DatabaseSync) {
+  const ofCaller = 'FROM usage WHERE day = ? AND caller = ?'
+  const sql = {
+    add: db.prepare(
+      `INSERT INTO usage (${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+       ON CONFLICT DO UPDATE SET ${SUMS.map((sum) => `${sum} = min(${sum} + excluded.${sum}, ${MAX_INTEGER})`).join(', ')}`,
+    ),
+    has: db.prepare(`SELECT 1 ${ofCaller} AND dimension = ? AND value = ?`),
+    countValues: db.prepare(`SELECT count(*) AS count ${ofCaller} AND dimension = ?`),
+    countRows: db.prepare(`SELECT count(*) AS count ${ofCaller}`),
+    of: db.prepare(`SELECT ${COLUMNS} ${ofCaller} AND dimension = ?`),
+    ofAll: db.prepare(`SELECT ${COLUMNS} FROM usage WHERE day = ? AND dimension = ?`),
+    remove: db.prepare('DELETE FROM usage WHERE day < ?'),
+    lastSample: db.prepare('SELECT max(number) AS number FROM recent_runs WHERE version = ?'),
+    addSample: db.prepare('INSERT INTO recent_runs (version, number, ms_per_second) VALUES (?, ?, ?)'),
+    trimSamples: db.prepare('DELETE FROM recent_runs WHERE version = ? AND number <= ?'),
+    samples: db.prepare('SELECT ms_per_second FROM recent_runs WHERE version = ? ORDER BY number DESC'),
+  }
+  // Sums of nano-units exceed what a number can hold exactly.
+  sql.of.setReadBigInts(true)
+  sql.ofAll.setReadBigInts(true)
+  return sql
+}
+
+/** The sums in the file. Writes belong to the transaction of their caller. */
+type UsageRows = {
+  add(record: UsageRecord): void
+  on(...query: Parameters<UsageStore['usageOn']>): UsageRow[]
+  removeBefore(day: string): void
+  recentRuns(version: ModelVersion): number[]
+}
+
+export function createUsageRows(sql: ReturnType<typeof prepareUsage>): UsageRows {
+  const hasRoom = ({ day, caller }: UsageRecord, { dimension, value }: UsageGroup) =>
+    dimension === OUTCOME_DIMENSION ||
+    sql.has.get(day, caller, dimension, value) !== undefined ||
+    (Number(sql.countValues.get(day, caller, dimension)?.count) < VALUES_PER_DIMENSION &&
+      Number(sql.countRows.get(day, caller)?.count) < VALUES_PER_DAY)
+
+  return {
+    add(record) {
+      const { day, caller, currency, jobs, attempts, queuedMs, startupMs, runMs, nanos, sample } = record
+      const sums = [jobs, attempts, queuedMs, startupMs, runMs, nanos] as const
+      for (const group of record.groups) {
+        if (hasRoom(record, group)) sql.add.run(day, caller, group.dimension, group.value, currency, ...sums)
+      }
+      if (!sample) return
+      const number = Number(sql.lastSample.get(sample.version)?.number ?? 0) + 1
+      sql.addSample.run(sample.version, number, sample.msPerSecond)
+      sql.trimSamples.run(sample.version, number - SAMPLES_KEPT)
+    },
+    on(day, { dimension, caller }) {
+      const rows = caller === undefined ? sql.ofAll.all(day, dimension) : sql.of.all(day, caller, dimension)
+      return rows.map((row) => ({
+        day: String(row.day),
+        caller: String(row.caller),
+        dimension: String(row.dimension),
+        value: String(row.value),
+        currency: String(row.currency),
+        jobs: Number(row.jobs),
+        attempts: Number(row.attempts),
+        queuedMs: Number(row.queued_ms),
+        startupMs: Number(row.startup_ms),
+        runMs: Number(row.run_ms),
+        nanos: row.nanos as bigint,
+      }))
+    },
+    removeBefore: (day) => void sql.remove.run(day),
+    recentRuns: (version) => sql.samples.all(version).map((row) => Number(row.ms_per_second)),
   }
 }

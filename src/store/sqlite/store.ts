@@ -7,6 +7,7 @@ import { createLru } from '../../lib/collections.ts'
 import {
   comparePositions,
   newSecret,
+  type Additions,
   type InsertLimits,
   type Inserted,
   type ListPosition,
@@ -19,6 +20,7 @@ import {
   columnsOf,
   createDeliveryRows,
   createReader,
+  createUsageRows,
   dueDeliveries,
   jobOf,
   pendingJobs,
@@ -70,6 +72,7 @@ export async function createSqliteStore({ path, log, ...options }: SqliteOptions
 export function createStoreOn(db: DatabaseSync, log?: Log): Store {
   const sql = prepare(db)
   const deliveries = createDeliveryRows(sql.deliveries)
+  const sums = createUsageRows(sql.usage)
   const commits = createGroupCommit(db, () => (pending = 0))
   let submitted = Number(sql.countSubmitted.get()?.count)
   /** By how much the open transaction changes that number. */
@@ -117,12 +120,13 @@ export function createStoreOn(db: DatabaseSync, log?: Log): Store {
     return { value: { kind: 'inserted' }, delta: isSubmitted(job), written: { job, characters: document.length } }
   }
 
-  const update = (job: Job, revision: number, delivery?: Delivery): Change<boolean> => {
+  const update = (job: Job, revision: number, { delivery, usage }: Additions = {}): Change<boolean> => {
     const before = sql.stateOf.get(job.id)
     if (before?.revision !== revision) return { value: false, delta: 0 }
     const document = JSON.stringify(job)
     sql.update.run(...columnsOf(job), document, job.id)
     if (delivery) deliveries.insert(delivery)
+    if (usage) sums.add(usage)
     const delta = isSubmitted(job) - wasSubmitted(before)
     return { value: true, delta, written: { job, characters: document.length } }
   }
@@ -195,7 +199,7 @@ export function createStoreOn(db: DatabaseSync, log?: Log): Store {
         cache.set(id, job, String(row.document).length)
         return job
       }),
-    update: (job, expectedRevision, delivery) => write(() => update(job, expectedRevision, delivery)),
+    update: (job, expectedRevision, additions) => write(() => update(job, expectedRevision, additions)),
     reopen: (job, expectedRevision, limits = {}) => write(() => reopen(job, expectedRevision, limits)),
     remove: (id, expectedRevision) => write(() => remove(id, expectedRevision)),
     list: (query) => read(() => list(query)),
@@ -203,6 +207,13 @@ export function createStoreOn(db: DatabaseSync, log?: Log): Store {
     deliveriesOf: (jobId) => read(() => deliveries.of(jobId)),
     dueDeliveries: (now) => dueDeliveries(deliveries, now),
     updateDelivery: (delivery, expectedRevision) => write(() => updateDelivery(delivery, expectedRevision)),
+    usageOn: (day, query) => read(() => sums.on(day, query)),
+    removeUsage: (day) =>
+      write(() => {
+        sums.removeBefore(day)
+        return { value: undefined, delta: 0 }
+      }),
+    recentRuns: (version) => read(() => sums.recentRuns(version)),
     countSubmitted: () => read(() => (sql.probe.get(), submitted)),
     close: () => (closing ??= closeFile()),
   }

@@ -1,0 +1,173 @@
+import {
+  type Attempt,
+  currentAttempt,
+  type Cost,
+  isFinished,
+  type Job,
+  type JobEvent,
+  type ModelVersion,
+  type RunTimes,
+} from './job.ts'
+
+/** What a second of a run costs, in nano-units (10^-9) of a currency (ISO 4217). */
+export type Price = { readonly nanosPerSecond: bigint; readonly currency: string }
+
+/** What attempts add up to. Times in ms. `nanos`: their cost in nano-units of `currency`, which is empty without a price. */
+export type UsageAmounts = {
+  /** How many of the attempts finished their job: a job that is retried and finishes again counts again. */
+  readonly jobs: number
+  readonly attempts: number
+  readonly queuedMs: number
+  readonly startupMs: number
+  readonly runMs: number
+  readonly nanos: bigint
+  readonly currency: string
+}
+
+/** The dimension of outcomes, which counts every attempt; the others are `metadata.KEY`. */
+export const OUTCOME_DIMENSION = 'status'
+export const metadataDimension = (key: string): string => `metadata.${key}`
+
+/** What a sum is about, for instance `status` and `succeeded`. */
+export type UsageGroup = { readonly dimension: string; readonly value: string }
+
+/** The sum of one group of one caller's attempts that finished on one day, in one currency. */
+export type UsageRow = UsageGroup & UsageAmounts & { readonly day: string; readonly caller: string }
+
+/** What one finished attempt adds to the sums of each of its groups. `day`: in UTC, such as `2026-11-26`. */
+export type UsageRecord = UsageAmounts & {
+  readonly day: string
+  readonly caller: string
+  readonly groups: readonly UsageGroup[]
+  /** Of a run that succeeded: its time in ms for each second of speech, and the model that it used. */
+  readonly sample?: RunSample
+}
+export type RunSample = { readonly version: ModelVersion; readonly msPerSecond: number }
+
+/**
+ * Most values of one metadata key, and most values of all keys, of one caller on one day: what is beyond counts in the
+ * dimension of outcomes alone, so that labels as different as ids do not let the sums grow without bound.
+ */
+export const VALUES_PER_DIMENSION = 100
+export const VALUES_PER_DAY = 1_000
+/** Samples kept of each model: the last ones. */
+export const SAMPLES_KEPT = 100
+
+/** No attempt takes longer, in ms: a longer time is the error of a clock. Deadlines are a week, and retries start anew. */
+const MAX_TIME_MS = 30 * 24 * 3_600_000
+
+/** Whole ms; undefined for what no clock that is right can have measured. */
+const wholeMs = (ms: number | undefined): number | undefined =>
+  ms !== undefined && ms >= 0 && ms <= MAX_TIME_MS ? Math.round(ms) : undefined
+
+/** The times that are known and can be right; undefined if there are none. */
+function cleanTimes({ queuedMs, startupMs, runMs }: RunTimes): RunTimes | undefined {
+  const entries = Object.entries({ queuedMs, startupMs, runMs }).map(([name, ms]) => [name, wholeMs(ms)] as const)
+  const known = entries.filter(([, ms]) => ms !== undefined)
+  return known.length > 0 ? Object.fromEntries(known) : undefined
+}
+
+/** Of an attempt that did not end at the backend: as long as it is known to have been there. */
+function timesUntil({ startedAt, runStartedAt }: Attempt, endedAt: number): RunTimes {
+  if (startedAt === undefined || runStartedAt === undefined) return {}
+  return { queuedMs: Math.max(0, runStartedAt - startedAt), runMs: endedAt - runStartedAt }
+}
+
+function timesOf(attempt: Attempt, event: JobEvent, endedAt: number): RunTimes | undefined {
+  const isEndOfRun = event.type === 'succeeded' || event.type === 'failed' || event.type === 'interrupted'
+  return cleanTimes(isEndOfRun ? (event.times ?? {}) : timesUntil(attempt, endedAt))
+}
+
+export type Accounted = { readonly job: Job; readonly usage?: UsageRecord }
+
+/**
+ * Adds times and cost to the attempt that an event has finished, and says what it adds to the sums. The price is that of
+ * this moment: a later one changes neither.
+ */
+export function account(before: Job, after: Job, event: JobEvent, price: Price | undefined): Accounted {
+  const { attempt, finishedAt: earlierEnd } = currentAttempt(before)
+  const finished = after.attempts.find((candidate) => candidate.attempt === attempt)
+  if (earlierEnd !== undefined || finished?.finishedAt === undefined) return { job: after }
+  const usage = timesOf(finished, event, finished.finishedAt)
+  const cost = price && usage?.runMs !== undefined ? costOf(usage.runMs, price) : undefined
+  const accounted: Attempt = { ...finished, ...(usage && { usage }), ...(cost && { cost }) }
+  const attempts = after.attempts.map((candidate) => (candidate === finished ? accounted : candidate))
+  return { job: { ...after, attempts }, usage: recordOf(after, accounted) }
+}
+
+function recordOf(job: Job, { finishedAt = 0, outcome = 'failed', usage = {}, cost }: Attempt): UsageRecord {
+  const labels = Object.entries(job.metadata ?? {})
+  const groups = [
+    { dimension: OUTCOME_DIMENSION, value: outcome },
+    ...labels.map(([key, value]) => ({
+      dimension: metadataDimension(key).toWellFormed(),
+      value: value.toWellFormed(),
+    })),
+  ]
+  const sample = outcome === 'succeeded' ? sampleOf(job, usage.runMs) : undefined
+  return {
+    day: dayOf(finishedAt),
+    caller: job.caller.toWellFormed(),
+    groups,
+    jobs: isFinished(job) ? 1 : 0,
+    attempts: 1,
+    queuedMs: usage.queuedMs ?? 0,
+    startupMs: usage.startupMs ?? 0,
+    runMs: usage.runMs ?? 0,
+    nanos: cost ? (parseNanos(cost.amount) ?? 0n) : 0n,
+    currency: cost?.currency ?? '',
+    ...(sample && { sample }),
+  }
+}
+
+function sampleOf({ version, media }: Job, runMs = NaN): RunSample | undefined {
+  const msPerSecond = wholeMs(runMs / (media?.audio?.durationSeconds ?? NaN))
+  return msPerSecond === undefined ? undefined : { version, msPerSecond }
+}
+
+/** The day of a time in epoch ms, in UTC. */
+export const dayOf = (epochMs: number): string => new Date(epochMs).toISOString().slice(0, 10)
+
+/** To the nearest nano-unit, half up. */
+function costOf(runMs: number, { nanosPerSecond, currency }: Price): Cost {
+  return { amount: formatNanos((BigInt(runMs) * nanosPerSecond + 500n) / 1_000n), currency }
+}
+
+const NANOS = 1_000_000_000n
+
+/** A decimal with up to nine digits after the point, in nano-units; undefined for any other text. */
+export function parseNanos(decimal: string): bigint | undefined {
+  const [, whole, fraction = ''] = /^(\d{1,18})(?:\.(\d{1,9}))?$/.exec(decimal) ?? []
+  return whole === undefined ? undefined : BigInt(whole) * NANOS + BigInt(fraction.padEnd(9, '0'))
+}
+
+/** A decimal with two to nine digits after the point and no exponent. */
+export function formatNanos(nanos: bigint): string {
+  const fraction = String(nanos % NANOS).padStart(9, '0')
+  return `${nanos / NANOS}.${fraction.replace(/0{1,7}$/, '')}`
+}
+
+/** The sum of times; what none of them knows is absent. */
+export function sumTimes(all: readonly (RunTimes | undefined)[]): RunTimes | undefined {
+  const sums: Partial<Record<keyof RunTimes, number>> = {}
+  for (const times of all) {
+    for (const [name, ms] of Object.entries(times ?? {}) as [keyof RunTimes, number][])
+      sums[name] = (sums[name] ?? 0) + ms
+  }
+  return Object.keys(sums).length > 0 ? sums : undefined
+}
+
+/** The sums of costs, one for each currency: the price may have been set in another one before. */
+export function sumCosts(all: readonly (Cost | undefined)[]): Cost[] {
+  const sums = new Map<string, bigint>()
+  for (const cost of all) {
+    if (cost) sums.set(cost.currency, (sums.get(cost.currency) ?? 0n) + (parseNanos(cost.amount) ?? 0n))
+  }
+  return [...sums].map(([currency, nanos]) => ({ amount: formatNanos(nanos), currency }))
+}
+
+/** The times and costs of all attempts of a job, those that are not kept included. */
+export const usageOfJob = ({ attempts, omitted }: Job) => ({
+  times: sumTimes([omitted?.usage, ...attempts.map(({ usage }) => usage)]),
+  costs: sumCosts([...(omitted?.costs ?? []), ...attempts.map(({ cost }) => cost)]),
+})
