@@ -31,8 +31,10 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const MANIFEST = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: { start: string } }
 /** Those that `npm start` gives to Node, without the file of settings, which is the developer's own. */
 export const FLAGS = MANIFEST.scripts.start.match(/--(?!env-file)\S+/g) ?? []
-/** The compile cache of `npm start`, which `npm ci` fills. */
-const NODE_COMPILE_CACHE = /NODE_COMPILE_CACHE=(\S+)/.exec(MANIFEST.scripts.start)?.[1] ?? ''
+/** What `npm start` sets: the compile cache, which `npm ci` fills, and the one arena of malloc. */
+const SHIPPED_ENV = Object.fromEntries(
+  [...MANIFEST.scripts.start.matchAll(/(\b[A-Z_]+)=(\S+)/g)].map(([, name = '', value = '']) => [name, value]),
+)
 
 /** The real entry with the flags of `npm start`, driving Modal; `env` says which, and what else is to be different. */
 export async function startServer(
@@ -45,7 +47,7 @@ export async function startServer(
   const startedAt = performance.now()
   const child = spawn(process.execPath, [...FLAGS, ...flags, 'src/server.ts'], {
     cwd: ROOT,
-    env: cleanEnvironment({ NODE_COMPILE_CACHE, ...settings, ...env }),
+    env: cleanEnvironment({ ...SHIPPED_ENV, ...settings, ...env }),
     // Nothing is logged at this level unless something is amiss, and then the reader should see it.
     stdio: ['ignore', quiet ? 'ignore' : process.stderr, 'inherit'],
   })

@@ -137,7 +137,7 @@ test.skipIf(SECONDS === 0)(
       under: group?.under ?? [],
       nodeFlags: [
         '--max-semi-space-size=8',
-        '--heap-growing-percent=80',
+        '--heap-growing-percent=25',
         ...(group ? [] : ['--max-old-space-size=512']),
       ],
     })

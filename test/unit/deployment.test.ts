@@ -8,7 +8,7 @@ const withoutComments = (text: string) => text.replace(/^\s*#.*$/gm, '')
 const readRoot = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
 
 /** Names of Docker, Kubernetes and Node themselves. */
-const OTHERS = new Set(['WITH_FFMPEG', 'NODE_IMAGE', 'NODE_COMPILE_CACHE'])
+const OTHERS = new Set(['WITH_FFMPEG', 'NODE_IMAGE', 'NODE_COMPILE_CACHE', 'MALLOC_ARENA_MAX'])
 
 test.each(['compose.yaml', 'docs/kubernetes.yaml', 'Dockerfile'])(
   'every setting in %s is one that the server reads',
