@@ -903,7 +903,9 @@ export interface components {
              * @description Why it failed:
              *     - `inference_failed`: the function reported it or raised, or the local command failed
              *     - `timed_out`: the job's deadline, `run_timeout_seconds` or the function's own time limit passed
-             *     - `input_unavailable`: an input is missing, refused, too large, damaged, or of an unsupported kind
+             *     - `input_unavailable`: an input is missing, cannot be fetched, is refused, or has too many bytes
+             *     - `invalid_media`: a face or speech is damaged, cut off, of an unsupported kind, too long or too large a picture, or has no picture or sound
+             *     - `face_not_found`: there is no face in the picture or video
              *     - `backend_unavailable`: the backend could not be reached by the deadline, or lost or stopped the run repeatedly
              *     - `backend_rejected`: credentials, app, function or arguments were refused, its container cannot start, or ffmpeg is missing
              *     - `lost`: the backend no longer knows the call
@@ -911,7 +913,7 @@ export interface components {
              * @example input_unavailable
              * @enum {string}
              */
-            error_code?: "inference_failed" | "timed_out" | "input_unavailable" | "backend_unavailable" | "backend_rejected" | "lost" | "invalid_output";
+            error_code?: "inference_failed" | "timed_out" | "input_unavailable" | "invalid_media" | "face_not_found" | "backend_unavailable" | "backend_rejected" | "lost" | "invalid_output";
         };
         /** @description Where the parts of a job are, relative to this server. */
         JobLinks: {
@@ -1107,7 +1109,9 @@ export interface components {
              * @description Why it failed:
              *     - `inference_failed`: the function reported it or raised, or the local command failed
              *     - `timed_out`: the job's deadline, `run_timeout_seconds` or the function's own time limit passed
-             *     - `input_unavailable`: an input is missing, refused, too large, damaged, or of an unsupported kind
+             *     - `input_unavailable`: an input is missing, cannot be fetched, is refused, or has too many bytes
+             *     - `invalid_media`: a face or speech is damaged, cut off, of an unsupported kind, too long or too large a picture, or has no picture or sound
+             *     - `face_not_found`: there is no face in the picture or video
              *     - `backend_unavailable`: the backend could not be reached by the deadline, or lost or stopped the run repeatedly
              *     - `backend_rejected`: credentials, app, function or arguments were refused, its container cannot start, or ffmpeg is missing
              *     - `lost`: the backend no longer knows the call
@@ -1115,7 +1119,7 @@ export interface components {
              * @example input_unavailable
              * @enum {string}
              */
-            error_code?: "inference_failed" | "timed_out" | "input_unavailable" | "backend_unavailable" | "backend_rejected" | "lost" | "invalid_output";
+            error_code?: "inference_failed" | "timed_out" | "input_unavailable" | "invalid_media" | "face_not_found" | "backend_unavailable" | "backend_rejected" | "lost" | "invalid_output";
             /**
              * @description Attempts at the backend; of more than 40, the first and the last 20. The last one is current.
              * @example [

@@ -147,11 +147,13 @@ function fail(job: Job, errorCode: ErrorCode, message: string, now: number): Job
   return { ...changeCurrent(finish(job, 'failed', now), { error, errorCode }), error, errorCode }
 }
 
-/** A job's error: never empty, bounded, its URLs reduced to their host. */
-const errorOf = (job: Job, message: string): string =>
-  withoutInputPaths(job, message.slice(0, 10 * ERROR_MAX_LENGTH))
+/** A job's error: never without a character that is seen, bounded, its URLs reduced to their host. */
+function errorOf(job: Job, message: string): string {
+  const error = withoutInputPaths(job, message.slice(0, 10 * ERROR_MAX_LENGTH))
     .trim()
-    .slice(0, ERROR_MAX_LENGTH) || 'The backend gave no reason.'
+    .slice(0, ERROR_MAX_LENGTH)
+  return /[^\p{C}\p{Z}]/u.test(error) ? error : 'The backend gave no reason.'
+}
 
 function interrupt(job: Job, event: JobEvent & { type: 'interrupted' }, now: number): Job {
   // The next attempt would probably fail in the same way, after as much time.

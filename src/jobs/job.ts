@@ -30,6 +30,8 @@ export const ERROR_CODES = [
   'inference_failed',
   'timed_out',
   'input_unavailable',
+  'invalid_media',
+  'face_not_found',
   'backend_unavailable',
   'backend_rejected',
   'lost',

@@ -39,8 +39,13 @@ export const ANSWERS: readonly Answer[] = [
   { name: 'success in a blob', behaviour: { blob: true }, right: 'succeeded' },
   {
     name: 'the function says failed',
-    behaviour: returning({ status: 'failed', error: 'no face' }),
+    behaviour: returning({ status: 'failed', error: 'CUDA out of memory' }),
     right: 'inference_failed',
+  },
+  {
+    name: 'the function says failed, for a reason that is known',
+    behaviour: returning({ status: 'failed', error: 'audio_url: has no sound' }),
+    right: 'invalid_media',
   },
   {
     name: 'the function says unknown',
@@ -48,7 +53,7 @@ export const ANSWERS: readonly Answer[] = [
       ...returning({ status: 'unknown', error: null }),
       logs: ['Error occurred during processing: no face'],
     },
-    right: 'inference_failed',
+    right: 'face_not_found',
   },
   { name: 'the function returns something else', behaviour: returning(['success']), right: 'invalid_output' },
   {
@@ -56,7 +61,7 @@ export const ANSWERS: readonly Answer[] = [
     behaviour: { end: { kind: 'raw', data: Buffer.from([0xff]) } },
     right: 'invalid_output',
   },
-  { name: 'Python raised', behaviour: { end: { kind: 'raise', message: 'no face' } }, right: 'inference_failed' },
+  { name: 'Python raised', behaviour: { end: { kind: 'raise', message: 'no face' } }, right: 'face_not_found' },
   { name: 'no cbor2', behaviour: { end: { kind: 'raise', message: CBOR_MISSING } }, right: 'backend_rejected' },
   ...withStatus(0, 'interrupted'),
   ...withStatus(2, 'inference_failed'),

@@ -17,7 +17,7 @@ testContract('modal, on a stand-in', cases, async (): Promise<BackendUnderTest> 
   const { backend, close } = await startModal()
   const names: Record<Course, string> = {
     succeeds: `after=${MOMENT_MS}`,
-    fails: 'end=raise,message=no%20face',
+    fails: 'end=raise,message=no%20models',
     'never-finishes': 'end=never',
   }
   const request = (course: Course) => ({ input: asking(names[course]) })
@@ -34,7 +34,7 @@ testContract('local, with a command', cases, async (): Promise<BackendUnderTest>
   copyFileSync(join(SAMPLES, 'face.mp4'), join(mediaRoot, 'face.mp4'))
   const script = `case "$2" in
     */succeeds.wav) sleep ${MOMENT_MS / 1000}; exec cp "$3" "$1";;
-    */fails.wav) echo "no face" >&2; exit 1;;
+    */fails.wav) echo "no models" >&2; exit 1;;
     *) exec sleep 1000;;
   esac`
   writeFileSync(join(folder, 'run.sh'), script)
@@ -60,7 +60,7 @@ function openFake(): BackendUnderTest {
   const request = (course: Course) => ({ input: { audio_path: course } })
   return { backend: fake, request, unknownCallId: 'fc-nobody-knows', close: () => fake.close() }
 }
-const aFailure = { kind: 'failed', code: 'inference_failed', error: 'no face' } as const
+const aFailure = { kind: 'failed', code: 'inference_failed', error: 'no models' } as const
 
 testContract('the fake of the core’s tests', cases, openFake)
 

@@ -110,7 +110,7 @@ exec "${real}" "$@"
   writeFileSync(path('ffmpeg'), lacking, { mode: 0o755 })
   expect(await run(path('ffmpeg'), WIDE[0]?.[1]() ?? '')).toEqual({
     kind: 'failed',
-    code: 'input_unavailable',
+    code: 'invalid_media',
     error: 'video_path: is video in BT.2020 (HDR), which the ffmpeg of this server cannot convert; send BT.709 (SDR)',
   })
 })

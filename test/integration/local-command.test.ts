@@ -84,9 +84,25 @@ describe('a command', () => {
     const { run } = await command("process.kill(process.pid, 'SIGKILL')")
     expect(await run(INPUT)).toMatchObject({
       code: 'inference_failed',
-      error: 'the command ended with signal SIGKILL: ',
+      error: 'the command ended with signal SIGKILL',
     })
   })
+
+  test.each([
+    ['on stderr', 'fs.writeSync(2,', 3, 'the command ended with code 3'],
+    ['on stdout, with success, as MuseTalk does', 'fs.writeSync(1,', 0, 'the command wrote no output'],
+  ])(
+    'that says why it failed %s is quoted, without bars, and gets the code of its words',
+    async (_where, write, exit, words) => {
+      const program = `
+      fs.writeSync(2, '\\r 50%|#####     | 1/2 [00:01<00:01]\\r100%|##########| 2/2 [00:02<00:00]\\n')
+      ${write} '\\u001b[31mError occurred during processing: no face was found\\u001b[0m\\n')
+      process.exitCode = ${exit}`
+      const { run } = await command(program)
+      const error = `${words}: Error occurred during processing: no face was found`
+      expect(await run(INPUT)).toEqual({ kind: 'failed', code: 'face_not_found', error })
+    },
+  )
 
   test.each([
     ['writes nothing', '', 'inference_failed', 'the command wrote no output'],

@@ -27,7 +27,7 @@ async function mediaFolder() {
 
 const failed = (error: string | RegExp) => ({
   kind: 'failed',
-  code: 'input_unavailable',
+  code: 'invalid_media',
   error: typeof error === 'string' ? error : (expect.stringMatching(error) as unknown),
 })
 

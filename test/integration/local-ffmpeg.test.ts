@@ -110,7 +110,7 @@ describe.each(ffmpegs)('with %s, a video', (ffmpegPath) => {
       cpSync(join(folder, name), join(folder, 'named.mp4'))
       expect(await run({ video_path: 'named.mp4', audio_path: 'secret.ts' })).toEqual({
         kind: 'failed',
-        code: 'input_unavailable',
+        code: 'invalid_media',
         error: expect.stringMatching(/^video_path: is a playlist, not a video or an image; send /) as string,
       })
     }
@@ -133,7 +133,7 @@ describe.each(ffmpegs)('with %s, a video', (ffmpegPath) => {
     writeFileSync(join(folder, 'broken.mp4'), Buffer.from(broken))
     const { run } = await startLocal({ ffmpegPath, mediaRoot: folder })
     const failureOf = async (video_path: string, audio_path: string) => run({ video_path, audio_path })
-    const failed = (error: string) => ({ kind: 'failed', code: 'input_unavailable', error })
+    const failed = (error: string) => ({ kind: 'failed', code: 'invalid_media', error })
     const noSound = failed('audio_path: contains no sound that can be decoded')
     expect(await failureOf('face.jpg', 'face.mp4')).toEqual(noSound)
     expect(await failureOf('face.jpg', 'broken.mp4')).toEqual(noSound)
@@ -203,11 +203,11 @@ test.each(['libx264', '-stream_loop'])(
 test.each([
   ['gives up on', 'exit 1'],
   ['crashes on', 'kill -ABRT $$'],
-])('an ffmpeg that %s the face fails the job with input_unavailable', async (_what, script) => {
+])('an ffmpeg that %s the face fails the job with invalid_media', async (_what, script) => {
   const { run } = await startLocal({ mediaRoot: short.path(''), ffmpegPath: await ffmpegThat('libx264', script) })
   expect(await run(INPUT)).toEqual({
     kind: 'failed',
-    code: 'input_unavailable',
+    code: 'invalid_media',
     error: 'video_path: no picture could be decoded from it (h264): it is empty, damaged or cut off',
   })
 })

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import type { LocalOptions } from '../../src/backend/local/backend.ts'
-import type { JobInput } from '../../src/jobs/job.ts'
+import type { ErrorCode, JobInput } from '../../src/jobs/job.ts'
 import { createResolver } from '../../src/net/resolver.ts'
 import { startDns } from '../helpers/dns.ts'
 import {
@@ -23,15 +23,21 @@ const FACE = { video_path: 'face.jpg' }
 const SPEECH = { audio_path: 'speech.wav' }
 
 /** Runs a job that must fail for its input; answers with the error, after the field's name. */
-async function errorOf(input: JobInput, options: Partial<LocalOptions> = {}): Promise<string> {
+async function errorOf(
+  input: JobInput,
+  options: Partial<LocalOptions> = {},
+  code: ErrorCode = 'input_unavailable',
+): Promise<string> {
   const { run, workFolders, dataDir } = await startLocal(options)
   const outcome = await run(input)
-  expect(outcome).toMatchObject({ kind: 'failed', code: 'input_unavailable' })
+  expect(outcome).toMatchObject({ kind: 'failed', code })
   expect(await workFolders()).toEqual([])
   const { error } = outcome as { error: string }
   for (const path of [dataDir, SAMPLES, options.mediaRoot]) if (path) expect(error).not.toContain(path)
   return error
 }
+
+const mediaErrorOf = (input: JobInput, options?: Partial<LocalOptions>) => errorOf(input, options, 'invalid_media')
 
 /** A folder `media` with the samples, beside it a `secret.wav`. */
 async function mediaFolder() {
@@ -115,14 +121,14 @@ describe('a path', () => {
     writeFileSync(join(mediaRoot, 'text.mp4'), 'not a video')
     writeFileSync(join(mediaRoot, 'empty.mp4'), '')
     writeFileSync(join(mediaRoot, 'document.mp4'), '%PDF-1.7\n')
-    const ofFace = (video_path: string) => errorOf({ video_path, ...SPEECH }, { mediaRoot })
+    const ofFace = (video_path: string) => mediaErrorOf({ video_path, ...SPEECH }, { mediaRoot })
     expect(await ofFace('text.mp4')).toMatch(
       /^video_path: is text, not a video or an image; send JPEG, PNG, .* or Ogg$/,
     )
     expect(await ofFace('empty.mp4')).toMatch(/^video_path: is empty; send /)
     expect(await ofFace('document.mp4')).toMatch(/^video_path: is application\/pdf, not a video or an image; send /)
     expect(await ofFace('speech.wav')).toMatch(/^video_path: is audio\/wav, not a video or an image; send /)
-    expect(await errorOf({ ...FACE, audio_path: 'face.jpg' })).toMatch(
+    expect(await mediaErrorOf({ ...FACE, audio_path: 'face.jpg' })).toMatch(
       /^audio_path: is image\/jpeg, not audio; send WAV/,
     )
   })
@@ -141,11 +147,11 @@ describe('a path', () => {
     const face = readFileSync(join(SAMPLES, 'face.mp4'))
     writeFileSync(join(mediaRoot, 'two.mp4'), Buffer.concat([face, face]))
     const options = { mediaRoot, command: 'no-such-program {output}' }
-    expect(await errorOf({ ...FACE, audio_path: 'cut.wav' }, options)).toBe(
+    expect(await mediaErrorOf({ ...FACE, audio_path: 'cut.wav' }, options)).toBe(
       `audio_path: is cut off: its header says ${speech.length} bytes, but it has 1000`,
     )
     const several = 'video_path: is several recordings, one after the other; send one'
-    expect(await errorOf({ video_path: 'two.mp4', ...SPEECH }, options)).toBe(several)
+    expect(await mediaErrorOf({ video_path: 'two.mp4', ...SPEECH }, options)).toBe(several)
   })
 })
 
@@ -168,13 +174,13 @@ describe('a URL', () => {
 
   test('whose content is of another kind than its field is refused', async () => {
     const { url } = await serveMedia()
-    expect(await errorOf({ video_url: url('face.jpg'), ...SPEECH })).toMatch(
+    expect(await mediaErrorOf({ video_url: url('face.jpg'), ...SPEECH })).toMatch(
       /^video_url: is image\/jpeg, not a video; send MP4, /,
     )
-    expect(await errorOf({ image_url: url('face.mp4'), ...SPEECH })).toBe(
+    expect(await mediaErrorOf({ image_url: url('face.mp4'), ...SPEECH })).toBe(
       'image_url: is video/mp4, not an image; send JPEG, PNG, WebP, BMP, TIFF or GIF',
     )
-    expect(await errorOf({ ...FACE, audio_url: url('page') })).toMatch(
+    expect(await mediaErrorOf({ ...FACE, audio_url: url('page') })).toMatch(
       /^audio_url: is an HTML page, not audio; send WAV, /,
     )
   })

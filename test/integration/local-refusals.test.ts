@@ -84,7 +84,7 @@ const REFUSED: readonly (readonly [what: string, make: () => string, error: stri
 describe.each(ffmpegs)('with %s', (ffmpeg) => {
   test.each(REFUSED)('a face that %s fails the job with a plain error', async (_what, makeFace, error) => {
     const outcome = await run(ffmpeg, makeFace())
-    expect(outcome).toMatchObject({ kind: 'failed', code: 'input_unavailable' })
+    expect(outcome).toMatchObject({ kind: 'failed', code: 'invalid_media' })
     const said = outcome.kind === 'failed' ? outcome.error : ''
     if (typeof error === 'string') expect(said).toBe(error)
     else expect(said).toMatch(error)

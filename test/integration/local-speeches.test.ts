@@ -171,7 +171,7 @@ describe.each(ffmpegs)('with %s', (ffmpegPath) => {
 
   test.each(REFUSED)('a speech that %s fails the job with a plain error', async (_what, makeSpeech, error) => {
     const outcome = await run(makeSpeech())
-    expect(outcome).toMatchObject({ kind: 'failed', code: 'input_unavailable' })
+    expect(outcome).toMatchObject({ kind: 'failed', code: 'invalid_media' })
     const said = outcome.kind === 'failed' ? outcome.error : ''
     if (typeof error === 'string') expect(said).toBe(error)
     else expect(said).toMatch(error)

@@ -74,7 +74,7 @@ test('an image without cbor2 is backend_rejected, and the error says what to ins
 
 test('an exception is not fetched from its blob: the answer has its text', async () => {
   const { plane } = await start({ behave: () => ({ blob: true, end: { kind: 'raise', message: 'no face' } }) })
-  expect(await endOf()).toMatchObject({ code: 'inference_failed', error: "RuntimeError('no face')" })
+  expect(await endOf()).toMatchObject({ code: 'face_not_found', error: "RuntimeError('no face')" })
   expect(plane.stats().rpcs).not.toHaveProperty('BlobGet')
 })
 
@@ -109,9 +109,25 @@ describe('a function that gives no reason', () => {
   test.each<[string, Ending, string]>([
     ['it says unknown', unknown, "the function reported 'unknown'"],
     ['its exception is empty', withStatus(2, ''), 'the function failed without a reason'],
+    ['its exception has no message', withStatus(2, 'AssertionError()'), 'AssertionError()'],
+    ['its exception has an empty message', withStatus(2, "a.b.ServiceError(' ')"), "a.b.ServiceError(' ')"],
     ['its container cannot start', withStatus(5, ''), 'the container of the Modal function cannot start'],
   ])('is explained by the last lines of its log, without progress bars: %s', async (_what, end, words) => {
     expect(await outcomeOf({ end, logs })).toMatchObject({ error: `${words}; the last lines of its log:\n${lines}` })
+  })
+
+  test('has the code that the words of its log mean, where Modal itself has none', async () => {
+    const code = async (end: Ending) => {
+      const outcome = await outcomeOf({
+        end,
+        logs: ['Error occurred during processing: no face was found', 'no output'],
+      })
+      await modal.close()
+      return outcome.kind === 'failed' && outcome.code
+    }
+    expect(await code(unknown)).toBe('face_not_found')
+    expect(await code(withStatus(2, ''))).toBe('face_not_found')
+    expect(await code(withStatus(5, ''))).toBe('backend_rejected')
   })
 
   test('has only the last five lines in its error', async () => {

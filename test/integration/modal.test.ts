@@ -147,10 +147,15 @@ describe('the outcome of a call', () => {
   })
 
   test.each([
-    ['failed', { job_id: 'r', status: 'failed', error: 'no face in frame 3' }, 'no face in frame 3'],
-    ['unknown', { job_id: 'r', status: 'unknown', output_path: '/x', error: null }, "the function reported 'unknown'"],
-  ])('the function says %s', async (_status, value, error) => {
-    expect(await outcomeOf(returning(value))).toEqual({ kind: 'failed', code: 'inference_failed', error })
+    ['failed', { job_id: 'r', status: 'failed', error: 'no face in frame 3' }, 'no face in frame 3', 'face_not_found'],
+    [
+      'unknown',
+      { job_id: 'r', status: 'unknown', output_path: '/x', error: null },
+      "the function reported 'unknown'",
+      'inference_failed',
+    ],
+  ])('the function says %s', async (_status, value, error, code) => {
+    expect(await outcomeOf(returning(value))).toEqual({ kind: 'failed', code, error })
   })
 
   test.each([
@@ -173,7 +178,7 @@ describe('the outcome of a call', () => {
     const end = { kind: 'raise', type: 'ValueError', message: 'no face' } as const
     expect(await outcomeOf({ end })).toMatchObject({
       kind: 'failed',
-      code: 'inference_failed',
+      code: 'face_not_found',
       error: "ValueError('no face')",
     })
   })

@@ -26,6 +26,10 @@ export function adviceFor(code: ErrorCode): string {
       return 'Modal no longer knows the call, as after the app was deleted: deploy it again and repeat.'
     case 'input_unavailable':
       return 'name a face and a speech that exist in the deployed image.'
+    case 'invalid_media':
+      return 'name a face and a speech that play elsewhere; the error names the one that cannot be read.'
+    case 'face_not_found':
+      return 'name a face that is seen from the front: MuseTalk finds none in this one.'
     default:
       return code satisfies never
   }

@@ -155,9 +155,12 @@ test.skipIf(noPython !== undefined)(
     const refused = await server.submit({ video_path: 'data/none.mp4', audio_path: 'data/none.wav' })
     expect(await server.untilStatus(faceless.job_id, 'failed')).toMatchObject({
       error: 'MuseTalk failed: no face was found',
-      error_code: 'inference_failed',
+      error_code: 'face_not_found',
     })
-    expect(await server.untilStatus(refused.job_id, 'failed')).toMatchObject({ error: 'audio_path: no such file' })
+    expect(await server.untilStatus(refused.job_id, 'failed')).toMatchObject({
+      error: 'audio_path: no such file',
+      error_code: 'input_unavailable',
+    })
   },
 )
 

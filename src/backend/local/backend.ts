@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { lstat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import type { Log } from '../../jobs/log.ts'
 import { createPause, type Pause, untilAborted } from '../../lib/timing.ts'
@@ -6,7 +7,8 @@ import { parseCommand } from '../../config/formats.ts'
 import { shortageIn, shortageOf } from '../../lib/errors.ts'
 import { createGuard } from '../../net/guard.ts'
 import { checkInputUrls, type UrlRule } from '../../net/url-rule.ts'
-import { lastLines, runChild } from './child.ts'
+import { type ChildResult, runChild } from './child.ts'
+import { errorCodeOfLog, lastLinesOf } from '../failures.ts'
 import { type Engine, MachineFailure, RunFailure } from './engine.ts'
 import { createFfmpegEngine } from './ffmpeg.ts'
 import { createRunLogs } from './run-logs.ts'
@@ -30,6 +32,8 @@ const MAX_OUTPUT_BYTES = 2 * 1024 ** 3
 const COMMAND_GRACE_MS = 2000
 /** How long no task starts after this machine ran out of a resource, in ms. */
 const PAUSE_MS = 30_000
+/** How many last lines of what a command printed an error has. */
+const ERROR_LINES = 10
 
 export type LocalOptions = {
   /** Folder for finished videos (`results/`), runs under way (`work/`) and their output (`logs/`). */
@@ -199,13 +203,23 @@ function createCommandEngine(template: string, environment: Readonly<Record<stri
     const values = { face: face.path, audio: audio.path, output, version, ...asText(task.parameters) }
     const [program = '', ...args] = fill(values)
     const options = { name: 'LOCAL_COMMAND', program, args, environment, print, graceMs: COMMAND_GRACE_MS }
-    const { ok, exit, stderr } = await runChild(options, signal)
-    const shortage = ok ? undefined : shortageIn(stderr)
+    const child = await runChild(options, signal)
+    const shortage = child.ok ? undefined : shortageIn(child.stderr)
     if (shortage) throw new MachineFailure(shortage)
-    if (!ok) throw new RunFailure('inference_failed', `the command ended with ${exit}: ${lastLines(stderr)}`)
+    // MuseTalk's own script exits with success when it has failed, and prints why to stdout.
+    if (!child.ok || !(await isFile(output))) throw commandFailure(child, task.hidePaths)
   }
   return { engine, parameters }
 }
+
+function commandFailure({ ok, exit, stdout, stderr }: ChildResult, hidePaths: (text: string) => string): RunFailure {
+  const words = ok ? 'the command wrote no output' : `the command ended with ${exit}`
+  const printed = !ok && stderr.trim() !== '' ? stderr : `${stderr}\n${stdout}`
+  const lines = lastLinesOf(hidePaths(printed), ERROR_LINES)
+  return new RunFailure(errorCodeOfLog(printed), lines === '' ? words : `${words}: ${lines}`)
+}
+
+const isFile = async (path: string): Promise<boolean> => (await lstat(path).catch(() => undefined))?.isFile() ?? false
 
 const asText = (parameters: RunParameters = {}): Partial<Record<ParameterName, string>> =>
   Object.fromEntries(parametersIn(parameters).map((name) => [name, String(parameters[name])]))

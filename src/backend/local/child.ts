@@ -137,15 +137,6 @@ function describeStartError(name: string, error: unknown): unknown {
   return new RunFailure('backend_rejected', `${name} could not be started (${code})`, { cause: error })
 }
 
-/** The last lines of a child's output, for an error; never longer than a job's error can carry. */
-export const lastLines = (output: string): string =>
-  output
-    .trim()
-    .split(/[\r\n]+/)
-    .slice(-10)
-    .join('\n')
-    .slice(-1500)
-
 const SHELL = '/bin/sh'
 /** The shell never parses the arguments. A limit that the system does not support is left out. */
 const SCRIPT = 'ulimit -d "$0" 2>/dev/null; exec "$@"'

@@ -22,6 +22,8 @@ export type Task = RunOptions & {
   readonly folder: string
   /** Called with what the child processes print to stderr, as it comes. */
   readonly print: (piece: Buffer) => void
+  /** Puts the names of fields in place of the paths of this machine. */
+  readonly hidePaths: (text: string) => string
 }
 
 /**
@@ -57,6 +59,10 @@ export class MachineFailure extends Error {
   }
 }
 
-/** An input that cannot be used; `problem` is a phrase that follows the field's name. */
+/** An input that cannot be had; `problem` is a phrase that follows the field's name. */
 export const inputFailure = (field: string, problem: string, options?: ErrorOptions): RunFailure =>
   new RunFailure('input_unavailable', `${field}: ${problem}`, options)
+
+/** An input that is no face or speech that can be used; `problem` as above. */
+export const mediaFailure = (field: string, problem: string): RunFailure =>
+  new RunFailure('invalid_media', `${field}: ${problem}`)

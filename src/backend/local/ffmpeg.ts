@@ -3,7 +3,7 @@ import { join, delimiter } from 'node:path'
 import { codeOf, shortageIn } from '../../lib/errors.ts'
 import { readMp4Tracks, resetDisplayMatrix } from '../../media/mp4.ts'
 import { type ChildResult, runChild, limitMemory } from './child.ts'
-import { type Engine, type Medium, type Task, inputFailure, MachineFailure, RunFailure } from './engine.ts'
+import { type Engine, type Medium, type Task, mediaFailure, MachineFailure, RunFailure } from './engine.ts'
 import { checkArguments, muxArguments, clipArguments, type ClipPlan } from './ffmpeg-arguments.ts'
 import { videoSize, videoRate } from './picture.ts'
 import { probeFace, type ProbedFace, probeSpeech, readProgress, type Run, type Speech, undecodable } from './probe.ts'
@@ -75,7 +75,7 @@ type VideoJob = {
 
 async function makeVideo({ task, face: { face, rate }, speech, maxBytes }: VideoJob, run: Run): Promise<void> {
   const size = videoSize(face)
-  if ('error' in size) throw inputFailure(task.face.field, size.error)
+  if ('error' in size) throw mediaFailure(task.face.field, size.error)
   const clip = join(task.folder, 'clip.mp4')
   const seconds = face.isStill ? Math.min(speech.seconds, STILL_CLIP_SECONDS) : speech.seconds
   const plan = { face, size, rate: face.isStill ? STILL_RATE : videoRate(rate) }
@@ -97,7 +97,7 @@ async function makeClip({ medium, plan, target }: ClipJob, run: Run): Promise<vo
   const made = await run(clipArguments(medium, plan, target))
   throwOnShortage(made)
   if (/No such filter: '(zscale|tonemap)'/.test(made.stderr)) {
-    throw inputFailure(
+    throw mediaFailure(
       medium.field,
       'is video in BT.2020 (HDR), which the ffmpeg of this server cannot convert; send BT.709 (SDR)',
     )
@@ -124,7 +124,7 @@ function refuseTooDemanding(field: string, { ok, stdout, stderr }: ChildResult) 
   const hasFailed = !ok || readProgress(stdout).frames === 0
   if (!hasFailed || !OUT_OF_MEMORY.test(stderr)) return
   const limit = `${MAX_MEMORY_BYTES / 1024 ** 2} MiB`
-  throw inputFailure(field, `takes more memory to decode than the limit of ${limit}; send a smaller picture`)
+  throw mediaFailure(field, `takes more memory to decode than the limit of ${limit}; send a smaller picture`)
 }
 
 /** ffmpeg that cannot write the end of a file may exit with success. */

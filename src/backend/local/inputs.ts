@@ -7,7 +7,7 @@ import { inspectMedia, type MediaField } from '../../media/formats.ts'
 import { joinWav } from '../../media/riff.ts'
 import { DownloadError, type Guard } from '../../net/guard.ts'
 import { LOOKUP_MEMORY_MS } from '../../net/resolver.ts'
-import { type Medium, inputFailure, RunInterrupted } from './engine.ts'
+import { type Medium, inputFailure, mediaFailure, RunInterrupted } from './engine.ts'
 import type { SpawnRequest } from '../../jobs/ports/backend.ts'
 import type { FairSemaphore } from '../../lib/concurrency.ts'
 
@@ -141,10 +141,10 @@ async function inspectFile(field: MediaField, path: string): Promise<{ medium: M
     throw inputFailure(field, 'cannot be read', { cause: error })
   }
   const found = await inspectMedia(field, path).catch(unreadable)
-  if ('error' in found) throw inputFailure(field, found.error)
+  if ('error' in found) throw mediaFailure(field, found.error)
   const { mime, extension, format } = found
   const error = await checkIntegrity(path, mime).catch(unreadable)
-  if (error !== undefined) throw inputFailure(field, error)
+  if (error !== undefined) throw mediaFailure(field, error)
   return { medium: { field, path, mime, kind: format.kind, demuxer: format.demuxer }, extension }
 }
 
@@ -153,6 +153,6 @@ async function joinPieces(audio: Medium, { sources, folder, caller, signal }: In
   const path = join(folder, 'joined.wav')
   const result = await sources.inspections.use(caller, signal, () => joinWav(audio.path, path))
   if (result === 'mixed')
-    throw inputFailure(audio.field, 'is several recordings of different formats, one after the other; send one')
+    throw mediaFailure(audio.field, 'is several recordings of different formats, one after the other; send one')
   return result === 'joined' ? { ...audio, path } : audio
 }

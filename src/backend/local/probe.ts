@@ -2,7 +2,7 @@ import { readMatroskaOrientations } from '../../media/matroska.ts'
 import { readMp4Tracks } from '../../media/mp4.ts'
 import { type Orientation, readStill } from '../../media/orientation.ts'
 import type { ChildResult } from './child.ts'
-import { type Medium, inputFailure, type RunFailure } from './engine.ts'
+import { type Medium, mediaFailure, type RunFailure } from './engine.ts'
 import {
   countArguments,
   inspectArguments,
@@ -41,10 +41,10 @@ export async function probeSpeech(audio: Medium, run: Run): Promise<Speech> {
   // Before it is decoded. A video may well be longer than its sound.
   if (audio.kind === 'audio') refuseTooLong(audio, statedSeconds ?? 0)
   const [stream] = sounds
-  if (!stream) throw inputFailure(audio.field, 'contains no sound that can be decoded')
+  if (!stream) throw mediaFailure(audio.field, 'contains no sound that can be decoded')
   const channels = namelessChannels(stream.layout)
   if (channels > MAX_CHANNELS) {
-    throw inputFailure(audio.field, `has ${channels} channels, more than the limit of ${MAX_CHANNELS}`)
+    throw mediaFailure(audio.field, `has ${channels} channels, more than the limit of ${MAX_CHANNELS}`)
   }
   const { ok, stdout } = await run(measureArguments(audio, stream))
   const { seconds } = readProgress(stdout)
@@ -66,7 +66,7 @@ async function probeStill(medium: Medium, run: Run): Promise<ProbedFace> {
   refuseTooLarge(medium, still)
   const { pictures } = await describe(medium, run)
   const stream = pickPicture(pictures)
-  if (!stream) throw inputFailure(medium.field, 'contains no picture that can be decoded: it is damaged or cut off')
+  if (!stream) throw mediaFailure(medium.field, 'contains no picture that can be decoded: it is damaged or cut off')
   return { face: { stream, orientation: still.orientation, isStill: true }, rate: 0 }
 }
 
@@ -76,7 +76,7 @@ async function probeVideo(medium: Medium, run: Run): Promise<ProbedFace> {
   if (!stream) {
     throw pictures.some(({ isAttached }) => isAttached)
       ? onlyCoverArt(medium)
-      : inputFailure(medium.field, 'contains no picture that can be decoded')
+      : mediaFailure(medium.field, 'contains no picture that can be decoded')
   }
   const orientation = await readOrientation(medium, stream)
   return { face: { stream, orientation, isStill: false }, rate: await rateOf(medium, stream, run) }
@@ -108,14 +108,14 @@ async function rateOf(medium: Medium, stream: PictureStream, run: Run): Promise<
 }
 
 const onlyCoverArt = ({ field }: Medium) =>
-  inputFailure(field, 'contains no video, only a single picture such as cover art')
+  mediaFailure(field, 'contains no video, only a single picture such as cover art')
 
 async function describe(medium: Medium, run: Run): Promise<Streams> {
   const { ok, stdout, stderr } = await run(inspectArguments(medium))
   const streams = readStreams(stderr)
   if (streams.tooLarge) refuseTooLarge(medium, streams.tooLarge)
   for (const picture of streams.pictures) refuseTooLarge(medium, picture)
-  if (streams.endsEarly) throw inputFailure(medium.field, 'is cut off')
+  if (streams.endsEarly) throw mediaFailure(medium.field, 'is cut off')
   if (ok) refuseCutOff(medium, streams, readProgress(stdout).seconds)
   return streams
 }
@@ -132,18 +132,18 @@ function refuseCutOff({ field, demuxer }: Medium, { statedSeconds, pictures }: S
   const tolerated = 0.5 + statedSeconds * 0.05 + REORDERED_PICTURES / Math.min(...rates)
   if (seconds >= statedSeconds - tolerated) return
   const [says, has] = [statedSeconds, seconds].map((length) => length.toFixed(1))
-  throw inputFailure(field, `is cut off: it should last ${says} s, but ends after ${has} s`)
+  throw mediaFailure(field, `is cut off: it should last ${says} s, but ends after ${has} s`)
 }
 
 function refuseTooLarge(medium: Medium, { width, height }: { readonly width: number; readonly height: number }) {
   const limit = maxPixels(medium.kind)
   if (width * height <= limit) return
-  throw inputFailure(medium.field, `has ${width}x${height} pixels (${width * height}), more than the limit of ${limit}`)
+  throw mediaFailure(medium.field, `has ${width}x${height} pixels (${width * height}), more than the limit of ${limit}`)
 }
 
 function refuseTooLong({ field }: Medium, seconds: number) {
   if (seconds <= MAX_SPEECH_SECONDS) return
-  throw inputFailure(field, `lasts ${Math.floor(seconds)} s, more than the limit of ${MAX_SPEECH_SECONDS} s`)
+  throw mediaFailure(field, `lasts ${Math.floor(seconds)} s, more than the limit of ${MAX_SPEECH_SECONDS} s`)
 }
 
 /** A stream that exists but yields nothing. */
@@ -151,7 +151,7 @@ export const undecodable = (
   { field }: Medium,
   what: 'picture' | 'sound',
   { codec }: { readonly codec: string },
-): RunFailure => inputFailure(field, `no ${what} could be decoded from it (${codec}): it is empty, damaged or cut off`)
+): RunFailure => mediaFailure(field, `no ${what} could be decoded from it (${codec}): it is empty, damaged or cut off`)
 
 /** Parses the last report of `-progress`. Uses `out_time`, since `out_time_ms` counts microseconds. */
 export function readProgress(report: string): { frames: number; seconds: number } {

@@ -1,4 +1,4 @@
-import { access, lstat, mkdir, mkdtemp, readdir, rename, rm, statfs } from 'node:fs/promises'
+import { access, mkdir, mkdtemp, readdir, rename, rm, statfs } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Log } from '../../jobs/log.ts'
@@ -90,7 +90,8 @@ async function makeVideo(request: SpawnRequest, run: Run): Promise<string> {
     await processes.use(request.caller, signal, async () => {
       onStart?.()
       try {
-        await engine({ ...media, ...options, output, folder, print }, signal)
+        const hide = (text: string) => hidePaths(text, hidden)
+        await engine({ ...media, ...options, output, folder, print, hidePaths: hide }, signal)
         await checkOutput(output)
       } catch (error) {
         throw (await isFull(folder)) ? noSpace(error) : error
@@ -119,8 +120,6 @@ async function isFull(folder: string): Promise<boolean> {
 const noSpace = (cause: unknown) => Object.assign(new Error('the disk is full', { cause }), { code: 'ENOSPC' })
 
 async function checkOutput(output: string) {
-  const file = await lstat(output).catch(() => undefined)
-  if (!file?.isFile()) throw new RunFailure('inference_failed', 'the command wrote no output')
   const type = await detectMedia(output)
   if (type?.format?.kind !== 'video') {
     const what = type?.name ?? type?.mime ?? 'something unknown'

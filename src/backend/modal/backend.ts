@@ -6,6 +6,7 @@ import { every } from '../../lib/timing.ts'
 import type { Log } from '../../jobs/log.ts'
 import type { Metrics } from '../../jobs/ports/metrics.ts'
 import type { FieldError } from '../../problems.ts'
+import { explainByLog } from '../failures.ts'
 import { argumentErrors, checkModalInput } from './check.ts'
 import { createContract, findFunction } from './contract.ts'
 import { createCallFiles } from './files.ts'
@@ -276,8 +277,7 @@ export function createModalBackend(options: ModalOptions): Backend {
     signal: AbortSignal,
   ): Promise<Outcome> => {
     if (!isUnexplained || outcome.kind === 'succeeded') return outcome
-    const lines = await readLogTail(callId, signal)
-    return lines === '' ? outcome : { ...outcome, error: `${outcome.error}; the last lines of its log:\n${lines}` }
+    return explainByLog(outcome, await readLogTail(callId, signal))
   }
 
   const wait: Backend['wait'] = async (callId, signal, subscriber) => {

@@ -1,6 +1,5 @@
 import { problem } from '../../problems.ts'
 import type { Backend, LoggedCall } from '../../jobs/ports/backend.ts'
-import { reduceUrls } from '../../net/url-rule.ts'
 import { createSemaphore } from '../../lib/concurrency.ts'
 
 /** Logs read at the same time: well below the 100 streams that a connection may be limited to. */
@@ -70,10 +69,8 @@ async function* everyWithin<T>(within: AbortScope, values: AsyncIterable<T>): As
   }
 }
 
-/** How many pieces of a log are requested, and how many of its last lines are returned, each cut to this length. */
+/** How many pieces of a log are requested. */
 const ENTRIES = 50
-const LINES = 5
-const LINE_MAX_LENGTH = 300
 /** How long a read may take, in ms, and how many logs are read at the same time: a job's outcome waits for it. */
 const TAIL_TIMEOUT_MS = 5_000
 const TAILS_AT_ONCE = 8
@@ -83,7 +80,7 @@ export type LogTailOptions = {
   readonly scope: (signal: AbortSignal) => AbortScope
 }
 
-/** Resolves with the last lines of a call's log, joined by line feeds. Best effort: empty if they cannot be read soon. */
+/** Resolves with the end of a call's log. Best effort: empty if it cannot be read soon. */
 export type ReadLogTail = (callId: string, signal: AbortSignal) => Promise<string>
 
 export function createLogTail({ open, scope }: LogTailOptions): ReadLogTail {
@@ -96,23 +93,11 @@ export function createLogTail({ open, scope }: LogTailOptions): ReadLogTail {
       const log = await open(callId)
       for await (const { message } of log.tail({ entries: ENTRIES })) pieces.push(message)
     })
-    return lastLinesOf(pieces.join(''))
+    return pieces.join('')
   }
 
   return async (callId, signal) => {
     const limited = AbortSignal.any([signal, AbortSignal.timeout(TAIL_TIMEOUT_MS)])
     return semaphore.use(limited, () => read(callId, limited)).catch(() => '')
   }
-}
-
-/** A progress bar of tqdm, which overwrites itself and explains nothing: ` 45%|####      | 9/20 [00:03<00:04]`. */
-const PROGRESS_BAR = /\d+%\|/
-
-/** Of a line that was overwritten, the last state counts, as on a terminal. */
-function lastLinesOf(text: string): string {
-  const lines = text
-    .split(/\r?\n/)
-    .map((line) => (line.split('\r').findLast((state) => state.trim() !== '') ?? '').trim())
-  const meaningful = lines.filter((line) => line !== '' && !PROGRESS_BAR.test(line)).slice(-LINES)
-  return meaningful.map((line) => reduceUrls(line).slice(0, LINE_MAX_LENGTH)).join('\n')
 }

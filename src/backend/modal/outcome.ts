@@ -4,6 +4,7 @@ import { ClientError, Status } from 'nice-grpc'
 import { reduceUrls } from '../../net/url-rule.ts'
 import type { ErrorCode, DegradedReason } from '../../jobs/job.ts'
 import type { Outcome } from '../../jobs/ports/backend.ts'
+import { errorCodeOf } from '../failures.ts'
 import type { LaneName } from './lane.ts'
 
 /** How a call finished, as Modal answers a poll: the client keeps little of it. */
@@ -44,6 +45,9 @@ const CBOR_MISSING = 'CBOR support requires'
 const CBOR_ADVICE =
   "The image of the Modal function lacks the Python package 'cbor2': add it to the image (pip_install('cbor2')), deploy the app and submit the job again"
 
+/** Python's `repr` of an exception without a message: `AssertionError()`, `ValueError('')`. */
+const EMPTY_EXCEPTION = /^[\w.]+\((?:(['"])\s*\1,?|None)?\)$/
+
 /** Longest path (as on Linux) and run id that a job keeps, in characters. */
 const OUTPUT_PATH_MAX_LENGTH = 4096
 const RUN_ID_MAX_LENGTH = 255
@@ -61,7 +65,9 @@ export function outcomeOfValue(value: unknown): CallOutcome {
   const { status, output_path: outputPath, job_id: runId, error } = value as Record<string, unknown>
   if (status === 'failed' || status === 'unknown') {
     const reason = typeof error === 'string' ? error.trim() : ''
-    return failed('inference_failed', reason || `the function reported '${status}'`, reason === '')
+    return reason === ''
+      ? failed('inference_failed', `the function reported '${status}'`, true)
+      : failed(errorCodeOf(reason), reason)
   }
   if (status !== 'succeeded') return invalidOutput(`the function's status is ${inspect(status)}`)
   if (!isText(outputPath, OUTPUT_PATH_MAX_LENGTH)) return invalidOutput(notText('output_path', OUTPUT_PATH_MAX_LENGTH))
@@ -82,7 +88,7 @@ function outcomeOfStatus(status: number, reason: string, exitcode: number): Call
     case RESULT_STATUS.failure: {
       if (reason.includes(CBOR_MISSING)) return failed('backend_rejected', because(CBOR_ADVICE, reason))
       const message = `the function failed without a reason${exitcode === 0 ? '' : ` (exit code ${exitcode})`}`
-      return failed('inference_failed', reason || message, reason === '')
+      return failed(errorCodeOf(reason), reason || message, reason === '' || EMPTY_EXCEPTION.test(reason))
     }
     case RESULT_STATUS.terminated:
       return interrupted(because('the run was stopped at Modal', reason))
