@@ -2,7 +2,7 @@ import type { Backend } from './ports/backend.ts'
 import type { ChangeBus, WebhookSender } from './ports/notifications.ts'
 import type { RecordMetric } from './ports/metrics.ts'
 import type { MediaReader, Outputs, Uploads } from './ports/files.ts'
-import type { JobQueue } from './ports/queue.ts'
+import { entryOf, type JobQueue } from './ports/queue.ts'
 import type { Store } from './ports/store.ts'
 import type { LinkSigner } from './links.ts'
 import { type Log, logFieldsOf } from './log.ts'
@@ -179,6 +179,6 @@ async function updateQueue({ queue, log }: SubscriberDependencies, { before, aft
       'cannot update the queue; the reconciler will retry',
     )
   const isStoppedFromOutside = event?.type === 'canceled' || event?.type === 'expired'
-  if (old !== undefined && isStoppedFromOutside) await queue.dequeue({ id: after.id, attempt: old }).catch(warn)
-  if (current !== old) await queue.enqueue({ id: after.id, attempt: current }).catch(warn)
+  if (old !== undefined && isStoppedFromOutside) await queue.dequeue(entryOf(after, old)).catch(warn)
+  if (current !== old) await queue.enqueue(entryOf(after)).catch(warn)
 }

@@ -97,6 +97,10 @@ export const PARAMETER_NAMES = Object.keys(PARAMETERS) as ParameterName[]
 export const parametersIn = (parameters: RunParameters = {}): ParameterName[] =>
   PARAMETER_NAMES.filter((name) => parameters[name] !== undefined)
 
+/** How urgent a job is among those of its caller, the most urgent first. */
+export const PRIORITIES = ['high', 'normal', 'low'] as const
+export type Priority = (typeof PRIORITIES)[number]
+
 /** The events of webhooks, in the order in which they happen. */
 export const WEBHOOK_EVENTS = ['job.running', 'job.succeeded', 'job.failed', 'job.canceled'] as const
 export type WebhookEvent = (typeof WEBHOOK_EVENTS)[number]
@@ -145,6 +149,8 @@ export type JobRequest = {
   readonly timeoutSeconds: number
   /** Maximum duration of a run from its start at the backend, if the start is known. Undefined: no limit. */
   readonly runTimeoutSeconds?: number
+  /** Absent: normal. */
+  readonly priority?: Priority
   readonly webhook?: Webhook
 }
 

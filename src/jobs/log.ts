@@ -1,7 +1,7 @@
 import { isProblem } from '../problems.ts'
 import { createLru } from '../lib/collections.ts'
 import { messageOf } from '../lib/errors.ts'
-import type { QueueEntry } from './ports/queue.ts'
+import type { AttemptId } from './ports/queue.ts'
 import { randomBytes } from 'node:crypto'
 
 type Write = (fields: object, message: string) => void
@@ -45,7 +45,7 @@ export function createUnreadableLog(log: Log | undefined): (jobId: string, reaso
 }
 
 /** Runs an entry of a queue. An unexpected error is logged: the reconciler enqueues the entry again if its job is unfinished. */
-export function runLogged(log: Log, entry: QueueEntry, run: () => Promise<void>): Promise<void> {
+export function runLogged(log: Log, entry: AttemptId, run: () => Promise<void>): Promise<void> {
   // No async function: it would take memory for as long as the run, and there may be thousands.
   return run().catch((error: unknown) => {
     const fields = { event: 'run_failed', job_id: entry.id, attempt: entry.attempt, err: error }

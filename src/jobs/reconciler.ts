@@ -1,7 +1,7 @@
 import type { Outputs, Uploads } from './ports/files.ts'
 import { isProblem } from '../problems.ts'
 import type { ChangeBus } from './ports/notifications.ts'
-import type { JobQueue, QueueEntry } from './ports/queue.ts'
+import { entryOf, type JobQueue, type QueueEntry } from './ports/queue.ts'
 import type { JobStore } from './ports/store.ts'
 import { currentAttempt, isFinished, type Job } from './job.ts'
 import { createThrottledWarning, errorFieldsOf, type Log, logFieldsOf } from './log.ts'
@@ -12,7 +12,7 @@ import { every, type Repeated } from '../lib/timing.ts'
 
 export type ReconcilerDependencies = Pick<Transitions, 'transition'> & {
   readonly store: Pick<JobStore, 'pending' | 'get' | 'remove'>
-  readonly queue: Pick<JobQueue, 'enqueue' | 'running' | 'dequeue'>
+  readonly queue: Pick<JobQueue, 'resume' | 'running' | 'dequeue'>
   readonly changes: Pick<ChangeBus, 'onGap'>
   readonly stopper: Stopper
   readonly outputs: Pick<Outputs, 'forget' | 'sweep'>
@@ -29,7 +29,7 @@ export type ReconcilerDependencies = Pick<Transitions, 'transition'> & {
 export type Reconciler = {
   /** Fails every job that has expired. */
   expireOverdue(): Promise<void>
-  /** Enqueues every unfinished job; an entry that is queued already does not change. */
+  /** Resumes every unfinished job; an entry that is queued already does not change. */
   resumeRuns(): Promise<void>
   /** Dequeues every entry that runs here for a finished attempt: the message that dequeued it may have been lost. */
   dequeueFinished(): Promise<void>
@@ -109,13 +109,12 @@ export function createReconciler(dependencies: ReconcilerDependencies): Reconcil
   const resumeRuns = async () => {
     const unstarted: QueueEntry[] = []
     await forEachJob(store.pending('run', now()), async (job) => {
-      const { attempt, callId } = currentAttempt(job)
-      if (callId === undefined) unstarted.push({ id: job.id, attempt })
-      else await queue.enqueue({ id: job.id, attempt })
+      if (currentAttempt(job).callId === undefined) unstarted.push(entryOf(job))
+      else await queue.resume(entryOf(job), { hasCall: true })
     })
     for (const [n, entry] of unstarted.entries()) {
       if (n % BATCH === 0) await new Promise(setImmediate)
-      await queue.enqueue(entry)
+      await queue.resume(entry, { hasCall: false })
     }
   }
 

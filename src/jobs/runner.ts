@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Backend, CallSubscriber, InputFile, Outcome, Spawned } from './ports/backend.ts'
 import { isProblem } from '../problems.ts'
 import type { Uploads } from './ports/files.ts'
-import type { QueueEntry, RunEntry } from './ports/queue.ts'
+import type { AttemptId, RunEntry } from './ports/queue.ts'
 import type { JobStore } from './ports/store.ts'
 import {
   currentAttempt,
@@ -179,7 +179,7 @@ export function createRunner(dependencies: RunnerDependencies): RunEntry {
     if (recorded?.accepted) logTraceback(recorded.job, run, outcome)
   }
 
-  const readRun = async ({ id, attempt }: QueueEntry, signal: AbortSignal): Promise<Run | undefined> => {
+  const readRun = async ({ id, attempt }: AttemptId, signal: AbortSignal): Promise<Run | undefined> => {
     const job = await store.get(id)
     if (!job || isFinished(job) || currentAttempt(job).attempt !== attempt) return undefined
     return { id, attempt, signal, job, callId: undefined }

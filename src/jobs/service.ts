@@ -3,11 +3,11 @@ import type { MediaReader, Outputs, Uploads } from './ports/files.ts'
 import type { Backend } from './ports/backend.ts'
 import { isProblem, type Problem, problem } from '../problems.ts'
 import type { ChangeBus } from './ports/notifications.ts'
-import type { JobQueue, Position } from './ports/queue.ts'
+import { entryOf, type JobQueue, type Position } from './ports/queue.ts'
 import type { JobStore, ListPosition, ListQuery } from './ports/store.ts'
 import { type Caller, maySee } from './ports/access.ts'
 import { checkMedia, checkSubmit, type MediaLimits, newJob, type NewJob } from './submit.ts'
-import { currentAttempt, isFinished, isJobId, hasPendingStop, type Job, type JobInput, type JobStage } from './job.ts'
+import { isFinished, isJobId, hasPendingStop, type Job, type JobInput, type JobStage } from './job.ts'
 import { type Log, logFieldsOf } from './log.ts'
 import { openLogs } from './logs.ts'
 import type { Stages } from './subscriptions.ts'
@@ -139,7 +139,7 @@ export function createService(dependencies: ServiceDependencies): JobService {
     stageOf: (job) => dependencies.stages.get(job),
     queuePosition(job) {
       if (job.status !== 'submitted') return undefined
-      return queue.position({ id: job.id, attempt: currentAttempt(job).attempt })
+      return queue.position(entryOf(job))
     },
     async retry(id, caller) {
       const { accepted, job } = await transition(await get(id, caller), { type: 'retried', maxRetries })

@@ -2,16 +2,24 @@ import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'vitest'
-import type { JobQueue, QueueEntry, RunEntry } from '../../src/jobs/ports/queue.ts'
+import type { AttemptId, JobQueue, QueueEntry, RunEntry, Share } from '../../src/jobs/ports/queue.ts'
 import { until } from '../helpers/until.ts'
 import type { ContractCase } from './contract.ts'
 
-const anEntry = (attempt = 1): QueueEntry => ({ id: randomUUID(), attempt })
+const anEntry = (attempt = 1, turn: Partial<QueueEntry> = {}): QueueEntry => ({
+  id: randomUUID(),
+  attempt,
+  caller: 'key:a',
+  priority: 'normal',
+  ...turn,
+})
+
+type Runner = ReturnType<typeof createRunner>
 
 /** A runner whose runs finish only when they are released or aborted. */
 function createRunner() {
-  const started: QueueEntry[] = []
-  const finished: QueueEntry[] = []
+  const started: AttemptId[] = []
+  const finished: AttemptId[] = []
   const releases = new Map<string, () => void>()
   const run: RunEntry = async (entry, signal) => {
     started.push(entry)
@@ -21,7 +29,7 @@ function createRunner() {
     })
     finished.push(entry)
   }
-  return { run, started, finished, release: (entry: QueueEntry) => releases.get(entry.id)?.() }
+  return { run, started, finished, release: (entry: AttemptId) => releases.get(entry.id)?.() }
 }
 
 const startRunner = async (queue: JobQueue, entries: QueueEntry[]) => {
@@ -69,6 +77,102 @@ export const boundedQueueContract: readonly ContractCase<JobQueue>[] = [
       const runner = await startRunner(queue, entries)
       await queue.dequeue(entries[0]!)
       await until(() => runner.started.length === 2)
+    },
+  ],
+]
+
+/** The shares of the callers in `fairQueueContract`; any other caller has the weight 1 and no limit. */
+export const SHARES: Readonly<Record<string, Share>> = {
+  'key:heavy': { weight: 3 },
+  'key:limited': { weight: 1, maxRunning: 1 },
+}
+
+/** Enqueues entries behind ones that take all slots, lets them run one after the other, and gives their order. */
+async function orderOf(queue: JobQueue, entries: readonly QueueEntry[], runner: Runner) {
+  const fillers = Array.from({ length: 3 }, () => anEntry(1, { caller: 'key:filler' }))
+  for (const entry of fillers) await queue.enqueue(entry)
+  await until(() => runner.started.length === 3)
+  for (const entry of entries) await queue.enqueue(entry)
+  runner.release(fillers[0]!)
+  for (let n = 0; n < entries.length; n++) {
+    await until(() => runner.started.length === 4 + n)
+    runner.release(runner.started[3 + n]!)
+  }
+  return runner.started.slice(3).map(({ id }) => entries.find((entry) => entry.id === id)!)
+}
+
+/** What every queue promises that runs three entries at a time and knows `SHARES`. */
+export const fairQueueContract: readonly ContractCase<JobQueue>[] = [
+  [
+    'starts the only entry of a caller before the many of another',
+    async (open) => {
+      const [queue, runner] = [await open(), createRunner()]
+      await queue.start(runner.run)
+      const many = Array.from({ length: 8 }, () => anEntry(1, { caller: 'key:many' }))
+      const few = [anEntry(1, { caller: 'key:few' }), anEntry(1, { caller: 'key:few' })]
+      const order = await orderOf(queue, [...many, ...few], runner)
+      expect([order.indexOf(few[0]!), order.indexOf(few[1]!)]).toEqual([1, 3])
+      expect(order.filter(({ caller }) => caller === 'key:many')).toEqual(many)
+    },
+  ],
+  [
+    'starts entries of callers in proportion to their weights',
+    async (open) => {
+      const [queue, runner] = [await open(), createRunner()]
+      await queue.start(runner.run)
+      const entries = Array.from({ length: 12 }, () => [
+        anEntry(1, { caller: 'key:light' }),
+        anEntry(1, { caller: 'key:heavy' }),
+      ]).flat()
+      const order = await orderOf(queue, entries, runner)
+      expect(order.slice(0, 16).filter(({ caller }) => caller === 'key:heavy')).toHaveLength(12)
+    },
+  ],
+  [
+    'starts entries of one caller by priority, then in order of arrival, and those of others in between as before',
+    async (open) => {
+      const [queue, runner] = [await open(), createRunner()]
+      await queue.start(runner.run)
+      const arrivals = (['low', 'normal', 'low', 'high', 'normal', 'high'] as const).map((priority) =>
+        anEntry(1, { priority }),
+      )
+      const others = Array.from({ length: 6 }, () => anEntry(1, { caller: 'key:other', priority: 'low' }))
+      const order = await orderOf(queue, [...others, ...arrivals], runner)
+      const [low1, normal1, low2, high1, normal2, high2] = arrivals
+      expect(order.filter(({ caller }) => caller === 'key:a')).toEqual([high1, high2, normal1, normal2, low1, low2])
+      expect(order.map(({ caller }) => caller).join()).toBe(Array(6).fill('key:other,key:a').join())
+    },
+  ],
+  [
+    'runs no more entries of a caller than its limit, and those of others meanwhile',
+    async (open) => {
+      const [queue, runner] = [await open(), createRunner()]
+      const limited = Array.from({ length: 4 }, () => anEntry(1, { caller: 'key:limited' }))
+      const others = [anEntry(), anEntry()]
+      await queue.start(runner.run)
+      for (const entry of [...limited, ...others]) await queue.enqueue(entry)
+      await until(() => runner.started.length === 3)
+      expect(runner.started.map(({ id }) => id)).toEqual([limited[0]!, others[0]!, others[1]!].map(({ id }) => id))
+      for (const [n, entry] of limited.entries()) {
+        await until(() => runner.started.some(({ id }) => id === entry.id))
+        expect(runner.started.filter(({ id }) => limited.some((other) => other.id === id))).toHaveLength(n + 1)
+        runner.release(entry)
+      }
+    },
+  ],
+  [
+    'starts an entry whose job has a call before all others',
+    async (open) => {
+      const [queue, runner] = [await open(), createRunner()]
+      const waiting = [anEntry(), anEntry(), anEntry(), anEntry()]
+      const resumed = [anEntry(1, { caller: 'key:limited' }), anEntry(1, { caller: 'key:limited' })]
+      for (const entry of waiting) await queue.enqueue(entry)
+      for (const entry of resumed) await queue.resume(entry, { hasCall: true })
+      await queue.start(runner.run)
+      await until(() => runner.started.length === 3)
+      expect(runner.started.map(({ id }) => id).toSorted()).toEqual(
+        [...resumed, waiting[0]!].map(({ id }) => id).toSorted(),
+      )
     },
   ],
 ]

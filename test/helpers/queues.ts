@@ -7,10 +7,9 @@ import type { QueueEntry, RunEntry } from '../../src/jobs/ports/queue.ts'
 import { openChannels } from '../../src/redis/channels.ts'
 import { silentLog } from './log.ts'
 
-export const entries = (count: number): QueueEntry[] =>
-  Array.from({ length: count }, () => ({ id: randomUUID(), attempt: 1 }))
+export const entries = (count: number): QueueEntry[] => Array.from({ length: count }, () => anEntry())
 
-export const anEntry = (): QueueEntry => ({ id: randomUUID(), attempt: 1 })
+export const anEntry = (): QueueEntry => ({ id: randomUUID(), attempt: 1, caller: 'key:a', priority: 'normal' })
 
 type OpenRun = { readonly release: () => void; readonly replica: string }
 

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from 'vitest'
+import { entryOf } from '../../src/jobs/ports/queue.ts'
 import type { Store } from '../../src/jobs/ports/store.ts'
 import { problem } from '../../src/problems.ts'
 import { createMemoryStore } from '../../src/store/memory/store.ts'
@@ -42,7 +43,7 @@ describe('races', () => {
     expect(queue.running()).toHaveLength(3)
     announceGap()
     await until(() => queue.running().length === 1)
-    expect(queue.running()).toEqual([{ id: running.id, attempt: 1 }])
+    expect(queue.running()).toMatchObject([{ id: running.id, attempt: 1 }])
     await until(() => backend.stopped.length === 2)
   })
 
@@ -55,7 +56,7 @@ describe('races', () => {
     await store.update(job, job.revision - 1)
     await transition(job, { type: 'stopped', attempt: 1 })
     expect(backend.stopped).toEqual([])
-    await queue.dequeue({ id, attempt: 1 })
+    await queue.dequeue(entryOf(job, 1))
     await until(() => backend.stopped.length > 0)
     expect(backend.stopped).toEqual([callOf(id)])
   })

@@ -1,13 +1,13 @@
 import { expect, test } from 'vitest'
 import { createHeldRuns } from '../../src/queue/bullmq/runs.ts'
-import { keyOfEntry, type QueueEntry } from '../../src/jobs/ports/queue.ts'
+import { type AttemptId, keyOfEntry, type QueueEntry } from '../../src/jobs/ports/queue.ts'
 import { silentLog } from '../helpers/log.ts'
 import { until } from '../helpers/until.ts'
 
 /** Runs that stop only when they are aborted and `release` is called. */
 function createRuns() {
-  const started: QueueEntry[] = []
-  const finished: QueueEntry[] = []
+  const started: AttemptId[] = []
+  const finished: AttemptId[] = []
   const releases: (() => void)[] = []
   const runs = createHeldRuns({
     log: silentLog(),
@@ -21,14 +21,14 @@ function createRuns() {
   return { runs, started, finished, release: () => releases.shift()?.(), stopping: () => releases.length }
 }
 
-const entry = { id: 'a-b-c', attempt: 2 }
+const entry: QueueEntry = { id: 'a-b-c', attempt: 2, caller: 'key:a', priority: 'normal' }
 const key = keyOfEntry(entry)
 
 test('an entry that is lost and claimed again starts only when its first run has stopped', async () => {
   const { runs, started, finished, stopping, release } = createRuns()
-  const first = runs.start(key, 'first')
+  const first = runs.start(entry, 'first')
   await until(() => started.length === 1)
-  const second = runs.start(key, 'second')
+  const second = runs.start(entry, 'second')
   await until(() => stopping() === 1)
   expect({ first: first.isLost, second: second.isLost, all: runs.all() }).toEqual({
     first: true,
@@ -45,7 +45,7 @@ test('an entry that is lost and claimed again starts only when its first run has
 
 test('a lost lock of an earlier claim does not abort the current run', async () => {
   const { runs, started, stopping } = createRuns()
-  runs.start(key, 'second')
+  runs.start(entry, 'second')
   await until(() => started.length === 1)
   runs.lose(key, 'first')
   runs.lose('another-1', 'second')
@@ -56,7 +56,7 @@ test('a lost lock of an earlier claim does not abort the current run', async () 
 
 test('a run whose entry was dequeued is aborted, and no other', async () => {
   const { runs, started, stopping } = createRuns()
-  runs.start(key, 'first')
+  runs.start(entry, 'first')
   await until(() => started.length === 1)
   runs.abort('another-1')
   expect(stopping()).toBe(0)
@@ -66,11 +66,11 @@ test('a run whose entry was dequeued is aborted, and no other', async () => {
 
 test('a close also aborts runs that start while it waits', async () => {
   const { runs, started, stopping, release } = createRuns()
-  runs.start(key, 'first')
+  runs.start(entry, 'first')
   await until(() => started.length === 1)
   const closing = runs.close()
   await until(() => stopping() === 1)
-  const late = runs.start('late-1', 'second')
+  const late = runs.start({ ...entry, id: 'late' }, 'second')
   await late.done
   release()
   await closing

@@ -2,12 +2,15 @@ import { createInProcessQueue } from '../../src/queue/in-process/queue.ts'
 import type { QueueEntry } from '../../src/jobs/ports/queue.ts'
 import { silentLog } from '../helpers/log.ts'
 import { brokenFrom, testContractCatches, testContract } from '../contract/contract.ts'
-import { boundedQueueContract, queueContract as cases } from '../contract/queue.ts'
+import { boundedQueueContract, fairQueueContract, queueContract as cases, SHARES } from '../contract/queue.ts'
 
 const open = () => createInProcessQueue({ log: silentLog() })
 testContract('in-process queue', cases, open)
 testContract('in-process queue, bounded', boundedQueueContract, () =>
   createInProcessQueue({ log: silentLog(), maxRunning: 1 }),
+)
+testContract('in-process queue, shared by callers', fairQueueContract, () =>
+  createInProcessQueue({ log: silentLog(), maxRunning: 3, shareOf: (caller) => SHARES[caller] ?? { weight: 1 } }),
 )
 
 const broken = brokenFrom(open)
@@ -28,7 +31,7 @@ testContractCatches('a queue that runs a running entry again', {
   cases,
   promise: 'does not run an entry a second time when it is enqueued while it waits or runs',
   open: broken((good) => {
-    let run: ((entry: { id: string; attempt: number }) => void) | undefined
+    let run: ((entry: QueueEntry) => void) | undefined
     return {
       start(work) {
         run = (entry) => void work(entry, new AbortController().signal)
@@ -63,7 +66,7 @@ testContractCatches('a queue that lists finished runs as running', {
     return {
       start: (work) =>
         good.start((entry, signal) => {
-          ran.push(entry)
+          ran.push({ ...entry, caller: 'key:a', priority: 'normal' })
           return work(entry, signal)
         }),
       running: () => ran,

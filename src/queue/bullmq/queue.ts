@@ -1,9 +1,9 @@
 import { Queue } from 'bullmq'
 import type { Channels } from '../../redis/channels.ts'
 import { connectRedis, runBatch, runCommand } from '../../redis/connection.ts'
-import { keyOfEntry, type JobQueue, type Position } from '../../jobs/ports/queue.ts'
+import { keyOfEntry, type JobQueue, type Position, type QueueEntry } from '../../jobs/ports/queue.ts'
 import { createBatch, createSerial, shareInFlight } from '../../lib/concurrency.ts'
-import { QUEUE_NAME, type Runs, type RunsOptions, startRuns } from './runs.ts'
+import { dataOf, QUEUE_NAME, type Runs, type RunsOptions, startRuns } from './runs.ts'
 
 export type BullmqQueueOptions = Omit<RunsOptions, 'run' | 'prefix' | 'prepare'> & {
   /** The prefix of all keys. */
@@ -34,8 +34,8 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
   })
   // Errors of the connection, which logs them itself.
   queue.on('error', (error) => log.debug({ err: error }, 'the queue cannot reach Redis'))
-  const add = createBatch<string, unknown>(async (keys) => {
-    const entries = keys.map((jobId) => ({ name: 'run', data: {}, opts: { jobId } }))
+  const add = createBatch<QueueEntry, unknown>(async (added) => {
+    const entries = added.map((entry) => ({ name: 'run', data: dataOf(entry), opts: { jobId: keyOfEntry(entry) } }))
     await runBatch(redis, () => queue.addBulk(entries))
     return []
   }, MAX_ADDS)
@@ -60,6 +60,13 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
     redis.disconnect()
   }
 
+  const enqueue = async (entry: QueueEntry) => {
+    const key = keyOfEntry(entry)
+    await inOrder(key, () => add(entry))
+    // Without a bound an entry is claimed at once.
+    if (maxRunning) positions.append(key)
+  }
+
   return {
     start(run) {
       runs = startRuns({ ...options, prefix, run, prepare: setBound })
@@ -71,12 +78,8 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
       })
       return Promise.resolve()
     },
-    async enqueue(entry) {
-      const key = keyOfEntry(entry)
-      await inOrder(key, () => add(key))
-      // Without a bound an entry is claimed at once.
-      if (maxRunning) positions.append(key)
-    },
+    enqueue,
+    resume: enqueue,
     async dequeue(entry) {
       const key = keyOfEntry(entry)
       runs?.abort(key)

@@ -3,7 +3,7 @@ import { type Job as BullJob, ErrorCode, WaitingError, Worker } from 'bullmq'
 import { isProblem } from '../../problems.ts'
 import { createThrottledWarning, type Log, runLogged } from '../../jobs/log.ts'
 import { connectBlocking } from '../../redis/connection.ts'
-import type { RunEntry, QueueEntry } from '../../jobs/ports/queue.ts'
+import { keyOfEntry, type QueueEntry, type RunEntry } from '../../jobs/ports/queue.ts'
 import { every, resolvesWithin } from '../../lib/timing.ts'
 
 export type RunsOptions = {
@@ -44,8 +44,8 @@ export function startRuns(options: RunsOptions): Runs {
   const logError = createErrorLog(log)
   let isClosing = false
 
-  const processEntry = async (job: BullJob, token = '') => {
-    const held = runs.start(job.id ?? '', token)
+  const processEntry = async (job: BullJob<EntryData>, token = '') => {
+    const held = runs.start(entryOf(job), token)
     // Raised with each claim and lowered with each renewal: runs that finish together must leave room for as many.
     // https://docs.bullmq.io/guide/workers/concurrency
     worker.concurrency = Math.max(worker.concurrency, runs.size + CLAIMED_AHEAD)
@@ -71,7 +71,7 @@ export function startRuns(options: RunsOptions): Runs {
     }
   }
 
-  const worker = new Worker(QUEUE_NAME, processEntry, {
+  const worker = new Worker<EntryData>(QUEUE_NAME, processEntry, {
     connection: redis,
     prefix,
     autorun: false,
@@ -175,7 +175,7 @@ type HeldRun = {
 export type HeldRuns = {
   readonly size: number
   all(): HeldRun[]
-  start(key: string, token: string): HeldRun
+  start(entry: QueueEntry, token: string): HeldRun
   /** Aborts the run of an entry that was dequeued. */
   abort(key: string): void
   /** Aborts the run with this lock, which is lost. */
@@ -185,6 +185,17 @@ export type HeldRuns = {
 }
 
 type Held = { -readonly [K in keyof HeldRun]: HeldRun[K] } & { readonly abort: AbortController }
+
+/** What BullMQ stores of an entry, beside its key. */
+type EntryData = Partial<Pick<QueueEntry, 'caller' | 'priority'>>
+export const dataOf = ({ caller, priority }: QueueEntry): EntryData => ({ caller, priority })
+
+/** Earlier releases stored only the key. */
+function entryOf({ id: key = '', data }: BullJob<EntryData>): QueueEntry {
+  const end = key.lastIndexOf('-')
+  const { caller = '', priority = 'normal' } = data
+  return { id: key.slice(0, end), attempt: Number(key.slice(end + 1)), caller, priority }
+}
 
 /** The runs of one process: at most one of each entry at the same time. */
 export function createHeldRuns({ run, log }: { readonly run: RunEntry; readonly log: Log }): HeldRuns {
@@ -207,14 +218,15 @@ export function createHeldRuns({ run, log }: { readonly run: RunEntry; readonly 
       return runs.size
     },
     all: () => [...runs.values()],
-    start(key, token) {
+    start(entry, token) {
+      const key = keyOfEntry(entry)
       const earlier = runs.get(key)
       // This process had lost the entry and claimed it again before a renewal failed.
       if (earlier) lose(earlier)
       const held: Held = {
         key,
         token,
-        entry: entryOf(key),
+        entry,
         isLost: false,
         done: Promise.resolve(),
         abort: new AbortController(),
@@ -238,11 +250,6 @@ export function createHeldRuns({ run, log }: { readonly run: RunEntry; readonly 
       while (runs.size > 0) await Promise.all([...runs.values()].map(({ done }) => done))
     },
   }
-}
-
-function entryOf(key: string): QueueEntry {
-  const end = key.lastIndexOf('-')
-  return { id: key.slice(0, end), attempt: Number(key.slice(end + 1)) }
 }
 
 /** Locks renewed by one command: more would block Redis for too long. */
