@@ -29,6 +29,9 @@ const LIBRARIES = {
   'mediabunny|file-type': 'media/',
 }
 
+/** The command line of the client, which runs on Node only. */
+const CLI = '^src/client/cli[./]'
+
 const forbid = (name, from, to) => ({ name, severity: 'error', from, to })
 const escape = (path) => path.replace('.', '\\.')
 
@@ -46,7 +49,8 @@ export default {
     forbid('core-knows-no-library', { path: '^src/(jobs|lib)/|^src/problems' }, { dependencyTypes: ['npm'] }),
     forbid('core-opens-no-connection', { path: '^src/jobs/' }, { path: '^src/net/', pathNot: '^src/net/url-' }),
     // Packed without the server and without any library, it runs where Node does not.
-    forbid('client-apart', { path: '^src/client/' }, { pathNot: '^src/client/' }),
+    forbid('client-apart', { path: '^src/client/', pathNot: CLI }, { pathNot: '^src/client/(?!cli[./])' }),
+    forbid('cli-apart', { path: CLI }, { pathNot: '^src/client/', dependencyTypesNot: ['core'] }),
     forbid('server-knows-no-client', { path: '^src/', pathNot: '^src/client/' }, { path: '^src/client/' }),
     ...Object.entries(LIBRARIES).map(([library, room]) =>
       forbid(`${library}-in-its-room`, { pathNot: `^src/${room}` }, { path: `node_modules/(${library})/` }),

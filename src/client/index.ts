@@ -1,4 +1,4 @@
-import { type Download, openDownload, follow } from './streams.ts'
+import { type Download, type DownloadStart, openDownload, follow } from './streams.ts'
 import {
   backOffMs,
   type Call,
@@ -12,7 +12,7 @@ import {
 import type { Delivery, DeliveryList, Job, JobCheck, JobList, NewJobForm, operations } from './schema.ts'
 
 export type * from './schema.ts'
-export { type Download, ProblemError }
+export { type Download, type DownloadStart, ProblemError }
 
 export type ClientOptions = TransportOptions
 
@@ -39,6 +39,9 @@ export type SubmitOptions = CallOptions & { readonly idempotencyKey?: string | u
 
 /** `attempt`: its number; by default the current one. */
 export type LogOptions = CallOptions & { readonly attempt?: number | undefined }
+
+/** `from` continues an earlier download: the answer is 206 with the rest, or 200 if the video is another by now. */
+export type DownloadOptions = CallOptions & { readonly from?: DownloadStart | undefined }
 
 /**
  * `onGap` is called when the stream is open again after a broken connection. Changes in between are not replayed: list
@@ -72,7 +75,7 @@ export type Client = {
   /**
    * The video as it arrives; it continues after a broken connection. Rejects with 409 and the reason if the job has none.
    */
-  download(id: string, options?: CallOptions): Promise<Download>
+  download(id: string, options?: DownloadOptions): Promise<Download>
   cancel(id: string, options?: CallOptions): Promise<Job>
   /** Starts a failed or canceled job again. Repeated only if the server has certainly not started it. */
   retry(id: string, options?: CallOptions): Promise<Job>
@@ -177,10 +180,10 @@ export function createClient(options: ClientOptions): Client {
       const decoder = new TextDecoder()
       for await (const piece of body ? piecesOf(body) : []) yield decoder.decode(piece, { stream: true })
     },
-    download(id, { signal } = {}) {
+    download(id, { signal, from } = {}) {
       const ask = (headers: Readonly<Record<string, string>>) =>
         open(pathOf(id, '/output'), { headers, signal, timeoutMs: OUTPUT_MS })
-      return openDownload({ open: ask, retries, signal })
+      return openDownload({ open: ask, from, retries, signal })
     },
     cancel: (id, options) => request('POST', pathOf(id, '/cancel'), options),
     retry: (id, options) => request('POST', pathOf(id, '/retry'), { ...options, repeatable: false }),

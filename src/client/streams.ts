@@ -7,7 +7,12 @@ const SILENCE_MS = 45_000
 /** The answer with a video, whose body is not read yet. */
 export type Download = Response & { readonly body: ReadableStream<Uint8Array> & AsyncIterable<Uint8Array> }
 
-export type DownloadOptions = {
+/** Where a download continues: after `offset` bytes of the video with this strong `ETag`. */
+export type DownloadStart = { readonly offset: number; readonly etag: string }
+
+type OpenOptions = {
+  /** By default at the beginning. */
+  readonly from?: DownloadStart | undefined
   /** Requests the video, or the rest of it with a `range` header. */
   readonly open: (headers: Readonly<Record<string, string>>) => Promise<Response>
   /** Maximum connections in a row that break without a byte. */
@@ -19,8 +24,10 @@ export type DownloadOptions = {
  * Opens a video whose body continues after a broken connection (RFC 9110 14.2). Its reader gets the error if the rest
  * cannot be fetched: the server does not support ranges, or has another video by now.
  */
-export async function openDownload(options: DownloadOptions): Promise<Download> {
-  const first = await options.open({})
+export async function openDownload(options: OpenOptions): Promise<Download> {
+  const { from } = options
+  // By a weak one, a server could not refuse to continue another video.
+  const first = await options.open(from?.etag.startsWith('"') ? rangeOf(from.offset, from.etag) : {})
   const pieces = resumed(first, options)
   const body = new ReadableStream<Uint8Array>(
     {
@@ -45,16 +52,16 @@ export async function openDownload(options: DownloadOptions): Promise<Download> 
   return download
 }
 
-async function* resumed(first: Response, options: DownloadOptions): AsyncGenerator<Uint8Array, void> {
+async function* resumed(first: Response, options: OpenOptions): AsyncGenerator<Uint8Array, void> {
   const { open, retries, signal } = options
   const { headers } = first
   // If a proxy has compressed it, neither the length nor the offset of a byte is known.
   const isPlain = headers.get('content-encoding') === null
   const length = headers.get('content-length')
-  const total = isPlain && length !== null ? Number(length) : undefined
   const etag = headers.get('etag')
   let { body } = first
-  let received = 0
+  let received = options.from && isContinuation(first, options.from.offset) ? options.from.offset : 0
+  const total = isPlain && length !== null ? received + Number(length) : undefined
   for (let failures = 0; ;) {
     try {
       for await (const piece of body ? piecesOf(body, SILENCE_MS) : []) {
@@ -69,7 +76,7 @@ async function* resumed(first: Response, options: DownloadOptions): AsyncGenerat
       if (received === total) return
       if (!isPlain || ++failures > retries) throw error
       await pause(backOffMs(failures - 1), signal)
-      const rest = await open({ range: `bytes=${received}-`, ...(etag?.startsWith('"') && { 'if-range': etag }) })
+      const rest = await open(rangeOf(received, etag))
       if (!isContinuation(rest, received)) {
         await rest.body?.cancel()
         throw error
@@ -78,6 +85,11 @@ async function* resumed(first: Response, options: DownloadOptions): AsyncGenerat
     }
   }
 }
+
+const rangeOf = (offset: number, etag: string | null) => ({
+  range: `bytes=${offset}-`,
+  ...(etag?.startsWith('"') && { 'if-range': etag }),
+})
 
 const isContinuation = ({ status, headers }: Response, from: number) =>
   status === 206 && headers.get('content-range')?.startsWith(`bytes ${from}-`) === true

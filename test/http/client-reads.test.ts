@@ -229,6 +229,22 @@ describe('a download', () => {
     return Buffer.concat(pieces)
   }
 
+  test('continues an earlier one of the same video, also after a broken connection', async () => {
+    const { client, relay, id, asked } = await succeeded()
+    const etag = (await client.download(id)).headers.get('etag') ?? ''
+    const video = await client.download(id, { from: { offset: 10_000_000, etag } })
+    expect(video.status).toBe(206)
+    const rest = await readSteps(video, 8_000_000, () => relay.cut())
+    expect(digestOf(rest)).toBe(digestOf(VIDEO.subarray(10_000_000)))
+    expect(asked().length).toBeGreaterThan(2)
+  })
+
+  test.each(['"another"', 'W/"weak"'])('does not continue an earlier one of the video %s', async (etag) => {
+    const { client, id } = await succeeded(Buffer.from('the video'))
+    const video = await client.download(id, { from: { offset: 4, etag } })
+    expect([video.status, await video.text()]).toEqual([200, 'the video'])
+  })
+
   test('resumes after each of several broken connections, and is complete', async () => {
     const { client, relay, id, asked } = await succeeded()
     const video = await client.download(id)

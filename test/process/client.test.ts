@@ -108,6 +108,14 @@ describe('the packed client', () => {
     expect(JSON.parse(printed)).toEqual({
       ...{ lastState: 'succeeded', status: 'succeeded', format: 'ftyp', code: 'job_not_found' },
     })
+
+    const files = ['face.mp4', 'speech.wav'].map((name) => join(process.cwd(), 'samples', name))
+    const args = ['submit', ...files, '--wait', '-o', 'out.mp4', '--url', server.url]
+    const id = run(node, ['node_modules/.bin/musetalk', ...args], consumer)
+    expect(id).toMatch(/^[0-9a-f-]{36}\n$/)
+    expect(readFileSync(join(consumer, 'out.mp4')).toString('latin1', 4, 8)).toBe('ftyp')
+    expect(run('npx', ['--offline', 'musetalk', ...args], consumer)).toBe(id)
+    for (const name of ['out.mp4', '.musetalk.jsonl']) rmSync(join(consumer, name))
   })
 
   test('packed again after it was broken off, has lost nothing of package.json', () => {
@@ -122,7 +130,7 @@ describe('the packed client', () => {
       readFileSync(join(consumer, 'node_modules/musetalk-orchestrator/package.json'), 'utf8'),
     ) as Record<string, unknown>
     expect(Object.keys(manifest).sort()).toEqual([
-      ...['description', 'exports', 'license', 'name', 'private', 'type', 'version'],
+      ...['bin', 'description', 'exports', 'license', 'name', 'private', 'type', 'version'],
     ])
     const { name, version } = JSON.parse(readFileSync('package.json', 'utf8')) as Record<string, string>
     expect(manifest).toMatchObject({ name, version })
