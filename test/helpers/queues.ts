@@ -7,9 +7,10 @@ import type { QueueEntry, RunEntry } from '../../src/jobs/ports/queue.ts'
 import { openChannels } from '../../src/redis/channels.ts'
 import { silentLog } from './log.ts'
 
-export const entries = (count: number): QueueEntry[] => Array.from({ length: count }, () => anEntry())
+export const entries = (count: number, caller?: string): QueueEntry[] =>
+  Array.from({ length: count }, () => anEntry(caller))
 
-export const anEntry = (): QueueEntry => ({ id: randomUUID(), attempt: 1, caller: 'key:a', priority: 'normal' })
+export const anEntry = (caller = 'key:a'): QueueEntry => ({ id: randomUUID(), attempt: 1, caller, priority: 'normal' })
 
 type OpenRun = { readonly release: () => void; readonly replica: string }
 

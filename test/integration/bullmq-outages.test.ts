@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { expect, onTestFinished, test, vi } from 'vitest'
+import { bullKeyOf } from '../../src/queue/bullmq/fair.ts'
 import { isProblem } from '../../src/problems.ts'
 import type { JobQueue, QueueEntry } from '../../src/jobs/ports/queue.ts'
 import { openChannels } from '../../src/redis/channels.ts'
@@ -175,7 +176,7 @@ describeWithRedisServer('a queue and its Redis', (redis) => {
     const [entry, next] = [anEntry(), anEntry()]
     await queue.enqueue(entry)
     await until(() => runs.current.size === 1)
-    await connect().del(`{${prefix}}:runs:${entry.id}-1:lock`)
+    await connect().del(`{${prefix}}:runs:${bullKeyOf(entry)}:lock`)
     runs.releaseAll()
     await queue.enqueue(next)
     await until(() => runs.current.has(next.id) && lines.length > 0)

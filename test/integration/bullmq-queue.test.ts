@@ -3,7 +3,9 @@ import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
+import { bullKeyOf } from '../../src/queue/bullmq/fair.ts'
 import type { Position, QueueEntry } from '../../src/jobs/ports/queue.ts'
+import type { BullmqQueueOptions } from '../../src/queue/bullmq/queue.ts'
 import type { QueueProcessOptions } from '../helpers/queue-process.ts'
 import { anEntry, createRunTracker, entries, replicasOn } from '../helpers/queues.ts'
 import { describeWithRedis } from '../helpers/redis.ts'
@@ -130,7 +132,7 @@ describeWithRedis('a queue of several replicas', (redis) => {
     const queue = await open(prefix, SHORT_TIMES)
     await queue.start(runs.runnerOf('only'))
     const many = entries(10)
-    const locks = many.map(({ id }) => `{${prefix}}:runs:${id}-1:lock`)
+    const locks = many.map((entry) => `{${prefix}}:runs:${bullKeyOf(entry)}:lock`)
     const tokens = () => admin.mget(locks)
     for (const entry of many) await queue.enqueue(entry)
     await until(() => runs.current.size === 10)
@@ -157,7 +159,7 @@ describeWithRedis('a queue of several replicas', (redis) => {
     await a.enqueue(entry)
     await until(() => runs.current.size === 1)
     // Forged: as if another replica had it.
-    await admin.set(`{${prefix}}:runs:${entry.id}-1:lock`, 'of another', 'KEEPTTL')
+    await admin.set(`{${prefix}}:runs:${bullKeyOf(entry)}:lock`, 'of another', 'KEEPTTL')
     await until(() => runs.current.size === 0)
     expect([...a.running(), ...b.running()]).toEqual([])
     // It is not finished either: only the other replica may do that.
@@ -191,5 +193,137 @@ describeWithRedis('a queue of several replicas', (redis) => {
     expect(await queue.position(last)).toBe(4)
     runs.releaseAll()
     await until(() => runs.counts.started === 8)
+  })
+
+  /** Runs all entries one after the other, and gives their callers in the order of their starts. */
+  async function callersInOrder(runs: ReturnType<typeof createRunTracker>, all: readonly QueueEntry[]) {
+    const callers: string[] = []
+    while (callers.length < all.length) {
+      await until(() => runs.current.size === 1)
+      const [[id, run] = []] = runs.current
+      callers.push(all.find((entry) => entry.id === id)?.caller ?? '')
+      run?.release()
+      await until(() => id !== undefined && !runs.current.has(id))
+    }
+    return callers
+  }
+
+  /** A pair with a running entry, behind which others wait. */
+  async function openBusyPair(options: Partial<BullmqQueueOptions> = {}) {
+    const pair = await openPair({ maxRunning: 1, ...options })
+    const filler = anEntry('key:filler')
+    await pair.a.enqueue(filler)
+    await until(() => pair.runs.current.size === 1)
+    return { ...pair, filler }
+  }
+
+  test('callers have their shares on all replicas together, whichever replica their entries come through', async () => {
+    const { runs, a, b, filler } = await openBusyPair()
+    const [many, few] = [entries(12, 'key:many'), entries(4, 'key:few')]
+    await Promise.all(many.map((entry, n) => (n % 2 ? a : b).enqueue(entry)))
+    await Promise.all(few.map((entry) => a.enqueue(entry)))
+    const callers = await callersInOrder(runs, [filler, ...many, ...few])
+    for (let n = 2; n <= 8; n += 2) {
+      const started = callers.slice(1, 1 + n).filter((caller) => caller === 'key:few').length
+      expect(Math.abs(started - n / 2), `after ${n} starts`).toBeLessThanOrEqual(1)
+    }
+  })
+
+  test('a caller that has canceled its entries is not behind the others for them', async () => {
+    const { runs, a, b, filler } = await openBusyPair()
+    const [canceled, kept, others] = [entries(20), anEntry(), entries(6, 'key:other')]
+    for (const entry of [...canceled, kept, ...others]) await a.enqueue(entry)
+    for (const entry of canceled) await b.dequeue(entry)
+    await expect.poll(() => b.position(kept)).toBeLessThanOrEqual(2)
+    const next = anEntry()
+    await a.enqueue(next)
+    await expect.poll(() => b.position(next)).toBeLessThanOrEqual(4)
+    const callers = await callersInOrder(runs, [filler, kept, next, ...others])
+    expect(callers.slice(1, 5).filter((caller) => caller === 'key:a')).toHaveLength(2)
+  })
+
+  test('the limit of a caller holds for all replicas together, also after one of them has closed', async () => {
+    const shareOf = (caller: string) => ({ weight: 1, maxRunning: caller === 'key:limited' ? 2 : undefined })
+    const { prefix, runs, a, b } = await openPair({ maxRunning: 6, shareOf })
+    const [limited, others] = [entries(9, 'key:limited'), entries(2, 'key:other')]
+    const running = () => limited.filter(({ id }) => runs.current.has(id))
+    await Promise.all(limited.map((entry, n) => (n % 2 ? a : b).enqueue(entry)))
+    await Promise.all(others.map((entry) => a.enqueue(entry)))
+    await until(() => runs.current.size === 4)
+    const c = await open(prefix, { maxRunning: 6, shareOf })
+    await c.start(runs.runnerOf('c'))
+    let most = 0
+    for (let finished = 0; finished < 9; finished++) {
+      await until(() => running().length >= Math.min(2, 9 - finished))
+      most = Math.max(most, running().length)
+      if (finished === 3) {
+        await a.close()
+        await until(() => running().length === 2 && runs.on('a').length === 0)
+      }
+      const next = running()[0]!
+      runs.current.get(next.id)?.release()
+      await until(() => !runs.current.has(next.id))
+    }
+    expect(most).toBe(2)
+  })
+
+  test('the limit of a caller holds without a bound for all callers', async () => {
+    const shareOf = (caller: string) => ({ weight: 1, maxRunning: caller === 'key:limited' ? 2 : undefined })
+    const { runs, a, b } = await openPair({ shareOf })
+    const [limited, others] = [entries(6, 'key:limited'), entries(4, 'key:other')]
+    await Promise.all([...limited, ...others].map((entry, n) => (n % 2 ? a : b).enqueue(entry)))
+    for (let finished = 0; finished < 6; finished++) {
+      await until(() => runs.current.size === 4 + Math.min(2, 6 - finished))
+      const next = limited.find(({ id }) => runs.current.has(id))!
+      runs.current.get(next.id)?.release()
+      await until(() => !runs.current.has(next.id))
+    }
+    expect(runs.counts).toEqual({ started: 10, most: 6, doubles: 0 })
+  })
+
+  test('entries that a process handed over run first, whatever the shares of their callers', async () => {
+    const { prefix, runs, a, b } = await openPair({ maxRunning: 2 })
+    for (const entry of entries(8, 'key:first')) await a.enqueue(entry)
+    for (let n = 1; n <= 4; n++) {
+      await until(() => runs.current.size === 2)
+      runs.current.values().next().value?.release()
+      await until(() => runs.counts.started === 2 + n)
+    }
+    for (const entry of entries(3, 'key:later')) await b.enqueue(entry)
+    const handedOver = [...runs.current.keys()].sort()
+    await Promise.all([a.close(), b.close()])
+    const c = await open(prefix, { maxRunning: 2 })
+    await c.start(runs.runnerOf('c'))
+    await until(() => runs.current.size === 2)
+    expect(runs.on('c').sort()).toEqual(handedOver)
+  })
+
+  test('once nobody has waited for a while, a caller with many jobs before is not behind a new one', async () => {
+    const { prefix, runs, a, filler } = await openBusyPair({ restAfterMs: 20 })
+    const admin = connect()
+    const earlier = entries(5)
+    for (const entry of earlier) await a.enqueue(entry)
+    await callersInOrder(runs, [filler, ...earlier])
+    await until(async () => (await admin.hkeys(`{${prefix}}:fair`)).every((field) => !field.startsWith('of:')))
+    const [busy, next, others] = [anEntry('key:filler'), anEntry(), entries(3, 'key:new')]
+    for (const entry of [busy, next, ...others]) await a.enqueue(entry)
+    await until(() => runs.current.size === 1)
+    await expect.poll(() => a.position(next)).toBe(1)
+  })
+
+  test('priorities are counted from the current virtual time again before they run out, and the order stays fair', async () => {
+    const { prefix, runs, a } = await openBusyPair()
+    const far = String(2 ** 21 * 720_720)
+    await connect().hset(`{${prefix}}:fair`, { virtual: far, latest: far })
+    const [many, few] = [entries(8, 'key:many'), entries(3, 'key:few')]
+    for (const entry of [...many, ...few]) await a.enqueue(entry)
+    const bull = openBullQueue(prefix)
+    const priorities = async () => (await bull.getPrioritized()).map(({ priority }) => priority)
+    expect(new Set(await priorities())).toEqual(new Set([2 ** 21 - 1]))
+    runs.releaseAll()
+    // The next start notices it.
+    await until(async () => (await priorities()).every((priority) => priority < 1_000))
+    const callers = await callersInOrder(runs, [...many, ...few])
+    expect(callers.slice(1, 7).filter((caller) => caller === 'key:few')).toHaveLength(3)
   })
 })

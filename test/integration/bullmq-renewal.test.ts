@@ -1,5 +1,6 @@
 import { Worker } from 'bullmq'
 import { expect, onTestFinished, test } from 'vitest'
+import { bullKeyOf } from '../../src/queue/bullmq/fair.ts'
 import { anEntry, createRunTracker, replicasOn } from '../helpers/queues.ts'
 import { describeWithRedis } from '../helpers/redis.ts'
 import { until } from '../helpers/until.ts'
@@ -54,7 +55,7 @@ describeWithRedis('an entry that its process loses and claims again before a ren
     const queue = await open(prefix, { lockDurationMs, stalledIntervalMs })
     await queue.start(runs.runnerOf('only'))
     const entry = anEntry()
-    const lock = `{${prefix}}:runs:${entry.id}-1:lock`
+    const lock = `{${prefix}}:runs:${bullKeyOf(entry)}:lock`
     await queue.enqueue(entry)
     await until(() => runs.current.size === 1)
     await admin.del(lock)

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { createHeldRuns } from '../../src/queue/bullmq/runs.ts'
-import { type AttemptId, keyOfEntry, type QueueEntry } from '../../src/jobs/ports/queue.ts'
+import type { AttemptId, QueueEntry } from '../../src/jobs/ports/queue.ts'
+import { bullKeyOf } from '../../src/queue/bullmq/fair.ts'
 import { silentLog } from '../helpers/log.ts'
 import { until } from '../helpers/until.ts'
 
@@ -22,7 +23,7 @@ function createRuns() {
 }
 
 const entry: QueueEntry = { id: 'a-b-c', attempt: 2, caller: 'key:a', priority: 'normal' }
-const key = keyOfEntry(entry)
+const key = bullKeyOf(entry)
 
 test('an entry that is lost and claimed again starts only when its first run has stopped', async () => {
   const { runs, started, finished, stopping, release } = createRuns()

@@ -1,16 +1,19 @@
 import { Queue } from 'bullmq'
 import type { Channels } from '../../redis/channels.ts'
 import { connectRedis, runBatch, runCommand } from '../../redis/connection.ts'
-import { keyOfEntry, type JobQueue, type Position, type QueueEntry } from '../../jobs/ports/queue.ts'
+import { equalShares, type JobQueue, type Position, type QueueEntry, type ShareOf } from '../../jobs/ports/queue.ts'
 import { createBatch, createSerial, shareInFlight } from '../../lib/concurrency.ts'
-import { dataOf, QUEUE_NAME, type Runs, type RunsOptions, startRuns } from './runs.ts'
+import { bullKeyOf, createFairShares, type EntryData } from './fair.ts'
+import { QUEUE_NAME, type Runs, type RunsOptions, startRuns } from './runs.ts'
 
-export type BullmqQueueOptions = Omit<RunsOptions, 'run' | 'prefix' | 'prepare'> & {
+export type BullmqQueueOptions = Omit<RunsOptions, 'run' | 'prefix' | 'prepare' | 'fair'> & {
   /** The prefix of all keys. */
   readonly prefix: string
   readonly channels: Channels
   /** Entries that run at the same time, on all replicas together; undefined: all. The last replica to start decides. */
   readonly maxRunning?: number | undefined
+  readonly shareOf?: ShareOf | undefined
+  readonly restAfterMs?: number | undefined
 }
 
 /** Entries added by one call, which sends them together. */
@@ -21,10 +24,10 @@ const MAX_ADDS = 100
  * `position` reject with `store_unavailable` while Redis is unavailable. A position may be some moments old.
  */
 export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
-  const { channels, log, maxRunning } = options
+  const { channels, log, maxRunning, shareOf = equalShares } = options
   const redis = connectRedis({ url: options.url, name: 'queue', log })
   const prefix = `{${options.prefix}}`
-  const queue = new Queue(QUEUE_NAME, {
+  const queue = new Queue<EntryData>(QUEUE_NAME, {
     connection: redis,
     prefix,
     // Without these a queue that is created while Redis is unavailable rejects for ever:
@@ -34,15 +37,34 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
   })
   // Errors of the connection, which logs them itself.
   queue.on('error', (error) => log.debug({ err: error }, 'the queue cannot reach Redis'))
+  const fair = createFairShares({
+    queue,
+    redis,
+    prefix,
+    shareOf,
+    isBounded: maxRunning !== undefined,
+    log,
+    restAfterMs: options.restAfterMs,
+  })
   const add = createBatch<QueueEntry, unknown>(async (added) => {
-    const entries = added.map((entry) => ({ name: 'run', data: dataOf(entry), opts: { jobId: keyOfEntry(entry) } }))
+    const priorities = await fair.tag(added)
+    const entries = added.map((entry, n) => ({
+      name: 'run',
+      data: { caller: entry.caller, priority: entry.priority },
+      opts: { jobId: bullKeyOf(entry), ...(priorities && { priority: priorities[n] ?? 0 }) },
+    }))
     await runBatch(redis, () => queue.addBulk(entries))
     return []
   }, MAX_ADDS)
+  /** Adds an entry at the head, as one that has started a run before. */
+  const addFirst = async ({ caller, priority }: QueueEntry, jobId: string) => {
+    const data = { caller, priority, idleClaims: -1 }
+    await runCommand(redis, () => queue.add('run', data, { jobId, lifo: true }))
+  }
   /** By key: `add` waits for the end of the turn, and a dequeue must not overtake it. */
   const inOrder = createSerial()
   const positions = createPositions({
-    readKeys: () => runCommand(redis, () => queue.getRanges(['waiting'], 0, -1, true)),
+    readKeys: () => runCommand(redis, () => queue.getRanges(['waiting', 'prioritized', 'delayed'], 0, -1, true)),
   })
   let runs: Runs | undefined
   let closing: Promise<void> | undefined
@@ -54,6 +76,7 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
   const unsubscribe = channels.subscribe('drops', (key) => runs?.abort(key))
 
   const closeAll = async () => {
+    fair.close()
     await runs?.close()
     unsubscribe()
     await queue.close()
@@ -61,7 +84,7 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
   }
 
   const enqueue = async (entry: QueueEntry) => {
-    const key = keyOfEntry(entry)
+    const key = bullKeyOf(entry)
     await inOrder(key, () => add(entry))
     // Without a bound an entry is claimed at once.
     if (maxRunning) positions.append(key)
@@ -69,7 +92,8 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
 
   return {
     start(run) {
-      runs = startRuns({ ...options, prefix, run, prepare: setBound })
+      runs = startRuns({ ...options, prefix, run, fair, prepare: setBound })
+      void fair.spreadAll()
       // A Redis that restarts without its data has lost the bound.
       redis.on('ready', () => {
         setBound().catch((error: unknown) =>
@@ -79,15 +103,22 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
       return Promise.resolve()
     },
     enqueue,
-    resume: enqueue,
+    async resume(entry, { hasCall }) {
+      const key = bullKeyOf(entry)
+      if (hasCall) return inOrder(key, () => addFirst(entry, key))
+      // A second add would change nothing, but would count for the share of the caller.
+      if (maxRunning && (await runCommand(redis, () => queue.getJob(key)))) return
+      await enqueue(entry)
+    },
     async dequeue(entry) {
-      const key = keyOfEntry(entry)
+      const key = bullKeyOf(entry)
       runs?.abort(key)
       const removed = await inOrder(key, () => runCommand(redis, () => queue.remove(key)))
       // A process has claimed it. A run that has not started yet will see that the attempt is finished.
       if (removed === 0) await channels.publish('drops', key)
+      else fair.removed(entry.caller)
     },
-    position: (entry) => positions.get(keyOfEntry(entry)),
+    position: (entry) => positions.get(bullKeyOf(entry)),
     running: () => runs?.all().map(({ entry }) => entry) ?? [],
     close: () => (closing ??= closeAll()),
   }

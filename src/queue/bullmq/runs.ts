@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Job as BullJob, ErrorCode, WaitingError, Worker } from 'bullmq'
+import { type Job as BullJob, DelayedError, ErrorCode, WaitingError, Worker } from 'bullmq'
 import { isProblem } from '../../problems.ts'
 import { createThrottledWarning, type Log, runLogged } from '../../jobs/log.ts'
 import { connectBlocking } from '../../redis/connection.ts'
-import { keyOfEntry, type QueueEntry, type RunEntry } from '../../jobs/ports/queue.ts'
+import type { QueueEntry, RunEntry } from '../../jobs/ports/queue.ts'
 import { every, resolvesWithin } from '../../lib/timing.ts'
+import { bullKeyOf, type EntryData, entryOfBullJob, type FairShares } from './fair.ts'
 
 export type RunsOptions = {
   readonly url: string
@@ -12,6 +13,7 @@ export type RunsOptions = {
   readonly prefix: string
   readonly log: Log
   readonly run: RunEntry
+  readonly fair: Pick<FairShares, 'admit' | 'finished' | 'drained'>
   /** Called before the first claim, and again after it rejects. */
   readonly prepare: () => Promise<unknown>
   /** How long a claim is valid without renewal, in ms. */
@@ -38,17 +40,29 @@ const CLOSE_TIMEOUT_MS = 2_000
 
 /** Claims entries, runs them, and holds their locks; BullMQ fetches, finishes and recovers entries. */
 export function startRuns(options: RunsOptions): Runs {
-  const { prefix, run, log, lockDurationMs = LOCK_DURATION_MS } = options
+  const { prefix, run, fair, log, lockDurationMs = LOCK_DURATION_MS } = options
   const redis = connectBlocking({ url: options.url, name: 'runs', log })
   const runs = createHeldRuns({ run, log })
   const logError = createErrorLog(log)
   let isClosing = false
+  let claimed = 0
 
   const processEntry = async (job: BullJob<EntryData>, token = '') => {
-    const held = runs.start(entryOf(job), token)
     // Raised with each claim and lowered with each renewal: runs that finish together must leave room for as many.
-    // https://docs.bullmq.io/guide/workers/concurrency
-    worker.concurrency = Math.max(worker.concurrency, runs.size + CLAIMED_AHEAD)
+    // BullMQ reads it once this function first waits: https://docs.bullmq.io/guide/workers/concurrency
+    claimed++
+    worker.concurrency = Math.max(worker.concurrency, claimed + CLAIMED_AHEAD)
+    try {
+      await runEntry(job, token)
+    } finally {
+      claimed--
+    }
+  }
+
+  const runEntry = async (job: BullJob<EntryData>, token: string) => {
+    // BullMQ then knows that the entry waits.
+    if (!(await fair.admit(job, token))) throw new DelayedError()
+    const held = runs.start(entryOfBullJob(job), token)
     await held.done
     if (isClosing && !held.isLost) await handOver(job, token)
     // BullMQ then does not finish the entry: it waits again, or another process has it.
@@ -62,7 +76,8 @@ export function startRuns(options: RunsOptions): Runs {
   const handOver = async (job: BullJob, token: string) => {
     if (redis.status !== 'ready') return
     try {
-      await job.moveToWait(token)
+      // BullMQ would put it back to the entries of its priority.
+      await Promise.all([job.changePriority({ priority: 0 }), job.moveToWait(token)])
     } catch (error) {
       log.debug(
         { event: 'entry_not_handed_over', entry: job.id, err: error },
@@ -88,6 +103,8 @@ export function startRuns(options: RunsOptions): Runs {
     // If the check fails, as for a Redis user who may not read INFO, the worker never runs.
     skipVersionCheck: true,
   })
+  worker.on('completed', (job) => fair.finished(entryOfBullJob(job).caller))
+  worker.on('drained', () => fair.drained())
   worker.on('error', (error) => {
     if (logError(error) === 'unexpected') void pauseClaims()
   })
@@ -116,7 +133,7 @@ export function startRuns(options: RunsOptions): Runs {
   void claimEntries()
 
   const renewal = every(lockDurationMs / 3, async () => {
-    worker.concurrency = runs.size + CLAIMED_AHEAD
+    worker.concurrency = claimed + CLAIMED_AHEAD
     await renewLocks(worker, runs, lockDurationMs).catch(logError)
   })
 
@@ -186,17 +203,6 @@ export type HeldRuns = {
 
 type Held = { -readonly [K in keyof HeldRun]: HeldRun[K] } & { readonly abort: AbortController }
 
-/** What BullMQ stores of an entry, beside its key. */
-type EntryData = Partial<Pick<QueueEntry, 'caller' | 'priority'>>
-export const dataOf = ({ caller, priority }: QueueEntry): EntryData => ({ caller, priority })
-
-/** Earlier releases stored only the key. */
-function entryOf({ id: key = '', data }: BullJob<EntryData>): QueueEntry {
-  const end = key.lastIndexOf('-')
-  const { caller = '', priority = 'normal' } = data
-  return { id: key.slice(0, end), attempt: Number(key.slice(end + 1)), caller, priority }
-}
-
 /** The runs of one process: at most one of each entry at the same time. */
 export function createHeldRuns({ run, log }: { readonly run: RunEntry; readonly log: Log }): HeldRuns {
   const runs = new Map<string, Held>()
@@ -219,7 +225,7 @@ export function createHeldRuns({ run, log }: { readonly run: RunEntry; readonly 
     },
     all: () => [...runs.values()],
     start(entry, token) {
-      const key = keyOfEntry(entry)
+      const key = bullKeyOf(entry)
       const earlier = runs.get(key)
       // This process had lost the entry and claimed it again before a renewal failed.
       if (earlier) lose(earlier)
