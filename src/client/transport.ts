@@ -50,7 +50,9 @@ export function createTransport(options: TransportOptions): Send {
     const timer = timeoutMs && setTimeout(() => late.abort(timeoutError(timeoutMs)), timeoutMs)
     const signal = call.signal ? AbortSignal.any([call.signal, late.signal]) : late.signal
     try {
-      const response = await fetch(base + path, { method, headers, signal, ...(body && { body }) })
+      // So that it can follow a redirect, Node keeps the whole body in memory; a form may be as large as its files.
+      const redirect = body instanceof FormData ? 'error' : 'follow'
+      const response = await fetch(base + path, { method, headers, signal, redirect, ...(body && { body }) })
       const isNotModified = response.status === 304 && headers['if-none-match'] !== undefined
       if (!response.ok && !isNotModified) throw await problemErrorOf(response)
       return await read(response)

@@ -1,8 +1,20 @@
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { run } from '../../src/client/cli/run.ts'
 import { freePort } from '../helpers/free-port.ts'
@@ -139,6 +151,28 @@ describe('musetalk submit', () => {
   )
 })
 
+test('a file of 300 MB is sent without being held in memory', { timeout: 60_000 }, async () => {
+  const folder = temporaryFolder()
+  const [face, hook] = [join(folder, 'face.mp4'), join(folder, 'hook.mjs')]
+  writeFileSync(face, '')
+  truncateSync(face, 300_000_000)
+  writeFileSync(hook, `process.on('exit', () => process.stderr.write(String(process.resourceUsage().maxRSS)))`)
+  let received = 0
+  const receiver = createServer((request, response) => {
+    request.on('data', (chunk: Buffer) => (received += chunk.length))
+    request.on('end', () => response.writeHead(400).end())
+  }).listen(0, '127.0.0.1')
+  await once(receiver, 'listening')
+  onTestFinished(() => void receiver.close())
+  const url = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}`
+  const child = spawn(process.execPath, ['--import', hook, CLI, 'submit', face, SPEECH, '--url', url])
+  const [stderr] = await Promise.all([text(child.stderr), once(child, 'close')])
+  expect(child.exitCode).toBe(2)
+  expect(received).toBeGreaterThan(300_000_000)
+  const [, kilobytes] = /(\d+)$/.exec(stderr) ?? []
+  expect(Number(kilobytes)).toBeLessThan(250_000)
+})
+
 describe('musetalk batch', () => {
   const CSV = `face,speech,output,metadata.scene
 ${FACE},${SPEECH},one,1
@@ -182,6 +216,13 @@ none.mp4,${SPEECH},four,4
     ])
     expect(await jobsOfServer()).toBe(count + 2)
     expect(await server.job(String(byLine[1]?.job_id))).toMatchObject({ metadata: { scene: '2' } })
+  })
+
+  test('reads stdin, and has nothing to do without rows', async () => {
+    const child = spawn(process.execPath, [CLI, 'batch', '-', '--out', temporaryFolder(), '--url', server.url])
+    child.stdin.end('face,speech\n')
+    const [stderr] = await Promise.all([text(child.stderr), once(child, 'close')])
+    expect([child.exitCode, stderr]).toEqual([0, '0 rows: 0 made\n'])
   })
 
   test('says on a terminal how far it is, and stops at Ctrl-C', async () => {

@@ -82,9 +82,9 @@ describe('parseCsv', () => {
     )
   })
 
-  test('takes a field of ten million characters', () => {
-    const long = 'a""'.repeat(3_333_333)
-    expect(texts(`"${long}"`)[0]?.[0]).toHaveLength(6_666_666)
+  test('takes a field of three million characters', () => {
+    const long = 'a""'.repeat(1_000_000)
+    expect(texts(`"${long}"`)[0]?.[0]).toHaveLength(2_000_000)
   })
 })
 

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
+import { text as textOf } from 'node:stream/consumers'
 import { isFatal, JobError, messageOf, UsageError } from './failures.ts'
 import {
   announcePauses,
@@ -64,7 +65,8 @@ ${COMMON_HELP}: one for each row, then { "summary": ... }`,
 }
 
 async function readRows(file: string, defaults: ReturnType<typeof jobOptionsOf>): Promise<Row[]> {
-  const text = await readFile(file === '-' ? '/dev/stdin' : file, 'utf8').catch((error: unknown) => {
+  const reading = file === '-' ? textOf(process.stdin) : readFile(file, 'utf8')
+  const text = await reading.catch((error: unknown) => {
     throw new UsageError(`${file}: cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown'})`)
   })
   try {

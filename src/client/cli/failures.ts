@@ -35,6 +35,7 @@ export function messageOf(error: unknown, url: string): string {
 
 function problemMessageOf({ status, code, message, errors }: ProblemError): string {
   if (status === 401) return `the server refuses the credential; set MUSETALK_API_KEY to a valid key (${code ?? 401})`
+  if (code === 'idempotency_key_reused') return 'the defaults of the server have changed since; --again makes a new job'
   // The message of an invalid request consists of its errors.
   const others = errors.filter((error) => !message.includes(error.message))
   return oneLine([message, ...others.map(({ path, message }) => `${path.slice(1)}: ${message}`)].join(' '))
