@@ -1086,6 +1086,12 @@ export interface components {
              */
             deadline_at: string;
             /**
+             * Format: date-time
+             * @description When it is expected to finish: by the length of its speech and the median of recent runs of the same `version`, from the start of its run, or, before that, as if the run started as soon as the queue ahead allows. A hint. Absent when there is nothing to go by, and when the run takes longer than estimated; never later than the deadline.
+             * @example 2026-01-31T12:01:30.000Z
+             */
+            estimated_finish_at?: string;
+            /**
              * @description Position in the queue while the job waits; with several replicas it may lag a little.
              * @example 3
              */
@@ -1137,6 +1143,38 @@ export interface components {
              */
             attempts_omitted?: number;
             links: components["schemas"]["JobLinks"];
+        };
+        /** @description By the length of the speech and the median of recent runs of the same `version`. Absent when there is nothing to go by. */
+        JobEstimate: {
+            /**
+             * @description How long it would wait in this server's queue; absent if the server bounds no jobs.
+             * @example 240
+             */
+            queued_seconds?: number;
+            /**
+             * @description How long its run would take, without the start of a container.
+             * @example 96
+             */
+            run_seconds: number;
+            /**
+             * Format: date-time
+             * @description When it would finish.
+             * @example 2026-01-31T12:05:36.000Z
+             */
+            finish_at?: string;
+            /** @description What the run would cost. */
+            cost?: {
+                /**
+                 * @description A decimal.
+                 * @example 0.0213
+                 */
+                amount: string;
+                /**
+                 * @description By ISO 4217.
+                 * @example USD
+                 */
+                currency: string;
+            };
         };
         /** @description What a submit would make, of a request that would be accepted. */
         JobCheck: {
@@ -1218,6 +1256,7 @@ export interface components {
              * @example 900
              */
             run_timeout_seconds?: number;
+            estimate?: components["schemas"]["JobEstimate"];
         };
         /** @description One page of jobs. */
         JobList: {
@@ -1499,6 +1538,7 @@ export type JobMedia = components['schemas']['JobMedia'];
 export type Attempt = components['schemas']['Attempt'];
 export type JobLinks = components['schemas']['JobLinks'];
 export type Job = components['schemas']['Job'];
+export type JobEstimate = components['schemas']['JobEstimate'];
 export type JobCheck = components['schemas']['JobCheck'];
 export type JobList = components['schemas']['JobList'];
 export type Result = components['schemas']['Result'];

@@ -6,6 +6,7 @@ import { entryOf, type JobQueue } from './ports/queue.ts'
 import type { Store } from './ports/store.ts'
 import type { LinkSigner } from './links.ts'
 import { type Log, logFieldsOf } from './log.ts'
+import { createEstimator, type Estimator } from './estimate.ts'
 import { createReadiness } from './readiness.ts'
 import { createReconciler } from './reconciler.ts'
 import { createRunner } from './runner.ts'
@@ -16,6 +17,7 @@ import type { MediaLimits } from './submit.ts'
 import { createTransitions, type JobChange } from './transition.ts'
 import { createLedger } from './webhooks/ledger.ts'
 import { createOutbox, type Outbox } from './webhooks/outbox.ts'
+import type { Price } from './usage.ts'
 import { acceptedAt, currentAttempt, isFinished, type Job } from './job.ts'
 
 /** The adapters of the core. The core closes the queue; the others are closed by their opener, after the core. */
@@ -54,6 +56,10 @@ export type CoreSettings = {
   readonly maxQueuedJobs?: number | undefined
   /** Maximum unfinished jobs of one caller; beyond it its submits are refused. Undefined: no limit. */
   readonly maxActiveOfCaller?: number | undefined
+  /** Maximum jobs at the backend, of all processes that share the queue. Undefined: no limit. */
+  readonly maxConcurrentJobs?: number | undefined
+  /** What a second of a run costs; undefined: costs are not known. */
+  readonly price?: Price | undefined
   /** How long a finished job is kept. */
   readonly retentionSeconds: number
   /** Time after which a delivery attempt counts as lost, in ms: longer than the sender's timeout. */
@@ -65,12 +71,13 @@ export type Core = ReturnType<typeof createCore>
 /** Builds everything that works on jobs. Nothing runs before `start`. */
 export function createCore(ports: CorePorts, settings: CoreSettings) {
   const { queue } = ports
-  const stages = createStages()
+  const stages = createStages(ports.now)
   const subscriptions = createSubscriptions({ ...ports, stages })
   const webhooks = createOutbox({ ...ports, claimMs: settings.deliveryClaimMs })
-  const publish = createPublisher({ ...ports, webhooks })
+  const estimator = createEstimator({ ...ports, ...settings, stages })
+  const publish = createPublisher({ ...ports, webhooks, estimator })
   const { insert, transition } = createTransitions({ ...ports, ...settings, publish })
-  const service = createService({ ...ports, ...settings, insert, transition, webhooks, stages })
+  const service = createService({ ...ports, ...settings, insert, transition, webhooks, stages, estimator })
   const stopper = createStopper({ ...ports, transition })
   const reconciler = createReconciler({ ...ports, ...settings, transition, stopper, webhooks })
   const readiness = createReadiness(ports)
@@ -85,12 +92,14 @@ export function createCore(ports: CorePorts, settings: CoreSettings) {
     transition,
     stopper,
     stages,
+    estimator,
     reconciler,
     run,
     /** Starts to run jobs: unfinished ones of an earlier process, and new ones. */
     async start() {
       await queue.start(run)
       await reconciler.start()
+      void estimator.load()
     },
     /** To be closed in this order. The stopper comes before the reconciler, whose pass may be waiting for it. */
     closables: { readiness, stopper, reconciler, queue, webhooks, subscriptions },
@@ -106,6 +115,7 @@ type SubscriberDependencies = {
   readonly changes: Pick<ChangeBus, 'publish'>
   readonly webhooks: Pick<Outbox, 'wake'>
   readonly outputs: Pick<Outputs, 'prefetch'>
+  readonly estimator: Pick<Estimator, 'observe'>
   readonly queue: Pick<JobQueue, 'enqueue' | 'dequeue'>
 }
 
@@ -114,10 +124,11 @@ type SubscriberDependencies = {
  * of one is logged and does not affect the others.
  */
 function createPublisher(dependencies: SubscriberDependencies): (change: JobChange) => Promise<void> {
-  const { log, recordMetric, changes, webhooks, outputs } = dependencies
+  const { log, recordMetric, changes, webhooks, outputs, estimator } = dependencies
   const subscribers: readonly ChangeSubscriber[] = [
     (change) => logChange(log, change),
     (change) => recordMetric(metricEventOf(change)),
+    (change) => estimator.observe(change),
     ({ after }) => changes.publish(after),
     ({ delivery }) => delivery && webhooks.wake(delivery),
     ({ after, event }) => {

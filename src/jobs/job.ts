@@ -23,7 +23,8 @@ export type DegradedReason = (typeof DEGRADED_REASONS)[number]
 /** What is known of the deployed function, as `/readyz` names it. */
 export const FUNCTION_STATES = ['ok', 'missing', 'incompatible'] as const
 export type FunctionState = (typeof FUNCTION_STATES)[number]
-export type ModelVersion = 'v15' | 'v1'
+export const MODEL_VERSIONS = ['v15', 'v1'] as const
+export type ModelVersion = (typeof MODEL_VERSIONS)[number]
 
 /** Why a job failed; the README explains each. */
 export const ERROR_CODES = [

@@ -154,8 +154,8 @@ export function createRunner(dependencies: RunnerDependencies): RunEntry {
     let isOver = false
     const subscriber: CallSubscriber = {
       spawnedAt: currentAttempt(job).startedAt,
-      onStage(stage) {
-        if (!isOver) stages.set(job, stage)
+      onStage(stage, startedAt) {
+        if (!isOver) stages.set(job, stage, startedAt)
       },
       onStart(at) {
         startRecorded = recordWithRetry(run, { type: 'started', attempt: run.attempt, at }).catch(() => undefined)

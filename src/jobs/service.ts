@@ -9,6 +9,7 @@ import { type Caller, maySee } from './ports/access.ts'
 import { checkMedia, checkSubmit, type MediaLimits, newJob, type NewJob } from './submit.ts'
 import { isFinished, isJobId, hasPendingStop, type Job, type JobInput, type JobStage } from './job.ts'
 import { type Log, logFieldsOf } from './log.ts'
+import type { Estimator, SubmitEstimate } from './estimate.ts'
 import { openLogs } from './logs.ts'
 import type { Stages } from './subscriptions.ts'
 import type { Transitions } from './transition.ts'
@@ -16,6 +17,9 @@ import type { Outbox } from './webhooks/outbox.ts'
 
 /** `replayed`: an earlier submit with this idempotency key made the job. */
 export type Submitted = { readonly job: Job; readonly replayed: boolean }
+
+/** The result of a dry run. */
+export type Checked = { readonly job: Job; readonly estimate: SubmitEstimate }
 
 export type JobPage = { readonly jobs: Job[]; readonly next?: ListPosition }
 
@@ -29,6 +33,7 @@ export type ServiceDependencies = Transitions & {
   readonly media: Pick<MediaReader, 'read'>
   readonly webhooks: Pick<Outbox, 'secretsOf' | 'check'>
   readonly stages: Pick<Stages, 'get'>
+  readonly estimator: Pick<Estimator, 'finishOf' | 'ofSubmit'>
   readonly log: Log
   readonly timeoutSeconds: number
   readonly runTimeoutSeconds?: number | undefined
@@ -50,11 +55,11 @@ export type JobService = {
    */
   submit(request: NewJob, caller: Caller): Promise<Submitted>
   /**
-   * The job that a submit would make. Nothing is stored, and its files are discarded; its idempotency key and the limits
+   * The job that a submit would make, and what it would take. Nothing is stored, and its files are discarded; its idempotency key and the limits
    * on numbers of jobs do not matter. Rejects with `invalid_request`, `url_not_allowed`, `parameter_not_supported` or
    * `media_rejected` and an error for each field, or with `webhooks_not_configured`.
    */
-  check(request: NewJob, caller: Caller): Promise<Job>
+  check(request: NewJob, caller: Caller): Promise<Checked>
   /** One page, newest first, with the position of its last job where more follow. */
   list(query: ListQuery): Promise<JobPage>
   /** Deletes a finished job. Rejects with `job_not_finished` for any other, and while its call is still being stopped. */
@@ -72,6 +77,8 @@ export type JobService = {
   retry(id: string, caller: Caller): Promise<Job>
   /** Where a running job is at its backend, if this process follows it and knows. */
   stageOf(job: Job): JobStage | undefined
+  /** When an unfinished job is expected to finish, in epoch ms, by its position in the queue: see `estimateFinish`. */
+  estimateFinish(job: Job, position: Position): number | undefined
   /** The job's position in the queue, from 1; undefined if it is not queued. */
   queuePosition(job: Job): Position | Promise<Position>
   /** The log of an attempt, by default the current one: see `openLogs`. */
@@ -137,6 +144,7 @@ export function createService(dependencies: ServiceDependencies): JobService {
   return {
     get,
     stageOf: (job) => dependencies.stages.get(job),
+    estimateFinish: (job, position) => dependencies.estimator.finishOf(job, position),
     queuePosition(job) {
       if (job.status !== 'submitted') return undefined
       return queue.position(entryOf(job))
@@ -156,7 +164,9 @@ export function createService(dependencies: ServiceDependencies): JobService {
     },
     async check(request, caller) {
       try {
-        return await check(request, caller)
+        const job = await check(request, caller)
+        // Of a store that is unavailable nothing is known; the submit would say so.
+        return { job, estimate: await dependencies.estimator.ofSubmit(job).catch(() => ({})) }
       } finally {
         await request.upload?.discard()
       }

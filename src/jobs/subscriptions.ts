@@ -192,26 +192,35 @@ export type StageSubscriber = (job: Job, stage: JobStage) => unknown
  * so only the process that follows a job's call knows its stage.
  */
 export type Stages = {
-  /** Undefined: the stage is not known, or not any more. */
-  set(job: Job, stage: JobStage | undefined): void
+  /**
+   * Undefined: the stage is not known, or not any more. `since`: when the job entered it, in epoch ms, where the backend
+   * says so; now otherwise.
+   */
+  set(job: Job, stage: JobStage | undefined, since?: number): void
   /** Undefined for a job that is not running here. */
   get(job: Pick<Job, 'id' | 'status'>): JobStage | undefined
+  /** With the time since when; undefined as for `get`. */
+  stateOf(job: Pick<Job, 'id' | 'status'>): StageState | undefined
   /** How many jobs are in each stage. */
   counts(): Readonly<Record<JobStage, number>>
   /** Notifies of the stages of one job, or of all when `id` is undefined, until the returned function is called. */
   subscribe(id: string | undefined, subscriber: StageSubscriber): () => void
 }
 
+/** `since`: epoch ms. */
+export type StageState = { readonly stage: JobStage; readonly since: number }
+
 const ALL = Symbol('every job')
 
-export function createStages(): Stages {
-  const stages = new Map<string, JobStage>()
+/** `now`: epoch ms. */
+export function createStages(now: () => number = Date.now): Stages {
+  const stages = new Map<string, StageState>()
   const counts: Record<JobStage, number> = { queued: 0, starting: 0, running: 0 }
   const emitter = new EventEmitter().setMaxListeners(0)
 
   return {
-    set(job, stage) {
-      const before = stages.get(job.id)
+    set(job, stage, since = now()) {
+      const before = stages.get(job.id)?.stage
       if (before === stage) return
       if (before !== undefined) counts[before]--
       if (stage === undefined) {
@@ -219,11 +228,12 @@ export function createStages(): Stages {
         return
       }
       counts[stage]++
-      stages.set(job.id, stage)
+      stages.set(job.id, { stage, since })
       emitter.emit(job.id, job, stage)
       emitter.emit(ALL, job, stage)
     },
-    get: ({ id, status }) => (status === 'running' ? stages.get(id) : undefined),
+    get: ({ id, status }) => (status === 'running' ? stages.get(id)?.stage : undefined),
+    stateOf: ({ id, status }) => (status === 'running' ? stages.get(id) : undefined),
     counts: () => ({ ...counts }),
     subscribe(id, subscriber) {
       emitter.on(id ?? ALL, subscriber)

@@ -128,8 +128,8 @@ function sampleOf({ version, media }: Job, runMs = NaN): RunSample | undefined {
 /** The day of a time in epoch ms, in UTC. */
 export const dayOf = (epochMs: number): string => new Date(epochMs).toISOString().slice(0, 10)
 
-/** To the nearest nano-unit, half up. */
-function costOf(runMs: number, { nanosPerSecond, currency }: Price): Cost {
+/** Of a run of so many whole ms: to the nearest nano-unit, half up. */
+export function costOf(runMs: number, { nanosPerSecond, currency }: Price): Cost {
   return { amount: formatNanos((BigInt(runMs) * nanosPerSecond + 500n) / 1_000n), currency }
 }
 

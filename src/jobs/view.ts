@@ -7,6 +7,7 @@ import {
   omittedAttempts,
   type UploadedFile,
 } from './job.ts'
+import type { SubmitEstimate } from './estimate.ts'
 import type { MediaFacts } from '../media/facts.ts'
 import type { LinkSigner } from './links.ts'
 
@@ -14,6 +15,8 @@ export type PresentOptions = {
   /** Where a running job is at its backend; undefined: not known. */
   readonly stage?: JobStage | undefined
   readonly queuePosition?: number | undefined
+  /** When it is expected to finish, in epoch ms. */
+  readonly estimatedFinishAt?: number | undefined
   /** Makes the link to the output of a job that has one. */
   readonly links?: Pick<LinkSigner, 'outputUrl'>
   /** Whether to include the caller, which only administrators see. */
@@ -21,7 +24,10 @@ export type PresentOptions = {
 }
 
 /** A job in its wire form: snake_case, RFC 3339 times, absent rather than null. The only place that makes it. */
-export function presentJob(job: Job, { stage, queuePosition, links, withCaller = false }: PresentOptions = {}) {
+export function presentJob(
+  job: Job,
+  { stage, queuePosition, estimatedFinishAt, links, withCaller = false }: PresentOptions = {},
+) {
   return absent({
     job_id: job.id,
     status: job.status,
@@ -38,6 +44,7 @@ export function presentJob(job: Job, { stage, queuePosition, links, withCaller =
     started_at: job.startedAt === undefined ? undefined : formatTime(job.startedAt),
     finished_at: job.finishedAt === undefined ? undefined : formatTime(job.finishedAt),
     deadline_at: formatTime(job.deadlineAt),
+    estimated_finish_at: estimatedFinishAt === undefined ? undefined : formatTime(estimatedFinishAt),
     run_timeout_seconds: job.runTimeoutSeconds,
     queue_position: queuePosition,
     output_path: job.outputPath,
@@ -53,7 +60,7 @@ export function presentJob(job: Job, { stage, queuePosition, links, withCaller =
 export type JobView = ReturnType<typeof presentJob>
 
 /** What a submit would make, without what a job has only once it exists. */
-export const presentCheck = (job: Job) =>
+export const presentCheck = (job: Job, estimate: SubmitEstimate = {}) =>
   absent({
     version: job.version,
     backend: job.backend,
@@ -62,7 +69,18 @@ export const presentCheck = (job: Job) =>
     parameters: job.parameters,
     metadata: job.metadata,
     run_timeout_seconds: job.runTimeoutSeconds,
+    estimate: presentEstimate(estimate),
   })
+
+const presentEstimate = ({ queuedMs, runMs, finishAt, cost }: SubmitEstimate) =>
+  runMs === undefined
+    ? undefined
+    : absent({
+        queued_seconds: queuedMs === undefined ? undefined : Math.ceil(queuedMs / 1000),
+        run_seconds: Math.ceil(runMs / 1000),
+        finish_at: finishAt === undefined ? undefined : formatTime(finishAt),
+        cost,
+      })
 
 /** As submitted; a file is shown by its size and type. */
 const presentInput = (input: JobInput) =>

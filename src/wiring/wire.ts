@@ -165,6 +165,7 @@ const coreSettingsOf = (config: Config): CoreSettings => ({
   maxRetries: config.MAX_RETRIES,
   maxQueuedJobs: config.MAX_QUEUED_JOBS || undefined,
   maxActiveOfCaller: config.MAX_ACTIVE_JOBS_PER_CALLER || undefined,
+  maxConcurrentJobs: config.MAX_CONCURRENT_JOBS || undefined,
   retentionSeconds: config.JOB_RETENTION_SECONDS,
   deliveryClaimMs: config.WEBHOOK_TIMEOUT_SECONDS * 1000 + CLAIM_MARGIN_MS,
 })

@@ -102,7 +102,10 @@ export async function startCore({ running = true, maxConcurrentJobs, ...options 
     sender: lateBound(sender),
     links: lateBound(links),
   }
-  const core = createCore({ ...ports, log, recordMetric, now, random: () => 0.5 }, { ...defaultSettings, ...settings })
+  const core = createCore(
+    { ...ports, log, recordMetric, now, random: () => 0.5 },
+    { ...defaultSettings, maxConcurrentJobs, ...settings },
+  )
   if (running) await queue.start(core.run)
   const untilJob = (id: string, holds: (job: Job) => boolean, what: string) =>
     until(

@@ -21,6 +21,7 @@ function aRenderer() {
     now: 1_700_000_000_000,
     position: undefined as number | undefined,
     stage: undefined as JobStage | undefined,
+    estimate: undefined as number | undefined,
   }
   const links = createLinkSigner({
     secrets: ['secret'],
@@ -31,6 +32,7 @@ function aRenderer() {
   const made = vi.spyOn(links, 'outputUrl')
   const service = {
     queuePosition: (job: Job) => (job.status === 'submitted' ? state.position : undefined),
+    estimateFinish: () => state.estimate,
     stageOf: (job: Job) => (job.status === 'running' ? state.stage : undefined),
   }
   const renderer = createRenderer({ service, links })
@@ -64,6 +66,7 @@ test('a rendered job is the text of a fresh rendering, whatever happened to it b
           fc.nat(2_000_000),
           fc.option(fc.nat(5)),
           fc.option(fc.constantFrom(...JOB_STAGES)),
+          fc.option(fc.nat(3_000_000)),
         ),
       ),
       (happened, metadata, reads) => {
@@ -72,13 +75,16 @@ test('a rendered job is the text of a fresh rendering, whatever happened to it b
         for (const event of [undefined, ...happened]) {
           const applied = event && applyEvent(job, event, job.deadlineAt)
           if (applied?.accepted) job = applied.job
-          for (const [who, laterMs, position, known] of reads) {
+          for (const [who, laterMs, position, known, estimate] of reads) {
             state.now += laterMs
             state.position = position ?? undefined
             state.stage = known ?? undefined
+            const estimatedFinishAt = (state.estimate = estimate ?? undefined)
             const queuePosition = job.status === 'submitted' ? state.position : undefined
             const stage = job.status === 'running' ? state.stage : undefined
-            const fresh = serialize(presentJob(job, { stage, queuePosition, links, withCaller: who === admin }))
+            const fresh = serialize(
+              presentJob(job, { stage, queuePosition, estimatedFinishAt, links, withCaller: who === admin }),
+            )
             expect(render(job, who)).toMatchObject({ text: fresh, bytes: Buffer.byteLength(fresh) })
           }
         }

@@ -144,7 +144,7 @@ export function createLocalBackend(options: LocalOptions): Backend {
       signal.throwIfAborted()
       const call = running.get(callId)
       void call?.start.then((startedAt) => {
-        subscriber?.onStage?.('running')
+        subscriber?.onStage?.('running', startedAt)
         subscriber?.onStart(startedAt)
       })
       if (call) return untilAborted(call.outcome, signal)

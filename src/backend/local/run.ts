@@ -10,7 +10,7 @@ import { type InputSources, openInputs } from './inputs.ts'
 import { checkIntegrity } from '../../media/integrity.ts'
 import { detectMedia } from '../../media/formats.ts'
 import { hasExited, PROCESS_NAME } from '../../lib/ids.ts'
-import { type ModelVersion, type RunOptions } from '../../jobs/job.ts'
+import { MODEL_VERSIONS, type ModelVersion, type RunOptions } from '../../jobs/job.ts'
 import { killOrphans } from './child.ts'
 import type { FairSemaphore } from '../../lib/concurrency.ts'
 
@@ -182,8 +182,6 @@ export type Results = {
   find(runId: string): Promise<string | undefined>
 }
 
-const VERSIONS: readonly ModelVersion[] = ['v15', 'v1']
-
 export function createResults(root: string): Results {
   const pathOf = (runId: string, version: ModelVersion) => resolve(join(root, runId, version, 'output.mp4'))
   return {
@@ -194,7 +192,7 @@ export function createResults(root: string): Results {
       return path
     },
     async find(runId) {
-      for (const path of VERSIONS.map((version) => pathOf(runId, version))) {
+      for (const path of MODEL_VERSIONS.map((version) => pathOf(runId, version))) {
         if (await exists(path)) return path
       }
       return undefined

@@ -291,7 +291,7 @@ export function createModalBackend(options: ModalOptions): Backend {
       spawnedAt: subscriber?.spawnedAt,
       onStage(stage, startedAt) {
         // That it has ended is known when its outcome is.
-        if (stage !== 'ended') subscriber?.onStage?.(stage)
+        if (stage !== 'ended') subscriber?.onStage?.(stage, startedAt)
         if (startedAt !== undefined) onRunStart(startedAt)
       },
     })

@@ -171,6 +171,13 @@ export const JobReply = Type.Object(
     ),
     finished_at: Type.Optional(Time({ description: 'When it finished.', example: '2026-01-31T12:01:30.000Z' })),
     deadline_at: Time({ description: 'When it finishes at the latest.', example: '2026-01-31T14:00:00.000Z' }),
+    estimated_finish_at: Type.Optional(
+      Time({
+        description:
+          'When it is expected to finish: by the length of its speech and the median of recent runs of the same `version`, from the start of its run, or, before that, as if the run started as soon as the queue ahead allows. A hint. Absent when there is nothing to go by, and when the run takes longer than estimated; never later than the deadline.',
+        example: '2026-01-31T12:01:30.000Z',
+      }),
+    ),
     queue_position: Type.Optional(
       Integer({
         description: 'Position in the queue while the job waits; with several replicas it may lag a little.',
@@ -194,6 +201,38 @@ export const JobReply = Type.Object(
   { $id: 'Job', description: 'A job. A field that does not apply is absent, not null.' },
 )
 
+const Estimate = Type.Object(
+  {
+    queued_seconds: Type.Optional(
+      Integer({
+        description: "How long it would wait in this server's queue; absent if the server bounds no jobs.",
+        example: 240,
+        minimum: 0,
+      }),
+    ),
+    run_seconds: Integer({
+      description: 'How long its run would take, without the start of a container.',
+      example: 96,
+      minimum: 0,
+    }),
+    finish_at: Type.Optional(Time({ description: 'When it would finish.', example: '2026-01-31T12:05:36.000Z' })),
+    cost: Type.Optional(
+      Type.Object(
+        {
+          amount: Text({ description: 'A decimal.', example: '0.0213' }),
+          currency: Text({ description: 'By ISO 4217.', example: 'USD' }),
+        },
+        { description: 'What the run would cost.' },
+      ),
+    ),
+  },
+  {
+    $id: 'JobEstimate',
+    description:
+      'By the length of the speech and the median of recent runs of the same `version`. Absent when there is nothing to go by.',
+  },
+)
+
 /** Answer of a dry run. */
 export const CheckReply = Type.Object(
   {
@@ -202,6 +241,7 @@ export const CheckReply = Type.Object(
     input: JobReply.properties.input,
     media: JobReply.properties.media,
     ...ShownOptions,
+    estimate: Type.Optional(Estimate),
   },
   { $id: 'JobCheck', description: 'What a submit would make, of a request that would be accepted.' },
 )

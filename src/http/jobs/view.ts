@@ -37,7 +37,7 @@ export class Rendering {
 export const tagOf = (content: string | Buffer): string => `"${hash('sha256', content, 'base64url').slice(0, 16)}"`
 
 export type RendererDependencies = {
-  readonly service: Pick<JobService, 'queuePosition' | 'stageOf'>
+  readonly service: Pick<JobService, 'queuePosition' | 'stageOf' | 'estimateFinish'>
   readonly links: Pick<LinkSigner, 'outputUrl' | 'expiresAt'>
 }
 
@@ -47,7 +47,7 @@ type Succeeded = Job & { readonly outputPath: string }
 export type Renderer = {
   /** For an answer that is sent once. Synchronous where the queue knows positions at once, like `render`. */
   present(job: Job, caller: Caller | undefined): JobView | Promise<JobView>
-  /** Rendered once, and kept until the job, its stage or its queue position changes, or the expiry of its link moves on. */
+  /** Rendered once, and kept until the job, its stage, queue position or estimate changes, or the expiry of its link moves on. */
   render(job: Job, caller: Caller | undefined): Rendering | Promise<Rendering>
   /** The result of a job, likewise. */
   renderResult(job: Succeeded): Rendering
@@ -65,6 +65,7 @@ type RenderedState = {
   readonly revision: number
   readonly stage: JobStage | undefined
   readonly queuePosition: Position
+  readonly estimatedFinishAt: number | undefined
   readonly linkExpiresAt: number
 }
 
@@ -82,12 +83,14 @@ export function createRenderer({ service, links }: RendererDependencies): Render
   const reuse = (key: string, job: Job, queuePosition: Position, render: () => string): Rendering => {
     const { revision } = job
     const stage = service.stageOf(job)
+    const estimatedFinishAt = service.estimateFinish(job, queuePosition)
     const linkExpiresAt = job.outputPath === undefined ? 0 : links.expiresAt()
     const known = kept.get(key)
     if (
       known?.revision === revision &&
       known.stage === stage &&
       known.queuePosition === queuePosition &&
+      known.estimatedFinishAt === estimatedFinishAt &&
       known.linkExpiresAt === linkExpiresAt
     ) {
       return known.rendering
@@ -96,12 +99,19 @@ export function createRenderer({ service, links }: RendererDependencies): Render
     const { bytes, text } = rendering
     // V8 has two bytes for each character of a text with one beyond Latin-1.
     const textBytes = bytes === text.length ? bytes : 2 * text.length
-    kept.set(key, { revision, stage, queuePosition, linkExpiresAt, rendering }, textBytes + ENTRY_BYTES)
+    const state: RenderedState = { revision, stage, queuePosition, estimatedFinishAt, linkExpiresAt }
+    kept.set(key, { ...state, rendering }, textBytes + ENTRY_BYTES)
     return rendering
   }
 
   const view = (job: Job, withCaller: boolean, queuePosition: Position) =>
-    presentJob(job, { stage: service.stageOf(job), queuePosition, links, withCaller })
+    presentJob(job, {
+      stage: service.stageOf(job),
+      queuePosition,
+      estimatedFinishAt: service.estimateFinish(job, queuePosition),
+      links,
+      withCaller,
+    })
 
   const renderAt = (job: Job, withCaller: boolean, queuePosition: Position) =>
     reuse(withCaller ? adminKeyOf(job.id) : job.id, job, queuePosition, () =>

@@ -59,8 +59,11 @@ export type Outcome = { readonly times?: RunTimes | undefined } & (
 export type CallSubscriber = {
   /** When the backend took the call, in epoch ms, if that is known. */
   readonly spawnedAt?: number | undefined
-  /** Called with each new stage, by a backend that knows it; undefined: not known any more. */
-  readonly onStage?: (stage: JobStage | undefined) => void
+  /**
+   * Called with each new stage, by a backend that knows it; undefined: not known any more. `startedAt`: of the run, in
+   * epoch ms, where it has started.
+   */
+  readonly onStage?: (stage: JobStage | undefined, startedAt?: number) => void
   /** Called at most once, when the run starts, with the time in epoch ms. */
   readonly onStart: (startedAt: number) => void
   /** Whether the time of the start matters. */

@@ -1,0 +1,133 @@
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import type { Store } from '../../src/jobs/ports/store.ts'
+import type { JobView } from '../../src/jobs/view.ts'
+import { openRedisStore } from '../../src/store/redis/store.ts'
+import { createSqliteStore } from '../../src/store/sqlite/store.ts'
+import { startApp, type TestApp } from '../helpers/app.ts'
+import { silentLog } from '../helpers/log.ts'
+import { temporaryFolder } from '../helpers/media.ts'
+import { describeWithRedis } from '../helpers/redis.ts'
+
+const SPEECH_SECONDS = 10
+const body = { video_path: 'face.mp4', audio_path: 'speech.wav' }
+
+/** An app with a reader that knows the length of every speech, and the time 1,000,000. */
+async function appOn(store?: Store, options: Parameters<typeof startApp>[0] = {}) {
+  const media = {
+    read: () => Promise.resolve({ audio: { durationSeconds: SPEECH_SECONDS } }),
+    close: () => Promise.resolve(),
+  }
+  return startApp({ media, timeoutSeconds: 3_600, ...(store && { store }), ...options })
+}
+
+async function submit(app: TestApp) {
+  const { job_id: id } = (await app.post('/jobs', body)).json<JobView>()
+  return id
+}
+
+/** Takes a job through a run of so many ms. */
+async function run(app: TestApp, runMs: number) {
+  const id = await submit(app)
+  await app.untilStatus(id, 'running')
+  app.backend.end(`fc-${id}-1`, {
+    ...{ kind: 'succeeded', outputPath: '/shared/results/run/v15/output.mp4', runId: 'run' },
+    times: { runMs },
+  })
+  await app.untilStatus(id, 'succeeded')
+  await app.estimator.load()
+  return id
+}
+
+const get = async (app: TestApp, id: string, etag?: string) => {
+  const headers = etag === undefined ? {} : { 'if-none-match': etag }
+  const response = await app.app.inject({ url: `/jobs/${id}`, headers })
+  return { status: response.statusCode, etag: String(response.headers.etag), text: response.body }
+}
+const estimateIn = (text: string) => (JSON.parse(text) as JobView).estimated_finish_at
+const dryRun = async (app: TestApp, change: object = {}) =>
+  (await app.post('/jobs?dry_run=true', { ...body, ...change })).json<{ estimate?: object }>().estimate
+
+describe('GET /jobs/:id', () => {
+  test('has an estimate while the job is unfinished, and the same answer until it changes', async () => {
+    const app = await appOn()
+    const finished = await run(app, 60_000)
+    expect(estimateIn((await get(app, finished)).text)).toBeUndefined()
+    const id = await submit(app)
+    await app.untilStatus(id, 'running')
+    app.backend.changeStage(`fc-${id}-1`, 'running')
+    const first = await get(app, id)
+    expect(estimateIn(first.text)).toBe(new Date(1_060_000).toISOString())
+    app.clock.now += 59_000
+    expect((await get(app, id, first.etag)).status).toBe(304)
+    // It takes longer than estimated.
+    app.clock.now += 1_000
+    const late = await get(app, id, first.etag)
+    expect([late.status, estimateIn(late.text)]).toEqual([200, undefined])
+    const page = (await app.get('/jobs')).json<{ jobs: JobView[] }>()
+    expect(page.jobs.map(({ estimated_finish_at: at }) => at)).toEqual([undefined, undefined])
+    await app.close()
+  })
+})
+
+describe('POST /jobs?dry_run=true', () => {
+  test('has no estimate without recent runs, then what a run takes', async () => {
+    const app = await appOn()
+    expect(await dryRun(app)).toBeUndefined()
+    await run(app, 25_500)
+    expect(await dryRun(app)).toEqual({ run_seconds: 26, finish_at: new Date(1_026_000).toISOString() })
+    expect(await dryRun(app, { version: 'v1' })).toBeUndefined()
+    await app.close()
+  })
+
+  test('counts the wait for a place, and the cost of the run', async () => {
+    const price = { nanosPerSecond: 310_000n, currency: 'USD' }
+    const app = await appOn(undefined, { maxConcurrentJobs: 1, price })
+    await run(app, 60_000)
+    const cost = { amount: '0.0186', currency: 'USD' }
+    const free = { queued_seconds: 0, run_seconds: 60, finish_at: new Date(1_060_000).toISOString(), cost }
+    expect(await dryRun(app)).toEqual(free)
+    const first = await submit(app)
+    await app.untilStatus(first, 'running')
+    app.backend.changeStage(`fc-${first}-1`, 'running')
+    const behindOne = { queued_seconds: 60, run_seconds: 60, finish_at: new Date(1_120_000).toISOString(), cost }
+    expect(await dryRun(app)).toEqual(behindOne)
+    await submit(app)
+    expect(await dryRun(app)).toMatchObject({ queued_seconds: 120, finish_at: new Date(1_180_000).toISOString() })
+    await app.close()
+  })
+})
+
+async function estimateAfterRunElsewhere(open: () => Promise<Store>, areTogether: boolean) {
+  const [one, first] = await Promise.all([open(), areTogether ? open() : undefined])
+  const appOne = await appOn(one)
+  await run(appOne, 40_000)
+  await appOne.close()
+  if (!areTogether) await one.close()
+  const two = first ?? (await open())
+  const appTwo = await appOn(two)
+  await appTwo.estimator.load()
+  const id = await submit(appTwo)
+  await appTwo.untilStatus(id, 'running')
+  const estimate = estimateIn((await get(appTwo, id)).text)
+  await appTwo.close()
+  await Promise.all([two.close(), areTogether && one.close()])
+  return estimate
+}
+
+test('estimates go by the runs before a restart with SQLite', async () => {
+  const path = join(await temporaryFolder(), 'jobs.db')
+  const estimate = await estimateAfterRunElsewhere(() => createSqliteStore({ path }), false)
+  expect(estimate).toBe(new Date(1_040_000).toISOString())
+})
+
+describeWithRedis('with Redis', (redis) => {
+  test.each([
+    ['before a restart', false],
+    ['of another replica', true],
+  ])('estimates go by the runs %s', async (_whose, areTogether) => {
+    const prefix = redis.newPrefix()
+    const open = () => openRedisStore({ url: redis.url(), prefix, log: silentLog() })
+    expect(await estimateAfterRunElsewhere(open, areTogether)).toBe(new Date(1_040_000).toISOString())
+  })
+})
