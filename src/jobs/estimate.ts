@@ -4,6 +4,7 @@ import {
   expiresAt,
   isFinished,
   type Job,
+  type JobEvent,
   type JobMedia,
   MODEL_VERSIONS,
   type ModelVersion,
@@ -12,7 +13,6 @@ import type { Log } from './log.ts'
 import type { Position } from './ports/queue.ts'
 import type { UsageStore } from './ports/store.ts'
 import type { Stages, StageState } from './subscriptions.ts'
-import type { JobChange } from './transition.ts'
 import { costOf, type Price } from './usage.ts'
 
 /** What an estimate goes by; what is not known is undefined. Times in epoch ms, lengths in ms. */
@@ -101,7 +101,7 @@ export type Estimator = {
   /** What a submit of this job would mean. Rejects while the store is unavailable. */
   ofSubmit(job: Job): Promise<SubmitEstimate>
   /** Takes notice of a change of a job. */
-  observe(change: JobChange): void
+  observe(change: { readonly after: Job; readonly event?: JobEvent }): void
   /** Reads the medians. Never rejects. */
   load(): Promise<void>
 }
