@@ -1,3 +1,4 @@
+import type { Server } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import type { Config } from './config/config.ts'
@@ -48,18 +49,30 @@ async function serve(config: Config) {
   const wired = await wire(config, log)
   const app = await buildApp({ ...wired, log, http: httpSettingsOf(config) })
   const isShuttingDown = shutDownOnSignal(config, log, { app, wired })
-  try {
-    await openListeners(app, { host: config.HOST, port: config.PORT })
-  } catch (error) {
-    // A shutdown that started meanwhile closed the listener: that is no error.
-    if (isShuttingDown()) return
-    log.fatal({ event: 'listen_failed', port: config.PORT, reason: codeOf(error) }, describeListenError(error, config))
-    await wired.close()
-    process.exit(1)
+  const listen = async (listener: Listener, open: (listener: Listener) => Promise<void>) => {
+    try {
+      await open(listener)
+    } catch (error) {
+      // A shutdown that started meanwhile closed the listener: that is no error.
+      if (isShuttingDown()) return
+      const fields = { event: 'listen_failed', port: listener.port, reason: codeOf(error) }
+      log.fatal(fields, describeListenError(error, listener))
+      await wired.close()
+      process.exit(1)
+    }
   }
+  const { METRICS_HOST, METRICS_PORT } = config
+  if (METRICS_PORT !== undefined) {
+    const { openMetricsServer } = await import('./http/metrics-server.ts')
+    await listen({ host: METRICS_HOST, port: METRICS_PORT, setting: 'METRICS_PORT' }, async (listener) => {
+      const port = portOf(await openMetricsServer(wired.metrics, listener))
+      log.info({ event: 'metrics_listening', host: METRICS_HOST, port }, 'serving metrics without authentication')
+    })
+  }
+  await listen({ host: config.HOST, port: config.PORT, setting: 'PORT' }, (listener) => openListeners(app, listener))
   if (isShuttingDown()) return
   try {
-    await wired.start(portOf(app))
+    await wired.start(portOf(app.server))
   } catch (error) {
     if (isShuttingDown()) return
     const fields = { event: 'jobs_not_read', reason: reasonOf(error) }
@@ -78,14 +91,17 @@ function describeBootError(error: Error): string {
 }
 
 /** The actual port: `PORT=0` picks a free one. */
-function portOf(app: FastifyInstance): number | undefined {
-  const address = app.server.address()
+function portOf(server: Server): number | undefined {
+  const address = server.address()
   return typeof address === 'object' ? address?.port : undefined
 }
 
-function describeListenError(error: unknown, { HOST, PORT }: Config): string {
-  if (codeOf(error) === 'EADDRINUSE') return `port ${PORT} on ${HOST} is in use: stop what uses it, or set PORT`
-  return `cannot listen on ${HOST}:${PORT}: ${messageOf(error)}`
+/** `setting`: the one that changes the port. */
+type Listener = { readonly host: string; readonly port: number; readonly setting: string }
+
+function describeListenError(error: unknown, { host, port, setting }: Listener): string {
+  if (codeOf(error) === 'EADDRINUSE') return `port ${port} on ${host} is in use: stop what uses it, or set ${setting}`
+  return `cannot listen on ${host}:${port}: ${messageOf(error)}`
 }
 
 type Running = { readonly app: FastifyInstance; readonly wired: Wired }

@@ -19,6 +19,15 @@ const HOST_PATTERN = '\\s*(\\*\\.)?[^\\s,:/*]+\\s*'
 export const ConfigSchema = Type.Object({
   HOST: text('Address to listen on.', { default: '0.0.0.0' }),
   PORT: integer('Port to listen on. 0: a free port.', { default: 9000, minimum: 0, maximum: 65535 }),
+  METRICS_HOST: text('Address to listen on at `METRICS_PORT`.', { default: '127.0.0.1' }),
+  METRICS_PORT: Type.Optional(
+    Type.Integer({
+      description:
+        'Port of a second listener that has only `GET /metrics`, without authentication: keep clients away from it. 0: a free port. Unset: no such listener.',
+      minimum: 0,
+      maximum: 65535,
+    }),
+  ),
   LOG_LEVEL: choice(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], 'Least severe level to log.', {
     default: 'info',
   }),

@@ -8,7 +8,15 @@ import {
   HISTOGRAMS,
   type HistogramDefinition,
 } from './instruments.ts'
-import { type GaugeName, GAUGES, type GaugeReader, GROUPS, type ServerInfo, STATES } from '../jobs/ports/metrics.ts'
+import {
+  type GaugeName,
+  GAUGES,
+  type GaugeReader,
+  GROUPS,
+  LIMITS,
+  type ServerInfo,
+  STATES,
+} from '../jobs/ports/metrics.ts'
 
 /** A metric as a registry of prom-client serializes it for another process. */
 type Snapshot = {
@@ -73,16 +81,14 @@ const snapshot = (
 ): Snapshot => ({ name: `musetalk_${name}`, help, type, aggregator: 'first', values })
 
 function snapshotServer({ info, limits }: ServerInfo): Snapshot[] {
-  const known = Object.entries(limits).map(([limit, value]) => ({
-    labels: { limit },
-    // No limit is infinity, so that a share of it can always be computed.
-    value: value === 0 ? Infinity : value,
-  }))
   return [
     snapshot(['gauge', 'build_info'], 'Version, backend and store of this process; always 1.', [
       { labels: info, value: 1 },
     ]),
-    snapshot(['gauge', 'limit'], 'Configured limits by name; +Inf: no limit.', known),
+    ...keysOf(LIMITS).map((name) => {
+      // No limit is infinity, so that a share of it can always be computed.
+      return snapshot(['gauge', name], LIMITS[name], [{ labels: {}, value: limits[name] || Infinity }])
+    }),
   ]
 }
 

@@ -135,7 +135,7 @@ async function openAll(config: Config, log: Logger, { add, closeAll }: Closers):
   }
 }
 
-/** Labels and limits for dashboards. */
+/** What dashboards show of the configuration. */
 const serverInfoOf = (config: Config): ServerInfo => ({
   info: {
     version: packageJson.version,
@@ -145,9 +145,9 @@ const serverInfoOf = (config: Config): ServerInfo => ({
   limits: {
     max_concurrent_jobs: config.MAX_CONCURRENT_JOBS,
     max_queued_jobs: config.MAX_QUEUED_JOBS,
-    max_connections: config.MAX_CONNECTIONS,
-    modal_polls: config.MODAL_MAX_CONNECTIONS * config.MODAL_POLLS_PER_CONNECTION,
-    heap_bytes: oldGenerationLimit(nodeFlags()),
+    max_http_connections: config.MAX_CONNECTIONS,
+    max_modal_polls: config.MODAL_MAX_CONNECTIONS * config.MODAL_POLLS_PER_CONNECTION,
+    max_heap_bytes: oldGenerationLimit(nodeFlags()),
   },
 })
 

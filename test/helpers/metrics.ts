@@ -3,7 +3,13 @@ import type { Metrics, ServerInfo } from '../../src/jobs/ports/metrics.ts'
 /** The facts of a server, if a test needs no particular ones. */
 export const someFacts: ServerInfo = {
   info: { version: '1.2.3', backend: 'modal', store: 'memory' },
-  limits: { max_concurrent_jobs: 0, max_queued_jobs: 7, max_connections: 0, modal_polls: 1280, heap_bytes: 1e9 },
+  limits: {
+    max_concurrent_jobs: 0,
+    max_queued_jobs: 7,
+    max_http_connections: 0,
+    max_modal_polls: 1280,
+    max_heap_bytes: 1e9,
+  },
 }
 
 /** Series as they are written, `name{label="value"}`, with their values. */
@@ -32,5 +38,7 @@ export async function countsOf(
   prefix = 'musetalk_',
 ): Promise<Record<string, number>> {
   const own = [...parseMetrics(await metrics.render())].filter(([name]) => name.startsWith(prefix))
-  return Object.fromEntries(own.filter(([name, value]) => value !== 0 && !/_bucket\{|_info\{|_limit\{/.test(name)))
+  return Object.fromEntries(
+    own.filter(([name, value]) => value !== 0 && !/_bucket\{|_info\{|^musetalk_max_/.test(name)),
+  )
 }

@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { LIMITS } from '../../src/jobs/ports/metrics.ts'
 import { startApp } from '../helpers/app.ts'
 import { metricNamesOf, parseMetrics } from '../helpers/metrics.ts'
 
@@ -100,12 +99,6 @@ describe('the dashboard and the alerts', () => {
     const bare = new Set([...asked].map((name) => name.replace(/_(bucket|sum|count)$/, '')))
     expect(own.length).toBeGreaterThan(20)
     expect(own.filter((name) => !bare.has(name))).toEqual([])
-  })
-
-  test('use limits that exist', () => {
-    const named = expressions.flatMap(([, expr]) => matchersIn(expr)).filter(({ label }) => label === 'limit')
-    expect(named.length).toBeGreaterThan(3)
-    for (const { value } of named) expect(LIMITS).toContain(value)
   })
 })
 

@@ -1,7 +1,8 @@
 import { once } from 'node:events'
-import { connect } from 'node:net'
-import { afterEach, describe, expect, test, vi } from 'vitest'
+import { type AddressInfo, connect } from 'node:net'
+import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { METRICS_TYPE } from '../../src/jobs/ports/metrics.ts'
+import { openMetricsServer } from '../../src/http/metrics-server.ts'
 import { aBody, startApp, type TestApp } from '../helpers/app.ts'
 import { as, knownCallers } from '../helpers/callers.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
@@ -71,6 +72,25 @@ test('GET /metrics leaves out only the gauge of an unavailable store', async () 
   expect(statusCode).toBe(200)
   expect(parseMetrics(body).get('musetalk_store_up')).toBe(0)
   expect(parseMetrics(body).has('musetalk_jobs_waiting')).toBe(false)
+})
+
+test('the listener of METRICS_PORT closes connections beyond 32', async () => {
+  app = await startApp()
+  const server = await openMetricsServer(app.metrics, { host: '127.0.0.1', port: 0 })
+  onTestFinished(() => void server.close())
+  const { port } = server.address() as AddressInfo
+  const sockets = Array.from({ length: 40 }, () => connect({ host: '127.0.0.1', port }).on('error', () => undefined))
+  onTestFinished(() => sockets.forEach((socket) => socket.destroy()))
+  await until(() => sockets.filter(({ closed }) => closed).length === 8, 'the others are closed')
+  sockets.find(({ closed }) => !closed)?.destroy()
+  await until(
+    () =>
+      fetch(`http://127.0.0.1:${port}/metrics`).then(
+        ({ ok }) => ok,
+        () => false,
+      ),
+    'an answer',
+  )
 })
 
 describe('requests', () => {

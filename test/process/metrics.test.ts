@@ -6,6 +6,8 @@ import { parseMetrics, type Series } from '../helpers/metrics.ts'
 import { folderOfTest, planeOfTest, serverOfTest } from '../helpers/of-test.ts'
 import { noPromtool, promtool } from '../helpers/promtool.ts'
 import { until } from '../helpers/until.ts'
+import { startServer } from '../helpers/server.ts'
+import { METRICS_TYPE } from '../../src/jobs/ports/metrics.ts'
 import { asking } from '../helpers/jobs.ts'
 
 test('a real server on Modal exports its metrics, and only to a key with the scope metrics:read', async () => {
@@ -40,8 +42,8 @@ test('a real server on Modal exports its metrics, and only to a key with the sco
   const build = `musetalk_build_info{version="${packageJson.version}",backend="modal",store="sqlite"}`
   const expected = {
     [build]: 1,
-    'musetalk_limit{limit="max_concurrent_jobs"}': 2,
-    'musetalk_limit{limit="modal_polls"}': 1280,
+    musetalk_max_concurrent_jobs: 2,
+    musetalk_max_modal_polls: 1280,
     musetalk_jobs_submitted_total: 4,
     musetalk_jobs_waiting: 1,
     'musetalk_jobs_ended_total{state="failed",error_code="inference_failed"}': 1,
@@ -58,6 +60,30 @@ test('a real server on Modal exports its metrics, and only to a key with the sco
   expect(Object.fromEntries(Object.keys(expected).map((name) => [name, series.get(name)]))).toEqual(expected)
   expect(series.get('process_resident_memory_bytes')).toBeGreaterThan(10_000_000)
   expect((await scrape()).get('process_cpu_seconds_total')).toBeGreaterThan(series.get('process_cpu_seconds_total')!)
+})
+
+test('METRICS_PORT serves the metrics, and nothing else, without a key; the main port still wants one', async () => {
+  const entry = formatEntry({ name: 'app', digest: digestOf(makeKey()), scopes: new Set(['jobs:read']) })
+  const server = await serverOfTest({ BACKEND: 'local', API_KEYS: entry, METRICS_PORT: '0' })
+  const line = server.lines.find(({ event }) => event === 'metrics_listening')
+  expect(line).toMatchObject({ level: 'info', host: '127.0.0.1', port: expect.any(Number) as number })
+  const ask = (path: string, init?: RequestInit) => fetch(`http://127.0.0.1:${String(line?.port)}${path}`, init)
+
+  const scraped = await ask('/metrics')
+  expect(scraped.status).toBe(200)
+  expect(scraped.headers.get('content-type')).toBe(METRICS_TYPE)
+  expect(parseMetrics(await scraped.text()).get('musetalk_store_up')).toBe(1)
+  expect((await ask('/metrics', { method: 'HEAD' })).status).toBe(200)
+  expect((await fetch(`${server.url}/metrics`)).status).toBe(401)
+
+  const refused = [await ask('/jobs'), await ask('/metrics', { method: 'POST', body: 'a' })]
+  expect(refused.map(({ status }) => status)).toEqual([404, 405])
+  expect(await refused[0]?.json()).toMatchObject({ code: 'route_not_found' })
+  expect(refused[1]?.headers.get('allow')).toBe('GET, HEAD')
+
+  const taken = await startServer({ env: { BACKEND: 'local', METRICS_PORT: String(line?.port) }, until: 'exit' })
+  expect(taken.lines.find(({ event }) => event === 'listen_failed')?.msg).toMatch(/is in use: .* set METRICS_PORT$/)
+  expect(await server.end()).toBe(0)
 })
 
 test.skipIf(noPromtool !== undefined)('promtool finds nothing wrong with the metrics of a real server', async () => {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { ConfigSchema } from '../../src/config/config.ts'
+import { GAUGES } from '../../src/jobs/ports/metrics.ts'
 import { MAX_HEAD_BYTES } from '../../src/http/plugins/connections.ts'
 import { balancerConfig } from '../helpers/balancer.ts'
 
@@ -112,6 +113,37 @@ test('the balancer of compose.yaml compresses JSON and text, and never events', 
 test('the probes of the manifest request paths that the server has', () => {
   const paths = [...readRoot('docs/kubernetes.yaml').matchAll(/path: (\/\w+)/g)].map(([, path]) => path)
   expect(new Set(paths)).toEqual(new Set(['/healthz', '/readyz', '/metrics']))
+})
+
+test('the manifest lets Prometheus scrape the port of the metrics, and clients only reach the other one', () => {
+  const manifest = withoutComments(readRoot('docs/kubernetes.yaml'))
+  const valueOf = (name: string) => new RegExp(`name: ${name}, value: '([^']*)'`).exec(manifest)?.[1]
+  expect(valueOf('METRICS_HOST')).toBe('0.0.0.0')
+  expect(/prometheus\.io\/port: '(\d+)'/.exec(manifest)?.[1]).toBe(valueOf('METRICS_PORT'))
+  expect(manifest).toContain(`{ name: metrics, containerPort: ${String(valueOf('METRICS_PORT'))} }`)
+  const [service = ''] = manifest.split(/^---$/m).filter((object) => object.includes('\nkind: Service\n'))
+  expect([...service.matchAll(/targetPort: (\w+)/g)].map(([, port]) => port)).toEqual(['http'])
+  expect(
+    [...manifest.matchAll(/metadata\.name: (\S+) .*\n +ports: \[\{ port: (http|metrics) \}\]/g)].map((m) => m.slice(1)),
+  ).toEqual([
+    ['ingress-nginx', 'http'],
+    ['monitoring', 'metrics'],
+  ])
+})
+
+test('the manifest has a disruption budget, an autoscaler on a metric that exists, and a network policy', () => {
+  const manifest = readRoot('docs/kubernetes.yaml')
+  const kinds = [...manifest.matchAll(/^kind: (\w+)$/gm)].map(([, kind]) => kind)
+  expect(kinds).toEqual([
+    ...['Deployment', 'PersistentVolumeClaim', 'Service'],
+    ...['PodDisruptionBudget', 'HorizontalPodAutoscaler', 'NetworkPolicy'],
+  ])
+  const scaledBy = [...manifest.matchAll(/metric: \{ name: musetalk_(\w+) \}/g)].map(([, name]) => name)
+  expect(scaledBy).toEqual(['jobs_in_flight'])
+  for (const name of scaledBy) expect(GAUGES).toHaveProperty(name!)
+  const { default: polls } = ConfigSchema.properties.MODAL_MAX_POLLS_PER_SECOND
+  const [, share] = /MODAL_MAX_POLLS_PER_SECOND, value: '(\d+)'/.exec(manifest) ?? []
+  expect(Number(share) * Number(/maxReplicas: (\d+)/.exec(manifest)?.[1])).toBe(polls)
 })
 
 test('the files that the README links to exist', () => {

@@ -67,12 +67,16 @@ describe('the rendered text', () => {
       else if (type === 'histogram') expect(name).toMatch(/_seconds$/)
       else expect(name).not.toMatch(/_(total|ms|milliseconds)$/)
     }
+    // A label must not select the unit: each limit is a metric of its own.
+    expect(
+      [...parseMetrics(text).keys()].filter((series) => /^musetalk_.*[{,](limit|type|unit)="/.test(series)),
+    ).toEqual([])
   })
 
   test('shows no limit as infinity, so that a share of it is 0', async () => {
     const series = parseMetrics(await create().render())
-    expect(series.get('musetalk_limit{limit="max_queued_jobs"}')).toBe(7)
-    expect(series.get('musetalk_limit{limit="max_connections"}')).toBe(Infinity)
+    expect(series.get('musetalk_max_queued_jobs')).toBe(7)
+    expect(series.get('musetalk_max_http_connections')).toBe(Infinity)
   })
 
   test('has cumulative buckets, as the format requires', async () => {

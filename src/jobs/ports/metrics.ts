@@ -71,19 +71,19 @@ export type GaugeName = keyof typeof GAUGES | keyof typeof STATES | keyof typeof
  */
 export type GaugeReader = () => number | string | Readonly<Record<string, number>> | undefined | Promise<number>
 
-/** Limits that dashboards compare with their usage: labels of `musetalk_limit`. */
-export const LIMITS = [
-  'max_concurrent_jobs',
-  'max_queued_jobs',
-  'max_connections',
-  'modal_polls',
-  'heap_bytes',
-] as const
+/** Limits that dashboards compare with their usage: gauges whose value does not change; `+Inf`: no limit. */
+export const LIMITS = {
+  max_concurrent_jobs: 'Maximum jobs at the backend, of all replicas (MAX_CONCURRENT_JOBS); +Inf: no limit.',
+  max_queued_jobs: 'Maximum jobs accepted and not yet at the backend (MAX_QUEUED_JOBS); +Inf: no limit.',
+  max_http_connections: 'Maximum open connections of clients (MAX_CONNECTIONS); +Inf: no limit.',
+  max_modal_polls: 'Maximum open polls at Modal (MODAL_MAX_CONNECTIONS times MODAL_POLLS_PER_CONNECTION).',
+  max_heap_bytes: "Maximum size of V8's old generation, in bytes.",
+} as const
 
-/** What does not change while the process runs: labels of `musetalk_build_info`, and limits (0: no limit). */
+/** What does not change while the process runs: labels of `musetalk_build_info`, and the limits (0: no limit). */
 export type ServerInfo = {
   readonly info: Readonly<Record<'version' | 'backend' | 'store', string>>
-  readonly limits: Readonly<Record<(typeof LIMITS)[number], number>>
+  readonly limits: Readonly<Record<keyof typeof LIMITS, number>>
 }
 
 /** The metrics of this process. */
