@@ -15,7 +15,7 @@ import {
   wholeNumber,
 } from './options.ts'
 import { type Journal, openJournal } from './output-file.ts'
-import { barLine, sizeText } from './report.ts'
+import { barLine, durationText, sizeText } from './report.ts'
 import { createFiles, prepare } from './request.ts'
 import { parseRows, type Row } from './rows.ts'
 import { type Made, makeOutput, type TaskDependencies } from './task.ts'
@@ -85,16 +85,23 @@ type BatchOptions = {
   readonly salt: readonly string[]
 }
 
-type Counts = { succeeded: number; complete: number; failed: number; running: number }
+type Counts = {
+  succeeded: number
+  complete: number
+  failed: number
+  running: number
+  /** Epoch ms. */
+  readonly startedAt: number
+}
 
 /** Rejects with a `JobError` if a row has failed, or with the error that all others would have too. */
 async function runRows(rows: readonly Row[], session: Session, options: BatchOptions): Promise<void> {
   const { report, client } = session
-  const counts: Counts = { succeeded: 0, complete: 0, failed: 0, running: 0 }
+  const counts: Counts = { succeeded: 0, complete: 0, failed: 0, running: 0, startedAt: Date.now() }
   const stop = new AbortController()
   const signal = AbortSignal.any([session.signal, stop.signal])
-  const show = () => report.status(statusLine(counts, rows.length, report.columns))
-  const task = { client, signal, looks: false, onJob: show, onBytes: show, onPause: announcePauses(session) }
+  const show = () => report.status(statusLine(counts, rows.length, { nowMs: Date.now(), columns: report.columns }))
+  const task = { client, signal, onJob: show, onBytes: show, onPause: announcePauses(session) }
   const makeRow = createRowMaker(session, options, task)
   const waiting = rows.values()
   const work = async () => {
@@ -167,9 +174,16 @@ function summaryOf({ succeeded, complete, failed }: Counts, rows: number): strin
 }
 
 /** The line of a terminal that shows how far a batch is. */
-export function statusLine(counts: Counts, rows: number, columns: number): string {
+export function statusLine(
+  counts: Counts,
+  rows: number,
+  { nowMs, columns }: { nowMs: number; columns: number },
+): string {
   const done = counts.succeeded + counts.complete + counts.failed
   const failed = counts.failed > 0 ? `, ${counts.failed} failed` : ''
+  // At the pace of this run; rows that were complete before took no time.
+  const leftMs = ((nowMs - counts.startedAt) / counts.succeeded) * (rows - done)
+  const left = counts.succeeded > 0 && done < rows ? `, about ${durationText(leftMs)} left` : ''
   const percent = rows === 0 ? 100 : Math.floor((done / rows) * 100)
-  return barLine(percent, `${done} of ${rows} done, ${counts.running} at the server${failed}`, columns)
+  return barLine(percent, `${done} of ${rows} done, ${counts.running} at the server${failed}${left}`, columns)
 }

@@ -1,5 +1,5 @@
 import { ProblemError } from '../index.ts'
-import { pause } from '../transport.ts'
+import { backOffMs, pause } from '../transport.ts'
 
 /** What the command line exits with; after a signal it is 128 and the signal's number. */
 export const EXIT_CODES = { ok: 0, jobFailed: 1, wrongUsage: 2, serverRefused: 3, fileNotWritten: 4 } as const
@@ -16,8 +16,8 @@ const INVALID_REQUEST = [400, 413, 415, 422]
 const TRANSIENT = [429, 502, 503, 504]
 /** How long an unreachable server is tried again, in ms, once it has answered. */
 export const PATIENCE_MS = 600_000
-/** Pause before it is tried again, in ms, if it does not say when. */
-const PAUSE_MS = 5_000
+/** Work that took longer than this, in ms, before it failed had an answer. */
+const LASTING_MS = 60_000
 
 export function exitCodeOf(error: unknown): number {
   if (error instanceof UsageError) return EXIT_CODES.wrongUsage
@@ -77,7 +77,8 @@ export type Patience = {
  * `patienceMs` while it is unreachable. Rejects with the last error.
  */
 export async function patiently<T>(work: () => Promise<T>, { signal, patienceMs, onPause }: Patience): Promise<T> {
-  for (let failingSince: number | undefined; ;) {
+  let failingSince: number | undefined
+  for (let failures = 0; ; failures++) {
     const startedAt = Date.now()
     try {
       return await work()
@@ -85,11 +86,13 @@ export async function patiently<T>(work: () => Promise<T>, { signal, patienceMs,
       signal.throwIfAborted()
       const retryAfterMs = error instanceof ProblemError ? error.retryAfterMs : undefined
       const isTransient = error instanceof ProblemError ? TRANSIENT.includes(error.status) : isUnreachable(error)
-      // A long poll that lasted was an answer.
-      if (failingSince === undefined || Date.now() - startedAt > 60_000) failingSince = Date.now()
+      if (failingSince === undefined || Date.now() - startedAt > LASTING_MS) {
+        failingSince = Date.now()
+        failures = 0
+      }
       const isPatient = retryAfterMs !== undefined || Date.now() - failingSince < patienceMs
       if (!isTransient || !isPatient) throw error
-      const ms = retryAfterMs ?? PAUSE_MS
+      const ms = retryAfterMs ?? backOffMs(failures)
       onPause(error, ms)
       await pause(ms, signal)
     }

@@ -23,11 +23,15 @@ export type Command = {
 /** Opens the session of a command by the options that all commands have. */
 export type OpenSession = (options: { url?: string | undefined; json?: boolean | undefined }) => Session
 
-/** Notes that the server is unavailable, before each pause. */
+/** Shorter pauses, in ms, are not worth a line. */
+const NOTED_PAUSE_MS = 1_000
+
+/** Notes that the server is unavailable, before a pause. */
 export const announcePauses =
   ({ report, url }: Session) =>
-  (error: unknown, ms: number): void =>
-    report.note(`${messageOf(error, url)}; trying again in ${durationText(ms)}`)
+  (error: unknown, ms: number): void => {
+    if (ms >= NOTED_PAUSE_MS) report.note(`${messageOf(error, url)}; trying again in ${durationText(ms)}`)
+  }
 
 type Options = NonNullable<ParseArgsConfig['options']>
 

@@ -103,6 +103,9 @@ function print({ report }: Session, object: object, line?: string): void {
   if (line !== undefined && !report.isJson) report.result(line)
 }
 
+/** Between two looks at a job that runs, in ms. An answer without news has no body. */
+const [TERMINAL_LOOK_MS, LOOK_MS] = [1_000, 5_000]
+
 /** Shows the course of one job: a line that changes on a terminal, else a line for each change. */
 function taskDependencies(session: Session): TaskDependencies {
   const { client, report, signal } = session
@@ -110,7 +113,7 @@ function taskDependencies(session: Session): TaskDependencies {
   return {
     client,
     signal,
-    looks: true,
+    lookMs: report.isTerminal ? TERMINAL_LOOK_MS : LOOK_MS,
     onPause: announcePauses(session),
     onJob(job) {
       const isFinished = job.status !== 'submitted' && job.status !== 'running'

@@ -4,9 +4,6 @@ import { JobError, PATIENCE_MS, patiently } from './failures.ts'
 import { type Journal, saveOutput } from './output-file.ts'
 import type { Prepared } from './request.ts'
 
-/** Between two looks at a job that is shown to somebody, in ms: an answer without news has no body. */
-const LOOK_MS = 1_000
-
 export type TaskDependencies = {
   readonly client: Client
   readonly signal: AbortSignal
@@ -14,8 +11,8 @@ export type TaskDependencies = {
   readonly onPause: (error: unknown, ms: number) => void
   /** Called with each state of a job that is seen, often the same. */
   readonly onJob: (job: Job) => void
-  /** Whether to look at a job while it runs, beside waiting for its end. */
-  readonly looks: boolean
+  /** Between two looks at a job while it runs, in ms, beside waiting for its end; undefined: none. */
+  readonly lookMs?: number
   readonly onBytes: (received: number, total: number | undefined) => void
 }
 
@@ -63,9 +60,9 @@ const retry = (client: Client, id: string, signal: AbortSignal) =>
 
 /** The job once it has succeeded. Rejects with a `JobError` if it comes to another end. */
 export async function waitForJob(id: string, dependencies: TaskDependencies): Promise<EndedJob> {
-  const { client, signal, onPause, onJob, looks } = dependencies
+  const { client, signal, onPause, onJob, lookMs } = dependencies
   const finished = new AbortController()
-  if (looks) void look(id, dependencies, AbortSignal.any([signal, finished.signal]))
+  if (lookMs !== undefined) void look(id, { client, onJob, lookMs }, AbortSignal.any([signal, finished.signal]))
   const wait = () => client.wait(id, { signal })
   try {
     const job = await patiently(wait, { signal, onPause, patienceMs: PATIENCE_MS })
@@ -78,13 +75,17 @@ export async function waitForJob(id: string, dependencies: TaskDependencies): Pr
 }
 
 /** Shows the job until it has finished. Errors are left to whoever waits for its end. */
-async function look(id: string, { client, onJob }: TaskDependencies, signal: AbortSignal): Promise<void> {
+async function look(
+  id: string,
+  { client, onJob, lookMs }: Pick<TaskDependencies, 'client' | 'onJob'> & { lookMs: number },
+  signal: AbortSignal,
+): Promise<void> {
   const show = (job: Job) => {
     if (!signal.aborted && (job.status === 'submitted' || job.status === 'running')) onJob(job)
   }
   while (!signal.aborted) {
     await client.get(id, { signal }).then(show, () => undefined)
-    await pause(LOOK_MS, signal).catch(() => undefined)
+    await pause(lookMs, signal).catch(() => undefined)
   }
 }
 

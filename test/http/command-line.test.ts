@@ -1,0 +1,54 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { run } from '../../src/client/cli/run.ts'
+import { knownCallers } from '../helpers/callers.ts'
+import { connected, running } from '../helpers/client.ts'
+import { aSuccess } from '../helpers/fake-backend.ts'
+import { temporaryFolder } from '../helpers/media.ts'
+import { until } from '../helpers/until.ts'
+
+/** A command with what it has written so far, and its exit code in the end. */
+function start(args: readonly string[], env: Record<string, string>) {
+  const written = { stdout: '', stderr: '' }
+  const output = (name: 'stdout' | 'stderr') => ({ write: (text: string) => void (written[name] += text) })
+  const signal = new AbortController().signal
+  const code = run(args, { env, stdout: output('stdout'), stderr: output('stderr'), signal })
+  return { written, code }
+}
+
+test('musetalk logs -f prints each line once, over a broken connection and an interrupted attempt', async () => {
+  const all = await connected()
+  const { app, relay } = all
+  const finished = new AbortController()
+  app.backend.logsWith = async function* ({ callId }) {
+    yield `${callId.slice(-1)}: first\n`
+    yield `${callId.slice(-1)}: second\n`
+    if (callId.endsWith('-1')) await until(() => finished.signal.aborted, 'the end of the first attempt')
+  }
+  const id = await running(all)
+  const { written, code } = start(['logs', '-f', id], { MUSETALK_URL: relay.url })
+  const opened = () => relay.sent.match(/GET \S*\/logs/g)?.length ?? 0
+  await until(() => written.stdout.endsWith('second\n'), 'the log')
+  relay.cut()
+  await until(() => opened() === 2, 'a new connection')
+  app.backend.end(`fc-${id}-1`, { kind: 'interrupted', error: 'the container died' })
+  finished.abort()
+  await until(() => written.stdout.endsWith('2: second\n'), 'the log of the second attempt')
+  app.backend.end(`fc-${id}-2`, aSuccess)
+  expect(await code).toBe(0)
+  expect(written).toEqual({ stdout: '1: first\n1: second\n2: first\n2: second\n', stderr: '' })
+})
+
+test('musetalk stops a batch at a refused credential, without trying each row', async () => {
+  const { relay } = await connected({ authenticator: knownCallers })
+  const folder = await temporaryFolder()
+  writeFileSync(join(folder, 'jobs.csv'), 'face,speech\nserver:a,server:b\nserver:a,server:c\n')
+  const args = ['batch', join(folder, 'jobs.csv'), '--out', join(folder, 'out')]
+  const { written, code } = start(args, { MUSETALK_URL: relay.url, MUSETALK_API_KEY: 'nobody' })
+  expect(await code).toBe(3)
+  expect(written.stderr).toBe(
+    'musetalk: the server refuses the credential; set MUSETALK_API_KEY to a valid key (unauthorized)\n',
+  )
+  expect(relay.sent.match(/^(GET|POST) /gm)).toHaveLength(1)
+})
