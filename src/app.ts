@@ -52,6 +52,7 @@ import { webhookRoutes } from './http/webhooks.ts'
 import type { DeliveryLedger } from './jobs/webhooks/ledger.ts'
 import type { LinkSigner } from './jobs/links.ts'
 import type { JobService } from './jobs/service.ts'
+import type { ProgressFollower } from './jobs/progress-follower.ts'
 import type { Subscriptions } from './jobs/subscriptions.ts'
 import type { Metrics } from './jobs/ports/metrics.ts'
 import type { Readiness } from './jobs/readiness.ts'
@@ -62,6 +63,7 @@ import { oldGenerationLimit } from './process/boot.ts'
 export type AppDependencies = {
   readonly service: JobService
   readonly subscriptions: Subscriptions
+  readonly progress: Pick<ProgressFollower, 'get' | 'look' | 'watch'>
   readonly ledger: DeliveryLedger
   readonly outputs: Pick<Outputs, 'open'>
   readonly uploads: Pick<Uploads, 'create' | 'locate'>

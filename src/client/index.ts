@@ -1,4 +1,4 @@
-import { type Download, type DownloadStart, openDownload, follow } from './streams.ts'
+import { type Download, type DownloadStart, openDownload, follow, type HintSubscriber } from './streams.ts'
 import {
   backOffMs,
   type Call,
@@ -43,11 +43,15 @@ export type LogOptions = CallOptions & { readonly attempt?: number | undefined }
 /** `from` continues an earlier download: the answer is 206 with the rest, or 200 if the video is another by now. */
 export type DownloadOptions = CallOptions & { readonly from?: DownloadStart | undefined }
 
+/** `onProgress` and `onStage` are called between two states, with how far the run is and where it is at the backend. */
+export type JobEventsOptions = CallOptions & HintSubscriber
+
 /**
  * `onGap` is called when the stream is open again after a broken connection. Changes in between are not replayed: list
  * the jobs then.
  */
-export type EventsOptions = CallOptions & { readonly onGap?: (() => void) | undefined }
+export type EventsOptions = CallOptions &
+  Pick<HintSubscriber, 'onStage'> & { readonly onGap?: (() => void) | undefined }
 
 /**
  * Jobs of one server. A failed request is repeated after the server's `Retry-After`, and after a broken connection if
@@ -67,7 +71,7 @@ export type Client = {
   /** The job once it has finished. A failed job does not reject: check its `status`. */
   wait(id: string, options?: CallOptions): Promise<EndedJob>
   /** The job now and after every change, until it has finished; `retries` bounds broken connections in a row. */
-  events(id: string, options?: CallOptions): AsyncGenerator<Job, void>
+  events(id: string, options?: JobEventsOptions): AsyncGenerator<Job, void>
   /** Each of your jobs after every change from now on, without an end; `retries` likewise. */
   events(options?: EventsOptions): AsyncGenerator<Job, void>
   /** The output of an attempt so far and, while it runs, as it comes, in pieces of any size. Rejects if it is cut off. */
@@ -162,17 +166,17 @@ export function createClient(options: ClientOptions): Client {
         if (early > 0) await pause(backOffMs(early + 1), options?.signal)
       }
     },
-    events(idOrOptions: string | EventsOptions = {}, forJob: CallOptions = {}) {
+    events(idOrOptions: string | EventsOptions = {}, forJob: JobEventsOptions = {}) {
       const id = typeof idOrOptions === 'string' ? idOrOptions : undefined
-      const { signal, onGap } = typeof idOrOptions === 'string' ? { ...forJob, onGap: undefined } : idOrOptions
+      const options: JobEventsOptions & EventsOptions = typeof idOrOptions === 'string' ? forJob : idOrOptions
+      const { signal } = options
       const path = id === undefined ? '/events' : pathOf(id, '/events')
       return follow({
+        ...options,
         open: (headers) => open(path, { headers, signal }),
         isLast: (job) => id !== undefined && hasFinished(job),
         resumes: id !== undefined,
-        onGap,
         retries,
-        signal,
       })
     },
     async *logs(id, { attempt, signal } = {}) {

@@ -38,7 +38,7 @@ export interface paths {
         };
         /**
          * Get a job
-         * @description The job as it is now; with `wait`, as it is when it finishes or the time is up. With `If-None-Match` a long poll that ends with the job as you have it is answered 304.
+         * @description The job as it is now; with `wait`, as it is when it finishes or the time is up. A running job has its `progress` from the second request on, while less than 30 s pass between two of them. With `If-None-Match` a long poll that ends with the job as you have it is answered 304.
          *
          *     Needs the scope `jobs:read`.
          */
@@ -198,7 +198,7 @@ export interface paths {
         };
         /**
          * Follow a job
-         * @description Server-sent events named `status`: the job as it is now and after every change. The stream ends when the job finishes. The `id` is the revision. States in quick succession may be merged; the final state always comes. Events named `stage`, without an id, say where the running job is at the backend: `{"job_id", "stage"}`.
+         * @description Server-sent events named `status`: the job as it is now and after every change. The stream ends when the job finishes. The `id` is the revision. States in quick succession may be merged; the final state always comes. Events named `stage`, without an id, say where the running job is at the backend: `{"job_id", "stage"}`; events named `progress` say how far it is: `{"job_id", "progress"}`. The newest of each is sent first, then at most one a second.
          *
          *     Needs the scope `jobs:read`.
          */
@@ -754,6 +754,35 @@ export interface components {
              */
             audio_path: string;
         }));
+        /** @description How far a running job is, by what the function has printed. A hint, followed only while someone looks at the job: with an open `GET /jobs/:id/events`, a long poll, or a `GET` of the job within the last 30 s, so that the first of several requests has none. Absent when unknown, and while very many jobs are looked at. */
+        Progress: {
+            /**
+             * @description What the run is doing, in the function's own words.
+             * @example landmarks
+             */
+            step?: string;
+            /**
+             * @description How much of the step is done, in a unit of its own, such as frames.
+             * @example 84
+             */
+            done?: number;
+            /**
+             * @description How much the step is in all.
+             * @example 200
+             */
+            total?: number;
+            /**
+             * @description Of the step, not of the run; rounded down, so that 100 means done.
+             * @example 42
+             */
+            percent?: number;
+            /**
+             * Format: date-time
+             * @description When the server read it.
+             * @example 2026-01-31T12:00:41.000Z
+             */
+            at: string;
+        };
         /** @description An uploaded file. */
         InputFile: {
             /**
@@ -978,6 +1007,7 @@ export interface components {
              * @enum {string}
              */
             stage?: "queued" | "starting" | "running";
+            progress?: components["schemas"]["Progress"];
             /**
              * @description The MuseTalk model.
              * @example v15
@@ -1531,6 +1561,7 @@ export type FieldError = components['schemas']['FieldError'];
 export type Problem = components['schemas']['Problem'];
 export type NewJobForm = components['schemas']['NewJobForm'];
 export type NewJob = components['schemas']['NewJob'];
+export type Progress = components['schemas']['Progress'];
 export type InputFile = components['schemas']['InputFile'];
 export type JobInput = components['schemas']['JobInput'];
 export type MediaFacts = components['schemas']['MediaFacts'];

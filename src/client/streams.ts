@@ -1,5 +1,5 @@
 import { piecesOf, backOffMs, pause, MAX_PAUSE_MS } from './transport.ts'
-import type { Job } from './schema.ts'
+import type { Job, Progress } from './schema.ts'
 
 /** A connection without data for this time, in ms, counts as dead: an event stream has a heartbeat every 15 s. */
 const SILENCE_MS = 45_000
@@ -97,9 +97,26 @@ const isContinuation = ({ status, headers }: Response, from: number) =>
 /** A state of a job, and the `Last-Event-ID` that requests only later ones. */
 export type StatusEvent = { readonly id: string; readonly job: Job }
 
+/**
+ * Called between two states of a job with what is known of its run: hints, of which some may be left out. What it throws
+ * ends the stream.
+ */
+export type HintSubscriber = {
+  /** With each new stage, also of other jobs on the stream of all. */
+  readonly onStage?: ((stage: NonNullable<Job['stage']>, jobId: string) => void) | undefined
+  /** With each new progress, at most once a second; on the stream of one job only. */
+  readonly onProgress?: ((progress: Progress, jobId: string) => void) | undefined
+}
+
+type Hint = { readonly job_id: string; readonly stage: NonNullable<Job['stage']>; readonly progress: Progress }
+
+/** What a subscriber threw, which no other connection would mend. */
+class SubscriberError extends Error {}
+
 /** Reads a stream of events (HTML standard, section 9.2) to its end. Rejects if it is cut off or falls silent. */
 export async function* readEvents(
   body: ReadableStream<Uint8Array>,
+  hints: HintSubscriber = {},
   silenceMs = SILENCE_MS,
 ): AsyncGenerator<StatusEvent> {
   const decoder = new TextDecoder()
@@ -109,9 +126,19 @@ export async function* readEvents(
     const blocks = text.split(/\r?\n\r?\n/)
     text = blocks.pop() ?? ''
     for (const block of blocks) {
-      const fields = fieldsOf(block)
-      if (fields.event === 'status') yield { id: fields.id ?? '', job: JSON.parse(fields.data ?? '') as Job }
+      const { id = '', event, data = '' } = fieldsOf(block)
+      if (event === 'status') yield { id, job: JSON.parse(data) as Job }
+      if (event === 'stage' || event === 'progress') notify(hints, event, JSON.parse(data) as Hint)
     }
+  }
+}
+
+function notify({ onStage, onProgress }: HintSubscriber, event: 'stage' | 'progress', hint: Hint) {
+  try {
+    if (event === 'stage') onStage?.(hint.stage, hint.job_id)
+    else onProgress?.(hint.progress, hint.job_id)
+  } catch (cause) {
+    throw new SubscriberError('a subscriber failed', { cause })
   }
 }
 
@@ -123,7 +150,7 @@ function fieldsOf(block: string): Partial<Record<string, string>> {
 /** A stream that lasted longer than this, in ms, resets the count of failures. */
 const STABLE_MS = MAX_PAUSE_MS
 
-export type FollowOptions = {
+export type FollowOptions = HintSubscriber & {
   /** Opens the stream; an answer without a body has no more events. */
   readonly open: (headers: Readonly<Record<string, string>>) => Promise<Response>
   /** Whether a state is the last that matters. */
@@ -150,7 +177,7 @@ export async function* follow(options: FollowOptions): AsyncGenerator<Job, void>
     const openedAt = Date.now()
     if (!isFirst) onGap?.()
     try {
-      for await (const event of readEvents(body)) {
+      for await (const event of readEvents(body, options)) {
         seen = event.id
         yield event.job
         if (isLast(event.job)) return
@@ -158,6 +185,7 @@ export async function* follow(options: FollowOptions): AsyncGenerator<Job, void>
       throw new Error('the stream of events ended')
     } catch (error) {
       signal?.throwIfAborted()
+      if (error instanceof SubscriberError) throw error.cause
       failures = Date.now() - openedAt > STABLE_MS ? 1 : failures + 1
       if (failures > retries) throw error
     }

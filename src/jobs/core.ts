@@ -7,6 +7,7 @@ import type { Store } from './ports/store.ts'
 import type { LinkSigner } from './links.ts'
 import { type Log, logFieldsOf } from './log.ts'
 import { createEstimator, type Estimator } from './estimate.ts'
+import { createProgressFollower } from './progress-follower.ts'
 import { createReadiness } from './readiness.ts'
 import { createReconciler } from './reconciler.ts'
 import { createRunner } from './runner.ts'
@@ -73,6 +74,7 @@ export function createCore(ports: CorePorts, settings: CoreSettings) {
   const { queue } = ports
   const stages = createStages(ports.now)
   const subscriptions = createSubscriptions({ ...ports, stages })
+  const progress = createProgressFollower({ ...ports, stages })
   const webhooks = createOutbox({ ...ports, claimMs: settings.deliveryClaimMs })
   const estimator = createEstimator({ ...ports, ...settings, stages })
   const publish = createPublisher({ ...ports, webhooks, estimator })
@@ -86,6 +88,7 @@ export function createCore(ports: CorePorts, settings: CoreSettings) {
   return {
     service,
     subscriptions,
+    progress,
     ledger,
     readiness,
     webhooks,
@@ -102,7 +105,7 @@ export function createCore(ports: CorePorts, settings: CoreSettings) {
       void estimator.load()
     },
     /** To be closed in this order. The stopper comes before the reconciler, whose pass may be waiting for it. */
-    closables: { readiness, stopper, reconciler, queue, webhooks, subscriptions },
+    closables: { readiness, stopper, reconciler, queue, webhooks, progress, subscriptions },
   }
 }
 

@@ -10,10 +10,13 @@ import {
 import type { SubmitEstimate } from './estimate.ts'
 import type { MediaFacts } from '../media/facts.ts'
 import type { LinkSigner } from './links.ts'
+import type { JobProgress } from './progress.ts'
 
 export type PresentOptions = {
   /** Where a running job is at its backend; undefined: not known. */
   readonly stage?: JobStage | undefined
+  /** How far its run is; undefined: not known. */
+  readonly progress?: JobProgress | undefined
   readonly queuePosition?: number | undefined
   /** When it is expected to finish, in epoch ms. */
   readonly estimatedFinishAt?: number | undefined
@@ -24,14 +27,13 @@ export type PresentOptions = {
 }
 
 /** A job in its wire form: snake_case, RFC 3339 times, absent rather than null. The only place that makes it. */
-export function presentJob(
-  job: Job,
-  { stage, queuePosition, estimatedFinishAt, links, withCaller = false }: PresentOptions = {},
-) {
+export function presentJob(job: Job, options: PresentOptions = {}) {
+  const { stage, progress, queuePosition, estimatedFinishAt, links, withCaller = false } = options
   return absent({
     job_id: job.id,
     status: job.status,
     stage,
+    progress: progress && presentProgress(progress),
     caller: withCaller ? job.caller : undefined,
     version: job.version,
     backend: job.backend,
@@ -110,6 +112,9 @@ const presentFacts = (facts: MediaFacts) =>
   })
 
 const presentFile = (file: UploadedFile | undefined) => file && { size: file.size, type: file.type }
+
+export const presentProgress = ({ step, done, total, percent, at }: JobProgress) =>
+  absent({ step, done, total, percent, at: formatTime(at) })
 
 const presentAttempt = (attempt: Attempt) =>
   absent({

@@ -128,6 +128,39 @@ export function createPause(lengthMs: number): Pause {
   }
 }
 
+/** Passes on the newest of values that come in quick succession. */
+export type Pacer<T> = {
+  push(value: T): void
+  /** Drops the value that waits. Idempotent. */
+  stop(): void
+}
+
+/** When a value is passed on, in ms: after the first of a burst, and after the one that was passed on before. */
+export type Pace = { readonly firstMs: number; readonly intervalMs: number }
+
+export function createPacer<T>(send: (value: T) => void, { firstMs, intervalMs }: Pace): Pacer<T> {
+  let waiting: { readonly value: T } | undefined
+  let timer: NodeJS.Timeout | undefined
+
+  const start = (ms: number) => setTimeout(pass, ms).unref()
+  const pass = () => {
+    const next = waiting
+    waiting = undefined
+    timer = next && start(intervalMs)
+    if (next) send(next.value)
+  }
+  return {
+    push(value) {
+      waiting = { value }
+      timer ??= start(firstMs)
+    },
+    stop() {
+      clearTimeout(timer)
+      timer = waiting = undefined
+    },
+  }
+}
+
 /** Pauses between attempts, in ms: the first, each following one twice as long, up to the longest. */
 export type BackOff = { readonly firstMs: number; readonly maxMs: number }
 

@@ -9,6 +9,7 @@ import { type CoreSettings, createCore } from '../jobs/core.ts'
 import type { LinkSigner } from '../jobs/links.ts'
 import { createUuids } from '../lib/ids.ts'
 import type { JobService } from '../jobs/service.ts'
+import type { ProgressFollower } from '../jobs/progress-follower.ts'
 import type { Subscriptions } from '../jobs/subscriptions.ts'
 import { createMetrics } from '../metrics/metrics.ts'
 import type { Metrics, ServerInfo } from '../jobs/ports/metrics.ts'
@@ -32,6 +33,7 @@ import { resolvesWithin } from '../lib/timing.ts'
 export type Wired = {
   readonly service: JobService
   readonly subscriptions: Subscriptions
+  readonly progress: ProgressFollower
   readonly ledger: DeliveryLedger
   readonly readiness: Readiness
   readonly metrics: Metrics
@@ -118,6 +120,7 @@ async function openAll(config: Config, log: Logger, { add, closeAll }: Closers):
   return {
     service: core.service,
     subscriptions: core.subscriptions,
+    progress: core.progress,
     ledger: core.ledger,
     readiness: core.readiness,
     metrics,

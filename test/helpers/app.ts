@@ -27,10 +27,11 @@ export async function startApp({ http, authenticator, counter, ...options }: App
   const metrics = createMetrics(someFacts)
   const core = await startCore({ ...options, recordMetric: metrics.record })
   const { log, lines, text } = await recordingLog()
-  const { service, subscriptions, ledger, readiness, outputs, uploads, links } = core
+  const { service, subscriptions, progress, ledger, readiness, outputs, uploads, links } = core
   const parts = {
     service: lateBound(service),
     subscriptions: lateBound(subscriptions),
+    progress: lateBound(progress),
     ledger: lateBound(ledger),
     metrics: lateBound(metrics),
     outputs: lateBound(outputs),

@@ -10,15 +10,16 @@ export type EventClient = {
   readonly response: IncomingMessage
   readonly events: ReceivedEvent[]
   readonly comments: string[]
-  /** What came of events named `stage`. */
+  /** What came of events named `stage` and `progress`, which have no id. */
   readonly stages: unknown[]
+  readonly progresses: unknown[]
   /** Whether the stream has ended, and whether it was whole. */
   readonly closed: boolean
   readonly complete: boolean
 }
 
-/** How an event of a stage begins, which has no id. */
-const STAGE = 'event: stage\ndata: '
+/** How events without an id begin. */
+const [STAGE, PROGRESS] = ['event: stage\ndata: ', 'event: progress\ndata: '] as const
 
 /** Opens a stream over a socket of its own: an injected one does not notice that its client leaves. */
 export async function openChanges(url: string, headers: Record<string, string> = {}): Promise<EventClient> {
@@ -32,6 +33,7 @@ export async function openChanges(url: string, headers: Record<string, string> =
     events: [] as ReceivedEvent[],
     comments: [] as string[],
     stages: [] as unknown[],
+    progresses: [] as unknown[],
     closed: false,
     complete: false,
   }
@@ -42,6 +44,7 @@ export async function openChanges(url: string, headers: Record<string, string> =
     for (const block of blocks) {
       if (block.startsWith(':')) client.comments.push(block)
       else if (block.startsWith(STAGE)) client.stages.push(JSON.parse(block.slice(STAGE.length)))
+      else if (block.startsWith(PROGRESS)) client.progresses.push(JSON.parse(block.slice(PROGRESS.length)))
       else client.events.push(eventOf(block))
     }
   })

@@ -405,13 +405,43 @@ describe('events', () => {
     expect(seen).toEqual([...Array.from({ length: 5 }, () => 'running'), 'succeeded'])
   })
 
+  test('report the stage and the progress of the job in between', async () => {
+    const { app, client } = await connected()
+    const id = await running({ app, client })
+    app.backend.logsWith = async function* (_call, signal) {
+      yield '{"musetalk": {"step": "lips", "done": 1, "total": 4}}\n'
+      await new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error)))
+    }
+    const [onStage, onProgress] = [vi.fn(), vi.fn()]
+    const all = statuses(client.events(id, { onStage, onProgress }))
+    await until(() => onProgress.mock.calls.length === 1, 'the progress')
+    app.backend.changeStage(`fc-${id}-1`, 'running')
+    await until(() => onStage.mock.calls.length === 1, 'the stage')
+    end(app, id)
+    expect(await all).toEqual(['2 running', '3 succeeded'])
+    const progress = { step: 'lips', done: 1, total: 4, percent: 25, at: expect.any(String) as string }
+    expect(onProgress).toHaveBeenCalledExactlyOnceWith(progress, id)
+    expect(onStage).toHaveBeenCalledExactlyOnceWith('running', id)
+  })
+
+  test('end with what a subscriber throws, without another connection', async () => {
+    const { app, relay, client } = await connected()
+    const id = await running({ app, client })
+    const onStage = () => {
+      throw new Error('a defect')
+    }
+    app.backend.changeStage(`fc-${id}-1`, 'queued')
+    expect((await rejection(statuses(client.events(id, { onStage }))))?.message).toBe('a defect')
+    expect(relay.sent.match(/GET .*events/g)).toHaveLength(1)
+  })
+
   test('reconnect when no heartbeat comes', async () => {
     const cancel = vi.fn()
     const silent = new ReadableStream<Uint8Array>({
       start: (stream) => stream.enqueue(Buffer.from('id: 1\nevent: status\r\ndata: {"status":"running"}\r\n\r')),
       cancel,
     })
-    const events = readEvents(silent, 20)
+    const events = readEvents(silent, {}, 20)
     expect((await rejection(events.next()))?.message).toContain('silent for 20 ms')
     expect(cancel).toHaveBeenCalledOnce()
   })

@@ -7,6 +7,7 @@ import { compileSerializer } from '../../src/http/schemas.ts'
 import { applyEvent } from '../../src/jobs/apply-event.ts'
 import { type Job, JOB_STAGES, type JobEvent, type JobStage } from '../../src/jobs/job.ts'
 import { createLinkSigner } from '../../src/jobs/links.ts'
+import type { JobProgress } from '../../src/jobs/progress.ts'
 import { presentJob } from '../../src/jobs/view.ts'
 import { aJob, after, failed, interrupted, spawned, started, succeeded } from '../helpers/jobs.ts'
 
@@ -22,6 +23,7 @@ function aRenderer() {
     position: undefined as number | undefined,
     stage: undefined as JobStage | undefined,
     estimate: undefined as number | undefined,
+    progress: undefined as JobProgress | undefined,
   }
   const links = createLinkSigner({
     secrets: ['secret'],
@@ -35,7 +37,8 @@ function aRenderer() {
     estimateFinish: () => state.estimate,
     stageOf: (job: Job) => (job.status === 'running' ? state.stage : undefined),
   }
-  const renderer = createRenderer({ service, links })
+  const progress = { get: (job: Pick<Job, 'status'>) => (job.status === 'running' ? state.progress : undefined) }
+  const renderer = createRenderer({ service, progress, links })
   // This queue knows positions at once.
   const render = (job: Job, who: typeof caller) => renderer.render(job, who) as Rendering
   return { ...renderer, render, state, links, made }
@@ -67,6 +70,7 @@ test('a rendered job is the text of a fresh rendering, whatever happened to it b
           fc.option(fc.nat(5)),
           fc.option(fc.constantFrom(...JOB_STAGES)),
           fc.option(fc.nat(3_000_000)),
+          fc.option(fc.record({ done: fc.nat(200), at: fc.nat(2_000_000) })),
         ),
       ),
       (happened, metadata, reads) => {
@@ -75,16 +79,17 @@ test('a rendered job is the text of a fresh rendering, whatever happened to it b
         for (const event of [undefined, ...happened]) {
           const applied = event && applyEvent(job, event, job.deadlineAt)
           if (applied?.accepted) job = applied.job
-          for (const [who, laterMs, position, known, estimate] of reads) {
+          for (const [who, laterMs, position, known, estimate, progressed] of reads) {
             state.now += laterMs
             state.position = position ?? undefined
             state.stage = known ?? undefined
+            state.progress = progressed ?? undefined
             const estimatedFinishAt = (state.estimate = estimate ?? undefined)
             const queuePosition = job.status === 'submitted' ? state.position : undefined
             const stage = job.status === 'running' ? state.stage : undefined
-            const fresh = serialize(
-              presentJob(job, { stage, queuePosition, estimatedFinishAt, links, withCaller: who === admin }),
-            )
+            const progress = job.status === 'running' ? state.progress : undefined
+            const options = { stage, progress, queuePosition, estimatedFinishAt, links, withCaller: who === admin }
+            const fresh = serialize(presentJob(job, options))
             expect(render(job, who)).toMatchObject({ text: fresh, bytes: Buffer.byteLength(fresh) })
           }
         }

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import type { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { PROCESS_NAME } from '../../lib/ids.ts'
-import { RunFailure } from './engine.ts'
+import { type Print, RunFailure } from './engine.ts'
 import { existsSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import { codeOf } from '../../lib/errors.ts'
@@ -28,8 +28,7 @@ export type ChildOptions = {
   readonly environment: Readonly<Record<string, string>>
   /** Time between SIGTERM and SIGKILL on abort, in ms; 0: SIGKILL at once. */
   readonly graceMs: number
-  /** Called with all that the child prints to stderr, as it comes. */
-  readonly print: (piece: Buffer) => void
+  readonly print: Print
 }
 
 /** `exit`: "code 1" or "signal SIGKILL". Only the last bytes of the outputs are kept. */
@@ -58,7 +57,8 @@ export async function runChild(options: ChildOptions, signal: AbortSignal): Prom
   const closed = new Promise((resolve) => child.once('close', resolve))
   const stdout = keepEnd(child.stdout, STDOUT_KEPT_BYTES)
   const stderr = keepEnd(child.stderr, STDERR_KEPT_BYTES)
-  child.stderr?.on('data', options.print)
+  child.stdout?.on('data', (piece: Buffer) => options.print(piece, 'stdout'))
+  child.stderr?.on('data', (piece: Buffer) => options.print(piece, 'stderr'))
 
   children.add(child)
   const cancelTermination = terminateOnAbort(child, graceMs, signal)

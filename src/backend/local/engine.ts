@@ -2,6 +2,9 @@ import type { ErrorCode, RunOptions } from '../../jobs/job.ts'
 import type { MediaField, MediaKind } from '../../media/formats.ts'
 import type { Shortage } from '../../lib/errors.ts'
 
+/** Called with what child processes print, as it comes. */
+export type Print = (piece: Buffer, from: 'stdout' | 'stderr') => void
+
 /** An input file of an accepted type. */
 export type Medium = {
   /** The input's name in the request. */
@@ -20,8 +23,8 @@ export type Task = RunOptions & {
   readonly output: string
   /** A folder for temporary files; the caller removes it. */
   readonly folder: string
-  /** Called with what the child processes print to stderr, as it comes. */
-  readonly print: (piece: Buffer) => void
+  /** Takes what belongs into the job's log. */
+  readonly print: Print
   /** Puts the names of fields in place of the paths of this machine. */
   readonly hidePaths: (text: string) => string
 }

@@ -106,6 +106,7 @@ export const muxArguments = ({ clip, audio, sound }: Mux, target: Target): strin
   ...['-map', '0:v:0', '-map', `1:${sound.index}`, '-c:v', 'copy'],
   // A damaged speech may decode a little shorter than when it was measured: pad up to half a second.
   ...['-af', `${soundFilters(audio, sound)},apad=pad_len=${SAMPLE_RATE / 2}`, '-c:a', 'aac', '-b:a', '128k'],
+  ...PROGRESS,
   ...write(target, '-movflags', '+faststart'),
 ]
 

@@ -3,10 +3,19 @@ import { join, delimiter } from 'node:path'
 import { codeOf, shortageIn } from '../../lib/errors.ts'
 import { readMp4Tracks, resetDisplayMatrix } from '../../media/mp4.ts'
 import { type ChildResult, runChild, limitMemory } from './child.ts'
-import { type Engine, type Medium, type Task, mediaFailure, MachineFailure, RunFailure } from './engine.ts'
+import { type Engine, type Medium, type Print, type Task, mediaFailure, MachineFailure, RunFailure } from './engine.ts'
 import { checkArguments, muxArguments, clipArguments, type ClipPlan } from './ffmpeg-arguments.ts'
 import { videoSize, videoRate } from './picture.ts'
-import { probeFace, type ProbedFace, probeSpeech, readProgress, type Run, type Speech, undecodable } from './probe.ts'
+import {
+  probeFace,
+  type ProbedFace,
+  probeSpeech,
+  readProgress,
+  type Run,
+  type Speech,
+  type Step,
+  undecodable,
+} from './probe.ts'
 import { limitTime } from '../../lib/timing.ts'
 
 export type FfmpegOptions = {
@@ -30,6 +39,8 @@ const STILL_RATE = '25'
 const TOLERATED_SECONDS = 0.1
 /** How much of the video is decoded as a check, in seconds. */
 const CHECKED_SECONDS = 10
+/** How often the progress is printed, in ms. */
+const REPORT_EVERY_MS = 1_000
 
 /**
  * An engine that joins face and speech with ffmpeg: a still is held and a shorter video repeated for as long as the
@@ -41,12 +52,17 @@ export function createFfmpegEngine(options: FfmpegOptions): Engine {
   return async (task, stopSignal) => {
     const program = options.path ?? (await findFfmpeg(environment.PATH))
     await checkProgram(program)
-    const child = { name: 'ffmpeg', environment, graceMs: 0, print: task.print }
+    const child = { name: 'ffmpeg', environment, graceMs: 0 }
+    const report = createReporter(task.print)
     const within = <T>(phaseMs: number, { field }: Medium, work: (run: Run) => Promise<T>) => {
       const limitMs = Math.min(phaseMs, options.timeLimitMs)
       return limitTime({ limitMs, signal: stopSignal, timeoutError: tookTooLong(limitMs) }, (signal) =>
-        work(async (args) => {
-          const result = await runChild({ ...child, ...limitMemory(program, args, MAX_MEMORY_BYTES) }, signal)
+        work(async (args, step) => {
+          const print: Print = (piece, from) => {
+            if (from === 'stderr') task.print(piece, from)
+            else if (step) report(step, piece.toString())
+          }
+          const result = await runChild({ ...child, print, ...limitMemory(program, args, MAX_MEMORY_BYTES) }, signal)
           refuseTooDemanding(field, result)
           return result
         }),
@@ -63,6 +79,24 @@ export function createFfmpegEngine(options: FfmpegOptions): Engine {
   }
 }
 
+/**
+ * Prints how far a step is, in ms of what it makes, as docs/function.md has it: at most once a second, by the reports of
+ * `-progress`, of which ffmpeg writes two a second, each as one piece.
+ */
+function createReporter(print: Print): (step: Step, reports: string) => void {
+  let printedAt = -Infinity
+  return ({ name, seconds }, reports) => {
+    const now = performance.now()
+    if (now - printedAt < REPORT_EVERY_MS) return
+    printedAt = now
+    const done = Math.round(readProgress(reports).seconds * 1000)
+    const total = seconds === undefined ? 0 : Math.ceil(seconds * 1000)
+    // A face may be longer than it says.
+    const counts = done <= total ? { done, total } : { done }
+    print(Buffer.from(`${JSON.stringify({ musetalk: { step: name, ...counts } })}\n`), 'stdout')
+  }
+}
+
 const tookTooLong = (limitMs: number) => (cause: unknown) =>
   new RunFailure('inference_failed', `ffmpeg took longer than ${limitMs / 1000} s`, { cause })
 
@@ -73,15 +107,21 @@ type VideoJob = {
   readonly maxBytes: number
 }
 
-async function makeVideo({ task, face: { face, rate }, speech, maxBytes }: VideoJob, run: Run): Promise<void> {
+async function makeVideo(
+  { task, face: { face, rate, statedSeconds }, speech, maxBytes }: VideoJob,
+  run: Run,
+): Promise<void> {
   const size = videoSize(face)
   if ('error' in size) throw mediaFailure(task.face.field, size.error)
   const clip = join(task.folder, 'clip.mp4')
   const seconds = face.isStill ? Math.min(speech.seconds, STILL_CLIP_SECONDS) : speech.seconds
   const plan = { face, size, rate: face.isStill ? STILL_RATE : videoRate(rate) }
-  await makeClip({ medium: task.face, plan, target: { path: clip, seconds, maxBytes } }, run)
+  // A face is encoded once through, even if the speech is longer.
+  const clipSeconds = face.isStill ? seconds : statedSeconds && Math.min(seconds, statedSeconds)
+  await makeClip({ medium: task.face, plan, target: { path: clip, seconds, maxBytes }, clipSeconds }, run)
   const target = { path: task.output, seconds: speech.seconds, maxBytes }
-  const muxed = await run(muxArguments({ clip, audio: task.audio, sound: speech.stream }, target))
+  const mux = muxArguments({ clip, audio: task.audio, sound: speech.stream }, target)
+  const muxed = await run(mux, { name: 'joining', seconds: speech.seconds })
   throwOnShortage(muxed)
   if (!muxed.ok) throw ffmpegFailure(muxed)
   await refuseOversized(task.output, maxBytes)
@@ -91,10 +131,12 @@ type ClipJob = {
   readonly medium: Medium
   readonly plan: ClipPlan
   readonly target: Parameters<typeof clipArguments>[2]
+  /** How long the clip will be; undefined: not known. */
+  readonly clipSeconds: number | undefined
 }
 
-async function makeClip({ medium, plan, target }: ClipJob, run: Run): Promise<void> {
-  const made = await run(clipArguments(medium, plan, target))
+async function makeClip({ medium, plan, target, clipSeconds }: ClipJob, run: Run): Promise<void> {
+  const made = await run(clipArguments(medium, plan, target), { name: 'encoding', seconds: clipSeconds })
   throwOnShortage(made)
   if (/No such filter: '(zscale|tonemap)'/.test(made.stderr)) {
     throw mediaFailure(

@@ -21,8 +21,11 @@ import {
   type Streams,
 } from './streams.ts'
 
-/** Runs ffmpeg; its stderr goes to the job's log too. */
-export type Run = (args: string[]) => Promise<ChildResult>
+/** A step of a run that is worth a progress bar, and how much it makes, in seconds; undefined: not known. */
+export type Step = { readonly name: string; readonly seconds: number | undefined }
+
+/** Runs ffmpeg; its stderr goes to the job's log too, and so does how far a step is. */
+export type Run = (args: string[], step?: Step) => Promise<ChildResult>
 
 /** How much of a stream is counted to find its frame rate, in seconds. */
 const COUNTED_SECONDS = 60
@@ -53,8 +56,11 @@ export async function probeSpeech(audio: Medium, run: Run): Promise<Speech> {
   return { stream, seconds }
 }
 
-/** A face, and its frame rate in pictures per second (0 for a still). */
-export type ProbedFace = { readonly face: Face; readonly rate: number }
+/**
+ * A face, its frame rate in pictures per second (0 for a still), and how long it says that it lasts, in seconds; undefined:
+ * not known.
+ */
+export type ProbedFace = { readonly face: Face; readonly rate: number; readonly statedSeconds: number | undefined }
 
 /** Finds the video stream of a face and the facts needed to convert it. Rejects with `RunFailure`. */
 export async function probeFace(medium: Medium, run: Run): Promise<ProbedFace> {
@@ -67,11 +73,11 @@ async function probeStill(medium: Medium, run: Run): Promise<ProbedFace> {
   const { pictures } = await describe(medium, run)
   const stream = pickPicture(pictures)
   if (!stream) throw mediaFailure(medium.field, 'contains no picture that can be decoded: it is damaged or cut off')
-  return { face: { stream, orientation: still.orientation, isStill: true }, rate: 0 }
+  return { face: { stream, orientation: still.orientation, isStill: true }, rate: 0, statedSeconds: undefined }
 }
 
 async function probeVideo(medium: Medium, run: Run): Promise<ProbedFace> {
-  const { pictures } = await describe(medium, run)
+  const { pictures, statedSeconds } = await describe(medium, run)
   const stream = pickPicture(pictures)
   if (!stream) {
     throw pictures.some(({ isAttached }) => isAttached)
@@ -79,7 +85,7 @@ async function probeVideo(medium: Medium, run: Run): Promise<ProbedFace> {
       : mediaFailure(medium.field, 'contains no picture that can be decoded')
   }
   const orientation = await readOrientation(medium, stream)
-  return { face: { stream, orientation, isStill: false }, rate: await rateOf(medium, stream, run) }
+  return { face: { stream, orientation, isStill: false }, rate: await rateOf(medium, stream, run), statedSeconds }
 }
 
 /** From the file itself if possible, since ffmpeg does not print mirroring; else from ffmpeg's output. */

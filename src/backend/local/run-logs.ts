@@ -17,7 +17,7 @@ export type RunLog = {
   close(): Promise<void>
 }
 
-/** What the children of each run printed to stderr: one file a run, kept after it and readable while it grows. */
+/** What the children of each run printed: one file a run, kept after it and readable while it grows. */
 export type RunLogs = {
   /** Starts a log, replacing an earlier one of the run. */
   open(runId: string): RunLog

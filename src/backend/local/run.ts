@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Log } from '../../jobs/log.ts'
 import { shortageOf } from '../../lib/errors.ts'
 import type { Outcome, SpawnRequest } from '../../jobs/ports/backend.ts'
-import { type Engine, type Medium, MachineFailure, RunFailure, RunInterrupted } from './engine.ts'
+import { type Engine, type Medium, MachineFailure, type Print, RunFailure, RunInterrupted } from './engine.ts'
 import { createPathFilter, type HiddenPath, hidePaths, type RunLog, type RunLogs } from './run-logs.ts'
 import { type InputSources, openInputs } from './inputs.ts'
 import { checkIntegrity } from '../../media/integrity.ts'
@@ -84,8 +84,10 @@ async function makeVideo(request: SpawnRequest, run: Run): Promise<string> {
   const media = await openInputs(request, run)
   const output = join(folder, 'output.mp4')
   const hidden = hiddenPaths({ ...media, output }, run)
-  const filter = createPathFilter(hidden, (text) => run.runLog.write(text))
-  const print = (piece: Buffer) => filter.write(piece)
+  // One each, so that a line of one does not get into a line of the other.
+  const newFilter = () => createPathFilter(hidden, (text) => run.runLog.write(text))
+  const filters = { stdout: newFilter(), stderr: newFilter() }
+  const print: Print = (piece, from) => filters[from].write(piece)
   try {
     await processes.use(request.caller, signal, async () => {
       onStart?.()
@@ -102,7 +104,8 @@ async function makeVideo(request: SpawnRequest, run: Run): Promise<string> {
       ? new RunFailure(error.code, hidePaths(error.message, hidden), { cause: error })
       : error
   } finally {
-    filter.end()
+    filters.stdout.end()
+    filters.stderr.end()
   }
   return output
 }

@@ -2,10 +2,13 @@ import { fastifySSE } from '@fastify/sse'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { isFinished, type Job } from '../../jobs/job.ts'
+import { isFinished, type Job, type JobStage } from '../../jobs/job.ts'
+import type { JobProgress } from '../../jobs/progress.ts'
+import type { ProgressFollower } from '../../jobs/progress-follower.ts'
 import type { JobService } from '../../jobs/service.ts'
 import type { Subscriptions } from '../../jobs/subscriptions.ts'
 import { createTurns } from '../../lib/limits.ts'
+import { createPacer } from '../../lib/timing.ts'
 import { problem } from '../../problems.ts'
 import type { Operation } from '../docs/operation.ts'
 import { JobParams } from '../jobs/job-schema.ts'
@@ -22,7 +25,7 @@ const EventsReply = Type.Unsafe<unknown>({
       schema: {
         type: 'string',
         description:
-          'Events named `status`, with a job as `data`; events named `stage`, with the id and the stage of a running job; and comments that keep the connection alive.',
+          'Events named `status`, with a job as `data`; events named `stage` and `progress`, with the id of a running job and its stage or progress; and comments that keep the connection alive.',
         examples: [
           'id: 2\nevent: status\ndata: {"job_id":"0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11", ...}\n\n: heartbeat\n\n',
         ],
@@ -46,7 +49,7 @@ const docs: Record<'ofJob' | 'ofAll', Operation> = {
     tag: 'events',
     summary: 'Follow a job',
     description:
-      'Server-sent events named `status`: the job as it is now and after every change. The stream ends when the job finishes. The `id` is the revision. States in quick succession may be merged; the final state always comes. Events named `stage`, without an id, say where the running job is at the backend: `{"job_id", "stage"}`.',
+      'Server-sent events named `status`: the job as it is now and after every change. The stream ends when the job finishes. The `id` is the revision. States in quick succession may be merged; the final state always comes. Events named `stage`, without an id, say where the running job is at the backend: `{"job_id", "stage"}`; events named `progress` say how far it is: `{"job_id", "progress"}`. The newest of each is sent first, then at most one a second.',
     headers: LastEventId,
     answers: {
       200: { description: 'The stream of events.' },
@@ -71,6 +74,7 @@ const docs: Record<'ofJob' | 'ofAll', Operation> = {
 export type EventRoutesOptions = {
   readonly service: JobService
   readonly subscriptions: Subscriptions
+  readonly progress: Pick<ProgressFollower, 'get' | 'watch'>
   readonly renderer: Pick<Renderer, 'render'>
   readonly openAnswers: OpenAnswers
 }
@@ -78,6 +82,9 @@ export type EventRoutesOptions = {
 const READ = { access: 'jobs:read', untimed: true } as const
 // We send our own heartbeat: the plugin's does not stop for a client that reads nothing.
 const SSE = { kind: 'only', heartbeat: false } as const
+
+/** The stage and the progress of one job are sent at most once in this time each, in ms. */
+const HINT_PACE = { firstMs: 0, intervalMs: 1_000 }
 
 /** Streams that get an event in one turn of the event loop: about 3 ms of work. */
 const EVENTS_PER_TURN = 50
@@ -87,7 +94,7 @@ const EVENTS_PER_TURN = 50
  * is called `status`, has the job as data and its revision as id.
  */
 export const eventRoutes: FastifyPluginAsyncTypebox<EventRoutesOptions> = async (app, options) => {
-  const { service, subscriptions, renderer, openAnswers } = options
+  const { service, subscriptions, progress, renderer, openAnswers } = options
   const renderEvent = createEventFrames(renderer)
   const turns = createTurns(EVENTS_PER_TURN)
   await app.register(fastifySSE)
@@ -100,6 +107,19 @@ export const eventRoutes: FastifyPluginAsyncTypebox<EventRoutesOptions> = async 
     else signal.addEventListener('abort', stream.end, { once: true })
     if (request.method === 'HEAD') stream.finish()
     return stream
+  }
+
+  /** Sends stage and progress of a job as they are, and then the newest of each. */
+  const sendHints = (stream: EventStream, job: Job) => {
+    const stages = createPacer((stage: JobStage) => stream.pushStage(job, stage), HINT_PACE)
+    const progresses = createPacer((now: JobProgress) => stream.pushProgress(job, now), HINT_PACE)
+    const [stage, known] = [service.stageOf(job), progress.get(job)]
+    if (stage) stages.push(stage)
+    if (known) progresses.push(known)
+    stream.whenClosed(subscriptions.subscribeStages({ id: job.id }, (_job, now) => stages.push(now)))
+    stream.whenClosed(progress.watch(job, progresses.push))
+    stream.whenClosed(stages.stop)
+    stream.whenClosed(progresses.stop)
   }
 
   app.get(
@@ -125,7 +145,7 @@ export const eventRoutes: FastifyPluginAsyncTypebox<EventRoutesOptions> = async 
       if (job.revision > seen) push(job)
       if (!isFinished(job)) {
         stream.whenClosed(subscriptions.subscribe(job, push))
-        stream.whenClosed(subscriptions.subscribeStages({ id: job.id }, stream.pushStage))
+        sendHints(stream, job)
       }
       return reply
     },

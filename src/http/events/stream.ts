@@ -1,6 +1,8 @@
 import type { FastifyReply } from 'fastify'
 import { type Caller, isAdmin } from '../../jobs/ports/access.ts'
 import type { Job, JobStage } from '../../jobs/job.ts'
+import type { JobProgress } from '../../jobs/progress.ts'
+import { presentProgress } from '../../jobs/view.ts'
 import type { Turns } from '../../lib/limits.ts'
 import { createLru } from '../../lib/collections.ts'
 import type { Renderer } from '../jobs/view.ts'
@@ -17,8 +19,13 @@ export type EventStreamOptions = {
 export type EventStream = {
   /** Sends the state of a job as soon as the client reads it. Replaces an earlier state of the job that is not sent yet. */
   push(job: Job): void
-  /** Sends the stage of a job, unless much is waiting: an event of its own, without an id, since it is no revision. */
+  /**
+   * Sends the stage of a job, unless much is waiting: an event of its own, without an id, since it is no revision. Replaces
+   * an earlier stage of the job that is not sent yet.
+   */
   pushStage(job: Job, stage: JobStage): void
+  /** Sends the progress of a job, likewise. */
+  pushProgress(job: Job, progress: JobProgress): void
   /** Ends the stream once everything that was pushed is sent; later pushes are ignored. */
   finish(): void
   /** Ends the stream at once if its client is not reading, otherwise like `finish`. */
@@ -32,8 +39,8 @@ export const HEARTBEAT_MS = 15_000
 
 /** Jobs whose states may wait for a slow client. */
 export const MAX_WAITING = 10_000
-/** With this many events waiting, stages are left out: one listing of the backend may change those of 100,000 jobs. */
-const MAX_WAITING_STAGES = 1_000
+/** With this many events waiting, hints are left out: one listing of the backend may change the stage of 100,000 jobs. */
+const MAX_WAITING_HINTS = 1_000
 
 /**
  * Starts a stream of events (HTML standard, section 9.2) as the answer to a request. Beyond `@fastify/sse`, it sends the
@@ -105,11 +112,16 @@ export function openEventStream(reply: FastifyReply, { turns, render }: EventStr
     else send()
   }
 
+  const addHint = (name: 'stage' | 'progress', job: Job, value: unknown) => {
+    if (waiting.size >= MAX_WAITING_HINTS) return
+    const data = JSON.stringify({ job_id: job.id, [name]: value })
+    add(`${name} ${job.id}`, Buffer.from(`event: ${name}\ndata: ${data}\n\n`))
+  }
+
   const stream: EventStream = {
     push: (job) => add(job.id, job),
-    pushStage({ id }, stage) {
-      if (waiting.size < MAX_WAITING_STAGES) add(`stage ${id}`, renderStage(id, stage))
-    },
+    pushStage: (job, stage) => addHint('stage', job, stage),
+    pushProgress: (job, progress) => addHint('progress', job, presentProgress(progress)),
     finish() {
       isLast = true
       if (!isSending) close()
@@ -141,9 +153,6 @@ export function openEventStream(reply: FastifyReply, { turns, render }: EventStr
   })
   return stream
 }
-
-const renderStage = (id: string, stage: JobStage): Buffer =>
-  Buffer.from(`event: stage\ndata: ${JSON.stringify({ job_id: id, stage })}\n\n`)
 
 /** Renders the event of a job's state (HTML standard, section 9.2). */
 export type RenderEvent = (job: Job, id: string, caller: Caller | undefined) => Promise<Buffer>

@@ -113,6 +113,30 @@ const JobMedia = Type.Object(
   },
 )
 
+const Count = (description: string, example: number, limits: { minimum: number; maximum?: number }) =>
+  Type.Optional(Integer({ description, example, ...limits }))
+
+/** How far the run of a job is. */
+export const Progress = Type.Object(
+  {
+    step: Type.Optional(
+      Text({ description: "What the run is doing, in the function's own words.", example: 'landmarks' }),
+    ),
+    done: Count('How much of the step is done, in a unit of its own, such as frames.', 84, { minimum: 0 }),
+    total: Count('How much the step is in all.', 200, { minimum: 1 }),
+    percent: Count('Of the step, not of the run; rounded down, so that 100 means done.', 42, {
+      minimum: 0,
+      maximum: 100,
+    }),
+    at: Time({ description: 'When the server read it.', example: '2026-01-31T12:00:41.000Z' }),
+  },
+  {
+    $id: 'Progress',
+    description:
+      'How far a running job is, by what the function has printed. A hint, followed only while someone looks at the job: with an open `GET /jobs/:id/events`, a long poll, or a `GET` of the job within the last 30 s, so that the first of several requests has none. Absent when unknown, and while very many jobs are looked at.',
+  },
+)
+
 /** In bodies and in paths. */
 export const JobId = Text({
   description: 'The id of the job.',
@@ -153,6 +177,7 @@ export const JobReply = Type.Object(
         examples: ['running'],
       }),
     ),
+    progress: Type.Optional(Progress),
     version: Version,
     backend: OneOf(BACKEND_NAMES, {
       description: 'The backend that runs it; fixed when the job is accepted.',
@@ -318,7 +343,13 @@ const OUTPUT_URL = `https://jobs.example.com/jobs/${submitted.id}/output?expires
 /** One job in each of its states, made by the same code as real jobs and answers. */
 export const JOBS = {
   submitted: { summary: 'Accepted', value: presentJob(submitted) },
-  running: { summary: 'The backend has it', value: presentJob(running) },
+  running: {
+    summary: 'The backend has it',
+    value: presentJob(running, {
+      stage: 'running',
+      progress: { step: 'landmarks', done: 84, total: 200, percent: 42, at: submitted.createdAt + 41_000 },
+    }),
+  },
   succeeded: { summary: 'It succeeded', value: { ...presentJob(succeeded), output_url: OUTPUT_URL } },
   failed: { summary: 'It failed', value: presentJob(failed) },
   canceled: { summary: 'It was canceled', value: presentJob(canceled) },

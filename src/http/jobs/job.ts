@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
+import type { ProgressFollower } from '../../jobs/progress-follower.ts'
 import type { JobService } from '../../jobs/service.ts'
 import type { Operation } from '../docs/operation.ts'
 import { callerOf } from '../plugins/auth.ts'
@@ -31,7 +32,7 @@ const docs: Record<'get' | 'remove' | 'result' | 'cancel' | 'retry' | 'logs', Op
     tag: 'jobs',
     summary: 'Get a job',
     description:
-      'The job as it is now; with `wait`, as it is when it finishes or the time is up. With `If-None-Match` a long poll that ends with the job as you have it is answered 304.',
+      'The job as it is now; with `wait`, as it is when it finishes or the time is up. A running job has its `progress` from the second request on, while less than 30 s pass between two of them. With `If-None-Match` a long poll that ends with the job as you have it is answered 304.',
     headers: IfNoneMatch,
     answers: {
       200: {
@@ -118,11 +119,15 @@ const docs: Record<'get' | 'remove' | 'result' | 'cancel' | 'retry' | 'logs', Op
   },
 }
 
-export type JobRoutesOptions = LongPollDependencies & { readonly service: JobService; readonly renderer: Renderer }
+export type JobRoutesOptions = LongPollDependencies & {
+  readonly service: JobService
+  readonly renderer: Renderer
+  readonly progress: Pick<ProgressFollower, 'look' | 'watch'>
+}
 
 /** The routes of one job. A handler takes the request apart, calls one verb of the core and presents the result. */
 export const jobRoutes: FastifyPluginAsyncTypebox<JobRoutesOptions> = (app, options) => {
-  const { service, renderer } = options
+  const { service, renderer, progress } = options
   const longPoll = createLongPoll(options)
 
   app.get(
@@ -139,6 +144,7 @@ export const jobRoutes: FastifyPluginAsyncTypebox<JobRoutesOptions> = (app, opti
       const job = await service.get(request.params.id, callerOf(request))
       const { wait = 0 } = request.query
       const latest = wait > 0 ? await longPoll(job, wait, reply) : job
+      progress.look(latest)
       const rendering = renderer.render(latest, request.caller)
       return sendTagged(request, reply, rendering instanceof Promise ? await rendering : rendering)
     },

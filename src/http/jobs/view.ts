@@ -5,6 +5,8 @@ import { type Caller, isAdmin } from '../../jobs/ports/access.ts'
 import type { Job, JobStage } from '../../jobs/job.ts'
 import type { LinkSigner } from '../../jobs/links.ts'
 import type { Position } from '../../jobs/ports/queue.ts'
+import type { JobProgress } from '../../jobs/progress.ts'
+import type { ProgressFollower } from '../../jobs/progress-follower.ts'
 import type { JobService } from '../../jobs/service.ts'
 import { waitUntilFinished, type Subscriptions } from '../../jobs/subscriptions.ts'
 import { type JobView, presentJob } from '../../jobs/view.ts'
@@ -38,6 +40,7 @@ export const tagOf = (content: string | Buffer): string => `"${hash('sha256', co
 
 export type RendererDependencies = {
   readonly service: Pick<JobService, 'queuePosition' | 'stageOf' | 'estimateFinish'>
+  readonly progress: Pick<ProgressFollower, 'get'>
   readonly links: Pick<LinkSigner, 'outputUrl' | 'expiresAt'>
 }
 
@@ -47,7 +50,10 @@ type Succeeded = Job & { readonly outputPath: string }
 export type Renderer = {
   /** For an answer that is sent once. Synchronous where the queue knows positions at once, like `render`. */
   present(job: Job, caller: Caller | undefined): JobView | Promise<JobView>
-  /** Rendered once, and kept until the job, its stage, queue position or estimate changes, or the expiry of its link moves on. */
+  /**
+   * Rendered once, and kept until the job, its stage, progress, queue position or estimate changes, or the expiry of its
+   * link moves on.
+   */
   render(job: Job, caller: Caller | undefined): Rendering | Promise<Rendering>
   /** The result of a job, likewise. */
   renderResult(job: Succeeded): Rendering
@@ -64,6 +70,7 @@ const ENTRY_BYTES = 300
 type RenderedState = {
   readonly revision: number
   readonly stage: JobStage | undefined
+  readonly progress: JobProgress | undefined
   readonly queuePosition: Position
   readonly estimatedFinishAt: number | undefined
   readonly linkExpiresAt: number
@@ -75,7 +82,7 @@ type Kept = RenderedState & { readonly rendering: Rendering }
  * One for the whole server. A text does not say who may read it: it is looked up by the job that the core has given to a
  * caller, and administrators, who see more of a job, have texts of their own.
  */
-export function createRenderer({ service, links }: RendererDependencies): Renderer {
+export function createRenderer({ service, progress: follower, links }: RendererDependencies): Renderer {
   const kept = createLru<Kept>(KEPT_BYTES)
   const serializeJob = compileSerializer({ schema: JobReply, method: 'GET', url: '' })
   const serializeResult = compileSerializer({ schema: ResultReply, method: 'GET', url: '' })
@@ -84,11 +91,13 @@ export function createRenderer({ service, links }: RendererDependencies): Render
     const { revision } = job
     const stage = service.stageOf(job)
     const estimatedFinishAt = service.estimateFinish(job, queuePosition)
+    const progress = follower.get(job)
     const linkExpiresAt = job.outputPath === undefined ? 0 : links.expiresAt()
     const known = kept.get(key)
     if (
       known?.revision === revision &&
       known.stage === stage &&
+      known.progress === progress &&
       known.queuePosition === queuePosition &&
       known.estimatedFinishAt === estimatedFinishAt &&
       known.linkExpiresAt === linkExpiresAt
@@ -99,7 +108,7 @@ export function createRenderer({ service, links }: RendererDependencies): Render
     const { bytes, text } = rendering
     // V8 has two bytes for each character of a text with one beyond Latin-1.
     const textBytes = bytes === text.length ? bytes : 2 * text.length
-    const state: RenderedState = { revision, stage, queuePosition, estimatedFinishAt, linkExpiresAt }
+    const state: RenderedState = { revision, stage, progress, queuePosition, estimatedFinishAt, linkExpiresAt }
     kept.set(key, { ...state, rendering }, textBytes + ENTRY_BYTES)
     return rendering
   }
@@ -107,6 +116,7 @@ export function createRenderer({ service, links }: RendererDependencies): Render
   const view = (job: Job, withCaller: boolean, queuePosition: Position) =>
     presentJob(job, {
       stage: service.stageOf(job),
+      progress: follower.get(job),
       queuePosition,
       estimatedFinishAt: service.estimateFinish(job, queuePosition),
       links,
@@ -199,23 +209,29 @@ export function preferredWait(prefer: string | string[] | undefined): number | u
 /** Waits until the job finishes or time is up; returns the job. */
 export type LongPoll = (job: Job, seconds: number, reply: FastifyReply) => Promise<Job>
 
-export type LongPollDependencies = { readonly openAnswers: OpenAnswers; readonly subscriptions: Subscriptions }
+export type LongPollDependencies = {
+  readonly openAnswers: OpenAnswers
+  readonly subscriptions: Subscriptions
+  readonly progress: Pick<ProgressFollower, 'watch'>
+}
 
 /**
  * A long poll ends early when the client leaves or the server shuts down. Beyond the number that a caller may have open, it
  * does not wait at all. Rejects with `unauthorized` if the credential is revoked meanwhile.
  */
 export const createLongPoll =
-  ({ openAnswers, subscriptions }: LongPollDependencies): LongPoll =>
+  ({ openAnswers, subscriptions, progress }: LongPollDependencies): LongPoll =>
   async (job, seconds, reply) => {
     const signal = seconds === 0 ? undefined : openAnswers.openPoll(reply)
     if (!signal) return job
     const startedAt = performance.now()
+    const unwatch = progress.watch(job)
     try {
       const latest = await waitUntilFinished(subscriptions, job, { timeoutMs: seconds * 1000, signal })
       if (isProblem(signal.reason, 'unauthorized')) throw signal.reason
       return latest
     } finally {
+      unwatch()
       reply.request.longPollMs += performance.now() - startedAt
     }
   }
