@@ -48,6 +48,7 @@ import {
 } from './http/plugins/rate-limits.ts'
 import { logOfRequest, requestIds, RequestLog } from './http/plugins/request-log.ts'
 import { createOpenAnswers, limitUnsent, trackAnswers, type UnsentLimits } from './http/plugins/open-answers.ts'
+import { usageRoutes } from './http/usage.ts'
 import { webhookRoutes } from './http/webhooks.ts'
 import type { DeliveryLedger } from './jobs/webhooks/ledger.ts'
 import type { LinkSigner } from './jobs/links.ts'
@@ -165,6 +166,7 @@ export async function buildApp({
   await app.register(logRoutes, options)
   await app.register(eventRoutes, options)
   await app.register(webhookRoutes, options)
+  await app.register(usageRoutes, options)
   await app.register(healthRoutes, options)
   await app.register(metricsRoutes, options)
 

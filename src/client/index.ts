@@ -9,7 +9,7 @@ import {
   RETRIES,
   type TransportOptions,
 } from './transport.ts'
-import type { Delivery, DeliveryList, Job, JobCheck, JobList, NewJobForm, operations } from './schema.ts'
+import type { Delivery, DeliveryList, Job, JobCheck, JobList, NewJobForm, operations, Usage } from './schema.ts'
 
 export type * from './schema.ts'
 export { type Download, type DownloadStart, ProblemError }
@@ -33,6 +33,9 @@ export type JobRequest = Nullable<NewJobForm>
 
 /** Filters of a list. */
 export type ListQuery = Lenient<NonNullable<operations['listJobs']['parameters']['query']>>
+
+/** Days and groups of sums. */
+export type UsageQuery = Lenient<NonNullable<operations['getUsage']['parameters']['query']>>
 
 /** Without an idempotency key a submit gets a random one, so that repeating it does not make a second job. */
 export type SubmitOptions = CallOptions & { readonly idempotencyKey?: string | undefined }
@@ -85,6 +88,8 @@ export type Client = {
   retry(id: string, options?: CallOptions): Promise<Job>
   /** Deletes a finished job. Resolves also if it does not exist. */
   remove(id: string, options?: CallOptions): Promise<void>
+  /** What your jobs used and cost, by day; those that are removed included. */
+  usage(query?: UsageQuery, options?: CallOptions): Promise<Usage>
   /** The webhooks of a job, with their delivery attempts. */
   deliveries(id: string, options?: CallOptions): Promise<DeliveryList>
   /** Sends a webhook again, by its number. Repeated like `retry`. */
@@ -128,12 +133,9 @@ export function createClient(options: ClientOptions): Client {
       return job
     })
   }
-  const list = (query: ListQuery = {}, options?: CallOptions) =>
-    request<JobList>(
-      'GET',
-      `/jobs?${new URLSearchParams(givenFields(query) as [string, string][]).toString()}`,
-      options,
-    )
+  const find = <T>(path: string, query: object, options?: CallOptions) =>
+    request<T>('GET', `${path}?${new URLSearchParams(givenFields(query) as [string, string][]).toString()}`, options)
+  const list = (query: ListQuery = {}, options?: CallOptions) => find<JobList>('/jobs', query, options)
 
   return {
     submit(job, { idempotencyKey = randomKey(), signal } = {}) {
@@ -199,6 +201,7 @@ export function createClient(options: ClientOptions): Client {
         if (!(error instanceof ProblemError && error.code === 'job_not_found')) throw error
       })
     },
+    usage: (query = {}, options) => find('/usage', query, options),
     deliveries: (id, options) => request('GET', pathOf(id, '/deliveries'), options),
     redeliver: (id, number, options) =>
       request('POST', pathOf(id, `/deliveries/${number}/redeliver`), { ...options, repeatable: false }),

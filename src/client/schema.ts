@@ -189,6 +189,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read usage and cost
+         * @description What your jobs used, by the day on which each attempt finished; administrators read that of all callers. It is exact, and stays when jobs are removed. Of one metadata key the first 100 values of a caller and day have groups; others are in the group without a name, like jobs without the label.
+         *
+         *     Needs the scope `jobs:read`.
+         */
+        get: operations["getUsage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/jobs/{id}/events": {
         parameters: {
             query?: never;
@@ -893,6 +915,37 @@ export interface components {
             face?: components["schemas"]["MediaFacts"];
             audio?: components["schemas"]["MediaFacts"];
         };
+        /** @description How long an attempt took at the backend, to the millisecond; of a job, the sums over its attempts that have finished. What is absent is unknown. */
+        AttemptUsage: {
+            /**
+             * @description In the backend's queue; with the start of a container that it does not tell apart.
+             * @example 2.1
+             */
+            queued_seconds?: number;
+            /**
+             * @description While a container started, or, on the local backend, inputs were fetched.
+             * @example 9.5
+             */
+            startup_seconds?: number;
+            /**
+             * @description In the run itself.
+             * @example 64.27
+             */
+            run_seconds?: number;
+        };
+        /** @description What runs cost: their `run_seconds` times the price when each ended, where the server knows one. Neither the queue nor the start of containers is part of it. */
+        Cost: {
+            /**
+             * @description A decimal with two to nine digits after the point.
+             * @example 0.01426794
+             */
+            amount: string;
+            /**
+             * @description By ISO 4217.
+             * @example USD
+             */
+            currency: string;
+        };
         /** @description One run at the backend. */
         Attempt: {
             /**
@@ -943,6 +996,8 @@ export interface components {
              * @enum {string}
              */
             error_code?: "inference_failed" | "timed_out" | "input_unavailable" | "invalid_media" | "face_not_found" | "backend_unavailable" | "backend_rejected" | "lost" | "invalid_output";
+            usage?: components["schemas"]["AttemptUsage"];
+            cost?: components["schemas"]["Cost"];
         };
         /** @description Where the parts of a job are, relative to this server. */
         JobLinks: {
@@ -1156,6 +1211,8 @@ export interface components {
              * @enum {string}
              */
             error_code?: "inference_failed" | "timed_out" | "input_unavailable" | "invalid_media" | "face_not_found" | "backend_unavailable" | "backend_rejected" | "lost" | "invalid_output";
+            usage?: components["schemas"]["AttemptUsage"];
+            cost?: components["schemas"]["Cost"];
             /**
              * @description Attempts at the backend; of more than 40, the first and the last 20. The last one is current.
              * @example [
@@ -1322,6 +1379,103 @@ export interface components {
              * @example https://jobs.example.com/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/output?expires=1769864400&signature=2sJ0c3bq5u8VZk4m1xYw7dLr9aTnQeGhPfUoBiHyKtM
              */
             output_url: string;
+        };
+        /** @description The sums of one group. */
+        UsageGroup: {
+            /**
+             * @description The day, caller, outcome or value. Absent: all that is in no other group.
+             * @example 2026-01-31
+             */
+            group?: string;
+            /**
+             * @description How often a job finished. One that is retried and finishes again counts again.
+             * @example 41
+             */
+            jobs: number;
+            /**
+             * @description How many attempts finished, interrupted ones included: each once.
+             * @example 43
+             */
+            attempts: number;
+            /**
+             * @description Their time in the backend's queue, as far as it is known.
+             * @example 86.1
+             */
+            queued_seconds: number;
+            /**
+             * @description Their time in the start of containers, as far as it is known.
+             * @example 389.5
+             */
+            startup_seconds: number;
+            /**
+             * @description Their time in runs, as far as it is known.
+             * @example 2635.07
+             */
+            run_seconds: number;
+            /**
+             * @description What their runs cost, in each currency of a price that applied; empty without a price.
+             * @example [
+             *       {
+             *         "amount": "0.58498554",
+             *         "currency": "USD"
+             *       }
+             *     ]
+             */
+            costs: components["schemas"]["Cost"][];
+        };
+        /** @description The sums of all. */
+        UsageTotal: {
+            /**
+             * @description How often a job finished. One that is retried and finishes again counts again.
+             * @example 41
+             */
+            jobs: number;
+            /**
+             * @description How many attempts finished, interrupted ones included: each once.
+             * @example 43
+             */
+            attempts: number;
+            /**
+             * @description Their time in the backend's queue, as far as it is known.
+             * @example 86.1
+             */
+            queued_seconds: number;
+            /**
+             * @description Their time in the start of containers, as far as it is known.
+             * @example 389.5
+             */
+            startup_seconds: number;
+            /**
+             * @description Their time in runs, as far as it is known.
+             * @example 2635.07
+             */
+            run_seconds: number;
+            /**
+             * @description What their runs cost, in each currency of a price that applied; empty without a price.
+             * @example [
+             *       {
+             *         "amount": "0.58498554",
+             *         "currency": "USD"
+             *       }
+             *     ]
+             */
+            costs: components["schemas"]["Cost"][];
+        };
+        /** @description What attempts used that finished on these days. */
+        Usage: {
+            /**
+             * @description The first day.
+             * @example 2026-01-01
+             */
+            from: string;
+            /**
+             * @description The last day.
+             * @example 2026-01-31
+             */
+            to: string;
+            /** @description Days in order; other groups by their time in runs, the longest first, up to 1000. What is in none of them comes last. */
+            groups: components["schemas"]["UsageGroup"][];
+            total: components["schemas"]["UsageTotal"];
         };
         /** @description One POST to the receiver. While it runs, it has neither status nor error. */
         DeliveryTry: {
@@ -1566,6 +1720,8 @@ export type InputFile = components['schemas']['InputFile'];
 export type JobInput = components['schemas']['JobInput'];
 export type MediaFacts = components['schemas']['MediaFacts'];
 export type JobMedia = components['schemas']['JobMedia'];
+export type AttemptUsage = components['schemas']['AttemptUsage'];
+export type Cost = components['schemas']['Cost'];
 export type Attempt = components['schemas']['Attempt'];
 export type JobLinks = components['schemas']['JobLinks'];
 export type Job = components['schemas']['Job'];
@@ -1573,6 +1729,9 @@ export type JobEstimate = components['schemas']['JobEstimate'];
 export type JobCheck = components['schemas']['JobCheck'];
 export type JobList = components['schemas']['JobList'];
 export type Result = components['schemas']['Result'];
+export type UsageGroup = components['schemas']['UsageGroup'];
+export type UsageTotal = components['schemas']['UsageTotal'];
+export type Usage = components['schemas']['Usage'];
 export type DeliveryTry = components['schemas']['DeliveryTry'];
 export type Delivery = components['schemas']['Delivery'];
 export type DeliveryList = components['schemas']['DeliveryList'];
@@ -3454,6 +3613,155 @@ export interface operations {
              *     - `store_unavailable`: The job store is unavailable; try again later.
              *     - `server_ending`: The server is shutting down and accepts nothing new.
              *     - `logs_unavailable`: There is no log: the job belongs to another backend (409), the log has been deleted (410), the backend failed (502), or too many logs are being read (503).
+             */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem, such as that of an unreadable request. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getUsage: {
+        parameters: {
+            query?: {
+                /** @description The first day, in UTC; 29 days before the last one by default. For example `2026-01-01`. */
+                from?: string;
+                /** @description The last day, in UTC; today by default. At most 400 days in all. For example `2026-01-31`. */
+                to?: string;
+                /** @description What the groups are: `day` (by default), `caller`, `status` (how attempts ended) or `metadata.` and a key of your labels. For example `metadata.scene`. */
+                group_by?: string;
+                /** @description Only what jobs of this caller used; for administrators. For example `key:studio`. */
+                caller?: string;
+            };
+            header?: {
+                /** @description The `ETag` of an answer that you have, or several: 304 without a body if it is still current. For example `"pNk8xkV1uZrYc0mD"`. */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The sums. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Usage"];
+                };
+            };
+            /** @description The answer that you have is still current. */
+            304: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /**
+             * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             */
+            400: {
+                headers: {
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `unauthorized`: There is no credential, or it is not valid. */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `insufficient_scope`: The credential lacks the scope that this needs. */
+            403: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `unsupported_media_type`: The body is of a type that this path does not accept, not in UTF-8, or compressed. */
+            415: {
+                headers: {
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `rate_limited`: You sent more requests, or wrong credentials, than a minute allows. */
+            429: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the error. */
+            500: {
+                headers: {
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
+             *     - `overloaded`: The server has more to do than it can, or too much of your earlier answers is still unread.
+             *     - `store_unavailable`: The job store is unavailable; try again later.
+             *     - `server_ending`: The server is shutting down and accepts nothing new.
              */
             503: {
                 headers: {

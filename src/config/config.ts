@@ -174,6 +174,21 @@ export const ConfigSchema = Type.Object({
     minimum: 1,
     maximum: 315_360_000,
   }),
+  USAGE_RETENTION_DAYS: integer('How long the daily sums of usage and cost are kept, in days.', {
+    default: 400,
+    minimum: 1,
+    maximum: 3_660,
+  }),
+  GPU_PRICE_PER_SECOND: Type.Optional(
+    text(
+      'What a second of a run costs: a decimal below 1000 with up to nine digits after the point, `0.000222` for instance. It applies to runs that end from now on. Unset: costs are not known.',
+      { pattern: '^\\d{1,3}(\\.\\d{1,9})?$' },
+    ),
+  ),
+  GPU_PRICE_CURRENCY: text('The currency of `GPU_PRICE_PER_SECOND`, by ISO 4217.', {
+    default: 'USD',
+    pattern: '^[A-Z]{3}$',
+  }),
   MAX_FINISHED_JOBS: integer(
     'Maximum finished jobs in `memory`, fewer if they fill half of the heap; beyond it the oldest are deleted. 0: no limit.',
     { default: 100_000, minimum: 0, maximum: 100_000_000 },

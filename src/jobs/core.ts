@@ -65,6 +65,8 @@ export type CoreSettings = {
   readonly retentionSeconds: number
   /** Time after which a delivery attempt counts as lost, in ms: longer than the sender's timeout. */
   readonly deliveryClaimMs: number
+  /** How long daily sums are kept. */
+  readonly usageRetentionDays: number
 }
 
 export type Core = ReturnType<typeof createCore>

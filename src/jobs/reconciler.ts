@@ -2,16 +2,17 @@ import type { Outputs, Uploads } from './ports/files.ts'
 import { isProblem } from '../problems.ts'
 import type { ChangeBus } from './ports/notifications.ts'
 import { entryOf, type JobQueue, type QueueEntry } from './ports/queue.ts'
-import type { JobStore } from './ports/store.ts'
+import type { JobStore, UsageStore } from './ports/store.ts'
 import { currentAttempt, isFinished, type Job } from './job.ts'
 import { createThrottledWarning, errorFieldsOf, type Log, logFieldsOf } from './log.ts'
+import { DAY_MS, dayOf } from './usage.ts'
 import type { Stopper } from './stopper.ts'
 import type { Transitions } from './transition.ts'
 import type { Outbox } from './webhooks/outbox.ts'
 import { every, type Repeated } from '../lib/timing.ts'
 
 export type ReconcilerDependencies = Pick<Transitions, 'transition'> & {
-  readonly store: Pick<JobStore, 'pending' | 'get' | 'remove'>
+  readonly store: Pick<JobStore, 'pending' | 'get' | 'remove'> & Pick<UsageStore, 'removeUsage'>
   readonly queue: Pick<JobQueue, 'resume' | 'running' | 'dequeue'>
   readonly changes: Pick<ChangeBus, 'onGap'>
   readonly stopper: Stopper
@@ -21,6 +22,8 @@ export type ReconcilerDependencies = Pick<Transitions, 'transition'> & {
   readonly log: Log
   /** How long a job is kept after its end. */
   readonly retentionSeconds: number
+  /** How long daily sums are kept. */
+  readonly usageRetentionDays: number
   /** Epoch ms. */
   readonly now?: () => number
 }
@@ -37,6 +40,8 @@ export type Reconciler = {
   stopCalls(): Promise<void>
   /** Removes jobs that finished longer ago than the retention. */
   removeOld(): Promise<void>
+  /** Removes daily sums older than their retention. */
+  removeOldUsage(): Promise<void>
   /** Removes files of unknown jobs: outputs older than the retention, uploads older than a day. */
   sweepFiles(): Promise<void>
   /** Makes the first pass over deadlines and runs, then repeats all passes. */
@@ -48,8 +53,8 @@ export type Reconciler = {
 /** How often deadlines are checked, and all other pending work, in ms. */
 const DEADLINE_SWEEP_MS = 1_000
 export const RESUME_SWEEP_MS = 30_000
-/** Interval of the search for files that a crash left behind, in ms. */
-const FILE_SWEEP_MS = 3_600_000
+/** Interval of the search for files that a crash left behind, and of the removal of old sums, in ms. */
+const HOURLY_MS = 3_600_000
 /** Age at which an upload without a job is removed, in ms: a submit in progress has no job yet. */
 export const STRAY_UPLOAD_MS = 24 * 3_600_000
 /** How many jobs are processed at the same time. */
@@ -60,7 +65,7 @@ const STOPS_AT_ONCE = 32
 /** Finds pending work that nothing is doing: what a crash, a lost message or an outage left behind. */
 export function createReconciler(dependencies: ReconcilerDependencies): Reconciler {
   const { store, queue, changes, transition, stopper, outputs, uploads, webhooks, log } = dependencies
-  const { retentionSeconds, now = Date.now } = dependencies
+  const { retentionSeconds, usageRetentionDays, now = Date.now } = dependencies
   const closing = new AbortController()
   const repeated: Repeated[] = []
   const gapPasses = new Set<Promise<void>>()
@@ -146,6 +151,8 @@ export function createReconciler(dependencies: ReconcilerDependencies): Reconcil
       await outputs.forget(job)
     })
 
+  const removeOldUsage = () => store.removeUsage(dayOf(now() - usageRetentionDays * DAY_MS))
+
   /** Only files older than the retention: another server on the same folder may still have the job of a newer one. */
   const sweepFiles = async () => {
     const isKnown = async (id: string) => (await store.get(id)) !== undefined
@@ -170,6 +177,7 @@ export function createReconciler(dependencies: ReconcilerDependencies): Reconcil
     dequeueFinished,
     stopCalls,
     removeOld,
+    removeOldUsage,
     sweepFiles,
     async start() {
       await expireOverdue()
@@ -178,7 +186,8 @@ export function createReconciler(dependencies: ReconcilerDependencies): Reconcil
       repeat(resumeRuns, RESUME_SWEEP_MS)
       repeat(removeOld, RESUME_SWEEP_MS)
       // The first passes of these start at once, but nothing waits for them.
-      repeat(sweepFiles, FILE_SWEEP_MS).run()
+      repeat(sweepFiles, HOURLY_MS).run()
+      repeat(removeOldUsage, HOURLY_MS).run()
       repeat(stopCalls, RESUME_SWEEP_MS).run()
       repeat(() => webhooks.sendDue(), RESUME_SWEEP_MS).run()
       unsubscribe = changes.onGap(() => {

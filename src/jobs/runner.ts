@@ -13,12 +13,14 @@ import {
   type Job,
   type JobEvent,
   runOptionsOf,
+  type RunTimes,
   withoutInputPaths,
 } from './job.ts'
 import type { LinkSigner } from './links.ts'
 import { createThrottledWarning, errorFieldsOf, type Log, logFieldsOf } from './log.ts'
 import type { Stages } from './subscriptions.ts'
 import type { Stopper } from './stopper.ts'
+import type { Price } from './usage.ts'
 import type { Transitioned, Transitions } from './transition.ts'
 import { backOffMs } from '../lib/timing.ts'
 
@@ -30,6 +32,7 @@ export type RunnerDependencies = Pick<Transitions, 'transition'> & {
   readonly stopper: Stopper
   readonly stages: Pick<Stages, 'set'>
   readonly maxAttempts: number
+  readonly price?: Price | undefined
   readonly log: Log
 }
 
@@ -51,7 +54,7 @@ type Run = {
  * unless it changes elsewhere meanwhile.
  */
 export function createRunner(dependencies: RunnerDependencies): RunEntry {
-  const { store, transition, backend, uploads, links, stopper, stages, maxAttempts, log } = dependencies
+  const { store, transition, backend, uploads, links, stopper, stages, maxAttempts, price, log } = dependencies
 
   const warnRarely = createThrottledWarning(log)
 
@@ -149,7 +152,8 @@ export function createRunner(dependencies: RunnerDependencies): RunEntry {
     return undefined
   }
 
-  const waitForEnd = async (job: Job, run: Run, callId: string): Promise<Outcome> => {
+  const waitForEnd = async (job: Job, run: Run, callId: string): Promise<End> => {
+    let times: RunTimes | undefined
     let startRecorded: Promise<unknown> = Promise.resolve()
     let isOver = false
     const subscriber: CallSubscriber = {
@@ -160,23 +164,27 @@ export function createRunner(dependencies: RunnerDependencies): RunEntry {
       onStart(at) {
         startRecorded = recordWithRetry(run, { type: 'started', attempt: run.attempt, at }).catch(() => undefined)
       },
-      isNeeded: job.runTimeoutSeconds !== undefined,
+      onTimes(known) {
+        times = known
+      },
+      // The cost of a run that is canceled depends on it.
+      isNeeded: job.runTimeoutSeconds !== undefined || price !== undefined,
     }
     try {
       const outcome = await backend.wait(callId, run.signal, subscriber)
       // A start is refused after the end.
       await startRecorded
-      return outcome
+      return { outcome, times }
     } finally {
       isOver = true
       stages.set(job, undefined)
     }
   }
 
-  const recordEnd = async (run: Run, outcome: Outcome) => {
-    const recorded = await recordWithRetry(run, eventOf(outcome, run.attempt, maxAttempts))
+  const recordEnd = async (run: Run, end: End) => {
+    const recorded = await recordWithRetry(run, eventOf(end, run.attempt, maxAttempts))
     // Only one of several runners of a call has its event accepted.
-    if (recorded?.accepted) logTraceback(recorded.job, run, outcome)
+    if (recorded?.accepted) logTraceback(recorded.job, run, end.outcome)
   }
 
   const readRun = async ({ id, attempt }: AttemptId, signal: AbortSignal): Promise<Run | undefined> => {
@@ -215,14 +223,16 @@ export function createRunner(dependencies: RunnerDependencies): RunEntry {
   }
 }
 
+/** How a call ended, and its times as the backend has measured them. */
+type End = { readonly outcome: Outcome; readonly times: RunTimes | undefined }
+
 /** An event that gives an attempt its call. */
 type CallEvent = JobEvent & { readonly attempt: number; readonly callId: string }
 
 const hasCall = ({ attempts }: Job, { attempt, callId }: CallEvent) =>
   attempts.some((candidate) => candidate.attempt === attempt && candidate.callId === callId)
 
-function eventOf(outcome: Outcome, attempt: number, maxAttempts: number): JobEvent {
-  const { times } = outcome
+function eventOf({ outcome, times }: End, attempt: number, maxAttempts: number): JobEvent {
   const end = { attempt, ...(times && { times }) }
   switch (outcome.kind) {
     case 'succeeded': {

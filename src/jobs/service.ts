@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import type { MediaReader, Outputs, Uploads } from './ports/files.ts'
 import type { Backend } from './ports/backend.ts'
-import { isProblem, type Problem, problem } from '../problems.ts'
+import { invalidFields, isProblem, type Problem, problem } from '../problems.ts'
 import type { ChangeBus } from './ports/notifications.ts'
 import { entryOf, type JobQueue, type Position } from './ports/queue.ts'
-import type { JobStore, ListPosition, ListQuery } from './ports/store.ts'
+import type { JobStore, ListPosition, ListQuery, UsageStore } from './ports/store.ts'
 import { type Caller, maySee } from './ports/access.ts'
 import { checkMedia, checkSubmit, type MediaLimits, newJob, type NewJob } from './submit.ts'
 import { isFinished, isJobId, hasPendingStop, type Job, type JobInput, type JobStage } from './job.ts'
@@ -13,6 +13,7 @@ import type { Estimator, SubmitEstimate } from './estimate.ts'
 import { openLogs } from './logs.ts'
 import type { Stages } from './subscriptions.ts'
 import type { Transitions } from './transition.ts'
+import { MAX_REPORT_DAYS, rangeOfDays, reportUsage, type UsageReport, type UsageReportQuery } from './usage.ts'
 import type { Outbox } from './webhooks/outbox.ts'
 
 /** `replayed`: an earlier submit with this idempotency key made the job. */
@@ -23,8 +24,14 @@ export type Checked = { readonly job: Job; readonly estimate: SubmitEstimate }
 
 export type JobPage = { readonly jobs: Job[]; readonly next?: ListPosition }
 
+/** Days that are not given: the last ones. */
+export type UsageRequest = Omit<UsageReportQuery, 'from' | 'to'> & {
+  readonly from?: string | undefined
+  readonly to?: string | undefined
+}
+
 export type ServiceDependencies = Transitions & {
-  readonly store: Pick<JobStore, 'get' | 'list' | 'remove'>
+  readonly store: Pick<JobStore, 'get' | 'list' | 'remove'> & Pick<UsageStore, 'usageOn'>
   readonly queue: Pick<JobQueue, 'position'>
   readonly changes: ChangeBus
   readonly backend: Pick<Backend, 'name' | 'check' | 'logs'>
@@ -81,6 +88,8 @@ export type JobService = {
   estimateFinish(job: Job, position: Position): number | undefined
   /** The job's position in the queue, from 1; undefined if it is not queued. */
   queuePosition(job: Job): Position | Promise<Position>
+  /** What jobs have used, those that are removed included. Rejects with `invalid_request` for a range that is none. */
+  usage(query: UsageRequest): Promise<UsageReport>
   /** The log of an attempt, by default the current one: see `openLogs`. */
   logs(
     query: { readonly id: string; readonly attempt?: number | undefined },
@@ -204,6 +213,11 @@ export function createService(dependencies: ServiceDependencies): JobService {
       if (job.outputPath !== undefined) return { ...job, outputPath: job.outputPath }
       throw noResultProblem(job)
     },
+    async usage(query) {
+      const range = rangeOfDays(query, now())
+      if (!range) throw invalidFields([{ path: '/from', message: NO_RANGE }])
+      return reportUsage((...read) => store.usageOn(...read), { ...query, ...range })
+    },
     async cancel(id, caller) {
       const { accepted, job } = await transition(await get(id, caller), { type: 'canceled' })
       if (accepted || job.status === 'canceled') return job
@@ -212,6 +226,7 @@ export function createService(dependencies: ServiceDependencies): JobService {
   }
 }
 
+const NO_RANGE = `must be at most ${MAX_REPORT_DAYS - 1} days before the last day, and not after it`
 const NOTHING_TO_RETRY = 'The job has succeeded; there is nothing to retry.'
 const FILES_NOT_REMOVED = 'removing the files of a removed job failed; the sweep will retry'
 

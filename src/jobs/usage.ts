@@ -2,6 +2,7 @@ import {
   type Attempt,
   currentAttempt,
   type Cost,
+  expiresAt,
   isFinished,
   type Job,
   type JobEvent,
@@ -26,7 +27,7 @@ export type UsageAmounts = {
 
 /** The dimension of outcomes, which counts every attempt; the others are `metadata.KEY`. */
 export const OUTCOME_DIMENSION = 'status'
-export const metadataDimension = (key: string): string => `metadata.${key}`
+export const METADATA = 'metadata.'
 
 /** What a sum is about, for instance `status` and `succeeded`. */
 export type UsageGroup = { readonly dimension: string; readonly value: string }
@@ -73,9 +74,18 @@ function timesUntil({ startedAt, runStartedAt }: Attempt, endedAt: number): RunT
   return { queuedMs: Math.max(0, runStartedAt - startedAt), runMs: endedAt - runStartedAt }
 }
 
+/** Where the backend reported the end, only its times count: the server may have been down since the run ended. */
 function timesOf(attempt: Attempt, event: JobEvent, endedAt: number): RunTimes | undefined {
   const isEndOfRun = event.type === 'succeeded' || event.type === 'failed' || event.type === 'interrupted'
   return cleanTimes(isEndOfRun ? (event.times ?? {}) : timesUntil(attempt, endedAt))
+}
+
+/** The attempt that a change has finished; undefined: it has finished none. */
+export function finishedAttempt(before: Job, after: Job): (Attempt & { readonly finishedAt: number }) | undefined {
+  const { attempt, finishedAt: earlierEnd } = currentAttempt(before)
+  if (earlierEnd !== undefined) return undefined
+  const finished = after.attempts.find((candidate) => candidate.attempt === attempt)
+  return finished?.finishedAt === undefined ? undefined : { ...finished, finishedAt: finished.finishedAt }
 }
 
 export type Accounted = { readonly job: Job; readonly usage?: UsageRecord }
@@ -85,13 +95,15 @@ export type Accounted = { readonly job: Job; readonly usage?: UsageRecord }
  * this moment: a later one changes neither.
  */
 export function account(before: Job, after: Job, event: JobEvent, price: Price | undefined): Accounted {
-  const { attempt, finishedAt: earlierEnd } = currentAttempt(before)
-  const finished = after.attempts.find((candidate) => candidate.attempt === attempt)
-  if (earlierEnd !== undefined || finished?.finishedAt === undefined) return { job: after }
-  const usage = timesOf(finished, event, finished.finishedAt)
+  const finished = finishedAttempt(before, after)
+  if (!finished) return { job: after }
+  // A server that was down notices an expiry late.
+  const endedAt = event.type === 'expired' ? Math.min(finished.finishedAt, expiresAt(before)) : finished.finishedAt
+  const usage = timesOf(finished, event, endedAt)
   const cost = price && usage?.runMs !== undefined ? costOf(usage.runMs, price) : undefined
   const accounted: Attempt = { ...finished, ...(usage && { usage }), ...(cost && { cost }) }
-  const attempts = after.attempts.map((candidate) => (candidate === finished ? accounted : candidate))
+  const isIt = ({ attempt }: Attempt) => attempt === finished.attempt
+  const attempts = after.attempts.map((candidate) => (isIt(candidate) ? accounted : candidate))
   return { job: { ...after, attempts }, usage: recordOf(after, accounted) }
 }
 
@@ -100,7 +112,7 @@ function recordOf(job: Job, { finishedAt = 0, outcome = 'failed', usage = {}, co
   const groups = [
     { dimension: OUTCOME_DIMENSION, value: outcome },
     ...labels.map(([key, value]) => ({
-      dimension: metadataDimension(key).toWellFormed(),
+      dimension: `${METADATA}${key}`.toWellFormed(),
       value: value.toWellFormed(),
     })),
   ]
@@ -124,6 +136,8 @@ function sampleOf({ version, media }: Job, runMs = NaN): RunSample | undefined {
   const msPerSecond = wholeMs(runMs / (media?.audio?.durationSeconds ?? NaN))
   return msPerSecond === undefined ? undefined : { version, msPerSecond }
 }
+
+export const DAY_MS = 86_400_000
 
 /** The day of a time in epoch ms, in UTC. */
 export const dayOf = (epochMs: number): string => new Date(epochMs).toISOString().slice(0, 10)
@@ -171,3 +185,124 @@ export const usageOfJob = ({ attempts, omitted }: Job) => ({
   times: sumTimes([omitted?.usage, ...attempts.map(({ usage }) => usage)]),
   costs: sumCosts([...(omitted?.costs ?? []), ...attempts.map(({ cost }) => cost)]),
 })
+
+/**
+ * Days from `from` to `to`, inclusive, such as `2026-11-26`. `groupBy`: `day`, `caller`, `status`, or `metadata.` and a
+ * key. `caller`: only its own; undefined: those of all.
+ */
+export type UsageReportQuery = {
+  readonly from: string
+  readonly to: string
+  readonly groupBy: string
+  readonly caller?: string | undefined
+}
+
+/** Reads the rows of a day; `caller` undefined: those of all. */
+type ReadUsage = (day: string, query: UsageQuery) => Promise<UsageRow[]>
+export type UsageQuery = { readonly dimension: string; readonly caller?: string | undefined }
+
+/** Most days of a report, and those of one without `from`. */
+export const MAX_REPORT_DAYS = 400
+const REPORT_DAYS = 30
+
+/** A range of days, the last 30 by default. Undefined: it ends before it starts, or is longer than `MAX_REPORT_DAYS`. */
+export function rangeOfDays(
+  range: { readonly from?: string | undefined; readonly to?: string | undefined },
+  now: number,
+) {
+  const to = range.to ?? dayOf(now)
+  const from = range.from ?? dayOf(Date.parse(to) - (REPORT_DAYS - 1) * DAY_MS)
+  const days = (Date.parse(to) - Date.parse(from)) / DAY_MS + 1
+  return days >= 1 && days <= MAX_REPORT_DAYS ? { from, to } : undefined
+}
+
+/** Sums; `costs` has one for each currency. */
+export type UsageTotal = Omit<UsageAmounts, 'nanos' | 'currency'> & { readonly costs: readonly Cost[] }
+
+/** `rest`: what is in the total and in no group; undefined if that is nothing. */
+export type UsageReport = {
+  readonly from: string
+  readonly to: string
+  readonly groups: readonly { readonly group: string; readonly sums: UsageTotal }[]
+  readonly rest?: UsageTotal
+  readonly total: UsageTotal
+}
+
+/** Most groups of a report: those with most time in runs. */
+export const MAX_GROUPS = 1_000
+/** Most groups that are added up for it; the values of many days may be more. What is beyond is in the rest. */
+const MAX_GROUPS_ADDED = 50_000
+/** Days read at the same time. */
+const DAYS_AT_ONCE = 16
+
+const COUNTS = ['jobs', 'attempts', 'queuedMs', 'startupMs', 'runMs'] as const
+type Sums = Record<(typeof COUNTS)[number], number> & { readonly nanos: Map<string, bigint> }
+
+const newSums = (): Sums => ({ jobs: 0, attempts: 0, queuedMs: 0, startupMs: 0, runMs: 0, nanos: new Map() })
+
+function addTo(sums: Sums, row: UsageAmounts) {
+  for (const name of COUNTS) sums[name] += row[name]
+  if (row.currency !== '') sums.nanos.set(row.currency, (sums.nanos.get(row.currency) ?? 0n) + row.nanos)
+}
+
+function subtractFrom(sums: Sums, part: Sums) {
+  for (const name of COUNTS) sums[name] -= part[name]
+  for (const [currency, nanos] of part.nanos) sums.nanos.set(currency, (sums.nanos.get(currency) ?? 0n) - nanos)
+}
+
+function totalOf({ nanos, ...counts }: Sums): UsageTotal {
+  const costs = [...nanos].toSorted(([a], [b]) => (a < b ? -1 : 1))
+  return { ...counts, costs: costs.map(([currency, amount]) => ({ amount: formatNanos(amount), currency })) }
+}
+
+/** The days of a range, the oldest first. */
+function daysOf({ from, to }: UsageReportQuery): string[] {
+  const days: string[] = []
+  for (let at = Date.parse(from); at <= Date.parse(to); at += DAY_MS) days.push(dayOf(at))
+  return days
+}
+
+/** Adds up the daily sums of a range of days. */
+export async function reportUsage(read: ReadUsage, query: UsageReportQuery): Promise<UsageReport> {
+  const { groupBy, caller } = query
+  const groups = new Map<string, Sums>()
+  const total = newSums()
+
+  const addGrouped = (row: UsageRow) => {
+    const group = groupBy === 'day' || groupBy === 'caller' ? row[groupBy] : row.value
+    const sums = groups.get(group) ?? (groups.size < MAX_GROUPS_ADDED ? newSums() : undefined)
+    if (!sums) return
+    addTo(sums, row)
+    groups.set(group, sums)
+  }
+
+  const addDay = async (day: string) => {
+    const rowsOf = (dimension: string) => read(day, { dimension, caller })
+    // Before the total: an attempt that finishes meanwhile is then in the rest, not missing from the total.
+    const labelled = groupBy.startsWith(METADATA) ? await rowsOf(groupBy) : undefined
+    const outcomes = await rowsOf(OUTCOME_DIMENSION)
+    for (const row of outcomes) addTo(total, row)
+    for (const row of labelled ?? outcomes) addGrouped(row)
+  }
+
+  const days = daysOf(query)
+  for (let n = 0; n < days.length; n += DAYS_AT_ONCE) {
+    await Promise.all(days.slice(n, n + DAYS_AT_ONCE).map(addDay))
+    // Between two reads the event loop is free for other work.
+    await new Promise(setImmediate)
+  }
+  const shown = [...groups].toSorted(groupBy === 'day' ? byName : byRunTime).slice(0, MAX_GROUPS)
+  const rest: Sums = { ...total, nanos: new Map(total.nanos) }
+  for (const [, sums] of shown) subtractFrom(rest, sums)
+  return {
+    from: query.from,
+    to: query.to,
+    groups: shown.map(([group, sums]) => ({ group, sums: totalOf(sums) })),
+    ...(rest.attempts > 0 && { rest: totalOf(rest) }),
+    total: totalOf(total),
+  }
+}
+
+type Group = readonly [name: string, sums: Sums]
+const byName = ([a]: Group, [b]: Group) => (a < b ? -1 : 1)
+const byRunTime = (a: Group, b: Group) => b[1].runMs - a[1].runMs || byName(a, b)

@@ -5,12 +5,14 @@ import {
   type JobMedia,
   type JobStage,
   omittedAttempts,
+  type RunTimes,
   type UploadedFile,
 } from './job.ts'
 import type { SubmitEstimate } from './estimate.ts'
 import type { MediaFacts } from '../media/facts.ts'
 import type { LinkSigner } from './links.ts'
 import type { JobProgress } from './progress.ts'
+import { usageOfJob } from './usage.ts'
 
 export type PresentOptions = {
   /** Where a running job is at its backend; undefined: not known. */
@@ -53,6 +55,7 @@ export function presentJob(job: Job, options: PresentOptions = {}) {
     output_url: job.outputPath === undefined ? undefined : links?.outputUrl(job),
     error: job.error,
     error_code: job.errorCode,
+    ...presentUsage(job),
     attempts: job.attempts.map(presentAttempt),
     attempts_omitted: omittedAttempts(job) || undefined,
     links: linksOf(job),
@@ -125,7 +128,20 @@ const presentAttempt = (attempt: Attempt) =>
     outcome: attempt.outcome,
     error: attempt.error,
     error_code: attempt.errorCode,
+    usage: attempt.usage && presentTimes(attempt.usage),
+    cost: attempt.cost,
   })
+
+/** The sums of a job. Costs in different currencies have none. */
+function presentUsage(job: Job) {
+  const { times, costs } = usageOfJob(job)
+  return { usage: times && presentTimes(times), cost: costs.length === 1 ? costs[0] : undefined }
+}
+
+const presentTimes = ({ queuedMs, startupMs, runMs }: RunTimes) =>
+  absent({ queued_seconds: inSeconds(queuedMs), startup_seconds: inSeconds(startupMs), run_seconds: inSeconds(runMs) })
+
+const inSeconds = (ms: number | undefined) => (ms === undefined ? undefined : ms / 1_000)
 
 const linksOf = ({ id, webhook }: Job) =>
   absent({

@@ -32,6 +32,15 @@ export const COUNTERS = {
     help: 'Attempts that the backend interrupted, for instance by preemption; the job has up to MAX_ATTEMPTS.',
     initial: [[]],
   },
+  run_seconds_total: {
+    help: 'Time of attempts in their runs, as far as the backend reports it, by how they ended.',
+    labels: ['outcome'],
+    initial: [['succeeded'], ['failed'], ['canceled'], ['interrupted']],
+  },
+  cost_total: {
+    help: 'What these runs cost by GPU_PRICE_PER_SECOND, in units of the currency.',
+    labels: ['currency'],
+  },
   modal_rpcs_total: {
     help: 'RPCs to Modal by method and gRPC code; CANCELLED are those that this server canceled.',
     labels: ['method', 'code'],
@@ -97,6 +106,8 @@ export const HISTOGRAMS = {
 export type LabeledCounter = {
   /** Increments; label values in the order of the metric's labels. */
   add(...labels: readonly string[]): void
+  /** Increases by an amount that is not negative. */
+  increase(amount: number, ...labels: readonly string[]): void
   rows(): Iterable<CounterRow>
 }
 
@@ -118,6 +129,9 @@ export function createCounter(known: readonly (readonly string[])[] = []): Label
   return {
     add(...labels) {
       rowOf(labels).count++
+    },
+    increase(amount, ...labels) {
+      rowOf(labels).count += amount
     },
     rows: rowOf.all,
   }

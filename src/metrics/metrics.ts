@@ -1,6 +1,7 @@
 import type { GaugeName, Metrics, GaugeReader, ServerInfo, MetricEvent } from '../jobs/ports/metrics.ts'
 import { createOnce, shareInFlight } from '../lib/concurrency.ts'
-import { acceptedAt, currentAttempt, isFinished } from '../jobs/job.ts'
+import { acceptedAt, type Attempt, currentAttempt, isFinished } from '../jobs/job.ts'
+import { finishedAttempt } from '../jobs/usage.ts'
 import { createInstruments, DELIVERY_OUTCOMES, type Instruments } from './instruments.ts'
 
 /**
@@ -66,6 +67,7 @@ function recordChange(
 ): void {
   if (event === 'retried') counters.jobs_retried_total.add()
   if (event === 'interrupted') counters.attempts_interrupted_total.add()
+  recordUsage(finishedAttempt(before, after), counters)
   const { startedAt } = currentAttempt(after)
   if (before.status === 'submitted' && after.status === 'running' && startedAt !== undefined) {
     histograms.job_submit_to_spawn_seconds.observe((startedAt - acceptedAt(after)) / 1000)
@@ -74,6 +76,12 @@ function recordChange(
   counters.jobs_ended_total.add(after.status, after.errorCode ?? '')
   if (startedAt === undefined || after.finishedAt === undefined) return
   histograms.job_spawn_to_end_seconds.observe((after.finishedAt - startedAt) / 1000, after.status)
+}
+
+function recordUsage(attempt: Attempt | undefined, counters: Instruments['counters']) {
+  const { usage, cost, outcome = 'failed' } = attempt ?? {}
+  if (usage?.runMs !== undefined) counters.run_seconds_total.increase(usage.runMs / 1000, outcome)
+  if (cost) counters.cost_total.increase(Number(cost.amount), cost.currency)
 }
 
 /** Modal's times are not checked, and one that is no number would spoil the sum for good. */

@@ -7,6 +7,7 @@ import type { WebhookSender } from '../jobs/ports/notifications.ts'
 import type { DeliveryLedger } from '../jobs/webhooks/ledger.ts'
 import { type CoreSettings, createCore } from '../jobs/core.ts'
 import type { LinkSigner } from '../jobs/links.ts'
+import { parseNanos, type Price } from '../jobs/usage.ts'
 import { createUuids } from '../lib/ids.ts'
 import type { JobService } from '../jobs/service.ts'
 import type { ProgressFollower } from '../jobs/progress-follower.ts'
@@ -170,8 +171,15 @@ const coreSettingsOf = (config: Config): CoreSettings => ({
   maxActiveOfCaller: config.MAX_ACTIVE_JOBS_PER_CALLER || undefined,
   maxConcurrentJobs: config.MAX_CONCURRENT_JOBS || undefined,
   retentionSeconds: config.JOB_RETENTION_SECONDS,
+  usageRetentionDays: config.USAGE_RETENTION_DAYS,
+  price: priceOf(config),
   deliveryClaimMs: config.WEBHOOK_TIMEOUT_SECONDS * 1000 + CLAIM_MARGIN_MS,
 })
+
+function priceOf({ GPU_PRICE_PER_SECOND: amount, GPU_PRICE_CURRENCY: currency }: Config): Price | undefined {
+  const nanosPerSecond = amount === undefined ? undefined : parseNanos(amount)
+  return nanosPerSecond === undefined ? undefined : { nanosPerSecond, currency }
+}
 
 const NOT_CLOSED = 'a part of the server did not close; the others are closed'
 

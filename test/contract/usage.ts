@@ -1,6 +1,12 @@
 import { expect } from 'vitest'
-import type { Store, UsageQuery } from '../../src/jobs/ports/store.ts'
-import { SAMPLES_KEPT, type UsageRecord, VALUES_PER_DAY, VALUES_PER_DIMENSION } from '../../src/jobs/usage.ts'
+import type { Store } from '../../src/jobs/ports/store.ts'
+import {
+  SAMPLES_KEPT,
+  type UsageQuery,
+  type UsageRecord,
+  VALUES_PER_DAY,
+  VALUES_PER_DIMENSION,
+} from '../../src/jobs/usage.ts'
 import { aJob, after, spawned } from '../helpers/jobs.ts'
 import type { ContractCase } from './contract.ts'
 

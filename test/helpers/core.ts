@@ -61,6 +61,7 @@ const defaultSettings: CoreSettings = {
   maxRetries: 100,
   retentionSeconds: 1_000,
   deliveryClaimMs: 25_000,
+  usageRetentionDays: 400,
 }
 
 /**

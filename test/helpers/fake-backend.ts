@@ -1,5 +1,5 @@
 import { untilAborted } from '../../src/lib/timing.ts'
-import type { JobStage } from '../../src/jobs/job.ts'
+import type { JobStage, RunTimes } from '../../src/jobs/job.ts'
 import type {
   Backend,
   LoggedCall,
@@ -26,8 +26,8 @@ export type FakeBackend = Backend & {
   changeStage(callId: string, stage: JobStage | undefined): void
   /** The subscriber that was passed with the latest wait for a call. */
   subscriberOf(callId: string): CallSubscriber | undefined
-  /** Ends a call; one that has ended stays as it is. */
-  end(callId: string, outcome: Outcome): void
+  /** Ends a call; one that has ended stays as it is. `times`: those that the backend knows. */
+  end(callId: string, outcome: Outcome, times?: RunTimes): void
   spawnWith: (request: SpawnRequest) => Promise<Spawned>
   stopWith: (callId: string) => Promise<void>
   logsWith: (call: LoggedCall, signal: AbortSignal) => AsyncIterable<string>
@@ -38,6 +38,7 @@ export const aSuccess: Outcome = { kind: 'succeeded', outputPath: '/shared/resul
 export function createFakeBackend(): FakeBackend {
   const calls = new Map<string, PromiseWithResolvers<Outcome>>()
   const subscribers = new Map<string, CallSubscriber | undefined>()
+  const knownTimes = new Map<string, RunTimes>()
   const closed = Promise.withResolvers<never>()
   closed.promise.catch(() => undefined)
   const backend: FakeBackend = {
@@ -66,7 +67,10 @@ export function createFakeBackend(): FakeBackend {
       if (!call) return { kind: 'failed', code: 'lost', error: 'The call is unknown.' }
       backend.waiting.add(callId)
       subscribers.set(callId, subscriber)
-      return untilAborted(Promise.race([call.promise, closed.promise]), signal)
+      const outcome = await untilAborted(Promise.race([call.promise, closed.promise]), signal)
+      const times = knownTimes.get(callId)
+      if (times) subscriber?.onTimes?.(times)
+      return outcome
     },
     async stop(callId, signal) {
       await untilAborted(backend.stopWith(callId), signal)
@@ -81,9 +85,10 @@ export function createFakeBackend(): FakeBackend {
       subscribers.get(callId)?.onStage?.(stage)
     },
     subscriberOf: (callId) => subscribers.get(callId),
-    end(callId, outcome) {
+    end(callId, outcome, times) {
       const call = calls.get(callId)
       if (!call) throw new Error(`The fake backend knows no call ${callId}.`)
+      if (times) knownTimes.set(callId, times)
       call.resolve(outcome)
     },
     health: () => ({}),

@@ -47,6 +47,7 @@ const ROUTES: Readonly<Record<string, Route>> = {
   'GET /jobs/:id/logs': { scope: 'jobs:read', job: 'succeeded', answer: 200 },
   'GET /jobs/:id/deliveries': { scope: 'jobs:read', job: 'succeeded', answer: 200 },
   'POST /jobs/:id/deliveries/:n/redeliver': { scope: 'jobs:write', job: 'succeeded', answer: 202 },
+  'GET /usage': { scope: 'jobs:read', answer: 200, hasNoOwner: true },
   'GET /webhooks/secret': { scope: 'jobs:write', answer: 200, hasNoOwner: true },
   'DELETE /jobs/:id': { scope: 'jobs:write', job: 'succeeded', answer: 204 },
   'POST /jobs/:id/cancel': { scope: 'jobs:write', job: 'running', answer: 200 },

@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
-import { MAX_PAGE_BYTES } from '../../src/http/jobs/pages.ts'
+import { MAX_PAGE_BYTES } from '../../src/http/jobs/list.ts'
 import type { JobView } from '../../src/jobs/view.ts'
 import { aBody, startApp, type TestApp } from '../helpers/app.ts'
 import { as, knownCallers } from '../helpers/callers.ts'

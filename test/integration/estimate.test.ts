@@ -5,6 +5,7 @@ import type { JobView } from '../../src/jobs/view.ts'
 import { openRedisStore } from '../../src/store/redis/store.ts'
 import { createSqliteStore } from '../../src/store/sqlite/store.ts'
 import { startApp, type TestApp } from '../helpers/app.ts'
+import { aSuccess } from '../helpers/fake-backend.ts'
 import { silentLog } from '../helpers/log.ts'
 import { temporaryFolder } from '../helpers/media.ts'
 import { describeWithRedis } from '../helpers/redis.ts'
@@ -30,10 +31,7 @@ async function submit(app: TestApp) {
 async function run(app: TestApp, runMs: number) {
   const id = await submit(app)
   await app.untilStatus(id, 'running')
-  app.backend.end(`fc-${id}-1`, {
-    ...{ kind: 'succeeded', outputPath: '/shared/results/run/v15/output.mp4', runId: 'run' },
-    times: { runMs },
-  })
+  app.backend.end(`fc-${id}-1`, aSuccess, { runMs })
   await app.untilStatus(id, 'succeeded')
   await app.estimator.load()
   return id

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { estimateFinish, estimateStart, medianOf, MEDIANS_FOR_MS } from '../../src/jobs/estimate.ts'
 import { expiresAt, type Job, JOB_STAGES } from '../../src/jobs/job.ts'
 import { startCore } from '../helpers/core.ts'
+import { aSuccess } from '../helpers/fake-backend.ts'
 import { aJob, after, failed, interrupted, spawned, started, succeeded } from '../helpers/jobs.ts'
 import { until } from '../helpers/until.ts'
 
@@ -94,10 +95,7 @@ async function coreOfTest(options: Parameters<typeof startCore>[0] = {}, seconds
     async run(runMs: number) {
       const { id } = await core.submit()
       await core.untilStatus(id, 'running')
-      core.backend.end(`fc-${id}-1`, {
-        ...{ kind: 'succeeded', outputPath: '/shared/results/run/v15/output.mp4', runId: 'run' },
-        times: { runMs },
-      })
+      core.backend.end(`fc-${id}-1`, aSuccess, { runMs })
       return core.untilStatus(id, 'succeeded')
     },
     estimateOf: async (id: string) => {

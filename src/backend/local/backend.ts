@@ -16,7 +16,7 @@ import { createResults, createWorkFolders, runAttempt } from './run.ts'
 import { createFairSemaphore, type FairSemaphore } from '../../lib/concurrency.ts'
 import type { Resolve } from '../../net/resolver.ts'
 import { type Backend, type Outcome, type SpawnRequest, unsupportedParameters } from '../../jobs/ports/backend.ts'
-import { type ParameterName, parametersIn, type RunParameters } from '../../jobs/job.ts'
+import { type ParameterName, parametersIn, type RunParameters, type RunTimes } from '../../jobs/job.ts'
 
 /**
  * Inputs fetched at the same time, apart from `maxProcesses`, so that a slow host does not keep child processes waiting;
@@ -59,8 +59,11 @@ export type LocalOptions = {
   readonly log: Log
 }
 
+/** A finished call. */
+type Finished = { readonly outcome: Outcome; readonly times: RunTimes | undefined }
+
 type Call = {
-  readonly outcome: Promise<Outcome>
+  readonly finished: Promise<Finished>
   /** When its first child started, in epoch ms; it may never. */
   readonly start: Promise<number>
   readonly abort: AbortController
@@ -98,31 +101,37 @@ export function createLocalBackend(options: LocalOptions): Backend {
   }
   const instance = randomBytes(4).toString('hex')
   const running = new Map<string, Call>()
-  const finished = new Map<string, Outcome>()
+  const finished = new Map<string, Finished>()
   let closing: Promise<void> | undefined
 
-  const remember = (callId: string, outcome: Outcome) => {
+  const remember = (callId: string, call: Finished) => {
     running.delete(callId)
-    finished.set(callId, outcome)
+    finished.set(callId, call)
     const [oldest] = finished.keys()
     if (finished.size > OUTCOMES_KEPT && oldest !== undefined) finished.delete(oldest)
-    return outcome
+    return call
   }
 
   const start = (callId: string, request: SpawnRequest) => {
     const abort = new AbortController()
     const start = Promise.withResolvers<number>()
-    const onStart = () => start.resolve(Date.now())
-    const outcome = runAttempt(request, { ...dependencies, onStart }, abort.signal).then((result) =>
-      remember(callId, result),
-    )
-    running.set(callId, { outcome, start: start.promise, abort })
+    let times: RunTimes | undefined
+    const subscriber = {
+      onStart: () => start.resolve(Date.now()),
+      onTimes: (known: RunTimes) => void (times = known),
+    }
+    const run = runAttempt(request, { ...dependencies, ...subscriber }, abort.signal)
+    running.set(callId, {
+      finished: run.then((outcome) => remember(callId, { outcome, times })),
+      start: start.promise,
+      abort,
+    })
   }
 
   const stopAll = async () => {
     const calls = [...running.values()]
     for (const call of calls) call.abort.abort()
-    await Promise.all(calls.map((call) => call.outcome))
+    await Promise.all(calls.map((call) => call.finished))
     await guard.close()
   }
 
@@ -147,13 +156,15 @@ export function createLocalBackend(options: LocalOptions): Backend {
         subscriber?.onStage?.('running', startedAt)
         subscriber?.onStart(startedAt)
       })
-      if (call) return untilAborted(call.outcome, signal)
-      return finished.get(callId) ?? findOutcome(callId, results)
+      const ended = call ? await untilAborted(call.finished, signal) : finished.get(callId)
+      if (!ended) return findOutcome(callId, results)
+      if (ended.times) subscriber?.onTimes?.(ended.times)
+      return ended.outcome
     },
     async stop(callId, signal) {
       const call = running.get(callId)
       call?.abort.abort()
-      if (call) await untilAborted(call.outcome, signal)
+      if (call) await untilAborted(call.finished, signal)
     },
     logs: ({ callId }, signal) => logs.read(runIdOf(callId) ?? 'unknown', signal),
     health: () => ({}),

@@ -10,7 +10,7 @@ import { type InputSources, openInputs } from './inputs.ts'
 import { checkIntegrity } from '../../media/integrity.ts'
 import { detectMedia } from '../../media/formats.ts'
 import { hasExited, PROCESS_NAME } from '../../lib/ids.ts'
-import { MODEL_VERSIONS, type ModelVersion, type RunOptions } from '../../jobs/job.ts'
+import { MODEL_VERSIONS, type ModelVersion, type RunOptions, type RunTimes } from '../../jobs/job.ts'
 import { killOrphans } from './child.ts'
 import type { FairSemaphore } from '../../lib/concurrency.ts'
 
@@ -27,6 +27,8 @@ export type RunDependencies = {
   readonly log: Log
   /** Called when the first child process of the attempt starts. */
   readonly onStart?: () => void
+  /** Called at its end, before an interrupted run waits. */
+  readonly onTimes?: (times: RunTimes) => void
 }
 
 /**
@@ -44,7 +46,39 @@ export async function runAttempt(
   return outcome
 }
 
+/** Measures the parts of an attempt, on a monotonic clock: until its inputs are here, until it has a process, and its run. */
+type Stopwatch = { haveInputs(): void; haveProcess(): void; times(): RunTimes }
+
+function createStopwatch(): Stopwatch {
+  const spawnedAt = performance.now()
+  let inputsAt: number | undefined
+  let processAt: number | undefined
+  return {
+    haveInputs: () => void (inputsAt = performance.now()),
+    haveProcess: () => void (processAt = performance.now()),
+    times() {
+      const now = performance.now()
+      return {
+        startupMs: (inputsAt ?? now) - spawnedAt,
+        ...(inputsAt !== undefined && { queuedMs: (processAt ?? now) - inputsAt }),
+        ...(processAt !== undefined && { runMs: now - processAt }),
+      }
+    },
+  }
+}
+
 async function runOnce(request: SpawnRequest, dependencies: RunDependencies, signal: AbortSignal): Promise<Outcome> {
+  const stopwatch = createStopwatch()
+  const outcome = await runMeasured(request, { ...dependencies, stopwatch }, signal)
+  dependencies.onTimes?.(stopwatch.times())
+  return outcome
+}
+
+async function runMeasured(
+  request: SpawnRequest,
+  dependencies: RunDependencies & { readonly stopwatch: Stopwatch },
+  signal: AbortSignal,
+): Promise<Outcome> {
   const runId = `${request.jobId}-${request.attempt}`
   const runLog = dependencies.logs.open(runId)
   try {
@@ -75,13 +109,19 @@ function interrupted({ jobId, attempt }: SpawnRequest, error: unknown, { log, pa
   return { kind: 'interrupted', error: 'The local backend failed; the log of the server says why.' }
 }
 
-type Run = RunDependencies & { readonly folder: string; readonly runLog: RunLog; readonly signal: AbortSignal }
+type Run = RunDependencies & {
+  readonly stopwatch: Stopwatch
+  readonly folder: string
+  readonly runLog: RunLog
+  readonly signal: AbortSignal
+}
 
 async function makeVideo(request: SpawnRequest, run: Run): Promise<string> {
-  const { engine, processes, signal, folder, onStart } = run
+  const { engine, processes, signal, folder, stopwatch, onStart } = run
   const { version, parameters } = request
   const options: RunOptions = { version, ...(parameters && { parameters }) }
   const media = await openInputs(request, run)
+  stopwatch.haveInputs()
   const output = join(folder, 'output.mp4')
   const hidden = hiddenPaths({ ...media, output }, run)
   // One each, so that a line of one does not get into a line of the other.
@@ -90,6 +130,7 @@ async function makeVideo(request: SpawnRequest, run: Run): Promise<string> {
   const print: Print = (piece, from) => filters[from].write(piece)
   try {
     await processes.use(request.caller, signal, async () => {
+      stopwatch.haveProcess()
       onStart?.()
       try {
         const hide = (text: string) => hidePaths(text, hidden)

@@ -21,6 +21,7 @@ import {
   type CallOutcome,
   modalMessageOf,
   classifyError,
+  runTimesOf,
 } from './outcome.ts'
 import { openClient, type RpcContext, rpcContext, WITHOUT_RETRIES } from './rpc.ts'
 import { createCircuitBreaker } from './circuit-breaker.ts'
@@ -230,7 +231,7 @@ export function createModalBackend(options: ModalOptions): Backend {
   const poller = createPoller()
 
   /** Undefined: the call is still running. */
-  const poll = async ({ callId, onRunStart }: FollowedCall, turn: PollTurn): Promise<CallOutcome | undefined> => {
+  const poll = async ({ callId, onRunStart }: FollowedCall, turn: PollTurn): Promise<Finish | undefined> => {
     const client = (pollClients[turn.connection] ??= open())
     let finish: Finish | undefined
     try {
@@ -297,7 +298,9 @@ export function createModalBackend(options: ModalOptions): Backend {
     })
     const polled = () => pool.follow((turn) => poll({ callId, onRunStart }, turn), signal, tracked)
     try {
-      return await explain(await breaker.run('call', polled, signal), callId, signal)
+      const finish = await breaker.run('call', polled, signal)
+      subscriber?.onTimes?.(runTimesOf(finish, { ...tracked, spawnedAt: subscriber.spawnedAt }))
+      return await explain(finish, callId, signal)
     } finally {
       stages.remove(callId, tracked)
     }

@@ -2,7 +2,7 @@ import { inspect } from 'node:util'
 import { InvalidError, NotFoundError, TimeoutError } from 'modal'
 import { ClientError, Status } from 'nice-grpc'
 import { reduceUrls } from '../../net/url-rule.ts'
-import type { ErrorCode, DegradedReason } from '../../jobs/job.ts'
+import type { ErrorCode, DegradedReason, RunTimes } from '../../jobs/job.ts'
 import type { Outcome } from '../../jobs/ports/backend.ts'
 import { errorCodeOf } from '../failures.ts'
 import type { LaneName } from './lane.ts'
@@ -18,6 +18,39 @@ export type CallResult = {
 
 /** How a call finished. `isUnexplained`: its error names no reason; the call's log may. */
 export type CallOutcome = { readonly outcome: Outcome; readonly isUnexplained?: boolean }
+
+/** What is known of the way to a run. Epoch ms; `enqueuedAt` by Modal's clock if it `isListed`, `spawnedAt` by ours. */
+type WayToRun = {
+  readonly enqueuedAt: number
+  readonly isListed: boolean
+  readonly startupMs: number | undefined
+  readonly spawnedAt: number | undefined
+}
+
+/** By how much Modal's times may contradict our clock, in ms; beyond it neither is believed. */
+const CLOCK_TOLERANCE_MS = 60_000
+
+/**
+ * The times of a call that has finished. `now` in epoch ms: Modal cannot have taken longer than the time since the spawn.
+ * The start of a container is part of `queuedMs` if no listing has told it apart.
+ */
+export function runTimesOf(
+  { runStartedAt = NaN, runEndedAt = NaN }: { readonly runStartedAt?: number; readonly runEndedAt?: number },
+  { enqueuedAt, isListed, startupMs = 0, spawnedAt }: WayToRun,
+  now = Date.now(),
+): RunTimes {
+  const mostMs = spawnedAt === undefined ? Infinity : now - spawnedAt + CLOCK_TOLERANCE_MS
+  const runMs = runEndedAt - runStartedAt
+  // Without a listing the two times are by different clocks.
+  const waitedMs = runStartedAt - (isListed ? enqueuedAt : (spawnedAt ?? NaN))
+  const hasWaited = waitedMs >= (isListed ? 0 : -CLOCK_TOLERANCE_MS) && waitedMs <= mostMs
+  const hasStartup = hasWaited && startupMs > 0 && startupMs <= waitedMs
+  return {
+    ...(hasWaited && { queuedMs: Math.max(0, waitedMs - (hasStartup ? startupMs : 0)) }),
+    ...(hasStartup && { startupMs }),
+    ...(runMs >= 0 && runMs <= mostMs && { runMs }),
+  }
+}
 
 /** `GenericResult.GenericStatus` of Modal's protocol, as far as it means anything to a job. */
 export const RESULT_STATUS = {

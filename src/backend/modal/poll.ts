@@ -15,8 +15,8 @@ import type { PollTurn } from './poll-pool.ts'
 import { RPC_TIMEOUT_MS, WITHOUT_RETRIES } from './rpc.ts'
 import { POLL_PATH } from './rpc-observers.ts'
 
-/** How a call finished. `runStartedAt`: when its run started, in epoch ms, if Modal says so. */
-export type Finish = CallOutcome & { readonly runStartedAt?: number }
+/** How a call finished, and when its run started and ended by Modal's clock, in epoch ms, if Modal says so. */
+export type Finish = CallOutcome & { readonly runStartedAt?: number; readonly runEndedAt?: number }
 
 /** Asks once whether a call has finished. Each rejects with the reason of the turn's signal. */
 export type Poller = {
@@ -123,8 +123,12 @@ export const resultOf = ({
 const pollTimeout = () => new ClientError(POLL_PATH, Status.DEADLINE_EXCEEDED, 'Modal does not answer a poll')
 
 function finishOf(answer: Answer | undefined, outcome: CallOutcome): Finish {
-  const startedAt = answer?.outputs[0]?.inputStartedAt ?? 0
-  return startedAt > 0 ? { ...outcome, runStartedAt: startedAt * 1_000 } : outcome
+  const { inputStartedAt, outputCreatedAt } = answer?.outputs[0] ?? { inputStartedAt: 0, outputCreatedAt: 0 }
+  return {
+    ...outcome,
+    ...(inputStartedAt > 0 && { runStartedAt: inputStartedAt * 1_000 }),
+    ...(outputCreatedAt > 0 && { runEndedAt: outputCreatedAt * 1_000 }),
+  }
 }
 
 /** Reads the value of a success as the SDK does, from the answer at hand, which it takes for that of its own request. */

@@ -10,6 +10,7 @@ export type ListedInput = {
   readonly enqueuedAt: Date | undefined
   readonly startedAt?: Date | undefined
   readonly containerId?: string | undefined
+  readonly startupTimeSeconds?: number | undefined
 }
 
 /** `since` is inclusive, `until` exclusive; both are about the time of enqueueing. */
@@ -23,8 +24,15 @@ export type TrackOptions = {
   readonly onStage?: (stage: CallStage | undefined, startedAt: number | undefined) => void
 }
 
-/** A call whose stage is tracked until it is removed. */
-export type TrackedCall = StageHint
+/**
+ * A call whose stage is tracked until it is removed. `isListed`: `enqueuedAt` is by Modal's clock, not estimated; epoch ms.
+ * `startupMs`: how long its container took to start, once a listing says so.
+ */
+export type TrackedCall = StageHint & {
+  readonly enqueuedAt: number
+  readonly isListed: boolean
+  readonly startupMs: number | undefined
+}
 
 /**
  * Lists from time to time which calls in flight wait, run or have ended. What it says is a hint: an end is only what
@@ -78,12 +86,13 @@ const LISTED_MS = 7 * 24 * 3_600_000
 const STATUS_PENDING = 1
 const STATUS_RUNNING = 2
 
-/** `enqueuedAt`: by Modal's clock once it is listed, until then estimated; epoch ms. `addedAt`: monotonic. */
+/** `addedAt`: monotonic. */
 type Entry = TrackedCall & {
   stage: CallStage | undefined
   onChange: (() => void) | undefined
   enqueuedAt: number
   isListed: boolean
+  startupMs: number | undefined
   readonly addedAt: number
   readonly spawnedAt: number | undefined
   readonly onStage: TrackOptions['onStage']
@@ -129,6 +138,7 @@ export function createStageTracker(options: StageTrackerOptions): StageTracker {
         clockDifferenceMs = Math.min(clockDifferenceMs ?? Infinity, entry.enqueuedAt - entry.spawnedAt)
       }
     }
+    if (input.startupTimeSeconds !== undefined) entry.startupMs = input.startupTimeSeconds * 1_000
     setStage(entry, stageOf(input), input.startedAt?.getTime())
   }
 
@@ -198,6 +208,7 @@ export function createStageTracker(options: StageTrackerOptions): StageTracker {
         onChange: undefined,
         enqueuedAt: spawnedAt ?? Date.now(),
         isListed: false,
+        startupMs: undefined,
         addedAt: now(),
         spawnedAt,
         onStage,

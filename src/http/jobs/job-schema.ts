@@ -9,6 +9,7 @@ import {
   JOB_STATUSES,
   type JobEvent,
 } from '../../jobs/job.ts'
+import { account } from '../../jobs/usage.ts'
 import { presentCheck, presentJob } from '../../jobs/view.ts'
 import { EXACTLY_ONE_WITH_FILES, Input, InputFiles, ShownOptions, Version } from './submit-schema.ts'
 import { OneOf, Text, Time, Integer } from '../schemas.ts'
@@ -34,6 +35,34 @@ const ErrorText = Text({
   example: 'audio_path: there is no such file',
 })
 
+const Seconds = (description: string, example: number) =>
+  Type.Optional(Type.Number({ description, examples: [example] }))
+
+const UsageReply = Type.Object(
+  {
+    queued_seconds: Seconds("In the backend's queue; with the start of a container that it does not tell apart.", 2.1),
+    startup_seconds: Seconds('While a container started, or, on the local backend, inputs were fetched.', 9.5),
+    run_seconds: Seconds('In the run itself.', 64.27),
+  },
+  {
+    $id: 'AttemptUsage',
+    description:
+      'How long an attempt took at the backend, to the millisecond; of a job, the sums over its attempts that have finished. What is absent is unknown.',
+  },
+)
+
+export const CostReply = Type.Object(
+  {
+    amount: Text({ description: 'A decimal with two to nine digits after the point.', example: '0.01426794' }),
+    currency: Text({ description: 'By ISO 4217.', example: 'USD' }),
+  },
+  {
+    $id: 'Cost',
+    description:
+      'What runs cost: their `run_seconds` times the price when each ended, where the server knows one. Neither the queue nor the start of containers is part of it.',
+  },
+)
+
 const AttemptReply = Type.Object(
   {
     attempt: Integer({ description: 'Its number.', example: 1, minimum: 1 }),
@@ -52,6 +81,8 @@ const AttemptReply = Type.Object(
     ),
     error: Type.Optional(ErrorText),
     error_code: Type.Optional(ErrorCode),
+    usage: Type.Optional(UsageReply),
+    cost: Type.Optional(CostReply),
   },
   { $id: 'Attempt', description: 'One run at the backend.' },
 )
@@ -214,6 +245,8 @@ export const JobReply = Type.Object(
     output_url: Type.Optional(OutputUrl),
     error: Type.Optional(ErrorText),
     error_code: Type.Optional(ErrorCode),
+    usage: Type.Optional(UsageReply),
+    cost: Type.Optional(CostReply),
     attempts: Type.Array(AttemptReply, {
       description: `Attempts at the backend; of more than ${2 * ATTEMPTS_KEPT}, the first and the last ${ATTEMPTS_KEPT}. The last one is current.`,
       examples: [[{ attempt: 1, call_id: 'fc-01K3QJ8Z5W', started_at: '2026-01-31T12:00:01.000Z' }]],
@@ -324,13 +357,14 @@ const submitted: Job = {
 function after(job: Job, seconds: number, event: JobEvent): Job {
   const applied = applyEvent(job, event, submitted.createdAt + seconds * 1000)
   if (!applied.accepted) throw new Error(`an example of the reference is impossible: ${applied.reason}`)
-  return applied.job
+  return account(job, applied.job, event, { nanosPerSecond: 222_000n, currency: 'USD' }).job
 }
 
 const running = after(submitted, 1, { type: 'spawned', attempt: 1, callId: 'fc-01K3QJ8Z5W' })
 const succeeded = after(running, 90, {
   ...({ type: 'succeeded', attempt: 1 } as const),
   outputPath: '/shared/results/0198a6f0/v15/output.mp4',
+  times: { queuedMs: 2_100, startupMs: 9_500, runMs: 64_270 },
 })
 const failed = after(running, 30, {
   ...({ type: 'failed', attempt: 1, code: 'inference_failed' } as const),

@@ -46,14 +46,12 @@ export type Spawned =
 
 /**
  * How a call finished. `interrupted`: the backend lost the run, not because of the input; another attempt may succeed.
- * `error` is never empty. `traceback`: of an exception of the run, for the operator's log. `times`: as far as the backend
- * knows them, each measured on one clock.
+ * `error` is never empty. `traceback`: of an exception of the run, for the operator's log.
  */
-export type Outcome = { readonly times?: RunTimes | undefined } & (
+export type Outcome =
   | { readonly kind: 'succeeded'; readonly outputPath: string; readonly runId?: string }
   | { readonly kind: 'failed'; readonly code: ErrorCode; readonly error: string; readonly traceback?: string }
   | { readonly kind: 'interrupted'; readonly error: string; readonly traceback?: string }
-)
 
 /** Notified of what happens to a call before it ends. */
 export type CallSubscriber = {
@@ -66,6 +64,8 @@ export type CallSubscriber = {
   readonly onStage?: (stage: JobStage | undefined, startedAt?: number) => void
   /** Called at most once, when the run starts, with the time in epoch ms. */
   readonly onStart: (startedAt: number) => void
+  /** Called at most once, before the outcome, with the times that the backend knows. */
+  readonly onTimes?: (times: RunTimes) => void
   /** Whether the time of the start matters. */
   readonly isNeeded: boolean
 }

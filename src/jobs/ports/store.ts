@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Delivery, DueDelivery } from '../webhooks/delivery.ts'
 import type { Job, JobStatus, ModelVersion } from '../job.ts'
-import type { UsageRecord, UsageRow } from '../usage.ts'
+import type { UsageQuery, UsageRecord, UsageRow } from '../usage.ts'
 
 /**
  * Pending work of a job: `run`, it is unfinished and needs an entry in the queue; `stop`, a call is to be stopped; `expiry`,
@@ -92,9 +92,6 @@ export type DeliveryStore = {
   /** Compare-and-set, as for jobs: false, and no change, unless its stored revision is `expectedRevision`. */
   updateDelivery(delivery: Delivery, expectedRevision: number): Promise<boolean>
 }
-
-/** `caller`: only its sums; undefined: those of all. */
-export type UsageQuery = { readonly dimension: string; readonly caller?: string | undefined }
 
 /**
  * Daily sums over the attempts that have finished, and samples of the last runs. `JobStore.update` adds to them; they

@@ -169,7 +169,7 @@ function listingOf(call: Call, asOf: number): object {
     functionCallId,
     enqueuedAt: toWireTime(inputAt),
     ...(gpuAt <= asOf && { containerId: `ta-${functionCallId}` }),
-    ...(startedAt <= asOf && { startedAt: toWireTime(startedAt) }),
+    ...(startedAt <= asOf && { startedAt: toWireTime(startedAt), startupTimeSeconds: (startedAt - gpuAt) / 1000 }),
   }
   if (call.end && endedAt <= asOf) return { ...listed, status: listedEnd(call.end) }
   return { ...listed, status: startedAt <= asOf ? LISTED.running : LISTED.pending }
