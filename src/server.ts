@@ -12,7 +12,7 @@ let onHangUp = () => undefined as unknown
 process.on('SIGHUP', () => void onHangUp())
 
 const [
-  { loadConfig },
+  { loadConfig, shareWithLibraries },
   { BootError, isProblem },
   { createLogger },
   { wire },
@@ -36,7 +36,9 @@ const REPEAT_MS = 1_000
 
 async function main() {
   try {
-    await serve(loadConfig())
+    const config = loadConfig()
+    shareWithLibraries(config)
+    await serve(config)
   } catch (error) {
     if (!(error instanceof BootError || isProblem(error, 'store_unavailable'))) throw error
     process.stderr.write(`${describeBootError(error)}\n`)

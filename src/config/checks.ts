@@ -11,7 +11,7 @@ import {
   findDuplicateKeys,
 } from './formats.ts'
 import { BACKEND_NAMES, type BackendName } from '../jobs/job.ts'
-import { messageOf } from '../lib/errors.ts'
+import { codeOf, messageOf } from '../lib/errors.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
@@ -21,10 +21,33 @@ export function findErrors(values: Readonly<Record<string, unknown>>, env: Envir
     ...checkBackend(values, env),
     ...checkOutputSource(values, env),
     ...checkReplicas(values, env),
+    ...(env.JOB_STORE && env.REDIS_URL ? ['JOB_STORE, REDIS_URL: set one of them'] : []),
     ...checkFormats(env),
     ...checkAuth(env),
     ...checkIssuer(env),
   ]
+}
+
+/**
+ * Adds the settings whose values are in files: `NAME_FILE` has the path, and the last line break does not count (the
+ * convention of Docker's and Kubernetes' secrets). One sentence for each that cannot be read.
+ */
+export function readSecretFiles(env: Environment, names: readonly string[]) {
+  const errors: string[] = []
+  const read = names.flatMap((name) => {
+    const path = env[`${name}_FILE`]
+    if (!path) return []
+    if (env[name]) errors.push(`${name}, ${name}_FILE: set one of them`)
+    try {
+      const value = readFileSync(path, 'utf8').replace(/\r?\n$/, '')
+      if (value === '') errors.push(`${name}_FILE: the file is empty`)
+      return [[name, value]]
+    } catch (error) {
+      errors.push(`${name}_FILE: the file cannot be read (${codeOf(error) ?? messageOf(error)})`)
+      return []
+    }
+  })
+  return { env: { ...env, ...(Object.fromEntries(read) as Environment) }, errors }
 }
 
 /** In production the backend must be explicit, by `BACKEND` or by credentials. Half a credential is always an error. */
@@ -82,6 +105,7 @@ export const mayContainPassword = (text = ''): boolean => text.includes('@')
 /** Settings with a format of their own; each parser throws a sentence for the operator. */
 const PARSERS = {
   JOB_STORE: parseJobStore,
+  REDIS_URL: parseRedisUrl,
   LOCAL_COMMAND: parseCommand,
   CORS_ORIGINS: parseOrigins,
   TRUST_PROXY: parseTrustedProxies,
@@ -90,9 +114,14 @@ const PARSERS = {
 
 /** The schema's pattern covers the other forms; a URL has more parts that can be invalid. */
 function parseJobStore(text: string): void {
-  if (!/^rediss?:/.test(text)) return
+  if (/^rediss?:/.test(text)) parseRedisUrl(text)
+}
+
+function parseRedisUrl(text: string): void {
   const url = URL.parse(text)
-  if (!url?.hostname) throw new Error('is not a Redis URL: redis://[user:password@]host[:port][/database]')
+  if (!url?.hostname || !/^rediss?:$/.test(url.protocol)) {
+    throw new Error('is not a Redis URL: redis://[user:password@]host[:port][/database]')
+  }
   if (!/^(\/\d*)?$/.test(url.pathname)) throw new Error('must end with the host or with the number of a database')
 }
 

@@ -1,6 +1,13 @@
 import { type Static, type TSchema, Type } from '@sinclair/typebox'
 import { Ajv, type ErrorObject } from 'ajv'
-import { backendOf, type Environment, hasModalCredentials, findErrors, mayContainPassword } from './checks.ts'
+import {
+  backendOf,
+  type Environment,
+  hasModalCredentials,
+  findErrors,
+  mayContainPassword,
+  readSecretFiles,
+} from './checks.ts'
 import { BACKEND_NAMES, type BackendName } from '../jobs/job.ts'
 import { BootError } from '../problems.ts'
 
@@ -110,7 +117,7 @@ export const ConfigSchema = Type.Object({
     "Within how many seconds each call is polled at least once, also one that waits in Modal's queue. N calls that need more than `MODAL_MAX_POLLS_PER_SECOND` take longer: N divided by that.",
     { default: 60, minimum: 1, maximum: 3600 },
   ),
-  MODAL_TOKEN_ID: Type.Optional(text("Modal's own: token id. Unset: from `~/.modal.toml`.")),
+  MODAL_TOKEN_ID: Type.Optional(text("Modal's own: token id. Unset: from `~/.modal.toml`.", { secret: true })),
   MODAL_TOKEN_SECRET: Type.Optional(text("Modal's own: token secret.", { secret: true })),
   MODAL_ENVIRONMENT: Type.Optional(text("Modal's own: environment of the app. Unset: the default environment.")),
   MODAL_SERVER_URL: Type.Optional(
@@ -164,6 +171,11 @@ export const ConfigSchema = Type.Object({
   JOB_STORE: text(
     'Where jobs are stored: `memory` loses them when the process exits, `sqlite:PATH` keeps them in a file, `redis://...` (`rediss://` with TLS) shares them between replicas.',
     { default: 'memory', pattern: '^(memory|sqlite:.+|rediss?://[^\\s/].*)$' },
+  ),
+  REDIS_URL: Type.Optional(
+    text('URL of the Redis that stores the jobs, `redis://...` or `rediss://...`: the same as `JOB_STORE` with it.', {
+      secret: true,
+    }),
   ),
   REDIS_PREFIX: text('Prefix of every key in Redis; servers with the same prefix share their jobs.', {
     default: 'musetalk',
@@ -322,7 +334,7 @@ export const ConfigSchema = Type.Object({
   S3_PREFIX: Type.Optional(
     text("For `s3`: prefix of an output's path below `/shared/`, used as is; end a folder with a slash. Unset: none."),
   ),
-  AWS_ACCESS_KEY_ID: Type.Optional(text('For `s3`: access key that may read the outputs.')),
+  AWS_ACCESS_KEY_ID: Type.Optional(text('For `s3`: access key that may read the outputs.', { secret: true })),
   AWS_SECRET_ACCESS_KEY: Type.Optional(text('For `s3`: its secret.', { secret: true })),
   AWS_SESSION_TOKEN: Type.Optional(text('For `s3`: session token of temporary credentials.', { secret: true })),
   WEBHOOK_SECRET: Type.Optional(
@@ -361,10 +373,23 @@ export class ConfigError extends BootError {
 const QUICKLY = { meta: false, validateSchema: false, code: { optimize: false } }
 const validate = new Ajv({ useDefaults: true, allErrors: true, strict: false, ...QUICKLY }).compile(ConfigSchema)
 
-/** Reads and checks the environment. An empty variable counts as unset. Throws `ConfigError` with all errors at once. */
-export function loadConfig(env: Environment = process.env): Config {
+/**
+ * The secrets, each of which may be in a file that `NAME_FILE` names. `API_KEYS_FILE` is a setting of its own, which is
+ * reloaded.
+ */
+export const SECRETS = Object.entries(ConfigSchema.properties as Record<string, TSchema>).flatMap(([name, schema]) =>
+  schema.secret && name !== 'API_KEYS' ? [name] : [],
+)
+
+/**
+ * Reads and checks the environment, and the files of secrets that it names. An empty variable counts as unset. Throws
+ * `ConfigError` with all errors at once.
+ */
+export function loadConfig(environment: Environment = process.env): Config {
+  const { env, errors } = readSecretFiles(environment, SECRETS)
   const values = readVariables(env)
-  const errors = validate(values) ? [] : (validate.errors ?? []).map((error) => describeError(error, env))
+  if (/^rediss?:\/\/[^\s/]/.test(env.REDIS_URL ?? '')) values.JOB_STORE ??= env.REDIS_URL
+  if (!validate(values)) errors.push(...(validate.errors ?? []).map((error) => describeError(error, env)))
   errors.push(...findErrors(values, env))
   if (errors.length > 0) throw new ConfigError(errors)
 
@@ -372,6 +397,11 @@ export function loadConfig(env: Environment = process.env): Config {
   const found = hasModalCredentials(env)
   const backend = backendOf(values, env)
   return Object.freeze({ ...config, BACKEND: backend, backendAssumed: config.BACKEND === undefined && !found })
+}
+
+/** Sets what libraries read from the environment by themselves: the credentials of Modal, which may have been in files. */
+export function shareWithLibraries({ MODAL_TOKEN_ID, MODAL_TOKEN_SECRET }: Config, env = process.env): void {
+  Object.assign(env, MODAL_TOKEN_ID && { MODAL_TOKEN_ID }, MODAL_TOKEN_SECRET && { MODAL_TOKEN_SECRET })
 }
 
 /** The URL at which clients reach the server, without a trailing slash. */

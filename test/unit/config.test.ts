@@ -4,7 +4,14 @@ import { join } from 'node:path'
 import { parseEnv } from 'node:util'
 import type { TSchema } from '@sinclair/typebox'
 import { describe, expect, test } from 'vitest'
-import { childEnvironment, ConfigError, ConfigSchema, loadConfig } from '../../src/config/config.ts'
+import {
+  childEnvironment,
+  ConfigError,
+  ConfigSchema,
+  loadConfig,
+  SECRETS,
+  shareWithLibraries,
+} from '../../src/config/config.ts'
 import { httpSettingsOf } from '../../src/app.ts'
 
 /** Keeps the user's credentials out of the tests. */
@@ -123,6 +130,45 @@ describe('an invalid configuration', () => {
   })
 })
 
+describe('secrets in files', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'secrets-'))
+  const fileWith = (text: string) => {
+    const path = join(folder, crypto.randomUUID())
+    writeFileSync(path, text)
+    return path
+  }
+
+  test('are read without the last line break', () => {
+    const config = load({
+      MODAL_TOKEN_ID_FILE: fileWith('ak-1\n'),
+      MODAL_TOKEN_SECRET_FILE: fileWith('as-hush\r\n'),
+      REDIS_URL_FILE: fileWith('redis://:hush@db:6379'),
+      SIGNING_SECRET_FILE: fileWith(' two words \n\n'),
+    })
+    expect(config).toMatchObject({ BACKEND: 'modal', JOB_STORE: 'redis://:hush@db:6379' })
+    expect(config).toMatchObject({ MODAL_TOKEN_SECRET: 'as-hush', SIGNING_SECRET: ' two words \n' })
+    const env = { MODAL_TOKEN_ID: undefined, PATH: '/bin' }
+    shareWithLibraries(config, env)
+    expect(env).toEqual({ MODAL_TOKEN_ID: 'ak-1', MODAL_TOKEN_SECRET: 'as-hush', PATH: '/bin' })
+  })
+
+  test.each(SECRETS)('%s is one of them', (name) => {
+    expect(errorsOf({ [`${name}_FILE`]: join(folder, 'none') })).toContain(
+      `${name}_FILE: the file cannot be read (ENOENT)`,
+    )
+  })
+
+  test('that cannot be used are refused by name, and not shown', () => {
+    expect(errorsOf({ SIGNING_SECRET_FILE: folder })).toEqual(['SIGNING_SECRET_FILE: the file cannot be read (EISDIR)'])
+    expect(errorsOf({ SIGNING_SECRET_FILE: fileWith('\n') })).toEqual(['SIGNING_SECRET_FILE: the file is empty'])
+    const both = { SIGNING_SECRET: 'hush', SIGNING_SECRET_FILE: fileWith('hush') }
+    expect(errorsOf(both)).toEqual(['SIGNING_SECRET, SIGNING_SECRET_FILE: set one of them'])
+    const [error, ...others] = errorsOf({ WEBHOOK_SECRET_FILE: fileWith('hush') })
+    expect(error).toMatch(/^WEBHOOK_SECRET: must begin with whsec_/)
+    expect([error, ...others].join()).not.toContain('hush')
+  })
+})
+
 describe('replicas', () => {
   const JOB_STORE = 'rediss://user:hush@db.example:6380/2'
 
@@ -139,6 +185,18 @@ describe('replicas', () => {
     ['redis://db/jobs', 'must end with the host or with the number of a database'],
   ])('JOB_STORE=%s is refused', (store, words) => {
     expect(errorsOf({ ...tokens, JOB_STORE: store })).toEqual([expect.stringContaining(words)])
+  })
+
+  test('share the store of REDIS_URL, which may be set instead', () => {
+    expect(load({ ...tokens, REDIS_URL: JOB_STORE }).JOB_STORE).toBe(JOB_STORE)
+    expect(errorsOf({ REDIS_URL: JOB_STORE })).toEqual([expect.stringMatching(/^DATA_DIR_SHARED: the local backend/)])
+    expect(errorsOf({ ...tokens, REDIS_URL: JOB_STORE, JOB_STORE: 'memory' })).toEqual([
+      'JOB_STORE, REDIS_URL: set one of them',
+    ])
+    for (const REDIS_URL of ['db:6379', 'https://u:hush@db', 'redis:///1']) {
+      const [error = '', ...others] = errorsOf({ ...tokens, REDIS_URL })
+      expect([error.startsWith('REDIS_URL: '), error.includes('hush'), others]).toEqual([true, false, []])
+    }
   })
 
   test('need a shared folder for the local backend', () => {
@@ -265,12 +323,13 @@ test('a child process sees what programs need, and nothing of the server', () =>
 
 /** Both documents are generated from the schema by `npm test -- run test/unit/config.test.ts -u`. */
 describe('the generated documents', () => {
+  const fileOf = (name: string) => (SECRETS.includes(name) ? ` \`${name}_FILE\` names a file with it.` : '')
   const variables = Object.entries(ConfigSchema.properties as Record<string, TSchema>)
 
   test('.env.example lists every variable with its default, all commented out', async () => {
     const entries = variables.map(([name, { description = '', enum: names, default: value = '' }]) => {
       const choices = names ? ` One of: ${(names as string[]).join(', ')}.` : ''
-      return `# ${description.replaceAll('`', '')}${choices}\n# ${name}=${String(value)}\n`
+      return `# ${(description + fileOf(name)).replaceAll('`', '')}${choices}\n# ${name}=${String(value)}\n`
     })
     const head = '# Copy to .env and uncomment what you change. `npm start` reads it.\n'
     await expect([head, ...entries].join('\n')).toMatchFileSnapshot('../../.env.example')
@@ -279,7 +338,7 @@ describe('the generated documents', () => {
 
   test("the README's table lists every variable", async () => {
     const rows = variables.map(([name, { description = '', default: value }]) => {
-      return `| \`${name}\` | ${value === undefined ? '' : `\`${String(value)}\``} | ${description} |`
+      return `| \`${name}\` | ${value === undefined ? '' : `\`${String(value)}\``} | ${description}${fileOf(name)} |`
     })
     const table = ['| Variable | Default | What it does |', '| --- | --- | --- |', ...rows].join('\n')
     const [before, , behind] = readFileSync('README.md', 'utf8').split(/<!-- \/?configuration -->/)

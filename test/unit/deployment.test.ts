@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { ConfigSchema } from '../../src/config/config.ts'
+import { ConfigSchema, SECRETS } from '../../src/config/config.ts'
 import { GAUGES } from '../../src/jobs/ports/metrics.ts'
 import { MAX_HEAD_BYTES } from '../../src/http/plugins/connections.ts'
 import { balancerConfig } from '../helpers/balancer.ts'
@@ -15,7 +15,11 @@ test.each(['compose.yaml', 'docs/kubernetes.yaml', 'Dockerfile'])(
   'every setting in %s is one that the server reads',
   (path) => {
     const named = withoutComments(readRoot(path)).match(/\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b/g) ?? []
-    const known = new Set([...Object.keys(ConfigSchema.properties), ...OTHERS])
+    const known = new Set([
+      ...Object.keys(ConfigSchema.properties),
+      ...SECRETS.map((name) => `${name}_FILE`),
+      ...OTHERS,
+    ])
     expect(named.length).toBeGreaterThan(0)
     expect(named.filter((name) => !known.has(name))).toEqual([])
   },
