@@ -114,9 +114,13 @@ async function runRows(rows: readonly Row[], session: Session, options: BatchOpt
       show()
     }
   }
+  const workers = Array.from({ length: options.concurrency }, work)
   try {
-    await Promise.all(Array.from({ length: options.concurrency }, work)).finally(() => stop.abort())
+    await Promise.all(workers)
   } catch (error) {
+    stop.abort()
+    // Some may be writing what is done.
+    await Promise.allSettled(workers)
     report.note(summaryOf(counts, rows.length))
     report.note('jobs at the server go on; the same command continues')
     throw error
