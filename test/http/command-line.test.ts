@@ -9,9 +9,9 @@ import { temporaryFolder } from '../helpers/media.ts'
 import { until } from '../helpers/until.ts'
 
 /** A command with what it has written so far, and its exit code in the end. */
-function start(args: readonly string[], env: Record<string, string>) {
+function start(args: readonly string[], env: Record<string, string>, isTTY = false) {
   const written = { stdout: '', stderr: '' }
-  const output = (name: 'stdout' | 'stderr') => ({ write: (text: string) => void (written[name] += text) })
+  const output = (name: 'stdout' | 'stderr') => ({ isTTY, write: (text: string) => void (written[name] += text) })
   const signal = new AbortController().signal
   const code = run(args, { env, stdout: output('stdout'), stderr: output('stderr'), signal })
   return { written, code }
@@ -38,6 +38,19 @@ test('musetalk logs -f prints each line once, over a broken connection and an in
   app.backend.end(`fc-${id}-2`, aSuccess)
   expect(await code).toBe(0)
   expect(written).toEqual({ stdout: '1: first\n1: second\n2: first\n2: second\n', stderr: '' })
+})
+
+test('musetalk wait shows on a terminal how far a run is, as its log has it', async () => {
+  const all = await connected()
+  all.app.backend.logsWith = async function* () {
+    yield '{"musetalk": {"step": "landmarks", "done": 40, "total": 200}}\n'
+  }
+  const id = await running(all)
+  const { written, code } = start(['wait', id], { MUSETALK_URL: all.relay.url }, true)
+  await until(() => written.stderr.includes('[====>               ]  20 % landmarks, '), 'the progress')
+  all.app.backend.end(`fc-${id}-1`, aSuccess)
+  expect(await code).toBe(0)
+  expect(written.stderr).toMatch(new RegExp(`job ${id}: succeeded\n$`))
 })
 
 test('musetalk stops a batch at a refused credential, without trying each row', async () => {

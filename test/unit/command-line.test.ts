@@ -212,7 +212,7 @@ describe('progress on a terminal', () => {
     expect(line({ status: 'submitted', queue_position: 3 })).toBe('queued (position 3), 2 min so far')
     expect(line({ stage: 'queued' })).toBe('waiting for the backend, 2 min so far')
     expect(line({ stage: 'running' })).toBe('running, 2 min so far')
-    const known = { progress: { step: 'landmarks', percent: 50.7 }, estimated_finish_at: '2026-01-31T12:05:00Z' }
+    const known = { progress: { step: 'landmarks', percent: 50 }, estimated_finish_at: '2026-01-31T12:05:00Z' }
     expect(line(known)).toBe('[==========>         ]  50 % landmarks, about 3 min left')
     expect(line({ ...known, progress: { percent: 100 } })).toContain('[====================] 100 % running')
     expect(line({ estimated_finish_at: '2026-01-31T12:01:00Z' })).toBe('running, about to finish')

@@ -1,10 +1,4 @@
-import type { Job as WireJob } from '../index.ts'
-
-/** A job with its hints, which older servers do not give. */
-type Job = WireJob & {
-  readonly progress?: { readonly step?: string; readonly percent?: number }
-  readonly estimated_finish_at?: string
-}
+import type { Job } from '../index.ts'
 
 /** Where the command line writes: `process.stdout`, `process.stderr`. */
 export type Output = {
@@ -94,10 +88,8 @@ export function stateText(job: Job): string {
   return progress?.step ?? (stage ? STAGES[stage] : 'running')
 }
 
-/** Whole percent done; undefined if it is unknown. */
-export function percentOf({ progress }: Job): number | undefined {
-  return progress?.percent === undefined ? undefined : Math.min(100, Math.max(0, Math.floor(progress.percent)))
-}
+/** Percent of the step that a job is at; undefined if it is unknown. */
+export const percentOf = ({ progress }: Job): number | undefined => progress?.percent
 
 /** A line of a terminal: `[=======>            ]  38 % running, about 3 min left`. */
 export function progressLine(job: Job, nowMs: number, columns: number): string {
