@@ -7,9 +7,11 @@ import {
   parseEntryFile,
   parseEntryList,
   findDuplicateKeys,
+  findShareConflicts,
   hasKeyForm,
 } from '../config/formats.ts'
 import type { Authenticator, Credential, Identity } from '../jobs/ports/access.ts'
+import type { Share } from '../jobs/ports/queue.ts'
 import { messageOf } from '../lib/errors.ts'
 
 export type KeyringOptions = {
@@ -23,6 +25,8 @@ export type KeyringOptions = {
 export type Keyring = Pick<Authenticator, 'close' | 'onReload'> & {
   /** Synchronous: needs no other service. */
   authenticate(credential: Credential): Identity | undefined
+  /** The share of a caller; undefined if no entry sets it. */
+  shareOf(caller: string): Share | undefined
   /**
    * Reads the file again and replaces the keys. Never rejects: if the file is invalid, logs an error and keeps the keys.
    */
@@ -34,7 +38,7 @@ export type Keyring = Pick<Authenticator, 'close' | 'onReload'> & {
  * are one caller, each with its own scopes. Rejects with a `BootError` that names every invalid entry and line.
  */
 export async function createKeyring({ entries = '', file, log }: KeyringOptions): Promise<Keyring> {
-  let identities = await readKeys(entries, file)
+  let { identities, shares } = await readKeys(entries, file)
   /**
    * Keys that have been used, with their identities: the digest is the most expensive part of authentication. Bounded by
    * the number of entries. The lookup takes no secret-dependent time: V8 compares only strings with equal hashes, and a
@@ -51,7 +55,7 @@ export async function createKeyring({ entries = '', file, log }: KeyringOptions)
   }
   const reloadFile = async () => {
     try {
-      identities = await readKeys(entries, file)
+      ;({ identities, shares } = await readKeys(entries, file))
       verified = new Map()
       logKeys()
       for (const listener of listeners) listener()
@@ -70,6 +74,7 @@ export async function createKeyring({ entries = '', file, log }: KeyringOptions)
 
   logKeys()
   return {
+    shareOf: (caller) => shares.get(caller),
     authenticate: ({ text }) => verified.get(text) ?? lookUp(text),
     // One after the other: the last reload must win.
     reload: () => (reloading = reloading.then(reloadFile)),
@@ -79,16 +84,32 @@ export async function createKeyring({ entries = '', file, log }: KeyringOptions)
 }
 
 /** By digest: a lookup takes no secret-dependent time, as a client cannot choose the digest of a key it does not know. */
-async function readKeys(list: string, file: string | undefined): Promise<ReadonlyMap<string, Identity>> {
+async function readKeys(list: string, file: string | undefined): Promise<Keys> {
   const parsed = [parseEntryList(list), ...(file === undefined ? [] : [parseEntryFile(await readText(file))])]
   const entries = parsed.flatMap((part) => part.entries)
-  const errors = [...parsed.flatMap((part) => part.errors), ...findDuplicateKeys(entries)]
+  const errors = [
+    ...parsed.flatMap((part) => part.errors),
+    ...findDuplicateKeys(entries),
+    ...findShareConflicts(entries),
+  ]
   if (errors.length > 0)
     throw new BootError(`The API keys are invalid:\n${errors.map((error) => `  ${error}`).join('\n')}`)
-  return new Map(entries.map((entry) => [entry.digest, identityOf(entry)]))
+  return {
+    identities: new Map(entries.map((entry) => [entry.digest, identityOf(entry)])),
+    shares: new Map(entries.flatMap(({ name, share }) => (share ? [[idOf(name), share]] : []))),
+  }
 }
 
-const identityOf = ({ name, scopes }: PlacedEntry): Identity => ({ id: `key:${name}`, scopes })
+type Keys = {
+  /** By digest. */
+  readonly identities: ReadonlyMap<string, Identity>
+  /** By caller. */
+  readonly shares: ReadonlyMap<string, Share>
+}
+
+const idOf = (name: string) => `key:${name}`
+
+const identityOf = ({ name, scopes }: PlacedEntry): Identity => ({ id: idOf(name), scopes })
 
 async function readText(file: string): Promise<string> {
   try {

@@ -599,6 +599,12 @@ export interface components {
              */
             run_timeout_seconds?: number;
             /**
+             * @description How urgent the job is among your own that wait: `high` before `normal` (the default) before `low`. Jobs of other callers start neither earlier nor later for it.
+             * @example high
+             * @enum {string}
+             */
+            priority?: "high" | "normal" | "low";
+            /**
              * @description Longest time from the acceptance of the job until it finishes; the server has a default.
              * @example 3600
              */
@@ -721,6 +727,12 @@ export interface components {
              * @example 900
              */
             run_timeout_seconds?: number | null;
+            /**
+             * @description How urgent the job is among your own that wait: `high` before `normal` (the default) before `low`. Jobs of other callers start neither earlier nor later for it.
+             * @example high
+             * @enum {string|null}
+             */
+            priority?: "high" | "normal" | "low" | null;
             /**
              * @description Longest time from the acceptance of the job until it finishes; the server has a default.
              * @example 3600
@@ -1147,6 +1159,12 @@ export interface components {
              */
             run_timeout_seconds?: number;
             /**
+             * @description How urgent the job is among your own that wait: `high` before `normal` (the default) before `low`. Jobs of other callers start neither earlier nor later for it.
+             * @example high
+             * @enum {string}
+             */
+            priority?: "high" | "normal" | "low";
+            /**
              * Format: date-time
              * @description When the job was accepted.
              * @example 2026-01-31T12:00:00.000Z
@@ -1177,7 +1195,7 @@ export interface components {
              */
             estimated_finish_at?: string;
             /**
-             * @description Position in the queue while the job waits; with several replicas it may lag a little.
+             * @description Position in the queue while the job waits, 1 for the next. So many of the jobs that wait now start up to and with it, unless your own limit of running jobs holds it back; jobs that other callers submit later may start before it as well. With several replicas it may lag a little.
              * @example 3
              */
             queue_position?: number;
@@ -1343,6 +1361,12 @@ export interface components {
              * @example 900
              */
             run_timeout_seconds?: number;
+            /**
+             * @description How urgent the job is among your own that wait: `high` before `normal` (the default) before `low`. Jobs of other callers start neither earlier nor later for it.
+             * @example high
+             * @enum {string}
+             */
+            priority?: "high" | "normal" | "low";
             estimate?: components["schemas"]["JobEstimate"];
         };
         /** @description One page of jobs. */

@@ -9,6 +9,8 @@ import {
   parseWebhookSecrets,
   parseEntryList,
   findDuplicateKeys,
+  findShareConflicts,
+  parseShare,
 } from './formats.ts'
 import { BACKEND_NAMES, type BackendName } from '../jobs/job.ts'
 import { codeOf, messageOf } from '../lib/errors.ts'
@@ -110,6 +112,7 @@ const PARSERS = {
   CORS_ORIGINS: parseOrigins,
   TRUST_PROXY: parseTrustedProxies,
   WEBHOOK_SECRET: parseWebhookSecrets,
+  OIDC_SHARE: parseShare,
 }
 
 /** The schema's pattern covers the other forms; a URL has more parts that can be invalid. */
@@ -146,7 +149,7 @@ function checkAuth(env: Environment): string[] {
   const isEmpty = env.API_KEYS && entries.length + errors.length === 0
   return [
     ...(isEmpty ? ['API_KEYS: contains no entry'] : []),
-    ...[...errors, ...findDuplicateKeys(entries)],
+    ...[...errors, ...findDuplicateKeys(entries), ...findShareConflicts(entries)],
     ...(env.AUTH === 'none' && used.length > 0 ? [`AUTH, ${used.join(', ')}: choose one: none opens the server`] : []),
     ...(!env.AUTH && used.length === 0 && env.NODE_ENV === 'production' ? [`AUTH: ${AUTH_REQUIRED}`] : []),
   ]
@@ -156,10 +159,11 @@ const AUTH_REQUIRED =
   'authentication is required in production: set API_KEYS or API_KEYS_FILE, or OIDC_ISSUER and OIDC_AUDIENCE; ' +
   'or AUTH=none to open the server to everybody'
 
-function checkIssuer({ OIDC_ISSUER, OIDC_AUDIENCE }: Environment): string[] {
+function checkIssuer({ OIDC_ISSUER, OIDC_AUDIENCE, OIDC_SHARE }: Environment): string[] {
   const error = OIDC_ISSUER ? checkIssuerUrl(OIDC_ISSUER) : undefined
   return [
     ...(error === undefined ? [] : [`OIDC_ISSUER: ${error}`]),
+    ...(OIDC_SHARE && !OIDC_ISSUER ? ['OIDC_SHARE: there are no such callers without OIDC_ISSUER'] : []),
     ...(!OIDC_ISSUER !== !OIDC_AUDIENCE ? ['OIDC_ISSUER, OIDC_AUDIENCE: set both or neither'] : []),
   ]
 }

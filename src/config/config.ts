@@ -157,9 +157,12 @@ export const ConfigSchema = Type.Object({
     ),
   ),
   API_KEYS: Type.Optional(
-    text('API keys, comma-separated: `name:sha256:scopes`, as `npm run -s keys -- create NAME` prints them.', {
-      secret: true,
-    }),
+    text(
+      'API keys, comma-separated: `name:sha256:scopes`, as `npm run -s keys -- create NAME` prints them. ` weight=N max_running=N` after the scopes sets the share of the caller: its weight beside others while jobs wait for `MAX_CONCURRENT_JOBS` (1 to 100), and its maximum of running jobs. Unset: 1, no maximum.',
+      {
+        secret: true,
+      },
+    ),
   ),
   API_KEYS_FILE: Type.Optional(
     text('File with more such keys, one per line, `#` starts a comment. SIGHUP reloads it.'),
@@ -168,6 +171,9 @@ export const ConfigSchema = Type.Object({
     text('OpenID Connect issuer whose access tokens are accepted; must be identical to their `iss`.'),
   ),
   OIDC_AUDIENCE: Type.Optional(text('Audience that the `aud` of these tokens must contain.')),
+  OIDC_SHARE: Type.Optional(
+    text('Share of each caller with such a token, as in an entry of `API_KEYS`: `weight=2 max_running=4`.'),
+  ),
   JOB_STORE: text(
     'Where jobs are stored: `memory` loses them when the process exits, `sqlite:PATH` keeps them in a file, `redis://...` (`rediss://` with TLS) shares them between replicas.',
     { default: 'memory', pattern: '^(memory|sqlite:.+|rediss?://[^\\s/].*)$' },
@@ -226,11 +232,14 @@ export const ConfigSchema = Type.Object({
     minimum: 1,
     maximum: 10_000,
   }),
-  MAX_CONCURRENT_JOBS: integer('Maximum jobs at the backend, of all replicas; further jobs are queued. 0: no limit.', {
-    default: 0,
-    minimum: 0,
-    maximum: 1_000_000,
-  }),
+  MAX_CONCURRENT_JOBS: integer(
+    'Maximum jobs at the backend, of all replicas; further jobs are queued and start by the shares of their callers (see `API_KEYS`). 0: no limit.',
+    {
+      default: 0,
+      minimum: 0,
+      maximum: 1_000_000,
+    },
+  ),
   MAX_QUEUED_JOBS: integer(
     'Maximum jobs accepted but not yet at the backend; beyond it submits answer 503. 0: no limit.',
     {

@@ -4,6 +4,8 @@ import { crc32 } from 'node:zlib'
 import { parseArgsStringToArgv } from 'string-argv'
 import { PARAMETER_NAMES, type ParameterName } from '../jobs/job.ts'
 import { type Scope, SCOPES } from '../jobs/ports/access.ts'
+import type { Share } from '../jobs/ports/queue.ts'
+import { messageOf } from '../lib/errors.ts'
 
 /** Proxies whose forwarded headers are trusted: their addresses and networks, or the number of hops. */
 export type TrustedProxies = readonly string[] | number
@@ -155,8 +157,16 @@ const CHECKSUM_LENGTH = 6
 const KEY = new RegExp(`${KEY_PREFIX}[0-9A-Za-z]{${SECRET_LENGTH + CHECKSUM_LENGTH}}`)
 const KEY_LENGTH = KEY_PREFIX.length + SECRET_LENGTH + CHECKSUM_LENGTH
 
-/** What is stored of a key: its owner, its SHA-256 digest in lower-case hexadecimal, and its scopes. */
-export type KeyEntry = { readonly name: string; readonly digest: string; readonly scopes: ReadonlySet<Scope> }
+/**
+ * What is stored of a key: its owner, its SHA-256 digest in lower-case hexadecimal, and its scopes. `share`: that of its
+ * owner, if the entry sets one.
+ */
+export type KeyEntry = {
+  readonly name: string
+  readonly digest: string
+  readonly scopes: ReadonlySet<Scope>
+  readonly share?: Share
+}
 
 /** An entry and its place, as errors name it: `API_KEYS: entry 2`. */
 export type PlacedEntry = KeyEntry & { readonly place: string }
@@ -182,8 +192,30 @@ export function hasKeyForm(text: string): boolean {
 /** SHA-256 in lower-case hexadecimal. Enough for a random key; a password would need a slow hash. */
 export const digestOf = (key: string): string => hash('sha256', key, 'hex')
 
-/** Formats an entry of the configuration: `name:sha256:scopes`, the scopes joined by `+`. */
-export const formatEntry = ({ name, digest, scopes }: KeyEntry): string => `${name}:${digest}:${[...scopes].join('+')}`
+/** Formats an entry of the configuration: `name:sha256:scopes`, the scopes joined by `+`, and the share if there is one. */
+export const formatEntry = ({ name, digest, scopes, share }: KeyEntry): string =>
+  `${name}:${digest}:${[...scopes].join('+')}${share ? ` ${formatShare(share)}` : ''}`
+
+const formatShare = ({ weight, maxRunning }: Share) =>
+  `weight=${weight}${maxRunning === undefined ? '' : ` max_running=${maxRunning}`}`
+
+/** The largest number that each part of a share may be. */
+const SHARE_PARTS = { weight: 100, max_running: 1_000_000 } as const
+
+/** Parses a share, `weight=2 max_running=4`, in which either may be missing. Throws an error that continues its name. */
+export function parseShare(text: string): Share {
+  const numbers = new Map<string, number>()
+  for (const part of text.trim().split(/\s+/)) {
+    const [, name = '', digits = ''] = /^(\w+)=([1-9]\d{0,6})$/.exec(part) ?? []
+    if (!isSharePart(name) || Number(digits) > SHARE_PARTS[name] || numbers.has(name)) throw new Error(SHARE_RULE)
+    numbers.set(name, Number(digits))
+  }
+  const maxRunning = numbers.get('max_running')
+  return { weight: numbers.get('weight') ?? 1, ...(maxRunning !== undefined && { maxRunning }) }
+}
+
+const isSharePart = (name: string): name is keyof typeof SHARE_PARTS => name in SHARE_PARTS
+const SHARE_RULE = `must be weight=N (1 to ${SHARE_PARTS.weight}), max_running=N (1 to ${SHARE_PARTS.max_running}), or both with a space in between`
 
 /** Parses `API_KEYS`, a comma-separated list. Errors name the entry by its number, from 1. */
 export function parseEntryList(text: string): ParsedEntries {
@@ -202,9 +234,23 @@ export function findDuplicateKeys(entries: readonly PlacedEntry[]): string[] {
   return entries.flatMap((entry) => {
     const known = first.get(entry.digest)
     if (!known) first.set(entry.digest, entry)
-    if (!known || formatEntry(known) === formatEntry(entry)) return []
+    if (!known || withoutShare(known) === withoutShare(entry)) return []
     const difference = known.name === entry.name ? 'with other scopes' : 'under another name'
     return [`${entry.place}: the same key as in ${known.place}, ${difference}`]
+  })
+}
+
+const withoutShare = ({ name, digest, scopes }: KeyEntry) => formatEntry({ name, digest, scopes })
+
+/** Gives a sentence for each entry whose share is not that of an earlier entry of the same name: they are one caller. */
+export function findShareConflicts(entries: readonly PlacedEntry[]): string[] {
+  const first = new Map<string, PlacedEntry & { readonly share: Share }>()
+  return entries.flatMap(({ share, ...entry }) => {
+    if (!share) return []
+    const known = first.get(entry.name)
+    if (!known) first.set(entry.name, { ...entry, share })
+    if (!known || formatShare(known.share) === formatShare(share)) return []
+    return [`${entry.place}: another share than in ${known.place}, which has the same name`]
   })
 }
 
@@ -235,7 +281,7 @@ function parseAll(texts: [place: string, text: string][]): ParsedEntries {
 }
 
 function parseEntry(text: string): KeyEntry | string {
-  const [, name = '', digest = '', names = ''] = /^([^:]*):([^:]*):(.*)$/.exec(text) ?? []
+  const [, name = '', digest = '', names = '', shareText] = /^([^:]*):([^:]*):(\S*)(?:\s+(.*))?$/.exec(text) ?? []
   if (hasKeyForm(KEY.exec(text)?.[0] ?? ''))
     return 'contains the key itself; use the entry that `npm run keys` printed with it'
   if (!name && !digest) return 'must be name:sha256:scopes'
@@ -248,7 +294,16 @@ function parseEntry(text: string): KeyEntry | string {
   const scopes = parseScopes(names.split('+'))
   // Does not show the text: a misplaced secret may stand there.
   if (typeof scopes === 'string') return `the third part must be some of ${SCOPES.join(', ')}, joined by +`
-  return { name, digest: digest.toLowerCase(), scopes }
+  try {
+    return {
+      name,
+      digest: digest.toLowerCase(),
+      scopes,
+      ...(shareText !== undefined && { share: parseShare(shareText) }),
+    }
+  } catch (error) {
+    return `the share ${messageOf(error)}`
+  }
 }
 
 /** A misplaced digest is not shown in full. */

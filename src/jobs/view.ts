@@ -44,6 +44,7 @@ export function presentJob(job: Job, options: PresentOptions = {}) {
     media: job.media && presentMedia(job.media),
     parameters: job.parameters,
     metadata: job.metadata,
+    priority: job.priority,
     created_at: formatTime(job.createdAt),
     started_at: job.startedAt === undefined ? undefined : formatTime(job.startedAt),
     finished_at: job.finishedAt === undefined ? undefined : formatTime(job.finishedAt),
@@ -73,6 +74,7 @@ export const presentCheck = (job: Job, estimate: SubmitEstimate = {}) =>
     media: job.media && presentMedia(job.media),
     parameters: job.parameters,
     metadata: job.metadata,
+    priority: job.priority,
     run_timeout_seconds: job.runTimeoutSeconds,
     estimate: presentEstimate(estimate),
   })

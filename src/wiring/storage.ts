@@ -6,7 +6,7 @@ import type { Counter } from '../jobs/ports/access.ts'
 import type { ChangeBus } from '../jobs/ports/notifications.ts'
 import type { Job } from '../jobs/job.ts'
 import { logFieldsOf } from '../jobs/log.ts'
-import type { JobQueue } from '../jobs/ports/queue.ts'
+import type { JobQueue, ShareOf } from '../jobs/ports/queue.ts'
 import type { Channels } from '../redis/channels.ts'
 import { oldGenerationLimit } from '../process/boot.ts'
 import type { SecretKeeper, Store } from '../jobs/ports/store.ts'
@@ -45,10 +45,14 @@ export async function openChanges(channels: Channels | undefined, log: Logger): 
 }
 
 /** Opens the queue of runs; `MAX_CONCURRENT_JOBS` applies to all replicas together. */
-export async function openQueue(config: Config, channels: Channels | undefined, log: Logger): Promise<JobQueue> {
-  const maxRunning = config.MAX_CONCURRENT_JOBS || undefined
-  if (!channels) return (await import('../queue/in-process/queue.ts')).createInProcessQueue({ log, maxRunning })
-  return (await import('../queue/bullmq/queue.ts')).createBullmqQueue({ ...redisOf(config, log), channels, maxRunning })
+export async function openQueue(
+  config: Config,
+  { channels, shareOf }: { readonly channels: Channels | undefined; readonly shareOf: ShareOf },
+  log: Logger,
+): Promise<JobQueue> {
+  const limits = { maxRunning: config.MAX_CONCURRENT_JOBS || undefined, shareOf }
+  if (!channels) return (await import('../queue/in-process/queue.ts')).createInProcessQueue({ log, ...limits })
+  return (await import('../queue/bullmq/queue.ts')).createBullmqQueue({ ...redisOf(config, log), channels, ...limits })
 }
 
 /** Opens the counter of requests across replicas; undefined with a single server. */

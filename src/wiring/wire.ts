@@ -17,7 +17,8 @@ import type { Metrics, ServerInfo } from '../jobs/ports/metrics.ts'
 import { createResolver, type Resolve } from '../net/resolver.ts'
 import type { Readiness } from '../jobs/readiness.ts'
 import { oldGenerationLimit, openFilesLimit } from '../process/boot.ts'
-import { parseWebhookSecrets } from '../config/formats.ts'
+import { parseShare, parseWebhookSecrets } from '../config/formats.ts'
+import { equalShares, type ShareOf } from '../jobs/ports/queue.ts'
 import { measureBackend, openBackend, openMediaReader } from './backends.ts'
 import {
   openOutputs,
@@ -70,7 +71,7 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
 async function openAll(config: Config, log: Logger, { add, closeAll }: Closers): Promise<Wired> {
   if (config.backendAssumed) log.warn({ event: 'local_assumed' }, ASSUMED_LOCAL)
   warnOfFewDescriptors(config, log)
-  const { authenticator, reload } = await openAuth(config, log)
+  const { authenticator, reload, shareOf } = await openAuth(config, log)
   if (authenticator) add('authenticator', authenticator)
   const counter = await openCounter(config, log)
   if (counter) add('counter', counter)
@@ -90,7 +91,7 @@ async function openAll(config: Config, log: Logger, { add, closeAll }: Closers):
   const media = add('media', await openMediaReader(config, resolve))
   const sender = add('sender', await openSender(config, resolve))
   // Last of what can fail to open: the core has its closer, since it has to close in the middle of the core's parts.
-  const queue = await openQueue(config, channels, log)
+  const queue = await openQueue(config, { channels, shareOf }, log)
   const core = createCore(
     {
       store,
@@ -204,19 +205,29 @@ function warnOfFewDescriptors({ MAX_CONNECTIONS: connections }: Config, log: Log
   )
 }
 
-type Auth = { readonly authenticator: Authenticator | undefined; reload(): Promise<void> }
+type Auth = {
+  readonly authenticator: Authenticator | undefined
+  readonly shareOf: ShareOf
+  reload(): Promise<void>
+}
 
 async function openAuth(config: Config, log: Logger): Promise<Auth> {
   const { API_KEYS: entries, API_KEYS_FILE: file, OIDC_ISSUER: issuer, OIDC_AUDIENCE: audience } = config
   const nothing = () => Promise.resolve()
   const hasKeys = entries !== undefined || file !== undefined
-  if (!hasKeys && issuer === undefined) return { authenticator: undefined, reload: nothing }
+  if (!hasKeys && issuer === undefined) return { authenticator: undefined, shareOf: equalShares, reload: nothing }
   const { createKeyring, joinAuthenticators } = await import('../auth/keys.ts')
   const openTokens = async (from: string) =>
     (await import('../auth/oidc.ts')).createOidc({ issuer: from, audience: audience ?? '', log })
   const keys = hasKeys ? await createKeyring({ entries, file, log }) : undefined
   const tokens = issuer === undefined ? undefined : await openTokens(issuer)
-  return { authenticator: joinAuthenticators({ keys, tokens }), reload: keys?.reload ?? nothing }
+  const ofToken = config.OIDC_SHARE === undefined ? undefined : parseShare(config.OIDC_SHARE)
+  return {
+    authenticator: joinAuthenticators({ keys, tokens }),
+    shareOf: (caller) =>
+      keys?.shareOf(caller) ?? (caller.startsWith('oidc:') ? ofToken : undefined) ?? equalShares(caller),
+    reload: keys?.reload ?? nothing,
+  }
 }
 
 async function openSender(config: Config, resolve: Resolve): Promise<WebhookSender> {

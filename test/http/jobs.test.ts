@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { aBody, problemOf, startApp, type TestApp } from '../helpers/app.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
+import { field, FORM_TYPE, formOf } from '../helpers/uploads.ts'
 import type { JobView } from '../../src/jobs/view.ts'
 
 let app: TestApp
@@ -176,4 +177,31 @@ test('every line of a request names the request and the job, and no line shows a
   expect(lines.length).toBeGreaterThan(0)
   expect(app.requestLines.every((line) => typeof line.request_id === 'string')).toBe(true)
   expect(app.requestLog()).not.toContain('signature=secret')
+})
+
+test('priority orders the jobs of a caller that wait, in JSON and in a form, and is shown', async () => {
+  const busy = await startApp({ maxConcurrentJobs: 1 })
+  const add = async (priority?: string) => {
+    const response = await busy.post('/jobs', { ...aBody, ...(priority !== undefined && { priority }) })
+    expect(response.statusCode, response.body).toBe(202)
+    return response.json<JobView>()
+  }
+  const running = await add('low')
+  await busy.untilStatus(running.job_id, 'running')
+  const waiting = [await add('low'), await add(), await add('high')]
+  const payload = formOf([...Object.entries(aBody), ['priority', 'high'] as const].map(([n, value]) => field(n, value)))
+  const form = await busy.app.inject({ method: 'POST', url: '/jobs', payload, headers: { 'content-type': FORM_TYPE } })
+  waiting.push(form.json<JobView>())
+  const jobs = await Promise.all(waiting.map(async ({ job_id: id }) => (await busy.get(`/jobs/${id}`)).json<JobView>()))
+  expect(jobs.map((job) => [job.priority, job.queue_position])).toEqual([
+    ['low', 4],
+    [undefined, 3],
+    ['high', 1],
+    ['high', 2],
+  ])
+  const { jobs: listed } = (await busy.get('/jobs')).json<{ jobs: JobView[] }>()
+  expect(listed.map(({ priority }) => priority).toSorted()).toEqual(['high', 'high', 'low', 'low', undefined])
+  const refused = await busy.post('/jobs', { ...aBody, priority: 'urgent' })
+  expect(problemOf(refused)).toMatchObject({ status: 400, paths: ['/priority'] })
+  await busy.close()
 })

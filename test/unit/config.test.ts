@@ -299,6 +299,9 @@ describe('authentication', () => {
     expect(errorsOf({ ...oidc, OIDC_ISSUER: 'http://issuer.example' })).toEqual([
       'OIDC_ISSUER: must be https, unless its host is this machine',
     ])
+    expect(errorsOf({ ...oidc, OIDC_SHARE: 'weight=2 max_running=4' })).toEqual([])
+    expect(errorsOf({ ...oidc, OIDC_SHARE: 'weight=0' }).join()).toMatch(/^OIDC_SHARE: must be weight=N/)
+    expect(errorsOf({ OIDC_SHARE: 'weight=2' }).join()).toContain('no such callers without OIDC_ISSUER')
     const shown = errorsOf({ ...oidc, OIDC_ISSUER: 'https://me:hush@issuer.example' }).join()
     expect(shown).toContain('credentials')
     expect(shown).not.toContain('hush')

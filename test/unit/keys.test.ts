@@ -16,6 +16,7 @@ import {
   parseEntryFile,
   parseEntryList,
   findDuplicateKeys,
+  findShareConflicts,
 } from '../../src/config/formats.ts'
 import { type Credential, type Scope, SCOPES } from '../../src/jobs/ports/access.ts'
 import { BootError } from '../../src/problems.ts'
@@ -140,6 +141,43 @@ describe('key entries', () => {
     expect(repeats(entryOf('alice', 'a'), entryOf('alice', 'a', 'admin')).join()).toContain('with other scopes')
   })
 
+  test.each([
+    ['weight=4', { weight: 4 }],
+    ['max_running=2', { weight: 1, maxRunning: 2 }],
+    ['  weight=100   max_running=1000000', { weight: 100, maxRunning: 1_000_000 }],
+    ['max_running=2 weight=1', { weight: 1, maxRunning: 2 }],
+  ])('may set the share of their caller after the scopes: %s', (text, share) => {
+    const { entries, errors } = parseEntryList(`${entryOf('alice', 'a')} ${text},${entryOf('bob', 'b')}`)
+    expect(errors).toEqual([])
+    expect(entries.map((entry) => entry.share)).toEqual([share, undefined])
+    expect(parseEntryList(formatEntry(entries[0]!)).entries).toEqual([entries[0]])
+  })
+
+  test.each([
+    'weight=0',
+    'weight=101',
+    'weight=1.5',
+    'weight',
+    'wieght=2',
+    'weight=1 weight=2',
+    'max_running=0',
+    'hunter2',
+  ])('with an invalid share are refused and not shown: %s', (text) => {
+    const { entries, errors } = parseEntryList(`${entryOf('alice', 'a')} ${text}`)
+    expect(entries).toEqual([])
+    expect(errors).toEqual([expect.stringMatching(/^API_KEYS: entry 1: the share must be weight=N \(1 to 100\)/)])
+    expect(errors.join()).not.toContain('hunter2')
+  })
+
+  test('of one name are refused if their shares differ, and may leave the share to another', () => {
+    const conflicts = (...texts: string[]) =>
+      findShareConflicts(parseEntryList(texts.map((text, n) => `${entryOf('alice', `${n}`)} ${text}`).join()).entries)
+    expect(conflicts('weight=2 max_running=3', '', 'max_running=3 weight=2')).toEqual([])
+    expect(conflicts('weight=2', '', 'weight=3')).toEqual([
+      'API_KEYS: entry 3: another share than in API_KEYS: entry 1, which has the same name',
+    ])
+  })
+
   test('that are garbage give errors and do not throw', () => {
     fc.assert(fc.property(anyText(), (text) => void parseEntryFile(text)))
   })
@@ -182,6 +220,16 @@ describe('the keyring', () => {
     expect(message).toContain('API_KEYS: entry 2')
     expect(message).toContain('API_KEYS_FILE: line 2')
     expect(message).toContain('API_KEYS_FILE: line 3: the same key as in API_KEYS: entry 1, under another name')
+  })
+
+  test('gives the share of a caller, and its new one after a reload', async () => {
+    const file = keyFile(`${entryOf('bob', 'b')} max_running=2`)
+    const keyring = await createKeyring({ entries: `${entryOf('alice', 'a')} weight=3`, file, log: silentLog() })
+    const shares = () => ['key:alice', 'key:bob', 'key:carol'].map((caller) => keyring.shareOf(caller))
+    expect(shares()).toEqual([{ weight: 3 }, { weight: 1, maxRunning: 2 }, undefined])
+    writeFileSync(file, `${entryOf('bob', 'b')} weight=2`)
+    await keyring.reload()
+    expect(shares()).toEqual([{ weight: 3 }, { weight: 2 }, undefined])
   })
 
   test('is not created without its file', async () => {

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { loadConfig } from '../../src/config/config.ts'
 import { createClosers, wire } from '../../src/wiring/wire.ts'
+import { makeKey } from '../helpers/keys.ts'
 import { recordingLog } from '../helpers/log.ts'
 
 test('parts close last-in-first-out; one that hangs, rejects or throws is logged, and the others still close', async () => {
@@ -61,4 +62,31 @@ test('a server that cannot open a part closes those that it has opened', async (
   mkdirSync(media)
   const wired = await wire(config, log)
   await wired.close()
+})
+
+test('jobs that wait start by the shares of their callers, as the keys and OIDC_SHARE set them', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'wired-'))
+  const { log } = await recordingLog()
+  const { entry } = makeKey('heavy', 'jobs:write')
+  const config = loadConfig({
+    ...{ BACKEND: 'local', LOCAL_COMMAND: 'true {output}', JOB_STORE: 'memory', MEDIA_ROOT: folder, DATA_DIR: folder },
+    ...{ API_KEYS: `${entry} weight=3`, OIDC_SHARE: 'weight=2', MAX_CONCURRENT_JOBS: '1' },
+    ...{ OIDC_ISSUER: 'https://issuer.example', OIDC_AUDIENCE: 'jobs' },
+  })
+  const { service, close } = await wire(config, log)
+  onTestFinished(async () => {
+    await close()
+    rmSync(folder, { recursive: true })
+  })
+  // Nothing starts: the core is not started.
+  const lastOf = async (caller: string) => {
+    const request = {
+      input: { video_url: 'http://1.1.1.1/a', audio_url: 'http://1.1.1.1/b' },
+      version: 'v15',
+    } as const
+    for (let n = 1; n < 6; n++) await service.submit(request, { id: caller, seesAll: false })
+    return (await service.submit(request, { id: caller, seesAll: false })).job
+  }
+  const jobs = [await lastOf('key:light'), await lastOf('oidc:https://issuer.example|a'), await lastOf('key:heavy')]
+  expect(await Promise.all(jobs.map(async (job) => service.queuePosition(job)))).toEqual([18, 15, 12])
 })

@@ -236,7 +236,8 @@ export const JobReply = Type.Object(
     ),
     queue_position: Type.Optional(
       Integer({
-        description: 'Position in the queue while the job waits; with several replicas it may lag a little.',
+        description:
+          'Position in the queue while the job waits, 1 for the next. So many of the jobs that wait now start up to and with it, unless your own limit of running jobs holds it back; jobs that other callers submit later may start before it as well. With several replicas it may lag a little.',
         example: 3,
         minimum: 1,
       }),

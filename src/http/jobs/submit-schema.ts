@@ -1,6 +1,6 @@
 import { Type } from '@sinclair/typebox'
 import { FACES, FACES_WITH_FILES, SPEECHES, SPEECHES_WITH_FILES } from '../../jobs/submit.ts'
-import { WEBHOOK_EVENTS } from '../../jobs/job.ts'
+import { PRIORITIES, WEBHOOK_EVENTS } from '../../jobs/job.ts'
 import { OneOf, Text, Integer } from '../schemas.ts'
 
 const Url = (description: string, example: string) =>
@@ -120,6 +120,13 @@ export const ShownOptions = {
   parameters: Type.Optional(Parameters),
   metadata: Type.Optional(Metadata),
   run_timeout_seconds: Type.Optional(RunTimeout),
+  priority: Type.Optional(
+    OneOf(PRIORITIES, {
+      description:
+        'How urgent the job is among your own that wait: `high` before `normal` (the default) before `low`. Jobs of other callers start neither earlier nor later for it.',
+      examples: ['high'],
+    }),
+  ),
 }
 
 /** See the keyword in `http/schemas.ts`; the reference shows it as types. */
