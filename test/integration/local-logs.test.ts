@@ -4,7 +4,8 @@ import { describe, expect, test, vi } from 'vitest'
 import { createPathFilter, createRunLogs, LOG_KEPT_BYTES } from '../../src/backend/local/run-logs.ts'
 import type { LocalOptions } from '../../src/backend/local/backend.ts'
 import type { Backend } from '../../src/jobs/ports/backend.ts'
-import { never, SAMPLES, silent, startLocal, temporaryFolder, videoOf } from '../helpers/media.ts'
+import { ffmpegs, makeMedia, never, SAMPLES, silent, startLocal, temporaryFolder, videoOf } from '../helpers/media.ts'
+import { watchProgress } from '../helpers/progress.ts'
 import { until } from '../helpers/until.ts'
 
 const INPUT = { video_path: 'face.mp4', audio_path: 'speech.wav' }
@@ -68,6 +69,41 @@ describe('the log of a command', () => {
     local.signal('end')
     expect(await Promise.all([first.end, second.end])).toEqual(['one\ntwo\n', 'one\ntwo\n'])
     videoOf(await local.backend.wait(callId, never))
+  })
+
+  test('has what it prints to stdout and to stderr, each line whole', async () => {
+    const { logOf } = await command(`
+      const lines = []
+      for (let n = 0; n < 200; n++) {
+        fs.writeSync(1, 'out ' + n); print('err ' + n); await sleep(0); fs.writeSync(1, ' end\\n'); print(' end\\n')
+      }
+      ${WRITE_VIDEO}`)
+    const lines = (await logOf()).text.trimEnd().split('\n')
+    for (const name of ['out', 'err']) {
+      expect(lines.filter((line) => line.startsWith(name))).toEqual(
+        Array.from({ length: 200 }, (_, n) => `${name} ${n} end`),
+      )
+    }
+  })
+
+  test.each([
+    [
+      'lines of JSON on stdout',
+      `fs.writeSync(1, JSON.stringify({ musetalk: { step: 'lips', done, total: 4 } }) + '\\n')`,
+    ],
+    ['bars of tqdm on stderr', `print('\\rlips: ' + 25 * done + '%|#   | ' + done + '/4 [00:01<00:03,  1.00s/it]\\r')`],
+  ])('says how far the run is, by %s', async (_how, print) => {
+    const local = await command(
+      `for (let done = 0; done <= 4; done++) { ${print}; await signal('go-' + done) } ${WRITE_VIDEO}`,
+    )
+    const callId = await local.spawn(INPUT)
+    const seen = watchProgress(local.backend, callId)
+    for (let done = 0; done <= 4; done++) {
+      await until(() => seen.length > done, `the progress ${done}`)
+      local.signal(`go-${done}`)
+    }
+    videoOf(await local.backend.wait(callId, never))
+    expect(seen).toMatchObject([0, 1, 2, 3, 4].map((done) => ({ step: 'lips', done, total: 4, percent: 25 * done })))
   })
 
   test('is kept, also for a later process', async () => {
@@ -225,6 +261,31 @@ test('the output of ffmpeg is the log of its run', async () => {
   expect(text).toMatch(/^Input #0, mov.* from 'video_path':$/m)
   expect(text).not.toContain(mediaRoot)
 })
+
+test.each(ffmpegs)(
+  '%s says how far it is while it runs',
+  async (ffmpegPath) => {
+    const mediaRoot = await temporaryFolder()
+    const face = ['-f', 'lavfi', '-i', 'testsrc2=s=1280x720:r=25:d=40', '-c:v', 'libx264', '-preset', 'ultrafast']
+    makeMedia(...face, join(mediaRoot, 'face.mp4'))
+    makeMedia('-f', 'lavfi', '-i', 'sine=d=60', join(mediaRoot, 'speech.wav'))
+    const { backend, spawn } = await startLocal({ mediaRoot, ffmpegPath, maxInputBytes: 100_000_000 })
+    const callId = await spawn(INPUT)
+    const seen = watchProgress(backend, callId)
+    videoOf(await backend.wait(callId, never))
+    const encoding = seen.filter(({ step }) => step === 'encoding')
+    // The clip is as long as the face, though the speech is longer.
+    for (const { total = 0 } of encoding) expect(Math.abs(total - 40_000)).toBeLessThan(100)
+    const percents = encoding.map(({ percent = -1 }) => percent)
+    expect(percents.length).toBeGreaterThanOrEqual(2)
+    expect(percents).toEqual([...new Set(percents)].sort((a, b) => a - b))
+    for (const { done = 0, total = 0 } of seen) expect(done).toBeLessThanOrEqual(total)
+    // The same lines are in the log, at most one a second.
+    const text = await follow({ backend }, callId).end
+    expect(text.match(/^{"musetalk":{"step":"encoding","done":\d+,"total":\d+}}$/gm)!.length).toBeGreaterThanOrEqual(2)
+  },
+  120_000,
+)
 
 describe('hiding paths in pieces', () => {
   const paths = [['/home/op/media/face.mp4', 'video_path'] as const, ['/home/op', 'home'] as const]

@@ -4,6 +4,7 @@ import { MAX_LOG_READERS } from '../../src/backend/modal/logs.ts'
 import type { LoggedCall } from '../../src/jobs/ports/backend.ts'
 import { status as grpc } from '../helpers/control-plane/control-plane.ts'
 import { forever, startModal } from '../helpers/modal.ts'
+import { watchProgress } from '../helpers/progress.ts'
 import { until } from '../helpers/until.ts'
 
 let modal: Awaited<ReturnType<typeof startModal>>
@@ -53,6 +54,21 @@ function follow(call: LoggedCall, signal = forever) {
   }
   return { seen, end: read() }
 }
+
+test('the progress of a call is read from its log while it runs, with one reader, until it ends', async () => {
+  const { plane, backend } = await start({ behave: () => never })
+  const { callId } = await spawn()
+  plane.log(callId, 'load the models')
+  plane.log(callId, '\rlips:  21%|##        | 42/200 [00:35<02:12,  1.19it/s]')
+  const seen = watchProgress(backend, callId)
+  await until(() => seen.length === 1, 'the first progress')
+  expect(seen).toMatchObject([{ step: 'lips', done: 42, total: 200, percent: 21 }])
+  plane.log(callId, '{"musetalk": {"step": "blending", "done": 1, "total": 3}}')
+  plane.log(callId, '\rlips:  42%|####      | 84/200 [01:10<01:37,  1.19it/s]')
+  await until(() => seen.length === 2, 'the next progress')
+  expect(seen[1]).toMatchObject({ step: 'blending', done: 1, total: 3, percent: 33 })
+  expect(modal.plane.stats().rpcs.AppGetLogs).toBeLessThanOrEqual(2)
+})
 
 describe('the log of a finished call', () => {
   test('is fetched, all of it', async () => {
