@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import type { RunTimes } from '../../src/jobs/job.ts'
 import { createSemaphore } from '../../src/lib/concurrency.ts'
 import { createWorkFolders } from '../../src/backend/local/run.ts'
 import { OUTCOMES_KEPT } from '../../src/backend/local/backend.ts'
@@ -49,6 +50,31 @@ describe('a call', () => {
     const outputPath = join(dataDir, 'results', 'a-job-1', 'v15', 'output.mp4')
     const outcome = { kind: 'succeeded', outputPath, runId: 'a-job-1' }
     expect(await Promise.all([...waits, backend.wait(callId, never)])).toEqual([outcome, outcome, outcome])
+  })
+
+  test('reports how long its inputs, its wait for a process and its run took, also to later waits', async () => {
+    const { backend, spawn, letGo, history } = await startHeld(1)
+    const [first, second] = [await spawn(INPUT, 'first'), await spawn(INPUT, 'second')]
+    await until(() => history() === '+', 'the first run')
+    const heldAt = performance.now()
+    await new Promise((resolve) => setTimeout(resolve, 150))
+    letGo()
+    const timesOf = async (callId: string) => {
+      const known: RunTimes[] = []
+      const onTimes = (times: RunTimes) => void known.push(times)
+      await backend.wait(callId, never, { isNeeded: false, onStart: () => undefined, onTimes })
+      expect(known).toHaveLength(1)
+      return known[0]!
+    }
+    const [one, two] = [await timesOf(first), await timesOf(second)]
+    const tookMs = performance.now() - heldAt
+    expect(one.runMs).toBeGreaterThanOrEqual(150)
+    expect(two.queuedMs).toBeGreaterThanOrEqual(150)
+    for (const { startupMs = NaN, queuedMs = NaN, runMs = NaN } of [one, two]) {
+      expect(Math.min(startupMs, queuedMs, runMs)).toBeGreaterThanOrEqual(0)
+      expect(runMs).toBeLessThan(tookMs + 5_000)
+    }
+    expect(await timesOf(first)).toEqual(one)
   })
 
   test('reports its start when its child process starts, also to later waits', async () => {

@@ -1,4 +1,5 @@
 import { expect, onTestFinished, test } from 'vitest'
+import type { RunTimes } from '../../src/jobs/job.ts'
 import { status } from '../helpers/control-plane/control-plane.ts'
 import { forever, startModal } from '../helpers/modal.ts'
 import { until } from '../helpers/until.ts'
@@ -97,4 +98,27 @@ test('with more calls than slots the running one long-polls, and those in the qu
   expect(performance.now() - startedAt).toBeLessThan(500)
   for (const callId of callIds.slice(1)) plane.end(callId, { kind: 'return' })
   await Promise.all(waits)
+})
+
+test('a call reports how long it was queued, started and ran, by the listing and the answer', async () => {
+  const { plane, backend, spawn } = await start({ behave: () => ({ startsAfterMs: 300, end: { kind: 'never' } }) })
+  const callId = await spawn('a')
+  const known: RunTimes[] = []
+  const subscriber = { spawnedAt: Date.now(), isNeeded: false, onStart: () => undefined }
+  let stage: string | undefined
+  const wait = backend.wait(callId, forever, {
+    ...subscriber,
+    onStage: (next) => void (stage = next),
+    onTimes: (times) => void known.push(times),
+  })
+  await until(() => stage === 'running', 'a listing of the run')
+  plane.end(callId, { kind: 'return' })
+  await wait
+  const { inputAt = 0, gpuAt = 0, startedAt = 0, endedAt = 0 } = plane.calls()[0]!
+  const [times] = known
+  expect(known).toHaveLength(1)
+  expect(times?.queuedMs).toBeCloseTo(gpuAt - inputAt, -1)
+  expect(times?.startupMs).toBeCloseTo(startedAt - gpuAt, -1)
+  expect(times?.startupMs).toBeGreaterThan(250)
+  expect(times?.runMs).toBeCloseTo(endedAt - startedAt, -1)
 })

@@ -9,6 +9,7 @@ import { type CallRecord, exactNow } from '../helpers/control-plane/calls.ts'
 import { forkControlPlane, type RemoteControlPlane } from '../helpers/control-plane/remote.ts'
 import { startServer } from '../helpers/server.ts'
 import { until } from '../helpers/until.ts'
+import { expectExactUsage, PRICED } from '../helpers/usage.ts'
 
 /** Kills altogether; `npm run test:soak` asks for more. A file takes so many of them before its jobs are let finish. */
 const ROUNDS = Number(process.env.CRASH_ROUNDS ?? 10)
@@ -40,7 +41,7 @@ test.each(FILES)(
     const plane = await forkControlPlane()
     closers.push(() => plane.close())
     await plane.disrupt({ method: 'FunctionMap', delayMs: SPAWN_ANSWER_MS })
-    const env = { ...plane.env, BACKEND: 'modal', JOB_STORE: `sqlite:${file}` }
+    const env = { ...plane.env, ...PRICED, BACKEND: 'modal', JOB_STORE: `sqlite:${file}` }
     const load = startLoad()
     closers.push(() => load.end())
 
@@ -94,6 +95,7 @@ async function letFinish(env: Record<string, string>): Promise<JobView[]> {
     jobs.push(...some)
     query = cursor && `limit=200&cursor=${cursor}`
   }
+  await expectExactUsage(server.url)
   expect(await server.end()).toBe(0)
   return jobs
 }

@@ -6,6 +6,7 @@ import { asking } from '../helpers/jobs.ts'
 import { type Cluster, startCluster } from '../helpers/replicas.ts'
 import type { ServerProcess } from '../helpers/server.ts'
 import { until } from '../helpers/until.ts'
+import { expectExactUsage, PRICED } from '../helpers/usage.ts'
 
 if (noRedisServer !== undefined) process.stderr.write(`replicas are not tested: ${noRedisServer}\n`)
 
@@ -69,7 +70,7 @@ describe.skipIf(noRedisServer !== undefined)(`${JOBS} jobs all end once, and no 
     `while one of three replicas is killed every ${DEATH_EVERY_MS / 1000} s and restarted`,
     { timeout: 180_000 },
     async () => {
-      const { replicas, plane, start } = await startCluster(3)
+      const { replicas, plane, start } = await startCluster(3, PRICED)
       const submitting = submitAll(replicas)
       const dead: ServerProcess[] = []
       for (let n = 0; n < DEATHS; n++) {
@@ -83,11 +84,12 @@ describe.skipIf(noRedisServer !== undefined)(`${JOBS} jobs all end once, and no 
       expect(jobs.filter(({ status }) => status !== 'succeeded')).toEqual([])
       expectEndedOnce([...dead, ...replicas])
       expectNoSecondSpawn(jobs, await plane.calls())
+      await expectExactUsage(replicas[0]!.url)
     },
   )
 
   test('while Redis is killed and restarted on what it has on disk', { timeout: 180_000 }, async () => {
-    const { replicas, plane, redis } = await startCluster(2)
+    const { replicas, plane, redis } = await startCluster(2, PRICED)
     const submitting = submitAll(replicas)
     for (let n = 0; n < 4; n++) {
       await sleep(DEATH_EVERY_MS)
@@ -101,5 +103,6 @@ describe.skipIf(noRedisServer !== undefined)(`${JOBS} jobs all end once, and no 
     expect(jobs.filter(({ status }) => status !== 'succeeded')).toEqual([])
     expectEndedOnce(replicas)
     expectNoSecondSpawn(jobs, await plane.calls())
+    await expectExactUsage(replicas[0]!.url)
   })
 })

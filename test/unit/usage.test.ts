@@ -2,6 +2,10 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Job, JobEvent } from '../../src/jobs/job.ts'
 import { account, formatNanos, parseNanos, type Price, sumCosts, usageOfJob } from '../../src/jobs/usage.ts'
+import { createMemoryStore } from '../../src/store/memory/store.ts'
+import { createSqliteStore } from '../../src/store/sqlite/store.ts'
+import { expectExactSums } from '../helpers/usage.ts'
+import { runTimesOf } from '../../src/backend/modal/outcome.ts'
 import { aJob, after, failed, interrupted, spawned, started, succeeded } from '../helpers/jobs.ts'
 
 const price: Price = { nanosPerSecond: 164_000n, currency: 'USD' }
@@ -132,5 +136,62 @@ describe('amounts of money', () => {
       { amount: '0.60', currency: 'USD' },
       { amount: '1.00', currency: 'EUR' },
     ])
+  })
+})
+
+describe('the sums of any lives of jobs are those of their attempts', () => {
+  test('in memory', () =>
+    expectExactSums(() => {
+      const store = createMemoryStore()
+      return Promise.resolve([store, store])
+    }, 150))
+
+  test('in SQLite', () =>
+    expectExactSums(async () => {
+      const store = await createSqliteStore({ path: ':memory:' })
+      return [store, store]
+    }, 50))
+})
+
+describe('the times of a call at Modal', () => {
+  const START = 1_700_000_000_000
+  const listed = { enqueuedAt: START, isListed: true, startupMs: 8_000, spawnedAt: START - 300 }
+  const call = { runStartedAt: START + 10_000, runEndedAt: START + 40_000 }
+  const now = START + 41_000
+
+  test('tell queue, start and run apart where a listing has', () => {
+    expect(runTimesOf(call, listed, now)).toEqual({ queuedMs: 2_000, startupMs: 8_000, runMs: 30_000 })
+  })
+
+  test('count the start as queue where no listing has told it apart, or it cannot be right', () => {
+    for (const startupMs of [undefined, 0, -1, NaN, 10_001]) {
+      expect(runTimesOf(call, { ...listed, startupMs }, now)).toEqual({ queuedMs: 10_000, runMs: 30_000 })
+    }
+    expect(runTimesOf(call, { ...listed, isListed: false, startupMs: undefined }, now)).toEqual({
+      queuedMs: 10_300,
+      runMs: 30_000,
+    })
+  })
+
+  test('leave out what two clocks contradict', () => {
+    const hour = 3_600_000
+    expect(runTimesOf({ ...call, runEndedAt: START + hour }, listed, now)).toEqual({
+      queuedMs: 2_000,
+      startupMs: 8_000,
+    })
+    expect(runTimesOf({ ...call, runEndedAt: START }, listed, now)).not.toHaveProperty('runMs')
+    for (const shift of [hour, -hour]) {
+      const shifted = { runStartedAt: call.runStartedAt + shift, runEndedAt: call.runEndedAt + shift }
+      expect(runTimesOf(shifted, { ...listed, isListed: false, startupMs: undefined }, now)).toEqual({ runMs: 30_000 })
+    }
+  })
+
+  test('are absent where Modal says nothing, and a wait is never negative', () => {
+    expect(runTimesOf({}, listed, now)).toEqual({})
+    const early = { runStartedAt: START - 400, runEndedAt: START }
+    expect(runTimesOf(early, { ...listed, isListed: false, startupMs: undefined }, now)).toEqual({
+      queuedMs: 0,
+      runMs: 400,
+    })
   })
 })
