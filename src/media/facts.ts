@@ -105,9 +105,12 @@ async function readTracks(source: Source, request: FactsRequest, report: (facts:
     }
     report(present)
     if (!track) return
-    const described = { ...present, ...(await (track === video ? describePicture(video) : describeSound(audio))) }
+    const format = await input.getFormat()
+    const isTransport = format === media.MPEG_TS
+    const facts = await (track === video ? describePicture(video) : describeSound(audio, isTransport))
+    const described = { ...present, ...facts }
     report(described)
-    const durationSeconds = await durationOf(track, await input.getFormat(), source)
+    const durationSeconds = await durationOf(track, format, source)
     const timed = durationSeconds === undefined ? described : { ...described, durationSeconds }
     report(timed)
     if (track !== video) return
@@ -123,9 +126,11 @@ async function describePicture(track: InputVideoTrack): Promise<MediaFacts> {
   return { ...(codec && { codec: nameCodec(codec) }), width, height, rotation: await track.getRotation() }
 }
 
-async function describeSound(track: InputAudioTrack | null): Promise<MediaFacts> {
+/** `isTransport`: MPEG-TS does not say which layer MPEG sound is of, and the library takes all for MP3. */
+async function describeSound(track: InputAudioTrack | null, isTransport: boolean): Promise<MediaFacts> {
   if (!track) return {}
-  const [codec, sampleRate] = [await track.getCodec(), await track.getSampleRate()]
+  const [found, sampleRate] = [await track.getCodec(), await track.getSampleRate()]
+  const codec = isTransport && found === 'mp3' ? undefined : found
   return { ...(codec && { codec: nameCodec(codec) }), sampleRate, channels: await track.getNumberOfChannels() }
 }
 

@@ -79,12 +79,18 @@ describe('the facts of a file are those that ffmpeg finds', () => {
     ['MP4', 'late-index.mp4', [...NTSC, ...STEREO, '-c:v', 'libx264', '-c:a', 'aac', '-movflags', '-faststart']],
     ['MP4', 'fragments.mp4', [...PICTURE, '-c:v', 'libx264', '-movflags', 'frag_keyframe+empty_moov']],
     ['MOV', 'a.mov', [...PICTURE, ...STEREO, '-c:v', 'libx264', '-c:a', 'pcm_s16le']],
+    ['MP4', 'ac3.mp4', [...SOUND, '-c:a', 'ac3']],
+    ['3GP', 'a.3gp', [...PICTURE, ...SOUND, '-c:v', 'libx264', '-c:a', 'aac']],
     ['MKV', 'a.mkv', [...NTSC, ...SOUND, '-c:v', 'libx264', '-c:a', 'aac']],
     ['WebM', 'a.webm', [...PICTURE, ...STEREO, '-c:v', 'libvpx', '-c:a', 'libopus']],
+    ['WebM', 'vp9.webm', [...PICTURE, '-c:v', 'libvpx-vp9']],
+    ['WebM', 'sound.webm', [...STEREO, '-c:a', 'libopus']],
     ['MPEG-TS', 'a.ts', [...PICTURE, ...SOUND, '-c:v', 'libx264', '-c:a', 'aac']],
     ['MP3', 'a.mp3', SOUND],
     ['MP3', 'no-header.mp3', [...STEREO, '-write_xing', '0']],
     ['WAV', 'a.wav', STEREO],
+    ['WAV', 'float.wav', [...SOUND, '-c:a', 'pcm_f32le']],
+    ['WAV', 'rf64.wav', [...SOUND, '-rf64', 'always']],
     ['WAV', 'alaw.wav', [...SOUND, '-c:a', 'pcm_alaw']],
     ['Ogg', 'opus.ogg', [...SOUND, '-c:a', 'libopus']],
     ['Ogg', 'vorbis.ogg', [...STEREO, '-c:a', 'libvorbis']],
@@ -140,6 +146,18 @@ describe('the facts of a file are those that ffmpeg finds', () => {
       () => undefined,
     )
     if (theora !== undefined) expect((await ofFile(theora, 'face')).hasPicture).not.toBe(false)
+  })
+
+  test('MPEG sound in MPEG-TS has a duration and no codec, as its layer is not stated', async () => {
+    for (const codec of ['mp2', 'libmp3lame']) {
+      const facts = await shared.ofFile(
+        await make('a.ts', ...PICTURE, ...SOUND, '-c:v', 'mpeg2video', '-c:a', codec),
+        'audio',
+      )
+      expect(facts).toMatchObject({ hasSound: true, sampleRate: 44_100, channels: 1 })
+      expect(facts).not.toHaveProperty('codec')
+      expect(facts.durationSeconds).toBeCloseTo(2, 1)
+    }
   })
 
   test('rotation is how far to turn the picture clockwise', async () => {
