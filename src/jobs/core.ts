@@ -76,9 +76,9 @@ export function createCore(ports: CorePorts, settings: CoreSettings) {
   const { queue } = ports
   const stages = createStages(ports.now)
   const subscriptions = createSubscriptions({ ...ports, stages })
-  const progress = createProgressFollower({ ...ports, stages })
-  const webhooks = createOutbox({ ...ports, claimMs: settings.deliveryClaimMs })
   const estimator = createEstimator({ ...ports, ...settings, stages })
+  const progress = createProgressFollower({ ...ports, stages, estimator })
+  const webhooks = createOutbox({ ...ports, claimMs: settings.deliveryClaimMs })
   const publish = createPublisher({ ...ports, webhooks, estimator })
   const { insert, transition } = createTransitions({ ...ports, ...settings, publish })
   const service = createService({ ...ports, ...settings, insert, transition, webhooks, stages, estimator })

@@ -9,7 +9,10 @@ import {
   MODEL_VERSIONS,
   type ModelVersion,
 } from './job.ts'
+import { medianOf } from '../lib/collections.ts'
 import type { Log } from './log.ts'
+import type { JobProgress } from './progress.ts'
+import { createStepShares } from './step-shares.ts'
 import type { Position } from './ports/queue.ts'
 import type { UsageStore } from './ports/store.ts'
 import type { Stages, StageState } from './subscriptions.ts'
@@ -21,6 +24,8 @@ export type EstimateBasis = {
   /** How long the run takes, by recent runs. */
   readonly runMs: number | undefined
   readonly stage: StageState | undefined
+  /** How much of the run was done, from 0 to 1, at a time in epoch ms. */
+  readonly done: { readonly part: number; readonly at: number } | undefined
   /** When the run starts, if it has not. */
   readonly startsAt: number
 }
@@ -29,14 +34,31 @@ export type EstimateBasis = {
  * When a job is expected to finish, in epoch ms: after `now`, a whole second, at its deadline at the latest. Undefined if
  * there is nothing to go by, and for a run that takes longer than estimated, as nobody knows by how much.
  */
-export function estimateFinish(job: Job, { now, runMs, stage, startsAt }: EstimateBasis): number | undefined {
-  if (isFinished(job) || runMs === undefined) return undefined
-  const finishAt = Math.ceil(((runStartOf(job, stage, now) ?? startsAt) + runMs) / SECOND_MS) * SECOND_MS
+export function estimateFinish(job: Job, basis: EstimateBasis): number | undefined {
+  const { now, runMs, stage, done, startsAt } = basis
+  if (isFinished(job)) return undefined
+  const runStart = runStartOf(job, stage, now)
+  const takesMs = runStart === undefined ? runMs : correctByProgress(runStart, runMs, done)
+  const finishAt = Math.ceil(((runStart ?? startsAt) + (takesMs ?? NaN)) / SECOND_MS) * SECOND_MS
   const estimate = Math.min(finishAt, expiresAt(job))
   return Number.isFinite(finishAt) && estimate > now ? estimate : undefined
 }
 
 const SECOND_MS = 1_000
+/** With less done, the pace of a run says nothing. */
+const LEAST_PART = 0.05
+
+/** The further a run is, the more its own pace counts, and the less what other runs have taken. */
+function correctByProgress(
+  runStart: number,
+  runMs: number | undefined,
+  done: EstimateBasis['done'],
+): number | undefined {
+  const { part, at } = done ?? { part: 0, at: runStart }
+  const byPaceMs = (at - runStart) / part
+  if (!(part >= LEAST_PART && part <= 1 && byPaceMs > 0)) return runMs
+  return runMs === undefined ? byPaceMs : part * byPaceMs + (1 - part) * runMs
+}
 
 /** The backend's clock may be wrong: a run starts between its spawn and now. */
 function runStartOf(job: Job, stage: StageState | undefined, now: number): number | undefined {
@@ -44,14 +66,6 @@ function runStartOf(job: Job, stage: StageState | undefined, now: number): numbe
   if (startedAt === undefined || finishedAt !== undefined) return undefined
   const at = runStartedAt ?? (stage?.stage === 'running' ? stage.since : undefined)
   return at === undefined ? undefined : Math.min(Math.max(at, startedAt), now)
-}
-
-/** The middle one, or the mean of the two in the middle; undefined of none. */
-export function medianOf(numbers: readonly number[]): number | undefined {
-  const sorted = numbers.filter((number) => number > 0 && number < Infinity).sort((a, b) => a - b)
-  const middle = sorted.length >> 1
-  const upper = sorted[middle]
-  return upper === undefined || sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? upper) + upper) / 2
 }
 
 /** The places for jobs at the backend. */
@@ -100,6 +114,8 @@ export type Estimator = {
   finishOf(job: Job, position: Position): number | undefined
   /** What a submit of this job would mean. Rejects while the store is unavailable. */
   ofSubmit(job: Job): Promise<SubmitEstimate>
+  /** Takes notice of how far a running job is. */
+  observeProgress(job: Job, progress: JobProgress): void
   /** Takes notice of a change of a job. */
   observe(change: { readonly after: Job; readonly event?: JobEvent }): void
   /** Reads the medians. Never rejects. */
@@ -114,13 +130,14 @@ export function createEstimator(dependencies: EstimatorDependencies): Estimator 
   const running = new Map<string, Job>()
   /** Lengths of the last runs, in ms, the newest last. */
   const runs: number[] = []
+  const shares = createStepShares()
   let occupancy: (Occupancy & { readonly asOf: number }) | undefined
 
   const load = async () => {
     loadedAt = performance.now()
     for (const version of MODEL_VERSIONS) {
       try {
-        const median = medianOf(await store.recentRuns(version))
+        const median = medianOf((await store.recentRuns(version)).filter((ms) => ms > 0))
         if (median !== undefined) medians.set(version, median)
       } catch (error) {
         log.debug({ err: error }, 'reading the recent runs failed; estimates go by those read before')
@@ -154,7 +171,13 @@ export function createEstimator(dependencies: EstimatorDependencies): Estimator 
   }
 
   const estimate = (job: Job, startsAt: number) =>
-    estimateFinish(job, { now: now(), runMs: runMsOf(job), stage: stages.stateOf(job), startsAt })
+    estimateFinish(job, {
+      now: now(),
+      runMs: runMsOf(job),
+      stage: stages.stateOf(job),
+      done: shares.doneOf(job),
+      startsAt,
+    })
 
   const startOf = (job: Job, position: Position): number => {
     const runMs = runMsOf(job)
@@ -176,7 +199,7 @@ export function createEstimator(dependencies: EstimatorDependencies): Estimator 
       const waiting = slots === undefined ? 0 : await store.countSubmitted()
       const isBusy = slots !== undefined && (waiting > 0 || running.size >= slots)
       const startsAt = isBusy ? startOf(job, waiting + 1) : now()
-      const finishAt = estimateFinish(job, { now: now(), runMs, stage: undefined, startsAt })
+      const finishAt = estimateFinish(job, { now: now(), runMs, stage: undefined, done: undefined, startsAt })
       return {
         ...(slots !== undefined && { queuedMs: startsAt - now() }),
         runMs,
@@ -184,9 +207,13 @@ export function createEstimator(dependencies: EstimatorDependencies): Estimator 
         ...(price && { cost: costOf(Math.round(runMs), price) }),
       }
     },
+    observeProgress(job, progress) {
+      shares.observe(job, progress)
+    },
     observe({ after, event }) {
       const runMs = event?.type === 'succeeded' ? event.times?.runMs : undefined
       if (runMs !== undefined && runs.push(runMs) > RUNS_KEPT) runs.shift()
+      if (runMs !== undefined) shares.learn(after, { startedAt: now() - runMs, endedAt: now() })
       if (slots === undefined) return
       if (after.status === 'running' && currentAttempt(after).callId !== undefined) running.set(after.id, after)
       else running.delete(after.id)

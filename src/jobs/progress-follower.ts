@@ -1,4 +1,5 @@
 import type { Backend, LoggedCall } from './ports/backend.ts'
+import type { Estimator } from './estimate.ts'
 import type { ChangeBus } from './ports/notifications.ts'
 import { currentAttempt, isFinished, type Job } from './job.ts'
 import { callSubscriber, type Log, logFieldsOf } from './log.ts'
@@ -47,6 +48,8 @@ export type FollowerDependencies = {
   readonly backend: Pick<Backend, 'name' | 'logs'>
   readonly changes: Pick<ChangeBus, 'subscribe'>
   readonly stages: Pick<Stages, 'get' | 'subscribe'>
+  /** Is notified of each new progress of any job. */
+  readonly estimator?: Pick<Estimator, 'observeProgress'>
   readonly log: Log
   /** Epoch ms. */
   readonly now?: () => number
@@ -89,6 +92,7 @@ export function createProgressFollower(dependencies: FollowerDependencies): Prog
   const publish = (at: Followed, reader: Reader, progress: JobProgress) => {
     if (at.reader !== reader || isSameReport(at.progress, progress)) return
     at.progress = progress
+    dependencies.estimator?.observeProgress(at.job, progress)
     for (const subscriber of at.subscribers) callSubscriber(log, logFieldsOf(at.job), () => subscriber(progress))
   }
 

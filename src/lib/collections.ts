@@ -107,3 +107,11 @@ export async function* readPages<T>(
     await new Promise(setImmediate)
   }
 }
+
+/** The middle one of finite numbers, or the mean of the two in the middle; undefined of none. */
+export function medianOf(numbers: readonly number[]): number | undefined {
+  const sorted = numbers.filter(Number.isFinite).sort((a, b) => a - b)
+  const middle = sorted.length >> 1
+  const upper = sorted[middle]
+  return upper === undefined || sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? upper) + upper) / 2
+}

@@ -9,6 +9,7 @@ import { aSuccess } from '../helpers/fake-backend.ts'
 import { silentLog } from '../helpers/log.ts'
 import { temporaryFolder } from '../helpers/media.ts'
 import { describeWithRedis } from '../helpers/redis.ts'
+import { until } from '../helpers/until.ts'
 
 const SPEECH_SECONDS = 10
 const body = { video_path: 'face.mp4', audio_path: 'speech.wav' }
@@ -37,6 +38,11 @@ async function run(app: TestApp, runMs: number) {
   return id
 }
 
+async function startRun(app: TestApp, id: string) {
+  await until(() => app.backend.waiting.has(`fc-${id}-1`), 'the call')
+  app.backend.changeStage(`fc-${id}-1`, 'running')
+}
+
 const get = async (app: TestApp, id: string, etag?: string) => {
   const headers = etag === undefined ? {} : { 'if-none-match': etag }
   const response = await app.app.inject({ url: `/jobs/${id}`, headers })
@@ -53,7 +59,7 @@ describe('GET /jobs/:id', () => {
     expect(estimateIn((await get(app, finished)).text)).toBeUndefined()
     const id = await submit(app)
     await app.untilStatus(id, 'running')
-    app.backend.changeStage(`fc-${id}-1`, 'running')
+    await startRun(app, id)
     const first = await get(app, id)
     expect(estimateIn(first.text)).toBe(new Date(1_060_000).toISOString())
     app.clock.now += 59_000
@@ -87,7 +93,7 @@ describe('POST /jobs?dry_run=true', () => {
     expect(await dryRun(app)).toEqual(free)
     const first = await submit(app)
     await app.untilStatus(first, 'running')
-    app.backend.changeStage(`fc-${first}-1`, 'running')
+    await startRun(app, first)
     const behindOne = { queued_seconds: 60, run_seconds: 60, finish_at: new Date(1_120_000).toISOString(), cost }
     expect(await dryRun(app)).toEqual(behindOne)
     await submit(app)

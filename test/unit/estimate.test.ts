@@ -1,7 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { estimateFinish, estimateStart, medianOf, MEDIANS_FOR_MS } from '../../src/jobs/estimate.ts'
+import { estimateFinish, estimateStart, MEDIANS_FOR_MS } from '../../src/jobs/estimate.ts'
+import { medianOf } from '../../src/lib/collections.ts'
 import { expiresAt, type Job, JOB_STAGES } from '../../src/jobs/job.ts'
+import { createStepShares } from '../../src/jobs/step-shares.ts'
 import { startCore } from '../helpers/core.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
 import { aJob, after, failed, interrupted, spawned, started, succeeded } from '../helpers/jobs.ts'
@@ -13,7 +15,7 @@ const running = after(waiting, spawned())
 const stageSince = (since: number) => ({ stage: 'running', since }) as const
 
 describe('an estimate', () => {
-  const basis = { now: 3_000, runMs: 10_000, stage: undefined, startsAt: 5_000 }
+  const basis = { now: 3_000, runMs: 10_000, stage: undefined, done: undefined, startsAt: 5_000 }
 
   test.each<[string, Job, Partial<Parameters<typeof estimateFinish>[1]>, number | undefined]>([
     ['a job that waits: from the time at which it starts', waiting, {}, 15_000],
@@ -48,10 +50,21 @@ describe('an estimate', () => {
     const state = fc.record({ stage: fc.constantFrom(...JOB_STAGES), since: numbers })
     const jobs = fc.constantFrom(waiting, running, after(running, started()), { ...running, runTimeoutSeconds: 3 })
     const clock = fc.nat(8.64e15)
-    const arbitrary = fc.record({ now: clock, runMs: fc.option(numbers), stage: fc.option(state), startsAt: numbers })
+    const arbitrary = fc.record({
+      now: clock,
+      runMs: fc.option(numbers),
+      stage: fc.option(state),
+      done: fc.option(fc.record({ part: numbers, at: numbers })),
+      startsAt: numbers,
+    })
     fc.assert(
-      fc.property(jobs, arbitrary, (job, { runMs, stage, ...rest }) => {
-        const finishAt = estimateFinish(job, { ...rest, runMs: runMs ?? undefined, stage: stage ?? undefined })
+      fc.property(jobs, arbitrary, (job, { runMs, stage, done, ...rest }) => {
+        const finishAt = estimateFinish(job, {
+          ...rest,
+          runMs: runMs ?? undefined,
+          stage: stage ?? undefined,
+          done: done ?? undefined,
+        })
         if (finishAt === undefined) return
         expect(finishAt).toBeGreaterThan(rest.now)
         expect(finishAt).toBeLessThanOrEqual(expiresAt(job))
@@ -77,7 +90,7 @@ test.each([
   [[3], 3],
   [[1, 9, 2], 2],
   [[4, 1, 2, 3], 2.5],
-  [[NaN, 0, -1, Infinity, 5], 5],
+  [[NaN, 0, -Infinity, Infinity, 5], 2.5],
 ])('the median of %j is %j', (numbers, median) => {
   expect(medianOf(numbers)).toBe(median)
 })
@@ -92,6 +105,11 @@ async function coreOfTest(options: Parameters<typeof startCore>[0] = {}, seconds
   return {
     ...core,
     callOf: (id: string) => `fc-${id}-1`,
+    /** Waits until the job's call is followed, and its run starts. */
+    async startRun(id: string) {
+      await until(() => core.backend.waiting.has(`fc-${id}-1`), 'the call')
+      core.backend.changeStage(`fc-${id}-1`, 'running')
+    },
     async run(runMs: number) {
       const { id } = await core.submit()
       await core.untilStatus(id, 'running')
@@ -120,7 +138,7 @@ describe('the estimate of a job', () => {
     expect(await core.estimateOf(id)).toBe(1_000_000 + 40_000)
     core.clock.now += 5_000
     expect(await core.estimateOf(id)).toBe(1_010_000 + 40_000)
-    core.backend.changeStage(core.callOf(id), 'running')
+    await core.startRun(id)
     expect(await core.estimateOf(id)).toBe(1_005_000 + 40_000)
     core.clock.now += 12_345
     expect(await core.estimateOf(id)).toBe(1_005_000 + 40_000)
@@ -144,7 +162,7 @@ describe('the estimate of a job', () => {
     await core.estimator.load()
     const [first, second, third] = [await core.submit(), await core.submit(), await core.submit()]
     await core.untilStatus(first.id, 'running')
-    core.backend.changeStage(core.callOf(first.id), 'running')
+    await core.startRun(first.id)
     const ends = [await core.estimateOf(first.id), await core.estimateOf(second.id), await core.estimateOf(third.id)]
     expect(ends).toEqual([1_100_000, 1_200_000, 1_300_000])
     await core.close()
@@ -176,4 +194,119 @@ describe('the estimate of a job', () => {
     expect(await core.estimateOf(id)).toBe(1_010_000)
     await core.close()
   })
+})
+
+describe('with progress', () => {
+  const basis = { now: 30_000, runMs: 20_000, stage: stageSince(10_000), startsAt: 0 }
+  const estimate = (change: Partial<Parameters<typeof estimateFinish>[1]>) =>
+    estimateFinish(running, { ...basis, done: undefined, ...change })
+
+  test.each([
+    ['half done at the median pace', { part: 0.5, at: 20_000 }, 10_000 + 20_000],
+    ['half done at half the pace: the mean of both', { part: 0.5, at: 30_000 }, 10_000 + 30_000],
+    ['nearly done at half the pace: nearly its own', { part: 0.9, at: 46_000 }, 10_000 + 38_000],
+    ['hardly begun: the median alone', { part: 0.01, at: 25_000 }, undefined],
+    ['more done than there is: the median alone', { part: 1.5, at: 29_000 }, undefined],
+    ['not a number: the median alone', { part: NaN, at: 29_000 }, undefined],
+    ['reported before the start: the median alone', { part: 0.5, at: 9_000 }, undefined],
+  ])('a run that is %s', (_what, done, finishAt) => {
+    expect(estimate({ now: 25_000, done })).toBe(finishAt ?? 10_000 + 20_000)
+  })
+
+  test('a run is estimated without the runs of others', () => {
+    expect(estimate({ runMs: undefined, done: { part: 0.25, at: 20_000 } })).toBe(10_000 + 40_000)
+    expect(estimate({ runMs: undefined })).toBeUndefined()
+  })
+})
+
+describe('the shares of steps', () => {
+  const report = (step: string, done: number, at: number, total = 100) => ({ step, done, total, at })
+  const anotherJob = () => ({ ...running, id: crypto.randomUUID() })
+
+  /** Steps `one` from 0 to 20 % and `two` from 20 to 100 % of a run of 100 s. */
+  function learned() {
+    const shares = createStepShares()
+    const job = anotherJob()
+    for (const done of [10, 90]) shares.observe(job, report('one', done, 1_000_000 + done * 200))
+    for (const done of [25, 75]) shares.observe(job, report('two', done, 1_020_000 + done * 800))
+    shares.learn(job, { startedAt: 1_000_000, endedAt: 1_100_000 })
+    return shares
+  }
+
+  test('say how much of another run is done', () => {
+    const shares = learned()
+    const job = anotherJob()
+    expect(shares.doneOf(job)).toBeUndefined()
+    for (const [step, done, part] of [
+      ['one', 50, 0.1],
+      ['two', 0, 0.2],
+      ['two', 50, 0.6],
+      ['two', 100, 1],
+    ] as const) {
+      shares.observe(job, report(step, done, 7))
+      expect(shares.doneOf(job)).toEqual({ part: expect.closeTo(part) as number, at: 7 })
+    }
+  })
+
+  test('are not known of other steps and versions, nor of another attempt', () => {
+    const shares = learned()
+    const job = anotherJob()
+    shares.observe(job, report('three', 50, 7))
+    expect(shares.doneOf(job)).toBeUndefined()
+    shares.observe({ ...job, version: 'v1' }, report('one', 50, 7))
+    expect(shares.doneOf({ ...job, version: 'v1' })).toBeUndefined()
+    shares.observe(job, report('one', 50, 7))
+    expect(shares.doneOf(job)).toBeDefined()
+    expect(shares.doneOf({ ...job, attempts: [...job.attempts, { attempt: 2 }] })).toBeUndefined()
+  })
+
+  test('are not learned from a step that was seen once, or outside of its run', () => {
+    const shares = createStepShares()
+    const job = anotherJob()
+    shares.observe(job, report('once', 50, 1_000_500))
+    for (const done of [10, 90]) shares.observe(job, report('late', done, 2_000_000 + done))
+    shares.observe(job, { done: 1, total: 2, at: 1_000_500 })
+    shares.observe(job, report('none', 1, 1_000_500, 0))
+    shares.learn(job, { startedAt: 1_000_000, endedAt: 1_001_000 })
+    for (const step of ['once', 'late', 'none']) {
+      const other = anotherJob()
+      shares.observe(other, report(step, 50, 7))
+      expect(shares.doneOf(other), step).toBeUndefined()
+    }
+  })
+
+  test('are bounded, however many steps a function prints', () => {
+    const shares = createStepShares()
+    const seen = (n: number) => {
+      const job = anotherJob()
+      for (const done of [10, 90]) shares.observe(job, report(`step ${n}`, done, 1_000_000 + done))
+      shares.learn(job, { startedAt: 1_000_000, endedAt: 1_000_100 })
+      shares.observe(job, report(`step ${n}`, 50, 7))
+      return shares.doneOf(job) !== undefined
+    }
+    expect(Array.from({ length: 200 }, (_, n) => seen(n)).filter(Boolean)).toHaveLength(50)
+  })
+})
+
+test('a job whose progress is followed is estimated by the shares of the steps of earlier ones', async () => {
+  const core = await coreOfTest(NEVER_SLOWER)
+  const follow = async (done: number[], everyMs: number) => {
+    const { id } = await core.submit()
+    const job = await core.untilStatus(id, 'running')
+    await core.startRun(id)
+    for (const part of done) {
+      core.clock.now += everyMs
+      core.estimator.observeProgress(job, { step: 'lips', done: part, total: 10, at: core.clock.now })
+    }
+    return id
+  }
+  const first = await follow([2, 4, 6, 8, 10], 4_000)
+  core.backend.end(core.callOf(first), aSuccess, { runMs: 20_000 })
+  await core.untilStatus(first, 'succeeded')
+  await core.estimator.load()
+  const startedAt = core.clock.now
+  const second = await follow([2, 4], 8_000)
+  // 0.4 of it took 16 s: 40 s by its own pace, 20 s by the run before.
+  expect(await core.estimateOf(second)).toBe(startedAt + 0.4 * 40_000 + 0.6 * 20_000)
+  await core.close()
 })
