@@ -66,11 +66,24 @@ describe('musetalk submit', () => {
   test('uploads, waits and saves the video, and has nothing more to do the second time', async () => {
     const relay = await openRelay(Number(new URL(server.url).port))
     const output = join(temporaryFolder(), 'new', 'out.mp4')
-    const args = ['submit', FACE, SPEECH, '--wait', '-o', output, '-m', 'scene=1', '--timeout', '600']
+    const args = [
+      'submit',
+      FACE,
+      SPEECH,
+      '--wait',
+      '-o',
+      output,
+      '-m',
+      'scene=1',
+      '--timeout',
+      '600',
+      '--priority',
+      'low',
+    ]
     const { code, stdout, stderr } = await musetalk(args, relay)
     expect(code).toBe(0)
     const id = stdout.trim()
-    expect(await server.job(id)).toMatchObject({ status: 'succeeded', metadata: { scene: '1' } })
+    expect(await server.job(id)).toMatchObject({ status: 'succeeded', metadata: { scene: '1' }, priority: 'low' })
     expect(stderr).toMatch(new RegExp(`^(job ${id}: .*\\n)*job ${id}: succeeded\n${output}: \\d+ KB\n$`))
     const { seconds, video, audio } = await probe(output)
     expect({ video, audio }).toEqual({ video: 'h264 yuv420p', audio: 'aac' })

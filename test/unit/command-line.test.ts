@@ -90,17 +90,17 @@ describe('parseCsv', () => {
 
 describe('the rows of a batch', () => {
   test('are jobs with options, labels and an output, and defaults for what they leave out', () => {
-    const text = `face,speech,output,version,timeout_seconds,parameters.extra_margin,metadata.scene
-a.mp4,b.wav,,,,,
-"a,b.mp4",https://media.example.com/speech%201.mp3?token=x,,v1,60,5,12
-a.mp4,server:b.wav,deep/c.mov,,,,`
+    const text = `face,speech,output,version,priority,timeout_seconds,parameters.extra_margin,metadata.scene
+a.mp4,b.wav,,,,,,
+"a,b.mp4",https://media.example.com/speech%201.mp3?token=x,,v1,high,60,5,12
+a.mp4,server:b.wav,deep/c.mov,,,,,`
     const defaults = { ...NONE, timeoutSeconds: 90, parameters: { extra_margin: '1', fps: '25' } }
     expect(parseRows(text, defaults)).toMatchObject([
       { line: 2, output: 'b.mp4', job: { timeoutSeconds: 90, parameters: { extra_margin: '1', fps: '25' } } },
       {
         ...{ line: 3, output: 'speech 1.mp4' },
         job: {
-          ...{ face: 'a,b.mp4', version: 'v1', timeoutSeconds: 60, metadata: { scene: '12' } },
+          ...{ face: 'a,b.mp4', version: 'v1', priority: 'high', timeoutSeconds: 60, metadata: { scene: '12' } },
           parameters: { extra_margin: '5', fps: '25' },
         },
       },
@@ -143,6 +143,7 @@ describe('a request', () => {
     const keys = [key, (await prepared({})).key]
     for (const more of [
       { version: 'v1' },
+      { priority: 'low' },
       { timeoutSeconds: 5 },
       { parameters: { fps: '5' } },
       { speech: 'face.mp4' },

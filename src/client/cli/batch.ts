@@ -31,7 +31,7 @@ Makes a video of each row of a CSV file (RFC 4180, UTF-8; - for stdin). Its firs
 
   face, speech          as for musetalk submit; files relative to the CSV file
   output                name of the video in DIR; by default that of the speech, with .mp4
-  version, timeout_seconds, run_timeout_seconds
+  version, priority, timeout_seconds, run_timeout_seconds
   parameters.NAME       such as parameters.extra_margin
   metadata.NAME         a label of your own
 

@@ -41,6 +41,7 @@ const COMMON = { url: { type: 'string' }, json: { type: 'boolean' } } as const
 /** Those of the jobs that a command submits. */
 export const JOB_OPTIONS = {
   version: { type: 'string' },
+  priority: { type: 'string' },
   parameter: { type: 'string', short: 'p', multiple: true },
   metadata: { type: 'string', short: 'm', multiple: true },
   timeout: { type: 'string' },
@@ -52,6 +53,7 @@ export const COMMON_HELP = `  --url URL             the server; by default MUSET
   --json                print one JSON object per line`
 
 export const JOB_HELP = `  --version v15|v1      the MuseTalk model
+  --priority P          low, normal or high among your own jobs
   -p, --parameter K=V   how MuseTalk makes the video, such as extra_margin=12; repeatable
   -m, --metadata K=V    a label of your own; repeatable
   --timeout SECONDS     longest time until the job finishes
@@ -102,6 +104,7 @@ export const TIMEOUTS = [1, 604_800] as const
 
 type JobValues = {
   version?: string | undefined
+  priority?: string | undefined
   parameter?: string[] | undefined
   metadata?: string[] | undefined
   timeout?: string | undefined
@@ -112,6 +115,7 @@ type JobValues = {
 export function jobOptionsOf(values: JobValues) {
   return {
     version: values.version,
+    priority: values.priority,
     parameters: pairsOf(values.parameter, 'parameter'),
     metadata: pairsOf(values.metadata, 'metadata'),
     timeoutSeconds: wholeNumber(values.timeout, '--timeout', TIMEOUTS),

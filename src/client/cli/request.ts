@@ -13,6 +13,7 @@ export type JobText = {
   /** Where files are looked up. */
   readonly folder: string
   readonly version?: string | undefined
+  readonly priority?: string | undefined
   readonly timeoutSeconds?: number | undefined
   readonly runTimeoutSeconds?: number | undefined
   readonly parameters: Readonly<Record<string, string>>
@@ -59,10 +60,11 @@ const STILL_URLS = [...STILLS, '.webp', '.gif']
 
 /** Reads the files of a job. Throws a `UsageError` if one cannot be read. */
 export async function prepare(job: JobText, files: Files, parts: KeyParts): Promise<Prepared> {
-  const { version, timeoutSeconds, runTimeoutSeconds, parameters, metadata } = job
+  const { version, priority, timeoutSeconds, runTimeoutSeconds, parameters, metadata } = job
   const [face, speech] = [await faceOf(job, files), await speechOf(job, files)]
   const options = {
     ...(version !== undefined && { version }),
+    ...(priority !== undefined && { priority }),
     ...(Object.keys(parameters).length > 0 && { parameters: parameterValues(parameters) }),
     ...(Object.keys(metadata).length > 0 && { metadata }),
     ...(timeoutSeconds !== undefined && { timeout_seconds: timeoutSeconds }),

@@ -17,7 +17,14 @@ export type Row = {
 export type Defaults = Omit<JobText, 'face' | 'speech' | 'folder'>
 
 const REQUIRED = ['face', 'speech'] as const
-const NAMES: readonly string[] = [...REQUIRED, 'output', 'version', 'timeout_seconds', 'run_timeout_seconds']
+const NAMES: readonly string[] = [
+  ...REQUIRED,
+  'output',
+  'version',
+  'priority',
+  'timeout_seconds',
+  'run_timeout_seconds',
+]
 const [PARAMETER, METADATA] = ['parameters.', 'metadata.']
 
 /**
@@ -89,6 +96,7 @@ function rowOf(fields: Fields, { line }: CsvRecord, defaults: Defaults): Row {
     job: {
       ...{ face, speech },
       version: textOf('version') ?? defaults.version,
+      priority: textOf('priority') ?? defaults.priority,
       timeoutSeconds: seconds('timeout_seconds') ?? defaults.timeoutSeconds,
       runTimeoutSeconds: seconds('run_timeout_seconds') ?? defaults.runTimeoutSeconds,
       parameters: { ...defaults.parameters, ...below(PARAMETER) },
