@@ -356,6 +356,18 @@ export const ConfigSchema = Type.Object({
     default: false,
     description: 'Whether webhooks may be sent to private and loopback addresses.',
   }),
+  HTTPS_PROXY: Type.Optional(
+    text(
+      'Proxy for connections to https URLs: webhooks, inputs, Modal and the OIDC issuer. `http://[user:password@]host:port`; it must allow CONNECT to the addresses of the hosts, which the server still checks itself. Unset: direct.',
+      { secret: true, pattern: '^http://[^\\s/?#]+/?$' },
+    ),
+  ),
+  HTTP_PROXY: Type.Optional(text('The same for http URLs.', { secret: true, pattern: '^http://[^\\s/?#]+/?$' })),
+  NO_PROXY: Type.Optional(
+    text(
+      'Hosts without a proxy, comma-separated: a name also covers its subdomains; `10.0.0.0/8`, `host:port`; `*`: all. This machine never has one.',
+    ),
+  ),
   WEBHOOK_TIMEOUT_SECONDS: integer(
     'Timeout of one delivery attempt, in seconds; then it counts as failed and is retried later.',
     { default: 15, minimum: 1, maximum: 300 },
@@ -395,7 +407,7 @@ export const SECRETS = Object.entries(ConfigSchema.properties as Record<string, 
  * `ConfigError` with all errors at once.
  */
 export function loadConfig(environment: Environment = process.env): Config {
-  const { env, errors } = readSecretFiles(environment, SECRETS)
+  const { env, errors } = readSecretFiles(withProxies(environment), SECRETS)
   const values = readVariables(env)
   if (/^rediss?:\/\/[^\s/]/.test(env.REDIS_URL ?? '')) values.JOB_STORE ??= env.REDIS_URL
   if (!validate(values)) errors.push(...(validate.errors ?? []).map((error) => describeError(error, env)))
@@ -408,10 +420,28 @@ export function loadConfig(environment: Environment = process.env): Config {
   return Object.freeze({ ...config, BACKEND: backend, backendAssumed: config.BACKEND === undefined && !found })
 }
 
-/** Sets what libraries read from the environment by themselves: the credentials of Modal, which may have been in files. */
-export function shareWithLibraries({ MODAL_TOKEN_ID, MODAL_TOKEN_SECRET }: Config, env = process.env): void {
+/**
+ * Sets what libraries read by themselves: the credentials of Modal, which may have been in files, and the proxies of gRPC
+ * and of `fetch`, by which Modal and the OIDC issuer are reached.
+ */
+export function shareWithLibraries(config: Config, env: Record<string, string | undefined> = process.env): void {
+  const { MODAL_TOKEN_ID, MODAL_TOKEN_SECRET, HTTPS_PROXY, HTTP_PROXY, NO_PROXY = '' } = config
   Object.assign(env, MODAL_TOKEN_ID && { MODAL_TOKEN_ID }, MODAL_TOKEN_SECRET && { MODAL_TOKEN_SECRET })
+  if (!HTTPS_PROXY && !HTTP_PROXY) return
+  const proxies = { https_proxy: HTTPS_PROXY, http_proxy: HTTP_PROXY, no_proxy: `${NO_PROXY},${THIS_MACHINE}` }
+  const given = Object.fromEntries(Object.entries(proxies).filter(([, value]) => value))
+  Object.assign(env, given)
+  process.getBuiltinModule('node:http').setGlobalProxyFromEnv(given)
 }
+
+const THIS_MACHINE = 'localhost,127.0.0.1,::1'
+
+/** How URLs of callers are reached: through the proxies of the configuration. */
+export const proxySettingsOf = ({ HTTPS_PROXY, HTTP_PROXY, NO_PROXY }: Config) => ({
+  https: HTTPS_PROXY,
+  http: HTTP_PROXY,
+  no: NO_PROXY,
+})
 
 /** The URL at which clients reach the server, without a trailing slash. */
 export const publicUrlOf = ({ PUBLIC_URL }: Pick<Config, 'PUBLIC_URL'>): string | undefined =>
@@ -433,6 +463,13 @@ export const nodeFlags = (env: Environment = process.env): readonly string[] => 
   ...(env.NODE_OPTIONS ?? '').split(/\s+/).filter(Boolean),
   ...process.execArgv,
 ]
+
+/** Curl, Go and others read these names in lower case too. */
+function withProxies(env: Environment): Environment {
+  const { https_proxy: HTTPS_PROXY, http_proxy: HTTP_PROXY, no_proxy: NO_PROXY } = env
+  const given = Object.entries(env).filter(([, value]) => value !== '')
+  return { HTTPS_PROXY, HTTP_PROXY, NO_PROXY, ...Object.fromEntries(given) }
+}
 
 function readVariables(env: Environment): Record<string, unknown> {
   const settings = Object.entries(ConfigSchema.properties as Record<string, TSchema>)

@@ -1,8 +1,9 @@
 import type { LookupAddress } from 'node:dns'
-import type { LookupFunction } from 'node:net'
+import type { LookupFunction, Socket } from 'node:net'
 import type { Agent } from 'undici'
 import { addressOfHost, isPublicAddress, type UrlRule } from './url-rule.ts'
 import { LookupUnavailable, type Resolve } from './resolver.ts'
+import { connectThroughProxy, ProxyError } from './proxy.ts'
 import { codeOf } from '../lib/errors.ts'
 import type { IncomingMessage } from 'node:http'
 import { request as requestHttps } from 'node:https'
@@ -53,10 +54,30 @@ export function createLookup(lookup: CheckedLookup): LookupFunction {
   }
 }
 
-/** An agent that connects to checked addresses only. */
+/** An agent that connects to checked addresses only, through the proxy of the rule if there is one for them. */
 export async function createAgent(rule: UrlRule, resolve: Resolve): Promise<Agent> {
-  const { Agent } = await import('undici')
-  return new Agent({ connect: { timeout: CONNECT_TIMEOUT_MS, lookup: createLookup({ rule, resolve }) } })
+  const { Agent, buildConnector } = await import('undici')
+  const { proxyOf } = rule
+  const connect = { timeout: CONNECT_TIMEOUT_MS, lookup: createLookup({ rule, resolve }) }
+  if (!proxyOf) return new Agent({ connect })
+  const connectDirectly = buildConnector(connect)
+  return new Agent({
+    connect(options, callback) {
+      const url = new URL(`${options.protocol}//${options.host ?? options.hostname}`)
+      const proxy = proxyOf(url)
+      if (!proxy) {
+        connectDirectly(options, callback)
+        return
+      }
+      const signal = AbortSignal.timeout(CONNECT_TIMEOUT_MS)
+      findAddresses(url.hostname, { rule, resolve })
+        .then((addresses) => connectThroughProxy(proxy, url, { addresses, signal }))
+        .then(
+          (socket) => callback(null, socket),
+          (error: unknown) => callback(signal.aborted ? timedOut() : (error as Error), null),
+        )
+    },
+  })
 }
 
 /** The same for a name that does not exist and for one of the private network, so that the answer reveals neither. */
@@ -65,6 +86,7 @@ const NO_PUBLIC_HOST = 'its host is unknown or not public'
 /** Describes the error of a transfer, for a caller. */
 export function describeError(error: unknown): string {
   if (error instanceof BlockedAddress) return NO_PUBLIC_HOST
+  if (error instanceof ProxyError) return error.message
   if (error instanceof LookupUnavailable) return 'its host could not be looked up'
   const code = codeOf(error) ?? 'unknown error'
   switch (code) {
@@ -97,6 +119,8 @@ const MAX_HEADER_BYTES = 64 * 1024
 const HEADERS = { 'user-agent': 'musetalk-orchestrator', accept: '*/*', 'accept-encoding': 'identity' }
 
 export type GetOptions = {
+  /** Which proxy the connection takes. */
+  readonly rule: Pick<UrlRule, 'proxyOf'>
   /** Resolves to checked addresses only. */
   readonly lookup: LookupFunction
   readonly signal: AbortSignal
@@ -109,20 +133,42 @@ export type GetOptions = {
  * undici fails if a server closes the connection after the response without announcing it. The body fails with
  * `ECONNRESET` if it is shorter than its Content-Length.
  */
-export async function get(url: string, { lookup, signal, range }: GetOptions): Promise<IncomingMessage> {
+export async function get(url: string, { rule, lookup, signal, range }: GetOptions): Promise<IncomingMessage> {
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>()
-  const isSecure = new URL(url).protocol === 'https:'
+  const target = new URL(url)
+  const isSecure = target.protocol === 'https:'
   const headers = range === undefined ? HEADERS : { ...HEADERS, range }
-  const options = { lookup, signal, headers, agent: false, maxHeaderSize: MAX_HEADER_BYTES } as const
+  const proxy = rule.proxyOf?.(target)
+  const connection = proxy ? { createConnection: createTunnels(proxy, target, { lookup, signal }) } : { agent: false }
+  const options = { lookup, signal, headers, maxHeaderSize: MAX_HEADER_BYTES, ...connection } as const
   const request = (isSecure ? requestHttps : requestHttp)(url, options)
   const timer = setTimeout(() => request.destroy(timedOut()), CONNECT_TIMEOUT_MS)
-  request.once('socket', (socket) => socket.once(isSecure ? 'secureConnect' : 'connect', () => clearTimeout(timer)))
+  request.once('socket', (socket) => {
+    // What comes through a proxy is connected already.
+    if (proxy) clearTimeout(timer)
+    else socket.once(isSecure ? 'secureConnect' : 'connect', () => clearTimeout(timer))
+  })
   request.once('response', resolve)
   // Not `once`: discarding the response makes the request fail again.
   request.on('error', reject)
   request.end()
   return promise.finally(() => clearTimeout(timer))
 }
+
+/** A `createConnection` of Node's client, by a proxy. */
+const createTunnels =
+  (proxy: URL, url: URL, { lookup, signal }: Pick<GetOptions, 'lookup' | 'signal'>) =>
+  (_options: object, created: (error: Error | null, socket: Socket) => void): undefined => {
+    const limited = AbortSignal.any([signal, AbortSignal.timeout(CONNECT_TIMEOUT_MS)])
+    const { promise: addresses, resolve, reject } = Promise.withResolvers<LookupAddress[]>()
+    lookup(url.hostname, { all: true }, (error, found) => (error ? reject(error) : resolve(found as LookupAddress[])))
+    addresses
+      .then((checked) => connectThroughProxy(proxy, url, { addresses: checked, signal: limited }))
+      .then(
+        (socket) => created(null, socket),
+        (error: unknown) => created(limited.aborted ? timedOut() : (error as Error), undefined as never),
+      )
+  }
 
 const timedOut = () => Object.assign(new Error('connect timeout'), { code: 'ETIMEDOUT' })
 

@@ -159,7 +159,7 @@ async function followRedirects(start: string, { rule, lookup, signal, range }: R
   for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
     const error = checkUrl(url, rule)
     if (error !== undefined) throw new DownloadError(url, `${redirects ? 'it was redirected to, and ' : ''}it ${error}`)
-    const response = await get(url, { lookup, signal, range })
+    const response = await get(url, { rule, lookup, signal, range })
     const { location } = response.headers
     const { statusCode = 0 } = response
     if (statusCode < 300 || statusCode > 399 || location === undefined) return { url, response }

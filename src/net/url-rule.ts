@@ -49,6 +49,8 @@ export type UrlRule = {
   readonly allowPrivate: boolean
   /** Hosts, `*.example.com` for all subdomains of one; undefined: any host. Does not lift the address rule. */
   readonly allowlist?: readonly string[] | undefined
+  /** The proxy for connections to a URL, by which the other rules are not lifted; undefined: all are direct. */
+  readonly proxyOf?: ((url: URL) => URL | undefined) | undefined
 }
 
 /** The error in a URL, without a DNS look-up; undefined if there is none. The text continues a field's name. */

@@ -1,7 +1,7 @@
 import { access, constants, mkdir, realpath } from 'node:fs/promises'
 import { dirname, isAbsolute, relative, resolve, sep } from 'node:path'
 import type { Logger } from 'pino'
-import { childEnvironment, type Config, ConfigError } from '../config/config.ts'
+import { childEnvironment, type Config, ConfigError, proxySettingsOf } from '../config/config.ts'
 import type { JobInput } from '../jobs/job.ts'
 import type { Backend } from '../jobs/ports/backend.ts'
 import type { MediaReader } from '../jobs/ports/files.ts'
@@ -9,6 +9,7 @@ import type { Metrics } from '../jobs/ports/metrics.ts'
 import { messageOf } from '../lib/errors.ts'
 import { createOnce } from '../lib/concurrency.ts'
 import type { Resolve } from '../net/resolver.ts'
+import { createProxyRule } from '../net/proxy.ts'
 import type { UrlRule } from '../net/url-rule.ts'
 import { isFolder, sqlitePathOf } from './storage.ts'
 
@@ -31,6 +32,7 @@ export async function openBackend(config: Config, resolve: Resolve, parts: Backe
 const urlRuleOf = (config: Config): UrlRule => ({
   allowPrivate: config.INPUT_URL_ALLOW_PRIVATE,
   allowlist: config.INPUT_URL_ALLOWLIST?.split(',').map((host) => host.trim()),
+  proxyOf: createProxyRule(proxySettingsOf(config)),
 })
 
 /** Opens the reader of what inputs are: uploads, the paths of the local backend, and URLs if `PREFLIGHT_URLS` is set. */

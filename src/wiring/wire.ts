@@ -2,7 +2,7 @@ import type { Logger } from 'pino'
 import packageJson from '../../package.json' with { type: 'json' }
 import type { Outputs, Uploads } from '../jobs/ports/files.ts'
 import type { Authenticator, Counter } from '../jobs/ports/access.ts'
-import { type Config, nodeFlags } from '../config/config.ts'
+import { type Config, nodeFlags, proxySettingsOf } from '../config/config.ts'
 import type { WebhookSender } from '../jobs/ports/notifications.ts'
 import type { DeliveryLedger } from '../jobs/webhooks/ledger.ts'
 import { type CoreSettings, createCore } from '../jobs/core.ts'
@@ -14,6 +14,7 @@ import type { ProgressFollower } from '../jobs/progress-follower.ts'
 import type { Subscriptions } from '../jobs/subscriptions.ts'
 import { createMetrics } from '../metrics/metrics.ts'
 import type { Metrics, ServerInfo } from '../jobs/ports/metrics.ts'
+import { createProxyRule } from '../net/proxy.ts'
 import { createResolver, type Resolve } from '../net/resolver.ts'
 import type { Readiness } from '../jobs/readiness.ts'
 import { oldGenerationLimit, openFilesLimit } from '../process/boot.ts'
@@ -234,7 +235,7 @@ async function openSender(config: Config, resolve: Resolve): Promise<WebhookSend
   const { createHttpSender } = await import('../webhooks/sender.ts')
   return createHttpSender({
     secrets: config.WEBHOOK_SECRET === undefined ? [] : parseWebhookSecrets(config.WEBHOOK_SECRET),
-    urlRule: { allowPrivate: config.WEBHOOK_ALLOW_PRIVATE },
+    urlRule: { allowPrivate: config.WEBHOOK_ALLOW_PRIVATE, proxyOf: createProxyRule(proxySettingsOf(config)) },
     timeoutMs: config.WEBHOOK_TIMEOUT_SECONDS * 1000,
     resolve,
   })

@@ -130,6 +130,25 @@ describe('an invalid configuration', () => {
   })
 })
 
+describe('proxies', () => {
+  test('are read in lower case too, and shared with libraries, which reach this machine directly', () => {
+    const config = load({ https_proxy: 'http://egress:3128', NO_PROXY: '.corp', no_proxy: 'x', ...tokens })
+    expect(config).toMatchObject({ HTTPS_PROXY: 'http://egress:3128', NO_PROXY: '.corp' })
+    const env: Record<string, string | undefined> = {}
+    shareWithLibraries(config, env)
+    expect(env).toMatchObject({ https_proxy: 'http://egress:3128', no_proxy: '.corp,localhost,127.0.0.1,::1' })
+    expect(env).not.toHaveProperty('http_proxy')
+  })
+
+  test.each(['egress:3128', 'https://egress:3128', 'socks5://u:hush@egress', 'http://egress/path'])(
+    'HTTPS_PROXY=%s is refused, and not shown',
+    (HTTPS_PROXY) => {
+      expect(errorsOf({ HTTPS_PROXY })).toEqual([expect.stringMatching(/^HTTPS_PROXY: must match pattern/)])
+      expect(errorsOf({ HTTPS_PROXY }).join()).not.toContain('hush')
+    },
+  )
+})
+
 describe('secrets in files', () => {
   const folder = mkdtempSync(join(tmpdir(), 'secrets-'))
   const fileWith = (text: string) => {
