@@ -42,7 +42,15 @@ test('metrics, settings and codes that docs/operations.md names exist', async ()
   const fields = [
     ...['job_id', 'request_id', 'trace_id', 'call_id', 'error_code', 'next_cursor'],
     ...['duration_ms', 'run_ms', 'unavailable_ms', 'remote_address', 'by_status', 'without_default'],
-    ...['estimated_finish_at', 'finish_at', 'queued_seconds', 'startup_seconds', 'run_seconds'],
+    ...[
+      'estimated_finish_at',
+      'finish_at',
+      'queued_seconds',
+      'startup_seconds',
+      'run_seconds',
+      'queue_position',
+      'max_running',
+    ],
     // Fields of submits, and the reasons of `/readyz`.
     ...['run_timeout_seconds', ...DEGRADED_REASONS],
   ]
