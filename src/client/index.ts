@@ -134,7 +134,7 @@ export function createClient(options: ClientOptions): Client {
     })
   }
   const find = <T>(path: string, query: object, options?: CallOptions) =>
-    request<T>('GET', `${path}?${new URLSearchParams(givenFields(query) as [string, string][]).toString()}`, options)
+    request<T>('GET', `${path}?${new URLSearchParams(givenFields(query).flatMap(parametersOf)).toString()}`, options)
   const list = (query: ListQuery = {}, options?: CallOptions) => find<JobList>('/jobs', query, options)
 
   return {
@@ -212,6 +212,12 @@ const hasFinished = (job: Job): job is EndedJob => job.status !== 'submitted' &&
 
 const givenFields = (fields: object): [string, unknown][] =>
   Object.entries(fields).filter(([, value]) => value !== undefined && value !== null)
+
+/** The members of an object become `NAME[KEY]=VALUE`. */
+const parametersOf = ([name, value]: [string, unknown]): [string, string][] =>
+  typeof value === 'object' && value !== null
+    ? Object.entries(value).map(([key, member]) => [`${name}[${key}]`, String(member)])
+    : [[name, String(value)]]
 
 /** Not `randomUUID`, which is missing on pages of plain http. */
 const randomKey = () =>

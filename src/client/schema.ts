@@ -10,7 +10,7 @@ export interface paths {
         };
         /**
          * List jobs
-         * @description Your jobs, newest first. For the next page, send the `next_cursor` of this one and the same filters.
+         * @description Your jobs, newest first. For the next page, send the `next_cursor` of this one and the same filters. All filters that are given apply. Every page is read along indexes: its cost does not grow with the number of jobs.
          *
          *     Needs the scope `jobs:read`.
          */
@@ -1788,6 +1788,14 @@ export interface operations {
                 created_before?: string;
                 /** @description Jobs on a page, 50 by default; fewer if they have more than 1 MiB. For example `20`. */
                 limit?: number;
+                /** @description Only jobs with this label: `metadata[KEY]=VALUE`, up to three times. For example `metadata[scene]=12`. */
+                metadata?: {
+                    [key: string]: string;
+                };
+                /** @description Only jobs that failed with this code. For example `face_not_found`. */
+                error_code?: "inference_failed" | "timed_out" | "input_unavailable" | "invalid_media" | "face_not_found" | "backend_unavailable" | "backend_rejected" | "lost" | "invalid_output";
+                /** @description Only jobs of this model. For example `v15`. */
+                version?: "v15" | "v1";
                 /** @description Only jobs of this caller; for administrators. For example `key:studio`. */
                 caller?: string;
                 /** @description The `next_cursor` of the previous page. For example `MTc2OTg2MDgwMDAwMC4wMTk4YTZmMC03YzFlLTdhNTItOWQ1Yi0zZjFmNWEwYzJiMTE`. */

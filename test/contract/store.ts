@@ -1,7 +1,15 @@
 import { expect } from 'vitest'
 import type { Job } from '../../src/jobs/job.ts'
-import type { JobStore, ListPosition, ListQuery, PendingWork } from '../../src/jobs/ports/store.ts'
-import { aJob, after, interrupted, spawned, started, succeeded } from '../helpers/jobs.ts'
+import {
+  errorLabel,
+  type JobStore,
+  type ListPosition,
+  type ListQuery,
+  metadataLabel,
+  type PendingWork,
+  versionLabel,
+} from '../../src/jobs/ports/store.ts'
+import { aJob, after, failed, interrupted, spawned, started, succeeded } from '../helpers/jobs.ts'
 import type { ContractCase } from './contract.ts'
 
 const idsPending = async (store: JobStore, what: PendingWork, now = 0) => {
@@ -318,6 +326,87 @@ export const storeContract: readonly ContractCase<JobStore>[] = [
       expect(await listed({ createdAfter: 103, createdBefore: 107 })).toEqual([6, 5, 4])
       expect(await listed({ createdBefore: 100 })).toEqual([])
       expect(await listed({ after: { createdAt: 105, id: jobs[5]!.id }, createdAfter: 102 })).toEqual([4, 3])
+    },
+  ],
+  [
+    'lists jobs by labels: version, error and metadata, those that have all of them',
+    async (open) => {
+      const store = await open()
+      const label = (n: number): Partial<Job> => ({
+        createdAt: 100 + n,
+        caller: n % 2 ? 'key:bob' : 'anonymous',
+        version: n % 4 === 0 ? 'v1' : 'v15',
+        metadata: { third: String(n % 3), 'a=b': 'c', [`own ${n}`]: '', ...(n > 5 && { late: 'é\n"' }) },
+      })
+      const jobs = Array.from({ length: 12 }, (_, n) => aJob(label(n)))
+      for (const job of jobs) await store.insert(job)
+      for (const job of jobs.slice(4, 8)) await store.update(after(job, failed()), 1)
+      const listed = async (query: Partial<ListQuery>) =>
+        (await store.list({ limit: 100, ...query })).map((found) => jobs.findIndex(({ id }) => id === found.id))
+      const third = (value: number) => metadataLabel('third', String(value))
+      expect(await listed({ labels: [versionLabel('v1')] })).toEqual([8, 4, 0])
+      expect(await listed({ labels: [third(0)] })).toEqual([9, 6, 3, 0])
+      expect(await listed({ labels: [third(0)], caller: 'key:bob' })).toEqual([9, 3])
+      expect(await listed({ labels: [third(0)], caller: 'key:eve' })).toEqual([])
+      expect(await listed({ labels: [third(0), metadataLabel('late', 'é\n"')] })).toEqual([9, 6])
+      expect(await listed({ labels: [third(0), third(1)] })).toEqual([])
+      expect(await listed({ labels: [metadataLabel('a', 'b=c')] })).toEqual([])
+      expect(await listed({ labels: [metadataLabel('a=b', 'c'), metadataLabel('own 7', '')] })).toEqual([7])
+      expect(await listed({ labels: [errorLabel('inference_failed')] })).toEqual([7, 6, 5, 4])
+      expect(await listed({ labels: [errorLabel('inference_failed')], statuses: ['submitted'] })).toEqual([])
+      expect(await listed({ labels: [third(1), versionLabel('v15')], statuses: ['submitted', 'failed'] })).toEqual([
+        10, 7, 1,
+      ])
+      expect(await listed({ labels: [third(1)], createdAfter: 101, createdBefore: 110 })).toEqual([7, 4])
+      expect(await listed({ labels: [third(1)], after: jobs[7]!, limit: 1 })).toEqual([4])
+    },
+  ],
+  [
+    'keeps the labels of a job in step with it: a retry ends that of its error, a removal all',
+    async (open) => {
+      const store = await open()
+      const job = aJob({ metadata: { team: 'dubbing' } })
+      const broken = after(job, failed())
+      const listed = async (label: string) => (await store.list({ limit: 9, labels: [label] })).map(({ id }) => id)
+      const ofError = () => listed(errorLabel('inference_failed'))
+      const ofTeam = () => listed(metadataLabel('team', 'dubbing'))
+      await store.insert(job)
+      expect([await ofError(), await ofTeam()]).toEqual([[], [job.id]])
+      await store.update(broken, 1)
+      expect([await ofError(), await ofTeam()]).toEqual([[job.id], [job.id]])
+      const retried = after(broken, { type: 'retried' })
+      await store.reopen(retried, broken.revision)
+      expect([await ofError(), await ofTeam()]).toEqual([[], [job.id]])
+      const again = after(retried, { type: 'failed', attempt: 2, code: 'lost', error: 'gone' })
+      await store.update(again, retried.revision)
+      expect([await ofError(), await listed(errorLabel('lost')), await ofTeam()]).toEqual([[], [job.id], [job.id]])
+      await store.remove(job.id, again.revision)
+      const labels = [errorLabel('lost'), metadataLabel('team', 'dubbing'), versionLabel('v15')]
+      for (const label of labels) expect(await listed(label)).toEqual([])
+    },
+  ],
+  [
+    'lists by a label, page by page, every job that has it once, while jobs come, change and go',
+    async (open) => {
+      const store = await open()
+      const jobs = Array.from({ length: 90 }, (_, n) =>
+        aJob({ createdAt: 1_000 + Math.floor(n / 9), metadata: { parity: String(n % 2), all: '' } }),
+      )
+      for (const job of jobs) await store.insert(job)
+      const labels = [metadataLabel('all', ''), metadataLabel('parity', '1')]
+      const seen: string[] = []
+      for (let position: ListPosition | undefined; ;) {
+        const page = await store.list({ limit: 7, labels, ...(position && { after: position }) })
+        seen.push(...page.map(({ id }) => id))
+        const last = page.at(-1)
+        if (!last) break
+        position = { createdAt: last.createdAt, id: last.id }
+        await store.insert(aJob({ createdAt: 5_000, metadata: { parity: '1', all: '' } }))
+        await store.update(after(last, failed()), last.revision)
+        await store.remove(last.id, last.revision + 1)
+      }
+      const odd = jobs.filter((_, n) => n % 2 === 1).map(({ id }) => id)
+      expect(seen.toSorted()).toEqual(odd.toSorted())
     },
   ],
   [

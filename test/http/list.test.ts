@@ -63,7 +63,42 @@ describe.each(Object.entries(STORES))('on %s', (_name, openStore) => {
       expect(jobs.map((job) => job.job_id)).toEqual(made.slice(2, 5))
     })
 
+    test('filters by metadata, model and error code, page by page', async () => {
+      const ids: string[] = []
+      for (let n = 0; n < 6; n++) {
+        const metadata = { 'a b[c]': 'é&=', scene: String(n % 2), take: String(n) }
+        ids.push((await submit({}, { ...aBody, metadata, version: n < 3 ? 'v1' : 'v15' })).json<JobView>().job_id)
+        app.clock.now += 1
+      }
+      const [id = ''] = ids
+      await app.untilStatus(id, 'running')
+      app.backend.end(`fc-${id}-1`, { kind: 'failed', code: 'face_not_found', error: 'no face' })
+      await app.untilStatus(id, 'failed')
+      const found = async (query: string) => (await list(query)).jobs.map((job) => ids.indexOf(job.job_id))
+      const odd = `metadata${encodeURIComponent('[a b[c]]')}=${encodeURIComponent('é&=')}`
+      expect(await found(`?${odd}`)).toEqual([5, 4, 3, 2, 1, 0])
+      expect(await found(`?${odd}&metadata[scene]=0&version=v1`)).toEqual([2, 0])
+      expect(await found(`?metadata[scene]=1&metadata[take]=3&${odd}`)).toEqual([3])
+      expect(await found('?metadata[scene]=')).toEqual([])
+      expect(await found(`?error_code=face_not_found&${odd}`)).toEqual([0])
+      expect(await found(`?error_code=lost&${odd}`)).toEqual([])
+      expect(await found(`?metadata[scene]=0&status=failed`)).toEqual([0])
+      const first = await list('?metadata[scene]=1&limit=2')
+      const second = await list(`?metadata[scene]=1&limit=2&cursor=${first.next_cursor}`)
+      expect([...first.jobs, ...second.jobs].map((job) => ids.indexOf(job.job_id))).toEqual([5, 3, 1])
+      expect(second.next_cursor).toBeUndefined()
+    })
+
     test.each([
+      ['?metadata=a', '/metadata'],
+      ['?metadata[]=a', '/metadata/'],
+      ['?metadata[a]=1&metadata[a]=2', '/metadata/a'],
+      ['?metadata[a]=1&metadata[b]=1&metadata[c]=1&metadata[d]=1', '/metadata'],
+      [`?metadata[${'k'.repeat(65)}]=1`, `/metadata/${'k'.repeat(65)}`],
+      [`?metadata[a]=${'v'.repeat(513)}`, '/metadata/a'],
+      ['?metadata[a=1', '/metadata[a'],
+      ['?error_code=unlucky', '/error_code'],
+      ['?version=v2', '/version'],
       ['?limit=0', '/limit'],
       ['?limit=201', '/limit'],
       ['?limit=ten', '/limit'],

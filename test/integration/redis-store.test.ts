@@ -2,11 +2,18 @@ import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { COMMAND_TIMEOUT_MS } from '../../src/redis/connection.ts'
 import type { Job } from '../../src/jobs/job.ts'
-import { comparePositions, type PendingWork, type Store } from '../../src/jobs/ports/store.ts'
+import {
+  comparePositions,
+  errorLabel,
+  metadataLabel,
+  type PendingWork,
+  type Store,
+  versionLabel,
+} from '../../src/jobs/ports/store.ts'
 import { createRedisStore, openRedisStore } from '../../src/store/redis/store.ts'
 import { aDelivery, delivered, dueOf } from '../helpers/deliveries.ts'
-import { aJob, after, spawned, succeeded } from '../helpers/jobs.ts'
-import { recordingLog } from '../helpers/log.ts'
+import { aJob, after, failed, spawned, succeeded } from '../helpers/jobs.ts'
+import { recordingLog, silentLog } from '../helpers/log.ts'
 import { describeWithRedisServer } from '../helpers/redis.ts'
 import { until } from '../helpers/until.ts'
 
@@ -131,7 +138,12 @@ describeWithRedisServer('the Redis store', (redis) => {
       insertAll(
         store,
         Array.from({ length: to - from }, (_, n) =>
-          aJob({ createdAt: from + n, caller: `key:${n % 3}`, deadlineAt: from + n }),
+          aJob({
+            createdAt: from + n,
+            caller: `key:${n % 3}`,
+            deadlineAt: from + n,
+            ...(from + n < 10 && { metadata: { rare: 'x' } }),
+          }),
         ),
       )
     /** The commands that Redis executes for one call of each operation. */
@@ -144,6 +156,9 @@ describeWithRedisServer('the Redis store', (redis) => {
       await store.update(after(finished, { type: 'canceled' }), 1, { delivery: aDelivery(finished) })
       await store.list({ limit: 50 })
       await store.list({ limit: 50, caller: 'key:1', statuses: ['submitted'], createdBefore: 90 })
+      await store.list({ limit: 5, labels: [versionLabel('v15')] })
+      await store.list({ limit: 5, labels: [metadataLabel('rare', 'x'), versionLabel('v15')], caller: 'key:1' })
+      await store.list({ limit: 5, labels: [metadataLabel('rare', 'x')], statuses: ['running'] })
       await store.countSubmitted()
       for (const what of ['run', 'stop', 'expiry', 'removal'] as const) await firstOf(store.pending(what, 1e15))
       await firstOf(store.dueDeliveries(1))
@@ -162,6 +177,35 @@ describeWithRedisServer('the Redis store', (redis) => {
     expect(many).toEqual(few)
     for (const walk of ['keys', 'scan', 'hscan', 'zscan', 'sort']) expect(few.has(walk)).toBe(false)
     expect(await raw.zcard(key('deadlines'))).toBe(10_002)
+  })
+
+  test('jobs of a release without labels get them when a replica starts, and keep what they had', async () => {
+    const { store, key } = await open()
+    const jobs = Array.from({ length: 1_100 }, (_, n) =>
+      aJob({ createdAt: n, caller: `key:${n % 2}`, metadata: { parity: String(n % 2) } }),
+    )
+    await insertAll(store, jobs)
+    const broken = after(jobs[7]!, failed())
+    await store.update(broken, 1)
+    const indexes = await raw.keys(key('label:*'))
+    const before = await Promise.all(indexes.map((index) => raw.zcard(index)))
+    const stripped = [jobs[0]!, ...jobs.slice(5, 1_000)]
+    const prefix = key('').slice(1, -2)
+    for (const { id } of stripped) {
+      await changeRecord(key(`job:${id}`), (record) => record.replace(/^(1( \S+){8}) \S+\n/, '$1\n'))
+    }
+    await raw.del(...indexes)
+    for (const { id } of [...jobs.slice(1, 5), ...jobs.slice(1_000)]) await raw.del(key(`job:${id}`))
+    const other = await openRedisStore({ url: redis().url, prefix, log: silentLog() })
+    onTestFinished(() => other.close())
+    const odd = stripped.filter(({ metadata }) => metadata?.parity === '1').map(({ id }) => id)
+    const listed = await other.list({ limit: 2_000, caller: 'key:1', labels: [metadataLabel('parity', '1')] })
+    expect(listed.map(({ id }) => id)).toEqual(odd.toReversed())
+    expect(await other.list({ limit: 9, labels: [errorLabel('inference_failed')] })).toEqual([broken])
+    expect(await raw.keys(key('label:*'))).toHaveLength(indexes.length)
+    expect(Math.max(...before)).toBe(1_100)
+    await other.remove(broken.id, broken.revision)
+    expect(await other.list({ limit: 9, labels: [errorLabel('inference_failed')] })).toEqual([])
   })
 
   test('a page of a thousand jobs has all states in order', async () => {

@@ -8,7 +8,8 @@ import { createStoreOn, createSqliteStore } from '../../src/store/sqlite/store.t
 import { prepare } from '../../src/store/sqlite/statements.ts'
 import { MIGRATIONS, openSqliteFile } from '../../src/store/sqlite/file.ts'
 import { recordingLog } from '../helpers/log.ts'
-import { aJob, after, spawned } from '../helpers/jobs.ts'
+import { labelsOf } from '../../src/jobs/ports/store.ts'
+import { aJob, after, failed, spawned } from '../helpers/jobs.ts'
 
 const newPath = () => join(mkdtempSync(join(tmpdir(), 'sqlite-')), 'deep', 'jobs.db')
 
@@ -117,6 +118,36 @@ describe('the file of a SQLite store', () => {
     expect(again.prepare('PRAGMA user_version').get()).toEqual({ user_version: MIGRATIONS.length })
     again.close()
   })
+})
+
+test('a file of a release without labels is migrated: its jobs are found by them, damaged ones stay in other lists', async () => {
+  const path = join(mkdtempSync(join(tmpdir(), 'sqlite-')), 'jobs.db')
+  const db = new DatabaseSync(path)
+  const before = MIGRATIONS.findIndex((step) => step.includes('TABLE labels'))
+  for (const step of MIGRATIONS.slice(0, before)) db.exec(step)
+  db.exec(`PRAGMA user_version = ${before}`)
+  const insert = db.prepare(
+    `INSERT INTO jobs (id, revision, caller, status, created_at, deadline_at, finished_at, stop_owed, document)
+     VALUES (?, ?, ?, ?, ?, 9, NULL, 0, ?)`,
+  )
+  const metadata = { 'a=b%': 'c=d', plain: 'x"y\n' }
+  const labeled = aJob({ createdAt: 2, caller: 'key:alice', version: 'v1', metadata })
+  const broken = after(aJob({ createdAt: 3 }), failed())
+  const damaged = aJob({ createdAt: 4 })
+  for (const { id, revision, caller, status, createdAt, ...job } of [labeled, broken, damaged]) {
+    const document = JSON.stringify({ id, revision, caller, status, createdAt, ...job })
+    insert.run(id, revision, caller, status, createdAt, id === damaged.id ? document.slice(1) : document)
+  }
+  db.close()
+  const store = await createSqliteStore({ path })
+  for (const job of [labeled, broken]) {
+    for (const label of labelsOf(job)) expect(await store.list({ limit: 9, labels: [label] })).toEqual([job])
+    const labels = labelsOf(job)
+    expect(await store.list({ limit: 9, labels, caller: job.caller })).toEqual([job])
+    expect(await store.list({ limit: 9, labels, caller: 'key:bob' })).toEqual([])
+  }
+  expect(await store.list({ limit: 9 })).toEqual([broken, labeled])
+  await store.close()
 })
 
 test('a list of one caller’s jobs uses the index by caller', () => {
@@ -255,10 +286,10 @@ test('no statement of the SQLite store scans a table or sorts', async () => {
       .filter((detail) => !/CO-ROUTINE|\(subquery|^CORRELATED SCALAR SUBQUERY/.test(detail))
     for (const detail of details)
       expect(detail, sql).toMatch(
-        /^SEARCH ((jobs|deliveries) USING (COVERING )?INDEX|(usage|recent_runs) USING PRIMARY KEY)/,
+        /^SEARCH ((jobs|deliveries) USING (COVERING )?INDEX|(usage|recent_runs|labels) USING PRIMARY KEY)/,
       )
     // Every condition is part of the index: else the statement would walk over other jobs.
-    const conditions = [...sql.matchAll(/(?<!SET[^W]*)\b(caller|status|idempotency_key) = /g)].map(
+    const conditions = [...sql.matchAll(/(?<!SET[^W]*)\b(caller|status|label|idempotency_key) = /g)].map(
       ([, column]) => column,
     )
     for (const column of conditions) expect(details.join(), sql).toContain(`${column}=?`)

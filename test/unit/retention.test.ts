@@ -125,7 +125,7 @@ test('the memory store keeps the jobs that finished last, up to its maximum', as
 })
 
 test('the memory store beyond its bytes removes finished jobs, and refuses new ones if there are none', async () => {
-  const big = () => aJob({ metadata: { text: 'x'.repeat(10_000) } })
+  const big = () => aJob({ input: { video_path: 'x'.repeat(10_000), audio_path: 'speech.wav' } })
   const store = createMemoryStore({ maxBytes: 60_000 })
   core = await startCore({ running: false, store })
   const finished = [big(), big(), big()]
@@ -151,7 +151,7 @@ test('the memory store no longer counts the bytes of a removed job and its deliv
   const store = createMemoryStore({ maxBytes: 30_000 })
   core = await startCore({ running: false, store })
   for (let n = 0; n < 20; n++) {
-    const job = aJob({ metadata: { text: 'x'.repeat(10_000) } })
+    const job = aJob({ input: { video_path: 'x'.repeat(10_000), audio_path: 'speech.wav' } })
     expect(await store.insert(job)).toEqual({ kind: 'inserted' })
     await store.update(after(job, { type: 'canceled' }), job.revision, { delivery: aDelivery(job) })
     expect(await store.remove(job.id, job.revision + 1)).toBe(true)

@@ -104,6 +104,14 @@ testContractCatches('pages by offset', {
   }),
 })
 
+testContractCatches('labels of which one is enough', {
+  cases,
+  promise: 'lists jobs by labels: version, error and metadata, those that have all of them',
+  open: broken((good) => ({
+    list: ({ labels, ...query }) => good.list({ ...query, ...(labels && { labels: labels.slice(0, 1) }) }),
+  })),
+})
+
 testContractCatches('sums that are added before the revision is checked', {
   cases: usageContract,
   promise: 'adds nothing with a change that is not made',

@@ -18,6 +18,7 @@ type OperationObject = {
   readonly summary: string
   readonly description: string
   readonly tags: string[]
+  readonly parameters?: readonly { readonly schema?: { readonly type?: string } }[]
   requestBody?: { content: Record<string, { schema?: object; examples?: Examples }> }
   responses: Record<string, ResponseObject>
 }
@@ -149,6 +150,10 @@ function complete(operation: OperationObject, described: Described): void {
   if (form && operation.requestBody) {
     const schema = { $ref: `#/components/schemas/${form.schema.$id ?? ''}` }
     operation.requestBody.content['multipart/form-data'] = { schema, examples: form.examples }
+  }
+  for (const parameter of operation.parameters ?? []) {
+    // Sent as `NAME[KEY]=VALUE`.
+    if (parameter.schema?.type === 'object') Object.assign(parameter, { style: 'deepObject', explode: true })
   }
   const successes = Object.entries(answers).map(([status, answer]) => [
     ...[status, successResponse(answer, operation.responses[status] ?? {}, described)],

@@ -1,9 +1,9 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { type Static, Type } from '@sinclair/typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { isJobId, type Job, JOB_STATUSES, type JobStatus } from '../../jobs/job.ts'
+import { ERROR_CODES, isJobId, type Job, JOB_STATUSES, type JobStatus } from '../../jobs/job.ts'
 import type { Caller } from '../../jobs/ports/access.ts'
-import type { ListPosition, ListQuery } from '../../jobs/ports/store.ts'
+import { errorLabel, type ListPosition, type ListQuery, metadataLabel, versionLabel } from '../../jobs/ports/store.ts'
 import type { JobService } from '../../jobs/service.ts'
 import { createSerial } from '../../lib/concurrency.ts'
 import { createTurns } from '../../lib/limits.ts'
@@ -12,9 +12,18 @@ import type { Operation } from '../docs/operation.ts'
 import { callerOf, limitKeyOf } from '../plugins/auth.ts'
 import type { Unsent } from '../plugins/open-answers.ts'
 import type { ChargeAnswer } from '../plugins/rate-limits.ts'
-import { ProblemReply, Text, Integer } from '../schemas.ts'
+import { Integer, OneOf, ProblemReply, Text } from '../schemas.ts'
 import { IfNoneMatch, JobReply, JOBS, NOT_MODIFIED } from './job-schema.ts'
+import { Metadata, Version } from './submit-schema.ts'
 import { type Renderer, type Rendering, sendTagged, tagOf } from './view.ts'
+
+/** Sent as `metadata[KEY]=VALUE`; `gatherMetadata` makes the object. */
+const LabelFilter = {
+  ...Metadata,
+  maxProperties: 3,
+  examples: undefined,
+  description: 'Only jobs with this label: `metadata[KEY]=VALUE`, up to three times. For example `metadata[scene]=12`.',
+}
 
 /** Query of `GET /jobs`. `listQueryOf` checks the texts. */
 const ListJobsQuery = Type.Object(
@@ -46,6 +55,11 @@ const ListJobsQuery = Type.Object(
         maximum: 200,
       }),
     ),
+    metadata: Type.Optional(LabelFilter),
+    error_code: Type.Optional(
+      OneOf(ERROR_CODES, { description: 'Only jobs that failed with this code.', examples: ['face_not_found'] }),
+    ),
+    version: Type.Optional({ ...Version, description: 'Only jobs of this model.' }),
     caller: Type.Optional(
       Text({
         description: 'Only jobs of this caller; for administrators.',
@@ -85,7 +99,8 @@ const docs: Operation = {
   operationId: 'listJobs',
   tag: 'jobs',
   summary: 'List jobs',
-  description: 'Your jobs, newest first. For the next page, send the `next_cursor` of this one and the same filters.',
+  description:
+    'Your jobs, newest first. For the next page, send the `next_cursor` of this one and the same filters. All filters that are given apply. Every page is read along indexes: its cost does not grow with the number of jobs.',
   headers: IfNoneMatch,
   answers: {
     200: {
@@ -115,6 +130,10 @@ export const listRoutes: FastifyPluginAsyncTypebox<ListRoutesOptions> = (app, { 
     '/jobs',
     {
       config: { access: 'jobs:read', docs },
+      preValidation: (request, _reply, done) => {
+        request.query = gatherMetadata(request.query)
+        done()
+      },
       schema: { querystring: ListJobsQuery, response: { 200: JobsReply, 304: Type.Null(), '4xx': ProblemReply } },
     },
     async (request, reply) => {
@@ -124,6 +143,18 @@ export const listRoutes: FastifyPluginAsyncTypebox<ListRoutesOptions> = (app, { 
     },
   )
   return Promise.resolve()
+}
+
+/** A query with its `metadata[KEY]` as one object. A key may have any character, also a bracket. */
+function gatherMetadata(query: object): object {
+  const plain: [string, unknown][] = []
+  const pairs: [string, unknown][] = []
+  for (const [name, value] of Object.entries(query) as [string, unknown][]) {
+    const key = /^metadata\[(.*)\]$/s.exec(name)?.[1]
+    if (key === undefined) plain.push([name, value])
+    else pairs.push([key, value])
+  }
+  return { ...Object.fromEntries(plain), ...(pairs.length > 0 && { metadata: Object.fromEntries(pairs) as object }) }
 }
 
 /** RFC 3339 with a time zone. */
@@ -148,8 +179,10 @@ function listQueryOf(query: Static<typeof ListJobsQuery>, caller: Caller): ListQ
   if (errors.length > 0) throw invalidFields(errors)
   if (query.caller !== undefined && !caller.seesAll) throw missingScope('admin')
   const whose = caller.seesAll ? query.caller : caller.id
+  const labels = labelsIn(query)
   return {
     limit: query.limit ?? 50,
+    ...(labels.length > 0 && { labels }),
     ...(whose !== undefined && { caller: whose }),
     ...(statuses && { statuses }),
     ...(createdAfter !== undefined && { createdAfter }),
@@ -157,6 +190,12 @@ function listQueryOf(query: Static<typeof ListJobsQuery>, caller: Caller): ListQ
     ...(after && { after }),
   }
 }
+
+const labelsIn = ({ metadata = {}, error_code: code, version }: Static<typeof ListJobsQuery>): string[] => [
+  ...Object.entries(metadata).map(([key, value]) => metadataLabel(key, value)),
+  ...(code === undefined ? [] : [errorLabel(code)]),
+  ...(version === undefined ? [] : [versionLabel(version)]),
+]
 
 /** Each parser returns a value, or the error as text. */
 function parseStatuses(text: string): JobStatus[] | string {

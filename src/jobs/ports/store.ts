@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { Delivery, DueDelivery } from '../webhooks/delivery.ts'
-import type { Job, JobStatus, ModelVersion } from '../job.ts'
+import { type ErrorCode, type Job, JOB_STATUSES, type JobStatus, type ModelVersion } from '../job.ts'
 import type { UsageQuery, UsageRecord, UsageRow } from '../usage.ts'
 
 /**
@@ -34,16 +34,40 @@ export function comparePositions(a: ListPosition, b: ListPosition): number {
   if (a.id === b.id) return 0
   return a.id < b.id ? -1 : 1
 }
+export const compareNewestFirst = (a: ListPosition, b: ListPosition): number => comparePositions(b, a)
 
-/** Times are epoch ms and exclusive. `after`: the last job of the page before. A field that is not set does not restrict. */
+/** Labels of jobs, by which a list is filtered. The key is escaped, so that it ends at the first `=`. */
+export const versionLabel = (version: ModelVersion): string => `version=${version}`
+export const errorLabel = (code: ErrorCode): string => `error_code=${code}`
+export const metadataLabel = (key: string, value: string): string =>
+  `metadata.${key.replaceAll('%', '%25').replaceAll('=', '%3D')}=${value}`.toWellFormed()
+
+/** All labels of a job. Only that of its error changes. */
+export const labelsOf = ({ version, metadata = {}, status, errorCode }: Job): string[] => [
+  versionLabel(version),
+  ...(status === 'failed' && errorCode !== undefined ? [errorLabel(errorCode)] : []),
+  ...Object.entries(metadata).map(([key, value]) => metadataLabel(key, value)),
+]
+
+/**
+ * Times are epoch ms and exclusive. `labels`: the jobs have all of them. `after`: the last job of the page before. A field
+ * that is not set does not restrict.
+ */
 export type ListQuery = {
   readonly caller?: string
-  readonly statuses?: readonly JobStatus[]
+  readonly statuses?: readonly JobStatus[] | undefined
+  readonly labels?: readonly string[]
   readonly createdAfter?: number
   readonly createdBefore?: number
   readonly after?: ListPosition
   readonly limit: number
 }
+
+/** The indexes of a query: a job of the list is in one index of each group. The name of an index is a state or a label. */
+export const filtersOf = ({ statuses, labels = [] }: Pick<ListQuery, 'statuses' | 'labels'>): string[][] => [
+  ...labels.map((label) => [label]),
+  ...(statuses || labels.length === 0 ? [[...new Set(statuses ?? JOB_STATUSES)]] : []),
+]
 
 /** What an update writes beside the job: the new delivery of the change, and what the attempt that it ended adds. */
 export type Additions = { readonly delivery?: Delivery | undefined; readonly usage?: UsageRecord | undefined }

@@ -21,6 +21,8 @@ const ATTEMPT_BYTES = 250
 const DELIVERY_BYTES = 950
 const TRY_BYTES = 220
 const MEMBER_BYTES = 64
+/** For a label's entries in the indexes of lists, at most: if two jobs share it. Its text is in two of them. */
+const LABEL_BYTES = 800
 /** Due deliveries in one page: tens of thousands may be due, and the event loop must not be blocked. */
 const DUE_PAGE = 200
 
@@ -175,10 +177,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store & Sec
       forget(job)
       return Promise.resolve(true)
     },
-    list(query) {
-      const ids = timelines.page(query)
-      return Promise.resolve(ids.flatMap((id) => jobs.get(id) ?? []))
-    },
+    list: (query) => timelines.read(query, (positions) => positions.flatMap(({ id }) => jobs.get(id) ?? [])),
     async *pending(what, now) {
       for (const job of [...candidates(what).values()]) if (isPending(what, job, now)) yield await Promise.resolve(job)
     },
@@ -217,7 +216,7 @@ const settle = <T>(work: () => T) => new Promise<T>((resolve) => resolve(work())
 /** The same for the same job, so that it need not be kept. Only texts and attempts vary much. */
 function bytesOfJob({ input, parameters, metadata, webhook, error = '', outputPath = '', attempts }: Job): number {
   let bytes = JOB_BYTES + bytesOfMembers(input) + bytesOfMembers(parameters)
-  bytes += bytesOfMembers(metadata) + bytesOfMembers(webhook)
+  bytes += bytesOfLabels(metadata) + bytesOfMembers(webhook)
   bytes += error.length + outputPath.length
   for (const attempt of attempts) bytes += ATTEMPT_BYTES + (attempt.error?.length ?? 0)
   return bytes
@@ -227,6 +226,10 @@ function bytesOfDelivery({ url, body, tries }: Delivery): number {
   let bytes = DELIVERY_BYTES + url.length + body.length
   for (const { error = '' } of tries) bytes += TRY_BYTES + error.length
   return bytes
+}
+
+function bytesOfLabels(metadata: Job['metadata'] = {}): number {
+  return Object.keys(metadata).length * LABEL_BYTES + 3 * bytesOfMembers(metadata)
 }
 
 function bytesOfMembers(record: object = {}): number {

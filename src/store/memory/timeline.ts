@@ -1,7 +1,15 @@
 import { createRequire } from 'node:module'
 import type BTreeType from 'sorted-btree'
-import { type Job, JOB_STATUSES, type ModelVersion } from '../../jobs/job.ts'
-import { comparePositions, type ListPosition, type ListQuery, type UsageStore } from '../../jobs/ports/store.ts'
+import type { Job, ModelVersion } from '../../jobs/job.ts'
+import {
+  compareNewestFirst,
+  comparePositions,
+  filtersOf,
+  labelsOf,
+  type ListPosition,
+  type ListQuery,
+  type UsageStore,
+} from '../../jobs/ports/store.ts'
 import {
   OUTCOME_DIMENSION,
   SAMPLES_KEPT,
@@ -11,14 +19,15 @@ import {
   VALUES_PER_DAY,
   VALUES_PER_DIMENSION,
 } from '../../jobs/usage.ts'
+import { intersect, type SortedSet, type Start } from '../../lib/intersection.ts'
 import type { Delivery, DueDelivery } from '../../jobs/webhooks/delivery.ts'
 
 /** Jobs in order of creation, for every filter that a list may have. */
 type Timelines = {
   /** Records a change of a job: no `before` means that it is new, no `after` that it is removed. */
   move(before: Job | undefined, after: Job | undefined): void
-  /** The ids of a page, newest first. */
-  page(query: ListQuery): string[]
+  /** What `find` finds at the positions of a page, newest first. */
+  read(query: ListQuery, find: (positions: readonly ListPosition[]) => Job[]): Promise<Job[]>
 }
 
 // CommonJS with a default export of its own: loaders disagree on what importing it gives.
@@ -27,66 +36,68 @@ const { default: BTree } = createRequire(import.meta.url)('sorted-btree') as { d
 /** A sorted set of positions. */
 type SortedPositions = BTreeType.default<ListPosition, undefined>
 
-const createSortedPositions = (): SortedPositions => new BTree<ListPosition, undefined>(undefined, comparePositions)
+const createSortedPositions = (...positions: ListPosition[]): SortedPositions =>
+  new BTree<ListPosition, undefined>(
+    positions.map((position) => [position, undefined]),
+    comparePositions,
+  )
 
-/** One sorted set for each state, and one for each state of each caller: a page merges those that its query names. */
+/** One sorted set for each state and each label, of all callers and of each: a page intersects those of its filters. */
 export function createTimelines(): Timelines {
-  const timelines = new Map<string, SortedPositions>()
+  /** Most labels, such as the id of an order, have one job only, and a tree for it would take 800 bytes. */
+  const timelines = new Map<string, SortedPositions | ListPosition>()
 
   const remove = (key: string, position: ListPosition) => {
     const timeline = timelines.get(key)
-    timeline?.delete(position)
-    if (timeline?.isEmpty) timelines.delete(key)
+    if (timeline instanceof BTree) timeline.delete(position)
+    if (!(timeline instanceof BTree) || timeline.isEmpty) timelines.delete(key)
   }
 
   const add = (key: string, position: ListPosition) => {
-    const timeline = timelines.get(key) ?? createSortedPositions()
-    timelines.set(key, timeline)
-    timeline.set(position, undefined)
+    const timeline = timelines.get(key)
+    if (timeline === undefined) timelines.set(key, position)
+    else if (timeline instanceof BTree) timeline.set(position, undefined)
+    else timelines.set(key, createSortedPositions(timeline, position))
   }
 
   return {
     move(before, after) {
-      if (before?.status === after?.status) return
-      if (before) for (const key of timelineKeysOf(before)) remove(key, before)
-      if (after) for (const key of timelineKeysOf(after)) add(key, { createdAt: after.createdAt, id: after.id })
+      if (before?.status === after?.status && before?.errorCode === after?.errorCode) return
+      const [old, current] = [before, after].map((job) => (job ? timelineKeysOf(job) : [])) as [string[], string[]]
+      if (before) for (const key of old) if (!current.includes(key)) remove(key, before)
+      if (!after) return
+      const position = { createdAt: after.createdAt, id: after.id }
+      for (const key of current) if (!old.includes(key)) add(key, position)
     },
-    page({ statuses = JOB_STATUSES, caller, createdAfter = -Infinity, limit, ...query }) {
-      const chosen = [...new Set(statuses)].flatMap((status) => timelines.get(timelineKeyOf(status, caller)) ?? [])
-      const ids: string[] = []
-      for (const { id, createdAt } of mergeNewestFirst(chosen.map((timeline) => walk(timeline, query)))) {
-        if (createdAt <= createdAfter || ids.length >= limit) break
-        ids.push(id)
+    read({ statuses, labels = [], caller, createdAfter = -Infinity, createdBefore, after, limit }, find) {
+      const at = after ?? (createdBefore === undefined ? undefined : { createdAt: createdBefore, id: '' })
+      const setOf = (name: string): SortedSet<ListPosition> => {
+        const known = timelines.get(timelineKeyOf(name, caller)) ?? createSortedPositions()
+        const timeline = known instanceof BTree ? known : createSortedPositions(known)
+        return (start, size) => readNewestFirst(timeline, { start, size, createdAfter })
       }
-      return ids
+      return intersect(
+        filtersOf({ statuses, labels }).map((group) => group.map(setOf)),
+        { compare: compareNewestFirst, start: at && { at, isIncluded: false }, limit, find },
+      )
     },
   }
 }
 
-const timelineKeyOf = (status: Job['status'], caller?: string) =>
-  caller === undefined ? status : `${status} ${caller}`
-const timelineKeysOf = ({ status, caller }: Job) => [timelineKeyOf(status), timelineKeyOf(status, caller)]
+/** The length of the caller keeps two of them apart, whatever characters they have. */
+const timelineKeyOf = (name: string, caller?: string) =>
+  caller === undefined ? name : `${caller.length}:${caller} ${name}`
+const timelineKeysOf = (job: Job) =>
+  [job.status, ...labelsOf(job)].flatMap((name) => [timelineKeyOf(name), timelineKeyOf(name, job.caller)])
 
-/** Yields positions, newest first, from where the query's `after` or `createdBefore` starts. */
-function* walk(timeline: SortedPositions, { after, createdBefore }: Pick<ListQuery, 'after' | 'createdBefore'>) {
-  const before = after ?? (createdBefore === undefined ? undefined : { createdAt: createdBefore, id: '' })
-  for (const [position] of timeline.entriesReversed(before, undefined, true)) yield position
-}
+type Range = { readonly start: Start<ListPosition> | undefined; readonly size: number; readonly createdAfter: number }
 
-/** Merges walks, each of which is newest first. */
-function* mergeNewestFirst(walks: readonly Iterator<ListPosition, unknown>[]): Generator<ListPosition> {
-  const heads = walks.map((steps) => ({ steps, next: steps.next() }))
-  for (;;) {
-    let newest: { head: (typeof heads)[number]; position: ListPosition } | undefined
-    for (const head of heads) {
-      if (head.next.done) continue
-      const position = head.next.value
-      if (!newest || comparePositions(position, newest.position) > 0) newest = { head, position }
-    }
-    if (!newest) return
-    yield newest.position
-    newest.head.next = newest.head.steps.next()
+function readNewestFirst(timeline: SortedPositions, { start, size, createdAfter }: Range): ListPosition[] {
+  const page: ListPosition[] = []
+  for (const [position] of timeline.entriesReversed(start?.at, undefined, start && !start.isIncluded)) {
+    if (position.createdAt <= createdAfter || page.push(position) >= size) break
   }
+  return page
 }
 
 /** Deliveries by job, and the pending ones in the order in which they are due. */

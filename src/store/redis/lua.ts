@@ -1,8 +1,22 @@
 import type { Redis } from 'ioredis'
 import { createBatch } from '../../lib/concurrency.ts'
-import { problemOfReply, runBatch, runCommand } from '../../redis/connection.ts'
+import { problemOfReply, runBatch } from '../../redis/connection.ts'
 import { SCHEMA, UnreadableRecord } from './records.ts'
 import { ADD_USAGE } from './usage.ts'
+
+/** Reads the header of a job's record, which is shorter than 768 bytes. */
+export const JOB_HEADER = `
+-- The header of a record; nil if this release cannot read it.
+local function job_of(record)
+  local revision, status, created, deadline, finished, stop, caller, name, labels =
+    string.match(record, '^${SCHEMA} (%d+) (%a+) (%d+) (%d+) (%S+) (%d) (%S+) (%S+) ?(%S*)\\n')
+  return revision and { revision = revision, status = status, created = created, deadline = deadline,
+    finished = finished, stop = stop, caller = caller, name = name, labels = labels }
+end
+local function stored_head(key)
+  return redis.call('GETRANGE', key, 0, 767)
+end
+`
 
 /**
  * A write, named by `WRITES`, is visible as a whole or not at all. One script makes all writes of a turn of the event loop:
@@ -16,19 +30,9 @@ import { ADD_USAGE } from './usage.ts'
 const WRITE = `
 local root, id = ARGV[1], nil
 
--- The header of a record; nil if this release cannot read it.
-local function job_of(record)
-  local revision, status, created, deadline, finished, stop, caller, name =
-    string.match(record, '^${SCHEMA} (%d+) (%a+) (%d+) (%d+) (%S+) (%d) (%S+) (%S+)\\n')
-  return revision and { revision = revision, status = status, created = created, deadline = deadline,
-    finished = finished, stop = stop, caller = caller, name = name }
-end
-local function delivery_of(record)
+${JOB_HEADER}local function delivery_of(record)
   local revision, due = string.match(record, '^${SCHEMA} (%d+) (%S+)\\n')
   return revision and { revision = revision, due = due ~= '-' and due or nil }
-end
-local function stored_head(key)
-  return redis.call('GETRANGE', key, 0, 255)
 end
 local function count_pending(deliveries)
   return tonumber(redis.call('HGET', deliveries, 'pending') or '0')
@@ -46,6 +50,9 @@ end
 local function positions_of(job, pending)
   local created = job.created .. ':' .. id
   local positions = { ['status:' .. job.status] = created, ['caller:' .. job.caller .. ':' .. job.status] = created }
+  for label in string.gmatch(job.labels, '[^,]+') do
+    positions['label:' .. label], positions['label:' .. job.caller .. ':' .. label] = created, created
+  end
   if job.stop == '1' then positions['stopping'] = created end
   if job.finished == '-' then
     positions['deadlines'] = job.deadline .. ':' .. id
@@ -180,43 +187,6 @@ if failures == #KEYS then return { err = message } end
 return answers
 `
 
-/**
- * KEYS: indexes. ARGV: root, `REV` or nothing, first bound, last bound, limit. Returns the positions of a page and their
- * records, as of one moment. A command in a script takes only some thousand keys, hence `MGET` in parts. All positions have
- * the same form, so that Lua, which compares by locale, orders them as Redis does.
- */
-const PAGE = `
-local root, order, first, last, limit = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
-local ranges = {}
-for n, index in ipairs(KEYS) do
-  if order == 'REV' then
-    ranges[n] = redis.call('ZRANGE', index, first, last, 'BYLEX', 'REV', 'LIMIT', 0, limit)
-  else
-    ranges[n] = redis.call('ZRANGE', index, first, last, 'BYLEX', 'LIMIT', 0, limit)
-  end
-  ranges[n].next = 1
-end
-local positions, keys = {}, {}
-while #positions < limit do
-  local best
-  for _, range in ipairs(ranges) do
-    if range[range.next] and (not best or range[range.next] > best[best.next]) then best = range end
-  end
-  if not best then break end
-  positions[#positions + 1] = best[best.next]
-  keys[#keys + 1] = root .. 'job:' .. string.sub(best[best.next], 17)
-  best.next = best.next + 1
-end
-local records = {}
-for n = 1, #keys, 1000 do
-  -- False stands for a record that was removed.
-  for i, record in ipairs(redis.call('MGET', unpack(keys, n, math.min(n + 999, #keys)))) do
-    records[n + i - 1] = record
-  end
-end
-return { positions, records }
-`
-
 /** A write of a job, as `WRITE` has it. */
 type Write = {
   readonly name: 'insert' | 'update' | 'reopen' | 'remove' | 'updateDelivery'
@@ -232,14 +202,11 @@ type Write = {
 type Refusal = 'stale' | 'taken' | 'unreadable' | 'full' | 'caller-full'
 export type WriteAnswer = 'done' | Refusal | [kind: 'existing', record: string]
 type Failure = [kind: 'failed', message: string]
-type PageAnswer = [positions: string[], records: (string | null)[]]
 
 /** Each rejects with `store_unavailable` while Redis is unavailable. */
 export type Scripts = {
   /** Shares its round trip with the other writes of the turn. */
   write(write: Write): Promise<WriteAnswer>
-  /** `keys` becomes KEYS of the script, `parameters` ARGV. */
-  page(keys: readonly string[], parameters: readonly (string | number)[]): Promise<PageAnswer>
 }
 
 const isFailure = (answer: WriteAnswer | Failure): answer is Failure => answer[0] === 'failed'
@@ -247,16 +214,16 @@ const isFailure = (answer: WriteAnswer | Failure): answer is Failure => answer[0
 /** Writes made by one script: more would block Redis for too long. */
 const MAX_WRITES = 64
 
-/** The scripts on a connection. Each is sent by its digest, and in full only if Redis does not know it. */
+/** A script on a connection: sent by its digest, and in full only if Redis does not know it. */
+export function defineScript<Answer>(redis: Redis, name: string, lua: string): (...args: unknown[]) => Promise<Answer> {
+  redis.defineCommand(name, { lua })
+  const command = (redis as unknown as Record<string, (...args: unknown[]) => Promise<Answer>>)[name]
+  if (!command) throw new Error(`the command ${name} is not defined`)
+  return command.bind(redis)
+}
+
 export function createScripts(redis: Redis, root: string): Scripts {
-  const define = <Answer>(name: string, lua: string): ((...args: unknown[]) => Promise<Answer>) => {
-    redis.defineCommand(name, { lua })
-    const command = (redis as unknown as Record<string, (...args: unknown[]) => Promise<Answer>>)[name]
-    if (!command) throw new Error(`the command ${name} is not defined`)
-    return command.bind(redis)
-  }
-  const writeAll = define<(WriteAnswer | Failure)[]>('storeWrite', WRITE)
-  const page = define<PageAnswer>('storePage', PAGE)
+  const writeAll = defineScript<(WriteAnswer | Failure)[]>(redis, 'storeWrite', WRITE)
   return {
     write: createBatch<Write, WriteAnswer>(async (writes) => {
       const keys = writes.map(({ key }) => key)
@@ -269,7 +236,6 @@ export function createScripts(redis: Redis, root: string): Scripts {
       const answers = await runBatch(redis, () => writeAll(keys.length, ...keys, root, ...parameters))
       return answers.map((answer) => (isFailure(answer) ? problemOfReply(answer[1]) : answer))
     }, MAX_WRITES),
-    page: (keys, parameters) => runCommand(redis, () => page(keys.length, ...keys, ...parameters)),
   }
 }
 

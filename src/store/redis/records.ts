@@ -2,7 +2,7 @@ import { hash } from 'node:crypto'
 import { Problem } from '../../problems.ts'
 import type { Delivery, DueDelivery } from '../../jobs/webhooks/delivery.ts'
 import { expiresAt, isFinished, type Job, hasPendingStop, type JobStatus, type ModelVersion } from '../../jobs/job.ts'
-import type { ListPosition } from '../../jobs/ports/store.ts'
+import { labelsOf, type ListPosition } from '../../jobs/ports/store.ts'
 
 /**
  * The names of all keys. `{prefix}` is a hash tag: on a cluster all keys are on one node, as a script requires. The
@@ -13,6 +13,8 @@ import type { ListPosition } from '../../jobs/ports/store.ts'
  *   deliveries:<job id>           hash: `<number>` a delivery's record, `<number>:body` its body, `pending` the number of pending ones
  *   status:<status>               index of the jobs of this state, by time of creation
  *   caller:<digest>:<status>      the same of one caller
+ *   label:<digest>                index of the jobs with this label, by time of creation
+ *   label:<caller digest>:<digest>   the same of one caller
  *   deadlines                     index of unfinished jobs, by expiry
  *   stopping                      index of jobs with a pending stop, by time of creation
  *   ended                         index of finished jobs without pending work, by time of finish
@@ -35,6 +37,8 @@ export function createKeys(prefix: string) {
     deliveries: (jobId: string) => `${root}deliveries:${jobId}`,
     timeline: (status: JobStatus, caller?: string) =>
       caller === undefined ? `${root}status:${status}` : `${root}caller:${digestOf(caller)}:${status}`,
+    label: (digest: string, caller?: string) =>
+      caller === undefined ? `${root}label:${digest}` : `${root}label:${digestOf(caller)}:${digest}`,
     deadlines: `${root}deadlines`,
     stopping: `${root}stopping`,
     ended: `${root}ended`,
@@ -50,6 +54,9 @@ export function createKeys(prefix: string) {
 
 /** Stands for callers and idempotency keys, which may be long and hold any character. */
 export const digestOf = (text: string): string => hash('sha256', text, 'base64url')
+
+/** Stands for a label: shorter, since a record has the labels of its job, and long enough to be the only one. */
+export const labelDigestOf = (label: string): string => digestOf(label).slice(0, 22)
 
 /** Digits of a time in a position: enough for every `Date`. */
 const TIME_DIGITS = 15
@@ -78,15 +85,16 @@ const NONE = '-'
 /**
  * A job's record: a header line for the scripts, which then need not parse JSON, and the job. The fields of the header:
  * schema, revision, status, times of creation, expiry and finish, whether a stop is pending, digests of the caller and of
- * the idempotency key.
+ * the idempotency key, digests of the labels. Records of earlier releases have no labels.
  */
 export function recordOf(job: Job): string {
   const { caller, idempotencyKey } = job
   const finished = isFinished(job) ? timeText(job.finishedAt ?? 0) : NONE
   const key = idempotencyKey === undefined ? NONE : digestOf(JSON.stringify([caller, idempotencyKey]))
   const times = [timeText(job.createdAt), timeText(expiresAt(job)), finished]
-  const header = [SCHEMA, job.revision, job.status, ...times, hasPendingStop(job) ? 1 : 0, digestOf(caller), key]
-  return `${header.join(' ')}\n${JSON.stringify(job)}`
+  const header = [SCHEMA, job.revision, job.status, ...times, hasPendingStop(job) ? 1 : 0]
+  const digests = [digestOf(caller), key, labelsOf(job).map(labelDigestOf).join()]
+  return `${[...header, ...digests].join(' ')}\n${JSON.stringify(job)}`
 }
 
 export const jobOf = (record: string | null): Job => parse(record) as Job

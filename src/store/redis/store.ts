@@ -1,11 +1,12 @@
 import type { Redis } from 'ioredis'
 import type { DueDelivery } from '../../jobs/webhooks/delivery.ts'
-import { type Job, JOB_STATUSES } from '../../jobs/job.ts'
-import { createUnreadableLog, type Log } from '../../jobs/log.ts'
+import { type Job, JOB_STATUSES, type JobStatus } from '../../jobs/job.ts'
+import type { Log } from '../../jobs/log.ts'
 import { createLru, readPages } from '../../lib/collections.ts'
 import { createBatch } from '../../lib/concurrency.ts'
 import { closeRedis, runBatch, runCommand } from '../../redis/connection.ts'
 import {
+  filtersOf,
   newSecret,
   type Additions,
   type InsertLimits,
@@ -19,6 +20,7 @@ import {
 } from '../../jobs/ports/store.ts'
 import { bootErrorOf, openRedis } from './boot.ts'
 import { createScripts, isDone, type Scripts } from './lua.ts'
+import { createPages, PAGE_SIZE, type Range } from './pages.ts'
 import {
   boundAfter,
   boundUpTo,
@@ -28,11 +30,10 @@ import {
   dueDeliveryAt,
   jobOf,
   type Keys,
+  labelDigestOf,
   positionOf,
   recordOf,
   timeText,
-  idAt,
-  UnreadableRecord,
 } from './records.ts'
 import { createUsage, usageArgument } from './usage.ts'
 
@@ -53,7 +54,7 @@ export async function openRedisStore(
   const redis = await openRedis({ ...options, name: 'store' })
   const store = createRedisStore(redis, options)
   try {
-    await store.list({ limit: 1 })
+    await labelOlderJobs(redis, options)
   } catch (error) {
     await closeRedis(redis)
     throw bootErrorOf(redis, error)
@@ -70,7 +71,7 @@ export async function openRedisStore(
 export function createRedisStore(redis: Redis, { prefix, log }: RedisStoreOptions): Store & SecretKeeper {
   const keys = createKeys(prefix)
   const scripts = createScripts(redis, keys.root)
-  const pages = createPages(scripts, { root: keys.root, log })
+  const pages = createPages(redis, { root: keys.root, log })
   const readJob = createReader(redis)
 
   const write = (name: 'insert' | 'update' | 'reopen' | 'remove', jobId: string, parameters: (string | number)[]) =>
@@ -117,6 +118,22 @@ export function createRedisStore(redis: Redis, { prefix, log }: RedisStoreOption
   }
 }
 
+/**
+ * Adds their labels to the jobs of releases that had none. A replica of such a release does not touch them afterwards,
+ * and those that it still makes are found when the next replica starts. Only headers are read where nothing is missing.
+ */
+async function labelOlderJobs(redis: Redis, { prefix, log }: RedisStoreOptions): Promise<void> {
+  const keys = createKeys(prefix)
+  const [pages, scripts] = [createPages(redis, { root: keys.root, log }), createScripts(redis, keys.root)]
+  for (const status of JOB_STATUSES) {
+    for await (const job of pages.unlabeled(keys.timeline(status))) {
+      // At the same revision it is the same job.
+      const parameters = [job.revision, recordOf(job), '']
+      await scripts.write({ name: 'update', key: keys.job(job.id), jobId: job.id, parameters })
+    }
+  }
+}
+
 /** Jobs read by one command: more would block Redis for too long. */
 const MAX_READS = 200
 /**
@@ -147,16 +164,20 @@ function createReader(redis: Redis): (key: string) => Promise<Job | undefined> {
 const limitArguments = ({ maxSubmitted = Infinity, maxActiveOfCaller = Infinity }: InsertLimits) =>
   [maxSubmitted, maxActiveOfCaller].map((limit) => (limit === Infinity ? '' : limit))
 
-/** One index per state: no filter walks over jobs that it leaves out. */
-function rangeOf({ statuses = JOB_STATUSES, caller, after, ...query }: ListQuery, keys: Keys): Range {
+/** One index for each state and label: no filter walks over jobs that it leaves out. */
+function rangeOf({ caller, after, ...query }: ListQuery, keys: Keys): Range {
   const { createdAfter = -Infinity, createdBefore = Infinity } = query
+  const indexOf = (name: string) =>
+    isStatus(name) ? keys.timeline(name, caller) : keys.label(labelDigestOf(name), caller)
   return {
-    indexes: [...new Set(statuses)].map((status) => keys.timeline(status, caller)),
+    groups: filtersOf(query).map((names) => names.map(indexOf)),
     first: `(${after ? positionOf(after) : timeText(createdBefore)}`,
     last: `[${timeText(createdAfter + 1)}`,
     newestFirst: true,
   }
 }
+
+const isStatus = (name: string): name is JobStatus => (JOB_STATUSES as readonly string[]).includes(name)
 
 /** Running jobs come before submitted ones. */
 function rangesOf(what: PendingWork, { now, keys }: { now: number; keys: Keys }): Range[] {
@@ -164,13 +185,13 @@ function rangesOf(what: PendingWork, { now, keys }: { now: number; keys: Keys })
   const past = { first: '-', last: boundUpTo(now) }
   switch (what) {
     case 'run':
-      return [keys.timeline('running'), keys.timeline('submitted')].map((index) => ({ indexes: [index], ...all }))
+      return [keys.timeline('running'), keys.timeline('submitted')].map((index) => ({ groups: [[index]], ...all }))
     case 'stop':
-      return [{ indexes: [keys.stopping], ...all }]
+      return [{ groups: [[keys.stopping]], ...all }]
     case 'expiry':
-      return [{ indexes: [keys.deadlines], ...past }]
+      return [{ groups: [[keys.deadlines]], ...past }]
     case 'removal':
-      return [{ indexes: [keys.ended], ...past }]
+      return [{ groups: [[keys.ended]], ...past }]
     default:
       return what satisfies never
   }
@@ -211,65 +232,6 @@ function createRedisSecrets(redis: Redis, { secrets }: Keys): SecretKeeper {
       if (known !== null) return known
       await runCommand(redis, () => redis.hsetnx(secrets, name, newSecret()))
       return String(await find(name))
-    },
-  }
-}
-
-/** Jobs or deliveries read at once: a compromise between speed and the time for which Redis is blocked. */
-export const PAGE_SIZE = 200
-
-/** A range of one or more indexes between two `BYLEX` bounds. With `newestFirst` the higher bound is the first. */
-export type Range = {
-  readonly indexes: readonly string[]
-  readonly first: string
-  readonly last: string
-  readonly newestFirst?: boolean
-}
-
-/** Reads jobs along indexes. A record that this release cannot read is skipped and logged once. */
-export type Pages = {
-  /** The first `limit` jobs of a range, as of one moment. */
-  read(range: Range, limit: number): Promise<Job[]>
-  /** All jobs of a range, page by page: one that changes meanwhile is neither missed nor listed twice. */
-  walk(range: Range): AsyncIterable<Job>
-}
-
-export function createPages({ page }: Pick<Scripts, 'page'>, { root, log }: { root: string; log: Log }): Pages {
-  const logUnreadable = createUnreadableLog(log)
-
-  /** The job at a position, or none if it cannot be read. */
-  const parse = (position: string, record: string | null): Job[] => {
-    try {
-      return [jobOf(record)]
-    } catch (error) {
-      if (!(error instanceof UnreadableRecord)) throw error
-      logUnreadable(idAt(position), error.reason)
-      return []
-    }
-  }
-
-  async function* pages(range: Range, limit: () => number): AsyncIterable<Job[]> {
-    let { first } = range
-    for (;;) {
-      const size = limit()
-      const order = range.newestFirst ? 'REV' : ''
-      const [positions, records] = await page(range.indexes, [root, order, first, range.last, size])
-      yield positions.flatMap((position, n) => parse(position, records[n] ?? null))
-      const last = positions.at(-1)
-      if (last === undefined || positions.length < size) return
-      first = boundAfter(last)
-    }
-  }
-
-  return {
-    async read(range, limit) {
-      const jobs: Job[] = []
-      // Reads again only where a record was skipped: a short page means that it is the last one.
-      for await (const some of pages(range, () => limit - jobs.length)) if (jobs.push(...some) >= limit) break
-      return jobs
-    },
-    async *walk(range) {
-      for await (const some of pages(range, () => PAGE_SIZE)) yield* some
     },
   }
 }

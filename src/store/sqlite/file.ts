@@ -71,6 +71,27 @@ export const MIGRATIONS: readonly string[] = [
      ms_per_second INTEGER NOT NULL,
      PRIMARY KEY (version, number)
    ) STRICT, WITHOUT ROWID;`,
+  // What lists are filtered by, as \`labelsOf\` has it; \`*\` stands for all callers. Damaged records have none.
+  `CREATE TABLE labels (
+     label TEXT NOT NULL,
+     caller TEXT NOT NULL,
+     created_at INTEGER NOT NULL,
+     id TEXT NOT NULL,
+     PRIMARY KEY (caller, label, created_at, id)
+   ) STRICT, WITHOUT ROWID;
+   CREATE TEMP TABLE labeled AS
+     WITH known AS (
+       SELECT id, caller, created_at, status, CASE WHEN json_valid(document) THEN document ELSE '{}' END AS job FROM jobs
+     )
+     SELECT id, caller, created_at, 'version=' || (job ->> 'version') AS label FROM known
+     UNION ALL
+     SELECT id, caller, created_at, 'error_code=' || (job ->> 'errorCode') FROM known WHERE status = 'failed'
+     UNION ALL
+     SELECT known.id, caller, created_at, 'metadata.' || replace(replace(key, '%', '%25'), '=', '%3D') || '=' || atom
+       FROM known, json_each(job, '$.metadata');
+   INSERT INTO labels SELECT label, caller, created_at, id FROM labeled WHERE label IS NOT NULL;
+   INSERT INTO labels SELECT label, '*', created_at, id FROM labeled WHERE label IS NOT NULL;
+   DROP TABLE labeled;`,
 ]
 
 /**

@@ -52,6 +52,11 @@ export function prepare(db: DatabaseSync) {
     listOf: db.prepare(
       `SELECT id, created_at AS at FROM jobs INDEXED BY jobs_by_caller WHERE caller = ? AND status = ? AND ${range}`,
     ),
+    labeled: db.prepare(`SELECT id, created_at AS at FROM labels WHERE caller = ? AND label = ? AND ${range}`),
+    addLabel: db.prepare(
+      "INSERT INTO labels (caller, label, created_at, id) VALUES (?1, ?2, ?3, ?4), ('*', ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+    ),
+    removeLabel: db.prepare("DELETE FROM labels WHERE caller IN (?, '*') AND label = ? AND created_at = ? AND id = ?"),
     pending: {
       run: [pending('created_at', "status = 'running'"), pending('created_at', "status = 'submitted'")],
       stop: [pending('created_at', 'stop_owed = 1')],
@@ -182,9 +187,9 @@ export const toProblem = (error: unknown) =>
     : problem('store_unavailable', { cause: error })
 
 /** Runs a read, and rejects as `toProblem` says. */
-export async function read<T>(query: () => T): Promise<T> {
+export async function read<T>(query: () => T | Promise<T>): Promise<T> {
   try {
-    return await Promise.resolve(query())
+    return await query()
   } catch (error) {
     throw toProblem(error)
   }

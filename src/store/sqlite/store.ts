@@ -4,8 +4,11 @@ import { type Job, JOB_STATUSES } from '../../jobs/job.ts'
 import type { Log } from '../../jobs/log.ts'
 import { bootErrorOf, createGroupCommit, openSqliteFile, watchFile } from './file.ts'
 import { createLru } from '../../lib/collections.ts'
+import { intersect, type SortedSet } from '../../lib/intersection.ts'
 import {
-  comparePositions,
+  compareNewestFirst,
+  filtersOf,
+  labelsOf,
   newSecret,
   type Additions,
   type InsertLimits,
@@ -117,12 +120,32 @@ export function createStoreOn(db: DatabaseSync, log?: Log): Store {
     if (full) return { value: { kind: full }, delta: 0 }
     const document = JSON.stringify(job)
     sql.insert.run(...columnsOf(job), document, job.caller, job.createdAt, job.idempotencyKey ?? null, job.id)
+    for (const label of labelsOf(job)) sql.addLabel.run(job.caller, label, job.createdAt, job.id)
     return { value: { kind: 'inserted' }, delta: isSubmitted(job), written: { job, characters: document.length } }
+  }
+
+  /** As the transaction has it; none if its record is damaged. */
+  const storedJob = (id: string): Job[] => {
+    const row = sql.get.get(id)
+    return row ? readJob(row) : []
+  }
+  const removeLabels = ({ caller, createdAt, id }: Job, labels: readonly string[]) => {
+    for (const label of labels) sql.removeLabel.run(caller, label, createdAt, id)
+  }
+  /** Replaces the labels of the stored job by those of its next state. */
+  const relabel = (job: Job) => {
+    const [before, after] = [storedJob(job.id).flatMap(labelsOf), labelsOf(job)]
+    removeLabels(
+      job,
+      before.filter((label) => !after.includes(label)),
+    )
+    for (const label of after) sql.addLabel.run(job.caller, label, job.createdAt, job.id)
   }
 
   const update = (job: Job, revision: number, { delivery, usage }: Additions = {}): Change<boolean> => {
     const before = sql.stateOf.get(job.id)
     if (before?.revision !== revision) return { value: false, delta: 0 }
+    if (before.status === 'failed' || job.status === 'failed') relabel(job)
     const document = JSON.stringify(job)
     sql.update.run(...columnsOf(job), document, job.id)
     if (delivery) deliveries.insert(delivery)
@@ -141,6 +164,7 @@ export function createStoreOn(db: DatabaseSync, log?: Log): Store {
     const before = sql.stateOf.get(id)
     if (before?.revision !== revision) return { value: false, delta: 0 }
     deliveries.remove(id)
+    for (const job of storedJob(id)) removeLabels(job, labelsOf(job))
     sql.remove.run(id)
     return { value: true, delta: -wasSubmitted(before), removed: id }
   }
@@ -150,15 +174,17 @@ export function createStoreOn(db: DatabaseSync, log?: Log): Store {
     delta: 0,
   })
 
-  const positionsOf = (query: ListQuery): ListPosition[] => {
-    const from = query.after ?? { createdAt: query.createdBefore ?? Number.MAX_SAFE_INTEGER, id: '' }
-    const range = [query.createdAfter ?? -1, from.createdAt, from.id, query.limit] as const
-    // One query per state, each along an index: no filter walks over jobs that it leaves out.
-    const rows = (query.statuses ?? JOB_STATUSES).flatMap((status) =>
-      query.caller === undefined ? sql.list.all(status, ...range) : sql.listOf.all(query.caller, status, ...range),
-    )
-    const newestFirst = rows.map(positionOf).toSorted((a, b) => comparePositions(b, a))
-    return newestFirst.slice(0, query.limit)
+  /** An index of a list, by its name in `filtersOf`. */
+  const indexOf = (name: string, { caller, createdAfter = -1 }: ListQuery): SortedSet<ListPosition> => {
+    const isStatus = (JOB_STATUSES as readonly string[]).includes(name)
+    const statement = isStatus ? (caller === undefined ? sql.list : sql.listOf) : sql.labeled
+    const index = isStatus && caller === undefined ? [name] : [caller ?? ALL_CALLERS, name]
+    return (start, size) => {
+      const { createdAt, id } = start?.at ?? { createdAt: Number.MAX_SAFE_INTEGER, id: '' }
+      // No id comes between this one and itself with a suffix.
+      const end = start?.isIncluded ? `${id}~` : id
+      return statement.all(...index, createdAfter, createdAt, end, size).map(positionOf)
+    }
   }
 
   /** The job at a position, or none if its record is damaged. */
@@ -169,17 +195,18 @@ export function createStoreOn(db: DatabaseSync, log?: Log): Store {
     return row ? readJob(row) : []
   }
 
-  const list = (query: ListQuery): Job[] => {
-    const jobs: Job[] = []
-    let { after } = query
-    // Reads again only where a damaged record was left out: a short page means that it is the last one.
-    for (;;) {
-      const limit = query.limit - jobs.length
-      const positions = positionsOf({ ...query, limit, ...(after && { after }) })
-      jobs.push(...positions.flatMap(jobsAt))
-      after = positions.at(-1)
-      if (positions.length < limit || jobs.length >= query.limit) return jobs
-    }
+  const list = (query: ListQuery): Promise<Job[]> => {
+    const { createdBefore, limit } = query
+    const at = query.after ?? (createdBefore === undefined ? undefined : { createdAt: createdBefore, id: '' })
+    return intersect(
+      filtersOf(query).map((group) => group.map((name) => indexOf(name, query))),
+      {
+        compare: compareNewestFirst,
+        start: at && { at, isIncluded: false },
+        limit,
+        find: (positions) => positions.flatMap(jobsAt),
+      },
+    )
   }
 
   const closeFile = async () => {
@@ -222,6 +249,9 @@ export function createStoreOn(db: DatabaseSync, log?: Log): Store {
 /** `delta`: by how much a write changes the number of submitted jobs. `removed`: the id of the job that it removed. */
 type Change<T> = { readonly value: T; readonly delta: number; readonly written?: Written; readonly removed?: string }
 type Written = { readonly job: Job; readonly characters: number }
+
+/** Stands for all callers in the table of labels. */
+const ALL_CALLERS = '*'
 
 const ACTIVE_STATUSES = ['submitted', 'running'] as const
 
