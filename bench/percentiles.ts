@@ -6,5 +6,6 @@ function percentile(values: readonly number[], share: number): number {
 }
 
 export const median = (values: readonly number[]): number => percentile(values, 0.5)
+export const p90 = (values: readonly number[]): number => percentile(values, 0.9)
 export const p99 = (values: readonly number[]): number => percentile(values, 0.99)
 export const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length
