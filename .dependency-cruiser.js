@@ -51,7 +51,14 @@ export default {
     // Packed without the server and without any library, it runs where Node does not.
     forbid('client-apart', { path: '^src/client/', pathNot: CLI }, { pathNot: '^src/client/(?!cli[./])' }),
     forbid('cli-apart', { path: CLI }, { pathNot: '^src/client/', dependencyTypesNot: ['core'] }),
-    forbid('server-knows-no-client', { path: '^src/', pathNot: '^src/client/' }, { path: '^src/client/' }),
+    forbid('server-knows-no-client', { path: '^src/', pathNot: '^src/(client|console)/' }, { path: '^src/client/' }),
+    // The console runs in browsers: it knows the client and the two libraries that the server sends along.
+    forbid(
+      'console-apart',
+      { path: '^src/console/' },
+      { pathNot: '^src/(console|client)/|node_modules/(preact|htm)/|^api-schema$' },
+    ),
+    forbid('server-knows-no-console', { path: '^src/', pathNot: '^src/console/' }, { path: '^src/console/' }),
     ...Object.entries(LIBRARIES).map(([library, room]) =>
       forbid(`${library}-in-its-room`, { pathNot: `^src/${room}` }, { path: `node_modules/(${library})/` }),
     ),

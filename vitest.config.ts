@@ -1,5 +1,8 @@
 import { defineConfig } from 'vitest/config'
 
+// The console runs in a browser, and a process of its own makes its files.
+const IN_BROWSER = ['src/console/**', 'src/http/console/files.ts']
+
 export default defineConfig({
   test: {
     // Most tests wait, for processes and timers of servers: more of them than processors are under way at a time.
@@ -26,7 +29,7 @@ export default defineConfig({
       provider: 'v8',
       include: ['src/**'],
       // Processes' entries run in forked servers (test/process), where the in-process counter sees nothing.
-      exclude: ['src/server.ts', 'src/process/boot.ts', 'src/cli/**', 'src/client/cli.ts'],
+      exclude: ['src/server.ts', 'src/process/boot.ts', 'src/cli/**', 'src/client/cli.ts', ...IN_BROWSER],
       reporter: ['text-summary', 'json-summary'],
       thresholds: { lines: 95, branches: 90 },
     },

@@ -13,6 +13,7 @@ import {
   type ConnectionLimits,
   type ProgressLimits,
 } from './http/plugins/connections.ts'
+import { consoleRoutes } from './http/console/routes.ts'
 import { collectRoutes, docsRoutes } from './http/docs/routes.ts'
 import {
   closingRefusal,
@@ -57,7 +58,7 @@ import type { ProgressFollower } from './jobs/progress-follower.ts'
 import type { Subscriptions } from './jobs/subscriptions.ts'
 import type { Metrics } from './jobs/ports/metrics.ts'
 import type { Readiness } from './jobs/readiness.ts'
-import { type Config, nodeFlags, publicUrlOf } from './config/config.ts'
+import { type Config, nodeFlags, publicUrlOf, s3EndpointOf } from './config/config.ts'
 import type { UploadLimits } from './http/jobs/uploads.ts'
 import { oldGenerationLimit } from './process/boot.ts'
 
@@ -173,8 +174,10 @@ export async function buildApp({
   const isOpen = authenticator === undefined
   const isPublic = http.publicDocs ?? isOpen
   // On a public server there are no credentials, so only a public reference makes sense.
-  if (isPublic || !isOpen)
-    await app.register(docsRoutes, { routes, authenticated: !isOpen, isPublic, publicUrl: http.publicUrl })
+  const hasReference = isPublic || !isOpen
+  const pages = { authenticated: !isOpen, hasReference, ...http }
+  if (hasReference) await app.register(docsRoutes, { routes, isPublic, ...pages })
+  await app.register(consoleRoutes, pages)
 
   refuseOtherMethods()
   await app.ready()
@@ -201,6 +204,10 @@ export type HttpSettings = ConnectionLimits &
     readonly trustedProxies: TrustedProxies | undefined
     /** Whether the reference is public; undefined: only if the whole server is. */
     readonly publicDocs: boolean | undefined
+    /** Whether the console is served. */
+    readonly console: boolean
+    /** The origin to which outputs redirect; undefined: they come from this server. */
+    readonly outputOrigin: string | undefined
     /** The URL of the server for callers, without a final slash; undefined: not configured. */
     readonly publicUrl: string | undefined
   }
@@ -236,6 +243,8 @@ export const httpSettingsOf = (config: Config): HttpSettings => ({
   corsOrigins: config.CORS_ORIGINS === undefined ? [] : parseOrigins(config.CORS_ORIGINS),
   trustedProxies: config.TRUST_PROXY === undefined ? undefined : parseTrustedProxies(config.TRUST_PROXY),
   publicDocs: config.PUBLIC_DOCS,
+  console: config.CONSOLE,
+  outputOrigin: config.OUTPUT_SOURCE === 's3' ? URL.parse(s3EndpointOf(config))?.origin : undefined,
   publicUrl: publicUrlOf(config),
   maxConnections: config.MAX_CONNECTIONS,
   headersTimeoutMs: HEADERS_TIMEOUT_MS,

@@ -64,6 +64,11 @@ export const ConfigSchema = Type.Object({
         'Whether `/docs` and `/openapi.json` are public. Unset: public on an open server; with authentication they need any valid credential. `false` on an open server: disabled.',
     }),
   ),
+  CONSOLE: Type.Boolean({
+    default: true,
+    description:
+      'Whether `GET /` shows a console to browsers. With authentication its page is public and contains nothing; people sign in on it.',
+  }),
   RATE_LIMIT_SUBMIT_PER_MINUTE: integer(
     'Maximum submits and retries per minute for one caller (without authentication: one address); beyond it 429. 0: no limit.',
     { default: 600, minimum: 0, maximum: 1_000_000_000 },
@@ -442,6 +447,10 @@ export const proxySettingsOf = ({ HTTPS_PROXY, HTTP_PROXY, NO_PROXY }: Config) =
   http: HTTP_PROXY,
   no: NO_PROXY,
 })
+
+/** The URL of the S3-compatible store of the outputs. */
+export const s3EndpointOf = ({ S3_ENDPOINT, S3_REGION }: Pick<Config, 'S3_ENDPOINT' | 'S3_REGION'>): string =>
+  S3_ENDPOINT ?? `https://s3.${S3_REGION}.amazonaws.com`
 
 /** The URL at which clients reach the server, without a trailing slash. */
 export const publicUrlOf = ({ PUBLIC_URL }: Pick<Config, 'PUBLIC_URL'>): string | undefined =>

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino'
 import type { Outputs, Uploads } from '../jobs/ports/files.ts'
-import { type Config, nodeFlags, ConfigError, publicUrlOf } from '../config/config.ts'
+import { type Config, nodeFlags, ConfigError, publicUrlOf, s3EndpointOf } from '../config/config.ts'
 import { hasReplicas } from '../config/checks.ts'
 import type { Counter } from '../jobs/ports/access.ts'
 import type { ChangeBus } from '../jobs/ports/notifications.ts'
@@ -150,7 +150,7 @@ async function openDirectory({ OUTPUT_ROOT: root = '' }: Config): Promise<Output
 async function openS3(config: Config): Promise<Outputs> {
   const { createS3Outputs } = await import('../files/outputs-s3.ts')
   return createS3Outputs({
-    endpoint: config.S3_ENDPOINT ?? `https://s3.${config.S3_REGION}.amazonaws.com`,
+    endpoint: s3EndpointOf(config),
     bucket: config.S3_BUCKET ?? '',
     region: config.S3_REGION,
     prefix: config.S3_PREFIX ?? '',

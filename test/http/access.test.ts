@@ -29,6 +29,8 @@ type Route = {
 
 /** All routes. A route that is missing here fails the tests. */
 const ROUTES: Readonly<Record<string, Route>> = {
+  'GET /': { answer: 200, hasNoOwner: true },
+  'GET /console/:folder/:file': { answer: 200, hasNoOwner: true },
   'GET /healthz': { answer: 200, hasNoOwner: true },
   'GET /readyz': { answer: 200, hasNoOwner: true },
   'GET /metrics': { scope: 'metrics:read', answer: 200, hasNoOwner: true },
@@ -81,7 +83,11 @@ async function aJobOfAlice(state: Route['job'] = 'running'): Promise<string> {
 async function ask(name: string, caller: string | undefined, id: string) {
   const [method, path] = split(name)
   const payload = name === 'POST /jobs' ? aBody : undefined
-  const url = path.replace(':id', id).replace(':kind', 'video').replace(':n', '1')
+  const url = path
+    .replace(':id', id)
+    .replace(':kind', 'video')
+    .replace(':n', '1')
+    .replace(':folder/:file', 'page/app.ts')
   return injectHead(app.app, { method, url, headers: as(caller), ...(payload && { payload }) })
 }
 

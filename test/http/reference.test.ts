@@ -116,8 +116,8 @@ describe('the document', () => {
     },
   )
 
-  test('has every route but the parts of its page, and no other', async () => {
-    const parts = ['GET /docs/scalar.js', 'GET /docs/start.js']
+  test('has every route but the parts of pages, and no other', async () => {
+    const parts = ['GET /docs/scalar.js', 'GET /docs/start.js', 'GET /console/:folder/:file']
     const routes = (await routesOf(guarded.app, as('root'))).filter((route) => !parts.includes(route))
     expect(operations().map(({ name }) => name)).toEqual(expect.arrayContaining(routes))
     expect(operations()).toHaveLength(routes.length)
@@ -412,6 +412,8 @@ describe('real answers match the reference', () => {
     ['GET /openapi.json', 401, 'nobody', () => get('/openapi.json', 'mallory')],
     ['GET /docs', 200, 'the page', () => get('/docs')],
     ['GET /docs', 401, 'nobody', () => get('/docs', 'mallory')],
+    ['GET /', 200, 'the server', () => get('/')],
+    ['GET /', 400, 'an unknown parameter', () => get('/?format=xml')],
   ]
 
   test.each(cases)('%s %i: %s', async (route, status, _what, send) => {

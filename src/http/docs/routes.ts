@@ -49,6 +49,8 @@ export type DocsRoutesOptions = {
   readonly authenticated: boolean
   /** Whether the reference is public; otherwise it needs any valid credential. */
   readonly isPublic: boolean
+  /** Whether the console is served. */
+  readonly console: boolean
   /** The URL of the server for callers, without a final slash; undefined: that of each request. */
   readonly publicUrl: string | undefined
 }
@@ -57,7 +59,8 @@ export type DocsRoutesOptions = {
  * `GET /openapi.json`: the reference, and `GET /docs`, its page. Their libraries are loaded on the first request: most
  * servers never get one.
  */
-export const docsRoutes: FastifyPluginAsync<DocsRoutesOptions> = async (app, { isPublic, publicUrl, ...server }) => {
+export const docsRoutes: FastifyPluginAsync<DocsRoutesOptions> = async (app, options) => {
+  const { isPublic, publicUrl, ...server } = options
   const config = { access: isPublic ? 'public' : 'authenticated' } as const
   let document: OpenApi | undefined
 
@@ -74,22 +77,38 @@ export const docsRoutes: FastifyPluginAsync<DocsRoutesOptions> = async (app, { i
       return reply.type('application/json; charset=utf-8').send(JSON.stringify(addressed))
     },
   )
-  await app.register(docsPageRoutes, config)
+  await app.register(docsPageRoutes, { ...config, console: options.console })
 }
 
 /** The URL under which the client reached this server; empty if the request does not show it. */
 const urlOf = ({ protocol, host }: FastifyRequest): string => URL.parse(`${protocol}://${host}`)?.origin ?? ''
 
+/** The bar of the console, with the way back to it; Scalar leaves room for one of this height. */
+const BAR = `
+    <style>
+      :root { --scalar-custom-header-height: 48px; }
+      .console-bar { box-sizing: border-box; height: 48px; padding: 0 16px; display: flex; gap: 20px; align-items: center;
+        position: sticky; top: 0; z-index: 10; font: 14px system-ui, sans-serif; background: var(--scalar-background-1);
+        color: var(--scalar-color-1); border-bottom: 1px solid var(--scalar-border-color); }
+      .console-bar a { color: inherit; }
+    </style>
+    <nav class="console-bar"><strong>MuseTalk Orchestrator</strong><a href="./">Console</a></nav>`
+
+/** The icon of both pages: a mouth that speaks. */
+export const ICON = `data:image/svg+xml,${encodeURIComponent(
+  '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#4f46e5"/><path d="M6 16c4-6 8-6 10-4 2-2 6-2 10 4-4 6-8 7-10 7s-6-1-10-7z" fill="#fff"/><path d="M9 16c4-1 10-1 14 0" stroke="#4f46e5" stroke-width="2" fill="none"/></svg>',
+)}`
+
 // Relative URLs, so that the page also works behind a proxy that serves this server under a path.
-const PAGE = `<!doctype html>
+const pageWith = (console: boolean) => `<!doctype html>
 <html lang="en">
   <head>
     <meta charset="utf-8" />
     <meta name="viewport" content="width=device-width, initial-scale=1" />
     <title>MuseTalk Orchestrator</title>
-    <link rel="icon" href="data:," />
+    <link rel="icon" href="${ICON}" />
   </head>
-  <body>
+  <body>${console ? BAR : ''}
     <div id="reference"></div>
     <script src="docs/scalar.js"></script>
     <script src="docs/start.js"></script>
@@ -152,10 +171,9 @@ const Page = Type.Unsafe<string>({
 })
 
 /** `GET /docs`: the reference as a page, by Scalar. */
-const docsPageRoutes: FastifyPluginAsyncTypebox<Required<Pick<FastifyContextConfig, 'access'>>> = async (
-  app,
-  { access },
-) => {
+const docsPageRoutes: FastifyPluginAsyncTypebox<
+  Required<Pick<FastifyContextConfig, 'access'>> & Pick<DocsRoutesOptions, 'console'>
+> = async (app, { access, console }) => {
   await app.register(helmet, HEADERS)
   const hidden = { config: { access }, schema: { hide: true, querystring: NoQuery } }
   const script = createScriptLoader()
@@ -170,7 +188,7 @@ const docsPageRoutes: FastifyPluginAsyncTypebox<Required<Pick<FastifyContextConf
       // With a final slash, the page would look for its scripts one folder too deep.
       const slashes = /\/+$/.exec(request.url.split('?', 1)[0] ?? '')?.[0].length ?? 0
       if (slashes > 0) return reply.redirect(`${'../'.repeat(slashes)}docs`, 302)
-      return reply.type('text/html; charset=utf-8').send(PAGE)
+      return reply.type('text/html; charset=utf-8').send(pageWith(console))
     },
   )
   app.get('/docs/start.js', hidden, async (_request, reply) => reply.type(JAVASCRIPT).send(START))

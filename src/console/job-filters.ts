@@ -1,0 +1,71 @@
+import { html } from 'htm/preact'
+import type { VNode } from 'preact'
+import type { ListQuery } from '../client/index.ts'
+import { isJobId } from './format.ts'
+import { notify } from './ui.ts'
+
+const STATUSES = ['submitted', 'running', 'succeeded', 'failed', 'canceled'] as const
+
+/** The filters of an address, as `GET /jobs` takes them. */
+export const listQueryOf = (query: URLSearchParams): ListQuery => ({
+  status: query.get('status') ?? undefined,
+  caller: query.get('caller') ?? undefined,
+  created_after: query.get('after') ?? undefined,
+})
+
+/** The address of the list with one filter changed; an empty one is removed. */
+const addressWith = (query: URLSearchParams, name: string, value: string) => {
+  const next = new URLSearchParams(query)
+  if (value === '') next.delete(name)
+  else next.set(name, value)
+  const text = next.toString()
+  return text === '' ? '#/jobs' : `#/jobs?${text}`
+}
+
+export type JobFiltersProps = {
+  readonly query: URLSearchParams
+  /** Whether jobs of several callers are shown. */
+  readonly isAdmin: boolean
+}
+
+/** The filters stand in the address, so that a list can be linked, and the browser goes back to it. */
+export function JobFilters({ query, isAdmin }: JobFiltersProps): VNode {
+  const chosen = new Set((query.get('status') ?? '').split(',').filter((status) => status !== ''))
+  const toggle = (status: string) => {
+    const next = STATUSES.filter((one) => (one === status ? !chosen.has(one) : chosen.has(one)))
+    location.hash = addressWith(query, 'status', next.join(','))
+  }
+  const set = (name: string) => (event: Event) => {
+    location.hash = addressWith(query, name, (event.target as HTMLInputElement).value.trim())
+  }
+  const open = (event: SubmitEvent) => {
+    event.preventDefault()
+    const id = (new FormData(event.target as HTMLFormElement).get('id') as string).trim().toLowerCase()
+    if (isJobId(id)) location.hash = `#/job/${id}`
+    else notify('That is no id of a job.')
+  }
+  return html`<div class="filters">
+    <fieldset class="chips">
+      <legend class="hidden">State</legend>
+      ${STATUSES.map(
+        (status) =>
+          html`<label class="chip ${status}"
+            ><input type="checkbox" checked=${chosen.has(status)} onChange=${() => toggle(status)} />${status}</label
+          >`,
+      )}
+    </fieldset>
+    ${
+      (isAdmin || query.has('caller')) &&
+      html`<input
+        type="search"
+        aria-label="Caller"
+        placeholder="caller"
+        value=${query.get('caller') ?? ''}
+        onChange=${set('caller')}
+      />`
+    }
+    <form onSubmit=${open}>
+      <input type="search" name="id" aria-label="Open a job by its id" placeholder="id of a job" spellcheck=${false} />
+    </form>
+  </div>`
+}

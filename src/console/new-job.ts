@@ -1,0 +1,270 @@
+import { html } from 'htm/preact'
+import type { VNode } from 'preact'
+import { useEffect, useRef, useState } from 'preact/hooks'
+import { credential, type Job, messageOf, ProblemError, type Schemas, submit, urlOf } from './api.ts'
+import { curlOf, formatBytes, formatDuration, formatFacts } from './format.ts'
+import { fieldOf, type Media, MediaField, NO_MEDIA } from './media-field.ts'
+import { ParameterFields, type ParameterTexts, parameterValues } from './parameters.ts'
+import { CopyButton, Failure } from './ui.ts'
+
+type Check = Schemas['JobCheck']
+
+type Form = {
+  readonly face: Media
+  readonly audio: Media
+  readonly version: 'v15' | 'v1'
+  readonly parameters: ParameterTexts
+  readonly labels: string
+  readonly webhook: string
+  readonly timeout: string
+}
+
+const EMPTY: Form = {
+  face: NO_MEDIA,
+  audio: NO_MEDIA,
+  version: 'v15',
+  parameters: {},
+  labels: '',
+  webhook: '',
+  timeout: '',
+}
+
+/** Files beyond this are not sent twice, once for the check, in bytes. */
+const MAX_CHECKED_BYTES = 64_000_000
+/** How long the form has to rest before it is checked, in ms. */
+const REST_MS = 400
+
+/** Labels as lines of `key=value`. */
+const labelsIn = (text: string) =>
+  Object.fromEntries(
+    text
+      .split('\n')
+      .filter((line) => line.includes('='))
+      .map((line) => [line.slice(0, line.indexOf('=')).trim(), line.slice(line.indexOf('=') + 1).trim()]),
+  )
+
+/** The fields of the submit, without face and speech. */
+function optionsOf({ version, parameters, labels, webhook, timeout }: Form): Record<string, unknown> {
+  const values = parameterValues(parameters, version)
+  const metadata = labelsIn(labels)
+  return {
+    ...(version !== 'v15' && { version }),
+    ...(Object.keys(values).length > 0 && { parameters: values }),
+    ...(Object.keys(metadata).length > 0 && { metadata }),
+    ...(webhook.trim() !== '' && { webhook_url: webhook.trim() }),
+    ...(timeout !== '' && { timeout_seconds: Number(timeout) }),
+  }
+}
+
+const mediaOf = ({ face, audio }: Form) => [fieldOf('face', face), fieldOf('audio', audio)].filter((one) => !!one)
+
+/** The form as the API takes it; undefined as long as a face or a speech is missing. */
+function fieldsOf(form: Form): Record<string, unknown> | undefined {
+  const media = mediaOf(form)
+  return media.length === 2 ? { ...Object.fromEntries(media), ...optionsOf(form) } : undefined
+}
+
+/** The media that the local backend and MuseTalk's own checkout bring along. */
+const SAMPLES = {
+  local: { face: 'face.mp4', audio: 'speech.wav' },
+  modal: { face: 'data/video/yongen.mp4', audio: 'data/audio/yongen.wav' },
+}
+
+export function NewJobPage(): VNode {
+  const [form, setForm] = useState(EMPTY)
+  const [refusal, setRefusal] = useState<unknown>()
+  const change = (part: Partial<Form>) => {
+    setRefusal(undefined)
+    setForm((last) => ({ ...last, ...part }))
+  }
+  const fields = fieldsOf(form)
+  const { check, error, isChecking } = useCheck(form)
+  const [share, setShare] = useState<number>()
+  const sending = useRef(new AbortController())
+  useEffect(() => () => sending.current.abort(), [])
+  const wrong = refusal ?? error
+  const errorOf = (...names: string[]) => fieldErrorOf(wrong, names)
+
+  const start = async (event: Event) => {
+    event.preventDefault()
+    if (!fields) return
+    setRefusal(undefined)
+    setShare(0)
+    sending.current = new AbortController()
+    try {
+      const { job_id: id } = await submit<Job>({ fields, signal: sending.current.signal, onProgress: setShare })
+      location.hash = `#/job/${id}`
+    } catch (reason) {
+      setRefusal(reason)
+    }
+    setShare(undefined)
+  }
+  const useSample = async () => {
+    const { face, audio } = SAMPLES.local
+    const signal = AbortSignal.timeout(10_000)
+    const local = await submit<Check>({
+      fields: { video_path: face, audio_path: audio },
+      signal,
+      dryRun: true,
+    }).catch(() => undefined)
+    const sample = SAMPLES[local?.backend ?? 'local']
+    change({ face: { text: sample.face, isImage: false }, audio: { text: sample.audio, isImage: false } })
+  }
+  const onText = (name: 'labels' | 'webhook' | 'timeout') => (event: Event) =>
+    change({ [name]: (event.target as HTMLInputElement).value })
+
+  // Errors of fields stand at their fields.
+  const isOfFields = wrong instanceof ProblemError && wrong.errors.length > 0
+  const general = wrong === undefined || isOfFields ? '' : messageOf(wrong)
+  return html`<form class="new" onSubmit=${start}>
+    <div class="title">
+      <h1>New job</h1>
+      <button type="button" class="small" onClick=${useSample}>Use the sample</button>
+    </div>
+    <div class="pair">
+      <${MediaField}
+        kind="face"
+        media=${form.face}
+        onChange=${(face: Media) => change({ face })}
+        facts=${formatFacts(check?.media?.face ?? {})}
+        error=${errorOf('video', 'image', 'video_url', 'image_url', 'video_path')}
+      />
+      <${MediaField}
+        kind="audio"
+        media=${form.audio}
+        onChange=${(audio: Media) => change({ audio })}
+        facts=${formatFacts(check?.media?.audio ?? {})}
+        error=${errorOf('audio', 'audio_url', 'audio_path')}
+      />
+    </div>
+    <details class="card">
+      <summary>Model and options</summary>
+      <fieldset class="choice">
+        <legend>Model</legend>
+        ${(['v15', 'v1'] as const).map(
+          (version) =>
+            html`<label
+              ><input
+                type="radio"
+                name="version"
+                checked=${form.version === version}
+                onChange=${() => change({ version })}
+              />
+              ${version === 'v15' ? 'MuseTalk 1.5 (v15)' : 'MuseTalk 1.0 (v1)'}</label
+            >`,
+        )}
+      </fieldset>
+      <${ParameterFields}
+        model=${form.version}
+        texts=${form.parameters}
+        onChange=${(parameters: ParameterTexts) => change({ parameters })}
+        errorOf=${(name: string) => errorOf(`parameters/${name}`)}
+      />
+      <div class="grid">
+        <label
+          >Labels, one <code>key=value</code> a line
+          <textarea rows="2" value=${form.labels} onInput=${onText('labels')}></textarea>
+        </label>
+        <label
+          >Webhook URL
+          <input type="text" value=${form.webhook} onInput=${onText('webhook')} placeholder="https://…" />
+        </label>
+        <label
+          >Deadline in seconds
+          <input
+            type="number"
+            min="1"
+            max="604800"
+            value=${form.timeout}
+            onInput=${onText('timeout')}
+            placeholder="default"
+          />
+        </label>
+      </div>
+      <${Failure} error=${errorOf('metadata', 'webhook_url', 'timeout_seconds', 'version')} />
+    </details>
+    <${Failure} error=${general} />
+    <div class="actions submit">
+      ${
+        share === undefined
+          ? html`<button class="primary" disabled=${!fields}>Make the video</button>`
+          : html`<label class="upload"
+                >${share < 1 ? `Sending ${sizeOf(form)}` : 'Waiting for the server'}
+                <progress max="1" value=${share}></progress
+              ></label>
+              <button type="button" onClick=${() => sending.current.abort()}>Cancel</button>`
+      }
+      <${Estimate} check=${check} isChecking=${isChecking} />
+    </div>
+    ${fields && html`<${Curl} form=${form} />`}
+  </form>`
+}
+
+const sizeOf = ({ face, audio }: Form) => formatBytes((face.file?.size ?? 0) + (audio.file?.size ?? 0))
+
+/** Checks the form by a dry run, once it rests. */
+function useCheck(form: Form) {
+  const [state, setState] = useState<{ check?: Check; error?: unknown; isChecking: boolean }>({ isChecking: false })
+  useEffect(() => {
+    const fields = fieldsOf(form)
+    const bytes = (form.face.file?.size ?? 0) + (form.audio.file?.size ?? 0)
+    setState({ isChecking: false })
+    if (!fields || bytes > MAX_CHECKED_BYTES) return undefined
+    const ending = new AbortController()
+    const run = async () => {
+      setState({ isChecking: true })
+      try {
+        const check = await submit<Check>({ fields, signal: ending.signal, dryRun: true })
+        setState({ check, isChecking: false })
+      } catch (error) {
+        if (!ending.signal.aborted) setState({ error, isChecking: false })
+      }
+    }
+    const timer = setTimeout(() => void run(), REST_MS)
+    return () => {
+      clearTimeout(timer)
+      ending.abort()
+    }
+  }, [form])
+  return state
+}
+
+/** What is wrong with one of these fields. */
+function fieldErrorOf(error: unknown, names: readonly string[]): string {
+  if (!(error instanceof ProblemError)) return ''
+  const own = error.errors.filter(({ path }) => names.some((name) => path === `/${name}`))
+  return own.map(({ message }) => message).join('; ')
+}
+
+/** How long the run is expected to take, and what it will cost, where the server knows. */
+function Estimate({ check, isChecking }: { check?: Check; isChecking: boolean }): VNode | null {
+  if (isChecking) return html`<span class="dim">Checking…</span>`
+  if (!check) return null
+  const { estimate } = check
+  const parts = [
+    estimate?.run_seconds !== undefined && `about ${formatDuration(estimate.run_seconds * 1000)} of work`,
+    estimate?.queued_seconds !== undefined &&
+      estimate.queued_seconds > 0 &&
+      `after ${formatDuration(estimate.queued_seconds * 1000)} in the queue`,
+    estimate?.cost !== undefined && `${estimate.cost.amount} ${estimate.cost.currency}`,
+  ].filter((part) => part !== false)
+  return html`<span class="estimate">Ready${parts.length > 0 && `: ${parts.join(', ')}`}.</span>`
+}
+
+/** The command that would do the same. */
+function Curl({ form }: { form: Form }): VNode {
+  const media = mediaOf(form)
+  const files = media.flatMap(([name, value]) => (value instanceof File ? [[name, value.name] as const] : []))
+  const texts = media.filter(([, value]) => typeof value === 'string')
+  const command = curlOf({
+    url: urlOf('jobs'),
+    files: Object.fromEntries(files),
+    fields: { ...Object.fromEntries(texts), ...optionsOf(form) },
+    needsKey: credential.get() !== '',
+  })
+  return html`<details class="card">
+    <summary>The same by curl</summary>
+    <pre class="code" tabindex="0">${command}</pre>
+    <${CopyButton} text=${command} label="Copy" />
+  </details>`
+}

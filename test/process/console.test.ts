@@ -1,0 +1,251 @@
+import { randomBytes } from 'node:crypto'
+import { mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import axe from 'axe-core'
+import type { Locator, Page } from 'playwright-core'
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
+import type { JobView } from '../../src/jobs/view.ts'
+import { describeInBrowser } from '../helpers/browser.ts'
+import { makeKey } from '../helpers/keys.ts'
+import { SAMPLES } from '../helpers/media.ts'
+import { freePort } from '../helpers/free-port.ts'
+import { type ServerProcess, startServer, UNLIMITED } from '../helpers/server.ts'
+
+const aJob = { video_path: 'face.mp4', audio_path: 'speech.wav' }
+/** There is no such host. */
+const aFailure = { video_url: 'http://host.invalid/face.mp4', audio_path: 'speech.wav' }
+
+/** What a page may not do: each is a failure of the test that opened it. */
+async function watch(page: Page, { url }: { url: string }): Promise<() => Promise<void>> {
+  const wrong: string[] = []
+  page.on('pageerror', ({ message }) => wrong.push(message))
+  page.on('console', (message) => {
+    // A refused request is logged by the browser itself; the tests look at what the page makes of it.
+    const isRefusal = message.text().startsWith('Failed to load resource') || message.text().includes('ERR_')
+    if (message.type() !== 'debug' && !isRefusal) wrong.push(message.text())
+  })
+  page.on('request', (request) => {
+    if (!/^(blob|data):/.test(request.url()) && new URL(request.url()).origin !== url) wrong.push(request.url())
+  })
+  // As a string, like all that runs in the page: it knows other globals than this file.
+  await page.addInitScript(
+    `addEventListener('securitypolicyviolation', (e) => console.error('CSP', e.violatedDirective))`,
+  )
+  return async () => {
+    expect(wrong).toEqual([])
+    await expectAccessible(page)
+  }
+}
+
+/** A property of an element, such as `currentTime` of a player. */
+const read = (locator: Locator, name: string) =>
+  locator.evaluate((element, key) => (element as unknown as Record<string, unknown>)[key], name)
+
+async function expectAccessible(page: Page): Promise<void> {
+  await page.evaluate(axe.source)
+  const violations = await page.evaluate<string[]>(
+    `axe.run().then(({ violations }) => violations.map(({ id, impact, nodes }) => id + ' ' + impact + ' ' + nodes[0].html))`,
+  )
+  expect(violations.filter((violation) => /^\S+ (serious|critical)/.test(violation))).toEqual([])
+}
+
+const post = async <T = JobView>(server: ServerProcess, path: string, body: object, headers = {}) => {
+  const answer = await fetch(server.url + path, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body: JSON.stringify(body),
+  })
+  return (await answer.json()) as T
+}
+
+describeInBrowser('the console, in a browser', (open) => {
+  let server: ServerProcess
+  let env: Record<string, string>
+  beforeAll(async () => {
+    const dataDir = mkdtempSync(join(tmpdir(), 'console-'))
+    env = {
+      ...{ BACKEND: 'local', ...UNLIMITED, PORT: String(await freePort()), DATA_DIR: dataDir },
+      ...{ JOB_STORE: `sqlite:${join(dataDir, 'jobs.db')}`, WEBHOOK_ALLOW_PRIVATE: 'true' },
+      WEBHOOK_SECRET: `whsec_${Buffer.alloc(24, 1).toString('base64')}`,
+    }
+    server = await startServer({ env })
+  })
+  afterAll(async () => {
+    await server.end('SIGKILL')
+  })
+
+  /** Opens a view; gives the page, and what checks that it behaved. */
+  const visit = async (address: string, at = server) => {
+    const page = await open('about:blank')
+    const check = await watch(page, at)
+    await page.goto(`${at.url}/#/${address}`)
+    return { page, check }
+  }
+
+  test('the first visit ends with a video that plays, after three clicks', async () => {
+    const { page, check } = await visit('')
+    for (const [name, file] of [
+      ['Face', 'face.mp4'],
+      ['Speech', 'speech.wav'],
+    ] as const) {
+      const choosing = page.waitForEvent('filechooser')
+      await page.getByRole('region', { name }).getByRole('button', { name: 'Choose a file' }).click()
+      await (await choosing).setFiles(join(SAMPLES, file))
+    }
+    // The facts come before anything runs.
+    await page.getByText('MP4, h264, 512×512').waitFor()
+    await page.getByText('Ready').waitFor()
+    await page.getByRole('button', { name: 'Make the video' }).click()
+    await page.getByText('succeeded', { exact: true }).first().waitFor()
+    const result = page.locator('figure', { hasText: 'Result' }).locator('video')
+    await result.evaluate((video) => (video as unknown as { play(): Promise<void> }).play())
+    await expect.poll(() => read(result, 'currentTime')).toBeGreaterThan(0.2)
+    // The face plays with it.
+    const face = page.locator('figure', { hasText: 'Face' }).locator('video')
+    expect(await read(face, 'paused')).toBe(false)
+    await check()
+  })
+
+  test('an upload shows how far it is, and can be canceled', async () => {
+    const { page, check } = await visit('new')
+    const speech = join(mkdtempSync(join(tmpdir(), 'speech-')), '<b>x.wav')
+    writeFileSync(speech, randomBytes(70_000_000))
+    await page.getByLabel('Face: file').setInputFiles(join(SAMPLES, 'face.jpg'))
+    await page.getByLabel('Speech: file').setInputFiles(speech)
+    await page.getByText('<b>x.wav', { exact: true }).waitFor()
+    const network = await page.context().newCDPSession(page)
+    await network.send('Network.emulateNetworkConditions', {
+      ...{ offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: 3_000_000 },
+    })
+    await page.getByRole('button', { name: 'Make the video' }).click()
+    const bar = page.locator('.upload progress')
+    await expect.poll(() => read(bar, 'value')).toBeGreaterThan(0)
+    expect(await read(bar, 'value')).toBeLessThan(1)
+    await page.getByRole('button', { name: 'Cancel' }).click()
+    await page.getByRole('button', { name: 'Make the video' }).waitFor()
+    expect(page.url()).toContain('#/new')
+    await check()
+  })
+
+  test('what is wrong with a request stands at its field', async () => {
+    const { page, check } = await visit('new')
+    const paths = page.getByLabel('URL or path on the server')
+    await paths.nth(0).fill('speech.wav')
+    await paths.nth(1).fill('speech.wav')
+    await page.getByRole('region', { name: 'Face' }).getByRole('alert').waitFor()
+    await page.getByText('Model and options').click()
+    await page.getByLabel('extra_margin').fill('99')
+    await paths.nth(0).fill('face.mp4')
+    await page.getByText('must be <= 40').waitFor()
+    await check()
+  })
+
+  test('a job that failed says why, what to do, and what it printed; hostile text is text; retry runs it again', async () => {
+    const hostile = {
+      '<img src=x onerror=alert(1)>': '<script>alert(2)</script>',
+      rtl: '\u202eevil',
+      long: 'w'.repeat(512),
+    }
+    const webhook_url = 'http://127.0.0.1:1/hook?"><b>'
+    const job = await post(server, '/jobs', { ...aFailure, metadata: hostile, webhook_url })
+    await server.untilStatus(job.job_id, 'failed')
+    const { page, check } = await visit(`job/${job.job_id}`)
+    const failure = page.getByRole('region', { name: 'Why it failed' })
+    await failure.getByText('input_unavailable').waitFor()
+    await failure.getByText('Check that its address').waitFor()
+    for (const text of Object.values(hostile)) await page.getByText(text, { exact: true }).waitFor()
+    // The receiver does not answer: the delivery stays pending, and is sent again on demand.
+    const webhooks = page.getByRole('region', { name: 'Webhooks' })
+    await webhooks.getByText('job.failed').waitFor()
+    expect(await page.evaluate(`document.querySelectorAll('main script, main b, main img').length`)).toBe(0)
+    await page.getByRole('button', { name: 'Retry' }).click()
+    await page.getByText('Attempt 2: failed').waitFor()
+    await page.getByText('The same by curl').click()
+    await page.getByText(`curl ${server.url}/jobs`).waitFor()
+    await check()
+  })
+
+  test('the list changes while another client works, and its filters, pages and actions do what they say', async () => {
+    const { page, check } = await visit('jobs')
+    await page.getByText('live', { exact: true }).waitFor()
+    const [one, two] = [await post(server, '/jobs', aFailure), await post(server, '/jobs', aFailure)]
+    const row = (job: JobView) => page.getByRole('row').filter({ hasText: job.job_id.slice(-8) })
+    for (const job of [one, two]) await row(job).getByText('failed').waitFor()
+    await page.getByLabel('succeeded').check()
+    await row(one).waitFor({ state: 'detached' })
+    expect(page.url()).toContain('status=succeeded')
+    await page.goBack()
+    for (const job of [one, two]) await row(job).getByRole('checkbox').check()
+    await page.getByRole('button', { name: 'Delete' }).click()
+    await page.getByRole('button', { name: 'Delete these 2 jobs' }).click()
+    for (const job of [one, two]) await row(job).waitFor({ state: 'detached' })
+    await page.getByText('2 jobs deleted.').waitFor()
+    await check()
+  })
+
+  test('while the server restarts the open page says that it polls, then it is live again and has missed nothing', async () => {
+    const { page, check } = await visit('jobs')
+    await page.getByText('live', { exact: true }).waitFor()
+    await server.end('SIGKILL')
+    await page.getByText('no live updates').waitFor()
+    server = await startServer({ env })
+    const { job_id: id } = await post(server, '/jobs', aJob)
+    await page.getByText('live', { exact: true }).waitFor()
+    await page
+      .getByRole('row')
+      .filter({ hasText: id.slice(-8) })
+      .getByText('succeeded')
+      .waitFor()
+    await check()
+  })
+
+  test.each([
+    [360, 'dark'],
+    [1280, 'light'],
+    [1280, 'dark'],
+  ] as const)('every view fits %i pixels, %s, and is accessible', async (width, colorScheme) => {
+    const jobs = (await (await fetch(`${server.url}/jobs?status=succeeded,failed`)).json()) as { jobs: JobView[] }
+    const { page, check } = await visit('new')
+    await page.setViewportSize({ width, height: 800 })
+    await page.emulateMedia({ colorScheme })
+    for (const view of ['new', 'jobs', ...jobs.jobs.slice(0, 2).map((job) => `job/${job.job_id}`), 'overview']) {
+      await page.goto(`${server.url}/#/${view}`)
+      await page.locator('main h1').waitFor()
+      expect(await page.evaluate('document.documentElement.scrollWidth'), view).toBeLessThanOrEqual(width)
+      await expectAccessible(page)
+    }
+    await check()
+  })
+
+  test('a server with keys asks for one, refuses a wrong one, and shows a caller its own jobs', async () => {
+    const [alice, metrics] = [makeKey('alice'), makeKey('metrics', 'metrics:read')]
+    const guarded = await startServer({ env: { BACKEND: 'local', API_KEYS: `${alice.entry},${metrics.entry}` } })
+    onTestFinished(async () => {
+      await guarded.end('SIGKILL')
+    })
+    const headers = { authorization: `Bearer ${alice.key}` }
+    const job = await post(guarded, '/jobs', aJob, headers)
+    const { page, check } = await visit('jobs', guarded)
+    const signIn = async (key: string) => {
+      await page.getByLabel('API key or access token').fill(key)
+      await page.getByRole('button', { name: 'Sign in' }).click()
+    }
+    await signIn('mto_wrong')
+    await page.getByRole('alert').waitFor()
+    await signIn(metrics.key)
+    await page.getByText('it lacks the scope').waitFor()
+    await page.getByRole('button', { name: 'Sign out' }).click()
+    await signIn(alice.key)
+    await page.getByRole('link', { name: job.job_id.slice(-8) }).click()
+    await page.getByText('succeeded', { exact: true }).first().waitFor()
+    const video = page.locator('figure', { hasText: 'Result' }).locator('video')
+    await expect.poll(() => read(video, 'videoWidth')).toBeGreaterThan(0)
+    // The key is in no address, and another tab does not have it.
+    expect(page.url()).not.toContain('mto_')
+    expect(await page.evaluate('localStorage.length')).toBe(0)
+    await page.reload()
+    await page.getByText('succeeded', { exact: true }).first().waitFor()
+    await check()
+  })
+})
