@@ -201,7 +201,7 @@ async function checkVideo(output: string, seconds: number, run: Run): Promise<vo
 }
 
 /** Searches PATH, then the development dependency. A missing one is not cached: it may be installed any time. */
-async function findFfmpeg(searchPath = ''): Promise<string> {
+export async function findFfmpeg(searchPath = ''): Promise<string> {
   for (const folder of searchPath.split(delimiter).filter(Boolean)) {
     const candidate = join(folder, 'ffmpeg')
     if (await isProgram(candidate)) return candidate

@@ -1,0 +1,131 @@
+import { execFile, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { planeOfTest } from '../helpers/of-test.ts'
+import { noRedis, startRedis } from '../helpers/redis.ts'
+import { cleanEnvironment } from '../helpers/server.ts'
+
+/** Runs the command; `lines`: level and text by name, in the order of the output. */
+async function doctor(env: Record<string, string>, ...args: string[]) {
+  const { code, output } = await new Promise<{ code: number; output: string }>((resolve) => {
+    execFile(
+      process.execPath,
+      ['src/cli/doctor.ts', ...args],
+      { env: cleanEnvironment(env) },
+      (error, stdout, stderr) => {
+        resolve({ code: typeof error?.code === 'number' ? error.code : 0, output: stdout + stderr })
+      },
+    )
+  })
+  const lines = [...output.matchAll(/^(ok|warn|fail) +(\w+) +(\S.*)$/gm)].map((line) => line.slice(1))
+  const of = (name: string) => lines.filter(([, of]) => of === name).map(([level, , text]) => `${level} ${text}`)
+  return { code, output, of, failed: lines.filter(([level]) => level === 'fail').map(([, name]) => name) }
+}
+
+const TOKENS = { BACKEND: 'modal', MODAL_TOKEN_ID: 'ak-test', MODAL_TOKEN_SECRET: 'as-hush' }
+
+test('a newcomer is told what is missing for production, one line each, and nothing has failed', async () => {
+  const { code, output, of } = await doctor({})
+  expect(code).toBe(0)
+  expect(output.trim().split('\n')).toHaveLength(7)
+  expect(of('config')).toEqual([expect.stringMatching(/^warn BACKEND is local; set it/)])
+  expect(of('access')).toEqual([expect.stringMatching(/^warn .*open to every client/)])
+  expect(of('ffmpeg')).toEqual([expect.stringMatching(/^ok ffmpeg version /)])
+  expect(of('store')).toEqual([expect.stringMatching(/^warn memory loses all jobs/)])
+  expect(of('disk')).toEqual([expect.stringMatching(/^(ok|warn) \/.* GiB free/)])
+  expect((await doctor({}, '--help')).output).toMatch(/^Usage: npm run -s doctor/)
+})
+
+test('an invalid configuration has a line for each error, and no secret', async () => {
+  const { code, output, of } = await doctor({ PORT: 'eighty', WEBHOOK_SECRET: 'hush', REDIS_URL_FILE: '/nonexistent' })
+  expect({ code, failures: of('config').length }).toEqual({ code: 1, failures: 3 })
+  expect(output).not.toContain('hush')
+})
+
+test('a program or folder that is missing has failed', async () => {
+  const { code, failed, of } = await doctor({ BACKEND: 'local', DATA_DIR: '/dev/null/data', AUTH: 'none' })
+  expect({ code, failed }).toEqual({ code: 1, failed: ['disk'] })
+  expect(of('disk')).toEqual([expect.stringContaining('ENOTDIR')])
+})
+
+describe('Modal', () => {
+  test('has the functions, and they fit the contract', async () => {
+    const plane = await planeOfTest()
+    const { code, failed, of } = await doctor({ ...plane.env, BACKEND: 'modal' })
+    expect({ code, failed }).toEqual({ code: 0, failed: [] })
+    expect(of('modal')).toEqual([expect.stringMatching(/^ok run_inference and download_result of musetalk-poc are/)])
+  })
+
+  test('has failed if a function is not deployed, or does not fit', async () => {
+    const argument = (name: string) => ({ name, hasDefault: true })
+    const plane = await planeOfTest({ schemas: { run_inference: [argument('video_url')] } })
+    expect((await doctor({ ...plane.env, BACKEND: 'modal' })).of('modal')).toEqual([
+      expect.stringMatching(/^fail the Modal function does not fit docs\/function.md: it does not take video_path/),
+    ])
+    const { of } = await doctor({ ...plane.env, BACKEND: 'modal', MODAL_FUNCTION: 'other' })
+    expect(of('modal')).toEqual([expect.stringMatching(/^fail musetalk-poc\/other is not deployed: run modal deploy/)])
+  })
+
+  test('has failed if it refuses the credentials or is unreachable', async () => {
+    const plane = await planeOfTest()
+    const [refused, away] = await Promise.all([
+      doctor({ ...plane.env, ...TOKENS }),
+      doctor({ ...TOKENS, MODAL_SERVER_URL: 'http://127.0.0.1:1' }),
+    ])
+    expect(refused.of('modal')).toEqual([expect.stringMatching(/^fail Modal refuses the credentials/)])
+    expect(refused.output).not.toContain('hush')
+    expect(away.of('modal')).toEqual([expect.stringMatching(/^fail .*cannot be looked up: is Modal reachable/)])
+  })
+})
+
+describe.skipIf(noRedis !== undefined)('Redis', () => {
+  const store = async (REDIS_URL: string) =>
+    (await doctor({ BACKEND: 'local', DATA_DIR_SHARED: 'true', REDIS_URL })).of('store')
+
+  test('that keeps jobs is fine; one that does not is a warning; one that is away has failed', async () => {
+    const [durable, forgetful] = await Promise.all([startRedis(), startRedis(['--appendonly', 'no'])])
+    onTestFinished(async () => {
+      await Promise.all([durable.close(), forgetful.close()])
+    })
+    expect(await store(durable.url)).toEqual(['ok Redis accepts commands'])
+    const [warning, ok] = await store(forgetful.url)
+    expect(warning).toMatch(/^warn Redis keeps nothing on disk: .*appendonly yes/)
+    expect(ok).toBe('ok Redis accepts commands')
+    expect(await store('redis://127.0.0.1:1')).toEqual([
+      expect.stringMatching(/^fail JOB_STORE: Redis at .*ECONNREFUSED/),
+    ])
+  })
+})
+
+test('a bucket that can be read is fine; one that does not exist has failed', async () => {
+  const child = fork(new URL('../helpers/s3-process.ts', import.meta.url), { stdio: 'inherit' })
+  onTestFinished(() => void child.kill())
+  const [port] = (await once(child, 'message')) as [number]
+  const s3 = { OUTPUT_SOURCE: 's3', S3_ENDPOINT: `http://127.0.0.1:${port}`, AWS_ACCESS_KEY_ID: 'S3RVER' }
+  const plane = await planeOfTest()
+  const env = { ...plane.env, BACKEND: 'modal', ...s3, AWS_SECRET_ACCESS_KEY: 'S3RVER' }
+  expect((await doctor({ ...env, S3_BUCKET: 'outputs' })).of('outputs')).toEqual(['ok the bucket outputs can be read'])
+  expect((await doctor({ ...env, S3_BUCKET: 'none' })).of('outputs')).toEqual([
+    expect.stringMatching(/^fail the bucket none does not exist: check S3_BUCKET/),
+  ])
+})
+
+test('a clock that is wrong has failed, and so has an issuer without keys', async () => {
+  const issuer = createServer((_request, response) => {
+    response
+      .setHeader('date', new Date(Date.now() - 3_600_000).toUTCString())
+      .writeHead(404)
+      .end()
+  }).listen(0, '127.0.0.1')
+  await once(issuer, 'listening')
+  onTestFinished(() => void issuer.close())
+  const OIDC_ISSUER = `http://localhost:${(issuer.address() as AddressInfo).port}`
+  const { of, failed } = await doctor({ BACKEND: 'local', OIDC_ISSUER, OIDC_AUDIENCE: 'a' })
+  expect(of('clock')).toEqual([
+    expect.stringMatching(/^fail this machine's clock differs by (3600|3601|3599) s from that/),
+  ])
+  expect(of('access')).toEqual([expect.stringMatching(/cannot fetch the keys of the OIDC issuer.*answered 404/)])
+  expect(failed).toEqual(['clock'])
+})
