@@ -1,6 +1,7 @@
 import { availableParallelism, cpus, totalmem } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { estimate } from './estimate.ts'
+import { fairShares } from './fair.ts'
 import { inflight } from './inflight.ts'
 import { notify } from './notify.ts'
 import { type Bench, type Figure, type Part, type Section, verdictOf } from './part.ts'
@@ -13,7 +14,7 @@ import { printFigure, printHead, printRemark } from './table.ts'
 
 // `npm run bench` runs every part; `npm run bench -- store` one; `npm run bench -- inflight/overhead` one section.
 // A table for people, then one line of JSON. Figures that fall short are printed so, and do not fail the run.
-const PARTS: readonly Part[] = [requests, inflight, store, output, notify, replicas, estimate]
+const PARTS: readonly Part[] = [requests, inflight, store, output, notify, replicas, estimate, fairShares]
 
 /** How long the processes of a section may take to end, in ms. */
 const CLOSE_MS = 15_000
