@@ -49,6 +49,7 @@ import {
 } from './http/plugins/rate-limits.ts'
 import { logOfRequest, requestIds, RequestLog } from './http/plugins/request-log.ts'
 import { createOpenAnswers, limitUnsent, trackAnswers, type UnsentLimits } from './http/plugins/open-answers.ts'
+import { adminRoutes } from './http/admin.ts'
 import { usageRoutes } from './http/usage.ts'
 import { webhookRoutes } from './http/webhooks.ts'
 import type { DeliveryLedger } from './jobs/webhooks/ledger.ts'
@@ -168,6 +169,7 @@ export async function buildApp({
   await app.register(eventRoutes, options)
   await app.register(webhookRoutes, options)
   await app.register(usageRoutes, options)
+  await app.register(adminRoutes, options)
   await app.register(healthRoutes, options)
   await app.register(metricsRoutes, options)
 

@@ -39,6 +39,12 @@ const ReadyReply = Type.Object(
         examples: ['unreachable'],
       }),
     ),
+    paused: Type.Optional(
+      Type.Literal(true, {
+        description: 'Present while an administrator has paused the start of jobs.',
+        examples: [true],
+      }),
+    ),
     function: Type.Optional(
       OneOf(FUNCTION_STATES, {
         description: [

@@ -1,6 +1,7 @@
 import type { Backend } from './ports/backend.ts'
 import type { DegradedReason, FunctionState } from './job.ts'
 import type { JobStore } from './ports/store.ts'
+import type { JobQueue } from './ports/queue.ts'
 import { every, resolvesWithin } from '../lib/timing.ts'
 
 /** Interval and timeout of the checks of the store, in ms. */
@@ -14,6 +15,8 @@ export type ReadinessReport = {
   readonly backend: 'ok' | 'degraded'
   /** Why the backend is degraded. */
   readonly reason?: DegradedReason
+  /** Present while the start of jobs is paused. */
+  readonly paused?: true
   /** What is known of the deployed function. */
   readonly function?: FunctionState
 }
@@ -31,10 +34,11 @@ export type Readiness = {
 export type ReadinessDependencies = {
   readonly store: Pick<JobStore, 'countSubmitted'>
   readonly backend: Pick<Backend, 'health'>
+  readonly queue: Pick<JobQueue, 'isPaused'>
 }
 
 /** Whether this server should receive requests; checked in the background, so that a probe is never slow. */
-export function createReadiness({ store, backend }: ReadinessDependencies): Readiness {
+export function createReadiness({ store, backend, queue }: ReadinessDependencies): Readiness {
   let storeAnswers = true
   let isShuttingDown = false
 
@@ -52,6 +56,7 @@ export function createReadiness({ store, backend }: ReadinessDependencies): Read
         store: storeAnswers ? 'ok' : 'unavailable',
         backend: reason === undefined ? 'ok' : 'degraded',
         ...(reason !== undefined && { reason }),
+        ...(queue.isPaused() && { paused: true }),
         ...(functionState !== undefined && { function: functionState }),
       }
     },

@@ -32,7 +32,7 @@ export type UsageRequest = Omit<UsageReportQuery, 'from' | 'to'> & {
 
 export type ServiceDependencies = Transitions & {
   readonly store: Pick<JobStore, 'get' | 'list' | 'remove'> & Pick<UsageStore, 'usageOn'>
-  readonly queue: Pick<JobQueue, 'position'>
+  readonly queue: Pick<JobQueue, 'position' | 'setPaused'>
   readonly changes: ChangeBus
   readonly backend: Pick<Backend, 'name' | 'check' | 'logs'>
   readonly outputs: Pick<Outputs, 'forget'>
@@ -86,6 +86,8 @@ export type JobService = {
   stageOf(job: Job): JobStage | undefined
   /** When an unfinished job is expected to finish, in epoch ms, by its position in the queue: see `estimateFinish`. */
   estimateFinish(job: Job, position: Position): number | undefined
+  /** Pauses the start of jobs, or ends the pause: see `JobQueue.setPaused`. */
+  setPaused(paused: boolean, caller: Caller): Promise<void>
   /** The job's position in the queue, from 1; undefined if it is not queued. */
   queuePosition(job: Job): Position | Promise<Position>
   /** What jobs have used, those that are removed included. Rejects with `invalid_request` for a range that is none. */
@@ -158,6 +160,11 @@ export function createService(dependencies: ServiceDependencies): JobService {
       if (job.status !== 'submitted') return undefined
       return queue.position(entryOf(job))
     },
+    async setPaused(paused, caller) {
+      await queue.setPaused(paused)
+      if (paused) log.warn({ event: 'jobs_paused', caller: caller.id }, JOBS_PAUSED)
+      else log.info({ event: 'jobs_resumed', caller: caller.id }, 'waiting jobs start again')
+    },
     async retry(id, caller) {
       const { accepted, job } = await transition(await get(id, caller), { type: 'retried', maxRetries })
       if (accepted) return job
@@ -227,6 +234,7 @@ export function createService(dependencies: ServiceDependencies): JobService {
 }
 
 const NO_RANGE = `must be at most ${MAX_REPORT_DAYS - 1} days before the last day, and not after it`
+const JOBS_PAUSED = 'the start of jobs is paused; submits are accepted and wait'
 const NOTHING_TO_RETRY = 'The job has succeeded; there is nothing to retry.'
 const FILES_NOT_REMOVED = 'removing the files of a removed job failed; the sweep will retry'
 

@@ -12,8 +12,11 @@ import { callSubscriber } from '../jobs/log.ts'
 import { createBatch } from '../lib/concurrency.ts'
 import { resolvesWithin } from '../lib/timing.ts'
 
-/** `jobs`: jobs as just written. `drops`: entries that were dequeued while another replica runs them. */
-const TOPICS = ['jobs', 'drops'] as const
+/**
+ * `jobs`: jobs as just written. `drops`: entries that were dequeued while another replica runs them. `pauses`: whether the
+ * start of jobs is paused.
+ */
+const TOPICS = ['jobs', 'drops', 'pauses'] as const
 export type Topic = (typeof TOPICS)[number]
 
 /** Pub/sub between the replicas that share a Redis and a prefix. A replica also receives its own messages. */

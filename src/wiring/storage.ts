@@ -9,7 +9,7 @@ import { logFieldsOf } from '../jobs/log.ts'
 import type { JobQueue, ShareOf } from '../jobs/ports/queue.ts'
 import type { Channels } from '../redis/channels.ts'
 import { oldGenerationLimit } from '../process/boot.ts'
-import type { SecretKeeper, Store } from '../jobs/ports/store.ts'
+import type { FlagKeeper, SecretKeeper, Store } from '../jobs/ports/store.ts'
 import { stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { createOutputsByBackend, sharedPathOf } from '../files/outputs.ts'
@@ -25,8 +25,10 @@ export const sqlitePathOf = ({ JOB_STORE }: Pick<Config, 'JOB_STORE'>): string |
 /** The files that are deleted with a job. */
 export type JobFiles = { readonly outputs: Outputs; readonly uploads: Uploads }
 
+type OpenedStore = Store & SecretKeeper & Partial<FlagKeeper>
+
 /** Opens the store of jobs that `JOB_STORE` selects. */
-export async function openStore(config: Config, files: JobFiles, log: Logger): Promise<Store & SecretKeeper> {
+export async function openStore(config: Config, files: JobFiles, log: Logger): Promise<OpenedStore> {
   const path = sqlitePathOf(config)
   if (path !== undefined) return (await import('../store/sqlite/store.ts')).createSqliteStore({ path, log })
   if (hasReplicas(config)) return (await import('../store/redis/store.ts')).openRedisStore(redisOf(config, log))
@@ -44,14 +46,21 @@ export async function openChanges(channels: Channels | undefined, log: Logger): 
   return channels ? createRedisBus({ channels, log }) : createEmitterBus(log)
 }
 
+type QueueDependencies = {
+  readonly channels: Channels | undefined
+  readonly shareOf: ShareOf
+  /** Where the in-process queue keeps that it is paused; a store that is lost with the process has none. */
+  readonly flags: Partial<FlagKeeper>
+}
+
 /** Opens the queue of runs; `MAX_CONCURRENT_JOBS` applies to all replicas together. */
 export async function openQueue(
   config: Config,
-  { channels, shareOf }: { readonly channels: Channels | undefined; readonly shareOf: ShareOf },
+  { channels, shareOf, flags }: QueueDependencies,
   log: Logger,
 ): Promise<JobQueue> {
   const limits = { maxRunning: config.MAX_CONCURRENT_JOBS || undefined, shareOf }
-  if (!channels) return (await import('../queue/in-process/queue.ts')).createInProcessQueue({ log, ...limits })
+  if (!channels) return (await import('../queue/in-process/queue.ts')).createInProcessQueue({ log, flags, ...limits })
   return (await import('../queue/bullmq/queue.ts')).createBullmqQueue({ ...redisOf(config, log), channels, ...limits })
 }
 

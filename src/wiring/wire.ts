@@ -92,7 +92,7 @@ async function openAll(config: Config, log: Logger, { add, closeAll }: Closers):
   const media = add('media', await openMediaReader(config, resolve))
   const sender = add('sender', await openSender(config, resolve))
   // Last of what can fail to open: the core has its closer, since it has to close in the middle of the core's parts.
-  const queue = await openQueue(config, { channels, shareOf }, log)
+  const queue = await openQueue(config, { channels, shareOf, flags: store }, log)
   const core = createCore(
     {
       store,
@@ -115,6 +115,7 @@ async function openAll(config: Config, log: Logger, { add, closeAll }: Closers):
   metrics.registerGauges({
     jobs_waiting: () => store.countSubmitted(),
     jobs_in_stage: () => core.stages.counts(),
+    jobs_paused: () => Number(queue.isPaused()),
     store_up: () => Number(core.readiness.report().store === 'ok'),
   })
 

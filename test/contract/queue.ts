@@ -170,6 +170,31 @@ export const fairQueueContract: readonly ContractCase<JobQueue>[] = [
     },
   ],
   [
+    'starts no entry while it is paused but those whose jobs have a call, and the others afterwards',
+    async (open) => {
+      const [queue, runner] = [await open(), createRunner()]
+      await queue.start(runner.run)
+      const running = anEntry()
+      await queue.enqueue(running)
+      await until(() => runner.started.length === 1)
+      await queue.setPaused(true)
+      expect(queue.isPaused()).toBe(true)
+      const [waiting, hasCall] = [[anEntry(), anEntry(1, { caller: 'key:heavy' })], anEntry()]
+      for (const entry of waiting) await queue.enqueue(entry)
+      await queue.resume(hasCall, { hasCall: true })
+      await until(() => runner.started.length === 2)
+      expect(runner.started.map(({ id }) => id)).toEqual([running.id, hasCall.id])
+      // A run that ends makes room, which nothing takes.
+      runner.release(running)
+      await until(() => queue.running().length === 1)
+      await until(async () => (await queue.position(waiting[1]!)) !== undefined)
+      expect(runner.started).toHaveLength(2)
+      await queue.setPaused(false)
+      await until(() => runner.started.length === 4)
+      expect(queue.isPaused()).toBe(false)
+    },
+  ],
+  [
     'starts an entry whose job has a call before all others',
     async (open) => {
       const [queue, runner] = [await open(), createRunner()]

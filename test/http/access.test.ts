@@ -19,7 +19,7 @@ import { until } from '../helpers/until.ts'
 
 type Route = {
   /** Undefined: public. `authenticated`: any valid credential will do. */
-  readonly scope?: 'jobs:read' | 'jobs:write' | 'metrics:read' | 'authenticated'
+  readonly scope?: 'jobs:read' | 'jobs:write' | 'metrics:read' | 'admin' | 'authenticated'
   /** The status that the job must have. */
   readonly job?: 'running' | 'succeeded' | 'canceled'
   readonly answer: number
@@ -54,6 +54,8 @@ const ROUTES: Readonly<Record<string, Route>> = {
   'DELETE /jobs/:id': { scope: 'jobs:write', job: 'succeeded', answer: 204 },
   'POST /jobs/:id/cancel': { scope: 'jobs:write', job: 'running', answer: 200 },
   'POST /jobs/:id/retry': { scope: 'jobs:write', job: 'canceled', answer: 202 },
+  'POST /admin/pause': { scope: 'admin', answer: 200, hasNoOwner: true },
+  'POST /admin/resume': { scope: 'admin', answer: 200, hasNoOwner: true },
 }
 
 let app: TestApp
@@ -98,6 +100,7 @@ test('every route is in the table, and the table has no other', async () => {
 describe.each(Object.entries(ROUTES))('%s', (name, { scope, job, answer, hasNoOwner }) => {
   const needs = scope ?? 'nothing'
   const mayUse = (wanted: boolean) => (scope === undefined || scope === 'authenticated' || wanted ? answer : 403)
+  const isOperators = needs === 'metrics:read' || needs === 'admin'
   const foreign = hasNoOwner ? answer : 404
 
   test.each([
@@ -107,13 +110,15 @@ describe.each(Object.entries(ROUTES))('%s', (name, { scope, job, answer, hasNoOw
     ['a key for metrics', 'metrics', mayUse(needs === 'metrics:read')],
     ['its owner, to read', 'alice-reads', mayUse(needs === 'jobs:read')],
     ['its owner, to write', 'alice-writes', mayUse(needs === 'jobs:write')],
-    ['its owner', 'alice', mayUse(needs !== 'metrics:read')],
-    ['another caller', 'bob', needs === 'metrics:read' ? 403 : foreign],
-    ['a token of that name', 'alice-of-the-issuer', needs === 'metrics:read' ? 403 : foreign],
+    ['its owner', 'alice', mayUse(!isOperators)],
+    ['another caller', 'bob', isOperators ? 403 : foreign],
+    ['a token of that name', 'alice-of-the-issuer', isOperators ? 403 : foreign],
     ['an administrator', 'root', answer],
   ])(`for %s`, async (_who, caller, expected) => {
     const id = await aJobOfAlice(job)
     const response = await ask(name, caller, id)
+    // The other tests need jobs that start.
+    await app.queue.setPaused(false)
     expect(response.statusCode).toBe(expected)
     if (expected === 404) expect(problemOf(response).code).toBe('job_not_found')
     const challenge = response.headers['www-authenticate']

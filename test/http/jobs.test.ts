@@ -205,3 +205,29 @@ test('priority orders the jobs of a caller that wait, in JSON and in a form, and
   expect(problemOf(refused)).toMatchObject({ status: 400, paths: ['/priority'] })
   await busy.close()
 })
+
+test('POST /admin/pause keeps waiting jobs from starting until POST /admin/resume, and shows in /readyz and the metrics', async () => {
+  const paused = await startApp()
+  const add = async () => (await paused.post('/jobs', aBody)).json<JobView>()
+  const running = await add()
+  await paused.untilStatus(running.job_id, 'running')
+  expect((await paused.get('/readyz')).json()).not.toHaveProperty('paused')
+  for (const response of [await paused.post('/admin/pause'), await paused.post('/admin/pause')])
+    expect([response.statusCode, response.json()]).toEqual([200, { paused: true }])
+  expect((await paused.get('/readyz')).json()).toMatchObject({ status: 'ready', paused: true })
+  const waiting = await add()
+  expect(waiting).toMatchObject({ status: 'submitted', queue_position: 1 })
+  paused.backend.end(`fc-${running.job_id}-1`, aSuccess)
+  await paused.untilStatus(running.job_id, 'succeeded')
+  expect((await paused.get(`/jobs/${waiting.job_id}`)).json()).toMatchObject({ status: 'submitted' })
+  expect((await paused.post('/admin/resume')).json()).toEqual({ paused: false })
+  await paused.untilStatus(waiting.job_id, 'running')
+  expect((await paused.get('/readyz')).json()).not.toHaveProperty('paused')
+  expect(paused.lines).toMatchObject(
+    expect.arrayContaining([
+      expect.objectContaining({ event: 'jobs_paused', level: 'warn' }),
+      expect.objectContaining({ event: 'jobs_resumed', level: 'info' }),
+    ]),
+  )
+  await paused.close()
+})

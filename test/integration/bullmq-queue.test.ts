@@ -326,4 +326,31 @@ describeWithRedis('a queue of several replicas', (redis) => {
     const callers = await callersInOrder(runs, [...many, ...few])
     expect(callers.slice(1, 7).filter((caller) => caller === 'key:few')).toHaveLength(3)
   })
+
+  test.each([{ maxRunning: 3 }, { maxRunning: undefined }])(
+    'a pause holds on all replicas, over restarts, and for no entry that was running: %o',
+    async (options) => {
+      const { prefix, runs, a, b } = await openPair(options)
+      const [running, waiting] = [entries(2), entries(30)]
+      for (const entry of running) await a.enqueue(entry)
+      await until(() => runs.current.size === 2)
+      await b.setPaused(true)
+      await until(() => a.isPaused())
+      for (const [n, entry] of waiting.entries()) await (n % 2 ? a : b).enqueue(entry)
+      await Promise.all([a.close(), b.close()])
+      const c = await open(prefix, options)
+      await c.start(runs.runnerOf('c'))
+      await until(() => runs.on('c').length === 2)
+      expect(idsOf(c.running())).toEqual(idsOf(running))
+      expect(c.isPaused()).toBe(true)
+      expect(runs.counts.started).toBe(4)
+      await c.setPaused(false)
+      await until(() => runs.counts.started >= 5)
+      await until(() => {
+        runs.releaseAll()
+        return runs.counts.started === 34 && runs.current.size === 0
+      })
+      expect(runs.counts.doubles).toBe(0)
+    },
+  )
 })

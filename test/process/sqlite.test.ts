@@ -140,6 +140,25 @@ test('queued jobs start in their order of arrival, also after a restart', async 
   }
 })
 
+test('a pause outlasts kill -9: waiting jobs do not start, and jobs at the backend are followed', async () => {
+  const { plane, start } = await modalScene()
+  const first = await start()
+  const running = await first.untilStatus((await first.submit(endless)).job_id, 'running')
+  const admin = async ({ url }: ServerProcess, verb: string) =>
+    (await fetch(`${url}/admin/${verb}`, { method: 'POST' })).status
+  expect(await admin(first, 'pause')).toBe(200)
+  const { job_id: waiting } = await first.submit(endless)
+  expect(await first.end('SIGKILL')).toBe('SIGKILL')
+
+  const second = await start()
+  await plane.end(running.attempts[0]?.call_id ?? '', succeeds)
+  await second.untilStatus(running.job_id, 'succeeded')
+  expect(await second.job(waiting)).toMatchObject({ status: 'submitted', queue_position: 1 })
+  expect(await (await fetch(`${second.url}/readyz`)).json()).toMatchObject({ paused: true })
+  expect(await admin(second, 'resume')).toBe(200)
+  await second.untilStatus(waiting, 'running')
+})
+
 test('a file that is damaged in its middle is reported in one line at boot, or answers 503 where it is read', async () => {
   const { folder, start } = scene({ BACKEND: 'local' })
   const first = await start()

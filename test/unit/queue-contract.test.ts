@@ -1,3 +1,4 @@
+import { expect, test } from 'vitest'
 import { createInProcessQueue } from '../../src/queue/in-process/queue.ts'
 import type { QueueEntry } from '../../src/jobs/ports/queue.ts'
 import { silentLog } from '../helpers/log.ts'
@@ -78,4 +79,23 @@ testContractCatches('a queue without a bound', {
   cases: boundedQueueContract,
   promise: 'runs no more than the bound, the others in order of arrival',
   open,
+})
+
+test('a pause lasts over a restart if the store keeps it', async () => {
+  const kept = new Set<string>()
+  const flags = {
+    flag: (name: string) => Promise.resolve(kept.has(name)),
+    setFlag(name: string, isSet: boolean) {
+      if (isSet) kept.add(name)
+      else kept.delete(name)
+      return Promise.resolve()
+    },
+  }
+  const [first, second, third] = [1, 2, 3].map(() => createInProcessQueue({ log: silentLog(), flags }))
+  await first!.setPaused(true)
+  await second!.start(() => Promise.resolve())
+  expect(second!.isPaused()).toBe(true)
+  await second!.setPaused(false)
+  await third!.start(() => Promise.resolve())
+  expect(third!.isPaused()).toBe(false)
 })

@@ -37,6 +37,7 @@ export type RecordMetric = (event: MetricEvent) => void
 export const GAUGES = {
   jobs_waiting: 'Jobs accepted and not yet at the backend, read from the store: the same on every replica.',
   jobs_in_flight: 'Jobs at the backend that this process follows.',
+  jobs_paused: 'Whether the start of jobs is paused, as far as this process knows: 1 or 0.',
   store_up: 'Whether the job store answers: 1 or 0.',
   backend_up:
     'Whether the backend accepts jobs, as seen by this process: 1, or 0 while jobs wait for it. Throttled counts as 1.',

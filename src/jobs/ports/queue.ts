@@ -54,6 +54,13 @@ export type JobQueue = {
   position(entry: QueueEntry): Position | Promise<Position>
   /** The entries that this process runs. */
   running(): readonly QueueEntry[]
+  /**
+   * While it is paused, no waiting entry starts, on any replica, also after a restart if the jobs outlive it. Entries whose
+   * jobs have a call are followed nevertheless. Rejects with `store_unavailable`.
+   */
+  setPaused(paused: boolean): Promise<void>
+  /** As far as this process knows. */
+  isPaused(): boolean
   /** Claims no more entries, aborts those that run here and waits until they have stopped. Idempotent. */
   close(): Promise<void>
 }

@@ -138,6 +138,13 @@ export type Store = JobStore &
     close(): Promise<void>
   }
 
+/** Flags that are kept with the jobs. */
+export type FlagKeeper = {
+  /** Whether the flag of this name is set. */
+  flag(name: string): Promise<boolean>
+  setFlag(name: string, isSet: boolean): Promise<void>
+}
+
 /** Secrets that are kept with the jobs: the same in every process that shares these jobs. */
 export type SecretKeeper = {
   /** The secret of this name, made at the first call. */

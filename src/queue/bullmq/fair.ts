@@ -131,19 +131,23 @@ export type FairSharesOptions = {
   readonly shareOf: ShareOf
   /** Whether entries have to wait for others. */
   readonly isBounded: boolean
+  readonly isPaused: () => boolean
   readonly log: Log
   /** How long nobody must have waited until all callers are equal again, in ms: longer than an add takes. */
   readonly restAfterMs?: number | undefined
 }
 
+export type Admission = 'runs' | 'delayed' | 'paused'
+
 export type FairShares = {
   /** BullMQ's priorities of new entries; undefined for all without a bound. */
   tag(entries: readonly QueueEntry[]): Promise<number[] | undefined>
   /**
-   * To be called for each claim: whether to run the entry. Otherwise its caller is at its limit, and the entry waits again.
-   * Errors of Redis do not keep an entry from running.
+   * To be called for each claim: whether the entry is to run. Otherwise it waits again: in BullMQ's set of delayed entries
+   * while its caller is at its limit, at its place while the start of jobs is paused. Errors of Redis do not keep an entry
+   * from running.
    */
-  admit(job: BullJob<EntryData>, token: string): Promise<boolean>
+  admit(job: BullJob<EntryData>, token: string): Promise<Admission>
   /** To be called when an entry has left the queue after its run. */
   finished(caller: string): void
   /** To be called when a waiting entry was removed. */
@@ -269,6 +273,13 @@ export function createFairShares(options: FairSharesOptions): FairShares {
     await runCommand(redis, () => job.moveToDelayed(Date.now() + HOLD_MS, token))
   }
 
+  /** Without a bound to the tail: entries that ran before, which are at the head, must not wait behind it. */
+  const putBack = async (job: BullJob<EntryData>, token: string) => {
+    await runCommand(redis, () => job.updateData({ ...job.data, idleClaims: job.attemptsStarted }))
+    await runCommand(redis, () => job.moveToWait(token))
+    if (!isBounded) await runCommand(redis, () => job.changePriority({ priority: 0 }))
+  }
+
   /** The entries of a caller that were claimed first run. */
   const runsOrIsHeld = async (job: BullJob<EntryData>, token: string, maxRunning: number) => {
     const active = await keysOf('active', entryOfBullJob(job).caller)
@@ -277,20 +288,24 @@ export function createFairShares(options: FairSharesOptions): FairShares {
     return isBelowLimit
   }
 
-  const admit = async (job: BullJob<EntryData>, token: string) => {
+  const admit = async (job: BullJob<EntryData>, token: string): Promise<Admission> => {
     const { attemptsStarted, data } = job
     // It was running at another process, or here.
-    if (attemptsStarted > (data.idleClaims ?? 0) + 1) return true
+    if (attemptsStarted > (data.idleClaims ?? 0) + 1) return 'runs'
+    if (options.isPaused()) {
+      await putBack(job, token)
+      return 'paused'
+    }
     const { caller } = entryOfBullJob(job)
     const { maxRunning } = shareOf(caller)
     // One after the other: held entries stay in the order of their claims.
     if (maxRunning !== undefined && !(await inOrder(caller, () => runsOrIsHeld(job, token, maxRunning)))) {
       // The last run of the caller may have finished meanwhile.
       void tryTo(() => wakeHeld(caller))
-      return false
+      return 'delayed'
     }
     if (isBounded) await countStart(caller)
-    return true
+    return 'runs'
   }
 
   /** Entries that were tagged and are not added yet wait as well: hence the second look after a while. */
@@ -327,7 +342,7 @@ export function createFairShares(options: FairSharesOptions): FairShares {
         return await admit(job, token)
       } catch (error) {
         log.debug({ event: 'queue_order_not_updated', err: error }, 'cannot check the share of an entry; it runs')
-        return true
+        return options.isPaused() ? 'paused' : 'runs'
       }
     },
     finished(caller) {

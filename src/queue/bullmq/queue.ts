@@ -43,6 +43,7 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
     prefix,
     shareOf,
     isBounded: maxRunning !== undefined,
+    isPaused: () => isPaused,
     log,
     restAfterMs: options.restAfterMs,
   })
@@ -73,12 +74,29 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
   const setBound = () =>
     runCommand(redis, () => (maxRunning ? queue.setGlobalConcurrency(maxRunning) : queue.removeGlobalConcurrency()))
 
-  const unsubscribe = channels.subscribe('drops', (key) => runs?.abort(key))
+  const pausedKey = `${prefix}:paused`
+  let isPaused = false
+  const readPaused = async () => {
+    isPaused = (await runCommand(redis, () => redis.exists(pausedKey))) === 1
+  }
+
+  /** What has to be known before the first claim, and after an outage. */
+  const prepare = async () => {
+    await Promise.all([setBound(), readPaused()])
+  }
+
+  const unsubscribes = [
+    channels.subscribe('drops', (key) => runs?.abort(key)),
+    channels.subscribe('pauses', (paused) => {
+      isPaused = paused === 'true'
+    }),
+    channels.onGap(() => void readPaused().catch(() => undefined)),
+  ]
 
   const closeAll = async () => {
     fair.close()
     await runs?.close()
-    unsubscribe()
+    for (const unsubscribe of unsubscribes) unsubscribe()
     await queue.close()
     redis.disconnect()
   }
@@ -92,11 +110,11 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
 
   return {
     start(run) {
-      runs = startRuns({ ...options, prefix, run, fair, prepare: setBound })
+      runs = startRuns({ ...options, prefix, run, fair, prepare })
       void fair.spreadAll()
       // A Redis that restarts without its data has lost the bound.
       redis.on('ready', () => {
-        setBound().catch((error: unknown) =>
+        prepare().catch((error: unknown) =>
           log.debug({ event: 'queue_bound_not_set', err: error }, 'cannot set the bound of the queue'),
         )
       })
@@ -118,6 +136,12 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
       if (removed === 0) await channels.publish('drops', key)
       else fair.removed(entry.caller)
     },
+    async setPaused(paused) {
+      await runCommand<unknown>(redis, () => (paused ? redis.set(pausedKey, '1') : redis.del(pausedKey)))
+      isPaused = paused
+      await channels.publish('pauses', String(paused))
+    },
+    isPaused: () => isPaused,
     position: (entry) => positions.get(bullKeyOf(entry)),
     running: () => runs?.all().map(({ entry }) => entry) ?? [],
     close: () => (closing ??= closeAll()),

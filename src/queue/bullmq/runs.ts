@@ -33,7 +33,7 @@ const STALLED_INTERVAL_MS = 15_000
 const CLAIMED_AHEAD = 10
 /** How long an idle worker waits for BullMQ's marker, in s: the longest delay by a marker that a crashing replica consumed. */
 const DRAIN_DELAY_SECONDS = 1
-/** Pause after an error of Redis, in ms. */
+/** Pause after an error of Redis, and while the start of jobs is paused, in ms. */
 const ERROR_PAUSE_MS = 1_000
 /** Longest wait for Redis when the queue closes, in ms. */
 const CLOSE_TIMEOUT_MS = 2_000
@@ -60,8 +60,10 @@ export function startRuns(options: RunsOptions): Runs {
   }
 
   const runEntry = async (job: BullJob<EntryData>, token: string) => {
+    const admission = await fair.admit(job, token)
+    if (admission === 'paused') void pauseClaims()
     // BullMQ then knows that the entry waits.
-    if (!(await fair.admit(job, token))) throw new DelayedError()
+    if (admission !== 'runs') throw admission === 'delayed' ? new DelayedError() : new WaitingError()
     const held = runs.start(entryOfBullJob(job), token)
     await held.done
     if (isClosing && !held.isLost) await handOver(job, token)
@@ -109,7 +111,10 @@ export function startRuns(options: RunsOptions): Runs {
     if (logError(error) === 'unexpected') void pauseClaims()
   })
 
-  /** BullMQ retries at once after an error, which would overload a Redis that is out of memory, for example. */
+  /**
+   * BullMQ retries at once after an error, which would overload a Redis that is out of memory, for example. It would also
+   * claim again at once what was put back.
+   */
   const pauseClaims = async () => {
     if (worker.isPaused()) return
     await worker.pause(true)

@@ -7,6 +7,7 @@ import {
   type RunEntry,
   type ShareOf,
 } from '../../jobs/ports/queue.ts'
+import type { FlagKeeper } from '../../jobs/ports/store.ts'
 import { PRIORITIES, type Priority } from '../../jobs/job.ts'
 import { createFifo } from '../../lib/collections.ts'
 
@@ -17,19 +18,27 @@ type InProcessQueueOptions = {
   /** Entries that run at the same time; undefined: all. */
   readonly maxRunning?: number | undefined
   readonly shareOf?: ShareOf
+  /** Keeps a pause over restarts; without it a pause ends with the process. */
+  readonly flags?: Partial<FlagKeeper>
 }
 
 /** Runs entries in this process, each as one asynchronous task; nothing survives the process. */
-export function createInProcessQueue({ log, maxRunning = Infinity, shareOf }: InProcessQueueOptions): JobQueue {
+export function createInProcessQueue({
+  log,
+  maxRunning = Infinity,
+  shareOf,
+  flags = {},
+}: InProcessQueueOptions): JobQueue {
   const waiting = createFairOrder<QueueEntry>(shareOf)
   const running = new Map<string, Running>()
   let run: RunEntry | undefined
   let closing: Promise<void> | undefined
+  let isPaused = false
 
   /** Starts the entries whose turn it is, as far as the bound allows. */
   const startNext = () => {
     while (run && !closing && running.size < maxRunning) {
-      const entry = waiting.start()
+      const entry = waiting.start({ onlyFirst: isPaused })
       if (!entry) return
       startRun(entry, run)
     }
@@ -60,11 +69,17 @@ export function createInProcessQueue({ log, maxRunning = Infinity, shareOf }: In
   }
 
   return {
-    start(work) {
+    async start(work) {
+      isPaused = (await flags.flag?.(PAUSED)) ?? false
       run = work
       startNext()
-      return Promise.resolve()
     },
+    async setPaused(paused) {
+      await flags.setFlag?.(PAUSED, paused)
+      isPaused = paused
+      startNext()
+    },
+    isPaused: () => isPaused,
     enqueue: (entry) => add(entry, false),
     resume: (entry, { hasCall }) => add(entry, hasCall),
     dequeue(entry) {
@@ -78,6 +93,9 @@ export function createInProcessQueue({ log, maxRunning = Infinity, shareOf }: In
   }
 }
 
+/** The name of the flag. */
+const PAUSED = 'paused'
+
 /** Whose an element is, and how urgent among those of its caller. `isFirst`: it comes before all others of all callers. */
 type Turn = { readonly caller: string; readonly priority: Priority; readonly isFirst?: boolean }
 
@@ -85,8 +103,9 @@ type Turn = { readonly caller: string; readonly priority: Priority; readonly isF
 export type FairOrder<T> = {
   /** Adds an element; a key that is there already keeps its place. */
   add(key: string, value: T, turn: Turn): void
-  /** Removes and returns the element whose turn it is; undefined if none waits, or only ones of callers at their limit. */
-  start(): T | undefined
+  /** Removes and returns the element whose turn it is; undefined if none waits, or only ones of callers at their
+   * limit. `onlyFirst`: only an element that is first. */
+  start(options?: { readonly onlyFirst?: boolean }): T | undefined
   /** To be called when an element of the caller that was started has finished. */
   finish(caller: string): void
   remove(key: string): void
@@ -206,8 +225,8 @@ export function createFairOrder<T>(shareOf: ShareOf = equalShares): FairOrder<T>
       backlogged.add(flow)
       flow.order = orders++
     },
-    start() {
-      const next = first.size > 0 ? undefined : nextFlow()
+    start({ onlyFirst = false } = {}) {
+      const next = onlyFirst || first.size > 0 ? undefined : nextFlow()
       const place = next ? shiftOf(next) : first.shift()
       if (!place) return undefined
       if (next) countStart(next)

@@ -92,6 +92,7 @@ export const MIGRATIONS: readonly string[] = [
    INSERT INTO labels SELECT label, caller, created_at, id FROM labeled WHERE label IS NOT NULL;
    INSERT INTO labels SELECT label, '*', created_at, id FROM labeled WHERE label IS NOT NULL;
    DROP TABLE labeled;`,
+  'CREATE TABLE flags (name TEXT PRIMARY KEY NOT NULL) STRICT, WITHOUT ROWID;',
 ]
 
 /**

@@ -43,6 +43,11 @@ export function prepare(db: DatabaseSync) {
     ),
     remove: db.prepare('DELETE FROM jobs WHERE id = ?'),
     probe: db.prepare('SELECT id FROM jobs WHERE id = 0'),
+    flags: {
+      find: db.prepare('SELECT name FROM flags WHERE name = ?'),
+      set: db.prepare('INSERT INTO flags (name) VALUES (?) ON CONFLICT DO NOTHING'),
+      clear: db.prepare('DELETE FROM flags WHERE name = ?'),
+    },
     countSubmitted: db.prepare("SELECT count(*) AS count FROM jobs WHERE status = 'submitted'"),
     countOf: db.prepare(
       'SELECT count(*) AS count FROM (SELECT 1 FROM jobs INDEXED BY jobs_by_caller WHERE caller = ? AND status = ? LIMIT ?)',

@@ -16,6 +16,7 @@ import {
   type ListPosition,
   type ListQuery,
   type Reopened,
+  type FlagKeeper,
   type SecretKeeper,
   type Store,
 } from '../../jobs/ports/store.ts'
@@ -52,7 +53,11 @@ type SqliteOptions = {
  * Jobs in one SQLite file, for one process: a write is acknowledged once it is on disk. Rejects with a `BootError` if the
  * file cannot be used. While the disk refuses writes, they reject with `store_unavailable`, and reads go on.
  */
-export async function createSqliteStore({ path, log, ...options }: SqliteOptions): Promise<Store & SecretKeeper> {
+export async function createSqliteStore({
+  path,
+  log,
+  ...options
+}: SqliteOptions): Promise<Store & SecretKeeper & FlagKeeper> {
   const db = await openSqliteFile(path, options)
   try {
     const store = createStoreOn(db, log)
@@ -72,7 +77,7 @@ export async function createSqliteStore({ path, log, ...options }: SqliteOptions
 }
 
 /** The store on an open database, whose schema is up to date. */
-export function createStoreOn(db: DatabaseSync, log?: Log): Store {
+export function createStoreOn(db: DatabaseSync, log?: Log): Store & FlagKeeper {
   const sql = prepare(db)
   const deliveries = createDeliveryRows(sql.deliveries)
   const sums = createUsageRows(sql.usage)
@@ -241,6 +246,12 @@ export function createStoreOn(db: DatabaseSync, log?: Log): Store {
         return { value: undefined, delta: 0 }
       }),
     recentRuns: (version) => read(() => sums.recentRuns(version)),
+    flag: (name) => read(() => sql.flags.find.get(name) !== undefined),
+    setFlag: (name, isSet) =>
+      write(() => {
+        sql.flags[isSet ? 'set' : 'clear'].run(name)
+        return { value: undefined, delta: 0 }
+      }),
     countSubmitted: () => read(() => (sql.probe.get(), submitted)),
     close: () => (closing ??= closeFile()),
   }
