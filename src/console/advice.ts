@@ -13,5 +13,7 @@ const ADVICE: Readonly<Record<NonNullable<Job['error_code']>, string>> = {
   invalid_output: 'The function answered in an unexpected form. This is for whoever deployed it.',
 }
 
+export const ERROR_NAMES = Object.keys(ADVICE)
+
 /** Undefined if there is no error, or one that this page does not know. */
 export const adviceFor = ({ error_code: code }: Job): string | undefined => code && ADVICE[code]

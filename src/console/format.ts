@@ -93,3 +93,17 @@ export function curlOf({ url, fields, files, needsKey }: CurlRequest): string {
   }
   return parts.join(' \\\n  ')
 }
+
+/** ANSI sequences, such as those that colour a text. */
+// eslint-disable-next-line no-control-regex -- They begin with a control character.
+const COLOURS = /\u001b\[[0-9;?]*[A-Za-z]/g
+
+/** A log as a terminal shows it: a carriage return begins the line again. */
+export function asOnTerminal(text: string): string {
+  return text
+    .replaceAll(/\r+\n/g, '\n')
+    .split('\n')
+    .map((line) => line.replace(/\r+$/, '').split('\r').at(-1) ?? '')
+    .join('\n')
+    .replaceAll(COLOURS, '')
+}

@@ -1,16 +1,25 @@
 import { html } from 'htm/preact'
 import type { VNode } from 'preact'
 import type { ListQuery } from '../client/index.ts'
+import { ERROR_NAMES } from './advice.ts'
 import { isJobId } from './format.ts'
 import { notify } from './ui.ts'
 
 const STATUSES = ['submitted', 'running', 'succeeded', 'failed', 'canceled'] as const
 
+/** A label as `key=value`. */
+function labelIn(text: string): Record<string, string> | undefined {
+  const at = text.indexOf('=')
+  return at > 0 ? { [text.slice(0, at)]: text.slice(at + 1) } : undefined
+}
+
 /** The filters of an address, as `GET /jobs` takes them. */
 export const listQueryOf = (query: URLSearchParams): ListQuery => ({
   status: query.get('status') ?? undefined,
   caller: query.get('caller') ?? undefined,
-  created_after: query.get('after') ?? undefined,
+  error_code: (query.get('error_code') ?? undefined) as ListQuery['error_code'],
+  version: (query.get('version') ?? undefined) as ListQuery['version'],
+  metadata: labelIn(query.get('label') ?? ''),
 })
 
 /** The address of the list with one filter changed; an empty one is removed. */
@@ -64,6 +73,21 @@ export function JobFilters({ query, isAdmin }: JobFiltersProps): VNode {
         onChange=${set('caller')}
       />`
     }
+    <input
+      type="search"
+      aria-label="Label, as key=value"
+      placeholder="label=value"
+      value=${query.get('label') ?? ''}
+      onChange=${set('label')}
+    />
+    <select aria-label="Why it failed" value=${query.get('error_code') ?? ''} onChange=${set('error_code')}>
+      <option value="">any error</option>
+      ${ERROR_NAMES.map((code) => html`<option value=${code}>${code}</option>`)}
+    </select>
+    <select aria-label="Model" value=${query.get('version') ?? ''} onChange=${set('version')}>
+      <option value="">any model</option>
+      ${['v15', 'v1'].map((version) => html`<option value=${version}>${version}</option>`)}
+    </select>
     <form onSubmit=${open}>
       <input type="search" name="id" aria-label="Open a job by its id" placeholder="id of a job" spellcheck=${false} />
     </form>

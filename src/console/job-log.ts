@@ -2,23 +2,10 @@ import { html } from 'htm/preact'
 import type { VNode } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { client, type Job, messageOf } from './api.ts'
+import { asOnTerminal } from './format.ts'
 
 /** The end of the log that is kept, in characters. */
 const MAX_TEXT = 300_000
-
-/** ANSI sequences, such as those that colour a text. */
-// eslint-disable-next-line no-control-regex -- They begin with a control character.
-const COLOURS = /\u001b\[[0-9;?]*[A-Za-z]/g
-
-/** A log as a terminal shows it: a carriage return begins the line again. */
-export function asOnTerminal(text: string): string {
-  return text
-    .replaceAll(/\r+\n/g, '\n')
-    .split('\n')
-    .map((line) => line.replace(/\r+$/, '').split('\r').at(-1) ?? '')
-    .join('\n')
-    .replaceAll(COLOURS, '')
-}
 
 /** What an attempt printed. Loaded once it is opened, and followed while the job runs. */
 export function JobLog({ job }: { job: Job }): VNode {

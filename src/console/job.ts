@@ -101,21 +101,25 @@ function JobActions({ job, set }: { job: Job; set: (job: Job) => void }): VNode 
   </div>`
 }
 
+/** A text that gets a row of its own. */
+const isLong = (value: unknown) => typeof value === 'string' && value.length > 60
+
 /** What was asked for, and what it cost. */
 function Facts({ job }: { job: Job }): VNode {
-  const { cost } = job as { cost?: { amount: string; currency: string } }
+  const { cost } = job
   const rows: [string, unknown][] = [
     ['Accepted', html`<${Age} at=${job.created_at} />`],
     ['Took', html`<${Took} job=${job} />`],
     ['Deadline', isFinished(job) ? undefined : new Date(job.deadline_at).toLocaleString()],
     ['Cost', cost && `${cost.amount} ${cost.currency}`],
     ['Model', job.version],
+    ['Priority', job.priority],
     ['Backend', job.backend],
-    ['Caller', job.caller && html`<bdi>${job.caller}</bdi>`],
+    ['Caller', job.caller],
     ['Face', formatFacts(job.media?.face ?? {})],
     ['Speech', formatFacts(job.media?.audio ?? {})],
     ...Object.entries(job.parameters ?? {}).map(([name, value]): [string, unknown] => [name, String(value)]),
-    ...Object.entries(job.metadata ?? {}).map(([name, value]): [string, unknown] => [name, html`<bdi>${value}</bdi>`]),
+    ...Object.entries(job.metadata ?? {}).map(([name, value]): [string, unknown] => [name, value]),
   ]
   return html`<section class="card" aria-label="Facts">
     <dl class="facts-list">
@@ -123,9 +127,9 @@ function Facts({ job }: { job: Job }): VNode {
         .filter(([, value]) => value !== undefined && value !== '')
         .map(
           ([name, value]) =>
-            html`<div>
+            html`<div class=${isLong(value) ? 'long' : ''}>
               <dt><bdi>${name}</bdi></dt>
-              <dd>${value}</dd>
+              <dd><bdi>${value}</bdi></dd>
             </div>`,
         )}
     </dl>

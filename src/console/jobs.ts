@@ -183,7 +183,9 @@ function JobRow({ job, isSelected, onToggle }: JobRowProps): VNode {
       ${job.error !== undefined && html`<small class="error" title=${job.error}><bdi>${job.error}</bdi></small>`}
     </td>
     <td class="age"><${Age} at=${job.created_at} /></td>
-    <td class="took"><${Took} job=${job} /></td>
+    <td class="took">
+      <${Took} job=${job} />${job.cost && html`<small class="dim">${job.cost.amount} ${job.cost.currency}</small>`}
+    </td>
     <td class="labels"><${Labels} job=${job} /></td>
   </tr>`
 }
@@ -191,6 +193,9 @@ function JobRow({ job, isSelected, onToggle }: JobRowProps): VNode {
 const Labels = ({ job }: { job: Job }): VNode => html`
   ${job.caller !== undefined && html`<a class="label" href=${`#/jobs?caller=${encodeURIComponent(job.caller)}`}><bdi>${job.caller}</bdi></a>`}
   ${Object.entries(job.metadata ?? {}).map(
-    ([key, value]) => html`<span class="label" title=${`${key}=${value}`}><bdi>${key}</bdi>=<bdi>${value}</bdi></span>`,
+    ([key, value]) =>
+      html`<a class="label" href=${`#/jobs?label=${encodeURIComponent(`${key}=${value}`)}`} title=${`${key}=${value}`}
+        ><bdi>${key}</bdi>=<bdi>${value}</bdi></a
+      >`,
   )}
 `

@@ -1,4 +1,196 @@
 import { html } from 'htm/preact'
 import type { VNode } from 'preact'
+import { useEffect } from 'preact/hooks'
+import { client, getJson, getText, type Job, ProblemError, type Schemas, useLoaded } from './api.ts'
+import { BarChart, Figure } from './charts.ts'
+import { counted, formatDuration } from './format.ts'
+import { durationsOf, HOURS, hoursOf, quantileOf, readMetrics } from './statistics.ts'
+import { Failure } from './ui.ts'
 
-export const OverviewPage = (): VNode => html`<h1>Overview</h1>`
+/** Loads again at this interval while the page is visible, in ms. */
+const REFRESH_MS = 15_000
+/** Jobs on a page, the API's maximum, and the pages of finished jobs that the charts are made of. */
+const PAGE_SIZE = 200
+const MAX_PAGES = 5
+
+export function OverviewPage(): VNode {
+  return html`
+    <div class="title"><h1>Overview</h1></div>
+    <${Health} />
+    <${Now} />
+    <${LastDay} />
+    <${Usage} />
+  `
+}
+
+function useRefreshed<T>(load: (signal: AbortSignal) => Promise<T>, everyMs = REFRESH_MS) {
+  const loaded = useLoaded(load, [])
+  useEffect(() => {
+    const timer = setInterval(() => !document.hidden && loaded.reload(), everyMs)
+    return () => clearInterval(timer)
+  }, [everyMs])
+  return loaded
+}
+
+/** Whether the server, its store and its backend work. */
+function Health(): VNode {
+  const { data, error } = useRefreshed(readiness)
+  const rows = [
+    ['Server', data?.status, data?.status === 'ready'],
+    ['Store', data?.store, data?.store === 'ok'],
+    ['Backend', data?.reason ?? data?.backend, data?.backend === 'ok'],
+    ['Function', data?.function, data?.function === 'ok'],
+  ] as const
+  return html`<section class="card figures" aria-label="Health">
+    <${Failure} error=${error} />
+    ${rows
+      .filter(([, state]) => state !== undefined)
+      .map(
+        ([name, state, isGood]) =>
+          html`<div class="figure">
+            <span class="status ${isGood ? 'succeeded' : 'failed'}">${state}</span> <span>${name}</span>
+          </div>`,
+      )}
+  </section>`
+}
+
+/** An unready server answers 503, with the same body. */
+const readiness = async (signal: AbortSignal): Promise<Schemas['Readiness']> => {
+  try {
+    return await getJson<Schemas['Readiness']>('/readyz', signal)
+  } catch (error) {
+    if (error instanceof ProblemError && error.status === 503) {
+      return { status: 'unavailable', store: 'unavailable', backend: 'degraded' }
+    }
+    throw error
+  }
+}
+
+/** What waits and what runs: of all callers where the metrics may be read, else of this one. */
+function Now(): VNode {
+  const metrics = useRefreshed(async () => {
+    try {
+      return readMetrics(await getText('/metrics'))
+    } catch (error) {
+      // Without the scope, or with a port of their own.
+      if (error instanceof ProblemError) return new Map<string, number>()
+      throw error
+    }
+  })
+  const running = useRefreshed((signal) => client.list({ status: 'running', limit: PAGE_SIZE }, { signal }))
+  const waiting = useRefreshed((signal) => client.list({ status: 'submitted', limit: PAGE_SIZE }, { signal }))
+  const countOf = (name: string, list: Schemas['JobList'] | undefined) =>
+    metrics.data?.get(name) ?? (list && `${list.jobs.length}${list.next_cursor === undefined ? '' : '+'}`)
+  const most = metrics.data?.get('musetalk_max_concurrent_jobs')
+  const jobs = running.data?.jobs ?? []
+  const place = jobs.some(({ backend }) => backend === 'modal') ? 'running on GPUs' : 'running'
+  const stages = (['queued', 'starting', 'running'] as const).map(
+    (stage) => [stage, jobs.filter((job) => job.stage === stage).length] as const,
+  )
+  return html`<section class="card figures" aria-label="Now">
+    <${Failure} error=${running.error} />
+    <a class="plain" href="#/jobs?status=submitted">
+      <${Figure} value=${countOf('musetalk_jobs_waiting', waiting.data)} name="waiting here" />
+    </a>
+    <a class="plain" href="#/jobs?status=running">
+      <${Figure}
+        value=${countOf('musetalk_jobs_in_flight', running.data)}
+        name="at the backend"
+        note=${most !== undefined && Number.isFinite(most) ? `of ${most}` : undefined}
+      />
+    </a>
+    ${stages
+      .filter(([, count]) => count > 0)
+      .map(
+        ([stage, count]) => html`<${Figure} value=${count} name=${stage === 'running' ? place : `${stage} there`} />`,
+      )}
+  </section>`
+}
+
+type Finished = { readonly jobs: readonly Job[]; readonly isCut: boolean }
+
+async function finishedJobs(signal: AbortSignal): Promise<Finished> {
+  const after = new Date(Date.now() - HOURS * 3_600_000).toISOString()
+  const query = { status: 'succeeded,failed,canceled', created_after: after, limit: PAGE_SIZE }
+  const jobs: Job[] = []
+  let pages = 0
+  for await (const page of client.pages(query, { signal })) {
+    jobs.push(...page.jobs)
+    if (++pages === MAX_PAGES) return { jobs, isCut: page.next_cursor !== undefined }
+  }
+  return { jobs, isCut: false }
+}
+
+/** What finished in the last 24 hours, and how long it took. */
+function LastDay(): VNode {
+  const { data, error } = useRefreshed(finishedJobs, 4 * REFRESH_MS)
+  const jobs = data?.jobs ?? []
+  const hours = hoursOf(jobs, Date.now())
+  const { waits, runs } = durationsOf(jobs)
+  const failed = jobs.filter(({ status }) => status === 'failed').length
+  const errors = new Map<string, number>()
+  for (const { error_code: code } of jobs) if (code !== undefined) errors.set(code, (errors.get(code) ?? 0) + 1)
+  const bars = hours.map(({ at, succeeded, failed: bad, canceled }, n) => {
+    const hour = `${new Date(at).getHours()}:00`
+    return {
+      key: at,
+      label: n % 6 === 0 ? hour : '',
+      title: `${hour}: ${succeeded} succeeded, ${bad} failed, ${canceled} canceled`,
+      parts: [
+        { kind: 'succeeded', value: succeeded },
+        { kind: 'failed', value: bad },
+        { kind: 'canceled', value: canceled },
+      ],
+    }
+  })
+  const both = (values: readonly number[]) => {
+    const [half, most] = [quantileOf(values, 0.5), quantileOf(values, 0.9)]
+    return half === undefined || most === undefined ? '–' : `${formatDuration(half)} / ${formatDuration(most)}`
+  }
+  const summary = `${counted(jobs.length, 'job')} finished in the last 24 hours, ${failed} of them failed`
+  return html`<section class="card" aria-label="Last 24 hours">
+    <h2>Last 24 hours ${data?.isCut && html`<span class="dim">the latest ${jobs.length} jobs</span>`}</h2>
+    <${Failure} error=${error} />
+    <${BarChart} bars=${bars} summary=${summary} />
+    <div class="figures">
+      <${Figure} value=${jobs.length} name="finished" />
+      <a class="plain" href="#/jobs?status=failed"><${Figure} value=${failed} name="failed" /></a>
+      <${Figure} value=${both(waits)} name="wait" note="median / 90 %" />
+      <${Figure} value=${both(runs)} name="at the backend" note="median / 90 %" />
+      ${[...errors].map(
+        ([code, count]) =>
+          html`<a class="plain" href=${`#/jobs?error_code=${code}`}><${Figure} value=${count} name=${code} /></a>`,
+      )}
+    </div>
+  </section>`
+}
+
+/** Jobs and cost by day. */
+function Usage(): VNode {
+  const { data, error } = useLoaded<Schemas['Usage']>((signal) => getJson('/usage', signal), [])
+  const days = new Map(data?.groups.map((day) => [day.group, day]))
+  const first = data ? Date.parse(data.from) : 0
+  const length = data ? Math.round((Date.parse(data.to) - first) / 86_400_000) + 1 : 0
+  const bars = Array.from({ length }, (_, n) => {
+    const day = new Date(first + n * 86_400_000).toISOString().slice(0, 10)
+    const sums = days.get(day)
+    const cost = (sums?.costs ?? []).map(({ amount, currency }) => `, ${amount} ${currency}`).join('')
+    return {
+      key: day,
+      label: n % 7 === 2 ? day.slice(5) : '',
+      title: `${day}: ${counted(sums?.jobs ?? 0, 'job')}, ${formatDuration((sums?.run_seconds ?? 0) * 1000)}${cost}`,
+      parts: [{ kind: 'running', value: sums?.jobs ?? 0 }],
+    }
+  })
+  const { jobs = 0, run_seconds: seconds = 0, costs = [] } = data?.total ?? {}
+  return html`<section class="card" aria-label="Last 30 days">
+    <h2>Last 30 days</h2>
+    <${Failure} error=${error} />
+    <${BarChart} bars=${bars} summary=${`${counted(jobs, 'job')} finished in the last 30 days`} />
+    <div class="figures">
+      <${Figure} value=${jobs} name="finished" />
+      <${Figure} value=${formatDuration(seconds * 1000)} name="of work" />
+      ${costs.map(({ amount, currency }) => html`<${Figure} value=${`${amount} ${currency}`} name="cost" />`)}
+    </div>
+  </section>`
+}

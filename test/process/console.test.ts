@@ -7,6 +7,10 @@ import type { Locator, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import type { JobView } from '../../src/jobs/view.ts'
 import { describeInBrowser } from '../helpers/browser.ts'
+import { aJob as aJobOf, after, spawned, succeeded } from '../helpers/jobs.ts'
+import { listen } from '../helpers/listen.ts'
+import type { Job } from '../../src/jobs/job.ts'
+import { startApp } from '../helpers/app.ts'
 import { makeKey } from '../helpers/keys.ts'
 import { SAMPLES } from '../helpers/media.ts'
 import { freePort } from '../helpers/free-port.ts'
@@ -15,6 +19,9 @@ import { type ServerProcess, startServer, UNLIMITED } from '../helpers/server.ts
 const aJob = { video_path: 'face.mp4', audio_path: 'speech.wav' }
 /** There is no such host. */
 const aFailure = { video_url: 'http://host.invalid/face.mp4', audio_path: 'speech.wav' }
+
+/** An id as jobs have it. */
+const idOf = (n: number) => `0198a6f0-7c1e-7a52-9d5b-${n.toString(16).padStart(12, '0')}`
 
 /** What a page may not do: each is a failure of the test that opened it. */
 async function watch(page: Page, { url }: { url: string }): Promise<() => Promise<void>> {
@@ -76,7 +83,7 @@ describeInBrowser('the console, in a browser', (open) => {
   })
 
   /** Opens a view; gives the page, and what checks that it behaved. */
-  const visit = async (address: string, at = server) => {
+  const visit = async (address: string, at: { readonly url: string } = server) => {
     const page = await open('about:blank')
     const check = await watch(page, at)
     await page.goto(`${at.url}/#/${address}`)
@@ -203,7 +210,6 @@ describeInBrowser('the console, in a browser', (open) => {
   test.each([
     [360, 'dark'],
     [1280, 'light'],
-    [1280, 'dark'],
   ] as const)('every view fits %i pixels, %s, and is accessible', async (width, colorScheme) => {
     const jobs = (await (await fetch(`${server.url}/jobs?status=succeeded,failed`)).json()) as { jobs: JobView[] }
     const { page, check } = await visit('new')
@@ -215,6 +221,29 @@ describeInBrowser('the console, in a browser', (open) => {
       expect(await page.evaluate('document.documentElement.scrollWidth'), view).toBeLessThanOrEqual(width)
       await expectAccessible(page)
     }
+    await check()
+  })
+
+  test('ten thousand jobs are shown fifty at a time', async () => {
+    const crowded = await startApp()
+    const finished = (n: number): Job =>
+      after(aJobOf({ id: idOf(n), createdAt: Date.now() - n, metadata: { n: String(n) } }), spawned(), succeeded())
+    for (let n = 0; n < 10_000; n++) await crowded.store.insert(finished(n))
+    const { url } = await listen(crowded.app)
+    onTestFinished(() => crowded.close())
+    const { page, check } = await visit('jobs', { url })
+    const rows = page.locator('tbody tr')
+    await expect.poll(() => rows.count()).toBe(50)
+    const startedAt = performance.now()
+    await page.getByRole('button', { name: 'Older' }).click()
+    await page.getByText('Page 2').waitFor()
+    await page.getByText('n=50', { exact: true }).waitFor()
+    expect(performance.now() - startedAt).toBeLessThan(2_000)
+    await page.getByLabel('Label, as key=value').fill('n=7777')
+    await page.keyboard.press('Enter')
+    await expect.poll(() => rows.count()).toBe(1)
+    await page.getByRole('link', { name: 'Overview' }).click()
+    await page.getByText('the latest 1000 jobs').waitFor()
     await check()
   })
 
