@@ -21,6 +21,8 @@ export const MAX_FOLLOWED = 40
  */
 export const PUBLISH_MS = 1_000
 const PUBLISH_PACE = { firstMs: PUBLISH_MS, intervalMs: PUBLISH_MS }
+/** So many characters of a log are parsed at once, or what has come by the time of the next publication. */
+const PARSED_LENGTH = 64 * 1024
 /** How often a job that is watched, and could not be followed so far, is tried again, in ms. */
 const TRY_EVERY_MS = 10_000
 /** Back-off before a log that failed or ended is read again, in ms. A read of the longest pause or more resets it. */
@@ -96,12 +98,28 @@ export function createProgressFollower(dependencies: FollowerDependencies): Prog
     for (const subscriber of at.subscribers) callSubscriber(log, logFieldsOf(at.job), () => subscriber(progress))
   }
 
+  /** Parses what has come once in a while: a function may print 100,000 lines a second, each in a piece of its own. */
   const readLog = async (at: Followed, reader: Reader) => {
     const parse = createProgressParser()
-    const pacer = createPacer((progress: JobProgress) => publish(at, reader, progress), PUBLISH_PACE)
-    for await (const text of backend.logs(reader.call, reader.abort.signal)) {
+    let text = ''
+    let readAt = NaN
+    let known: JobProgress | undefined
+    const parseAll = () => {
       const report = parse(text)
-      if (report) pacer.push({ ...report, at: now() })
+      text = ''
+      if (report) known = { ...report, at: readAt }
+    }
+    const publishNewest = () => {
+      if (at.reader !== reader) return
+      parseAll()
+      if (known) publish(at, reader, known)
+    }
+    const pacer = createPacer(publishNewest, PUBLISH_PACE)
+    for await (const piece of backend.logs(reader.call, reader.abort.signal)) {
+      text += piece
+      readAt = now()
+      if (text.length >= PARSED_LENGTH) parseAll()
+      pacer.push(undefined)
     }
   }
 

@@ -117,7 +117,7 @@ const COUNTER = new RegExp(
 
 /** The last bar of tqdm in a line: `{step}: {percent}%|{bar}| {done}/{total} [{elapsed}<{remaining}, {rate}]`. */
 function parseBar(line: string): ProgressReport | undefined {
-  if (!line.includes(' [')) return undefined
+  if (!/ \[\d+:\d\d/.test(line)) return undefined
   const text = line.includes('\x1b') ? stripVTControlCharacters(line) : line
   const bars = [...text.matchAll(BAR)].map(reportOfBar)
   return (

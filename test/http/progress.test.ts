@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { LOOK_MS, MAX_FOLLOWED, PUBLISH_MS } from '../../src/jobs/progress-follower.ts'
 import type { JobView } from '../../src/jobs/view.ts'
@@ -285,6 +286,23 @@ describe('a log that fails', () => {
     await until(() => client.progresses.length === 2, 'the progress')
     expect(client.progresses).toMatchObject([{ progress: aReport(42) }, { progress: aReport(43) }])
   })
+})
+
+test('100,000 pieces of a log take a second at most, and the last progress in it is known', async () => {
+  const print = (n: number) => (n < 50_000 ? '# ' : n % 2 === 0 ? aBar(n % 100) : `\nframe [${n}] ${n}/${n + 3}\n`)
+  let tookMs = NaN
+  app.backend.logsWith = async function* (_call, signal) {
+    const startedAt = performance.now()
+    for (let n = 0; n < 100_000; n++) yield await Promise.resolve(print(n))
+    yield aBar(77)
+    tookMs = performance.now() - startedAt
+    await once(signal, 'abort')
+  }
+  const id = await submit()
+  await read(id)
+  await until(async () => (await read(id)).progress !== undefined, 'the progress')
+  expect(await read(id)).toMatchObject({ progress: aReport(77) })
+  expect(tookMs).toBeLessThan(1_000)
 })
 
 describe('the event `progress`', () => {
