@@ -85,7 +85,7 @@ export function createCore(ports: CorePorts, settings: CoreSettings) {
   const stopper = createStopper({ ...ports, transition })
   const reconciler = createReconciler({ ...ports, ...settings, transition, stopper, webhooks })
   const readiness = createReadiness(ports)
-  const run = createRunner({ ...ports, ...settings, transition, stopper, stages })
+  const run = createRunner({ ...ports, ...settings, transition, stopper, stages, estimator })
   const ledger = createLedger({ ...ports, service, webhooks })
   return {
     service,

@@ -114,6 +114,9 @@ export type Estimator = {
   finishOf(job: Job, position: Position): number | undefined
   /** What a submit of this job would mean. Rejects while the store is unavailable. */
   ofSubmit(job: Job): Promise<SubmitEstimate>
+  /** A job has a call that this process follows from now on, until `leave`. */
+  enter(job: Job): void
+  leave(job: Job): void
   /** Takes notice of how far a running job is. */
   observeProgress(job: Job, progress: JobProgress): void
   /** Takes notice of a change of a job. */
@@ -210,11 +213,22 @@ export function createEstimator(dependencies: EstimatorDependencies): Estimator 
     observeProgress(job, progress) {
       shares.observe(job, progress)
     },
+    enter(job) {
+      if (slots === undefined) return
+      running.set(job.id, job)
+      occupancy = undefined
+    },
+    leave(job) {
+      // Of the next attempt, which may have a call already.
+      const isLater = currentAttempt(running.get(job.id) ?? job).attempt > currentAttempt(job).attempt
+      if (!isLater && running.delete(job.id)) occupancy = undefined
+    },
     observe({ after, event }) {
       const runMs = event?.type === 'succeeded' ? event.times?.runMs : undefined
       if (runMs !== undefined && runs.push(runMs) > RUNS_KEPT) runs.shift()
       if (runMs !== undefined) shares.learn(after, { startedAt: now() - runMs, endedAt: now() })
-      if (slots === undefined) return
+      if (!running.has(after.id)) return
+      // Jobs may also end at other replicas, which is not seen here: `leave` follows.
       if (after.status === 'running' && currentAttempt(after).callId !== undefined) running.set(after.id, after)
       else running.delete(after.id)
       occupancy = undefined

@@ -16,6 +16,7 @@ import {
   type RunTimes,
   withoutInputPaths,
 } from './job.ts'
+import type { Estimator } from './estimate.ts'
 import type { LinkSigner } from './links.ts'
 import { createThrottledWarning, errorFieldsOf, type Log, logFieldsOf } from './log.ts'
 import type { Stages } from './subscriptions.ts'
@@ -31,6 +32,7 @@ export type RunnerDependencies = Pick<Transitions, 'transition'> & {
   readonly links: Pick<LinkSigner, 'inputUrl'>
   readonly stopper: Stopper
   readonly stages: Pick<Stages, 'set'>
+  readonly estimator: Pick<Estimator, 'enter' | 'leave'>
   readonly maxAttempts: number
   readonly price?: Price | undefined
   readonly log: Log
@@ -54,7 +56,8 @@ type Run = {
  * unless it changes elsewhere meanwhile.
  */
 export function createRunner(dependencies: RunnerDependencies): RunEntry {
-  const { store, transition, backend, uploads, links, stopper, stages, maxAttempts, price, log } = dependencies
+  const { store, transition, backend, uploads, links, stopper, stages, estimator, maxAttempts, price, log } =
+    dependencies
 
   const warnRarely = createThrottledWarning(log)
 
@@ -170,6 +173,7 @@ export function createRunner(dependencies: RunnerDependencies): RunEntry {
       // The cost of a run that is canceled depends on it.
       isNeeded: job.runTimeoutSeconds !== undefined || price !== undefined,
     }
+    estimator.enter(job)
     try {
       const outcome = await backend.wait(callId, run.signal, subscriber)
       // A start is refused after the end.
@@ -178,6 +182,7 @@ export function createRunner(dependencies: RunnerDependencies): RunEntry {
     } finally {
       isOver = true
       stages.set(job, undefined)
+      estimator.leave(job)
     }
   }
 

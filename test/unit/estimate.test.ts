@@ -4,6 +4,7 @@ import { estimateFinish, estimateStart, MEDIANS_FOR_MS } from '../../src/jobs/es
 import { medianOf } from '../../src/lib/collections.ts'
 import { expiresAt, type Job, JOB_STAGES } from '../../src/jobs/job.ts'
 import { createStepShares } from '../../src/jobs/step-shares.ts'
+import { createMemoryStore } from '../../src/store/memory/store.ts'
 import { startCore } from '../helpers/core.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
 import { aJob, after, failed, interrupted, spawned, started, succeeded } from '../helpers/jobs.ts'
@@ -165,6 +166,27 @@ describe('the estimate of a job', () => {
     await core.startRun(first.id)
     const ends = [await core.estimateOf(first.id), await core.estimateOf(second.id), await core.estimateOf(third.id)]
     expect(ends).toEqual([1_100_000, 1_200_000, 1_300_000])
+    await core.close()
+  })
+
+  test('counts a run that an earlier process has started, until it ends, even if it was canceled elsewhere', async () => {
+    const store = { ...createMemoryStore(), recentRuns: () => Promise.resolve([5_000]) }
+    const callId = 'fc-earlier-1'
+    const running = after(aJob({ deadlineAt: 9_000_000 }), { type: 'spawned', attempt: 1, callId })
+    await store.insert(running)
+    const core = await coreOfTest({ ...NEVER_SLOWER, store, maxConcurrentJobs: 1, running: false })
+    core.backend.adopt(callId)
+    const next = aJob({ media: { audio: { durationSeconds: 10 } } })
+    const queuedMs = async () => (await core.estimator.ofSubmit(next)).queuedMs
+    expect(await queuedMs()).toBe(0)
+    await core.start()
+    await until(() => core.backend.waiting.has(callId), 'the call')
+    expect(await queuedMs()).toBeGreaterThan(0)
+    // Another replica writes the cancel and the stop of the call; this one only notices that the call has ended.
+    const canceled = after(after(running, { type: 'canceled' }), { type: 'stopped', attempt: 1 })
+    await store.update(canceled, running.revision)
+    core.backend.end(callId, aSuccess)
+    await until(async () => (await queuedMs()) === 0, 'the end')
     await core.close()
   })
 
