@@ -80,7 +80,7 @@ export function createCore(ports: CorePorts, settings: CoreSettings) {
   const progress = createProgressFollower({ ...ports, stages, estimator })
   const webhooks = createOutbox({ ...ports, claimMs: settings.deliveryClaimMs })
   const publish = createPublisher({ ...ports, webhooks, estimator })
-  const { insert, transition } = createTransitions({ ...ports, ...settings, publish })
+  const { insert, transition } = createTransitions({ ...ports, ...settings, stages, publish })
   const service = createService({ ...ports, ...settings, insert, transition, webhooks, stages, estimator })
   const stopper = createStopper({ ...ports, transition })
   const reconciler = createReconciler({ ...ports, ...settings, transition, stopper, webhooks })

@@ -8,6 +8,7 @@ import {
   type JobMedia,
   MODEL_VERSIONS,
   type ModelVersion,
+  type StageState,
 } from './job.ts'
 import { medianOf } from '../lib/collections.ts'
 import type { Log } from './log.ts'
@@ -15,7 +16,7 @@ import type { JobProgress } from './progress.ts'
 import { createStepShares } from './step-shares.ts'
 import type { Position } from './ports/queue.ts'
 import type { UsageStore } from './ports/store.ts'
-import type { Stages, StageState } from './subscriptions.ts'
+import type { Stages } from './subscriptions.ts'
 import { costOf, type Price } from './usage.ts'
 
 /** What an estimate goes by; what is not known is undefined. Times in epoch ms, lengths in ms. */

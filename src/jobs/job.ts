@@ -16,6 +16,8 @@ export const BACKEND_NAMES = ['modal', 'local'] as const
 /** Where a running job is at its backend: in its queue, in a container that starts, or in its run. */
 export const JOB_STAGES = ['queued', 'starting', 'running'] as const
 export type JobStage = (typeof JOB_STAGES)[number]
+/** `since`: epoch ms. */
+export type StageState = { readonly stage: JobStage; readonly since: number }
 export type BackendName = (typeof BACKEND_NAMES)[number]
 /** Why a backend is degraded, as `/readyz` and the metrics name it. */
 export const DEGRADED_REASONS = ['spend_limit', 'throttled', 'unreachable', 'credentials'] as const

@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events'
 import type { ChangeBus } from './ports/notifications.ts'
 import type { JobStore } from './ports/store.ts'
 import { type Caller, maySee } from './ports/access.ts'
-import { type Job, type JobStage, isFinished } from './job.ts'
+import { type Job, type JobStage, isFinished, type StageState } from './job.ts'
 import { callSubscriber, type Log } from './log.ts'
 import { problem } from '../problems.ts'
 
@@ -206,9 +206,6 @@ export type Stages = {
   /** Notifies of the stages of one job, or of all when `id` is undefined, until the returned function is called. */
   subscribe(id: string | undefined, subscriber: StageSubscriber): () => void
 }
-
-/** `since`: epoch ms. */
-export type StageState = { readonly stage: JobStage; readonly since: number }
 
 const ALL = Symbol('every job')
 

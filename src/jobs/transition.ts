@@ -5,6 +5,7 @@ import { applyEvent } from './apply-event.ts'
 import type { Job, JobEvent } from './job.ts'
 import type { LinkSigner } from './links.ts'
 import { withDelivery } from './webhooks/options.ts'
+import type { Stages } from './subscriptions.ts'
 import { account, type Price } from './usage.ts'
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -24,6 +25,8 @@ export type TransitionDependencies = {
   readonly publish: (change: JobChange) => Promise<void>
   readonly maxQueuedJobs?: number | undefined
   readonly maxActiveOfCaller?: number | undefined
+  /** Where runs are whose start is not recorded. */
+  readonly stages?: Pick<Stages, 'stateOf'>
   /** Undefined: costs are not known. */
   readonly price?: Price | undefined
   /** Epoch ms. */
@@ -48,7 +51,7 @@ export type Transitions = {
 }
 
 export function createTransitions(dependencies: TransitionDependencies): Transitions {
-  const { store, links, publish, maxQueuedJobs, maxActiveOfCaller, price, now = Date.now } = dependencies
+  const { store, links, publish, maxQueuedJobs, maxActiveOfCaller, price, stages, now = Date.now } = dependencies
   const limits = { maxSubmitted: maxQueuedJobs, maxActiveOfCaller }
 
   const refuseBeyondLimits = (result: string) => {
@@ -69,7 +72,7 @@ export function createTransitions(dependencies: TransitionDependencies): Transit
 
   /** The job as written; undefined: `before` is stale. */
   const write = async (before: Job, moved: Job, event: JobEvent): Promise<Job | undefined> => {
-    const { job: accounted, usage } = account(before, moved, event, price)
+    const { job: accounted, usage } = account(before, moved, event, { price, stage: stages?.stateOf(before) })
     const { job, delivery } = withDelivery(before, accounted, { now: now(), links })
     const isWritten = await writeWithFollowUp(
       { store, job, followUp: () => publish({ before, after: job, event, delivery }) },

@@ -8,6 +8,7 @@ import {
   type JobEvent,
   type ModelVersion,
   type RunTimes,
+  type StageState,
 } from './job.ts'
 
 /** What a second of a run costs, in nano-units (10^-9) of a currency (ISO 4217). */
@@ -69,15 +70,18 @@ function cleanTimes({ queuedMs, startupMs, runMs }: RunTimes): RunTimes | undefi
 }
 
 /** Of an attempt that did not end at the backend: as long as it is known to have been there. */
-function timesUntil({ startedAt, runStartedAt }: Attempt, endedAt: number): RunTimes {
+function timesUntil({ startedAt, ...attempt }: Attempt, endedAt: number, stage: StageState | undefined): RunTimes {
+  const runStartedAt = attempt.runStartedAt ?? (stage?.stage === 'running' ? stage.since : undefined)
   if (startedAt === undefined || runStartedAt === undefined) return {}
-  return { queuedMs: Math.max(0, runStartedAt - startedAt), runMs: endedAt - runStartedAt }
+  // The backend's clock may be behind ours: no run starts before its spawn.
+  const from = Math.max(runStartedAt, startedAt)
+  return { queuedMs: from - startedAt, runMs: endedAt - from }
 }
 
 /** Where the backend reported the end, only its times count: the server may have been down since the run ended. */
-function timesOf(attempt: Attempt, event: JobEvent, endedAt: number): RunTimes | undefined {
+function timesOf(attempt: Attempt, event: JobEvent, endedAt: number, stage?: StageState): RunTimes | undefined {
   const isEndOfRun = event.type === 'succeeded' || event.type === 'failed' || event.type === 'interrupted'
-  return cleanTimes(isEndOfRun ? (event.times ?? {}) : timesUntil(attempt, endedAt))
+  return cleanTimes(isEndOfRun ? (event.times ?? {}) : timesUntil(attempt, endedAt, stage))
 }
 
 /** The attempt that a change has finished; undefined: it has finished none. */
@@ -88,18 +92,21 @@ export function finishedAttempt(before: Job, after: Job): (Attempt & { readonly 
   return finished?.finishedAt === undefined ? undefined : { ...finished, finishedAt: finished.finishedAt }
 }
 
+/** `stage`: where the run was, if this process knows; it says when a run started whose start is not recorded. */
+export type AccountOptions = { readonly price?: Price | undefined; readonly stage?: StageState | undefined }
+
 export type Accounted = { readonly job: Job; readonly usage?: UsageRecord }
 
 /**
  * Adds times and cost to the attempt that an event has finished, and says what it adds to the sums. The price is that of
  * this moment: a later one changes neither.
  */
-export function account(before: Job, after: Job, event: JobEvent, price: Price | undefined): Accounted {
+export function account(before: Job, after: Job, event: JobEvent, { price, stage }: AccountOptions): Accounted {
   const finished = finishedAttempt(before, after)
   if (!finished) return { job: after }
   // A server that was down notices an expiry late.
   const endedAt = event.type === 'expired' ? Math.min(finished.finishedAt, expiresAt(before)) : finished.finishedAt
-  const usage = timesOf(finished, event, endedAt)
+  const usage = timesOf(finished, event, endedAt, stage)
   const cost = price && usage?.runMs !== undefined ? costOf(usage.runMs, price) : undefined
   const accounted: Attempt = { ...finished, ...(usage && { usage }), ...(cost && { cost }) }
   const isIt = ({ attempt }: Attempt) => attempt === finished.attempt

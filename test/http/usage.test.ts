@@ -4,6 +4,7 @@ import type { JobView } from '../../src/jobs/view.ts'
 import { aBody, problemOf, startApp, type TestApp } from '../helpers/app.ts'
 import { as, knownCallers } from '../helpers/callers.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
+import { until } from '../helpers/until.ts'
 
 type Sums = {
   group?: string
@@ -170,6 +171,29 @@ test('a canceled run counts from its start, which is asked for where there is a 
       usage: { queued_seconds: 1, run_seconds: 5 },
       cost: { amount: '0.00082', currency: 'USD' },
     })
+  } finally {
+    await app.close()
+  }
+})
+
+test('a canceled run counts without a price too, from its start as the backend shows it', async () => {
+  const app = await startApp()
+  try {
+    const submit = async () => {
+      const { job_id: id } = (await app.post('/jobs', aBody)).json<JobView>()
+      return { id, callId: (await app.untilStatus(id, 'running')).attempts[0]?.callId ?? '' }
+    }
+    const [run, waiting] = [await submit(), await submit()]
+    await until(() => app.backend.waiting.has(run.callId) && app.backend.waiting.has(waiting.callId), 'the calls')
+    expect(app.backend.subscriberOf(run.callId)?.isNeeded).toBe(false)
+    app.clock.now += 1_000
+    app.backend.changeStage(run.callId, 'running')
+    app.backend.changeStage(waiting.callId, 'starting')
+    app.clock.now += 5_000
+    const cancel = async ({ id }: { id: string }) => (await app.post(`/jobs/${id}/cancel`)).json<JobView>()
+    expect(await cancel(run)).toMatchObject({ usage: { queued_seconds: 1, run_seconds: 5 } })
+    expect(await cancel(waiting)).not.toHaveProperty('usage')
+    expect(await ask(app).report('')).toMatchObject({ total: { attempts: 2, queued_seconds: 1, run_seconds: 5 } })
   } finally {
     await app.close()
   }

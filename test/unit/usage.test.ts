@@ -12,7 +12,7 @@ const price: Price = { nanosPerSecond: 164_000n, currency: 'USD' }
 
 /** The job after the last event, as it is written, and what is added to the sums. */
 function accountFor(job: Job, event: JobEvent, of: Price | undefined = price) {
-  return account(job, after(job, event), event, of)
+  return account(job, after(job, event), event, { price: of })
 }
 
 describe('the usage of an attempt', () => {
@@ -55,11 +55,24 @@ describe('the usage of an attempt', () => {
     expect(usage).toMatchObject({ attempts: 1, runMs: 0, nanos: 0n, currency: '' })
   })
 
+  /** A running job that the backend took at 1,000; events come at 2,000. */
+  const taken = (): Job => {
+    const { attempts, ...job } = after(aJob(), spawned())
+    return { ...job, attempts: [{ ...attempts[0]!, startedAt: 1_000 }] }
+  }
+
   test('of a canceled run lasts from its start until the cancel, if the start is known', () => {
-    const running = after({ ...aJob(), createdAt: 0 }, spawned())
-    expect(accountFor(after(running, started(1, 1_500)), { type: 'canceled' }).usage).toMatchObject({ runMs: 500 })
-    expect(accountFor(running, { type: 'canceled' }).job.attempts[0]).not.toHaveProperty('usage')
+    expect(accountFor(after(taken(), started(1, 1_500)), { type: 'canceled' }).usage).toMatchObject({
+      queuedMs: 500,
+      runMs: 500,
+    })
+    expect(accountFor(taken(), { type: 'canceled' }).job.attempts[0]).not.toHaveProperty('usage')
     expect(accountFor(aJob(), { type: 'canceled' }).usage).toMatchObject({ jobs: 1, attempts: 1, runMs: 0 })
+  })
+
+  test('of a canceled run is never longer than the time since its spawn, whatever the clock of the backend', () => {
+    const { job } = accountFor(after(taken(), started(1, 400)), { type: 'canceled' })
+    expect(job.attempts[0]?.usage).toEqual({ queuedMs: 0, runMs: 1_000 })
   })
 
   test('counts an interrupted attempt without its job, and a retried job at each of its ends', () => {
@@ -87,7 +100,7 @@ describe('the usage of an attempt', () => {
   test('has no cost without a price', () => {
     const event = { ...succeeded(), times: { runMs: 10_000 } } as JobEvent
     const running = after(aJob(), spawned())
-    const { job, usage } = account(running, after(running, event), event, undefined)
+    const { job, usage } = account(running, after(running, event), event, {})
     expect(job.attempts[0]).not.toHaveProperty('cost')
     expect(usage).toMatchObject({ nanos: 0n, currency: '' })
   })

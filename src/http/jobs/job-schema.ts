@@ -358,7 +358,7 @@ const submitted: Job = {
 function after(job: Job, seconds: number, event: JobEvent): Job {
   const applied = applyEvent(job, event, submitted.createdAt + seconds * 1000)
   if (!applied.accepted) throw new Error(`an example of the reference is impossible: ${applied.reason}`)
-  return account(job, applied.job, event, { nanosPerSecond: 222_000n, currency: 'USD' }).job
+  return account(job, applied.job, event, { price: { nanosPerSecond: 222_000n, currency: 'USD' } }).job
 }
 
 const running = after(submitted, 1, { type: 'spawned', attempt: 1, callId: 'fc-01K3QJ8Z5W' })
