@@ -4,7 +4,7 @@ import type { Outputs, Uploads } from './jobs/ports/files.ts'
 import type { Authenticator, Counter } from './jobs/ports/access.ts'
 import { type TrustedProxies, parseOrigins, parseTrustedProxies } from './config/formats.ts'
 import { missingScopeRefusal, registerAuth, watchRevocations, registerCaller } from './http/plugins/auth.ts'
-import { addSafeHeaders, crossSiteRefusal, registerCors } from './http/plugins/browsers.ts'
+import { addCommonHeaders, crossSiteRefusal, registerCors } from './http/plugins/browsers.ts'
 import { closedConnectionRefusal, closeGently } from './http/plugins/lingering-close.ts'
 import {
   connectionOptions,
@@ -15,6 +15,7 @@ import {
 } from './http/plugins/connections.ts'
 import { consoleRoutes } from './http/console/routes.ts'
 import { collectRoutes, docsRoutes } from './http/docs/routes.ts'
+import { problemsPageRoutes } from './http/docs/problems.ts'
 import {
   closingRefusal,
   collectMethods,
@@ -91,11 +92,12 @@ export async function buildApp({
 }: AppDependencies): Promise<FastifyInstance> {
   const { metrics } = dependencies
   const requestLog = new RequestLog(log)
+  const createRequestId = requestIds()
   const app = Fastify({
     loggerInstance: log,
     bodyLimit: http.bodyLimitBytes,
     trustProxy: trustProxyOf(http.trustedProxies),
-    genReqId: requestIds(),
+    genReqId: createRequestId,
     logController: requestLog,
     childLoggerFactory: logOfRequest,
     frameworkErrors(error, request, reply) {
@@ -122,14 +124,14 @@ export async function buildApp({
   closeGently(app, http)
   enforceBodyTimeout(app, http)
   disconnectStalledClients(app, http)
-  answerUnreadable(app, { recordMetric: metrics.record, countAddress: limits.countAddress })
+  answerUnreadable(app, { recordMetric: metrics.record, countAddress: limits.countAddress, createRequestId })
   admitExpectations(app)
 
   // Hooks run in this order: every answer has its headers for browsers, a refused request costs nothing more, and the rate
   // limit comes before the body is read.
   countRequests(app, metrics)
   registerCaller(app)
-  addSafeHeaders(app)
+  addCommonHeaders(app)
   await registerCors(app, http.corsOrigins)
   const closing = createClosingSignal(app)
   const early = [
@@ -172,6 +174,7 @@ export async function buildApp({
   await app.register(adminRoutes, options)
   await app.register(healthRoutes, options)
   await app.register(metricsRoutes, options)
+  await app.register(problemsPageRoutes)
 
   const isOpen = authenticator === undefined
   const isPublic = http.publicDocs ?? isOpen

@@ -38,8 +38,8 @@ export const MAX_FIELD_ERRORS = 20
 const CHALLENGE = 'Bearer realm="musetalk-orchestrator"'
 
 /**
- * Every problem by its `code`. A new problem is one entry here: errors and the reference are both made from it. The
- * title is the phrase of the status, as RFC 9457 4.2.1 requires for `about:blank`.
+ * Every problem by its `code`. A new problem is one entry here: errors, the reference and the page of problems are made
+ * from it. The title is the phrase of the status.
  */
 const DEFINITIONS = {
   attempt_not_found: {

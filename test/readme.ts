@@ -85,7 +85,7 @@ function runAll(blocks: readonly string[], env: Record<string, string>, port: nu
     say('run', blocks[index])
     process.stdout.write(`${text.trim()}\n`)
     // One block is there to show a problem.
-    const isProblem = text.includes('"type":"about:blank"')
+    const isProblem = text.includes('"type":"/docs/problems#')
     if (isProblem !== blocks[index].includes('"version": "v2"'))
       throw new Error('not the answer that the README promises')
   }

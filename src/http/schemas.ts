@@ -35,6 +35,8 @@ const FieldErrorReply = Type.Object(
   {
     path: Text({ description: 'The field, as a JSON Pointer (RFC 6901) into body or query.', example: '/version' }),
     message: Text({ description: 'What is wrong with it.', example: 'must be one of v15, v1' }),
+    pointer: Text({ description: 'The same as `path`, as the fragment of a URI.', example: '#/version' }),
+    detail: Text({ description: 'The same as `message`.', example: 'must be one of v15, v1' }),
   },
   { $id: 'FieldError', description: 'One invalid field.' },
 )
@@ -42,10 +44,21 @@ const FieldErrorReply = Type.Object(
 /** An error answer (RFC 9457), with a stable `code` and, for invalid fields, `errors`. */
 export const ProblemReply = Type.Object(
   {
-    type: Text({ description: 'Always `about:blank`: see `code`.', example: 'about:blank' }),
+    type: Text({
+      description: 'Where the problem is explained, relative to this server: a URI for each code.',
+      example: '/docs/problems#invalid_request',
+      format: 'uri-reference',
+    }),
     title: Text({ description: 'The name of the status.', example: 'Bad Request' }),
     status: Integer({ description: 'The HTTP status.', example: 400, minimum: 400, maximum: 599 }),
     detail: Text({ description: 'What went wrong, in a sentence.', example: 'version: must be one of v15, v1' }),
+    instance: Type.Optional(
+      Text({
+        description: 'Names the request: `urn:request:` and the `X-Request-Id` of the answer.',
+        example: 'urn:request:5f0c2b1a9d3e-1k',
+        format: 'uri',
+      }),
+    ),
     code: OneOf(PROBLEM_CODES, {
       description: 'The stable name of the problem, for programs. New codes may be added.',
       examples: ['invalid_request'],
@@ -54,7 +67,16 @@ export const ProblemReply = Type.Object(
       Type.Array(FieldErrorReply, {
         description: 'Each invalid field, up to 20.',
         maxItems: MAX_FIELD_ERRORS,
-        examples: [[{ path: '/version', message: 'must be one of v15, v1' }]],
+        examples: [
+          [
+            {
+              path: '/version',
+              message: 'must be one of v15, v1',
+              pointer: '#/version',
+              detail: 'must be one of v15, v1',
+            },
+          ],
+        ],
       }),
     ),
   },

@@ -67,7 +67,10 @@ export async function startApp({ http, authenticator, counter, ...options }: App
 
 export type TestApp = Awaited<ReturnType<typeof startApp>>
 
-/** A problem document's fields; fails the test where the answer is none. */
+/**
+ * A problem document's fields; fails the test where the answer is none, or where `type`, `instance` or the members of an
+ * error contradict the rest. Of an error, `path` and `message` are returned.
+ */
 export function problemOf(response: LightMyRequestResponse) {
   const type = response.headers['content-type']
   if (!String(type).startsWith('application/problem+json')) throw new Error(`not a problem document: ${String(type)}`)
@@ -77,8 +80,18 @@ export function problemOf(response: LightMyRequestResponse) {
     type: string
     detail: string
     code: string
-    errors?: { path: string; message: string }[]
+    instance: string
+    errors?: { path: string; message: string; pointer: string; detail: string }[]
   }>()
   if (problem.status !== response.statusCode) throw new Error(`status ${problem.status} in a ${response.statusCode}`)
-  return { ...problem, paths: problem.errors?.map(({ path }) => path) ?? [] }
+  if (problem.type !== `/docs/problems#${problem.code}`) throw new Error(`type ${problem.type} of ${problem.code}`)
+  const requestId = String(response.headers['x-request-id'])
+  if (problem.instance !== `urn:request:${requestId}`) throw new Error(`${problem.instance} is not ${requestId}`)
+  const { errors, ...rest } = problem
+  const reduced = errors?.map(({ path, message, pointer, detail }) => {
+    if (detail !== message || decodeURIComponent(pointer) !== `#${path.toWellFormed()}`)
+      throw new Error(`${pointer} ${detail}`)
+    return { path, message }
+  })
+  return { ...rest, ...(reduced && { errors: reduced }), paths: reduced?.map(({ path }) => path) ?? [] }
 }

@@ -6,13 +6,14 @@ import type { TestApp } from './app.ts'
 /** Headers of answers that callers act on: where one comes, the reference must have said so. */
 const DOCUMENTED = [
   ...['location', 'idempotent-replayed', 'ratelimit-limit', 'ratelimit-remaining', 'ratelimit-reset'],
-  ...['retry-after', 'www-authenticate', 'etag'],
+  ...['retry-after', 'www-authenticate', 'etag', 'x-request-id'],
 ]
 
 const formats = {
   'date-time': /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/,
   uuid: /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/,
   uri: (text: string) => URL.canParse(text),
+  'uri-reference': (text: string) => URL.canParse(text, 'http://localhost'),
   binary: true as const,
 }
 

@@ -36,6 +36,7 @@ const ROUTES: Readonly<Record<string, Route>> = {
   'GET /metrics': { scope: 'metrics:read', answer: 200, hasNoOwner: true },
   'GET /openapi.json': { scope: 'authenticated', answer: 200, hasNoOwner: true },
   'GET /docs': { scope: 'authenticated', answer: 200, hasNoOwner: true },
+  'GET /docs/problems': { answer: 200, hasNoOwner: true },
   'GET /docs/scalar.js': { scope: 'authenticated', answer: 200, hasNoOwner: true },
   'GET /docs/start.js': { scope: 'authenticated', answer: 200, hasNoOwner: true },
   'POST /jobs': { scope: 'jobs:write', answer: 202, hasNoOwner: true },
@@ -146,9 +147,10 @@ test('a wrong key and an unknown key get the same answer, which reveals no job',
     ask('GET /jobs/:id', 'zzz', id),
     ask('GET /jobs/:id', 'zzz', crypto.randomUUID()),
   ])
-  const [first, ...others] = answers.map(({ statusCode, body, headers }) => [
-    ...[statusCode, body, headers['www-authenticate']],
-  ])
+  const [first, ...others] = answers.map((answer) => {
+    const { instance: _ofRequest, ...problem } = problemOf(answer)
+    return [answer.statusCode, problem, answer.headers['www-authenticate']]
+  })
   for (const other of others) expect(other).toEqual(first)
 })
 

@@ -134,7 +134,12 @@ describe('a refused body has an error for each field', () => {
   ]
   test.each(cases)('%s', async (_what, body, paths) => {
     const problem = problemOf(await app.post('/jobs', body as object))
-    expect(problem).toMatchObject({ status: 400, code: 'invalid_request', type: 'about:blank', title: 'Bad Request' })
+    expect(problem).toMatchObject({
+      status: 400,
+      code: 'invalid_request',
+      type: '/docs/problems#invalid_request',
+      title: 'Bad Request',
+    })
     expect(problem.paths.toSorted()).toEqual(paths.toSorted())
     for (const path of paths) expect(problem.detail).toContain(path.slice(1) || 'body')
     expect(app.requestLog()).not.toContain('secret')

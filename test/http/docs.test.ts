@@ -1,5 +1,6 @@
 import { gunzipSync } from 'node:zlib'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { PROBLEM_CODES, PROBLEMS } from '../../src/problems.ts'
 import { problemOf, startApp, type TestApp } from '../helpers/app.ts'
 import { as, knownCallers } from '../helpers/callers.ts'
 
@@ -90,5 +91,20 @@ describe('the page', () => {
     const { body } = await app.get('/docs')
     const scripts = [...body.matchAll(/src="([^"]+)"/g)].map(([, src = '']) => new URL(src, 'http://a/docs').pathname)
     expect(scripts).toEqual(['/docs/scalar.js', '/docs/start.js'])
+  })
+})
+
+describe('the page of problems', () => {
+  test('is public on every server, explains each code at its anchor, and runs and loads nothing', async () => {
+    const server = await startApp({ http: { publicDocs: false }, authenticator: knownCallers })
+    onTestFinished(() => server.close())
+    const refused = problemOf(await server.get('/jobs'))
+    const page = await server.get(refused.type)
+    expect(page).toMatchObject({ statusCode: 200, headers: { 'content-type': 'text/html; charset=utf-8' } })
+    expect(page.headers['content-security-policy']).toContain("default-src 'none'")
+    const anchors = [...page.body.matchAll(/<section id="(\w+)">/g)].map(([, id]) => id)
+    expect(anchors).toEqual(PROBLEM_CODES)
+    for (const code of PROBLEM_CODES) expect(page.body).toContain(String(PROBLEMS[code].status))
+    expect(page.body).not.toMatch(/<script|src=|https?:|`/)
   })
 })

@@ -88,7 +88,17 @@ const path = fc.oneof(
 )
 const method = fc.constantFrom('GET', 'POST', 'POST', 'DELETE', 'HEAD', 'PUT', 'PATCH', 'OPTIONS', 'TRACE')
 const headerName = fc.constantFrom(
-  ...['idempotency-key', 'content-type', 'accept', 'authorization', 'x-api-key', 'prefer', 'origin', 'range'],
+  ...[
+    'idempotency-key',
+    'content-type',
+    'accept',
+    'authorization',
+    'x-api-key',
+    'prefer',
+    'origin',
+    'range',
+    'x-request-id',
+  ],
   ...['sec-fetch-site', 'x-forwarded-for', 'content-encoding', 'if-none-match', 'traceparent', 'cookie'],
 )
 const headers = fc.oneof(fc.constant({}), fc.dictionary(headerName, oddText, { maxKeys: 3 }))
@@ -116,10 +126,11 @@ function expectSound({ status, contentType, content }: { status: number; content
   expect(contentType).toMatch(/^application\/problem\+json/)
   const problem = JSON.parse(content) as Record<string, unknown>
   expect(problem).toEqual({
-    type: 'about:blank',
+    type: `/docs/problems#${String(problem.code)}`,
     title: expect.any(String) as string,
     status,
     detail: expect.any(String) as string,
+    instance: expect.stringMatching(/^urn:request:[\w.~:=+@/-]+$/) as string,
     code: expect.stringMatching(/^[a-z_]+$/) as string,
     ...(problem.errors !== undefined && { errors: expect.any(Array) as unknown[] }),
   })
@@ -127,6 +138,8 @@ function expectSound({ status, contentType, content }: { status: number; content
     expect(fieldError).toEqual({
       path: expect.stringMatching(/^(\/|$)/) as string,
       message: expect.any(String) as string,
+      pointer: expect.stringMatching(/^#(\/[\w.~!*'()%-]*)*$/) as string,
+      detail: expect.any(String) as string,
     })
   }
 }

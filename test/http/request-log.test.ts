@@ -1,7 +1,11 @@
+import { connect } from 'node:net'
+import { text } from 'node:stream/consumers'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { REFUSED_LINES } from '../../src/http/plugins/request-log.ts'
-import { aBody, startApp, type TestApp } from '../helpers/app.ts'
+import { aBody, problemOf, startApp, type TestApp } from '../helpers/app.ts'
 import { as, knownCallers } from '../helpers/callers.ts'
+import { injectHead } from '../helpers/inject.ts'
+import { listen } from '../helpers/listen.ts'
 
 let app: TestApp
 afterEach(() => app.close())
@@ -36,6 +40,76 @@ describe('the log line of a request', () => {
     await open.get('/jobs')
     for (const line of [...lines(), ...open.requestLines]) expect(line).not.toHaveProperty('caller')
     expect(lines().map(({ status }) => status)).toEqual([401, 401, 403])
+  })
+})
+
+describe('X-Request-Id', () => {
+  const ask = async (id: string | undefined, url = '/jobs?limit=0') => {
+    const answer = await app.app.inject({ url, headers: id === undefined ? {} : { 'x-request-id': id } })
+    return { ...answer, id: String(answer.headers['x-request-id']) }
+  }
+
+  test.each([
+    'a',
+    '3f1c2b9e-5a77-4a39-8a52-0d6c0e2f9b11',
+    'Root=1-67891233-abcdef012345678912345678',
+    '01ARZ3NDEKTSV4RRFFQ69G5FAV',
+    'x'.repeat(128),
+  ])('%s of a request is taken over by the answer, the problem and the log', async (id) => {
+    app = await startApp()
+    const answer = await ask(id)
+    expect(answer.id).toBe(id)
+    expect(problemOf(answer)).toMatchObject({ status: 400, instance: `urn:request:${id}` })
+    expect(lines()).toMatchObject([{ request_id: id, status: 400 }])
+  })
+
+  test.each(['', 'a b', '/etc/passwd', 'x'.repeat(129), 'é', '"quoted"', 'a,b', '<script>', 'a#b', '%0a'])(
+    '%j of a request is replaced',
+    async (id) => {
+      app = await startApp()
+      const answer = await ask(id)
+      expect(answer.id).toMatch(/^[0-9a-f]{12}-[0-9a-z]+$/)
+      expect(problemOf(answer).instance).toBe(`urn:request:${answer.id}`)
+      expect(lines()).toMatchObject([{ request_id: answer.id }])
+    },
+  )
+
+  test('is on every answer: of each kind of route, of a stream, of an error before the route, and each has another', async () => {
+    app = await startApp()
+    const { job_id: id } = (await app.post('/jobs', aBody)).json<{ job_id: string }>()
+    const streams = [`/jobs/${id}/events`, '/events', `/jobs/${id}/logs`]
+    const paths = [
+      '/healthz',
+      '/readyz',
+      '/metrics',
+      '/jobs',
+      `/jobs/${id}`,
+      '/openapi.json',
+      '/docs',
+      '/nothing',
+      '/%ff',
+    ]
+    const ids: unknown[] = []
+    for (const url of [...paths, ...streams]) {
+      const { headers } = await injectHead(app.app, { method: 'GET', url })
+      ids.push(headers['x-request-id'])
+    }
+    for (const one of ids) expect(one).toMatch(/^[0-9a-f]{12}-[0-9a-z]+$/)
+    expect(new Set(ids).size).toBe(paths.length + streams.length)
+  })
+
+  test('is on the answer to an unreadable request, and on its line in the log', async () => {
+    app = await startApp()
+    const { port } = await listen(app.app)
+    const socket = connect(port, '127.0.0.1')
+    socket.write('nonsense\r\n\r\n')
+    const answer = await text(socket)
+    const id = /x-request-id: (\S+)/.exec(answer)?.[1]
+    expect(id).toMatch(/^[0-9a-f]{12}-[0-9a-z]+$/)
+    expect(answer).toContain(`"instance":"urn:request:${String(id)}"`)
+    expect(app.requestLines).toContainEqual(
+      expect.objectContaining({ event: 'request_refused', request_id: id, code: 'malformed_request' }),
+    )
   })
 })
 

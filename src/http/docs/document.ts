@@ -12,6 +12,7 @@ import {
   successResponse,
 } from './openapi.ts'
 import { type Examples, HEADERS, TAGS } from './operation.ts'
+import { statusesOf } from './problems.ts'
 
 type OperationObject = {
   readonly operationId: string
@@ -177,7 +178,9 @@ Unknown fields and parameters are refused, and so are values out of range: the s
 
 ## Errors
 
-Every error is a problem document (RFC 9457) with a stable \`code\`; its \`detail\` is for people. \`errors\` names every invalid field, with everything that is wrong with it. The list of codes is at the end of this page.
+Every error is a problem document (RFC 9457) with a stable \`code\`; its \`detail\` is for people, and its \`type\` leads to an explanation of the code. \`errors\` names every invalid field, with everything that is wrong with it. The list of codes is at the end of this page.
+
+Every answer has an \`X-Request-Id\`: that of the request, if it is 1 to 128 characters of \`A-Z a-z 0-9 _ . ~ : = + @ - /\` and does not start with \`/\`, else a new one. The lines of the server's log have it as \`request_id\`, and problems in \`instance\`.
 `
 
 const access = `## Access
@@ -187,11 +190,7 @@ Send an API key or an access token as \`Authorization: Bearer ...\`, or an API k
 
 /** Every code and its meaning. The list is long, so it stands at the end. */
 const codes = () =>
-  PROBLEM_CODES.map((code) => {
-    const { when, status, also = [] } = PROBLEMS[code]
-    const statuses = [status, ...also.map((variant) => variant.status)].sort()
-    return `- \`${code}\` (${statuses.join(', ')}): ${when}`
-  }).join('\n')
+  PROBLEM_CODES.map((code) => `- \`${code}\` (${statusesOf(code).join(', ')}): ${PROBLEMS[code].when}`).join('\n')
 
 /** How a request carries its credential. */
 const SECURITY_SCHEMES = {

@@ -128,6 +128,9 @@ export function problemResponses(described: Described): Record<string, ResponseO
 const limitsOf = ({ route }: Described): readonly HeaderName[] =>
   route.config?.alwaysAnswered ? [] : RATE_LIMIT_HEADERS
 
+/** The headers of every answer. */
+const COMMON_HEADERS: readonly HeaderName[] = ['X-Request-Id']
+
 /** An example of each code with each of its statuses. */
 const examplesOf = (codes: Iterable<ProblemCode>): Problem[] =>
   [...codes].flatMap((code) => {
@@ -139,7 +142,7 @@ function problemResponse(examples: readonly Problem[], limits: readonly HeaderNa
   const headers = new Set(examples.flatMap(headersOf))
   return {
     description: examples.map(({ code }) => `- \`${code}\`: ${PROBLEMS[code].when}`).join('\n'),
-    headers: headerRefs([...headers, ...limits]),
+    headers: headerRefs([...headers, ...limits, ...COMMON_HEADERS]),
     content: {
       [PROBLEM_TYPE]: {
         schema: { $ref: '#/components/schemas/Problem' },
@@ -169,7 +172,7 @@ export function successResponse(
   ])
   return {
     description,
-    headers: headerRefs([...headers, ...limitsOf(described)]),
+    headers: headerRefs([...headers, ...limitsOf(described), ...COMMON_HEADERS]),
     ...(content && { content: Object.fromEntries(withExamples) as NonNullable<ResponseObject['content']> }),
   }
 }

@@ -95,6 +95,11 @@ export const HEADERS = {
     example: 5999,
   },
   'RateLimit-Reset': { description: 'Seconds until the minute ends.', schema: { type: 'integer' }, example: 60 },
+  'X-Request-Id': {
+    description: "The id of the request in the server's log.",
+    schema: { type: 'string' },
+    example: '5f0c2b1a9d3e-1k',
+  },
   'Retry-After': { description: 'Seconds to wait before the next request.', schema: { type: 'integer' }, example: 10 },
   'WWW-Authenticate': {
     description: 'How to authenticate (RFC 6750).',

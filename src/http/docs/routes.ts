@@ -10,6 +10,7 @@ import { createOnce } from '../../lib/concurrency.ts'
 import { NoQuery, ProblemReply } from '../schemas.ts'
 import type { OpenApi } from './document.ts'
 import type { Operation } from './operation.ts'
+import { HtmlReply } from './problems.ts'
 
 /** Collects every route as it is added. Call it before the first route; the list is complete after the last. */
 export function collectRoutes(app: FastifyInstance): readonly RouteOptions[] {
@@ -162,14 +163,6 @@ const HEADERS = {
   originAgentCluster: false,
 }
 
-const Page = Type.Unsafe<string>({
-  content: {
-    'text/html': {
-      schema: { type: 'string', description: 'The page.', examples: ['<!doctype html>'] },
-    },
-  },
-})
-
 /** `GET /docs`: the reference as a page, by Scalar. */
 const docsPageRoutes: FastifyPluginAsyncTypebox<
   Required<Pick<FastifyContextConfig, 'access'>> & Pick<DocsRoutesOptions, 'console'>
@@ -182,7 +175,7 @@ const docsPageRoutes: FastifyPluginAsyncTypebox<
     '/docs',
     {
       config: { access, docs: docs.page },
-      schema: { querystring: NoQuery, response: { 200: Page, '4xx': ProblemReply } },
+      schema: { querystring: NoQuery, response: { 200: HtmlReply, '4xx': ProblemReply } },
     },
     async (request, reply) => {
       // With a final slash, the page would look for its scripts one folder too deep.

@@ -19,6 +19,7 @@ const EXPOSED = [
   'RateLimit-Reset',
   'Retry-After',
   'WWW-Authenticate',
+  'X-Request-Id',
 ]
 
 /** Request headers that it may send. */
@@ -36,6 +37,7 @@ const ALLOWED = [
   'Range',
   'Traceparent',
   'X-API-Key',
+  'X-Request-Id',
 ]
 
 /** How long a browser may cache a preflight, in seconds: Chrome's maximum. */
@@ -46,16 +48,19 @@ const PREFLIGHT_SECONDS = 7_200
  * as a page; no cache stores what may be private; and no page of another origin embeds it as an image or a script
  * (Cross-Origin-Resource-Policy of the Fetch standard, which is independent of CORS).
  */
-export const SAFE_HEADERS = {
+const SAFE_HEADERS = {
   'x-content-type-options': 'nosniff',
   'cache-control': 'no-store',
   'cross-origin-resource-policy': 'same-origin',
 } as const
 
-/** Puts `SAFE_HEADERS` on every answer. */
-export function addSafeHeaders(app: FastifyInstance): void {
-  app.addHook('onRequest', (_request, reply, done) => {
-    reply.headers(SAFE_HEADERS)
+/** The headers that every answer has: those above, and the id of the request, which is on the server's log lines. */
+export const commonHeaders = (requestId: string) => ({ ...SAFE_HEADERS, 'x-request-id': requestId })
+
+/** Puts `commonHeaders` on every answer. */
+export function addCommonHeaders(app: FastifyInstance): void {
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.headers(commonHeaders(request.id))
     done()
   })
 }

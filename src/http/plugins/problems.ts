@@ -7,32 +7,55 @@ import type { RecordMetric } from '../../jobs/ports/metrics.ts'
 import { countUnreadable } from '../monitoring.ts'
 import { fieldErrorsOf } from '../schemas.ts'
 import { failBody } from './bodies.ts'
-import { SAFE_HEADERS } from './browsers.ts'
+import { commonHeaders } from './browsers.ts'
 import { abandonInput, closeAfterAnswers, isAnswered, pendingAnswer } from './lingering-close.ts'
 import type { AddressLimit } from './rate-limits.ts'
 
 // An import would load all of Node's undici, for the names that `node:http` exports from it: 40 ms of the boot.
 const { STATUS_CODES } = process.getBuiltinModule('node:http')
 
-/** A problem document (RFC 9457). `type` is `about:blank`; `code` distinguishes problems of one status. */
+/**
+ * A problem document (RFC 9457). `type` leads to the code on the page of problems, below the server's root; `instance`
+ * names the request. `path` and `message` of an error say the same as `pointer` and `detail`, which are the names in the
+ * example of RFC 9457 3.
+ */
 export type ProblemDocument = {
-  type: 'about:blank'
+  type: string
   title: string
   status: number
   detail: string
+  instance?: string
   code: ProblemCode
-  errors?: FieldError[]
+  errors?: (FieldError & { pointer: string; detail: string })[]
 }
 
 export const PROBLEM_TYPE = 'application/problem+json'
 
-export const documentOf = ({ code, status, message, errors }: Problem): ProblemDocument => ({
-  type: 'about:blank',
-  title: STATUS_CODES[status] ?? 'Error',
+/** The name of a status. */
+export const titleOf = (status: number): string => STATUS_CODES[status] ?? 'Error'
+
+/** Where `GET /docs/problems` is. */
+export const PROBLEMS_PATH = '/docs/problems'
+
+/** `requestId`: undefined if the request has none, as in an example. */
+export const documentOf = ({ code, status, message, errors }: Problem, requestId?: string): ProblemDocument => ({
+  type: `${PROBLEMS_PATH}#${code}`,
+  title: titleOf(status),
   status,
   detail: message,
+  ...(requestId !== undefined && { instance: `urn:request:${requestId}` }),
   code,
-  ...(errors && { errors }),
+  ...(errors && { errors: errors.map(presentFieldError) }),
+})
+
+const presentFieldError = ({ path, message }: FieldError) => ({
+  path,
+  message,
+  pointer: `#${path
+    .split('/')
+    .map((part) => encodeURIComponent(part.toWellFormed()))
+    .join('/')}`,
+  detail: message,
 })
 
 /** For a body of another type on a route that accepts both. */
@@ -93,7 +116,8 @@ function send(reply: FastifyReply, error: Problem) {
   // The rest of these requests may never arrive: after 408 it did not, and with 417 the client waits before it sends it.
   if (status === 408 || status === 417) reply.header('connection', 'close')
   // Without a route no hook has set these headers, and a route may have set others for its own answer.
-  reply.code(status).headers(SAFE_HEADERS).type(PROBLEM_TYPE).send(documentOf(error))
+  const { id } = reply.request
+  reply.code(status).headers(commonHeaders(id)).type(PROBLEM_TYPE).send(documentOf(error, id))
 }
 
 /** Problems for Fastify's own error codes; any other is a `bad_request` with Fastify's status. */
@@ -120,13 +144,21 @@ export function problemOf(error: FastifyError | Problem): Problem {
 /** Node's code for a client that closes its side in the middle of a request. */
 const CUT_OFF = 'HPE_INVALID_EOF_STATE'
 
-export type UnreadableOptions = { readonly recordMetric: RecordMetric; readonly countAddress: AddressLimit }
+export type UnreadableOptions = {
+  readonly recordMetric: RecordMetric
+  readonly countAddress: AddressLimit
+  /** Makes the id of a request, whose headers are not known. */
+  readonly createRequestId: () => string
+}
 
 /**
  * Answers unreadable requests (Node's `clientError`), one for each connection, which it closes. They are counted, and
  * limited by address, like other requests.
  */
-export function answerUnreadable(app: FastifyInstance, { recordMetric, countAddress }: UnreadableOptions): void {
+export function answerUnreadable(
+  app: FastifyInstance,
+  { recordMetric, countAddress, createRequestId }: UnreadableOptions,
+): void {
   // Replaces Fastify's listener, which destroys the connection.
   app.server.removeAllListeners('clientError')
   app.server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
@@ -142,6 +174,13 @@ export function answerUnreadable(app: FastifyInstance, { recordMetric, countAddr
     else void refuse(socket, unreadable)
   })
 
+  const answerOn = (socket: Socket, error: Problem) => {
+    const requestId = createRequestId()
+    const { code, message: detail } = error
+    app.log.debug({ event: 'request_refused', request_id: requestId, code, detail }, 'request refused')
+    writeAnswer(socket, error, requestId)
+  }
+
   const refuse = async (socket: Socket, error: Problem) => {
     const answered: Problem = (await countAddress(socket.remoteAddress)) ?? error
     countUnreadable(recordMetric, { method: '' }, answered.status)
@@ -150,13 +189,13 @@ export function answerUnreadable(app: FastifyInstance, { recordMetric, countAddr
 }
 
 /** Writes a whole answer directly to the connection, and closes it. */
-function answerOn(socket: Socket, error: Problem): void {
+function writeAnswer(socket: Socket, error: Problem, requestId: string): void {
   const { status, retryAfterSeconds } = error
-  const body = JSON.stringify(documentOf(error))
+  const body = JSON.stringify(documentOf(error, requestId))
   const headers = {
     'content-type': PROBLEM_TYPE,
     'content-length': Buffer.byteLength(body),
-    ...SAFE_HEADERS,
+    ...commonHeaders(requestId),
     ...(retryAfterSeconds && { 'retry-after': retryAfterSeconds }),
     connection: 'close',
   }

@@ -168,13 +168,22 @@ export class RequestLog extends LogController {
 }
 
 /**
- * Fastify's `genReqId`: ids that are unique over all servers. A random prefix and a counter: a UUID for each request
- * would be slower.
+ * An `X-Request-Id` that is taken over. Each character may stand in a URN (RFC 8141 2), and none changes the meaning of
+ * a header or a log line.
  */
-export function requestIds(): () => string {
+const REQUEST_ID = /^[\w.~:=+@-][\w.~:=+@/-]{0,127}$/
+
+/**
+ * Fastify's `genReqId`: the id that the client or a proxy gave, if it is well-formed, else one that is unique over all
+ * servers. A random prefix and a counter: a UUID for each request would be slower.
+ */
+export function requestIds(): (request?: Pick<IncomingMessage, 'headers'>) => string {
   const server = randomBytes(6).toString('hex')
   let count = 0
-  return () => `${server}-${(++count).toString(36)}`
+  return (request) => {
+    const given = request?.headers['x-request-id']
+    return typeof given === 'string' && REQUEST_ID.test(given) ? given : `${server}-${(++count).toString(36)}`
+  }
 }
 
 /** The path of a job and of its subresources. */
