@@ -43,10 +43,10 @@ import {
 import { schemaCompilers } from './http/schemas.ts'
 import { answerError, answerUnreadable, registerProblems } from './http/plugins/problems.ts'
 import {
+  type AnnouncedLimits,
   createFailureLimit,
   createRateLimits,
   registerLimiter,
-  type RequestLimits,
 } from './http/plugins/rate-limits.ts'
 import { logOfRequest, requestIds, RequestLog } from './http/plugins/request-log.ts'
 import { createOpenAnswers, limitUnsent, trackAnswers, type UnsentLimits } from './http/plugins/open-answers.ts'
@@ -119,7 +119,7 @@ export async function buildApp({
   registerProblems(app)
   requestLog.flushOnClose(app)
   await registerLimiter(app, http.limits, counter)
-  const limits = createRateLimits(app, http.limits)
+  const limits = createRateLimits(app, http)
   const reserveRefusal = limitConnections(app, http)
   closeGently(app, http)
   enforceBodyTimeout(app, http)
@@ -199,8 +199,8 @@ export type HttpSettings = ConnectionLimits &
   UploadLimits &
   PressureLimits &
   ProgressLimits &
-  UnsentLimits & {
-    readonly limits: RequestLimits
+  UnsentLimits &
+  AnnouncedLimits & {
     /** Streams of events that one caller may have open; 0: any number. */
     readonly maxStreamsPerCaller: number
     /** Origins whose pages may use the API. */
@@ -244,6 +244,7 @@ const OLD_GENERATION_SHARE = 0.85
 export const httpSettingsOf = (config: Config): HttpSettings => ({
   bodyLimitBytes: config.BODY_LIMIT_BYTES,
   limits: { submit: config.RATE_LIMIT_SUBMIT_PER_MINUTE, read: config.RATE_LIMIT_READ_PER_MINUTE },
+  maxActiveJobs: config.MAX_ACTIVE_JOBS_PER_CALLER,
   maxStreamsPerCaller: config.MAX_STREAMS_PER_CALLER,
   corsOrigins: config.CORS_ORIGINS === undefined ? [] : parseOrigins(config.CORS_ORIGINS),
   trustedProxies: config.TRUST_PROXY === undefined ? undefined : parseTrustedProxies(config.TRUST_PROXY),

@@ -6,6 +6,7 @@ import type { TestApp } from './app.ts'
 /** Headers of answers that callers act on: where one comes, the reference must have said so. */
 const DOCUMENTED = [
   ...['location', 'idempotent-replayed', 'ratelimit-limit', 'ratelimit-remaining', 'ratelimit-reset'],
+  ...['ratelimit-policy', 'ratelimit'],
   ...['retry-after', 'www-authenticate', 'etag', 'x-request-id'],
 ]
 

@@ -31,6 +31,35 @@ describe('rate limits', () => {
     expect(refused.headers).toMatchObject({ 'retry-after': '50', 'ratelimit-remaining': '0', 'ratelimit-reset': '50' })
   })
 
+  test('answers also have the limits as structured fields, that of unfinished jobs on submits', async () => {
+    const app = await start({ maxActiveOfCaller: 1, http: { limits: { submit: 600, read: 3 }, maxActiveJobs: 1 } })
+    expect((await app.get('/jobs')).headers).toMatchObject({
+      'ratelimit-policy': '"read";q=3;w=60',
+      ratelimit: '"read";r=2;t=60',
+    })
+    const policy = '"submit";q=600;w=60, "jobs";q=1;qu="concurrent-requests"'
+    const accepted = await app.post('/jobs', aBody)
+    expect(accepted.headers).toMatchObject({ 'ratelimit-policy': policy, ratelimit: '"submit";r=599;t=60' })
+    const refused = await app.post('/jobs', aBody)
+    expect(problemOf(refused).code).toBe('concurrency_limit_reached')
+    expect(refused.headers).toMatchObject({
+      'ratelimit-policy': policy,
+      ratelimit: '"submit";r=598;t=60, "jobs";r=0',
+    })
+    expect((await app.get('/healthz')).headers).not.toHaveProperty('ratelimit-policy')
+  })
+
+  test('without a limit on requests, submits still announce that of unfinished jobs', async () => {
+    const app = await start({ maxActiveOfCaller: 1, http: { limits: { submit: 0, read: 0 }, maxActiveJobs: 1 } })
+    await app.post('/jobs', aBody)
+    const { headers } = await app.post('/jobs', aBody)
+    expect(headers).toMatchObject({
+      'ratelimit-policy': '"jobs";q=1;qu="concurrent-requests"',
+      ratelimit: '"jobs";r=0',
+    })
+    expect((await app.get('/jobs')).headers).not.toHaveProperty('ratelimit-policy')
+  })
+
   test('the window ends also for a caller beyond the limit', async () => {
     const app = await start({ http: { limits } })
     for (let n = 0; n < 4; n++) await app.get('/jobs')

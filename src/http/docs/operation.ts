@@ -84,6 +84,17 @@ export const HEADERS = {
     schema: { type: 'string' },
     example: 'attachment; filename="0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11.mp4"',
   },
+  'RateLimit-Policy': {
+    description:
+      'The limits that apply: `q` requests of this kind in `w` seconds; for submits also `q` unfinished jobs (`"jobs"`), if there is such a limit.',
+    schema: { type: 'string' },
+    example: '"read";q=6000;w=60',
+  },
+  RateLimit: {
+    description: 'How many requests remain (`r`), and the seconds until the window ends (`t`).',
+    schema: { type: 'string' },
+    example: '"read";r=5999;t=60',
+  },
   'RateLimit-Limit': {
     description: 'Requests of this kind that you may send per minute.',
     schema: { type: 'integer' },
@@ -110,8 +121,14 @@ export const HEADERS = {
 
 export type HeaderName = keyof typeof HEADERS
 
-/** Headers of every answer of a rate-limited route (draft-ietf-httpapi-ratelimit-headers-03). */
-export const RATE_LIMIT_HEADERS = ['RateLimit-Limit', 'RateLimit-Remaining', 'RateLimit-Reset'] as const
+/** Headers of every answer of a rate-limited route (draft-ietf-httpapi-ratelimit-headers, -10 and -03). */
+export const RATE_LIMIT_HEADERS = [
+  'RateLimit-Policy',
+  'RateLimit',
+  'RateLimit-Limit',
+  'RateLimit-Remaining',
+  'RateLimit-Reset',
+] as const
 
 /** Header objects that point to the components of these names. */
 export const headerRefs = (names: readonly HeaderName[]) =>

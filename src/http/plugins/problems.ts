@@ -9,7 +9,7 @@ import { fieldErrorsOf } from '../schemas.ts'
 import { failBody } from './bodies.ts'
 import { commonHeaders } from './browsers.ts'
 import { abandonInput, closeAfterAnswers, isAnswered, pendingAnswer } from './lingering-close.ts'
-import type { AddressLimit } from './rate-limits.ts'
+import { type AddressLimit, announceJobLimit } from './rate-limits.ts'
 
 // An import would load all of Node's undici, for the names that `node:http` exports from it: 40 ms of the boot.
 const { STATUS_CODES } = process.getBuiltinModule('node:http')
@@ -110,7 +110,8 @@ const isUnknownType = ({ code }: FastifyError | Problem) => code === 'FST_ERR_CT
 const acceptsForms = ({ server }: FastifyRequest) => server.hasContentTypeParser('multipart/form-data')
 
 function send(reply: FastifyReply, error: Problem) {
-  const { status, retryAfterSeconds, challenge } = error
+  const { code, status, retryAfterSeconds, challenge } = error
+  if (code === 'concurrency_limit_reached') announceJobLimit(reply)
   if (retryAfterSeconds) reply.header('retry-after', retryAfterSeconds)
   if (challenge) reply.header('www-authenticate', challenge)
   // The rest of these requests may never arrive: after 408 it did not, and with 417 the client waits before it sends it.

@@ -19,6 +19,9 @@ declare module 'fastify' {
 /** Maximum requests of a caller per minute, by kind; 0: no limit. */
 export type RequestLimits = Readonly<Record<Bucket, number>>
 
+/** `maxActiveJobs`: maximum unfinished jobs of a caller, which the core enforces; 0: no limit. */
+export type AnnouncedLimits = { readonly limits: RequestLimits; readonly maxActiveJobs: number }
+
 /** Failed authentications per address and minute that get 401; beyond it 429. */
 export const FAILURES_PER_MINUTE = 60
 
@@ -77,32 +80,59 @@ export type RateLimits = {
   readonly countAddress: AddressLimit
 }
 
+/**
+ * The values of `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10), which are structured fields: the limit of
+ * each kind of request, and for submits that of unfinished jobs. Undefined: no limit.
+ */
+function policiesOf({ limits, maxActiveJobs }: AnnouncedLimits): Readonly<Record<Bucket, string | undefined>> {
+  const policyOf = (bucket: Bucket) =>
+    limits[bucket] === 0 ? [] : [`"${bucket}";q=${limits[bucket]};w=${WINDOW_MS / 1000}`]
+  const jobs = maxActiveJobs === 0 ? [] : [`"${JOBS_POLICY}";q=${maxActiveJobs};qu="concurrent-requests"`]
+  return {
+    read: policyOf('read').join() || undefined,
+    submit: [...policyOf('submit'), ...jobs].join(', ') || undefined,
+  }
+}
+
+const JOBS_POLICY = 'jobs'
+
+/** Notes in an answer that its caller may have no more unfinished jobs. When one of them finishes is not known. */
+export function announceJobLimit(reply: FastifyReply): void {
+  const requests = reply.getHeader('ratelimit')
+  reply.header('ratelimit', [...(requests === undefined ? [] : [requests]), `"${JOBS_POLICY}";r=0`].join(', '))
+}
+
 /** One hook for the app, so that it also covers unknown routes, and runs before the body is read. */
-export function createRateLimits(app: FastifyInstance, limits: RequestLimits): RateLimits {
+export function createRateLimits(app: FastifyInstance, announced: AnnouncedLimits): RateLimits {
+  const { limits } = announced
+  const policies = policiesOf(announced)
   // Two LRU caches: unauthenticated clients, who may be many, cannot evict a caller's count.
   const [callers, addresses] = [app.createRateLimit({}), app.createRateLimit({})]
   const count = (request: FastifyRequest) => (isAuthenticated(request) ? callers : addresses)(request)
   return {
     addTo(hooked) {
-      if (limits.read === 0 && limits.submit === 0) return
+      if (policies.read === undefined && policies.submit === undefined) return
       hooked.addHook('onRequest', async (request, reply) => {
         const { bucket = 'read', alwaysAnswered = false } = request.routeOptions.config
-        if (limits[bucket] === 0 || alwaysAnswered) return
+        const policy = policies[bucket]
+        if (policy === undefined || alwaysAnswered) return
+        reply.header('ratelimit-policy', policy)
+        if (limits[bucket] === 0) return
         const counted = await count(request)
         if (counted.isAllowed) return
         const { max, remaining, ttlInSeconds } = counted
-        // draft-ietf-httpapi-ratelimit-headers-03, which clients know; later drafts have one structured field instead.
-        reply.headers({ 'ratelimit-limit': max, 'ratelimit-remaining': remaining, 'ratelimit-reset': ttlInSeconds })
+        reply.headers(stateOf(bucket, remaining, ttlInSeconds)).headers({ 'ratelimit-limit': max })
         const refusal = refusalOf(counted, bucket)
         if (refusal) throw refusal
       })
     },
     async chargeAnswer(request, reply, bytes) {
       const requests = Math.floor(bytes / BYTES_PER_REQUEST)
-      if (limits[bucketOf(request)] === 0 || requests === 0) return
+      const bucket = bucketOf(request)
+      if (limits[bucket] === 0 || requests === 0) return
       const counts = await Promise.all(Array.from({ length: requests }, () => count(request)))
       const last = counts.at(-1)
-      if (last && !last.isAllowed) reply.header('ratelimit-remaining', last.remaining)
+      if (last && !last.isAllowed) reply.headers(stateOf(bucket, last.remaining, last.ttlInSeconds))
     },
     async countAddress(ip) {
       if (limits.read === 0) return undefined
@@ -113,6 +143,13 @@ export function createRateLimits(app: FastifyInstance, limits: RequestLimits): R
     },
   }
 }
+
+/** In the form of draft-ietf-httpapi-ratelimit-headers-10, and in that of -03, which more clients know. */
+const stateOf = (bucket: Bucket, remaining: number, resetSeconds: number) => ({
+  ratelimit: `"${bucket}";r=${remaining};t=${resetSeconds}`,
+  'ratelimit-remaining': remaining,
+  'ratelimit-reset': resetSeconds,
+})
 
 type Counted = Awaited<ReturnType<ReturnType<FastifyInstance['createRateLimit']>>>
 
