@@ -17,6 +17,7 @@ import { needsPublicUrl, problem } from '../problems.ts'
 import { createLinkSigner, type LinkSigner } from '../jobs/links.ts'
 import type { RecordMetric } from '../jobs/ports/metrics.ts'
 import { createOnce } from '../lib/concurrency.ts'
+import type { S3Bucket } from '../files/s3.ts'
 
 /** The path of an SQLite store; undefined for any other store. */
 export const sqlitePathOf = ({ JOB_STORE }: Pick<Config, 'JOB_STORE'>): string | undefined =>
@@ -158,15 +159,20 @@ async function openDirectory({ OUTPUT_ROOT: root = '' }: Config): Promise<Output
 
 async function openS3(config: Config): Promise<Outputs> {
   const { createS3Outputs } = await import('../files/outputs-s3.ts')
-  return createS3Outputs({
+  const ttlSeconds = config.OUTPUT_URL_TTL_SECONDS
+  return createS3Outputs({ bucket: await openBucket(config), prefix: config.S3_PREFIX ?? '', ttlSeconds })
+}
+
+/** The bucket of the `S3_*` settings. */
+async function openBucket(config: Config): Promise<S3Bucket> {
+  const { createS3Bucket } = await import('../files/s3.ts')
+  return createS3Bucket({
     endpoint: s3EndpointOf(config),
     bucket: config.S3_BUCKET ?? '',
     region: config.S3_REGION,
-    prefix: config.S3_PREFIX ?? '',
     accessKeyId: config.AWS_ACCESS_KEY_ID ?? '',
     secretAccessKey: config.AWS_SECRET_ACCESS_KEY ?? '',
     sessionToken: config.AWS_SESSION_TOKEN,
-    ttlSeconds: config.OUTPUT_URL_TTL_SECONDS,
   })
 }
 
