@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { open, readFile, truncate, writeFile } from 'node:fs/promises'
+import { open, readdir, readFile, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest'
@@ -177,6 +177,21 @@ describe('the facts of a file are those that ffmpeg finds', () => {
   })
 })
 
+/** The most memory that each reading process of this one has taken so far, in bytes; only Linux says so. */
+async function peakMemoryOfReaders(): Promise<number[]> {
+  if (process.platform !== 'linux') return []
+  const peaks: number[] = []
+  for (const task of await readdir('/proc/self/task')) {
+    for (const child of (await readFile(`/proc/self/task/${task}/children`, 'utf8')).split(' ')) {
+      const status = await readFile(`/proc/${child}/status`, 'utf8').catch(() => '')
+      const [, kilobytes] = /^VmHWM:\s+(\d+) kB/m.exec(status) ?? []
+      if (kilobytes !== undefined) peaks.push(Number(kilobytes) * 1024)
+    }
+  }
+  expect(peaks).not.toEqual([])
+  return peaks
+}
+
 describe('a file that lies', () => {
   /** A video with reordered pictures, whose sample table is patched. */
   async function patched(patch: (bytes: Buffer) => void): Promise<string> {
@@ -225,8 +240,12 @@ describe('a file that lies', () => {
     await writeFile(path, head)
     await truncate(path, 28 + 0x1dcd6500)
     const before = process.memoryUsage().rss
-    expect(await startReader({ timeLimitMs: 5_000 }).ofFile(path, 'face')).toEqual({ container: 'MP4' })
+    const { ofFile } = startReader({ timeLimitMs: 5_000 })
+    expect(await ofFile(path, 'face')).toEqual({ container: 'MP4' })
     expect(process.memoryUsage().rss - before).toBeLessThan(100_000_000)
+    // Its process has refused to read it, and is there for the next file.
+    expect(await ofFile(sample, 'face')).toMatchObject({ codec: 'h264' })
+    for (const bytes of await peakMemoryOfReaders()) expect(bytes).toBeLessThan(400_000_000)
   })
 
   test('that is cut off has no duration', async () => {

@@ -2,8 +2,11 @@ import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createSqliteStore } from '../../src/store/sqlite/store.ts'
+import { expect, test } from 'vitest'
+import { VALUES_PER_DAY } from '../../src/jobs/usage.ts'
 import { createMemoryStore } from '../../src/store/memory/store.ts'
-import { aJob } from '../helpers/jobs.ts'
+import { MAX_LABEL_SUMS } from '../../src/store/memory/timeline.ts'
+import { aJob, after, spawned } from '../helpers/jobs.ts'
 import { brokenFrom, testContractCatches, testContract } from '../contract/contract.ts'
 import { storeContract as cases } from '../contract/store.ts'
 import { usageContract } from '../contract/usage.ts'
@@ -16,6 +19,29 @@ testContract('SQLite store in a file', cases, () =>
 
 testContract('daily sums in memory', usageContract, createMemoryStore)
 testContract('daily sums in SQLite', usageContract, () => createSqliteStore({ path: ':memory:' }))
+
+const NOTHING = { jobs: 1, attempts: 1, queuedMs: 0, startupMs: 0, runMs: 0, nanos: 0n, currency: '' }
+
+test('the memory store bounds the sums of all labels, and has room again when old days are removed', async () => {
+  const store = createMemoryStore()
+  const add = async (day: string, caller: string, prefix: string) => {
+    const groups = Array.from({ length: VALUES_PER_DAY - 1 }, (_, n) => ({ dimension: `${prefix}.${n}`, value: 'x' }))
+    const job = aJob()
+    const record = { day, caller, groups: [{ dimension: 'status', value: 'succeeded' }, ...groups], ...NOTHING }
+    await store.insert(job)
+    await store.update(after(job, spawned()), 1, { usage: record })
+  }
+  const countOf = async (day: string, dimension: string) => (await store.usageOn(day, { dimension })).length
+  const callers = Math.ceil(MAX_LABEL_SUMS / (VALUES_PER_DAY - 1)) + 1
+  for (let n = 0; n < callers; n++) await add('2026-11-25', `key:${n}`, 'metadata')
+  expect(await countOf('2026-11-25', 'status')).toBe(callers)
+  expect(await countOf('2026-11-25', 'metadata.0')).toBe(callers - 1)
+  await add('2026-11-26', 'key:0', 'metadata')
+  expect(await countOf('2026-11-26', 'metadata.0')).toBe(0)
+  await store.removeUsage('2026-11-26')
+  await add('2026-11-26', 'key:0', 'metadata')
+  expect(await countOf('2026-11-26', 'metadata.0')).toBe(1)
+})
 
 const broken = brokenFrom(() => createMemoryStore())
 

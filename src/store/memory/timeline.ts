@@ -165,24 +165,41 @@ type UsageSums = {
   recentRuns(version: ModelVersion): number[]
 }
 
-export function createUsageSums(): UsageSums {
-  /** By day, then by caller, then by group and currency. */
-  const days = new Map<string, Map<string, Map<string, UsageRow>>>()
-  const samples = new Map<ModelVersion, number[]>()
+/** Sums of labels kept in all, about 35 MB: what is beyond counts in the dimension of outcomes alone. */
+export const MAX_LABEL_SUMS = 100_000
 
-  const addTo = (rows: Map<string, UsageRow>, group: UsageGroup, record: UsageRecord) => {
-    const key = JSON.stringify([group.dimension, group.value, record.currency])
+/** The sums of one caller on one day: by dimension, then by group and currency. */
+type Dimensions = Map<string, Map<string, UsageRow>>
+
+export function createUsageSums(): UsageSums {
+  /** By day, then by caller. */
+  const days = new Map<string, Map<string, Dimensions>>()
+  const samples = new Map<ModelVersion, number[]>()
+  let labelSums = 0
+
+  const addTo = (dimensions: Dimensions, group: UsageGroup, record: UsageRecord) => {
+    const isLabel = group.dimension !== OUTCOME_DIMENSION
+    const rows = dimensions.get(group.dimension) ?? new Map<string, UsageRow>()
+    const key = JSON.stringify([group.value, record.currency])
     const before = rows.get(key)
-    if (!before && !hasRoom(rows, group)) return
-    rows.set(key, sumOf(group, record, before))
+    if (!before && isLabel && (labelSums >= MAX_LABEL_SUMS || !hasRoom(dimensions, rows))) return
+    if (!before && isLabel) labelSums++
+    dimensions.set(group.dimension, rows.set(key, sumOf(group, record, before)))
+  }
+
+  const remove = (day: string) => {
+    for (const dimensions of days.get(day)?.values() ?? []) {
+      labelSums -= countSums(dimensions) - (dimensions.get(OUTCOME_DIMENSION)?.size ?? 0)
+    }
+    days.delete(day)
   }
 
   return {
     add(record) {
-      const ofDay = days.get(record.day) ?? new Map<string, Map<string, UsageRow>>()
-      const rows = ofDay.get(record.caller) ?? new Map<string, UsageRow>()
-      days.set(record.day, ofDay.set(record.caller, rows))
-      for (const group of record.groups) addTo(rows, group, record)
+      const ofDay = days.get(record.day) ?? new Map<string, Dimensions>()
+      const dimensions: Dimensions = ofDay.get(record.caller) ?? new Map<string, Map<string, UsageRow>>()
+      days.set(record.day, ofDay.set(record.caller, dimensions))
+      for (const group of record.groups) addTo(dimensions, group, record)
       if (!record.sample) return
       const { version, msPerSecond } = record.sample
       samples.set(version, [msPerSecond, ...(samples.get(version) ?? [])].slice(0, SAMPLES_KEPT))
@@ -190,20 +207,23 @@ export function createUsageSums(): UsageSums {
     on(day, { dimension, caller }) {
       const ofDay = days.get(day)
       const chosen = caller === undefined ? [...(ofDay?.values() ?? [])] : [ofDay?.get(caller)]
-      return chosen.flatMap((rows) => [...(rows?.values() ?? [])].filter((row) => row.dimension === dimension))
+      return chosen.flatMap((dimensions) => [...(dimensions?.get(dimension)?.values() ?? [])])
     },
     removeBefore(day) {
-      for (const known of days.keys()) if (known < day) days.delete(known)
+      for (const known of days.keys()) if (known < day) remove(known)
     },
     recentRuns: (version) => samples.get(version) ?? [],
   }
 }
 
-function hasRoom(rows: Map<string, UsageRow>, { dimension }: UsageGroup): boolean {
-  if (dimension === OUTCOME_DIMENSION) return true
-  const alike = [...rows.values()].filter((row) => row.dimension === dimension)
-  return alike.length < VALUES_PER_DIMENSION && rows.size < VALUES_PER_DAY
+function countSums(dimensions: Dimensions): number {
+  let count = 0
+  for (const { size } of dimensions.values()) count += size
+  return count
 }
+
+const hasRoom = (dimensions: Dimensions, { size }: ReadonlyMap<string, UsageRow>) =>
+  size < VALUES_PER_DIMENSION && countSums(dimensions) < VALUES_PER_DAY
 
 function sumOf(group: UsageGroup, record: UsageRecord, before?: UsageRow): UsageRow {
   const { day, caller, currency, jobs, attempts, queuedMs, startupMs, runMs, nanos } = record
