@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Job, JobEvent } from '../../src/jobs/job.ts'
-import { account, formatNanos, parseNanos, type Price, sumCosts, usageOfJob } from '../../src/jobs/usage.ts'
+import { account, costOf, formatNanos, parseNanos, type Price, sumCosts, usageOfJob } from '../../src/jobs/usage.ts'
 import { createMemoryStore } from '../../src/store/memory/store.ts'
 import { createSqliteStore } from '../../src/store/sqlite/store.ts'
 import { expectExactSums } from '../helpers/usage.ts'
@@ -129,6 +129,16 @@ describe('amounts of money', () => {
     [10n ** 27n, '1000000000000000000.00'],
   ])('of %s nano-units are written as %s', (nanos, text) => {
     expect(formatNanos(nanos)).toBe(text)
+  })
+
+  test.each([
+    [1, 499n, '0.00'],
+    [1, 500n, '0.000000001'],
+    [1_499, 1n, '0.000000001'],
+    [1_500, 1n, '0.000000002'],
+    [604_800_000, 999_999_999n, '604799.9993952'],
+  ])('of a run of %i ms at %i nano-units a second are rounded to the nearest one', (runMs, nanosPerSecond, amount) => {
+    expect(costOf(runMs, { nanosPerSecond, currency: 'USD' })).toEqual({ amount, currency: 'USD' })
   })
 
   test('are read as they were written', () => {
