@@ -713,6 +713,11 @@ export interface components {
              */
             timeout_seconds?: number;
             /**
+             * @description Whether the output of an identical job of yours will do: the same face, speech, `version` and `parameters`. If one has succeeded, this job succeeds at once, with `reused_from` and without a run; if one is in flight, this one waits for it, and runs if that fails. Files count by content: uploads, paths on the local backend, and URLs where the server reads them and they answer with the same strong `ETag` as before; other jobs run. The server may have a default.
+             * @example true
+             */
+            reuse?: boolean;
+            /**
              * Format: uri
              * @description Where to be notified by a signed POST (Standard Webhooks): http or https, at a public address.
              * @example https://hooks.example.com/lip-sync
@@ -841,6 +846,11 @@ export interface components {
              * @example 3600
              */
             timeout_seconds?: number | null;
+            /**
+             * @description Whether the output of an identical job of yours will do: the same face, speech, `version` and `parameters`. If one has succeeded, this job succeeds at once, with `reused_from` and without a run; if one is in flight, this one waits for it, and runs if that fails. Files count by content: uploads, paths on the local backend, and URLs where the server reads them and they answer with the same strong `ETag` as before; other jobs run. The server may have a default.
+             * @example true
+             */
+            reuse?: boolean | null;
             /**
              * Format: uri
              * @description Where to be notified by a signed POST (Standard Webhooks): http or https, at a public address.
@@ -1313,6 +1323,12 @@ export interface components {
              */
             output_url?: string;
             /**
+             * Format: uuid
+             * @description The job whose run made the output; it may have been deleted since.
+             * @example 0198a6ef-51d2-7b0c-8a44-5d0c9be0f6a3
+             */
+            reused_from?: string;
+            /**
              * @description What went wrong, in words. URLs are reduced to their host.
              * @example audio_path: there is no such file
              */
@@ -1470,6 +1486,12 @@ export interface components {
              * @enum {string}
              */
             priority?: "high" | "normal" | "low";
+            /**
+             * Format: uuid
+             * @description The job whose run made the output; it may have been deleted since.
+             * @example 0198a6ef-51d2-7b0c-8a44-5d0c9be0f6a3
+             */
+            reused_from?: string;
             estimate?: components["schemas"]["JobEstimate"];
         };
         /** @description One page of jobs. */

@@ -270,6 +270,11 @@ export const ConfigSchema = Type.Object({
     default: false,
     description: 'Whether inputs may be fetched from private and loopback addresses.',
   }),
+  REUSE_RESULTS: Type.Boolean({
+    default: false,
+    description:
+      'Whether a job gets the output of an identical one of its caller, without a run, unless its submit says otherwise by `reuse`.',
+  }),
   PREFLIGHT_URLS: Type.Boolean({
     default: false,
     description:

@@ -1,6 +1,7 @@
-import type { FileKind, JobInput, JobMedia, NamedInput } from '../jobs/job.ts'
-import type { MediaReader, Upload } from '../jobs/ports/files.ts'
+import type { FileKind, JobInput, NamedInput } from '../jobs/job.ts'
+import type { MediaReader, MediaReading, Upload } from '../jobs/ports/files.ts'
 import { createFairSemaphore, createOnce } from '../lib/concurrency.ts'
+import { createDigests } from './digests.ts'
 import type { MediaFacts, MediaRole } from '../media/facts.ts'
 import type { Guard } from '../net/guard.ts'
 
@@ -37,6 +38,9 @@ const FIELDS: Readonly<Record<MediaRole, Fields>> = {
 /** What is read, on whose behalf. */
 type Reading = { readonly role: MediaRole; readonly caller: string }
 
+/** What is known of one file. */
+type Known = { readonly facts: MediaFacts; readonly content: string | undefined }
+
 /** Reads uploads, paths that `locate` finds, and URLs by a few ranges of them. */
 export function createMediaReader(options: MediaReaderOptions): MediaReader {
   const { locate, guard, fileLimitMs = FILE_LIMIT_MS, urlLimitMs = URL_LIMIT_MS } = options
@@ -46,29 +50,44 @@ export function createMediaReader(options: MediaReaderOptions): MediaReader {
     return createFactsReader(fileLimitMs === FILE_LIMIT_MS ? {} : { timeLimitMs: fileLimitMs })
   })
   const urls = createFairSemaphore(MAX_URLS)
+  const digests = createDigests()
 
-  const readFile = async (path: string, reading: Reading): Promise<MediaFacts> => {
+  const readFacts = async (path: string, reading: Reading): Promise<MediaFacts> => {
     const signal = AbortSignal.timeout(fileLimitMs)
     return (await facts.get()).ofFile(path, { ...reading, signal })
   }
 
-  const readUrl = async (start: string, reading: Reading, guard: Pick<Guard, 'fetchRange'>): Promise<MediaFacts> => {
+  const readUpload = async (path: string, reading: Reading): Promise<Known> => ({
+    facts: await readFacts(path, reading),
+    content: undefined,
+  })
+
+  const readPath = async (path: string, reading: Reading): Promise<Known> => {
+    const digesting = digests.of(path, { caller: reading.caller, signal: AbortSignal.timeout(fileLimitMs) })
+    const [known, content] = await Promise.all([readFacts(path, reading), digesting.catch(() => undefined)])
+    return { facts: known, content }
+  }
+
+  const readUrl = async (start: string, reading: Reading, guard: Pick<Guard, 'fetchRange'>): Promise<Known> => {
     const release = urls.tryAcquire(reading.caller)
-    if (!release) return {}
+    if (!release) return NOTHING
     const signal = AbortSignal.timeout(urlLimitMs)
+    const tags = new Set<string | undefined>()
     let url = start
     try {
-      return await (
+      const known = await (
         await facts.get()
       ).ofRanges(
         async (from, to) => {
           const fetched = await guard.fetchRange(url, { from, to, signal, caller: reading.caller })
           // Not through all redirects again.
           url = fetched.url
+          tags.add(fetched.etag)
           return fetched
         },
         { ...reading, signal },
       )
+      return { facts: known, content: contentOfUrl(start, [...tags]) }
     } finally {
       release()
     }
@@ -78,9 +97,9 @@ export function createMediaReader(options: MediaReaderOptions): MediaReader {
   const readOne = (input: JobInput, upload: Pick<Upload, 'pathOf'> | undefined, reading: Reading) => {
     const { files, path, urls } = FIELDS[reading.role]
     const [file] = upload ? files.flatMap((kind) => upload.pathOf(kind) ?? []) : []
-    if (file !== undefined) return readFile(file, reading)
+    if (file !== undefined) return readUpload(file, reading)
     const relative = input[path]
-    if (relative !== undefined) return locate?.(path, relative).then((located) => readFile(located, reading))
+    if (relative !== undefined) return locate?.(path, relative).then((located) => readPath(located, reading))
     const [url] = guard ? urls.flatMap((field) => input[field] ?? []) : []
     return url !== undefined && guard ? readUrl(url, reading, guard) : undefined
   }
@@ -97,12 +116,27 @@ export function createMediaReader(options: MediaReaderOptions): MediaReader {
   }
 }
 
-async function join(readings: readonly (Promise<MediaFacts> | undefined)[]): Promise<JobMedia | undefined> {
-  const unknown = (): MediaFacts => ({})
-  const [face, audio] = await Promise.all(readings.map(async (reading) => reading?.catch(unknown)))
-  const media = { ...(isKnown(face) && { face }), ...(isKnown(audio) && { audio }) }
-  return Object.keys(media).length > 0 ? media : undefined
+const NOTHING: Known = { facts: {}, content: undefined }
+
+/** A strong tag (RFC 9110 8.8.3): a weak one may stay the same for other bytes. */
+const STRONG_TAG = /^"[\x21\x23-\x7e\x80-\xff]*"$/
+
+/** Undefined unless all answers had the same strong tag. */
+function contentOfUrl(url: string, [tag, ...others]: readonly (string | undefined)[]): string | undefined {
+  return tag !== undefined && others.length === 0 && STRONG_TAG.test(tag) ? `${url} ${tag}` : undefined
 }
 
-const isKnown = (facts: MediaFacts | undefined): facts is MediaFacts =>
-  facts !== undefined && Object.keys(facts).length > 0
+async function join(readings: readonly (Promise<Known> | undefined)[]): Promise<MediaReading> {
+  const [face, audio] = await Promise.all(
+    readings.map(async (reading) => (await reading?.catch(() => NOTHING)) ?? NOTHING),
+  )
+  const media = { ...factsOf('face', face), ...factsOf('audio', audio) }
+  return {
+    ...(Object.keys(media).length > 0 && { media }),
+    contents: { ...contentOf('face', face), ...contentOf('audio', audio) },
+  }
+}
+
+const factsOf = (role: MediaRole, { facts }: Known = NOTHING) =>
+  Object.keys(facts).length > 0 ? { [role]: facts } : {}
+const contentOf = (role: MediaRole, { content }: Known = NOTHING) => (content === undefined ? {} : { [role]: content })

@@ -4,7 +4,7 @@ import { currentAttempt, type ModelVersion } from '../jobs/job.ts'
 import type { Log } from '../jobs/log.ts'
 import { createLru } from '../lib/collections.ts'
 import { createFileCache } from './cache.ts'
-import { nameOf, namesOf, sweepFolder } from './outputs.ts'
+import { nameOf, namesOf, storedOutputOf, sweepFolder } from './outputs.ts'
 import { OutputTooLarge, type Outputs, type SucceededJob } from '../jobs/ports/files.ts'
 
 /** A run of the deployed function, by its own id, and the caller whose job it was. */
@@ -68,6 +68,8 @@ export function createModalOutputs(options: ModalOutputsOptions): Outputs {
       }
       use(job).then(({ release }) => release(), failed)
     },
+    has: () => Promise.resolve(true),
+    share: (from) => Promise.resolve(storedOutputOf(from)),
     async forget(job) {
       for (const name of namesOf(job)) await cache.forget(fileOf(name))
     },

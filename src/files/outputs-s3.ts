@@ -1,6 +1,6 @@
 import { problem } from '../problems.ts'
 import type { Outputs, OutputOptions } from '../jobs/ports/files.ts'
-import { sharedPathOf } from './outputs.ts'
+import { sharedPathOf, storedOutputOf } from './outputs.ts'
 import type { S3Bucket } from './s3.ts'
 
 export type S3OutputsOptions = {
@@ -25,6 +25,8 @@ export function createS3Outputs({ bucket, prefix, ttlSeconds }: S3OutputsOptions
       }
     },
     prefetch: () => undefined,
+    has: () => Promise.resolve(true),
+    share: (from) => Promise.resolve(storedOutputOf(from)),
     forget: () => Promise.resolve(),
     sweep: () => Promise.resolve(),
     close: () => Promise.resolve(),

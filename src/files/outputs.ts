@@ -1,7 +1,8 @@
-import { opendir, rm, stat, realpath } from 'node:fs/promises'
-import { join, isAbsolute, relative, sep } from 'node:path'
-import { type BackendName, currentAttempt, type Job } from '../jobs/job.ts'
-import type { Outputs, SucceededJob, Sweep } from '../jobs/ports/files.ts'
+import { randomBytes } from 'node:crypto'
+import { constants, copyFile, link, mkdir, opendir, rename, rm, stat, realpath } from 'node:fs/promises'
+import { dirname, join, isAbsolute, relative, sep } from 'node:path'
+import { type BackendName, currentAttempt, type Job, type ModelVersion } from '../jobs/job.ts'
+import type { Outputs, StoredOutput, SucceededJob, Sweep } from '../jobs/ports/files.ts'
 import { problem } from '../problems.ts'
 
 /** Opens outputs at the backend of their job, which may differ from the one that the server now uses for new jobs. */
@@ -17,6 +18,8 @@ export function createOutputsByBackend(sources: Readonly<Partial<Record<BackendN
       })
     },
     prefetch: (job) => sourceOf(job)?.prefetch(job),
+    has: async (job) => (await sourceOf(job)?.has(job)) ?? false,
+    share: async (from, to) => sourceOf(from)?.share(from, to),
     forget: async (job) => sourceOf(job)?.forget(job),
     async sweep(sweep) {
       for (const source of all) await source.sweep(sweep)
@@ -30,9 +33,12 @@ export function createOutputsByBackend(sources: Readonly<Partial<Record<BackendN
 /** The name of a file or folder of one attempt of a job, without an extension. */
 export const nameOf = (job: Pick<Job, 'id'>, attempt: number): string => `${job.id}-${attempt}`
 
-/** The names of all attempts of a job, also those that it no longer lists. */
+/** Attempts are counted from 1: this one stands for the output that a job shares with another. */
+const SHARED = 0
+
+/** The names of all attempts of a job, also those that it no longer lists, and of a shared output. */
 export const namesOf = (job: Job): string[] =>
-  Array.from({ length: currentAttempt(job).attempt }, (_, index) => nameOf(job, index + 1))
+  Array.from({ length: currentAttempt(job).attempt + 1 }, (_, attempt) => nameOf(job, attempt))
 
 const JOB_ID = /^([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-\d+(\.\w+)?$/
 
@@ -58,6 +64,12 @@ export function sharedPathOf({ outputPath }: SucceededJob): string | undefined {
   return path.split('/').some((part) => part === '' || part === '.' || part === '..') ? undefined : path
 }
 
+/** Where an output is that no job owns. */
+export const storedOutputOf = ({ outputPath, runId }: SucceededJob): StoredOutput => ({
+  outputPath,
+  ...(runId !== undefined && { runId }),
+})
+
 export type DirectoryOptions = {
   /** Folder that holds outputs. */
   readonly root: string
@@ -67,14 +79,22 @@ export type DirectoryOptions = {
 
 /** Outputs in a folder that another program fills and empties. Never opens a file outside of it, also through links. */
 export function createDirectoryOutputs({ root, locate }: DirectoryOptions): Outputs {
+  const find = async (job: SucceededJob): Promise<string> => {
+    const path = locate(job)
+    if (path === undefined)
+      throw problem('output_unavailable', { detail: 'The output is not in the folder of outputs.' })
+    return fileWithin(root, path)
+  }
+  const has = (job: SucceededJob) =>
+    find(job).then(
+      () => true,
+      () => false,
+    )
   return {
-    async open(job) {
-      const path = locate(job)
-      if (path === undefined)
-        throw problem('output_unavailable', { detail: 'The output is not in the folder of outputs.' })
-      return { kind: 'file', path: await fileWithin(root, path), release: () => undefined }
-    },
+    open: async (job) => ({ kind: 'file', path: await find(job), release: () => undefined }),
     prefetch: () => undefined,
+    has,
+    share: async (from) => ((await has(from)) ? storedOutputOf(from) : undefined),
     forget: () => Promise.resolve(),
     sweep: () => Promise.resolve(),
     close: () => Promise.resolve(),
@@ -96,15 +116,39 @@ async function fileWithin(root: string, path: string): Promise<string> {
   return file
 }
 
+/** Files are never written again, so that a second name is as good as a copy, where the file system has links. */
+async function linkOrCopy(from: string, to: string): Promise<void> {
+  try {
+    await link(from, to)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'EEXIST') return
+    if (code === 'ENOENT') throw error
+    const part = `${to}.${randomBytes(8).toString('hex')}`
+    await copyFile(from, part, constants.COPYFILE_FICLONE)
+    await rename(part, to)
+  }
+}
+
 /** Outputs of the local backend, which belong to this server: they and the logs of their runs are deleted with their job. */
 export function createLocalOutputs(dataDir: string): Outputs {
   const [results, logs] = [join(dataDir, 'results'), join(dataDir, 'logs')]
+  // Not by the path in the job: the folder may have been moved since.
+  const fileOf = (runId: string, version: ModelVersion) => join(runId, version, 'output.mp4')
+  const directory = createDirectoryOutputs({
+    root: results,
+    locate: ({ runId, version }) => (runId === undefined ? undefined : fileOf(runId, version)),
+  })
   return {
-    ...createDirectoryOutputs({
-      root: results,
-      // Not by the path in the job: the folder may have been moved since.
-      locate: ({ runId, version }) => (runId === undefined ? undefined : join(runId, version, 'output.mp4')),
-    }),
+    ...directory,
+    async share(from, to) {
+      if (from.runId === undefined || !(await directory.has(from))) return undefined
+      const runId = nameOf(to, SHARED)
+      const outputPath = join(results, fileOf(runId, from.version))
+      await mkdir(dirname(outputPath), { recursive: true })
+      await linkOrCopy(join(results, fileOf(from.runId, from.version)), outputPath)
+      return { outputPath, runId }
+    },
     async forget(job) {
       for (const name of namesOf(job)) {
         await rm(join(results, name), { recursive: true, force: true })

@@ -7,7 +7,9 @@ import {
   isStopPending,
   type Job,
   type JobEvent,
+  type JobInput,
   type JobStatus,
+  namedInputOf,
   runExpiresAt,
   withoutInputPaths,
 } from './job.ts'
@@ -20,7 +22,7 @@ export const ERROR_MAX_LENGTH = 2000
 
 /** The events that each state accepts. `started`, `orphaned` and `stopped` change one attempt and never the state. */
 const TRANSITIONS: Readonly<Record<JobStatus, readonly JobEvent['type'][]>> = {
-  submitted: ['spawned', 'failed', 'canceled', 'expired', 'orphaned', 'stopped'],
+  submitted: ['released', 'reused', 'spawned', 'failed', 'canceled', 'expired', 'orphaned', 'stopped'],
   running: ['spawned', 'started', 'succeeded', 'failed', 'interrupted', 'canceled', 'expired', 'orphaned', 'stopped'],
   succeeded: ['orphaned', 'stopped'],
   failed: ['retried', 'orphaned', 'stopped'],
@@ -66,6 +68,9 @@ function refuse(job: Job, event: JobEvent, now: number): string | undefined {
       return refuseOtherAttempt(job, event.attempt)
     case 'failed':
       return refuseOtherAttempt(job, event.attempt)
+    case 'released':
+    case 'reused':
+      return job.isWaiting ? refuseOtherAttempt(job, event.attempt) : 'the job waits for no other'
     case 'orphaned': {
       const attempt = findAttempt(job, event.attempt)
       if (!attempt || attempt.callId !== undefined) return `attempt ${event.attempt} cannot take a late call`
@@ -93,6 +98,13 @@ const refuseOtherAttempt = (job: Job, attempt: number) =>
 
 function move(job: Job, event: JobEvent, now: number): Job {
   switch (event.type) {
+    case 'released':
+      return withoutWaiting(job)
+    case 'reused': {
+      const { outputPath, runId, from } = event
+      const finished = finish(job, 'succeeded', now)
+      return { ...finished, outputPath, reusedFrom: from, ...(runId !== undefined && { runId }) }
+    }
     case 'spawned': {
       const started = changeAttempt(job, event.attempt, { callId: event.callId, startedAt: now })
       return { ...started, status: 'running', startedAt: job.startedAt ?? now }
@@ -131,10 +143,14 @@ const changeAttempt = (job: Job, attempt: number, change: Partial<Attempt>): Job
 
 const changeCurrent = (job: Job, change: Partial<Attempt>) => changeAttempt(job, currentAttempt(job).attempt, change)
 
+function withoutWaiting({ isWaiting, ...job }: Job): Job {
+  return job
+}
+
 /** Finishes the job and its attempt. The stop of a call is pending unless the backend reported its end. */
 function finish(job: Job, status: 'succeeded' | 'failed' | 'canceled', now: number): Job {
   const { callId } = currentAttempt(job)
-  const finished = changeCurrent(job, {
+  const finished = changeCurrent(withoutWaiting(job), {
     finishedAt: now,
     outcome: status,
     ...(status === 'canceled' && callId !== undefined && { stop: 'pending' }),
@@ -169,6 +185,8 @@ function interrupt(job: Job, event: JobEvent & { type: 'interrupted' }, now: num
 }
 
 function expire(job: Job, now: number): Job {
+  if (job.isWaiting)
+    return fail(job, 'timed_out', "The identical job that it waited for did not end before the job's deadline.", now)
   if (job.attempts.every((attempt) => attempt.callId === undefined)) {
     return fail(job, 'backend_unavailable', 'The backend did not take the job before its deadline.', now)
   }
@@ -189,10 +207,22 @@ function describeExpiry(job: Job): string {
   return 'The job did not end before its deadline; its run is not known to have started.'
 }
 
+const hasNames = (input: JobInput) => Object.keys(namedInputOf(input)).length > 0
+
 function retry(job: Job, now: number): Job {
-  const { error, errorCode, startedAt, finishedAt, ...kept } = job
+  const { error, errorCode, startedAt, finishedAt, contentKey, ...kept } = job
   const firstAttempt = currentAttempt(job).attempt + 1
   const attempts = [...job.attempts, { attempt: firstAttempt }]
   const retries = (job.retries ?? 0) + 1
-  return { ...kept, status: 'submitted', deadlineAt: now + job.timeoutSeconds * 1000, firstAttempt, retries, attempts }
+  const deadlineAt = now + job.timeoutSeconds * 1000
+  return {
+    ...kept,
+    // A file that is given by name may be another one by now.
+    ...(contentKey !== undefined && !hasNames(job.input) && { contentKey, ...(job.reuse && { isWaiting: true }) }),
+    status: 'submitted',
+    deadlineAt,
+    firstAttempt,
+    retries,
+    attempts,
+  }
 }

@@ -10,6 +10,7 @@ import { createEstimator, type Estimator } from './estimate.ts'
 import { createProgressFollower } from './progress-follower.ts'
 import { createReadiness } from './readiness.ts'
 import { createReconciler } from './reconciler.ts'
+import { createReuse, type Reuse } from './reuse.ts'
 import { createRunner } from './runner.ts'
 import { createService } from './service.ts'
 import { createStages, createSubscriptions } from './subscriptions.ts'
@@ -49,6 +50,10 @@ export type CoreSettings = {
   readonly runTimeoutSeconds?: number | undefined
   /** What the media of a job may be. */
   readonly mediaLimits: MediaLimits
+  /** Whether a job gets the output of an identical one, unless the request says. */
+  readonly reuseResults: boolean
+  /** What makes the videos: the outputs of one are not those of another. */
+  readonly engine: string
   /** Maximum attempts after a submit or retry; then an interrupted run fails the job. */
   readonly maxAttempts: number
   /** How often one job may be retried. */
@@ -79,11 +84,13 @@ export function createCore(ports: CorePorts, settings: CoreSettings) {
   const estimator = createEstimator({ ...ports, ...settings, stages })
   const progress = createProgressFollower({ ...ports, stages, estimator })
   const webhooks = createOutbox({ ...ports, claimMs: settings.deliveryClaimMs })
-  const publish = createPublisher({ ...ports, webhooks, estimator })
+  const observe: Reuse['observe'] = (change) => reuse.observe(change)
+  const publish = createPublisher({ ...ports, webhooks, estimator, reuse: { observe } })
   const { insert, transition } = createTransitions({ ...ports, ...settings, stages, publish })
-  const service = createService({ ...ports, ...settings, insert, transition, webhooks, stages, estimator })
+  const reuse = createReuse({ ...ports, transition })
+  const service = createService({ ...ports, ...settings, insert, transition, webhooks, stages, estimator, reuse })
   const stopper = createStopper({ ...ports, transition })
-  const reconciler = createReconciler({ ...ports, ...settings, transition, stopper, webhooks })
+  const reconciler = createReconciler({ ...ports, ...settings, transition, stopper, reuse, webhooks })
   const readiness = createReadiness(ports)
   const run = createRunner({ ...ports, ...settings, transition, stopper, stages, estimator })
   const ledger = createLedger({ ...ports, service, webhooks })
@@ -107,7 +114,7 @@ export function createCore(ports: CorePorts, settings: CoreSettings) {
       void estimator.load()
     },
     /** To be closed in this order. The stopper comes before the reconciler, whose pass may be waiting for it. */
-    closables: { readiness, stopper, reconciler, queue, webhooks, progress, subscriptions },
+    closables: { readiness, stopper, reconciler, queue, reuse, webhooks, progress, subscriptions },
   }
 }
 
@@ -121,6 +128,7 @@ type SubscriberDependencies = {
   readonly webhooks: Pick<Outbox, 'wake'>
   readonly outputs: Pick<Outputs, 'prefetch'>
   readonly estimator: Pick<Estimator, 'observe'>
+  readonly reuse: Pick<Reuse, 'observe'>
   readonly queue: Pick<JobQueue, 'enqueue' | 'dequeue'>
 }
 
@@ -129,7 +137,7 @@ type SubscriberDependencies = {
  * of one is logged and does not affect the others.
  */
 function createPublisher(dependencies: SubscriberDependencies): (change: JobChange) => Promise<void> {
-  const { log, recordMetric, changes, webhooks, outputs, estimator } = dependencies
+  const { log, recordMetric, changes, webhooks, outputs, estimator, reuse } = dependencies
   const subscribers: readonly ChangeSubscriber[] = [
     (change) => logChange(log, change),
     (change) => recordMetric(metricEventOf(change)),
@@ -140,6 +148,7 @@ function createPublisher(dependencies: SubscriberDependencies): (change: JobChan
       if (event?.type === 'succeeded') outputs.prefetch({ ...after, outputPath: event.outputPath })
     },
     (change) => updateQueue(dependencies, change),
+    (change) => reuse.observe(change),
   ]
   const logFailure = (error: unknown, { after }: JobChange) =>
     log.error({ ...logFieldsOf(after), event: 'subscriber_failed', err: error }, 'a subscriber failed')
@@ -166,7 +175,15 @@ function logChange(log: Log, { before, after, event }: JobChange) {
   }
   const { attempt, callId } = currentAttempt(after)
   const took = isFinished(before) ? {} : durationsOf(after)
-  const fields = { ...logFieldsOf(after), event: event.type, status: after.status, attempt, call_id: callId, ...took }
+  const fields = {
+    ...logFieldsOf(after),
+    event: event.type,
+    status: after.status,
+    attempt,
+    call_id: callId,
+    reused_from: after.reusedFrom,
+    ...took,
+  }
   const hasFailed = after.status === 'failed' && before.status !== 'failed'
   if (hasFailed) log.warn({ ...fields, error_code: after.errorCode, error: after.error }, 'job changed')
   else log.info(fields, 'job changed')
@@ -185,7 +202,7 @@ function durationsOf(job: Job) {
 const metricEventOf = ({ before, after, event }: JobChange): Parameters<RecordMetric>[0] =>
   before && event ? { type: 'job-changed', before, after, event: event.type } : { type: 'job-submitted' }
 
-/** Enqueues a new attempt, and dequeues one that was canceled or has expired. A run that ended by itself needs no dequeue. */
+/** Enqueues an attempt that is new or no longer waits for an identical job, and dequeues one that was canceled or has expired. A run that ended by itself needs no dequeue. */
 async function updateQueue({ queue, log }: SubscriberDependencies, { before, after, event }: JobChange) {
   const old = before && currentAttempt(before).attempt
   const current = currentAttempt(after).attempt
@@ -196,5 +213,6 @@ async function updateQueue({ queue, log }: SubscriberDependencies, { before, aft
     )
   const isStoppedFromOutside = event?.type === 'canceled' || event?.type === 'expired'
   if (old !== undefined && isStoppedFromOutside) await queue.dequeue(entryOf(after, old)).catch(warn)
-  if (current !== old) await queue.enqueue(entryOf(after)).catch(warn)
+  const isReady = current !== old || event?.type === 'released'
+  if (isReady && !after.isWaiting) await queue.enqueue(entryOf(after)).catch(warn)
 }

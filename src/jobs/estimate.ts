@@ -192,7 +192,7 @@ export function createEstimator(dependencies: EstimatorDependencies): Estimator 
   return {
     load,
     finishOf(job, position) {
-      if (isFinished(job)) return undefined
+      if (isFinished(job) || job.isWaiting) return undefined
       refresh()
       return estimate(job, startOf(job, position))
     },

@@ -154,6 +154,8 @@ export type JobRequest = {
   readonly runTimeoutSeconds?: number
   /** Absent: normal. */
   readonly priority?: Priority
+  /** Whether the output of an identical job will do. */
+  readonly reuse?: boolean
   readonly webhook?: Webhook
 }
 
@@ -188,6 +190,12 @@ export type Job = JobRequest & {
   /** How often the job has been retried. */
   readonly retries?: number
   readonly media?: JobMedia
+  /** The same for all jobs of the caller that make the same video, see `contentKeyOf`; absent if that is not known. */
+  readonly contentKey?: string
+  /** It is not to run as long as an identical job may provide its output. */
+  readonly isWaiting?: boolean
+  /** The job whose run made the output; it may have been removed since. */
+  readonly reusedFrom?: string
   /** The trace of its submit (W3C Trace Context, version 00), which its log lines and webhooks carry on. */
   readonly traceparent?: string
   /** The number of deliveries of the job, and so the number of the last one. */
@@ -201,6 +209,10 @@ export type Job = JobRequest & {
 /** An event in the life of a job. Events of a runner have their attempt. `times`: as the backend has measured them. */
 export type JobEvent =
   | { type: 'spawned'; attempt: number; callId: string }
+  /** No identical job in flight can provide the output: the job has to run. */
+  | { type: 'released'; attempt: number }
+  /** The output of an identical job, made by the run of the job `from`. */
+  | { type: 'reused'; attempt: number; from: string; outputPath: string; runId?: string }
   /** The run of the attempt's call has started, at this time. */
   | { type: 'started'; attempt: number; at: number }
   | { type: 'succeeded'; attempt: number; outputPath: string; runId?: string; times?: RunTimes }

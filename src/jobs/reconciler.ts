@@ -6,6 +6,7 @@ import type { JobStore, UsageStore } from './ports/store.ts'
 import { currentAttempt, isFinished, type Job } from './job.ts'
 import { createThrottledWarning, errorFieldsOf, type Log, logFieldsOf } from './log.ts'
 import { DAY_MS, dayOf } from './usage.ts'
+import type { Reuse } from './reuse.ts'
 import type { Stopper } from './stopper.ts'
 import type { Transitions } from './transition.ts'
 import type { Outbox } from './webhooks/outbox.ts'
@@ -16,6 +17,7 @@ export type ReconcilerDependencies = Pick<Transitions, 'transition'> & {
   readonly queue: Pick<JobQueue, 'resume' | 'running' | 'dequeue'>
   readonly changes: Pick<ChangeBus, 'onGap'>
   readonly stopper: Stopper
+  readonly reuse: Pick<Reuse, 'settle'>
   readonly outputs: Pick<Outputs, 'forget' | 'sweep'>
   readonly uploads: Pick<Uploads, 'forget' | 'sweep'>
   readonly webhooks: Pick<Outbox, 'sendDue'>
@@ -32,7 +34,7 @@ export type ReconcilerDependencies = Pick<Transitions, 'transition'> & {
 export type Reconciler = {
   /** Fails every job that has expired. */
   expireOverdue(): Promise<void>
-  /** Resumes every unfinished job; an entry that is queued already does not change. */
+  /** Resumes every unfinished job, and decides about those that wait for an identical one; an entry that is queued already does not change. */
   resumeRuns(): Promise<void>
   /** Dequeues every entry that runs here for a finished attempt: the message that dequeued it may have been lost. */
   dequeueFinished(): Promise<void>
@@ -64,7 +66,7 @@ const STOPS_AT_ONCE = 32
 
 /** Finds pending work that nothing is doing: what a crash, a lost message or an outage left behind. */
 export function createReconciler(dependencies: ReconcilerDependencies): Reconciler {
-  const { store, queue, changes, transition, stopper, outputs, uploads, webhooks, log } = dependencies
+  const { store, queue, changes, transition, stopper, reuse, outputs, uploads, webhooks, log } = dependencies
   const { retentionSeconds, usageRetentionDays, now = Date.now } = dependencies
   const closing = new AbortController()
   const repeated: Repeated[] = []
@@ -113,13 +115,20 @@ export function createReconciler(dependencies: ReconcilerDependencies): Reconcil
   /** Jobs with a call come first: they run already, and must not wait in the queue behind jobs without one. */
   const resumeRuns = async () => {
     const unstarted: QueueEntry[] = []
+    const waiting = new Map<string | undefined, Job>()
     await forEachJob(store.pending('run', now()), async (job) => {
-      if (currentAttempt(job).callId === undefined) unstarted.push(entryOf(job))
+      if (job.isWaiting) waiting.set(job.contentKey, job)
+      else if (currentAttempt(job).callId === undefined) unstarted.push(entryOf(job))
       else await queue.resume(entryOf(job), { hasCall: true })
     })
     for (const [n, entry] of unstarted.entries()) {
       if (n % BATCH === 0) await new Promise(setImmediate)
       await queue.resume(entry, { hasCall: false })
+    }
+    // One decides about all of the same content.
+    for (const job of waiting.values()) {
+      if (closing.signal.aborted) return
+      await reuse.settle(job)
     }
   }
 

@@ -194,7 +194,7 @@ export function createRunner(dependencies: RunnerDependencies): RunEntry {
 
   const readRun = async ({ id, attempt }: AttemptId, signal: AbortSignal): Promise<Run | undefined> => {
     const job = await store.get(id)
-    if (!job || isFinished(job) || currentAttempt(job).attempt !== attempt) return undefined
+    if (!job || isFinished(job) || job.isWaiting || currentAttempt(job).attempt !== attempt) return undefined
     return { id, attempt, signal, job, callId: undefined }
   }
 

@@ -11,6 +11,7 @@ import { isFinished, isJobId, hasPendingStop, type Job, type JobInput, type JobS
 import { type Log, logFieldsOf } from './log.ts'
 import type { Estimator, SubmitEstimate } from './estimate.ts'
 import { openLogs } from './logs.ts'
+import { type Reuse, withContentKey } from './reuse.ts'
 import type { Stages } from './subscriptions.ts'
 import type { Transitions } from './transition.ts'
 import { MAX_REPORT_DAYS, rangeOfDays, reportUsage, type UsageReport, type UsageReportQuery } from './usage.ts'
@@ -19,8 +20,8 @@ import type { Outbox } from './webhooks/outbox.ts'
 /** `replayed`: an earlier submit with this idempotency key made the job. */
 export type Submitted = { readonly job: Job; readonly replayed: boolean }
 
-/** The result of a dry run. */
-export type Checked = { readonly job: Job; readonly estimate: SubmitEstimate }
+/** The result of a dry run. `reusedFrom`: the job would get the output of that one. */
+export type Checked = { readonly job: Job; readonly estimate: SubmitEstimate; readonly reusedFrom?: string }
 
 export type JobPage = { readonly jobs: Job[]; readonly next?: ListPosition }
 
@@ -41,10 +42,15 @@ export type ServiceDependencies = Transitions & {
   readonly webhooks: Pick<Outbox, 'secretsOf' | 'check'>
   readonly stages: Pick<Stages, 'get'>
   readonly estimator: Pick<Estimator, 'finishOf' | 'ofSubmit'>
+  readonly reuse: Pick<Reuse, 'find'>
   readonly log: Log
   readonly timeoutSeconds: number
   readonly runTimeoutSeconds?: number | undefined
   readonly mediaLimits: MediaLimits
+  /** Whether a job gets the output of an identical one, unless the request says. */
+  readonly reuseResults: boolean
+  /** What makes the videos: see `withContentKey`. */
+  readonly engine: string
   /** How often one job may be retried. */
   readonly maxRetries: number
   /** Makes the id of a job: a UUID (RFC 9562). */
@@ -106,6 +112,9 @@ export function createService(dependencies: ServiceDependencies): JobService {
     timeoutSeconds,
     runTimeoutSeconds,
     mediaLimits,
+    reuse,
+    reuseResults,
+    engine,
     maxRetries,
     newId = randomUUID,
     now = Date.now,
@@ -131,25 +140,33 @@ export function createService(dependencies: ServiceDependencies): JobService {
     const input: JobInput = upload ? { ...request.input, ...upload.files } : request.input
     checkSubmit({ ...request, input }, caller.id, { backend, webhooks })
     const reading = media.read(input, upload, caller.id)
-    const facts = reading && (await reading)
+    const { media: facts, contents } = (reading && (await reading)) ?? {}
     if (facts) checkMedia(input, facts, mediaLimits)
-    return newJob(request, input, {
+    const job = newJob(request, input, {
       id: newId(),
       caller: caller.id,
       backend: backend.name,
       now: now(),
       timeoutSeconds,
       runTimeoutSeconds,
+      reuse: reuseResults,
       media: facts,
     })
+    return withContentKey(job, { engine, contents })
   }
+
+  /** What is known of a job that was just written; if it cannot be read now, what was written. */
+  const latest = async (job: Job) => (await store.get(job.id).catch(() => undefined)) ?? job
 
   const submit = async (request: NewJob, caller: Caller): Promise<Submitted> => {
     const job = await check(request, caller)
     // Before the job is stored: a crash in between leaves files without a job, which the sweep removes.
     await request.upload?.keep(job.id)
-    const stored = await insert(job)
-    return stored === job ? { job, replayed: false } : replay(stored, job)
+    // A job that succeeds at once takes no place of another.
+    const isExempt = job.isWaiting === true && (await reuse.find(job)) !== undefined
+    const stored = await insert(job, { isExempt })
+    if (stored !== job) return replay(stored, job)
+    return { job: job.isWaiting ? await latest(job) : job, replayed: false }
   }
 
   return {
@@ -157,7 +174,7 @@ export function createService(dependencies: ServiceDependencies): JobService {
     stageOf: (job) => dependencies.stages.get(job),
     estimateFinish: (job, position) => dependencies.estimator.finishOf(job, position),
     queuePosition(job) {
-      if (job.status !== 'submitted') return undefined
+      if (job.status !== 'submitted' || job.isWaiting) return undefined
       return queue.position(entryOf(job))
     },
     async setPaused(paused, caller) {
@@ -167,7 +184,7 @@ export function createService(dependencies: ServiceDependencies): JobService {
     },
     async retry(id, caller) {
       const { accepted, job } = await transition(await get(id, caller), { type: 'retried', maxRetries })
-      if (accepted) return job
+      if (accepted) return job.isWaiting ? latest(job) : job
       if (job.status === 'succeeded') throw problem('job_finished', { detail: NOTHING_TO_RETRY })
       if (isFinished(job)) {
         throw problem('retry_limit_reached', {
@@ -182,6 +199,8 @@ export function createService(dependencies: ServiceDependencies): JobService {
       try {
         const job = await check(request, caller)
         // Of a store that is unavailable nothing is known; the submit would say so.
+        const source = job.isWaiting ? await reuse.find(job).catch(() => undefined) : undefined
+        if (source) return { job, estimate: {}, reusedFrom: source.reusedFrom ?? source.id }
         return { job, estimate: await dependencies.estimator.ofSubmit(job).catch(() => ({})) }
       } finally {
         await request.upload?.discard()

@@ -262,13 +262,15 @@ export type JobDefaults = {
   readonly now: number
   readonly timeoutSeconds: number
   readonly runTimeoutSeconds: number | undefined
+  readonly reuse: boolean
   readonly media: JobMedia | undefined
 }
 
 /** The job of a request without errors, as it is stored first. `input`: with its files. */
 export function newJob(request: NewJob, input: JobInput, defaults: JobDefaults): Job {
   // What is left are the fields that a job keeps as they are.
-  const { fieldErrors, isForm, upload, idempotencyKey, traceparent, webhookUrl, webhookEvents, ...options } = request
+  const { fieldErrors, isForm, upload, idempotencyKey, traceparent, webhookUrl, webhookEvents, reuse, ...options } =
+    request
   const webhook = webhookOf(request)
   const runTimeoutSeconds = options.runTimeoutSeconds ?? defaults.runTimeoutSeconds
   const requested: JobRequest = {
@@ -276,6 +278,7 @@ export function newJob(request: NewJob, input: JobInput, defaults: JobDefaults):
     input,
     timeoutSeconds: options.timeoutSeconds ?? defaults.timeoutSeconds,
     ...(runTimeoutSeconds !== undefined && { runTimeoutSeconds }),
+    ...((reuse ?? defaults.reuse) && { reuse: true }),
     ...(webhook && { webhook }),
   }
   return {

@@ -40,9 +40,9 @@ export type Transitioned = { readonly accepted: boolean; readonly job: Job }
 export type Transitions = {
   /**
    * Writes a new job, or gives back the one that its idempotency key has made already. Rejects with `queue_full` or
-   * `concurrency_limit_reached`.
+   * `concurrency_limit_reached`, unless it is exempt from the limits.
    */
-  insert(job: Job): Promise<Job>
+  insert(job: Job, options?: { readonly isExempt: boolean }): Promise<Job>
   /**
    * Applies an event to a job that was read before, however long ago: the job is read again only if that copy is stale
    * or refuses the event. Rejects with `job_not_found` if it has been removed; a retry also as `insert` does.
@@ -85,10 +85,10 @@ export function createTransitions(dependencies: TransitionDependencies): Transit
   }
 
   return {
-    async insert(job) {
+    async insert(job, { isExempt } = { isExempt: false }) {
       let existing: Job | undefined
       await writeWithFollowUp({ store, job, followUp: () => publish({ after: job }) }, async () => {
-        const inserted = await store.insert(job, limits)
+        const inserted = await store.insert(job, isExempt ? {} : limits)
         refuseBeyondLimits(inserted.kind)
         if (inserted.kind === 'existing') existing = inserted.job
         return existing === undefined

@@ -103,7 +103,8 @@ export type Accounted = { readonly job: Job; readonly usage?: UsageRecord }
  */
 export function account(before: Job, after: Job, event: JobEvent, { price, stage }: AccountOptions): Accounted {
   const finished = finishedAttempt(before, after)
-  if (!finished) return { job: after }
+  // The output of an identical job takes no run.
+  if (!finished || event.type === 'reused') return { job: after }
   // A server that was down notices an expiry late.
   const endedAt = event.type === 'expired' ? Math.min(finished.finishedAt, expiresAt(before)) : finished.finishedAt
   const usage = timesOf(finished, event, endedAt, stage)

@@ -54,6 +54,7 @@ export function presentJob(job: Job, options: PresentOptions = {}) {
     queue_position: queuePosition,
     output_path: job.outputPath,
     output_url: job.outputPath === undefined ? undefined : links?.outputUrl(job),
+    reused_from: job.reusedFrom,
     error: job.error,
     error_code: job.errorCode,
     ...presentUsage(job),
@@ -65,8 +66,10 @@ export function presentJob(job: Job, options: PresentOptions = {}) {
 
 export type JobView = ReturnType<typeof presentJob>
 
+type CheckOptions = { readonly estimate?: SubmitEstimate; readonly reusedFrom?: string | undefined }
+
 /** What a submit would make, without what a job has only once it exists. */
-export const presentCheck = (job: Job, estimate: SubmitEstimate = {}) =>
+export const presentCheck = (job: Job, { estimate = {}, reusedFrom }: CheckOptions = {}) =>
   absent({
     version: job.version,
     backend: job.backend,
@@ -76,6 +79,7 @@ export const presentCheck = (job: Job, estimate: SubmitEstimate = {}) =>
     metadata: job.metadata,
     priority: job.priority,
     run_timeout_seconds: job.runTimeoutSeconds,
+    reused_from: reusedFrom,
     estimate: presentEstimate(estimate),
   })
 

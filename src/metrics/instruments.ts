@@ -23,6 +23,10 @@ export const DELIVERY_OUTCOMES = ['2xx', '3xx', '4xx', '5xx', 'other', 'none'] a
 export const COUNTERS = {
   jobs_submitted_total: { help: 'Jobs accepted, without retries.', initial: [[]] },
   jobs_retried_total: { help: 'Retries of jobs by their callers.', initial: [[]] },
+  jobs_reused_total: {
+    help: 'Jobs that got the output of an identical one, without a run; each counts as succeeded too.',
+    initial: [[]],
+  },
   jobs_ended_total: {
     help: 'Finished jobs by state, failed ones also by error code.',
     labels: ['state', 'error_code'],

@@ -66,6 +66,7 @@ function recordChange(
   { counters, histograms }: Instruments,
 ): void {
   if (event === 'retried') counters.jobs_retried_total.add()
+  if (event === 'reused') counters.jobs_reused_total.add()
   if (event === 'interrupted') counters.attempts_interrupted_total.add()
   recordUsage(finishedAttempt(before, after), counters)
   const { startedAt } = currentAttempt(after)

@@ -29,8 +29,13 @@ export type DownloadOptions = {
 /** The bytes from offset `from` up to `to`. */
 export type RangeOptions = Pick<DownloadOptions, 'signal' | 'caller'> & { readonly from: number; readonly to: number }
 
-/** `bytes`: fewer at the end of the file. `size`: of the whole file. `url`: where the redirects led. */
-export type FetchedRange = { readonly url: string; readonly size: number; readonly bytes: Buffer }
+/** `bytes`: fewer at the end of the file. `size`: of the whole file. `url`: where the redirects led. `etag`: as received. */
+export type FetchedRange = {
+  readonly url: string
+  readonly size: number
+  readonly bytes: Buffer
+  readonly etag: string | undefined
+}
 
 /** Fetches URLs of callers, only from hosts that the rule allows. */
 export type Guard = {
@@ -215,7 +220,7 @@ async function receiveRange({ url, response }: Reply, { from, to }: RangeOptions
       if (received === length) break
     }
     if (received < length) throw new DownloadError(url, 'the connection was lost')
-    return { url, size, bytes }
+    return { url, size, bytes, etag: headers.etag }
   } finally {
     discard(response)
   }

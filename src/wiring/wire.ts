@@ -164,6 +164,8 @@ const CLAIM_MARGIN_MS = 5_000
 const coreSettingsOf = (config: Config): CoreSettings => ({
   timeoutSeconds: config.JOB_TIMEOUT_SECONDS,
   runTimeoutSeconds: config.RUN_TIMEOUT_SECONDS,
+  reuseResults: config.REUSE_RESULTS,
+  engine: engineOf(config),
   mediaLimits: {
     maxSpeechSeconds: config.MAX_SPEECH_SECONDS || undefined,
     maxFacePixels: config.MAX_FACE_PIXELS || undefined,
@@ -178,6 +180,12 @@ const coreSettingsOf = (config: Config): CoreSettings => ({
   price: priceOf(config),
   deliveryClaimMs: config.WEBHOOK_TIMEOUT_SECONDS * 1000 + CLAIM_MARGIN_MS,
 })
+
+/** What makes the videos. Its name stands for it: a function that is deployed again counts as the same. */
+function engineOf({ BACKEND, MODAL_ENVIRONMENT, MODAL_APP, MODAL_FUNCTION, LOCAL_COMMAND }: Config): string {
+  const names = BACKEND === 'modal' ? [MODAL_ENVIRONMENT, MODAL_APP, MODAL_FUNCTION] : [LOCAL_COMMAND]
+  return JSON.stringify(names)
+}
 
 function priceOf({ GPU_PRICE_PER_SECOND: amount, GPU_PRICE_CURRENCY: currency }: Config): Price | undefined {
   const nanosPerSecond = amount === undefined ? undefined : parseNanos(amount)

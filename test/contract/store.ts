@@ -1,6 +1,7 @@
 import { expect } from 'vitest'
-import type { Job } from '../../src/jobs/job.ts'
+import type { Job, JobEvent } from '../../src/jobs/job.ts'
 import {
+  contentLabel,
   errorLabel,
   type JobStore,
   type ListPosition,
@@ -359,6 +360,56 @@ export const storeContract: readonly ContractCase<JobStore>[] = [
       ])
       expect(await listed({ labels: [third(1)], createdAfter: 101, createdBefore: 110 })).toEqual([7, 4])
       expect(await listed({ labels: [third(1)], after: jobs[7]!, limit: 1 })).toEqual([4])
+    },
+  ],
+  [
+    'lists the jobs of one content by what they do for it, in step with each change',
+    async (open) => {
+      const store = await open()
+      const contentKey = 'c'.repeat(43)
+      const job = aJob({ contentKey, isWaiting: true })
+      const other = aJob({ contentKey: 'other' })
+      await store.insert(job)
+      await store.insert(other)
+      const listed = async () => {
+        const roles = ['wait', 'run', 'output'] as const
+        const lists = roles.map((role) =>
+          store.list({ limit: 9, caller: job.caller, labels: [contentLabel(role, contentKey)] }),
+        )
+        const found = await Promise.all(lists)
+        return roles.filter((_role, n) => found[n]?.some(({ id }) => id === job.id))
+      }
+      const steps: [JobEvent, string[]][] = [
+        [{ type: 'released', attempt: 1 }, ['run']],
+        [spawned(), ['run']],
+        [interrupted(), ['run']],
+        [spawned(2), ['run']],
+        [succeeded(2), ['output']],
+      ]
+      expect(await listed()).toEqual(['wait'])
+      let current = job
+      for (const [event, roles] of steps) {
+        const next = after(current, event)
+        await store.update(next, current.revision)
+        current = next
+        expect(await listed()).toEqual(roles)
+      }
+      await store.remove(job.id, current.revision)
+      expect(await listed()).toEqual([])
+      const again = aJob({ contentKey, id: job.id, isWaiting: true })
+      const canceled = after(again, { type: 'canceled' })
+      await store.insert(again)
+      await store.update(canceled, 1)
+      expect(await listed()).toEqual([])
+      // Its files have names, and may be others by now.
+      await store.reopen(after(canceled, { type: 'retried' }), canceled.revision)
+      expect(await listed()).toEqual([])
+      const own = { size: 1, type: 'audio/wav', sha256: 'x' }
+      const ended = after(aJob({ contentKey, input: { video: own, audio: own }, id: job.id }), failed())
+      await store.remove(job.id, canceled.revision + 1)
+      await store.insert(ended)
+      await store.reopen(after(ended, { type: 'retried' }), ended.revision)
+      expect(await listed()).toEqual(['run'])
     },
   ],
   [

@@ -6,6 +6,7 @@ import { type CoreSettings, createCore } from '../../src/jobs/core.ts'
 import type { Caller } from '../../src/jobs/ports/access.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import { createLinkSigner } from '../../src/jobs/links.ts'
+import { storedOutputOf } from '../../src/files/outputs.ts'
 import type { NewJob } from '../../src/jobs/submit.ts'
 import type { RecordMetric } from '../../src/jobs/ports/metrics.ts'
 import { createInProcessQueue } from '../../src/queue/in-process/queue.ts'
@@ -26,6 +27,8 @@ const aRequest: NewJob = { input: { video_path: 'face.mp4', audio_path: 'speech.
 export const noOutputs: Outputs = {
   open: () => Promise.reject(problem('output_unavailable', { detail: 'There are no outputs here.' })),
   prefetch: () => undefined,
+  has: () => Promise.resolve(true),
+  share: (from) => Promise.resolve(storedOutputOf(from)),
   forget: () => Promise.resolve(),
   sweep: () => Promise.resolve(),
   close: () => Promise.resolve(),
@@ -57,6 +60,8 @@ type CoreOptions = Partial<CoreSettings> & {
 const defaultSettings: CoreSettings = {
   timeoutSeconds: 60,
   mediaLimits: {},
+  reuseResults: false,
+  engine: 'musetalk',
   maxAttempts: 2,
   maxRetries: 100,
   retentionSeconds: 1_000,

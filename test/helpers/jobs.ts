@@ -35,6 +35,14 @@ export const succeeded = (attempt = 1): JobEvent => ({
   outputPath: '/shared/results/run/v15/output.mp4',
   runId: 'run',
 })
+/** As if the run of the job `from` made the output. */
+export const reused = (attempt = 1, from = 'a job'): JobEvent => ({
+  type: 'reused',
+  attempt,
+  from,
+  outputPath: '/shared/results/run/v15/output.mp4',
+  runId: 'run',
+})
 export const failed = (attempt = 1): JobEvent => ({
   type: 'failed',
   attempt,

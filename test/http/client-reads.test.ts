@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { Outputs } from '../../src/jobs/ports/files.ts'
 import { createClient, type Download, type Job } from '../../src/client/index.ts'
+import { noOutputs } from '../helpers/core.ts'
 import { aBody, type TestApp } from '../helpers/app.ts'
 import { connected, rejection, running } from '../helpers/client.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
@@ -195,7 +196,6 @@ describe('a download', () => {
   /** More than the buffers on the way hold. */
   const VIDEO = randomBytes(30_000_000)
   const digestOf = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
-  const nothing = () => Promise.resolve()
 
   /** A client of a job that succeeded, whose video is a file. */
   async function succeeded(content = VIDEO) {
@@ -203,8 +203,8 @@ describe('a download', () => {
     await writeFile(path, content)
     const release = vi.fn()
     const outputs: Outputs = {
+      ...noOutputs,
       open: () => Promise.resolve({ kind: 'file', path, release }),
-      ...{ prefetch: () => undefined, forget: nothing, sweep: nothing, close: nothing },
     }
     const all = await connected({ outputs })
     const id = await running(all)

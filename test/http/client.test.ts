@@ -4,6 +4,7 @@ import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { readEvents } from '../../src/client/streams.ts'
 import { createClient, type ClientOptions, type Job, ProblemError } from '../../src/client/index.ts'
 import { MAX_RETRY_AFTER_MS } from '../../src/client/transport.ts'
+import { noOutputs } from '../helpers/core.ts'
 import { aBody, type startApp, type TestApp } from '../helpers/app.ts'
 import { knownCallers } from '../helpers/callers.ts'
 import { connected, rejection, running, startAppOfTest } from '../helpers/client.ts'
@@ -501,11 +502,8 @@ describe('the other calls', () => {
       bucket.listen(0, '127.0.0.1', () => resolve((bucket.address() as { port: number }).port))
     })
     const outputs = {
+      ...noOutputs,
       open: async () => ({ kind: 'redirect' as const, url: `http://localhost:${port}/output.mp4` }),
-      prefetch: () => undefined,
-      forget: async () => undefined,
-      sweep: async () => undefined,
-      close: async () => undefined,
     }
     const { app, client } = await connected({ outputs, authenticator: knownCallers }, { apiKey: 'alice' })
     const id = await running({ app, client })

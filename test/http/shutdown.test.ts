@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterEach, expect, test } from 'vitest'
 import type { Outputs } from '../../src/jobs/ports/files.ts'
+import { noOutputs } from '../helpers/core.ts'
 import { listen } from '../helpers/listen.ts'
 import { temporaryFolder } from '../helpers/media.ts'
 import { aSucceededJob, startOutputs } from '../helpers/outputs.ts'
@@ -27,10 +28,9 @@ const LARGE = Buffer.alloc(20_000_000, 'x')
 async function closingApp() {
   const path = join(await temporaryFolder(), 'large.mp4')
   await writeFile(path, LARGE)
-  const nothing = () => Promise.resolve()
   const outputs: Outputs = {
+    ...noOutputs,
     open: () => Promise.resolve({ kind: 'file', path, release: () => undefined }),
-    ...{ prefetch: () => undefined, forget: nothing, sweep: nothing, close: nothing },
   }
   app = await startOutputs(outputs)
   agent = new Agent({ keepAlive: true, maxSockets: 1 })

@@ -17,7 +17,7 @@ const body = { video_path: 'face.mp4', audio_path: 'speech.wav' }
 /** An app with a reader that knows the length of every speech, and the time 1,000,000. */
 async function appOn(store?: Store, options: Parameters<typeof startApp>[0] = {}) {
   const media = {
-    read: () => Promise.resolve({ audio: { durationSeconds: SPEECH_SECONDS } }),
+    read: () => Promise.resolve({ media: { audio: { durationSeconds: SPEECH_SECONDS } } }),
     close: () => Promise.resolve(),
   }
   return startApp({ media, timeoutSeconds: 3_600, ...(store && { store }), ...options })

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { createServer, type RequestListener } from 'node:http'
@@ -150,6 +151,48 @@ describe('the facts of media are on the job', () => {
     const job = (await app.post('/jobs', { video_url: url, audio_path: 'speech.wav' })).json<JobView>()
     expect(job.media).toEqual({ audio: expect.objectContaining(SPEECH_FACTS) as object })
     expect(requests).toEqual(['bytes=0-262143'])
+  })
+
+  describe('and what their content is', () => {
+    const contentsOf = async (input: Parameters<MediaReader['read']>[0]) =>
+      (await media.read(input, undefined, 'key:a'))?.contents
+
+    test('of paths by a digest', async () => {
+      await start()
+      const digest = createHash('sha256').update(FACE).digest('hex')
+      expect(await contentsOf({ video_path: 'face.mp4', audio_path: 'nothing.wav' })).toEqual({ face: digest })
+    })
+
+    test.each([
+      ['a strong tag', () => '"a"', true],
+      ['a weak tag', () => 'W/"a"', false],
+      ['no tag', () => undefined, false],
+      ['a tag that is none', () => 'a', false],
+      ['another tag each time', (n: number) => `"${n}"`, false],
+    ])('of URLs by their strong tag: %s', async (_what, tagOf, isKnown) => {
+      await start()
+      // Its tracks are listed at its end, so that it takes several ranges.
+      const file = await makeFile(
+        'late.mp4',
+        '-f',
+        'lavfi',
+        '-i',
+        'testsrc2=size=1280x720:duration=4',
+        '-c:v',
+        'mjpeg',
+        '-q:v',
+        '1',
+      )
+      let answers = 0
+      const { url, requests } = await serve((request, response) => {
+        const tag = tagOf(answers++)
+        if (tag !== undefined) response.setHeader('etag', tag)
+        serveRanges(file)(request, response)
+      })
+      const contents = await contentsOf({ video_url: url, audio_path: 'nothing.wav' })
+      expect(requests.length).toBeGreaterThan(1)
+      expect(contents).toEqual(isKnown ? { face: `${url} "a"` } : {})
+    })
   })
 
   test('of URLs nothing is read unless the server may', async () => {

@@ -7,6 +7,7 @@ import { testContract } from '../contract/contract.ts'
 import { deliveriesContract } from '../contract/deliveries.ts'
 import { expectExactSums } from '../helpers/usage.ts'
 import { storeContract } from '../contract/store.ts'
+import { reuseContract } from '../contract/reuse.ts'
 import { usageContract } from '../contract/usage.ts'
 
 describeWithRedis('with Redis', (redis) => {
@@ -14,6 +15,7 @@ describeWithRedis('with Redis', (redis) => {
   testContract('Redis store', storeContract, open)
   testContract('Redis outbox', deliveriesContract, open)
   testContract('daily sums in Redis', usageContract, open)
+  testContract('reuse with jobs in Redis', reuseContract, open)
 
   test(
     'the sums of any lives of jobs are those of their attempts, with two replicas',

@@ -432,7 +432,7 @@ describe('many retries', () => {
     expect(presentJob(job)).toMatchObject({ attempts_omitted: 61 })
     await service.remove(id, anyCaller)
     expect(await store.get(id)).toBeUndefined()
-    expect(forgotten).toEqual([numbers(1, 101).map((attempt) => `${id}-${attempt}`)])
+    expect(forgotten).toEqual([numbers(0, 101).map((attempt) => `${id}-${attempt}`)])
   })
 })
 

@@ -99,7 +99,7 @@ test.each([
 /** A core whose reader says that each speech lasts so long; `run` takes a job through a run of `runMs`. */
 async function coreOfTest(options: Parameters<typeof startCore>[0] = {}, seconds = 10) {
   const media = {
-    read: () => Promise.resolve({ audio: { durationSeconds: seconds } }),
+    read: () => Promise.resolve({ media: { audio: { durationSeconds: seconds } } }),
     close: () => Promise.resolve(),
   }
   const core = await startCore({ media, ...options })

@@ -8,7 +8,7 @@ import {
   type JobEvent,
   type JobStatus,
 } from '../../src/jobs/job.ts'
-import { aJob, after, failed, interrupted, spawned, started, succeeded } from '../helpers/jobs.ts'
+import { aJob, after, failed, interrupted, reused, spawned, started, succeeded } from '../helpers/jobs.ts'
 
 const NOW = 200_000
 
@@ -24,6 +24,8 @@ const jobs: Record<JobStatus, Job> = {
 }
 
 const events: Record<JobEvent['type'], JobEvent> = {
+  released: { type: 'released', attempt: 2 },
+  reused: reused(2),
   spawned: spawned(2),
   started: started(2),
   succeeded: succeeded(2),
@@ -39,6 +41,8 @@ const events: Record<JobEvent['type'], JobEvent> = {
 /** The state after each event; undefined if the event is refused. Every pair is listed, none is derived. */
 const table: Record<JobStatus, Record<JobEvent['type'], JobStatus | undefined>> = {
   submitted: {
+    released: undefined,
+    reused: undefined,
     spawned: 'running',
     started: undefined,
     succeeded: undefined,
@@ -51,6 +55,8 @@ const table: Record<JobStatus, Record<JobEvent['type'], JobStatus | undefined>> 
     stopped: 'submitted',
   },
   running: {
+    released: undefined,
+    reused: undefined,
     spawned: undefined,
     started: 'running',
     succeeded: 'succeeded',
@@ -63,6 +69,8 @@ const table: Record<JobStatus, Record<JobEvent['type'], JobStatus | undefined>> 
     stopped: 'running',
   },
   succeeded: {
+    released: undefined,
+    reused: undefined,
     spawned: undefined,
     started: undefined,
     succeeded: undefined,
@@ -75,6 +83,8 @@ const table: Record<JobStatus, Record<JobEvent['type'], JobStatus | undefined>> 
     stopped: 'succeeded',
   },
   failed: {
+    released: undefined,
+    reused: undefined,
     spawned: undefined,
     started: undefined,
     succeeded: undefined,
@@ -87,6 +97,8 @@ const table: Record<JobStatus, Record<JobEvent['type'], JobStatus | undefined>> 
     stopped: 'failed',
   },
   canceled: {
+    released: undefined,
+    reused: undefined,
     spawned: undefined,
     started: undefined,
     succeeded: undefined,
@@ -196,6 +208,44 @@ describe('the life of a job', () => {
   test('a deadline that has not passed changes nothing', () => {
     expect(applyEvent(running, { type: 'expired' }, running.deadlineAt - 1).accepted).toBe(false)
     expect(applyEvent(running, { type: 'expired' }, running.deadlineAt).accepted).toBe(true)
+  })
+
+  describe('that waits for an identical one', () => {
+    const waiting = aJob({ contentKey: 'key', isWaiting: true, reuse: true })
+
+    test('is released to run, or gets an output, and no longer waits after either', () => {
+      const released = after(waiting, { type: 'released', attempt: 1 })
+      expect(released).toEqual({ ...aJob({ ...waiting, revision: 2 }), isWaiting: undefined })
+      expect(released).not.toHaveProperty('isWaiting')
+      const given = after(waiting, reused(1, 'another'))
+      expect(given).toMatchObject({ status: 'succeeded', reusedFrom: 'another', finishedAt: 2_000 })
+      for (const job of [released, given]) {
+        expect(applyEvent(job, { type: 'released', attempt: 1 }, NOW).accepted).toBe(false)
+        expect(applyEvent(job, reused(), NOW).accepted).toBe(false)
+      }
+    })
+
+    test('takes neither for another attempt', () => {
+      expect(applyEvent(waiting, { type: 'released', attempt: 2 }, NOW).accepted).toBe(false)
+      expect(applyEvent(waiting, reused(2), NOW).accepted).toBe(false)
+    })
+
+    test('is timed out at its deadline, with an error that says what it waited for', () => {
+      const expired = after(waiting, { type: 'expired' })
+      expect(expired).toMatchObject({ errorCode: 'timed_out', error: expect.stringContaining('identical job') })
+    })
+
+    test('waits again after a retry, unless one of its files has a name: that may be another file by now', () => {
+      const file = { size: 1, type: 'video/mp4', sha256: 'x' }
+      const uploaded = { ...waiting, input: { video: file, audio: file } }
+      const retried = (job: Job) => after(job, { type: 'canceled' }, { type: 'retried' })
+      expect(retried(uploaded)).toMatchObject({ contentKey: 'key', isWaiting: true })
+      expect(retried({ ...uploaded, reuse: false })).not.toHaveProperty('isWaiting')
+      for (const input of [waiting.input, { ...uploaded.input, audio_url: 'https://a.example' }]) {
+        const job = retried({ ...waiting, input })
+        expect([job.contentKey, job.isWaiting]).toEqual([undefined, undefined])
+      }
+    })
   })
 
   describe('with run_timeout_seconds', () => {

@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { mkdir, readdir, rename, symlink, utimes, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import {
   createOutputsByBackend,
   createDirectoryOutputs,
@@ -112,6 +113,36 @@ describe('the local backend', () => {
     expect(await files()).toEqual([`${other}.log`])
   })
 
+  test('shares an output with another job, which keeps it when the first is forgotten', async () => {
+    const { dataDir, outputs, files } = await openLocal()
+    const other = aJob({ backend: 'local' })
+    expect(await outputs.has(job)).toBe(true)
+    const [shared, again] = [await outputs.share(job, other), await outputs.share(job, other)]
+    expect(shared).toEqual({
+      outputPath: join(dataDir, 'results', `${other.id}-0`, 'v15/output.mp4'),
+      runId: `${other.id}-0`,
+    })
+    expect(again).toEqual(shared)
+    await outputs.forget(job)
+    expect([await outputs.has(job), await outputs.share(job, aJob())]).toEqual([false, undefined])
+    const output = await outputs.open({ ...other, ...shared! }, options)
+    expect(readFileSync('path' in output ? output.path : '', 'utf8')).toBe('video')
+    await outputs.forget(other)
+    expect(await files()).toEqual([])
+  })
+
+  test('copies a shared output where the file system has no links', async () => {
+    const { dataDir, outputs } = await openLocal()
+    const other = aJob({ backend: 'local' })
+    // On a memory file system of its own, the folder is on another device.
+    const away = mkdtempSync('/dev/shm/outputs-')
+    onTestFinished(() => rmSync(away, { recursive: true, force: true }))
+    await symlink(away, join(dataDir, 'results', `${other.id}-0`))
+    const shared = await outputs.share(job, other)
+    expect(readdirSync(join(away, 'v15'))).toEqual(['output.mp4'])
+    expect(readFileSync(shared!.outputPath, 'utf8')).toBe('video')
+  })
+
   test('sweeps files that are old and of no job, and nothing else', async () => {
     const { dataDir, outputs, files } = await openLocal()
     const [lost, young] = [`${aJob().id}-1`, `${aJob().id}-1`]
@@ -177,6 +208,8 @@ test("each job's files are with its own backend, whichever the server uses now",
   const source = (name: string): Outputs => ({
     open: async () => (asked.push(`open ${name}`), { kind: 'redirect', url: 'https://a.example' }),
     prefetch: () => void asked.push(`prefetch ${name}`),
+    has: async () => (asked.push(`has ${name}`), true),
+    share: async () => (asked.push(`share ${name}`), undefined),
     forget: async () => void asked.push(`forget ${name}`),
     sweep: async () => void asked.push(`sweep ${name}`),
     close: async () => void asked.push(`close ${name}`),
@@ -185,11 +218,23 @@ test("each job's files are with its own backend, whichever the server uses now",
   const both = createOutputsByBackend({ local: source('local'), modal: source('modal') })
   await both.open(local, options)
   both.prefetch(jobAt('/x'))
+  await both.has(local)
+  await both.share(jobAt('/x'), local)
   await both.forget(local)
   await both.sweep({ before: 0, isKnown: async () => true })
   await both.close()
   expect(asked).toEqual([
-    ...['open local', 'prefetch modal', 'forget local', 'sweep local', 'sweep modal', 'close local', 'close modal'],
+    ...[
+      'open local',
+      'prefetch modal',
+      'has local',
+      'share modal',
+      'forget local',
+      'sweep local',
+      'sweep modal',
+      'close local',
+      'close modal',
+    ],
   ])
   const one = createOutputsByBackend({ local: source('local') })
   await expect(one.open(jobAt('/x'), options)).rejects.toMatchObject(unavailable)

@@ -3,7 +3,7 @@ import { RESUME_SWEEP_MS } from '../../src/jobs/reconciler.ts'
 import { createMemoryStore } from '../../src/store/memory/store.ts'
 import { createSqliteStore } from '../../src/store/sqlite/store.ts'
 import type { Outputs } from '../../src/jobs/ports/files.ts'
-import { anyCaller, type Core, startCore } from '../helpers/core.ts'
+import { anyCaller, type Core, noOutputs, startCore } from '../helpers/core.ts'
 import { aDelivery, delivered } from '../helpers/deliveries.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
 import { aJob, after, spawned, succeeded } from '../helpers/jobs.ts'
@@ -176,7 +176,7 @@ describe('files of jobs', () => {
     const calls: unknown[] = []
     const state = { fails: false }
     const outputs: Outputs = {
-      open: () => Promise.reject(new Error('not called here')),
+      ...noOutputs,
       prefetch: ({ id, outputPath }) => void calls.push(['prefetch', id, outputPath]),
       async forget({ id }) {
         calls.push(['forget', id])
@@ -190,7 +190,6 @@ describe('files of jobs', () => {
           await Promise.all((await core.store.list({ limit: 9 })).map(({ id }) => isKnown(id))),
         ])
       },
-      close: () => Promise.resolve(),
     }
     return { calls, state, outputs }
   }

@@ -189,6 +189,12 @@ export const OutputUrl = Text({
     'https://jobs.example.com/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/output?expires=1769864400&signature=2sJ0c3bq5u8VZk4m1xYw7dLr9aTnQeGhPfUoBiHyKtM',
 })
 
+const ReusedFrom = Text({
+  description: 'The job whose run made the output; it may have been deleted since.',
+  example: '0198a6ef-51d2-7b0c-8a44-5d0c9be0f6a3',
+  format: 'uuid',
+})
+
 /** A job on the wire. */
 export const JobReply = Type.Object(
   {
@@ -244,6 +250,7 @@ export const JobReply = Type.Object(
     ),
     output_path: Type.Optional(OutputPath),
     output_url: Type.Optional(OutputUrl),
+    reused_from: Type.Optional(ReusedFrom),
     error: Type.Optional(ErrorText),
     error_code: Type.Optional(ErrorCode),
     usage: Type.Optional(UsageReply),
@@ -300,6 +307,7 @@ export const CheckReply = Type.Object(
     input: JobReply.properties.input,
     media: JobReply.properties.media,
     ...ShownOptions,
+    reused_from: Type.Optional(ReusedFrom),
     estimate: Type.Optional(Estimate),
   },
   { $id: 'JobCheck', description: 'What a submit would make, of a request that would be accepted.' },

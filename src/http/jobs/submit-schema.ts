@@ -148,6 +148,13 @@ export const NewJobBody = Type.Object(
         maximum: 604_800,
       }),
     ),
+    reuse: Type.Optional(
+      Type.Boolean({
+        description:
+          'Whether the output of an identical job of yours will do: the same face, speech, `version` and `parameters`. If one has succeeded, this job succeeds at once, with `reused_from` and without a run; if one is in flight, this one waits for it, and runs if that fails. Files count by content: uploads, paths on the local backend, and URLs where the server reads them and they answer with the same strong `ETag` as before; other jobs run. The server may have a default.',
+        examples: [true],
+      }),
+    ),
     webhook_url: Type.Optional(
       Url(
         'Where to be notified by a signed POST (Standard Webhooks): http or https, at a public address.',

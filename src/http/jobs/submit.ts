@@ -145,8 +145,8 @@ export const submitRoutes: FastifyPluginAsyncTypebox<SubmitRoutesOptions> = asyn
       request.upload = null
       if (request.query.dry_run) {
         reply.code(200)
-        const { job, estimate } = await service.check(submit, callerOf(request))
-        return presentCheck(job, estimate)
+        const { job, ...outlook } = await service.check(submit, callerOf(request))
+        return presentCheck(job, outlook)
       }
       const { job, replayed } = await service.submit(submit, callerOf(request))
       if (replayed) reply.header('idempotent-replayed', 'true')

@@ -265,6 +265,8 @@ function valueOf(name: string, text: string): unknown {
   switch (TYPES.get(name)) {
     case 'integer':
       return /^\d{1,15}$/.test(text) ? Number(text) : text
+    case 'boolean':
+      return text === 'true' || text === 'false' ? text === 'true' : text
     case 'array':
       return text.startsWith('[') ? jsonOrText(text) : text.split(',').map((value) => value.trim())
     case 'object':

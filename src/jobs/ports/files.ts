@@ -1,8 +1,12 @@
+import type { MediaRole } from '../../media/facts.ts'
 import { Problem } from '../../problems.ts'
 import type { Job, FileKind, JobInput, JobMedia, UploadedFile } from '../job.ts'
 
 /** A job that succeeded, and so has an output. */
 export type SucceededJob = Job & { readonly outputPath: string }
+
+/** Where the output of a run is: see `Job`. */
+export type StoredOutput = Pick<SucceededJob, 'outputPath' | 'runId'>
 
 /** How an output will be served. */
 export type OutputOptions = {
@@ -38,6 +42,10 @@ export type Outputs = {
   open(job: SucceededJob, options: OutputOptions): Promise<Output>
   /** Starts to fetch an output before it is requested. Never throws. */
   prefetch(job: SucceededJob): void
+  /** Whether the output is still there, as far as this server can tell without a request to Modal or S3. */
+  has(job: SucceededJob): Promise<boolean>
+  /** Gives a job the output of another, to keep also when that is removed; undefined if it is no longer there. Idempotent. */
+  share(from: SucceededJob, to: Job): Promise<StoredOutput | undefined>
   /** Removes the files of all attempts of a job from this server, but not from Modal or S3. Idempotent. */
   forget(job: Job): Promise<void>
   /** Removes files of unknown jobs, whose files could not be removed with them. */
@@ -80,17 +88,22 @@ export type Uploads = {
   close(): Promise<void>
 }
 
+/**
+ * What is known of face and speech. `contents`: texts that are the same only for the same bytes, of files that are given by
+ * name: a digest, or a URL with the strong `ETag` that it answered with.
+ */
+export type MediaReading = {
+  readonly media?: JobMedia
+  readonly contents?: Readonly<Partial<Record<MediaRole, string>>>
+}
+
 /** Reads what face and speech of a submit are, before there is a job. */
 export type MediaReader = {
   /**
    * What can be known in a short time, at most 2 s for URLs; undefined: nothing, at once if nothing is read. Never rejects:
    * what cannot be read is unknown. `caller`: on whose behalf, since callers take turns.
    */
-  read(
-    input: JobInput,
-    upload: Pick<Upload, 'pathOf'> | undefined,
-    caller: string,
-  ): Promise<JobMedia | undefined> | undefined
+  read(input: JobInput, upload: Pick<Upload, 'pathOf'> | undefined, caller: string): Promise<MediaReading> | undefined
   /** Ends what it started. Idempotent. */
   close(): Promise<void>
 }

@@ -42,11 +42,22 @@ export const errorLabel = (code: ErrorCode): string => `error_code=${code}`
 export const metadataLabel = (key: string, value: string): string =>
   `metadata.${key.replaceAll('%', '%25').replaceAll('=', '%3D')}=${value}`.toWellFormed()
 
-/** All labels of a job. Only that of its error changes. */
-export const labelsOf = ({ version, metadata = {}, status, errorCode }: Job): string[] => [
-  versionLabel(version),
-  ...(status === 'failed' && errorCode !== undefined ? [errorLabel(errorCode)] : []),
-  ...Object.entries(metadata).map(([key, value]) => metadataLabel(key, value)),
+/** Of jobs with the same `contentKey`: those that have its output, run for it, or wait for one of these. */
+export const contentLabel = (role: 'output' | 'run' | 'wait', contentKey: string): string =>
+  `content.${role}=${contentKey}`
+
+function contentLabelsOf({ contentKey, isWaiting, status }: Job): string[] {
+  if (contentKey === undefined || status === 'failed' || status === 'canceled') return []
+  const role = status === 'succeeded' ? 'output' : isWaiting ? 'wait' : 'run'
+  return [contentLabel(role, contentKey)]
+}
+
+/** All labels of a job. Those of its error and its content change. */
+export const labelsOf = (job: Job): string[] => [
+  versionLabel(job.version),
+  ...(job.status === 'failed' && job.errorCode !== undefined ? [errorLabel(job.errorCode)] : []),
+  ...contentLabelsOf(job),
+  ...Object.entries(job.metadata ?? {}).map(([key, value]) => metadataLabel(key, value)),
 ]
 
 /**

@@ -214,10 +214,12 @@ function createMemorySecrets(): SecretKeeper {
 const settle = <T>(work: () => T) => new Promise<T>((resolve) => resolve(work()))
 
 /** The same for the same job, so that it need not be kept. Only texts and attempts vary much. */
-function bytesOfJob({ input, parameters, metadata, webhook, error = '', outputPath = '', attempts }: Job): number {
+function bytesOfJob(job: Job): number {
+  const { input, parameters, metadata, webhook, contentKey, error = '', outputPath = '', attempts } = job
   let bytes = JOB_BYTES + bytesOfMembers(input) + bytesOfMembers(parameters)
   bytes += bytesOfLabels(metadata) + bytesOfMembers(webhook)
   bytes += error.length + outputPath.length
+  if (contentKey !== undefined) bytes += LABEL_BYTES + 3 * contentKey.length
   for (const attempt of attempts) bytes += ATTEMPT_BYTES + (attempt.error?.length ?? 0)
   return bytes
 }

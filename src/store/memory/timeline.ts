@@ -62,7 +62,8 @@ export function createTimelines(): Timelines {
 
   return {
     move(before, after) {
-      if (before?.status === after?.status && before?.errorCode === after?.errorCode) return
+      const isSame = before?.status === after?.status && before?.errorCode === after?.errorCode
+      if (isSame && before?.isWaiting === after?.isWaiting) return
       const [old, current] = [before, after].map((job) => (job ? timelineKeysOf(job) : [])) as [string[], string[]]
       if (before) for (const key of old) if (!current.includes(key)) remove(key, before)
       if (!after) return

@@ -138,19 +138,24 @@ export function createStoreOn(db: DatabaseSync, log?: Log): Store & FlagKeeper {
     for (const label of labels) sql.removeLabel.run(caller, label, createdAt, id)
   }
   /** Replaces the labels of the stored job by those of its next state. */
-  const relabel = (job: Job) => {
-    const [before, after] = [storedJob(job.id).flatMap(labelsOf), labelsOf(job)]
+  const relabel = (job: Job, revision: number) => {
+    const known = cache.get(job.id)
+    const stored = known?.revision === revision ? [known] : storedJob(job.id)
+    const [before, after] = [stored.flatMap(labelsOf), labelsOf(job)]
     removeLabels(
       job,
       before.filter((label) => !after.includes(label)),
     )
-    for (const label of after) sql.addLabel.run(job.caller, label, job.createdAt, job.id)
+    for (const label of after) {
+      if (!before.includes(label)) sql.addLabel.run(job.caller, label, job.createdAt, job.id)
+    }
   }
 
   const update = (job: Job, revision: number, { delivery, usage }: Additions = {}): Change<boolean> => {
     const before = sql.stateOf.get(job.id)
     if (before?.revision !== revision) return { value: false, delta: 0 }
-    if (before.status === 'failed' || job.status === 'failed') relabel(job)
+    const canChangeLabels = job.contentKey !== undefined || before.status === 'failed' || job.status === 'failed'
+    if (canChangeLabels) relabel(job, revision)
     const document = JSON.stringify(job)
     sql.update.run(...columnsOf(job), document, job.id)
     if (delivery) deliveries.insert(delivery)
