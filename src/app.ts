@@ -161,7 +161,7 @@ export async function buildApp({
 
   const { chargeAnswer } = limits
   const renderer = createRenderer(dependencies)
-  const options = { ...dependencies, renderer, limits: http, chargeAnswer, unsent, openAnswers }
+  const options = { ...dependencies, renderer, limits: http, chargeAnswer, unsent, openAnswers, closing }
   await app.register(submitRoutes, options)
   await app.register(listRoutes, options)
   await app.register(jobRoutes, options)

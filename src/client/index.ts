@@ -9,7 +9,17 @@ import {
   RETRIES,
   type TransportOptions,
 } from './transport.ts'
-import type { Delivery, DeliveryList, Job, JobCheck, JobList, NewJobForm, operations, Usage } from './schema.ts'
+import type {
+  Delivery,
+  DeliveryList,
+  Job,
+  JobCheck,
+  JobList,
+  NewJobForm,
+  operations,
+  Usage,
+  WebhookTest,
+} from './schema.ts'
 
 export type * from './schema.ts'
 export { type Download, type DownloadStart, ProblemError }
@@ -94,6 +104,8 @@ export type Client = {
   deliveries(id: string, options?: CallOptions): Promise<DeliveryList>
   /** Sends a webhook again, by its number. Repeated like `retry`. */
   redeliver(id: string, number: number, options?: CallOptions): Promise<Delivery>
+  /** Sends a test event to a receiver, once, and resolves with what it answered. */
+  testWebhook(url: string, options?: CallOptions): Promise<WebhookTest>
 }
 
 /** Duration of a long poll, in seconds: less than the timeout of proxies. */
@@ -205,6 +217,9 @@ export function createClient(options: ClientOptions): Client {
     deliveries: (id, options) => request('GET', pathOf(id, '/deliveries'), options),
     redeliver: (id, number, options) =>
       request('POST', pathOf(id, `/deliveries/${number}/redeliver`), { ...options, repeatable: false }),
+    testWebhook: (url, options) =>
+      // The server waits for the receiver, for as long as its operator has set.
+      request('POST', '/webhooks/test', { ...options, ...jsonOf({ url }), repeatable: false, timeoutMs: undefined }),
   }
 }
 
@@ -223,11 +238,16 @@ const parametersOf = ([name, value]: [string, unknown]): [string, string][] =>
 const randomKey = () =>
   Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('')
 
+const jsonOf = (body: object) => ({
+  body: JSON.stringify(body),
+  headers: { 'content-type': 'application/json' },
+})
+
 /** JSON; with files a form without a timeout, whose values other than texts and files are JSON. */
 function contentOf(job: JobRequest): Partial<Call> {
   const fields = givenFields(job)
   if (!fields.some(([, value]) => value instanceof Blob)) {
-    return { body: JSON.stringify(job), headers: { 'content-type': 'application/json' } }
+    return jsonOf(job)
   }
   const body = new FormData()
   for (const [name, value] of fields) {

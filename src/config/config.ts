@@ -366,6 +366,10 @@ export const ConfigSchema = Type.Object({
     default: false,
     description: 'Whether webhooks may be sent to private and loopback addresses.',
   }),
+  WEBHOOK_HTTPS_ONLY: Type.Boolean({
+    default: false,
+    description: 'Whether webhooks may be sent to https URLs only; a submit with another one is answered 400.',
+  }),
   HTTPS_PROXY: Type.Optional(
     text(
       'Proxy for connections to https URLs: webhooks, inputs, Modal and the OIDC issuer. `http://[user:password@]host:port`; it must allow CONNECT to the addresses of the hosts, which the server still checks itself. Unset: direct.',

@@ -1,7 +1,8 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import type { Delivery } from '../jobs/webhooks/delivery.ts'
-import { type DeliveryLedger, presentDelivery } from '../jobs/webhooks/ledger.ts'
+import { type DeliveryLedger, presentDelivery, presentTest } from '../jobs/webhooks/ledger.ts'
+import { URL_MAX_LENGTH } from '../net/url-rule.ts'
 import type { Operation } from './docs/operation.ts'
 import { JobId, JobParams } from './jobs/job-schema.ts'
 import { WebhookEventName, WebhookEvents } from './jobs/submit-schema.ts'
@@ -63,6 +64,36 @@ const DeliveriesReply = Type.Object(
   { $id: 'DeliveryList', description: 'The webhook deliveries of a job.' },
 )
 
+/** Body of `POST /webhooks/test`. */
+const WebhookTestBody = Type.Object(
+  {
+    url: Text({
+      description: 'Where to send the event, as in `webhook_url`.',
+      example: 'https://hooks.example.com/lip-sync',
+      maxLength: URL_MAX_LENGTH,
+    }),
+  },
+  { additionalProperties: false, $id: 'NewWebhookTest', description: 'A receiver to be tested.' },
+)
+
+/** Answer of `POST /webhooks/test`. */
+const WebhookTestReply = Type.Object(
+  {
+    webhook_id: Text({
+      description: 'The `webhook-id` header that the receiver got.',
+      example: 'msg_test_0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11',
+    }),
+    state: OneOf(['delivered', 'failed'], {
+      description: 'The state that the delivery of an event would have.',
+      examples: ['delivered'],
+    }),
+    status: Type.Optional(Integer({ description: 'Status of the answer, if there was one.', example: 204 })),
+    duration_ms: Integer({ description: 'How long it took.', example: 42, minimum: 0 }),
+    error: Type.Optional(Text({ description: 'Why it failed.', example: 'the receiver answered 503' })),
+  },
+  { $id: 'WebhookTest', description: 'What a receiver answered to a test event.' },
+)
+
 /** Answer of `GET /webhooks/secret`. */
 const WebhookSecretReply = Type.Object(
   {
@@ -88,9 +119,10 @@ const pending = {
   next_try_at: '2026-01-31T12:01:35.000Z',
   tries: [{ at: '2026-01-31T12:01:30.010Z', status: 503, duration_ms: 42, error: 'the receiver answered 503' }],
 }
+const testId = 'msg_test_0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11'
 const secret = 'whsec_c2VjcmV0LW9mLW9uZS1jYWxsZXItMDE='
 
-const docs: Record<'list' | 'redeliver' | 'secret', Operation> = {
+const docs: Record<'list' | 'redeliver' | 'secret' | 'test', Operation> = {
   list: {
     operationId: 'listDeliveries',
     tag: 'webhooks',
@@ -128,6 +160,37 @@ const docs: Record<'list' | 'redeliver' | 'secret', Operation> = {
     problems: ['job_not_found', 'delivery_not_found', 'delivery_in_progress'],
   },
 
+  test: {
+    operationId: 'testWebhook',
+    tag: 'webhooks',
+    summary: 'Send a test event to a receiver',
+    description:
+      'Sends a `webhook.test` event, signed like any webhook of yours, once, and answers what the receiver answered, within the timeout of a delivery attempt. The body of its answer is not read: this server is not a way into the network of its receivers.',
+    body: { url: { summary: 'A receiver', value: { url: 'https://hooks.example.com/lip-sync' } } },
+    answers: {
+      200: {
+        description: 'The event was sent, or could not be: see `state`.',
+        examples: {
+          delivered: {
+            summary: 'The receiver took it',
+            value: { webhook_id: testId, state: 'delivered', status: 204, duration_ms: 42 },
+          },
+          failed: {
+            summary: 'The receiver refused the signature',
+            value: {
+              webhook_id: testId,
+              state: 'failed',
+              status: 401,
+              duration_ms: 38,
+              error: 'the receiver answered 401',
+            },
+          },
+        },
+      },
+    },
+    problems: ['url_not_allowed', 'webhooks_not_configured'],
+  },
+
   secret: {
     operationId: 'getWebhookSecret',
     tag: 'webhooks',
@@ -143,7 +206,12 @@ const docs: Record<'list' | 'redeliver' | 'secret', Operation> = {
   },
 }
 
-export type WebhookRoutesOptions = { readonly ledger: DeliveryLedger; readonly chargeAnswer: ChargeAnswer }
+export type WebhookRoutesOptions = {
+  readonly ledger: DeliveryLedger
+  readonly chargeAnswer: ChargeAnswer
+  /** Aborts when shutdown starts: a slow receiver must not delay it. */
+  readonly closing: AbortSignal
+}
 
 /** Approximate bytes that the store read: a job with many retries has hundreds of deliveries, each with a job as its body. */
 const bytesOf = (deliveries: readonly Delivery[]) =>
@@ -151,7 +219,10 @@ const bytesOf = (deliveries: readonly Delivery[]) =>
 const BYTES_PER_TRY = 100
 
 /** The deliveries of a job, and the secrets that verify them. Two routes read all deliveries, and are charged for their size. */
-export const webhookRoutes: FastifyPluginAsyncTypebox<WebhookRoutesOptions> = (app, { ledger, chargeAnswer }) => {
+export const webhookRoutes: FastifyPluginAsyncTypebox<WebhookRoutesOptions> = (
+  app,
+  { ledger, chargeAnswer, closing },
+) => {
   app.get(
     '/jobs/:id/deliveries',
     {
@@ -188,6 +259,20 @@ export const webhookRoutes: FastifyPluginAsyncTypebox<WebhookRoutesOptions> = (a
       reply.code(202)
       return presentDelivery(delivery)
     },
+  )
+
+  app.post(
+    '/webhooks/test',
+    {
+      // The receiver may take as long as it likes, so that its time is not the server's.
+      config: { access: 'jobs:write', bucket: 'submit', untimed: true, docs: docs.test },
+      schema: {
+        querystring: NoQuery,
+        body: WebhookTestBody,
+        response: { 200: WebhookTestReply, '4xx': ProblemReply, '5xx': ProblemReply },
+      },
+    },
+    async (request) => presentTest(await ledger.test(request.body.url, callerOf(request), closing)),
   )
 
   app.get(

@@ -47,6 +47,8 @@ export function checkUrlForm(url: string): string | undefined {
 export type UrlRule = {
   /** Lifts the rule that every address must be public. */
   readonly allowPrivate: boolean
+  /** Whether http is refused. */
+  readonly httpsOnly?: boolean
   /** Hosts, `*.example.com` for all subdomains of one; undefined: any host. Does not lift the address rule. */
   readonly allowlist?: readonly string[] | undefined
   /** The proxy for connections to a URL, by which the other rules are not lifted; undefined: all are direct. */
@@ -60,9 +62,10 @@ export const checkUrl = (url: string, rule: UrlRule): string | undefined => chec
  * The part of `checkUrl` that applies when this server itself connects. The URL parser normalizes every spelling of an
  * IPv4 address (decimal, octal, hex, short) to the dotted form. A URL that is malformed passes.
  */
-export function checkUrlHost(url: string, { allowPrivate, allowlist }: UrlRule): string | undefined {
+export function checkUrlHost(url: string, { allowPrivate, allowlist, httpsOnly = false }: UrlRule): string | undefined {
   const host = hostOf(url)
   if (host === undefined) return undefined
+  if (httpsOnly && !/^https:/i.test(url)) return 'must be an https URL'
   if (!allowPrivate && isLocalName(host)) return 'must not point to this machine'
   const address = addressOfHost(host)
   if (!allowPrivate && address !== undefined && !isPublicAddress(address)) return 'must point to a public address'

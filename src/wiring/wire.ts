@@ -244,7 +244,11 @@ async function openSender(config: Config, resolve: Resolve): Promise<WebhookSend
   const { createHttpSender } = await import('../webhooks/sender.ts')
   return createHttpSender({
     secrets: config.WEBHOOK_SECRET === undefined ? [] : parseWebhookSecrets(config.WEBHOOK_SECRET),
-    urlRule: { allowPrivate: config.WEBHOOK_ALLOW_PRIVATE, proxyOf: createProxyRule(proxySettingsOf(config)) },
+    urlRule: {
+      allowPrivate: config.WEBHOOK_ALLOW_PRIVATE,
+      httpsOnly: config.WEBHOOK_HTTPS_ONLY,
+      proxyOf: createProxyRule(proxySettingsOf(config)),
+    },
     timeoutMs: config.WEBHOOK_TIMEOUT_SECONDS * 1000,
     resolve,
   })

@@ -51,6 +51,7 @@ const ROUTES: Readonly<Record<string, Route>> = {
   'GET /jobs/:id/deliveries': { scope: 'jobs:read', job: 'succeeded', answer: 200 },
   'POST /jobs/:id/deliveries/:n/redeliver': { scope: 'jobs:write', job: 'succeeded', answer: 202 },
   'GET /usage': { scope: 'jobs:read', answer: 200, hasNoOwner: true },
+  'POST /webhooks/test': { scope: 'jobs:write', answer: 200, hasNoOwner: true },
   'GET /webhooks/secret': { scope: 'jobs:write', answer: 200, hasNoOwner: true },
   'DELETE /jobs/:id': { scope: 'jobs:write', job: 'succeeded', answer: 204 },
   'POST /jobs/:id/cancel': { scope: 'jobs:write', job: 'running', answer: 200 },
@@ -83,9 +84,14 @@ async function aJobOfAlice(state: Route['job'] = 'running'): Promise<string> {
   return id
 }
 
+const BODIES: Readonly<Record<string, object>> = {
+  'POST /jobs': aBody,
+  'POST /webhooks/test': { url: 'https://hooks.example/alice' },
+}
+
 async function ask(name: string, caller: string | undefined, id: string) {
   const [method, path] = split(name)
-  const payload = name === 'POST /jobs' ? aBody : undefined
+  const payload = BODIES[name]
   const url = path
     .replace(':id', id)
     .replace(':kind', 'video')

@@ -153,6 +153,12 @@ describe('the webhooks of a job', () => {
     expect(await rejection(client.redeliver(id, 2))).toMatchObject({ status: 404, code: 'delivery_not_found' })
   })
 
+  test('have a receiver that can be tested', async () => {
+    const { client } = await connected()
+    expect(await client.testWebhook('https://hooks.example/a')).toMatchObject({ state: 'delivered', status: 200 })
+    expect(await rejection(client.testWebhook('x'))).toMatchObject({ status: 400, code: 'invalid_request' })
+  })
+
   test('are not sent twice when an answer is lost', async () => {
     const { client, relay } = await connected()
     const { job_id: id } = await client.submit({ ...aBody, ...webhook })

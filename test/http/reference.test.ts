@@ -285,6 +285,7 @@ describe('real answers match the reference', () => {
     await until(async () => (await guarded.store.deliveriesOf(id)).some(({ state }) => state === 'delivered'))
     return id
   }
+  const testWebhook = (url: string) => guarded.post('/webhooks/test', { url }, as('alice'))
   const redeliver = (id: string, n: number) =>
     guarded.app.inject({ method: 'POST', url: `/jobs/${id}/deliveries/${n}/redeliver`, headers: as('alice') })
 
@@ -401,6 +402,8 @@ describe('real answers match the reference', () => {
     ['GET /usage', 304, 'a report that the caller has', () => again('/usage')],
     ['GET /usage', 400, 'no day', () => get('/usage?from=today')],
     ['GET /usage', 403, 'the usage of another', () => get('/usage?caller=key:bob')],
+    ['POST /webhooks/test', 200, 'taken', () => testWebhook('https://hooks.example/lip-sync')],
+    ['POST /webhooks/test', 400, 'no URL', () => testWebhook('hooks.example')],
     ['GET /webhooks/secret', 200, 'their own', () => get('/webhooks/secret')],
     ['GET /webhooks/secret', 403, 'who may only read', () => get('/webhooks/secret', 'alice-reads')],
     ['DELETE /jobs/:id', 204, 'ended', async () => ask('DELETE /jobs/:id', await aJob('succeeded'))],

@@ -372,3 +372,73 @@ test('the deliveries of a job that was retried often cost the rate limit more th
   await untilTried(id)
   expect(await costOf(() => app.post(`/jobs/${id}/deliveries/1/redeliver`))).toBeGreaterThanOrEqual(3)
 })
+
+describe('POST /webhooks/test', () => {
+  const testOf = (url: unknown) => app.post('/webhooks/test', { url })
+
+  test('sends one signed event, which is stored nowhere, and answers with what the receiver said', async () => {
+    await start()
+    app.clock.now = Date.now()
+    const receiver = await startReceiver()
+    const answer = await testOf(receiver.url)
+    expect(answer.statusCode, answer.body).toBe(200)
+    const { headers, body } = receiver.received[0]!
+    const id = headers['webhook-id']!
+    expect(id).toMatch(/^msg_test_/)
+    expect(answer.json()).toEqual({ webhook_id: id, state: 'delivered', status: 204, duration_ms: 0 })
+    expect(new Webhook(SECRET).verify(body, headers)).toEqual({
+      type: 'webhook.test',
+      timestamp: new Date(app.clock.now).toISOString(),
+      data: {},
+    })
+    receiver.answerWith = (response) => response.writeHead(401).end('secret of the network')
+    const refused = await testOf(receiver.url)
+    expect(refused.json()).toMatchObject({ state: 'failed', status: 401, error: 'the receiver answered 401' })
+    expect(refused.body).not.toContain('secret of the network')
+    receiver.answerWith = (response) => response.writeHead(307, { location: receiver.url }).end()
+    expect((await testOf(receiver.url)).json()).toMatchObject({ state: 'failed', status: 307 })
+    expect(receiver.received).toHaveLength(3)
+  })
+
+  test('answers with the reason where there is no answer', async () => {
+    await start({ timeoutMs: 20 })
+    const receiver = await startReceiver()
+    receiver.answerWith = () => undefined
+    const late = (await testOf(receiver.url)).json<Record<string, unknown>>()
+    expect(late).toMatchObject({ state: 'failed', error: 'there was no answer within 0.02 s' })
+    expect(late).not.toHaveProperty('status')
+  })
+
+  test.each([
+    ['no text', 7, 'invalid_request', 400],
+    ['no URL', 'hooks.example', 'invalid_request', 400],
+    ['longer than a URL may be', `https://a.example/${'x'.repeat(2048)}`, 'invalid_request', 400],
+    ['of a private address', 'https://10.0.0.1/hook', 'url_not_allowed', 400],
+    ['without TLS', 'http://a.example/hook', 'url_not_allowed', 400],
+  ])('refuses a URL that is %s, and sends nothing', async (_what, url, code, status) => {
+    await start({ urlRule: { allowPrivate: false, httpsOnly: true } })
+    expect(problemOf(await testOf(url))).toMatchObject({ code, status, paths: ['/url'] })
+  })
+
+  test('is 404 on a server without a secret', async () => {
+    await start({ secrets: [] })
+    expect(problemOf(await testOf('https://a.example'))).toMatchObject({ code: 'webhooks_not_configured', status: 404 })
+  })
+
+  test('ends with the shutdown of the server, however slow the receiver is', async () => {
+    await start({ timeoutMs: 60_000 })
+    const receiver = await startReceiver()
+    receiver.answerWith = () => undefined
+    const answer = testOf(receiver.url)
+    await receiver.untilReceived(1)
+    await app.app.close()
+    expect(problemOf(await answer)).toMatchObject({ code: 'server_ending', status: 503 })
+  })
+})
+
+test('with WEBHOOK_HTTPS_ONLY a submit with another webhook URL is refused', async () => {
+  await start({ urlRule: { allowPrivate: true, httpsOnly: true } })
+  const refused = problemOf(await app.post('/jobs', { ...aBody, webhook_url: 'http://a.example/hook' }))
+  expect(refused).toMatchObject({ code: 'url_not_allowed', detail: 'webhook_url: must be an https URL' })
+  expect((await app.post('/jobs', { ...aBody, webhook_url: 'HTTPS://a.example/hook' })).statusCode).toBe(202)
+})

@@ -120,7 +120,7 @@ describe('a delivery that fails', () => {
     const { clock, sender, succeed, untilTries, webhooks } = await start()
     sender.answerWith = async () => ({ status: 503 })
     const id = await succeed()
-    const waits = [5_000, 300_000, 1_800_000, 7_200_000, 18_000_000, 36_000_000, 36_000_000]
+    const waits = [5_000, 300_000, 1_800_000, 7_200_000, 18_000_000, 36_000_000, 50_400_000, 72_000_000, 86_400_000]
     for (const [n, waitMs] of waits.entries()) {
       await untilTries(id, n + 1)
       clock.now += waitMs - 1
@@ -129,15 +129,15 @@ describe('a delivery that fails', () => {
       clock.now += 1
       await webhooks.sendDue()
     }
-    const delivery = await untilTries(id, 8)
+    const delivery = await untilTries(id, 10)
     expect(delivery.state).toBe('failed')
     expect(new Set(sender.sent.map((message) => message.id)).size).toBe(1)
     expect(new Set(sender.sent.map(({ body }) => body)).size).toBe(1)
-    expect(new Set(sender.sent.map(({ at }) => at)).size).toBe(8)
+    expect(new Set(sender.sent.map(({ at }) => at)).size).toBe(10)
     clock.now += 1e9
     await webhooks.sendDue()
     await new Promise(setImmediate)
-    expect(sender.sent).toHaveLength(8)
+    expect(sender.sent).toHaveLength(10)
   })
 
   test('is attempted again by the timer, also of a server that has just started, without a pass of the reconciler', async () => {

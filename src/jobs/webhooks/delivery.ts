@@ -55,8 +55,16 @@ export type DueDelivery = DeliveryRef & { readonly dueAt: number }
 /** The result of an attempt: the status of the response, or the error without one. `retryAfterMs`: from `Retry-After`. */
 export type DeliveryResult = { readonly status?: number; readonly error?: string; readonly retryAfterMs?: number }
 
-/** The back-off: the pause before each scheduled attempt, in ms, from the end of the one before. */
-export const DELIVERY_DELAYS_MS = [0, 5_000, 300_000, 1_800_000, 7_200_000, 18_000_000, 36_000_000, 36_000_000] as const
+const [SECOND, MINUTE, HOUR] = [1_000, 60_000, 3_600_000]
+
+/**
+ * The back-off: the pause before each scheduled attempt, in ms, from the end of the one before. It is the example of the
+ * Standard Webhooks specification, which takes three days.
+ */
+export const DELIVERY_DELAYS_MS: readonly number[] = [
+  ...[0, 5 * SECOND, 5 * MINUTE, 30 * MINUTE],
+  ...[2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR],
+]
 /** The jitter: each pause varies by up to this fraction, so that what failed together is not retried together. */
 const DELIVERY_JITTER = 0.1
 /** Maximum `Retry-After` that is respected, in ms. */
@@ -167,7 +175,8 @@ const closeOpenAttempts = (
   end: Omit<DeliveryAttempt, 'at'>,
 ): readonly DeliveryAttempt[] => tries.map((one) => (isOpen(one) ? { ...one, ...end } : one))
 
-function describeStatus(status: number | undefined): string | undefined {
+/** Why an answer with this status is no success; undefined if it is one, or if there was no answer. */
+export function describeStatus(status: number | undefined): string | undefined {
   if (status === undefined || isSuccess(status)) return undefined
   return status >= 300 && status < 400
     ? `the receiver answered ${status}; redirects are not followed`

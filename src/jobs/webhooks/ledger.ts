@@ -1,16 +1,24 @@
-import { problem } from '../../problems.ts'
+import { checkUrlForm } from '../../net/url-rule.ts'
+import { invalidFields, problem } from '../../problems.ts'
 import type { DeliveryStore } from '../ports/store.ts'
 import { ANONYMOUS_ID, type Caller } from '../ports/access.ts'
-import { type Delivery, type DeliveryAttempt, isRunning, requestRedelivery, webhookIdOf } from './delivery.ts'
+import {
+  type Delivery,
+  type DeliveryAttempt,
+  describeStatus,
+  isRunning,
+  requestRedelivery,
+  webhookIdOf,
+} from './delivery.ts'
 import type { Job } from '../job.ts'
 import type { JobService } from '../service.ts'
 import { formatTime } from '../view.ts'
-import type { Outbox } from './outbox.ts'
+import type { Outbox, WebhookTestResult } from './outbox.ts'
 
 export type LedgerDependencies = {
   readonly store: Pick<DeliveryStore, 'deliveriesOf' | 'updateDelivery'>
   readonly service: Pick<JobService, 'get'>
-  readonly webhooks: Pick<Outbox, 'wake' | 'secretsOf'>
+  readonly webhooks: Pick<Outbox, 'wake' | 'secretsOf' | 'check' | 'sendTest'>
   /** Epoch ms. */
   readonly now?: () => number
 }
@@ -29,6 +37,11 @@ export type DeliveryLedger = {
    * or is due.
    */
   redeliver(id: string, number: number, caller: Caller): Promise<Redelivery>
+  /**
+   * Sends a test event to a URL, once, as a webhook of the caller. Rejects with `invalid_request`, `url_not_allowed` or
+   * `webhooks_not_configured`, or with the reason of `signal` when that aborts; a failure of the receiver is a result.
+   */
+  test(url: string, caller: Caller, signal: AbortSignal): Promise<WebhookTestResult>
   /**
    * The secrets that verify the webhooks of a caller, the newest first; never empty. Throws `webhooks_not_configured`,
    * or `webhook_secret_not_shown` without authentication, because the secret is then the operator's own.
@@ -54,6 +67,14 @@ export function createLedger({ store, service, webhooks, now = Date.now }: Ledge
         return { delivery: requested, deliveries: all }
       }
     },
+    async test(url, { id }, signal) {
+      const formError = checkUrlForm(url)
+      if (formError !== undefined) throw invalidFields([{ path: '/url', message: formError }])
+      if (webhooks.secretsOf(id).length === 0) throw problem('webhooks_not_configured')
+      const error = webhooks.check(url)
+      if (error !== undefined) throw invalidFields([{ path: '/url', message: error }], 'url_not_allowed')
+      return webhooks.sendTest({ url, caller: id }, signal)
+    },
     secrets({ id }) {
       const secrets = webhooks.secretsOf(id)
       if (secrets.length === 0) throw problem('webhooks_not_configured')
@@ -78,6 +99,15 @@ export function presentDelivery(delivery: Delivery) {
     tries: tries.map(presentAttempt),
   }
 }
+
+/** The result of a test in its wire form, with the state that a delivery would have. */
+export const presentTest = ({ webhookId, durationMs, status, error = describeStatus(status) }: WebhookTestResult) => ({
+  webhook_id: webhookId,
+  state: error === undefined ? ('delivered' as const) : ('failed' as const),
+  ...(status !== undefined && { status }),
+  duration_ms: durationMs,
+  ...(error !== undefined && { error }),
+})
 
 const presentAttempt = ({ at, status, durationMs, error }: DeliveryAttempt) => ({
   at: formatTime(at),

@@ -5,6 +5,7 @@ import {
   startDeliveryAttempt,
   type Delivery,
   type DeliveryRef,
+  type DeliveryResult,
   finishDeliveryAttempt,
   abandonDeliveryAttempt,
   isGone,
@@ -13,6 +14,8 @@ import {
   withdraw,
 } from './delivery.ts'
 import { createFairSemaphore, shareInFlight } from '../../lib/concurrency.ts'
+import { createUuids } from '../../lib/ids.ts'
+import { formatTime } from '../view.ts'
 import { createHostQueues } from './host-queue.ts'
 import { createThrottledWarning, errorFieldsOf, type Log, childTraceparent, logFieldsOf } from '../log.ts'
 
@@ -34,11 +37,21 @@ export type OutboxDependencies = {
 export type Outbox = Pick<WebhookSender, 'secretsOf' | 'check'> & {
   /** Sends a delivery that has just become due. After a crash `sendDue` finds it. */
   wake(delivery: DeliveryRef): void
+  /**
+   * Sends a `webhook.test` event to a URL, once, among the attempts of all deliveries; it is stored nowhere. Rejects with
+   * the reason of `signal` when that aborts.
+   */
+  sendTest(test: WebhookTest, signal: AbortSignal): Promise<WebhookTestResult>
   /** Sends all due deliveries, and sets a timer for the next one; resolves when they are queued. */
   sendDue(): Promise<void>
   /** Aborts running attempts, which the next process repeats, and starts no others. Idempotent. */
   close(): Promise<void>
 }
+
+/** On whose behalf, and where to. */
+export type WebhookTest = { readonly url: string; readonly caller: string }
+/** What the receiver answered. `webhookId`: the header that it got. */
+export type WebhookTestResult = DeliveryResult & { readonly webhookId: string; readonly durationMs: number }
 
 /** Maximum concurrent attempts to one host of one caller, and in total, shared fairly by callers. */
 export const ATTEMPTS_PER_HOST = 16
@@ -54,6 +67,7 @@ const SCAN_PAUSE_FACTOR = 10
 export function createOutbox(dependencies: OutboxDependencies): Outbox {
   const { store, sender, log, recordMetric, claimMs, now = Date.now, random = Math.random } = dependencies
   const closing = new AbortController()
+  const createId = createUuids(now)
   let timer: { readonly dueAt: number; readonly handle: NodeJS.Timeout } | undefined
   let pauseMs = SCAN_PAUSE_MS
   const semaphore = createFairSemaphore(ATTEMPTS_IN_TOTAL)
@@ -148,6 +162,14 @@ export function createOutbox(dependencies: OutboxDependencies): Outbox {
     }
   }
 
+  const sendTest = ({ url, caller }: WebhookTest, signal: AbortSignal): Promise<WebhookTestResult> =>
+    semaphore.use(caller, signal, async () => {
+      const [webhookId, at] = [`msg_test_${createId()}`, now()]
+      const body = JSON.stringify({ type: 'webhook.test', timestamp: formatTime(at), data: {} })
+      const result = await sender.send({ id: webhookId, at, url, body, caller }, signal)
+      return { ...result, webhookId, durationMs: now() - at }
+    })
+
   /** If the write fails, the claim expires and the attempt is repeated. */
   const record = async (started: Delivery, finished: Delivery) => {
     if (!(await store.updateDelivery(finished, started.revision))) return
@@ -170,6 +192,7 @@ export function createOutbox(dependencies: OutboxDependencies): Outbox {
     secretsOf: (caller) => sender.secretsOf(caller),
     check: (url) => sender.check(url),
     wake,
+    sendTest,
     sendDue,
     async close() {
       closing.abort(new Error('the server is shutting down'))
