@@ -17,6 +17,7 @@ type Form = {
   readonly labels: string
   readonly webhook: string
   readonly timeout: string
+  readonly priority: string
 }
 
 const EMPTY: Form = {
@@ -27,6 +28,7 @@ const EMPTY: Form = {
   labels: '',
   webhook: '',
   timeout: '',
+  priority: '',
 }
 
 /** Files beyond this are not sent twice, once for the check, in bytes. */
@@ -44,7 +46,7 @@ const labelsIn = (text: string) =>
   )
 
 /** The fields of the submit, without face and speech. */
-function optionsOf({ version, parameters, labels, webhook, timeout }: Form): Record<string, unknown> {
+function optionsOf({ version, parameters, labels, webhook, timeout, priority }: Form): Record<string, unknown> {
   const values = parameterValues(parameters, version)
   const metadata = labelsIn(labels)
   return {
@@ -52,6 +54,7 @@ function optionsOf({ version, parameters, labels, webhook, timeout }: Form): Rec
     ...(Object.keys(values).length > 0 && { parameters: values }),
     ...(Object.keys(metadata).length > 0 && { metadata }),
     ...(webhook.trim() !== '' && { webhook_url: webhook.trim() }),
+    ...(priority !== '' && { priority }),
     ...(timeout !== '' && { timeout_seconds: Number(timeout) }),
   }
 }
@@ -110,7 +113,7 @@ export function NewJobPage(): VNode {
     const sample = SAMPLES[local?.backend ?? 'local']
     change({ face: { text: sample.face, isImage: false }, audio: { text: sample.audio, isImage: false } })
   }
-  const onText = (name: 'labels' | 'webhook' | 'timeout') => (event: Event) =>
+  const onText = (name: 'labels' | 'webhook' | 'timeout' | 'priority') => (event: Event) =>
     change({ [name]: (event.target as HTMLInputElement).value })
 
   // Errors of fields stand at their fields.
@@ -161,6 +164,14 @@ export function NewJobPage(): VNode {
         errorOf=${(name: string) => errorOf(`parameters/${name}`)}
       />
       <div class="grid">
+        <label
+          >Priority among your own jobs
+          <select value=${form.priority} onInput=${onText('priority')}>
+            <option value="">normal</option>
+            <option value="high">high</option>
+            <option value="low">low</option>
+          </select>
+        </label>
         <label
           >Labels, one <code>key=value</code> a line
           <textarea rows="2" value=${form.labels} onInput=${onText('labels')}></textarea>

@@ -1,11 +1,11 @@
 import { html } from 'htm/preact'
 import type { VNode } from 'preact'
-import { useEffect } from 'preact/hooks'
-import { client, getJson, getText, type Job, ProblemError, type Schemas, useLoaded } from './api.ts'
+import { useEffect, useState } from 'preact/hooks'
+import { client, credential, getJson, getText, type Job, ProblemError, type Schemas, send, useLoaded } from './api.ts'
 import { BarChart, Figure } from './charts.ts'
 import { counted, formatDuration } from './format.ts'
 import { durationsOf, HOURS, hoursOf, quantileOf, readMetrics } from './statistics.ts'
-import { Failure } from './ui.ts'
+import { attempt, Confirm, Failure, type Question } from './ui.ts'
 
 /** Loads again at this interval while the page is visible, in ms. */
 const REFRESH_MS = 15_000
@@ -34,7 +34,7 @@ function useRefreshed<T>(load: (signal: AbortSignal) => Promise<T>, everyMs = RE
 
 /** Whether the server, its store and its backend work. */
 function Health(): VNode {
-  const { data, error } = useRefreshed(readiness)
+  const { data, error, reload } = useRefreshed(readiness)
   const rows = [
     ['Server', data?.status, data?.status === 'ready'],
     ['Store', data?.store, data?.store === 'ok'],
@@ -51,7 +51,37 @@ function Health(): VNode {
             <span class="status ${isGood ? 'succeeded' : 'failed'}">${state}</span> <span>${name}</span>
           </div>`,
       )}
+    ${data && html`<${Pause} isPaused=${data.paused === true} onChange=${reload} />`}
   </section>`
+}
+
+/** Pauses and resumes the start of jobs; only administrators may. */
+function Pause({ isPaused, onChange }: { isPaused: boolean; onChange: () => void }): VNode {
+  const [question, setQuestion] = useState<Question>()
+  const newest = useLoaded((signal) => client.list({ limit: 1 }, { signal }), [])
+  // Only administrators are shown whose a job is.
+  const isAdmin = credential.get() === '' || newest.data?.jobs.some(({ caller }) => caller !== undefined)
+  const change = async (verb: 'pause' | 'resume') => {
+    const call = { method: 'POST', path: `/admin/${verb}`, repeatable: true, timeoutMs: 30_000 } as const
+    await attempt(() => send(call, () => undefined))
+    onChange()
+  }
+  const ask = () =>
+    setQuestion({
+      text: 'Start no more jobs, on any replica, until somebody resumes? Jobs that run go on, and new ones are accepted.',
+      action: 'Pause',
+      confirm: () => void change('pause'),
+    })
+  return html`<div class="actions end">
+    ${isPaused && html`<span class="status waiting">paused</span>`}
+    ${
+      isAdmin &&
+      (isPaused
+        ? html`<button class="primary" onClick=${() => change('resume')}>Resume</button>`
+        : html`<button onClick=${ask}>Pause</button>`)
+    }
+    ${question && html`<${Confirm} question=${question} close=${() => setQuestion(undefined)} />`}
+  </div>`
 }
 
 /** An unready server answers 503, with the same body. */

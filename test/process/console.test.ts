@@ -224,6 +224,20 @@ describeInBrowser('the console, in a browser', (open) => {
     await check()
   })
 
+  test('the overview shows a pause, and ends it', async () => {
+    const { page, check } = await visit('overview')
+    const health = page.getByRole('region', { name: 'Health' })
+    await health.getByRole('button', { name: 'Pause' }).click()
+    await page.getByRole('dialog').getByRole('button', { name: 'Pause' }).click()
+    await health.getByText('paused').waitFor()
+    const { job_id: id } = await post(server, '/jobs', aJob)
+    expect((await server.job(id)).status).toBe('submitted')
+    await health.getByRole('button', { name: 'Resume' }).click()
+    await health.getByRole('button', { name: 'Pause' }).waitFor()
+    await server.untilStatus(id, 'succeeded')
+    await check()
+  })
+
   test('ten thousand jobs are shown fifty at a time', async () => {
     const crowded = await startApp()
     const finished = (n: number): Job =>

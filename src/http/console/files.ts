@@ -5,7 +5,7 @@ import { gzipSync } from 'node:zlib'
 import { PARAMETERS } from '../../jobs/job.ts'
 import { Parameters } from '../jobs/submit-schema.ts'
 
-// A process of its own, which writes the files of the console to stdout: JSON of their paths, compressed, in base64.
+// A process of its own, which writes the modules of the console to stdout: JSON of their paths, compressed, in base64.
 // Node strips their types as it does those of the server; in the server that would keep 30 MB.
 const files = new Map<string, string>()
 const read = (url: URL | string) => readFileSync(typeof url === 'string' ? fileURLToPath(url) : url, 'utf8')
@@ -15,8 +15,7 @@ const CLIENT = new URL('../../client/', import.meta.url)
 const addModule = (path: string, source: string) =>
   files.set(path, stripTypeScriptTypes(source).replaceAll(/[ \t]+$/gm, ''))
 for (const name of readdirSync(PAGE)) {
-  if (name.endsWith('.css')) files.set(`page/${name}`, read(new URL(name, PAGE)))
-  else if (name.endsWith('.ts') && !name.endsWith('.d.ts')) addModule(`page/${name}`, read(new URL(name, PAGE)))
+  if (name.endsWith('.ts') && !name.endsWith('.d.ts')) addModule(`page/${name}`, read(new URL(name, PAGE)))
 }
 for (const name of ['index.ts', 'streams.ts', 'transport.ts']) addModule(`client/${name}`, read(new URL(name, CLIENT)))
 

@@ -1,9 +1,9 @@
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { readdir } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { gunzipSync } from 'node:zlib'
+import { gunzipSync, gzipSync } from 'node:zlib'
 import helmet from '@fastify/helmet'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
@@ -105,6 +105,7 @@ export const consoleRoutes: FastifyPluginAsyncTypebox<ConsoleRoutesOptions> = as
     },
   }
   if (options.console) await app.register(helmet, headersFor(options.outputOrigin))
+  const files = createOnce(loadFiles)
 
   app.get(
     '/',
@@ -116,6 +117,8 @@ export const consoleRoutes: FastifyPluginAsyncTypebox<ConsoleRoutesOptions> = as
       reply.header('vary', 'accept')
       if (!/\btext\/html\b/.test(request.headers.accept ?? '')) return answer
       if (options.console) {
+        // They are needed at once. Whoever asks for one gets the error, if there is one.
+        files.get().catch(() => undefined)
         // The serializer is for the JSON.
         return reply
           .type(HTML)
@@ -127,13 +130,13 @@ export const consoleRoutes: FastifyPluginAsyncTypebox<ConsoleRoutesOptions> = as
   )
   if (!options.console) return
 
-  const files = createOnce(loadFiles)
   app.get<{ Params: { folder: string; file: string } }>(
     '/console/:folder/:file',
     { config: { access: 'public' }, schema: { hide: true, querystring: NoQuery } },
     async (request, reply) => {
       const { params } = request
-      const file = (await files.get()).get(`${params.folder}/${params.file}`)
+      const path = `${params.folder}/${params.file}`
+      const file = path === STYLE ? await style() : (await files.get()).get(path)
       if (!file) throw problem('route_not_found')
       reply.headers({ etag: file.etag, 'cache-control': 'no-cache', vary: 'accept-encoding' })
       if (request.headers['if-none-match'] === file.etag) return reply.code(304).send()
@@ -200,7 +203,7 @@ const page = createOnce(async () => {
     <meta name="color-scheme" content="light dark" />
     <title>MuseTalk Orchestrator</title>
     <link rel="icon" href="${ICON}" />
-    <link rel="stylesheet" href="console/page/style.css" />
+    <link rel="stylesheet" href="console/${STYLE}" />
     <script type="importmap">${IMPORT_MAP}</script>
 ${preloads.map((path) => `    <link rel="modulepreload" href="console/${path}" />`).join('\n')}
     <script type="module" src="console/page/app.ts"></script>
@@ -213,9 +216,11 @@ ${preloads.map((path) => `    <link rel="modulepreload" href="console/${path}" /
 `
 }).get
 
-type ConsoleFile = { readonly type: string; readonly etag: string; readonly gzip: Buffer }
+/** The sheet comes before the other files are made, so that something is shown meanwhile. */
+const STYLE = 'page/style.css'
+const style = createOnce(async () => fileOf(STYLE, gzipSync(await readFile(new URL('style.css', SOURCES))))).get
 
-const TYPES: Readonly<Record<string, string>> = { css: 'text/css; charset=utf-8', js: JAVASCRIPT, ts: JAVASCRIPT }
+type ConsoleFile = { readonly type: string; readonly etag: string; readonly gzip: Buffer }
 
 /** How long the files may take to make, in ms, and their bytes. They take about half a second, and have 150 KB. */
 const LOAD_TIMEOUT_MS = 60_000
@@ -231,10 +236,11 @@ async function loadFiles(): Promise<ReadonlyMap<string, ConsoleFile>> {
   })
   const files = JSON.parse(stdout) as Record<string, string>
   return new Map(
-    Object.entries(files).map(([path, text]) => {
-      const gzip = Buffer.from(text, 'base64')
-      const etag = `"${createHash('sha256').update(gzip).digest('base64url').slice(0, 16)}"`
-      return [path, { type: TYPES[path.split('.').at(-1) ?? ''] ?? 'application/octet-stream', etag, gzip }]
-    }),
+    Object.entries(files).map(([path, text]) => [path, fileOf(path, Buffer.from(text, 'base64'))] as const),
   )
+}
+
+function fileOf(path: string, gzip: Buffer): ConsoleFile {
+  const etag = `"${createHash('sha256').update(gzip).digest('base64url').slice(0, 16)}"`
+  return { type: path.endsWith('.css') ? 'text/css; charset=utf-8' : JAVASCRIPT, etag, gzip }
 }
