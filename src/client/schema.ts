@@ -1325,7 +1325,7 @@ export interface components {
             deadline_at: string;
             /**
              * Format: date-time
-             * @description When it is expected to finish: by the length of its speech and the median of recent runs of the same `version`, from the start of its run and by its progress, or, before the start, as if the run started as soon as the queue ahead allows. A hint. Absent when there is nothing to go by, and when the run takes longer than estimated; never later than the deadline.
+             * @description When it is expected to finish: by the length of its speech and the median of recent runs of the same `version`, from the start of its run and by its progress, or, before the start, as if the run started as soon as the queue ahead allows. A hint. Absent when there is nothing to go by, while the job waits for the output of another one, and when the run takes longer than estimated; never later than the deadline.
              * @example 2026-01-31T12:01:30.000Z
              */
             estimated_finish_at?: string;

@@ -157,6 +157,16 @@ describe('the estimate of a job', () => {
     await core.close()
   })
 
+  test('is absent while it waits for the output of another job', async () => {
+    const core = await coreOfTest(NEVER_SLOWER)
+    await core.run(10_000)
+    await core.estimator.load()
+    const job = aJob({ deadlineAt: 9_000_000, media: { audio: { durationSeconds: 10 } } })
+    expect(core.estimator.finishOf(job, undefined)).toBe(1_010_000)
+    expect(core.estimator.finishOf({ ...job, isWaiting: true }, undefined)).toBeUndefined()
+    await core.close()
+  })
+
   test('counts the queue ahead: places that get free, one after the other', async () => {
     const core = await coreOfTest({ ...NEVER_SLOWER, maxConcurrentJobs: 1 })
     await core.run(100_000)
