@@ -48,7 +48,7 @@ import {
   createRateLimits,
   registerLimiter,
 } from './http/plugins/rate-limits.ts'
-import { logOfRequest, requestIds, RequestLog } from './http/plugins/request-log.ts'
+import { createRequestLogger, requestIds, RequestLog, traceRequests } from './http/plugins/request-log.ts'
 import { createOpenAnswers, limitUnsent, trackAnswers, type UnsentLimits } from './http/plugins/open-answers.ts'
 import { adminRoutes } from './http/admin.ts'
 import { usageRoutes } from './http/usage.ts'
@@ -60,6 +60,7 @@ import type { ProgressFollower } from './jobs/progress-follower.ts'
 import type { Subscriptions } from './jobs/subscriptions.ts'
 import type { Metrics } from './jobs/ports/metrics.ts'
 import type { Readiness } from './jobs/readiness.ts'
+import type { Tracer } from './jobs/trace.ts'
 import { type Config, nodeFlags, publicUrlOf, s3EndpointOf } from './config/config.ts'
 import type { UploadLimits } from './http/jobs/uploads.ts'
 import { oldGenerationLimit } from './process/boot.ts'
@@ -78,6 +79,8 @@ export type AppDependencies = {
   readonly http: HttpSettings
   /** Counts requests for all replicas; undefined: this is the only server. */
   readonly counter?: Counter | undefined
+  /** Records a span for each request; undefined: none. */
+  readonly tracer?: Tracer | undefined
   /** Undefined: the server is public. */
   readonly authenticator?: Authenticator | undefined
 }
@@ -88,6 +91,7 @@ export async function buildApp({
   http,
   authenticator,
   counter,
+  tracer,
   ...dependencies
 }: AppDependencies): Promise<FastifyInstance> {
   const { metrics } = dependencies
@@ -99,7 +103,7 @@ export async function buildApp({
     trustProxy: trustProxyOf(http.trustedProxies),
     genReqId: createRequestId,
     logController: requestLog,
-    childLoggerFactory: logOfRequest,
+    childLoggerFactory: createRequestLogger(tracer),
     frameworkErrors(error, request, reply) {
       void limits.countAddress(request.ip).then((tooMany) => {
         answerError(tooMany ?? error, request, reply)
@@ -130,6 +134,7 @@ export async function buildApp({
   // Hooks run in this order: every answer has its headers for browsers, a refused request costs nothing more, and the rate
   // limit comes before the body is read.
   countRequests(app, metrics)
+  if (tracer) traceRequests(app, tracer)
   registerCaller(app)
   addCommonHeaders(app)
   await registerCors(app, http.corsOrigins)

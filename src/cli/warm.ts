@@ -10,6 +10,7 @@ const BOOT = [
   'server.ts',
   '{auth,changes,counters,files,queue,redis,store,webhooks,backend/local}/**/*.ts',
   'backend/modal/check.ts',
+  'metrics/otlp.ts',
 ]
 /** Loaded when they are first used. */
 const LATER = ['backend/modal/{backend,download}.ts', 'http/docs/document.ts', 'metrics/prometheus.ts']

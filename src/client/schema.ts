@@ -2254,6 +2254,8 @@ export interface operations {
                 "Idempotency-Key"?: string;
                 /** @description `wait=N` (RFC 7240): the answer waits until the job finishes, for at most N seconds and never more than 60. For example `wait=30`. */
                 Prefer?: string;
+                /** @description What tracing systems add to the trace (W3C Trace Context); the job's webhooks carry it on. Ignored without a `traceparent`, and if it is malformed or longer than 512 characters. For example `congo=t61rcWkgMzE`. */
+                tracestate?: string;
                 /** @description The trace of the request (W3C Trace Context). Its id is on the server's log lines for the request and the job, and the job's webhooks continue it. A malformed header is ignored. For example `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01`. */
                 traceparent?: string;
             };

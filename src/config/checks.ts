@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import {
   checkIssuerUrl,
   parseOrigins,
+  parsePairs,
   parseTrustedProxies,
   parseCommand,
   parseWebhookSecrets,
@@ -112,6 +113,8 @@ const PARSERS = {
   CORS_ORIGINS: parseOrigins,
   TRUST_PROXY: parseTrustedProxies,
   WEBHOOK_SECRET: parseWebhookSecrets,
+  OTEL_EXPORTER_OTLP_HEADERS: parsePairs,
+  OTEL_RESOURCE_ATTRIBUTES: parsePairs,
   OIDC_SHARE: parseShare,
 }
 

@@ -370,6 +370,25 @@ export const ConfigSchema = Type.Object({
     default: false,
     description: 'Whether webhooks may be sent to https URLs only; a submit with another one is answered 400.',
   }),
+  OTEL_EXPORTER_OTLP_ENDPOINT: Type.Optional(
+    text(
+      'Base URL of an OpenTelemetry receiver (OTLP over HTTP, JSON), such as `http://collector:4318`; spans go to `/v1/traces` below it. Unset: nothing is traced.',
+      { pattern: URL_PATTERN },
+    ),
+  ),
+  OTEL_EXPORTER_OTLP_HEADERS: Type.Optional(
+    text('Headers for the receiver, such as its key: `name=value`, comma-separated, values percent-encoded.', {
+      secret: true,
+    }),
+  ),
+  OTEL_SERVICE_NAME: text('Name of this service in traces.', { default: 'musetalk-orchestrator' }),
+  OTEL_RESOURCE_ATTRIBUTES: Type.Optional(
+    text('More about this service in traces, such as `deployment.environment=production`, comma-separated.'),
+  ),
+  OTEL_TRACES_SAMPLER_ARG: text(
+    'Share of the traces that start here which is recorded, from 0 to 1. What a client traces is recorded if it says so.',
+    { default: '1', pattern: '^(0|1|0?\\.\\d+|[01]\\.0+)$' },
+  ),
   HTTPS_PROXY: Type.Optional(
     text(
       'Proxy for connections to https URLs: webhooks, inputs, Modal and the OIDC issuer. `http://[user:password@]host:port`; it must allow CONNECT to the addresses of the hosts, which the server still checks itself. Unset: direct.',

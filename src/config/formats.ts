@@ -316,3 +316,15 @@ function inBase62(value: bigint, length: number): string {
   for (let rest = value; rest > 0n; rest /= 62n) digits = (DIGITS[Number(rest % 62n)] ?? '') + digits
   return digits.padStart(length, '0')
 }
+
+/** `name=value` pairs, comma-separated, with percent-encoded values: the format of W3C Baggage that `OTEL_*` use. */
+export function parsePairs(text = ''): Record<string, string> {
+  const pairs = text.split(',').filter((part) => part.trim() !== '')
+  return Object.fromEntries(
+    pairs.map((part) => {
+      const [, name = '', value = ''] = /^\s*([\w.-]+)\s*=\s*(.*?)\s*$/.exec(part) ?? []
+      if (name === '') throw new Error('must be pairs of name=value, comma-separated')
+      return [name, decodeURIComponent(value)]
+    }),
+  )
+}

@@ -16,6 +16,7 @@ import { createService } from './service.ts'
 import { createStages, createSubscriptions } from './subscriptions.ts'
 import { createStopper } from './stopper.ts'
 import type { MediaLimits } from './submit.ts'
+import { spansOf, type Tracer } from './trace.ts'
 import { createTransitions, type JobChange } from './transition.ts'
 import { createLedger } from './webhooks/ledger.ts'
 import { createOutbox, type Outbox } from './webhooks/outbox.ts'
@@ -35,6 +36,8 @@ export type CorePorts = {
   readonly links: LinkSigner
   readonly log: Log
   readonly recordMetric: RecordMetric
+  /** Records spans; undefined: there is nobody to send them to. */
+  readonly tracer?: Tracer | undefined
   /** Makes the id of a job: a UUID (RFC 9562). */
   readonly newId?: () => string
   /** Epoch ms. */
@@ -124,6 +127,7 @@ type ChangeSubscriber = (change: JobChange) => void | Promise<void>
 type SubscriberDependencies = {
   readonly log: Log
   readonly recordMetric: RecordMetric
+  readonly tracer?: Tracer | undefined
   readonly changes: Pick<ChangeBus, 'publish'>
   readonly webhooks: Pick<Outbox, 'wake'>
   readonly outputs: Pick<Outputs, 'prefetch'>
@@ -137,10 +141,11 @@ type SubscriberDependencies = {
  * of one is logged and does not affect the others.
  */
 function createPublisher(dependencies: SubscriberDependencies): (change: JobChange) => Promise<void> {
-  const { log, recordMetric, changes, webhooks, outputs, estimator, reuse } = dependencies
+  const { log, recordMetric, tracer, changes, webhooks, outputs, estimator, reuse } = dependencies
   const subscribers: readonly ChangeSubscriber[] = [
     (change) => logChange(log, change),
     (change) => recordMetric(metricEventOf(change)),
+    ...(tracer ? [(change: JobChange) => spansOf(change).forEach((span) => tracer.record(span))] : []),
     (change) => estimator.observe(change),
     ({ after }) => changes.publish(after),
     ({ delivery }) => delivery && webhooks.wake(delivery),

@@ -198,6 +198,8 @@ export type Job = JobRequest & {
   readonly reusedFrom?: string
   /** The trace of its submit (W3C Trace Context, version 00), which its log lines and webhooks carry on. */
   readonly traceparent?: string
+  /** The `tracestate` that came with it. */
+  readonly tracestate?: string
   /** The number of deliveries of the job, and so the number of the last one. */
   readonly deliveryCount?: number
   /** The first and the last `ATTEMPTS_KEPT` of all: never empty; the last is the current one. */

@@ -252,6 +252,8 @@ export type NewJob = Omit<SubmitFields, 'input'> &
     readonly idempotencyKey?: string
     /** As `readTraceparent` gives it. */
     readonly traceparent?: string
+    /** As `readTracestate` gives it. */
+    readonly tracestate?: string
   }
 
 /** What a request leaves to the server. */
@@ -269,8 +271,18 @@ export type JobDefaults = {
 /** The job of a request without errors, as it is stored first. `input`: with its files. */
 export function newJob(request: NewJob, input: JobInput, defaults: JobDefaults): Job {
   // What is left are the fields that a job keeps as they are.
-  const { fieldErrors, isForm, upload, idempotencyKey, traceparent, webhookUrl, webhookEvents, reuse, ...options } =
-    request
+  const {
+    fieldErrors,
+    isForm,
+    upload,
+    idempotencyKey,
+    traceparent,
+    tracestate,
+    webhookUrl,
+    webhookEvents,
+    reuse,
+    ...options
+  } = request
   const webhook = webhookOf(request)
   const runTimeoutSeconds = options.runTimeoutSeconds ?? defaults.runTimeoutSeconds
   const requested: JobRequest = {
@@ -292,6 +304,7 @@ export function newJob(request: NewJob, input: JobInput, defaults: JobDefaults):
     // Not part of the fingerprint: a repeated request belongs to another trace, and may find another file at its URL.
     ...(defaults.media && { media: defaults.media }),
     ...(traceparent !== undefined && { traceparent }),
+    ...(tracestate !== undefined && { tracestate }),
     createdAt: defaults.now,
     deadlineAt: defaults.now + requested.timeoutSeconds * 1000,
     attempts: [{ attempt: 1 }],

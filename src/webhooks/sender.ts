@@ -62,12 +62,16 @@ export function createHttpSender({ secrets, urlRule, timeoutMs, resolve }: HttpS
   }
 }
 
-const headersOf = ({ id, at, traceparent }: WebhookMessage, signatures: readonly string[]): Record<string, string> => ({
+const headersOf = (
+  { id, at, traceparent, tracestate }: WebhookMessage,
+  signatures: readonly string[],
+): Record<string, string> => ({
   'content-type': 'application/json',
   'user-agent': 'musetalk-orchestrator',
   'webhook-id': id,
   'webhook-timestamp': String(Math.floor(at / 1000)),
   ...(traceparent !== undefined && { traceparent }),
+  ...(tracestate !== undefined && { tracestate }),
   'webhook-signature': signatures.join(' '),
 })
 

@@ -18,7 +18,8 @@ import { createProxyRule } from '../net/proxy.ts'
 import { createResolver, type Resolve } from '../net/resolver.ts'
 import type { Readiness } from '../jobs/readiness.ts'
 import { oldGenerationLimit, openFilesLimit } from '../process/boot.ts'
-import { parseShare, parseWebhookSecrets } from '../config/formats.ts'
+import type { Tracer } from '../jobs/trace.ts'
+import { parsePairs, parseShare, parseWebhookSecrets } from '../config/formats.ts'
 import { equalShares, type ShareOf } from '../jobs/ports/queue.ts'
 import { measureBackend, openBackend, openMediaReader } from './backends.ts'
 import {
@@ -45,6 +46,8 @@ export type Wired = {
   readonly links: LinkSigner
   /** Counts requests of all replicas; undefined with a single server. */
   readonly counter: Counter | undefined
+  /** Undefined: nothing is traced. */
+  readonly tracer: Tracer | undefined
   /** Undefined: the server is open to every client. */
   readonly authenticator: Authenticator | undefined
   /** Reloads the file of API keys. */
@@ -72,6 +75,9 @@ export async function wire(config: Config, log: Logger): Promise<Wired> {
 async function openAll(config: Config, log: Logger, { add, closeAll }: Closers): Promise<Wired> {
   if (config.backendAssumed) log.warn({ event: 'local_assumed' }, ASSUMED_LOCAL)
   warnOfFewDescriptors(config, log)
+  // First, so that it is closed last: what closes has spans.
+  const tracer = await openTracer(config, log)
+  if (tracer) add('tracer', tracer)
   const { authenticator, reload, shareOf } = await openAuth(config, log)
   if (authenticator) add('authenticator', authenticator)
   const counter = await openCounter(config, log)
@@ -106,6 +112,7 @@ async function openAll(config: Config, log: Logger, { add, closeAll }: Closers):
       links,
       log,
       recordMetric,
+      tracer,
       // Ascending ids are appended to an index; each random one would change a page of its own.
       newId: createUuids(),
     },
@@ -133,6 +140,7 @@ async function openAll(config: Config, log: Logger, { add, closeAll }: Closers):
     links,
     authenticator,
     counter,
+    tracer,
     reload,
     async start(port = config.PORT) {
       listeningAt = port
@@ -238,6 +246,22 @@ async function openAuth(config: Config, log: Logger): Promise<Auth> {
       keys?.shareOf(caller) ?? (caller.startsWith('oidc:') ? ofToken : undefined) ?? equalShares(caller),
     reload: keys?.reload ?? nothing,
   }
+}
+
+/** Loaded only where it is used. */
+async function openTracer(config: Config, log: Logger) {
+  const { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES } = config
+  if (endpoint === undefined) return undefined
+  const { createOtlpTracer } = await import('../metrics/otlp.ts')
+  const { version } = packageJson
+  const given = parsePairs(OTEL_RESOURCE_ATTRIBUTES)
+  return createOtlpTracer({
+    endpoint,
+    headers: parsePairs(config.OTEL_EXPORTER_OTLP_HEADERS),
+    resource: { 'service.version': version, ...given, 'service.name': OTEL_SERVICE_NAME },
+    ratio: Number(config.OTEL_TRACES_SAMPLER_ARG),
+    log,
+  })
 }
 
 async function openSender(config: Config, resolve: Resolve): Promise<WebhookSender> {

@@ -41,6 +41,7 @@ export async function startApp({ http, authenticator, counter, ...options }: App
     log,
     authenticator,
     counter,
+    tracer: options.tracer,
   }
   const app = await buildApp({ ...parts, http: { ...defaultHttp, ...http } })
   const post = (url: string, payload?: object | string, headers: Record<string, string> = {}) =>

@@ -8,6 +8,7 @@ import type { Job } from '../../src/jobs/job.ts'
 import { createLinkSigner } from '../../src/jobs/links.ts'
 import { storedOutputOf } from '../../src/files/outputs.ts'
 import type { NewJob } from '../../src/jobs/submit.ts'
+import type { Tracer } from '../../src/jobs/trace.ts'
 import type { RecordMetric } from '../../src/jobs/ports/metrics.ts'
 import { createInProcessQueue } from '../../src/queue/in-process/queue.ts'
 import type { Store } from '../../src/jobs/ports/store.ts'
@@ -55,6 +56,7 @@ type CoreOptions = Partial<CoreSettings> & {
   uploads?: Uploads
   media?: MediaReader
   recordMetric?: RecordMetric
+  tracer?: Tracer | undefined
 }
 
 const defaultSettings: CoreSettings = {
@@ -78,6 +80,7 @@ export async function startCore({ running = true, maxConcurrentJobs, ...options 
     store = createMemoryStore(),
     sender = createFakeSender(),
     recordMetric = () => undefined,
+    tracer,
     ...others
   } = options
   const { outputs = noOutputs, uploads = noUploads, media = noMedia, ...settings } = others
@@ -109,7 +112,7 @@ export async function startCore({ running = true, maxConcurrentJobs, ...options 
     links: lateBound(links),
   }
   const core = createCore(
-    { ...ports, log, recordMetric, now, random: () => 0.5 },
+    { ...ports, log, recordMetric, tracer, now, random: () => 0.5 },
     { ...defaultSettings, maxConcurrentJobs, ...settings },
   )
   if (running) await queue.start(core.run)

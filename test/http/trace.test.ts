@@ -1,4 +1,5 @@
-import { afterEach, expect, test } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
+import { type Span, spanIdOf, traceIdOf } from '../../src/jobs/trace.ts'
 import { aBody, startApp, type TestApp } from '../helpers/app.ts'
 import { createFakeSender } from '../helpers/fake-sender.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
@@ -103,4 +104,50 @@ test('every request is traced, refused ones too; other requests do not change th
   )
   expect(traced.map(({ status }) => status)).toEqual([200, 404, 429, 200])
   expect(app.lines.at(-1)).toMatchObject({ job_id: id, trace_id: TRACE })
+})
+
+describe('with a receiver of spans', () => {
+  const spans: Span[] = []
+  const start = async (isSampled = true) => {
+    spans.length = 0
+    return startApp({ sender, tracer: { isSampled: () => isSampled, record: (span) => spans.push(span) } })
+  }
+  const untilSpan = (name: string) => until(() => spans.find((span) => span.name === name))
+
+  test('a request without a trace starts one, which its job and webhook continue', async () => {
+    app = await start()
+    const { id, message, lines } = await aLife({ tracestate: 'congo=t61rcWkgMzE' })
+    const submitted = await untilSpan('POST /jobs')
+    const { traceparent } = submitted
+    expect(submitted.parentId).toBeUndefined()
+    expect(traceparent).toMatch(/^00-[0-9a-f]{32}-[0-9a-f]{16}-03$/)
+    expect((await app.store.get(id))?.traceparent).toBe(traceparent)
+    const ofRequest = app.requestLines.filter(({ job_id: of }) => of === id)
+    expect(ofRequest).toMatchObject([{ trace_id: traceIdOf(traceparent), span_id: spanIdOf(traceparent) }])
+    expect(new Set(lines.map(({ trace_id: trace }) => trace))).toEqual(new Set([traceIdOf(traceparent)]))
+    const sent = await untilSpan('POST webhook')
+    expect(message?.traceparent).toBe(sent.traceparent)
+    // A tracestate without a traceparent is ignored.
+    expect(message).not.toHaveProperty('tracestate')
+  })
+
+  test('a trace that is not recorded is passed on as such', async () => {
+    app = await start(false)
+    await aLife({})
+    await aLife({ traceparent: HEADER.replace(/01$/, '00'), tracestate: 'a=b' })
+    expect(sender.sent[0]?.traceparent).toMatch(/-02$/)
+    expect(sender.sent[1]?.traceparent).toMatch(new RegExp(`^00-${TRACE}-.*-00$`))
+    expect(sender.sent[1]).toMatchObject({ tracestate: 'a=b' })
+  })
+
+  test('a refused request has a span, and a probe has none', async () => {
+    app = await start()
+    await app.get('/healthz')
+    await app.get('/metrics')
+    await app.get('/nothing?secret=1')
+    const { attributes } = await untilSpan('GET')
+    expect(attributes).toMatchObject({ 'url.path': '/nothing', 'http.response.status_code': 404 })
+    expect(spans).toHaveLength(1)
+    expect(JSON.stringify(spans)).not.toContain('secret')
+  })
 })

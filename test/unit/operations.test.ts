@@ -40,7 +40,7 @@ test('metrics, settings and codes that docs/operations.md names exist', async ()
   const events = [...source.matchAll(/event: '(\w+)'/g)].map(([, name = '']) => name)
   const known: readonly string[] = [...PROBLEM_CODES, ...ERROR_CODES, ...events]
   const fields = [
-    ...['job_id', 'request_id', 'trace_id', 'call_id', 'error_code', 'next_cursor'],
+    ...['job_id', 'request_id', 'trace_id', 'span_id', 'call_id', 'error_code', 'next_cursor'],
     ...['duration_ms', 'run_ms', 'unavailable_ms', 'remote_address', 'by_status', 'without_default'],
     ...[
       'estimated_finish_at',
@@ -52,7 +52,7 @@ test('metrics, settings and codes that docs/operations.md names exist', async ()
       'max_running',
     ],
     // Fields of submits, and the reasons of `/readyz`.
-    ...['run_timeout_seconds', 'queue_position', ...DEGRADED_REASONS],
+    ...['run_timeout_seconds', 'queue_position', 'reused_from', ...DEGRADED_REASONS],
   ]
   expect(codes.filter((name) => !known.includes(name) && !fields.includes(name))).toEqual([])
 })

@@ -1,6 +1,17 @@
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
-import { childTraceparent, logFieldsOf, readTraceparent, traceIdOf } from '../../src/jobs/log.ts'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { anyCaller, startCore } from '../helpers/core.ts'
+import { aSuccess } from '../helpers/fake-backend.ts'
+import { until } from '../helpers/until.ts'
+import { logFieldsOf } from '../../src/jobs/log.ts'
+import {
+  childTraceparent,
+  readTraceparent,
+  readTracestate,
+  type Span,
+  spanIdOf,
+  traceIdOf,
+} from '../../src/jobs/trace.ts'
 
 // The example of the standard.
 const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736'
@@ -60,7 +71,98 @@ describe('a traceparent', () => {
   })
 })
 
+describe('a tracestate', () => {
+  const long = (length: number) => `a=${'b'.repeat(length - 2)}`
+
+  test.each([
+    ['one member', 'congo=t61rcWkgMzE', 'congo=t61rcWkgMzE'],
+    ['members of several vendors, with space between', 'a=1 ,\tfw529a3039@dt=FfwAAAAA,', 'a=1,fw529a3039@dt=FfwAAAAA'],
+    ['a value with spaces and signs', 'a=b c!~', 'a=b c!~'],
+  ])('is read: %s', (_what, header, read) => {
+    expect(readTracestate(header)).toBe(read)
+  })
+
+  test.each([
+    ['nothing', ''],
+    ['no value', 'a='],
+    ['no name', '=a'],
+    ['upper case', 'A=b'],
+    ['an equals sign in the value', 'a=b=c'],
+    ['a character that is not ASCII', 'a=é'],
+    ['a line more', 'a=b\nc=d'],
+    ['too many members', Array.from({ length: 33 }, (_, n) => `a${n}=b`).join()],
+    ['too many characters', `${long(256)},${long(256)}`],
+    ['a value that is too long', long(259)],
+  ])('is dropped: %s', (_what, header) => {
+    expect(readTracestate(header)).toBeUndefined()
+  })
+})
+
+describe('the spans of a job', () => {
+  const start = async () => {
+    const spans: Span[] = []
+    const core = await startCore({ tracer: { isSampled: () => true, record: (span) => spans.push(span) } })
+    onTestFinished(() => core.close())
+    return { core, spans, named: (name: string) => spans.filter((span) => span.name === name) }
+  }
+
+  test('are its attempts and itself, and those of a retry are others in the same trace', async () => {
+    const { core, spans, named } = await start()
+    const { id } = await core.submit({ traceparent: HEADER })
+    await core.untilStatus(id, 'running')
+    core.clock.now += 5_000
+    core.backend.end(`fc-${id}-1`, { kind: 'interrupted', error: 'preempted' })
+    await core.untilJob(id, ({ attempts }) => attempts[1]?.callId !== undefined, 'second attempt')
+    core.backend.end(`fc-${id}-2`, { kind: 'failed', code: 'inference_failed', error: 'no' })
+    await core.untilStatus(id, 'failed')
+    await core.service.retry(id, anyCaller)
+    await core.untilJob(id, ({ attempts }) => attempts[2]?.callId !== undefined, 'third attempt')
+    core.backend.end(`fc-${id}-3`, aSuccess)
+    await core.untilStatus(id, 'succeeded')
+
+    await until(() => named('job').length === 2)
+    expect(named('attempt').map(({ attributes, error }) => [attributes['musetalk.attempt.outcome'], error])).toEqual([
+      ['interrupted', 'preempted'],
+      ['failed', 'no'],
+      ['succeeded', undefined],
+    ])
+    expect(named('attempt')[0]).toMatchObject({ startedAt: 1_000_000, endedAt: 1_005_000 })
+    expect(named('attempt')[1]).toMatchObject({ startedAt: 1_005_000 })
+    const [failed, retried] = named('job')
+    expect(failed).toMatchObject({ error: 'no', attributes: { 'error.type': 'inference_failed' } })
+    expect(retried).toMatchObject({ error: undefined, parentId: spanIdOf(HEADER) })
+    const ids = spans.map(({ traceparent }) => spanIdOf(traceparent))
+    expect(new Set(ids).size).toBe(5)
+    expect(new Set(spans.map(({ traceparent }) => traceIdOf(traceparent)))).toEqual(new Set([TRACE]))
+    const parents = named('attempt').map(({ parentId }) => parentId)
+    expect(parents).toEqual([failed, failed, retried].map((span) => spanIdOf(span!.traceparent)))
+  })
+
+  test('say when it entered each stage at the backend, as far as that is known', async () => {
+    const { core, named } = await start()
+    const { id } = await core.submit({ traceparent: HEADER })
+    await core.untilStatus(id, 'running')
+    core.clock.now += 10_000
+    core.backend.end(`fc-${id}-1`, aSuccess, { queuedMs: 2_000, startupMs: 1_000, runMs: 7_000 })
+    await core.untilStatus(id, 'succeeded')
+    await until(() => named('attempt').length === 1)
+    expect(named('attempt')[0]?.events).toEqual([
+      { name: 'queued', at: 1_000_000 },
+      { name: 'starting', at: 1_002_000 },
+      { name: 'running', at: 1_003_000 },
+    ])
+  })
+
+  test('are none without a trace', async () => {
+    const { core, spans } = await start()
+    const { id } = await core.submit()
+    await core.service.cancel(id, anyCaller)
+    await core.untilStatus(id, 'canceled')
+    expect(spans).toEqual([])
+  })
+})
+
 test('the log lines of a job without a trace have no trace_id', () => {
   expect(logFieldsOf({ id: 'a' })).toEqual({ job_id: 'a' })
-  expect(logFieldsOf({ id: 'a', traceparent: HEADER })).toEqual({ job_id: 'a', trace_id: TRACE })
+  expect(logFieldsOf({ id: 'a', traceparent: HEADER })).toMatchObject({ job_id: 'a', trace_id: TRACE })
 })

@@ -8,7 +8,7 @@ import { presentCheck } from '../../jobs/view.ts'
 import { type FieldError, invalidFields } from '../../problems.ts'
 import type { Operation } from '../docs/operation.ts'
 import { callerOf } from '../plugins/auth.ts'
-import { nameJob, traceparentOf } from '../plugins/request-log.ts'
+import { nameJob, traceOf } from '../plugins/request-log.ts'
 import { fieldErrorsOf, ProblemReply, Text } from '../schemas.ts'
 import { CheckReply, JobReply, JOBS } from './job-schema.ts'
 import { Input, NewJobBody, NewJobForm } from './submit-schema.ts'
@@ -29,6 +29,13 @@ const SubmitHeaders = Type.Object({
       description:
         '`wait=N` (RFC 7240): the answer waits until the job finishes, for at most N seconds and never more than 60.',
       example: 'wait=30',
+    }),
+  ),
+  tracestate: Type.Optional(
+    Text({
+      description:
+        "What tracing systems add to the trace (W3C Trace Context); the job's webhooks carry it on. Ignored without a `traceparent`, and if it is malformed or longer than 512 characters.",
+      example: 'congo=t61rcWkgMzE',
     }),
   ),
   traceparent: Type.Optional(
@@ -171,7 +178,6 @@ function newJobOf(request: FastifyRequest): NewJob {
   const fieldErrors = [...(formErrors ?? []), ...schemaErrorsOf(request)]
   const { input, options } = splitFields(validFieldsOf(request.body, fieldErrors))
   const key = headers['idempotency-key']
-  const traceparent = traceparentOf(headers)
   return {
     version: 'v15',
     ...options,
@@ -180,7 +186,7 @@ function newJobOf(request: FastifyRequest): NewJob {
     isForm: formErrors !== null,
     ...(upload && { upload }),
     ...(key !== undefined && { idempotencyKey: parseIdempotencyKey(String(key)) }),
-    ...(traceparent !== undefined && { traceparent }),
+    ...traceOf(request.raw),
   }
 }
 

@@ -8,7 +8,18 @@ import {
   LogController,
 } from 'fastify'
 import type { ChildLoggerOptions, Logger } from 'pino'
-import { createLogThrottle, readTraceparent, traceIdOf } from '../../jobs/log.ts'
+import { createLogThrottle } from '../../jobs/log.ts'
+import {
+  childTraceparent,
+  newTraceparent,
+  readTraceparent,
+  readTracestate,
+  type Span,
+  spanIdOf,
+  traceFieldsOf,
+  traceIdOf,
+  type Tracer,
+} from '../../jobs/trace.ts'
 import { addressOf, isAuthenticated } from './auth.ts'
 
 /** The subject of a log line: a caller, or the address of an unauthenticated client. */
@@ -190,19 +201,24 @@ export function requestIds(): (request?: Pick<IncomingMessage, 'headers'>) => st
 const JOB_PATH = /^\/jobs\/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?=[/?]|$)/
 
 /** Fastify's `childLoggerFactory`: adds the ids of the job and of the trace to every line of a request. */
-export function logOfRequest(
-  log: FastifyBaseLogger,
-  bindings: Record<string, unknown>,
-  options: ChildLoggerOptions,
-  { url = '', headers }: IncomingMessage,
-): FastifyBaseLogger {
-  const id = JOB_PATH.exec(url)?.[1]
-  const traceparent = traceparentOf(headers)
-  // Safe to change: Fastify made the bindings for this request alone.
-  if (id !== undefined) bindings.job_id = id
-  if (traceparent !== undefined) bindings.trace_id = traceIdOf(traceparent)
-  return log.child(bindings, options)
-}
+export const createRequestLogger =
+  (tracer: Tracer | undefined) =>
+  (
+    log: FastifyBaseLogger,
+    bindings: Record<string, unknown>,
+    options: ChildLoggerOptions,
+    raw: IncomingMessage,
+  ): FastifyBaseLogger => {
+    const id = JOB_PATH.exec(raw.url ?? '')?.[1]
+    // Safe to change: Fastify made the bindings for this request alone.
+    if (id !== undefined) bindings.job_id = id
+    if (tracer) Object.assign(bindings, traceFieldsOf(startSpan(raw, tracer).traceparent))
+    else {
+      const traceparent = traceparentOf(raw.headers)
+      if (traceparent !== undefined) bindings.trace_id = traceIdOf(traceparent)
+    }
+    return log.child(bindings, options)
+  }
 
 /** Adds the id of a job to the lines of a request from now on. */
 export function nameJob(request: FastifyRequest, id: string): void {
@@ -211,6 +227,66 @@ export function nameJob(request: FastifyRequest, id: string): void {
   log.setBindings({ job_id: id })
 }
 
+/** The span of a request that is recorded: `parentId` is the client's. */
+type RequestSpan = Pick<Span, 'traceparent' | 'tracestate' | 'parentId'>
+
+const spans = new WeakMap<IncomingMessage, RequestSpan>()
+
+function startSpan(raw: IncomingMessage, tracer: Tracer): RequestSpan {
+  const parent = traceparentOf(raw.headers)
+  const span = parent
+    ? { traceparent: childTraceparent(parent), parentId: spanIdOf(parent), tracestate: tracestateOf(raw.headers) }
+    : { traceparent: newTraceparent(tracer.isSampled()) }
+  spans.set(raw, span)
+  return span
+}
+
+/** Records the span of each answered request, but not of probes and scrapes. Call it before any route is added. */
+export function traceRequests(app: FastifyInstance, tracer: Tracer): void {
+  app.addHook('onRequest', (request, reply, done) => {
+    const span = spans.get(request.raw)
+    // Fastify runs no `onResponse` when a client leaves.
+    if (span && request.routeOptions.config.alwaysAnswered !== true) {
+      reply.raw.on('close', () => tracer.record({ ...span, ...describeRequest(request, reply) }))
+    }
+    done()
+  })
+}
+
+function describeRequest(request: FastifyRequest, reply: FastifyReply): Omit<Span, 'traceparent'> {
+  const { method, routeOptions, raw } = request
+  const status = reply.raw.headersSent ? reply.statusCode : undefined
+  const endedAt = Date.now()
+  return {
+    name: routeOptions.url === undefined ? method : `${method} ${routeOptions.url}`,
+    kind: 'server',
+    startedAt: endedAt - reply.elapsedTime,
+    endedAt,
+    attributes: {
+      'http.request.method': method,
+      'http.route': routeOptions.url,
+      // Without the query, which may have a signature.
+      'url.path': raw.url?.split('?', 1)[0],
+      'http.response.status_code': status,
+      'musetalk.request.id': request.id,
+      ...(isAuthenticated(request) && { 'musetalk.caller': request.caller.id }),
+    },
+    error: status === undefined ? 'the client disconnected' : status >= 500 ? String(status) : undefined,
+  }
+}
+
+/** The trace that a job continues: the span of its request where that is recorded, else the one of the client. */
+export function traceOf(raw: IncomingMessage): Partial<Record<'traceparent' | 'tracestate', string>> {
+  const span = spans.get(raw)
+  const traceparent = span?.traceparent ?? traceparentOf(raw.headers)
+  if (traceparent === undefined) return {}
+  const tracestate = span ? span.tracestate : tracestateOf(raw.headers)
+  return { traceparent, ...(tracestate !== undefined && { tracestate }) }
+}
+
+const tracestateOf = ({ tracestate }: IncomingHttpHeaders): string | undefined =>
+  tracestate === undefined ? undefined : readTracestate(String(tracestate))
+
 /** The `traceparent` of a request; undefined if it is missing or malformed. */
-export const traceparentOf = ({ traceparent }: IncomingHttpHeaders): string | undefined =>
+const traceparentOf = ({ traceparent }: IncomingHttpHeaders): string | undefined =>
   traceparent === undefined ? undefined : readTraceparent(String(traceparent))

@@ -26,8 +26,9 @@ export type WebhookMessage = {
   readonly body: string
   /** Whose secrets sign it. */
   readonly caller: string
-  /** The header of this name (W3C Trace Context). */
+  /** The headers of these names (W3C Trace Context). */
   readonly traceparent?: string
+  readonly tracestate?: string
 }
 
 /** Signs and sends by the Standard Webhooks specification (https://www.standardwebhooks.com). */

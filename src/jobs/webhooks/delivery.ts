@@ -21,8 +21,9 @@ export type Delivery = {
   /** Host and port of the URL; concurrent attempts per host are limited. */
   readonly host: string
   readonly event: WebhookEvent
-  /** That of the job: each attempt is a span in its trace. */
+  /** The span of the job: each attempt is a span below it. */
   readonly traceparent?: string
+  readonly tracestate?: string
   /** The job's attempt that the event is about. */
   readonly attempt: number
   /** What is sent, the same in every attempt. */

@@ -3,6 +3,7 @@ import { checkUrlForm } from '../../net/url-rule.ts'
 import type { Delivery } from './delivery.ts'
 import { currentAttempt, isFinished, type Job, type Webhook, WEBHOOK_EVENTS, type WebhookEvent } from '../job.ts'
 import type { LinkSigner } from '../links.ts'
+import { jobTraceparent } from '../trace.ts'
 import { formatTime, type JobView, presentJob } from '../view.ts'
 
 /** The events of a webhook unless the request names some: the job finished. */
@@ -43,6 +44,8 @@ export function withDelivery(before: Job, after: Job, parts: BodyContext): { job
   const event = eventOf(before, after)
   if (!webhook || !event || !webhook.events.includes(event)) return { job: after }
   const number = (before.deliveryCount ?? 0) + 1
+  const { tracestate } = after
+  const traceparent = jobTraceparent(after)
   const delivery: Delivery = {
     jobId: after.id,
     number,
@@ -52,7 +55,8 @@ export function withDelivery(before: Job, after: Job, parts: BodyContext): { job
     host: URL.parse(webhook.url)?.host ?? '',
     event,
     attempt: currentAttempt(after).attempt,
-    ...(after.traceparent !== undefined && { traceparent: after.traceparent }),
+    ...(traceparent !== undefined && { traceparent }),
+    ...(tracestate !== undefined && { tracestate }),
     body: webhookBodyOf(event, after, parts),
     createdAt: parts.now,
     state: 'pending',

@@ -17,7 +17,8 @@ import { createFairSemaphore, shareInFlight } from '../../lib/concurrency.ts'
 import { createUuids } from '../../lib/ids.ts'
 import { formatTime } from '../view.ts'
 import { createHostQueues } from './host-queue.ts'
-import { createThrottledWarning, errorFieldsOf, type Log, childTraceparent, logFieldsOf } from '../log.ts'
+import { createThrottledWarning, errorFieldsOf, type Log } from '../log.ts'
+import { childTraceparent, spanIdOf, traceFieldsOf, type Tracer } from '../trace.ts'
 
 export type OutboxDependencies = {
   readonly store: DeliveryStore
@@ -25,6 +26,8 @@ export type OutboxDependencies = {
   readonly log: Log
   /** Called after each delivery attempt is recorded. */
   readonly recordMetric?: RecordMetric
+  /** Records a span for each attempt. */
+  readonly tracer?: Tracer | undefined
   /** Time after which an attempt without a recorded end counts as lost, in ms: longer than any attempt takes. */
   readonly claimMs: number
   /** Epoch ms. */
@@ -65,7 +68,7 @@ const SCAN_PAUSE_MS = 100
 const SCAN_PAUSE_FACTOR = 10
 
 export function createOutbox(dependencies: OutboxDependencies): Outbox {
-  const { store, sender, log, recordMetric, claimMs, now = Date.now, random = Math.random } = dependencies
+  const { store, sender, log, recordMetric, tracer, claimMs, now = Date.now, random = Math.random } = dependencies
   const closing = new AbortController()
   const createId = createUuids(now)
   let timer: { readonly dueAt: number; readonly handle: NodeJS.Timeout } | undefined
@@ -150,11 +153,15 @@ export function createOutbox(dependencies: OutboxDependencies): Outbox {
 
   /** Makes the attempt and gives the delivery with its result. */
   const send = async (started: Delivery): Promise<Delivery> => {
-    const { url, body, caller, traceparent } = started
+    const { url, body, caller, traceparent: parent, tracestate } = started
     try {
-      const trace = traceparent === undefined ? {} : { traceparent: childTraceparent(traceparent) }
+      const traceparent = parent && childTraceparent(parent)
+      const trace = traceparent ? { traceparent, ...(tracestate !== undefined && { tracestate }) } : {}
       const message = { id: webhookIdOf(started), at: now(), url, body, caller, ...trace }
-      return finishDeliveryAttempt(started, await sender.send(message, closing.signal), { now: now(), random })
+      const result = await sender.send(message, closing.signal)
+      if (tracer && traceparent)
+        tracer.record(attemptSpan(started, result, { traceparent, from: message.at, to: now() }))
+      return finishDeliveryAttempt(started, result, { now: now(), random })
     } catch (error) {
       if (closing.signal.aborted) return abandonDeliveryAttempt(started, now())
       log.error({ ...fieldsOf(started), event: 'webhook_defect', err: error }, 'making a webhook request failed')
@@ -202,9 +209,36 @@ export function createOutbox(dependencies: OutboxDependencies): Outbox {
   }
 }
 
-const fieldsOf = ({ jobId: id, number, traceparent }: Delivery) => ({
-  ...logFieldsOf({ id, traceparent }),
+const fieldsOf = ({ jobId, number, traceparent }: Delivery) => ({
+  job_id: jobId,
+  ...traceFieldsOf(traceparent),
   delivery: number,
+})
+
+type AttemptTrace = { readonly traceparent: string; readonly from: number; readonly to: number }
+
+/** Without the URL, whose path may be a secret. */
+const attemptSpan = (
+  delivery: Delivery,
+  { status, error }: DeliveryResult,
+  { traceparent, from, to }: AttemptTrace,
+) => ({
+  name: 'POST webhook',
+  kind: 'client' as const,
+  traceparent,
+  tracestate: delivery.tracestate,
+  parentId: spanIdOf(delivery.traceparent ?? ''),
+  startedAt: from,
+  endedAt: to,
+  attributes: {
+    'http.request.method': 'POST',
+    'http.response.status_code': status,
+    'server.address': delivery.host,
+    'musetalk.job.id': delivery.jobId,
+    'musetalk.webhook.id': webhookIdOf(delivery),
+    'musetalk.webhook.event': delivery.event,
+  },
+  error: isSuccess(status) ? undefined : (error ?? String(status)),
 })
 
 /** A redelivery counts as an end only if it changes the delivery's state. */
