@@ -2287,7 +2287,7 @@ export interface operations {
                     "application/json": components["schemas"]["Job"] | components["schemas"]["JobCheck"];
                 };
             };
-            /** @description The job is accepted, now or earlier with this `Idempotency-Key`. */
+            /** @description The job is accepted, now or earlier with this `Idempotency-Key`; one with `reuse` may have succeeded already. */
             202: {
                 headers: {
                     Location: components["headers"]["Location"];

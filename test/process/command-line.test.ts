@@ -94,6 +94,9 @@ describe('musetalk submit', () => {
     const again = await musetalk(args, relay)
     expect(again).toMatchObject({ code: 0, stdout, stderr: `${output} is complete already; --again makes it anew\n` })
     expect(relay.sent).toBe(sent)
+
+    const reusing = await musetalk(['submit', FACE, SPEECH, '--reuse'])
+    expect(await server.job(reusing.stdout.trim())).toMatchObject({ status: 'succeeded', reused_from: id })
   })
 
   test('shows on a terminal a line that changes, and with --json an object for each change', async () => {

@@ -94,9 +94,13 @@ describe('the rows of a batch', () => {
 a.mp4,b.wav,,,,,,
 "a,b.mp4",https://media.example.com/speech%201.mp3?token=x,,v1,high,60,5,12
 a.mp4,server:b.wav,deep/c.mov,,,,,`
-    const defaults = { ...NONE, timeoutSeconds: 90, parameters: { extra_margin: '1', fps: '25' } }
+    const defaults = { ...NONE, reuse: true, timeoutSeconds: 90, parameters: { extra_margin: '1', fps: '25' } }
     expect(parseRows(text, defaults)).toMatchObject([
-      { line: 2, output: 'b.mp4', job: { timeoutSeconds: 90, parameters: { extra_margin: '1', fps: '25' } } },
+      {
+        line: 2,
+        output: 'b.mp4',
+        job: { reuse: true, timeoutSeconds: 90, parameters: { extra_margin: '1', fps: '25' } },
+      },
       {
         ...{ line: 3, output: 'speech 1.mp4' },
         job: {
@@ -144,6 +148,7 @@ describe('a request', () => {
     for (const more of [
       { version: 'v1' },
       { priority: 'low' },
+      { reuse: true },
       { timeoutSeconds: 5 },
       { parameters: { fps: '5' } },
       { speech: 'face.mp4' },

@@ -46,6 +46,7 @@ export const JOB_OPTIONS = {
   metadata: { type: 'string', short: 'm', multiple: true },
   timeout: { type: 'string' },
   'run-timeout': { type: 'string' },
+  reuse: { type: 'boolean' },
   again: { type: 'boolean' },
 } as const
 
@@ -58,6 +59,7 @@ export const JOB_HELP = `  --version v15|v1      the MuseTalk model
   -m, --metadata K=V    a label of your own; repeatable
   --timeout SECONDS     longest time until the job finishes
   --run-timeout SECONDS longest time of the run at the backend
+  --reuse               take the output of an identical job of yours
   --again               make new jobs, whatever was done before`
 
 /** Options and operands of a command; more operands than names are refused unless the last ends with `...`. */
@@ -109,6 +111,7 @@ type JobValues = {
   metadata?: string[] | undefined
   timeout?: string | undefined
   'run-timeout'?: string | undefined
+  reuse?: boolean | undefined
 }
 
 /** The options of jobs, read. */
@@ -116,6 +119,7 @@ export function jobOptionsOf(values: JobValues) {
   return {
     version: values.version,
     priority: values.priority,
+    reuse: values.reuse,
     parameters: pairsOf(values.parameter, 'parameter'),
     metadata: pairsOf(values.metadata, 'metadata'),
     timeoutSeconds: wholeNumber(values.timeout, '--timeout', TIMEOUTS),

@@ -14,6 +14,7 @@ export type JobText = {
   readonly folder: string
   readonly version?: string | undefined
   readonly priority?: string | undefined
+  readonly reuse?: boolean | undefined
   readonly timeoutSeconds?: number | undefined
   readonly runTimeoutSeconds?: number | undefined
   readonly parameters: Readonly<Record<string, string>>
@@ -60,11 +61,12 @@ const STILL_URLS = [...STILLS, '.webp', '.gif']
 
 /** Reads the files of a job. Throws a `UsageError` if one cannot be read. */
 export async function prepare(job: JobText, files: Files, parts: KeyParts): Promise<Prepared> {
-  const { version, priority, timeoutSeconds, runTimeoutSeconds, parameters, metadata } = job
+  const { version, priority, reuse, timeoutSeconds, runTimeoutSeconds, parameters, metadata } = job
   const [face, speech] = [await faceOf(job, files), await speechOf(job, files)]
   const options = {
     ...(version !== undefined && { version }),
     ...(priority !== undefined && { priority }),
+    ...(reuse !== undefined && { reuse }),
     ...(Object.keys(parameters).length > 0 && { parameters: parameterValues(parameters) }),
     ...(Object.keys(metadata).length > 0 && { metadata }),
     ...(timeoutSeconds !== undefined && { timeout_seconds: timeoutSeconds }),

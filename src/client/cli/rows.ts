@@ -97,6 +97,7 @@ function rowOf(fields: Fields, { line }: CsvRecord, defaults: Defaults): Row {
       ...{ face, speech },
       version: textOf('version') ?? defaults.version,
       priority: textOf('priority') ?? defaults.priority,
+      reuse: defaults.reuse,
       timeoutSeconds: seconds('timeout_seconds') ?? defaults.timeoutSeconds,
       runTimeoutSeconds: seconds('run_timeout_seconds') ?? defaults.runTimeoutSeconds,
       parameters: { ...defaults.parameters, ...below(PARAMETER) },

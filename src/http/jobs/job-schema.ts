@@ -189,9 +189,10 @@ export const OutputUrl = Text({
     'https://jobs.example.com/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/output?expires=1769864400&signature=2sJ0c3bq5u8VZk4m1xYw7dLr9aTnQeGhPfUoBiHyKtM',
 })
 
+const SOURCE_ID = '0198a6ef-51d2-7b0c-8a44-5d0c9be0f6a3'
 const ReusedFrom = Text({
   description: 'The job whose run made the output; it may have been deleted since.',
-  example: '0198a6ef-51d2-7b0c-8a44-5d0c9be0f6a3',
+  example: SOURCE_ID,
   format: 'uuid',
 })
 
@@ -380,6 +381,10 @@ const failed = after(running, 30, {
   error: 'No face was found in the first frame.',
 })
 const canceled = after(running, 20, { type: 'canceled' })
+const reused = after({ ...submitted, reuse: true, isWaiting: true }, 0, {
+  ...({ type: 'reused', attempt: 1, from: SOURCE_ID } as const),
+  outputPath: '/shared/results/0198a6ef/v15/output.mp4',
+})
 
 const OUTPUT_URL = `https://jobs.example.com/jobs/${submitted.id}/output?expires=1769864490&signature=2sJ0c3bq5u8VZk4m1xYw7dLr9aTnQeGhPfUoBiHyKtM`
 
@@ -394,6 +399,7 @@ export const JOBS = {
     }),
   },
   succeeded: { summary: 'It succeeded', value: { ...presentJob(succeeded), output_url: OUTPUT_URL } },
+  reused: { summary: 'It has the output of another', value: { ...presentJob(reused), output_url: OUTPUT_URL } },
   failed: { summary: 'It failed', value: presentJob(failed) },
   canceled: { summary: 'It was canceled', value: presentJob(canceled) },
   checked: { summary: 'It would be accepted', value: presentCheck(submitted) },

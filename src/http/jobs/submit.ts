@@ -103,9 +103,10 @@ const docs: Operation = {
       examples: { succeeded: JOBS.succeeded, failed: JOBS.failed, checked: JOBS.checked },
     },
     202: {
-      description: 'The job is accepted, now or earlier with this `Idempotency-Key`.',
+      description:
+        'The job is accepted, now or earlier with this `Idempotency-Key`; one with `reuse` may have succeeded already.',
       headers: [...ACCEPTED_HEADERS],
-      examples: { submitted: JOBS.submitted },
+      examples: { submitted: JOBS.submitted, reused: JOBS.reused },
     },
   },
   problems: [
