@@ -4,12 +4,24 @@ import { useState } from 'preact/hooks'
 import { adviceFor } from './advice.ts'
 import { client, credential, type Job, urlOf, useLoaded } from './api.ts'
 import { Deliveries } from './deliveries.ts'
-import { curlOf, formatFacts, isJobId } from './format.ts'
+import { curlOf, formatFacts, isJobId, shortId } from './format.ts'
 import { JobLog } from './job-log.ts'
 import { JobMedia, outputUrl } from './job-media.ts'
 import { type LiveOptions, useLive } from './live.ts'
 import { Timeline } from './timeline.ts'
-import { Age, attempt, Confirm, CopyButton, Failure, isFinished, Live, type Question, Status, Took } from './ui.ts'
+import {
+  Age,
+  attempt,
+  Command,
+  Confirm,
+  CopyButton,
+  Failure,
+  isFinished,
+  Live,
+  type Question,
+  Status,
+  Took,
+} from './ui.ts'
 
 export function JobPage({ rest: id }: { rest: string }): VNode {
   const job = useLoaded<Job>((signal) => client.get(id, { signal }), [id])
@@ -115,6 +127,7 @@ function Facts({ job }: { job: Job }): VNode {
     ['Cost', cost && `${cost.amount} ${cost.currency}`],
     ['Model', job.version],
     ['Priority', job.priority],
+    ['Video of', job.reused_from && html`<a href=${`#/job/${job.reused_from}`}>${shortId(job.reused_from)}</a>`],
     ['Backend', job.backend],
     ['Caller', job.caller],
     ['Face', formatFacts(job.media?.face ?? {})],
@@ -149,14 +162,11 @@ function Curl({ job }: { job: Job }): VNode {
     fields: {
       ...named,
       ...(job.version !== 'v15' && { version: job.version }),
+      ...(job.priority && { priority: job.priority }),
       ...(job.parameters && { parameters: job.parameters }),
       ...(job.metadata && { metadata: job.metadata }),
     },
     needsKey: credential.get() !== '',
   })
-  return html`<details class="card">
-    <summary>The same by curl</summary>
-    <pre class="code" tabindex="0">${command}</pre>
-    <${CopyButton} text=${command} label="Copy" />
-  </details>`
+  return html`<${Command} text=${command} />`
 }

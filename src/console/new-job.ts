@@ -5,7 +5,7 @@ import { credential, type Job, messageOf, ProblemError, type Schemas, submit, ur
 import { curlOf, formatBytes, formatDuration, formatFacts } from './format.ts'
 import { fieldOf, type Media, MediaField, NO_MEDIA } from './media-field.ts'
 import { ParameterFields, type ParameterTexts, parameterValues } from './parameters.ts'
-import { CopyButton, Failure } from './ui.ts'
+import { Command, Failure } from './ui.ts'
 
 type Check = Schemas['JobCheck']
 
@@ -18,6 +18,7 @@ type Form = {
   readonly webhook: string
   readonly timeout: string
   readonly priority: string
+  readonly reuse: boolean
 }
 
 const EMPTY: Form = {
@@ -29,6 +30,7 @@ const EMPTY: Form = {
   webhook: '',
   timeout: '',
   priority: '',
+  reuse: false,
 }
 
 /** Files beyond this are not sent twice, once for the check, in bytes. */
@@ -46,7 +48,7 @@ const labelsIn = (text: string) =>
   )
 
 /** The fields of the submit, without face and speech. */
-function optionsOf({ version, parameters, labels, webhook, timeout, priority }: Form): Record<string, unknown> {
+function optionsOf({ version, parameters, labels, webhook, timeout, priority, reuse }: Form): Record<string, unknown> {
   const values = parameterValues(parameters, version)
   const metadata = labelsIn(labels)
   return {
@@ -54,6 +56,7 @@ function optionsOf({ version, parameters, labels, webhook, timeout, priority }: 
     ...(Object.keys(values).length > 0 && { parameters: values }),
     ...(Object.keys(metadata).length > 0 && { metadata }),
     ...(webhook.trim() !== '' && { webhook_url: webhook.trim() }),
+    ...(reuse && { reuse }),
     ...(priority !== '' && { priority }),
     ...(timeout !== '' && { timeout_seconds: Number(timeout) }),
   }
@@ -173,6 +176,10 @@ export function NewJobPage(): VNode {
           </select>
         </label>
         <label
+          ><input type="checkbox" checked=${form.reuse} onChange=${() => change({ reuse: !form.reuse })} />
+          Take the video of an identical job of yours, if there is one
+        </label>
+        <label
           >Labels, one <code>key=value</code> a line
           <textarea rows="2" value=${form.labels} onInput=${onText('labels')}></textarea>
         </label>
@@ -273,9 +280,5 @@ function Curl({ form }: { form: Form }): VNode {
     fields: { ...Object.fromEntries(texts), ...optionsOf(form) },
     needsKey: credential.get() !== '',
   })
-  return html`<details class="card">
-    <summary>The same by curl</summary>
-    <pre class="code" tabindex="0">${command}</pre>
-    <${CopyButton} text=${command} label="Copy" />
-  </details>`
+  return html`<${Command} text=${command} />`
 }

@@ -115,6 +115,14 @@ export const CopyButton = ({ text, label }: { text: string; label: string }): VN
   return html`<button onClick=${copy}>${label}</button>`
 }
 
+/** A command for a shell, which copies well. */
+export const Command = ({ text }: { text: string }): VNode =>
+  html`<details class="card">
+    <summary>The same by curl</summary>
+    <pre class="code" tabindex="0">${text}</pre>
+    <${CopyButton} text=${text} label="Copy" />
+  </details>`
+
 export type Question = { readonly text: string; readonly action: string; readonly confirm: () => void }
 
 /** Asks before something that cannot be undone. Escape and the first button close it. */

@@ -44,6 +44,9 @@ const ServerReply = Type.Object(
 const HTML = 'text/html; charset=utf-8'
 const JAVASCRIPT = 'text/javascript; charset=utf-8'
 
+const LINKS = { jobs: '/jobs', events: '/events', health: '/healthz', readiness: '/readyz', metrics: '/metrics' }
+const REFERENCE_LINKS = { docs: '/docs', openapi: '/openapi.json' }
+
 const docs: Operation = {
   operationId: 'getServer',
   tag: 'reference',
@@ -60,15 +63,7 @@ const docs: Operation = {
             name: packageJson.name,
             version: packageJson.version,
             authentication: 'none',
-            links: {
-              jobs: '/jobs',
-              events: '/events',
-              health: '/healthz',
-              readiness: '/readyz',
-              metrics: '/metrics',
-              docs: '/docs',
-              openapi: '/openapi.json',
-            },
+            links: { ...LINKS, ...REFERENCE_LINKS },
           },
         },
       },
@@ -95,14 +90,7 @@ export const consoleRoutes: FastifyPluginAsyncTypebox<ConsoleRoutesOptions> = as
     name: packageJson.name,
     version: packageJson.version,
     authentication: options.authenticated ? ('required' as const) : ('none' as const),
-    links: {
-      jobs: '/jobs',
-      events: '/events',
-      health: '/healthz',
-      readiness: '/readyz',
-      metrics: '/metrics',
-      ...(hasReference && { docs: '/docs', openapi: '/openapi.json' }),
-    },
+    links: { ...LINKS, ...(hasReference && REFERENCE_LINKS) },
   }
   if (options.console) await app.register(helmet, headersFor(options.outputOrigin))
   const files = createOnce(loadFiles)
