@@ -147,6 +147,18 @@ test('the memory store beyond its bytes removes finished jobs, and refuses new o
   expect(await store.insert(refused)).toEqual({ kind: 'inserted' })
 })
 
+test('the memory store counts the facts of media, and what attempts used', async () => {
+  const room = async (change: Parameters<typeof aJob>[0]) => {
+    const store = createMemoryStore({ maxBytes: 30_000 })
+    let count = 0
+    while ((await store.insert(aJob(change))).kind === 'inserted') count++
+    return count
+  }
+  const plain = await room({})
+  expect(await room({ media: { audio: { durationSeconds: 5 } } })).toBeLessThan(plain)
+  expect(await room({ attempts: [{ attempt: 1, usage: { runMs: 5 } }] })).toBeLessThan(plain)
+})
+
 test('the memory store no longer counts the bytes of a removed job and its deliveries', async () => {
   const store = createMemoryStore({ maxBytes: 30_000 })
   core = await startCore({ running: false, store })

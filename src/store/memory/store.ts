@@ -18,6 +18,9 @@ import { createDeliveryTimeline, createTimelines, createUsageSums } from './time
  */
 const JOB_BYTES = 1_100
 const ATTEMPT_BYTES = 250
+/** Times and cost of an attempt; the facts of face and speech. */
+const USAGE_BYTES = 160
+const MEDIA_BYTES = 270
 const DELIVERY_BYTES = 950
 const TRY_BYTES = 220
 const MEMBER_BYTES = 64
@@ -215,12 +218,14 @@ const settle = <T>(work: () => T) => new Promise<T>((resolve) => resolve(work())
 
 /** The same for the same job, so that it need not be kept. Only texts and attempts vary much. */
 function bytesOfJob(job: Job): number {
-  const { input, parameters, metadata, webhook, contentKey, error = '', outputPath = '', attempts } = job
+  const { input, parameters, media, metadata, webhook, contentKey, error = '', outputPath = '', attempts } = job
   let bytes = JOB_BYTES + bytesOfMembers(input) + bytesOfMembers(parameters)
   bytes += bytesOfLabels(metadata) + bytesOfMembers(webhook)
   bytes += error.length + outputPath.length
   if (contentKey !== undefined) bytes += LABEL_BYTES + 3 * contentKey.length
-  for (const attempt of attempts) bytes += ATTEMPT_BYTES + (attempt.error?.length ?? 0)
+  if (media) bytes += MEDIA_BYTES
+  for (const { error: reason = '', usage } of attempts)
+    bytes += ATTEMPT_BYTES + reason.length + (usage ? USAGE_BYTES : 0)
   return bytes
 }
 
