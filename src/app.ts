@@ -28,6 +28,7 @@ import { eventRoutes } from './http/events/routes.ts'
 import { inputRoutes, outputRoutes } from './http/files/routes.ts'
 import { jobRoutes, logRoutes } from './http/jobs/job.ts'
 import { listRoutes } from './http/jobs/list.ts'
+import { batchRoutes } from './http/batches.ts'
 import { submitRoutes } from './http/jobs/submit.ts'
 import { createRenderer } from './http/jobs/view.ts'
 import { countRequests, countUnreadable, healthRoutes, metricsRoutes } from './http/monitoring.ts'
@@ -55,6 +56,7 @@ import { usageRoutes } from './http/usage.ts'
 import { webhookRoutes } from './http/webhooks.ts'
 import type { DeliveryLedger } from './jobs/webhooks/ledger.ts'
 import type { LinkSigner } from './jobs/links.ts'
+import type { Batches } from './jobs/batches.ts'
 import type { JobService } from './jobs/service.ts'
 import type { ProgressFollower } from './jobs/progress-follower.ts'
 import type { Subscriptions } from './jobs/subscriptions.ts'
@@ -67,6 +69,7 @@ import { oldGenerationLimit } from './process/boot.ts'
 
 export type AppDependencies = {
   readonly service: JobService
+  readonly batches: Batches
   readonly subscriptions: Subscriptions
   readonly progress: Pick<ProgressFollower, 'get' | 'look' | 'watch'>
   readonly ledger: DeliveryLedger
@@ -164,12 +167,22 @@ export async function buildApp({
   const refuseOtherMethods = collectMethods(app)
   const routes = collectRoutes(app)
 
-  const { chargeAnswer } = limits
+  const { chargeAnswer, chargeRequests } = limits
   const renderer = createRenderer(dependencies)
-  const options = { ...dependencies, renderer, limits: http, chargeAnswer, unsent, openAnswers, closing }
+  const options = {
+    ...dependencies,
+    renderer,
+    limits: http,
+    chargeAnswer,
+    chargeRequests,
+    unsent,
+    openAnswers,
+    closing,
+  }
   await app.register(submitRoutes, options)
   await app.register(listRoutes, options)
   await app.register(jobRoutes, options)
+  await app.register(batchRoutes, options)
   await app.register(outputRoutes, options)
   await app.register(inputRoutes, options)
   await app.register(logRoutes, options)

@@ -52,6 +52,18 @@ const DEFINITIONS = {
     detail: 'The request is not valid.',
     when: 'The request is wrong in a way that has no code of its own.',
   },
+  batch_not_found: {
+    status: 404,
+    // The same for another caller's batch and for a malformed id, as for jobs.
+    detail: 'There is no batch with this id.',
+    when: 'You have no batch with this id.',
+  },
+  batch_rejected: {
+    status: 422,
+    detail: 'No job was created: see the errors of the jobs.',
+    when: 'No job of the batch is right, or one is not and the batch is atomic. `errors` names job and field, up to 20.',
+    example: { errors: [{ path: '/jobs/3/audio_url', message: 'must be an http or https URL' }] },
+  },
   body_too_large: {
     status: 413,
     detail: 'The body is larger than the server accepts.',

@@ -255,6 +255,106 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/batches": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List batches
+         * @description Your batches, newest first. For the next page, send the `next_cursor` of this one.
+         *
+         *     Needs the scope `jobs:read`.
+         */
+        get: operations["listBatches"];
+        put?: never;
+        /**
+         * Submit a batch of jobs
+         * @description Submits up to 1000 jobs at once, in a body of at most 2 MiB: JSON, or `application/x-ndjson` with one job a line. Jobs that are wrong, or beyond a limit, do not stop the others; `results` names the problem of each. With `atomic` all are created or none. Each job counts against the rate limit as a submit. When the last job finishes, `webhook_url` gets the event `batch.finished` with the counts: `{"type", "timestamp", "data": {"batch_id", "counts", "links"}}`; again, if jobs are retried and finish again.
+         *
+         *     Needs the scope `jobs:write`.
+         */
+        post: operations["submitBatch"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/batches/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get a batch
+         * @description How many of its jobs are in each state. `GET /jobs?batch=` lists them.
+         *
+         *     Needs the scope `jobs:read`.
+         */
+        get: operations["getBatch"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete a batch
+         * @description Deletes all its jobs with their files, and with the last one the batch. Refused while a job has not finished. A batch also goes when the last of its jobs is deleted, or removed after the retention.
+         *
+         *     Needs the scope `jobs:write`.
+         */
+        delete: operations["deleteBatch"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/batches/{id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel a batch
+         * @description Cancels the jobs that have not finished. Safe to repeat.
+         *
+         *     Needs the scope `jobs:write`.
+         */
+        post: operations["cancelBatch"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/batches/{id}/retry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Retry the failed jobs of a batch
+         * @description Starts the jobs that have failed over, each as `POST /jobs/{id}/retry`. Canceled jobs stay canceled.
+         *
+         *     Needs the scope `jobs:write`.
+         */
+        post: operations["retryBatch"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/jobs/{id}/events": {
         parameters: {
             query?: never;
@@ -590,7 +690,7 @@ export interface components {
              * @example invalid_request
              * @enum {string}
              */
-            code: "attempt_not_found" | "bad_request" | "body_too_large" | "concurrency_limit_reached" | "cross_site_refused" | "delivery_in_progress" | "delivery_not_found" | "expectation_failed" | "headers_too_large" | "idempotency_key_reused" | "input_not_found" | "insufficient_scope" | "internal_error" | "invalid_idempotency_key" | "invalid_json" | "invalid_multipart" | "invalid_request" | "issuer_unavailable" | "job_canceled" | "job_failed" | "job_finished" | "job_not_finished" | "job_not_found" | "link_invalid" | "logs_unavailable" | "malformed_request" | "malformed_url" | "media_rejected" | "method_not_allowed" | "not_acceptable" | "output_unavailable" | "overloaded" | "parameter_not_supported" | "precondition_failed" | "queue_full" | "range_not_satisfiable" | "rate_limited" | "request_timeout" | "retry_limit_reached" | "route_not_found" | "server_ending" | "storage_full" | "store_unavailable" | "stream_limit_reached" | "unauthorized" | "unsupported_media" | "unsupported_media_type" | "uploads_need_public_url" | "uploads_need_shared_storage" | "url_not_allowed" | "webhook_secret_not_shown" | "webhooks_not_configured";
+            code: "attempt_not_found" | "bad_request" | "batch_not_found" | "batch_rejected" | "body_too_large" | "concurrency_limit_reached" | "cross_site_refused" | "delivery_in_progress" | "delivery_not_found" | "expectation_failed" | "headers_too_large" | "idempotency_key_reused" | "input_not_found" | "insufficient_scope" | "internal_error" | "invalid_idempotency_key" | "invalid_json" | "invalid_multipart" | "invalid_request" | "issuer_unavailable" | "job_canceled" | "job_failed" | "job_finished" | "job_not_finished" | "job_not_found" | "link_invalid" | "logs_unavailable" | "malformed_request" | "malformed_url" | "media_rejected" | "method_not_allowed" | "not_acceptable" | "output_unavailable" | "overloaded" | "parameter_not_supported" | "precondition_failed" | "queue_full" | "range_not_satisfiable" | "rate_limited" | "request_timeout" | "retry_limit_reached" | "route_not_found" | "server_ending" | "storage_full" | "store_unavailable" | "stream_limit_reached" | "unauthorized" | "unsupported_media" | "unsupported_media_type" | "uploads_need_public_url" | "uploads_need_shared_storage" | "url_not_allowed" | "webhook_secret_not_shown" | "webhooks_not_configured";
             /**
              * @description Each invalid field, up to 20.
              * @example [
@@ -1300,6 +1400,11 @@ export interface components {
              */
             priority?: "high" | "normal" | "low";
             /**
+             * @description The batch with which it was submitted.
+             * @example 0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b13
+             */
+            batch_id?: string;
+            /**
              * Format: date-time
              * @description When the job was accepted.
              * @example 2026-01-31T12:00:00.000Z
@@ -1656,6 +1761,462 @@ export interface components {
              */
             paused: boolean;
         };
+        /** @description Jobs to submit together. */
+        NewBatch: {
+            /**
+             * @description The jobs, up to 1000, each as the JSON of `POST /jobs`: face and speech by name.
+             * @example [
+             *       {
+             *         "audio_path": "speech.wav"
+             *       }
+             *     ]
+             */
+            jobs: {
+                [key: string]: unknown;
+            }[];
+            /**
+             * @description Fields for the jobs that do not have them; for a job with another face or speech, not that one.
+             * @example {
+             *       "video_path": "face.mp4"
+             *     }
+             */
+            defaults?: {
+                [key: string]: unknown;
+            };
+            /**
+             * @description Your own labels of the batch. Jobs have their own.
+             * @example {
+             *       "scene": "12"
+             *     }
+             */
+            metadata?: {
+                [key: string]: string;
+            };
+            /**
+             * Format: uri
+             * @description Where to be notified by a signed POST (Standard Webhooks): http or https, at a public address.
+             * @example https://hooks.example.com/lip-sync
+             */
+            webhook_url?: string;
+            /**
+             * @description Whether to create no job if one of them is refused. Otherwise the others are created.
+             * @example true
+             */
+            atomic?: boolean;
+        };
+        /** @description What became of one job: its id or its problem. */
+        BatchResult: {
+            /**
+             * @description The id of the job.
+             * @example 0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11
+             */
+            job_id?: string;
+            /** @description Why the job was not created. */
+            problem?: {
+                /**
+                 * @description As of `POST /jobs`.
+                 * @example invalid_request
+                 * @enum {string}
+                 */
+                code: "attempt_not_found" | "bad_request" | "batch_not_found" | "batch_rejected" | "body_too_large" | "concurrency_limit_reached" | "cross_site_refused" | "delivery_in_progress" | "delivery_not_found" | "expectation_failed" | "headers_too_large" | "idempotency_key_reused" | "input_not_found" | "insufficient_scope" | "internal_error" | "invalid_idempotency_key" | "invalid_json" | "invalid_multipart" | "invalid_request" | "issuer_unavailable" | "job_canceled" | "job_failed" | "job_finished" | "job_not_finished" | "job_not_found" | "link_invalid" | "logs_unavailable" | "malformed_request" | "malformed_url" | "media_rejected" | "method_not_allowed" | "not_acceptable" | "output_unavailable" | "overloaded" | "parameter_not_supported" | "precondition_failed" | "queue_full" | "range_not_satisfiable" | "rate_limited" | "request_timeout" | "retry_limit_reached" | "route_not_found" | "server_ending" | "storage_full" | "store_unavailable" | "stream_limit_reached" | "unauthorized" | "unsupported_media" | "unsupported_media_type" | "uploads_need_public_url" | "uploads_need_shared_storage" | "url_not_allowed" | "webhook_secret_not_shown" | "webhooks_not_configured";
+                /**
+                 * @description The HTTP status that it would have.
+                 * @example 400
+                 */
+                status: number;
+                /**
+                 * @description What is wrong, in a sentence.
+                 * @example audio_url: must be an http or https URL
+                 */
+                detail: string;
+                /**
+                 * @description Each invalid field, up to 20.
+                 * @example [
+                 *       {
+                 *         "path": "/audio_url",
+                 *         "message": "must be an http or https URL"
+                 *       }
+                 *     ]
+                 */
+                errors?: {
+                    /**
+                     * @description The field, as a JSON Pointer into the job.
+                     * @example /audio_url
+                     */
+                    path: string;
+                    /**
+                     * @description What is wrong with it.
+                     * @example must be an http or https URL
+                     */
+                    message: string;
+                }[];
+            };
+        };
+        /** @description A batch with what became of each job. */
+        SubmittedBatch: {
+            /**
+             * @description The id of the batch.
+             * @example 0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b13
+             */
+            batch_id: string;
+            /**
+             * Format: date-time
+             * @description When it was accepted.
+             * @example 2026-01-31T12:00:00.000Z
+             */
+            created_at: string;
+            /**
+             * @description Whether all its jobs have finished.
+             * @example false
+             */
+            finished: boolean;
+            /** @description Its jobs by state. A job that is deleted counts as what it was. */
+            counts: {
+                /**
+                 * @description Jobs that are submitted.
+                 * @example 1
+                 */
+                submitted: number;
+                /**
+                 * @description Jobs that are running.
+                 * @example 1
+                 */
+                running: number;
+                /**
+                 * @description Jobs that are succeeded.
+                 * @example 1
+                 */
+                succeeded: number;
+                /**
+                 * @description Jobs that are failed.
+                 * @example 1
+                 */
+                failed: number;
+                /**
+                 * @description Jobs that are canceled.
+                 * @example 1
+                 */
+                canceled: number;
+            };
+            /**
+             * @description How many jobs it has.
+             * @example 2
+             */
+            total: number;
+            /**
+             * @description How many jobs were refused when it was submitted.
+             * @example 0
+             */
+            refused: number;
+            /** @description Sums over the attempts that have finished, those of deleted jobs included. */
+            usage: {
+                /**
+                 * @description In the backend's queue, as far as it is known.
+                 * @example 4.2
+                 */
+                queued_seconds: number;
+                /**
+                 * @description In the start of containers, as far as it is known.
+                 * @example 19
+                 */
+                startup_seconds: number;
+                /**
+                 * @description In runs, as far as it is known.
+                 * @example 128.54
+                 */
+                run_seconds: number;
+            };
+            /**
+             * @description What they cost, in each currency of a price that applied; empty without a price.
+             * @example [
+             *       {
+             *         "amount": "0.02853588",
+             *         "currency": "USD"
+             *       }
+             *     ]
+             */
+            costs: components["schemas"]["Cost"][];
+            /**
+             * @description Your own labels: up to 16 keys of 64 characters, values of 512.
+             * @example {
+             *       "scene": "12"
+             *     }
+             */
+            metadata?: {
+                [key: string]: string;
+            };
+            /**
+             * @description Where its end is reported.
+             * @example https://hooks.example.com/lip-sync
+             */
+            webhook_url?: string;
+            /** @description Paths below the server. */
+            links: {
+                /**
+                 * @description This batch.
+                 * @example /batches/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b13
+                 */
+                self: string;
+                /**
+                 * @description Its jobs.
+                 * @example /jobs?batch=0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b13
+                 */
+                jobs: string;
+            };
+            /**
+             * @description For each job of the request, in its order, the id or the problem.
+             * @example [
+             *       {
+             *         "job_id": "0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11"
+             *       }
+             *     ]
+             */
+            results: components["schemas"]["BatchResult"][];
+        };
+        /** @description Jobs that were submitted together. */
+        Batch: {
+            /**
+             * @description The id of the batch.
+             * @example 0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b13
+             */
+            batch_id: string;
+            /**
+             * Format: date-time
+             * @description When it was accepted.
+             * @example 2026-01-31T12:00:00.000Z
+             */
+            created_at: string;
+            /**
+             * @description Whether all its jobs have finished.
+             * @example false
+             */
+            finished: boolean;
+            /** @description Its jobs by state. A job that is deleted counts as what it was. */
+            counts: {
+                /**
+                 * @description Jobs that are submitted.
+                 * @example 1
+                 */
+                submitted: number;
+                /**
+                 * @description Jobs that are running.
+                 * @example 1
+                 */
+                running: number;
+                /**
+                 * @description Jobs that are succeeded.
+                 * @example 1
+                 */
+                succeeded: number;
+                /**
+                 * @description Jobs that are failed.
+                 * @example 1
+                 */
+                failed: number;
+                /**
+                 * @description Jobs that are canceled.
+                 * @example 1
+                 */
+                canceled: number;
+            };
+            /**
+             * @description How many jobs it has.
+             * @example 2
+             */
+            total: number;
+            /**
+             * @description How many jobs were refused when it was submitted.
+             * @example 0
+             */
+            refused: number;
+            /** @description Sums over the attempts that have finished, those of deleted jobs included. */
+            usage: {
+                /**
+                 * @description In the backend's queue, as far as it is known.
+                 * @example 4.2
+                 */
+                queued_seconds: number;
+                /**
+                 * @description In the start of containers, as far as it is known.
+                 * @example 19
+                 */
+                startup_seconds: number;
+                /**
+                 * @description In runs, as far as it is known.
+                 * @example 128.54
+                 */
+                run_seconds: number;
+            };
+            /**
+             * @description What they cost, in each currency of a price that applied; empty without a price.
+             * @example [
+             *       {
+             *         "amount": "0.02853588",
+             *         "currency": "USD"
+             *       }
+             *     ]
+             */
+            costs: components["schemas"]["Cost"][];
+            /**
+             * @description Your own labels: up to 16 keys of 64 characters, values of 512.
+             * @example {
+             *       "scene": "12"
+             *     }
+             */
+            metadata?: {
+                [key: string]: string;
+            };
+            /**
+             * @description Where its end is reported.
+             * @example https://hooks.example.com/lip-sync
+             */
+            webhook_url?: string;
+            /** @description Paths below the server. */
+            links: {
+                /**
+                 * @description This batch.
+                 * @example /batches/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b13
+                 */
+                self: string;
+                /**
+                 * @description Its jobs.
+                 * @example /jobs?batch=0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b13
+                 */
+                jobs: string;
+            };
+        };
+        /** @description One page of batches. */
+        BatchList: {
+            /** @description Newest first. */
+            batches: components["schemas"]["Batch"][];
+            /**
+             * @description Names the next page; absent on the last.
+             * @example MTc2OTg2
+             */
+            next_cursor?: string;
+        };
+        /** @description A batch, and to how many of its jobs the request applied. */
+        BatchOutcome: {
+            /**
+             * @description The id of the batch.
+             * @example 0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b13
+             */
+            batch_id: string;
+            /**
+             * Format: date-time
+             * @description When it was accepted.
+             * @example 2026-01-31T12:00:00.000Z
+             */
+            created_at: string;
+            /**
+             * @description Whether all its jobs have finished.
+             * @example false
+             */
+            finished: boolean;
+            /** @description Its jobs by state. A job that is deleted counts as what it was. */
+            counts: {
+                /**
+                 * @description Jobs that are submitted.
+                 * @example 1
+                 */
+                submitted: number;
+                /**
+                 * @description Jobs that are running.
+                 * @example 1
+                 */
+                running: number;
+                /**
+                 * @description Jobs that are succeeded.
+                 * @example 1
+                 */
+                succeeded: number;
+                /**
+                 * @description Jobs that are failed.
+                 * @example 1
+                 */
+                failed: number;
+                /**
+                 * @description Jobs that are canceled.
+                 * @example 1
+                 */
+                canceled: number;
+            };
+            /**
+             * @description How many jobs it has.
+             * @example 2
+             */
+            total: number;
+            /**
+             * @description How many jobs were refused when it was submitted.
+             * @example 0
+             */
+            refused: number;
+            /** @description Sums over the attempts that have finished, those of deleted jobs included. */
+            usage: {
+                /**
+                 * @description In the backend's queue, as far as it is known.
+                 * @example 4.2
+                 */
+                queued_seconds: number;
+                /**
+                 * @description In the start of containers, as far as it is known.
+                 * @example 19
+                 */
+                startup_seconds: number;
+                /**
+                 * @description In runs, as far as it is known.
+                 * @example 128.54
+                 */
+                run_seconds: number;
+            };
+            /**
+             * @description What they cost, in each currency of a price that applied; empty without a price.
+             * @example [
+             *       {
+             *         "amount": "0.02853588",
+             *         "currency": "USD"
+             *       }
+             *     ]
+             */
+            costs: components["schemas"]["Cost"][];
+            /**
+             * @description Your own labels: up to 16 keys of 64 characters, values of 512.
+             * @example {
+             *       "scene": "12"
+             *     }
+             */
+            metadata?: {
+                [key: string]: string;
+            };
+            /**
+             * @description Where its end is reported.
+             * @example https://hooks.example.com/lip-sync
+             */
+            webhook_url?: string;
+            /** @description Paths below the server. */
+            links: {
+                /**
+                 * @description This batch.
+                 * @example /batches/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b13
+                 */
+                self: string;
+                /**
+                 * @description Its jobs.
+                 * @example /jobs?batch=0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b13
+                 */
+                jobs: string;
+            };
+            /**
+             * @description How many jobs were changed.
+             * @example 2
+             */
+            changed: number;
+            /**
+             * @description How many jobs could not be changed, since they had just finished or have reached a limit.
+             * @example 0
+             */
+            unchanged: number;
+        };
         /** @description One POST to the receiver. While it runs, it has neither status nor error. */
         DeliveryTry: {
             /**
@@ -1683,7 +2244,7 @@ export interface components {
         /** @description The delivery of one event to the webhook of a job. */
         Delivery: {
             /**
-             * @description Its number among the deliveries of the job.
+             * @description Its number among the deliveries of the job; those of its batch start at 1,000,001.
              * @example 1
              */
             number: number;
@@ -1693,11 +2254,11 @@ export interface components {
              */
             webhook_id: string;
             /**
-             * @description What has happened.
+             * @description What has happened. That the batch has finished stands with the job that finished last.
              * @example job.succeeded
              * @enum {string}
              */
-            event: "job.running" | "job.succeeded" | "job.failed" | "job.canceled";
+            event: "job.running" | "job.succeeded" | "job.failed" | "job.canceled" | "batch.finished";
             /**
              * @description The attempt of the job that the event is about.
              * @example 1
@@ -2028,6 +2589,12 @@ export type UsageGroup = components['schemas']['UsageGroup'];
 export type UsageTotal = components['schemas']['UsageTotal'];
 export type Usage = components['schemas']['Usage'];
 export type Pause = components['schemas']['Pause'];
+export type NewBatch = components['schemas']['NewBatch'];
+export type BatchResult = components['schemas']['BatchResult'];
+export type SubmittedBatch = components['schemas']['SubmittedBatch'];
+export type Batch = components['schemas']['Batch'];
+export type BatchList = components['schemas']['BatchList'];
+export type BatchOutcome = components['schemas']['BatchOutcome'];
 export type DeliveryTry = components['schemas']['DeliveryTry'];
 export type Delivery = components['schemas']['Delivery'];
 export type DeliveryList = components['schemas']['DeliveryList'];
@@ -2071,6 +2638,8 @@ export interface operations {
                 metadata?: {
                     [key: string]: string;
                 };
+                /** @description Only jobs of this batch. For example `0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b13`. */
+                batch?: string;
                 /** @description Only jobs that failed with this code. For example `face_not_found`. */
                 error_code?: "inference_failed" | "timed_out" | "input_unavailable" | "invalid_media" | "face_not_found" | "backend_unavailable" | "backend_rejected" | "lost" | "invalid_output";
                 /** @description Only jobs of this model. For example `v15`. */
@@ -4691,6 +5260,1130 @@ export interface operations {
             403: {
                 headers: {
                     "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `body_too_large`: The body is larger than the server accepts. */
+            413: {
+                headers: {
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `unsupported_media_type`: The body is of a type that this path does not accept, not in UTF-8, or compressed. */
+            415: {
+                headers: {
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `rate_limited`: You sent more requests, or wrong credentials, than a minute allows. */
+            429: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the error. */
+            500: {
+                headers: {
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
+             *     - `overloaded`: The server has more to do than it can, or too much of your earlier answers is still unread.
+             *     - `store_unavailable`: The job store is unavailable; try again later.
+             *     - `server_ending`: The server is shutting down and accepts nothing new.
+             */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem, such as that of an unreadable request. */
+            default: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listBatches: {
+        parameters: {
+            query?: {
+                /** @description Batches on a page, 50 by default. For example `20`. */
+                limit?: number;
+                /** @description Only batches of this caller; for administrators. For example `key:studio`. */
+                caller?: string;
+                /** @description The `next_cursor` of the previous page. For example `MTc2OTg2`. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One page. */
+            200: {
+                headers: {
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BatchList"];
+                };
+            };
+            /**
+             * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             */
+            400: {
+                headers: {
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `unauthorized`: There is no credential, or it is not valid. */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `insufficient_scope`: The credential lacks the scope that this needs. */
+            403: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `unsupported_media_type`: The body is of a type that this path does not accept, not in UTF-8, or compressed. */
+            415: {
+                headers: {
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `rate_limited`: You sent more requests, or wrong credentials, than a minute allows. */
+            429: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the error. */
+            500: {
+                headers: {
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
+             *     - `overloaded`: The server has more to do than it can, or too much of your earlier answers is still unread.
+             *     - `store_unavailable`: The job store is unavailable; try again later.
+             *     - `server_ending`: The server is shutting down and accepts nothing new.
+             */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem, such as that of an unreadable request. */
+            default: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    submitBatch: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the submit safe to repeat: the same batch with the same key is created once, as a whole. A key lives as long as its batch. For example `episode-7`. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewBatch"];
+            };
+        };
+        responses: {
+            /** @description The batch is accepted, now or earlier with this `Idempotency-Key`. */
+            202: {
+                headers: {
+                    Location: components["headers"]["Location"];
+                    "Idempotent-Replayed": components["headers"]["Idempotent-Replayed"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SubmittedBatch"];
+                };
+            };
+            /**
+             * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `invalid_json`: The body is not JSON.
+             *     - `invalid_idempotency_key`: The `Idempotency-Key` is not valid.
+             *     - `url_not_allowed`: The server may not fetch one of the URLs.
+             *     - `webhooks_not_configured`: The server sends no webhooks: a submit that asks for one is refused (400), and there is no secret (404).
+             */
+            400: {
+                headers: {
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `unauthorized`: There is no credential, or it is not valid. */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description - `cross_site_refused`: A page of another site asks for a change, and its origin is not allowed to.
+             *     - `insufficient_scope`: The credential lacks the scope that this needs.
+             */
+            403: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `webhooks_not_configured`: The server sends no webhooks: a submit that asks for one is refused (400), and there is no secret (404). */
+            404: {
+                headers: {
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `body_too_large`: The body is larger than the server accepts. */
+            413: {
+                headers: {
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `unsupported_media_type`: The body is of a type that this path does not accept, not in UTF-8, or compressed. */
+            415: {
+                headers: {
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description - `batch_rejected`: No job of the batch is right, or one is not and the batch is atomic. `errors` names job and field, up to 20.
+             *     - `idempotency_key_reused`: The `Idempotency-Key` was used with another request.
+             */
+            422: {
+                headers: {
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description - `rate_limited`: You sent more requests, or wrong credentials, than a minute allows.
+             *     - `concurrency_limit_reached`: You have as many unfinished jobs as one caller may have.
+             */
+            429: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the error. */
+            500: {
+                headers: {
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
+             *     - `overloaded`: The server has more to do than it can, or too much of your earlier answers is still unread.
+             *     - `store_unavailable`: The job store is unavailable; try again later.
+             *     - `server_ending`: The server is shutting down and accepts nothing new.
+             *     - `queue_full`: As many jobs are queued as the server accepts.
+             */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem, such as that of an unreadable request. */
+            default: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getBatch: {
+        parameters: {
+            query?: {
+                /** @description Wait until all jobs have finished, for at most so many seconds. For example `30`. */
+                wait?: number;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description The id of the batch.
+                 * @example 0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b13
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The batch. */
+            200: {
+                headers: {
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Batch"];
+                };
+            };
+            /**
+             * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
+             */
+            400: {
+                headers: {
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `unauthorized`: There is no credential, or it is not valid. */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `insufficient_scope`: The credential lacks the scope that this needs. */
+            403: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `batch_not_found`: You have no batch with this id. */
+            404: {
+                headers: {
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `unsupported_media_type`: The body is of a type that this path does not accept, not in UTF-8, or compressed. */
+            415: {
+                headers: {
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `rate_limited`: You sent more requests, or wrong credentials, than a minute allows. */
+            429: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the error. */
+            500: {
+                headers: {
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
+             *     - `overloaded`: The server has more to do than it can, or too much of your earlier answers is still unread.
+             *     - `store_unavailable`: The job store is unavailable; try again later.
+             *     - `server_ending`: The server is shutting down and accepts nothing new.
+             */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem, such as that of an unreadable request. */
+            default: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteBatch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The id of the batch.
+                 * @example 0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b13
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The batch is deleted. */
+            204: {
+                headers: {
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /**
+             * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
+             *     - `invalid_json`: The body is not JSON.
+             */
+            400: {
+                headers: {
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `unauthorized`: There is no credential, or it is not valid. */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description - `cross_site_refused`: A page of another site asks for a change, and its origin is not allowed to.
+             *     - `insufficient_scope`: The credential lacks the scope that this needs.
+             */
+            403: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `batch_not_found`: You have no batch with this id. */
+            404: {
+                headers: {
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `job_not_finished`: The job has not finished. */
+            409: {
+                headers: {
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `body_too_large`: The body is larger than the server accepts. */
+            413: {
+                headers: {
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `unsupported_media_type`: The body is of a type that this path does not accept, not in UTF-8, or compressed. */
+            415: {
+                headers: {
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `rate_limited`: You sent more requests, or wrong credentials, than a minute allows. */
+            429: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the error. */
+            500: {
+                headers: {
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
+             *     - `overloaded`: The server has more to do than it can, or too much of your earlier answers is still unread.
+             *     - `store_unavailable`: The job store is unavailable; try again later.
+             *     - `server_ending`: The server is shutting down and accepts nothing new.
+             */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem, such as that of an unreadable request. */
+            default: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cancelBatch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The id of the batch.
+                 * @example 0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b13
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The batch. */
+            200: {
+                headers: {
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BatchOutcome"];
+                };
+            };
+            /**
+             * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
+             *     - `invalid_json`: The body is not JSON.
+             */
+            400: {
+                headers: {
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `unauthorized`: There is no credential, or it is not valid. */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description - `cross_site_refused`: A page of another site asks for a change, and its origin is not allowed to.
+             *     - `insufficient_scope`: The credential lacks the scope that this needs.
+             */
+            403: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `batch_not_found`: You have no batch with this id. */
+            404: {
+                headers: {
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `body_too_large`: The body is larger than the server accepts. */
+            413: {
+                headers: {
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `unsupported_media_type`: The body is of a type that this path does not accept, not in UTF-8, or compressed. */
+            415: {
+                headers: {
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `rate_limited`: You sent more requests, or wrong credentials, than a minute allows. */
+            429: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the error. */
+            500: {
+                headers: {
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
+             *     - `overloaded`: The server has more to do than it can, or too much of your earlier answers is still unread.
+             *     - `store_unavailable`: The job store is unavailable; try again later.
+             *     - `server_ending`: The server is shutting down and accepts nothing new.
+             */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem, such as that of an unreadable request. */
+            default: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    retryBatch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The id of the batch.
+                 * @example 0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b13
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The batch. */
+            200: {
+                headers: {
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BatchOutcome"];
+                };
+            };
+            /**
+             * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
+             *     - `invalid_json`: The body is not JSON.
+             */
+            400: {
+                headers: {
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `unauthorized`: There is no credential, or it is not valid. */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description - `cross_site_refused`: A page of another site asks for a change, and its origin is not allowed to.
+             *     - `insufficient_scope`: The credential lacks the scope that this needs.
+             */
+            403: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `batch_not_found`: You have no batch with this id. */
+            404: {
+                headers: {
                     "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     RateLimit: components["headers"]["RateLimit"];
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];

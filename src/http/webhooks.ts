@@ -4,8 +4,9 @@ import type { Delivery } from '../jobs/webhooks/delivery.ts'
 import { type DeliveryLedger, presentDelivery, presentTest } from '../jobs/webhooks/ledger.ts'
 import { URL_MAX_LENGTH } from '../net/url-rule.ts'
 import type { Operation } from './docs/operation.ts'
+import { BATCH_EVENT, WEBHOOK_EVENTS } from '../jobs/job.ts'
 import { JobId, JobParams } from './jobs/job-schema.ts'
-import { WebhookEventName, WebhookEvents } from './jobs/submit-schema.ts'
+import { WebhookEvents } from './jobs/submit-schema.ts'
 import { callerOf } from './plugins/auth.ts'
 import type { ChargeAnswer } from './plugins/rate-limits.ts'
 import { NoBody, NoQuery, OneOf, ProblemReply, Text, Time, Integer } from './schemas.ts'
@@ -29,12 +30,19 @@ const DeliveryParams = Type.Object({
 /** The delivery of one event to a webhook. */
 const DeliveryReply = Type.Object(
   {
-    number: Integer({ description: 'Its number among the deliveries of the job.', example: 1, minimum: 1 }),
+    number: Integer({
+      description: 'Its number among the deliveries of the job; those of its batch start at 1,000,001.',
+      example: 1,
+      minimum: 1,
+    }),
     webhook_id: Text({
       description: 'The `webhook-id` header, the same for every POST.',
       example: 'msg_0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11_1',
     }),
-    event: WebhookEventName,
+    event: OneOf([...WEBHOOK_EVENTS, BATCH_EVENT], {
+      description: 'What has happened. That the batch has finished stands with the job that finished last.',
+      examples: ['job.succeeded'],
+    }),
     attempt: Integer({ description: 'The attempt of the job that the event is about.', example: 1, minimum: 1 }),
     state: OneOf(['pending', 'delivered', 'failed'], {
       description: '`failed`: every POST failed, or the receiver answered 410.',

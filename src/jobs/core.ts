@@ -8,6 +8,7 @@ import type { LinkSigner } from './links.ts'
 import { type Log, logFieldsOf } from './log.ts'
 import { createEstimator, type Estimator } from './estimate.ts'
 import { createProgressFollower } from './progress-follower.ts'
+import { createBatches } from './batches.ts'
 import { createReadiness } from './readiness.ts'
 import { createReconciler } from './reconciler.ts'
 import { createReuse, type Reuse } from './reuse.ts'
@@ -89,9 +90,10 @@ export function createCore(ports: CorePorts, settings: CoreSettings) {
   const webhooks = createOutbox({ ...ports, claimMs: settings.deliveryClaimMs })
   const observe: Reuse['observe'] = (change) => reuse.observe(change)
   const publish = createPublisher({ ...ports, webhooks, estimator, reuse: { observe } })
-  const { insert, transition } = createTransitions({ ...ports, ...settings, stages, publish })
+  const { insert, insertBatch, transition } = createTransitions({ ...ports, ...settings, stages, publish })
   const reuse = createReuse({ ...ports, transition })
   const service = createService({ ...ports, ...settings, insert, transition, webhooks, stages, estimator, reuse })
+  const batches = createBatches({ ...ports, service, webhooks, subscriptions, insertBatch })
   const stopper = createStopper({ ...ports, transition })
   const reconciler = createReconciler({ ...ports, ...settings, transition, stopper, reuse, webhooks })
   const readiness = createReadiness(ports)
@@ -99,6 +101,7 @@ export function createCore(ports: CorePorts, settings: CoreSettings) {
   const ledger = createLedger({ ...ports, service, webhooks })
   return {
     service,
+    batches,
     subscriptions,
     progress,
     ledger,
@@ -149,6 +152,7 @@ function createPublisher(dependencies: SubscriberDependencies): (change: JobChan
     (change) => estimator.observe(change),
     ({ after }) => changes.publish(after),
     ({ delivery }) => delivery && webhooks.wake(delivery),
+    ({ batchDelivery }) => batchDelivery && webhooks.wake(batchDelivery),
     ({ after, event }) => {
       if (event?.type === 'succeeded') outputs.prefetch({ ...after, outputPath: event.outputPath })
     },

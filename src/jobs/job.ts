@@ -108,6 +108,9 @@ export type Priority = (typeof PRIORITIES)[number]
 export const WEBHOOK_EVENTS = ['job.running', 'job.succeeded', 'job.failed', 'job.canceled'] as const
 export type WebhookEvent = (typeof WEBHOOK_EVENTS)[number]
 
+/** The event of a batch whose jobs have all finished. */
+export const BATCH_EVENT = 'batch.finished'
+
 /** Where a job's webhooks go. `events`: which ones, never empty, in the order of `WEBHOOK_EVENTS`. */
 export type Webhook = { readonly url: string; readonly events: readonly WebhookEvent[] }
 
@@ -176,6 +179,8 @@ export type Job = JobRequest & {
   /** The caller's key of the submit, and the digest of its content: the same key again means the same job. */
   readonly idempotencyKey?: string
   readonly fingerprint?: string
+  /** The batch with which it was submitted, and where that reports its end. */
+  readonly batch?: { readonly id: string; readonly webhookUrl?: string }
   readonly createdAt: number
   readonly startedAt?: number
   readonly finishedAt?: number

@@ -31,7 +31,7 @@ export type UsageRequest = Omit<UsageReportQuery, 'from' | 'to'> & {
   readonly to?: string | undefined
 }
 
-export type ServiceDependencies = Transitions & {
+export type ServiceDependencies = Pick<Transitions, 'insert' | 'transition'> & {
   readonly store: Pick<JobStore, 'get' | 'list' | 'remove'> & Pick<UsageStore, 'usageOn'>
   readonly queue: Pick<JobQueue, 'position' | 'setPaused'>
   readonly changes: ChangeBus
@@ -73,6 +73,8 @@ export type JobService = {
    * `media_rejected` and an error for each field, or with `webhooks_not_configured`.
    */
   check(request: NewJob, caller: Caller): Promise<Checked>
+  /** As `check`, without the estimate, for a request without files. */
+  prepare(request: NewJob, caller: Caller): Promise<Job>
   /** One page, newest first, with the position of its last job where more follow. */
   list(query: ListQuery): Promise<JobPage>
   /** Deletes a finished job. Rejects with `job_not_finished` for any other, and while its call is still being stopped. */
@@ -206,6 +208,7 @@ export function createService(dependencies: ServiceDependencies): JobService {
         await request.upload?.discard()
       }
     },
+    prepare: check,
     async submit(request, caller) {
       const submitted = await submit(request, caller).catch(async (error: unknown) => {
         // After an ambiguous insert the job may exist and need its files; otherwise the sweep removes them.

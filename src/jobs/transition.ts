@@ -1,10 +1,10 @@
 import { problem, isProblem } from '../problems.ts'
-import type { JobStore } from './ports/store.ts'
+import type { BatchStore, JobStore, NewBatch, StoredBatch } from './ports/store.ts'
 import type { Delivery } from './webhooks/delivery.ts'
 import { applyEvent } from './apply-event.ts'
 import type { Job, JobEvent } from './job.ts'
 import type { LinkSigner } from './links.ts'
-import { withDelivery } from './webhooks/options.ts'
+import { batchEndOf, withDelivery } from './webhooks/options.ts'
 import type { Stages } from './subscriptions.ts'
 import { account, type Price } from './usage.ts'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -15,10 +15,12 @@ export type JobChange = {
   readonly before?: Job
   readonly event?: JobEvent
   readonly delivery?: Delivery | undefined
+  /** The webhook of its batch, written if it was the last of it to finish. */
+  readonly batchDelivery?: Delivery | undefined
 }
 
 export type TransitionDependencies = {
-  readonly store: Pick<JobStore, 'insert' | 'get' | 'update' | 'reopen'>
+  readonly store: Pick<JobStore, 'insert' | 'get' | 'update' | 'reopen'> & Pick<BatchStore, 'insertBatch'>
   /** For the links in the bodies of webhooks. */
   readonly links: Pick<LinkSigner, 'outputUrl'>
   /** Publishes a change once it is written. Never rejects. */
@@ -43,6 +45,11 @@ export type Transitions = {
    * `concurrency_limit_reached`, unless it is exempt from the limits.
    */
   insert(job: Job, options?: { readonly isExempt: boolean }): Promise<Job>
+  /**
+   * Writes a new batch with its jobs, as many as the limits allow, or gives back the one that its idempotency key has made
+   * already. Rejects as `insert` does if they allow none, or not all of a batch that is atomic.
+   */
+  insertBatch(batch: NewBatch): Promise<StoredBatch>
   /**
    * Applies an event to a job that was read before, however long ago: the job is read again only if that copy is stale
    * or refuses the event. Rejects with `job_not_found` if it has been removed; a retry also as `insert` does.
@@ -74,12 +81,12 @@ export function createTransitions(dependencies: TransitionDependencies): Transit
   const write = async (before: Job, moved: Job, event: JobEvent): Promise<Job | undefined> => {
     const { job: accounted, usage } = account(before, moved, event, { price, stage: stages?.stateOf(before) })
     const { job, delivery } = withDelivery(before, accounted, { now: now(), links })
-    const isWritten = await writeWithFollowUp(
-      { store, job, followUp: () => publish({ before, after: job, event, delivery }) },
-      () =>
-        event.type === 'retried'
-          ? reopen(job, before.revision)
-          : store.update(job, before.revision, { delivery, usage }),
+    const batchEnd = batchEndOf(before, job, now())
+    const change = { before, after: job, event, delivery, batchDelivery: batchEnd?.delivery }
+    const isWritten = await writeWithFollowUp({ store, job, followUp: () => publish(change) }, () =>
+      event.type === 'retried'
+        ? reopen(job, before.revision)
+        : store.update(job, before.revision, { delivery, usage, batchEnd }),
     )
     return isWritten ? job : undefined
   }
@@ -94,6 +101,15 @@ export function createTransitions(dependencies: TransitionDependencies): Transit
         return existing === undefined
       })
       return existing ?? job
+    },
+    async insertBatch({ jobs, ...batch }) {
+      const inserted = await store.insertBatch({ jobs, ...batch }, limits)
+      refuseBeyondLimits(inserted.kind)
+      if (inserted.kind === 'existing') return inserted
+      if (inserted.kind !== 'inserted') throw problem('queue_full')
+      const accepted = jobs.slice(0, inserted.batch.stored)
+      await Promise.all(accepted.map((job) => publish({ after: job })))
+      return { batch: inserted.batch, results: batch.results }
     },
     async transition(known, event) {
       for (let job = known, isFresh = false; ; isFresh = true) {

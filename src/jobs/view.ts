@@ -45,6 +45,7 @@ export function presentJob(job: Job, options: PresentOptions = {}) {
     parameters: job.parameters,
     metadata: job.metadata,
     priority: job.priority,
+    batch_id: job.batch?.id,
     created_at: formatTime(job.createdAt),
     started_at: job.startedAt === undefined ? undefined : formatTime(job.startedAt),
     finished_at: job.finishedAt === undefined ? undefined : formatTime(job.finishedAt),

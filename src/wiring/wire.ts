@@ -9,6 +9,7 @@ import { type CoreSettings, createCore } from '../jobs/core.ts'
 import type { LinkSigner } from '../jobs/links.ts'
 import { parseNanos, type Price } from '../jobs/usage.ts'
 import { createUuids } from '../lib/ids.ts'
+import type { Batches } from '../jobs/batches.ts'
 import type { JobService } from '../jobs/service.ts'
 import type { ProgressFollower } from '../jobs/progress-follower.ts'
 import type { Subscriptions } from '../jobs/subscriptions.ts'
@@ -36,6 +37,7 @@ import { resolvesWithin } from '../lib/timing.ts'
 
 export type Wired = {
   readonly service: JobService
+  readonly batches: Batches
   readonly subscriptions: Subscriptions
   readonly progress: ProgressFollower
   readonly ledger: DeliveryLedger
@@ -130,6 +132,7 @@ async function openAll(config: Config, log: Logger, { add, closeAll }: Closers):
   let closing: Promise<void> | undefined
   return {
     service: core.service,
+    batches: core.batches,
     subscriptions: core.subscriptions,
     progress: core.progress,
     ledger: core.ledger,

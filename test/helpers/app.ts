@@ -27,9 +27,10 @@ export async function startApp({ http, authenticator, counter, ...options }: App
   const metrics = createMetrics(someFacts)
   const core = await startCore({ ...options, recordMetric: metrics.record })
   const { log, lines, text } = await recordingLog()
-  const { service, subscriptions, progress, ledger, readiness, outputs, uploads, links } = core
+  const { service, batches, subscriptions, progress, ledger, readiness, outputs, uploads, links } = core
   const parts = {
     service: lateBound(service),
+    batches: lateBound(batches),
     subscriptions: lateBound(subscriptions),
     progress: lateBound(progress),
     ledger: lateBound(ledger),

@@ -31,6 +31,12 @@ type Route = {
 const ROUTES: Readonly<Record<string, Route>> = {
   'GET /': { answer: 200, hasNoOwner: true },
   'GET /console/:folder/:file': { answer: 200, hasNoOwner: true },
+  'POST /batches': { scope: 'jobs:write', answer: 202, hasNoOwner: true },
+  'GET /batches': { scope: 'jobs:read', answer: 200, hasNoOwner: true },
+  'GET /batches/:id': { scope: 'jobs:read', answer: 200 },
+  'POST /batches/:id/cancel': { scope: 'jobs:write', answer: 200 },
+  'POST /batches/:id/retry': { scope: 'jobs:write', answer: 200 },
+  'DELETE /batches/:id': { scope: 'jobs:write', answer: 204 },
   'GET /healthz': { answer: 200, hasNoOwner: true },
   'GET /readyz': { answer: 200, hasNoOwner: true },
   'GET /metrics': { scope: 'metrics:read', answer: 200, hasNoOwner: true },
@@ -84,8 +90,20 @@ async function aJobOfAlice(state: Route['job'] = 'running'): Promise<string> {
   return id
 }
 
+/** A batch whose only job is canceled. */
+async function aBatchOfAlice(): Promise<string> {
+  const submitted = await app.post('/batches', { jobs: [aBody] }, as('alice'))
+  const { batch_id: id, results } = submitted.json<{ batch_id: string; results: { job_id: string }[] }>()
+  const job = results[0]?.job_id ?? ''
+  await app.untilStatus(job, 'running')
+  await app.post(`/batches/${id}/cancel`, undefined, as('alice'))
+  await app.untilJob(job, ({ attempts }) => attempts[0]?.stop === 'done', 'stopped')
+  return id
+}
+
 const BODIES: Readonly<Record<string, object>> = {
   'POST /jobs': aBody,
+  'POST /batches': { jobs: [aBody] },
   'POST /webhooks/test': { url: 'https://hooks.example/alice' },
 }
 
@@ -122,12 +140,13 @@ describe.each(Object.entries(ROUTES))('%s', (name, { scope, job, answer, hasNoOw
     ['a token of that name', 'alice-of-the-issuer', isOperators ? 403 : foreign],
     ['an administrator', 'root', answer],
   ])(`for %s`, async (_who, caller, expected) => {
-    const id = await aJobOfAlice(job)
+    const isOfBatch = name.includes('/batches')
+    const id = isOfBatch ? await aBatchOfAlice() : await aJobOfAlice(job)
     const response = await ask(name, caller, id)
     // The other tests need jobs that start.
     await app.queue.setPaused(false)
     expect(response.statusCode).toBe(expected)
-    if (expected === 404) expect(problemOf(response).code).toBe('job_not_found')
+    if (expected === 404) expect(problemOf(response).code).toBe(isOfBatch ? 'batch_not_found' : 'job_not_found')
     const challenge = response.headers['www-authenticate']
     if (expected === 401) {
       expect(problemOf(response).code).toBe('unauthorized')
@@ -204,8 +223,16 @@ test('an idempotency key is the caller’s own', async () => {
 })
 
 test('an unauthenticated request is refused before its body is read, and counts for no caller', async () => {
-  const response = await app.post('/jobs', '{"video_path": ', { 'content-type': 'application/json' })
-  expect(problemOf(response)).toMatchObject({ status: 401 })
+  const headers = { 'content-type': 'application/json' }
+  // From another address: the limit of failures counts those of the table.
+  const request = {
+    method: 'POST',
+    url: '/jobs',
+    payload: '{"video_path": ',
+    headers,
+    remoteAddress: '192.0.2.7',
+  } as const
+  expect(problemOf(await app.app.inject(request))).toMatchObject({ status: 401 })
 })
 
 test('more than sixty wrong credentials a minute from one address are 429, and a valid one still passes', async () => {

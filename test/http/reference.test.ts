@@ -310,6 +310,21 @@ describe('real answers match the reference', () => {
     return answer
   }
 
+  const submitBatch = (payload: object, caller = 'alice') =>
+    guarded.app.inject({ method: 'POST', url: '/batches', headers: as(caller), payload })
+  /** A batch of Alice's with one job. */
+  async function aBatch(state: 'running' | 'canceled' = 'running'): Promise<string> {
+    const metadata = { show: 'x' }
+    const submitted = await submitBatch({ jobs: [aBody, {}], metadata, webhook_url: 'https://hooks.example/a' })
+    const { batch_id: id, results } = submitted.json<{ batch_id: string; results: { job_id: string }[] }>()
+    const job = results[0]?.job_id ?? ''
+    await guarded.untilStatus(job, 'running')
+    if (state === 'running') return id
+    await ask('POST /batches/:id/cancel', id)
+    await guarded.untilJob(job, ({ attempts }) => attempts[0]?.stop === 'done', 'stopped')
+    return id
+  }
+
   const cases: [route: string, status: number, what: string, ask: () => Promise<Answer>][] = [
     ['POST /jobs', 202, 'accepted', () => submit({ ...aBody, metadata: { a: 'b' } }, { 'idempotency-key': 'one' })],
     ['POST /jobs', 202, 'replayed', () => submit({ ...aBody, metadata: { a: 'b' } }, { 'idempotency-key': 'one' })],
@@ -397,6 +412,19 @@ describe('real answers match the reference', () => {
     ['POST /admin/pause', 403, 'no administrator', () => ask('POST /admin/pause', '')],
     ['POST /admin/resume', 200, 'resumed', () => ask('POST /admin/resume', '', 'root')],
     ['POST /admin/resume', 403, 'no administrator', () => ask('POST /admin/resume', '')],
+    ['POST /batches', 202, 'one job of two', () => submitBatch({ jobs: [aBody, {}], metadata: { show: 'x' } })],
+    ['POST /batches', 422, 'no job that is right', () => submitBatch({ jobs: [{}] })],
+    ['POST /batches', 400, 'no jobs', () => submitBatch({})],
+    ['GET /batches', 200, 'a page', async () => (await aBatch(), get('/batches?limit=1'))],
+    ['GET /batches', 403, 'the batches of another', () => get('/batches?caller=key:bob')],
+    ['GET /batches/:id', 200, 'running', async () => ask('GET /batches/:id', await aBatch())],
+    ['GET /batches/:id', 404, 'unknown', () => ask('GET /batches/:id', unknown)],
+    ['POST /batches/:id/cancel', 200, 'running', async () => ask('POST /batches/:id/cancel', await aBatch())],
+    ['POST /batches/:id/cancel', 404, 'unknown', () => ask('POST /batches/:id/cancel', unknown)],
+    ['POST /batches/:id/retry', 200, 'canceled', async () => ask('POST /batches/:id/retry', await aBatch('canceled'))],
+    ['POST /batches/:id/retry', 404, 'unknown', () => ask('POST /batches/:id/retry', unknown)],
+    ['DELETE /batches/:id', 204, 'ended', async () => ask('DELETE /batches/:id', await aBatch('canceled'))],
+    ['DELETE /batches/:id', 409, 'running', async () => ask('DELETE /batches/:id', await aBatch())],
     ['GET /usage', 200, 'their own', async () => (await aJob('succeeded'), get('/usage', 'root'))],
     ['GET /usage', 200, 'by label', async () => (await aJob('failed'), get('/usage?group_by=metadata.scene'))],
     ['GET /usage', 304, 'a report that the caller has', () => again('/usage')],

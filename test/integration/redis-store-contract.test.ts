@@ -4,6 +4,7 @@ import { createRedisStore, openRedisStore } from '../../src/store/redis/store.ts
 import { silentLog } from '../helpers/log.ts'
 import { describeWithRedis } from '../helpers/redis.ts'
 import { testContract } from '../contract/contract.ts'
+import { batchesContract } from '../contract/batches.ts'
 import { deliveriesContract } from '../contract/deliveries.ts'
 import { expectExactSums } from '../helpers/usage.ts'
 import { storeContract } from '../contract/store.ts'
@@ -14,6 +15,7 @@ describeWithRedis('with Redis', (redis) => {
   const open = () => openRedisStore({ url: redis.url(), prefix: redis.newPrefix(), log: silentLog() })
   testContract('Redis store', storeContract, open)
   testContract('Redis outbox', deliveriesContract, open)
+  testContract('batches in Redis', batchesContract, open)
   testContract('daily sums in Redis', usageContract, open)
   testContract('reuse with jobs in Redis', reuseContract, open)
 

@@ -286,7 +286,7 @@ test('no statement of the SQLite store scans a table or sorts', async () => {
       .filter((detail) => !/CO-ROUTINE|\(subquery|^CORRELATED SCALAR SUBQUERY/.test(detail))
     for (const detail of details)
       expect(detail, sql).toMatch(
-        /^SEARCH ((jobs|deliveries) USING (COVERING )?INDEX|(usage|recent_runs|labels|flags) USING PRIMARY KEY)/,
+        /^SEARCH ((jobs|deliveries|batches) USING (COVERING )?INDEX|(usage|recent_runs|labels|flags) USING PRIMARY KEY)/,
       )
     // Every condition is part of the index: else the statement would walk over other jobs.
     const conditions = [...sql.matchAll(/(?<!SET[^W]*)\b(caller|status|label|idempotency_key) = /g)].map(

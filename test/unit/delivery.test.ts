@@ -80,10 +80,10 @@ describe('a delivery attempt', () => {
     const delivery = tryOnce(fresh, { status: 410 }, 5)
     expect(delivery).toMatchObject({ state: 'failed', triesMade: 1 })
     expect(delivery).not.toHaveProperty('dueAt')
-    expect(isGone([fresh, delivery])).toBe(true)
-    expect(isGone([tryOnce(fresh, { status: 500 }, 5)])).toBe(false)
-    expect(isGone([delivery, tryOnce(fresh, { status: 200 }, 6)])).toBe(false)
-    expect(isGone([delivery, tryOnce(fresh, { error: 'refused' }, 6)])).toBe(true)
+    expect(isGone([fresh, delivery], fresh.url)).toBe(true)
+    expect(isGone([tryOnce(fresh, { status: 500 }, 5)], fresh.url)).toBe(false)
+    expect(isGone([delivery, tryOnce(fresh, { status: 200 }, 6)], fresh.url)).toBe(false)
+    expect(isGone([delivery, tryOnce(fresh, { error: 'refused' }, 6)], fresh.url)).toBe(true)
   })
 
   test('that is running is due again when its claim expires, and replaces no scheduled one', () => {

@@ -9,6 +9,7 @@ import { MAX_LABEL_SUMS } from '../../src/store/memory/timeline.ts'
 import { aJob, after, spawned } from '../helpers/jobs.ts'
 import { brokenFrom, testContractCatches, testContract } from '../contract/contract.ts'
 import { storeContract as cases } from '../contract/store.ts'
+import { batchesContract } from '../contract/batches.ts'
 import { usageContract } from '../contract/usage.ts'
 
 testContract('memory store', cases, createMemoryStore)
@@ -16,6 +17,9 @@ testContract('SQLite store', cases, () => createSqliteStore({ path: ':memory:' }
 testContract('SQLite store in a file', cases, () =>
   createSqliteStore({ path: join(mkdtempSync(join(tmpdir(), 'store-')), 'jobs.db') }),
 )
+
+testContract('batches in memory', batchesContract, createMemoryStore)
+testContract('batches in SQLite', batchesContract, () => createSqliteStore({ path: ':memory:' }))
 
 testContract('daily sums in memory', usageContract, createMemoryStore)
 testContract('daily sums in SQLite', usageContract, () => createSqliteStore({ path: ':memory:' }))
@@ -161,4 +165,28 @@ testContractCatches('a removal that leaves old days', {
   cases: usageContract,
   promise: 'removes the sums of the days before the given one',
   open: broken(() => ({ removeUsage: () => Promise.resolve() })),
+})
+
+testContractCatches('a batch that does not count', {
+  cases: batchesContract,
+  promise:
+    'counts each change of a job in its batch, sums usage and cost, and keeps the counts of removed jobs until the last',
+  open: broken((good) => {
+    const first = new Map<string, Awaited<ReturnType<typeof good.getBatch>>>()
+    return {
+      async getBatch(id) {
+        if (!first.has(id)) first.set(id, await good.getBatch(id))
+        return first.get(id)
+      },
+    }
+  }),
+})
+
+testContractCatches('an end of a batch that each of its jobs reports', {
+  cases: batchesContract,
+  promise: 'writes the delivery of the end with exactly one of many jobs that finish at once, with the counts',
+  open: broken((good) => ({
+    update: (job, expected, { batchEnd, ...additions } = {}) =>
+      good.update(job, expected, { ...additions, delivery: batchEnd?.delivery }),
+  })),
 })

@@ -15,6 +15,7 @@ export type Examples = Readonly<Record<string, { readonly summary: string; reado
 /** The groups in which operations are shown, in their order. */
 export const TAGS = {
   jobs: 'Submit jobs, follow them, fetch their results.',
+  batches: 'Submit many jobs at once, and follow them together.',
   events: 'Be notified of changes instead of polling.',
   webhooks: 'Be notified by signed requests, and check their delivery.',
   health: 'For load balancers, orchestrators and monitoring.',

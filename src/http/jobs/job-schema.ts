@@ -228,6 +228,9 @@ export const JobReply = Type.Object(
     ),
     media: Type.Optional(JobMedia),
     ...ShownOptions,
+    batch_id: Type.Optional(
+      Text({ description: 'The batch with which it was submitted.', example: '0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b13' }),
+    ),
     created_at: Time({ description: 'When the job was accepted.', example: '2026-01-31T12:00:00.000Z' }),
     started_at: Type.Optional(
       Time({ description: 'When the backend first accepted it.', example: '2026-01-31T12:00:01.000Z' }),

@@ -3,7 +3,14 @@ import { type Static, Type } from '@sinclair/typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { ERROR_CODES, isJobId, type Job, JOB_STATUSES, type JobStatus } from '../../jobs/job.ts'
 import type { Caller } from '../../jobs/ports/access.ts'
-import { errorLabel, type ListPosition, type ListQuery, metadataLabel, versionLabel } from '../../jobs/ports/store.ts'
+import {
+  batchLabel,
+  errorLabel,
+  type ListPosition,
+  type ListQuery,
+  metadataLabel,
+  versionLabel,
+} from '../../jobs/ports/store.ts'
 import type { JobService } from '../../jobs/service.ts'
 import { createSerial } from '../../lib/concurrency.ts'
 import { createTurns } from '../../lib/limits.ts'
@@ -56,6 +63,13 @@ const ListJobsQuery = Type.Object(
       }),
     ),
     metadata: Type.Optional(LabelFilter),
+    batch: Type.Optional(
+      Text({
+        description: 'Only jobs of this batch.',
+        example: '0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b13',
+        maxLength: 100,
+      }),
+    ),
     error_code: Type.Optional(
       OneOf(ERROR_CODES, { description: 'Only jobs that failed with this code.', examples: ['face_not_found'] }),
     ),
@@ -191,8 +205,9 @@ function listQueryOf(query: Static<typeof ListJobsQuery>, caller: Caller): ListQ
   }
 }
 
-const labelsIn = ({ metadata = {}, error_code: code, version }: Static<typeof ListJobsQuery>): string[] => [
+const labelsIn = ({ metadata = {}, error_code: code, version, batch }: Static<typeof ListJobsQuery>): string[] => [
   ...Object.entries(metadata).map(([key, value]) => metadataLabel(key, value)),
+  ...(batch === undefined ? [] : [batchLabel(batch)]),
   ...(code === undefined ? [] : [errorLabel(code)]),
   ...(version === undefined ? [] : [versionLabel(version)]),
 ]
@@ -290,11 +305,12 @@ function createPage() {
 }
 
 /** The position that a cursor names, or the error as text. */
-function parseCursor(text: string): ListPosition | string {
+export function parseCursor(text: string): ListPosition | string {
   const [, at, id = ''] = /^(\d{1,15})\.(.*)$/.exec(Buffer.from(text, 'base64url').toString()) ?? []
   if (at === undefined || !isJobId(id)) return 'must be a next_cursor of an earlier answer'
   return { createdAt: Number(at), id }
 }
 
 /** A position in its wire form, opaque to clients. */
-const cursorOf = ({ createdAt, id }: ListPosition): string => Buffer.from(`${createdAt}.${id}`).toString('base64url')
+export const cursorOf = ({ createdAt, id }: ListPosition): string =>
+  Buffer.from(`${createdAt}.${id}`).toString('base64url')

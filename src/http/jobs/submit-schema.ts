@@ -97,6 +97,12 @@ export const Parameters = Type.Object(
   },
 )
 
+/** The receiver of webhooks. */
+export const WebhookUrl = Url(
+  'Where to be notified by a signed POST (Standard Webhooks): http or https, at a public address.',
+  'https://hooks.example.com/lip-sync',
+)
+
 /** The events that a webhook reports. */
 export const WebhookEvents = Type.Array(WebhookEventName, {
   minItems: 1,
@@ -155,12 +161,7 @@ export const NewJobBody = Type.Object(
         examples: [true],
       }),
     ),
-    webhook_url: Type.Optional(
-      Url(
-        'Where to be notified by a signed POST (Standard Webhooks): http or https, at a public address.',
-        'https://hooks.example.com/lip-sync',
-      ),
-    ),
+    webhook_url: Type.Optional(WebhookUrl),
     webhook_events: Type.Optional(WebhookEvents),
   },
   {

@@ -177,18 +177,20 @@ export const submitRoutes: FastifyPluginAsyncTypebox<SubmitRoutesOptions> = asyn
 function newJobOf(request: FastifyRequest): NewJob {
   const { headers, upload, formErrors } = request
   const fieldErrors = [...(formErrors ?? []), ...schemaErrorsOf(request)]
-  const { input, options } = splitFields(validFieldsOf(request.body, fieldErrors))
   const key = headers['idempotency-key']
   return {
-    version: 'v15',
-    ...options,
-    input,
-    fieldErrors,
+    ...namedJobOf(request.body, fieldErrors),
     isForm: formErrors !== null,
     ...(upload && { upload }),
     ...(key !== undefined && { idempotencyKey: parseIdempotencyKey(String(key)) }),
     ...traceOf(request.raw),
   }
+}
+
+/** The fields of one job, of which the schema has found these errors. Throws `invalid_request` if it is no object. */
+export function namedJobOf(body: unknown, fieldErrors: readonly FieldError[]): NewJob {
+  const { input, options } = splitFields(validFieldsOf(body, fieldErrors))
+  return { version: 'v15', ...options, input, fieldErrors }
 }
 
 type Fields = Static<typeof NewJobBody>

@@ -67,6 +67,9 @@ const BYTES_PER_REQUEST = 64 * 1024
 /** Counts an answer of `bytes` bytes as one more request of its caller for each `BYTES_PER_REQUEST`. */
 export type ChargeAnswer = (request: FastifyRequest, reply: FastifyReply, bytes: number) => Promise<void>
 
+/** Counts so many more requests of the caller: those that a batch stands for. */
+export type ChargeRequests = (request: FastifyRequest, reply: FastifyReply, requests: number) => Promise<void>
+
 /**
  * Counts a request by its address alone. Resolves with the refusal beyond the limit; with undefined below it, or if
  * counting fails.
@@ -77,6 +80,7 @@ export type RateLimits = {
   /** Adds the hook that refuses clients beyond their limit, at this point of the hooks. */
   addTo(app: FastifyInstance): void
   readonly chargeAnswer: ChargeAnswer
+  readonly chargeRequests: ChargeRequests
   readonly countAddress: AddressLimit
 }
 
@@ -109,6 +113,14 @@ export function createRateLimits(app: FastifyInstance, announced: AnnouncedLimit
   // Two LRU caches: unauthenticated clients, who may be many, cannot evict a caller's count.
   const [callers, addresses] = [app.createRateLimit({}), app.createRateLimit({})]
   const count = (request: FastifyRequest) => (isAuthenticated(request) ? callers : addresses)(request)
+  const chargeRequests: ChargeRequests = async (request, reply, requests) => {
+    const bucket = bucketOf(request)
+    if (limits[bucket] === 0 || requests === 0) return
+    const counts = await Promise.all(Array.from({ length: requests }, () => count(request)))
+    const last = counts.at(-1)
+    if (last && !last.isAllowed) reply.headers(stateOf(bucket, last.remaining, last.ttlInSeconds))
+  }
+
   return {
     addTo(hooked) {
       if (policies.read === undefined && policies.submit === undefined) return
@@ -126,14 +138,8 @@ export function createRateLimits(app: FastifyInstance, announced: AnnouncedLimit
         if (refusal) throw refusal
       })
     },
-    async chargeAnswer(request, reply, bytes) {
-      const requests = Math.floor(bytes / BYTES_PER_REQUEST)
-      const bucket = bucketOf(request)
-      if (limits[bucket] === 0 || requests === 0) return
-      const counts = await Promise.all(Array.from({ length: requests }, () => count(request)))
-      const last = counts.at(-1)
-      if (last && !last.isAllowed) reply.headers(stateOf(bucket, last.remaining, last.ttlInSeconds))
-    },
+    chargeAnswer: (request, reply, bytes) => chargeRequests(request, reply, Math.floor(bytes / BYTES_PER_REQUEST)),
+    chargeRequests,
     async countAddress(ip) {
       if (limits.read === 0) return undefined
       // All that this code and the plugin read of a request.

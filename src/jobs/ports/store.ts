@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import type { Batch, BatchEnd } from '../batch.ts'
 import type { Delivery, DueDelivery } from '../webhooks/delivery.ts'
 import { type ErrorCode, type Job, JOB_STATUSES, type JobStatus, type ModelVersion } from '../job.ts'
 import type { UsageQuery, UsageRecord, UsageRow } from '../usage.ts'
@@ -42,6 +43,8 @@ export const errorLabel = (code: ErrorCode): string => `error_code=${code}`
 export const metadataLabel = (key: string, value: string): string =>
   `metadata.${key.replaceAll('%', '%25').replaceAll('=', '%3D')}=${value}`.toWellFormed()
 
+export const batchLabel = (id: string): string => `batch=${id}`
+
 /** Of jobs with the same `contentKey`: those that have its output, run for it, or wait for one of these. */
 export const contentLabel = (role: 'output' | 'run' | 'wait', contentKey: string): string =>
   `content.${role}=${contentKey}`
@@ -56,6 +59,7 @@ function contentLabelsOf({ contentKey, isWaiting, status }: Job): string[] {
 export const labelsOf = (job: Job): string[] => [
   versionLabel(job.version),
   ...(job.status === 'failed' && job.errorCode !== undefined ? [errorLabel(job.errorCode)] : []),
+  ...(job.batch ? [batchLabel(job.batch.id)] : []),
   ...contentLabelsOf(job),
   ...Object.entries(job.metadata ?? {}).map(([key, value]) => metadataLabel(key, value)),
 ]
@@ -80,8 +84,15 @@ export const filtersOf = ({ statuses, labels = [] }: Pick<ListQuery, 'statuses' 
   ...(statuses || labels.length === 0 ? [[...new Set(statuses ?? JOB_STATUSES)]] : []),
 ]
 
-/** What an update writes beside the job: the new delivery of the change, and what the attempt that it ended adds. */
-export type Additions = { readonly delivery?: Delivery | undefined; readonly usage?: UsageRecord | undefined }
+/**
+ * What an update writes beside the job: the new delivery of the change, what the attempt that it ended adds, and what
+ * follows if it is the last job of its batch to finish.
+ */
+export type Additions = {
+  readonly delivery?: Delivery | undefined
+  readonly usage?: UsageRecord | undefined
+  readonly batchEnd?: BatchEnd | undefined
+}
 
 /** Where jobs are kept. Every write is atomic and, once it resolves, as durable as the adapter promises. */
 export type JobStore = {
@@ -128,6 +139,30 @@ export type DeliveryStore = {
   updateDelivery(delivery: Delivery, expectedRevision: number): Promise<boolean>
 }
 
+/** A batch, and for each job that was asked for what became of it, as the core writes it. */
+export type StoredBatch = { readonly batch: Batch; readonly results: string }
+
+/** As `Inserted`; of `inserted`, the batch has the jobs that the limits allow. */
+export type BatchInserted =
+  { kind: 'inserted'; batch: Batch } | ({ kind: 'existing' } & StoredBatch) | { kind: 'full' } | { kind: 'caller-full' }
+
+/** `isAtomic`: all jobs or none. Otherwise the first ones, as many as the limits allow; none of them is a refusal too. */
+export type NewBatch = StoredBatch & { readonly jobs: readonly Job[]; readonly isAtomic: boolean }
+
+/**
+ * Batches of jobs, stored with them: each write of a job changes the counts of its batch too, and the removal of the last
+ * one removes the batch.
+ */
+export type BatchStore = {
+  /** Adds a batch and its jobs in one step with the checks of its idempotency key and of the limits. */
+  insertBatch(batch: NewBatch, limits?: InsertLimits): Promise<BatchInserted>
+  getBatch(id: string): Promise<Batch | undefined>
+  /** The caller's batch with this idempotency key. */
+  findBatch(caller: string, idempotencyKey: string): Promise<StoredBatch | undefined>
+  /** Up to `limit` batches, newest first. */
+  listBatches(query: Pick<ListQuery, 'caller' | 'after' | 'limit'>): Promise<Batch[]>
+}
+
 /**
  * Daily sums over the attempts that have finished, and samples of the last runs. `JobStore.update` adds to them; they
  * outlive their jobs. Processes that share jobs share them.
@@ -143,6 +178,7 @@ export type UsageStore = {
 
 /** An adapter: all ports on the same data, so that one write can change several. */
 export type Store = JobStore &
+  BatchStore &
   DeliveryStore &
   UsageStore & {
     /** Releases what the store holds. Idempotent. */

@@ -1,4 +1,4 @@
-import type { WebhookEvent } from '../job.ts'
+import type { BATCH_EVENT, WebhookEvent } from '../job.ts'
 
 /**
  * The states of a delivery:
@@ -20,7 +20,7 @@ export type Delivery = {
   readonly url: string
   /** Host and port of the URL; concurrent attempts per host are limited. */
   readonly host: string
-  readonly event: WebhookEvent
+  readonly event: WebhookEvent | typeof BATCH_EVENT
   /** The span of the job: each attempt is a span below it. */
   readonly traceparent?: string
   readonly tracestate?: string
@@ -164,8 +164,9 @@ export function requestRedelivery(delivery: Delivery, now: number): Delivery | u
 }
 
 /** Whether the last answer to any of a job's deliveries was 410 Gone: the receiver wants no more of them. */
-export function isGone(deliveries: readonly Delivery[]): boolean {
-  const answered = deliveries.flatMap(({ tries }) => tries.filter(({ status }) => status !== undefined))
+export function isGone(deliveries: readonly Delivery[], url: string): boolean {
+  const ofReceiver = deliveries.filter((delivery) => delivery.url === url)
+  const answered = ofReceiver.flatMap(({ tries }) => tries.filter(({ status }) => status !== undefined))
   return answered.toSorted((a, b) => a.at - b.at).at(-1)?.status === 410
 }
 

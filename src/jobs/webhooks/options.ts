@@ -1,7 +1,16 @@
 import type { FieldError } from '../../problems.ts'
 import { checkUrlForm } from '../../net/url-rule.ts'
 import type { Delivery } from './delivery.ts'
-import { currentAttempt, isFinished, type Job, type Webhook, WEBHOOK_EVENTS, type WebhookEvent } from '../job.ts'
+import type { BatchEnd } from '../batch.ts'
+import {
+  BATCH_EVENT,
+  currentAttempt,
+  isFinished,
+  type Job,
+  type Webhook,
+  WEBHOOK_EVENTS,
+  type WebhookEvent,
+} from '../job.ts'
 import type { LinkSigner } from '../links.ts'
 import { jobTraceparent } from '../trace.ts'
 import { formatTime, type JobView, presentJob } from '../view.ts'
@@ -44,27 +53,48 @@ export function withDelivery(before: Job, after: Job, parts: BodyContext): { job
   const event = eventOf(before, after)
   if (!webhook || !event || !webhook.events.includes(event)) return { job: after }
   const number = (before.deliveryCount ?? 0) + 1
-  const { tracestate } = after
-  const traceparent = jobTraceparent(after)
-  const delivery: Delivery = {
-    jobId: after.id,
+  const body = webhookBodyOf(event, after, parts)
+  const delivery = newDelivery(after, { number, event, body, url: webhook.url, now: parts.now })
+  return { job: { ...after, deliveryCount: number }, delivery }
+}
+
+type NewDelivery = Pick<Delivery, 'number' | 'event' | 'body' | 'url'> & { readonly now: number }
+
+function newDelivery(job: Job, { number, event, body, url, now }: NewDelivery): Delivery {
+  const { tracestate } = job
+  const traceparent = jobTraceparent(job)
+  return {
+    jobId: job.id,
     number,
     revision: 1,
-    caller: after.caller,
-    url: webhook.url,
-    host: URL.parse(webhook.url)?.host ?? '',
+    caller: job.caller,
+    url,
+    host: URL.parse(url)?.host ?? '',
     event,
-    attempt: currentAttempt(after).attempt,
+    attempt: currentAttempt(job).attempt,
     ...(traceparent !== undefined && { traceparent }),
     ...(tracestate !== undefined && { tracestate }),
-    body: webhookBodyOf(event, after, parts),
-    createdAt: parts.now,
+    body,
+    createdAt: now,
     state: 'pending',
-    dueAt: parts.now,
+    dueAt: now,
     triesMade: 0,
     tries: [],
   }
-  return { job: { ...after, deliveryCount: number }, delivery }
+}
+
+/** Deliveries of a batch stand with the job that finished last, beyond the numbers of its own. */
+const BATCH_DELIVERIES_FROM = 1_000_000
+
+/** What the end of a job writes if it is the last of its batch: see `BatchEnd`. One for each attempt that finishes. */
+export function batchEndOf(before: Job, after: Job, now: number): BatchEnd | undefined {
+  const { batch } = after
+  if (batch?.webhookUrl === undefined || !isFinished(after) || isFinished(before)) return undefined
+  const number = BATCH_DELIVERIES_FROM + currentAttempt(after).attempt
+  const delivery = newDelivery(after, { number, event: BATCH_EVENT, body: '', url: batch.webhookUrl, now })
+  const head = JSON.stringify({ type: BATCH_EVENT, timestamp: formatTime(now) }).slice(0, -1)
+  const tail = `,"links":${JSON.stringify({ self: `/batches/${batch.id}` })}}}`
+  return { delivery, body: [`${head},"data":{"batch_id":"${batch.id}","counts":`, tail] }
 }
 
 /** Maximum body of a webhook, in bytes: the documentation promises less than 20 KB. */

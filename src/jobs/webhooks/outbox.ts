@@ -135,7 +135,7 @@ export function createOutbox(dependencies: OutboxDependencies): Outbox {
     const delivery = deliveries.find(({ number }) => number === ref.number)
     if (delivery?.dueAt === undefined || closing.signal.aborted) return
     if (delivery.dueAt > now()) wakeAt(delivery.dueAt)
-    else if (!delivery.redelivery && isGone(deliveries)) await withdrawUnsent(delivery)
+    else if (!delivery.redelivery && isGone(deliveries, delivery.url)) await withdrawUnsent(delivery)
     else await claimAndSend(delivery)
   }
 

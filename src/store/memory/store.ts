@@ -4,12 +4,16 @@ import { createFifo, readPages } from '../../lib/collections.ts'
 import {
   newSecret,
   type Additions,
+  type BatchInserted,
   type InsertLimits,
+  type NewBatch,
   type PendingWork,
   type Reopened,
   type SecretKeeper,
   type Store,
 } from '../../jobs/ports/store.ts'
+import { batchOf, deliveryOfEnd } from '../../jobs/batch.ts'
+import { createBatchTable } from './batches.ts'
 import { createDeliveryTimeline, createTimelines, createUsageSums } from './timeline.ts'
 
 /**
@@ -63,6 +67,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store & Sec
   const idsByKey = new Map<string, string>()
   const deliveries = createDeliveryTimeline()
   const sums = createUsageSums()
+  const batches = createBatchTable()
   /** Estimated, of all jobs and deliveries. */
   let bytes = 0
 
@@ -105,6 +110,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store & Sec
 
   const forget = (job: Job) => {
     if (indexes.unfinished.has(job.id)) addActive(job.caller, -1)
+    batches.change(job, undefined)
     jobs.delete(job.id)
     timelines.move(job, undefined)
     keepFromRemoval(job.id)
@@ -124,6 +130,27 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store & Sec
     }
   }
 
+  /** How many more jobs of a caller the limits allow, and which of them is the narrowest. */
+  const roomFor = (caller: string, { maxSubmitted = Infinity, maxActiveOfCaller = Infinity }: InsertLimits) => {
+    const inAll = bytes > maxBytes ? 0 : maxSubmitted - indexes.submitted.size
+    const ofCaller = maxActiveOfCaller - (activeByCaller.get(caller) ?? 0)
+    return inAll <= ofCaller
+      ? ({ room: inAll, kind: 'full' } as const)
+      : ({ room: ofCaller, kind: 'caller-full' } as const)
+  }
+
+  const insertBatch = ({ batch, jobs, isAtomic, results }: NewBatch, limits: InsertLimits): BatchInserted => {
+    const existing = batch.idempotencyKey === undefined ? undefined : batches.find(batch.caller, batch.idempotencyKey)
+    if (existing) return { kind: 'existing', ...existing }
+    const { room, kind } = roomFor(batch.caller, limits)
+    if (room < (isAtomic ? jobs.length : 1)) return { kind }
+    const added = batchOf(batch, jobs.length, room)
+    batches.add({ batch: added, results })
+    for (const job of jobs.slice(0, room)) write(job)
+    forgetBeyondLimit()
+    return { kind: 'inserted', batch: added }
+  }
+
   const limitReached = (job: Job, { maxSubmitted = Infinity, maxActiveOfCaller = Infinity }: InsertLimits) => {
     if (indexes.submitted.size >= maxSubmitted || bytes > maxBytes) return 'full'
     return (activeByCaller.get(job.caller) ?? 0) >= maxActiveOfCaller ? 'caller-full' : undefined
@@ -141,21 +168,27 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store & Sec
     return { kind: 'inserted' } as const
   }
 
-  const update = (job: Job, expectedRevision: number, { delivery, usage }: Additions) => {
-    if (jobs.get(job.id)?.revision !== expectedRevision) return false
+  const update = (job: Job, expectedRevision: number, { delivery, usage, batchEnd }: Additions) => {
+    const before = jobs.get(job.id)
+    if (before?.revision !== expectedRevision) return false
     if (delivery && deliveries.get(job.id, delivery.number))
       throw new Error(`delivery ${delivery.number} exists already`)
     if (delivery) writeDelivery(delivery)
     if (usage) sums.add(usage)
+    const batch = batches.change(before, job, usage)
+    const end = batchEnd && batch && deliveryOfEnd(batchEnd, batch.counts)
+    if (end) writeDelivery(end)
     write(job)
     forgetBeyondLimit()
     return true
   }
 
   const reopen = (job: Job, expectedRevision: number, limits: InsertLimits): Reopened => {
-    if (jobs.get(job.id)?.revision !== expectedRevision) return 'stale'
+    const before = jobs.get(job.id)
+    if (before?.revision !== expectedRevision) return 'stale'
     const full = limitReached(job, limits)
     if (full) return full
+    batches.change(before, job)
     write(job)
     return 'reopened'
   }
@@ -184,6 +217,10 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store & Sec
     async *pending(what, now) {
       for (const job of [...candidates(what).values()]) if (isPending(what, job, now)) yield await Promise.resolve(job)
     },
+    insertBatch: (batch, limits = {}) => settle(() => insertBatch(batch, limits)),
+    getBatch: (id) => Promise.resolve(batches.get(id)),
+    findBatch: (caller, key) => Promise.resolve(batches.find(caller, key)),
+    listBatches: (query) => batches.list(query),
     deliveriesOf: (jobId) => Promise.resolve(deliveries.of(jobId)),
     dueDeliveries: (now) => readPages<DueDelivery>(DUE_PAGE, (after) => deliveries.due(after, now, DUE_PAGE)),
     updateDelivery: (delivery, expectedRevision) => Promise.resolve(updateDelivery(delivery, expectedRevision)),

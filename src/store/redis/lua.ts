@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis'
 import { createBatch } from '../../lib/concurrency.ts'
 import { problemOfReply, runBatch } from '../../redis/connection.ts'
+import { COUNT_BATCH, INSERT_BATCH } from './batches.ts'
 import { SCHEMA, UnreadableRecord } from './records.ts'
 import { ADD_USAGE } from './usage.ts'
 
@@ -8,10 +9,10 @@ import { ADD_USAGE } from './usage.ts'
 export const JOB_HEADER = `
 -- The header of a record; nil if this release cannot read it.
 local function job_of(record)
-  local revision, status, created, deadline, finished, stop, caller, name, labels =
-    string.match(record, '^${SCHEMA} (%d+) (%a+) (%d+) (%d+) (%S+) (%d) (%S+) (%S+) ?(%S*)\\n')
+  local revision, status, created, deadline, finished, stop, caller, name, labels, batch =
+    string.match(record, '^${SCHEMA} (%d+) (%a+) (%d+) (%d+) (%S+) (%d) (%S+) (%S+) ?(%S*) ?(%S*)\\n')
   return revision and { revision = revision, status = status, created = created, deadline = deadline,
-    finished = finished, stop = stop, caller = caller, name = name, labels = labels }
+    finished = finished, stop = stop, caller = caller, name = name, labels = labels, batch = batch }
 end
 local function stored_head(key)
   return redis.call('GETRANGE', key, 0, 767)
@@ -69,6 +70,7 @@ local function move(before, after)
     if after[index] ~= position then redis.call('ZREM', root .. index, position) end
   end
 end
+${COUNT_BATCH}
 local function move_due(before, after)
   if before == after then return end
   if after then redis.call('ZADD', root .. 'due', 0, after) end
@@ -93,25 +95,30 @@ function WRITES.insert(key, record, max_submitted, max_active)
 end
 
 ${ADD_USAGE}
--- \`usage\`: what an attempt adds to the sums, as JSON, or nothing. With a delivery also its number, record and body.
-function WRITES.update(key, expected, record, usage, number, delivery, body)
+-- \`usage\`: what an attempt adds to the sums, as JSON, or nothing. Then two deliveries, each with its number, record and
+-- body, or nothing: that of the change, and that of its batch, if this is the end of it, with the body around the counts.
+function WRITES.update(key, expected, record, usage, number, delivery, body, end_number, ended, head, tail)
   local stored = stored_head(key)
   if stored == '' then return 'stale' end
   local before, after = job_of(stored), job_of(record)
   if not before then return 'unreadable' end
   if before.revision ~= expected then return 'stale' end
   local deliveries = root .. 'deliveries:' .. id
-  if number and redis.call('HEXISTS', deliveries, number) == 1 then return 'taken' end
+  if number ~= '' and redis.call('HEXISTS', deliveries, number) == 1 then return 'taken' end
   local added = usage ~= '' and cjson.decode(usage)
   local pending = count_pending(deliveries)
   local positions = positions_of(before, pending)
   redis.call('SET', key, record)
-  if number then
-    local due = delivery_of(delivery).due
+  local function add_delivery(added_number, added_record, added_body)
+    local due = delivery_of(added_record).due
     if due then pending = pending + 1 end
-    redis.call('HSET', deliveries, number, delivery, number .. ':body', body, 'pending', pending)
+    redis.call('HSET', deliveries, added_number, added_record, added_number .. ':body', added_body, 'pending', pending)
     move_due(nil, due)
   end
+  if number ~= '' then add_delivery(number, delivery, body) end
+  count_batch(before, after, added)
+  local counts = end_number ~= '' and finished_counts(after.batch)
+  if counts then add_delivery(end_number, ended, head .. counts .. tail) end
   move(positions, positions_of(after, pending))
   if added then add_usage(added) end
   return 'done'
@@ -127,10 +134,12 @@ function WRITES.reopen(key, expected, record, max_submitted, max_active)
   if full then return full end
   local pending = count_pending(root .. 'deliveries:' .. id)
   redis.call('SET', key, record)
+  count_batch(before, after, nil)
   move(positions_of(before, pending), positions_of(after, pending))
   return 'done'
 end
 
+${INSERT_BATCH}
 function WRITES.remove(key, expected)
   local stored = stored_head(key)
   if stored == '' then return 'stale' end
@@ -149,6 +158,7 @@ function WRITES.remove(key, expected)
     end
   end
   redis.call('DEL', key, deliveries)
+  remove_from_batch(job)
   if job.name ~= '-' then redis.call('DEL', root .. 'idempotency:' .. job.name) end
   for _, due in ipairs(dues) do move_due(due, nil) end
   move(positions_of(job, pending), {})
@@ -189,7 +199,7 @@ return answers
 
 /** A write of a job, as `WRITE` has it. */
 type Write = {
-  readonly name: 'insert' | 'update' | 'reopen' | 'remove' | 'updateDelivery'
+  readonly name: 'insert' | 'insertBatch' | 'update' | 'reopen' | 'remove' | 'updateDelivery'
   readonly key: string
   readonly jobId: string
   readonly parameters: readonly (string | number)[]
@@ -200,13 +210,20 @@ type Write = {
  * depends on. After `existing`: the record of that job.
  */
 type Refusal = 'stale' | 'taken' | 'unreadable' | 'full' | 'caller-full'
-export type WriteAnswer = 'done' | Refusal | [kind: 'existing', record: string]
+export type WriteAnswer =
+  | 'done'
+  | Refusal
+  | [kind: 'existing', record: string]
+  | [kind: 'existing', hash: string[]]
+  | [kind: 'inserted', room: number]
 type Failure = [kind: 'failed', message: string]
 
 /** Each rejects with `store_unavailable` while Redis is unavailable. */
 export type Scripts = {
   /** Shares its round trip with the other writes of the turn. */
   write(write: Write): Promise<WriteAnswer>
+  /** Has a round trip of its own, since it is large. */
+  writeAlone(write: Write): Promise<WriteAnswer>
 }
 
 const isFailure = (answer: WriteAnswer | Failure): answer is Failure => answer[0] === 'failed'
@@ -224,18 +241,20 @@ export function defineScript<Answer>(redis: Redis, name: string, lua: string): (
 
 export function createScripts(redis: Redis, root: string): Scripts {
   const writeAll = defineScript<(WriteAnswer | Failure)[]>(redis, 'storeWrite', WRITE)
+  const writeTogether = async (writes: readonly Write[]) => {
+    const keys = writes.map(({ key }) => key)
+    const parameters = writes.flatMap((write) => [
+      write.name,
+      write.parameters.length + 1,
+      write.jobId,
+      ...write.parameters,
+    ])
+    const answers = await runBatch(redis, () => writeAll(keys.length, ...keys, root, ...parameters))
+    return answers.map((answer) => (isFailure(answer) ? problemOfReply(answer[1]) : answer))
+  }
   return {
-    write: createBatch<Write, WriteAnswer>(async (writes) => {
-      const keys = writes.map(({ key }) => key)
-      const parameters = writes.flatMap((write) => [
-        write.name,
-        write.parameters.length + 1,
-        write.jobId,
-        ...write.parameters,
-      ])
-      const answers = await runBatch(redis, () => writeAll(keys.length, ...keys, root, ...parameters))
-      return answers.map((answer) => (isFailure(answer) ? problemOfReply(answer[1]) : answer))
-    }, MAX_WRITES),
+    write: createBatch<Write, WriteAnswer>(writeTogether, MAX_WRITES),
+    writeAlone: createBatch<Write, WriteAnswer>(writeTogether, 1),
   }
 }
 

@@ -15,6 +15,10 @@ import { labelsOf, type ListPosition } from '../../jobs/ports/store.ts'
  *   caller:<digest>:<status>      the same of one caller
  *   label:<digest>                index of the jobs with this label, by time of creation
  *   label:<caller digest>:<digest>   the same of one caller
+ *   batch:<id>                    hash: a batch; `doc` as it was first, its counts, and what became of each job (`results`)
+ *   batches                       index of the batches, by time of creation
+ *   batches:<caller digest>       the same of one caller
+ *   batch-key:<digest>            the id of the batch that was made with a caller's key
  *   deadlines                     index of unfinished jobs, by expiry
  *   stopping                      index of jobs with a pending stop, by time of creation
  *   ended                         index of finished jobs without pending work, by time of finish
@@ -39,6 +43,9 @@ export function createKeys(prefix: string) {
       caller === undefined ? `${root}status:${status}` : `${root}caller:${digestOf(caller)}:${status}`,
     label: (digest: string, caller?: string) =>
       caller === undefined ? `${root}label:${digest}` : `${root}label:${digestOf(caller)}:${digest}`,
+    batch: (id: string) => `${root}batch:${id}`,
+    batches: (caller?: string) => (caller === undefined ? `${root}batches` : `${root}batches:${digestOf(caller)}`),
+    batchKey: (digest: string) => `${root}batch-key:${digest}`,
     deadlines: `${root}deadlines`,
     stopping: `${root}stopping`,
     ended: `${root}ended`,
@@ -85,7 +92,8 @@ const NONE = '-'
 /**
  * A job's record: a header line for the scripts, which then need not parse JSON, and the job. The fields of the header:
  * schema, revision, status, times of creation, expiry and finish, whether a stop is pending, digests of the caller and of
- * the idempotency key, digests of the labels. Records of earlier releases have no labels.
+ * the idempotency key, digests of the labels, the id of the batch. Records of earlier releases
+ * have no labels; a job without a batch has no id of one.
  */
 export function recordOf(job: Job): string {
   const { caller, idempotencyKey } = job
@@ -93,7 +101,7 @@ export function recordOf(job: Job): string {
   const key = idempotencyKey === undefined ? NONE : digestOf(JSON.stringify([caller, idempotencyKey]))
   const times = [timeText(job.createdAt), timeText(expiresAt(job)), finished]
   const header = [SCHEMA, job.revision, job.status, ...times, hasPendingStop(job) ? 1 : 0]
-  const digests = [digestOf(caller), key, labelsOf(job).map(labelDigestOf).join()]
+  const digests = [digestOf(caller), key, labelsOf(job).map(labelDigestOf).join(), ...(job.batch ? [job.batch.id] : [])]
   return `${[...header, ...digests].join(' ')}\n${JSON.stringify(job)}`
 }
 

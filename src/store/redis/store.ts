@@ -19,6 +19,7 @@ import {
   type DeliveryStore,
 } from '../../jobs/ports/store.ts'
 import { bootErrorOf, openRedis } from './boot.ts'
+import { createBatches } from './batches.ts'
 import { createScripts, isDone, type Scripts } from './lua.ts'
 import { createPages, PAGE_SIZE, type Range } from './pages.ts'
 import {
@@ -80,14 +81,16 @@ export function createRedisStore(redis: Redis, { prefix, log }: RedisStoreOption
   const insert = async (job: Job, limits: InsertLimits): Promise<Inserted> => {
     const answer = await write('insert', job.id, [recordOf(job), ...limitArguments(limits)])
     if (answer === 'full' || answer === 'caller-full') return { kind: answer }
-    if (typeof answer === 'object') return { kind: 'existing', job: jobOf(answer[1]) }
+    if (typeof answer === 'object') return { kind: 'existing', job: jobOf(String(answer[1])) }
     if (!isDone(answer)) throw new Error(`job ${job.id} was not inserted`)
     return { kind: 'inserted' }
   }
 
-  const update = async (job: Job, expectedRevision: number, { delivery, usage }: Additions = {}) => {
-    const added = delivery ? [delivery.number, deliveryRecordOf(delivery), delivery.body] : []
-    const parameters = [expectedRevision, recordOf(job), usage ? usageArgument(usage) : '', ...added]
+  const update = async (job: Job, expectedRevision: number, { delivery, usage, batchEnd }: Additions = {}) => {
+    const added = delivery ? [delivery.number, deliveryRecordOf(delivery), delivery.body] : ['', '', '']
+    const end = batchEnd?.delivery
+    const ended = batchEnd && end ? [end.number, deliveryRecordOf(end), ...batchEnd.body] : ['', '', '', '']
+    const parameters = [expectedRevision, recordOf(job), usage ? usageArgument(usage) : '', ...added, ...ended]
     return isDone(await write('update', job.id, parameters))
   }
 
@@ -111,6 +114,7 @@ export function createRedisStore(redis: Redis, { prefix, log }: RedisStoreOption
       for (const range of rangesOf(what, { now, keys })) yield* pages.walk(range)
     },
     ...createDeliveries(redis, { keys, scripts }),
+    ...createBatches(redis, { keys, scripts }),
     ...createUsage(redis, keys),
     countSubmitted: () => runCommand(redis, () => redis.zcard(keys.timeline('submitted'))),
     ...createRedisSecrets(redis, keys),
@@ -128,7 +132,7 @@ async function labelOlderJobs(redis: Redis, { prefix, log }: RedisStoreOptions):
   for (const status of JOB_STATUSES) {
     for await (const job of pages.unlabeled(keys.timeline(status))) {
       // At the same revision it is the same job.
-      const parameters = [job.revision, recordOf(job), '']
+      const parameters = [job.revision, recordOf(job), '', '', '', '', '', '', '', '']
       await scripts.write({ name: 'update', key: keys.job(job.id), jobId: job.id, parameters })
     }
   }

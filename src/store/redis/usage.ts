@@ -52,6 +52,7 @@ export function usageArgument({ day, caller, groups, currency, sample, ...record
     day,
     caller,
     digest: digestOf(caller),
+    currency,
     amounts: Object.fromEntries(amounts),
     groups: groups.map(({ dimension, value }) => ({
       dimension,

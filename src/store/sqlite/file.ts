@@ -93,6 +93,18 @@ export const MIGRATIONS: readonly string[] = [
    INSERT INTO labels SELECT label, '*', created_at, id FROM labeled WHERE label IS NOT NULL;
    DROP TABLE labeled;`,
   'CREATE TABLE flags (name TEXT PRIMARY KEY NOT NULL) STRICT, WITHOUT ROWID;',
+  // `results`: what became of each job that was asked for. The document has the counts.
+  `CREATE TABLE batches (
+     id TEXT PRIMARY KEY NOT NULL,
+     caller TEXT NOT NULL,
+     created_at INTEGER NOT NULL,
+     idempotency_key TEXT,
+     document TEXT NOT NULL,
+     results TEXT NOT NULL
+   ) STRICT;
+   CREATE INDEX batches_by_time ON batches (created_at, id);
+   CREATE INDEX batches_by_caller ON batches (caller, created_at, id);
+   CREATE UNIQUE INDEX batches_by_key ON batches (caller, idempotency_key) WHERE idempotency_key IS NOT NULL;`,
 ]
 
 /**

@@ -15,6 +15,7 @@ import type { Delivery, DueDelivery } from '../../jobs/webhooks/delivery.ts'
 import { readPages } from '../../lib/collections.ts'
 import { messageOf } from '../../lib/errors.ts'
 import { problem } from '../../problems.ts'
+import { prepareBatches } from './batches.ts'
 import { sqliteCodeOf } from './file.ts'
 
 /** Jobs or deliveries read at once: a compromise between speed and the time for which the event loop is blocked. */
@@ -70,6 +71,7 @@ export function prepare(db: DatabaseSync) {
     } satisfies Record<PendingWork, StatementSync[]>,
     deliveries: prepareDeliveries(db),
     usage: prepareUsage(db),
+    batches: prepareBatches(db),
   }
 }
 

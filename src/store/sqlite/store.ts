@@ -1,7 +1,9 @@
 import type { DatabaseSync } from 'node:sqlite'
 import type { Delivery } from '../../jobs/webhooks/delivery.ts'
-import { type Job, JOB_STATUSES } from '../../jobs/job.ts'
+import { batchOf, deliveryOfEnd } from '../../jobs/batch.ts'
+import { type Job, JOB_STATUSES, type JobStatus } from '../../jobs/job.ts'
 import type { Log } from '../../jobs/log.ts'
+import { createBatchRows } from './batches.ts'
 import { bootErrorOf, createGroupCommit, openSqliteFile, watchFile } from './file.ts'
 import { createLru } from '../../lib/collections.ts'
 import { intersect, type SortedSet } from '../../lib/intersection.ts'
@@ -11,10 +13,12 @@ import {
   labelsOf,
   newSecret,
   type Additions,
+  type BatchInserted,
   type InsertLimits,
   type Inserted,
   type ListPosition,
   type ListQuery,
+  type NewBatch,
   type Reopened,
   type FlagKeeper,
   type SecretKeeper,
@@ -81,6 +85,7 @@ export function createStoreOn(db: DatabaseSync, log?: Log): Store & FlagKeeper {
   const sql = prepare(db)
   const deliveries = createDeliveryRows(sql.deliveries)
   const sums = createUsageRows(sql.usage)
+  const batches = createBatchRows(sql.batches)
   const commits = createGroupCommit(db, () => (pending = 0))
   let submitted = Number(sql.countSubmitted.get()?.count)
   /** By how much the open transaction changes that number. */
@@ -118,15 +123,37 @@ export function createStoreOn(db: DatabaseSync, log?: Log): Store & FlagKeeper {
     return isCallerFull ? 'caller-full' : undefined
   }
 
+  const addJob = (job: Job): Written => {
+    const document = JSON.stringify(job)
+    sql.insert.run(...columnsOf(job), document, job.caller, job.createdAt, job.idempotencyKey ?? null, job.id)
+    for (const label of labelsOf(job)) sql.addLabel.run(job.caller, label, job.createdAt, job.id)
+    return { job, characters: document.length }
+  }
+
+  const insertBatch = ({ batch, jobs, isAtomic, results }: NewBatch, limits: InsertLimits): Change<BatchInserted> => {
+    const key = batch.idempotencyKey
+    const existing = key === undefined ? undefined : batches.find(batch.caller, key)
+    if (existing) return { value: { kind: 'existing', ...existing }, delta: 0 }
+    const { maxSubmitted = Infinity, maxActiveOfCaller = Infinity } = limits
+    const active = maxActiveOfCaller === Infinity ? 0 : countActive(batch.caller, maxActiveOfCaller)
+    const [inAll, ofCaller] = [maxSubmitted - submitted - pending, maxActiveOfCaller - active]
+    const room = Math.min(inAll, ofCaller)
+    if (room < (isAtomic ? jobs.length : 1)) {
+      return { value: { kind: inAll <= ofCaller ? 'full' : 'caller-full' }, delta: 0 }
+    }
+    const added = batchOf(batch, jobs.length, room)
+    batches.add({ batch: added, results })
+    const accepted = jobs.slice(0, room)
+    for (const job of accepted) addJob(job)
+    return { value: { kind: 'inserted', batch: added }, delta: accepted.length }
+  }
+
   const insert = (job: Job, limits: InsertLimits): Change<Inserted> => {
     const existing = job.idempotencyKey === undefined ? undefined : sql.byKey.get(job.caller, job.idempotencyKey)
     if (existing) return { value: { kind: 'existing', job: jobOf(existing) }, delta: 0 }
     const full = limitReached(job, limits)
     if (full) return { value: { kind: full }, delta: 0 }
-    const document = JSON.stringify(job)
-    sql.insert.run(...columnsOf(job), document, job.caller, job.createdAt, job.idempotencyKey ?? null, job.id)
-    for (const label of labelsOf(job)) sql.addLabel.run(job.caller, label, job.createdAt, job.id)
-    return { value: { kind: 'inserted' }, delta: isSubmitted(job), written: { job, characters: document.length } }
+    return { value: { kind: 'inserted' }, delta: isSubmitted(job), written: addJob(job) }
   }
 
   /** As the transaction has it; none if its record is damaged. */
@@ -151,7 +178,7 @@ export function createStoreOn(db: DatabaseSync, log?: Log): Store & FlagKeeper {
     }
   }
 
-  const update = (job: Job, revision: number, { delivery, usage }: Additions = {}): Change<boolean> => {
+  const update = (job: Job, revision: number, { delivery, usage, batchEnd }: Additions = {}): Change<boolean> => {
     const before = sql.stateOf.get(job.id)
     if (before?.revision !== revision) return { value: false, delta: 0 }
     const canChangeLabels = job.contentKey !== undefined || before.status === 'failed' || job.status === 'failed'
@@ -160,6 +187,9 @@ export function createStoreOn(db: DatabaseSync, log?: Log): Store & FlagKeeper {
     sql.update.run(...columnsOf(job), document, job.id)
     if (delivery) deliveries.insert(delivery)
     if (usage) sums.add(usage)
+    const batch = batches.change({ ...job, status: before.status as JobStatus }, job, usage)
+    const end = batchEnd && batch && deliveryOfEnd(batchEnd, batch.counts)
+    if (end) deliveries.insert(end)
     const delta = isSubmitted(job) - wasSubmitted(before)
     return { value: true, delta, written: { job, characters: document.length } }
   }
@@ -174,7 +204,10 @@ export function createStoreOn(db: DatabaseSync, log?: Log): Store & FlagKeeper {
     const before = sql.stateOf.get(id)
     if (before?.revision !== revision) return { value: false, delta: 0 }
     deliveries.remove(id)
-    for (const job of storedJob(id)) removeLabels(job, labelsOf(job))
+    for (const job of storedJob(id)) {
+      removeLabels(job, labelsOf(job))
+      batches.change(job, undefined)
+    }
     sql.remove.run(id)
     return { value: true, delta: -wasSubmitted(before), removed: id }
   }
@@ -241,6 +274,10 @@ export function createStoreOn(db: DatabaseSync, log?: Log): Store & FlagKeeper {
     remove: (id, expectedRevision) => write(() => remove(id, expectedRevision)),
     list: (query) => read(() => list(query)),
     pending: (what, now) => pendingJobs(sql.pending[what], { what, now, readJob }),
+    insertBatch: (batch, limits = {}) => write(() => insertBatch(batch, limits)),
+    getBatch: (id) => read(() => batches.get(id)),
+    findBatch: (caller, key) => read(() => batches.find(caller, key)),
+    listBatches: (query) => read(() => batches.list(query)),
     deliveriesOf: (jobId) => read(() => deliveries.of(jobId)),
     dueDeliveries: (now) => dueDeliveries(deliveries, now),
     updateDelivery: (delivery, expectedRevision) => write(() => updateDelivery(delivery, expectedRevision)),

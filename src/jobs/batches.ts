@@ -1,0 +1,277 @@
+import { createHash, randomUUID } from 'node:crypto'
+import { type FieldError, invalidFields, isProblem, MAX_FIELD_ERRORS, type Problem, problem } from '../problems.ts'
+import { type Batch, NO_COUNTS, unfinishedIn } from './batch.ts'
+import { hasPendingStop, isFinished, isJobId, type Job, type JobStatus } from './job.ts'
+import { type Caller, maySee } from './ports/access.ts'
+import { batchLabel, type BatchStore, type JobStore, type ListPosition } from './ports/store.ts'
+import type { JobService } from './service.ts'
+import type { NewJob } from './submit.ts'
+import type { Subscriptions } from './subscriptions.ts'
+import type { Transitions } from './transition.ts'
+import { checkWebhook } from './webhooks/options.ts'
+import type { Outbox } from './webhooks/outbox.ts'
+
+/** What became of one job of a request, in the order of the request. */
+export type BatchResult = { readonly jobId: string } | { readonly problem: RefusedJob }
+export type RefusedJob = Pick<Problem, 'code' | 'status'> & {
+  readonly detail: string
+  readonly errors?: readonly FieldError[]
+}
+
+/** A request for a batch. `content`: all of it, which a repeat with its idempotency key has to equal. */
+export type BatchRequest = {
+  readonly jobs: readonly NewJob[]
+  readonly isAtomic: boolean
+  readonly metadata?: Readonly<Record<string, string>>
+  readonly webhookUrl?: string
+  readonly idempotencyKey?: string
+  readonly content: unknown
+}
+
+export type SubmittedBatch = {
+  readonly batch: Batch
+  readonly results: readonly BatchResult[]
+  readonly replayed: boolean
+}
+
+/** What a verb did with the jobs of a batch: how many it changed, and how many had a problem. */
+export type BatchOutcome = { readonly batch: Batch; readonly changed: number; readonly refused: readonly Problem[] }
+
+export type BatchPage = { readonly batches: readonly Batch[]; readonly next?: ListPosition }
+
+type BatchDependencies = {
+  readonly store: BatchStore & Pick<JobStore, 'list'>
+  readonly service: Pick<JobService, 'prepare' | 'cancel' | 'retry' | 'remove'>
+  readonly webhooks: Pick<Outbox, 'secretsOf' | 'check'>
+  readonly subscriptions: Pick<Subscriptions, 'subscribeAll'>
+  readonly insertBatch: Transitions['insertBatch']
+  readonly newId?: () => string
+  /** Epoch ms. */
+  readonly now?: () => number
+}
+
+/** What callers can do with batches. Each of those with an id rejects with `batch_not_found`, also for another caller's. */
+export type Batches = {
+  /**
+   * Checks all jobs, and stores those that are right as one batch; or gives back the batch that an earlier submit with its
+   * idempotency key made. Rejects with `batch_rejected` if no job is right, or not all of an atomic one; with
+   * `idempotency_key_reused`, `queue_full` or `concurrency_limit_reached`.
+   */
+  submit(request: BatchRequest, caller: Caller): Promise<SubmittedBatch>
+  get(id: string, caller: Caller): Promise<Batch>
+  list(query: { caller?: string; after?: ListPosition; limit: number }): Promise<BatchPage>
+  /** The batch once all its jobs have finished, or as it is after `timeoutMs` or when `signal` aborts. */
+  wait(known: Batch, caller: Caller, options: { timeoutMs: number; signal: AbortSignal }): Promise<Batch>
+  /** Cancels the jobs that have not finished. */
+  cancel(id: string, caller: Caller): Promise<BatchOutcome>
+  /** Retries the jobs that have failed, each within the limits of a retry. */
+  retry(id: string, caller: Caller): Promise<BatchOutcome>
+  /** Deletes all jobs, and with the last one the batch. Rejects with `job_not_finished` and deletes none if one runs. */
+  remove(id: string, caller: Caller): Promise<void>
+}
+
+/** Jobs that are checked, or changed, at once: between two parts the event loop is free for other work. */
+const JOBS_AT_ONCE = 25
+/** A batch that is waited for is read at most so often, in ms, and at least so often: the bus may lose messages. */
+const READ_PAUSE_MS = 200
+const READ_EVERY_MS = 15_000
+
+export function createBatches(dependencies: BatchDependencies): Batches {
+  const { store, service, webhooks, subscriptions, insertBatch, newId = randomUUID, now = Date.now } = dependencies
+
+  const get = async (id: string, caller: Caller): Promise<Batch> => {
+    const batch = isJobId(id) ? await store.getBatch(id) : undefined
+    if (!batch || !maySee(caller, batch)) throw problem('batch_not_found')
+    return batch
+  }
+
+  const checkWebhookUrl = (webhookUrl: string | undefined, caller: Caller) => {
+    if (webhookUrl === undefined) return
+    const message = checkWebhook({ webhookUrl })[0]?.message
+    if (message !== undefined) throw invalidFields([{ path: '/webhook_url', message }])
+    const refused = webhooks.check(webhookUrl)
+    if (refused !== undefined) throw invalidFields([{ path: '/webhook_url', message: refused }], 'url_not_allowed')
+    if (webhooks.secretsOf(caller.id).length === 0) throw problem('webhooks_not_configured', { status: 400 })
+  }
+
+  /** The jobs of a request, or what is wrong with them. */
+  const prepare = async (jobs: readonly NewJob[], caller: Caller): Promise<(Job | Problem)[]> => {
+    const prepared: (Job | Problem)[] = []
+    for (const part of partsOf(jobs)) {
+      const checked = part.map((job) =>
+        service.prepare(job, caller).catch((error: unknown) => {
+          if (isProblem(error) && error.status < 500) return error
+          throw error
+        }),
+      )
+      prepared.push(...(await Promise.all(checked)))
+      await new Promise(setImmediate)
+    }
+    return prepared
+  }
+
+  const submit = async (request: BatchRequest, caller: Caller): Promise<SubmittedBatch> => {
+    const { metadata, webhookUrl, idempotencyKey, isAtomic } = request
+    checkWebhookUrl(webhookUrl, caller)
+    const fingerprint = createHash('sha256').update(JSON.stringify(request.content)).digest('hex')
+    const known = idempotencyKey === undefined ? undefined : await store.findBatch(caller.id, idempotencyKey)
+    if (known) return replay(known, fingerprint)
+    const prepared = await prepare(request.jobs, caller)
+    const problems = prepared.filter((one) => isProblem(one))
+    if (problems.length === prepared.length || (isAtomic && problems.length > 0)) throw rejected(prepared)
+    const id = newId()
+    const ref = { id, ...(webhookUrl !== undefined && { webhookUrl }) }
+    const jobs = prepared.flatMap((one) => (isProblem(one) ? [] : [{ ...one, batch: ref }]))
+    const batch: Batch = {
+      id,
+      caller: caller.id,
+      createdAt: now(),
+      ...(metadata && { metadata }),
+      ...(webhookUrl !== undefined && { webhookUrl }),
+      ...(idempotencyKey !== undefined && { idempotencyKey, fingerprint }),
+      refused: problems.length,
+      counts: NO_COUNTS,
+      stored: 0,
+      usage: { queuedMs: 0, startupMs: 0, runMs: 0 },
+      nanos: {},
+    }
+    const results = JSON.stringify(
+      prepared.map((one) => (isProblem(one) ? { problem: refusedJob(one) } : { jobId: one.id })),
+    )
+    const stored = await insertBatch({ batch, jobs, results, isAtomic })
+    if (stored.batch.id !== id) return replay(stored, fingerprint)
+    return { batch: stored.batch, results: resultsOf(stored), replayed: false }
+  }
+
+  /** The jobs of a batch, page by page. */
+  async function* jobsOf({ id, caller }: Batch, statuses?: readonly JobStatus[]): AsyncGenerator<Job[]> {
+    for (let after: ListPosition | undefined; ;) {
+      const query = { caller, statuses, labels: [batchLabel(id)], limit: JOBS_AT_ONCE }
+      const jobs = await store.list({ ...query, ...(after && { after }) })
+      yield jobs
+      const last = jobs.at(-1)
+      if (!last || jobs.length < JOBS_AT_ONCE) return
+      after = last
+    }
+  }
+
+  /** Applies a verb to jobs of a batch. A job that has changed meanwhile, or reached a limit, is counted as refused. */
+  const change = async (id: string, caller: Caller, { statuses, verb }: Change): Promise<BatchOutcome> => {
+    const batch = await get(id, caller)
+    const refused: Problem[] = []
+    let changed = 0
+    for await (const jobs of jobsOf(batch, statuses)) {
+      const results = await Promise.allSettled(jobs.map((job) => verb(job.id, caller)))
+      for (const result of results) {
+        if (result.status === 'fulfilled') changed++
+        else if (isProblem(result.reason) && result.reason.code !== 'store_unavailable') refused.push(result.reason)
+        else throw result.reason
+      }
+    }
+    return { batch: await get(id, caller), changed, refused }
+  }
+
+  return {
+    submit,
+    get,
+    async list(query) {
+      const batches = await store.listBatches({ ...query, limit: query.limit + 1 })
+      const last = batches.length > query.limit ? batches[query.limit - 1] : undefined
+      return {
+        batches: batches.slice(0, query.limit),
+        ...(last && { next: { createdAt: last.createdAt, id: last.id } }),
+      }
+    },
+    cancel: (id, caller) => change(id, caller, { statuses: ['submitted', 'running'], verb: service.cancel }),
+    retry: (id, caller) => change(id, caller, { statuses: ['failed'], verb: service.retry }),
+    async remove(id, caller) {
+      const batch = await get(id, caller)
+      for await (const jobs of jobsOf(batch)) {
+        if (jobs.some((job) => !isFinished(job) || hasPendingStop(job))) {
+          throw problem('job_not_finished', {
+            detail: 'A job of the batch has not finished, or is still being stopped.',
+          })
+        }
+      }
+      for await (const jobs of jobsOf(batch)) {
+        for (const job of jobs) {
+          await service.remove(job.id, caller).catch((error: unknown) => {
+            if (!isProblem(error, 'job_not_found')) throw error
+          })
+        }
+      }
+    },
+    async wait(known, caller, { timeoutMs, signal }) {
+      let batch = known
+      if (unfinishedIn(batch.counts) === 0) return batch
+      const ended = new AbortController()
+      const timer = setTimeout(() => ended.abort(), timeoutMs)
+      const stop = AbortSignal.any([signal, ended.signal])
+      let changed = Promise.withResolvers<undefined>()
+      const notify = () => changed.resolve(undefined)
+      const onChange = (job: Job) => job.batch?.id === known.id && isFinished(job) && notify()
+      const unsubscribe = subscriptions.subscribeAll(caller, { onChange, onGap: notify })
+      stop.addEventListener('abort', notify)
+      const reading = setInterval(notify, READ_EVERY_MS).unref()
+      try {
+        for (;;) {
+          changed = Promise.withResolvers<undefined>()
+          // Read after the subscription: no change in between is missed.
+          batch = await get(known.id, caller)
+          if (stop.aborted || unfinishedIn(batch.counts) === 0) return batch
+          await changed.promise
+          await new Promise((resolve) => setTimeout(resolve, READ_PAUSE_MS).unref())
+        }
+      } finally {
+        unsubscribe()
+        clearInterval(reading)
+        clearTimeout(timer)
+        stop.removeEventListener('abort', notify)
+      }
+    },
+  }
+}
+
+type Change = {
+  readonly statuses: readonly JobStatus[]
+  readonly verb: (id: string, caller: Caller) => Promise<unknown>
+}
+
+function* partsOf<T>(all: readonly T[]): Generator<readonly T[]> {
+  for (let n = 0; n < all.length; n += JOBS_AT_ONCE) yield all.slice(n, n + JOBS_AT_ONCE)
+}
+
+const refusedJob = ({ code, status, message, errors }: Problem): RefusedJob => ({
+  code,
+  status,
+  detail: message,
+  ...(errors && { errors }),
+})
+
+/** All that is wrong with the jobs, each error with the place of its job. */
+function rejected(prepared: readonly (Job | Problem)[]): Problem {
+  const errors = prepared.flatMap((one, n) => {
+    if (!isProblem(one)) return []
+    const found = one.errors ?? [{ path: '', message: one.message }]
+    return found.map(({ path, message }) => ({ path: `/jobs/${n}${path}`, message }))
+  })
+  return problem('batch_rejected', { errors: errors.slice(0, MAX_FIELD_ERRORS) })
+}
+
+/** What became of each job: of those that are right the limits may have refused the last ones. */
+function resultsOf({ batch, results }: { batch: Batch; results: string }): BatchResult[] {
+  let room = Object.values(batch.counts).reduce((sum, count) => sum + count, 0)
+  return (JSON.parse(results) as BatchResult[]).map((result) => {
+    if ('problem' in result || room-- > 0) return result
+    return {
+      problem: refusedJob(
+        problem('queue_full', { detail: 'The limits on numbers of jobs allow no more of the batch.' }),
+      ),
+    }
+  })
+}
+
+function replay(known: { batch: Batch; results: string }, fingerprint: string): SubmittedBatch {
+  if (known.batch.fingerprint !== fingerprint) throw problem('idempotency_key_reused')
+  return { batch: known.batch, results: resultsOf(known), replayed: true }
+}

@@ -1,0 +1,209 @@
+import { expect, onTestFinished, test, describe } from 'vitest'
+import { createMemoryStore } from '../../src/store/memory/store.ts'
+import { createSqliteStore } from '../../src/store/sqlite/store.ts'
+import type { JobView } from '../../src/jobs/view.ts'
+import { aBody, problemOf, startApp } from '../helpers/app.ts'
+import { as, knownCallers } from '../helpers/callers.ts'
+import { aSuccess } from '../helpers/fake-backend.ts'
+import { createFakeSender } from '../helpers/fake-sender.ts'
+import { until } from '../helpers/until.ts'
+
+type BatchView = {
+  batch_id: string
+  finished: boolean
+  total: number
+  refused: number
+  changed: number
+  unchanged: number
+  counts: Record<string, number>
+  results: { job_id?: string; problem?: { code: string; status: number; errors: { path: string }[] } }[]
+}
+
+const STORES = {
+  memory: () => createMemoryStore(),
+  sqlite: () => createSqliteStore({ path: ':memory:' }),
+}
+
+const start = async (options: Parameters<typeof startApp>[0] = {}) => {
+  const app = await startApp(options)
+  onTestFinished(() => app.close())
+  const submit = async (body: object, headers: Record<string, string> = {}) => app.post('/batches', body, headers)
+  const get = async (id: string, query = '') => (await app.get(`/batches/${id}${query}`)).json<BatchView>()
+  const jobsOf = async (id: string) => (await app.get(`/jobs?batch=${id}`)).json<{ jobs: JobView[] }>().jobs
+  return { ...app, submit, get: app.get, batch: get, jobsOf }
+}
+
+const zero = { submitted: 0, running: 0, succeeded: 0, failed: 0, canceled: 0 }
+const aFailure = { kind: 'failed', code: 'face_not_found', error: 'no face' } as const
+
+describe.each(Object.entries(STORES))('batches on %s', (_name, openStore) => {
+  test('POST /batches creates the jobs that are right, and names the problem of each other', async () => {
+    const app = await start({ store: await openStore(), running: false })
+    const response = await app.submit({
+      defaults: { video_path: 'face.mp4', metadata: { episode: '7' } },
+      jobs: [
+        { audio_path: 'a.wav' },
+        { audio_path: '../b.wav' },
+        { image_url: 'https://a.example/x.png', audio_path: 'c.wav', metadata: { own: '1' } },
+        { audio_path: 'd.wav', speed: 2 },
+        {},
+      ],
+      metadata: { show: 'x' },
+    })
+    expect(response.statusCode).toBe(202)
+    const batch = response.json<BatchView>()
+    expect(response.headers.location).toBe(`/batches/${batch.batch_id}`)
+    expect(batch).toMatchObject({ finished: false, total: 2, refused: 3, counts: { ...zero, submitted: 2 } })
+    expect(batch.results.map(({ problem }) => problem?.errors.map(({ path }) => path))).toEqual([
+      ...[undefined, ['/audio_path'], undefined, ['/speed'], ['/audio_url']],
+    ])
+    const jobs = await app.jobsOf(batch.batch_id)
+    expect(jobs.map((job) => job.job_id).toSorted()).toEqual(
+      batch.results.flatMap(({ job_id: id }) => id ?? []).toSorted(),
+    )
+    const byId = new Map(jobs.map((job) => [job.job_id, job]))
+    expect(byId.get(batch.results[0]?.job_id ?? '')).toMatchObject({
+      batch_id: batch.batch_id,
+      input: { video_path: 'face.mp4', audio_path: 'a.wav' },
+      metadata: { episode: '7' },
+    })
+    expect(byId.get(batch.results[2]?.job_id ?? '')).toMatchObject({
+      input: { image_url: 'https://a.example/x.png', audio_path: 'c.wav' },
+      metadata: { own: '1' },
+    })
+    expect(await app.batch(batch.batch_id)).toMatchObject({ metadata: { show: 'x' }, total: 2 })
+  })
+
+  test('an atomic batch with one error creates nothing, and the problem has the place of the job', async () => {
+    const app = await start({ store: await openStore(), running: false })
+    const refused = await app.submit({ atomic: true, jobs: [aBody, { ...aBody, video_path: '/etc/passwd' }] })
+    expect(problemOf(refused)).toMatchObject({ status: 422, code: 'batch_rejected', paths: ['/jobs/1/video_path'] })
+    expect((await app.get('/jobs')).json()).toEqual({ jobs: [] })
+    expect((await app.get('/batches')).json()).toEqual({ batches: [] })
+    expect(problemOf(await app.submit({ jobs: [{}] }))).toMatchObject({ status: 422, code: 'batch_rejected' })
+  })
+
+  test('the same batch with the same key is created once; another is refused', async () => {
+    const app = await start({ store: await openStore(), running: false })
+    const key = { 'idempotency-key': 'episode-7' }
+    const body = { jobs: [aBody, { ...aBody, audio_path: '../x' }] }
+    const answers = await Promise.all(Array.from({ length: 5 }, () => app.submit(body, key)))
+    const [first] = answers.map((answer) => answer.json<BatchView>())
+    for (const answer of answers) expect(answer.json()).toEqual(first)
+    expect(answers.filter(({ headers }) => headers['idempotent-replayed'] === 'true')).toHaveLength(4)
+    expect(await app.jobsOf(first?.batch_id ?? '')).toHaveLength(1)
+    const other = await app.submit({ jobs: [aBody] }, key)
+    expect(problemOf(other)).toMatchObject({ status: 422, code: 'idempotency_key_reused' })
+  })
+
+  test('the limits on numbers of jobs refuse the last jobs of a batch, and all of an atomic one', async () => {
+    const app = await start({ store: await openStore(), running: false, maxQueuedJobs: 3 })
+    const atomic = await app.submit({ atomic: true, jobs: [aBody, aBody, aBody, aBody] })
+    expect(problemOf(atomic)).toMatchObject({ status: 503, code: 'queue_full' })
+    const key = { 'idempotency-key': 'k' }
+    for (let n = 0; n < 2; n++) {
+      const batch = (await app.submit({ jobs: [{}, aBody, aBody, aBody, aBody] }, key)).json<BatchView>()
+      expect(batch).toMatchObject({ total: 3, refused: 2 })
+      expect(batch.results.map(({ problem }) => problem?.code)).toEqual([
+        ...['invalid_request', undefined, undefined, undefined, 'queue_full'],
+      ])
+    }
+    expect(problemOf(await app.submit({ jobs: [aBody] }))).toMatchObject({ code: 'queue_full' })
+  })
+
+  test('a batch is followed, its failed jobs are retried, its end is reported each time, and it is deleted', async () => {
+    const sender = createFakeSender()
+    const app = await start({ store: await openStore(), sender })
+    const submitted = await app.submit({ jobs: [aBody, aBody, aBody], webhook_url: 'https://hooks.example/batch' })
+    const { batch_id: id, results } = submitted.json<BatchView>()
+    const [first = '', second = '', third = ''] = results.map(({ job_id: job }) => job ?? '')
+    for (const job of [first, second, third]) await app.untilStatus(job, 'running')
+    const waiting = app.batch(id, '?wait=20')
+    app.backend.end(`fc-${first}-1`, aSuccess)
+    app.backend.end(`fc-${second}-1`, aFailure)
+    await app.untilStatus(second, 'failed')
+    expect(problemOf(await app.app.inject({ method: 'DELETE', url: `/batches/${id}` }))).toMatchObject({
+      ...{ status: 409, code: 'job_not_finished' },
+    })
+    const canceled = (await app.post(`/batches/${id}/cancel`)).json<BatchView>()
+    expect(canceled).toMatchObject({ changed: 1, unchanged: 0, counts: { canceled: 1 } })
+    expect(await waiting).toMatchObject({
+      finished: true,
+      counts: { ...zero, succeeded: 1, failed: 1, canceled: 1 },
+    })
+    const ends = () => sender.sent.map(({ body }) => JSON.parse(body) as object)
+    await until(() => ends().length === 1)
+    expect(ends()[0]).toMatchObject({
+      type: 'batch.finished',
+      data: { batch_id: id, counts: { succeeded: 1, failed: 1 } },
+    })
+
+    expect((await app.post(`/batches/${id}/retry`)).json<BatchView>()).toMatchObject({ changed: 1, finished: false })
+    await app.untilStatus(second, 'running')
+    app.backend.end(`fc-${second}-2`, aSuccess)
+    await app.untilStatus(second, 'succeeded')
+    await until(() => ends().length === 2)
+    expect(ends()[1]).toMatchObject({ data: { counts: { ...zero, succeeded: 2, canceled: 1 } } })
+    await app.untilJob(third, (job) => job.attempts[0]?.stop === 'done', 'stopped')
+    expect((await app.app.inject({ method: 'DELETE', url: `/batches/${id}` })).statusCode).toBe(204)
+    expect(problemOf(await app.get(`/batches/${id}`))).toMatchObject({ status: 404, code: 'batch_not_found' })
+    expect(problemOf(await app.get(`/jobs/${first}`))).toMatchObject({ status: 404 })
+  })
+})
+
+test('POST /batches takes a job a line', async () => {
+  const app = await start({ running: false })
+  const headers = { 'content-type': 'application/x-ndjson' }
+  const lines = [aBody, { audio_path: 'x' }, aBody].map((job) => JSON.stringify(job)).join('\r\n\n')
+  const batch = (await app.post('/batches', lines, headers)).json<BatchView>()
+  expect(batch).toMatchObject({ total: 2, refused: 1 })
+  const broken = await app.post('/batches', `${JSON.stringify(aBody)}\n{`, headers)
+  expect(problemOf(broken)).toMatchObject({ status: 400, code: 'invalid_json' })
+})
+
+test.each([
+  ['no jobs', { jobs: [] }, '/jobs'],
+  ['too many jobs', { jobs: Array.from({ length: 1_001 }, () => ({})) }, '/jobs'],
+  ['a job that is no object', { jobs: [aBody, 'x'] }, '/jobs/1'],
+  ['an unknown field', { jobs: [aBody], name: 'x' }, '/name'],
+  ['a webhook that is no URL', { jobs: [aBody], webhook_url: 'nowhere' }, '/webhook_url'],
+])('a batch with %s is refused', async (_what, body, path) => {
+  const app = await start({ running: false })
+  expect(problemOf(await app.submit(body))).toMatchObject({ status: 400, code: 'invalid_request', paths: [path] })
+})
+
+test('a batch is its caller’s: others find nothing of it, and an administrator everything', async () => {
+  const app = await start({ authenticator: knownCallers, running: false })
+  const { batch_id: id } = (await app.submit({ jobs: [aBody] }, as('alice'))).json<BatchView>()
+  for (const [method, url] of [
+    ['GET', `/batches/${id}`],
+    ['POST', `/batches/${id}/cancel`],
+    ['POST', `/batches/${id}/retry`],
+    ['DELETE', `/batches/${id}`],
+  ] as const) {
+    const answer = await app.app.inject({ method, url, headers: as('bob') })
+    expect(problemOf(answer)).toMatchObject({ status: 404, code: 'batch_not_found' })
+  }
+  const read = async (url: string, caller: string) =>
+    (await app.app.inject({ method: 'GET', url, headers: as(caller) })).json<{ batches?: object[]; jobs?: object[] }>()
+  expect(await read('/batches', 'bob')).toEqual({ batches: [] })
+  expect(await read(`/jobs?batch=${id}`, 'bob')).toEqual({ jobs: [] })
+  expect((await read('/batches', 'alice')).batches).toMatchObject([{ batch_id: id }])
+  expect((await read('/batches?caller=key:alice', 'root')).batches).toHaveLength(1)
+  expect(await read(`/batches/${id}`, 'root')).toMatchObject({ batch_id: id })
+})
+
+test('each job of a batch counts as a submit, and batches are listed page by page', async () => {
+  const app = await start({ running: false, http: { limits: { submit: 10, read: 0 } } })
+  for (let n = 0; n < 3; n++) {
+    app.clock.now += 1
+    expect((await app.submit({ jobs: [aBody, aBody, aBody] })).statusCode).toBe(202)
+  }
+  expect((await app.submit({ jobs: [aBody] })).statusCode).toBe(202)
+  expect(problemOf(await app.submit({ jobs: [aBody] }))).toMatchObject({ status: 429 })
+  const first = (await app.get('/batches?limit=3')).json<{ batches: BatchView[]; next_cursor: string }>()
+  const second = (await app.get(`/batches?limit=3&cursor=${first.next_cursor}`)).json<{ batches: BatchView[] }>()
+  expect([...first.batches, ...second.batches].map(({ total }) => total)).toHaveLength(4)
+  expect(second).not.toHaveProperty('next_cursor')
+  expect(problemOf(await app.get('/batches?cursor=x'))).toMatchObject({ status: 400, paths: ['/cursor'] })
+})
