@@ -16,7 +16,7 @@ import { Metadata, NewJobBody, WebhookUrl } from './jobs/submit-schema.ts'
 import { callerOf, limitKeyOf } from './plugins/auth.ts'
 import type { OpenAnswers } from './plugins/open-answers.ts'
 import type { ChargeRequests } from './plugins/rate-limits.ts'
-import { traceparentOf } from './plugins/request-log.ts'
+import { traceOf } from './plugins/request-log.ts'
 import {
   compileValidator,
   fieldErrorsOf,
@@ -323,7 +323,7 @@ export const batchRoutes: FastifyPluginAsyncTypebox<BatchRoutesOptions> = (app, 
     async (request, reply) => {
       const { jobs, defaults = {}, atomic = false, metadata, webhook_url: webhookUrl } = request.body
       const key = request.headers['idempotency-key']
-      const traceparent = traceparentOf(request.headers)
+      const trace = traceOf(request.raw)
       // The first one is counted already.
       await chargeRequests(request, reply, jobs.length - 1)
       // Before the checks, which remove what is null.
@@ -333,7 +333,7 @@ export const batchRoutes: FastifyPluginAsyncTypebox<BatchRoutesOptions> = (app, 
           {
             jobs: jobs.map((job) => ({
               ...newJobOf({ ...defaultsFor(job, defaults), ...job }),
-              ...(traceparent !== undefined && { traceparent }),
+              ...trace,
             })),
             isAtomic: atomic,
             ...(metadata && { metadata }),
