@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -57,7 +58,7 @@ async function expectAccessible(page: Page): Promise<void> {
   expect(violations.filter((violation) => /^\S+ (serious|critical)/.test(violation))).toEqual([])
 }
 
-const post = async <T = JobView>(server: ServerProcess, path: string, body: object, headers = {}) => {
+const post = async <T = JobView>(server: Pick<ServerProcess, 'url'>, path: string, body: object, headers = {}) => {
   const answer = await fetch(server.url + path, {
     method: 'POST',
     headers: { 'content-type': 'application/json', ...headers },
@@ -235,6 +236,30 @@ describeInBrowser('the console, in a browser', (open) => {
     await health.getByRole('button', { name: 'Resume' }).click()
     await health.getByRole('button', { name: 'Pause' }).waitFor()
     await server.untilStatus(id, 'succeeded')
+    await check()
+  })
+
+  test('a job that runs shows how far it is, and what it prints as it prints it', async () => {
+    const held = await startApp()
+    held.clock.now = Date.now()
+    held.backend.logsWith = async function* (_call, signal) {
+      yield '<img src=x onerror=alert(1)>\n load\r 50%|#####     | 5/10 [00:05<00:05,  1.00it/s]\r'
+      await once(signal, 'abort')
+    }
+    const { url } = await listen(held.app)
+    onTestFinished(() => held.close())
+    const job = await post({ url }, '/jobs', { ...aJob, metadata: { scene: '12' } })
+    const { attempts } = await held.untilStatus(job.job_id, 'running')
+    const { page, check } = await visit(`job/${job.job_id}`, { url })
+    await page.getByText('50 %').waitFor()
+    await page.getByText('Log', { exact: true }).click()
+    const log = page.getByRole('region', { name: 'Log' })
+    await expect
+      .poll(() => log.textContent())
+      .toBe('<img src=x onerror=alert(1)>\n 50%|#####     | 5/10 [00:05<00:05,  1.00it/s]')
+    held.backend.end(attempts[0]?.callId ?? '', { kind: 'failed', code: 'face_not_found', error: '<b>no face</b>' })
+    await page.getByText('<b>no face</b>').waitFor()
+    await page.getByText('one face is seen from the front').waitFor()
     await check()
   })
 
