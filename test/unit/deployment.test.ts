@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { ConfigSchema, SECRETS } from '../../src/config/config.ts'
@@ -9,7 +10,15 @@ const withoutComments = (text: string) => text.replace(/^\s*#.*$/gm, '')
 const readRoot = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
 
 /** Names of Docker, Kubernetes and Node themselves. */
-const OTHERS = new Set(['WITH_FFMPEG', 'NODE_IMAGE', 'NODE_COMPILE_CACHE', 'MALLOC_ARENA_MAX'])
+const OTHERS = new Set([
+  'WITH_FFMPEG',
+  'NODE_IMAGE',
+  'VERSION',
+  'REVISION',
+  'SOURCE',
+  'NODE_COMPILE_CACHE',
+  'MALLOC_ARENA_MAX',
+])
 
 test.each(['compose.yaml', 'docs/kubernetes.yaml', 'Dockerfile'])(
   'every setting in %s is one that the server reads',
@@ -47,7 +56,7 @@ test('every service of compose.yaml runs without new privileges, and a replica w
   for (const [name, text] of services()) {
     expect(text, name).toMatch(/^ +security_opt: \['no-new-privileges:true'\]$/m)
     if (!replicas().includes(name)) continue
-    for (const line of ['init: true', 'read_only: true', 'tmpfs: [/tmp]', 'cap_drop: [ALL]', 'mem_limit: 1g']) {
+    for (const line of ['read_only: true', 'tmpfs: [/tmp]', 'cap_drop: [ALL]', 'mem_limit: 1g']) {
       expect(text, name).toContain(`\n  ${line}\n`)
     }
   }
@@ -159,4 +168,77 @@ test('the files that the README links to exist', () => {
 test('the liveness probe of docs/kubernetes.yaml tolerates a server that is busy for some seconds', () => {
   const probe = /livenessProbe:\s*\{(.*)\}$/m.exec(readRoot('docs/kubernetes.yaml'))?.[1] ?? ''
   expect(Number(/timeoutSeconds: (\d+)/.exec(probe)?.[1])).toBeGreaterThanOrEqual(5)
+})
+
+test('the image has an init, and labels that say what it is and from where', () => {
+  const [, , final = ''] = withoutComments(readRoot('Dockerfile')).split(/^FROM /m)
+  expect(final).toMatch(/apt-get install -y --no-install-recommends tini /)
+  expect(final).toContain('ENTRYPOINT ["tini", "-s", "--"]')
+  const labels = [...final.matchAll(/org\.opencontainers\.image\.(\w+)=/g)].map(([, name]) => name)
+  expect(labels).toEqual(['title', 'description', 'licenses', 'version', 'revision', 'source'])
+  const { license, description } = JSON.parse(readRoot('package.json')) as Record<string, string>
+  expect(final).toContain(`licenses="${license}"`)
+  expect(final).toContain(`description="${description}"`)
+})
+
+const workflows = ['ci', 'release'].map((name) => readRoot(`.github/workflows/${name}.yml`))
+
+test('the workflows use actions by commit, with the tag beside it, and may only read unless a job says more', () => {
+  const used = workflows.flatMap((text) => [...text.matchAll(/uses: (.*)$/gm)].map(([, action]) => action))
+  expect(used.length).toBeGreaterThan(10)
+  const byCommit = /^[\w-]+\/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$/
+  expect(used.filter((action) => !byCommit.test(action!) && action !== './.github/workflows/ci.yml')).toEqual([])
+  for (const text of workflows) expect(text).toMatch(/^permissions:\n {2}contents: read\n\w/m)
+})
+
+test('the release publishes an image of two architectures, with SBOM and provenance, on a base by digest', () => {
+  const release = workflows[1] ?? ''
+  expect(release).toMatch(/^ +platforms: linux\/amd64,linux\/arm64\n +push: true$/m)
+  expect(release).toMatch(/^ +sbom: true\n +provenance: mode=max$/m)
+  expect(release).toContain('NODE_IMAGE=${{ steps.base.outputs.image }}')
+  const built = [...release.matchAll(/^ {12}([A-Z_]+)=/gm)].map(([, name]) => name)
+  const args = [...readRoot('Dockerfile').matchAll(/^ARG ([A-Z_]+)/gm)].map(([, name]) => name)
+  expect(built).toEqual(['NODE_IMAGE', 'VERSION', 'REVISION', 'SOURCE'])
+  expect(args).toEqual(expect.arrayContaining(built))
+})
+
+test('the notes of a release are the section of its version in the changelog, without its heading', () => {
+  const [, script = ''] = /^ +(awk -v heading=.*?) CHANGELOG\.md/m.exec(workflows[1] ?? '') ?? []
+  const changelog = [
+    ...[
+      '# Changelog',
+      '',
+      '## [Unreleased]',
+      '',
+      '- soon',
+      '',
+      '## [1.10.0] - 2026-12-01',
+      '',
+      '### Added',
+      '',
+      '- one',
+    ],
+    ...['', '## [1.1.0] - 2026-11-26', '', '- two', '', '[1.10.0]: https://example.com/compare/v1.1.0...v1.10.0', ''],
+  ].join('\n')
+  const notesOf = (VERSION: string) =>
+    execFileSync('sh', ['-c', script], { input: changelog, encoding: 'utf8', env: { PATH: process.env.PATH, VERSION } })
+  expect(notesOf('1.10.0').trim()).toBe('### Added\n\n- one')
+  expect(notesOf('1.1.0').trim()).toBe('- two')
+  expect(notesOf('1.1')).toBe('')
+})
+
+/** Licences that ask for their text and copyright line to be kept, and for nothing of the code that uses them. */
+const LICENCES = ['0BSD', 'Apache-2.0', 'BSD-3-Clause', 'ISC', 'MIT', 'MPL-2.0', 'Unlicense', '(MIT OR CC0-1.0)']
+
+test('docs/security.md lists the licences of all packages that the server installs', () => {
+  type Lock = { packages: Record<string, { dev?: boolean; license?: string; link?: boolean }> }
+  const { packages } = JSON.parse(readRoot('package-lock.json')) as Lock
+  const installed = Object.entries(packages).filter(
+    ([path, { dev, link }]) => path.startsWith('node_modules/') && !dev && !link,
+  )
+  expect(installed.length).toBeGreaterThan(100)
+  const found = new Set(installed.map(([path, { license = path }]) => license))
+  expect([...found].filter((license) => !LICENCES.includes(license))).toEqual([])
+  const [, listed = ''] = /^- \*\*Licences\.\*\*.*? under (.*?)\./m.exec(readRoot('docs/security.md')) ?? []
+  expect([...listed.matchAll(/`([^`]+)`/g)].map(([, name]) => name).toSorted()).toEqual([...found].toSorted())
 })
