@@ -105,6 +105,7 @@ export async function buildApp({
     bodyLimit: http.bodyLimitBytes,
     trustProxy: trustProxyOf(http.trustedProxies),
     genReqId: createRequestId,
+    rewriteUrl: withoutVersion,
     logController: requestLog,
     childLoggerFactory: createRequestLogger(tracer),
     frameworkErrors(error, request, reply) {
@@ -206,6 +207,13 @@ export async function buildApp({
   await app.ready()
   return app
 }
+
+/**
+ * Every route is also below `/v1`. The path is rewritten before it is routed, so that metrics, the log and the reference
+ * have one name for a route.
+ */
+const withoutVersion = ({ url = '/' }: { readonly url?: string | undefined }): string =>
+  /^\/v1(?=[/?]|$)/.test(url) ? `/${url.slice('/v1'.length).replace(/^\//, '')}` : url
 
 /** Given a number, Fastify trusts no proxy, so hops are counted here: the first is the connection's own. */
 const trustProxyOf = (proxies: TrustedProxies | undefined) =>

@@ -222,7 +222,8 @@ const DEFINITIONS = {
   output_unavailable: {
     status: 502,
     detail: 'The output cannot be fetched.',
-    when: 'The video cannot be fetched from where it is kept.',
+    when: 'The video cannot be fetched from where it is kept (502), or has been deleted there (410).',
+    also: [{ status: 410, detail: 'The output has been deleted.' }],
     example: { detail: 'The output cannot be fetched at the moment.', retryAfterSeconds: 10 },
   },
   overloaded: {

@@ -10,7 +10,7 @@ export interface paths {
         };
         /**
          * List jobs
-         * @description Your jobs, newest first. For the next page, send the `next_cursor` of this one and the same filters. All filters that are given apply. Every page is read along indexes: its cost does not grow with the number of jobs.
+         * @description Your jobs, newest first. For the next page, follow the `Link` of this one, or send its `next_cursor` with the same filters. All filters that are given apply. Every page is read along indexes: its cost does not grow with the number of jobs.
          *
          *     Needs the scope `jobs:read`.
          */
@@ -2505,6 +2505,11 @@ export interface components {
          */
         ETag: string;
         /**
+         * @description Present unless this is the last page: the next one, relative to the URL of the request (RFC 8288).
+         * @example <?limit=20&cursor=MTc2OTg2MDgwMDAwMC4wMTk4YTZmMC03YzFlLTdhNTItOWQ1Yi0zZjFmNWEwYzJiMTE>; rel="next"
+         */
+        Link: string;
+        /**
          * @description When the file was created.
          * @example Sat, 31 Jan 2026 12:01:30 GMT
          */
@@ -2609,6 +2614,7 @@ export type HeaderLocation = components['headers']['Location'];
 export type HeaderIdempotentReplayed = components['headers']['Idempotent-Replayed'];
 export type HeaderPreferenceApplied = components['headers']['Preference-Applied'];
 export type HeaderETag = components['headers']['ETag'];
+export type HeaderLink = components['headers']['Link'];
 export type HeaderLastModified = components['headers']['Last-Modified'];
 export type HeaderAcceptRanges = components['headers']['Accept-Ranges'];
 export type HeaderContentRange = components['headers']['Content-Range'];
@@ -2662,6 +2668,7 @@ export interface operations {
             200: {
                 headers: {
                     ETag: components["headers"]["ETag"];
+                    Link: components["headers"]["Link"];
                     "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     RateLimit: components["headers"]["RateLimit"];
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -2678,6 +2685,7 @@ export interface operations {
             304: {
                 headers: {
                     ETag: components["headers"]["ETag"];
+                    Link: components["headers"]["Link"];
                     "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     RateLimit: components["headers"]["RateLimit"];
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -4253,6 +4261,21 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description - `output_unavailable`: The video cannot be fetched from where it is kept (502), or has been deleted there (410). */
+            410: {
+                headers: {
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description - `precondition_failed`: `If-Match` or `If-Unmodified-Since` does not hold. */
             412: {
                 headers: {
@@ -4329,7 +4352,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `output_unavailable`: The video cannot be fetched from where it is kept. */
+            /** @description - `output_unavailable`: The video cannot be fetched from where it is kept (502), or has been deleted there (410). */
             502: {
                 headers: {
                     "Retry-After": components["headers"]["Retry-After"];
@@ -4507,6 +4530,21 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description - `output_unavailable`: The video cannot be fetched from where it is kept (502), or has been deleted there (410). */
+            410: {
+                headers: {
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description - `precondition_failed`: `If-Match` or `If-Unmodified-Since` does not hold. */
             412: {
                 headers: {
@@ -4583,7 +4621,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `output_unavailable`: The video cannot be fetched from where it is kept. */
+            /** @description - `output_unavailable`: The video cannot be fetched from where it is kept (502), or has been deleted there (410). */
             502: {
                 headers: {
                     "Retry-After": components["headers"]["Retry-After"];

@@ -103,9 +103,16 @@ export function createDirectoryOutputs({ root, locate }: DirectoryOptions): Outp
 
 /** The real path of a regular file; links may lead to it, as long as it is inside the folder. */
 async function fileWithin(root: string, path: string): Promise<string> {
-  const [folder, file] = await Promise.all([realpath(root), realpath(join(root, path))]).catch((cause: unknown) => {
+  const missing = (cause: unknown): never => {
     throw problem('output_unavailable', { detail: 'The output does not exist, or no longer exists.', cause })
-  })
+  }
+  const folder = await realpath(root).catch(missing)
+  // In a folder that is there, a job that succeeded has had an output: nobody will write it again.
+  const file = await realpath(join(root, path)).catch((cause: unknown) =>
+    (cause as NodeJS.ErrnoException).code === 'ENOENT'
+      ? Promise.reject(problem('output_unavailable', { status: 410, cause }))
+      : missing(cause),
+  )
   const inside = relative(folder, file)
   if (isAbsolute(inside) || inside.split(sep)[0] === '..') {
     const cause = new Error(`the output path leaves the folder of outputs: ${file}`)

@@ -7,7 +7,7 @@ import type { TestApp } from './app.ts'
 const DOCUMENTED = [
   ...['location', 'idempotent-replayed', 'ratelimit-limit', 'ratelimit-remaining', 'ratelimit-reset'],
   ...['ratelimit-policy', 'ratelimit'],
-  ...['retry-after', 'www-authenticate', 'etag', 'x-request-id'],
+  ...['retry-after', 'www-authenticate', 'etag', 'x-request-id', 'link'],
 ]
 
 const formats = {

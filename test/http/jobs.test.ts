@@ -164,6 +164,30 @@ test('GET /healthz answers exactly {"status":"ok"}', async () => {
   expect(response).toMatchObject({ statusCode: 200, body: '{"status":"ok"}' })
 })
 
+describe('below /v1', () => {
+  test('there is every route, with the same answers, and paths in answers have no /v1', async () => {
+    const accepted = await app.post('/v1/jobs', aBody)
+    expect(accepted.statusCode).toBe(202)
+    const job = accepted.json<JobView>()
+    expect(accepted.headers.location).toBe(`/jobs/${job.job_id}`)
+    expect((await app.get(`/v1/jobs/${job.job_id}`)).json()).toMatchObject({ links: { self: `/jobs/${job.job_id}` } })
+    expect((await app.get('/v1/jobs?limit=1')).json()).toMatchObject({ jobs: [{ job_id: job.job_id }] })
+    for (const url of ['/v1/healthz', '/v1/readyz', '/v1/openapi.json', '/v1/docs', '/v1', '/v1/', '/v1?'])
+      expect((await app.get(url)).statusCode, url).toBe(200)
+    for (const url of ['/v1/nothing', '/v10/jobs', '/v1jobs', '/v2/jobs', '/v1/v1/jobs'])
+      expect(problemOf(await app.get(url)), url).toMatchObject({ status: 404, code: 'route_not_found' })
+    expect(problemOf(await app.app.inject({ method: 'PUT', url: '/v1/jobs' })).status).toBe(405)
+  })
+
+  test('a request is logged and counted as one of its route, by the job that it names', async () => {
+    const { job_id: id } = await submit()
+    const before = app.requestLines.length
+    await app.get(`/v1/jobs/${id}`)
+    expect(app.requestLines.slice(before)).toMatchObject([{ req: { url: `/jobs/${id}` }, job_id: id }])
+    expect((await app.get('/metrics')).body).not.toContain('/v1')
+  })
+})
+
 test('probes and scrapes have no log line, other requests do', async () => {
   const before = app.requestLines.length
   for (const url of ['/healthz', '/readyz', '/metrics', '/jobs']) expect((await app.get(url)).statusCode).toBe(200)

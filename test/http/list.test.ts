@@ -47,6 +47,26 @@ describe.each(Object.entries(STORES))('on %s', (_name, openStore) => {
       expect(seen).toEqual(made)
     })
 
+    test.each(['', '/v1'])(
+      'links to the next page with the same filters, relative to the request, below "%s"',
+      async (root) => {
+        const seen: string[] = []
+        const before = encodeURIComponent(new Date(app.clock.now + 1_000).toISOString())
+        let url: string | undefined = `${root}/jobs?limit=2&status=canceled,running,submitted&created_before=${before}`
+        while (url !== undefined) {
+          const answer = await app.get(url)
+          const { jobs, next_cursor: cursor } = answer.json<Page>()
+          seen.push(...jobs.map((job) => job.job_id))
+          const link = /^<(.+)>; rel="next"$/.exec(String(answer.headers.link))?.[1]
+          expect(link === undefined).toBe(cursor === undefined)
+          const next: URL | undefined = link === undefined ? undefined : new URL(link, `http://localhost${url}`)
+          expect(next?.searchParams.get('cursor') ?? undefined).toBe(cursor)
+          url = next && next.pathname + next.search
+        }
+        expect(seen).toEqual((await list('?limit=200')).jobs.map((job) => job.job_id))
+      },
+    )
+
     test('an entry is the job as GET /jobs/:id shows it', async () => {
       const { jobs } = await list('?limit=200')
       const job = jobs.find(({ job_id: id }) => id === made[2])

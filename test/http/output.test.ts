@@ -282,6 +282,16 @@ describe('an output that is not available', () => {
     expect(runs).toHaveLength(1)
   })
 
+  test('because it has been deleted: 410, which clients do not repeat', async () => {
+    const gone = () => Promise.reject(problem('output_unavailable', { status: 410 }))
+    const { outputs } = await modalOutputs({ download: gone })
+    setting = await startOutputs(outputs)
+    const { id } = await aSucceededJob(setting)
+    const answer = await setting.get(`/jobs/${id}/output`)
+    expect(problemOf(answer)).toMatchObject({ status: 410, code: 'output_unavailable', title: 'Gone' })
+    expect(answer.headers).not.toHaveProperty('retry-after')
+  })
+
   test('in a file that is deleted just before the answer: 502, not half an answer', async () => {
     const { outputs } = await modalOutputs()
     const gone: Outputs = {

@@ -105,13 +105,15 @@ test.each([
   [
     'raises, for want of the file',
     { kind: 'raise', type: 'FileNotFoundError', message: 'output.mp4' },
-    /FileNotFoundError/,
+    410,
+    /has been deleted/,
   ],
-  ['returns something else', { kind: 'return', value: { bytes: 'no' } }, /no bytes/],
-] as const)('a function that %s has no output to give', async (_what, end, words) => {
+  ['raises', { kind: 'raise', type: 'OSError', message: 'output.mp4' }, 502, /OSError/],
+  ['returns something else', { kind: 'return', value: { bytes: 'no' } }, 502, /no bytes/],
+] as const)('a function that %s has no output to give: %i', async (_what, end, status, words) => {
   const { fetch } = await start({ behave: () => ({ end }) })
   const error: unknown = await fetch().catch((reason: unknown) => reason)
-  expect(error).toMatchObject({ code: 'output_unavailable', retryAfterSeconds: undefined })
+  expect(error).toMatchObject({ code: 'output_unavailable', status, retryAfterSeconds: undefined })
   expect(String(error)).toMatch(words)
 })
 

@@ -50,10 +50,17 @@ describe('a mounted volume', () => {
     '../secret',
     '/shared',
     '/shared/results/run',
-    '/shared/results/none/v15/output.mp4',
     '/shared/results/run/v15/output.mp4/more',
   ])('refuses %s', async (path) => {
     const { open } = await openVolume()
+    await expect(open(path)).rejects.toMatchObject(unavailable)
+  })
+
+  test('says that an output which is not there is gone for good, unless the folder itself is missing', async () => {
+    const { root, open } = await openVolume()
+    const path = '/shared/results/none/v15/output.mp4'
+    await expect(open(path)).rejects.toMatchObject({ code: 'output_unavailable', status: 410 })
+    await rename(root, `${root}-unmounted`)
     await expect(open(path)).rejects.toMatchObject(unavailable)
   })
 

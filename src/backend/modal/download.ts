@@ -197,12 +197,17 @@ const reportProgress = (onProgress: () => unknown) =>
     }
   }
 
+/** What the function raises where the volume has no such file. Its run has succeeded, so it had one. */
+const FILE_DELETED = /^FileNotFoundError\b/
+
 /** Where a large value is; undefined: it is part of the answer. Throws `output_unavailable` if the call has none. */
 function blobIdOf(answer: Answer): string | undefined {
   const result = resultOf(answer)
   if (!result || result.status === RESULT_STATUS.success) return result?.dataBlobId
   const { outcome } = outcomeOfResult(result)
   if (outcome.kind === 'succeeded') return undefined
+  if (outcome.kind === 'failed' && FILE_DELETED.test(outcome.error))
+    throw problem('output_unavailable', { status: 410 })
   const retry = outcome.kind === 'interrupted' && { retryAfterSeconds: RETRY_SECONDS }
   throw problem('output_unavailable', {
     detail: `Modal did not give the output: ${reduceUrls(outcome.error)}`,

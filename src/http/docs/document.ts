@@ -120,7 +120,8 @@ function schemaOf({ route, operation, authenticated }: Described): FastifySchema
     ...(headers && { headers: withoutParameterExamples(headers) }),
     ...(body !== undefined && body !== NoBody && { body }),
     response: Object.fromEntries(Object.entries(response).filter(([status]) => /^\d+$/.test(status))),
-    ...(authenticated && { security: access === 'public' ? [] : [{ bearer: scopes }, { apiKey: scopes }] }),
+    // Scopes are in the description: linters want them here only of OAuth 2, though OpenAPI 3.1 allows others.
+    ...(authenticated && { security: access === 'public' ? [] : [{ bearer: [] }, { apiKey: [] }] }),
   }
 }
 
@@ -176,6 +177,8 @@ A job is \`submitted\`, then \`running\`, then \`succeeded\`, \`failed\` or \`ca
 
 Unknown fields and parameters are refused, and so are values out of range: the server guesses and ignores nothing. JSON is UTF-8. Null for an optional field counts as absent, and so does an empty input of a form. A slash at the end of a path changes nothing.
 
+Every path also exists below \`/v1\`: \`/v1/jobs\` is \`/jobs\`. Below \`/v1\` nothing will break; what may change without it before version 1.0 is in the changelog. Paths in answers, such as \`Location\` and \`links\`, have no \`/v1\`.
+
 ## Errors
 
 Every error is a problem document (RFC 9457) with a stable \`code\`; its \`detail\` is for people, and its \`type\` leads to an explanation of the code. \`errors\` names every invalid field, with everything that is wrong with it. The list of codes is at the end of this page.
@@ -208,6 +211,7 @@ const aboutServer = ({ authenticated }: { authenticated: boolean }) => ({
     title: 'MuseTalk Orchestrator',
     version: packageJson.version,
     description: [intro, ...(authenticated ? [access] : [])].join('\n'),
+    contact: { name: 'The operator of this server' },
     license: { name: 'MIT', identifier: 'MIT' },
   },
   servers: [{ url: '/', description: 'This server.' }],

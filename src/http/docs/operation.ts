@@ -69,6 +69,11 @@ export const HEADERS = {
     schema: { type: 'string' },
     example: '"pNk8xkV1uZrYc0mD"',
   },
+  Link: {
+    description: 'Present unless this is the last page: the next one, relative to the URL of the request (RFC 8288).',
+    schema: { type: 'string' },
+    example: '<?limit=20&cursor=MTc2OTg2MDgwMDAwMC4wMTk4YTZmMC03YzFlLTdhNTItOWQ1Yi0zZjFmNWEwYzJiMTE>; rel="next"',
+  },
   'Last-Modified': {
     description: 'When the file was created.',
     schema: { type: 'string' },

@@ -22,7 +22,7 @@ import type { ChargeAnswer } from '../plugins/rate-limits.ts'
 import { Integer, OneOf, ProblemReply, Text } from '../schemas.ts'
 import { IfNoneMatch, JobReply, JOBS, NOT_MODIFIED } from './job-schema.ts'
 import { Metadata, Version } from './submit-schema.ts'
-import { type Renderer, type Rendering, sendTagged, tagOf } from './view.ts'
+import { linkNext, type Renderer, type Rendering, sendTagged, tagOf } from './view.ts'
 
 /** Sent as `metadata[KEY]=VALUE`; `gatherMetadata` makes the object. */
 const LabelFilter = {
@@ -114,12 +114,12 @@ const docs: Operation = {
   tag: 'jobs',
   summary: 'List jobs',
   description:
-    'Your jobs, newest first. For the next page, send the `next_cursor` of this one and the same filters. All filters that are given apply. Every page is read along indexes: its cost does not grow with the number of jobs.',
+    'Your jobs, newest first. For the next page, follow the `Link` of this one, or send its `next_cursor` with the same filters. All filters that are given apply. Every page is read along indexes: its cost does not grow with the number of jobs.',
   headers: IfNoneMatch,
   answers: {
     200: {
       description: 'One page.',
-      headers: ['ETag'],
+      headers: ['ETag', 'Link'],
       examples: {
         page: {
           summary: 'A page that is not the last',
@@ -130,7 +130,7 @@ const docs: Operation = {
         },
       },
     },
-    304: NOT_MODIFIED,
+    304: { ...NOT_MODIFIED, headers: ['ETag', 'Link'] },
   },
 }
 
@@ -270,15 +270,22 @@ function createJobPages({ service, renderer, unsent }: PageDependencies): Render
     return page
   }
 
-  const render: RenderPage = async (query, request, reply) => {
-    const page = createPage()
-    const { caller } = request
+  /** Whether there are more jobs than those of the page. */
+  const fill = async (page: Page, query: ListQuery, { caller }: FastifyRequest, reply: FastifyReply) => {
     let hasMore = false
     for await (const { jobs, next } of readParts(query, reply)) {
-      for (const job of jobs) if (!page.add(job, await renderer.render(job, caller))) return page.body(true)
+      for (const job of jobs) if (!page.add(job, await renderer.render(job, caller))) return true
       hasMore = next !== undefined
     }
-    return page.body(hasMore)
+    return hasMore
+  }
+
+  const render: RenderPage = async (query, request, reply) => {
+    const page = createPage()
+    const hasMore = await fill(page, query, request, reply)
+    const cursor = hasMore ? page.nextCursor() : undefined
+    if (cursor !== undefined) linkNext(request, reply, cursor)
+    return page.body(cursor)
   }
   return (query, request, reply) => onePerCaller(limitKeyOf(request), () => renderWithinShare(query, request, reply))
 }
@@ -297,12 +304,16 @@ function createPage() {
       last = job
       return true
     },
-    body(hasMore: boolean): Buffer {
-      const cursor = hasMore && last ? `,"next_cursor":${JSON.stringify(cursorOf(last))}` : ''
-      return Buffer.from(`{"jobs":[${rows.join(',')}]${cursor}}`)
+    /** Undefined if the page is empty. */
+    nextCursor: () => last && cursorOf(last),
+    body(cursor: string | undefined): Buffer {
+      const next = cursor === undefined ? '' : `,"next_cursor":${JSON.stringify(cursor)}`
+      return Buffer.from(`{"jobs":[${rows.join(',')}]${next}}`)
     },
   }
 }
+
+type Page = ReturnType<typeof createPage>
 
 /** The position that a cursor names, or the error as text. */
 export function parseCursor(text: string): ListPosition | string {

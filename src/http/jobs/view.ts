@@ -35,6 +35,16 @@ export class Rendering {
   }
 }
 
+/**
+ * Links to the next page of a list (RFC 8288), with the parameters of this request. It is relative to the URL of the
+ * request, so that it also leads there through a proxy that serves this server under a path.
+ */
+export function linkNext({ url }: FastifyRequest, reply: FastifyReply, cursor: string): void {
+  const parameters = new URLSearchParams(url.split('?')[1])
+  parameters.set('cursor', cursor)
+  reply.header('link', `<?${parameters.toString()}>; rel="next"`)
+}
+
 /** The strong tag of an answer; 96 bits of its digest. */
 export const tagOf = (content: string | Buffer): string => `"${hash('sha256', content, 'base64url').slice(0, 16)}"`
 
