@@ -17,6 +17,7 @@ function labelIn(text: string): Record<string, string> | undefined {
 export const listQueryOf = (query: URLSearchParams): ListQuery => ({
   status: query.get('status') ?? undefined,
   caller: query.get('caller') ?? undefined,
+  batch: query.get('batch') ?? undefined,
   error_code: (query.get('error_code') ?? undefined) as ListQuery['error_code'],
   version: (query.get('version') ?? undefined) as ListQuery['version'],
   metadata: labelIn(query.get('label') ?? ''),

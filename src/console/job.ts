@@ -4,7 +4,7 @@ import { useState } from 'preact/hooks'
 import { adviceFor } from './advice.ts'
 import { client, credential, type Job, urlOf, useLoaded } from './api.ts'
 import { Deliveries } from './deliveries.ts'
-import { curlOf, formatFacts, isJobId, shortId } from './format.ts'
+import { curlOf, formatFacts, isJobId } from './format.ts'
 import { JobLog } from './job-log.ts'
 import { JobMedia, outputUrl } from './job-media.ts'
 import { type LiveOptions, useLive } from './live.ts'
@@ -127,7 +127,7 @@ function Facts({ job }: { job: Job }): VNode {
     ['Cost', cost && `${cost.amount} ${cost.currency}`],
     ['Model', job.version],
     ['Priority', job.priority],
-    ['Video of', job.reused_from && html`<a href=${`#/job/${job.reused_from}`}>${shortId(job.reused_from)}</a>`],
+    ['Batch', job.batch_id && html`<a href=${`#/jobs?batch=${job.batch_id}`}>${job.batch_id}</a>`],
     ['Backend', job.backend],
     ['Caller', job.caller],
     ['Face', formatFacts(job.media?.face ?? {})],

@@ -2,6 +2,7 @@ import { html } from 'htm/preact'
 import type { VNode } from 'preact'
 import { useState } from 'preact/hooks'
 import { client, type Job, type Loaded, type Schemas, useLoaded } from './api.ts'
+import { BatchHead } from './batches.ts'
 import { counted, shortId } from './format.ts'
 import { JobFilters, listQueryOf } from './job-filters.ts'
 import { ALL_JOBS, useLive } from './live.ts'
@@ -35,6 +36,7 @@ export function JobsPage({ query }: { query: URLSearchParams }): VNode {
       <h1>Jobs</h1>
       <${Live} state=${live} />
     </div>
+    ${filter.batch !== undefined && html`<${BatchHead} key=${filter.batch} id=${filter.batch} onChange=${page.reload} />`}
     <${JobFilters} query=${query} isAdmin=${jobs.some((job) => job.caller !== undefined)} />
     <${Failure} error=${page.error} retry=${page.reload} />
     ${

@@ -2,6 +2,7 @@ import { html } from 'htm/preact'
 import type { VNode } from 'preact'
 import { useEffect, useState } from 'preact/hooks'
 import { client, credential, getJson, getText, type Job, ProblemError, type Schemas, send, useLoaded } from './api.ts'
+import { BatchList } from './batches.ts'
 import { BarChart, Figure } from './charts.ts'
 import { counted, formatDuration } from './format.ts'
 import { durationsOf, HOURS, hoursOf, quantileOf, readMetrics } from './statistics.ts'
@@ -18,6 +19,7 @@ export function OverviewPage(): VNode {
     <div class="title"><h1>Overview</h1></div>
     <${Health} />
     <${Now} />
+    <${BatchList} />
     <${LastDay} />
     <${Usage} />
   `

@@ -225,6 +225,27 @@ describeInBrowser('the console, in a browser', (open) => {
     await check()
   })
 
+  test('a batch is counted by state, and those that failed are retried together', async () => {
+    const { batch_id: id } = await post<{ batch_id: string }>(server, '/batches', {
+      jobs: [aJob, aFailure, aFailure],
+      metadata: { film: '<b>1' },
+    })
+    await fetch(`${server.url}/batches/${id}?wait=30`)
+    const { page, check } = await visit('overview')
+    const batches = page.getByRole('region', { name: 'Batches' })
+    await batches.getByText('film=<b>1').waitFor()
+    await batches.getByRole('link', { name: '2 failed' }).click()
+    await expect.poll(() => page.locator('tbody tr').count()).toBe(2)
+    await page.getByRole('button', { name: 'Retry failed' }).click()
+    await expect
+      .poll(async () => {
+        const { jobs } = (await (await fetch(`${server.url}/jobs?batch=${id}`)).json()) as { jobs: JobView[] }
+        return jobs.filter(({ attempts }) => attempts.length === 2).length
+      })
+      .toBe(2)
+    await check()
+  })
+
   test('the overview shows a pause, and ends it', async () => {
     const { page, check } = await visit('overview')
     const health = page.getByRole('region', { name: 'Health' })
