@@ -123,7 +123,6 @@ function Facts({ job }: { job: Job }): VNode {
     ['Accepted', html`<${Age} at=${job.created_at} />`],
     ['Took', html`<${Took} job=${job} />`],
     ['Deadline', isFinished(job) ? undefined : new Date(job.deadline_at).toLocaleString()],
-    ['Output made by', job.reused_from && html`<a href=${`#/job/${job.reused_from}`}>${job.reused_from}</a>`],
     ['Cost', cost && `${cost.amount} ${cost.currency}`],
     ['Model', job.version],
     ['Priority', job.priority],

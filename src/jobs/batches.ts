@@ -140,7 +140,9 @@ export function createBatches(dependencies: BatchDependencies): Batches {
     )
     const stored = await insertBatch({ batch, jobs, results, isAtomic })
     if (stored.batch.id !== id) return replay(stored, fingerprint)
-    return { batch: stored.batch, results: resultsOf(stored), replayed: false }
+    // Some may have got the output of an identical job already.
+    const changed = jobs.some(({ isWaiting }) => isWaiting) ? await store.getBatch(id) : undefined
+    return { batch: changed ?? stored.batch, results: resultsOf(stored), replayed: false }
   }
 
   /** The jobs of a batch, page by page. */

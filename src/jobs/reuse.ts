@@ -37,7 +37,9 @@ const PAGE_SIZE = 100
 const SOURCES = 5
 
 export function createReuse({ store, outputs, transition, log }: ReuseDependencies): Reuse {
-  const settling = new Set<Promise<void>>()
+  /** By content: the decision in progress, and the one after it. */
+  const current = new Map<string, Promise<void>>()
+  const next = new Map<string, Promise<void>>()
   const warnRarely = createThrottledWarning(log)
 
   /** Of the same content, the newest first. */
@@ -95,10 +97,19 @@ export function createReuse({ store, outputs, transition, log }: ReuseDependenci
     if (!hasRun) await transition(oldest, { type: 'released', attempt: currentAttempt(oldest).attempt })
   }
 
-  const settle = (job: Job) => {
-    const work = attemptJob(job, decide(job)).finally(() => settling.delete(work)) as Promise<void>
-    settling.add(work)
-    return work
+  /** Jobs of one content share the next decision: the one in progress may have missed them. */
+  const settle = (job: Job): Promise<void> => {
+    const { contentKey = '' } = job
+    const joined = next.get(contentKey)
+    if (joined) return joined
+    const decided = (current.get(contentKey) ?? Promise.resolve()).then(async () => {
+      next.delete(contentKey)
+      current.set(contentKey, decided)
+      await attemptJob(job, decide(job))
+      if (current.get(contentKey) === decided) current.delete(contentKey)
+    })
+    next.set(contentKey, decided)
+    return decided
   }
 
   return {
@@ -113,7 +124,7 @@ export function createReuse({ store, outputs, transition, log }: ReuseDependenci
       return startsToWait ? settled : undefined
     },
     async close() {
-      await Promise.all(settling)
+      await Promise.all([...current.values(), ...next.values()])
     },
   }
 }

@@ -1,9 +1,10 @@
 import { afterEach, expect, test } from 'vitest'
 import type { JobView } from '../../src/jobs/view.ts'
-import { startApp, type TestApp } from '../helpers/app.ts'
+import { aBody, startApp, type TestApp } from '../helpers/app.ts'
 import { as, knownCallers } from '../helpers/callers.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
 import { field, folderUploads, FORM_TYPE, formOf, type Part, SPEECH, speech, face, FACE } from '../helpers/uploads.ts'
+import { until } from '../helpers/until.ts'
 
 let app: TestApp
 afterEach(() => app.close())
@@ -95,6 +96,29 @@ test('a dry run names the job whose output a submit would get, in place of an es
   expect(check).not.toHaveProperty('estimate')
   expect((await postForm([...files, field('reuse', 'false')], { url })).json()).not.toHaveProperty('reused_from')
   expect(await app.store.list({ limit: 9 })).toHaveLength(1)
+})
+
+test('a batch makes each video once, and gets those that exist', async () => {
+  const media = {
+    read: ({ video_path: face = '', audio_path: audio = '' }) => Promise.resolve({ contents: { face, audio } }),
+    close: () => Promise.resolve(),
+  }
+  await start({ media })
+  const { job_id: source } = (await app.post('/jobs', aBody)).json<JobView>()
+  await app.untilStatus(source, 'running')
+  app.backend.end(`fc-${source}-1`, aSuccess)
+  await app.untilStatus(source, 'succeeded')
+  const other = { ...aBody, audio_path: 'other.wav' }
+  const submitted = await app.post('/batches', { jobs: [aBody, other, other, other], defaults: { reuse: true } })
+  expect(submitted.statusCode).toBe(202)
+  const batch = submitted.json<{ batch_id: string; counts: object }>()
+  expect(batch.counts).toMatchObject({ succeeded: 1 })
+  const run = await until(() => app.backend.requests[1]?.jobId, 'a run')
+  await until(() => app.backend.waiting.has(`fc-${run}-1`), 'its call')
+  app.backend.end(`fc-${run}-1`, aSuccess)
+  const ended = await app.get(`/batches/${batch.batch_id}?wait=10`)
+  expect(ended.json()).toMatchObject({ counts: { succeeded: 4 } })
+  expect(app.backend.requests).toHaveLength(2)
 })
 
 test('no caller, not even an administrator, gets or is told of the output of another', async () => {
