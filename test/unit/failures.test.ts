@@ -46,13 +46,13 @@ describe('the code of a reason', () => {
     expect(errorCodeOf(reason)).toBe(code)
   })
 
-  test('is found in a time that does not grow faster than the reason', () => {
+  // An expression that backtracks would take hours for one of these.
+  test('is found in a reason of two million characters', () => {
     for (const piece of ['no face ', '9', '9.', 'Error', 'a: ', 'no face)', '*', ' ']) {
-      const [reason, start] = [piece.repeat(2_000_000 / piece.length), performance.now()]
-      errorCodeOf(reason)
+      const reason = piece.repeat(2_000_000 / piece.length)
+      expect(errorCodeOf(reason), piece).toMatch(/^(inference_failed|face_not_found)$/)
       errorCodeOfLog(reason)
       lastLinesOf(reason)
-      expect(performance.now() - start, piece).toBeLessThan(1_000)
     }
   })
 })
