@@ -1,6 +1,6 @@
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
-import type { Outputs, Uploads } from './jobs/ports/files.ts'
+import type { AheadUploads, Outputs, Uploads } from './jobs/ports/files.ts'
 import type { Authenticator, Counter } from './jobs/ports/access.ts'
 import { type TrustedProxies, parseOrigins, parseTrustedProxies } from './config/formats.ts'
 import { missingScopeRefusal, registerAuth, watchRevocations, registerCaller } from './http/plugins/auth.ts'
@@ -64,7 +64,9 @@ import type { Metrics } from './jobs/ports/metrics.ts'
 import type { Readiness } from './jobs/readiness.ts'
 import type { Tracer } from './jobs/trace.ts'
 import { type Config, nodeFlags, publicUrlOf, s3EndpointOf } from './config/config.ts'
-import type { UploadLimits } from './http/jobs/uploads.ts'
+import { createUploadSlots, type UploadLimits } from './http/jobs/uploads.ts'
+import { uploadRoutes } from './http/uploads.ts'
+import type { UploadService } from './jobs/uploads.ts'
 import { oldGenerationLimit } from './process/boot.ts'
 
 export type AppDependencies = {
@@ -75,6 +77,8 @@ export type AppDependencies = {
   readonly ledger: DeliveryLedger
   readonly outputs: Pick<Outputs, 'open'>
   readonly uploads: Pick<Uploads, 'create' | 'locate'>
+  readonly ahead: AheadUploads
+  readonly uploadService: UploadService
   readonly links: LinkSigner
   readonly readiness: Pick<Readiness, 'report'>
   readonly metrics: Metrics
@@ -179,6 +183,7 @@ export async function buildApp({
     unsent,
     openAnswers,
     closing,
+    uploadSlots: createUploadSlots(http),
   }
   await app.register(submitRoutes, options)
   await app.register(listRoutes, options)
@@ -186,6 +191,7 @@ export async function buildApp({
   await app.register(batchRoutes, options)
   await app.register(outputRoutes, options)
   await app.register(inputRoutes, options)
+  await app.register(uploadRoutes, options)
   await app.register(logRoutes, options)
   await app.register(eventRoutes, options)
   await app.register(webhookRoutes, options)
@@ -276,7 +282,8 @@ export const httpSettingsOf = (config: Config): HttpSettings => ({
   trustedProxies: config.TRUST_PROXY === undefined ? undefined : parseTrustedProxies(config.TRUST_PROXY),
   publicDocs: config.PUBLIC_DOCS,
   console: config.CONSOLE,
-  outputOrigin: config.OUTPUT_SOURCE === 's3' ? URL.parse(s3EndpointOf(config))?.origin : undefined,
+  outputOrigin:
+    config.OUTPUT_SOURCE === 's3' || config.UPLOAD_STORE === 's3' ? URL.parse(s3EndpointOf(config))?.origin : undefined,
   publicUrl: publicUrlOf(config),
   maxConnections: config.MAX_CONNECTIONS,
   headersTimeoutMs: HEADERS_TIMEOUT_MS,

@@ -328,6 +328,24 @@ const DEFINITIONS = {
     detail: 'Files cannot be uploaded: the replicas of this server share no folder (see DATA_DIR_SHARED).',
     when: 'The server accepts no files, because its replicas share no folder for them.',
   },
+  upload_rejected: {
+    status: 422,
+    detail: 'An upload cannot be used.',
+    when: 'A file that was sent ahead is not there, is not what its upload said, has expired, or belongs to somebody else; `errors` names each field.',
+    example: errorOptions([{ path: '/video', message: 'has not been uploaded' }]),
+  },
+  upload_store_unavailable: {
+    status: 503,
+    detail: 'The store of uploads is unavailable at the moment. Try again later.',
+    retryAfterSeconds: 10,
+    when: 'The bucket of uploads cannot be read; try again later.',
+  },
+  uploads_limit_reached: {
+    status: 429,
+    detail: 'You have as many unused uploads as one caller may have. Use them in jobs, or wait until they expire.',
+    retryAfterSeconds: 60,
+    when: 'You have as many unused uploads as one caller may have.',
+  },
   url_not_allowed: {
     status: 400,
     detail: 'The server may not fetch this URL.',

@@ -167,6 +167,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/uploads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Prepare the upload of a file
+         * @description Answers with a signed URL to which the client sends the file: of the bucket, if the server has one, else of this server. Then a submit in JSON names it: `"video": {"upload_id": "..."}`. A file can be in several jobs; it is removed with the last of them, or if no job has it within a day.
+         *
+         *     Needs the scope `jobs:write`.
+         */
+        post: operations["createUpload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/jobs/{id}/logs": {
         parameters: {
             query?: never;
@@ -690,7 +712,7 @@ export interface components {
              * @example invalid_request
              * @enum {string}
              */
-            code: "attempt_not_found" | "bad_request" | "batch_not_found" | "batch_rejected" | "body_too_large" | "concurrency_limit_reached" | "cross_site_refused" | "delivery_in_progress" | "delivery_not_found" | "expectation_failed" | "headers_too_large" | "idempotency_key_reused" | "input_not_found" | "insufficient_scope" | "internal_error" | "invalid_idempotency_key" | "invalid_json" | "invalid_multipart" | "invalid_request" | "issuer_unavailable" | "job_canceled" | "job_failed" | "job_finished" | "job_not_finished" | "job_not_found" | "link_invalid" | "logs_unavailable" | "malformed_request" | "malformed_url" | "media_rejected" | "method_not_allowed" | "not_acceptable" | "output_unavailable" | "overloaded" | "parameter_not_supported" | "precondition_failed" | "queue_full" | "range_not_satisfiable" | "rate_limited" | "request_timeout" | "retry_limit_reached" | "route_not_found" | "server_ending" | "storage_full" | "store_unavailable" | "stream_limit_reached" | "unauthorized" | "unsupported_media" | "unsupported_media_type" | "uploads_need_public_url" | "uploads_need_shared_storage" | "url_not_allowed" | "webhook_secret_not_shown" | "webhooks_not_configured";
+            code: "attempt_not_found" | "bad_request" | "batch_not_found" | "batch_rejected" | "body_too_large" | "concurrency_limit_reached" | "cross_site_refused" | "delivery_in_progress" | "delivery_not_found" | "expectation_failed" | "headers_too_large" | "idempotency_key_reused" | "input_not_found" | "insufficient_scope" | "internal_error" | "invalid_idempotency_key" | "invalid_json" | "invalid_multipart" | "invalid_request" | "issuer_unavailable" | "job_canceled" | "job_failed" | "job_finished" | "job_not_finished" | "job_not_found" | "link_invalid" | "logs_unavailable" | "malformed_request" | "malformed_url" | "media_rejected" | "method_not_allowed" | "not_acceptable" | "output_unavailable" | "overloaded" | "parameter_not_supported" | "precondition_failed" | "queue_full" | "range_not_satisfiable" | "rate_limited" | "request_timeout" | "retry_limit_reached" | "route_not_found" | "server_ending" | "storage_full" | "store_unavailable" | "stream_limit_reached" | "unauthorized" | "unsupported_media" | "unsupported_media_type" | "uploads_need_public_url" | "uploads_need_shared_storage" | "upload_rejected" | "upload_store_unavailable" | "uploads_limit_reached" | "url_not_allowed" | "webhook_secret_not_shown" | "webhooks_not_configured";
             /**
              * @description Each invalid field, up to 20.
              * @example [
@@ -706,24 +728,6 @@ export interface components {
         };
         /** @description Like `NewJob`, and files: exactly one face (`video_url`, `image_url`, `video_path`, `video`, `image`) and exactly one speech (`audio_url`, `audio_path`, `audio`). Fields and files come in any order; `parameters` and `metadata` are JSON objects as text. A field without text, a parameter that is an empty text, and a file input without a file count as absent; a part of type application/json is read as JSON. */
         NewJobForm: {
-            /**
-             * Format: binary
-             * @description Face: a video, as a file.
-             * @example (the bytes)
-             */
-            video?: Blob;
-            /**
-             * Format: binary
-             * @description Face: a still image, as a file.
-             * @example (the bytes)
-             */
-            image?: Blob;
-            /**
-             * Format: binary
-             * @description Speech, as a file.
-             * @example (the bytes)
-             */
-            audio?: Blob;
             /**
              * Format: uri
              * @description Face: a video by http(s) URL.
@@ -752,6 +756,24 @@ export interface components {
              * @example speech.wav
              */
             audio_path?: string;
+            /**
+             * Format: binary
+             * @description Face: a video, as a file.
+             * @example (the bytes)
+             */
+            video?: Blob;
+            /**
+             * Format: binary
+             * @description Face: a still image, as a file.
+             * @example (the bytes)
+             */
+            image?: Blob;
+            /**
+             * Format: binary
+             * @description Speech, as a file.
+             * @example (the bytes)
+             */
+            audio?: Blob;
             /**
              * @description The MuseTalk model.
              * @default v15
@@ -856,7 +878,7 @@ export interface components {
              */
             webhook_events?: ("job.running" | "job.succeeded" | "job.failed" | "job.canceled")[];
         } & ((unknown | unknown | unknown | unknown | unknown) & (unknown | unknown | unknown));
-        /** @description What to make: exactly one face (`video_url`, `image_url`, `video_path`) and exactly one speech (`audio_url`, `audio_path`). An optional field that is null counts as absent. */
+        /** @description What to make: exactly one face (`video_url`, `image_url`, `video_path`, `video`, `image`) and exactly one speech (`audio_url`, `audio_path`, `audio`). An optional field that is null counts as absent. */
         NewJob: {
             /**
              * Format: uri
@@ -886,6 +908,30 @@ export interface components {
              * @example speech.wav
              */
             audio_path?: string | null;
+            /** @description Face: a video, sent ahead (`POST /uploads`). */
+            video?: {
+                /**
+                 * @description The id of an upload. It is valid for its caller only.
+                 * @example video.4daa.th4a80.3q2-7wAAAAAAAAAAAAAAAA.2sJ0c3bq5u8VZk4m1xYw7dLr9aTnQeGhPfUoBiHyKtM
+                 */
+                upload_id: string;
+            } | null;
+            /** @description Face: a still image, sent ahead. */
+            image?: {
+                /**
+                 * @description The id of an upload. It is valid for its caller only.
+                 * @example video.4daa.th4a80.3q2-7wAAAAAAAAAAAAAAAA.2sJ0c3bq5u8VZk4m1xYw7dLr9aTnQeGhPfUoBiHyKtM
+                 */
+                upload_id: string;
+            } | null;
+            /** @description Speech, sent ahead. */
+            audio?: {
+                /**
+                 * @description The id of an upload. It is valid for its caller only.
+                 * @example video.4daa.th4a80.3q2-7wAAAAAAAAAAAAAAAA.2sJ0c3bq5u8VZk4m1xYw7dLr9aTnQeGhPfUoBiHyKtM
+                 */
+                upload_id: string;
+            } | null;
             /**
              * @description The MuseTalk model.
              * @default v15
@@ -1009,6 +1055,24 @@ export interface components {
              * @example face.mp4
              */
             video_path: string;
+        } | {
+            /** @description Face: a video, sent ahead (`POST /uploads`). */
+            video: {
+                /**
+                 * @description The id of an upload. It is valid for its caller only.
+                 * @example video.4daa.th4a80.3q2-7wAAAAAAAAAAAAAAAA.2sJ0c3bq5u8VZk4m1xYw7dLr9aTnQeGhPfUoBiHyKtM
+                 */
+                upload_id: string;
+            };
+        } | {
+            /** @description Face: a still image, sent ahead. */
+            image: {
+                /**
+                 * @description The id of an upload. It is valid for its caller only.
+                 * @example video.4daa.th4a80.3q2-7wAAAAAAAAAAAAAAAA.2sJ0c3bq5u8VZk4m1xYw7dLr9aTnQeGhPfUoBiHyKtM
+                 */
+                upload_id: string;
+            };
         }) & ({
             /**
              * Format: uri
@@ -1022,6 +1086,15 @@ export interface components {
              * @example speech.wav
              */
             audio_path: string;
+        } | {
+            /** @description Speech, sent ahead. */
+            audio: {
+                /**
+                 * @description The id of an upload. It is valid for its caller only.
+                 * @example video.4daa.th4a80.3q2-7wAAAAAAAAAAAAAAAA.2sJ0c3bq5u8VZk4m1xYw7dLr9aTnQeGhPfUoBiHyKtM
+                 */
+                upload_id: string;
+            };
         }));
         /** @description How far a running job is, by what the function has printed. A hint, followed only while someone looks at the job: with an open `GET /jobs/:id/events`, a long poll, or a `GET` of the job within the last 30 s, so that the first of several requests has none. Absent when unknown, and while very many jobs are looked at. */
         Progress: {
@@ -1054,6 +1127,11 @@ export interface components {
         };
         /** @description An uploaded file. */
         InputFile: {
+            /**
+             * @description The id of an upload. It is valid for its caller only.
+             * @example video.4daa.th4a80.3q2-7wAAAAAAAAAAAAAAAA.2sJ0c3bq5u8VZk4m1xYw7dLr9aTnQeGhPfUoBiHyKtM
+             */
+            upload_id?: string;
             /**
              * @description In bytes.
              * @example 203850
@@ -1656,6 +1734,61 @@ export interface components {
              */
             output_url: string;
         };
+        /** @description A file to be sent. */
+        NewUpload: {
+            /**
+             * @description The field of the submit that it is for.
+             * @example video
+             * @enum {string}
+             */
+            kind: "video" | "image" | "audio";
+            /**
+             * @description Of the file, in bytes.
+             * @example 203850
+             */
+            size: number;
+            /**
+             * @description Its media type, which is then sent with it. What the file is follows from its content only.
+             * @example video/mp4
+             */
+            type?: string;
+        };
+        /** @description How to send a file. */
+        Upload: {
+            /**
+             * @description The id of an upload. It is valid for its caller only.
+             * @example video.4daa.th4a80.3q2-7wAAAAAAAAAAAAAAAA.2sJ0c3bq5u8VZk4m1xYw7dLr9aTnQeGhPfUoBiHyKtM
+             */
+            upload_id: string;
+            /**
+             * @description How to send the file.
+             * @example PUT
+             * @enum {string}
+             */
+            method: "PUT";
+            /**
+             * Format: uri
+             * @description Where to send it, without credentials: the URL is one.
+             * @example https://s3.eu-central-1.amazonaws.com/musetalk/uploads/3q2-7wAAAAAAAAAAAAAAAA?X-Amz-Expires=3600&X-Amz-Signature=98ad
+             */
+            url: string;
+            /**
+             * @description The headers to send it with, exactly. Browsers set `Content-Length` by themselves.
+             * @example {
+             *       "Content-Length": "203850",
+             *       "If-None-Match": "*"
+             *     }
+             */
+            headers: {
+                [key: string]: string;
+            };
+            /**
+             * Format: date-time
+             * @description Until when the PUT has to have started.
+             * @example 2026-01-31T13:00:00.000Z
+             */
+            expires_at: string;
+        };
         /** @description The sums of one group. */
         UsageGroup: {
             /**
@@ -1818,7 +1951,7 @@ export interface components {
                  * @example invalid_request
                  * @enum {string}
                  */
-                code: "attempt_not_found" | "bad_request" | "batch_not_found" | "batch_rejected" | "body_too_large" | "concurrency_limit_reached" | "cross_site_refused" | "delivery_in_progress" | "delivery_not_found" | "expectation_failed" | "headers_too_large" | "idempotency_key_reused" | "input_not_found" | "insufficient_scope" | "internal_error" | "invalid_idempotency_key" | "invalid_json" | "invalid_multipart" | "invalid_request" | "issuer_unavailable" | "job_canceled" | "job_failed" | "job_finished" | "job_not_finished" | "job_not_found" | "link_invalid" | "logs_unavailable" | "malformed_request" | "malformed_url" | "media_rejected" | "method_not_allowed" | "not_acceptable" | "output_unavailable" | "overloaded" | "parameter_not_supported" | "precondition_failed" | "queue_full" | "range_not_satisfiable" | "rate_limited" | "request_timeout" | "retry_limit_reached" | "route_not_found" | "server_ending" | "storage_full" | "store_unavailable" | "stream_limit_reached" | "unauthorized" | "unsupported_media" | "unsupported_media_type" | "uploads_need_public_url" | "uploads_need_shared_storage" | "url_not_allowed" | "webhook_secret_not_shown" | "webhooks_not_configured";
+                code: "attempt_not_found" | "bad_request" | "batch_not_found" | "batch_rejected" | "body_too_large" | "concurrency_limit_reached" | "cross_site_refused" | "delivery_in_progress" | "delivery_not_found" | "expectation_failed" | "headers_too_large" | "idempotency_key_reused" | "input_not_found" | "insufficient_scope" | "internal_error" | "invalid_idempotency_key" | "invalid_json" | "invalid_multipart" | "invalid_request" | "issuer_unavailable" | "job_canceled" | "job_failed" | "job_finished" | "job_not_finished" | "job_not_found" | "link_invalid" | "logs_unavailable" | "malformed_request" | "malformed_url" | "media_rejected" | "method_not_allowed" | "not_acceptable" | "output_unavailable" | "overloaded" | "parameter_not_supported" | "precondition_failed" | "queue_full" | "range_not_satisfiable" | "rate_limited" | "request_timeout" | "retry_limit_reached" | "route_not_found" | "server_ending" | "storage_full" | "store_unavailable" | "stream_limit_reached" | "unauthorized" | "unsupported_media" | "unsupported_media_type" | "uploads_need_public_url" | "uploads_need_shared_storage" | "upload_rejected" | "upload_store_unavailable" | "uploads_limit_reached" | "url_not_allowed" | "webhook_secret_not_shown" | "webhooks_not_configured";
                 /**
                  * @description The HTTP status that it would have.
                  * @example 400
@@ -2590,6 +2723,8 @@ export type JobEstimate = components['schemas']['JobEstimate'];
 export type JobCheck = components['schemas']['JobCheck'];
 export type JobList = components['schemas']['JobList'];
 export type Result = components['schemas']['Result'];
+export type NewUpload = components['schemas']['NewUpload'];
+export type Upload = components['schemas']['Upload'];
 export type UsageGroup = components['schemas']['UsageGroup'];
 export type UsageTotal = components['schemas']['UsageTotal'];
 export type Usage = components['schemas']['Usage'];
@@ -2989,6 +3124,7 @@ export interface operations {
              * @description - `parameter_not_supported`: The deployed function, or the program of the local backend, does not take one of the parameters.
              *     - `idempotency_key_reused`: The `Idempotency-Key` was used with another request.
              *     - `media_rejected`: A face has no picture or is larger than the server accepts, or a speech has no sound, has none to hear, or is longer than the server accepts; `errors` names each field, the fact and the limit.
+             *     - `upload_rejected`: A file that was sent ahead is not there, is not what its upload said, has expired, or belongs to somebody else; `errors` names each field.
              */
             422: {
                 headers: {
@@ -3044,6 +3180,7 @@ export interface operations {
              *     - `store_unavailable`: The job store is unavailable; try again later.
              *     - `server_ending`: The server is shutting down and accepts nothing new.
              *     - `queue_full`: As many jobs are queued as the server accepts.
+             *     - `upload_store_unavailable`: The bucket of uploads cannot be read; try again later.
              */
             503: {
                 headers: {
@@ -4463,6 +4600,20 @@ export interface operations {
                     "*/*": Blob;
                 };
             };
+            /** @description The file is at another address, which expires soon. */
+            302: {
+                headers: {
+                    Location: components["headers"]["Location"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
              *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
@@ -4625,6 +4776,183 @@ export interface operations {
             502: {
                 headers: {
                     "Retry-After": components["headers"]["Retry-After"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description - `issuer_unavailable`: The server cannot check the access token, because its issuer cannot be reached.
+             *     - `overloaded`: The server has more to do than it can, or too much of your earlier answers is still unread.
+             *     - `store_unavailable`: The job store is unavailable; try again later.
+             *     - `server_ending`: The server is shutting down and accepts nothing new.
+             *     - `upload_store_unavailable`: The bucket of uploads cannot be read; try again later.
+             */
+            503: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Any other problem, such as that of an unreadable request. */
+            default: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    createUpload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewUpload"];
+            };
+        };
+        responses: {
+            /** @description Send the file now. */
+            201: {
+                headers: {
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Upload"];
+                };
+            };
+            /**
+             * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `invalid_json`: The body is not JSON.
+             *     - `uploads_need_public_url`: The deployed function can neither fetch files, as the server has no PUBLIC_URL, nor get them with its call, as they are too large or as it does not take them.
+             *     - `uploads_need_shared_storage`: The server accepts no files, because its replicas share no folder for them.
+             */
+            400: {
+                headers: {
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `unauthorized`: There is no credential, or it is not valid. */
+            401: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description - `cross_site_refused`: A page of another site asks for a change, and its origin is not allowed to.
+             *     - `insufficient_scope`: The credential lacks the scope that this needs.
+             */
+            403: {
+                headers: {
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `body_too_large`: The body is larger than the server accepts. */
+            413: {
+                headers: {
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `unsupported_media_type`: The body is of a type that this path does not accept, not in UTF-8, or compressed. */
+            415: {
+                headers: {
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /**
+             * @description - `rate_limited`: You sent more requests, or wrong credentials, than a minute allows.
+             *     - `uploads_limit_reached`: You have as many unused uploads as one caller may have.
+             */
+            429: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
+                    "RateLimit-Remaining": components["headers"]["RateLimit-Remaining"];
+                    "RateLimit-Reset": components["headers"]["RateLimit-Reset"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `internal_error`: The server failed; its log has the error. */
+            500: {
+                headers: {
                     "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     RateLimit: components["headers"]["RateLimit"];
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];

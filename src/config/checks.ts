@@ -23,6 +23,7 @@ export function findErrors(values: Readonly<Record<string, unknown>>, env: Envir
   return [
     ...checkBackend(values, env),
     ...checkOutputSource(values, env),
+    ...checkUploadStore(values, env),
     ...checkReplicas(values, env),
     ...(env.JOB_STORE && env.REDIS_URL ? ['JOB_STORE, REDIS_URL: set one of them'] : []),
     ...checkFormats(env),
@@ -95,6 +96,14 @@ function checkOutputSource(values: Readonly<Record<string, unknown>>, env: Envir
   const required = REQUIRED_BY_SOURCE[String(source)] ?? []
   const missing = required.filter((name) => values[name] === undefined)
   return missing.map((name) => `${name}: OUTPUT_SOURCE=${String(source)} needs it`)
+}
+
+/** The local backend reads its inputs from the disk, which all of its replicas share. */
+function checkUploadStore(values: Readonly<Record<string, unknown>>, env: Environment): string[] {
+  if (values.UPLOAD_STORE !== 's3') return []
+  if (backendOf(values, env) === 'local') return ['UPLOAD_STORE: the local backend keeps uploads in DATA_DIR; unset it']
+  const missing = REQUIRED_BY_SOURCE.s3?.filter((name) => values[name] === undefined) ?? []
+  return missing.map((name) => `${name}: UPLOAD_STORE=s3 needs it`)
 }
 
 const REQUIRED_BY_SOURCE: Readonly<Record<string, readonly string[]>> = {

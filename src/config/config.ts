@@ -293,6 +293,12 @@ export const ConfigSchema = Type.Object({
     minimum: 1024,
     maximum: 64 * 1024 * MiB,
   }),
+  UPLOAD_STORE: Type.Optional(
+    choice(
+      ['s3'],
+      'Where files are kept that clients send ahead of a submit (`POST /uploads`): `s3` in the bucket, under `S3_PREFIX` and `uploads/`, for Modal only. Unset: in `DATA_DIR`.',
+    ),
+  ),
   MAX_CONCURRENT_UPLOADS: integer(
     'Maximum submits with files received at the same time; one caller may have at most as many as remain free, so half if it is alone. Beyond it 503. 0: no limit.',
     { default: 32, minimum: 0, maximum: 100_000 },
@@ -351,9 +357,16 @@ export const ConfigSchema = Type.Object({
   S3_BUCKET: Type.Optional(text('For `s3`: bucket.', { pattern: '^[\\w.-]+$' })),
   S3_REGION: text('For `s3`: region.', { default: 'us-east-1', pattern: '^[\\w-]+$' }),
   S3_PREFIX: Type.Optional(
-    text("For `s3`: prefix of an output's path below `/shared/`, used as is; end a folder with a slash. Unset: none."),
+    text(
+      "For `s3`: prefix of an output's path below `/shared/`, and of `uploads/`, used as is; end a folder with a slash. Unset: none.",
+    ),
   ),
-  AWS_ACCESS_KEY_ID: Type.Optional(text('For `s3`: access key that may read the outputs.', { secret: true })),
+  AWS_ACCESS_KEY_ID: Type.Optional(
+    text(
+      'For `s3`: access key that may read the outputs, and for `UPLOAD_STORE` read, write, list and delete the uploads.',
+      { secret: true },
+    ),
+  ),
   AWS_SECRET_ACCESS_KEY: Type.Optional(text('For `s3`: its secret.', { secret: true })),
   AWS_SESSION_TOKEN: Type.Optional(text('For `s3`: session token of temporary credentials.', { secret: true })),
   WEBHOOK_SECRET: Type.Optional(

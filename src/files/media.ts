@@ -3,6 +3,7 @@ import type { MediaReader, MediaReading, Upload } from '../jobs/ports/files.ts'
 import { createFairSemaphore, createOnce } from '../lib/concurrency.ts'
 import { createDigests } from './digests.ts'
 import type { MediaFacts, MediaRole } from '../media/facts.ts'
+import type { FetchRange } from '../media/facts-reader.ts'
 import type { Guard } from '../net/guard.ts'
 
 /** How long a submit may wait for a file on this machine, in ms: the reading process may have to start. */
@@ -68,6 +69,18 @@ export function createMediaReader(options: MediaReaderOptions): MediaReader {
     return { facts: known, content }
   }
 
+  /** Of an upload in a bucket. */
+  const readRanges = async (fetch: FetchRange, reading: Reading): Promise<Known> => {
+    const release = urls.tryAcquire(reading.caller)
+    if (!release) return NOTHING
+    const signal = AbortSignal.timeout(fileLimitMs)
+    try {
+      return { facts: await (await facts.get()).ofRanges(fetch, { ...reading, signal }), content: undefined }
+    } finally {
+      release()
+    }
+  }
+
   const readUrl = async (start: string, reading: Reading, guard: Pick<Guard, 'fetchRange'>): Promise<Known> => {
     const release = urls.tryAcquire(reading.caller)
     if (!release) return NOTHING
@@ -94,10 +107,12 @@ export function createMediaReader(options: MediaReaderOptions): MediaReader {
   }
 
   /** Undefined if it is not to be read. */
-  const readOne = (input: JobInput, upload: Pick<Upload, 'pathOf'> | undefined, reading: Reading) => {
+  const readOne = (input: JobInput, upload: Pick<Upload, 'pathOf' | 'rangesOf'> | undefined, reading: Reading) => {
     const { files, path, urls } = FIELDS[reading.role]
     const [file] = upload ? files.flatMap((kind) => upload.pathOf(kind) ?? []) : []
     if (file !== undefined) return readUpload(file, reading)
+    const [ranges] = upload ? files.flatMap((kind) => upload.rangesOf?.(kind) ?? []) : []
+    if (ranges) return readRanges(ranges, reading)
     const relative = input[path]
     if (relative !== undefined) return locate?.(path, relative).then((located) => readPath(located, reading))
     const [url] = guard ? urls.flatMap((field) => input[field] ?? []) : []

@@ -1,7 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { createWriteStream } from 'node:fs'
-import { mkdir, open, opendir, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
-import { join } from 'node:path'
+import { constants } from 'node:fs'
+import { copyFile, link, mkdir, open, opendir, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
+import { extname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { invalidFields, problem, type Problem } from '../problems.ts'
 import { type FileKind, isJobId, type UploadedFile } from '../jobs/job.ts'
@@ -24,13 +25,23 @@ export type UploadsOptions = {
   readonly log: Log
 }
 
+/** An upload in a folder of its own. */
+export type FolderUpload = Upload & {
+  /** Adds a file of this machine: by a link, or where the file system has none by a copy. */
+  link(kind: FileKind, from: string, file: UploadedFile): Promise<void>
+  /** Moves all files, whatever their names, to a new folder on the same file system. */
+  moveTo(folder: string): Promise<void>
+}
+
+export type FolderUploads = Omit<Uploads, 'create'> & { create(receiving: Receiving): Promise<FolderUpload> }
+
 /** Uploads in a folder. File names of callers are not used: a file is named by its kind and its detected type. */
 export function createUploads({
   folder,
   maxBytes,
   tooLarge = () => tooLargeFor(maxBytes),
   log,
-}: UploadsOptions): Uploads {
+}: UploadsOptions): FolderUploads {
   const incoming = join(folder, 'incoming')
   const folderOf = (jobId: string) => join(folder, jobId)
 
@@ -85,7 +96,7 @@ type UploadSettings = Required<Omit<UploadsOptions, 'folder'>> & {
   readonly receiving: Receiving
 }
 
-function createUpload(folder: string, { maxBytes, tooLarge, folderOf, log, receiving }: UploadSettings): Upload {
+function createUpload(folder: string, { maxBytes, tooLarge, folderOf, log, receiving }: UploadSettings): FolderUpload {
   const files: Partial<Record<FileKind, UploadedFile>> = {}
   const names: Partial<Record<FileKind, string>> = {}
   let path = folder
@@ -122,6 +133,21 @@ function createUpload(folder: string, { maxBytes, tooLarge, folderOf, log, recei
       await rename(partial, join(path, name))
       names[kind] = name
       files[kind] = { size, type: mime, sha256: hash.digest('hex') }
+    },
+    async link(kind, from, file) {
+      received += file.size
+      if (received > maxBytes) throw tooLarge()
+      const name = `${kind}${extname(from)}`
+      await link(from, join(path, name)).catch(() =>
+        copyFile(from, join(path, name), constants.COPYFILE_FICLONE).catch(throwStorageFull),
+      )
+      names[kind] = name
+      files[kind] = file
+    },
+    async moveTo(to) {
+      const now = new Date()
+      await utimes(path, now, now)
+      await rename(path, to)
     },
     async keep(jobId) {
       // The sweep checks this time; receiving the files may have taken long.
@@ -184,7 +210,7 @@ async function lastChange(path: string): Promise<number> {
 }
 
 /** Refuses new files, which the backend could not reach, and still serves existing ones. */
-export const refuseUploads = (uploads: Uploads, error: () => Problem): Uploads => ({
+export const refuseUploads = <T extends Pick<Uploads, 'create'>>(uploads: T, error: () => Problem): T => ({
   ...uploads,
   create: () => Promise.reject(error()),
 })

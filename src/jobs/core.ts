@@ -1,7 +1,8 @@
 import type { Backend } from './ports/backend.ts'
 import type { ChangeBus, WebhookSender } from './ports/notifications.ts'
 import type { RecordMetric } from './ports/metrics.ts'
-import type { MediaReader, Outputs, Uploads } from './ports/files.ts'
+import type { Reservations } from './ports/access.ts'
+import { type AheadUploads, type MediaReader, type Outputs, type Uploads, uploadsOf } from './ports/files.ts'
 import { entryOf, type JobQueue } from './ports/queue.ts'
 import type { Store } from './ports/store.ts'
 import type { LinkSigner } from './links.ts'
@@ -21,6 +22,7 @@ import { spansOf, type Tracer } from './trace.ts'
 import { createTransitions, type JobChange } from './transition.ts'
 import { createLedger } from './webhooks/ledger.ts'
 import { createOutbox, type Outbox } from './webhooks/outbox.ts'
+import { createUploadService, type UploadService } from './uploads.ts'
 import type { Price } from './usage.ts'
 import { acceptedAt, currentAttempt, isFinished, type Job } from './job.ts'
 
@@ -32,6 +34,8 @@ export type CorePorts = {
   readonly backend: Backend
   readonly outputs: Outputs
   readonly uploads: Uploads
+  readonly ahead: AheadUploads
+  readonly reservations: Reservations
   readonly media: MediaReader
   readonly sender: WebhookSender
   readonly links: LinkSigner
@@ -74,6 +78,8 @@ export type CoreSettings = {
   readonly retentionSeconds: number
   /** Time after which a delivery attempt counts as lost, in ms: longer than the sender's timeout. */
   readonly deliveryClaimMs: number
+  /** Files that a caller has sent ahead and not used: how many, and their bytes together. */
+  readonly unusedUploads: { readonly count: number; readonly bytes: number }
   /** How long daily sums are kept. */
   readonly usageRetentionDays: number
 }
@@ -88,20 +94,32 @@ export function createCore(ports: CorePorts, settings: CoreSettings) {
   const estimator = createEstimator({ ...ports, ...settings, stages })
   const progress = createProgressFollower({ ...ports, stages, estimator })
   const webhooks = createOutbox({ ...ports, claimMs: settings.deliveryClaimMs })
+  const uploads = createUploadService({ ...ports, ...settings })
   const observe: Reuse['observe'] = (change) => reuse.observe(change)
-  const publish = createPublisher({ ...ports, webhooks, estimator, reuse: { observe } })
+  const publish = createPublisher({ ...ports, webhooks, estimator, reuse: { observe }, ahead: uploads })
   const { insert, insertBatch, transition } = createTransitions({ ...ports, ...settings, stages, publish })
   const reuse = createReuse({ ...ports, transition })
-  const service = createService({ ...ports, ...settings, insert, transition, webhooks, stages, estimator, reuse })
+  const service = createService({
+    ...ports,
+    ...settings,
+    ahead: uploads,
+    insert,
+    transition,
+    webhooks,
+    stages,
+    estimator,
+    reuse,
+  })
   const batches = createBatches({ ...ports, service, webhooks, subscriptions, insertBatch })
   const stopper = createStopper({ ...ports, transition })
-  const reconciler = createReconciler({ ...ports, ...settings, transition, stopper, reuse, webhooks })
+  const reconciler = createReconciler({ ...ports, ...settings, ahead: uploads, transition, stopper, reuse, webhooks })
   const readiness = createReadiness(ports)
   const run = createRunner({ ...ports, ...settings, transition, stopper, stages, estimator })
   const ledger = createLedger({ ...ports, service, webhooks })
   return {
     service,
     batches,
+    uploads,
     subscriptions,
     progress,
     ledger,
@@ -135,6 +153,7 @@ type SubscriberDependencies = {
   readonly webhooks: Pick<Outbox, 'wake'>
   readonly outputs: Pick<Outputs, 'prefetch'>
   readonly estimator: Pick<Estimator, 'observe'>
+  readonly ahead: Pick<UploadService, 'used'>
   readonly reuse: Pick<Reuse, 'observe'>
   readonly queue: Pick<JobQueue, 'enqueue' | 'dequeue'>
 }
@@ -144,7 +163,7 @@ type SubscriberDependencies = {
  * of one is logged and does not affect the others.
  */
 function createPublisher(dependencies: SubscriberDependencies): (change: JobChange) => Promise<void> {
-  const { log, recordMetric, tracer, changes, webhooks, outputs, estimator, reuse } = dependencies
+  const { log, recordMetric, tracer, changes, webhooks, outputs, estimator, reuse, ahead } = dependencies
   const subscribers: readonly ChangeSubscriber[] = [
     (change) => logChange(log, change),
     (change) => recordMetric(metricEventOf(change)),
@@ -158,6 +177,7 @@ function createPublisher(dependencies: SubscriberDependencies): (change: JobChan
     },
     (change) => updateQueue(dependencies, change),
     (change) => reuse.observe(change),
+    ({ before, after }) => (!before && hasUploads(after) ? ahead.used(after) : undefined),
   ]
   const logFailure = (error: unknown, { after }: JobChange) =>
     log.error({ ...logFieldsOf(after), event: 'subscriber_failed', err: error }, 'a subscriber failed')
@@ -175,6 +195,8 @@ function createPublisher(dependencies: SubscriberDependencies): (change: JobChan
     await Promise.all(pending)
   }
 }
+
+const hasUploads = (job: Job) => uploadsOf(job).length > 0
 
 function logChange(log: Log, { before, after, event }: JobChange) {
   if (!before || !event) {

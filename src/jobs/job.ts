@@ -46,8 +46,20 @@ export type ErrorCode = (typeof ERROR_CODES)[number]
 export const FILE_KINDS = ['video', 'image', 'audio'] as const
 export type FileKind = (typeof FILE_KINDS)[number]
 
-/** A file that was uploaded with the submit. `type`: its MIME type, detected by content. */
-export type UploadedFile = { readonly size: number; readonly type: string; readonly sha256: string }
+/**
+ * A file that was uploaded with the submit or ahead of it. `type`: its MIME type, detected by content. `sha256`: of a file
+ * that came to this server. `object`: the file is in the bucket, as it was when the job was accepted.
+ */
+export type UploadedFile = {
+  readonly size: number
+  readonly type: string
+  readonly sha256?: string
+  readonly uploadId?: string
+  readonly object?: StoredObject
+}
+
+/** An object in a bucket. `etag` changes with its content; `version`: only of a bucket that keeps versions. */
+export type StoredObject = { readonly key: string; readonly etag: string; readonly version?: string }
 
 /** Face and speech by name. */
 export type NamedInput = {

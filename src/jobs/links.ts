@@ -2,7 +2,7 @@ import { createHmac, timingSafeEqual } from 'node:crypto'
 import { currentAttempt, type FileKind, type Job } from './job.ts'
 
 /** What a link gives access to. */
-export type LinkPurpose = 'output' | `input:${FileKind}`
+export type LinkPurpose = 'output' | `input:${FileKind}` | 'upload' | 'upload:put'
 
 /** One attempt of one job. */
 export type LinkSubject = { readonly id: string; readonly attempt: number }
@@ -21,8 +21,12 @@ export type LinkSigner = {
   expiresAt(): number
   /** Absolute URL of a job's uploaded file, for the backend: valid until an hour after the deadline. */
   inputUrl(job: Job, kind: FileKind): string
-  /** The parameters of a link that expires at `expiresAt`. */
-  sign(purpose: LinkPurpose, subject: LinkSubject): LinkParameters
+  /** Absolute URL to which the file of an upload can be sent for `ttlSeconds` from now. */
+  uploadUrl(uploadId: string, ttlSeconds: number): string
+  /** The parameters of a link that expires at this time (epoch seconds), by default at `expiresAt()`. */
+  sign(purpose: LinkPurpose, subject: LinkSubject, expiresAt?: number): LinkParameters
+  /** Whether one of the secrets signed exactly this, whether or not it has expired. */
+  isSigned(purpose: LinkPurpose, subject: LinkSubject, query: LinkQuery): boolean
   /** Whether one of the secrets signed exactly this and the link has not expired. */
   verify(purpose: LinkPurpose, subject: LinkSubject, query: LinkQuery): boolean
 }
@@ -50,6 +54,9 @@ const INPUT_LINK_GRACE_SECONDS = 3600
 /** The subject of a job's links: its current attempt. */
 export const linkSubjectOf = (job: Job): LinkSubject => ({ id: job.id, attempt: currentAttempt(job).attempt })
 
+/** The subject of the link to which the file of an upload is sent. */
+export const uploadLinkSubject = (uploadId: string): LinkSubject => ({ id: uploadId, attempt: 0 })
+
 export function createLinkSigner({ secrets, publicUrl, ttlSeconds, now = Date.now }: LinkSignerOptions): LinkSigner {
   const [newest] = secrets
   if (newest === undefined) throw new Error('links cannot be signed without a secret')
@@ -61,11 +68,21 @@ export function createLinkSigner({ secrets, publicUrl, ttlSeconds, now = Date.no
   const windowSeconds = Math.ceil(ttlSeconds / WINDOWS_IN_TTL)
   /** `ttlSeconds` after the end of the current window. */
   const expiresAt = () => (Math.floor(now() / 1000 / windowSeconds) + 1) * windowSeconds + ttlSeconds
-  const sign = (purpose: LinkPurpose, subject: LinkSubject) => signUntil(purpose, subject, expiresAt())
+  const sign: LinkSigner['sign'] = (purpose, subject, until = expiresAt()) => signUntil(purpose, subject, until)
+  const isSigned: LinkSigner['isSigned'] = (purpose, subject, { expires, signature }) => {
+    if (expires === undefined || signature === undefined || !/^\d{1,12}$/.test(expires)) return false
+    return secrets.some((secret) => isSame(signature, signatureOf(secret, purpose, subject, expires)))
+  }
 
   return {
     sign,
+    isSigned,
     expiresAt,
+    uploadUrl(uploadId, ttlSeconds) {
+      const until = Math.floor(now() / 1000) + ttlSeconds
+      const query = new URLSearchParams(signUntil('upload:put', uploadLinkSubject(uploadId), until))
+      return `${publicUrl()}/uploads/${uploadId}?${query.toString()}`
+    },
     outputUrl(job) {
       const query = new URLSearchParams(sign('output', linkSubjectOf(job)))
       return `${publicUrl()}/jobs/${job.id}/output?${query.toString()}`
@@ -75,11 +92,7 @@ export function createLinkSigner({ secrets, publicUrl, ttlSeconds, now = Date.no
       const query = new URLSearchParams(signUntil(`input:${kind}`, linkSubjectOf(job), expiresAt))
       return `${publicUrl()}/jobs/${job.id}/inputs/${kind}?${query.toString()}`
     },
-    verify(purpose, subject, { expires, signature }) {
-      if (expires === undefined || signature === undefined || !/^\d{1,12}$/.test(expires)) return false
-      const isSigned = secrets.some((secret) => isSame(signature, signatureOf(secret, purpose, subject, expires)))
-      return isSigned && Number(expires) * 1000 > now()
-    },
+    verify: (purpose, subject, query) => isSigned(purpose, subject, query) && Number(query.expires) * 1000 > now(),
   }
 }
 

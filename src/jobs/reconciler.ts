@@ -9,6 +9,7 @@ import { DAY_MS, dayOf } from './usage.ts'
 import type { Reuse } from './reuse.ts'
 import type { Stopper } from './stopper.ts'
 import type { Transitions } from './transition.ts'
+import type { UploadService } from './uploads.ts'
 import type { Outbox } from './webhooks/outbox.ts'
 import { every, type Repeated } from '../lib/timing.ts'
 
@@ -20,6 +21,7 @@ export type ReconcilerDependencies = Pick<Transitions, 'transition'> & {
   readonly reuse: Pick<Reuse, 'settle'>
   readonly outputs: Pick<Outputs, 'forget' | 'sweep'>
   readonly uploads: Pick<Uploads, 'forget' | 'sweep'>
+  readonly ahead: Pick<UploadService, 'forget' | 'sweep'>
   readonly webhooks: Pick<Outbox, 'sendDue'>
   readonly log: Log
   /** How long a job is kept after its end. */
@@ -66,7 +68,7 @@ const STOPS_AT_ONCE = 32
 
 /** Finds pending work that nothing is doing: what a crash, a lost message or an outage left behind. */
 export function createReconciler(dependencies: ReconcilerDependencies): Reconciler {
-  const { store, queue, changes, transition, stopper, reuse, outputs, uploads, webhooks, log } = dependencies
+  const { store, queue, changes, transition, stopper, reuse, outputs, uploads, ahead, webhooks, log } = dependencies
   const { retentionSeconds, usageRetentionDays, now = Date.now } = dependencies
   const closing = new AbortController()
   const repeated: Repeated[] = []
@@ -157,6 +159,7 @@ export function createReconciler(dependencies: ReconcilerDependencies): Reconcil
     forEachJob(store.pending('removal', now() - retentionSeconds * 1000), async (job) => {
       if (!(await store.remove(job.id, job.revision))) return
       await uploads.forget(job.id)
+      await ahead.forget(job)
       await outputs.forget(job)
     })
 
@@ -167,6 +170,7 @@ export function createReconciler(dependencies: ReconcilerDependencies): Reconcil
     const isKnown = async (id: string) => (await store.get(id)) !== undefined
     await outputs.sweep({ before: now() - retentionSeconds * 1000, isKnown })
     await uploads.sweep({ before: now() - STRAY_UPLOAD_MS, isKnown })
+    await ahead.sweep()
   }
 
   const runPass = (pass: () => Promise<void>) =>

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 import type { MediaReading, Outputs, SucceededJob } from './ports/files.ts'
 import { contentLabel, type JobStore } from './ports/store.ts'
-import { currentAttempt, isFinished, type Job, type JobInput, PARAMETER_NAMES } from './job.ts'
+import { currentAttempt, isFinished, type Job, type JobInput, PARAMETER_NAMES, type UploadedFile } from './job.ts'
 import { createThrottledWarning, errorFieldsOf, type Log, logFieldsOf } from './log.ts'
 import { FACES_WITH_FILES, SPEECHES_WITH_FILES } from './submit.ts'
 import type { JobChange, Transitions } from './transition.ts'
@@ -154,10 +154,13 @@ function contentKeyOf(job: Job, { engine, contents }: ContentOf): string | undef
   return hash('sha256', JSON.stringify([caller, backend, engine, version, values, face, speech]), 'base64url')
 }
 
+/** Of an object in a bucket its ETag, which differs for different bytes. */
+const contentOf = ({ sha256, object, size }: UploadedFile) => sha256 ?? (object && `${object.etag} ${size}`)
+
 /** Two files are the same only in the same field, since a backend may treat another one differently. */
 function identityOf(input: JobInput, fields: readonly (keyof JobInput)[], content: string | undefined) {
   const field = fields.find((name) => input[name] !== undefined)
   const file = field && input[field]
-  const known = typeof file === 'object' ? file.sha256 : content
+  const known = typeof file === 'object' ? contentOf(file) : content
   return field === undefined || known === undefined ? undefined : `${field} ${known}`
 }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Backend, CallSubscriber, InputFile, Outcome, Spawned } from './ports/backend.ts'
 import { isProblem } from '../problems.ts'
-import type { Uploads } from './ports/files.ts'
+import type { AheadUploads, Uploads } from './ports/files.ts'
 import type { AttemptId, RunEntry } from './ports/queue.ts'
 import type { JobStore } from './ports/store.ts'
 import {
@@ -14,6 +14,7 @@ import {
   type JobEvent,
   runOptionsOf,
   type RunTimes,
+  type StoredObject,
   withoutInputPaths,
 } from './job.ts'
 import type { Estimator } from './estimate.ts'
@@ -29,6 +30,7 @@ export type RunnerDependencies = Pick<Transitions, 'transition'> & {
   readonly store: Pick<JobStore, 'get'>
   readonly backend: Backend
   readonly uploads: Pick<Uploads, 'locate'>
+  readonly ahead: Pick<AheadUploads, 'linkTo'>
   readonly links: Pick<LinkSigner, 'inputUrl'>
   readonly stopper: Stopper
   readonly stages: Pick<Stages, 'set'>
@@ -56,7 +58,7 @@ type Run = {
  * unless it changes elsewhere meanwhile.
  */
 export function createRunner(dependencies: RunnerDependencies): RunEntry {
-  const { store, transition, backend, uploads, links, stopper, stages, estimator, maxAttempts, price, log } =
+  const { store, transition, backend, uploads, ahead, links, stopper, stages, estimator, maxAttempts, price, log } =
     dependencies
 
   const warnRarely = createThrottledWarning(log)
@@ -103,12 +105,31 @@ export function createRunner(dependencies: RunnerDependencies): RunEntry {
     return recorded !== undefined && (recorded.accepted || hasCall(recorded.job, event))
   }
 
+  /** A bucket that is unavailable does not fail the job: it is asked again until the job is stopped. */
+  const linkWithRetry = async (object: StoredObject, job: Job, signal: AbortSignal): Promise<string | undefined> => {
+    for (let failures = 0; ; failures++) {
+      try {
+        return await ahead.linkTo(object, linkSeconds(job))
+      } catch (error) {
+        warnRarely({ ...errorFieldsOf(error), ...logFieldsOf(job), event: 'upload_unreadable' }, UNREADABLE)
+      }
+      await sleep(backOffMs(failures, LINK_RETRY), undefined, { ref: false, signal })
+    }
+  }
+
   /** A deleted upload, with or without its folder, fails the job as `input_unavailable`. */
   const spawn = async (job: Job, { attempt, signal }: Run): Promise<Spawned> => {
     const files: Record<string, InputFile> = {}
+    const urls: Record<string, string> = {}
     for (const kind of FILE_KINDS) {
       const file = job.input[kind]
       if (!file) continue
+      if (file.object) {
+        const url = await linkWithRetry(file.object, job, signal)
+        if (url === undefined) return { kind: 'rejected', code: 'input_unavailable', error: `${kind}: ${CHANGED}` }
+        urls[`${kind}_url`] = url
+        continue
+      }
       const path = await uploads.locate(job.id, kind).catch((error: unknown) => {
         if (!isProblem(error, 'input_not_found')) throw error
       })
@@ -118,7 +139,7 @@ export function createRunner(dependencies: RunnerDependencies): RunEntry {
       files[kind] = { path, size: file.size, url: links.inputUrl(job, kind) }
     }
     const { id: jobId, caller } = job
-    const request = { jobId, attempt, caller, input: namedInputOf(job.input), ...runOptionsOf(job) }
+    const request = { jobId, attempt, caller, input: { ...namedInputOf(job.input), ...urls }, ...runOptionsOf(job) }
     return backend.spawn({ ...request, ...(Object.keys(files).length > 0 && { files }) }, signal)
   }
 
@@ -227,6 +248,14 @@ export function createRunner(dependencies: RunnerDependencies): RunEntry {
     await stopFinished(run)
   }
 }
+
+/** Back-off before the bucket is asked again, in ms. */
+const LINK_RETRY = { firstMs: 500, maxMs: 30_000 }
+const UNREADABLE = 'the bucket of uploads is unavailable; retrying'
+const CHANGED = 'the upload was changed or deleted after the job was accepted'
+
+/** Until an hour after the deadline: a call that is being stopped may still read. */
+const linkSeconds = ({ deadlineAt }: Job) => Math.max(0, Math.ceil((deadlineAt - Date.now()) / 1000)) + 3600
 
 /** How a call ended, and its times as the backend has measured them. */
 type End = { readonly outcome: Outcome; readonly times: RunTimes | undefined }

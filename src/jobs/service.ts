@@ -7,7 +7,15 @@ import { entryOf, type JobQueue, type Position } from './ports/queue.ts'
 import type { JobStore, ListPosition, ListQuery, UsageStore } from './ports/store.ts'
 import { type Caller, maySee } from './ports/access.ts'
 import { checkMedia, checkSubmit, type MediaLimits, newJob, type NewJob } from './submit.ts'
-import { isFinished, isJobId, hasPendingStop, type Job, type JobInput, type JobStage } from './job.ts'
+import {
+  isFinished,
+  isJobId,
+  hasPendingStop,
+  type Job,
+  type JobInput,
+  type JobStage,
+  type UploadedFile,
+} from './job.ts'
 import { type Log, logFieldsOf } from './log.ts'
 import type { Estimator, SubmitEstimate } from './estimate.ts'
 import { openLogs } from './logs.ts'
@@ -15,6 +23,7 @@ import { type Reuse, withContentKey } from './reuse.ts'
 import type { Stages } from './subscriptions.ts'
 import type { Transitions } from './transition.ts'
 import { MAX_REPORT_DAYS, rangeOfDays, reportUsage, type UsageReport, type UsageReportQuery } from './usage.ts'
+import type { UploadService } from './uploads.ts'
 import type { Outbox } from './webhooks/outbox.ts'
 
 /** `replayed`: an earlier submit with this idempotency key made the job. */
@@ -38,6 +47,7 @@ export type ServiceDependencies = Pick<Transitions, 'insert' | 'transition'> & {
   readonly backend: Pick<Backend, 'name' | 'check' | 'logs'>
   readonly outputs: Pick<Outputs, 'forget'>
   readonly uploads: Pick<Uploads, 'forget'>
+  readonly ahead: Pick<UploadService, 'open' | 'forget'>
   readonly media: Pick<MediaReader, 'read'>
   readonly webhooks: Pick<Outbox, 'secretsOf' | 'check'>
   readonly stages: Pick<Stages, 'get'>
@@ -73,7 +83,7 @@ export type JobService = {
    * `media_rejected` and an error for each field, or with `webhooks_not_configured`.
    */
   check(request: NewJob, caller: Caller): Promise<Checked>
-  /** As `check`, without the estimate, for a request without files. */
+  /** As `check`, without the estimate, for a request without files in it. Those sent ahead are kept for the job. */
   prepare(request: NewJob, caller: Caller): Promise<Job>
   /** One page, newest first, with the position of its last job where more follow. */
   list(query: ListQuery): Promise<JobPage>
@@ -109,7 +119,8 @@ export type JobService = {
 }
 
 export function createService(dependencies: ServiceDependencies): JobService {
-  const { store, queue, changes, backend, outputs, uploads, media, webhooks, insert, transition, log } = dependencies
+  const { store, queue, changes, backend, outputs, uploads, ahead, media, webhooks, insert, transition, log } =
+    dependencies
   const {
     timeoutSeconds,
     runTimeoutSeconds,
@@ -134,6 +145,7 @@ export function createService(dependencies: ServiceDependencies): JobService {
     const warn = (error: unknown) =>
       log.warn({ ...logFieldsOf(job), event: 'files_not_removed', err: error }, FILES_NOT_REMOVED)
     await uploads.forget(job.id).catch(warn)
+    await ahead.forget(job).catch(warn)
     await outputs.forget(job).catch(warn)
   }
 
@@ -159,6 +171,18 @@ export function createService(dependencies: ServiceDependencies): JobService {
 
   /** What is known of a job that was just written; if it cannot be read now, what was written. */
   const latest = async (job: Job) => (await store.get(job.id).catch(() => undefined)) ?? job
+
+  /** With the files that were sent ahead of it. The other fields are checked first: that takes nothing but time here. */
+  const open = async (request: NewJob, caller: Caller): Promise<NewJob> => {
+    const { uploadIds } = request
+    if (!uploadIds) return request
+    const named: JobInput = {
+      ...request.input,
+      ...Object.fromEntries(Object.keys(uploadIds).map((kind) => [kind, UNREAD])),
+    }
+    checkSubmit({ ...request, input: named }, caller.id, { backend, webhooks })
+    return { ...request, upload: await ahead.open(uploadIds, caller) }
+  }
 
   const submit = async (request: NewJob, caller: Caller): Promise<Submitted> => {
     const job = await check(request, caller)
@@ -197,7 +221,8 @@ export function createService(dependencies: ServiceDependencies): JobService {
         detail: `The job is ${job.status}; only a failed or canceled job can be retried.`,
       })
     },
-    async check(request, caller) {
+    async check(unopened, caller) {
+      const request = await open(unopened, caller)
       try {
         const job = await check(request, caller)
         // Of a store that is unavailable nothing is known; the submit would say so.
@@ -208,8 +233,19 @@ export function createService(dependencies: ServiceDependencies): JobService {
         await request.upload?.discard()
       }
     },
-    prepare: check,
-    async submit(request, caller) {
+    async prepare(unopened, caller) {
+      const request = await open(unopened, caller)
+      try {
+        const job = await check(request, caller)
+        await request.upload?.keep(job.id)
+        return job
+      } catch (error) {
+        await request.upload?.discard()
+        throw error
+      }
+    },
+    async submit(unopened, caller) {
+      const request = await open(unopened, caller)
       const submitted = await submit(request, caller).catch(async (error: unknown) => {
         // After an ambiguous insert the job may exist and need its files; otherwise the sweep removes them.
         const isAmbiguous = isProblem(error, 'store_unavailable') && error.isAmbiguousWrite
@@ -254,6 +290,9 @@ export function createService(dependencies: ServiceDependencies): JobService {
     },
   }
 }
+
+/** Stands for a file that has not been looked at: its way to the backend is checked once it has. */
+const UNREAD: UploadedFile = { size: 0, type: '', object: { key: '', etag: '' } }
 
 const NO_RANGE = `must be at most ${MAX_REPORT_DAYS - 1} days before the last day, and not after it`
 const JOBS_PAUSED = 'the start of jobs is paused; submits are accepted and wait'

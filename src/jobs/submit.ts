@@ -13,8 +13,10 @@ import {
   PARAMETERS,
   parametersIn,
   type RunOptions,
+  type UploadedFile,
 } from './job.ts'
 import { checkUrlForm } from '../net/url-rule.ts'
+import type { UploadIds } from './uploads.ts'
 import { checkWebhook, webhookOf, type WebhookOptions } from './webhooks/options.ts'
 import type { Outbox } from './webhooks/outbox.ts'
 
@@ -228,9 +230,13 @@ export function fingerprintOf({ input, ...options }: JobRequest): string {
 
 /** Files count only by their content: the detected type may change with the next release. */
 function identityOf(input: JobInput): object {
-  const files = FILE_KINDS.flatMap((kind) => (input[kind] ? [[kind, { sha256: input[kind].sha256 }] as const] : []))
+  const files = FILE_KINDS.flatMap((kind) => (input[kind] ? [[kind, contentOf(input[kind])] as const] : []))
   return { ...namedInputOf(input), ...Object.fromEntries(files) }
 }
+
+/** Of an object its ETag: with most stores the same bytes have the same one. */
+const contentOf = ({ sha256, object, size }: UploadedFile) =>
+  sha256 === undefined ? { etag: object?.etag, size } : { sha256 }
 
 function sorted(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value
@@ -248,6 +254,8 @@ export type NewJob = Omit<SubmitFields, 'input'> &
     readonly input: NamedInput
     /** Files that came with it, which the service keeps for the job or discards. */
     readonly upload?: Upload
+    /** Files that were sent ahead of it. */
+    readonly uploadIds?: UploadIds
     /** The caller's key for this submit: the same request with the same key means the same job. */
     readonly idempotencyKey?: string
     /** As `readTraceparent` gives it. */
@@ -275,6 +283,7 @@ export function newJob(request: NewJob, input: JobInput, defaults: JobDefaults):
     fieldErrors,
     isForm,
     upload,
+    uploadIds,
     idempotencyKey,
     traceparent,
     tracestate,

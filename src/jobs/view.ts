@@ -121,7 +121,8 @@ const presentFacts = (facts: MediaFacts) =>
     has_sound: facts.hasSound,
   })
 
-const presentFile = (file: UploadedFile | undefined) => file && { size: file.size, type: file.type }
+const presentFile = (file: UploadedFile | undefined) =>
+  file && absent({ size: file.size, type: file.type, upload_id: file.uploadId })
 
 export const presentProgress = ({ step, done, total, percent, at }: JobProgress) =>
   absent({ step, done, total, percent, at: formatTime(at) })

@@ -21,6 +21,12 @@ export async function withBytes<T>(path: string, task: (bytes: Bytes) => Promise
   }
 }
 
+/** The first bytes of a file of `size` bytes. */
+export const bytesOfHead = (head: Buffer, size: number): Bytes => ({
+  size,
+  read: (at, length) => Promise.resolve(head.subarray(at, at + length)),
+})
+
 /** Format headers lie close together: one read from disk serves many small ones. */
 function createWindow(file: FileHandle, size: number): Bytes['read'] {
   let start = 0

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { createLru } from '../lib/collections.ts'
 import { createFairSemaphore } from '../lib/concurrency.ts'
 import { resolvesWithin, untilAborted } from '../lib/timing.ts'
-import type { Bytes } from './bytes.ts'
+import { bytesOfHead } from './bytes.ts'
 import { type FactsReply, type FactsRequest, type MediaFacts, type MediaRole, type Piece, plausible } from './facts.ts'
 import { detectMedia, detectMediaIn, type MediaFormat } from './formats.ts'
 import { checkIntegrity } from './integrity.ts'
@@ -72,7 +72,7 @@ export function createFactsReader({ timeLimitMs = TIME_LIMIT_MS } = {}): FactsRe
   const readRanges = async (fetch: FetchRange, options: FactsOptions, report: Report): Promise<void> => {
     const { role } = options
     const { bytes, size } = await fetch(0, WINDOW_BYTES)
-    const head = bytesOf(bytes, size)
+    const head = bytesOfHead(bytes, size)
     const type = await detectMediaIn(head)
     if (!type?.format) return
     const { format } = type
@@ -149,12 +149,6 @@ const factsOfStill = ({ name }: MediaFormat, { width, height, orientation }: Sti
   ...plausible({ width, height, rotation: orientation.rotation }, 0),
   hasPicture: true,
   hasSound: false,
-})
-
-/** The first bytes of a file of `size` bytes. */
-const bytesOf = (head: Buffer, size: number): Bytes => ({
-  size,
-  read: (at, length) => Promise.resolve(head.subarray(at, at + length)),
 })
 
 /** How long the process may take to start, in ms, and after how long without a file it ends. */

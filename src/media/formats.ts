@@ -1,4 +1,4 @@
-import { type Bytes, withBytes } from './bytes.ts'
+import { type Bytes, bytesOfHead, withBytes } from './bytes.ts'
 
 /** `still`: one picture is used, even if the file has more (GIF, APNG). */
 export type MediaKind = 'still' | 'video' | 'audio'
@@ -109,10 +109,18 @@ type AcceptedType = MediaType & { readonly format: MediaFormat }
  * name. Rejects if the file cannot be read.
  */
 export async function inspectMedia(field: MediaField, path: string): Promise<Inspected> {
-  const type = await detectMedia(path)
+  return inspected(field, await detectMedia(path))
+}
+
+function inspected(field: MediaField, type: MediaType | undefined): Inspected {
   const wanted = FIELDS[field]
   if (isAccepted(type) && wanted.kinds.includes(type.format.kind)) return type
   return { error: `${describe(type, wanted)}; send ${listFormats(wanted)}` }
+}
+
+/** The same of a file of `size` bytes elsewhere, whose first bytes are `head`. */
+export async function inspectMediaIn(field: MediaField, head: Buffer, size: number): Promise<Inspected> {
+  return inspected(field, await detectMediaIn(bytesOfHead(head, size)))
 }
 
 const isAccepted = (type: MediaType | undefined): type is AcceptedType => type?.format !== undefined

@@ -59,6 +59,7 @@ export const COUNTERS = {
     labels: ['state'],
     initial: [['delivered'], ['failed']],
   },
+  uploads_swept_total: { help: 'Files sent ahead of a submit that no job used, removed by the sweep.', initial: [[]] },
   http_requests_total: {
     help: 'HTTP requests by method, route and status; the route is unknown if none matched, the status 499 if the client disconnected.',
     labels: ['method', 'route', 'status'],

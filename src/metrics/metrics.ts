@@ -43,6 +43,9 @@ function recordEvent(event: MetricEvent, instruments: Instruments): void {
     case 'webhook-withdrawn':
       counters.webhooks_ended_total.add('failed')
       break
+    case 'upload-swept':
+      counters.uploads_swept_total.add()
+      break
     case 'rpc-finished':
       counters.modal_rpcs_total.add(event.method, event.code)
       histograms.modal_rpc_duration_seconds.observe(event.tookMs / 1000, event.method)

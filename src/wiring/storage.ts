@@ -1,8 +1,9 @@
 import type { Logger } from 'pino'
-import type { Outputs, Uploads } from '../jobs/ports/files.ts'
+import type { AheadUploads, Outputs, Uploads } from '../jobs/ports/files.ts'
+import type { FolderUploads } from '../files/uploads.ts'
 import { type Config, nodeFlags, ConfigError, publicUrlOf, s3EndpointOf } from '../config/config.ts'
 import { hasReplicas } from '../config/checks.ts'
-import type { Counter } from '../jobs/ports/access.ts'
+import type { Counter, Reservations } from '../jobs/ports/access.ts'
 import type { ChangeBus } from '../jobs/ports/notifications.ts'
 import type { Job } from '../jobs/job.ts'
 import { logFieldsOf } from '../jobs/log.ts'
@@ -13,7 +14,7 @@ import type { FlagKeeper, SecretKeeper, Store } from '../jobs/ports/store.ts'
 import { stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { createOutputsByBackend, sharedPathOf } from '../files/outputs.ts'
-import { needsPublicUrl, problem } from '../problems.ts'
+import { needsPublicUrl, type Problem, problem } from '../problems.ts'
 import { createLinkSigner, type LinkSigner } from '../jobs/links.ts'
 import type { RecordMetric } from '../jobs/ports/metrics.ts'
 import { createOnce } from '../lib/concurrency.ts'
@@ -24,7 +25,12 @@ export const sqlitePathOf = ({ JOB_STORE }: Pick<Config, 'JOB_STORE'>): string |
   /^sqlite:(.+)$/.exec(JOB_STORE)?.[1]
 
 /** The files that are deleted with a job. */
-export type JobFiles = { readonly outputs: Outputs; readonly uploads: Uploads }
+export type JobFiles = {
+  readonly outputs: Outputs
+  readonly uploads: Uploads
+  /** Removes what was sent ahead of the job. */
+  readonly forgetAhead: (job: Job) => Promise<void>
+}
 
 type OpenedStore = Store & SecretKeeper & Partial<FlagKeeper>
 
@@ -77,12 +83,13 @@ const redisOf = ({ JOB_STORE: url, REDIS_PREFIX: prefix }: Config, log: Logger) 
 /** The share of the heap for jobs in memory; the rest is for running them and for requests. */
 const HEAP_SHARE = 0.5
 
-async function openMemory(config: Config, { outputs, uploads }: JobFiles, log: Logger) {
+async function openMemory(config: Config, { outputs, uploads, forgetAhead }: JobFiles, log: Logger) {
   const { createMemoryStore } = await import('../store/memory/store.ts')
   const onForgotten = (job: Job) => {
     const warn = (error: unknown) =>
       log.warn({ event: 'files_not_removed', job_id: job.id, err: error }, 'cannot remove the files of a removed job')
     uploads.forget(job.id).catch(warn)
+    forgetAhead(job).catch(warn)
     outputs.forget(job).catch(warn)
   }
   const maxBytes = oldGenerationLimit(nodeFlags()) * HEAP_SHARE
@@ -204,17 +211,61 @@ async function openDownloads(config: Config, log: Logger, recordMetric: RecordMe
 }
 
 /** Opens the store of uploaded files. Modal fetches them from `PUBLIC_URL`; without it they have to fit into the call. */
-export async function openUploads(config: Config, log: Logger): Promise<Uploads> {
+export async function openUploads(config: Config, log: Logger): Promise<FolderUploads> {
   const { createUploads, refuseUploads } = await import('../files/uploads.ts')
-  const folder = join(resolve(config.DATA_DIR), 'uploads')
+  const folder = uploadsFolderOf(config)
+  const refusal = uploadRefusalOf(config)
+  const uploads = createUploads({ folder, log, ...uploadLimitsOf(config) })
+  return refusal ? refuseUploads(uploads, refusal) : uploads
+}
+
+/** Opens the store of files that are sent ahead of their submits: the bucket, or the folder of all uploads. */
+export async function openAheadUploads(
+  config: Config,
+  { uploads, links }: { readonly uploads: FolderUploads; readonly links: LinkSigner },
+): Promise<AheadUploads> {
+  if (config.UPLOAD_STORE === 's3') {
+    const { createS3Uploads } = await import('../files/uploads-s3.ts')
+    const prefix = `${config.S3_PREFIX ?? ''}uploads/`
+    const { MAX_UPLOAD_BYTES: maxBytes } = config
+    return createS3Uploads({
+      bucket: await openBucket(config),
+      prefix,
+      maxBytes,
+      tooLarge: () => tooLargeFor(maxBytes),
+    })
+  }
+  const { createAheadUploads } = await import('../files/uploads-ahead.ts')
+  const folder = join(uploadsFolderOf(config), 'ahead')
+  return createAheadUploads({ folder, uploads, links, refusal: uploadRefusalOf(config), ...uploadLimitsOf(config) })
+}
+
+const uploadsFolderOf = (config: Config) => join(resolve(config.DATA_DIR), 'uploads')
+
+const tooLargeFor = (maxBytes: number) =>
+  problem('body_too_large', { detail: `The files of one submit may have ${maxBytes} bytes in total.` })
+
+/** Whether files have to fit into the call. */
+const mustFit = ({ BACKEND, PUBLIC_URL, MODAL_INLINE_BYTES, MAX_UPLOAD_BYTES }: Config) =>
+  BACKEND === 'modal' && PUBLIC_URL === undefined && MODAL_INLINE_BYTES < MAX_UPLOAD_BYTES
+
+function uploadLimitsOf(config: Config) {
   const { MAX_UPLOAD_BYTES: maxBytes, MODAL_INLINE_BYTES: inlineBytes } = config
-  const mustFit = config.BACKEND === 'modal' && config.PUBLIC_URL === undefined && inlineBytes < maxBytes
-  const tooLarge = () => problem('uploads_need_public_url', { detail: `The files ${needsPublicUrl(inlineBytes)}.` })
-  const uploads = createUploads({ folder, maxBytes, log, ...(mustFit && { maxBytes: inlineBytes, tooLarge }) })
-  // In this order: files on a single replica are useless even if Modal can reach it.
-  if (hasReplicas(config) && !config.DATA_DIR_SHARED)
-    return refuseUploads(uploads, () => problem('uploads_need_shared_storage'))
-  return mustFit && inlineBytes === 0 ? refuseUploads(uploads, () => problem('uploads_need_public_url')) : uploads
+  if (!mustFit(config)) return { maxBytes, tooLarge: () => tooLargeFor(maxBytes) }
+  const detail = `The files ${needsPublicUrl(inlineBytes)}.`
+  return { maxBytes: inlineBytes, tooLarge: () => problem('uploads_need_public_url', { detail }) }
+}
+
+/** Why there can be no files. In this order: those on a single replica are useless even if Modal can reach it. */
+function uploadRefusalOf(config: Config): (() => Problem) | undefined {
+  if (hasReplicas(config) && !config.DATA_DIR_SHARED) return () => problem('uploads_need_shared_storage')
+  return mustFit(config) && config.MODAL_INLINE_BYTES === 0 ? () => problem('uploads_need_public_url') : undefined
+}
+
+/** Opens what callers have reserved: of all replicas together. */
+export async function openReservations(config: Config, log: Logger): Promise<Reservations> {
+  const { createMemoryReservations, createRedisReservations } = await import('../counters/reservations.ts')
+  return hasReplicas(config) ? createRedisReservations(redisOf(config, log)) : createMemoryReservations()
 }
 
 /** `port`: the port of the server, for links without `PUBLIC_URL`. */

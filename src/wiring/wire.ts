@@ -1,6 +1,7 @@
 import type { Logger } from 'pino'
 import packageJson from '../../package.json' with { type: 'json' }
-import type { Outputs, Uploads } from '../jobs/ports/files.ts'
+import type { AheadUploads, Outputs, Uploads } from '../jobs/ports/files.ts'
+import type { UploadService } from '../jobs/uploads.ts'
 import type { Authenticator, Counter } from '../jobs/ports/access.ts'
 import { type Config, nodeFlags, proxySettingsOf } from '../config/config.ts'
 import type { WebhookSender } from '../jobs/ports/notifications.ts'
@@ -26,6 +27,8 @@ import { measureBackend, openBackend, openMediaReader } from './backends.ts'
 import {
   openOutputs,
   openLinks,
+  openAheadUploads,
+  openReservations,
   openUploads,
   openReplicaChannels,
   openCounter,
@@ -45,6 +48,8 @@ export type Wired = {
   readonly metrics: Metrics
   readonly outputs: Outputs
   readonly uploads: Uploads
+  readonly ahead: AheadUploads
+  readonly uploadService: UploadService
   readonly links: LinkSigner
   /** Counts requests of all replicas; undefined with a single server. */
   readonly counter: Counter | undefined
@@ -91,8 +96,13 @@ async function openAll(config: Config, log: Logger, { add, closeAll }: Closers):
   const uploads = add('uploads', await openUploads(config, log))
   const channels = await openReplicaChannels(config, log)
   if (channels) add('channels', channels)
-  const store = add('store', await openStore(config, { outputs, uploads }, log))
+  const store = add(
+    'store',
+    await openStore(config, { outputs, uploads, forgetAhead: (job) => core.uploads.forget(job) }, log),
+  )
   const links = await openLinks(config, { secrets: store, port: () => listeningAt }, log)
+  const ahead = await openAheadUploads(config, { uploads, links })
+  const reservations = add('reservations', await openReservations(config, log))
   const changes = add('changes', await openChanges(channels, log))
   // One for both: the limit of a caller's look-ups applies to inputs and webhooks together.
   const resolve = createResolver()
@@ -109,6 +119,8 @@ async function openAll(config: Config, log: Logger, { add, closeAll }: Closers):
       backend,
       outputs,
       uploads,
+      ahead,
+      reservations,
       media,
       sender,
       links,
@@ -140,6 +152,8 @@ async function openAll(config: Config, log: Logger, { add, closeAll }: Closers):
     metrics,
     outputs,
     uploads,
+    ahead,
+    uploadService: core.uploads,
     links,
     authenticator,
     counter,
@@ -172,6 +186,10 @@ const serverInfoOf = (config: Config): ServerInfo => ({
 /** A delivery's claim outlasts the sender's timeout by so much, in ms, for the write of the result. */
 const CLAIM_MARGIN_MS = 5_000
 
+/** Files that one caller may have sent ahead without a job that has them, and as many of the largest size together. */
+const MAX_UNUSED_UPLOADS = 1_000
+const MAX_UNUSED_FACTOR = 100
+
 const coreSettingsOf = (config: Config): CoreSettings => ({
   timeoutSeconds: config.JOB_TIMEOUT_SECONDS,
   runTimeoutSeconds: config.RUN_TIMEOUT_SECONDS,
@@ -189,6 +207,7 @@ const coreSettingsOf = (config: Config): CoreSettings => ({
   retentionSeconds: config.JOB_RETENTION_SECONDS,
   usageRetentionDays: config.USAGE_RETENTION_DAYS,
   price: priceOf(config),
+  unusedUploads: { count: MAX_UNUSED_UPLOADS, bytes: MAX_UNUSED_FACTOR * config.MAX_UPLOAD_BYTES },
   deliveryClaimMs: config.WEBHOOK_TIMEOUT_SECONDS * 1000 + CLAIM_MARGIN_MS,
 })
 

@@ -27,7 +27,19 @@ export async function startApp({ http, authenticator, counter, ...options }: App
   const metrics = createMetrics(someFacts)
   const core = await startCore({ ...options, recordMetric: metrics.record })
   const { log, lines, text } = await recordingLog()
-  const { service, batches, subscriptions, progress, ledger, readiness, outputs, uploads, links } = core
+  const {
+    service,
+    batches,
+    subscriptions,
+    progress,
+    ledger,
+    readiness,
+    outputs,
+    uploads,
+    ahead,
+    uploadService,
+    links,
+  } = core
   const parts = {
     service: lateBound(service),
     batches: lateBound(batches),
@@ -38,6 +50,8 @@ export async function startApp({ http, authenticator, counter, ...options }: App
     outputs: lateBound(outputs),
     uploads: lateBound(uploads),
     links: lateBound(links),
+    ahead,
+    uploadService,
     readiness,
     log,
     authenticator,

@@ -1,11 +1,13 @@
-import type { MediaReader, Outputs, Uploads } from '../../src/jobs/ports/files.ts'
+import { createMemoryReservations } from '../../src/counters/reservations.ts'
+
+import type { AheadUploads, MediaReader, Outputs, Uploads } from '../../src/jobs/ports/files.ts'
 import type { WebhookSender } from '../../src/jobs/ports/notifications.ts'
 import { problem } from '../../src/problems.ts'
 import { createEmitterBus } from '../../src/changes/bus.ts'
 import { type CoreSettings, createCore } from '../../src/jobs/core.ts'
 import type { Caller } from '../../src/jobs/ports/access.ts'
 import type { Job } from '../../src/jobs/job.ts'
-import { createLinkSigner } from '../../src/jobs/links.ts'
+import { createLinkSigner, type LinkSigner } from '../../src/jobs/links.ts'
 import { storedOutputOf } from '../../src/files/outputs.ts'
 import type { NewJob } from '../../src/jobs/submit.ts'
 import type { Tracer } from '../../src/jobs/trace.ts'
@@ -44,6 +46,16 @@ const noUploads: Uploads = {
   close: () => Promise.resolve(),
 }
 
+/** A store that has no files that were sent ahead. */
+const noAhead: AheadUploads = {
+  admit: () => undefined,
+  ticket: () => Promise.reject(new Error('There are no uploads here.')),
+  open: () => Promise.reject(new Error('There are no uploads here.')),
+  linkTo: () => Promise.resolve(undefined),
+  remove: () => Promise.resolve(),
+  sweep: () => Promise.resolve(),
+}
+
 /** A reader of media that knows nothing. */
 const noMedia: MediaReader = { read: () => undefined, close: () => Promise.resolve() }
 
@@ -54,6 +66,7 @@ type CoreOptions = Partial<CoreSettings> & {
   maxConcurrentJobs?: number
   outputs?: Outputs
   uploads?: Uploads
+  ahead?: (links: LinkSigner) => AheadUploads
   media?: MediaReader
   recordMetric?: RecordMetric
   tracer?: Tracer | undefined
@@ -69,6 +82,7 @@ const defaultSettings: CoreSettings = {
   retentionSeconds: 1_000,
   deliveryClaimMs: 25_000,
   usageRetentionDays: 400,
+  unusedUploads: { count: 3, bytes: 10_000_000 },
 }
 
 /**
@@ -83,7 +97,7 @@ export async function startCore({ running = true, maxConcurrentJobs, ...options 
     tracer,
     ...others
   } = options
-  const { outputs = noOutputs, uploads = noUploads, media = noMedia, ...settings } = others
+  const { outputs = noOutputs, uploads = noUploads, ahead = () => noAhead, media = noMedia, ...settings } = others
   const clock = { now: 1_000_000 }
   const now = () => clock.now
   const { log, lines } = await recordingLog()
@@ -107,6 +121,8 @@ export async function startCore({ running = true, maxConcurrentJobs, ...options 
     backend: lateBound(backend),
     outputs: lateBound(outputs),
     uploads: lateBound(uploads),
+    ahead: ahead(links),
+    reservations: createMemoryReservations(),
     media,
     sender: lateBound(sender),
     links: lateBound(links),
@@ -134,6 +150,8 @@ export async function startCore({ running = true, maxConcurrentJobs, ...options 
     backend,
     outputs,
     uploads,
+    ahead: ports.ahead,
+    uploadService: core.uploads,
     queue,
     links,
     /** Reports a gap, as after the connection for changes broke. */

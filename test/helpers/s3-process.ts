@@ -1,18 +1,55 @@
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { createRequire } from 'node:module'
 import { mkdtempSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { signatureError } from './s3-signature.ts'
 
-// An S3-compatible store in a process of its own, on a free port, which it prints. It ends with its parent.
-type S3rver = new (options: object) => { run(): Promise<{ port: number }> }
+// An S3-compatible store in a process of its own, on a free port, which it sends. It ends with its parent. s3rver checks
+// no signatures and knows no conditional writes: with the argument `strict` both are added here, as AWS documents them.
+// A message of its parent is the status and the body with which it answers everything; false ends that.
+type Handler = (request: IncomingMessage, response: ServerResponse) => void
+type S3rver = new (options: object) => { configureBuckets(): Promise<void>; callback(): Handler }
 const Store = createRequire(import.meta.url)('s3rver') as S3rver
 
-const { port } = await new Store({
-  port: 0,
-  address: '127.0.0.1',
+const store = new Store({
   silent: true,
   directory: mkdtempSync(join(tmpdir(), 's3-')),
   configureBuckets: [{ name: 'outputs' }],
-}).run()
+})
+await store.configureBuckets()
+const handle = store.callback()
+const isStrict = process.argv.includes('strict')
+const written = new Set<string>()
+let disruption: { readonly status: number; readonly body: string } | false = false
+
+function refusalOf(request: IncomingMessage): { readonly status: number; readonly body: string } | undefined {
+  if (disruption) return disruption
+  if (!isStrict) return undefined
+  const { method = '', headers } = request
+  const url = new URL(request.url ?? '', `http://${headers.host ?? ''}`)
+  const error = signatureError({ method, url, headers }, 'S3RVER')
+  if (error !== undefined) return { status: 403, body: `<Error><Code>${error}</Code></Error>` }
+  const isTaken = method === 'PUT' && headers['if-none-match'] === '*' && written.has(url.pathname)
+  return isTaken ? { status: 412, body: '<Error><Code>PreconditionFailed</Code></Error>' } : undefined
+}
+
+const server = createServer((request, response) => {
+  const refusal = refusalOf(request)
+  if (refusal) {
+    response.writeHead(refusal.status, { 'content-type': 'application/xml' }).end(refusal.body)
+    return
+  }
+  const [path = ''] = (request.url ?? '').split('?')
+  response.once('finish', () => {
+    if (request.method === 'PUT' && response.statusCode === 200) written.add(path)
+    if (request.method === 'DELETE') written.delete(path)
+  })
+  handle(request, response)
+})
+process.on('message', (message: typeof disruption) => {
+  disruption = message
+})
 process.once('disconnect', () => process.exit())
-process.send?.(port)
+server.listen(0, '127.0.0.1', () => process.send?.((server.address() as AddressInfo).port))

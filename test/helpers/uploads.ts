@@ -1,5 +1,7 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { type AheadOptions, createAheadUploads } from '../../src/files/uploads-ahead.ts'
+import { problem } from '../../src/problems.ts'
 import { createUploads, type UploadsOptions } from '../../src/files/uploads.ts'
 import { silentLog } from './log.ts'
 import { SAMPLES, temporaryFolder } from './media.ts'
@@ -45,6 +47,10 @@ export async function folderUploads(options: Partial<UploadsOptions> = {}) {
   const folder = options.folder ?? join(await temporaryFolder(), 'uploads')
   return { folder, uploads: createUploads({ folder, maxBytes: 10_000_000, log: silentLog(), ...options }) }
 }
+
+/** Files that are sent ahead of their submits to a folder of the test's own. */
+export const aheadUploads = (options: Omit<AheadOptions, 'maxBytes' | 'tooLarge'> & Partial<AheadOptions>) =>
+  createAheadUploads({ maxBytes: 10_000_000, tooLarge: () => problem('body_too_large'), ...options })
 
 /** The files in a folder, by their path in it; a folder that is not there has none. */
 export function filesIn(folder: string): string[] {

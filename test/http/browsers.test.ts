@@ -83,7 +83,7 @@ describe('CORS', () => {
     expect(answer).toMatchObject({ statusCode: 204, body: '' })
     expect(answer.headers).toMatchObject({
       'access-control-allow-origin': ORIGIN,
-      'access-control-allow-methods': 'GET, HEAD, POST, DELETE',
+      'access-control-allow-methods': 'GET, HEAD, POST, PUT, DELETE',
       'access-control-allow-headers': expect.stringMatching(/Authorization, Content-Type, Idempotency-Key.*X-API-Key/),
       vary: 'Origin',
     })

@@ -11,7 +11,7 @@ import { aSuccess } from '../helpers/fake-backend.ts'
 import { createReferee, referenceOf } from '../helpers/reference.ts'
 import { injectHead } from '../helpers/inject.ts'
 import { routesOf } from '../helpers/routes.ts'
-import { face, field, folderUploads, FORM_TYPE, formOf, speech } from '../helpers/uploads.ts'
+import { aheadUploads, FACE, face, field, folderUploads, FORM_TYPE, formOf, speech } from '../helpers/uploads.ts'
 import { until } from '../helpers/until.ts'
 import { modalOutputs } from '../helpers/outputs.ts'
 
@@ -24,7 +24,12 @@ beforeAll(async () => {
   const dataDir = mkdtempSync(join(tmpdir(), 'outputs-'))
   const { outputs } = await modalOutputs({ dataDir })
   const { uploads } = await folderUploads({ folder: join(dataDir, 'uploads') })
-  guarded = await startApp({ outputs, uploads, authenticator: knownCallers })
+  guarded = await startApp({
+    outputs,
+    uploads,
+    ahead: (links) => aheadUploads({ folder: join(dataDir, 'uploads', 'ahead'), uploads, links }),
+    authenticator: knownCallers,
+  })
   reference = await referenceOf(guarded, as('nothing'))
   openReference = await referenceOf(open)
 })
@@ -278,6 +283,13 @@ describe('real answers match the reference', () => {
     const headers = { ...as('alice'), 'if-none-match': String((await get(url)).headers.etag) }
     return guarded.app.inject({ method: 'GET', url, headers })
   }
+  const upload = (payload: object) =>
+    ask('POST /uploads', '', 'alice', { payload, headers: { ...as('alice'), ...json } })
+  const send = async (payload: Buffer) => {
+    const { url } = (await upload({ kind: 'video', size: FACE.length })).json<{ url: string }>()
+    const { pathname, search } = new URL(url)
+    return guarded.app.inject({ method: 'PUT', url: pathname + search, payload })
+  }
   const unknown = crypto.randomUUID()
   const ranged = (range: string) => ({ headers: { ...as('alice'), range } })
 
@@ -353,6 +365,10 @@ describe('real answers match the reference', () => {
     ['POST /jobs', 415, 'a form with a text for a face', () => form([face('hello'), speech()])],
     ['POST /jobs', 202, 'waited for, and not finished in time', () => submit(aBody, { prefer: 'wait=0' })],
     ['POST /jobs', 200, 'waited for', waitedFor],
+    ['POST /uploads', 201, 'a video', () => upload({ kind: 'video', size: 1 })],
+    ['POST /uploads', 400, 'nothing', () => upload({ kind: 'video', size: 0 })],
+    ['PUT /uploads/:id', 204, 'the file', () => send(FACE)],
+    ['PUT /uploads/:id', 422, 'a part of it', () => send(FACE.subarray(1))],
     ['GET /jobs', 200, 'a page', () => get('/jobs?limit=1', 'root')],
     ['GET /jobs', 304, 'a page that the caller has', () => again('/jobs?limit=1')],
     ['GET /jobs/:id', 304, 'that the caller has', async () => again(`/jobs/${await aJob('failed')}`)],

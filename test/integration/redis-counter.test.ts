@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { createRedisCounter } from '../../src/counters/redis.ts'
+import { createMemoryReservations, createRedisReservations } from '../../src/counters/reservations.ts'
+import type { Reservations } from '../../src/jobs/ports/access.ts'
 import { problemOf, startApp } from '../helpers/app.ts'
 import { silentLog } from '../helpers/log.ts'
 import { noRedisServer, startRedis, type TestRedis } from '../helpers/redis.ts'
@@ -30,6 +32,32 @@ describe.skipIf(noRedisServer !== undefined)('a counter in Redis', () => {
     expect((await b.count('y', 20)).current).toBe(1)
     expect((await open('other').count('x', 60_000)).current).toBe(1)
     await until(async () => (await b.count('y', 20)).current === 1, 'a new window')
+  })
+
+  test('what callers reserve is the same in Redis, for all replicas, as in memory', async () => {
+    const [prefix, limits] = [randomUUID(), { count: 3, bytes: 100 }]
+    const openReservations = () => createRedisReservations({ url: redis.url, prefix, log: silentLog() })
+    const [a, b, memory] = [openReservations(), openReservations(), createMemoryReservations()]
+    onTestFinished(() => a.close())
+    onTestFinished(() => b.close())
+    const now = Date.now()
+    const one = (id: string, bytes: number, expiresAt = now + 60_000) => ({ id, bytes, expiresAt })
+    const steps = async (first: Reservations, second: Reservations) => [
+      await first.reserve('x', one('1', 60), limits, now),
+      await second.reserve('x', one('2', 50), limits, now),
+      await second.reserve('x', one('3', 40, now + 1000), limits, now),
+      await first.reserve('x', one('4', 1), limits, now),
+      await first.reserve('y', one('4', 100), limits, now),
+      await first.reserve('x', one('5', 40), limits, now + 1001),
+      await second.release('x', '1').then(() => 'released'),
+      await second.release('x', '1').then(() => 'released'),
+      await first.reserve('x', one('6', 60), limits, now + 1001),
+      await second.reserve('x', one('7', 0), limits, now + 1001),
+      await second.reserve('x', one('8', 0), limits, now + 1001),
+    ]
+    const expected = [true, false, true, false, true, true, 'released', 'released', true, true, false]
+    expect(await steps(memory, memory)).toEqual(expected)
+    expect(await steps(a, b)).toEqual(expected)
   })
 
   test('limits a caller across all replicas', async () => {

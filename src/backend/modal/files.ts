@@ -57,8 +57,9 @@ export function createCallFiles({ inlineBytes, hasPublicUrl, takes }: FilesOptio
 
   return {
     check(input) {
-      const kinds = FILE_KINDS.filter((kind) => input[kind])
-      const message = hasPublicUrl ? undefined : obstacleOf(sizesOf(input))
+      // Those in a bucket are fetched from there.
+      const kinds = FILE_KINDS.filter((kind) => input[kind] && !input[kind].object)
+      const message = hasPublicUrl || kinds.length === 0 ? undefined : obstacleOf(sizesOf(pick(input, kinds)))
       return message === undefined ? [] : kinds.map((kind) => ({ path: `/${kind}`, message }))
     },
     errorOf: (files) => (hasPublicUrl ? undefined : obstacleOf(sizesOf(files))),
@@ -112,6 +113,9 @@ type Sized = Readonly<Partial<Record<FileKind, { readonly size: number }>>>
 
 const sizesOf = (files: Sized): Partial<Record<FileKind, number>> =>
   Object.fromEntries(FILE_KINDS.flatMap((kind) => (files[kind] ? [[kind, files[kind].size]] : [])))
+
+const pick = (input: JobInput, kinds: readonly FileKind[]): Sized =>
+  Object.fromEntries(kinds.map((kind) => [kind, input[kind]]))
 
 const sum = (sizes: Partial<Record<FileKind, number>>) => Object.values(sizes).reduce((total, size) => total + size, 0)
 

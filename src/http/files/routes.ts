@@ -5,7 +5,7 @@ import { type Static, Type } from '@sinclair/typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { FILE_KINDS, type FileKind, type Job } from '../../jobs/job.ts'
 import type { LinkSigner } from '../../jobs/links.ts'
-import type { Outputs, Uploads } from '../../jobs/ports/files.ts'
+import type { AheadUploads, Outputs, Uploads } from '../../jobs/ports/files.ts'
 import type { JobService } from '../../jobs/service.ts'
 import { problem } from '../../problems.ts'
 import type { Operation } from '../docs/operation.ts'
@@ -163,10 +163,12 @@ const inputDocs: Operation = {
   answers: {
     200: { description: 'The file.', headers: FILE_HEADERS },
     206: { description: 'The requested range.', headers: [...FILE_HEADERS, 'Content-Range'] },
+    302: { description: 'The file is at another address, which expires soon.', headers: ['Location'] },
   },
   problems: [
     'job_not_found',
     'input_not_found',
+    'upload_store_unavailable',
     'link_invalid',
     'range_not_satisfiable',
     'precondition_failed',
@@ -177,16 +179,20 @@ const inputDocs: Operation = {
 export type InputRoutesOptions = {
   readonly service: JobService
   readonly uploads: Pick<Uploads, 'locate'>
+  readonly ahead: Pick<AheadUploads, 'linkTo'>
   readonly links: LinkSigner
   readonly unsent: Unsent
 }
+
+/** How long a link to a file in the bucket is valid, in seconds. */
+const REDIRECT_SECONDS = 300
 
 const kindNamed = (name: string): FileKind | undefined => FILE_KINDS.find((kind) => kind === name)
 
 /** `GET /jobs/:id/inputs/:kind`: an uploaded file, for its owner or for the function, which has a signed link. */
 export const inputRoutes: FastifyPluginAsyncTypebox<InputRoutesOptions> = (
   app,
-  { service, uploads, links, unsent },
+  { service, uploads, ahead, links, unsent },
 ) => {
   app.get(
     '/jobs/:id/inputs/:kind',
@@ -195,7 +201,7 @@ export const inputRoutes: FastifyPluginAsyncTypebox<InputRoutesOptions> = (
       schema: {
         params: InputParams,
         querystring: LinkQuery,
-        response: { 200: FileReply, 206: FileReply, '4xx': ProblemReply, '5xx': ProblemReply },
+        response: { 200: FileReply, 206: FileReply, 302: Type.Null(), '4xx': ProblemReply, '5xx': ProblemReply },
       },
     },
     async (request, reply) => {
@@ -210,6 +216,11 @@ export const inputRoutes: FastifyPluginAsyncTypebox<InputRoutesOptions> = (
       const job = isLink(request) ? await ofLink() : await service.get(id, callerOf(request))
       const file = kind && job.input[kind]
       if (!kind || !file) throw problem('input_not_found')
+      if (file.object) {
+        const url = await ahead.linkTo(file.object, REDIRECT_SECONDS)
+        if (url === undefined) throw problem('input_not_found')
+        return reply.header('cache-control', 'no-store').redirect(url, 302)
+      }
       const path = await uploads.locate(id, kind)
       const content = await prepareFile(request, reply, {
         path,

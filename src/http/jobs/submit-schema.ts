@@ -1,5 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import { FACES, FACES_WITH_FILES, SPEECHES, SPEECHES_WITH_FILES } from '../../jobs/submit.ts'
+import { FACES_WITH_FILES, SPEECHES_WITH_FILES } from '../../jobs/submit.ts'
 import { PRIORITIES, WEBHOOK_EVENTS } from '../../jobs/job.ts'
 import { OneOf, Text, Integer } from '../schemas.ts'
 
@@ -22,11 +22,18 @@ export const Input = {
 }
 
 /** The core checks this rule and names the fields; the reference shows it as JSON Schema. */
-const EXACTLY_ONE = { exactlyOneOf: [FACES, SPEECHES] }
 export const EXACTLY_ONE_WITH_FILES = { exactlyOneOf: [FACES_WITH_FILES, SPEECHES_WITH_FILES] }
+
+/** Names a file that was sent ahead. */
+export const UploadId = Text({
+  description: 'The id of an upload. It is valid for its caller only.',
+  example: 'video.4daa.th4a80.3q2-7wAAAAAAAAAAAAAAAA.2sJ0c3bq5u8VZk4m1xYw7dLr9aTnQeGhPfUoBiHyKtM',
+  maxLength: 200,
+})
 
 const InputFile = Type.Object(
   {
+    upload_id: Type.Optional(UploadId),
     size: Integer({ description: 'In bytes.', example: 203850, minimum: 1 }),
     type: Text({ description: 'Its media type, detected from its content.', example: 'video/mp4' }),
   },
@@ -38,6 +45,16 @@ export const InputFiles = {
   video: Type.Optional(InputFile),
   image: Type.Optional(InputFile),
   audio: Type.Optional(InputFile),
+}
+
+const SentAhead = (description: string) =>
+  Type.Optional(Type.Object({ upload_id: UploadId }, { description, additionalProperties: false }))
+
+/** Face and speech that were sent ahead, in a submit. */
+const Uploads = {
+  video: SentAhead('Face: a video, sent ahead (`POST /uploads`).'),
+  image: SentAhead('Face: a still image, sent ahead.'),
+  audio: SentAhead('Speech, sent ahead.'),
 }
 
 /** Which model. */
@@ -142,6 +159,7 @@ const NULL_IS_ABSENT = { nullIsAbsent: true }
 export const NewJobBody = Type.Object(
   {
     ...Input,
+    ...Uploads,
     version: Type.Optional({ ...Version, default: 'v15' }),
     ...ShownOptions,
     parameters: Type.Optional({ ...Parameters, ...NULL_IS_ABSENT }),
@@ -165,10 +183,10 @@ export const NewJobBody = Type.Object(
     webhook_events: Type.Optional(WebhookEvents),
   },
   {
-    ...EXACTLY_ONE,
+    ...EXACTLY_ONE_WITH_FILES,
     ...NULL_IS_ABSENT,
     $id: 'NewJob',
-    description: `What to make: exactly one face (\`${FACES.join('`, `')}\`) and exactly one speech (\`${SPEECHES.join('`, `')}\`). An optional field that is null counts as absent.`,
+    description: `What to make: exactly one face (\`${FACES_WITH_FILES.join('`, `')}\`) and exactly one speech (\`${SPEECHES_WITH_FILES.join('`, `')}\`). An optional field that is null counts as absent.`,
     additionalProperties: false,
   },
 )
@@ -179,10 +197,10 @@ const File = (description: string) =>
 /** Body of `POST /jobs` as multipart/form-data, for the reference; the server validates by `NewJobBody`. */
 export const NewJobForm = Type.Object(
   {
+    ...NewJobBody.properties,
     video: File('Face: a video, as a file.'),
     image: File('Face: a still image, as a file.'),
     audio: File('Speech, as a file.'),
-    ...NewJobBody.properties,
     parameters: Type.Optional(Parameters),
     metadata: Type.Optional(Metadata),
   },

@@ -1,7 +1,8 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { type Static, type TSchema, Type } from '@sinclair/typebox'
 import type { FastifyRequest, FastifySchemaValidationError } from 'fastify'
-import { isFinished, type NamedInput } from '../../jobs/job.ts'
+import { FILE_KINDS, type FileKind, isFinished, type NamedInput } from '../../jobs/job.ts'
+import type { UploadIds } from '../../jobs/uploads.ts'
 import { parseIdempotencyKey, type NewJob } from '../../jobs/submit.ts'
 import type { JobService } from '../../jobs/service.ts'
 import { presentCheck } from '../../jobs/view.ts'
@@ -60,7 +61,9 @@ const SubmitQuery = Type.Object(
   { additionalProperties: false },
 )
 
-const isOption = (field: string) => !(field in Input) && !field.startsWith('webhook_') && field !== 'parameters'
+const isFileKind = (field: string): field is FileKind => (FILE_KINDS as readonly string[]).includes(field)
+const isOption = (field: string) =>
+  !(field in Input) && !isFileKind(field) && !field.startsWith('webhook_') && field !== 'parameters'
 
 /**
  * Every option with the example of its schema, except those of webhooks, which need a receiver, and parameters, which not
@@ -123,6 +126,8 @@ const docs: Operation = {
     'uploads_need_public_url',
     'uploads_need_shared_storage',
     'storage_full',
+    'upload_rejected',
+    'upload_store_unavailable',
   ],
 }
 
@@ -189,12 +194,15 @@ function newJobOf(request: FastifyRequest): NewJob {
 
 /** The fields of one job, of which the schema has found these errors. Throws `invalid_request` if it is no object. */
 export function namedJobOf(body: unknown, fieldErrors: readonly FieldError[]): NewJob {
-  const { input, options } = splitFields(validFieldsOf(body, fieldErrors))
-  return { version: 'v15', ...options, input, fieldErrors }
+  const { input, uploadIds, options } = splitFields(validFieldsOf(body, fieldErrors))
+  const hasUploads = Object.keys(uploadIds).length > 0
+  return { version: 'v15', ...options, input, fieldErrors, ...(hasUploads && { uploadIds }) }
 }
 
 type Fields = Static<typeof NewJobBody>
-type Options = { [Name in keyof Fields as Name extends keyof NamedInput ? never : CamelCase<Name>]: Fields[Name] }
+type Options = {
+  [Name in keyof Fields as Name extends keyof NamedInput | FileKind ? never : CamelCase<Name>]: Fields[Name]
+}
 type CamelCase<Name extends string> = Name extends `${infer Head}_${infer Tail}`
   ? `${Head}${Capitalize<CamelCase<Tail>>}`
   : Name
@@ -202,20 +210,22 @@ type CamelCase<Name extends string> = Name extends `${infer Head}_${infer Tail}`
 /** The core's name of every option: the name of its field in camel case. */
 const OPTION_NAMES: ReadonlyMap<string, string> = new Map(
   Object.keys(NewJobBody.properties)
-    .filter((field) => !(field in Input))
+    .filter((field) => !(field in Input) && !isFileKind(field))
     .map((field) => [field, field.replace(/_([a-z])/g, (_match, letter: string) => letter.toUpperCase())]),
 )
 
 /** The face and the speech of a submit, and its options. */
-function splitFields(fields: Fields): { input: NamedInput; options: Options } {
+function splitFields(fields: Fields): { input: NamedInput; uploadIds: UploadIds; options: Options } {
+  const uploadIds: Record<string, string> = {}
   const input: Record<string, unknown> = {}
   const options: Record<string, unknown> = {}
   for (const [field, value] of Object.entries(fields)) {
     const name = OPTION_NAMES.get(field)
-    if (name === undefined) input[field] = value
+    if (isFileKind(field)) uploadIds[field] = fields[field]?.upload_id ?? ''
+    else if (name === undefined) input[field] = value
     else options[name] = value
   }
-  return { input, options }
+  return { input, uploadIds, options }
 }
 
 /** The errors of the route's schemas. A validator that throws is a defect, not an error of the request. */

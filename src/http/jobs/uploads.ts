@@ -29,7 +29,34 @@ export type UploadLimits = {
   readonly bodyLimitBytes: number
 }
 
-export type UploadOptions = { readonly uploads: Pick<Uploads, 'create'>; readonly limits: UploadLimits }
+export type UploadOptions = {
+  readonly uploads: Pick<Uploads, 'create'>
+  readonly limits: UploadLimits
+  readonly uploadSlots: UploadSlots
+}
+
+/** Bounds the files that are received at the same time, in forms and alone. */
+export type UploadSlots = {
+  /** Returns a function that gives the slot back. Throws `overloaded`. */
+  acquire(request: FastifyRequest): () => void
+  /** Whether an upload was refused lately. */
+  readonly isContended: () => boolean
+}
+
+export function createUploadSlots({ maxUploads }: UploadLimits): UploadSlots {
+  const slots = createFairSemaphore(maxUploads || Infinity)
+  let contendedUntil = -Infinity
+  return {
+    isContended: () => performance.now() < contendedUntil,
+    acquire(request) {
+      const release = slots.tryAcquire(limitKeyOf(request))
+      if (release) return release
+      // A caller that already has its share does not make others hurry.
+      if (slots.isFull) contendedUntil = performance.now() + CONTENDED_MS
+      throw problem('overloaded', { detail: 'Too many uploads are being received.' })
+    },
+  }
+}
 
 /** Maximum size of fields and boundaries, in bytes. */
 const OVERHEAD_BYTES = 1024 * 1024
@@ -44,8 +71,11 @@ const MAX_PARTS = 30
  * Makes the routes of `app` accept multipart/form-data: fields become the body, as if they had come as JSON, and are
  * validated by the route's schema; files become `request.upload`. It applies to every route of its Fastify scope.
  */
-export async function registerUploads(app: FastifyInstance, { uploads, limits }: UploadOptions): Promise<void> {
-  const { maxUploads, maxUploadBytes, bodyLimitBytes } = limits
+export async function registerUploads(
+  app: FastifyInstance,
+  { uploads, limits, uploadSlots }: UploadOptions,
+): Promise<void> {
+  const { maxUploadBytes, bodyLimitBytes } = limits
   await registerMultipart(app, {
     // The total size of the files is limited where they are written.
     limits: { fieldSize: bodyLimitBytes, fileSize: Infinity, parts: MAX_PARTS },
@@ -53,17 +83,6 @@ export async function registerUploads(app: FastifyInstance, { uploads, limits }:
   })
   app.decorateRequest('upload', null)
   app.decorateRequest('formErrors', null)
-  const slots = createFairSemaphore(maxUploads || Infinity)
-  let contendedUntil = -Infinity
-  const isContended = () => performance.now() < contendedUntil
-
-  const acquireSlot = (request: FastifyRequest) => {
-    const release = slots.tryAcquire(limitKeyOf(request))
-    if (release) return release
-    // A caller that already has its share does not make others hurry.
-    if (slots.isFull) contendedUntil = performance.now() + CONTENDED_MS
-    throw problem('overloaded', { detail: 'Too many uploads are being received.' })
-  }
 
   const receiveForm = async (request: FastifyRequest) => {
     try {
@@ -74,8 +93,8 @@ export async function registerUploads(app: FastifyInstance, { uploads, limits }:
         })
       }
       if (!HAS_BOUNDARY.test(type)) throw problem('invalid_multipart', { detail: NO_BOUNDARY })
-      const release = acquireSlot(request)
-      expectProgress(request.raw, { maxBytes: maxUploadBytes + OVERHEAD_BYTES, isContended })
+      const release = uploadSlots.acquire(request)
+      expectProgress(request.raw, { maxBytes: maxUploadBytes + OVERHEAD_BYTES, isContended: uploadSlots.isContended })
       await receive(request, { uploads, maxFieldBytes: bodyLimitBytes }).finally(release)
     } catch (error) {
       throw refusalOf(error)

@@ -36,6 +36,24 @@ export const isAdmin = ({ id, seesAll }: Caller): boolean => seesAll && id !== A
 /** The caller of every request on a server without authentication. */
 export const ANONYMOUS_ID = 'anonymous'
 
+/** Room that a caller has taken until `expiresAt` (epoch ms). */
+export type Reservation = { readonly id: string; readonly bytes: number; readonly expiresAt: number }
+
+/** What callers have reserved, on all replicas together; where there is only one, until it exits. */
+export type Reservations = {
+  /** False: it would exceed a limit. Those that have expired by `now` do not count. Rejects with `store_unavailable`. */
+  reserve(
+    caller: string,
+    reservation: Reservation,
+    limits: { readonly count: number; readonly bytes: number },
+    now: number,
+  ): Promise<boolean>
+  /** Idempotent. Rejects likewise. */
+  release(caller: string, id: string): Promise<void>
+  /** Releases what it holds. Idempotent. */
+  close(): Promise<void>
+}
+
 /** The count in the current window, and the time until the window ends, in ms. */
 export type Count = { readonly current: number; readonly ttlMs: number }
 

@@ -1,6 +1,15 @@
 import type { MediaRole } from '../../media/facts.ts'
 import { Problem } from '../../problems.ts'
-import type { Job, FileKind, JobInput, JobMedia, UploadedFile } from '../job.ts'
+import type { FetchRange } from '../../media/facts-reader.ts'
+import {
+  type Job,
+  FILE_KINDS,
+  type FileKind,
+  type JobInput,
+  type JobMedia,
+  type StoredObject,
+  type UploadedFile,
+} from '../job.ts'
 
 /** A job that succeeded, and so has an output. */
 export type SucceededJob = Job & { readonly outputPath: string }
@@ -60,6 +69,8 @@ export type Upload = {
   readonly files: Readonly<Partial<Record<FileKind, UploadedFile>>>
   /** Where one of them is until it is kept or discarded: an absolute path. */
   pathOf(kind: FileKind): string | undefined
+  /** Reads one of them that is elsewhere. */
+  rangesOf?(kind: FileKind): FetchRange | undefined
   /**
    * Stores one file while it is received. Rejects with `body_too_large`, `uploads_need_public_url`, `unsupported_media`, `storage_full`,
    * `invalid_request` if the file is empty, the error of `bytes`, or the reason of the signal while it waits for the disk.
@@ -97,13 +108,68 @@ export type MediaReading = {
   readonly contents?: Readonly<Partial<Record<MediaRole, string>>>
 }
 
+/** A file that a client sends ahead of its submit. `name` is random: it names the file where it is stored. */
+export type SentFile = { readonly name: string; readonly kind: FileKind; readonly size: number }
+
+/** The names of the files that a job has and that were sent ahead of it. */
+export const uploadsOf = ({ input }: Pick<Job, 'input'>): string[] =>
+  FILE_KINDS.flatMap((kind) => nameOfUpload(input[kind]) ?? [])
+
+const nameOfUpload = (file: UploadedFile | undefined) =>
+  file?.uploadId === undefined ? undefined : parseUploadId(file.uploadId)?.name
+
+/** `<kind>.<size>.<expiry>.<name>.<signature>`, the numbers in base 36. */
+const UPLOAD_ID = /^(video|image|audio)\.([0-9a-z]{1,9})\.([0-9a-z]{1,8})\.([\w-]{22})\.[\w-]{43}$/
+
+/** What an id says, not whether it is signed. `expires`: epoch seconds. */
+export function parseUploadId(id: string): (SentFile & { readonly expires: number }) | undefined {
+  const [, kind, size = '', expires = '', name = ''] = UPLOAD_ID.exec(id) ?? []
+  if (kind === undefined) return undefined
+  return { kind: kind as FileKind, size: Number.parseInt(size, 36), expires: Number.parseInt(expires, 36), name }
+}
+
+/** Where files are that were sent ahead of their submits. */
+export type AheadUploads = {
+  /** Throws `body_too_large`, or why no backend could read the file. */
+  admit(file: SentFile): void
+  /** The request by which a client sends the file, valid for `ttlSeconds`. `type`: as the client calls it. */
+  ticket(
+    file: SentFile & { readonly type?: string | undefined },
+    uploadId: string,
+    ttlSeconds: number,
+  ): Promise<{ readonly url: string; readonly headers: Readonly<Record<string, string>> }>
+  /**
+   * Stores a file that comes to this server. Rejects as `Upload.add` does, with `upload_rejected` if its size is another, or
+   * with `precondition_failed` if there is one already. Undefined: files do not come to this server.
+   */
+  readonly receive?: (file: SentFile, bytes: AsyncIterable<Buffer>, receiving: Receiving) => Promise<void>
+  /**
+   * The files for a submit, each checked. Rejects with `upload_rejected` and an error for each that is not there or is not
+   * what it should be, or with `upload_store_unavailable`.
+   */
+  open(files: readonly (SentFile & { readonly uploadId: string })[], caller: string): Promise<Upload>
+  /**
+   * A URL of an object for `ttlSeconds`. Undefined: it is no longer there, or no longer the same. Rejects with
+   * `upload_store_unavailable`.
+   */
+  linkTo(object: StoredObject, ttlSeconds: number): Promise<string | undefined>
+  /** Removes a file; a job's own link to it remains. Idempotent. */
+  remove(name: string): Promise<void>
+  /** Removes the files that match. */
+  sweep(sweep: Sweep & { readonly onRemoved: () => void }): Promise<void>
+}
+
 /** Reads what face and speech of a submit are, before there is a job. */
 export type MediaReader = {
   /**
    * What can be known in a short time, at most 2 s for URLs; undefined: nothing, at once if nothing is read. Never rejects:
    * what cannot be read is unknown. `caller`: on whose behalf, since callers take turns.
    */
-  read(input: JobInput, upload: Pick<Upload, 'pathOf'> | undefined, caller: string): Promise<MediaReading> | undefined
+  read(
+    input: JobInput,
+    upload: Pick<Upload, 'pathOf' | 'rangesOf'> | undefined,
+    caller: string,
+  ): Promise<MediaReading> | undefined
   /** Ends what it started. Idempotent. */
   close(): Promise<void>
 }

@@ -15,6 +15,8 @@ export type MetricEvent =
     }
   /** A delivery finished without an attempt, because its receiver wants no more of them. */
   | { readonly type: 'webhook-withdrawn' }
+  /** A file that no job has was removed. */
+  | { readonly type: 'upload-swept' }
   /** An RPC to Modal finished; `code` is the name of its gRPC code. */
   | { readonly type: 'rpc-finished'; readonly method: string; readonly code: string; readonly tookMs: number }
   /** A call got its poll turn. */

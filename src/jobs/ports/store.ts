@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { Batch, BatchEnd } from '../batch.ts'
 import type { Delivery, DueDelivery } from '../webhooks/delivery.ts'
 import { type ErrorCode, type Job, JOB_STATUSES, type JobStatus, type ModelVersion } from '../job.ts'
+import { uploadsOf } from './files.ts'
 import type { UsageQuery, UsageRecord, UsageRow } from '../usage.ts'
 
 /**
@@ -45,6 +46,9 @@ export const metadataLabel = (key: string, value: string): string =>
 
 export const batchLabel = (id: string): string => `batch=${id}`
 
+/** By which the jobs are found that have a file which was sent ahead of them. */
+export const uploadLabel = (name: string): string => `upload=${name}`
+
 /** Of jobs with the same `contentKey`: those that have its output, run for it, or wait for one of these. */
 export const contentLabel = (role: 'output' | 'run' | 'wait', contentKey: string): string =>
   `content.${role}=${contentKey}`
@@ -58,6 +62,7 @@ function contentLabelsOf({ contentKey, isWaiting, status }: Job): string[] {
 /** All labels of a job. Those of its error and its content change. */
 export const labelsOf = (job: Job): string[] => [
   versionLabel(job.version),
+  ...uploadsOf(job).map(uploadLabel),
   ...(job.status === 'failed' && job.errorCode !== undefined ? [errorLabel(job.errorCode)] : []),
   ...(job.batch ? [batchLabel(job.batch.id)] : []),
   ...contentLabelsOf(job),

@@ -1,0 +1,28 @@
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { onTestFinished } from 'vitest'
+import type { S3Options } from '../../src/files/s3.ts'
+
+/** A bucket in a process of its own, for one test. `strict`: it checks signatures and conditional writes. */
+export async function bucketOfTest({ strict = false } = {}) {
+  const child = fork(new URL('s3-process.ts', import.meta.url), strict ? ['strict'] : [], { stdio: 'inherit' })
+  onTestFinished(() => child.disconnect())
+  const [port] = (await once(child, 'message')) as [number]
+  const endpoint = `http://127.0.0.1:${port}`
+  const credentials = { accessKeyId: 'S3RVER', secretAccessKey: 'S3RVER' }
+  const options: S3Options = { endpoint, bucket: 'outputs', region: 'us-east-1', ...credentials }
+  return {
+    endpoint,
+    options,
+    /** The settings of a server that uses it. */
+    env: {
+      S3_ENDPOINT: endpoint,
+      S3_BUCKET: 'outputs',
+      AWS_ACCESS_KEY_ID: credentials.accessKeyId,
+      AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
+    },
+    /** From now on it answers everything so; null: as before. */
+    disrupt: (answer: { readonly status: number; readonly body: string } | null) =>
+      new Promise<void>((resolve) => child.send(answer ?? false, () => resolve())),
+  }
+}

@@ -1,0 +1,208 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { onTestFinished, expect, test } from 'vitest'
+import { createS3Bucket } from '../../src/files/s3.ts'
+import { createS3Uploads } from '../../src/files/uploads-s3.ts'
+import { problem } from '../../src/problems.ts'
+import { problemOf, startApp } from '../helpers/app.ts'
+import { bucketOfTest } from '../helpers/s3.ts'
+import { FACE, SPEECH } from '../helpers/uploads.ts'
+import { until } from '../helpers/until.ts'
+
+type Ticket = { upload_id: string; url: string; headers: Record<string, string> }
+
+async function start() {
+  const store = await bucketOfTest({ strict: true })
+  const bucket = createS3Bucket(store.options)
+  const options = { bucket, prefix: 'a b/uploads/', maxBytes: 10_000_000, tooLarge: () => problem('body_too_large') }
+  const app = await startApp({ ahead: () => createS3Uploads(options) })
+  onTestFinished(() => app.close())
+  const ticketOf = async (kind: string, size: number, more: object = {}) =>
+    (await app.post('/uploads', { kind, size, ...more })).json<Ticket>()
+  const send = ({ url, headers }: Ticket, body: Buffer, more: Record<string, string> = {}) =>
+    fetch(url, { method: 'PUT', body: new Uint8Array(body), headers: { ...headers, ...more } })
+  const signal = AbortSignal.timeout(30_000)
+  return {
+    store,
+    app,
+    ticketOf,
+    send,
+    async sent(kind: string, bytes: Buffer) {
+      const ticket = await ticketOf(kind, bytes.length)
+      expect((await send(ticket, bytes)).status).toBe(200)
+      return { upload_id: ticket.upload_id }
+    },
+    /** What another program does to an object, with the keys of the bucket. */
+    overwrite: async (url: string, body: string) => {
+      const key = decodeURIComponent(new URL(url).pathname.replace('/outputs/', ''))
+      const answer = await fetch(await bucket.presign({ method: 'PUT', key }, 60), { method: 'PUT', body, signal })
+      expect(answer.status).toBe(200)
+    },
+    async keys() {
+      const list = await bucket.send({ method: 'GET', key: '', query: { 'list-type': '2' }, signal })
+      return [...(await list.text()).matchAll(/<Key>([^<]+)</g)].map(([, key]) => key)
+    },
+  }
+}
+
+const TIMEOUT = { timeout: 60_000 }
+
+test('a file goes to the bucket by a signed PUT, and the function gets a link to just that', TIMEOUT, async () => {
+  const { app, sent, ticketOf, send, keys } = await start()
+  const ticket = await ticketOf('video', FACE.length, { type: 'video/mp4' })
+  expect(ticket.headers).toEqual({
+    ...{ 'Content-Length': String(FACE.length), 'If-None-Match': '*', 'Content-Type': 'video/mp4' },
+  })
+  const statusOf = async (...args: Parameters<typeof send>) => (await send(...args)).status
+  expect(await statusOf(ticket, FACE, { 'Content-Type': 'text/html' })).toBe(403)
+  expect(await statusOf(ticket, FACE.subarray(1), { 'Content-Length': String(FACE.length - 1) })).toBe(403)
+  expect(await statusOf({ ...ticket, url: ticket.url.replace('uploads/', 'uploads/x') }, FACE)).toBe(403)
+  expect(await statusOf(ticket, FACE)).toBe(200)
+  // Written once: the job's check of it stays true.
+  expect(await statusOf(ticket, FACE)).toBe(412)
+  const body = { video: { upload_id: ticket.upload_id }, audio: await sent('audio', SPEECH) }
+  const response = await app.post('/jobs', body)
+  expect(response.statusCode).toBe(202)
+  const job = response.json<{ job_id: string; input: object }>()
+  expect(job.input).toMatchObject({
+    video: { size: FACE.length, type: 'video/mp4' },
+    audio: { size: SPEECH.length, type: 'audio/wav' },
+  })
+  const spawned = await until(() => app.backend.requests[0], 'the spawn')
+  expect(spawned.files).toBeUndefined()
+  const fetched = await fetch(spawned.input.video_url ?? '')
+  expect(Buffer.from(await fetched.arrayBuffer()).equals(FACE)).toBe(true)
+  expect((await fetch(spawned.input.video_url ?? '', { method: 'DELETE' })).status).toBe(403)
+  const shown = await app.get(`/jobs/${job.job_id}/inputs/audio`)
+  expect(shown.statusCode).toBe(302)
+  const speech = await fetch(String(shown.headers.location))
+  expect(Buffer.from(await speech.arrayBuffer()).equals(SPEECH)).toBe(true)
+
+  await app.post(`/jobs/${job.job_id}/cancel`)
+  await app.untilJob(job.job_id, ({ attempts }) => attempts.at(-1)?.stop !== 'pending', 'stopped')
+  expect(await keys()).toHaveLength(2)
+  expect((await app.app.inject({ method: 'DELETE', url: `/jobs/${job.job_id}` })).statusCode).toBe(204)
+  expect(await keys()).toEqual([])
+})
+
+test('an object that is not what its upload says is 422, and a dry run says so too', TIMEOUT, async () => {
+  const { app, sent, ticketOf, overwrite } = await start()
+  const audio = await sent('audio', SPEECH)
+  const errorOf = async (video: Ticket, url = '/jobs') => {
+    const refused = problemOf(await app.post(url, { video: { upload_id: video.upload_id }, audio }))
+    return [refused.status, refused.code, ...(refused.errors ?? []).map(({ message }) => message)]
+  }
+  const ticket = await ticketOf('video', FACE.length)
+  expect(await errorOf(ticket)).toEqual([422, 'upload_rejected', 'has not been uploaded'])
+  await overwrite(ticket.url, 'short')
+  const wrong = [422, 'upload_rejected', `has 5 bytes, not the ${FACE.length} of its upload`]
+  expect(await errorOf(ticket)).toEqual(wrong)
+  expect(await errorOf(ticket, '/jobs?dry_run=true')).toEqual(wrong)
+  const text = await ticketOf('video', 5)
+  await overwrite(text.url, 'hello')
+  expect(await errorOf(text)).toEqual([
+    422,
+    'upload_rejected',
+    expect.stringMatching(/^is text, not a video; send MP4/),
+  ])
+})
+
+test('a job whose object has changed since its check fails, and says which', TIMEOUT, async () => {
+  const { app, sent, ticketOf, send, overwrite } = await start()
+  const ticket = await ticketOf('video', FACE.length)
+  await send(ticket, FACE)
+  const { spawnWith } = app.backend
+  app.backend.spawnWith = () => Promise.resolve({ kind: 'rejected', code: 'backend_rejected', error: 'not now' })
+  const body = { video: { upload_id: ticket.upload_id }, audio: await sent('audio', SPEECH) }
+  const { job_id: id } = (await app.post('/jobs', body)).json<{ job_id: string }>()
+  await app.untilStatus(id, 'failed')
+  app.backend.spawnWith = spawnWith
+  await overwrite(ticket.url, FACE.toString('latin1'))
+  await app.post(`/jobs/${id}/retry`)
+  const failed = await app.untilJob(
+    id,
+    ({ attempts, status }) => attempts.length === 2 && status === 'failed',
+    'failed',
+  )
+  expect([failed.errorCode, failed.error]).toEqual([
+    'input_unavailable',
+    'video: the upload was changed or deleted after the job was accepted',
+  ])
+})
+
+test(
+  'a bucket that is away, slow to start, or answers HTML is 503, and the next submit succeeds',
+  TIMEOUT,
+  async () => {
+    const { app, store, sent } = await start()
+    const body = { video: await sent('video', FACE), audio: await sent('audio', SPEECH) }
+    for (const answer of [
+      { status: 500, body: 'oops' },
+      { status: 403, body: '<Error><Code>RequestTimeTooSkewed</Code></Error>' },
+      { status: 200, body: '<!doctype html><title>Captive portal</title>' },
+      { status: 302, body: '' },
+    ]) {
+      await store.disrupt(answer)
+      expect(problemOf(await app.post('/jobs', body))).toMatchObject({ status: 503, code: 'upload_store_unavailable' })
+    }
+    await store.disrupt(null)
+    const response = await app.post('/jobs', body)
+    expect(response.statusCode).toBe(202)
+  },
+)
+
+test('a job waits for a bucket that is away, and is spawned when it is back', TIMEOUT, async () => {
+  const { app, store, sent } = await start()
+  const body = { video: await sent('video', FACE), audio: await sent('audio', SPEECH) }
+  app.backend.spawnWith = () => Promise.resolve({ kind: 'rejected', code: 'backend_rejected', error: 'not now' })
+  const { job_id: id } = (await app.post('/jobs', body)).json<{ job_id: string }>()
+  await app.untilStatus(id, 'failed')
+  app.backend.spawnWith = (request) => Promise.resolve({ kind: 'spawned', callId: `fc-${request.jobId}` })
+  await store.disrupt({ status: 503, body: 'slow down' })
+  await app.post(`/jobs/${id}/retry`)
+  await until(() => app.lines.some(({ event }) => event === 'upload_unreadable'), 'a warning')
+  expect((await app.store.get(id))?.status).toBe('submitted')
+  await store.disrupt(null)
+  await app.untilStatus(id, 'running')
+})
+
+test('the sweep reads every page of the list, and removes what is old and in no job', async () => {
+  const names = Array.from({ length: 2500 }, (_, n) => String(n).padStart(22, 'a'))
+  const removed: string[] = []
+  const server = createServer((request, response) => {
+    const url = new URL(request.url ?? '', 'http://localhost')
+    if (request.method === 'DELETE') {
+      removed.push(url.pathname.slice(-22))
+      response.writeHead(204).end()
+      return
+    }
+    const from = Number(url.searchParams.get('continuation-token') ?? 0)
+    const objects = names.slice(from, from + 1000).map((name, n) => {
+      const at = (from + n) % 1000 === 7 ? '2026-01-01T00:00:00.000Z' : '2026-01-03T00:00:00.000Z'
+      return `<Contents><Key>uploads/${name}</Key><LastModified>${at}</LastModified></Contents>`
+    })
+    const more = from + 1000 < names.length ? `<NextContinuationToken>${from + 1000}</NextContinuationToken>` : ''
+    response.end(
+      `<ListBucketResult><Contents><Key>uploads/readme.txt</Key></Contents>${objects.join('')}${more}</ListBucketResult>`,
+    )
+  })
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  onTestFinished(() => void server.close())
+  const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const bucket = createS3Bucket({ endpoint, bucket: 'b', region: 'auto', accessKeyId: 'a', secretAccessKey: 's' })
+  const uploads = createS3Uploads({
+    bucket,
+    prefix: 'uploads/',
+    maxBytes: 1,
+    tooLarge: () => problem('body_too_large'),
+  })
+  let count = 0
+  await uploads.sweep({
+    before: Date.parse('2026-01-02T00:00:00Z'),
+    isKnown: (name) => Promise.resolve(name.endsWith('a1007')),
+    onRemoved: () => count++,
+  })
+  expect(removed).toEqual([names[7], names[2007]])
+  expect(count).toBe(2)
+})
