@@ -10,22 +10,25 @@ type Batch = Schemas['Batch']
 const STATES = ['submitted', 'running', 'succeeded', 'failed', 'canceled'] as const
 
 /** The jobs of a batch by state, as a bar and in words. */
-const Counts = ({ batch }: { batch: Batch }): VNode => html`
-  <div class="timeline" aria-hidden="true">
-    ${STATES.map((state) => html`<span class=${state} style=${{ flexGrow: batch.counts[state], minWidth: 0 }}></span>`)}
-  </div>
-  <ol class="parts">
-    ${STATES.filter((state) => batch.counts[state] > 0).map(
-      (state) =>
-        html`<li>
-          <span class="dot ${state}"></span>
-          <a class="plain" href=${`#/jobs?batch=${batch.batch_id}&status=${state}`}>${batch.counts[state]} ${state}</a>
-        </li>`,
-    )}
-    ${batch.refused > 0 && html`<li class="dim">${batch.refused} refused</li>`}
-    ${batch.costs.map(({ amount, currency }) => html`<li class="dim">${amount} ${currency}</li>`)}
-  </ol>
-`
+function Counts({ batch }: { batch: Batch }): VNode {
+  const present = STATES.filter((state) => batch.counts[state] > 0)
+  return html` <div class="timeline" aria-hidden="true">
+      ${present.map((state) => html`<span class=${state} style=${{ flexGrow: batch.counts[state] }}></span>`)}
+    </div>
+    <ol class="parts">
+      ${present.map(
+        (state) =>
+          html`<li>
+            <span class="dot ${state}"></span>
+            <a class="plain" href=${`#/jobs?batch=${batch.batch_id}&status=${state}`}
+              >${batch.counts[state]} ${state}</a
+            >
+          </li>`,
+      )}
+      ${batch.refused > 0 && html`<li class="dim">${batch.refused} refused</li>`}
+      ${batch.costs.map(({ amount, currency }) => html`<li class="dim">${amount} ${currency}</li>`)}
+    </ol>`
+}
 
 /** The latest batches; nothing where there are none. */
 export function BatchList(): VNode | null {
