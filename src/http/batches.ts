@@ -35,7 +35,7 @@ const MAX_BODY_BYTES = 2 * 1024 * 1024
 
 const ID = '0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b13'
 const BatchId = Text({ description: 'The id of the batch.', example: ID, maxLength: 100 })
-const BatchParams = Type.Object({ id: BatchId })
+export const BatchParams = Type.Object({ id: BatchId })
 
 const AnyJob = (description: string, examples: object[]) =>
   Type.Unsafe<Record<string, unknown>>({ type: 'object', additionalProperties: true, description, examples })
@@ -93,6 +93,13 @@ const BATCH_FIELDS = {
     description: 'What they cost, in each currency of a price that applied; empty without a price.',
     examples: [[{ amount: '0.02853588', currency: 'USD' }]],
   }),
+  estimated_finish_at: Type.Optional(
+    Time({
+      description:
+        'When the last of its jobs is expected to finish, on `GET /batches/{id}` and in events: by recent runs, the progress, and the queue. Absent when nothing is known.',
+      example: '2026-01-31T12:04:00.000Z',
+    }),
+  ),
   metadata: Type.Optional(Metadata),
   webhook_url: Type.Optional(
     Text({ description: 'Where its end is reported.', example: 'https://hooks.example.com/lip-sync' }),
@@ -101,6 +108,7 @@ const BATCH_FIELDS = {
     {
       self: Text({ description: 'This batch.', example: `/batches/${ID}` }),
       jobs: Text({ description: 'Its jobs.', example: `/jobs?batch=${ID}` }),
+      events: Text({ description: 'Its counts as they change.', example: `/batches/${ID}/events` }),
     },
     { description: 'Paths below the server.' },
   ),
@@ -213,7 +221,7 @@ const EXAMPLE = {
   refused: 0,
   usage: { queued_seconds: 0, startup_seconds: 0, run_seconds: 0 },
   costs: [],
-  links: { self: `/batches/${ID}`, jobs: `/jobs?batch=${ID}` },
+  links: { self: `/batches/${ID}`, jobs: `/jobs?batch=${ID}`, events: `/batches/${ID}/events` },
 }
 const exampleOf = (summary: string, value: object) => ({ batch: { summary, value } })
 
@@ -365,7 +373,7 @@ export const batchRoutes: FastifyPluginAsyncTypebox<BatchRoutesOptions> = (app, 
       const whose = by.seesAll ? caller : by.id
       const page = await batches.list({ limit, ...(whose !== undefined && { caller: whose }), ...(after && { after }) })
       return {
-        batches: page.batches.map(presentBatch),
+        batches: page.batches.map((batch) => presentBatch(batch)),
         ...(page.next && { next_cursor: cursorOf(page.next) }),
       }
     },
@@ -381,12 +389,12 @@ export const batchRoutes: FastifyPluginAsyncTypebox<BatchRoutesOptions> = (app, 
       const { wait = 0 } = request.query
       const batch = await batches.get(request.params.id, callerOf(request))
       const signal = wait === 0 ? undefined : openAnswers.openPoll(reply)
-      if (!signal) return presentBatch(batch)
+      if (!signal) return presentBatch(batch, await batches.estimateFinish(batch))
       const startedAt = performance.now()
       const latest = await batches.wait(batch, callerOf(request), { timeoutMs: wait * 1_000, signal })
       request.longPollMs += performance.now() - startedAt
       if (isProblem(signal.reason, 'unauthorized')) throw signal.reason
-      return presentBatch(latest)
+      return presentBatch(latest, await batches.estimateFinish(latest))
     },
   )
 
@@ -459,7 +467,7 @@ function linesOf(text: string): unknown[] {
 }
 
 /** A batch in its wire form. */
-function presentBatch(batch: Batch): Static<typeof BatchReply> {
+export function presentBatch(batch: Batch, estimatedFinishAt?: number): Static<typeof BatchReply> {
   const { id, counts, usage, nanos, metadata, webhookUrl } = batch
   return {
     batch_id: id,
@@ -474,9 +482,10 @@ function presentBatch(batch: Batch): Static<typeof BatchReply> {
       run_seconds: usage.runMs / 1_000,
     },
     costs: Object.entries(nanos).map(([currency, sum]) => ({ amount: formatNanos(BigInt(sum)), currency })),
+    ...(estimatedFinishAt !== undefined && { estimated_finish_at: formatTime(estimatedFinishAt) }),
     ...(metadata && { metadata }),
     ...(webhookUrl !== undefined && { webhook_url: webhookUrl }),
-    links: { self: `/batches/${id}`, jobs: `/jobs?batch=${id}` },
+    links: { self: `/batches/${id}`, jobs: `/jobs?batch=${id}`, events: `/batches/${id}/events` },
   }
 }
 

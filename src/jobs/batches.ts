@@ -1,6 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { type FieldError, invalidFields, isProblem, MAX_FIELD_ERRORS, type Problem, problem } from '../problems.ts'
 import { type Batch, NO_COUNTS, unfinishedIn } from './batch.ts'
+import { type BatchStates, createBatchStates } from './batch-states.ts'
 import { hasPendingStop, isFinished, isJobId, type Job, type JobStatus } from './job.ts'
 import { type Caller, maySee } from './ports/access.ts'
 import { batchLabel, type BatchStore, type JobStore, type ListPosition } from './ports/store.ts'
@@ -41,7 +42,7 @@ export type BatchPage = { readonly batches: readonly Batch[]; readonly next?: Li
 
 type BatchDependencies = {
   readonly store: BatchStore & Pick<JobStore, 'list'>
-  readonly service: Pick<JobService, 'prepare' | 'cancel' | 'retry' | 'remove'>
+  readonly service: Pick<JobService, 'prepare' | 'cancel' | 'retry' | 'remove' | 'queuePosition' | 'estimateFinish'>
   readonly webhooks: Pick<Outbox, 'secretsOf' | 'check'>
   readonly subscriptions: Pick<Subscriptions, 'subscribeAll'>
   readonly insertBatch: Transitions['insertBatch']
@@ -62,6 +63,9 @@ export type Batches = {
   list(query: { caller?: string; after?: ListPosition; limit: number }): Promise<BatchPage>
   /** The batch once all its jobs have finished, or as it is after `timeoutMs` or when `signal` aborts. */
   wait(known: Batch, caller: Caller, options: { timeoutMs: number; signal: AbortSignal }): Promise<Batch>
+  /** The batch now and after changes, at most one state a second; ends when all its jobs have finished or `signal` aborts. */
+  follow(id: string, caller: Caller, signal: AbortSignal): AsyncGenerator<Batch, void>
+  estimateFinish: BatchStates['estimateFinish']
   /** Cancels the jobs that have not finished. */
   cancel(id: string, caller: Caller): Promise<BatchOutcome>
   /** Retries the jobs that have failed, each within the limits of a retry. */
@@ -72,9 +76,9 @@ export type Batches = {
 
 /** Jobs that are checked, or changed, at once: between two parts the event loop is free for other work. */
 const JOBS_AT_ONCE = 25
-/** A batch that is waited for is read at most so often, in ms, and at least so often: the bus may lose messages. */
-const READ_PAUSE_MS = 200
-const READ_EVERY_MS = 15_000
+/** The pauses between two reads of a batch that is waited for, and of one that is followed, in ms. */
+const WAIT_PAUSE_MS = 200
+const FOLLOW_PAUSE_MS = 1_000
 
 export function createBatches(dependencies: BatchDependencies): Batches {
   const { store, service, webhooks, subscriptions, insertBatch, newId = randomUUID, now = Date.now } = dependencies
@@ -84,6 +88,7 @@ export function createBatches(dependencies: BatchDependencies): Batches {
     if (!batch || !maySee(caller, batch)) throw problem('batch_not_found')
     return batch
   }
+  const states = createBatchStates({ get, store, service, subscriptions, now })
 
   const checkWebhookUrl = (webhookUrl: string | undefined, caller: Caller) => {
     if (webhookUrl === undefined) return
@@ -204,33 +209,21 @@ export function createBatches(dependencies: BatchDependencies): Batches {
       }
     },
     async wait(known, caller, { timeoutMs, signal }) {
-      let batch = known
-      if (unfinishedIn(batch.counts) === 0) return batch
+      if (unfinishedIn(known.counts) === 0) return known
       const ended = new AbortController()
       const timer = setTimeout(() => ended.abort(), timeoutMs)
       const stop = AbortSignal.any([signal, ended.signal])
-      let changed = Promise.withResolvers<undefined>()
-      const notify = () => changed.resolve(undefined)
-      const onChange = (job: Job) => job.batch?.id === known.id && isFinished(job) && notify()
-      const unsubscribe = subscriptions.subscribeAll(caller, { onChange, onGap: notify })
-      stop.addEventListener('abort', notify)
-      const reading = setInterval(notify, READ_EVERY_MS).unref()
+      let batch = known
       try {
-        for (;;) {
-          changed = Promise.withResolvers<undefined>()
-          // Read after the subscription: no change in between is missed.
-          batch = await get(known.id, caller)
-          if (stop.aborted || unfinishedIn(batch.counts) === 0) return batch
-          await changed.promise
-          await new Promise((resolve) => setTimeout(resolve, READ_PAUSE_MS).unref())
-        }
+        const options = { signal: stop, pauseMs: WAIT_PAUSE_MS, onlyEnds: true }
+        for await (const state of states.follow(known.id, caller, options)) batch = state
+        return batch
       } finally {
-        unsubscribe()
-        clearInterval(reading)
         clearTimeout(timer)
-        stop.removeEventListener('abort', notify)
       }
     },
+    follow: (id, caller, signal) => states.follow(id, caller, { signal, pauseMs: FOLLOW_PAUSE_MS }),
+    estimateFinish: states.estimateFinish,
   }
 }
 

@@ -34,6 +34,7 @@ const ROUTES: Readonly<Record<string, Route>> = {
   'POST /batches': { scope: 'jobs:write', answer: 202, hasNoOwner: true },
   'GET /batches': { scope: 'jobs:read', answer: 200, hasNoOwner: true },
   'GET /batches/:id': { scope: 'jobs:read', answer: 200 },
+  'GET /batches/:id/events': { scope: 'jobs:read', answer: 200 },
   'POST /batches/:id/cancel': { scope: 'jobs:write', answer: 200 },
   'POST /batches/:id/retry': { scope: 'jobs:write', answer: 200 },
   'DELETE /batches/:id': { scope: 'jobs:write', answer: 204 },

@@ -2,10 +2,13 @@ import { expect, onTestFinished, test, describe } from 'vitest'
 import { createMemoryStore } from '../../src/store/memory/store.ts'
 import { createSqliteStore } from '../../src/store/sqlite/store.ts'
 import type { JobView } from '../../src/jobs/view.ts'
+import { problem } from '../../src/problems.ts'
 import { aBody, problemOf, startApp } from '../helpers/app.ts'
 import { as, knownCallers } from '../helpers/callers.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
+import { openChanges } from '../helpers/event-client.ts'
 import { createFakeSender } from '../helpers/fake-sender.ts'
+import { listenOnOneSocket } from '../helpers/listen.ts'
 import { until } from '../helpers/until.ts'
 
 type BatchView = {
@@ -191,6 +194,76 @@ test('a batch is its caller’s: others find nothing of it, and an administrator
   expect((await read('/batches', 'alice')).batches).toMatchObject([{ batch_id: id }])
   expect((await read('/batches?caller=key:alice', 'root')).batches).toHaveLength(1)
   expect(await read(`/batches/${id}`, 'root')).toMatchObject({ batch_id: id })
+})
+
+describe('the events of a batch', () => {
+  const open = async ({ app }: { app: Parameters<typeof listenOnOneSocket>[0] }, path: string, headers = {}) =>
+    openChanges(`http://127.0.0.1:${(await listenOnOneSocket(app)).port}${path}`, headers)
+  /** A batch of jobs that run, and the job of another. */
+  const following = async () => {
+    const app = await start()
+    const submitted = (await app.submit({ jobs: [aBody, aBody, aBody] })).json<BatchView>()
+    const jobs = submitted.results.map(({ job_id: job }) => job ?? '')
+    for (const job of jobs) await app.untilStatus(job, 'running')
+    const path = `/batches/${submitted.batch_id}/events`
+    const client = await open(app, path)
+    const ends = (ended: string[]) => ended.forEach((job) => app.backend.end(`fc-${job}-1`, aSuccess))
+    const seen = () => client.events.map(({ event, id, job }) => [event, id, (job as unknown as BatchView).finished])
+    return { app, jobs, path, client, seen, ends }
+  }
+
+  test('have its counts as they change, of quick changes the last, and end when it is finished', async () => {
+    const { app, jobs, path, client, seen, ends } = await following()
+    await until(() => client.events.length === 1, 'the first event')
+    const at = performance.now()
+    const other = (await app.post('/jobs', aBody)).json<JobView>()
+    ends([...jobs, other.job_id])
+    await until(() => client.closed, 'the end of the stream')
+    expect(performance.now() - at).toBeGreaterThan(900)
+    expect(client.complete).toBe(true)
+    expect(seen()).toEqual([
+      ['batch', '0-3-0-0-0', false],
+      ['batch', '0-0-3-0-0', true],
+    ])
+    expect(client.events[1]?.job).toEqual((await app.get(path.replace('/events', ''))).json())
+    const again = async (id: string) => {
+      const answer = await app.app.inject({ method: 'GET', url: path, headers: { 'last-event-id': id } })
+      return [answer.statusCode, answer.body.includes('event: batch')]
+    }
+    expect(await again('0-0-3-0-0')).toEqual([204, false])
+    expect(await again('0-3-0-0-0')).toEqual([200, true])
+  })
+
+  test('leave out the counts that a client has, and end with the server', async () => {
+    const { app, path, client } = await following()
+    const known = await open(app, path, { 'last-event-id': '0-3-0-0-0' })
+    await until(() => client.events.length === 1, 'the first event')
+    const closing = app.app.close()
+    await until(() => client.closed && known.closed, 'the end of the streams')
+    expect([client.complete, known.complete, known.events]).toEqual([true, true, []])
+    await closing
+  })
+
+  test('end when the batch cannot be read, and a new request has the reason', async () => {
+    const { app, client, path } = await following()
+    await until(() => client.events.length === 1, 'the first event')
+    const getBatch = app.store.getBatch
+    app.store.getBatch = () => Promise.reject(problem('store_unavailable'))
+    app.announceGap()
+    await until(() => client.closed, 'the end of the stream')
+    expect(client.complete).toBe(true)
+    expect(problemOf(await app.get(path))).toMatchObject({ status: 503, code: 'store_unavailable' })
+    app.store.getBatch = getBatch
+  })
+
+  test('are those of its caller, and need an Accept header that allows them', async () => {
+    const app = await start({ authenticator: knownCallers, running: false })
+    const { batch_id: id } = (await app.submit({ jobs: [aBody] }, as('alice'))).json<BatchView>()
+    const read = async (headers: Record<string, string>) =>
+      problemOf(await app.app.inject({ method: 'GET', url: `/batches/${id}/events`, headers }))
+    expect(await read(as('bob'))).toMatchObject({ status: 404, code: 'batch_not_found' })
+    expect(await read({ ...as('alice'), accept: 'application/json' })).toMatchObject({ code: 'not_acceptable' })
+  })
 })
 
 test('each job of a batch counts as a submit, and batches are listed page by page', async () => {

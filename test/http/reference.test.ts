@@ -444,6 +444,15 @@ describe('real answers match the reference', () => {
     ['GET /batches', 403, 'the batches of another', () => get('/batches?caller=key:bob')],
     ['GET /batches/:id', 200, 'running', async () => ask('GET /batches/:id', await aBatch())],
     ['GET /batches/:id', 404, 'unknown', () => ask('GET /batches/:id', unknown)],
+    [
+      ...(['GET /batches/:id/events', 200, 'ended'] as const),
+      async () => ask('GET /batches/:id/events', await aBatch('canceled')),
+    ],
+    [
+      ...(['GET /batches/:id/events', 204, 'known to have ended'] as const),
+      async () => ask('GET /batches/:id/events', await aBatch('canceled'), 'alice', lastSeen('0-0-0-0-1')),
+    ],
+    ['GET /batches/:id/events', 404, 'unknown', () => ask('GET /batches/:id/events', unknown)],
     ['POST /batches/:id/cancel', 200, 'running', async () => ask('POST /batches/:id/cancel', await aBatch())],
     ['POST /batches/:id/cancel', 404, 'unknown', () => ask('POST /batches/:id/cancel', unknown)],
     ['POST /batches/:id/retry', 200, 'canceled', async () => ask('POST /batches/:id/retry', await aBatch('canceled'))],

@@ -1,11 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { estimateFinish, estimateStart, MEDIANS_FOR_MS } from '../../src/jobs/estimate.ts'
+import { JOBS_ESTIMATED } from '../../src/jobs/batch-states.ts'
+import { problem } from '../../src/problems.ts'
 import { medianOf } from '../../src/lib/collections.ts'
 import { expiresAt, type Job, JOB_STAGES } from '../../src/jobs/job.ts'
 import { createStepShares } from '../../src/jobs/step-shares.ts'
 import { createMemoryStore } from '../../src/store/memory/store.ts'
-import { startCore } from '../helpers/core.ts'
+import { anyCaller, startCore } from '../helpers/core.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
 import { aJob, after, failed, interrupted, spawned, started, succeeded } from '../helpers/jobs.ts'
 import { until } from '../helpers/until.ts'
@@ -176,6 +178,37 @@ describe('the estimate of a job', () => {
     await core.startRun(first.id)
     const ends = [await core.estimateOf(first.id), await core.estimateOf(second.id), await core.estimateOf(third.id)]
     expect(ends).toEqual([1_100_000, 1_200_000, 1_300_000])
+    await core.close()
+  })
+
+  test('of a batch is the latest of its newest unfinished jobs, read once in a while; absent if nothing is known', async () => {
+    const core = await coreOfTest({ ...NEVER_SLOWER, maxConcurrentJobs: 1 })
+    const submit = async (count: number) => {
+      const input = { video_path: 'face.mp4', audio_path: 'speech.wav' }
+      const jobs = Array.from({ length: count }, () => ({ input, version: 'v15' }) as const)
+      return (await core.batches.submit({ jobs, isAtomic: false, content: count }, anyCaller)).batch
+    }
+    expect(await core.batches.estimateFinish(await submit(1))).toBeUndefined()
+    const [first] = await core.store.list({ limit: 1 })
+    await core.untilStatus(first!.id, 'running')
+    core.backend.end(core.callOf(first!.id), aSuccess, { runMs: 10_000 })
+    await core.untilStatus(first!.id, 'succeeded')
+    await core.estimator.load()
+    const batch = await submit(JOBS_ESTIMATED + 20)
+    await until(() => core.backend.waiting.size === 1, 'the call of its first job')
+    await core.startRun([...core.backend.waiting.keys()][0]!.slice('fc-'.length, -'-1'.length))
+    const reads: (number | undefined)[] = []
+    const { list } = core.store
+    core.store.list = (query) => (reads.push(query.limit), list(query))
+    const ends = [1, 2, 3].map(() => core.batches.estimateFinish(batch))
+    expect(await Promise.all(ends)).toEqual(Array(3).fill(1_000_000 + (JOBS_ESTIMATED + 20) * 10_000))
+    expect(reads).toEqual([JOBS_ESTIMATED])
+    core.clock.now += 6_000
+    await core.batches.estimateFinish(batch)
+    expect(reads).toHaveLength(2)
+    core.store.list = () => Promise.reject(problem('store_unavailable'))
+    core.clock.now += 6_000
+    expect(await core.batches.estimateFinish(batch)).toBeUndefined()
     await core.close()
   })
 

@@ -2,7 +2,10 @@ import { fastifySSE } from '@fastify/sse'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { isFinished, type Job, type JobStage } from '../../jobs/job.ts'
+import { type Batch, unfinishedIn } from '../../jobs/batch.ts'
+import type { Batches } from '../../jobs/batches.ts'
+import { isFinished, type Job, JOB_STATUSES, type JobStage } from '../../jobs/job.ts'
+import type { Caller } from '../../jobs/ports/access.ts'
 import type { JobProgress } from '../../jobs/progress.ts'
 import type { ProgressFollower } from '../../jobs/progress-follower.ts'
 import type { JobService } from '../../jobs/service.ts'
@@ -10,6 +13,7 @@ import type { Subscriptions } from '../../jobs/subscriptions.ts'
 import { createTurns } from '../../lib/limits.ts'
 import { createPacer } from '../../lib/timing.ts'
 import { problem } from '../../problems.ts'
+import { BatchParams, presentBatch } from '../batches.ts'
 import type { Operation } from '../docs/operation.ts'
 import { JobParams } from '../jobs/job-schema.ts'
 import type { Renderer } from '../jobs/view.ts'
@@ -25,7 +29,7 @@ const EventsReply = Type.Unsafe<unknown>({
       schema: {
         type: 'string',
         description:
-          'Events named `status`, with a job as `data`; events named `stage` and `progress`, with the id of a running job and its stage or progress; and comments that keep the connection alive.',
+          'Events named `status`, with a job as `data`; events named `batch`, with a batch; events named `stage` and `progress`, with the id of a running job and its stage or progress; and comments that keep the connection alive.',
         examples: [
           'id: 2\nevent: status\ndata: {"job_id":"0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11", ...}\n\n: heartbeat\n\n',
         ],
@@ -43,7 +47,7 @@ const LastEventId = Type.Object({
   ),
 })
 
-const docs: Record<'ofJob' | 'ofAll', Operation> = {
+const docs: Record<'ofJob' | 'ofBatch' | 'ofAll', Operation> = {
   ofJob: {
     operationId: 'followJob',
     tag: 'events',
@@ -60,6 +64,20 @@ const docs: Record<'ofJob' | 'ofAll', Operation> = {
     problems: ['job_not_found', 'not_acceptable', 'stream_limit_reached'],
   },
 
+  ofBatch: {
+    operationId: 'followBatch',
+    tag: 'batches',
+    summary: 'Follow a batch',
+    description:
+      'Server-sent events named `batch`: the batch as it is now and after its counts have changed, at most one a second. The stream ends when all its jobs have finished. The `id` stands for the counts.',
+    headers: LastEventId,
+    answers: {
+      200: { description: 'The stream of events.' },
+      204: { description: 'All jobs have finished, and by `Last-Event-ID` you have the last event.' },
+    },
+    problems: ['batch_not_found', 'not_acceptable', 'stream_limit_reached'],
+  },
+
   ofAll: {
     operationId: 'followJobs',
     tag: 'events',
@@ -73,6 +91,7 @@ const docs: Record<'ofJob' | 'ofAll', Operation> = {
 
 export type EventRoutesOptions = {
   readonly service: JobService
+  readonly batches: Pick<Batches, 'get' | 'follow' | 'estimateFinish'>
   readonly subscriptions: Subscriptions
   readonly progress: Pick<ProgressFollower, 'get' | 'watch'>
   readonly renderer: Pick<Renderer, 'render'>
@@ -91,10 +110,10 @@ const EVENTS_PER_TURN = 50
 
 /**
  * `GET /jobs/:id/events` and `GET /events`: the state of jobs now and after every change (server-sent events). An event
- * is called `status`, has the job as data and its revision as id.
+ * is called `status`, has the job as data and its revision as id. `GET /batches/:id/events` has events called `batch`.
  */
 export const eventRoutes: FastifyPluginAsyncTypebox<EventRoutesOptions> = async (app, options) => {
-  const { service, subscriptions, progress, renderer, openAnswers } = options
+  const { service, batches, subscriptions, progress, renderer, openAnswers } = options
   const renderEvent = createEventFrames(renderer)
   const turns = createTurns(EVENTS_PER_TURN)
   await app.register(fastifySSE)
@@ -151,6 +170,47 @@ export const eventRoutes: FastifyPluginAsyncTypebox<EventRoutesOptions> = async 
     },
   )
 
+  /** Sends the batch when it has other counts than those of the event that the client has. */
+  const sendBatch = async (stream: EventStream, known: Batch, by: { caller: Caller; seen: string | null }) => {
+    const closed = new AbortController()
+    stream.whenClosed(() => closed.abort())
+    let { seen } = by
+    for await (const batch of batches.follow(known.id, by.caller, closed.signal)) {
+      const id = eventIdOf(batch)
+      if (id === seen) continue
+      const data = JSON.stringify(presentBatch(batch, await batches.estimateFinish(batch)))
+      stream.pushEvent(batch.id, Buffer.from(`id: ${id}\nevent: batch\ndata: ${data}\n\n`))
+      seen = id
+    }
+  }
+
+  app.get(
+    '/batches/:id/events',
+    {
+      config: { ...READ, docs: docs.ofBatch },
+      sse: SSE,
+      schema: {
+        params: BatchParams,
+        querystring: NoQuery,
+        response: { 200: EventsReply, 204: Type.Null(), '4xx': ProblemReply, '5xx': ProblemReply },
+      },
+    },
+    async (request, reply) => {
+      const caller = callerOf(request)
+      const batch = await batches.get(request.params.id, caller)
+      const seen = reply.sse.lastEventId
+      if (unfinishedIn(batch.counts) === 0 && seen === eventIdOf(batch)) {
+        return reply.code(204).header('cache-control', 'no-store').send()
+      }
+      const stream = open(request, reply, ({ id }) => id)
+      // Deleted meanwhile, or the store is unavailable: the answer to the next request says which.
+      void sendBatch(stream, batch, { caller, seen })
+        .catch((error: unknown) => request.log.debug({ batch_id: batch.id, err: error }, 'a batch cannot be read'))
+        .then(stream.finish)
+      return reply
+    },
+  )
+
   app.get(
     '/events',
     {
@@ -169,6 +229,9 @@ export const eventRoutes: FastifyPluginAsyncTypebox<EventRoutesOptions> = async 
     },
   )
 }
+
+/** Names the counts of a batch. */
+const eventIdOf = ({ counts }: Batch): string => JOB_STATUSES.map((status) => counts[status]).join('-')
 
 /** The revision that a client has; 0 if it names none, or one of another form. */
 const seenRevision = (lastEventId: string | null): number =>

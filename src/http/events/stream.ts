@@ -26,6 +26,8 @@ export type EventStream = {
   pushStage(job: Job, stage: JobStage): void
   /** Sends the progress of a job, likewise. */
   pushProgress(job: Job, progress: JobProgress): void
+  /** Sends an event that is rendered already. Replaces an earlier one with this key that is not sent yet. */
+  pushEvent(key: string, event: Buffer): void
   /** Ends the stream once everything that was pushed is sent; later pushes are ignored. */
   finish(): void
   /** Ends the stream at once if its client is not reading, otherwise like `finish`. */
@@ -122,6 +124,7 @@ export function openEventStream(reply: FastifyReply, { turns, render }: EventStr
     push: (job) => add(job.id, job),
     pushStage: (job, stage) => addHint('stage', job, stage),
     pushProgress: (job, progress) => addHint('progress', job, presentProgress(progress)),
+    pushEvent: add,
     finish() {
       isLast = true
       if (!isSending) close()
