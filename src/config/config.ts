@@ -474,13 +474,15 @@ export function shareWithLibraries(config: Config, env: Record<string, string | 
   const { MODAL_TOKEN_ID, MODAL_TOKEN_SECRET, HTTPS_PROXY, HTTP_PROXY, NO_PROXY = '' } = config
   Object.assign(env, MODAL_TOKEN_ID && { MODAL_TOKEN_ID }, MODAL_TOKEN_SECRET && { MODAL_TOKEN_SECRET })
   if (!HTTPS_PROXY && !HTTP_PROXY) return
-  const proxies = { https_proxy: HTTPS_PROXY, http_proxy: HTTP_PROXY, no_proxy: `${NO_PROXY},${THIS_MACHINE}` }
+  // gRPC takes an empty entry for every host.
+  const noProxy = [...NO_PROXY.split(/[\s,]+/), ...THIS_MACHINE].filter(Boolean).join()
+  const proxies = { https_proxy: HTTPS_PROXY, http_proxy: HTTP_PROXY, no_proxy: noProxy }
   const given = Object.fromEntries(Object.entries(proxies).filter(([, value]) => value))
   Object.assign(env, given)
   process.getBuiltinModule('node:http').setGlobalProxyFromEnv(given)
 }
 
-const THIS_MACHINE = 'localhost,127.0.0.1,::1'
+const THIS_MACHINE = ['localhost', '127.0.0.1', '::1']
 
 /** How URLs of callers are reached: through the proxies of the configuration. */
 export const proxySettingsOf = ({ HTTPS_PROXY, HTTP_PROXY, NO_PROXY }: Config) => ({

@@ -12,6 +12,7 @@ import { createPoster } from '../../src/net/post.ts'
 import { createProxyRule } from '../../src/net/proxy.ts'
 import type * as addresses from '../../src/net/url-rule.ts'
 import { makeCertificate } from '../helpers/control-plane/certificate.ts'
+import { planeOfTest } from '../helpers/of-test.ts'
 import { cleanEnvironment } from '../helpers/server.ts'
 
 // Every server of this test is on loopback: 127.0.0.1 plays a public address, as in the test of downloads.
@@ -38,7 +39,9 @@ async function startProxy(status = 200) {
     tunnels.push({ target: url, headers })
     if (status !== 200) return void socket.end(`HTTP/1.1 ${status} No\r\n\r\n`)
     const { hostname, port } = new URL(`http://${url}`)
-    const onward = connect({ host: hostname, port: Number(port) }, () => socket.write('HTTP/1.1 200 OK\r\n\r\n'))
+    // A name that only the proxy knows.
+    const host = hostname === 'modal.example' ? '127.0.0.1' : hostname
+    const onward = connect({ host, port: Number(port) }, () => socket.write('HTTP/1.1 200 OK\r\n\r\n'))
     onward.on('error', () => socket.destroy()).pipe(socket)
     socket.on('error', () => onward.destroy()).pipe(onward)
   })
@@ -165,6 +168,17 @@ describe('the proxy of a URL', () => {
   ])('NO_PROXY=%s and %s: direct %s', (no, url, isDirect) => {
     expect(proxyOf(url, no)).toBe(isDirect ? undefined : '2')
   })
+})
+
+test('Modal is reached through the proxy of the configuration', async () => {
+  const [proxy, plane] = [await startProxy(), await planeOfTest()]
+  const url = new URL(plane.env.MODAL_SERVER_URL ?? '')
+  url.hostname = 'modal.example'
+  const env = { ...plane.env, BACKEND: 'modal', MODAL_SERVER_URL: url.origin, HTTPS_PROXY: proxy.url }
+  const run = promisify(execFile)
+  const { stdout } = await run(process.execPath, ['src/cli/doctor.ts'], { env: cleanEnvironment(env) })
+  expect(stdout).toMatch(/^ok +modal +run_inference and download_result/m)
+  expect(proxy.tunnels.map(({ target }) => target)).toContain(url.host)
 })
 
 test('the requests of libraries take the proxy of the configuration too', async () => {

@@ -132,8 +132,8 @@ describe('an invalid configuration', () => {
 
 describe('proxies', () => {
   test('are read in lower case too, and shared with libraries, which reach this machine directly', () => {
-    const config = load({ https_proxy: 'http://egress:3128', NO_PROXY: '.corp', no_proxy: 'x', ...tokens })
-    expect(config).toMatchObject({ HTTPS_PROXY: 'http://egress:3128', NO_PROXY: '.corp' })
+    const config = load({ https_proxy: 'http://egress:3128', NO_PROXY: '.corp, ', no_proxy: 'x', ...tokens })
+    expect(config).toMatchObject({ HTTPS_PROXY: 'http://egress:3128', NO_PROXY: '.corp, ' })
     const env: Record<string, string | undefined> = {}
     shareWithLibraries(config, env)
     expect(env).toMatchObject({ https_proxy: 'http://egress:3128', no_proxy: '.corp,localhost,127.0.0.1,::1' })
