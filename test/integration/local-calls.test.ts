@@ -68,8 +68,10 @@ describe('a call', () => {
     }
     const [one, two] = [await timesOf(first), await timesOf(second)]
     const tookMs = performance.now() - heldAt
-    expect(one.runMs).toBeGreaterThanOrEqual(150)
-    expect(two.queuedMs).toBeGreaterThanOrEqual(150)
+    // A timer may fire a millisecond early, and the second call may still have read its inputs when the wait began.
+    expect(one.runMs).toBeGreaterThanOrEqual(140)
+    expect(two.queuedMs).toBeGreaterThan(0)
+    expect((two.startupMs ?? 0) + (two.queuedMs ?? 0)).toBeGreaterThanOrEqual(140)
     for (const { startupMs = NaN, queuedMs = NaN, runMs = NaN } of [one, two]) {
       expect(Math.min(startupMs, queuedMs, runMs)).toBeGreaterThanOrEqual(0)
       expect(runMs).toBeLessThan(tookMs + 5_000)
