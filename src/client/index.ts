@@ -9,6 +9,7 @@ import {
   RETRIES,
   type TransportOptions,
 } from './transport.ts'
+import { type JobFile, type JobFiles, sendAhead, type UploadOptions, type UploadProgress } from './uploads.ts'
 import type {
   Delivery,
   DeliveryList,
@@ -17,11 +18,13 @@ import type {
   JobList,
   NewJobForm,
   operations,
+  Upload,
   Usage,
   WebhookTest,
 } from './schema.ts'
 
 export type * from './schema.ts'
+export type { JobFile, UploadProgress }
 export { type Download, type DownloadStart, ProblemError }
 
 export type ClientOptions = TransportOptions
@@ -38,8 +41,11 @@ type Lenient<T> = { [K in keyof T]: undefined extends T[K] ? T[K] | undefined : 
 /** Optional properties may also be null, as in a row of a table. */
 type Nullable<T> = { [K in keyof T]: undefined extends T[K] ? T[K] | null | undefined : T[K] }
 
-/** A new job; with files (`video`, `image`, `audio`) it is sent as a form. */
-export type JobRequest = Nullable<NewJobForm>
+/**
+ * A new job; with files (`video`, `image`, `audio`) it is sent as a form, or after them if they are larger than 8 MiB
+ * together or some are uploads (`{ upload_id }`).
+ */
+export type JobRequest = Nullable<Omit<NewJobForm, keyof JobFiles>> & JobFiles
 
 /** Filters of a list. */
 export type ListQuery = Lenient<NonNullable<operations['listJobs']['parameters']['query']>>
@@ -48,7 +54,7 @@ export type ListQuery = Lenient<NonNullable<operations['listJobs']['parameters']
 export type UsageQuery = Lenient<NonNullable<operations['getUsage']['parameters']['query']>>
 
 /** Without an idempotency key a submit gets a random one, so that repeating it does not make a second job. */
-export type SubmitOptions = CallOptions & { readonly idempotencyKey?: string | undefined }
+export type SubmitOptions = CallOptions & UploadOptions & { readonly idempotencyKey?: string | undefined }
 
 /** `attempt`: its number; by default the current one. */
 export type LogOptions = CallOptions & { readonly attempt?: number | undefined }
@@ -145,13 +151,18 @@ export function createClient(options: ClientOptions): Client {
       return job
     })
   }
+  const sendFiles = (job: JobRequest, sending: UploadOptions) => {
+    const ask = (body: object, signal: AbortSignal | undefined) =>
+      request<Upload>('POST', '/uploads', { ...jsonOf(body), signal })
+    return sendAhead(job, { request: ask, retries, fetch: options.fetch }, sending)
+  }
   const find = <T>(path: string, query: object, options?: CallOptions) =>
     request<T>('GET', `${path}?${new URLSearchParams(givenFields(query).flatMap(parametersOf)).toString()}`, options)
   const list = (query: ListQuery = {}, options?: CallOptions) => find<JobList>('/jobs', query, options)
 
   return {
-    submit(job, { idempotencyKey = randomKey(), signal } = {}) {
-      const { headers, ...content } = contentOf(job)
+    async submit(job, { idempotencyKey = randomKey(), signal, onUpload } = {}) {
+      const { headers, ...content } = contentOf(await sendFiles(job, { signal, onUpload }))
       return request('POST', '/jobs', {
         ...content,
         headers: { ...headers, 'idempotency-key': idempotencyKey },

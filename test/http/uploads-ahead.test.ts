@@ -5,6 +5,8 @@ import { problemOf, startApp, type TestApp } from '../helpers/app.ts'
 import { as, knownCallers } from '../helpers/callers.ts'
 import { aheadUploads, FACE, filesIn, folderUploads, SPEECH } from '../helpers/uploads.ts'
 import { until } from '../helpers/until.ts'
+import { createClient, type UploadProgress } from '../../src/client/index.ts'
+import { listen } from '../helpers/listen.ts'
 
 let app: TestApp
 let folder: string
@@ -162,6 +164,31 @@ test('POST /uploads refuses what could never be used', async () => {
   expect(problemOf(await request('video', 1001)).code).toBe('body_too_large')
   const bodies = [{}, { kind: 'text', size: 1 }, { kind: 'video', size: 0 }, { kind: 'video', size: 1, type: 'a b' }]
   for (const body of bodies) expect(problemOf(await app.post('/uploads', body)).status).toBe(400)
+})
+
+test('the client sends large files ahead, again after a broken connection, and reports how far it is', async () => {
+  await start({ maxBytes: 30_000_000, unusedUploads: { count: 3, bytes: 30_000_000 } })
+  const { url } = await listen(app.app)
+  const large = Buffer.concat([FACE, Buffer.alloc(9 * 1024 * 1024)])
+  const asked: string[] = []
+  const client = createClient({
+    baseUrl: url,
+    fetch: (target, init) => {
+      const path = new Request(target).url.replace('https://video.example', url)
+      asked.push(`${init?.method ?? 'GET'} ${new URL(path).pathname.split('/')[1] ?? ''}`)
+      return asked.length === 2 ? Promise.reject(new TypeError('broken')) : fetch(path, init)
+    },
+  })
+  const sent: number[] = []
+  const onUpload = ({ sent: bytes, total }: UploadProgress) => sent.push(bytes / total)
+  const job = await client.submit({ video: new Blob([large]), audio: new Blob([SPEECH]) }, { onUpload })
+  expect(job.input).toMatchObject({ video: { size: large.length }, audio: { size: SPEECH.length } })
+  expect(asked).toEqual(['POST uploads', 'PUT uploads', 'PUT uploads', 'POST uploads', 'PUT uploads', 'POST jobs'])
+  // Five without any report between start and end.
+  expect(sent.length).toBeGreaterThan(5)
+  expect(sent.at(-1)).toBe(1)
+  const again = await client.submit({ video: of(job.input.video?.upload_id ?? ''), audio: new Blob([SPEECH]) })
+  expect(again.input.video).toEqual(job.input.video)
 })
 
 test('the jobs of a batch share an upload', async () => {

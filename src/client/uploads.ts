@@ -1,0 +1,100 @@
+import type { Upload } from './schema.ts'
+import { backOffMs, pause, ProblemError, problemErrorOf, type TransportOptions } from './transport.ts'
+
+/** A file of a submit: its content, or an upload that has been sent already. */
+export type JobFile = Blob | { readonly upload_id: string }
+export const FILE_FIELDS = ['video', 'image', 'audio'] as const
+export type JobFiles = Readonly<Partial<Record<(typeof FILE_FIELDS)[number], JobFile | null | undefined>>>
+
+/** How much of the files of a submit has been sent, in bytes. */
+export type UploadProgress = { readonly sent: number; readonly total: number }
+
+export type UploadOptions = {
+  readonly signal?: AbortSignal | undefined
+  /** Called while files are sent ahead; outside of Node once for each file. */
+  readonly onUpload?: ((progress: UploadProgress) => void) | undefined
+}
+
+/** Files that are larger, together, are sent one by one ahead of the submit, so that a broken connection costs only one. */
+export const AHEAD_BYTES = 8 * 1024 * 1024
+
+type Dependencies = Pick<TransportOptions, 'fetch'> & {
+  readonly retries: number
+  /** Sends `POST /uploads`. */
+  readonly request: (body: object, signal: AbortSignal | undefined) => Promise<Upload>
+}
+
+/**
+ * The same job with its files sent ahead, if they are large or if another of its files has been; else as it is, also if the
+ * server is of a release that takes files in forms only.
+ */
+export async function sendAhead<Job extends JobFiles>(
+  job: Job,
+  { request, retries, fetch = globalThis.fetch }: Dependencies,
+  { signal, onUpload }: UploadOptions,
+): Promise<Job> {
+  const blobs = FILE_FIELDS.flatMap((field) => {
+    const file = job[field]
+    return file instanceof Blob ? [[field, file] as const] : []
+  })
+  const total = blobs.reduce((sum, [, { size }]) => sum + size, 0)
+  const hasSent = FILE_FIELDS.some((field) => job[field] && !(job[field] instanceof Blob))
+  if (blobs.length === 0 || (total <= AHEAD_BYTES && !hasSent)) return job
+
+  const sentAhead: Record<string, JobFile> = {}
+  let before = 0
+  for (const [kind, blob] of blobs) {
+    const ticket = await request({ kind, size: blob.size }, signal).catch((error: unknown) => {
+      if (error instanceof ProblemError && [404, 405].includes(error.status)) return undefined
+      throw error
+    })
+    if (!ticket) return job
+    const report = (sent: number) => onUpload?.({ sent: before + sent, total })
+    await put(ticket, blob, { fetch, retries, signal, report })
+    before += blob.size
+    sentAhead[kind] = { upload_id: ticket.upload_id }
+  }
+  return { ...job, ...sentAhead }
+}
+
+type Putting = {
+  readonly fetch: typeof fetch
+  readonly retries: number
+  readonly signal: AbortSignal | undefined
+  readonly report: (sent: number) => void
+}
+
+/** Sends one file, from its start again after a broken connection. */
+async function put({ url, headers }: Upload, blob: Blob, { fetch, retries, signal, report }: Putting): Promise<void> {
+  for (let failures = 0; ; failures++) {
+    report(0)
+    try {
+      const init = { method: 'PUT', headers, ...bodyOf(blob, report), signal: signal ?? null }
+      const response = await fetch(url, init)
+      // 412: it arrived, and the answer to that was lost.
+      if (!response.ok && response.status !== 412) throw await problemErrorOf(response)
+      await response.body?.cancel()
+      report(blob.size)
+      return
+    } catch (error) {
+      signal?.throwIfAborted()
+      const mayRepeat = !(error instanceof ProblemError) || error.status >= 500 || [408, 429].includes(error.status)
+      if (!mayRepeat || failures >= retries) throw error
+      await pause(backOffMs(failures), signal)
+    }
+  }
+}
+
+/** Only Node sends a stream over any connection; `duplex` is missing in the types of browsers. */
+function bodyOf(blob: Blob, report: (sent: number) => void): RequestInit {
+  if (!('process' in globalThis)) return { body: blob }
+  let sent = 0
+  const count = new TransformStream<Uint8Array, Uint8Array>({
+    transform(piece, controller) {
+      sent += piece.length
+      report(sent)
+      controller.enqueue(piece)
+    },
+  })
+  return { body: blob.stream().pipeThrough(count), duplex: 'half' } as RequestInit
+}
