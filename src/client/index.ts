@@ -25,6 +25,7 @@ import type {
 
 export type * from './schema.ts'
 export type { JobFile, UploadProgress }
+export * from './webhooks.ts'
 export { type Download, type DownloadStart, ProblemError }
 
 export type ClientOptions = TransportOptions

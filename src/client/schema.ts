@@ -286,7 +286,7 @@ export interface paths {
         };
         /**
          * List batches
-         * @description Your batches, newest first. For the next page, send the `next_cursor` of this one.
+         * @description Your batches, newest first. For the next page, follow the `Link` of this one, or send its `next_cursor`.
          *
          *     Needs the scope `jobs:read`.
          */
@@ -674,7 +674,128 @@ export interface paths {
         trace?: never;
     };
 }
-export type webhooks = Record<string, never>;
+export interface webhooks {
+    "job.running": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * The event job.running
+         * @description The backend has the job for the first time. Verify the signature (Standard Webhooks) before you believe it.
+         */
+        post: operations["onJobRunningEvent"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "job.succeeded": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * The event job.succeeded
+         * @description The job succeeded; its video can be fetched. Verify the signature (Standard Webhooks) before you believe it.
+         */
+        post: operations["onJobSucceededEvent"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "job.failed": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * The event job.failed
+         * @description The job failed. Verify the signature (Standard Webhooks) before you believe it.
+         */
+        post: operations["onJobFailedEvent"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "job.canceled": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * The event job.canceled
+         * @description The job was canceled. Verify the signature (Standard Webhooks) before you believe it.
+         */
+        post: operations["onJobCanceledEvent"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "batch.finished": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * The event batch.finished
+         * @description All jobs of a batch have finished. Verify the signature (Standard Webhooks) before you believe it.
+         */
+        post: operations["onBatchFinishedEvent"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "webhook.test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * The event webhook.test
+         * @description A caller tests a receiver by `POST /webhooks/test`. Verify the signature (Standard Webhooks) before you believe it.
+         */
+        post: operations["onWebhookTestEvent"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+}
 export interface components {
     schemas: {
         /** @description One invalid field. */
@@ -747,6 +868,627 @@ export interface components {
              *     ]
              */
             errors?: components["schemas"]["FieldError"][];
+        };
+        /** @description How far a running job is, by what the function has printed. A hint, followed only while someone looks at the job: with an open `GET /jobs/:id/events`, a long poll, or a `GET` of the job within the last 30 s, so that the first of several requests has none. Absent when unknown, and while very many jobs are looked at. */
+        Progress: {
+            /**
+             * @description What the run is doing, in the function's own words.
+             * @example landmarks
+             */
+            step?: string;
+            /**
+             * @description How much of the step is done, in a unit of its own, such as frames.
+             * @example 84
+             */
+            done?: number;
+            /**
+             * @description How much the step is in all.
+             * @example 200
+             */
+            total?: number;
+            /**
+             * @description Of the step, not of the run; rounded down, so that 100 means done.
+             * @example 42
+             */
+            percent?: number;
+            /**
+             * Format: date-time
+             * @description When the server read it.
+             * @example 2026-01-31T12:00:41.000Z
+             */
+            at: string;
+        };
+        /** @description An uploaded file. */
+        InputFile: {
+            /**
+             * @description The id of an upload. It is valid for its caller only.
+             * @example video.4daa.th4a80.3q2-7wAAAAAAAAAAAAAAAA.2sJ0c3bq5u8VZk4m1xYw7dLr9aTnQeGhPfUoBiHyKtM
+             */
+            upload_id?: string;
+            /**
+             * @description In bytes.
+             * @example 203850
+             */
+            size: number;
+            /**
+             * @description Its media type, detected from its content.
+             * @example video/mp4
+             */
+            type: string;
+        };
+        /** @description Face and speech as they were given. */
+        JobInput: {
+            /**
+             * Format: uri
+             * @description Face: a video by http(s) URL.
+             * @example https://media.example.com/face.mp4
+             */
+            video_url?: string;
+            /**
+             * Format: uri
+             * @description Face: a still image by http(s) URL.
+             * @example https://media.example.com/face.jpg
+             */
+            image_url?: string;
+            /**
+             * @description Face: a video or image by path, relative to the media root (locally) or to the checkout of MuseTalk (Modal: letters, digits, `_`, `-`, `.` and `/` only).
+             * @example face.mp4
+             */
+            video_path?: string;
+            /**
+             * Format: uri
+             * @description Speech by http(s) URL.
+             * @example https://media.example.com/speech.wav
+             */
+            audio_url?: string;
+            /**
+             * @description Speech by path, relative like `video_path`.
+             * @example speech.wav
+             */
+            audio_path?: string;
+            video?: components["schemas"]["InputFile"];
+            image?: components["schemas"]["InputFile"];
+            audio?: components["schemas"]["InputFile"];
+        } & ((unknown | unknown | unknown | unknown | unknown) & (unknown | unknown | unknown));
+        /** @description What a file is. A fact that is absent is unknown. */
+        MediaFacts: {
+            /**
+             * @description Its format.
+             * @example MP4
+             */
+            container?: string;
+            /**
+             * @description Of the picture of a face or the sound of a speech, by ffmpeg's name.
+             * @example h264
+             */
+            codec?: string;
+            /**
+             * @description Of the same. A still has none.
+             * @example 10.72
+             */
+            duration_seconds?: number;
+            /**
+             * @description As stored, before rotation, in pixels.
+             * @example 704
+             */
+            width?: number;
+            /**
+             * @description As stored, before rotation, in pixels.
+             * @example 1216
+             */
+            height?: number;
+            /**
+             * @description By how many degrees a player turns the picture clockwise.
+             * @example 0
+             */
+            rotation?: number;
+            /**
+             * @description Pictures per second, on average, at the beginning.
+             * @example 25
+             */
+            frame_rate?: number;
+            /**
+             * @description In Hz.
+             * @example 48000
+             */
+            sample_rate?: number;
+            /**
+             * @description Channels of the sound.
+             * @example 2
+             */
+            channels?: number;
+            /**
+             * @description Whether there is a picture, still or moving.
+             * @example true
+             */
+            has_picture?: boolean;
+            /**
+             * @description Whether there is sound.
+             * @example false
+             */
+            has_sound?: boolean;
+        };
+        /** @description What face and speech were when the job was submitted: uploads, the paths of the local backend, and URLs where the server reads them. What is absent is unknown. */
+        JobMedia: {
+            face?: components["schemas"]["MediaFacts"];
+            audio?: components["schemas"]["MediaFacts"];
+        };
+        /** @description How long an attempt took at the backend, to the millisecond; of a job, the sums over its attempts that have finished. What is absent is unknown. */
+        AttemptUsage: {
+            /**
+             * @description In the backend's queue; with the start of a container that it does not tell apart.
+             * @example 2.1
+             */
+            queued_seconds?: number;
+            /**
+             * @description While a container started, or, on the local backend, inputs were fetched.
+             * @example 9.5
+             */
+            startup_seconds?: number;
+            /**
+             * @description In the run itself.
+             * @example 64.27
+             */
+            run_seconds?: number;
+        };
+        /** @description What runs cost: their `run_seconds` times the price when each ended, where the server knows one. Neither the queue nor the start of containers is part of it. */
+        Cost: {
+            /**
+             * @description A decimal with two to nine digits after the point.
+             * @example 0.01426794
+             */
+            amount: string;
+            /**
+             * @description By ISO 4217.
+             * @example USD
+             */
+            currency: string;
+        };
+        /** @description One run at the backend. */
+        Attempt: {
+            /**
+             * @description Its number.
+             * @example 1
+             */
+            attempt: number;
+            /**
+             * @description The backend's id of the call.
+             * @example fc-01K3QJ8Z5W
+             */
+            call_id?: string;
+            /**
+             * Format: date-time
+             * @description When the backend accepted the call.
+             * @example 2026-01-31T12:00:01.000Z
+             */
+            started_at?: string;
+            /**
+             * Format: date-time
+             * @description When the attempt finished.
+             * @example 2026-01-31T12:01:30.000Z
+             */
+            finished_at?: string;
+            /**
+             * @description `interrupted`: the backend lost or stopped the run for a reason other than the input.
+             * @example succeeded
+             * @enum {string}
+             */
+            outcome?: "succeeded" | "failed" | "canceled" | "interrupted";
+            /**
+             * @description What went wrong, in words. URLs are reduced to their host.
+             * @example audio_path: there is no such file
+             */
+            error?: string;
+            /**
+             * @description Why it failed:
+             *     - `inference_failed`: the function reported it or raised, or the local command failed
+             *     - `timed_out`: the job's deadline, `run_timeout_seconds` or the function's own time limit passed
+             *     - `input_unavailable`: an input is missing, cannot be fetched, is refused, or has too many bytes
+             *     - `invalid_media`: a face or speech is damaged, cut off, of an unsupported kind, too long or too large a picture, or has no picture or sound
+             *     - `face_not_found`: there is no face in the picture or video
+             *     - `backend_unavailable`: the backend could not be reached by the deadline, or lost or stopped the run repeatedly
+             *     - `backend_rejected`: credentials, app, function or arguments were refused, its container cannot start, or ffmpeg is missing
+             *     - `lost`: the backend no longer knows the call
+             *     - `invalid_output`: the function's result does not have the expected fields
+             * @example input_unavailable
+             * @enum {string}
+             */
+            error_code?: "inference_failed" | "timed_out" | "input_unavailable" | "invalid_media" | "face_not_found" | "backend_unavailable" | "backend_rejected" | "lost" | "invalid_output";
+            usage?: components["schemas"]["AttemptUsage"];
+            cost?: components["schemas"]["Cost"];
+        };
+        /** @description Where the parts of a job are, relative to this server. */
+        JobLinks: {
+            /**
+             * @description The job.
+             * @example /jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11
+             */
+            self: string;
+            /**
+             * @description Its result.
+             * @example /jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/result
+             */
+            result: string;
+            /**
+             * @description Its video.
+             * @example /jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/output
+             */
+            output: string;
+            /**
+             * @description Its changes, as a stream.
+             * @example /jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/events
+             */
+            events: string;
+            /**
+             * @description Its log.
+             * @example /jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/logs
+             */
+            logs: string;
+            /**
+             * @description Where to cancel it.
+             * @example /jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/cancel
+             */
+            cancel: string;
+            /**
+             * @description Its webhook deliveries, if it has a webhook.
+             * @example /jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/deliveries
+             */
+            deliveries?: string;
+        };
+        /** @description The job as `GET /jobs/:id` returned it when the event happened. Of a job for which a body of 20 KB is not enough, fields are left out: `links.self` has all. */
+        WebhookJob: {
+            /**
+             * Format: uuid
+             * @description The id of the job.
+             * @example 0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11
+             */
+            job_id: string;
+            /**
+             * @description The owner of the job; shown to administrators only.
+             * @example key:studio
+             */
+            caller?: string;
+            /**
+             * @description `submitted` (accepted), `running` (the backend has it; its own queue counts), then one of the three final states.
+             * @example running
+             * @enum {string}
+             */
+            status: "submitted" | "running" | "succeeded" | "failed" | "canceled";
+            /**
+             * @description Where a running job is at the backend: `queued` (the backend's own queue), `starting` (its container starts) or `running`. A hint, which may lag some seconds behind; absent when unknown, and on replicas that do not follow the job.
+             * @example running
+             * @enum {string}
+             */
+            stage?: "queued" | "starting" | "running";
+            progress?: components["schemas"]["Progress"];
+            /**
+             * @description The MuseTalk model.
+             * @example v15
+             * @enum {string}
+             */
+            version?: "v15" | "v1";
+            /**
+             * @description The backend that runs it; fixed when the job is accepted.
+             * @example modal
+             * @enum {string}
+             */
+            backend?: "modal" | "local";
+            /**
+             * @description Increases with every change of the job.
+             * @example 2
+             */
+            revision?: number;
+            input?: components["schemas"]["JobInput"];
+            media?: components["schemas"]["JobMedia"];
+            /**
+             * @description How MuseTalk makes the video; each has a default of its own. One that the model does not know is an error of the field; one that the deployed function does not take is `parameter_not_supported`.
+             * @example {
+             *       "extra_margin": 12,
+             *       "parsing_mode": "jaw"
+             *     }
+             */
+            parameters?: {
+                /**
+                 * @description `v1` only: moves the edge of the mask, which opens or closes the mouth; pixels.
+                 * @example 5
+                 */
+                bbox_shift?: number;
+                /**
+                 * @description `v15` only: pixels below the face that are included, for the jaw.
+                 * @example 12
+                 */
+                extra_margin?: number;
+                /**
+                 * @description `v15` only: which part of the face is blended.
+                 * @example jaw
+                 * @enum {string}
+                 */
+                parsing_mode?: "jaw" | "raw" | "neck";
+                /**
+                 * @description `v15` only: width of the left cheek in the mask, in pixels.
+                 * @example 90
+                 */
+                left_cheek_width?: number;
+                /**
+                 * @description `v15` only: width of the right cheek in the mask, in pixels.
+                 * @example 90
+                 */
+                right_cheek_width?: number;
+                /**
+                 * @description Frames per step on the GPU.
+                 * @example 8
+                 */
+                batch_size?: number;
+                /**
+                 * @description Frames per second, if the face is a still image.
+                 * @example 25
+                 */
+                fps?: number;
+                /**
+                 * @description Whether to use half precision.
+                 * @example true
+                 */
+                use_float16?: boolean;
+            };
+            /**
+             * @description Your own labels: up to 16 keys of 64 characters, values of 512.
+             * @example {
+             *       "scene": "12"
+             *     }
+             */
+            metadata?: {
+                [key: string]: string;
+            };
+            /**
+             * @description Longest time from the start of the run at the backend, if the backend reports the start; its queue does not count. Then the job fails with `timed_out`. The server may have a default.
+             * @example 900
+             */
+            run_timeout_seconds?: number;
+            /**
+             * @description How urgent the job is among your own that wait: `high` before `normal` (the default) before `low`. Jobs of other callers start neither earlier nor later for it.
+             * @example high
+             * @enum {string}
+             */
+            priority?: "high" | "normal" | "low";
+            /**
+             * @description The batch with which it was submitted.
+             * @example 0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b13
+             */
+            batch_id?: string;
+            /**
+             * Format: date-time
+             * @description When the job was accepted.
+             * @example 2026-01-31T12:00:00.000Z
+             */
+            created_at?: string;
+            /**
+             * Format: date-time
+             * @description When the backend first accepted it.
+             * @example 2026-01-31T12:00:01.000Z
+             */
+            started_at?: string;
+            /**
+             * Format: date-time
+             * @description When it finished.
+             * @example 2026-01-31T12:01:30.000Z
+             */
+            finished_at?: string;
+            /**
+             * Format: date-time
+             * @description When it finishes at the latest.
+             * @example 2026-01-31T14:00:00.000Z
+             */
+            deadline_at?: string;
+            /**
+             * Format: date-time
+             * @description When it is expected to finish: by the length of its speech and the median of recent runs of the same `version`, from the start of its run and by its progress, or, before the start, as if the run started as soon as the queue ahead allows. A hint. Absent when there is nothing to go by, while the job waits for the output of another one, and when the run takes longer than estimated; never later than the deadline.
+             * @example 2026-01-31T12:01:30.000Z
+             */
+            estimated_finish_at?: string;
+            /**
+             * @description Position in the queue while the job waits, 1 for the next. So many of the jobs that wait now start up to and with it, unless your own limit of running jobs holds it back; jobs that other callers submit later may start before it as well. With several replicas it may lag a little.
+             * @example 3
+             */
+            queue_position?: number;
+            /**
+             * @description Where the backend stored the video.
+             * @example /shared/results/0198a6f0/v15/output.mp4
+             */
+            output_path?: string;
+            /**
+             * @description Link to the video that needs no credential until it expires.
+             * @example https://jobs.example.com/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/output?expires=1769864400&signature=2sJ0c3bq5u8VZk4m1xYw7dLr9aTnQeGhPfUoBiHyKtM
+             */
+            output_url?: string;
+            /**
+             * Format: uuid
+             * @description The job whose run made the output; it may have been deleted since.
+             * @example 0198a6ef-51d2-7b0c-8a44-5d0c9be0f6a3
+             */
+            reused_from?: string;
+            /**
+             * @description What went wrong, in words. URLs are reduced to their host.
+             * @example audio_path: there is no such file
+             */
+            error?: string;
+            /**
+             * @description Why it failed:
+             *     - `inference_failed`: the function reported it or raised, or the local command failed
+             *     - `timed_out`: the job's deadline, `run_timeout_seconds` or the function's own time limit passed
+             *     - `input_unavailable`: an input is missing, cannot be fetched, is refused, or has too many bytes
+             *     - `invalid_media`: a face or speech is damaged, cut off, of an unsupported kind, too long or too large a picture, or has no picture or sound
+             *     - `face_not_found`: there is no face in the picture or video
+             *     - `backend_unavailable`: the backend could not be reached by the deadline, or lost or stopped the run repeatedly
+             *     - `backend_rejected`: credentials, app, function or arguments were refused, its container cannot start, or ffmpeg is missing
+             *     - `lost`: the backend no longer knows the call
+             *     - `invalid_output`: the function's result does not have the expected fields
+             * @example input_unavailable
+             * @enum {string}
+             */
+            error_code?: "inference_failed" | "timed_out" | "input_unavailable" | "invalid_media" | "face_not_found" | "backend_unavailable" | "backend_rejected" | "lost" | "invalid_output";
+            usage?: components["schemas"]["AttemptUsage"];
+            cost?: components["schemas"]["Cost"];
+            /**
+             * @description Attempts at the backend; of more than 40, the first and the last 20. The last one is current.
+             * @example [
+             *       {
+             *         "attempt": 1,
+             *         "call_id": "fc-01K3QJ8Z5W",
+             *         "started_at": "2026-01-31T12:00:01.000Z"
+             *       }
+             *     ]
+             */
+            attempts?: components["schemas"]["Attempt"][];
+            /**
+             * @description How many attempts between these are no longer stored.
+             * @example 3
+             */
+            attempts_omitted?: number;
+            links: components["schemas"]["JobLinks"];
+        };
+        /** @description The backend has the job for the first time. */
+        JobRunningEvent: {
+            /**
+             * @description What has happened.
+             * @example job.running
+             * @enum {string}
+             */
+            type: "job.running";
+            /**
+             * Format: date-time
+             * @description When it happened.
+             * @example 2026-01-31T12:01:30.000Z
+             */
+            timestamp: string;
+            data: components["schemas"]["WebhookJob"];
+        };
+        /** @description The job succeeded; its video can be fetched. */
+        JobSucceededEvent: {
+            /**
+             * @description What has happened.
+             * @example job.succeeded
+             * @enum {string}
+             */
+            type: "job.succeeded";
+            /**
+             * Format: date-time
+             * @description When it happened.
+             * @example 2026-01-31T12:01:30.000Z
+             */
+            timestamp: string;
+            data: components["schemas"]["WebhookJob"];
+        };
+        /** @description The job failed. */
+        JobFailedEvent: {
+            /**
+             * @description What has happened.
+             * @example job.failed
+             * @enum {string}
+             */
+            type: "job.failed";
+            /**
+             * Format: date-time
+             * @description When it happened.
+             * @example 2026-01-31T12:01:30.000Z
+             */
+            timestamp: string;
+            data: components["schemas"]["WebhookJob"];
+        };
+        /** @description The job was canceled. */
+        JobCanceledEvent: {
+            /**
+             * @description What has happened.
+             * @example job.canceled
+             * @enum {string}
+             */
+            type: "job.canceled";
+            /**
+             * Format: date-time
+             * @description When it happened.
+             * @example 2026-01-31T12:01:30.000Z
+             */
+            timestamp: string;
+            data: components["schemas"]["WebhookJob"];
+        };
+        /** @description All jobs of a batch have finished. */
+        BatchFinishedEvent: {
+            /**
+             * @description What has happened.
+             * @example batch.finished
+             * @enum {string}
+             */
+            type: "batch.finished";
+            /**
+             * Format: date-time
+             * @description When it happened.
+             * @example 2026-01-31T12:01:30.000Z
+             */
+            timestamp: string;
+            /** @description The batch as it ended. */
+            data: {
+                /**
+                 * Format: uuid
+                 * @description The batch.
+                 * @example 0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b22
+                 */
+                batch_id: string;
+                /** @description Its jobs by state. */
+                counts: {
+                    /**
+                     * @description Jobs that are submitted.
+                     * @example 1
+                     */
+                    submitted: number;
+                    /**
+                     * @description Jobs that are running.
+                     * @example 1
+                     */
+                    running: number;
+                    /**
+                     * @description Jobs that are succeeded.
+                     * @example 1
+                     */
+                    succeeded: number;
+                    /**
+                     * @description Jobs that are failed.
+                     * @example 1
+                     */
+                    failed: number;
+                    /**
+                     * @description Jobs that are canceled.
+                     * @example 1
+                     */
+                    canceled: number;
+                };
+                /** @description Paths below the server. */
+                links: {
+                    /**
+                     * @description The batch.
+                     * @example /batches/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b22
+                     */
+                    self: string;
+                };
+            };
+        };
+        /** @description A caller tests a receiver by `POST /webhooks/test`. */
+        WebhookTestEvent: {
+            /**
+             * @description What has happened.
+             * @example webhook.test
+             * @enum {string}
+             */
+            type: "webhook.test";
+            /**
+             * Format: date-time
+             * @description When it happened.
+             * @example 2026-01-31T12:01:30.000Z
+             */
+            timestamp: string;
+            /**
+             * @description Nothing.
+             * @example {}
+             */
+            data: Record<string, never>;
         };
         /** @description Like `NewJob`, and files: exactly one face (`video_url`, `image_url`, `video_path`, `video`, `image`) and exactly one speech (`audio_url`, `audio_path`, `audio`). Fields and files come in any order; `parameters` and `metadata` are JSON objects as text. A field without text, a parameter that is an empty text, and a file input without a file count as absent; a part of type application/json is read as JSON. */
         NewJobForm: {
@@ -1118,272 +1860,6 @@ export interface components {
                 upload_id: string;
             };
         }));
-        /** @description How far a running job is, by what the function has printed. A hint, followed only while someone looks at the job: with an open `GET /jobs/:id/events`, a long poll, or a `GET` of the job within the last 30 s, so that the first of several requests has none. Absent when unknown, and while very many jobs are looked at. */
-        Progress: {
-            /**
-             * @description What the run is doing, in the function's own words.
-             * @example landmarks
-             */
-            step?: string;
-            /**
-             * @description How much of the step is done, in a unit of its own, such as frames.
-             * @example 84
-             */
-            done?: number;
-            /**
-             * @description How much the step is in all.
-             * @example 200
-             */
-            total?: number;
-            /**
-             * @description Of the step, not of the run; rounded down, so that 100 means done.
-             * @example 42
-             */
-            percent?: number;
-            /**
-             * Format: date-time
-             * @description When the server read it.
-             * @example 2026-01-31T12:00:41.000Z
-             */
-            at: string;
-        };
-        /** @description An uploaded file. */
-        InputFile: {
-            /**
-             * @description The id of an upload. It is valid for its caller only.
-             * @example video.4daa.th4a80.3q2-7wAAAAAAAAAAAAAAAA.2sJ0c3bq5u8VZk4m1xYw7dLr9aTnQeGhPfUoBiHyKtM
-             */
-            upload_id?: string;
-            /**
-             * @description In bytes.
-             * @example 203850
-             */
-            size: number;
-            /**
-             * @description Its media type, detected from its content.
-             * @example video/mp4
-             */
-            type: string;
-        };
-        /** @description Face and speech as they were given. */
-        JobInput: {
-            /**
-             * Format: uri
-             * @description Face: a video by http(s) URL.
-             * @example https://media.example.com/face.mp4
-             */
-            video_url?: string;
-            /**
-             * Format: uri
-             * @description Face: a still image by http(s) URL.
-             * @example https://media.example.com/face.jpg
-             */
-            image_url?: string;
-            /**
-             * @description Face: a video or image by path, relative to the media root (locally) or to the checkout of MuseTalk (Modal: letters, digits, `_`, `-`, `.` and `/` only).
-             * @example face.mp4
-             */
-            video_path?: string;
-            /**
-             * Format: uri
-             * @description Speech by http(s) URL.
-             * @example https://media.example.com/speech.wav
-             */
-            audio_url?: string;
-            /**
-             * @description Speech by path, relative like `video_path`.
-             * @example speech.wav
-             */
-            audio_path?: string;
-            video?: components["schemas"]["InputFile"];
-            image?: components["schemas"]["InputFile"];
-            audio?: components["schemas"]["InputFile"];
-        } & ((unknown | unknown | unknown | unknown | unknown) & (unknown | unknown | unknown));
-        /** @description What a file is. A fact that is absent is unknown. */
-        MediaFacts: {
-            /**
-             * @description Its format.
-             * @example MP4
-             */
-            container?: string;
-            /**
-             * @description Of the picture of a face or the sound of a speech, by ffmpeg's name.
-             * @example h264
-             */
-            codec?: string;
-            /**
-             * @description Of the same. A still has none.
-             * @example 10.72
-             */
-            duration_seconds?: number;
-            /**
-             * @description As stored, before rotation, in pixels.
-             * @example 704
-             */
-            width?: number;
-            /**
-             * @description As stored, before rotation, in pixels.
-             * @example 1216
-             */
-            height?: number;
-            /**
-             * @description By how many degrees a player turns the picture clockwise.
-             * @example 0
-             */
-            rotation?: number;
-            /**
-             * @description Pictures per second, on average, at the beginning.
-             * @example 25
-             */
-            frame_rate?: number;
-            /**
-             * @description In Hz.
-             * @example 48000
-             */
-            sample_rate?: number;
-            /**
-             * @description Channels of the sound.
-             * @example 2
-             */
-            channels?: number;
-            /**
-             * @description Whether there is a picture, still or moving.
-             * @example true
-             */
-            has_picture?: boolean;
-            /**
-             * @description Whether there is sound.
-             * @example false
-             */
-            has_sound?: boolean;
-        };
-        /** @description What face and speech were when the job was submitted: uploads, the paths of the local backend, and URLs where the server reads them. What is absent is unknown. */
-        JobMedia: {
-            face?: components["schemas"]["MediaFacts"];
-            audio?: components["schemas"]["MediaFacts"];
-        };
-        /** @description How long an attempt took at the backend, to the millisecond; of a job, the sums over its attempts that have finished. What is absent is unknown. */
-        AttemptUsage: {
-            /**
-             * @description In the backend's queue; with the start of a container that it does not tell apart.
-             * @example 2.1
-             */
-            queued_seconds?: number;
-            /**
-             * @description While a container started, or, on the local backend, inputs were fetched.
-             * @example 9.5
-             */
-            startup_seconds?: number;
-            /**
-             * @description In the run itself.
-             * @example 64.27
-             */
-            run_seconds?: number;
-        };
-        /** @description What runs cost: their `run_seconds` times the price when each ended, where the server knows one. Neither the queue nor the start of containers is part of it. */
-        Cost: {
-            /**
-             * @description A decimal with two to nine digits after the point.
-             * @example 0.01426794
-             */
-            amount: string;
-            /**
-             * @description By ISO 4217.
-             * @example USD
-             */
-            currency: string;
-        };
-        /** @description One run at the backend. */
-        Attempt: {
-            /**
-             * @description Its number.
-             * @example 1
-             */
-            attempt: number;
-            /**
-             * @description The backend's id of the call.
-             * @example fc-01K3QJ8Z5W
-             */
-            call_id?: string;
-            /**
-             * Format: date-time
-             * @description When the backend accepted the call.
-             * @example 2026-01-31T12:00:01.000Z
-             */
-            started_at?: string;
-            /**
-             * Format: date-time
-             * @description When the attempt finished.
-             * @example 2026-01-31T12:01:30.000Z
-             */
-            finished_at?: string;
-            /**
-             * @description `interrupted`: the backend lost or stopped the run for a reason other than the input.
-             * @example succeeded
-             * @enum {string}
-             */
-            outcome?: "succeeded" | "failed" | "canceled" | "interrupted";
-            /**
-             * @description What went wrong, in words. URLs are reduced to their host.
-             * @example audio_path: there is no such file
-             */
-            error?: string;
-            /**
-             * @description Why it failed:
-             *     - `inference_failed`: the function reported it or raised, or the local command failed
-             *     - `timed_out`: the job's deadline, `run_timeout_seconds` or the function's own time limit passed
-             *     - `input_unavailable`: an input is missing, cannot be fetched, is refused, or has too many bytes
-             *     - `invalid_media`: a face or speech is damaged, cut off, of an unsupported kind, too long or too large a picture, or has no picture or sound
-             *     - `face_not_found`: there is no face in the picture or video
-             *     - `backend_unavailable`: the backend could not be reached by the deadline, or lost or stopped the run repeatedly
-             *     - `backend_rejected`: credentials, app, function or arguments were refused, its container cannot start, or ffmpeg is missing
-             *     - `lost`: the backend no longer knows the call
-             *     - `invalid_output`: the function's result does not have the expected fields
-             * @example input_unavailable
-             * @enum {string}
-             */
-            error_code?: "inference_failed" | "timed_out" | "input_unavailable" | "invalid_media" | "face_not_found" | "backend_unavailable" | "backend_rejected" | "lost" | "invalid_output";
-            usage?: components["schemas"]["AttemptUsage"];
-            cost?: components["schemas"]["Cost"];
-        };
-        /** @description Where the parts of a job are, relative to this server. */
-        JobLinks: {
-            /**
-             * @description The job.
-             * @example /jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11
-             */
-            self: string;
-            /**
-             * @description Its result.
-             * @example /jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/result
-             */
-            result: string;
-            /**
-             * @description Its video.
-             * @example /jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/output
-             */
-            output: string;
-            /**
-             * @description Its changes, as a stream.
-             * @example /jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/events
-             */
-            events: string;
-            /**
-             * @description Its log.
-             * @example /jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/logs
-             */
-            logs: string;
-            /**
-             * @description Where to cancel it.
-             * @example /jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/cancel
-             */
-            cancel: string;
-            /**
-             * @description Its webhook deliveries, if it has a webhook.
-             * @example /jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/deliveries
-             */
-            deliveries?: string;
-        };
         /** @description A job. A field that does not apply is absent, not null. */
         Job: {
             /**
@@ -2762,8 +3238,6 @@ export interface components {
 }
 export type FieldError = components['schemas']['FieldError'];
 export type Problem = components['schemas']['Problem'];
-export type NewJobForm = components['schemas']['NewJobForm'];
-export type NewJob = components['schemas']['NewJob'];
 export type Progress = components['schemas']['Progress'];
 export type InputFile = components['schemas']['InputFile'];
 export type JobInput = components['schemas']['JobInput'];
@@ -2773,6 +3247,15 @@ export type AttemptUsage = components['schemas']['AttemptUsage'];
 export type Cost = components['schemas']['Cost'];
 export type Attempt = components['schemas']['Attempt'];
 export type JobLinks = components['schemas']['JobLinks'];
+export type WebhookJob = components['schemas']['WebhookJob'];
+export type JobRunningEvent = components['schemas']['JobRunningEvent'];
+export type JobSucceededEvent = components['schemas']['JobSucceededEvent'];
+export type JobFailedEvent = components['schemas']['JobFailedEvent'];
+export type JobCanceledEvent = components['schemas']['JobCanceledEvent'];
+export type BatchFinishedEvent = components['schemas']['BatchFinishedEvent'];
+export type WebhookTestEvent = components['schemas']['WebhookTestEvent'];
+export type NewJobForm = components['schemas']['NewJobForm'];
+export type NewJob = components['schemas']['NewJob'];
 export type Job = components['schemas']['Job'];
 export type JobEstimate = components['schemas']['JobEstimate'];
 export type JobCheck = components['schemas']['JobCheck'];
@@ -5806,6 +6289,7 @@ export interface operations {
             /** @description One page. */
             200: {
                 headers: {
+                    Link: components["headers"]["Link"];
                     "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     RateLimit: components["headers"]["RateLimit"];
                     "RateLimit-Limit": components["headers"]["RateLimit-Limit"];
@@ -8993,6 +9477,276 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
+            };
+        };
+    };
+    onJobRunningEvent: {
+        parameters: {
+            query?: never;
+            header: {
+                /**
+                 * @description The same for every attempt at one event.
+                 * @example msg_0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11_1
+                 */
+                "webhook-id": string;
+                /**
+                 * @description When it was sent, in seconds since 1970.
+                 * @example 1769860890
+                 */
+                "webhook-timestamp": string;
+                /**
+                 * @description Signatures by each of your secrets, separated by spaces.
+                 * @example v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4=
+                 */
+                "webhook-signature": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["JobRunningEvent"];
+            };
+        };
+        responses: {
+            /** @description Any 2xx: the event was received. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The receiver wants no more webhooks of this job. */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    onJobSucceededEvent: {
+        parameters: {
+            query?: never;
+            header: {
+                /**
+                 * @description The same for every attempt at one event.
+                 * @example msg_0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11_1
+                 */
+                "webhook-id": string;
+                /**
+                 * @description When it was sent, in seconds since 1970.
+                 * @example 1769860890
+                 */
+                "webhook-timestamp": string;
+                /**
+                 * @description Signatures by each of your secrets, separated by spaces.
+                 * @example v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4=
+                 */
+                "webhook-signature": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["JobSucceededEvent"];
+            };
+        };
+        responses: {
+            /** @description Any 2xx: the event was received. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The receiver wants no more webhooks of this job. */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    onJobFailedEvent: {
+        parameters: {
+            query?: never;
+            header: {
+                /**
+                 * @description The same for every attempt at one event.
+                 * @example msg_0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11_1
+                 */
+                "webhook-id": string;
+                /**
+                 * @description When it was sent, in seconds since 1970.
+                 * @example 1769860890
+                 */
+                "webhook-timestamp": string;
+                /**
+                 * @description Signatures by each of your secrets, separated by spaces.
+                 * @example v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4=
+                 */
+                "webhook-signature": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["JobFailedEvent"];
+            };
+        };
+        responses: {
+            /** @description Any 2xx: the event was received. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The receiver wants no more webhooks of this job. */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    onJobCanceledEvent: {
+        parameters: {
+            query?: never;
+            header: {
+                /**
+                 * @description The same for every attempt at one event.
+                 * @example msg_0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11_1
+                 */
+                "webhook-id": string;
+                /**
+                 * @description When it was sent, in seconds since 1970.
+                 * @example 1769860890
+                 */
+                "webhook-timestamp": string;
+                /**
+                 * @description Signatures by each of your secrets, separated by spaces.
+                 * @example v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4=
+                 */
+                "webhook-signature": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["JobCanceledEvent"];
+            };
+        };
+        responses: {
+            /** @description Any 2xx: the event was received. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The receiver wants no more webhooks of this job. */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    onBatchFinishedEvent: {
+        parameters: {
+            query?: never;
+            header: {
+                /**
+                 * @description The same for every attempt at one event.
+                 * @example msg_0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11_1
+                 */
+                "webhook-id": string;
+                /**
+                 * @description When it was sent, in seconds since 1970.
+                 * @example 1769860890
+                 */
+                "webhook-timestamp": string;
+                /**
+                 * @description Signatures by each of your secrets, separated by spaces.
+                 * @example v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4=
+                 */
+                "webhook-signature": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BatchFinishedEvent"];
+            };
+        };
+        responses: {
+            /** @description Any 2xx: the event was received. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The receiver wants no more webhooks of this job. */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    onWebhookTestEvent: {
+        parameters: {
+            query?: never;
+            header: {
+                /**
+                 * @description The same for every attempt at one event.
+                 * @example msg_0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11_1
+                 */
+                "webhook-id": string;
+                /**
+                 * @description When it was sent, in seconds since 1970.
+                 * @example 1769860890
+                 */
+                "webhook-timestamp": string;
+                /**
+                 * @description Signatures by each of your secrets, separated by spaces.
+                 * @example v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4=
+                 */
+                "webhook-signature": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WebhookTestEvent"];
+            };
+        };
+        responses: {
+            /** @description Any 2xx: the event was received. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The receiver wants no more webhooks of this job. */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
         };
     };

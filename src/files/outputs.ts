@@ -3,6 +3,7 @@ import { constants, copyFile, link, mkdir, opendir, rename, rm, stat, realpath }
 import { dirname, join, isAbsolute, relative, sep } from 'node:path'
 import { type BackendName, currentAttempt, type Job, type ModelVersion } from '../jobs/job.ts'
 import type { Outputs, StoredOutput, SucceededJob, Sweep } from '../jobs/ports/files.ts'
+import { codeOf } from '../lib/errors.ts'
 import { problem } from '../problems.ts'
 
 /** Opens outputs at the backend of their job, which may differ from the one that the server now uses for new jobs. */
@@ -109,9 +110,7 @@ async function fileWithin(root: string, path: string): Promise<string> {
   const folder = await realpath(root).catch(missing)
   // In a folder that is there, a job that succeeded has had an output: nobody will write it again.
   const file = await realpath(join(root, path)).catch((cause: unknown) =>
-    (cause as NodeJS.ErrnoException).code === 'ENOENT'
-      ? Promise.reject(problem('output_unavailable', { status: 410, cause }))
-      : missing(cause),
+    codeOf(cause) === 'ENOENT' ? Promise.reject(problem('output_unavailable', { status: 410, cause })) : missing(cause),
   )
   const inside = relative(folder, file)
   if (isAbsolute(inside) || inside.split(sep)[0] === '..') {

@@ -13,6 +13,7 @@ import { CostReply } from './jobs/job-schema.ts'
 import { cursorOf, parseCursor } from './jobs/list.ts'
 import { namedJobOf } from './jobs/submit.ts'
 import { Metadata, NewJobBody, WebhookUrl } from './jobs/submit-schema.ts'
+import { linkNext } from './jobs/view.ts'
 import { callerOf, limitKeyOf } from './plugins/auth.ts'
 import type { OpenAnswers } from './plugins/open-answers.ts'
 import type { ChargeRequests } from './plugins/rate-limits.ts'
@@ -259,8 +260,15 @@ const docs: Record<'submit' | 'list' | 'get' | 'cancel' | 'retry' | 'remove', Op
     operationId: 'listBatches',
     tag: 'batches',
     summary: 'List batches',
-    description: 'Your batches, newest first. For the next page, send the `next_cursor` of this one.',
-    answers: { 200: { description: 'One page.', examples: exampleOf('The only page', { batches: [EXAMPLE] }) } },
+    description:
+      'Your batches, newest first. For the next page, follow the `Link` of this one, or send its `next_cursor`.',
+    answers: {
+      200: {
+        description: 'One page.',
+        headers: ['Link'],
+        examples: exampleOf('The only page', { batches: [EXAMPLE] }),
+      },
+    },
   },
   get: {
     operationId: 'getBatch',
@@ -364,7 +372,7 @@ export const batchRoutes: FastifyPluginAsyncTypebox<BatchRoutesOptions> = (app, 
       config: { access: 'jobs:read', docs: docs.list },
       schema: { querystring: ListQuery, response: { 200: BatchesReply, ...PROBLEMS } },
     },
-    async (request) => {
+    async (request, reply) => {
       const { limit = 50, caller, cursor } = request.query
       const by = callerOf(request)
       const after = cursor === undefined ? undefined : parseCursor(cursor)
@@ -372,6 +380,7 @@ export const batchRoutes: FastifyPluginAsyncTypebox<BatchRoutesOptions> = (app, 
       if (caller !== undefined && !by.seesAll) throw missingScope('admin')
       const whose = by.seesAll ? caller : by.id
       const page = await batches.list({ limit, ...(whose !== undefined && { caller: whose }), ...(after && { after }) })
+      if (page.next) linkNext(request, reply, cursorOf(page.next))
       return {
         batches: page.batches.map((batch) => presentBatch(batch)),
         ...(page.next && { next_cursor: cursorOf(page.next) }),

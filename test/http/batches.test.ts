@@ -274,7 +274,9 @@ test('each job of a batch counts as a submit, and batches are listed page by pag
   }
   expect((await app.submit({ jobs: [aBody] })).statusCode).toBe(202)
   expect(problemOf(await app.submit({ jobs: [aBody] }))).toMatchObject({ status: 429 })
-  const first = (await app.get('/batches?limit=3')).json<{ batches: BatchView[]; next_cursor: string }>()
+  const page = await app.get('/batches?limit=3')
+  const first = page.json<{ batches: BatchView[]; next_cursor: string }>()
+  expect(page.headers.link).toBe(`<?limit=3&cursor=${first.next_cursor}>; rel="next"`)
   const second = (await app.get(`/batches?limit=3&cursor=${first.next_cursor}`)).json<{ batches: BatchView[] }>()
   expect([...first.batches, ...second.batches].map(({ total }) => total)).toHaveLength(4)
   expect(second).not.toHaveProperty('next_cursor')

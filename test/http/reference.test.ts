@@ -3,11 +3,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import packageJson from '../../package.json' with { type: 'json' }
+import { WEBHOOK_EVENTS } from '../../src/jobs/job.ts'
 import { PROBLEM_CODES, problem } from '../../src/problems.ts'
 import { describeServer, type OpenApi } from '../../src/http/docs/document.ts'
 import { aBody, startApp, type TestApp } from '../helpers/app.ts'
 import { as, knownCallers } from '../helpers/callers.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
+import { createFakeSender, type FakeSender } from '../helpers/fake-sender.ts'
 import { createReferee, referenceOf } from '../helpers/reference.ts'
 import { injectHead } from '../helpers/inject.ts'
 import { routesOf } from '../helpers/routes.ts'
@@ -17,6 +19,7 @@ import { modalOutputs } from '../helpers/outputs.ts'
 
 let open: TestApp
 let guarded: TestApp
+let sender: FakeSender
 let reference: OpenApi
 let openReference: OpenApi
 beforeAll(async () => {
@@ -24,9 +27,11 @@ beforeAll(async () => {
   const dataDir = mkdtempSync(join(tmpdir(), 'outputs-'))
   const { outputs } = await modalOutputs({ dataDir })
   const { uploads } = await folderUploads({ folder: join(dataDir, 'uploads') })
+  sender = createFakeSender()
   guarded = await startApp({
     outputs,
     uploads,
+    sender,
     ahead: (links) => aheadUploads({ folder: join(dataDir, 'uploads', 'ahead'), uploads, links }),
     authenticator: knownCallers,
   })
@@ -216,6 +221,36 @@ describe('the document', () => {
       expect(description).toContain(`\`${code}\``)
       if (!ofNoOperation.includes(code)) expect([...shown]).toContain(code)
     }
+  })
+
+  test('has the webhooks, and bodies that are sent match it', async () => {
+    const { errorsBy } = createReferee(reference)
+    expect(Object.keys(reference.webhooks ?? {})).toEqual([...WEBHOOK_EVENTS, 'batch.finished', 'webhook.test'])
+    const errorsIn = (event: { type: string }) => {
+      const name = event.type.replaceAll(/(?:^|\.)(\w)/g, (_match, letter: string) => letter.toUpperCase())
+      return errorsBy(event, 'components', 'schemas', `${name}Event`)
+    }
+    for (const [path, { value }] of objectsOf(reference.webhooks))
+      if (path.at(-1) === 'event') expect(errorsIn(value as { type: string })).toEqual([])
+    const { sent } = sender
+    const before = sent.length
+    const payload = {
+      ...aBody,
+      metadata: { a: 'x' },
+      webhook_url: 'https://hooks.example/a',
+      webhook_events: WEBHOOK_EVENTS,
+    }
+    const { job_id: id } = (await guarded.post('/jobs', payload, as('alice'))).json<{ job_id: string }>()
+    await guarded.untilStatus(id, 'running')
+    await guarded.post(`/jobs/${id}/cancel`, undefined, as('alice'))
+    await guarded.post('/webhooks/test', { url: 'https://hooks.example/a' }, as('alice'))
+    const bodies = await until(() => sent.length >= before + 3 && sent.slice(before), 'three webhooks')
+    const types = bodies.map(({ body }) => {
+      const event = JSON.parse(body) as { type: string }
+      expect(errorsIn(event)).toEqual([])
+      return event.type
+    })
+    expect(types.toSorted()).toEqual(['job.canceled', 'job.running', 'webhook.test'])
   })
 
   test('has what the default rules of Spectral ask for beyond those of Redocly', () => {

@@ -13,6 +13,7 @@ import {
 } from './openapi.ts'
 import { type Examples, HEADERS, TAGS } from './operation.ts'
 import { statusesOf } from './problems.ts'
+import { describeWebhooks, WEBHOOK_BODIES } from './webhook-events.ts'
 
 type OperationObject = {
   readonly operationId: string
@@ -30,6 +31,7 @@ export type OpenApi = {
   readonly info: { readonly description: string }
   readonly servers: readonly { readonly url: string; readonly description: string }[]
   readonly paths: Record<string, Record<string, OperationObject>>
+  webhooks?: Record<string, object>
   readonly components: { readonly schemas: Record<string, object>; headers?: object }
 }
 
@@ -54,6 +56,7 @@ export async function describeServer({ routes, authenticated }: DescribedServer)
     const one = byId.get(operation.operationId)
     if (one) complete(operation, one)
   }
+  document.webhooks = describeWebhooks()
   const text = JSON.stringify(document.paths)
   const headers = Object.entries(HEADERS).filter(([name]) => text.includes(`"#/components/headers/${name}"`))
   document.components.headers = Object.fromEntries(headers)
@@ -82,6 +85,7 @@ async function writeDocument(described: readonly Described[], authenticated: boo
   })
   const schemas: NamedSchemas = new Map()
   nameSchemas(ProblemReply, schemas)
+  nameSchemas(WEBHOOK_BODIES, schemas)
   for (const { operation } of described) nameSchemas(operation.form?.schema, schemas)
   for (const one of described) {
     const { method, url } = one.route
