@@ -59,6 +59,19 @@ function expectNoSecondSpawn(jobs: readonly JobView[], calls: Calls) {
   expect(second).toEqual([])
 }
 
+/** Submits a batch of jobs that end during the deaths; waits for its end and gives its counts, when called. */
+async function runBatch(replicas: readonly ServerProcess[]) {
+  const jobs = Array.from({ length: 100 }, () => asking(`after=${Math.round(Math.random() * 10_000)}`))
+  const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ jobs }) }
+  const submitted = await fetch(`${replicas[0]!.url}/batches`, init)
+  const { batch_id: id } = (await submitted.json()) as { batch_id: string }
+  return async () => {
+    const read = async () =>
+      (await (await fetch(`${replicas[0]!.url}/batches/${id}`)).json()) as { finished: boolean; counts: object }
+    return (await until(async () => (await read()).finished && read(), 'the end of the batch', 90_000)).counts
+  }
+}
+
 /** Each success was logged by one replica, once. */
 function expectEndedOnce(servers: readonly ServerProcess[]) {
   const ends = servers.flatMap(({ lines }) => lines.filter((line) => line.event === 'succeeded'))
@@ -71,6 +84,7 @@ describe.skipIf(noRedisServer !== undefined)(`${JOBS} jobs all end once, and no 
     { timeout: 180_000 },
     async () => {
       const { replicas, plane, start } = await startCluster(3, PRICED)
+      const batchCounts = await runBatch(replicas)
       const submitting = submitAll(replicas)
       const dead: ServerProcess[] = []
       for (let n = 0; n < DEATHS; n++) {
@@ -82,6 +96,7 @@ describe.skipIf(noRedisServer !== undefined)(`${JOBS} jobs all end once, and no 
       }
       const jobs = await allEnded(replicas[0]!, await submitting)
       expect(jobs.filter(({ status }) => status !== 'succeeded')).toEqual([])
+      expect(await batchCounts()).toEqual({ submitted: 0, running: 0, succeeded: 100, failed: 0, canceled: 0 })
       expectEndedOnce([...dead, ...replicas])
       expectNoSecondSpawn(jobs, await plane.calls())
       await expectExactUsage(replicas[0]!.url)

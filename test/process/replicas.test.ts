@@ -217,6 +217,53 @@ suite('a Redis with TLS and a password', () => {
   })
 })
 
+suite('a replica that is killed', () => {
+  test('in the middle of a batch leaves its counts exact, and its end is reported once', TIMEOUT, async () => {
+    const receiver = await startReceiver()
+    const { replicas } = await startCluster(3, {
+      WEBHOOK_ALLOW_PRIVATE: 'true',
+      WEBHOOK_SECRET: `whsec_${Buffer.alloc(32).toString('base64')}`,
+    })
+    const [killed, a, b] = replicas as [ServerProcess, ServerProcess, ServerProcess]
+    const jobs = Array.from({ length: 60 }, (_, n) => asking(n % 10 === 0 ? 'end=never' : `after=${500 + 50 * n}`))
+    type Batch = { batch_id: string; counts: Record<JobView['status'], number>; finished: boolean }
+    const { batch_id: id } = await read<Batch>(a, '/batches', {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ jobs, webhook_url: receiver.url }),
+    })
+    const succeeded = (count: number) =>
+      until(async () => (await read<Batch>(a, `/batches/${id}`)).counts.succeeded >= count, `${count} of its jobs`)
+    const stream = await openChanges(`${a.url}/batches/${id}/events`)
+    await succeeded(10)
+    await until(() => killed.lines.some(({ event }) => event === 'spawned'), 'a call of the one to be killed')
+    await killed.end('SIGKILL')
+    await succeeded(15)
+    // Nobody follows the calls of the killed one until its locks expire.
+    await post(b, `/batches/${id}/cancel`)
+    const { finished, counts } = await read<Batch>(b, `/batches/${id}?wait=30`)
+    expect(finished).toBe(true)
+    const listed = await read<{ jobs: JobView[] }>(a, `/jobs?batch=${id}&limit=200`)
+    const tally = { submitted: 0, running: 0, succeeded: 0, failed: 0, canceled: 0 }
+    for (const { status } of listed.jobs) tally[status]++
+    expect(counts).toEqual(tally)
+    expect(listed.jobs).toHaveLength(jobs.length)
+    expect(counts.canceled).toBeGreaterThanOrEqual(6)
+    await until(() => stream.closed, 'the end of the stream')
+    expect(stream.events.at(-1)?.job).toMatchObject({ batch_id: id, finished: true, counts })
+    const deliveriesOf = async ({ job_id: job }: JobView) =>
+      (await read<{ deliveries: { state: string }[] }>(b, `/jobs/${job}/deliveries`)).deliveries
+    await until(async () => {
+      const all = (await Promise.all(listed.jobs.map(deliveriesOf))).flat()
+      expect(all).toHaveLength(1)
+      return all[0]?.state === 'delivered'
+    }, 'the delivery of its end')
+    expect(receiver.received.map(({ body }) => JSON.parse(body) as object)).toMatchObject([
+      { type: 'batch.finished', data: { batch_id: id, counts } },
+    ])
+  })
+})
+
 suite('a replica that shuts down', () => {
   test('hands its jobs over at once, and another follows their calls', TIMEOUT, async () => {
     const { plane, running } = await startPair()
@@ -255,7 +302,7 @@ suite('an unavailable Redis', () => {
       redisAvailable: 1,
     })
     // One of the reconciler, one of all requests; webhooks have theirs where they are looked at just then.
-    expect(count('store_unavailable')).toBeGreaterThanOrEqual(2)
+    expect(count('store_unavailable')).toBeGreaterThanOrEqual(6)
     expect(count('store_unavailable')).toBeLessThanOrEqual(3)
     expect(lines.filter(({ err }) => err !== undefined)).toEqual([])
     expect(lines.find(({ event }) => event === 'redis_available')?.unavailable_ms).toBeGreaterThan(4_000)
