@@ -11,13 +11,19 @@ import {
 } from './transport.ts'
 import { type JobFile, type JobFiles, sendAhead, type UploadOptions, type UploadProgress } from './uploads.ts'
 import type {
+  Batch,
+  BatchList,
+  BatchOutcome,
   Delivery,
   DeliveryList,
   Job,
   JobCheck,
   JobList,
+  NewBatch,
+  NewJob,
   NewJobForm,
   operations,
+  SubmittedBatch,
   Upload,
   Usage,
   WebhookTest,
@@ -47,6 +53,15 @@ type Nullable<T> = { [K in keyof T]: undefined extends T[K] ? T[K] | null | unde
  * together or some are uploads (`{ upload_id }`).
  */
 export type JobRequest = Nullable<Omit<NewJobForm, keyof JobFiles>> & JobFiles
+
+/** Jobs to submit together; face and speech by name or URL, not as files. */
+export type BatchRequest = Nullable<Omit<NewBatch, 'jobs' | 'defaults'>> & {
+  readonly jobs: readonly Nullable<Partial<NewJob>>[]
+  readonly defaults?: Nullable<Partial<NewJob>> | undefined
+}
+
+/** A page of batches. */
+export type BatchQuery = Lenient<NonNullable<operations['listBatches']['parameters']['query']>>
 
 /** Filters of a list. */
 export type ListQuery = Lenient<NonNullable<operations['listJobs']['parameters']['query']>>
@@ -105,6 +120,22 @@ export type Client = {
   retry(id: string, options?: CallOptions): Promise<Job>
   /** Deletes a finished job. Resolves also if it does not exist. */
   remove(id: string, options?: CallOptions): Promise<void>
+  /**
+   * Submits up to 1,000 jobs with one request. Its `results` have the id or the problem of each; rejects with
+   * `batch_rejected` if no job is right.
+   */
+  createBatch(batch: BatchRequest, options?: SubmitOptions): Promise<SubmittedBatch>
+  batch(id: string, options?: CallOptions): Promise<Batch>
+  /** One page, newest first. */
+  batches(query?: BatchQuery, options?: CallOptions): Promise<BatchList>
+  /** The batch now and after its counts have changed, at most once a second, until all its jobs have finished. */
+  batchEvents(id: string, options?: CallOptions): AsyncGenerator<Batch, void>
+  /** Cancels the jobs that have not finished. */
+  cancelBatch(id: string, options?: CallOptions): Promise<BatchOutcome>
+  /** Starts the failed jobs again. Repeated like `retry`. */
+  retryBatch(id: string, options?: CallOptions): Promise<BatchOutcome>
+  /** Deletes a batch with its jobs, which must have finished. Resolves also if it does not exist. */
+  deleteBatch(id: string, options?: CallOptions): Promise<void>
   /** What your jobs used and cost, by day; those that are removed included. */
   usage(query?: UsageQuery, options?: CallOptions): Promise<Usage>
   /** The webhooks of a job, with their delivery attempts. */
@@ -131,6 +162,7 @@ export function createClient(options: ClientOptions): Client {
   const send = createTransport(options)
   const { retries = RETRIES } = options
   const pathOf = (id: string, part = '') => `/jobs/${encodeURIComponent(id)}${part}`
+  const batchPathOf = (id: string, part = '') => `/batches/${encodeURIComponent(id)}${part}`
   const request = <T>(method: Call['method'], path: string, more: Partial<Call> = {}) =>
     send({ method, path, repeatable: true, timeoutMs: ANSWER_MS, ...more }, (response) => response.json() as Promise<T>)
   const open = (path: string, more: Partial<Call> = {}) =>
@@ -159,6 +191,12 @@ export function createClient(options: ClientOptions): Client {
   }
   const find = <T>(path: string, query: object, options?: CallOptions) =>
     request<T>('GET', `${path}?${new URLSearchParams(givenFields(query).flatMap(parametersOf)).toString()}`, options)
+  const remove = (path: string, unknown: string, options?: CallOptions) => {
+    const call = { method: 'DELETE', path, repeatable: true, timeoutMs: ANSWER_MS, ...options } as const
+    return send(call, () => undefined).catch((error: unknown) => {
+      if (!(error instanceof ProblemError && error.code === unknown)) throw error
+    })
+  }
   const list = (query: ListQuery = {}, options?: CallOptions) => find<JobList>('/jobs', query, options)
 
   return {
@@ -197,7 +235,7 @@ export function createClient(options: ClientOptions): Client {
       const options: JobEventsOptions & EventsOptions = typeof idOrOptions === 'string' ? forJob : idOrOptions
       const { signal } = options
       const path = id === undefined ? '/events' : pathOf(id, '/events')
-      return follow({
+      return follow<Job>({
         ...options,
         open: (headers) => open(path, { headers, signal }),
         isLast: (job) => id !== undefined && hasFinished(job),
@@ -219,12 +257,25 @@ export function createClient(options: ClientOptions): Client {
     retry: (id, options) => request('POST', pathOf(id, '/retry'), { ...options, repeatable: false }),
     async remove(id, options) {
       kept.delete(pathOf(id))
-      const call = { method: 'DELETE', path: pathOf(id), repeatable: true, timeoutMs: ANSWER_MS, ...options } as const
-      const done = send(call, () => undefined)
-      await done.catch((error: unknown) => {
-        if (!(error instanceof ProblemError && error.code === 'job_not_found')) throw error
-      })
+      await remove(pathOf(id), 'job_not_found', options)
     },
+    createBatch(batch, { idempotencyKey = randomKey(), signal } = {}) {
+      const { headers, body } = jsonOf(batch)
+      return request('POST', '/batches', { body, headers: { ...headers, 'idempotency-key': idempotencyKey }, signal })
+    },
+    batch: (id, options) => request('GET', batchPathOf(id), options),
+    batches: (query = {}, options) => find('/batches', query, options),
+    batchEvents: (id, { signal } = {}) =>
+      follow<Batch>({
+        open: (headers) => open(batchPathOf(id, '/events'), { headers, signal }),
+        isLast: ({ finished }) => finished,
+        resumes: true,
+        retries,
+        signal,
+      }),
+    cancelBatch: (id, options) => request('POST', batchPathOf(id, '/cancel'), options),
+    retryBatch: (id, options) => request('POST', batchPathOf(id, '/retry'), { ...options, repeatable: false }),
+    deleteBatch: (id, options) => remove(batchPathOf(id), 'batch_not_found', options),
     usage: (query = {}, options) => find('/usage', query, options),
     deliveries: (id, options) => request('GET', pathOf(id, '/deliveries'), options),
     redeliver: (id, number, options) =>

@@ -94,8 +94,8 @@ const rangeOf = (offset: number, etag: string | null) => ({
 const isContinuation = ({ status, headers }: Response, from: number) =>
   status === 206 && headers.get('content-range')?.startsWith(`bytes ${from}-`) === true
 
-/** A state of a job, and the `Last-Event-ID` that requests only later ones. */
-export type StatusEvent = { readonly id: string; readonly job: Job }
+/** A state of a job or a batch, and the `Last-Event-ID` that requests only later ones. */
+export type StateEvent<T> = { readonly id: string; readonly state: T }
 
 /**
  * Called between two states of a job with what is known of its run: hints, of which some may be left out. What it throws
@@ -114,11 +114,11 @@ type Hint = { readonly job_id: string; readonly stage: NonNullable<Job['stage']>
 class SubscriberError extends Error {}
 
 /** Reads a stream of events (HTML standard, section 9.2) to its end. Rejects if it is cut off or falls silent. */
-export async function* readEvents(
+export async function* readEvents<T>(
   body: ReadableStream<Uint8Array>,
   hints: HintSubscriber = {},
   silenceMs = SILENCE_MS,
-): AsyncGenerator<StatusEvent> {
+): AsyncGenerator<StateEvent<T>> {
   const decoder = new TextDecoder()
   let text = ''
   for await (const piece of piecesOf(body, silenceMs)) {
@@ -127,7 +127,7 @@ export async function* readEvents(
     text = blocks.pop() ?? ''
     for (const block of blocks) {
       const { id = '', event, data = '' } = fieldsOf(block)
-      if (event === 'status') yield { id, job: JSON.parse(data) as Job }
+      if (event === 'status' || event === 'batch') yield { id, state: JSON.parse(data) as T }
       if (event === 'stage' || event === 'progress') notify(hints, event, JSON.parse(data) as Hint)
     }
   }
@@ -150,11 +150,11 @@ function fieldsOf(block: string): Partial<Record<string, string>> {
 /** A stream that lasted longer than this, in ms, resets the count of failures. */
 const STABLE_MS = MAX_PAUSE_MS
 
-export type FollowOptions = HintSubscriber & {
+export type FollowOptions<T> = HintSubscriber & {
   /** Opens the stream; an answer without a body has no more events. */
   readonly open: (headers: Readonly<Record<string, string>>) => Promise<Response>
   /** Whether a state is the last that matters. */
-  readonly isLast: (job: Job) => boolean
+  readonly isLast: (state: T) => boolean
   /** Whether the server replays missed events after a break, by `Last-Event-ID`. */
   readonly resumes: boolean
   /** Called once the stream is open again after a break. */
@@ -164,8 +164,8 @@ export type FollowOptions = HintSubscriber & {
   readonly signal?: AbortSignal | undefined
 }
 
-/** The jobs of a stream of events, across broken connections. */
-export async function* follow(options: FollowOptions): AsyncGenerator<Job, void> {
+/** The states of a stream of events, across broken connections. */
+export async function* follow<T>(options: FollowOptions<T>): AsyncGenerator<T, void> {
   const { open, isLast, resumes, onGap, retries, signal } = options
   let seen: string | undefined
   let failures = 0
@@ -177,10 +177,10 @@ export async function* follow(options: FollowOptions): AsyncGenerator<Job, void>
     const openedAt = Date.now()
     if (!isFirst) onGap?.()
     try {
-      for await (const event of readEvents(body, options)) {
+      for await (const event of readEvents<T>(body, options)) {
         seen = event.id
-        yield event.job
-        if (isLast(event.job)) return
+        yield event.state
+        if (isLast(event.state)) return
       }
       throw new Error('the stream of events ended')
     } catch (error) {

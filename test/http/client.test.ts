@@ -447,7 +447,7 @@ describe('events', () => {
     expect(cancel).toHaveBeenCalledOnce()
   })
 
-  test('are read from pieces of any size, and only `status` events count', async () => {
+  test('are read from pieces of any size, and events of other names do not count', async () => {
     const job = { status: 'running', error: 'größer: 1' }
     const text = `: heartbeat\r\n\r\nid: 7\r\nevent: status\r\ndata: ${JSON.stringify(job)}\r\n\r\nevent: other\ndata: 1\n\n`
     const body = new ReadableStream<Uint8Array>({
@@ -458,7 +458,49 @@ describe('events', () => {
     })
     const read = []
     for await (const event of readEvents(body)) read.push(event)
-    expect(read).toEqual([{ id: '7', job }])
+    expect(read).toEqual([{ id: '7', state: job }])
+  })
+})
+
+describe('batches', () => {
+  test('are submitted once, followed across broken connections, retried and deleted', async () => {
+    const { app, relay, client } = await connected()
+    relay.loseAnswers(1)
+    const { batch_id: id, results } = await client.createBatch({
+      defaults: { video_path: 'face.mp4', metadata: null },
+      jobs: [{ audio_path: 'a.wav' }, { audio_path: 'b.wav' }, { audio_path: '../c' }],
+    })
+    expect(results[2]).toMatchObject({ problem: { code: 'invalid_request', status: 400 } })
+    expect((await client.batches({ limit: 2 })).batches).toMatchObject([{ batch_id: id, total: 2, refused: 1 }])
+    const [first, second] = results.map(({ job_id: job }) => job ?? '') as [string, string]
+    for (const job of [first, second]) await app.untilStatus(job, 'running')
+    const seen: object[] = []
+    const follow = async () => {
+      for await (const { counts } of client.batchEvents(id)) seen.push(counts)
+    }
+    const followed = follow()
+    await until(() => seen.length === 1, 'the present state')
+    relay.cut()
+    await until(() => /^last-event-id: 0-2-0-0-0\r$/im.test(relay.sent), 'another connection')
+    end(app, first)
+    app.backend.end(`fc-${second}-1`, { kind: 'failed', code: 'inference_failed', error: 'no' })
+    await followed
+    expect(seen).toMatchObject([{ running: 2 }, { running: 0, succeeded: 1, failed: 1 }])
+    expect(await client.retryBatch(id)).toMatchObject({ changed: 1, finished: false })
+    expect(await rejection(client.deleteBatch(id))).toMatchObject({ status: 409, code: 'job_not_finished' })
+    await app.untilStatus(second, 'running')
+    expect(await client.cancelBatch(id)).toMatchObject({ changed: 1, counts: { succeeded: 1, canceled: 1 } })
+    await app.untilJob(second, (job) => job.attempts.at(-1)?.stop === 'done', 'stopped')
+    expect(await client.batch(id)).toMatchObject({ finished: true })
+    await client.deleteBatch(id)
+    await client.deleteBatch(id)
+    expect(await rejection(client.batch(id))).toMatchObject({ status: 404, code: 'batch_not_found' })
+    expect(await rejection(client.batchEvents(id).next())).toMatchObject({ code: 'batch_not_found' })
+  })
+
+  test('without a job that is right reject with the errors of each', async () => {
+    const { client } = await connected()
+    expect(await rejection(client.createBatch({ jobs: [{}] }))).toMatchObject({ status: 422, code: 'batch_rejected' })
   })
 })
 
