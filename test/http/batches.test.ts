@@ -196,6 +196,14 @@ test('a batch is its caller’s: others find nothing of it, and an administrator
   expect(await read(`/batches/${id}`, 'root')).toMatchObject({ batch_id: id })
 })
 
+test('a body beyond 2 MiB is refused, a smaller one beyond BODY_LIMIT_BYTES is not', async () => {
+  const app = await start({ running: false, http: { bodyLimitBytes: 1_000 } })
+  const padded = (bytes: number) => `${' '.repeat(bytes)}${JSON.stringify({ jobs: [aBody] })}`
+  expect((await app.post('/batches', padded(100_000))).statusCode).toBe(202)
+  const refused = await app.post('/batches', padded(2 * 1024 * 1024))
+  expect(problemOf(refused)).toMatchObject({ status: 413 })
+})
+
 describe('the events of a batch', () => {
   const open = async ({ app }: { app: Parameters<typeof listenOnOneSocket>[0] }, path: string, headers = {}) =>
     openChanges(`http://127.0.0.1:${(await listenOnOneSocket(app)).port}${path}`, headers)

@@ -1,7 +1,10 @@
+import { randomUUID } from 'node:crypto'
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { type Batch, NO_COUNTS } from '../../src/jobs/batch.ts'
 import { RESUME_SWEEP_MS } from '../../src/jobs/reconciler.ts'
 import { createMemoryStore } from '../../src/store/memory/store.ts'
 import { createSqliteStore } from '../../src/store/sqlite/store.ts'
+import type { Store } from '../../src/jobs/ports/store.ts'
 import type { Outputs } from '../../src/jobs/ports/files.ts'
 import { anyCaller, type Core, noOutputs, startCore } from '../helpers/core.ts'
 import { aDelivery, delivered } from '../helpers/deliveries.ts'
@@ -157,6 +160,47 @@ test('the memory store counts the facts of media, and what attempts used', async
   const plain = await room({})
   expect(await room({ media: { audio: { durationSeconds: 5 } } })).toBeLessThan(plain)
   expect(await room({ attempts: [{ attempt: 1, usage: { runMs: 5 } }] })).toBeLessThan(plain)
+})
+
+describe('the memory store and batches', () => {
+  const NO_USAGE = { queuedMs: 0, startupMs: 0, runMs: 0 }
+  const batchOf = (change: Partial<Batch> = {}, results = '[]') => {
+    const id = randomUUID()
+    const job = aJob({ batch: { id } })
+    const counted = { refused: 0, counts: NO_COUNTS, stored: 0, usage: NO_USAGE, nanos: {} }
+    return {
+      batch: { id, caller: job.caller, createdAt: 1, ...counted, ...change },
+      jobs: [job],
+      results,
+      isAtomic: false,
+    }
+  }
+
+  test('counts their bytes: results and labels leave room for fewer', async () => {
+    const roomFor = async (insert: (store: Store) => Promise<{ kind: string }>) => {
+      const store = createMemoryStore({ maxBytes: 60_000 })
+      let count = 0
+      while ((await insert(store)).kind === 'inserted') count++
+      return count
+    }
+    const room = (next: () => ReturnType<typeof batchOf>) => roomFor((store) => store.insertBatch(next()))
+    const plain = await room(batchOf)
+    expect(plain).toBeLessThan(await roomFor((store) => store.insert(batchOf().jobs[0]!)))
+    expect(await room(() => batchOf({}, 'x'.repeat(2_000)))).toBeLessThan(plain)
+    expect(await room(() => batchOf({ metadata: { scene: 'x'.repeat(2_000) } }))).toBeLessThan(plain)
+  })
+
+  test('removes one with its last job, with its bytes, to make room', async () => {
+    const store = createMemoryStore({ maxBytes: 60_000 })
+    for (let n = 0; n < 20; n++) {
+      const added = batchOf({ idempotencyKey: `k${n}` }, 'x'.repeat(20_000))
+      expect((await store.insertBatch(added)).kind).toBe('inserted')
+      const [job = aJob()] = added.jobs
+      await store.update(after(job, { type: 'canceled' }), job.revision)
+      // Finished jobs of earlier ones are gone, and their batches with them.
+      expect((await store.listBatches({ limit: 50 })).length).toBeLessThanOrEqual(3)
+    }
+  })
 })
 
 test('the memory store no longer counts the bytes of a removed job and its deliveries', async () => {

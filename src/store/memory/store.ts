@@ -37,7 +37,7 @@ type MemoryStoreOptions = {
   /** Finished jobs kept. Beyond them the one that finished first is removed, unless it has pending work. */
   readonly maxFinished?: number
   /**
-   * Estimated bytes of all jobs and deliveries. Beyond them finished jobs are removed likewise; where that is not enough,
+   * Estimated bytes of all jobs, batches and deliveries. Beyond them finished jobs are removed likewise; where that is not enough,
    * an insert is `full`.
    */
   readonly maxBytes?: number
@@ -70,6 +70,8 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store & Sec
   const batches = createBatchTable()
   /** Estimated, of all jobs and deliveries. */
   let bytes = 0
+
+  const isOverLimit = () => bytes + batches.bytes > maxBytes
 
   const addActive = (caller: string, by: number) => {
     const count = (activeByCaller.get(caller) ?? 0) + by
@@ -122,7 +124,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store & Sec
   }
 
   const forgetBeyondLimit = () => {
-    while (indexes.removable.size > maxFinished || (bytes > maxBytes && indexes.removable.size > 0)) {
+    while (indexes.removable.size > maxFinished || (isOverLimit() && indexes.removable.size > 0)) {
       const oldest = jobs.get(removalOrder.first ?? '')
       if (!oldest) return
       forget(oldest)
@@ -132,7 +134,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store & Sec
 
   /** How many more jobs of a caller the limits allow, and which of them is the narrowest. */
   const roomFor = (caller: string, { maxSubmitted = Infinity, maxActiveOfCaller = Infinity }: InsertLimits) => {
-    const inAll = bytes > maxBytes ? 0 : maxSubmitted - indexes.submitted.size
+    const inAll = isOverLimit() ? 0 : maxSubmitted - indexes.submitted.size
     const ofCaller = maxActiveOfCaller - (activeByCaller.get(caller) ?? 0)
     return inAll <= ofCaller
       ? ({ room: inAll, kind: 'full' } as const)
@@ -152,7 +154,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store & Sec
   }
 
   const limitReached = (job: Job, { maxSubmitted = Infinity, maxActiveOfCaller = Infinity }: InsertLimits) => {
-    if (indexes.submitted.size >= maxSubmitted || bytes > maxBytes) return 'full'
+    if (indexes.submitted.size >= maxSubmitted || isOverLimit()) return 'full'
     return (activeByCaller.get(job.caller) ?? 0) >= maxActiveOfCaller ? 'caller-full' : undefined
   }
 
@@ -255,11 +257,12 @@ const settle = <T>(work: () => T) => new Promise<T>((resolve) => resolve(work())
 
 /** The same for the same job, so that it need not be kept. Only texts and attempts vary much. */
 function bytesOfJob(job: Job): number {
-  const { input, parameters, media, metadata, webhook, contentKey, error = '', outputPath = '', attempts } = job
+  const { input, parameters, media, metadata, webhook, contentKey, error = '', outputPath = '', batch, attempts } = job
   let bytes = JOB_BYTES + bytesOfMembers(input) + bytesOfMembers(parameters)
   bytes += bytesOfLabels(metadata) + bytesOfMembers(webhook)
   bytes += error.length + outputPath.length
   if (contentKey !== undefined) bytes += LABEL_BYTES + 3 * contentKey.length
+  if (batch) bytes += LABEL_BYTES + 3 * batch.id.length
   if (media) bytes += MEDIA_BYTES
   for (const { error: reason = '', usage } of attempts)
     bytes += ATTEMPT_BYTES + reason.length + (usage ? USAGE_BYTES : 0)
