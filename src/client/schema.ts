@@ -1493,6 +1493,24 @@ export interface components {
         /** @description Like `NewJob`, and files: exactly one face (`video_url`, `image_url`, `video_path`, `video`, `image`) and exactly one speech (`audio_url`, `audio_path`, `audio`). Fields and files come in any order; `parameters` and `metadata` are JSON objects as text. A field without text, a parameter that is an empty text, and a file input without a file count as absent; a part of type application/json is read as JSON. */
         NewJobForm: {
             /**
+             * Format: binary
+             * @description Face: a video, as a file.
+             * @example (the bytes)
+             */
+            video?: Blob;
+            /**
+             * Format: binary
+             * @description Face: a still image, as a file.
+             * @example (the bytes)
+             */
+            image?: Blob;
+            /**
+             * Format: binary
+             * @description Speech, as a file.
+             * @example (the bytes)
+             */
+            audio?: Blob;
+            /**
              * Format: uri
              * @description Face: a video by http(s) URL.
              * @example https://media.example.com/face.mp4
@@ -1520,24 +1538,6 @@ export interface components {
              * @example speech.wav
              */
             audio_path?: string;
-            /**
-             * Format: binary
-             * @description Face: a video, as a file.
-             * @example (the bytes)
-             */
-            video?: Blob;
-            /**
-             * Format: binary
-             * @description Face: a still image, as a file.
-             * @example (the bytes)
-             */
-            image?: Blob;
-            /**
-             * Format: binary
-             * @description Speech, as a file.
-             * @example (the bytes)
-             */
-            audio?: Blob;
             /**
              * @description The MuseTalk model.
              * @default v15

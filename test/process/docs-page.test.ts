@@ -55,6 +55,8 @@ describeInBrowser('the page of the reference, in a browser', (open) => {
     for (const [path, methods] of Object.entries(paths)) {
       for (const [method, { tags }] of Object.entries(methods)) {
         const operation = `${method} ${path}`
+        // It takes a link that the server has signed, which no example can be.
+        if (operation === 'put /uploads/{id}') continue
         const client = await openClient(page, operation, tags[0])
         const { request, status } = await send(page, client)
         const url = path.replace('{id}', EXAMPLE_ID).replace('{kind}', 'video').replace('{n}', '1')
@@ -68,13 +70,13 @@ describeInBrowser('the page of the reference, in a browser', (open) => {
         // There is no job of the example's id, and no webhook; nothing that was sent is wrong.
         expect({ operation, status }).toEqual({
           operation,
-          status: expect.toSatisfy((n) => [200, 202, 404].includes(n as number)),
+          status: expect.toSatisfy((n) => [200, 201, 202, 404].includes(n as number)),
         })
         await page.keyboard.press('Escape')
         await client.waitFor({ state: 'hidden' })
       }
     }
-  })
+  }, 120_000)
 
   test('starts with the submit of a job, whose example is accepted unchanged', async () => {
     const page = await open(`${server.url}/docs`)

@@ -194,13 +194,18 @@ export const NewJobBody = Type.Object(
 const File = (description: string) =>
   Type.Optional(Type.Unsafe<never>({ type: 'string', format: 'binary', description, examples: ['(the bytes)'] }))
 
-/** Body of `POST /jobs` as multipart/form-data, for the reference; the server validates by `NewJobBody`. */
+const FormFiles = {
+  video: File('Face: a video, as a file.'),
+  image: File('Face: a still image, as a file.'),
+  audio: File('Speech, as a file.'),
+}
+
+/** Body of `POST /jobs` as multipart/form-data, for the reference; the server validates by `NewJobBody`. Files come first. */
 export const NewJobForm = Type.Object(
   {
+    ...FormFiles,
     ...NewJobBody.properties,
-    video: File('Face: a video, as a file.'),
-    image: File('Face: a still image, as a file.'),
-    audio: File('Speech, as a file.'),
+    ...FormFiles,
     parameters: Type.Optional(Parameters),
     metadata: Type.Optional(Metadata),
   },
