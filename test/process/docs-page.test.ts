@@ -59,11 +59,12 @@ describeInBrowser('the page of the reference, in a browser', (open) => {
         if (operation === 'put /uploads/{id}') continue
         const client = await openClient(page, operation, tags[0])
         const { request, status } = await send(page, client)
-        const url = path.replace('{id}', EXAMPLE_ID).replace('{kind}', 'video').replace('{n}', '1')
+        // Each group of routes has an example of its own for its ids.
+        const url = new RegExp(`^${server.url}${path.replace(/\{\w+\}/g, '[\\w-]+')}$`)
         expect({ operation, method: request.method(), url: request.url() }).toEqual({
           operation,
           method: method.toUpperCase(),
-          url: server.url + url,
+          url: expect.stringMatching(url),
         })
         const headers = Object.keys(await request.allHeaders()).filter((name) => OPTIONAL.includes(name))
         expect({ operation, headers }).toEqual({ operation, headers: [] })
