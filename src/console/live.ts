@@ -77,7 +77,7 @@ async function follow(path: string, { callbacks, setState, signal }: Following):
         onProgress: (progress: NonNullable<Job['progress']>, id: string) =>
           callbacks.current.onHint?.(id, { progress }),
       }
-      for await (const event of readEvents(body, hints)) callbacks.current.onJob(event.job)
+      for await (const { state } of readEvents<Job>(body, hints)) callbacks.current.onJob(state)
       if (path !== ALL_JOBS) return
     } catch (error) {
       messageOf(error)
