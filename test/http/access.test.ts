@@ -13,7 +13,7 @@ import { listen } from '../helpers/listen.ts'
 import { modalOutputs } from '../helpers/outputs.ts'
 import { createUploads } from '../../src/files/uploads.ts'
 import { silentLog } from '../helpers/log.ts'
-import { face, field, FORM_TYPE, formOf, speech } from '../helpers/uploads.ts'
+import { aheadUploads, face, field, FORM_TYPE, formOf, speech } from '../helpers/uploads.ts'
 import { routesOf } from '../helpers/routes.ts'
 import { until } from '../helpers/until.ts'
 
@@ -58,6 +58,9 @@ const ROUTES: Readonly<Record<string, Route>> = {
   'GET /jobs/:id/deliveries': { scope: 'jobs:read', job: 'succeeded', answer: 200 },
   'POST /jobs/:id/deliveries/:n/redeliver': { scope: 'jobs:write', job: 'succeeded', answer: 202 },
   'GET /usage': { scope: 'jobs:read', answer: 200, hasNoOwner: true },
+  'POST /uploads': { scope: 'jobs:write', answer: 201, hasNoOwner: true },
+  // Its link is all that it needs, and here it has none.
+  'PUT /uploads/:id': { answer: 400, hasNoOwner: true },
   'POST /webhooks/test': { scope: 'jobs:write', answer: 200, hasNoOwner: true },
   'GET /webhooks/secret': { scope: 'jobs:write', answer: 200, hasNoOwner: true },
   'DELETE /jobs/:id': { scope: 'jobs:write', job: 'succeeded', answer: 204 },
@@ -72,7 +75,14 @@ beforeAll(async () => {
   const dataDir = mkdtempSync(join(tmpdir(), 'outputs-'))
   const { outputs } = await modalOutputs({ dataDir })
   const uploads = createUploads({ folder: join(dataDir, 'uploads'), maxBytes: 10_000_000, log: silentLog() })
-  app = await startApp({ outputs, uploads, authenticator: knownCallers, http: { limits: { read: 0, submit: 0 } } })
+  app = await startApp({
+    outputs,
+    uploads,
+    // Apart from the files of forms, which are those of jobs.
+    ahead: (links) => aheadUploads({ folder: join(dataDir, 'ahead'), uploads, links }),
+    authenticator: knownCallers,
+    http: { limits: { read: 0, submit: 0 } },
+  })
 })
 afterAll(() => app.close())
 
@@ -105,6 +115,7 @@ async function aBatchOfAlice(): Promise<string> {
 const BODIES: Readonly<Record<string, object>> = {
   'POST /jobs': aBody,
   'POST /batches': { jobs: [aBody] },
+  'POST /uploads': { kind: 'audio', size: 10 },
   'POST /webhooks/test': { url: 'https://hooks.example/alice' },
 }
 

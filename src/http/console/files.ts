@@ -17,7 +17,11 @@ const addModule = (path: string, source: string) =>
 for (const name of readdirSync(PAGE)) {
   if (name.endsWith('.ts') && !name.endsWith('.d.ts')) addModule(`page/${name}`, read(new URL(name, PAGE)))
 }
-for (const name of ['index.ts', 'streams.ts', 'transport.ts']) addModule(`client/${name}`, read(new URL(name, CLIENT)))
+/** Of the client's modules those that are only types, or the command line, are not loaded. */
+const NOT_LOADED = ['schema.ts', 'cli.ts']
+for (const name of readdirSync(CLIENT)) {
+  if (name.endsWith('.ts') && !NOT_LOADED.includes(name)) addModule(`client/${name}`, read(new URL(name, CLIENT)))
+}
 
 const libraryOf = (name: string) => read(import.meta.resolve(name)).replace(/\n\/\/# sourceMappingURL=.*/, '')
 files.set('lib/preact.js', libraryOf('preact'))
