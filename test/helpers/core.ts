@@ -15,6 +15,7 @@ import type { RecordMetric } from '../../src/jobs/ports/metrics.ts'
 import { createInProcessQueue } from '../../src/queue/in-process/queue.ts'
 import type { Store } from '../../src/jobs/ports/store.ts'
 import { createMemoryStore } from '../../src/store/memory/store.ts'
+import { createUuids } from '../../src/lib/ids.ts'
 import { createFakeBackend } from './fake-backend.ts'
 import { createFakeSender } from './fake-sender.ts'
 import { lateBound } from './late-bound.ts'
@@ -128,7 +129,7 @@ export async function startCore({ running = true, maxConcurrentJobs, ...options 
     links: lateBound(links),
   }
   const core = createCore(
-    { ...ports, log, recordMetric, tracer, now, random: () => 0.5 },
+    { ...ports, log, recordMetric, tracer, newId: createUuids(now), now, random: () => 0.5 },
     { ...defaultSettings, maxConcurrentJobs, ...settings },
   )
   if (running) await queue.start(core.run)
