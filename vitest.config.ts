@@ -35,7 +35,6 @@ export default defineConfig({
         'src/cli/**',
         'src/client/cli.ts',
         'src/client/cli/**',
-        'src/http/console/files.ts',
         ...IN_BROWSER,
       ],
       reporter: ['text-summary', 'json-summary'],
