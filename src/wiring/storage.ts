@@ -264,8 +264,9 @@ function uploadRefusalOf(config: Config): (() => Problem) | undefined {
 
 /** Opens what callers have reserved: of all replicas together. */
 export async function openReservations(config: Config, log: Logger): Promise<Reservations> {
-  const { createMemoryReservations, createRedisReservations } = await import('../counters/reservations.ts')
-  return hasReplicas(config) ? createRedisReservations(redisOf(config, log)) : createMemoryReservations()
+  if (!hasReplicas(config)) return (await import('../counters/reservations.ts')).createMemoryReservations()
+  const { createRedisReservations } = await import('../counters/redis-reservations.ts')
+  return createRedisReservations(redisOf(config, log))
 }
 
 /** `port`: the port of the server, for links without `PUBLIC_URL`. */
