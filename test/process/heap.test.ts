@@ -9,7 +9,7 @@ const [SUBMITS, AT_ONCE] = [15_000, 32]
 
 test(
   'a heap that jobs would fill answers 503 before it is full, and the server keeps running',
-  { timeout: 120_000 },
+  { timeout: 240_000 },
   async () => {
     const env = { ...UNLIMITED, BACKEND: 'local', LOCAL_COMMAND: 'sleep 1000 {output}' }
     const server = await startServer({ env, nodeFlags: FLAGS })
