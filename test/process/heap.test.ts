@@ -5,7 +5,7 @@ import { startServer, UNLIMITED } from '../helpers/server.ts'
 /** V8's limits of a small container, in MB. */
 const FLAGS = ['--max-old-space-size=80', '--max-semi-space-size=8']
 /** Several times what fits. */
-const [SUBMITS, AT_ONCE] = [15_000, 32]
+const [SUBMITS, AT_ONCE] = [6_000, 32]
 
 test(
   'a heap that jobs would fill answers 503 before it is full, and the server keeps running',
