@@ -10,7 +10,7 @@ test('a server that the machine stops for two seconds refuses no submit', { time
   const env = {
     ...UNLIMITED,
     BACKEND: 'local',
-    LOCAL_COMMAND: 'sleep 1000 {output}',
+    LOCAL_COMMAND: "sh -c 'sleep 1000' {output}",
     LOCAL_MAX_PROCESSES: '1',
     MAX_QUEUED_JOBS: '0',
   }
@@ -43,6 +43,5 @@ test('a server that the machine stops for two seconds refuses no submit', { time
   isOver = true
   await Promise.all(clients)
   expect([...statuses.keys()]).toEqual([202])
-  // Before and after the stall, however fast the machine is.
-  expect(statuses.get(202)).toBeGreaterThan(2 * CONNECTIONS)
+  expect(statuses.get(202)).toBeGreaterThan(10 * CONNECTIONS)
 })

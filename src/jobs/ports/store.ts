@@ -59,14 +59,19 @@ function contentLabelsOf({ contentKey, isWaiting, status }: Job): string[] {
   return [contentLabel(role, contentKey)]
 }
 
-/** All labels of a job. Those of its error and its content change. */
+/** Those labels of a job that its events change. */
+export const changingLabelsOf = (job: Job): string[] => [
+  ...(job.status === 'failed' && job.errorCode !== undefined ? [errorLabel(job.errorCode)] : []),
+  ...contentLabelsOf(job),
+]
+
+/** All labels of a job. */
 export const labelsOf = (job: Job): string[] => [
   versionLabel(job.version),
   ...uploadsOf(job).map(uploadLabel),
-  ...(job.status === 'failed' && job.errorCode !== undefined ? [errorLabel(job.errorCode)] : []),
   ...(job.batch ? [batchLabel(job.batch.id)] : []),
-  ...contentLabelsOf(job),
   ...Object.entries(job.metadata ?? {}).map(([key, value]) => metadataLabel(key, value)),
+  ...changingLabelsOf(job),
 ]
 
 /**

@@ -28,7 +28,7 @@ const MEDIA_BYTES = 270
 const DELIVERY_BYTES = 950
 const TRY_BYTES = 220
 const MEMBER_BYTES = 64
-/** For a label's entries in the indexes of lists, at most: if two jobs share it. Its text is in two of them. */
+/** For a label's entries in the indexes of lists, at most: if two jobs share it. The text of a label is kept once beside that of its job. */
 const LABEL_BYTES = 800
 /** Due deliveries in one page: tens of thousands may be due, and the event loop must not be blocked. */
 const DUE_PAGE = 200
@@ -261,8 +261,8 @@ function bytesOfJob(job: Job): number {
   let bytes = JOB_BYTES + bytesOfMembers(input) + bytesOfMembers(parameters)
   bytes += bytesOfLabels(metadata) + bytesOfMembers(webhook)
   bytes += error.length + outputPath.length
-  if (contentKey !== undefined) bytes += LABEL_BYTES + 3 * contentKey.length
-  if (batch) bytes += LABEL_BYTES + 3 * batch.id.length
+  if (contentKey !== undefined) bytes += LABEL_BYTES + 2 * contentKey.length
+  if (batch) bytes += LABEL_BYTES + 2 * batch.id.length
   if (media) bytes += MEDIA_BYTES
   for (const { error: reason = '', usage } of attempts)
     bytes += ATTEMPT_BYTES + reason.length + (usage ? USAGE_BYTES : 0)
@@ -276,7 +276,7 @@ function bytesOfDelivery({ url, body, tries }: Delivery): number {
 }
 
 function bytesOfLabels(metadata: Job['metadata'] = {}): number {
-  return Object.keys(metadata).length * LABEL_BYTES + 3 * bytesOfMembers(metadata)
+  return Object.keys(metadata).length * LABEL_BYTES + 2 * bytesOfMembers(metadata)
 }
 
 function bytesOfMembers(record: object = {}): number {

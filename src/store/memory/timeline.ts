@@ -2,6 +2,7 @@ import { createRequire } from 'node:module'
 import type BTreeType from 'sorted-btree'
 import type { Job, ModelVersion } from '../../jobs/job.ts'
 import {
+  changingLabelsOf,
   compareNewestFirst,
   comparePositions,
   filtersOf,
@@ -42,38 +43,38 @@ const createSortedPositions = (...positions: ListPosition[]): SortedPositions =>
     comparePositions,
   )
 
+/** Most labels, such as the id of an order, have one job only, and a tree for it would take 800 bytes. */
+type Timeline = SortedPositions | ListPosition
+type TimelinesByName = Map<string, Timeline>
+
 /** One sorted set for each state and each label, of all callers and of each: a page intersects those of its filters. */
 export function createTimelines(): Timelines {
-  /** Most labels, such as the id of an order, have one job only, and a tree for it would take 800 bytes. */
-  const timelines = new Map<string, SortedPositions | ListPosition>()
+  const ofAll: TimelinesByName = new Map()
+  const ofCallers = new Map<string, TimelinesByName>()
 
-  const remove = (key: string, position: ListPosition) => {
-    const timeline = timelines.get(key)
-    if (timeline instanceof BTree) timeline.delete(position)
-    if (!(timeline instanceof BTree) || timeline.isEmpty) timelines.delete(key)
-  }
-
-  const add = (key: string, position: ListPosition) => {
-    const timeline = timelines.get(key)
-    if (timeline === undefined) timelines.set(key, position)
-    else if (timeline instanceof BTree) timeline.set(position, undefined)
-    else timelines.set(key, createSortedPositions(timeline, position))
+  const change = (job: Job, names: readonly string[], apply: (timelines: TimelinesByName, name: string) => void) => {
+    const ofCaller = ofCallers.get(job.caller) ?? new Map<string, Timeline>()
+    for (const name of names) {
+      apply(ofAll, name)
+      apply(ofCaller, name)
+    }
+    if (ofCaller.size > 0) ofCallers.set(job.caller, ofCaller)
+    else ofCallers.delete(job.caller)
   }
 
   return {
     move(before, after) {
-      const isSame = before?.status === after?.status && before?.errorCode === after?.errorCode
-      if (isSame && before?.isWaiting === after?.isWaiting) return
-      const [old, current] = [before, after].map((job) => (job ? timelineKeysOf(job) : [])) as [string[], string[]]
-      if (before) for (const key of old) if (!current.includes(key)) remove(key, before)
-      if (!after) return
+      const [old, current] = namesToMove(before, after)
+      if (before && old.length > 0) change(before, old, (timelines, name) => removePosition(timelines, name, before))
+      if (!after || current.length === 0) return
       const position = { createdAt: after.createdAt, id: after.id }
-      for (const key of current) if (!old.includes(key)) add(key, position)
+      change(after, current, (timelines, name) => addPosition(timelines, name, position))
     },
     read({ statuses, labels = [], caller, createdAfter = -Infinity, createdBefore, after, limit }, find) {
       const at = after ?? (createdBefore === undefined ? undefined : { createdAt: createdBefore, id: '' })
+      const timelines = caller === undefined ? ofAll : ofCallers.get(caller)
       const setOf = (name: string): SortedSet<ListPosition> => {
-        const known = timelines.get(timelineKeyOf(name, caller)) ?? createSortedPositions()
+        const known = timelines?.get(name) ?? createSortedPositions()
         const timeline = known instanceof BTree ? known : createSortedPositions(known)
         return (start, size) => readNewestFirst(timeline, { start, size, createdAfter })
       }
@@ -85,11 +86,26 @@ export function createTimelines(): Timelines {
   }
 }
 
-/** The length of the caller keeps two of them apart, whatever characters they have. */
-const timelineKeyOf = (name: string, caller?: string) =>
-  caller === undefined ? name : `${caller.length}:${caller} ${name}`
-const timelineKeysOf = (job: Job) =>
-  [job.status, ...labelsOf(job)].flatMap((name) => [timelineKeyOf(name), timelineKeyOf(name, job.caller)])
+/** The names that a change of a job takes it out of, and those that it puts it into. */
+function namesToMove(before: Job | undefined, after: Job | undefined): [string[], string[]] {
+  if (!before || !after)
+    return [before, after].map((job) => (job ? [job.status, ...labelsOf(job)] : [])) as [string[], string[]]
+  const [old, current] = [before, after].map((job) => [job.status, ...changingLabelsOf(job)]) as [string[], string[]]
+  return [old.filter((name) => !current.includes(name)), current.filter((name) => !old.includes(name))]
+}
+
+function addPosition(timelines: TimelinesByName, name: string, position: ListPosition): void {
+  const timeline = timelines.get(name)
+  if (timeline === undefined) timelines.set(name, position)
+  else if (timeline instanceof BTree) timeline.set(position, undefined)
+  else timelines.set(name, createSortedPositions(timeline, position))
+}
+
+function removePosition(timelines: TimelinesByName, name: string, position: ListPosition): void {
+  const timeline = timelines.get(name)
+  if (timeline instanceof BTree) timeline.delete(position)
+  if (!(timeline instanceof BTree) || timeline.isEmpty) timelines.delete(name)
+}
 
 type Range = { readonly start: Start<ListPosition> | undefined; readonly size: number; readonly createdAfter: number }
 

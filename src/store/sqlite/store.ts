@@ -10,6 +10,7 @@ import { intersect, type SortedSet } from '../../lib/intersection.ts'
 import {
   compareNewestFirst,
   filtersOf,
+  changingLabelsOf,
   labelsOf,
   newSecret,
   type Additions,
@@ -168,7 +169,7 @@ export function createStoreOn(db: DatabaseSync, log?: Log): Store & FlagKeeper {
   const relabel = (job: Job, revision: number) => {
     const known = cache.get(job.id)
     const stored = known?.revision === revision ? [known] : storedJob(job.id)
-    const [before, after] = [stored.flatMap(labelsOf), labelsOf(job)]
+    const [before, after] = [stored.flatMap(changingLabelsOf), changingLabelsOf(job)]
     removeLabels(
       job,
       before.filter((label) => !after.includes(label)),
