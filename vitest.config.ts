@@ -29,14 +29,7 @@ export default defineConfig({
       provider: 'v8',
       include: ['src/**'],
       // Processes' entries run in forked servers (test/process), where the in-process counter sees nothing.
-      exclude: [
-        'src/server.ts',
-        'src/process/boot.ts',
-        'src/cli/**',
-        'src/client/cli.ts',
-        'src/client/cli/**',
-        ...IN_BROWSER,
-      ],
+      exclude: ['src/server.ts', 'src/process/boot.ts', 'src/cli/**', 'src/client/cli.ts', ...IN_BROWSER],
       reporter: ['text-summary', 'json-summary'],
       thresholds: { lines: 95, branches: 90 },
     },
