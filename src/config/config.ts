@@ -22,7 +22,7 @@ const MiB = 1024 * 1024
 const URL_PATTERN = '^https?://[^\\s/?#@]+(/[^\\s?#]*)?$'
 const HOST_PATTERN = '\\s*(\\*\\.)?[^\\s,:/*]+\\s*'
 
-/** Every environment variable the server reads: at once the type, the parser, the defaults and the README's table. */
+/** Every environment variable the server reads: at once the type, the parser, the defaults and the tables of docs/configuration.md. */
 export const ConfigSchema = Type.Object({
   HOST: text('Address to listen on.', { default: '0.0.0.0' }),
   PORT: integer('Port to listen on. 0: a free port.', { default: 9000, minimum: 0, maximum: 65535 }),

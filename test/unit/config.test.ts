@@ -343,7 +343,7 @@ test('a child process sees what programs need, and nothing of the server', () =>
   ])
 })
 
-/** Both documents are generated from the schema by `npm test -- run test/unit/config.test.ts -u`. */
+/** The documents are generated from the schema by `npm test -- run test/unit/config.test.ts -u`. */
 describe('the generated documents', () => {
   const fileOf = (name: string) => (SECRETS.includes(name) ? ` \`${name}_FILE\` names a file with it.` : '')
   const variables = Object.entries(ConfigSchema.properties as Record<string, TSchema>)
@@ -358,13 +358,27 @@ describe('the generated documents', () => {
     expect(parseEnv(readFileSync('.env.example', 'utf8'))).toEqual({})
   })
 
-  test("the README's table lists every variable", async () => {
-    const rows = variables.map(([name, { description = '', default: value }]) => {
-      return `| \`${name}\` | ${value === undefined ? '' : `\`${String(value)}\``} | ${description}${fileOf(name)} |`
+  // A page names the settings of each of its tables: <!-- settings: HOST PORT -->
+  const TABLE = /<!-- settings: ([\w ]+) -->\n.*?<!-- \/settings -->/gs
+  const rowOf = ([name, { description = '', default: value }]: [string, TSchema]) =>
+    `| \`${name}\` | ${value === undefined ? '' : `\`${String(value)}\``} | ${description}${fileOf(name)} |`
+  const withTables = (page: string) =>
+    page.replace(TABLE, (_, names: string) => {
+      const rows = names.split(' ').map((name) => rowOf([name, ConfigSchema.properties[name as 'HOST']]))
+      const table = ['| Variable | Default | What it does |', '| --- | --- | --- |', ...rows].join('\n')
+      return `<!-- settings: ${names} -->\n\n${table}\n\n<!-- /settings -->`
     })
-    const table = ['| Variable | Default | What it does |', '| --- | --- | --- |', ...rows].join('\n')
-    const [before, , behind] = readFileSync('README.md', 'utf8').split(/<!-- \/?configuration -->/)
-    const wanted = `${before ?? ''}<!-- configuration -->\n\n${table}\n\n<!-- /configuration -->${behind ?? ''}`
-    await expect(wanted).toMatchFileSnapshot('../../README.md')
+  const namesIn = (page: string) => [...page.matchAll(TABLE)].flatMap(([, names = '']) => names.split(' '))
+
+  test.each(['README.md', 'docs/configuration.md'])('the tables of settings in %s are up to date', async (path) => {
+    const page = readFileSync(path, 'utf8')
+    expect(namesIn(page).filter((name) => !(name in ConfigSchema.properties))).toEqual([])
+    await expect(withTables(page)).toMatchFileSnapshot(`../../${path}`)
+  })
+
+  test('docs/configuration.md has every setting in one table, and the README ten of them', () => {
+    const names = namesIn(readFileSync('docs/configuration.md', 'utf8'))
+    expect(names.toSorted()).toEqual(variables.map(([name]) => name).toSorted())
+    expect(namesIn(readFileSync('README.md', 'utf8'))).toHaveLength(10)
   })
 })
