@@ -70,11 +70,14 @@ export function createOtlpTracer({ endpoint, headers, resource, ratio, log }: Ot
   }
 
   const sendAll = async () => {
-    clearTimeout(timer)
-    timer = undefined
     while (waiting.length > 0) await sendBatch(waiting.splice(0, BATCH_SPANS))
   }
-  const send = () => (sending ??= sendAll().finally(() => (sending = undefined)))
+  const send = () => {
+    // Also when it joins a send in flight: a timer that has fired and stays here would keep the next span from setting one.
+    clearTimeout(timer)
+    timer = undefined
+    return (sending ??= sendAll().finally(() => (sending = undefined)))
+  }
 
   return {
     isSampled: () => Math.random() < ratio,
