@@ -33,6 +33,8 @@ export function createDigests(): Digests {
     const key = `${before.identity} ${caller}`
     const known = kept.get(key)
     if (known !== undefined) return known
+    // A stream that is made with an aborted signal fails before anything listens, which would end the process.
+    signal.throwIfAborted()
     const hash = createHash('sha256')
     for await (const piece of file.createReadStream({ autoClose: false, signal })) hash.update(piece as Buffer)
     if ((await stateOf(file)).identity !== before.identity) return undefined

@@ -33,6 +33,15 @@ test('a file that is too large has none, and one that is not there or not read i
   await expect(digests.of(`${path}2`, options)).rejects.toThrow('ENOENT')
 })
 
+test('a file whose reading is aborted while it is opened is an error', async () => {
+  const path = join(await temporaryFolder(), 'file')
+  await writeFile(path, 'text')
+  const controller = new AbortController()
+  const digesting = createDigests().of(path, { ...options, signal: controller.signal })
+  controller.abort(new Error('too late'))
+  await expect(digesting).rejects.toThrow('too late')
+})
+
 test('a file that grows while it is read has none', async () => {
   const path = join(await temporaryFolder(), 'file')
   await writeFile(path, '')

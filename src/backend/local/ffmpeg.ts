@@ -79,6 +79,9 @@ export function createFfmpegEngine(options: FfmpegOptions): Engine {
   }
 }
 
+/** The longest that the last packet of a sound or the last picture of a video lasts, in ms. */
+const LAST_PACKET_MS = 1_000
+
 /**
  * Prints how far a step is, in ms of what it makes, as docs/function.md has it: at most once a second, by the reports of
  * `-progress`, of which ffmpeg writes two a second, each as one piece.
@@ -91,8 +94,8 @@ function createReporter(print: Print): (step: Step, reports: string) => void {
     printedAt = now
     const done = Math.round(readProgress(reports).seconds * 1000)
     const total = seconds === undefined ? 0 : Math.ceil(seconds * 1000)
-    // A face may be longer than it says.
-    const counts = done <= total ? { done, total } : { done }
+    // The last packet may end after the speech; a face may be much longer than it says.
+    const counts = total > 0 && done <= total + LAST_PACKET_MS ? { done: Math.min(done, total), total } : { done }
     print(Buffer.from(`${JSON.stringify({ musetalk: { step: name, ...counts } })}\n`), 'stdout')
   }
 }
