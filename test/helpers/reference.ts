@@ -25,8 +25,18 @@ export async function referenceOf({ app }: TestApp, headers: Record<string, stri
   return answer.json()
 }
 
-/** Compares answers with a reference. */
-export function createReferee(reference: OpenApi) {
+const referees = new WeakMap<OpenApi, Referee>()
+
+/** Compares answers with a reference. Each is compiled once, which takes longer than most tests. */
+export function refereeOf(reference: OpenApi): Referee {
+  const referee = referees.get(reference) ?? createReferee(reference)
+  referees.set(reference, referee)
+  return referee
+}
+
+type Referee = ReturnType<typeof createReferee>
+
+function createReferee(reference: OpenApi) {
   const ajv = new Ajv2020({ strict: false, allErrors: true, formats })
   ajv.addSchema(reference, 'reference')
   const compiled = new Map<string, ValidateFunction>()

@@ -10,7 +10,7 @@ import { aBody, startApp, type TestApp } from '../helpers/app.ts'
 import { as, knownCallers } from '../helpers/callers.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
 import { createFakeSender, type FakeSender } from '../helpers/fake-sender.ts'
-import { createReferee, referenceOf } from '../helpers/reference.ts'
+import { refereeOf, referenceOf } from '../helpers/reference.ts'
 import { injectHead } from '../helpers/inject.ts'
 import { routesOf } from '../helpers/routes.ts'
 import { aheadUploads, FACE, face, field, folderUploads, FORM_TYPE, formOf, speech } from '../helpers/uploads.ts'
@@ -167,7 +167,7 @@ describe('the document', () => {
   })
 
   test('has examples that follow their own schemas', () => {
-    const { errorsBy } = createReferee(reference)
+    const { errorsBy } = refereeOf(reference)
     let examples = 0
     for (const [path, media] of objectsOf(reference.paths)) {
       if (path.at(-2) !== 'content') continue
@@ -180,7 +180,7 @@ describe('the document', () => {
   })
 
   test('requires exactly one face and one speech', () => {
-    const { errorsBy } = createReferee(reference)
+    const { errorsBy } = refereeOf(reference)
     const errors = (body: object) => errorsBy(body, 'components', 'schemas', 'NewJob')
     expect(errors(aBody)).toEqual([])
     expect(errors({ ...aBody, image_url: 'https://a.example/x.png' })).not.toEqual([])
@@ -188,7 +188,7 @@ describe('the document', () => {
   })
 
   test('permits null for a field of a submit, but not as a face or a speech, like the server', async () => {
-    const { errorsBy } = createReferee(reference)
+    const { errorsBy } = refereeOf(reference)
     const isFine = (body: object) => errorsBy(body, 'components', 'schemas', 'NewJob').length === 0
     const optional = ['video_url', 'image_url', 'audio_url', 'version', 'metadata', 'timeout_seconds', 'webhook_url']
     const bodies = [
@@ -224,7 +224,7 @@ describe('the document', () => {
   })
 
   test('has the webhooks, and bodies that are sent match it', async () => {
-    const { errorsBy } = createReferee(reference)
+    const { errorsBy } = refereeOf(reference)
     expect(Object.keys(reference.webhooks ?? {})).toEqual([...WEBHOOK_EVENTS, 'batch.finished', 'webhook.test'])
     const errorsIn = (event: { type: string }) => {
       const name = event.type.replaceAll(/(?:^|\.)(\w)/g, (_match, letter: string) => letter.toUpperCase())
@@ -525,7 +525,7 @@ describe('real answers match the reference', () => {
   test.each(cases)('%s %i: %s', async (route, status, _what, send) => {
     const answer = await send()
     expect(answer.statusCode).toBe(status)
-    expect(createReferee(reference).mismatchesOf(route, answer)).toEqual([])
+    expect(refereeOf(reference).mismatchesOf(route, answer)).toEqual([])
   })
 
   test('an unsupported media type has the problem of the reference, which names the supported ones', async () => {
@@ -558,7 +558,7 @@ describe('real answers match the reference', () => {
 
   test('limits', async () => {
     const few = await startApp({ http: { limits: { submit: 1, read: 1 } }, maxQueuedJobs: 0, running: false })
-    const { mismatchesOf } = createReferee(openReference)
+    const { mismatchesOf } = refereeOf(openReference)
     const answers = [await few.post('/jobs', aBody), await few.post('/jobs', aBody)]
     expect(answers.map(({ statusCode }) => statusCode)).toEqual([503, 429])
     for (const answer of answers) expect(mismatchesOf('POST /jobs', answer)).toEqual([])
@@ -575,6 +575,6 @@ describe('real answers match the reference', () => {
     const answer = await ask('GET /jobs/:id', unknown)
     guarded.service.get = original
     expect(answer.statusCode).toBe(500)
-    expect(createReferee(reference).mismatchesOf('GET /jobs/:id', answer)).toEqual([])
+    expect(refereeOf(reference).mismatchesOf('GET /jobs/:id', answer)).toEqual([])
   })
 })
