@@ -9,7 +9,15 @@ import {
   RETRIES,
   type TransportOptions,
 } from './transport.ts'
-import { type JobFile, type JobFiles, sendAhead, type UploadOptions, type UploadProgress } from './uploads.ts'
+import {
+  isFormRefused,
+  isSentAhead,
+  type JobFile,
+  type JobFiles,
+  sendAhead,
+  type UploadOptions,
+  type UploadProgress,
+} from './uploads.ts'
 import type {
   Batch,
   BatchList,
@@ -50,7 +58,7 @@ type Nullable<T> = { [K in keyof T]: undefined extends T[K] ? T[K] | null | unde
 
 /**
  * A new job; with files (`video`, `image`, `audio`) it is sent as a form, or after them if they are larger than 8 MiB
- * together or some are uploads (`{ upload_id }`).
+ * together, if some are uploads (`{ upload_id }`), or if the server takes them to a bucket only.
  */
 export type JobRequest = Nullable<Omit<NewJobForm, keyof JobFiles>> & JobFiles
 
@@ -95,7 +103,7 @@ export type EventsOptions = CallOptions &
 export type Client = {
   /** Submits a job. In Node, `fs.openAsBlob` opens a file. */
   submit(job: JobRequest, options?: SubmitOptions): Promise<Job>
-  /** What `submit` would make of it, and what its files are. Nothing is created. Rejects as `submit` does. */
+  /** What `submit` would make of it, and what its files are. No job is created. Rejects as `submit` does. */
   check(job: JobRequest, options?: CallOptions): Promise<JobCheck>
   /** Cheap while the job has not changed: the server then answers 304 without a body. So does `wait`. */
   get(id: string, options?: CallOptions): Promise<Job>
@@ -187,7 +195,26 @@ export function createClient(options: ClientOptions): Client {
   const sendFiles = (job: JobRequest, sending: UploadOptions) => {
     const ask = (body: object, signal: AbortSignal | undefined) =>
       request<Upload>('POST', '/uploads', { ...jsonOf(body), signal })
-    return sendAhead(job, { request: ask, retries, fetch: options.fetch }, sending)
+    return sendAhead(job, { ...options, retries, request: ask }, sending)
+  }
+  let takesForms = true
+  /** Sends a job in one form with its files if they are small and the server takes them so, else after them. */
+  const postJob = async <T>(path: string, job: JobRequest, more: UploadOptions & Pick<Call, 'headers'>): Promise<T> => {
+    const { signal, headers } = more
+    const post = (sent: JobRequest) => {
+      const content = contentOf(sent)
+      return request<T>('POST', path, { ...content, headers: { ...content.headers, ...headers }, signal })
+    }
+    if (!hasFiles(job)) return post(job)
+    if (isSentAhead(job) || !takesForms) return post(await sendFiles(job, more))
+    try {
+      return await post(job)
+    } catch (error) {
+      if (!isFormRefused(error)) throw error
+      const sent = await sendFiles(job, more)
+      takesForms = false
+      return post(sent)
+    }
   }
   const find = <T>(path: string, query: object, options?: CallOptions) =>
     request<T>('GET', `${path}?${new URLSearchParams(givenFields(query).flatMap(parametersOf)).toString()}`, options)
@@ -200,15 +227,9 @@ export function createClient(options: ClientOptions): Client {
   const list = (query: ListQuery = {}, options?: CallOptions) => find<JobList>('/jobs', query, options)
 
   return {
-    async submit(job, { idempotencyKey = randomKey(), signal, onUpload } = {}) {
-      const { headers, ...content } = contentOf(await sendFiles(job, { signal, onUpload }))
-      return request('POST', '/jobs', {
-        ...content,
-        headers: { ...headers, 'idempotency-key': idempotencyKey },
-        signal,
-      })
-    },
-    check: (job, { signal } = {}) => request('POST', '/jobs?dry_run=true', { ...contentOf(job), signal }),
+    submit: (job, { idempotencyKey = randomKey(), ...sending } = {}) =>
+      postJob('/jobs', job, { ...sending, headers: { 'idempotency-key': idempotencyKey } }),
+    check: (job, options = {}) => postJob('/jobs?dry_run=true', job, options),
     get: (id, options) => getJob(pathOf(id), '', options),
     list,
     async *pages(query = {}, options) {
@@ -306,14 +327,13 @@ const jsonOf = (body: object) => ({
   headers: { 'content-type': 'application/json' },
 })
 
+const hasFiles = (job: JobRequest) => Object.values(job).some((value) => value instanceof Blob)
+
 /** JSON; with files a form without a timeout, whose values other than texts and files are JSON. */
 function contentOf(job: JobRequest): Partial<Call> {
-  const fields = givenFields(job)
-  if (!fields.some(([, value]) => value instanceof Blob)) {
-    return jsonOf(job)
-  }
+  if (!hasFiles(job)) return jsonOf(job)
   const body = new FormData()
-  for (const [name, value] of fields) {
+  for (const [name, value] of givenFields(job)) {
     body.append(name, value instanceof Blob || typeof value === 'string' ? value : JSON.stringify(value))
   }
   return { body, timeoutMs: undefined }

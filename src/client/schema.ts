@@ -178,7 +178,7 @@ export interface paths {
         put?: never;
         /**
          * Prepare the upload of a file
-         * @description Answers with a signed URL to which the client sends the file: of the bucket, if the server has one, else of this server. Then a submit in JSON names it: `"video": {"upload_id": "..."}`. A file can be in several jobs; it is removed with the last of them, or if no job has it within a day.
+         * @description Answers with a signed URL to which the client sends the file: of the bucket, if the server has one, else of this server. Then a submit in JSON names it: `"video": {"upload_id": "..."}`. A file can be in several jobs; it is removed after the last of them, or if no job has it within a day.
          *
          *     Needs the scope `jobs:write`.
          */

@@ -18,29 +18,37 @@ export type UploadOptions = {
 /** Files that are larger, together, are sent one by one ahead of the submit, so that a broken connection costs only one. */
 export const AHEAD_BYTES = 8 * 1024 * 1024
 
-type Dependencies = Pick<TransportOptions, 'fetch'> & {
+type Dependencies = Pick<TransportOptions, 'baseUrl' | 'fetch'> & {
   readonly retries: number
   /** Sends `POST /uploads`. */
   readonly request: (body: object, signal: AbortSignal | undefined) => Promise<Upload>
 }
 
-/**
- * The same job with its files sent ahead, if they are large or if another of its files has been; else as it is, also if the
- * server is of a release that takes files in forms only.
- */
-export async function sendAhead<Job extends JobFiles>(
-  job: Job,
-  { request, retries, fetch = globalThis.fetch }: Dependencies,
-  { signal, onUpload }: UploadOptions,
-): Promise<Job> {
-  const blobs = FILE_FIELDS.flatMap((field) => {
+const blobsOf = (job: JobFiles) =>
+  FILE_FIELDS.flatMap((field) => {
     const file = job[field]
     return file instanceof Blob ? [[field, file] as const] : []
   })
-  const total = blobs.reduce((sum, [, { size }]) => sum + size, 0)
-  const hasSent = FILE_FIELDS.some((field) => job[field] && !(job[field] instanceof Blob))
-  if (blobs.length === 0 || (total <= AHEAD_BYTES && !hasSent)) return job
 
+/** Whether the files of a job are better not sent in a form: they are large, or another of its files is an upload. */
+export function isSentAhead(job: JobFiles): boolean {
+  const total = blobsOf(job).reduce((sum, [, { size }]) => sum + size, 0)
+  return total > AHEAD_BYTES || FILE_FIELDS.some((field) => job[field] && !(job[field] instanceof Blob))
+}
+
+/** Whether the server takes no files in forms. It may still take uploads, if it has a bucket. */
+export const isFormRefused = (error: unknown): boolean =>
+  error instanceof ProblemError &&
+  (error.code === 'uploads_need_public_url' || error.code === 'uploads_need_shared_storage')
+
+/** The same job with its files sent ahead; as it is if the server is of a release that takes files in forms only. */
+export async function sendAhead<Job extends JobFiles>(
+  job: Job,
+  { request, baseUrl, retries, fetch = globalThis.fetch }: Dependencies,
+  { signal, onUpload }: UploadOptions,
+): Promise<Job> {
+  const blobs = blobsOf(job)
+  const total = blobs.reduce((sum, [, { size }]) => sum + size, 0)
   const sentAhead: Record<string, JobFile> = {}
   let before = 0
   for (const [kind, blob] of blobs) {
@@ -50,11 +58,21 @@ export async function sendAhead<Job extends JobFiles>(
     })
     if (!ticket) return job
     const report = (sent: number) => onUpload?.({ sent: before + sent, total })
-    await put(ticket, blob, { fetch, retries, signal, report })
+    await put({ ...ticket, url: addressOf(ticket, baseUrl) }, blob, { fetch, retries, signal, report })
     before += blob.size
     sentAhead[kind] = { upload_id: ticket.upload_id }
   }
   return { ...job, ...sentAhead }
+}
+
+/**
+ * Where a file is sent: to a bucket as the server says, to the server itself at the address that this client has for it.
+ * Without `PUBLIC_URL` the server calls itself localhost.
+ */
+export function addressOf({ url, upload_id: id }: Pick<Upload, 'url' | 'upload_id'>, baseUrl: string): string {
+  const { pathname, search } = new URL(url)
+  const isOwn = pathname.endsWith(`/uploads/${id}`)
+  return isOwn ? `${baseUrl.replace(/\/$/, '')}/uploads/${id}${search}` : url
 }
 
 type Putting = {

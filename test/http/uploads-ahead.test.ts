@@ -6,6 +6,9 @@ import { as, knownCallers } from '../helpers/callers.ts'
 import { aheadUploads, FACE, filesIn, folderUploads, SPEECH } from '../helpers/uploads.ts'
 import { until } from '../helpers/until.ts'
 import { createClient, type UploadProgress } from '../../src/client/index.ts'
+import { refuseUploads } from '../../src/files/uploads.ts'
+import type { LinkSigner } from '../../src/jobs/links.ts'
+import { problem } from '../../src/problems.ts'
 import { listen } from '../helpers/listen.ts'
 
 let app: TestApp
@@ -174,9 +177,8 @@ test('the client sends large files ahead, again after a broken connection, and r
   const client = createClient({
     baseUrl: url,
     fetch: (target, init) => {
-      const path = new Request(target).url.replace('https://video.example', url)
-      asked.push(`${init?.method ?? 'GET'} ${new URL(path).pathname.split('/')[1] ?? ''}`)
-      return asked.length === 2 ? Promise.reject(new TypeError('broken')) : fetch(path, init)
+      asked.push(`${init?.method ?? 'GET'} ${new URL(new Request(target).url).pathname.split('/')[1] ?? ''}`)
+      return asked.length === 2 ? Promise.reject(new TypeError('broken')) : fetch(target, init)
     },
   })
   const sent: number[] = []
@@ -189,6 +191,40 @@ test('the client sends large files ahead, again after a broken connection, and r
   expect(sent.at(-1)).toBe(1)
   const again = await client.submit({ video: of(job.input.video?.upload_id ?? ''), audio: new Blob([SPEECH]) })
   expect(again.input.video).toEqual(job.input.video)
+})
+
+test('the client sends small files ahead to a server that takes no forms, and learns that once', async () => {
+  const made = await folderUploads()
+  const { uploads } = made
+  const noForms = refuseUploads(uploads, () => problem('uploads_need_shared_storage'))
+  const ahead = (links: LinkSigner) => aheadUploads({ folder: join(made.folder, 'ahead'), uploads, links })
+  app = await startApp({ uploads: noForms, ahead, unusedUploads: { count: 10, bytes: 10_000_000 } })
+  const { url } = await listen(app.app)
+  const asked: string[] = []
+  const client = createClient({
+    baseUrl: url,
+    fetch: (target, init) => {
+      asked.push(`${init?.method ?? 'GET'} ${new URL(new Request(target).url).pathname.split('/')[1] ?? ''}`)
+      return fetch(target, init)
+    },
+  })
+  const request = { video: new Blob([FACE]), audio_path: 'speech.wav' }
+  expect((await client.check(request)).input).toMatchObject({ video: { size: FACE.length } })
+  expect(asked.splice(0)).toEqual(['POST jobs', 'POST uploads', 'PUT uploads', 'POST jobs'])
+  expect((await client.submit(request)).input).toMatchObject({ video: { size: FACE.length } })
+  expect(asked).toEqual(['POST uploads', 'PUT uploads', 'POST jobs'])
+})
+
+test('the client rejects with the reason where a server takes files in no way', async () => {
+  const refused = () => problem('uploads_need_public_url')
+  const { folder: path, uploads } = await folderUploads()
+  app = await startApp({
+    uploads: refuseUploads(uploads, refused),
+    ahead: (links) => aheadUploads({ folder: join(path, 'ahead'), uploads, links, refusal: refused }),
+  })
+  const client = createClient({ baseUrl: (await listen(app.app)).url })
+  const submitted = client.submit({ video: new Blob([FACE]), audio_path: 'speech.wav' })
+  await expect(submitted).rejects.toMatchObject({ status: 400, code: 'uploads_need_public_url' })
 })
 
 test('the jobs of a batch share an upload', async () => {

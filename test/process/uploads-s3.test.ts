@@ -17,6 +17,11 @@ test('with a bucket a server needs neither PUBLIC_URL nor a disk for uploads', {
   expect(url).toMatch(new RegExp(`^${store.endpoint}/outputs/uploads/[\\w-]{22}\\?`))
   expect(Buffer.from(await (await fetch(url)).arrayBuffer()).equals(large)).toBe(true)
   expect(filesIn(folder)).toEqual([])
-  await client.remove(id)
-  expect((await fetch(url)).status).toBe(404)
+
+  // Small files too, which the server refuses in a form.
+  const small = await client.submit({ video: new Blob([FACE]), audio: new Blob([SPEECH]) })
+  await server.untilStatus(small.job_id, 'succeeded')
+  const { video_url: smallUrl } = (await plane.calls()).at(-1)?.kwargs as { video_url: string }
+  expect(Buffer.from(await (await fetch(smallUrl)).arrayBuffer()).equals(FACE)).toBe(true)
+  expect(filesIn(folder)).toEqual([])
 })
