@@ -83,6 +83,7 @@ export function createAheadUploads(options: AheadOptions): AheadUploads {
       }
     },
     linkTo: () => Promise.resolve(undefined),
+    opensCopies: true,
     remove: (name) => rm(folderOf(name), { recursive: true, force: true }),
     async sweep({ before, isKnown, onRemoved }) {
       for await (const { name } of await opendir(folder).catch(() => [])) {

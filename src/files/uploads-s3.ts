@@ -113,14 +113,16 @@ export function createS3Uploads({ bucket, prefix, maxBytes, tooLarge }: S3Upload
       if (errors.length > 0) throw invalidFields(errors, 'upload_rejected')
       return remoteUpload(Object.fromEntries(opened), rangesOf)
     },
-    async linkTo({ key, etag, version }, ttlSeconds) {
+    async linkTo({ key, etag, version }, { method, contentType, ttlSeconds }) {
       const query = version === undefined ? {} : { versionId: version }
       const head = { method: 'HEAD', key, query, unsigned: { 'if-match': etag } } as const
       const { status, headers } = await ask(head, [200, 404, 412])
       // A store that ignores If-Match.
       if (status !== 200 || headers.get('etag') !== etag) return undefined
-      return bucket.presign({ method: 'GET', key, query }, ttlSeconds)
+      // Its client may have sent it with a type that a browser would execute.
+      return bucket.presign({ method, key, query: { ...query, 'response-content-type': contentType } }, ttlSeconds)
     },
+    opensCopies: false,
     remove,
     async sweep({ before, isKnown, onRemoved }) {
       for await (const { name, changedAt } of list()) {

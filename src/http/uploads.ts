@@ -61,7 +61,7 @@ const docs: Operation = {
   tag: 'jobs',
   summary: 'Prepare the upload of a file',
   description:
-    'Answers with a signed URL to which the client sends the file: of the bucket, if the server has one, else of this server. Then a submit in JSON names it: `"video": {"upload_id": "..."}`. A file can be in several jobs; it is removed with the last of them, or if no job has it within a day.',
+    'Answers with a signed URL to which the client sends the file: of the bucket, if the server has one, else of this server. Then a submit in JSON names it: `"video": {"upload_id": "..."}`. A file can be in several jobs; it is removed after the last of them, or if no job has it within a day.',
   body: { video: { summary: 'A video', value: { kind: 'video', size: 203_850 } } },
   answers: {
     201: {

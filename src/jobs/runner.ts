@@ -106,10 +106,14 @@ export function createRunner(dependencies: RunnerDependencies): RunEntry {
   }
 
   /** A bucket that is unavailable does not fail the job: it is asked again until the job is stopped. */
-  const linkWithRetry = async (object: StoredObject, job: Job, signal: AbortSignal): Promise<string | undefined> => {
+  const linkWithRetry = async (
+    { object, type }: { readonly object: StoredObject; readonly type: string },
+    job: Job,
+    signal: AbortSignal,
+  ): Promise<string | undefined> => {
     for (let failures = 0; ; failures++) {
       try {
-        return await ahead.linkTo(object, linkSeconds(job))
+        return await ahead.linkTo(object, { method: 'GET', contentType: type, ttlSeconds: linkSeconds(job) })
       } catch (error) {
         warnRarely({ ...errorFieldsOf(error), ...logFieldsOf(job), event: 'upload_unreadable' }, UNREADABLE)
       }
@@ -124,8 +128,9 @@ export function createRunner(dependencies: RunnerDependencies): RunEntry {
     for (const kind of FILE_KINDS) {
       const file = job.input[kind]
       if (!file) continue
-      if (file.object) {
-        const url = await linkWithRetry(file.object, job, signal)
+      const { object, type } = file
+      if (object) {
+        const url = await linkWithRetry({ object, type }, job, signal)
         if (url === undefined) return { kind: 'rejected', code: 'input_unavailable', error: `${kind}: ${CHANGED}` }
         urls[`${kind}_url`] = url
         continue

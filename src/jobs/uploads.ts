@@ -4,7 +4,15 @@ import { FILE_KINDS, type FileKind, type Job } from './job.ts'
 import type { LinkSigner } from './links.ts'
 import { errorFieldsOf, type Log } from './log.ts'
 import type { Caller, Reservations } from './ports/access.ts'
-import { type AheadUploads, parseUploadId, type SentFile, type Upload, uploadsOf } from './ports/files.ts'
+import {
+  type AheadUploads,
+  parseUploadId,
+  type SentFile,
+  sentFilesOf,
+  type Upload,
+  type UploadClaims,
+  uploadsOf,
+} from './ports/files.ts'
 import { type JobStore, uploadLabel } from './ports/store.ts'
 import type { RecordMetric } from './ports/metrics.ts'
 
@@ -12,8 +20,8 @@ import type { RecordMetric } from './ports/metrics.ts'
 export const UNUSED_SECONDS = 24 * 3600
 /** How long a client may take until it starts to send the file, in seconds. */
 export const SEND_SECONDS = 3600
-/** What the sweep waits beyond that, in ms: a submit in progress has no job yet, and clocks differ. */
-const SWEEP_MARGIN_MS = 3_600_000
+/** How long after its expiry a file may still be of a submit that has no job yet, in ms; clocks differ too. */
+const MARGIN_MS = 3_600_000
 
 /** What a client wants to send. */
 export type UploadRequest = { readonly kind: FileKind; readonly size: number; readonly type?: string | undefined }
@@ -34,7 +42,7 @@ export type UploadService = {
   open(ids: UploadIds, caller: Caller): Promise<Upload>
   /** To be called once there is a job: its files no longer count as unused. Never rejects. */
   used(job: Job): Promise<void>
-  /** Removes the files of a removed job that no other job has. */
+  /** Removes the files of a removed job that no other job has, and that no other submit can be using. */
   forget(job: Job): Promise<void>
   /** Removes files that were not used in time, and those of jobs that were removed while this failed. */
   sweep(): Promise<void>
@@ -82,7 +90,7 @@ export function createUploadService(dependencies: UploadServiceDependencies): Up
   return {
     async request({ kind, size, type }, caller) {
       const expires = Math.floor(now() / 1000) + UNUSED_SECONDS
-      const file: SentFile & { expires: number } = { name: randomBytes(16).toString('base64url'), kind, size, expires }
+      const file: UploadClaims = { name: randomBytes(16).toString('base64url'), kind, size, expires }
       ahead.admit(file)
       const reservation = { id: file.name, bytes: size, expiresAt: expires * 1000 }
       if (!(await reservations.reserve(caller.id, reservation, unusedUploads, now()))) {
@@ -113,10 +121,14 @@ export function createUploadService(dependencies: UploadServiceDependencies): Up
       await Promise.all(uploadsOf(job).map((name) => reservations.release(job.caller, name).catch(warn)))
     },
     async forget(job) {
-      for (const name of uploadsOf(job)) if (!(await isUsed(name))) await ahead.remove(name)
+      for (const { name, expires } of sentFilesOf(job)) {
+        // A submit may have checked the file, and not have its job yet: the sweep removes it then.
+        const isOpen = !ahead.opensCopies && expires * 1000 + MARGIN_MS > now()
+        if (!isOpen && !(await isUsed(name))) await ahead.remove(name)
+      }
     },
     async sweep() {
-      const before = now() - UNUSED_SECONDS * 1000 - SWEEP_MARGIN_MS
+      const before = now() - UNUSED_SECONDS * 1000 - MARGIN_MS
       await ahead.sweep({
         before,
         isKnown: isUsed,
@@ -129,11 +141,11 @@ export function createUploadService(dependencies: UploadServiceDependencies): Up
 const limitDetail = ({ count, bytes }: { readonly count: number; readonly bytes: number }) =>
   `You have as many unused uploads as one caller may have: ${count}, or ${bytes} bytes together. Use them in jobs, or wait until they expire.`
 
-const textOf = ({ kind, size, expires, name }: SentFile & { readonly expires: number }) =>
+const textOf = ({ kind, size, expires, name }: UploadClaims) =>
   [kind, size.toString(36), expires.toString(36), name].join('.')
 
 /** The id is for this caller only. */
-const subjectOf = (file: SentFile & { readonly expires: number }, { id }: Caller) => ({
+const subjectOf = (file: UploadClaims, { id }: Caller) => ({
   id: `${textOf(file)}.${createHash('sha256').update(id).digest('base64url')}`,
   attempt: 0,
 })

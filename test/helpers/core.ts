@@ -53,6 +53,7 @@ const noAhead: AheadUploads = {
   ticket: () => Promise.reject(new Error('There are no uploads here.')),
   open: () => Promise.reject(new Error('There are no uploads here.')),
   linkTo: () => Promise.resolve(undefined),
+  opensCopies: true,
   remove: () => Promise.resolve(),
   sweep: () => Promise.resolve(),
 }

@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { onTestFinished, expect, test } from 'vitest'
 import { createS3Bucket } from '../../src/files/s3.ts'
 import { createS3Uploads } from '../../src/files/uploads-s3.ts'
+import type { AheadUploads } from '../../src/jobs/ports/files.ts'
 import { problem } from '../../src/problems.ts'
 import { problemOf, startApp } from '../helpers/app.ts'
 import { bucketOfTest } from '../helpers/s3.ts'
@@ -12,22 +13,27 @@ import { until } from '../helpers/until.ts'
 
 type Ticket = { upload_id: string; url: string; headers: Record<string, string> }
 
-async function start() {
+/** `change`: to what is between the server and the bucket. */
+async function start({ change = (ahead: AheadUploads) => ahead } = {}) {
   const store = await bucketOfTest({ strict: true })
   const bucket = createS3Bucket(store.options)
   const options = { bucket, prefix: 'a b/uploads/', maxBytes: 10_000_000, tooLarge: () => problem('body_too_large') }
-  const app = await startApp({ ahead: () => createS3Uploads(options) })
+  const app = await startApp({ ahead: () => change(createS3Uploads(options)) })
+  // The bucket dates its objects.
+  app.clock.now = Date.now()
   onTestFinished(() => app.close())
+  const remove = async (id: string) => {
+    await app.post(`/jobs/${id}/cancel`)
+    await app.untilJob(id, ({ attempts }) => attempts.at(-1)?.stop !== 'pending', 'stopped')
+    expect((await app.app.inject({ method: 'DELETE', url: `/jobs/${id}` })).statusCode).toBe(204)
+  }
   const ticketOf = async (kind: string, size: number, more: object = {}) =>
     (await app.post('/uploads', { kind, size, ...more })).json<Ticket>()
   const send = ({ url, headers }: Ticket, body: Buffer, more: Record<string, string> = {}) =>
     fetch(url, { method: 'PUT', body: new Uint8Array(body), headers: { ...headers, ...more } })
   const signal = AbortSignal.timeout(30_000)
   return {
-    store,
-    app,
-    ticketOf,
-    send,
+    ...{ store, app, ticketOf, send, remove },
     async sent(kind: string, bytes: Buffer) {
       const ticket = await ticketOf(kind, bytes.length)
       expect((await send(ticket, bytes)).status).toBe(200)
@@ -49,7 +55,7 @@ async function start() {
 const TIMEOUT = { timeout: 60_000 }
 
 test('a file goes to the bucket by a signed PUT, and the function gets a link to just that', TIMEOUT, async () => {
-  const { app, sent, ticketOf, send, keys } = await start()
+  const { app, sent, ticketOf, send } = await start()
   const ticket = await ticketOf('video', FACE.length, { type: 'video/mp4' })
   expect(ticket.headers).toEqual({
     ...{ 'Content-Length': String(FACE.length), 'If-None-Match': '*', 'Content-Type': 'video/mp4' },
@@ -78,12 +84,80 @@ test('a file goes to the bucket by a signed PUT, and the function gets a link to
   expect(shown.statusCode).toBe(302)
   const speech = await fetch(String(shown.headers.location))
   expect(Buffer.from(await speech.arrayBuffer()).equals(SPEECH)).toBe(true)
+})
 
-  await app.post(`/jobs/${job.job_id}/cancel`)
-  await app.untilJob(job.job_id, ({ attempts }) => attempts.at(-1)?.stop !== 'pending', 'stopped')
+test(
+  'a file in the bucket is shown with its own type, not with that of its sender, also for HEAD',
+  TIMEOUT,
+  async () => {
+    const { app, sent, ticketOf, send } = await start()
+    const ticket = await ticketOf('video', FACE.length, { type: 'text/html' })
+    expect((await send(ticket, FACE)).status).toBe(200)
+    const body = { video: { upload_id: ticket.upload_id }, audio: await sent('audio', SPEECH) }
+    const { job_id: id } = (await app.post('/jobs', body)).json<{ job_id: string }>()
+    for (const method of ['GET', 'HEAD'] as const) {
+      const shown = await app.app.inject({ method, url: `/jobs/${id}/inputs/video` })
+      const file = await fetch(String(shown.headers.location), { method })
+      expect([file.status, file.headers.get('content-type')], method).toEqual([200, 'video/mp4'])
+      await file.body?.cancel()
+    }
+    const spawned = await until(() => app.backend.requests[0], 'the spawn')
+    const fetched = await fetch(spawned.input.video_url ?? '')
+    expect(fetched.headers.get('content-type')).toBe('video/mp4')
+    await fetched.body?.cancel()
+  },
+)
+
+test('the object of a removed job serves others until it expires, and then goes with the last', TIMEOUT, async () => {
+  const { app, sent, keys, remove } = await start()
+  const body = { video: await sent('video', FACE), audio: await sent('audio', SPEECH) }
+  const submit = async () => (await app.post('/jobs', body)).json<{ job_id: string }>().job_id
+  await remove(await submit())
   expect(await keys()).toHaveLength(2)
-  expect((await app.app.inject({ method: 'DELETE', url: `/jobs/${job.job_id}` })).statusCode).toBe(204)
+  const [first, second, third] = [await submit(), await submit(), await submit()]
+  app.clock.now += 26 * 3_600_000
+  for (const id of [first, second]) await remove(id)
+  expect(await keys()).toHaveLength(2)
+  await remove(third)
   expect(await keys()).toEqual([])
+})
+
+test('the object of a job that is removed before it expires is swept afterwards', TIMEOUT, async () => {
+  const { app, sent, keys, remove } = await start()
+  const body = { video: await sent('video', FACE), audio_path: 'speech.wav' }
+  await remove((await app.post('/jobs', body)).json<{ job_id: string }>().job_id)
+  await app.reconciler.sweepFiles()
+  expect(await keys()).toHaveLength(1)
+  app.clock.now += 26 * 3_600_000
+  await app.reconciler.sweepFiles()
+  expect(await keys()).toEqual([])
+})
+
+test('a submit keeps its object while the last job that has it is removed', TIMEOUT, async () => {
+  const [checked, removed] = [Promise.withResolvers<undefined>(), Promise.withResolvers<undefined>()]
+  let opened = 0
+  const { app, sent, remove } = await start({
+    change: (ahead) => ({
+      ...ahead,
+      async open(...args) {
+        const upload = await ahead.open(...args)
+        if (++opened < 2) return upload
+        checked.resolve(undefined)
+        await removed.promise
+        return upload
+      },
+    }),
+  })
+  const body = { video: await sent('video', FACE), audio_path: 'speech.wav' }
+  const first = (await app.post('/jobs', body)).json<{ job_id: string }>()
+  const submitting = app.post('/jobs', body)
+  await checked.promise
+  await remove(first.job_id)
+  removed.resolve(undefined)
+  const second = (await submitting).json<{ job_id: string }>()
+  const ofSecond = await until(() => app.backend.requests.find(({ jobId }) => jobId === second.job_id), 'its spawn')
+  const fetched = await fetch(ofSecond.input.video_url ?? '')
+  expect(Buffer.from(await fetched.arrayBuffer()).equals(FACE)).toBe(true)
 })
 
 test('an object that is not what its upload says is 422, and a dry run says so too', TIMEOUT, async () => {

@@ -217,7 +217,9 @@ export const inputRoutes: FastifyPluginAsyncTypebox<InputRoutesOptions> = (
       const file = kind && job.input[kind]
       if (!kind || !file) throw problem('input_not_found')
       if (file.object) {
-        const url = await ahead.linkTo(file.object, REDIRECT_SECONDS)
+        const method = request.method === 'HEAD' ? 'HEAD' : 'GET'
+        const link = { method, contentType: file.type, ttlSeconds: REDIRECT_SECONDS } as const
+        const url = await ahead.linkTo(file.object, link)
         if (url === undefined) throw problem('input_not_found')
         return reply.header('cache-control', 'no-store').redirect(url, 302)
       }

@@ -111,22 +111,28 @@ export type MediaReading = {
 /** A file that a client sends ahead of its submit. `name` is random: it names the file where it is stored. */
 export type SentFile = { readonly name: string; readonly kind: FileKind; readonly size: number }
 
-/** The names of the files that a job has and that were sent ahead of it. */
-export const uploadsOf = ({ input }: Pick<Job, 'input'>): string[] =>
-  FILE_KINDS.flatMap((kind) => nameOfUpload(input[kind]) ?? [])
+/** The files that a job has and that were sent ahead of it. */
+export const sentFilesOf = ({ input }: Pick<Job, 'input'>): UploadClaims[] =>
+  FILE_KINDS.flatMap((kind) => parseUploadId(input[kind]?.uploadId ?? '') ?? [])
 
-const nameOfUpload = (file: UploadedFile | undefined) =>
-  file?.uploadId === undefined ? undefined : parseUploadId(file.uploadId)?.name
+/** Their names. */
+export const uploadsOf = (job: Pick<Job, 'input'>): string[] => sentFilesOf(job).map(({ name }) => name)
 
 /** `<kind>.<size>.<expiry>.<name>.<signature>`, the numbers in base 36. */
 const UPLOAD_ID = /^(video|image|audio)\.([0-9a-z]{1,9})\.([0-9a-z]{1,8})\.([\w-]{22})\.[\w-]{43}$/
 
-/** What an id says, not whether it is signed. `expires`: epoch seconds. */
-export function parseUploadId(id: string): (SentFile & { readonly expires: number }) | undefined {
+/** `expires`: epoch seconds. */
+export type UploadClaims = SentFile & { readonly expires: number }
+
+/** What an id says, not whether it is signed. */
+export function parseUploadId(id: string): UploadClaims | undefined {
   const [, kind, size = '', expires = '', name = ''] = UPLOAD_ID.exec(id) ?? []
   if (kind === undefined) return undefined
   return { kind: kind as FileKind, size: Number.parseInt(size, 36), expires: Number.parseInt(expires, 36), name }
 }
+
+/** `contentType`: detected by content, which the type that its client sent it with may not be. */
+export type LinkOptions = Pick<OutputOptions, 'method' | 'contentType'> & { readonly ttlSeconds: number }
 
 /** Where files are that were sent ahead of their submits. */
 export type AheadUploads = {
@@ -149,13 +155,15 @@ export type AheadUploads = {
    */
   open(files: readonly (SentFile & { readonly uploadId: string })[], caller: string): Promise<Upload>
   /**
-   * A URL of an object for `ttlSeconds`. Undefined: it is no longer there, or no longer the same. Rejects with
+   * A URL of an object, for one method. Undefined: it is no longer there, or no longer the same. Rejects with
    * `upload_store_unavailable`.
    */
-  linkTo(object: StoredObject, ttlSeconds: number): Promise<string | undefined>
-  /** Removes a file; a job's own link to it remains. Idempotent. */
+  linkTo(object: StoredObject, options: LinkOptions): Promise<string | undefined>
+  /** Whether an opened upload has the files for itself, so that nothing that is removed here is missing there. */
+  readonly opensCopies: boolean
+  /** Removes a file. Idempotent. */
   remove(name: string): Promise<void>
-  /** Removes the files that match. */
+  /** Removes the files that match. Rejects after it has tried all, if one could not be removed. */
   sweep(sweep: Sweep & { readonly onRemoved: () => void }): Promise<void>
 }
 
