@@ -243,8 +243,8 @@ export type HttpSettings = ConnectionLimits &
     readonly publicDocs: boolean | undefined
     /** Whether the console is served. */
     readonly console: boolean
-    /** The origin to which outputs redirect; undefined: they come from this server. */
-    readonly outputOrigin: string | undefined
+    /** The origin of the bucket; undefined: all files come to this server and from it. */
+    readonly storeOrigin: string | undefined
     /** The URL of the server for callers, without a final slash; undefined: not configured. */
     readonly publicUrl: string | undefined
   }
@@ -282,7 +282,7 @@ export const httpSettingsOf = (config: Config): HttpSettings => ({
   trustedProxies: config.TRUST_PROXY === undefined ? undefined : parseTrustedProxies(config.TRUST_PROXY),
   publicDocs: config.PUBLIC_DOCS,
   console: config.CONSOLE,
-  outputOrigin:
+  storeOrigin:
     config.OUTPUT_SOURCE === 's3' || config.UPLOAD_STORE === 's3' ? URL.parse(s3EndpointOf(config))?.origin : undefined,
   publicUrl: publicUrlOf(config),
   maxConnections: config.MAX_CONNECTIONS,

@@ -9,6 +9,8 @@ export { piecesOf, ProblemError }
 export type Schemas = components['schemas']
 export type Job = Schemas['Job']
 
+export const isFinished = ({ status }: Job): boolean => status !== 'submitted' && status !== 'running'
+
 /** Where the server is: this page's address, also under a path of a proxy. */
 export const BASE = new URL('.', location.href.split(/[?#]/)[0])
 
@@ -40,6 +42,15 @@ export const getText = (path: string) =>
 let onSignedOut = (): void => undefined
 export const whenSignedOut = (callback: () => void) => (onSignedOut = callback)
 
+/** A file could not be sent to a store at another origin: browsers do not say why. */
+export class UploadError extends Error {
+  constructor({ host }: URL) {
+    super(
+      `The file cannot be sent to ${host}. Either it is unreachable from here, or it does not allow this page (CORS).`,
+    )
+  }
+}
+
 /** Every error of a request passes here. Returns what to show of it; nothing if the request was given up. */
 export function messageOf(error: unknown): string {
   if (error instanceof DOMException && error.name === 'AbortError') return ''
@@ -48,7 +59,7 @@ export function messageOf(error: unknown): string {
     if (error.code === 'insufficient_scope') return 'Your key may not do this: it lacks the scope.'
     return error.message
   }
-  return 'The server cannot be reached.'
+  return error instanceof UploadError ? error.message : 'The server cannot be reached.'
 }
 
 export type Loaded<T> = {
@@ -82,49 +93,26 @@ export function useLoaded<T>(load: (signal: AbortSignal) => Promise<T>, deps: re
   return { ...state, reload, update }
 }
 
-export type Upload = {
-  readonly fields: Readonly<Record<string, unknown>>
-  readonly signal: AbortSignal
-  readonly dryRun?: boolean
-  /** Called with the share that is sent, 0 to 1. */
-  readonly onProgress?: (share: number) => void
+export type PostOptions = {
+  readonly signal?: AbortSignal | undefined
+  readonly headers?: Readonly<Record<string, string>>
 }
 
-/** `POST /jobs`; with files as a form, by an XMLHttpRequest: `fetch` does not report the progress of an upload. */
-export function submit<T>({ fields, signal, dryRun = false, onProgress }: Upload): Promise<T> {
-  const { promise, resolve, reject } = Promise.withResolvers<T>()
-  const request = new XMLHttpRequest()
-  request.open('POST', urlOf(dryRun ? 'jobs?dry_run=true' : 'jobs'))
-  if (credential.get()) request.setRequestHeader('authorization', `Bearer ${credential.get()}`)
-  if (!dryRun) request.setRequestHeader('idempotency-key', randomKey())
-  request.upload.onprogress = ({ loaded, total }) => onProgress?.(total > 0 ? loaded / total : 0)
-  request.onload = () => {
-    const { status, responseText } = request
-    if (status >= 200 && status < 300) {
-      resolve(JSON.parse(responseText) as T)
-      return
-    }
-    const headers = new Headers({ 'retry-after': request.getResponseHeader('retry-after') ?? '' })
-    const isProblem = request.getResponseHeader('content-type')?.startsWith('application/problem+json')
-    const problem = isProblem ? (JSON.parse(responseText) as Schemas['Problem']) : undefined
-    reject(new ProblemError(new Response(null, { status, headers }), problem))
-  }
-  request.onerror = () => reject(new TypeError('no answer'))
-  request.onabort = () => reject(new DOMException('given up', 'AbortError'))
-  signal.addEventListener('abort', () => request.abort(), { once: true })
-
-  if (Object.values(fields).some((value) => value instanceof Blob)) {
-    const form = new FormData()
-    for (const [name, value] of Object.entries(fields)) {
-      form.append(name, value instanceof Blob || typeof value === 'string' ? value : JSON.stringify(value))
-    }
-    request.send(form)
-  } else {
-    request.setRequestHeader('content-type', 'application/json')
-    request.send(JSON.stringify(fields))
-  }
-  return promise
+/** Repeated after a lost answer: it makes no difference, or has an idempotency key. */
+export const postJson = <T>(path: string, body: object, { signal, headers }: PostOptions = {}): Promise<T> => {
+  const json = { body: JSON.stringify(body), headers: { ...headers, 'content-type': 'application/json' } }
+  const call = { method: 'POST', path, repeatable: true, timeoutMs: ANSWER_MS, signal, ...json } as const
+  return send(call, (answer) => answer.json() as Promise<T>)
 }
+
+/** `POST /jobs?dry_run=true` */
+export const checkJob = (fields: object, signal: AbortSignal) =>
+  postJson<Schemas['JobCheck']>('/jobs?dry_run=true', fields, { signal })
+
+/** `POST /jobs`; the same key makes the same job. */
+export const submitJob = (fields: object, { key, signal }: { key: string; signal: AbortSignal }) =>
+  postJson<Job>('/jobs', fields, { signal, headers: { 'idempotency-key': key } })
 
 /** Not `randomUUID`, which is missing on pages of plain http. */
-const randomKey = () => Array.from(crypto.getRandomValues(new Uint32Array(4)), (word) => word.toString(36)).join('-')
+export const randomKey = () =>
+  Array.from(crypto.getRandomValues(new Uint32Array(4)), (word) => word.toString(36)).join('-')

@@ -2,26 +2,14 @@ import { html } from 'htm/preact'
 import type { VNode } from 'preact'
 import { useState } from 'preact/hooks'
 import { adviceFor } from './advice.ts'
-import { client, credential, type Job, urlOf, useLoaded } from './api.ts'
+import { client, credential, isFinished, type Job, urlOf, useLoaded } from './api.ts'
 import { Deliveries } from './deliveries.ts'
 import { curlOf, formatFacts, isJobId } from './format.ts'
 import { JobLog } from './job-log.ts'
 import { JobMedia, outputUrl } from './job-media.ts'
 import { type LiveOptions, useLive } from './live.ts'
 import { Timeline } from './timeline.ts'
-import {
-  Age,
-  attempt,
-  Command,
-  Confirm,
-  CopyButton,
-  Failure,
-  isFinished,
-  Live,
-  type Question,
-  Status,
-  Took,
-} from './ui.ts'
+import { Age, attempt, Command, Confirm, CopyButton, Failure, Live, type Question, Status, Took } from './ui.ts'
 
 export function JobPage({ rest: id }: { rest: string }): VNode {
   const job = useLoaded<Job>((signal) => client.get(id, { signal }), [id])

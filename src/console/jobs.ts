@@ -1,12 +1,12 @@
 import { html } from 'htm/preact'
 import type { VNode } from 'preact'
 import { useState } from 'preact/hooks'
-import { client, type Job, type Loaded, type Schemas, useLoaded } from './api.ts'
+import { client, isFinished, type Job, type Loaded, type Schemas, useLoaded } from './api.ts'
 import { BatchHead } from './batches.ts'
 import { counted, shortId } from './format.ts'
 import { JobFilters, listQueryOf } from './job-filters.ts'
 import { ALL_JOBS, useLive } from './live.ts'
-import { Age, attempt, Confirm, Failure, isFinished, Live, notify, type Question, Status, Took } from './ui.ts'
+import { Age, attempt, Confirm, Failure, Live, notify, type Question, Status, Took } from './ui.ts'
 
 type Page = Schemas['JobList']
 

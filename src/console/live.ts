@@ -1,8 +1,9 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { readEvents } from '../client/streams.ts'
-import { type Job, messageOf, ProblemError, send } from './api.ts'
+import { pause } from '../client/transport.ts'
+import { isFinished, type Job, messageOf, ProblemError, send } from './api.ts'
 
-/** `live`: changes arrive as they happen; `polling`: the stream is away, and the page asks every few seconds. */
+/** `live`: changes arrive as they happen; `polling`: there is no stream, and the page asks every few seconds. */
 export type LiveState = 'connecting' | 'live' | 'polling'
 
 /** Pauses between attempts to open the stream again, in ms; the page polls at each. */
@@ -62,8 +63,9 @@ type Following = {
   readonly signal: AbortSignal
 }
 
+/** Ends when the signal aborts, or when there is nothing to come: the job has finished, or it may not be seen. */
 async function follow(path: string, { callbacks, setState, signal }: Following): Promise<void> {
-  for (let failures = 0; !signal.aborted; failures++) {
+  for (let failures = 0; ; failures++) {
     try {
       const call = { method: 'GET', path, repeatable: true, timeoutMs: ANSWER_MS, signal } as const
       const { body } = await send(call, (answer) => answer)
@@ -72,22 +74,34 @@ async function follow(path: string, { callbacks, setState, signal }: Following):
       setState('live')
       if (failures > 0) callbacks.current.onGap()
       failures = 0
-      const hints = {
-        onStage: (stage: NonNullable<Job['stage']>, id: string) => callbacks.current.onHint?.(id, { stage }),
-        onProgress: (progress: NonNullable<Job['progress']>, id: string) =>
-          callbacks.current.onHint?.(id, { progress }),
-      }
-      for await (const { state } of readEvents<Job>(body, hints)) callbacks.current.onJob(state)
-      if (path !== ALL_JOBS) return
+      const hasFinished = await readJobs(body, callbacks)
+      if (path !== ALL_JOBS && hasFinished) return
     } catch (error) {
+      if (signal.aborted) return
       messageOf(error)
       if (error instanceof ProblemError && [401, 403, 404].includes(error.status)) return
     }
     setState('polling')
     callbacks.current.onGap()
-    await new Promise((resolve) => {
-      setTimeout(resolve, Math.min(FIRST_PAUSE_MS * 1.5 ** failures, MAX_PAUSE_MS))
-      signal.addEventListener('abort', resolve, { once: true })
-    })
+    try {
+      await pause(Math.min(FIRST_PAUSE_MS * 1.5 ** failures, MAX_PAUSE_MS), signal)
+    } catch {
+      return
+    }
   }
+}
+
+/** Reads a stream to its end. Whether its job has finished: a server that shuts down ends the stream before. */
+async function readJobs(body: ReadableStream<Uint8Array>, callbacks: Following['callbacks']): Promise<boolean> {
+  const onHint = (id: string, hint: Pick<Job, 'stage' | 'progress'>) => callbacks.current.onHint?.(id, hint)
+  const events = readEvents<Job>(body, {
+    onStage: (stage, id) => onHint(id, { stage }),
+    onProgress: (progress, id) => onHint(id, { progress }),
+  })
+  let last: Job | undefined
+  for await (const { state } of events) {
+    last = state
+    callbacks.current.onJob(state)
+  }
+  return last !== undefined && isFinished(last)
 }

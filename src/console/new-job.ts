@@ -1,11 +1,12 @@
 import { html } from 'htm/preact'
 import type { VNode } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
-import { credential, type Job, messageOf, ProblemError, type Schemas, submit, urlOf } from './api.ts'
+import { checkJob, credential, messageOf, ProblemError, randomKey, type Schemas, submitJob, urlOf } from './api.ts'
 import { curlOf, formatBytes, formatDuration, formatFacts } from './format.ts'
 import { fieldOf, type Media, MediaField, NO_MEDIA } from './media-field.ts'
-import { ParameterFields, type ParameterTexts, parameterValues } from './parameters.ts'
-import { Command, Failure } from './ui.ts'
+import { PARAMETER_NAMES, ParameterFields, type ParameterTexts, parameterValues } from './parameters.ts'
+import { type Children, Command, Failure } from './ui.ts'
+import { createFileSender, type Files, type FileSender } from './uploads.ts'
 
 type Check = Schemas['JobCheck']
 
@@ -33,7 +34,7 @@ const EMPTY: Form = {
   reuse: false,
 }
 
-/** Files beyond this are not sent twice, once for the check, in bytes. */
+/** Files beyond this, in bytes, are sent only once the form is submitted, and so not checked before. */
 const MAX_CHECKED_BYTES = 64_000_000
 /** How long the form has to rest before it is checked, in ms. */
 const REST_MS = 400
@@ -64,10 +65,23 @@ function optionsOf({ version, parameters, labels, webhook, timeout, priority, re
 
 const mediaOf = ({ face, audio }: Form) => [fieldOf('face', face), fieldOf('audio', audio)].filter((one) => !!one)
 
-/** The form as the API takes it; undefined as long as a face or a speech is missing. */
-function fieldsOf(form: Form): Record<string, unknown> | undefined {
-  const media = mediaOf(form)
-  return media.length === 2 ? { ...Object.fromEntries(media), ...optionsOf(form) } : undefined
+const filesOf = (form: Form): Files => Object.fromEntries(mediaOf(form).filter(([, value]) => value instanceof File))
+
+/** Whether it has a face and a speech. */
+const isComplete = (form: Form) => mediaOf(form).length === 2
+
+/** The form as the API takes it, once its files are sent. */
+async function sendForm<T>(form: Form, sender: FileSender, post: (fields: object) => Promise<T>): Promise<T> {
+  const uploads = await sender.send(filesOf(form))
+  try {
+    return await post({ ...Object.fromEntries(mediaOf(form)), ...uploads, ...optionsOf(form) })
+  } catch (error) {
+    // It has expired, for instance: the next time the file is sent again.
+    if (error instanceof ProblemError && error.code === 'upload_rejected') {
+      sender.forget(error.errors.map(({ path }) => path.slice(1)))
+    }
+    throw error
+  }
 }
 
 /** The media that the local backend and MuseTalk's own checkout bring along. */
@@ -79,49 +93,54 @@ const SAMPLES = {
 export function NewJobPage(): VNode {
   const [form, setForm] = useState(EMPTY)
   const [refusal, setRefusal] = useState<unknown>()
+  /** The same submit, pressed twice or after its answer was lost, makes one job. */
+  const key = useRef(randomKey())
   const change = (part: Partial<Form>) => {
+    key.current = randomKey()
     setRefusal(undefined)
     setForm((last) => ({ ...last, ...part }))
   }
-  const fields = fieldsOf(form)
-  const { check, error, isChecking } = useCheck(form)
-  const [share, setShare] = useState<number>()
-  const sending = useRef(new AbortController())
-  useEffect(() => () => sending.current.abort(), [])
+  const [share, setShare] = useState(0)
+  const [isSending, setSending] = useState(false)
+  const [sender] = useState(() => createFileSender(setShare))
+  const { check, error, isChecking } = useCheck(form, sender)
+  const posting = useRef(new AbortController())
+  const stop = () => {
+    posting.current.abort()
+    sender.stop()
+  }
+  useEffect(() => stop, [])
   const wrong = refusal ?? error
   const errorOf = (...names: string[]) => fieldErrorOf(wrong, names)
 
   const start = async (event: Event) => {
     event.preventDefault()
-    if (!fields) return
+    if (!isComplete(form) || isSending) return
     setRefusal(undefined)
-    setShare(0)
-    sending.current = new AbortController()
+    setSending(true)
+    posting.current = new AbortController()
+    const { signal } = posting.current
     try {
-      const { job_id: id } = await submit<Job>({ fields, signal: sending.current.signal, onProgress: setShare })
+      const post = (fields: object) => submitJob(fields, { key: key.current, signal })
+      const { job_id: id } = await sendForm(form, sender, post)
       location.hash = `#/job/${id}`
     } catch (reason) {
       setRefusal(reason)
     }
-    setShare(undefined)
+    setSending(false)
   }
   const useSample = async () => {
     const { face, audio } = SAMPLES.local
-    const signal = AbortSignal.timeout(10_000)
-    const local = await submit<Check>({
-      fields: { video_path: face, audio_path: audio },
-      signal,
-      dryRun: true,
-    }).catch(() => undefined)
+    const names = { video_path: face, audio_path: audio }
+    const local = await checkJob(names, AbortSignal.timeout(10_000)).catch(() => undefined)
     const sample = SAMPLES[local?.backend ?? 'local']
     change({ face: { text: sample.face, isImage: false }, audio: { text: sample.audio, isImage: false } })
   }
   const onText = (name: 'labels' | 'webhook' | 'timeout' | 'priority') => (event: Event) =>
     change({ [name]: (event.target as HTMLInputElement).value })
 
-  // Errors of fields stand at their fields.
-  const isOfFields = wrong instanceof ProblemError && wrong.errors.length > 0
-  const general = wrong === undefined || isOfFields ? '' : messageOf(wrong)
+  const optionError = errorOf(...OPTIONS)
+  const general = wrong === undefined ? '' : generalErrorOf(wrong)
   return html`<form class="new" onSubmit=${start}>
     <div class="title">
       <h1>New job</h1>
@@ -133,17 +152,17 @@ export function NewJobPage(): VNode {
         media=${form.face}
         onChange=${(face: Media) => change({ face })}
         facts=${formatFacts(check?.media?.face ?? {})}
-        error=${errorOf('video', 'image', 'video_url', 'image_url', 'video_path')}
+        error=${errorOf(...FACES)}
       />
       <${MediaField}
         kind="audio"
         media=${form.audio}
         onChange=${(audio: Media) => change({ audio })}
         facts=${formatFacts(check?.media?.audio ?? {})}
-        error=${errorOf('audio', 'audio_url', 'audio_path')}
+        error=${errorOf(...SPEECHES)}
       />
     </div>
-    <details class="card">
+    <${Options} hasError=${optionError !== '' || PARAMETERS.some((name) => errorOf(name) !== '')}>
       <summary>Model and options</summary>
       <fieldset class="choice">
         <legend>Model</legend>
@@ -199,43 +218,53 @@ export function NewJobPage(): VNode {
           />
         </label>
       </div>
-      <${Failure} error=${errorOf('metadata', 'webhook_url', 'timeout_seconds', 'version')} />
-    </details>
+      <${Failure} error=${optionError} />
+    <//>
     <${Failure} error=${general} />
     <div class="actions submit">
       ${
-        share === undefined
-          ? html`<button class="primary" disabled=${!fields}>Make the video</button>`
+        !isSending
+          ? html`<button class="primary" disabled=${!isComplete(form)}>Make the video</button>`
           : html`<label class="upload"
                 >${share < 1 ? `Sending ${sizeOf(form)}` : 'Waiting for the server'}
                 <progress max="1" value=${share}></progress
               ></label>
-              <button type="button" onClick=${() => sending.current.abort()}>Cancel</button>`
+              <button type="button" onClick=${stop}>Cancel</button>`
       }
       <${Estimate} check=${check} isChecking=${isChecking} />
     </div>
-    ${fields && html`<${Curl} form=${form} />`}
+    ${isComplete(form) && html`<${Curl} form=${form} />`}
   </form>`
 }
 
 const sizeOf = ({ face, audio }: Form) => formatBytes((face.file?.size ?? 0) + (audio.file?.size ?? 0))
 
+/** The options of the form; opened by an error, which nobody would see otherwise. */
+function Options({ hasError, children }: Children & { hasError: boolean }): VNode {
+  const details = useRef<HTMLDetailsElement>(null)
+  useEffect(() => {
+    if (hasError && details.current) details.current.open = true
+  }, [hasError])
+  return html`<details class="card" ref=${details}>${children}</details>`
+}
+
 /** Checks the form by a dry run, once it rests. */
-function useCheck(form: Form) {
+function useCheck(form: Form, sender: FileSender) {
   const [state, setState] = useState<{ check?: Check; error?: unknown; isChecking: boolean }>({ isChecking: false })
   useEffect(() => {
-    const fields = fieldsOf(form)
     const bytes = (form.face.file?.size ?? 0) + (form.audio.file?.size ?? 0)
     setState({ isChecking: false })
-    if (!fields || bytes > MAX_CHECKED_BYTES) return undefined
+    sender.keep(filesOf(form))
+    if (!isComplete(form) || bytes > MAX_CHECKED_BYTES) return undefined
     const ending = new AbortController()
+    const { signal } = ending
     const run = async () => {
       setState({ isChecking: true })
       try {
-        const check = await submit<Check>({ fields, signal: ending.signal, dryRun: true })
-        setState({ check, isChecking: false })
+        const check = await sendForm(form, sender, (fields) => checkJob(fields, signal))
+        if (!signal.aborted) setState({ check, isChecking: false })
       } catch (error) {
-        if (!ending.signal.aborted) setState({ error, isChecking: false })
+        if (!signal.aborted) setState({ error, isChecking: false })
       }
     }
     const timer = setTimeout(() => void run(), REST_MS)
@@ -247,11 +276,29 @@ function useCheck(form: Form) {
   return state
 }
 
-/** What is wrong with one of these fields. */
+/** The fields whose errors have a place in the form, by that place. */
+const FACES = ['video', 'image', 'video_url', 'image_url', 'video_path']
+const SPEECHES = ['audio', 'audio_url', 'audio_path']
+const OPTIONS = ['metadata', 'webhook_url', 'timeout_seconds', 'version', 'priority', 'reuse']
+const PARAMETERS = PARAMETER_NAMES.map((name) => `parameters/${name}`)
+const PLACED = [...FACES, ...SPEECHES, ...OPTIONS, ...PARAMETERS]
+
+const isOf = (path: string, names: readonly string[]) =>
+  names.some((name) => path === `/${name}` || path.startsWith(`/${name}/`))
+
+/** What is wrong with one of these fields, or with a part of it. */
 function fieldErrorOf(error: unknown, names: readonly string[]): string {
   if (!(error instanceof ProblemError)) return ''
-  const own = error.errors.filter(({ path }) => names.some((name) => path === `/${name}`))
+  const own = error.errors.filter(({ path }) => isOf(path, names))
   return own.map(({ message }) => message).join('; ')
+}
+
+/** What is wrong beside the errors that have a place. */
+function generalErrorOf(error: unknown): string {
+  const errors = error instanceof ProblemError ? error.errors : []
+  if (errors.length === 0) return messageOf(error)
+  const others = errors.filter(({ path }) => !isOf(path, PLACED))
+  return others.map(({ path, message }) => `${path.slice(1)} ${message}`).join('; ')
 }
 
 /** How long the run is expected to take, and what it will cost, where the server knows. */

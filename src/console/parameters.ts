@@ -7,6 +7,8 @@ import { Words } from './ui.ts'
 /** Texts of the inputs by the name of their parameter; an empty one is not set. */
 export type ParameterTexts = Readonly<Record<string, string>>
 
+export const PARAMETER_NAMES = parameters.map(({ name }) => name)
+
 /** The values as the API takes them, of the parameters that the model has. */
 export function parameterValues(texts: ParameterTexts, model: string): Record<string, unknown> {
   const set = parameters.filter((one) => isOf(one, model) && (texts[one.name] ?? '') !== '')

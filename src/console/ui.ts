@@ -76,8 +76,6 @@ export const Age = ({ at }: { at: string }): VNode => {
   return html`<time datetime=${at} title=${new Date(at).toLocaleString()}>${formatAge(now - Date.parse(at))}</time>`
 }
 
-export const isFinished = ({ status }: Job): boolean => status !== 'submitted' && status !== 'running'
-
 /** From the first start at the backend to the end, or until now. */
 export const Took = ({ job }: { job: Job }): VNode => {
   const now = useNow(1_000)

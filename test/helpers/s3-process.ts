@@ -8,19 +8,21 @@ import { signatureError } from './s3-signature.ts'
 
 // An S3-compatible store in a process of its own, on a free port, which it sends. It ends with its parent. s3rver checks
 // no signatures and knows no conditional writes: with the argument `strict` both are added here, as AWS documents them.
+// The second argument is the CORS configuration of the bucket, in XML.
 // A message of its parent is the status and the body with which it answers everything; false ends that.
 type Handler = (request: IncomingMessage, response: ServerResponse) => void
 type S3rver = new (options: object) => { configureBuckets(): Promise<void>; callback(): Handler }
 const Store = createRequire(import.meta.url)('s3rver') as S3rver
 
+const [mode = '', cors = ''] = process.argv.slice(2)
 const store = new Store({
   silent: true,
   directory: mkdtempSync(join(tmpdir(), 's3-')),
-  configureBuckets: [{ name: 'outputs' }],
+  configureBuckets: [{ name: 'outputs', configs: cors === '' ? [] : [cors] }],
 })
 await store.configureBuckets()
 const handle = store.callback()
-const isStrict = process.argv.includes('strict')
+const isStrict = mode === 'strict'
 const written = new Set<string>()
 let disruption: { readonly status: number; readonly body: string } | false = false
 
@@ -28,6 +30,8 @@ function refusalOf(request: IncomingMessage): { readonly status: number; readonl
   if (disruption) return disruption
   if (!isStrict) return undefined
   const { method = '', headers } = request
+  // A browser asks before it sends: without a signature.
+  if (method === 'OPTIONS') return undefined
   const url = new URL(request.url ?? '', `http://${headers.host ?? ''}`)
   const error = signatureError({ method, url, headers }, 'S3RVER')
   if (error !== undefined) return { status: 403, body: `<Error><Code>${error}</Code></Error>` }

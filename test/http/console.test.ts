@@ -104,14 +104,25 @@ describe('the page', () => {
     expect(body.replace(map, '')).not.toMatch(/<script[^>]*>[^<]|<style|\sstyle=|\son\w+=/)
   })
 
-  test('may play videos from the store to which outputs redirect, and from nowhere else', async () => {
-    const env = { OUTPUT_SOURCE: 's3', S3_ENDPOINT: 'https://store.example:9443/base', S3_BUCKET: 'b' }
-    const { outputOrigin } = httpSettingsOf(loadConfig({ BACKEND: 'modal', ...env, ...KEYS }))
-    const server = await startApp({ http: { outputOrigin } })
-    const policy = String((await rootOf(server, html)).headers['content-security-policy'])
-    expect(policy).toContain("media-src 'self' blob: https://store.example:9443;")
-    await server.close()
-  })
+  test.each([
+    ['outputs', 'OUTPUT_SOURCE'],
+    ['uploads', 'UPLOAD_STORE'],
+  ])(
+    'with a bucket for %s sends files to its origin and shows those from it, and from nowhere else',
+    async (_, name) => {
+      const env = { [name]: 's3', S3_ENDPOINT: 'https://store.example:9443/base', S3_BUCKET: 'b' }
+      const { storeOrigin } = httpSettingsOf(loadConfig({ BACKEND: 'modal', ...env, ...KEYS }))
+      const server = await startApp({ http: { storeOrigin } })
+      const policy = String((await rootOf(server, html)).headers['content-security-policy'])
+      const origins = policy.split(';').filter((directive) => directive.includes('//'))
+      expect(origins.sort()).toEqual([
+        "connect-src 'self' https://store.example:9443",
+        "img-src 'self' data: blob: https://store.example:9443",
+        "media-src 'self' blob: https://store.example:9443",
+      ])
+      await server.close()
+    },
+  )
 
   test('loads less than 120 KB, compressed, all of it from this server and named before it is needed', async () => {
     const files = await pathsOf()

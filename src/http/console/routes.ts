@@ -79,8 +79,8 @@ export type ConsoleRoutesOptions = {
   readonly authenticated: boolean
   /** Whether the reference is served. */
   readonly hasReference: boolean
-  /** The origin to which outputs redirect; undefined: they come from this server. */
-  readonly outputOrigin: string | undefined
+  /** The origin of the bucket, to which files are sent and links of files redirect; undefined: there is none. */
+  readonly storeOrigin: string | undefined
 }
 
 /** `GET /`: the console for browsers, else what the server is; and the files of the console. */
@@ -92,7 +92,7 @@ export const consoleRoutes: FastifyPluginAsyncTypebox<ConsoleRoutesOptions> = as
     authentication: options.authenticated ? ('required' as const) : ('none' as const),
     links: { ...LINKS, ...(hasReference && REFERENCE_LINKS) },
   }
-  if (options.console) await app.register(helmet, headersFor(options.outputOrigin))
+  if (options.console) await app.register(helmet, headersFor(options.storeOrigin))
   const files = createOnce(loadFiles)
 
   app.get(
@@ -146,8 +146,8 @@ const IMPORT_MAP = JSON.stringify({
   },
 })
 
-/** No other origin, no inline script but the import map, no `eval`, no HTML made from text (Trusted Types). */
-const headersFor = (outputOrigin: string | undefined) => ({
+/** No other origin but the bucket's for files, no inline script but the import map, no `eval`, no HTML made from text (Trusted Types). */
+const headersFor = (storeOrigin: string | undefined, store = storeOrigin === undefined ? [] : [storeOrigin]) => ({
   contentSecurityPolicy: {
     useDefaults: false,
     directives: {
@@ -155,9 +155,9 @@ const headersFor = (outputOrigin: string | undefined) => ({
       scriptSrc: ["'self'", `'sha256-${createHash('sha256').update(IMPORT_MAP).digest('base64')}'`],
       styleSrc: ["'self'"],
       // Chosen files are shown from memory.
-      imgSrc: ["'self'", 'data:', 'blob:'],
-      mediaSrc: ["'self'", 'blob:', ...(outputOrigin === undefined ? [] : [outputOrigin])],
-      connectSrc: ["'self'"],
+      imgSrc: ["'self'", 'data:', 'blob:', ...store],
+      mediaSrc: ["'self'", 'blob:', ...store],
+      connectSrc: ["'self'", ...store],
       baseUri: ["'none'"],
       formAction: ["'none'"],
       frameAncestors: ["'none'"],
