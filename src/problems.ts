@@ -142,7 +142,7 @@ const DEFINITIONS = {
   invalid_request: {
     status: 400,
     detail: 'The request is not valid.',
-    when: 'Fields of body or query are wrong, each named in `errors`; or there are two credentials.',
+    when: 'Fields of body or query are wrong, each named in `errors`; or there are two different credentials.',
     example: errorOptions([{ path: '/version', message: 'must be one of v15, v1' }]),
   },
   issuer_unavailable: {

@@ -15,8 +15,6 @@ const app = await startApp({ authenticator: knownCallers })
 const reference = await referenceOf(app, as('nothing'))
 await app.close()
 const types = await openapiTS(reference as unknown as OpenAPI3, {
-  // What has a default need not be given.
-  defaultNonNullable: false,
   rootTypes: true,
   rootTypesNoSchemaPrefix: true,
   // Files are given as such.

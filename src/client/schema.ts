@@ -1539,8 +1539,7 @@ export interface components {
              */
             audio_path?: string;
             /**
-             * @description The MuseTalk model.
-             * @default v15
+             * @description The MuseTalk model, `v15` by default.
              * @example v15
              * @enum {string}
              */
@@ -1697,8 +1696,7 @@ export interface components {
                 upload_id: string;
             } | null;
             /**
-             * @description The MuseTalk model.
-             * @default v15
+             * @description The MuseTalk model, `v15` by default.
              * @example v15
              * @enum {string|null}
              */
@@ -3371,7 +3369,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two different credentials.
              */
             400: {
                 headers: {
@@ -3557,7 +3555,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two different credentials.
              *     - `invalid_json`: The body is not JSON.
              *     - `invalid_idempotency_key`: The `Idempotency-Key` is not valid.
              *     - `url_not_allowed`: The server may not fetch one of the URLs.
@@ -3816,7 +3814,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two different credentials.
              *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
              */
             400: {
@@ -3984,7 +3982,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two different credentials.
              *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
              *     - `invalid_json`: The body is not JSON.
              */
@@ -4206,7 +4204,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two different credentials.
              *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
              */
             400: {
@@ -4395,7 +4393,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two different credentials.
              *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
              *     - `invalid_json`: The body is not JSON.
              */
@@ -4599,7 +4597,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two different credentials.
              *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
              *     - `invalid_json`: The body is not JSON.
              */
@@ -4855,7 +4853,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two different credentials.
              *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
              */
             400: {
@@ -5154,7 +5152,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two different credentials.
              *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
              */
             400: {
@@ -5390,7 +5388,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two different credentials.
              *     - `invalid_json`: The body is not JSON.
              *     - `uploads_need_public_url`: The deployed function can neither fetch files, as the server has no PUBLIC_URL, nor get them with its call, as they are too large or as it does not take them.
              *     - `uploads_need_shared_storage`: The server accepts no files, because its replicas share no folder for them.
@@ -5571,7 +5569,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two different credentials.
              *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
              */
             400: {
@@ -5814,7 +5812,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two different credentials.
              */
             400: {
                 headers: {
@@ -5962,7 +5960,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two different credentials.
              *     - `invalid_json`: The body is not JSON.
              */
             400: {
@@ -6129,7 +6127,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two different credentials.
              *     - `invalid_json`: The body is not JSON.
              */
             400: {
@@ -6304,7 +6302,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two different credentials.
              */
             400: {
                 headers: {
@@ -6461,7 +6459,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two different credentials.
              *     - `invalid_json`: The body is not JSON.
              *     - `invalid_idempotency_key`: The `Idempotency-Key` is not valid.
              *     - `url_not_allowed`: The server may not fetch one of the URLs.
@@ -6677,7 +6675,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two different credentials.
              *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
              */
             400: {
@@ -6845,7 +6843,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two different credentials.
              *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
              *     - `invalid_json`: The body is not JSON.
              */
@@ -7049,7 +7047,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two different credentials.
              *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
              *     - `invalid_json`: The body is not JSON.
              */
@@ -7238,7 +7236,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two different credentials.
              *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
              *     - `invalid_json`: The body is not JSON.
              */
@@ -7443,7 +7441,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two different credentials.
              *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
              */
             400: {
@@ -7647,7 +7645,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two different credentials.
              *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
              */
             400: {
@@ -7829,7 +7827,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two different credentials.
              */
             400: {
                 headers: {
@@ -8001,7 +7999,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two different credentials.
              *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
              */
             400: {
@@ -8176,7 +8174,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two different credentials.
              *     - `malformed_url`: The URL is not valid percent-encoded UTF-8.
              *     - `invalid_json`: The body is not JSON.
              */
@@ -8381,7 +8379,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two different credentials.
              *     - `invalid_json`: The body is not JSON.
              *     - `url_not_allowed`: The server may not fetch one of the URLs.
              *     - `webhooks_not_configured`: The server sends no webhooks: a submit that asks for one is refused (400), and there is no secret (404).
@@ -8565,7 +8563,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two different credentials.
              *     - `webhooks_not_configured`: The server sends no webhooks: a submit that asks for one is refused (400), and there is no secret (404).
              */
             400: {
@@ -8727,7 +8725,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two different credentials.
              */
             400: {
                 headers: {
@@ -8791,7 +8789,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two different credentials.
              */
             400: {
                 headers: {
@@ -8865,7 +8863,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two different credentials.
              */
             400: {
                 headers: {
@@ -8981,7 +8979,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two different credentials.
              */
             400: {
                 headers: {
@@ -9108,7 +9106,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two different credentials.
              */
             400: {
                 headers: {
@@ -9240,7 +9238,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two different credentials.
              */
             400: {
                 headers: {
@@ -9386,7 +9384,7 @@ export interface operations {
             };
             /**
              * @description - `malformed_request`: The request is not readable HTTP, has no `Host`, or has two of `Host` or `Authorization`.
-             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two credentials.
+             *     - `invalid_request`: Fields of body or query are wrong, each named in `errors`; or there are two different credentials.
              */
             400: {
                 headers: {

@@ -160,7 +160,7 @@ export const NewJobBody = Type.Object(
   {
     ...Input,
     ...Uploads,
-    version: Type.Optional({ ...Version, default: 'v15' }),
+    version: Type.Optional({ ...Version, description: 'The MuseTalk model, `v15` by default.' }),
     ...ShownOptions,
     parameters: Type.Optional({ ...Parameters, ...NULL_IS_ABSENT }),
     metadata: Type.Optional({ ...Metadata, ...NULL_IS_ABSENT }),

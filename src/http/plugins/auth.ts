@@ -191,16 +191,21 @@ const mayUse = ({ scopes }: Identity, scope: Scope) => scopes.has(scope) || scop
 /** Ignores an empty header, as some proxies send it. */
 const given = (header: string | string[] | undefined) => (header === '' ? undefined : header)
 
-/** The one credential of a request. Throws a 401 for none, and a 400 for two, which could mean two callers. */
+/**
+ * The one credential of a request. Throws a 401 for none, and a 400 for two, which could mean two callers. The same one
+ * in both headers is fine: generated clients set both, since the reference has both schemes.
+ */
 function credentialOf(headers: IncomingHttpHeaders): Credential {
   const [authorization, key] = [given(headers.authorization), given(headers['x-api-key'])]
   const bearer = /^bearer +([^\s]+) *$/i.exec(String(authorization ?? ''))?.[1]
-  if (authorization !== undefined && key !== undefined) {
-    throw problem('invalid_request', { detail: 'Send one credential: Authorization or X-API-Key.' })
+  if (authorization !== undefined && key !== undefined && bearer !== key) {
+    throw problem('invalid_request', {
+      detail: 'Authorization and X-API-Key have different credentials. Send one of them.',
+    })
   }
-  if (typeof key === 'string') return { kind: 'key', text: key }
-  if (bearer === undefined) throw missingCredential()
-  return { kind: 'bearer', text: bearer }
+  if (bearer !== undefined) return { kind: 'bearer', text: bearer }
+  if (typeof key !== 'string') throw missingCredential()
+  return { kind: 'key', text: key }
 }
 
 /**
