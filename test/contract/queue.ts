@@ -1,13 +1,15 @@
-import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'vitest'
 import type { AttemptId, JobQueue, QueueEntry, RunEntry, Share } from '../../src/jobs/ports/queue.ts'
+import { createUuids } from '../../src/lib/ids.ts'
 import { until } from '../helpers/until.ts'
 import type { ContractCase } from './contract.ts'
 
+/** In the order of arrival, as the server makes them. */
+const newId = createUuids()
 const anEntry = (attempt = 1, turn: Partial<QueueEntry> = {}): QueueEntry => ({
-  id: randomUUID(),
+  id: newId(),
   attempt,
   caller: 'key:a',
   priority: 'normal',
@@ -165,6 +167,26 @@ export const fairQueueContract: readonly ContractCase<JobQueue>[] = [
       for (const [n, entry] of limited.entries()) {
         await until(() => runner.started.some(({ id }) => id === entry.id))
         expect(runner.started.filter(({ id }) => limited.some((other) => other.id === id))).toHaveLength(n + 1)
+        runner.release(entry)
+      }
+    },
+  ],
+  [
+    'starts the entries of a caller at its limit in order of arrival, also those that came while all slots were taken',
+    async (open) => {
+      const [queue, runner] = [await open(), createRunner()]
+      const limited = Array.from({ length: 5 }, () => anEntry(1, { caller: 'key:limited' }))
+      await queue.start(runner.run)
+      for (const entry of limited.slice(0, 2)) await queue.enqueue(entry)
+      await until(() => runner.started.length === 1)
+      // The second is at the limit; these take the other slots.
+      for (const entry of [anEntry(), anEntry()]) await queue.enqueue(entry)
+      await until(() => runner.started.length === 3)
+      for (const entry of limited.slice(2)) await queue.enqueue(entry)
+      for (const [n, entry] of limited.entries()) {
+        const own = () => runner.started.filter(({ id }) => limited.some((other) => other.id === id))
+        await until(() => own().length === n + 1)
+        expect(own()[n]?.id, `the start of number ${n + 1}`).toBe(entry.id)
         runner.release(entry)
       }
     },

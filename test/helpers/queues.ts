@@ -4,13 +4,16 @@ import { Redis } from 'ioredis'
 import { onTestFinished } from 'vitest'
 import { type BullmqQueueOptions, createBullmqQueue } from '../../src/queue/bullmq/queue.ts'
 import type { QueueEntry, RunEntry } from '../../src/jobs/ports/queue.ts'
+import { createUuids } from '../../src/lib/ids.ts'
 import { openChannels } from '../../src/redis/channels.ts'
 import { silentLog } from './log.ts'
 
 export const entries = (count: number, caller?: string): QueueEntry[] =>
   Array.from({ length: count }, () => anEntry(caller))
 
-export const anEntry = (caller = 'key:a'): QueueEntry => ({ id: randomUUID(), attempt: 1, caller, priority: 'normal' })
+/** In the order of arrival, as the server makes them. */
+const newId = createUuids()
+export const anEntry = (caller = 'key:a'): QueueEntry => ({ id: newId(), attempt: 1, caller, priority: 'normal' })
 
 type OpenRun = { readonly release: () => void; readonly replica: string }
 

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { bullKeyOf } from '../../src/queue/bullmq/fair.ts'
+import { bullKeyOf } from '../../src/queue/bullmq/entries.ts'
 import { isProblem } from '../../src/problems.ts'
 import type { JobQueue, QueueEntry } from '../../src/jobs/ports/queue.ts'
 import { openChannels } from '../../src/redis/channels.ts'

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
-import { bullKeyOf } from '../../src/queue/bullmq/fair.ts'
+import { bullKeyOf } from '../../src/queue/bullmq/entries.ts'
 import type { Position, QueueEntry } from '../../src/jobs/ports/queue.ts'
 import type { BullmqQueueOptions } from '../../src/queue/bullmq/queue.ts'
 import type { QueueProcessOptions } from '../helpers/queue-process.ts'
@@ -242,45 +242,6 @@ describeWithRedis('a queue of several replicas', (redis) => {
     expect(callers.slice(1, 5).filter((caller) => caller === 'key:a')).toHaveLength(2)
   })
 
-  test('the limit of a caller holds for all replicas together, also after one of them has closed', async () => {
-    const shareOf = (caller: string) => ({ weight: 1, maxRunning: caller === 'key:limited' ? 2 : undefined })
-    const { prefix, runs, a, b } = await openPair({ maxRunning: 6, shareOf })
-    const [limited, others] = [entries(9, 'key:limited'), entries(2, 'key:other')]
-    const running = () => limited.filter(({ id }) => runs.current.has(id))
-    await Promise.all(limited.map((entry, n) => (n % 2 ? a : b).enqueue(entry)))
-    await Promise.all(others.map((entry) => a.enqueue(entry)))
-    await until(() => runs.current.size === 4)
-    const c = await open(prefix, { maxRunning: 6, shareOf })
-    await c.start(runs.runnerOf('c'))
-    let most = 0
-    for (let finished = 0; finished < 9; finished++) {
-      await until(() => running().length >= Math.min(2, 9 - finished))
-      most = Math.max(most, running().length)
-      if (finished === 3) {
-        await a.close()
-        await until(() => running().length === 2 && runs.on('a').length === 0)
-      }
-      const next = running()[0]!
-      runs.current.get(next.id)?.release()
-      await until(() => !runs.current.has(next.id))
-    }
-    expect(most).toBe(2)
-  })
-
-  test('the limit of a caller holds without a bound for all callers', async () => {
-    const shareOf = (caller: string) => ({ weight: 1, maxRunning: caller === 'key:limited' ? 2 : undefined })
-    const { runs, a, b } = await openPair({ shareOf })
-    const [limited, others] = [entries(6, 'key:limited'), entries(4, 'key:other')]
-    await Promise.all([...limited, ...others].map((entry, n) => (n % 2 ? a : b).enqueue(entry)))
-    for (let finished = 0; finished < 6; finished++) {
-      await until(() => runs.current.size === 4 + Math.min(2, 6 - finished))
-      const next = limited.find(({ id }) => runs.current.has(id))!
-      runs.current.get(next.id)?.release()
-      await until(() => !runs.current.has(next.id))
-    }
-    expect(runs.counts).toEqual({ started: 10, most: 6, doubles: 0 })
-  })
-
   test('entries that a process handed over run first, whatever the shares of their callers', async () => {
     const { prefix, runs, a, b } = await openPair({ maxRunning: 2 })
     for (const entry of entries(8, 'key:first')) await a.enqueue(entry)
@@ -309,6 +270,19 @@ describeWithRedis('a queue of several replicas', (redis) => {
     for (const entry of [busy, next, ...others]) await a.enqueue(entry)
     await until(() => runs.current.size === 1)
     await expect.poll(() => a.position(next)).toBe(1)
+  })
+
+  test('a change of weights applies to entries that wait already', async () => {
+    const weights: Record<string, number> = {}
+    const { runs, a, filler } = await openBusyPair({ shareOf: (caller) => ({ weight: weights[caller] ?? 1 }) })
+    const [first, second] = [entries(12, 'key:first'), entries(12, 'key:second')]
+    for (const [n, entry] of first.entries()) for (const waiting of [entry, second[n]!]) await a.enqueue(waiting)
+    weights['key:second'] = 3
+    await callersInOrder(runs, [filler, first[0]!, second[0]!])
+    // The first start of the caller has noticed it; its other entries move up.
+    await expect.poll(() => a.position(second[8]!)).toBeLessThanOrEqual(12)
+    const callers = await callersInOrder(runs, [...first.slice(1, 5), ...second.slice(1, 9)])
+    expect(callers.filter((caller) => caller === 'key:second').length).toBeGreaterThanOrEqual(8)
   })
 
   test('priorities are counted from the current virtual time again before they run out, and the order stays fair', async () => {

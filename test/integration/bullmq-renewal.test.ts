@@ -1,6 +1,6 @@
 import { Worker } from 'bullmq'
 import { expect, onTestFinished, test } from 'vitest'
-import { bullKeyOf } from '../../src/queue/bullmq/fair.ts'
+import { bullKeyOf } from '../../src/queue/bullmq/entries.ts'
 import { anEntry, createRunTracker, replicasOn } from '../helpers/queues.ts'
 import { describeWithRedis } from '../helpers/redis.ts'
 import { until } from '../helpers/until.ts'

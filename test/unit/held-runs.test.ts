@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { createHeldRuns } from '../../src/queue/bullmq/runs.ts'
 import type { AttemptId, QueueEntry } from '../../src/jobs/ports/queue.ts'
-import { bullKeyOf } from '../../src/queue/bullmq/fair.ts'
+import { bullKeyOf } from '../../src/queue/bullmq/entries.ts'
 import { silentLog } from '../helpers/log.ts'
 import { until } from '../helpers/until.ts'
 

@@ -3,10 +3,16 @@ import type { Channels } from '../../redis/channels.ts'
 import { connectRedis, runBatch, runCommand } from '../../redis/connection.ts'
 import { equalShares, type JobQueue, type Position, type QueueEntry, type ShareOf } from '../../jobs/ports/queue.ts'
 import { createBatch, createSerial, shareInFlight } from '../../lib/concurrency.ts'
-import { bullKeyOf, createFairShares, type EntryData } from './fair.ts'
+import { createAdmission } from './admission.ts'
+import { bullKeyOf, type EntryData } from './entries.ts'
+import { createFairShares } from './fair.ts'
+import { createCallerLimits } from './limits.ts'
 import { QUEUE_NAME, type Runs, type RunsOptions, startRuns } from './runs.ts'
 
-export type BullmqQueueOptions = Omit<RunsOptions, 'run' | 'prefix' | 'prepare' | 'fair'> & {
+export type BullmqQueueOptions = Omit<
+  RunsOptions,
+  'run' | 'prefix' | 'prepare' | 'admit' | 'onFinished' | 'onDrained'
+> & {
   /** The prefix of all keys. */
   readonly prefix: string
   readonly channels: Channels
@@ -14,6 +20,7 @@ export type BullmqQueueOptions = Omit<RunsOptions, 'run' | 'prefix' | 'prepare' 
   readonly maxRunning?: number | undefined
   readonly shareOf?: ShareOf | undefined
   readonly restAfterMs?: number | undefined
+  readonly turnCheckMs?: number | undefined
 }
 
 /** Entries added by one call, which sends them together. */
@@ -37,18 +44,16 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
   })
   // Errors of the connection, which logs them itself.
   queue.on('error', (error) => log.debug({ err: error }, 'the queue cannot reach Redis'))
-  const fair = createFairShares({
-    queue,
-    redis,
-    prefix,
-    shareOf,
-    isBounded: maxRunning !== undefined,
-    isPaused: () => isPaused,
-    log,
-    restAfterMs: options.restAfterMs,
-  })
+  const common = { queue, redis, prefix, shareOf, log }
+  const fair = maxRunning ? createFairShares({ ...common, restAfterMs: options.restAfterMs }) : undefined
+  const limits = createCallerLimits({ ...common, nextPriorities: fair?.next, checkMs: options.turnCheckMs })
+  const admit = createAdmission({ redis, shareOf, fair, limits, isPaused: () => isPaused })
+  /** Another entry of the caller may now run. */
+  const onLeft = (key: string, caller: string) => {
+    if (shareOf(caller).maxRunning !== undefined) limits.left(caller, key)
+  }
   const add = createBatch<QueueEntry, unknown>(async (added) => {
-    const priorities = await fair.tag(added)
+    const priorities = await fair?.tag(added)
     const entries = added.map((entry, n) => ({
       name: 'run',
       data: { caller: entry.caller, priority: entry.priority },
@@ -59,7 +64,7 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
   }, MAX_ADDS)
   /** Adds an entry at the head, as one that has started a run before. */
   const addFirst = async ({ caller, priority }: QueueEntry, jobId: string) => {
-    const data = { caller, priority, idleClaims: -1 }
+    const data = { caller, priority, hasCall: true }
     await runCommand(redis, () => queue.add('run', data, { jobId, lifo: true }))
   }
   /** By key: `add` waits for the end of the turn, and a dequeue must not overtake it. */
@@ -94,8 +99,9 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
   ]
 
   const closeAll = async () => {
-    fair.close()
+    fair?.close()
     await runs?.close()
+    await limits.close()
     for (const unsubscribe of unsubscribes) unsubscribe()
     await queue.close()
     redis.disconnect()
@@ -110,8 +116,9 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
 
   return {
     start(run) {
-      runs = startRuns({ ...options, prefix, run, fair, prepare })
-      void fair.spreadAll()
+      const onDrained = () => fair?.drained()
+      runs = startRuns({ ...options, prefix, run, admit, prepare, onFinished: onLeft, onDrained })
+      void fair?.recover()
       // A Redis that restarts without its data has lost the bound.
       redis.on('ready', () => {
         prepare().catch((error: unknown) =>
@@ -134,7 +141,10 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
       const removed = await inOrder(key, () => runCommand(redis, () => queue.remove(key)))
       // A process has claimed it. A run that has not started yet will see that the attempt is finished.
       if (removed === 0) await channels.publish('drops', key)
-      else fair.removed(entry.caller)
+      else {
+        fair?.removed(entry.caller)
+        onLeft(key, entry.caller)
+      }
     },
     async setPaused(paused) {
       await runCommand<unknown>(redis, () => (paused ? redis.set(pausedKey, '1') : redis.del(pausedKey)))

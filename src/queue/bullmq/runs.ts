@@ -5,7 +5,8 @@ import { createThrottledWarning, type Log, runLogged } from '../../jobs/log.ts'
 import { connectBlocking } from '../../redis/connection.ts'
 import type { QueueEntry, RunEntry } from '../../jobs/ports/queue.ts'
 import { every, resolvesWithin } from '../../lib/timing.ts'
-import { bullKeyOf, type EntryData, entryOfBullJob, type FairShares } from './fair.ts'
+import type { Admit } from './admission.ts'
+import { bullKeyOf, type EntryData, entryOfBullJob } from './entries.ts'
 
 export type RunsOptions = {
   readonly url: string
@@ -13,7 +14,11 @@ export type RunsOptions = {
   readonly prefix: string
   readonly log: Log
   readonly run: RunEntry
-  readonly fair: Pick<FairShares, 'admit' | 'finished' | 'drained'>
+  readonly admit: Admit
+  /** Called when an entry has left the queue after its run. */
+  readonly onFinished: (key: string, caller: string) => void
+  /** Called when there is nothing to claim. */
+  readonly onDrained: () => void
   /** Called before the first claim, and again after it rejects. */
   readonly prepare: () => Promise<unknown>
   /** How long a claim is valid without renewal, in ms. */
@@ -40,7 +45,7 @@ const CLOSE_TIMEOUT_MS = 2_000
 
 /** Claims entries, runs them, and holds their locks; BullMQ fetches, finishes and recovers entries. */
 export function startRuns(options: RunsOptions): Runs {
-  const { prefix, run, fair, log, lockDurationMs = LOCK_DURATION_MS } = options
+  const { prefix, run, log, lockDurationMs = LOCK_DURATION_MS } = options
   const redis = connectBlocking({ url: options.url, name: 'runs', log })
   const runs = createHeldRuns({ run, log })
   const logError = createErrorLog(log)
@@ -60,7 +65,7 @@ export function startRuns(options: RunsOptions): Runs {
   }
 
   const runEntry = async (job: BullJob<EntryData>, token: string) => {
-    const admission = await fair.admit(job, token)
+    const admission = await admitOrLog(job, token)
     if (admission === 'paused') void pauseClaims()
     // BullMQ then knows that the entry waits.
     if (admission !== 'runs') throw admission === 'delayed' ? new DelayedError() : new WaitingError()
@@ -69,6 +74,15 @@ export function startRuns(options: RunsOptions): Runs {
     if (isClosing && !held.isLost) await handOver(job, token)
     // BullMQ then does not finish the entry: it waits again, or another process has it.
     if (isClosing || held.isLost) throw new WaitingError()
+  }
+
+  const admitOrLog = async (job: BullJob<EntryData>, token: string) => {
+    try {
+      return await options.admit(job, token)
+    } catch (error) {
+      reportError(error)
+      return 'unknown'
+    }
   }
 
   /**
@@ -105,11 +119,12 @@ export function startRuns(options: RunsOptions): Runs {
     // If the check fails, as for a Redis user who may not read INFO, the worker never runs.
     skipVersionCheck: true,
   })
-  worker.on('completed', (job) => fair.finished(entryOfBullJob(job).caller))
-  worker.on('drained', () => fair.drained())
-  worker.on('error', (error) => {
+  worker.on('completed', (job) => options.onFinished(job.id ?? '', entryOfBullJob(job).caller))
+  worker.on('drained', options.onDrained)
+  const reportError = (error: unknown) => {
     if (logError(error) === 'unexpected') void pauseClaims()
-  })
+  }
+  worker.on('error', reportError)
 
   /**
    * BullMQ retries at once after an error, which would overload a Redis that is out of memory, for example. It would also
