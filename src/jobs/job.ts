@@ -28,7 +28,7 @@ export type FunctionState = (typeof FUNCTION_STATES)[number]
 export const MODEL_VERSIONS = ['v15', 'v1'] as const
 export type ModelVersion = (typeof MODEL_VERSIONS)[number]
 
-/** Why a job failed; the README explains each. */
+/** Why a job failed; docs/api.md explains each. */
 export const ERROR_CODES = [
   'inference_failed',
   'timed_out',

@@ -198,8 +198,8 @@ describe('a refused body has an error for each field', () => {
     expect(problem.paths.toSorted()).toEqual(['/audio_url', '/colour', '/version'])
   })
 
-  test('the README’s own example has both of its errors named', async () => {
-    const [, example = ''] = /-d '([^']*"version": "v2"[^']*)'/.exec(readFileSync('README.md', 'utf8')) ?? []
+  test('the example of a problem in docs/api.md has both of its errors named', async () => {
+    const [, example = ''] = /-d '([^']*"version": "v2"[^']*)'/.exec(readFileSync('docs/api.md', 'utf8')) ?? []
     const problem = problemOf(await app.post('/jobs', example))
     expect(problem.paths.toSorted()).toEqual(['/audio_url', '/version'])
   })

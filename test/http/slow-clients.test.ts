@@ -80,7 +80,7 @@ describe('a slow client', () => {
     await until(() => slow.every(({ closed }) => closed), 'all slow clients to be disconnected')
   })
 
-  test('has the time limits of the README', () => {
+  test('has the time limits that docs/production.md names', () => {
     expect([HEADERS_TIMEOUT_MS, REQUEST_TIMEOUT_MS]).toEqual([15_000, 60_000])
   })
 })

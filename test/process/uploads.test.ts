@@ -24,26 +24,30 @@ const post = (server: ServerProcess, parts: readonly Part[], headers: Record<str
 const submit = async (server: ServerProcess, parts: readonly Part[]) =>
   (await (await post(server, parts)).json()) as JobView
 
-test('the curl line of the README makes a video that plays, and deleting the job leaves nothing', TIMEOUT, async () => {
-  const folder = folderOfTest()
-  const server = await serverOfTest({ BACKEND: 'local', DATA_DIR: folder })
-  const form = ['video=@samples/face.mp4', 'audio=@samples/speech.wav'].flatMap((part) => ['-F', part])
-  const { stdout } = await promisify(execFile)('curl', ['-s', ...form, `${server.url}/jobs`], {
-    cwd: join(SAMPLES, '..'),
-  })
-  const { job_id: id, input } = JSON.parse(stdout) as JobView
-  expect(input).toMatchObject({ video: { type: 'video/mp4' }, audio: { type: 'audio/wav' } })
-  await server.untilStatus(id, 'succeeded')
-  const path = join(folder, 'fetched.mp4')
-  writeFileSync(path, Buffer.from(await (await fetch(`${server.url}/jobs/${id}/output`)).arrayBuffer()))
-  const made = await probe(path)
-  expect(made).toMatchObject({ video: 'h264 yuv420p', audio: 'aac' })
-  expect(Math.abs(made.seconds - SPEECH_SECONDS)).toBeLessThan(0.1)
-  const log = await (await fetch(`${server.url}/jobs/${id}/logs`)).text()
-  expect(log + server.output()).not.toContain(join(folder, 'uploads'))
-  expect((await fetch(`${server.url}/jobs/${id}`, { method: 'DELETE' })).status).toBe(204)
-  expect(filesIn(join(folder, 'uploads'))).toEqual([])
-})
+test(
+  'the curl line of docs/api.md makes a video that plays, and deleting the job leaves nothing',
+  TIMEOUT,
+  async () => {
+    const folder = folderOfTest()
+    const server = await serverOfTest({ BACKEND: 'local', DATA_DIR: folder })
+    const form = ['video=@samples/face.mp4', 'audio=@samples/speech.wav'].flatMap((part) => ['-F', part])
+    const { stdout } = await promisify(execFile)('curl', ['-s', ...form, `${server.url}/jobs`], {
+      cwd: join(SAMPLES, '..'),
+    })
+    const { job_id: id, input } = JSON.parse(stdout) as JobView
+    expect(input).toMatchObject({ video: { type: 'video/mp4' }, audio: { type: 'audio/wav' } })
+    await server.untilStatus(id, 'succeeded')
+    const path = join(folder, 'fetched.mp4')
+    writeFileSync(path, Buffer.from(await (await fetch(`${server.url}/jobs/${id}/output`)).arrayBuffer()))
+    const made = await probe(path)
+    expect(made).toMatchObject({ video: 'h264 yuv420p', audio: 'aac' })
+    expect(Math.abs(made.seconds - SPEECH_SECONDS)).toBeLessThan(0.1)
+    const log = await (await fetch(`${server.url}/jobs/${id}/logs`)).text()
+    expect(log + server.output()).not.toContain(join(folder, 'uploads'))
+    expect((await fetch(`${server.url}/jobs/${id}`, { method: 'DELETE' })).status).toBe(204)
+    expect(filesIn(join(folder, 'uploads'))).toEqual([])
+  },
+)
 
 test('Modal gets links under PUBLIC_URL to the exact bytes, also after a restart and a retry', TIMEOUT, async () => {
   const [plane, folder] = [await planeOfTest(), folderOfTest()]

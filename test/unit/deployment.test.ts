@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { expect, test } from 'vitest'
 import { ConfigSchema, SECRETS } from '../../src/config/config.ts'
 import { GAUGES } from '../../src/jobs/ports/metrics.ts'
@@ -159,10 +160,25 @@ test('the manifest has a disruption budget, an autoscaler on a metric that exist
   expect(Number(share) * Number(/maxReplicas: (\d+)/.exec(manifest)?.[1])).toBe(polls)
 })
 
-test('the files that the README links to exist', () => {
-  const links = [...readRoot('README.md').matchAll(/\]\((?!https?:)([^)#]+)/g)].map(([, path]) => path ?? '')
-  expect(links.length).toBeGreaterThan(3)
-  for (const link of links) expect(() => readRoot(link), link).not.toThrow()
+const PAGES = ['README.md', 'CHANGELOG.md', 'modal_app/README.md', 'samples/README.md']
+PAGES.push(...readdirSync('docs').flatMap((name) => (name.endsWith('.md') ? [`docs/${name}`] : [])))
+
+test.each(PAGES)('the files and headings that %s links to exist', (page) => {
+  const withoutCode = (text: string) => text.replace(/^ *```.*?^ *```$/gms, '')
+  // As GitHub names them.
+  const anchorsOf = (text: string) =>
+    [...withoutCode(text).matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) =>
+      heading
+        .toLowerCase()
+        .replace(/[^\p{L}\p{N}\s_-]/gu, '')
+        .replaceAll(' ', '-'),
+    )
+  const links = [...withoutCode(readRoot(page)).matchAll(/\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)/g)]
+  for (const [, path = '', anchor] of links) {
+    const target = path === '' ? page : join(dirname(page), path)
+    expect(existsSync(target), `${page}: ${target}`).toBe(true)
+    if (anchor !== undefined) expect(anchorsOf(readRoot(target)), `${page}: ${target}`).toContain(anchor)
+  }
 })
 
 test('the liveness probe of docs/kubernetes.yaml tolerates a server that is busy for some seconds', () => {
