@@ -1,6 +1,6 @@
 import { html } from 'htm/preact'
 import type { VNode } from 'preact'
-import { useState } from 'preact/hooks'
+import { useEffect, useState } from 'preact/hooks'
 import { client, isFinished, type Job, type Loaded, type Schemas, useLoaded } from './api.ts'
 import { BatchHead } from './batches.ts'
 import { counted, shortId } from './format.ts'
@@ -12,6 +12,8 @@ type Page = Schemas['JobList']
 
 /** Jobs on a page: the page holds no more of them, however many there are. */
 const PAGE_SIZE = 50
+/** How often jobs that run are loaded again, in ms: the stream of all jobs does not say how far they are. */
+const PROGRESS_MS = 5_000
 /** Changes of jobs that are not on the page load it again, at most once in this time, in ms. */
 const RELOAD_MS = 1_000
 
@@ -68,6 +70,12 @@ function useLiveList(page: Loaded<Page>, isFirst: boolean) {
       page.reload()
     }, RELOAD_MS)
   }
+  const hasRunning = page.data?.jobs.some(({ status }) => status === 'running')
+  useEffect(() => {
+    if (!hasRunning) return undefined
+    const interval = setInterval(() => !document.hidden && page.reload(), PROGRESS_MS)
+    return () => clearInterval(interval)
+  }, [hasRunning])
   return useLive({
     path: ALL_JOBS,
     onJob(job) {
@@ -181,6 +189,7 @@ function JobRow({ job, isSelected, onToggle }: JobRowProps): VNode {
     <td class="id"><a href=${`#/job/${job.job_id}`} title=${job.job_id}>${name}</a></td>
     <td class="state">
       <${Status} job=${job} />
+      ${job.progress?.percent !== undefined && html`<small class="dim">${job.progress.percent} %</small>`}
       ${job.queue_position !== undefined && html`<small class="dim">number ${job.queue_position} in the queue</small>`}
       ${job.error !== undefined && html`<small class="error" title=${job.error}><bdi>${job.error}</bdi></small>`}
     </td>

@@ -2,7 +2,7 @@ import { html } from 'htm/preact'
 import type { VNode } from 'preact'
 import { useEffect, useId, useRef, useState } from 'preact/hooks'
 import { formatBytes } from './format.ts'
-import { notify } from './ui.ts'
+import { notify, useNow } from './ui.ts'
 
 /** A face or a speech as a person gave it. */
 export type Media = {
@@ -212,6 +212,13 @@ function Recorder({ onRecorded }: { onRecorded: (file: File) => void }): VNode |
     }
   }
   return recorder
-    ? html`<button type="button" class="danger" onClick=${() => recorder.stop()}>Stop recording</button>`
+    ? html`<button type="button" class="danger" onClick=${() => recorder.stop()}>Stop recording</button><${Elapsed} />`
     : html`<button type="button" onClick=${start}>Record</button>`
+}
+
+/** Seconds since it is shown. */
+function Elapsed(): VNode {
+  const [startedAt] = useState(Date.now)
+  const now = useNow(500)
+  return html`<span class="dim" role="timer">${Math.max(0, Math.floor((now - startedAt) / 1000))} s</span>`
 }

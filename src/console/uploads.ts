@@ -7,7 +7,7 @@ export type Files = Readonly<Partial<Record<'video' | 'image' | 'audio', File>>>
 type Kind = keyof Files
 
 /** Repetitions of a PUT that broke. */
-const RETRIES = 2
+const RETRIES = 1
 
 type Sending = {
   readonly file: File
@@ -111,8 +111,8 @@ const fetchWith =
     request.upload.onprogress = ({ loaded }) => onSent(loaded)
     request.onload = () => {
       const { status, responseText } = request
-      const names = ['content-type', 'retry-after']
-      const answered = names.map((name): [string, string] => [name, request.getResponseHeader(name) ?? ''])
+      const lines = request.getAllResponseHeaders().trim().split('\r\n')
+      const answered = lines.map((line) => line.split(/: ?(.*)/, 2) as [string, string])
       resolve(new Response(status === 204 ? null : responseText, { status, headers: answered }))
     }
     request.onerror = () => reject(target.origin === BASE.origin ? new TypeError('no answer') : new UploadError(target))

@@ -13,13 +13,13 @@ const executablePath = NAMES.flatMap((name) =>
 export type OpenPage = (url: string) => Promise<Page>
 
 /** A suite in a real browser; skipped, which the output says, where the machine has none. */
-export function describeInBrowser(name: string, suite: (open: OpenPage) => void): void {
+export function describeInBrowser(name: string, suite: (open: OpenPage) => void, flags: readonly string[] = []): void {
   if (executablePath === undefined) process.stderr.write(`skipped: ${name}: no ${NAMES.join(' or ')} on PATH\n`)
   describe.skipIf(executablePath === undefined)(name, { timeout: 120_000 }, () => {
     let browser: Browser | undefined
     beforeAll(async () => {
       // Tests may run as root, where its sandbox does not.
-      browser = await chromium.launch({ executablePath: executablePath ?? '', args: ['--no-sandbox'] })
+      browser = await chromium.launch({ executablePath: executablePath ?? '', args: ['--no-sandbox', ...flags] })
     }, 60_000)
     afterAll(() => browser?.close())
     suite(async (url) => {

@@ -3,11 +3,10 @@ import { once } from 'node:events'
 import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import axe from 'axe-core'
-import type { Locator, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import type { JobView } from '../../src/jobs/view.ts'
 import { describeInBrowser } from '../helpers/browser.ts'
+import { expectAccessible, expectSoon, post, readProperty, watch } from '../helpers/console.ts'
 import { aJob as aJobOf, after, spawned, succeeded } from '../helpers/jobs.ts'
 import { listen } from '../helpers/listen.ts'
 import type { Job } from '../../src/jobs/job.ts'
@@ -23,49 +22,6 @@ const aFailure = { video_url: 'http://host.invalid/face.mp4', audio_path: 'speec
 
 /** An id as jobs have it. */
 const idOf = (n: number) => `0198a6f0-7c1e-7a52-9d5b-${n.toString(16).padStart(12, '0')}`
-
-/** What a page may not do: each is a failure of the test that opened it. */
-async function watch(page: Page, { url }: { url: string }): Promise<() => Promise<void>> {
-  const wrong: string[] = []
-  page.on('pageerror', ({ message }) => wrong.push(message))
-  page.on('console', (message) => {
-    // A refused request is logged by the browser itself; the tests look at what the page makes of it.
-    const isRefusal = message.text().startsWith('Failed to load resource') || message.text().includes('ERR_')
-    if (message.type() !== 'debug' && !isRefusal) wrong.push(message.text())
-  })
-  page.on('request', (request) => {
-    if (!/^(blob|data):/.test(request.url()) && new URL(request.url()).origin !== url) wrong.push(request.url())
-  })
-  // As a string, like all that runs in the page: it knows other globals than this file.
-  await page.addInitScript(
-    `addEventListener('securitypolicyviolation', (e) => console.error('CSP', e.violatedDirective))`,
-  )
-  return async () => {
-    expect(wrong).toEqual([])
-    await expectAccessible(page)
-  }
-}
-
-/** A property of an element, such as `currentTime` of a player. */
-const read = (locator: Locator, name: string) =>
-  locator.evaluate((element, key) => (element as unknown as Record<string, unknown>)[key], name)
-
-async function expectAccessible(page: Page): Promise<void> {
-  await page.evaluate(axe.source)
-  const violations = await page.evaluate<string[]>(
-    `axe.run().then(({ violations }) => violations.map(({ id, impact, nodes }) => id + ' ' + impact + ' ' + nodes[0].html))`,
-  )
-  expect(violations.filter((violation) => /^\S+ (serious|critical)/.test(violation))).toEqual([])
-}
-
-const post = async <T = JobView>(server: Pick<ServerProcess, 'url'>, path: string, body: object, headers = {}) => {
-  const answer = await fetch(server.url + path, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json', ...headers },
-    body: JSON.stringify(body),
-  })
-  return (await answer.json()) as T
-}
 
 describeInBrowser('the console, in a browser', (open) => {
   let server: ServerProcess
@@ -108,10 +64,10 @@ describeInBrowser('the console, in a browser', (open) => {
     await page.getByText('succeeded', { exact: true }).first().waitFor()
     const result = page.locator('figure', { hasText: 'Result' }).locator('video')
     await result.evaluate((video) => (video as unknown as { play(): Promise<void> }).play())
-    await expect.poll(() => read(result, 'currentTime')).toBeGreaterThan(0.2)
+    await expectSoon(() => readProperty(result, 'currentTime')).toBeGreaterThan(0.2)
     // The face plays with it.
     const face = page.locator('figure', { hasText: 'Face' }).locator('video')
-    expect(await read(face, 'paused')).toBe(false)
+    expect(await readProperty(face, 'paused')).toBe(false)
     await check()
   })
 
@@ -128,8 +84,8 @@ describeInBrowser('the console, in a browser', (open) => {
     })
     await page.getByRole('button', { name: 'Make the video' }).click()
     const bar = page.locator('.upload progress')
-    await expect.poll(() => read(bar, 'value')).toBeGreaterThan(0)
-    expect(await read(bar, 'value')).toBeLessThan(1)
+    await expectSoon(() => readProperty(bar, 'value')).toBeGreaterThan(0)
+    expect(await readProperty(bar, 'value')).toBeLessThan(1)
     await page.getByRole('button', { name: 'Cancel' }).click()
     await page.getByRole('button', { name: 'Make the video' }).waitFor()
     expect(page.url()).toContain('#/new')
@@ -235,14 +191,12 @@ describeInBrowser('the console, in a browser', (open) => {
     const batches = page.getByRole('region', { name: 'Batches' })
     await batches.getByText('film=<b>1').waitFor()
     await batches.getByRole('link', { name: '2 failed' }).click()
-    await expect.poll(() => page.locator('tbody tr').count()).toBe(2)
+    await expectSoon(() => page.locator('tbody tr').count()).toBe(2)
     await page.getByRole('button', { name: 'Retry failed' }).click()
-    await expect
-      .poll(async () => {
-        const { jobs } = (await (await fetch(`${server.url}/jobs?batch=${id}`)).json()) as { jobs: JobView[] }
-        return jobs.filter(({ attempts }) => attempts.length === 2).length
-      })
-      .toBe(2)
+    await expectSoon(async () => {
+      const { jobs } = (await (await fetch(`${server.url}/jobs?batch=${id}`)).json()) as { jobs: JobView[] }
+      return jobs.filter(({ attempts }) => attempts.length === 2).length
+    }).toBe(2)
     await check()
   })
 
@@ -275,9 +229,9 @@ describeInBrowser('the console, in a browser', (open) => {
     await page.getByText('50 %').waitFor()
     await page.getByText('Log', { exact: true }).click()
     const log = page.getByRole('region', { name: 'Log' })
-    await expect
-      .poll(() => log.textContent())
-      .toBe('<img src=x onerror=alert(1)>\n 50%|#####     | 5/10 [00:05<00:05,  1.00it/s]')
+    await expectSoon(() => log.textContent()).toBe(
+      '<img src=x onerror=alert(1)>\n 50%|#####     | 5/10 [00:05<00:05,  1.00it/s]',
+    )
     held.backend.end(attempts[0]?.callId ?? '', { kind: 'failed', code: 'face_not_found', error: '<b>no face</b>' })
     await page.getByText('<b>no face</b>').waitFor()
     await page.getByText('one face is seen from the front').waitFor()
@@ -293,13 +247,13 @@ describeInBrowser('the console, in a browser', (open) => {
     onTestFinished(() => crowded.close())
     const { page, check } = await visit('jobs', { url })
     const rows = page.locator('tbody tr')
-    await expect.poll(() => rows.count()).toBe(50)
+    await expectSoon(() => rows.count()).toBe(50)
     await page.getByRole('button', { name: 'Older' }).click()
     await page.getByText('Page 2').waitFor()
     await page.getByText('n=50', { exact: true }).waitFor()
     await page.getByLabel('Label, as key=value').fill('n=7777')
     await page.keyboard.press('Enter')
-    await expect.poll(() => rows.count()).toBe(1)
+    await expectSoon(() => rows.count()).toBe(1)
     await page.getByRole('link', { name: 'Overview' }).click()
     await page.getByText('the latest 1000 jobs').waitFor()
     await check()
@@ -327,7 +281,7 @@ describeInBrowser('the console, in a browser', (open) => {
     await page.getByRole('link', { name: job.job_id.slice(-8) }).click()
     await page.getByText('succeeded', { exact: true }).first().waitFor()
     const video = page.locator('figure', { hasText: 'Result' }).locator('video')
-    await expect.poll(() => read(video, 'videoWidth')).toBeGreaterThan(0)
+    await expectSoon(() => readProperty(video, 'videoWidth')).toBeGreaterThan(0)
     // The key is in no address, and another tab does not have it.
     expect(page.url()).not.toContain('mto_')
     expect(await page.evaluate('localStorage.length')).toBe(0)
