@@ -408,7 +408,7 @@ export interface paths {
         };
         /**
          * Follow a job
-         * @description Server-sent events named `status`: the job as it is now and after every change. The stream ends when the job finishes. The `id` is the revision. States in quick succession may be merged; the final state always comes. Events named `stage`, without an id, say where the running job is at the backend: `{"job_id", "stage"}`; events named `progress` say how far it is: `{"job_id", "progress"}`. The newest of each is sent first, then at most one a second.
+         * @description Server-sent events named `status`: the job as it is now and after every change. The stream ends when the job finishes; that of a job with an `output` when that is delivered, or will not be. The `id` is the revision. States in quick succession may be merged; the final state always comes. Events named `stage`, without an id, say where the running job is at the backend: `{"job_id", "stage"}`; events named `progress` say how far it is: `{"job_id", "progress"}`. The newest of each is sent first, then at most one a second.
          *
          *     Needs the scope `jobs:read`.
          */
@@ -451,8 +451,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List the webhook deliveries of a job
-         * @description Every delivery of the job, with its POSTs. A job without a `webhook_url` has none.
+         * List the deliveries of a job
+         * @description Every delivery of the job, of its webhooks and its output, with its attempts. A job with neither `webhook_url` nor `output` has none.
          *
          *     Needs the scope `jobs:read`.
          */
@@ -475,7 +475,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Send a webhook again
+         * Send a webhook or an output again
          * @description Sends the delivery once more, now, whatever its state. Its schedule continues.
          *
          *     Needs the scope `jobs:write`.
@@ -755,6 +755,26 @@ export interface webhooks {
         patch?: never;
         trace?: never;
     };
+    "job.delivered": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * The event job.delivered
+         * @description The video is at the `put_url` of the job. Verify the signature (Standard Webhooks) before you believe it.
+         */
+        post: operations["onJobDeliveredEvent"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "batch.finished": {
         parameters: {
             query?: never;
@@ -1013,6 +1033,27 @@ export interface components {
             face?: components["schemas"]["MediaFacts"];
             audio?: components["schemas"]["MediaFacts"];
         };
+        /** @description The delivery of the output to the store of its caller. */
+        OutputDelivery: {
+            /**
+             * Format: uri
+             * @description Where the video is sent, without the query of the URL.
+             * @example https://my-bucket.s3.eu-central-1.amazonaws.com/videos/scene-12.mp4
+             */
+            put_url: string;
+            /**
+             * @description Of a job that succeeded. `failed`: every attempt failed; `POST /jobs/:id/deliveries/:n/redeliver` makes another.
+             * @example delivered
+             * @enum {string}
+             */
+            state?: "pending" | "delivered" | "failed";
+            /**
+             * Format: date-time
+             * @description When the store had it.
+             * @example 2026-01-31T12:01:34.000Z
+             */
+            delivered_at?: string;
+        };
         /** @description How long an attempt took at the backend, to the millisecond; of a job, the sums over its attempts that have finished. What is absent is unknown. */
         AttemptUsage: {
             /**
@@ -1130,7 +1171,7 @@ export interface components {
              */
             cancel: string;
             /**
-             * @description Its webhook deliveries, if it has a webhook.
+             * @description Its deliveries, if it has a webhook or an `output`.
              * @example /jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/deliveries
              */
             deliveries?: string;
@@ -1290,6 +1331,7 @@ export interface components {
              * @example 3
              */
             queue_position?: number;
+            output?: components["schemas"]["OutputDelivery"];
             /**
              * @description Where the backend stored the video.
              * @example /shared/results/0198a6f0/v15/output.mp4
@@ -1410,6 +1452,22 @@ export interface components {
             timestamp: string;
             data: components["schemas"]["WebhookJob"];
         };
+        /** @description The video is at the `put_url` of the job. */
+        JobDeliveredEvent: {
+            /**
+             * @description What has happened.
+             * @example job.delivered
+             * @enum {string}
+             */
+            type: "job.delivered";
+            /**
+             * Format: date-time
+             * @description When it happened.
+             * @example 2026-01-31T12:01:30.000Z
+             */
+            timestamp: string;
+            data: components["schemas"]["WebhookJob"];
+        };
         /** @description All jobs of a batch have finished. */
         BatchFinishedEvent: {
             /**
@@ -1490,7 +1548,7 @@ export interface components {
              */
             data: Record<string, never>;
         };
-        /** @description Like `NewJob`, and files: exactly one face (`video_url`, `image_url`, `video_path`, `video`, `image`) and exactly one speech (`audio_url`, `audio_path`, `audio`). Fields and files come in any order; `parameters` and `metadata` are JSON objects as text. A field without text, a parameter that is an empty text, and a file input without a file count as absent; a part of type application/json is read as JSON. */
+        /** @description Like `NewJob`, and files: exactly one face (`video_url`, `image_url`, `video_path`, `video`, `image`) and exactly one speech (`audio_url`, `audio_path`, `audio`). Fields and files come in any order; `parameters`, `metadata` and `output` are JSON objects as text. A field without text, a parameter that is an empty text, and a file input without a file count as absent; a part of type application/json is read as JSON. */
         NewJobForm: {
             /**
              * Format: binary
@@ -1631,7 +1689,7 @@ export interface components {
              */
             webhook_url?: string;
             /**
-             * @description The events that the webhook reports; by default the three final ones.
+             * @description The events that the webhook reports; by default the three final ones, and `job.delivered` if there is an `output`.
              * @example [
              *       "job.running",
              *       "job.succeeded",
@@ -1639,7 +1697,16 @@ export interface components {
              *       "job.canceled"
              *     ]
              */
-            webhook_events?: ("job.running" | "job.succeeded" | "job.failed" | "job.canceled")[];
+            webhook_events?: ("job.running" | "job.succeeded" | "job.failed" | "job.canceled" | "job.delivered")[];
+            /** @description Where to send the output, in addition to `output_url`. */
+            output?: {
+                /**
+                 * Format: uri
+                 * @description A presigned URL of your own store for a PUT of the video: http or https, at a public address. The server sends the video to it once the job has succeeded, with `Content-Type` and `Content-Length`, which the URL may have signed; and again, by the schedule of webhooks, until the store answers 2xx. The URL has to be valid by then. It is kept as a secret.
+                 * @example https://my-bucket.s3.eu-central-1.amazonaws.com/videos/scene-12.mp4?X-Amz-Signature=0f4c9b
+                 */
+                put_url: string;
+            };
         } & ((unknown | unknown | unknown | unknown | unknown) & (unknown | unknown | unknown));
         /** @description What to make: exactly one face (`video_url`, `image_url`, `video_path`, `video`, `image`) and exactly one speech (`audio_url`, `audio_path`, `audio`). An optional field that is null counts as absent. */
         NewJob: {
@@ -1788,7 +1855,7 @@ export interface components {
              */
             webhook_url?: string | null;
             /**
-             * @description The events that the webhook reports; by default the three final ones.
+             * @description The events that the webhook reports; by default the three final ones, and `job.delivered` if there is an `output`.
              * @example [
              *       "job.running",
              *       "job.succeeded",
@@ -1796,7 +1863,16 @@ export interface components {
              *       "job.canceled"
              *     ]
              */
-            webhook_events?: ("job.running" | "job.succeeded" | "job.failed" | "job.canceled")[] | null;
+            webhook_events?: ("job.running" | "job.succeeded" | "job.failed" | "job.canceled" | "job.delivered")[] | null;
+            /** @description Where to send the output, in addition to `output_url`. */
+            output?: {
+                /**
+                 * Format: uri
+                 * @description A presigned URL of your own store for a PUT of the video: http or https, at a public address. The server sends the video to it once the job has succeeded, with `Content-Type` and `Content-Length`, which the URL may have signed; and again, by the schedule of webhooks, until the store answers 2xx. The URL has to be valid by then. It is kept as a secret.
+                 * @example https://my-bucket.s3.eu-central-1.amazonaws.com/videos/scene-12.mp4?X-Amz-Signature=0f4c9b
+                 */
+                put_url: string;
+            } | null;
         } & (({
             /**
              * Format: uri
@@ -2013,6 +2089,7 @@ export interface components {
              * @example 3
              */
             queue_position?: number;
+            output?: components["schemas"]["OutputDelivery"];
             /**
              * @description Where the backend stored the video.
              * @example /shared/results/0198a6f0/v15/output.mp4
@@ -2879,7 +2956,7 @@ export interface components {
              */
             unchanged: number;
         };
-        /** @description One POST to the receiver. While it runs, it has neither status nor error. */
+        /** @description One request to the receiver. While it runs, it has neither status nor error. */
         DeliveryTry: {
             /**
              * Format: date-time
@@ -2903,31 +2980,37 @@ export interface components {
              */
             error?: string;
         };
-        /** @description The delivery of one event to the webhook of a job. */
+        /** @description The delivery of one event to the webhook of a job, or of its output. */
         Delivery: {
             /**
-             * @description Its number among the deliveries of the job; those of its batch start at 1,000,001.
+             * @description Its number among the deliveries of the job; those of its batch start at 1,000,001, those of its output at 2,000,001.
              * @example 1
              */
             number: number;
             /**
+             * @description `webhook`: an event; `output`: the video, by PUT to the `put_url` of the job; `copy`: the video, to the bucket of this server, which only administrators see.
+             * @example webhook
+             * @enum {string}
+             */
+            kind: "webhook" | "output" | "copy";
+            /**
              * @description The `webhook-id` header, the same for every POST.
              * @example msg_0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11_1
              */
-            webhook_id: string;
+            webhook_id?: string;
             /**
-             * @description What has happened. That the batch has finished stands with the job that finished last.
+             * @description What has happened; for an output, `job.succeeded`. That the batch has finished stands with the job that finished last.
              * @example job.succeeded
              * @enum {string}
              */
-            event: "job.running" | "job.succeeded" | "job.failed" | "job.canceled" | "batch.finished";
+            event: "job.running" | "job.succeeded" | "job.failed" | "job.canceled" | "job.delivered" | "batch.finished";
             /**
              * @description The attempt of the job that the event is about.
              * @example 1
              */
             attempt: number;
             /**
-             * @description `failed`: every POST failed, or the receiver answered 410.
+             * @description `failed`: every attempt failed, or the receiver answered 410.
              * @example delivered
              * @enum {string}
              */
@@ -2940,12 +3023,12 @@ export interface components {
             created_at: string;
             /**
              * Format: date-time
-             * @description When the next POST is due, while it is pending.
+             * @description When the next attempt is due, while it is pending.
              * @example 2026-01-31T12:01:35.000Z
              */
             next_try_at?: string;
             /**
-             * @description The last 50 POSTs, oldest first.
+             * @description The last 50 attempts, oldest first.
              * @example [
              *       {
              *         "at": "2026-01-31T12:01:30.010Z",
@@ -2956,7 +3039,7 @@ export interface components {
              */
             tries: components["schemas"]["DeliveryTry"][];
         };
-        /** @description The webhook deliveries of a job. */
+        /** @description The deliveries of a job: of its webhooks and its output. */
         DeliveryList: {
             /**
              * @description Where the job sends its events.
@@ -2964,7 +3047,7 @@ export interface components {
              */
             webhook_url?: string;
             /**
-             * @description The events that the webhook reports; by default the three final ones.
+             * @description The events that the webhook reports; by default the three final ones, and `job.delivered` if there is an `output`.
              * @example [
              *       "job.running",
              *       "job.succeeded",
@@ -2972,7 +3055,7 @@ export interface components {
              *       "job.canceled"
              *     ]
              */
-            webhook_events?: ("job.running" | "job.succeeded" | "job.failed" | "job.canceled")[];
+            webhook_events?: ("job.running" | "job.succeeded" | "job.failed" | "job.canceled" | "job.delivered")[];
             /** @description By number. */
             deliveries: components["schemas"]["Delivery"][];
         };
@@ -3241,6 +3324,7 @@ export type InputFile = components['schemas']['InputFile'];
 export type JobInput = components['schemas']['JobInput'];
 export type MediaFacts = components['schemas']['MediaFacts'];
 export type JobMedia = components['schemas']['JobMedia'];
+export type OutputDelivery = components['schemas']['OutputDelivery'];
 export type AttemptUsage = components['schemas']['AttemptUsage'];
 export type Cost = components['schemas']['Cost'];
 export type Attempt = components['schemas']['Attempt'];
@@ -3250,6 +3334,7 @@ export type JobRunningEvent = components['schemas']['JobRunningEvent'];
 export type JobSucceededEvent = components['schemas']['JobSucceededEvent'];
 export type JobFailedEvent = components['schemas']['JobFailedEvent'];
 export type JobCanceledEvent = components['schemas']['JobCanceledEvent'];
+export type JobDeliveredEvent = components['schemas']['JobDeliveredEvent'];
 export type BatchFinishedEvent = components['schemas']['BatchFinishedEvent'];
 export type WebhookTestEvent = components['schemas']['WebhookTestEvent'];
 export type NewJobForm = components['schemas']['NewJobForm'];
@@ -9639,6 +9724,51 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["JobCanceledEvent"];
+            };
+        };
+        responses: {
+            /** @description Any 2xx: the event was received. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The receiver wants no more webhooks of this job. */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    onJobDeliveredEvent: {
+        parameters: {
+            query?: never;
+            header: {
+                /**
+                 * @description The same for every attempt at one event.
+                 * @example msg_0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11_1
+                 */
+                "webhook-id": string;
+                /**
+                 * @description When it was sent, in seconds since 1970.
+                 * @example 1769860890
+                 */
+                "webhook-timestamp": string;
+                /**
+                 * @description Signatures by each of your secrets, separated by spaces.
+                 * @example v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4=
+                 */
+                "webhook-signature": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["JobDeliveredEvent"];
             };
         };
         responses: {

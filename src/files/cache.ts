@@ -25,6 +25,8 @@ export type FileUse = { readonly path: string; release(): void }
 export type FileCache = {
   /** The file of this name; fetched if missing, once for all concurrent uses. Rejects as `fill` does. */
   use(name: string, recipe: Recipe): Promise<FileUse>
+  /** The file of this name, if it is there. */
+  find(name: string): Promise<FileUse | undefined>
   /** Removes a file at once; readers that have it open can read on. */
   forget(name: string): Promise<void>
   /** Aborts every fetch. Idempotent. */
@@ -152,6 +154,14 @@ export function createFileCache({ folder, maxBytes }: FileCacheOptions): FileCac
       }
       makeRoom()
       return { path: pathOf(name), release }
+    },
+    async find(name) {
+      await found
+      await removals.get(name)?.catch(() => undefined)
+      const entry = entries.get(name)
+      if (!entry || entry.fetch || entry.bytes === 0) return undefined
+      entry.users++
+      return { path: pathOf(name), release: once(() => releaseEntry(entry)) }
     },
     async forget(name) {
       await found

@@ -4,8 +4,8 @@ import { currentAttempt, type ModelVersion } from '../jobs/job.ts'
 import type { Log } from '../jobs/log.ts'
 import { createLru } from '../lib/collections.ts'
 import { createFileCache } from './cache.ts'
-import { nameOf, namesOf, storedOutputOf, sweepFolder } from './outputs.ts'
-import { OutputTooLarge, type Outputs, type SucceededJob } from '../jobs/ports/files.ts'
+import { nameOf, namesOf, readFile, storedOutputOf, sweepFolder } from './outputs.ts'
+import { type OutputBytes, OutputTooLarge, type Outputs, type SucceededJob } from '../jobs/ports/files.ts'
 
 /** A run of the deployed function, by its own id, and the caller whose job it was. */
 export type ModalRun = { readonly runId: string; readonly version: ModelVersion; readonly caller: string }
@@ -13,6 +13,8 @@ export type ModalRun = { readonly runId: string; readonly version: ModelVersion;
 export type ModalOutputsOptions = {
   /** Writes the output of a run to a file. Rejects with `output_unavailable`, or with the error of the disk. */
   readonly download: (run: ModalRun, path: string, signal: AbortSignal) => Promise<void>
+  /** Gives the bytes of the output of a run to `use`, without a file. Rejects likewise, or as `use` does. */
+  readonly read: <T>(run: ModalRun, signal: AbortSignal, use: (output: OutputBytes) => Promise<T>) => Promise<T>
   /** Outputs are kept in its folder `outputs`. */
   readonly dataDir: string
   readonly maxBytes: number
@@ -29,23 +31,28 @@ const DISK_RETRY_SECONDS = 60
 
 /** Outputs stored at Modal: each is fetched once for all requests, and cached on disk while there is room. */
 export function createModalOutputs(options: ModalOutputsOptions): Outputs {
-  const { download, dataDir, maxBytes, prefetches, log } = options
+  const { download, read, dataDir, maxBytes, prefetches, log } = options
   const folder = join(dataDir, 'outputs')
   const cache = createFileCache({ folder, maxBytes })
   /** By file: another fetch would be another call of the function, with the same result. */
   const tooLarge = createLru<OutputTooLarge>(REMEMBERED)
   const fileOf = (name: string) => `${name}.mp4`
 
+  const runOf = ({ runId, version, caller }: SucceededJob): ModalRun => {
+    if (runId !== undefined) return { runId, version, caller }
+    throw problem('output_unavailable', { detail: 'The job has no run id, so its output at Modal cannot be found.' })
+  }
+  const fileNameOf = (job: SucceededJob) => fileOf(nameOf(job, currentAttempt(job).attempt))
+
   const use = async (job: SucceededJob) => {
-    const { id, runId, version, finishedAt = job.createdAt } = job
-    if (runId === undefined)
-      throw problem('output_unavailable', { detail: 'The job has no run id, so its output at Modal cannot be found.' })
+    const { id, finishedAt = job.createdAt } = job
+    const run = runOf(job)
     const fill = async (path: string, signal: AbortSignal) => {
       const startedAt = performance.now()
-      await download({ runId, version, caller: job.caller }, path, signal)
+      await download(run, path, signal)
       log.info({ job_id: id, duration_ms: Math.round(performance.now() - startedAt) }, 'output fetched from Modal')
     }
-    const file = fileOf(nameOf(job, currentAttempt(job).attempt))
+    const file = fileNameOf(job)
     const known = tooLarge.get(file)
     if (known) throw known
     try {
@@ -60,6 +67,16 @@ export function createModalOutputs(options: ModalOutputsOptions): Outputs {
 
   return {
     open: async (job) => ({ kind: 'file', ...(await use(job)) }),
+    async read(job, signal, give) {
+      const run = runOf(job)
+      const cached = await cache.find(fileNameOf(job))
+      if (!cached) return read(run, signal, give)
+      try {
+        return await readFile(cached.path, signal, give)
+      } finally {
+        cached.release()
+      }
+    },
     prefetch(job) {
       if (!prefetches) return
       const failed = (error: unknown) => {

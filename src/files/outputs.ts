@@ -1,8 +1,20 @@
 import { randomBytes } from 'node:crypto'
-import { constants, copyFile, link, mkdir, opendir, rename, rm, stat, realpath } from 'node:fs/promises'
+import {
+  constants,
+  copyFile,
+  type FileHandle,
+  link,
+  mkdir,
+  open,
+  opendir,
+  rename,
+  rm,
+  stat,
+  realpath,
+} from 'node:fs/promises'
 import { dirname, join, isAbsolute, relative, sep } from 'node:path'
 import { type BackendName, currentAttempt, type Job, type ModelVersion } from '../jobs/job.ts'
-import type { Outputs, StoredOutput, SucceededJob, Sweep } from '../jobs/ports/files.ts'
+import type { OutputBytes, Outputs, StoredOutput, SucceededJob, Sweep } from '../jobs/ports/files.ts'
 import { codeOf } from '../lib/errors.ts'
 import { problem } from '../problems.ts'
 
@@ -10,14 +22,16 @@ import { problem } from '../problems.ts'
 export function createOutputsByBackend(sources: Readonly<Partial<Record<BackendName, Outputs>>>): Outputs {
   const all = Object.values(sources)
   const sourceOf = (job: Job): Outputs | undefined => sources[job.backend]
+  const requireSource = (job: Job): Outputs => {
+    const source = sourceOf(job)
+    if (source) return source
+    throw problem('output_unavailable', {
+      detail: `The output is at the backend '${job.backend}', which this server does not use.`,
+    })
+  }
   return {
-    async open(job, options) {
-      const source = sourceOf(job)
-      if (source) return source.open(job, options)
-      throw problem('output_unavailable', {
-        detail: `The output is at the backend '${job.backend}', which this server does not use.`,
-      })
-    },
+    open: async (job, options) => requireSource(job).open(job, options),
+    read: async (job, signal, use) => requireSource(job).read(job, signal, use),
     prefetch: (job) => sourceOf(job)?.prefetch(job),
     has: async (job) => (await sourceOf(job)?.has(job)) ?? false,
     share: async (from, to) => sourceOf(from)?.share(from, to),
@@ -28,6 +42,36 @@ export function createOutputsByBackend(sources: Readonly<Partial<Record<BackendN
     async close() {
       await Promise.all(all.map((source) => source.close()))
     },
+  }
+}
+
+/** How much of a file is read at a time, in bytes, into one buffer. */
+const PIECE_BYTES = 128 * 1024
+
+/** Gives the bytes of a file to `use`. Rejects with `output_unavailable` if it cannot be opened. */
+export async function readFile<T>(
+  path: string,
+  signal: AbortSignal,
+  use: (output: OutputBytes) => Promise<T>,
+): Promise<T> {
+  const file = await open(path).catch((cause: unknown) => {
+    throw problem('output_unavailable', { detail: 'The file no longer exists.', cause })
+  })
+  try {
+    const { size } = await file.stat()
+    return await use({ size, bytes: piecesOf(file, signal) })
+  } finally {
+    await file.close()
+  }
+}
+
+async function* piecesOf(file: FileHandle, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  const buffer = Buffer.allocUnsafeSlow(PIECE_BYTES)
+  for (;;) {
+    signal.throwIfAborted()
+    const { bytesRead } = await file.read(buffer, 0, buffer.length)
+    if (bytesRead === 0) return
+    yield buffer.subarray(0, bytesRead)
   }
 }
 
@@ -93,6 +137,7 @@ export function createDirectoryOutputs({ root, locate }: DirectoryOptions): Outp
     )
   return {
     open: async (job) => ({ kind: 'file', path: await find(job), release: () => undefined }),
+    read: async (job, signal, use) => readFile(await find(job), signal, use),
     prefetch: () => undefined,
     has,
     share: async (from) => ((await has(from)) ? storedOutputOf(from) : undefined),

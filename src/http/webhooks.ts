@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
-import type { Delivery } from '../jobs/webhooks/delivery.ts'
+import { type Delivery, DELIVERY_KINDS } from '../jobs/webhooks/delivery.ts'
 import { type DeliveryLedger, presentDelivery, presentTest } from '../jobs/webhooks/ledger.ts'
 import { URL_MAX_LENGTH } from '../net/url-rule.ts'
 import type { Operation } from './docs/operation.ts'
@@ -18,7 +18,7 @@ const DeliveryAttemptReply = Type.Object(
     duration_ms: Type.Optional(Integer({ description: 'How long it took.', example: 42, minimum: 0 })),
     error: Type.Optional(Text({ description: 'Why it failed.', example: 'the receiver answered 503' })),
   },
-  { $id: 'DeliveryTry', description: 'One POST to the receiver. While it runs, it has neither status nor error.' },
+  { $id: 'DeliveryTry', description: 'One request to the receiver. While it runs, it has neither status nor error.' },
 )
 
 /** Path of a delivery. A number of another form is an unknown delivery, not an invalid request. */
@@ -27,37 +27,46 @@ const DeliveryParams = Type.Object({
   n: Text({ description: 'The number of the delivery.', example: '1' }),
 })
 
-/** The delivery of one event to a webhook. */
+/** The delivery of one event to a webhook, or of an output. */
 const DeliveryReply = Type.Object(
   {
     number: Integer({
-      description: 'Its number among the deliveries of the job; those of its batch start at 1,000,001.',
+      description:
+        'Its number among the deliveries of the job; those of its batch start at 1,000,001, those of its output at 2,000,001.',
       example: 1,
       minimum: 1,
     }),
-    webhook_id: Text({
-      description: 'The `webhook-id` header, the same for every POST.',
-      example: 'msg_0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11_1',
+    kind: OneOf(DELIVERY_KINDS, {
+      description:
+        '`webhook`: an event; `output`: the video, by PUT to the `put_url` of the job; `copy`: the video, to the bucket of this server, which only administrators see.',
+      examples: ['webhook'],
     }),
+    webhook_id: Type.Optional(
+      Text({
+        description: 'The `webhook-id` header, the same for every POST.',
+        example: 'msg_0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11_1',
+      }),
+    ),
     event: OneOf([...WEBHOOK_EVENTS, BATCH_EVENT], {
-      description: 'What has happened. That the batch has finished stands with the job that finished last.',
+      description:
+        'What has happened; for an output, `job.succeeded`. That the batch has finished stands with the job that finished last.',
       examples: ['job.succeeded'],
     }),
     attempt: Integer({ description: 'The attempt of the job that the event is about.', example: 1, minimum: 1 }),
     state: OneOf(['pending', 'delivered', 'failed'], {
-      description: '`failed`: every POST failed, or the receiver answered 410.',
+      description: '`failed`: every attempt failed, or the receiver answered 410.',
       examples: ['delivered'],
     }),
     created_at: Time({ description: 'When the event happened.', example: '2026-01-31T12:01:30.000Z' }),
     next_try_at: Type.Optional(
-      Time({ description: 'When the next POST is due, while it is pending.', example: '2026-01-31T12:01:35.000Z' }),
+      Time({ description: 'When the next attempt is due, while it is pending.', example: '2026-01-31T12:01:35.000Z' }),
     ),
     tries: Type.Array(DeliveryAttemptReply, {
-      description: 'The last 50 POSTs, oldest first.',
+      description: 'The last 50 attempts, oldest first.',
       examples: [[{ at: '2026-01-31T12:01:30.010Z', status: 200, duration_ms: 42 }]],
     }),
   },
-  { $id: 'Delivery', description: 'The delivery of one event to the webhook of a job.' },
+  { $id: 'Delivery', description: 'The delivery of one event to the webhook of a job, or of its output.' },
 )
 
 /** Answer of `GET /jobs/:id/deliveries`. */
@@ -69,7 +78,7 @@ const DeliveriesReply = Type.Object(
     webhook_events: Type.Optional(WebhookEvents),
     deliveries: Type.Array(DeliveryReply, { description: 'By number.' }),
   },
-  { $id: 'DeliveryList', description: 'The webhook deliveries of a job.' },
+  { $id: 'DeliveryList', description: 'The deliveries of a job: of its webhooks and its output.' },
 )
 
 /** Body of `POST /webhooks/test`. */
@@ -119,6 +128,7 @@ const WebhookSecretReply = Type.Object(
 
 const pending = {
   number: 1,
+  kind: 'webhook',
   webhook_id: 'msg_0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11_1',
   event: 'job.succeeded',
   attempt: 1,
@@ -134,8 +144,9 @@ const docs: Record<'list' | 'redeliver' | 'secret' | 'test', Operation> = {
   list: {
     operationId: 'listDeliveries',
     tag: 'webhooks',
-    summary: 'List the webhook deliveries of a job',
-    description: 'Every delivery of the job, with its POSTs. A job without a `webhook_url` has none.',
+    summary: 'List the deliveries of a job',
+    description:
+      'Every delivery of the job, of its webhooks and its output, with its attempts. A job with neither `webhook_url` nor `output` has none.',
     answers: {
       200: {
         description: 'The deliveries.',
@@ -157,7 +168,7 @@ const docs: Record<'list' | 'redeliver' | 'secret' | 'test', Operation> = {
   redeliver: {
     operationId: 'redeliver',
     tag: 'webhooks',
-    summary: 'Send a webhook again',
+    summary: 'Send a webhook or an output again',
     description: 'Sends the delivery once more, now, whatever its state. Its schedule continues.',
     answers: {
       202: {

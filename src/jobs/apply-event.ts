@@ -20,11 +20,14 @@ export type Applied = { accepted: true; job: Job } | { accepted: false; reason: 
 /** The most characters of an `error`; what is beyond is cut. */
 export const ERROR_MAX_LENGTH = 2000
 
-/** The events that each state accepts. `started`, `orphaned` and `stopped` change one attempt and never the state. */
+/**
+ * The events that each state accepts. `started`, `orphaned` and `stopped` change one attempt and never the state, nor do
+ * `delivered` and `undelivered`.
+ */
 const TRANSITIONS: Readonly<Record<JobStatus, readonly JobEvent['type'][]>> = {
   submitted: ['released', 'reused', 'spawned', 'failed', 'canceled', 'expired', 'orphaned', 'stopped'],
   running: ['spawned', 'started', 'succeeded', 'failed', 'interrupted', 'canceled', 'expired', 'orphaned', 'stopped'],
-  succeeded: ['orphaned', 'stopped'],
+  succeeded: ['orphaned', 'stopped', 'delivered', 'undelivered'],
   failed: ['retried', 'orphaned', 'stopped'],
   canceled: ['retried', 'orphaned', 'stopped'],
 }
@@ -84,6 +87,10 @@ function refuse(job: Job, event: JobEvent, now: number): string | undefined {
       return expiresAt(job) <= now ? undefined : 'the deadline has not passed'
     case 'retried':
       return (job.retries ?? 0) < (event.maxRetries ?? Infinity) ? undefined : 'the job has been retried too often'
+    case 'delivered':
+    case 'undelivered':
+      if (!job.output) return 'the job has no output to deliver'
+      return job.delivery?.state === 'delivered' ? 'the output is delivered already' : undefined
     case 'canceled':
       return undefined
     default:
@@ -131,6 +138,10 @@ function move(job: Job, event: JobEvent, now: number): Job {
       return changeAttempt(job, event.attempt, { callId: event.callId, stop: 'pending' })
     case 'stopped':
       return changeAttempt(job, event.attempt, { stop: 'done' })
+    case 'delivered':
+      return { ...job, delivery: { state: 'delivered', at: now } }
+    case 'undelivered':
+      return { ...job, delivery: { state: 'failed', at: now } }
     default:
       return event satisfies never
   }

@@ -1,5 +1,5 @@
 import type { Backend } from './ports/backend.ts'
-import type { ChangeBus, WebhookSender } from './ports/notifications.ts'
+import type { ChangeBus, OutputSender, WebhookSender } from './ports/notifications.ts'
 import type { RecordMetric } from './ports/metrics.ts'
 import type { Reservations } from './ports/access.ts'
 import { type AheadUploads, type MediaReader, type Outputs, type Uploads, uploadsOf } from './ports/files.ts'
@@ -38,6 +38,7 @@ export type CorePorts = {
   readonly reservations: Reservations
   readonly media: MediaReader
   readonly sender: WebhookSender
+  readonly outputSender: OutputSender
   readonly links: LinkSigner
   readonly log: Log
   readonly recordMetric: RecordMetric
@@ -76,6 +77,8 @@ export type CoreSettings = {
   readonly price?: Price | undefined
   /** How long a finished job is kept. */
   readonly retentionSeconds: number
+  /** Whether a copy of each output goes to the bucket of this server. */
+  readonly copiesOutputs?: boolean
   /** Time after which a delivery attempt counts as lost, in ms: longer than the sender's timeout. */
   readonly deliveryClaimMs: number
   /** Files that a caller has sent ahead and not used: how many, and their bytes together. */
@@ -93,7 +96,11 @@ export function createCore(ports: CorePorts, settings: CoreSettings) {
   const subscriptions = createSubscriptions({ ...ports, stages })
   const estimator = createEstimator({ ...ports, ...settings, stages })
   const progress = createProgressFollower({ ...ports, stages, estimator })
-  const webhooks = createOutbox({ ...ports, claimMs: settings.deliveryClaimMs })
+  const webhooks = createOutbox({
+    ...ports,
+    claimMs: settings.deliveryClaimMs,
+    transition: (...change) => transition(...change),
+  })
   const uploads = createUploadService({ ...ports, ...settings })
   const observe: Reuse['observe'] = (change) => reuse.observe(change)
   const publish = createPublisher({ ...ports, webhooks, estimator, reuse: { observe }, ahead: uploads })
@@ -170,7 +177,7 @@ function createPublisher(dependencies: SubscriberDependencies): (change: JobChan
     ...(tracer ? [(change: JobChange) => spansOf(change).forEach((span) => tracer.record(span))] : []),
     (change) => estimator.observe(change),
     ({ after }) => changes.publish(after),
-    ({ delivery }) => delivery && webhooks.wake(delivery),
+    ({ deliveries }) => deliveries?.forEach(webhooks.wake),
     ({ batchDelivery }) => batchDelivery && webhooks.wake(batchDelivery),
     ({ after, event }) => {
       if (event?.type === 'succeeded') outputs.prefetch({ ...after, outputPath: event.outputPath })

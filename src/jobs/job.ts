@@ -117,7 +117,7 @@ export const PRIORITIES = ['high', 'normal', 'low'] as const
 export type Priority = (typeof PRIORITIES)[number]
 
 /** The events of webhooks, in the order in which they happen. */
-export const WEBHOOK_EVENTS = ['job.running', 'job.succeeded', 'job.failed', 'job.canceled'] as const
+export const WEBHOOK_EVENTS = ['job.running', 'job.succeeded', 'job.failed', 'job.canceled', 'job.delivered'] as const
 export type WebhookEvent = (typeof WEBHOOK_EVENTS)[number]
 
 /** The event of a batch whose jobs have all finished. */
@@ -125,6 +125,14 @@ export const BATCH_EVENT = 'batch.finished'
 
 /** Where a job's webhooks go. `events`: which ones, never empty, in the order of `WEBHOOK_EVENTS`. */
 export type Webhook = { readonly url: string; readonly events: readonly WebhookEvent[] }
+
+/** Where the output is to be sent: a presigned URL, which is a secret. */
+export type OutputTarget = { readonly putUrl: string }
+
+/** How a delivery of the output ended last; a failed one may be requested again. */
+export const SETTLED_STATES = ['delivered', 'failed'] as const
+/** `at`: epoch ms. */
+export type SettledDelivery = { readonly state: (typeof SETTLED_STATES)[number]; readonly at: number }
 
 /**
  * How long an attempt took at its backend, in whole ms: in its queue, in the start of a container or the fetch of inputs,
@@ -172,6 +180,7 @@ export type JobRequest = {
   /** Whether the output of an identical job will do. */
   readonly reuse?: boolean
   readonly webhook?: Webhook
+  readonly output?: OutputTarget
 }
 
 /** The options of a request for the backend, without face and speech. */
@@ -198,6 +207,8 @@ export type Job = JobRequest & {
   readonly finishedAt?: number
   readonly deadlineAt: number
   readonly outputPath?: string
+  /** How the delivery to the `output` of the request ended. */
+  readonly delivery?: SettledDelivery
   /** The function's own id for the run, under which Modal keeps the output; not our job id. */
   readonly runId?: string
   readonly error?: string
@@ -246,6 +257,10 @@ export type JobEvent =
   | { type: 'orphaned'; attempt: number; callId: string }
   /** The backend confirmed that the attempt's call no longer runs. */
   | { type: 'stopped'; attempt: number }
+  /** The output is at the URL of the request. */
+  | { type: 'delivered' }
+  /** The last scheduled attempt to send it there failed. */
+  | { type: 'undelivered' }
 
 /** The number of first and of last attempts that are kept; those in between are kept only while their stop is pending. */
 export const ATTEMPTS_KEPT = 20
@@ -254,6 +269,9 @@ export const ATTEMPTS_KEPT = 20
 export const isJobId = (text: string): boolean => /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text)
 
 export const isFinished = (job: Job): boolean => job.status !== 'submitted' && job.status !== 'running'
+/** Whether the job has finished, and its output is delivered, or will not be by itself. */
+export const isSettled = (job: Job): boolean =>
+  isFinished(job) && (job.status !== 'succeeded' || job.output === undefined || job.delivery !== undefined)
 export const isOverdue = (job: Job, now: number): boolean => !isFinished(job) && expiresAt(job) <= now
 export const isStopPending = ({ stop }: Attempt): boolean => stop === 'pending' || stop === 'owed'
 export const hasPendingStop = (job: Job): boolean => job.attempts.some(isStopPending)

@@ -49,7 +49,7 @@ export type ServiceDependencies = Pick<Transitions, 'insert' | 'transition'> & {
   readonly uploads: Pick<Uploads, 'forget'>
   readonly ahead: Pick<UploadService, 'open' | 'forget'>
   readonly media: Pick<MediaReader, 'read'>
-  readonly webhooks: Pick<Outbox, 'secretsOf' | 'check'>
+  readonly webhooks: Pick<Outbox, 'secretsOf' | 'check' | 'checkOutput'>
   readonly stages: Pick<Stages, 'get'>
   readonly estimator: Pick<Estimator, 'finishOf' | 'ofSubmit'>
   readonly reuse: Pick<Reuse, 'find'>

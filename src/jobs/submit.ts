@@ -15,13 +15,21 @@ import {
   type RunOptions,
   type UploadedFile,
 } from './job.ts'
-import { checkUrlForm } from '../net/url-rule.ts'
+import { checkUrlForm, withoutQuery } from '../net/url-rule.ts'
 import type { UploadIds } from './uploads.ts'
-import { checkWebhook, webhookOf, type WebhookOptions } from './webhooks/options.ts'
+import {
+  checkOutput,
+  checkWebhook,
+  type TargetOptions,
+  PUT_URL_PATH,
+  webhookOf,
+  type WebhookOptions,
+} from './webhooks/options.ts'
 import type { Outbox } from './webhooks/outbox.ts'
 
 /** The fields of a submit that need a check. */
 export type SubmitFields = WebhookOptions &
+  TargetOptions &
   RunOptions & {
     readonly input: JobInput
     /** Errors found by the schema: unknown fields, and fields of the wrong type. These are not in the input. */
@@ -32,7 +40,7 @@ export type SubmitFields = WebhookOptions &
 
 export type SubmitChecks = {
   readonly backend: Pick<Backend, 'check'>
-  readonly webhooks: Pick<Outbox, 'secretsOf' | 'check'>
+  readonly webhooks: Pick<Outbox, 'secretsOf' | 'check' | 'checkOutput'>
 }
 
 /**
@@ -41,17 +49,21 @@ export type SubmitChecks = {
  * `uploads_need_public_url` if only the backend refuses parameters or files, or `webhooks_not_configured`.
  */
 export function checkSubmit(fields: SubmitFields, callerId: string, { backend, webhooks }: SubmitChecks): void {
-  const { input, parameters, webhookUrl, fieldErrors = [], isForm = false } = fields
+  const { input, parameters, webhookUrl, output, fieldErrors = [], isForm = false } = fields
   const formErrors = [
     ...fieldErrors,
     ...checkInput(input, { found: fieldErrors, canHaveFiles: isForm }),
     ...checkParameters(fields, fieldErrors),
     ...checkWebhook(fields, fieldErrors),
+    ...checkOutput(fields),
   ]
-  const urlError = webhookUrl === undefined ? undefined : webhooks.check(webhookUrl)
+  const targets = [
+    { path: '/webhook_url', error: webhookUrl === undefined ? undefined : webhooks.check(webhookUrl) },
+    { path: PUT_URL_PATH, error: output && webhooks.checkOutput(output.putUrl) },
+  ]
   const adapterErrors = [
     ...backend.check(input, parameters),
-    ...(urlError === undefined ? [] : [{ path: '/webhook_url', message: urlError }]),
+    ...targets.flatMap(({ path, error }) => (error === undefined ? [] : [{ path, message: error }])),
   ]
   const isUnsigned = webhookUrl !== undefined && webhooks.secretsOf(callerId).length === 0
   if (formErrors.length === 0 && adapterErrors.length === 0 && !isUnsigned) return
@@ -221,10 +233,12 @@ export function parseIdempotencyKey(header: string): string {
 
 /**
  * SHA-256, in hex, of a request with its defaults: two requests with one fingerprint are the same. What is not given is
- * left out, so that the fingerprints of stored jobs stay valid when a release adds a field; `metadata` never was.
+ * left out, so that the fingerprints of stored jobs stay valid when a release adds a field; `metadata` never was. The URL
+ * for the output counts without its query: a repeated request may have signed it again.
  */
-export function fingerprintOf({ input, ...options }: JobRequest): string {
-  const text = JSON.stringify(sorted({ metadata: undefined, ...options, input: identityOf(input) }))
+export function fingerprintOf({ input, output, ...options }: JobRequest): string {
+  const target = output && { output: withoutQuery(output.putUrl) }
+  const text = JSON.stringify(sorted({ metadata: undefined, ...options, ...target, input: identityOf(input) }))
   return createHash('sha256').update(text).digest('hex')
 }
 

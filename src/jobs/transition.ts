@@ -4,17 +4,17 @@ import type { Delivery } from './webhooks/delivery.ts'
 import { applyEvent } from './apply-event.ts'
 import type { Job, JobEvent } from './job.ts'
 import type { LinkSigner } from './links.ts'
-import { batchEndOf, withDelivery } from './webhooks/options.ts'
+import { batchEndOf, withDeliveries } from './webhooks/options.ts'
 import type { Stages } from './subscriptions.ts'
 import { account, type Price } from './usage.ts'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** A change of a job, as written. A new job has no `before` and no `event`. `delivery`: the webhook of the change. */
+/** A change of a job, as written. A new job has no `before` and no `event`. `deliveries`: those of the change. */
 export type JobChange = {
   readonly after: Job
   readonly before?: Job
   readonly event?: JobEvent
-  readonly delivery?: Delivery | undefined
+  readonly deliveries?: readonly Delivery[]
   /** The webhook of its batch, written if it was the last of it to finish. */
   readonly batchDelivery?: Delivery | undefined
 }
@@ -31,6 +31,8 @@ export type TransitionDependencies = {
   readonly stages?: Pick<Stages, 'stateOf'>
   /** Undefined: costs are not known. */
   readonly price?: Price | undefined
+  /** Whether a copy of each output goes to the bucket of this server. */
+  readonly copiesOutputs?: boolean
   /** Epoch ms. */
   readonly now?: () => number
 }
@@ -59,6 +61,7 @@ export type Transitions = {
 
 export function createTransitions(dependencies: TransitionDependencies): Transitions {
   const { store, links, publish, maxQueuedJobs, maxActiveOfCaller, price, stages, now = Date.now } = dependencies
+  const { copiesOutputs = false } = dependencies
   const limits = { maxSubmitted: maxQueuedJobs, maxActiveOfCaller }
 
   const refuseBeyondLimits = (result: string) => {
@@ -80,13 +83,13 @@ export function createTransitions(dependencies: TransitionDependencies): Transit
   /** The job as written; undefined: `before` is stale. */
   const write = async (before: Job, moved: Job, event: JobEvent): Promise<Job | undefined> => {
     const { job: accounted, usage } = account(before, moved, event, { price, stage: stages?.stateOf(before) })
-    const { job, delivery } = withDelivery(before, accounted, { now: now(), links })
+    const { job, deliveries } = withDeliveries(before, accounted, { now: now(), links, copiesOutputs })
     const batchEnd = batchEndOf(before, job, now())
-    const change = { before, after: job, event, delivery, batchDelivery: batchEnd?.delivery }
+    const change = { before, after: job, event, deliveries, batchDelivery: batchEnd?.delivery }
     const isWritten = await writeWithFollowUp({ store, job, followUp: () => publish(change) }, () =>
       event.type === 'retried'
         ? reopen(job, before.revision)
-        : store.update(job, before.revision, { delivery, usage, batchEnd }),
+        : store.update(job, before.revision, { deliveries, usage, batchEnd }),
     )
     return isWritten ? job : undefined
   }

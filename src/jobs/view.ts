@@ -5,11 +5,13 @@ import {
   type JobMedia,
   type JobStage,
   omittedAttempts,
+  type OutputTarget,
   type RunTimes,
   type UploadedFile,
 } from './job.ts'
 import type { SubmitEstimate } from './estimate.ts'
 import type { MediaFacts } from '../media/facts.ts'
+import { withoutQuery } from '../net/url-rule.ts'
 import type { LinkSigner } from './links.ts'
 import type { JobProgress } from './progress.ts'
 import { usageOfJob } from './usage.ts'
@@ -53,6 +55,7 @@ export function presentJob(job: Job, options: PresentOptions = {}) {
     estimated_finish_at: estimatedFinishAt === undefined ? undefined : formatTime(estimatedFinishAt),
     run_timeout_seconds: job.runTimeoutSeconds,
     queue_position: queuePosition,
+    output: job.output && presentOutput(job, job.output),
     output_path: job.outputPath,
     output_url: job.outputPath === undefined ? undefined : links?.outputUrl(job),
     reused_from: job.reusedFrom,
@@ -93,6 +96,14 @@ const presentEstimate = ({ queuedMs, runMs, finishAt, cost }: SubmitEstimate) =>
         finish_at: finishAt === undefined ? undefined : formatTime(finishAt),
         cost,
       })
+
+/** The query of a presigned URL is its signature. */
+const presentOutput = ({ status, delivery }: Job, { putUrl }: OutputTarget) =>
+  absent({
+    put_url: withoutQuery(putUrl),
+    state: delivery?.state ?? (status === 'succeeded' ? ('pending' as const) : undefined),
+    delivered_at: delivery?.state === 'delivered' ? formatTime(delivery.at) : undefined,
+  })
 
 /** As submitted; a file is shown by its size and type. */
 const presentInput = (input: JobInput) =>
@@ -151,7 +162,7 @@ const presentTimes = ({ queuedMs, startupMs, runMs }: RunTimes) =>
 
 const inSeconds = (ms: number | undefined) => (ms === undefined ? undefined : ms / 1_000)
 
-const linksOf = ({ id, webhook }: Job) =>
+const linksOf = ({ id, webhook, output }: Job) =>
   absent({
     self: `/jobs/${id}`,
     result: `/jobs/${id}/result`,
@@ -159,7 +170,7 @@ const linksOf = ({ id, webhook }: Job) =>
     events: `/jobs/${id}/events`,
     logs: `/jobs/${id}/logs`,
     cancel: `/jobs/${id}/cancel`,
-    deliveries: webhook && `/jobs/${id}/deliveries`,
+    deliveries: (webhook ?? output) && `/jobs/${id}/deliveries`,
   })
 
 type Optional<T> = { [K in keyof T]: undefined extends T[K] ? K : never }[keyof T]

@@ -19,6 +19,8 @@ const RUNS = [1, 2.5, 5, 10, 30, 60, 120, 180, 300, 600, 900, 1800, 3600, 7200] 
 /** Outcomes of a delivery attempt: the class of the response status, or `none` without a response. */
 export const DELIVERY_OUTCOMES = ['2xx', '3xx', '4xx', '5xx', 'other', 'none'] as const
 
+const OUTPUT_KINDS = ['output', 'copy'] as const
+
 /** Counters; the exported name has the prefix `musetalk_`. */
 export const COUNTERS = {
   jobs_submitted_total: { help: 'Jobs accepted, without retries.', initial: [[]] },
@@ -58,6 +60,19 @@ export const COUNTERS = {
     help: 'Finished webhooks: delivered, or failed after the last delivery attempt.',
     labels: ['state'],
     initial: [['delivered'], ['failed']],
+  },
+  output_tries_total: {
+    help: 'Attempts to send an output by class of the response status; none: no response. Kind: output, to the put_url of a job, or copy, to the bucket of OUTPUT_STORE.',
+    labels: ['kind', 'outcome'],
+    initial: OUTPUT_KINDS.flatMap((kind) => DELIVERY_OUTCOMES.map((outcome) => [kind, outcome])),
+  },
+  outputs_ended_total: {
+    help: 'Outputs sent, likewise: delivered, or failed after the last attempt.',
+    labels: ['kind', 'state'],
+    initial: OUTPUT_KINDS.flatMap((kind) => [
+      [kind, 'delivered'],
+      [kind, 'failed'],
+    ]),
   },
   uploads_swept_total: { help: 'Files sent ahead of a submit that no job used, removed by the sweep.', initial: [[]] },
   http_requests_total: {

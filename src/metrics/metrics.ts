@@ -43,6 +43,10 @@ function recordEvent(event: MetricEvent, instruments: Instruments): void {
     case 'webhook-withdrawn':
       counters.webhooks_ended_total.add('failed')
       break
+    case 'output-attempted':
+      counters.output_tries_total.add(event.kind, outcomeOf(event.status))
+      if (event.end) counters.outputs_ended_total.add(event.kind, event.end)
+      break
     case 'upload-swept':
       counters.uploads_swept_total.add()
       break

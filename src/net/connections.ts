@@ -5,7 +5,7 @@ import { addressOfHost, isPublicAddress, type UrlRule } from './url-rule.ts'
 import { LookupUnavailable, type Resolve } from './resolver.ts'
 import { connectThroughProxy, ProxyError } from './proxy.ts'
 import { codeOf } from '../lib/errors.ts'
-import type { IncomingMessage } from 'node:http'
+import type { ClientRequest, IncomingMessage } from 'node:http'
 import { request as requestHttps } from 'node:https'
 import { pipeline, type Transform } from 'node:stream'
 import { createBrotliDecompress, createGunzip, createInflate, createInflateRaw, createZstdDecompress } from 'node:zlib'
@@ -118,12 +118,15 @@ function describeFamily(code: string): string {
 const MAX_HEADER_BYTES = 64 * 1024
 const HEADERS = { 'user-agent': 'musetalk-orchestrator', accept: '*/*', 'accept-encoding': 'identity' }
 
-export type GetOptions = {
+export type RequestOptions = {
   /** Which proxy the connection takes. */
   readonly rule: Pick<UrlRule, 'proxyOf'>
   /** Resolves to checked addresses only. */
   readonly lookup: LookupFunction
   readonly signal: AbortSignal
+}
+
+export type GetOptions = RequestOptions & {
   /** A `Range` (RFC 9110 14.2). */
   readonly range?: string | undefined
 }
@@ -133,26 +136,38 @@ export type GetOptions = {
  * undici fails if a server closes the connection after the response without announcing it. The body fails with
  * `ECONNRESET` if it is shorter than its Content-Length.
  */
-export async function get(url: string, { rule, lookup, signal, range }: GetOptions): Promise<IncomingMessage> {
-  const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>()
-  const target = new URL(url)
-  const isSecure = target.protocol === 'https:'
+export async function get(url: string, { range, ...options }: GetOptions): Promise<IncomingMessage> {
   const headers = range === undefined ? HEADERS : { ...HEADERS, range }
-  const proxy = rule.proxyOf?.(target)
-  const connection = proxy ? { createConnection: createTunnels(proxy, target, { lookup, signal }) } : { agent: false }
-  const options = { lookup, signal, headers, maxHeaderSize: MAX_HEADER_BYTES, ...connection } as const
-  const request = (isSecure ? requestHttps : requestHttp)(url, options)
-  const timer = setTimeout(() => request.destroy(timedOut()), CONNECT_TIMEOUT_MS)
-  request.once('socket', (socket) => {
-    // What comes through a proxy is connected already.
-    if (proxy) clearTimeout(timer)
-    else socket.once(isSecure ? 'secureConnect' : 'connect', () => clearTimeout(timer))
-  })
+  const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>()
+  const request = openRequest(url, { ...options, method: 'GET', headers })
   request.once('response', resolve)
   // Not `once`: discarding the response makes the request fail again.
   request.on('error', reject)
   request.end()
-  return promise.finally(() => clearTimeout(timer))
+  return promise
+}
+
+type OpenOptions = RequestOptions & {
+  readonly method: 'GET' | 'PUT'
+  readonly headers: Readonly<Record<string, string>>
+}
+
+/** Opens a request on a new connection, which has to be there in time. The caller ends it, and handles its errors. */
+export function openRequest(url: string, { rule, lookup, signal, method, headers }: OpenOptions): ClientRequest {
+  const target = new URL(url)
+  const isSecure = target.protocol === 'https:'
+  const proxy = rule.proxyOf?.(target)
+  const connection = proxy ? { createConnection: createTunnels(proxy, target, { lookup, signal }) } : { agent: false }
+  const options = { method, lookup, signal, headers, maxHeaderSize: MAX_HEADER_BYTES, ...connection } as const
+  const request = (isSecure ? requestHttps : requestHttp)(url, options)
+  const timer = setTimeout(() => request.destroy(timedOut()), CONNECT_TIMEOUT_MS)
+  const connected = () => clearTimeout(timer)
+  request.once('socket', (socket) => {
+    // What comes through a proxy is connected already.
+    if (proxy) connected()
+    else socket.once(isSecure ? 'secureConnect' : 'connect', connected)
+  })
+  return request.once('close', connected)
 }
 
 /** A `createConnection` of Node's client, by a proxy. */

@@ -43,6 +43,9 @@ export function checkUrlForm(url: string): string | undefined {
   return undefined
 }
 
+/** A URL without its query and fragment: that of a presigned URL is a secret. */
+export const withoutQuery = (url: string): string => url.replace(/[?#].*$/s, '')
+
 /** Where this server may connect to on a caller's behalf. */
 export type UrlRule = {
   /** Lifts the rule that every address must be public. */

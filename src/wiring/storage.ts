@@ -6,6 +6,7 @@ import { hasReplicas } from '../config/checks.ts'
 import type { Counter, Reservations } from '../jobs/ports/access.ts'
 import type { ChangeBus } from '../jobs/ports/notifications.ts'
 import type { Job } from '../jobs/job.ts'
+import { kindOf } from '../jobs/webhooks/delivery.ts'
 import { logFieldsOf } from '../jobs/log.ts'
 import type { JobQueue, ShareOf } from '../jobs/ports/queue.ts'
 import type { Channels } from '../redis/channels.ts'
@@ -116,10 +117,10 @@ async function logLostWork(store: Store, log: Logger): Promise<void> {
     )
   }
   for await (const { jobId, number } of store.dueDeliveries(Infinity)) {
-    log.warn(
-      { event: 'webhook_forgotten', job_id: jobId, delivery: number },
-      'a webhook was not delivered before the exit and is lost',
-    )
+    const fields = { job_id: jobId, delivery: number }
+    if (kindOf({ number }) === 'webhook') {
+      log.warn({ ...fields, event: 'webhook_forgotten' }, 'a webhook was not delivered before the exit and is lost')
+    } else log.warn({ ...fields, event: 'output_forgotten' }, 'an output was not delivered before the exit')
   }
 }
 
@@ -198,6 +199,7 @@ async function openDownloads(config: Config, log: Logger, recordMetric: RecordMe
   })
   const downloaded = createModalOutputs({
     download: async (run, path, signal) => (await downloads.get()).fetch(run, path, signal),
+    read: async (run, signal, use) => (await downloads.get()).read(run, signal, use),
     dataDir: resolve(config.DATA_DIR),
     maxBytes: config.OUTPUT_CACHE_BYTES,
     prefetches: config.OUTPUT_PREFETCH,

@@ -4,7 +4,7 @@ import type { AheadUploads, Outputs, Uploads } from '../jobs/ports/files.ts'
 import type { UploadService } from '../jobs/uploads.ts'
 import type { Authenticator, Counter } from '../jobs/ports/access.ts'
 import { type Config, nodeFlags, proxySettingsOf } from '../config/config.ts'
-import type { WebhookSender } from '../jobs/ports/notifications.ts'
+import type { OutputSender, WebhookSender } from '../jobs/ports/notifications.ts'
 import type { DeliveryLedger } from '../jobs/webhooks/ledger.ts'
 import { type CoreSettings, createCore } from '../jobs/core.ts'
 import type { LinkSigner } from '../jobs/links.ts'
@@ -18,6 +18,7 @@ import { createMetrics } from '../metrics/metrics.ts'
 import type { Metrics, ServerInfo } from '../jobs/ports/metrics.ts'
 import { createProxyRule } from '../net/proxy.ts'
 import { createResolver, type Resolve } from '../net/resolver.ts'
+import type { UrlRule } from '../net/url-rule.ts'
 import type { Readiness } from '../jobs/readiness.ts'
 import { oldGenerationLimit, openFilesLimit } from '../process/boot.ts'
 import type { Tracer } from '../jobs/trace.ts'
@@ -109,6 +110,7 @@ async function openAll(config: Config, log: Logger, { add, closeAll }: Closers):
   const backend = add('backend', measureBackend(await openBackend(config, resolve, { log, metrics }), metrics))
   const media = add('media', await openMediaReader(config, resolve))
   const sender = add('sender', await openSender(config, resolve))
+  const outputSender = await openOutputSender(config, outputs, resolve)
   // Last of what can fail to open: the core has its closer, since it has to close in the middle of the core's parts.
   const queue = await openQueue(config, { channels, shareOf, flags: store }, log)
   const core = createCore(
@@ -123,6 +125,7 @@ async function openAll(config: Config, log: Logger, { add, closeAll }: Closers):
       reservations,
       media,
       sender,
+      outputSender,
       links,
       log,
       recordMetric,
@@ -290,14 +293,24 @@ async function openSender(config: Config, resolve: Resolve): Promise<WebhookSend
   const { createHttpSender } = await import('../webhooks/sender.ts')
   return createHttpSender({
     secrets: config.WEBHOOK_SECRET === undefined ? [] : parseWebhookSecrets(config.WEBHOOK_SECRET),
-    urlRule: {
-      allowPrivate: config.WEBHOOK_ALLOW_PRIVATE,
-      httpsOnly: config.WEBHOOK_HTTPS_ONLY,
-      proxyOf: createProxyRule(proxySettingsOf(config)),
-    },
+    urlRule: targetRuleOf(config),
     timeoutMs: config.WEBHOOK_TIMEOUT_SECONDS * 1000,
     resolve,
   })
+}
+
+/** The rule for the URLs to which callers have webhooks and outputs sent. */
+const targetRuleOf = (config: Config): UrlRule => ({
+  allowPrivate: config.WEBHOOK_ALLOW_PRIVATE,
+  httpsOnly: config.WEBHOOK_HTTPS_ONLY,
+  proxyOf: createProxyRule(proxySettingsOf(config)),
+})
+
+async function openOutputSender(config: Config, outputs: Outputs, resolve: Resolve): Promise<OutputSender> {
+  const { createOutputSender } = await import('../files/output-sender.ts')
+  const { createPutter } = await import('../net/put.ts')
+  const urlRule = targetRuleOf(config)
+  return createOutputSender({ outputs, urlRule, put: createPutter({ rule: urlRule, resolve }) })
 }
 
 type Closers = ReturnType<typeof createClosers>

@@ -12,7 +12,7 @@ async function insertWithDelivery(store: Store, change: Parameters<typeof aDeliv
   const finished = after(job, { type: 'canceled' })
   const delivery = aDelivery(job, change)
   await store.insert(job)
-  await store.update(finished, job.revision, { delivery })
+  await store.update(finished, job.revision, { deliveries: [delivery] })
   return { job: finished, delivery }
 }
 
@@ -38,13 +38,27 @@ export const deliveriesContract: readonly ContractCase<Store>[] = [
     },
   ],
   [
+    'stores several deliveries of one change, or none if the number of one is taken',
+    async (open) => {
+      const store = await open()
+      const { job, delivery } = await insertWithDelivery(store)
+      const [second, third] = [2, 3].map((number) => aDelivery(job, { number, body: `${number}` }))
+      await store.update(job, job.revision, { deliveries: [second!, third!] })
+      expect(await store.deliveriesOf(job.id)).toEqual([delivery, second, third])
+      expect(await dueOf(store, 0)).toHaveLength(3)
+      const fourth = aDelivery(job, { number: 4 })
+      await expect(store.update(job, job.revision, { deliveries: [fourth, second!] })).rejects.toThrow()
+      expect(await store.deliveriesOf(job.id)).toHaveLength(3)
+    },
+  ],
+  [
     'never shows a change without its delivery',
     async (open) => {
       const store = await open()
       const jobs = Array.from({ length: 10 }, () => aJob())
       for (const job of jobs) await store.insert(job)
       const writing = jobs.map((job) =>
-        store.update(after(job, { type: 'canceled' }), job.revision, { delivery: aDelivery(job) }),
+        store.update(after(job, { type: 'canceled' }), job.revision, { deliveries: [aDelivery(job)] }),
       )
       const readOnceChanged = async (job: Job) => {
         while ((await store.get(job.id))?.revision === job.revision) await new Promise(setImmediate)
@@ -60,9 +74,9 @@ export const deliveriesContract: readonly ContractCase<Store>[] = [
       const store = await open()
       const { job } = await insertWithDelivery(store)
       const late = aDelivery(job, { number: 2 })
-      expect(await store.update(after(job, { type: 'retried' }), job.revision - 1, { delivery: late })).toBe(false)
+      expect(await store.update(after(job, { type: 'retried' }), job.revision - 1, { deliveries: [late] })).toBe(false)
       expect(await store.deliveriesOf(job.id)).toHaveLength(1)
-      expect(await store.update(job, 1, { delivery: aDelivery(aJob()) })).toBe(false)
+      expect(await store.update(job, 1, { deliveries: [aDelivery(aJob())] })).toBe(false)
     },
   ],
   [
@@ -71,7 +85,9 @@ export const deliveriesContract: readonly ContractCase<Store>[] = [
       const store = await open()
       const { job, delivery } = await insertWithDelivery(store)
       const change = after(job, { type: 'retried' })
-      await expect(store.update(change, job.revision, { delivery: { ...delivery, body: 'other' } })).rejects.toThrow()
+      await expect(
+        store.update(change, job.revision, { deliveries: [{ ...delivery, body: 'other' }] }),
+      ).rejects.toThrow()
       expect(await store.get(job.id)).toEqual(job)
       expect(await store.deliveriesOf(job.id)).toEqual([delivery])
     },
@@ -82,7 +98,8 @@ export const deliveriesContract: readonly ContractCase<Store>[] = [
       const store = await open()
       const { job } = await insertWithDelivery(store)
       await insertWithDelivery(store)
-      for (const number of [2, 10, 3]) await store.update(job, job.revision, { delivery: aDelivery(job, { number }) })
+      for (const number of [2, 10, 3])
+        await store.update(job, job.revision, { deliveries: [aDelivery(job, { number })] })
       expect((await store.deliveriesOf(job.id)).map(({ number }) => number)).toEqual([1, 2, 3, 10])
     },
   ],
@@ -184,7 +201,7 @@ export const deliveriesContract: readonly ContractCase<Store>[] = [
       const store = await open()
       const { job, delivery } = await insertWithDelivery(store)
       const other = await insertWithDelivery(store)
-      await store.update(job, job.revision, { delivery: aDelivery(job, { number: 2 }) })
+      await store.update(job, job.revision, { deliveries: [aDelivery(job, { number: 2 })] })
       await store.updateDelivery(delivered(delivery), 1)
       expect(await idsRemovable(store)).toEqual([])
       await store.updateDelivery(delivered(aDelivery(job, { number: 2 })), 1)

@@ -1,7 +1,7 @@
 import { createMemoryReservations } from '../../src/counters/reservations.ts'
 
 import type { AheadUploads, MediaReader, Outputs, Uploads } from '../../src/jobs/ports/files.ts'
-import type { WebhookSender } from '../../src/jobs/ports/notifications.ts'
+import type { OutputSender, WebhookSender } from '../../src/jobs/ports/notifications.ts'
 import { problem } from '../../src/problems.ts'
 import { createEmitterBus } from '../../src/changes/bus.ts'
 import { type CoreSettings, createCore } from '../../src/jobs/core.ts'
@@ -17,7 +17,7 @@ import type { Store } from '../../src/jobs/ports/store.ts'
 import { createMemoryStore } from '../../src/store/memory/store.ts'
 import { createUuids } from '../../src/lib/ids.ts'
 import { createFakeBackend } from './fake-backend.ts'
-import { createFakeSender } from './fake-sender.ts'
+import { createFakeOutputSender, createFakeSender } from './fake-sender.ts'
 import { lateBound } from './late-bound.ts'
 import { recordingLog } from './log.ts'
 import { until } from './until.ts'
@@ -30,6 +30,7 @@ const aRequest: NewJob = { input: { video_path: 'face.mp4', audio_path: 'speech.
 /** Outputs of jobs that have none. */
 export const noOutputs: Outputs = {
   open: () => Promise.reject(problem('output_unavailable', { detail: 'There are no outputs here.' })),
+  read: () => Promise.reject(problem('output_unavailable', { detail: 'There are no outputs here.' })),
   prefetch: () => undefined,
   has: () => Promise.resolve(true),
   share: (from) => Promise.resolve(storedOutputOf(from)),
@@ -65,6 +66,7 @@ type CoreOptions = Partial<CoreSettings> & {
   running?: boolean
   store?: Store
   sender?: WebhookSender
+  outputSender?: OutputSender
   maxConcurrentJobs?: number
   outputs?: Outputs
   uploads?: Uploads
@@ -95,6 +97,7 @@ export async function startCore({ running = true, maxConcurrentJobs, ...options 
   const {
     store = createMemoryStore(),
     sender = createFakeSender(),
+    outputSender = createFakeOutputSender(),
     recordMetric = () => undefined,
     tracer,
     ...others
@@ -127,6 +130,7 @@ export async function startCore({ running = true, maxConcurrentJobs, ...options 
     reservations: createMemoryReservations(),
     media,
     sender: lateBound(sender),
+    outputSender: lateBound(outputSender),
     links: lateBound(links),
   }
   const core = createCore(

@@ -22,9 +22,17 @@ export async function modalOutputs(options: Partial<ModalOutputsOptions> = {}) {
     runs.push(`${run.runId}/${run.version}`)
     return download(run, path, signal)
   }
-  const settings = { dataDir, maxBytes: 1_000_000, prefetches: false, log: silentLog(), ...others }
+  const read: ModalOutputsOptions['read'] = (run, _signal, use) => {
+    runs.push(`${run.runId}/${run.version} read`)
+    return use({ size: VIDEO.length, bytes: piecesOf(VIDEO) })
+  }
+  const settings = { dataDir, maxBytes: 1_000_000, prefetches: false, log: silentLog(), read, ...others }
   const outputs = createModalOutputs({ ...settings, download: counted })
   return { outputs, runs, folder: join(dataDir, 'outputs') }
+}
+
+async function* piecesOf(bytes: Buffer) {
+  for (let from = 0; from < bytes.length; from += 300) yield bytes.subarray(from, from + 300)
 }
 
 /** The app with outputs. */

@@ -120,7 +120,7 @@ describeWithRedisServer('the Redis store', (redis) => {
       const finished = after(job, { type: 'canceled' })
       const delivery = aDelivery(job)
       await store.insert(job)
-      await store.update(finished, 1, { delivery })
+      await store.update(finished, 1, { deliveries: [delivery] })
       const deliveries = key(`deliveries:${job.id}`)
       const record = toLaterRelease((await raw.hget(deliveries, '1')) ?? '')
       await raw.hset(deliveries, '1', record)
@@ -153,7 +153,7 @@ describeWithRedisServer('the Redis store', (redis) => {
       await store.insert(job, { maxSubmitted: 1e6, maxActiveOfCaller: 1e6 })
       await store.insert(finished)
       await store.get(job.id)
-      await store.update(after(finished, { type: 'canceled' }), 1, { delivery: aDelivery(finished) })
+      await store.update(after(finished, { type: 'canceled' }), 1, { deliveries: [aDelivery(finished)] })
       await store.list({ limit: 50 })
       await store.list({ limit: 50, caller: 'key:1', statuses: ['submitted'], createdBefore: 90 })
       await store.list({ limit: 5, labels: [versionLabel('v15')] })
@@ -316,7 +316,7 @@ describeWithRedisServer('the Redis store', (redis) => {
     await store.update(finished, 1)
     for (const number of [10, 9, 2]) {
       await store.update(finished, 2, {
-        delivery: aDelivery(job, { number, host: '[2001:db8::1]:8443', dueAt: 7 }),
+        deliveries: [aDelivery(job, { number, host: '[2001:db8::1]:8443', dueAt: 7 })],
       })
     }
     expect(await dueOf(store, 7)).toEqual([2, 9, 10].map((number) => `${number}@[2001:db8::1]:8443/7`))
@@ -329,7 +329,7 @@ describeWithRedisServer('the Redis store', (redis) => {
     const job = after(aJob(), { type: 'canceled' })
     const delivery = aDelivery(job, { host: 'hooks.example:8443' })
     await store.insert(job)
-    await store.update(job, 2, { delivery })
+    await store.update(job, 2, { deliveries: [delivery] })
     const [position = ''] = await raw.zrange(key('due'), 0, '-1')
     const older = position.replace(':anonymous:', ':')
     await raw.zadd(key('due'), 0, older)
@@ -426,13 +426,13 @@ describeWithRedisServer('the Redis store', (redis) => {
       const [one, two] = [aJob({ idempotencyKey: 'k' }), aJob()]
       for (const job of [one, two]) await store.insert(job)
       const finished = after(one, { type: 'canceled' })
-      await store.update(finished, 1, { delivery: aDelivery(one) })
+      await store.update(finished, 1, { deliveries: [aDelivery(one)] })
       onTestFinished(async () => {
         await raw.config('SET', 'maxmemory', '0')
       })
       await raw.config('SET', 'maxmemory', '1')
       await expect(store.insert(aJob({ idempotencyKey: 'new' }))).rejects.toMatchObject(unavailable)
-      await expect(store.update(after(two, spawned()), 1, { delivery: aDelivery(two) })).rejects.toMatchObject(
+      await expect(store.update(after(two, spawned()), 1, { deliveries: [aDelivery(two)] })).rejects.toMatchObject(
         unavailable,
       )
       await expect(store.updateDelivery(delivered(aDelivery(one)), 1)).rejects.toMatchObject(unavailable)
@@ -443,7 +443,7 @@ describeWithRedisServer('the Redis store', (redis) => {
       expect(await store.remove(one.id, 2)).toBe(true)
       await raw.config('SET', 'maxmemory', '0')
       expect(await store.insert(aJob({ idempotencyKey: 'new' }))).toEqual({ kind: 'inserted' })
-      expect(await store.update(after(two, spawned()), 1, { delivery: aDelivery(two) })).toBe(true)
+      expect(await store.update(after(two, spawned()), 1, { deliveries: [aDelivery(two)] })).toBe(true)
     })
 
     test('that has become a replica is disconnected, and used again as a primary', async () => {

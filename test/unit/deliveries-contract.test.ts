@@ -35,7 +35,7 @@ testContractCatches('a delivery that is written before the revision is checked',
   open: broken((good) => ({
     async update(job, expected, additions) {
       const before = await good.get(job.id)
-      if (before && additions?.delivery) await good.update(before, before.revision, additions)
+      if (before && additions?.deliveries) await good.update(before, before.revision, additions)
       return good.update(job, expected)
     },
   })),
@@ -52,7 +52,7 @@ testContractCatches('a delivery that replaces the one of its number', {
   promise: 'rejects a change whose delivery has a taken number',
   open: broken((good) => ({
     async update(job, expected, additions) {
-      const delivery = additions?.delivery
+      const delivery = additions?.deliveries?.[0]
       const [known] = await good.deliveriesOf(job.id)
       if (!known || !delivery) return good.update(job, expected, additions)
       await good.updateDelivery({ ...delivery, revision: known.revision }, known.revision)
@@ -121,7 +121,7 @@ testContractCatches('a removal that leaves the deliveries', {
     const left = new Map<string, Delivery>()
     return {
       update(job, expected, additions) {
-        if (additions?.delivery) left.set(job.id, additions.delivery)
+        for (const delivery of additions?.deliveries ?? []) left.set(job.id, delivery)
         return good.update(job, expected, additions)
       },
       deliveriesOf: (jobId) => Promise.resolve([left.get(jobId)].filter((one) => one !== undefined)),

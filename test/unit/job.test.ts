@@ -13,7 +13,12 @@ import { aJob, after, failed, interrupted, reused, spawned, started, succeeded }
 const NOW = 200_000
 
 /** A job in each state. Its current attempt is 2 and has a call; the first was canceled and its stop is pending. */
-const submitted = after(aJob(), spawned(), { type: 'canceled' }, { type: 'retried' })
+const submitted = after(
+  aJob({ output: { putUrl: 'https://store.example/a' } }),
+  spawned(),
+  { type: 'canceled' },
+  { type: 'retried' },
+)
 const running = after(submitted, spawned(2))
 const jobs: Record<JobStatus, Job> = {
   submitted,
@@ -36,6 +41,8 @@ const events: Record<JobEvent['type'], JobEvent> = {
   retried: { type: 'retried' },
   orphaned: { type: 'orphaned', attempt: 2, callId: 'fc-late' },
   stopped: { type: 'stopped', attempt: 1 },
+  delivered: { type: 'delivered' },
+  undelivered: { type: 'undelivered' },
 }
 
 /** The state after each event; undefined if the event is refused. Every pair is listed, none is derived. */
@@ -53,6 +60,8 @@ const table: Record<JobStatus, Record<JobEvent['type'], JobStatus | undefined>> 
     retried: undefined,
     orphaned: undefined,
     stopped: 'submitted',
+    delivered: undefined,
+    undelivered: undefined,
   },
   running: {
     released: undefined,
@@ -67,6 +76,8 @@ const table: Record<JobStatus, Record<JobEvent['type'], JobStatus | undefined>> 
     retried: undefined,
     orphaned: undefined,
     stopped: 'running',
+    delivered: undefined,
+    undelivered: undefined,
   },
   succeeded: {
     released: undefined,
@@ -81,6 +92,8 @@ const table: Record<JobStatus, Record<JobEvent['type'], JobStatus | undefined>> 
     retried: undefined,
     orphaned: undefined,
     stopped: 'succeeded',
+    delivered: 'succeeded',
+    undelivered: 'succeeded',
   },
   failed: {
     released: undefined,
@@ -95,6 +108,8 @@ const table: Record<JobStatus, Record<JobEvent['type'], JobStatus | undefined>> 
     retried: 'submitted',
     orphaned: undefined,
     stopped: 'failed',
+    delivered: undefined,
+    undelivered: undefined,
   },
   canceled: {
     released: undefined,
@@ -109,6 +124,8 @@ const table: Record<JobStatus, Record<JobEvent['type'], JobStatus | undefined>> 
     retried: 'submitted',
     orphaned: undefined,
     stopped: 'canceled',
+    delivered: undefined,
+    undelivered: undefined,
   },
 }
 

@@ -52,7 +52,7 @@ test('metrics, settings and codes that docs/operations.md names exist', async ()
       'max_running',
     ],
     // Fields of submits, and the reasons of `/readyz`.
-    ...['run_timeout_seconds', 'queue_position', 'reused_from', ...DEGRADED_REASONS],
+    ...['run_timeout_seconds', 'queue_position', 'reused_from', 'put_url', ...DEGRADED_REASONS],
   ]
   expect(codes.filter((name) => !known.includes(name) && !fields.includes(name))).toEqual([])
 })

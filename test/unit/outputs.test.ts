@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream'
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { mkdir, readdir, rename, symlink, utimes, writeFile } from 'node:fs/promises'
@@ -214,6 +215,7 @@ test("each job's files are with its own backend, whichever the server uses now",
   const asked: string[] = []
   const source = (name: string): Outputs => ({
     open: async () => (asked.push(`open ${name}`), { kind: 'redirect', url: 'https://a.example' }),
+    read: (_job, _signal, use) => (asked.push(`read ${name}`), use({ size: 0, bytes: Readable.from([]) })),
     prefetch: () => void asked.push(`prefetch ${name}`),
     has: async () => (asked.push(`has ${name}`), true),
     share: async () => (asked.push(`share ${name}`), undefined),
@@ -224,6 +226,7 @@ test("each job's files are with its own backend, whichever the server uses now",
   const local = { ...jobAt('/x'), backend: 'local' as const }
   const both = createOutputsByBackend({ local: source('local'), modal: source('modal') })
   await both.open(local, options)
+  await both.read(jobAt('/x'), new AbortController().signal, async () => undefined)
   both.prefetch(jobAt('/x'))
   await both.has(local)
   await both.share(jobAt('/x'), local)
@@ -233,6 +236,7 @@ test("each job's files are with its own backend, whichever the server uses now",
   expect(asked).toEqual([
     ...[
       'open local',
+      'read modal',
       'prefetch modal',
       'has local',
       'share modal',

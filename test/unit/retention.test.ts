@@ -93,7 +93,7 @@ describe.each(['memory', 'sqlite'])('retention in %s', (kind) => {
     const job = aJob()
     const finished = after(job, spawned(), succeeded())
     await store.insert(job)
-    await store.update(finished, job.revision, { delivery: aDelivery(job, { dueAt: 1e12 }) })
+    await store.update(finished, job.revision, { deliveries: [aDelivery(job, { dueAt: 1e12 })] })
     clock.now = 1e10
     await reconciler.removeOld()
     expect(await store.get(job.id)).toEqual(finished)
@@ -109,7 +109,7 @@ test('the memory store removes no job with a pending delivery to make room, unti
   const jobs = Array.from({ length: 5 }, (_, n) => aJob({ createdAt: n }))
   for (const job of jobs) await store.insert(job)
   const [undelivered = aJob(), ...others] = jobs
-  await store.update(after(undelivered, { type: 'canceled' }), 1, { delivery: aDelivery(undelivered) })
+  await store.update(after(undelivered, { type: 'canceled' }), 1, { deliveries: [aDelivery(undelivered)] })
   for (const job of others) await store.update(after(job, { type: 'canceled' }), 1)
   const left = async () => (await store.list({ limit: 10 })).map(({ createdAt }) => createdAt)
   expect(await left()).toEqual([4, 3, 0])
@@ -209,7 +209,7 @@ test('the memory store no longer counts the bytes of a removed job and its deliv
   for (let n = 0; n < 20; n++) {
     const job = aJob({ input: { video_path: 'x'.repeat(10_000), audio_path: 'speech.wav' } })
     expect(await store.insert(job)).toEqual({ kind: 'inserted' })
-    await store.update(after(job, { type: 'canceled' }), job.revision, { delivery: aDelivery(job) })
+    await store.update(after(job, { type: 'canceled' }), job.revision, { deliveries: [aDelivery(job)] })
     expect(await store.remove(job.id, job.revision + 1)).toBe(true)
   }
 })

@@ -187,6 +187,6 @@ testContractCatches('an end of a batch that each of its jobs reports', {
   promise: 'writes the delivery of the end with exactly one of many jobs that finish at once, with the counts',
   open: broken((good) => ({
     update: (job, expected, { batchEnd, ...additions } = {}) =>
-      good.update(job, expected, { ...additions, delivery: batchEnd?.delivery }),
+      good.update(job, expected, { ...additions, deliveries: batchEnd ? [batchEnd.delivery] : [] }),
   })),
 })

@@ -5,7 +5,7 @@ import {
   checkWebhook,
   DEFAULT_EVENTS,
   webhookOf,
-  withDelivery,
+  withDeliveries,
   BODY_MAX_BYTES,
   webhookBodyOf,
 } from '../../src/jobs/webhooks/options.ts'
@@ -22,8 +22,8 @@ const hooked = (events: readonly WebhookEvent[] = all, change: Partial<Job> = {}
 function deliveriesOf(job: Job, ...events: JobEvent[]): string[] {
   const deliveries: string[] = []
   for (const event of events) {
-    const { job: next, delivery } = withDelivery(job, after(job, event), at)
-    if (delivery) deliveries.push(`${delivery.event}#${delivery.attempt}`)
+    const { job: next, deliveries: added } = withDeliveries(job, after(job, event), at)
+    for (const delivery of added) deliveries.push(`${delivery.event}#${delivery.attempt}`)
     job = next
   }
   return deliveries
@@ -51,8 +51,8 @@ describe('the deliveries of a job', () => {
     let job = hooked(DEFAULT_EVENTS)
     const numbers: (number | undefined)[] = []
     for (const event of events) {
-      const change = withDelivery(job, after(job, event), at)
-      numbers.push(change.delivery?.number)
+      const change = withDeliveries(job, after(job, event), at)
+      numbers.push(change.deliveries[0]?.number)
       job = change.job
     }
     expect(numbers).toEqual([1, undefined, undefined, 2])
@@ -68,7 +68,7 @@ describe('the deliveries of a job', () => {
 
   test('are due at once, for the caller of the job, at the host of the URL', () => {
     const job = hooked(all, { caller: 'key:alice' })
-    const { delivery } = withDelivery(job, after(job, spawned()), at)
+    const [delivery] = withDeliveries(job, after(job, spawned()), at).deliveries
     expect(delivery).toMatchObject({
       ...{ jobId: job.id, number: 1, revision: 1, caller: 'key:alice', state: 'pending', triesMade: 0, tries: [] },
       ...{ url: 'https://hooks.example:8443/a?b', host: 'hooks.example:8443', createdAt: 5_000, dueAt: 5_000 },

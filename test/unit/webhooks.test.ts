@@ -5,13 +5,20 @@ import { createOutbox, ATTEMPTS_IN_TOTAL, ATTEMPTS_PER_HOST } from '../../src/jo
 import { createMemoryStore } from '../../src/store/memory/store.ts'
 import { createSqliteStore } from '../../src/store/sqlite/store.ts'
 import type { DeliveryResult } from '../../src/jobs/webhooks/delivery.ts'
-import { anyCaller, type Core, startCore } from '../helpers/core.ts'
+import { anyCaller, type Core, noOutputs, startCore } from '../helpers/core.ts'
 import { aDelivery } from '../helpers/deliveries.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
-import { createFakeSender } from '../helpers/fake-sender.ts'
+import { createFakeOutputSender, createFakeSender } from '../helpers/fake-sender.ts'
 import { aJob, after } from '../helpers/jobs.ts'
 import { recordingLog } from '../helpers/log.ts'
 import { until } from '../helpers/until.ts'
+
+/** These tests send no outputs. */
+const ofOutputs = {
+  outputs: noOutputs,
+  outputSender: createFakeOutputSender(),
+  transition: () => Promise.reject(new Error('no output is sent here')),
+}
 
 let core: Core
 afterEach(() => core.close())
@@ -146,7 +153,7 @@ describe('a delivery that fails', () => {
     const { dueAt } = await untilTries(await succeed(), 1)
     await webhooks.close()
     const log = (await recordingLog()).log
-    const next = createOutbox({ store, sender, log, claimMs: 25_000, now: () => clock.now })
+    const next = createOutbox({ ...ofOutputs, store, sender, log, claimMs: 25_000, now: () => clock.now })
     onTestFinished(() => next.close())
     clock.now = dueAt! - 40
     await next.sendDue()
@@ -235,7 +242,9 @@ describe('two replicas', () => {
     await until(() => sender.sent.length === 20)
     const log = (await recordingLog()).log
     const now = () => core.clock.now
-    const others = Array.from({ length: 3 }, () => createOutbox({ store, sender, log, claimMs: 25_000, now }))
+    const others = Array.from({ length: 3 }, () =>
+      createOutbox({ ...ofOutputs, store, sender, log, claimMs: 25_000, now }),
+    )
     core.clock.now += 5_000
     await Promise.all([webhooks, ...others].map((replica) => replica.sendDue()))
     await until(() => sender.sent.length >= 40)
@@ -254,7 +263,7 @@ describe('at least once', () => {
     await until(() => sender.sent.length === 1)
     // Another process, which knows only what the store has about the attempt.
     const log = (await recordingLog()).log
-    const next = createOutbox({ store, sender, log, claimMs: 25_000, now: () => clock.now })
+    const next = createOutbox({ ...ofOutputs, store, sender, log, claimMs: 25_000, now: () => clock.now })
     onTestFinished(() => next.close())
     sender.answerWith = async () => ({ status: 200 })
     clock.now += 24_999
@@ -337,7 +346,7 @@ describe('at least once', () => {
     const { reconciler, sender, store } = await start({ running: false })
     const job = aJob()
     await store.insert(job)
-    await store.update(after(job, { type: 'canceled' }), job.revision, { delivery: aDelivery(job) })
+    await store.update(after(job, { type: 'canceled' }), job.revision, { deliveries: [aDelivery(job)] })
     await reconciler.start()
     await until(() => sender.sent.length === 1)
   })
@@ -354,7 +363,9 @@ describe('a caller with a host for each of its jobs, none of which answers', () 
     const owe = async (caller: string, host: string) => {
       const job = aJob({ caller })
       await store.insert(job)
-      await store.update(after(job, { type: 'canceled' }), job.revision, { delivery: aDelivery(job, { caller, host }) })
+      await store.update(after(job, { type: 'canceled' }), job.revision, {
+        deliveries: [aDelivery(job, { caller, host })],
+      })
       return job.id
     }
     for (let n = 0; n < 600; n++) await owe('key:a', `${n}.example`)

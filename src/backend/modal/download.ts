@@ -1,10 +1,11 @@
 import { createWriteStream } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
+import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ModalClient } from 'modal'
 import { isProblem, problem } from '../../problems.ts'
-import { OutputTooLarge } from '../../jobs/ports/files.ts'
+import { type OutputBytes, OutputTooLarge } from '../../jobs/ports/files.ts'
 import type { ModelVersion } from '../../jobs/job.ts'
 import { reduceUrls } from '../../net/url-rule.ts'
 import { createFairSemaphore, createOnce } from '../../lib/concurrency.ts'
@@ -35,6 +36,8 @@ export type ModalDownloadOptions = {
   readonly contendedStallMs?: number
 }
 
+type Run = { readonly runId: string; readonly version: ModelVersion; readonly caller: string }
+
 /** Downloads the outputs that Modal keeps. */
 export type ModalDownload = {
   /**
@@ -42,17 +45,17 @@ export type ModalDownload = {
    * `OutputTooLarge` before fetching it, with `output_unavailable`, with the signal's reason soon after it aborts, or with
    * the error of the disk.
    */
-  fetch(
-    run: { readonly runId: string; readonly version: ModelVersion; readonly caller: string },
-    path: string,
-    signal: AbortSignal,
-  ): Promise<void>
+  fetch(run: Run, path: string, signal: AbortSignal): Promise<void>
+  /** Gives the bytes of the output of a run to `use`, as they come. Rejects likewise, or as `use` does. */
+  read<T>(run: Run, signal: AbortSignal, use: (output: OutputBytes) => Promise<T>): Promise<T>
   close(): Promise<void>
 }
 
 /** Time limits of the function, with a cold start, and of a whole fetch, in ms. */
 const FUNCTION_TIMEOUT_MS = 300_000
 const FETCH_TIMEOUT_MS = 600_000
+/** Of bytes that go on to a receiver, which may be slower than a disk, in ms. */
+const READ_TIMEOUT_MS = 3_600_000
 /**
  * Outputs fetched at the same time; one caller may have its share of them. Each is a call of the deployed function, which
  * may need a container of its own.
@@ -102,20 +105,41 @@ export function createModalDownload(options: ModalDownloadOptions): ModalDownloa
     if (bytes > maxBytes) throw new OutputTooLarge()
   }
 
-  const download = async ({ runId, version }: Run, path: string, { signal, onProgress }: Watchdog) => {
+  /** The answer of the function for a run: the id of its blob, or the bytes. */
+  const call = async ({ runId, version }: Run, signal: AbortSignal) => {
     const callId = await spawn({ job_id: runId, version })
     const timeLimited = AbortSignal.any([signal, AbortSignal.timeout(FUNCTION_TIMEOUT_MS)])
     const answer = await pool.follow((turn) => poller.pollAnswer(open(), callId, turn), timeLimited)
     const blobId = blobIdOf(answer)
-    if (blobId !== undefined) return saveBlob(open(), { blobId, path, onProgress, checkLength }, signal)
+    if (blobId !== undefined) return { blobId }
     const value = await valueOf(open(), callId, answer)
     if (!(value instanceof Uint8Array)) throw new Error('the function returned no bytes')
+    return { value }
+  }
+
+  const download = async (run: Run, path: string, { signal, onProgress }: Watchdog) => {
+    const { blobId, value } = await call(run, signal)
+    if (blobId !== undefined) return saveBlob(open(), { blobId, path, onProgress, checkLength }, signal)
     checkLength(value.length)
     await writeFile(path, value, { signal })
   }
 
+  const read = async <T>(run: Run, use: (output: OutputBytes) => Promise<T>, { signal, onProgress }: Watchdog) => {
+    const { blobId, value } = await call(run, signal)
+    if (blobId === undefined) return use({ size: value.length, bytes: Readable.from([value]) })
+    // A receiver that refuses reads nothing: the download must not stay open.
+    const scope = new AbortController()
+    try {
+      const body = await openBlob(open(), blobId, AbortSignal.any([signal, scope.signal]))
+      const { size, bytes } = await sized(body)
+      return await use({ size, bytes: reportProgress(onProgress)(bytes) })
+    } finally {
+      scope.abort()
+    }
+  }
+
   /** Aborts a fetch that makes no progress while others wait for it. */
-  const abortIfStalled = async (work: (watchdog: Watchdog) => Promise<void>, outer: AbortSignal) => {
+  const abortIfStalled = async <T>(work: (watchdog: Watchdog) => Promise<T>, outer: AbortSignal): Promise<T> => {
     const stalled = new AbortController()
     let progressAt = performance.now()
     const check = () => {
@@ -125,7 +149,7 @@ export function createModalDownload(options: ModalDownloadOptions): ModalDownloa
     const timer = setInterval(check, contendedStallMs / 10).unref()
     const signal = AbortSignal.any([outer, stalled.signal])
     try {
-      await work({ signal, onProgress: () => (progressAt = performance.now()) })
+      return await work({ signal, onProgress: () => (progressAt = performance.now()) })
     } catch (error) {
       stalled.signal.throwIfAborted()
       throw error
@@ -134,17 +158,36 @@ export function createModalDownload(options: ModalDownloadOptions): ModalDownloa
     }
   }
 
+  /** Does work for a run when it is the turn of its caller. */
+  const takeTurn = async <T>(
+    { caller }: Run,
+    { closing, timeoutMs }: { readonly closing: AbortSignal; readonly timeoutMs: number },
+    work: (watchdog: Watchdog) => Promise<T>,
+  ): Promise<T> => {
+    const signal = AbortSignal.any([closing, AbortSignal.timeout(timeoutMs)])
+    try {
+      return await semaphore.use(caller, signal, () => abortIfStalled(work, signal))
+    } catch (error) {
+      closing.throwIfAborted()
+      throw toProblem(error)
+    }
+  }
+
   return {
-    async fetch(run, path, closing) {
-      const signal = AbortSignal.any([closing, AbortSignal.timeout(FETCH_TIMEOUT_MS)])
-      try {
-        await semaphore.use(run.caller, signal, () =>
-          abortIfStalled((watchdog) => download(run, path, watchdog), signal),
-        )
-      } catch (error) {
-        closing.throwIfAborted()
-        throw toProblem(error)
-      }
+    fetch: (run, path, closing) =>
+      takeTurn(run, { closing, timeoutMs: FETCH_TIMEOUT_MS }, (watchdog) => download(run, path, watchdog)),
+    async read(run, closing, use) {
+      let ofReceiver: { readonly error: unknown } | undefined
+      const give = (output: OutputBytes) =>
+        use(output).catch((error: unknown) => {
+          ofReceiver = { error }
+          throw error
+        })
+      return takeTurn(run, { closing, timeoutMs: READ_TIMEOUT_MS }, (watchdog) => read(run, give, watchdog)).catch(
+        (error: unknown) => {
+          throw ofReceiver ? ofReceiver.error : error
+        },
+      )
     },
     close() {
       pool.close()
@@ -154,8 +197,6 @@ export function createModalDownload(options: ModalDownloadOptions): ModalDownloa
     },
   }
 }
-
-type Run = Parameters<ModalDownload['fetch']>[0]
 
 /** `onProgress`: called with each piece. */
 type Watchdog = { readonly signal: AbortSignal; readonly onProgress: () => unknown }
@@ -175,10 +216,8 @@ async function saveBlob(
 ): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     try {
-      const { downloadUrl } = await client.cpClient.blobGet({ blobId })
-      const response = await fetch(downloadUrl, { signal })
-      if (!response.ok || !response.body) throw new Error(`Failed to download blob: ${response.status}`)
-      await pipeline(bytesOfCbor(response.body, checkLength), reportProgress(onProgress), createWriteStream(path), {
+      const body = await openBlob(client, blobId, signal)
+      await pipeline(bytesOfCbor(body, checkLength), reportProgress(onProgress), createWriteStream(path), {
         signal,
       })
       return
@@ -187,6 +226,26 @@ async function saveBlob(
     }
     await sleep(BLOB_PAUSE_MS * attempt, undefined, { signal })
   }
+}
+
+async function openBlob(client: ModalClient, blobId: string, signal: AbortSignal) {
+  const { downloadUrl } = await client.cpClient.blobGet({ blobId })
+  const response = await fetch(downloadUrl, { signal })
+  if (!response.ok || !response.body) throw new Error(`Failed to download blob: ${response.status}`)
+  return response.body
+}
+
+/** The content of a CBOR byte string, and its length, which comes first. */
+async function sized(chunks: AsyncIterable<Uint8Array>): Promise<OutputBytes> {
+  let size = 0
+  const bytes = bytesOfCbor(chunks, (length) => (size = length))
+  const first = await bytes.next()
+  return { size, bytes: resume(first.done ? undefined : first.value, bytes) }
+}
+
+async function* resume(first: Uint8Array | undefined, rest: AsyncIterable<Uint8Array>) {
+  if (first) yield first
+  yield* rest
 }
 
 const reportProgress = (onProgress: () => unknown) =>

@@ -8,6 +8,7 @@ const EVENTS: Readonly<Record<WebhookEvent, { readonly when: string; readonly jo
   'job.running': { when: 'The backend has the job for the first time.', job: JOBS.running.value },
   'job.succeeded': { when: 'The job succeeded; its video can be fetched.', job: JOBS.succeeded.value },
   'job.failed': { when: 'The job failed.', job: JOBS.failed.value },
+  'job.delivered': { when: 'The video is at the `put_url` of the job.', job: JOBS.delivered.value },
   'job.canceled': { when: 'The job was canceled.', job: JOBS.canceled.value },
 }
 

@@ -4,7 +4,7 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { type Batch, unfinishedIn } from '../../jobs/batch.ts'
 import type { Batches } from '../../jobs/batches.ts'
-import { isFinished, type Job, JOB_STATUSES, type JobStage } from '../../jobs/job.ts'
+import { isFinished, isSettled, type Job, JOB_STATUSES, type JobStage } from '../../jobs/job.ts'
 import type { Caller } from '../../jobs/ports/access.ts'
 import type { JobProgress } from '../../jobs/progress.ts'
 import type { ProgressFollower } from '../../jobs/progress-follower.ts'
@@ -53,7 +53,7 @@ const docs: Record<'ofJob' | 'ofBatch' | 'ofAll', Operation> = {
     tag: 'events',
     summary: 'Follow a job',
     description:
-      'Server-sent events named `status`: the job as it is now and after every change. The stream ends when the job finishes. The `id` is the revision. States in quick succession may be merged; the final state always comes. Events named `stage`, without an id, say where the running job is at the backend: `{"job_id", "stage"}`; events named `progress` say how far it is: `{"job_id", "progress"}`. The newest of each is sent first, then at most one a second.',
+      'Server-sent events named `status`: the job as it is now and after every change. The stream ends when the job finishes; that of a job with an `output` when that is delivered, or will not be. The `id` is the revision. States in quick succession may be merged; the final state always comes. Events named `stage`, without an id, say where the running job is at the backend: `{"job_id", "stage"}`; events named `progress` say how far it is: `{"job_id", "progress"}`. The newest of each is sent first, then at most one a second.',
     headers: LastEventId,
     answers: {
       200: { description: 'The stream of events.' },
@@ -155,17 +155,15 @@ export const eventRoutes: FastifyPluginAsyncTypebox<EventRoutesOptions> = async 
     async (request, reply) => {
       const job = await service.get(request.params.id, callerOf(request))
       const seen = seenRevision(reply.sse.lastEventId)
-      if (isFinished(job) && job.revision <= seen) return reply.code(204).header('cache-control', 'no-store').send()
+      if (isSettled(job) && job.revision <= seen) return reply.code(204).header('cache-control', 'no-store').send()
       const stream = open(request, reply, ({ revision }) => String(revision))
       const push = (now: Job | undefined) => {
         if (now) stream.push(now)
-        if (!now || isFinished(now)) stream.finish()
+        if (!now || isSettled(now)) stream.finish()
       }
       if (job.revision > seen) push(job)
-      if (!isFinished(job)) {
-        stream.whenClosed(subscriptions.subscribe(job, push))
-        sendHints(stream, job)
-      }
+      if (!isSettled(job)) stream.whenClosed(subscriptions.subscribe(job, push))
+      if (!isFinished(job)) sendHints(stream, job)
       return reply
     },
   )

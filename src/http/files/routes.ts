@@ -5,7 +5,7 @@ import { type Static, Type } from '@sinclair/typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { FILE_KINDS, type FileKind, type Job } from '../../jobs/job.ts'
 import type { LinkSigner } from '../../jobs/links.ts'
-import type { AheadUploads, Outputs, Uploads } from '../../jobs/ports/files.ts'
+import { type AheadUploads, contentTypeOf, type Outputs, type Uploads } from '../../jobs/ports/files.ts'
 import type { JobService } from '../../jobs/service.ts'
 import { problem } from '../../problems.ts'
 import type { Operation } from '../docs/operation.ts'
@@ -89,14 +89,6 @@ export type OutputRoutesOptions = {
 
 type OutputRequest = FastifyRequest<{ Params: Static<typeof JobParams>; Querystring: Static<typeof OutputQuery> }>
 
-/** By extension; none that a browser would execute. */
-const CONTENT_TYPES: Readonly<Record<string, string>> = {
-  '.mp4': 'video/mp4',
-  '.mov': 'video/quicktime',
-  '.webm': 'video/webm',
-  '.mkv': 'video/x-matroska',
-}
-
 /** `GET /jobs/:id/output`: the video, for its owner or the holder of a signed link. */
 export const outputRoutes: FastifyPluginAsyncTypebox<OutputRoutesOptions> = (
   app,
@@ -122,7 +114,7 @@ export const outputRoutes: FastifyPluginAsyncTypebox<OutputRoutesOptions> = (
     async (request, reply) => {
       const job = await outputJobOf(request)
       const extension = extname(job.outputPath).toLowerCase()
-      const contentType = CONTENT_TYPES[extension] ?? 'application/octet-stream'
+      const contentType = contentTypeOf(job.outputPath)
       const filename = request.query.download === '1' ? `${job.id}${extension.replace(/[^.\w]/g, '')}` : undefined
       const method = request.method === 'HEAD' ? 'HEAD' : 'GET'
       const output = await outputs.open(job, { method, contentType, filename })

@@ -11,7 +11,7 @@ import {
 } from '../../jobs/job.ts'
 import { account } from '../../jobs/usage.ts'
 import { presentCheck, presentJob } from '../../jobs/view.ts'
-import { EXACTLY_ONE_WITH_FILES, Input, InputFiles, ShownOptions, Version } from './submit-schema.ts'
+import { EXACTLY_ONE_WITH_FILES, Input, InputFiles, OutputDelivery, ShownOptions, Version } from './submit-schema.ts'
 import { OneOf, Text, Time, Integer } from '../schemas.ts'
 
 const ErrorCode = OneOf(ERROR_CODES, {
@@ -100,7 +100,7 @@ const Links = Type.Object(
     cancel: Text({ description: 'Where to cancel it.', example: '/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/cancel' }),
     deliveries: Type.Optional(
       Text({
-        description: 'Its webhook deliveries, if it has a webhook.',
+        description: 'Its deliveries, if it has a webhook or an `output`.',
         example: '/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11/deliveries',
       }),
     ),
@@ -252,6 +252,7 @@ export const JobReply = Type.Object(
         minimum: 1,
       }),
     ),
+    output: Type.Optional(OutputDelivery),
     output_path: Type.Optional(OutputPath),
     output_url: Type.Optional(OutputUrl),
     reused_from: Type.Optional(ReusedFrom),
@@ -389,6 +390,12 @@ const reused = after({ ...submitted, reuse: true, isWaiting: true }, 0, {
   outputPath: '/shared/results/0198a6ef/v15/output.mp4',
 })
 
+const delivered = after(
+  { ...succeeded, output: { putUrl: 'https://my-bucket.s3.eu-central-1.amazonaws.com/videos/scene-12.mp4' } },
+  94,
+  { type: 'delivered' },
+)
+
 const OUTPUT_URL = `https://jobs.example.com/jobs/${submitted.id}/output?expires=1769864490&signature=2sJ0c3bq5u8VZk4m1xYw7dLr9aTnQeGhPfUoBiHyKtM`
 
 /** One job in each of its states, made by the same code as real jobs and answers. */
@@ -403,6 +410,7 @@ export const JOBS = {
   },
   succeeded: { summary: 'It succeeded', value: { ...presentJob(succeeded), output_url: OUTPUT_URL } },
   reused: { summary: 'It has the output of another', value: { ...presentJob(reused), output_url: OUTPUT_URL } },
+  delivered: { summary: 'Its output is delivered', value: { ...presentJob(delivered), output_url: OUTPUT_URL } },
   failed: { summary: 'It failed', value: presentJob(failed) },
   canceled: { summary: 'It was canceled', value: presentJob(canceled) },
   checked: { summary: 'It would be accepted', value: presentCheck(submitted) },

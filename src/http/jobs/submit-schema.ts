@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox'
 import { FACES_WITH_FILES, SPEECHES_WITH_FILES } from '../../jobs/submit.ts'
 import { PRIORITIES, WEBHOOK_EVENTS } from '../../jobs/job.ts'
-import { OneOf, Text, Integer } from '../schemas.ts'
+import { OneOf, Text, Time, Integer } from '../schemas.ts'
 
 const Url = (description: string, example: string) =>
   Text({ description, example, minLength: 1, maxLength: 2048, format: 'uri' })
@@ -120,12 +120,43 @@ export const WebhookUrl = Url(
   'https://hooks.example.com/lip-sync',
 )
 
+/** Where the output is to be sent. */
+const OutputTarget = Type.Object(
+  {
+    put_url: Url(
+      'A presigned URL of your own store for a PUT of the video: http or https, at a public address. The server sends the video to it once the job has succeeded, with `Content-Type` and `Content-Length`, which the URL may have signed; and again, by the schedule of webhooks, until the store answers 2xx. The URL has to be valid by then. It is kept as a secret.',
+      'https://my-bucket.s3.eu-central-1.amazonaws.com/videos/scene-12.mp4?X-Amz-Signature=0f4c9b',
+    ),
+  },
+  { description: 'Where to send the output, in addition to `output_url`.', additionalProperties: false },
+)
+
+/** The same in a job: where the output goes, and how far that is. */
+export const OutputDelivery = Type.Object(
+  {
+    put_url: Url(
+      'Where the video is sent, without the query of the URL.',
+      'https://my-bucket.s3.eu-central-1.amazonaws.com/videos/scene-12.mp4',
+    ),
+    state: Type.Optional(
+      OneOf(['pending', 'delivered', 'failed'], {
+        description:
+          'Of a job that succeeded. `failed`: every attempt failed; `POST /jobs/:id/deliveries/:n/redeliver` makes another.',
+        examples: ['delivered'],
+      }),
+    ),
+    delivered_at: Type.Optional(Time({ description: 'When the store had it.', example: '2026-01-31T12:01:34.000Z' })),
+  },
+  { $id: 'OutputDelivery', description: 'The delivery of the output to the store of its caller.' },
+)
+
 /** The events that a webhook reports. */
 export const WebhookEvents = Type.Array(WebhookEventName, {
   minItems: 1,
   maxItems: WEBHOOK_EVENTS.length,
   uniqueItems: true,
-  description: 'The events that the webhook reports; by default the three final ones.',
+  description:
+    'The events that the webhook reports; by default the three final ones, and `job.delivered` if there is an `output`.',
   examples: [['job.running', 'job.succeeded', 'job.failed', 'job.canceled']],
 })
 
@@ -181,6 +212,7 @@ export const NewJobBody = Type.Object(
     ),
     webhook_url: Type.Optional(WebhookUrl),
     webhook_events: Type.Optional(WebhookEvents),
+    output: Type.Optional({ ...OutputTarget, ...NULL_IS_ABSENT }),
   },
   {
     ...EXACTLY_ONE_WITH_FILES,
@@ -208,11 +240,12 @@ export const NewJobForm = Type.Object(
     ...FormFiles,
     parameters: Type.Optional(Parameters),
     metadata: Type.Optional(Metadata),
+    output: Type.Optional(OutputTarget),
   },
   {
     ...EXACTLY_ONE_WITH_FILES,
     $id: 'NewJobForm',
-    description: `Like \`NewJob\`, and files: exactly one face (\`${FACES_WITH_FILES.join('`, `')}\`) and exactly one speech (\`${SPEECHES_WITH_FILES.join('`, `')}\`). Fields and files come in any order; \`parameters\` and \`metadata\` are JSON objects as text. A field without text, a parameter that is an empty text, and a file input without a file count as absent; a part of type application/json is read as JSON.`,
+    description: `Like \`NewJob\`, and files: exactly one face (\`${FACES_WITH_FILES.join('`, `')}\`) and exactly one speech (\`${SPEECHES_WITH_FILES.join('`, `')}\`). Fields and files come in any order; \`parameters\`, \`metadata\` and \`output\` are JSON objects as text. A field without text, a parameter that is an empty text, and a file input without a file count as absent; a part of type application/json is read as JSON.`,
     additionalProperties: false,
   },
 )

@@ -63,11 +63,15 @@ const SubmitQuery = Type.Object(
 
 const isFileKind = (field: string): field is FileKind => (FILE_KINDS as readonly string[]).includes(field)
 const isOption = (field: string) =>
-  !(field in Input) && !isFileKind(field) && !field.startsWith('webhook_') && field !== 'parameters'
+  !(field in Input) &&
+  !isFileKind(field) &&
+  !field.startsWith('webhook_') &&
+  field !== 'parameters' &&
+  field !== 'output'
 
 /**
- * Every option with the example of its schema, except those of webhooks, which need a receiver, and parameters, which not
- * every backend takes.
+ * Every option with the example of its schema, except those of webhooks and outputs, which need a receiver, and parameters,
+ * which not every backend takes.
  */
 const OPTIONS_EXAMPLE = Object.fromEntries(
   Object.entries<TSchema>(NewJobBody.properties).flatMap(([field, { examples }]) =>
@@ -196,7 +200,15 @@ function newJobOf(request: FastifyRequest): NewJob {
 export function namedJobOf(body: unknown, fieldErrors: readonly FieldError[]): NewJob {
   const { input, uploadIds, options } = splitFields(validFieldsOf(body, fieldErrors))
   const hasUploads = Object.keys(uploadIds).length > 0
-  return { version: 'v15', ...options, input, fieldErrors, ...(hasUploads && { uploadIds }) }
+  const { output, ...others } = options
+  return {
+    version: 'v15',
+    ...others,
+    input,
+    fieldErrors,
+    ...(hasUploads && { uploadIds }),
+    ...(output && { output: { putUrl: output.put_url } }),
+  }
 }
 
 type Fields = Static<typeof NewJobBody>

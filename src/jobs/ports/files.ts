@@ -17,6 +17,18 @@ export type SucceededJob = Job & { readonly outputPath: string }
 /** Where the output of a run is: see `Job`. */
 export type StoredOutput = Pick<SucceededJob, 'outputPath' | 'runId'>
 
+/** By extension; none that a browser would execute. */
+const TYPES_BY_EXTENSION: Readonly<Record<string, string>> = {
+  '.mp4': 'video/mp4',
+  '.mov': 'video/quicktime',
+  '.webm': 'video/webm',
+  '.mkv': 'video/x-matroska',
+}
+
+/** The media type of an output, by its path. */
+export const contentTypeOf = (outputPath: string): string =>
+  TYPES_BY_EXTENSION[(/\.\w+$/.exec(outputPath)?.[0] ?? '').toLowerCase()] ?? 'application/octet-stream'
+
 /** How an output will be served. */
 export type OutputOptions = {
   readonly method: 'GET' | 'HEAD'
@@ -32,6 +44,9 @@ export type OutputOptions = {
 export type Output =
   | { readonly kind: 'file'; readonly path: string; release(): void }
   | { readonly kind: 'redirect'; readonly url: string }
+
+/** The bytes of an output: `size` of them, in pieces each of which is valid until the next one is asked for. */
+export type OutputBytes = { readonly size: number; readonly bytes: AsyncIterable<Uint8Array> }
 
 /** The output is larger than the cache of outputs: a repeated request fails too. */
 export class OutputTooLarge extends Problem {
@@ -49,6 +64,11 @@ export type Sweep = { readonly before: number; readonly isKnown: (jobId: string)
 export type Outputs = {
   /** Rejects with `output_unavailable` if the output cannot be fetched now. */
   open(job: SucceededJob, options: OutputOptions): Promise<Output>
+  /**
+   * Gives the bytes of an output to `use` as they come from where it is: nothing is kept on this server. Rejects with
+   * `output_unavailable` if they cannot be read now, as `use` does, or with the reason of `signal` when that aborts.
+   */
+  read<T>(job: SucceededJob, signal: AbortSignal, use: (output: OutputBytes) => Promise<T>): Promise<T>
   /** Starts to fetch an output before it is requested. Never throws. */
   prefetch(job: SucceededJob): void
   /** Whether the output is still there, as far as this server can tell without a request to Modal or S3. */

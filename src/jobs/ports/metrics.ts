@@ -15,6 +15,13 @@ export type MetricEvent =
     }
   /** A delivery finished without an attempt, because its receiver wants no more of them. */
   | { readonly type: 'webhook-withdrawn' }
+  /** An attempt to send an output finished, likewise. */
+  | {
+      readonly type: 'output-attempted'
+      readonly kind: 'output' | 'copy'
+      readonly status: number | undefined
+      readonly end: 'delivered' | 'failed' | undefined
+    }
   /** A file that no job has was removed. */
   | { readonly type: 'upload-swept' }
   /** An RPC to Modal finished; `code` is the name of its gRPC code. */

@@ -1,4 +1,5 @@
 import type { Job } from '../job.ts'
+import type { SucceededJob } from './files.ts'
 import type { DeliveryResult } from '../webhooks/delivery.ts'
 
 export type JobSubscriber = (job: Job) => void
@@ -44,4 +45,15 @@ export type WebhookSender = {
   send(message: WebhookMessage, signal: AbortSignal): Promise<DeliveryResult>
   /** Aborts what is being sent. Idempotent. */
   close(): Promise<void>
+}
+
+/** Sends outputs, each by one PUT. */
+export type OutputSender = {
+  /** As `WebhookSender.check`, for the URL of a caller. */
+  check(url: string): string | undefined
+  /**
+   * Sends an output to a URL of its caller, or without one to the bucket of this server. An error is a result; rejects only
+   * when `signal` aborts, with its reason.
+   */
+  send(job: SucceededJob, url: string | undefined, signal: AbortSignal): Promise<DeliveryResult>
 }

@@ -95,11 +95,11 @@ export const filtersOf = ({ statuses, labels = [] }: Pick<ListQuery, 'statuses' 
 ]
 
 /**
- * What an update writes beside the job: the new delivery of the change, what the attempt that it ended adds, and what
+ * What an update writes beside the job: the new deliveries of the change, what the attempt that it ended adds, and what
  * follows if it is the last job of its batch to finish.
  */
 export type Additions = {
-  readonly delivery?: Delivery | undefined
+  readonly deliveries?: readonly Delivery[]
   readonly usage?: UsageRecord | undefined
   readonly batchEnd?: BatchEnd | undefined
 }
@@ -112,7 +112,7 @@ export type JobStore = {
   get(id: string): Promise<Job | undefined>
   /**
    * Compare-and-set: replaces the job if its stored revision is `expectedRevision`; false, and no change, otherwise.
-   * `additions` are written in the same step. Rejects when the number of the delivery is taken.
+   * `additions` are written in the same step. Rejects when the number of a delivery is taken.
    */
   update(job: Job, expectedRevision: number, additions?: Additions): Promise<boolean>
   /**
@@ -137,8 +137,8 @@ export type JobStore = {
 }
 
 /**
- * The deliveries of webhooks, stored with their jobs. `JobStore.update` adds a delivery; `remove` deletes those of a
- * job. A delivery never changes its job's revision.
+ * The deliveries of webhooks and outputs, stored with their jobs. `JobStore.update` adds deliveries; `remove` deletes those
+ * of a job. A delivery never changes its job's revision.
  */
 export type DeliveryStore = {
   /** All deliveries of a job, by number. */

@@ -1,6 +1,24 @@
 import type { BATCH_EVENT, WebhookEvent } from '../job.ts'
 
 /**
+ * What is delivered: an event to a webhook; the output of a job to the URL that its caller gave, or to the bucket of this
+ * server. They share their states, their schedule and their ledger.
+ */
+export const DELIVERY_KINDS = ['webhook', 'output', 'copy'] as const
+export type DeliveryKind = (typeof DELIVERY_KINDS)[number]
+
+/**
+ * The numbers of the deliveries of a job: those of its own events count from 1; the others have the number of its attempt,
+ * beyond these. A delivery of a batch stands with the job that finished last.
+ */
+export const NUMBERS_FROM = { batch: 1_000_000, output: 2_000_000, copy: 3_000_000 } as const
+
+export function kindOf({ number }: { readonly number: number }): DeliveryKind {
+  if (number > NUMBERS_FROM.copy) return 'copy'
+  return number > NUMBERS_FROM.output ? 'output' : 'webhook'
+}
+
+/**
  * The states of a delivery:
  *
  *   pending    next attempt at `dueAt`; during an attempt, `dueAt` is when it counts as lost and another may start
@@ -12,11 +30,12 @@ import type { BATCH_EVENT, WebhookEvent } from '../job.ts'
  */
 export type Delivery = {
   readonly jobId: string
-  /** Per job, from 1. */
+  /** Unique in its job: see `NUMBERS_FROM`. */
   readonly number: number
   readonly revision: number
   /** The owner of the job, whose secret signs. */
   readonly caller: string
+  /** Empty for the bucket of this server. */
   readonly url: string
   /** Host and port of the URL; concurrent attempts per host are limited. */
   readonly host: string
@@ -26,7 +45,7 @@ export type Delivery = {
   readonly tracestate?: string
   /** The job's attempt that the event is about. */
   readonly attempt: number
-  /** What is sent, the same in every attempt. */
+  /** What is sent, the same in every attempt; empty for an output. */
   readonly body: string
   /** Epoch ms, as all times here. */
   readonly createdAt: number
@@ -87,6 +106,13 @@ export function startDeliveryAttempt(delivery: Delivery, now: number, claimMs: n
   return { ...delivery, revision: delivery.revision + 1, dueAt: now + claimMs, tries }
 }
 
+/** Extends the claim of the running attempt. */
+export const renewClaim = (delivery: Delivery, now: number, claimMs: number): Delivery => ({
+  ...delivery,
+  revision: delivery.revision + 1,
+  dueAt: now + claimMs,
+})
+
 const LOST = 'the server stopped during the attempt'
 
 /** `random` gives a number from 0 up to 1. */
@@ -107,7 +133,7 @@ export function finishDeliveryAttempt(delivery: Delivery, result: DeliveryResult
       durationMs: clock.now - startedAt,
     }),
   }
-  if (isSuccess(status)) return { ...finished, state: 'delivered' }
+  if (isSuccess(status) && error === undefined) return { ...finished, state: 'delivered' }
   if (redelivery?.state === 'delivered') return { ...finished, ...redelivery }
   if (status === 410) return { ...finished, state: 'failed' }
   return redelivery

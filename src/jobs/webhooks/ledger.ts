@@ -7,6 +7,7 @@ import {
   type DeliveryAttempt,
   describeStatus,
   isRunning,
+  kindOf,
   requestRedelivery,
   webhookIdOf,
 } from './delivery.ts'
@@ -28,7 +29,7 @@ export type JobDeliveries = { readonly job: Job; readonly deliveries: readonly D
 /** A delivery that will be sent again, and all deliveries of its job, as read before. */
 export type Redelivery = { readonly delivery: Delivery; readonly deliveries: readonly Delivery[] }
 
-/** A caller's view of the webhooks of its jobs. Rejects with `job_not_found` for jobs of others, as everywhere. */
+/** A caller's view of the deliveries of its jobs. Rejects with `job_not_found` for jobs of others, as everywhere. */
 export type DeliveryLedger = {
   /** A job's deliveries, by number. */
   list(id: string, caller: Caller): Promise<JobDeliveries>
@@ -52,13 +53,15 @@ export type DeliveryLedger = {
 export function createLedger({ store, service, webhooks, now = Date.now }: LedgerDependencies): DeliveryLedger {
   return {
     async list(id, caller) {
-      return { job: await service.get(id, caller), deliveries: await store.deliveriesOf(id) }
+      const job = await service.get(id, caller)
+      const deliveries = await store.deliveriesOf(id)
+      return { job, deliveries: deliveries.filter((one) => isShownTo(caller, one)) }
     },
     async redeliver(id, number, caller) {
       await service.get(id, caller)
       for (;;) {
         const all = await store.deliveriesOf(id)
-        const delivery = all.find((one) => one.number === number)
+        const delivery = all.find((one) => one.number === number && isShownTo(caller, one))
         if (!delivery) throw problem('delivery_not_found')
         const requested = requestRedelivery(delivery, now())
         if (!requested) throw problem('delivery_in_progress')
@@ -84,12 +87,17 @@ export function createLedger({ store, service, webhooks, now = Date.now }: Ledge
   }
 }
 
+/** Copies are the operator's. */
+const isShownTo = ({ seesAll }: Caller, delivery: Delivery) => seesAll || kindOf(delivery) !== 'copy'
+
 /** A delivery in its wire form: snake_case, RFC 3339 times, absent rather than null. */
 export function presentDelivery(delivery: Delivery) {
   const { number, event, attempt, state, createdAt, dueAt, tries } = delivery
+  const kind = kindOf(delivery)
   return {
     number,
-    webhook_id: webhookIdOf(delivery),
+    kind,
+    ...(kind === 'webhook' && { webhook_id: webhookIdOf(delivery) }),
     event,
     attempt,
     state,

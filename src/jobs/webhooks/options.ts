@@ -1,12 +1,13 @@
 import type { FieldError } from '../../problems.ts'
 import { checkUrlForm } from '../../net/url-rule.ts'
-import type { Delivery } from './delivery.ts'
+import { type Delivery, type DeliveryKind, NUMBERS_FROM } from './delivery.ts'
 import type { BatchEnd } from '../batch.ts'
 import {
   BATCH_EVENT,
   currentAttempt,
   isFinished,
   type Job,
+  type JobRequest,
   type Webhook,
   WEBHOOK_EVENTS,
   type WebhookEvent,
@@ -20,6 +21,8 @@ export const DEFAULT_EVENTS: readonly WebhookEvent[] = ['job.succeeded', 'job.fa
 
 /** The fields of a request for its webhook. */
 export type WebhookOptions = { readonly webhookUrl?: string; readonly webhookEvents?: readonly WebhookEvent[] }
+/** Where the request wants its output. */
+export type TargetOptions = Pick<JobRequest, 'output'>
 
 /** The field errors in the form of the options; `found`: errors found before. */
 export function checkWebhook(
@@ -34,28 +37,65 @@ export function checkWebhook(
   return message === undefined ? [] : [{ path: '/webhook_url', message }]
 }
 
+/** The field error in the form of the URL for the output. */
+export function checkOutput({ output }: TargetOptions): FieldError[] {
+  const message = output && checkUrlForm(output.putUrl)
+  return message === undefined ? [] : [{ path: PUT_URL_PATH, message }]
+}
+
+export const PUT_URL_PATH = '/output/put_url'
+
 /** The options with their defaults, normalized: equal options give equal results. */
-export function webhookOf({ webhookUrl, webhookEvents = DEFAULT_EVENTS }: WebhookOptions): Webhook | undefined {
+export function webhookOf({ webhookUrl, webhookEvents, output }: WebhookOptions & TargetOptions): Webhook | undefined {
   if (webhookUrl === undefined) return undefined
-  return { url: webhookUrl, events: WEBHOOK_EVENTS.filter((event) => webhookEvents.includes(event)) }
+  const named = webhookEvents ?? [...DEFAULT_EVENTS, ...(output ? (['job.delivered'] as const) : [])]
+  return { url: webhookUrl, events: WEBHOOK_EVENTS.filter((event) => named.includes(event)) }
 }
 
 /** The webhook event of a change; none for another attempt of a running job. */
 function eventOf(before: Job, after: Job): WebhookEvent | undefined {
+  if (after.delivery?.state === 'delivered' && before.delivery?.state !== 'delivered') return 'job.delivered'
   if (before.status === after.status) return undefined
   if (after.status === 'running') return 'job.running'
   return isFinished(after) && !isFinished(before) ? (`job.${after.status}` as WebhookEvent) : undefined
 }
 
-/** The job to be written, with its new delivery counted, and the delivery of the change, if it has one. */
-export function withDelivery(before: Job, after: Job, parts: BodyContext): { job: Job; delivery?: Delivery } {
+export type DeliveryContext = BodyContext & {
+  /** Whether a copy of each output goes to the bucket of this server. */
+  readonly copiesOutputs?: boolean
+}
+
+/** The job to be written, with its webhook counted, and the deliveries of the change. */
+export function withDeliveries(
+  before: Job,
+  after: Job,
+  context: DeliveryContext,
+): { job: Job; deliveries: Delivery[] } {
+  const webhook = webhookOfChange(before, after, context)
+  const job = webhook ? { ...after, deliveryCount: webhook.number } : after
+  return { job, deliveries: [...(webhook ? [webhook] : []), ...outputsOf(before, after, context)] }
+}
+
+function webhookOfChange(before: Job, after: Job, context: DeliveryContext): Delivery | undefined {
   const { webhook } = after
   const event = eventOf(before, after)
-  if (!webhook || !event || !webhook.events.includes(event)) return { job: after }
+  if (!webhook || !event || !webhook.events.includes(event)) return undefined
   const number = (before.deliveryCount ?? 0) + 1
-  const body = webhookBodyOf(event, after, parts)
-  const delivery = newDelivery(after, { number, event, body, url: webhook.url, now: parts.now })
-  return { job: { ...after, deliveryCount: number }, delivery }
+  const body = webhookBodyOf(event, after, context)
+  return newDelivery(after, { number, event, body, url: webhook.url, now: context.now })
+}
+
+/** Where the output of a job that has just succeeded goes. */
+function outputsOf(before: Job, after: Job, { now, copiesOutputs = false }: DeliveryContext): Delivery[] {
+  if (after.status !== 'succeeded' || before.status === 'succeeded') return []
+  const deliver = (kind: Exclude<DeliveryKind, 'webhook'>, url: string) => {
+    const number = NUMBERS_FROM[kind] + currentAttempt(after).attempt
+    return newDelivery(after, { number, event: 'job.succeeded', body: '', url, now })
+  }
+  return [
+    ...(after.output ? [deliver('output', after.output.putUrl)] : []),
+    ...(copiesOutputs ? [deliver('copy', '')] : []),
+  ]
 }
 
 type NewDelivery = Pick<Delivery, 'number' | 'event' | 'body' | 'url'> & { readonly now: number }
@@ -83,14 +123,11 @@ function newDelivery(job: Job, { number, event, body, url, now }: NewDelivery): 
   }
 }
 
-/** Deliveries of a batch stand with the job that finished last, beyond the numbers of its own. */
-const BATCH_DELIVERIES_FROM = 1_000_000
-
 /** What the end of a job writes if it is the last of its batch: see `BatchEnd`. One for each attempt that finishes. */
 export function batchEndOf(before: Job, after: Job, now: number): BatchEnd | undefined {
   const { batch } = after
   if (batch?.webhookUrl === undefined || !isFinished(after) || isFinished(before)) return undefined
-  const number = BATCH_DELIVERIES_FROM + currentAttempt(after).attempt
+  const number = NUMBERS_FROM.batch + currentAttempt(after).attempt
   const delivery = newDelivery(after, { number, event: BATCH_EVENT, body: '', url: batch.webhookUrl, now })
   const head = JSON.stringify({ type: BATCH_EVENT, timestamp: formatTime(now) }).slice(0, -1)
   const tail = `,"links":${JSON.stringify({ self: `/batches/${batch.id}` })}}}`

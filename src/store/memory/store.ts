@@ -170,12 +170,12 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store & Sec
     return { kind: 'inserted' } as const
   }
 
-  const update = (job: Job, expectedRevision: number, { delivery, usage, batchEnd }: Additions) => {
+  const update = (job: Job, expectedRevision: number, { deliveries: added = [], usage, batchEnd }: Additions) => {
     const before = jobs.get(job.id)
     if (before?.revision !== expectedRevision) return false
-    if (delivery && deliveries.get(job.id, delivery.number))
-      throw new Error(`delivery ${delivery.number} exists already`)
-    if (delivery) writeDelivery(delivery)
+    const taken = added.find(({ number }) => deliveries.get(job.id, number))
+    if (taken) throw new Error(`delivery ${taken.number} exists already`)
+    added.forEach(writeDelivery)
     if (usage) sums.add(usage)
     const batch = batches.change(before, job, usage)
     const end = batchEnd && batch && deliveryOfEnd(batchEnd, batch.counts)

@@ -95,16 +95,20 @@ function WRITES.insert(key, record, max_submitted, max_active)
 end
 
 ${ADD_USAGE}
--- \`usage\`: what an attempt adds to the sums, as JSON, or nothing. Then two deliveries, each with its number, record and
--- body, or nothing: that of the change, and that of its batch, if this is the end of it, with the body around the counts.
-function WRITES.update(key, expected, record, usage, number, delivery, body, end_number, ended, head, tail)
+-- \`usage\`: what an attempt adds to the sums, as JSON, or nothing. Then the delivery of its batch, if this is the end of it:
+-- its number and record, and the body around the counts, or nothing. Then the deliveries of the change, each with its
+-- number, record and body.
+function WRITES.update(key, expected, record, usage, end_number, ended, head, tail, ...)
   local stored = stored_head(key)
   if stored == '' then return 'stale' end
   local before, after = job_of(stored), job_of(record)
   if not before then return 'unreadable' end
   if before.revision ~= expected then return 'stale' end
   local deliveries = root .. 'deliveries:' .. id
-  if number ~= '' and redis.call('HEXISTS', deliveries, number) == 1 then return 'taken' end
+  local new = { ... }
+  for n = 1, #new, 3 do
+    if redis.call('HEXISTS', deliveries, new[n]) == 1 then return 'taken' end
+  end
   local added = usage ~= '' and cjson.decode(usage)
   local pending = count_pending(deliveries)
   local positions = positions_of(before, pending)
@@ -115,7 +119,7 @@ function WRITES.update(key, expected, record, usage, number, delivery, body, end
     redis.call('HSET', deliveries, added_number, added_record, added_number .. ':body', added_body, 'pending', pending)
     move_due(nil, due)
   end
-  if number ~= '' then add_delivery(number, delivery, body) end
+  for n = 1, #new, 3 do add_delivery(new[n], new[n + 1], new[n + 2]) end
   count_batch(before, after, added)
   local counts = end_number ~= '' and finished_counts(after.batch)
   if counts then add_delivery(end_number, ended, head .. counts .. tail) end

@@ -179,14 +179,18 @@ export function createStoreOn(db: DatabaseSync, log?: Log): Store & FlagKeeper {
     }
   }
 
-  const update = (job: Job, revision: number, { delivery, usage, batchEnd }: Additions = {}): Change<boolean> => {
+  const update = (
+    job: Job,
+    revision: number,
+    { deliveries: added = [], usage, batchEnd }: Additions = {},
+  ): Change<boolean> => {
     const before = sql.stateOf.get(job.id)
     if (before?.revision !== revision) return { value: false, delta: 0 }
     const canChangeLabels = job.contentKey !== undefined || before.status === 'failed' || job.status === 'failed'
     if (canChangeLabels) relabel(job, revision)
     const document = JSON.stringify(job)
     sql.update.run(...columnsOf(job), document, job.id)
-    if (delivery) deliveries.insert(delivery)
+    for (const delivery of added) deliveries.insert(delivery)
     if (usage) sums.add(usage)
     const batch = batches.change({ ...job, status: before.status as JobStatus }, job, usage)
     const end = batchEnd && batch && deliveryOfEnd(batchEnd, batch.counts)
