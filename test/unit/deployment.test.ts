@@ -218,6 +218,19 @@ test('the release publishes an image of two architectures, with SBOM and provena
   expect(args).toEqual(expect.arrayContaining(built))
 })
 
+test('the client is published with the repository that its provenance names, and the image by a name in lower case', () => {
+  const release = workflows[1] ?? ''
+  const [, set = ''] =
+    /^ +npm pkg delete private\n +npm pkg set (.*)\n +npm publish .*--provenance$/m.exec(release) ?? []
+  expect(set).toBe('repository.type=git repository.url="git+$GITHUB_SERVER_URL/$GITHUB_REPOSITORY.git"')
+  const [, script = ''] = /run: (echo "name=.*) >>"\$GITHUB_OUTPUT"$/m.exec(release) ?? []
+  const env = { GITHUB_REPOSITORY: 'Acme/Lips', REGISTRY: 'images.example' }
+  expect(execFileSync('bash', ['--norc', '-c', script], { env, encoding: 'utf8' })).toBe(
+    'name=images.example/acme/lips\n',
+  )
+  expect(release).toContain('tags: ${{ steps.name.outputs.name }}:${{ needs.notes.outputs.version }}')
+})
+
 test('the notes of a release are the section of its version in the changelog, without its heading', () => {
   const [, script = ''] = /^ +(awk -v heading=.*?) CHANGELOG\.md/m.exec(workflows[1] ?? '') ?? []
   const changelog = [
