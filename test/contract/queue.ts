@@ -161,7 +161,9 @@ export const fairQueueContract: readonly ContractCase<JobQueue>[] = [
       const limited = Array.from({ length: 4 }, () => anEntry(1, { caller: 'key:limited' }))
       const others = [anEntry(), anEntry()]
       await queue.start(runner.run)
-      for (const entry of [...limited, ...others]) await queue.enqueue(entry)
+      await queue.enqueue(limited[0]!)
+      await until(() => runner.started.length === 1)
+      for (const entry of [...limited.slice(1), ...others]) await queue.enqueue(entry)
       await until(() => runner.started.length === 3)
       expect(runner.started.map(({ id }) => id)).toEqual([limited[0]!, others[0]!, others[1]!].map(({ id }) => id))
       for (const [n, entry] of limited.entries()) {

@@ -14,7 +14,7 @@ const OFTEN = { turnCheckMs: 50 }
 afterEach(() => vi.restoreAllMocks())
 
 describeWithRedis('the limit of a caller', (redis) => {
-  const { open, openPair, connect } = replicasOn(redis.url)
+  const { open, openPair, connect, openBullQueue } = replicasOn(redis.url)
 
   /** A pair on which the caller has a limit that a test may change. */
   const openLimited = async (maxRunning: number | undefined, options: object = {}) => {
@@ -89,10 +89,13 @@ describeWithRedis('the limit of a caller', (redis) => {
   )
 
   test('loses no turn whose entry cannot be promoted at first', async () => {
-    const { runs, a, limited, isRunning } = await openLimited(1, OFTEN)
+    const { prefix, runs, a, limited, isRunning } = await openLimited(1, OFTEN)
     const promote = vi.spyOn(BullJob.prototype, 'promote').mockRejectedValueOnce(new Error('the reply is lost'))
-    for (const entry of limited.slice(0, 2)) await a.enqueue(entry)
+    await a.enqueue(limited[0]!)
     await until(() => isRunning(limited[0]!))
+    await a.enqueue(limited[1]!)
+    const bull = openBullQueue(prefix)
+    await until(async () => (await bull.getDelayedCount()) === 1)
     runs.releaseAll()
     await until(() => isRunning(limited[1]!))
     expect(promote.mock.calls.length).toBeGreaterThan(1)
@@ -109,9 +112,12 @@ describeWithRedis('the limit of a caller', (redis) => {
   })
 
   test('applies to held entries when it is raised or removed', async () => {
-    const { runs, a, share, limited, isRunning } = await openLimited(1, OFTEN)
-    for (const entry of limited) await a.enqueue(entry)
-    await until(async () => runs.current.size === 1 && (await a.position(limited[5]!)) !== undefined)
+    const { prefix, runs, a, share, limited, isRunning } = await openLimited(1, OFTEN)
+    await a.enqueue(limited[0]!)
+    await until(() => runs.current.size === 1)
+    for (const entry of limited.slice(1)) await a.enqueue(entry)
+    const bull = openBullQueue(prefix)
+    await until(async () => (await bull.getDelayedCount()) === 5)
     share.maxRunning = 3
     await until(() => runs.current.size === 3)
     expect(limited.slice(0, 3).every(isRunning)).toBe(true)
@@ -123,8 +129,11 @@ describeWithRedis('the limit of a caller', (redis) => {
   test('gives the turn of a woken entry that is dequeued to the next', async () => {
     const { prefix, runs, a, b, limited, isRunning } = await openLimited(1, { maxRunning: 2, ...NO_CHECK })
     const [first, second, third] = limited as [QueueEntry, QueueEntry, QueueEntry]
-    for (const entry of [first, second, third]) await a.enqueue(entry)
+    await a.enqueue(first)
     await until(() => isRunning(first))
+    for (const entry of [second, third]) await a.enqueue(entry)
+    const bull = openBullQueue(prefix)
+    await until(async () => (await bull.getDelayedCount()) === 2)
     // All slots are taken when the second gets its turn.
     for (const entry of entries(3, 'key:other')) await a.enqueue(entry)
     await until(() => runs.current.size === 2)
@@ -141,13 +150,14 @@ describeWithRedis('the limit of a caller', (redis) => {
   })
 
   test('starts an urgent entry before those that are held', async () => {
-    const { runs, a, limited } = await openLimited(1, { maxRunning: 3, ...NO_CHECK })
-    for (const entry of limited.slice(0, 3)) await a.enqueue(entry)
+    const { prefix, runs, a, limited } = await openLimited(1, { maxRunning: 3, ...NO_CHECK })
+    await a.enqueue(limited[0]!)
     await until(() => runs.current.size === 1)
+    for (const entry of limited.slice(1, 3)) await a.enqueue(entry)
     const urgent: QueueEntry = { ...anEntry(LIMITED), priority: 'high' }
     await a.enqueue(urgent)
-    // It is held as well: nothing else waits by priority.
-    await until(async () => (await a.position(urgent)) === 3)
+    const bull = openBullQueue(prefix)
+    await until(async () => (await bull.getDelayedCount()) === 3)
     const order: string[] = []
     for (let n = 1; n <= 4; n++) {
       await until(() => runs.current.size === 1 && runs.counts.started === n)
@@ -155,6 +165,23 @@ describeWithRedis('the limit of a caller', (redis) => {
       runs.releaseAll()
     }
     expect(order).toEqual([limited[0]!, urgent, limited[1]!, limited[2]!].map(({ id }) => id))
+  })
+
+  test('does not delay a resume, as BullMQ looks less often for waiting entries while others are delayed', async () => {
+    const { prefix, runs, a, b, limited } = await openLimited(1, { maxRunning: 3, ...NO_CHECK })
+    const [admin, bull, other] = [connect(), openBullQueue(prefix), anEntry()]
+    for (const entry of limited.slice(0, 2)) await a.enqueue(entry)
+    await until(async () => (await bull.getDelayedCount()) === 1)
+    await a.setPaused(true)
+    await until(() => b.isPaused())
+    await a.enqueue(other)
+    await until(async () => {
+      const wasClaimed = ((await bull.getJob(bullKeyOf(other)))?.attemptsStarted ?? 0) > 0
+      const clients = String(await admin.client('LIST')).split('\n')
+      return wasClaimed && clients.filter((client) => client.includes('cmd=bzpopmin')).length === 2
+    })
+    await b.setPaused(false)
+    await until(() => runs.current.has(other.id), 'the start', 5_000)
   })
 
   test('leaves nothing in Redis once no entry of the caller is left', async () => {

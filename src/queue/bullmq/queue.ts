@@ -150,6 +150,8 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
       await runCommand<unknown>(redis, () => (paused ? redis.set(pausedKey, '1') : redis.del(pausedKey)))
       isPaused = paused
       await channels.publish('pauses', String(paused))
+      // Replicas claim at once what was put back: while entries are delayed, they would wait for 10 s.
+      if (!paused) await runCommand(redis, () => queue.resume())
     },
     isPaused: () => isPaused,
     position: (entry) => positions.get(bullKeyOf(entry)),

@@ -36,7 +36,10 @@ const LOCK_DURATION_MS = 30_000
 const STALLED_INTERVAL_MS = 15_000
 /** BullMQ claims `concurrency` entries before it runs one; this many more than are running. */
 const CLAIMED_AHEAD = 10
-/** How long an idle worker waits for BullMQ's marker, in s: the longest delay by a marker that a crashing replica consumed. */
+/**
+ * How long an idle worker waits for BullMQ's marker, in s: the longest delay by a marker that a crashing replica consumed.
+ * While entries are delayed BullMQ makes it 10 s.
+ */
 const DRAIN_DELAY_SECONDS = 1
 /** Pause after an error of Redis, and while the start of jobs is paused, in ms. */
 const ERROR_PAUSE_MS = 1_000
