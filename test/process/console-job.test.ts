@@ -1,0 +1,150 @@
+import { randomBytes } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { stat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Page } from 'playwright-core'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { describeInBrowser } from '../helpers/browser.ts'
+import { expectSoon, post, watch } from '../helpers/console.ts'
+import { freePort } from '../helpers/free-port.ts'
+import { startReceiver } from '../helpers/receiver.ts'
+import { type ServerProcess, startServer, UNLIMITED } from '../helpers/server.ts'
+
+const aJob = { video_path: 'face.mp4', audio_path: 'speech.wav' }
+
+/** What can have the focus, and is shown. */
+const FOCUSABLE = `[...document.querySelectorAll('a[href], button:enabled, input:enabled, select, textarea, summary, [tabindex="0"]')]
+  .filter((one) => one.tabIndex >= 0 && one.checkVisibility() && !one.closest('details:not([open]) > :not(summary)'))`
+
+/** Goes through a view by the Tab key; gives what cannot be reached, and what does not show that it has the focus. */
+async function unreachable(page: Page): Promise<string[]> {
+  const count = await page.evaluate<number>(`${FOCUSABLE}.length`)
+  await page.evaluate(`${FOCUSABLE}.forEach((one) => one.dataset.untouched = 'yes'); document.activeElement.blur()`)
+  // Players have controls of their own, which the key stops at too.
+  for (let n = 0; n < count + 40; n++) {
+    await page.keyboard.press('Tab')
+    await page.evaluate(`(() => {
+      const one = document.activeElement
+      const { outlineStyle, outlineWidth, boxShadow } = getComputedStyle(one)
+      if (outlineStyle !== 'none' && outlineWidth !== '0px' || boxShadow !== 'none') delete one.dataset.untouched
+    })()`)
+    if (await page.evaluate(`document.querySelector('[data-untouched]') === null`)) break
+  }
+  return page.evaluate<string[]>(
+    `[...document.querySelectorAll('[data-untouched]')].map((one) => one.outerHTML.slice(0, 100))`,
+  )
+}
+
+describeInBrowser('the page of a job, in a browser', (open) => {
+  const dataDir = mkdtempSync(join(tmpdir(), 'console-job-'))
+  let server: ServerProcess
+  let env: Record<string, string>
+  beforeAll(async () => {
+    env = {
+      ...{ BACKEND: 'local', ...UNLIMITED, PORT: String(await freePort()), DATA_DIR: dataDir },
+      ...{ JOB_STORE: `sqlite:${join(dataDir, 'jobs.db')}`, WEBHOOK_ALLOW_PRIVATE: 'true' },
+      WEBHOOK_SECRET: `whsec_${randomBytes(24).toString('base64')}`,
+    }
+    server = await startServer({ env })
+  })
+  afterAll(async () => {
+    await server.end('SIGKILL')
+    rmSync(dataDir, { recursive: true, force: true })
+  })
+
+  const visit = async (address: string) => {
+    const page = await open('about:blank')
+    const check = await watch(page, server)
+    await page.goto(`${server.url}/#/${address}`)
+    return { page, check }
+  }
+  const change = (path: string) => fetch(server.url + path, { method: 'POST' })
+
+  test('shows each POST of a webhook with what the receiver answered, and sends one again', async () => {
+    const receiver = await startReceiver()
+    receiver.answerWith = (response) => response.writeHead(receiver.received.length === 1 ? 200 : 410).end()
+    const { job_id: id } = await post(server, '/jobs', { ...aJob, webhook_url: receiver.url })
+    await server.untilStatus(id, 'succeeded')
+    await receiver.untilReceived(1)
+    const { page, check } = await visit(`job/${id}`)
+    const webhooks = page.getByRole('region', { name: 'Webhooks' })
+    await webhooks.getByText('delivered').waitFor()
+    await webhooks.getByText('job.succeeded').waitFor()
+    await webhooks.getByText(receiver.url).waitFor()
+    await expectSoon(() => webhooks.locator('ol li').allTextContents()).toEqual([expect.stringContaining(': 200')])
+    await webhooks.getByRole('button', { name: 'Send again' }).click()
+    await receiver.untilReceived(2)
+    await expectSoon(() => webhooks.locator('ol li').allTextContents()).toEqual([
+      expect.stringContaining(': 200'),
+      expect.stringContaining(': 410'),
+    ])
+    await check()
+  })
+
+  test('downloads the video, and copies a link to it that needs no key', async () => {
+    const { job_id: id } = await post(server, '/jobs', aJob)
+    await server.untilStatus(id, 'succeeded')
+    const { page, check } = await visit(`job/${id}`)
+    await page.context().grantPermissions(['clipboard-read', 'clipboard-write'])
+    const downloading = page.waitForEvent('download')
+    await page.getByRole('link', { name: 'Download' }).click()
+    const download = await downloading
+    expect(download.suggestedFilename()).toBe(`${id}.mp4`)
+    const { size } = await stat(await download.path())
+    await page.getByRole('button', { name: 'Copy link' }).click()
+    await page.getByText('Copied.').waitFor()
+    const video = await fetch(await page.evaluate<string>('navigator.clipboard.readText()'))
+    expect((await video.arrayBuffer()).byteLength).toBe(size)
+    await check()
+  })
+
+  test('cancels a job that waits and starts it again, after a question that the keyboard answers', async () => {
+    await change('/admin/pause')
+    const { job_id: id } = await post(server, '/jobs', aJob)
+    const { page, check } = await visit(`job/${id}`)
+    const cancel = page.getByRole('button', { name: 'Cancel', exact: true })
+    await cancel.focus()
+    await page.keyboard.press('Enter')
+    await page.getByRole('dialog').waitFor()
+    await page.keyboard.press('Escape')
+    await page.getByRole('dialog').waitFor({ state: 'detached' })
+    expect((await server.job(id)).status).toBe('submitted')
+    await cancel.press('Enter')
+    await page.getByRole('button', { name: 'Cancel the job' }).press('Enter')
+    await page.getByText('canceled', { exact: true }).first().waitFor()
+    await page.getByRole('button', { name: 'Retry' }).press('Enter')
+    await page.getByText('submitted', { exact: true }).first().waitFor()
+    await change('/admin/resume')
+    await page.getByText('succeeded', { exact: true }).first().waitFor()
+    await check()
+  })
+
+  test('is used by the keyboard alone, like every view: each control is reached, shows its focus, and nothing moves if so set', async () => {
+    const { job_id: id } = await post(server, '/jobs', aJob)
+    await server.untilStatus(id, 'succeeded')
+    const { page, check } = await visit('new')
+    await page.emulateMedia({ reducedMotion: 'reduce' })
+    const views = { new: 'Make the video', jobs: id.slice(-8), [`job/${id}`]: 'Download', overview: 'Pause' }
+    for (const [view, name] of Object.entries(views)) {
+      await page.goto(`${server.url}/#/${view}`)
+      await page.getByRole(/^[0-9a-f]{8}$|Download/.test(name) ? 'link' : 'button', { name }).waitFor()
+      expect(await unreachable(page), view).toEqual([])
+      expect(await page.evaluate('document.getAnimations().length'), view).toBe(0)
+    }
+    await check()
+  })
+
+  test('goes on after the server was shut down and started again', async () => {
+    await change('/admin/pause')
+    const { job_id: id } = await post(server, '/jobs', aJob)
+    const { page, check } = await visit(`job/${id}`)
+    await page.getByText('live', { exact: true }).waitFor()
+    await server.end('SIGTERM')
+    await page.getByText('no live updates').waitFor()
+    server = await startServer({ env })
+    await change('/admin/resume')
+    await page.getByText('succeeded', { exact: true }).first().waitFor()
+    await check()
+  })
+})
