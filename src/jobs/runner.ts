@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Backend, CallSubscriber, InputFile, Outcome, Spawned } from './ports/backend.ts'
 import { isProblem } from '../problems.ts'
 import type { AheadUploads, Uploads } from './ports/files.ts'
-import type { AttemptId, RunEntry } from './ports/queue.ts'
+import type { AttemptId, JobQueue, RunEntry } from './ports/queue.ts'
 import type { JobStore } from './ports/store.ts'
 import {
   currentAttempt,
@@ -28,6 +28,7 @@ import { backOffMs } from '../lib/timing.ts'
 
 export type RunnerDependencies = Pick<Transitions, 'transition'> & {
   readonly store: Pick<JobStore, 'get'>
+  readonly queue: Pick<JobQueue, 'whenNotPaused'>
   readonly backend: Backend
   readonly uploads: Pick<Uploads, 'locate'>
   readonly ahead: Pick<AheadUploads, 'linkTo'>
@@ -58,8 +59,8 @@ type Run = {
  * unless it changes elsewhere meanwhile.
  */
 export function createRunner(dependencies: RunnerDependencies): RunEntry {
-  const { store, transition, backend, uploads, ahead, links, stopper, stages, estimator, maxAttempts, price, log } =
-    dependencies
+  const { store, queue, transition, backend, uploads, ahead, links, stopper, stages, estimator } = dependencies
+  const { maxAttempts, price, log } = dependencies
 
   const warnRarely = createThrottledWarning(log)
 
@@ -122,7 +123,7 @@ export function createRunner(dependencies: RunnerDependencies): RunEntry {
   }
 
   /** A deleted upload, with or without its folder, fails the job as `input_unavailable`. */
-  const spawn = async (job: Job, { attempt, signal }: Run): Promise<Spawned> => {
+  const spawn = async (job: Job, attempt: number, signal: AbortSignal): Promise<Spawned> => {
     const files: Record<string, InputFile> = {}
     const urls: Record<string, string> = {}
     for (const kind of FILE_KINDS) {
@@ -167,7 +168,7 @@ export function createRunner(dependencies: RunnerDependencies): RunEntry {
     }
     const known = currentAttempt(job).callId
     if (known !== undefined) return known
-    const spawned = await spawn(job, run)
+    const spawned = await queue.whenNotPaused(run.signal, (signal) => spawn(job, attempt, signal))
     if (spawned.kind === 'rejected') {
       await recordWithRetry(run, { type: 'failed', attempt, code: spawned.code, error: spawned.error })
       return undefined

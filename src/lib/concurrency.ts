@@ -1,5 +1,5 @@
 import { createFifo, type Fifo } from './collections.ts'
-import { untilAborted } from './timing.ts'
+import { createWaits, untilAborted } from './timing.ts'
 
 /** Runs work at most once at a time: calls that come while it runs share its outcome. */
 export function shareInFlight<T>(work: () => Promise<T>): () => Promise<T> {
@@ -91,6 +91,71 @@ export function createBatch<Request, Answer>(
         void flush(batch)
       })
     })
+}
+
+/** Decides whether work may start. */
+export type PauseSwitch = {
+  readonly isPaused: boolean
+  set(isPaused: boolean): void
+  /**
+   * Runs work, while paused not before that is over. The signal of the work also aborts when a pause begins: work that then
+   * rejects is run again after the pause, in order of arrival. Rejects as the work does, or with the reason of `signal`.
+   */
+  run<T>(signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T>
+}
+
+export function createPauseSwitch(): PauseSwitch {
+  const waits = createWaits()
+  const waiting = new Set<() => void>()
+  const running = new Set<AbortController>()
+  let isPaused = false
+
+  const waitForResume = (signal: AbortSignal) => {
+    signal.throwIfAborted()
+    return waits.until(signal, (release) => {
+      waiting.add(release)
+      return () => waiting.delete(release)
+    })
+  }
+
+  const runOnce = async <T>(signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>, run: AbortController) => {
+    const abort = () => run.abort(signal.reason)
+    signal.addEventListener('abort', abort)
+    running.add(run)
+    try {
+      return await work(run.signal)
+    } finally {
+      running.delete(run)
+      signal.removeEventListener('abort', abort)
+    }
+  }
+
+  return {
+    get isPaused() {
+      return isPaused
+    },
+    set(paused) {
+      isPaused = paused
+      if (paused) for (const run of running) run.abort(new Error('a pause has begun'))
+      else {
+        for (const release of waiting) release()
+        waiting.clear()
+      }
+    },
+    async run(signal, work) {
+      for (;;) {
+        while (isPaused) await waitForResume(signal)
+        signal.throwIfAborted()
+        const run = new AbortController()
+        try {
+          return await runOnce(signal, work, run)
+        } catch (error) {
+          if (!run.signal.aborted) throw error
+          signal.throwIfAborted()
+        }
+      }
+    },
+  }
 }
 
 /** A number of slots; tasks that find none free wait, first come, first served. */

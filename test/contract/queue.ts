@@ -219,6 +219,30 @@ export const fairQueueContract: readonly ContractCase<JobQueue>[] = [
     },
   ],
   [
+    'aborts a spawn of a running entry when a pause begins, and repeats it after the pause',
+    async (open) => {
+      const queue = await open()
+      const [entry, aborted] = [anEntry(), Promise.withResolvers<undefined>()]
+      let spawns = 0
+      const spawn = async (signal: AbortSignal) => {
+        if (++spawns > 1) return
+        await once(signal, 'abort')
+        aborted.resolve(undefined)
+        signal.throwIfAborted()
+      }
+      await queue.start((_entry, signal) => queue.whenNotPaused(signal, spawn))
+      await queue.enqueue(entry)
+      await until(() => spawns === 1)
+      await queue.setPaused(true)
+      await aborted.promise
+      await new Promise(setImmediate)
+      expect([spawns, queue.running().map(({ id }) => id)]).toEqual([1, [entry.id]])
+      await queue.setPaused(false)
+      await until(() => queue.running().length === 0)
+      expect(spawns).toBe(2)
+    },
+  ],
+  [
     'starts an entry whose job has a call before all others',
     async (open) => {
       const [queue, runner] = [await open(), createRunner()]

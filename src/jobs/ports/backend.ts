@@ -92,7 +92,7 @@ export type Backend = {
    * knows. Uses neither network nor disk.
    */
   check(input: JobInput, parameters?: RunParameters): FieldError[]
-  /** Starts a run and answers with its call id. */
+  /** Starts a run and answers with its call id, also if `signal` aborts once the backend may have the request. */
   spawn(request: SpawnRequest, signal: AbortSignal): Promise<Spawned>
   /**
    * Waits for the end of a call. May be called again for the same call, also by a later process. `subscriber` is

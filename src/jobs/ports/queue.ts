@@ -55,12 +55,17 @@ export type JobQueue = {
   /** The entries that this process runs. */
   running(): readonly QueueEntry[]
   /**
-   * While it is paused, no waiting entry starts, on any replica, also after a restart if the jobs outlive it. Entries whose
+   * While it is paused, no entry starts whose job has no call, on any replica, also after a restart if the jobs outlive it. Entries whose
    * jobs have a call are followed nevertheless. Rejects with `store_unavailable`.
    */
   setPaused(paused: boolean): Promise<void>
   /** As far as this process knows. */
   isPaused(): boolean
+  /**
+   * Runs `spawn`, which gives a job its call: an entry may have been claimed before the pause. While paused it waits, and
+   * its signal aborts when a pause begins; if it then rejects, it is run again after the pause.
+   */
+  whenNotPaused<T>(signal: AbortSignal, spawn: (signal: AbortSignal) => Promise<T>): Promise<T>
   /** Claims no more entries, aborts those that run here and waits until they have stopped. Idempotent. */
   close(): Promise<void>
 }

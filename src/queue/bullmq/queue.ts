@@ -2,7 +2,7 @@ import { Queue } from 'bullmq'
 import type { Channels } from '../../redis/channels.ts'
 import { connectRedis, runBatch, runCommand } from '../../redis/connection.ts'
 import { equalShares, type JobQueue, type Position, type QueueEntry, type ShareOf } from '../../jobs/ports/queue.ts'
-import { createBatch, createSerial, shareInFlight } from '../../lib/concurrency.ts'
+import { createBatch, createPauseSwitch, createSerial, shareInFlight } from '../../lib/concurrency.ts'
 import { createAdmission } from './admission.ts'
 import { bullKeyOf, type EntryData } from './entries.ts'
 import { createFairShares } from './fair.ts'
@@ -45,9 +45,10 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
   // Errors of the connection, which logs them itself.
   queue.on('error', (error) => log.debug({ err: error }, 'the queue cannot reach Redis'))
   const common = { queue, redis, prefix, shareOf, log }
+  const pause = createPauseSwitch()
   const fair = maxRunning ? createFairShares({ ...common, restAfterMs: options.restAfterMs }) : undefined
   const limits = createCallerLimits({ ...common, nextPriorities: fair?.next, checkMs: options.turnCheckMs })
-  const admit = createAdmission({ redis, shareOf, fair, limits, isPaused: () => isPaused })
+  const admit = createAdmission({ redis, shareOf, fair, limits, isPaused: () => pause.isPaused })
   /** Another entry of the caller may now run. */
   const onLeft = (key: string, caller: string) => {
     if (shareOf(caller).maxRunning !== undefined) limits.left(caller, key)
@@ -80,9 +81,8 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
     runCommand(redis, () => (maxRunning ? queue.setGlobalConcurrency(maxRunning) : queue.removeGlobalConcurrency()))
 
   const pausedKey = `${prefix}:paused`
-  let isPaused = false
   const readPaused = async () => {
-    isPaused = (await runCommand(redis, () => redis.exists(pausedKey))) === 1
+    pause.set((await runCommand(redis, () => redis.exists(pausedKey))) === 1)
   }
 
   /** What has to be known before the first claim, and after an outage. */
@@ -92,9 +92,7 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
 
   const unsubscribes = [
     channels.subscribe('drops', (key) => runs?.abort(key)),
-    channels.subscribe('pauses', (paused) => {
-      isPaused = paused === 'true'
-    }),
+    channels.subscribe('pauses', (paused) => pause.set(paused === 'true')),
     channels.onGap(() => void readPaused().catch(() => undefined)),
   ]
 
@@ -148,12 +146,13 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
     },
     async setPaused(paused) {
       await runCommand<unknown>(redis, () => (paused ? redis.set(pausedKey, '1') : redis.del(pausedKey)))
-      isPaused = paused
+      pause.set(paused)
       await channels.publish('pauses', String(paused))
       // Replicas claim at once what was put back: while entries are delayed, they would wait for 10 s.
       if (!paused) await runCommand(redis, () => queue.resume())
     },
-    isPaused: () => isPaused,
+    isPaused: () => pause.isPaused,
+    whenNotPaused: pause.run,
     position: (entry) => positions.get(bullKeyOf(entry)),
     running: () => runs?.all().map(({ entry }) => entry) ?? [],
     close: () => (closing ??= closeAll()),

@@ -10,6 +10,7 @@ import {
 import type { FlagKeeper } from '../../jobs/ports/store.ts'
 import { PRIORITIES, type Priority } from '../../jobs/job.ts'
 import { createFifo } from '../../lib/collections.ts'
+import { createPauseSwitch } from '../../lib/concurrency.ts'
 
 type Running = { readonly entry: QueueEntry; readonly abort: AbortController; done: Promise<void> }
 
@@ -33,12 +34,12 @@ export function createInProcessQueue({
   const running = new Map<string, Running>()
   let run: RunEntry | undefined
   let closing: Promise<void> | undefined
-  let isPaused = false
+  const pause = createPauseSwitch()
 
   /** Starts the entries whose turn it is, as far as the bound allows. */
   const startNext = () => {
     while (run && !closing && running.size < maxRunning) {
-      const entry = waiting.start({ onlyFirst: isPaused })
+      const entry = waiting.start({ onlyFirst: pause.isPaused })
       if (!entry) return
       startRun(entry, run)
     }
@@ -70,16 +71,17 @@ export function createInProcessQueue({
 
   return {
     async start(work) {
-      isPaused = (await flags.flag?.(PAUSED)) ?? false
+      pause.set((await flags.flag?.(PAUSED)) ?? false)
       run = work
       startNext()
     },
     async setPaused(paused) {
       await flags.setFlag?.(PAUSED, paused)
-      isPaused = paused
+      pause.set(paused)
       startNext()
     },
-    isPaused: () => isPaused,
+    isPaused: () => pause.isPaused,
+    whenNotPaused: pause.run,
     enqueue: (entry) => add(entry, false),
     resume: (entry, { hasCall }) => add(entry, hasCall),
     dequeue(entry) {
@@ -137,7 +139,7 @@ type Placed<T> = {
   readonly lane: WaitingEntries<Placed<T>>
 }
 
-/** The virtual duration of an element at weight 1; the weights 1 to 16 divide it. */
+/** The virtual duration of an element at weight 1. Many weights divide it; for others the duration is rounded. */
 const DURATION = 720_720
 
 /**
