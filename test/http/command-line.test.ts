@@ -65,3 +65,32 @@ test('musetalk stops a batch at a refused credential, without trying each row', 
   )
   expect(relay.sent.match(/^(GET|POST) /gm)).toHaveLength(1)
 })
+
+test('musetalk cancel goes on after a job that it cannot cancel, and exits with 3', async () => {
+  const all = await connected()
+  const { app, relay } = all
+  const [first, last] = [await running(all), await running(all)]
+  const unknown = '00000000-0000-7000-8000-000000000000'
+  const { written, code } = start(['cancel', first, unknown, last], { MUSETALK_URL: relay.url })
+  expect(await code).toBe(3)
+  expect(written.stdout).toBe(`${first} canceled\n${last} canceled\n`)
+  const [reason, summary] = written.stderr.split('\n')
+  expect(reason).toMatch(new RegExp(`^musetalk: ${unknown}: .+`))
+  expect(summary).toBe('musetalk: 1 of 3 jobs could not be canceled')
+  for (const id of [first, last]) await app.untilStatus(id, 'canceled')
+})
+
+test('musetalk cancel --json gives an object for each job, also for one that it cannot cancel', async () => {
+  const all = await connected()
+  const id = await running(all)
+  const { written, code } = start(['cancel', 'unknown', id, '--json'], { MUSETALK_URL: all.relay.url })
+  expect(await code).toBe(3)
+  const objects = written.stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as object)
+  expect(objects).toMatchObject([
+    { job_id: 'unknown', error: expect.any(String) },
+    { job_id: id, status: 'canceled' },
+  ])
+})

@@ -156,7 +156,7 @@ describe('musetalk submit', () => {
       expect(relay.sent.match(/^POST /gm)).toHaveLength(1)
 
       const [, id = ''] = /"job_id":"([^"]+)"/.exec(readFileSync(join(folder, '.musetalk.jsonl'), 'utf8')) ?? []
-      const partial = `${output}.${id.slice(0, 8)}.part`
+      const partial = `${output}.${id}.part`
       renameSync(output, partial)
       writeFileSync(partial, video.subarray(0, 1000))
       expect(await once(start(), 'close')).toEqual([0, null])

@@ -3,15 +3,16 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
-import { ProblemError } from '../../src/client/index.ts'
+import { type Client, type Download, ProblemError } from '../../src/client/index.ts'
 import { statusLine } from '../../src/client/cli/batch.ts'
 import { parseCsv } from '../../src/client/cli/csv.ts'
 import { exitCodeOf, JobError, messageOf, patiently, UsageError } from '../../src/client/cli/failures.ts'
 import { pairsOf } from '../../src/client/cli/options.ts'
-import { JOURNAL_NAME, openJournal } from '../../src/client/cli/output-file.ts'
+import { JOURNAL_NAME, openJournal, saveOutput } from '../../src/client/cli/output-file.ts'
 import { barLine, createReport, durationText, progressLine } from '../../src/client/cli/report.ts'
 import { createFiles, prepare } from '../../src/client/cli/request.ts'
 import { parseRows } from '../../src/client/cli/rows.ts'
+import { createUuids } from '../../src/lib/ids.ts'
 
 afterEach(() => void vi.useRealTimers())
 
@@ -112,6 +113,12 @@ a.mp4,server:b.wav,deep/c.mov,,,,,`
     ])
   })
 
+  test('have an output named by the path of the speech as it is, where its percent signs encode nothing', () => {
+    const text = 'face,speech\na,https://media.example.com/all%.wav\na,https://media.example.com/100%25.wav'
+    const rows = parseRows(text, NONE)
+    expect(rows.map(({ output }) => output)).toEqual(['all%.mp4', '100%.mp4'])
+  })
+
   test.each([
     ['', /^the file is empty; its first line names the columns/],
     ['face,audio', /^line 1, column 6: there is no column "audio"; the columns are face, speech, output,/],
@@ -206,6 +213,47 @@ describe('the journal of a folder', () => {
     expect(await last.isComplete('c', join(folder, 'a.mp4'))).toBe(false)
     writeFileSync(join(folder, 'a.mp4'), 'ab')
     expect(await last.isComplete('a', join(folder, 'a.mp4'))).toBe(false)
+  })
+})
+
+describe('an output', () => {
+  /** Serves videos of 100 bytes as the server does, of which it sends the first 40 while `isCut`. */
+  function serve(videos: Readonly<Record<string, string>>) {
+    const server = { isCut: true, ranges: [] as number[] }
+    const download: Client['download'] = (id, { from } = {}) => {
+      const etag = `"${id}"`
+      const offset = from?.etag === etag ? from.offset : 0
+      server.ranges.push(offset)
+      const bytes = Buffer.from(videos[id] ?? '').subarray(offset)
+      const body = (async function* () {
+        yield bytes.subarray(0, 40)
+        if (server.isCut) throw new Error('cut')
+        yield bytes.subarray(40)
+      })()
+      const headers = new Headers({ etag, 'content-length': String(bytes.length) })
+      return Promise.resolve({ status: offset > 0 ? 206 : 200, headers, body } as unknown as Download)
+    }
+    return { server, client: { download } as Client }
+  }
+
+  test('of a job continues its own interrupted download, not that of another job of the same second', async () => {
+    const newId = createUuids(() => 1_750_000_000_000)
+    const [first, second] = [newId(), newId()]
+    expect(first.slice(0, 8)).toBe(second.slice(0, 8))
+    const { server, client } = serve({ [first]: '1'.repeat(100), [second]: '2'.repeat(100) })
+    const path = join(temporaryFolder(), 'out.mp4')
+    const etags = new Map<string, string>()
+    const save = (id: string) =>
+      saveOutput({
+        ...{ client, id, path, etag: etags.get(id), signal: new AbortController().signal, onBytes: () => undefined },
+        onEtag: async (etag) => void etags.set(id, etag),
+      })
+    await expect(save(first)).rejects.toThrow('cut')
+    await expect(save(second)).rejects.toThrow('cut')
+    server.isCut = false
+    expect(await save(first)).toBe(100)
+    expect(readFileSync(path, 'utf8')).toBe('1'.repeat(100))
+    expect(server.ranges).toEqual([0, 0, 40])
   })
 })
 

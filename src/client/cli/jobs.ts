@@ -1,6 +1,6 @@
 import type { Client, Job } from '../index.ts'
 import { pause } from '../transport.ts'
-import { PATIENCE_MS, patiently, UsageError } from './failures.ts'
+import { isFatal, messageOf, PATIENCE_MS, patiently, UsageError } from './failures.ts'
 import { announcePauses, COMMON_HELP, type Command, parse, type Session, wholeNumber } from './options.ts'
 import { percentOf, stateText } from './report.ts'
 
@@ -50,18 +50,32 @@ export const cancel: Command = {
   summary: 'cancel jobs',
   help: `Usage: musetalk cancel JOB... [options]
 
-Cancels jobs and stops their runs.
+Cancels jobs and stops their runs. A job that cannot be canceled does not stop the others.
 
 ${COMMON_HELP}`,
   async run(args, open) {
     const { values, positionals } = parse(args, {}, ['JOB...'])
-    const { client, report, signal } = open(values)
+    const session = open(values)
+    let failures = 0
     for (const id of positionals) {
-      const job = await client.cancel(id, { signal })
-      report.data(job)
-      if (!report.isJson) report.result(`${id} ${job.status}`)
+      try {
+        await cancelJob(session, id)
+      } catch (error) {
+        session.signal.throwIfAborted()
+        if (positionals.length === 1 || isFatal(error)) throw error
+        failures++
+        session.report.data({ job_id: id, error: messageOf(error, session.url) })
+        session.report.warn(`${id}: ${messageOf(error, session.url)}`)
+      }
     }
+    if (failures > 0) throw new Error(`${failures} of ${positionals.length} jobs could not be canceled`)
   },
+}
+
+async function cancelJob({ client, report, signal }: Session, id: string): Promise<void> {
+  const job = await client.cancel(id, { signal })
+  report.data(job)
+  if (!report.isJson) report.result(`${id} ${job.status}`)
 }
 
 /** Without `-f`: how long to wait for the first output and for more of it, in ms. */

@@ -86,8 +86,8 @@ export type Saving = {
 export async function saveOutput(saving: Saving): Promise<number> {
   const { id, path, etag, onEtag, onBytes } = saving
   await mkdir(dirname(path), { recursive: true })
-  // Named by the job too: another job with the same output does not continue it.
-  const partial = join(dirname(path), `${basename(path)}.${id.slice(0, 8)}.part`)
+  // Named by the whole id: jobs of the same minute share its beginning, and none may continue the file of another.
+  const partial = join(dirname(path), `${basename(path)}.${id}.part`)
   const found = etag === undefined ? undefined : await stat(partial).catch(() => undefined)
   const { video, offset } = await openVideo(saving, found?.size ?? 0)
   const [current, length] = [video.headers.get('etag'), video.headers.get('content-length')]

@@ -107,8 +107,16 @@ function rowOf(fields: Fields, { line }: CsvRecord, defaults: Defaults): Row {
 }
 
 /** The name of the speech without folder, extension and query. */
-const nameOf = (speech: string) =>
-  parse(URL.canParse(speech) ? decodeURIComponent(new URL(speech).pathname) : speech).name || 'output'
+const nameOf = (speech: string) => parse(URL.canParse(speech) ? pathOf(new URL(speech)) : speech).name || 'output'
+
+/** The path as a person reads it, or as it is where its percent signs encode nothing. */
+function pathOf({ pathname }: URL): string {
+  try {
+    return decodeURIComponent(pathname)
+  } catch {
+    return pathname
+  }
+}
 
 /** An output may not leave the folder that it is for. */
 function outputOf(name: string, column: number, line: number): string {
