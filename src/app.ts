@@ -282,8 +282,9 @@ export const httpSettingsOf = (config: Config): HttpSettings => ({
   trustedProxies: config.TRUST_PROXY === undefined ? undefined : parseTrustedProxies(config.TRUST_PROXY),
   publicDocs: config.PUBLIC_DOCS,
   console: config.CONSOLE,
-  storeOrigin:
-    config.OUTPUT_SOURCE === 's3' || config.UPLOAD_STORE === 's3' ? URL.parse(s3EndpointOf(config))?.origin : undefined,
+  storeOrigin: [config.OUTPUT_SOURCE, config.OUTPUT_STORE, config.UPLOAD_STORE].includes('s3')
+    ? URL.parse(s3EndpointOf(config))?.origin
+    : undefined,
   publicUrl: publicUrlOf(config),
   maxConnections: config.MAX_CONNECTIONS,
   headersTimeoutMs: HEADERS_TIMEOUT_MS,

@@ -5,7 +5,6 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { childEnvironment, type Config, ConfigError, loadConfig, shareWithLibraries } from '../config/config.ts'
 import { hasReplicas } from '../config/checks.ts'
-import type { SucceededJob } from '../jobs/ports/files.ts'
 import type { Log } from '../jobs/log.ts'
 import { codeOf, messageOf } from '../lib/errors.ts'
 import { openFilesLimit } from '../process/boot.ts'
@@ -117,13 +116,15 @@ async function checkStore(config: Config): Promise<Finding[]> {
 }
 
 async function checkOutputs(config: Config): Promise<Finding[]> {
-  const { openOutputs } = await import('../wiring/storage.ts')
-  const outputs = await openOutputs(config, collect([]) as never, () => undefined)
-  if (config.OUTPUT_SOURCE !== 's3') return [['ok', config.OUTPUT_SOURCE ?? 'by the download function of Modal']]
-  const job = { backend: 'modal', outputPath: `/shared/doctor-${randomUUID()}` } as SucceededJob
-  const opened = await outputs.open(job, { method: 'GET', contentType: 'video/mp4' } as never)
-  if (opened.kind !== 'redirect') throw new Error('the bucket has no link')
-  const response = await fetch(opened.url, { signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) })
+  const { openBucket, openOutputs } = await import('../wiring/storage.ts')
+  await openOutputs(config, collect([]) as never, () => undefined)
+  const { OUTPUT_SOURCE, OUTPUT_STORE, UPLOAD_STORE, S3_PREFIX = '' } = config
+  if (![OUTPUT_SOURCE, OUTPUT_STORE, UPLOAD_STORE].includes('s3')) {
+    return [['ok', OUTPUT_SOURCE ?? 'by the download function of Modal']]
+  }
+  const bucket = await openBucket(config)
+  const url = await bucket.presign({ method: 'GET', key: `${S3_PREFIX}doctor-${randomUUID()}` }, 60)
+  const response = await fetch(url, { signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) })
   const [, code = String(response.status)] = /<Code>(\w+)<\/Code>/.exec(await response.text()) ?? []
   return [describeBucket(code, config.S3_BUCKET ?? '')]
 }

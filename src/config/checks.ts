@@ -24,6 +24,7 @@ export function findErrors(values: Readonly<Record<string, unknown>>, env: Envir
     ...checkBackend(values, env),
     ...checkOutputSource(values, env),
     ...checkUploadStore(values, env),
+    ...checkOutputStore(values),
     ...checkReplicas(values, env),
     ...(env.JOB_STORE && env.REDIS_URL ? ['JOB_STORE, REDIS_URL: set one of them'] : []),
     ...checkFormats(env),
@@ -102,8 +103,20 @@ function checkOutputSource(values: Readonly<Record<string, unknown>>, env: Envir
 function checkUploadStore(values: Readonly<Record<string, unknown>>, env: Environment): string[] {
   if (values.UPLOAD_STORE !== 's3') return []
   if (backendOf(values, env) === 'local') return ['UPLOAD_STORE: the local backend keeps uploads in DATA_DIR; unset it']
+  return requireBucket(values, 'UPLOAD_STORE')
+}
+
+function checkOutputStore(values: Readonly<Record<string, unknown>>): string[] {
+  if (values.OUTPUT_STORE !== 's3') return []
+  const isThere = values.OUTPUT_SOURCE === 's3'
+  return isThere ? [OUTPUTS_IN_BUCKET] : requireBucket(values, 'OUTPUT_STORE')
+}
+
+const OUTPUTS_IN_BUCKET = 'OUTPUT_STORE: with OUTPUT_SOURCE=s3 the outputs are in a bucket already; unset it'
+
+function requireBucket(values: Readonly<Record<string, unknown>>, by: string): string[] {
   const missing = REQUIRED_BY_SOURCE.s3?.filter((name) => values[name] === undefined) ?? []
-  return missing.map((name) => `${name}: UPLOAD_STORE=s3 needs it`)
+  return missing.map((name) => `${name}: ${by}=s3 needs it`)
 }
 
 const REQUIRED_BY_SOURCE: Readonly<Record<string, readonly string[]>> = {

@@ -326,6 +326,12 @@ export const ConfigSchema = Type.Object({
     ),
   ),
   OUTPUT_ROOT: Type.Optional(text("For `dir`: folder where the function's `/shared` is mounted.")),
+  OUTPUT_STORE: Type.Optional(
+    choice(
+      ['s3'],
+      'Where outputs are copied once their jobs have succeeded: `s3` to the bucket, under `S3_PREFIX` and `outputs/`, to which readers are then redirected. Unset: nowhere.',
+    ),
+  ),
   OUTPUT_PREFETCH: Type.Boolean({
     default: false,
     description: 'For `modal`: whether to fetch an output when its job succeeds instead of on the first request.',
@@ -358,12 +364,12 @@ export const ConfigSchema = Type.Object({
   S3_REGION: text('For `s3`: region.', { default: 'us-east-1', pattern: '^[\\w-]+$' }),
   S3_PREFIX: Type.Optional(
     text(
-      "For `s3`: prefix of an output's path below `/shared/`, and of `uploads/`, used as is; end a folder with a slash. Unset: none.",
+      "For `s3`: prefix of an output's path below `/shared/`, of `uploads/` and of `outputs/`, used as is; end a folder with a slash. Unset: none.",
     ),
   ),
   AWS_ACCESS_KEY_ID: Type.Optional(
     text(
-      'For `s3`: access key that may read the outputs, and for `UPLOAD_STORE` read, write, list and delete the uploads.',
+      'For `s3`: access key that may read the outputs, and for `UPLOAD_STORE` and `OUTPUT_STORE` read, write, list and delete what is under their prefixes.',
       { secret: true },
     ),
   ),

@@ -3,9 +3,10 @@ import { contentTypeOf, type Outputs, type SucceededJob } from '../jobs/ports/fi
 import type { DeliveryResult } from '../jobs/webhooks/delivery.ts'
 import { describeStatus } from '../jobs/webhooks/delivery.ts'
 import { parseRetryAfter } from '../lib/timing.ts'
-import { PutError, type PutAnswer, type Putter } from '../net/put.ts'
+import { type Put, PutError, type PutAnswer, type Putter } from '../net/put.ts'
 import { checkUrlHost, type UrlRule } from '../net/url-rule.ts'
 import { isProblem } from '../problems.ts'
+import type { StoredOutputs } from './outputs-stored.ts'
 
 export type OutputSenderOptions = {
   readonly outputs: Pick<Outputs, 'read'>
@@ -13,8 +14,8 @@ export type OutputSenderOptions = {
   readonly urlRule: UrlRule
   /** Sends to URLs of callers. */
   readonly put: Putter
-  /** Sends to the bucket of this server, and gives the URL for it; undefined: there is none. */
-  readonly bucket?: { readonly put: Putter; urlFor(job: SucceededJob, size: number): Promise<string> } | undefined
+  /** The bucket of this server; undefined: there is none. */
+  readonly bucket?: (Pick<StoredOutputs, 'targetOf'> & { readonly put: Putter }) | undefined
 }
 
 /** Sends outputs from where they are, piece by piece: they are never here as a whole, neither in memory nor on the disk. */
@@ -23,8 +24,7 @@ export function createOutputSender({ outputs, urlRule, put, bucket }: OutputSend
     outputs.read(job, signal, async ({ size, bytes }) => {
       const message = { type: contentTypeOf(job.outputPath), size, bytes, signal, caller: job.caller }
       if (url !== undefined) return resultOf(await put(url, message))
-      if (!bucket) return { error: 'this server has no bucket for outputs' }
-      return resultOf(await bucket.put(await bucket.urlFor(job, size), message))
+      return bucket ? copy(bucket, job, message) : { error: 'this server has no bucket for outputs' }
     })
 
   return {
@@ -40,6 +40,16 @@ export function createOutputSender({ outputs, urlRule, put, bucket }: OutputSend
       }
     },
   }
+}
+
+type Bucket = NonNullable<OutputSenderOptions['bucket']>
+
+async function copy({ targetOf, put }: Bucket, job: SucceededJob, message: Put): Promise<DeliveryResult> {
+  const target = await targetOf(job, message.size).catch((cause: unknown) => {
+    throw new PutError('the bucket does not answer as it should', { cause })
+  })
+  // An earlier attempt was not recorded.
+  return target === undefined ? { status: 200 } : resultOf(await put(target, message))
 }
 
 /** A store answers an upload with no body or with XML: a page comes from something else, such as a portal. */

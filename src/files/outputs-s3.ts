@@ -69,7 +69,7 @@ export async function openObject(
 }
 
 /** Overrides the type that the object was stored with. */
-const queryOf = ({ contentType, filename }: OutputOptions) => ({
+export const queryOf = ({ contentType, filename }: OutputOptions) => ({
   'response-content-type': contentType,
   ...(filename !== undefined && { 'response-content-disposition': `attachment; filename="${filename}"` }),
 })

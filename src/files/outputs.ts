@@ -85,13 +85,16 @@ const SHARED = 0
 export const namesOf = (job: Job): string[] =>
   Array.from({ length: currentAttempt(job).attempt + 1 }, (_, attempt) => nameOf(job, attempt))
 
+/** The id of the job after which a file is named. */
+export const jobIdIn = (name: string): string | undefined => JOB_ID.exec(name)?.[1]
+
 const JOB_ID = /^([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-\d+(\.\w+)?$/
 
 /** Removes the entries of a folder that are named after a job and match the sweep. The folder may be missing. */
 export async function sweepFolder(folder: string, { before, isKnown }: Sweep): Promise<void> {
   const entries = await opendir(folder).catch(() => [])
   for await (const { name } of entries) {
-    const jobId = JOB_ID.exec(name)?.[1]
+    const jobId = jobIdIn(name)
     if (jobId === undefined) continue
     const path = join(folder, name)
     const found = await stat(path).catch(() => undefined)

@@ -4,7 +4,9 @@ import type { FolderUploads } from '../files/uploads.ts'
 import { type Config, nodeFlags, ConfigError, publicUrlOf, s3EndpointOf } from '../config/config.ts'
 import { hasReplicas } from '../config/checks.ts'
 import type { Counter, Reservations } from '../jobs/ports/access.ts'
-import type { ChangeBus } from '../jobs/ports/notifications.ts'
+import type { ChangeBus, OutputSender } from '../jobs/ports/notifications.ts'
+import type { Resolve } from '../net/resolver.ts'
+import type { UrlRule } from '../net/url-rule.ts'
 import type { Job } from '../jobs/job.ts'
 import { kindOf } from '../jobs/webhooks/delivery.ts'
 import { logFieldsOf } from '../jobs/log.ts'
@@ -19,6 +21,7 @@ import { needsPublicUrl, type Problem, problem } from '../problems.ts'
 import { createLinkSigner, type LinkSigner } from '../jobs/links.ts'
 import type { RecordMetric } from '../jobs/ports/metrics.ts'
 import { createOnce } from '../lib/concurrency.ts'
+import type { StoredOutputs } from '../files/outputs-stored.ts'
 import type { S3Bucket } from '../files/s3.ts'
 
 /** The path of an SQLite store; undefined for any other store. */
@@ -130,8 +133,24 @@ const logFieldsOfLost = (job: Job) => ({
   call_ids: job.attempts.flatMap(({ callId }) => callId ?? []),
 })
 
-/** Opens the sources of outputs: those of the local backend are in its folder, those of Modal in `OUTPUT_SOURCE`. */
-export async function openOutputs(config: Config, log: Logger, recordMetric: RecordMetric): Promise<Outputs> {
+/** The outputs, and with `OUTPUT_STORE` the same with their copies in the bucket. */
+type OpenedOutputs = { readonly outputs: Outputs; readonly stored: StoredOutputs | undefined }
+
+/** Opens the outputs where they are made, and where they are copied to. */
+export async function openOutputs(config: Config, log: Logger, recordMetric: RecordMetric): Promise<OpenedOutputs> {
+  const source = await openSources(config, log, recordMetric)
+  if (config.OUTPUT_STORE !== 's3') return { outputs: source, stored: undefined }
+  const { createStoredOutputs } = await import('../files/outputs-stored.ts')
+  const stored = createStoredOutputs(source, {
+    bucket: await openBucket(config),
+    prefix: `${config.S3_PREFIX ?? ''}outputs/`,
+    ttlSeconds: config.OUTPUT_URL_TTL_SECONDS,
+  })
+  return { outputs: stored, stored }
+}
+
+/** Those of the local backend are in its folder, those of Modal in `OUTPUT_SOURCE`. */
+async function openSources(config: Config, log: Logger, recordMetric: RecordMetric): Promise<Outputs> {
   const { createLocalOutputs } = await import('../files/outputs.ts')
   const local = createLocalOutputs(resolve(config.DATA_DIR))
   if (config.BACKEND === 'local') return createOutputsByBackend({ local })
@@ -172,7 +191,7 @@ async function openS3(config: Config): Promise<Outputs> {
 }
 
 /** The bucket of the `S3_*` settings. */
-async function openBucket(config: Config): Promise<S3Bucket> {
+export async function openBucket(config: Config): Promise<S3Bucket> {
   const { createS3Bucket } = await import('../files/s3.ts')
   return createS3Bucket({
     endpoint: s3EndpointOf(config),
@@ -290,3 +309,20 @@ export async function openLinks(config: Config, { secrets, port }: LinkSettings,
 const NO_PUBLIC_URL = 'PUBLIC_URL is not set; links to outputs point to localhost and work only on this machine'
 const NO_SIGNING_SECRET =
   'SIGNING_SECRET is not set; links are signed with a secret that is stored with the jobs and is lost with them'
+
+/** Opens what sends outputs, to URLs of callers by the rule for these, and to the bucket. */
+export async function openOutputSender(
+  { outputs, stored }: OpenedOutputs,
+  { urlRule, resolve: resolveHost }: { readonly urlRule: UrlRule; readonly resolve: Resolve },
+): Promise<OutputSender> {
+  const { createOutputSender } = await import('../files/output-sender.ts')
+  const { createPutter } = await import('../net/put.ts')
+  const { lookup } = await import('node:dns/promises')
+  // The address of the bucket is the operator's, who may have it anywhere.
+  const ownRule: UrlRule = { allowPrivate: true, proxyOf: urlRule.proxyOf }
+  const bucket = stored && {
+    targetOf: stored.targetOf,
+    put: createPutter({ rule: ownRule, resolve: (hostname) => lookup(hostname, { all: true }) }),
+  }
+  return createOutputSender({ outputs, urlRule, put: createPutter({ rule: urlRule, resolve: resolveHost }), bucket })
+}

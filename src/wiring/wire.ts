@@ -4,7 +4,7 @@ import type { AheadUploads, Outputs, Uploads } from '../jobs/ports/files.ts'
 import type { UploadService } from '../jobs/uploads.ts'
 import type { Authenticator, Counter } from '../jobs/ports/access.ts'
 import { type Config, nodeFlags, proxySettingsOf } from '../config/config.ts'
-import type { OutputSender, WebhookSender } from '../jobs/ports/notifications.ts'
+import type { WebhookSender } from '../jobs/ports/notifications.ts'
 import type { DeliveryLedger } from '../jobs/webhooks/ledger.ts'
 import { type CoreSettings, createCore } from '../jobs/core.ts'
 import type { LinkSigner } from '../jobs/links.ts'
@@ -27,6 +27,7 @@ import { equalShares, type ShareOf } from '../jobs/ports/queue.ts'
 import { measureBackend, openBackend, openMediaReader } from './backends.ts'
 import {
   openOutputs,
+  openOutputSender,
   openLinks,
   openAheadUploads,
   openReservations,
@@ -93,7 +94,8 @@ async function openAll(config: Config, log: Logger, { add, closeAll }: Closers):
   let listeningAt = config.PORT
   const metrics = createMetrics(serverInfoOf(config))
   const { record: recordMetric } = metrics
-  const outputs = add('outputs', await openOutputs(config, log, recordMetric))
+  const opened = await openOutputs(config, log, recordMetric)
+  const outputs = add('outputs', opened.outputs)
   const uploads = add('uploads', await openUploads(config, log))
   const channels = await openReplicaChannels(config, log)
   if (channels) add('channels', channels)
@@ -110,7 +112,7 @@ async function openAll(config: Config, log: Logger, { add, closeAll }: Closers):
   const backend = add('backend', measureBackend(await openBackend(config, resolve, { log, metrics }), metrics))
   const media = add('media', await openMediaReader(config, resolve))
   const sender = add('sender', await openSender(config, resolve))
-  const outputSender = await openOutputSender(config, outputs, resolve)
+  const outputSender = await openOutputSender(opened, { urlRule: targetRuleOf(config), resolve })
   // Last of what can fail to open: the core has its closer, since it has to close in the middle of the core's parts.
   const queue = await openQueue(config, { channels, shareOf, flags: store }, log)
   const core = createCore(
@@ -211,6 +213,7 @@ const coreSettingsOf = (config: Config): CoreSettings => ({
   usageRetentionDays: config.USAGE_RETENTION_DAYS,
   price: priceOf(config),
   unusedUploads: { count: MAX_UNUSED_UPLOADS, bytes: MAX_UNUSED_FACTOR * config.MAX_UPLOAD_BYTES },
+  copiesOutputs: config.OUTPUT_STORE === 's3',
   deliveryClaimMs: config.WEBHOOK_TIMEOUT_SECONDS * 1000 + CLAIM_MARGIN_MS,
 })
 
@@ -305,13 +308,6 @@ const targetRuleOf = (config: Config): UrlRule => ({
   httpsOnly: config.WEBHOOK_HTTPS_ONLY,
   proxyOf: createProxyRule(proxySettingsOf(config)),
 })
-
-async function openOutputSender(config: Config, outputs: Outputs, resolve: Resolve): Promise<OutputSender> {
-  const { createOutputSender } = await import('../files/output-sender.ts')
-  const { createPutter } = await import('../net/put.ts')
-  const urlRule = targetRuleOf(config)
-  return createOutputSender({ outputs, urlRule, put: createPutter({ rule: urlRule, resolve }) })
-}
 
 type Closers = ReturnType<typeof createClosers>
 

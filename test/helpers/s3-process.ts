@@ -24,6 +24,8 @@ await store.configureBuckets()
 const handle = store.callback()
 const isStrict = mode === 'strict'
 const written = new Set<string>()
+/** Objects whose PUT was cut off: s3rver keeps the part, S3 does not. */
+const partial = new Set<string>()
 let disruption: { readonly status: number; readonly body: string } | false = false
 
 function refusalOf(request: IncomingMessage): { readonly status: number; readonly body: string } | undefined {
@@ -35,6 +37,8 @@ function refusalOf(request: IncomingMessage): { readonly status: number; readonl
   const url = new URL(request.url ?? '', `http://${headers.host ?? ''}`)
   const error = signatureError({ method, url, headers }, 'S3RVER')
   if (error !== undefined) return { status: 403, body: `<Error><Code>${error}</Code></Error>` }
+  const isRead = method === 'GET' || method === 'HEAD'
+  if (isRead && partial.has(url.pathname)) return { status: 404, body: '<Error><Code>NoSuchKey</Code></Error>' }
   const isTaken = method === 'PUT' && headers['if-none-match'] === '*' && written.has(url.pathname)
   return isTaken ? { status: 412, body: '<Error><Code>PreconditionFailed</Code></Error>' } : undefined
 }
@@ -46,8 +50,15 @@ const server = createServer((request, response) => {
     return
   }
   const [path = ''] = (request.url ?? '').split('?')
+  if (request.method === 'PUT')
+    request.once('close', () => {
+      if (!request.complete) partial.add(path)
+    })
   response.once('finish', () => {
-    if (request.method === 'PUT' && response.statusCode === 200) written.add(path)
+    if (request.method === 'PUT' && response.statusCode === 200) {
+      written.add(path)
+      partial.delete(path)
+    }
     if (request.method === 'DELETE') written.delete(path)
   })
   handle(request, response)

@@ -265,6 +265,24 @@ describe('the source of outputs', () => {
     expect(errorsOf({ ...tokens, OUTPUT_SOURCE: 'dir', OUTPUT_ROOT: '/mnt' })).toEqual([])
   })
 
+  test('may be copied to a bucket from everywhere else, with the settings of that', () => {
+    for (const source of [{}, tokens, { ...tokens, OUTPUT_SOURCE: 'dir', OUTPUT_ROOT: '/mnt' }]) {
+      expect(errorsOf({ ...source, OUTPUT_STORE: 's3', ...s3 })).toEqual([])
+      const missing = errorsOf({ ...source, OUTPUT_STORE: 's3' })
+      expect(missing).toEqual(Object.keys(s3).map((name) => `${name}: OUTPUT_STORE=s3 needs it`))
+    }
+    expect(errorsOf({ ...tokens, OUTPUT_SOURCE: 's3', OUTPUT_STORE: 's3', ...s3 })).toEqual([
+      expect.stringMatching(/^OUTPUT_STORE: .* in a bucket already/),
+    ])
+  })
+
+  test('of Modal needs no folder that replicas share, with a bucket or without', () => {
+    const redis = { REDIS_URL: 'redis://localhost:6379' }
+    expect(errorsOf({ ...tokens, ...redis, OUTPUT_STORE: 's3', UPLOAD_STORE: 's3', ...s3 })).toEqual([])
+    expect(errorsOf({ ...tokens, ...redis })).toEqual([])
+    expect(errorsOf({ ...redis, OUTPUT_STORE: 's3', ...s3 }).join()).toContain('DATA_DIR_SHARED')
+  })
+
   test('cannot be set for the local backend', () => {
     expect(errorsOf({ OUTPUT_SOURCE: 's3', ...s3 }).join()).toContain('OUTPUT_SOURCE')
     expect(errorsOf({ OUTPUT_SOURCE: 'dir' })).toEqual([])
