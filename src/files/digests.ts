@@ -12,7 +12,7 @@ const DIGESTS_KEPT = 1_000
 const CLOCK_STEP_MS = 2_000
 
 export type DigestOptions = {
-  /** On whose behalf: callers take turns, and the time that a digest takes tells none about another. */
+  /** The owner of the job: callers take turns, and the duration of a digest reveals nothing about another caller. */
   readonly caller: string
   readonly signal: AbortSignal
 }

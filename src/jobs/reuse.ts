@@ -117,7 +117,7 @@ export function createReuse({ store, outputs, transition, log }: ReuseDependenci
     settle,
     observe({ before, after, event }) {
       const startsToWait = after.isWaiting && !before?.isWaiting
-      // Whoever gives an output to one job gives it to all.
+      // One settlement gives the output to all waiting jobs.
       const hasEnded = isFinished(after) && before && !isFinished(before) && event?.type !== 'reused'
       if (after.contentKey === undefined || (!startsToWait && !hasEnded)) return undefined
       const settled = settle(after)

@@ -27,7 +27,7 @@ export const childTraceparent = (traceparent: string): string =>
 
 export const spanIdOf = (traceparent: string): string => traceparent.slice(36, 52)
 
-/** Whether the trace is recorded: whoever started it has decided that. */
+/** Whether the trace is recorded: its first caller has decided that. */
 export const isSampled = (traceparent: string): boolean => (Number.parseInt(traceparent.slice(-2), 16) & 1) === 1
 
 /** The ids of a trace in log lines, as OpenTelemetry names them. */

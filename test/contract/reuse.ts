@@ -262,7 +262,7 @@ export const reuseContract: readonly ContractCase<Store>[] = [
     ),
   ],
   [
-    'answers a repeated idempotency key with the job that got the output, and refuses the key with another wish',
+    'answers a repeated idempotency key with the job that got the output, and refuses the key with another request',
     onCores(async (cores) => {
       await aSource(cores)
       const request = { idempotencyKey: 'scene-1' }

@@ -121,7 +121,7 @@ test('a batch makes each video once, and gets those that exist', async () => {
   expect(app.backend.requests).toHaveLength(2)
 })
 
-test('no caller, not even an administrator, gets or is told of the output of another', async () => {
+test('no caller, not even an administrator, gets the output of another or learns of it', async () => {
   await start({ reuseResults: true, authenticator: knownCallers })
   const source = await aSource('alice')
   for (const caller of ['bob', 'root', 'alice-of-the-issuer']) {

@@ -26,7 +26,7 @@ async function doctor(env: Record<string, string>, ...args: string[]) {
 
 const TOKENS = { BACKEND: 'modal', MODAL_TOKEN_ID: 'ak-test', MODAL_TOKEN_SECRET: 'as-hush' }
 
-test('a newcomer is told what is missing for production, one line each, and nothing has failed', async () => {
+test('a first start lists what is missing for production, one line each, and nothing has failed', async () => {
   const { code, output, of } = await doctor({})
   expect(code).toBe(0)
   expect(output.trim().split('\n')).toHaveLength(7)

@@ -59,7 +59,7 @@ test('a job is one trace, from its submit to its webhook, at a receiver of OpenT
   expect([...times, attempt?.endTimeUnixNano]).toEqual([...times, attempt?.endTimeUnixNano].toSorted())
   expect(sent).toMatchObject({ kind: 3, attributes: { 'http.response.status_code': 200, 'musetalk.job.id': id } })
 
-  // The receiver of the webhook is told its span.
+  // The receiver of the webhook gets its span.
   expect(hooks).toMatchObject([{ traceparent: `00-${TRACE}-${sent?.spanId}-01`, tracestate: STATE }])
   expect(receiver.requests[0]).toMatchObject({
     path: '/v1/traces',

@@ -24,7 +24,7 @@ export type JobText = {
 /** A request, and a key that only the same request to the same server has. */
 export type Prepared = { readonly request: JobRequest; readonly key: string }
 
-/** What tells requests apart beside their content. */
+/** What distinguishes requests beside their content. */
 export type KeyParts = { readonly url: string; readonly more: readonly string[] }
 
 /** Reads each file once for its hash, however many rows name it. Nothing is kept of it but the hash. */
@@ -55,7 +55,7 @@ async function openFile(path: string) {
 
 const ON_SERVER = 'server:'
 const isUrl = (text: string) => /^https?:\/\//i.test(text)
-/** Animated ones are videos: their bytes tell, so as files they are sent as what may be either. */
+/** Animated ones are videos. Only their bytes show it, so as files they are sent as what may be either. */
 const STILLS = ['.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff']
 const STILL_URLS = [...STILLS, '.webp', '.gif']
 

@@ -74,7 +74,7 @@ export async function waitForJob(id: string, dependencies: TaskDependencies): Pr
   }
 }
 
-/** Shows the job until it has finished. Errors are left to whoever waits for its end. */
+/** Shows the job until it has finished. Errors are left to the wait for its end. */
 async function look(
   id: string,
   { client, onJob, lookMs }: Pick<TaskDependencies, 'client' | 'onJob'> & { lookMs: number },
