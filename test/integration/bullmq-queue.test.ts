@@ -301,6 +301,22 @@ describeWithRedis('a queue of several replicas', (redis) => {
     expect(callers.slice(1, 7).filter((caller) => caller === 'key:few')).toHaveLength(3)
   })
 
+  test('a pause or resume holds whose message is lost with the connection, or overtaken by that of an older one', async () => {
+    const { prefix, a, b } = await openPair()
+    const [admin, key] = [connect(), `{${prefix}}:paused`]
+    // Both have read at their start what is stored.
+    for (const paused of [true, false]) {
+      await a.setPaused(paused)
+      await until(() => b.isPaused() === paused)
+    }
+    await admin.set(key, '1')
+    await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+    await until(() => a.isPaused() && b.isPaused())
+    await admin.del(key)
+    await admin.publish(`{${prefix}}:0:pauses`, 'true')
+    await until(() => !a.isPaused() && !b.isPaused())
+  })
+
   test.each([{ maxRunning: 3 }, { maxRunning: undefined }])(
     'a pause holds on all replicas, over restarts, and for no entry that was running: %o',
     async (options) => {

@@ -81,6 +81,7 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
     runCommand(redis, () => (maxRunning ? queue.setGlobalConcurrency(maxRunning) : queue.removeGlobalConcurrency()))
 
   const pausedKey = `${prefix}:paused`
+  /** Redis answers the commands of a connection in order: the last answer is the newest. */
   const readPaused = async () => {
     pause.set((await runCommand(redis, () => redis.exists(pausedKey))) === 1)
   }
@@ -92,7 +93,8 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
 
   const unsubscribes = [
     channels.subscribe('drops', (key) => runs?.abort(key)),
-    channels.subscribe('pauses', (paused) => pause.set(paused === 'true')),
+    // Messages of a pause and a resume at the same time may arrive in the other order.
+    channels.subscribe('pauses', (paused) => void readPaused().catch(() => pause.set(paused === 'true'))),
     channels.onGap(() => void readPaused().catch(() => undefined)),
   ]
 
