@@ -2536,7 +2536,7 @@ export interface components {
                  */
                 detail: string;
                 /**
-                 * @description Each invalid field, up to 20.
+                 * @description Its invalid fields, up to 3.
                  * @example [
                  *       {
                  *         "path": "/audio_url",

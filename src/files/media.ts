@@ -8,9 +8,9 @@ import type { Guard } from '../net/guard.ts'
 
 /** How long a submit may wait for a file on this machine, in ms: the reading process may have to start. */
 const FILE_LIMIT_MS = 5_000
-/** How long it may wait for a URL, in ms. */
+/** How long it may wait for a URL, in ms, once it is its turn; and how long for that turn, beyond which it is unknown. */
 const URL_LIMIT_MS = 2_000
-/** URLs read at the same time; one caller may have its share of them. Beyond it they are unknown. */
+/** URLs read at the same time; one caller may have its share of them. */
 const MAX_URLS = 32
 
 export type MediaReaderOptions = {
@@ -71,39 +71,29 @@ export function createMediaReader(options: MediaReaderOptions): MediaReader {
 
   /** Of an upload in a bucket. */
   const readRanges = async (fetch: FetchRange, reading: Reading): Promise<Known> => {
-    const release = urls.tryAcquire(reading.caller)
-    if (!release) return NOTHING
-    const signal = AbortSignal.timeout(fileLimitMs)
-    try {
-      return { facts: await (await facts.get()).ofRanges(fetch, { ...reading, signal }), content: undefined }
-    } finally {
-      release()
-    }
+    const reader = await facts.get()
+    const known = await urls.use(reading.caller, AbortSignal.timeout(fileLimitMs), () =>
+      reader.ofRanges(fetch, { ...reading, signal: AbortSignal.timeout(fileLimitMs) }),
+    )
+    return { facts: known, content: undefined }
   }
 
   const readUrl = async (start: string, reading: Reading, guard: Pick<Guard, 'fetchRange'>): Promise<Known> => {
-    const release = urls.tryAcquire(reading.caller)
-    if (!release) return NOTHING
-    const signal = AbortSignal.timeout(urlLimitMs)
+    const reader = await facts.get()
     const tags = new Set<string | undefined>()
     let url = start
-    try {
-      const known = await (
-        await facts.get()
-      ).ofRanges(
-        async (from, to) => {
-          const fetched = await guard.fetchRange(url, { from, to, signal, caller: reading.caller })
-          // Not through all redirects again.
-          url = fetched.url
-          tags.add(fetched.etag)
-          return fetched
-        },
-        { ...reading, signal },
-      )
-      return { facts: known, content: contentOfUrl(start, [...tags]) }
-    } finally {
-      release()
-    }
+    const known = await urls.use(reading.caller, AbortSignal.timeout(urlLimitMs), () => {
+      const signal = AbortSignal.timeout(urlLimitMs)
+      const fetch: FetchRange = async (from, to) => {
+        const fetched = await guard.fetchRange(url, { from, to, signal, caller: reading.caller })
+        // Not through all redirects again.
+        url = fetched.url
+        tags.add(fetched.etag)
+        return fetched
+      }
+      return reader.ofRanges(fetch, { ...reading, signal })
+    })
+    return { facts: known, content: contentOfUrl(start, [...tags]) }
   }
 
   /** Undefined if it is not to be read. */

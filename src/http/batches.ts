@@ -128,7 +128,7 @@ const ProblemOfJob = Type.Object(
           message: Text({ description: 'What is wrong with it.', example: 'must be an http or https URL' }),
         }),
         {
-          description: 'Each invalid field, up to 20.',
+          description: 'Its invalid fields, up to 3.',
           examples: [[{ path: '/audio_url', message: 'must be an http or https URL' }]],
         },
       ),

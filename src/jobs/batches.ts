@@ -5,15 +5,15 @@ import { type BatchStates, createBatchStates } from './batch-states.ts'
 import { hasPendingStop, isFinished, isJobId, type Job, type JobStatus } from './job.ts'
 import { type Caller, maySee } from './ports/access.ts'
 import { batchLabel, type BatchStore, type JobStore, type ListPosition } from './ports/store.ts'
-import type { JobService } from './service.ts'
-import type { NewJob } from './submit.ts'
+import type { JobService, PreparedJob } from './service.ts'
+import { type NewJob, sorted } from './submit.ts'
 import type { Subscriptions } from './subscriptions.ts'
 import type { Transitions } from './transition.ts'
 import { checkWebhook } from './webhooks/options.ts'
 import type { Outbox } from './webhooks/outbox.ts'
 
-/** What became of one job of a request, in the order of the request. */
-export type BatchResult = { readonly jobId: string } | { readonly problem: RefusedJob }
+/** What became of one job of a request, in the order of the request. `isExempt`: from the limits on numbers of jobs. */
+export type BatchResult = { readonly jobId: string; readonly isExempt?: true } | { readonly problem: RefusedJob }
 export type RefusedJob = Pick<Problem, 'code' | 'status'> & {
   readonly detail: string
   readonly errors?: readonly FieldError[]
@@ -74,8 +74,14 @@ export type Batches = {
   remove(id: string, caller: Caller): Promise<void>
 }
 
-/** Jobs that are checked, or changed, at once: between two parts the event loop is free for other work. */
+/** Jobs that are changed at once: between two parts the event loop is free for other work. */
 const JOBS_AT_ONCE = 25
+/** Jobs that are checked at once: no more than have their turn to read their files in a short time. */
+const CHECKED_AT_ONCE = 8
+/** What is kept of the problems of jobs: errors of a job, characters of a text, and of all that they say together. */
+const MAX_ERRORS = 3
+const MAX_TEXT = 200
+const MAX_DETAILS = 256 * 1024
 /** The pauses between two reads of a batch that is waited for, and of one that is followed, in ms. */
 const WAIT_PAUSE_MS = 200
 const FOLLOW_PAUSE_MS = 1_000
@@ -99,55 +105,79 @@ export function createBatches(dependencies: BatchDependencies): Batches {
     if (webhooks.secretsOf(caller.id).length === 0) throw problem('webhooks_not_configured', { status: 400 })
   }
 
-  /** The jobs of a request, or what is wrong with them. */
-  const prepare = async (jobs: readonly NewJob[], caller: Caller): Promise<(Job | Problem)[]> => {
-    const prepared: (Job | Problem)[] = []
+  /** Adds the jobs of a request, or what is wrong with them, to `prepared`: it has their files also if this rejects. */
+  const prepare = async (jobs: readonly NewJob[], caller: Caller, prepared: Prepared[]) => {
     for (const part of partsOf(jobs)) {
-      const checked = part.map((job) =>
-        service.prepare(job, caller).catch((error: unknown) => {
-          if (isProblem(error) && error.status < 500) return error
-          throw error
-        }),
-      )
-      prepared.push(...(await Promise.all(checked)))
+      const checked = await Promise.allSettled(part.map((job) => service.prepare(job, caller)))
+      const failed: unknown[] = []
+      for (const result of checked) {
+        if (result.status === 'fulfilled') prepared.push(result.value)
+        else if (isProblem(result.reason) && result.reason.status < 500) prepared.push(result.reason)
+        else failed.push(result.reason)
+      }
+      if (failed.length > 0) throw failed[0]
       await new Promise(setImmediate)
     }
-    return prepared
+  }
+
+  /** Stores the jobs that are right. A race for the idempotency key may have made another batch. */
+  const insert = async (request: BatchRequest, prepared: readonly Prepared[], batch: Batch) => {
+    const { webhookUrl, isAtomic } = request
+    const problems = prepared.filter((one) => isProblem(one))
+    if (problems.length === prepared.length || (isAtomic && problems.length > 0)) throw rejected(prepared)
+    const ref = { id: batch.id, ...(webhookUrl !== undefined && { webhookUrl }) }
+    const [exempt, others] = [exemptOf(prepared, true), exemptOf(prepared, false)]
+    const jobs = [...exempt, ...others].map(({ job }) => ({ ...job, batch: ref }))
+    const results = JSON.stringify(resultsFor(prepared))
+    return insertBatch({
+      batch: { ...batch, refused: problems.length },
+      jobs,
+      results,
+      isAtomic,
+      exempt: exempt.length,
+    })
+  }
+
+  /** Removes the files of jobs that were not stored. */
+  const discard = async (prepared: readonly Prepared[]) => {
+    for (const one of prepared) if (!isProblem(one)) await one.discard()
   }
 
   const submit = async (request: BatchRequest, caller: Caller): Promise<SubmittedBatch> => {
-    const { metadata, webhookUrl, idempotencyKey, isAtomic } = request
+    const { metadata, webhookUrl, idempotencyKey } = request
     checkWebhookUrl(webhookUrl, caller)
-    const fingerprint = createHash('sha256').update(JSON.stringify(request.content)).digest('hex')
+    const content = JSON.stringify(sorted(request.content))
+    const fingerprint = createHash('sha256').update(content).digest('hex')
     const known = idempotencyKey === undefined ? undefined : await store.findBatch(caller.id, idempotencyKey)
     if (known) return replay(known, fingerprint)
-    const prepared = await prepare(request.jobs, caller)
-    const problems = prepared.filter((one) => isProblem(one))
-    if (problems.length === prepared.length || (isAtomic && problems.length > 0)) throw rejected(prepared)
-    const id = newId()
-    const ref = { id, ...(webhookUrl !== undefined && { webhookUrl }) }
-    const jobs = prepared.flatMap((one) => (isProblem(one) ? [] : [{ ...one, batch: ref }]))
     const batch: Batch = {
-      id,
+      id: newId(),
       caller: caller.id,
       createdAt: now(),
       ...(metadata && { metadata }),
       ...(webhookUrl !== undefined && { webhookUrl }),
       ...(idempotencyKey !== undefined && { idempotencyKey, fingerprint }),
-      refused: problems.length,
+      refused: 0,
       counts: NO_COUNTS,
       stored: 0,
       usage: { queuedMs: 0, startupMs: 0, runMs: 0 },
       nanos: {},
     }
-    const results = JSON.stringify(
-      prepared.map((one) => (isProblem(one) ? { problem: refusedJob(one) } : { jobId: one.id })),
-    )
-    const stored = await insertBatch({ batch, jobs, results, isAtomic })
-    if (stored.batch.id !== id) return replay(stored, fingerprint)
+    const prepared: Prepared[] = []
+    const inserting = prepare(request.jobs, caller, prepared).then(() => insert(request, prepared, batch))
+    const stored = await inserting.catch(async (error: unknown) => {
+      // After an ambiguous write the batch may exist and need the files; otherwise the sweep removes them.
+      const isAmbiguous = isProblem(error, 'store_unavailable') && error.isAmbiguousWrite
+      if (!isAmbiguous) await discard(prepared)
+      throw error
+    })
+    const results = stored.batch.id === batch.id ? resultsOf(stored) : []
+    await discard(prepared.filter((_, n) => !results[n] || 'problem' in results[n]))
+    if (stored.batch.id !== batch.id) return replay(stored, fingerprint)
     // Some may have got the output of an identical job already.
-    const changed = jobs.some(({ isWaiting }) => isWaiting) ? await store.getBatch(id) : undefined
-    return { batch: changed ?? stored.batch, results: resultsOf(stored), replayed: false }
+    const isWaiting = prepared.some((one) => !isProblem(one) && one.job.isWaiting)
+    const latest = isWaiting ? await store.getBatch(batch.id).catch(() => undefined) : undefined
+    return { batch: latest ?? stored.batch, results, replayed: false }
   }
 
   /** The jobs of a batch, page by page. */
@@ -232,19 +262,42 @@ type Change = {
   readonly verb: (id: string, caller: Caller) => Promise<unknown>
 }
 
+/** A job of a request, or what is wrong with it. */
+type Prepared = PreparedJob | Problem
+
 function* partsOf<T>(all: readonly T[]): Generator<readonly T[]> {
-  for (let n = 0; n < all.length; n += JOBS_AT_ONCE) yield all.slice(n, n + JOBS_AT_ONCE)
+  for (let n = 0; n < all.length; n += CHECKED_AT_ONCE) yield all.slice(n, n + CHECKED_AT_ONCE)
 }
+
+const exemptOf = (prepared: readonly Prepared[], isExempt: boolean) =>
+  prepared.flatMap((one) => (isProblem(one) || one.isExempt !== isExempt ? [] : [one]))
+
+const cut = (text: string) => (text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT - 1).toWellFormed()}…` : text)
 
 const refusedJob = ({ code, status, message, errors }: Problem): RefusedJob => ({
   code,
   status,
-  detail: message,
-  ...(errors && { errors }),
+  detail: cut(message),
+  ...(errors && {
+    errors: errors.slice(0, MAX_ERRORS).map(({ path, message }) => ({ path: cut(path), message: cut(message) })),
+  }),
 })
 
+/** What becomes of the jobs if the limits allow all: it is stored, so that it has only so much of what is wrong with them. */
+function resultsFor(prepared: readonly Prepared[]): BatchResult[] {
+  let room = MAX_DETAILS
+  return prepared.map((one) => {
+    if (!isProblem(one)) return { jobId: one.job.id, ...(one.isExempt && { isExempt: true }) }
+    const refused = refusedJob(one)
+    room -= JSON.stringify(refused).length
+    return { problem: room > 0 ? refused : { code: one.code, status: one.status, detail: TOO_MANY_ERRORS } }
+  })
+}
+
+const TOO_MANY_ERRORS = 'The jobs of the batch have too many errors to name those of all.'
+
 /** All that is wrong with the jobs, each error with the place of its job. */
-function rejected(prepared: readonly (Job | Problem)[]): Problem {
+function rejected(prepared: readonly Prepared[]): Problem {
   const errors = prepared.flatMap((one, n) => {
     if (!isProblem(one)) return []
     const found = one.errors ?? [{ path: '', message: one.message }]
@@ -255,9 +308,12 @@ function rejected(prepared: readonly (Job | Problem)[]): Problem {
 
 /** What became of each job: of those that are right the limits may have refused the last ones. */
 function resultsOf({ batch, results }: { batch: Batch; results: string }): BatchResult[] {
-  let room = Object.values(batch.counts).reduce((sum, count) => sum + count, 0)
-  return (JSON.parse(results) as BatchResult[]).map((result) => {
-    if ('problem' in result || room-- > 0) return result
+  const all = JSON.parse(results) as BatchResult[]
+  const isExempt = (result: BatchResult) => 'isExempt' in result
+  const accepted = Object.values(batch.counts).reduce((sum, count) => sum + count, 0)
+  let room = accepted - all.filter(isExempt).length
+  return all.map((result) => {
+    if ('problem' in result || isExempt(result) || room-- > 0) return result
     return {
       problem: refusedJob(
         problem('queue_full', { detail: 'The limits on numbers of jobs allow no more of the batch.' }),

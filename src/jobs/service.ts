@@ -32,6 +32,9 @@ export type Submitted = { readonly job: Job; readonly replayed: boolean }
 /** The result of a dry run. `reusedFrom`: the job would get the output of that one. */
 export type Checked = { readonly job: Job; readonly estimate: SubmitEstimate; readonly reusedFrom?: string }
 
+/** A job that may be stored. `isExempt`: from the limits on numbers of jobs. `discard` removes its files, if it is not. */
+export type PreparedJob = { readonly job: Job; readonly isExempt: boolean; discard(): Promise<void> }
+
 export type JobPage = { readonly jobs: Job[]; readonly next?: ListPosition }
 
 /** Days that are not given: the last ones. */
@@ -84,7 +87,7 @@ export type JobService = {
    */
   check(request: NewJob, caller: Caller): Promise<Checked>
   /** As `check`, without the estimate, for a request without files in it. Those sent ahead are kept for the job. */
-  prepare(request: NewJob, caller: Caller): Promise<Job>
+  prepare(request: NewJob, caller: Caller): Promise<PreparedJob>
   /** One page, newest first, with the position of its last job where more follow. */
   list(query: ListQuery): Promise<JobPage>
   /** Deletes a finished job. Rejects with `job_not_finished` for any other, and while its call is still being stopped. */
@@ -184,13 +187,14 @@ export function createService(dependencies: ServiceDependencies): JobService {
     return { ...request, upload: await ahead.open(uploadIds, caller) }
   }
 
+  /** A job that succeeds at once takes no place of another. */
+  const isExempt = async (job: Job) => job.isWaiting === true && (await reuse.find(job)) !== undefined
+
   const submit = async (request: NewJob, caller: Caller): Promise<Submitted> => {
     const job = await check(request, caller)
     // Before the job is stored: a crash in between leaves files without a job, which the sweep removes.
     await request.upload?.keep(job.id)
-    // A job that succeeds at once takes no place of another.
-    const isExempt = job.isWaiting === true && (await reuse.find(job)) !== undefined
-    const stored = await insert(job, { isExempt })
+    const stored = await insert(job, { isExempt: await isExempt(job) })
     if (stored !== job) return replay(stored, job)
     return { job: job.isWaiting ? await latest(job) : job, replayed: false }
   }
@@ -238,7 +242,7 @@ export function createService(dependencies: ServiceDependencies): JobService {
       try {
         const job = await check(request, caller)
         await request.upload?.keep(job.id)
-        return job
+        return { job, isExempt: await isExempt(job), discard: async () => request.upload?.discard() }
       } catch (error) {
         await request.upload?.discard()
         throw error

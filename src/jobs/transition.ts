@@ -20,7 +20,7 @@ export type JobChange = {
 }
 
 export type TransitionDependencies = {
-  readonly store: Pick<JobStore, 'insert' | 'get' | 'update' | 'reopen'> & Pick<BatchStore, 'insertBatch'>
+  readonly store: Pick<JobStore, 'insert' | 'get' | 'update' | 'reopen'> & Pick<BatchStore, 'insertBatch' | 'getBatch'>
   /** For the links in the bodies of webhooks. */
   readonly links: Pick<LinkSigner, 'outputUrl'>
   /** Publishes a change once it is written. Never rejects. */
@@ -73,6 +73,13 @@ export function createTransitions(dependencies: TransitionDependencies): Transit
     }
   }
 
+  /** See `Write`. Another state of the same revision is not ours. */
+  const isDone = (job: Job) => async () => {
+    const stored = await store.get(job.id)
+    if (stored === undefined || stored.revision < job.revision) return undefined
+    return JSON.stringify(stored) === JSON.stringify(job)
+  }
+
   /** A retry adds an unfinished job, so that the limits of a submit apply; it has no delivery. */
   const reopen = async (job: Job, expectedRevision: number): Promise<boolean> => {
     const result = await store.reopen(job, expectedRevision, limits)
@@ -86,7 +93,7 @@ export function createTransitions(dependencies: TransitionDependencies): Transit
     const { job, deliveries } = withDeliveries(before, accounted, { now: now(), links, copiesOutputs })
     const batchEnd = batchEndOf(before, job, now())
     const change = { before, after: job, event, deliveries, batchDelivery: batchEnd?.delivery }
-    const isWritten = await writeWithFollowUp({ store, job, followUp: () => publish(change) }, () =>
+    const isWritten = await writeWithFollowUp({ isDone: isDone(job), followUp: () => publish(change) }, () =>
       event.type === 'retried'
         ? reopen(job, before.revision)
         : store.update(job, before.revision, { deliveries, usage, batchEnd }),
@@ -97,7 +104,7 @@ export function createTransitions(dependencies: TransitionDependencies): Transit
   return {
     async insert(job, { isExempt } = { isExempt: false }) {
       let existing: Job | undefined
-      await writeWithFollowUp({ store, job, followUp: () => publish({ after: job }) }, async () => {
+      await writeWithFollowUp({ isDone: isDone(job), followUp: () => publish({ after: job }) }, async () => {
         const inserted = await store.insert(job, isExempt ? {} : limits)
         refuseBeyondLimits(inserted.kind)
         if (inserted.kind === 'existing') existing = inserted.job
@@ -105,14 +112,24 @@ export function createTransitions(dependencies: TransitionDependencies): Transit
       })
       return existing ?? job
     },
-    async insertBatch({ jobs, ...batch }) {
-      const inserted = await store.insertBatch({ jobs, ...batch }, limits)
+    async insertBatch(request) {
+      const { batch, jobs, results } = request
+      const isInserted = async () => ((await store.getBatch(batch.id)) ? true : undefined)
+      const publishIfNew = async (job: Job) => {
+        if (await isDone(job)().catch(() => false)) await publish({ after: job })
+      }
+      const followUp = async () => {
+        await Promise.all(jobs.map(publishIfNew))
+      }
+      const inserted = await resolvingAmbiguity({ isDone: isInserted, followUp }, () =>
+        store.insertBatch(request, limits),
+      )
       refuseBeyondLimits(inserted.kind)
       if (inserted.kind === 'existing') return inserted
       if (inserted.kind !== 'inserted') throw problem('queue_full')
       const accepted = jobs.slice(0, inserted.batch.stored)
       await Promise.all(accepted.map((job) => publish({ after: job })))
-      return { batch: inserted.batch, results: batch.results }
+      return { batch: inserted.batch, results }
     },
     async transition(known, event) {
       for (let job = known, isFresh = false; ; isFresh = true) {
@@ -132,27 +149,33 @@ export function createTransitions(dependencies: TransitionDependencies): Transit
 const FIRST_PAUSE_MS = 250
 const LAST_PAUSE_MS = 64_000
 
-/** A state of a job that is to be written, and what follows once it is. `followUp` never rejects. */
-export type Write = { readonly store: Pick<JobStore, 'get'>; readonly job: Job; readonly followUp: () => Promise<void> }
+/**
+ * `isDone`: whether the store shows what was to be written; undefined: not yet. `followUp`: what follows once it is; never
+ * rejects.
+ */
+type Write = { readonly isDone: () => Promise<boolean | undefined>; readonly followUp: () => Promise<void> }
 
-/** Rejects as `write` does. After an ambiguous write the follow-up waits until the store shows the job as written. */
+/** Rejects as `write` does. After an ambiguous write the follow-up waits until the store shows that it is done. */
 async function writeWithFollowUp(pending: Write, write: () => Promise<boolean>): Promise<boolean> {
-  const isWritten = await write().catch((error: unknown) => {
-    if (isProblem(error, 'store_unavailable') && error.isAmbiguousWrite) void resolveAmbiguity(pending)
-    throw error
-  })
+  const isWritten = await resolvingAmbiguity(pending, write)
   if (isWritten) await pending.followUp()
   return isWritten
 }
 
-/** Never rejects. The store may apply a write long after it was sent. Another state of the same revision is not ours. */
-async function resolveAmbiguity({ store, job, followUp }: Write): Promise<void> {
-  const text = JSON.stringify(job)
+/** As `writeWithFollowUp`, but follows up an ambiguous write only. */
+const resolvingAmbiguity = <T>(pending: Write, write: () => Promise<T>): Promise<T> =>
+  write().catch((error: unknown) => {
+    if (isProblem(error, 'store_unavailable') && error.isAmbiguousWrite) void resolveAmbiguity(pending)
+    throw error
+  })
+
+/** Never rejects. The store may apply a write long after it was sent. */
+async function resolveAmbiguity({ isDone, followUp }: Write): Promise<void> {
   for (let pauseMs = FIRST_PAUSE_MS; pauseMs <= LAST_PAUSE_MS; pauseMs *= 2) {
     await sleep(pauseMs, undefined, { ref: false })
-    const stored = await store.get(job.id).catch(() => undefined)
-    if (stored === undefined || stored.revision < job.revision) continue
-    if (JSON.stringify(stored) === text) await followUp()
+    const isWritten = await isDone().catch(() => undefined)
+    if (isWritten === undefined) continue
+    if (isWritten) await followUp()
     return
   }
 }

@@ -108,6 +108,30 @@ export const batchesContract: readonly ContractCase<Store>[] = [
     },
   ],
   [
+    'accepts the jobs of a batch that are exempt from the limits beside those that the limits allow',
+    async (open) => {
+      const store = await open()
+      await store.insert(aJob({ caller: 'key:alice' }))
+      const batch = (count: number, exempt: number, isAtomic = false) => ({
+        ...aBatch(count, { caller: 'key:alice' }, isAtomic),
+        exempt,
+      })
+      for (const limits of [{ maxActiveOfCaller: 1 }, { maxSubmitted: 1 }]) {
+        const full = limits.maxSubmitted === 1 ? 'full' : 'caller-full'
+        expect(await store.insertBatch(batch(3, 2, true), limits)).toEqual({ kind: full })
+        expect(await store.insertBatch(batch(3, 0), limits)).toEqual({ kind: full })
+        const partial = batch(3, 2)
+        expect(await store.insertBatch(partial, limits)).toMatchObject({ kind: 'inserted', batch: { stored: 2 } })
+        const listed = await store.list({ limit: 9, labels: [batchLabel(partial.batch.id)] })
+        expect(listed.map(({ id }) => id)).toEqual([partial.jobs[1]?.id, partial.jobs[0]?.id])
+        const whole = await store.insertBatch(batch(2, 2, true), limits)
+        expect(whole).toMatchObject({ kind: 'inserted', batch: { stored: 2 } })
+      }
+      const room = await store.insertBatch(batch(5, 2), { maxSubmitted: 11 })
+      expect(room).toMatchObject({ kind: 'inserted', batch: { stored: 4, refused: 1 } })
+    },
+  ],
+  [
     'counts each change of a job in its batch, sums usage and cost, and keeps the counts of removed jobs until the last',
     async (open) => {
       const store = await open()

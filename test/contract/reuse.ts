@@ -291,6 +291,27 @@ export const reuseContract: readonly ContractCase<Store>[] = [
     ),
   ],
   [
+    'takes the jobs of a batch that succeed at once also at the limits, and names those that the limits refuse',
+    onCores(
+      async (cores) => {
+        await aSource(cores)
+        const version = 'v15' as const
+        const same = { input: { video_path: 'face.mp4', audio_path: 'speech.wav' }, version, reuse: true }
+        const other = { input: { video_path: 'b.mp4', audio_path: 'b.wav' }, version }
+        const jobs = [other, same, other, same, same]
+        const request = { jobs, isAtomic: false, content: 'jobs', idempotencyKey: 'k' }
+        for (let n = 0; n < 2; n++) {
+          const { batch, results } = await cores.batches.submit(request, anyCaller)
+          expect(batch.counts).toMatchObject({ succeeded: 3 })
+          expect(results.map((result) => 'jobId' in result)).toEqual([true, true, false, true, true])
+          const [first] = results as [{ jobId: string }]
+          expect((await cores.store.get(first.jobId))?.input).toEqual(other.input)
+        }
+      },
+      { maxQueuedJobs: 1 },
+    ),
+  ],
+  [
     'gives no output of a job that was retried, whose files may have changed since its submit',
     onCores(async (cores) => {
       const { id } = await cores.submit()

@@ -19,7 +19,7 @@ type BatchView = {
   changed: number
   unchanged: number
   counts: Record<string, number>
-  results: { job_id?: string; problem?: { code: string; status: number; errors: { path: string }[] } }[]
+  results: { job_id?: string; problem?: { code: string; status: number; detail: string; errors: { path: string }[] } }[]
 }
 
 const STORES = {
@@ -95,6 +95,9 @@ describe.each(Object.entries(STORES))('batches on %s', (_name, openStore) => {
     for (const answer of answers) expect(answer.json()).toEqual(first)
     expect(answers.filter(({ headers }) => headers['idempotent-replayed'] === 'true')).toHaveLength(4)
     expect(await app.jobsOf(first?.batch_id ?? '')).toHaveLength(1)
+    const reordered = Object.fromEntries(Object.entries(aBody).toReversed())
+    const again = await app.submit({ jobs: [reordered, { ...reordered, audio_path: '../x' }] }, key)
+    expect(again.json()).toEqual(first)
     const other = await app.submit({ jobs: [aBody] }, key)
     expect(problemOf(other)).toMatchObject({ status: 422, code: 'idempotency_key_reused' })
   })
@@ -162,6 +165,21 @@ test('POST /batches takes a job a line', async () => {
   expect(batch).toMatchObject({ total: 2, refused: 1 })
   const broken = await app.post('/batches', `${JSON.stringify(aBody)}\n{`, headers)
   expect(problemOf(broken)).toMatchObject({ status: 400, code: 'invalid_json' })
+})
+
+test('what is kept of the errors of jobs is bounded, for each and for all', async () => {
+  const app = await start({ running: false })
+  const wrong = Object.fromEntries(Array.from({ length: 4 }, (_, n) => [`${'x'.repeat(210)}${n}`, 1]))
+  const jobs = [aBody, ...Array.from({ length: 100 }, () => wrong)]
+  const { results } = (await app.submit({ jobs })).json<BatchView>()
+  expect(results[0]).toHaveProperty('job_id')
+  const { code, errors = [], detail = '' } = results[1]?.problem ?? {}
+  expect([code, errors.length]).toEqual(['invalid_request', 3])
+  for (const text of [detail, ...errors.map(({ path }) => path)]) expect(text).toMatch(/^.{199}…$/)
+  const many = (await app.submit({ jobs: [aBody, ...Array.from({ length: 600 }, () => wrong)] })).json<BatchView>()
+  const last = many.results.at(-1)?.problem
+  expect([last?.code, last?.errors]).toEqual(['invalid_request', []])
+  expect(JSON.stringify(many.results).length).toBeLessThan(450_000)
 })
 
 test.each([

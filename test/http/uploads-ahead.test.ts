@@ -50,6 +50,39 @@ const submit = (fields: object, headers: Headers = {}) => app.post('/jobs', fiel
 const of = (upload_id: string) => ({ upload_id })
 const left = () => filesIn(folder)
 
+test('files of jobs of a batch that are not stored are removed', async () => {
+  await start({ running: false, maxQueuedJobs: 2 })
+  const body = { video: of(await sent('video', FACE)), audio: of(await sent('audio', SPEECH)) }
+  const files = left().length
+  const batch = (jobs: object[], more = {}, headers = {}) => app.post('/batches', { jobs, ...more }, headers)
+  expect(problemOf(await batch([body, body, {}], { atomic: true })).code).toBe('batch_rejected')
+  expect(problemOf(await batch([body, body, body], { atomic: true })).code).toBe('queue_full')
+  expect(left()).toHaveLength(files)
+  const { findBatch } = app.store
+  const key = { 'idempotency-key': 'k' }
+  expect((await batch([body, {}], {}, key)).statusCode).toBe(202)
+  expect(left()).toHaveLength(files + 2)
+  // As if both had looked for the key at the same time.
+  app.store.findBatch = () => Promise.resolve(undefined)
+  expect((await batch([body, {}], {}, key)).headers['idempotent-replayed']).toBe('true')
+  expect(left()).toHaveLength(files + 2)
+  app.store.findBatch = findBatch
+  expect((await batch([body, body, body])).json()).toMatchObject({ total: 1, refused: 2 })
+  expect(left()).toHaveLength(files + 4)
+})
+
+test('a batch with an ambiguous write keeps the files for the jobs that may exist', async () => {
+  await start({ running: false })
+  const body = { video: of(await sent('video', FACE)), audio: of(await sent('audio', SPEECH)) }
+  const files = left().length
+  app.store.insertBatch = () => Promise.reject(problem('store_unavailable', { isAmbiguousWrite: true }))
+  expect((await app.post('/batches', { jobs: [body] })).statusCode).toBe(503)
+  expect(left()).toHaveLength(files + 2)
+  app.store.insertBatch = () => Promise.reject(problem('store_unavailable'))
+  expect((await app.post('/batches', { jobs: [body] })).statusCode).toBe(503)
+  expect(left()).toHaveLength(files + 2)
+})
+
 test('a file is sent to a signed link and named by several jobs, and goes with the last of them', async () => {
   await start()
   const response = await request('video', FACE.length)

@@ -269,6 +269,18 @@ describe('media that will not do are refused with 422 media_rejected', () => {
     expect((await byPath()).statusCode).toBe(202)
   })
 
+  test('each of many jobs of a batch, as a submit alone', async () => {
+    await start({ maxSpeechSeconds: 1 })
+    const { url: videoUrl } = await serve()
+    const { url: audioUrl } = await serve(serveRanges(readFileSync(join(SAMPLES, 'speech.wav'))))
+    const jobs = Array.from({ length: 60 }, (_, n) => ({ video_url: videoUrl, audio_url: `${audioUrl}/${n}` }))
+    const rejectedAll = await app.post('/batches', { jobs })
+    expect(problemOf(rejectedAll)).toMatchObject({ status: 422, code: 'batch_rejected' })
+    const [known, unknown] = [jobs.slice(0, 50), { video_path: 'face.mp4', audio_path: 'nothing.wav' }]
+    const batch = await app.post('/batches', { jobs: [...known, unknown] })
+    expect(batch.json()).toMatchObject({ total: 1, refused: 50 })
+  })
+
   test('a face that is larger than the limit', async () => {
     const picture = await makeFile('a.png', '-f', 'lavfi', '-i', 'color=s=102x100', '-frames:v', '1')
     const image = { name: 'image', value: picture, filename: 'a.png' }

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { COMMAND_TIMEOUT_MS } from '../../src/redis/connection.ts'
@@ -11,6 +12,7 @@ import {
   versionLabel,
 } from '../../src/jobs/ports/store.ts'
 import { createRedisStore, openRedisStore } from '../../src/store/redis/store.ts'
+import { aBatch } from '../contract/batches.ts'
 import { aDelivery, delivered, dueOf } from '../helpers/deliveries.ts'
 import { aJob, after, failed, spawned, succeeded } from '../helpers/jobs.ts'
 import { recordingLog, silentLog } from '../helpers/log.ts'
@@ -68,6 +70,24 @@ describeWithRedisServer('the Redis store', (redis) => {
     await raw.set(key, change((await raw.get(key)) ?? ''))
   }
   const toLaterRelease = (record: string) => record.replace(/^1 /, '2 ')
+
+  test('what became of the jobs of a batch is read for a repeated submit only, and goes with the batch', async () => {
+    const { store, key } = await open()
+    const results = 'x'.repeat(300_000)
+    const batches = Array.from({ length: 10 }, () => ({ ...aBatch(1, { idempotencyKey: randomUUID() }), results }))
+    for (const batch of batches) await store.insertBatch(batch)
+    const [{ batch, jobs } = aBatch(1)] = batches
+    const bytesSent = async () => Number(/total_net_output_bytes:(\d+)/.exec(await raw.info('stats'))?.[1])
+    const before = await bytesSent()
+    expect(await store.listBatches({ limit: 20 })).toHaveLength(10)
+    expect(await store.getBatch(batch.id)).toMatchObject({ stored: 1 })
+    expect((await bytesSent()) - before).toBeLessThan(100_000)
+    expect((await store.findBatch(batch.caller, batch.idempotencyKey ?? ''))?.results).toBe(results)
+    const repeated = await store.insertBatch({ ...aBatch(1), batch: { ...batch, id: randomUUID() } })
+    expect(repeated).toMatchObject({ kind: 'existing', results })
+    for (const job of jobs) await store.remove(job.id, job.revision)
+    expect(await raw.exists(key(`batch:${batch.id}`), key(`batch-results:${batch.id}`))).toBe(0)
+  })
 
   describe('a record', () => {
     test.each([

@@ -216,6 +216,26 @@ describe('a store or a queue that fails', () => {
     expect(lines.filter((line) => line.event === 'submitted')).toHaveLength(1)
   })
 
+  test('the jobs of a batch whose ambiguous write was applied are published and run once', async () => {
+    const { backend, batches, lines, store, service } = await start()
+    const { insertBatch } = store
+    let ids: string[] = []
+    store.insertBatch = async (request, limits) => {
+      ids = request.jobs.map(({ id }) => id)
+      await insertBatch(request, limits)
+      // One has gone on by another way.
+      await service.cancel(ids[2] ?? '', anyCaller)
+      throw problem('store_unavailable', { isAmbiguousWrite: true })
+    }
+    const jobs = Array.from({ length: 3 }, () => ({ input: aJob().input, version: 'v15' as const }))
+    const submitting = batches.submit({ jobs, isAtomic: false, content: 1 }, anyCaller)
+    await expect(submitting).rejects.toMatchObject({ status: 503 })
+    expect(lines.filter((line) => line.event === 'submitted')).toEqual([])
+    await until(() => backend.waiting.size === 2)
+    const submitted = lines.filter((line) => line.event === 'submitted').map((line) => line.job_id)
+    expect(submitted).toEqual(ids.slice(0, 2))
+  })
+
   test('an ambiguous write that was not applied is not published', async () => {
     const { backend, changes, store, service, submit } = await start()
     const { id } = await submit()

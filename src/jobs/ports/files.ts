@@ -190,7 +190,7 @@ export type AheadUploads = {
 /** Reads what face and speech of a submit are, before there is a job. */
 export type MediaReader = {
   /**
-   * What can be known in a short time, at most 2 s for URLs; undefined: nothing, at once if nothing is read. Never rejects:
+   * What can be known in a short time, for URLs 2 s and at most as long until their turn; undefined: nothing, at once if nothing is read. Never rejects:
    * what cannot be read is unknown. `caller`: on whose behalf, since callers take turns.
    */
   read(

@@ -156,8 +156,15 @@ export type StoredBatch = { readonly batch: Batch; readonly results: string }
 export type BatchInserted =
   { kind: 'inserted'; batch: Batch } | ({ kind: 'existing' } & StoredBatch) | { kind: 'full' } | { kind: 'caller-full' }
 
-/** `isAtomic`: all jobs or none. Otherwise the first ones, as many as the limits allow; none of them is a refusal too. */
-export type NewBatch = StoredBatch & { readonly jobs: readonly Job[]; readonly isAtomic: boolean }
+/**
+ * `isAtomic`: all jobs or none. Otherwise the first ones, as many as the limits allow; none of them is a refusal too. The
+ * first `exempt` jobs are beside the limits, without which none is.
+ */
+export type NewBatch = StoredBatch & {
+  readonly jobs: readonly Job[]
+  readonly isAtomic: boolean
+  readonly exempt?: number
+}
 
 /**
  * Batches of jobs, stored with them: each write of a job changes the counts of its batch too, and the removal of the last

@@ -141,10 +141,14 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store & Sec
       : ({ room: ofCaller, kind: 'caller-full' } as const)
   }
 
-  const insertBatch = ({ batch, jobs, isAtomic, results }: NewBatch, limits: InsertLimits): BatchInserted => {
+  const insertBatch = (
+    { batch, jobs, isAtomic, exempt = 0, results }: NewBatch,
+    limits: InsertLimits,
+  ): BatchInserted => {
     const existing = batch.idempotencyKey === undefined ? undefined : batches.find(batch.caller, batch.idempotencyKey)
     if (existing) return { kind: 'existing', ...existing }
-    const { room, kind } = roomFor(batch.caller, limits)
+    const { room: within, kind } = roomFor(batch.caller, limits)
+    const room = isOverLimit() ? 0 : exempt + Math.max(within, 0)
     if (room < (isAtomic ? jobs.length : 1)) return { kind }
     const added = batchOf(batch, jobs.length, room)
     batches.add({ batch: added, results })

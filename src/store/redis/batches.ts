@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis'
 import { type Batch, batchOf } from '../../jobs/batch.ts'
 import { JOB_STATUSES, type JobStatus } from '../../jobs/job.ts'
-import type { BatchInserted, BatchStore, InsertLimits, NewBatch, StoredBatch } from '../../jobs/ports/store.ts'
+import type { BatchInserted, BatchStore, InsertLimits, NewBatch } from '../../jobs/ports/store.ts'
 import { runCommand } from '../../redis/connection.ts'
 import { boundAfter, digestOf, type Keys, positionOf, recordOf } from './records.ts'
 
@@ -41,18 +41,20 @@ local function remove_from_batch(job)
   redis.call('ZREM', root .. 'batches', position)
   redis.call('ZREM', root .. 'batches:' .. job.caller, position)
   if name ~= '-' then redis.call('DEL', root .. 'batch-key:' .. name) end
-  redis.call('DEL', key)
+  redis.call('DEL', key, root .. 'batch-results:' .. job.batch)
 end
 `
 
 /** Part of the script of writes. After the options of the batch come the id and the record of each job. */
 export const INSERT_BATCH = `
-function WRITES.insertBatch(key, doc, results, position, caller, name, max_submitted, max_active, atomic, ...)
+function WRITES.insertBatch(key, doc, results, position, caller, name, max_submitted, max_active, atomic, exempt, ...)
   local jobs = { ... }
   local known = name ~= '-' and redis.call('GET', root .. 'batch-key:' .. name)
   local existing = known and redis.call('HGETALL', root .. 'batch:' .. known)
-  if existing and #existing > 0 then return { 'existing', existing } end
-  local room, kind = #jobs / 2, 'full'
+  if existing and #existing > 0 then
+    return { 'existing', existing, redis.call('GET', root .. 'batch-results:' .. known) or '' }
+  end
+  local room, kind = #jobs / 2 - tonumber(exempt), 'full'
   local function limit(maximum, count, name_of_limit)
     if maximum and maximum - count < room then room, kind = math.max(maximum - count, 0), name_of_limit end
   end
@@ -60,9 +62,11 @@ function WRITES.insertBatch(key, doc, results, position, caller, name, max_submi
   local own = 'caller:' .. caller .. ':'
   limit(tonumber(max_submitted), count('status:submitted'), 'full')
   limit(tonumber(max_active), count(own .. 'submitted') + count(own .. 'running'), 'caller-full')
+  room = room + tonumber(exempt)
   if room == 0 or (atomic == '1' and room < #jobs / 2) then return kind end
-  redis.call('HSET', key, 'doc', doc, 'results', results, 'position', position, 'name', name, 'asked', #jobs / 2,
+  redis.call('HSET', key, 'doc', doc, 'position', position, 'name', name, 'asked', #jobs / 2,
     'stored', room, 'submitted', room, 'running', 0, 'succeeded', 0, 'failed', 0, 'canceled', 0)
+  redis.call('SET', root .. 'batch-results:' .. id, results)
   if name ~= '-' then redis.call('SET', root .. 'batch-key:' .. name, id) end
   redis.call('ZADD', root .. 'batches', 0, position)
   redis.call('ZADD', root .. 'batches:' .. caller, 0, position)
@@ -98,18 +102,14 @@ function batchOfHash({ doc, ...hash }: Readonly<Record<string, string>>): Batch 
   }
 }
 
-const storedBatchOf = ({ results = '', ...hash }: Readonly<Record<string, string>>): StoredBatch | undefined => {
-  const batch = batchOfHash(hash)
-  return batch && { batch, results }
-}
-
 type Insert = {
   readonly name: 'insertBatch'
   readonly key: string
   readonly jobId: string
   readonly parameters: readonly (string | number)[]
 }
-type Answer = string | [kind: 'existing', hash: string | readonly string[]] | [kind: 'inserted', room: number]
+type Answer =
+  string | [kind: 'existing', hash: string | readonly string[], results?: string] | [kind: 'inserted', room: number]
 type Parts = { readonly keys: Keys; readonly scripts: { readonly writeAlone: (write: Insert) => Promise<Answer> } }
 
 /** Batches beside the jobs. The scripts that write jobs count in them. */
@@ -117,12 +117,12 @@ export function createBatches(redis: Redis, { keys, scripts }: Parts): BatchStor
   const get = async (id: string) => batchOfHash(await runCommand(redis, () => redis.hgetall(keys.batch(id))))
 
   const insertBatch = async (
-    { batch, jobs, isAtomic, results }: NewBatch,
+    { batch, jobs, isAtomic, exempt = 0, results }: NewBatch,
     { maxSubmitted, maxActiveOfCaller }: InsertLimits = {},
   ): Promise<BatchInserted> => {
     const { id, caller, idempotencyKey } = batch
     const name = idempotencyKey === undefined ? '-' : keyDigestOf(caller, idempotencyKey)
-    const limits = [maxSubmitted ?? '', maxActiveOfCaller ?? '', isAtomic ? '1' : '']
+    const limits = [maxSubmitted ?? '', maxActiveOfCaller ?? '', isAtomic ? '1' : '', exempt]
     const records = jobs.flatMap((job) => [job.id, recordOf(job)])
     const parameters = [
       JSON.stringify(batch),
@@ -137,9 +137,9 @@ export function createBatches(redis: Redis, { keys, scripts }: Parts): BatchStor
     if (answer === 'full' || answer === 'caller-full') return { kind: answer }
     if (typeof answer === 'string') throw new Error(`batch ${id} was not inserted: ${answer}`)
     if (answer[0] === 'inserted') return { kind: 'inserted', batch: batchOf(batch, jobs.length, answer[1]) }
-    const existing = storedBatchOf(hashOf(answer[1]))
+    const existing = batchOfHash(hashOf(answer[1]))
     if (!existing) throw new Error(`batch ${id} was not inserted`)
-    return { kind: 'existing', ...existing }
+    return { kind: 'existing', batch: existing, results: answer[2] ?? '' }
   }
 
   return {
@@ -147,7 +147,9 @@ export function createBatches(redis: Redis, { keys, scripts }: Parts): BatchStor
     getBatch: get,
     async findBatch(caller, idempotencyKey) {
       const id = await runCommand(redis, () => redis.get(keys.batchKey(keyDigestOf(caller, idempotencyKey))))
-      return id === null ? undefined : storedBatchOf(await runCommand(redis, () => redis.hgetall(keys.batch(id))))
+      if (id === null) return undefined
+      const [batch, results] = await Promise.all([get(id), runCommand(redis, () => redis.get(keys.batchResults(id)))])
+      return batch && results !== null ? { batch, results } : undefined
     },
     async listBatches({ caller, after, limit }) {
       const first = after ? boundAfter(positionOf(after)) : '+'

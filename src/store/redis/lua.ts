@@ -218,7 +218,7 @@ export type WriteAnswer =
   | 'done'
   | Refusal
   | [kind: 'existing', record: string]
-  | [kind: 'existing', hash: string[]]
+  | [kind: 'existing', hash: string[], results: string]
   | [kind: 'inserted', room: number]
 type Failure = [kind: 'failed', message: string]
 

@@ -15,7 +15,8 @@ import { labelsOf, type ListPosition } from '../../jobs/ports/store.ts'
  *   caller:<digest>:<status>      the same of one caller
  *   label:<digest>                index of the jobs with this label, by time of creation
  *   label:<caller digest>:<digest>   the same of one caller
- *   batch:<id>                    hash: a batch; `doc` as it was first, its counts, and what became of each job (`results`)
+ *   batch:<id>                    hash: a batch; `doc` as it was first, and its counts
+ *   batch-results:<id>            what became of each job of its request: large, and read for a repeated submit only
  *   batches                       index of the batches, by time of creation
  *   batches:<caller digest>       the same of one caller
  *   batch-key:<digest>            the id of the batch that was made with a caller's key
@@ -45,6 +46,7 @@ export function createKeys(prefix: string) {
       caller === undefined ? `${root}label:${digest}` : `${root}label:${digestOf(caller)}:${digest}`,
     batch: (id: string) => `${root}batch:${id}`,
     batches: (caller?: string) => (caller === undefined ? `${root}batches` : `${root}batches:${digestOf(caller)}`),
+    batchResults: (id: string) => `${root}batch-results:${id}`,
     batchKey: (digest: string) => `${root}batch-key:${digest}`,
     deadlines: `${root}deadlines`,
     stopping: `${root}stopping`,

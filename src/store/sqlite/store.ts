@@ -131,14 +131,17 @@ export function createStoreOn(db: DatabaseSync, log?: Log): Store & FlagKeeper {
     return { job, characters: document.length }
   }
 
-  const insertBatch = ({ batch, jobs, isAtomic, results }: NewBatch, limits: InsertLimits): Change<BatchInserted> => {
+  const insertBatch = (
+    { batch, jobs, isAtomic, exempt = 0, results }: NewBatch,
+    limits: InsertLimits,
+  ): Change<BatchInserted> => {
     const key = batch.idempotencyKey
     const existing = key === undefined ? undefined : batches.find(batch.caller, key)
     if (existing) return { value: { kind: 'existing', ...existing }, delta: 0 }
     const { maxSubmitted = Infinity, maxActiveOfCaller = Infinity } = limits
     const active = maxActiveOfCaller === Infinity ? 0 : countActive(batch.caller, maxActiveOfCaller)
     const [inAll, ofCaller] = [maxSubmitted - submitted - pending, maxActiveOfCaller - active]
-    const room = Math.min(inAll, ofCaller)
+    const room = exempt + Math.max(Math.min(inAll, ofCaller), 0)
     if (room < (isAtomic ? jobs.length : 1)) {
       return { value: { kind: inAll <= ofCaller ? 'full' : 'caller-full' }, delta: 0 }
     }
