@@ -77,7 +77,7 @@ describeInBrowser('the page of the reference, in a browser', (open) => {
         await client.waitFor({ state: 'hidden' })
       }
     }
-  }, 120_000)
+  }, 300_000)
 
   test('starts with the submit of a job, whose example is accepted unchanged', async () => {
     const page = await open(`${server.url}/docs`)
