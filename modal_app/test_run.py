@@ -296,7 +296,7 @@ class Runs(Case):
         (data / "outside").symlink_to(self.make("face.mp4"))
         self.fail("video_path: no such file", video_path="data/outside")
         self.fail("audio_path: no such file", video_path="data/face.any", audio_path="data/none.wav")
-        # What it is is told by its content.
+        # Its content says what it is.
         self.succeed(video_path="data/face.any", audio_path="data/speech.wav", fps=5)
         self.assertTrue(self.runs()[0]["config"]["task_0"]["video_path"].endswith("face.png"))
 

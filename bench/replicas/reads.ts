@@ -8,7 +8,7 @@ const WARM_UP_MS = 2_000
 const JOBS = 10_000
 const TARGETS = { ratio: 0.5 }
 
-/** What replicas tell together. */
+/** What replicas answer together. */
 export const reads: Section = {
   name: 'reads',
   what:

@@ -4,8 +4,8 @@ import type { Outcome } from '../jobs/ports/backend.ts'
 import { reduceUrls } from '../net/url-rule.ts'
 
 /**
- * What known failures say of themselves: MuseTalk (commit 0a89dec), its libraries, ffmpeg, and the functions of
- * `modal_app/`. Anything else is `inference_failed`.
+ * Messages of known failures of MuseTalk (commit 0a89dec), its libraries, ffmpeg, and the functions of `modal_app/`.
+ * Anything else is `inference_failed`.
  */
 const KNOWN_FAILURES: readonly (readonly [code: ErrorCode, message: RegExp])[] = [
   // Of modal_app/inputs.py.
@@ -44,21 +44,21 @@ const KNOWN_FAILURES: readonly (readonly [code: ErrorCode, message: RegExp])[] =
 /** How much of a reason is searched, in characters. */
 const SEARCHED_LENGTH = 10_000
 
-/** The code of a run that failed for this reason, as far as its words tell. */
+/** The error code of a run that failed for this reason: that of the first known message in it. */
 export const errorCodeOf = (reason: string): ErrorCode =>
   KNOWN_FAILURES.find(([, message]) => message.test(reason.slice(0, SEARCHED_LENGTH)))?.[0] ?? 'inference_failed'
 
-/** How much of the end of a log is looked at, in characters. */
+/** How much of the end of a log is read, in characters. */
 const TAIL_LENGTH = 64 * 1024
 /** How many last lines of a log an error has, each cut to this length. */
 const LINES = 5
 const LINE_MAX_LENGTH = 300
 /** What tqdm draws: ` 45%|####      | 9/20 [00:03<00:04]`, or without a total `84it [00:10, 8.3it/s]`. */
 const PROGRESS_BAR = /\d%\||\dit \[\d+:\d+, +\S+\]/
-/** What is beyond this in a line is not looked at, in characters. */
+/** How much of a line is searched, in characters. */
 const SEARCHED_LINE_LENGTH = 2_000
 
-/** The lines of a log's end, as a terminal shows them: of one that was overwritten the last state counts. */
+/** The last lines of a log, as a terminal shows them: an overwritten line counts in its last state. */
 function linesOf(text: string): string[] {
   const lines = stripVTControlCharacters(text.slice(-TAIL_LENGTH)).split(/\r?\n/)
   return lines
@@ -89,7 +89,7 @@ const REASON_LINE = /^(?:Error occurred|[\w.]*(?:Error|Exception)\b)/
 const FACELESS = /bbox_shift parameter adjustment\*+\nError occurred during processing: division by zero$/m
 const NO_FRAMES = /^0it \[/m
 
-/** The code of a run of which only the end of its log tells why it failed. */
+/** The error code of a run that gave no reason, by the end of its log. */
 export function errorCodeOfLog(text: string): ErrorCode {
   const lines = linesOf(text)
   if (FACELESS.test(lines.filter((line) => !isBar(line)).join('\n'))) {

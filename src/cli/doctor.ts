@@ -137,7 +137,7 @@ function describeBucket(code: string, bucket: string): Finding {
     case 'AccessDenied':
       return [
         'warn',
-        `the bucket ${bucket} denies reading a key that does not exist: allow s3:ListBucket to tell, and s3:GetObject`,
+        `the bucket ${bucket} denies reading a key that does not exist: allow s3:ListBucket and s3:GetObject`,
       ]
     case 'NoSuchBucket':
       return ['fail', `the bucket ${bucket} does not exist: check S3_BUCKET, S3_ENDPOINT and S3_REGION`]
@@ -174,7 +174,10 @@ const describeClock = (then: number, source: string): Finding[] => {
   return [['fail', text]]
 }
 
-/** Compares with the `Date` of whoever answers: HTTP has it to the second. */
+const ASSUMED_LOCAL =
+  'BACKEND is not set and there are no Modal credentials, so jobs run locally: set BACKEND=local, or MODAL_TOKEN_ID and MODAL_TOKEN_SECRET'
+
+/** Compares with the `Date` of an HTTP answer, which has seconds. */
 async function checkClock(config: Config): Promise<Finding[]> {
   const modal = config.BACKEND === 'modal' ? [config.MODAL_SERVER_URL ?? 'https://api.modal.com'] : []
   const sources = [...modal, ...(config.OIDC_ISSUER ? [config.OIDC_ISSUER] : [])]
@@ -249,8 +252,8 @@ async function diagnose(): Promise<void> {
     return
   }
   shareWithLibraries(config)
-  const assumed = config.backendAssumed ? '; set it, or MODAL_TOKEN_ID and MODAL_TOKEN_SECRET' : ''
-  print('config', [assumed ? 'warn' : 'ok', `BACKEND is ${config.BACKEND}${assumed}`])
+  if (config.backendAssumed) print('config', ['warn', ASSUMED_LOCAL])
+  else print('config', ['ok', `BACKEND is ${config.BACKEND}`])
   const checks = checksOf(config)
   const results = checks.map((check) => runCheck(check, config))
   for (const [n, [name]] of checks.entries()) for (const finding of (await results[n]) ?? []) print(name, finding)

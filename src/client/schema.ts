@@ -1057,7 +1057,7 @@ export interface components {
         /** @description How long an attempt took at the backend, to the millisecond; of a job, the sums over its attempts that have finished. What is absent is unknown. */
         AttemptUsage: {
             /**
-             * @description In the backend's queue; with the start of a container that it does not tell apart.
+             * @description In the backend's queue, including the start of a container that it does not report separately.
              * @example 2.1
              */
             queued_seconds?: number;

@@ -10,7 +10,7 @@ const ADVICE: Readonly<Record<NonNullable<Job['error_code']>, string>> = {
   backend_unavailable: 'The backend did not answer in time. Nothing is wrong with the job: try again later.',
   backend_rejected: 'The backend refused the call. This is for the operator: credentials, app or function.',
   lost: 'The backend no longer knows the call. Try again.',
-  invalid_output: 'The function answered in an unexpected form. This is for whoever deployed it.',
+  invalid_output: 'The function answered in an unexpected form. Ask the person who deployed it.',
 }
 
 export const ERROR_NAMES = Object.keys(ADVICE)

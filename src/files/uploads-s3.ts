@@ -15,7 +15,7 @@ export type S3UploadsOptions = {
   readonly tooLarge: () => Problem
 }
 
-/** Bytes of a file that are enough to tell its type. */
+/** Bytes of a file that are enough to detect its type. */
 const HEAD_BYTES = 64 * 1024
 /** Timeout of a request to the bucket, in ms. */
 const TIMEOUT_MS = 10_000

@@ -136,7 +136,7 @@ export type SettledDelivery = { readonly state: (typeof SETTLED_STATES)[number];
 
 /**
  * How long an attempt took at its backend, in whole ms: in its queue, in the start of a container or the fetch of inputs,
- * and in its run. What the backend does not say is absent; a start that it does not tell apart is part of `queuedMs`.
+ * and in its run. What the backend does not say is absent; a start that it does not report separately is part of `queuedMs`.
  */
 export type RunTimes = { readonly queuedMs?: number; readonly startupMs?: number; readonly runMs?: number }
 

@@ -38,7 +38,7 @@ export const traceFieldsOf = (traceparent: string | undefined) =>
 export const newTraceparent = (isSampled: boolean): string =>
   `00-${randomBytes(16).toString('hex')}-${randomBytes(8).toString('hex')}-${isSampled ? '03' : '02'}`
 
-/** Longest `tracestate` that is passed on, in characters, and its most members: what the standard asks for. */
+/** Maximum length of a `tracestate` that is passed on, in characters, and maximum number of its members, by the standard. */
 const [STATE_MAX_LENGTH, STATE_MAX_MEMBERS] = [512, 32]
 const STATE_MEMBER = /^[a-z0-9][a-z0-9_\-*/@]{0,255}=[ -+\--<>-~]{0,255}[!-+\--<>-~]$/
 
@@ -84,7 +84,7 @@ export const jobTraceparent = ({ id, traceparent, firstAttempt = 1 }: TracedJob)
 const withSpan = (traceparent: string, name: string): string =>
   `00-${traceIdOf(traceparent)}-${createHash('sha256').update(name).digest('hex').slice(0, 16)}-${traceparent.slice(-2)}`
 
-/** The spans that a change has ended: of attempts, and of the job. */
+/** The spans that end with a change: of attempts, and of the job. */
 export function spansOf({ before, after }: { readonly before?: Job; readonly after: Job }): Span[] {
   const own = jobTraceparent(after)
   if (own === undefined || before === undefined) return []
@@ -118,7 +118,7 @@ function jobSpan(job: Job, traceparent: string): Span {
   }
 }
 
-/** From the end of the attempt before, so that a wait for capacity shows. */
+/** Starts at the end of the previous attempt, so that it includes the wait for capacity. */
 function attemptSpan(job: Job, attempt: Attempt, parent: string): Span {
   const { attempt: number, outcome, callId, errorCode, finishedAt = 0 } = attempt
   const previous = job.attempts.findLast(({ attempt: other }) => other < number && other >= (job.firstAttempt ?? 1))

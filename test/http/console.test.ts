@@ -152,7 +152,7 @@ describe('the page', () => {
 describe('a file of the page', () => {
   const url = '/console/page/app.ts'
 
-  test('comes compressed to whoever accepts it, and is 304 while it has not changed', async () => {
+  test('comes compressed to clients that accept it, and is 304 while it has not changed', async () => {
     const [compressed, plain] = [await gzipped(url), await app.get(url)]
     expect(compressed.headers).toMatchObject({
       ...{ 'content-encoding': 'gzip', 'content-type': 'text/javascript; charset=utf-8' },

@@ -26,11 +26,13 @@ async function doctor(env: Record<string, string>, ...args: string[]) {
 
 const TOKENS = { BACKEND: 'modal', MODAL_TOKEN_ID: 'ak-test', MODAL_TOKEN_SECRET: 'as-hush' }
 
-test('a first start lists what is missing for production, one line each, and nothing has failed', async () => {
+test('a first start lists what is missing for production, one line each, and nothing fails', async () => {
   const { code, output, of } = await doctor({})
   expect(code).toBe(0)
   expect(output.trim().split('\n')).toHaveLength(7)
-  expect(of('config')).toEqual([expect.stringMatching(/^warn BACKEND is local; set it/)])
+  expect(of('config')).toEqual([
+    expect.stringMatching(/^warn BACKEND is not set .* so jobs run locally: set BACKEND=local/),
+  ])
   expect(of('access')).toEqual([expect.stringMatching(/^warn .*open to every client/)])
   expect(of('ffmpeg')).toEqual([expect.stringMatching(/^ok ffmpeg version /)])
   expect(of('store')).toEqual([expect.stringMatching(/^warn memory loses all jobs/)])
@@ -44,21 +46,21 @@ test('an invalid configuration has a line for each error, and no secret', async 
   expect(output).not.toContain('hush')
 })
 
-test('a program or folder that is missing has failed', async () => {
+test('a folder that cannot be written to fails', async () => {
   const { code, failed, of } = await doctor({ BACKEND: 'local', DATA_DIR: '/dev/null/data', AUTH: 'none' })
   expect({ code, failed }).toEqual({ code: 1, failed: ['disk'] })
   expect(of('disk')).toEqual([expect.stringContaining('ENOTDIR')])
 })
 
 describe('Modal', () => {
-  test('has the functions, and they fit the contract', async () => {
+  test('passes if its functions are deployed and fit the contract', async () => {
     const plane = await planeOfTest()
     const { code, failed, of } = await doctor({ ...plane.env, BACKEND: 'modal' })
     expect({ code, failed }).toEqual({ code: 0, failed: [] })
     expect(of('modal')).toEqual([expect.stringMatching(/^ok run_inference and download_result of musetalk-poc are/)])
   })
 
-  test('has failed if a function is not deployed, or does not fit', async () => {
+  test('fails if a function is not deployed or does not fit the contract', async () => {
     const argument = (name: string) => ({ name, hasDefault: true })
     const plane = await planeOfTest({ schemas: { run_inference: [argument('video_url')] } })
     expect((await doctor({ ...plane.env, BACKEND: 'modal' })).of('modal')).toEqual([
@@ -68,7 +70,7 @@ describe('Modal', () => {
     expect(of('modal')).toEqual([expect.stringMatching(/^fail musetalk-poc\/other is not deployed: run modal deploy/)])
   })
 
-  test('has failed if it refuses the credentials or is unreachable', async () => {
+  test('fails if it refuses the credentials or is unreachable', async () => {
     const plane = await planeOfTest()
     const [refused, away] = await Promise.all([
       doctor({ ...plane.env, ...TOKENS }),
@@ -84,7 +86,7 @@ describe.skipIf(noRedis !== undefined)('Redis', () => {
   const store = async (REDIS_URL: string) =>
     (await doctor({ BACKEND: 'local', DATA_DIR_SHARED: 'true', REDIS_URL })).of('store')
 
-  test('that keeps jobs is fine; one that does not is a warning; one that is away has failed', async () => {
+  test('passes if it persists, is a warning if it does not, and fails if it is unavailable', async () => {
     const [durable, forgetful] = await Promise.all([startRedis(), startRedis(['--appendonly', 'no'])])
     onTestFinished(async () => {
       await Promise.all([durable.close(), forgetful.close()])
@@ -99,7 +101,7 @@ describe.skipIf(noRedis !== undefined)('Redis', () => {
   })
 })
 
-test('a bucket that can be read is fine; one that does not exist has failed', async () => {
+test('a readable bucket passes, and one that does not exist fails', async () => {
   const child = fork(new URL('../helpers/s3-process.ts', import.meta.url), { stdio: 'inherit' })
   onTestFinished(() => void child.kill())
   const [port] = (await once(child, 'message')) as [number]
@@ -112,7 +114,7 @@ test('a bucket that can be read is fine; one that does not exist has failed', as
   ])
 })
 
-test('a clock that is wrong has failed, and so has an issuer without keys', async () => {
+test('a wrong clock fails, and so does an issuer without keys', async () => {
   const issuer = createServer((_request, response) => {
     response
       .setHeader('date', new Date(Date.now() - 3_600_000).toUTCString())

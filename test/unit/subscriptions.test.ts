@@ -238,12 +238,12 @@ describe('a subscription', () => {
 
   test('to all jobs is notified of those that its caller may see, and of a gap', async () => {
     const { stand, subscriptions } = await start()
-    const hear = (id: string, seesAll: boolean) => {
+    const subscribe = (id: string, seesAll: boolean) => {
       const received = { jobs: [] as Job[], gaps: 0 }
       const subscriber = { onChange: (job: Job) => received.jobs.push(job), onGap: () => received.gaps++ }
       return { received, stop: subscriptions.subscribeAll({ id, seesAll }, subscriber) }
     }
-    const [alice, root] = [hear('key:alice', false), hear('key:root', true)]
+    const [alice, root] = [subscribe('key:alice', false), subscribe('key:root', true)]
     const [hers, others] = [aJob({ caller: 'key:alice' }), aJob({ caller: 'key:bob' })]
     for (const job of [hers, others]) stand.bus.publish(job)
     stand.gap()

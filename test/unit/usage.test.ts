@@ -182,11 +182,11 @@ describe('the times of a call at Modal', () => {
   const call = { runStartedAt: START + 10_000, runEndedAt: START + 40_000 }
   const now = START + 41_000
 
-  test('tell queue, start and run apart where a listing has', () => {
+  test('separate queue, start and run if a listing showed them', () => {
     expect(runTimesOf(call, listed, now)).toEqual({ queuedMs: 2_000, startupMs: 8_000, runMs: 30_000 })
   })
 
-  test('count the start as queue where no listing has told it apart, or it cannot be right', () => {
+  test('count the start as queue time if no listing showed it, or it cannot be right', () => {
     for (const startupMs of [undefined, 0, -1, NaN, 10_001]) {
       expect(runTimesOf(call, { ...listed, startupMs }, now)).toEqual({ queuedMs: 10_000, runMs: 30_000 })
     }
@@ -196,7 +196,7 @@ describe('the times of a call at Modal', () => {
     })
   })
 
-  test('leave out what two clocks contradict', () => {
+  test('leave out times that contradict each other by two clocks', () => {
     const hour = 3_600_000
     expect(runTimesOf({ ...call, runEndedAt: START + hour }, listed, now)).toEqual({
       queuedMs: 2_000,

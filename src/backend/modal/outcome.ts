@@ -19,7 +19,7 @@ export type CallResult = {
 /** How a call finished. `isUnexplained`: its error names no reason; the call's log may. */
 export type CallOutcome = { readonly outcome: Outcome; readonly isUnexplained?: boolean }
 
-/** What is known of the way to a run. Epoch ms; `enqueuedAt` by Modal's clock if it `isListed`, `spawnedAt` by ours. */
+/** When a call was spawned, queued and started. Epoch ms; `enqueuedAt` by Modal's clock if it `isListed`, `spawnedAt` by ours. */
 type WayToRun = {
   readonly enqueuedAt: number
   readonly isListed: boolean
@@ -27,12 +27,12 @@ type WayToRun = {
   readonly spawnedAt: number | undefined
 }
 
-/** By how much Modal's times may contradict our clock, in ms; beyond it neither is believed. */
+/** How far Modal's times may differ from our clock, in ms; beyond it they are not used. */
 const CLOCK_TOLERANCE_MS = 60_000
 
 /**
  * The times of a call that has finished. `now` in epoch ms: Modal cannot have taken longer than the time since the spawn.
- * The start of a container is part of `queuedMs` if no listing has told it apart.
+ * The start of a container is part of `queuedMs` unless a listing showed it.
  */
 export function runTimesOf(
   { runStartedAt = NaN, runEndedAt = NaN }: { readonly runStartedAt?: number; readonly runEndedAt?: number },
@@ -52,7 +52,7 @@ export function runTimesOf(
   }
 }
 
-/** `GenericResult.GenericStatus` of Modal's protocol, as far as it means anything to a job. */
+/** The values of `GenericResult.GenericStatus` in Modal's protocol that matter to a job. */
 export const RESULT_STATUS = {
   success: 1,
   failure: 2,
@@ -63,7 +63,7 @@ export const RESULT_STATUS = {
   memoryManagerEviction: 8,
 } as const
 
-/** Modal has answered that a call has neither a result nor anything unfinished. */
+/** Modal answered that it has no result of a call, and that the call is not running. */
 export class CallExpired extends Error {
   override readonly name = 'CallExpired'
   constructor() {
@@ -71,9 +71,9 @@ export class CallExpired extends Error {
   }
 }
 
-/** How many characters of a traceback are kept: the last ones, since it ends in what was raised. */
+/** How many characters of a traceback are kept: the last ones, since it ends with the exception. */
 const TRACEBACK_MAX_LENGTH = 8_000
-/** What Modal raises in an image without the package that encodes values. */
+/** Modal's message in an image without the package that encodes values. */
 const CBOR_MISSING = 'CBOR support requires'
 const CBOR_ADVICE =
   "The image of the Modal function lacks the Python package 'cbor2': add it to the image (pip_install('cbor2')), deploy the app and submit the job again"
@@ -110,8 +110,8 @@ export function outcomeOfValue(value: unknown): CallOutcome {
 
 /** What a result other than a success means for a job. The error is never empty, whatever Modal says. */
 export function outcomeOfResult({ status, exception, traceback, exitcode }: CallResult): CallOutcome {
-  const said = exception.trim()
-  const { outcome, isUnexplained } = outcomeOfStatus(status, said, exitcode)
+  const reason = exception.trim()
+  const { outcome, isUnexplained } = outcomeOfStatus(status, reason, exitcode)
   const kept = traceback.trim().slice(-TRACEBACK_MAX_LENGTH)
   return { outcome: { ...outcome, ...(kept !== '' && { traceback: kept }) }, ...(isUnexplained && { isUnexplained }) }
 }
@@ -225,10 +225,10 @@ export const isUnknownCall = (error: unknown): boolean =>
 /** How long a throttled poll or cancel waits if Modal does not say, in ms. */
 const DEFAULT_THROTTLE_MS = 1_000
 
-/** What an error of an RPC means for other requests. No `reason`: nothing, it is about this one request. */
+/** What an error of an RPC means for other requests. No `reason`: the error concerns this request only. */
 export type Failure = {
   readonly reason?: DegradedReason
-  /** How long Modal wants no requests, in ms; always set for `throttled`. */
+  /** How long to send no requests, in ms; always set for `throttled`. */
   readonly retryAfterMs?: number
   /** Modal's own message. */
   readonly message: string
@@ -245,18 +245,18 @@ export const isStreamRefused = (error: unknown): boolean =>
 
 const retryAfters = new WeakMap<object, number>()
 
-/** Attaches to an error of an RPC how long Modal wants no requests, in ms. */
+/** Attaches to an error of an RPC how long Modal asks to send no requests, in ms. */
 export function attachRetryAfter(error: unknown, ms: number | undefined): void {
   if (typeof error === 'object' && error !== null && ms !== undefined) retryAfters.set(error, ms)
 }
 
-/** How long Modal wants no requests, in ms, as attached to an error of an RPC; undefined: Modal did not say. */
+/** How long Modal asks to send no requests, in ms, as attached to an error of an RPC; undefined: it did not say. */
 export const retryAfterMsOf = (error: unknown): number | undefined =>
   typeof error === 'object' && error !== null ? retryAfters.get(error) : undefined
 
 /**
  * Classifies an error of an RPC. RESOURCE_EXHAUSTED is a throttle if Modal says for how long; otherwise, for a spawn, it
- * is the spend limit of the workspace, which does not pass by itself.
+ * is the spend limit of the workspace, which does not end by itself.
  */
 export function classifyError(error: unknown, lane: LaneName): Failure {
   const message = modalMessageOf(error)

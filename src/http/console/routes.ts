@@ -105,7 +105,7 @@ export const consoleRoutes: FastifyPluginAsyncTypebox<ConsoleRoutesOptions> = as
       reply.header('vary', 'accept')
       if (!/\btext\/html\b/.test(request.headers.accept ?? '')) return answer
       if (options.console) {
-        // They are needed at once. Whoever asks for one gets the error, if there is one.
+        // They are needed at once. A request for one gets the error, if there is one.
         files.get().catch(() => undefined)
         // The serializer is for the JSON.
         return reply

@@ -40,7 +40,10 @@ const Seconds = (description: string, example: number) =>
 
 const UsageReply = Type.Object(
   {
-    queued_seconds: Seconds("In the backend's queue; with the start of a container that it does not tell apart.", 2.1),
+    queued_seconds: Seconds(
+      "In the backend's queue, including the start of a container that it does not report separately.",
+      2.1,
+    ),
     startup_seconds: Seconds('While a container started, or, on the local backend, inputs were fetched.', 9.5),
     run_seconds: Seconds('In the run itself.', 64.27),
   },

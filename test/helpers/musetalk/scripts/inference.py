@@ -46,7 +46,7 @@ def make(args: argparse.Namespace, task: dict, plan: dict) -> None:
     if plan.get("exit") is not None:
         os._exit(plan["exit"])
     if plan.get("hang"):
-        # Whoever reads the pipe sees its end once this process and its child are gone.
+        # A reader of the pipe sees its end once this process and its child are gone.
         pipe = os.open("alive", os.O_WRONLY)
         print("it hangs")
         subprocess.run(["sleep", "600"], pass_fds=[pipe])
