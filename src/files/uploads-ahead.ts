@@ -48,7 +48,7 @@ export function createAheadUploads(options: AheadOptions): AheadUploads {
       if (await find(file)) throw alreadySent()
       const upload = await uploads.create(receiving)
       try {
-        await upload.add(file.kind, bytes)
+        await upload.add(file.kind, boundTo(file, bytes))
         const { size, sha256 } = upload.files[file.kind] ?? {}
         const path = upload.pathOf(file.kind)
         if (size !== file.size || path === undefined) throw invalidFields([otherSize(file, size)], 'upload_rejected')
@@ -93,6 +93,19 @@ export function createAheadUploads(options: AheadOptions): AheadUploads {
         onRemoved()
       }
     },
+  }
+}
+
+/** The bytes of a file. Throws `upload_rejected` once there are more than it has: the rest is not waited for. */
+async function* boundTo(file: SentFile, bytes: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  let received = 0
+  for await (const piece of bytes) {
+    received += piece.length
+    if (received > file.size) {
+      const message = `has more than the ${file.size} bytes of its upload`
+      throw invalidFields([{ path: `/${file.kind}`, message }], 'upload_rejected')
+    }
+    yield piece
   }
 }
 

@@ -172,7 +172,9 @@ export const uploadRoutes: FastifyPluginAsyncTypebox<UploadRoutesOptions> = asyn
         const abort = () => left.abort()
         request.raw.socket.once('close', abort)
         try {
-          await receive(file, request.raw, { caller: limitKeyOf(request), signal: left.signal })
+          // The rest of a body that is refused is read and discarded: the client would miss the answer otherwise.
+          const bytes = request.raw.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>
+          await receive(file, bytes, { caller: limitKeyOf(request), signal: left.signal })
         } finally {
           request.raw.socket.off('close', abort)
           release()

@@ -1,6 +1,8 @@
-import { join } from 'node:path'
 import { utimes } from 'node:fs/promises'
-import { afterEach, expect, test } from 'vitest'
+import { request as nodeRequest } from 'node:http'
+import { join } from 'node:path'
+import { json } from 'node:stream/consumers'
+import { afterEach, describe, expect, test } from 'vitest'
 import { problemOf, startApp, type TestApp } from '../helpers/app.ts'
 import { as, knownCallers } from '../helpers/callers.ts'
 import { aheadUploads, FACE, filesIn, folderUploads, SPEECH } from '../helpers/uploads.ts'
@@ -283,4 +285,43 @@ test('a repeated submit with uploads of the same bytes and the same key is the s
     'true',
     first.job_id,
   ])
+})
+
+describe('a PUT over a connection', () => {
+  /** Sends a PUT of which the test writes the body; gives the status and the code of the problem, or the error. */
+  async function open(ticket: Ticket, headers: Headers = {}) {
+    const { url } = await listen(app.app)
+    const { pathname, search } = new URL(ticket.url)
+    const outgoing = nodeRequest(url + pathname + search, { method: 'PUT', headers })
+    const answered = new Promise<string>((resolve) => {
+      outgoing.once('error', ({ message }) => resolve(message))
+      outgoing.once('response', (answer) => {
+        void json(answer).then((body) => resolve(`${answer.statusCode ?? ''} ${(body as { code: string }).code}`))
+      })
+    })
+    return { outgoing, answered }
+  }
+
+  test('ends as soon as it has more bytes than its upload, and leaves nothing', async () => {
+    await start()
+    const ticket = await ticketOf('video', FACE.length)
+    const { outgoing, answered } = await open(ticket, { 'transfer-encoding': 'chunked' })
+    outgoing.write(Buffer.concat([FACE, Buffer.alloc(100_000)]))
+    // Without the end of the body.
+    expect(await answered).toBe('422 upload_rejected')
+    outgoing.destroy()
+    expect(left()).toEqual([])
+    expect((await put(ticket, FACE)).statusCode).toBe(204)
+  })
+
+  test('that stops in the middle leaves nothing, and can be repeated', async () => {
+    await start()
+    const ticket = await ticketOf('video', FACE.length)
+    const { outgoing } = await open(ticket, { 'content-length': String(FACE.length) })
+    outgoing.write(FACE.subarray(0, 50_000))
+    await until(() => left().length > 0, 'half a file')
+    outgoing.destroy()
+    await until(() => left().length === 0, 'its end')
+    expect((await put(ticket, FACE)).statusCode).toBe(204)
+  })
 })
