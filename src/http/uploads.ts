@@ -175,6 +175,9 @@ export const uploadRoutes: FastifyPluginAsyncTypebox<UploadRoutesOptions> = asyn
           // The rest of a body that is refused is read and discarded: the client would miss the answer otherwise.
           const bytes = request.raw.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>
           await receive(file, bytes, { caller: limitKeyOf(request), signal: left.signal })
+        } catch (error) {
+          // Nobody gets the answer; in the log it is no error of the server.
+          throw left.signal.aborted ? problem('malformed_request', { cause: error, detail: CUT_OFF }) : error
         } finally {
           request.raw.socket.off('close', abort)
           release()
@@ -185,6 +188,8 @@ export const uploadRoutes: FastifyPluginAsyncTypebox<UploadRoutesOptions> = asyn
     done()
   })
 }
+
+const CUT_OFF = 'The connection was closed before the file was complete.'
 
 /** Throws `link_invalid`. */
 function fileOf({ params, query }: FastifyRequest, links: Pick<LinkSigner, 'verify'>): SentFile {

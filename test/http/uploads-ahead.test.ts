@@ -314,7 +314,7 @@ describe('a PUT over a connection', () => {
     expect((await put(ticket, FACE)).statusCode).toBe(204)
   })
 
-  test('that stops in the middle leaves nothing, and can be repeated', async () => {
+  test('that stops in the middle leaves nothing, is no error of the server in the log, and can be repeated', async () => {
     await start()
     const ticket = await ticketOf('video', FACE.length)
     const { outgoing } = await open(ticket, { 'content-length': String(FACE.length) })
@@ -323,5 +323,6 @@ describe('a PUT over a connection', () => {
     outgoing.destroy()
     await until(() => left().length === 0, 'its end')
     expect((await put(ticket, FACE)).statusCode).toBe(204)
+    expect(app.requestLines.filter(({ level }) => level === 'error')).toEqual([])
   })
 })
