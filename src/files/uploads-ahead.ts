@@ -86,12 +86,15 @@ export function createAheadUploads(options: AheadOptions): AheadUploads {
     opensCopies: true,
     remove: (name) => rm(folderOf(name), { recursive: true, force: true }),
     async sweep({ before, isKnown, onRemoved }) {
+      const failures: unknown[] = []
       for await (const { name } of await opendir(folder).catch(() => [])) {
         const found = await stat(folderOf(name)).catch(() => undefined)
         if (!found || found.mtimeMs >= before || (await isKnown(name))) continue
-        await rm(folderOf(name), { recursive: true, force: true })
-        onRemoved()
+        await rm(folderOf(name), { recursive: true, force: true }).then(onRemoved, (error: unknown) =>
+          failures.push(error),
+        )
       }
+      if (failures.length > 0) throw failures[0]
     },
   }
 }

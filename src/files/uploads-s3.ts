@@ -13,14 +13,18 @@ export type S3UploadsOptions = {
   readonly maxBytes: number
   /** The error of larger files. */
   readonly tooLarge: () => Problem
+  /** Timeout of a request to the bucket; 10 s by default. */
+  readonly timeoutMs?: number
 }
 
 /** Bytes of a file that are enough to detect its type. */
 const HEAD_BYTES = 64 * 1024
-/** Timeout of a request to the bucket, in ms. */
 const TIMEOUT_MS = 10_000
 /** Longest answer that is read, in bytes: a page of a list has up to 1,000 keys. */
 const MAX_ANSWER_BYTES = 4 * 1024 * 1024
+
+/** Objects that a sweep fails to remove before it gives up: then the bucket is unavailable, or does not allow it. */
+const MAX_FAILURES = 10
 
 type Answer = { readonly status: number; readonly headers: Headers; readonly body: Buffer }
 type Ask = Omit<S3Sent, 'signal'>
@@ -29,11 +33,12 @@ type Ask = Omit<S3Sent, 'signal'>
  * Files that clients send to a bucket, ahead of their submits. Their bytes do not come to this server: it signs one PUT for
  * each, of exactly its length, and reads a few ranges of it at the submit.
  */
-export function createS3Uploads({ bucket, prefix, maxBytes, tooLarge }: S3UploadsOptions): AheadUploads {
+export function createS3Uploads(options: S3UploadsOptions): AheadUploads {
+  const { bucket, prefix, maxBytes, tooLarge, timeoutMs = TIMEOUT_MS } = options
   const ask = async (request: Ask, expected: readonly number[]): Promise<Answer> => {
     const { method, key } = request
     try {
-      const response = await bucket.send({ ...request, signal: AbortSignal.timeout(TIMEOUT_MS) })
+      const response = await bucket.send({ ...request, signal: AbortSignal.timeout(timeoutMs) })
       const { status, headers } = response
       if (!expected.includes(status)) {
         await response.body?.cancel()
@@ -125,11 +130,17 @@ export function createS3Uploads({ bucket, prefix, maxBytes, tooLarge }: S3Upload
     opensCopies: false,
     remove,
     async sweep({ before, isKnown, onRemoved }) {
+      const failures: unknown[] = []
       for await (const { name, changedAt } of list()) {
         if (!(changedAt < before) || (await isKnown(name))) continue
-        await remove(name)
-        onRemoved()
+        try {
+          await remove(name)
+          onRemoved()
+        } catch (error) {
+          if (failures.push(error) >= MAX_FAILURES) break
+        }
       }
+      if (failures.length > 0) throw failures[0]
     },
   }
 }

@@ -9,7 +9,7 @@ import { signatureError } from './s3-signature.ts'
 // An S3-compatible store in a process of its own, on a free port, which it sends. It ends with its parent. s3rver checks
 // no signatures and knows no conditional writes: with the argument `strict` both are added here, as AWS documents them.
 // The second argument is the CORS configuration of the bucket, in XML.
-// A message of its parent is the status and the body with which it answers everything; false ends that.
+// A message of its parent is the status and the body with which it answers everything, the status 0 for not at all; false ends that.
 type Handler = (request: IncomingMessage, response: ServerResponse) => void
 type S3rver = new (options: object) => { configureBuckets(): Promise<void>; callback(): Handler }
 const Store = createRequire(import.meta.url)('s3rver') as S3rver
@@ -45,6 +45,8 @@ function refusalOf(request: IncomingMessage): { readonly status: number; readonl
 
 const server = createServer((request, response) => {
   const refusal = refusalOf(request)
+  // It does not answer.
+  if (refusal?.status === 0) return
   if (refusal) {
     response.writeHead(refusal.status, { 'content-type': 'application/xml' }).end(refusal.body)
     return

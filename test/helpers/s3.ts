@@ -26,7 +26,7 @@ export async function bucketOfTest({ strict = false, origin = '' } = {}) {
       AWS_ACCESS_KEY_ID: credentials.accessKeyId,
       AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
     },
-    /** From now on it answers everything so; null: as before. */
+    /** From now on it answers everything so; the status 0: not at all; null: as before. */
     disrupt: (answer: { readonly status: number; readonly body: string } | null) =>
       new Promise<void>((resolve) => child.send(answer ?? false, () => resolve())),
   }

@@ -13,11 +13,12 @@ import { until } from '../helpers/until.ts'
 
 type Ticket = { upload_id: string; url: string; headers: Record<string, string> }
 
-/** `change`: to what is between the server and the bucket. */
-async function start({ change = (ahead: AheadUploads) => ahead } = {}) {
+/** `change`: to what is between the server and the bucket. `skewMs`: how far the server's clock is ahead of the bucket's. */
+async function start({ change = (ahead: AheadUploads) => ahead, skewMs = 0, timeoutMs = 10_000 } = {}) {
   const store = await bucketOfTest({ strict: true })
-  const bucket = createS3Bucket(store.options)
-  const options = { bucket, prefix: 'a b/uploads/', maxBytes: 10_000_000, tooLarge: () => problem('body_too_large') }
+  const bucket = createS3Bucket({ ...store.options, now: () => Date.now() + skewMs })
+  const limits = { maxBytes: 10_000_000, tooLarge: () => problem('body_too_large'), timeoutMs }
+  const options = { bucket, prefix: 'a b/uploads/', ...limits }
   const app = await startApp({ ahead: () => change(createS3Uploads(options)) })
   // The bucket dates its objects.
   app.clock.now = Date.now()
@@ -206,7 +207,7 @@ test('a job whose object has changed since its check fails, and says which', TIM
 })
 
 test(
-  'a bucket that is away, slow to start, or answers HTML is 503, and the next submit succeeds',
+  'a bucket that is unavailable, refuses the server, or answers HTML is 503, and the next submit succeeds',
   TIMEOUT,
   async () => {
     const { app, store, sent } = await start()
@@ -226,7 +227,31 @@ test(
   },
 )
 
-test('a job waits for a bucket that is away, and is spawned when it is back', TIMEOUT, async () => {
+test('a bucket that does not answer is 503 after the time limit, and the next submit succeeds', TIMEOUT, async () => {
+  const { app, store, sent } = await start({ timeoutMs: 2_000 })
+  const body = { video: await sent('video', FACE), audio: await sent('audio', SPEECH) }
+  await store.disrupt({ status: 0, body: '' })
+  expect(problemOf(await app.post('/jobs', body))).toMatchObject({ status: 503, code: 'upload_store_unavailable' })
+  await store.disrupt(null)
+  expect((await app.post('/jobs', body)).statusCode).toBe(202)
+})
+
+test.each([
+  ['ahead', 3_600_000],
+  ['behind', -7_200_000],
+])(
+  'a clock that is %s is refused by the bucket at once: 403 for clients, 503 for submits',
+  TIMEOUT,
+  async (_, skewMs) => {
+    const { app, ticketOf, send } = await start({ skewMs })
+    const ticket = await ticketOf('video', FACE.length)
+    expect((await send(ticket, FACE)).status).toBe(403)
+    const refused = await app.post('/jobs', { video: { upload_id: ticket.upload_id }, audio_path: 'speech.wav' })
+    expect(problemOf(refused)).toMatchObject({ status: 503, code: 'upload_store_unavailable' })
+  },
+)
+
+test('a job waits for a bucket that is unavailable, and is spawned once it is available', TIMEOUT, async () => {
   const { app, store, sent } = await start()
   const body = { video: await sent('video', FACE), audio: await sent('audio', SPEECH) }
   app.backend.spawnWith = () => Promise.resolve({ kind: 'rejected', code: 'backend_rejected', error: 'not now' })
@@ -241,20 +266,22 @@ test('a job waits for a bucket that is away, and is spawned when it is back', TI
   await app.untilStatus(id, 'running')
 })
 
-test('the sweep reads every page of the list, and removes what is old and in no job', async () => {
-  const names = Array.from({ length: 2500 }, (_, n) => String(n).padStart(22, 'a'))
-  const removed: string[] = []
+/** A bucket of many uploads, of which the seventh of each page of 1,000 is old. `deny`: what it does not let go. */
+async function crowdedBucket(names: readonly string[], deny: (name: string) => boolean = () => false) {
+  const asked: string[] = []
   const server = createServer((request, response) => {
     const url = new URL(request.url ?? '', 'http://localhost')
+    const name = url.pathname.slice(-22)
     if (request.method === 'DELETE') {
-      removed.push(url.pathname.slice(-22))
-      response.writeHead(204).end()
+      asked.push(`DELETE ${name}`)
+      response.writeHead(deny(name) ? 403 : 204).end()
       return
     }
     const from = Number(url.searchParams.get('continuation-token') ?? 0)
-    const objects = names.slice(from, from + 1000).map((name, n) => {
-      const at = (from + n) % 1000 === 7 ? '2026-01-01T00:00:00.000Z' : '2026-01-03T00:00:00.000Z'
-      return `<Contents><Key>uploads/${name}</Key><LastModified>${at}</LastModified></Contents>`
+    asked.push(`LIST ${from}`)
+    const objects = names.slice(from, from + 1000).map((one, n) => {
+      const at = n === 7 ? '2026-01-01T00:00:00.000Z' : '2026-01-03T00:00:00.000Z'
+      return `<Contents><Key>uploads/${one}</Key><LastModified>${at}</LastModified></Contents>`
     })
     const more = from + 1000 < names.length ? `<NextContinuationToken>${from + 1000}</NextContinuationToken>` : ''
     response.end(
@@ -265,18 +292,38 @@ test('the sweep reads every page of the list, and removes what is old and in no 
   onTestFinished(() => void server.close())
   const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   const bucket = createS3Bucket({ endpoint, bucket: 'b', region: 'auto', accessKeyId: 'a', secretAccessKey: 's' })
-  const uploads = createS3Uploads({
-    bucket,
-    prefix: 'uploads/',
-    maxBytes: 1,
-    tooLarge: () => problem('body_too_large'),
-  })
-  let count = 0
-  await uploads.sweep({
-    before: Date.parse('2026-01-02T00:00:00Z'),
-    isKnown: (name) => Promise.resolve(name.endsWith('a1007')),
-    onRemoved: () => count++,
-  })
-  expect(removed).toEqual([names[7], names[2007]])
-  expect(count).toBe(2)
+  const tooLarge = () => problem('body_too_large')
+  const uploads = createS3Uploads({ bucket, prefix: 'uploads/', maxBytes: 1, tooLarge })
+  let removed = 0
+  const sweep = (isKnown: (name: string) => boolean = () => false) =>
+    uploads.sweep({
+      before: Date.parse('2026-01-02T00:00:00Z'),
+      isKnown: (name) => Promise.resolve(isKnown(name)),
+      onRemoved: () => removed++,
+    })
+  return { asked, sweep, removed: () => removed }
+}
+
+const namesOf = (count: number) => Array.from({ length: count }, (_, n) => String(n).padStart(22, 'a'))
+
+test('the sweep of a hundred thousand uploads holds one page of the list, and removes what is old and in no job', async () => {
+  const names = namesOf(100_000)
+  const { asked, sweep, removed } = await crowdedBucket(names)
+  await sweep((name) => name.endsWith('a1007'))
+  const pages = Array.from({ length: 100 }, (_, n) => n * 1000)
+  // What is removed of a page is removed before the next is read.
+  expect(asked).toEqual(
+    pages.flatMap((at) => [`LIST ${at}`, ...(at === 1000 ? [] : [`DELETE ${names[at + 7] ?? ''}`])]),
+  )
+  expect(removed()).toBe(99)
+})
+
+test('the sweep goes on after an object that cannot be removed, and gives up after ten', async () => {
+  const names = namesOf(20_000)
+  const some = await crowdedBucket(names, (name) => name.endsWith('a1007'))
+  await expect(some.sweep()).rejects.toMatchObject({ code: 'upload_store_unavailable' })
+  expect(some.removed()).toBe(19)
+  const all = await crowdedBucket(names, () => true)
+  await expect(all.sweep()).rejects.toMatchObject({ code: 'upload_store_unavailable' })
+  expect(all.asked.filter((one) => one.startsWith('DELETE'))).toHaveLength(10)
 })

@@ -183,7 +183,7 @@ export type AheadUploads = {
   readonly opensCopies: boolean
   /** Removes a file. Idempotent. */
   remove(name: string): Promise<void>
-  /** Removes the files that match. Rejects after it has tried all, if one could not be removed. */
+  /** Removes the files that match. Goes on after one that cannot be removed, and rejects at its end. */
   sweep(sweep: Sweep & { readonly onRemoved: () => void }): Promise<void>
 }
 
