@@ -168,8 +168,9 @@ export function createReconciler(dependencies: ReconcilerDependencies): Reconcil
   /** Only files older than the retention: another server on the same folder may still have the job of a newer one. */
   const sweepFiles = async () => {
     const isKnown = async (id: string) => (await store.get(id)) !== undefined
-    await outputs.sweep({ before: now() - retentionSeconds * 1000, isKnown })
+    // First what is on the disk: a bucket may be unavailable.
     await uploads.sweep({ before: now() - STRAY_UPLOAD_MS, isKnown })
+    await outputs.sweep({ before: now() - retentionSeconds * 1000, isKnown })
     await ahead.sweep()
   }
 

@@ -1,5 +1,6 @@
 import type { ClientRequest, IncomingMessage } from 'node:http'
 import { limitTime, untilAborted } from '../lib/timing.ts'
+import { createYoungCollector } from '../lib/young-collector.ts'
 import { createLookup, describeError, openRequest } from './connections.ts'
 import { createResolver, type Resolve } from './resolver.ts'
 import { checkUrl, type UrlRule } from './url-rule.ts'
@@ -43,6 +44,9 @@ const MIN_BYTES_PER_SECOND = 16 * 1024
 /** How long a receiver may take to say whether it wants the bytes, in ms; then they are sent. */
 const CONTINUE_MS = 2_000
 
+/** Bytes that are sent between two collections of their garbage. */
+const GARBAGE_BYTES = 4_000_000
+
 export type PutterOptions = { readonly rule: UrlRule; readonly resolve?: Resolve; readonly stallMs?: number }
 
 /**
@@ -80,6 +84,9 @@ export function createPutter({ rule, resolve = createResolver(), stallMs = STALL
     return limitTime({ limitMs: TOTAL_MS, signal: put.signal, timeoutError }, (limited) => exchange(url, put, limited))
   }
 }
+
+/** Shared by all requests, since they share one heap. Their pieces are buffers of the network. */
+const countGarbage = createYoungCollector(GARBAGE_BYTES)
 
 const toPutError = (error: unknown) =>
   error instanceof PutError ? error : new PutError(describeError(error), { cause: error })
@@ -119,6 +126,7 @@ async function sendBody(request: ClientRequest, { bytes, size }: Put, stallMs: n
       sent += piece.length
       if (sent > size) throw new PutError(WRONG_SIZE)
       await written(request, piece)
+      countGarbage(piece.length)
     }
     if (sent < size) throw new PutError(WRONG_SIZE)
     request.end()

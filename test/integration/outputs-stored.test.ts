@@ -1,7 +1,9 @@
 import { mkdir, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { createOutputSender } from '../../src/files/output-sender.ts'
 import { createDirectoryOutputs } from '../../src/files/outputs.ts'
 import { createStoredOutputs } from '../../src/files/outputs-stored.ts'
@@ -115,6 +117,20 @@ describe('a bucket that', () => {
     expect(requests.filter((request) => request === `HEAD ${keyOf(job)}`)).toHaveLength(2)
     await disrupt(null)
     expect(await replica().copy(job)).toEqual({ status: 200 })
+  })
+
+  test('does not answer holds a reader for two seconds, and the next ones not at all', async () => {
+    const { source, options } = await start()
+    const silent = createServer().on('connection', (socket) => socket.on('error', () => undefined))
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))
+    onTestFinished(() => (silent.closeAllConnections(), void silent.close()))
+    const endpoint = `http://127.0.0.1:${(silent.address() as AddressInfo).port}`
+    const bucket = createS3Bucket({ ...options, endpoint })
+    let asked = 0
+    const counting: S3Bucket = { ...bucket, send: (request) => (asked++, bucket.send(request)) }
+    const stored = createStoredOutputs(source, { bucket: counting, prefix: '', ttlSeconds: 60 })
+    for (let n = 0; n < 5; n++) expect((await stored.open(aSucceededJob(), aVideo)).kind).toBe('file')
+    expect(asked).toBe(1)
   })
 
   test('is cut off in the middle of the PUT has no copy', async () => {

@@ -1,4 +1,5 @@
 import { expect, onTestFinished, test } from 'vitest'
+import { createClient } from '../../src/client/index.ts'
 import type { JobView } from '../../src/jobs/view.ts'
 import { videoOf } from '../helpers/control-plane/behaviour.ts'
 import { asking } from '../helpers/jobs.ts'
@@ -7,7 +8,7 @@ import { startPutStore } from '../helpers/put-store.ts'
 import { noRedisServer, startRedis } from '../helpers/redis.ts'
 import { bucketOfTest } from '../helpers/s3.ts'
 import type { ServerProcess } from '../helpers/server.ts'
-import { filesIn } from '../helpers/uploads.ts'
+import { FACE, filesIn, SPEECH } from '../helpers/uploads.ts'
 import { until } from '../helpers/until.ts'
 
 const SIZE = 3_000_000
@@ -25,7 +26,7 @@ const untilRedirected = (server: ServerProcess, id: string) =>
   }, 'a redirect to the bucket')
 
 test.skipIf(noRedisServer !== undefined)(
-  'two replicas that share Redis and a bucket copy each output once, and both redirect to it; nothing is on their disks',
+  'two replicas that share Redis and a bucket, without PUBLIC_URL, copy each output once; nothing is on their disks',
   { timeout: 60_000 },
   async () => {
     const [plane, bucket, redis] = [await planeOfTest(), await bucketOfTest({ strict: true }), await startRedis()]
@@ -38,12 +39,17 @@ test.skipIf(noRedisServer !== undefined)(
       JOB_STORE: redis.url,
       S3_PREFIX: 'm/',
       OUTPUT_STORE: 's3',
+      UPLOAD_STORE: 's3',
+      MODAL_INLINE_BYTES: '0',
     }
     const replicas = await Promise.all(folders.map((DATA_DIR) => serverOfTest({ ...env, DATA_DIR })))
     const [one, other] = replicas as [ServerProcess, ServerProcess]
+    const large = new Blob([FACE, Buffer.alloc(9 * 1024 * 1024)])
+    const uploaded = await createClient({ baseUrl: one.url }).submit({ video: large, audio: new Blob([SPEECH]) })
     const ids = await Promise.all(
       Array.from({ length: 6 }, async (_, n) => (await replicas[n % 2]!.submit(asking(`size=${SIZE}`))).job_id),
     )
+    ids.push(uploaded.job_id)
     const copied = () => replicas.flatMap(({ lines }) => lines.filter(({ event }) => event === 'output_copied'))
     await until(() => copied().length >= ids.length, 'the copies')
     for (const id of ids) {
