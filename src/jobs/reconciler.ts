@@ -123,9 +123,11 @@ export function createReconciler(dependencies: ReconcilerDependencies): Reconcil
       else if (currentAttempt(job).callId === undefined) unstarted.push(entryOf(job))
       else await queue.resume(entryOf(job), { hasCall: true })
     })
-    for (const [n, entry] of unstarted.entries()) {
-      if (n % BATCH === 0) await new Promise(setImmediate)
-      await queue.resume(entry, { hasCall: false })
+    // A queue sends those of a batch together, and adds them in this order.
+    for (let from = 0; from < unstarted.length && !closing.signal.aborted; from += BATCH) {
+      const batch = unstarted.slice(from, from + BATCH)
+      await Promise.all(batch.map((entry) => queue.resume(entry, { hasCall: false })))
+      await new Promise(setImmediate)
     }
     // One decides about all of the same content.
     for (const job of waiting.values()) {

@@ -525,6 +525,23 @@ describe('the reconciler', () => {
     await untilStatus(job.id, 'running')
   })
 
+  test('jobs without a call id are resumed in order, many at the same time', async () => {
+    const { store, reconciler, queue } = await start({ running: false })
+    const jobs = Array.from({ length: 250 }, (_, n) => aJob({ createdAt: n, deadlineAt: 2_000_000 }))
+    for (const job of jobs) await store.insert(job)
+    const resumed: string[] = []
+    let [underWay, most] = [0, 0]
+    queue.resume = async ({ id }) => {
+      resumed.push(id)
+      most = Math.max(most, ++underWay)
+      await new Promise(setImmediate)
+      underWay--
+    }
+    await reconciler.resumeRuns()
+    expect(resumed).toEqual(jobs.map(({ id }) => id))
+    expect(most).toBe(100)
+  })
+
   test('a job of another backend is lost', async () => {
     const { backend, store, reconciler, untilStatus } = await start()
     const job = aJob({ backend: 'local', deadlineAt: 2_000_000 })

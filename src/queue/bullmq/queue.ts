@@ -131,9 +131,8 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
     async resume(entry, { hasCall }) {
       const key = bullKeyOf(entry)
       if (hasCall) return inOrder(key, () => addFirst(entry, key))
-      // A second add would change nothing, but would count for the share of the caller.
-      if (maxRunning && (await runCommand(redis, () => queue.getJob(key)))) return
-      await enqueue(entry)
+      // A second add would change nothing, but costs more, and would count for the share of the caller.
+      if (!(await runCommand(redis, () => queue.getJob(key)))) await enqueue(entry)
     },
     async dequeue(entry) {
       const key = bullKeyOf(entry)
