@@ -89,6 +89,15 @@ describe('POST /jobs with output.put_url', () => {
     expect(runs).toEqual(['run/v15 read', 'run/v15'])
   })
 
+  test('is absent if a form has it as an empty text', async () => {
+    await start()
+    const output = field('output', JSON.stringify({ put_url: '' }))
+    const payload = formOf([field('video_path', 'face.mp4'), field('audio_path', 'speech.wav'), output])
+    const form = await app.app.inject({ method: 'POST', url: '/jobs', payload, headers: { 'content-type': FORM_TYPE } })
+    expect(form.statusCode).toBe(202)
+    expect(form.json()).not.toHaveProperty('output')
+  })
+
   test('works in a form and in each job of a batch', async () => {
     await start()
     const store = await startPutStore()

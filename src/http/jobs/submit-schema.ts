@@ -245,7 +245,7 @@ export const NewJobForm = Type.Object(
   {
     ...EXACTLY_ONE_WITH_FILES,
     $id: 'NewJobForm',
-    description: `Like \`NewJob\`, and files: exactly one face (\`${FACES_WITH_FILES.join('`, `')}\`) and exactly one speech (\`${SPEECHES_WITH_FILES.join('`, `')}\`). Fields and files come in any order; \`parameters\`, \`metadata\` and \`output\` are JSON objects as text. A field without text, a parameter that is an empty text, and a file input without a file count as absent; a part of type application/json is read as JSON.`,
+    description: `Like \`NewJob\`, and files: exactly one face (\`${FACES_WITH_FILES.join('`, `')}\`) and exactly one speech (\`${SPEECHES_WITH_FILES.join('`, `')}\`). Fields and files come in any order; \`parameters\`, \`metadata\` and \`output\` are JSON objects as text. A field without text, a member of \`parameters\` or \`output\` that is an empty text, and a file input without a file count as absent; a part of type application/json is read as JSON.`,
     additionalProperties: false,
   },
 )

@@ -251,13 +251,15 @@ async function readField({ fieldname, mimetype }: Part, content: Content, maxByt
   if (text === undefined) return { message: TOO_LONG }
   const field = mimetype === JSON_TYPE ? parseJson(text) : { value: valueOf(fieldname, text) }
   if (!field) return { message: 'is not valid JSON' }
-  return fieldname === 'parameters' ? { value: withoutEmptyTexts(field.value) } : field
+  return MAY_HAVE_EMPTY_TEXTS.includes(fieldname) ? { value: withoutEmptyTexts(field.value) } : field
 }
 
-/** The page of the reference sends an empty text for each parameter that its user left empty. */
-function withoutEmptyTexts(parameters: unknown): unknown {
-  if (parameters === null || typeof parameters !== 'object' || Array.isArray(parameters)) return parameters
-  const given = Object.entries(parameters).filter(([, value]) => value !== '')
+/** The page of the reference sends an empty text for each member of these that its user left empty. */
+const MAY_HAVE_EMPTY_TEXTS = ['parameters', 'output']
+
+function withoutEmptyTexts(members: unknown): unknown {
+  if (members === null || typeof members !== 'object' || Array.isArray(members)) return members
+  const given = Object.entries(members).filter(([, value]) => value !== '')
   return given.length === 0 ? undefined : Object.fromEntries(given)
 }
 
