@@ -131,7 +131,7 @@ export async function buildApp({
   registerProblems(app)
   requestLog.flushOnClose(app)
   await registerLimiter(app, http.limits, counter)
-  const limits = createRateLimits(app, http)
+  const limits = createRateLimits(app, http, counter)
   const reserveRefusal = limitConnections(app, http)
   closeGently(app, http)
   enforceBodyTimeout(app, http)
@@ -172,14 +172,14 @@ export async function buildApp({
   const refuseOtherMethods = collectMethods(app)
   const routes = collectRoutes(app)
 
-  const { chargeAnswer, chargeRequests } = limits
+  const { chargeAnswer, chargeSubmits } = limits
   const renderer = createRenderer(dependencies)
   const options = {
     ...dependencies,
     renderer,
     limits: http,
     chargeAnswer,
-    chargeRequests,
+    chargeSubmits,
     unsent,
     openAnswers,
     closing,

@@ -294,7 +294,7 @@ export interface paths {
         put?: never;
         /**
          * Submit a batch of jobs
-         * @description Submits up to 1000 jobs at once, in a body of at most 2 MiB: JSON, or `application/x-ndjson` with one job a line. Jobs that are wrong, or beyond a limit, do not stop the others; `results` names the problem of each. With `atomic` all are created or none. Each job counts against the rate limit as a submit. When the last job finishes, `webhook_url` gets the event `batch.finished` with the counts: `{"type", "timestamp", "data": {"batch_id", "counts", "links"}}`; again, if jobs are retried and finish again.
+         * @description Submits up to 1000 jobs at once, in a body of at most 2 MiB: JSON, or `application/x-ndjson` with one job a line. Jobs that are wrong, or beyond a limit, do not stop the others; `results` names the problem of each. With `atomic` all are created or none. Each job counts against the rate limit as a submit; a batch is accepted if one more submit is, and what it is beyond the limit delays the next submits. When the last job finishes, `webhook_url` gets the event `batch.finished` with the counts: `{"type", "timestamp", "data": {"batch_id", "counts", "links"}}`; again, if jobs are retried and finish again.
          *
          *     Needs the scope `jobs:write`.
          */
@@ -366,7 +366,7 @@ export interface paths {
         put?: never;
         /**
          * Retry the failed jobs of a batch
-         * @description Starts the jobs that have failed over, each as `POST /jobs/{id}/retry`. Canceled jobs stay canceled.
+         * @description Starts the jobs that have failed over, each as `POST /jobs/{id}/retry`, also for the rate limit. Canceled jobs stay canceled.
          *
          *     Needs the scope `jobs:write`.
          */

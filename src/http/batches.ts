@@ -16,7 +16,7 @@ import { Metadata, NewJobBody, WebhookUrl } from './jobs/submit-schema.ts'
 import { linkNext } from './jobs/view.ts'
 import { callerOf, limitKeyOf } from './plugins/auth.ts'
 import type { OpenAnswers } from './plugins/open-answers.ts'
-import type { ChargeRequests } from './plugins/rate-limits.ts'
+import type { ChargeSubmits } from './plugins/rate-limits.ts'
 import { traceOf } from './plugins/request-log.ts'
 import {
   compileValidator,
@@ -231,7 +231,7 @@ const docs: Record<'submit' | 'list' | 'get' | 'cancel' | 'retry' | 'remove', Op
     operationId: 'submitBatch',
     tag: 'batches',
     summary: 'Submit a batch of jobs',
-    description: `Submits up to ${MAX_JOBS} jobs at once, in a body of at most ${MAX_BODY_BYTES / 1024 / 1024} MiB: JSON, or \`application/x-ndjson\` with one job a line. Jobs that are wrong, or beyond a limit, do not stop the others; \`results\` names the problem of each. With \`atomic\` all are created or none. Each job counts against the rate limit as a submit. When the last job finishes, \`webhook_url\` gets the event \`batch.finished\` with the counts: \`{"type", "timestamp", "data": {"batch_id", "counts", "links"}}\`; again, if jobs are retried and finish again.`,
+    description: `Submits up to ${MAX_JOBS} jobs at once, in a body of at most ${MAX_BODY_BYTES / 1024 / 1024} MiB: JSON, or \`application/x-ndjson\` with one job a line. Jobs that are wrong, or beyond a limit, do not stop the others; \`results\` names the problem of each. With \`atomic\` all are created or none. Each job counts against the rate limit as a submit; a batch is accepted if one more submit is, and what it is beyond the limit delays the next submits. When the last job finishes, \`webhook_url\` gets the event \`batch.finished\` with the counts: \`{"type", "timestamp", "data": {"batch_id", "counts", "links"}}\`; again, if jobs are retried and finish again.`,
     headers: BatchHeaders,
     body: {
       example: {
@@ -292,7 +292,8 @@ const docs: Record<'submit' | 'list' | 'get' | 'cancel' | 'retry' | 'remove', Op
     operationId: 'retryBatch',
     tag: 'batches',
     summary: 'Retry the failed jobs of a batch',
-    description: 'Starts the jobs that have failed over, each as `POST /jobs/{id}/retry`. Canceled jobs stay canceled.',
+    description:
+      'Starts the jobs that have failed over, each as `POST /jobs/{id}/retry`, also for the rate limit. Canceled jobs stay canceled.',
     answers: {
       200: { description: 'The batch.', examples: exampleOf('Retried', { ...EXAMPLE, changed: 1, unchanged: 0 }) },
     },
@@ -312,14 +313,14 @@ const docs: Record<'submit' | 'list' | 'get' | 'cancel' | 'retry' | 'remove', Op
 export type BatchRoutesOptions = {
   readonly batches: Batches
   readonly openAnswers: OpenAnswers
-  readonly chargeRequests: ChargeRequests
+  readonly chargeSubmits: ChargeSubmits
 }
 
 const validateJob = compileValidator({ schema: NewJobBody, method: 'POST', url: '', httpPart: 'body' })
 
 /** The routes of batches. One body of a caller is read and checked at a time: it may be large. */
 export const batchRoutes: FastifyPluginAsyncTypebox<BatchRoutesOptions> = (app, options) => {
-  const { batches, openAnswers, chargeRequests } = options
+  const { batches, openAnswers, chargeSubmits } = options
   const onePerCaller = createSerial()
   app.addContentTypeParser('application/x-ndjson', { parseAs: 'string' }, (_request, body, done) => {
     try {
@@ -340,8 +341,6 @@ export const batchRoutes: FastifyPluginAsyncTypebox<BatchRoutesOptions> = (app, 
       const { jobs, defaults = {}, atomic = false, metadata, webhook_url: webhookUrl } = request.body
       const key = request.headers['idempotency-key']
       const trace = traceOf(request.raw)
-      // The first one is counted already.
-      await chargeRequests(request, reply, jobs.length - 1)
       // Before the checks, which remove what is null.
       const content = structuredClone(request.body)
       const { batch, results, replayed } = await onePerCaller(limitKeyOf(request), () =>
@@ -356,6 +355,11 @@ export const batchRoutes: FastifyPluginAsyncTypebox<BatchRoutesOptions> = (app, 
             ...(webhookUrl !== undefined && { webhookUrl }),
             ...(key !== undefined && { idempotencyKey: parseIdempotencyKey(String(key)) }),
             content,
+            async onNew() {
+              await chargeSubmits.check(request)
+              // The first one is counted already.
+              await chargeSubmits.charge(request, reply, jobs.length - 1)
+            },
           },
           callerOf(request),
         ),
@@ -411,7 +415,7 @@ export const batchRoutes: FastifyPluginAsyncTypebox<BatchRoutesOptions> = (app, 
     app.post(
       `/batches/:id/${verb}`,
       {
-        config: { access: 'jobs:write', docs: docs[verb] },
+        config: { access: 'jobs:write', docs: docs[verb], ...(verb === 'retry' && { bucket: 'submit' }) },
         schema: {
           params: BatchParams,
           querystring: NoQuery,
@@ -419,8 +423,9 @@ export const batchRoutes: FastifyPluginAsyncTypebox<BatchRoutesOptions> = (app, 
           response: { 200: OutcomeReply, ...PROBLEMS },
         },
       },
-      async (request) => {
+      async (request, reply) => {
         const { batch, changed, refused } = await batches[verb](request.params.id, callerOf(request))
+        if (verb === 'retry') await chargeSubmits.charge(request, reply, changed + refused.length - 1)
         return { ...presentBatch(batch), changed, unchanged: refused.length }
       },
     )

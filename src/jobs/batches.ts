@@ -19,7 +19,10 @@ export type RefusedJob = Pick<Problem, 'code' | 'status'> & {
   readonly errors?: readonly FieldError[]
 }
 
-/** A request for a batch. `content`: all of it, which a repeat with its idempotency key has to equal. */
+/**
+ * A request for a batch. `content`: all of it, which a repeat with its idempotency key has to equal. `onNew`: called once it
+ * is no repeat, before its jobs are checked; may reject.
+ */
 export type BatchRequest = {
   readonly jobs: readonly NewJob[]
   readonly isAtomic: boolean
@@ -27,6 +30,7 @@ export type BatchRequest = {
   readonly webhookUrl?: string
   readonly idempotencyKey?: string
   readonly content: unknown
+  onNew?(): Promise<void>
 }
 
 export type SubmittedBatch = {
@@ -150,6 +154,7 @@ export function createBatches(dependencies: BatchDependencies): Batches {
     const fingerprint = createHash('sha256').update(content).digest('hex')
     const known = idempotencyKey === undefined ? undefined : await store.findBatch(caller.id, idempotencyKey)
     if (known) return replay(known, fingerprint)
+    await request.onNew?.()
     const batch: Batch = {
       id: newId(),
       caller: caller.id,

@@ -1,4 +1,4 @@
-import { createFifo } from './collections.ts'
+import { createFifo, createLru } from './collections.ts'
 
 /** How fast a rate that was cut comes back: this factor a second. */
 const RECOVERY_PER_SECOND = 1.1
@@ -110,6 +110,35 @@ export function createShares({ perKey, inAll }: ShareLimits): Shares {
         change(key, -held)
         held = 0
       }
+    },
+  }
+}
+
+/** A count, and the time until its window ends, in ms. */
+export type Count = { readonly current: number; readonly ttlMs: number }
+
+/**
+ * What is counted at once. With `max`, what is beyond it prolongs the window by the time that so many take, so that it is
+ * not forgotten with the window.
+ */
+export type Charge = { readonly amount: number; readonly max?: number }
+
+/** Counts by key, each in a window of time that starts with its first count. */
+export type Windows = { count(key: string, windowMs: number, charge?: Charge): Count }
+
+/** Of about `maxKeys` keys; the least recently used are forgotten. `now`: epoch ms. */
+export function createWindows(maxKeys: number, now: () => number = Date.now): Windows {
+  const windows = createLru<{ current: number; endsAt: number }>(maxKeys)
+  return {
+    count(key, windowMs, { amount, max = Infinity } = { amount: 1 }) {
+      const known = windows.get(key)
+      const window = known && known.endsAt > now() ? known : { current: 0, endsAt: now() + windowMs }
+      if (window !== known) windows.set(key, window, 1)
+      const excess = () => Math.max(0, window.current - max)
+      const before = excess()
+      window.current += amount
+      window.endsAt += Math.ceil((windowMs * (excess() - before)) / max)
+      return { current: window.current, ttlMs: window.endsAt - now() }
     },
   }
 }

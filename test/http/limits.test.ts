@@ -86,6 +86,59 @@ describe('rate limits', () => {
     expect(others.map(({ headers }) => headers['ratelimit-remaining'])).toEqual(['5', '4', '3', '2', '1', '0'])
   })
 
+  describe('of submits count each job of a batch', () => {
+    const batchOf = (jobs: number) => ({ jobs: Array.from({ length: jobs }, () => aBody) })
+    const startWith = (submit: number) => start({ running: false, http: { limits: { submit, read: 0 } } })
+
+    test('and what it is beyond the limit delays the next submits for as long as so many may take', async () => {
+      const app = await startWith(10)
+      const accepted = await app.post('/batches', batchOf(25))
+      expect(accepted.statusCode).toBe(202)
+      expect(accepted.headers.ratelimit).toBe('"submit";r=0;t=150')
+      for (const ms of [1, WINDOW_MS, WINDOW_MS]) {
+        vi.advanceTimersByTime(ms)
+        expect((await app.post('/jobs', aBody)).statusCode).toBe(429)
+      }
+      const refused = await app.post('/batches', batchOf(25))
+      expect([refused.statusCode, refused.headers['retry-after']]).toEqual([429, '30'])
+      vi.advanceTimersByTime(WINDOW_MS / 2 - 1)
+      const next = await app.post('/jobs', aBody)
+      expect([next.statusCode, next.headers.ratelimit]).toEqual([202, '"submit";r=9;t=60'])
+    })
+
+    test('of several that come together one, if it is beyond the limit', async () => {
+      const app = await startWith(10)
+      const answers = await Promise.all([1, 2, 3].map(() => app.post('/batches', batchOf(25))))
+      expect(answers.map(({ statusCode }) => statusCode).toSorted()).toEqual([202, 429, 429])
+      expect((await app.get('/batches')).json<{ batches: object[] }>().batches).toHaveLength(1)
+    })
+
+    test('also of one that is refused, but a repeat with its idempotency key as one', async () => {
+      const app = await startWith(20)
+      const remaining = async (body: object) =>
+        (await app.post('/batches', body, { 'idempotency-key': 'k' })).headers['ratelimit-remaining']
+      expect(await remaining({ jobs: [{}, {}, {}] })).toBe('17')
+      expect(await remaining(batchOf(5))).toBe('12')
+      expect(await remaining(batchOf(5))).toBe('11')
+      expect(await remaining(batchOf(4))).toBe('10')
+    })
+
+    test('that is retried', async () => {
+      const app = await start({ http: { limits: { submit: 20, read: 0 } } })
+      const submitted = (await app.post('/batches', batchOf(5))).json<{
+        batch_id: string
+        results: { job_id: string }[]
+      }>()
+      for (const { job_id: job } of submitted.results) {
+        await app.untilStatus(job, 'running')
+        app.backend.end(`fc-${job}-1`, { kind: 'failed', code: 'inference_failed', error: 'no' })
+        await app.untilStatus(job, 'failed')
+      }
+      const retry = async () => (await app.post(`/batches/${submitted.batch_id}/retry`)).headers['ratelimit-remaining']
+      expect([await retry(), await retry()]).toEqual(['10', '9'])
+    })
+  })
+
   test('unknown routes and methods count', async () => {
     const app = await start({ http: { limits } })
     expect((await app.get('/admin')).statusCode).toBe(404)

@@ -3,7 +3,8 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vit
 import { createRedisCounter } from '../../src/counters/redis.ts'
 import { createRedisReservations } from '../../src/counters/redis-reservations.ts'
 import { createMemoryReservations } from '../../src/counters/reservations.ts'
-import type { Reservations } from '../../src/jobs/ports/access.ts'
+import { type Count, createWindows } from '../../src/lib/limits.ts'
+import type { Counter, Reservations } from '../../src/jobs/ports/access.ts'
 import { problemOf, startApp } from '../helpers/app.ts'
 import { silentLog } from '../helpers/log.ts'
 import { noRedisServer, startRedis, type TestRedis } from '../helpers/redis.ts'
@@ -33,6 +34,35 @@ describe.skipIf(noRedisServer !== undefined)('a counter in Redis', () => {
     expect((await b.count('y', 20)).current).toBe(1)
     expect((await open('other').count('x', 60_000)).current).toBe(1)
     await until(async () => (await b.count('y', 20)).current === 1, 'a new window')
+  })
+
+  test('counts many at once, which prolong the window if they are beyond a limit, as in memory', async () => {
+    const memory = createWindows(10, () => 0)
+    const steps = async (count: (...counted: Parameters<Counter['count']>) => Count | Promise<Count>) => [
+      await count('x', 60_000, { amount: 8, max: 10 }),
+      await count('x', 60_000, { amount: 0 }),
+      await count('x', 60_000, { amount: 7, max: 10 }),
+      await count('x', 60_000),
+      await count('x', 60_000, { amount: 4, max: 10 }),
+      await count('y', 60_000, { amount: 25, max: 10 }),
+    ]
+    const expected = await steps(memory.count)
+    expect(expected.map(({ current, ttlMs }) => [current, ttlMs / 1000])).toEqual([
+      ...[
+        [8, 60],
+        [8, 60],
+        [15, 90],
+        [16, 90],
+        [20, 114],
+        [25, 150],
+      ],
+    ])
+    for (const [n, { current, ttlMs }] of (await steps(open().count)).entries()) {
+      expect(current).toBe(expected[n]?.current)
+      // Redis's own clock goes on.
+      expect(ttlMs).toBeLessThanOrEqual(expected[n]?.ttlMs ?? 0)
+      expect(ttlMs).toBeGreaterThan((expected[n]?.ttlMs ?? 0) - 6_000)
+    }
   })
 
   test('what callers reserve is the same in Redis, for all replicas, as in memory', async () => {

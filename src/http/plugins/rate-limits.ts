@@ -1,6 +1,7 @@
-import rateLimit from '@fastify/rate-limit'
+import rateLimit, { type CreateRateLimitOptions, type FastifyRateLimitStore } from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Counter } from '../../jobs/ports/access.ts'
+import { type Charge, createWindows } from '../../lib/limits.ts'
 import { type Problem, problem } from '../../problems.ts'
 import { addressOf, type FailureLimit, isAuthenticated, limitKeyOf } from './auth.ts'
 
@@ -25,39 +26,47 @@ export type AnnouncedLimits = { readonly limits: RequestLimits; readonly maxActi
 /** Failed authentications per address and minute that get 401; beyond it 429. */
 export const FAILURES_PER_MINUTE = 60
 
-/** Length of a counting window, in ms; it starts with a caller's first request. */
+/** Length of a counting window, in ms; it starts with a caller's first request. What a batch is beyond the limit prolongs it. */
 export const WINDOW_MS = 60_000
 
-/** Maximum callers counted; the least recently seen is dropped. */
+/** Maximum callers counted without a shared counter; the least recently seen are dropped. */
 export const MAX_COUNTED = 10_000
 
 const bucketOf = (request: FastifyRequest): Bucket => request.routeOptions.config.bucket ?? 'read'
+const keyOf = (request: FastifyRequest) => `${bucketOf(request)}:${limitKeyOf(request)}`
 
 /**
- * Registers the plugin that the other functions here need, with one store for all routes. `counter` counts for all
- * replicas together; without it this process counts alone.
+ * Registers the plugin that the other functions here need. `counter` counts for all replicas together; without it this
+ * process counts alone.
  */
 export async function registerLimiter(app: FastifyInstance, limits: RequestLimits, counter?: Counter): Promise<void> {
   await app.register(rateLimit, {
     global: false,
     timeWindow: WINDOW_MS,
-    ...(counter ? { store: storeOf(counter) } : { cache: MAX_COUNTED }),
-    keyGenerator: (request) => `${bucketOf(request)}:${limitKeyOf(request)}`,
+    store: storeOf(counter ?? createOwnCounter()),
+    keyGenerator: keyOf,
     max: (request) => limits[bucketOf(request)],
   })
 }
 
 type Answer = (error: Error | null, result?: { current: number; ttl: number }) => void
 
-/** A store class for the plugin, which creates its instances. All of them share the counter; the keys differ. */
-const storeOf = (counter: Counter) =>
+/** Counts of this process alone. */
+function createOwnCounter(): Pick<Counter, 'count'> {
+  const windows = createWindows(MAX_COUNTED)
+  return { count: (...counted) => Promise.resolve(windows.count(...counted)) }
+}
+
+/** A store class for the plugin, which creates its instances. A limit with a store of its own counts there. */
+const storeOf = (counter: Pick<Counter, 'count'>) =>
   class {
     incr(key: string, done: Answer, windowMs = WINDOW_MS) {
       counter.count(key, windowMs).then(({ current, ttlMs }) => done(null, { current, ttl: ttlMs }), done)
     }
 
-    child() {
-      return this
+    child(limit: object): FastifyRateLimitStore {
+      const { store: Store } = limit as Pick<CreateRateLimitOptions, 'store'>
+      return Store ? new Store({}) : this
     }
   }
 
@@ -67,8 +76,13 @@ const BYTES_PER_REQUEST = 64 * 1024
 /** Counts an answer of `bytes` bytes as one more request of its caller for each `BYTES_PER_REQUEST`. */
 export type ChargeAnswer = (request: FastifyRequest, reply: FastifyReply, bytes: number) => Promise<void>
 
-/** Counts so many more requests of the caller: those that a batch stands for. */
-export type ChargeRequests = (request: FastifyRequest, reply: FastifyReply, requests: number) => Promise<void>
+/** The submits that one request stands for, beside itself. */
+export type ChargeSubmits = {
+  /** Rejects with `rate_limited` if the caller has gone beyond its limit since the request was counted. */
+  check(request: FastifyRequest): Promise<void>
+  /** Counts so many more. Those beyond the limit are not forgotten with the window, which gets longer. */
+  charge(request: FastifyRequest, reply: FastifyReply, submits: number): Promise<void>
+}
 
 /**
  * Counts a request by its address alone. Resolves with the refusal beyond the limit; with undefined below it, or if
@@ -80,7 +94,7 @@ export type RateLimits = {
   /** Adds the hook that refuses clients beyond their limit, at this point of the hooks. */
   addTo(app: FastifyInstance): void
   readonly chargeAnswer: ChargeAnswer
-  readonly chargeRequests: ChargeRequests
+  readonly chargeSubmits: ChargeSubmits
   readonly countAddress: AddressLimit
 }
 
@@ -106,19 +120,26 @@ export function announceJobLimit(reply: FastifyReply): void {
   reply.header('ratelimit', [...(requests === undefined ? [] : [requests]), `"${JOBS_POLICY}";r=0`].join(', '))
 }
 
-/** One hook for the app, so that it also covers unknown routes, and runs before the body is read. */
-export function createRateLimits(app: FastifyInstance, announced: AnnouncedLimits): RateLimits {
+/** One hook for the app, so that it also covers unknown routes, and runs before the body is read. `counter`: as above. */
+export function createRateLimits(app: FastifyInstance, announced: AnnouncedLimits, counter?: Counter): RateLimits {
   const { limits } = announced
   const policies = policiesOf(announced)
-  // Two LRU caches: unauthenticated clients, who may be many, cannot evict a caller's count.
-  const [callers, addresses] = [app.createRateLimit({}), app.createRateLimit({})]
+  // Two counters: unauthenticated clients, who may be many, cannot evict a caller's count.
+  const [ofCallers, ofAddresses] = [counter ?? createOwnCounter(), counter ?? createOwnCounter()]
+  const callers = app.createRateLimit({ store: storeOf(ofCallers) })
+  const addresses = app.createRateLimit({ store: storeOf(ofAddresses) })
   const count = (request: FastifyRequest) => (isAuthenticated(request) ? callers : addresses)(request)
-  const chargeRequests: ChargeRequests = async (request, reply, requests) => {
+  const charge = async (request: FastifyRequest, charged: Charge) => {
+    const counted = isAuthenticated(request) ? ofCallers : ofAddresses
+    const { current, ttlMs } = await counted.count(keyOf(request), WINDOW_MS, charged)
+    const remaining = Math.max(0, limits[bucketOf(request)] - current)
+    return { current, remaining, resetSeconds: Math.ceil(ttlMs / 1000) }
+  }
+  const chargeAndState = async (request: FastifyRequest, reply: FastifyReply, charged: Charge) => {
     const bucket = bucketOf(request)
-    if (limits[bucket] === 0 || requests === 0) return
-    const counts = await Promise.all(Array.from({ length: requests }, () => count(request)))
-    const last = counts.at(-1)
-    if (last && !last.isAllowed) reply.headers(stateOf(bucket, last.remaining, last.ttlInSeconds))
+    if (limits[bucket] === 0 || charged.amount <= 0) return
+    const { remaining, resetSeconds } = await charge(request, charged)
+    reply.headers(stateOf(bucket, remaining, resetSeconds))
   }
 
   return {
@@ -138,8 +159,18 @@ export function createRateLimits(app: FastifyInstance, announced: AnnouncedLimit
         if (refusal) throw refusal
       })
     },
-    chargeAnswer: (request, reply, bytes) => chargeRequests(request, reply, Math.floor(bytes / BYTES_PER_REQUEST)),
-    chargeRequests,
+    chargeAnswer: (request, reply, bytes) =>
+      chargeAndState(request, reply, { amount: Math.floor(bytes / BYTES_PER_REQUEST) }),
+    chargeSubmits: {
+      charge: (request, reply, submits) =>
+        chargeAndState(request, reply, { amount: submits, max: limits[bucketOf(request)] }),
+      async check(request) {
+        const bucket = bucketOf(request)
+        if (limits[bucket] === 0) return
+        const { current, resetSeconds } = await charge(request, { amount: 0 })
+        if (current > limits[bucket]) throw limitReached(bucket, limits[bucket], resetSeconds)
+      },
+    },
     async countAddress(ip) {
       if (limits.read === 0) return undefined
       // All that this code and the plugin read of a request.
@@ -161,9 +192,11 @@ type Counted = Awaited<ReturnType<ReturnType<FastifyInstance['createRateLimit']>
 
 function refusalOf(counted: Counted, bucket: Bucket): Problem | undefined {
   if (counted.isAllowed || !counted.isExceeded) return undefined
-  const { max, ttlInSeconds } = counted
-  return rateLimited(`The limit is ${max} ${PLURALS[bucket]} a minute.`, ttlInSeconds)
+  return limitReached(bucket, counted.max, counted.ttlInSeconds)
 }
+
+const limitReached = (bucket: Bucket, max: number, resetSeconds: number): Problem =>
+  rateLimited(`The limit is ${max} ${PLURALS[bucket]} a minute.`, resetSeconds)
 
 const rateLimited = (reason: string, retryAfterSeconds: number): Problem =>
   problem('rate_limited', { detail: `${reason} Try again in ${retryAfterSeconds} s.`, retryAfterSeconds })

@@ -1,3 +1,5 @@
+import type { Charge, Count } from '../../lib/limits.ts'
+
 /** What a caller may be allowed to do; `admin` implies all others. */
 export const SCOPES = ['jobs:read', 'jobs:write', 'metrics:read', 'admin'] as const
 export type Scope = (typeof SCOPES)[number]
@@ -54,15 +56,13 @@ export type Reservations = {
   close(): Promise<void>
 }
 
-/** The count in the current window, and the time until the window ends, in ms. */
-export type Count = { readonly current: number; readonly ttlMs: number }
-
 /** Counts for all replicas together, for rate limits. */
 export type Counter = {
   /**
-   * Adds one to a key; the first count starts a window of `windowMs`. Rejects with `store_unavailable`.
+   * Adds to a key, one without a `charge`; the first count starts a window of `windowMs`. Rejects with
+   * `store_unavailable`.
    */
-  count(key: string, windowMs: number): Promise<Count>
+  count(key: string, windowMs: number, charge?: Charge): Promise<Count>
   /** Releases what it holds. Idempotent. */
   close(): Promise<void>
 }
