@@ -1,5 +1,6 @@
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { buffer } from 'node:stream/consumers'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { createModalDownload, type ModalDownload, type ModalDownloadOptions } from '../../src/backend/modal/download.ts'
@@ -79,6 +80,40 @@ test('an output of exactly the largest size is fetched', async () => {
   const { fetch, path } = await start({ blobThresholdBytes: 1 }, { maxBytes: videoOf('run').length })
   await fetch()
   expect(await readFile(path)).toEqual(videoOf('run'))
+})
+
+describe('an output that is read without a file', () => {
+  const run = (runId: string) => ({ runId, version: 'v1' as const, caller: 'anonymous' })
+
+  test.each(['run', 'run-5000000'])('arrives unchanged, its size first (%s)', async (runId) => {
+    await start()
+    const read = await downloads.read(run(runId), never, async ({ size, bytes }) => ({
+      size,
+      body: await buffer(bytes),
+    }))
+    expect(read.size).toBe(videoOf(runId).length)
+    expect(read.body.equals(videoOf(runId))).toBe(true)
+  })
+
+  test('may be larger than what is kept in files', async () => {
+    await start({}, { maxBytes: 10 })
+    expect(await downloads.read(run('run-5000000'), never, async ({ size }) => size)).toBe(5_000_000)
+  })
+
+  test('rejects with the error of its receiver as it is, and is not asked for again', async () => {
+    await start()
+    const refusal = new Error('the receiver refused', { cause: new Error('it is full') })
+    const reading = downloads.read(run('run-5000000'), never, () => Promise.reject(refusal))
+    await expect(reading).rejects.toBe(refusal)
+    expect(plane.calls()).toHaveLength(1)
+  })
+
+  test('that Modal does not give is a 502', async () => {
+    await start()
+    plane.disrupt({ method: 'BlobGet', code: status.UNAVAILABLE })
+    const reading = downloads.read(run('run-5000000'), never, () => Promise.resolve())
+    await expect(reading).rejects.toMatchObject({ code: 'output_unavailable', status: 502 })
+  })
 })
 
 test('an output is fetched even if a connection to its store breaks', async () => {

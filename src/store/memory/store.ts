@@ -261,9 +261,10 @@ const settle = <T>(work: () => T) => new Promise<T>((resolve) => resolve(work())
 
 /** The same for the same job, so that it need not be kept. Only texts and attempts vary much. */
 function bytesOfJob(job: Job): number {
-  const { input, parameters, media, metadata, webhook, contentKey, error = '', outputPath = '', batch, attempts } = job
+  const { input, parameters, media, metadata, webhook, output, contentKey, attempts } = job
+  const { error = '', outputPath = '', batch } = job
   let bytes = JOB_BYTES + bytesOfMembers(input) + bytesOfMembers(parameters)
-  bytes += bytesOfLabels(metadata) + bytesOfMembers(webhook)
+  bytes += bytesOfLabels(metadata) + bytesOfMembers(webhook) + bytesOfMembers(output)
   bytes += error.length + outputPath.length
   if (contentKey !== undefined) bytes += LABEL_BYTES + 2 * contentKey.length
   if (batch) bytes += LABEL_BYTES + 2 * batch.id.length
