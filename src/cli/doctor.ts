@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { randomUUID } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import { mkdir, rm, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -12,7 +12,7 @@ import { openFilesLimit } from '../process/boot.ts'
 const HELP = `Usage: npm run -s doctor
 
 Checks the configuration as the server does at boot, and what it needs from outside;
-creates DATA_DIR as the server does, and changes nothing else. One line for each: ok, warn (it works, and you may want to change it) or
+creates DATA_DIR as the server does, writes a byte to a bucket and deletes it, and changes nothing else. One line for each: ok, warn (it works, and you may want to change it) or
 fail (jobs will not work). Exits with 1 if a line is fail.`
 
 type Finding = readonly [level: 'ok' | 'warn' | 'fail', text: string]
@@ -149,6 +149,52 @@ function describeBucket(code: string, bucket: string): Finding {
   }
 }
 
+/** What the server does in its prefixes of the bucket, and the permission that each needs. */
+const BUCKET_STEPS = [
+  { method: 'PUT', permission: 's3:PutObject' },
+  { method: 'GET', permission: 's3:GetObject' },
+  { method: 'LIST', permission: 's3:ListBucket' },
+  { method: 'DELETE', permission: 's3:DeleteObject' },
+] as const
+
+/** Writes, reads, lists and deletes a tiny object under each prefix. */
+async function checkBucket(config: Config): Promise<Finding[]> {
+  const { openBucket } = await import('../wiring/storage.ts')
+  const bucket = await openBucket(config)
+  const { UPLOAD_STORE, OUTPUT_STORE, S3_BUCKET = '', S3_PREFIX = '' } = config
+  const folders = [...(UPLOAD_STORE === 's3' ? ['uploads/'] : []), ...(OUTPUT_STORE === 's3' ? ['outputs/'] : [])]
+  const findings: Finding[] = []
+  for (const prefix of folders.map((folder) => S3_PREFIX + folder)) {
+    // Named like an upload: if it cannot be deleted now, the sweep does that.
+    const key = prefix + randomBytes(16).toString('base64url')
+    for (const { method, permission } of BUCKET_STEPS) {
+      const response = await bucket.send({
+        ...(method === 'LIST' ? { method: 'GET', key: '', query: { 'list-type': '2', prefix } } : { method, key }),
+        ...(method === 'PUT' && { headers: { 'content-length': '1' }, body: new Blob(['x']).stream() }),
+        signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
+      })
+      const text = await response.text()
+      if (response.ok) continue
+      const [, code = String(response.status)] = /<Code>(\w+)<\/Code>/.exec(text) ?? []
+      findings.push(describeBucketError(code, { what: `${method} in ${S3_BUCKET}/${prefix}`, permission }))
+      // Without the object the others would say nothing.
+      if (method === 'PUT') break
+    }
+  }
+  return findings.length > 0 ? findings : [['ok', `${folders.join(' and ')} in ${S3_BUCKET} can be written to`]]
+}
+
+function describeBucketError(code: string, { what, permission }: { what: string; permission: string }): Finding {
+  switch (code) {
+    case 'RequestTimeTooSkewed':
+      return ['fail', `${what} is refused because this machine's clock is wrong: run NTP`]
+    case 'NoSuchBucket':
+      return ['fail', `${what} fails, the bucket does not exist: check S3_BUCKET, S3_ENDPOINT and S3_REGION`]
+    default:
+      return ['fail', `${what} answers ${code}: allow ${permission}, and check AWS_ACCESS_KEY_ID and S3_REGION`]
+  }
+}
+
 function checkSecrets(config: Config): Promise<Finding[]> {
   const findings: Finding[] = [
     config.WEBHOOK_SECRET === undefined
@@ -220,6 +266,7 @@ const checksOf = (config: Config): Check[] => [
   config.BACKEND === 'modal' ? ['modal', checkModal] : ['ffmpeg', checkFfmpeg],
   ['store', checkStore],
   ...(config.BACKEND === 'modal' ? ([['outputs', checkOutputs]] as const) : []),
+  ...([config.UPLOAD_STORE, config.OUTPUT_STORE].includes('s3') ? ([['bucket', checkBucket]] as const) : []),
   ['secrets', checkSecrets],
   ['clock', checkClock],
   ['disk', checkDisk],

@@ -9,7 +9,8 @@ import { signatureError } from './s3-signature.ts'
 // An S3-compatible store in a process of its own, on a free port, which it sends. It ends with its parent. s3rver checks
 // no signatures and knows no conditional writes: with the argument `strict` both are added here, as AWS documents them.
 // The second argument is the CORS configuration of the bucket, in XML.
-// A message of its parent is the status and the body with which it answers everything, the status 0 for not at all; false ends that.
+// A message of its parent is the status and the body with which it answers everything, or the requests of a method; the
+// status 0 for not at all; false ends that.
 type Handler = (request: IncomingMessage, response: ServerResponse) => void
 type S3rver = new (options: object) => { configureBuckets(): Promise<void>; callback(): Handler }
 const Store = createRequire(import.meta.url)('s3rver') as S3rver
@@ -26,12 +27,13 @@ const isStrict = mode === 'strict'
 const written = new Set<string>()
 /** Objects whose PUT was cut off: s3rver keeps the part, S3 does not. */
 const partial = new Set<string>()
-let disruption: { readonly status: number; readonly body: string } | false = false
+type Disruption = { readonly status: number; readonly body: string; readonly method?: string }
+let disruption: Disruption | false = false
 
 function refusalOf(request: IncomingMessage): { readonly status: number; readonly body: string } | undefined {
-  if (disruption) return disruption
-  if (!isStrict) return undefined
   const { method = '', headers } = request
+  if (disruption && (disruption.method ?? method) === method) return disruption
+  if (!isStrict) return undefined
   // A browser asks before it sends: without a signature.
   if (method === 'OPTIONS') return undefined
   const url = new URL(request.url ?? '', `http://${headers.host ?? ''}`)
@@ -65,7 +67,7 @@ const server = createServer((request, response) => {
   })
   handle(request, response)
 })
-process.on('message', (message: typeof disruption) => {
+process.on('message', (message: Disruption | false) => {
   disruption = message
 })
 process.once('disconnect', () => process.exit())

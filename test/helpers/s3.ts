@@ -26,8 +26,8 @@ export async function bucketOfTest({ strict = false, origin = '' } = {}) {
       AWS_ACCESS_KEY_ID: credentials.accessKeyId,
       AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
     },
-    /** From now on it answers everything so; the status 0: not at all; null: as before. */
-    disrupt: (answer: { readonly status: number; readonly body: string } | null) =>
+    /** From now on it answers everything so, or one method; the status 0: not at all; null: as before. */
+    disrupt: (answer: { readonly status: number; readonly body: string; readonly method?: string } | null) =>
       new Promise<void>((resolve) => child.send(answer ?? false, () => resolve())),
   }
 }

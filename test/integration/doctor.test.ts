@@ -3,8 +3,10 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { createS3Bucket } from '../../src/files/s3.ts'
 import { planeOfTest } from '../helpers/of-test.ts'
 import { noRedis, startRedis } from '../helpers/redis.ts'
+import { bucketOfTest } from '../helpers/s3.ts'
 import { cleanEnvironment } from '../helpers/server.ts'
 
 /** Runs the command; `lines`: level and text by name, in the order of the output. */
@@ -130,4 +132,21 @@ test('a wrong clock fails, and so does an issuer without keys', async () => {
   ])
   expect(of('access')).toEqual([expect.stringMatching(/cannot fetch the keys of the OIDC issuer.*answered 404/)])
   expect(failed).toEqual(['clock'])
+})
+test('a bucket for uploads passes if it can be written to, read, listed and deleted from, else the permission is named', async () => {
+  const [plane, store] = [await planeOfTest(), await bucketOfTest({ strict: true })]
+  const env = { ...plane.env, ...store.env, BACKEND: 'modal', UPLOAD_STORE: 's3', S3_PREFIX: 'a b/' }
+  const findings = async () => (await doctor(env)).of('bucket')
+  expect(await findings()).toEqual(['ok uploads/ in outputs can be written to'])
+  const list = { method: 'GET', key: '', query: { 'list-type': '2' }, signal: AbortSignal.timeout(10_000) } as const
+  const objects = await createS3Bucket(store.options).send(list)
+  expect(await objects.text()).not.toContain('<Key>')
+  await store.disrupt({ status: 403, body: '<Error><Code>AccessDenied</Code></Error>', method: 'DELETE' })
+  expect(await findings()).toEqual([
+    expect.stringMatching(/^fail DELETE in outputs\/a b\/uploads\/ answers AccessDenied: allow s3:DeleteObject/),
+  ])
+  await store.disrupt({ status: 403, body: '<Error><Code>RequestTimeTooSkewed</Code></Error>' })
+  expect(await findings()).toEqual([
+    "fail PUT in outputs/a b/uploads/ is refused because this machine's clock is wrong: run NTP",
+  ])
 })
