@@ -137,5 +137,42 @@ async function measureRedis({ report, scaled, own }: Bench, { name, url, maxRunn
   await until(() => queue.running().length === 0)
 }
 
+const LIMITED_JOBS = 5_000
+const LIMIT = 10
+
+/** A caller with many more jobs than it may run at the same time. */
+const limited: Section = {
+  name: 'limited',
+  what: `${LIMITED_JOBS} jobs of a caller with max_running=${LIMIT} in Redis, without MAX_CONCURRENT_JOBS; runs finish at once.`,
+  deadlineMs: 120_000,
+  async run({ report, scaled, own }) {
+    if (noRedisServer !== undefined) throw new Error(noRedisServer)
+    const server = await startRedis(['--appendonly', 'yes', '--appendfsync', 'everysec'])
+    own(() => server.close())
+    const jobs = scaled(LIMITED_JOBS)
+    for (const [name, maxRunning] of [
+      ['without a limit', undefined],
+      ['with it', LIMIT],
+    ] as const) {
+      const settings = { url: server.url, prefix: randomUUID(), log: silentLog() }
+      const channels = await openChannels(settings)
+      const queue = createBullmqQueue({ ...settings, channels, shareOf: () => ({ weight: 1, maxRunning }) })
+      own(async () => {
+        await queue.close()
+        await channels.close()
+      })
+      await Promise.all(range(jobs).map(() => queue.enqueue(entryAt(0))))
+      let started = 0
+      const startedAt = performance.now()
+      await queue.start(() => {
+        started++
+        return Promise.resolve()
+      })
+      await until(() => started === jobs, 'all starts', 100_000)
+      report({ name: `start and end, ${name}`, value: ((performance.now() - startedAt) * 1000) / jobs, unit: 'µs' })
+    }
+  },
+}
+
 /** What it costs that waiting jobs start by the shares of their callers. */
-export const fairShares: Part = { name: 'fair', sections: [memory, redis] }
+export const fairShares: Part = { name: 'fair', sections: [memory, redis, limited] }
