@@ -161,7 +161,11 @@ const limited: Section = {
         await queue.close()
         await channels.close()
       })
-      await Promise.all(range(jobs).map(() => queue.enqueue(entryAt(0))))
+      let submitted = 0
+      const submitAll = async () => {
+        while (submitted++ < jobs) await queue.enqueue(entryAt(0))
+      }
+      await Promise.all(range(AT_ONCE).map(submitAll))
       let started = 0
       const startedAt = performance.now()
       await queue.start(() => {
