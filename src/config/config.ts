@@ -87,7 +87,7 @@ export const ConfigSchema = Type.Object({
     { default: 200, minimum: 0, maximum: 1_000_000 },
   ),
   MAX_EVENT_LOOP_DELAY_MS: integer(
-    'How long requests may wait for the event loop, in ms; if several in a row wait longer, they are answered 503 until one does not. 0: no limit.',
+    'Maximum time that requests wait for the event loop, in ms; while several in a row wait longer, they are answered 503. 0: no limit.',
     { default: 1000, minimum: 0, maximum: 60_000 },
   ),
   SHUTDOWN_GRACE_SECONDS: integer(
@@ -119,7 +119,7 @@ export const ConfigSchema = Type.Object({
     { default: 100, minimum: 1, maximum: 10_000 },
   ),
   MODAL_MAX_POLL_INTERVAL_SECONDS: integer(
-    "Within how many seconds each call is polled at least once, also one that waits in Modal's queue. N calls that need more than `MODAL_MAX_POLLS_PER_SECOND` take longer: N divided by that.",
+    "Maximum time between two polls of a call, in seconds, also while it waits in Modal's queue. N calls that need more than `MODAL_MAX_POLLS_PER_SECOND` are polled every N / `MODAL_MAX_POLLS_PER_SECOND` seconds.",
     { default: 60, minimum: 1, maximum: 3600 },
   ),
   MODAL_TOKEN_ID: Type.Optional(text("Modal's own: token id. Unset: from `~/.modal.toml`.", { secret: true })),
@@ -278,7 +278,7 @@ export const ConfigSchema = Type.Object({
   PREFLIGHT_URLS: Type.Boolean({
     default: false,
     description:
-      'Whether a submit reads what the files at its URLs are, by a few ranges of them, for at most 2 s. What cannot be read is not refused.',
+      'Whether a submit reads a few ranges of the files at its URLs, for at most 2 s, to learn what they are. A file that cannot be read is not refused.',
   }),
   MAX_SPEECH_SECONDS: integer(
     'Maximum duration of the speech of a job, in seconds; a longer one is answered 422, if its duration is known. 0: no limit.',
@@ -341,7 +341,7 @@ export const ConfigSchema = Type.Object({
     { default: 10 * 1024 * MiB, minimum: MiB, maximum: 1024 ** 5 },
   ),
   OUTPUT_URL_TTL_SECONDS: integer(
-    'How long a link to an output is valid at least, in seconds; at most a quarter longer.',
+    'Minimum validity of a link to an output, in seconds; it may be up to a quarter longer.',
     {
       default: 3600,
       minimum: 1,
@@ -402,10 +402,10 @@ export const ConfigSchema = Type.Object({
   ),
   OTEL_SERVICE_NAME: text('Name of this service in traces.', { default: 'musetalk-orchestrator' }),
   OTEL_RESOURCE_ATTRIBUTES: Type.Optional(
-    text('More about this service in traces, such as `deployment.environment=production`, comma-separated.'),
+    text('Further attributes of this service in traces, such as `deployment.environment=production`, comma-separated.'),
   ),
   OTEL_TRACES_SAMPLER_ARG: text(
-    'Share of the traces that start here which is recorded, from 0 to 1. What a client traces is recorded if it says so.',
+    'Share of the traces that start here that is recorded, from 0 to 1. A trace of a client is recorded if its `traceparent` says so.',
     { default: '1', pattern: '^(0|1|0?\\.\\d+|[01]\\.0+)$' },
   ),
   HTTPS_PROXY: Type.Optional(
@@ -414,10 +414,12 @@ export const ConfigSchema = Type.Object({
       { secret: true, pattern: '^http://[^\\s/?#]+/?$' },
     ),
   ),
-  HTTP_PROXY: Type.Optional(text('The same for http URLs.', { secret: true, pattern: '^http://[^\\s/?#]+/?$' })),
+  HTTP_PROXY: Type.Optional(
+    text('Proxy for connections to http URLs, likewise.', { secret: true, pattern: '^http://[^\\s/?#]+/?$' }),
+  ),
   NO_PROXY: Type.Optional(
     text(
-      'Hosts without a proxy, comma-separated: a name also covers its subdomains; `10.0.0.0/8`, `host:port`; `*`: all. This machine never has one.',
+      'Hosts without a proxy, comma-separated: a name also covers its subdomains; `10.0.0.0/8`, `host:port`; `*`: all. Connections to this machine never use one.',
     ),
   ),
   WEBHOOK_TIMEOUT_SECONDS: integer(
