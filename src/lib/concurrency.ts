@@ -98,7 +98,7 @@ export type PauseSwitch = {
   readonly isPaused: boolean
   set(isPaused: boolean): void
   /**
-   * Runs work, while paused not before that is over. The signal of the work also aborts when a pause begins: work that then
+   * Runs work, after the pause if there is one. The signal of the work also aborts when a pause begins: work that then
    * rejects is run again after the pause, in order of arrival. Rejects as the work does, or with the reason of `signal`.
    */
   run<T>(signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T>

@@ -55,8 +55,8 @@ export type JobQueue = {
   /** The entries that this process runs. */
   running(): readonly QueueEntry[]
   /**
-   * While it is paused, no entry starts whose job has no call, on any replica, also after a restart if the jobs outlive it. Entries whose
-   * jobs have a call are followed nevertheless. Rejects with `store_unavailable`.
+   * While it is paused, no entry starts whose job has no call, on any replica, also after a restart if the jobs outlive it.
+   * Entries whose jobs have a call are followed nevertheless. Rejects with `store_unavailable`.
    */
   setPaused(paused: boolean): Promise<void>
   /** As far as this process knows. */
