@@ -26,6 +26,8 @@ const KNOWN = 100_000
 const HEAD_MS = 2_000
 /** How long the bucket is not asked after it has not answered, in ms. */
 const PAUSE_MS = 30_000
+/** Objects that a sweep fails to remove before it gives up: then the bucket is unavailable, or does not allow it. */
+const MAX_FAILURES = 10
 /** How long the URL for a PUT is valid, in seconds: S3 checks it at the beginning of the request. */
 const PUT_SECONDS = 900
 
@@ -45,8 +47,9 @@ export function createStoredOutputs(
   /** The size of the copy; undefined: there is none. */
   const sizeOf = async (key: string): Promise<number | undefined> => {
     const head = { method: 'HEAD', key } as const
-    const { status, headers } = await askBucket(bucket, head, { expected: [200, 404], timeoutMs: HEAD_MS })
-    if (status === 404) return undefined
+    const { status, headers } = await askBucket(bucket, head, { expected: [200, 403, 404], timeoutMs: HEAD_MS })
+    // 403: of an object that is not there, without the right to list the bucket.
+    if (status !== 200) return undefined
     // What stands between this server and the bucket, such as a portal, may answer 200 too.
     if (!headers.has('etag')) throw new Error('the answer has no ETag')
     return Number(headers.get('content-length'))
@@ -100,10 +103,14 @@ export function createStoredOutputs(
     async sweep(sweep) {
       await source.sweep(sweep)
       const { before, isKnown } = sweep
+      const failures: unknown[] = []
       for await (const { key, changedAt } of listObjects(bucket, prefix)) {
         const jobId = jobIdIn(key.slice(prefix.length))
-        if (jobId !== undefined && changedAt < before && !(await isKnown(jobId))) await remove(key)
+        if (jobId === undefined || !(changedAt < before) || (await isKnown(jobId))) continue
+        await remove(key).catch((error: unknown) => failures.push(error))
+        if (failures.length >= MAX_FAILURES) break
       }
+      if (failures.length > 0) throw failures[0]
     },
     close: () => source.close(),
   }

@@ -103,7 +103,46 @@ describe('an output', () => {
   })
 })
 
+test('a sweep goes on after an object that cannot be removed, and reports that', async () => {
+  const { replica, options, source } = await start()
+  const jobs = [aSucceededJob(), aSucceededJob(), aSucceededJob()]
+  for (const job of jobs) await replica().copy(job)
+  const bucket = createS3Bucket(options)
+  const [first = ''] = jobs.map(keyOf).toSorted()
+  const refusing: S3Bucket = {
+    ...bucket,
+    send: (request) =>
+      request.method === 'DELETE' && request.key === first
+        ? Promise.reject(new Error('refused'))
+        : bucket.send(request),
+  }
+  const stored = createStoredOutputs(source, { bucket: refusing, prefix: 'm/outputs/', ttlSeconds: 60 })
+  const sweep = { before: Date.now() + 3_600_000, isKnown: () => Promise.resolve(false) }
+  await expect(stored.sweep(sweep)).rejects.toThrow('refused')
+  const left = await Promise.all(jobs.map(async (job) => (await replica().stored.open(job, aVideo)).kind))
+  expect(left.filter((kind) => kind === 'redirect')).toHaveLength(1)
+})
+
 describe('a bucket that', () => {
+  test('does not allow to list it gets a copy all the same', async () => {
+    const { source, options } = await start()
+    const bucket = createS3Bucket(options)
+    const unlisted: S3Bucket = {
+      ...bucket,
+      async send(request) {
+        const response = await bucket.send(request)
+        return response.status === 404 ? new Response(null, { status: 403 }) : response
+      },
+    }
+    const stored = createStoredOutputs(source, { bucket: unlisted, prefix: 'm/outputs/', ttlSeconds: 60 })
+    const put = createPutter({ rule: URL_RULE })
+    const sender = createOutputSender({ outputs: stored, urlRule: URL_RULE, put, bucket: { ...stored, put } })
+    const job = aSucceededJob()
+    expect((await stored.open(job, aVideo)).kind).toBe('file')
+    expect(await sender.send(job, undefined, never)).toEqual({ status: 200 })
+    expect((await stored.open(job, aVideo)).kind).toBe('redirect')
+  })
+
   test.each([
     [503, '<Error><Code>SlowDown</Code></Error>'],
     [200, '<html>Sign in to the network</html>'],
