@@ -12,9 +12,8 @@ import { freePort } from './helpers/free-port.ts'
 
 /** Blocks that are not run, by what is in them. */
 const NEEDS: readonly (readonly [found: RegExp, needed: string])[] = [
-  [/MODAL_TOKEN_ID=|BACKEND=modal|modal deploy|data\/video\/yongen|test:live/, 'a Modal account'],
   [/\bdocker\b/, 'a Docker engine'],
-  [/\bkubectl\b/, 'a Kubernetes cluster'],
+  [/BACKEND=modal|modal deploy|data\/video\/yongen/, 'a Modal account'],
   [/npm test/, 'half an hour: its commands are checked to exist'],
 ]
 /** The block that starts the server, which goes on while the others run. */
