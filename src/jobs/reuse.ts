@@ -87,7 +87,8 @@ export function createReuse({ store, outputs, transition, log }: ReuseDependenci
   const decide = async (job: Job) => {
     // The common case, whatever their number: the end of that run decides about all of them.
     if ((await isRunning(job)) && !(await find(job))) return
-    // In this order: a job that was released meanwhile is then seen to run, and one whose run ended to have an output.
+    // In this order: a job whose run has ended meanwhile is seen to have an output. One that was released meanwhile makes
+    // the store refuse the release of another.
     const waiting = await findWaiting(job)
     const oldest = waiting.at(-1)
     if (!oldest) return

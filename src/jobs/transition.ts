@@ -1,5 +1,5 @@
 import { problem, isProblem } from '../problems.ts'
-import type { BatchStore, JobStore, NewBatch, StoredBatch } from './ports/store.ts'
+import { type BatchStore, contentLabel, type JobStore, type NewBatch, type StoredBatch } from './ports/store.ts'
 import type { Delivery } from './webhooks/delivery.ts'
 import { applyEvent } from './apply-event.ts'
 import type { Job, JobEvent } from './job.ts'
@@ -96,7 +96,7 @@ export function createTransitions(dependencies: TransitionDependencies): Transit
     const isWritten = await writeWithFollowUp({ isDone: isDone(job), followUp: () => publish(change) }, () =>
       event.type === 'retried'
         ? reopen(job, before.revision)
-        : store.update(job, before.revision, { deliveries, usage, batchEnd }),
+        : store.update(job, before.revision, { deliveries, usage, batchEnd, unlessLabel: unlessLabelOf(job, event) }),
     )
     return isWritten ? job : undefined
   }
@@ -139,11 +139,17 @@ export function createTransitions(dependencies: TransitionDependencies): Transit
         if (!applied.accepted && isFresh) return { accepted: false, job }
         const stored = await store.get(job.id)
         if (!stored) throw problem('job_not_found')
+        // The store has refused the write for another reason than its revision: see `unlessLabelOf`.
+        if (applied.accepted && stored.revision === job.revision) return { accepted: false, job: stored }
         job = stored
       }
     },
   }
 }
+
+/** A job is not released while an identical one runs, which another server may have released since this one looked. */
+const unlessLabelOf = ({ contentKey }: Job, { type }: JobEvent) =>
+  type === 'released' && contentKey !== undefined ? contentLabel('run', contentKey) : undefined
 
 /** Pauses before the store is read, in ms: from the first, each twice as long, to the last. */
 const FIRST_PAUSE_MS = 250

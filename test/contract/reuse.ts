@@ -228,6 +228,35 @@ export const reuseContract: readonly ContractCase<Store>[] = [
     ),
   ],
   [
+    'runs one of two identical jobs, of which the older by its clock is stored later',
+    onCores(
+      async (cores) => {
+        const { store } = cores
+        const [ahead, behind] = cores.cores as [(typeof cores.cores)[0], (typeof cores.cores)[0]]
+        ahead.clock.now = behind.clock.now + 5
+        const { update } = store
+        const [reached, held] = [Promise.withResolvers<undefined>(), Promise.withResolvers<undefined>()]
+        store.update = async (...args) => {
+          Object.assign(store, { update })
+          reached.resolve(undefined)
+          await held.promise
+          return update(...args)
+        }
+        const first = ahead.submit({ reuse: true })
+        await reached.promise
+        const second = await behind.submit({ reuse: true })
+        await cores.untilRunning(second.id)
+        held.resolve(undefined)
+        const waiting = await first
+        expect(await store.get(waiting.id)).toMatchObject({ status: 'submitted', isWaiting: true })
+        cores.end(second.id)
+        expect(await cores.untilStatus(waiting.id, 'succeeded')).toMatchObject({ reusedFrom: second.id })
+        expect(cores.runs()).toEqual([second.id])
+      },
+      { count: 2 },
+    ),
+  ],
+  [
     'lets the reconciler decide about jobs that wait for one whose end nobody was notified of',
     onCores(
       async (cores) => {

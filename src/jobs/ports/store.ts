@@ -96,9 +96,11 @@ export const filtersOf = ({ statuses, labels = [] }: Pick<ListQuery, 'statuses' 
 
 /**
  * What an update writes beside the job: the new deliveries of the change, what the attempt that it ended adds, and what
- * follows if it is the last job of its batch to finish.
+ * follows if it is the last job of its batch to finish. `unlessLabel`: while a job of the caller has this label, the update
+ * is refused as one of another revision is.
  */
 export type Additions = {
+  readonly unlessLabel?: string | undefined
   readonly deliveries?: readonly Delivery[]
   readonly usage?: UsageRecord | undefined
   readonly batchEnd?: BatchEnd | undefined

@@ -174,9 +174,14 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store & Sec
     return { kind: 'inserted' } as const
   }
 
-  const update = (job: Job, expectedRevision: number, { deliveries: added = [], usage, batchEnd }: Additions) => {
+  const update = (
+    job: Job,
+    expectedRevision: number,
+    { deliveries: added = [], usage, batchEnd, unlessLabel }: Additions,
+  ) => {
     const before = jobs.get(job.id)
     if (before?.revision !== expectedRevision) return false
+    if (unlessLabel !== undefined && timelines.has(job.caller, unlessLabel)) return false
     const taken = added.find(({ number }) => deliveries.get(job.id, number))
     if (taken) throw new Error(`delivery ${taken.number} exists already`)
     added.forEach(writeDelivery)

@@ -27,6 +27,8 @@ import type { Delivery, DueDelivery } from '../../jobs/webhooks/delivery.ts'
 type Timelines = {
   /** Records a change of a job: no `before` means that it is new, no `after` that it is removed. */
   move(before: Job | undefined, after: Job | undefined): void
+  /** Whether a job of the caller is in this state or has this label. */
+  has(caller: string, name: string): boolean
   /** What `find` finds at the positions of a page, newest first. */
   read(query: ListQuery, find: (positions: readonly ListPosition[]) => Job[]): Promise<Job[]>
 }
@@ -70,6 +72,7 @@ export function createTimelines(): Timelines {
       const position = { createdAt: after.createdAt, id: after.id }
       change(after, current, (timelines, name) => addPosition(timelines, name, position))
     },
+    has: (caller, name) => ofCallers.get(caller)?.has(name) ?? false,
     read({ statuses, labels = [], caller, createdAfter = -Infinity, createdBefore, after, limit }, find) {
       const at = after ?? (createdBefore === undefined ? undefined : { createdAt: createdBefore, id: '' })
       const timelines = caller === undefined ? ofAll : ofCallers.get(caller)

@@ -95,15 +95,17 @@ function WRITES.insert(key, record, max_submitted, max_active)
 end
 
 ${ADD_USAGE}
--- \`usage\`: what an attempt adds to the sums, as JSON, or nothing. Then the delivery of its batch, if this is the end of it:
+-- \`usage\`: what an attempt adds to the sums, as JSON, or nothing. \`unless\`: the label of a caller, or nothing: a job that
+-- has it makes the update stale. Then the delivery of its batch, if this is the end of it:
 -- its number and record, and the body around the counts, or nothing. Then the deliveries of the change, each with its
 -- number, record and body.
-function WRITES.update(key, expected, record, usage, end_number, ended, head, tail, ...)
+function WRITES.update(key, expected, record, usage, unless, end_number, ended, head, tail, ...)
   local stored = stored_head(key)
   if stored == '' then return 'stale' end
   local before, after = job_of(stored), job_of(record)
   if not before then return 'unreadable' end
   if before.revision ~= expected then return 'stale' end
+  if unless ~= '' and redis.call('EXISTS', root .. 'label:' .. unless) == 1 then return 'stale' end
   local deliveries = root .. 'deliveries:' .. id
   local new = { ... }
   for n = 1, #new, 3 do

@@ -28,6 +28,7 @@ import {
   createKeys,
   deliveryOf,
   deliveryRecordOf,
+  digestOf,
   dueDeliveryAt,
   jobOf,
   type Keys,
@@ -86,11 +87,13 @@ export function createRedisStore(redis: Redis, { prefix, log }: RedisStoreOption
     return { kind: 'inserted' }
   }
 
-  const update = async (job: Job, expectedRevision: number, { deliveries = [], usage, batchEnd }: Additions = {}) => {
+  const update = async (job: Job, expectedRevision: number, additions: Additions = {}) => {
+    const { deliveries = [], usage, batchEnd, unlessLabel } = additions
+    const unless = unlessLabel === undefined ? '' : `${digestOf(job.caller)}:${labelDigestOf(unlessLabel)}`
     const added = deliveries.flatMap((one) => [one.number, deliveryRecordOf(one), one.body])
     const end = batchEnd?.delivery
     const ended = batchEnd && end ? [end.number, deliveryRecordOf(end), ...batchEnd.body] : ['', '', '', '']
-    const parameters = [expectedRevision, recordOf(job), usage ? usageArgument(usage) : '', ...ended, ...added]
+    const parameters = [expectedRevision, recordOf(job), usage ? usageArgument(usage) : '', unless, ...ended, ...added]
     return isDone(await write('update', job.id, parameters))
   }
 
@@ -132,7 +135,7 @@ async function labelOlderJobs(redis: Redis, { prefix, log }: RedisStoreOptions):
   for (const status of JOB_STATUSES) {
     for await (const job of pages.unlabeled(keys.timeline(status))) {
       // At the same revision it is the same job.
-      const parameters = [job.revision, recordOf(job), '', '', '', '', '']
+      const parameters = [job.revision, recordOf(job), '', '', '', '', '', '']
       await scripts.write({ name: 'update', key: keys.job(job.id), jobId: job.id, parameters })
     }
   }

@@ -182,13 +182,14 @@ export function createStoreOn(db: DatabaseSync, log?: Log): Store & FlagKeeper {
     }
   }
 
-  const update = (
-    job: Job,
-    revision: number,
-    { deliveries: added = [], usage, batchEnd }: Additions = {},
-  ): Change<boolean> => {
+  const hasLabel = (caller: string, label: string) =>
+    sql.labeled.get(caller, label, -1, Number.MAX_SAFE_INTEGER, '', 1) !== undefined
+
+  const update = (job: Job, revision: number, additions: Additions = {}): Change<boolean> => {
+    const { deliveries: added = [], usage, batchEnd, unlessLabel } = additions
     const before = sql.stateOf.get(job.id)
-    if (before?.revision !== revision) return { value: false, delta: 0 }
+    const isRefused = unlessLabel !== undefined && hasLabel(job.caller, unlessLabel)
+    if (before?.revision !== revision || isRefused) return { value: false, delta: 0 }
     const canChangeLabels = job.contentKey !== undefined || before.status === 'failed' || job.status === 'failed'
     if (canChangeLabels) relabel(job, revision)
     const document = JSON.stringify(job)
