@@ -272,6 +272,22 @@ describeWithRedis('a queue of several replicas', (redis) => {
     await expect.poll(() => a.position(next)).toBe(1)
   })
 
+  test('the order that a killed process was about to change is changed by the next that starts', async () => {
+    const { prefix, runs, a, filler } = await openBusyPair()
+    const [many, few] = [entries(6, 'key:many'), entries(2, 'key:few')]
+    for (const entry of [...many, ...few]) await a.enqueue(entry)
+    // Forged: the killed process has recorded what it is about to do, and has not done it yet.
+    const bull = openBullQueue(prefix)
+    for (const entry of few) await (await bull.getJob(bullKeyOf(entry)))?.changePriority({ priority: 1_000 })
+    await connect().sadd(`{${prefix}}:spreads`, 'key:few')
+    await expect.poll(() => a.position(few[1]!)).toBe(8)
+    const c = await open(prefix, { maxRunning: 1 })
+    await c.start(runs.runnerOf('c'))
+    await expect.poll(() => a.position(few[1]!), { timeout: 10_000 }).toBeLessThanOrEqual(4)
+    const callers = await callersInOrder(runs, [filler, ...many, ...few])
+    expect(callers.slice(1, 5).filter((caller) => caller === 'key:few')).toHaveLength(2)
+  })
+
   test('a change of weights applies to entries that wait already', async () => {
     const weights: Record<string, number> = {}
     const { runs, a, filler } = await openBusyPair({ shareOf: (caller) => ({ weight: weights[caller] ?? 1 }) })

@@ -31,7 +31,7 @@ export type FairShares = {
   removed(caller: string): void
   /** To be called when a replica finds nothing to claim. */
   drained(): void
-  /** Finishes what a killed process was doing. */
+  /** Finishes the work that a killed process, or an outage of Redis, has interrupted. */
   recover(): Promise<void>
   close(): void
 }
@@ -52,7 +52,7 @@ const SPREAD_CALLERS = 50
 export function createFairShares(options: FairSharesOptions): FairShares {
   const { queue, redis, prefix, shareOf, log, restAfterMs = REST_AFTER_MS } = options
   const time = createVirtualTime(redis, `${prefix}:fair`)
-  /** The callers whose entries are to be spread, for the case that this process is killed. */
+  /** The callers whose entries are being spread, see `recover`. */
   const spreadsKey = `${prefix}:spreads`
   const closing = new AbortController()
   /** The number of tags when nobody waited last. */
@@ -78,15 +78,12 @@ export function createFairShares(options: FairSharesOptions): FairShares {
     if (job && job.priority !== priority) await runCommand(redis, () => job.changePriority({ priority }))
   }
 
-  /** Spreads the waiting entries of a caller from now on, in the order in which they are to start. */
+  /** The priorities by which the waiting entries of a caller start from now on, in the order in which they are to start. */
   const spread = async (caller: string, waiting: readonly string[]) => {
     const keys = waiting.toSorted((a, b) => rankOf(a) - rankOf(b))
     const counts = PRIORITIES.map((_priority, rank) => keys.filter((key) => rankOf(key) === rank).length)
     const priorityAt = await time.spread(weighted(caller), counts)
-    for (let from = 0; from < keys.length; from += SPREAD_BATCH) {
-      const batch = keys.slice(from, from + SPREAD_BATCH)
-      await Promise.all(batch.map((key, n) => tryTo(() => changePriority(key, priorityAt(from + n)))))
-    }
+    return keys.map((key, n) => ({ key, priority: priorityAt(n) }))
   }
 
   const requested = new Set<string>()
@@ -95,7 +92,12 @@ export function createFairShares(options: FairSharesOptions): FairShares {
     for (const caller of callers) requested.delete(caller)
     await runCommand(redis, () => redis.sadd(spreadsKey, ...callers))
     const waiting = await readWaiting()
-    await Promise.all(callers.map((caller) => spread(caller, waiting.get(keyPrefixOf(caller)) ?? [])))
+    const spreads = await Promise.all(callers.map((caller) => spread(caller, waiting.get(keyPrefixOf(caller)) ?? [])))
+    const changes = spreads.flat()
+    for (let from = 0; from < changes.length; from += SPREAD_BATCH) {
+      const batch = changes.slice(from, from + SPREAD_BATCH)
+      await Promise.all(batch.map(({ key, priority }) => tryTo(() => changePriority(key, priority))))
+    }
     const done = callers.filter((caller) => !requested.has(caller))
     if (done.length > 0) await runCommand(redis, () => redis.srem(spreadsKey, ...done))
   }

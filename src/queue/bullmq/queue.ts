@@ -121,6 +121,7 @@ export function createBullmqQueue(options: BullmqQueueOptions): JobQueue {
       void fair?.recover()
       // A Redis that restarts without its data has lost the bound.
       redis.on('ready', () => {
+        void fair?.recover()
         prepare().catch((error: unknown) =>
           log.debug({ event: 'queue_bound_not_set', err: error }, 'cannot set the bound of the queue'),
         )
