@@ -8,11 +8,20 @@ import { Age, attempt, Failure } from './ui.ts'
 /** While one is pending the list is loaded again after this time, in ms. */
 const REFRESH_MS = 3_000
 
-/** The webhooks of a job, with each POST; one can be sent again. */
+type Delivery = Schemas['Delivery']
+
+/** What is sent, and where to. */
+const WHAT: Readonly<Record<Delivery['kind'], string>> = {
+  webhook: 'to the webhook',
+  output: 'the video, to its put_url',
+  copy: 'the video, to the bucket of the server',
+}
+
+/** What a job sends, with each attempt; one can be sent again. */
 export function Deliveries({ id, revision }: { id: string; revision: number }): VNode {
   const list = useLoaded<Schemas['DeliveryList']>((signal) => client.deliveries(id, { signal }), [id, revision])
   const redeliver = async (number: number) => {
-    await attempt(() => client.redeliver(id, number), 'The webhook is sent again.')
+    await attempt(() => client.redeliver(id, number), 'It is sent again.')
     list.reload()
   }
   useEffect(() => {
@@ -20,9 +29,9 @@ export function Deliveries({ id, revision }: { id: string; revision: number }): 
     const timer = setInterval(() => !document.hidden && list.reload(), REFRESH_MS)
     return () => clearInterval(timer)
   }, [list.data])
-  return html`<section class="card" aria-label="Webhooks">
+  return html`<section class="card" aria-label="Deliveries">
     <div class="title">
-      <h2>Webhooks <bdi class="dim url">${list.data?.webhook_url}</bdi></h2>
+      <h2>Deliveries ${' '}<bdi class="dim url">${list.data?.webhook_url}</bdi></h2>
       <button class="small" onClick=${list.reload}>Load again</button>
     </div>
     <${Failure} error=${list.error} />
@@ -31,16 +40,17 @@ export function Deliveries({ id, revision }: { id: string; revision: number }): 
       ${list.data?.deliveries.map(
         (one) =>
           html`<li key=${one.number}>
-            <span class="status ${one.state}">${one.state}</span> <code>${one.event}</code>
-            <span class="dim"><${Age} at=${one.created_at} /></span>
-            <button class="small" onClick=${() => redeliver(one.number)}>Send again</button>
+            <p class="head">
+              <span class="status ${one.state}">${one.state}</span>
+              ${one.kind === 'webhook' && html`<code>${one.event}</code>`}
+              <span class="dim">${WHAT[one.kind]}</span>
+              <span class="dim"><${Age} at=${one.created_at} /></span>
+              <button class="small" onClick=${() => redeliver(one.number)}>Send again</button>
+            </p>
             <ol>
               ${one.tries.map(
-                (post) =>
-                  html`<li class="dim">
-                    ${new Date(post.at).toLocaleTimeString()}: ${post.status ?? ''} <bdi>${post.error}</bdi>
-                    ${post.duration_ms !== undefined && formatDuration(post.duration_ms)}
-                  </li>`,
+                (one) =>
+                  html`<li class="dim">${new Date(one.at).toLocaleTimeString()}: <bdi>${answerOf(one)}</bdi></li>`,
               )}
             </ol>
           </li>`,
@@ -48,3 +58,7 @@ export function Deliveries({ id, revision }: { id: string; revision: number }): 
     </ul>
   </section>`
 }
+
+/** The answer to an attempt, or why there was none, and how long it took. */
+const answerOf = ({ status, error, duration_ms: duration }: Delivery['tries'][number]) =>
+  [status, error, duration !== undefined && formatDuration(duration)].filter((part) => part).join(' ')

@@ -139,7 +139,7 @@ export function NewJobPage(): VNode {
   const onText = (name: 'labels' | 'webhook' | 'timeout' | 'priority') => (event: Event) =>
     change({ [name]: (event.target as HTMLInputElement).value })
 
-  const optionError = errorOf(...OPTIONS)
+  const optionError = namedErrorsOf(wrong, (path) => isOf(path, OPTIONS))
   const general = wrong === undefined ? '' : generalErrorOf(wrong)
   return html`<form class="new" onSubmit=${start}>
     <div class="title">
@@ -293,13 +293,17 @@ function fieldErrorOf(error: unknown, names: readonly string[]): string {
   return own.map(({ message }) => message).join('; ')
 }
 
-/** What is wrong beside the errors that have a place. */
-function generalErrorOf(error: unknown): string {
-  const errors = error instanceof ProblemError ? error.errors : []
-  if (errors.length === 0) return messageOf(error)
-  const others = errors.filter(({ path }) => !isOf(path, PLACED))
-  return others.map(({ path, message }) => `${path.slice(1)} ${message}`).join('; ')
+/** What is wrong with the fields that `isMeant` selects, each with its name. */
+function namedErrorsOf(error: unknown, isMeant: (path: string) => boolean): string {
+  const errors = error instanceof ProblemError ? error.errors.filter(({ path }) => isMeant(path)) : []
+  return errors.map(({ path, message }) => `${path.slice(1)} ${message}`).join('; ')
 }
+
+/** What is wrong beside the errors that have a place. */
+const generalErrorOf = (error: unknown): string =>
+  error instanceof ProblemError && error.errors.length > 0
+    ? namedErrorsOf(error, (path) => !isOf(path, PLACED))
+    : messageOf(error)
 
 /** How long the run is expected to take, and what it will cost, where the server knows. */
 function Estimate({ check, isChecking }: { check?: Check; isChecking: boolean }): VNode | null {

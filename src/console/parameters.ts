@@ -71,7 +71,13 @@ function ParameterField({ parameter, text, error, onText }: ParameterFieldProps)
           </select>`
         : html`<input ...${shared} type="number" step="1" min=${minimum} max=${maximum} placeholder="default" />`
     }
-    <p class="hint" id=${`${id}-about`}>${range}<${Words} text=${description.replace(/^`v1(5)?` only: /, '')} /></p>
+    <p class="hint" id=${`${id}-about`}>${range}<${Words} text=${sentenceOf(description)} /></p>
     ${error !== '' && html`<p class="failure" role="alert">${error}</p>`}
   </div>`
+}
+
+/** The description without the model, which the form has chosen: a sentence again. */
+function sentenceOf(description: string): string {
+  const text = description.replace(/^`v1(5)?` only: /, '')
+  return text.charAt(0).toUpperCase() + text.slice(1)
 }

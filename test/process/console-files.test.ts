@@ -118,7 +118,7 @@ describeInBrowser(
       await page.getByLabel('Labels, one key=value a line').fill(`scene=${'x'.repeat(600)}`)
       await page.getByText('Model and options').click()
       const options = page.locator('details', { hasText: 'Model and options' })
-      await options.getByRole('alert').waitFor()
+      await options.getByText('metadata/scene must be at most 512 characters').waitFor()
       expect(await readProperty(options, 'open')).toBe(true)
       const refusal = {
         status: 400,

@@ -61,24 +61,28 @@ describeInBrowser('the page of a job, in a browser', (open) => {
   }
   const change = (path: string) => fetch(server.url + path, { method: 'POST' })
 
-  test('shows each POST of a webhook with what the receiver answered, and sends one again', async () => {
-    const receiver = await startReceiver()
+  test('shows each attempt to send a webhook and the video with what was answered, and sends one again', async () => {
+    const [receiver, store] = [await startReceiver(), await startReceiver()]
     receiver.answerWith = (response) => response.writeHead(receiver.received.length === 1 ? 200 : 410).end()
-    const { job_id: id } = await post(server, '/jobs', { ...aJob, webhook_url: receiver.url })
+    const body = { ...aJob, webhook_url: receiver.url, webhook_events: ['job.succeeded'] }
+    const { job_id: id } = await post(server, '/jobs', { ...body, output: { put_url: `${store.url}?key=hush` } })
     await server.untilStatus(id, 'succeeded')
     await receiver.untilReceived(1)
+    await store.untilReceived(1)
     const { page, check } = await visit(`job/${id}`)
-    const webhooks = page.getByRole('region', { name: 'Webhooks' })
-    await webhooks.getByText('delivered').waitFor()
-    await webhooks.getByText('job.succeeded').waitFor()
-    await webhooks.getByText(receiver.url).waitFor()
-    await expectSoon(() => webhooks.locator('ol li').allTextContents()).toEqual([expect.stringContaining(': 200')])
-    await webhooks.getByRole('button', { name: 'Send again' }).click()
-    await receiver.untilReceived(2)
-    await expectSoon(() => webhooks.locator('ol li').allTextContents()).toEqual([
-      expect.stringContaining(': 200'),
-      expect.stringContaining(': 410'),
+    const deliveries = page.getByRole('region', { name: 'Deliveries' })
+    const sent = (name: string) => deliveries.locator('ul > li').filter({ hasText: name })
+    await deliveries.getByText(receiver.url).waitFor()
+    const answers = (name: string) => sent(name).locator('ol li').allTextContents()
+    await expectSoon(() => answers('job.succeeded')).toEqual([expect.stringContaining(': 200 ')])
+    await expectSoon(() => answers('the video, to its put_url')).toEqual([expect.stringContaining(': 204 ')])
+    await sent('job.succeeded').getByRole('button', { name: 'Send again' }).click()
+    await expectSoon(() => answers('job.succeeded')).toEqual([
+      expect.stringContaining(': 200 '),
+      expect.stringContaining(': 410 '),
     ])
+    expect(receiver.received).toHaveLength(2)
+    expect(await page.content()).not.toContain('hush')
     await check()
   })
 

@@ -120,7 +120,7 @@ describeInBrowser('the console, in a browser', (open) => {
     await failure.getByText('Check that its address').waitFor()
     for (const text of Object.values(hostile)) await page.getByText(text, { exact: true }).waitFor()
     // The receiver does not answer: the delivery stays pending, and is sent again on demand.
-    const webhooks = page.getByRole('region', { name: 'Webhooks' })
+    const webhooks = page.getByRole('region', { name: 'Deliveries' })
     await webhooks.getByText('job.failed').waitFor()
     expect(await page.evaluate(`document.querySelectorAll('main script, main b, main img').length`)).toBe(0)
     await page.getByRole('button', { name: 'Retry' }).click()
