@@ -23,7 +23,7 @@ export type ModalOutputsOptions = {
   readonly log: Log
 }
 
-/** About how many outputs beyond the size limit are remembered. */
+/** About how many outputs beyond the size limit are remembered, and as many that are gone. */
 const REMEMBERED = 10_000
 
 /** `Retry-After` of an output that could not be stored, in seconds. */
@@ -36,6 +36,8 @@ export function createModalOutputs(options: ModalOutputsOptions): Outputs {
   const cache = createFileCache({ folder, maxBytes })
   /** By file: another fetch would be another call of the function, with the same result. */
   const tooLarge = createLru<OutputTooLarge>(REMEMBERED)
+  /** By run: Modal has no output of it. Jobs share the output of a run. */
+  const gone = createLru<true>(REMEMBERED)
   const fileOf = (name: string) => `${name}.mp4`
 
   const runOf = ({ runId, version, caller }: SucceededJob): ModalRun => {
@@ -56,14 +58,19 @@ export function createModalOutputs(options: ModalOutputsOptions): Outputs {
     const known = tooLarge.get(file)
     if (known) throw known
     try {
-      return await cache.use(file, { fill, modifiedAt: finishedAt })
+      const output = await cache.use(file, { fill, modifiedAt: finishedAt })
+      gone.delete(run.runId)
+      return output
     } catch (error) {
+      if (isProblem(error, 'output_unavailable') && error.status === 410) gone.set(run.runId, true, 1)
       if (error instanceof OutputTooLarge) tooLarge.set(file, error, 1)
       if (isProblem(error, 'output_unavailable')) throw error
       const retry = { cause: error, retryAfterSeconds: DISK_RETRY_SECONDS }
       throw problem('output_unavailable', { detail: 'The output could not be stored on this server.', ...retry })
     }
   }
+
+  const has = ({ runId }: SucceededJob) => Promise.resolve(runId !== undefined && !gone.get(runId))
 
   return {
     open: async (job) => ({ kind: 'file', ...(await use(job)) }),
@@ -85,8 +92,8 @@ export function createModalOutputs(options: ModalOutputsOptions): Outputs {
       }
       use(job).then(({ release }) => release(), failed)
     },
-    has: () => Promise.resolve(true),
-    share: (from) => Promise.resolve(storedOutputOf(from)),
+    has,
+    share: async (from) => ((await has(from)) ? storedOutputOf(from) : undefined),
     async forget(job) {
       for (const name of namesOf(job)) await cache.forget(fileOf(name))
     },

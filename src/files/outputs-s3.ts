@@ -2,6 +2,7 @@ import { problem } from '../problems.ts'
 import type { OutputBytes, Outputs, OutputOptions, SucceededJob } from '../jobs/ports/files.ts'
 import { sharedPathOf, storedOutputOf } from './outputs.ts'
 import type { S3Bucket } from './s3.ts'
+import { askBucket } from './s3-requests.ts'
 
 export type S3OutputsOptions = {
   readonly bucket: S3Bucket
@@ -11,14 +12,36 @@ export type S3OutputsOptions = {
   readonly ttlSeconds: number
 }
 
+/** Timeout of the question whether an output is in the bucket, in ms; its reader waits. */
+export const HEAD_MS = 2_000
+/** How long the bucket is not asked after it has not answered, in ms. */
+export const PAUSE_MS = 30_000
+
 /** Outputs in an S3-compatible store, to which clients are redirected. */
 export function createS3Outputs({ bucket, prefix, ttlSeconds }: S3OutputsOptions): Outputs {
+  let pausedUntil = -Infinity
+
   const keyOf = (job: SucceededJob) => {
     const path = sharedPathOf(job)
     if (path === undefined)
       throw problem('output_unavailable', { detail: 'The output is not in the folder of outputs.' })
     return prefix + path
   }
+  /** Clients read there, so that only the bucket can say. One that does not answer keeps no job from its output. */
+  const has = async (job: SucceededJob): Promise<boolean> => {
+    if (sharedPathOf(job) === undefined) return false
+    if (performance.now() < pausedUntil) return true
+    try {
+      const head = { method: 'HEAD', key: keyOf(job) } as const
+      // 403: of an object that is not there, without the right to list the bucket.
+      const { status } = await askBucket(bucket, head, { expected: [200, 403, 404], timeoutMs: HEAD_MS })
+      return status === 200
+    } catch {
+      pausedUntil = performance.now() + PAUSE_MS
+      return true
+    }
+  }
+
   return {
     async open(job, request) {
       const { method } = request
@@ -33,7 +56,7 @@ export function createS3Outputs({ bucket, prefix, ttlSeconds }: S3OutputsOptions
       return use(output).finally(output.close)
     },
     prefetch: () => undefined,
-    has: () => Promise.resolve(true),
+    has,
     share: (from) => Promise.resolve(storedOutputOf(from)),
     forget: () => Promise.resolve(),
     sweep: () => Promise.resolve(),

@@ -2,7 +2,7 @@ import { currentAttempt, type Job } from '../jobs/job.ts'
 import type { Outputs, SucceededJob } from '../jobs/ports/files.ts'
 import { createLru } from '../lib/collections.ts'
 import { jobIdIn, nameOf } from './outputs.ts'
-import { openObject, queryOf } from './outputs-s3.ts'
+import { HEAD_MS, openObject, PAUSE_MS, queryOf } from './outputs-s3.ts'
 import { askBucket, listObjects } from './s3-requests.ts'
 import type { S3Bucket } from './s3.ts'
 
@@ -22,10 +22,6 @@ export type StoredOutputs = Outputs & {
 
 /** Outputs that are known to be in the bucket. */
 const KNOWN = 100_000
-/** Timeout of the question whether an output is in the bucket, in ms; its reader waits. */
-const HEAD_MS = 2_000
-/** How long the bucket is not asked after it has not answered, in ms. */
-const PAUSE_MS = 30_000
 /** Objects that a sweep fails to remove before it gives up: then the bucket is unavailable, or does not allow it. */
 const MAX_FAILURES = 10
 /** How long the URL for a PUT is valid, in seconds: S3 checks it at the beginning of the request. */

@@ -4,6 +4,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { createS3Outputs } from '../../src/files/outputs-s3.ts'
 import { createS3Bucket, type S3Options } from '../../src/files/s3.ts'
 import type { OutputOptions } from '../../src/jobs/ports/files.ts'
+import { freePort } from '../helpers/free-port.ts'
 import { aJob } from '../helpers/jobs.ts'
 import { signatureError } from '../helpers/s3-signature.ts'
 
@@ -61,6 +62,22 @@ test.each([
   '/sharedx/a',
 ])('an output at %s is unavailable', async (path) => {
   await expect(urlOf(path)).rejects.toMatchObject({ code: 'output_unavailable' })
+})
+
+test('an output is shared as long as the bucket has it, or does not answer', async () => {
+  const endpoint = await startStore()
+  const [there, gone] = ['/shared/results/a/v15/output.mp4', '/shared/results/b/v15/output.mp4']
+  const target = await urlOf(there, { endpoint })
+  await fetch(new URL(target.pathname, endpoint), { method: 'PUT', body: 'a video' })
+  const outputsAt = (address: string) =>
+    createS3Outputs({ bucket: createS3Bucket({ ...OPTIONS, endpoint: address }), prefix: '', ttlSeconds: 3600 })
+  const { has } = outputsAt(endpoint)
+  expect([await has(jobAt(there)), await has(jobAt(gone)), await has(jobAt('/elsewhere'))]).toEqual([
+    true,
+    false,
+    false,
+  ])
+  expect(await outputsAt(`http://127.0.0.1:${await freePort()}`).has(jobAt(gone))).toBe(true)
 })
 
 test('a store serves the object, its ranges and its head by the URL, until it expires', async () => {

@@ -13,6 +13,7 @@ import {
 import type { Outputs, OutputOptions } from '../../src/jobs/ports/files.ts'
 import { aJob, after, failed, spawned, succeeded } from '../helpers/jobs.ts'
 import { temporaryFolder } from '../helpers/media.ts'
+import { problem } from '../../src/problems.ts'
 import { modalOutputs } from '../helpers/outputs.ts'
 
 const options: OutputOptions = { method: 'GET', contentType: 'video/mp4' }
@@ -194,6 +195,31 @@ describe('outputs of Modal', () => {
     outputs.prefetch(job)
     await new Promise(setImmediate)
     expect(runs).toEqual([])
+    await outputs.close()
+  })
+
+  test('that are gone are not shared with other jobs, until they are there again', async () => {
+    let status: number | undefined
+    const { outputs } = await modalOutputs({
+      download: (_run, path) =>
+        status === undefined
+          ? writeFile(path, 'video').then(() => undefined)
+          : Promise.reject(problem('output_unavailable', { status })),
+    })
+    const twin = { ...job, id: aJob().id, reusedFrom: job.id }
+    const other = { ...job, id: aJob().id, runId: 'other' }
+    const known = async () => [await outputs.has(twin), (await outputs.share(twin, aJob())) !== undefined]
+    expect(await known()).toEqual([true, true])
+    status = 502
+    await expect(outputs.open(job, options)).rejects.toMatchObject({ status })
+    expect(await known()).toEqual([true, true])
+    status = 410
+    await expect(outputs.open(job, options)).rejects.toMatchObject({ status })
+    expect(await known()).toEqual([false, false])
+    expect(await outputs.has(other)).toBe(true)
+    status = undefined
+    await outputs.open(job, options)
+    expect(await known()).toEqual([true, true])
     await outputs.close()
   })
 

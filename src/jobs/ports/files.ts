@@ -71,7 +71,7 @@ export type Outputs = {
   read<T>(job: SucceededJob, signal: AbortSignal, use: (output: OutputBytes) => Promise<T>): Promise<T>
   /** Starts to fetch an output before it is requested. Never throws. */
   prefetch(job: SucceededJob): void
-  /** Whether the output is still there, as far as this server knows without a request to Modal or S3. */
+  /** Whether the output is still there; at Modal, as far as this server knows from earlier requests. Never rejects. */
   has(job: SucceededJob): Promise<boolean>
   /** Gives a job the output of another, to keep also when that is removed; undefined if it is no longer there. Idempotent. */
   share(from: SucceededJob, to: Job): Promise<StoredOutput | undefined>
