@@ -81,6 +81,12 @@ testContractCatches('a queue without a bound', {
   open,
 })
 
+testContractCatches('a queue that ignores the limits of callers', {
+  cases: fairQueueContract,
+  promise: 'runs no more entries of a caller than its limit, and those of others meanwhile',
+  open: () => createInProcessQueue({ log: silentLog(), maxRunning: 3, shareOf: () => ({ weight: 1 }) }),
+})
+
 test('a pause lasts over a restart if the store keeps it', async () => {
   const kept = new Set<string>()
   const flags = {
