@@ -127,7 +127,7 @@ export type Charge = { readonly amount: number; readonly max?: number }
 export type Windows = { count(key: string, windowMs: number, charge?: Charge): Count }
 
 /** Of about `maxKeys` keys; the least recently used are forgotten. `now`: epoch ms. */
-export function createWindows(maxKeys: number, now: () => number = Date.now): Windows {
+export function createWindows(maxKeys: number, now = () => Date.now()): Windows {
   const windows = createLru<{ current: number; endsAt: number }>(maxKeys)
   return {
     count(key, windowMs, { amount, max = Infinity } = { amount: 1 }) {

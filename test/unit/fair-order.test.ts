@@ -96,6 +96,8 @@ test('while a caller waits, starts of any other are ahead of its own, each by we
             else if (caller === waiter) lead -= own
             least = Math.min(least, lead)
             if (lead - least > own + others + 1e-3) throw new Error(`${other} is ahead of ${waiter}`)
+            // With its last job it no longer waits, also if it waits again at the next start.
+            if (caller === waiter && waiting[waiter] === 1) [lead, least] = [0, 0]
           }
         }
       }
@@ -105,12 +107,14 @@ test('while a caller waits, starts of any other are ahead of its own, each by we
 })
 
 test('of callers that all wait, each has its share of starts but one job of each other, and of finished jobs but one per slot', () => {
+  // Enough for several rounds of all callers, beyond the slots.
+  const jobsOf = ({ weight }: Share) => 4 * weight + 8
   const aBacklog = aLoad().map(({ shares, slots, arrivals }) => ({
     shares,
     slots,
-    // Enough for several rounds of all callers, with the durations of the load.
-    arrivals: shares.flatMap(({ weight }, caller) =>
-      Array.from({ length: 4 * weight }, (_none, n) => {
+    // With the durations of the load.
+    arrivals: shares.flatMap((share, caller) =>
+      Array.from({ length: jobsOf(share) }, (_none, n) => {
         const duration = arrivals[(caller + n) % arrivals.length]?.duration ?? 1
         return { caller, at: 0, duration, jobs: 1 }
       }),
@@ -123,7 +127,7 @@ test('of callers that all wait, each has its share of starts but one job of each
       runLoad(load, (waiting, running) => {
         if (waiting.includes(0)) return
         checks++
-        const started = load.shares.map(({ weight }, caller) => 4 * weight - waiting[caller]!)
+        const started = load.shares.map((share, caller) => jobsOf(share) - waiting[caller]!)
         const all = started.reduce((sum, count) => sum + count, 0)
         for (const [caller, { weight }] of load.shares.entries()) {
           const share = (all - (load.shares.length - 1)) * (weight / total) - 1e-6
