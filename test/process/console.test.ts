@@ -140,7 +140,19 @@ describeInBrowser('the console, in a browser', (open) => {
     await row(one).waitFor({ state: 'detached' })
     expect(page.url()).toContain('status=succeeded')
     await page.goBack()
-    for (const job of [one, two]) await row(job).getByRole('checkbox').check()
+    const select = async () => {
+      for (const job of [one, two]) await row(job).getByRole('checkbox').check()
+    }
+    await select()
+    await page.getByRole('button', { name: 'Retry' }).click()
+    await page.getByText('2 jobs started again.').waitFor()
+    await expectSoon(async () =>
+      (await Promise.all([one, two].map(({ job_id: id }) => server.job(id)))).map(
+        ({ status, attempts }) => `${status} ${attempts.length}`,
+      ),
+    ).toEqual(['failed 2', 'failed 2'])
+    for (const job of [one, two]) await row(job).getByText('failed').waitFor()
+    await select()
     await page.getByRole('button', { name: 'Delete' }).click()
     await page.getByRole('button', { name: 'Delete these 2 jobs' }).click()
     for (const job of [one, two]) await row(job).waitFor({ state: 'detached' })
@@ -214,10 +226,12 @@ describeInBrowser('the console, in a browser', (open) => {
     await check()
   })
 
-  test('a job that runs shows how far it is, and what it prints as it prints it', async () => {
+  test('a job that runs shows how far it is, and what it prints as it prints it, also words of 10 KB', async () => {
     const held = await startApp()
     held.clock.now = Date.now()
+    const word = `${'w'.repeat(10_000)}\u202e`
     held.backend.logsWith = async function* (_call, signal) {
+      yield `${word}\n`
       yield '<img src=x onerror=alert(1)>\n load\r 50%|#####     | 5/10 [00:05<00:05,  1.00it/s]\r'
       await once(signal, 'abort')
     }
@@ -230,11 +244,17 @@ describeInBrowser('the console, in a browser', (open) => {
     await page.getByText('Log', { exact: true }).click()
     const log = page.getByRole('region', { name: 'Log' })
     await expectSoon(() => log.textContent()).toBe(
-      '<img src=x onerror=alert(1)>\n 50%|#####     | 5/10 [00:05<00:05,  1.00it/s]',
+      `${word}\n<img src=x onerror=alert(1)>\n 50%|#####     | 5/10 [00:05<00:05,  1.00it/s]`,
     )
-    held.backend.end(attempts[0]?.callId ?? '', { kind: 'failed', code: 'face_not_found', error: '<b>no face</b>' })
+    await page.goto(`${url}/#/jobs`)
+    await page.getByRole('row').getByText('50 %').waitFor()
+    const error = `<b>no face</b> ${word.slice(0, 1_500)}`
+    held.backend.end(attempts[0]?.callId ?? '', { kind: 'failed', code: 'face_not_found', error })
+    await page.getByRole('row').getByText('<b>no face</b>').waitFor()
+    await page.getByRole('link', { name: job.job_id.slice(-8) }).click()
     await page.getByText('<b>no face</b>').waitFor()
     await page.getByText('one face is seen from the front').waitFor()
+    expect(await page.evaluate('document.documentElement.scrollWidth <= innerWidth')).toBe(true)
     await check()
   })
 
