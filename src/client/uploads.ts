@@ -30,13 +30,13 @@ const blobsOf = (job: JobFiles) =>
     return file instanceof Blob ? [[field, file] as const] : []
   })
 
-/** Whether the files of a job are better not sent in a form: they are large, or another of its files is an upload. */
+/** Whether the files of a job are sent ahead of it: they are large, or another of its files is an upload. */
 export function isSentAhead(job: JobFiles): boolean {
   const total = blobsOf(job).reduce((sum, [, { size }]) => sum + size, 0)
   return total > AHEAD_BYTES || FILE_FIELDS.some((field) => job[field] && !(job[field] instanceof Blob))
 }
 
-/** Whether the server takes no files in forms. It may still take uploads, if it has a bucket. */
+/** Whether the server takes no files in forms. With a bucket it still takes uploads. */
 export const isFormRefused = (error: unknown): boolean =>
   error instanceof ProblemError &&
   (error.code === 'uploads_need_public_url' || error.code === 'uploads_need_shared_storage')

@@ -5,7 +5,7 @@ import type { components } from '../client/schema.ts'
 
 export { piecesOf, ProblemError }
 
-/** What the API answers, by the names of the reference. */
+/** The objects of the API, named as in the reference. */
 export type Schemas = components['schemas']
 export type Job = Schemas['Job']
 
@@ -38,7 +38,7 @@ export const getJson = <T>(path: string, signal?: AbortSignal) =>
 export const getText = (path: string) =>
   send({ method: 'GET', path, repeatable: true, timeoutMs: ANSWER_MS }, (answer) => answer.text())
 
-/** Called when the server refuses the credential, or misses one. */
+/** Called when the server refuses or requires a credential. */
 let onSignedOut = (): void => undefined
 export const whenSignedOut = (callback: () => void) => (onSignedOut = callback)
 
@@ -70,7 +70,7 @@ export type Loaded<T> = {
   readonly update: (change: (data: T) => T) => void
 }
 
-/** Loads something, again when `deps` change or on `reload`; meanwhile the last answer stays. */
+/** Loads data, and again when `deps` change or on `reload`; the last answer stays until the next one arrives. */
 export function useLoaded<T>(load: (signal: AbortSignal) => Promise<T>, deps: readonly unknown[]): Loaded<T> {
   const [state, setState] = useState<{ data: T | undefined; error: string }>({ data: undefined, error: '' })
   const [turn, setTurn] = useState(0)
@@ -98,7 +98,7 @@ export type PostOptions = {
   readonly headers?: Readonly<Record<string, string>>
 }
 
-/** Repeated after a lost answer: it makes no difference, or has an idempotency key. */
+/** For requests that can be repeated after a lost answer: they change nothing, or have an idempotency key. */
 export const postJson = <T>(path: string, body: object, { signal, headers }: PostOptions = {}): Promise<T> => {
   const json = { body: JSON.stringify(body), headers: { ...headers, 'content-type': 'application/json' } }
   const call = { method: 'POST', path, repeatable: true, timeoutMs: ANSWER_MS, signal, ...json } as const

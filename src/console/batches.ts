@@ -53,7 +53,7 @@ export function BatchList(): VNode | null {
   </section>`
 }
 
-/** A batch above the list of its jobs, with what can be done with all of them. `onChange`: its jobs have changed. */
+/** A batch above the list of its jobs, with the actions for all of them. `onChange`: its jobs have changed. */
 export function BatchHead({ id, onChange }: { id: string; onChange: () => void }): VNode {
   const path = `/batches/${encodeURIComponent(id)}`
   const batch = useLoaded<Batch>((signal) => getJson(path, signal), [id])

@@ -3,9 +3,9 @@ import type { VNode } from 'preact'
 
 export type Bar = {
   readonly key: string | number
-  /** What stands below it; empty for most, since there is little room. */
+  /** Text below the bar; empty for most, since there is little room. */
   readonly label: string
-  /** What a pointer on it shows. */
+  /** Shown when the pointer is on the bar. */
   readonly title: string
   /** Its parts from bottom to top, each with the class that colours it. */
   readonly parts: readonly { readonly kind: string; readonly value: number }[]

@@ -5,19 +5,19 @@ import { client, type Schemas, useLoaded } from './api.ts'
 import { formatDuration } from './format.ts'
 import { Age, attempt, Failure } from './ui.ts'
 
-/** While one is pending the list is loaded again after this time, in ms. */
+/** Interval at which the list is loaded again while a delivery is pending, in ms. */
 const REFRESH_MS = 3_000
 
 type Delivery = Schemas['Delivery']
 
-/** What is sent, and where to. */
+/** What is sent, and where. */
 const WHAT: Readonly<Record<Delivery['kind'], string>> = {
   webhook: 'to the webhook',
   output: 'the video, to its put_url',
   copy: 'the video, to the bucket of the server',
 }
 
-/** What a job sends, with each attempt; one can be sent again. */
+/** The webhooks and outputs that a job sends, with each attempt. */
 export function Deliveries({ id, revision }: { id: string; revision: number }): VNode {
   const list = useLoaded<Schemas['DeliveryList']>((signal) => client.deliveries(id, { signal }), [id, revision])
   const redeliver = async (number: number) => {
@@ -59,6 +59,6 @@ export function Deliveries({ id, revision }: { id: string; revision: number }): 
   </section>`
 }
 
-/** The answer to an attempt, or why there was none, and how long it took. */
+/** The answer to an attempt or the reason for none, and its duration. */
 const answerOf = ({ status, error, duration_ms: duration }: Delivery['tries'][number]) =>
   [status, error, duration !== undefined && formatDuration(duration)].filter((part) => part).join(' ')

@@ -38,7 +38,7 @@ export type JobFiltersProps = {
   readonly isAdmin: boolean
 }
 
-/** The filters stand in the address, so that a list can be linked, and the browser goes back to it. */
+/** The filters are in the address, so that a list can be linked and the browser can go back to it. */
 export function JobFilters({ query, isAdmin }: JobFiltersProps): VNode {
   const chosen = new Set((query.get('status') ?? '').split(',').filter((status) => status !== ''))
   const toggle = (status: string) => {

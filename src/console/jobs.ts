@@ -12,7 +12,7 @@ type Page = Schemas['JobList']
 
 /** Jobs on a page: the page holds no more of them, however many there are. */
 const PAGE_SIZE = 50
-/** How often jobs that run are loaded again, in ms: the stream of all jobs does not say how far they are. */
+/** Interval at which running jobs are loaded again, in ms: the stream of all jobs does not report progress. */
 const PROGRESS_MS = 5_000
 /** Changes of jobs that are not on the page load it again, at most once in this time, in ms. */
 const RELOAD_MS = 1_000
@@ -91,7 +91,7 @@ function useLiveList(page: Loaded<Page>, isFirst: boolean) {
   })
 }
 
-/** What can be done with several jobs. */
+/** Actions for several jobs. */
 const ACTIONS = {
   cancel: { label: 'Cancel', done: 'canceled', applies: (job: Job) => !isFinished(job), run: client.cancel },
   retry: {

@@ -22,7 +22,7 @@ export type LiveOptions = {
   readonly onJob: (job: Job) => void
   /** Where a running job is, and how far. */
   readonly onHint?: (id: string, hint: Pick<Job, 'stage' | 'progress'>) => void
-  /** Loads what is shown again: after a break, and while there is no stream. */
+  /** Loads the data again: after a break, and while there is no stream. */
   readonly onGap: () => void
 }
 
@@ -63,7 +63,7 @@ type Following = {
   readonly signal: AbortSignal
 }
 
-/** Ends when the signal aborts, or when there is nothing to come: the job has finished, or it may not be seen. */
+/** Ends when the signal aborts, when the job has finished, or when the caller may not see it. */
 async function follow(path: string, { callbacks, setState, signal }: Following): Promise<void> {
   for (let failures = 0; ; failures++) {
     try {
@@ -91,7 +91,7 @@ async function follow(path: string, { callbacks, setState, signal }: Following):
   }
 }
 
-/** Reads a stream to its end. Whether its job has finished: a server that shuts down ends the stream before. */
+/** Reads a stream to its end. Resolves with whether its job has finished: a server that shuts down ends it earlier. */
 async function readJobs(body: ReadableStream<Uint8Array>, callbacks: Following['callbacks']): Promise<boolean> {
   const onHint = (id: string, hint: Pick<Job, 'stage' | 'progress'>) => callbacks.current.onHint?.(id, hint)
   const events = readEvents<Job>(body, {

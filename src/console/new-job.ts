@@ -34,9 +34,9 @@ const EMPTY: Form = {
   reuse: false,
 }
 
-/** Files beyond this, in bytes, are sent only once the form is submitted, and so not checked before. */
+/** Larger files, in bytes, are sent only when the form is submitted, so they are not checked before. */
 const MAX_CHECKED_BYTES = 64_000_000
-/** How long the form has to rest before it is checked, in ms. */
+/** The form is checked this long after its last change, in ms. */
 const REST_MS = 400
 
 /** Labels as lines of `key=value`. */
@@ -76,7 +76,7 @@ async function sendForm<T>(form: Form, sender: FileSender, post: (fields: object
   try {
     return await post({ ...Object.fromEntries(mediaOf(form)), ...uploads, ...optionsOf(form) })
   } catch (error) {
-    // It has expired, for instance: the next time the file is sent again.
+    // An upload may have expired: its file is sent again the next time.
     if (error instanceof ProblemError && error.code === 'upload_rejected') {
       sender.forget(error.errors.map(({ path }) => path.slice(1)))
     }
@@ -239,7 +239,7 @@ export function NewJobPage(): VNode {
 
 const sizeOf = ({ face, audio }: Form) => formatBytes((face.file?.size ?? 0) + (audio.file?.size ?? 0))
 
-/** The options of the form; opened by an error, which nobody would see otherwise. */
+/** The options of the form. An error opens them, since it would be hidden otherwise. */
 function Options({ hasError, children }: Children & { hasError: boolean }): VNode {
   const details = useRef<HTMLDetailsElement>(null)
   useEffect(() => {
@@ -248,7 +248,7 @@ function Options({ hasError, children }: Children & { hasError: boolean }): VNod
   return html`<details class="card" ref=${details}>${children}</details>`
 }
 
-/** Checks the form by a dry run, once it rests. */
+/** Checks the form by a dry run after each change. */
 function useCheck(form: Form, sender: FileSender) {
   const [state, setState] = useState<{ check?: Check; error?: unknown; isChecking: boolean }>({ isChecking: false })
   useEffect(() => {
@@ -286,20 +286,20 @@ const PLACED = [...FACES, ...SPEECHES, ...OPTIONS, ...PARAMETERS]
 const isOf = (path: string, names: readonly string[]) =>
   names.some((name) => path === `/${name}` || path.startsWith(`/${name}/`))
 
-/** What is wrong with one of these fields, or with a part of it. */
+/** The errors of these fields and of their parts. */
 function fieldErrorOf(error: unknown, names: readonly string[]): string {
   if (!(error instanceof ProblemError)) return ''
   const own = error.errors.filter(({ path }) => isOf(path, names))
   return own.map(({ message }) => message).join('; ')
 }
 
-/** What is wrong with the fields that `isMeant` selects, each with its name. */
+/** The errors of the fields that `isMeant` selects, each with the name of its field. */
 function namedErrorsOf(error: unknown, isMeant: (path: string) => boolean): string {
   const errors = error instanceof ProblemError ? error.errors.filter(({ path }) => isMeant(path)) : []
   return errors.map(({ path, message }) => `${path.slice(1)} ${message}`).join('; ')
 }
 
-/** What is wrong beside the errors that have a place. */
+/** The error of the whole request, or the errors of fields that have no place in the form. */
 const generalErrorOf = (error: unknown): string =>
   error instanceof ProblemError && error.errors.length > 0
     ? namedErrorsOf(error, (path) => !isOf(path, PLACED))
@@ -320,7 +320,7 @@ function Estimate({ check, isChecking }: { check?: Check; isChecking: boolean })
   return html`<span class="estimate">Ready${parts.length > 0 && `: ${parts.join(', ')}`}.</span>`
 }
 
-/** The command that would do the same. */
+/** The same request as a command. */
 function Curl({ form }: { form: Form }): VNode {
   const media = mediaOf(form)
   const files = media.flatMap(([name, value]) => (value instanceof File ? [[name, value.name] as const] : []))

@@ -61,7 +61,7 @@ function Health(): VNode {
 function Pause({ isPaused, onChange }: { isPaused: boolean; onChange: () => void }): VNode {
   const [question, setQuestion] = useState<Question>()
   const newest = useLoaded((signal) => client.list({ limit: 1 }, { signal }), [])
-  // Only administrators are shown whose a job is.
+  // Only administrators see the caller of a job.
   const isAdmin = credential.get() === '' || newest.data?.jobs.some(({ caller }) => caller !== undefined)
   const change = async (verb: 'pause' | 'resume') => {
     const call = { method: 'POST', path: `/admin/${verb}`, repeatable: true, timeoutMs: 30_000 } as const

@@ -76,7 +76,7 @@ function ParameterField({ parameter, text, error, onText }: ParameterFieldProps)
   </div>`
 }
 
-/** The description without the model, which the form has chosen: a sentence again. */
+/** The description without the name of the model, which is chosen in the form. */
 function sentenceOf(description: string): string {
   const text = description.replace(/^`v1(5)?` only: /, '')
   return text.charAt(0).toUpperCase() + text.slice(1)

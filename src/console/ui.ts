@@ -49,7 +49,7 @@ export const Messages = () => html`
   </div>
 `
 
-/** Does what a person asked for; shows why it failed. Returns whether it succeeded. */
+/** Runs an action of the user, and shows why it failed. Returns whether it succeeded. */
 export async function attempt(action: () => Promise<unknown>, done?: string): Promise<boolean> {
   try {
     await action()
@@ -84,7 +84,7 @@ export const Took = ({ job }: { job: Job }): VNode => {
   return html`<span>${formatDuration(Math.max(0, end - Date.parse(job.started_at)))}</span>`
 }
 
-/** The state, and where the job is in it. */
+/** The status of a job, with its stage. */
 export const Status = ({ job }: { job: Job }): VNode => {
   const detail = job.status === 'running' ? job.stage : undefined
   return html`<span class="status ${job.status}"

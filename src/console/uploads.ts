@@ -6,27 +6,27 @@ import { BASE, postJson, UploadError } from './api.ts'
 export type Files = Readonly<Partial<Record<'video' | 'image' | 'audio', File>>>
 type Kind = keyof Files
 
-/** Repetitions of a PUT that broke. */
+/** Repetitions of a PUT after a broken connection. */
 const RETRIES = 1
 
 type Sending = {
   readonly file: File
   readonly stop: AbortController
   readonly uploadId: Promise<string>
-  /** Bytes, and whether these are all. */
+  /** In bytes. */
   sent: number
   isDone: boolean
 }
 
-/** Sends the files of a form ahead of its checks and of its submit: each once, as long as it is in the form. */
+/** Sends the files of a form ahead of its checks and its submit. Each file is sent once while it is in the form. */
 export type FileSender = {
-  /** Stops and forgets what is not among these files. */
+  /** Stops and forgets all other files. */
   keep(files: Files): void
-  /** The uploads of the files, by field. Rejects if one cannot be sent; then it is sent again the next time. */
+  /** Resolves with the uploads of the files, by field. Rejects if a file cannot be sent; the next call sends it again. */
   send(files: Files): Promise<Record<string, { readonly upload_id: string }>>
-  /** Forgets uploads that the server does not have any more. */
+  /** Forgets uploads that the server no longer has. */
   forget(kinds: readonly string[]): void
-  /** Stops what is being sent. */
+  /** Stops the files that are being sent. */
   stop(): void
 }
 
@@ -96,7 +96,7 @@ async function sendFile(kind: Kind, file: File, { stop: { signal }, onSent }: Se
   return sent.upload_id
 }
 
-/** A `fetch` that reports how much of the body is sent, which that of browsers does not. */
+/** A `fetch` that reports how much of the body is sent, unlike the one of browsers. */
 const fetchWith =
   (onSent: (bytes: number) => void): typeof fetch =>
   (url, { method = 'GET', headers, body, signal } = {}) => {
@@ -105,7 +105,7 @@ const fetchWith =
     const request = new XMLHttpRequest()
     request.open(method, target)
     for (const [name, value] of new Headers(headers)) {
-      // The browser sets it by itself, and refuses that a page does.
+      // Only the browser itself may set it.
       if (name !== 'content-length') request.setRequestHeader(name, value)
     }
     request.upload.onprogress = ({ loaded }) => onSent(loaded)

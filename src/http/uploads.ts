@@ -176,7 +176,7 @@ export const uploadRoutes: FastifyPluginAsyncTypebox<UploadRoutesOptions> = asyn
           const bytes = request.raw.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>
           await receive(file, bytes, { caller: limitKeyOf(request), signal: left.signal })
         } catch (error) {
-          // Nobody gets the answer; in the log it is no error of the server.
+          // The client has left. In the log this is no error of the server.
           throw left.signal.aborted ? problem('malformed_request', { cause: error, detail: CUT_OFF }) : error
         } finally {
           request.raw.socket.off('close', abort)

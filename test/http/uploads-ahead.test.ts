@@ -228,7 +228,7 @@ test('the client sends large files ahead, again after a broken connection, and r
   expect(again.input.video).toEqual(job.input.video)
 })
 
-test('the client sends small files ahead to a server that takes no forms, and learns that once', async () => {
+test('the client sends small files ahead to a server that takes no forms, and tries the form only once', async () => {
   const made = await folderUploads()
   const { uploads } = made
   const noForms = refuseUploads(uploads, () => problem('uploads_need_shared_storage'))
@@ -250,7 +250,7 @@ test('the client sends small files ahead to a server that takes no forms, and le
   expect(asked).toEqual(['POST uploads', 'PUT uploads', 'POST jobs'])
 })
 
-test('the client rejects with the reason where a server takes files in no way', async () => {
+test('the client rejects with the reason if a server takes no files at all', async () => {
   const refused = () => problem('uploads_need_public_url')
   const { folder: path, uploads } = await folderUploads()
   app = await startApp({

@@ -273,7 +273,7 @@ describe('a refused submit leaves no file', () => {
   })
 })
 
-test('what files are called by their sender is of no effect', async () => {
+test('the file names of clients have no effect', async () => {
   await start()
   const names = [
     '../../../etc/passwd',
@@ -379,7 +379,7 @@ describe('the files of a job', () => {
     expect(problemOf(await inputOf(id, `${kind}?expires=${expires}&signature=${signature}`)).code).toBe('link_invalid')
   })
 
-  test('are nobody else’s', async () => {
+  test('are not shown to other callers', async () => {
     await start({ authenticator: knownCallers })
     const { job_id: id } = await aSubmit([face(), speech()], as('alice'))
     expect((await inputOf(id, 'video', as('alice'))).statusCode).toBe(200)
@@ -406,7 +406,7 @@ describe('the files of a job', () => {
     expect(problemOf(await read(link))).toMatchObject({ status: 403, code: 'link_invalid' })
   })
 
-  test('outlive its end, serve a retry, and go when it does', async () => {
+  test('are kept after it finishes, serve a retry, and are deleted with it', async () => {
     await start()
     const { job_id: id } = await aSubmit()
     await app.untilStatus(id, 'running')
@@ -422,7 +422,7 @@ describe('the files of a job', () => {
     expect(left()).toEqual([])
   })
 
-  test('go with a job that is old', async () => {
+  test('are deleted with a job whose retention has ended', async () => {
     await start()
     const { job_id: id } = await aSubmit()
     await app.untilStatus(id, 'running')
@@ -433,7 +433,7 @@ describe('the files of a job', () => {
     expect(left()).toEqual([])
   })
 
-  test('that have disappeared end it', async () => {
+  test('fail it if they have disappeared', async () => {
     await start({ running: false })
     const { job_id: id } = await aSubmit()
     rmSync(`${folder}/${id}/video.mp4`)
@@ -520,7 +520,7 @@ describe('over a real connection', () => {
     await until(() => left().length === 0, 'the end of what had come')
   })
 
-  test('an upload that only drips is cut off as well', async () => {
+  test('a very slow upload is cut off as well', async () => {
     await start({ http })
     const form = formOf([face(), speech()])
     const client = await dial({ 'content-length': form.length })
@@ -531,7 +531,7 @@ describe('over a real connection', () => {
     expect(client.answer).toMatch(/^HTTP\/1\.1 408 /)
   })
 
-  test('one that is too large is refused before it has come, and its sender can read why', async () => {
+  test('an upload that is too large is refused before it has arrived, and its client can read why', async () => {
     await start({ maxBytes: 100_000, http: { lingerReadMs: 500 } })
     const client = await dial({ 'transfer-encoding': 'chunked' })
     const write = (data: Buffer) =>
@@ -547,7 +547,7 @@ describe('over a real connection', () => {
     await until(() => client.closed, 'the end of the connection', 3_000)
   })
 
-  test('one that says it is too large is refused at once', async () => {
+  test('an upload whose Content-Length is too large is refused at once', async () => {
     await start({ http: { maxUploadBytes: 100_000 } })
     const client = await dial({ 'content-length': 2_000_000 })
     await until(() => client.answer.endsWith('}'), 'an answer')
@@ -555,7 +555,7 @@ describe('over a real connection', () => {
     client.socket.destroy()
   })
 
-  test('who is not let in sends nothing that is kept', async () => {
+  test('nothing is kept of the files of a client without a credential', async () => {
     await start({ authenticator: knownCallers })
     const form = formOf([face(), speech()])
     const client = await dial({ 'content-length': form.length })
@@ -565,7 +565,7 @@ describe('over a real connection', () => {
     client.socket.destroy()
   })
 
-  test('one caller gets no more than its share of the places, and another finds one', async () => {
+  test('one caller gets no more than its share of the slots, and another gets one', async () => {
     await start({ http: { maxUploads: 4, trustedProxies: parseTrustedProxies('127.0.0.1') } })
     const form = formOf([face(), speech()])
     const clients: Awaited<ReturnType<typeof dial>>[] = []
@@ -583,7 +583,7 @@ describe('over a real connection', () => {
     for (const { socket } of clients) socket.destroy()
   })
 
-  test('slow uploads are cut off while others are refused for want of places, and not before', async () => {
+  test('slow uploads are cut off only while others are refused because all slots are taken', async () => {
     const settings = { maxUploads: 1, uploadCheckMs: 200, uploadMinBytes: 100, lingerMs: 200 }
     await start({ http: settings })
     const form = formOf([face(), speech()])
@@ -599,7 +599,7 @@ describe('over a real connection', () => {
     await until(async () => (await post([face(), speech()])).statusCode === 202, 'a place')
   })
 
-  test('no more uploads are received at a time than may be', async () => {
+  test('no more uploads are received at a time than allowed', async () => {
     await start({ http: { maxUploads: 1 } })
     const form = formOf([face(), speech()])
     const client = await dial({ 'content-length': form.length })

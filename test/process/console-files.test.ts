@@ -72,7 +72,7 @@ describeInBrowser(
       await check()
     })
 
-    test('that the server does not have any more are sent again the next time', async () => {
+    test('are sent again if the server no longer has them', async () => {
       const { page, check, asked } = await visit()
       await choose(page, 'face.jpg')
       const expired = { path: '/audio', message: 'was not used in time and has expired; upload the file again' }
@@ -89,7 +89,7 @@ describeInBrowser(
       await check()
     })
 
-    test('make one job when the answer is lost and they are submitted again, and another after a change', async () => {
+    test('make one job if they are submitted again after a lost answer, and another job from a new form', async () => {
       const { page, check } = await visit()
       await choose(page, 'face.jpg')
       const before = (await jobs()).length
@@ -111,7 +111,7 @@ describeInBrowser(
       await check()
     })
 
-    test('are refused with every error, also of options that are not open, and of what has no place', async () => {
+    test('are refused with every error, also those of closed options and of fields that the form does not have', async () => {
       const { page, check } = await visit()
       await choose(page, 'face.jpg')
       await page.getByText('Model and options').click()
@@ -134,7 +134,7 @@ describeInBrowser(
       await check()
     })
 
-    test('can be a speech that the microphone records', async () => {
+    test('can be recorded with the microphone', async () => {
       const { page, check } = await visit()
       await page.getByLabel('Face: file').setInputFiles(join(SAMPLES, 'face.jpg'))
       const speech = page.getByRole('region', { name: 'Speech' })

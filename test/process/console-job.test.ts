@@ -61,7 +61,7 @@ describeInBrowser('the page of a job, in a browser', (open) => {
   }
   const change = (path: string) => fetch(server.url + path, { method: 'POST' })
 
-  test('shows each attempt to send a webhook and the video with what was answered, and sends one again', async () => {
+  test('shows each attempt to send webhooks and the video with its answer, and sends one again', async () => {
     const [receiver, store] = [await startReceiver(), await startReceiver()]
     receiver.answerWith = (response) => response.writeHead(receiver.received.length === 1 ? 200 : 410).end()
     const body = { ...aJob, webhook_url: receiver.url, webhook_events: ['job.succeeded'] }
@@ -103,7 +103,7 @@ describeInBrowser('the page of a job, in a browser', (open) => {
     await check()
   })
 
-  test('cancels a job that waits and starts it again, after a question that the keyboard answers', async () => {
+  test('cancels a waiting job after a question, and starts it again, by keyboard', async () => {
     await change('/admin/pause')
     const { job_id: id } = await post(server, '/jobs', aJob)
     const { page, check } = await visit(`job/${id}`)
@@ -124,7 +124,7 @@ describeInBrowser('the page of a job, in a browser', (open) => {
     await check()
   })
 
-  test('is used by the keyboard alone, like every view: each control is reached, shows its focus, and nothing moves if so set', async () => {
+  test('works with the keyboard alone, like every view: each control can be reached and shows its focus, and nothing moves with reduced motion', async () => {
     const { job_id: id } = await post(server, '/jobs', aJob)
     await server.untilStatus(id, 'succeeded')
     const { page, check } = await visit('new')

@@ -92,7 +92,7 @@ describeInBrowser('the console, in a browser', (open) => {
     await check()
   })
 
-  test('what is wrong with a request stands at its field', async () => {
+  test('an error of a field is shown at its field', async () => {
     const { page, check } = await visit('new')
     const paths = page.getByLabel('URL or path on the server')
     await paths.nth(0).fill('speech.wav')
@@ -105,7 +105,7 @@ describeInBrowser('the console, in a browser', (open) => {
     await check()
   })
 
-  test('a job that failed says why, what to do, and what it printed; hostile text is text; retry runs it again', async () => {
+  test('a failed job shows why and what to do, hostile text is text, and retry runs it again', async () => {
     const hostile = {
       '<img src=x onerror=alert(1)>': '<script>alert(2)</script>',
       rtl: '\u202eevil',
@@ -130,7 +130,7 @@ describeInBrowser('the console, in a browser', (open) => {
     await check()
   })
 
-  test('the list changes while another client works, and its filters, pages and actions do what they say', async () => {
+  test('the list follows the changes of another client, and its filters and actions work', async () => {
     const { page, check } = await visit('jobs')
     await page.getByText('live', { exact: true }).waitFor()
     const [one, two] = [await post(server, '/jobs', aFailure), await post(server, '/jobs', aFailure)]
@@ -160,7 +160,7 @@ describeInBrowser('the console, in a browser', (open) => {
     await check()
   })
 
-  test('while the server restarts the open page says that it polls, then it is live again and has missed nothing', async () => {
+  test('an open list says that it polls while the server restarts, then it is live again and has missed nothing', async () => {
     const { page, check } = await visit('jobs')
     await page.getByText('live', { exact: true }).waitFor()
     await server.end('SIGKILL')
@@ -226,7 +226,7 @@ describeInBrowser('the console, in a browser', (open) => {
     await check()
   })
 
-  test('a job that runs shows how far it is, and what it prints as it prints it, also words of 10 KB', async () => {
+  test('a job that runs shows how far it is, and its output as it is printed, also words of 10 KB', async () => {
     const held = await startApp()
     held.clock.now = Date.now()
     const word = `${'w'.repeat(10_000)}\u202e`
@@ -253,7 +253,7 @@ describeInBrowser('the console, in a browser', (open) => {
     await page.getByRole('row').getByText('<b>no face</b>').waitFor()
     await page.getByRole('link', { name: job.job_id.slice(-8) }).click()
     await page.getByText('<b>no face</b>').waitFor()
-    await page.getByText('one face is seen from the front').waitFor()
+    await page.getByText('one face from the front').waitFor()
     expect(await page.evaluate('document.documentElement.scrollWidth <= innerWidth')).toBe(true)
     await check()
   })
