@@ -6,7 +6,7 @@ const IN_BROWSER = ['src/console/**', 'src/http/console/files.ts']
 export default defineConfig({
   test: {
     // Most tests wait, for processes and timers of servers: more of them than processors are under way at a time.
-    maxWorkers: '150%',
+    maxWorkers: '200%',
     testTimeout: 45_000,
     hookTimeout: 45_000,
     projects: [
