@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -17,6 +18,18 @@ const choose = async (page: Page, face: string) => {
   await page.getByLabel('Face: file').setInputFiles(join(SAMPLES, face))
   await page.getByLabel('Speech: file').setInputFiles(join(SAMPLES, 'speech.wav'))
   await page.getByText('Ready').waitFor()
+}
+
+/** Drops a picture on a field, under a name with markup. */
+async function drop(page: Page, field: string, path: string): Promise<void> {
+  const base64 = readFileSync(path, 'base64')
+  const dataTransfer = await page.evaluateHandle(`(() => {
+    const bytes = Uint8Array.from(atob('${base64}'), (character) => character.charCodeAt(0))
+    const transfer = new DataTransfer()
+    transfer.items.add(new File([bytes], '<i>dropped.jpg', { type: 'image/jpeg' }))
+    return transfer
+  })()`)
+  await page.getByRole('region', { name: field }).locator('.drop').dispatchEvent('drop', { dataTransfer })
 }
 
 const submit = (page: Page) => page.getByRole('button', { name: 'Make the video' }).click()
@@ -134,9 +147,10 @@ describeInBrowser(
       await check()
     })
 
-    test('can be recorded with the microphone', async () => {
+    test('can be dropped on the page, and recorded with the microphone', async () => {
       const { page, check } = await visit()
-      await page.getByLabel('Face: file').setInputFiles(join(SAMPLES, 'face.jpg'))
+      await drop(page, 'Face', join(SAMPLES, 'face.jpg'))
+      await page.getByText('<i>dropped.jpg').waitFor()
       const speech = page.getByRole('region', { name: 'Speech' })
       await speech.getByRole('button', { name: 'Record' }).click()
       await speech.getByRole('timer').getByText('2 s').waitFor()

@@ -86,10 +86,16 @@ describeInBrowser('the page of a job, in a browser', (open) => {
     await check()
   })
 
-  test('downloads the video, and copies a link to it that needs no key', async () => {
+  test('is found by the id of the job, downloads the video, and copies a link to it that needs no key', async () => {
     const { job_id: id } = await post(server, '/jobs', aJob)
     await server.untilStatus(id, 'succeeded')
-    const { page, check } = await visit(`job/${id}`)
+    const { page, check } = await visit('jobs')
+    const search = page.getByLabel('Open a job by its id')
+    await search.fill('../jobs')
+    await search.press('Enter')
+    await page.getByText('That is no id of a job.').waitFor()
+    await search.fill(` ${id.toUpperCase()} `)
+    await search.press('Enter')
     await page.context().grantPermissions(['clipboard-read', 'clipboard-write'])
     const downloading = page.waitForEvent('download')
     await page.getByRole('link', { name: 'Download' }).click()
