@@ -10,7 +10,7 @@ export interface paths {
         };
         /**
          * List jobs
-         * @description Your jobs, newest first. For the next page, follow the `Link` of this one, or send its `next_cursor` with the same filters. All filters that are given apply. Every page is read along indexes: its cost does not grow with the number of jobs.
+         * @description Your jobs, newest first. For the next page, follow the `Link` of this one, or send its `next_cursor` with the same filters. All filters that are given apply. Every page is read along the indexes of its filters: only of labels that many jobs have, but few together, a page takes longer the more jobs there are.
          *
          *     Needs the scope `jobs:read`.
          */
@@ -294,7 +294,7 @@ export interface paths {
         put?: never;
         /**
          * Submit a batch of jobs
-         * @description Submits up to 1000 jobs at once, in a body of at most 2 MiB: JSON, or `application/x-ndjson` with one job a line. Jobs that are wrong, or beyond a limit, do not stop the others; `results` names the problem of each. With `atomic` all are created or none. Each job counts against the rate limit as a submit; a batch is accepted if one more submit is, and what it is beyond the limit delays the next submits. When the last job finishes, `webhook_url` gets the event `batch.finished` with the counts: `{"type", "timestamp", "data": {"batch_id", "counts", "links"}}`; again, if jobs are retried and finish again.
+         * @description Submits up to 1000 jobs at once, in a body of at most 5 MiB: JSON, or `application/x-ndjson` with one job a line. Jobs that are wrong, or beyond a limit, do not stop the others; `results` names the problem of each. With `atomic` all are created or none. Each job counts against the rate limit as a submit; a batch is accepted if one more submit is, and what it is beyond the limit delays the next submits. When the last job finishes, `webhook_url` gets the event `batch.finished` with the counts: `{"type", "timestamp", "data": {"batch_id", "counts", "links"}}`; again, if jobs are retried and finish again.
          *
          *     Needs the scope `jobs:write`.
          */

@@ -7,7 +7,7 @@ import { type NewJob, parseIdempotencyKey } from '../jobs/submit.ts'
 import { formatNanos } from '../jobs/usage.ts'
 import { formatTime } from '../jobs/view.ts'
 import { createSerial } from '../lib/concurrency.ts'
-import { invalidFields, isProblem, missingScope, problem, PROBLEM_CODES } from '../problems.ts'
+import { invalidFields, isProblem, missingScope, type Problem, problem, PROBLEM_CODES } from '../problems.ts'
 import type { Operation } from './docs/operation.ts'
 import { CostReply } from './jobs/job-schema.ts'
 import { cursorOf, parseCursor } from './jobs/list.ts'
@@ -15,6 +15,7 @@ import { namedJobOf } from './jobs/submit.ts'
 import { Metadata, NewJobBody, WebhookUrl } from './jobs/submit-schema.ts'
 import { linkNext } from './jobs/view.ts'
 import { callerOf, limitKeyOf } from './plugins/auth.ts'
+import { refusePrototype } from './plugins/bodies.ts'
 import type { OpenAnswers } from './plugins/open-answers.ts'
 import type { ChargeSubmits } from './plugins/rate-limits.ts'
 import { traceOf } from './plugins/request-log.ts'
@@ -30,9 +31,9 @@ import {
   Time,
 } from './schemas.ts'
 
-/** Most jobs of one batch, and the largest body of one, in bytes. */
+/** Most jobs of one batch, and the largest body of one, in bytes: two URLs of 2,048 characters fit into each job. */
 const MAX_JOBS = 1_000
-const MAX_BODY_BYTES = 2 * 1024 * 1024
+const MAX_BODY_BYTES = 5 * 1024 * 1024
 
 const ID = '0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b13'
 const BatchId = Text({ description: 'The id of the batch.', example: ID, maxLength: 100 })
@@ -314,13 +315,14 @@ export type BatchRoutesOptions = {
   readonly batches: Batches
   readonly openAnswers: OpenAnswers
   readonly chargeSubmits: ChargeSubmits
+  readonly limits: { readonly bodyLimitBytes: number }
 }
 
 const validateJob = compileValidator({ schema: NewJobBody, method: 'POST', url: '', httpPart: 'body' })
 
 /** The routes of batches. One body of a caller is read and checked at a time: it may be large. */
 export const batchRoutes: FastifyPluginAsyncTypebox<BatchRoutesOptions> = (app, options) => {
-  const { batches, openAnswers, chargeSubmits } = options
+  const { batches, openAnswers, chargeSubmits, limits } = options
   const onePerCaller = createSerial()
   app.addContentTypeParser('application/x-ndjson', { parseAs: 'string' }, (_request, body, done) => {
     try {
@@ -338,31 +340,22 @@ export const batchRoutes: FastifyPluginAsyncTypebox<BatchRoutesOptions> = (app, 
       schema: { body: BatchBody, querystring: NoQuery, response: { 202: SubmittedReply, ...PROBLEMS } },
     },
     async (request, reply) => {
-      const { jobs, defaults = {}, atomic = false, metadata, webhook_url: webhookUrl } = request.body
+      const { jobs, atomic = false, metadata, webhook_url: webhookUrl } = request.body
       const key = request.headers['idempotency-key']
-      const trace = traceOf(request.raw)
-      // Before the checks, which remove what is null.
-      const content = structuredClone(request.body)
-      const { batch, results, replayed } = await onePerCaller(limitKeyOf(request), () =>
-        batches.submit(
-          {
-            jobs: jobs.map((job) => ({
-              ...newJobOf({ ...defaultsFor(job, defaults), ...job }),
-              ...trace,
-            })),
-            isAtomic: atomic,
-            ...(metadata && { metadata }),
-            ...(webhookUrl !== undefined && { webhookUrl }),
-            ...(key !== undefined && { idempotencyKey: parseIdempotencyKey(String(key)) }),
-            content,
-            async onNew() {
-              await chargeSubmits.check(request)
-              // The first one is counted already.
-              await chargeSubmits.charge(request, reply, jobs.length - 1)
-            },
-          },
-          callerOf(request),
-        ),
+      const submit = async () => ({
+        ...(await readJobs(request.body, { maxBytes: limits.bodyLimitBytes, trace: traceOf(request.raw) })),
+        isAtomic: atomic,
+        ...(metadata && { metadata }),
+        ...(webhookUrl !== undefined && { webhookUrl }),
+        ...(key !== undefined && { idempotencyKey: parseIdempotencyKey(String(key)) }),
+        async onNew() {
+          await chargeSubmits.check(request)
+          // The first one is counted already.
+          await chargeSubmits.charge(request, reply, jobs.length - 1)
+        },
+      })
+      const { batch, results, replayed } = await onePerCaller(limitKeyOf(request), async () =>
+        batches.submit(await submit(), callerOf(request)),
       )
       if (replayed) reply.header('idempotent-replayed', 'true')
       reply.code(202).header('location', `/batches/${batch.id}`)
@@ -448,6 +441,59 @@ export const batchRoutes: FastifyPluginAsyncTypebox<BatchRoutesOptions> = (app, 
 
 const PROBLEMS = { '4xx': ProblemReply, '5xx': ProblemReply } as const
 
+/** As JSON. Throws `invalid_json` if it is nested too deeply. */
+function textOf(value: unknown, replace?: (name: string, member: unknown) => unknown): string {
+  try {
+    return JSON.stringify(value, replace)
+  } catch (cause) {
+    throw problem('invalid_json', { detail: 'The body is nested too deeply.', cause })
+  }
+}
+
+/** For `JSON.stringify`: gives the members of objects one order. */
+const inOrder = (_name: string, member: unknown) =>
+  typeof member === 'object' && member !== null && !Array.isArray(member)
+    ? Object.fromEntries(Object.entries(member).sort(([a], [b]) => (a < b ? -1 : 1)))
+    : member
+
+/** Throws if the defaults are wrong, which would be an error of each job. */
+function checkDefaults(defaults: object, maxBytes: number) {
+  const isTooLarge = textOf(defaults).length > maxBytes
+  if (isTooLarge) throw invalidFields([{ path: '/defaults', message: `must not have more than ${maxBytes} bytes` }])
+  if (validateJob(structuredClone(defaults))) return
+  // Without a path: what only the whole job can have.
+  const errors = fieldErrorsOf(validateJob.errors ?? []).filter(({ path }) => path !== '')
+  if (errors.length > 0) throw invalidFields(errors.map(({ path, message }) => ({ path: `/defaults${path}`, message })))
+}
+
+/** Characters of jobs that are checked in one turn of the event loop: that takes about 10 ms at most. */
+const CHECKED_PER_TURN = 32 * 1024
+
+type JobsOptions = { readonly maxBytes: number; readonly trace: ReturnType<typeof traceOf> }
+
+/** The jobs of a batch, each no larger than one that is submitted alone, and all that it is as text. */
+async function readJobs(body: Static<typeof BatchBody>, { maxBytes, trace }: JobsOptions) {
+  const { jobs, defaults = {}, ...others } = body
+  checkDefaults(defaults, maxBytes)
+  const made: (NewJob | Problem)[] = []
+  const texts = [textOf({ defaults, ...others }, inOrder)]
+  let checked = 0
+  for (const job of jobs) {
+    const text = textOf(job)
+    const isTooLarge = text.length > maxBytes
+    // Before the check, which removes what is null.
+    texts.push(isTooLarge ? text : textOf(job, inOrder))
+    made.push(
+      isTooLarge ? problem('body_too_large') : { ...newJobOf({ ...defaultsFor(job, defaults), ...job }), ...trace },
+    )
+    checked += text.length
+    if (checked < CHECKED_PER_TURN) continue
+    checked = 0
+    await new Promise(setImmediate)
+  }
+  return { jobs: made, content: texts.join('\n') }
+}
+
 /** One job of a batch, as the core takes it, with the errors of its schema. */
 function newJobOf(job: Record<string, unknown>): NewJob {
   const isValid = validateJob(job)
@@ -473,9 +519,10 @@ function linesOf(text: string): unknown[] {
   return lines.flatMap((line, n) => {
     if (line === '') return []
     try {
-      return [JSON.parse(line, (name, value: unknown) => (name === '__proto__' ? undefined : value)) as unknown]
+      return [JSON.parse(line, refusePrototype) as unknown]
     } catch {
-      throw problem('invalid_json', { detail: `Line ${n + 1} is not valid JSON.` })
+      const detail = `Line ${n + 1} is not valid JSON, or has a key \`__proto__\` or \`constructor\`.`
+      throw problem('invalid_json', { detail })
     }
   })
 }

@@ -6,7 +6,7 @@ import { hasPendingStop, isFinished, isJobId, type Job, type JobStatus } from '.
 import { type Caller, maySee } from './ports/access.ts'
 import { batchLabel, type BatchStore, type JobStore, type ListPosition } from './ports/store.ts'
 import type { JobService, PreparedJob } from './service.ts'
-import { type NewJob, sorted } from './submit.ts'
+import type { NewJob } from './submit.ts'
 import type { Subscriptions } from './subscriptions.ts'
 import type { Transitions } from './transition.ts'
 import { checkWebhook } from './webhooks/options.ts'
@@ -20,16 +20,16 @@ export type RefusedJob = Pick<Problem, 'code' | 'status'> & {
 }
 
 /**
- * A request for a batch. `content`: all of it, which a repeat with its idempotency key has to equal. `onNew`: called once it
- * is no repeat, before its jobs are checked; may reject.
+ * A request for a batch. `content`: all of it as text, which a repeat with its idempotency key has to equal. `onNew`: called
+ * once it is no repeat, before its jobs are checked; may reject.
  */
 export type BatchRequest = {
-  readonly jobs: readonly NewJob[]
+  readonly jobs: readonly (NewJob | Problem)[]
   readonly isAtomic: boolean
   readonly metadata?: Readonly<Record<string, string>>
   readonly webhookUrl?: string
   readonly idempotencyKey?: string
-  readonly content: unknown
+  readonly content: string
   onNew?(): Promise<void>
 }
 
@@ -110,9 +110,11 @@ export function createBatches(dependencies: BatchDependencies): Batches {
   }
 
   /** Adds the jobs of a request, or what is wrong with them, to `prepared`: it has their files also if this rejects. */
-  const prepare = async (jobs: readonly NewJob[], caller: Caller, prepared: Prepared[]) => {
+  const prepare = async (jobs: BatchRequest['jobs'], caller: Caller, prepared: Prepared[]) => {
     for (const part of partsOf(jobs)) {
-      const checked = await Promise.allSettled(part.map((job) => service.prepare(job, caller)))
+      const checked = await Promise.allSettled(
+        part.map((job) => (isProblem(job) ? Promise.reject(job) : service.prepare(job, caller))),
+      )
       const failed: unknown[] = []
       for (const result of checked) {
         if (result.status === 'fulfilled') prepared.push(result.value)
@@ -150,8 +152,7 @@ export function createBatches(dependencies: BatchDependencies): Batches {
   const submit = async (request: BatchRequest, caller: Caller): Promise<SubmittedBatch> => {
     const { metadata, webhookUrl, idempotencyKey } = request
     checkWebhookUrl(webhookUrl, caller)
-    const content = JSON.stringify(sorted(request.content))
-    const fingerprint = createHash('sha256').update(content).digest('hex')
+    const fingerprint = createHash('sha256').update(request.content).digest('hex')
     const known = idempotencyKey === undefined ? undefined : await store.findBatch(caller.id, idempotencyKey)
     if (known) return replay(known, fingerprint)
     await request.onNew?.()

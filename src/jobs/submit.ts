@@ -252,8 +252,7 @@ function identityOf(input: JobInput): object {
 const contentOf = ({ sha256, object, size }: UploadedFile) =>
   sha256 === undefined ? { etag: object?.etag, size } : { sha256 }
 
-/** The value with the members of its objects in one order, as text of which it can be compared. */
-export function sorted(value: unknown): unknown {
+function sorted(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value
   const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))
   return entries.map(([key, member]) => [key, sorted(member)])

@@ -140,7 +140,8 @@ export function createTransitions(dependencies: TransitionDependencies): Transit
         const stored = await store.get(job.id)
         if (!stored) throw problem('job_not_found')
         // The store has refused the write for another reason than its revision: see `unlessLabelOf`.
-        if (applied.accepted && stored.revision === job.revision) return { accepted: false, job: stored }
+        const isRefused = event.type === 'released' && applied.accepted && stored.revision === job.revision
+        if (isRefused) return { accepted: false, job: stored }
         job = stored
       }
     },

@@ -165,6 +165,15 @@ test('POST /batches takes a job a line', async () => {
   expect(batch).toMatchObject({ total: 2, refused: 1 })
   const broken = await app.post('/batches', `${JSON.stringify(aBody)}\n{`, headers)
   expect(problemOf(broken)).toMatchObject({ status: 400, code: 'invalid_json' })
+  for (const key of ['"__proto__":{"a":1}', '"\\u005f_proto__":1', '"constructor":{"prototype":{}}']) {
+    const line = `${JSON.stringify(aBody).slice(0, -1)},"metadata":{${key}}}`
+    const refused = await app.post('/batches', `${JSON.stringify(aBody)}\n${line}`, headers)
+    expect(problemOf(refused)).toMatchObject({
+      status: 400,
+      code: 'invalid_json',
+      detail: expect.stringMatching(/^Line 2/) as string,
+    })
+  }
 })
 
 test('what is kept of the errors of jobs is bounded, for each and for all', async () => {
@@ -182,11 +191,28 @@ test('what is kept of the errors of jobs is bounded, for each and for all', asyn
   expect(JSON.stringify(many.results).length).toBeLessThan(450_000)
 })
 
+test('a job of a batch beyond BODY_LIMIT_BYTES is refused as one alone, and defaults beyond it with the batch', async () => {
+  const app = await start({ running: false, http: { bodyLimitBytes: 500 } })
+  const large = { ...aBody, metadata: { a: 'x'.repeat(500) } }
+  const { results } = (await app.submit({ jobs: [large, aBody] })).json<BatchView>()
+  expect(results.map(({ problem }) => problem?.code)).toEqual(['body_too_large', undefined])
+  const refused = await app.submit({ defaults: large, jobs: [aBody] })
+  expect(problemOf(refused)).toMatchObject({ status: 400, paths: ['/defaults'] })
+})
+
+test('what is nested too deeply is refused', async () => {
+  const app = await start({ running: false })
+  const deep = `{"jobs":[{"x":${'['.repeat(200_000)}${']'.repeat(200_000)}}]}`
+  expect(problemOf(await app.post('/batches', deep))).toMatchObject({ status: 400, code: 'invalid_json' })
+})
+
 test.each([
   ['no jobs', { jobs: [] }, '/jobs'],
   ['too many jobs', { jobs: Array.from({ length: 1_001 }, () => ({})) }, '/jobs'],
   ['a job that is no object', { jobs: [aBody, 'x'] }, '/jobs/1'],
   ['an unknown field', { jobs: [aBody], name: 'x' }, '/name'],
+  ['an unknown field in the defaults', { jobs: [aBody], defaults: { speed: 2 } }, '/defaults/speed'],
+  ['a wrong default', { jobs: [{ ...aBody, version: 'v1' }], defaults: { version: 'v9' } }, '/defaults/version'],
   ['a webhook that is no URL', { jobs: [aBody], webhook_url: 'nowhere' }, '/webhook_url'],
 ])('a batch with %s is refused', async (_what, body, path) => {
   const app = await start({ running: false })
@@ -214,11 +240,11 @@ test('a batch is its caller’s: others find nothing of it, and an administrator
   expect(await read(`/batches/${id}`, 'root')).toMatchObject({ batch_id: id })
 })
 
-test('a body beyond 2 MiB is refused, a smaller one beyond BODY_LIMIT_BYTES is not', async () => {
+test('a body beyond 5 MiB is refused, a smaller one beyond BODY_LIMIT_BYTES is not', async () => {
   const app = await start({ running: false, http: { bodyLimitBytes: 1_000 } })
   const padded = (bytes: number) => `${' '.repeat(bytes)}${JSON.stringify({ jobs: [aBody] })}`
   expect((await app.post('/batches', padded(100_000))).statusCode).toBe(202)
-  const refused = await app.post('/batches', padded(2 * 1024 * 1024))
+  const refused = await app.post('/batches', padded(5 * 1024 * 1024))
   expect(problemOf(refused)).toMatchObject({ status: 413 })
 })
 

@@ -113,6 +113,8 @@ describe.each(Object.entries(STORES))('on %s', (_name, openStore) => {
       ['?metadata=a', '/metadata'],
       ['?metadata[]=a', '/metadata/'],
       ['?metadata[a]=1&metadata[a]=2', '/metadata/a'],
+      ['?metadata=x&metadata[a]=2', '/metadata'],
+      ['?metadata[a]=2&metadata=x', '/metadata'],
       ['?metadata[a]=1&metadata[b]=1&metadata[c]=1&metadata[d]=1', '/metadata'],
       [`?metadata[${'k'.repeat(65)}]=1`, `/metadata/${'k'.repeat(65)}`],
       [`?metadata[a]=${'v'.repeat(513)}`, '/metadata/a'],

@@ -228,7 +228,7 @@ describe('a store or a queue that fails', () => {
       throw problem('store_unavailable', { isAmbiguousWrite: true })
     }
     const jobs = Array.from({ length: 3 }, () => ({ input: aJob().input, version: 'v15' as const }))
-    const submitting = batches.submit({ jobs, isAtomic: false, content: 1 }, anyCaller)
+    const submitting = batches.submit({ jobs, isAtomic: false, content: '' }, anyCaller)
     await expect(submitting).rejects.toMatchObject({ status: 503 })
     expect(lines.filter((line) => line.event === 'submitted')).toEqual([])
     await until(() => backend.waiting.size === 2)

@@ -186,7 +186,7 @@ describe('the estimate of a job', () => {
     const submit = async (count: number) => {
       const input = { video_path: 'face.mp4', audio_path: 'speech.wav' }
       const jobs = Array.from({ length: count }, () => ({ input, version: 'v15' }) as const)
-      return (await core.batches.submit({ jobs, isAtomic: false, content: count }, anyCaller)).batch
+      return (await core.batches.submit({ jobs, isAtomic: false, content: String(count) }, anyCaller)).batch
     }
     expect(await core.batches.estimateFinish(await submit(1))).toBeUndefined()
     const [first] = await core.store.list({ limit: 1 })

@@ -114,7 +114,7 @@ const docs: Operation = {
   tag: 'jobs',
   summary: 'List jobs',
   description:
-    'Your jobs, newest first. For the next page, follow the `Link` of this one, or send its `next_cursor` with the same filters. All filters that are given apply. Every page is read along indexes: its cost does not grow with the number of jobs.',
+    'Your jobs, newest first. For the next page, follow the `Link` of this one, or send its `next_cursor` with the same filters. All filters that are given apply. Every page is read along the indexes of its filters: only of labels that many jobs have, but few together, a page takes longer the more jobs there are.',
   headers: IfNoneMatch,
   answers: {
     200: {
@@ -168,7 +168,8 @@ function gatherMetadata(query: object): object {
     if (key === undefined) plain.push([name, value])
     else pairs.push([key, value])
   }
-  return { ...Object.fromEntries(plain), ...(pairs.length > 0 && { metadata: Object.fromEntries(pairs) as object }) }
+  // A plain `metadata` is refused, also beside pairs.
+  return { ...(pairs.length > 0 && { metadata: Object.fromEntries(pairs) as object }), ...Object.fromEntries(plain) }
 }
 
 /** RFC 3339 with a time zone. */

@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { type FieldError, isProblem, problem, invalidFields } from '../../problems.ts'
 import type { Upload, Uploads } from '../../jobs/ports/files.ts'
 import { createFairSemaphore } from '../../lib/concurrency.ts'
-import { expectProgress } from '../plugins/bodies.ts'
+import { expectProgress, refusePrototype } from '../plugins/bodies.ts'
 import { limitKeyOf } from '../plugins/auth.ts'
 import type { MultipartFile, MultipartValue } from '@fastify/multipart'
 import type { TSchema } from '@sinclair/typebox'
@@ -309,10 +309,4 @@ function parseJson(text: string): { value: unknown } | undefined {
   } catch {
     return undefined
   }
-}
-
-/** As for a JSON body: `__proto__`, however it is escaped, is not allowed as a key. */
-function refusePrototype(key: string, value: unknown): unknown {
-  if (key === '__proto__') throw new SyntaxError('a key that is not allowed')
-  return value
 }

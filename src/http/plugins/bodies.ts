@@ -21,6 +21,13 @@ export function registerBodies(app: FastifyInstance): void {
   })
 }
 
+/** For `JSON.parse`: throws for a key that the parser of bodies refuses too, however it is escaped. */
+export function refusePrototype(key: string, value: unknown): unknown {
+  const isPrototype = key === 'constructor' && typeof value === 'object' && value !== null && 'prototype' in value
+  if (key === '__proto__' || isPrototype) throw new SyntaxError('a key that is not allowed')
+  return value
+}
+
 const malformed = (message: string) => problem('malformed_request', { detail: message })
 
 /**
