@@ -40,7 +40,7 @@ export function Deliveries({ id, revision }: { id: string; revision: number }): 
       ${list.data?.deliveries.map(
         (one) =>
           html`<li key=${one.number}>
-            <p class="head">
+            <p class="summary">
               <span class="status ${one.state}">${one.state}</span>
               ${one.kind === 'webhook' && html`<code>${one.event}</code>`}
               <span class="dim">${WHAT[one.kind]}</span>
