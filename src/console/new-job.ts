@@ -93,7 +93,7 @@ const SAMPLES = {
 export function NewJobPage(): VNode {
   const [form, setForm] = useState(EMPTY)
   const [refusal, setRefusal] = useState<unknown>()
-  /** The same submit, pressed twice or after its answer was lost, makes one job. */
+  // A submit that is repeated, for instance after a lost answer, makes one job as long as the form stays the same.
   const key = useRef(randomKey())
   const change = (part: Partial<Form>) => {
     key.current = randomKey()
@@ -119,10 +119,10 @@ export function NewJobPage(): VNode {
     setRefusal(undefined)
     setSending(true)
     posting.current = new AbortController()
-    const { signal } = posting.current
+    // Of the form as it is now: it can be changed while its files are sent.
+    const submission = { key: key.current, signal: posting.current.signal }
     try {
-      const post = (fields: object) => submitJob(fields, { key: key.current, signal })
-      const { job_id: id } = await sendForm(form, sender, post)
+      const { job_id: id } = await sendForm(form, sender, (fields) => submitJob(fields, submission))
       location.hash = `#/job/${id}`
     } catch (reason) {
       setRefusal(reason)
