@@ -157,6 +157,63 @@ describe.each(Object.entries(STORES))('batches on %s', (_name, openStore) => {
   })
 })
 
+test('the end of a batch is reported again also if the same job finishes last each time', async () => {
+  const sender = createFakeSender()
+  const app = await start({ sender })
+  const submitted = await app.submit({ jobs: [aBody], webhook_url: 'https://hooks.example/batch' })
+  const { batch_id: id, results } = submitted.json<BatchView>()
+  const job = results[0]?.job_id ?? ''
+  for (const attempt of [1, 2, 3]) {
+    await until(() => app.backend.waiting.has(`fc-${job}-${attempt}`), 'its call')
+    app.backend.end(`fc-${job}-${attempt}`, aFailure)
+    await app.untilStatus(job, 'failed')
+    await until(() => sender.sent.length === attempt, 'the report')
+    if (attempt < 3) await app.post(`/batches/${id}/retry`)
+  }
+  const numbers = (await app.store.deliveriesOf(job)).map(({ number }) => number)
+  expect(numbers).toEqual([1_000_001, 1_000_002, 1_000_003])
+})
+
+test('no job of a batch is deleted while its oldest runs', async () => {
+  const app = await start()
+  const { batch_id: id, results } = (await app.submit({ jobs: [aBody, aBody, aBody] })).json<BatchView>()
+  const [oldest = '', ...others] = results.map(({ job_id: job }) => job ?? '')
+  for (const job of others) {
+    await until(() => app.backend.waiting.has(`fc-${job}-1`), 'its call')
+    app.backend.end(`fc-${job}-1`, aSuccess)
+    await app.untilStatus(job, 'succeeded')
+  }
+  const remove = () => app.app.inject({ method: 'DELETE', url: `/batches/${id}` })
+  expect(problemOf(await remove())).toMatchObject({ status: 409, code: 'job_not_finished' })
+  expect(await app.jobsOf(id)).toHaveLength(3)
+  await until(() => app.backend.waiting.has(`fc-${oldest}-1`), 'its call')
+  app.backend.end(`fc-${oldest}-1`, aSuccess)
+  await app.untilStatus(oldest, 'succeeded')
+  expect((await remove()).statusCode).toBe(204)
+})
+
+test('batches of one caller are checked one after the other, beside those of another', async () => {
+  const reading = { alice: 0, bob: 0 }
+  const [most, wasBoth] = [{ alice: 0, bob: 0 }, { seen: false }]
+  const media = {
+    async read(_input: unknown, _upload: unknown, caller: string) {
+      const name = caller.replace('key:', '') as 'alice' | 'bob'
+      most[name] = Math.max(most[name], ++reading[name])
+      wasBoth.seen ||= reading.alice > 0 && reading.bob > 0
+      await new Promise(setImmediate)
+      reading[name]--
+      return {}
+    },
+    close: () => Promise.resolve(),
+  }
+  const app = await start({ authenticator: knownCallers, running: false, media })
+  const body = { jobs: Array.from({ length: 20 }, () => aBody) }
+  const callers = ['alice', 'alice', 'alice', 'bob']
+  const answers = await Promise.all(callers.map((caller) => app.submit(body, as(caller))))
+  expect(answers.map(({ statusCode }) => statusCode)).toEqual([202, 202, 202, 202])
+  expect([most.alice, most.bob, wasBoth.seen]).toEqual([8, 8, true])
+})
+
 test('POST /batches takes a job a line', async () => {
   const app = await start({ running: false })
   const headers = { 'content-type': 'application/x-ndjson' }

@@ -62,6 +62,17 @@ test('streams, followed logs and long polls of a key end when the key file is re
     signal.throwIfAborted()
   }
   const [hers, his] = [await aRunningJob(app, alice.key), await aRunningJob(app, bob.key)]
+  /** Resolves once the poll waits. */
+  const pollBatch = async (key: string) => {
+    const submitted = (await app.post('/batches', { jobs: [aBody] }, as(key))).json<{ batch_id: string }>()
+    const { getBatch } = app.store
+    const reads = vi.fn(getBatch)
+    app.store.getBatch = reads
+    const answer = fetch(`${urlOf(app)}/batches/${submitted.batch_id}?wait=60`, { headers: as(key) })
+    await until(() => reads.mock.calls.length > 1, 'the poll')
+    app.store.getBatch = getBatch
+    return { id: submitted.batch_id, answer }
+  }
   const openAll = async (id: string, key: string) => ({
     streams: [
       await openChanges(`${urlOf(app)}/events`, as(key)),
@@ -69,6 +80,7 @@ test('streams, followed logs and long polls of a key end when the key file is re
     ],
     log: await openLog(app, id, key),
     poll: fetch(`${urlOf(app)}/jobs/${id}?wait=60`, { headers: as(key) }),
+    batch: await pollBatch(key),
   })
   const revoked = await openAll(hers, alice.key)
   const kept = await openAll(his, bob.key)
@@ -77,12 +89,14 @@ test('streams, followed logs and long polls of a key end when the key file is re
   await until(() => revoked.streams.every(({ closed }) => closed) && revoked.log.closed, 'the end of all of hers')
   expect(revoked.streams.map(({ complete }) => complete)).toEqual([true, true])
   expect(revoked.log.complete).toBe(false)
-  const answer = await revoked.poll
-  expect([answer.status, ((await answer.json()) as { code: string }).code]).toEqual([401, 'unauthorized'])
+  for (const answer of [await revoked.poll, await revoked.batch.answer]) {
+    expect([answer.status, ((await answer.json()) as { code: string }).code]).toEqual([401, 'unauthorized'])
+  }
 
   expect([kept.streams.some(({ closed }) => closed), kept.log.closed]).toEqual([false, false])
   await app.post(`/jobs/${his}/cancel`, undefined, as(bob.key))
-  expect((await kept.poll).status).toBe(200)
+  await app.post(`/batches/${kept.batch.id}/cancel`, undefined, as(bob.key))
+  expect([(await kept.poll).status, (await kept.batch.answer).status]).toEqual([200, 200])
   await until(() => kept.streams.every(({ events }) => events.at(-1)?.job.status === 'canceled'))
 })
 
