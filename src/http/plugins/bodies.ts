@@ -121,7 +121,7 @@ function watch(request: IncomingMessage, response: ServerResponse, limits: BodyT
   response.once('close', () => {
     stop()
     // Not needed if the answer closes the connection.
-    if (!request.complete && socket.writable) discardRest(request, limits)
+    if (!request.complete && socket.writable) discardRest(request, socket, limits)
   })
   return {
     expectProgress({ maxBytes, isContended }) {

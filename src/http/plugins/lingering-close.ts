@@ -29,7 +29,7 @@ export function closeGently(app: FastifyInstance, limits: LingerLimits): void {
       if (socket.writableEnded) return
       const body = socket[BODY]
       if (socket[ABANDONED]) limitLinger(socket, limits)
-      else if (body && !body.complete) discardRest(body, limits)
+      else if (body && !body.complete) discardRest(body, socket, limits)
       else {
         closeNow()
         return
@@ -58,9 +58,8 @@ export const pendingAnswer = (socket: Connection): ServerResponse | undefined =>
 /** Whether the latest request is answered although its body is incomplete. */
 export const isAnswered = (socket: Connection): boolean => socket[BODY] !== undefined && !pendingAnswer(socket)
 
-/** Reads the rest of an answered request, then keeps or closes the connection. */
-export function discardRest(request: IncomingMessage, limits: LingerLimits): void {
-  const { socket } = request
+/** Reads the rest of an answered request, then keeps or closes its connection, which a destroyed request no longer names. */
+export function discardRest(request: IncomingMessage, socket: Socket, limits: LingerLimits): void {
   const stop = limitLinger(socket, limits)
   request.once('end', () => {
     stop()
