@@ -73,6 +73,14 @@ test('files of jobs of a batch that are not stored are removed', async () => {
   expect(left()).toHaveLength(files + 4)
 })
 
+test('a job of a batch with files of its own does not get face and speech of the defaults', async () => {
+  await start({ running: false })
+  const body = { video: of(await sent('video', FACE)), audio: of(await sent('audio', SPEECH)) }
+  const defaults = { image_url: 'https://a.example/x.png', audio_url: 'https://a.example/x.wav' }
+  const batch = await app.post('/batches', { defaults, jobs: [body, {}] })
+  expect(batch.json()).toMatchObject({ total: 2, refused: 0 })
+})
+
 test('a batch with an ambiguous write keeps the files for the jobs that may exist', async () => {
   await start({ running: false })
   const body = { video: of(await sent('video', FACE)), audio: of(await sent('audio', SPEECH)) }
