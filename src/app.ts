@@ -205,8 +205,8 @@ export async function buildApp({
   const isPublic = http.publicDocs ?? isOpen
   // On a public server there are no credentials, so only a public reference makes sense.
   const hasReference = isPublic || !isOpen
-  const pages = { authenticated: !isOpen, hasReference, ...http }
-  if (hasReference) await app.register(docsRoutes, { routes, isPublic, ...pages })
+  const pages = { authenticated: !isOpen, hasReference, isPublic, ...http }
+  if (hasReference) await app.register(docsRoutes, { routes, ...pages })
   await app.register(consoleRoutes, pages)
 
   refuseOtherMethods()

@@ -662,7 +662,7 @@ export interface paths {
         };
         /**
          * What is this?
-         * @description Name and version of the server, and where to continue. With `Accept: text/html`, as browsers send it, the console; without a console the reference.
+         * @description Name and version of the server, and where to continue. With `Accept: text/html`, as browsers send it, the console; without a console the reference, if it is public.
          */
         get: operations["getServer"];
         put?: never;
@@ -3194,7 +3194,7 @@ export interface components {
              */
             metrics: string;
             /**
-             * @description The reference as a page, if it is served.
+             * @description The reference as a page, if it is public: a browser sends no credential when it follows a link.
              * @example /docs
              */
             docs?: string;

@@ -67,9 +67,17 @@ describe('GET /', () => {
     expect((await rootOf(open)).json<{ links: object }>().links).not.toHaveProperty('docs')
     await open.close()
     const guarded = await startApp({ authenticator: knownCallers })
-    expect((await rootOf(guarded)).json()).toMatchObject({ authentication: 'required', links: { docs: '/docs' } })
+    expect((await rootOf(guarded)).json()).toMatchObject({
+      authentication: 'required',
+      links: { openapi: '/openapi.json' },
+    })
+    // The page cannot be opened by a link there: a browser sends no credential.
+    expect((await rootOf(guarded)).json<{ links: object }>().links).not.toHaveProperty('docs')
     expect((await rootOf(guarded, html)).body).toContain('<script type="module"')
     await guarded.close()
+    const shown = await startApp({ authenticator: knownCallers, http: { publicDocs: true } })
+    expect((await rootOf(shown)).json()).toMatchObject({ authentication: 'required', links: { docs: '/docs' } })
+    await shown.close()
   })
 
   test('is the reference for browsers without a console, else JSON for them too', async () => {
@@ -79,6 +87,9 @@ describe('GET /', () => {
     problemOf(await withDocs.get('/console/page/app.ts'))
     expect((await withDocs.get('/docs')).body).not.toContain('Console')
     await withDocs.close()
+    const guarded = await startApp({ authenticator: knownCallers, http: { console: false } })
+    expect((await rootOf(guarded, html)).json()).toMatchObject({ links: { openapi: '/openapi.json' } })
+    await guarded.close()
     const bare = await startApp({ http: { console: false, publicDocs: false } })
     expect((await rootOf(bare, html)).json()).toMatchObject({ name: packageJson.name })
     await bare.close()

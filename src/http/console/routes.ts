@@ -32,7 +32,10 @@ const ServerReply = Type.Object(
         health: Text({ description: 'Whether the process is alive.', example: '/healthz' }),
         readiness: Text({ description: 'Whether it should get requests.', example: '/readyz' }),
         metrics: Text({ description: 'Its metrics.', example: '/metrics' }),
-        docs: Link('The reference as a page, if it is served.', '/docs'),
+        docs: Link(
+          'The reference as a page, if it is public: a browser sends no credential when it follows a link.',
+          '/docs',
+        ),
         openapi: Link('The reference as a document, if it is served.', '/openapi.json'),
       },
       { $id: 'ServerLinks', description: 'Where to continue, relative to this server.' },
@@ -45,14 +48,15 @@ const HTML = 'text/html; charset=utf-8'
 const JAVASCRIPT = 'text/javascript; charset=utf-8'
 
 const LINKS = { jobs: '/jobs', events: '/events', health: '/healthz', readiness: '/readyz', metrics: '/metrics' }
-const REFERENCE_LINKS = { docs: '/docs', openapi: '/openapi.json' }
+const PAGE_LINK = { docs: '/docs' }
+const DOCUMENT_LINK = { openapi: '/openapi.json' }
 
 const docs: Operation = {
   operationId: 'getServer',
   tag: 'reference',
   summary: 'What is this?',
   description:
-    'Name and version of the server, and where to continue. With `Accept: text/html`, as browsers send it, the console; without a console the reference.',
+    'Name and version of the server, and where to continue. With `Accept: text/html`, as browsers send it, the console; without a console the reference, if it is public.',
   answers: {
     200: {
       description: 'The server.',
@@ -63,7 +67,7 @@ const docs: Operation = {
             name: packageJson.name,
             version: packageJson.version,
             authentication: 'none',
-            links: { ...LINKS, ...REFERENCE_LINKS },
+            links: { ...LINKS, ...PAGE_LINK, ...DOCUMENT_LINK },
           },
         },
       },
@@ -79,18 +83,20 @@ export type ConsoleRoutesOptions = {
   readonly authenticated: boolean
   /** Whether the reference is served. */
   readonly hasReference: boolean
+  /** Whether it needs no credential. */
+  readonly isPublic: boolean
   /** The origin of the bucket, to which files are sent and links of files redirect; undefined: there is none. */
   readonly storeOrigin: string | undefined
 }
 
 /** `GET /`: the console for browsers, else what the server is; and the files of the console. */
 export const consoleRoutes: FastifyPluginAsyncTypebox<ConsoleRoutesOptions> = async (app, options) => {
-  const { hasReference } = options
+  const { hasReference, isPublic } = options
   const answer = {
     name: packageJson.name,
     version: packageJson.version,
     authentication: options.authenticated ? ('required' as const) : ('none' as const),
-    links: { ...LINKS, ...(hasReference && REFERENCE_LINKS) },
+    links: { ...LINKS, ...(isPublic && PAGE_LINK), ...(hasReference && DOCUMENT_LINK) },
   }
   if (options.console) await app.register(helmet, headersFor(options.storeOrigin))
   const files = createOnce(loadFiles)
@@ -113,7 +119,7 @@ export const consoleRoutes: FastifyPluginAsyncTypebox<ConsoleRoutesOptions> = as
           .serializer(String)
           .send((await page()) as never)
       }
-      return hasReference ? reply.redirect('docs', 302) : answer
+      return isPublic ? reply.redirect('docs', 302) : answer
     },
   )
   if (!options.console) return
