@@ -4,7 +4,8 @@ import type { Job } from './api.ts'
 const ADVICE: Readonly<Record<NonNullable<Job['error_code']>, string>> = {
   inference_failed: 'The run itself failed. The log shows its last steps; try again, or with another face.',
   timed_out: 'It took longer than it may. Try again with a longer deadline, or a shorter speech.',
-  input_unavailable: 'A face or speech could not be fetched. Check that its address still works without a login.',
+  input_unavailable:
+    'A face or speech could not be fetched. Check that the path exists on the server, or that the address works without a login.',
   invalid_media: 'A file is damaged or of a kind that cannot be read. Save it again as MP4, JPEG or WAV.',
   face_not_found: 'No face was found. Use a picture of one face from the front, large and well lit.',
   backend_unavailable: 'The backend did not answer in time. Nothing is wrong with the job: try again later.',

@@ -56,7 +56,7 @@ export function messageOf(error: unknown): string {
   if (error instanceof DOMException && error.name === 'AbortError') return ''
   if (error instanceof ProblemError) {
     if (error.status === 401) onSignedOut()
-    if (error.code === 'insufficient_scope') return 'Your key may not do this: it lacks the scope.'
+    if (error.code === 'insufficient_scope') return `Your key may not do this. ${error.message}`
     return error.message
   }
   return error instanceof UploadError ? error.message : 'The server cannot be reached.'
@@ -91,6 +91,31 @@ export function useLoaded<T>(load: (signal: AbortSignal) => Promise<T>, deps: re
     [],
   )
   return { ...state, reload, update }
+}
+
+/** Interval at which figures are loaded again while the page is visible, in ms. */
+export const REFRESH_MS = 15_000
+
+/** Loads data, and again every `everyMs` while the page is visible. */
+export function useRefreshed<T>(load: (signal: AbortSignal) => Promise<T>, everyMs = REFRESH_MS) {
+  const loaded = useLoaded(load, [])
+  useEffect(() => {
+    const timer = setInterval(() => !document.hidden && loaded.reload(), everyMs)
+    return () => clearInterval(timer)
+  }, [everyMs])
+  return loaded
+}
+
+/** An unready server answers 503, with the same body. */
+export const readiness = async (signal: AbortSignal): Promise<Schemas['Readiness']> => {
+  try {
+    return await getJson<Schemas['Readiness']>('/readyz', signal)
+  } catch (error) {
+    if (error instanceof ProblemError && error.status === 503) {
+      return { status: 'unavailable', store: 'unavailable', backend: 'degraded' }
+    }
+    throw error
+  }
 }
 
 export type PostOptions = {

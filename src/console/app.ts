@@ -42,7 +42,8 @@ function App({ server }: { server: ServerInfo }): VNode {
   useEffect(() => {
     const onAddress = () => {
       setAddress(readAddress())
-      document.querySelector('main')?.focus()
+      document.querySelector('main')?.focus({ preventScroll: true })
+      scrollTo(0, 0)
     }
     addEventListener('hashchange', onAddress)
     whenSignedOut(() => {

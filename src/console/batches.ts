@@ -75,7 +75,7 @@ export function BatchHead({ id, onChange }: { id: string; onChange: () => void }
     <div class="title">
       <h2>Batch ${shortId(id)} ${data && html`<span class="dim">${data.total} jobs</span>`}</h2>
       <div class="actions">
-        <button class="small" onClick=${batch.reload}>Count again</button>
+        <button class="small" onClick=${batch.reload}>Refresh</button>
         ${data && data.counts.failed > 0 && html`<button class="small" onClick=${() => act('retry')}>Retry failed</button>`}
         ${data && !data.finished && html`<button class="small" onClick=${cancel}>Cancel</button>`}
       </div>

@@ -32,7 +32,7 @@ export function Deliveries({ id, revision }: { id: string; revision: number }): 
   return html`<section class="card" aria-label="Deliveries">
     <div class="title">
       <h2>Deliveries ${' '}<bdi class="dim url">${list.data?.webhook_url}</bdi></h2>
-      <button class="small" onClick=${list.reload}>Load again</button>
+      <button class="small" onClick=${list.reload}>Refresh</button>
     </div>
     <${Failure} error=${list.error} />
     ${list.data?.deliveries.length === 0 && html`<p class="dim">None so far.</p>`}
@@ -45,6 +45,11 @@ export function Deliveries({ id, revision }: { id: string; revision: number }): 
               ${one.kind === 'webhook' && html`<code>${one.event}</code>`}
               <span class="dim">${WHAT[one.kind]}</span>
               <span class="dim"><${Age} at=${one.created_at} /></span>
+              ${
+                one.state === 'pending' &&
+                one.next_try_at !== undefined &&
+                html`<span class="dim">next attempt at ${formatHour(one.next_try_at)}</span>`
+              }
               <button class="small" onClick=${() => redeliver(one.number)}>Send again</button>
             </p>
             <ol>
@@ -59,6 +64,8 @@ export function Deliveries({ id, revision }: { id: string; revision: number }): 
   </section>`
 }
 
-/** The answer to an attempt or the reason for none, and its duration. */
+const formatHour = (at: string) => new Date(at).toLocaleTimeString([], { hour: 'numeric', minute: '2-digit' })
+
+/** What went wrong with an attempt, else its answer, and its duration. */
 const answerOf = ({ status, error, duration_ms: duration }: Delivery['tries'][number]) =>
-  [status, error, duration !== undefined && formatDuration(duration)].filter((part) => part).join(' ')
+  [error ?? status, duration !== undefined && formatDuration(duration)].filter((part) => part).join(', ')

@@ -66,6 +66,19 @@ export const shortId = (id: string) => id.slice(-8)
 
 export const isJobId = (text: string) => /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text)
 
+/** Labels from lines of `key=value`; `error` names the first line that has none. */
+export function labelsIn(text: string): { labels: Record<string, string>; error: string } {
+  const lines = text.split('\n').map((line) => line.trim())
+  const wrong = lines.findIndex((line) => line !== '' && !/^[^=]+=/.test(line))
+  const labels = lines
+    .filter((line) => line.indexOf('=') > 0)
+    .map((line) => [line.slice(0, line.indexOf('=')).trim(), line.slice(line.indexOf('=') + 1).trim()])
+  return {
+    labels: Object.fromEntries(labels) as Record<string, string>,
+    error: wrong < 0 ? '' : `Line ${wrong + 1} needs key=value.`,
+  }
+}
+
 /** An argument for a POSIX shell. */
 export const quoteShell = (text: string) =>
   /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`

@@ -2,7 +2,8 @@ import { html } from 'htm/preact'
 import type { VNode } from 'preact'
 import type { ListQuery } from '../client/index.ts'
 import { ERROR_NAMES } from './advice.ts'
-import { isJobId } from './format.ts'
+import type { Job } from './api.ts'
+import { isJobId, shortId } from './format.ts'
 import { notify } from './ui.ts'
 
 const STATUSES = ['submitted', 'running', 'succeeded', 'failed', 'canceled'] as const
@@ -34,12 +35,14 @@ const addressWith = (query: URLSearchParams, name: string, value: string) => {
 
 export type JobFiltersProps = {
   readonly query: URLSearchParams
+  /** The jobs of the list, which can be opened by their short ids. */
+  readonly jobs: readonly Job[]
   /** Whether jobs of several callers are shown. */
   readonly isAdmin: boolean
 }
 
 /** The filters are in the address, so that a list can be linked and the browser can go back to it. */
-export function JobFilters({ query, isAdmin }: JobFiltersProps): VNode {
+export function JobFilters({ query, jobs, isAdmin }: JobFiltersProps): VNode {
   const chosen = new Set((query.get('status') ?? '').split(',').filter((status) => status !== ''))
   const toggle = (status: string) => {
     const next = STATUSES.filter((one) => (one === status ? !chosen.has(one) : chosen.has(one)))
@@ -48,11 +51,17 @@ export function JobFilters({ query, isAdmin }: JobFiltersProps): VNode {
   const set = (name: string) => (event: Event) => {
     location.hash = addressWith(query, name, (event.target as HTMLInputElement).value.trim())
   }
+  const setLabel = (event: Event) => {
+    const text = (event.target as HTMLInputElement).value.trim()
+    if (text === '' || labelIn(text) !== undefined) set('label')(event)
+    else notify('Write label=value.')
+  }
   const open = (event: SubmitEvent) => {
     event.preventDefault()
     const id = (new FormData(event.target as HTMLFormElement).get('id') as string).trim().toLowerCase()
-    if (isJobId(id)) location.hash = `#/job/${id}`
-    else notify('That is no id of a job.')
+    const named = isJobId(id) ? id : jobs.find((job) => shortId(job.job_id) === id)?.job_id
+    if (named !== undefined) location.hash = `#/job/${named}`
+    else notify('No job of this page has this id. Give the whole id (36 characters).')
   }
   return html`<div class="filters">
     <fieldset class="chips">
@@ -69,7 +78,7 @@ export function JobFilters({ query, isAdmin }: JobFiltersProps): VNode {
       html`<input
         type="search"
         aria-label="Caller"
-        placeholder="caller"
+        placeholder="caller, as key:alice"
         value=${query.get('caller') ?? ''}
         onChange=${set('caller')}
       />`
@@ -79,7 +88,7 @@ export function JobFilters({ query, isAdmin }: JobFiltersProps): VNode {
       aria-label="Label, as key=value"
       placeholder="label=value"
       value=${query.get('label') ?? ''}
-      onChange=${set('label')}
+      onChange=${setLabel}
     />
     <select aria-label="Why it failed" value=${query.get('error_code') ?? ''} onChange=${set('error_code')}>
       <option value="">any error</option>

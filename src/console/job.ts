@@ -2,22 +2,49 @@ import { html } from 'htm/preact'
 import type { VNode } from 'preact'
 import { useState } from 'preact/hooks'
 import { adviceFor } from './advice.ts'
-import { client, credential, isFinished, type Job, urlOf, useLoaded } from './api.ts'
+import {
+  client,
+  credential,
+  isFinished,
+  type Job,
+  ProblemError,
+  readiness,
+  urlOf,
+  useLoaded,
+  useRefreshed,
+} from './api.ts'
 import { Deliveries } from './deliveries.ts'
 import { curlOf, formatFacts, isJobId } from './format.ts'
 import { JobLog } from './job-log.ts'
 import { JobMedia, outputUrl } from './job-media.ts'
-import { type LiveOptions, useLive } from './live.ts'
+import { type LiveOptions, type LiveState, useLive } from './live.ts'
 import { Timeline } from './timeline.ts'
-import { Age, attempt, Command, Confirm, CopyButton, Failure, Live, type Question, Status, Took } from './ui.ts'
+import { Age, attempt, Command, Confirm, CopyButton, Failure, Live, type Question, Status, Took, useNow } from './ui.ts'
 
 export function JobPage({ rest: id }: { rest: string }): VNode {
-  const job = useLoaded<Job>((signal) => client.get(id, { signal }), [id])
+  return isJobId(id) ? html`<${KnownJob} id=${id} />` : html`<p class="empty">This is not a job id.</p>`
+}
+
+function KnownJob({ id }: { id: string }): VNode {
+  const [isMissing, setMissing] = useState(false)
+  const load = async (signal: AbortSignal) => {
+    try {
+      return await client.get(id, { signal })
+    } catch (error) {
+      if (error instanceof ProblemError && error.code === 'job_not_found') setMissing(true)
+      throw error
+    }
+  }
+  const job = useLoaded<Job>(load, [id])
   const isOpen = job.data !== undefined && !isFinished(job.data)
   const onJob = (next: Job) => job.update(() => next)
   const onHint: LiveOptions['onHint'] = (_id, hint) => job.update((last) => ({ ...last, ...hint }))
   const live = useLive({ path: isOpen ? `/jobs/${id}/events` : undefined, onJob, onHint, onGap: job.reload })
-  if (!isJobId(id)) return html`<p class="empty">That is no id of a job.</p>`
+  if (!job.data && isMissing) {
+    return html`<p class="empty">
+      There is no job with this id; it may have been deleted. <a href="#/jobs">All jobs</a>
+    </p>`
+  }
   if (!job.data) return html`<${Failure} error=${job.error} retry=${job.reload} />`
   return html`<${JobView} job=${job.data} error=${job.error} live=${isOpen ? live : undefined} set=${onJob} />`
 }
@@ -25,7 +52,7 @@ export function JobPage({ rest: id }: { rest: string }): VNode {
 type JobViewProps = {
   readonly job: Job
   readonly error: string
-  readonly live: 'connecting' | 'live' | 'polling' | undefined
+  readonly live: LiveState | undefined
   readonly set: (job: Job) => void
 }
 
@@ -59,6 +86,7 @@ function JobView({ job, error, live, set }: JobViewProps): VNode {
 
 /** How far it is, where the server knows. */
 function Progress({ job }: { job: Job }): VNode | null {
+  const now = useNow(1_000)
   if (isFinished(job)) return null
   const { progress, estimated_finish_at: finish } = job
   const percent = progress?.percent
@@ -70,8 +98,15 @@ function Progress({ job }: { job: Job }): VNode | null {
             <span>${progress?.step} ${percent} %</span>`
     }
     ${job.queue_position !== undefined && html`<span>number ${job.queue_position} in the queue</span>`}
-    ${finish !== undefined && html`<span>done at about ${new Date(finish).toLocaleTimeString()}</span>`}
+    ${job.status === 'submitted' && html`<${PauseNotice} />`}
+    ${finish !== undefined && Date.parse(finish) > now && html`<span>done at about ${new Date(finish).toLocaleTimeString()}</span>`}
   </span>`
+}
+
+/** Why a job waits that nothing else holds up. */
+function PauseNotice(): VNode | null {
+  const { data } = useRefreshed(readiness)
+  return data?.paused === true ? html`<span class="status waiting">The start of jobs is paused</span>` : null
 }
 
 function JobActions({ job, set }: { job: Job; set: (job: Job) => void }): VNode {

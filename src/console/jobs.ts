@@ -39,7 +39,7 @@ export function JobsPage({ query }: { query: URLSearchParams }): VNode {
       <${Live} state=${live} />
     </div>
     ${filter.batch !== undefined && html`<${BatchHead} key=${filter.batch} id=${filter.batch} onChange=${page.reload} />`}
-    <${JobFilters} query=${query} isAdmin=${jobs.some((job) => job.caller !== undefined)} />
+    <${JobFilters} query=${query} jobs=${jobs} isAdmin=${jobs.some((job) => job.caller !== undefined)} />
     <${Failure} error=${page.error} retry=${page.reload} />
     ${
       page.data && jobs.length === 0
@@ -159,7 +159,7 @@ function JobTable({ jobs, reload }: { jobs: readonly Job[]; reload: () => void }
           <th>State</th>
           <th>Age</th>
           <th>Took</th>
-          <th>Labels</th>
+          <th>${jobs.some(({ caller }) => caller !== undefined) ? 'Caller and labels' : 'Labels'}</th>
         </tr>
       </thead>
       <tbody>

@@ -3,8 +3,11 @@ import { readEvents } from '../client/streams.ts'
 import { pause } from '../client/transport.ts'
 import { isFinished, type Job, messageOf, ProblemError, send } from './api.ts'
 
-/** `live`: changes arrive as they happen; `polling`: there is no stream, and the page asks every few seconds. */
-export type LiveState = 'connecting' | 'live' | 'polling'
+/**
+ * `live`: changes arrive as they happen; `polling`: there is no stream, and the page asks every few seconds;
+ * `refused`: the caller may not follow.
+ */
+export type LiveState = 'connecting' | 'live' | 'polling' | 'refused'
 
 /** Pauses between attempts to open the stream again, in ms; the page polls at each. */
 const FIRST_PAUSE_MS = 1_000
@@ -79,7 +82,10 @@ async function follow(path: string, { callbacks, setState, signal }: Following):
     } catch (error) {
       if (signal.aborted) return
       messageOf(error)
-      if (error instanceof ProblemError && [401, 403, 404].includes(error.status)) return
+      if (error instanceof ProblemError && [401, 403, 404].includes(error.status)) {
+        setState('refused')
+        return
+      }
     }
     setState('polling')
     callbacks.current.onGap()

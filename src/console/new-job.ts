@@ -2,7 +2,7 @@ import { html } from 'htm/preact'
 import type { VNode } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { checkJob, credential, messageOf, ProblemError, randomKey, type Schemas, submitJob, urlOf } from './api.ts'
-import { curlOf, formatBytes, formatDuration, formatFacts } from './format.ts'
+import { curlOf, formatBytes, formatDuration, formatFacts, labelsIn } from './format.ts'
 import { fieldOf, type Media, MediaField, NO_MEDIA } from './media-field.ts'
 import { PARAMETER_NAMES, ParameterFields, type ParameterTexts, parameterValues } from './parameters.ts'
 import { type Children, Command, Failure } from './ui.ts'
@@ -39,19 +39,10 @@ const MAX_CHECKED_BYTES = 64_000_000
 /** The form is checked this long after its last change, in ms. */
 const REST_MS = 400
 
-/** Labels as lines of `key=value`. */
-const labelsIn = (text: string) =>
-  Object.fromEntries(
-    text
-      .split('\n')
-      .filter((line) => line.includes('='))
-      .map((line) => [line.slice(0, line.indexOf('=')).trim(), line.slice(line.indexOf('=') + 1).trim()]),
-  )
-
 /** The fields of the submit, without face and speech. */
 function optionsOf({ version, parameters, labels, webhook, timeout, priority, reuse }: Form): Record<string, unknown> {
   const values = parameterValues(parameters, version)
-  const metadata = labelsIn(labels)
+  const metadata = labelsIn(labels).labels
   return {
     ...(version !== 'v15' && { version }),
     ...(Object.keys(values).length > 0 && { parameters: values }),
@@ -67,8 +58,8 @@ const mediaOf = ({ face, audio }: Form) => [fieldOf('face', face), fieldOf('audi
 
 const filesOf = (form: Form): Files => Object.fromEntries(mediaOf(form).filter(([, value]) => value instanceof File))
 
-/** Whether it has a face and a speech. */
-const isComplete = (form: Form) => mediaOf(form).length === 2
+/** Whether it can be sent: it has a face and a speech, and no label is cut short. */
+const isComplete = (form: Form) => mediaOf(form).length === 2 && labelsIn(form.labels).error === ''
 
 /** The form as the API takes it, once its files are sent. */
 async function sendForm<T>(form: Form, sender: FileSender, post: (fields: object) => Promise<T>): Promise<T> {
@@ -140,6 +131,7 @@ export function NewJobPage(): VNode {
     change({ [name]: (event.target as HTMLInputElement).value })
 
   const optionError = namedErrorsOf(wrong, (path) => isOf(path, OPTIONS))
+  const labelError = labelsIn(form.labels).error
   const general = wrong === undefined ? '' : generalErrorOf(wrong)
   return html`<form class="new" onSubmit=${start}>
     <div class="title">
@@ -162,7 +154,7 @@ export function NewJobPage(): VNode {
         error=${errorOf(...SPEECHES)}
       />
     </div>
-    <${Options} hasError=${optionError !== '' || PARAMETERS.some((name) => errorOf(name) !== '')}>
+    <${Options} hasError=${optionError !== '' || labelError !== '' || PARAMETERS.some((name) => errorOf(name) !== '')}>
       <summary>Model and options</summary>
       <fieldset class="choice">
         <legend>Model</legend>
@@ -198,10 +190,13 @@ export function NewJobPage(): VNode {
           ><input type="checkbox" checked=${form.reuse} onChange=${() => change({ reuse: !form.reuse })} />
           Take the video of an identical job of yours, if there is one
         </label>
-        <label
-          >Labels, one <code>key=value</code> a line
-          <textarea rows="2" value=${form.labels} onInput=${onText('labels')}></textarea>
-        </label>
+        <div>
+          <label
+            >Labels, one <code>key=value</code> a line
+            <textarea rows="2" value=${form.labels} onInput=${onText('labels')}></textarea>
+          </label>
+          <${Failure} error=${labelError} />
+        </div>
         <label
           >Webhook URL
           <input type="text" value=${form.webhook} onInput=${onText('webhook')} placeholder="https://…" />

@@ -1,15 +1,26 @@
 import { html } from 'htm/preact'
 import type { VNode } from 'preact'
-import { useEffect, useState } from 'preact/hooks'
-import { client, credential, getJson, getText, type Job, ProblemError, type Schemas, send, useLoaded } from './api.ts'
+import { useRef, useState } from 'preact/hooks'
+import {
+  client,
+  credential,
+  getJson,
+  getText,
+  type Job,
+  ProblemError,
+  readiness,
+  REFRESH_MS,
+  type Schemas,
+  send,
+  useLoaded,
+  useRefreshed,
+} from './api.ts'
 import { BatchList } from './batches.ts'
 import { BarChart, Figure } from './charts.ts'
 import { counted, formatDuration } from './format.ts'
 import { durationsOf, HOURS, hoursOf, quantileOf, readMetrics } from './statistics.ts'
 import { attempt, Confirm, Failure, type Question } from './ui.ts'
 
-/** Loads again at this interval while the page is visible, in ms. */
-const REFRESH_MS = 15_000
 /** Jobs on a page, the API's maximum, and the pages of finished jobs that the charts are made of. */
 const PAGE_SIZE = 200
 const MAX_PAGES = 5
@@ -23,15 +34,6 @@ export function OverviewPage(): VNode {
     <${LastDay} />
     <${Usage} />
   `
-}
-
-function useRefreshed<T>(load: (signal: AbortSignal) => Promise<T>, everyMs = REFRESH_MS) {
-  const loaded = useLoaded(load, [])
-  useEffect(() => {
-    const timer = setInterval(() => !document.hidden && loaded.reload(), everyMs)
-    return () => clearInterval(timer)
-  }, [everyMs])
-  return loaded
 }
 
 /** Whether the server, its store and its backend work. */
@@ -86,26 +88,19 @@ function Pause({ isPaused, onChange }: { isPaused: boolean; onChange: () => void
   </div>`
 }
 
-/** An unready server answers 503, with the same body. */
-const readiness = async (signal: AbortSignal): Promise<Schemas['Readiness']> => {
-  try {
-    return await getJson<Schemas['Readiness']>('/readyz', signal)
-  } catch (error) {
-    if (error instanceof ProblemError && error.status === 503) {
-      return { status: 'unavailable', store: 'unavailable', backend: 'degraded' }
-    }
-    throw error
-  }
-}
-
 /** What waits and what runs: of all callers where the metrics may be read, else of this one. */
 function Now(): VNode {
+  const mayReadMetrics = useRef(true)
   const metrics = useRefreshed(async () => {
+    if (!mayReadMetrics.current) return new Map<string, number>()
     try {
       return readMetrics(await getText('/metrics'))
     } catch (error) {
       // Without the scope, or with a port of their own.
-      if (error instanceof ProblemError) return new Map<string, number>()
+      if (error instanceof ProblemError) {
+        mayReadMetrics.current = ![403, 404].includes(error.status)
+        return new Map<string, number>()
+      }
       throw error
     }
   })
@@ -119,18 +114,24 @@ function Now(): VNode {
   const stages = (['queued', 'starting', 'running'] as const).map(
     (stage) => [stage, jobs.filter((job) => job.stage === stage).length] as const,
   )
+  const waits = countOf('musetalk_jobs_waiting', waiting.data)
+  const runs = countOf('musetalk_jobs_in_flight', running.data)
   return html`<section class="card figures" aria-label="Now">
     <${Failure} error=${running.error} />
-    <a class="plain" href="#/jobs?status=submitted">
-      <${Figure} value=${countOf('musetalk_jobs_waiting', waiting.data)} name="waiting here" />
-    </a>
-    <a class="plain" href="#/jobs?status=running">
-      <${Figure}
-        value=${countOf('musetalk_jobs_in_flight', running.data)}
-        name="at the backend"
-        note=${most !== undefined && Number.isFinite(most) ? `of ${most}` : undefined}
-      />
-    </a>
+    ${
+      waits !== undefined &&
+      html`<a class="plain" href="#/jobs?status=submitted"><${Figure} value=${waits} name="waiting here" /></a>`
+    }
+    ${
+      runs !== undefined &&
+      html`<a class="plain" href="#/jobs?status=running">
+        <${Figure}
+          value=${runs}
+          name="at the backend"
+          note=${most !== undefined && Number.isFinite(most) ? `of ${most}` : undefined}
+        />
+      </a>`
+    }
     ${stages
       .filter(([, count]) => count > 0)
       .map(
@@ -183,19 +184,25 @@ function LastDay(): VNode {
   return html`<section class="card" aria-label="Last 24 hours">
     <h2>Last 24 hours ${data?.isCut && html`<span class="dim">the latest ${jobs.length} jobs</span>`}</h2>
     <${Failure} error=${error} />
-    <${BarChart} bars=${bars} summary=${summary} />
-    <div class="figures">
-      <${Figure} value=${jobs.length} name="finished" />
-      <a class="plain" href="#/jobs?status=failed"><${Figure} value=${failed} name="failed" /></a>
-      <${Figure} value=${both(waits)} name="wait" note="median / 90 %" />
-      <${Figure} value=${both(runs)} name="at the backend" note="median / 90 %" />
-      ${[...errors].map(
-        ([code, count]) =>
-          html`<a class="plain" href=${`#/jobs?error_code=${code}`}><${Figure} value=${count} name=${code} /></a>`,
-      )}
-    </div>
+    ${
+      data &&
+      html`<${BarChart} bars=${bars} summary=${summary} />
+        <div class="figures">
+          <${Figure} value=${jobs.length} name="finished" />
+          <a class="plain" href="#/jobs?status=failed"><${Figure} value=${failed} name="of them failed" /></a>
+          <${Figure} value=${both(waits)} name="wait" note="median / 90 %" />
+          <${Figure} value=${both(runs)} name="at the backend" note="median / 90 %" />
+        </div>
+        ${errors.size > 0 && html`<${Reasons} errors=${errors} />`}`
+    }
   </section>`
 }
+
+/** Why jobs failed, by error code. */
+const Reasons = ({ errors }: { errors: ReadonlyMap<string, number> }): VNode =>
+  html`<p class="reasons">
+    Why: ${[...errors].map(([code, count]) => html`<a href=${`#/jobs?error_code=${code}`}>${count} ${code}</a>`)}
+  </p>`
 
 /** Jobs and cost by day. */
 function Usage(): VNode {
@@ -218,11 +225,14 @@ function Usage(): VNode {
   return html`<section class="card" aria-label="Last 30 days">
     <h2>Last 30 days</h2>
     <${Failure} error=${error} />
-    <${BarChart} bars=${bars} summary=${`${counted(jobs, 'job')} finished in the last 30 days`} />
-    <div class="figures">
-      <${Figure} value=${jobs} name="finished" />
-      <${Figure} value=${formatDuration(seconds * 1000)} name="of work" />
-      ${costs.map(({ amount, currency }) => html`<${Figure} value=${`${amount} ${currency}`} name="cost" />`)}
-    </div>
+    ${
+      data &&
+      html`<${BarChart} bars=${bars} summary=${`${counted(jobs, 'job')} finished in the last 30 days`} />
+        <div class="figures">
+          <${Figure} value=${jobs} name="finished" />
+          <${Figure} value=${formatDuration(seconds * 1000)} name="of work" />
+          ${costs.map(({ amount, currency }) => html`<${Figure} value=${`${amount} ${currency}`} name="cost" />`)}
+        </div>`
+    }
   </section>`
 }

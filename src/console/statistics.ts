@@ -71,7 +71,11 @@ export function partsOf(job: Job, now: number): Part[] {
     if (usage?.queued_seconds)
       add('queued', `queued at the backend${name}`, Math.min(end, at + usage.queued_seconds * 1000))
     if (usage?.startup_seconds) add('starting', `starting${name}`, Math.min(end, at + usage.startup_seconds * 1000))
-    add(attempt.outcome ?? 'running', `${attempt.outcome ?? job.stage ?? 'running'}${name}`, end)
+    add(
+      attempt.outcome ?? 'running',
+      `${attempt.outcome === undefined ? (job.stage ?? 'running') : 'running'}${name}`,
+      end,
+    )
   }
   add('waiting', 'waiting here', job.finished_at === undefined ? now : Date.parse(job.finished_at))
   return parts

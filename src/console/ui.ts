@@ -98,7 +98,12 @@ export const Failure = ({ error, retry }: { error: string; retry?: () => void })
     ${error} ${retry && html`<button class="small" onClick=${retry}>Try again</button>`}
   </p>`
 
-const LIVE_WORDS = { connecting: 'connecting', live: 'live', polling: 'no live updates; asking every few seconds' }
+const LIVE_WORDS = {
+  connecting: 'connecting',
+  live: 'live',
+  polling: 'no live updates; asking every few seconds',
+  refused: 'no live updates',
+}
 
 /** Whether changes arrive as they happen. */
 export const Live = ({ state }: { state: LiveState }): VNode =>
@@ -116,7 +121,7 @@ export const CopyButton = ({ text, label }: { text: string; label: string }): VN
 /** A command for a shell, which copies well. */
 export const Command = ({ text }: { text: string }): VNode =>
   html`<details class="card">
-    <summary>The same by curl</summary>
+    <summary>As a curl command</summary>
     <pre class="code" tabindex="0">${text}</pre>
     <${CopyButton} text=${text} label="Copy" />
   </details>`

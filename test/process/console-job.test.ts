@@ -74,12 +74,12 @@ describeInBrowser('the page of a job, in a browser', (open) => {
     const sent = (name: string) => deliveries.locator('ul > li').filter({ hasText: name })
     await deliveries.getByText(receiver.url).waitFor()
     const answers = (name: string) => sent(name).locator('ol li').allTextContents()
-    await expectSoon(() => answers('job.succeeded')).toEqual([expect.stringContaining(': 200 ')])
-    await expectSoon(() => answers('the video, to its put_url')).toEqual([expect.stringContaining(': 204 ')])
+    await expectSoon(() => answers('job.succeeded')).toEqual([expect.stringContaining(': 200, ')])
+    await expectSoon(() => answers('the video, to its put_url')).toEqual([expect.stringContaining(': 204, ')])
     await sent('job.succeeded').getByRole('button', { name: 'Send again' }).click()
     await expectSoon(() => answers('job.succeeded')).toEqual([
-      expect.stringContaining(': 200 '),
-      expect.stringContaining(': 410 '),
+      expect.stringContaining(': 200, '),
+      expect.stringContaining(': the receiver answered 410'),
     ])
     expect(receiver.received).toHaveLength(2)
     expect(await page.content()).not.toContain('hush')
@@ -93,7 +93,12 @@ describeInBrowser('the page of a job, in a browser', (open) => {
     const search = page.getByLabel('Open a job by its id')
     await search.fill('../jobs')
     await search.press('Enter')
-    await page.getByText('That is no id of a job.').waitFor()
+    await page.getByText('Give the whole id').waitFor()
+    await search.fill(id.slice(-8))
+    await search.press('Enter')
+    await page.getByRole('link', { name: 'Download' }).waitFor()
+    expect(page.url()).toContain(id)
+    await page.goBack()
     await search.fill(` ${id.toUpperCase()} `)
     await search.press('Enter')
     await page.context().grantPermissions(['clipboard-read', 'clipboard-write'])
@@ -109,10 +114,25 @@ describeInBrowser('the page of a job, in a browser', (open) => {
     await check()
   })
 
+  test('says that there is no such job, and does not ask the server for what is not an id', async () => {
+    const { page, check } = await visit('new')
+    const asked: string[] = []
+    page.on('request', (request) => asked.push(new URL(request.url()).pathname))
+    await page.goto(`${server.url}/#/job/xyz`)
+    await page.getByText('This is not a job id.').waitFor()
+    await page.goto(`${server.url}/#/job/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11`)
+    await page.getByText('There is no job with this id').waitFor()
+    expect(asked.filter((path) => path.startsWith('/jobs/'))).toEqual(['/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11'])
+    await page.getByRole('link', { name: 'All jobs' }).click()
+    await page.getByRole('heading', { name: 'Jobs' }).waitFor()
+    await check()
+  })
+
   test('cancels a waiting job after a question, and starts it again, by keyboard', async () => {
     await change('/admin/pause')
     const { job_id: id } = await post(server, '/jobs', aJob)
     const { page, check } = await visit(`job/${id}`)
+    await page.getByText('The start of jobs is paused').waitFor()
     const cancel = page.getByRole('button', { name: 'Cancel', exact: true })
     await cancel.focus()
     await page.keyboard.press('Enter')

@@ -8,6 +8,7 @@ import {
   formatDuration,
   formatFacts,
   isJobId,
+  labelsIn,
 } from '../../src/console/format.ts'
 import { durationsOf, hoursOf, partsOf, quantileOf, readMetrics } from '../../src/console/statistics.ts'
 import type { Job } from '../../src/client/schema.ts'
@@ -55,6 +56,19 @@ describe('words for people', () => {
 
   test('an id of a job', () => {
     expect(['0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11', '../jobs', ''].map(isJobId)).toEqual([true, false, false])
+  })
+})
+
+describe('labels, one a line', () => {
+  test('have a key up to the first "=", and blank lines between them', () => {
+    expect(labelsIn(' scene = 12\n\nquery=a=b\nempty=\n')).toEqual({
+      labels: { scene: '12', query: 'a=b', empty: '' },
+      error: '',
+    })
+  })
+
+  test.each(['a=b\n\nscene', 'a=b\n\n=12'])('name the line that has no key and value: %j', (text) => {
+    expect(labelsIn(text).error).toBe('Line 3 needs key=value.')
   })
 })
 
@@ -143,6 +157,10 @@ describe('the timeline of a job', () => {
       ['interrupted', 10],
       ['waiting', 5],
       ['succeeded', 20],
+    ])
+    // The colour says how a run ended.
+    expect(partsOf(job, AT).map(({ label }) => label)).toEqual([
+      ...['waiting here', 'running, attempt 1', 'waiting here', 'running, attempt 2'],
     ])
   })
 
