@@ -106,7 +106,7 @@ function Progress({ job }: { job: Job }): VNode | null {
 /** Why a job waits that nothing else holds up. */
 function PauseNotice(): VNode | null {
   const { data } = useRefreshed(readiness)
-  return data?.paused === true ? html`<span class="status waiting">The start of jobs is paused</span>` : null
+  return data?.paused === true ? html`<span class="waiting">The start of jobs is paused</span>` : null
 }
 
 function JobActions({ job, set }: { job: Job; set: (job: Job) => void }): VNode {

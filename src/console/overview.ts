@@ -116,8 +116,9 @@ function Now(): VNode {
   )
   const waits = countOf('musetalk_jobs_waiting', waiting.data)
   const runs = countOf('musetalk_jobs_in_flight', running.data)
+  const { error } = metrics.data?.has('musetalk_jobs_waiting') ? metrics : running
   return html`<section class="card figures" aria-label="Now">
-    <${Failure} error=${running.error} />
+    <${Failure} error=${error} />
     ${
       waits !== undefined &&
       html`<a class="plain" href="#/jobs?status=submitted"><${Figure} value=${waits} name="waiting here" /></a>`

@@ -123,8 +123,12 @@ describeInBrowser('the page of a job, in a browser', (open) => {
     await page.goto(`${server.url}/#/job/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11`)
     await page.getByText('There is no job with this id').waitFor()
     expect(asked.filter((path) => path.startsWith('/jobs/'))).toEqual(['/jobs/0198a6f0-7c1e-7a52-9d5b-3f1f5a0c2b11'])
-    await page.getByRole('link', { name: 'All jobs' }).click()
+    await page.getByRole('link', { name: 'All jobs' }).press('Enter')
     await page.getByRole('heading', { name: 'Jobs' }).waitFor()
+    // The new view has the focus, without a frame round the whole page.
+    const main = page.locator('main:focus-visible')
+    await main.waitFor()
+    expect(await main.evaluate('getComputedStyle(document.activeElement).outlineStyle')).toBe('none')
     await check()
   })
 

@@ -131,6 +131,7 @@ describeInBrowser('the console, in a browser', (open) => {
     // The receiver does not answer: the delivery stays pending, and is sent again on demand.
     const webhooks = page.getByRole('region', { name: 'Deliveries' })
     await webhooks.getByText('job.failed').waitFor()
+    await webhooks.getByText('next attempt at').waitFor()
     expect(await page.evaluate(`document.querySelectorAll('main script, main b, main img').length`)).toBe(0)
     await page.getByRole('button', { name: 'Retry' }).click()
     await page.getByText('Attempt 2: failed').waitFor()
@@ -312,6 +313,9 @@ describeInBrowser('the console, in a browser', (open) => {
     const day = page.getByRole('region', { name: 'Last 24 hours' })
     await day.getByText('needs the scope jobs:read').waitFor()
     expect(await day.locator('.figure, .chart').count()).toBe(0)
+    const now = page.getByRole('region', { name: 'Now' })
+    await now.getByText('waiting here').waitFor()
+    await expectSoon(() => now.getByRole('alert').count()).toBe(0)
     await page.getByRole('link', { name: 'Jobs' }).click()
     await page.getByRole('button', { name: 'Sign out' }).click()
     await signIn(alice.key)
