@@ -24,6 +24,10 @@ export function formatAge(ms: number): string {
   return `${Math.floor(seconds / 86_400)} days ago`
 }
 
+/** When a job is expected to finish; empty if that is unknown, or has passed: then nobody knows how much longer it takes. */
+export const formatFinish = (at: string | undefined, now: number): string =>
+  at !== undefined && Date.parse(at) > now ? `done at about ${new Date(at).toLocaleTimeString()}` : ''
+
 export function formatBytes(bytes: number): string {
   const units = ['B', 'KB', 'MB', 'GB']
   const power = bytes < 1 ? 0 : Math.min(Math.floor(Math.log10(bytes) / 3), units.length - 1)

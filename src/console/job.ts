@@ -14,7 +14,7 @@ import {
   useRefreshed,
 } from './api.ts'
 import { Deliveries } from './deliveries.ts'
-import { curlOf, formatFacts, isJobId } from './format.ts'
+import { curlOf, formatFacts, formatFinish, isJobId } from './format.ts'
 import { JobLog } from './job-log.ts'
 import { JobMedia, outputUrl } from './job-media.ts'
 import { type LiveOptions, type LiveState, useLive } from './live.ts'
@@ -99,7 +99,7 @@ function Progress({ job }: { job: Job }): VNode | null {
     }
     ${job.queue_position !== undefined && html`<span>number ${job.queue_position} in the queue</span>`}
     ${job.status === 'submitted' && html`<${PauseNotice} />`}
-    ${finish !== undefined && Date.parse(finish) > now && html`<span>done at about ${new Date(finish).toLocaleTimeString()}</span>`}
+    <span>${formatFinish(finish, now)}</span>
   </span>`
 }
 

@@ -7,6 +7,7 @@ import {
   formatBytes,
   formatDuration,
   formatFacts,
+  formatFinish,
   isJobId,
   labelsIn,
 } from '../../src/console/format.ts'
@@ -41,6 +42,11 @@ describe('words for people', () => {
     expect([-5_000, 0, 12_000, 300_000, 7_200_000, 172_800_000].map(formatAge)).toEqual([
       ...['now', 'now', '12 s ago', '5 min ago', '2 h ago', '2 days ago'],
     ])
+  })
+
+  test('a time at which a job should have finished is not shown', () => {
+    expect(formatFinish(time(60), AT)).toMatch(/^done at about \d/)
+    expect([formatFinish(time(-1), AT), formatFinish(undefined, AT)]).toEqual(['', ''])
   })
 
   test('bytes, and the facts of a file of which some are unknown', () => {
