@@ -96,7 +96,9 @@ async function put({ url, headers }: Upload, blob: Blob, { fetch, retries, signa
       return
     } catch (error) {
       signal?.throwIfAborted()
-      const mayRepeat = !(error instanceof ProblemError) || error.status >= 500 || [408, 429].includes(error.status)
+      // 409: an earlier attempt, whose connection broke, has not ended at the bucket yet.
+      const mayRepeat =
+        !(error instanceof ProblemError) || error.status >= 500 || [408, 409, 429].includes(error.status)
       if (!mayRepeat || failures >= retries) throw error
       await pause(backOffMs(failures), signal)
     }

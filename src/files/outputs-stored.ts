@@ -22,7 +22,7 @@ export type StoredOutputs = Outputs & {
 
 /** Outputs that are known to be in the bucket. */
 const KNOWN = 100_000
-/** Objects that a sweep fails to remove before it gives up: then the bucket is unavailable, or does not allow it. */
+/** Objects in a row that a sweep fails to remove before it gives up: then the bucket is unavailable, or does not allow it. */
 const MAX_FAILURES = 10
 /** How long the URL for a PUT is valid, in seconds: S3 checks it at the beginning of the request. */
 const PUT_SECONDS = 900
@@ -93,18 +93,25 @@ export function createStoredOutputs(
     has: (job) => source.has(job),
     share: (from, to) => source.share(from, to),
     async forget(job) {
-      await source.forget(job)
-      if (hasOutput(job)) await remove(keyOf(job))
+      const forgetting = [source.forget(job), ...(hasOutput(job) ? [remove(keyOf(job))] : [])]
+      // One that fails does not keep the other.
+      await Promise.allSettled(forgetting)
+      await Promise.all(forgetting)
     },
     async sweep(sweep) {
       await source.sweep(sweep)
       const { before, isKnown } = sweep
       const failures: unknown[] = []
+      let inARow = 0
       for await (const { key, changedAt } of listObjects(bucket, prefix)) {
         const jobId = jobIdIn(key.slice(prefix.length))
         if (jobId === undefined || !(changedAt < before) || (await isKnown(jobId))) continue
-        await remove(key).catch((error: unknown) => failures.push(error))
-        if (failures.length >= MAX_FAILURES) break
+        const isRemoved = await remove(key).then(
+          () => true,
+          (error: unknown) => void failures.push(error),
+        )
+        inARow = isRemoved ? 0 : inARow + 1
+        if (inARow >= MAX_FAILURES) break
       }
       if (failures.length > 0) throw failures[0]
     },

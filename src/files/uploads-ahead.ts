@@ -5,7 +5,7 @@ import type { AheadUploads, SentFile } from '../jobs/ports/files.ts'
 import { codeOf } from '../lib/errors.ts'
 import { inspectMedia } from '../media/formats.ts'
 import { invalidFields, type FieldError, problem, type Problem } from '../problems.ts'
-import type { FolderUploads } from './uploads.ts'
+import { emptyIfMissing, type FolderUploads } from './uploads.ts'
 
 export type AheadOptions = {
   /** Absolute: a folder for each file, by its name, on the file system of `uploads`. */
@@ -29,7 +29,7 @@ export function createAheadUploads(options: AheadOptions): AheadUploads {
 
   /** Path and hash; undefined: it has not been sent. */
   const find = async ({ name }: SentFile) => {
-    const [file = ''] = await readdir(folderOf(name)).catch(() => [])
+    const [file = ''] = await readdir(folderOf(name)).catch(emptyIfMissing)
     const sha256 = FILE_NAME.exec(file)?.[1]
     return sha256 === undefined ? undefined : { path: join(folderOf(name), file), sha256 }
   }
@@ -87,7 +87,7 @@ export function createAheadUploads(options: AheadOptions): AheadUploads {
     remove: (name) => rm(folderOf(name), { recursive: true, force: true }),
     async sweep({ before, isKnown, onRemoved }) {
       const failures: unknown[] = []
-      for await (const { name } of await opendir(folder).catch(() => [])) {
+      for await (const { name } of await opendir(folder).catch(emptyIfMissing)) {
         const found = await stat(folderOf(name)).catch(() => undefined)
         if (!found || found.mtimeMs >= before || (await isKnown(name))) continue
         await rm(folderOf(name), { recursive: true, force: true }).then(onRemoved, (error: unknown) =>

@@ -23,7 +23,7 @@ const TIMEOUT_MS = 10_000
 /** Longest answer that is read, in bytes: a page of a list has up to 1,000 keys. */
 const MAX_ANSWER_BYTES = 4 * 1024 * 1024
 
-/** Objects that a sweep fails to remove before it gives up: then the bucket is unavailable, or does not allow it. */
+/** Objects in a row that a sweep fails to remove before it gives up: then the bucket is unavailable, or does not allow it. */
 const MAX_FAILURES = 10
 
 type Answer = { readonly status: number; readonly headers: Headers; readonly body: Buffer }
@@ -131,13 +131,16 @@ export function createS3Uploads(options: S3UploadsOptions): AheadUploads {
     remove,
     async sweep({ before, isKnown, onRemoved }) {
       const failures: unknown[] = []
+      let inARow = 0
       for await (const { name, changedAt } of list()) {
         if (!(changedAt < before) || (await isKnown(name))) continue
         try {
           await remove(name)
           onRemoved()
+          inARow = 0
         } catch (error) {
-          if (failures.push(error) >= MAX_FAILURES) break
+          failures.push(error)
+          if (++inARow >= MAX_FAILURES) break
         }
       }
       if (failures.length > 0) throw failures[0]

@@ -170,7 +170,7 @@ async function inspect(kind: FileKind, path: string): Promise<{ mime: string; ex
 }
 
 /** Only for a missing folder: one that cannot be read now may have the file. */
-function emptyIfMissing(error: NodeJS.ErrnoException): string[] {
+export function emptyIfMissing(error: NodeJS.ErrnoException): never[] {
   if (error.code !== 'ENOENT') throw error
   return []
 }

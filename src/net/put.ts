@@ -65,11 +65,19 @@ export function createPutter({ rule, resolve = createResolver(), stallMs = STALL
     }
     const request = openRequest(url, { rule, lookup, signal, method: 'PUT', headers })
     const answered = answerOf(request)
+    const progress = { sent: 0 }
+    /** A receiver may refuse before it has everything, but not accept. */
+    const beforeEnd = (answer: PutAnswer) => {
+      const isAccepted = answer.status >= 200 && answer.status < 300
+      if (isAccepted && progress.sent < put.size)
+        throw new PutError(`it answered ${answer.status} before it had all bytes`)
+      return answer
+    }
     try {
       const early = await Promise.race([untilWanted(request), answered])
-      if (early) return early
-      const first = await Promise.race([sendBody(request, put, stallMs), answered])
-      if (first) return first
+      if (early) return beforeEnd(early)
+      const first = await Promise.race([sendBody(request, { ...put, stallMs, progress }), answered])
+      if (first) return beforeEnd(first)
       const timeoutError = () => new PutError(`there was no answer within ${stallMs / 1000} s`)
       return await limitTime({ limitMs: stallMs, signal, timeoutError }, (limited) => untilAborted(answered, limited))
     } finally {
@@ -114,21 +122,24 @@ const untilWanted = (request: ClientRequest) =>
   })
 
 /** Sends the bytes one piece after the other: the next is read once the network has taken the one before. */
-async function sendBody(request: ClientRequest, { bytes, size }: Put, stallMs: number): Promise<undefined> {
-  let [sent, sentBefore] = [0, 0]
+async function sendBody(
+  request: ClientRequest,
+  { bytes, size, stallMs, progress }: Put & { readonly stallMs: number; readonly progress: { sent: number } },
+): Promise<undefined> {
+  let sentBefore = 0
   const timer = setInterval(() => {
-    if (sent - sentBefore < (MIN_BYTES_PER_SECOND * stallMs) / 1000) request.destroy(new PutError(TOO_SLOW))
-    sentBefore = sent
+    if (progress.sent - sentBefore < (MIN_BYTES_PER_SECOND * stallMs) / 1000) request.destroy(new PutError(TOO_SLOW))
+    sentBefore = progress.sent
   }, stallMs)
   try {
     for await (const piece of bytes) {
       if (request.destroyed) return
-      sent += piece.length
-      if (sent > size) throw new PutError(WRONG_SIZE)
+      progress.sent += piece.length
+      if (progress.sent > size) throw new PutError(WRONG_SIZE)
       await written(request, piece)
       countGarbage(piece.length)
     }
-    if (sent < size) throw new PutError(WRONG_SIZE)
+    if (progress.sent < size) throw new PutError(WRONG_SIZE)
     request.end()
   } finally {
     clearInterval(timer)

@@ -69,6 +69,25 @@ describe('a PUT', () => {
     expect(await send({ url: store.url, size, bytes: pieces(1_000) })).toMatchObject({ status: 507 })
   })
 
+  test.each(['at once', 'after the first bytes'])('that is accepted %s, before its end, is an error', async (when) => {
+    const store = await startPutStore()
+    store.receiveWith = (request, response) => {
+      const accept = () => response.writeHead(200).end()
+      if (when === 'at once') {
+        accept()
+        return
+      }
+      response.writeContinue()
+      request.once('data', () => {
+        request.pause()
+        accept()
+      })
+    }
+    const size = 1_000 * PIECE.length
+    const sent = send({ url: store.url, size, bytes: pieces(1_000) })
+    expect(await failure(sent)).toBe('it answered 200 before it had all bytes')
+  })
+
   test('to a receiver that does not know Expect is sent all the same', async () => {
     const store = await startPutStore()
     store.receiveWith = (request, response) => {
