@@ -8,6 +8,7 @@ import type { JobStore, ListPosition, ListQuery, UsageStore } from './ports/stor
 import { type Caller, maySee } from './ports/access.ts'
 import { checkMedia, checkSubmit, type MediaLimits, newJob, type NewJob } from './submit.ts'
 import {
+  currentAttempt,
   isFinished,
   isJobId,
   hasPendingStop,
@@ -45,7 +46,7 @@ export type UsageRequest = Omit<UsageReportQuery, 'from' | 'to'> & {
 
 export type ServiceDependencies = Pick<Transitions, 'insert' | 'transition'> & {
   readonly store: Pick<JobStore, 'get' | 'list' | 'remove'> & Pick<UsageStore, 'usageOn'>
-  readonly queue: Pick<JobQueue, 'position' | 'setPaused'>
+  readonly queue: Pick<JobQueue, 'position' | 'setPaused' | 'isPaused'>
   readonly changes: ChangeBus
   readonly backend: Pick<Backend, 'name' | 'check' | 'logs'>
   readonly outputs: Pick<Outputs, 'forget'>
@@ -202,7 +203,11 @@ export function createService(dependencies: ServiceDependencies): JobService {
   return {
     get,
     stageOf: (job) => dependencies.stages.get(job),
-    estimateFinish: (job, position) => dependencies.estimator.finishOf(job, position),
+    estimateFinish(job, position) {
+      // Nobody knows when the pause ends.
+      if (queue.isPaused() && currentAttempt(job).callId === undefined) return undefined
+      return dependencies.estimator.finishOf(job, position)
+    },
     queuePosition(job) {
       if (job.status !== 'submitted' || job.isWaiting) return undefined
       return queue.position(entryOf(job))
@@ -232,7 +237,8 @@ export function createService(dependencies: ServiceDependencies): JobService {
         // Of a store that is unavailable nothing is known; the submit would say so.
         const source = job.isWaiting ? await reuse.find(job).catch(() => undefined) : undefined
         if (source) return { job, estimate: {}, reusedFrom: source.reusedFrom ?? source.id }
-        return { job, estimate: await dependencies.estimator.ofSubmit(job).catch(() => ({})) }
+        const estimate: SubmitEstimate = await dependencies.estimator.ofSubmit(job).catch(() => ({}))
+        return { job, estimate: queue.isPaused() ? withoutStart(estimate) : estimate }
       } finally {
         await request.upload?.discard()
       }
@@ -299,6 +305,12 @@ export function createService(dependencies: ServiceDependencies): JobService {
 const UNREAD: UploadedFile = { size: 0, type: '', object: { key: '', etag: '' } }
 
 const NO_RANGE = `must be at most ${MAX_REPORT_DAYS - 1} days before the last day, and not after it`
+/** While the start of jobs is paused: what a run takes and costs, and not when it starts. */
+const withoutStart = ({ runMs, cost }: SubmitEstimate): SubmitEstimate => ({
+  ...(runMs !== undefined && { runMs }),
+  ...(cost && { cost }),
+})
+
 const JOBS_PAUSED = 'the start of jobs is paused; submits are accepted and wait'
 const NOTHING_TO_RETRY = 'The job has succeeded; there is nothing to retry.'
 const FILES_NOT_REMOVED = 'removing the files of a removed job failed; the sweep will retry'

@@ -14,6 +14,8 @@ import { until } from '../helpers/until.ts'
 const SPEECH_SECONDS = 10
 const body = { video_path: 'face.mp4', audio_path: 'speech.wav' }
 
+const admin = { id: 'key:admin', seesAll: true }
+
 /** An app with a reader that knows the length of every speech, and the time 1,000,000. */
 async function appOn(store?: Store, options: Parameters<typeof startApp>[0] = {}) {
   const media = {
@@ -72,6 +74,22 @@ describe('GET /jobs/:id', () => {
     expect(page.jobs.map(({ estimated_finish_at: at }) => at)).toEqual([undefined, undefined])
     await app.close()
   })
+
+  test('has no estimate for a job without a call while the start of jobs is paused', async () => {
+    const app = await appOn(undefined, { maxConcurrentJobs: 1 })
+    await run(app, 60_000)
+    const [first, waiting] = [await submit(app), await submit(app)]
+    await app.untilStatus(first, 'running')
+    await startRun(app, first)
+    const estimates = async () => [estimateIn((await get(app, first)).text), estimateIn((await get(app, waiting)).text)]
+    const known = [new Date(1_060_000).toISOString(), new Date(1_120_000).toISOString()]
+    expect(await estimates()).toEqual(known)
+    await app.service.setPaused(true, admin)
+    expect(await estimates()).toEqual([known[0], undefined])
+    await app.service.setPaused(false, admin)
+    expect(await estimates()).toEqual(known)
+    await app.close()
+  })
 })
 
 describe('POST /jobs?dry_run=true', () => {
@@ -81,6 +99,14 @@ describe('POST /jobs?dry_run=true', () => {
     await run(app, 25_500)
     expect(await dryRun(app)).toEqual({ run_seconds: 26, finish_at: new Date(1_026_000).toISOString() })
     expect(await dryRun(app, { version: 'v1' })).toBeUndefined()
+    await app.close()
+  })
+
+  test('has only what a run takes while the start of jobs is paused', async () => {
+    const app = await appOn(undefined, { maxConcurrentJobs: 1 })
+    await run(app, 25_500)
+    await app.service.setPaused(true, admin)
+    expect(await dryRun(app)).toEqual({ run_seconds: 26 })
     await app.close()
   })
 

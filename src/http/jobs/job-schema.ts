@@ -243,7 +243,7 @@ export const JobReply = Type.Object(
     estimated_finish_at: Type.Optional(
       Time({
         description:
-          'When it is expected to finish: by the length of its speech and the median of recent runs of the same `version`, from the start of its run and by its progress, or, before the start, as if the run started as soon as the queue ahead allows. A hint. Absent when there is nothing to go by, while the job waits for the output of another one, and when the run takes longer than estimated; never later than the deadline.',
+          'When it is expected to finish: by the length of its speech and the median of recent runs of the same `version`, from the start of its run and by its progress, or, before the start, as if the run started as soon as the queue ahead allows. A hint. Absent when there is nothing to go by, while the job waits for the output of another one, before its call while the start of jobs is paused, and when the run takes longer than estimated; never later than the deadline.',
         example: '2026-01-31T12:01:30.000Z',
       }),
     ),
