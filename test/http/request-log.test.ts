@@ -217,6 +217,14 @@ describe('a refused probe or scrape', () => {
     expect(refused()).toMatchObject([{ status: 403, caller: 'key:alice' }])
   })
 
+  test('is not the request of a browser', async () => {
+    app = await startApp({ authenticator: knownCallers })
+    await app.app.inject({ url: '/metrics', headers: { ...as('alice'), 'sec-fetch-site': 'same-origin' } })
+    expect(refused()).toEqual([])
+    await get('/metrics', 'alice')
+    expect(refused()).toHaveLength(1)
+  })
+
   test('is not a 503 of GET /readyz', async () => {
     app = await startApp()
     app.readiness.startShutdown()

@@ -146,7 +146,9 @@ export class RequestLog extends LogController {
     if (error) log.error({ ...fields, event: 'request_broken_off', err: error }, 'request broken off')
     else log.info(fields, 'request')
     // The log level of probe routes suppresses the line above.
-    if (isProbe && status < 500) this.#warnAboutProbe(request, reply, fields)
+    // A browser is no probe: the console tries what its user may not see.
+    const isBrowser = request.headers['sec-fetch-site'] !== undefined
+    if (isProbe && status < 500 && !isBrowser) this.#warnAboutProbe(request, reply, fields)
   }
 
   /** Logs the summaries of the last window when the application closes. */
