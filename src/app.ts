@@ -199,7 +199,6 @@ export async function buildApp({
   await app.register(adminRoutes, options)
   await app.register(healthRoutes, options)
   await app.register(metricsRoutes, options)
-  await app.register(problemsPageRoutes)
 
   const isOpen = authenticator === undefined
   const isPublic = http.publicDocs ?? isOpen
@@ -207,6 +206,7 @@ export async function buildApp({
   const hasReference = isPublic || !isOpen
   const pages = { authenticated: !isOpen, hasReference, isPublic, ...http }
   if (hasReference) await app.register(docsRoutes, { routes, ...pages })
+  await app.register(problemsPageRoutes, pages)
   await app.register(consoleRoutes, pages)
 
   refuseOtherMethods()

@@ -163,7 +163,7 @@ export const ConfigSchema = Type.Object({
   ),
   API_KEYS: Type.Optional(
     text(
-      'API keys, comma-separated: `name:sha256:scopes`, as `npm run -s keys -- create NAME` prints them. ` weight=N max_running=N` after the scopes sets the share of the caller: its weight beside others while jobs wait for `MAX_CONCURRENT_JOBS` (1 to 100), and its maximum of running jobs. Unset: 1, no maximum.',
+      'API keys, comma-separated: `name:sha256:scopes`, as `npm run -s keys -- create NAME` prints them. ` weight=N max_running=N` after the scopes sets the share of the caller: its weight beside others while jobs wait for `MAX_CONCURRENT_JOBS` (1 to 100), and its maximum of running jobs. Without them: weight 1, no maximum.',
       {
         secret: true,
       },

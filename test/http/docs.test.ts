@@ -36,6 +36,18 @@ describe('who may read the reference', () => {
   })
 })
 
+describe('the page of the problems', () => {
+  test('has an icon that its policy admits, and links to the pages that a browser can open', async () => {
+    const { headers, body } = await app.get('/docs/problems')
+    expect(body).toMatch(/<link rel="icon" href="data:image/)
+    expect(String(headers['content-security-policy']).split('; ')).toContain('img-src data:')
+    expect(body).toContain('<a href="../docs">Reference</a>')
+    const closed = await startApp({ authenticator: knownCallers })
+    onTestFinished(() => closed.close())
+    expect((await closed.get('/docs/problems')).body).not.toContain('Reference</a>')
+  })
+})
+
 describe('the page', () => {
   test('sends requests to this server only, and has no inline script', async () => {
     const page = await app.get('/docs')

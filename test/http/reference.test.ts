@@ -541,6 +541,13 @@ describe('real answers match the reference', () => {
     }
   })
 
+  test('an unsupported media type is a problem of the operations alone that may have a body', () => {
+    expect(reference.paths['/jobs']!.post!.responses).toHaveProperty('415')
+    for (const [path, { get }] of Object.entries(reference.paths)) {
+      if (get) expect(get.responses, path).not.toHaveProperty('415')
+    }
+  })
+
   test('every operation has a case that succeeds and one that fails', () => {
     const withErrors = operations().filter(({ name }) => name !== 'GET /readyz')
     for (const { name } of operations())

@@ -11,7 +11,7 @@ import packageJson from '../../../package.json' with { type: 'json' }
 import { createOnce } from '../../lib/concurrency.ts'
 import { problem } from '../../problems.ts'
 import type { Operation } from '../docs/operation.ts'
-import { ICON } from '../docs/routes.ts'
+import { ICON } from '../docs/problems.ts'
 import { NoQuery, OneOf, ProblemReply, Text } from '../schemas.ts'
 
 const Link = (description: string, example: string) => Type.Optional(Text({ description, example }))

@@ -91,7 +91,7 @@ function problemsOf({ route, operation, authenticated }: Described): Set<Problem
   const { access = 'public', alwaysAnswered } = route.config ?? {}
   const isGuarded = authenticated && access !== 'public'
   return new Set<ProblemCode>([
-    ...(['malformed_request', 'invalid_request', 'unsupported_media_type'] as const),
+    ...(['malformed_request', 'invalid_request'] as const),
     ...(route.url.includes(':') ? (['malformed_url'] as const) : []),
     ...(READS.includes(route.method) ? [] : CHANGE_PROBLEMS),
     ...(isGuarded ? (['unauthorized', 'rate_limited', 'issuer_unavailable'] as const) : []),
@@ -102,7 +102,7 @@ function problemsOf({ route, operation, authenticated }: Described): Set<Problem
   ])
 }
 
-const CHANGE_PROBLEMS = ['invalid_json', 'body_too_large', 'cross_site_refused'] as const
+const CHANGE_PROBLEMS = ['unsupported_media_type', 'invalid_json', 'body_too_large', 'cross_site_refused'] as const
 
 /** The error answers of a route by status, with an example of every code. */
 export function problemResponses(described: Described): Record<string, ResponseObject> {

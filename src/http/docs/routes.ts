@@ -10,7 +10,7 @@ import { createOnce } from '../../lib/concurrency.ts'
 import { NoQuery, ProblemReply } from '../schemas.ts'
 import type { OpenApi } from './document.ts'
 import type { Operation } from './operation.ts'
-import { HtmlReply } from './problems.ts'
+import { HtmlReply, ICON } from './problems.ts'
 
 /** Collects every route as it is added. Call it before the first route; the list is complete after the last. */
 export function collectRoutes(app: FastifyInstance): readonly RouteOptions[] {
@@ -94,11 +94,6 @@ const BAR = `
       .console-bar a { color: inherit; }
     </style>
     <nav class="console-bar"><strong>MuseTalk Orchestrator</strong><a href="./">Console</a></nav>`
-
-/** The icon of both pages: a mouth that speaks. */
-export const ICON = `data:image/svg+xml,${encodeURIComponent(
-  '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#4f46e5"/><path d="M6 16c4-6 8-6 10-4 2-2 6-2 10 4-4 6-8 7-10 7s-6-1-10-7z" fill="#fff"/><path d="M9 16c4-1 10-1 14 0" stroke="#4f46e5" stroke-width="2" fill="none"/></svg>',
-)}`
 
 // Relative URLs, so that the page also works behind a proxy that serves this server under a path.
 const pageWith = (console: boolean) => `<!doctype html>
