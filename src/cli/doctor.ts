@@ -1,19 +1,23 @@
 import { execFile } from 'node:child_process'
 import { randomBytes, randomUUID } from 'node:crypto'
-import { mkdir, rm, statfs, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
-import { promisify } from 'node:util'
+import { access, constants, mkdir, rm, stat, statfs, writeFile } from 'node:fs/promises'
+import { delimiter, join, resolve } from 'node:path'
+import { parseArgs, promisify } from 'node:util'
 import { childEnvironment, type Config, ConfigError, loadConfig, shareWithLibraries } from '../config/config.ts'
 import { hasReplicas } from '../config/checks.ts'
+import { parseCommand } from '../config/formats.ts'
 import type { Log } from '../jobs/log.ts'
 import { codeOf, messageOf } from '../lib/errors.ts'
 import { openFilesLimit } from '../process/boot.ts'
 
 const HELP = `Usage: npm run -s doctor
 
-Checks the configuration as the server does at boot, and what it needs from outside;
-creates DATA_DIR as the server does, writes a byte to a bucket and deletes it, and changes nothing else. One line for each: ok, warn (it works, and you may want to change it) or
-fail (jobs will not work). Exits with 1 if a line is fail.`
+Checks the configuration as the server does at boot, and what it needs from
+outside. Creates DATA_DIR as the server does, writes a byte to a bucket and
+deletes it, and changes nothing else.
+
+One line for each: ok, warn (it works, and you may want to change it) or fail
+(jobs will not work). Exits with 1 if a line is fail.`
 
 type Finding = readonly [level: 'ok' | 'warn' | 'fail', text: string]
 type Check = readonly [name: string, run: (config: Config) => Promise<Finding[]>]
@@ -77,7 +81,8 @@ async function checkModal({ MODAL_APP: app, MODAL_FUNCTION: run, MODAL_DOWNLOAD_
 }
 
 function describeModalError(error: unknown, name: string): string {
-  const text = messageOf(error)
+  // What gRPC adds is empty where it had no trouble with the name.
+  const text = messageOf(error).replace(/\.? Resolution note: *$/, '')
   if (error instanceof Error && error.name === 'NotFoundError') {
     return `${name} is not deployed: run modal deploy, or correct MODAL_APP, MODAL_FUNCTION or MODAL_ENVIRONMENT`
   }
@@ -87,8 +92,25 @@ function describeModalError(error: unknown, name: string): string {
   return `${name} cannot be looked up: is Modal reachable from here, through HTTPS_PROXY if there is one? (${text})`
 }
 
-async function checkFfmpeg(config: Config): Promise<Finding[]> {
-  if (config.LOCAL_COMMAND !== undefined) return [['ok', 'LOCAL_COMMAND is used instead']]
+async function checkCommand({ LOCAL_COMMAND: template = '' }: Config): Promise<Finding[]> {
+  const [program = ''] = parseCommand(template).fill({})
+  // As the server starts it: with a slash it is a path, otherwise it is on the PATH.
+  const folders = program.includes('/') ? [''] : (childEnvironment().PATH ?? '').split(delimiter).filter(Boolean)
+  const paths = folders.map((folder) => resolve(folder, program))
+  for (const path of paths) if (await isProgram(path)) return [['ok', path]]
+  return [['fail', `${program} cannot be run: set LOCAL_COMMAND to a program that is installed`]]
+}
+
+const isProgram = async (path: string): Promise<boolean> => {
+  try {
+    await access(path, constants.X_OK)
+    return (await stat(path)).isFile()
+  } catch {
+    return false
+  }
+}
+
+async function checkFfmpeg(): Promise<Finding[]> {
   const { findFfmpeg } = await import('../backend/local/ffmpeg.ts')
   const path = await findFfmpeg(childEnvironment().PATH)
   const { stdout } = await promisify(execFile)(path, ['-version'], { timeout: REQUEST_TIMEOUT_MS })
@@ -109,10 +131,18 @@ async function checkStore(config: Config): Promise<Finding[]> {
   // A line about an outage repeats the error that follows.
   const warn: Log['warn'] = (fields, text) => ('reason' in fields ? undefined : log.warn(fields, text))
   const settings = { url: config.JOB_STORE, name: 'doctor', bootTimeoutMs: REQUEST_TIMEOUT_MS }
-  const redis = await openRedis({ ...settings, log: { ...log, warn } })
+  const redis = await openRedis({ ...settings, log: { ...log, warn } }).catch((error: unknown) => {
+    throw config.REDIS_URL !== undefined ? new Error(describeRedisError(error), { cause: error }) : error
+  })
   const [seconds = 0] = await redis.time()
   await closeRedis(redis)
   return [...describeClock(seconds * 1000, 'Redis'), ...findings, ['ok', 'Redis accepts commands']]
+}
+
+/** By the name of the setting that the operator gave. */
+const describeRedisError = (error: unknown): string => {
+  const text = messageOf(error).replace(/^JOB_STORE:/, 'REDIS_URL:')
+  return /\b(ECONN\w+|ENOTFOUND|ETIMEDOUT|EAI_AGAIN)\b/.test(text) ? `${text}; start Redis, or correct REDIS_URL` : text
 }
 
 async function checkOutputs(config: Config): Promise<Finding[]> {
@@ -244,10 +274,15 @@ async function checkClock(config: Config): Promise<Finding[]> {
 const MIN_FREE_BYTES = 5 * 1024 ** 3
 
 async function checkDisk({ DATA_DIR: folder, MAX_CONNECTIONS: connections }: Config): Promise<Finding[]> {
-  await mkdir(folder, { recursive: true })
-  const probe = join(folder, `.doctor-${randomUUID()}`)
-  await writeFile(probe, 'x')
-  await rm(probe)
+  try {
+    await mkdir(folder, { recursive: true })
+    const probe = join(folder, `.doctor-${randomUUID()}`)
+    await writeFile(probe, 'x')
+    await rm(probe)
+  } catch (error) {
+    const text = `DATA_DIR: ${folder} cannot be written to (${messageOf(error)})`
+    return [['fail', `${text}; set DATA_DIR to a folder that the server may write to`]]
+  }
   const { bavail, bsize } = await statfs(folder)
   const gigabytes = ((bavail * bsize) / 1024 ** 3).toFixed(1)
   const files = openFilesLimit() ?? Infinity
@@ -261,9 +296,12 @@ async function checkDisk({ DATA_DIR: folder, MAX_CONNECTIONS: connections }: Con
   ]
 }
 
+const localCheckOf = ({ LOCAL_COMMAND: command }: Config): Check =>
+  command === undefined ? ['ffmpeg', checkFfmpeg] : ['command', checkCommand]
+
 const checksOf = (config: Config): Check[] => [
   ['access', checkAccess],
-  config.BACKEND === 'modal' ? ['modal', checkModal] : ['ffmpeg', checkFfmpeg],
+  config.BACKEND === 'modal' ? ['modal', checkModal] : localCheckOf(config),
   ['store', checkStore],
   ...(config.BACKEND === 'modal' ? ([['outputs', checkOutputs]] as const) : []),
   ...([config.UPLOAD_STORE, config.OUTPUT_STORE].includes('s3') ? ([['bucket', checkBucket]] as const) : []),
@@ -280,7 +318,8 @@ async function runCheck([, run]: Check, config: Config): Promise<Finding[]> {
   try {
     return await Promise.race([run(config), late])
   } catch (error) {
-    return [['fail', codeOf(error) === undefined ? messageOf(error) : `${messageOf(error)} (${String(codeOf(error))})`]]
+    const [text, code] = [messageOf(error), codeOf(error) ?? '']
+    return [['fail', text.includes(code) ? text : `${text} (${code})`]]
   }
 }
 
@@ -306,7 +345,18 @@ async function diagnose(): Promise<void> {
   for (const [n, [name]] of checks.entries()) for (const finding of (await results[n]) ?? []) print(name, finding)
 }
 
-if (process.argv.length > 2) process.stdout.write(`${HELP}\n`)
-else await diagnose()
+async function run(): Promise<void> {
+  try {
+    const { values } = parseArgs({ options: { help: { type: 'boolean', short: 'h' } } })
+    if (values.help) process.stdout.write(`${HELP}\n`)
+    else await diagnose()
+  } catch (error) {
+    if (codeOf(error)?.startsWith('ERR_PARSE_ARGS') !== true) throw error
+    process.stderr.write(`doctor: ${messageOf(error)}\n\n${HELP}\n`)
+    process.exitCode = 2
+  }
+}
+
+await run()
 // A connection that was refused or hangs must not keep the command from ending.
 process.exit()

@@ -51,7 +51,30 @@ test('an invalid configuration has a line for each error, and no secret', async 
 test('a folder that cannot be written to fails', async () => {
   const { code, failed, of } = await doctor({ BACKEND: 'local', DATA_DIR: '/dev/null/data', AUTH: 'none' })
   expect({ code, failed }).toEqual({ code: 1, failed: ['disk'] })
-  expect(of('disk')).toEqual([expect.stringContaining('ENOTDIR')])
+  expect(of('disk')).toEqual([
+    expect.stringMatching(
+      /^fail DATA_DIR: \/dev\/null\/data cannot be written to \(ENOTDIR[^(]*\); set DATA_DIR to a folder/,
+    ),
+  ])
+})
+
+test('an unknown argument is wrong usage, and nothing is checked', async () => {
+  const { code, output } = await doctor({}, '--verbose')
+  expect(code).toBe(2)
+  expect(output).toMatch(/^doctor: Unknown option '--verbose'[^]*\nUsage: npm run -s doctor\n/)
+  expect(output).not.toMatch(/^(ok|warn) /m)
+})
+
+test('LOCAL_COMMAND passes if its program is found, and fails otherwise', async () => {
+  const command = async (program: string) =>
+    (await doctor({ BACKEND: 'local', LOCAL_COMMAND: `${program} {output}` })).of('command')
+  expect(await command('sh')).toEqual([expect.stringMatching(/^ok \/.*\/sh$/)])
+  expect(await command(process.execPath)).toEqual([`ok ${process.execPath}`])
+  for (const program of ['/no/such', 'no-such-program', '/etc/passwd', '/tmp']) {
+    expect(await command(program)).toEqual([
+      `fail ${program} cannot be run: set LOCAL_COMMAND to a program that is installed`,
+    ])
+  }
 })
 
 describe('Modal', () => {
@@ -81,6 +104,7 @@ describe('Modal', () => {
     expect(refused.of('modal')).toEqual([expect.stringMatching(/^fail Modal refuses the credentials/)])
     expect(refused.output).not.toContain('hush')
     expect(away.of('modal')).toEqual([expect.stringMatching(/^fail .*cannot be looked up: is Modal reachable/)])
+    expect(away.output).not.toContain('Resolution note')
   })
 })
 
@@ -98,7 +122,7 @@ describe.skipIf(noRedis !== undefined)('Redis', () => {
     expect(warning).toMatch(/^warn Redis keeps nothing on disk: .*appendonly yes/)
     expect(ok).toBe('ok Redis accepts commands')
     expect(await store('redis://127.0.0.1:1')).toEqual([
-      expect.stringMatching(/^fail JOB_STORE: Redis at .*ECONNREFUSED/),
+      expect.stringMatching(/^fail REDIS_URL: Redis at .*ECONNREFUSED.*; start Redis, or correct REDIS_URL$/),
     ])
   })
 })
