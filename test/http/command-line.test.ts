@@ -66,6 +66,15 @@ test('musetalk stops a batch at a refused credential, without trying each row', 
   expect(relay.sent.match(/^(GET|POST) /gm)).toHaveLength(1)
 })
 
+test('musetalk without a key names the setting for it where the server needs one', async () => {
+  const { relay } = await connected({ authenticator: knownCallers })
+  for (const args of [['list'], ['cancel', '00000000-0000-7000-8000-000000000000']]) {
+    const { written, code } = start(args, { MUSETALK_URL: relay.url })
+    expect(await code).toBe(3)
+    expect(written.stderr).toBe('musetalk: the server needs a key: set MUSETALK_API_KEY\n')
+  }
+})
+
 test('musetalk cancel goes on after a job that it cannot cancel, and exits with 3', async () => {
   const all = await connected()
   const { app, relay } = all

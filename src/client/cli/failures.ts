@@ -26,12 +26,15 @@ export function exitCodeOf(error: unknown): number {
   return isFileError(error) ? EXIT_CODES.fileNotWritten : EXIT_CODES.serverRefused
 }
 
-/** The error in one line. */
-export function messageOf(error: unknown, url: string): string {
+/** The error in one line; `hasKey`: whether the requests had a credential. */
+export function messageOf(error: unknown, url: string, hasKey = true): string {
+  if (error instanceof ProblemError && error.status === 401 && !hasKey) return NEEDS_KEY
   if (error instanceof ProblemError) return problemMessageOf(error)
   if (isUnreachable(error)) return `cannot reach ${url} (${causeOf(error)}); start the server, or set MUSETALK_URL`
   return oneLine(error instanceof Error ? error.message : String(error))
 }
+
+const NEEDS_KEY = 'the server needs a key: set MUSETALK_API_KEY'
 
 function problemMessageOf({ status, code, message, errors }: ProblemError): string {
   if (status === 401) return `the server refuses the credential; set MUSETALK_API_KEY to a valid key (${code ?? 401})`

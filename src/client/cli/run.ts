@@ -56,7 +56,7 @@ export async function run(args: readonly string[], surroundings: Surroundings): 
     return name === '' ? EXIT_CODES.wrongUsage : EXIT_CODES.ok
   } catch (error) {
     if (signal.aborted) return Number(signal.reason)
-    report.warn(messageOf(error, url))
+    report.warn(messageOf(error, url, Boolean(env.MUSETALK_API_KEY)))
     if (error instanceof UsageError && Object.hasOwn(COMMANDS, name)) stderr.write(`See musetalk ${name} --help.\n`)
     return exitCodeOf(error)
   }
