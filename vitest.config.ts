@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 
 // The console runs in a browser, and a process of its own makes its files.
@@ -5,8 +6,9 @@ const IN_BROWSER = ['src/console/**', 'src/http/console/files.ts']
 
 export default defineConfig({
   test: {
-    // Most tests wait, for processes and timers of servers: more of them than processors are under way at a time.
-    maxWorkers: '200%',
+    // Most tests wait, for processes and timers of servers: more of them than processors are under way at a time. Vitest
+    // takes a percentage as one of the processors, 100 % at most.
+    maxWorkers: Math.ceil(1.5 * availableParallelism()),
     testTimeout: 45_000,
     hookTimeout: 45_000,
     projects: [
