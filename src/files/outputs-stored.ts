@@ -1,9 +1,9 @@
 import { currentAttempt, type Job } from '../jobs/job.ts'
-import type { Outputs, SucceededJob } from '../jobs/ports/files.ts'
+import type { Outputs, SucceededJob, Sweep } from '../jobs/ports/files.ts'
 import { createLru } from '../lib/collections.ts'
 import { jobIdIn, nameOf } from './outputs.ts'
 import { HEAD_MS, openObject, PAUSE_MS, queryOf } from './outputs-s3.ts'
-import { askBucket, listObjects } from './s3-requests.ts'
+import { askBucket, listObjects, removeEach } from './s3-requests.ts'
 import type { S3Bucket } from './s3.ts'
 
 export type StoredOutputsOptions = {
@@ -22,8 +22,6 @@ export type StoredOutputs = Outputs & {
 
 /** Outputs that are known to be in the bucket. */
 const KNOWN = 100_000
-/** Objects in a row that a sweep fails to remove before it gives up: then the bucket is unavailable, or does not allow it. */
-const MAX_FAILURES = 10
 /** How long the URL for a PUT is valid, in seconds: S3 checks it at the beginning of the request. */
 const PUT_SECONDS = 900
 
@@ -71,6 +69,13 @@ export function createStoredOutputs(
     await askBucket(bucket, { method: 'DELETE', key }, { expected: [200, 204, 404] })
   }
 
+  async function* abandoned({ before, isKnown }: Sweep) {
+    for await (const { key, changedAt } of listObjects(bucket, prefix)) {
+      const jobId = jobIdIn(key.slice(prefix.length))
+      if (jobId !== undefined && changedAt < before && !(await isKnown(jobId))) yield key
+    }
+  }
+
   return {
     async open(job, options) {
       const key = keyOf(job)
@@ -100,20 +105,7 @@ export function createStoredOutputs(
     },
     async sweep(sweep) {
       await source.sweep(sweep)
-      const { before, isKnown } = sweep
-      const failures: unknown[] = []
-      let inARow = 0
-      for await (const { key, changedAt } of listObjects(bucket, prefix)) {
-        const jobId = jobIdIn(key.slice(prefix.length))
-        if (jobId === undefined || !(changedAt < before) || (await isKnown(jobId))) continue
-        const isRemoved = await remove(key).then(
-          () => true,
-          (error: unknown) => void failures.push(error),
-        )
-        inARow = isRemoved ? 0 : inARow + 1
-        if (inARow >= MAX_FAILURES) break
-      }
-      if (failures.length > 0) throw failures[0]
+      await removeEach(abandoned(sweep), remove)
     },
     close: () => source.close(),
   }

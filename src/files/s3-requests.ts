@@ -9,7 +9,7 @@ export type S3Answer = { readonly status: number; readonly headers: Headers; rea
 
 export type AskOptions = {
   readonly expected: readonly number[]
-  readonly timeoutMs?: number
+  readonly timeoutMs?: number | undefined
 }
 
 /** Sends a request with a short answer. Rejects if its status is none of those expected, or if it takes too long. */
@@ -42,10 +42,14 @@ async function readBody(response: Response): Promise<Buffer> {
 export type ListedObject = { readonly key: string; readonly changedAt: number }
 
 /** Every object under a prefix (ListObjectsV2). Keys with characters that XML escapes are returned escaped. */
-export async function* listObjects(bucket: Pick<S3Bucket, 'send'>, prefix: string): AsyncGenerator<ListedObject> {
+export async function* listObjects(
+  bucket: Pick<S3Bucket, 'send'>,
+  prefix: string,
+  { timeoutMs }: Pick<AskOptions, 'timeoutMs'> = {},
+): AsyncGenerator<ListedObject> {
   for (let token: string | undefined = ''; token !== undefined;) {
     const query = { 'list-type': '2', prefix, ...(token && { 'continuation-token': token }) }
-    const { body } = await askBucket(bucket, { method: 'GET', key: '', query }, { expected: [200] })
+    const { body } = await askBucket(bucket, { method: 'GET', key: '', query }, { expected: [200], timeoutMs })
     const page = body.toString()
     for (const [, object = ''] of page.matchAll(/<Contents>(.*?)<\/Contents>/gs)) {
       const key = /<Key>([^<]*)<\/Key>/.exec(object)?.[1]
@@ -54,4 +58,23 @@ export async function* listObjects(bucket: Pick<S3Bucket, 'send'>, prefix: strin
     }
     token = /<NextContinuationToken>([^<]+)</.exec(page)?.[1]
   }
+}
+
+/** Objects in a row that cannot be removed before it gives up: then the bucket is unavailable, or does not allow it. */
+const MAX_FAILURES = 10
+
+/** Calls `remove` for one key after the other. Goes on after an error, and rejects with the first at the end. */
+export async function removeEach(keys: AsyncIterable<string>, remove: (key: string) => Promise<void>): Promise<void> {
+  const failures: unknown[] = []
+  let inARow = 0
+  for await (const key of keys) {
+    try {
+      await remove(key)
+      inARow = 0
+    } catch (error) {
+      failures.push(error)
+      if (++inARow >= MAX_FAILURES) break
+    }
+  }
+  if (failures.length > 0) throw failures[0]
 }

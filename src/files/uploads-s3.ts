@@ -1,9 +1,10 @@
 import type { FileKind, StoredObject, UploadedFile } from '../jobs/job.ts'
-import type { AheadUploads, SentFile, Upload } from '../jobs/ports/files.ts'
+import type { AheadUploads, SentFile, Sweep, Upload } from '../jobs/ports/files.ts'
 import type { FetchRange } from '../media/facts-reader.ts'
 import { inspectMediaIn } from '../media/formats.ts'
 import { type FieldError, invalidFields, problem, type Problem } from '../problems.ts'
 import type { S3Bucket, S3Sent } from './s3.ts'
+import { askBucket, listObjects, removeEach } from './s3-requests.ts'
 import { NOT_SENT, otherSize } from './uploads-ahead.ts'
 
 export type S3UploadsOptions = {
@@ -17,38 +18,22 @@ export type S3UploadsOptions = {
   readonly timeoutMs?: number
 }
 
+/** The name of a file. */
+const NAME = /^[\w-]{22}$/
 /** Bytes of a file that are enough to detect its type. */
 const HEAD_BYTES = 64 * 1024
-const TIMEOUT_MS = 10_000
-/** Longest answer that is read, in bytes: a page of a list has up to 1,000 keys. */
-const MAX_ANSWER_BYTES = 4 * 1024 * 1024
-
-/** Objects in a row that a sweep fails to remove before it gives up: then the bucket is unavailable, or does not allow it. */
-const MAX_FAILURES = 10
-
-type Answer = { readonly status: number; readonly headers: Headers; readonly body: Buffer }
-type Ask = Omit<S3Sent, 'signal'>
 
 /**
  * Files that clients send to a bucket, ahead of their submits. Their bytes do not come to this server: it signs one PUT for
  * each, of exactly its length, and reads a few ranges of it at the submit.
  */
 export function createS3Uploads(options: S3UploadsOptions): AheadUploads {
-  const { bucket, prefix, maxBytes, tooLarge, timeoutMs = TIMEOUT_MS } = options
-  const ask = async (request: Ask, expected: readonly number[]): Promise<Answer> => {
-    const { method, key } = request
-    try {
-      const response = await bucket.send({ ...request, signal: AbortSignal.timeout(timeoutMs) })
-      const { status, headers } = response
-      if (!expected.includes(status)) {
-        await response.body?.cancel()
-        throw new Error(`${method} ${key || 'the bucket'} answered ${status}`)
-      }
-      return { status, headers, body: await readBody(response) }
-    } catch (cause) {
-      throw problem('upload_store_unavailable', { cause })
-    }
+  const { bucket, prefix, maxBytes, tooLarge, timeoutMs } = options
+  const unavailable = (cause: unknown): never => {
+    throw problem('upload_store_unavailable', { cause })
   }
+  const ask = (request: Omit<S3Sent, 'signal'>, expected: readonly number[]) =>
+    askBucket(bucket, request, { expected, timeoutMs }).catch(unavailable)
 
   /** Undefined: there is no such object, or another than `etag` names. */
   const readRange = async (key: string, [from, to]: readonly [number, number], etag?: string) => {
@@ -82,16 +67,10 @@ export function createS3Uploads(options: S3UploadsOptions): AheadUploads {
     }
   }
 
-  async function* list(): AsyncGenerator<{ readonly name: string; readonly changedAt: number }> {
-    for (let token: string | undefined = ''; token !== undefined;) {
-      const query = { 'list-type': '2', prefix, ...(token && { 'continuation-token': token }) }
-      const page: string = (await ask({ method: 'GET', key: '', query }, [200])).body.toString()
-      for (const [, object = ''] of page.matchAll(/<Contents>(.*?)<\/Contents>/gs)) {
-        const name = /<Key>(?:[^<]*\/)?([\w-]{22})<\/Key>/.exec(object)?.[1]
-        const changedAt = Date.parse(/<LastModified>([^<]+)</.exec(object)?.[1] ?? '')
-        if (name !== undefined) yield { name, changedAt }
-      }
-      token = /<NextContinuationToken>([^<]+)</.exec(page)?.[1]
+  async function* abandoned({ before, isKnown }: Sweep) {
+    for await (const { key, changedAt } of listObjects(bucket, prefix, { timeoutMs })) {
+      const name = NAME.exec(key.slice(prefix.length))?.[0]
+      if (name !== undefined && changedAt < before && !(await isKnown(name))) yield name
     }
   }
 
@@ -129,34 +108,12 @@ export function createS3Uploads(options: S3UploadsOptions): AheadUploads {
     },
     opensCopies: false,
     remove,
-    async sweep({ before, isKnown, onRemoved }) {
-      const failures: unknown[] = []
-      let inARow = 0
-      for await (const { name, changedAt } of list()) {
-        if (!(changedAt < before) || (await isKnown(name))) continue
-        try {
-          await remove(name)
-          onRemoved()
-          inARow = 0
-        } catch (error) {
-          failures.push(error)
-          if (++inARow >= MAX_FAILURES) break
-        }
-      }
-      if (failures.length > 0) throw failures[0]
-    },
+    sweep: ({ onRemoved, ...which }) =>
+      removeEach(abandoned(which), async (name) => {
+        await remove(name)
+        onRemoved()
+      }),
   }
-}
-
-async function readBody(response: Response): Promise<Buffer> {
-  const pieces: Uint8Array[] = []
-  let bytes = 0
-  for await (const piece of response.body ?? []) {
-    bytes += (piece as Uint8Array).length
-    if (bytes > MAX_ANSWER_BYTES) throw new Error('the answer is too long')
-    pieces.push(piece as Uint8Array)
-  }
-  return Buffer.concat(pieces)
 }
 
 /** Nothing to keep or to discard: the files stay where they are. */
